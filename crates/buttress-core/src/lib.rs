@@ -1,1 +1,71 @@
-//! Placeholder.
+//! The words that every buttress layer shares.
+//!
+//! A layer of buttress answers three questions through traits, and a *mode* ([`Plain`], or `Http` of
+//! `buttress-http`) implements them for the requests and responses at hand:
+//!
+//! | question | trait |
+//! |---|---|
+//! | how is a call answered in the service's stead? | [`Respond`], with a [`Guard`] that lives as long as the response |
+//! | what does an outcome mean? | [`Classify`], giving a [`Verdict`] |
+//! | how is a request sent again? | [`Replay`] |
+//! | how does a deadline cross the wire? | [`Carry`] |
+//! | which requests are the same, and how is a response shared? | [`KeyOf`], [`Share`] |
+//!
+//! [`Bind`] swaps the mode of a layer. [`Deadline`] and [`Attempt`] travel with the task, so that
+//! whatever runs inside a call knows how long it has and which try it is.
+//!
+//! ```
+//! use buttress_core::{Deadline, Rejection};
+//! use std::time::Duration;
+//!
+//! let limit = Deadline::after(Duration::from_secs(2));
+//! Deadline::with(Some(limit), || {
+//!     assert_eq!(Deadline::current(), Some(limit));
+//! });
+//! assert_eq!(Deadline::current(), None);
+//!
+//! let error = std::io::Error::from(Rejection::new(
+//!     buttress_core::Reason::Overloaded,
+//!     buttress_core::Origin::new("throttle"),
+//! ));
+//! assert!(Rejection::find(&error).is_some());
+//! ```
+//!
+//! # Cancellation
+//!
+//! Nothing here spawns, blocks or runs when dropped. [`Deadline::with`] and [`Attempt::with`] restore
+//! what was there before, also when the closure panics.
+//!
+//! # What the ambient values do not reach
+//!
+//! The ambient deadline and attempt are a thread-local that is set while a call, a future or a body
+//! is being run. Somebody else's future that is polled inside (a `LocalSet`, a `FuturesUnordered`
+//! shared with others, a nested runtime) sees them too. A future that runs elsewhere
+//! (`tokio::spawn`, `spawn_blocking`, tower's `Buffer`, hyper's connection task) does not:
+//! [`Deadline::scope`] carries the deadline there.
+
+mod attempt;
+mod bind;
+mod carry;
+mod classify;
+mod deadline;
+mod key;
+mod ready;
+mod rejection;
+mod replay;
+mod respond;
+mod scope;
+mod share;
+
+pub use attempt::{Attempt, GaveUp};
+pub use bind::Bind;
+pub use carry::Carry;
+pub use classify::{By, ByMode, Classify, Hint, Judge, Verdict};
+pub use deadline::Deadline;
+pub use key::KeyOf;
+pub use ready::{Check, take_ready};
+pub use rejection::{BoxError, Origin, Reason, Rejection};
+pub use replay::Replay;
+pub use respond::{Guard, Plain, Respond};
+pub use scope::Scope;
+pub use share::Share;

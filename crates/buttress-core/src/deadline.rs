@@ -1,0 +1,123 @@
+use std::{cell::Cell, time::Duration};
+
+use tokio::time::Instant;
+
+use crate::Scope;
+
+/// The instant by which a call must have ended.
+///
+/// A deadline is absolute and ambient. A layer enters it around `call`, around every poll of the
+/// future and of the body; whatever runs inside reads it with [`Deadline::current`]. It only ever
+/// shrinks on the way in: a layer takes the [`earliest`](Self::earliest) of its own and the ambient
+/// one.
+///
+/// Entering and leaving is a swap of a thread-local cell: no allocation, no runtime needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Deadline(Instant);
+
+impl Deadline {
+    /// The deadline at `instant`.
+    pub const fn at(instant: Instant) -> Self {
+        Self(instant)
+    }
+
+    /// The deadline `timeout` from now. A timeout of more than thirty years counts as thirty years.
+    pub fn after(timeout: Duration) -> Self {
+        Self::from_start(Instant::now(), timeout)
+    }
+
+    /// The deadline `timeout` after `start`, with the same bound as [`after`](Self::after).
+    pub fn from_start(start: Instant, timeout: Duration) -> Self {
+        let timeout = timeout.min(Self::NEVER);
+        Self(start.checked_add(timeout).unwrap_or(start))
+    }
+
+    /// The ambient deadline: that of the call, future or body being run on this thread.
+    #[inline]
+    pub fn current() -> Option<Self> {
+        AMBIENT.get()
+    }
+
+    /// The earlier of two deadlines, where `None` is later than any.
+    #[inline]
+    pub fn earliest(a: Option<Self>, b: Option<Self>) -> Option<Self> {
+        match (a, b) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        }
+    }
+
+    /// The instant it stands for.
+    pub const fn instant(self) -> Instant {
+        self.0
+    }
+
+    /// The time left; zero once it has passed.
+    pub fn remaining(self) -> Duration {
+        self.0.saturating_duration_since(Instant::now())
+    }
+
+    /// Whether it has passed.
+    pub fn has_passed(self) -> bool {
+        Instant::now() >= self.0
+    }
+
+    /// Runs `f` with `ambient` as the ambient deadline, in place of what was there, and restores
+    /// that afterwards, also when `f` panics.
+    ///
+    /// This is how a layer carries its value from `call` to a later poll. It replaces, also by
+    /// `None`: a future that is polled from inside another call keeps its own deadline.
+    #[inline]
+    pub fn with<R>(ambient: Option<Self>, f: impl FnOnce() -> R) -> R {
+        let _restore = Restore(AMBIENT.replace(ambient));
+        f()
+    }
+
+    /// Carries the ambient deadline, as it is now, to wherever `future` is polled.
+    ///
+    /// ```
+    /// # use buttress_core::Deadline;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// let limit = Deadline::after(std::time::Duration::from_secs(1));
+    /// let seen = limit.around(async {
+    ///     let inside = Deadline::scope(async { Deadline::current() });
+    ///     tokio::spawn(inside).await.unwrap()
+    /// });
+    /// assert_eq!(seen.await, Some(limit));
+    /// # }
+    /// ```
+    pub fn scope<F>(future: F) -> Scope<F> {
+        Scope::new(Self::current(), future)
+    }
+
+    /// Runs `future` under this deadline, or under the ambient one if that is earlier.
+    ///
+    /// Nothing is cut off: the layers inside do that.
+    pub fn around<F>(self, future: F) -> Scope<F> {
+        Scope::new(Self::earliest(Some(self), Self::current()), future)
+    }
+
+    /// A timeout this long, thirty years, never ends: a layer with it has no deadline of its own.
+    pub const NEVER: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
+}
+
+impl From<Instant> for Deadline {
+    fn from(instant: Instant) -> Self {
+        Self(instant)
+    }
+}
+
+/// Puts the ambient deadline back. It reads nothing, so it is safe at any point of unwinding.
+struct Restore(Option<Deadline>);
+
+impl Drop for Restore {
+    #[inline]
+    fn drop(&mut self) {
+        AMBIENT.set(self.0);
+    }
+}
+
+thread_local! {
+    // `const` and without a destructor: no lazy initialisation, and usable while a thread ends.
+    static AMBIENT: Cell<Option<Deadline>> = const { Cell::new(None) };
+}

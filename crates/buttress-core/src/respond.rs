@@ -1,0 +1,82 @@
+use std::task::{Context, Poll};
+
+use crate::Rejection;
+
+/// How a layer hands on a response, and how it answers in the service's stead.
+///
+/// The error type never changes: a rejection becomes an error the service could have returned, or a
+/// response of its protocol.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot answer for a service with the error `{E}`",
+    label = "this mode has no way to reject a call of this service",
+    note = "for `http::Request` and `reqwest::Request`, add `.http()` to the layer: it then answers with a response",
+    note = "otherwise let the error implement `From<buttress_core::Rejection>`, or put `.map_err(BoxError::from)` below this layer"
+)]
+pub trait Respond<Req, Res, E>: Clone {
+    /// What must be remembered of a request to answer it later, such as its protocol.
+    type Seed: Send;
+
+    /// The response the layer returns. `G` lives in it where a response outlives its head.
+    type Response<G: Guard>;
+
+    /// Remembers what is needed of `request`.
+    fn seed(&self, request: &Req) -> Self::Seed;
+
+    /// Hands on the service's `response`. `guard` is kept until the response has ended; where a
+    /// response has no end of its own, it is dropped at once.
+    fn admit<G: Guard>(
+        &self,
+        seed: Self::Seed,
+        response: Res,
+        guard: Option<G>,
+    ) -> Self::Response<G>;
+
+    /// Answers in the service's stead.
+    fn reject<G: Guard>(&self, seed: Self::Seed, why: Rejection) -> Result<Self::Response<G>, E>;
+
+    /// Whether `error` says that the service's own timer fired, for a deadline it was told of.
+    fn timed_out(&self, error: &E) -> bool {
+        let _ = error;
+        false
+    }
+}
+
+/// What a layer holds for as long as a response lasts: a permit, a count, a deadline.
+pub trait Guard: Send + Sync + Unpin + 'static {
+    /// Ready once the rest of the response must be cut off. Polled after the body, and only when
+    /// that is pending.
+    fn poll_cut(&mut self, cx: &mut Context<'_>) -> Poll<Rejection> {
+        let _ = cx;
+        Poll::Pending
+    }
+
+    /// Runs one poll of the body, with what is ambient for it.
+    fn within<R>(&self, f: impl FnOnce() -> R) -> R {
+        f()
+    }
+}
+
+/// The mode for any request and response: a rejection is an `Err`.
+///
+/// It needs an error type with `From<Rejection>`, which [`BoxError`](crate::BoxError),
+/// [`std::io::Error`] and [`Rejection`] are; a retry needs `Request: Clone`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Plain;
+
+#[diagnostic::do_not_recommend]
+impl<Req, Res, E: From<Rejection>> Respond<Req, Res, E> for Plain {
+    type Seed = ();
+    type Response<G: Guard> = Res;
+
+    #[inline]
+    fn seed(&self, _: &Req) {}
+
+    #[inline]
+    fn admit<G: Guard>(&self, (): (), response: Res, _: Option<G>) -> Res {
+        response
+    }
+
+    fn reject<G: Guard>(&self, (): (), why: Rejection) -> Result<Res, E> {
+        Err(why.into())
+    }
+}
