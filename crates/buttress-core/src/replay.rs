@@ -18,9 +18,10 @@ pub trait Replay<Req>: Clone {
     /// The request for another `attempt`, or `None` if it can no longer be sent whole.
     fn again(&self, saved: &Self::Saved, attempt: Attempt) -> Option<Req>;
 
-    /// Whether sending the request again is harmless even if the service has acted on it already.
-    fn idempotent(&self, saved: &Self::Saved) -> bool {
-        let _ = saved;
+    /// Whether sending the request again is harmless, the service having `answered` it with a
+    /// response or not. A request that was provably never processed is sent again without asking.
+    fn repeatable(&self, saved: &Self::Saved, answered: bool) -> bool {
+        let _ = (saved, answered);
         true
     }
 }

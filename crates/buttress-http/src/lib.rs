@@ -1,1 +1,5 @@
-//! Placeholder.
+//! The HTTP and gRPC binding of buttress.
+
+mod mode;
+
+pub use mode::{Http, HttpExt};

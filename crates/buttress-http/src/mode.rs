@@ -1,0 +1,79 @@
+use std::{sync::Arc, time::Duration};
+
+use buttress_core::Bind;
+use http::HeaderName;
+
+/// The mode for `http::Request` and `reqwest::Request`: a rejection is a response.
+///
+/// Cloning it is free until an option is set, and one reference count after.
+#[derive(Clone, Debug, Default)]
+pub struct Http {
+    // `None` stands for the defaults: a service clones its mode once per call.
+    options: Option<Arc<Options>>,
+}
+
+impl Http {
+    /// The mode with its defaults.
+    pub const fn new() -> Self {
+        Self { options: None }
+    }
+
+    /// Requests with a body of up to `bytes` can be sent again; 64 KiB by default.
+    pub fn replay_cap(self, bytes: usize) -> Self {
+        self.with(|options| options.replay_cap = bytes)
+    }
+
+    /// Reads and writes the time left, in whole milliseconds, in the header `name`. Requests that
+    /// are not gRPC carry no deadline by default.
+    pub fn timeout_header(self, name: HeaderName) -> Self {
+        self.with(|options| options.timeout_header = Some(name))
+    }
+
+    /// Announces `margin` less than is left, so that an answer made at the other side's deadline
+    /// still arrives before this one's.
+    pub fn margin(self, margin: Duration) -> Self {
+        self.with(|options| options.margin = margin)
+    }
+
+    pub(crate) fn options(&self) -> &Options {
+        self.options.as_deref().unwrap_or(&Options::DEFAULT)
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut Options)) -> Self {
+        change(Arc::make_mut(self.options.get_or_insert_with(|| Arc::new(Options::DEFAULT))));
+        self
+    }
+}
+
+/// `.http()` on every layer.
+pub trait HttpExt: Sized {
+    /// Makes the layer speak HTTP and gRPC: a rejection is a response, the error type is untouched.
+    fn http(self) -> Self::Bound
+    where
+        Self: Bind<Http>,
+    {
+        self.bind(Http::new())
+    }
+
+    /// The same with options.
+    fn http_with(self, http: Http) -> Self::Bound
+    where
+        Self: Bind<Http>,
+    {
+        self.bind(http)
+    }
+}
+
+impl<L> HttpExt for L {}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    pub(crate) replay_cap: usize,
+    pub(crate) timeout_header: Option<HeaderName>,
+    pub(crate) margin: Duration,
+}
+
+impl Options {
+    const DEFAULT: Self =
+        Self { replay_cap: 64 * 1024, timeout_header: None, margin: Duration::ZERO };
+}
