@@ -1,0 +1,135 @@
+use std::time::Duration;
+
+use crate::nanos::saturating_nanos;
+use crate::ratio::MILLION;
+use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use crate::sync::{Mutex, lock};
+use crate::window::{Amounts, Counts, MIN_WINDOW, Ticks};
+use crate::{Nanos, Ratio};
+
+/// How many retries all calls together may make: a share of the calls, and a floor for when there are few.
+///
+/// At any time, what was withdrawn within the last `ttl` is at most `ratio` tokens for each deposit
+/// within it plus the reserve, `floor_per_second · ttl`. This is the law of [Finagle's `RetryBudget`][finagle].
+///
+/// ```
+/// use std::time::Duration;
+/// use buttress_control::{Nanos, Ratio, RetryBudget};
+///
+/// let budget = RetryBudget::new(Duration::from_secs(10), 0, Ratio::percent(20));
+/// let now = Nanos::new(0);
+/// for _ in 0..9 {
+///     budget.deposit(now); // nine calls are 1.8 tokens
+/// }
+/// assert!(budget.withdraw(now, 1));
+/// assert!(!budget.withdraw(now, 1));
+/// ```
+///
+/// # Time
+///
+/// The window moves in 32 steps. A deposit and a withdrawal count for at least `ttl` and for at most a
+/// thirtieth longer. Work per call is the same after any idle time. A time before the latest one that a
+/// withdrawal saw counts as that one: stepping back makes no tokens and loses none.
+///
+/// # Sharing
+///
+/// A deposit takes no lock: it is one load and one compare-and-swap. Withdrawals exclude one another for
+/// the time of a sum, so no token is granted twice and none that is there is refused.
+///
+/// # Bounds
+///
+/// A `ttl` under 20 ms counts as 20 ms. The reserve is at most 10^12 tokens, and a slot (a 31st of the
+/// `ttl`) counts at most 16,777,215 deposits; more are ignored, and cost a load each.
+///
+/// # Defaults
+///
+/// `RetryBudget::default()` has a `ttl` of 10 s, a floor of 10 per second and a ratio of 20 %.
+///
+/// [finagle]: https://github.com/twitter/finagle/blob/develop/finagle-core/src/main/scala/com/twitter/finagle/service/RetryBudget.scala
+#[derive(Debug)]
+pub struct RetryBudget {
+    ticks: Ticks,
+    /// What a deposit is worth, and a token: millionths of a token.
+    ratio: u64,
+    reserve: u64,
+    /// The latest slot a withdrawal saw; written under the lock.
+    latest: AtomicU64,
+    deposits: Counts,
+    withdrawals: Mutex<Amounts>,
+}
+
+impl RetryBudget {
+    /// A budget of `ratio` tokens for each call of the last `ttl`, on top of `floor_per_second · ttl`.
+    pub fn new(ttl: Duration, floor_per_second: u32, ratio: Ratio) -> Self {
+        let ttl = ttl.max(MIN_WINDOW);
+        let reserve = u128::from(floor_per_second) * u128::from(saturating_nanos(ttl)) / 1000;
+        Self {
+            ticks: Ticks::covering(ttl),
+            ratio: u64::from(ratio.parts_per_million()),
+            reserve: u64::try_from(reserve)
+                .unwrap_or(MAX_RESERVE)
+                .min(MAX_RESERVE),
+            latest: AtomicU64::new(0),
+            deposits: Counts::new(),
+            withdrawals: Mutex::new(Amounts::new()),
+        }
+    }
+
+    /// Counts one call, before or after it was made, but not a retry.
+    #[inline]
+    pub fn deposit(&self, now: Nanos) {
+        if self.ratio > 0 {
+            self.deposits
+                .add(self.ticks.at(now).max(self.latest.load(Relaxed)));
+        }
+    }
+
+    /// Takes `cost` tokens for a retry if they are all there, and leaves the budget as it is if not.
+    pub fn withdraw(&self, now: Nanos, cost: u32) -> bool {
+        let cost = tokens(cost);
+        self.settle(now, |withdrawn, credit| {
+            let granted = withdrawn.total() + cost <= credit;
+            if granted {
+                withdrawn.add(cost);
+            }
+            granted
+        })
+    }
+
+    /// Gives back a withdrawal whose retry was not made.
+    ///
+    /// What has expired since, or was never withdrawn, comes back as nothing.
+    pub fn refund(&self, now: Nanos, cost: u32) {
+        self.settle(now, |withdrawn, _| withdrawn.remove(tokens(cost)));
+    }
+
+    /// How many whole tokens can be withdrawn.
+    pub fn balance(&self, now: Nanos) -> u64 {
+        self.settle(now, |withdrawn, credit| {
+            credit.saturating_sub(withdrawn.total())
+        }) / u64::from(MILLION)
+    }
+
+    /// Decides under the lock, with the withdrawals and the credit of the window that ends now.
+    fn settle<T>(&self, now: Nanos, decide: impl FnOnce(&mut Amounts, u64) -> T) -> T {
+        let mut withdrawn = lock(&self.withdrawals);
+        let latest = withdrawn.advance(self.ticks.at(now));
+        self.latest.store(latest, Relaxed);
+        // Neither overflows: a window counts less than 2^29 deposits, of at most 10^9 millionths each.
+        let credit = self.reserve + self.deposits.sum(latest) * self.ratio;
+        decide(&mut withdrawn, credit)
+    }
+}
+
+impl Default for RetryBudget {
+    fn default() -> Self {
+        Self::new(Duration::from_secs(10), 10, Ratio::percent(20))
+    }
+}
+
+#[inline]
+fn tokens(cost: u32) -> u64 {
+    u64::from(cost) * u64::from(MILLION)
+}
+
+const MAX_RESERVE: u64 = 1_000_000_000_000 * MILLION as u64;

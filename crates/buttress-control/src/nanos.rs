@@ -1,0 +1,38 @@
+use std::time::Duration;
+
+/// A point in time: nanoseconds since an epoch of the caller's choosing.
+///
+/// The epoch is often the moment a layer was built. All calls on one law must use the same one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Nanos(u64);
+
+impl Nanos {
+    /// This many nanoseconds after the epoch.
+    #[inline]
+    pub const fn new(nanos: u64) -> Self {
+        Self(nanos)
+    }
+
+    /// The nanoseconds since the epoch.
+    #[inline]
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+}
+
+/// The time this long after the epoch; more than 584 years count as 584 years.
+impl From<Duration> for Nanos {
+    #[inline]
+    fn from(since_epoch: Duration) -> Self {
+        Self(saturating_nanos(since_epoch))
+    }
+}
+
+/// The whole duration in nanoseconds, at most `u64::MAX` (584 years).
+#[inline]
+pub(crate) const fn saturating_nanos(duration: Duration) -> u64 {
+    duration
+        .as_secs()
+        .saturating_mul(1_000_000_000)
+        .saturating_add(duration.subsec_nanos() as u64)
+}

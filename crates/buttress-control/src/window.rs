@@ -1,0 +1,159 @@
+//! A sliding window cut into slots: what is put into a slot is forgotten together with it.
+
+use std::time::Duration;
+
+use crate::Nanos;
+use crate::nanos::saturating_nanos;
+use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// Turns a time into the number of its slot, without a division.
+#[derive(Debug)]
+pub(crate) struct Ticks {
+    /// 2^64 over the length of a slot.
+    reciprocal: u64,
+}
+
+impl Ticks {
+    /// Slots so long that all but one of them cover `window`: then the window may begin anywhere inside
+    /// a slot, and what was put there still lives for the whole of it.
+    pub(crate) fn covering(window: Duration) -> Self {
+        let slot = saturating_nanos(window).div_ceil(SLOTS - 1).max(1);
+        Self {
+            reciprocal: u64::MAX / slot,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn at(&self, now: Nanos) -> u64 {
+        ((u128::from(now.get()) * u128::from(self.reciprocal)) >> 64) as u64
+    }
+}
+
+/// Counts events per slot, without a lock.
+///
+/// A word holds the count and the turn it belongs to, which is how often the ring has gone round. So
+/// nobody has to empty a slot: whoever comes first in a new turn replaces the whole word.
+#[derive(Debug)]
+#[repr(align(128))]
+pub(crate) struct Counts {
+    words: [AtomicU64; RING],
+}
+
+impl Counts {
+    pub(crate) fn new() -> Self {
+        Self {
+            words: std::array::from_fn(|_| AtomicU64::new(0)),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn add(&self, tick: u64) {
+        let Some(slot) = self.words.get(position(tick)) else {
+            return;
+        };
+        let turn = tick / SLOTS;
+        let mut word = slot.load(Relaxed);
+        loop {
+            // One turn ahead is somebody whose clock was read a moment later: their slot is the current one.
+            let current = (word >> COUNT_BITS).wrapping_sub(turn) <= 1;
+            let next = if current {
+                word + 1
+            } else {
+                (turn << COUNT_BITS) | 1
+            };
+            if current && word & MAX_COUNT == MAX_COUNT {
+                return;
+            }
+            match slot.compare_exchange_weak(word, next, Relaxed, Relaxed) {
+                Ok(_) => return,
+                Err(seen) => word = seen,
+            }
+        }
+    }
+
+    /// How much the window that ends with this slot holds.
+    pub(crate) fn sum(&self, tick: u64) -> u64 {
+        let live = |(position, slot): (u64, &AtomicU64)| {
+            let word = slot.load(Relaxed);
+            let at = (word >> COUNT_BITS) * SLOTS + position;
+            if at.abs_diff(tick) < SLOTS {
+                word & MAX_COUNT
+            } else {
+                0
+            }
+        };
+        (0..).zip(&self.words).map(live).sum()
+    }
+}
+
+/// Amounts per slot and their sum, for one owner at a time.
+#[derive(Debug)]
+pub(crate) struct Amounts {
+    slots: [u64; RING],
+    total: u64,
+    latest: u64,
+}
+
+impl Amounts {
+    pub(crate) const fn new() -> Self {
+        Self {
+            slots: [0; RING],
+            total: 0,
+            latest: 0,
+        }
+    }
+
+    /// Forgets what has left the window that ends with this slot. The window never moves back.
+    pub(crate) fn advance(&mut self, tick: u64) -> u64 {
+        let passed = tick.saturating_sub(self.latest);
+        for step in 1..=passed.min(SLOTS) {
+            if let Some(slot) = self.slots.get_mut(position(self.latest + step)) {
+                self.total -= std::mem::take(slot);
+            }
+        }
+        self.latest += passed;
+        self.latest
+    }
+
+    pub(crate) const fn total(&self) -> u64 {
+        self.total
+    }
+
+    pub(crate) fn add(&mut self, amount: u64) {
+        if let Some(slot) = self.slots.get_mut(position(self.latest)) {
+            *slot += amount;
+            self.total += amount;
+        }
+    }
+
+    /// Takes an amount out again, the newest first, and never more than the window holds.
+    pub(crate) fn remove(&mut self, amount: u64) {
+        let mut left = amount.min(self.total);
+        self.total -= left;
+        for back in 0..SLOTS {
+            if let Some(slot) = self.slots.get_mut(position(self.latest.wrapping_sub(back))) {
+                let taken = left.min(*slot);
+                *slot -= taken;
+                left -= taken;
+            }
+        }
+    }
+}
+
+#[inline]
+const fn position(tick: u64) -> usize {
+    (tick % SLOTS) as usize
+}
+
+/// A power of two; loom walks every load of a slot, so there the window is short.
+const RING: usize = if cfg!(buttress_loom) { 4 } else { 32 };
+
+const SLOTS: u64 = RING as u64;
+
+/// The shortest window whose turns fit into the bits that the count leaves, for every possible time.
+pub(crate) const MIN_WINDOW: Duration = Duration::from_millis(20);
+
+/// The largest count of a slot: 53 million events a second in a window of ten seconds.
+const MAX_COUNT: u64 = (1 << COUNT_BITS) - 1;
+
+const COUNT_BITS: u32 = 24;
