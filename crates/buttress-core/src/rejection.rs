@@ -20,12 +20,7 @@ pub struct Rejection {
 impl Rejection {
     /// A rejection for `reason` by the layer instance `origin`.
     pub const fn new(reason: Reason, origin: Origin) -> Self {
-        Self {
-            reason,
-            origin,
-            retry_after: None,
-            deadline: None,
-        }
+        Self { reason, origin, retry_after: None, deadline: None }
     }
 
     /// Says that a call made `delay` from now may be admitted.
@@ -88,10 +83,7 @@ impl Rejection {
                 return Some(rejection);
             }
             // `io::Error::source` skips the error it wraps and gives that one's source.
-            next = match error
-                .downcast_ref::<io::Error>()
-                .and_then(io::Error::get_ref)
-            {
+            next = match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
                 Some(wrapped) => Some(wrapped as &(dyn Error + 'static)),
                 None => error.source(),
             };
@@ -179,18 +171,12 @@ impl Origin {
     /// A `layer`, by its pattern's name (`"deadline"`), which is the instance's name too until
     /// [`named`](Self::named) says otherwise.
     pub const fn new(layer: &'static str) -> Self {
-        Self {
-            layer,
-            name: Cow::Borrowed(layer),
-        }
+        Self { layer, name: Cow::Borrowed(layer) }
     }
 
     /// The same layer with a `name` for this instance.
     pub fn named(self, name: impl Into<Cow<'static, str>>) -> Self {
-        Self {
-            name: name.into(),
-            ..self
-        }
+        Self { name: name.into(), ..self }
     }
 
     /// The layer's pattern.

@@ -1,0 +1,30 @@
+use std::task::{Context, Poll};
+
+use buttress_core::{Deadline, Guard, Rejection};
+
+use crate::future::Call;
+
+/// The deadline of a response's body: cuts it off, and is ambient while it is polled.
+#[derive(Debug)]
+pub struct DeadlineGuard {
+    body: Call,
+}
+
+impl DeadlineGuard {
+    pub(crate) const fn new(body: Call) -> Self {
+        Self { body }
+    }
+}
+
+impl Guard for DeadlineGuard {
+    fn poll_cut(&mut self, cx: &mut Context<'_>) -> Poll<Rejection> {
+        let Some(deadline) = self.body.deadline else {
+            return Poll::Pending;
+        };
+        self.body.poll_cut(cx, "body").map(|()| self.body.settings.rejection(deadline))
+    }
+
+    fn within<R>(&self, f: impl FnOnce() -> R) -> R {
+        Deadline::with(self.body.deadline(), f)
+    }
+}

@@ -1,0 +1,30 @@
+use std::sync::{Arc, atomic::Ordering};
+
+use crate::settings::{Settings, State};
+
+/// Live numbers of a [`DeadlineLayer`](crate::DeadlineLayer), over all its services.
+#[derive(Clone, Debug)]
+pub struct DeadlineHandle {
+    state: Arc<State>,
+}
+
+impl DeadlineHandle {
+    pub(crate) fn new(settings: &Settings) -> Self {
+        Self { state: Arc::clone(&settings.state) }
+    }
+
+    /// Calls whose deadline had passed before they began.
+    pub fn expired(&self) -> u64 {
+        self.state.expired.load(Ordering::Relaxed)
+    }
+
+    /// Calls and bodies whose deadline passed while they ran or waited.
+    pub fn exceeded(&self) -> u64 {
+        self.state.exceeded.load(Ordering::Relaxed)
+    }
+
+    /// Calls and bodies that are pending under this layer's shared timers.
+    pub fn pending(&self) -> usize {
+        self.state.timers.pending()
+    }
+}

@@ -1,0 +1,76 @@
+use std::{borrow::Cow, sync::Arc, time::Duration};
+
+use buttress_core::{Bind, Plain};
+use tower_layer::Layer;
+
+use crate::{
+    DeadlineHandle, DeadlineService,
+    settings::{Enforcement, Extent, Settings},
+};
+
+/// Ends calls at a deadline.
+///
+/// All clones of a layer, and all services it makes, share its counts and its timers.
+#[derive(Clone, Debug)]
+pub struct DeadlineLayer<M = Plain> {
+    settings: Arc<Settings>,
+    mode: M,
+}
+
+impl DeadlineLayer {
+    /// A deadline `timeout` after the call was made, or after it began to wait for readiness.
+    ///
+    /// Zero rejects every call; thirty years or more ([`Deadline::NEVER`](buttress_core::Deadline::NEVER))
+    /// is no deadline of its own.
+    pub fn new(timeout: Duration) -> Self {
+        Self { settings: Arc::new(Settings::new(Some(timeout))), mode: Plain }
+    }
+
+    /// No deadline of its own: enforces the ambient one and the one that came with the request.
+    pub fn propagate() -> Self {
+        Self { settings: Arc::new(Settings::new(None)), mode: Plain }
+    }
+}
+
+impl<M> DeadlineLayer<M> {
+    /// Names this instance in rejections and events. `"deadline"` by default.
+    pub fn named(self, name: impl Into<Cow<'static, str>>) -> Self {
+        self.with(|settings| settings.origin = settings.origin.clone().named(name))
+    }
+
+    /// Ends the deadline at the response head. By default it covers the body too.
+    pub fn until_head(self) -> Self {
+        self.with(|settings| settings.extent = Extent::Head)
+    }
+
+    /// Counts and reports what would be rejected, and rejects nothing.
+    pub fn observe(self) -> Self {
+        self.with(|settings| settings.enforcement = Enforcement::Observe)
+    }
+
+    /// Live numbers of all services this layer makes.
+    pub fn handle(&self) -> DeadlineHandle {
+        DeadlineHandle::new(&self.settings)
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut Settings)) -> Self {
+        change(Arc::make_mut(&mut self.settings));
+        self
+    }
+}
+
+impl<S, M: Clone> Layer<S> for DeadlineLayer<M> {
+    type Service = DeadlineService<S, M>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        DeadlineService::new(inner, Arc::clone(&self.settings), self.mode.clone())
+    }
+}
+
+impl<M0, M> Bind<M> for DeadlineLayer<M0> {
+    type Bound = DeadlineLayer<M>;
+
+    fn bind(self, mode: M) -> DeadlineLayer<M> {
+        DeadlineLayer { settings: self.settings, mode }
+    }
+}

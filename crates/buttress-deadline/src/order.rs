@@ -1,0 +1,177 @@
+use std::task::Waker;
+
+use slab::Slab;
+use tokio::time::Instant;
+
+/// Deadlines in ascending order, with the task that waits for each: a linked list in a slab.
+///
+/// Insertion looks from the back and removal knows the place, so both take constant time for
+/// deadlines that come nearly in order.
+#[derive(Debug)]
+pub(crate) struct Order {
+    nodes: Slab<Node>,
+    first: Slot,
+    last: Slot,
+}
+
+/// A place in an [`Order`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Slot(usize);
+
+#[derive(Debug)]
+struct Node {
+    deadline: Instant,
+    before: Slot,
+    after: Slot,
+    /// `None` once the deadline has passed and the node is out of the list.
+    waker: Option<Waker>,
+}
+
+impl Order {
+    pub(crate) fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    pub(crate) fn earliest(&self) -> Option<Instant> {
+        self.nodes.get(self.first.0).map(|node| node.deadline)
+    }
+
+    /// Inserts behind all deadlines that are not later, unless that is too far from the back.
+    pub(crate) fn insert(&mut self, deadline: Instant, waker: Waker) -> Option<Slot> {
+        let mut before = self.last;
+        for step in 0.. {
+            match self.nodes.get(before.0) {
+                Some(node) if node.deadline > deadline && step == FARTHEST => return None,
+                Some(node) if node.deadline > deadline => before = node.before,
+                _ => break,
+            }
+        }
+        let after = self.nodes.get(before.0).map_or(self.first, |node| node.after);
+        let slot = Slot(self.nodes.insert(Node { deadline, before, after, waker: Some(waker) }));
+        *self.link_after(before) = slot;
+        *self.link_before(after) = slot;
+        Some(slot)
+    }
+
+    /// Whether `waker` is the one to be woken for `slot`; `None` if its deadline has passed.
+    pub(crate) fn watch(&self, slot: Slot, waker: &Waker) -> Option<bool> {
+        let current = self.nodes.get(slot.0)?.waker.as_ref()?;
+        Some(current.will_wake(waker))
+    }
+
+    /// Makes `waker` the one to be woken, and returns the former; `None` if the deadline has passed.
+    pub(crate) fn rewatch(&mut self, slot: Slot, waker: Waker) -> Option<Waker> {
+        let current = self.nodes.get_mut(slot.0)?.waker.as_mut()?;
+        Some(std::mem::replace(current, waker))
+    }
+
+    /// Frees `slot`.
+    pub(crate) fn remove(&mut self, slot: Slot) -> Option<Waker> {
+        let node = self.nodes.try_remove(slot.0)?;
+        if node.waker.is_some() {
+            self.unlink(&node);
+        }
+        if self.nodes.is_empty() && self.nodes.capacity() > KEPT {
+            self.nodes = Slab::new();
+        }
+        node.waker
+    }
+
+    /// Takes all deadlines up to `now` out of the list, and their tasks' wakers.
+    pub(crate) fn expire(&mut self, now: Instant, due: &mut Vec<Waker>) {
+        while let Some(node) = self.nodes.get_mut(self.first.0) {
+            if node.deadline > now {
+                return;
+            }
+            due.extend(node.waker.take());
+            let after = node.after;
+            self.first = after;
+            *self.link_before(after) = NOWHERE;
+        }
+    }
+
+    fn unlink(&mut self, node: &Node) {
+        *self.link_after(node.before) = node.after;
+        *self.link_before(node.after) = node.before;
+    }
+
+    /// What names the node behind `slot`; in front of the list that is `first`.
+    fn link_after(&mut self, slot: Slot) -> &mut Slot {
+        self.nodes.get_mut(slot.0).map_or(&mut self.first, |node| &mut node.after)
+    }
+
+    /// What names the node in front of `slot`; behind the list that is `last`.
+    fn link_before(&mut self, slot: Slot) -> &mut Slot {
+        self.nodes.get_mut(slot.0).map_or(&mut self.last, |node| &mut node.before)
+    }
+}
+
+impl Default for Order {
+    fn default() -> Self {
+        Self { nodes: Slab::new(), first: NOWHERE, last: NOWHERE }
+    }
+}
+
+const NOWHERE: Slot = Slot(usize::MAX);
+const FARTHEST: usize = 32;
+const KEPT: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use std::{task::Waker, time::Duration};
+
+    use tokio::time::Instant;
+
+    use super::{Order, Slot};
+
+    /// Random steps against a sorted vector.
+    #[test]
+    fn deadlines_come_out_in_order_whatever_was_removed_meanwhile() {
+        let start = Instant::now();
+        let mut random = 1_u64;
+        let mut draw = |below: u64| {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            random % below
+        };
+        let mut order = Order::default();
+        let mut model: Vec<(u64, Slot)> = Vec::new();
+        let mut expired: Vec<Slot> = Vec::new();
+        for step in 0..20_000 {
+            match draw(4) {
+                0 | 1 => {
+                    let at = step + draw(20);
+                    let deadline = start + Duration::from_micros(at);
+                    if let Some(slot) = order.insert(deadline, Waker::noop().clone()) {
+                        model.push((at, slot));
+                    } else {
+                        assert!(model.iter().filter(|(other, _)| *other > at).count() > 32);
+                    }
+                }
+                2 if !model.is_empty() => {
+                    let (_, slot) =
+                        model.remove(usize::try_from(draw(model.len() as u64)).unwrap());
+                    assert!(order.remove(slot).is_some());
+                }
+                _ => {
+                    let now = step.saturating_sub(draw(60));
+                    let mut due = Vec::new();
+                    order.expire(start + Duration::from_micros(now), &mut due);
+                    let (passed, left) = model.into_iter().partition(|(at, _)| *at <= now);
+                    model = left;
+                    let passed: Vec<(u64, Slot)> = passed;
+                    assert_eq!(due.len(), passed.len());
+                    expired.extend(passed.iter().map(|(_, slot)| *slot));
+                    for slot in expired.drain(..) {
+                        assert!(order.watch(slot, Waker::noop()).is_none());
+                        assert!(order.remove(slot).is_none());
+                    }
+                }
+            }
+            let earliest = model.iter().map(|(at, _)| start + Duration::from_micros(*at)).min();
+            assert_eq!(order.earliest(), earliest);
+            assert_eq!(order.len(), model.len());
+        }
+    }
+}

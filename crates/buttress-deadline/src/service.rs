@@ -1,0 +1,140 @@
+use std::{
+    mem,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use buttress_core::{Carry, Deadline, Plain, Respond};
+use tower_service::Service;
+
+use crate::{
+    ResponseFuture,
+    settings::{Enforcement, Settings},
+    timers::Timer,
+};
+
+/// The service of [`DeadlineLayer`](crate::DeadlineLayer).
+#[derive(Debug)]
+pub struct DeadlineService<S, M = Plain> {
+    inner: S,
+    settings: Arc<Settings>,
+    mode: M,
+    readiness: Readiness,
+}
+
+impl<S, M> DeadlineService<S, M> {
+    pub(crate) const fn new(inner: S, settings: Arc<Settings>, mode: M) -> Self {
+        Self { inner, settings, mode, readiness: Readiness::Idle }
+    }
+}
+
+impl<S: Clone, M: Clone> Clone for DeadlineService<S, M> {
+    /// The clone has waited for nothing yet.
+    fn clone(&self) -> Self {
+        Self::new(self.inner.clone(), Arc::clone(&self.settings), self.mode.clone())
+    }
+}
+
+impl<S, Req, M> Service<Req> for DeadlineService<S, M>
+where
+    S: Service<Req> + Clone,
+    M: Respond<Req, S::Response, S::Error> + Carry<Req>,
+{
+    type Response = M::Response<crate::DeadlineGuard>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S::Future, Req, M, M::Seed>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        match &self.readiness {
+            // A wait that ended before belongs to a call that was never made.
+            Readiness::Ready(_) => self.readiness = Readiness::Idle,
+            Readiness::Expired(_) => return Poll::Ready(Ok(())),
+            Readiness::Idle | Readiness::Waiting { .. } => {}
+        }
+        let polled = match &self.readiness {
+            Readiness::Waiting { deadline, .. } => {
+                Deadline::with(*deadline, || self.inner.poll_ready(cx))
+            }
+            _ => self.inner.poll_ready(cx),
+        };
+        match polled {
+            Poll::Ready(result) => {
+                if let Readiness::Waiting { deadline, .. } = self.readiness {
+                    self.readiness = Readiness::Ready(deadline);
+                }
+                Poll::Ready(result)
+            }
+            Poll::Pending => self.poll_expiry(cx).map(Ok),
+        }
+    }
+
+    fn call(&mut self, mut request: Req) -> Self::Future {
+        let seed = self.mode.seed(&request);
+        let own = match mem::replace(&mut self.readiness, Readiness::Idle) {
+            Readiness::Ready(deadline) => deadline,
+            Readiness::Expired(deadline) => return self.reject(seed, deadline),
+            Readiness::Idle | Readiness::Waiting { .. } => self.settings.own(),
+        };
+        let inherited = Deadline::earliest(Deadline::current(), self.mode.read(&request));
+        let deadline = Deadline::earliest(own, inherited);
+        if let Some(deadline) = deadline {
+            if deadline.has_passed() && self.settings.expired() == Enforcement::Reject {
+                return self.reject(seed, deadline);
+            }
+            self.mode.write(&mut request, deadline);
+        }
+        let future = Deadline::with(deadline, || self.inner.call(request));
+        ResponseFuture::running(future, deadline, seed, self.mode.clone(), &self.settings)
+    }
+}
+
+impl<S: Clone, M> DeadlineService<S, M> {
+    /// Waits for the deadline, which counts from the first time the inner service was not ready.
+    fn poll_expiry(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if matches!(self.readiness, Readiness::Idle) {
+            let deadline = Deadline::earliest(self.settings.own(), Deadline::current());
+            self.readiness = Readiness::Waiting { deadline, timer: Timer::new() };
+        }
+        let Readiness::Waiting { deadline: Some(deadline), timer } = &mut self.readiness else {
+            return Poll::Pending;
+        };
+        let deadline = *deadline;
+        if timer.poll(cx, deadline, &self.settings.state.timers).is_pending() {
+            return Poll::Pending;
+        }
+        if self.settings.exceeded("readiness") == Enforcement::Observe {
+            timer.disarm();
+            return Poll::Pending;
+        }
+        // The instance that waited keeps its place in the inner queue: only dropping it gives the
+        // place to somebody else.
+        self.inner = self.inner.clone();
+        self.readiness = Readiness::Expired(deadline);
+        Poll::Ready(())
+    }
+
+    /// Answers instead of the inner service, and gives back what that had reserved for the call.
+    fn reject<F, Req, Seed>(
+        &mut self,
+        seed: Seed,
+        deadline: Deadline,
+    ) -> ResponseFuture<F, Req, M, Seed>
+    where
+        M: Clone,
+    {
+        self.inner = self.inner.clone();
+        ResponseFuture::rejected(deadline, seed, self.mode.clone(), &self.settings)
+    }
+}
+
+#[derive(Debug)]
+enum Readiness {
+    /// Nothing was waited for.
+    Idle,
+    /// The inner service has been pending under `deadline`.
+    Waiting { deadline: Option<Deadline>, timer: Timer },
+    /// The inner service became ready after a wait under this deadline.
+    Ready(Option<Deadline>),
+    /// It did not, and the next call is rejected.
+    Expired(Deadline),
+}

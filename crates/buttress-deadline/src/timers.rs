@@ -1,0 +1,134 @@
+use std::{
+    cell::Cell,
+    pin::{Pin, pin},
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
+};
+
+use buttress_core::Deadline;
+use tokio::{
+    runtime::{Handle, Id},
+    task::coop::unconstrained,
+    time::{Sleep, sleep_until},
+};
+
+use crate::queue::{Queue, Ticket};
+
+/// One call's timer. It costs nothing until it is polled, which is when the call is pending.
+#[derive(Debug)]
+pub(crate) enum Timer {
+    Unarmed,
+    /// In a queue with the layer's other calls.
+    Queued(Ticket),
+    /// Alone, because its deadline is far out of the queue's order.
+    Alone(Pin<Box<Sleep>>),
+    Disarmed,
+}
+
+impl Timer {
+    pub(crate) const fn new() -> Self {
+        Self::Unarmed
+    }
+
+    /// Ready once `deadline`, the same at every poll, has passed.
+    pub(crate) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        deadline: Deadline,
+        timers: &Timers,
+    ) -> Poll<()> {
+        if matches!(self, Self::Unarmed) {
+            *self = match timers.queue().and_then(|queue| queue.join(cx.waker(), deadline)) {
+                Some(ticket) => Self::Queued(ticket),
+                None => Self::Alone(Box::pin(sleep_until(deadline.instant()))),
+            };
+        }
+        match self {
+            Self::Queued(ticket) => ticket.poll(cx),
+            // A call that used up the task's budget is pending for that reason only, and must not
+            // thereby escape its deadline.
+            Self::Alone(sleep) => pin!(unconstrained(sleep.as_mut())).poll(cx),
+            Self::Unarmed | Self::Disarmed => Poll::Pending,
+        }
+    }
+
+    /// Makes it never fire again.
+    pub(crate) fn disarm(&mut self) {
+        *self = Self::Disarmed;
+    }
+}
+
+/// The timers of one layer: a queue per thread and runtime.
+///
+/// The calls of a layer share one timeout, so they expire in the order they began, and one timer of
+/// the runtime serves a whole queue. Threads have queues of their own so that they do not contend;
+/// runtimes do, because a timer fires only while its runtime runs.
+#[derive(Debug, Default)]
+pub(crate) struct Timers {
+    shards: [Shard; SHARDS],
+}
+
+impl Timers {
+    /// The queue for the current thread and runtime; `None` outside of a runtime.
+    fn queue(&self) -> Option<Arc<Queue>> {
+        let runtime = Handle::try_current().ok()?.id();
+        self.shards.get(shard() % SHARDS).map(|shard| shard.queue(runtime))
+    }
+
+    /// How many calls are in a queue.
+    pub(crate) fn pending(&self) -> usize {
+        self.shards.iter().map(Shard::pending).sum()
+    }
+}
+
+#[derive(Debug, Default)]
+struct Shard {
+    /// The queue of the first runtime that came, which is the only one in most programs.
+    first: OnceLock<Arc<Queue>>,
+    others: Mutex<Vec<Arc<Queue>>>,
+}
+
+impl Shard {
+    fn queue(&self, runtime: Id) -> Arc<Queue> {
+        let first = self.first.get_or_init(|| Queue::new(runtime));
+        if first.runtime() == runtime {
+            return Arc::clone(first);
+        }
+        let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(queue) = others.iter().find(|queue| queue.runtime() == runtime) {
+            return Arc::clone(queue);
+        }
+        let abandoned = others.extract_if(.., |queue| queue.len() == 0).collect::<Vec<_>>();
+        let queue = Queue::new(runtime);
+        others.push(Arc::clone(&queue));
+        drop(others);
+        drop(abandoned);
+        queue
+    }
+
+    fn pending(&self) -> usize {
+        let others = self.others.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        self.first.get().into_iter().chain(&others).map(|queue| queue.len()).sum()
+    }
+}
+
+/// This thread's number.
+fn shard() -> usize {
+    SHARD.with(|shard| {
+        if shard.get() == usize::MAX {
+            shard.set(NEXT_SHARD.fetch_add(1, Ordering::Relaxed));
+        }
+        shard.get()
+    })
+}
+
+thread_local! {
+    static SHARD: Cell<usize> = const { Cell::new(usize::MAX) };
+}
+
+static NEXT_SHARD: AtomicUsize = AtomicUsize::new(0);
+
+const SHARDS: usize = 8;
