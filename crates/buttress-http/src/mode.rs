@@ -40,7 +40,10 @@ impl Http {
     }
 
     fn with(mut self, change: impl FnOnce(&mut Options)) -> Self {
-        change(Arc::make_mut(self.options.get_or_insert_with(|| Arc::new(Options::DEFAULT))));
+        change(Arc::make_mut(
+            self.options
+                .get_or_insert_with(|| Arc::new(Options::DEFAULT)),
+        ));
         self
     }
 }
@@ -74,6 +77,9 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    const DEFAULT: Self =
-        Self { replay_cap: 64 * 1024, timeout_header: None, margin: Duration::ZERO };
+    const DEFAULT: Self = Self {
+        replay_cap: 64 * 1024,
+        timeout_header: None,
+        margin: Duration::ZERO,
+    };
 }
