@@ -108,12 +108,7 @@ impl Backoff {
     }
 
     const fn new(base: Duration, max: Duration, curve: Curve, jitter: Jitter) -> Self {
-        Self {
-            base: saturating_nanos(base),
-            max: saturating_nanos(max),
-            curve,
-            jitter,
-        }
+        Self { base: saturating_nanos(base), max: saturating_nanos(max), curve, jitter }
     }
 
     /// The curve at the retry of this number, counted from 0, under the cap.
@@ -148,11 +143,7 @@ impl Backoff {
     /// `sleep = min(cap, random_between(base, sleep * 3))`, with `sleep` starting as `base`.
     fn decorrelated_delay(&self, delays: &mut Delays, random: f64) -> u64 {
         let base = float(self.base);
-        let before = if delays.retries == 0 {
-            base
-        } else {
-            delays.memory
-        };
+        let before = if delays.retries == 0 { base } else { delays.memory };
         let high = (before * 3.0).max(base);
         let delay = (base + (high - base) * random).min(float(self.max));
         delays.memory = delay;
@@ -215,10 +206,7 @@ pub struct Delays {
 impl Delays {
     /// Before the first retry.
     pub const fn new() -> Self {
-        Self {
-            memory: 0.0,
-            retries: 0,
-        }
+        Self { memory: 0.0, retries: 0 }
     }
 
     /// How many delays have been drawn.

@@ -66,9 +66,7 @@ impl RetryBudget {
         Self {
             ticks: Ticks::covering(ttl),
             ratio: u64::from(ratio.parts_per_million()),
-            reserve: u64::try_from(reserve)
-                .unwrap_or(MAX_RESERVE)
-                .min(MAX_RESERVE),
+            reserve: u64::try_from(reserve).unwrap_or(MAX_RESERVE).min(MAX_RESERVE),
             latest: AtomicU64::new(0),
             deposits: Counts::new(),
             withdrawals: Mutex::new(Amounts::new()),
@@ -79,8 +77,7 @@ impl RetryBudget {
     #[inline]
     pub fn deposit(&self, now: Nanos) {
         if self.ratio > 0 {
-            self.deposits
-                .add(self.ticks.at(now).max(self.latest.load(Relaxed)));
+            self.deposits.add(self.ticks.at(now).max(self.latest.load(Relaxed)));
         }
     }
 
@@ -105,9 +102,8 @@ impl RetryBudget {
 
     /// How many whole tokens can be withdrawn.
     pub fn balance(&self, now: Nanos) -> u64 {
-        self.settle(now, |withdrawn, credit| {
-            credit.saturating_sub(withdrawn.total())
-        }) / u64::from(MILLION)
+        self.settle(now, |withdrawn, credit| credit.saturating_sub(withdrawn.total()))
+            / u64::from(MILLION)
     }
 
     /// Decides under the lock, with the withdrawals and the credit of the window that ends now.

@@ -31,8 +31,5 @@ impl From<Duration> for Nanos {
 /// The whole duration in nanoseconds, at most `u64::MAX` (584 years).
 #[inline]
 pub(crate) const fn saturating_nanos(duration: Duration) -> u64 {
-    duration
-        .as_secs()
-        .saturating_mul(1_000_000_000)
-        .saturating_add(duration.subsec_nanos() as u64)
+    duration.as_secs().saturating_mul(1_000_000_000).saturating_add(duration.subsec_nanos() as u64)
 }

@@ -28,11 +28,7 @@ impl Ratio {
     /// So many parts in a million: `per_million(200_000)` is 0.2.
     #[inline]
     pub const fn per_million(parts: u32) -> Self {
-        if parts > Self::MAX.0 {
-            Self::MAX
-        } else {
-            Self(parts)
-        }
+        if parts > Self::MAX.0 { Self::MAX } else { Self(parts) }
     }
 
     /// The nearest millionth to a fraction: `of(0.2)` is 20 %.

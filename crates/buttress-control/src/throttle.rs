@@ -55,10 +55,7 @@ impl RetryThrottle {
         let mut tokens = self.tokens.load(Relaxed);
         while tokens < self.max {
             let next = (tokens + self.ratio).min(self.max);
-            match self
-                .tokens
-                .compare_exchange_weak(tokens, next, Relaxed, Relaxed)
-            {
+            match self.tokens.compare_exchange_weak(tokens, next, Relaxed, Relaxed) {
                 Ok(_) => return,
                 Err(seen) => tokens = seen,
             }
@@ -71,10 +68,7 @@ impl RetryThrottle {
         let mut tokens = self.tokens.load(Relaxed);
         while tokens > 0 {
             let next = tokens.saturating_sub(TOKEN);
-            match self
-                .tokens
-                .compare_exchange_weak(tokens, next, Relaxed, Relaxed)
-            {
+            match self.tokens.compare_exchange_weak(tokens, next, Relaxed, Relaxed) {
                 Ok(_) => return,
                 Err(seen) => tokens = seen,
             }

@@ -52,10 +52,7 @@ impl TokenBucket {
             timeout_cost: tokens(10),
             reward: tokens(1),
             refill_per_second: 0,
-            refilled: Mutex::new(Refilled {
-                at: 0,
-                remainder: 0,
-            }),
+            refilled: Mutex::new(Refilled { at: 0, remainder: 0 }),
         }
     }
 
@@ -84,10 +81,7 @@ impl TokenBucket {
         let cost = self.cost(kind);
         let mut tokens = self.tokens.load(Relaxed);
         while let Some(rest) = tokens.checked_sub(cost) {
-            match self
-                .tokens
-                .compare_exchange_weak(tokens, rest, Relaxed, Relaxed)
-            {
+            match self.tokens.compare_exchange_weak(tokens, rest, Relaxed, Relaxed) {
                 Ok(_) => return true,
                 Err(seen) => tokens = seen,
             }
@@ -124,10 +118,7 @@ impl TokenBucket {
         let mut tokens = self.tokens.load(Relaxed);
         while tokens < self.capacity {
             let next = tokens.saturating_add(amount).min(self.capacity);
-            match self
-                .tokens
-                .compare_exchange_weak(tokens, next, Relaxed, Relaxed)
-            {
+            match self.tokens.compare_exchange_weak(tokens, next, Relaxed, Relaxed) {
                 Ok(_) => return,
                 Err(seen) => tokens = seen,
             }
@@ -187,11 +178,7 @@ fn tokens(whole: u32) -> u64 {
     reason = "a float cast saturates, and takes NaN and what is below zero to zero"
 )]
 fn millionths(tokens: f64) -> u64 {
-    if tokens.is_finite() {
-        (tokens * f64::from(MILLION)).round() as u64
-    } else {
-        0
-    }
+    if tokens.is_finite() { (tokens * f64::from(MILLION)).round() as u64 } else { 0 }
 }
 
 const NANOS_PER_SECOND: u128 = 1_000_000_000;

@@ -18,9 +18,7 @@ impl Ticks {
     /// a slot, and what was put there still lives for the whole of it.
     pub(crate) fn covering(window: Duration) -> Self {
         let slot = saturating_nanos(window).div_ceil(SLOTS - 1).max(1);
-        Self {
-            reciprocal: u64::MAX / slot,
-        }
+        Self { reciprocal: u64::MAX / slot }
     }
 
     #[inline]
@@ -41,9 +39,7 @@ pub(crate) struct Counts {
 
 impl Counts {
     pub(crate) fn new() -> Self {
-        Self {
-            words: std::array::from_fn(|_| AtomicU64::new(0)),
-        }
+        Self { words: std::array::from_fn(|_| AtomicU64::new(0)) }
     }
 
     #[inline]
@@ -56,11 +52,7 @@ impl Counts {
         loop {
             // One turn ahead is somebody whose clock was read a moment later: their slot is the current one.
             let current = (word >> COUNT_BITS).wrapping_sub(turn) <= 1;
-            let next = if current {
-                word + 1
-            } else {
-                (turn << COUNT_BITS) | 1
-            };
+            let next = if current { word + 1 } else { (turn << COUNT_BITS) | 1 };
             if current && word & MAX_COUNT == MAX_COUNT {
                 return;
             }
@@ -76,11 +68,7 @@ impl Counts {
         let live = |(position, slot): (u64, &AtomicU64)| {
             let word = slot.load(Relaxed);
             let at = (word >> COUNT_BITS) * SLOTS + position;
-            if at.abs_diff(tick) < SLOTS {
-                word & MAX_COUNT
-            } else {
-                0
-            }
+            if at.abs_diff(tick) < SLOTS { word & MAX_COUNT } else { 0 }
         };
         (0..).zip(&self.words).map(live).sum()
     }
@@ -96,11 +84,7 @@ pub(crate) struct Amounts {
 
 impl Amounts {
     pub(crate) const fn new() -> Self {
-        Self {
-            slots: [0; RING],
-            total: 0,
-            latest: 0,
-        }
+        Self { slots: [0; RING], total: 0, latest: 0 }
     }
 
     /// Forgets what has left the window that ends with this slot. The window never moves back.
