@@ -18,10 +18,7 @@ impl DeadlineGuard {
 
 impl Guard for DeadlineGuard {
     fn poll_cut(&mut self, cx: &mut Context<'_>) -> Poll<Rejection> {
-        let Some(deadline) = self.body.deadline else {
-            return Poll::Pending;
-        };
-        self.body.poll_cut(cx, "body").map(|()| self.body.settings.rejection(deadline))
+        self.body.poll_cut(cx, "body").map(|deadline| self.body.rejection(deadline))
     }
 
     fn within<R>(&self, f: impl FnOnce() -> R) -> R {
