@@ -24,8 +24,9 @@ struct History {
 }
 
 impl History {
-    fn least_credit(&self) -> u64 {
-        self.deposits.iter().filter(|(given, _)| given + TTL > self.latest).count() as u64
+    /// By the newest clock of all: a deposit that has expired by it may have made room for a new one.
+    fn least_credit(&self, clock: u64) -> u64 {
+        self.deposits.iter().filter(|(given, _)| given + TTL > clock).count() as u64
     }
 
     fn most_credit(&self) -> u64 {
