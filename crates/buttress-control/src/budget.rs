@@ -27,13 +27,14 @@ use crate::{Nanos, Ratio};
 ///
 /// # Time
 ///
-/// The window moves in 32 steps. A deposit and a withdrawal count for at least `ttl` and for at most a
-/// thirtieth longer. Work per call is the same after any idle time. A time before the latest one that a
-/// withdrawal saw counts as that one: stepping back makes no tokens and loses none.
+/// The window moves in 32 steps. A deposit and a withdrawal count for at least `ttl`, by the newest time
+/// that any call gave, and for at most a thirtieth longer. Work per call is the same after any idle time.
+/// A time before the latest one that a withdrawal saw counts as that one: stepping back makes no tokens,
+/// and a step of less than `ttl` loses none.
 ///
 /// # Sharing
 ///
-/// A deposit takes no lock: it is one load and one compare-and-swap. Withdrawals exclude one another for
+/// A deposit takes no lock: it is one compare-and-swap, and nothing at all at a ratio of 0. Withdrawals exclude one another for
 /// the time of a sum, so no token is granted twice and none that is there is refused.
 ///
 /// # Bounds
