@@ -34,8 +34,9 @@ use crate::{Nanos, Ratio};
 ///
 /// # Sharing
 ///
-/// A deposit takes no lock: it is one compare-and-swap, and nothing at all at a ratio of 0. Withdrawals exclude one another for
-/// the time of a sum, so no token is granted twice and none that is there is refused.
+/// A deposit takes no lock: it is one compare-and-swap, and nothing at all at a ratio of 0. Withdrawals
+/// exclude one another for the time of a sum, so no token is granted twice and none that is there is
+/// refused.
 ///
 /// # Bounds
 ///
@@ -50,7 +51,7 @@ use crate::{Nanos, Ratio};
 #[derive(Debug)]
 pub struct RetryBudget {
     ticks: Ticks,
-    /// What a deposit is worth, and a token: millionths of a token.
+    /// What a deposit is worth, in millionths of a token, as is the reserve.
     ratio: u64,
     reserve: u64,
     /// The latest slot a withdrawal saw; written under the lock.

@@ -1,6 +1,7 @@
 //! The shared laws under every interleaving of up to three threads:
 //! `RUSTFLAGS="--cfg buttress_loom" cargo test -p buttress-control --test loom --release`.
 #![cfg(buttress_loom)]
+#![expect(clippy::unwrap_used, reason = "a thread that panicked has failed the test")]
 
 use std::time::Duration;
 
