@@ -23,16 +23,28 @@ impl Http {
         self.with(|options| options.replay_cap = bytes)
     }
 
-    /// Reads and writes the time left, in whole milliseconds, in the header `name`. Requests that
-    /// are not gRPC carry no deadline by default.
+    /// Reads and writes the time left, in whole milliseconds, in the header `name`.
+    ///
+    /// Without it only gRPC requests carry a deadline, in `grpc-timeout`, which this does not
+    /// replace. Behind Envoy, `x-envoy-expected-rq-timeout-ms` is what it announces.
     pub fn timeout_header(self, name: HeaderName) -> Self {
         self.with(|options| options.timeout_header = Some(name))
     }
 
     /// Announces `margin` less than is left, so that an answer made at the other side's deadline
     /// still arrives before this one's.
+    ///
+    /// It belongs on the innermost deadline: a layer further in reads what this one announced, and
+    /// a margin of its own would come on top.
     pub fn margin(self, margin: Duration) -> Self {
         self.with(|options| options.margin = margin)
+    }
+
+    /// Also puts the [`Deadline`](buttress_core::Deadline) into the request's extensions, where it
+    /// is found by what the ambient one does not reach: behind tower's `Buffer`, or in a task of its
+    /// own. It costs up to two allocations per request. A request of reqwest has no extensions.
+    pub fn deadline_in_extensions(self) -> Self {
+        self.with(|options| options.extension = Extension::Written)
     }
 
     pub(crate) fn options(&self) -> &Options {
@@ -40,10 +52,7 @@ impl Http {
     }
 
     fn with(mut self, change: impl FnOnce(&mut Options)) -> Self {
-        change(Arc::make_mut(
-            self.options
-                .get_or_insert_with(|| Arc::new(Options::DEFAULT)),
-        ));
+        change(Arc::make_mut(self.options.get_or_insert_with(|| Arc::new(Options::DEFAULT))));
         self
     }
 }
@@ -74,6 +83,14 @@ pub(crate) struct Options {
     pub(crate) replay_cap: usize,
     pub(crate) timeout_header: Option<HeaderName>,
     pub(crate) margin: Duration,
+    pub(crate) extension: Extension,
+}
+
+/// Whether the deadline is put into the request's extensions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Extension {
+    Absent,
+    Written,
 }
 
 impl Options {
@@ -81,5 +98,6 @@ impl Options {
         replay_cap: 64 * 1024,
         timeout_header: None,
         margin: Duration::ZERO,
+        extension: Extension::Absent,
     };
 }

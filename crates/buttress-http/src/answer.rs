@@ -1,0 +1,112 @@
+use std::{fmt::Write, time::Duration};
+
+use buttress_core::{Reason, Rejection};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Response, StatusCode,
+    header::{CONTENT_TYPE, RETRY_AFTER},
+};
+
+use crate::Protocol;
+
+/// The response that says `why` a call was rejected, in the words of `protocol`.
+///
+/// | reason | HTTP | gRPC |
+/// |---|---|---|
+/// | deadline exceeded | 504 | 4 |
+/// | overloaded, circuit open | 503 | 14 |
+/// | rate limited | 429 | 8 |
+/// | superseded | 409 | 14, with the pushback `-1` |
+///
+/// A superseded call must not come again: sent once more, it would take the place of the call that
+/// took its own. Clients repeat a 503 by themselves, and a 409 they do not; in gRPC the negative
+/// pushback says so.
+///
+/// The time after which a call may be admitted, where it is known, stands in `Retry-After`, in whole
+/// seconds and at least one, or in `grpc-retry-pushback-ms`. Both are rounded up. The gRPC answer is
+/// Trailers-Only, and its message names the layer. The rejection itself is in the extensions.
+pub(crate) fn answer(protocol: Protocol, why: Rejection) -> Response<()> {
+    let mut response = Response::new(());
+    match protocol {
+        Protocol::Http => {
+            *response.status_mut() = status(why.reason());
+            if let Some(delay) = why.retry_after() {
+                response.headers_mut().insert(RETRY_AFTER, seconds(delay).into());
+            }
+        }
+        Protocol::Grpc => {
+            let headers = response.headers_mut();
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+            write_grpc_status(headers, &why);
+        }
+    }
+    response.extensions_mut().insert(why);
+    response
+}
+
+/// The trailers that end a gRPC response whose head has been sent already.
+pub(crate) fn grpc_trailers(why: &Rejection) -> HeaderMap {
+    let mut trailers = HeaderMap::with_capacity(3);
+    write_grpc_status(&mut trailers, why);
+    trailers
+}
+
+fn write_grpc_status(headers: &mut HeaderMap, why: &Rejection) {
+    headers.insert(GRPC_STATUS, HeaderValue::from_static(grpc_status(why.reason())));
+    // Stubs drop the extensions of a response, so the message is what says which layer it was.
+    if let Ok(message) = HeaderValue::try_from(percent_encoded(&why.to_string())) {
+        headers.insert(GRPC_MESSAGE, message);
+    }
+    if let Some(pushback) = pushback(why) {
+        headers.insert(GRPC_RETRY_PUSHBACK_MS, pushback);
+    }
+}
+
+const fn status(reason: Reason) -> StatusCode {
+    match reason {
+        Reason::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,
+        Reason::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+        Reason::Superseded => StatusCode::CONFLICT,
+        // A reason that is added later is a service that cannot be had just now.
+        _ => StatusCode::SERVICE_UNAVAILABLE,
+    }
+}
+
+const fn grpc_status(reason: Reason) -> &'static str {
+    match reason {
+        Reason::DeadlineExceeded => "4",
+        Reason::RateLimited => "8",
+        _ => "14",
+    }
+}
+
+fn pushback(why: &Rejection) -> Option<HeaderValue> {
+    if why.reason() == Reason::Superseded {
+        return Some(HeaderValue::from_static("-1"));
+    }
+    let milliseconds = why.retry_after()?.as_nanos().div_ceil(1_000_000);
+    Some(i32::try_from(milliseconds).unwrap_or(i32::MAX).into())
+}
+
+fn seconds(delay: Duration) -> u64 {
+    let whole = delay.as_secs();
+    let up = if delay.subsec_nanos() > 0 { whole.saturating_add(1) } else { whole };
+    up.max(1)
+}
+
+/// A gRPC `Status-Message`: printable ASCII as it is, except for `%`, and every other byte as `%XX`.
+fn percent_encoded(message: &str) -> String {
+    let mut encoded = String::with_capacity(message.len());
+    for byte in message.bytes() {
+        if matches!(byte, b' '..=b'~') && byte != b'%' {
+            encoded.push(char::from(byte));
+        } else {
+            // Writing to a `String` does not fail.
+            let _ = write!(encoded, "%{byte:02X}");
+        }
+    }
+    encoded
+}
+
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+const GRPC_RETRY_PUSHBACK_MS: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");

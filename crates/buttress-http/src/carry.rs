@@ -1,0 +1,108 @@
+use std::time::Duration;
+
+use buttress_core::{Carry, Deadline};
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::{
+    Http, Protocol, RequestHead, encode_grpc_timeout, mode::Extension, parse_grpc_timeout,
+};
+
+/// A deadline crosses the wire as the time left, because clocks differ: in `grpc-timeout` for gRPC,
+/// in [the header chosen](Http::timeout_header) for everything else. Inside the process it may come
+/// in the request's extensions.
+///
+/// A header that cannot be read is ignored, and of several the shortest counts.
+impl<Req: RequestHead> Carry<Req> for Http {
+    /// The earliest deadline among a [`Deadline`] in the extensions, `grpc-timeout` if the request
+    /// is gRPC, and the chosen header. Without any of them the clock is not read.
+    fn read(&self, request: &Req) -> Option<Deadline> {
+        let headers = request.headers();
+        let grpc = match Protocol::of(headers) {
+            Protocol::Grpc => Announcement::grpc().read(headers),
+            Protocol::Http => None,
+        };
+        let chosen = self.chosen().and_then(|announcement| announcement.read(headers));
+        let timeout = [grpc, chosen].into_iter().flatten().min();
+        let extension = request.extensions().and_then(|extensions| extensions.get());
+        Deadline::earliest(extension.copied(), timeout.map(Deadline::after))
+    }
+
+    /// Announces what is left until `deadline`, less the [margin](Http::margin), and rounded down.
+    ///
+    /// A request that announces as little already is left as it is, and so is one that announces up
+    /// to a millisecond more: on the way through a server the time left is always a little shorter
+    /// than what came in.
+    fn write(&self, request: &mut Req, deadline: Deadline) {
+        if self.options().extension == Extension::Written {
+            extend(request, deadline);
+        }
+        let headers = request.headers_mut();
+        let announcement = match Protocol::of(headers) {
+            Protocol::Grpc => Some(Announcement::grpc()),
+            Protocol::Http => self.chosen(),
+        };
+        if let Some(announcement) = announcement {
+            announcement.write(headers, deadline.remaining().saturating_sub(self.options().margin));
+        }
+    }
+}
+
+impl Http {
+    fn chosen(&self) -> Option<Announcement<'_>> {
+        let name = self.options().timeout_header.as_ref()?;
+        Some(Announcement { name, parse: parse_milliseconds, encode: encode_milliseconds })
+    }
+}
+
+/// A header that says how much time is left.
+struct Announcement<'a> {
+    name: &'a HeaderName,
+    parse: fn(&[u8]) -> Option<Duration>,
+    encode: fn(Duration) -> HeaderValue,
+}
+
+impl Announcement<'_> {
+    fn grpc() -> Self {
+        Self { name: &GRPC_TIMEOUT, parse: parse_grpc_timeout, encode: encode_grpc_timeout }
+    }
+
+    fn read(&self, headers: &HeaderMap) -> Option<Duration> {
+        let values = headers.get_all(self.name).iter();
+        values.filter_map(|value| (self.parse)(value.as_bytes())).min()
+    }
+
+    fn write(&self, headers: &mut HeaderMap, left: Duration) {
+        let longest = left.saturating_add(SAME);
+        if self.read(headers).is_none_or(|there| there > longest) {
+            headers.insert(self.name, (self.encode)(left));
+        }
+    }
+}
+
+fn extend<Req: RequestHead>(request: &mut Req, deadline: Deadline) {
+    if let Some(extensions) = request.extensions_mut()
+        && extensions.get::<Deadline>().is_none_or(|there| deadline < *there)
+    {
+        extensions.insert(deadline);
+    }
+}
+
+/// Decimal digits; more than a `u64` holds is as much as it holds.
+fn parse_milliseconds(value: &[u8]) -> Option<Duration> {
+    if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let milliseconds = value.iter().fold(0_u64, |number, digit| {
+        number.saturating_mul(10).saturating_add(u64::from(digit - b'0'))
+    });
+    Some(Duration::from_millis(milliseconds))
+}
+
+fn encode_milliseconds(left: Duration) -> HeaderValue {
+    u64::try_from(left.as_millis()).unwrap_or(u64::MAX).into()
+}
+
+/// Announced times that differ by no more than this count as the same.
+const SAME: Duration = Duration::from_millis(1);
+
+static GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");

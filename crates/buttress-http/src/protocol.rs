@@ -1,0 +1,36 @@
+use http::{HeaderMap, header::CONTENT_TYPE};
+
+/// Which protocol a request speaks, and therefore how a rejection answers it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    /// HTTP: a verdict is a status.
+    #[default]
+    Http,
+    /// gRPC: a verdict is a `grpc-status` in the trailers.
+    Grpc,
+}
+
+impl Protocol {
+    /// The protocol of a message with these headers.
+    ///
+    /// gRPC is the content type `application/grpc`, alone or followed by `+…` or `;…`. gRPC-Web is
+    /// plain HTTP here: it frames its trailers in the body, where this crate writes nothing.
+    #[inline]
+    pub fn of(headers: &HeaderMap) -> Self {
+        match headers.get(CONTENT_TYPE) {
+            Some(content_type) if is_grpc(content_type.as_bytes()) => Self::Grpc,
+            _ => Self::Http,
+        }
+    }
+}
+
+fn is_grpc(content_type: &[u8]) -> bool {
+    match content_type.split_at_checked(GRPC.len()) {
+        Some((start, rest)) => {
+            start.eq_ignore_ascii_case(GRPC) && matches!(rest.first(), None | Some(b'+' | b';'))
+        }
+        None => false,
+    }
+}
+
+const GRPC: &[u8] = b"application/grpc";

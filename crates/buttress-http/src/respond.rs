@@ -1,0 +1,110 @@
+use buttress_core::{Guard, Rejection, Respond};
+use http_body::Body;
+
+use crate::{ControlBody, Http, Protocol, answer::answer};
+
+impl<B, ResB, E> Respond<http::Request<B>, http::Response<ResB>, E> for Http
+where
+    ResB: Body,
+    E: 'static,
+{
+    type Seed = Protocol;
+    type Response<G: Guard> = http::Response<ControlBody<ResB, G>>;
+
+    #[inline]
+    fn seed(&self, request: &http::Request<B>) -> Protocol {
+        Protocol::of(request.headers())
+    }
+
+    #[inline]
+    fn admit<G: Guard>(
+        &self,
+        protocol: Protocol,
+        response: http::Response<ResB>,
+        guard: Option<G>,
+    ) -> Self::Response<G> {
+        response.map(|body| ControlBody::new(protocol, body, guard))
+    }
+
+    fn reject<G: Guard>(&self, protocol: Protocol, why: Rejection) -> Result<Self::Response<G>, E> {
+        Ok(answer(protocol, why).map(|()| ControlBody::empty()))
+    }
+
+    /// Whether tonic's own timer fired, which enforces a `grpc-timeout`.
+    fn timed_out(&self, error: &E) -> bool {
+        timer_fired(error)
+    }
+}
+
+#[cfg(feature = "reqwest")]
+impl<E> Respond<reqwest::Request, reqwest::Response, E> for Http
+where
+    E: 'static,
+{
+    /// The request's address is the address of an answer too, and the request itself is gone by
+    /// then. Copying it costs one allocation.
+    type Seed = (Protocol, reqwest::Url);
+    type Response<G: Guard> = reqwest::Response;
+
+    fn seed(&self, request: &reqwest::Request) -> Self::Seed {
+        (Protocol::of(request.headers()), request.url().clone())
+    }
+
+    fn admit<G: Guard>(
+        &self,
+        (protocol, _): Self::Seed,
+        response: reqwest::Response,
+        guard: Option<G>,
+    ) -> reqwest::Response {
+        match guard {
+            Some(_) => {
+                let url = response.url().clone();
+                let response = http::Response::<reqwest::Body>::from(response)
+                    .map(|body| reqwest::Body::wrap(ControlBody::new(protocol, body, guard)));
+                at(url, response)
+            }
+            None => response,
+        }
+    }
+
+    fn reject<G: Guard>(
+        &self,
+        (protocol, url): Self::Seed,
+        why: Rejection,
+    ) -> Result<reqwest::Response, E> {
+        Ok(at(url, answer(protocol, why).map(|()| reqwest::Body::default())))
+    }
+
+    /// Whether a timer fired that had been told of the deadline. reqwest is never told of one: its
+    /// own timeouts are failures of the service.
+    fn timed_out(&self, error: &E) -> bool {
+        timer_fired(error)
+    }
+}
+
+/// `response` as one of reqwest, which takes its address from an extension only the builder can set.
+#[cfg(feature = "reqwest")]
+fn at(url: reqwest::Url, response: http::Response<reqwest::Body>) -> reqwest::Response {
+    use reqwest::ResponseBuilderExt;
+
+    let (mut parts, body) = response.into_parts();
+    if let Ok(carrier) = http::Response::builder().url(url).body(()) {
+        parts.extensions.extend(carrier.into_parts().0.extensions);
+    }
+    http::Response::from_parts(parts, body).into()
+}
+
+#[cfg(feature = "tonic")]
+fn timer_fired<E: 'static>(error: &E) -> bool {
+    let chain = std::iter::successors(crate::failure::view(error), |error| error.source());
+    // A chain is a handful of links; the bound keeps a source() that returns itself harmless.
+    chain.take(LONGEST_CHAIN).any(<dyn std::error::Error>::is::<tonic::TimeoutExpired>)
+}
+
+#[cfg(not(feature = "tonic"))]
+fn timer_fired<E: 'static>(_: &E) -> bool {
+    false
+}
+
+#[cfg(feature = "tonic")]
+const LONGEST_CHAIN: usize = 64;
