@@ -1,0 +1,153 @@
+use std::{sync::Arc, time::Duration};
+
+use buttress_control::{Nanos, Ratio, RetryBudget, RetryKind, RetryThrottle, TokenBucket};
+use tokio::time::Instant;
+
+/// How many retries a layer may make in all, whoever asks for them.
+///
+/// Clones share one account, so that several layers can draw on the same. The default is 20 % of the
+/// calls plus 10 per second, over a window of 10 s.
+#[derive(Clone, Debug)]
+pub struct Budget {
+    account: Arc<Account>,
+}
+
+impl Budget {
+    /// `ratio` retries for each call plus `per_second`, over a window of 10 s.
+    pub fn new(ratio: Ratio, per_second: u32) -> Self {
+        Self::over(Duration::from_secs(10), ratio, per_second)
+    }
+
+    /// The same over a window of `ttl`, at least 20 ms.
+    pub fn over(ttl: Duration, ratio: Ratio, per_second: u32) -> Self {
+        Self::of(Law::Ratio(RetryBudget::new(ttl, per_second, ratio)))
+    }
+
+    /// gRPC's retry throttling (gRFC A6).
+    pub fn throttle(throttle: RetryThrottle) -> Self {
+        Self::of(Law::Throttle(throttle))
+    }
+
+    /// The retry quota of the AWS SDKs.
+    pub fn tokens(bucket: TokenBucket) -> Self {
+        Self::of(Law::Tokens(bucket))
+    }
+
+    /// Every retry is paid for.
+    pub fn unlimited() -> Self {
+        Self::of(Law::Unlimited)
+    }
+
+    /// How many retries could be made now, if that is bounded.
+    ///
+    /// For [`throttle`](Self::throttle) and [`tokens`](Self::tokens) it is the number of tokens.
+    pub fn balance(&self) -> Option<u64> {
+        match &self.account.law {
+            Law::Ratio(budget) => Some(budget.balance(self.account.now())),
+            Law::Throttle(throttle) => Some(throttle.balance()),
+            Law::Tokens(bucket) => Some(bucket.balance(self.account.now())),
+            Law::Unlimited => None,
+        }
+    }
+
+    fn of(law: Law) -> Self {
+        Self { account: Arc::new(Account { law, epoch: Instant::now() }) }
+    }
+
+    /// A call begins.
+    #[inline]
+    pub(crate) fn deposit(&self) {
+        if let Law::Ratio(budget) = &self.account.law {
+            budget.deposit(self.account.now());
+        }
+    }
+
+    /// A call succeeded; `first` if at the first attempt.
+    #[inline]
+    pub(crate) fn succeeded(&self, first: bool) {
+        match &self.account.law {
+            Law::Throttle(throttle) => throttle.success(),
+            Law::Tokens(bucket) if first => bucket.success(),
+            Law::Tokens(bucket) => bucket.refund(RetryKind::Error),
+            Law::Ratio(_) | Law::Unlimited => {}
+        }
+    }
+
+    /// An attempt failed in a way that a retry is for.
+    pub(crate) fn failed(&self) {
+        if let Law::Throttle(throttle) = &self.account.law {
+            throttle.failure();
+        }
+    }
+
+    /// Takes what one retry costs, if it is there.
+    pub(crate) fn withdraw(&self) -> Option<Withdrawal> {
+        let paid = match &self.account.law {
+            Law::Ratio(budget) => budget.withdraw(self.account.now(), 1),
+            Law::Throttle(throttle) => throttle.allows(),
+            Law::Tokens(bucket) => bucket.withdraw(self.account.now(), RetryKind::Error),
+            Law::Unlimited => true,
+        };
+        paid.then(|| Withdrawal { from: Some(self.clone()) })
+    }
+
+    fn refund(&self) {
+        match &self.account.law {
+            Law::Ratio(budget) => budget.refund(self.account.now(), 1),
+            Law::Tokens(bucket) => bucket.refund(RetryKind::Error),
+            Law::Throttle(_) | Law::Unlimited => {}
+        }
+    }
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self::of(Law::Ratio(RetryBudget::default()))
+    }
+}
+
+/// What was paid for a retry that has not begun. Dropped, it goes back.
+#[derive(Debug)]
+pub(crate) struct Withdrawal {
+    from: Option<Budget>,
+}
+
+impl Withdrawal {
+    /// Of a retry that costs nothing.
+    pub(crate) const FREE: Self = Self { from: None };
+
+    /// The retry begins.
+    pub(crate) fn spend(mut self) {
+        self.from = None;
+    }
+}
+
+impl Drop for Withdrawal {
+    fn drop(&mut self) {
+        if let Some(budget) = self.from.take() {
+            budget.refund();
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Account {
+    law: Law,
+    epoch: Instant,
+}
+
+impl Account {
+    #[inline]
+    fn now(&self) -> Nanos {
+        Nanos::from(Instant::now().saturating_duration_since(self.epoch))
+    }
+}
+
+#[expect(clippy::large_enum_variant, reason = "one per budget, and always behind its `Arc`")]
+#[derive(Debug)]
+enum Law {
+    Ratio(RetryBudget),
+    Throttle(RetryThrottle),
+    Tokens(TokenBucket),
+    Unlimited,
+}

@@ -1,0 +1,246 @@
+use std::{
+    ops::ControlFlow,
+    sync::{Arc, atomic::Ordering},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use buttress_control::Delays;
+use buttress_core::{Attempt, Carry, Deadline, GaveUp, Hint, Judge, Reason, Replay, Verdict};
+use tokio::time::Instant;
+use tower_service::Service;
+
+use crate::{
+    Stop,
+    budget::Withdrawal,
+    future::Next,
+    settings::{Learning, Settings},
+};
+
+/// What a call knows while its attempts come and go.
+pub(crate) struct Call<S, M, C, Saved, Seed> {
+    settings: Arc<Settings>,
+    mode: M,
+    judge: C,
+    seed: Seed,
+    /// For another attempt: a service to call, and what is kept of the request.
+    spare: Option<(S, Saved)>,
+    deadline: Option<Deadline>,
+    /// When the current attempt began, if that is of interest.
+    began: Option<Instant>,
+    attempt: Attempt,
+    delays: Delays,
+    free: Free,
+}
+
+impl<S, M, C, Saved, Seed> Call<S, M, C, Saved, Seed> {
+    pub(crate) fn new(
+        settings: &Arc<Settings>,
+        mode: M,
+        judge: C,
+        seed: Seed,
+        spare: Option<(S, Saved)>,
+    ) -> Self {
+        let mut call = Self {
+            settings: Arc::clone(settings),
+            mode,
+            judge,
+            seed,
+            spare,
+            deadline: Deadline::current(),
+            began: None,
+            attempt: Attempt::FIRST,
+            delays: Delays::new(),
+            free: Free::default(),
+        };
+        call.begin();
+        call
+    }
+
+    /// Runs a poll with what is ambient for this call.
+    #[inline]
+    pub(crate) fn within<R>(&self, f: impl FnOnce() -> R) -> R {
+        Deadline::with(self.deadline, || self.attempt.with(f))
+    }
+
+    pub(crate) fn poll_ready<Req>(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>>
+    where
+        S: Service<Req>,
+    {
+        let (deadline, attempt) = (self.deadline, self.attempt);
+        match &mut self.spare {
+            Some((service, _)) => {
+                Deadline::with(deadline, || attempt.with(|| service.poll_ready(cx)))
+            }
+            None => Poll::Ready(Ok(())),
+        }
+    }
+
+    /// Begins the next attempt.
+    pub(crate) fn attempt<Req>(&mut self, next: Next<Req>) -> Option<S::Future>
+    where
+        S: Service<Req>,
+        M: Carry<Req>,
+    {
+        let Next { mut request, paid, .. } = next;
+        paid.spend();
+        self.settings.state.retries.fetch_add(1, Ordering::Relaxed);
+        if let Some(deadline) = self.deadline {
+            self.mode.write(&mut request, deadline);
+        }
+        self.begin();
+        let (deadline, attempt) = (self.deadline, self.attempt);
+        let (service, _) = self.spare.as_mut()?;
+        Some(Deadline::with(deadline, || attempt.with(|| service.call(request))))
+    }
+
+    /// What to do with an outcome: hand it on, or try again after a while.
+    ///
+    /// The outcome is dropped before the wait, so that a failed response holds nothing meanwhile.
+    pub(crate) fn settle<Req, Res, E>(
+        &mut self,
+        outcome: Result<Res, E>,
+        gave_up: bool,
+    ) -> ControlFlow<Result<Res, E>, Next<Req>>
+    where
+        M: Replay<Req, Saved = Saved>,
+        C: Judge<M, Req, Res, E, Seed = Seed>,
+    {
+        let verdict = Deadline::with(self.deadline, || {
+            self.judge.judge(&self.mode, &self.seed, outcome.as_ref())
+        });
+        let settings = Arc::clone(&self.settings);
+        let (instance, attempt) = (settings.origin.name(), self.attempt.number());
+        tracing::trace!(name: "retry.attempt", target: "buttress", instance, attempt, ?verdict);
+        if verdict == Verdict::Success {
+            self.succeed();
+            return ControlFlow::Break(outcome);
+        }
+        match self.plan(verdict, gave_up, outcome.is_ok()) {
+            Ok(next) => {
+                let delay = next.delay;
+                drop(outcome);
+                tracing::debug!(name: "retry.scheduled", target: "buttress", instance, attempt, ?delay, ?verdict);
+                self.attempt = self.attempt.next();
+                ControlFlow::Continue(next)
+            }
+            Err(why) => {
+                self.stop(why, verdict);
+                ControlFlow::Break(outcome)
+            }
+        }
+    }
+
+    /// The next attempt's request and how long to wait for it, or why there is none.
+    fn plan<Req>(
+        &mut self,
+        verdict: Verdict,
+        gave_up: bool,
+        answered: bool,
+    ) -> Result<Next<Req>, Stop>
+    where
+        M: Replay<Req, Saved = Saved>,
+    {
+        let hint = match verdict {
+            Verdict::Transient | Verdict::NeverProcessed => None,
+            Verdict::Throttled(hint) => hint,
+            Verdict::Rejected { reason: Reason::DeadlineExceeded, .. } => {
+                return Err(Stop::Deadline);
+            }
+            Verdict::Rejected { retry_after, .. } if !self.free.rejected => {
+                Some(Hint::After(retry_after.ok_or(Stop::Rejected)?))
+            }
+            Verdict::Rejected { .. } => return Err(Stop::Rejected),
+            _ => return Err(Stop::NotRetryable),
+        };
+        let local = matches!(verdict, Verdict::Rejected { .. });
+        if !local {
+            self.settings.budget.failed();
+        }
+        if gave_up {
+            return Err(Stop::GaveUpBelow);
+        }
+        if hint == Some(Hint::Never) {
+            return Err(Stop::Pushback);
+        }
+        if self.attempt.number() >= self.settings.attempts {
+            return Err(Stop::AttemptsUsed);
+        }
+        let (_, saved) = self.spare.as_ref().ok_or(Stop::NotReplayable)?;
+        let never_processed = verdict == Verdict::NeverProcessed || local;
+        if !never_processed && !self.mode.repeatable(saved, answered) {
+            return Err(Stop::NotIdempotent);
+        }
+        let at_once = verdict == Verdict::NeverProcessed && !self.free.never_processed;
+        let delay = if at_once { Duration::ZERO } else { self.delay(hint)? };
+        let (_, saved) = self.spare.as_ref().ok_or(Stop::NotReplayable)?;
+        let request = self.mode.again(saved, self.attempt.next()).ok_or(Stop::NotReplayable)?;
+        let paid = if at_once || local {
+            Withdrawal::FREE
+        } else {
+            self.settings.budget.withdraw().ok_or(Stop::BudgetEmpty)?
+        };
+        self.free.never_processed |= at_once;
+        self.free.rejected |= local;
+        Ok(Next { request, paid, delay })
+    }
+
+    /// How long to wait, if an attempt after that can still end in time.
+    fn delay(&mut self, hint: Option<Hint>) -> Result<Duration, Stop> {
+        let random = self.settings.state.draw();
+        let computed = self.settings.backoff.next(&mut self.delays, random);
+        let remaining = self.deadline.map(Deadline::remaining);
+        let too_late = |delay| remaining.is_some_and(|remaining| delay >= remaining);
+        let delay = match hint {
+            Some(Hint::After(wanted)) if too_late(wanted) => {
+                return Err(Stop::PushbackExceedsDeadline);
+            }
+            Some(Hint::After(wanted)) => {
+                wanted.clamp(computed, computed.saturating_add(LONGEST_DETOUR))
+            }
+            _ => computed,
+        };
+        if too_late(delay) {
+            return Err(Stop::Deadline);
+        }
+        if too_late(delay.saturating_add(self.settings.state.pace.usual())) {
+            return Err(Stop::CannotFinish);
+        }
+        Ok(delay)
+    }
+
+    fn begin(&mut self) {
+        if self.settings.learning == Learning::On {
+            self.began = Some(Instant::now());
+        }
+    }
+
+    fn succeed(&self) {
+        if let Some(began) = self.began {
+            self.settings.state.pace.learn(began.elapsed());
+        }
+        self.settings.budget.succeeded(self.attempt == Attempt::FIRST);
+    }
+
+    fn stop(&self, why: Stop, verdict: Verdict) {
+        if why.is_giving_up() && self.settings.attempts > 1 {
+            GaveUp::mark();
+        }
+        if let Some(count) = self.settings.state.stopped(why) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+        let (instance, attempts) = (self.settings.origin.name(), self.attempt.number());
+        let reason = why.as_str();
+        tracing::debug!(name: "retry.stopped", target: "buttress", instance, reason, attempts, ?verdict);
+    }
+}
+
+/// What may happen once without being paid for.
+#[derive(Debug, Default)]
+struct Free {
+    never_processed: bool,
+    rejected: bool,
+}
+
+/// How far a server's hint can move a delay from the one computed.
+const LONGEST_DETOUR: Duration = Duration::from_secs(5);

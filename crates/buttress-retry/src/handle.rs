@@ -1,0 +1,34 @@
+use std::sync::{Arc, atomic::Ordering};
+
+use crate::{
+    Budget, Stop,
+    settings::{Settings, State},
+};
+
+/// Live numbers of a [`RetryLayer`](crate::RetryLayer), over all its services.
+#[derive(Clone, Debug)]
+pub struct RetryHandle {
+    budget: Budget,
+    state: Arc<State>,
+}
+
+impl RetryHandle {
+    pub(crate) fn new(settings: &Settings) -> Self {
+        Self { budget: settings.budget.clone(), state: Arc::clone(&settings.state) }
+    }
+
+    /// Attempts made after the first, of all calls.
+    pub fn retries(&self) -> u64 {
+        self.state.retries.load(Ordering::Relaxed)
+    }
+
+    /// Failed calls that were not repeated because of `why`.
+    pub fn stopped(&self, why: Stop) -> u64 {
+        self.state.stopped(why).map_or(0, |count| count.load(Ordering::Relaxed))
+    }
+
+    /// The budget the layer draws on.
+    pub fn budget(&self) -> &Budget {
+        &self.budget
+    }
+}

@@ -1,0 +1,91 @@
+use std::{borrow::Cow, sync::Arc};
+
+use buttress_control::Backoff;
+use buttress_core::{Bind, By, ByMode, Plain};
+use tower_layer::Layer;
+
+use crate::{
+    Budget, Retry, RetryHandle,
+    settings::{Learning, Settings},
+};
+
+/// Repeats failed calls.
+///
+/// All clones of a layer, and all services it makes, share its budget, its counts and its source of
+/// chance.
+#[derive(Clone, Debug)]
+pub struct RetryLayer<M = Plain, C = ByMode> {
+    settings: Arc<Settings>,
+    mode: M,
+    judge: C,
+}
+
+impl RetryLayer {
+    /// Up to `attempts` attempts, the first included. Zero counts as one, which never repeats.
+    pub fn new(attempts: u32) -> Self {
+        Self { settings: Arc::new(Settings::new(attempts)), mode: Plain, judge: ByMode }
+    }
+}
+
+impl<M, C> RetryLayer<M, C> {
+    /// How long to wait before each attempt after the first. By default exponential from 1 s to
+    /// 10 s with full jitter.
+    pub fn backoff(self, backoff: Backoff) -> Self {
+        self.with(|settings| settings.backoff = backoff)
+    }
+
+    /// What retries are paid from. By default 20 % of the calls plus 10 per second.
+    pub fn budget(self, budget: Budget) -> Self {
+        self.with(|settings| settings.budget = budget)
+    }
+
+    /// What an outcome means, in place of the mode's own classification: a closure
+    /// `|outcome: Result<&Response, &Error>| -> Verdict`, or any
+    /// [`Classify`](buttress_core::Classify).
+    pub fn classify<C2>(self, classify: C2) -> RetryLayer<M, By<C2>> {
+        RetryLayer { settings: self.settings, mode: self.mode, judge: By(classify) }
+    }
+
+    /// Learns how long a successful attempt usually takes, and makes no attempt that would then
+    /// outlast the deadline. Costs two clock reads per attempt.
+    pub fn skip_hopeless(self) -> Self {
+        self.with(|settings| settings.learning = Learning::On)
+    }
+
+    /// Names this instance in events. `"retry"` by default.
+    pub fn named(self, name: impl Into<Cow<'static, str>>) -> Self {
+        self.with(|settings| settings.origin = settings.origin.clone().named(name))
+    }
+
+    /// Makes the jitter repeatable: the same seed and the same order of calls give the same delays.
+    pub fn seed(self, seed: u64) -> Self {
+        self.settings.state.seed(seed);
+        self
+    }
+
+    /// Live numbers of all services this layer makes.
+    pub fn handle(&self) -> RetryHandle {
+        RetryHandle::new(&self.settings)
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut Settings)) -> Self {
+        change(Arc::make_mut(&mut self.settings));
+        self
+    }
+}
+
+impl<S, M: Clone, C: Clone> Layer<S> for RetryLayer<M, C> {
+    type Service = Retry<S, M, C>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Retry::new(inner, Arc::clone(&self.settings), self.mode.clone(), self.judge.clone())
+    }
+}
+
+impl<M0, M, C> Bind<M> for RetryLayer<M0, C> {
+    type Bound = RetryLayer<M, C>;
+
+    fn bind(self, mode: M) -> RetryLayer<M, C> {
+        RetryLayer { settings: self.settings, mode, judge: self.judge }
+    }
+}

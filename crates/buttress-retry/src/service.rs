@@ -1,0 +1,55 @@
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use buttress_core::{Attempt, ByMode, Carry, Judge, Plain, Replay};
+use tower_service::Service;
+
+use crate::{ResponseFuture, call::Call, settings::Settings};
+
+/// The service of [`RetryLayer`](crate::RetryLayer).
+#[derive(Clone, Debug)]
+pub struct Retry<S, M = Plain, C = ByMode> {
+    inner: S,
+    settings: Arc<Settings>,
+    mode: M,
+    judge: C,
+}
+
+impl<S, M, C> Retry<S, M, C> {
+    pub(crate) const fn new(inner: S, settings: Arc<Settings>, mode: M, judge: C) -> Self {
+        Self { inner, settings, mode, judge }
+    }
+}
+
+impl<S, Req, M, C> Service<Req> for Retry<S, M, C>
+where
+    S: Service<Req> + Clone,
+    M: Replay<Req> + Carry<Req>,
+    C: Judge<M, Req, S::Response, S::Error>,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = ResponseFuture<S, Req, M, C>;
+
+    #[inline]
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Req) -> Self::Future {
+        self.settings.budget.deposit();
+        let seed = self.judge.seed(&self.mode, &request);
+        let (request, spare) = if self.settings.attempts > 1 {
+            let (request, saved) = self.mode.first(request);
+            // The instance at hand is the one that is ready; later attempts wait on their own.
+            (request, saved.map(|saved| (self.inner.clone(), saved)))
+        } else {
+            (request, None)
+        };
+        let future = Attempt::FIRST.with(|| self.inner.call(request));
+        let (mode, judge) = (self.mode.clone(), self.judge.clone());
+        ResponseFuture::new(future, Call::new(&self.settings, mode, judge, seed, spare))
+    }
+}

@@ -1,0 +1,77 @@
+use std::fmt;
+
+/// Why a failed call was not repeated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Stop {
+    /// The verdict was permanent.
+    NotRetryable,
+    /// This was the last attempt.
+    AttemptsUsed,
+    /// The request cannot be sent again whole.
+    NotReplayable,
+    /// The service may have acted on the request, and doing so twice may do harm.
+    NotIdempotent,
+    /// The budget had no token.
+    BudgetEmpty,
+    /// The ambient deadline passes before the next attempt could begin, or has passed.
+    Deadline,
+    /// The next attempt would take longer than is left, going by those that succeeded.
+    CannotFinish,
+    /// The server said not to.
+    Pushback,
+    /// The server asked for a longer wait than the ambient deadline allows.
+    PushbackExceedsDeadline,
+    /// A layer below rejected the call, and did not say when it would admit it.
+    Rejected,
+    /// A retry further in gave up.
+    GaveUpBelow,
+}
+
+impl Stop {
+    /// Every reason.
+    pub const ALL: [Self; 11] = [
+        Self::NotRetryable,
+        Self::AttemptsUsed,
+        Self::NotReplayable,
+        Self::NotIdempotent,
+        Self::BudgetEmpty,
+        Self::Deadline,
+        Self::CannotFinish,
+        Self::Pushback,
+        Self::PushbackExceedsDeadline,
+        Self::Rejected,
+        Self::GaveUpBelow,
+    ];
+
+    /// The reason in `snake_case`, as it stands in events.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NotRetryable => "not_retryable",
+            Self::AttemptsUsed => "attempts_used",
+            Self::NotReplayable => "not_replayable",
+            Self::NotIdempotent => "not_idempotent",
+            Self::BudgetEmpty => "budget_empty",
+            Self::Deadline => "deadline",
+            Self::CannotFinish => "cannot_finish",
+            Self::Pushback => "pushback",
+            Self::PushbackExceedsDeadline => "pushback_exceeds_deadline",
+            Self::Rejected => "rejected",
+            Self::GaveUpBelow => "gave_up_below",
+        }
+    }
+
+    /// Whether an outer retry would only repeat what was tried here.
+    pub(crate) const fn is_giving_up(self) -> bool {
+        !matches!(
+            self,
+            Self::NotRetryable | Self::NotReplayable | Self::NotIdempotent | Self::Rejected
+        )
+    }
+}
+
+impl fmt::Display for Stop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
