@@ -1,6 +1,39 @@
-use std::{any::Any, error::Error, io};
+use std::{any::Any, error::Error, io, iter};
 
 use buttress_core::{BoxError, Rejection};
+
+/// Whether `error`, or what it stems from, proves that no server began to work on the request: it
+/// can be sent again whatever it asks for.
+///
+/// | what happened | where it is seen |
+/// |---|---|
+/// | no connection: refused, name not found, TLS | hyper-util's `is_connect`, tonic's `ConnectError` |
+/// | the request was never handed to a connection | hyper's `is_canceled` |
+/// | the server reset the stream with `REFUSED_STREAM` | h2, RFC 9113 section 8.7 |
+/// | the server went away before it saw the stream | h2, `GOAWAY` with a lower last stream |
+///
+/// Everything else may have been processed: a connection that ends before a response, any other
+/// reset, a timeout. It needs the feature `hyper`, which `tonic` and `reqwest` imply; without it
+/// nothing is proved.
+///
+/// A client that follows redirects by itself speaks of its last hop. A `POST` that was processed and
+/// redirected, to a server that cannot be reached, looks as if it had never been sent: follow
+/// redirects above the retry, not below.
+#[must_use]
+pub fn never_processed(error: &(dyn Error + 'static)) -> bool {
+    chain(error).any(proves_it)
+}
+
+/// Whether a request that failed with `error` would fail again: the request itself, or what the
+/// client was told to do with it, is at fault.
+pub(crate) fn is_permanent(error: &(dyn Error + 'static)) -> bool {
+    chain(error).any(|error| {
+        error.downcast_ref().is_some_and(io_is_permanent)
+            || hyper_is_permanent(error)
+            || reqwest_is_permanent(error)
+            || tonic_is_permanent(error)
+    })
+}
 
 /// The error as a `dyn Error` whose chain can be walked, if its type is one this crate knows.
 ///
@@ -51,7 +84,103 @@ fn of_tonic(_: &dyn Any) -> Option<&(dyn Error + 'static)> {
 }
 
 fn as_error<T: Error + 'static>(error: &dyn Any) -> Option<&(dyn Error + 'static)> {
-    error
-        .downcast_ref::<T>()
-        .map(|error| error as &(dyn Error + 'static))
+    error.downcast_ref::<T>().map(|error| error as &(dyn Error + 'static))
 }
+
+/// The error and its sources, also through [`io::Error`], whose `source` skips the error it wraps.
+fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    // The bound keeps a source() that returns itself harmless.
+    iter::successors(Some(error), |error| cause(*error)).take(LONGEST_CHAIN)
+}
+
+fn cause<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
+    match error.downcast_ref::<io::Error>() {
+        Some(io) => io.get_ref().map(|wrapped| wrapped as &(dyn Error + 'static)),
+        None => error.source(),
+    }
+}
+
+fn io_is_permanent(error: &io::Error) -> bool {
+    // An error that wraps another says with its kind only how it was wrapped.
+    error.get_ref().is_none()
+        && matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported)
+}
+
+#[cfg(feature = "hyper")]
+fn proves_it(error: &(dyn Error + 'static)) -> bool {
+    if let Some(error) = error.downcast_ref::<hyper_util::client::legacy::Error>() {
+        error.is_connect()
+    } else if let Some(error) = error.downcast_ref::<hyper::Error>() {
+        error.is_canceled()
+    } else if let Some(error) = error.downcast_ref::<h2::Error>() {
+        // h2 gives a remote GOAWAY only to streams above its last stream id.
+        error.is_remote()
+            && (error.is_go_away() || error.reason() == Some(h2::Reason::REFUSED_STREAM))
+    } else {
+        is_tonic_connect(error)
+    }
+}
+
+#[cfg(not(feature = "hyper"))]
+fn proves_it(_: &(dyn Error + 'static)) -> bool {
+    false
+}
+
+#[cfg(feature = "hyper")]
+fn hyper_is_permanent(error: &(dyn Error + 'static)) -> bool {
+    if let Some(error) = error.downcast_ref::<hyper::Error>() {
+        error.is_user() || error.is_parse()
+    } else if let Some(error) = error.downcast_ref::<h2::Error>() {
+        // Neither from the wire nor from a peer: the stream was misused.
+        !error.is_io() && error.reason().is_none()
+    } else {
+        false
+    }
+}
+
+#[cfg(not(feature = "hyper"))]
+fn hyper_is_permanent(_: &(dyn Error + 'static)) -> bool {
+    false
+}
+
+#[cfg(feature = "reqwest")]
+fn reqwest_is_permanent(error: &(dyn Error + 'static)) -> bool {
+    error.downcast_ref::<reqwest::Error>().is_some_and(|error| {
+        error.is_builder()
+            || error.is_redirect()
+            || error.is_status()
+            || error.is_decode()
+            || error.is_upgrade()
+    })
+}
+
+#[cfg(not(feature = "reqwest"))]
+fn reqwest_is_permanent(_: &(dyn Error + 'static)) -> bool {
+    false
+}
+
+/// tonic turns failures of the transport into a status with a code of its own making; the code
+/// counts only where nothing caused it.
+#[cfg(feature = "tonic")]
+fn tonic_is_permanent(error: &(dyn Error + 'static)) -> bool {
+    error.downcast_ref::<tonic::Status>().is_some_and(|status| {
+        status.source().is_none() && status.code() != tonic::Code::Unavailable
+    })
+}
+
+#[cfg(not(feature = "tonic"))]
+fn tonic_is_permanent(_: &(dyn Error + 'static)) -> bool {
+    false
+}
+
+#[cfg(feature = "tonic")]
+fn is_tonic_connect(error: &(dyn Error + 'static)) -> bool {
+    error.is::<tonic::ConnectError>()
+}
+
+#[cfg(all(feature = "hyper", not(feature = "tonic")))]
+fn is_tonic_connect(_: &(dyn Error + 'static)) -> bool {
+    false
+}
+
+const LONGEST_CHAIN: usize = 64;

@@ -3,6 +3,8 @@ use std::{sync::Arc, time::Duration};
 use buttress_core::Bind;
 use http::HeaderName;
 
+use crate::idempotent::Repeat;
+
 /// The mode for `http::Request` and `reqwest::Request`: a rejection is a response.
 ///
 /// Cloning it is free until an option is set, and one reference count after.
@@ -47,6 +49,14 @@ impl Http {
         self.with(|options| options.extension = Extension::Written)
     }
 
+    /// Every request may be sent again, whatever its method.
+    ///
+    /// For a service that knows a repeated request, where the requests cannot say so one by one
+    /// with [`Idempotent`](crate::Idempotent) or an `Idempotency-Key`.
+    pub fn idempotent(self) -> Self {
+        self.with(|options| options.repeat = Repeat::All)
+    }
+
     pub(crate) fn options(&self) -> &Options {
         self.options.as_deref().unwrap_or(&Options::DEFAULT)
     }
@@ -84,6 +94,7 @@ pub(crate) struct Options {
     pub(crate) timeout_header: Option<HeaderName>,
     pub(crate) margin: Duration,
     pub(crate) extension: Extension,
+    pub(crate) repeat: Repeat,
 }
 
 /// Whether the deadline is put into the request's extensions.
@@ -99,5 +110,6 @@ impl Options {
         timeout_header: None,
         margin: Duration::ZERO,
         extension: Extension::Absent,
+        repeat: Repeat::Idempotent,
     };
 }

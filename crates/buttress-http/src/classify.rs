@@ -1,0 +1,120 @@
+use buttress_core::{Classify, Hint, Rejection, Verdict};
+use http::{HeaderMap, HeaderName, StatusCode};
+
+use crate::{
+    Http, Protocol, RequestHead, ResponseHead, failure,
+    retry_after::{grpc_pushback, retry_after},
+};
+
+/// Reads the head of a response, or the error.
+///
+/// | outcome | verdict |
+/// |---|---|
+/// | a layer below answered | what its rejection says |
+/// | below 400 | success |
+/// | 429, and 503 with `Retry-After` | throttled, with the hint if there is one |
+/// | 408, 425, 5xx but 501 and 505 | transient |
+/// | any other status | permanent |
+///
+/// For gRPC it is the `grpc-status` of a response without messages; a response with messages is a
+/// success, for it has been handed on. 14 (`UNAVAILABLE`) is transient, or throttled where
+/// `grpc-retry-pushback-ms` says how long; 8 (`RESOURCE_EXHAUSTED`) is throttled, and not to be
+/// tried again unless that header invites it; any other failure is permanent. Where an intermediary
+/// answered without a `grpc-status`, 429, 502, 503 and 504 count as 14.
+///
+/// An error is what [`never_processed`](crate::never_processed) makes of it; otherwise transient, if
+/// it is a [`BoxError`](buttress_core::BoxError), an [`std::io::Error`] or an error of a client this
+/// crate knows by a feature, and permanent where the request itself is at fault. An error of any
+/// other type is permanent: it may say that the request was wrong. Give the layer a `.classify(..)`
+/// that can read it.
+impl<Req, Res, E> Classify<Req, Res, E> for Http
+where
+    Req: RequestHead,
+    Res: ResponseHead,
+    E: 'static,
+{
+    type Seed = Protocol;
+
+    #[inline]
+    fn seed(&self, request: &Req) -> Protocol {
+        Protocol::of(request.headers())
+    }
+
+    fn classify(&self, protocol: &Protocol, outcome: Result<&Res, &E>) -> Verdict {
+        match outcome {
+            Ok(response) => match (response.rejection(), protocol) {
+                (Some(rejection), _) => Verdict::of(rejection),
+                (None, Protocol::Grpc) => of_grpc(response.status(), response.headers()),
+                (None, Protocol::Http) => of_any(response.status(), response.headers()),
+            },
+            Err(error) => of_error(error),
+        }
+    }
+}
+
+/// The request was not gRPC; the response may be all the same.
+fn of_any(status: StatusCode, headers: &HeaderMap) -> Verdict {
+    match Protocol::of(headers) {
+        Protocol::Grpc => of_grpc(status, headers),
+        Protocol::Http => of_status(status, headers),
+    }
+}
+
+fn of_status(status: StatusCode, headers: &HeaderMap) -> Verdict {
+    let hint = || retry_after(headers).map(Hint::After);
+    match status.as_u16() {
+        ..400 => Verdict::Success,
+        429 => Verdict::Throttled(hint()),
+        503 => hint().map_or(Verdict::Transient, |hint| Verdict::Throttled(Some(hint))),
+        501 | 505 => Verdict::Permanent,
+        408 | 425 | 500..600 => Verdict::Transient,
+        _ => Verdict::Permanent,
+    }
+}
+
+fn of_grpc(status: StatusCode, headers: &HeaderMap) -> Verdict {
+    match headers.get(GRPC_STATUS).map(http::HeaderValue::as_bytes) {
+        Some(b"0") => Verdict::Success,
+        Some(code) => of_code(code, grpc_pushback(headers)),
+        None => match status.as_u16() {
+            200 => Verdict::Success,
+            502 | 504 => of_code(UNAVAILABLE, grpc_pushback(headers)),
+            429 | 503 => {
+                let hint = || retry_after(headers).map(Hint::After);
+                of_code(UNAVAILABLE, grpc_pushback(headers).or_else(hint))
+            }
+            _ => of_code(UNKNOWN, grpc_pushback(headers)),
+        },
+    }
+}
+
+fn of_code(code: &[u8], pushback: Option<Hint>) -> Verdict {
+    match (code, pushback) {
+        (_, Some(Hint::Never)) | (RESOURCE_EXHAUSTED, None) => {
+            Verdict::Throttled(Some(Hint::Never))
+        }
+        (UNAVAILABLE | RESOURCE_EXHAUSTED, Some(hint)) => Verdict::Throttled(Some(hint)),
+        (UNAVAILABLE, None) => Verdict::Transient,
+        _ => Verdict::Permanent,
+    }
+}
+
+fn of_error<E: 'static>(error: &E) -> Verdict {
+    let Some(error) = failure::view(error) else {
+        return Verdict::Permanent;
+    };
+    if let Some(rejection) = Rejection::in_chain(error) {
+        Verdict::of(rejection)
+    } else if failure::never_processed(error) {
+        Verdict::NeverProcessed
+    } else if failure::is_permanent(error) {
+        Verdict::Permanent
+    } else {
+        Verdict::Transient
+    }
+}
+
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+const UNKNOWN: &[u8] = b"2";
+const RESOURCE_EXHAUSTED: &[u8] = b"8";
+const UNAVAILABLE: &[u8] = b"14";

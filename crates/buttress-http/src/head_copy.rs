@@ -1,0 +1,115 @@
+use std::{cell::RefCell, mem};
+
+use bytes::Bytes;
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version};
+
+/// A copy of a request's head that costs nothing to make.
+///
+/// The first attempt owns the request, so a copy is due on every call, and hardly any call reads
+/// it. The headers are therefore written down one after the other in a buffer that calls hand on to
+/// each other; only a retry makes a header map of them. Cloning the map instead is two allocations,
+/// and one more for each value that nobody has shared yet.
+#[derive(Debug)]
+pub(crate) struct HeadCopy {
+    method: Method,
+    uri: Uri,
+    version: Version,
+    extensions: Extensions,
+    headers: Written,
+}
+
+impl HeadCopy {
+    pub(crate) fn of<B>(request: &Request<B>) -> Self {
+        Self {
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+            version: request.version(),
+            extensions: request.extensions().clone(),
+            headers: Written::down(request.headers()),
+        }
+    }
+
+    /// A request with this head.
+    pub(crate) fn with<B>(&self, body: B) -> Option<Request<B>> {
+        let mut request = Request::new(body);
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = self.uri.clone();
+        *request.version_mut() = self.version;
+        *request.extensions_mut() = self.extensions.clone();
+        *request.headers_mut() = self.headers.read()?;
+        Some(request)
+    }
+}
+
+/// Headers as bytes: for each the lengths of its name and value, whether it is sensitive, and both.
+#[derive(Debug, Default)]
+struct Written(Vec<u8>);
+
+impl Written {
+    fn down(headers: &HeaderMap) -> Self {
+        if headers.is_empty() {
+            return Self::default();
+        }
+        let mut bytes = SPARE.try_with(|spare| spare.borrow_mut().pop()).ok().flatten();
+        let bytes = bytes.get_or_insert_default();
+        for (name, value) in headers {
+            let name = name.as_str().as_bytes();
+            bytes.extend_from_slice(&name.len().to_le_bytes());
+            bytes.extend_from_slice(&value.len().to_le_bytes());
+            bytes.push(u8::from(value.is_sensitive()));
+            bytes.extend_from_slice(name);
+            bytes.extend_from_slice(value.as_bytes());
+        }
+        Self(mem::take(bytes))
+    }
+
+    fn read(&self) -> Option<HeaderMap> {
+        let mut headers = HeaderMap::new();
+        // The values share one copy of the buffer.
+        let mut rest = Bytes::copy_from_slice(&self.0);
+        while !rest.is_empty() {
+            let name = read_length(&mut rest)?;
+            let value = read_length(&mut rest)?;
+            let sensitive = take(&mut rest, 1)?.first() == Some(&1);
+            let name = HeaderName::from_bytes(&take(&mut rest, name)?).ok()?;
+            let mut value = HeaderValue::from_maybe_shared(take(&mut rest, value)?).ok()?;
+            value.set_sensitive(sensitive);
+            headers.append(name, value);
+        }
+        Some(headers)
+    }
+}
+
+impl Drop for Written {
+    fn drop(&mut self) {
+        if self.0.capacity() == 0 || self.0.capacity() > LARGEST_SPARE {
+            return;
+        }
+        let mut bytes = mem::take(&mut self.0);
+        bytes.clear();
+        // Where the thread is ending, the buffer is freed instead.
+        let _ = SPARE.try_with(|spare| {
+            let mut spare = spare.borrow_mut();
+            if spare.len() < MOST_SPARE {
+                spare.push(bytes);
+            }
+        });
+    }
+}
+
+fn read_length(bytes: &mut Bytes) -> Option<usize> {
+    let length = take(bytes, size_of::<usize>())?;
+    Some(usize::from_le_bytes(length.as_ref().try_into().ok()?))
+}
+
+fn take(bytes: &mut Bytes, count: usize) -> Option<Bytes> {
+    (count <= bytes.len()).then(|| bytes.split_to(count))
+}
+
+thread_local! {
+    static SPARE: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// With [`MOST_SPARE`] it bounds what a thread keeps: 128 KiB.
+const LARGEST_SPARE: usize = 4096;
+const MOST_SPARE: usize = 32;
