@@ -18,6 +18,11 @@ impl DeadlineHandle {
         self.state.expired.load(Ordering::Relaxed)
     }
 
+    /// Those of them that were rejected, or would have been if the layer did not only observe.
+    pub fn rejected(&self) -> u64 {
+        self.state.rejected.load(Ordering::Relaxed)
+    }
+
     /// Calls and bodies whose deadline passed while they ran or waited.
     pub fn exceeded(&self) -> u64 {
         self.state.exceeded.load(Ordering::Relaxed)

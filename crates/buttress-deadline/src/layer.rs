@@ -1,5 +1,6 @@
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
+use buttress_control::Ratio;
 use buttress_core::{Bind, Plain};
 use tower_layer::Layer;
 
@@ -46,6 +47,16 @@ impl<M> DeadlineLayer<M> {
     /// Counts and reports what would be rejected, and rejects nothing.
     pub fn observe(self) -> Self {
         self.with(|settings| settings.enforcement = Enforcement::Observe)
+    }
+
+    /// Serves calls that arrive after their deadline, except for `ratio` of the traffic of the last
+    /// ten seconds. By default all of them are rejected.
+    ///
+    /// Where clocks or callers are wrong about deadlines, this bounds the harm. It is the law of
+    /// [Finagle's `DeadlineFilter`](https://github.com/twitter/finagle/blob/develop/finagle-core/src/main/scala/com/twitter/finagle/service/DeadlineFilter.scala),
+    /// whose ratio is 20 %. A call that is served has this layer's own timeout.
+    pub fn reject_at_most(self, ratio: Ratio) -> Self {
+        self.with(|settings| settings.reject_at_most(ratio))
     }
 
     /// Live numbers of all services this layer makes.

@@ -76,11 +76,17 @@ where
             Readiness::Idle | Readiness::Waiting { .. } => self.settings.own(),
         };
         let inherited = Deadline::earliest(Deadline::current(), self.mode.read(&request));
-        let deadline = Deadline::earliest(own, inherited);
-        if let Some(deadline) = deadline {
-            if deadline.has_passed() && self.settings.expired() == Enforcement::Reject {
-                return self.reject(seed, deadline);
+        let mut deadline = Deadline::earliest(own, inherited);
+        match deadline {
+            Some(passed) if passed.has_passed() => {
+                if self.settings.expired() == Enforcement::Reject {
+                    return self.reject(seed, passed);
+                }
+                deadline = own.filter(|own| !own.has_passed());
             }
+            _ => self.settings.in_time(),
+        }
+        if let Some(deadline) = deadline {
             self.mode.write(&mut request, deadline);
         }
         let future = Deadline::with(deadline, || self.inner.call(request));

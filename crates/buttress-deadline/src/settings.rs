@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use buttress_control::{Nanos, Ratio, RetryBudget};
 use buttress_core::{Deadline, Origin, Reason, Rejection};
 use tokio::time::Instant;
 
@@ -18,6 +19,7 @@ pub(crate) struct Settings {
     pub(crate) extent: Extent,
     pub(crate) enforcement: Enforcement,
     pub(crate) state: Arc<State>,
+    share: Option<Arc<Share>>,
     timeout: Option<Duration>,
 }
 
@@ -28,6 +30,7 @@ impl Settings {
             extent: Extent::Body,
             enforcement: Enforcement::Reject,
             state: Arc::default(),
+            share: None,
             timeout: timeout.filter(|timeout| *timeout < Deadline::NEVER),
         }
     }
@@ -42,15 +45,35 @@ impl Settings {
         Rejection::new(Reason::DeadlineExceeded, self.origin.clone()).enforcing(deadline)
     }
 
+    pub(crate) fn reject_at_most(&mut self, ratio: Ratio) {
+        self.share = Some(Arc::new(Share::new(ratio)));
+    }
+
+    /// Notes a call that arrived in time.
+    #[inline]
+    pub(crate) fn in_time(&self) {
+        if let Some(share) = &self.share {
+            share.budget.deposit(share.now());
+        }
+    }
+
     /// Counts and reports a call that arrived too late.
+    #[cold]
     pub(crate) fn expired(&self) -> Enforcement {
         self.state.expired.fetch_add(1, Ordering::Relaxed);
-        let (instance, observed) = (self.origin.name(), self.enforcement == Enforcement::Observe);
-        tracing::debug!(name: "deadline.expired", target: "buttress", instance, observed);
-        self.enforcement
+        let spared =
+            self.share.as_ref().is_some_and(|share| !share.budget.withdraw(share.now(), 1));
+        let enforcement = if spared { Enforcement::Observe } else { self.enforcement };
+        if !spared {
+            self.state.rejected.fetch_add(1, Ordering::Relaxed);
+        }
+        let (instance, served) = (self.origin.name(), enforcement == Enforcement::Observe);
+        tracing::debug!(name: "deadline.expired", target: "buttress", instance, served);
+        enforcement
     }
 
     /// Counts and reports a call whose deadline passed while it was in `phase`.
+    #[cold]
     pub(crate) fn exceeded(&self, phase: &'static str) -> Enforcement {
         self.state.exceeded.fetch_add(1, Ordering::Relaxed);
         let (instance, observed) = (self.origin.name(), self.enforcement == Enforcement::Observe);
@@ -76,5 +99,25 @@ pub(crate) enum Enforcement {
 pub(crate) struct State {
     pub(crate) timers: Timers,
     pub(crate) expired: AtomicU64,
+    pub(crate) rejected: AtomicU64,
     pub(crate) exceeded: AtomicU64,
 }
+
+/// How much of the traffic may be rejected on arrival.
+#[derive(Debug)]
+struct Share {
+    budget: RetryBudget,
+    epoch: Instant,
+}
+
+impl Share {
+    fn new(ratio: Ratio) -> Self {
+        Self { budget: RetryBudget::new(SHARE_WINDOW, 0, ratio), epoch: Instant::now() }
+    }
+
+    fn now(&self) -> Nanos {
+        Nanos::from(Instant::now().saturating_duration_since(self.epoch))
+    }
+}
+
+const SHARE_WINDOW: Duration = Duration::from_secs(10);

@@ -1,0 +1,346 @@
+//! What the crate docs promise, through the public API and under paused time.
+
+use std::{
+    future::{Future, poll_fn},
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::Poll,
+    time::Duration,
+};
+
+use buttress_core::{BoxError, Deadline, Reason, Rejection};
+use buttress_deadline::{DeadlineLayer, Ratio};
+use tokio::time::{Instant, advance, sleep};
+use tower::{Layer, Service, ServiceBuilder, ServiceExt, limit::ConcurrencyLimitLayer, service_fn};
+
+const MS: Duration = Duration::from_millis(1);
+
+/// Answers with the ambient deadline's distance after `delay` milliseconds.
+async fn answer(delay: u64) -> Result<Option<Duration>, BoxError> {
+    let left = Deadline::current().map(Deadline::remaining);
+    sleep(MS * u32::try_from(delay).unwrap()).await;
+    Ok(left)
+}
+
+fn rejected(error: &BoxError) -> &Rejection {
+    let rejection = Rejection::find(error).expect("a rejection");
+    assert_eq!(rejection.reason(), Reason::DeadlineExceeded);
+    rejection
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_in_time_is_handed_on_and_a_late_one_cut_off_at_the_deadline() {
+    let service = DeadlineLayer::new(100 * MS).named("db").layer(service_fn(answer));
+    let start = Instant::now();
+    assert!(service.clone().oneshot(99).await.is_ok());
+    let error = service.oneshot(200).await.unwrap_err();
+    assert_eq!(start.elapsed(), 199 * MS);
+    assert_eq!(rejected(&error).origin().name(), "db");
+    assert_eq!(rejected(&error).deadline(), Some(Deadline::at(start + 199 * MS)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_at_the_very_deadline_wins() {
+    let layer = DeadlineLayer::new(100 * MS);
+    assert!(layer.layer(service_fn(answer)).oneshot(100).await.is_ok());
+    assert_eq!(layer.handle().exceeded(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_clock_starts_at_the_call_and_not_at_the_first_poll() {
+    // tower-resilience: 1 s became 5.9 s.
+    let mut service = DeadlineLayer::new(1000 * MS).layer(service_fn(answer));
+    let start = Instant::now();
+    let future = service.ready().await.unwrap().call(2000);
+    sleep(600 * MS).await;
+    rejected(&future.await.unwrap_err());
+    assert_eq!(start.elapsed(), 1000 * MS);
+
+    let future = service.ready().await.unwrap().call(2000);
+    sleep(4900 * MS).await;
+    let late = Instant::now();
+    rejected(&future.await.unwrap_err());
+    assert_eq!(late.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_limiter_below_is_covered() {
+    // tower: timeout(1 s) over a full limiter answered Ok after 30 s.
+    let limited = ServiceBuilder::new()
+        .layer(DeadlineLayer::new(1000 * MS))
+        .layer(ConcurrencyLimitLayer::new(1))
+        .service(service_fn(answer));
+    let mut holder = pin!(limited.clone().oneshot(30_000));
+    assert!(futures_poll(holder.as_mut()).await.is_pending());
+    let start = Instant::now();
+    rejected(&limited.oneshot(0).await.unwrap_err());
+    assert_eq!(start.elapsed(), 1000 * MS);
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_late_verdict_on_an_idle_handle_a_stranger_gets_the_permit() {
+    let layer = ServiceBuilder::new()
+        .layer(DeadlineLayer::new(100 * MS))
+        .layer(ConcurrencyLimitLayer::new(1));
+    let mut holder = layer.service(service_fn(answer));
+    let mut idle = holder.clone();
+    let mut stranger = holder.clone();
+    let held = holder.ready().await.unwrap().call(50);
+    assert!(poll_ready_once(&mut idle).await.is_pending());
+    sleep(200 * MS).await;
+    // The permit went to the idle handle, whose wait is over all the same.
+    rejected(&held.await.map(|_| ()).unwrap_err());
+    assert!(poll_ready_once(&mut idle).await.is_ready());
+    rejected(&idle.call(0).await.unwrap_err());
+    assert!(stranger.ready().await.unwrap().call(0).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn time_spent_waiting_for_readiness_counts() {
+    let service = ServiceBuilder::new()
+        .layer(DeadlineLayer::new(100 * MS))
+        .layer(ConcurrencyLimitLayer::new(1))
+        .service(service_fn(answer));
+    let first = tokio::spawn(service.clone().oneshot(60));
+    tokio::task::yield_now().await;
+    let left = service.oneshot(0).await.unwrap();
+    assert_eq!(left, Some(40 * MS));
+    first.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handle_that_waited_once_gives_later_calls_their_whole_time() {
+    let mut service = ServiceBuilder::new()
+        .layer(DeadlineLayer::new(100 * MS))
+        .layer(ConcurrencyLimitLayer::new(1))
+        .service(service_fn(answer));
+    let other = tokio::spawn(service.clone().oneshot(60));
+    tokio::task::yield_now().await;
+    assert!(service.ready().await.is_ok());
+    other.await.unwrap().unwrap();
+    sleep(3_600_000 * MS).await;
+    let left = service.ready().await.unwrap().call(0).await.unwrap();
+    assert_eq!(left, Some(100 * MS));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_expired_deadline_never_reaches_the_inner_service_and_gives_its_reservation_back() {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let seen = Arc::clone(&calls);
+    let layer = DeadlineLayer::new(100 * MS);
+    let service = ServiceBuilder::new()
+        .layer(layer.clone())
+        .layer(ConcurrencyLimitLayer::new(1))
+        .service(service_fn(move |delay| {
+            seen.fetch_add(1, Ordering::Relaxed);
+            answer(delay)
+        }));
+    let past = Deadline::at(Instant::now());
+    let mut handle = service.clone();
+    let error = past.around(async { handle.ready().await.unwrap().call(0).await }).await;
+    rejected(&error.unwrap_err());
+    assert_eq!(calls.load(Ordering::Relaxed), 0);
+    assert_eq!((layer.handle().expired(), layer.handle().rejected()), (1, 1));
+    assert!(service.oneshot(0).await.is_ok(), "the permit is free although `handle` lives");
+    drop(handle);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_earliest_of_own_and_ambient_deadline_holds() {
+    let service = DeadlineLayer::new(100 * MS).layer(service_fn(answer));
+    let left = Deadline::after(40 * MS).around(service.clone().oneshot(0)).await.unwrap();
+    assert_eq!(left, Some(40 * MS));
+    let left = Deadline::after(400 * MS).around(service.oneshot(0)).await.unwrap();
+    assert_eq!(left, Some(100 * MS));
+    let propagating = DeadlineLayer::propagate().layer(service_fn(answer));
+    assert_eq!(propagating.clone().oneshot(0).await.unwrap(), None);
+    let start = Instant::now();
+    let error = Deadline::after(40 * MS).around(propagating.oneshot(100)).await.unwrap_err();
+    rejected(&error);
+    assert_eq!(start.elapsed(), 40 * MS);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_deadline_is_ambient_at_every_poll_wherever_the_future_went() {
+    let mut service = DeadlineLayer::new(100 * MS).layer(service_fn(|(): ()| async {
+        let first = Deadline::current();
+        sleep(10 * MS).await;
+        assert_eq!(Deadline::current(), first);
+        Ok::<_, BoxError>(first)
+    }));
+    let future = service.ready().await.unwrap().call(());
+    let expected = Deadline::after(100 * MS);
+    assert_eq!(tokio::spawn(future).await.unwrap().unwrap(), Some(expected));
+    assert_eq!(Deadline::current(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn zero_rejects_everything_and_forever_nothing() {
+    let none = DeadlineLayer::new(Duration::ZERO).layer(service_fn(answer));
+    rejected(&none.oneshot(0).await.unwrap_err());
+    let forever = DeadlineLayer::new(Duration::MAX).layer(service_fn(answer));
+    assert_eq!(forever.oneshot(86_400_000).await.unwrap(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn observing_counts_and_cuts_nothing_off() {
+    let layer = DeadlineLayer::new(100 * MS).observe();
+    let service = layer.layer(service_fn(answer));
+    assert!(service.clone().oneshot(500).await.is_ok());
+    let past = Deadline::at(Instant::now());
+    assert!(past.around(service.oneshot(0)).await.is_ok());
+    let handle = layer.handle();
+    assert_eq!((handle.exceeded(), handle.expired(), handle.rejected()), (1, 1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn expired_calls_are_rejected_only_up_to_their_share_of_the_traffic() {
+    // DL-09, DL-11: Finagle's DeadlineFilterTest.
+    let layer = DeadlineLayer::propagate().reject_at_most(Ratio::percent(20));
+    let handle = layer.handle();
+    let service = layer.layer(service_fn(answer));
+    let timely = |count: usize| {
+        let service = service.clone();
+        async move {
+            for _ in 0..count {
+                service.clone().oneshot(0).await.unwrap();
+            }
+        }
+    };
+    let expired = || Deadline::at(Instant::now()).around(service.clone().oneshot(0));
+    timely(3).await;
+    assert!(expired().await.is_ok());
+    assert_eq!((handle.expired(), handle.rejected()), (1, 0));
+    timely(2).await;
+    assert!(expired().await.is_err());
+    assert!(expired().await.is_ok());
+    timely(4).await;
+    assert!(expired().await.is_ok());
+    timely(5).await;
+    sleep(11_000 * MS).await;
+    assert!(expired().await.is_ok(), "what was earned 10 s ago is gone");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_inner_future_is_dropped_before_the_caller_hears_of_it() {
+    struct Alive(Arc<AtomicUsize>);
+    impl Drop for Alive {
+        fn drop(&mut self) {
+            self.0.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+    let alive = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&alive);
+    let service = DeadlineLayer::new(100 * MS).layer(service_fn(move |(): ()| {
+        count.fetch_add(1, Ordering::Relaxed);
+        let guard = Alive(Arc::clone(&count));
+        async move {
+            let _guard = guard;
+            std::future::pending::<Result<(), BoxError>>().await
+        }
+    }));
+    let mut call = pin!(service.oneshot(()));
+    assert!(futures_poll(call.as_mut()).await.is_pending());
+    advance(101 * MS).await;
+    match futures_poll(call.as_mut()).await {
+        Poll::Ready(Err(_)) => assert_eq!(alive.load(Ordering::Relaxed), 0),
+        _ => panic!("the deadline has passed"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_held_and_never_polled_delays_nobody_else() {
+    let layer = DeadlineLayer::new(100 * MS);
+    let service = layer.layer(service_fn(answer));
+    let mut held = Box::pin(service.clone().oneshot(1000));
+    assert!(futures_poll(held.as_mut()).await.is_pending());
+    sleep(10 * MS).await;
+    let start = Instant::now();
+    let others = (0..50_u32).map(|i| {
+        let service = service.clone();
+        tokio::spawn(async move {
+            sleep(MS * i).await;
+            service.oneshot(1000).await.unwrap_err();
+            assert_eq!(start.elapsed(), MS * (100 + i));
+        })
+    });
+    for other in others.collect::<Vec<_>>() {
+        other.await.unwrap();
+    }
+    assert_eq!(layer.handle().pending(), 1);
+    rejected(&held.await.unwrap_err());
+    assert_eq!(layer.handle().pending(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn deadlines_far_out_of_order_are_kept_too() {
+    let layer = DeadlineLayer::propagate();
+    let service = layer.layer(service_fn(answer));
+    let calls = (0..200_u32).map(|i| {
+        let timeout = MS * (1 + i * 37 % 200);
+        let call = Deadline::after(timeout).around(service.clone().oneshot(10_000));
+        tokio::spawn(async move {
+            let start = Instant::now();
+            call.await.unwrap_err();
+            (start.elapsed(), timeout)
+        })
+    });
+    for call in calls.collect::<Vec<_>>() {
+        let (took, timeout) = call.await.unwrap();
+        assert_eq!(took, timeout);
+    }
+    assert_eq!(layer.handle().pending(), 0);
+}
+
+#[test]
+fn a_layer_outlives_the_runtimes_it_is_used_in() {
+    let layer = DeadlineLayer::new(10 * MS);
+    for _ in 0..20 {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .unwrap();
+        let service = layer.layer(service_fn(answer));
+        // One call ends while its timer is armed, and the runtime ends with it armed.
+        runtime.block_on(async {
+            assert!(service.clone().oneshot(1).await.is_ok());
+            rejected(&service.clone().oneshot(100).await.unwrap_err());
+            let mut left = Box::pin(service.clone().oneshot(100));
+            assert!(futures_poll(left.as_mut()).await.is_pending());
+            let _ = tokio::spawn(left);
+        });
+    }
+    assert_eq!(layer.handle().pending(), 0);
+}
+
+#[test]
+fn ten_thousand_calls_on_four_threads_all_end_at_their_deadline() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(4)
+        .enable_time()
+        .build()
+        .unwrap();
+    let layer = DeadlineLayer::new(20 * MS);
+    let service = layer.layer(service_fn(|(): ()| std::future::pending::<Result<(), BoxError>>()));
+    runtime.block_on(async {
+        let calls: Vec<_> =
+            (0..10_000).map(|_| tokio::spawn(service.clone().oneshot(()))).collect();
+        for call in calls {
+            rejected(&call.await.unwrap().unwrap_err());
+        }
+    });
+    assert_eq!(layer.handle().exceeded(), 10_000);
+    assert_eq!(layer.handle().pending(), 0);
+}
+
+async fn futures_poll<F: Future + Unpin>(mut future: F) -> Poll<F::Output> {
+    poll_fn(|cx| Poll::Ready(std::pin::Pin::new(&mut future).poll(cx))).await
+}
+
+async fn poll_ready_once<S: Service<u64>>(service: &mut S) -> Poll<Result<(), S::Error>> {
+    poll_fn(|cx| Poll::Ready(service.poll_ready(cx))).await
+}
