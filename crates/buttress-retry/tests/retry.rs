@@ -1,0 +1,467 @@
+//! What the crate docs promise, through the public API and under paused time.
+
+use std::{
+    future::{Future, poll_fn},
+    pin::{Pin, pin},
+    sync::{
+        Arc, Mutex, Weak,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use buttress_core::{Attempt, BoxError, Deadline, Hint, Origin, Reason, Rejection, Verdict};
+use buttress_deadline::DeadlineLayer;
+use buttress_retry::{
+    Backoff, Budget, Jitter, Ratio, RetryLayer, RetryThrottle, Stop, TokenBucket,
+};
+use tokio::time::{Instant, sleep};
+use tower::{Layer, Service, ServiceBuilder, ServiceExt, limit::ConcurrencyLimitLayer, service_fn};
+
+const MS: Duration = Duration::from_millis(1);
+const NO_WAIT: Backoff = Backoff::none();
+
+type Log = Arc<Mutex<Vec<(Duration, u32)>>>;
+
+/// Fails `failures` times, then answers with the number of the attempt; logs when and which.
+fn flaky(
+    failures: u32,
+) -> (impl Service<u32, Response = u32, Error = BoxError, Future: Send> + Clone, Log) {
+    let log = Log::default();
+    let (seen, start) = (Arc::clone(&log), Instant::now());
+    let service = service_fn(move |_: u32| {
+        let attempt = Attempt::current().number();
+        seen.lock().unwrap().push((start.elapsed(), attempt));
+        async move {
+            if attempt <= failures {
+                Err(BoxError::from(format!("failure {attempt}")))
+            } else {
+                Ok(attempt)
+            }
+        }
+    });
+    (service, log)
+}
+
+fn calls(log: &Log) -> usize {
+    log.lock().unwrap().len()
+}
+
+fn times(log: &Log) -> Vec<u128> {
+    log.lock().unwrap().iter().map(|(at, _)| at.as_millis()).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_is_repeated_until_it_succeeds_and_each_attempt_knows_its_number() {
+    let (service, log) = flaky(2);
+    let layer = RetryLayer::new(3);
+    assert_eq!(layer.layer(service).oneshot(0).await.unwrap(), 3);
+    let attempts: Vec<_> = log.lock().unwrap().iter().map(|(_, attempt)| *attempt).collect();
+    assert_eq!(attempts, [1, 2, 3]);
+    assert_eq!(layer.handle().retries(), 2);
+    assert_eq!(Attempt::current(), Attempt::FIRST);
+}
+
+#[tokio::test(start_paused = true)]
+async fn delays_grow_to_the_cap_and_attempts_count_the_first() {
+    // RB-03: base 1 s, cap 3 s, five attempts.
+    let (service, log) = flaky(u32::MAX);
+    let backoff =
+        Backoff::exponential(Duration::from_secs(1), Duration::from_secs(3)).jitter(Jitter::None);
+    let layer = RetryLayer::new(5).backoff(backoff);
+    let error = layer.layer(service).oneshot(0).await.unwrap_err();
+    assert_eq!(error.to_string(), "failure 5");
+    assert_eq!(times(&log), [0, 1000, 3000, 6000, 9000]);
+    assert_eq!(layer.handle().stopped(Stop::AttemptsUsed), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn zero_attempts_are_one() {
+    for attempts in [0, 1] {
+        let (service, log) = flaky(u32::MAX);
+        assert!(RetryLayer::new(attempts).layer(service).oneshot(0).await.is_err());
+        assert_eq!(calls(&log), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_default_jitter_differs_between_calls_and_a_seed_repeats_it() {
+    // tower: all sessions of one maker draw the same delays, the first always exactly 1000 ms.
+    let run = async |seed: u64| {
+        let layer = RetryLayer::new(4).seed(seed);
+        let mut all = Vec::new();
+        for _ in 0..3 {
+            let (service, log) = flaky(u32::MAX);
+            layer.layer(service).oneshot(0).await.unwrap_err();
+            all.push(times(&log));
+        }
+        all
+    };
+    let first = run(7).await;
+    assert_eq!(first, run(7).await);
+    assert_ne!(first, run(8).await);
+    assert!(first[0] != first[1] && first[1] != first[2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_permanent_failure_is_returned_unchanged_after_one_call() {
+    let (service, log) = flaky(u32::MAX);
+    let layer = RetryLayer::new(3).classify(|outcome: Result<&u32, &BoxError>| match outcome {
+        Ok(_) => Verdict::Success,
+        Err(_) => Verdict::Permanent,
+    });
+    let error = layer.layer(service).oneshot(0).await.unwrap_err();
+    assert_eq!(error.to_string(), "failure 1");
+    assert_eq!((calls(&log), layer.handle().stopped(Stop::NotRetryable)), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_ok_can_be_a_failure_too() {
+    let (service, log) = flaky(0);
+    let layer = RetryLayer::new(3).backoff(NO_WAIT).classify(|outcome: Result<&u32, &BoxError>| {
+        match outcome {
+            Ok(3) => Verdict::Success,
+            _ => Verdict::Transient,
+        }
+    });
+    assert_eq!(layer.layer(service).oneshot(0).await.unwrap(), 3);
+    assert_eq!(calls(&log), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_that_would_reach_the_deadline_is_not_begun() {
+    // DL-07: 100 ms in all, 90 spent: a delay of 20 stops, one of 5 leaves 5 for the attempt.
+    for (delay, calls_made, took) in [(20, 1, 90), (5, 2, 100)] {
+        let count = Arc::new(AtomicUsize::new(0));
+        let seen = Arc::clone(&count);
+        let slow = service_fn(move |_: u32| {
+            seen.fetch_add(1, Ordering::Relaxed);
+            async {
+                sleep(90 * MS).await;
+                Err::<u32, _>(BoxError::from("slow"))
+            }
+        });
+        let layer = RetryLayer::new(3).backoff(Backoff::constant(delay * MS).jitter(Jitter::None));
+        let service = ServiceBuilder::new()
+            .layer(DeadlineLayer::new(100 * MS))
+            .layer(layer.clone())
+            .service(slow);
+        let start = Instant::now();
+        let error = service.oneshot(0).await.unwrap_err();
+        assert_eq!(
+            (count.load(Ordering::Relaxed), start.elapsed().as_millis()),
+            (calls_made, took)
+        );
+        let stopped = layer.handle().stopped(Stop::Deadline);
+        assert_eq!(stopped, u64::from(delay == 20));
+        assert_eq!(Rejection::find(&error).is_none(), delay == 20, "the last outcome, unchanged");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hopeless_attempt_is_skipped_where_that_is_asked_for() {
+    // DL-08: 80 ms left, a delay of 10 ms, attempts usually take 200 ms.
+    let fail = Arc::new(AtomicUsize::new(0));
+    let mode = Arc::clone(&fail);
+    let layer =
+        RetryLayer::new(3).backoff(Backoff::constant(10 * MS).jitter(Jitter::None)).skip_hopeless();
+    let service = layer.layer(service_fn(move |_: u32| {
+        let fail = mode.load(Ordering::Relaxed) == 1;
+        async move {
+            if fail {
+                return Err(BoxError::from("fast failure"));
+            }
+            sleep(200 * MS).await;
+            Ok(0)
+        }
+    }));
+    service.clone().oneshot(0).await.unwrap();
+    fail.store(1, Ordering::Relaxed);
+    let start = Instant::now();
+    Deadline::after(80 * MS).around(service.oneshot(0)).await.unwrap_err();
+    assert_eq!(start.elapsed(), Duration::ZERO);
+    assert_eq!(layer.handle().stopped(Stop::CannotFinish), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn endless_attempts_end_with_the_deadline() {
+    // RB-28: a proxy with totalTimeoutMs 5000 went on for five hours.
+    let (service, log) = flaky(u32::MAX);
+    let layer = RetryLayer::new(u32::MAX)
+        .backoff(Backoff::constant(100 * MS).jitter(Jitter::None))
+        .budget(Budget::unlimited());
+    let start = Instant::now();
+    let call = Deadline::after(Duration::from_secs(5)).around(layer.layer(service).oneshot(0));
+    call.await.unwrap_err();
+    assert_eq!((start.elapsed().as_millis(), calls(&log)), (4900, 50));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempts_timeout_is_repeated_and_the_callers_deadline_is_not() {
+    let count = Arc::new(AtomicUsize::new(0));
+    let seen = Arc::clone(&count);
+    let layer = RetryLayer::new(10).backoff(NO_WAIT);
+    let service = ServiceBuilder::new()
+        .layer(DeadlineLayer::new(250 * MS).named("call"))
+        .layer(layer.clone())
+        .layer(DeadlineLayer::new(100 * MS).named("attempt"))
+        .service(service_fn(move |_: u32| {
+            seen.fetch_add(1, Ordering::Relaxed);
+            std::future::pending::<Result<u32, BoxError>>()
+        }));
+    let start = Instant::now();
+    service.oneshot(0).await.unwrap_err();
+    assert_eq!((start.elapsed(), count.load(Ordering::Relaxed)), (250 * MS, 3));
+    assert_eq!(layer.handle().retries(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn hints_are_kept_within_the_computed_delay_and_five_seconds_more() {
+    for (hint, waited) in [(500, 1000), (3000, 3000), (60_000, 6000)] {
+        let (service, log) = flaky(1);
+        let layer = RetryLayer::new(2)
+            .backoff(Backoff::constant(1000 * MS).jitter(Jitter::None))
+            .classify(throttled(Hint::After(hint * MS)));
+        layer.layer(service).oneshot(0).await.unwrap();
+        assert_eq!(times(&log), [0, waited]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hint_beyond_the_deadline_and_a_refusal_stop_at_once() {
+    // PB-11, PB-05.
+    let cases =
+        [(Hint::After(2000 * MS), Stop::PushbackExceedsDeadline), (Hint::Never, Stop::Pushback)];
+    for (hint, why) in cases {
+        let (service, log) = flaky(u32::MAX);
+        let layer = RetryLayer::new(3).backoff(NO_WAIT).classify(throttled(hint));
+        let start = Instant::now();
+        let call = Deadline::after(500 * MS).around(layer.layer(service).oneshot(0));
+        assert_eq!(call.await.unwrap_err().to_string(), "failure 1");
+        assert_eq!((start.elapsed(), calls(&log)), (Duration::ZERO, 1));
+        assert_eq!(layer.handle().stopped(why), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_budget_bounds_retries_over_all_services_of_a_layer() {
+    // BG-07, BG-17: nothing waits for a token, first attempts are always sent.
+    let layer = RetryLayer::new(4).backoff(NO_WAIT).budget(Budget::new(Ratio::percent(10), 0));
+    let mut made = 0;
+    for _ in 0..1000 {
+        let (service, log) = flaky(u32::MAX);
+        layer.layer(service).oneshot(0).await.unwrap_err();
+        made += calls(&log);
+    }
+    assert_eq!(made, 1100);
+    assert_eq!(layer.handle().retries(), 100);
+    assert!(layer.handle().stopped(Stop::BudgetEmpty) > 900);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_dropped_while_it_backs_off_costs_nothing() {
+    // RB-17.
+    let (service, log) = flaky(u32::MAX);
+    let budget = Budget::new(Ratio::percent(0), 1);
+    let layer = RetryLayer::new(3)
+        .backoff(Backoff::constant(1000 * MS).jitter(Jitter::None))
+        .budget(budget.clone());
+    let before = budget.balance();
+    let call = layer.layer(service).oneshot(0);
+    assert!(tokio::time::timeout(500 * MS, call).await.is_err());
+    assert_eq!((budget.balance(), calls(&log)), (before, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_budget_can_be_shared_between_layers() {
+    let budget = Budget::new(Ratio::percent(0), 1);
+    let mut retries = 0;
+    for _ in 0..4 {
+        let layer = RetryLayer::new(100).backoff(NO_WAIT).budget(budget.clone());
+        let (service, _) = flaky(u32::MAX);
+        layer.layer(service).oneshot(0).await.unwrap_err();
+        retries += layer.handle().retries();
+    }
+    assert_eq!(retries, 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_throttle_of_grpc_stops_retries_at_half_and_recovers_with_successes() {
+    // BG-15: 10 tokens, a failure takes one, retries go on above five.
+    let budget = Budget::throttle(RetryThrottle::new(10, Ratio::percent(50)));
+    let layer = RetryLayer::new(10).backoff(NO_WAIT).budget(budget.clone());
+    let (service, log) = flaky(u32::MAX);
+    layer.layer(service).oneshot(0).await.unwrap_err();
+    assert_eq!(calls(&log), 5);
+    let (service, _) = flaky(0);
+    let service = layer.layer(service);
+    for _ in 0..2 {
+        service.clone().oneshot(0).await.unwrap();
+    }
+    assert_eq!(budget.balance(), Some(6));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_quota_of_aws_comes_back_with_success() {
+    let budget = Budget::tokens(TokenBucket::new(20));
+    let layer = RetryLayer::new(10).backoff(NO_WAIT).budget(budget.clone());
+    let (service, log) = flaky(u32::MAX);
+    layer.layer(service).oneshot(0).await.unwrap_err();
+    assert_eq!((calls(&log), budget.balance()), (5, Some(0)));
+    let (service, _) = flaky(0);
+    let service = layer.layer(service);
+    for _ in 0..30 {
+        service.clone().oneshot(0).await.unwrap();
+    }
+    assert_eq!(budget.balance(), Some(20));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_never_processed_is_repeated_once_at_once_and_free() {
+    let (service, log) = flaky(u32::MAX);
+    let budget = Budget::new(Ratio::percent(0), 0);
+    let layer =
+        RetryLayer::new(4).budget(budget).classify(
+            |outcome: Result<&u32, &BoxError>| match outcome {
+                Ok(_) => Verdict::Success,
+                Err(_) => Verdict::NeverProcessed,
+            },
+        );
+    layer.layer(service).oneshot(0).await.unwrap_err();
+    assert_eq!(times(&log), [0, 0]);
+    assert_eq!(layer.handle().stopped(Stop::BudgetEmpty), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_local_rejection_is_repeated_once_only_and_only_if_it_says_when() {
+    for (retry_after, times_called) in [(None, vec![0]), (Some(300 * MS), vec![0, 300])] {
+        let log = Log::default();
+        let (seen, start) = (Arc::clone(&log), Instant::now());
+        let service = service_fn(move |_: u32| {
+            seen.lock().unwrap().push((start.elapsed(), 0));
+            let mut rejection = Rejection::new(Reason::RateLimited, Origin::new("throttle"));
+            if let Some(delay) = retry_after {
+                rejection = rejection.after(delay);
+            }
+            async { Err::<u32, _>(BoxError::from(rejection)) }
+        });
+        let layer = RetryLayer::new(9).backoff(NO_WAIT).budget(Budget::new(Ratio::percent(0), 0));
+        layer.layer(service).oneshot(0).await.unwrap_err();
+        assert_eq!(times(&log), times_called);
+        assert_eq!(layer.handle().stopped(Stop::Rejected), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn three_nested_retries_make_three_calls_and_not_twenty_seven() {
+    // BG-24.
+    let (service, log) = flaky(u32::MAX);
+    let layer = || RetryLayer::new(3).backoff(NO_WAIT);
+    let service =
+        ServiceBuilder::new().layer(layer()).layer(layer()).layer(layer()).service(service);
+    service.oneshot(0).await.unwrap_err();
+    assert_eq!(calls(&log), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn later_attempts_wait_for_readiness_and_readiness_errors_are_repeated() {
+    // tower: readiness errors bypass the retry policy.
+    #[derive(Clone)]
+    struct Unready(Arc<AtomicUsize>, bool);
+    impl Service<u32> for Unready {
+        type Response = u32;
+        type Error = BoxError;
+        type Future = std::future::Ready<Result<u32, BoxError>>;
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+            match self.0.fetch_add(1, Ordering::Relaxed) {
+                1 => Poll::Ready(Err("not ready".into())),
+                _ => {
+                    self.1 = true;
+                    Poll::Ready(Ok(()))
+                }
+            }
+        }
+        fn call(&mut self, _: u32) -> Self::Future {
+            assert!(std::mem::take(&mut self.1), "called without being ready");
+            std::future::ready(if Attempt::current().number() < 3 {
+                Err("no".into())
+            } else {
+                Ok(3)
+            })
+        }
+    }
+    let layer = RetryLayer::new(3).backoff(NO_WAIT);
+    let service = layer.layer(Unready(Arc::default(), false));
+    assert_eq!(service.oneshot(0).await.unwrap(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limit_below_is_held_by_one_attempt_at_a_time_and_by_no_wait() {
+    let service = ServiceBuilder::new()
+        .layer(RetryLayer::new(3).backoff(Backoff::constant(100 * MS).jitter(Jitter::None)))
+        .layer(ConcurrencyLimitLayer::new(1))
+        .service(flaky(1).0);
+    let mut first = pin!(service.clone().oneshot(0));
+    assert!(poll_once(first.as_mut()).await.is_pending());
+    let start = Instant::now();
+    assert!(service.oneshot(0).await.is_ok());
+    assert_eq!(start.elapsed(), 100 * MS, "it ran while the first was waiting");
+    assert!(first.await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_failed_response_is_dropped_before_the_wait() {
+    // tower-resilience held it through the backoff.
+    let last = Arc::new(Mutex::new(Weak::new()));
+    let seen = Arc::clone(&last);
+    let layer = RetryLayer::new(2)
+        .backoff(Backoff::constant(100 * MS).jitter(Jitter::None))
+        .classify(|_: Result<&Arc<()>, &BoxError>| Verdict::Transient);
+    let service = layer.layer(service_fn(move |_: u32| {
+        let response = Arc::new(());
+        *seen.lock().unwrap() = Arc::downgrade(&response);
+        async move { Ok::<_, BoxError>(response) }
+    }));
+    let mut call = Box::pin(service.oneshot(0));
+    assert!(poll_once(call.as_mut()).await.is_pending());
+    assert!(last.lock().unwrap().upgrade().is_none());
+    let response = call.await.unwrap();
+    assert!(Arc::ptr_eq(&response, &last.lock().unwrap().upgrade().unwrap()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_deadline_at_the_call_holds_wherever_the_future_is_polled() {
+    let (service, log) = flaky(u32::MAX);
+    let mut service =
+        RetryLayer::new(9).backoff(Backoff::constant(100 * MS).jitter(Jitter::None)).layer(service);
+    let limit = Deadline::after(150 * MS);
+    service.ready().await.unwrap();
+    let future = Deadline::with(Some(limit), || service.call(0));
+    tokio::spawn(future).await.unwrap().unwrap_err();
+    assert_eq!(calls(&log), 2);
+}
+
+#[test]
+fn a_hot_loop_yields_to_the_runtime() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    runtime.block_on(async {
+        let (service, _) = flaky(u32::MAX);
+        let layer = RetryLayer::new(u32::MAX).backoff(NO_WAIT).budget(Budget::unlimited());
+        let endless = tokio::spawn(layer.layer(service).oneshot(0));
+        tokio::task::yield_now().await;
+        endless.abort();
+        assert!(endless.await.unwrap_err().is_cancelled());
+    });
+}
+
+fn throttled(hint: Hint) -> impl Fn(Result<&u32, &BoxError>) -> Verdict + Clone {
+    move |outcome| match outcome {
+        Ok(_) => Verdict::Success,
+        Err(_) => Verdict::Throttled(Some(hint)),
+    }
+}
+
+async fn poll_once<F: Future>(mut future: Pin<&mut F>) -> Poll<F::Output> {
+    poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await
+}
