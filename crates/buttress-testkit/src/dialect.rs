@@ -4,7 +4,7 @@ use buttress_core::BoxError;
 
 /// How [`contract`](crate::contract) speaks to the service under a layer: in requests, responses and
 /// errors that each bear a number.
-pub trait Dialect: 'static {
+pub trait Dialect: Send + Sync + 'static {
     /// The service's requests.
     type Request: 'static;
 

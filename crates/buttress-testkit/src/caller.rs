@@ -1,0 +1,173 @@
+use std::{
+    future::{Future, poll_fn},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use buttress_core::Deadline;
+use tokio::time::timeout;
+use tower_service::Service;
+
+use crate::{mode::Mode, pulse::Pulse};
+
+/// Calls a service by hand: waits until it is ready, calls it, polls the response, and polls only
+/// when it was woken.
+pub(crate) struct Caller<S: Service<Req>, Req> {
+    mode: Mode,
+    handle: S,
+    clone: Option<S>,
+    request: Option<Req>,
+    response: Option<Pin<Box<S::Future>>>,
+    deadline: Option<Deadline>,
+    pulse: Arc<Pulse>,
+}
+
+/// How a call ended.
+pub(crate) enum End<Res, E> {
+    /// `poll_ready` failed.
+    Unready(E),
+    /// The response future is ready.
+    Ended(Result<Res, E>),
+}
+
+/// A future that asks to be polled again and again.
+#[derive(Debug)]
+pub(crate) struct Spinning;
+
+type Driven<Res, E> = Result<Poll<End<Res, E>>, Spinning>;
+
+impl<S: Service<Req> + Clone, Req> Caller<S, Req> {
+    pub(crate) fn new(handle: S, mode: Mode) -> Self {
+        Self {
+            mode,
+            handle,
+            clone: None,
+            request: None,
+            response: None,
+            deadline: None,
+            pulse: Pulse::new(),
+        }
+    }
+
+    /// Begins a call with `request`. What was left of the last one is dropped.
+    pub(crate) fn ask(&mut self, request: Req) {
+        self.abandon();
+        self.request = Some(request);
+        self.pulse = Pulse::new();
+    }
+
+    /// Has this deadline around everything it does, or what is ambient.
+    pub(crate) fn under(&mut self, deadline: Option<Deadline>) {
+        self.deadline = deadline;
+    }
+
+    /// Drops the call. A long-lived handle stays, with what it has reserved.
+    pub(crate) fn abandon(&mut self) {
+        self.response = None;
+        self.request = None;
+        self.clone = None;
+    }
+
+    /// Whether the service was ready and has been called.
+    pub(crate) fn called(&self) -> bool {
+        self.request.is_none()
+    }
+
+    pub(crate) fn woken(&self) -> bool {
+        self.pulse.woken()
+    }
+
+    /// Asks once whether the service is ready.
+    pub(crate) fn poll_ready(&mut self) -> Poll<Result<(), S::Error>> {
+        let waker = self.pulse.take();
+        within(self.deadline, || self.service().poll_ready(&mut Context::from_waker(&waker)))
+    }
+
+    /// Calls the service, which must have said that it is ready. A clone made for the call is
+    /// dropped with it.
+    pub(crate) fn call(&mut self) {
+        if let Some(request) = self.request.take() {
+            let response = within(self.deadline, || self.service().call(request));
+            self.response = Some(Box::pin(response));
+            self.clone = None;
+            self.pulse.wake_up();
+        }
+    }
+
+    /// Polls once, whether or not it was woken.
+    pub(crate) fn poll(&mut self) -> Poll<End<S::Response, S::Error>> {
+        if self.request.is_some() {
+            match self.poll_ready() {
+                Poll::Ready(Ok(())) => self.call(),
+                Poll::Ready(Err(error)) => {
+                    self.abandon();
+                    return Poll::Ready(End::Unready(error));
+                }
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        let waker = self.pulse.take();
+        let Some(response) = &mut self.response else { return Poll::Pending };
+        let mut cx = Context::from_waker(&waker);
+        match within(self.deadline, || response.as_mut().poll(&mut cx)) {
+            Poll::Ready(outcome) => {
+                self.response = None;
+                Poll::Ready(End::Ended(outcome))
+            }
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    /// Polls for as long as it is woken.
+    pub(crate) fn drive(&mut self) -> Driven<S::Response, S::Error> {
+        for _ in 0..PATIENCE {
+            if !self.woken() {
+                return Ok(Poll::Pending);
+            }
+            if let Poll::Ready(end) = self.poll() {
+                return Ok(Poll::Ready(end));
+            }
+        }
+        Err(Spinning)
+    }
+
+    /// Drives it to its end; `None` if nothing wakes it for as long as `limit`.
+    pub(crate) async fn finish(
+        &mut self,
+        limit: Duration,
+    ) -> Result<Option<End<S::Response, S::Error>>, Spinning> {
+        let end = poll_fn(|cx| {
+            self.pulse.forward(cx.waker());
+            match self.drive() {
+                Ok(Poll::Ready(end)) => Poll::Ready(Ok(end)),
+                Ok(Poll::Pending) => Poll::Pending,
+                Err(spinning) => Poll::Ready(Err(spinning)),
+            }
+        });
+        timeout(limit, end).await.ok().transpose()
+    }
+
+    /// Changes the waker: only that of the next poll counts from then on.
+    pub(crate) fn change_waker(&mut self) {
+        self.pulse = Pulse::new();
+    }
+
+    fn service(&mut self) -> &mut S {
+        match self.mode {
+            Mode::LongLived => &mut self.handle,
+            Mode::PerCall => self.clone.get_or_insert_with(|| self.handle.clone()),
+        }
+    }
+}
+
+fn within<R>(deadline: Option<Deadline>, f: impl FnOnce() -> R) -> R {
+    match deadline {
+        Some(deadline) => Deadline::with(Some(deadline), f),
+        None => f(),
+    }
+}
+
+/// A future may ask to be polled again at once, a few times in a row; more is a loop.
+const PATIENCE: usize = 32;

@@ -1,0 +1,116 @@
+use std::{
+    future::{Future, IntoFuture},
+    pin::Pin,
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
+
+use tower_layer::Layer;
+
+use crate::{
+    Clause, Dialect, Numbers, Subject,
+    mode::Mode,
+    trial::{Kept, ProbeOf, Trial},
+};
+
+/// Checks that the layers `layer` makes keep the contract of a tower layer, [clause](Clause) by
+/// clause. Await it; it panics with the clause that broke and how.
+///
+/// Each check takes a new layer and puts it over a [`Probe`](crate::Probe). All of them run twice:
+/// on one long-lived handle, as a client holds, and on a clone per call, as servers make.
+///
+/// It needs a current-thread runtime with paused time, and a layer that has room: checks make up to
+/// 48 calls at once or in a row, and while a layer may reject those, it must let through single
+/// calls, three in a row.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() {
+/// use std::time::Duration;
+/// use tower::timeout::TimeoutLayer;
+///
+/// buttress_testkit::contract(|| TimeoutLayer::new(Duration::from_secs(1))).await;
+/// # }
+/// ```
+///
+/// # Panics
+///
+/// If a clause is broken, or time is not paused.
+pub fn contract<F>(layer: F) -> Contract<F> {
+    Contract { layer, dialect: Arc::new(Numbers), without: Vec::new() }
+}
+
+/// A [`contract`] to be checked: await it.
+#[derive(Clone, Debug)]
+#[must_use = "nothing is checked unless it is awaited"]
+pub struct Contract<F, D = Numbers> {
+    layer: F,
+    dialect: Arc<D>,
+    without: Vec<Clause>,
+}
+
+impl<F, D> Contract<F, D> {
+    /// Leaves out a clause that the layer is documented not to keep.
+    pub fn without(mut self, clause: Clause) -> Self {
+        self.without.push(clause);
+        self
+    }
+
+    /// Speaks to the service in `dialect`, for a layer that wants requests and responses of a
+    /// protocol.
+    pub fn dialect<D2: Dialect>(self, dialect: D2) -> Contract<F, D2> {
+        Contract { layer: self.layer, dialect: Arc::new(dialect), without: self.without }
+    }
+}
+
+impl<F, L, D> IntoFuture for Contract<F, D>
+where
+    F: Fn() -> L + 'static,
+    L: Layer<ProbeOf<D>>,
+    L::Service: Subject<D>,
+    D: Dialect,
+{
+    type Output = ();
+    type IntoFuture = Pin<Box<dyn Future<Output = ()>>>;
+
+    #[expect(clippy::panic, reason = "this is what the crate is for")]
+    fn into_future(self) -> Self::IntoFuture {
+        // A check is one task that makes many calls: they must not use up one cooperative budget.
+        Box::pin(tokio::task::unconstrained(async move {
+            // Panics where time is not paused, which no check here could do without.
+            tokio::time::advance(Duration::ZERO).await;
+            let without: Rc<[Clause]> = self.without.into();
+            for mode in [Mode::LongLived, Mode::PerCall] {
+                let trial =
+                    || Trial::new(&(self.layer)(), self.dialect.clone(), mode, without.clone());
+                if let Err(breach) = check(trial).await {
+                    panic!("{} ({mode}): {}", breach.clause, breach.how);
+                }
+            }
+        }))
+    }
+}
+
+async fn check<D, S>(trial: impl Fn() -> Trial<D, S>) -> Kept
+where
+    D: Dialect,
+    S: Subject<D>,
+{
+    trial().answers().await?;
+    trial().failures().await?;
+    trial().breakdown().await?;
+    trial().backpressure().await?;
+    for timeout in [None, Some(Duration::from_secs(1))] {
+        trial().lateness(timeout, false).await?;
+        trial().lateness(timeout, true).await?;
+    }
+    trial().expired().await?;
+    trial().series(false).await?;
+    trial().series(true).await?;
+    trial().crowd().await?;
+    trial().drops().await?;
+    trial().wakes().await?;
+    trial().quiet().await?;
+    trial().waiters().await?;
+    trial().surroundings().await
+}

@@ -1,0 +1,168 @@
+use std::{
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use tower_layer::Layer;
+
+use crate::{
+    Clause, Dialect, Heard, Probe, Subject,
+    caller::{Caller, End, Spinning},
+    mode::Mode,
+};
+
+/// One check of one layer: the service it made over a fresh probe.
+pub(crate) struct Trial<D: Dialect, S> {
+    pub(crate) dialect: Arc<D>,
+    pub(crate) probe: ProbeOf<D>,
+    pub(crate) mode: Mode,
+    service: S,
+    failing: Arc<AtomicBool>,
+    without: Rc<[Clause]>,
+}
+
+pub(crate) type ProbeOf<D> =
+    Probe<<D as Dialect>::Request, <D as Dialect>::Response, <D as Dialect>::Error>;
+
+/// Which clause does not hold, and how that shows.
+pub(crate) struct Breach {
+    pub(crate) clause: Clause,
+    pub(crate) how: String,
+}
+
+pub(crate) type Kept = Result<(), Breach>;
+
+impl<D: Dialect, S> Trial<D, S> {
+    pub(crate) fn new<L>(layer: &L, dialect: Arc<D>, mode: Mode, without: Rc<[Clause]>) -> Self
+    where
+        L: Layer<ProbeOf<D>, Service = S>,
+    {
+        let failing = Arc::new(AtomicBool::new(false));
+        let fails = Arc::clone(&failing);
+        let probe = Probe::new(move |request| {
+            if fails.load(Ordering::SeqCst) { D::fail(request) } else { Ok(D::answer(request)) }
+        })
+        .recording();
+        let service = layer.layer(probe.clone());
+        Self { dialect, probe, mode, service, failing, without }
+    }
+
+    /// Gives the probe so many permits.
+    pub(crate) fn permits(&self, permits: usize) {
+        drop(self.probe.clone().permits(permits));
+    }
+
+    /// Lets each call be pending for so many polls.
+    pub(crate) fn pausing(&self, polls: u32) {
+        drop(self.probe.clone().pausing(polls));
+    }
+
+    /// Lets every call fail.
+    pub(crate) fn failing(&self) {
+        self.failing.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether a stranger who comes now gets a permit.
+    pub(crate) fn serves_strangers(&self) -> bool {
+        self.probe.reserve().is_some()
+    }
+
+    /// A breach of `clause` unless it is kept, or is not asked for.
+    pub(crate) fn require(&self, clause: Clause, kept: bool, how: impl FnOnce() -> String) -> Kept {
+        if kept || self.without.contains(&clause) {
+            return Ok(());
+        }
+        Err(Breach { clause, how: how() })
+    }
+
+    /// The instances that were called had been polled ready.
+    pub(crate) fn require_instance(&self) -> Kept {
+        let violations = self.probe.violations();
+        self.require(Clause::Instance, violations.is_empty(), || {
+            let call = violations.first().copied().unwrap_or_default();
+            format!(
+                "call {call} reached an instance that had not been polled ready: \
+                 call the instance that was, and leave a clone in its place (`take_ready`)"
+            )
+        })
+    }
+
+    /// Nothing is left in the service by calls that are over, while the handles live on.
+    pub(crate) fn require_rest(&self, when: &str) -> Kept {
+        let (reserved, waiting) = (self.probe.reserved(), self.probe.waiting());
+        self.require(Clause::Reservation, reserved == 0 && waiting == 0, || {
+            format!("{when}, {reserved} instances hold a permit and {waiting} wait for one")
+        })?;
+        let live = self.probe.live();
+        self.require(Clause::Cancellation, live == 0, || {
+            format!("{when}, {live} calls to the service still live")
+        })
+    }
+
+    /// A long time passes without anything else to do.
+    pub(crate) const LONG: Duration = Duration::from_secs(24 * 60 * 60);
+}
+
+impl<D, S> Trial<D, S>
+where
+    D: Dialect,
+    S: Subject<D>,
+{
+    pub(crate) fn caller(&self) -> Caller<S, D::Request> {
+        Caller::new(self.service.clone(), self.mode)
+    }
+
+    pub(crate) fn request(&self, number: u32) -> D::Request {
+        self.dialect.request(number)
+    }
+
+    /// What an end says. An error of `poll_ready` is none that a call may have.
+    pub(crate) fn hear(&self, end: End<S::Response, S::Error>) -> Result<Heard, Breach> {
+        match end {
+            End::Ended(outcome) => Ok(S::understand(&self.dialect, outcome)),
+            End::Unready(error) => {
+                let heard = S::understand(&self.dialect, Err(error));
+                self.require(Clause::Rejection, false, || {
+                    format!("poll_ready failed, though the service did not: {heard:?}")
+                })?;
+                Ok(heard)
+            }
+        }
+    }
+
+    /// Waits for the end of a call.
+    pub(crate) async fn finish(
+        &self,
+        caller: &mut Caller<S, D::Request>,
+        what: &str,
+    ) -> Result<Heard, Breach> {
+        match caller.finish(Self::LONG).await {
+            Ok(Some(end)) => self.hear(end),
+            Ok(None) => {
+                self.require(Clause::Waking, false, || format!("{what} was never woken to end"))?;
+                Ok(Heard::Other("no end".to_owned()))
+            }
+            Err(spinning) => {
+                self.require_quiet(spinning, what)?;
+                Ok(Heard::Other("a spinning future".to_owned()))
+            }
+        }
+    }
+
+    pub(crate) fn require_quiet(&self, _: Spinning, what: &str) -> Kept {
+        self.require(Clause::Quiet, false, || {
+            format!("{what} was pending, and asked to be polled over and over")
+        })
+    }
+}
+
+/// Lets spawned tasks run, in no time.
+pub(crate) async fn settle() {
+    for _ in 0..8 {
+        tokio::task::yield_now().await;
+    }
+}
