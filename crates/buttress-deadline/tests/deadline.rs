@@ -1,5 +1,8 @@
 //! What the crate docs promise, through the public API and under paused time.
 
+#![expect(clippy::disallowed_methods, reason = "tests spawn what a user would")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail like tests")]
+
 use std::{
     future::{Future, poll_fn},
     pin::pin,
@@ -311,7 +314,7 @@ fn a_layer_outlives_the_runtimes_it_is_used_in() {
             rejected(&service.clone().oneshot(100).await.unwrap_err());
             let mut left = Box::pin(service.clone().oneshot(100));
             assert!(futures_poll(left.as_mut()).await.is_pending());
-            let _ = tokio::spawn(left);
+            drop(tokio::spawn(left));
         });
     }
     assert_eq!(layer.handle().pending(), 0);

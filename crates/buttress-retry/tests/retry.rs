@@ -1,5 +1,8 @@
 //! What the crate docs promise, through the public API and under paused time.
 
+#![expect(clippy::disallowed_methods, reason = "tests spawn what a user would")]
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
+
 use std::{
     future::{Future, poll_fn},
     pin::{Pin, pin},
@@ -374,13 +377,11 @@ async fn later_attempts_wait_for_readiness_and_readiness_errors_are_repeated() {
         type Error = BoxError;
         type Future = std::future::Ready<Result<u32, BoxError>>;
         fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-            match self.0.fetch_add(1, Ordering::Relaxed) {
-                1 => Poll::Ready(Err("not ready".into())),
-                _ => {
-                    self.1 = true;
-                    Poll::Ready(Ok(()))
-                }
+            if self.0.fetch_add(1, Ordering::Relaxed) == 1 {
+                return Poll::Ready(Err("not ready".into()));
             }
+            self.1 = true;
+            Poll::Ready(Ok(()))
         }
         fn call(&mut self, _: u32) -> Self::Future {
             assert!(std::mem::take(&mut self.1), "called without being ready");
