@@ -1,0 +1,52 @@
+//! The contract of a tower layer, and what is told through `tracing`.
+
+use std::time::Duration;
+
+use buttress_core::{BoxError, Deadline};
+use buttress_deadline::DeadlineLayer;
+use buttress_testkit::{Events, Probe, contract, sweep};
+use tokio::time::Instant;
+use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[tokio::test(start_paused = true)]
+async fn a_layer_with_a_timeout_keeps_the_contract() {
+    contract(|| DeadlineLayer::new(SECOND)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_layer_that_only_propagates_keeps_the_contract() {
+    contract(DeadlineLayer::propagate).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_layer_that_only_observes_keeps_the_contract() {
+    contract(|| DeadlineLayer::new(SECOND).observe()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_left_behind_wherever_a_call_is_dropped() {
+    let probe = Probe::new(|n: u32| Ok::<_, BoxError>(n)).permits(1).pausing(3);
+    let layer = DeadlineLayer::new(SECOND);
+    let handle = layer.handle();
+    let stack = ServiceBuilder::new().layer(layer).service(probe.clone());
+    let drops = sweep(|| stack.clone().oneshot(1))
+        .over(&probe)
+        .also(|at| assert_eq!(handle.pending(), 0, "{at}"))
+        .await;
+    assert!(drops > 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_cut_is_one_event_with_its_phase() {
+    let events = Events::of("buttress");
+    let service = DeadlineLayer::new(SECOND)
+        .named("db")
+        .layer(service_fn(|(): ()| std::future::pending::<Result<(), BoxError>>()));
+    service.clone().oneshot(()).await.unwrap_err();
+    Deadline::at(Instant::now()).around(service.oneshot(())).await.unwrap_err();
+    assert_eq!(events.names(), ["deadline.exceeded", "deadline.expired"]);
+    let cut = &events.named("deadline.exceeded")[0];
+    assert_eq!((cut.field("instance"), cut.field("phase")), (Some("db"), Some("call")));
+}
