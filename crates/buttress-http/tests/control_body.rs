@@ -1,0 +1,204 @@
+//! The body that keeps a layer's guard.
+#![expect(clippy::unwrap_used, reason = "the helpers of a test panic as the test would")]
+
+mod scripted;
+
+use std::{
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use buttress_core::{BoxError, Deadline, Guard, Rejection};
+use buttress_http::{ControlBody, Protocol};
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::{BodyExt, Empty, Full};
+use scripted::{
+    Cut, Script,
+    Step::{Data, Fail, Trailers, Wait},
+    Watch, too_late,
+};
+use tokio::time::Instant;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[tokio::test(start_paused = true)]
+async fn a_grpc_body_is_cut_with_a_status_in_the_trailers() {
+    let script = Script::new([Data("a"), Wait(SECOND), Data("b"), Wait(9 * SECOND), Data("c")]);
+    let (inner, cut) = (script.watch(), Cut::after(3 * SECOND));
+    let guard = cut.watch();
+    let mut body = ControlBody::new(Protocol::Grpc, script, Some(cut));
+    let start = Instant::now();
+
+    assert_eq!(data(&mut body).await, "a");
+    assert_eq!(data(&mut body).await, "b");
+    let trailers = body.frame().await.unwrap().unwrap().into_trailers().unwrap();
+
+    assert_eq!(start.elapsed(), 3 * SECOND);
+    assert_eq!(trailers["grpc-status"], "4");
+    assert_eq!(trailers["grpc-message"], "deadline `db`: deadline exceeded");
+    assert!(inner.is_dropped() && guard.is_dropped());
+    assert!(body.is_end_stream());
+    assert!(body.frame().await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_http_body_is_cut_with_the_rejection_as_its_error() {
+    let script = Script::new([Data("a"), Wait(9 * SECOND), Data("b")]);
+    let (inner, cut) = (script.watch(), Cut::after(3 * SECOND));
+    let guard = cut.watch();
+    let mut body = ControlBody::new(Protocol::Http, script, Some(cut));
+
+    assert_eq!(data(&mut body).await, "a");
+    let error = body.frame().await.unwrap().unwrap_err();
+
+    assert_eq!(Rejection::find(&error).map(Rejection::origin), Some(too_late().origin()));
+    assert!(inner.is_dropped() && guard.is_dropped());
+    assert!(body.frame().await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_frame_that_is_there_when_the_time_is_up_is_handed_on() {
+    let script = Script::new([Wait(SECOND), Data("a"), Data("b"), Wait(SECOND)]);
+    let mut body = ControlBody::new(Protocol::Http, script, Some(Cut::after(SECOND)));
+    assert_eq!(data(&mut body).await, "a");
+    assert_eq!(data(&mut body).await, "b");
+    assert!(body.frame().await.unwrap().is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_guard_is_dropped_with_the_last_frame_of_a_known_length() {
+    let (mut body, guard) = guarded(Script::new([Data("a"), Data("b")]));
+    data(&mut body).await;
+    assert!(!guard.is_dropped());
+    data(&mut body).await;
+    assert!(guard.is_dropped());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_guard_is_dropped_with_the_trailers_and_nothing_is_cut_off_after_them() {
+    let script = Script::new([Data("a"), Trailers(HeaderMap::new()), Wait(9 * SECOND)]);
+    let (mut body, guard) = guarded(script);
+    data(&mut body).await;
+    assert!(!guard.is_dropped());
+    assert!(body.frame().await.unwrap().unwrap().is_trailers());
+    assert!(guard.is_dropped());
+    assert!(body.frame().await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_guard_is_dropped_at_the_end_of_a_body_of_unknown_length() {
+    let (mut body, guard) = guarded(Script::new([Data("a"), Wait(SECOND)]));
+    data(&mut body).await;
+    assert!(!guard.is_dropped());
+    assert!(body.frame().await.is_none());
+    assert!(guard.is_dropped());
+    assert!(body.frame().await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_guard_is_dropped_at_an_error_which_passes_unchanged() {
+    let (mut body, guard) = guarded(Script::new([Fail(BoxError::from(too_late())), Data("a")]));
+    let error = body.frame().await.unwrap().unwrap_err();
+    // Not boxed once more: the error itself is the rejection.
+    assert!(error.is::<Rejection>());
+    assert!(guard.is_dropped());
+    assert!(body.frame().await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn dropping_the_body_drops_the_guard_after_what_is_inside() {
+    struct After(Watch, Arc<AtomicBool>);
+    impl Guard for After {}
+    impl Drop for After {
+        fn drop(&mut self) {
+            self.1.store(self.0.is_dropped(), Ordering::SeqCst);
+        }
+    }
+    let script = Script::new([Data("a"), Data("b")]);
+    let after = Arc::new(AtomicBool::new(false));
+    let guard = After(script.watch(), Arc::clone(&after));
+    let mut body = ControlBody::new(Protocol::Http, script, Some(guard));
+    data(&mut body).await;
+    drop(body);
+    assert!(after.load(Ordering::SeqCst));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_has_ended_already_keeps_no_guard() {
+    let cut = Cut::after(SECOND);
+    let guard = cut.watch();
+    let body = ControlBody::new(Protocol::Http, Empty::<Bytes>::new(), Some(cut));
+    assert!(guard.is_dropped());
+    assert!(body.is_end_stream());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_deadline_is_ambient_while_the_body_is_polled() {
+    struct Asks;
+    impl Body for Asks {
+        type Data = Bytes;
+        type Error = BoxError;
+        fn poll_frame(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+            assert_eq!(Deadline::current(), Some(Deadline::after(SECOND)));
+            Poll::Ready(None)
+        }
+    }
+    let mut body = ControlBody::new(Protocol::Http, Asks, Some(Cut::after(SECOND)));
+    assert!(body.frame().await.is_none());
+    assert_eq!(Deadline::current(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_size_is_that_of_the_body_inside() {
+    let full = Full::new(Bytes::from_static(b"abc"));
+    let body = ControlBody::new(Protocol::Http, full, Some(Cut::after(SECOND)));
+    assert_eq!(body.size_hint().exact(), Some(3));
+    assert!(!body.is_end_stream());
+
+    let streamed = ControlBody::new(Protocol::Http, Script::new([Wait(SECOND)]), None::<Cut>);
+    assert_eq!(streamed.size_hint().upper(), SizeHint::new().upper());
+    assert!(!streamed.is_end_stream());
+
+    // `Script` has no default, and none is asked for.
+    let empty = ControlBody::<Script, Cut>::default();
+    assert_eq!(empty.size_hint().exact(), Some(0));
+    assert!(empty.is_end_stream());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_is_not_unpin_can_be_controlled() {
+    struct Pinned(std::marker::PhantomPinned);
+    impl Body for Pinned {
+        type Data = Bytes;
+        type Error = BoxError;
+        fn poll_frame(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+            Poll::Pending
+        }
+    }
+    let body = Pinned(std::marker::PhantomPinned);
+    let mut body = Box::pin(ControlBody::new(Protocol::Http, body, Some(Cut::after(SECOND))));
+    assert!(body.frame().await.unwrap().is_err());
+}
+
+fn guarded(script: Script) -> (ControlBody<Script, Cut>, Watch) {
+    let cut = Cut::after(3 * SECOND);
+    let guard = cut.watch();
+    (ControlBody::new(Protocol::Grpc, script, Some(cut)), guard)
+}
+
+async fn data<G: Guard>(body: &mut ControlBody<Script, G>) -> Bytes {
+    body.frame().await.unwrap().unwrap().into_data().unwrap()
+}
