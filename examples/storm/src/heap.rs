@@ -1,0 +1,65 @@
+//! What a hundred operations in flight take of the client's heap.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+use peak_alloc::PeakAlloc;
+use tokio::task::{JoinSet, yield_now};
+
+use crate::client::Client;
+use crate::operations::Operation;
+use crate::process::Upstream;
+
+/// Counts the live bytes of this process, as the program asked for them, and their peak.
+#[global_allocator]
+static HEAP: PeakAlloc = PeakAlloc;
+
+/// How many operations are in flight while the heap is measured.
+pub(crate) const IN_FLIGHT: u32 = 100;
+
+/// The peak of the heap, in bytes, over what was live before a fresh client is made, while it carries
+/// out [`IN_FLIGHT`] operations with distinct keys at once.
+///
+/// The upstream holds its answers until all of them are in flight and no further request comes.
+pub(crate) async fn peak<C: Client>(
+    upstream: &mut Upstream,
+    fresh: impl Fn() -> C,
+) -> io::Result<usize> {
+    let origin: Arc<str> = upstream.origin().into();
+    let started = Arc::new(AtomicU32::new(0));
+    let before = HEAP.current_usage();
+    HEAP.reset_peak_usage();
+    let client = fresh();
+    let mut operations = JoinSet::new();
+    for number in 0..IN_FLIGHT {
+        let (client, origin, started) = (client.clone(), Arc::clone(&origin), Arc::clone(&started));
+        operations.spawn(async move {
+            started.fetch_add(1, Relaxed);
+            client.run(&origin, Operation::distinct(number)).await
+        });
+    }
+    while started.load(Relaxed) < IN_FLIGHT {
+        yield_now().await;
+    }
+    upstream.settle().await?;
+    let outcomes = operations.join_all().await;
+    let peak = HEAP.peak_usage().saturating_sub(before);
+    if let Some(failure) = outcomes.into_iter().find_map(Result::err) {
+        return Err(io::Error::other(format!("an operation failed in calm weather: {failure:?}")));
+    }
+    Ok(peak)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_counting_allocator_keeps_the_peak_after_the_memory_is_given_back() {
+        let before = HEAP.current_usage();
+        drop(Vec::<u8>::with_capacity(64 << 20));
+        assert!(HEAP.peak_usage() >= before.saturating_sub(1 << 20) + (64 << 20));
+        assert!(HEAP.current_usage() < before + (32 << 20));
+    }
+}

@@ -1,0 +1,113 @@
+//! placeholder docs
+mod arguments;
+mod callers;
+mod client;
+mod deck;
+mod heap;
+mod measure;
+mod operations;
+mod plot;
+mod process;
+mod progress;
+mod report;
+mod upstream;
+mod weather;
+mod wire;
+
+use std::error::Error;
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+
+use crate::arguments::Arguments;
+use crate::client::{Client, Linear};
+use crate::measure::Run;
+use crate::process::Upstream;
+use crate::progress::Progress;
+use crate::report::Report;
+
+/// The storm, from its command line to its exit code: 0 when it has run, 1 when it could not, 2 for
+/// arguments that make no sense.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let done = if arguments.upstream {
+        upstream::serve(arguments.seed).map_err(Into::into)
+    } else {
+        writable(&arguments.plot);
+        storm(&arguments)
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Ends the program, as for any bad argument, where the picture could not be written in the end.
+fn writable(plot: &Path) {
+    let directory = plot.parent().map_or(Ok(()), fs::create_dir_all);
+    if let Err(error) = directory.and_then(|()| fs::File::create(plot).map(drop)) {
+        let message = format!("--plot: cannot write {}: {error}", plot.display());
+        <Arguments as clap::CommandFactory>::command().error(ErrorKind::Io, message).exit();
+    }
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn storm(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+    let mut runs = Vec::new();
+    for name in CLIENTS.iter().filter(|name| arguments.includes(name)) {
+        runs.push(match *name {
+            _ => through(arguments, name, Linear::new).await?,
+        });
+    }
+    plot::draw(&arguments.plot, &runs)?;
+    let report = Report {
+        seed: arguments.seed,
+        operations: arguments.operations,
+        concurrency: arguments.concurrency,
+        clients: runs.iter().map(Run::row).collect(),
+    };
+    if arguments.json {
+        println!("{}", serde_json::to_string(&report)?);
+    } else {
+        println!("{}", report.table());
+    }
+    eprintln!("picture: {}", arguments.plot.display());
+    Ok(())
+}
+
+const CLIENTS: [&str; 1] = ["linear"];
+
+/// One client's run, against an upstream of its own: first the heap in calm weather, then the storm.
+async fn through<C: Client>(
+    arguments: &Arguments,
+    name: &'static str,
+    fresh: impl Fn() -> C,
+) -> io::Result<Run> {
+    let mut upstream = Upstream::start(arguments.seed).await?;
+    let peak_heap = heap::peak(&mut upstream, &fresh).await?;
+    let operations: Arc<[_]> =
+        operations::list(arguments.seed, arguments.operations as usize).into();
+    let client = fresh();
+    let mut progress = Progress::new(name, arguments.operations);
+    upstream.begin().await?;
+    let count = |record: &_| progress.count(record);
+    let records =
+        callers::run(&client, upstream.origin(), &operations, arguments.concurrency, count).await;
+    progress.finish();
+    Ok(Run {
+        name,
+        records,
+        decisions: client.decisions(),
+        patience: client.patience(),
+        peak_heap,
+        weather: upstream.finish().await?,
+    })
+}

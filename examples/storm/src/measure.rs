@@ -1,0 +1,168 @@
+//! What a run comes to.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::callers::Record;
+use crate::client::{Decisions, Failure};
+use crate::weather::Tally;
+
+/// One client's row: a member of `clients` in the JSON, whose keys are stable.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Row {
+    pub(crate) name: &'static str,
+    /// From 0 to 1.
+    pub(crate) success_rate: f64,
+    pub(crate) p50_ms: Option<f64>,
+    pub(crate) p95_ms: Option<f64>,
+    pub(crate) p99_ms: Option<f64>,
+    pub(crate) p50_all_ms: Option<f64>,
+    pub(crate) p95_all_ms: Option<f64>,
+    pub(crate) p99_all_ms: Option<f64>,
+    pub(crate) longest_ms: Option<f64>,
+    /// How long an operation may take; `null` where the client knows no limit.
+    pub(crate) deadline_ms: Option<f64>,
+    /// Operations that took longer, by more than the timer's millisecond and a loaded machine's delay.
+    pub(crate) over_deadline: usize,
+    pub(crate) peak_heap_bytes: usize,
+    pub(crate) heap_bytes_per_operation: usize,
+    pub(crate) upstream_requests_per_operation: f64,
+    pub(crate) retries: BTreeMap<&'static str, u64>,
+    pub(crate) retries_total: u64,
+    pub(crate) stops: BTreeMap<&'static str, u64>,
+    /// Failed operations, by what failed them.
+    pub(crate) failures: BTreeMap<String, u64>,
+    pub(crate) seconds: f64,
+    /// What the upstream saw, by fate.
+    pub(crate) weather: Tally,
+}
+
+/// All that is known of one client's run.
+pub(crate) struct Run {
+    pub(crate) name: &'static str,
+    pub(crate) records: Vec<Record>,
+    pub(crate) decisions: Decisions,
+    pub(crate) patience: Option<Duration>,
+    pub(crate) peak_heap: usize,
+    pub(crate) weather: Tally,
+}
+
+impl Run {
+    pub(crate) fn row(&self) -> Row {
+        let succeeded = sorted(self.records.iter().filter(|record| record.outcome.is_ok()));
+        let all = sorted(&self.records);
+        let over = |limit: Duration| all.iter().filter(|took| **took > limit + GRACE).count();
+        Row {
+            name: self.name,
+            success_rate: share(succeeded.len(), all.len()),
+            p50_ms: percentile(&succeeded, 50),
+            p95_ms: percentile(&succeeded, 95),
+            p99_ms: percentile(&succeeded, 99),
+            p50_all_ms: percentile(&all, 50),
+            p95_all_ms: percentile(&all, 95),
+            p99_all_ms: percentile(&all, 99),
+            longest_ms: percentile(&all, 100),
+            deadline_ms: self.patience.map(millis),
+            over_deadline: self.patience.map_or(0, over),
+            peak_heap_bytes: self.peak_heap,
+            heap_bytes_per_operation: self.peak_heap / crate::heap::IN_FLIGHT as usize,
+            upstream_requests_per_operation: share_of(self.weather.requests, all.len()),
+            retries_total: self.decisions.retries.values().sum(),
+            retries: self.decisions.retries.clone(),
+            stops: self.decisions.stops.clone(),
+            failures: self.failures(),
+            seconds: self.took().as_secs_f64(),
+            weather: self.weather,
+        }
+    }
+
+    /// From the start of the run to the end of its last operation.
+    pub(crate) fn took(&self) -> Duration {
+        self.records.iter().map(|record| record.began + record.took).max().unwrap_or_default()
+    }
+
+    fn failures(&self) -> BTreeMap<String, u64> {
+        let mut failures = BTreeMap::new();
+        for failure in self.records.iter().filter_map(|record| record.outcome.as_ref().err()) {
+            *failures.entry(word(failure)).or_default() += 1;
+        }
+        failures
+    }
+}
+
+fn word(failure: &Failure) -> String {
+    match failure {
+        Failure::Status(status) => status.to_string(),
+        Failure::Connection => "connection".to_owned(),
+        Failure::Rejected(reason) => reason.clone(),
+    }
+}
+
+fn sorted<'a>(records: impl IntoIterator<Item = &'a Record>) -> Vec<Duration> {
+    let mut took: Vec<_> = records.into_iter().map(|record| record.took).collect();
+    took.sort_unstable();
+    took
+}
+
+/// By nearest rank, in milliseconds; `None` of nothing.
+fn percentile(sorted: &[Duration], percent: usize) -> Option<f64> {
+    let rank = (sorted.len() * percent).div_ceil(100).max(1);
+    sorted.get(rank - 1).copied().map(millis)
+}
+
+/// In milliseconds, to the microsecond.
+pub(crate) fn millis(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1e6).round() / 1e3
+}
+
+pub(crate) fn share(part: usize, whole: usize) -> f64 {
+    share_of(u64::try_from(part).unwrap_or(u64::MAX), whole)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts far below 2^52")]
+fn share_of(part: u64, whole: usize) -> f64 {
+    part as f64 / whole.max(1) as f64
+}
+
+/// A timer's millisecond, and what a loaded machine may add before the operation's clock is read.
+const GRACE: Duration = Duration::from_millis(20);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_percentile_is_the_smallest_value_that_share_of_the_sample_does_not_exceed() {
+        let sample: Vec<_> = (1..=200).map(Duration::from_millis).collect();
+        assert_eq!(percentile(&sample, 50), Some(100.0));
+        assert_eq!(percentile(&sample, 95), Some(190.0));
+        assert_eq!(percentile(&sample, 100), Some(200.0));
+        assert_eq!(percentile(&sample[..1], 99), Some(1.0));
+        assert_eq!(percentile(&[], 50), None);
+    }
+
+    #[test]
+    fn latencies_are_kept_over_successes_and_over_all_and_lateness_over_the_deadline() {
+        let record = |millis, outcome| Record {
+            began: Duration::ZERO,
+            took: Duration::from_millis(millis),
+            outcome,
+        };
+        let run = Run {
+            name: "test",
+            records: vec![record(100, Ok(())), record(5_100, Err(Failure::Status(503)))],
+            decisions: Decisions::default(),
+            patience: Some(Duration::from_secs(5)),
+            peak_heap: 1_000,
+            weather: Tally { requests: 5, ..Tally::default() },
+        };
+        let row = run.row();
+        assert_eq!((row.p99_ms, row.p99_all_ms), (Some(100.0), Some(5_100.0)));
+        assert_eq!((row.over_deadline, row.heap_bytes_per_operation), (1, 10));
+        assert!((row.success_rate - 0.5).abs() < 1e-9);
+        assert!((row.upstream_requests_per_operation - 2.5).abs() < 1e-9);
+        assert_eq!(row.failures, BTreeMap::from([("503".to_owned(), 1)]));
+    }
+}

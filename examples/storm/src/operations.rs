@@ -1,0 +1,69 @@
+//! What is asked for: the same list of operations for every client.
+
+use rand::SeedableRng;
+use rand::rngs::Xoshiro256PlusPlus;
+use rand_distr::{Distribution, Zipf};
+
+/// Three dependent reads: `/l1/a`, then `/l2/b`, then `/l3/c`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Operation {
+    keys: [u32; LEVELS],
+}
+
+impl Operation {
+    /// The paths to read, in order.
+    pub(crate) fn paths(self) -> impl Iterator<Item = String> {
+        self.keys.into_iter().zip(1..).map(|(key, level)| format!("/l{level}/{key}"))
+    }
+
+    /// An operation that shares no key with one of another number.
+    pub(crate) fn distinct(number: u32) -> Self {
+        Self { keys: [number; LEVELS] }
+    }
+}
+
+/// The list of a run: keys by Zipf's law with exponent 1 over 200 keys a level.
+pub(crate) fn list(seed: u64, number: usize) -> Vec<Operation> {
+    let mut random = Xoshiro256PlusPlus::seed_from_u64(seed ^ STREAM);
+    (0..number).map(|_| Operation { keys: [(); LEVELS].map(|()| key(&mut random)) }).collect()
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "1 to 200, whole")]
+fn key(random: &mut Xoshiro256PlusPlus) -> u32 {
+    Zipf::new(KEYS, EXPONENT).map_or(1, |keys| keys.sample(random) as u32)
+}
+
+const LEVELS: usize = 3;
+const KEYS: f64 = 200.0;
+const EXPONENT: f64 = 1.0;
+
+/// Keeps the list's draws apart from the deck's, which take the seed as it is.
+const STREAM: u64 = 0x6f70_6572_6174_696f;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_key_is_asked_for_as_often_as_zipf_says() {
+        let list = list(3, 20_000);
+        let ones = list.iter().flat_map(|operation| operation.keys).filter(|key| *key == 1).count();
+        // 1 / H(200) = .1701 of 60,000 draws is 10,207; five standard deviations are 460.
+        assert!((9_747..=10_667).contains(&ones), "{ones}");
+        assert!(
+            list.iter().flat_map(|operation| operation.keys).all(|key| (1..=200).contains(&key))
+        );
+    }
+
+    #[test]
+    fn the_same_seed_gives_the_same_list_and_a_longer_one_begins_with_it() {
+        assert_eq!(list(3, 50), list(3, 100)[..50]);
+        assert_ne!(list(3, 50), list(4, 50));
+    }
+
+    #[test]
+    fn an_operation_reads_one_key_of_each_level_in_order() {
+        let paths: Vec<_> = Operation { keys: [9, 8, 7] }.paths().collect();
+        assert_eq!(paths, ["/l1/9", "/l2/8", "/l3/7"]);
+    }
+}

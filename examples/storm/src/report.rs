@@ -1,0 +1,135 @@
+//! The table and the JSON.
+
+use std::collections::BTreeMap;
+
+use comfy_table::presets::UTF8_BORDERS_ONLY;
+use comfy_table::{CellAlignment, Table};
+use serde::Serialize;
+
+use crate::measure::Row;
+
+/// A storm in numbers; its JSON keys are stable.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Report {
+    pub(crate) seed: u64,
+    pub(crate) operations: u32,
+    pub(crate) concurrency: u32,
+    pub(crate) clients: Vec<Row>,
+}
+
+impl Report {
+    /// A column per client, a line per measure.
+    pub(crate) fn table(&self) -> String {
+        let mut table = Table::new();
+        table.load_style(UTF8_BORDERS_ONLY);
+        let names = self.clients.iter().map(|row| row.name.to_owned());
+        table.set_header(std::iter::once(String::new()).chain(names));
+        for (label, value) in LINES {
+            let values = self.clients.iter().map(value);
+            table.add_row(std::iter::once((*label).to_owned()).chain(values));
+        }
+        for column in table.column_iter_mut().skip(1) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+        table.to_string()
+    }
+}
+
+type Line = (&'static str, fn(&Row) -> String);
+
+const LINES: &[Line] = &[
+    ("success rate", |row| format!("{:.1} %", row.success_rate * 100.0)),
+    ("P50 / P95 / P99 of successes (ms)", |row| three(row.p50_ms, row.p95_ms, row.p99_ms)),
+    ("P50 / P95 / P99 of all (ms)", |row| three(row.p50_all_ms, row.p95_all_ms, row.p99_all_ms)),
+    ("longest operation (ms)", |row| whole(row.longest_ms)),
+    ("peak heap, 100 operations in flight", |row| kib(row.peak_heap_bytes)),
+    ("  per operation", |row| kib(row.heap_bytes_per_operation)),
+    ("upstream requests per operation", |row| {
+        format!("{:.2}", row.upstream_requests_per_operation)
+    }),
+    ("retries", |row| row.retries_total.to_string()),
+    ("  by reason", |row| counts(&row.retries)),
+    ("stops by reason", |row| counts(&row.stops)),
+    ("failed operations by cause", |row| counts(&row.failures)),
+];
+
+fn three(a: Option<f64>, b: Option<f64>, c: Option<f64>) -> String {
+    [a, b, c].map(whole).join(" / ")
+}
+
+fn whole(millis: Option<f64>) -> String {
+    millis.map_or_else(|| "–".to_owned(), |millis| format!("{millis:.0}"))
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a heap far below 2^52 bytes")]
+fn kib(bytes: usize) -> String {
+    format!("{:.1} KiB", bytes as f64 / 1024.0)
+}
+
+fn counts(counts: &BTreeMap<impl AsRef<str>, u64>) -> String {
+    if counts.is_empty() {
+        return "–".to_owned();
+    }
+    let mut counts: Vec<_> = counts.iter().map(|(what, number)| (number, what.as_ref())).collect();
+    counts.sort_unstable_by_key(|(number, what)| (std::cmp::Reverse(*number), *what));
+    counts.iter().map(|(number, what)| format!("{number} {what}")).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::{Decisions, Failure};
+    use crate::measure::Run;
+    use crate::weather::Tally;
+
+    fn report() -> Report {
+        let run = Run {
+            name: "linear",
+            records: vec![crate::callers::Record {
+                began: std::time::Duration::ZERO,
+                took: std::time::Duration::from_millis(120),
+                outcome: Err(Failure::Status(502)),
+            }],
+            decisions: Decisions::default(),
+            patience: None,
+            peak_heap: 204_800,
+            weather: Tally::default(),
+        };
+        Report { seed: 1, operations: 1, concurrency: 1, clients: vec![run.row()] }
+    }
+
+    #[test]
+    fn the_json_has_the_stable_keys_in_their_places() {
+        let json = serde_json::to_value(report()).unwrap();
+        for key in ["seed", "operations", "concurrency", "clients"] {
+            assert!(json.get(key).is_some(), "{key}");
+        }
+        let client = &json["clients"][0];
+        for key in [
+            "name",
+            "success_rate",
+            "p50_ms",
+            "p95_ms",
+            "p99_ms",
+            "p50_all_ms",
+            "p95_all_ms",
+            "p99_all_ms",
+            "peak_heap_bytes",
+            "heap_bytes_per_operation",
+            "upstream_requests_per_operation",
+            "retries",
+            "stops",
+        ] {
+            assert!(client.get(key).is_some(), "{key}");
+        }
+        assert!(client["p50_ms"].is_null(), "nothing succeeded");
+    }
+
+    #[test]
+    fn the_table_names_each_client_and_keeps_a_line_per_measure() {
+        let table = report().table();
+        assert!(table.contains("linear"));
+        assert!(table.contains("200.0 KiB"));
+        assert!(table.contains("1 502"));
+    }
+}
