@@ -8,22 +8,8 @@ use http::{
 
 use crate::Protocol;
 
-/// The response that says `why` a call was rejected, in the words of `protocol`.
-///
-/// | reason | HTTP | gRPC |
-/// |---|---|---|
-/// | deadline exceeded | 504 | 4 |
-/// | overloaded, circuit open | 503 | 14 |
-/// | rate limited | 429 | 8 |
-/// | superseded | 409 | 14, with the pushback `-1` |
-///
-/// A superseded call must not come again: sent once more, it would take the place of the call that
-/// took its own. Clients repeat a 503 by themselves, and a 409 they do not; in gRPC the negative
-/// pushback says so.
-///
-/// The time after which a call may be admitted, where it is known, stands in `Retry-After`, in whole
-/// seconds and at least one, or in `grpc-retry-pushback-ms`. Both are rounded up. The gRPC answer is
-/// Trailers-Only, and its message names the layer. The rejection itself is in the extensions.
+/// The response that says `why` a call was rejected, in the words of `protocol`, as the crate's docs
+/// list them under Errors.
 pub(crate) fn answer(protocol: Protocol, why: Rejection) -> Response<()> {
     let mut response = Response::new(());
     match protocol {

@@ -1,4 +1,81 @@
 //! The HTTP and gRPC binding of buttress.
+//!
+//! [`Http`] is the mode of a layer for `http::Request` and, with the feature `reqwest`, for
+//! `reqwest::Request`. `.http()` from [`HttpExt`] binds a layer to it, `.http_with(..)` with options.
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use buttress_core::Carry;
+//! use buttress_http::Http;
+//! use http::{HeaderName, Request};
+//!
+//! let http = Http::new().timeout_header(HeaderName::from_static("x-request-timeout-ms"));
+//! let request = Request::get("/").header("x-request-timeout-ms", "250").body(())?;
+//! let deadline = http.read(&request).ok_or("no deadline")?;
+//! assert!(deadline.remaining() <= Duration::from_millis(250));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! It belongs on every layer around axum, tonic, hyper and reqwest, and on all layers of one stack:
+//! an outer layer in another mode takes a rejection for a success. Around anything else, as on a
+//! connector, the default mode [`Plain`](buttress_core::Plain) does what is needed.
+//!
+//! # Readiness
+//!
+//! The mode has none; that is the layer's.
+//!
+//! # Errors
+//!
+//! The error type of the service is untouched, because a rejection is a response:
+//!
+//! | reason | HTTP | gRPC |
+//! |---|---|---|
+//! | deadline exceeded | 504 | 4, `DEADLINE_EXCEEDED` |
+//! | overloaded, circuit open | 503 | 14, `UNAVAILABLE` |
+//! | rate limited | 429 | 8, `RESOURCE_EXHAUSTED` |
+//! | superseded | 409 | 14, with the pushback `-1` |
+//!
+//! A superseded call must not come again, or it would take the place of the call that took its own:
+//! clients repeat a 503 by themselves and a 409 they do not, and a negative pushback says the same.
+//!
+//! When it is known how long to wait, `Retry-After` says so in whole seconds, rounded up and at
+//! least one, or `grpc-retry-pushback-ms` in milliseconds. A gRPC answer is Trailers-Only, with
+//! status 200, and its `grpc-message` names the layer. The [`Rejection`](buttress_core::Rejection)
+//! stands in the extensions of the response, which tells it from the service's own answer.
+//!
+//! A body that is cut off ends with the status in the trailers when the request was gRPC, and with
+//! the rejection as its error otherwise, because the status has been sent by then.
+//!
+//! # Cancellation
+//!
+//! [`ControlBody`] keeps what a layer holds until the body has ended, failed or been dropped, and
+//! drops the body inside first. Nothing is spawned.
+//!
+//! # Sharing
+//!
+//! A clone of [`Http`] shares its options and has no state besides.
+//!
+//! # Deadlines
+//!
+//! A deadline travels as the time left: in `grpc-timeout` for gRPC, and in a header of one's
+//! [choice](Http::timeout_header) for the rest. What comes in only shortens; a value that cannot be
+//! read is ignored, and of several the shortest counts. What goes out is rounded down, and replaces
+//! only what is more than a millisecond longer.
+//!
+//! # Events
+//!
+//! None; they are the layer's.
+//!
+//! # Defaults
+//!
+//! | option | default |
+//! |---|---|
+//! | [`replay_cap`](Http::replay_cap) | 64 KiB |
+//! | [`timeout_header`](Http::timeout_header) | none: only gRPC carries a deadline |
+//! | [`margin`](Http::margin) | none |
+//! | [`deadline_in_extensions`](Http::deadline_in_extensions) | off |
+//! | [`idempotent`](Http::idempotent) | off: the request itself has to say so |
 
 mod answer;
 mod carry;
