@@ -44,7 +44,7 @@ impl Http {
 
     /// Also puts the [`Deadline`](buttress_core::Deadline) into the request's extensions, where it
     /// is found by what the ambient one does not reach: behind tower's `Buffer`, or in a task of its
-    /// own. It costs up to two allocations per request. A request of reqwest has no extensions.
+    /// own. It allocates. A request of reqwest has no extensions.
     pub fn deadline_in_extensions(self) -> Self {
         self.with(|options| options.extension = Extension::Written)
     }
