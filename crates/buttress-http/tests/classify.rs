@@ -1,0 +1,264 @@
+//! What an outcome means.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
+use std::{error::Error, fmt, io, time::Duration};
+
+use buttress_core::{
+    BoxError, Classify, Deadline, Hint, Origin, Reason, Rejection,
+    Verdict::{self, Permanent, Success, Throttled, Transient},
+};
+use buttress_http::{Http, never_processed};
+use http::{Request, Response};
+
+type Outcome<'a, E = BoxError> = Result<&'a Response<()>, &'a E>;
+
+/// RB-23.
+#[test]
+fn a_status_says_whether_to_try_again() {
+    for (status, verdict) in [
+        (100, Success),
+        (200, Success),
+        (204, Success),
+        (304, Success),
+        (399, Success),
+        (400, Permanent),
+        (401, Permanent),
+        (404, Permanent),
+        (408, Transient),
+        (409, Permanent),
+        (413, Permanent),
+        (425, Transient),
+        (429, Throttled(None)),
+        (499, Permanent),
+        (500, Transient),
+        (501, Permanent),
+        (502, Transient),
+        (503, Transient),
+        (504, Transient),
+        (505, Permanent),
+        (511, Transient),
+        (599, Transient),
+        (600, Permanent),
+        (999, Permanent),
+    ] {
+        assert_eq!(of_response(&response(status, &[])), verdict, "{status}");
+    }
+}
+
+/// PB-09.
+#[test]
+fn a_hint_is_read_from_429_and_503_only() {
+    let after = |status| of_response(&response(status, &[("retry-after", "3")]));
+    let hinted = Throttled(Some(Hint::After(Duration::from_secs(3))));
+    assert_eq!(after(429), hinted);
+    assert_eq!(after(503), hinted);
+    for status in [408, 425, 500, 502, 504] {
+        assert_eq!(after(status), Transient, "{status}");
+    }
+    assert_eq!(after(413), Permanent);
+    assert_eq!(after(301), Success);
+}
+
+#[test]
+fn a_malformed_hint_is_no_hint() {
+    assert_eq!(of_response(&response(429, &[("retry-after", "9e99")])), Throttled(None));
+    assert_eq!(of_response(&response(503, &[("retry-after", "9e99")])), Transient);
+}
+
+#[test]
+fn grpc_is_judged_by_its_status_in_the_head() {
+    let never = Throttled(Some(Hint::Never));
+    let after = Throttled(Some(Hint::After(Duration::from_millis(25))));
+    for (code, pushback, verdict) in [
+        ("0", None, Success),
+        ("0", Some("-1"), Success),
+        ("14", None, Transient),
+        ("14", Some("25"), after),
+        ("14", Some("-1"), never),
+        ("14", Some("soon"), never),
+        ("8", None, never),
+        ("8", Some("25"), after),
+        ("8", Some("-1"), never),
+        ("3", None, Permanent),
+        ("3", Some("25"), Permanent),
+        ("3", Some("-1"), never),
+        ("4", None, Permanent),
+        ("1", None, Permanent),
+        ("unheard of", None, Permanent),
+    ] {
+        let mut fields = vec![("content-type", "application/grpc"), ("grpc-status", code)];
+        fields.extend(pushback.map(|pushback| ("grpc-retry-pushback-ms", pushback)));
+        let response = response(200, &fields);
+        assert_eq!(of_grpc(&response), verdict, "{code} {pushback:?}");
+        assert_eq!(of_response(&response), verdict, "{code} {pushback:?}, by its content type");
+    }
+}
+
+#[test]
+fn a_grpc_response_with_messages_is_handed_on() {
+    assert_eq!(of_grpc(&response(200, &[("content-type", "application/grpc")])), Success);
+}
+
+#[test]
+fn an_intermediary_that_knows_no_grpc_is_understood() {
+    for (status, verdict) in [
+        (400, Permanent),
+        (401, Permanent),
+        (404, Permanent),
+        (429, Transient),
+        (500, Permanent),
+        (502, Transient),
+        (503, Transient),
+        (504, Transient),
+    ] {
+        assert_eq!(of_grpc(&response(status, &[])), verdict, "{status}");
+    }
+    assert_eq!(
+        of_grpc(&response(503, &[("retry-after", "1")])),
+        Throttled(Some(Hint::After(Duration::from_secs(1))))
+    );
+}
+
+#[test]
+fn a_rejection_counts_before_status_and_error() {
+    let rejection =
+        Rejection::new(Reason::Overloaded, Origin::new("throttle")).after(Duration::from_millis(7));
+    let rejected = Verdict::Rejected {
+        by: "throttle",
+        reason: Reason::Overloaded,
+        retry_after: Some(Duration::from_millis(7)),
+    };
+    for status in [200, 503] {
+        let mut response = response(status, &[]);
+        response.extensions_mut().insert(rejection.clone());
+        assert_eq!(of_response(&response), rejected);
+        assert_eq!(of_grpc(&response), rejected);
+    }
+    let boxed = BoxError::from(io::Error::other(Wrapped(rejection.into())));
+    assert_eq!(of_error(&boxed), rejected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempts_timeout_is_the_services_failure_while_time_is_left() {
+    let inner = Deadline::after(Duration::from_millis(10));
+    let rejection =
+        Rejection::new(Reason::DeadlineExceeded, Origin::new("deadline")).enforcing(inner);
+    let mut response = response(504, &[]);
+    response.extensions_mut().insert(rejection);
+    let outer = Deadline::after(Duration::from_millis(20));
+    let verdict = |ambient| Deadline::with(Some(ambient), || of_response(&response));
+    assert_eq!(verdict(outer), Transient);
+    assert!(matches!(verdict(inner), Verdict::Rejected { .. }));
+}
+
+#[test]
+fn an_error_of_the_transport_is_transient() {
+    for kind in [
+        io::ErrorKind::ConnectionReset,
+        io::ErrorKind::BrokenPipe,
+        io::ErrorKind::UnexpectedEof,
+        io::ErrorKind::TimedOut,
+        io::ErrorKind::ConnectionRefused,
+    ] {
+        assert_eq!(of_error(&io::Error::from(kind)), Transient, "{kind}");
+        assert_eq!(of_error(&BoxError::from(io::Error::from(kind))), Transient, "{kind}");
+    }
+    assert_eq!(of_error(&BoxError::from("something of the user's")), Transient);
+}
+
+#[test]
+fn a_misuse_is_permanent() {
+    assert_eq!(of_error(&io::Error::from(io::ErrorKind::InvalidInput)), Permanent);
+    assert_eq!(of_error(&io::Error::from(io::ErrorKind::Unsupported)), Permanent);
+}
+
+#[test]
+fn an_error_of_a_type_nobody_knows_is_permanent_until_it_is_boxed() {
+    assert_eq!(of_error(&Wrapped("opaque".into())), Permanent);
+    assert_eq!(of_error(&BoxError::from(Wrapped("opaque".into()))), Transient);
+}
+
+#[test]
+fn an_error_that_is_its_own_source_is_harmless() {
+    assert!(!never_processed(&Endless));
+    assert_eq!(of_error(&BoxError::from(Endless)), Transient);
+}
+
+#[cfg(feature = "tonic")]
+#[test]
+fn a_status_of_tonic_is_judged_by_what_caused_it() {
+    use tonic::{Code, ConnectError, Status};
+
+    assert_eq!(of_error(&Status::unavailable("elsewhere")), Transient);
+    assert_eq!(of_error(&Status::not_found("nowhere")), Permanent);
+    let mut broken = Status::new(Code::Unknown, "transport error");
+    broken.set_source(std::sync::Arc::new(io::Error::from(io::ErrorKind::BrokenPipe)));
+    assert_eq!(of_error(&broken), Transient);
+    let mut unreachable = Status::unavailable("tcp connect error");
+    unreachable.set_source(std::sync::Arc::new(ConnectError("refused".into())));
+    assert_eq!(of_error(&unreachable), Verdict::NeverProcessed);
+}
+
+#[cfg(feature = "hyper")]
+#[test]
+fn a_stream_reset_by_the_caller_is_not_a_refusal() {
+    let refused = h2::Error::from(h2::Reason::REFUSED_STREAM);
+    assert!(!never_processed(&refused));
+    assert_ne!(of_error(&refused), Verdict::NeverProcessed);
+}
+
+fn of_response(response: &Response<()>) -> Verdict {
+    judge(&Request::new(()), Ok::<_, &BoxError>(response))
+}
+
+fn of_grpc(response: &Response<()>) -> Verdict {
+    let request = Request::post("/").header("content-type", "application/grpc+proto").body(());
+    judge(&request.unwrap(), Ok::<_, &BoxError>(response))
+}
+
+fn of_error<E: 'static>(error: &E) -> Verdict {
+    judge(&Request::new(()), Err(error))
+}
+
+fn judge<E: 'static>(request: &Request<()>, outcome: Outcome<'_, E>) -> Verdict {
+    let seed = Classify::<_, Response<()>, E>::seed(&Http::new(), request);
+    Classify::<Request<()>, _, _>::classify(&Http::new(), &seed, outcome)
+}
+
+fn response(status: u16, fields: &[(&str, &str)]) -> Response<()> {
+    let response = Response::builder().status(status);
+    let response =
+        fields.iter().fold(response, |response, &(name, value)| response.header(name, value));
+    response.body(()).unwrap()
+}
+
+#[derive(Debug)]
+struct Wrapped(BoxError);
+
+impl fmt::Display for Wrapped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("wrapped")
+    }
+}
+
+impl Error for Wrapped {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(self.0.as_ref())
+    }
+}
+
+#[derive(Debug)]
+struct Endless;
+
+impl fmt::Display for Endless {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("endless")
+    }
+}
+
+impl Error for Endless {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(self)
+    }
+}

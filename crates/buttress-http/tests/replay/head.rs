@@ -1,0 +1,106 @@
+//! Heads, and which requests are repeated.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
+use buttress_core::{Attempt, Replay};
+use buttress_http::{Http, Idempotent};
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Version};
+use http_body_util::Full;
+
+#[test]
+fn the_head_is_sent_again_as_it_was() {
+    let mut request = Request::builder()
+        .method(Method::PUT)
+        .uri("https://user@example.org:8443/path?query=%20#")
+        .version(Version::HTTP_2)
+        .header("accept", "a/b")
+        .header("x-odd", HeaderValue::from_bytes(b"\x80\xff tab\t").unwrap())
+        .header("x-empty", "")
+        .header("accept", "c/d")
+        .header("idempotency-key", "\"8e03\"")
+        .extension("an extension")
+        .body(Full::new(Bytes::from_static(b"body")))
+        .unwrap();
+    let mut secret = HeaderValue::from_static("Bearer 17");
+    secret.set_sensitive(true);
+    request.headers_mut().insert("authorization", secret);
+
+    let (first, saved) = Http::new().first(request);
+    for attempt in [SECOND, SECOND.next()] {
+        let again: Request<Full<Bytes>> =
+            Http::new().again(saved.as_ref().unwrap(), attempt).unwrap();
+        assert_eq!(again.method(), first.method());
+        assert_eq!(again.uri(), first.uri());
+        assert_eq!(again.version(), first.version());
+        assert_eq!(again.headers(), first.headers());
+        assert!(again.headers()["authorization"].is_sensitive());
+        assert!(!again.headers()["accept"].is_sensitive());
+        assert_eq!(again.extensions().get(), Some(&"an extension"));
+    }
+}
+
+/// RB-19.
+#[test]
+fn a_grpc_request_counts_the_attempts_before_it() {
+    let (first, saved) = Http::new().first(grpc());
+    assert!(!first.headers().contains_key("grpc-previous-rpc-attempts"));
+    let saved = saved.unwrap();
+    for (attempt, count) in [(SECOND, "1"), (SECOND.next(), "2")] {
+        let again: Request<()> = Http::new().again(&saved, attempt).unwrap();
+        assert_eq!(again.headers()["grpc-previous-rpc-attempts"], count);
+    }
+}
+
+#[test]
+fn a_request_that_is_not_grpc_counts_nothing() {
+    let (_, saved) = Http::new().first(Request::new(()));
+    let again: Request<()> = Http::new().again(&saved.unwrap(), SECOND).unwrap();
+    assert!(again.headers().is_empty());
+}
+
+#[test]
+fn idempotent_requests_are_repeated_whatever_happened() {
+    for method in ["GET", "HEAD", "OPTIONS", "TRACE", "QUERY", "PUT", "DELETE"] {
+        assert_eq!(repeatable(&Http::new(), request(method)), (true, true), "{method}");
+    }
+    let keyed = Request::post("/").header("idempotency-key", "\"17\"").body(()).unwrap();
+    assert_eq!(repeatable(&Http::new(), keyed), (true, true));
+    let marked = Request::post("/").extension(Idempotent).body(()).unwrap();
+    assert_eq!(repeatable(&Http::new(), marked), (true, true));
+    assert_eq!(repeatable(&Http::new().idempotent(), request("POST")), (true, true));
+}
+
+#[test]
+fn other_requests_are_never_repeated() {
+    for method in ["POST", "PATCH", "CONNECT", "PURGE"] {
+        assert_eq!(repeatable(&Http::new(), request(method)), (false, false), "{method}");
+    }
+    let empty_key = Request::post("/").header("idempotency-key", "").body(()).unwrap();
+    assert_eq!(repeatable(&Http::new(), empty_key), (false, false));
+}
+
+#[test]
+fn grpc_requests_are_repeated_when_the_service_answered() {
+    assert_eq!(repeatable(&Http::new(), grpc()), (true, false));
+    let mut marked = grpc();
+    marked.extensions_mut().insert(Idempotent);
+    assert_eq!(repeatable(&Http::new(), marked), (true, true));
+}
+
+fn repeatable(http: &Http, request: Request<()>) -> (bool, bool) {
+    let (_, saved) = http.first(request);
+    let saved = saved.unwrap();
+    let answers = |answered| Replay::<Request<()>>::repeatable(http, &saved, answered);
+    (answers(true), answers(false))
+}
+
+fn request(method: &str) -> Request<()> {
+    Request::builder().method(method).body(()).unwrap()
+}
+
+fn grpc() -> Request<()> {
+    Request::post("/").header("content-type", "application/grpc").body(()).unwrap()
+}
+
+const SECOND: Attempt = Attempt::FIRST.next();

@@ -1,0 +1,8 @@
+//! A request is sent again whole, or not at all.
+
+mod body;
+mod head;
+mod law;
+#[cfg(feature = "reqwest")]
+mod of_reqwest;
+mod stream;

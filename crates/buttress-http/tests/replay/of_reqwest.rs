@@ -1,0 +1,86 @@
+//! Requests of reqwest.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
+use buttress_core::{Attempt, Replay};
+use buttress_http::Http;
+use http::{HeaderValue, Method};
+
+use crate::stream::{Stream, read_all, text};
+
+#[test]
+fn a_buffered_body_stays_buffered() {
+    let mut request = post();
+    *request.body_mut() = Some("buffered".into());
+    let (first, saved) = Http::new().first(request);
+    assert_eq!(bytes(&first), Some(&b"buffered"[..]));
+    let again = again(&saved.unwrap()).unwrap();
+    assert_eq!(bytes(&again), Some(&b"buffered"[..]));
+    assert_eq!(again.url(), first.url());
+    assert_eq!(again.headers(), first.headers());
+}
+
+#[test]
+fn a_streamed_body_is_recorded() {
+    let mut request = post();
+    *request.body_mut() = Some(reqwest::Body::wrap(Stream::text(&["a ", "stream"])));
+    let (mut sent, saved) = Http::new().first(request);
+    let saved = saved.unwrap();
+    for _ in 0..3 {
+        assert!(again(&saved).is_none());
+        assert_eq!(text(&read_all(sent.body_mut().take().unwrap())), "a stream");
+        sent = again(&saved).unwrap();
+    }
+}
+
+#[test]
+fn a_request_without_a_body_has_none_on_any_attempt() {
+    let (first, saved) = Http::new().first(post());
+    assert!(first.body().is_none());
+    assert!(again(&saved.unwrap()).unwrap().body().is_none());
+}
+
+#[test]
+fn a_body_over_the_cap_is_not_kept() {
+    for body in [
+        reqwest::Body::from("eleven bytes"),
+        reqwest::Body::wrap(Stream::text(&["eleven bytes"]).with_length()),
+    ] {
+        let mut request = post();
+        *request.body_mut() = Some(body);
+        let (mut first, saved) = Http::new().replay_cap(10).first(request);
+        assert!(saved.is_none());
+        assert_eq!(text(&read_all(first.body_mut().take().unwrap())), "eleven bytes");
+    }
+}
+
+#[test]
+fn the_header_or_the_option_says_that_it_is_idempotent() {
+    assert!(!answers(&Http::new(), post()));
+    assert!(answers(&Http::new().idempotent(), post()));
+    let mut keyed = post();
+    keyed.headers_mut().insert("idempotency-key", HeaderValue::from_static("17"));
+    assert!(answers(&Http::new(), keyed));
+}
+
+fn answers(http: &Http, request: reqwest::Request) -> bool {
+    let (_, saved) = http.first(request);
+    Replay::<reqwest::Request>::repeatable(http, &saved.unwrap(), true)
+}
+
+fn again(saved: &<Http as Replay<reqwest::Request>>::Saved) -> Option<reqwest::Request> {
+    Replay::<reqwest::Request>::again(&Http::new(), saved, SECOND)
+}
+
+fn post() -> reqwest::Request {
+    let mut request =
+        reqwest::Request::new(Method::POST, "http://example.org/path".parse().unwrap());
+    request.headers_mut().insert("accept", HeaderValue::from_static("a/b"));
+    request
+}
+
+fn bytes(request: &reqwest::Request) -> Option<&[u8]> {
+    request.body()?.as_bytes()
+}
+
+const SECOND: Attempt = Attempt::FIRST.next();
