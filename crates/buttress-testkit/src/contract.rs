@@ -111,6 +111,7 @@ where
     trial().drops().await?;
     trial().wakes().await?;
     trial().quiet().await?;
-    trial().waiters().await?;
+    trial().waiters(None).await?;
+    trial().waiters(Some(1)).await?;
     trial().surroundings().await
 }

@@ -30,7 +30,11 @@ where
             caller.abandon();
             self.require_instance()?;
             self.require_gone(polls)?;
+            let before = self.probe.calls();
             settle().await;
+            self.require(Clause::Cancellation, self.probe.calls() == before, || {
+                format!("the response was dropped after {polls} polls, and the service was called")
+            })?;
             self.require_gone(polls)?;
             if over {
                 return Ok(());

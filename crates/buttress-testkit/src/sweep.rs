@@ -38,7 +38,7 @@ where
     C: FnMut() -> F + 'a,
     F: Future + 'a,
 {
-    Sweep { call, checks: Vec::new() }
+    Sweep { call, checks: Vec::new(), calls: Vec::new() }
 }
 
 /// A [`sweep`] to be made: await it.
@@ -46,6 +46,7 @@ where
 pub struct Sweep<'a, C> {
     call: C,
     checks: Vec<Check<'a>>,
+    calls: Vec<Box<dyn Fn() -> usize + 'a>>,
 }
 
 impl<'a, C> Sweep<'a, C> {
@@ -54,13 +55,14 @@ impl<'a, C> Sweep<'a, C> {
     /// # Panics
     ///
     /// The sweep panics, if it is not.
-    pub fn over<Req, Res, E>(self, probe: &Probe<Req, Res, E>) -> Self
+    pub fn over<Req, Res, E>(mut self, probe: &Probe<Req, Res, E>) -> Self
     where
         Req: 'a,
         Res: 'a,
         E: 'a,
     {
-        let probe = probe.clone();
+        let (probe, counter) = (probe.clone(), probe.clone());
+        self.calls.push(Box::new(move || counter.calls()));
         self.also(move |when| {
             assert!(
                 probe.live() == 0,
@@ -85,6 +87,10 @@ impl<'a, C> Sweep<'a, C> {
     pub fn also(mut self, check: impl Fn(&str) + 'a) -> Self {
         self.checks.push(Box::new(check));
         self
+    }
+
+    fn calls(&self) -> usize {
+        self.calls.iter().map(|calls| calls()).sum()
     }
 
     fn check(&self, when: &str) {
@@ -113,7 +119,13 @@ where
                     }
                     drops += 1;
                     self.check(&when.to_string());
+                    let calls = self.calls();
                     settle().await;
+                    assert!(
+                        calls == self.calls(),
+                        "{when}: dropping the response drops the call, and the service was called \
+                         afterwards"
+                    );
                     self.check(&when.to_string());
                     let served = timeout(DAY, (self.call)()).await.is_ok();
                     assert!(served, "{when}: the next call does not end within a day");

@@ -6,7 +6,6 @@ use tokio::time::Instant;
 
 use crate::{
     Clause, Dialect, Heard, Subject,
-    caller::Caller,
     trial::{Kept, Trial, settle},
 };
 
@@ -61,17 +60,20 @@ where
         })
     }
 
-    /// Calls that wait for each other's permit. One of them leaves when its turn has come.
-    pub(crate) async fn waiters(self) -> Kept {
+    /// Calls that wait for each other: for the service, if it has only so many `permits`, or for a
+    /// limit of the layer's own. One of them leaves when its turn has come.
+    pub(crate) async fn waiters(self, permits: Option<usize>) -> Kept {
         let start = Instant::now();
-        self.permits(1);
+        if let Some(permits) = permits {
+            self.permits(permits);
+        }
         self.probe.hold();
         let mut waiters = Vec::new();
         for number in 1..=6 {
             let mut caller = self.caller();
             caller.ask(self.request(number));
             match caller.drive() {
-                Ok(Poll::Pending) => waiters.push(caller),
+                Ok(Poll::Pending) => waiters.push((number, caller)),
                 Ok(Poll::Ready(end)) => drop(self.hear(end)?),
                 Err(spinning) => return self.require_quiet(spinning, "one of six calls"),
             }
@@ -80,14 +82,14 @@ where
         let mut left = false;
         loop {
             settle().await;
-            let Some(next) = waiters.iter().position(Caller::woken) else { break };
-            let mut waiter = waiters.remove(next);
-            if !left && !waiter.called() {
+            let Some(next) = waiters.iter().position(|(_, waiter)| waiter.woken()) else { break };
+            let (number, mut waiter) = waiters.remove(next);
+            if !left && number > 1 {
                 left = true;
                 continue;
             }
             match waiter.drive() {
-                Ok(Poll::Pending) => waiters.push(waiter),
+                Ok(Poll::Pending) => waiters.push((number, waiter)),
                 Ok(Poll::Ready(end)) => drop(self.hear(end)?),
                 Err(spinning) => return self.require_quiet(spinning, "one of six calls"),
             }
@@ -95,7 +97,7 @@ where
         self.require_instance()?;
         let asleep = waiters.len();
         self.require(Clause::Waking, asleep == 0 && start.elapsed().is_zero(), || {
-            format!("six calls waited for one permit, one left, and {asleep} were never woken")
+            format!("six calls waited for each other, one left, and {asleep} were never woken")
         })
     }
 }
