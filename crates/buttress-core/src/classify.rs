@@ -10,6 +10,9 @@ pub enum Verdict {
     Success,
     /// The service failed, and another attempt may succeed.
     Transient,
+    /// The service gave no answer within an attempt's time. Another attempt may succeed, but the
+    /// service may have acted on this one.
+    TimedOut,
     /// The service asks for less load, and may say how long.
     Throttled(Option<Hint>),
     /// The call failed, and would fail again.
@@ -32,11 +35,11 @@ impl Verdict {
     /// What a rejection found in an outcome means to the layer that reads it now.
     ///
     /// A deadline that passed below while the reader's own ambient deadline has time left is an
-    /// attempt's timeout, a failure of the service: [`Transient`](Self::Transient). Any other is a
+    /// attempt's timeout, a failure of the service: [`TimedOut`](Self::TimedOut). Any other is a
     /// verdict of the layer that made it.
     pub fn of(rejection: &Rejection) -> Self {
         if rejection.reason() == Reason::DeadlineExceeded && has_time_left(rejection.deadline()) {
-            return Self::Transient;
+            return Self::TimedOut;
         }
         Self::Rejected {
             by: rejection.origin().layer(),

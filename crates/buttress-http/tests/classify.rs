@@ -148,7 +148,7 @@ async fn an_attempts_timeout_is_the_services_failure_while_time_is_left() {
     response.extensions_mut().insert(rejection);
     let outer = Deadline::after(Duration::from_millis(20));
     let verdict = |ambient| Deadline::with(Some(ambient), || of_response(&response));
-    assert_eq!(verdict(outer), Transient);
+    assert_eq!(verdict(outer), Verdict::TimedOut);
     assert!(matches!(verdict(inner), Verdict::Rejected { .. }));
 }
 

@@ -3,6 +3,8 @@ use std::{sync::Arc, time::Duration};
 use buttress_control::{Nanos, Ratio, RetryBudget, RetryKind, RetryThrottle, TokenBucket};
 use tokio::time::Instant;
 
+use crate::Stop;
+
 /// How many retries a layer may make in all, whoever asks for them.
 ///
 /// Clones share one account, so that several layers can draw on the same. The default is 20 % of the
@@ -62,7 +64,8 @@ impl Budget {
         }
     }
 
-    /// A call succeeded; `first` if at the first attempt.
+    /// A call succeeded; `first` if at the first attempt. After a retry the quota of AWS gets back
+    /// what an error costs.
     #[inline]
     pub(crate) fn succeeded(&self, first: bool) {
         match &self.account.law {
@@ -81,20 +84,24 @@ impl Budget {
     }
 
     /// Takes what one retry costs, if it is there.
-    pub(crate) fn withdraw(&self) -> Option<Withdrawal> {
+    pub(crate) fn withdraw(&self, kind: RetryKind) -> Result<Withdrawal, Stop> {
         let paid = match &self.account.law {
             Law::Ratio(budget) => budget.withdraw(self.account.now(), 1),
             Law::Throttle(throttle) => throttle.allows(),
-            Law::Tokens(bucket) => bucket.withdraw(self.account.now(), RetryKind::Error),
+            Law::Tokens(bucket) => bucket.withdraw(self.account.now(), kind),
             Law::Unlimited => true,
         };
-        paid.then(|| Withdrawal { from: Some(self.clone()) })
+        if paid {
+            Ok(Withdrawal { from: Some((self.clone(), kind)) })
+        } else {
+            Err(Stop::BudgetEmpty)
+        }
     }
 
-    fn refund(&self) {
+    fn refund(&self, kind: RetryKind) {
         match &self.account.law {
             Law::Ratio(budget) => budget.refund(self.account.now(), 1),
-            Law::Tokens(bucket) => bucket.refund(RetryKind::Error),
+            Law::Tokens(bucket) => bucket.refund(kind),
             Law::Throttle(_) | Law::Unlimited => {}
         }
     }
@@ -109,7 +116,7 @@ impl Default for Budget {
 /// What was paid for a retry that has not begun. Dropped, it goes back.
 #[derive(Debug)]
 pub(crate) struct Withdrawal {
-    from: Option<Budget>,
+    from: Option<(Budget, RetryKind)>,
 }
 
 impl Withdrawal {
@@ -124,8 +131,8 @@ impl Withdrawal {
 
 impl Drop for Withdrawal {
     fn drop(&mut self) {
-        if let Some(budget) = self.from.take() {
-            budget.refund();
+        if let Some((budget, kind)) = self.from.take() {
+            budget.refund(kind);
         }
     }
 }

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use buttress_control::Delays;
+use buttress_control::{Delays, RetryKind};
 use buttress_core::{Attempt, Carry, Deadline, GaveUp, Hint, Judge, Reason, Replay, Verdict};
 use tokio::time::Instant;
 use tower_service::Service;
@@ -109,17 +109,18 @@ impl<S, M, C, Saved, Seed> Call<S, M, C, Saved, Seed> {
         let verdict = Deadline::with(self.deadline, || {
             self.judge.judge(&self.mode, &self.seed, outcome.as_ref())
         });
-        let settings = Arc::clone(&self.settings);
-        let (instance, attempt) = (settings.origin.name(), self.attempt.number());
+        let (instance, attempt) = (self.settings.origin.name(), self.attempt.number());
         tracing::trace!(name: "retry.attempt", target: "buttress", instance, attempt, ?verdict);
         if verdict == Verdict::Success {
             self.succeed();
             return ControlFlow::Break(outcome);
         }
-        match self.plan(verdict, gave_up, outcome.is_ok()) {
+        let answered = outcome.is_ok() && verdict != Verdict::TimedOut;
+        match self.plan(verdict, gave_up, answered) {
             Ok(next) => {
-                let delay = next.delay;
                 drop(outcome);
+                let (instance, attempt) = (self.settings.origin.name(), self.attempt.number());
+                let delay = next.delay;
                 tracing::debug!(name: "retry.scheduled", target: "buttress", instance, attempt, ?delay, ?verdict);
                 self.attempt = self.attempt.next();
                 ControlFlow::Continue(next)
@@ -141,19 +142,8 @@ impl<S, M, C, Saved, Seed> Call<S, M, C, Saved, Seed> {
     where
         M: Replay<Req, Saved = Saved>,
     {
-        let hint = match verdict {
-            Verdict::Transient | Verdict::NeverProcessed => None,
-            Verdict::Throttled(hint) => hint,
-            Verdict::Rejected { reason: Reason::DeadlineExceeded, .. } => {
-                return Err(Stop::Deadline);
-            }
-            Verdict::Rejected { retry_after, .. } if !self.free.rejected => {
-                Some(Hint::After(retry_after.ok_or(Stop::Rejected)?))
-            }
-            Verdict::Rejected { .. } => return Err(Stop::Rejected),
-            _ => return Err(Stop::NotRetryable),
-        };
         let local = matches!(verdict, Verdict::Rejected { .. });
+        let hint = self.hint(verdict)?;
         if !local {
             self.settings.budget.failed();
         }
@@ -167,7 +157,7 @@ impl<S, M, C, Saved, Seed> Call<S, M, C, Saved, Seed> {
             return Err(Stop::AttemptsUsed);
         }
         let (_, saved) = self.spare.as_ref().ok_or(Stop::NotReplayable)?;
-        let never_processed = verdict == Verdict::NeverProcessed || local;
+        let never_processed = local || verdict == Verdict::NeverProcessed;
         if !never_processed && !self.mode.repeatable(saved, answered) {
             return Err(Stop::NotIdempotent);
         }
@@ -175,14 +165,28 @@ impl<S, M, C, Saved, Seed> Call<S, M, C, Saved, Seed> {
         let delay = if at_once { Duration::ZERO } else { self.delay(hint)? };
         let (_, saved) = self.spare.as_ref().ok_or(Stop::NotReplayable)?;
         let request = self.mode.again(saved, self.attempt.next()).ok_or(Stop::NotReplayable)?;
-        let paid = if at_once || local {
-            Withdrawal::FREE
-        } else {
-            self.settings.budget.withdraw().ok_or(Stop::BudgetEmpty)?
+        let paid = match verdict {
+            _ if at_once || local => Withdrawal::FREE,
+            Verdict::TimedOut => self.settings.budget.withdraw(RetryKind::Timeout)?,
+            _ => self.settings.budget.withdraw(RetryKind::Error)?,
         };
         self.free.never_processed |= at_once;
         self.free.rejected |= local;
         Ok(Next { request, paid, delay })
+    }
+
+    /// What the verdict says about the next attempt, if it leaves room for one.
+    fn hint(&self, verdict: Verdict) -> Result<Option<Hint>, Stop> {
+        match verdict {
+            Verdict::Transient | Verdict::TimedOut | Verdict::NeverProcessed => Ok(None),
+            Verdict::Throttled(hint) => Ok(hint),
+            Verdict::Rejected { reason: Reason::DeadlineExceeded, .. } => Err(Stop::Deadline),
+            Verdict::Rejected { retry_after: Some(delay), .. } if !self.free.rejected => {
+                Ok(Some(Hint::After(delay)))
+            }
+            Verdict::Rejected { .. } => Err(Stop::Rejected),
+            _ => Err(Stop::NotRetryable),
+        }
     }
 
     /// How long to wait, if an attempt after that can still end in time.

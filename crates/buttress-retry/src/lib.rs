@@ -26,21 +26,21 @@
 //!
 //! # What is repeated
 //!
-//! A call is repeated if its [`Verdict`](buttress_core::Verdict) is transient, throttled or never
-//! processed; if the request can be sent again whole; if doing so is harmless; if the budget pays for
+//! A call is repeated if its [`Verdict`](buttress_core::Verdict) is transient, timed out, throttled or
+//! never processed; if the request can be sent again whole; if doing so is harmless; if the budget pays for
 //! it; and if another attempt can begin before the ambient deadline. Otherwise the last outcome is
 //! returned at once and unchanged, and [`Stop`] says why. No wait is cut short to fit the deadline.
 //!
 //! | the outcome | is repeated |
 //! |---|---|
-//! | transient, throttled | after the backoff, paid from the budget |
+//! | transient, timed out, throttled | after the backoff, paid from the budget |
 //! | with a server's hint | after what it says, but within the computed delay and 5 s more; a negative one stops |
 //! | provably never processed | once at once and free, whatever the method; later as transient |
 //! | rejected by a layer below | once and free, if it said when it would admit the call |
 //! | given up by a retry below | never |
 //!
-//! An attempt's timeout is transient: a deadline that passed below while the ambient one has time
-//! left. All attempts count, the free ones too.
+//! An attempt has timed out where a deadline passed below while the ambient one has time left: the
+//! service did not answer, and may have acted. All attempts count, the free ones too.
 //!
 //! In `Plain` mode every `Err` is transient and the request must be `Clone`. What `Http` mode takes
 //! each outcome for stands in the docs of `buttress-http`.
