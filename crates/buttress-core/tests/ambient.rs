@@ -1,0 +1,252 @@
+//! The ambient deadline and attempt: what they reach, what they survive, what they cost.
+
+use std::{
+    future::{pending, poll_fn},
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::{Pin, pin},
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use buttress_core::{Attempt, Deadline, GaveUp};
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use proptest::prelude::*;
+use tokio::{task::LocalSet, time::Instant};
+
+fn seconds(seconds: u64) -> Deadline {
+    Deadline::after(Duration::from_secs(seconds))
+}
+
+#[tokio::test(start_paused = true)]
+async fn nested_scopes_put_back_what_was_there() {
+    let (outer, inner) = (seconds(2), seconds(1));
+    Deadline::with(Some(outer), || {
+        Deadline::with(Some(inner), || assert_eq!(Deadline::current(), Some(inner)));
+        assert_eq!(Deadline::current(), Some(outer));
+        Deadline::with(None, || assert_eq!(Deadline::current(), None));
+        assert_eq!(Deadline::current(), Some(outer));
+    });
+    assert_eq!(Deadline::current(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_puts_back_what_was_there() {
+    let outer = seconds(2);
+    Deadline::with(Some(outer), || {
+        let panicked = catch_unwind(|| Deadline::with(Some(seconds(1)), || panic!("on purpose")));
+        assert!(panicked.is_err());
+        assert_eq!(Deadline::current(), Some(outer));
+
+        let attempt = Attempt::FIRST.next();
+        let panicked = catch_unwind(|| attempt.with(|| panic!("on purpose")));
+        assert!(panicked.is_err());
+        assert_eq!(Attempt::current(), Attempt::FIRST);
+    });
+    assert_eq!(Deadline::current(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_future_that_panics_leaves_no_deadline_behind() {
+    let mut broken = Box::pin(seconds(1).around(async { panic!("on purpose") }));
+    let mut cx = Context::from_waker(Waker::noop());
+    let poll = AssertUnwindSafe(|| broken.as_mut().poll(&mut cx).map(|(): ()| ()));
+    assert!(catch_unwind(poll).is_err());
+    assert_eq!(Deadline::current(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn code_that_is_unwound_through_a_scope_sees_that_scopes_deadline() {
+    struct Seen<'a>(&'a mut Option<Deadline>);
+    impl Drop for Seen<'_> {
+        fn drop(&mut self) {
+            *self.0 = Deadline::current();
+        }
+    }
+    let limit = seconds(1);
+    let mut seen = None;
+    let panicked = catch_unwind(AssertUnwindSafe(|| {
+        Deadline::with(Some(limit), || {
+            let _seen = Seen(&mut seen);
+            panic!("on purpose")
+        })
+    }));
+    assert!(panicked.is_err());
+    assert_eq!(seen, Some(limit));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_future_keeps_its_own_deadline_wherever_it_is_polled() {
+    let mut none = pin!(Deadline::scope(poll_fn(|_| Poll::Ready(Deadline::current()))));
+    let other = seconds(1);
+    let seen =
+        Deadline::with(Some(other), || none.as_mut().poll(&mut Context::from_waker(Waker::noop())));
+    assert_eq!(seen, Poll::Ready(None), "it was made where nothing was ambient");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_around_a_future_never_extends_the_ambient_one() {
+    let (long, short) = (seconds(9), seconds(1));
+    let see = || async { Deadline::current() };
+    let shortened = short.around(async { long.around(see()).await });
+    assert_eq!(shortened.await, Some(short));
+    assert_eq!(long.around(async { short.around(see()).await }).await, Some(short));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_is_ambient_at_every_poll_and_not_between_them() {
+    let limit = seconds(1);
+    let mut polls = 0;
+    let mut future = pin!(limit.around(poll_fn(|_| {
+        assert_eq!(Deadline::current(), Some(limit));
+        polls += 1;
+        if polls == 3 { Poll::Ready(()) } else { Poll::Pending }
+    })));
+    let mut cx = Context::from_waker(Waker::noop());
+    while future.as_mut().poll(&mut cx).is_pending() {
+        assert_eq!(Deadline::current(), None);
+    }
+    assert_eq!(polls, 3);
+}
+
+#[tokio::test(start_paused = true)]
+#[expect(clippy::disallowed_methods, reason = "a task is what the deadline is carried to")]
+async fn a_spawned_task_sees_the_deadline_only_by_a_scope() {
+    let limit = seconds(1);
+    let (bare, scoped) = limit
+        .around(async {
+            let see = async { Deadline::current() };
+            let bare = tokio::spawn(see).await.unwrap();
+            let see = async { Deadline::current() };
+            (bare, tokio::spawn(Deadline::scope(see)).await.unwrap())
+        })
+        .await;
+    assert_eq!((bare, scoped), (None, Some(limit)));
+}
+
+/// A known limit: what is polled inside a scope sees the scope, whoever it belongs to.
+#[tokio::test(start_paused = true)]
+async fn somebody_elses_future_sees_the_deadline_of_who_polls_it_unless_it_is_scoped() {
+    let others = FuturesUnordered::<Pin<Box<dyn Future<Output = _>>>>::new();
+    others.push(Box::pin(async { Deadline::current() }));
+    others.push(Box::pin(Deadline::scope(async { Deadline::current() })));
+    let limit = seconds(1);
+    let mut seen: Vec<_> = limit.around(others.collect()).await;
+    seen.sort();
+    assert_eq!(seen, [None, Some(limit)]);
+}
+
+/// The same limit, with tasks: a `LocalSet` is polled by whoever awaits it.
+#[tokio::test(start_paused = true)]
+async fn the_tasks_of_a_local_set_see_the_deadline_of_who_awaits_it_unless_they_are_scoped() {
+    let local = LocalSet::new();
+    let bare = local.spawn_local(async { Deadline::current() });
+    let scoped = local.spawn_local(Deadline::scope(async { Deadline::current() }));
+    let limit = seconds(1);
+    let seen = limit
+        .around(local.run_until(async move { (bare.await.unwrap(), scoped.await.unwrap()) }))
+        .await;
+    // `LocalSet::run_until` polls the set under the same scope.
+    assert_eq!(seen, (Some(limit), None));
+}
+
+#[test]
+fn entering_and_leaving_allocates_nothing() {
+    let limit = Deadline::at(Instant::now());
+    let mut scoped = pin!(limit.around(pending::<()>()));
+    let mut cx = Context::from_waker(Waker::noop());
+    let counted = allocation_counter::measure(|| {
+        Deadline::with(Some(limit), || assert_eq!(Deadline::current(), Some(limit)));
+        Attempt::FIRST.next().with(|| assert_eq!(Attempt::current().number(), 2));
+        assert!(GaveUp::watch(GaveUp::mark).1);
+        assert!(scoped.as_mut().poll(&mut cx).is_pending());
+    });
+    assert_eq!(counted.count_total, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_remains_is_zero_once_the_deadline_has_passed() {
+    let limit = seconds(1);
+    tokio::time::advance(Duration::from_millis(400)).await;
+    assert_eq!(limit.remaining(), Duration::from_millis(600));
+    assert!(!limit.has_passed());
+    tokio::time::advance(Duration::from_millis(600)).await;
+    assert_eq!(limit.remaining(), Duration::ZERO);
+    assert!(limit.has_passed());
+    tokio::time::advance(Duration::from_secs(1)).await;
+    assert_eq!(limit.remaining(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_timeout_of_any_length_makes_a_deadline() {
+    assert_eq!(Deadline::after(Duration::MAX), Deadline::after(Deadline::NEVER));
+    assert!(Deadline::after(Duration::ZERO).has_passed());
+    assert!(!Deadline::after(Duration::from_nanos(1)).has_passed());
+}
+
+proptest! {
+    /// DL-01.
+    #[test]
+    fn the_earliest_of_two_deadlines_is_the_same_either_way(
+        a in proptest::option::of(0..1000_u64),
+        b in proptest::option::of(0..1000_u64),
+    ) {
+        let start = Instant::now();
+        let deadline = |ms| Deadline::from_start(start, Duration::from_millis(ms));
+        let earliest = Deadline::earliest(a.map(deadline), b.map(deadline));
+        prop_assert_eq!(earliest, Deadline::earliest(b.map(deadline), a.map(deadline)));
+        let expected = [a, b].into_iter().flatten().min();
+        prop_assert_eq!(earliest, expected.map(deadline));
+    }
+}
+
+#[test]
+fn attempts_count_from_one_and_stop_at_the_largest_number() {
+    assert_eq!((Attempt::FIRST.number(), Attempt::FIRST.previous()), (1, 0));
+    let third = Attempt::FIRST.next().next();
+    assert_eq!((third.number(), third.previous()), (3, 2));
+    third.with(|| {
+        assert_eq!(Attempt::current(), third);
+        Attempt::FIRST.with(|| assert_eq!(Attempt::current(), Attempt::FIRST));
+        assert_eq!(Attempt::current(), third);
+    });
+    assert_eq!(Attempt::current(), Attempt::FIRST);
+}
+
+#[test]
+fn a_mark_is_seen_by_the_layer_that_polls_and_by_no_other() {
+    let ((inner, nothing), outer) = GaveUp::watch(|| {
+        let ((), inner) = GaveUp::watch(GaveUp::mark);
+        let ((), nothing) = GaveUp::watch(|| {});
+        (inner, nothing)
+    });
+    assert!(inner);
+    assert!(!nothing, "a mark is not left for who polls next");
+    assert!(!outer, "a mark is for the nearest layer, which may leave one of its own");
+}
+
+#[test]
+fn a_layer_that_gives_up_in_turn_leaves_its_mark_for_the_next() {
+    let (inner, outer) = GaveUp::watch(|| {
+        let ((), inner) = GaveUp::watch(GaveUp::mark);
+        GaveUp::mark();
+        inner
+    });
+    assert!(inner && outer);
+}
+
+#[test]
+fn a_panic_leaves_no_mark_and_takes_none_away() {
+    let ((), outer) = GaveUp::watch(|| {
+        GaveUp::mark();
+        let panicked = catch_unwind(|| {
+            GaveUp::watch(|| {
+                GaveUp::mark();
+                panic!("on purpose")
+            })
+        });
+        assert!(panicked.is_err());
+    });
+    assert!(outer, "the mark that was there before");
+    let ((), later) = GaveUp::watch(|| {});
+    assert!(!later);
+}

@@ -1,0 +1,166 @@
+//! Where a rejection is found, and what it means to who finds it.
+
+use std::{error::Error, fmt, io, time::Duration};
+
+use buttress_core::{
+    BoxError, Classify, Deadline, Hint, Origin, Plain, Reason, Rejection, Verdict,
+};
+
+fn overloaded() -> Rejection {
+    Rejection::new(Reason::Overloaded, Origin::new("throttle")).after(Duration::from_secs(1))
+}
+
+fn exceeded(deadline: Deadline) -> Rejection {
+    Rejection::new(Reason::DeadlineExceeded, Origin::new("deadline")).enforcing(deadline)
+}
+
+/// An error that wraps another.
+#[derive(Debug)]
+struct Wrapped(BoxError);
+
+impl fmt::Display for Wrapped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("wrapped")
+    }
+}
+
+impl Error for Wrapped {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(self.0.as_ref())
+    }
+}
+
+/// An error that says it is its own cause.
+#[derive(Debug)]
+struct Circular;
+
+impl fmt::Display for Circular {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("circular")
+    }
+}
+
+impl Error for Circular {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(self)
+    }
+}
+
+#[test]
+fn a_rejection_is_found_in_itself_a_boxed_error_and_an_io_error() {
+    let why = overloaded();
+    assert_eq!(Rejection::find(&why), Some(&why));
+    assert_eq!(Rejection::find(&BoxError::from(why.clone())), Some(&why));
+    assert_eq!(Rejection::find(&io::Error::from(why.clone())), Some(&why));
+}
+
+#[test]
+fn a_rejection_is_found_along_the_sources_and_through_io_errors_among_them() {
+    let why = overloaded();
+    let once = BoxError::from(Wrapped(why.clone().into()));
+    assert_eq!(Rejection::find(&once), Some(&why));
+    let twice = BoxError::from(Wrapped(Box::new(io::Error::from(why.clone()))));
+    assert_eq!(Rejection::find(&twice), Some(&why));
+    let outside = io::Error::other(Wrapped(twice));
+    assert_eq!(Rejection::find(&outside), Some(&why));
+    let nested = io::Error::other(io::Error::other(io::Error::from(why.clone())));
+    assert_eq!(Rejection::find(&nested), Some(&why));
+}
+
+#[test]
+fn the_outermost_of_several_rejections_is_found() {
+    let outer = Rejection::new(Reason::CircuitOpen, Origin::new("breaker"));
+    let error = io::Error::from(outer.clone());
+    assert_eq!(Rejection::find(&BoxError::from(Wrapped(error.into()))), Some(&outer));
+}
+
+#[test]
+fn there_is_no_rejection_in_an_error_without_one_nor_in_a_type_that_is_opaque() {
+    assert_eq!(Rejection::find(&BoxError::from("down")), None);
+    assert_eq!(Rejection::find(&io::Error::from(io::ErrorKind::TimedOut)), None);
+    assert_eq!(Rejection::find(&Wrapped(overloaded().into())), None, "a type of the user's own");
+    assert_eq!(Rejection::in_chain(&Wrapped(overloaded().into())), Some(&overloaded()));
+}
+
+#[test]
+fn a_chain_that_runs_in_a_circle_ends() {
+    assert_eq!(Rejection::find(&BoxError::from(Circular)), None);
+}
+
+#[test]
+fn a_rejection_as_an_io_error_has_the_kind_that_fits_and_keeps_what_it_says() {
+    let busy = io::Error::from(overloaded());
+    assert_eq!(busy.kind(), io::ErrorKind::ResourceBusy);
+    assert_eq!(busy.to_string(), "throttle: overloaded, retry after 1s");
+    let late = Rejection::new(Reason::DeadlineExceeded, Origin::new("deadline").named("db"));
+    let late = io::Error::from(late);
+    assert_eq!(late.kind(), io::ErrorKind::TimedOut);
+    assert_eq!(late.to_string(), "deadline `db`: deadline exceeded");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempts_timeout_is_a_verdict_of_its_own_while_the_reader_has_time_left() {
+    let attempt = Deadline::after(Duration::from_secs(1));
+    let whole = Deadline::after(Duration::from_secs(2));
+    tokio::time::advance(Duration::from_secs(1)).await;
+    let verdict = |own| Deadline::with(own, || Verdict::of(&exceeded(attempt)));
+
+    assert_eq!(verdict(None), Verdict::TimedOut, "a reader without a deadline has time left");
+    assert_eq!(verdict(Some(whole)), Verdict::TimedOut);
+    let stop =
+        Verdict::Rejected { by: "deadline", reason: Reason::DeadlineExceeded, retry_after: None };
+    assert_eq!(verdict(Some(attempt)), stop, "the reader's own deadline was enforced");
+    let earlier = Deadline::after(Duration::ZERO);
+    assert_eq!(verdict(Some(earlier)), stop, "the deadline enforced is not before the reader's");
+
+    tokio::time::advance(Duration::from_secs(1)).await;
+    assert_eq!(verdict(Some(whole)), stop, "no time is left by now");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_that_is_not_told_is_judged_by_the_readers_clock() {
+    let why = Rejection::new(Reason::DeadlineExceeded, Origin::new("theirs"));
+    let own = Deadline::after(Duration::from_secs(1));
+    let verdict = || Deadline::with(Some(own), || Verdict::of(&why));
+    assert_eq!(verdict(), Verdict::TimedOut);
+    tokio::time::advance(Duration::from_secs(1)).await;
+    assert!(matches!(verdict(), Verdict::Rejected { by: "theirs", .. }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn any_other_rejection_is_local_whatever_time_is_left() {
+    for reason in [Reason::Overloaded, Reason::RateLimited, Reason::CircuitOpen, Reason::Superseded]
+    {
+        let why = Rejection::new(reason, Origin::new("below").named("db"));
+        let local = |retry_after| Verdict::Rejected { by: "below", reason, retry_after };
+        assert_eq!(Verdict::of(&why), local(None));
+        let delay = Duration::from_millis(5);
+        assert_eq!(Verdict::of(&why.after(delay)), local(Some(delay)));
+    }
+}
+
+#[test]
+fn plain_reads_an_answer_as_success_an_error_as_transient_and_a_rejection_as_what_it_is() {
+    let judge = |outcome: Result<(), BoxError>| {
+        Classify::<u32, (), BoxError>::classify(&Plain, &(), outcome.as_ref())
+    };
+    assert_eq!(judge(Ok(())), Verdict::Success);
+    assert_eq!(judge(Err("down".into())), Verdict::Transient);
+    let rejected = judge(Err(Wrapped(overloaded().into()).into()));
+    assert_eq!(rejected, Verdict::of(&overloaded()));
+}
+
+#[test]
+fn a_closure_gives_verdicts() {
+    let classify = |outcome: Result<&u32, &BoxError>| match outcome {
+        Ok(200) => Verdict::Success,
+        Ok(429) => Verdict::Throttled(Some(Hint::After(Duration::from_secs(1)))),
+        _ => Verdict::Permanent,
+    };
+    let judge = |outcome: Result<u32, BoxError>| {
+        Classify::<(), u32, BoxError>::classify(&classify, &(), outcome.as_ref())
+    };
+    assert_eq!(judge(Ok(200)), Verdict::Success);
+    assert!(matches!(judge(Ok(429)), Verdict::Throttled(Some(Hint::After(_)))));
+    assert_eq!(judge(Err("down".into())), Verdict::Permanent);
+}
