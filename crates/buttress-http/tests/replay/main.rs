@@ -5,4 +5,6 @@ mod head;
 mod law;
 #[cfg(feature = "reqwest")]
 mod of_reqwest;
+#[cfg(feature = "hyper")]
+mod over_a_connection;
 mod stream;
