@@ -51,6 +51,11 @@ impl<S: Service<Req> + Clone, Req> Caller<S, Req> {
         }
     }
 
+    /// A caller on a clone of this one's handle, as it is now.
+    pub(crate) fn fork(&mut self) -> Self {
+        Self::new(self.service().clone(), self.mode)
+    }
+
     /// Begins a call with `request`. What was left of the last one is dropped.
     pub(crate) fn ask(&mut self, request: Req) {
         self.abandon();

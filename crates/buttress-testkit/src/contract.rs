@@ -99,6 +99,7 @@ where
     trial().answers().await?;
     trial().failures().await?;
     trial().breakdown().await?;
+    trial().clones().await?;
     trial().backpressure().await?;
     for timeout in [None, Some(Duration::from_secs(1))] {
         trial().lateness(timeout, false).await?;

@@ -59,6 +59,23 @@ where
         })
     }
 
+    /// A handle is ready, and a clone of it is called.
+    pub(crate) async fn clones(self) -> Kept {
+        let mut original = self.caller();
+        original.ask(self.request(1));
+        let ready = matches!(original.poll_ready(), Poll::Ready(Ok(())));
+        self.require(Clause::Waking, ready, || {
+            "the service is idle, and poll_ready is not ready".to_owned()
+        })?;
+        let mut fork = original.fork();
+        fork.ask(self.request(2));
+        self.finish(&mut fork, "a call on a clone of a handle that is ready").await?;
+        self.require_instance()?;
+        original.call();
+        self.finish(&mut original, "a call on a handle that was cloned when ready").await?;
+        self.require_instance()
+    }
+
     /// The service is full until the layer says something else than `Pending`, if it ever does.
     /// The handle is left idle then, or `used` for a call.
     pub(crate) async fn lateness(self, timeout: Option<Duration>, used: bool) -> Kept {

@@ -55,6 +55,8 @@ macro_rules! fails {
 fails! {
     calling_a_clone_of_the_instance_that_was_ready_fails:
         CallsAClone => "the instance that was readied is the one called (on a long-lived handle): call 1 reached";
+    cloning_the_readiness_with_the_service_fails: ClonesItsReadiness => "the instance that was readied is the one called";
+    keeping_the_reservation_of_an_expired_call_fails: KeepsWhatHasExpired => "nothing reserved is stranded (on a long-lived handle): after a call whose deadline had passed";
     keeping_the_reservation_of_a_rejected_call_fails:
         KeepsWhatItRejects => "nothing reserved is stranded (on a long-lived handle): 44 of 48 calls ended at once";
     keeping_the_place_in_line_after_a_late_verdict_fails:

@@ -20,7 +20,9 @@ use tower::{Layer, Service, ServiceExt};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Flaw {
     CallsAClone,
+    ClonesItsReadiness,
     KeepsWhatItRejects,
+    KeepsWhatHasExpired,
     KeepsItsPlaceWhenLate,
     SpinsInTheResponse,
     SpinsInReadiness,
@@ -57,7 +59,7 @@ impl<S> Layer<S> for Mutant {
 
     fn layer(&self, inner: S) -> Self::Service {
         let state = Arc::clone(&self.state);
-        MutantService { inner, flaw: self.flaw, state, full: false, timer: None }
+        MutantService { inner, flaw: self.flaw, state, ready: false, full: false, timer: None }
     }
 }
 
@@ -65,6 +67,7 @@ pub(crate) struct MutantService<S> {
     inner: S,
     flaw: Flaw,
     state: Arc<State>,
+    ready: bool,
     full: bool,
     timer: Option<Pin<Box<Sleep>>>,
 }
@@ -72,7 +75,7 @@ pub(crate) struct MutantService<S> {
 impl<S: Clone> Clone for MutantService<S> {
     fn clone(&self) -> Self {
         let (inner, state) = (self.inner.clone(), Arc::clone(&self.state));
-        Self { inner, flaw: self.flaw, state, full: false, timer: None }
+        Self { inner, flaw: self.flaw, state, ready: self.ready, full: false, timer: None }
     }
 }
 
@@ -93,6 +96,13 @@ where
         }
         if self.flaw == Flaw::RejectsInReadiness && self.state.in_flight() >= LIMIT {
             return Poll::Ready(Err("overloaded".into()));
+        }
+        if self.flaw == Flaw::ClonesItsReadiness {
+            if !self.ready {
+                ready!(self.inner.poll_ready(cx))?;
+                self.ready = true;
+            }
+            return Poll::Ready(Ok(()));
         }
         let polled = self.inner.poll_ready(cx);
         if self.flaw == Flaw::ChangesErrorsOfReadiness {
@@ -123,6 +133,12 @@ where
         if std::mem::take(&mut self.full) {
             self.timer = None;
             return Box::pin(async { Err("overloaded".into()) });
+        }
+        self.ready = false;
+        if self.flaw == Flaw::KeepsWhatHasExpired
+            && Deadline::current().is_some_and(Deadline::has_passed)
+        {
+            return Box::pin(async { Err("too late".into()) });
         }
         let state = Arc::clone(&self.state);
         let busy = Busy::new(&state);
