@@ -1,0 +1,133 @@
+use std::{
+    future::{Ready, ready},
+    sync::Arc,
+    time::Duration,
+};
+
+use buttress::{core::BoxError, deadline::DeadlineLayer, http::HttpExt, retry::RetryLayer};
+use tower::{
+    Layer,
+    retry::{
+        self, Policy,
+        budget::{Budget, TpsBudget},
+    },
+    timeout::TimeoutLayer,
+};
+
+use crate::{Base, Case, Echo, Pattern, drive_http, drive_plain};
+
+/// All cases: the service alone, tower's layers and ours.
+pub fn cases() -> Vec<Case> {
+    let mut cases = of_tower();
+    cases.extend(plain());
+    cases.extend(http());
+    cases
+}
+
+/// The service alone and tower's layers, which others are compared with.
+pub fn of_tower() -> Vec<Case> {
+    vec![
+        Case::new(Pattern::Bare, "–", Base::Plain, |inner, calls| {
+            drive_plain(Echo(inner), calls)
+        }),
+        Case::new(Pattern::Bare, "–", Base::Http, |inner, calls| drive_http(Echo(inner), calls)),
+        Case::new(Pattern::Deadline, TOWER, Base::Plain, |inner, calls| {
+            drive_plain(TimeoutLayer::new(TIMEOUT).layer(Echo(inner)), calls)
+        }),
+        Case::new(Pattern::Deadline, TOWER, Base::Http, |inner, calls| {
+            drive_http(TimeoutLayer::new(TIMEOUT).layer(Echo(inner)), calls)
+        }),
+        Case::new(Pattern::Retry, TOWER, Base::Plain, |inner, calls| {
+            drive_plain(retry::RetryLayer::new(Budgeted::new()).layer(Echo(inner)), calls)
+        }),
+        Case::new(Pattern::Retry, TOWER, Base::Http, |inner, calls| {
+            drive_http(retry::RetryLayer::new(Budgeted::new()).layer(Echo(inner)), calls)
+        }),
+        Case::new(Pattern::Stack, TOWER, Base::Plain, |inner, calls| {
+            let attempt = TimeoutLayer::new(ATTEMPT).layer(Echo(inner));
+            let retry = retry::RetryLayer::new(Budgeted::new()).layer(attempt);
+            drive_plain(TimeoutLayer::new(TIMEOUT).layer(retry), calls)
+        }),
+        Case::new(Pattern::Stack, TOWER, Base::Http, |inner, calls| {
+            let attempt = TimeoutLayer::new(ATTEMPT).layer(Echo(inner));
+            let retry = retry::RetryLayer::new(Budgeted::new()).layer(attempt);
+            drive_http(TimeoutLayer::new(TIMEOUT).layer(retry), calls)
+        }),
+    ]
+}
+
+fn plain() -> [Case; 4] {
+    [
+        Case::new(Pattern::Deadline, "buttress", Base::Plain, |inner, calls| {
+            drive_plain(DeadlineLayer::new(TIMEOUT).layer(Echo(inner)), calls)
+        }),
+        Case::new(Pattern::Deadline, "buttress, `propagate()`", Base::Plain, |inner, calls| {
+            drive_plain(DeadlineLayer::propagate().layer(Echo(inner)), calls)
+        }),
+        Case::new(Pattern::Retry, "buttress", Base::Plain, |inner, calls| {
+            drive_plain(RetryLayer::new(ATTEMPTS).layer(Echo(inner)), calls)
+        }),
+        Case::new(Pattern::Stack, "buttress", Base::Plain, |inner, calls| {
+            let attempt = DeadlineLayer::new(ATTEMPT).layer(Echo(inner));
+            let retry = RetryLayer::new(ATTEMPTS).layer(attempt);
+            drive_plain(DeadlineLayer::new(TIMEOUT).layer(retry), calls)
+        }),
+    ]
+}
+
+fn http() -> [Case; 4] {
+    [
+        Case::new(Pattern::Deadline, "buttress", Base::Http, |inner, calls| {
+            drive_http(DeadlineLayer::new(TIMEOUT).http().layer(Echo(inner)), calls)
+        }),
+        Case::new(Pattern::Deadline, "buttress, `propagate()`", Base::Http, |inner, calls| {
+            drive_http(DeadlineLayer::propagate().http().layer(Echo(inner)), calls)
+        }),
+        Case::new(Pattern::Retry, "buttress", Base::Http, |inner, calls| {
+            drive_http(RetryLayer::new(ATTEMPTS).http().layer(Echo(inner)), calls)
+        }),
+        Case::new(Pattern::Stack, "buttress", Base::Http, |inner, calls| {
+            let attempt = DeadlineLayer::new(ATTEMPT).http().layer(Echo(inner));
+            let retry = RetryLayer::new(ATTEMPTS).http().layer(attempt);
+            drive_http(DeadlineLayer::new(TIMEOUT).http().layer(retry), calls)
+        }),
+    ]
+}
+
+/// The policy that tower's documentation shows: so many attempts, and a budget.
+#[derive(Clone)]
+struct Budgeted {
+    left: u32,
+    budget: Arc<TpsBudget>,
+}
+
+impl Budgeted {
+    fn new() -> Self {
+        Self { left: ATTEMPTS - 1, budget: Arc::new(TpsBudget::default()) }
+    }
+}
+
+impl<Req: Clone, Res> Policy<Req, Res, BoxError> for Budgeted {
+    type Future = Ready<()>;
+
+    fn retry(&mut self, _: &mut Req, outcome: &mut Result<Res, BoxError>) -> Option<Ready<()>> {
+        if outcome.is_ok() {
+            self.budget.deposit();
+            return None;
+        }
+        let granted = self.left > 0 && self.budget.withdraw();
+        granted.then(|| {
+            self.left -= 1;
+            ready(())
+        })
+    }
+
+    fn clone_request(&mut self, request: &Req) -> Option<Req> {
+        Some(request.clone())
+    }
+}
+
+pub(crate) const TOWER: &str = "tower";
+const ATTEMPTS: u32 = 3;
+const ATTEMPT: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(120);

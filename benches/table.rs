@@ -1,0 +1,171 @@
+use std::{
+    alloc::System,
+    time::{Duration, Instant},
+};
+
+use stats_alloc::{Region, StatsAlloc};
+
+use crate::{Case, Inner, Pattern, enter_runtime, instructions, layers::TOWER};
+
+/// Measures all cases and prints them as one Markdown table.
+pub fn print(cases: &[Case], allocator: &StatsAlloc<System>) {
+    let counted = cases.first().and_then(|case| instructions::per_call(case, Inner::Ready));
+    if counted.is_none() {
+        println!("There is no valgrind here, so instructions are not counted.\n");
+    }
+    let runtime = enter_runtime();
+    let _entered = runtime.enter();
+    let rows = Row::all(cases, allocator, counted.is_some());
+    println!(
+        "| layer | calls | by | Ir ready | Ir pend | allocations | bytes in flight | time ready | time pend |"
+    );
+    println!("|---|---|---|--:|--:|--:|--:|--:|--:|");
+    for row in &rows {
+        row.print(&rows);
+    }
+    println!();
+    println!("Per call. Ir: instructions. The bare service is subtracted from all others.");
+    println!(
+        "Time: of the bare service in ns; else the ratio to tower's layer, over the same calls."
+    );
+}
+
+struct Row<'a> {
+    case: &'a Case,
+    ready: Cost,
+    pend: Cost,
+}
+
+#[derive(Clone, Copy)]
+struct Cost {
+    instructions: Option<i64>,
+    allocations: i64,
+    bytes: i64,
+    nanos: f64,
+}
+
+impl<'a> Row<'a> {
+    fn all(cases: &'a [Case], allocator: &StatsAlloc<System>, counted: bool) -> Vec<Self> {
+        let ready = Cost::of_all(cases, Inner::Ready, allocator, counted);
+        let pend = Cost::of_all(cases, Inner::Pend, allocator, counted);
+        let costs = ready.into_iter().zip(pend);
+        let mut rows: Vec<_> = cases
+            .iter()
+            .zip(costs)
+            .map(|(case, (ready, pend))| Self { case, ready, pend })
+            .collect();
+        rows.sort_by_key(|row| (row.case.pattern as u8, row.case.base as u8));
+        rows
+    }
+
+    fn print(&self, rows: &[Row<'_>]) {
+        let Case { pattern, by, base, .. } = self.case;
+        let find = |pattern, by| {
+            rows.iter().find(|row| {
+                row.case.base == *base && row.case.pattern == pattern && by_matches(row, by)
+            })
+        };
+        let bare = if *pattern == Pattern::Bare { None } else { find(Pattern::Bare, None) };
+        let tower = if bare.is_some() { find(*pattern, Some(TOWER)) } else { None };
+        let ready = self.ready.above(bare.map(|row| row.ready));
+        let pend = self.pend.above(bare.map(|row| row.pend));
+        println!(
+            "| {} | {} | {by} | {} | {} | {} | {} | {} | {} |",
+            pattern.as_str(),
+            base.as_str(),
+            ready.instructions(),
+            pend.instructions(),
+            pend.allocations.max(ready.allocations),
+            pend.bytes,
+            ready.time(tower.map(|row| row.ready.above(bare.map(|row| row.ready)))),
+            pend.time(tower.map(|row| row.pend.above(bare.map(|row| row.pend)))),
+        );
+    }
+}
+
+impl Cost {
+    fn of_all(
+        cases: &[Case],
+        inner: Inner,
+        allocator: &StatsAlloc<System>,
+        counted: bool,
+    ) -> Vec<Self> {
+        let costs = cases.iter().zip(nanos(cases, inner)).map(|(case, nanos)| {
+            let instructions = if counted { instructions::per_call(case, inner) } else { None };
+            let (allocations, bytes) = memory(case, inner, allocator);
+            Self { instructions, allocations, bytes, nanos }
+        });
+        costs.collect()
+    }
+
+    fn above(self, bare: Option<Self>) -> Self {
+        let Some(bare) = bare else { return self };
+        Self {
+            instructions: self.instructions.zip(bare.instructions).map(|(own, bare)| own - bare),
+            allocations: self.allocations - bare.allocations,
+            bytes: self.bytes - bare.bytes,
+            nanos: self.nanos - bare.nanos,
+        }
+    }
+
+    fn instructions(self) -> String {
+        self.instructions.map_or_else(|| "?".to_owned(), |count| count.to_string())
+    }
+
+    fn time(self, tower: Option<Self>) -> String {
+        match tower {
+            None => format!("{:.0} ns", self.nanos),
+            Some(tower) => format!("{:.2} ×", self.nanos / tower.nanos),
+        }
+    }
+}
+
+fn by_matches(row: &Row<'_>, by: Option<&str>) -> bool {
+    by.is_none_or(|by| row.case.by == by)
+}
+
+/// Allocations per call, and the bytes of a call in flight: the future, and what it allocates.
+fn memory(case: &Case, inner: Inner, allocator: &StatsAlloc<System>) -> (i64, i64) {
+    let in_all = |calls| {
+        let region = Region::new(allocator);
+        let size = case.run(inner, calls);
+        let change = region.change();
+        let to_signed = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        (
+            to_signed(change.allocations + change.reallocations),
+            to_signed(change.bytes_allocated),
+            to_signed(size),
+        )
+    };
+    let calls = i64::try_from(MEMORY_CALLS).unwrap_or(1);
+    let (once, twice) = (in_all(MEMORY_CALLS), in_all(2 * MEMORY_CALLS));
+    ((twice.0 - once.0) / calls, (twice.1 - once.1) / calls + twice.2)
+}
+
+/// Nanoseconds per call of each case: the median of rounds in which all take turns.
+fn nanos(cases: &[Case], inner: Inner) -> Vec<f64> {
+    let mut rounds = vec![Vec::with_capacity(ROUNDS); cases.len()];
+    for _ in 0..ROUNDS {
+        for (case, times) in cases.iter().zip(&mut rounds) {
+            case.run(inner, ROUND_CALLS / 10);
+            times.push(time(|| case.run(inner, ROUND_CALLS)));
+        }
+    }
+    let median = |mut times: Vec<Duration>| {
+        times.sort_unstable();
+        times.get(ROUNDS / 2).copied().unwrap_or_default()
+    };
+    let calls = f64::from(u32::try_from(ROUND_CALLS).unwrap_or(1));
+    rounds.into_iter().map(|times| median(times).as_secs_f64() * 1e9 / calls).collect()
+}
+
+#[expect(clippy::disallowed_methods, reason = "this measures the machine, not a layer's time")]
+fn time<R>(f: impl FnOnce() -> R) -> Duration {
+    let began = Instant::now();
+    f();
+    began.elapsed()
+}
+
+const MEMORY_CALLS: u64 = 1_000;
+const ROUND_CALLS: u64 = 20_000;
+const ROUNDS: usize = 31;
