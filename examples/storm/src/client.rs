@@ -1,16 +1,16 @@
-//! The clients that go through the storm.
+//! What a client is, and the one without controls.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
-
+use buttress::{Reason, Rejection};
 use bytes::Bytes;
 use http::{Request, Response};
+use http_body::Body;
 use http_body_util::{BodyExt, Empty};
 use hyper_util::client::legacy::Client as Transport;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use tower::{Service, ServiceExt};
 
+use crate::controlled::Decisions;
 use crate::operations::Operation;
 
 /// A way to carry out operations.
@@ -22,13 +22,8 @@ pub(crate) trait Client: Clone + Send + Sync + 'static {
         operation: Operation,
     ) -> impl Future<Output = Result<(), Failure>> + Send;
 
-    /// What it decided so far.
-    fn decisions(&self) -> Decisions {
-        Decisions::default()
-    }
-
-    /// How long an operation may take.
-    fn patience(&self) -> Option<Duration> {
+    /// What its controls decided so far; `None` if it has none.
+    fn decisions(&self) -> Option<Decisions> {
         None
     }
 }
@@ -40,15 +35,8 @@ pub(crate) enum Failure {
     Status(u16),
     /// No answer, or not all of one: the connection broke.
     Connection,
-    /// A layer of the client gave the answer, for this reason.
-    Rejected(String),
-}
-
-/// Retries made, and calls given up, each by reason.
-#[derive(Clone, Debug, Default, PartialEq, serde::Serialize)]
-pub(crate) struct Decisions {
-    pub(crate) retries: BTreeMap<&'static str, u64>,
-    pub(crate) stops: BTreeMap<&'static str, u64>,
+    /// A layer of the client answered in the upstream's stead.
+    Rejected(Reason),
 }
 
 /// Three dependent awaits on a bare hyper client, no controls: a failed call fails the operation, and
@@ -84,18 +72,27 @@ pub(crate) async fn read<S, B>(
     operation: Operation,
 ) -> Result<(), Failure>
 where
-    S: Service<Request<Empty<Bytes>>, Response = Response<B>> + Clone,
-    B: http_body::Body,
+    S: Service<Request<Empty<Bytes>>, Response = Response<B>, Error: 'static> + Clone,
+    B: Body<Error: 'static>,
 {
     for path in operation.paths() {
         let request = Request::get(format!("{origin}{path}"))
             .body(Empty::new())
             .map_err(|_| Failure::Connection)?;
-        let response = service.clone().oneshot(request).await.map_err(|_| Failure::Connection)?;
+        let response = service.clone().oneshot(request).await.map_err(|error| broken(&error))?;
+        if let Some(rejection) = response.extensions().get::<Rejection>() {
+            return Err(Failure::Rejected(rejection.reason()));
+        }
         if !response.status().is_success() {
             return Err(Failure::Status(response.status().as_u16()));
         }
-        response.into_body().collect().await.map_err(|_| Failure::Connection)?;
+        response.into_body().collect().await.map_err(|error| broken(&error))?;
     }
     Ok(())
+}
+
+/// A layer that ends a body says so in the body's error.
+fn broken<E: 'static>(error: &E) -> Failure {
+    Rejection::find(error)
+        .map_or(Failure::Connection, |rejection| Failure::Rejected(rejection.reason()))
 }

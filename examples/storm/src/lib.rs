@@ -2,6 +2,7 @@
 mod arguments;
 mod callers;
 mod client;
+mod controlled;
 mod deck;
 mod heap;
 mod measure;
@@ -10,6 +11,7 @@ mod plot;
 mod process;
 mod progress;
 mod report;
+mod retries;
 mod upstream;
 mod weather;
 mod wire;
@@ -26,6 +28,7 @@ use clap::error::ErrorKind;
 
 use crate::arguments::Arguments;
 use crate::client::{Client, Linear};
+use crate::controlled::Allowance;
 use crate::measure::Run;
 use crate::process::Upstream;
 use crate::progress::Progress;
@@ -62,10 +65,14 @@ fn writable(plot: &Path) {
 #[tokio::main(flavor = "current_thread")]
 async fn storm(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let mut runs = Vec::new();
-    for name in CLIENTS.iter().filter(|name| arguments.includes(name)) {
-        runs.push(match *name {
-            _ => through(arguments, name, Linear::new).await?,
-        });
+    if arguments.includes(LINEAR) {
+        runs.push(through(arguments, LINEAR, Linear::new).await?);
+    }
+    for (name, allowance) in CONTROLLED {
+        if arguments.includes(name) {
+            let fresh = || controlled::buttress(name, allowance, arguments.seed);
+            runs.push(through(arguments, name, fresh).await?);
+        }
     }
     plot::draw(&arguments.plot, &runs)?;
     let report = Report {
@@ -83,7 +90,13 @@ async fn storm(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-const CLIENTS: [&str; 1] = ["linear"];
+const LINEAR: &str = "linear";
+
+/// A network this bad needs a third of a retry a call, more than the default budget has.
+const CONTROLLED: [(&str, Allowance); 2] = [
+    ("buttress", Allowance { percent: 50 }),
+    ("buttress-default-budget", Allowance { percent: 20 }),
+];
 
 /// One client's run, against an upstream of its own: first the heap in calm weather, then the storm.
 async fn through<C: Client>(
@@ -97,6 +110,7 @@ async fn through<C: Client>(
         operations::list(arguments.seed, arguments.operations as usize).into();
     let client = fresh();
     let mut progress = Progress::new(name, arguments.operations);
+    retries::restart();
     upstream.begin().await?;
     let count = |record: &_| progress.count(record);
     let records =
@@ -106,7 +120,6 @@ async fn through<C: Client>(
         name,
         records,
         decisions: client.decisions(),
-        patience: client.patience(),
         peak_heap,
         weather: upstream.finish().await?,
     })

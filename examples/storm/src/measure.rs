@@ -6,7 +6,8 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::callers::Record;
-use crate::client::{Decisions, Failure};
+use crate::client::Failure;
+use crate::controlled::Decisions;
 use crate::weather::Tally;
 
 /// One client's row: a member of `clients` in the JSON, whose keys are stable.
@@ -29,9 +30,14 @@ pub(crate) struct Row {
     pub(crate) peak_heap_bytes: usize,
     pub(crate) heap_bytes_per_operation: usize,
     pub(crate) upstream_requests_per_operation: f64,
-    pub(crate) retries: BTreeMap<&'static str, u64>,
-    pub(crate) retries_total: u64,
-    pub(crate) stops: BTreeMap<&'static str, u64>,
+    /// Calls the operations made of the client's layers; `null` where it has none.
+    pub(crate) calls: Option<u64>,
+    pub(crate) retries: u64,
+    /// The most its retry budget allows in a run of this length.
+    pub(crate) retries_allowed: Option<u64>,
+    pub(crate) retries_by_reason: BTreeMap<&'static str, u64>,
+    pub(crate) stops_by_reason: BTreeMap<&'static str, u64>,
+    pub(crate) attempt_timeouts: u64,
     /// Failed operations, by what failed them.
     pub(crate) failures: BTreeMap<String, u64>,
     pub(crate) seconds: f64,
@@ -43,8 +49,7 @@ pub(crate) struct Row {
 pub(crate) struct Run {
     pub(crate) name: &'static str,
     pub(crate) records: Vec<Record>,
-    pub(crate) decisions: Decisions,
-    pub(crate) patience: Option<Duration>,
+    pub(crate) decisions: Option<Decisions>,
     pub(crate) peak_heap: usize,
     pub(crate) weather: Tally,
 }
@@ -53,6 +58,8 @@ impl Run {
     pub(crate) fn row(&self) -> Row {
         let succeeded = sorted(self.records.iter().filter(|record| record.outcome.is_ok()));
         let all = sorted(&self.records);
+        let decisions = self.decisions.as_ref();
+        let patience = decisions.map(|decisions| decisions.deadline);
         let over = |limit: Duration| all.iter().filter(|took| **took > limit + GRACE).count();
         Row {
             name: self.name,
@@ -64,14 +71,17 @@ impl Run {
             p95_all_ms: percentile(&all, 95),
             p99_all_ms: percentile(&all, 99),
             longest_ms: percentile(&all, 100),
-            deadline_ms: self.patience.map(millis),
-            over_deadline: self.patience.map_or(0, over),
+            deadline_ms: patience.map(millis),
+            over_deadline: patience.map_or(0, over),
             peak_heap_bytes: self.peak_heap,
             heap_bytes_per_operation: self.peak_heap / crate::heap::IN_FLIGHT as usize,
             upstream_requests_per_operation: share_of(self.weather.requests, all.len()),
-            retries_total: self.decisions.retries.values().sum(),
-            retries: self.decisions.retries.clone(),
-            stops: self.decisions.stops.clone(),
+            calls: decisions.map(|decisions| decisions.calls),
+            retries: decisions.map_or(0, |decisions| decisions.retries),
+            retries_allowed: decisions.map(|decisions| decisions.allowed(self.took())),
+            retries_by_reason: decisions.map(|d| d.retries_by_reason.clone()).unwrap_or_default(),
+            stops_by_reason: decisions.map(|d| d.stops.clone()).unwrap_or_default(),
+            attempt_timeouts: decisions.map_or(0, |decisions| decisions.attempt_timeouts),
             failures: self.failures(),
             seconds: self.took().as_secs_f64(),
             weather: self.weather,
@@ -96,7 +106,7 @@ fn word(failure: &Failure) -> String {
     match failure {
         Failure::Status(status) => status.to_string(),
         Failure::Connection => "connection".to_owned(),
-        Failure::Rejected(reason) => reason.clone(),
+        Failure::Rejected(reason) => reason.to_string(),
     }
 }
 
@@ -153,8 +163,7 @@ mod tests {
         let run = Run {
             name: "test",
             records: vec![record(100, Ok(())), record(5_100, Err(Failure::Status(503)))],
-            decisions: Decisions::default(),
-            patience: Some(Duration::from_secs(5)),
+            decisions: Some(Decisions::none(Duration::from_secs(5))),
             peak_heap: 1_000,
             weather: Tally { requests: 5, ..Tally::default() },
         };

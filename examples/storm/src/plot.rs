@@ -1,9 +1,167 @@
-//! The picture.
+//! The picture: how long operations took, and how many succeeded as time went on.
+
 use std::error::Error;
 use std::path::Path;
+use std::time::Duration;
 
-use crate::measure::Run;
+use plotters::coord::Shift;
+use plotters::prelude::*;
 
-pub(crate) fn draw(_file: &Path, _runs: &[Run]) -> Result<(), Box<dyn Error>> {
+use crate::measure::{Run, millis, share};
+use crate::weather::outages;
+
+/// Draws both panels into an SVG file.
+pub(crate) fn draw(file: &Path, runs: &[Run]) -> Result<(), Box<dyn Error>> {
+    let picture = SVGBackend::new(file, (WIDTH, HEIGHT)).into_drawing_area();
+    picture.fill(&WHITE)?;
+    let (upper, lower) = picture.split_vertically(HEIGHT / 2);
+    latencies(&upper, runs)?;
+    over_time(&lower, runs)?;
+    picture.present()?;
     Ok(())
 }
+
+type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+
+/// For each latency, the share of all operations that had succeeded by then: a curve ends at its
+/// client's success rate.
+fn latencies(area: &Area<'_>, runs: &[Run]) -> Result<(), Box<dyn Error>> {
+    let mut chart = ChartBuilder::on(area)
+        .caption("How long until an operation has succeeded", (FONT, 20))
+        .margin(MARGIN)
+        .x_label_area_size(46)
+        .y_label_area_size(64)
+        .build_cartesian_2d((SHORTEST..LONGEST).log_scale(), 0.0..100.0)?;
+    chart
+        .configure_mesh()
+        .x_desc("milliseconds from the start of the operation (logarithmic)")
+        .y_desc("% of all operations")
+        .x_label_formatter(&|ms| format!("{ms:.0}"))
+        .y_label_formatter(&|percent| format!("{percent:.0}"))
+        .label_style((FONT, 14))
+        .axis_desc_style((FONT, 15))
+        .light_line_style(WHITE)
+        .draw()?;
+    for (run, style) in runs.iter().zip(styles()) {
+        let row = run.row();
+        let label = format!(
+            "{}: {:.1} % in the end, P95 of successes {:.0} ms",
+            row.name,
+            row.success_rate * 100.0,
+            row.p95_ms.unwrap_or_default()
+        );
+        chart
+            .draw_series(LineSeries::new(curve(run), style))?
+            .label(label)
+            .legend(move |(x, y)| PathElement::new([(x, y), (x + 24, y)], style));
+    }
+    legend(&mut chart, SeriesLabelPosition::UpperLeft)
+}
+
+/// The share of the operations begun in each window that succeeded in the end, and the outages.
+fn over_time(area: &Area<'_>, runs: &[Run]) -> Result<(), Box<dyn Error>> {
+    let end = runs.iter().map(Run::took).max().unwrap_or_default();
+    let mut chart = ChartBuilder::on(area)
+        .caption("Success over time", (FONT, 20))
+        .margin(MARGIN)
+        .x_label_area_size(46)
+        .y_label_area_size(64)
+        .build_cartesian_2d(0.0..end.as_secs_f64().ceil().max(1.0), 0.0..104.0)?;
+    chart
+        .configure_mesh()
+        .x_desc("seconds since the start of the run, at which operations began")
+        .y_desc("% of them that succeeded")
+        .x_label_formatter(&|seconds| format!("{seconds:.0}"))
+        .y_label_formatter(&|percent| format!("{percent:.0}"))
+        .y_labels(6)
+        .label_style((FONT, 14))
+        .axis_desc_style((FONT, 15))
+        .light_line_style(WHITE)
+        .draw()?;
+    let bands = outages(end).map(|(from, to)| {
+        let corners = [(from.as_secs_f64(), 0.0), (to.as_secs_f64(), 104.0)];
+        Rectangle::new(corners, OUTAGE.filled())
+    });
+    chart
+        .draw_series(bands)?
+        .label("outage: everything is reset")
+        .legend(|(x, y)| Rectangle::new([(x, y - 6), (x + 24, y + 6)], OUTAGE.filled()));
+    for (run, style) in runs.iter().zip(styles()) {
+        chart
+            .draw_series(LineSeries::new(windows(run), style))?
+            .label(run.name)
+            .legend(move |(x, y)| PathElement::new([(x, y), (x + 24, y)], style));
+    }
+    legend(&mut chart, SeriesLabelPosition::LowerRight)
+}
+
+fn legend<'a, X: Ranged<ValueType = f64>, Y: Ranged<ValueType = f64>>(
+    chart: &mut ChartContext<'a, SVGBackend<'a>, Cartesian2d<X, Y>>,
+    position: SeriesLabelPosition,
+) -> Result<(), Box<dyn Error>> {
+    chart
+        .configure_series_labels()
+        .position(position)
+        .margin(12)
+        .legend_area_size(34)
+        .label_font((FONT, 15))
+        .background_style(WHITE.mix(0.85))
+        .border_style(GREY)
+        .draw()?;
+    Ok(())
+}
+
+/// Points of (milliseconds, percent).
+fn curve(run: &Run) -> Vec<(f64, f64)> {
+    let succeeded = run.records.iter().filter(|record| record.outcome.is_ok());
+    let mut took: Vec<_> = succeeded.map(|record| millis(record.took)).collect();
+    took.sort_unstable_by(f64::total_cmp);
+    let all = run.records.len();
+    let points = took.iter().zip(1..).map(|(ms, rank)| (*ms, 100.0 * share(rank, all)));
+    let last = (LONGEST, 100.0 * share(took.len(), all));
+    std::iter::once((SHORTEST, 0.0)).chain(points).chain([last]).collect()
+}
+
+/// Points of (seconds, percent), one in the middle of each window in which operations began.
+fn windows(run: &Run) -> Vec<(f64, f64)> {
+    let mut points = Vec::new();
+    let mut start = Duration::ZERO;
+    while start < run.took() {
+        let begun =
+            run.records.iter().filter(|record| (start..start + WINDOW).contains(&record.began));
+        let (mut all, mut succeeded) = (0, 0);
+        for record in begun {
+            all += 1;
+            succeeded += usize::from(record.outcome.is_ok());
+        }
+        if all >= FEW {
+            points.push(((start + WINDOW / 2).as_secs_f64(), 100.0 * share(succeeded, all)));
+        }
+        start += WINDOW;
+    }
+    points
+}
+
+/// One per client, in the order of the rows.
+fn styles() -> impl Iterator<Item = ShapeStyle> {
+    [(RED_BROWN, 3), (BLUE, 3), (TEAL, 2)]
+        .into_iter()
+        .map(|(colour, width)| colour.stroke_width(width))
+}
+
+const WIDTH: u32 = 1000;
+const HEIGHT: u32 = 860;
+const MARGIN: u32 = 14;
+const FONT: &str = "sans-serif";
+const SHORTEST: f64 = 50.0;
+const LONGEST: f64 = 10_000.0;
+const WINDOW: Duration = Duration::from_millis(500);
+
+/// A window with fewer operations shows nothing but chance.
+const FEW: usize = 5;
+
+const RED_BROWN: RGBColor = RGBColor(192, 57, 43);
+const BLUE: RGBColor = RGBColor(31, 97, 191);
+const TEAL: RGBColor = RGBColor(64, 168, 150);
+const GREY: RGBColor = RGBColor(170, 170, 170);
+const OUTAGE: RGBColor = RGBColor(228, 222, 205);

@@ -42,14 +42,19 @@ const LINES: &[Line] = &[
     ("P50 / P95 / P99 of successes (ms)", |row| three(row.p50_ms, row.p95_ms, row.p99_ms)),
     ("P50 / P95 / P99 of all (ms)", |row| three(row.p50_all_ms, row.p95_all_ms, row.p99_all_ms)),
     ("longest operation (ms)", |row| whole(row.longest_ms)),
+    ("  over its deadline", |row| match row.deadline_ms {
+        Some(_) => row.over_deadline.to_string(),
+        None => dash(),
+    }),
     ("peak heap, 100 operations in flight", |row| kib(row.peak_heap_bytes)),
     ("  per operation", |row| kib(row.heap_bytes_per_operation)),
     ("upstream requests per operation", |row| {
         format!("{:.2}", row.upstream_requests_per_operation)
     }),
-    ("retries", |row| row.retries_total.to_string()),
-    ("  by reason", |row| counts(&row.retries)),
-    ("stops by reason", |row| counts(&row.stops)),
+    ("retries", |row| row.retries.to_string()),
+    ("  by reason", |row| counts(&row.retries_by_reason)),
+    ("  allowed by the budget", |row| row.retries_allowed.map_or_else(dash, |n| n.to_string())),
+    ("stops by reason", |row| counts(&row.stops_by_reason)),
     ("failed operations by cause", |row| counts(&row.failures)),
 ];
 
@@ -57,8 +62,12 @@ fn three(a: Option<f64>, b: Option<f64>, c: Option<f64>) -> String {
     [a, b, c].map(whole).join(" / ")
 }
 
+fn dash() -> String {
+    "–".to_owned()
+}
+
 fn whole(millis: Option<f64>) -> String {
-    millis.map_or_else(|| "–".to_owned(), |millis| format!("{millis:.0}"))
+    millis.map_or_else(dash, |millis| format!("{millis:.0}"))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a heap far below 2^52 bytes")]
@@ -68,7 +77,7 @@ fn kib(bytes: usize) -> String {
 
 fn counts(counts: &BTreeMap<impl AsRef<str>, u64>) -> String {
     if counts.is_empty() {
-        return "–".to_owned();
+        return dash();
     }
     let mut counts: Vec<_> = counts.iter().map(|(what, number)| (number, what.as_ref())).collect();
     counts.sort_unstable_by_key(|(number, what)| (std::cmp::Reverse(*number), *what));
@@ -78,7 +87,7 @@ fn counts(counts: &BTreeMap<impl AsRef<str>, u64>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::{Decisions, Failure};
+    use crate::client::Failure;
     use crate::measure::Run;
     use crate::weather::Tally;
 
@@ -90,8 +99,7 @@ mod tests {
                 took: std::time::Duration::from_millis(120),
                 outcome: Err(Failure::Status(502)),
             }],
-            decisions: Decisions::default(),
-            patience: None,
+            decisions: None,
             peak_heap: 204_800,
             weather: Tally::default(),
         };
@@ -118,7 +126,8 @@ mod tests {
             "heap_bytes_per_operation",
             "upstream_requests_per_operation",
             "retries",
-            "stops",
+            "retries_by_reason",
+            "stops_by_reason",
         ] {
             assert!(client.get(key).is_some(), "{key}");
         }

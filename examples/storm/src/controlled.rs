@@ -1,0 +1,150 @@
+//! The client with controls: the buttress stack over the same transport.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use buttress::{
+    Backoff, Budget, Deadline, DeadlineHandle, DeadlineLayer, HttpExt, Ratio, RetryHandle,
+    RetryLayer, Stop,
+};
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use http_body_util::Empty;
+use tower::{Service, ServiceBuilder};
+
+use crate::client::{Client, Failure, hyper, read};
+use crate::operations::Operation;
+use crate::retries;
+
+/// How much retrying a client may do: `percent` of its calls, and ten a second.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Allowance {
+    pub(crate) percent: u32,
+}
+
+/// A client made of the usual layers in their standard order.
+///
+/// Outermost the caller's patience, which covers the three reads of an operation together, then
+/// retry, then the deadline of one attempt, then the transport.
+pub(crate) fn buttress(name: &'static str, allowance: Allowance, seed: u64) -> impl Client {
+    let budget = Budget::new(Ratio::percent(allowance.percent), PER_SECOND);
+    let retry = RetryLayer::new(ATTEMPTS)
+        .backoff(Backoff::exponential(BASE, MAX))
+        .budget(budget)
+        .named(name)
+        .seed(seed);
+    let attempt = DeadlineLayer::new(PER_ATTEMPT);
+    let controls = Controls {
+        allowance,
+        calls: Arc::default(),
+        retry: retry.handle(),
+        attempt: attempt.handle(),
+    };
+    let calls = Arc::clone(&controls.calls);
+    let service = ServiceBuilder::new()
+        .map_request(move |request| {
+            calls.fetch_add(1, Relaxed);
+            request
+        })
+        .layer(DeadlineLayer::new(PATIENCE).http())
+        .layer(retry.http())
+        .layer(attempt.http())
+        .service(hyper());
+    Controlled { service, controls }
+}
+
+/// What the layers of one client decided.
+#[derive(Clone, Debug)]
+pub(crate) struct Decisions {
+    /// Calls made of the stack: up to three an operation.
+    pub(crate) calls: u64,
+    pub(crate) retries: u64,
+    /// The same by the verdict on the attempt before.
+    pub(crate) retries_by_reason: BTreeMap<&'static str, u64>,
+    pub(crate) stops: BTreeMap<&'static str, u64>,
+    /// Attempts that ran into their deadline.
+    pub(crate) attempt_timeouts: u64,
+    pub(crate) deadline: Duration,
+    allowance: Allowance,
+}
+
+impl Decisions {
+    #[cfg(test)]
+    pub(crate) fn none(deadline: Duration) -> Self {
+        Self {
+            calls: 0,
+            retries: 0,
+            retries_by_reason: BTreeMap::new(),
+            stops: BTreeMap::new(),
+            attempt_timeouts: 0,
+            deadline,
+            allowance: Allowance { percent: 0 },
+        }
+    }
+
+    /// How many retries the budget allows in a run of this length, with its whole reserve spent.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "small and positive"
+    )]
+    pub(crate) fn allowed(&self, run: Duration) -> u64 {
+        let of_calls = self.calls * u64::from(self.allowance.percent) / 100;
+        of_calls + ((run + WINDOW).as_secs_f64() * f64::from(PER_SECOND)) as u64
+    }
+}
+
+#[derive(Clone)]
+struct Controlled<S> {
+    service: S,
+    controls: Controls,
+}
+
+#[derive(Clone)]
+struct Controls {
+    allowance: Allowance,
+    calls: Arc<AtomicU64>,
+    retry: RetryHandle,
+    attempt: DeadlineHandle,
+}
+
+impl<S, B> Client for Controlled<S>
+where
+    S: Service<Request<Empty<Bytes>>, Response = Response<B>, Error: Send + 'static, Future: Send>
+        + Clone
+        + Send
+        + Sync
+        + 'static,
+    B: Body<Data: Send, Error: Send + 'static> + Send,
+{
+    async fn run(&self, origin: &str, operation: Operation) -> Result<(), Failure> {
+        Deadline::after(PATIENCE).around(read(&self.service, origin, operation)).await
+    }
+
+    fn decisions(&self) -> Option<Decisions> {
+        let Controls { allowance, calls, retry, attempt } = &self.controls;
+        let stops = Stop::ALL.into_iter().map(|why| (why.as_str(), retry.stopped(why)));
+        Some(Decisions {
+            calls: calls.load(Relaxed),
+            retries: retry.retries(),
+            retries_by_reason: retries::by_reason(),
+            stops: stops.filter(|(_, number)| *number > 0).collect(),
+            attempt_timeouts: attempt.exceeded(),
+            deadline: PATIENCE,
+            allowance: *allowance,
+        })
+    }
+}
+
+const PATIENCE: Duration = Duration::from_secs(5);
+const ATTEMPTS: u32 = 6;
+const BASE: Duration = Duration::from_millis(50);
+const MAX: Duration = Duration::from_millis(400);
+const PER_ATTEMPT: Duration = Duration::from_millis(150);
+const PER_SECOND: u32 = 10;
+
+/// The window of a retry budget, whose floor may be spent at once.
+const WINDOW: Duration = Duration::from_secs(10);
