@@ -1,4 +1,7 @@
-use std::task::{Context, Poll};
+use std::{
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use crate::Rejection;
 
@@ -34,9 +37,10 @@ pub trait Respond<Req, Res, E>: Clone {
     /// Answers in the service's stead.
     fn reject<G: Guard>(&self, seed: Self::Seed, why: Rejection) -> Result<Self::Response<G>, E>;
 
-    /// Whether `error` says that the service's own timer fired, for a deadline it was told of.
-    fn timed_out(&self, error: &E) -> bool {
-        let _ = error;
+    /// Whether `error` says that the service's own timer fired, for a deadline it was told of and
+    /// that has `remaining` left here.
+    fn timed_out(&self, error: &E, remaining: Duration) -> bool {
+        let _ = (error, remaining);
         false
     }
 }

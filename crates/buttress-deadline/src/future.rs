@@ -5,7 +5,6 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
 use buttress_core::{Deadline, Rejection, Respond};
@@ -162,7 +161,7 @@ impl Call {
     {
         match self.deadline {
             // A timer further in was told of this deadline and fired first: one verdict.
-            Some(deadline) if mode.timed_out(&error) && deadline.remaining() <= ROUNDING => {
+            Some(deadline) if mode.timed_out(&error, deadline.remaining()) => {
                 match self.settings.exceeded("call") {
                     Enforcement::Reject => mode.reject(seed, self.settings.rejection(deadline)),
                     Enforcement::Observe => Err(error),
@@ -172,6 +171,3 @@ impl Call {
         }
     }
 }
-
-/// A deadline loses less than a millisecond in a header, and a timer as much again.
-const ROUNDING: Duration = Duration::from_millis(2);

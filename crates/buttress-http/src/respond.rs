@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use buttress_core::{Guard, Rejection, Respond};
 use http_body::Body;
 
@@ -31,8 +33,8 @@ where
     }
 
     /// Whether tonic's own timer fired, which enforces a `grpc-timeout`.
-    fn timed_out(&self, error: &E) -> bool {
-        timer_fired(error)
+    fn timed_out(&self, error: &E, remaining: Duration) -> bool {
+        self.is_at_end(remaining) && timer_fired(error)
     }
 }
 
@@ -77,8 +79,16 @@ where
 
     /// Whether a timer fired that had been told of the deadline. reqwest is never told of one: its
     /// own timeouts are failures of the service.
-    fn timed_out(&self, error: &E) -> bool {
-        timer_fired(error)
+    fn timed_out(&self, error: &E, remaining: Duration) -> bool {
+        self.is_at_end(remaining) && timer_fired(error)
+    }
+}
+
+impl Http {
+    /// Whether a deadline with `remaining` left has ended for the other side, which was told of the
+    /// margin less and works with a header's precision and a timer's.
+    fn is_at_end(&self, remaining: Duration) -> bool {
+        remaining <= self.options().margin.saturating_add(ROUNDING)
     }
 }
 
@@ -108,3 +118,6 @@ fn timer_fired<E: 'static>(_: &E) -> bool {
 
 #[cfg(feature = "tonic")]
 const LONGEST_CHAIN: usize = 64;
+
+/// A deadline under a day loses less than a millisecond in a header, and a timer as much again.
+const ROUNDING: Duration = Duration::from_millis(2);

@@ -123,13 +123,28 @@ async fn an_admitted_response_keeps_its_head_and_is_cut_in_its_request_s_protoco
 #[test]
 fn the_timer_of_a_tonic_channel_is_recognised_wherever_it_stands_in_the_chain() {
     let timed_out = |error: &BoxError| {
-        <Http as Respond<Request<()>, Response<Endless>, BoxError>>::timed_out(&Http::new(), error)
+        <Http as Respond<Request<()>, Response<Endless>, BoxError>>::timed_out(
+            &Http::new(),
+            error,
+            Duration::from_millis(1),
+        )
     };
     let timer = || BoxError::from(tonic::TimeoutExpired(()));
     assert!(timed_out(&timer()));
     assert!(timed_out(&tonic::Status::from_error(timer()).into()));
     assert!(!timed_out(&tonic::Status::cancelled("Timeout expired").into()));
     assert!(!timed_out(&"Timeout expired".into()));
+
+    let early = |http: Http| {
+        let left = Duration::from_millis(50);
+        <Http as Respond<Request<()>, Response<Endless>, BoxError>>::timed_out(
+            &http,
+            &timer(),
+            left,
+        )
+    };
+    assert!(!early(Http::new()), "a timer of its own, with time left here");
+    assert!(early(Http::new().margin(Duration::from_millis(50))), "it was told of a margin less");
 }
 
 #[cfg(feature = "reqwest")]
