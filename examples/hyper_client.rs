@@ -1,2 +1,49 @@
-//! E.
-fn main() {}
+//! A client of hyper-util that repeats what failed, body and all, within a deadline.
+
+use std::{
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
+
+use axum::{Router, routing::put};
+use buttress::{Backoff, BoxError, DeadlineLayer, HttpExt, RetryLayer};
+use bytes::Bytes;
+use http::{Request, StatusCode};
+use http_body_util::Full;
+use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+use tokio::net::TcpListener;
+use tower::{ServiceBuilder, ServiceExt};
+
+/// Busy at first.
+async fn save(body: String) -> StatusCode {
+    static CALLS: AtomicU32 = AtomicU32::new(0);
+    let call = CALLS.fetch_add(1, Ordering::Relaxed) + 1;
+    let status = if call < 3 { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::CREATED };
+    println!("upstream, call {call}: {body:?}, {status}");
+    status
+}
+
+#[tokio::main]
+async fn main() -> Result<(), BoxError> {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+    let uri = format!("http://{}/", listener.local_addr()?);
+    let upstream = axum::serve(listener, Router::new().route("/", put(save)));
+
+    let retry = RetryLayer::new(3).backoff(Backoff::constant(Duration::from_millis(20)));
+    let client = ServiceBuilder::new()
+        .layer(DeadlineLayer::new(Duration::from_secs(5)).http())
+        .layer(retry.http())
+        .layer(DeadlineLayer::new(Duration::from_secs(1)).named("attempt").http())
+        .service(Client::builder(TokioExecutor::new()).build_http());
+
+    let request = Request::put(uri).body(Full::new(Bytes::from_static(b"a whole body")))?;
+    tokio::select! {
+        served = upstream => served?,
+        response = client.oneshot(request) => {
+            let response = response?;
+            assert_eq!(response.status(), StatusCode::CREATED);
+            println!("caller: {}", response.status());
+        }
+    }
+    Ok(())
+}

@@ -1,2 +1,54 @@
-//! E.
-fn main() {}
+//! A client of reqwest that repeats what failed, within a deadline that also covers connecting.
+
+use std::{
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
+
+use axum::{Router, routing::get};
+use buttress::{Backoff, BoxError, DeadlineLayer, HttpExt, RetryLayer};
+use http::{Method, StatusCode};
+use tokio::net::TcpListener;
+use tower::{ServiceBuilder, ServiceExt};
+
+/// Busy at first.
+async fn quote() -> (StatusCode, &'static str) {
+    static CALLS: AtomicU32 = AtomicU32::new(0);
+    match CALLS.fetch_add(1, Ordering::Relaxed) {
+        0 | 1 => (StatusCode::SERVICE_UNAVAILABLE, "later"),
+        _ => (StatusCode::OK, "hold up a tower"),
+    }
+}
+
+#[tokio::main]
+async fn main() -> Result<(), BoxError> {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+    let url = format!("http://{}/quote", listener.local_addr()?);
+    let upstream = axum::serve(listener, Router::new().route("/quote", get(quote)));
+
+    let retry = RetryLayer::new(3).backoff(Backoff::constant(Duration::from_millis(20))).http();
+    let counts = retry.handle();
+    let reqwest = reqwest::Client::builder()
+        .retry(reqwest::retry::never())
+        .connector_layer(DeadlineLayer::new(Duration::from_secs(1)).named("connect"))
+        .build()?;
+    let client = ServiceBuilder::new()
+        .layer(DeadlineLayer::new(Duration::from_secs(5)).http())
+        .layer(retry)
+        .service(reqwest);
+
+    let request = reqwest::Request::new(Method::GET, url.parse()?);
+    let visit = async {
+        let response = client.oneshot(request).await?;
+        assert_eq!(response.url().as_str(), url);
+        println!("{url}: {}", response.text().await?);
+        Ok::<_, BoxError>(())
+    };
+    tokio::select! {
+        served = upstream => served?,
+        visited = visit => visited?,
+    }
+    assert_eq!(counts.retries(), 2);
+    println!("after {} retries", counts.retries());
+    Ok(())
+}
