@@ -2,7 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    task::{Context, Poll, Waker},
+};
 
 use buttress_http::ReplayBody;
 use bytes::Bytes;
@@ -209,10 +213,23 @@ fn many_small_frames_are_kept_in_the_order_they_came() {
 
 #[test]
 fn what_nobody_will_send_again_is_not_recorded() {
-    let (mut body, saved) = Stream::text(&["a", "b", "c"]).boxed().save(2);
-    read_some(&mut body, 1);
-    drop(saved);
-    assert_eq!(text(&read_all(body)), "bc");
+    for watched in [true, false] {
+        let chunk = Bytes::from(vec![b'x'; 1000]);
+        let (mut body, saved) = saved(Stream::of([Step::Data(chunk)]));
+        let _saved = watched.then_some(saved);
+        let chunk = read_frame(&mut body).unwrap();
+        assert_eq!(chunk.is_unique(), !watched);
+    }
+}
+
+#[test]
+fn a_body_that_goes_on_after_its_trailers_is_not_sent_again() {
+    let (body, saved) = saved(Stream::of([
+        Step::Trailers(trailers(&[("checksum", "17")])),
+        Step::Data("more".into()),
+    ]));
+    assert_eq!(text(&read_all(body)), "more");
+    assert!(Boxed::again(&saved).is_none());
 }
 
 #[test]
@@ -248,6 +265,13 @@ const CAP: usize = 64 * 1024;
 fn saved(stream: Stream) -> (Boxed, <Boxed as ReplayBody>::Saved) {
     let (body, saved) = stream.boxed().save(CAP);
     (body, saved.unwrap())
+}
+
+fn read_frame(body: &mut Boxed) -> Option<Bytes> {
+    match Pin::new(body).poll_frame(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(Some(Ok(frame))) => frame.into_data().ok(),
+        _ => None,
+    }
 }
 
 fn trailers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
