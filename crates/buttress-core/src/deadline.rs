@@ -17,16 +17,19 @@ pub struct Deadline(Instant);
 
 impl Deadline {
     /// The deadline at `instant`.
+    #[inline]
     pub const fn at(instant: Instant) -> Self {
         Self(instant)
     }
 
     /// The deadline `timeout` from now. A timeout of more than thirty years counts as thirty years.
+    #[inline]
     pub fn after(timeout: Duration) -> Self {
         Self::from_start(Instant::now(), timeout)
     }
 
     /// The deadline `timeout` after `start`, with the same bound as [`after`](Self::after).
+    #[inline]
     pub fn from_start(start: Instant, timeout: Duration) -> Self {
         let timeout = timeout.min(Self::NEVER);
         Self(start.checked_add(timeout).unwrap_or(start))
@@ -48,16 +51,19 @@ impl Deadline {
     }
 
     /// The instant it stands for.
+    #[inline]
     pub const fn instant(self) -> Instant {
         self.0
     }
 
     /// The time left; zero once it has passed.
+    #[inline]
     pub fn remaining(self) -> Duration {
         self.0.saturating_duration_since(Instant::now())
     }
 
     /// Whether it has passed.
+    #[inline]
     pub fn has_passed(self) -> bool {
         Instant::now() >= self.0
     }

@@ -20,13 +20,17 @@ use crate::{
 #[must_use = "futures do nothing unless polled"]
 #[pin_project]
 pub struct ResponseFuture<F, Req, M, Seed> {
+    /// `None` for a call that is rejected, and once it has ended.
     #[pin]
-    state: State<F, Seed>,
+    future: Option<F>,
+    /// `None` once it has ended.
+    rest: Option<(Call, Seed)>,
     mode: M,
     request: PhantomData<fn(Req)>,
 }
 
 impl<F, Req, M, Seed> ResponseFuture<F, Req, M, Seed> {
+    #[inline]
     pub(crate) fn running(
         future: F,
         deadline: Option<Deadline>,
@@ -34,9 +38,7 @@ impl<F, Req, M, Seed> ResponseFuture<F, Req, M, Seed> {
         mode: M,
         settings: &Arc<Settings>,
     ) -> Self {
-        let settings = Arc::clone(settings);
-        let call = Call { deadline, timer: Timer::new(), settings };
-        Self { state: State::Running { future, call, seed }, mode, request: PhantomData }
+        Self::new(Some(future), deadline, seed, mode, settings)
     }
 
     pub(crate) fn rejected(
@@ -45,8 +47,19 @@ impl<F, Req, M, Seed> ResponseFuture<F, Req, M, Seed> {
         mode: M,
         settings: &Arc<Settings>,
     ) -> Self {
-        let settings = Arc::clone(settings);
-        Self { state: State::Rejected { deadline, settings, seed }, mode, request: PhantomData }
+        Self::new(None, Some(deadline), seed, mode, settings)
+    }
+
+    #[inline]
+    fn new(
+        future: Option<F>,
+        deadline: Option<Deadline>,
+        seed: Seed,
+        mode: M,
+        settings: &Arc<Settings>,
+    ) -> Self {
+        let call = Call { deadline, timer: Timer::new(), settings: Arc::clone(settings) };
+        Self { future, rest: Some((call, seed)), mode, request: PhantomData }
     }
 }
 
@@ -59,28 +72,24 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        let ended = match this.state.as_mut().project() {
-            Polled::Running { future, call, .. } => {
-                match Deadline::with(call.deadline, || future.poll(cx)) {
-                    Poll::Ready(outcome) => Ok(outcome),
-                    Poll::Pending => Err(ready!(call.poll_cut(cx, "call"))),
+        let Some((call, _)) = this.rest else { unreachable!("polled after it had ended") };
+        let outcome = match this.future.as_mut().as_pin_mut() {
+            Some(future) => match Deadline::with(call.deadline, || future.poll(cx)) {
+                Poll::Ready(outcome) => Some(outcome),
+                Poll::Pending => {
+                    ready!(call.poll_cut(cx, "call"));
+                    None
                 }
-            }
-            Polled::Rejected { deadline, .. } => Err(*deadline),
-            Polled::Ended => unreachable!("polled after it had ended"),
+            },
+            None => None,
         };
         // The call is dropped here, before anybody hears of its end.
-        let (call, seed) = match this.state.project_replace(State::Ended) {
-            Last::Running { call, seed, .. } => (call, seed),
-            Last::Rejected { settings, deadline, seed } => {
-                (Call { deadline: Some(deadline), timer: Timer::new(), settings }, seed)
-            }
-            Last::Ended => unreachable!("the state was looked at above"),
-        };
-        Poll::Ready(match ended {
-            Ok(Ok(response)) => Ok(call.admit(this.mode, seed, response)),
-            Ok(Err(error)) => call.fail(this.mode, seed, error),
-            Err(deadline) => this.mode.reject(seed, call.settings.rejection(deadline)),
+        this.future.set(None);
+        let Some((call, seed)) = this.rest.take() else { unreachable!("it was looked at above") };
+        Poll::Ready(match outcome {
+            Some(Ok(response)) => Ok(call.admit(this.mode, seed, response)),
+            Some(Err(error)) => call.fail(this.mode, seed, error),
+            None => this.mode.reject(seed, call.rejection()),
         })
     }
 }
@@ -89,22 +98,6 @@ impl<F, Req, M, Seed> fmt::Debug for ResponseFuture<F, Req, M, Seed> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ResponseFuture").finish_non_exhaustive()
     }
-}
-
-#[pin_project(project = Polled, project_replace = Last)]
-enum State<F, Seed> {
-    Running {
-        #[pin]
-        future: F,
-        call: Call,
-        seed: Seed,
-    },
-    Rejected {
-        deadline: Deadline,
-        settings: Arc<Settings>,
-        seed: Seed,
-    },
-    Ended,
 }
 
 /// A call, or the body of its response, under its deadline.
@@ -120,16 +113,17 @@ impl Call {
         self.deadline
     }
 
-    pub(crate) fn rejection(&self, deadline: Deadline) -> Rejection {
-        self.settings.rejection(deadline)
+    #[cold]
+    pub(crate) fn rejection(&self) -> Rejection {
+        self.settings.rejection(self.deadline)
     }
 
     /// Ready when the call must be cut off. Poll it only when there is nothing to hand on.
-    pub(crate) fn poll_cut(&mut self, cx: &mut Context<'_>, phase: &'static str) -> Poll<Deadline> {
+    pub(crate) fn poll_cut(&mut self, cx: &mut Context<'_>, phase: &'static str) -> Poll<()> {
         let Some(deadline) = self.deadline else { return Poll::Pending };
         ready!(self.timer.poll(cx, deadline, &self.settings.state.timers));
         match self.settings.exceeded(phase) {
-            Enforcement::Reject => Poll::Ready(deadline),
+            Enforcement::Reject => Poll::Ready(()),
             Enforcement::Observe => {
                 self.timer.disarm();
                 Poll::Pending
@@ -137,6 +131,7 @@ impl Call {
         }
     }
 
+    #[inline]
     fn admit<Req, M, Res, E>(
         self,
         mode: &M,
@@ -163,7 +158,7 @@ impl Call {
             // A timer further in was told of this deadline and fired first: one verdict.
             Some(deadline) if mode.timed_out(&error, deadline.remaining()) => {
                 match self.settings.exceeded("call") {
-                    Enforcement::Reject => mode.reject(seed, self.settings.rejection(deadline)),
+                    Enforcement::Reject => mode.reject(seed, self.rejection()),
                     Enforcement::Observe => Err(error),
                 }
             }

@@ -18,7 +18,7 @@ impl DeadlineGuard {
 
 impl Guard for DeadlineGuard {
     fn poll_cut(&mut self, cx: &mut Context<'_>) -> Poll<Rejection> {
-        self.body.poll_cut(cx, "body").map(|deadline| self.body.rejection(deadline))
+        self.body.poll_cut(cx, "body").map(|()| self.body.rejection())
     }
 
     fn within<R>(&self, f: impl FnOnce() -> R) -> R {

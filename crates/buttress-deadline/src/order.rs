@@ -53,6 +53,11 @@ impl Order {
         Some(slot)
     }
 
+    /// Whether the deadline of `slot` has passed.
+    pub(crate) fn is_due(&self, slot: Slot) -> bool {
+        self.nodes.get(slot.0).is_none_or(|node| node.waker.is_none())
+    }
+
     /// Whether `waker` is the one to be woken for `slot`; `None` if its deadline has passed.
     pub(crate) fn watch(&self, slot: Slot, waker: &Waker) -> Option<bool> {
         let current = self.nodes.get(slot.0)?.waker.as_ref()?;

@@ -58,15 +58,19 @@ impl Queue {
         self.lock().order.len()
     }
 
-    /// Lines up; `None` if the deadline is far out of order.
-    pub(crate) fn join(self: Arc<Self>, waker: &Waker, deadline: Deadline) -> Option<Ticket> {
+    /// Lines up, and says whether the deadline has passed; `None` if it is far out of order.
+    pub(crate) fn join(
+        self: Arc<Self>,
+        waker: &Waker,
+        deadline: Deadline,
+    ) -> Option<(Ticket, Poll<()>)> {
         let waker = waker.clone();
-        let slot = self.enter(|line, due| {
+        let (slot, passed) = self.enter(|line, due| {
             let slot = line.order.insert(deadline.instant(), waker)?;
             line.arm(&self.alarm, due);
-            Some(slot)
+            Some((slot, if line.order.is_due(slot) { Poll::Ready(()) } else { Poll::Pending }))
         })?;
-        Some(Ticket { queue: self, slot })
+        Some((Ticket { queue: self, slot }, passed))
     }
 
     /// Runs `f` under the lock, and wakes afterwards, without it, whom `f` found due.

@@ -5,6 +5,7 @@ use std::{
 };
 
 use buttress_core::{Carry, Deadline, Plain, Respond};
+use tokio::time::Instant;
 use tower_service::Service;
 
 use crate::{
@@ -70,19 +71,26 @@ where
 
     fn call(&mut self, mut request: Req) -> Self::Future {
         let seed = self.mode.seed(&request);
-        let own = match mem::replace(&mut self.readiness, Readiness::Idle) {
-            Readiness::Ready(deadline) => deadline,
-            Readiness::Expired(deadline) => return self.reject(seed, deadline),
-            Readiness::Idle | Readiness::Waiting { .. } => self.settings.own(),
+        let (own, mut now) = match &self.readiness {
+            Readiness::Idle => self.settings.own(),
+            _ => match mem::replace(&mut self.readiness, Readiness::Idle) {
+                Readiness::Ready(deadline) => (deadline, None),
+                Readiness::Expired(deadline) => return self.reject(seed, deadline),
+                Readiness::Idle | Readiness::Waiting { .. } => self.settings.own(),
+            },
         };
         let inherited = Deadline::earliest(Deadline::current(), self.mode.read(&request));
         let mut deadline = Deadline::earliest(own, inherited);
+        let mut passed = |deadline: Deadline| {
+            // One reading serves all: without a deadline there is none.
+            deadline.instant() <= *now.get_or_insert_with(Instant::now)
+        };
         match deadline {
-            Some(passed) if passed.has_passed() => {
+            Some(late) if passed(late) => {
                 if self.settings.expired() == Enforcement::Reject {
-                    return self.reject(seed, passed);
+                    return self.reject(seed, late);
                 }
-                deadline = own.filter(|own| !own.has_passed());
+                deadline = own.filter(|own| !passed(*own));
             }
             _ => self.settings.in_time(),
         }
@@ -98,7 +106,7 @@ impl<S: Clone, M> DeadlineService<S, M> {
     /// Waits for the deadline, which counts from the first time the inner service was not ready.
     fn poll_expiry(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if matches!(self.readiness, Readiness::Idle) {
-            let deadline = Deadline::earliest(self.settings.own(), Deadline::current());
+            let deadline = Deadline::earliest(self.settings.own().0, Deadline::current());
             self.readiness = Readiness::Waiting { deadline, timer: Timer::new() };
         }
         let Readiness::Waiting { deadline: Some(deadline), timer } = &mut self.readiness else {
@@ -120,6 +128,7 @@ impl<S: Clone, M> DeadlineService<S, M> {
     }
 
     /// Answers instead of the inner service, and gives back what that had reserved for the call.
+    #[cold]
     fn reject<F, Req, Seed>(
         &mut self,
         seed: Seed,

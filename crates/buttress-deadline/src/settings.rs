@@ -35,14 +35,17 @@ impl Settings {
         }
     }
 
-    /// The layer's own deadline for a call that begins now.
+    /// The layer's own deadline for a call that begins now, and that moment, if it was looked at.
     #[inline]
-    pub(crate) fn own(&self) -> Option<Deadline> {
-        self.timeout.map(|timeout| Deadline::from_start(Instant::now(), timeout))
+    pub(crate) fn own(&self) -> (Option<Deadline>, Option<Instant>) {
+        let Some(timeout) = self.timeout else { return (None, None) };
+        let now = Instant::now();
+        (Some(Deadline::from_start(now, timeout)), Some(now))
     }
 
-    pub(crate) fn rejection(&self, deadline: Deadline) -> Rejection {
-        Rejection::new(Reason::DeadlineExceeded, self.origin.clone()).enforcing(deadline)
+    pub(crate) fn rejection(&self, deadline: Option<Deadline>) -> Rejection {
+        let rejection = Rejection::new(Reason::DeadlineExceeded, self.origin.clone());
+        deadline.into_iter().fold(rejection, Rejection::enforcing)
     }
 
     pub(crate) fn reject_at_most(&mut self, ratio: Ratio) {

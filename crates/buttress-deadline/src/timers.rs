@@ -42,7 +42,10 @@ impl Timer {
     ) -> Poll<()> {
         if matches!(self, Self::Unarmed) {
             *self = match timers.queue().and_then(|queue| queue.join(cx.waker(), deadline)) {
-                Some(ticket) => Self::Queued(ticket),
+                Some((ticket, passed)) => {
+                    *self = Self::Queued(ticket);
+                    return passed;
+                }
                 None => Self::Alone(Box::pin(sleep_until(deadline.instant()))),
             };
         }
