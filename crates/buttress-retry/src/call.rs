@@ -34,6 +34,7 @@ pub(crate) struct Call<S, M, C, Saved, Seed> {
 }
 
 impl<S, M, C, Saved, Seed> Call<S, M, C, Saved, Seed> {
+    #[inline]
     pub(crate) fn new(
         settings: &Arc<Settings>,
         mode: M,
@@ -97,6 +98,7 @@ impl<S, M, C, Saved, Seed> Call<S, M, C, Saved, Seed> {
     /// What to do with an outcome: hand it on, or try again after a while.
     ///
     /// The outcome is dropped before the wait, so that a failed response holds nothing meanwhile.
+    #[inline]
     pub(crate) fn settle<Req, Res, E>(
         &mut self,
         outcome: Result<Res, E>,
@@ -115,6 +117,19 @@ impl<S, M, C, Saved, Seed> Call<S, M, C, Saved, Seed> {
             self.succeed();
             return ControlFlow::Break(outcome);
         }
+        self.failed(outcome, verdict, gave_up)
+    }
+
+    #[cold]
+    fn failed<Req, Res, E>(
+        &mut self,
+        outcome: Result<Res, E>,
+        verdict: Verdict,
+        gave_up: bool,
+    ) -> ControlFlow<Result<Res, E>, Next<Req>>
+    where
+        M: Replay<Req, Saved = Saved>,
+    {
         let answered = outcome.is_ok() && verdict != Verdict::TimedOut;
         match self.plan(verdict, gave_up, answered) {
             Ok(next) => {
