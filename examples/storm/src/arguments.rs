@@ -32,7 +32,7 @@ pub(crate) struct Arguments {
     pub(crate) plot: PathBuf,
 
     /// Runs this client alone, to calibrate the weather; may be repeated
-    #[arg(long, hide = true, value_name = "NAME")]
+    #[arg(long, hide = true, value_name = "NAME", value_parser = crate::NAMES)]
     pub(crate) only: Vec<String>,
 
     /// Is the upstream of another storm

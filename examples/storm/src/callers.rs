@@ -82,7 +82,7 @@ mod tests {
         let after = |millis| following(used, used + Duration::from_millis(millis)) - used;
         assert_eq!(after(1), Duration::from_millis(500));
         assert_eq!(after(500), Duration::from_millis(500));
-        assert_eq!(after(501), Duration::from_millis(1_000));
+        assert_eq!(after(501), Duration::from_secs(1));
         assert_eq!(after(2_345), Duration::from_millis(2_500));
     }
 }

@@ -19,18 +19,13 @@ use crate::client::{Client, Failure, hyper, read};
 use crate::operations::Operation;
 use crate::retries;
 
-/// How much retrying a client may do: `percent` of its calls, and ten a second.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Allowance {
-    pub(crate) percent: u32,
-}
-
 /// A client made of the usual layers in their standard order.
 ///
 /// Outermost the caller's patience, which covers the three reads of an operation together, then
-/// retry, then the deadline of one attempt, then the transport.
-pub(crate) fn buttress(name: &'static str, allowance: Allowance, seed: u64) -> impl Client {
-    let budget = Budget::new(Ratio::percent(allowance.percent), PER_SECOND);
+/// retry, then the deadline of one attempt, then the transport. Retries may be `percent` of the calls
+/// and ten a second.
+pub(crate) fn buttress(name: &'static str, percent: u32, seed: u64) -> impl Client {
+    let budget = Budget::new(Ratio::percent(percent), PER_SECOND);
     let retry = RetryLayer::new(ATTEMPTS)
         .backoff(Backoff::exponential(BASE, MAX))
         .budget(budget)
@@ -38,7 +33,7 @@ pub(crate) fn buttress(name: &'static str, allowance: Allowance, seed: u64) -> i
         .seed(seed);
     let attempt = DeadlineLayer::new(PER_ATTEMPT);
     let controls = Controls {
-        allowance,
+        percent,
         calls: Arc::default(),
         retry: retry.handle(),
         attempt: attempt.handle(),
@@ -68,7 +63,7 @@ pub(crate) struct Decisions {
     /// Attempts that ran into their deadline.
     pub(crate) attempt_timeouts: u64,
     pub(crate) deadline: Duration,
-    allowance: Allowance,
+    percent: u32,
 }
 
 impl Decisions {
@@ -81,7 +76,7 @@ impl Decisions {
             stops: BTreeMap::new(),
             attempt_timeouts: 0,
             deadline,
-            allowance: Allowance { percent: 0 },
+            percent: 0,
         }
     }
 
@@ -92,7 +87,7 @@ impl Decisions {
         reason = "small and positive"
     )]
     pub(crate) fn allowed(&self, run: Duration) -> u64 {
-        let of_calls = self.calls * u64::from(self.allowance.percent) / 100;
+        let of_calls = self.calls * u64::from(self.percent) / 100;
         of_calls + ((run + WINDOW).as_secs_f64() * f64::from(PER_SECOND)) as u64
     }
 }
@@ -105,7 +100,7 @@ struct Controlled<S> {
 
 #[derive(Clone)]
 struct Controls {
-    allowance: Allowance,
+    percent: u32,
     calls: Arc<AtomicU64>,
     retry: RetryHandle,
     attempt: DeadlineHandle,
@@ -125,7 +120,7 @@ where
     }
 
     fn decisions(&self) -> Option<Decisions> {
-        let Controls { allowance, calls, retry, attempt } = &self.controls;
+        let Controls { percent, calls, retry, attempt } = &self.controls;
         let stops = Stop::ALL.into_iter().map(|why| (why.as_str(), retry.stopped(why)));
         Some(Decisions {
             calls: calls.load(Relaxed),
@@ -134,7 +129,7 @@ where
             stops: stops.filter(|(_, number)| *number > 0).collect(),
             attempt_timeouts: attempt.exceeded(),
             deadline: PATIENCE,
-            allowance: *allowance,
+            percent: *percent,
         })
     }
 }

@@ -1,4 +1,54 @@
-//! placeholder docs
+//! The storm: one program in bad weather, on real sockets, with and without the layers.
+//!
+//! `cargo run --release --example storm` starts a hyper server on loopback, in a child process that
+//! is this very program once more, and runs the same operations against it with several clients, one
+//! after the other, each against a child of its own:
+//!
+//! | row | client |
+//! |---|---|
+//! | `linear` | three dependent awaits on a hyper client; no timeout, no retry |
+//! | `buttress` | the same transport under deadline 5 s → retry (6 attempts, full jitter 50 → 400 ms, budget 50 % + 10/s) → deadline 150 ms for each attempt |
+//! | `buttress-default-budget` | the same with the library's default budget, 20 % + 10/s |
+//!
+//! # The weather
+//!
+//! It never depends on who calls. 2000 operations are made by 100 callers, of whom each begins at
+//! most one in 500 ms, so that failing fast buys nobody more operations. An operation reads
+//! `/l1/a`, then `/l2/b`, then `/l3/c`, with keys by Zipf's law, from a list that is the same for
+//! every client.
+//!
+//! Each request takes the next card, in the order of arrival, from a deck of shuffled blocks of
+//! forty:
+//!
+//! | cards | fault |
+//! |---|---|
+//! | 30 | none: answered after 40 ms × a lognormal factor (σ .25) |
+//! | 3 | 502, 503 and 504, at once |
+//! | 2 | reset before the request was read: its bytes are peeked at to know that it is there, and stay unread in the socket |
+//! | 2 | reset once it was read |
+//! | 2 | answered after 2 to 3 s |
+//! | 1 | silence, until the upstream cuts the connection after 3 s |
+//!
+//! From 2.5 s on, every 5 s, an outage of 300 ms resets what is open when it starts and every request
+//! that comes while it lasts. Above 1000 requests a second, 200 at once, the answer is 503 with
+//! `Retry-After: 1`. Requests that meet either take their card all the same. Every reset is a real
+//! one: the sockets close with `SO_LINGER` zero.
+//!
+//! # Calibration
+//!
+//! The deck fails 20 % of the calls. Outages, with the calls in flight when they start, make it about
+//! a quarter, and an operation of three calls succeeds in .75³ = 42 % of all cases. Measured over the
+//! seeds 1 to 24, `linear` completes CALIBRATED.
+//! Nothing of the deck as stated had to be changed for that.
+//!
+//! # The heap
+//!
+//! The client's process counts its allocations. Before the weather begins, a fresh client carries out
+//! 100 operations with distinct keys at once while the upstream holds its answers, until all of them
+//! are in flight and for 40 ms no further request has come. The peak is that of live bytes over what
+//! was live before the client was made: tasks, connections and their buffers included, the upstream
+//! not.
+
 mod arguments;
 mod callers;
 mod client;
@@ -28,7 +78,6 @@ use clap::error::ErrorKind;
 
 use crate::arguments::Arguments;
 use crate::client::{Client, Linear};
-use crate::controlled::Allowance;
 use crate::measure::Run;
 use crate::process::Upstream;
 use crate::progress::Progress;
@@ -65,14 +114,13 @@ fn writable(plot: &Path) {
 #[tokio::main(flavor = "current_thread")]
 async fn storm(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let mut runs = Vec::new();
-    if arguments.includes(LINEAR) {
-        runs.push(through(arguments, LINEAR, Linear::new).await?);
-    }
-    for (name, allowance) in CONTROLLED {
-        if arguments.includes(name) {
-            let fresh = || controlled::buttress(name, allowance, arguments.seed);
-            runs.push(through(arguments, name, fresh).await?);
-        }
+    for name in NAMES.into_iter().filter(|name| arguments.includes(name)) {
+        let controlled = |percent| move || controlled::buttress(name, percent, arguments.seed);
+        runs.push(match name {
+            BUTTRESS => through(arguments, name, controlled(ENOUGH)).await?,
+            DEFAULT_BUDGET => through(arguments, name, controlled(DEFAULT)).await?,
+            _ => through(arguments, name, Linear::new).await?,
+        });
     }
     plot::draw(&arguments.plot, &runs)?;
     let report = Report {
@@ -90,13 +138,14 @@ async fn storm(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-const LINEAR: &str = "linear";
+/// The rows, in order.
+const NAMES: [&str; 3] = ["linear", BUTTRESS, DEFAULT_BUDGET];
+const BUTTRESS: &str = "buttress";
+const DEFAULT_BUDGET: &str = "buttress-default-budget";
 
-/// A network this bad needs a third of a retry a call, more than the default budget has.
-const CONTROLLED: [(&str, Allowance); 2] = [
-    ("buttress", Allowance { percent: 50 }),
-    ("buttress-default-budget", Allowance { percent: 20 }),
-];
+/// Retries per hundred calls: what this network needs with some to spare, and the library's default.
+const ENOUGH: u32 = 50;
+const DEFAULT: u32 = 20;
 
 /// One client's run, against an upstream of its own: first the heap in calm weather, then the storm.
 async fn through<C: Client>(

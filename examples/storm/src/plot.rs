@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use plotters::coord::Shift;
 use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use crate::measure::{Run, millis, share};
 use crate::weather::outages;
@@ -29,6 +30,7 @@ fn latencies(area: &Area<'_>, runs: &[Run]) -> Result<(), Box<dyn Error>> {
     let mut chart = ChartBuilder::on(area)
         .caption("How long until an operation has succeeded", (FONT, 20))
         .margin(MARGIN)
+        .margin_right(3 * MARGIN)
         .x_label_area_size(46)
         .y_label_area_size(64)
         .build_cartesian_2d((SHORTEST..LONGEST).log_scale(), 0.0..100.0)?;
@@ -36,26 +38,36 @@ fn latencies(area: &Area<'_>, runs: &[Run]) -> Result<(), Box<dyn Error>> {
         .configure_mesh()
         .x_desc("milliseconds from the start of the operation (logarithmic)")
         .y_desc("% of all operations")
-        .x_label_formatter(&|ms| format!("{ms:.0}"))
+        .x_labels(20)
+        .x_label_formatter(&|ms| tick(*ms))
         .y_label_formatter(&|percent| format!("{percent:.0}"))
         .label_style((FONT, 14))
         .axis_desc_style((FONT, 15))
         .light_line_style(WHITE)
         .draw()?;
     for (run, style) in runs.iter().zip(styles()) {
-        let row = run.row();
-        let label = format!(
-            "{}: {:.1} % in the end, P95 of successes {:.0} ms",
-            row.name,
-            row.success_rate * 100.0,
-            row.p95_ms.unwrap_or_default()
-        );
-        chart
-            .draw_series(LineSeries::new(curve(run), style))?
-            .label(label)
-            .legend(move |(x, y)| PathElement::new([(x, y), (x + 24, y)], style));
+        chart.draw_series(LineSeries::new(curve(run), style))?;
+        chart.draw_series([ending(run, style)])?;
     }
-    legend(&mut chart, SeriesLabelPosition::UpperLeft)
+    Ok(())
+}
+
+/// Of the marks within a decade, those there is room for.
+fn tick(ms: f64) -> String {
+    let text = format!("{ms:.0}");
+    if text.starts_with(['1', '2', '5']) { text } else { String::new() }
+}
+
+/// What a curve comes to, written at its right end: above the line, where there is room.
+fn ending(run: &Run, style: ShapeStyle) -> Text<'static, (f64, f64), String> {
+    let row = run.row();
+    let percent = row.success_rate * 100.0;
+    let p95 = row.p95_ms.map_or_else(String::new, |ms| format!(", 95 % of them within {ms:.0} ms"));
+    let side = if percent < 90.0 { VPos::Bottom } else { VPos::Top };
+    let font = (FONT, 15).into_font().color(&style.color).pos(Pos::new(HPos::Right, side));
+    let lift = if percent < 90.0 { 1.0 } else { -2.0 };
+    let words = format!("{}: {percent:.1} % succeed{p95}", row.name);
+    Text::new(words, (LONGEST * 0.97, percent + lift), font)
 }
 
 /// The share of the operations begun in each window that succeeded in the end, and the outages.
@@ -64,6 +76,7 @@ fn over_time(area: &Area<'_>, runs: &[Run]) -> Result<(), Box<dyn Error>> {
     let mut chart = ChartBuilder::on(area)
         .caption("Success over time", (FONT, 20))
         .margin(MARGIN)
+        .margin_right(3 * MARGIN)
         .x_label_area_size(46)
         .y_label_area_size(64)
         .build_cartesian_2d(0.0..end.as_secs_f64().ceil().max(1.0), 0.0..104.0)?;
@@ -92,16 +105,9 @@ fn over_time(area: &Area<'_>, runs: &[Run]) -> Result<(), Box<dyn Error>> {
             .label(run.name)
             .legend(move |(x, y)| PathElement::new([(x, y), (x + 24, y)], style));
     }
-    legend(&mut chart, SeriesLabelPosition::LowerRight)
-}
-
-fn legend<'a, X: Ranged<ValueType = f64>, Y: Ranged<ValueType = f64>>(
-    chart: &mut ChartContext<'a, SVGBackend<'a>, Cartesian2d<X, Y>>,
-    position: SeriesLabelPosition,
-) -> Result<(), Box<dyn Error>> {
     chart
         .configure_series_labels()
-        .position(position)
+        .position(SeriesLabelPosition::UpperRight)
         .margin(12)
         .legend_area_size(34)
         .label_font((FONT, 15))

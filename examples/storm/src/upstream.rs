@@ -88,6 +88,7 @@ async fn settle(weather: Arc<Mutex<Weather>>, release: watch::Sender<bool>) {
         sleep(SETTLED).await;
         let now = lock(&weather).tally().held;
         if now == before {
+            lock(&weather).release();
             release.send_replace(true);
             return;
         }

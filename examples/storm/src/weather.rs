@@ -16,6 +16,7 @@ pub(crate) struct Weather {
     deck: Deck,
     gate: Gate,
     began: Option<Instant>,
+    released: bool,
     tally: Tally,
 }
 
@@ -45,13 +46,24 @@ pub(crate) struct Tally {
     pub(crate) silent: u64,
     pub(crate) outage: u64,
     pub(crate) overloaded: u64,
-    /// Requests held at once in the calm before, when they were let go.
+    /// Requests held in the calm before, when all were let go at once.
     pub(crate) held: u64,
 }
 
 impl Weather {
     pub(crate) fn new(seed: u64) -> Self {
-        Self { deck: Deck::new(seed), gate: Gate::default(), began: None, tally: Tally::default() }
+        Self {
+            deck: Deck::new(seed),
+            gate: Gate::default(),
+            began: None,
+            released: false,
+            tally: Tally::default(),
+        }
+    }
+
+    /// In the calm before, nothing is held any more.
+    pub(crate) fn release(&mut self) {
+        self.released = true;
     }
 
     pub(crate) fn begin(&mut self, now: Instant) {
@@ -65,7 +77,7 @@ impl Weather {
     /// The fate of the request that arrives now. Each arrival takes a card, whatever becomes of it.
     pub(crate) fn arrival(&mut self, now: Instant) -> Fate {
         let Some(began) = self.began else {
-            self.tally.held += 1;
+            self.tally.held += u64::from(!self.released);
             return Fate::Held;
         };
         let since = now.saturating_duration_since(began);
@@ -202,7 +214,7 @@ mod tests {
         let (mut around, _) = begun(5);
         for _ in 0..100 {
             through.arrival(began + Duration::from_millis(2_600));
-            around.arrival(began + Duration::from_millis(2_000));
+            around.arrival(began + Duration::from_secs(2));
         }
         let later = began + Duration::from_secs(4);
         assert_eq!(through.arrival(later), around.arrival(later));
