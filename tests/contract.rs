@@ -1,0 +1,78 @@
+//! The contract of a tower layer, for layers that speak HTTP and gRPC.
+
+use std::{convert::Infallible, time::Duration};
+
+use buttress::{DeadlineLayer, HttpExt, Idempotent, RetryLayer};
+use buttress_testkit::{Dialect, Heard, Understand, contract};
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body::Body;
+use http_body_util::Full;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Requests and responses bear their number in a header, failures are statuses.
+#[derive(Clone, Copy)]
+struct Web {
+    content_type: &'static str,
+}
+
+impl Dialect for Web {
+    type Request = Request<Full<Bytes>>;
+    type Response = Response<Full<Bytes>>;
+    type Error = Infallible;
+
+    fn request(&self, number: u32) -> Self::Request {
+        Request::post("http://example.com/")
+            .header("number", number)
+            .header("content-type", self.content_type)
+            .extension(Idempotent)
+            .body(Full::from("request"))
+            .expect("a request")
+    }
+
+    fn answer(request: Self::Request) -> Self::Response {
+        respond(StatusCode::OK, &request)
+    }
+
+    fn fail(request: Self::Request) -> Result<Self::Response, Infallible> {
+        Ok(respond(StatusCode::NOT_FOUND, &request))
+    }
+}
+
+fn respond(status: StatusCode, request: &Request<Full<Bytes>>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::from("response"));
+    *response.status_mut() = status;
+    response.headers_mut().insert("number", request.headers()["number"].clone());
+    response
+}
+
+impl<B: Body> Understand<Response<B>, Infallible> for Web {
+    fn understand(&self, outcome: Result<Response<B>, Infallible>) -> Heard {
+        let Ok(response) = outcome;
+        let number = response.headers().get("number").and_then(|n| n.to_str().ok()?.parse().ok());
+        match (response.status(), number, response.body().size_hint().exact()) {
+            (StatusCode::OK, Some(number), Some(8)) => Heard::Answer(number),
+            (StatusCode::NOT_FOUND, Some(number), Some(8)) => Heard::Failure(number),
+            (status, ..) => Heard::Other(status.to_string()),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn http_and_grpc_layers_keep_the_contract() {
+    for content_type in ["text/plain", "application/grpc"] {
+        let web = Web { content_type };
+        contract(|| DeadlineLayer::new(SECOND).http()).dialect(web).await;
+        contract(|| RetryLayer::new(3).http()).dialect(web).await;
+        contract(|| {
+            (
+                DeadlineLayer::new(30 * SECOND).http(),
+                RetryLayer::new(3).http(),
+                DeadlineLayer::new(5 * SECOND).http(),
+            )
+        })
+        .dialect(web)
+        .await;
+    }
+}
