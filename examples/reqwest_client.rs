@@ -28,14 +28,14 @@ async fn main() -> Result<(), BoxError> {
 
     let retry = RetryLayer::new(3).backoff(Backoff::constant(Duration::from_millis(20))).http();
     let counts = retry.handle();
-    let reqwest = reqwest::Client::builder()
+    let transport = reqwest::Client::builder()
         .retry(reqwest::retry::never())
         .connector_layer(DeadlineLayer::new(Duration::from_secs(1)).named("connect"))
         .build()?;
     let client = ServiceBuilder::new()
         .layer(DeadlineLayer::new(Duration::from_secs(5)).http())
         .layer(retry)
-        .service(reqwest);
+        .service(transport);
 
     let request = reqwest::Request::new(Method::GET, url.parse()?);
     let visit = async {

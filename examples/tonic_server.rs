@@ -33,7 +33,7 @@ async fn main() -> Result<(), BoxError> {
         Ok::<_, BoxError>(())
     };
     tokio::select! {
-        served = server => served?,
+        ended = server => ended?,
         visited = visit => visited?,
     }
     Ok(())

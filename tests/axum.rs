@@ -1,5 +1,7 @@
 //! The layers on an axum server, without a `HandleErrorLayer`.
 
+#![expect(clippy::unwrap_used, reason = "what helps a test may panic as the test may")]
+
 use std::{
     convert::Infallible,
     future::pending,
@@ -7,7 +9,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use axum::{Router, body::Body, handler::Handler, response::Response, routing::get};
@@ -17,6 +19,7 @@ use http::{HeaderName, Request, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use loopback::{AnyBody, http1, nothing, serve};
+use tokio::time::Instant;
 use tokio_stream::StreamExt;
 use tower::ServiceExt;
 

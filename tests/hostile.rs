@@ -1,12 +1,14 @@
 //! Odd options and hostile headers: no panic, and no wait without an end.
 
+#![expect(clippy::unwrap_used, reason = "what helps a test may panic as the test may")]
+
 use std::{
     net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use axum::{Router, routing::get};
@@ -16,7 +18,10 @@ use buttress::{
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Empty};
 use loopback::{AnyBody, background, http1, http2, listen, nothing, serve};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    time::Instant,
+};
 use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
 
 const LONG: Duration = Duration::from_secs(20);

@@ -1,12 +1,14 @@
 //! The layers on a client of hyper-util, over HTTP/1 and HTTP/2.
 
+#![expect(clippy::unwrap_used, reason = "what helps a test may panic as the test may")]
+
 use std::{
     future::pending,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use axum::{Router, extract::State, routing::any};
@@ -18,6 +20,7 @@ use loopback::{AnyBody, AnyClient, background, chunks, http1, http2, listen, not
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
+    time::Instant,
 };
 use tower::{ServiceBuilder, ServiceExt};
 

@@ -1,15 +1,19 @@
 //! A deadline on its way: client, axum, handler, client of tonic, server of tonic.
 
-use std::{
-    net::SocketAddr,
-    time::{Duration, Instant},
-};
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "what helps a test may panic as the test may"
+)]
+
+use std::{net::SocketAddr, time::Duration};
 
 use axum::{Router, extract::Path, http::StatusCode, routing::get};
 use buttress::{BoxError, Deadline, DeadlineLayer, Http, HttpExt};
 use http::{HeaderName, Request};
 use http_body_util::BodyExt;
 use loopback::{Checkup, background, channel, http1, incoming, nothing, serve};
+use tokio::time::Instant;
 use tonic::{
     Code,
     transport::{Channel, Server},

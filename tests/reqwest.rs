@@ -1,10 +1,12 @@
 //! The layers on a client of reqwest, and on its connector.
 
+#![expect(clippy::unwrap_used, reason = "what helps a test may panic as the test may")]
+
 use std::{
     future::{Pending, pending},
     sync::{Arc, Mutex},
     task::{Context, Poll},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use axum::{Router, extract::State, routing::any};
@@ -15,6 +17,7 @@ use buttress::{
 use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode};
 use loopback::serve;
+use tokio::time::Instant;
 use tower::{Service, ServiceBuilder, ServiceExt, layer::layer_fn};
 
 const SHORT: Duration = Duration::from_millis(50);

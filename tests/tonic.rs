@@ -1,16 +1,13 @@
 //! The layers on a server and a client of tonic, with a health service.
 
-use std::{
-    future::pending,
-    io,
-    net::SocketAddr,
-    time::{Duration, Instant},
-};
+#![expect(clippy::unwrap_used, reason = "what helps a test may panic as the test may")]
+
+use std::{future::pending, io, net::SocketAddr, time::Duration};
 
 use buttress::{Backoff, DeadlineLayer, HttpExt, RetryLayer, http::parse_grpc_timeout};
 use hyper_util::rt::TokioIo;
 use loopback::{Checkup, background, channel, incoming};
-use tokio::{net::TcpStream, task::JoinSet};
+use tokio::{net::TcpStream, task::JoinSet, time::Instant};
 use tokio_stream::StreamExt;
 use tonic::{
     Code, Request,
