@@ -71,6 +71,8 @@ where
 
     fn call(&mut self, mut request: Req) -> Self::Future {
         let seed = self.mode.seed(&request);
+        // Before the clock is read: a request that came with no time left must not seem to have some.
+        let announced = self.mode.read(&request);
         let (own, mut now) = match &self.readiness {
             Readiness::Idle => self.settings.own(),
             _ => match mem::replace(&mut self.readiness, Readiness::Idle) {
@@ -79,7 +81,7 @@ where
                 Readiness::Idle | Readiness::Waiting { .. } => self.settings.own(),
             },
         };
-        let inherited = Deadline::earliest(Deadline::current(), self.mode.read(&request));
+        let inherited = Deadline::earliest(Deadline::current(), announced);
         let mut deadline = Deadline::earliest(own, inherited);
         let mut passed = |deadline: Deadline| {
             // One reading serves all: without a deadline there is none.
