@@ -22,6 +22,10 @@ pub trait Respond<Req, Res, E>: Clone {
     /// The response the layer returns. `G` lives in it where a response outlives its head.
     type Response<G: Guard>;
 
+    /// Whether [`admit`](Self::admit) keeps the guard it is given. Where it does not, a layer need
+    /// not make one.
+    const KEEPS_GUARD: bool = true;
+
     /// Remembers what is needed of `request`.
     fn seed(&self, request: &Req) -> Self::Seed;
 
@@ -71,6 +75,7 @@ pub struct Plain;
 impl<Req, Res, E: From<Rejection>> Respond<Req, Res, E> for Plain {
     type Seed = ();
     type Response<G: Guard> = Res;
+    const KEEPS_GUARD: bool = false;
 
     #[inline]
     fn seed(&self, _: &Req) {}

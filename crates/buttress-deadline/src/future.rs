@@ -23,8 +23,10 @@ pub struct ResponseFuture<F, Req, M, Seed> {
     /// `None` for a call that is rejected, and once it has ended.
     #[pin]
     future: Option<F>,
+    /// `None` once the response has it.
+    call: Option<Call>,
     /// `None` once it has ended.
-    rest: Option<(Call, Seed)>,
+    seed: Option<Seed>,
     mode: M,
     request: PhantomData<fn(Req)>,
 }
@@ -59,7 +61,7 @@ impl<F, Req, M, Seed> ResponseFuture<F, Req, M, Seed> {
         settings: &Arc<Settings>,
     ) -> Self {
         let call = Call { deadline, timer: Timer::new(), settings: Arc::clone(settings) };
-        Self { future, rest: Some((call, seed)), mode, request: PhantomData }
+        Self { future, call: Some(call), seed: Some(seed), mode, request: PhantomData }
     }
 }
 
@@ -70,27 +72,49 @@ where
 {
     type Output = Result<M::Response<DeadlineGuard>, E>;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        let Some((call, _)) = this.rest else { unreachable!("polled after it had ended") };
-        let outcome = match this.future.as_mut().as_pin_mut() {
-            Some(future) => match Deadline::with(call.deadline, || future.poll(cx)) {
-                Poll::Ready(outcome) => Some(outcome),
-                Poll::Pending => {
-                    ready!(call.poll_cut(cx, "call"));
-                    None
-                }
-            },
-            None => None,
+        let Some(call) = this.call.as_mut() else { unreachable!("polled after it had ended") };
+        let polled = match this.future.as_mut().as_pin_mut() {
+            Some(future) => Deadline::with(call.deadline, || future.poll(cx)),
+            None => return Poll::Ready(Self::reject(this.mode, call, this.seed)),
         };
-        // The call is dropped here, before anybody hears of its end.
-        this.future.set(None);
-        let Some((call, seed)) = this.rest.take() else { unreachable!("it was looked at above") };
-        Poll::Ready(match outcome {
-            Some(Ok(response)) => Ok(call.admit(this.mode, seed, response)),
-            Some(Err(error)) => call.fail(this.mode, seed, error),
-            None => this.mode.reject(seed, call.rejection()),
-        })
+        match polled {
+            Poll::Ready(Ok(response)) => {
+                let Some(seed) = this.seed.take() else { unreachable!("it has a seed until here") };
+                // The future is kept until it is dropped whole; the guard outlives it.
+                let guard = (M::KEEPS_GUARD && call.reaches_body())
+                    .then(|| this.call.take().map(DeadlineGuard::new));
+                Poll::Ready(Ok(this.mode.admit(seed, response, guard.flatten())))
+            }
+            Poll::Ready(Err(error)) if call.timed_out(this.mode, &error) => {
+                Poll::Ready(Self::reject(this.mode, call, this.seed))
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending => {
+                ready!(call.poll_cut(cx, "call"));
+                // The call is dropped here, before anybody hears of its end.
+                this.future.set(None);
+                Poll::Ready(Self::reject(this.mode, call, this.seed))
+            }
+        }
+    }
+}
+
+impl<F, Req, M, Res, E> ResponseFuture<F, Req, M, <M as Respond<Req, Res, E>>::Seed>
+where
+    F: Future<Output = Result<Res, E>>,
+    M: Respond<Req, Res, E>,
+{
+    #[cold]
+    fn reject(
+        mode: &M,
+        call: &Call,
+        seed: &mut Option<M::Seed>,
+    ) -> Result<M::Response<DeadlineGuard>, E> {
+        let Some(seed) = seed.take() else { unreachable!("polled after it had ended") };
+        mode.reject(seed, call.rejection())
     }
 }
 
@@ -132,37 +156,17 @@ impl Call {
     }
 
     #[inline]
-    fn admit<Req, M, Res, E>(
-        self,
-        mode: &M,
-        seed: M::Seed,
-        response: Res,
-    ) -> M::Response<DeadlineGuard>
-    where
-        M: Respond<Req, Res, E>,
-    {
-        let guarded = self.deadline.is_some() && self.settings.extent == Extent::Body;
-        mode.admit(seed, response, guarded.then(|| DeadlineGuard::new(self)))
+    fn reaches_body(&self) -> bool {
+        self.deadline.is_some() && self.settings.extent == Extent::Body
     }
 
-    fn fail<Req, M, Res, E>(
-        self,
-        mode: &M,
-        seed: M::Seed,
-        error: E,
-    ) -> Result<M::Response<DeadlineGuard>, E>
+    /// Whether a timer further in was told of this deadline and fired first: one verdict.
+    #[cold]
+    fn timed_out<Req, M, Res, E>(&self, mode: &M, error: &E) -> bool
     where
         M: Respond<Req, Res, E>,
     {
-        match self.deadline {
-            // A timer further in was told of this deadline and fired first: one verdict.
-            Some(deadline) if mode.timed_out(&error, deadline.remaining()) => {
-                match self.settings.exceeded("call") {
-                    Enforcement::Reject => mode.reject(seed, self.rejection()),
-                    Enforcement::Observe => Err(error),
-                }
-            }
-            _ => Err(error),
-        }
+        let told = |deadline: Deadline| mode.timed_out(error, deadline.remaining());
+        self.deadline.is_some_and(told) && self.settings.exceeded("call") == Enforcement::Reject
     }
 }

@@ -45,30 +45,18 @@ where
     type Error = S::Error;
     type Future = ResponseFuture<S::Future, Req, M, M::Seed>;
 
+    #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        match &self.readiness {
-            // A wait that ended before belongs to a call that was never made.
-            Readiness::Ready(_) => self.readiness = Readiness::Idle,
-            Readiness::Expired(_) => return Poll::Ready(Ok(())),
-            Readiness::Idle | Readiness::Waiting { .. } => {}
+        if !matches!(self.readiness, Readiness::Idle) {
+            return self.poll_ready_again(cx);
         }
-        let polled = match &self.readiness {
-            Readiness::Waiting { deadline, .. } => {
-                Deadline::with(*deadline, || self.inner.poll_ready(cx))
-            }
-            _ => self.inner.poll_ready(cx),
-        };
-        match polled {
-            Poll::Ready(result) => {
-                if let Readiness::Waiting { deadline, .. } = self.readiness {
-                    self.readiness = Readiness::Ready(deadline);
-                }
-                Poll::Ready(result)
-            }
+        match self.inner.poll_ready(cx) {
+            Poll::Ready(result) => Poll::Ready(result),
             Poll::Pending => self.poll_expiry(cx).map(Ok),
         }
     }
 
+    #[inline]
     fn call(&mut self, mut request: Req) -> Self::Future {
         let seed = self.mode.seed(&request);
         // Before the clock is read: a request that came with no time left must not seem to have some.
@@ -105,7 +93,36 @@ where
 }
 
 impl<S: Clone, M> DeadlineService<S, M> {
+    /// `poll_ready` of a handle that has waited.
+    #[cold]
+    fn poll_ready_again<Req>(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>>
+    where
+        S: Service<Req>,
+    {
+        let polled = match self.readiness {
+            Readiness::Expired(_) => return Poll::Ready(Ok(())),
+            Readiness::Waiting { deadline, .. } => {
+                Deadline::with(deadline, || self.inner.poll_ready(cx))
+            }
+            Readiness::Ready(_) | Readiness::Idle => {
+                // A wait that ended before belongs to a call that was never made.
+                self.readiness = Readiness::Idle;
+                self.inner.poll_ready(cx)
+            }
+        };
+        match polled {
+            Poll::Ready(result) => {
+                if let Readiness::Waiting { deadline, .. } = self.readiness {
+                    self.readiness = Readiness::Ready(deadline);
+                }
+                Poll::Ready(result)
+            }
+            Poll::Pending => self.poll_expiry(cx).map(Ok),
+        }
+    }
+
     /// Waits for the deadline, which counts from the first time the inner service was not ready.
+    #[cold]
     fn poll_expiry(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if matches!(self.readiness, Readiness::Idle) {
             let deadline = Deadline::earliest(self.settings.own().0, Deadline::current());

@@ -95,6 +95,15 @@ impl<S, M, C, Saved, Seed> Call<S, M, C, Saved, Seed> {
         Some(Deadline::with(deadline, || attempt.with(|| service.call(request))))
     }
 
+    /// The verdict on an outcome. Ask for it [`within`](Self::within) the call.
+    #[inline]
+    pub(crate) fn judge<Req, Res, E>(&self, outcome: Result<&Res, &E>) -> Verdict
+    where
+        C: Judge<M, Req, Res, E, Seed = Seed>,
+    {
+        self.judge.judge(&self.mode, &self.seed, outcome)
+    }
+
     /// What to do with an outcome: hand it on, or try again after a while.
     ///
     /// The outcome is dropped before the wait, so that a failed response holds nothing meanwhile.
@@ -102,17 +111,16 @@ impl<S, M, C, Saved, Seed> Call<S, M, C, Saved, Seed> {
     pub(crate) fn settle<Req, Res, E>(
         &mut self,
         outcome: Result<Res, E>,
+        verdict: Verdict,
         gave_up: bool,
     ) -> ControlFlow<Result<Res, E>, Next<Req>>
     where
         M: Replay<Req, Saved = Saved>,
-        C: Judge<M, Req, Res, E, Seed = Seed>,
     {
-        let verdict = Deadline::with(self.deadline, || {
-            self.judge.judge(&self.mode, &self.seed, outcome.as_ref())
-        });
-        let (instance, attempt) = (self.settings.origin.name(), self.attempt.number());
-        tracing::trace!(name: "retry.attempt", target: "buttress", instance, attempt, ?verdict);
+        tracing::trace!(
+            name: "retry.attempt", target: "buttress",
+            instance = self.settings.origin.name(), attempt = self.attempt.number(), ?verdict,
+        );
         if verdict == Verdict::Success {
             self.succeed();
             return ControlFlow::Break(outcome);
@@ -228,12 +236,14 @@ impl<S, M, C, Saved, Seed> Call<S, M, C, Saved, Seed> {
         Ok(delay)
     }
 
+    #[inline]
     fn begin(&mut self) {
         if self.settings.learning == Learning::On {
             self.began = Some(Instant::now());
         }
     }
 
+    #[inline]
     fn succeed(&self) {
         if let Some(began) = self.began {
             self.settings.state.pace.learn(began.elapsed());

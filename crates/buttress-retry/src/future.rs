@@ -47,14 +47,18 @@ where
 {
     type Output = Result<S::Response, S::Error>;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         loop {
-            let (outcome, gave_up) = match this.state.as_mut().project() {
-                Polled::Attempting { future } => {
-                    let (polled, gave_up) = this.call.within(|| GaveUp::watch(|| future.poll(cx)));
-                    (ready!(polled), gave_up)
-                }
+            let (outcome, verdict, gave_up) = match this.state.as_mut().project() {
+                Polled::Attempting { future } => ready!(this.call.within(|| {
+                    let (polled, gave_up) = GaveUp::watch(|| future.poll(cx));
+                    polled.map(|outcome| {
+                        let verdict = this.call.judge(outcome.as_ref());
+                        (outcome, verdict, gave_up)
+                    })
+                })),
                 Polled::Waiting { sleep, .. } => {
                     ready!(sleep.as_mut().poll(cx));
                     if let Last::Waiting { next, .. } =
@@ -74,19 +78,19 @@ where
                         }
                         continue;
                     }
-                    Err(error) => (Err(error), false),
+                    Err(error) => {
+                        let verdict = this.call.within(|| this.call.judge(Err(&error)));
+                        (Err(error), verdict, false)
+                    }
                 },
                 Polled::Ended => unreachable!("polled after it had ended"),
             };
-            match this.call.settle(outcome, gave_up) {
+            match this.call.settle(outcome, verdict, gave_up) {
                 ControlFlow::Continue(next) => {
                     let sleep = Box::pin(sleep(next.delay));
                     this.state.set(State::Waiting { sleep, next });
                 }
-                ControlFlow::Break(outcome) => {
-                    this.state.set(State::Ended);
-                    return Poll::Ready(outcome);
-                }
+                ControlFlow::Break(outcome) => return Poll::Ready(outcome),
             }
         }
     }
