@@ -59,7 +59,7 @@ where
     #[inline]
     fn call(&mut self, mut request: Req) -> Self::Future {
         let seed = self.mode.seed(&request);
-        // Before the clock is read: a request that came with no time left must not seem to have some.
+        // Before the clock is read: what came with no time left must not seem to have some.
         let announced = self.mode.read(&request);
         let (own, mut now) = match &self.readiness {
             Readiness::Idle => self.settings.own(),
