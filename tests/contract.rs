@@ -1,5 +1,11 @@
 //! The contract of a tower layer, for layers that speak HTTP and gRPC.
 
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "helpers of tests fail like tests"
+)]
+
 use std::{convert::Infallible, time::Duration};
 
 use buttress::{DeadlineLayer, HttpExt, Idempotent, RetryLayer};

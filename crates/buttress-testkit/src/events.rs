@@ -1,7 +1,7 @@
 use std::{
     fmt::{self, Debug, Write as _},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -9,7 +9,7 @@ use std::{
 
 use tokio::time::Instant;
 use tracing_core::{
-    Dispatch, Interest, Level, Metadata, Subscriber,
+    Dispatch, Interest, Level, Metadata, Subscriber, callsite,
     dispatcher::{self, DefaultGuard},
     field::{Field, Visit},
     span,
@@ -21,6 +21,10 @@ use tracing_core::{
 /// An event's name is that of its callsite: `tracing::debug!(name: "retry.scheduled", attempt = 2)`.
 /// Times are those of tokio's clock, so that under paused time the same script gives the same
 /// [`log`](Self::log), byte for byte.
+///
+/// tracing asks once for each callsite whether anybody wants its events. Where tests that record and
+/// tests that do not run on threads of one process, a callsite that two of them come upon first at
+/// the same instant may be lost to the recording: keep them in test files of their own.
 ///
 /// ```
 /// use buttress_testkit::Events;
@@ -45,14 +49,14 @@ impl Events {
     /// Records the events whose target starts with `target`: `"buttress"` for those of the layers
     /// of buttress.
     pub fn of(target: &'static str) -> Self {
-        let events = Arc::default();
-        let recorder = Recorder {
-            recorded: Arc::clone(&events),
-            target,
-            start: Instant::now(),
-            spans: AtomicU64::new(0),
-        };
-        Self { recorded: events, _default: dispatcher::set_default(&Dispatch::new(recorder)) }
+        // While there is one subscriber in all, tracing asks the thread that comes upon a callsite
+        // whether anybody wants it, once and for everybody. These two make it ask them.
+        KEPT.get_or_init(|| [(); 2].map(|()| Dispatch::new(Recorder::new("", Arc::default()))));
+        let recorded = Arc::default();
+        let dispatch = Dispatch::new(Recorder::new(target, Arc::clone(&recorded)));
+        // A callsite that another thread came upon just before is asked for again.
+        callsite::rebuild_interest_cache();
+        Self { recorded, _default: dispatcher::set_default(&dispatch) }
     }
 
     /// All events so far, in their order.
@@ -143,6 +147,12 @@ struct Recorder {
     spans: AtomicU64,
 }
 
+impl Recorder {
+    fn new(target: &'static str, recorded: Arc<Mutex<Vec<Event>>>) -> Self {
+        Self { recorded, target, start: Instant::now(), spans: AtomicU64::new(0) }
+    }
+}
+
 impl Subscriber for Recorder {
     fn register_callsite(&self, _: &'static Metadata<'static>) -> Interest {
         // Recorders of other threads may want other targets, and come and go.
@@ -192,3 +202,5 @@ impl Visit for Fields {
         self.0.push((field.name(), format!("{value:?}")));
     }
 }
+
+static KEPT: OnceLock<[Dispatch; 2]> = OnceLock::new();
