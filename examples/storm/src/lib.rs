@@ -38,8 +38,8 @@
 //!
 //! The deck fails 20 % of the calls. Outages, with the calls in flight when they start, make it about
 //! a quarter, and an operation of three calls succeeds in .75³ = 42 % of all cases. Measured over the
-//! seeds 1 to 24, `linear` completes CALIBRATED.
-//! Nothing of the deck as stated had to be changed for that.
+//! seeds 1 to 24, `linear` completes 41.0 to 42.1 % of 2000 operations and 41.2 to 42.1 % of 4000,
+//! with the deck as it stands above.
 //!
 //! # The heap
 //!

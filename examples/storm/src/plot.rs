@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use plotters::coord::Shift;
 use plotters::prelude::*;
-use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use crate::measure::{Run, millis, share};
 use crate::weather::outages;
@@ -46,10 +45,12 @@ fn latencies(area: &Area<'_>, runs: &[Run]) -> Result<(), Box<dyn Error>> {
         .light_line_style(WHITE)
         .draw()?;
     for (run, style) in runs.iter().zip(styles()) {
-        chart.draw_series(LineSeries::new(curve(run), style))?;
-        chart.draw_series([ending(run, style)])?;
+        chart
+            .draw_series(LineSeries::new(curve(run), style))?
+            .label(sum(run))
+            .legend(move |(x, y)| PathElement::new([(x, y), (x + 24, y)], style));
     }
-    Ok(())
+    legend(&mut chart, SeriesLabelPosition::LowerRight)
 }
 
 /// Of the marks within a decade, those there is room for.
@@ -58,16 +59,11 @@ fn tick(ms: f64) -> String {
     if text.starts_with(['1', '2', '5']) { text } else { String::new() }
 }
 
-/// What a curve comes to, written at its right end: above the line, where there is room.
-fn ending(run: &Run, style: ShapeStyle) -> Text<'static, (f64, f64), String> {
+/// What a curve comes to.
+fn sum(run: &Run) -> String {
     let row = run.row();
-    let percent = row.success_rate * 100.0;
     let p95 = row.p95_ms.map_or_else(String::new, |ms| format!(", 95 % of them within {ms:.0} ms"));
-    let side = if percent < 90.0 { VPos::Bottom } else { VPos::Top };
-    let font = (FONT, 15).into_font().color(&style.color).pos(Pos::new(HPos::Right, side));
-    let lift = if percent < 90.0 { 1.0 } else { -2.0 };
-    let words = format!("{}: {percent:.1} % succeed{p95}", row.name);
-    Text::new(words, (LONGEST * 0.97, percent + lift), font)
+    format!("{}: {:.1} % succeed{p95}", row.name, row.success_rate * 100.0)
 }
 
 /// The share of the operations begun in each window that succeeded in the end, and the outages.
@@ -105,9 +101,20 @@ fn over_time(area: &Area<'_>, runs: &[Run]) -> Result<(), Box<dyn Error>> {
             .label(run.name)
             .legend(move |(x, y)| PathElement::new([(x, y), (x + 24, y)], style));
     }
+    legend(&mut chart, SeriesLabelPosition::UpperRight)
+}
+
+fn legend<'a, X, Y>(
+    chart: &mut ChartContext<'a, SVGBackend<'a>, Cartesian2d<X, Y>>,
+    position: SeriesLabelPosition,
+) -> Result<(), Box<dyn Error>>
+where
+    X: Ranged<ValueType = f64>,
+    Y: Ranged<ValueType = f64>,
+{
     chart
         .configure_series_labels()
-        .position(SeriesLabelPosition::UpperRight)
+        .position(position)
         .margin(12)
         .legend_area_size(34)
         .label_font((FONT, 15))
@@ -128,22 +135,25 @@ fn curve(run: &Run) -> Vec<(f64, f64)> {
     std::iter::once((SHORTEST, 0.0)).chain(points).chain([last]).collect()
 }
 
-/// Points of (seconds, percent), one in the middle of each window in which operations began.
+/// Points of (seconds, percent), one in the middle of each window in which operations began. The
+/// fewer operations there are, the longer the windows.
 fn windows(run: &Run) -> Vec<(f64, f64)> {
+    let sparse = run.took() * 2 * FEW / u32::try_from(run.records.len()).unwrap_or(u32::MAX).max(1);
+    let window = sparse.max(WINDOW);
     let mut points = Vec::new();
     let mut start = Duration::ZERO;
     while start < run.took() {
         let begun =
-            run.records.iter().filter(|record| (start..start + WINDOW).contains(&record.began));
+            run.records.iter().filter(|record| (start..start + window).contains(&record.began));
         let (mut all, mut succeeded) = (0, 0);
         for record in begun {
             all += 1;
             succeeded += usize::from(record.outcome.is_ok());
         }
-        if all >= FEW {
-            points.push(((start + WINDOW / 2).as_secs_f64(), 100.0 * share(succeeded, all)));
+        if all >= FEW as usize {
+            points.push(((start + window / 2).as_secs_f64(), 100.0 * share(succeeded, all)));
         }
-        start += WINDOW;
+        start += window;
     }
     points
 }
@@ -164,7 +174,7 @@ const LONGEST: f64 = 10_000.0;
 const WINDOW: Duration = Duration::from_millis(500);
 
 /// A window with fewer operations shows nothing but chance.
-const FEW: usize = 5;
+const FEW: u32 = 5;
 
 const RED_BROWN: RGBColor = RGBColor(192, 57, 43);
 const BLUE: RGBColor = RGBColor(31, 97, 191);
