@@ -1,10 +1,6 @@
 //! The contract of a tower layer, for layers that speak HTTP and gRPC.
 
-#![expect(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    reason = "helpers of tests fail like tests"
-)]
+#![expect(clippy::expect_used, reason = "helpers of tests fail like tests")]
 
 use std::{convert::Infallible, time::Duration};
 
