@@ -14,7 +14,7 @@ use tower_resilience_timelimiter::TimeLimiterLayer;
 
 fn main() {
     let mut cases = of_tower();
-    cases.retain(|case| case.is_plain());
+    cases.retain(Case::is_plain);
     cases.extend(tower_resilience());
     cases.extend(seatbelt());
     if !answer_if_asked(&cases) {
@@ -73,4 +73,4 @@ fn seatbelt() -> [Case; 2] {
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 const ATTEMPTS: usize = 3;
-const TIMEOUT: Duration = Duration::from_secs(120);
+const TIMEOUT: Duration = Duration::from_mins(2);
