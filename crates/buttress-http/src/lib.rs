@@ -63,6 +63,13 @@
 //! read is ignored, and of several the shortest counts. What goes out is rounded down, and replaces
 //! only what is more than a millisecond longer.
 //!
+//! # Outcomes and repetition
+//!
+//! What a status, a `grpc-status` or a transport's error means stands at [`Http`]'s implementation of
+//! [`Classify`](buttress_core::Classify), and what was [`never_processed`] there. Which requests a
+//! retry sends again, and how their bodies are kept, stands at [`Idempotent`], [`ReplayBody`] and the
+//! implementation of [`Replay`](buttress_core::Replay).
+//!
 //! # Events
 //!
 //! None; they are the layer's.

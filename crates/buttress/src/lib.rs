@@ -1,6 +1,26 @@
 //! A control plane for async services: retries, deadlines and more, as tower layers.
 //!
-//! This crate re-exports the others, one feature each. See their docs for what each layer promises.
+//! ```
+//! use std::time::Duration;
+//! use buttress::{BoxError, DeadlineLayer, RetryLayer};
+//! use tower::{ServiceBuilder, ServiceExt};
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() {
+//! let client = ServiceBuilder::new()
+//!     .layer(DeadlineLayer::new(Duration::from_secs(2))) // the caller's patience
+//!     .layer(RetryLayer::new(3))
+//!     .layer(DeadlineLayer::new(Duration::from_millis(500))) // one attempt
+//!     .service_fn(|row: u32| async move { Ok::<_, BoxError>(row) });
+//! assert_eq!(client.oneshot(7).await.unwrap(), 7);
+//! # }
+//! ```
+//!
+//! With the feature `http`, `.http()` from `HttpExt` makes a layer answer in HTTP or gRPC and leaves
+//! the service's error type as it is; the features `axum`, `tonic`, `hyper` and `reqwest` add what it
+//! must know of their bodies and errors.
+//!
+//! This crate re-exports the others. The docs of [`deadline`] and [`retry`] say what each layer
+//! promises, under the same headings; those of [`core`] what the words mean that they share.
 
 pub use buttress_core::{
     Attempt, BoxError, Check, Classify, Deadline, Hint, Origin, Plain, Reason, Rejection, Verdict,
