@@ -41,7 +41,8 @@ impl<M, C> RetryLayer<M, C> {
 
     /// What an outcome means, in place of the mode's own classification: a closure
     /// `|outcome: Result<&Response, &Error>| -> Verdict`, or any
-    /// [`Classify`](buttress_core::Classify).
+    /// [`Classify`](buttress_core::Classify). Write the closure's argument type out, or it is not
+    /// general enough for the compiler.
     pub fn classify<C2>(self, classify: C2) -> RetryLayer<M, By<C2>> {
         RetryLayer { settings: self.settings, mode: self.mode, judge: By(classify) }
     }
