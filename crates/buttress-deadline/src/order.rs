@@ -36,12 +36,13 @@ impl Order {
         self.nodes.get(self.first.0).map(|node| node.deadline)
     }
 
-    /// Inserts behind all deadlines that are not later, unless that is too far from the back.
-    pub(crate) fn insert(&mut self, deadline: Instant, waker: Waker) -> Option<Slot> {
+    /// Inserts behind all deadlines that are not later, or gives the waker back if that is too far
+    /// from the back.
+    pub(crate) fn insert(&mut self, deadline: Instant, waker: Waker) -> Result<Slot, Waker> {
         let mut before = self.last;
         for step in 0.. {
             match self.nodes.get(before.0) {
-                Some(node) if node.deadline > deadline && step == FARTHEST => return None,
+                Some(node) if node.deadline > deadline && step == FARTHEST => return Err(waker),
                 Some(node) if node.deadline > deadline => before = node.before,
                 _ => break,
             }
@@ -50,7 +51,7 @@ impl Order {
         let slot = Slot(self.nodes.insert(Node { deadline, before, after, waker: Some(waker) }));
         *self.link_after(before) = slot;
         *self.link_before(after) = slot;
-        Some(slot)
+        Ok(slot)
     }
 
     /// Whether the deadline of `slot` has passed.
@@ -64,10 +65,13 @@ impl Order {
         Some(current.will_wake(waker))
     }
 
-    /// Makes `waker` the one to be woken, and returns the former; `None` if the deadline has passed.
-    pub(crate) fn rewatch(&mut self, slot: Slot, waker: Waker) -> Option<Waker> {
-        let current = self.nodes.get_mut(slot.0)?.waker.as_mut()?;
-        Some(std::mem::replace(current, waker))
+    /// Makes `waker` the one to be woken, and returns the former; gives it back if the deadline has
+    /// passed.
+    pub(crate) fn rewatch(&mut self, slot: Slot, waker: Waker) -> Result<Waker, Waker> {
+        match self.nodes.get_mut(slot.0).and_then(|node| node.waker.as_mut()) {
+            Some(current) => Ok(std::mem::replace(current, waker)),
+            None => Err(waker),
+        }
     }
 
     /// Frees `slot`.
@@ -148,7 +152,7 @@ mod tests {
                 0 | 1 => {
                     let at = step + draw(20);
                     let deadline = start + Duration::from_micros(at);
-                    if let Some(slot) = order.insert(deadline, Waker::noop().clone()) {
+                    if let Ok(slot) = order.insert(deadline, Waker::noop().clone()) {
                         model.push((at, slot));
                     } else {
                         assert!(model.iter().filter(|(other, _)| *other > at).count() > 32);

@@ -1,5 +1,4 @@
 use std::{
-    mem,
     pin::{Pin, pin},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak,
@@ -55,7 +54,7 @@ impl Queue {
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.lock().order.len()
+        self.enter(|line, _| line.order.len())
     }
 
     /// Lines up, and says whether the deadline has passed; `None` if it is far out of order.
@@ -65,11 +64,13 @@ impl Queue {
         deadline: Deadline,
     ) -> Option<(Ticket, Poll<()>)> {
         let waker = waker.clone();
-        let (slot, passed) = self.enter(|line, due| {
+        let joined = self.enter(|line, due| {
             let slot = line.order.insert(deadline.instant(), waker)?;
             line.arm(&self.alarm, due);
-            Some((slot, if line.order.is_due(slot) { Poll::Ready(()) } else { Poll::Pending }))
-        })?;
+            Ok((slot, if line.order.is_due(slot) { Poll::Ready(()) } else { Poll::Pending }))
+        });
+        // A waker that found no place is dropped here, after the lock.
+        let (slot, passed) = joined.map_err(drop::<Waker>).ok()?;
         Some((Ticket { queue: self, slot }, passed))
     }
 
@@ -110,9 +111,10 @@ impl Queue {
 impl Line {
     fn ring(&mut self, alarm: &Waker, due: &mut Vec<Waker>) {
         let now = Instant::now();
-        // Before its time the timer fires only when its runtime shuts down. There is nothing to arm
-        // then.
-        if mem::take(&mut self.armed).is_some_and(|armed| armed <= now) {
+        // Before its time the ring is one that somebody has dealt with, or that of a runtime that
+        // shuts down. There is nothing to arm then.
+        if self.armed.is_some_and(|armed| armed <= now) {
+            self.armed = None;
             self.order.expire(now, due);
             self.arm(alarm, due);
         }
@@ -127,6 +129,12 @@ impl Line {
             let sleep = match &mut self.sleep {
                 Some(sleep) => {
                     sleep.as_mut().reset(earliest);
+                    // A timer of a runtime that has shut down has elapsed whatever its time, and
+                    // panics when it is polled.
+                    if sleep.is_elapsed() && earliest > Instant::now() {
+                        self.armed = Some(earliest);
+                        return;
+                    }
                     sleep
                 }
                 None => self.sleep.insert(Box::pin(sleep_until(earliest))),
@@ -152,14 +160,14 @@ pub(crate) struct Ticket {
 impl Ticket {
     /// Ready once the deadline has passed.
     pub(crate) fn poll(&mut self, cx: &Context<'_>) -> Poll<()> {
-        let watched = self.queue.lock().order.watch(self.slot, cx.waker());
+        let watched = self.queue.enter(|line, _| line.order.watch(self.slot, cx.waker()));
         match watched {
             Some(true) => Poll::Pending,
             None => Poll::Ready(()),
             Some(false) => {
                 let waker = cx.waker().clone();
-                let former = self.queue.lock().order.rewatch(self.slot, waker);
-                // Dropped, if it is somebody's, after the lock.
+                let former = self.queue.enter(|line, _| line.order.rewatch(self.slot, waker));
+                // Whichever waker is not kept is dropped here, after the lock.
                 former.map_or(Poll::Ready(()), |_| Poll::Pending)
             }
         }

@@ -298,6 +298,67 @@ async fn deadlines_far_out_of_order_are_kept_too() {
     assert_eq!(layer.handle().pending(), 0);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_call_first_polled_after_its_deadline_takes_nobody_elses_timer() {
+    let mut service = DeadlineLayer::new(10_000 * MS).layer(service_fn(answer));
+    let mut first = Box::pin(service.call(100_000));
+    assert!(futures_poll(first.as_mut()).await.is_pending());
+    let early = Deadline::after(1000 * MS);
+    let second = Deadline::with(Some(early), || service.call(100_000));
+    let start = Instant::now();
+    sleep(2000 * MS).await;
+    rejected(&second.await.unwrap_err());
+    rejected(&first.await.unwrap_err());
+    assert_eq!(start.elapsed(), 10_000 * MS);
+}
+
+#[test]
+fn a_call_whose_sibling_keeps_polling_it_still_ends() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_time()
+        .build()
+        .unwrap();
+    let service = DeadlineLayer::new(3 * MS).layer(service_fn(answer));
+    for _ in 0..50 {
+        let mut call = Box::pin(service.clone().oneshot(60_000));
+        runtime.block_on(async {
+            tokio::spawn(async move {
+                loop {
+                    match futures_poll(call.as_mut()).await {
+                        Poll::Ready(outcome) => return rejected(&outcome.unwrap_err()).clone(),
+                        Poll::Pending => tokio::task::yield_now().await,
+                    }
+                }
+            })
+            .await
+            .unwrap();
+        });
+    }
+}
+
+#[test]
+fn a_runtime_can_be_dropped_before_the_calls_it_timed() {
+    let layer = DeadlineLayer::new(10 * MS);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    let mut calls = Vec::new();
+    runtime.block_on(async {
+        for _ in 0..2 {
+            let mut call = Box::pin(layer.layer(service_fn(answer)).oneshot(100));
+            assert!(futures_poll(call.as_mut()).await.is_pending());
+            calls.push(call);
+            sleep(5 * MS).await;
+        }
+    });
+    drop(runtime);
+    drop(calls);
+    assert_eq!(layer.handle().pending(), 0);
+}
+
 #[test]
 fn a_layer_outlives_the_runtimes_it_is_used_in() {
     let layer = DeadlineLayer::new(10 * MS);

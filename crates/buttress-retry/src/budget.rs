@@ -23,27 +23,27 @@ pub struct Budget {
 impl Budget {
     /// `ratio` retries for each call plus `per_second`, over a window of 10 s.
     pub fn new(ratio: Ratio, per_second: u32) -> Self {
-        Self::over(Duration::from_secs(10), ratio, per_second)
+        Self::over(WINDOW, ratio, per_second)
     }
 
     /// The same over a window of `ttl`, at least 20 ms.
     pub fn over(ttl: Duration, ratio: Ratio, per_second: u32) -> Self {
-        Self::of(Law::Ratio(RetryBudget::new(ttl, per_second, ratio)))
+        Self::of(Law::Ratio(RetryBudget::new(ttl, per_second, ratio)), ttl)
     }
 
     /// gRPC's retry throttling (gRFC A6).
     pub fn throttle(throttle: RetryThrottle) -> Self {
-        Self::of(Law::Throttle(throttle))
+        Self::of(Law::Throttle(throttle), WINDOW)
     }
 
     /// The retry quota of the AWS SDKs.
     pub fn tokens(bucket: TokenBucket) -> Self {
-        Self::of(Law::Tokens(bucket))
+        Self::of(Law::Tokens(bucket), WINDOW)
     }
 
     /// Every retry is paid for.
     pub fn unlimited() -> Self {
-        Self::of(Law::Unlimited)
+        Self::of(Law::Unlimited, WINDOW)
     }
 
     /// How many retries could be made now, if that is bounded.
@@ -61,9 +61,14 @@ impl Budget {
         }
     }
 
-    fn of(law: Law) -> Self {
+    fn of(law: Law, ttl: Duration) -> Self {
         Self {
-            account: Arc::new(Account { law, epoch: Instant::now(), undated: AtomicU32::new(0) }),
+            account: Arc::new(Account {
+                law,
+                ttl,
+                epoch: Instant::now(),
+                undated: AtomicU32::new(0),
+            }),
         }
     }
 
@@ -77,7 +82,7 @@ impl Budget {
         }
     }
 
-    /// A call succeeded; `first` if at the first attempt. After a retry the quota of AWS gets back
+    /// A call succeeded; `first` if without a retry that was paid for. After a retry the quota of AWS gets back
     /// what an error costs.
     #[inline]
     pub(crate) fn succeeded(&self, first: bool) {
@@ -108,14 +113,16 @@ impl Budget {
             Law::Unlimited => true,
         };
         if paid {
-            Ok(Withdrawal { from: Some((self.clone(), kind)) })
+            Ok(Withdrawal { from: Some((self.clone(), kind, Instant::now())) })
         } else {
             Err(Stop::BudgetEmpty)
         }
     }
 
-    fn refund(&self, kind: RetryKind) {
+    fn refund(&self, kind: RetryKind, since: Instant) {
         match &self.account.law {
+            // What the window has forgotten is back already.
+            Law::Ratio(_) if since.elapsed() >= self.account.ttl => {}
             Law::Ratio(budget) => budget.refund(self.account.now(), 1),
             Law::Tokens(bucket) => bucket.refund(kind),
             Law::Throttle(_) | Law::Unlimited => {}
@@ -125,30 +132,30 @@ impl Budget {
 
 impl Default for Budget {
     fn default() -> Self {
-        Self::of(Law::Ratio(RetryBudget::default()))
+        Self::of(Law::Ratio(RetryBudget::default()), WINDOW)
     }
 }
 
 /// What was paid for a retry that has not begun. Dropped, it goes back.
 #[derive(Debug)]
 pub(crate) struct Withdrawal {
-    from: Option<(Budget, RetryKind)>,
+    from: Option<(Budget, RetryKind, Instant)>,
 }
 
 impl Withdrawal {
     /// Of a retry that costs nothing.
     pub(crate) const FREE: Self = Self { from: None };
 
-    /// The retry begins.
-    pub(crate) fn spend(mut self) {
-        self.from = None;
+    /// The retry begins. Whether it cost anything.
+    pub(crate) fn spend(mut self) -> bool {
+        self.from.take().is_some()
     }
 }
 
 impl Drop for Withdrawal {
     fn drop(&mut self) {
-        if let Some((budget, kind)) = self.from.take() {
-            budget.refund(kind);
+        if let Some((budget, kind, since)) = self.from.take() {
+            budget.refund(kind, since);
         }
     }
 }
@@ -156,6 +163,8 @@ impl Drop for Withdrawal {
 #[derive(Debug)]
 struct Account {
     law: Law,
+    /// How long a withdrawal counts.
+    ttl: Duration,
     epoch: Instant,
     /// Deposits that no clock was read for yet.
     undated: AtomicU32,
@@ -188,3 +197,5 @@ enum Law {
 /// A clock is read for one deposit in so many: it costs more than the rest of a call together. So up
 /// to 15 deposits may count from a later time than they were made at.
 const BATCH: u32 = 16;
+
+const WINDOW: Duration = Duration::from_secs(10);

@@ -31,6 +31,8 @@ pub(crate) struct Call<S, M, C, Saved, Seed> {
     attempt: Attempt,
     delays: Delays,
     free: Free,
+    /// Whether the current attempt was paid for.
+    charged: bool,
 }
 
 impl<S, M, C, Saved, Seed> Call<S, M, C, Saved, Seed> {
@@ -53,6 +55,7 @@ impl<S, M, C, Saved, Seed> Call<S, M, C, Saved, Seed> {
             attempt: Attempt::FIRST,
             delays: Delays::new(),
             free: Free::default(),
+            charged: false,
         };
         call.begin();
         call
@@ -66,15 +69,16 @@ impl<S, M, C, Saved, Seed> Call<S, M, C, Saved, Seed> {
 
     pub(crate) fn poll_ready<Req>(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>>
     where
-        S: Service<Req>,
+        S: Service<Req> + Clone,
     {
         let (deadline, attempt) = (self.deadline, self.attempt);
-        match &mut self.spare {
-            Some((service, _)) => {
-                Deadline::with(deadline, || attempt.with(|| service.poll_ready(cx)))
-            }
-            None => Poll::Ready(Ok(())),
+        let Some((service, _)) = &mut self.spare else { return Poll::Ready(Ok(())) };
+        let polled = Deadline::with(deadline, || attempt.with(|| service.poll_ready(cx)));
+        if let Poll::Ready(Err(_)) = polled {
+            // An instance that failed is not to be polled again.
+            *service = service.clone();
         }
+        polled
     }
 
     /// Begins the next attempt.
@@ -84,7 +88,7 @@ impl<S, M, C, Saved, Seed> Call<S, M, C, Saved, Seed> {
         M: Carry<Req>,
     {
         let Next { mut request, paid, .. } = next;
-        paid.spend();
+        self.charged = paid.spend();
         self.settings.state.retries.fetch_add(1, Ordering::Relaxed);
         if let Some(deadline) = self.deadline {
             self.mode.write(&mut request, deadline);
@@ -185,7 +189,7 @@ impl<S, M, C, Saved, Seed> Call<S, M, C, Saved, Seed> {
             return Err(Stop::NotIdempotent);
         }
         let at_once = verdict == Verdict::NeverProcessed && !self.free.never_processed;
-        let delay = if at_once { Duration::ZERO } else { self.delay(hint)? };
+        let delay = if at_once { self.none()? } else { self.delay(hint, local)? };
         let (_, saved) = self.spare.as_ref().ok_or(Stop::NotReplayable)?;
         let request = self.mode.again(saved, self.attempt.next()).ok_or(Stop::NotReplayable)?;
         let paid = match verdict {
@@ -212,8 +216,16 @@ impl<S, M, C, Saved, Seed> Call<S, M, C, Saved, Seed> {
         }
     }
 
+    /// No wait, if there is any time left.
+    fn none(&self) -> Result<Duration, Stop> {
+        match self.deadline {
+            Some(deadline) if deadline.has_passed() => Err(Stop::Deadline),
+            _ => Ok(Duration::ZERO),
+        }
+    }
+
     /// How long to wait, if an attempt after that can still end in time.
-    fn delay(&mut self, hint: Option<Hint>) -> Result<Duration, Stop> {
+    fn delay(&mut self, hint: Option<Hint>, local: bool) -> Result<Duration, Stop> {
         let random = self.settings.state.draw();
         let computed = self.settings.backoff.next(&mut self.delays, random);
         let remaining = self.deadline.map(Deadline::remaining);
@@ -222,6 +234,8 @@ impl<S, M, C, Saved, Seed> Call<S, M, C, Saved, Seed> {
             Some(Hint::After(wanted)) if too_late(wanted) => {
                 return Err(Stop::PushbackExceedsDeadline);
             }
+            // What a layer below says is exact.
+            Some(Hint::After(wanted)) if local => wanted,
             Some(Hint::After(wanted)) => {
                 wanted.clamp(computed, computed.saturating_add(LONGEST_DETOUR))
             }
@@ -248,7 +262,7 @@ impl<S, M, C, Saved, Seed> Call<S, M, C, Saved, Seed> {
         if let Some(began) = self.began {
             self.settings.state.pace.learn(began.elapsed());
         }
-        self.settings.budget.succeeded(self.attempt == Attempt::FIRST);
+        self.settings.budget.succeeded(!self.charged);
     }
 
     fn stop(&self, why: Stop, verdict: Verdict) {

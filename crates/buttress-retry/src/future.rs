@@ -41,7 +41,7 @@ where
 
 impl<S, Req, M, C> Future for ResponseFuture<S, Req, M, C>
 where
-    S: Service<Req>,
+    S: Service<Req> + Clone,
     M: Replay<Req> + Carry<Req>,
     C: Judge<M, Req, S::Response, S::Error>,
 {
@@ -79,6 +79,8 @@ where
                         continue;
                     }
                     Err(error) => {
+                        // What was paid for this attempt goes back before the next is paid for.
+                        this.state.set(State::Ended);
                         let verdict = this.call.within(|| this.call.judge(Err(&error)));
                         (Err(error), verdict, false)
                     }

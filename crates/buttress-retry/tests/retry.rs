@@ -456,11 +456,64 @@ fn a_hot_loop_yields_to_the_runtime() {
     });
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_free_retry_does_not_begin_after_the_deadline() {
+    let layer = RetryLayer::new(3).classify(never_processed);
+    let service = ServiceBuilder::new().layer(DeadlineLayer::new(100 * MS)).layer(layer.clone());
+    let service = service.service_fn(|_: u32| async {
+        sleep(100 * MS).await;
+        Err(BoxError::from("refused"))
+    });
+    assert_eq!(service.oneshot(0).await.unwrap_err().to_string(), "refused");
+    assert_eq!(layer.handle().retries(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_free_retry_earns_no_more_than_a_first_success() {
+    let budget = Budget::tokens(TokenBucket::new(10));
+    let drain = RetryLayer::new(3).backoff(NO_WAIT).budget(budget.clone());
+    drain.layer(flaky(u32::MAX).0).oneshot(0).await.unwrap_err();
+    assert_eq!(budget.balance(), Some(0));
+    let layer = RetryLayer::new(3).budget(budget.clone()).classify(never_processed);
+    assert_eq!(layer.layer(flaky(1).0).oneshot(0).await.unwrap(), 2);
+    assert_eq!(budget.balance(), Some(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_layer_below_says_about_when_to_come_is_exact() {
+    let (start, minute) = (Instant::now(), Duration::from_secs(60));
+    let service = RetryLayer::new(3).layer(service_fn(move |_: u32| async move {
+        let rejection = Rejection::new(Reason::RateLimited, Origin::new("throttle"));
+        if start.elapsed() < minute { Err(BoxError::from(rejection.after(minute))) } else { Ok(7) }
+    }));
+    assert_eq!(service.oneshot(0).await.unwrap(), 7);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_withdrawal_the_window_forgot_is_not_paid_back() {
+    let budget = Budget::over(1000 * MS, Ratio::percent(0), 1);
+    let layer = RetryLayer::new(2)
+        .backoff(Backoff::constant(5000 * MS).jitter(Jitter::None))
+        .budget(budget.clone());
+    let mut waiting = Box::pin(layer.layer(flaky(u32::MAX).0).oneshot(0));
+    assert!(poll_once(waiting.as_mut()).await.is_pending());
+    sleep(2000 * MS).await;
+    let quick = RetryLayer::new(2).backoff(NO_WAIT).budget(budget.clone());
+    quick.layer(flaky(u32::MAX).0).oneshot(0).await.unwrap_err();
+    drop(waiting);
+    quick.layer(flaky(u32::MAX).0).oneshot(0).await.unwrap_err();
+    assert_eq!(quick.handle().retries(), 1);
+}
+
 fn throttled(hint: Hint) -> impl Fn(Result<&u32, &BoxError>) -> Verdict + Clone {
     move |outcome| match outcome {
         Ok(_) => Verdict::Success,
         Err(_) => Verdict::Throttled(Some(hint)),
     }
+}
+
+fn never_processed(outcome: Result<&u32, &BoxError>) -> Verdict {
+    if outcome.is_ok() { Verdict::Success } else { Verdict::NeverProcessed }
 }
 
 async fn poll_once<F: Future>(mut future: Pin<&mut F>) -> Poll<F::Output> {
