@@ -20,7 +20,7 @@ use crate::{
 #[must_use = "futures do nothing unless polled"]
 #[pin_project]
 pub struct ResponseFuture<F, Req, M, Seed> {
-    /// `None` for a call that is rejected, and once it has ended.
+    /// `None` for a call that was rejected before it began, or cut off.
     #[pin]
     future: Option<F>,
     /// `None` once the response has it.
