@@ -12,7 +12,8 @@
 //! | which requests are the same, and how is a response shared? | [`KeyOf`], [`Share`] |
 //!
 //! [`Bind`] swaps the mode of a layer. [`Deadline`] and [`Attempt`] travel with the task, so that
-//! whatever runs inside a call knows how long it has and which try it is.
+//! whatever runs inside a call knows how long it has and which try it is. [`Timers`] let the calls of
+//! a layer wait for their deadlines at little cost.
 //!
 //! ```
 //! use buttress_core::{Deadline, Rejection};
@@ -56,6 +57,7 @@ mod replay;
 mod respond;
 mod scope;
 mod share;
+mod timer;
 
 pub use attempt::{Attempt, GaveUp};
 pub use bind::Bind;
@@ -69,3 +71,4 @@ pub use replay::Replay;
 pub use respond::{Guard, Plain, Respond};
 pub use scope::Scope;
 pub use share::Share;
+pub use timer::{Timer, Timers};

@@ -7,13 +7,12 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use buttress_core::{Deadline, Rejection, Respond};
+use buttress_core::{Deadline, Rejection, Respond, Timer};
 use pin_project::pin_project;
 
 use crate::{
     DeadlineGuard,
     settings::{Enforcement, Extent, Settings},
-    timers::Timer,
 };
 
 /// The future of [`DeadlineService`](crate::DeadlineService).

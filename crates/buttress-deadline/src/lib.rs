@@ -85,11 +85,8 @@ mod future;
 mod guard;
 mod handle;
 mod layer;
-mod order;
-mod queue;
 mod service;
 mod settings;
-mod timers;
 
 pub use buttress_control::Ratio;
 pub use future::ResponseFuture;

@@ -4,14 +4,13 @@ use std::{
     task::{Context, Poll},
 };
 
-use buttress_core::{Carry, Deadline, Plain, Respond};
+use buttress_core::{Carry, Deadline, Plain, Respond, Timer};
 use tokio::time::Instant;
 use tower_service::Service;
 
 use crate::{
     ResponseFuture,
     settings::{Enforcement, Settings},
-    timers::Timer,
 };
 
 /// The service of [`DeadlineLayer`](crate::DeadlineLayer).

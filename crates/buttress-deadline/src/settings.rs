@@ -7,10 +7,8 @@ use std::{
 };
 
 use buttress_control::{Nanos, Ratio, RetryBudget};
-use buttress_core::{Deadline, Origin, Reason, Rejection};
+use buttress_core::{Deadline, Origin, Reason, Rejection, Timers};
 use tokio::time::Instant;
-
-use crate::timers::Timers;
 
 /// What a layer was told, and the state its services share.
 #[derive(Clone, Debug)]

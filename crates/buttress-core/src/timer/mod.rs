@@ -1,3 +1,6 @@
+mod order;
+mod queue;
+
 use std::{
     cell::Cell,
     pin::{Pin, pin},
@@ -8,59 +11,63 @@ use std::{
     task::{Context, Poll},
 };
 
-use buttress_core::Deadline;
 use tokio::{
     runtime::{Handle, Id},
     task::coop::unconstrained,
     time::{Sleep, sleep_until},
 };
 
-use crate::queue::{Queue, Ticket};
+use self::queue::{Queue, Ticket};
+use crate::Deadline;
 
-/// One call's timer. It costs nothing until it is polled, which is when the call is pending.
+/// One call's timer, among the [`Timers`] of its layer.
+///
+/// It costs nothing until it is polled, which is when the call is pending, and is off when it is
+/// dropped. Poll it after the call, so that an answer at the same instant wins.
 #[derive(Debug)]
-pub(crate) enum Timer {
-    Unarmed,
-    /// In a queue with the layer's other calls.
-    Queued(Ticket),
-    /// Alone, because its deadline is far out of the queue's order.
-    Alone(Pin<Box<Sleep>>),
-    Disarmed,
+pub struct Timer {
+    state: State,
 }
 
 impl Timer {
-    pub(crate) const fn new() -> Self {
-        Self::Unarmed
+    /// A timer that is not running yet.
+    pub const fn new() -> Self {
+        Self { state: State::Unarmed }
     }
 
-    /// Ready once `deadline`, the same at every poll, has passed.
-    pub(crate) fn poll(
-        &mut self,
-        cx: &mut Context<'_>,
-        deadline: Deadline,
-        timers: &Timers,
-    ) -> Poll<()> {
-        if matches!(self, Self::Unarmed) {
-            *self = match timers.queue().and_then(|queue| queue.join(cx.waker(), deadline)) {
+    /// Ready once `deadline` has passed, and from then on.
+    ///
+    /// It is set at the first poll: give the same `deadline` and the same `timers` at every other.
+    /// While it is pending it wakes the task that polled last. That takes a tokio runtime with its
+    /// time driver enabled, as tokio's own timers do, and panics without.
+    pub fn poll(&mut self, cx: &mut Context<'_>, deadline: Deadline, timers: &Timers) -> Poll<()> {
+        if matches!(self.state, State::Unarmed) {
+            self.state = match timers.queue().and_then(|queue| queue.join(cx.waker(), deadline)) {
                 Some((ticket, passed)) => {
-                    *self = Self::Queued(ticket);
+                    self.state = State::Queued(ticket);
                     return passed;
                 }
-                None => Self::Alone(Box::pin(sleep_until(deadline.instant()))),
+                None => State::Alone(Box::pin(sleep_until(deadline.instant()))),
             };
         }
-        match self {
-            Self::Queued(ticket) => ticket.poll(cx),
+        match &mut self.state {
+            State::Queued(ticket) => ticket.poll(cx),
             // A call that used up the task's budget is pending for that reason only, and must not
             // thereby escape its deadline.
-            Self::Alone(sleep) => pin!(unconstrained(sleep.as_mut())).poll(cx),
-            Self::Unarmed | Self::Disarmed => Poll::Pending,
+            State::Alone(sleep) => pin!(unconstrained(sleep.as_mut())).poll(cx),
+            State::Unarmed | State::Disarmed => Poll::Pending,
         }
     }
 
     /// Makes it never fire again.
-    pub(crate) fn disarm(&mut self) {
-        *self = Self::Disarmed;
+    pub fn disarm(&mut self) {
+        self.state = State::Disarmed;
+    }
+}
+
+impl Default for Timer {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -68,23 +75,34 @@ impl Timer {
 ///
 /// The calls of a layer share one timeout, so they expire in the order they began, and one timer of
 /// the runtime serves a whole queue. Threads have queues of their own so that they do not contend;
-/// runtimes do, because a timer fires only while its runtime runs.
+/// runtimes do, because a timer fires only while its runtime runs. A deadline far out of that order
+/// gets a timer of the runtime for itself, which is an allocation.
 #[derive(Debug, Default)]
-pub(crate) struct Timers {
+pub struct Timers {
     shards: [Shard; SHARDS],
 }
 
 impl Timers {
+    /// How many calls are in a queue. Those with a timer for themselves do not count.
+    pub fn pending(&self) -> usize {
+        self.shards.iter().map(Shard::pending).sum()
+    }
+
     /// The queue for the current thread and runtime; `None` outside of a runtime.
     fn queue(&self) -> Option<Arc<Queue>> {
         let runtime = Handle::try_current().ok()?.id();
         self.shards.get(shard() % SHARDS).map(|shard| shard.queue(runtime))
     }
+}
 
-    /// How many calls are in a queue.
-    pub(crate) fn pending(&self) -> usize {
-        self.shards.iter().map(Shard::pending).sum()
-    }
+#[derive(Debug)]
+enum State {
+    Unarmed,
+    /// In a queue with the layer's other calls.
+    Queued(Ticket),
+    /// Alone, because its deadline is far out of the queue's order.
+    Alone(Pin<Box<Sleep>>),
+    Disarmed,
 }
 
 #[derive(Debug, Default)]

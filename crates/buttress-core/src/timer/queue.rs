@@ -7,14 +7,14 @@ use std::{
     task::{Context, Poll, Wake, Waker},
 };
 
-use buttress_core::Deadline;
 use tokio::{
     runtime::Id,
     task::coop::unconstrained,
     time::{Instant, Sleep, sleep_until},
 };
 
-use crate::order::{Order, Slot};
+use super::order::{Order, Slot};
+use crate::Deadline;
 
 /// Calls in the order of their deadlines, and one timer of the runtime for the first of them.
 ///
