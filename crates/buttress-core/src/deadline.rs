@@ -79,7 +79,8 @@ impl Deadline {
         f()
     }
 
-    /// Carries the ambient deadline, as it is now, to wherever `future` is polled.
+    /// Carries the ambient deadline and [criticality](crate::Criticality), as they are now, to
+    /// wherever `future` is polled.
     ///
     /// ```
     /// # use buttress_core::Deadline;
@@ -93,14 +94,14 @@ impl Deadline {
     /// # }
     /// ```
     pub fn scope<F>(future: F) -> Scope<F> {
-        Scope::new(Self::current(), future)
+        Scope::of_all(future)
     }
 
     /// Runs `future` under this deadline, or under the ambient one if that is earlier.
     ///
     /// Nothing is cut off: the layers inside do that.
     pub fn around<F>(self, future: F) -> Scope<F> {
-        Scope::new(Self::earliest(Some(self), Self::current()), future)
+        Scope::of_deadline(Self::earliest(Some(self), Self::current()), future)
     }
 
     /// A timeout this long, thirty years, never ends: a layer with it has no deadline of its own.

@@ -11,9 +11,9 @@
 //! | how does a deadline cross the wire? | [`Carry`] |
 //! | which requests are the same, and how is a response shared? | [`KeyOf`], [`Share`] |
 //!
-//! [`Bind`] swaps the mode of a layer. [`Deadline`] and [`Attempt`] travel with the task, so that
-//! whatever runs inside a call knows how long it has and which try it is. [`Timers`] let the calls of
-//! a layer wait for their deadlines at little cost.
+//! [`Bind`] swaps the mode of a layer. [`Deadline`], [`Attempt`] and [`Criticality`] travel with the
+//! task, so that whatever runs inside a call knows how long it has, which try it is and how much it
+//! matters. [`Timers`] let the calls of a layer wait for their deadlines at little cost.
 //!
 //! ```
 //! use buttress_core::{Deadline, Rejection};
@@ -34,21 +34,22 @@
 //!
 //! # Cancellation
 //!
-//! Nothing here spawns, blocks or runs when dropped. [`Deadline::with`] and [`Attempt::with`] restore
-//! what was there before, also when the closure panics.
+//! Nothing here spawns, blocks or runs when dropped. [`Deadline::with`], [`Attempt::with`] and
+//! [`Criticality::with`] restore what was there before, also when the closure panics.
 //!
 //! # What the ambient values do not reach
 //!
-//! The ambient deadline and attempt are a thread-local that is set while a call, a future or a body
-//! is being run. Somebody else's future that is polled inside (a `LocalSet`, a `FuturesUnordered`
+//! The ambient deadline, attempt and criticality are thread-locals that are set while a call, a future
+//! or a body is being run. Somebody else's future that is polled inside (a `LocalSet`, a `FuturesUnordered`
 //! shared with others, a nested runtime) sees them too. A future that runs elsewhere
 //! (`tokio::spawn`, `spawn_blocking`, tower's `Buffer`, hyper's connection task) does not:
-//! [`Deadline::scope`] carries the deadline there.
+//! [`Deadline::scope`] carries the deadline and the criticality there.
 
 mod attempt;
 mod bind;
 mod carry;
 mod classify;
+mod criticality;
 mod deadline;
 mod key;
 mod ready;
@@ -63,6 +64,7 @@ pub use attempt::{Attempt, GaveUp};
 pub use bind::Bind;
 pub use carry::Carry;
 pub use classify::{By, ByMode, Classify, Hint, Judge, Verdict};
+pub use criticality::Criticality;
 pub use deadline::Deadline;
 pub use key::KeyOf;
 pub use ready::{Check, take_ready};

@@ -6,22 +6,31 @@ use std::{
 
 use pin_project::pin_project;
 
-use crate::Deadline;
+use crate::{Criticality, Deadline};
 
-/// A future polled under a deadline of its own. Made by [`Deadline::scope`] and
-/// [`Deadline::around`].
+/// A future polled under a deadline or a criticality of its own. Made by [`Deadline::scope`],
+/// [`Deadline::around`] and [`Criticality::around`].
 #[derive(Clone, Debug)]
 #[must_use = "futures do nothing unless polled"]
 #[pin_project]
 pub struct Scope<F> {
-    deadline: Option<Deadline>,
+    inside: Inside,
     #[pin]
     future: F,
 }
 
 impl<F> Scope<F> {
-    pub(crate) const fn new(deadline: Option<Deadline>, future: F) -> Self {
-        Self { deadline, future }
+    /// Everything that is ambient now and outlives an attempt.
+    pub(crate) fn of_all(future: F) -> Self {
+        Self { inside: Inside::All(Deadline::current(), Criticality::current()), future }
+    }
+
+    pub(crate) const fn of_deadline(deadline: Option<Deadline>, future: F) -> Self {
+        Self { inside: Inside::Deadline(deadline), future }
+    }
+
+    pub(crate) const fn of_criticality(criticality: Criticality, future: F) -> Self {
+        Self { inside: Inside::Criticality(criticality), future }
     }
 }
 
@@ -30,6 +39,24 @@ impl<F: Future> Future for Scope<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
-        Deadline::with(*this.deadline, || this.future.poll(cx))
+        this.inside.run(|| this.future.poll(cx))
+    }
+}
+
+/// What is ambient inside. The rest is that of whoever polls.
+#[derive(Clone, Copy, Debug)]
+enum Inside {
+    Deadline(Option<Deadline>),
+    Criticality(Criticality),
+    All(Option<Deadline>, Criticality),
+}
+
+impl Inside {
+    fn run<R>(self, f: impl FnOnce() -> R) -> R {
+        match self {
+            Self::Deadline(deadline) => Deadline::with(deadline, f),
+            Self::Criticality(criticality) => criticality.with(f),
+            Self::All(deadline, criticality) => Deadline::with(deadline, || criticality.with(f)),
+        }
     }
 }

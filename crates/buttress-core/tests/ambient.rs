@@ -1,4 +1,4 @@
-//! The ambient deadline and attempt: what they reach, what they survive, what they cost.
+//! The ambient deadline, attempt and criticality: what they reach, what they survive, what they cost.
 
 use std::{
     future::{pending, poll_fn},
@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use buttress_core::{Attempt, Deadline, GaveUp};
+use buttress_core::{Attempt, Criticality, Deadline, GaveUp};
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use proptest::prelude::*;
 use tokio::{task::LocalSet, time::Instant};
@@ -41,6 +41,10 @@ async fn a_panic_puts_back_what_was_there() {
         let panicked = catch_unwind(|| attempt.with(|| panic!("on purpose")));
         assert!(panicked.is_err());
         assert_eq!(Attempt::current(), Attempt::FIRST);
+
+        let panicked = catch_unwind(|| Criticality::Sheddable.with(|| panic!("on purpose")));
+        assert!(panicked.is_err());
+        assert_eq!(Criticality::current(), Criticality::Critical);
     });
     assert_eq!(Deadline::current(), None);
 }
@@ -157,6 +161,7 @@ fn entering_and_leaving_allocates_nothing() {
     let counted = allocation_counter::measure(|| {
         Deadline::with(Some(limit), || assert_eq!(Deadline::current(), Some(limit)));
         Attempt::FIRST.next().with(|| assert_eq!(Attempt::current().number(), 2));
+        Criticality::Sheddable.with(|| assert_eq!(Criticality::current(), Criticality::Sheddable));
         assert!(GaveUp::watch(GaveUp::mark).1);
         assert!(scoped.as_mut().poll(&mut cx).is_pending());
     });
