@@ -42,6 +42,7 @@
 mod backoff;
 mod budget;
 mod nanos;
+mod random;
 mod ratio;
 mod sync;
 mod throttle;
@@ -51,6 +52,7 @@ mod window;
 pub use backoff::{Backoff, Delays, Jitter};
 pub use budget::RetryBudget;
 pub use nanos::Nanos;
+pub use random::Random;
 pub use ratio::Ratio;
 pub use throttle::RetryThrottle;
 pub use token_bucket::{RetryKind, TokenBucket};

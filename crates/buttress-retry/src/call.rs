@@ -226,7 +226,7 @@ impl<S, M, C, Saved, Seed> Call<S, M, C, Saved, Seed> {
 
     /// How long to wait, if an attempt after that can still end in time.
     fn delay(&mut self, hint: Option<Hint>, local: bool) -> Result<Duration, Stop> {
-        let random = self.settings.state.draw();
+        let random = self.settings.state.random.draw();
         let computed = self.settings.backoff.next(&mut self.delays, random);
         let remaining = self.deadline.map(Deadline::remaining);
         let too_late = |delay| remaining.is_some_and(|remaining| delay >= remaining);

@@ -60,7 +60,7 @@ impl<M, C> RetryLayer<M, C> {
 
     /// Makes the jitter repeatable: the same seed and the same order of calls give the same delays.
     pub fn seed(self, seed: u64) -> Self {
-        self.settings.state.seed(seed);
+        self.settings.state.random.seed(seed);
         self
     }
 
