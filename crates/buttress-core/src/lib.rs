@@ -8,7 +8,7 @@
 //! | how is a call answered in the service's stead? | [`Respond`], with a [`Guard`] that lives as long as the response |
 //! | what does an outcome mean? | [`Classify`], giving a [`Verdict`] |
 //! | how is a request sent again? | [`Replay`] |
-//! | how does a deadline cross the wire? | [`Carry`] |
+//! | how do a deadline and a criticality cross the wire? | [`Carry`] |
 //! | which requests are the same, and how is a response shared? | [`KeyOf`], [`Share`] |
 //!
 //! [`Bind`] swaps the mode of a layer. [`Deadline`], [`Attempt`] and [`Criticality`] travel with the

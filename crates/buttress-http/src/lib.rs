@@ -63,6 +63,16 @@
 //! read is ignored, and of several the shortest counts. What goes out is rounded down, and replaces
 //! only what is more than a millisecond longer.
 //!
+//! # Criticality
+//!
+//! How much a request matters travels in `x-criticality` or a header of one's
+//! [choice](Http::criticality_header), as `sheddable`, `sheddable-plus`, `critical` or
+//! `critical-plus`, in letters of either case. A value that cannot be read is ignored, and of several
+//! the lowest counts. A [`Criticality`](buttress_core::Criticality) in the extensions of a request
+//! comes before the header: it is the program's own word. The header is its client's, so the edge of
+//! a network [ignores](Http::ignore_criticality) it. `critical` goes without saying: it is written
+//! only in place of something else.
+//!
 //! # Outcomes and repetition
 //!
 //! What a status, a `grpc-status` or a transport's error means stands at [`Http`]'s implementation of
@@ -82,6 +92,8 @@
 //! | [`timeout_header`](Http::timeout_header) | none: only gRPC carries a deadline |
 //! | [`margin`](Http::margin) | none |
 //! | [`deadline_in_extensions`](Http::deadline_in_extensions) | off |
+//! | [`criticality_header`](Http::criticality_header) | `x-criticality` |
+//! | [`ignore_criticality`](Http::ignore_criticality) | off: the header is believed |
 //! | [`idempotent`](Http::idempotent) | off: the request itself has to say so |
 
 mod answer;
