@@ -34,10 +34,12 @@
 //! | deadline exceeded | 504 | 4, `DEADLINE_EXCEEDED` |
 //! | overloaded, circuit open | 503 | 14, `UNAVAILABLE` |
 //! | rate limited | 429 | 8, `RESOURCE_EXHAUSTED` |
+//! | never admissible | 413 | 8, with the pushback `-1` |
 //! | superseded | 409 | 14, with the pushback `-1` |
 //!
-//! A superseded call must not come again, or it would take the place of the call that took its own:
-//! clients repeat a 503 by themselves and a 409 they do not, and a negative pushback says the same.
+//! A superseded call must not come again, or it would take the place of the call that took its own,
+//! and a call that asks for more than the limit ever holds would be turned away again: clients repeat
+//! a 429 and a 503 by themselves, a 409 and a 413 they do not, and a negative pushback says the same.
 //!
 //! When it is known how long to wait, `Retry-After` says so in whole seconds, rounded up and at
 //! least one, or `grpc-retry-pushback-ms` in milliseconds. A gRPC answer is Trailers-Only, with
