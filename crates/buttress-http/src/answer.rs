@@ -1,4 +1,4 @@
-use std::{fmt::Write, time::Duration};
+use std::fmt::Write;
 
 use buttress_core::{Reason, Rejection};
 use http::{
@@ -6,7 +6,7 @@ use http::{
     header::{CONTENT_TYPE, RETRY_AFTER},
 };
 
-use crate::Protocol;
+use crate::{Protocol, rate_limit::whole_seconds};
 
 /// The response that says `why` a call was rejected, in the words of `protocol`, as the crate's docs
 /// list them under Errors.
@@ -16,7 +16,7 @@ pub(crate) fn answer(protocol: Protocol, why: Rejection) -> Response<()> {
         Protocol::Http => {
             *response.status_mut() = status(why.reason());
             if let Some(delay) = why.retry_after().filter(|_| may_come_again(why.reason())) {
-                response.headers_mut().insert(RETRY_AFTER, seconds(delay).into());
+                response.headers_mut().insert(RETRY_AFTER, whole_seconds(delay).max(1).into());
             }
         }
         Protocol::Grpc => {
@@ -77,12 +77,6 @@ fn pushback(why: &Rejection) -> Option<HeaderValue> {
 /// Whether a client should ever send the request again.
 const fn may_come_again(reason: Reason) -> bool {
     !matches!(reason, Reason::Superseded | Reason::NeverAdmissible)
-}
-
-fn seconds(delay: Duration) -> u64 {
-    let whole = delay.as_secs();
-    let up = if delay.subsec_nanos() > 0 { whole.saturating_add(1) } else { whole };
-    up.max(1)
 }
 
 /// A gRPC `Status-Message`: printable ASCII as it is, except for `%`, and every other byte as `%XX`.

@@ -75,6 +75,16 @@
 //! a network [ignores](Http::ignore_criticality) it. `critical` goes without saying: it is written
 //! only in place of something else.
 //!
+//! # Rate headers
+//!
+//! A layer that limits a rate may tell its callers. It writes `RateLimit-Policy` (the `q` calls per
+//! `w` seconds there are) and `RateLimit` (the `r` calls left, and the `t` seconds until all are there
+//! again) as [draft-ietf-httpapi-ratelimit-headers-11][draft] has them. Seconds are rounded up, and a
+//! window is at least one. The header lines of an inner layer stay. In a name, what a structured field
+//! cannot hold is written as `%XX`.
+//!
+//! [draft]: https://datatracker.ietf.org/doc/html/draft-ietf-httpapi-ratelimit-headers-11
+//!
 //! # Outcomes and repetition
 //!
 //! What a status, a `grpc-status` or a transport's error means stands at [`Http`]'s implementation of
@@ -109,6 +119,7 @@ mod head_copy;
 mod idempotent;
 mod mode;
 mod protocol;
+mod rate_limit;
 mod replay;
 mod replay_body;
 mod respond;
