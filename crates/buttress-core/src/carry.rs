@@ -1,6 +1,6 @@
-use crate::{Deadline, Plain};
+use crate::{Criticality, Deadline, Plain};
 
-/// How a deadline crosses to and from another process.
+/// How a deadline and a criticality cross to and from another process.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot read or write a deadline in `{Req}`",
     note = "`.http()` is for `http::Request` and `reqwest::Request`; leave it out for anything else"
@@ -11,6 +11,17 @@ pub trait Carry<Req>: Clone {
 
     /// Sends `deadline` along with `request`. It never extends one that is there already.
     fn write(&self, request: &mut Req, deadline: Deadline);
+
+    /// The criticality that came with `request`.
+    fn criticality(&self, request: &Req) -> Option<Criticality> {
+        let _ = request;
+        None
+    }
+
+    /// Sends `criticality` along with `request`, in place of one that is there already.
+    fn mark(&self, request: &mut Req, criticality: Criticality) {
+        let _ = (request, criticality);
+    }
 }
 
 #[diagnostic::do_not_recommend]

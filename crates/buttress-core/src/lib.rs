@@ -8,7 +8,7 @@
 //! | how is a call answered in the service's stead? | [`Respond`], with a [`Guard`] that lives as long as the response |
 //! | what does an outcome mean? | [`Classify`], giving a [`Verdict`] |
 //! | how is a request sent again? | [`Replay`] |
-//! | how does a deadline cross the wire? | [`Carry`] |
+//! | how do a deadline and a criticality cross the wire? | [`Carry`] |
 //! | which requests are the same, and how is a response shared? | [`KeyOf`], [`Share`] |
 //!
 //! [`Bind`] swaps the mode of a layer. [`Deadline`], [`Attempt`] and [`Criticality`] travel with the
@@ -52,6 +52,7 @@ mod classify;
 mod criticality;
 mod deadline;
 mod key;
+mod quota;
 mod ready;
 mod rejection;
 mod replay;
@@ -67,6 +68,7 @@ pub use classify::{By, ByMode, Classify, Hint, Judge, Verdict};
 pub use criticality::Criticality;
 pub use deadline::Deadline;
 pub use key::KeyOf;
+pub use quota::Quota;
 pub use ready::{Check, take_ready};
 pub use rejection::{BoxError, Origin, Reason, Rejection};
 pub use replay::Replay;

@@ -129,6 +129,9 @@ pub enum Reason {
     Overloaded,
     /// A rate was used up.
     RateLimited,
+    /// The request asks for more than the limit ever holds. It will not be admitted later either, so
+    /// there is no [`retry_after`](Rejection::retry_after).
+    NeverAdmissible,
     /// A circuit breaker is open.
     CircuitOpen,
     /// A later call took this one's place.
@@ -142,6 +145,7 @@ impl Reason {
             Self::DeadlineExceeded => "deadline_exceeded",
             Self::Overloaded => "overloaded",
             Self::RateLimited => "rate_limited",
+            Self::NeverAdmissible => "never_admissible",
             Self::CircuitOpen => "circuit_open",
             Self::Superseded => "superseded",
         }
@@ -154,6 +158,7 @@ impl fmt::Display for Reason {
             Self::DeadlineExceeded => "deadline exceeded",
             Self::Overloaded => "overloaded",
             Self::RateLimited => "rate limited",
+            Self::NeverAdmissible => "more than the limit ever holds",
             Self::CircuitOpen => "circuit open",
             Self::Superseded => "superseded by a later call",
         })

@@ -3,7 +3,7 @@ use std::{
     time::Duration,
 };
 
-use crate::Rejection;
+use crate::{Quota, Rejection};
 
 /// How a layer hands on a response, and how it answers in the service's stead.
 ///
@@ -40,6 +40,11 @@ pub trait Respond<Req, Res, E>: Clone {
 
     /// Answers in the service's stead.
     fn reject<G: Guard>(&self, seed: Self::Seed, why: Rejection) -> Result<Self::Response<G>, E>;
+
+    /// Tells the caller of the rates its call counted against, where the protocol has words for it.
+    fn announce<G: Guard>(&self, response: &mut Self::Response<G>, quotas: &[Quota]) {
+        let _ = (response, quotas);
+    }
 
     /// Whether `error` says that the service's own timer fired, for a deadline it was told of and
     /// that has `remaining` left here.

@@ -129,8 +129,13 @@ async fn a_deadline_that_is_not_told_is_judged_by_the_readers_clock() {
 
 #[tokio::test(start_paused = true)]
 async fn any_other_rejection_is_local_whatever_time_is_left() {
-    for reason in [Reason::Overloaded, Reason::RateLimited, Reason::CircuitOpen, Reason::Superseded]
-    {
+    for reason in [
+        Reason::Overloaded,
+        Reason::RateLimited,
+        Reason::NeverAdmissible,
+        Reason::CircuitOpen,
+        Reason::Superseded,
+    ] {
         let why = Rejection::new(reason, Origin::new("below").named("db"));
         let local = |retry_after| Verdict::Rejected { by: "below", reason, retry_after };
         assert_eq!(Verdict::of(&why), local(None));

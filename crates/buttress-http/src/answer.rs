@@ -1,4 +1,4 @@
-use std::{fmt::Write, time::Duration};
+use std::fmt::Write;
 
 use buttress_core::{Reason, Rejection};
 use http::{
@@ -6,7 +6,7 @@ use http::{
     header::{CONTENT_TYPE, RETRY_AFTER},
 };
 
-use crate::Protocol;
+use crate::{Protocol, rate_limit::whole_seconds};
 
 /// The response that says `why` a call was rejected, in the words of `protocol`, as the crate's docs
 /// list them under Errors.
@@ -15,8 +15,8 @@ pub(crate) fn answer(protocol: Protocol, why: Rejection) -> Response<()> {
     match protocol {
         Protocol::Http => {
             *response.status_mut() = status(why.reason());
-            if let Some(delay) = why.retry_after() {
-                response.headers_mut().insert(RETRY_AFTER, seconds(delay).into());
+            if let Some(delay) = why.retry_after().filter(|_| may_come_again(why.reason())) {
+                response.headers_mut().insert(RETRY_AFTER, whole_seconds(delay).max(1).into());
             }
         }
         Protocol::Grpc => {
@@ -51,6 +51,7 @@ const fn status(reason: Reason) -> StatusCode {
     match reason {
         Reason::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,
         Reason::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+        Reason::NeverAdmissible => StatusCode::PAYLOAD_TOO_LARGE,
         Reason::Superseded => StatusCode::CONFLICT,
         // A reason that is added later is a service that cannot be had just now.
         _ => StatusCode::SERVICE_UNAVAILABLE,
@@ -60,23 +61,22 @@ const fn status(reason: Reason) -> StatusCode {
 const fn grpc_status(reason: Reason) -> &'static str {
     match reason {
         Reason::DeadlineExceeded => "4",
-        Reason::RateLimited => "8",
+        Reason::RateLimited | Reason::NeverAdmissible => "8",
         _ => "14",
     }
 }
 
 fn pushback(why: &Rejection) -> Option<HeaderValue> {
-    if why.reason() == Reason::Superseded {
+    if !may_come_again(why.reason()) {
         return Some(HeaderValue::from_static("-1"));
     }
     let milliseconds = why.retry_after()?.as_nanos().div_ceil(1_000_000);
     Some(i32::try_from(milliseconds).unwrap_or(i32::MAX).into())
 }
 
-fn seconds(delay: Duration) -> u64 {
-    let whole = delay.as_secs();
-    let up = if delay.subsec_nanos() > 0 { whole.saturating_add(1) } else { whole };
-    up.max(1)
+/// Whether a client should ever send the request again.
+const fn may_come_again(reason: Reason) -> bool {
+    !matches!(reason, Reason::Superseded | Reason::NeverAdmissible)
 }
 
 /// A gRPC `Status-Message`: printable ASCII as it is, except for `%`, and every other byte as `%XX`.

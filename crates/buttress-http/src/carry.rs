@@ -1,10 +1,12 @@
 use std::time::Duration;
 
-use buttress_core::{Carry, Deadline};
+use buttress_core::{Carry, Criticality, Deadline};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::{
-    Http, Protocol, RequestHead, encode_grpc_timeout, mode::Extension, parse_grpc_timeout,
+    Http, Protocol, RequestHead, encode_grpc_timeout,
+    mode::{Extension, Options, Trust},
+    parse_grpc_timeout,
 };
 
 /// A deadline crosses the wire as the time left, because clocks differ: in `grpc-timeout` for gRPC,
@@ -12,6 +14,9 @@ use crate::{
 /// in the request's extensions.
 ///
 /// A header that cannot be read is ignored, and of several the shortest counts.
+///
+/// A criticality crosses it in [a header of its own](Http::criticality_header), in the words of
+/// [`Criticality::as_str`]. Inside the process it, too, may come in the extensions.
 impl<Req: RequestHead> Carry<Req> for Http {
     /// The earliest deadline among a [`Deadline`] in the extensions, `grpc-timeout` if the request
     /// is gRPC, and the chosen header. Without any of them the clock is not read.
@@ -43,6 +48,32 @@ impl<Req: RequestHead> Carry<Req> for Http {
         };
         if let Some(announcement) = announcement {
             announcement.write(headers, deadline.remaining().saturating_sub(self.options().margin));
+        }
+    }
+
+    /// The [`Criticality`] in the extensions, which the program itself has put there, and otherwise
+    /// the lowest in its header, unless that is [ignored](Http::ignore_criticality).
+    fn criticality(&self, request: &Req) -> Option<Criticality> {
+        let Options { criticality_header, criticality, .. } = self.options();
+        let extension = request.extensions().and_then(|extensions| extensions.get());
+        extension.copied().or_else(|| match criticality {
+            Trust::Believed => read_criticality(request.headers(), criticality_header),
+            Trust::Ignored => None,
+        })
+    }
+
+    /// Writes the header, unless it says the same already. [`Critical`](Criticality::Critical) is
+    /// what no header means, so that is written only in place of another.
+    fn mark(&self, request: &mut Req, criticality: Criticality) {
+        let name = &self.options().criticality_header;
+        let headers = request.headers_mut();
+        let said = if headers.contains_key(name) {
+            read_criticality(headers, name)
+        } else {
+            Some(Criticality::Critical)
+        };
+        if said != Some(criticality) {
+            headers.insert(name, HeaderValue::from_static(criticality.as_str()));
         }
     }
 }
@@ -85,6 +116,11 @@ fn extend<Req: RequestHead>(request: &mut Req, deadline: Deadline) {
     {
         extensions.insert(deadline);
     }
+}
+
+fn read_criticality(headers: &HeaderMap, name: &HeaderName) -> Option<Criticality> {
+    let values = headers.get_all(name).iter();
+    values.filter_map(|value| Criticality::parse(value.as_bytes())).min()
 }
 
 /// Decimal digits; more than a `u64` holds is as much as it holds.

@@ -34,10 +34,12 @@
 //! | deadline exceeded | 504 | 4, `DEADLINE_EXCEEDED` |
 //! | overloaded, circuit open | 503 | 14, `UNAVAILABLE` |
 //! | rate limited | 429 | 8, `RESOURCE_EXHAUSTED` |
+//! | never admissible | 413 | 8, with the pushback `-1` |
 //! | superseded | 409 | 14, with the pushback `-1` |
 //!
-//! A superseded call must not come again, or it would take the place of the call that took its own:
-//! clients repeat a 503 by themselves and a 409 they do not, and a negative pushback says the same.
+//! A superseded call must not come again, or it would take the place of the call that took its own,
+//! and a call that asks for more than the limit ever holds would be turned away again: clients repeat
+//! a 429 and a 503 by themselves, a 409 and a 413 they do not, and a negative pushback says the same.
 //!
 //! When it is known how long to wait, `Retry-After` says so in whole seconds, rounded up and at
 //! least one, or `grpc-retry-pushback-ms` in milliseconds. A gRPC answer is Trailers-Only, with
@@ -63,6 +65,26 @@
 //! read is ignored, and of several the shortest counts. What goes out is rounded down, and replaces
 //! only what is more than a millisecond longer.
 //!
+//! # Criticality
+//!
+//! How much a request matters travels in `x-criticality` or a header of one's
+//! [choice](Http::criticality_header), as `sheddable`, `sheddable-plus`, `critical` or
+//! `critical-plus`, in letters of either case. A value that cannot be read is ignored, and of several
+//! the lowest counts. A [`Criticality`](buttress_core::Criticality) in the extensions of a request
+//! comes before the header: it is the program's own word. The header is its client's, so the edge of
+//! a network [ignores](Http::ignore_criticality) it. `critical` goes without saying: it is written
+//! only in place of something else.
+//!
+//! # Rate headers
+//!
+//! A layer that limits a rate may tell its callers. It writes `RateLimit-Policy` (the `q` calls per
+//! `w` seconds there are) and `RateLimit` (the `r` calls left, and the `t` seconds until all are there
+//! again) as [draft-ietf-httpapi-ratelimit-headers-11][draft] has them. Seconds are rounded up, and a
+//! window is at least one. The header lines of an inner layer stay. In a name, what a structured field
+//! cannot hold is written as `%XX`.
+//!
+//! [draft]: https://datatracker.ietf.org/doc/html/draft-ietf-httpapi-ratelimit-headers-11
+//!
 //! # Outcomes and repetition
 //!
 //! What a status, a `grpc-status` or a transport's error means stands at [`Http`]'s implementation of
@@ -82,6 +104,8 @@
 //! | [`timeout_header`](Http::timeout_header) | none: only gRPC carries a deadline |
 //! | [`margin`](Http::margin) | none |
 //! | [`deadline_in_extensions`](Http::deadline_in_extensions) | off |
+//! | [`criticality_header`](Http::criticality_header) | `x-criticality` |
+//! | [`ignore_criticality`](Http::ignore_criticality) | off: the header is believed |
 //! | [`idempotent`](Http::idempotent) | off: the request itself has to say so |
 
 mod answer;
@@ -95,6 +119,7 @@ mod head_copy;
 mod idempotent;
 mod mode;
 mod protocol;
+mod rate_limit;
 mod replay;
 mod replay_body;
 mod respond;

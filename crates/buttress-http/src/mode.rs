@@ -49,6 +49,20 @@ impl Http {
         self.with(|options| options.extension = Extension::Written)
     }
 
+    /// Reads and writes the [`Criticality`](buttress_core::Criticality) in the header `name`;
+    /// `x-criticality` by default.
+    pub fn criticality_header(self, name: HeaderName) -> Self {
+        self.with(|options| options.criticality_header = name)
+    }
+
+    /// Does not believe the header of the criticality. It is still written.
+    ///
+    /// For the edge of a network: whoever comes from outside would call everything critical. What
+    /// the program itself puts into the request's extensions counts as before.
+    pub fn ignore_criticality(self) -> Self {
+        self.with(|options| options.criticality = Trust::Ignored)
+    }
+
     /// Every request may be sent again, whatever its method.
     ///
     /// For a service that knows a repeated request, where the requests cannot say so one by one
@@ -58,11 +72,11 @@ impl Http {
     }
 
     pub(crate) fn options(&self) -> &Options {
-        self.options.as_deref().unwrap_or(&Options::DEFAULT)
+        self.options.as_deref().unwrap_or(&DEFAULT)
     }
 
     fn with(mut self, change: impl FnOnce(&mut Options)) -> Self {
-        change(Arc::make_mut(self.options.get_or_insert_with(|| Arc::new(Options::DEFAULT))));
+        change(Arc::make_mut(self.options.get_or_insert_with(|| Arc::new(DEFAULT.clone()))));
         self
     }
 }
@@ -94,6 +108,8 @@ pub(crate) struct Options {
     pub(crate) timeout_header: Option<HeaderName>,
     pub(crate) margin: Duration,
     pub(crate) extension: Extension,
+    pub(crate) criticality_header: HeaderName,
+    pub(crate) criticality: Trust,
     pub(crate) repeat: Repeat,
 }
 
@@ -104,12 +120,19 @@ pub(crate) enum Extension {
     Written,
 }
 
-impl Options {
-    const DEFAULT: Self = Self {
-        replay_cap: 64 * 1024,
-        timeout_header: None,
-        margin: Duration::ZERO,
-        extension: Extension::Absent,
-        repeat: Repeat::Idempotent,
-    };
+/// Whether the header of the criticality is believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Trust {
+    Believed,
+    Ignored,
 }
+
+static DEFAULT: Options = Options {
+    replay_cap: 64 * 1024,
+    timeout_header: None,
+    margin: Duration::ZERO,
+    extension: Extension::Absent,
+    criticality_header: HeaderName::from_static("x-criticality"),
+    criticality: Trust::Believed,
+    repeat: Repeat::Idempotent,
+};

@@ -1,9 +1,9 @@
 use std::time::Duration;
 
-use buttress_core::{Guard, Rejection, Respond};
+use buttress_core::{Guard, Quota, Rejection, Respond};
 use http_body::Body;
 
-use crate::{ControlBody, Http, Protocol, answer::answer};
+use crate::{ControlBody, Http, Protocol, answer::answer, rate_limit};
 
 impl<B, ResB, E> Respond<http::Request<B>, http::Response<ResB>, E> for Http
 where
@@ -30,6 +30,10 @@ where
 
     fn reject<G: Guard>(&self, protocol: Protocol, why: Rejection) -> Result<Self::Response<G>, E> {
         Ok(answer(protocol, why).map(|()| ControlBody::empty()))
+    }
+
+    fn announce<G: Guard>(&self, response: &mut Self::Response<G>, quotas: &[Quota]) {
+        rate_limit::announce(response.headers_mut(), quotas);
     }
 
     /// Whether tonic's own timer fired, which enforces a `grpc-timeout`.
@@ -75,6 +79,10 @@ where
         why: Rejection,
     ) -> Result<reqwest::Response, E> {
         Ok(at(url, answer(protocol, why).map(|()| reqwest::Body::default())))
+    }
+
+    fn announce<G: Guard>(&self, response: &mut reqwest::Response, quotas: &[Quota]) {
+        rate_limit::announce(response.headers_mut(), quotas);
     }
 
     /// Whether a timer fired that had been told of the deadline. reqwest is never told of one: its

@@ -24,6 +24,7 @@ fn an_http_rejection_is_a_status() {
         (Reason::Overloaded, 503),
         (Reason::CircuitOpen, 503),
         (Reason::RateLimited, 429),
+        (Reason::NeverAdmissible, 413),
         (Reason::Superseded, 409),
     ] {
         let response = reject(&Request::new(()), rejection(reason));
@@ -41,6 +42,7 @@ fn a_grpc_rejection_is_a_status_without_a_body() {
         (Reason::Overloaded, "14"),
         (Reason::CircuitOpen, "14"),
         (Reason::RateLimited, "8"),
+        (Reason::NeverAdmissible, "8"),
         (Reason::Superseded, "14"),
     ] {
         let response = reject(&grpc(), rejection(reason));
@@ -51,6 +53,7 @@ fn a_grpc_rejection_is_a_status_without_a_body() {
     }
 }
 
+/// RL-18.
 #[test]
 fn retry_after_is_rounded_up_to_whole_seconds_and_is_at_least_one() {
     for (delay, seconds) in [
@@ -83,9 +86,14 @@ fn pushback_is_rounded_up_to_milliseconds_and_fits_an_i32() {
 }
 
 #[test]
-fn a_superseded_call_is_told_not_to_come_again() {
-    let why = rejection(Reason::Superseded).after(SECOND);
-    assert_eq!(reject(&grpc(), why).headers()["grpc-retry-pushback-ms"], "-1");
+fn a_call_that_was_superseded_or_is_never_admissible_is_told_not_to_come_again() {
+    for reason in [Reason::Superseded, Reason::NeverAdmissible] {
+        for why in [rejection(reason), rejection(reason).after(SECOND)] {
+            let answer = reject(&grpc(), why.clone());
+            assert_eq!(answer.headers()["grpc-retry-pushback-ms"], "-1", "{why}");
+            assert!(!reject(&Request::new(()), why).headers().contains_key("retry-after"));
+        }
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use buttress_core::{Attempt, Deadline};
+use buttress_core::{Attempt, Criticality, Deadline};
 
 /// What the clones of a probe share: who holds a permit, who waits, what was counted.
 pub(crate) struct Ledger<E> {
@@ -46,6 +46,7 @@ impl<E> Ledger<E> {
                 counts: Counts::default(),
                 violations: Vec::new(),
                 ambient: Vec::new(),
+                criticalities: Vec::new(),
             }),
         }
     }
@@ -120,6 +121,7 @@ impl<E> Ledger<E> {
         let mut state = self.lock();
         state.counts.calls += 1;
         state.note_ambient();
+        state.criticalities.push(Criticality::current());
         let call = state.counts.calls;
         let permit = match state.slots.get(&instance) {
             Some(Slot::Granted) => {
@@ -218,6 +220,10 @@ impl<E> Ledger<E> {
         self.lock().ambient.clone()
     }
 
+    pub(crate) fn criticalities(&self) -> Vec<Criticality> {
+        self.lock().criticalities.clone()
+    }
+
     fn lock(&self) -> MutexGuard<'_, State<E>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -238,6 +244,7 @@ struct State<E> {
     counts: Counts,
     violations: Vec<usize>,
     ambient: Vec<(Option<Deadline>, Attempt)>,
+    criticalities: Vec<Criticality>,
 }
 
 impl<E> State<E> {

@@ -6,7 +6,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use buttress_core::{Attempt, Deadline};
+use buttress_core::{Attempt, Criticality, Deadline};
 use pin_project::{pin_project, pinned_drop};
 use tower_service::Service;
 
@@ -143,6 +143,11 @@ impl<Req, Res, E> Probe<Req, Res, E> {
     /// under, in their order.
     pub fn ambient(&self) -> Vec<(Option<Deadline>, Attempt)> {
         self.shared.ledger.ambient()
+    }
+
+    /// The ambient criticality of each `call`, in their order.
+    pub fn criticalities(&self) -> Vec<Criticality> {
+        self.shared.ledger.criticalities()
     }
 
     fn over(shared: Shared<Req, Res, E>) -> Self {

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use buttress_core::{Attempt, BoxError, Deadline, Origin, Reason, Rejection};
+use buttress_core::{Attempt, BoxError, Criticality, Deadline, Origin, Reason, Rejection};
 use buttress_testkit::{Events, Probe, Script, sweep};
 use tokio::time::{Instant, sleep};
 use tower::{Service, ServiceExt, limit::ConcurrencyLimit, service_fn};
@@ -126,6 +126,18 @@ async fn a_scripted_upstream_notes_when_what_and_under_which_deadline() {
     assert_eq!(received[1].attempt.number(), 2);
     assert_eq!(upstream.times(), [Duration::ZERO, Duration::from_millis(5)]);
     assert_eq!(upstream.live(), 0);
+}
+
+#[test]
+fn a_probe_notes_the_criticality_that_each_call_ran_under() {
+    let probe = probe();
+    let said = [Criticality::Sheddable, Criticality::default(), Criticality::CriticalPlus];
+    for criticality in said {
+        let mut service = probe.clone();
+        assert!(poll_ready(&mut service).is_ready());
+        drop(criticality.with(|| service.call(1)));
+    }
+    assert_eq!(probe.criticalities(), said);
 }
 
 #[tokio::test(start_paused = true)]
