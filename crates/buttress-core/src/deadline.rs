@@ -97,7 +97,8 @@ impl Deadline {
         Scope::of_all(future)
     }
 
-    /// Runs `future` under this deadline, or under the ambient one if that is earlier.
+    /// Runs `future` under this deadline, or under the ambient one if that is earlier, and under the
+    /// criticality of whoever polls it.
     ///
     /// Nothing is cut off: the layers inside do that.
     pub fn around<F>(self, future: F) -> Scope<F> {
