@@ -39,20 +39,35 @@
 //! No constructor fails and no method panics. A ratio or factor that is not a number, a zero window
 //! and a time that steps backwards each have one meaning, given where they are passed.
 
+mod adapt;
+mod aimd;
+mod average;
 mod backoff;
 mod budget;
+mod gradient2;
 mod nanos;
+mod no_load;
+mod options;
 mod random;
 mod ratio;
+mod rounds;
+mod slack;
+mod span;
 mod sync;
 mod throttle;
 mod token_bucket;
+mod vegas;
 mod window;
 
+pub use adapt::{Adapt, Sample, near_limit};
+pub use aimd::Aimd;
 pub use backoff::{Backoff, Delays, Jitter};
 pub use budget::RetryBudget;
+pub use gradient2::Gradient2;
 pub use nanos::Nanos;
 pub use random::Random;
 pub use ratio::Ratio;
+pub use slack::Slack;
 pub use throttle::RetryThrottle;
 pub use token_bucket::{RetryKind, TokenBucket};
+pub use vegas::Vegas;

@@ -33,3 +33,9 @@ impl From<Duration> for Nanos {
 pub(crate) const fn saturating_nanos(duration: Duration) -> u64 {
     duration.as_secs().saturating_mul(1_000_000_000).saturating_add(duration.subsec_nanos() as u64)
 }
+
+/// Nanoseconds as a duration; a float cast saturates, and takes NaN and what is below zero to zero.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "see above")]
+pub(crate) fn from_float(nanos: f64) -> Duration {
+    Duration::from_nanos(nanos.round() as u64)
+}

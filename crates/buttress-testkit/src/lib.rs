@@ -23,6 +23,7 @@
 //! | [`Script`] | an upstream that answers, fails, waits and hangs by script, and notes what it got |
 //! | [`Frames`] | a body that comes piece by piece, by script |
 //! | [`Events`] | the events a layer tells, by name and as a log to compare |
+//! | [`Queueing`] | a service under load and a limit before it, in virtual time, to try a limit's law on |
 //!
 //! # A layer of a protocol
 //!
@@ -88,12 +89,14 @@ mod mode;
 mod passing;
 mod probe;
 mod pulse;
+mod queueing;
 mod readiness;
 mod reserving;
 mod script;
 mod scripted;
 mod subject;
 mod sweep;
+mod times;
 mod trial;
 mod waking;
 
@@ -103,7 +106,9 @@ pub use dialect::{Answer, Dialect, Failure, Heard, Numbers, Understand};
 pub use events::{Event, Events};
 pub use frames::Frames;
 pub use probe::{Probe, ProbeFuture, Reserved};
+pub use queueing::{Answered, Queueing, Tally};
 pub use script::Script;
 pub use scripted::{Received, Scripted, ScriptedFuture};
 pub use subject::Subject;
 pub use sweep::{Sweep, sweep};
+pub use times::Times;

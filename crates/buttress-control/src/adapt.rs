@@ -1,0 +1,85 @@
+use std::fmt::Debug;
+use std::time::Duration;
+
+use crate::Nanos;
+use crate::nanos::saturating_nanos;
+
+/// A law that adapts a concurrency limit to what calls take: the more of them wait inside the service, the
+/// lower the limit.
+///
+/// ```
+/// use std::time::Duration;
+/// use buttress_control::{Adapt, Nanos, Sample, Vegas};
+///
+/// let mut law = Vegas::default();
+/// let mut now = Duration::ZERO;
+/// for _ in 0..1000 {
+///     // Twenty calls at a time, 10 ms each: nobody waits, there is room for more.
+///     law.learn(Sample {
+///         started: Nanos::from(now),
+///         rtt: Duration::from_millis(10),
+///         in_flight: law.limit(),
+///         dropped: false,
+///     });
+///     now += Duration::from_micros(500);
+/// }
+/// assert!(law.limit() > 20);
+/// ```
+///
+/// # What to pass
+///
+/// One [`Sample`] for each call that ended and says something: it was near the limit when it was admitted
+/// ([`Adapt::wants`]), or it was [dropped](Sample::dropped). A call whose caller went away says nothing, and one
+/// that was refused before it reached the service was never admitted.
+///
+/// # Sharing
+///
+/// A law is a value: the caller keeps it under a lock, and the limit beside it in an atomic, for the calls
+/// that only ask. [`Adapt::learn`] takes the same few steps for every sample and allocates nothing.
+pub trait Adapt: Clone + Debug + Send + 'static {
+    /// How many calls may be in flight now: at least 1.
+    fn limit(&self) -> u32;
+
+    /// Takes a call that ended into account, and returns the limit from now on.
+    fn learn(&mut self, sample: Sample) -> u32;
+
+    /// Whether a call that was admitted as this many in flight is near enough to the limit to be worth a
+    /// sample: [`near_limit`], unless the law says otherwise.
+    #[inline]
+    fn wants(&self, in_flight: u32) -> bool {
+        near_limit(in_flight, self.limit())
+    }
+}
+
+/// Whether so many calls in flight use at least half of the limit.
+///
+/// Below that the caller, not the limit, decides how many there are, and what the calls take says nothing of
+/// what more of them would take. A limit that grew on such samples would end at its maximum with one
+/// call at a time.
+#[inline]
+pub const fn near_limit(in_flight: u32, limit: u32) -> bool {
+    in_flight >= limit.div_ceil(2)
+}
+
+/// One call that ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sample {
+    /// When the call was admitted.
+    pub started: Nanos,
+    /// How long it took from then on.
+    pub rtt: Duration,
+    /// How many calls were in flight when it was admitted, itself included.
+    pub in_flight: u32,
+    /// Whether the service shed it, or it ran out of time.
+    pub dropped: bool,
+}
+
+impl Sample {
+    pub(crate) const fn nanos(&self) -> u64 {
+        saturating_nanos(self.rtt)
+    }
+
+    pub(crate) const fn ended(&self) -> Nanos {
+        Nanos::new(self.started.get().saturating_add(self.nanos()))
+    }
+}

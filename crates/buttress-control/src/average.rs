@@ -1,0 +1,55 @@
+/// An exponentially weighted average that starts as the plain mean of its first values.
+///
+/// [Netflix's `ExpAvgMeasurement`][netflix] and [failsafe-go's `MovingAverage`][failsafe].
+///
+/// [netflix]: https://github.com/Netflix/concurrency-limits/blob/main/concurrency-limits-core/src/main/java/com/netflix/concurrency/limits/limit/measurement/ExpAvgMeasurement.java
+/// [failsafe]: https://github.com/failsafe-go/failsafe-go/blob/master/internal/util/average.go
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Average {
+    value: f64,
+    count: u32,
+    /// What a new value weighs once it is warm: `2 / (age + 1)`.
+    weight: f64,
+}
+
+impl Average {
+    pub(crate) fn over(age: u32) -> Self {
+        Self { value: 0.0, count: 0, weight: 2.0 / (f64::from(age.max(1)) + 1.0) }
+    }
+
+    pub(crate) fn add(&mut self, value: f64) -> f64 {
+        let weight = if self.count < WARM_UP {
+            self.count += 1;
+            1.0 / f64::from(self.count)
+        } else {
+            self.weight
+        };
+        self.value += (value - self.value) * weight;
+        self.value
+    }
+
+    pub(crate) fn scale(&mut self, factor: f64) {
+        self.value *= factor;
+    }
+
+    pub(crate) const fn value(&self) -> f64 {
+        self.value
+    }
+}
+
+const WARM_UP: u32 = 10;
+
+#[cfg(test)]
+mod tests {
+    use super::Average;
+
+    #[test]
+    fn ac_09_the_mean_of_ten_values_goes_over_into_the_weighted_average() {
+        let mut average = Average::over(100);
+        for step in 0..10_u32 {
+            let expected = 10.0 + 0.5 * f64::from(step);
+            assert!((average.add(10.0 + f64::from(step)) - expected).abs() < 0.01);
+        }
+        assert!((average.add(100.0) - 16.2).abs() < 0.1);
+    }
+}

@@ -1,0 +1,56 @@
+/// How many calls a limit may keep waiting inside the service: a number that grows slowly with the limit.
+///
+/// The functions of [Netflix's concurrency-limits][netflix].
+///
+/// ```
+/// use buttress_control::Slack;
+///
+/// assert_eq!(Slack::log10(3).at(100), 6);
+/// assert_eq!(Slack::sqrt(4).at(2500), 50);
+/// assert_eq!(Slack::constant(4).at(2500), 4);
+/// ```
+///
+/// [netflix]: https://github.com/Netflix/concurrency-limits/tree/main/concurrency-limits-core/src/main/java/com/netflix/concurrency/limits/limit/functions
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slack(Curve);
+
+impl Slack {
+    /// So many calls at every limit.
+    pub const fn constant(calls: u32) -> Self {
+        Self(Curve::Constant(calls))
+    }
+
+    /// So many calls for each decimal digit of the limit after the first, and for a limit of one digit as for
+    /// one of two: `factor · max(1, ⌊log10 limit⌋)`.
+    pub const fn log10(factor: u32) -> Self {
+        Self(Curve::Log10(factor))
+    }
+
+    /// The square root of the limit, and at least so many calls: `max(floor, ⌊√limit⌋)`.
+    pub const fn sqrt(floor: u32) -> Self {
+        Self(Curve::Sqrt(floor))
+    }
+
+    /// The calls at this limit.
+    pub const fn at(self, limit: u32) -> u32 {
+        match self.0 {
+            Curve::Constant(calls) => calls,
+            Curve::Log10(factor) => factor.saturating_mul(log10(limit)),
+            Curve::Sqrt(floor) => {
+                let root = limit.isqrt();
+                if root > floor { root } else { floor }
+            }
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Curve {
+    Constant(u32),
+    Log10(u32),
+    Sqrt(u32),
+}
+
+const fn log10(limit: u32) -> u32 {
+    if limit < 100 { 1 } else { limit.ilog10() }
+}

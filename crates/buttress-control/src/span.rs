@@ -1,0 +1,27 @@
+/// Where a limit starts, and between which it stays.
+///
+/// The options may come in any order, so what they mean together is decided when it is read: the minimum is
+/// at least 1, the maximum at least the minimum, and the start between them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Span {
+    pub(crate) initial: u32,
+    pub(crate) min: u32,
+    pub(crate) max: u32,
+}
+
+impl Span {
+    pub(crate) const DEFAULT: Self = Self { initial: 20, min: 1, max: 1000 };
+
+    pub(crate) fn start(self) -> u32 {
+        self.keep(self.initial)
+    }
+
+    pub(crate) fn keep(self, limit: u32) -> u32 {
+        let min = self.floor();
+        limit.clamp(min, self.max.max(min))
+    }
+
+    pub(crate) fn floor(self) -> u32 {
+        self.min.max(1)
+    }
+}
