@@ -1,4 +1,4 @@
-//! The control laws of buttress, pure: backoff, retry budgets, token buckets.
+//! The control laws of buttress, pure: backoff, retry budgets, token buckets, rate limits.
 //!
 //! A law is arithmetic: it reads no clock, draws no random number and knows no runtime. The caller
 //! passes the time as [`Nanos`] and the draw as an `f64` in `[0, 1)`, so a paused clock and a seed
@@ -28,10 +28,12 @@
 //! | [`RetryBudget`] | may this call be retried, given what all calls did lately? | shared, a window of slots |
 //! | [`RetryThrottle`] | the same, as gRPC defines it | shared, one atomic |
 //! | [`TokenBucket`] | the same, as the AWS SDKs define it | shared, one atomic; a lock while it refills |
+//! | [`Gcra`] | may this call pass now, and if not, when? | shared, one atomic; a lock to cancel |
+//! | [`Rates`] | the same, for several rates at once | a [`Gcra`] each |
 //!
 //! # Sharing
 //!
-//! [`Backoff`] is a value, [`Delays`] belongs to one call. The other three take `&self`, are `Sync`
+//! [`Backoff`] is a value, [`Delays`] belongs to one call. The others take `&self`, are `Sync`
 //! and never grant a token twice: put one into an `Arc`, or into a layer, and share it.
 //!
 //! # Bad input
@@ -41,8 +43,12 @@
 
 mod backoff;
 mod budget;
+mod gcra;
 mod nanos;
+mod rate;
+mod rates;
 mod ratio;
+mod reservation;
 mod sync;
 mod throttle;
 mod token_bucket;
@@ -50,7 +56,11 @@ mod window;
 
 pub use backoff::{Backoff, Delays, Jitter};
 pub use budget::RetryBudget;
+pub use gcra::Gcra;
 pub use nanos::Nanos;
+pub use rate::Rate;
+pub use rates::Rates;
 pub use ratio::Ratio;
+pub use reservation::{Denied, Reservation};
 pub use throttle::RetryThrottle;
 pub use token_bucket::{RetryKind, TokenBucket};

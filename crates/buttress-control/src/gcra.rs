@@ -1,0 +1,272 @@
+use std::time::Duration;
+
+use crate::rate::{FRACTION_BITS, Quota};
+use crate::reservation::{Hold, Made};
+use crate::sync::atomic::{
+    AtomicU32, AtomicU64,
+    Ordering::{Acquire, Relaxed, Release},
+};
+use crate::sync::{Mutex, lock};
+use crate::{Denied, Nanos, Rate, Reservation};
+
+/// A rate limit: the generic cell rate algorithm, in its virtual scheduling form.
+///
+/// In any window there pass at most `rate · window + burst` cells, whoever asks and however often. There
+/// are no fixed windows, and so no moment at which two bursts meet. The law is that of [ITU-T I.371][itu],
+/// annex A, as [governor] has it, with the reservations of Go's [`x/time/rate`][go].
+///
+/// ```
+/// use std::time::Duration;
+/// use buttress_control::{Denied, Gcra, Nanos, Rate};
+///
+/// let limit = Gcra::new(Rate::per_second(2));
+/// let now = Nanos::new(0);
+/// assert!(limit.take(now, 2).is_ok());
+/// assert_eq!(limit.take(now, 1), Err(Denied::After(Duration::from_millis(500))));
+///
+/// let reservation = limit.reserve(now, 1, Duration::from_secs(1));
+/// assert_eq!(reservation.map(|one| one.at()), Ok(Nanos::from(Duration::from_millis(500))));
+/// ```
+///
+/// # Time
+///
+/// A cell is granted at the first whole nanosecond at which it is due. Where a rate does not divide the
+/// second, the time between two cells is rounded up to a sixteenth of a nanosecond. A time before that of
+/// an earlier call sees less and gets no more. Time ends 36 years after the epoch: later times count as
+/// that, and nothing that does not fit before it is granted.
+///
+/// # Reservations
+///
+/// Cells are given out in the order of the calls, reserved ones too: whoever comes later acts later,
+/// unless a cancel has made room. [`Gcra::cancel`] gives back what was reserved, less what was reserved
+/// after it, for that keeps its time.
+///
+/// # Sharing
+///
+/// One atomic word, which a denial only reads. A cancel and a change of the rate exclude one another for
+/// some arithmetic; nobody who takes or reserves waits for them.
+///
+/// [itu]: https://www.itu.int/rec/T-REC-I.371
+/// [governor]: https://docs.rs/governor/latest/governor/_guide/index.html
+/// [go]: https://pkg.go.dev/golang.org/x/time/rate
+// The quota lies in the line of the word it belongs to: whoever reads the one needs the other.
+#[derive(Debug)]
+#[repr(align(128))]
+pub struct Gcra {
+    /// The theoretical arrival time: when all that was granted will have been earned again.
+    tat: AtomicU64,
+    interval: AtomicU64,
+    burst: AtomicU32,
+    /// How often the rate was changed; written under the lock, as is `restored`.
+    changes: AtomicU32,
+    /// How far cancels have moved the arrival time back from under later grants. Its sum with `tat` is
+    /// what it would be without them, and tells how much was granted since a reservation.
+    restored: AtomicU64,
+    rate: Mutex<Rate>,
+}
+
+impl Gcra {
+    /// A limit to this rate, with its whole burst there.
+    pub fn new(rate: Rate) -> Self {
+        let quota = rate.quota();
+        Self {
+            tat: AtomicU64::new(0),
+            interval: AtomicU64::new(quota.interval),
+            burst: AtomicU32::new(quota.burst),
+            changes: AtomicU32::new(0),
+            restored: AtomicU64::new(0),
+            rate: Mutex::new(rate),
+        }
+    }
+
+    /// The rate it limits to.
+    pub fn rate(&self) -> Rate {
+        *lock(&self.rate)
+    }
+
+    /// Limits to another rate from now on.
+    ///
+    /// The cells that were taken stay taken: four of a burst of ten are four of the next one, and earned
+    /// again at the new rate. Reservations keep their times, and give back nothing when they are cancelled
+    /// later. A rate of 0 earns on at the rate before it. A call at the same moment may be judged by
+    /// parts of both rates.
+    pub fn set_rate(&self, now: Nanos, rate: Rate) {
+        let mut current = lock(&self.rate);
+        *current = rate;
+        let (before, after) = (self.quota(), rate.quota());
+        if after.burst > 0 {
+            self.rescale(sixteenths(now), before.interval, after.interval);
+            self.interval.store(after.interval, Relaxed);
+        }
+        self.burst.store(after.burst, Relaxed);
+        self.changes.store(self.changes.load(Relaxed).wrapping_add(1), Release);
+    }
+
+    /// Takes so many cells now if they are all there, and nothing if not.
+    ///
+    /// No cells are always there.
+    #[inline]
+    pub fn take(&self, now: Nanos, cells: u32) -> Result<(), Denied> {
+        if cells == 0 { Ok(()) } else { self.book(now, cells, 0).map(drop) }
+    }
+
+    /// Sets so many cells aside for the time when they are all there, after everybody who came before.
+    ///
+    /// Refused, with nothing taken, when that is more than `patience` from now.
+    pub fn reserve(
+        &self,
+        now: Nanos,
+        cells: u32,
+        patience: Duration,
+    ) -> Result<Reservation, Denied> {
+        let made = self.made();
+        if cells == 0 {
+            return Ok(Reservation::new(now, Hold { end: 0, cost: 0, made }, Box::default()));
+        }
+        let patience = Nanos::from(patience).get();
+        let Booking { wait, end, cost, .. } = self.book(now, cells, patience)?;
+        let at = Nanos::new(now.get().saturating_add(wait));
+        Ok(Reservation::new(at, Hold { end, cost, made }, Box::default()))
+    }
+
+    /// Gives back a reservation whose caller will not act.
+    ///
+    /// This is `CancelAt` of Go's [`x/time/rate`][go]: what was granted after it keeps its time and is not
+    /// given back with it, so the last one comes back whole. After its time, which is when somebody else
+    /// may have counted on it, nothing comes back. Call it once, and only if the caller has not acted.
+    ///
+    /// [go]: https://pkg.go.dev/golang.org/x/time/rate#Reservation.CancelAt
+    pub fn cancel(&self, now: Nanos, reservation: &Reservation) {
+        let Hold { cost, .. } = reservation.first;
+        if now <= reservation.at() {
+            self.restore(&reservation.first, |since| cost.saturating_sub(since));
+        }
+    }
+
+    /// How many cells can be taken now.
+    pub fn tokens(&self, now: Nanos) -> u32 {
+        let (quota, now) = (self.quota(), sixteenths(now));
+        let backlog = self.tat.load(Relaxed).saturating_sub(now);
+        // As many as end less than a nanosecond after the burst does.
+        let free = (quota.span(quota.burst).saturating_add(NANO - 1)).checked_sub(backlog);
+        let tokens = free.map_or(0, |free| free.checked_div(quota.interval).unwrap_or(u64::MAX));
+        u32::try_from(tokens).unwrap_or(u32::MAX).min(quota.burst)
+    }
+
+    /// How long until the whole burst is there again.
+    pub fn full_in(&self, now: Nanos) -> Duration {
+        let backlog = self.tat.load(Relaxed).saturating_sub(sixteenths(now));
+        Duration::from_nanos(backlog.div_ceil(NANO))
+    }
+
+    /// Whether the whole burst is there, so that a new limit to the same rate would do as well.
+    #[inline]
+    pub fn is_fresh(&self, now: Nanos) -> bool {
+        self.tat.load(Relaxed) <= sixteenths(now)
+    }
+
+    /// How many nanoseconds until so many cells, at least one, are there.
+    pub(crate) fn wait(&self, now: Nanos, cells: u32) -> Result<u64, Denied> {
+        let quota = self.quota();
+        let spare = quota.burst.checked_sub(cells).ok_or(Denied::Never)?;
+        let backlog = self.tat.load(Relaxed).saturating_sub(sixteenths(now));
+        Ok(backlog.saturating_sub(quota.span(spare)) / NANO)
+    }
+
+    /// Takes cells, at least one, at a time that may lie in the future; for [`Gcra::release`].
+    pub(crate) fn hold(&self, at: Nanos, cells: u32) -> Result<Hold, Denied> {
+        let made = self.made();
+        let Booking { before, end, .. } = self.book(at, cells, 0)?;
+        // Up to a future time nothing has been earned yet; that comes back too.
+        Ok(Hold { end, cost: end - before, made })
+    }
+
+    /// Gives back a hold if nothing was granted after it.
+    ///
+    /// The others cannot be moved: of several rates each was told the time of the slowest, which may be
+    /// just when the cells of this one are due.
+    pub(crate) fn release(&self, hold: &Hold) {
+        self.restore(hold, |since| if since == 0 { hold.cost } else { 0 });
+    }
+
+    #[inline]
+    fn book(&self, now: Nanos, cells: u32, patience: u64) -> Result<Booking, Denied> {
+        let (quota, now) = (self.quota(), sixteenths(now));
+        let spare = quota.burst.checked_sub(cells).ok_or(Denied::Never)?;
+        let (room, cost) = (quota.span(spare), quota.span(cells));
+        let mut before = self.tat.load(Relaxed);
+        loop {
+            let wait = before.saturating_sub(now).saturating_sub(room) / NANO;
+            if wait > patience {
+                return Err(Denied::After(Duration::from_nanos(wait)));
+            }
+            let end = before.max(now).checked_add(cost).ok_or(Denied::Never)?;
+            match self.tat.compare_exchange_weak(before, end, Relaxed, Relaxed) {
+                Ok(_) => return Ok(Booking { wait, before, end, cost }),
+                Err(seen) => before = seen,
+            }
+        }
+    }
+
+    /// Moves the arrival time back by what `share` says, given how much was granted since the hold.
+    fn restore(&self, hold: &Hold, share: impl Fn(u64) -> u64) {
+        let _one_at_a_time = lock(&self.rate);
+        let restored = self.restored.load(Relaxed);
+        if hold.made.changes != self.changes.load(Relaxed) {
+            return;
+        }
+        let mut tat = self.tat.load(Relaxed);
+        loop {
+            let passed = tat.wrapping_sub(hold.end);
+            let since = passed.wrapping_add(restored.wrapping_sub(hold.made.restored));
+            let back = share(since).min(tat);
+            if back == 0 {
+                return;
+            }
+            match self.tat.compare_exchange_weak(tat, tat - back, Relaxed, Relaxed) {
+                // The last one leaves as if it had never been, and so makes the one before it the last.
+                Ok(_) if since == 0 => return,
+                Ok(_) => return self.restored.store(restored.wrapping_add(back), Release),
+                Err(seen) => tat = seen,
+            }
+        }
+    }
+
+    /// To be read before cells are taken: what is missed here is taken for granted since, and not
+    /// given back. The other way round, too much would be.
+    fn made(&self) -> Made {
+        Made { changes: self.changes.load(Acquire), restored: self.restored.load(Acquire) }
+    }
+
+    #[inline]
+    fn quota(&self) -> Quota {
+        Quota { interval: self.interval.load(Relaxed), burst: self.burst.load(Relaxed) }
+    }
+
+    fn rescale(&self, now: u64, before: u64, after: u64) {
+        let mut tat = self.tat.load(Relaxed);
+        while before > 0 && tat > now {
+            let owed = u128::from(tat - now) * u128::from(after);
+            let owed = u64::try_from(owed.div_ceil(u128::from(before))).unwrap_or(u64::MAX);
+            match self.tat.compare_exchange_weak(tat, now.saturating_add(owed), Relaxed, Relaxed) {
+                Ok(_) => return,
+                Err(seen) => tat = seen,
+            }
+        }
+    }
+}
+
+struct Booking {
+    /// Nanoseconds until the cells may be used.
+    wait: u64,
+    before: u64,
+    end: u64,
+    cost: u64,
+}
+
+#[inline]
+fn sixteenths(time: Nanos) -> u64 {
+    time.get().saturating_mul(NANO)
+}
+
+const NANO: u64 = 1 << FRACTION_BITS;
