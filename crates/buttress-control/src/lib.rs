@@ -1,4 +1,4 @@
-//! The control laws of buttress, pure: backoff, retry budgets, token buckets, rate limits.
+//! The control laws of buttress, pure: backoff, retry budgets, token buckets, rate limits, queue delays.
 //!
 //! A law is arithmetic: it reads no clock, draws no random number and knows no runtime. The caller
 //! passes the time as [`Nanos`] and the draw as an `f64` in `[0, 1)`, so a paused clock and a seed
@@ -30,10 +30,11 @@
 //! | [`TokenBucket`] | the same, as the AWS SDKs define it | shared, one atomic; a lock while it refills |
 //! | [`Gcra`] | may this call pass now, and if not, when? | shared, one atomic; a lock to cancel |
 //! | [`Rates`] | the same, for several rates at once | a [`Gcra`] each |
+//! | [`Codel`] | has this request waited too long in its queue? | 48 bytes, of the queue |
 //!
 //! # Sharing
 //!
-//! [`Backoff`] is a value, [`Delays`] belongs to one call. The others take `&self`, are `Sync`
+//! [`Backoff`] is a value, [`Delays`] belongs to one call, [`Codel`] to one queue. The others take `&self`, are `Sync`
 //! and never grant a token twice: put one into an `Arc`, or into a layer, and share it.
 //!
 //! # Bad input
@@ -43,6 +44,7 @@
 
 mod backoff;
 mod budget;
+mod codel;
 mod gcra;
 mod nanos;
 mod rate;
@@ -56,6 +58,7 @@ mod window;
 
 pub use backoff::{Backoff, Delays, Jitter};
 pub use budget::RetryBudget;
+pub use codel::Codel;
 pub use gcra::Gcra;
 pub use nanos::Nanos;
 pub use rate::Rate;
