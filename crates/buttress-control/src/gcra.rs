@@ -37,8 +37,9 @@ use crate::{Denied, Nanos, Rate, Reservation};
 ///
 /// # Reservations
 ///
-/// Cells are given out in the order of the calls, reserved ones too: whoever comes later acts later.
-/// [`Gcra::cancel`] gives back what was reserved, less what was reserved after it, for that keeps its time.
+/// Cells are given out in the order of the calls, reserved ones too: whoever comes later acts later,
+/// unless a cancel has made room. [`Gcra::cancel`] gives back what was reserved, less what was reserved
+/// after it, for that keeps its time.
 ///
 /// # Sharing
 ///

@@ -1,4 +1,4 @@
-//! The control laws of buttress, pure: backoff, retry budgets, token buckets.
+//! The control laws of buttress, pure: backoff, retry budgets, token buckets, rate limits, queue delays.
 //!
 //! A law is arithmetic: it reads no clock, draws no random number and knows no runtime. The caller
 //! passes the time as [`Nanos`] and the draw as an `f64` in `[0, 1)`, so a paused clock and a seed
@@ -28,10 +28,13 @@
 //! | [`RetryBudget`] | may this call be retried, given what all calls did lately? | shared, a window of slots |
 //! | [`RetryThrottle`] | the same, as gRPC defines it | shared, one atomic |
 //! | [`TokenBucket`] | the same, as the AWS SDKs define it | shared, one atomic; a lock while it refills |
+//! | [`Gcra`] | may this call pass now, and if not, when? | shared, one atomic; a lock to cancel |
+//! | [`Rates`] | the same, for several rates at once | a [`Gcra`] each |
+//! | [`Codel`] | has this request waited too long in its queue? | 48 bytes, of the queue |
 //!
 //! # Sharing
 //!
-//! [`Backoff`] is a value, [`Delays`] belongs to one call. The other three take `&self`, are `Sync`
+//! [`Backoff`] is a value, [`Delays`] belongs to one call, [`Codel`] to one queue. The others take `&self`, are `Sync`
 //! and never grant a token twice: put one into an `Arc`, or into a layer, and share it.
 //!
 //! # Bad input
@@ -44,12 +47,17 @@ mod aimd;
 mod average;
 mod backoff;
 mod budget;
+mod codel;
+mod gcra;
 mod gradient2;
 mod nanos;
 mod no_load;
 mod options;
 mod random;
+mod rate;
+mod rates;
 mod ratio;
+mod reservation;
 mod rounds;
 mod slack;
 mod span;
@@ -63,10 +71,15 @@ pub use adapt::{Adapt, Sample, near_limit};
 pub use aimd::Aimd;
 pub use backoff::{Backoff, Delays, Jitter};
 pub use budget::RetryBudget;
+pub use codel::Codel;
+pub use gcra::Gcra;
 pub use gradient2::Gradient2;
 pub use nanos::Nanos;
 pub use random::Random;
+pub use rate::Rate;
+pub use rates::Rates;
 pub use ratio::Ratio;
+pub use reservation::{Denied, Reservation};
 pub use slack::Slack;
 pub use throttle::RetryThrottle;
 pub use token_bucket::{RetryKind, TokenBucket};

@@ -5,7 +5,9 @@
 
 use std::time::Duration;
 
-use buttress_control::{Nanos, Ratio, RetryBudget, RetryKind, RetryThrottle, TokenBucket};
+use buttress_control::{
+    Gcra, Nanos, Rate, Rates, Ratio, RetryBudget, RetryKind, RetryThrottle, TokenBucket,
+};
 use loom::sync::Arc;
 use loom::thread;
 
@@ -147,5 +149,123 @@ fn a_refill_pays_everybody_who_came_after_it_was_due() {
             || bucket.withdraw(later, RetryKind::Error),
         );
         assert_eq!(granted.iter().filter(|granted| **granted).count(), 2);
+    });
+}
+
+fn passed(granted: [bool; 3]) -> usize {
+    granted.iter().filter(|granted| **granted).count()
+}
+
+#[test]
+fn two_cells_of_a_rate_are_granted_to_exactly_two_of_three() {
+    loom::model(|| {
+        let limit = Arc::new(Gcra::new(Rate::per_second(2)));
+        let (one, two) = (limit.clone(), limit.clone());
+        let granted = together(
+            move || one.take(START, 1).is_ok(),
+            move || two.take(START, 1).is_ok(),
+            || limit.take(START, 1).is_ok(),
+        );
+        assert_eq!(passed(granted), 2);
+        assert_eq!((limit.tokens(START), limit.full_in(START)), (0, SECOND));
+    });
+}
+
+#[test]
+fn reservations_made_together_act_one_after_the_other() {
+    loom::model(|| {
+        let limit = Arc::new(Gcra::new(Rate::per_second(1)));
+        let (one, two) = (limit.clone(), limit.clone());
+        let seconds = |limit: &Gcra| {
+            let one = limit.reserve(START, 1, Duration::MAX).unwrap();
+            one.at().get() / Nanos::from(SECOND).get()
+        };
+        let mut at = together(move || seconds(&one), move || seconds(&two), || seconds(&limit));
+        at.sort_unstable();
+        assert_eq!(at, [0, 1, 2]);
+    });
+}
+
+#[test]
+fn a_cancel_beside_a_reservation_frees_its_turn_once_for_whoever_comes_after_it() {
+    loom::model(|| {
+        let limit = Arc::new(Gcra::new(Rate::per_second(1)));
+        limit.take(START, 1).unwrap();
+        let leaves = limit.reserve(START, 1, SECOND).unwrap();
+        let (one, two) = (limit.clone(), limit.clone());
+        let [_, second, third] = together(
+            move || {
+                one.cancel(START, &leaves);
+                0
+            },
+            move || two.reserve(START, 1, Duration::MAX).unwrap().at().get(),
+            || limit.reserve(START, 1, Duration::MAX).unwrap().at().get(),
+        );
+        let mut at = [second, third].map(|at| at / Nanos::from(SECOND).get());
+        at.sort_unstable();
+        // Before the first reservation, or between them, or after both, when its turn stays empty.
+        assert!(matches!(at, [1, 2] | [2, 3]), "{at:?}");
+        let full = Duration::from_secs(at[1] + 1);
+        assert_eq!(limit.full_in(START), full);
+    });
+}
+
+#[test]
+fn two_cancels_beside_a_take_give_back_what_they_held_and_no_more() {
+    loom::model(|| {
+        let limit = Arc::new(Gcra::new(Rate::per_second(4)));
+        let four = limit.reserve(START, 3, SECOND).unwrap();
+        let three = limit.reserve(START, 1, SECOND).unwrap();
+        let (one, two) = (limit.clone(), limit.clone());
+        let granted = together(
+            move || {
+                one.cancel(START, &four);
+                false
+            },
+            move || {
+                two.cancel(START, &three);
+                false
+            },
+            || limit.take(START, 2).is_ok(),
+        );
+        let used = if granted[2] { 2 } else { 0 };
+        // What was reserved later, or taken on top, is not given back with the one below it.
+        assert!((1..=4 - used).contains(&limit.tokens(START)), "{}", limit.tokens(START));
+    });
+}
+
+#[test]
+fn two_rates_admit_all_or_nothing_and_never_more_than_either_allows() {
+    // Three callers of two words each have more interleavings than can be walked.
+    loom::model(|| {
+        let limit = Arc::new(Rates::new(Rate::per_second(2)).and(Rate::per_minute(1)));
+        let one = limit.clone();
+        let one = thread::spawn(move || one.take(START, 1).is_ok());
+        let two = limit.take(START, 1).is_ok();
+        assert!(one.join().unwrap() ^ two);
+        let left: Vec<_> = limit.laws().map(|law| law.tokens(START)).collect();
+        // A cell given back from beneath another may be lost, but is never granted twice.
+        assert!(left[0] <= 1 && left[1] == 0, "{left:?}");
+    });
+}
+
+#[test]
+fn a_rate_that_changes_beside_a_take_keeps_what_was_taken() {
+    loom::model(|| {
+        let limit = Arc::new(Gcra::new(Rate::per_second(2)));
+        limit.take(START, 1).unwrap();
+        let (one, two) = (limit.clone(), limit.clone());
+        let granted = together(
+            move || {
+                one.set_rate(START, Rate::per_second(4));
+                false
+            },
+            move || two.take(START, 1).is_ok(),
+            || limit.take(START, 1).is_ok(),
+        );
+        let left = limit.tokens(START);
+        assert!(granted[1] || granted[2]);
+        // A take that read the old rate and lands after the change is charged as two of the new one.
+        assert!((0..=2).contains(&left), "{left}");
     });
 }
