@@ -67,7 +67,8 @@ impl Baseline {
             self.adopt(round.rtt);
         } else if full {
             *rounds = rounds.saturating_sub(1);
-            if *rounds == 0 {
+            // Faster under load than without any: the service has changed.
+            if *rounds == 0 || round.rtt < self.rtt / 2.0 {
                 self.phase = Phase::Drain { since: now, calls: limit };
             }
         }
@@ -123,5 +124,5 @@ const FIRST_GAP: u32 = 2;
 const LAST_GAP: u32 = 64;
 
 /// Beyond what chance does to the mean of a round.
-const MUCH_LESS: f64 = 0.65;
+const MUCH_LESS: f64 = 0.75;
 const MUCH_MORE: f64 = 1.5;

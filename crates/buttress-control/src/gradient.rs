@@ -56,7 +56,7 @@ impl Gradient {
 
     fn step(&mut self, round: Round) {
         let limit = if round.dropped {
-            self.limit - self.limit / 10
+            self.limit.saturating_sub((self.limit / 10).max(1))
         } else if near_limit(round.in_flight, self.limit) {
             self.target(round)
         } else {
@@ -70,7 +70,7 @@ impl Gradient {
         clippy::cast_sign_loss,
         reason = "a float cast saturates, and nothing here is negative"
     )]
-    fn target(&mut self, round: Round) -> u32 {
+    fn target(&self, round: Round) -> u32 {
         let baseline = self.rounds.baseline().unwrap_or(round.rtt);
         let gradient = (1.0 + self.buffer.as_f64()) * baseline / round.rtt;
         let allowed = f64::from(self.limit) * gradient.clamp(0.5, 2.0);

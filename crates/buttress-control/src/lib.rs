@@ -43,6 +43,7 @@ mod adapt;
 mod aimd;
 mod average;
 mod backoff;
+mod band;
 mod baseline;
 mod budget;
 mod correlation;

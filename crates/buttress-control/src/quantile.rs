@@ -69,10 +69,10 @@ impl Quantile {
     /// Moves each inner marker by one rank where it stands at least one off.
     fn adjust(&mut self) {
         let numbers = f64::from(self.count - 1);
-        let [a, b, c, d, e] = &mut self.markers;
-        b.adjust(numbers, *a, *c);
-        c.adjust(numbers, *b, *d);
-        d.adjust(numbers, *c, *e);
+        let [lowest, low, middle, high, highest] = &mut self.markers;
+        low.adjust(numbers, *lowest, *middle);
+        middle.adjust(numbers, *low, *high);
+        high.adjust(numbers, *middle, *highest);
     }
 }
 

@@ -1,13 +1,13 @@
 use std::time::Duration;
 
 use crate::average::Average;
+use crate::band::Band;
 use crate::correlation::Correlation;
 use crate::nanos::{from_float, to_float};
 use crate::options::limit_options;
 use crate::quantile::Quantile;
 use crate::rounds::{Round, Rounds};
 use crate::span::Span;
-use crate::vegas::{STEP, waiting};
 use crate::{Adapt, Ratio, Sample, Slack};
 
 /// Watches whether more calls in flight still get more done, or only take longer.
@@ -39,7 +39,9 @@ use crate::{Adapt, Ratio, Sample, Slack};
 ///
 /// failsafe-go compares with an average over ten rounds, which follows the load, and leaves it to the correlations
 /// to stop the drift; the limit then swings by half of itself. Here the baseline is measured by probes, and the
-/// correlations decide where the number of waiting calls would leave the limit as it is.
+/// correlations decide where the number of waiting calls would leave the limit as it is. As in `Vegas`, the
+/// thresholds are shares of the limit where it is large, and a limit far too high comes down by half of what is
+/// too much. After drops it comes down by a tenth; failsafe-go does not count them.
 ///
 /// # Defaults
 ///
@@ -80,33 +82,43 @@ impl Trend {
     }
 
     fn step(&mut self, round: Round, time: f64) {
-        let step = STEP.at(self.limit);
-        if round.dropped {
-            self.limit = self.span.keep(self.limit.saturating_sub(step.max(self.limit / 10)));
-            return;
-        }
-        let queue = self.queue(round, time);
-        let futile = self.is_futile(round.in_flight);
-        let (grows, settles) = (queue < ALPHA.at(self.limit), self.rounds.hold_one_each());
-        let limit = if queue > BETA.at(self.limit) || futile && (settles || !grows) {
-            self.limit.saturating_sub(step)
-        } else if grows {
-            self.headroom(round.in_flight, step)
+        let band = self.band();
+        let limit = if round.dropped {
+            band.after_drops()
         } else {
-            self.limit
+            let waiting = self.waiting(band, round, time);
+            // Against a probed baseline few waiting calls mean that there is room. Against an average they may
+            // also mean that it has followed the load.
+            let room = !self.rounds.hold_one_each() && waiting < band.alpha;
+            let futile = self.is_futile(round.in_flight) && !room;
+            if futile || waiting > band.beta {
+                band.down(waiting)
+            } else if waiting < band.alpha {
+                self.up(band, round.in_flight)
+            } else {
+                self.limit
+            }
         };
         self.limit = self.span.keep(limit);
     }
 
+    fn band(&self) -> Band {
+        if self.rounds.hold_one_each() {
+            Band::of_calls(self.limit, ALPHA, BETA)
+        } else {
+            Band::of_rounds(self.limit, ALPHA, BETA)
+        }
+    }
+
     /// How many calls wait: against the probed baseline by the mean, for which Little's law holds.
-    fn queue(&mut self, round: Round, time: f64) -> u32 {
+    fn waiting(&mut self, band: Band, round: Round, time: f64) -> u32 {
         let recent = self.recent.add(time);
         let probed = self.rounds.baseline();
         if !self.rounds.hold_one_each() {
-            return waiting(self.limit, probed.unwrap_or(round.rtt), round.rtt);
+            return band.waiting(probed.unwrap_or(round.rtt), round.rtt);
         }
         self.average.begin_at(probed);
-        waiting(self.limit, self.average.add(recent), recent)
+        band.waiting(self.average.add(recent), recent)
     }
 
     fn is_futile(&mut self, in_flight: u32) -> bool {
@@ -118,14 +130,10 @@ impl Trend {
         in_flight >= self.limit && (throughput.coefficient < 0.0 || idle && slower)
     }
 
-    /// One step up, to no more than five times what is in flight; one down from beyond.
-    fn headroom(&self, in_flight: u32, step: u32) -> u32 {
+    /// Up, but to no more than five times what is in flight; and down from beyond.
+    fn up(&self, band: Band, in_flight: u32) -> u32 {
         let most = in_flight.saturating_mul(5);
-        if self.limit > most {
-            self.limit.saturating_sub(step)
-        } else {
-            self.limit.saturating_add(step).min(most)
-        }
+        if self.limit > most { band.down(0) } else { band.up().min(most) }
     }
 
     fn no_times(&self) -> Quantile {

@@ -1,3 +1,4 @@
+use crate::band::Band;
 use crate::options::limit_options;
 use crate::rounds::{Round, Rounds};
 use crate::span::Span;
@@ -68,23 +69,30 @@ impl Vegas {
 
     fn step(&mut self, round: Round) {
         let Some(baseline) = self.known(round) else { return };
-        let step = STEP.at(self.limit);
-        let beta = self.threshold(self.beta, 5);
-        let queue = waiting(self.limit, baseline, round.rtt);
+        let band = self.band();
+        let waiting = band.waiting(baseline, round.rtt);
         let limit = if round.dropped {
-            self.limit.saturating_sub(step.max(self.share(10)))
-        } else if queue > beta {
-            self.limit.saturating_sub(step.max(self.excess(queue - beta)))
+            band.after_drops()
+        } else if waiting > band.beta {
+            band.down(waiting)
         } else if !near_limit(round.in_flight, self.limit) {
             self.limit
-        } else if queue <= step {
-            self.limit.saturating_add(beta)
-        } else if queue < self.threshold(self.alpha, 10) {
-            self.limit.saturating_add(step)
+        } else if waiting <= band.step {
+            self.limit.saturating_add(band.beta)
+        } else if waiting < band.alpha {
+            band.up()
         } else {
             self.limit
         };
         self.limit = self.span.keep(limit);
+    }
+
+    fn band(&self) -> Band {
+        if self.rounds.hold_one_each() {
+            Band::of_calls(self.limit, self.alpha, self.beta)
+        } else {
+            Band::of_rounds(self.limit, self.alpha, self.beta)
+        }
     }
 
     /// The baseline, unless this round was the first to show it: without probes it is the least time of a call.
@@ -98,18 +106,6 @@ impl Vegas {
             self.rounds.know(round.rtt);
         }
         known
-    }
-
-    fn threshold(&self, slack: Slack, part: u32) -> u32 {
-        slack.at(self.limit).max(self.share(part))
-    }
-
-    fn share(&self, part: u32) -> u32 {
-        if self.rounds.hold_one_each() { 0 } else { self.limit / part }
-    }
-
-    fn excess(&self, calls: u32) -> u32 {
-        if self.rounds.hold_one_each() { 0 } else { calls / 2 }
     }
 }
 
@@ -139,17 +135,3 @@ impl Default for Vegas {
         }
     }
 }
-
-/// How many of the calls in flight wait, rounded up, by Little's law: none if calls are faster than the
-/// baseline.
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "a float cast saturates, and takes what is below zero to zero"
-)]
-pub(crate) fn waiting(limit: u32, baseline: f64, rtt: f64) -> u32 {
-    (f64::from(limit) * (1.0 - baseline / rtt)).ceil() as u32
-}
-
-/// How far the limit moves at a time.
-pub(crate) const STEP: Slack = Slack::log10(1);
