@@ -32,6 +32,24 @@ use crate::nanos::saturating_nanos;
 /// ([`Adapt::wants`]), or it was [dropped](Sample::dropped). A call whose caller went away says nothing, and one
 /// that was refused before it reached the service was never admitted.
 ///
+/// # How the laws of this crate measure
+///
+/// They move at the end of a round, which holds at least 100 calls, and at least twice as many as the limit, so
+/// that the last step is seen before the next. One call more or less in a round does not matter, and a limit
+/// above what is in flight does not grow.
+///
+/// *Drops.* If more than one call in twenty was dropped, the round ends at once and the limit comes down.
+/// What had started before then cannot lower it again. What dropped calls took is not counted.
+///
+/// *Baseline.* Now and then, at first after a few rounds and later every 64, the limit is half of itself for a
+/// round and two round trips: what calls take then is the baseline, the time of a call that waits for nobody,
+/// as long as the limit was up to twice what the service can work on at once. If it was higher, this
+/// happens again soon. It costs an overloaded service about one call in a hundred. While the limit refuses nobody
+/// it does not happen.
+///
+/// *Scale.* All of this goes by calls and by shares, nothing by the clock: a law behaves in the same way for
+/// calls of a millisecond and of a minute.
+///
 /// # Sharing
 ///
 /// A law is a value: the caller keeps it under a lock, and the limit beside it in an atomic, for the calls

@@ -1,13 +1,39 @@
 use std::time::Duration;
 
-use crate::adapt::Sample;
 use crate::options::limit_options;
 use crate::ratio::MILLION;
 use crate::rounds::{Round, Rounds};
 use crate::span::Span;
-use crate::{Adapt, Ratio, near_limit};
+use crate::{Adapt, Ratio, Sample, near_limit};
 
 /// One call more after a good round, a tenth fewer after a bad one: additive increase, multiplicative decrease.
+///
+/// The law of TCP's congestion avoidance, and of [Netflix's `AIMDLimit`][netflix]. A round is bad if calls were
+/// dropped in it, or if it was slow: its mean is above [`Aimd::tolerance`] times the baseline.
+///
+/// ```
+/// use buttress_control::{Adapt, Aimd, Ratio};
+///
+/// let law = Aimd::default().initial(50).max(200).backoff(Ratio::percent(80));
+/// assert_eq!(law.limit(), 50);
+/// ```
+///
+/// # Where it settles
+///
+/// It swings below 1.5 times as many calls as the service can work on at once: at that point they take 1.5
+/// times the baseline. It grows by one a round, so from 20 to 200 it needs 180 rounds.
+///
+/// # Defaults
+///
+/// | option | |
+/// |---|---|
+/// | [`backoff`](Self::backoff) | 90 % |
+/// | [`tolerance`](Self::tolerance) | 150 % |
+/// | [`timeout`](Self::timeout) | none (Netflix: 5 s) |
+/// | [`initial`](Self::initial), [`min`](Self::min), [`max`](Self::max) | 20, 1, 1000 (Netflix: 20, 20, 200) |
+/// | [`round`](Self::round) | 100 calls, and twice the limit |
+///
+/// [netflix]: https://github.com/Netflix/concurrency-limits/blob/main/concurrency-limits-core/src/main/java/com/netflix/concurrency/limits/limit/AIMDLimit.java
 #[derive(Clone, Debug)]
 pub struct Aimd {
     span: Span,
@@ -21,34 +47,40 @@ pub struct Aimd {
 impl Aimd {
     limit_options!();
 
-    /// What is left of the limit after a bad round, 90 % by default.
-    ///
-    /// Less than 50 % counts as 50 %, more than 100 % as 100 %.
+    /// What is left of the limit after a bad round: less than 50 % counts as 50 %, more than 100 % as 100 %.
     pub const fn backoff(mut self, backoff: Ratio) -> Self {
         self.backoff = backoff;
         self
     }
 
-    /// How many times the time without load a round may take on average and still be good, 150 % by
-    /// default.
+    /// How many times the baseline a round may take on average and still be good.
+    ///
+    /// Less than 100 % counts as 100 %. With [`Ratio::MAX`] and [`Aimd::each_call`] only drops are bad.
     pub const fn tolerance(mut self, tolerance: Ratio) -> Self {
         self.tolerance = tolerance;
         self
     }
 
-    /// A call that takes longer counts as dropped; by default none does.
+    /// A call that took longer counts as dropped.
     pub const fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
     fn step(&mut self, round: Round) {
-        let slow = round.no_load.is_some_and(|rtt| round.rtt > rtt * self.tolerance.as_f64());
-        if round.dropped || slow {
-            self.limit = self.span.keep(self.backed_off());
+        let limit = if round.dropped || self.is_slow(round) {
+            self.backed_off()
         } else if near_limit(round.in_flight, self.limit) {
-            self.limit = self.span.keep(self.limit.saturating_add(1));
-        }
+            self.limit.saturating_add(1)
+        } else {
+            self.limit
+        };
+        self.limit = self.span.keep(limit);
+    }
+
+    fn is_slow(&self, round: Round) -> bool {
+        let times = self.tolerance.as_f64().max(1.0);
+        self.rounds.baseline().is_some_and(|baseline| round.rtt > baseline * times)
     }
 
     fn backed_off(&self) -> u32 {
@@ -78,7 +110,7 @@ impl Default for Aimd {
     fn default() -> Self {
         Self {
             span: Span::DEFAULT,
-            rounds: Rounds::of(100),
+            rounds: Rounds::DEFAULT,
             limit: Span::DEFAULT.initial,
             backoff: Ratio::percent(90),
             tolerance: Ratio::percent(150),

@@ -1,6 +1,6 @@
-/// An exponentially weighted average that starts as the plain mean of its first values.
+/// An exponentially weighted average that begins as the plain mean of its first values.
 ///
-/// [Netflix's `ExpAvgMeasurement`][netflix] and [failsafe-go's `MovingAverage`][failsafe].
+/// [Netflix's `ExpAvgMeasurement`][netflix], and [failsafe-go's `MovingAverage`][failsafe].
 ///
 /// [netflix]: https://github.com/Netflix/concurrency-limits/blob/main/concurrency-limits-core/src/main/java/com/netflix/concurrency/limits/limit/measurement/ExpAvgMeasurement.java
 /// [failsafe]: https://github.com/failsafe-go/failsafe-go/blob/master/internal/util/average.go
@@ -8,13 +8,23 @@
 pub(crate) struct Average {
     value: f64,
     count: u32,
-    /// What a new value weighs once it is warm: `2 / (age + 1)`.
+    /// What a value weighs that comes after the first ones.
     weight: f64,
 }
 
 impl Average {
+    /// One that mostly remembers so many values: each weighs `2 / (age + 1)`.
     pub(crate) fn over(age: u32) -> Self {
         Self { value: 0.0, count: 0, weight: 2.0 / (f64::from(age.max(1)) + 1.0) }
+    }
+
+    /// Counts this as the mean of the first values, if there was none yet.
+    pub(crate) fn begin_at(&mut self, value: Option<f64>) {
+        if let Some(value) = value
+            && self.count == 0
+        {
+            (self.value, self.count) = (value, WARM_UP);
+        }
     }
 
     pub(crate) fn add(&mut self, value: f64) -> f64 {
@@ -31,10 +41,6 @@ impl Average {
     pub(crate) fn scale(&mut self, factor: f64) {
         self.value *= factor;
     }
-
-    pub(crate) const fn value(&self) -> f64 {
-        self.value
-    }
 }
 
 const WARM_UP: u32 = 10;
@@ -47,9 +53,10 @@ mod tests {
     fn ac_09_the_mean_of_ten_values_goes_over_into_the_weighted_average() {
         let mut average = Average::over(100);
         for step in 0..10_u32 {
-            let expected = 10.0 + 0.5 * f64::from(step);
-            assert!((average.add(10.0 + f64::from(step)) - expected).abs() < 0.01);
+            let mean = average.add(10.0 + f64::from(step));
+            assert!((mean - (10.0 + 0.5 * f64::from(step))).abs() < 0.01, "{mean}");
         }
-        assert!((average.add(100.0) - 16.2).abs() < 0.1);
+        let weighted = average.add(100.0);
+        assert!((weighted - 16.2).abs() < 0.1, "{weighted}");
     }
 }

@@ -1,11 +1,47 @@
-use crate::adapt::Sample;
 use crate::average::Average;
 use crate::options::limit_options;
 use crate::rounds::{Round, Rounds};
 use crate::span::Span;
-use crate::{Adapt, Ratio, Slack, near_limit};
+use crate::{Adapt, Ratio, Sample, Slack, near_limit};
 
-/// Scales the limit by how much slower calls have become.
+/// Scales the limit by how much slower calls have become, and always asks for a few calls more.
+///
+/// The law of [Netflix's `Gradient2Limit`][netflix]:
+///
+/// > `gradient = clamp(tolerance · baseline / rtt, 0.5, 1)`
+/// >
+/// > `limit = (1 − smoothing) · limit + smoothing · (gradient · limit + queue)`
+///
+/// ```
+/// use buttress_control::{Adapt, Gradient2, Slack};
+///
+/// // The larger the limit, the more it may grow.
+/// let law = Gradient2::default().queue(Slack::sqrt(4));
+/// assert_eq!(law.limit(), 20);
+/// ```
+///
+/// # Where it settles
+///
+/// At 1.2 times as many calls as the service can work on at once, and 4 more; never below 8, for the gradient
+/// takes at most half and the queue gives 4 back. It grows by at most 0.8 a round.
+///
+/// # What it adds
+///
+/// Netflix compares with an average over the last 600 rounds. Under an overload that lasts, this average becomes
+/// the time under overload, and the limit drifts up to its maximum. Here the baseline is measured by probes. After
+/// drops the limit comes down by a tenth; Netflix's class does not look at them.
+///
+/// # Defaults
+///
+/// | option | |
+/// |---|---|
+/// | [`tolerance`](Self::tolerance) | 120 % (Netflix: 150 %, against its average) |
+/// | [`queue`](Self::queue) | 4 calls |
+/// | [`smoothing`](Self::smoothing) | 20 % |
+/// | [`initial`](Self::initial), [`min`](Self::min), [`max`](Self::max) | 20, 1, 1000 (Netflix: 20, 20, 200) |
+/// | [`round`](Self::round) | 100 calls, and twice the limit |
+///
+/// [netflix]: https://github.com/Netflix/concurrency-limits/blob/main/concurrency-limits-core/src/main/java/com/netflix/concurrency/limits/limit/Gradient2Limit.java
 #[derive(Clone, Debug)]
 pub struct Gradient2 {
     span: Span,
@@ -14,50 +50,55 @@ pub struct Gradient2 {
     tolerance: Ratio,
     queue: Slack,
     smoothing: Ratio,
-    /// The time of a call over the last 600, where each call is a round.
+    /// Stands for the baseline where nothing is probed.
     long: Average,
 }
 
 impl Gradient2 {
     limit_options!();
 
-    /// How many times the time without load calls may take before the limit shrinks.
-    ///
-    /// Less than 100 % counts as 100 %.
+    /// How many times the baseline calls may take before the limit shrinks. Less than 100 % counts as 100 %.
     pub const fn tolerance(mut self, tolerance: Ratio) -> Self {
         self.tolerance = tolerance;
         self
     }
 
-    /// How many calls the limit may grow by while calls are not slow, 4 by default.
+    /// How many calls more than the gradient allows the limit asks for.
     pub const fn queue(mut self, queue: Slack) -> Self {
         self.queue = queue;
         self
     }
 
+    /// What the new limit weighs against the one before. More than 100 % counts as 100 %.
+    pub const fn smoothing(mut self, smoothing: Ratio) -> Self {
+        self.smoothing = smoothing;
+        self
+    }
+
     fn step(&mut self, round: Round) {
-        let no_load = self.measured(round);
-        let limit = self.whole();
-        if !round.dropped && !near_limit(round.in_flight, limit) {
-            return;
-        }
+        let baseline = self.known(round);
         let target = if round.dropped {
             self.limit * STEEPEST
+        } else if near_limit(round.in_flight, self.whole()) {
+            let gradient = self.tolerance.as_f64().max(1.0) * baseline / round.rtt;
+            self.limit * gradient.clamp(STEEPEST, 1.0) + f64::from(self.queue.at(self.whole()))
         } else {
-            let gradient = self.tolerance.as_f64().max(1.0) * no_load / round.rtt;
-            self.limit * gradient.clamp(STEEPEST, 1.0) + f64::from(self.queue.at(limit))
+            self.limit
         };
         let smoothing = self.smoothing.as_f64().min(1.0);
         let limit = self.limit * (1.0 - smoothing) + target * smoothing;
-        self.limit = limit.clamp(f64::from(self.span.floor()), f64::from(self.span.keep(u32::MAX)));
+        self.limit = self.span.keep_float(limit);
     }
 
-    fn measured(&mut self, round: Round) -> f64 {
-        if !self.rounds.is_single() {
-            return round.no_load.unwrap_or(round.rtt);
+    fn known(&mut self, round: Round) -> f64 {
+        let probed = self.rounds.baseline();
+        if !self.rounds.hold_one_each() {
+            return probed.unwrap_or(round.rtt);
         }
+        self.long.begin_at(probed);
         let long = self.long.add(round.rtt);
-        if long / round.rtt > 2.0 {
+        // After a long overload the average would take as long to come down.
+        if long > 2.0 * round.rtt {
             self.long.scale(0.95);
         }
         long
@@ -66,9 +107,10 @@ impl Gradient2 {
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
-        reason = "a limit lies between 1 and a u32"
+        reason = "a limit lies between 1 and the largest u32"
     )]
-    fn whole(&self) -> u32 {
+    #[inline]
+    const fn whole(&self) -> u32 {
         self.limit as u32
     }
 }
@@ -92,9 +134,9 @@ impl Default for Gradient2 {
     fn default() -> Self {
         Self {
             span: Span::DEFAULT,
-            rounds: Rounds::of(100),
+            rounds: Rounds::DEFAULT,
             limit: f64::from(Span::DEFAULT.initial),
-            tolerance: Ratio::percent(125),
+            tolerance: Ratio::percent(120),
             queue: Slack::constant(4),
             smoothing: Ratio::percent(20),
             long: Average::over(600),
@@ -102,4 +144,5 @@ impl Default for Gradient2 {
     }
 }
 
+/// So that one bad round does not take everything.
 const STEEPEST: f64 = 0.5;

@@ -1,4 +1,4 @@
-//! The control laws of buttress, pure: backoff, retry budgets, token buckets, rate limits, queue delays.
+//! The control laws of buttress, pure: backoff, retry budgets, rates, queue delays, adaptive limits.
 //!
 //! A law is arithmetic: it reads no clock, draws no random number and knows no runtime. The caller
 //! passes the time as [`Nanos`] and the draw as an `f64` in `[0, 1)`, so a paused clock and a seed
@@ -31,6 +31,7 @@
 //! | [`Gcra`] | may this call pass now, and if not, when? | shared, one atomic; a lock to cancel |
 //! | [`Rates`] | the same, for several rates at once | a [`Gcra`] each |
 //! | [`Codel`] | has this request waited too long in its queue? | 48 bytes, of the queue |
+//! | [`Aimd`], [`Vegas`], [`Gradient2`], [`Gradient`], [`Trend`] | how many calls may be in flight? ([`Adapt`]) | of the limit |
 //!
 //! # Sharing
 //!
@@ -46,13 +47,17 @@ mod adapt;
 mod aimd;
 mod average;
 mod backoff;
+mod band;
+mod baseline;
 mod budget;
 mod codel;
+mod correlation;
 mod gcra;
+mod gradient;
 mod gradient2;
 mod nanos;
-mod no_load;
 mod options;
+mod quantile;
 mod random;
 mod rate;
 mod rates;
@@ -64,6 +69,7 @@ mod span;
 mod sync;
 mod throttle;
 mod token_bucket;
+mod trend;
 mod vegas;
 mod window;
 
@@ -73,6 +79,7 @@ pub use backoff::{Backoff, Delays, Jitter};
 pub use budget::RetryBudget;
 pub use codel::Codel;
 pub use gcra::Gcra;
+pub use gradient::Gradient;
 pub use gradient2::Gradient2;
 pub use nanos::Nanos;
 pub use random::Random;
@@ -83,4 +90,5 @@ pub use reservation::{Denied, Reservation};
 pub use slack::Slack;
 pub use throttle::RetryThrottle;
 pub use token_bucket::{RetryKind, TokenBucket};
+pub use trend::Trend;
 pub use vegas::Vegas;

@@ -34,8 +34,18 @@ pub(crate) const fn saturating_nanos(duration: Duration) -> u64 {
     duration.as_secs().saturating_mul(1_000_000_000).saturating_add(duration.subsec_nanos() as u64)
 }
 
-/// Nanoseconds as a duration; a float cast saturates, and takes NaN and what is below zero to zero.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "see above")]
+/// The duration in nanoseconds.
+#[expect(clippy::cast_precision_loss, reason = "exact up to 104 days, then off by a part in 2^53")]
+pub(crate) const fn to_float(duration: Duration) -> f64 {
+    saturating_nanos(duration) as f64
+}
+
+/// So many nanoseconds.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a float cast saturates, and takes NaN and what is below zero to zero"
+)]
 pub(crate) fn from_float(nanos: f64) -> Duration {
     Duration::from_nanos(nanos.round() as u64)
 }

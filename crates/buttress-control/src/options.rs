@@ -1,47 +1,53 @@
-/// The options that every adaptive law has.
+/// The options that every adaptive law has, and what it tells of itself.
 macro_rules! limit_options {
     () => {
-        /// The limit to start with, 20 by default; the nearer end if it is outside of [`Self::min`] and
-        /// [`Self::max`].
+        /// The limit to start with, 20 by default. Outside of the lowest and the highest it counts as the nearer.
         pub fn initial(mut self, limit: u32) -> Self {
             self.span.initial = limit;
             self.limit = self.span.start().into();
             self
         }
 
-        /// The lowest limit, 1 by default; 0 counts as 1. It is kept while probing, too.
+        /// The lowest limit, also while probing: 1 by default, and 0 counts as 1.
         pub fn min(mut self, limit: u32) -> Self {
             self.span.min = limit;
             self.limit = self.span.start().into();
             self
         }
 
-        /// The highest limit, 1000 by default; less than the lowest counts as the lowest.
+        /// The highest limit, 1000 by default. Below the lowest it counts as the lowest.
         pub fn max(mut self, limit: u32) -> Self {
             self.span.max = limit;
             self.limit = self.span.start().into();
             self
         }
 
-        /// The fewest calls in a round, 100 by default and at least 10. A round also holds at least twice as
-        /// many calls as the limit.
-        pub fn round(mut self, calls: u32) -> Self {
-            self.rounds = $crate::rounds::Rounds::of(calls);
-            self
-        }
-
-        /// Learns from every call by itself and probes nothing, as the original does where it is not wrapped
-        /// into a window.
+        /// The fewest calls in a round: 100 by default, and fewer than 10 count as 10.
         ///
-        /// For comparison. Calls whose times vary move such a law about at random.
-        pub fn each_call(mut self) -> Self {
-            self.rounds = $crate::rounds::Rounds::single();
+        /// Fewer calls make a law that answers sooner and errs more.
+        pub const fn round(mut self, calls: u32) -> Self {
+            self.rounds.hold(calls);
             self
         }
 
-        /// The learned time of a call that waits for nobody; none before the first round.
-        pub fn no_load(&self) -> Option<std::time::Duration> {
-            self.rounds.no_load().map($crate::nanos::from_float)
+        /// Learns from each call by itself, without rounds and without probes, as the original does.
+        ///
+        /// For comparison: where the times of calls vary, such a law follows chance.
+        pub const fn each_call(mut self) -> Self {
+            self.rounds.hold_one();
+            self
+        }
+
+        /// What a call takes that waits for nobody, where that is known before the first call; zero counts as
+        /// unknown. It is corrected by what is measured.
+        pub fn baseline(mut self, rtt: std::time::Duration) -> Self {
+            self.rounds.know($crate::nanos::to_float(rtt));
+            self
+        }
+
+        /// What a call takes that waits for nobody, as far as it is known.
+        pub fn learned(&self) -> Option<std::time::Duration> {
+            self.rounds.baseline().map($crate::nanos::from_float)
         }
     };
 }

@@ -1,4 +1,4 @@
-use crate::no_load::NoLoad;
+use crate::baseline::Baseline;
 use crate::span::Span;
 use crate::{Nanos, Sample, near_limit};
 
@@ -12,75 +12,78 @@ use crate::{Nanos, Sample, near_limit};
 pub(crate) struct Rounds {
     least: u32,
     tally: Tally,
-    no_load: NoLoad,
-    /// When a round ended for its drops. What had started by then fell with it, and is not held against
-    /// the new limit.
+    baseline: Baseline,
+    /// When a round last ended for its drops. What had started by then is not held against the limit that
+    /// followed.
     fell: Nanos,
 }
 
 impl Rounds {
-    pub(crate) const fn of(samples: u32) -> Self {
-        let least = if samples > MIN_ROUND { samples } else { MIN_ROUND };
-        Self { least, tally: Tally::EMPTY, no_load: NoLoad::new(), fell: Nanos::new(0) }
+    pub(crate) const DEFAULT: Self =
+        Self { least: 100, tally: Tally::EMPTY, baseline: Baseline::UNKNOWN, fell: Nanos::new(0) };
+
+    pub(crate) const fn hold(&mut self, calls: u32) {
+        self.least = if calls > SHORTEST { calls } else { SHORTEST };
     }
 
     /// Every sample is a round, and nothing is probed: what a law does without any of this.
-    pub(crate) const fn single() -> Self {
-        Self { least: 1, ..Self::of(0) }
+    pub(crate) const fn hold_one(&mut self) {
+        self.least = 1;
     }
 
-    pub(crate) const fn is_single(&self) -> bool {
+    #[inline]
+    pub(crate) const fn hold_one_each(&self) -> bool {
         self.least == 1
     }
 
     /// The limit in force where the law's own is this: lower while a probe runs.
     #[inline]
     pub(crate) fn cap(&self, span: Span, limit: u32) -> u32 {
-        self.no_load.cap(span, limit)
+        self.baseline.cap(span, limit)
     }
 
-    /// The learned time of a call that waits for nobody, in nanoseconds.
-    pub(crate) const fn no_load(&self) -> Option<f64> {
-        self.no_load.rtt()
+    /// What a call takes that waits for nobody, in nanoseconds, where that is known.
+    pub(crate) const fn baseline(&self) -> Option<f64> {
+        self.baseline.rtt()
+    }
+
+    pub(crate) const fn know(&mut self, baseline: f64) {
+        self.baseline.know(baseline);
+    }
+
+    /// Whether the next sample begins a round.
+    #[inline]
+    pub(crate) const fn are_between(&self) -> bool {
+        self.tally.calls() == 0
     }
 
     /// Counts a sample under the law's own limit, and returns the round that it ends.
     #[inline]
     pub(crate) fn learn(&mut self, span: Span, limit: u32, sample: Sample) -> Option<Round> {
         let cap = self.cap(span, limit);
-        let told = if sample.dropped {
+        let tells = if sample.dropped {
             sample.started >= self.fell
         } else {
-            near_limit(sample.in_flight, cap) || self.is_single()
+            self.hold_one_each() || near_limit(sample.in_flight, cap)
         };
-        if !told || !self.no_load.counts(sample) {
+        if !tells || !self.baseline.admits(sample) {
             return None;
         }
         self.tally.add(sample);
-        let size = if self.is_single() { 1 } else { self.least.max(cap.saturating_mul(2)) };
-        if self.tally.ends(size) { self.end(span, limit, sample.ended()) } else { None }
+        let size = if self.hold_one_each() { 1 } else { self.least.max(cap.saturating_mul(2)) };
+        if self.tally.is_round_of(size) { self.end(span, limit, sample.ended()) } else { None }
     }
 
     #[cold]
     fn end(&mut self, span: Span, limit: u32, now: Nanos) -> Option<Round> {
-        let tally = std::mem::replace(&mut self.tally, Tally::EMPTY);
-        let mut round = Round {
-            rtt: tally.mean(),
-            no_load: self.no_load.rtt(),
-            in_flight: tally.in_flight,
-            dropped: tally.dropped(),
-        };
+        let round = std::mem::replace(&mut self.tally, Tally::EMPTY).round();
         if round.dropped {
             self.fell = now;
-            self.no_load.give_up();
-            return Some(round);
+            self.baseline.give_up();
+        } else if !self.hold_one_each() && self.baseline.learn(span, limit, round, now) {
+            return None;
         }
-        if self.is_single() {
-            return Some(round);
-        }
-        let probed = self.no_load.round(span, limit, round, now);
-        round.no_load = self.no_load.rtt();
-        (!probed).then_some(round)
+        Some(round)
     }
 }
 
@@ -89,8 +92,6 @@ impl Rounds {
 pub(crate) struct Round {
     /// The mean, in nanoseconds and at least one, of the calls that were answered.
     pub(crate) rtt: f64,
-    /// What a call takes that waits for nobody, where that is known.
-    pub(crate) no_load: Option<f64>,
     /// The most calls in flight.
     pub(crate) in_flight: u32,
     /// Whether so many calls were dropped that the mean does not matter.
@@ -111,34 +112,39 @@ impl Tally {
     #[inline]
     fn add(&mut self, sample: Sample) {
         self.in_flight = self.in_flight.max(sample.in_flight);
-        // What a dropped call took says when it was dropped, not how fast the service is: calls that were shed
+        // What a dropped call took says when it was dropped, not how fast the service is: calls that are shed
         // at once would look like the fastest of all.
         if sample.dropped {
-            self.drops += 1;
+            self.drops = self.drops.saturating_add(1);
         } else {
-            self.answered += 1;
+            self.answered = self.answered.saturating_add(1);
             self.nanos = self.nanos.saturating_add(sample.nanos());
         }
     }
 
-    /// Whether this is a round of that size, or holds the drops that decide one.
     #[inline]
-    fn ends(&self, size: u32) -> bool {
-        self.answered.saturating_add(self.drops) >= size || self.drops > size / DROPS_IN
+    const fn calls(&self) -> u32 {
+        self.answered.saturating_add(self.drops)
     }
 
-    fn dropped(&self) -> bool {
-        self.drops > self.answered.saturating_add(self.drops) / DROPS_IN
+    /// Whether this is a round of that size, or has the drops that decide one.
+    #[inline]
+    const fn is_round_of(&self, size: u32) -> bool {
+        self.calls() >= size || self.drops > size / DROPS_IN
     }
 
     #[expect(clippy::cast_precision_loss, reason = "a mean needs no more than 53 bits")]
-    fn mean(&self) -> f64 {
-        (self.nanos as f64 / f64::from(self.answered.max(1))).max(1.0)
+    fn round(self) -> Round {
+        Round {
+            rtt: (self.nanos as f64 / f64::from(self.answered.max(1))).max(1.0),
+            in_flight: self.in_flight,
+            dropped: self.drops > self.calls() / DROPS_IN,
+        }
     }
 }
 
-/// A mean of ten exponential times is off by a third; laws need better, and their options do not go below.
-const MIN_ROUND: u32 = 10;
+/// The mean of ten exponential times is off by a third already.
+const SHORTEST: u32 = 10;
 
-/// More than one call dropped in this many is a sign of too many; a few fail at any load.
+/// More than one call dropped in so many is a sign of too many; a few fail at any load.
 const DROPS_IN: u32 = 20;

@@ -21,6 +21,10 @@ impl Span {
         limit.clamp(min, self.max.max(min))
     }
 
+    pub(crate) fn keep_float(self, limit: f64) -> f64 {
+        limit.clamp(f64::from(self.floor()), f64::from(self.keep(u32::MAX)))
+    }
+
     pub(crate) fn floor(self) -> u32 {
         self.min.max(1)
     }

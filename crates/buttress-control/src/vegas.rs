@@ -1,10 +1,47 @@
-use crate::adapt::Sample;
+use crate::band::Band;
 use crate::options::limit_options;
 use crate::rounds::{Round, Rounds};
 use crate::span::Span;
-use crate::{Adapt, Slack, near_limit};
+use crate::{Adapt, Sample, Slack, near_limit};
 
-/// Keeps a few calls waiting inside the service, and no more: TCP Vegas.
+/// Keeps a few calls waiting inside the service, and not more.
+///
+/// The law of [TCP Vegas][vegas] as [Netflix's `VegasLimit`][netflix] has it. By Little's law, of the calls
+/// in flight
+///
+/// > `queue = limit · (1 − baseline / rtt)`
+///
+/// wait. The limit grows while they are fewer than [`Vegas::alpha`], shrinks while they are more than
+/// [`Vegas::beta`], and stays in between.
+///
+/// ```
+/// use buttress_control::{Adapt, Slack, Vegas};
+///
+/// let law = Vegas::default().alpha(Slack::constant(2)).beta(Slack::constant(4));
+/// assert_eq!(law.limit(), 20);
+/// ```
+///
+/// # Where it settles
+///
+/// At 3 to 6 calls more than the service can work on at once, and for limits above 30 at a tenth to a fifth of
+/// the limit more.
+///
+/// # What it adds
+///
+/// The mean of a round of `n` calls errs by about `1/√n`, and the queue by that share of the limit. So in rounds
+/// `alpha` is at least a tenth of the limit and `beta` a fifth, as the comment on Netflix's class says and its
+/// code does not. A limit far too high comes down by half of what is too much, and after drops by a tenth.
+///
+/// # Defaults
+///
+/// | option | |
+/// |---|---|
+/// | [`alpha`](Self::alpha), [`beta`](Self::beta) | `Slack::log10(3)`, `Slack::log10(6)` |
+/// | [`initial`](Self::initial), [`min`](Self::min), [`max`](Self::max) | 20, 1, 1000 |
+/// | [`round`](Self::round) | 100 calls, and twice the limit |
+///
+/// [vegas]: https://doi.org/10.1145/190314.190317
+/// [netflix]: https://github.com/Netflix/concurrency-limits/blob/main/concurrency-limits-core/src/main/java/com/netflix/concurrency/limits/limit/VegasLimit.java
 #[derive(Clone, Debug)]
 pub struct Vegas {
     span: Span,
@@ -12,54 +49,62 @@ pub struct Vegas {
     limit: u32,
     alpha: Slack,
     beta: Slack,
-    /// The least time of a call in nanoseconds, where each call is a round.
-    least: Option<f64>,
 }
 
 impl Vegas {
     limit_options!();
 
-    /// While fewer calls than this wait, the limit grows: by default 3 for each digit of it after the first.
+    /// While fewer calls wait, the limit grows by one for each decimal digit of it after the first, or by
+    /// [`Vegas::beta`] while not even so many wait.
     pub const fn alpha(mut self, alpha: Slack) -> Self {
         self.alpha = alpha;
         self
     }
 
-    /// While more calls than this wait, the limit shrinks: by default 6 for each digit of it after the first.
+    /// While more calls wait, the limit shrinks.
     pub const fn beta(mut self, beta: Slack) -> Self {
         self.beta = beta;
         self
     }
 
     fn step(&mut self, round: Round) {
-        let step = STEP.at(self.limit);
-        let Some(no_load) = self.measured(round) else { return };
-        let queue = self.queue(round.rtt, no_load);
-        let limit = if round.dropped || queue > f64::from(self.beta.at(self.limit)) {
-            self.limit.saturating_sub(step)
+        let Some(baseline) = self.known(round) else { return };
+        let band = self.band();
+        let waiting = band.waiting(baseline, round.rtt);
+        let limit = if round.dropped {
+            band.after_drops()
+        } else if waiting > band.beta {
+            band.down(waiting)
         } else if !near_limit(round.in_flight, self.limit) {
             self.limit
-        } else if queue <= f64::from(step) {
-            self.limit.saturating_add(self.beta.at(self.limit))
-        } else if queue < f64::from(self.alpha.at(self.limit)) {
-            self.limit.saturating_add(step)
+        } else if waiting <= band.step {
+            self.limit.saturating_add(band.beta)
+        } else if waiting < band.alpha {
+            band.up()
         } else {
             self.limit
         };
         self.limit = self.span.keep(limit);
     }
 
-    /// `limit · (1 − no load / rtt)`: by Little's law, how many of the calls in flight wait.
-    fn queue(&self, rtt: f64, no_load: f64) -> f64 {
-        (f64::from(self.limit) * (1.0 - no_load / rtt)).ceil()
+    fn band(&self) -> Band {
+        if self.rounds.hold_one_each() {
+            Band::of_calls(self.limit, self.alpha, self.beta)
+        } else {
+            Band::of_rounds(self.limit, self.alpha, self.beta)
+        }
     }
 
-    fn measured(&mut self, round: Round) -> Option<f64> {
-        if !self.rounds.is_single() {
-            return round.no_load;
+    /// The baseline, unless this round was the first to show it: without probes it is the least time of a call.
+    fn known(&mut self, round: Round) -> Option<f64> {
+        let known = self.rounds.baseline();
+        if !self.rounds.hold_one_each() || round.dropped {
+            return known.or(Some(round.rtt));
         }
-        let known = self.least.filter(|least| *least <= round.rtt);
-        self.least = known.or(Some(round.rtt));
+        let known = known.filter(|least| *least <= round.rtt);
+        if known.is_none() {
+            self.rounds.know(round.rtt);
+        }
         known
     }
 }
@@ -83,13 +128,10 @@ impl Default for Vegas {
     fn default() -> Self {
         Self {
             span: Span::DEFAULT,
-            rounds: Rounds::of(100),
+            rounds: Rounds::DEFAULT,
             limit: Span::DEFAULT.initial,
             alpha: Slack::log10(3),
             beta: Slack::log10(6),
-            least: None,
         }
     }
 }
-
-const STEP: Slack = Slack::log10(1);

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use buttress_control::{Adapt, Aimd, Nanos, Sample};
+use buttress_control::{Adapt, Aimd, Nanos, Ratio, Sample};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -41,4 +41,50 @@ fn ac_01_a_call_beyond_the_timeout_is_a_drop() {
 #[test]
 fn ac_01_a_call_far_from_the_limit_raises_nothing() {
     assert_eq!(netflix(20).learn(sample(MS, 9, false)), 20);
+}
+
+#[test]
+fn no_more_than_half_is_taken_and_nothing_is_added() {
+    let dropped = |backoff| netflix(30).backoff(backoff).learn(sample(MS, 30, true));
+    assert_eq!(dropped(Ratio::ZERO), 15);
+    assert_eq!(dropped(Ratio::percent(70)), 21);
+    assert_eq!(dropped(Ratio::MAX), 30);
+}
+
+/// The limit after a round of calls that took 100 ms, and one of calls that took so long.
+fn after_a_round(mut law: Aimd, rtt: Duration) -> u32 {
+    for rtt in [100 * MS, rtt] {
+        for _ in 0..100 {
+            law.learn(sample(rtt, 20, false));
+        }
+    }
+    law.limit()
+}
+
+#[test]
+fn a_round_that_takes_more_than_the_tolerance_is_bad() {
+    let law = || Aimd::default().max(20);
+    assert_eq!(after_a_round(law(), 150 * MS), 20);
+    assert_eq!(after_a_round(law(), 151 * MS), 18);
+    assert_eq!(after_a_round(law().tolerance(Ratio::percent(200)), 200 * MS), 20);
+    assert_eq!(after_a_round(law().tolerance(Ratio::ZERO), 101 * MS), 18);
+}
+
+#[test]
+fn one_call_in_twenty_may_be_late_and_no_more() {
+    let mut law = Aimd::default().max(20).timeout(200 * MS);
+    let mut late = || (0..5).fold(0, |_, _| law.learn(sample(201 * MS, 20, false)));
+    assert_eq!(late(), 20);
+    assert_eq!(law.clone().learn(sample(200 * MS, 20, false)), 20);
+    assert_eq!(law.learn(sample(201 * MS, 20, false)), 18);
+}
+
+#[test]
+fn a_known_baseline_counts_from_the_first_round() {
+    let mut law = Aimd::default().baseline(10 * MS);
+    assert_eq!(law.learned(), Some(10 * MS));
+    for _ in 0..100 {
+        law.learn(sample(100 * MS, 20, false));
+    }
+    assert_eq!(law.limit(), 18);
 }

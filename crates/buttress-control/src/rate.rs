@@ -1,0 +1,112 @@
+use std::time::Duration;
+
+use crate::nanos::saturating_nanos;
+
+/// How many cells may pass in a period, and how many of them at once.
+///
+/// A cell is what is counted: a request, say, or a kilobyte of one.
+///
+/// ```
+/// use std::time::Duration;
+/// use buttress_control::Rate;
+///
+/// let rate = Rate::per_second(100).burst(10);
+/// assert_eq!(rate, Rate::new(100, Duration::from_secs(1)).burst(10));
+/// ```
+///
+/// # Burst
+///
+/// The burst is what may pass at one moment after a rest, and the count if it is not given. In any window
+/// there pass at most `rate · window + burst` cells, so a rate of `n` a second with a burst of 1 never
+/// lets a second see more than `n + 1`.
+///
+/// # Bounds
+///
+/// A count of 0 lets nothing pass, whatever the period. Otherwise a period of zero is no limit at all.
+/// The time between two cells is kept in sixteenths of a nanosecond, rounded up; more than 18 years
+/// count as that, and a burst that takes more than 18 years to come back counts as what 18 years bring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Rate {
+    count: u32,
+    burst: u32,
+    period: Duration,
+}
+
+impl Rate {
+    /// So many cells in any one second, evenly spread, after a burst of as many.
+    pub const fn per_second(count: u32) -> Self {
+        Self::new(count, Duration::from_secs(1))
+    }
+
+    /// So many cells a minute, after a burst of as many.
+    pub const fn per_minute(count: u32) -> Self {
+        Self::new(count, Duration::from_secs(60))
+    }
+
+    /// So many cells an hour, after a burst of as many.
+    pub const fn per_hour(count: u32) -> Self {
+        Self::new(count, Duration::from_secs(60 * 60))
+    }
+
+    /// So many cells in each period, after a burst of as many.
+    pub const fn new(count: u32, period: Duration) -> Self {
+        Self { count, burst: count, period }.burst(count)
+    }
+
+    /// How many cells may pass at once after a rest. A burst of 0 counts as 1.
+    pub const fn burst(mut self, cells: u32) -> Self {
+        self.burst = if cells == 0 { 1 } else { cells };
+        self
+    }
+
+    /// The cells of a period.
+    pub const fn count(self) -> u32 {
+        self.count
+    }
+
+    /// The time in which the count passes.
+    pub const fn period(self) -> Duration {
+        self.period
+    }
+
+    /// The cells that may pass at once after a rest, at least 1.
+    pub const fn burst_size(self) -> u32 {
+        self.burst
+    }
+
+    /// The rate as the cell rate algorithm reads it.
+    pub(crate) fn quota(self) -> Quota {
+        if self.count == 0 {
+            return Quota { interval: 0, burst: 0 };
+        }
+        let period = u128::from(saturating_nanos(self.period)) << FRACTION_BITS;
+        let interval = u64::try_from(period.div_ceil(u128::from(self.count)));
+        let interval = interval.unwrap_or(LONGEST).min(LONGEST);
+        let fitting = LONGEST.checked_div(interval).unwrap_or(u64::MAX);
+        let burst = if interval == 0 { u32::MAX } else { self.burst };
+        Quota { interval, burst: u32::try_from(fitting).unwrap_or(u32::MAX).min(burst) }
+    }
+}
+
+/// A burst of 0 lets nothing pass, an interval of 0 everything.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Quota {
+    /// From one cell to the next, in sixteenths of a nanosecond.
+    pub(crate) interval: u64,
+    pub(crate) burst: u32,
+}
+
+impl Quota {
+    /// How long it takes for so many cells to come.
+    #[inline]
+    pub(crate) fn span(self, cells: u32) -> u64 {
+        // A change of the rate can be seen half; otherwise a burst never takes more than `LONGEST`.
+        self.interval.saturating_mul(u64::from(cells))
+    }
+}
+
+/// Time is kept in sixteenths of a nanosecond, so that rates which do not divide a second are met.
+pub(crate) const FRACTION_BITS: u32 = 4;
+
+/// Half of the time that a word can hold, 18 years.
+const LONGEST: u64 = 1 << 63;

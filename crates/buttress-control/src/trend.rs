@@ -1,0 +1,215 @@
+use std::time::Duration;
+
+use crate::average::Average;
+use crate::band::Band;
+use crate::correlation::Correlation;
+use crate::nanos::{from_float, to_float};
+use crate::options::limit_options;
+use crate::quantile::Quantile;
+use crate::rounds::{Round, Rounds};
+use crate::span::Span;
+use crate::{Adapt, Ratio, Sample, Slack};
+
+/// Watches whether more calls in flight still get more done, or only take longer.
+///
+/// The law of [failsafe-go's adaptive limiter][failsafe]. As in [`Vegas`](crate::Vegas), the limit grows or
+/// shrinks by how many calls wait. Where every place was taken, it shrinks also if, over the last fifty rounds,
+/// with more calls in flight
+///
+/// * the throughput fell, or
+/// * it hardly rose (a correlation below 0.3) and the time rose (above 0.5), or
+/// * the time rose, and the throughput stayed within a fifth.
+///
+/// The time is the [`Trend::quantile`] of a round, the median of five of these, averaged over five; the throughput
+/// the calls in flight divided by it.
+///
+/// ```
+/// use buttress_control::{Adapt, Ratio, Trend};
+///
+/// let law = Trend::default().quantile(Ratio::percent(95)).max(100);
+/// assert_eq!(law.limit(), 20);
+/// ```
+///
+/// # Where it settles
+///
+/// At 3 to 6 calls more than the service can work on at once, or fewer. It moves by one a round for each decimal
+/// digit of the limit after the first.
+///
+/// # What it adds
+///
+/// failsafe-go compares with an average over ten rounds, which follows the load, and leaves it to the correlations
+/// to stop the drift; the limit then swings by half of itself. Here the baseline is measured by probes, and the
+/// correlations decide where the number of waiting calls would leave the limit as it is. As in `Vegas`, the
+/// thresholds are shares of the limit where it is large, and a limit far too high comes down by half of what is
+/// too much. After drops it comes down by a tenth; failsafe-go does not count them.
+///
+/// # Defaults
+///
+/// | option | |
+/// |---|---|
+/// | [`quantile`](Self::quantile) | 90 % |
+/// | [`initial`](Self::initial), [`min`](Self::min), [`max`](Self::max) | 20, 1, 1000 (failsafe-go: 20, 1, 200) |
+/// | [`round`](Self::round) | 100 calls, and twice the limit (failsafe-go: 50 calls and 1 s) |
+///
+/// [failsafe]: https://github.com/failsafe-go/failsafe-go/blob/master/adaptivelimiter/adaptivelimiter.go
+#[derive(Clone, Debug)]
+pub struct Trend {
+    span: Span,
+    rounds: Rounds,
+    limit: u32,
+    quantile: Ratio,
+    times: Quantile,
+    recent: Smoothed,
+    /// Stands for the baseline where nothing is probed.
+    average: Average,
+    throughput: Correlation,
+    slowness: Correlation,
+}
+
+impl Trend {
+    limit_options!();
+
+    /// Which of the times of a round stands for it. More than 100 % counts as 100 %, the longest.
+    pub fn quantile(mut self, quantile: Ratio) -> Self {
+        self.quantile = quantile;
+        self.times = self.no_times();
+        self
+    }
+
+    /// What calls take now, smoothed; zero before the first round.
+    pub fn recent(&self) -> Duration {
+        from_float(self.recent.value)
+    }
+
+    fn step(&mut self, round: Round, time: f64) {
+        let band = self.band();
+        let limit = if round.dropped {
+            band.after_drops()
+        } else {
+            let waiting = self.waiting(band, round, time);
+            // Against a probed baseline few waiting calls mean that there is room. Against an average they may
+            // also mean that it has followed the load.
+            let room = !self.rounds.hold_one_each() && waiting < band.alpha;
+            let futile = self.is_futile(round.in_flight) && !room;
+            if futile || waiting > band.beta {
+                band.down(waiting)
+            } else if waiting < band.alpha {
+                self.up(band, round.in_flight)
+            } else {
+                self.limit
+            }
+        };
+        self.limit = self.span.keep(limit);
+    }
+
+    fn band(&self) -> Band {
+        if self.rounds.hold_one_each() {
+            Band::of_calls(self.limit, ALPHA, BETA)
+        } else {
+            Band::of_rounds(self.limit, ALPHA, BETA)
+        }
+    }
+
+    /// How many calls wait: against the probed baseline by the mean, for which Little's law holds.
+    fn waiting(&mut self, band: Band, round: Round, time: f64) -> u32 {
+        let recent = self.recent.add(time);
+        let probed = self.rounds.baseline();
+        if !self.rounds.hold_one_each() {
+            return band.waiting(probed.unwrap_or(round.rtt), round.rtt);
+        }
+        self.average.begin_at(probed);
+        band.waiting(self.average.add(recent), recent)
+    }
+
+    fn is_futile(&mut self, in_flight: u32) -> bool {
+        let calls = f64::from(in_flight);
+        let throughput = self.throughput.add(calls, calls / self.recent.value);
+        let slowness = self.slowness.add(calls, self.recent.value).coefficient;
+        let slower = slowness > 0.5;
+        let idle = throughput.coefficient < 0.3 || throughput.variation < 0.2;
+        in_flight >= self.limit && (throughput.coefficient < 0.0 || idle && slower)
+    }
+
+    /// Up, but to no more than five times what is in flight; and down from beyond.
+    fn up(&self, band: Band, in_flight: u32) -> u32 {
+        let most = in_flight.saturating_mul(5);
+        if self.limit > most { band.down(0) } else { band.up().min(most) }
+    }
+
+    fn no_times(&self) -> Quantile {
+        Quantile::of(self.quantile.as_f64().min(1.0))
+    }
+}
+
+impl Adapt for Trend {
+    #[inline]
+    fn limit(&self) -> u32 {
+        self.rounds.cap(self.span, self.limit)
+    }
+
+    #[inline]
+    fn learn(&mut self, sample: Sample) -> u32 {
+        if self.rounds.are_between() {
+            self.times = self.no_times();
+        }
+        let tells = self.rounds.hold_one_each() || self.wants(sample.in_flight);
+        if tells && !sample.dropped {
+            self.times.add(to_float(sample.rtt).max(1.0));
+        }
+        if let Some(round) = self.rounds.learn(self.span, self.limit, sample) {
+            self.step(round, self.times.value());
+        }
+        self.limit()
+    }
+}
+
+impl Default for Trend {
+    fn default() -> Self {
+        Self {
+            span: Span::DEFAULT,
+            rounds: Rounds::DEFAULT,
+            limit: Span::DEFAULT.initial,
+            quantile: Ratio::percent(90),
+            times: Quantile::of(0.9),
+            recent: Smoothed::new(),
+            average: Average::over(10),
+            throughput: Correlation::EMPTY,
+            slowness: Correlation::EMPTY,
+        }
+    }
+}
+
+/// An average over five medians of five.
+#[derive(Clone, Debug)]
+struct Smoothed {
+    /// The newest first; NaN where there was none.
+    last: [f64; 5],
+    average: Average,
+    value: f64,
+}
+
+impl Smoothed {
+    fn new() -> Self {
+        Self { last: [f64::NAN; 5], average: Average::over(5), value: 0.0 }
+    }
+
+    fn add(&mut self, time: f64) -> f64 {
+        self.last.rotate_right(1);
+        let [newest, ..] = &mut self.last;
+        *newest = time;
+        self.value = self.average.add(self.median().unwrap_or(time));
+        self.value
+    }
+
+    /// The median, once there are five.
+    fn median(&self) -> Option<f64> {
+        let mut sorted = self.last;
+        sorted.sort_unstable_by(f64::total_cmp);
+        let [_, _, middle, _, last] = sorted;
+        last.is_finite().then_some(middle)
+    }
+}
+
+/// Fewer calls waiting make the limit grow, more than [`BETA`] make it shrink.
+const ALPHA: Slack = Slack::log10(3);
+const BETA: Slack = Slack::log10(6);

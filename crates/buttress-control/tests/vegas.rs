@@ -1,0 +1,73 @@
+//! Vegas: a few calls wait, and not more.
+#![cfg(not(buttress_loom))]
+
+use std::time::Duration;
+
+use buttress_control::{Adapt, Nanos, Sample, Slack, Vegas};
+
+/// Netflix's class by itself learns from every call.
+fn netflix(initial: u32) -> Vegas {
+    Vegas::default().each_call().initial(initial).max(20_000)
+}
+
+fn after<const N: usize>(mut law: Vegas, samples: [(u64, u32); N]) -> [u32; N] {
+    samples.map(|(millis, in_flight)| {
+        let rtt = Duration::from_millis(millis);
+        law.learn(Sample { started: Nanos::new(0), rtt, in_flight, dropped: false })
+    })
+}
+
+#[test]
+fn ac_03_a_large_limit_grows_by_six_for_each_digit() {
+    let limits = after(netflix(10_000), [(10_000, 5000), (10_000, 6000)]);
+    assert_eq!(limits, [10_000, 10_024]);
+}
+
+#[test]
+fn ac_03_a_limit_that_is_not_half_used_stays() {
+    assert_eq!(after(netflix(10_000), [(10_000, 5000), (10_000, 4999)]), [10_000, 10_000]);
+}
+
+#[test]
+fn netflix_grows_shrinks_and_stays_by_the_calls_that_wait() {
+    assert_eq!(after(netflix(10), [(10, 10), (10, 11)]), [10, 16]);
+    assert_eq!(after(netflix(10), [(10, 10), (50, 11)]), [10, 9]);
+    assert_eq!(after(netflix(10), [(10, 10), (14, 14)]), [10, 10]);
+}
+
+#[test]
+fn the_first_call_and_each_that_is_faster_only_show_the_baseline() {
+    let limits = after(netflix(10), [(30, 10), (20, 10), (10, 10), (50, 10)]);
+    assert_eq!(limits, [10, 10, 10, 9]);
+}
+
+#[test]
+fn a_known_baseline_counts_from_the_first_call() {
+    let known = netflix(10).baseline(Duration::from_millis(10));
+    assert_eq!(after(known, [(50, 10)]), [9]);
+}
+
+#[test]
+fn the_thresholds_are_the_users() {
+    let narrow = netflix(20).alpha(Slack::constant(2)).beta(Slack::constant(2));
+    // 20 · (1 − 10/12) is 3.3, so 4 calls wait.
+    assert_eq!(after(narrow, [(10, 20), (12, 20)]), [20, 19]);
+}
+
+/// A round of calls that took 25 ms, after one that took 10.
+fn after_two_rounds(law: Vegas, limit: u32) -> u32 {
+    let mut law = law.initial(limit).max(limit);
+    for millis in [10, 25] {
+        for _ in 0..2 * limit {
+            let rtt = Duration::from_millis(millis);
+            law.learn(Sample { started: Nanos::new(0), rtt, in_flight: limit, dropped: false });
+        }
+    }
+    law.limit()
+}
+
+#[test]
+fn in_rounds_a_limit_far_too_high_comes_down_by_half_of_what_is_too_much() {
+    // Of 100 calls 60 wait, and 20 may.
+    assert_eq!(after_two_rounds(Vegas::default(), 100), 80);
+}
