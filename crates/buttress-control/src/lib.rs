@@ -1,4 +1,5 @@
-//! The control laws of buttress, pure: backoff, retry budgets, rates, queue delays, adaptive limits.
+//! The control laws of buttress, pure: backoff, retry budgets, rate limits, queue delays, client-side
+//! throttling, adaptive limits.
 //!
 //! A law is arithmetic: it reads no clock, draws no random number and knows no runtime. The caller
 //! passes the time as [`Nanos`] and the draw as an `f64` in `[0, 1)`, so a paused clock and a seed
@@ -20,6 +21,20 @@
 //! }
 //! ```
 //!
+//! ```
+//! use std::time::Duration;
+//! use buttress_control::{Denied, Nanos, Rate, Rates};
+//!
+//! let limit = Rates::new(Rate::per_second(10)).and(Rate::per_minute(100));
+//! let now = Nanos::new(0);
+//!
+//! match limit.reserve(now, 1, Duration::from_millis(200)) {
+//!     Ok(reservation) => assert_eq!(reservation.at(), now), // act then, or `cancel` it
+//!     Err(Denied::After(wait)) => println!("again in {wait:?}"),
+//!     Err(Denied::Never) => println!("more than a burst"),
+//! }
+//! ```
+//!
 //! # The laws
 //!
 //! | law | question it answers | state |
@@ -30,6 +45,7 @@
 //! | [`TokenBucket`] | the same, as the AWS SDKs define it | shared, one atomic; a lock while it refills |
 //! | [`Gcra`] | may this call pass now, and if not, when? | shared, one atomic; a lock to cancel |
 //! | [`Rates`] | the same, for several rates at once | a [`Gcra`] each |
+//! | [`AcceptRatio`] | may this request be sent, given how many the service accepts? | shared, a window of slots |
 //! | [`Codel`] | has this request waited too long in its queue? | 48 bytes, of the queue |
 //! | [`Aimd`], [`Vegas`], [`Gradient2`], [`Gradient`], [`Trend`] | how many calls may be in flight? ([`Adapt`]) | of the limit |
 //!
@@ -40,9 +56,10 @@
 //!
 //! # Bad input
 //!
-//! No constructor fails and no method panics. A ratio or factor that is not a number, a zero window
-//! and a time that steps backwards each have one meaning, given where they are passed.
+//! No constructor fails and no method panics. A ratio or factor that is not a number, a zero window or
+//! rate and a time that steps backwards each have one meaning, given where they are passed.
 
+mod accept_ratio;
 mod adapt;
 mod aimd;
 mod average;
@@ -73,6 +90,7 @@ mod trend;
 mod vegas;
 mod window;
 
+pub use accept_ratio::AcceptRatio;
 pub use adapt::{Adapt, Sample, near_limit};
 pub use aimd::Aimd;
 pub use backoff::{Backoff, Delays, Jitter};

@@ -7,7 +7,7 @@ use crate::nanos::saturating_nanos;
 use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// Turns a time into the number of its slot, without a division.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Ticks {
     /// 2^64 over the length of a slot.
     reciprocal: u64,
@@ -22,7 +22,7 @@ impl Ticks {
     }
 
     #[inline]
-    pub(crate) fn at(&self, now: Nanos) -> u64 {
+    pub(crate) fn at(self, now: Nanos) -> u64 {
         ((u128::from(now.get()) * u128::from(self.reciprocal)) >> 64) as u64
     }
 }
@@ -63,6 +63,12 @@ impl Counts {
         }
     }
 
+    /// Takes one out again from the newest slot of the window that has one, and says which it was.
+    pub(crate) fn remove(&self, tick: u64) -> Option<u64> {
+        let oldest = tick.saturating_sub(SLOTS - 1);
+        (oldest..=tick).rev().find(|tick| self.remove_at(*tick))
+    }
+
     /// How much the window that ends with this slot holds.
     pub(crate) fn sum(&self, tick: u64) -> u64 {
         let live = |(position, slot): (u64, &AtomicU64)| {
@@ -71,6 +77,28 @@ impl Counts {
             if at.abs_diff(tick) < SLOTS { word & MAX_COUNT } else { 0 }
         };
         (0..).zip(&self.words).map(live).sum()
+    }
+
+    /// How much the slots of the window before this one hold.
+    pub(crate) fn sum_before(&self, tick: u64) -> u64 {
+        (tick.saturating_sub(SLOTS - 1)..tick).map(|tick| self.at(tick)).sum()
+    }
+
+    /// How much this slot holds.
+    #[inline]
+    pub(crate) fn at(&self, tick: u64) -> u64 {
+        let word = self.words.get(position(tick)).map_or(0, |slot| slot.load(Relaxed));
+        if word >> COUNT_BITS == tick / SLOTS { word & MAX_COUNT } else { 0 }
+    }
+
+    fn remove_at(&self, tick: u64) -> bool {
+        self.words.get(position(tick)).is_some_and(|slot| {
+            let less = |word| {
+                let there = word >> COUNT_BITS == tick / SLOTS && word & MAX_COUNT > 0;
+                there.then(|| word - 1)
+            };
+            slot.fetch_update(Relaxed, Relaxed, less).is_ok()
+        })
     }
 }
 

@@ -6,7 +6,8 @@
 use std::time::Duration;
 
 use buttress_control::{
-    Gcra, Nanos, Rate, Rates, Ratio, RetryBudget, RetryKind, RetryThrottle, TokenBucket,
+    AcceptRatio, Gcra, Nanos, Rate, Rates, Ratio, RetryBudget, RetryKind, RetryThrottle,
+    TokenBucket,
 };
 use loom::sync::Arc;
 use loom::thread;
@@ -267,5 +268,21 @@ fn a_rate_that_changes_beside_a_take_keeps_what_was_taken() {
         assert!(granted[1] || granted[2]);
         // A take that read the old rate and lands after the change is charged as two of the new one.
         assert!((0..=2).contains(&left), "{left}");
+    });
+}
+
+#[test]
+fn requests_that_come_and_go_beside_an_accept_all_count() {
+    loom::model(|| {
+        let throttle = Arc::new(AcceptRatio::new().window(SECOND));
+        (0..3).for_each(|_| assert!(throttle.attempt(START, 1.0)));
+        let (one, two) = (throttle.clone(), throttle.clone());
+        together(
+            move || assert!(one.attempt(START, 1.0)),
+            move || two.forget(START),
+            || throttle.accept(START),
+        );
+        let found = throttle.rejection(START);
+        assert!((found - 0.25).abs() < 1e-9, "{found} is not 3 requests for 1 accept");
     });
 }

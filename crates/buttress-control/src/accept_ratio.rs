@@ -1,0 +1,219 @@
+use std::time::Duration;
+
+use crate::ratio::MILLION;
+use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use crate::window::{Counts, MIN_WINDOW, Ticks};
+use crate::{Nanos, Ratio};
+
+/// Client-side throttling: sends as many requests as a service has lately shown that it accepts, times a
+/// multiplier, and rejects the rest before they are sent.
+///
+/// A request is rejected with the probability `max(0, (requests - K · accepts) / (requests + 1))`, over
+/// the requests and accepts of the last window. This is [adaptive throttling][sre] of the SRE book, chapter
+/// "Handling Overload". While the service accepts at least one request in `K`, none is rejected.
+///
+/// ```
+/// use buttress_control::{AcceptRatio, Nanos};
+///
+/// let throttle = AcceptRatio::new();
+/// let now = Nanos::new(0);
+/// for _ in 0..100 {
+///     throttle.attempt(now, 1.0); // a draw that is never rejected
+/// }
+/// (0..40).for_each(|_| throttle.accept(now));
+/// assert_eq!(throttle.rejection(now), 20.0 / 101.0);
+/// assert!(!throttle.attempt(now, 0.1));
+/// ```
+///
+/// # What to count
+///
+/// A request counts when it is attempted, not when it is answered, and also if it is then rejected here: a
+/// service that hangs is noticed before its first answer. So the window must be longer than the longest
+/// call, and while nothing has been accepted in it, of requests that are made side by side some are
+/// rejected. An accept is an answer of the service that does not say it is overloaded.
+///
+/// # Time
+///
+/// The window moves in 32 steps, and counts what is in it for at most a thirtieth longer. A time before
+/// the latest one counts as that one.
+///
+/// # Sharing
+///
+/// A request and an accept are a compare-and-swap each, without a lock. The sums of a window are taken
+/// once a step, by whoever comes first in it; what somebody counts just then may count a step later.
+///
+/// # Bounds
+///
+/// A multiplier under 1 counts as 1, and a cap over 1 as 1. A window under 20 ms counts as 20 ms. A step
+/// counts at most 16,777,215 requests and as many accepts; more are ignored.
+///
+/// # Defaults
+///
+/// `AcceptRatio::new()` has a multiplier of 2, a window of two minutes and a cap of 90 %.
+///
+/// [sre]: https://sre.google/sre-book/handling-overload/#eq2101
+#[derive(Debug)]
+pub struct AcceptRatio {
+    ticks: Ticks,
+    /// In parts per million.
+    multiplier: u64,
+    cap: f64,
+    /// The latest step that anybody saw.
+    latest: AtomicU64,
+    /// What the window held before its latest step: see [`Tally::pack`].
+    earlier: AtomicU64,
+    requests: Counts,
+    accepts: Counts,
+}
+
+impl AcceptRatio {
+    /// A throttle that has seen nothing yet.
+    pub fn new() -> Self {
+        Self {
+            ticks: Ticks::covering(Duration::from_secs(120)),
+            multiplier: u64::from(2 * MILLION),
+            cap: 0.9,
+            latest: AtomicU64::new(0),
+            earlier: AtomicU64::new(0),
+            requests: Counts::new(),
+            accepts: Counts::new(),
+        }
+    }
+
+    /// How many requests are sent for each that is accepted, 2 by default: what is sent on top shows when
+    /// the service has recovered.
+    pub fn multiplier(mut self, k: Ratio) -> Self {
+        self.multiplier = u64::from(k.parts_per_million().max(MILLION));
+        self
+    }
+
+    /// How far back requests and accepts count, two minutes by default.
+    pub fn window(mut self, window: Duration) -> Self {
+        self.ticks = Ticks::covering(window.max(MIN_WINDOW));
+        self
+    }
+
+    /// The most that is rejected, 90 % by default: the rest finds out whether the service has recovered.
+    pub fn cap(mut self, cap: Ratio) -> Self {
+        self.cap = cap.as_f64().min(1.0);
+        self
+    }
+
+    /// A throttle with the same options that has seen nothing yet.
+    pub fn fresh(&self) -> Self {
+        let Self { ticks, multiplier, cap, .. } = *self;
+        Self { ticks, multiplier, cap, ..Self::new() }
+    }
+
+    /// Counts a request, and says whether to send it.
+    ///
+    /// `random` is a uniform draw from `[0, 1)`, one for each request; NaN counts as 0.
+    #[inline]
+    pub fn attempt(&self, now: Nanos, random: f64) -> bool {
+        let tick = self.latest_tick(now);
+        let Tally { requests, accepts } = self.tally(tick);
+        self.requests.add(tick);
+        self.covers(requests, accepts) || random >= self.probability(requests, accepts)
+    }
+
+    /// Counts an answer that shows the service is not overloaded.
+    #[inline]
+    pub fn accept(&self, now: Nanos) {
+        self.accepts.add(self.latest_tick(now));
+    }
+
+    /// Takes a request back whose outcome says nothing of the service: cancelled, or rejected further in.
+    ///
+    /// It is taken from the newest step that has one, which need not be its own. Where the window has
+    /// none, nothing is taken.
+    pub fn forget(&self, now: Nanos) {
+        let tick = self.latest_tick(now);
+        if self.requests.remove(tick) != Some(tick) {
+            self.sum_up(tick);
+        }
+    }
+
+    /// The probability with which a request would be rejected now, from 0 to the cap.
+    pub fn rejection(&self, now: Nanos) -> f64 {
+        let Tally { requests, accepts } = self.tally(self.latest_tick(now));
+        if self.covers(requests, accepts) { 0.0 } else { self.probability(requests, accepts) }
+    }
+
+    #[inline]
+    fn covers(&self, requests: u64, accepts: u64) -> bool {
+        // Neither overflows: a window counts less than 2^29 of each, and a multiplier is at most 10^9.
+        requests * u64::from(MILLION) <= accepts * self.multiplier
+    }
+
+    #[cold]
+    fn probability(&self, requests: u64, accepts: u64) -> f64 {
+        let accepted = float(accepts * self.multiplier) / f64::from(MILLION);
+        ((float(requests) - accepted) / (float(requests) + 1.0)).clamp(0.0, self.cap)
+    }
+
+    /// The window never moves back, so that nothing is put where it has been summed up.
+    #[inline]
+    fn latest_tick(&self, now: Nanos) -> u64 {
+        self.ticks.at(now).max(self.latest.load(Relaxed))
+    }
+
+    #[inline]
+    fn tally(&self, tick: u64) -> Tally {
+        let earlier = self.earlier.load(Relaxed);
+        let current = self.latest.load(Relaxed) == tick && Tally::is_of(earlier, tick);
+        let earlier = if current { Tally::unpack(earlier) } else { self.sum_up(tick) };
+        Tally {
+            requests: earlier.requests + self.requests.at(tick),
+            accepts: earlier.accepts + self.accepts.at(tick),
+        }
+    }
+
+    #[cold]
+    fn sum_up(&self, tick: u64) -> Tally {
+        let earlier = Tally {
+            requests: self.requests.sum_before(tick),
+            accepts: self.accepts.sum_before(tick),
+        };
+        self.earlier.store(earlier.pack(tick), Relaxed);
+        self.latest.fetch_max(tick, Relaxed);
+        earlier
+    }
+}
+
+impl Default for AcceptRatio {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// How many requests and accepts, less than 2^29 of each.
+struct Tally {
+    requests: u64,
+    accepts: u64,
+}
+
+impl Tally {
+    /// Into one word, with the low bits of the step: whoever was slow to sum up an older step is
+    /// found out.
+    fn pack(&self, tick: u64) -> u64 {
+        (tick << (2 * SUM_BITS)) | (self.requests << SUM_BITS) | self.accepts
+    }
+
+    #[inline]
+    fn is_of(word: u64, tick: u64) -> bool {
+        word >> (2 * SUM_BITS) == tick & (u64::MAX >> (2 * SUM_BITS))
+    }
+
+    #[inline]
+    fn unpack(word: u64) -> Self {
+        let mask = (1 << SUM_BITS) - 1;
+        Self { requests: (word >> SUM_BITS) & mask, accepts: word & mask }
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a part in 2^53 of a probability")]
+fn float(count: u64) -> f64 {
+    count as f64
+}
+
+const SUM_BITS: u32 = 29;

@@ -1,0 +1,221 @@
+//! Client-side throttling: its vectors, its window, and what counts.
+#![cfg(not(buttress_loom))]
+
+use std::time::Duration;
+
+use buttress_control::{AcceptRatio, Nanos, Ratio};
+use proptest::prelude::*;
+
+const SECOND: Duration = Duration::from_secs(1);
+/// A draw that only a probability of 1 would reject.
+const LUCKY: f64 = 0.999_999;
+
+fn at(millis: u64) -> Nanos {
+    Nanos::from(Duration::from_millis(millis))
+}
+
+fn count(throttle: &AcceptRatio, millis: u64, requests: u32, accepts: u32) {
+    (0..requests).for_each(|_| assert!(throttle.attempt(at(millis), LUCKY)));
+    (0..accepts).for_each(|_| throttle.accept(at(millis)));
+}
+
+fn near(left: f64, right: f64) -> bool {
+    (left - right).abs() < 5e-6
+}
+
+#[test]
+fn th_01_the_vectors_of_the_sre_book() {
+    let vectors =
+        [(100, 50, 0.0), (100, 40, 0.19802), (100, 0, 0.99010), (10, 1, 0.72727), (0, 0, 0.0)];
+    for (requests, accepts, rejection) in vectors {
+        let throttle = AcceptRatio::new().cap(Ratio::percent(100));
+        count(&throttle, 0, requests, accepts);
+        let found = throttle.rejection(at(0));
+        assert!(near(found, rejection), "{requests} and {accepts}: {found}");
+    }
+}
+
+#[test]
+fn a_draw_below_the_probability_is_rejected_and_one_at_it_is_sent() {
+    let throttle = AcceptRatio::new();
+    count(&throttle, 0, 99, 25);
+    assert!(near(throttle.rejection(at(0)), 0.49));
+    assert!(throttle.attempt(at(0), 0.49 + 1e-9));
+    assert!(!throttle.attempt(at(0), 0.49));
+}
+
+#[test]
+fn the_cap_leaves_one_request_in_ten_to_find_out() {
+    let throttle = AcceptRatio::new();
+    count(&throttle, 0, 1000, 0);
+    assert!(near(throttle.rejection(at(0)), 0.9));
+    assert!(throttle.attempt(at(0), 0.9) && !throttle.attempt(at(0), 0.899));
+}
+
+#[test]
+fn th_07_a_service_that_hangs_is_noticed_before_its_first_answer() {
+    let throttle = AcceptRatio::new();
+    (0..50).for_each(|second| count(&throttle, second * 1000, 10, 10));
+    let sent = (0..1000).filter(|milli| throttle.attempt(at(50_000 + milli), 0.3)).count();
+    // Up to 1429 requests for 500 accepts the probability is at most 0.3.
+    assert_eq!(sent, 930);
+    assert!(throttle.rejection(at(51_000)) > 0.3);
+}
+
+#[test]
+fn th_07_what_is_rejected_here_counts_as_a_request() {
+    let throttle = AcceptRatio::new();
+    count(&throttle, 0, 10, 1);
+    let before = throttle.rejection(at(0));
+    assert!(!throttle.attempt(at(0), 0.0));
+    assert!(throttle.rejection(at(0)) > before);
+}
+
+#[test]
+fn nothing_is_rejected_while_the_service_accepts_more_than_one_in_two() {
+    let throttle = AcceptRatio::new().window(SECOND);
+    for millis in 0..10_000 {
+        assert!(throttle.attempt(at(millis), 0.0));
+        if millis % 5 < 3 {
+            throttle.accept(at(millis));
+        }
+    }
+}
+
+#[test]
+fn a_request_taken_back_was_never_made() {
+    let throttle = AcceptRatio::new();
+    count(&throttle, 0, 10, 1);
+    count(&throttle, 60_000, 1, 0);
+    (0..9).for_each(|_| throttle.forget(at(60_000)));
+    assert!(throttle.rejection(at(60_000)) <= 0.0, "2 requests for 1 accept");
+    assert!(throttle.attempt(at(60_000), 0.0));
+    assert!(near(throttle.rejection(at(60_000)), 0.25), "3 for 1");
+    (0..100).for_each(|_| throttle.forget(at(60_000)));
+    assert!(throttle.attempt(at(60_000), 0.0));
+    assert!(throttle.rejection(at(60_000)) <= 0.0, "no debt is left");
+}
+
+#[test]
+fn requests_and_accepts_count_for_the_window_and_at_most_a_thirtieth_longer() {
+    for start in (0..3000).step_by(7) {
+        let throttle = AcceptRatio::new().window(SECOND);
+        count(&throttle, start, 10, 1);
+        let before = throttle.rejection(at(start));
+        assert!(near(throttle.rejection(at(start + 1000)), before));
+        assert!(throttle.rejection(at(start + 1034)) <= 0.0);
+    }
+}
+
+#[test]
+fn after_any_rest_the_service_is_trusted_again() {
+    for rest in [1034, 64 * 34, 1_000_000_007, u64::MAX / 1_000_000] {
+        let throttle = AcceptRatio::new().window(SECOND);
+        count(&throttle, 0, 100, 0);
+        assert!(throttle.attempt(at(rest), 0.0));
+    }
+}
+
+#[test]
+fn a_time_that_steps_back_counts_as_the_latest() {
+    let throttle = AcceptRatio::new().window(SECOND);
+    count(&throttle, 100_000, 1, 0);
+    count(&throttle, 0, 9, 1);
+    assert!(near(throttle.rejection(at(100_000)), 8.0 / 11.0));
+    assert!(near(throttle.rejection(at(0)), 8.0 / 11.0));
+}
+
+#[test]
+fn a_fresh_one_has_the_options_and_has_seen_nothing() {
+    let throttle = AcceptRatio::new().multiplier(Ratio::of(1.5)).cap(Ratio::percent(50));
+    count(&throttle, 0, 100, 0);
+    let fresh = throttle.fresh();
+    assert!(fresh.rejection(at(0)) <= 0.0);
+    count(&fresh, 0, 9, 4);
+    assert!(near(fresh.rejection(at(0)), 0.3));
+    count(&fresh, 0, 100, 0);
+    assert!(near(fresh.rejection(at(0)), 0.5));
+}
+
+#[test]
+fn extreme_options_have_a_meaning() {
+    let least = AcceptRatio::new().multiplier(Ratio::ZERO).window(Duration::ZERO);
+    count(&least, 0, 10, 10);
+    assert!(least.rejection(at(0)) <= 0.0, "a multiplier of 1");
+    count(&least, 0, 1, 0);
+    assert!(least.rejection(at(20)) > 0.0, "a window of 20 ms");
+
+    let most = AcceptRatio::new().multiplier(Ratio::MAX).window(Duration::MAX).cap(Ratio::MAX);
+    count(&most, 0, 1000, 1);
+    assert!(most.rejection(Nanos::new(u64::MAX)) <= 0.0);
+    let blind = AcceptRatio::new().cap(Ratio::ZERO);
+    count(&blind, 0, 1000, 0);
+    assert!(blind.attempt(at(0), 0.0));
+    let failing = AcceptRatio::new();
+    count(&failing, 0, 10, 0);
+    assert!(!failing.attempt(at(0), f64::NAN) && !failing.attempt(at(0), f64::NEG_INFINITY));
+    assert!(failing.attempt(at(0), f64::INFINITY));
+}
+
+#[test]
+fn requests_from_many_threads_all_count() {
+    let throttle = AcceptRatio::new().cap(Ratio::percent(100));
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| count(&throttle, 0, 1000, 400));
+        }
+    });
+    assert!(near(throttle.rejection(at(0)), 800.0 / 4001.0));
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Wait(u64),
+    Attempt,
+    Accept,
+    Forget,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let wait = prop_oneof![0..40_u64, 0..1500_u64].prop_map(Step::Wait);
+    let step = prop_oneof![
+        3 => wait, 6 => Just(Step::Attempt), 2 => Just(Step::Accept), 1 => Just(Step::Forget)
+    ];
+    prop::collection::vec(step, 1..300)
+}
+
+proptest! {
+    #[test]
+    fn the_probability_is_that_of_a_list_of_all_requests(steps in steps()) {
+        let throttle = AcceptRatio::new().window(Duration::from_millis(31)).cap(Ratio::percent(100));
+        // A step of this window is a millisecond: a thing counts in its own and the 31 after it.
+        let (mut requests, mut accepts, mut clock) = (Vec::new(), Vec::new(), 1_u64);
+        for step in steps {
+            let now = Nanos::new(clock * 1_000_000 + 500_000);
+            requests.retain(|made| made + 32 > clock);
+            accepts.retain(|made| made + 32 > clock);
+            match step {
+                Step::Wait(millis) => clock += millis,
+                Step::Attempt => {
+                    throttle.attempt(now, 0.5);
+                    requests.push(clock);
+                }
+                Step::Accept => {
+                    throttle.accept(now);
+                    accepts.push(clock);
+                }
+                Step::Forget => {
+                    throttle.forget(now);
+                    requests.pop();
+                }
+            }
+            requests.retain(|made| made + 32 > clock);
+            accepts.retain(|made| made + 32 > clock);
+            let count = |list: &Vec<u64>| f64::from(u32::try_from(list.len()).unwrap_or(u32::MAX));
+            let (made, accepted) = (count(&requests), count(&accepts));
+            let expected = ((made - 2.0 * accepted) / (made + 1.0)).max(0.0);
+            let found = throttle.rejection(Nanos::new(clock * 1_000_000 + 500_000));
+            prop_assert!(near(found, expected), "{} for {}", found, expected);
+        }
+    }
+}
