@@ -49,7 +49,8 @@ use crate::{Nanos, Ratio};
 ///
 /// # Defaults
 ///
-/// `AcceptRatio::new()` has a multiplier of 2, a window of two minutes and a cap of 90 %.
+/// `AcceptRatio::new()` has a multiplier of 2, a window of two minutes and a cap of 90 %, and begins with
+/// the first request.
 ///
 /// [sre]: https://sre.google/sre-book/handling-overload/#eq2101
 #[derive(Debug)]
@@ -58,6 +59,7 @@ pub struct AcceptRatio {
     /// In parts per million.
     multiplier: u64,
     cap: f64,
+    at_least: u64,
     /// The latest step that anybody saw.
     latest: AtomicU64,
     /// What the window held before its latest step: see [`Tally::pack`].
@@ -73,6 +75,7 @@ impl AcceptRatio {
             ticks: Ticks::covering(Duration::from_secs(120)),
             multiplier: u64::from(2 * MILLION),
             cap: 0.9,
+            at_least: 0,
             latest: AtomicU64::new(0),
             earlier: AtomicU64::new(0),
             requests: Counts::new(),
@@ -99,10 +102,24 @@ impl AcceptRatio {
         self
     }
 
+    /// Rejects nothing while the window holds fewer requests than this, 0 by default.
+    ///
+    /// Of the first requests of a process, made side by side before any could be answered, the law alone
+    /// would reject most.
+    pub fn at_least(mut self, requests: u32) -> Self {
+        self.at_least = u64::from(requests);
+        self
+    }
+
     /// A throttle with the same options that has seen nothing yet.
     pub fn fresh(&self) -> Self {
-        let Self { ticks, multiplier, cap, .. } = *self;
-        Self { ticks, multiplier, cap, ..Self::new() }
+        let Self { ticks, multiplier, cap, at_least, .. } = *self;
+        Self { ticks, multiplier, cap, at_least, ..Self::new() }
+    }
+
+    /// Whether the window holds no request, so that a new throttle would do as well.
+    pub fn is_fresh(&self, now: Nanos) -> bool {
+        self.tally(self.latest_tick(now)).requests == 0
     }
 
     /// Counts a request, and says whether to send it.
@@ -142,7 +159,7 @@ impl AcceptRatio {
     #[inline]
     fn covers(&self, requests: u64, accepts: u64) -> bool {
         // Neither overflows: a window counts less than 2^29 of each, and a multiplier is at most 10^9.
-        requests * u64::from(MILLION) <= accepts * self.multiplier
+        requests < self.at_least || requests * u64::from(MILLION) <= accepts * self.multiplier
     }
 
     #[cold]

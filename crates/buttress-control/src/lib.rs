@@ -46,13 +46,14 @@
 //! | [`Gcra`] | may this call pass now, and if not, when? | shared, one atomic; a lock to cancel |
 //! | [`Rates`] | the same, for several rates at once | a [`Gcra`] each |
 //! | [`AcceptRatio`] | may this request be sent, given how many the service accepts? | shared, a window of slots |
-//! | [`Codel`] | has this request waited too long in its queue? | 48 bytes, of the queue |
-//! | [`Aimd`], [`Vegas`], [`Gradient2`], [`Gradient`], [`Trend`] | how many calls may be in flight? ([`Adapt`]) | of the limit |
+//! | [`Codel`] | has this request waited too long in its queue? | a value, of the queue |
+//! | [`Aimd`], [`Vegas`], [`Gradient`], [`Gradient2`], [`Trend`] | how many calls may be in flight? ([`Adapt`]) | a value, for the caller's lock |
 //!
 //! # Sharing
 //!
-//! [`Backoff`] is a value, [`Delays`] belongs to one call, [`Codel`] to one queue. The others take `&self`, are `Sync`
-//! and never grant a token twice: put one into an `Arc`, or into a layer, and share it.
+//! [`Backoff`] is a value, [`Delays`] belongs to one call, [`Codel`] to one queue, and the laws of
+//! [`Adapt`] want a lock around them. The others take `&self`, are `Sync` and never grant a token twice:
+//! put one into an `Arc`, or into a layer, and share it.
 //!
 //! # Bad input
 //!

@@ -45,6 +45,16 @@ fn a_draw_below_the_probability_is_rejected_and_one_at_it_is_sent() {
 }
 
 #[test]
+fn nothing_is_rejected_while_too_few_requests_were_made_to_tell() {
+    let throttle = AcceptRatio::new().at_least(20);
+    assert!(throttle.is_fresh(at(0)));
+    assert!((0..20).all(|_| throttle.attempt(at(0), 0.0)));
+    assert!(!throttle.attempt(at(0), 0.0));
+    assert!(!throttle.is_fresh(at(0)) && throttle.is_fresh(at(200_000)));
+    assert!(throttle.fresh().attempt(at(0), 0.0));
+}
+
+#[test]
 fn the_cap_leaves_one_request_in_ten_to_find_out() {
     let throttle = AcceptRatio::new();
     count(&throttle, 0, 1000, 0);

@@ -1,14 +1,15 @@
-//! A control plane for async services: retries, deadlines and more, as tower layers.
+//! A control plane for async services: retries, deadlines, limits and more, as tower layers.
 //!
 //! ```
 //! use std::time::Duration;
-//! use buttress::{BoxError, DeadlineLayer, RetryLayer};
+//! use buttress::{BoxError, DeadlineLayer, RetryLayer, ThrottleLayer};
 //! use tower::{ServiceBuilder, ServiceExt};
 //!
 //! # #[tokio::main(flavor = "current_thread")] async fn main() {
 //! let client = ServiceBuilder::new()
 //!     .layer(DeadlineLayer::new(Duration::from_secs(2))) // the caller's patience
 //!     .layer(RetryLayer::new(3))
+//!     .layer(ThrottleLayer::concurrency(32).queue(100))
 //!     .layer(DeadlineLayer::new(Duration::from_millis(500))) // one attempt
 //!     .service_fn(|row: u32| async move { Ok::<_, BoxError>(row) });
 //! assert_eq!(client.oneshot(7).await.unwrap(), 7);
@@ -19,11 +20,13 @@
 //! the service's error type as it is; the features `axum`, `tonic`, `hyper` and `reqwest` add what it
 //! must know of their bodies and errors.
 //!
-//! This crate re-exports the others. The docs of [`deadline`] and [`retry`] say what each layer
-//! promises, under the same headings; those of [`core`] what the words mean that they share.
+//! This crate re-exports the others. The docs of [`deadline`], [`retry`] and [`throttle`] say what
+//! each layer promises, under the same headings; those of [`core`] what the words mean that they
+//! share.
 
 pub use buttress_core::{
-    Attempt, BoxError, Check, Classify, Deadline, Hint, Origin, Plain, Reason, Rejection, Verdict,
+    Attempt, BoxError, Check, Classify, Criticality, Deadline, Hint, Origin, Plain, Reason,
+    Rejection, Verdict,
 };
 #[cfg(feature = "deadline")]
 pub use buttress_deadline::{DeadlineHandle, DeadlineLayer};
@@ -31,6 +34,11 @@ pub use buttress_deadline::{DeadlineHandle, DeadlineLayer};
 pub use buttress_http::{Http, HttpExt, Idempotent};
 #[cfg(feature = "retry")]
 pub use buttress_retry::{Backoff, Budget, Jitter, Ratio, RetryHandle, RetryLayer, Stop};
+#[cfg(feature = "throttle")]
+pub use buttress_throttle::{
+    AcceptRatio, Aimd, Codel, Gradient, Gradient2, Rate, Rates, ThrottleHandle, ThrottleLayer,
+    Trend, Vegas,
+};
 
 /// The traits a layer is bound by, for writing modes and layers of your own.
 pub use buttress_core as core;
@@ -40,3 +48,5 @@ pub use buttress_deadline as deadline;
 pub use buttress_http as http;
 #[cfg(feature = "retry")]
 pub use buttress_retry as retry;
+#[cfg(feature = "throttle")]
+pub use buttress_throttle as throttle;

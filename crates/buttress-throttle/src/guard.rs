@@ -1,0 +1,22 @@
+use buttress_core::{Criticality, Guard};
+
+/// What a response holds of its limit until its body has ended.
+#[derive(Debug)]
+pub struct ThrottleGuard<P> {
+    #[expect(dead_code, reason = "held for its drop")]
+    permit: P,
+    criticality: Criticality,
+}
+
+impl<P> ThrottleGuard<P> {
+    #[inline]
+    pub(crate) const fn new(permit: P, criticality: Criticality) -> Self {
+        Self { permit, criticality }
+    }
+}
+
+impl<P: Send + Sync + Unpin + 'static> Guard for ThrottleGuard<P> {
+    fn within<R>(&self, f: impl FnOnce() -> R) -> R {
+        self.criticality.with(f)
+    }
+}

@@ -1,0 +1,150 @@
+use std::{
+    hash::Hash,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use buttress_control::{Nanos, Rate};
+use buttress_core::Criticality;
+
+use crate::{
+    AcceptRatioLimit, ConcurrencyLimit, Keyed, RateLimit,
+    limit::Fresh,
+    regulate::{Fixed, Regulate},
+    settings::Settings,
+};
+
+/// Live numbers of a [`ThrottleLayer`](crate::ThrottleLayer), over all its services, and the means to
+/// change its limit while they run.
+#[derive(Clone, Debug)]
+pub struct ThrottleHandle<L> {
+    limit: L,
+    rejected: Arc<[AtomicU64; 4]>,
+}
+
+impl<L> ThrottleHandle<L> {
+    pub(crate) fn new(limit: L, settings: &Settings) -> Self {
+        Self { limit, rejected: Arc::clone(&settings.rejected) }
+    }
+
+    /// Calls that were rejected, or would have been if the layer did not only observe.
+    pub fn rejected(&self) -> u64 {
+        Criticality::ALL.into_iter().map(|criticality| self.rejected_of(criticality)).sum()
+    }
+
+    /// The same of one criticality.
+    pub fn rejected_of(&self, criticality: Criticality) -> u64 {
+        self.rejected.get(criticality.index()).map_or(0, |count| count.load(Ordering::Relaxed))
+    }
+}
+
+impl<L: Fresh> ThrottleHandle<L> {
+    /// Calls that were let through.
+    pub fn admitted(&self) -> u64 {
+        self.limit.admitted().into_iter().sum()
+    }
+
+    /// The same of one criticality.
+    pub fn admitted_of(&self, criticality: Criticality) -> u64 {
+        self.limit.admitted().get(criticality.index()).copied().unwrap_or_default()
+    }
+}
+
+impl<A: Regulate> ThrottleHandle<ConcurrencyLimit<A>> {
+    /// Calls that hold a permit.
+    pub fn in_flight(&self) -> u32 {
+        self.limit.gate.in_flight()
+    }
+
+    /// Calls that wait for one.
+    pub fn queued(&self) -> usize {
+        self.limit.gate.options(|line| line.len())
+    }
+
+    /// How many permits there may be.
+    pub fn limit(&self) -> u32 {
+        self.limit.gate.limit()
+    }
+}
+
+impl ThrottleHandle<ConcurrencyLimit<Fixed>> {
+    /// Sets how many permits there may be. Raising it lets those in who wait; lowering it evicts
+    /// nobody.
+    pub fn set_limit(&self, limit: u32) {
+        self.limit.gate.set_limit(limit);
+    }
+}
+
+impl<W> ThrottleHandle<RateLimit<W>> {
+    /// Cells that could be taken now, of the rate that has the fewest.
+    pub fn tokens(&self) -> u32 {
+        self.limit.pace.rates.tokens(self.now())
+    }
+
+    /// Calls that wait for their turn.
+    pub fn queued(&self) -> usize {
+        self.limit.pace.waiting()
+    }
+
+    /// The rates, in the order they were given.
+    pub fn rates(&self) -> Vec<Rate> {
+        self.limit.pace.rates.laws().map(buttress_control::Gcra::rate).collect()
+    }
+
+    /// Changes the rate, or the first of several.
+    pub fn set_rate(&self, rate: Rate) {
+        self.set_rate_of(0, rate);
+    }
+
+    /// Changes the rate at this index, from 0. There is nothing to change at one that is not there.
+    pub fn set_rate_of(&self, index: usize, rate: Rate) {
+        self.limit.pace.rates.set_rate(self.now(), index, rate);
+    }
+
+    fn now(&self) -> Nanos {
+        self.limit.pace.now()
+    }
+}
+
+impl ThrottleHandle<AcceptRatioLimit> {
+    /// How probable it is that the next call of this criticality is not sent, from 0 to 1.
+    pub fn rejection(&self, criticality: Criticality) -> f64 {
+        self.limit.accounts.rejection(criticality)
+    }
+}
+
+impl<L: Fresh + Clone, F, K: Hash + Eq> ThrottleHandle<Keyed<L, F, K>> {
+    /// How many keys are in use. Forgets the others.
+    pub fn keys(&self) -> usize {
+        self.limit.table.len()
+    }
+
+    /// The handle of one key's limit, if the key is known. It counts the rejections of all keys, and
+    /// keeps its key in use.
+    pub fn of(&self, key: &K) -> Option<ThrottleHandle<L>> {
+        let limit = self.limit.table.known(key)?;
+        Some(ThrottleHandle { limit, rejected: Arc::clone(&self.rejected) })
+    }
+
+    fn each(&self, f: impl Fn(ThrottleHandle<L>)) {
+        for limit in self.limit.table.all() {
+            f(ThrottleHandle { limit, rejected: Arc::clone(&self.rejected) });
+        }
+    }
+}
+
+impl<F, K: Hash + Eq> ThrottleHandle<Keyed<ConcurrencyLimit<Fixed>, F, K>> {
+    /// Sets the limit of every key.
+    pub fn set_limit(&self, limit: u32) {
+        self.each(|key| key.set_limit(limit));
+    }
+}
+
+impl<W: Clone, F, K: Hash + Eq> ThrottleHandle<Keyed<RateLimit<W>, F, K>> {
+    /// Changes the rate of every key, or the first of several.
+    pub fn set_rate(&self, rate: Rate) {
+        self.each(|key| key.set_rate(rate));
+    }
+}

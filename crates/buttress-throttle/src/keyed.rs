@@ -1,0 +1,71 @@
+use std::{fmt, hash::Hash, sync::Arc};
+
+use buttress_core::KeyOf;
+
+use crate::{
+    limit::{Admission, Ask, Fresh, Limit},
+    table::Table,
+};
+
+/// A limit of its own for each key.
+///
+/// A key is known from its first call on, until its limit is as good as new: nothing in flight,
+/// nobody waiting, the rate regained; what an adaptive limit has learned is kept for a minute. Then
+/// it is forgotten, when the next calls come or somebody asks how many keys there are.
+///
+/// While as many keys are in use as there may be, 65,536 unless
+/// [`max_keys`](crate::ThrottleLayer::max_keys) says otherwise, all further ones share one limit.
+pub struct Keyed<L, F, K> {
+    pub(crate) table: Arc<Table<K, L>>,
+    key: F,
+}
+
+impl<L: Fresh + Clone, F, K> Keyed<L, F, K> {
+    pub(crate) fn new(limit: L, key: F) -> Self {
+        Self { table: Arc::new(Table::new(limit)), key }
+    }
+}
+
+impl<L, F, K, Req> Limit<Req> for Keyed<L, F, K>
+where
+    L: Limit<Req>,
+    F: KeyOf<Req, Key = K>,
+    K: Hash + Eq,
+{
+    type Permit = L::Permit;
+    type Wait = L::Wait;
+
+    #[inline]
+    fn admit(&self, request: &Req, ask: &Ask<'_>) -> Admission<L::Permit, L::Wait> {
+        match self.key.key(request) {
+            Some(key) => self.table.limit(key).admit(request, ask),
+            None => Admission::Unlimited,
+        }
+    }
+}
+
+impl<L: Fresh + Clone, F: Clone, K: Hash + Eq> Fresh for Keyed<L, F, K> {
+    fn fresh(&self) -> Self {
+        Self { table: Arc::new(self.table.fresh()), key: self.key.clone() }
+    }
+
+    fn is_idle(&self) -> bool {
+        Arc::strong_count(&self.table) == 1 && self.table.len() == 0
+    }
+
+    fn admitted(&self) -> [u64; 4] {
+        self.table.admitted()
+    }
+}
+
+impl<L, F: Clone, K> Clone for Keyed<L, F, K> {
+    fn clone(&self) -> Self {
+        Self { table: Arc::clone(&self.table), key: self.key.clone() }
+    }
+}
+
+impl<L, F, K> fmt::Debug for Keyed<L, F, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keyed").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,80 @@
+use std::task::Waker;
+
+use buttress_control::Nanos;
+use slab::Slab;
+
+use crate::refusal::Why;
+
+/// Waiters of one criticality, in the order they came: a linked list in a slab that all lanes share.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lane {
+    pub(crate) first: Slot,
+    pub(crate) last: Slot,
+    pub(crate) len: usize,
+}
+
+/// Somebody who waits, or has not yet heard that the wait is over.
+#[derive(Debug)]
+pub(crate) struct Waiter {
+    pub(crate) stage: Stage,
+    pub(crate) since: Nanos,
+    pub(crate) lane: usize,
+    before: Slot,
+    after: Slot,
+}
+
+/// A waiter's place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Slot(usize);
+
+/// What became of a waiter.
+#[derive(Debug)]
+pub(crate) enum Stage {
+    /// Nothing yet. The waker is that of its last poll.
+    Waiting(Option<Waker>),
+    /// It has a permit.
+    Granted,
+    /// It gets none.
+    Refused(Why),
+}
+
+impl Slot {
+    pub(crate) const fn index(self) -> usize {
+        self.0
+    }
+}
+
+impl Lane {
+    pub(crate) const EMPTY: Self = Self { first: NOWHERE, last: NOWHERE, len: 0 };
+
+    /// Lines somebody up behind all others.
+    pub(crate) fn push(&mut self, waiters: &mut Slab<Waiter>, lane: usize, since: Nanos) -> Slot {
+        let waiter =
+            Waiter { stage: Stage::Waiting(None), since, lane, before: self.last, after: NOWHERE };
+        let slot = Slot(waiters.insert(waiter));
+        match waiters.get_mut(self.last.0) {
+            Some(last) => last.after = slot,
+            None => self.first = slot,
+        }
+        self.last = slot;
+        self.len += 1;
+        slot
+    }
+
+    /// Takes a waiter out of the list, and leaves it in the slab.
+    pub(crate) fn unlink(&mut self, waiters: &mut Slab<Waiter>, slot: Slot) {
+        let Some(&Waiter { before, after, .. }) = waiters.get(slot.0) else { return };
+        match waiters.get_mut(before.0) {
+            Some(waiter) => waiter.after = after,
+            None => self.first = after,
+        }
+        match waiters.get_mut(after.0) {
+            Some(waiter) => waiter.before = before,
+            None => self.last = before,
+        }
+        self.len -= 1;
+    }
+}
+
+/// No slab grows so far.
+const NOWHERE: Slot = Slot(usize::MAX);

@@ -1,0 +1,243 @@
+use std::{borrow::Cow, sync::Arc, time::Duration};
+
+use buttress_control::{AcceptRatio, Adapt, Codel, Rate, Rates};
+use buttress_core::{Bind, By, ByMode, KeyOf, Plain};
+use tower_layer::Layer;
+
+use crate::{
+    AcceptRatioLimit, Blind, ConcurrencyLimit, Keyed, RateLimit, Throttle, ThrottleHandle,
+    limit::Fresh,
+    line::Order,
+    regulate::{Adaptive, Fixed, Regulate},
+    settings::{Announcement, Enforcement, Extent, Scope, Settings},
+    weigh::One,
+};
+
+/// Lets through as many calls as the service behind it can bear.
+///
+/// All clones of a layer, and all services it makes, share one limit, unless it is
+/// [`per_service`](Self::per_service). Its options are part of what is shared: setting one changes
+/// it for all of them.
+#[derive(Clone, Debug)]
+pub struct ThrottleLayer<L, M = Plain, J = Blind> {
+    limit: L,
+    settings: Arc<Settings>,
+    mode: M,
+    judge: J,
+}
+
+impl ThrottleLayer<ConcurrencyLimit> {
+    /// At most `limit` calls at a time. None at all for 0.
+    pub fn concurrency(limit: u32) -> Self {
+        Self::of(ConcurrencyLimit::new(limit, Fixed), Blind)
+    }
+}
+
+impl ThrottleLayer<RateLimit> {
+    /// At most `rate` calls per unit of time, as [`Rate`] says.
+    pub fn rate(rate: Rate) -> Self {
+        Self::rates(Rates::new(rate))
+    }
+
+    /// At most as many calls as each of several rates allows: 10 a second and 100 a minute, say.
+    pub fn rates(rates: Rates) -> Self {
+        Self::of(RateLimit::new(rates, One), Blind)
+    }
+}
+
+impl<L: Adapt> ThrottleLayer<ConcurrencyLimit<Adaptive<L>>, Plain, ByMode> {
+    /// As many calls at a time as `law` finds the service can bear, going by how long it takes.
+    ///
+    /// The law learns from calls that came near the limit. A call that ran out of time, here or
+    /// further in, or that the service shed, is a sign of overload; one that was given up earlier or
+    /// rejected by a layer below is no sign at all, and neither is any other failure.
+    pub fn adaptive(law: L) -> Self {
+        Self::of(ConcurrencyLimit::new(law.limit(), Adaptive::new(law)), ByMode)
+    }
+}
+
+impl ThrottleLayer<AcceptRatioLimit, Plain, ByMode> {
+    /// Sends at most about twice as many calls as the service accepts, and one in ten at the least:
+    /// client-side throttling as in the [SRE book](https://sre.google/sre-book/handling-overload/), with
+    /// a multiplier of 2, a window of two minutes and a cap of 90 %. Rejects nothing while fewer than 20
+    /// calls of a criticality were made in the window.
+    ///
+    /// A call counts when it is made. It counts as accepted when it succeeds or fails for good, and not
+    /// at all when it is given up before its deadline or rejected by a layer below.
+    pub fn accept_ratio() -> Self {
+        Self::accept_ratio_of(&AcceptRatio::new().at_least(20))
+    }
+
+    /// The same with other numbers.
+    pub fn accept_ratio_of(law: &AcceptRatio) -> Self {
+        Self::of(AcceptRatioLimit::new(law), ByMode)
+    }
+
+    /// Makes chance repeatable: the same seed and the same order of calls give the same decisions.
+    pub fn seed(self, seed: u64) -> Self {
+        self.limit.accounts.random.seed(seed);
+        self
+    }
+}
+
+impl<A: Regulate, M, J> ThrottleLayer<ConcurrencyLimit<A>, M, J> {
+    /// Lets up to `bound` calls wait for a permit. By default none does.
+    ///
+    /// Whoever waited longest goes first, within a [criticality](buttress_core::Criticality). In a
+    /// full queue the last to come of a lower criticality makes room for a higher one.
+    pub fn queue(self, bound: usize) -> Self {
+        self.limit.gate.options(|line| line.bound = bound);
+        self
+    }
+
+    /// Nobody waits for longer than `max`. By default only the caller's deadline ends a wait.
+    pub fn max_wait(self, max: Duration) -> Self {
+        self.limit.gate.options(|line| line.max_wait = Some(max));
+        self
+    }
+
+    /// Whoever came last goes first, while the queue has not been empty for 100 ms: then those who
+    /// came first are about to give up anyway. A full queue drops whoever waited longest.
+    ///
+    /// From [Fail at Scale](https://queue.acm.org/detail.cfm?id=2839461), ACM Queue, 2015.
+    pub fn adaptive_lifo(self) -> Self {
+        self.limit.gate.options(|line| line.order = Order::AdaptiveLifo);
+        self
+    }
+
+    /// Sheds those who waited too long in a queue that does not get shorter: controlled delay, as
+    /// [`Codel`] says. `Codel::default()` has a target of 5 ms and an interval of 100 ms.
+    pub fn codel(self, codel: Codel) -> Self {
+        self.limit.gate.options(|line| line.codel = Some(codel));
+        self
+    }
+}
+
+impl<W, M, J> ThrottleLayer<RateLimit<W>, M, J> {
+    /// What a request weighs, in cells of the rate; by default one. All of its cells are taken, or
+    /// none.
+    pub fn weigh<V>(self, weigh: V) -> ThrottleLayer<RateLimit<V>, M, J> {
+        let Self { limit, settings, mode, judge } = self;
+        ThrottleLayer { limit: limit.weighed(weigh), settings, mode, judge }
+    }
+
+    /// Lets up to `bound` calls wait for their turn, in the order they came. By default none does.
+    pub fn queue(self, bound: usize) -> Self {
+        self.limit.pace.queue(bound);
+        self
+    }
+
+    /// Nobody waits for longer than `max`. By default only the caller's deadline limits a wait.
+    pub fn max_wait(self, max: Duration) -> Self {
+        self.limit.pace.max_wait(max);
+        self
+    }
+
+    /// Tells callers how much of the rate is left, in the words of the mode: over HTTP the headers
+    /// `RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers-11).
+    pub fn announce(self) -> Self {
+        self.with(|settings| settings.announcement = Announcement::Quotas)
+    }
+}
+
+impl<L, F, K, M, J> ThrottleLayer<Keyed<L, F, K>, M, J>
+where
+    L: Fresh + Clone,
+{
+    /// Keeps the limits of up to about `max` keys in use apart; all further ones share one. 65,536 by
+    /// default.
+    pub fn max_keys(self, max: usize) -> Self {
+        self.limit.table.max_keys(max);
+        self
+    }
+}
+
+impl<L, M, J> ThrottleLayer<L, M, J> {
+    /// Gives each key a limit of its own: a tenant, a host, a method. A request without a key is not
+    /// limited at all. See [`Keyed`].
+    pub fn keyed<Req, F>(self, key: F) -> ThrottleLayer<Keyed<L, F, F::Key>, M, J>
+    where
+        L: Fresh + Clone,
+        F: KeyOf<Req>,
+    {
+        let Self { limit, settings, mode, judge } = self;
+        ThrottleLayer { limit: Keyed::new(limit, key), settings, mode, judge }
+    }
+
+    /// What an outcome means, in place of the mode's own classification. Only limits that learn from
+    /// outcomes ask: [`adaptive`](ThrottleLayer::adaptive) and
+    /// [`accept_ratio`](ThrottleLayer::accept_ratio).
+    pub fn classify<C>(self, classify: C) -> ThrottleLayer<L, M, By<C>> {
+        let Self { limit, settings, mode, .. } = self;
+        ThrottleLayer { limit, settings, mode, judge: By(classify) }
+    }
+
+    /// Frees a permit at the response head. By default it is held until the body has ended.
+    pub fn until_head(self) -> Self {
+        self.with(|settings| settings.extent = Extent::Head)
+    }
+
+    /// Counts and reports what would be rejected, and rejects nothing and makes nobody wait.
+    ///
+    /// A call that would be rejected goes through without a permit, so that the counts are those of a
+    /// layer that rejects. One that would wait takes a permit at once.
+    pub fn observe(self) -> Self {
+        self.with(|settings| settings.enforcement = Enforcement::Observe)
+    }
+
+    /// Gives every service this layer makes a limit of its own, where a balancer wants one for each
+    /// endpoint. Do not use it with axum, which applies a layer once for each route or request.
+    pub fn per_service(self) -> Self {
+        self.with(|settings| settings.scope = Scope::Service)
+    }
+
+    /// Names this instance in rejections and events. `"throttle"` by default.
+    pub fn named(self, name: impl Into<Cow<'static, str>>) -> Self {
+        self.with(|settings| settings.origin = settings.origin.clone().named(name))
+    }
+
+    /// Live numbers of the limit, and the means to change it.
+    pub fn handle(&self) -> ThrottleHandle<L>
+    where
+        L: Clone,
+    {
+        ThrottleHandle::new(self.limit.clone(), &self.settings)
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut Settings)) -> Self {
+        change(Arc::make_mut(&mut self.settings));
+        self
+    }
+}
+
+impl<L, J> ThrottleLayer<L, Plain, J> {
+    fn of(limit: L, judge: J) -> Self {
+        Self { limit, settings: Arc::new(Settings::new()), mode: Plain, judge }
+    }
+}
+
+impl<S, L, M, J> Layer<S> for ThrottleLayer<L, M, J>
+where
+    L: Fresh + Clone,
+    M: Clone,
+    J: Clone,
+{
+    type Service = Throttle<S, L, M, J>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        let limit = match self.settings.scope {
+            Scope::Layer => self.limit.clone(),
+            Scope::Service => self.limit.fresh(),
+        };
+        let (mode, judge) = (self.mode.clone(), self.judge.clone());
+        Throttle::new(inner, limit, Arc::clone(&self.settings), mode, judge)
+    }
+}
+
+impl<L, M0, M, J> Bind<M> for ThrottleLayer<L, M0, J> {
+    type Bound = ThrottleLayer<L, M, J>;
+
+    fn bind(self, mode: M) -> ThrottleLayer<L, M, J> {
+        ThrottleLayer { limit: self.limit, settings: self.settings, mode, judge: self.judge }
+    }
+}

@@ -1,0 +1,170 @@
+//! A layer that lets through as many calls as the service behind it can bear: so many at a time, so
+//! many per second, or as many as turn out well.
+//!
+//! ```
+//! use buttress_core::BoxError;
+//! use buttress_throttle::{Rate, ThrottleLayer};
+//! use tower::{ServiceBuilder, ServiceExt};
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() {
+//! let database = ServiceBuilder::new()
+//!     .layer(ThrottleLayer::rate(Rate::per_second(100).burst(1)))
+//!     .layer(ThrottleLayer::concurrency(32).queue(64))
+//!     .service_fn(|row: u32| async move { Ok::<_, BoxError>(row) });
+//! assert_eq!(database.clone().oneshot(7).await.unwrap(), 7);
+//! let error = database.oneshot(8).await.unwrap_err();
+//! assert!(error.to_string().starts_with("throttle: rate limited, retry after"));
+//! # }
+//! ```
+//!
+//! # When to use it
+//!
+//! On a server around the handlers, inside its deadline: what it cannot serve in time is answered for
+//! at once, and what it does serve stays fast. On a client around the attempts, inside its retry, so
+//! that the retries of all callers together cannot be more than the service bears.
+//!
+//! Not to order calls, and not as a circuit breaker: a limit takes load off a service that is slow,
+//! not off one that is down.
+//!
+//! | limit | what it bounds | learns from outcomes |
+//! |---|---|---|
+//! | [`concurrency`](ThrottleLayer::concurrency) | calls at a time | no |
+//! | [`rate`](ThrottleLayer::rate), [`rates`](ThrottleLayer::rates) | calls per unit of time | no |
+//! | [`adaptive`](ThrottleLayer::adaptive) | calls at a time, as many as a law finds right | how long calls take, and timeouts |
+//! | [`accept_ratio`](ThrottleLayer::accept_ratio) | calls sent for each that is accepted | whether the service accepts them |
+//!
+//! Each can be had for every key apart: [`keyed`](ThrottleLayer::keyed).
+//!
+//! # Permits
+//!
+//! A call takes its permit in `call` and holds it until its response has ended: in `Http` mode until
+//! the body's last frame, its error or its drop, and with [`until_head`](ThrottleLayer::until_head), or
+//! in `Plain` mode, until the response is there. A layer that is applied to itself, or twice in one
+//! stack, takes two permits for one call. What an adaptive limit measures is the time to the response
+//! head, whenever the permit comes back: how fast a caller reads a body says nothing of the service.
+//!
+//! # Queues
+//!
+//! By default nobody waits. With [`queue`](ThrottleLayer::queue) up to so many calls do:
+//!
+//! - For a permit, whoever waited longest is next, and is handed the permit itself, so that nobody who
+//!   comes later can take it. Higher [criticalities](buttress_core::Criticality) go first, and in a full
+//!   queue the last to come of the lowest makes room for a higher one.
+//! - A waiter leaves at the ambient deadline, and after [`max_wait`](ThrottleLayer::max_wait). It is
+//!   refused at once when it would probably wait for longer than it can: its position times the mean
+//!   time between the latest releases. The mean weighs each release by an eighth, and is forgotten when
+//!   the queue runs empty; while nothing is known, nobody is refused for it.
+//! - [`codel`](ThrottleLayer::codel) sheds whom a standing queue has kept for too long, and
+//!   [`adaptive_lifo`](ThrottleLayer::adaptive_lifo) serves the latest first while it stands.
+//! - For a rate, each waiter has a reservation and acts at its time. One that leaves gives it back,
+//!   less what has been reserved after it. A call whose turn would come after its deadline is refused
+//!   at once.
+//!
+//! # Criticality
+//!
+//! A call's criticality comes with its request (in `Http` mode the extension
+//! [`Criticality`](buttress_core::Criticality) or the header `x-criticality`), else it is the ambient
+//! one. It is ambient for everything inside, and goes out with the request.
+//!
+//! # Readiness
+//!
+//! `poll_ready` is the inner service's: a full limit is no reason not to be ready, and an idle handle
+//! holds no permit. The instance that was polled ready is the one called; a call that waits takes it
+//! along, and one that is rejected gives back what it had reserved.
+//!
+//! # Errors
+//!
+//! The error type is the inner service's. A call that is not let through ends with a
+//! [`Rejection`](buttress_core::Rejection): as an `Err` in `Plain` mode (the error must be
+//! `From<Rejection>`), as a response in `Http` mode.
+//!
+//! | reason | when | HTTP | gRPC |
+//! |---|---|---|---|
+//! | `Overloaded` | no permit, no place, too long a wait, too few calls accepted | 503 | 14 |
+//! | `RateLimited` | the rate is used up; `retry_after` is exact | 429 | 8 |
+//! | `NeverAdmissible` | the call weighs more than the rate ever holds | 413 | 8 |
+//! | `DeadlineExceeded` | the deadline passed in the queue | 504 | 4 |
+//!
+//! # Cancellation
+//!
+//! Dropping the response future or body gives its permit, its place or its reservation back at once; a
+//! permit that had just been handed over goes to the next in line. Nothing is spawned.
+//!
+//! # Sharing
+//!
+//! Clones of a layer and all services it makes share one limit, its queue and its counts, or with
+//! [`per_service`](ThrottleLayer::per_service) each service has its own. While nobody waits, a permit
+//! is taken and given back with one atomic operation each; a rate is one atomic operation, and an
+//! exact one. Whoever waits takes a lock, and none is held while anybody is woken.
+//!
+//! # Events
+//!
+//! | level | event | fields |
+//! |---|---|---|
+//! | trace | `throttle.queued` | `instance`, `criticality` |
+//! | debug | `throttle.rejected` | `instance`, `why`, `criticality`, `retry_after`, `observed` |
+//!
+//! `why` is `full`, `queue_full`, `displaced`, `expected_wait`, `max_wait`, `codel`, `deadline`, `rate`,
+//! `weight` or `accept_ratio`.
+//!
+//! # Defaults
+//!
+//! | option | default |
+//! |---|---|
+//! | [`queue`](ThrottleLayer::queue) | none: what has no room is rejected |
+//! | [`max_wait`](ThrottleLayer::max_wait) | the ambient deadline, if there is one |
+//! | [`codel`](ThrottleLayer::codel), [`adaptive_lifo`](ThrottleLayer::adaptive_lifo) | off |
+//! | [`until_head`](ThrottleLayer::until_head) | off: a permit is held until the body has ended |
+//! | [`weigh`](ThrottleLayer::weigh) | one cell for each call |
+//! | [`announce`](ThrottleLayer::announce) | off |
+//! | [`max_keys`](ThrottleLayer::max_keys) | 65,536 |
+//! | [`classify`](ThrottleLayer::classify) | the mode's |
+//! | [`observe`](ThrottleLayer::observe) | off: limits are enforced |
+//! | [`per_service`](ThrottleLayer::per_service) | off |
+//! | [`named`](ThrottleLayer::named) | `"throttle"` |
+//! | [`seed`](ThrottleLayer::seed) | random |
+
+mod accept_ratio_limit;
+mod blind;
+mod concurrency_limit;
+mod future;
+mod gate;
+mod guard;
+mod handle;
+mod keyed;
+mod lane;
+mod layer;
+mod limit;
+mod line;
+mod pace;
+mod permit;
+mod place;
+mod rate_limit;
+mod refusal;
+mod regulate;
+mod releases;
+mod service;
+mod settings;
+mod sync;
+mod table;
+mod tally;
+mod turn;
+mod weigh;
+mod woken;
+
+pub use accept_ratio_limit::AcceptRatioLimit;
+pub use blind::Blind;
+pub use buttress_control::{
+    AcceptRatio, Adapt, Aimd, Codel, Gradient, Gradient2, Rate, Rates, Ratio, Sample, Trend, Vegas,
+};
+pub use concurrency_limit::ConcurrencyLimit;
+pub use future::ResponseFuture;
+pub use guard::ThrottleGuard;
+pub use handle::ThrottleHandle;
+pub use keyed::Keyed;
+pub use layer::ThrottleLayer;
+pub use limit::{Fresh, Limit};
+pub use rate_limit::RateLimit;
+pub use regulate::{Adaptive, Fixed, Regulate};
+pub use service::Throttle;
+pub use weigh::{One, Weigh};

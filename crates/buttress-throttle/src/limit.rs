@@ -1,0 +1,78 @@
+use std::task::{Context, Poll};
+
+use buttress_core::{Criticality, Guard, Quota, Verdict};
+
+use crate::{refusal::Refusal, settings::Settings};
+
+/// What decides whether a call may go through: [`ConcurrencyLimit`](crate::ConcurrencyLimit),
+/// [`RateLimit`](crate::RateLimit), [`AcceptRatioLimit`](crate::AcceptRatioLimit), or one of them
+/// for each key, [`Keyed`](crate::Keyed).
+///
+/// A clone shares the state. The trait is a bound, to be named and not to be implemented.
+#[diagnostic::on_unimplemented(
+    message = "this limit cannot be put to requests of type `{Req}`",
+    note = "the closure given to `.keyed(..)` or `.weigh(..)` takes another type of request"
+)]
+pub trait Limit<Req>: Clone + Fresh {
+    /// What a call holds while it runs.
+    type Permit: Hold;
+    /// A place in a queue.
+    type Wait: Wait<Self::Permit>;
+
+    /// Asks for `request` to be let through.
+    fn admit(&self, request: &Req, ask: &Ask<'_>) -> Admission<Self::Permit, Self::Wait>;
+}
+
+/// A limit that can be made anew.
+pub trait Fresh {
+    /// The same limit in its first state.
+    fn fresh(&self) -> Self;
+
+    /// Whether it is in use by nobody, and no different from a fresh one.
+    fn is_idle(&self) -> bool;
+
+    /// How many calls were let through, by criticality.
+    fn admitted(&self) -> [u64; 4];
+}
+
+/// What else a limit may want to know of a call.
+#[derive(Debug)]
+pub struct Ask<'a> {
+    pub(crate) settings: &'a Settings,
+    pub(crate) criticality: Criticality,
+}
+
+/// The answer of a limit.
+#[derive(Debug)]
+pub enum Admission<P, W> {
+    /// Go.
+    Admitted(P),
+    /// Go, this one does not count.
+    Unlimited,
+    /// Wait.
+    Waiting(W),
+    /// No.
+    Refused(Refusal),
+}
+
+/// What a call holds while it runs, until it is dropped.
+pub trait Hold: Guard {
+    /// Whether it stands for anything once the outcome is known.
+    const OUTLIVES_HEAD: bool;
+
+    /// The call has ended.
+    fn settle(&mut self, verdict: Verdict) {
+        let _ = verdict;
+    }
+
+    /// What the caller may be told.
+    fn quotas(&self) -> &[Quota] {
+        &[]
+    }
+}
+
+/// A place in a queue, given up when dropped.
+pub trait Wait<P>: Unpin {
+    /// Ready when the wait is over, one way or the other.
+    fn poll_admit(&mut self, cx: &mut Context<'_>) -> Poll<Result<P, Refusal>>;
+}

@@ -1,0 +1,46 @@
+use std::sync::Arc;
+
+use buttress_core::{Guard, Verdict};
+
+use crate::{gate::Gate, limit::Hold, regulate::Regulate};
+
+/// One of the permits of a [`ConcurrencyLimit`](crate::ConcurrencyLimit), given back when dropped.
+#[derive(Debug)]
+pub struct Permit<A: Regulate> {
+    gate: Arc<Gate<A>>,
+    sample: A::Sample,
+}
+
+impl<A: Regulate> Permit<A> {
+    #[inline]
+    pub(crate) const fn new(gate: Arc<Gate<A>>, sample: A::Sample) -> Self {
+        Self { gate, sample }
+    }
+
+    #[inline]
+    fn end(&mut self, verdict: Option<Verdict>) {
+        let gate = &self.gate;
+        if gate.regulator.end(&mut self.sample, verdict, |limit| gate.store_limit(limit)) {
+            gate.hand_over();
+        }
+    }
+}
+
+impl<A: Regulate> Guard for Permit<A> {}
+
+impl<A: Regulate> Hold for Permit<A> {
+    const OUTLIVES_HEAD: bool = true;
+
+    #[inline]
+    fn settle(&mut self, verdict: Verdict) {
+        self.end(Some(verdict));
+    }
+}
+
+impl<A: Regulate> Drop for Permit<A> {
+    #[inline]
+    fn drop(&mut self) {
+        self.end(None);
+        self.gate.release();
+    }
+}

@@ -1,0 +1,33 @@
+use std::time::Duration;
+
+use buttress_control::Nanos;
+
+/// How often permits have come free lately: the mean time between two hand-overs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Releases {
+    last: Option<Nanos>,
+    mean: Option<u64>,
+}
+
+impl Releases {
+    pub(crate) const fn new() -> Self {
+        Self { last: None, mean: None }
+    }
+
+    /// A permit came free, and somebody was waiting for it.
+    pub(crate) fn note(&mut self, now: Nanos) {
+        if let Some(last) = self.last {
+            let gap = now.get().saturating_sub(last.get());
+            self.mean = Some(self.mean.map_or(gap, |mean| mean - mean / WEIGHT + gap / WEIGHT));
+        }
+        self.last = Some(now);
+    }
+
+    /// The mean, once two permits have come free.
+    pub(crate) fn mean(&self) -> Option<Duration> {
+        self.mean.map(Duration::from_nanos)
+    }
+}
+
+/// A gap counts for an eighth, as a round-trip time does in TCP (RFC 6298).
+const WEIGHT: u64 = 8;

@@ -1,0 +1,116 @@
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use buttress_core::{Carry, Criticality, Deadline, Judge, Plain, Respond, take_ready};
+use tower_service::Service;
+
+use crate::{
+    Blind, ResponseFuture, ThrottleHandle,
+    future::State,
+    guard::ThrottleGuard,
+    limit::{Admission, Ask, Limit},
+    settings::{Enforcement, Settings},
+};
+
+/// The service of [`ThrottleLayer`](crate::ThrottleLayer).
+#[derive(Clone, Debug)]
+pub struct Throttle<S, L, M = Plain, J = Blind> {
+    inner: S,
+    limit: L,
+    settings: Arc<Settings>,
+    mode: M,
+    judge: J,
+}
+
+impl<S, L, M, J> Throttle<S, L, M, J> {
+    pub(crate) const fn new(
+        inner: S,
+        limit: L,
+        settings: Arc<Settings>,
+        mode: M,
+        judge: J,
+    ) -> Self {
+        Self { inner, limit, settings, mode, judge }
+    }
+}
+
+impl<S, L: Clone, M, J> Throttle<S, L, M, J> {
+    /// Live numbers of this service's limit, which is the layer's unless it is
+    /// [`per_service`](crate::ThrottleLayer::per_service).
+    pub fn handle(&self) -> ThrottleHandle<L> {
+        ThrottleHandle::new(self.limit.clone(), &self.settings)
+    }
+}
+
+impl<S, Req, L, M, J> Service<Req> for Throttle<S, L, M, J>
+where
+    S: Service<Req> + Clone,
+    L: Limit<Req>,
+    M: Respond<Req, S::Response, S::Error> + Carry<Req>,
+    J: Judge<M, Req, S::Response, S::Error>,
+{
+    type Response = M::Response<ThrottleGuard<L::Permit>>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S, Req, L, M, J>;
+
+    /// The inner service's: the limit is asked in `call`, where it can answer.
+    #[inline]
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    #[inline]
+    fn call(&mut self, mut request: Req) -> Self::Future {
+        let asked = self.mode.criticality(&request);
+        let criticality = asked.unwrap_or_else(Criticality::current);
+        if asked.is_some() || criticality != Criticality::default() {
+            self.mode.mark(&mut request, criticality);
+        }
+        let seeds = (self.mode.seed(&request), self.judge.seed(&self.mode, &request));
+        let ask = Ask { settings: &self.settings, criticality };
+        let state = match self.limit.admit(&request, &ask) {
+            Admission::Admitted(permit) => self.run(request, criticality, Some(permit)),
+            Admission::Unlimited => self.run(request, criticality, None),
+            Admission::Waiting(wait) => {
+                self.settings.queue(criticality);
+                State::Waiting {
+                    wait,
+                    inner: take_ready(&mut self.inner),
+                    request,
+                    settings: Arc::clone(&self.settings),
+                    deadline: Deadline::current(),
+                }
+            }
+            Admission::Refused(refusal) => {
+                self.settings.refuse(&refusal, criticality);
+                if self.settings.enforcement == Enforcement::Observe {
+                    self.run(request, criticality, None)
+                } else {
+                    // What this instance has reserved goes back.
+                    self.inner = self.inner.clone();
+                    State::Refused { refusal, settings: Arc::clone(&self.settings) }
+                }
+            }
+        };
+        let (mode, judge) = (self.mode.clone(), self.judge.clone());
+        ResponseFuture::new(state, seeds, mode, judge, criticality, self.settings.extent)
+    }
+}
+
+impl<S, L, M, J> Throttle<S, L, M, J> {
+    #[inline]
+    fn run<Req, P, W>(
+        &mut self,
+        request: Req,
+        criticality: Criticality,
+        permit: Option<P>,
+    ) -> State<S, S::Future, Req, P, W>
+    where
+        S: Service<Req>,
+    {
+        let future = criticality.with(|| self.inner.call(request));
+        State::Running { future, permit }
+    }
+}

@@ -1,0 +1,86 @@
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use buttress_core::{Criticality, Origin, Rejection};
+
+use crate::refusal::Refusal;
+
+/// What a layer was told beside its limit.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) origin: Origin,
+    pub(crate) extent: Extent,
+    pub(crate) enforcement: Enforcement,
+    pub(crate) announcement: Announcement,
+    pub(crate) scope: Scope,
+    pub(crate) rejected: Arc<[AtomicU64; 4]>,
+}
+
+impl Settings {
+    pub(crate) fn new() -> Self {
+        Self {
+            origin: Origin::new("throttle"),
+            extent: Extent::Body,
+            enforcement: Enforcement::Reject,
+            announcement: Announcement::Silent,
+            scope: Scope::Layer,
+            rejected: Arc::default(),
+        }
+    }
+
+    /// Counts and reports a call that is refused, or would be.
+    #[cold]
+    pub(crate) fn refuse(&self, refusal: &Refusal, criticality: Criticality) {
+        if let Some(count) = self.rejected.get(criticality.index()) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+        let (instance, why) = (self.origin.name(), refusal.why);
+        let (criticality, retry_after) = (criticality.as_str(), refusal.retry_after);
+        let observed = self.enforcement == Enforcement::Observe;
+        tracing::debug!(name: "throttle.rejected", target: "buttress", instance, %why, criticality, ?retry_after, observed);
+    }
+
+    /// Reports a call that has to wait.
+    #[cold]
+    pub(crate) fn queue(&self, criticality: Criticality) {
+        let (instance, criticality) = (self.origin.name(), criticality.as_str());
+        tracing::trace!(name: "throttle.queued", target: "buttress", instance, criticality);
+    }
+
+    pub(crate) fn rejection(&self, refusal: &Refusal) -> Rejection {
+        let rejection = Rejection::new(refusal.why.reason(), self.origin.clone());
+        let rejection = refusal.retry_after.into_iter().fold(rejection, Rejection::after);
+        refusal.deadline.into_iter().fold(rejection, Rejection::enforcing)
+    }
+}
+
+/// How long a permit is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Extent {
+    Head,
+    Body,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Enforcement {
+    Reject,
+    Observe,
+}
+
+/// Whether responses say how much of the rate is left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Announcement {
+    Silent,
+    Quotas,
+}
+
+/// Who shares a limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scope {
+    /// All services of the layer.
+    Layer,
+    /// The clones of one service.
+    Service,
+}

@@ -1,0 +1,24 @@
+use buttress_core::Criticality;
+
+use crate::sync::atomic::{AtomicU64, Ordering};
+
+/// Counts of calls by criticality.
+#[derive(Debug)]
+pub(crate) struct Tally([AtomicU64; 4]);
+
+impl Tally {
+    pub(crate) fn new() -> Self {
+        Self(std::array::from_fn(|_| AtomicU64::new(0)))
+    }
+
+    #[inline]
+    pub(crate) fn add(&self, criticality: Criticality) {
+        if let Some(count) = self.0.get(criticality.index()) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn counts(&self) -> [u64; 4] {
+        self.0.each_ref().map(|count| count.load(Ordering::Relaxed))
+    }
+}

@@ -1,0 +1,51 @@
+//! The events a layer tells, and that it tells nothing of a call that goes through.
+
+use std::time::Duration;
+
+use buttress_core::{BoxError, Criticality, Deadline};
+use buttress_testkit::Events;
+use buttress_throttle::{Rate, ThrottleLayer};
+use tokio_test::{assert_pending, task};
+use tower::{Layer, ServiceExt, service_fn};
+
+#[tokio::test(start_paused = true)]
+async fn a_rejection_is_told_with_its_instance_its_reason_and_whom_it_hit() {
+    let events = Events::of("buttress");
+    let layer = ThrottleLayer::concurrency(1).queue(1).named("db");
+    let service = layer.layer(service_fn(work));
+    let mut running = task::spawn(service.clone().oneshot(10));
+    assert_pending!(running.poll());
+    assert_eq!(events.names(), [""; 0], "nothing is told of a call that goes through");
+    let mut waiting =
+        task::spawn(Deadline::after(Duration::from_millis(5)).around(service.clone().oneshot(10)));
+    assert_pending!(waiting.poll());
+    Criticality::Sheddable.around(service.clone().oneshot(10)).await.unwrap_err();
+    waiting.await.unwrap_err();
+    assert_eq!(events.names(), ["throttle.queued", "throttle.rejected", "throttle.rejected"]);
+    let told =
+        |n: usize, field| events.named("throttle.rejected")[n].field(field).map(str::to_owned);
+    let fields = ["instance", "why", "criticality", "retry_after", "observed"];
+    let full = ["db", "queue_full", "sheddable", "None", "false"];
+    let late = ["db", "deadline", "critical", "None", "false"];
+    for (field, (full, late)) in fields.into_iter().zip(full.into_iter().zip(late)) {
+        assert_eq!(told(0, field).as_deref(), Some(full));
+        assert_eq!(told(1, field).as_deref(), Some(late));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_layer_that_observes_says_so() {
+    let events = Events::of("buttress");
+    let service = ThrottleLayer::rate(Rate::per_second(1)).observe().layer(service_fn(work));
+    service.clone().oneshot(1).await.unwrap();
+    service.oneshot(1).await.unwrap();
+    let rejected = &events.named("throttle.rejected")[0];
+    assert_eq!((rejected.field("why"), rejected.field("observed")), (Some("rate"), Some("true")));
+    assert_eq!(rejected.field("retry_after"), Some("Some(999ms)"));
+}
+
+/// So many milliseconds of it.
+async fn work(millis: u64) -> Result<u64, BoxError> {
+    tokio::time::sleep(Duration::from_millis(millis)).await;
+    Ok(millis)
+}

@@ -1,0 +1,198 @@
+//! Permits, places in line and keys under the interleavings of up to three threads:
+//! `RUSTFLAGS="--cfg buttress_loom" cargo test -p buttress-throttle --test loom --release`.
+#![cfg(buttress_loom)]
+#![expect(clippy::unwrap_used, reason = "a thread that panicked has failed the test")]
+
+use std::{
+    future::Future,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context, Poll, Waker},
+};
+
+use buttress_core::{BoxError, Rejection};
+use buttress_throttle::{ConcurrencyLimit, Limit, ThrottleLayer};
+use loom::{
+    future::block_on,
+    model::Builder,
+    sync::atomic::{AtomicUsize, Ordering::SeqCst},
+    thread,
+};
+use tower_layer::Layer;
+use tower_service::Service;
+
+/// A service that counts how many calls run at once, each for two polls.
+#[derive(Clone)]
+struct Crowd(Arc<AtomicUsize>);
+
+struct Visit {
+    crowd: Arc<AtomicUsize>,
+    entered: bool,
+}
+
+impl Service<u32> for Crowd {
+    type Response = ();
+    type Error = BoxError;
+    type Future = Visit;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: u32) -> Visit {
+        Visit { crowd: Arc::clone(&self.0), entered: false }
+    }
+}
+
+impl Future for Visit {
+    type Output = Result<(), BoxError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if self.entered {
+            return Poll::Ready(Ok(()));
+        }
+        self.entered = true;
+        assert_eq!(self.crowd.fetch_add(1, SeqCst), 0, "two calls at once under a limit of one");
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        if self.entered {
+            self.crowd.fetch_sub(1, SeqCst);
+        }
+    }
+}
+
+/// Explores with up to three preemptions, which finds nearly all there is to find.
+fn model(f: impl Fn() + Send + Sync + 'static) {
+    let mut builder = Builder::new();
+    builder.preemption_bound = Some(3);
+    builder.check(f);
+}
+
+fn call<L: Limit<u32> + 'static>(
+    layer: &ThrottleLayer<L>,
+    crowd: &Arc<AtomicUsize>,
+    key: u32,
+) -> Result<(), BoxError> {
+    let mut service = layer.layer(Crowd(Arc::clone(crowd)));
+    block_on(service.call(key))
+}
+
+/// Polls a call once and leaves.
+fn give_up(layer: &ThrottleLayer<ConcurrencyLimit>, crowd: &Arc<AtomicUsize>) {
+    let mut service = layer.layer(Crowd(Arc::clone(crowd)));
+    let mut call = pin!(service.call(0));
+    let _ = call.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+}
+
+#[test]
+fn a_permit_is_handed_on_and_nobody_waits_for_ever() {
+    model(|| {
+        let (layer, crowd) = (ThrottleLayer::concurrency(1).queue(2), Arc::default());
+        let threads = [(); 2].map(|()| {
+            let (layer, crowd) = (layer.clone(), Arc::clone(&crowd));
+            thread::spawn(move || call(&layer, &crowd, 0).unwrap())
+        });
+        call(&layer, &crowd, 0).unwrap();
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        assert_eq!((layer.handle().in_flight(), layer.handle().queued()), (0, 0));
+        assert_eq!(layer.handle().admitted(), 3);
+    });
+}
+
+#[test]
+fn a_permit_granted_to_somebody_who_leaves_is_not_lost() {
+    model(|| {
+        let (layer, crowd) = (ThrottleLayer::concurrency(1).queue(2), Arc::default());
+        let (leaving, waiting) = ((layer.clone(), Arc::clone(&crowd)), (layer.clone(), crowd));
+        let held = hold(&layer);
+        let leaving = thread::spawn(move || give_up(&leaving.0, &leaving.1));
+        let waiting = thread::spawn(move || call(&waiting.0, &waiting.1, 0).unwrap());
+        drop(held);
+        leaving.join().unwrap();
+        waiting.join().unwrap();
+        assert_eq!((layer.handle().in_flight(), layer.handle().queued()), (0, 0));
+    });
+}
+
+#[test]
+fn a_raised_limit_reaches_whoever_is_just_lining_up() {
+    model(|| {
+        let (layer, crowd) = (ThrottleLayer::concurrency(0).queue(2), Arc::default());
+        let (one, other) = ((layer.clone(), Arc::clone(&crowd)), (layer.clone(), crowd));
+        let one = thread::spawn(move || call(&one.0, &one.1, 0).unwrap());
+        let other = thread::spawn(move || call(&other.0, &other.1, 0).unwrap());
+        layer.handle().set_limit(1);
+        one.join().unwrap();
+        other.join().unwrap();
+        assert_eq!(layer.handle().in_flight(), 0);
+    });
+}
+
+#[test]
+fn a_free_permit_is_never_reported_as_full() {
+    model(|| {
+        let (layer, crowd) = (ThrottleLayer::concurrency(2), Arc::default());
+        let (one, other) = ((layer.clone(), Arc::<AtomicUsize>::default()), layer.clone());
+        let one = thread::spawn(move || call(&one.0, &one.1, 0).unwrap());
+        call(&other, &crowd, 0).unwrap();
+        one.join().unwrap();
+        assert_eq!(layer.handle().rejected(), 0);
+    });
+}
+
+#[test]
+fn a_key_has_one_limit_however_it_is_forgotten_and_made_again() {
+    model(|| {
+        let layer = ThrottleLayer::concurrency(1).keyed(|key: &u32| Some(*key));
+        let crowd = Arc::default();
+        let (one, other) =
+            ((layer.clone(), Arc::clone(&crowd)), (layer.clone(), Arc::clone(&crowd)));
+        let one = thread::spawn(move || served(call(&one.0, &one.1, 7)));
+        let other = thread::spawn(move || served(call(&other.0, &other.1, 7)));
+        // Lookups of other keys, that make the table forget what is not in use.
+        let elsewhere = Arc::default();
+        call(&layer, &elsewhere, 1).unwrap();
+        call(&layer, &elsewhere, 2).unwrap();
+        let served = one.join().unwrap() + other.join().unwrap();
+        assert!(served >= 1, "whoever comes first is served");
+        assert_eq!(layer.handle().keys(), 0);
+    });
+}
+
+/// A call that holds a permit until it is dropped.
+fn hold(layer: &ThrottleLayer<ConcurrencyLimit>) -> impl Sized {
+    let mut service = layer.layer(Idle);
+    service.call(0)
+}
+
+#[derive(Clone)]
+struct Idle;
+
+impl Service<u32> for Idle {
+    type Response = ();
+    type Error = BoxError;
+    type Future = std::future::Pending<Result<(), BoxError>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: u32) -> Self::Future {
+        std::future::pending()
+    }
+}
+
+fn served(outcome: Result<(), BoxError>) -> u32 {
+    match outcome {
+        Ok(()) => 1,
+        Err(error) => {
+            assert!(Rejection::find(&error).is_some(), "{error}");
+            0
+        }
+    }
+}

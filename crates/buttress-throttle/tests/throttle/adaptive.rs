@@ -1,0 +1,153 @@
+//! What an adaptive limit learns from, and what it does not.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use buttress_control::{Adapt, Sample};
+use buttress_core::{Hint, Origin, Reason, Rejection, Verdict};
+use buttress_deadline::DeadlineLayer;
+use buttress_throttle::ThrottleLayer;
+use tokio_test::{assert_pending, task};
+use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
+
+use crate::common::{limited, ms, reason, worker};
+
+/// A law that notes its samples, and sets the limit it is told.
+#[derive(Clone, Debug)]
+struct Notes {
+    limit: u32,
+    samples: Arc<Mutex<Vec<(Duration, u32, bool)>>>,
+    next: Arc<Mutex<Option<u32>>>,
+}
+
+impl Notes {
+    fn of(limit: u32) -> Self {
+        Self { limit, samples: Arc::default(), next: Arc::default() }
+    }
+
+    fn take(&self) -> Vec<(Duration, u32, bool)> {
+        std::mem::take(&mut self.samples.lock().unwrap())
+    }
+}
+
+impl Adapt for Notes {
+    fn limit(&self) -> u32 {
+        self.limit
+    }
+
+    fn learn(&mut self, sample: Sample) -> u32 {
+        self.samples.lock().unwrap().push((sample.rtt, sample.in_flight, sample.dropped));
+        self.limit = self.next.lock().unwrap().unwrap_or(self.limit);
+        self.limit
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_calls_that_came_near_the_limit_are_samples() {
+    let notes = Notes::of(4);
+    let service = limited(&ThrottleLayer::adaptive(notes.clone()));
+    service.clone().oneshot(10).await.unwrap();
+    assert_eq!(notes.take(), []);
+    let calls = [10, 20, 30].map(|millis| tokio::task::spawn(service.clone().oneshot(millis)));
+    for call in calls {
+        call.await.unwrap().unwrap();
+    }
+    assert_eq!(notes.take(), [(ms(20), 2, false), (ms(30), 3, false)]);
+}
+
+/// An error that says what it means.
+#[derive(Clone, Copy, Debug)]
+struct Failure(Verdict);
+
+impl From<Rejection> for Failure {
+    fn from(rejection: Rejection) -> Self {
+        Self(Verdict::of(&rejection))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn timeouts_and_shed_calls_are_signs_of_overload_and_other_failures_are_none() {
+    let notes = Notes::of(1);
+    let meaning = |outcome: Result<&(), &Failure>| match outcome {
+        Ok(()) => Verdict::Success,
+        Err(Failure(verdict)) => *verdict,
+    };
+    let service = ThrottleLayer::adaptive(notes.clone())
+        .classify(meaning)
+        .layer(service_fn(|verdict| async move { Err(Failure(verdict)) }));
+    let local = Verdict::of(&Rejection::new(Reason::Overloaded, Origin::new("test")));
+    for (verdict, sample) in [
+        (Verdict::Permanent, Some(false)),
+        (Verdict::TimedOut, Some(true)),
+        (Verdict::Throttled(None), Some(true)),
+        (Verdict::Throttled(Some(Hint::Never)), Some(true)),
+        (Verdict::Transient, None),
+        (Verdict::NeverProcessed, None),
+        (local, None),
+    ] {
+        service.clone().oneshot(verdict).await.unwrap_err();
+        let seen = notes.take();
+        assert_eq!(seen.first().map(|(_, _, dropped)| *dropped), sample, "{verdict:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_given_up_says_something_only_if_its_time_was_up() {
+    let notes = Notes::of(1);
+    let layer = ThrottleLayer::adaptive(notes.clone());
+    let mut given_up = task::spawn(limited(&layer).oneshot(100));
+    assert_pending!(given_up.poll());
+    drop(given_up);
+    assert_eq!((notes.take(), layer.handle().in_flight()), (Vec::new(), 0));
+
+    let patience = DeadlineLayer::new(ms(30));
+    let stack = ServiceBuilder::new().layer(patience).layer(layer.clone()).service(worker());
+    assert_eq!(reason(stack.clone().oneshot(100).await), Reason::DeadlineExceeded);
+    drop(stack);
+    assert_eq!((notes.take(), layer.handle().in_flight()), (vec![(ms(30), 1, true)], 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempts_timeout_below_is_a_timeout_and_a_rejection_below_is_no_sample() {
+    let notes = Notes::of(1);
+    let layer = ThrottleLayer::adaptive(notes.clone());
+    let attempt = DeadlineLayer::new(ms(20));
+    let stack = ServiceBuilder::new().layer(layer.clone()).layer(attempt).service(worker());
+    assert_eq!(reason(stack.oneshot(100).await), Reason::DeadlineExceeded);
+    assert_eq!(notes.take(), [(ms(20), 1, true)]);
+
+    let full = ThrottleLayer::concurrency(0);
+    let stack = ServiceBuilder::new().layer(layer).layer(full).service(worker());
+    assert_eq!(reason(stack.oneshot(100).await), Reason::Overloaded);
+    assert_eq!(notes.take(), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_limit_holds_at_once_and_lets_in_who_waits() {
+    let notes = Notes::of(1);
+    let layer = ThrottleLayer::adaptive(notes.clone()).queue(9);
+    let service = limited(&layer);
+    let mut running = task::spawn(service.clone().oneshot(10));
+    assert_pending!(running.poll());
+    let mut waiting: Vec<_> = (0..3).map(|_| task::spawn(service.clone().oneshot(10))).collect();
+    for call in &mut waiting {
+        assert_pending!(call.poll());
+    }
+    *notes.next.lock().unwrap() = Some(3);
+    running.await.unwrap();
+    assert_eq!((layer.handle().limit(), layer.handle().in_flight()), (3, 3));
+    assert!(waiting.iter().all(task::Spawn::is_woken));
+}
+
+#[tokio::test(start_paused = true)]
+async fn time_in_the_queue_is_not_the_services() {
+    let notes = Notes::of(1);
+    let service = limited(&ThrottleLayer::adaptive(notes.clone()).queue(9));
+    let calls = [10, 10].map(|millis| tokio::task::spawn(service.clone().oneshot(millis)));
+    for call in calls {
+        call.await.unwrap().unwrap();
+    }
+    assert_eq!(notes.take(), [(ms(10), 1, false), (ms(10), 1, false)]);
+}

@@ -1,0 +1,133 @@
+//! A limit of its own for each key.
+
+use buttress_core::{BoxError, Reason};
+use buttress_throttle::{Rate, ThrottleLayer};
+use tokio::time::advance;
+use tokio_test::{assert_pending, task};
+use tower::{Layer, ServiceExt, service_fn};
+use tower_service::Service;
+
+use crate::common::{limited, ms, reason, worker};
+
+#[tokio::test(start_paused = true)]
+async fn keys_do_not_take_from_one_another_and_equal_keys_share() {
+    let layer = ThrottleLayer::concurrency(1).keyed(|millis: &u64| Some(millis % 10));
+    let service = limited(&layer);
+    let mut seven = task::spawn(service.clone().oneshot(7));
+    let mut eight = task::spawn(service.clone().oneshot(8));
+    assert_pending!(seven.poll());
+    assert_pending!(eight.poll());
+    assert_eq!(reason(service.clone().oneshot(17).await), Reason::Overloaded);
+    let handle = layer.handle();
+    assert_eq!((handle.keys(), handle.admitted(), handle.rejected()), (2, 2, 1));
+    assert_eq!(handle.of(&7).unwrap().in_flight(), 1);
+    assert!(handle.of(&9).is_none());
+    seven.await.unwrap();
+    assert_eq!(service.clone().oneshot(17).await.unwrap(), 17);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_without_a_key_is_not_limited_and_not_counted() {
+    let healthy = |path: &&'static str| (*path != "/health").then_some(());
+    let layer = ThrottleLayer::concurrency(0).keyed(healthy);
+    let service =
+        layer.layer(service_fn(|path: &'static str| async move { Ok::<_, BoxError>(path) }));
+    assert_eq!(service.clone().oneshot("/health").await.unwrap(), "/health");
+    assert_eq!(reason(service.oneshot("/").await), Reason::Overloaded);
+    assert_eq!((layer.handle().admitted(), layer.handle().rejected()), (0, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_key_has_a_queue_of_its_own_with_the_layers_options() {
+    let layer =
+        ThrottleLayer::concurrency(1).queue(1).max_wait(ms(30)).keyed(|millis: &u64| Some(*millis));
+    let service = limited(&layer);
+    let mut running = task::spawn(service.clone().oneshot(100));
+    let mut waiting = task::spawn(service.clone().oneshot(100));
+    assert_pending!(running.poll());
+    assert_pending!(waiting.poll());
+    assert_eq!(reason(service.clone().oneshot(100).await), Reason::Overloaded);
+    assert_eq!(service.clone().oneshot(5).await.unwrap(), 5);
+    assert_eq!(layer.handle().of(&100).unwrap().queued(), 1);
+    assert_eq!(reason(waiting.await), Reason::Overloaded);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_is_forgotten_when_nothing_of_it_is_left() {
+    let layer = ThrottleLayer::concurrency(1).queue(1).keyed(|millis: &u64| Some(*millis));
+    let (service, handle) = (limited(&layer), layer.handle());
+    let mut running = task::spawn(service.clone().oneshot(10));
+    let mut waiting = task::spawn(service.clone().oneshot(10));
+    assert_pending!(running.poll());
+    assert_pending!(waiting.poll());
+    drop(running);
+    assert_eq!(handle.keys(), 1, "somebody waits");
+    drop(waiting);
+    assert_eq!(handle.keys(), 0);
+    assert_eq!(handle.admitted(), 1, "what it counted is kept");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rate_is_forgotten_once_it_is_as_good_as_new_and_not_before() {
+    let layer = ThrottleLayer::rate(Rate::per_second(2)).keyed(|key: &u64| Some(*key));
+    let service = limited(&layer);
+    service.clone().oneshot(0).await.unwrap();
+    service.clone().oneshot(0).await.unwrap();
+    advance(ms(900)).await;
+    assert_eq!(layer.handle().keys(), 1);
+    service.clone().oneshot(0).await.unwrap();
+    assert_eq!(reason(service.clone().oneshot(0).await), Reason::RateLimited);
+    advance(ms(1_100)).await;
+    assert_eq!(layer.handle().keys(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_million_keys_come_and_go_and_few_are_ever_kept() {
+    let layer = ThrottleLayer::concurrency(1).keyed(|key: &u32| Some(*key));
+    let mut service = layer.layer(service_fn(|key: u32| async move { Ok::<_, BoxError>(key) }));
+    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+    for key in 0..1_000_000 {
+        assert!(task::spawn(service.call(key)).poll().is_ready());
+        assert!(service.poll_ready(&mut cx).is_ready());
+    }
+    assert_eq!((layer.handle().keys(), layer.handle().admitted()), (0, 1_000_000));
+}
+
+#[tokio::test(start_paused = true)]
+async fn keys_beyond_what_there_may_be_share_one_limit() {
+    let layer = ThrottleLayer::concurrency(1).keyed(|key: &u64| Some(*key)).max_keys(0);
+    let service = limited(&layer);
+    let mut running = task::spawn(service.clone().oneshot(10));
+    assert_pending!(running.poll());
+    assert_eq!(reason(service.clone().oneshot(11).await), Reason::Overloaded);
+    assert_eq!(layer.handle().keys(), 0);
+    running.await.unwrap();
+    assert_eq!(service.oneshot(11).await.unwrap(), 11);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limit_set_for_keys_holds_for_those_in_use_and_those_to_come() {
+    let layer = ThrottleLayer::concurrency(1).keyed(|key: &u64| Some(*key));
+    let service = limited(&layer);
+    let mut known = task::spawn(service.clone().oneshot(10));
+    assert_pending!(known.poll());
+    layer.handle().set_limit(2);
+    for key in [10, 11, 11] {
+        let mut call = task::spawn(service.clone().oneshot(key));
+        assert_pending!(call.poll());
+        std::mem::forget(call);
+    }
+    assert_eq!(reason(service.clone().oneshot(10).await), Reason::Overloaded);
+    assert_eq!(reason(service.oneshot(11).await), Reason::Overloaded);
+}
+
+#[tokio::test(start_paused = true)]
+async fn keyed_limits_keep_to_their_service_when_they_are_per_service() {
+    let layer = ThrottleLayer::concurrency(1).keyed(|key: &u64| Some(*key)).per_service();
+    let (one, other) = (layer.layer(worker()), layer.layer(worker()));
+    let mut busy = task::spawn(one.clone().oneshot(10));
+    assert_pending!(busy.poll());
+    assert_eq!(reason(one.clone().oneshot(10).await), Reason::Overloaded);
+    assert_eq!(other.clone().oneshot(10).await.unwrap(), 10);
+    assert_eq!((one.handle().keys(), other.handle().keys()), (1, 0));
+}

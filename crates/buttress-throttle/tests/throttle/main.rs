@@ -1,0 +1,17 @@
+//! The layer through its public API, on paused time.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "what helps a test may panic as the test may"
+)]
+#![expect(clippy::disallowed_methods, reason = "callers run in tasks of their own here")]
+
+mod accept_ratio;
+mod adaptive;
+mod common;
+mod concurrency;
+mod keyed;
+mod queue;
+mod rate;
+mod shedding;

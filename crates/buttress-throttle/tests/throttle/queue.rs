@@ -1,0 +1,271 @@
+//! Waiting for a permit: who goes next, who is woken, and who leaves.
+
+use std::time::Duration;
+
+use buttress_core::{BoxError, Criticality, Deadline, Reason};
+use buttress_testkit::Probe;
+use buttress_throttle::ThrottleLayer;
+use tokio::{
+    task::JoinHandle,
+    time::{Instant, advance},
+};
+use tokio_test::{assert_pending, assert_ready_err, task};
+use tower::{Layer, ServiceExt};
+
+use crate::common::{Worker, limited, ms, reason, rejection};
+
+/// Makes a call in a task of its own, which has been polled once when this returns.
+async fn call(service: &Worker, millis: u64) -> JoinHandle<(Result<u64, BoxError>, Instant)> {
+    let call = service.clone().oneshot(millis);
+    let running = tokio::task::spawn(async move { (call.await, Instant::now()) });
+    tokio::task::yield_now().await;
+    running
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_waited_longest_goes_first_and_newcomers_do_not_overtake() {
+    let layer = ThrottleLayer::concurrency(1).queue(3);
+    let service = limited(&layer);
+    let start = Instant::now();
+    let mut calls = Vec::new();
+    for _ in 0..4 {
+        calls.push(call(&service, 10).await);
+    }
+    assert_eq!((layer.handle().in_flight(), layer.handle().queued()), (1, 3));
+    for (call, at) in calls.into_iter().zip([10, 20, 30, 40]) {
+        let (outcome, ended) = call.await.unwrap();
+        assert_eq!((outcome.unwrap(), ended - start), (10, ms(at)));
+    }
+    assert_eq!((layer.handle().in_flight(), layer.handle().queued()), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_permit_that_is_due_to_somebody_is_not_taken_by_a_newcomer() {
+    let layer = ThrottleLayer::concurrency(1).queue(1);
+    let service = limited(&layer);
+    let mut running = task::spawn(service.clone().oneshot(10));
+    assert_pending!(running.poll());
+    let mut waiting = task::spawn(service.clone().oneshot(10));
+    assert_pending!(waiting.poll());
+    drop(running);
+    // It has been granted, and its task has not run yet.
+    assert!(waiting.is_woken());
+    assert_eq!((layer.handle().in_flight(), layer.handle().queued()), (1, 0));
+    let mut newcomer = task::spawn(service.clone().oneshot(10));
+    assert_pending!(newcomer.poll());
+    assert_eq!(layer.handle().queued(), 1);
+    waiting.await.unwrap();
+    newcomer.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_queue_rejects_at_once_and_says_overloaded() {
+    let layer = ThrottleLayer::concurrency(1).queue(2);
+    let service = limited(&layer);
+    let _running = call(&service, 10).await;
+    let _waiting = (call(&service, 10).await, call(&service, 10).await);
+    let mut refused = task::spawn(service.clone().oneshot(10));
+    assert_eq!(reason::<u64>(Err(assert_ready_err!(refused.poll()))), Reason::Overloaded);
+    assert_eq!((layer.handle().queued(), layer.handle().rejected()), (2, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_release_wakes_one_waiter() {
+    let layer = ThrottleLayer::concurrency(2).queue(10);
+    let service = limited(&layer);
+    let mut running: Vec<_> = (0..2).map(|_| task::spawn(service.clone().oneshot(10))).collect();
+    for call in &mut running {
+        assert_pending!(call.poll());
+    }
+    let mut waiting: Vec<_> = (0..10).map(|_| task::spawn(service.clone().oneshot(10))).collect();
+    for call in &mut waiting {
+        assert_pending!(call.poll());
+    }
+    drop(running.pop());
+    let woken: Vec<_> = waiting.iter().map(task::Spawn::is_woken).collect();
+    assert_eq!(woken.iter().filter(|woken| **woken).count(), 1);
+    assert!(woken[0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_waker_of_the_last_poll_is_the_one_that_is_woken() {
+    let layer = ThrottleLayer::concurrency(1).queue(1);
+    let service = limited(&layer);
+    let mut running = task::spawn(service.clone().oneshot(10));
+    assert_pending!(running.poll());
+    let mut first = task::spawn(());
+    let mut waiting = Box::pin(service.clone().oneshot(10));
+    first.enter(|cx, _| assert!(waiting.as_mut().poll(cx).is_pending()));
+    let mut second = task::spawn(waiting);
+    assert_pending!(second.poll());
+    drop(running);
+    assert!(second.is_woken() && !first.is_woken());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_waiter_that_leaves_frees_its_place_and_the_next_one_still_runs() {
+    let layer = ThrottleLayer::concurrency(1).queue(3);
+    let service = limited(&layer);
+    let running = call(&service, 10).await;
+    let (one, two, three) =
+        (call(&service, 10).await, call(&service, 10).await, call(&service, 10).await);
+    one.abort();
+    two.abort();
+    tokio::task::yield_now().await;
+    assert_eq!(layer.handle().queued(), 1);
+    running.await.unwrap().0.unwrap();
+    three.await.unwrap().0.unwrap();
+    assert_eq!(layer.handle().in_flight(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_permit_granted_to_somebody_who_leaves_goes_to_the_next() {
+    let layer = ThrottleLayer::concurrency(1).queue(2);
+    let service = limited(&layer);
+    let mut running = task::spawn(service.clone().oneshot(10));
+    let mut first = task::spawn(service.clone().oneshot(10));
+    let mut second = task::spawn(service.clone().oneshot(10));
+    assert_pending!(running.poll());
+    assert_pending!(first.poll());
+    assert_pending!(second.poll());
+    drop(running);
+    assert!(first.is_woken() && !second.is_woken());
+    drop(first);
+    assert!(second.is_woken());
+    second.await.unwrap();
+    assert_eq!((layer.handle().in_flight(), layer.handle().queued()), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_raised_limit_lets_in_who_waits_at_once() {
+    let layer = ThrottleLayer::concurrency(0).queue(3);
+    let service = limited(&layer);
+    let mut waiting: Vec<_> = (0..3).map(|_| task::spawn(service.clone().oneshot(10))).collect();
+    for call in &mut waiting {
+        assert_pending!(call.poll());
+    }
+    layer.handle().set_limit(2);
+    let woken: Vec<_> = waiting.iter().map(task::Spawn::is_woken).collect();
+    assert_eq!(woken, [true, true, false]);
+    for call in waiting {
+        call.await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_waiter_leaves_at_its_deadline_and_frees_its_place() {
+    let layer = ThrottleLayer::concurrency(1).queue(1);
+    let service = limited(&layer);
+    let _running = call(&service, 1000).await;
+    let deadline = Deadline::after(ms(50));
+    let start = Instant::now();
+    let rejection = rejection(deadline.around(service.clone().oneshot(10)).await);
+    assert_eq!(start.elapsed(), ms(50));
+    assert_eq!(
+        (rejection.reason(), rejection.deadline()),
+        (Reason::DeadlineExceeded, Some(deadline))
+    );
+    assert_eq!((layer.handle().queued(), layer.handle().rejected()), (0, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_whose_deadline_has_passed_does_not_line_up() {
+    let layer = ThrottleLayer::concurrency(0).queue(1);
+    let call = Deadline::after(Duration::ZERO).around(limited(&layer).oneshot(10));
+    let mut call = task::spawn(call);
+    let error = assert_ready_err!(call.poll());
+    assert_eq!(reason::<u64>(Err(error)), Reason::DeadlineExceeded);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_for_longer_than_max_wait_and_that_is_no_timeout() {
+    let layer = ThrottleLayer::concurrency(1).queue(1).max_wait(ms(30));
+    let service = limited(&layer);
+    let _running = call(&service, 1000).await;
+    let start = Instant::now();
+    assert_eq!(reason(service.clone().oneshot(10).await), Reason::Overloaded);
+    assert_eq!(start.elapsed(), ms(30));
+    let patient = Deadline::after(ms(10)).around(service.clone().oneshot(10));
+    assert_eq!(reason(patient.await), Reason::DeadlineExceeded);
+}
+
+/// DL-17: calls end every 100 ms, and two wait already.
+#[tokio::test(start_paused = true)]
+async fn a_call_that_would_wait_longer_than_it_has_left_is_rejected_at_once() {
+    let layer = ThrottleLayer::concurrency(1).queue(9);
+    let service = limited(&layer);
+    let mut calls = Vec::new();
+    for _ in 0..5 {
+        calls.push(call(&service, 100).await);
+    }
+    tokio::time::sleep(ms(250)).await;
+    tokio::task::yield_now().await;
+    assert_eq!(layer.handle().queued(), 2);
+    let mut hopeless = task::spawn(Deadline::after(ms(299)).around(service.clone().oneshot(100)));
+    let rejection = rejection::<u64>(Err(assert_ready_err!(hopeless.poll())));
+    assert_eq!((rejection.reason(), rejection.retry_after()), (Reason::Overloaded, None));
+    let mut hopeful = task::spawn(Deadline::after(ms(300)).around(service.clone().oneshot(100)));
+    assert_pending!(hopeful.poll());
+    assert_eq!(hopeful.await.unwrap(), 100);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_known_of_the_wait_is_forgotten_with_an_empty_queue() {
+    let layer = ThrottleLayer::concurrency(1).queue(9);
+    let service = limited(&layer);
+    let mut calls = Vec::new();
+    for _ in 0..4 {
+        calls.push(call(&service, 1000).await);
+    }
+    for call in calls {
+        call.await.unwrap().0.unwrap();
+    }
+    let _running = call(&service, 10).await;
+    let soon = Deadline::after(ms(50)).around(service.clone().oneshot(10));
+    assert_eq!(soon.await.unwrap(), 10, "it is not turned away for what was slow before");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_queued_call_runs_on_the_instance_that_was_ready_and_as_it_was_made() {
+    let probe = Probe::new(|n: u32| Ok::<_, BoxError>(n)).permits(2).pausing(1);
+    let layer = ThrottleLayer::concurrency(1).queue(1);
+    let service = layer.layer(probe.clone());
+    let mut running = task::spawn(service.clone().oneshot(1));
+    assert_pending!(running.poll());
+    let deadline = Deadline::after(ms(500));
+    let sheddable = Criticality::Sheddable.around(service.clone().oneshot(2));
+    let mut waiting = task::spawn(deadline.around(sheddable));
+    assert_pending!(waiting.poll());
+    assert_eq!(probe.reserved(), 1, "it waits with the instance that was ready");
+    drop(running);
+    assert_eq!(waiting.await.unwrap(), 2);
+    assert!(probe.violations().is_empty());
+    assert_eq!(probe.ambient().last().unwrap().0, Some(deadline));
+    assert_eq!(probe.criticalities(), [Criticality::Critical, Criticality::Sheddable]);
+    assert!(probe.at_rest());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_waiter_that_is_refused_gives_its_readiness_back_before_its_caller_hears() {
+    let probe = Probe::new(|n: u32| Ok::<_, BoxError>(n)).permits(1);
+    let layer = ThrottleLayer::concurrency(0).queue(1).max_wait(ms(5));
+    let mut waiting = task::spawn(layer.layer(probe.clone()).oneshot(2));
+    assert_pending!(waiting.poll());
+    assert_eq!(probe.reserved(), 1);
+    advance(ms(6)).await;
+    assert_ready_err!(waiting.poll());
+    assert_eq!(probe.reserved(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_observing_layer_makes_nobody_wait() {
+    let layer = ThrottleLayer::concurrency(1).queue(1).observe();
+    let service = limited(&layer);
+    let start = Instant::now();
+    let calls = [call(&service, 10).await, call(&service, 10).await, call(&service, 10).await];
+    assert_eq!((layer.handle().in_flight(), layer.handle().rejected()), (2, 1));
+    for call in calls {
+        let (outcome, ended) = call.await.unwrap();
+        assert_eq!((outcome.unwrap(), ended - start), (10, ms(10)));
+    }
+}

@@ -1,0 +1,216 @@
+//! So many calls per unit of time: at once, in turn, by weight, by several rates.
+
+use std::time::Duration;
+
+use buttress_core::{BoxError, Deadline, Reason};
+use buttress_testkit::Probe;
+use buttress_throttle::{Rate, Rates, ThrottleLayer};
+use tokio::time::{Instant, advance};
+use tokio_test::{assert_pending, assert_ready_err, assert_ready_ok, task};
+use tower::{Layer, ServiceExt, util::BoxCloneService};
+use tower_service::Service;
+
+use crate::common::{ms, reason, rejection};
+
+type Echo = BoxCloneService<u32, u32, BoxError>;
+
+/// A service that answers at once.
+fn echo<L>(layer: &L) -> Echo
+where
+    L: Layer<Probe<u32, u32, BoxError>>,
+    L::Service:
+        Service<u32, Response = u32, Error = BoxError, Future: Send> + Clone + Send + 'static,
+{
+    layer.layer(Probe::new(|n: u32| Ok(n))).boxed_clone()
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_over_the_rate_are_rejected_and_told_exactly_when_to_come_again() {
+    let layer = ThrottleLayer::rate(Rate::per_second(2));
+    let service = echo(&layer);
+    assert_eq!(service.clone().oneshot(1).await.unwrap(), 1);
+    assert_eq!(service.clone().oneshot(2).await.unwrap(), 2);
+    advance(ms(1)).await;
+    let rejection = rejection(service.clone().oneshot(3).await);
+    assert_eq!((rejection.reason(), rejection.retry_after()), (Reason::RateLimited, Some(ms(499))));
+    advance(ms(498)).await;
+    assert_eq!(reason(service.clone().oneshot(3).await), Reason::RateLimited);
+    advance(ms(1)).await;
+    assert_eq!(service.clone().oneshot(3).await.unwrap(), 3);
+    assert_eq!((layer.handle().admitted(), layer.handle().rejected()), (3, 2));
+}
+
+/// A fixed window lets 198 calls of 100 a second through inside 100 ms.
+#[tokio::test(start_paused = true)]
+async fn no_window_of_a_second_sees_more_than_the_rate_and_the_burst() {
+    let service = echo(&ThrottleLayer::rate(Rate::per_second(100).burst(1)));
+    let mut served = Vec::new();
+    for _ in 0..2000 {
+        if service.clone().oneshot(1).await.is_ok() {
+            served.push(Instant::now());
+        }
+        advance(ms(1)).await;
+    }
+    for (first, last) in served.iter().zip(&served[100..]) {
+        assert!(*last - *first >= Duration::from_secs(1));
+    }
+    assert!(served.len() >= 199);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_rate_counts_for_all_clones_and_services() {
+    let layer = ThrottleLayer::rate(Rate::per_second(5));
+    let mut served = 0;
+    for _ in 0..1500 {
+        served += u32::from(echo(&layer.clone()).oneshot(1).await.is_ok());
+    }
+    assert_eq!((served, layer.handle().tokens()), (5, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_ready_handle_or_one_dropped_without_a_call_takes_nothing() {
+    let layer = ThrottleLayer::rate(Rate::per_second(1));
+    for _ in 0..100 {
+        echo(&layer).ready().await.unwrap();
+    }
+    assert_eq!(echo(&layer).oneshot(1).await.unwrap(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_queues_goes_in_turn_at_the_pace_of_the_rate() {
+    let layer = ThrottleLayer::rate(Rate::per_second(10).burst(1)).queue(3);
+    let service = echo(&layer);
+    let start = Instant::now();
+    let calls = (0..5).map(|n| {
+        let service = service.clone();
+        tokio::task::spawn(async move { (service.oneshot(n).await.ok(), start.elapsed()) })
+    });
+    let mut ended = Vec::new();
+    for call in calls.collect::<Vec<_>>() {
+        ended.push(call.await.unwrap());
+    }
+    let at = |n: u32| (Some(n), n * ms(100));
+    assert_eq!(ended[..4], [at(0), at(1), at(2), at(3)]);
+    assert_eq!(ended[4], (None, ms(0)), "the queue was full");
+    assert_eq!(layer.handle().queued(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_turn_that_comes_too_late_is_refused_at_once_and_takes_nothing() {
+    let layer = ThrottleLayer::rate(Rate::per_second(10).burst(1)).queue(9);
+    let service = echo(&layer);
+    service.clone().oneshot(0).await.unwrap();
+    let mut hopeless = task::spawn(Deadline::after(ms(99)).around(service.clone().oneshot(1)));
+    let rejection = rejection::<u32>(Err(assert_ready_err!(hopeless.poll())));
+    assert_eq!((rejection.reason(), rejection.retry_after()), (Reason::RateLimited, Some(ms(100))));
+    assert_eq!(layer.handle().queued(), 0);
+    let mut hopeful = task::spawn(Deadline::after(ms(100)).around(service.clone().oneshot(1)));
+    assert_pending!(hopeful.poll());
+    assert_eq!(layer.handle().queued(), 1);
+    let impatient = layer.clone().max_wait(ms(150));
+    let mut late = task::spawn(echo(&impatient).oneshot(1));
+    assert_ready_err!(late.poll());
+    assert_eq!(hopeful.await.unwrap(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_waiter_that_leaves_gives_its_turn_to_later_callers() {
+    let layer = ThrottleLayer::rate(Rate::per_second(10).burst(1)).queue(9);
+    let service = echo(&layer);
+    let start = Instant::now();
+    service.clone().oneshot(0).await.unwrap();
+    let mut leaving = task::spawn(service.clone().oneshot(1));
+    assert_pending!(leaving.poll());
+    assert_eq!(layer.handle().queued(), 1);
+    drop(leaving);
+    assert_eq!(layer.handle().queued(), 0);
+    service.clone().oneshot(2).await.unwrap();
+    assert_eq!(start.elapsed(), ms(100));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_is_let_through_for_all_of_its_weight_or_not_at_all() {
+    let layer = ThrottleLayer::rate(Rate::per_second(5)).weigh(|n: &u32| *n);
+    let service = echo(&layer);
+    service.clone().oneshot(3).await.unwrap();
+    let rejection = rejection(service.clone().oneshot(3).await);
+    assert_eq!(rejection.retry_after(), Some(ms(200)));
+    assert_eq!(layer.handle().tokens(), 2);
+    service.clone().oneshot(2).await.unwrap();
+    service.clone().oneshot(0).await.unwrap();
+    assert_eq!(layer.handle().tokens(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_weight_that_never_fits_is_told_so_even_with_a_queue() {
+    let layer = ThrottleLayer::rate(Rate::per_second(5)).weigh(|n: &u32| *n).queue(9);
+    let rejection = rejection(echo(&layer).oneshot(6).await);
+    assert_eq!((rejection.reason(), rejection.retry_after()), (Reason::NeverAdmissible, None));
+    assert_eq!((layer.handle().tokens(), layer.handle().queued()), (5, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_several_rates_the_tightest_counts_and_a_refusal_takes_from_none() {
+    let rates = Rates::new(Rate::per_second(3)).and(Rate::per_minute(5));
+    let layer = ThrottleLayer::rates(rates);
+    let service = echo(&layer);
+    for _ in 0..3 {
+        service.clone().oneshot(1).await.unwrap();
+    }
+    assert_eq!(reason(service.clone().oneshot(1).await), Reason::RateLimited);
+    advance(Duration::from_secs(1)).await;
+    assert_eq!(layer.handle().tokens(), 2);
+    service.clone().oneshot(1).await.unwrap();
+    service.clone().oneshot(1).await.unwrap();
+    let rejection = rejection(service.clone().oneshot(1).await);
+    assert_eq!(rejection.retry_after(), Some(Duration::from_secs(11)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_rate_can_be_changed_while_calls_come() {
+    let layer = ThrottleLayer::rate(Rate::per_second(1));
+    let (service, handle) = (echo(&layer), layer.handle());
+    service.clone().oneshot(1).await.unwrap();
+    assert_eq!(reason(service.clone().oneshot(1).await), Reason::RateLimited);
+    handle.set_rate(Rate::per_second(100));
+    assert_eq!(handle.rates(), [Rate::per_second(100)]);
+    advance(ms(10)).await;
+    service.clone().oneshot(1).await.unwrap();
+    handle.set_rate(Rate::per_second(0));
+    assert_eq!(reason(service.oneshot(1).await), Reason::NeverAdmissible);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_observing_rate_lets_all_through_at_once_and_counts_the_same() {
+    let run = |layer: ThrottleLayer<_, _, _>| async move {
+        let service = echo(&layer);
+        let mut pending = Vec::new();
+        for n in 0..30 {
+            let mut call = task::spawn(service.clone().oneshot(n));
+            if call.poll().is_pending() {
+                pending.push(call);
+            }
+            advance(ms(20)).await;
+            pending.retain_mut(|call| call.poll().is_pending());
+        }
+        let waiting = pending.len();
+        advance(Duration::from_secs(1)).await;
+        for mut call in pending {
+            assert_ready_ok!(call.poll());
+        }
+        (layer.handle().rejected(), layer.handle().admitted(), waiting)
+    };
+    let layer = || ThrottleLayer::rate(Rate::per_second(10).burst(2)).queue(2);
+    let (rejected, admitted, waiting) = run(layer()).await;
+    assert!(rejected > 10 && waiting > 0);
+    assert_eq!(run(layer().observe()).await, (rejected, admitted, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rejected_call_gives_back_what_it_had_reserved_inside() {
+    let probe = Probe::new(|n: u32| Ok::<_, BoxError>(n)).permits(1);
+    let mut service = ThrottleLayer::rate(Rate::per_second(0)).layer(probe.clone());
+    service.ready().await.unwrap();
+    assert_eq!(reason(service.call(1).await), Reason::NeverAdmissible);
+    assert_eq!((probe.reserved(), probe.calls()), (0, 0));
+}

@@ -1,0 +1,139 @@
+//! Who is shed first: the less critical, and those who waited too long.
+
+use Criticality::{Critical, CriticalPlus, Sheddable, SheddablePlus};
+use buttress_core::{BoxError, Criticality, Reason};
+use buttress_throttle::{Codel, ThrottleLayer};
+use tokio::{
+    task::JoinHandle,
+    time::{Instant, advance},
+};
+use tower::ServiceExt;
+
+use crate::common::{Worker, limited, ms, reason};
+
+type Outcome = (Result<u64, BoxError>, Instant);
+
+async fn call(service: &Worker, criticality: Criticality) -> JoinHandle<Outcome> {
+    let call = criticality.around(service.clone().oneshot(10));
+    let running = tokio::task::spawn(async move { (call.await, Instant::now()) });
+    tokio::task::yield_now().await;
+    running
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_more_critical_goes_first_and_equals_in_their_order() {
+    let layer = ThrottleLayer::concurrency(1).queue(9);
+    let service = limited(&layer);
+    let start = Instant::now();
+    let running = call(&service, Sheddable).await;
+    let order = [Sheddable, Critical, SheddablePlus, CriticalPlus, Critical];
+    let mut calls = Vec::new();
+    for criticality in order {
+        calls.push(call(&service, criticality).await);
+    }
+    running.await.unwrap().0.unwrap();
+    let mut ended = Vec::new();
+    for call in calls {
+        ended.push((call.await.unwrap().1 - start).as_millis());
+    }
+    assert_eq!(ended, [60, 30, 50, 20, 40]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn in_a_full_queue_the_last_of_the_least_critical_makes_room() {
+    let layer = ThrottleLayer::concurrency(1).queue(3);
+    let service = limited(&layer);
+    let _running = call(&service, Critical).await;
+    let first = call(&service, Sheddable).await;
+    let last = call(&service, Sheddable).await;
+    let plus = call(&service, SheddablePlus).await;
+    let critical = call(&service, Critical).await;
+    assert_eq!(reason(last.await.unwrap().0), Reason::Overloaded);
+    assert_eq!(reason(call(&service, Sheddable).await.await.unwrap().0), Reason::Overloaded);
+    let handle = layer.handle();
+    assert_eq!(handle.queued(), 3);
+    for (call, served) in [(first, true), (plus, true), (critical, true)] {
+        assert_eq!(call.await.unwrap().0.is_ok(), served);
+    }
+    assert_eq!(Criticality::ALL.map(|criticality| handle.rejected_of(criticality)), [2, 0, 0, 0]);
+    assert_eq!(Criticality::ALL.map(|criticality| handle.admitted_of(criticality)), [1, 1, 2, 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_most_critical_is_shed_only_for_lack_of_anybody_less_so() {
+    let layer = ThrottleLayer::concurrency(1).queue(2);
+    let service = limited(&layer);
+    let _running = call(&service, Critical).await;
+    let waiting = [call(&service, CriticalPlus).await, call(&service, CriticalPlus).await];
+    assert_eq!(reason(call(&service, CriticalPlus).await.await.unwrap().0), Reason::Overloaded);
+    for call in waiting {
+        call.await.unwrap().0.unwrap();
+    }
+}
+
+/// One call every 5 ms, while the service takes 10: the queue stands.
+async fn overload(layer: &ThrottleLayer<buttress_throttle::ConcurrencyLimit>) -> Vec<Option<u128>> {
+    let service = limited(layer);
+    let mut calls = Vec::new();
+    for _ in 0..120 {
+        let start = Instant::now();
+        calls.push((start, call(&service, Critical).await));
+        advance(ms(5)).await;
+    }
+    let mut waited = Vec::new();
+    for (start, call) in calls {
+        let (outcome, ended) = call.await.unwrap();
+        waited.push(outcome.ok().map(|millis| (ended - start).as_millis() - u128::from(millis)));
+    }
+    waited
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_controls_a_standing_queue_makes_everybody_wait_longer_and_longer() {
+    let waited = overload(&ThrottleLayer::concurrency(1).queue(1000)).await;
+    assert!(waited.iter().all(Option::is_some));
+    assert!(waited[119] >= Some(580), "{:?}", waited[119]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn codel_keeps_the_wait_near_its_target_whatever_the_length_of_the_queue() {
+    let layer = ThrottleLayer::concurrency(1).queue(1000).codel(Codel::default());
+    let waited = overload(&layer).await;
+    let late: Vec<_> = waited[60..].iter().flatten().collect();
+    assert!(late.len() >= 20, "the service is kept busy: {} served", late.len());
+    let over = late.iter().filter(|waited| ***waited > 10).count();
+    assert!(over <= 3, "over twice the target but for the first of each interval: {late:?}");
+    assert!(layer.handle().rejected() > 20);
+}
+
+#[tokio::test(start_paused = true)]
+async fn under_overload_whoever_came_last_goes_first_and_fifo_returns_with_an_empty_queue() {
+    let layer = ThrottleLayer::concurrency(1).queue(1000).adaptive_lifo();
+    let waited = overload(&layer).await;
+    let quick = waited[60..].iter().flatten().filter(|waited| **waited <= 10).count();
+    assert!(quick >= 25, "{quick} of the last 60 are served at once");
+    let service = limited(&layer);
+    let start = Instant::now();
+    let mut calls = Vec::new();
+    for _ in 0..3 {
+        calls.push(call(&service, Critical).await);
+    }
+    for (call, at) in calls.into_iter().zip([10, 20, 30]) {
+        assert_eq!(call.await.unwrap().1 - start, ms(at));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_lifo_queue_drops_whoever_waited_longest() {
+    let layer = ThrottleLayer::concurrency(0).queue(2).adaptive_lifo();
+    let service = limited(&layer);
+    let oldest = call(&service, Critical).await;
+    let older = call(&service, Critical).await;
+    assert_eq!(reason(call(&service, Critical).await.await.unwrap().0), Reason::Overloaded);
+    advance(ms(100)).await;
+    let newest = call(&service, Critical).await;
+    assert_eq!(reason(oldest.await.unwrap().0), Reason::Overloaded);
+    layer.handle().set_limit(1);
+    assert!(newest.await.unwrap().0.is_ok());
+    assert!(older.await.unwrap().0.is_ok());
+}
