@@ -27,14 +27,34 @@ where
     M: Respond<Req, S::Response, S::Error>,
     J: Judge<M, Req, S::Response, S::Error>,
 {
+    /// `None` for a call that has not begun, or has ended.
     #[pin]
-    state: State<S, S::Future, Req, L::Permit, L::Wait>,
+    future: Option<S::Future>,
+    /// `None` too for a call that the limit does not count.
+    permit: Option<L::Permit>,
+    // Apart, so that a call on its way through stays small: it is moved when it is made.
+    later: Option<Box<Later<S, Req, L::Wait>>>,
     /// `None` once it has ended.
     seeds: Option<(M::Seed, J::Seed)>,
     mode: M,
     judge: J,
     criticality: Criticality,
     extent: Extent,
+}
+
+/// A call that does not run at once.
+pub(crate) enum Later<S, Req, W> {
+    /// In a queue, with the instance that was ready.
+    Waiting(Waiting<S, Req, W>),
+    Refused(Refusal, Arc<Settings>),
+}
+
+pub(crate) struct Waiting<S, Req, W> {
+    pub(crate) wait: W,
+    pub(crate) inner: S,
+    pub(crate) request: Req,
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) deadline: Option<Deadline>,
 }
 
 impl<S, Req, L, M, J> ResponseFuture<S, Req, L, M, J>
@@ -45,15 +65,28 @@ where
     J: Judge<M, Req, S::Response, S::Error>,
 {
     #[inline]
-    pub(crate) const fn new(
-        state: State<S, S::Future, Req, L::Permit, L::Wait>,
+    pub(crate) fn running(
+        future: S::Future,
+        permit: Option<L::Permit>,
         seeds: (M::Seed, J::Seed),
-        mode: M,
-        judge: J,
+        (mode, judge): (M, J),
         criticality: Criticality,
         extent: Extent,
     ) -> Self {
-        Self { state, seeds: Some(seeds), mode, judge, criticality, extent }
+        let (future, seeds) = (Some(future), Some(seeds));
+        Self { future, permit, later: None, seeds, mode, judge, criticality, extent }
+    }
+
+    #[cold]
+    pub(crate) fn later(
+        later: Later<S, Req, L::Wait>,
+        seeds: (M::Seed, J::Seed),
+        (mode, judge): (M, J),
+        criticality: Criticality,
+        extent: Extent,
+    ) -> Self {
+        let (later, seeds) = (Some(Box::new(later)), Some(seeds));
+        Self { future: None, permit: None, later, seeds, mode, judge, criticality, extent }
     }
 }
 
@@ -69,30 +102,13 @@ where
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         loop {
-            let mut this = self.as_mut().project();
-            match this.state.as_mut().project() {
-                Polled::Running { future, .. } => {
-                    let outcome = ready!(this.criticality.with(|| future.poll(cx)));
-                    return Poll::Ready(self.end(outcome));
-                }
-                Polled::Waiting { wait, .. } => {
-                    let admitted = ready!(wait.poll_admit(cx));
-                    let criticality = *this.criticality;
-                    let next = match this.state.as_mut().project_replace(State::Done) {
-                        Taken::Waiting { inner, request, settings, deadline, .. } => match admitted
-                        {
-                            Ok(permit) => run(inner, request, permit, deadline, criticality),
-                            Err(refusal) => {
-                                settings.refuse(&refusal, criticality);
-                                State::Refused { refusal, settings }
-                            }
-                        },
-                        _ => State::Done,
-                    };
-                    this.state.set(next);
-                }
-                Polled::Refused { .. } => return Poll::Ready(self.reject()),
-                Polled::Done => unreachable!("polled after it had ended"),
+            let this = self.as_mut().project();
+            if let Some(future) = this.future.as_pin_mut() {
+                let outcome = ready!(this.criticality.with(|| future.poll(cx)));
+                return Poll::Ready(self.end(outcome));
+            }
+            if let Some(refused) = ready!(self.as_mut().poll_later(cx)) {
+                return Poll::Ready(refused);
             }
         }
     }
@@ -107,20 +123,15 @@ where
 {
     /// Hands the outcome on.
     #[inline]
-    fn end(
-        self: Pin<&mut Self>,
-        outcome: Result<S::Response, S::Error>,
-    ) -> Result<M::Response<ThrottleGuard<L::Permit>>, S::Error> {
-        let this = self.project();
+    fn end(self: Pin<&mut Self>, outcome: Result<S::Response, S::Error>) -> Outcome<Self> {
+        let mut this = self.project();
         let Some((seed, judged)) = this.seeds.take() else { unreachable!("it has ended before") };
-        // The call is dropped here, before its permit is free.
-        let mut permit = match this.state.project_replace(State::Done) {
-            Taken::Running { permit, .. } => permit,
-            _ => None,
-        };
+        let mut permit = this.permit.take();
         if let Some(permit) = &mut permit {
             permit.settle(this.judge.judge(this.mode, &judged, outcome.as_ref()));
         }
+        // The call is dropped here, before its permit is free.
+        this.future.set(None);
         let response = outcome?;
         if M::KEEPS_GUARD && L::Permit::OUTLIVES_HEAD && *this.extent == Extent::Body {
             let guard = permit.map(|permit| ThrottleGuard::new(permit, *this.criticality));
@@ -133,19 +144,36 @@ where
         Ok(response)
     }
 
-    /// Answers in the service's stead.
+    /// Ready once the call has begun, or with the answer to one that never will.
     #[cold]
-    fn reject(self: Pin<&mut Self>) -> Result<M::Response<ThrottleGuard<L::Permit>>, S::Error> {
-        let this = self.project();
-        match (this.state.project_replace(State::Done), this.seeds.take()) {
-            (Taken::Refused { refusal, settings }, Some((seed, _))) => {
-                let mut response = this.mode.reject(seed, settings.rejection(&refusal))?;
-                let quotas = refusal.quotas.as_deref().unwrap_or_default();
-                announce(this.mode, &mut response, quotas);
-                Ok(response)
+    fn poll_later(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Outcome<Self>>> {
+        let mut this = self.project();
+        let admitted = match this.later.as_deref_mut() {
+            Some(Later::Waiting(waiting)) => ready!(waiting.wait.poll_admit(cx)).map(Some),
+            Some(Later::Refused(..)) => Ok(None),
+            None => unreachable!("polled after it had ended"),
+        };
+        let (refusal, settings) = match (this.later.take().map(|later| *later), admitted) {
+            (Some(Later::Waiting(waiting)), Ok(permit)) => {
+                let Waiting { mut inner, request, deadline, .. } = waiting;
+                let call = || this.criticality.with(|| inner.call(request));
+                this.future.set(Some(Deadline::with(deadline, call)));
+                *this.permit = permit;
+                return Poll::Ready(None);
             }
-            _ => unreachable!("polled after it had ended"),
+            (Some(Later::Waiting(waiting)), Err(refusal)) => {
+                waiting.settings.refuse(&refusal, *this.criticality);
+                (refusal, waiting.settings)
+            }
+            (Some(Later::Refused(refusal, settings)), _) => (refusal, settings),
+            (None, _) => unreachable!("polled after it had ended"),
+        };
+        let Some((seed, _)) = this.seeds.take() else { unreachable!("it has ended before") };
+        let mut outcome = this.mode.reject(seed, settings.rejection(&refusal));
+        if let Ok(response) = &mut outcome {
+            announce(this.mode, response, refusal.quotas.as_deref().unwrap_or_default());
         }
+        Poll::Ready(Some(outcome))
     }
 }
 
@@ -161,45 +189,6 @@ where
     }
 }
 
-/// A call of a limited service, from its admission on.
-#[pin_project(project = Polled, project_replace = Taken)]
-pub(crate) enum State<S, F, Req, P, W> {
-    Running {
-        #[pin]
-        future: F,
-        /// `None` for a call that the limit does not count.
-        permit: Option<P>,
-    },
-    /// In a queue, with the instance that was ready.
-    Waiting {
-        wait: W,
-        inner: S,
-        request: Req,
-        settings: Arc<Settings>,
-        deadline: Option<Deadline>,
-    },
-    Refused {
-        refusal: Refusal,
-        settings: Arc<Settings>,
-    },
-    Done,
-}
-
-/// Begins a call that has waited, under the deadline it came with.
-fn run<S, Req, P, W>(
-    mut inner: S,
-    request: Req,
-    permit: P,
-    deadline: Option<Deadline>,
-    criticality: Criticality,
-) -> State<S, S::Future, Req, P, W>
-where
-    S: Service<Req>,
-{
-    let future = Deadline::with(deadline, || criticality.with(|| inner.call(request)));
-    State::Running { future, permit: Some(permit) }
-}
-
 #[inline]
 fn announce<Req, Res, E, M, G>(mode: &M, response: &mut M::Response<G>, quotas: &[Quota])
 where
@@ -210,3 +199,5 @@ where
         mode.announce(response, quotas);
     }
 }
+
+type Outcome<F> = <F as Future>::Output;

@@ -119,6 +119,7 @@ impl Pace {
     }
 
     /// What a caller may be told, if it is to be told anything.
+    #[inline]
     pub(crate) fn quotas(&self, settings: &Settings, now: Nanos) -> Option<Box<[Quota]>> {
         match settings.announcement {
             Announcement::Silent => None,
@@ -126,6 +127,7 @@ impl Pace {
         }
     }
 
+    #[cold]
     fn describe(&self, name: &str, now: Nanos) -> Box<[Quota]> {
         let one = self.rates.laws().nth(1).is_none();
         let describe = |(law, number): (&buttress_control::Gcra, u32)| {

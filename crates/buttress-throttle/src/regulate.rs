@@ -1,4 +1,4 @@
-use std::{fmt, time::Duration};
+use std::{fmt, mem, time::Duration};
 
 use buttress_control::{Adapt, Nanos, Sample, near_limit};
 use buttress_core::{Deadline, Verdict};
@@ -67,13 +67,35 @@ struct Learned<L> {
     law: L,
     /// The law as it was given.
     first: L,
+    /// What it said last.
+    limit: u32,
     at: Nanos,
 }
 
 impl<L: Adapt> Adaptive<L> {
     pub(crate) fn new(law: L) -> Self {
-        let learned = Learned { law: law.clone(), first: law, at: Nanos::new(0) };
+        let learned =
+            Learned { limit: law.limit(), law: law.clone(), first: law, at: Nanos::new(0) };
         Self { learned: Mutex::new(learned), epoch: Instant::now() }
+    }
+
+    #[inline(never)]
+    fn learn(
+        &self,
+        started: Started,
+        verdict: Option<Verdict>,
+        store: impl FnOnce(u32) -> bool,
+    ) -> bool {
+        let Some(dropped) = started.judge(verdict) else { return false };
+        let now = self.now();
+        let rtt = Duration::from_nanos(now.get().saturating_sub(started.at.get()));
+        let sample = Sample { started: started.at, rtt, in_flight: started.in_flight, dropped };
+        let mut learned = lock(&self.learned);
+        learned.at = now;
+        let limit = learned.law.learn(sample);
+        let before = mem::replace(&mut learned.limit, limit);
+        // Under the lock, or an older limit could come after a newer one.
+        limit != before && store(limit)
     }
 
     fn now(&self) -> Nanos {
@@ -101,17 +123,10 @@ impl<L: Adapt> Regulate for Adaptive<L> {
         verdict: Option<Verdict>,
         store: impl FnOnce(u32) -> bool,
     ) -> bool {
-        let Some(started) = sample.take() else { return false };
-        let Some(dropped) = started.judge(verdict) else { return false };
-        let now = self.now();
-        let rtt = Duration::from_nanos(now.get().saturating_sub(started.at.get()));
-        let sample = Sample { started: started.at, rtt, in_flight: started.in_flight, dropped };
-        let mut learned = lock(&self.learned);
-        learned.at = now;
-        let before = learned.law.limit();
-        let limit = learned.law.learn(sample);
-        // Under the lock, or an older limit could come after a newer one.
-        limit != before && store(limit)
+        match sample.take() {
+            Some(started) => self.learn(started, verdict, store),
+            None => false,
+        }
     }
 
     fn fresh(&self, _: u32) -> (u32, Self) {

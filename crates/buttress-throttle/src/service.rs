@@ -8,9 +8,10 @@ use tower_service::Service;
 
 use crate::{
     Blind, ResponseFuture, ThrottleHandle,
-    future::State,
+    future::{Later, Waiting},
     guard::ThrottleGuard,
     limit::{Admission, Ask, Limit},
+    refusal::Refusal,
     settings::{Enforcement, Settings},
 };
 
@@ -69,48 +70,60 @@ where
             self.mode.mark(&mut request, criticality);
         }
         let seeds = (self.mode.seed(&request), self.judge.seed(&self.mode, &request));
+        let means = (self.mode.clone(), self.judge.clone());
+        let extent = self.settings.extent;
         let ask = Ask { settings: &self.settings, criticality };
-        let state = match self.limit.admit(&request, &ask) {
-            Admission::Admitted(permit) => self.run(request, criticality, Some(permit)),
-            Admission::Unlimited => self.run(request, criticality, None),
+        let permit = match self.limit.admit(&request, &ask) {
+            Admission::Admitted(permit) => Some(permit),
+            Admission::Unlimited => None,
             Admission::Waiting(wait) => {
-                self.settings.queue(criticality);
-                State::Waiting {
-                    wait,
-                    inner: take_ready(&mut self.inner),
-                    request,
-                    settings: Arc::clone(&self.settings),
-                    deadline: Deadline::current(),
-                }
+                let later = self.wait(wait, request, criticality);
+                return ResponseFuture::later(later, seeds, means, criticality, extent);
             }
-            Admission::Refused(refusal) => {
-                self.settings.refuse(&refusal, criticality);
-                if self.settings.enforcement == Enforcement::Observe {
-                    self.run(request, criticality, None)
-                } else {
-                    // What this instance has reserved goes back.
-                    self.inner = self.inner.clone();
-                    State::Refused { refusal, settings: Arc::clone(&self.settings) }
+            Admission::Refused(refusal) => match self.refuse(refusal, criticality) {
+                Some(later) => {
+                    return ResponseFuture::later(later, seeds, means, criticality, extent);
                 }
-            }
+                None => None,
+            },
         };
-        let (mode, judge) = (self.mode.clone(), self.judge.clone());
-        ResponseFuture::new(state, seeds, mode, judge, criticality, self.settings.extent)
+        let future = criticality.with(|| self.inner.call(request));
+        ResponseFuture::running(future, permit, seeds, means, criticality, extent)
     }
 }
 
-impl<S, L, M, J> Throttle<S, L, M, J> {
-    #[inline]
-    fn run<Req, P, W>(
+impl<S: Clone, L, M, J> Throttle<S, L, M, J> {
+    /// Takes the instance that is ready along into the queue.
+    #[cold]
+    fn wait<Req, W>(
         &mut self,
+        wait: W,
         request: Req,
         criticality: Criticality,
-        permit: Option<P>,
-    ) -> State<S, S::Future, Req, P, W>
-    where
-        S: Service<Req>,
-    {
-        let future = criticality.with(|| self.inner.call(request));
-        State::Running { future, permit }
+    ) -> Later<S, Req, W> {
+        self.settings.queue(criticality);
+        Later::Waiting(Waiting {
+            wait,
+            inner: take_ready(&mut self.inner),
+            request,
+            settings: Arc::clone(&self.settings),
+            deadline: Deadline::current(),
+        })
+    }
+
+    /// `None` if the layer only observes, and lets the call through.
+    #[cold]
+    fn refuse<Req, W>(
+        &mut self,
+        refusal: Refusal,
+        criticality: Criticality,
+    ) -> Option<Later<S, Req, W>> {
+        self.settings.refuse(&refusal, criticality);
+        if self.settings.enforcement == Enforcement::Observe {
+            return None;
+        }
+        // What this instance has reserved goes back.
+        self.inner = self.inner.clone();
+        Some(Later::Refused(refusal, Arc::clone(&self.settings)))
     }
 }

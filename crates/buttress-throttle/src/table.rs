@@ -1,6 +1,6 @@
-use std::hash::{BuildHasher, Hash, RandomState};
+use std::hash::{BuildHasher, Hash};
 
-use hashbrown::HashTable;
+use hashbrown::{DefaultHashBuilder, HashTable};
 
 use crate::{
     limit::Fresh,
@@ -14,8 +14,8 @@ use crate::{
 /// The limits of all keys in use, in shards with a lock each.
 pub(crate) struct Table<K, L> {
     shards: [Mutex<Shard<K, L>>; SHARDS],
-    // Keys come from outside: the hash is seeded, and one that withstands keys made to collide.
-    hasher: RandomState,
+    // Seeded, and fast. Keys that were made to collide would cost a search of a shard, which is bounded.
+    hasher: DefaultHashBuilder,
     /// What a new key gets a fresh one of.
     pub(crate) template: L,
     /// For the keys that find no room.
@@ -23,8 +23,15 @@ pub(crate) struct Table<K, L> {
     max_keys: AtomicUsize,
 }
 
+struct Entry<K, L> {
+    key: K,
+    limit: L,
+    /// Asked for since the last sweep.
+    used: bool,
+}
+
 struct Shard<K, L> {
-    limits: HashTable<(K, L)>,
+    limits: HashTable<Entry<K, L>>,
     /// So many more lookups until the keys that are not in use are forgotten.
     until_sweep: usize,
     /// Calls that were let through under keys which are forgotten.
@@ -35,7 +42,7 @@ impl<K, L: Fresh + Clone> Table<K, L> {
     pub(crate) fn new(template: L) -> Self {
         Self {
             shards: std::array::from_fn(|_| Mutex::new(Shard::new())),
-            hasher: RandomState::new(),
+            hasher: DefaultHashBuilder::default(),
             overflow: template.fresh(),
             template,
             max_keys: AtomicUsize::new(MAX_KEYS),
@@ -60,7 +67,7 @@ impl<K: Hash + Eq, L: Fresh + Clone> Table<K, L> {
         let hash = self.hasher.hash_one(&key);
         let shard = self.shard(hash);
         let mut locked = lock(shard);
-        let forgotten = locked.forget(&self.hasher, false);
+        let forgotten = locked.forget(&self.hasher);
         let known = locked.find(hash, &key);
         drop(locked);
         // Keys and limits are dropped here, after the lock.
@@ -74,14 +81,15 @@ impl<K: Hash + Eq, L: Fresh + Clone> Table<K, L> {
         let most = self.max_keys.load(Ordering::Relaxed).div_ceil(SHARDS);
         let mut locked = lock(shard);
         let full = locked.limits.len() >= most;
-        let forgotten = locked.forget(&self.hasher, full);
+        let forgotten = if full { locked.sweep(&self.hasher, Sweep::Idle) } else { Vec::new() };
         let limit = match locked.find(hash, &key) {
             // Somebody else came first.
             Some(known) => known,
             None if locked.limits.len() >= most => self.overflow.clone(),
             None => {
-                let hasher = |(key, _): &(K, L)| self.hasher.hash_one(key);
-                locked.limits.insert_unique(hash, (key, fresh.clone()), hasher);
+                let entry = Entry { key, limit: fresh.clone(), used: true };
+                let hasher = |entry: &Entry<K, L>| self.hasher.hash_one(&entry.key);
+                locked.limits.insert_unique(hash, entry, hasher);
                 fresh
             }
         };
@@ -100,7 +108,7 @@ impl<K: Hash + Eq, L: Fresh + Clone> Table<K, L> {
     pub(crate) fn len(&self) -> usize {
         let count = |shard: &Mutex<Shard<K, L>>| {
             let mut locked = lock(shard);
-            let forgotten = locked.forget(&self.hasher, true);
+            let forgotten = locked.sweep(&self.hasher, Sweep::Idle);
             let len = locked.limits.len();
             drop(locked);
             drop(forgotten);
@@ -113,7 +121,7 @@ impl<K: Hash + Eq, L: Fresh + Clone> Table<K, L> {
     pub(crate) fn all(&self) -> Vec<L> {
         let mut all = vec![self.template.clone(), self.overflow.clone()];
         for shard in &self.shards {
-            all.extend(lock(shard).limits.iter().map(|(_, limit)| limit.clone()));
+            all.extend(lock(shard).limits.iter().map(|entry| entry.limit.clone()));
         }
         all
     }
@@ -144,32 +152,48 @@ impl<K, L> Shard<K, L> {
 
 impl<K: Hash + Eq, L: Fresh + Clone> Shard<K, L> {
     #[inline]
-    fn find(&self, hash: u64, key: &K) -> Option<L> {
-        self.limits.find(hash, |(known, _)| known == key).map(|(_, limit)| limit.clone())
+    fn find(&mut self, hash: u64, key: &K) -> Option<L> {
+        let entry = self.limits.find_mut(hash, |entry| entry.key == *key)?;
+        entry.used = true;
+        Some(entry.limit.clone())
     }
 
     /// Takes out all that are not in use, if it is time for that: after as many lookups as there are
-    /// keys, so that each lookup pays for one.
+    /// keys, so that each lookup pays for one. Those asked for since the last time stay, for they may
+    /// be asked for again.
     #[inline]
-    fn forget(&mut self, hasher: &RandomState, now: bool) -> Vec<(K, L)> {
+    fn forget(&mut self, hasher: &DefaultHashBuilder) -> Vec<Entry<K, L>> {
         self.until_sweep = self.until_sweep.saturating_sub(1);
-        if self.until_sweep > 0 && !now { Vec::new() } else { self.sweep(hasher) }
+        if self.until_sweep > 0 { Vec::new() } else { self.sweep(hasher, Sweep::Unused) }
     }
 
     #[cold]
-    fn sweep(&mut self, hasher: &RandomState) -> Vec<(K, L)> {
-        // A limit that somebody else holds is in use, and nobody can get hold of it meanwhile.
-        let idle: Vec<_> = self.limits.extract_if(|(_, limit)| limit.is_idle()).collect();
-        for (_, limit) in &idle {
-            add(&mut self.admitted, limit.admitted());
+    fn sweep(&mut self, hasher: &DefaultHashBuilder, which: Sweep) -> Vec<Entry<K, L>> {
+        let forgotten = |entry: &mut Entry<K, L>| {
+            let used = std::mem::replace(&mut entry.used, false);
+            // A limit that somebody else holds is in use, and nobody can get hold of it meanwhile.
+            (!used || which == Sweep::Idle) && entry.limit.is_idle()
+        };
+        let idle: Vec<_> = self.limits.extract_if(forgotten).collect();
+        for entry in &idle {
+            add(&mut self.admitted, entry.limit.admitted());
         }
         let room = self.limits.len().max(KEPT) * 2;
         if self.limits.capacity() > room * 2 {
-            self.limits.shrink_to(room, |(key, _)| hasher.hash_one(key));
+            self.limits.shrink_to(room, |entry| hasher.hash_one(&entry.key));
         }
         self.until_sweep = self.limits.len().max(KEPT);
         idle
     }
+}
+
+/// Which keys of those that nobody holds a sweep forgets.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sweep {
+    /// Those that were not asked for lately.
+    Unused,
+    /// All.
+    Idle,
 }
 
 fn add(sum: &mut [u64; 4], counts: [u64; 4]) {
