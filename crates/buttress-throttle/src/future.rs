@@ -11,6 +11,7 @@ use pin_project::pin_project;
 use tower_service::Service;
 
 use crate::{
+    aside::Aside,
     guard::ThrottleGuard,
     limit::{Hold, Limit, Wait},
     refusal::Refusal,
@@ -33,7 +34,7 @@ where
     /// `None` too for a call that the limit does not count.
     permit: Option<L::Permit>,
     // Apart, so that a call on its way through stays small: it is moved when it is made.
-    later: Option<Box<Later<S, Req, L::Wait>>>,
+    later: Aside<Later<S, Req, L::Wait>>,
     /// `None` once it has ended.
     seeds: Option<(M::Seed, J::Seed)>,
     mode: M,
@@ -74,7 +75,8 @@ where
         extent: Extent,
     ) -> Self {
         let (future, seeds) = (Some(future), Some(seeds));
-        Self { future, permit, later: None, seeds, mode, judge, criticality, extent }
+        let later = Aside::NOTHING;
+        Self { future, permit, later, seeds, mode, judge, criticality, extent }
     }
 
     #[cold]
@@ -85,7 +87,7 @@ where
         criticality: Criticality,
         extent: Extent,
     ) -> Self {
-        let (later, seeds) = (Some(Box::new(later)), Some(seeds));
+        let (later, seeds) = (Aside::new(later), Some(seeds));
         Self { future: None, permit: None, later, seeds, mode, judge, criticality, extent }
     }
 }
@@ -148,12 +150,12 @@ where
     #[cold]
     fn poll_later(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Outcome<Self>>> {
         let mut this = self.project();
-        let admitted = match this.later.as_deref_mut() {
+        let admitted = match this.later.get() {
             Some(Later::Waiting(waiting)) => ready!(waiting.wait.poll_admit(cx)).map(Some),
             Some(Later::Refused(..)) => Ok(None),
             None => unreachable!("polled after it had ended"),
         };
-        let (refusal, settings) = match (this.later.take().map(|later| *later), admitted) {
+        let (refusal, settings) = match (this.later.take(), admitted) {
             (Some(Later::Waiting(waiting)), Ok(permit)) => {
                 let Waiting { mut inner, request, deadline, .. } = waiting;
                 let call = || this.criticality.with(|| inner.call(request));

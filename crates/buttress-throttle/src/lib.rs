@@ -125,6 +125,7 @@
 //! | [`seed`](ThrottleLayer::seed) | random |
 
 mod accept_ratio_limit;
+mod aside;
 mod blind;
 mod concurrency_limit;
 mod future;

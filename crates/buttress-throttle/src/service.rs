@@ -87,7 +87,10 @@ where
                 None => None,
             },
         };
-        let future = criticality.with(|| self.inner.call(request));
+        let future = match asked {
+            Some(asked) => asked.with(|| self.inner.call(request)),
+            None => self.inner.call(request),
+        };
         ResponseFuture::running(future, permit, seeds, means, criticality, extent)
     }
 }
