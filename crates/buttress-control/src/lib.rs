@@ -28,11 +28,13 @@
 //! | [`RetryBudget`] | may this call be retried, given what all calls did lately? | shared, a window of slots |
 //! | [`RetryThrottle`] | the same, as gRPC defines it | shared, one atomic |
 //! | [`TokenBucket`] | the same, as the AWS SDKs define it | shared, one atomic; a lock while it refills |
+//! | [`Aimd`], [`Vegas`], [`Gradient`], [`Gradient2`], [`Trend`] | how many calls may be in flight? ([`Adapt`]) | a value, for the caller's lock |
 //!
 //! # Sharing
 //!
-//! [`Backoff`] is a value, [`Delays`] belongs to one call. The other three take `&self`, are `Sync`
-//! and never grant a token twice: put one into an `Arc`, or into a layer, and share it.
+//! [`Backoff`] is a value, [`Delays`] belongs to one call. Budget, throttle and bucket take `&self`, are
+//! `Sync` and never grant a token twice: put one into an `Arc`, or into a layer, and share it. The laws
+//! of [`Adapt`] are values that learn, and want a lock around them.
 //!
 //! # Bad input
 //!

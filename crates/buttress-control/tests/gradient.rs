@@ -39,7 +39,12 @@ fn until_probed(law: &mut Gradient, millis: u32) -> Duration {
         now += MS;
         let rtt = millis * MS;
         let in_flight = law.limit();
-        law.learn(Sample { started: Nanos::from(now - rtt), rtt, in_flight, dropped: false });
+        law.learn(Sample {
+            started: Nanos::from(now.saturating_sub(rtt)),
+            rtt,
+            in_flight,
+            dropped: false,
+        });
     }
     now
 }
@@ -54,7 +59,11 @@ fn ac_13_calls_that_started_before_the_probe_are_not_measured_in_it() {
         law.learn(sample)
     };
     for _ in 0..10_000 {
-        assert_eq!(call(since - MS, 5000 * MS), 10, "the probe waits for calls of its own");
+        assert_eq!(
+            call(since.saturating_sub(MS), 5000 * MS),
+            10,
+            "the probe waits for calls of its own"
+        );
     }
     let own = (0..1000).take_while(|_| call(since, 10 * MS) == 10).count();
     assert_eq!(own, 119, "twenty to drain, a hundred to measure");
