@@ -35,8 +35,7 @@ use crate::nanos::saturating_nanos;
 /// # How the laws of this crate measure
 ///
 /// They move at the end of a round, which holds at least 100 calls, and at least twice as many as the limit, so
-/// that the last step is seen before the next. One call more or less in a round does not matter, and a limit
-/// above what is in flight does not grow.
+/// that the last step is seen before the next. A limit that is not half used does not move.
 ///
 /// *Drops.* If more than one call in twenty was dropped, the round ends at once and the limit comes down.
 /// What had started before then cannot lower it again. What dropped calls took is not counted.

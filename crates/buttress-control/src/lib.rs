@@ -1,4 +1,4 @@
-//! The control laws of buttress, pure: backoff, retry budgets, token buckets.
+//! The control laws of buttress, pure: backoff, retry budgets, token buckets, adaptive limits.
 //!
 //! A law is arithmetic: it reads no clock, draws no random number and knows no runtime. The caller
 //! passes the time as [`Nanos`] and the draw as an `f64` in `[0, 1)`, so a paused clock and a seed
