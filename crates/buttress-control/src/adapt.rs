@@ -14,7 +14,7 @@ use crate::nanos::saturating_nanos;
 /// let mut law = Vegas::default();
 /// let mut now = Duration::ZERO;
 /// for _ in 0..1000 {
-///     // Twenty calls at a time, 10 ms each: nobody waits, there is room for more.
+///     // As many calls as the limit lets in take 10 ms all the same: nobody waits, there is room for more.
 ///     law.learn(Sample {
 ///         started: Nanos::from(now),
 ///         rtt: Duration::from_millis(10),
