@@ -14,7 +14,7 @@ use crate::nanos::saturating_nanos;
 /// let mut law = Vegas::default();
 /// let mut now = Duration::ZERO;
 /// for _ in 0..1000 {
-///     // Twenty calls at a time, 10 ms each: nobody waits, there is room for more.
+///     // As many calls as the limit lets in take 10 ms all the same: nobody waits, there is room for more.
 ///     law.learn(Sample {
 ///         started: Nanos::from(now),
 ///         rtt: Duration::from_millis(10),
@@ -35,8 +35,7 @@ use crate::nanos::saturating_nanos;
 /// # How the laws of this crate measure
 ///
 /// They move at the end of a round, which holds at least 100 calls, and at least twice as many as the limit, so
-/// that the last step is seen before the next. One call more or less in a round does not matter, and a limit
-/// above what is in flight does not grow.
+/// that the last step is seen before the next. A limit that is not half used does not move.
 ///
 /// *Drops.* If more than one call in twenty was dropped, the round ends at once and the limit comes down.
 /// What had started before then cannot lower it again. What dropped calls took is not counted.

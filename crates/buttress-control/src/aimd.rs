@@ -55,7 +55,8 @@ impl Aimd {
 
     /// How many times the baseline a round may take on average and still be good.
     ///
-    /// Less than 100 % counts as 100 %. With [`Ratio::MAX`] and [`Aimd::each_call`] only drops are bad.
+    /// Less than 100 % counts as 100 %. Under [`Aimd::each_call`] there is no baseline but a given one, and without
+    /// it only drops are bad.
     pub const fn tolerance(mut self, tolerance: Ratio) -> Self {
         self.tolerance = tolerance;
         self

@@ -26,7 +26,8 @@ use crate::{Adapt, Ratio, Sample, near_limit};
 /// # What it adds
 ///
 /// Envoy measures the baseline with three calls at a time every 60 s, and steps every 100 ms. Here both go by
-/// rounds. After drops the limit comes down by a tenth; Envoy's filter does not look at them.
+/// rounds; under [`Gradient::each_call`] it wants a given [`Gradient::baseline`]. After drops the limit comes
+/// down by a tenth; Envoy's filter does not look at them.
 ///
 /// # Defaults
 ///

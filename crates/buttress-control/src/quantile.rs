@@ -140,7 +140,9 @@ mod tests {
             0.40, 0.05, 11.39, 0.27, 0.42, 0.09, 11.37,
         ];
         let mut quantile = Quantile::of(0.5);
-        values.into_iter().for_each(|value| quantile.add(value));
+        for value in values {
+            quantile.add(value);
+        }
         assert!((quantile.value() - 4.44).abs() < 0.01, "{}", quantile.value());
     }
 }

@@ -55,7 +55,7 @@ fn median(limits: &[u32]) -> u32 {
 
 /// The limit is between once and twice the servers, at first and after half of them are gone; and hardly a
 /// server is idle.
-fn keeps_the_servers_busy_and_few_waiting(law: impl Adapt, service: fn(Duration) -> Times) {
+fn keeps_the_servers_busy_and_few_waiting(law: &impl Adapt, service: fn(Duration) -> Times) {
     for (seed, mean) in (1..=5).zip([10 * MS, 10 * MS, 10 * MS, 100 * MS, MS]) {
         let mut overload = Overload::new(seed, law.clone(), service(mean), mean);
         let (limits, answered) = overload.run(2000);
@@ -85,18 +85,18 @@ macro_rules! promises {
 
             #[test]
             fn keeps_the_servers_busy_and_few_waiting() {
-                super::keeps_the_servers_busy_and_few_waiting($law::default(), Times::Exponential);
+                super::keeps_the_servers_busy_and_few_waiting(&$law::default(), Times::Exponential);
             }
 
             #[test]
             fn does_so_when_all_calls_take_the_same() {
-                super::keeps_the_servers_busy_and_few_waiting($law::default(), Times::Constant);
+                super::keeps_the_servers_busy_and_few_waiting(&$law::default(), Times::Constant);
             }
 
             #[test]
             fn does_so_when_few_calls_take_most_of_the_time() {
                 let service = |mean| Times::LogNormal { mean, sigma: 1.0 };
-                super::keeps_the_servers_busy_and_few_waiting($law::default(), service);
+                super::keeps_the_servers_busy_and_few_waiting(&$law::default(), service);
             }
 
             #[test]

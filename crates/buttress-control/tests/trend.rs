@@ -49,6 +49,14 @@ fn ac_15_times_are_filtered_and_smoothed() {
     assert_eq!(recent(250), 200 * MS);
 }
 
+#[test]
+fn it_grows_to_five_times_what_is_in_flight() {
+    let mut law = failsafe();
+    let grown = (0..10).map(|_| learn(&mut law, 1000, 5)).last();
+    assert_eq!(grown, Some(25));
+    assert_eq!([learn(&mut law, 1000, 4), learn(&mut law, 1000, 4)], [24, 23]);
+}
+
 /// How the limit moves in the end, when calls take a second for a while, and then there are twice as many and
 /// they take so much longer.
 fn moves(mut law: Trend, millis: u32) -> i64 {

@@ -54,20 +54,26 @@ fn the_thresholds_are_the_users() {
     assert_eq!(after(narrow, [(10, 20), (12, 20)]), [20, 19]);
 }
 
-/// A round of calls that took 25 ms, after one that took 10.
-fn after_two_rounds(law: Vegas, limit: u32) -> u32 {
-    let mut law = law.initial(limit).max(limit);
-    for millis in [10, 25] {
-        for _ in 0..2 * limit {
-            let rtt = Duration::from_millis(millis);
-            law.learn(Sample { started: Nanos::new(0), rtt, in_flight: limit, dropped: false });
-        }
+/// After a round of calls that took 10 ms, and one of calls that took so long.
+fn after_a_round(micros: u64) -> u32 {
+    let mut law = Vegas::default().initial(100).baseline(Duration::from_millis(10));
+    for _ in 0..200 {
+        let rtt = Duration::from_micros(micros);
+        law.learn(Sample { started: Nanos::new(0), rtt, in_flight: 100, dropped: false });
     }
     law.limit()
 }
 
 #[test]
+fn in_rounds_a_tenth_to_a_fifth_of_a_large_limit_may_wait() {
+    assert_eq!(after_a_round(10_100), 120, "1 waits");
+    assert_eq!(after_a_round(10_860), 102, "8 wait");
+    assert_eq!(after_a_round(11_200), 100, "11 wait");
+    assert_eq!(after_a_round(12_400), 100, "20 wait");
+    assert_eq!(after_a_round(12_600), 98, "21 wait");
+}
+
+#[test]
 fn in_rounds_a_limit_far_too_high_comes_down_by_half_of_what_is_too_much() {
-    // Of 100 calls 60 wait, and 20 may.
-    assert_eq!(after_two_rounds(Vegas::default(), 100), 80);
+    assert_eq!(after_a_round(25_000), 80, "60 wait");
 }
