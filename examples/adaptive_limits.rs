@@ -5,7 +5,7 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use buttress_control::{Adapt, Aimd, Gradient, Gradient2, Nanos, Sample, Trend, Vegas};
+use buttress_control::{Adapt, Aimd, Gradient, Gradient2, Nanos, Sample, Trend, Vegas, near_limit};
 use buttress_testkit::{Queueing, Times};
 use plotters::coord::Shift;
 use plotters::prelude::*;
@@ -48,7 +48,7 @@ fn run(name: &'static str, mut law: impl Adapt) -> Run {
     for servers in SERVERS {
         queueing.resize(servers);
         queueing.run(PART, |call| {
-            if law.wants(call.in_flight) {
+            if near_limit(call.in_flight, law.limit()) {
                 law.learn(Sample {
                     started: Nanos::from(call.started),
                     rtt: call.rtt,

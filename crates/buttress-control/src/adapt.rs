@@ -28,9 +28,9 @@ use crate::nanos::saturating_nanos;
 ///
 /// # What to pass
 ///
-/// One [`Sample`] for each call that ended and says something: it was near the limit when it was admitted
-/// ([`Adapt::wants`]), or it was [dropped](Sample::dropped). A call whose caller went away says nothing, and one
-/// that was refused before it reached the service was never admitted.
+/// One [`Sample`] for each call that ended and was [near the limit](near_limit) when it was admitted. A call
+/// whose caller went away says nothing, and one that was refused before it reached the service was never
+/// admitted.
 ///
 /// # How the laws of this crate measure
 ///
@@ -59,13 +59,6 @@ pub trait Adapt: Clone + Debug + Send + 'static {
 
     /// Takes a call that ended into account, and returns the limit from now on.
     fn learn(&mut self, sample: Sample) -> u32;
-
-    /// Whether a call that was admitted as this many in flight is near enough to the limit to be worth a
-    /// sample: [`near_limit`], unless the law says otherwise.
-    #[inline]
-    fn wants(&self, in_flight: u32) -> bool {
-        near_limit(in_flight, self.limit())
-    }
 }
 
 /// Whether so many calls in flight use at least half of the limit.

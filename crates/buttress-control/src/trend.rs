@@ -8,7 +8,7 @@ use crate::options::limit_options;
 use crate::quantile::Quantile;
 use crate::rounds::{Round, Rounds};
 use crate::span::Span;
-use crate::{Adapt, Ratio, Sample, Slack};
+use crate::{Adapt, Ratio, Sample, Slack, near_limit};
 
 /// Watches whether more calls in flight still get more done, or only take longer.
 ///
@@ -152,7 +152,7 @@ impl Adapt for Trend {
         if self.rounds.are_between() {
             self.times = self.no_times();
         }
-        let tells = self.rounds.hold_one_each() || self.wants(sample.in_flight);
+        let tells = self.rounds.hold_one_each() || near_limit(sample.in_flight, self.limit());
         if tells && !sample.dropped {
             self.times.add(to_float(sample.rtt).max(1.0));
         }

@@ -4,7 +4,9 @@
 
 use std::time::Duration;
 
-use buttress_control::{Adapt, Aimd, Gradient, Gradient2, Nanos, Ratio, Sample, Trend, Vegas};
+use buttress_control::{
+    Adapt, Aimd, Gradient, Gradient2, Nanos, Ratio, Sample, Trend, Vegas, near_limit,
+};
 use buttress_testkit::{Queueing, Times};
 
 const MS: Duration = Duration::from_millis(1);
@@ -26,7 +28,7 @@ impl<L: Adapt> Overload<L> {
     fn run(&mut self, times: u32) -> (Vec<u32>, f64) {
         let (law, mut limits) = (&mut self.law, Vec::new());
         self.service.run(self.mean * times, |call| {
-            if law.wants(call.in_flight) {
+            if near_limit(call.in_flight, law.limit()) {
                 law.learn(Sample {
                     started: Nanos::from(call.started),
                     rtt: call.rtt,
