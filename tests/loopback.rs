@@ -1,8 +1,9 @@
 //! What the tests of the integrations share: servers on loopback, and clients for them.
 
 mod checkup;
+mod streams;
 
-use std::{convert::Infallible, net::SocketAddr};
+use std::{convert::Infallible, net::SocketAddr, time::Duration};
 
 use axum::Router;
 use buttress::BoxError;
@@ -13,10 +14,11 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, time::timeout};
 use tonic::transport::{Channel, Endpoint, server::TcpIncoming};
 
 pub use checkup::{Checkup, Seen};
+pub use streams::{Streams, Writer, Writers, streams};
 
 /// A body that can stand for any other.
 pub type AnyBody = UnsyncBoxBody<Bytes, BoxError>;
@@ -89,3 +91,19 @@ pub fn chunks(chunks: &'static [&'static str]) -> AnyBody {
     let frames = chunks.iter().map(|chunk| Ok(Frame::data(Bytes::from_static(chunk.as_bytes()))));
     StreamBody::new(tokio_stream::iter(frames)).boxed_unsync()
 }
+
+/// Lets everything else run until `condition` holds.
+///
+/// # Panics
+/// When it does not come to hold in a time that no machine is too busy for.
+pub async fn until(condition: impl Fn() -> bool) {
+    let holds = async {
+        while !condition() {
+            tokio::task::yield_now().await;
+        }
+    };
+    assert!(timeout(PATIENCE, holds).await.is_ok(), "it did not come to that");
+}
+
+/// What a test that does not hang stays below by far.
+const PATIENCE: Duration = Duration::from_secs(20);
