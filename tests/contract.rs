@@ -4,8 +4,10 @@
 
 use std::{convert::Infallible, time::Duration};
 
-use buttress::{DeadlineLayer, HttpExt, Idempotent, RetryLayer};
-use buttress_testkit::{Dialect, Heard, Understand, contract};
+use buttress::{
+    DeadlineLayer, HttpExt, Idempotent, Rate, RetryLayer, ThrottleLayer, throttle::Vegas,
+};
+use buttress_testkit::{Clause, Dialect, Heard, Understand, contract};
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body::Body;
@@ -63,8 +65,7 @@ impl<B: Body> Understand<Response<B>, Infallible> for Web {
 
 #[tokio::test(start_paused = true)]
 async fn http_and_grpc_layers_keep_the_contract() {
-    for content_type in ["text/plain", "application/grpc"] {
-        let web = Web { content_type };
+    for web in DIALECTS {
         contract(|| DeadlineLayer::new(SECOND).http()).dialect(web).await;
         contract(|| RetryLayer::new(3).http()).dialect(web).await;
         contract(|| {
@@ -78,3 +79,56 @@ async fn http_and_grpc_layers_keep_the_contract() {
         .await;
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn http_and_grpc_limits_keep_the_contract() {
+    for web in DIALECTS {
+        contract(|| ThrottleLayer::concurrency(48).http()).dialect(web).await;
+        contract(|| ThrottleLayer::concurrency(1).queue(48).http()).dialect(web).await;
+        contract(|| ThrottleLayer::concurrency(1).queue(48).until_head().http()).dialect(web).await;
+        contract(|| ThrottleLayer::concurrency(1).observe().http()).dialect(web).await;
+        contract(|| ThrottleLayer::adaptive(Vegas::default()).queue(48).http()).dialect(web).await;
+        contract(|| ThrottleLayer::concurrency(1).queue(48).keyed(by_host).http())
+            .dialect(web)
+            .await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn http_and_grpc_rates_keep_the_contract() {
+    for web in DIALECTS {
+        contract(|| ThrottleLayer::rate(Rate::per_second(1000)).announce().http())
+            .dialect(web)
+            .await;
+        // Whose turn comes with time is woken by time, which does not pass in that check.
+        contract(|| ThrottleLayer::rate(RARE).queue(48).http())
+            .dialect(web)
+            .without(Clause::Waking)
+            .await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_standard_stack_of_a_client_keeps_the_contract() {
+    for web in DIALECTS {
+        contract(|| {
+            (
+                DeadlineLayer::new(30 * SECOND).http(),
+                RetryLayer::new(3).http(),
+                ThrottleLayer::concurrency(2).queue(48).http(),
+                DeadlineLayer::new(5 * SECOND).http(),
+            )
+        })
+        .dialect(web)
+        .await;
+    }
+}
+
+fn by_host(request: &Request<Full<Bytes>>) -> Option<String> {
+    request.uri().host().map(str::to_owned)
+}
+
+const RARE: Rate = Rate::per_second(100).burst(1);
+
+const DIALECTS: [Web; 2] =
+    [Web { content_type: "text/plain" }, Web { content_type: "application/grpc" }];
