@@ -14,7 +14,9 @@ use std::{
 };
 
 use allocation_counter::measure;
-use buttress::{BoxError, DeadlineLayer, Http, HttpExt, RetryLayer};
+use buttress::{
+    BoxError, DeadlineLayer, Http, HttpExt, Rate, Rates, RetryLayer, ThrottleLayer, throttle::Vegas,
+};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Request, Response};
 use http_body::Body;
@@ -23,6 +25,7 @@ use tower::{Service, ServiceBuilder};
 
 const CALLS: u64 = 100;
 const MINUTE: Duration = Duration::from_secs(60);
+const OFTEN: Rate = Rate::per_second(1_000_000);
 
 #[test]
 fn a_plain_deadline_allocates_nothing() {
@@ -41,11 +44,35 @@ fn a_plain_retry_allocates_nothing() {
 }
 
 #[test]
+fn a_plain_limit_allocates_nothing() {
+    for polls in [1, 2] {
+        let one = ServiceBuilder::new().layer(ThrottleLayer::concurrency(1).queue(9));
+        assert_eq!(plain(one.service(After(polls))), 0, "ready at poll {polls}");
+        let none = ServiceBuilder::new().layer(ThrottleLayer::concurrency(0).observe());
+        assert_eq!(plain(none.service(After(polls))), 0, "ready at poll {polls}");
+        let adaptive = ServiceBuilder::new().layer(ThrottleLayer::adaptive(Vegas::default()));
+        assert_eq!(plain(adaptive.service(After(polls))), 0, "ready at poll {polls}");
+    }
+}
+
+#[test]
+fn a_plain_rate_allocates_nothing() {
+    for polls in [1, 2] {
+        let one = ServiceBuilder::new().layer(ThrottleLayer::rate(OFTEN));
+        assert_eq!(plain(one.service(After(polls))), 0, "ready at poll {polls}");
+        let two = ThrottleLayer::rates(Rates::new(OFTEN).and(Rate::per_hour(u32::MAX)));
+        let two = ServiceBuilder::new().layer(two);
+        assert_eq!(plain(two.service(After(polls))), 0, "ready at poll {polls}");
+    }
+}
+
+#[test]
 fn a_plain_stack_allocates_nothing() {
     for polls in [1, 2] {
         let layers = ServiceBuilder::new()
             .layer(DeadlineLayer::new(MINUTE))
             .layer(RetryLayer::new(3).skip_hopeless())
+            .layer(ThrottleLayer::concurrency(1).queue(9))
             .layer(DeadlineLayer::new(MINUTE).named("attempt"));
         assert_eq!(plain(layers.service(After(polls))), 0, "ready at poll {polls}");
     }
@@ -68,11 +95,25 @@ fn an_http_retry_allocates_nothing() {
 }
 
 #[test]
+fn an_http_limit_allocates_nothing() {
+    for (polls, request) in every(&[bare, with_headers, of_grpc, sheddable]) {
+        let one = ServiceBuilder::new().layer(ThrottleLayer::concurrency(1).queue(9).http());
+        assert_eq!(http(one.service(After(polls)), request), 0, "ready at poll {polls}");
+        let law = ThrottleLayer::adaptive(Vegas::default()).http();
+        let adaptive = ServiceBuilder::new().layer(law);
+        assert_eq!(http(adaptive.service(After(polls)), request), 0, "ready at poll {polls}");
+        let rate = ServiceBuilder::new().layer(ThrottleLayer::rate(OFTEN).http());
+        assert_eq!(http(rate.service(After(polls)), request), 0, "ready at poll {polls}");
+    }
+}
+
+#[test]
 fn an_http_stack_allocates_nothing() {
     for (polls, request) in every(&[bare, with_headers, with_a_body]) {
         let layers = ServiceBuilder::new()
             .layer(DeadlineLayer::new(MINUTE).http())
             .layer(RetryLayer::new(3).http())
+            .layer(ThrottleLayer::concurrency(1).queue(9).http())
             .layer(DeadlineLayer::new(MINUTE).named("attempt").http());
         assert_eq!(http(layers.service(After(polls)), request), 0, "ready at poll {polls}");
     }
@@ -195,6 +236,12 @@ fn of_grpc() -> Request<Full<Bytes>> {
     let mut request = bare();
     let grpc = HeaderValue::from_static("application/grpc");
     request.headers_mut().insert("content-type", grpc);
+    request
+}
+
+fn sheddable() -> Request<Full<Bytes>> {
+    let mut request = bare();
+    request.headers_mut().insert("x-criticality", HeaderValue::from_static("sheddable"));
     request
 }
 
