@@ -151,6 +151,16 @@ async fn a_header_from_outside_goes_no_further_than_an_edge_that_ignores_it() {
 }
 
 #[tokio::test]
+async fn no_layer_further_in_believes_a_header_that_the_edge_ignores() {
+    let edge = ThrottleLayer::concurrency(1).http_with(Http::new().ignore_criticality());
+    let app = Router::new().route("/", get(tell)).layer(limit(1)).layer(edge);
+    let address = serve(app).await.unwrap();
+    for said in ["critical-plus", "sheddable"] {
+        assert_eq!(ask(address, "", Some(said)).await.1, "critical critical ");
+    }
+}
+
+#[tokio::test]
 async fn a_grpc_call_says_in_its_metadata_how_much_it_matters() {
     let checkup = Checkup::default();
     let (address, incoming) = incoming().unwrap();
