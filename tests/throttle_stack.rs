@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "what helps a test may panic as the test may")]
 
 use std::{
+    convert::Infallible,
     net::SocketAddr,
     sync::{
         Arc,
@@ -16,11 +17,11 @@ use buttress::{
     Backoff, Deadline, DeadlineLayer, Http, HttpExt, Reason, RetryLayer, Stop, ThrottleLayer,
     http::ResponseHead, throttle::ConcurrencyLimit,
 };
-use http::{HeaderValue, Request, StatusCode};
+use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use loopback::{AnyBody, Writers, http1, http2, nothing, serve, streams, until};
 use tokio::{task::JoinSet, time::Instant};
-use tower::{ServiceBuilder, ServiceExt};
+use tower::{ServiceBuilder, ServiceExt, service_fn};
 
 const SHORT: Duration = Duration::from_millis(50);
 const LONG: Duration = Duration::from_secs(20);
@@ -185,4 +186,34 @@ async fn a_rejection_by_the_servers_limit_is_a_failure_to_its_client() {
     assert_eq!((retry.handle().retries(), layer.handle().rejected()), (2, 3));
     assert_eq!(retry.handle().stopped(Stop::AttemptsUsed), 1);
     drop((writer, running));
+}
+
+/// The first attempt fails, and somebody else takes the permit before the second.
+#[tokio::test(start_paused = true)]
+async fn an_attempt_that_was_paid_for_and_is_rejected_by_the_limit_gives_its_token_back() {
+    let (retry, layer) = (RetryLayer::new(3).backoff(Backoff::constant(SHORT)), limit(1));
+    let retry = retry.http();
+    let limited = ServiceBuilder::new().layer(layer.clone()).service(service_fn(
+        async |request: Request<String>| {
+            if request.uri().path() == "/long" {
+                tokio::time::sleep(LONG).await;
+            }
+            let mut response = Response::new(String::new());
+            *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+            Ok::<_, Infallible>(response)
+        },
+    ));
+    let stack = ServiceBuilder::new().layer(retry.clone()).service(limited.clone());
+    let before = retry.handle().budget().balance();
+    let other = async {
+        tokio::task::yield_now().await;
+        limited.oneshot(Request::get("/long").body(String::new()).unwrap()).await.unwrap();
+    };
+    let call = async {
+        let response = stack.oneshot(Request::default()).await.unwrap();
+        assert_eq!(response.rejection().unwrap().reason(), Reason::Overloaded);
+        assert_eq!(retry.handle().stopped(Stop::Rejected), 1);
+        assert!(retry.handle().budget().balance() >= before);
+    };
+    tokio::join!(call, other);
 }
