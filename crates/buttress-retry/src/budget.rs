@@ -119,7 +119,8 @@ impl Budget {
         }
     }
 
-    fn refund(&self, kind: RetryKind, since: Instant) {
+    /// Gives back what a retry cost that was not made, or did not reach the service.
+    pub(crate) fn refund(&self, kind: RetryKind, since: Instant) {
         match &self.account.law {
             // What the window has forgotten is back already.
             Law::Ratio(_) if since.elapsed() >= self.account.ttl => {}
@@ -146,9 +147,9 @@ impl Withdrawal {
     /// Of a retry that costs nothing.
     pub(crate) const FREE: Self = Self { from: None };
 
-    /// The retry begins. Whether it cost anything.
-    pub(crate) fn spend(mut self) -> bool {
-        self.from.take().is_some()
+    /// The retry begins. What it cost, and when.
+    pub(crate) fn spend(mut self) -> Option<(RetryKind, Instant)> {
+        self.from.take().map(|(_, kind, since)| (kind, since))
     }
 }
 

@@ -31,8 +31,8 @@ pub(crate) struct Call<S, M, C, Saved, Seed> {
     attempt: Attempt,
     delays: Delays,
     free: Free,
-    /// Whether the current attempt was paid for.
-    charged: bool,
+    /// What was paid for the current attempt, and when.
+    charged: Option<(RetryKind, Instant)>,
 }
 
 impl<S, M, C, Saved, Seed> Call<S, M, C, Saved, Seed> {
@@ -55,7 +55,7 @@ impl<S, M, C, Saved, Seed> Call<S, M, C, Saved, Seed> {
             attempt: Attempt::FIRST,
             delays: Delays::new(),
             free: Free::default(),
-            charged: false,
+            charged: None,
         };
         call.begin();
         call
@@ -170,6 +170,13 @@ impl<S, M, C, Saved, Seed> Call<S, M, C, Saved, Seed> {
         M: Replay<Req, Saved = Saved>,
     {
         let local = matches!(verdict, Verdict::Rejected { .. });
+        if let Verdict::Rejected { reason, .. } = verdict
+            && reason != Reason::DeadlineExceeded
+            && let Some((kind, since)) = self.charged.take()
+        {
+            // It did not get as far as the service.
+            self.settings.budget.refund(kind, since);
+        }
         let hint = self.hint(verdict)?;
         if !local {
             self.settings.budget.failed();
@@ -262,7 +269,7 @@ impl<S, M, C, Saved, Seed> Call<S, M, C, Saved, Seed> {
         if let Some(began) = self.began {
             self.settings.state.pace.learn(began.elapsed());
         }
-        self.settings.budget.succeeded(!self.charged);
+        self.settings.budget.succeeded(self.charged.is_none());
     }
 
     fn stop(&self, why: Stop, verdict: Verdict) {

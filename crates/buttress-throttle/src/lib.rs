@@ -21,7 +21,8 @@
 //!
 //! On a server around the handlers, inside its deadline: what it cannot serve in time is answered for
 //! at once, and what it does serve stays fast. On a client around the attempts, inside its retry, so
-//! that the retries of all callers together cannot be more than the service bears.
+//! that the retries of all callers together cannot be more than the service bears, and outside the
+//! deadline of one attempt: a wait that ends with that one would count as the service's own timeout.
 //!
 //! Not to order calls, and not as a circuit breaker: a limit takes load off a service that is slow,
 //! not off one that is down.
@@ -81,7 +82,7 @@
 //! | reason | when | HTTP | gRPC |
 //! |---|---|---|---|
 //! | `Overloaded` | no permit, no place, too long a wait, too few calls accepted | 503 | 14 |
-//! | `RateLimited` | the rate is used up; `retry_after` is exact | 429 | 8 |
+//! | `RateLimited` | the rate is used up, with an exact `retry_after`, or zero, without one | 429 | 8 |
 //! | `NeverAdmissible` | the call weighs more than the rate ever holds | 413 | 8 |
 //! | `DeadlineExceeded` | the deadline passed in the queue | 504 | 4 |
 //!
@@ -89,6 +90,11 @@
 //!
 //! Dropping the response future or body gives its permit, its place or its reservation back at once; a
 //! permit that had just been handed over goes to the next in line. Nothing is spawned.
+//!
+//! A permit that is held until the body ends is held for as long as the caller takes to read it: a
+//! client that stops reading holds its permit, past any deadline, until its connection is closed. Close
+//! those, or use [`until_head`](ThrottleLayer::until_head). A connection that was upgraded (101) is not
+//! counted: its response ends with its head.
 //!
 //! # Sharing
 //!
@@ -112,7 +118,7 @@
 //! | option | default |
 //! |---|---|
 //! | [`queue`](ThrottleLayer::queue) | none: what has no room is rejected |
-//! | [`max_wait`](ThrottleLayer::max_wait) | the ambient deadline, if there is one |
+//! | [`max_wait`](ThrottleLayer::max_wait) | the ambient deadline; without one a wait may have no end |
 //! | [`codel`](ThrottleLayer::codel), [`adaptive_lifo`](ThrottleLayer::adaptive_lifo) | off |
 //! | [`until_head`](ThrottleLayer::until_head) | off: a permit is held until the body has ended |
 //! | [`weigh`](ThrottleLayer::weigh) | one cell for each call |

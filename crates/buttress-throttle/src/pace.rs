@@ -94,6 +94,11 @@ impl Pace {
         self.rates.reserve(now, cells, patience)
     }
 
+    /// Whether one of the rates lets nothing through at all.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.rates.laws().any(|law| law.rate().count() == 0)
+    }
+
     /// Somebody does not wait any more.
     pub(crate) fn leave(&self) {
         self.waiting.fetch_sub(1, Ordering::Relaxed);

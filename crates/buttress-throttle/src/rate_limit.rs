@@ -77,6 +77,8 @@ fn admit_later(
     };
     let refusal = match denied {
         Denied::After(delay) => Refusal::new(Why::Rate).after(delay),
+        // A rate of zero can be raised again; a weight stays what it is.
+        Denied::Never if pace.is_closed() => Refusal::new(Why::Rate),
         Denied::Never => Refusal::new(Why::Weight),
     };
     Admission::Refused(Refusal { quotas: pace.quotas(ask.settings, now), ..refusal })

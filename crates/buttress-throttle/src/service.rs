@@ -66,9 +66,8 @@ where
     fn call(&mut self, mut request: Req) -> Self::Future {
         let asked = self.mode.criticality(&request);
         let criticality = asked.unwrap_or_else(Criticality::current);
-        if asked.is_some() || criticality != Criticality::default() {
-            self.mode.mark(&mut request, criticality);
-        }
+        // Also where nothing was asked for: what stands there may be somebody's whom nobody trusts.
+        self.mode.mark(&mut request, criticality);
         let seeds = (self.mode.seed(&request), self.judge.seed(&self.mode, &request));
         let means = (self.mode.clone(), self.judge.clone());
         let extent = self.settings.extent;
