@@ -75,8 +75,8 @@ where
                     let outcome = ready!(this.criticality.with(|| future.poll(cx)));
                     return Poll::Ready(self.end(outcome));
                 }
-                Polled::Waiting { wait, .. } => {
-                    let admitted = ready!(wait.poll_admit(cx));
+                Polled::Waiting { wait, deadline, .. } => {
+                    let admitted = ready!(Deadline::with(*deadline, || wait.poll_admit(cx)));
                     let criticality = *this.criticality;
                     let next = match this.state.as_mut().project_replace(State::Done) {
                         Taken::Waiting { inner, request, settings, deadline, .. } => match admitted
