@@ -137,3 +137,17 @@ async fn a_full_lifo_queue_drops_whoever_waited_longest() {
     assert!(newest.await.unwrap().0.is_ok());
     assert!(older.await.unwrap().0.is_ok());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_lifo_queue_of_one_stands_however_often_its_place_changes_hands() {
+    let layer = ThrottleLayer::concurrency(0).queue(1).adaptive_lifo();
+    let service = limited(&layer);
+    let oldest = call(&service, Critical).await;
+    advance(ms(100)).await;
+    let older = call(&service, Critical).await;
+    let newest = call(&service, Critical).await;
+    layer.handle().set_limit(1);
+    for (call, served) in [(oldest, false), (older, false), (newest, true)] {
+        assert_eq!(call.await.unwrap().0.is_ok(), served);
+    }
+}
