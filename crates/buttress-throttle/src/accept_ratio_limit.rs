@@ -89,7 +89,8 @@ impl Accounts {
         Self {
             laws: self.laws.each_ref().map(AcceptRatio::fresh),
             tally: Tally::new(),
-            random: Random::seeded(fastrand::u64(..)),
+            // Other draws, and yet the same for the same seed.
+            random: Random::seeded(self.random.draw().to_bits()),
             epoch: Instant::now(),
         }
     }
