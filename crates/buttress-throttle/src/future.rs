@@ -122,11 +122,12 @@ where
             permit.settle(this.judge.judge(this.mode, &judged, outcome.as_ref()));
         }
         let response = outcome?;
-        if M::KEEPS_GUARD && L::Permit::OUTLIVES_HEAD && *this.extent == Extent::Body {
-            let guard = permit.map(|permit| ThrottleGuard::new(permit, *this.criticality));
-            return Ok(this.mode.admit(seed, response, guard));
-        }
-        let mut response = this.mode.admit(seed, response, None);
+        let guard = M::KEEPS_GUARD.then(|| {
+            let outlives = L::Permit::OUTLIVES_HEAD && *this.extent == Extent::Body;
+            let held = if outlives { permit.take() } else { None };
+            ThrottleGuard::new(held, *this.criticality)
+        });
+        let mut response = this.mode.admit(seed, response, guard);
         if let Some(permit) = &permit {
             announce(this.mode, &mut response, permit.quotas());
         }
