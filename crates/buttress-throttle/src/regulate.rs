@@ -67,12 +67,13 @@ struct Learned<L> {
     law: L,
     /// The law as it was given.
     first: L,
-    at: Nanos,
+    /// When it last learned something.
+    at: Option<Nanos>,
 }
 
 impl<L: Adapt> Adaptive<L> {
     pub(crate) fn new(law: L) -> Self {
-        let learned = Learned { law: law.clone(), first: law, at: Nanos::new(0) };
+        let learned = Learned { law: law.clone(), first: law, at: None };
         Self { learned: Mutex::new(learned), epoch: Instant::now() }
     }
 
@@ -107,7 +108,7 @@ impl<L: Adapt> Regulate for Adaptive<L> {
         let rtt = Duration::from_nanos(now.get().saturating_sub(started.at.get()));
         let sample = Sample { started: started.at, rtt, in_flight: started.in_flight, dropped };
         let mut learned = lock(&self.learned);
-        learned.at = now;
+        learned.at = Some(now);
         let before = learned.law.limit();
         let limit = learned.law.learn(sample);
         // Under the lock, or an older limit could come after a newer one.
@@ -120,8 +121,8 @@ impl<L: Adapt> Regulate for Adaptive<L> {
     }
 
     fn is_idle(&self) -> bool {
-        let learned = lock(&self.learned).at;
-        self.now().get().saturating_sub(learned.get()) >= REMEMBERED
+        let Some(at) = lock(&self.learned).at else { return true };
+        self.now().get().saturating_sub(at.get()) >= REMEMBERED
     }
 }
 

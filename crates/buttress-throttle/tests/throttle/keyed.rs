@@ -1,7 +1,7 @@
 //! A limit of its own for each key.
 
 use buttress_core::{BoxError, Reason};
-use buttress_throttle::{Rate, ThrottleLayer};
+use buttress_throttle::{Rate, ThrottleLayer, Vegas};
 use tokio::time::advance;
 use tokio_test::{assert_pending, task};
 use tower::{Layer, ServiceExt, service_fn};
@@ -130,4 +130,22 @@ async fn keyed_limits_keep_to_their_service_when_they_are_per_service() {
     assert_eq!(reason(one.clone().oneshot(10).await), Reason::Overloaded);
     assert_eq!(other.clone().oneshot(10).await.unwrap(), 10);
     assert_eq!((one.handle().keys(), other.handle().keys()), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_adaptive_limit_has_learned_of_a_key_is_kept_for_a_minute_and_nothing_else() {
+    // Of two calls at a time, the second comes near the limit.
+    let law = Vegas::default().initial(4);
+    let layer = ThrottleLayer::adaptive(law).keyed(|key: &u64| Some(*key));
+    let service = limited(&layer);
+    service.clone().oneshot(10).await.unwrap();
+    assert_eq!(layer.handle().keys(), 0, "nothing was learned");
+    let calls = [10, 10].map(|millis| tokio::task::spawn(service.clone().oneshot(millis)));
+    for call in calls {
+        call.await.unwrap().unwrap();
+    }
+    advance(ms(59_000)).await;
+    assert_eq!(layer.handle().keys(), 1);
+    advance(ms(1_000)).await;
+    assert_eq!(layer.handle().keys(), 0);
 }
