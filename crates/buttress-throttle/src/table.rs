@@ -1,13 +1,16 @@
-use std::hash::{BuildHasher, Hash, RandomState};
+use std::{
+    hash::{BuildHasher, Hash, RandomState},
+    sync::Arc,
+};
 
 use hashbrown::HashTable;
 
 use crate::{
     limit::Fresh,
     sync::{
-        Mutex,
+        Mutex, MutexGuard,
         atomic::{AtomicUsize, Ordering},
-        lock,
+        is_only, lock,
     },
 };
 
@@ -17,14 +20,17 @@ pub(crate) struct Table<K, L> {
     // Keys come from outside: the hash is seeded, and one that withstands keys made to collide.
     hasher: RandomState,
     /// What a new key gets a fresh one of.
-    pub(crate) template: L,
+    template: L,
+    /// How often that was changed.
+    changes: AtomicUsize,
     /// For the keys that find no room.
-    overflow: L,
+    overflow: Arc<L>,
     max_keys: AtomicUsize,
 }
 
 struct Shard<K, L> {
-    limits: HashTable<(K, L)>,
+    // An `Arc`, because a limit's own clone may be one of the user's code, and is made under no lock.
+    limits: HashTable<(K, Arc<L>)>,
     /// So many more lookups until the keys that are not in use are forgotten.
     until_sweep: usize,
     /// Calls that were let through under keys which are forgotten.
@@ -36,8 +42,9 @@ impl<K, L: Fresh + Clone> Table<K, L> {
         Self {
             shards: std::array::from_fn(|_| Mutex::new(Shard::new())),
             hasher: RandomState::new(),
-            overflow: template.fresh(),
+            overflow: Arc::new(template.fresh()),
             template,
+            changes: AtomicUsize::new(0),
             max_keys: AtomicUsize::new(MAX_KEYS),
         }
     }
@@ -56,7 +63,7 @@ impl<K: Hash + Eq, L: Fresh + Clone> Table<K, L> {
 
     /// The limit of `key`, known already or made now.
     #[inline]
-    pub(crate) fn limit(&self, key: K) -> L {
+    pub(crate) fn limit(&self, key: K) -> Arc<L> {
         let hash = self.hasher.hash_one(&key);
         let shard = self.shard(hash);
         let mut locked = lock(shard);
@@ -69,19 +76,18 @@ impl<K: Hash + Eq, L: Fresh + Clone> Table<K, L> {
     }
 
     #[cold]
-    fn limit_of_new(&self, shard: &Mutex<Shard<K, L>>, hash: u64, key: K) -> L {
-        let fresh = self.template.fresh();
+    fn limit_of_new(&self, shard: &Mutex<Shard<K, L>>, hash: u64, key: K) -> Arc<L> {
         let most = self.max_keys.load(Ordering::Relaxed).div_ceil(SHARDS);
-        let mut locked = lock(shard);
+        let (fresh, mut locked) = self.fresh_for(shard);
         let full = locked.limits.len() >= most;
         let forgotten = locked.forget(&self.hasher, full);
         let limit = match locked.find(hash, &key) {
             // Somebody else came first.
             Some(known) => known,
-            None if locked.limits.len() >= most => self.overflow.clone(),
+            None if locked.limits.len() >= most => Arc::clone(&self.overflow),
             None => {
-                let hasher = |(key, _): &(K, L)| self.hasher.hash_one(key);
-                locked.limits.insert_unique(hash, (key, fresh.clone()), hasher);
+                let hasher = |(key, _): &(K, Arc<L>)| self.hasher.hash_one(key);
+                locked.limits.insert_unique(hash, (key, Arc::clone(&fresh)), hasher);
                 fresh
             }
         };
@@ -90,8 +96,39 @@ impl<K: Hash + Eq, L: Fresh + Clone> Table<K, L> {
         limit
     }
 
+    /// A fresh limit, and the lock of its shard, under which no change has passed the limit by.
+    fn fresh_for<'a>(
+        &self,
+        shard: &'a Mutex<Shard<K, L>>,
+    ) -> (Arc<L>, MutexGuard<'a, Shard<K, L>>) {
+        loop {
+            let changes = self.changes.load(Ordering::Acquire);
+            let fresh = Arc::new(self.template.fresh());
+            let locked = lock(shard);
+            if self.changes.load(Ordering::Acquire) == changes {
+                return (fresh, locked);
+            }
+            drop(locked);
+        }
+    }
+
+    /// Changes the limits of all keys, of those that are known and those to come.
+    pub(crate) fn change(&self, change: impl Fn(&L)) {
+        change(&self.template);
+        // Whoever has made a limit of the former template sees this, or is seen below.
+        self.changes.fetch_add(1, Ordering::Release);
+        change(&self.overflow);
+        for shard in &self.shards {
+            let known = |(_, limit): &(K, Arc<L>)| Arc::clone(limit);
+            let known: Vec<_> = lock(shard).limits.iter().map(known).collect();
+            for limit in &known {
+                change(limit);
+            }
+        }
+    }
+
     /// The limit of a key that is known.
-    pub(crate) fn known(&self, key: &K) -> Option<L> {
+    pub(crate) fn known(&self, key: &K) -> Option<Arc<L>> {
         let hash = self.hasher.hash_one(key);
         lock(self.shard(hash)).find(hash, key)
     }
@@ -109,20 +146,21 @@ impl<K: Hash + Eq, L: Fresh + Clone> Table<K, L> {
         self.shards.iter().map(count).sum()
     }
 
-    /// The template, what is for further keys, and the limits of all keys that are known.
-    pub(crate) fn all(&self) -> Vec<L> {
-        let mut all = vec![self.template.clone(), self.overflow.clone()];
-        for shard in &self.shards {
-            all.extend(lock(shard).limits.iter().map(|(_, limit)| limit.clone()));
-        }
-        all
+    /// Whether no key is in use. It forgets none: whoever asks may hold the lock of another table.
+    pub(crate) fn is_idle(&self) -> bool {
+        let idle = |shard: &Mutex<Shard<K, L>>| {
+            lock(shard).limits.iter().all(|(_, limit)| is_unused(limit))
+        };
+        is_unused(&self.overflow) && self.shards.iter().all(idle)
     }
 
     pub(crate) fn admitted(&self) -> [u64; 4] {
-        let forgotten = self.shards.iter().map(|shard| lock(shard).admitted);
-        let mut sum = [0; 4];
-        for counts in forgotten.chain(self.all().iter().map(Fresh::admitted)) {
-            add(&mut sum, counts);
+        let mut sum = self.template.admitted();
+        add(&mut sum, self.overflow.admitted());
+        for shard in &self.shards {
+            let shard = lock(shard);
+            add(&mut sum, shard.admitted);
+            shard.limits.iter().for_each(|(_, limit)| add(&mut sum, limit.admitted()));
         }
         sum
     }
@@ -144,22 +182,21 @@ impl<K, L> Shard<K, L> {
 
 impl<K: Hash + Eq, L: Fresh + Clone> Shard<K, L> {
     #[inline]
-    fn find(&self, hash: u64, key: &K) -> Option<L> {
-        self.limits.find(hash, |(known, _)| known == key).map(|(_, limit)| limit.clone())
+    fn find(&self, hash: u64, key: &K) -> Option<Arc<L>> {
+        self.limits.find(hash, |(known, _)| known == key).map(|(_, limit)| Arc::clone(limit))
     }
 
     /// Takes out all that are not in use, if it is time for that: after as many lookups as there are
     /// keys, so that each lookup pays for one.
     #[inline]
-    fn forget(&mut self, hasher: &RandomState, now: bool) -> Vec<(K, L)> {
+    fn forget(&mut self, hasher: &RandomState, now: bool) -> Vec<(K, Arc<L>)> {
         self.until_sweep = self.until_sweep.saturating_sub(1);
         if self.until_sweep > 0 && !now { Vec::new() } else { self.sweep(hasher) }
     }
 
     #[cold]
-    fn sweep(&mut self, hasher: &RandomState) -> Vec<(K, L)> {
-        // A limit that somebody else holds is in use, and nobody can get hold of it meanwhile.
-        let idle: Vec<_> = self.limits.extract_if(|(_, limit)| limit.is_idle()).collect();
+    fn sweep(&mut self, hasher: &RandomState) -> Vec<(K, Arc<L>)> {
+        let idle: Vec<_> = self.limits.extract_if(|(_, limit)| is_unused(limit)).collect();
         for (_, limit) in &idle {
             add(&mut self.admitted, limit.admitted());
         }
@@ -170,6 +207,11 @@ impl<K: Hash + Eq, L: Fresh + Clone> Shard<K, L> {
         self.until_sweep = self.limits.len().max(KEPT);
         idle
     }
+}
+
+/// Whether a limit is idle, and held by nobody but its table, whose lock keeps it so.
+fn is_unused<L: Fresh>(limit: &Arc<L>) -> bool {
+    is_only(limit) && limit.is_idle()
 }
 
 fn add(sum: &mut [u64; 4], counts: [u64; 4]) {
