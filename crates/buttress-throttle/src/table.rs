@@ -67,7 +67,7 @@ impl<K: Hash + Eq, L: Fresh + Clone> Table<K, L> {
         let hash = self.hasher.hash_one(&key);
         let shard = self.shard(hash);
         let mut locked = lock(shard);
-        let forgotten = locked.forget(&self.hasher, false);
+        let forgotten = locked.forget(&self.hasher, 1);
         let known = locked.find(hash, &key);
         drop(locked);
         // Keys and limits are dropped here, after the lock.
@@ -80,7 +80,8 @@ impl<K: Hash + Eq, L: Fresh + Clone> Table<K, L> {
         let most = self.max_keys.load(Ordering::Relaxed).div_ceil(SHARDS);
         let (fresh, mut locked) = self.fresh_for(shard);
         let full = locked.limits.len() >= most;
-        let forgotten = locked.forget(&self.hasher, full);
+        // A flood of new keys must not make each of them look at all the others.
+        let forgotten = locked.forget(&self.hasher, if full { KEPT } else { 0 });
         let limit = match locked.find(hash, &key) {
             // Somebody else came first.
             Some(known) => known,
@@ -137,7 +138,7 @@ impl<K: Hash + Eq, L: Fresh + Clone> Table<K, L> {
     pub(crate) fn len(&self) -> usize {
         let count = |shard: &Mutex<Shard<K, L>>| {
             let mut locked = lock(shard);
-            let forgotten = locked.forget(&self.hasher, true);
+            let forgotten = locked.forget(&self.hasher, usize::MAX);
             let len = locked.limits.len();
             drop(locked);
             drop(forgotten);
@@ -187,11 +188,11 @@ impl<K: Hash + Eq, L: Fresh + Clone> Shard<K, L> {
     }
 
     /// Takes out all that are not in use, if it is time for that: after as many lookups as there are
-    /// keys, so that each lookup pays for one.
+    /// keys, so that each lookup pays for one. Who found no room counts for many.
     #[inline]
-    fn forget(&mut self, hasher: &RandomState, now: bool) -> Vec<(K, Arc<L>)> {
-        self.until_sweep = self.until_sweep.saturating_sub(1);
-        if self.until_sweep > 0 && !now { Vec::new() } else { self.sweep(hasher) }
+    fn forget(&mut self, hasher: &RandomState, lookups: usize) -> Vec<(K, Arc<L>)> {
+        self.until_sweep = self.until_sweep.saturating_sub(lookups);
+        if self.until_sweep > 0 { Vec::new() } else { self.sweep(hasher) }
     }
 
     #[cold]

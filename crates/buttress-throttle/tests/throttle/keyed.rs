@@ -114,6 +114,18 @@ async fn keys_beyond_what_there_may_be_share_one_limit() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_key_that_is_not_in_use_makes_room_for_a_new_one() {
+    let layer = ThrottleLayer::concurrency(1).keyed(|key: &u64| Some(*key)).max_keys(1);
+    let service = limited(&layer);
+    for key in 0..60 {
+        service.clone().oneshot(key).await.unwrap();
+    }
+    let mut new = task::spawn(service.oneshot(100));
+    assert_pending!(new.poll());
+    assert_eq!(layer.handle().keys(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_limit_set_for_keys_holds_for_those_in_use_and_those_to_come() {
     let layer = ThrottleLayer::concurrency(1).keyed(|key: &u64| Some(*key));
     let service = limited(&layer);
