@@ -1,7 +1,7 @@
 //! Who is shed first: the less critical, and those who waited too long.
 
 use Criticality::{Critical, CriticalPlus, Sheddable, SheddablePlus};
-use buttress_core::{BoxError, Criticality, Reason};
+use buttress_core::{BoxError, Criticality, Deadline, Reason};
 use buttress_throttle::{Codel, ThrottleLayer};
 use tokio::{
     task::JoinHandle,
@@ -60,6 +60,17 @@ async fn in_a_full_queue_the_last_of_the_least_critical_makes_room() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_call_whose_deadline_has_passed_takes_nobodys_place() {
+    let layer = ThrottleLayer::concurrency(0).queue(1);
+    let service = limited(&layer);
+    let waiting = call(&service, Sheddable).await;
+    let late = Deadline::after(ms(0)).around(service.clone().oneshot(10));
+    assert_eq!(reason(late.await), Reason::DeadlineExceeded);
+    layer.handle().set_limit(1);
+    assert!(waiting.await.unwrap().0.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_most_critical_is_shed_only_for_lack_of_anybody_less_so() {
     let layer = ThrottleLayer::concurrency(1).queue(2);
     let service = limited(&layer);
@@ -104,6 +115,29 @@ async fn codel_keeps_the_wait_near_its_target_whatever_the_length_of_the_queue()
     let over = late.iter().filter(|waited| ***waited > 10).count();
     assert!(over <= 3, "over twice the target but for the first of each interval: {late:?}");
     assert!(layer.handle().rejected() > 20);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_permit_that_finds_everybody_shed_is_free_again() {
+    let layer = ThrottleLayer::concurrency(0).queue(4).codel(Codel::new(ms(5), ms(50)));
+    let (service, handle) = (limited(&layer), layer.handle());
+    let mut calls = Vec::new();
+    for _ in 0..4 {
+        calls.push(call(&service, Critical).await);
+    }
+    // The first of an interval is served, however long it waited.
+    for _ in 0..2 {
+        advance(ms(60)).await;
+        handle.set_limit(1);
+        handle.set_limit(0);
+        assert!(calls.remove(0).await.unwrap().0.is_ok());
+    }
+    handle.set_limit(1);
+    for call in calls {
+        assert_eq!(reason(call.await.unwrap().0), Reason::Overloaded);
+    }
+    assert_eq!((handle.in_flight(), handle.queued()), (0, 0));
+    assert!(call(&service, Critical).await.await.unwrap().0.is_ok());
 }
 
 #[tokio::test(start_paused = true)]
