@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use crate::{
     limit::{Admission, Ask, Fresh, Hold, Limit, Wait},
     refusal::{Refusal, Why},
+    sync::is_only,
     tally::Tally,
 };
 
@@ -52,7 +53,7 @@ impl Fresh for AcceptRatioLimit {
     fn is_idle(&self) -> bool {
         let now = self.accounts.now();
         let fresh = |law: &AcceptRatio| law.is_fresh(now);
-        Arc::strong_count(&self.accounts) == 1 && self.accounts.laws.iter().all(fresh)
+        is_only(&self.accounts) && self.accounts.laws.iter().all(fresh)
     }
 
     fn admitted(&self) -> [u64; 4] {
@@ -89,7 +90,8 @@ impl Accounts {
         Self {
             laws: self.laws.each_ref().map(AcceptRatio::fresh),
             tally: Tally::new(),
-            random: Random::seeded(fastrand::u64(..)),
+            // Other draws, and yet the same for the same seed.
+            random: Random::seeded(self.random.draw().to_bits()),
             epoch: Instant::now(),
         }
     }

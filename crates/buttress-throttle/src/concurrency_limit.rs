@@ -6,6 +6,7 @@ use crate::{
     permit::Permit,
     place::Place,
     regulate::{Fixed, Regulate},
+    sync::is_only,
 };
 
 /// So many calls at a time: a number that the user sets ([`Fixed`]) or a law
@@ -38,7 +39,7 @@ impl<A: Regulate> Fresh for ConcurrencyLimit<A> {
 
     fn is_idle(&self) -> bool {
         // Every permit and every place in line holds the gate.
-        Arc::strong_count(&self.gate) == 1 && self.gate.regulator.is_idle()
+        is_only(&self.gate) && self.gate.regulator.is_idle()
     }
 
     fn admitted(&self) -> [u64; 4] {

@@ -135,11 +135,12 @@ where
         // The call is dropped here, before its permit is free.
         this.future.set(None);
         let response = outcome?;
-        if M::KEEPS_GUARD && L::Permit::OUTLIVES_HEAD && *this.extent == Extent::Body {
-            let guard = permit.map(|permit| ThrottleGuard::new(permit, *this.criticality));
-            return Ok(this.mode.admit(seed, response, guard));
-        }
-        let mut response = this.mode.admit(seed, response, None);
+        let guard = M::KEEPS_GUARD.then(|| {
+            let outlives = L::Permit::OUTLIVES_HEAD && *this.extent == Extent::Body;
+            let held = if outlives { permit.take() } else { None };
+            ThrottleGuard::new(held, *this.criticality)
+        });
+        let mut response = this.mode.admit(seed, response, guard);
         if let Some(permit) = &permit {
             announce(this.mode, &mut response, permit.quotas());
         }
@@ -151,7 +152,9 @@ where
     fn poll_later(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Outcome<Self>>> {
         let mut this = self.project();
         let admitted = match this.later.get() {
-            Some(Later::Waiting(waiting)) => ready!(waiting.wait.poll_admit(cx)).map(Some),
+            Some(Later::Waiting(Waiting { wait, deadline, .. })) => {
+                ready!(Deadline::with(*deadline, || wait.poll_admit(cx))).map(Some)
+            }
             Some(Later::Refused(..)) => Ok(None),
             None => unreachable!("polled after it had ended"),
         };

@@ -1,16 +1,16 @@
 use buttress_core::{Criticality, Guard};
 
-/// What a response holds of its limit until its body has ended.
+/// What goes along with a response until its body has ended.
 #[derive(Debug)]
 pub struct ThrottleGuard<P> {
     #[expect(dead_code, reason = "held for its drop")]
-    permit: P,
+    permit: Option<P>,
     criticality: Criticality,
 }
 
 impl<P> ThrottleGuard<P> {
     #[inline]
-    pub(crate) const fn new(permit: P, criticality: Criticality) -> Self {
+    pub(crate) const fn new(permit: Option<P>, criticality: Criticality) -> Self {
         Self { permit, criticality }
     }
 }

@@ -124,27 +124,24 @@ impl<L: Fresh + Clone, F, K: Hash + Eq> ThrottleHandle<Keyed<L, F, K>> {
     /// The handle of one key's limit, if the key is known. It counts the rejections of all keys, and
     /// keeps its key in use.
     pub fn of(&self, key: &K) -> Option<ThrottleHandle<L>> {
-        let limit = self.limit.table.known(key)?;
-        Some(ThrottleHandle { limit, rejected: Arc::clone(&self.rejected) })
+        self.limit.table.known(key).map(|limit| self.one(&limit))
     }
 
-    fn each(&self, f: impl Fn(ThrottleHandle<L>)) {
-        for limit in self.limit.table.all() {
-            f(ThrottleHandle { limit, rejected: Arc::clone(&self.rejected) });
-        }
+    fn one(&self, limit: &L) -> ThrottleHandle<L> {
+        ThrottleHandle { limit: limit.clone(), rejected: Arc::clone(&self.rejected) }
     }
 }
 
 impl<F, K: Hash + Eq> ThrottleHandle<Keyed<ConcurrencyLimit<Fixed>, F, K>> {
     /// Sets the limit of every key.
     pub fn set_limit(&self, limit: u32) {
-        self.each(|key| key.set_limit(limit));
+        self.limit.table.change(|key| self.one(key).set_limit(limit));
     }
 }
 
 impl<W: Clone, F, K: Hash + Eq> ThrottleHandle<Keyed<RateLimit<W>, F, K>> {
     /// Changes the rate of every key, or the first of several.
     pub fn set_rate(&self, rate: Rate) {
-        self.each(|key| key.set_rate(rate));
+        self.limit.table.change(|key| self.one(key).set_rate(rate));
     }
 }

@@ -4,6 +4,7 @@ use buttress_core::KeyOf;
 
 use crate::{
     limit::{Admission, Ask, Fresh, Limit},
+    sync::is_only,
     table::Table,
 };
 
@@ -50,7 +51,7 @@ impl<L: Fresh + Clone, F: Clone, K: Hash + Eq> Fresh for Keyed<L, F, K> {
     }
 
     fn is_idle(&self) -> bool {
-        Arc::strong_count(&self.table) == 1 && self.table.len() == 0
+        is_only(&self.table) && self.table.is_idle()
     }
 
     fn admitted(&self) -> [u64; 4] {

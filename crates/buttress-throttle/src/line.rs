@@ -77,12 +77,13 @@ impl Line {
         criticality: Criticality,
         woken: &mut Woken,
     ) -> Result<Slot, Why> {
+        // Before anybody makes room: a place that changes hands does not make the line empty.
+        if self.is_empty() {
+            self.empty = now;
+        }
         if self.waiting >= self.bound {
             let victim = self.victim(now, criticality).ok_or(Why::QueueFull)?;
             self.end(victim, Stage::Refused(Why::Displaced), woken);
-        }
-        if self.is_empty() {
-            self.empty = now;
         }
         let index = criticality.index();
         let lane = self.lanes.get_mut(index).ok_or(Why::QueueFull)?;

@@ -7,6 +7,7 @@ use crate::{
     pace::{Pace, Patience},
     refusal::{Refusal, Why},
     settings::Enforcement,
+    sync::is_only,
     turn::{Paid, Turn},
     weigh::{One, Weigh},
 };
@@ -90,7 +91,7 @@ impl<W: Clone> Fresh for RateLimit<W> {
     }
 
     fn is_idle(&self) -> bool {
-        Arc::strong_count(&self.pace) == 1 && self.pace.rates.is_fresh(self.pace.now())
+        is_only(&self.pace) && self.pace.rates.is_fresh(self.pace.now())
     }
 
     fn admitted(&self) -> [u64; 4] {

@@ -69,13 +69,13 @@ struct Learned<L> {
     first: L,
     /// What it said last.
     limit: u32,
-    at: Nanos,
+    /// When it last learned something.
+    at: Option<Nanos>,
 }
 
 impl<L: Adapt> Adaptive<L> {
     pub(crate) fn new(law: L) -> Self {
-        let learned =
-            Learned { limit: law.limit(), law: law.clone(), first: law, at: Nanos::new(0) };
+        let learned = Learned { limit: law.limit(), law: law.clone(), first: law, at: None };
         Self { learned: Mutex::new(learned), epoch: Instant::now() }
     }
 
@@ -91,7 +91,7 @@ impl<L: Adapt> Adaptive<L> {
         let rtt = Duration::from_nanos(now.get().saturating_sub(started.at.get()));
         let sample = Sample { started: started.at, rtt, in_flight: started.in_flight, dropped };
         let mut learned = lock(&self.learned);
-        learned.at = now;
+        learned.at = Some(now);
         let limit = learned.law.learn(sample);
         let before = mem::replace(&mut learned.limit, limit);
         // Under the lock, or an older limit could come after a newer one.
@@ -135,8 +135,8 @@ impl<L: Adapt> Regulate for Adaptive<L> {
     }
 
     fn is_idle(&self) -> bool {
-        let learned = lock(&self.learned).at;
-        self.now().get().saturating_sub(learned.get()) >= REMEMBERED
+        let Some(at) = lock(&self.learned).at else { return true };
+        self.now().get().saturating_sub(at.get()) >= REMEMBERED
     }
 }
 

@@ -1,13 +1,17 @@
-use std::hash::{BuildHasher, Hash};
+use std::{
+    hash::{BuildHasher, Hash},
+    mem,
+    sync::Arc,
+};
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 
 use crate::{
     limit::Fresh,
     sync::{
-        Mutex,
+        Mutex, MutexGuard,
         atomic::{AtomicUsize, Ordering},
-        lock,
+        is_only, lock,
     },
 };
 
@@ -17,15 +21,18 @@ pub(crate) struct Table<K, L> {
     // Seeded, and fast. Keys that were made to collide would cost a search of a shard, which is bounded.
     hasher: DefaultHashBuilder,
     /// What a new key gets a fresh one of.
-    pub(crate) template: L,
+    template: L,
+    /// How often that was changed.
+    changes: AtomicUsize,
     /// For the keys that find no room.
-    overflow: L,
+    overflow: Arc<L>,
     max_keys: AtomicUsize,
 }
 
 struct Entry<K, L> {
     key: K,
-    limit: L,
+    // An `Arc`, because a limit's own clone may be one of the user's code, and is made under no lock.
+    limit: Arc<L>,
     /// Asked for since the last sweep.
     used: bool,
 }
@@ -43,8 +50,9 @@ impl<K, L: Fresh + Clone> Table<K, L> {
         Self {
             shards: std::array::from_fn(|_| Mutex::new(Shard::new())),
             hasher: DefaultHashBuilder::default(),
-            overflow: template.fresh(),
+            overflow: Arc::new(template.fresh()),
             template,
+            changes: AtomicUsize::new(0),
             max_keys: AtomicUsize::new(MAX_KEYS),
         }
     }
@@ -63,11 +71,11 @@ impl<K: Hash + Eq, L: Fresh + Clone> Table<K, L> {
 
     /// The limit of `key`, known already or made now.
     #[inline]
-    pub(crate) fn limit(&self, key: K) -> L {
+    pub(crate) fn limit(&self, key: K) -> Arc<L> {
         let hash = self.hasher.hash_one(&key);
         let shard = self.shard(hash);
         let mut locked = lock(shard);
-        let forgotten = locked.forget(&self.hasher);
+        let forgotten = locked.forget(&self.hasher, 1, Sweep::Unused);
         let known = locked.find(hash, &key);
         drop(locked);
         // Keys and limits are dropped here, after the lock.
@@ -76,18 +84,18 @@ impl<K: Hash + Eq, L: Fresh + Clone> Table<K, L> {
     }
 
     #[cold]
-    fn limit_of_new(&self, shard: &Mutex<Shard<K, L>>, hash: u64, key: K) -> L {
-        let fresh = self.template.fresh();
+    fn limit_of_new(&self, shard: &Mutex<Shard<K, L>>, hash: u64, key: K) -> Arc<L> {
         let most = self.max_keys.load(Ordering::Relaxed).div_ceil(SHARDS);
-        let mut locked = lock(shard);
+        let (fresh, mut locked) = self.fresh_for(shard);
         let full = locked.limits.len() >= most;
-        let forgotten = if full { locked.sweep(&self.hasher, Sweep::Idle) } else { Vec::new() };
+        // A flood of new keys must not make each of them look at all the others.
+        let forgotten = locked.forget(&self.hasher, if full { KEPT } else { 0 }, Sweep::Idle);
         let limit = match locked.find(hash, &key) {
             // Somebody else came first.
             Some(known) => known,
-            None if locked.limits.len() >= most => self.overflow.clone(),
+            None if locked.limits.len() >= most => Arc::clone(&self.overflow),
             None => {
-                let entry = Entry { key, limit: fresh.clone(), used: true };
+                let entry = Entry { key, limit: Arc::clone(&fresh), used: true };
                 let hasher = |entry: &Entry<K, L>| self.hasher.hash_one(&entry.key);
                 locked.limits.insert_unique(hash, entry, hasher);
                 fresh
@@ -98,8 +106,39 @@ impl<K: Hash + Eq, L: Fresh + Clone> Table<K, L> {
         limit
     }
 
+    /// A fresh limit, and the lock of its shard, under which no change has passed the limit by.
+    fn fresh_for<'a>(
+        &self,
+        shard: &'a Mutex<Shard<K, L>>,
+    ) -> (Arc<L>, MutexGuard<'a, Shard<K, L>>) {
+        loop {
+            let changes = self.changes.load(Ordering::Acquire);
+            let fresh = Arc::new(self.template.fresh());
+            let locked = lock(shard);
+            if self.changes.load(Ordering::Acquire) == changes {
+                return (fresh, locked);
+            }
+            drop(locked);
+        }
+    }
+
+    /// Changes the limits of all keys, of those that are known and those to come.
+    pub(crate) fn change(&self, change: impl Fn(&L)) {
+        change(&self.template);
+        // Whoever has made a limit of the former template sees this, or is seen below.
+        self.changes.fetch_add(1, Ordering::Release);
+        change(&self.overflow);
+        for shard in &self.shards {
+            let known = |entry: &Entry<K, L>| Arc::clone(&entry.limit);
+            let known: Vec<_> = lock(shard).limits.iter().map(known).collect();
+            for limit in &known {
+                change(limit);
+            }
+        }
+    }
+
     /// The limit of a key that is known.
-    pub(crate) fn known(&self, key: &K) -> Option<L> {
+    pub(crate) fn known(&self, key: &K) -> Option<Arc<L>> {
         let hash = self.hasher.hash_one(key);
         lock(self.shard(hash)).find(hash, key)
     }
@@ -117,20 +156,21 @@ impl<K: Hash + Eq, L: Fresh + Clone> Table<K, L> {
         self.shards.iter().map(count).sum()
     }
 
-    /// The template, what is for further keys, and the limits of all keys that are known.
-    pub(crate) fn all(&self) -> Vec<L> {
-        let mut all = vec![self.template.clone(), self.overflow.clone()];
-        for shard in &self.shards {
-            all.extend(lock(shard).limits.iter().map(|entry| entry.limit.clone()));
-        }
-        all
+    /// Whether no key is in use. It forgets none: whoever asks may hold the lock of another table.
+    pub(crate) fn is_idle(&self) -> bool {
+        let idle = |shard: &Mutex<Shard<K, L>>| {
+            lock(shard).limits.iter().all(|entry| is_unused(&entry.limit))
+        };
+        is_unused(&self.overflow) && self.shards.iter().all(idle)
     }
 
     pub(crate) fn admitted(&self) -> [u64; 4] {
-        let forgotten = self.shards.iter().map(|shard| lock(shard).admitted);
-        let mut sum = [0; 4];
-        for counts in forgotten.chain(self.all().iter().map(Fresh::admitted)) {
-            add(&mut sum, counts);
+        let mut sum = self.template.admitted();
+        add(&mut sum, self.overflow.admitted());
+        for shard in &self.shards {
+            let shard = lock(shard);
+            add(&mut sum, shard.admitted);
+            shard.limits.iter().for_each(|entry| add(&mut sum, entry.limit.admitted()));
         }
         sum
     }
@@ -152,27 +192,30 @@ impl<K, L> Shard<K, L> {
 
 impl<K: Hash + Eq, L: Fresh + Clone> Shard<K, L> {
     #[inline]
-    fn find(&mut self, hash: u64, key: &K) -> Option<L> {
+    fn find(&mut self, hash: u64, key: &K) -> Option<Arc<L>> {
         let entry = self.limits.find_mut(hash, |entry| entry.key == *key)?;
         entry.used = true;
-        Some(entry.limit.clone())
+        Some(Arc::clone(&entry.limit))
     }
 
     /// Takes out all that are not in use, if it is time for that: after as many lookups as there are
-    /// keys, so that each lookup pays for one. Those asked for since the last time stay, for they may
-    /// be asked for again.
+    /// keys, so that each lookup pays for one. Who found no room counts for many.
     #[inline]
-    fn forget(&mut self, hasher: &DefaultHashBuilder) -> Vec<Entry<K, L>> {
-        self.until_sweep = self.until_sweep.saturating_sub(1);
-        if self.until_sweep > 0 { Vec::new() } else { self.sweep(hasher, Sweep::Unused) }
+    fn forget(
+        &mut self,
+        hasher: &DefaultHashBuilder,
+        lookups: usize,
+        which: Sweep,
+    ) -> Vec<Entry<K, L>> {
+        self.until_sweep = self.until_sweep.saturating_sub(lookups);
+        if self.until_sweep > 0 { Vec::new() } else { self.sweep(hasher, which) }
     }
 
     #[cold]
     fn sweep(&mut self, hasher: &DefaultHashBuilder, which: Sweep) -> Vec<Entry<K, L>> {
         let forgotten = |entry: &mut Entry<K, L>| {
-            let used = std::mem::replace(&mut entry.used, false);
-            // A limit that somebody else holds is in use, and nobody can get hold of it meanwhile.
-            (!used || which == Sweep::Idle) && entry.limit.is_idle()
+            let used = mem::replace(&mut entry.used, false);
+            (!used || which == Sweep::Idle) && is_unused(&entry.limit)
         };
         let idle: Vec<_> = self.limits.extract_if(forgotten).collect();
         for entry in &idle {
@@ -190,10 +233,15 @@ impl<K: Hash + Eq, L: Fresh + Clone> Shard<K, L> {
 /// Which keys of those that nobody holds a sweep forgets.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Sweep {
-    /// Those that were not asked for lately.
+    /// Those that nobody has asked for since the last one: the others may be asked for again.
     Unused,
     /// All.
     Idle,
+}
+
+/// Whether a limit is idle, and held by nobody but its table, whose lock keeps it so.
+fn is_unused<L: Fresh>(limit: &Arc<L>) -> bool {
+    is_only(limit) && limit.is_idle()
 }
 
 fn add(sum: &mut [u64; 4], counts: [u64; 4]) {

@@ -146,6 +146,18 @@ fn a_free_permit_is_never_reported_as_full() {
 }
 
 #[test]
+fn a_limit_set_for_all_keys_holds_for_one_that_is_just_being_made() {
+    model(|| {
+        let layer = ThrottleLayer::concurrency(1).keyed(|key: &u32| Some(*key));
+        let making = layer.clone();
+        let making = thread::spawn(move || hold(&making));
+        layer.handle().set_limit(2);
+        let _held = making.join().unwrap();
+        assert_eq!(layer.handle().of(&0).unwrap().limit(), 2);
+    });
+}
+
+#[test]
 fn a_key_has_one_limit_however_it_is_forgotten_and_made_again() {
     model(|| {
         let layer = ThrottleLayer::concurrency(1).keyed(|key: &u32| Some(*key));
@@ -165,7 +177,7 @@ fn a_key_has_one_limit_however_it_is_forgotten_and_made_again() {
 }
 
 /// A call that holds a permit until it is dropped.
-fn hold(layer: &ThrottleLayer<ConcurrencyLimit>) -> impl Sized {
+fn hold<L: Limit<u32> + 'static>(layer: &ThrottleLayer<L>) -> impl Sized + use<L> {
     let mut service = layer.layer(Idle);
     service.call(0)
 }

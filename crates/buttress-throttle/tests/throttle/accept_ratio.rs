@@ -13,19 +13,23 @@ type Service = BoxCloneService<&'static str, (), BoxError>;
 fn service(
     layer: &ThrottleLayer<AcceptRatioLimit, buttress_core::Plain, buttress_core::ByMode>,
 ) -> Service {
-    let meaning = |outcome: Result<&(), &BoxError>| match outcome {
+    layer.clone().classify(meaning).layer(service_fn(work)).boxed_clone()
+}
+
+fn meaning(outcome: Result<&(), &BoxError>) -> Verdict {
+    match outcome {
         Ok(()) => Verdict::Success,
         Err(error) if error.to_string() == "not found" => Verdict::Permanent,
         Err(_) => Verdict::Transient,
-    };
-    let work = |what: &'static str| async move {
-        match what {
-            "ok" => Ok(()),
-            "hang" => std::future::pending().await,
-            other => Err(BoxError::from(other)),
-        }
-    };
-    layer.clone().classify(meaning).layer(service_fn(work)).boxed_clone()
+    }
+}
+
+async fn work(what: &'static str) -> Result<(), BoxError> {
+    match what {
+        "ok" => Ok(()),
+        "hang" => std::future::pending().await,
+        other => Err(BoxError::from(other)),
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -110,14 +114,32 @@ async fn each_criticality_has_an_account_of_its_own() {
     assert!(handle.rejection(Criticality::CriticalPlus).abs() < f64::EPSILON);
 }
 
+/// Which of two hundred calls are sent.
+async fn decisions(service: &Service) -> Vec<bool> {
+    let mut sent = Vec::new();
+    for _ in 0..200 {
+        let error = service.clone().oneshot("broken").await.unwrap_err();
+        sent.push(error.to_string() == "broken");
+    }
+    sent
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_same_seed_gives_the_same_decisions() {
+    let run = async |seed| decisions(&service(&ThrottleLayer::accept_ratio().seed(seed))).await;
+    assert_eq!(run(7).await, run(7).await);
+    assert_ne!(run(7).await, run(8).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_seed_holds_for_each_service_and_for_each_key_too() {
     let run = async |seed| {
-        let service = service(&ThrottleLayer::accept_ratio().seed(seed));
+        let layer = ThrottleLayer::accept_ratio().seed(seed);
+        let keyed = layer.clone().keyed(|_: &&'static str| Some(()));
+        let keyed = keyed.classify(meaning).layer(service_fn(work)).boxed_clone();
         let mut sent = Vec::new();
-        for _ in 0..200 {
-            let error = service.clone().oneshot("broken").await.unwrap_err();
-            sent.push(error.to_string() == "broken");
+        for service in [service(&layer.per_service()), keyed] {
+            sent.extend(decisions(&service).await);
         }
         sent
     };

@@ -6,11 +6,13 @@ use std::{
 };
 
 use buttress_control::{Adapt, Sample};
-use buttress_core::{Hint, Origin, Reason, Rejection, Verdict};
+use buttress_core::{Deadline, Hint, Origin, Reason, Rejection, Verdict};
 use buttress_deadline::DeadlineLayer;
 use buttress_throttle::ThrottleLayer;
+use tokio::time::advance;
 use tokio_test::{assert_pending, task};
 use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
+use tower_service::Service;
 
 use crate::common::{limited, ms, reason, worker};
 
@@ -150,4 +152,23 @@ async fn time_in_the_queue_is_not_the_services() {
         call.await.unwrap().unwrap();
     }
     assert_eq!(notes.take(), [(ms(10), 1, false), (ms(10), 1, false)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_waited_is_judged_by_the_deadline_it_came_with_whoever_polls_it() {
+    let notes = Notes::of(1);
+    let layer = ThrottleLayer::adaptive(notes.clone()).queue(1);
+    let service = limited(&layer);
+    let mut running = task::spawn(service.clone().oneshot(1000));
+    assert_pending!(running.poll());
+    let mut ready = service.clone();
+    ready.ready().await.unwrap();
+    let call = Deadline::with(Some(Deadline::after(ms(30))), || ready.call(1000));
+    let mut waiting = task::spawn(call);
+    assert_pending!(waiting.poll());
+    drop(running);
+    assert_pending!(waiting.poll());
+    advance(ms(31)).await;
+    drop(waiting);
+    assert_eq!(notes.take(), [(ms(31), 1, true)]);
 }

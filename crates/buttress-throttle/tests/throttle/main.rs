@@ -9,6 +9,7 @@
 
 mod accept_ratio;
 mod adaptive;
+mod body;
 mod common;
 mod concurrency;
 mod keyed;

@@ -1,7 +1,7 @@
 //! Who is shed first: the less critical, and those who waited too long.
 
 use Criticality::{Critical, CriticalPlus, Sheddable, SheddablePlus};
-use buttress_core::{BoxError, Criticality, Reason};
+use buttress_core::{BoxError, Criticality, Deadline, Reason};
 use buttress_throttle::{Codel, ThrottleLayer};
 use tokio::{
     task::JoinHandle,
@@ -60,6 +60,17 @@ async fn in_a_full_queue_the_last_of_the_least_critical_makes_room() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_call_whose_deadline_has_passed_takes_nobodys_place() {
+    let layer = ThrottleLayer::concurrency(0).queue(1);
+    let service = limited(&layer);
+    let waiting = call(&service, Sheddable).await;
+    let late = Deadline::after(ms(0)).around(service.clone().oneshot(10));
+    assert_eq!(reason(late.await), Reason::DeadlineExceeded);
+    layer.handle().set_limit(1);
+    assert!(waiting.await.unwrap().0.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_most_critical_is_shed_only_for_lack_of_anybody_less_so() {
     let layer = ThrottleLayer::concurrency(1).queue(2);
     let service = limited(&layer);
@@ -107,6 +118,29 @@ async fn codel_keeps_the_wait_near_its_target_whatever_the_length_of_the_queue()
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_permit_that_finds_everybody_shed_is_free_again() {
+    let layer = ThrottleLayer::concurrency(0).queue(4).codel(Codel::new(ms(5), ms(50)));
+    let (service, handle) = (limited(&layer), layer.handle());
+    let mut calls = Vec::new();
+    for _ in 0..4 {
+        calls.push(call(&service, Critical).await);
+    }
+    // The first of an interval is served, however long it waited.
+    for _ in 0..2 {
+        advance(ms(60)).await;
+        handle.set_limit(1);
+        handle.set_limit(0);
+        assert!(calls.remove(0).await.unwrap().0.is_ok());
+    }
+    handle.set_limit(1);
+    for call in calls {
+        assert_eq!(reason(call.await.unwrap().0), Reason::Overloaded);
+    }
+    assert_eq!((handle.in_flight(), handle.queued()), (0, 0));
+    assert!(call(&service, Critical).await.await.unwrap().0.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
 async fn under_overload_whoever_came_last_goes_first_and_fifo_returns_with_an_empty_queue() {
     let layer = ThrottleLayer::concurrency(1).queue(1000).adaptive_lifo();
     let waited = overload(&layer).await;
@@ -136,4 +170,18 @@ async fn a_full_lifo_queue_drops_whoever_waited_longest() {
     layer.handle().set_limit(1);
     assert!(newest.await.unwrap().0.is_ok());
     assert!(older.await.unwrap().0.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lifo_queue_of_one_stands_however_often_its_place_changes_hands() {
+    let layer = ThrottleLayer::concurrency(0).queue(1).adaptive_lifo();
+    let service = limited(&layer);
+    let oldest = call(&service, Critical).await;
+    advance(ms(100)).await;
+    let older = call(&service, Critical).await;
+    let newest = call(&service, Critical).await;
+    layer.handle().set_limit(1);
+    for (call, served) in [(oldest, false), (older, false), (newest, true)] {
+        assert_eq!(call.await.unwrap().0.is_ok(), served);
+    }
 }
