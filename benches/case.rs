@@ -70,6 +70,20 @@ pub enum Pattern {
     Retry,
     /// Deadline over retry over deadline.
     Stack,
+    /// No layer, but one reading of a clock: what everything costs that goes by time.
+    Clock,
+    /// So many calls at a time.
+    Concurrency,
+    /// So many calls per second.
+    Rate,
+    /// So many calls at a time as a law finds bearable.
+    Adaptive,
+    /// So many calls at a time for each key. There is one.
+    KeyedConcurrency,
+    /// So many calls per second for each key. There is one.
+    KeyedRate,
+    /// Deadline over retry over a limit over deadline.
+    LimitedStack,
 }
 
 impl Pattern {
@@ -80,6 +94,13 @@ impl Pattern {
             Self::Deadline => "deadline",
             Self::Retry => "retry + budget",
             Self::Stack => "deadline → retry → deadline",
+            Self::Clock => "a clock read",
+            Self::Concurrency => "concurrency",
+            Self::Rate => "rate",
+            Self::Adaptive => "adaptive",
+            Self::KeyedConcurrency => "keyed concurrency",
+            Self::KeyedRate => "keyed rate",
+            Self::LimitedStack => "deadline → retry → throttle → deadline",
         }
     }
 }

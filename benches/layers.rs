@@ -14,19 +14,22 @@ use tower::{
     timeout::TimeoutLayer,
 };
 
-use crate::{Base, Case, Echo, Pattern, drive_http, drive_plain};
+use crate::{Base, Case, Echo, Pattern, drive_http, drive_plain, limits, limits_by_others};
 
 /// All cases: the service alone, tower's layers and ours.
 pub fn cases() -> Vec<Case> {
     let mut cases = of_tower();
     cases.extend(plain());
     cases.extend(http());
+    cases.extend(limits::plain());
+    cases.extend(limits::http());
     cases
 }
 
-/// The service alone and tower's layers, which others are compared with.
+/// The service alone and tower's layers, which others are compared with; of tokio, its clock and its
+/// semaphore.
 pub fn of_tower() -> Vec<Case> {
-    vec![
+    let mut cases = vec![
         Case::new(Pattern::Bare, "–", Base::Plain, |inner, calls| {
             drive_plain(Echo(inner), calls)
         }),
@@ -53,7 +56,10 @@ pub fn of_tower() -> Vec<Case> {
             let retry = retry::RetryLayer::new(Budgeted::new()).layer(attempt);
             drive_http(TimeoutLayer::new(TIMEOUT).layer(retry), calls)
         }),
-    ]
+    ];
+    cases.extend(limits_by_others::plain());
+    cases.extend(limits_by_others::http());
+    cases
 }
 
 fn plain() -> [Case; 4] {
@@ -96,13 +102,13 @@ fn http() -> [Case; 4] {
 
 /// The policy that tower's documentation shows: so many attempts, and a budget.
 #[derive(Clone)]
-struct Budgeted {
+pub(crate) struct Budgeted {
     left: u32,
     budget: Arc<TpsBudget>,
 }
 
 impl Budgeted {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { left: ATTEMPTS - 1, budget: Arc::new(TpsBudget::default()) }
     }
 }
@@ -128,6 +134,6 @@ impl<Req: Clone, Res> Policy<Req, Res, BoxError> for Budgeted {
 }
 
 pub(crate) const TOWER: &str = "tower";
-const ATTEMPTS: u32 = 3;
-const ATTEMPT: Duration = Duration::from_secs(30);
-const TIMEOUT: Duration = Duration::from_secs(120);
+pub(crate) const ATTEMPTS: u32 = 3;
+pub(crate) const ATTEMPT: Duration = Duration::from_secs(30);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(120);

@@ -13,12 +13,16 @@
 //!
 //! From each the same of the service alone is subtracted.
 
+mod by_hand;
 mod case;
 mod instructions;
 mod layers;
+mod limits;
+mod limits_by_others;
 mod service;
 mod table;
 
+pub use by_hand::{ByHand, Holding};
 pub use case::{Base, Case, Pattern, drive, drive_http, drive_plain, enter_runtime};
 pub use instructions::answer_if_asked;
 pub use layers::{cases, of_tower};

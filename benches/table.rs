@@ -25,9 +25,7 @@ pub fn print(cases: &[Case], allocator: &StatsAlloc<System>) {
     }
     println!();
     println!("Per call. Ir: instructions. The bare service is subtracted from all others.");
-    println!(
-        "Time: of the bare service in ns; else the ratio to tower's layer, over the same calls."
-    );
+    println!("Time: the ratio to tower's layer, over the same calls; in ns where tower has none.");
 }
 
 struct Row<'a> {

@@ -1,0 +1,95 @@
+use buttress::{
+    deadline::DeadlineLayer,
+    http::HttpExt,
+    retry::RetryLayer,
+    throttle::{Adapt, Aimd, Rate, ThrottleLayer, Vegas},
+};
+use tower::Layer;
+
+use crate::{
+    Base, Case, Echo, Inner, Pattern, drive_http, drive_plain,
+    layers::{ATTEMPT, ATTEMPTS, TIMEOUT},
+};
+
+/// Our limits, none of which is ever met.
+pub(crate) fn plain() -> Vec<Case> {
+    vec![
+        Case::new(Pattern::Concurrency, OURS, Base::Plain, |inner, calls| {
+            drive_plain(ThrottleLayer::concurrency(IN_FLIGHT).layer(Echo(inner)), calls)
+        }),
+        Case::new(Pattern::Concurrency, "buttress, `.queue(64)`", Base::Plain, |inner, calls| {
+            drive_plain(ThrottleLayer::concurrency(IN_FLIGHT).queue(64).layer(Echo(inner)), calls)
+        }),
+        Case::new(Pattern::Rate, OURS, Base::Plain, |inner, calls| {
+            drive_plain(ThrottleLayer::rate(rate()).layer(Echo(inner)), calls)
+        }),
+        adaptive("buttress, far from the limit", Vegas::default),
+        adaptive("buttress, `Vegas` at the limit", || Vegas::default().initial(1).max(1)),
+        adaptive("buttress, `Aimd` at the limit", || Aimd::default().initial(1).max(1)),
+        Case::new(Pattern::KeyedConcurrency, OURS, Base::Plain, |inner, calls| {
+            let layer = ThrottleLayer::concurrency(IN_FLIGHT).keyed(itself);
+            drive_plain(layer.layer(Echo(inner)), calls)
+        }),
+        Case::new(Pattern::KeyedRate, OURS, Base::Plain, |inner, calls| {
+            drive_plain(ThrottleLayer::rate(rate()).keyed(itself).layer(Echo(inner)), calls)
+        }),
+        Case::new(Pattern::LimitedStack, OURS, Base::Plain, |inner, calls| {
+            let attempt = DeadlineLayer::new(ATTEMPT).layer(Echo(inner));
+            let limit = ThrottleLayer::concurrency(IN_FLIGHT).queue(64).layer(attempt);
+            let retry = RetryLayer::new(ATTEMPTS).layer(limit);
+            drive_plain(DeadlineLayer::new(TIMEOUT).layer(retry), calls)
+        }),
+        Case::new(Pattern::LimitedStack, "buttress, rate", Base::Plain, |inner, calls| {
+            let attempt = DeadlineLayer::new(ATTEMPT).layer(Echo(inner));
+            let limit = ThrottleLayer::rate(rate()).layer(attempt);
+            let retry = RetryLayer::new(ATTEMPTS).layer(limit);
+            drive_plain(DeadlineLayer::new(TIMEOUT).layer(retry), calls)
+        }),
+    ]
+}
+
+/// The same over HTTP. A permit is held until the page has been read.
+pub(crate) fn http() -> [Case; 4] {
+    [
+        Case::new(Pattern::Concurrency, OURS, Base::Http, |inner, calls| {
+            drive_http(ThrottleLayer::concurrency(IN_FLIGHT).http().layer(Echo(inner)), calls)
+        }),
+        Case::new(Pattern::Rate, OURS, Base::Http, |inner, calls| {
+            drive_http(ThrottleLayer::rate(rate()).http().layer(Echo(inner)), calls)
+        }),
+        Case::new(Pattern::LimitedStack, OURS, Base::Http, |inner, calls| {
+            let attempt = DeadlineLayer::new(ATTEMPT).http().layer(Echo(inner));
+            let limit = ThrottleLayer::concurrency(IN_FLIGHT).queue(64).http().layer(attempt);
+            let retry = RetryLayer::new(ATTEMPTS).http().layer(limit);
+            drive_http(DeadlineLayer::new(TIMEOUT).http().layer(retry), calls)
+        }),
+        Case::new(Pattern::LimitedStack, "buttress, rate", Base::Http, |inner, calls| {
+            let attempt = DeadlineLayer::new(ATTEMPT).http().layer(Echo(inner));
+            let limit = ThrottleLayer::rate(rate()).http().layer(attempt);
+            let retry = RetryLayer::new(ATTEMPTS).http().layer(limit);
+            drive_http(DeadlineLayer::new(TIMEOUT).http().layer(retry), calls)
+        }),
+    ]
+}
+
+/// Far from the limit a call tells the law nothing; at the limit each one does.
+fn adaptive<L: Adapt>(by: &'static str, law: impl Fn() -> L + 'static) -> Case {
+    Case::new(Pattern::Adaptive, by, Base::Plain, move |inner: Inner, calls| {
+        drive_plain(ThrottleLayer::adaptive(law()).layer(Echo(inner)), calls)
+    })
+}
+
+/// So many that it is never met.
+pub(crate) fn rate() -> Rate {
+    Rate::per_second(PER_SECOND).burst(u32::MAX)
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "keys are read off a reference")]
+#[expect(clippy::unnecessary_wraps, reason = "a request may have no key")]
+fn itself(request: &u64) -> Option<u64> {
+    Some(*request)
+}
+
+pub(crate) const OURS: &str = "buttress";
+pub(crate) const IN_FLIGHT: u32 = 1_000_000;
+pub(crate) const PER_SECOND: u32 = 1_000_000_000;
