@@ -12,20 +12,26 @@
 //!   median counts.
 //!
 //! From each the same of the service alone is subtracted.
+//!
+//! How a limit fares when two threads share it is measured by a [`Crowd`].
 
 mod by_hand;
 mod case;
+mod crowd;
 mod instructions;
 mod layers;
 mod limits;
 mod limits_by_others;
 mod service;
 mod table;
+mod worker;
 
 pub use by_hand::{ByHand, Holding};
 pub use case::{Base, Case, Pattern, drive, drive_http, drive_plain, enter_runtime};
+pub use crowd::{Crowd, crowds, print_contention};
 pub use instructions::answer_if_asked;
 pub use layers::{cases, of_tower};
 pub use service::{Echo, Inner};
 pub use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 pub use table::print;
+pub use worker::{Effort, Work, Worker};
