@@ -13,7 +13,8 @@
 //!
 //! From each the same of the service alone is subtracted.
 //!
-//! How a limit fares when two threads share it is measured by a [`Crowd`].
+//! Two things need more than one call at a time: how a limit fares when two threads share it
+//! ([`Crowd`]), and what a call takes while it waits in a queue ([`Line`]).
 
 mod by_hand;
 mod case;
@@ -22,6 +23,7 @@ mod instructions;
 mod layers;
 mod limits;
 mod limits_by_others;
+mod line;
 mod service;
 mod table;
 mod worker;
@@ -31,6 +33,7 @@ pub use case::{Base, Case, Pattern, drive, drive_http, drive_plain, enter_runtim
 pub use crowd::{Crowd, crowds, print_contention};
 pub use instructions::answer_if_asked;
 pub use layers::{cases, of_tower};
+pub use line::{Line, lines, print_waiting};
 pub use service::{Echo, Inner};
 pub use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 pub use table::print;
