@@ -35,11 +35,6 @@ impl Case {
         Self { pattern, by, base, run: Box::new(run) }
     }
 
-    /// Whether its calls are numbers.
-    pub fn is_plain(&self) -> bool {
-        self.base == Base::Plain
-    }
-
     /// Makes `calls` calls, and returns the size of the response future.
     pub fn run(&self, inner: Inner, calls: u64) -> usize {
         (self.run)(inner, calls)

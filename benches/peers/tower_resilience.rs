@@ -1,0 +1,86 @@
+use std::{sync::Arc, time::Duration};
+
+use buttress_benches::{Base, Case, Crowd, Echo, Pattern, drive_plain};
+use tower::{BoxError, Layer};
+use tower_resilience_adaptive::{AdaptiveLimiterLayer, Vegas};
+use tower_resilience_bulkhead::BulkheadLayer;
+use tower_resilience_ratelimiter::RateLimiterLayer;
+use tower_resilience_retry::{RetryBudget, RetryBudgetBuilder, RetryLayer};
+use tower_resilience_timelimiter::TimeLimiterLayer;
+
+use crate::{ATTEMPTS, IN_FLIGHT, PER_SECOND, TIMEOUT};
+
+pub(crate) fn cases() -> [Case; 6] {
+    [
+        Case::new(Pattern::Deadline, BY, Base::Plain, |inner, calls| {
+            let layer = TimeLimiterLayer::builder().timeout_duration(TIMEOUT).build();
+            drive_plain(layer.layer(Echo(inner)), calls)
+        }),
+        Case::new(Pattern::Retry, BY, Base::Plain, |inner, calls| {
+            let layer = RetryLayer::<u64, u64, BoxError>::builder()
+                .max_attempts(ATTEMPTS)
+                .exponential_backoff(Duration::from_secs(1))
+                .budget(budget())
+                .build();
+            drive_plain(layer.layer(Echo(inner)), calls)
+        }),
+        Case::new(Pattern::Concurrency, BY, Base::Plain, |inner, calls| {
+            drive_plain(bulkhead().layer(Echo(inner)), calls)
+        }),
+        Case::new(
+            Pattern::Rate,
+            "tower-resilience 0.13, fixed window",
+            Base::Plain,
+            |inner, calls| drive_plain(fixed_window().layer(Echo(inner)), calls),
+        ),
+        Case::new(
+            Pattern::Rate,
+            "tower-resilience 0.13, token bucket",
+            Base::Plain,
+            |inner, calls| drive_plain(token_bucket().layer(Echo(inner)), calls),
+        ),
+        Case::new(Pattern::Adaptive, BY, Base::Plain, |inner, calls| {
+            drive_plain(adaptive().layer(Echo(inner)), calls)
+        }),
+    ]
+}
+
+pub(crate) fn crowds() -> [Crowd; 4] {
+    [
+        Crowd::new(format!("concurrency, {BY}"), |worker| bulkhead().layer(worker)),
+        Crowd::new(format!("rate, {BY}, fixed window"), |worker| fixed_window().layer(worker)),
+        Crowd::new(format!("rate, {BY}, token bucket"), |worker| token_bucket().layer(worker)),
+        Crowd::new(format!("adaptive, {BY}"), |worker| adaptive().layer(worker)),
+    ]
+}
+
+#[expect(clippy::expect_used, reason = "its defaults are valid")]
+fn budget() -> Arc<dyn RetryBudget> {
+    RetryBudgetBuilder::new().token_bucket().build().expect("the defaults are valid")
+}
+
+#[expect(clippy::expect_used, reason = "the limit is valid")]
+fn bulkhead() -> BulkheadLayer {
+    let builder = BulkheadLayer::builder().max_concurrent_calls(IN_FLIGHT).reject_when_full();
+    builder.build().expect("the limit is valid")
+}
+
+#[expect(clippy::expect_used, reason = "the rate is valid")]
+fn fixed_window() -> RateLimiterLayer {
+    RateLimiterLayer::per_second(PER_SECOND).build().expect("the rate is valid")
+}
+
+#[expect(clippy::expect_used, reason = "the rate is valid")]
+fn token_bucket() -> RateLimiterLayer {
+    RateLimiterLayer::burst(PER_SECOND, PER_SECOND).build().expect("the rate is valid")
+}
+
+/// Its service takes a sample of every call.
+#[expect(clippy::expect_used, reason = "the limits are valid")]
+fn adaptive() -> AdaptiveLimiterLayer<Vegas> {
+    let builder = Vegas::builder().initial_limit(IN_FLIGHT).min_limit(IN_FLIGHT);
+    let law = builder.max_limit(IN_FLIGHT).build().expect("the limits are valid");
+    AdaptiveLimiterLayer::new(law)
+}
+
+const BY: &str = "tower-resilience 0.13";
