@@ -5,7 +5,7 @@
 //!
 //! - **instructions** per call, counted by valgrind's callgrind: repeatable to about one percent on
 //!   any machine, and so what a bar can be set on. The bench runs itself under callgrind twice, with
-//!   N and with 2 N calls; the difference is free of start-up.
+//!   N and with 2 N calls; the difference is free of what is done once for all of them.
 //! - **allocations** per call, by an allocator that counts.
 //! - **bytes** per call in flight: the future, and what a call allocates.
 //! - **time**, as a ratio to tower's layer in the same run. Rounds of all cases alternate, and the
