@@ -1,0 +1,156 @@
+//! What a run comes to.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::callers::{Outcome, Record};
+use crate::pool;
+use crate::server::Condition;
+
+/// One server's row: a member of `servers` in the JSON, whose keys are stable.
+///
+/// Unless it says otherwise, a number counts requests that were over, one way or the other, during the
+/// overload and after its first second.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Row {
+    pub(crate) name: &'static str,
+    pub(crate) offered_per_second: f64,
+    /// Answered in time.
+    pub(crate) goodput_per_second: f64,
+    /// The same as a share of the capacity.
+    pub(crate) goodput: f64,
+    /// Of those answered in time.
+    pub(crate) p50_ms: Option<f64>,
+    pub(crate) p99_ms: Option<f64>,
+    pub(crate) rejected: usize,
+    pub(crate) timed_out: usize,
+    pub(crate) failed: usize,
+    pub(crate) not_sent: usize,
+    /// Of the server's process, before the first request.
+    pub(crate) heap_start_bytes: usize,
+    /// In the middle of the overload.
+    pub(crate) heap_half_bytes: usize,
+    /// At its end.
+    pub(crate) heap_end_bytes: usize,
+    /// The most jobs in the pool at once, in the whole overload.
+    pub(crate) most_jobs: usize,
+    /// How many requests the layer let through at a time, at the end; `null` without one.
+    pub(crate) limit: Option<u32>,
+    /// The share answered in time of those made after the overload, at half the capacity.
+    pub(crate) recovered: f64,
+}
+
+/// All that is known of one server's run.
+pub(crate) struct Run {
+    pub(crate) name: &'static str,
+    pub(crate) records: Vec<Record>,
+    /// When the overload ended.
+    pub(crate) overload: Duration,
+    pub(crate) start: Condition,
+    pub(crate) half: Condition,
+    pub(crate) end: Condition,
+}
+
+impl Run {
+    pub(crate) fn row(&self) -> Row {
+        let seconds = self.overload.saturating_sub(WARM_UP).as_secs_f64();
+        let within = |time: Duration| (WARM_UP..self.overload).contains(&time);
+        let over: Vec<_> =
+            self.records.iter().filter(|record| within(record.due + record.took)).collect();
+        let count = |what| over.iter().filter(|record| record.outcome == what).count();
+        let served = over.iter().filter(|record| record.outcome == Outcome::Served);
+        let mut took: Vec<_> = served.map(|record| record.took).collect();
+        took.sort_unstable();
+        let goodput = number(took.len()) / seconds;
+        let made = self.records.iter().filter(|record| within(record.due)).count();
+        Row {
+            name: self.name,
+            offered_per_second: number(made) / seconds,
+            goodput_per_second: goodput,
+            goodput: goodput / pool::capacity(),
+            p50_ms: percentile(&took, 50),
+            p99_ms: percentile(&took, 99),
+            rejected: count(Outcome::Rejected),
+            timed_out: count(Outcome::TimedOut),
+            failed: count(Outcome::Failed),
+            not_sent: count(Outcome::NotSent),
+            heap_start_bytes: self.start.heap_bytes,
+            heap_half_bytes: self.half.heap_bytes,
+            heap_end_bytes: self.end.heap_bytes,
+            most_jobs: self.end.most_jobs,
+            limit: self.end.limit,
+            recovered: self.recovered(),
+        }
+    }
+
+    fn recovered(&self) -> f64 {
+        let after = self.records.iter().filter(|record| record.due >= self.overload);
+        let served = after.clone().filter(|record| record.outcome == Outcome::Served);
+        number(served.count()) / number(after.count().max(1))
+    }
+}
+
+/// By nearest rank, in milliseconds; `None` of nothing.
+fn percentile(sorted: &[Duration], percent: usize) -> Option<f64> {
+    let rank = (sorted.len() * percent).div_ceil(100).max(1);
+    sorted.get(rank - 1).map(|took| (took.as_secs_f64() * 1e6).round() / 1e3)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts far below 2^52")]
+fn number(count: usize) -> f64 {
+    count as f64
+}
+
+/// Until then the queues fill, and a bare server still answers.
+const WARM_UP: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(due: u64, took: u64, outcome: Outcome) -> Record {
+        Record { due: Duration::from_millis(due), took: Duration::from_millis(took), outcome }
+    }
+
+    fn run(records: Vec<Record>) -> Run {
+        let [start, half, end] = [Condition::default(); 3];
+        Run { name: "test", records, overload: Duration::from_secs(3), start, half, end }
+    }
+
+    #[test]
+    fn goodput_is_what_was_answered_in_time_after_the_warm_up_and_within_the_overload() {
+        let run = run(vec![
+            record(500, 100, Outcome::Served),
+            record(900, 200, Outcome::Served),
+            record(1_500, 5, Outcome::Rejected),
+            record(2_000, 500, Outcome::TimedOut),
+            record(2_800, 100, Outcome::Served),
+            record(2_900, 200, Outcome::Served),
+        ]);
+        let row = run.row();
+        assert!((row.goodput_per_second - 1.0).abs() < 1e-9, "two in two seconds");
+        assert!((row.goodput * pool::capacity() - 1.0).abs() < 1e-9);
+        assert!((row.offered_per_second - 2.0).abs() < 1e-9, "four in two seconds");
+        assert_eq!((row.p50_ms, row.p99_ms), (Some(100.0), Some(200.0)));
+        assert_eq!((row.rejected, row.timed_out, row.failed, row.not_sent), (1, 1, 0, 0));
+    }
+
+    #[test]
+    fn recovery_looks_at_the_requests_made_after_the_overload_alone() {
+        let row = run(vec![
+            record(2_900, 200, Outcome::Served),
+            record(3_000, 10, Outcome::Served),
+            record(3_100, 500, Outcome::TimedOut),
+        ])
+        .row();
+        assert!((row.recovered - 0.5).abs() < 1e-9);
+    }
+
+    #[test]
+    fn where_nobody_was_served_there_are_no_percentiles() {
+        let row = run(vec![record(1_500, 500, Outcome::TimedOut)]).row();
+        assert_eq!((row.p50_ms, row.p99_ms), (None, None));
+        assert!(row.goodput.abs() < 1e-9);
+    }
+}
