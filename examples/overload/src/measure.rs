@@ -27,6 +27,9 @@ pub(crate) struct Row {
     pub(crate) timed_out: usize,
     pub(crate) failed: usize,
     pub(crate) not_sent: usize,
+    /// How late the callers' process came to a request, at worst: more than a few milliseconds say that
+    /// the machine had no time for this program, and then its other numbers mean less.
+    pub(crate) late_ms: f64,
     /// Of the server's process, before the first request.
     pub(crate) heap_start_bytes: usize,
     /// In the middle of the overload.
@@ -75,6 +78,7 @@ impl Run {
             timed_out: count(Outcome::TimedOut),
             failed: count(Outcome::Failed),
             not_sent: count(Outcome::NotSent),
+            late_ms: millis(over.iter().map(|record| record.late).max().unwrap_or_default()),
             heap_start_bytes: self.start.heap_bytes,
             heap_half_bytes: self.half.heap_bytes,
             heap_end_bytes: self.end.heap_bytes,
@@ -94,7 +98,12 @@ impl Run {
 /// By nearest rank, in milliseconds; `None` of nothing.
 fn percentile(sorted: &[Duration], percent: usize) -> Option<f64> {
     let rank = (sorted.len() * percent).div_ceil(100).max(1);
-    sorted.get(rank - 1).map(|took| (took.as_secs_f64() * 1e6).round() / 1e3)
+    sorted.get(rank - 1).copied().map(millis)
+}
+
+/// In milliseconds, to the microsecond.
+fn millis(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1e6).round() / 1e3
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts far below 2^52")]
@@ -110,7 +119,8 @@ mod tests {
     use super::*;
 
     fn record(due: u64, took: u64, outcome: Outcome) -> Record {
-        Record { due: Duration::from_millis(due), took: Duration::from_millis(took), outcome }
+        let [due, took] = [due, took].map(Duration::from_millis);
+        Record { due, late: Duration::ZERO, took, outcome }
     }
 
     fn run(records: Vec<Record>) -> Run {

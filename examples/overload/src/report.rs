@@ -49,6 +49,7 @@ const LINES: &[Line] = &[
     ("timed out at the caller", |row| row.timed_out.to_string()),
     ("failed otherwise", |row| row.failed.to_string()),
     ("not sent", |row| row.not_sent.to_string()),
+    ("made late by at most (ms)", |row| format!("{:.0}", row.late_ms)),
     ("server's heap at the start", |row| mib(row.heap_start_bytes)),
     ("  after half of the time", |row| mib(row.heap_half_bytes)),
     ("  at the end", |row| mib(row.heap_end_bytes)),

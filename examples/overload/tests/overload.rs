@@ -42,6 +42,7 @@ fn json_is_one_object_with_the_stable_keys_and_nothing_else_on_standard_output()
             "timed_out",
             "failed",
             "not_sent",
+            "late_ms",
             "heap_start_bytes",
             "heap_half_bytes",
             "heap_end_bytes",
