@@ -5,37 +5,47 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+use buttress::throttle::ConcurrencyLimit;
 use buttress::{
     Backoff, Budget, Deadline, DeadlineHandle, DeadlineLayer, HttpExt, Ratio, RetryHandle,
-    RetryLayer, Stop,
+    RetryLayer, Stop, ThrottleHandle, ThrottleLayer,
 };
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
 use http_body_util::Empty;
+use serde::Serialize;
 use tower::{Service, ServiceBuilder};
 
 use crate::client::{Client, Failure, hyper, read};
+use crate::listener;
 use crate::operations::Operation;
-use crate::retries;
 
 /// A client made of the usual layers in their standard order.
 ///
 /// Outermost the caller's patience, which covers the three reads of an operation together, then
-/// retry, then the deadline of one attempt, then the transport. Retries may be `percent` of the calls
-/// and ten a second.
-pub(crate) fn buttress(name: &'static str, percent: u32, seed: u64) -> impl Client {
+/// retry, then the limit, then the deadline of one attempt, then the transport: a request that waits
+/// for a permit waits on its caller's time and not on the attempt's. Retries may be `percent` of the
+/// calls and ten a second.
+pub(crate) fn buttress(
+    name: &'static str,
+    percent: u32,
+    limit: Option<u32>,
+    seed: u64,
+) -> impl Client {
     let budget = Budget::new(Ratio::percent(percent), PER_SECOND);
     let retry = RetryLayer::new(ATTEMPTS)
         .backoff(Backoff::exponential(BASE, MAX))
         .budget(budget)
         .named(name)
         .seed(seed);
+    let throttle = ThrottleLayer::concurrency(limit.unwrap_or(u32::MAX)).queue(QUEUE).named(name);
     let attempt = DeadlineLayer::new(PER_ATTEMPT);
     let controls = Controls {
         percent,
         calls: Arc::default(),
         retry: retry.handle(),
+        throttle: limit.map(|_| throttle.handle()),
         attempt: attempt.handle(),
     };
     let calls = Arc::clone(&controls.calls);
@@ -46,6 +56,7 @@ pub(crate) fn buttress(name: &'static str, percent: u32, seed: u64) -> impl Clie
         })
         .layer(DeadlineLayer::new(PATIENCE).http())
         .layer(retry.http())
+        .layer(throttle.http())
         .layer(attempt.http())
         .service(hyper());
     Controlled { service, controls }
@@ -60,10 +71,21 @@ pub(crate) struct Decisions {
     /// The same by the verdict on the attempt before.
     pub(crate) retries_by_reason: BTreeMap<&'static str, u64>,
     pub(crate) stops: BTreeMap<&'static str, u64>,
+    /// What the limit did; `None` where there is none.
+    pub(crate) throttled: Option<Throttled>,
     /// Attempts that ran into their deadline.
     pub(crate) attempt_timeouts: u64,
     pub(crate) deadline: Duration,
     percent: u32,
+}
+
+/// What a limit did with the requests that came to it, the retries among them.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Throttled {
+    pub(crate) admitted: u64,
+    /// Those that had to wait before, for a while.
+    pub(crate) queued: u64,
+    pub(crate) rejected: u64,
 }
 
 impl Decisions {
@@ -74,6 +96,7 @@ impl Decisions {
             retries: 0,
             retries_by_reason: BTreeMap::new(),
             stops: BTreeMap::new(),
+            throttled: None,
             attempt_timeouts: 0,
             deadline,
             percent: 0,
@@ -103,6 +126,7 @@ struct Controls {
     percent: u32,
     calls: Arc<AtomicU64>,
     retry: RetryHandle,
+    throttle: Option<ThrottleHandle<ConcurrencyLimit>>,
     attempt: DeadlineHandle,
 }
 
@@ -120,13 +144,18 @@ where
     }
 
     fn decisions(&self) -> Option<Decisions> {
-        let Controls { percent, calls, retry, attempt } = &self.controls;
+        let Controls { percent, calls, retry, throttle, attempt } = &self.controls;
         let stops = Stop::ALL.into_iter().map(|why| (why.as_str(), retry.stopped(why)));
         Some(Decisions {
             calls: calls.load(Relaxed),
             retries: retry.retries(),
-            retries_by_reason: retries::by_reason(),
+            retries_by_reason: listener::retries_by_reason(),
             stops: stops.filter(|(_, number)| *number > 0).collect(),
+            throttled: throttle.as_ref().map(|throttle| Throttled {
+                admitted: throttle.admitted(),
+                queued: listener::queued(),
+                rejected: throttle.rejected(),
+            }),
             attempt_timeouts: attempt.exceeded(),
             deadline: PATIENCE,
             percent: *percent,
@@ -140,6 +169,9 @@ const BASE: Duration = Duration::from_millis(50);
 const MAX: Duration = Duration::from_millis(400);
 const PER_ATTEMPT: Duration = Duration::from_millis(150);
 const PER_SECOND: u32 = 10;
+
+/// Room for a request of each caller and more, so that only a deadline ends a wait.
+const QUEUE: usize = 400;
 
 /// The window of a retry budget, whose floor may be spent at once.
 const WINDOW: Duration = Duration::from_secs(10);

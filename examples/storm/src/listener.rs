@@ -1,8 +1,9 @@
-//! Retries by reason, counted from the events of the retry layer.
+//! What the layers say as they decide: some of it is in their events alone.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
@@ -15,24 +16,35 @@ pub(crate) fn restart() {
     // Set once; the later attempts find this very subscriber.
     let _ = tracing::subscriber::set_global_default(Counter);
     lock(&SCHEDULED).clear();
+    QUEUED.store(0, Relaxed);
 }
 
 /// How many retries were scheduled since the restart, by the verdict on the attempt before.
-pub(crate) fn by_reason() -> BTreeMap<&'static str, u64> {
+pub(crate) fn retries_by_reason() -> BTreeMap<&'static str, u64> {
     lock(&SCHEDULED).clone()
 }
 
-static SCHEDULED: Mutex<BTreeMap<&'static str, u64>> = Mutex::new(BTreeMap::new());
+/// How many requests had to wait for a permit since the restart.
+pub(crate) fn queued() -> u64 {
+    QUEUED.load(Relaxed)
+}
 
-/// Listens to `retry.scheduled` and to nothing else.
+static SCHEDULED: Mutex<BTreeMap<&'static str, u64>> = Mutex::new(BTreeMap::new());
+static QUEUED: AtomicU64 = AtomicU64::new(0);
+
+/// Listens to `retry.scheduled` and `throttle.queued`, and to nothing else.
 struct Counter;
 
 impl Subscriber for Counter {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.name() == "retry.scheduled"
+        matches!(metadata.name(), RETRIED | WAITS)
     }
 
     fn event(&self, event: &Event<'_>) {
+        if event.metadata().name() == WAITS {
+            QUEUED.fetch_add(1, Relaxed);
+            return;
+        }
         let mut verdict = Verdict("other");
         event.record(&mut verdict);
         *lock(&SCHEDULED).entry(verdict.0).or_default() += 1;
@@ -60,6 +72,9 @@ impl Visit for Verdict {
         }
     }
 }
+
+const RETRIED: &str = "retry.scheduled";
+const WAITS: &str = "throttle.queued";
 
 const VERDICTS: [(&str, &str); 5] = [
     ("Transient", "transient"),

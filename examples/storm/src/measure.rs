@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::callers::Record;
 use crate::client::Failure;
-use crate::controlled::Decisions;
+use crate::controlled::{Decisions, Throttled};
 use crate::weather::Tally;
 
 /// One client's row: a member of `clients` in the JSON, whose keys are stable.
@@ -37,6 +37,8 @@ pub(crate) struct Row {
     pub(crate) retries_allowed: Option<u64>,
     pub(crate) retries_by_reason: BTreeMap<&'static str, u64>,
     pub(crate) stops_by_reason: BTreeMap<&'static str, u64>,
+    /// What its limit did; `null` where it has none.
+    pub(crate) throttled: Option<Throttled>,
     pub(crate) attempt_timeouts: u64,
     /// Failed operations, by what failed them.
     pub(crate) failures: BTreeMap<String, u64>,
@@ -81,6 +83,7 @@ impl Run {
             retries_allowed: decisions.map(|decisions| decisions.allowed(self.took())),
             retries_by_reason: decisions.map(|d| d.retries_by_reason.clone()).unwrap_or_default(),
             stops_by_reason: decisions.map(|d| d.stops.clone()).unwrap_or_default(),
+            throttled: decisions.and_then(|decisions| decisions.throttled),
             attempt_timeouts: decisions.map_or(0, |decisions| decisions.attempt_timeouts),
             failures: self.failures(),
             seconds: self.took().as_secs_f64(),

@@ -55,6 +55,14 @@ const LINES: &[Line] = &[
     ("  by reason", |row| counts(&row.retries_by_reason)),
     ("  allowed by the budget", |row| row.retries_allowed.map_or_else(dash, |n| n.to_string())),
     ("stops by reason", |row| counts(&row.stops_by_reason)),
+    ("requests that waited for a permit", |row| {
+        row.throttled.map_or_else(dash, |throttled| {
+            format!("{} of {}", throttled.queued, throttled.admitted + throttled.rejected)
+        })
+    }),
+    ("  rejected by the limit", |row| {
+        row.throttled.map_or_else(dash, |throttled| throttled.rejected.to_string())
+    }),
     ("failed operations by cause", |row| counts(&row.failures)),
 ];
 
