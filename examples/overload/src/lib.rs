@@ -9,7 +9,8 @@
 //! |---|---|
 //! | `bare` | nothing around the handler |
 //! | `concurrency` | `ThrottleLayer::concurrency(16).queue(32).max_wait(200 ms)` around all of it |
-//! | `adaptive` | `ThrottleLayer::adaptive(Vegas::default())`, with the same queue |
+//! | `codel` | `ThrottleLayer::concurrency(16).queue(1000).codel(Codel::default())`: a long queue, out of which whoever waited too long is shed |
+//! | `adaptive` | `ThrottleLayer::adaptive(Vegas::default())`, with the queue of `concurrency` |
 //!
 //! # The service
 //!

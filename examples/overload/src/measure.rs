@@ -27,8 +27,8 @@ pub(crate) struct Row {
     pub(crate) timed_out: usize,
     pub(crate) failed: usize,
     pub(crate) not_sent: usize,
-    /// How late the callers' process came to a request, at worst: more than a few milliseconds say that
-    /// the machine had no time for this program, and then its other numbers mean less.
+    /// How late the callers' process came to a request, at worst and in the whole run: more than some ten
+    /// milliseconds say that the machine had no time for this program, and its other numbers mean less.
     pub(crate) late_ms: f64,
     /// Of the server's process, before the first request.
     pub(crate) heap_start_bytes: usize,
@@ -78,7 +78,9 @@ impl Run {
             timed_out: count(Outcome::TimedOut),
             failed: count(Outcome::Failed),
             not_sent: count(Outcome::NotSent),
-            late_ms: millis(over.iter().map(|record| record.late).max().unwrap_or_default()),
+            late_ms: millis(
+                self.records.iter().map(|record| record.late).max().unwrap_or_default(),
+            ),
             heap_start_bytes: self.start.heap_bytes,
             heap_half_bytes: self.half.heap_bytes,
             heap_end_bytes: self.end.heap_bytes,

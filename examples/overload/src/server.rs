@@ -10,7 +10,7 @@ use axum::extract::State;
 use axum::routing::get;
 use axum::serve::ListenerExt;
 use buttress::throttle::{ConcurrencyLimit, Regulate, Vegas};
-use buttress::{HttpExt, ThrottleHandle, ThrottleLayer};
+use buttress::{Codel, HttpExt, ThrottleHandle, ThrottleLayer};
 use bytes::Bytes;
 use http::StatusCode;
 use peak_alloc::PeakAlloc;
@@ -25,9 +25,10 @@ use crate::pool::{Pool, Times};
 static HEAP: PeakAlloc = PeakAlloc;
 
 /// The servers, in order.
-pub(crate) const NAMES: [&str; 3] = [BARE, CONCURRENCY, ADAPTIVE];
+pub(crate) const NAMES: [&str; 4] = [BARE, CONCURRENCY, CODEL, ADAPTIVE];
 const BARE: &str = "bare";
 const CONCURRENCY: &str = "concurrency";
+const CODEL: &str = "codel";
 const ADAPTIVE: &str = "adaptive";
 
 /// How a server is at some moment.
@@ -87,6 +88,12 @@ fn behind(name: &str, app: Router) -> (Router, Option<Limit>) {
             let limit = limit(layer.handle());
             (app.layer(layer.http()), Some(limit))
         }
+        CODEL => {
+            let layer =
+                ThrottleLayer::concurrency(PERMITS).queue(LONG_QUEUE).codel(Codel::default());
+            let limit = limit(layer.handle());
+            (app.layer(layer.http()), Some(limit))
+        }
         ADAPTIVE => {
             let layer = ThrottleLayer::adaptive(Vegas::default()).queue(QUEUE).max_wait(WAIT);
             let limit = limit(layer.handle());
@@ -108,3 +115,6 @@ const PERMITS: u32 = 16;
 /// Emptied in 80 ms: far less than anybody's patience.
 const QUEUE: usize = 32;
 const WAIT: Duration = Duration::from_millis(200);
+
+/// Too long to be worked off in time: it is for the delay, and not for the length, to end a wait.
+const LONG_QUEUE: usize = 1000;

@@ -32,7 +32,7 @@ fn json_is_one_object_with_the_stable_keys_and_nothing_else_on_standard_output()
     assert!(report["capacity_per_second"].is_number() && report["patience_ms"].is_number());
     let servers = report["servers"].as_array().unwrap();
     let names: Vec<_> = servers.iter().filter_map(|server| server["name"].as_str()).collect();
-    assert_eq!(names, ["bare", "concurrency", "adaptive"]);
+    assert_eq!(names, ["bare", "concurrency", "codel", "adaptive"]);
     for server in servers {
         for key in [
             "offered_per_second",
