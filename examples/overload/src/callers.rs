@@ -151,7 +151,7 @@ impl Service<Uri> for Connector {
 }
 
 /// How long a caller waits for the whole answer.
-pub(crate) const PATIENCE: Duration = Duration::from_millis(500);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Far more than callers of that patience can be under way: only a client that is stuck meets this.
 const ROOM: usize = 4000;

@@ -8,23 +8,23 @@
 //! | column | server |
 //! |---|---|
 //! | `bare` | nothing around the handler |
-//! | `concurrency` | `ThrottleLayer::concurrency(16).queue(32).max_wait(200 ms)` around all of it |
-//! | `codel` | `ThrottleLayer::concurrency(16).queue(1000).codel(Codel::default())`: a long queue, out of which whoever waited too long is shed |
+//! | `concurrency` | `ThrottleLayer::concurrency(16).queue(32).max_wait(400 ms)` around all of it |
+//! | `codel` | `ThrottleLayer::concurrency(16).queue(200).codel(Codel::new(20 ms, 100 ms))`: a longer queue, out of which whoever waited too long is shed |
 //! | `adaptive` | `ThrottleLayer::adaptive(Vegas::default())`, with the queue of `concurrency` |
 //!
 //! # The service
 //!
-//! A handler has a page made by a pool of eight workers, 20 ms of work each on average (lognormal, σ .5):
-//! 400 a second. The pool stands for a database or a pool of threads: its queue has no bound, and a job
+//! A handler has a page made by a pool of eight workers, 40 ms of work each on average (lognormal, σ .25):
+//! 200 a second. The pool stands for a database or a pool of threads: its queue has no bound, and a job
 //! that has been handed in is done whether or not its caller still waits. A job holds 4 KiB.
 //!
 //! # The load
 //!
-//! An open loop: requests come at random (a Poisson process), 1200 a second, and nobody waits for the
-//! answers to others before making one's own. A caller who has no answer after 500 ms leaves, and the
-//! answer is worth nothing. Then, for 2 s, 200 a second come, which the server could bear easily.
+//! An open loop: requests come at random (a Poisson process), 600 a second, and nobody waits for the
+//! answers to others before making one's own. A caller who has no answer after 1 s leaves, and the
+//! answer is worth nothing. Then, for 2 s, 100 a second come, which the server could bear easily.
 //!
-//! Without a limit the queue grows by 800 jobs a second, a job is soon worked on only when its caller has
+//! Without a limit the queue grows by 400 jobs a second, a job is soon worked on only when its caller has
 //! gone, and so it stays after the overload, until the queue has been worked off. Behind a limit the work
 //! goes to callers who are still there, and the others learn at once that they must turn elsewhere.
 //!
