@@ -16,8 +16,9 @@ use crate::{
 /// Lets through as many calls as the service behind it can bear.
 ///
 /// All clones of a layer, and all services it makes, share one limit, unless it is
-/// [`per_service`](Self::per_service). Its options are part of what is shared: setting one changes
-/// it for all of them.
+/// [`per_service`](Self::per_service). The options of its queue, its number of keys and its seed are
+/// part of what is shared: setting one changes it for all of them. Every other option holds for the
+/// layer it is set on, and for what is made of that.
 #[derive(Clone, Debug)]
 pub struct ThrottleLayer<L, M = Plain, J = Blind> {
     limit: L,

@@ -134,6 +134,13 @@ async fn a_limit_set_for_keys_holds_for_those_in_use_and_those_to_come() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_limit_set_for_keys_holds_for_the_one_they_share_too() {
+    let layer = ThrottleLayer::concurrency(0).keyed(|key: &u64| Some(*key)).max_keys(0);
+    layer.handle().set_limit(1);
+    assert_eq!(limited(&layer).oneshot(10).await.unwrap(), 10);
+}
+
+#[tokio::test(start_paused = true)]
 async fn keyed_limits_keep_to_their_service_when_they_are_per_service() {
     let layer = ThrottleLayer::concurrency(1).keyed(|key: &u64| Some(*key)).per_service();
     let (one, other) = (layer.layer(worker()), layer.layer(worker()));
