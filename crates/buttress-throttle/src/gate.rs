@@ -86,9 +86,7 @@ impl<A: Regulate> Gate<A> {
             };
         }
         let mut woken = Woken::default();
-        let entered = self.line_up(ask.criticality, &mut woken);
-        woken.wake();
-        match entered {
+        let admission = match self.line_up(ask.criticality, &mut woken) {
             Ok(Entered::Admitted(in_flight)) => {
                 Admission::Admitted(self.permit(in_flight, ask.criticality))
             }
@@ -96,7 +94,10 @@ impl<A: Regulate> Gate<A> {
                 Admission::Waiting(Place::new(Arc::clone(self), slot, until, ask.criticality))
             }
             Err(refusal) => Admission::Refused(refusal),
-        }
+        };
+        // When the place has an owner: a waker that panics leaves none behind.
+        woken.wake();
+        admission
     }
 
     /// Lines up, unless a permit has come free meanwhile.

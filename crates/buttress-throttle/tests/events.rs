@@ -34,6 +34,14 @@ async fn a_rejection_is_told_with_its_instance_its_reason_and_whom_it_hit() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn without_a_queue_it_is_the_limit_that_is_full() {
+    let events = Events::of("buttress");
+    let service = ThrottleLayer::concurrency(0).layer(service_fn(work));
+    service.oneshot(1).await.unwrap_err();
+    assert_eq!(events.named("throttle.rejected")[0].field("why"), Some("full"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_layer_that_observes_says_so() {
     let events = Events::of("buttress");
     let service = ThrottleLayer::rate(Rate::per_second(1)).observe().layer(service_fn(work));

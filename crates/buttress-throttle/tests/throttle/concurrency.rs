@@ -79,6 +79,21 @@ async fn every_clone_of_the_layer_and_every_service_it_makes_shares_the_limit() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_queue_is_shared_by_all_clones_and_a_name_is_the_clones_own() {
+    let layer = ThrottleLayer::concurrency(1);
+    let other = layer.clone().queue(1).named("other");
+    let mut calls = [layer.clone(), layer.clone()].map(|layer| {
+        let mut call = task::spawn(limited(&layer).oneshot(10));
+        assert_pending!(call.poll());
+        call
+    });
+    assert_eq!(rejection(limited(&layer).oneshot(1).await).origin().name(), "throttle");
+    assert_eq!(rejection(limited(&other).oneshot(1).await).origin().name(), "other");
+    let [running, waiting] = &mut calls;
+    assert_eq!(running.await.unwrap() + waiting.await.unwrap(), 20);
+}
+
+#[tokio::test(start_paused = true)]
 async fn per_service_gives_each_service_its_own_limit_and_its_clones_share_it() {
     let layer = ThrottleLayer::concurrency(1).per_service();
     let (one, other) = (layer.layer(worker()), layer.layer(worker()));

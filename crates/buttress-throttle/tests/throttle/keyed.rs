@@ -1,15 +1,7 @@
 //! A limit of its own for each key.
 
-use std::{
-    hash::{Hash, Hasher},
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicBool, Ordering},
-    },
-};
-
 use buttress_core::{BoxError, Reason};
-use buttress_throttle::{Rate, ThrottleLayer, Vegas, Weigh};
+use buttress_throttle::{Rate, ThrottleLayer, Vegas};
 use tokio::time::advance;
 use tokio_test::{assert_pending, task};
 use tower::{Layer, ServiceExt, service_fn};
@@ -142,6 +134,13 @@ async fn a_limit_set_for_keys_holds_for_those_in_use_and_those_to_come() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_limit_set_for_keys_holds_for_the_one_they_share_too() {
+    let layer = ThrottleLayer::concurrency(0).keyed(|key: &u64| Some(*key)).max_keys(0);
+    layer.handle().set_limit(1);
+    assert_eq!(limited(&layer).oneshot(10).await.unwrap(), 10);
+}
+
+#[tokio::test(start_paused = true)]
 async fn keyed_limits_keep_to_their_service_when_they_are_per_service() {
     let layer = ThrottleLayer::concurrency(1).keyed(|key: &u64| Some(*key)).per_service();
     let (one, other) = (layer.layer(worker()), layer.layer(worker()));
@@ -170,85 +169,6 @@ async fn what_an_adaptive_limit_has_learned_of_a_key_is_kept_for_a_minute_and_no
     assert_eq!(layer.handle().keys(), 0);
 }
 
-/// What the users' own code does wherever it is run.
-type Prying = Arc<OnceLock<Box<dyn Fn() + Send + Sync>>>;
-
-fn pry(prying: &Prying) {
-    if let Some(look) = prying.get() {
-        look();
-    }
-}
-
-/// A weight that pries when it is cloned.
-struct Weight(Prying);
-
-impl Clone for Weight {
-    fn clone(&self) -> Self {
-        pry(&self.0);
-        Self(Arc::clone(&self.0))
-    }
-}
-
-impl Weigh<u32> for Weight {
-    fn weight(&self, _: &u32) -> u32 {
-        1
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn no_lock_of_the_keys_is_held_while_a_weight_is_cloned() {
-    let prying = Prying::default();
-    let layer = ThrottleLayer::rate(Rate::per_second(2))
-        .weigh(Weight(Arc::clone(&prying)))
-        .keyed(|key: &u32| Some(*key));
-    let handle = layer.handle();
-    let service = layer.layer(service_fn(|key: u32| async move { Ok::<_, BoxError>(key) }));
-    let seen = handle.clone();
-    assert!(prying.set(Box::new(move || assert!(seen.keys() <= 1))).is_ok());
-    service.clone().oneshot(7).await.unwrap();
-    service.clone().oneshot(7).await.unwrap();
-    assert_eq!(handle.of(&7).unwrap().tokens(), 0);
-    handle.set_rate(Rate::per_second(1));
-    assert_eq!(handle.admitted(), 2);
-}
-
-/// A key that pries when it is dropped.
-#[derive(Clone)]
-struct Key(Prying);
-
-impl Drop for Key {
-    fn drop(&mut self) {
-        pry(&self.0);
-    }
-}
-
-impl PartialEq for Key {
-    fn eq(&self, _: &Self) -> bool {
-        true
-    }
-}
-
-impl Eq for Key {}
-
-impl Hash for Key {
-    fn hash<H: Hasher>(&self, _: &mut H) {}
-}
-
-#[tokio::test(start_paused = true)]
-async fn no_lock_of_the_keys_is_held_while_a_key_of_a_key_is_dropped() {
-    let prying = Prying::default();
-    let inner = Arc::clone(&prying);
-    let layer = ThrottleLayer::concurrency(1)
-        .keyed(move |_: &u32| Some(Key(Arc::clone(&inner))))
-        .keyed(|key: &u32| Some(*key));
-    let handle = layer.handle();
-    let service = layer.layer(service_fn(|key: u32| async move { Ok::<_, BoxError>(key) }));
-    service.clone().oneshot(7).await.unwrap();
-    let seen = handle.clone();
-    assert!(prying.set(Box::new(move || assert_eq!(seen.keys(), 0))).is_ok());
-    assert_eq!((handle.keys(), handle.admitted()), (0, 1));
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_key_whose_keys_find_no_room_is_in_use_while_a_call_of_it_runs() {
     let layer = ThrottleLayer::concurrency(1)
@@ -262,23 +182,4 @@ async fn a_key_whose_keys_find_no_room_is_in_use_while_a_call_of_it_runs() {
     assert_eq!(reason(service.clone().oneshot(10).await), Reason::Overloaded);
     running.await.unwrap();
     assert_eq!(layer.handle().keys(), 0);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_rate_set_for_keys_holds_for_one_that_is_just_being_made() {
-    let prying = Prying::default();
-    let layer = ThrottleLayer::rate(Rate::per_second(2))
-        .weigh(Weight(Arc::clone(&prying)))
-        .keyed(|key: &u32| Some(*key));
-    let handle = layer.handle();
-    let service = layer.layer(service_fn(|key: u32| async move { Ok::<_, BoxError>(key) }));
-    let (change, first) = (handle.clone(), AtomicBool::new(true));
-    let once = move || {
-        if first.swap(false, Ordering::Relaxed) {
-            change.set_rate(Rate::per_second(9));
-        }
-    };
-    assert!(prying.set(Box::new(once)).is_ok());
-    service.oneshot(7).await.unwrap();
-    assert_eq!(handle.of(&7).unwrap().rates(), [Rate::per_second(9)]);
 }

@@ -15,4 +15,5 @@ mod concurrency;
 mod keyed;
 mod queue;
 mod rate;
+mod reentry;
 mod shedding;

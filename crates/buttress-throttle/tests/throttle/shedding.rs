@@ -2,11 +2,12 @@
 
 use Criticality::{Critical, CriticalPlus, Sheddable, SheddablePlus};
 use buttress_core::{BoxError, Criticality, Deadline, Reason};
-use buttress_throttle::{Codel, ThrottleLayer};
+use buttress_throttle::{Codel, ConcurrencyLimit, ThrottleLayer};
 use tokio::{
     task::JoinHandle,
     time::{Instant, advance},
 };
+use tokio_test::{assert_pending, assert_ready_err, task};
 use tower::ServiceExt;
 
 use crate::common::{Worker, limited, ms, reason};
@@ -82,8 +83,45 @@ async fn the_most_critical_is_shed_only_for_lack_of_anybody_less_so() {
     }
 }
 
+/// Calls end every 100 ms, and two of them wait still.
+async fn busy(layer: &ThrottleLayer<ConcurrencyLimit>) -> Worker {
+    let service = limited(layer);
+    for _ in 0..5 {
+        let call = service.clone().oneshot(100);
+        tokio::task::spawn(call);
+        tokio::task::yield_now().await;
+    }
+    tokio::time::sleep(ms(250)).await;
+    tokio::task::yield_now().await;
+    assert_eq!(layer.handle().queued(), 2);
+    service
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_wait_to_expect_is_that_behind_all_who_go_first_and_nobody_else() {
+    let service = busy(&ThrottleLayer::concurrency(1).queue(9)).await;
+    let call = |criticality: Criticality, deadline| {
+        let call = criticality.around(service.clone().oneshot(10));
+        task::spawn(Deadline::after(ms(deadline)).around(call))
+    };
+    let hopeless = assert_ready_err!(call(Sheddable, 299).poll());
+    assert_eq!(reason::<u64>(Err(hopeless)), Reason::Overloaded);
+    let (mut patient, mut critical) = (call(Sheddable, 300), call(CriticalPlus, 100));
+    assert_pending!(patient.poll());
+    assert_pending!(critical.poll());
+    assert_eq!(critical.await.unwrap() + patient.await.unwrap(), 20);
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_goes_first_in_a_standing_lifo_queue_need_not_expect_to_wait_for_the_others() {
+    let service = busy(&ThrottleLayer::concurrency(1).queue(9).adaptive_lifo()).await;
+    let mut call = task::spawn(Deadline::after(ms(100)).around(service.oneshot(10)));
+    assert_pending!(call.poll());
+    assert_eq!(call.await.unwrap(), 10);
+}
+
 /// One call every 5 ms, while the service takes 10: the queue stands.
-async fn overload(layer: &ThrottleLayer<buttress_throttle::ConcurrencyLimit>) -> Vec<Option<u128>> {
+async fn overload(layer: &ThrottleLayer<ConcurrencyLimit>) -> Vec<Option<u128>> {
     let service = limited(layer);
     let mut calls = Vec::new();
     for _ in 0..120 {
@@ -138,6 +176,27 @@ async fn a_permit_that_finds_everybody_shed_is_free_again() {
     }
     assert_eq!((handle.in_flight(), handle.queued()), (0, 0));
     assert!(call(&service, Critical).await.await.unwrap().0.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_queue_that_ran_empty_does_not_stand_and_sheds_nobody() {
+    let layer = ThrottleLayer::concurrency(0).queue(2).codel(Codel::new(ms(5), ms(50)));
+    let (service, handle) = (limited(&layer), layer.handle());
+    for _ in 0..2 {
+        let calls = [call(&service, Critical).await, call(&service, Critical).await];
+        advance(ms(60)).await;
+        handle.set_limit(1);
+        for call in calls {
+            assert!(call.await.unwrap().0.is_ok());
+        }
+        handle.set_limit(0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn codel_sheds_in_the_queue_of_each_service_too() {
+    let layer = ThrottleLayer::concurrency(1).queue(1000).codel(Codel::default()).per_service();
+    assert!(overload(&layer).await.iter().any(Option::is_none));
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,0 +1,184 @@
+//! Users' code that comes back to the limit while that is busy with it: wakers, weights and keys.
+
+use std::{
+    hash::{Hash, Hasher},
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc, Mutex, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Wake, Waker},
+};
+
+use buttress_core::{BoxError, Criticality, Deadline, Reason};
+use buttress_throttle::{Rate, ThrottleLayer, Weigh};
+use tokio::time::advance;
+use tower::{Layer, ServiceExt, service_fn};
+
+use crate::common::{limited, ms, reason};
+
+/// A waker that owns something, a call say, which ends with it.
+struct Owner<T>(Mutex<T>);
+
+impl<T: Send> Wake for Owner<T> {
+    fn wake(self: Arc<Self>) {}
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_permit_that_comes_while_its_waiter_learns_that_its_time_is_up_is_taken() {
+    let layer = ThrottleLayer::concurrency(1).queue(1);
+    let (service, handle) = (limited(&layer), layer.handle());
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut running = Box::pin(service.clone().oneshot(1000));
+    assert!(running.as_mut().poll(&mut cx).is_pending());
+    let mut waiting = Box::pin(Deadline::after(ms(5)).around(service.oneshot(10)));
+    let owner = Waker::from(Arc::new(Owner(Mutex::new(running))));
+    assert!(waiting.as_mut().poll(&mut Context::from_waker(&owner)).is_pending());
+    drop(owner);
+    advance(ms(6)).await;
+    assert_eq!((handle.in_flight(), handle.queued()), (1, 1));
+    // It lets go of its former waker, and that of the running call.
+    assert!(waiting.as_mut().poll(&mut cx).is_pending());
+    assert_eq!((handle.in_flight(), handle.queued(), handle.admitted()), (1, 0, 2));
+    assert_eq!(waiting.await.unwrap(), 10);
+    assert_eq!(handle.in_flight(), 0);
+}
+
+/// A waker that wakes nobody and panics.
+struct Broken;
+
+impl Wake for Broken {
+    fn wake(self: Arc<Self>) {
+        panic!("as told");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_dies_of_somebody_elses_waker_leaves_no_place_behind() {
+    let layer = ThrottleLayer::concurrency(0).queue(1);
+    let (service, handle) = (limited(&layer), layer.handle());
+    let mut least = Box::pin(Criticality::Sheddable.around(service.clone().oneshot(10)));
+    let broken = Waker::from(Arc::new(Broken));
+    assert!(least.as_mut().poll(&mut Context::from_waker(&broken)).is_pending());
+    let mut call = Box::pin(service.clone().oneshot(10));
+    let mut cx = Context::from_waker(Waker::noop());
+    catch_unwind(AssertUnwindSafe(|| call.as_mut().poll(&mut cx))).unwrap_err();
+    drop((least, call));
+    assert_eq!(handle.queued(), 0);
+    handle.set_limit(1);
+    assert_eq!(service.oneshot(10).await.unwrap(), 10);
+}
+
+/// What the users' own code does wherever it is run.
+type Prying = Arc<OnceLock<Box<dyn Fn() + Send + Sync>>>;
+
+fn pry(prying: &Prying) {
+    if let Some(look) = prying.get() {
+        look();
+    }
+}
+
+/// A weight that pries when it is cloned.
+struct Weight(Prying);
+
+impl Clone for Weight {
+    fn clone(&self) -> Self {
+        pry(&self.0);
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl Weigh<u32> for Weight {
+    fn weight(&self, _: &u32) -> u32 {
+        1
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_lock_of_the_keys_is_held_while_a_weight_is_cloned() {
+    let prying = Prying::default();
+    let layer = ThrottleLayer::rate(Rate::per_second(2))
+        .weigh(Weight(Arc::clone(&prying)))
+        .keyed(|key: &u32| Some(*key));
+    let handle = layer.handle();
+    let service = layer.layer(service_fn(|key: u32| async move { Ok::<_, BoxError>(key) }));
+    let seen = handle.clone();
+    assert!(prying.set(Box::new(move || assert!(seen.keys() <= 1))).is_ok());
+    service.clone().oneshot(7).await.unwrap();
+    service.clone().oneshot(7).await.unwrap();
+    assert_eq!(handle.of(&7).unwrap().tokens(), 0);
+    handle.set_rate(Rate::per_second(1));
+    assert_eq!(handle.admitted(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_is_in_use_while_its_request_is_weighed() {
+    let prying = Prying::default();
+    let weighing = Arc::clone(&prying);
+    let weigh = move |_: &u32| {
+        pry(&weighing);
+        1
+    };
+    let layer = ThrottleLayer::rate(Rate::per_second(1)).weigh(weigh).keyed(|key: &u32| Some(*key));
+    let service = layer.layer(service_fn(|key: u32| async move { Ok::<_, BoxError>(key) }));
+    let seen = layer.handle();
+    assert!(prying.set(Box::new(move || assert_eq!(seen.keys(), 1))).is_ok());
+    service.clone().oneshot(7).await.unwrap();
+    assert_eq!(reason(service.oneshot(7).await), Reason::RateLimited);
+}
+
+/// A key that pries when it is dropped.
+#[derive(Clone)]
+struct Key(Prying);
+
+impl Drop for Key {
+    fn drop(&mut self) {
+        pry(&self.0);
+    }
+}
+
+impl PartialEq for Key {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Key {}
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, _: &mut H) {}
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_lock_of_the_keys_is_held_while_a_key_of_a_key_is_dropped() {
+    let prying = Prying::default();
+    let inner = Arc::clone(&prying);
+    let layer = ThrottleLayer::concurrency(1)
+        .keyed(move |_: &u32| Some(Key(Arc::clone(&inner))))
+        .keyed(|key: &u32| Some(*key));
+    let handle = layer.handle();
+    let service = layer.layer(service_fn(|key: u32| async move { Ok::<_, BoxError>(key) }));
+    service.clone().oneshot(7).await.unwrap();
+    let seen = handle.clone();
+    assert!(prying.set(Box::new(move || assert_eq!(seen.keys(), 0))).is_ok());
+    assert_eq!((handle.keys(), handle.admitted()), (0, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rate_set_for_keys_holds_for_one_that_is_just_being_made() {
+    let prying = Prying::default();
+    let layer = ThrottleLayer::rate(Rate::per_second(2))
+        .weigh(Weight(Arc::clone(&prying)))
+        .keyed(|key: &u32| Some(*key));
+    let handle = layer.handle();
+    let service = layer.layer(service_fn(|key: u32| async move { Ok::<_, BoxError>(key) }));
+    let (change, first) = (handle.clone(), AtomicBool::new(true));
+    let once = move || {
+        if first.swap(false, Ordering::Relaxed) {
+            change.set_rate(Rate::per_second(9));
+        }
+    };
+    assert!(prying.set(Box::new(once)).is_ok());
+    service.oneshot(7).await.unwrap();
+    assert_eq!(handle.of(&7).unwrap().rates(), [Rate::per_second(9)]);
+}
