@@ -87,7 +87,10 @@ impl<L: Adapt> Overload<L> {
         }
         limits.sort_unstable();
         let answered = self.answered.load(Ordering::Relaxed) - before;
-        (limits[limits.len() / 2], f64::from(answered) * SERVICE / (took * f64::from(servers)))
+        (
+            *limits.get(limits.len() / 2).unwrap(),
+            f64::from(answered) * SERVICE / (took * f64::from(servers)),
+        )
     }
 }
 
