@@ -103,15 +103,13 @@ where
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        loop {
-            let this = self.as_mut().project();
-            if let Some(future) = this.future.as_pin_mut() {
+        let this = self.as_mut().project();
+        match this.future.as_pin_mut() {
+            Some(future) => {
                 let outcome = ready!(this.criticality.with(|| future.poll(cx)));
-                return Poll::Ready(self.end(outcome));
+                Poll::Ready(self.end(outcome))
             }
-            if let Some(refused) = ready!(self.as_mut().poll_later(cx)) {
-                return Poll::Ready(refused);
-            }
+            None => self.poll_later(cx),
         }
     }
 }
@@ -147,10 +145,10 @@ where
         Ok(response)
     }
 
-    /// Ready once the call has begun, or with the answer to one that never will.
+    /// Begins a call that has waited for long enough, or answers one that never will begin.
     #[cold]
-    fn poll_later(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Outcome<Self>>> {
-        let mut this = self.project();
+    fn poll_later(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome<Self>> {
+        let mut this = self.as_mut().project();
         let admitted = match this.later.get() {
             Some(Later::Waiting(Waiting { wait, deadline, .. })) => {
                 ready!(Deadline::with(*deadline, || wait.poll_admit(cx))).map(Some)
@@ -164,7 +162,7 @@ where
                 let call = || this.criticality.with(|| inner.call(request));
                 this.future.set(Some(Deadline::with(deadline, call)));
                 *this.permit = permit;
-                return Poll::Ready(None);
+                return self.poll(cx);
             }
             (Some(Later::Waiting(waiting)), Err(refusal)) => {
                 waiting.settings.refuse(&refusal, *this.criticality);
@@ -178,7 +176,7 @@ where
         if let Ok(response) = &mut outcome {
             announce(this.mode, response, refusal.quotas.as_deref().unwrap_or_default());
         }
-        Poll::Ready(Some(outcome))
+        Poll::Ready(outcome)
     }
 }
 
