@@ -3,9 +3,9 @@
 use buttress_core::{BoxError, Criticality, Deadline, Reason, Verdict};
 use buttress_throttle::{AcceptRatio, AcceptRatioLimit, ThrottleLayer};
 use tokio_test::{assert_pending, task};
-use tower::{Layer, ServiceExt, service_fn, util::BoxCloneService};
+use tower::{Layer, ServiceBuilder, ServiceExt, service_fn, util::BoxCloneService};
 
-use crate::common::{ms, reason};
+use crate::common::{ms, reason, worker};
 
 type Service = BoxCloneService<&'static str, (), BoxError>;
 
@@ -100,6 +100,17 @@ async fn a_call_that_was_given_up_counts_only_if_its_time_was_up() {
     tokio::time::advance(ms(11)).await;
     drop(late);
     assert!(handle.rejection(Criticality::Critical) > 0.4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_a_layer_below_rejects_does_not_count() {
+    let layer = ThrottleLayer::accept_ratio_of(&AcceptRatio::new());
+    let full = ThrottleLayer::concurrency(0);
+    let stack = ServiceBuilder::new().layer(layer.clone()).layer(full).service(worker());
+    for _ in 0..10 {
+        assert_eq!(reason(stack.clone().oneshot(1).await), Reason::Overloaded);
+    }
+    assert_eq!((layer.handle().admitted(), layer.handle().rejected()), (10, 0));
 }
 
 #[tokio::test(start_paused = true)]

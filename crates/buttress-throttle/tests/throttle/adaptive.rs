@@ -172,3 +172,21 @@ async fn a_call_that_waited_is_judged_by_the_deadline_it_came_with_whoever_polls
     drop(waiting);
     assert_eq!(notes.take(), [(ms(31), 1, true)]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_call_is_one_sample_however_late_it_ends() {
+    let notes = Notes::of(1);
+    let service = limited(&ThrottleLayer::adaptive(notes.clone()));
+    assert_eq!(Deadline::after(ms(10)).around(service.oneshot(20)).await.unwrap(), 20);
+    assert_eq!(notes.take(), [(ms(20), 1, false)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_service_begins_with_the_law_as_it_was_given() {
+    let notes = Notes::of(1);
+    *notes.next.lock().unwrap() = Some(7);
+    let layer = ThrottleLayer::adaptive(notes);
+    limited(&layer).oneshot(10).await.unwrap();
+    assert_eq!(layer.handle().limit(), 7);
+    assert_eq!(layer.per_service().layer(worker()).handle().limit(), 1);
+}

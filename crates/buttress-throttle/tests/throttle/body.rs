@@ -6,10 +6,12 @@ use std::{
 };
 
 use buttress_core::{
-    Bind, BoxError, Carry, Criticality, Deadline, Guard, Reason, Rejection, Respond,
+    Bind, BoxError, Carry, Criticality, Deadline, Guard, Reason, Rejection, Respond, Verdict,
 };
-use buttress_throttle::{Rate, ThrottleLayer};
+use buttress_throttle::{Adapt, Rate, Sample, ThrottleLayer};
+use tokio_test::{assert_pending, task};
 use tower::{Layer, ServiceExt, service_fn};
+use tower_service::Service;
 
 use crate::common::reason;
 
@@ -49,16 +51,25 @@ impl<Req, B> Respond<Req, B, BoxError> for Streaming {
     }
 }
 
-impl<Req> Carry<Req> for Streaming {
-    fn read(&self, _: &Req) -> Option<Deadline> {
+/// A request is how critical its caller says it is.
+impl Carry<Option<Criticality>> for Streaming {
+    fn read(&self, _: &Option<Criticality>) -> Option<Deadline> {
         None
     }
 
-    fn write(&self, _: &mut Req, _: Deadline) {}
+    fn write(&self, _: &mut Option<Criticality>, _: Deadline) {}
+
+    fn criticality(&self, asked: &Option<Criticality>) -> Option<Criticality> {
+        *asked
+    }
+
+    fn mark(&self, asked: &mut Option<Criticality>, criticality: Criticality) {
+        *asked = Some(criticality);
+    }
 }
 
 /// Answers at once, with a body that says how critical its poll is.
-async fn work(_: u32) -> Result<Body, BoxError> {
+async fn work(_: Option<Criticality>) -> Result<Body, BoxError> {
     Ok(std::future::poll_fn(|_| Poll::Ready(Criticality::current())))
 }
 
@@ -68,20 +79,49 @@ type Body = std::future::PollFn<fn(&mut Context<'_>) -> Poll<Criticality>>;
 async fn a_permit_is_held_until_the_body_has_ended_or_until_the_head_if_told_so() {
     let layer = ThrottleLayer::concurrency(1).bind(Streaming);
     let service = layer.layer(service_fn(work));
-    let body = service.clone().oneshot(1).await.unwrap();
+    let body = service.clone().oneshot(None).await.unwrap();
     assert_eq!(layer.handle().in_flight(), 1);
-    assert_eq!(reason(service.clone().oneshot(1).await), Reason::Overloaded);
+    assert_eq!(reason(service.clone().oneshot(None).await), Reason::Overloaded);
     drop(body);
     assert_eq!(layer.handle().in_flight(), 0);
     let layer = layer.until_head();
-    let _body = layer.layer(service_fn(work)).oneshot(1).await.unwrap();
+    let _body = layer.layer(service_fn(work)).oneshot(None).await.unwrap();
     assert_eq!(layer.handle().in_flight(), 0);
+}
+
+/// A law that allows for one call more with each that ends.
+#[derive(Clone, Debug)]
+struct Growing(u32);
+
+impl Adapt for Growing {
+    fn limit(&self) -> u32 {
+        self.0
+    }
+
+    fn learn(&mut self, _: Sample) -> u32 {
+        self.0 += 1;
+        self.0
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limit_that_rises_with_the_head_lets_in_who_waits_while_the_body_lasts() {
+    let layer = ThrottleLayer::adaptive(Growing(1)).queue(1).bind(Streaming);
+    let success = |_: Result<&Body, &BoxError>| Verdict::Success;
+    let service = layer.classify(success).layer(service_fn(work));
+    let first = service.clone().call(None);
+    let mut waiting = task::spawn(service.clone().oneshot(None));
+    assert_pending!(waiting.poll());
+    let _body = first.await.unwrap();
+    assert!(waiting.is_woken());
+    waiting.await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_criticality_is_ambient_for_the_body_whatever_the_limit_holds() {
     let limit = ThrottleLayer::concurrency(1).bind(Streaming);
-    let none = ThrottleLayer::concurrency(1).keyed(|_: &u32| None::<u32>).bind(Streaming);
+    let none =
+        ThrottleLayer::concurrency(1).keyed(|_: &Option<Criticality>| None::<u32>).bind(Streaming);
     let rate = ThrottleLayer::rate(Rate::per_second(1)).bind(Streaming);
     let seen = [
         criticality_in_body(limit.layer(service_fn(work))).await,
@@ -94,11 +134,26 @@ async fn a_criticality_is_ambient_for_the_body_whatever_the_limit_holds() {
 
 async fn criticality_in_body<S, G: Guard>(service: S) -> Criticality
 where
-    S: tower_service::Service<u32, Response = Stream<Body, G>, Error = BoxError>,
+    S: Service<Option<Criticality>, Response = Stream<Body, G>, Error = BoxError>,
 {
-    let mut stream = Criticality::Sheddable.around(service.oneshot(1)).await.unwrap();
+    let mut stream = Criticality::Sheddable.around(service.oneshot(None)).await.unwrap();
     match stream.poll() {
         Poll::Ready(criticality) => criticality,
         Poll::Pending => panic!("it is always ready"),
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_criticality_is_ambient_for_the_call_and_goes_on_with_it() {
+    let seen = |asked: Option<Criticality>| {
+        let ambient = Criticality::current();
+        async move { Ok::<_, BoxError>((asked, ambient)) }
+    };
+    let service = ThrottleLayer::concurrency(9).bind(Streaming).layer(service_fn(seen));
+    let sheddable = Criticality::Sheddable;
+    let told = service.clone().oneshot(Some(sheddable)).await.unwrap();
+    assert_eq!(told.body, (Some(sheddable), sheddable));
+    let around = sheddable.around(service.clone().oneshot(None)).await.unwrap();
+    assert_eq!(around.body, (Some(sheddable), sheddable));
+    assert_eq!(service.oneshot(None).await.unwrap().body, (None, Criticality::Critical));
 }

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use buttress_core::{BoxError, Plain, Reason};
+use buttress_core::{BoxError, Criticality, Plain, Reason};
 use buttress_testkit::Probe;
 use buttress_throttle::ThrottleLayer;
 use tokio_test::{assert_pending, assert_ready_ok, task};
@@ -224,4 +224,12 @@ async fn limits_compose_and_each_answers_for_itself() {
     assert_eq!((outer.handle().in_flight(), outer.handle().rejected()), (1, 0));
     tokio::time::timeout(Duration::from_secs(1), first).await.unwrap().unwrap();
     assert_eq!(stack.oneshot(1).await.unwrap(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_calls_criticality_is_ambient_for_its_work_whoever_polls_it() {
+    let work = |_: u32| async { Ok::<_, BoxError>(Criticality::current()) };
+    let mut service = ThrottleLayer::concurrency(1).layer(service_fn(work));
+    let call = Criticality::Sheddable.with(|| service.call(1));
+    assert_eq!(call.await.unwrap(), Criticality::Sheddable);
 }

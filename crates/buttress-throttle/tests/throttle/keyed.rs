@@ -53,6 +53,24 @@ async fn each_key_has_a_queue_of_its_own_with_the_layers_options() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn each_keys_rate_has_the_queue_and_the_patience_of_the_layer() {
+    let rate = Rate::per_second(10).burst(1);
+    let run = async |queue, max_wait| {
+        let layer = ThrottleLayer::rate(rate).queue(queue).max_wait(max_wait);
+        let service = limited(&layer.keyed(|key: &u64| Some(*key)));
+        let calls = [0; 3].map(|key| tokio::task::spawn(service.clone().oneshot(key)));
+        let mut served = Vec::new();
+        for call in calls {
+            served.push(call.await.unwrap().is_ok());
+        }
+        served
+    };
+    assert_eq!(run(9, ms(200)).await, [true, true, true]);
+    assert_eq!(run(9, ms(199)).await, [true, true, false]);
+    assert_eq!(run(1, ms(200)).await, [true, true, false]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_key_is_forgotten_when_nothing_of_it_is_left() {
     let layer = ThrottleLayer::concurrency(1).queue(1).keyed(|millis: &u64| Some(*millis));
     let (service, handle) = (limited(&layer), layer.handle());
@@ -78,6 +96,33 @@ async fn a_rate_is_forgotten_once_it_is_as_good_as_new_and_not_before() {
     service.clone().oneshot(0).await.unwrap();
     assert_eq!(reason(service.clone().oneshot(0).await), Reason::RateLimited);
     advance(ms(1_100)).await;
+    assert_eq!(layer.handle().keys(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handle_keeps_its_key_in_use() {
+    let layer = ThrottleLayer::rate(Rate::per_second(2)).keyed(|key: &u64| Some(*key));
+    limited(&layer).oneshot(0).await.unwrap();
+    let kept = layer.handle().of(&0).unwrap();
+    advance(ms(1_000)).await;
+    assert_eq!((layer.handle().keys(), kept.tokens()), (1, 2));
+    drop(kept);
+    assert_eq!(layer.handle().keys(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_accept_ratio_is_forgotten_with_its_window_and_not_while_a_call_runs() {
+    let layer = ThrottleLayer::accept_ratio().keyed(|key: &u64| Some(*key));
+    let service = limited(&layer);
+    service.clone().oneshot(0).await.unwrap();
+    assert_eq!(layer.handle().keys(), 1);
+    advance(ms(130_000)).await;
+    assert_eq!(layer.handle().keys(), 0);
+    let mut running = task::spawn(service.oneshot(200_000));
+    assert_pending!(running.poll());
+    advance(ms(130_000)).await;
+    assert_eq!(layer.handle().keys(), 1);
+    drop(running);
     assert_eq!(layer.handle().keys(), 0);
 }
 
@@ -149,6 +194,15 @@ async fn keyed_limits_keep_to_their_service_when_they_are_per_service() {
     assert_eq!(reason(one.clone().oneshot(10).await), Reason::Overloaded);
     assert_eq!(other.clone().oneshot(10).await.unwrap(), 10);
     assert_eq!((one.handle().keys(), other.handle().keys()), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_number_of_keys_is_that_of_the_layer_for_each_service_too() {
+    let layer = ThrottleLayer::concurrency(1).keyed(|key: &u64| Some(*key)).max_keys(0);
+    let service = layer.per_service().layer(worker());
+    let mut busy = task::spawn(service.clone().oneshot(10));
+    assert_pending!(busy.poll());
+    assert_eq!(reason(service.oneshot(11).await), Reason::Overloaded);
 }
 
 #[tokio::test(start_paused = true)]

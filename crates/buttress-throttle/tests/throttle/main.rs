@@ -12,6 +12,7 @@ mod adaptive;
 mod body;
 mod common;
 mod concurrency;
+mod expected_wait;
 mod keyed;
 mod queue;
 mod rate;

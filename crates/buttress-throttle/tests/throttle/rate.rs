@@ -182,6 +182,15 @@ async fn the_rate_can_be_changed_while_calls_come() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn each_of_several_rates_can_be_changed_and_none_that_is_not_there() {
+    let (one, other) = (Rate::per_second(3), Rate::per_minute(5));
+    let handle = ThrottleLayer::rates(Rates::new(one).and(other)).handle();
+    handle.set_rate_of(1, Rate::per_minute(7));
+    handle.set_rate_of(2, Rate::per_minute(9));
+    assert_eq!(handle.rates(), [one, Rate::per_minute(7)]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_observing_rate_lets_all_through_at_once_and_counts_the_same() {
     let run = |layer: ThrottleLayer<_, _, _>| async move {
         let service = echo(&layer);

@@ -7,7 +7,6 @@ use tokio::{
     task::JoinHandle,
     time::{Instant, advance},
 };
-use tokio_test::{assert_pending, assert_ready_err, task};
 use tower::ServiceExt;
 
 use crate::common::{Worker, limited, ms, reason};
@@ -81,43 +80,6 @@ async fn the_most_critical_is_shed_only_for_lack_of_anybody_less_so() {
     for call in waiting {
         call.await.unwrap().0.unwrap();
     }
-}
-
-/// Calls end every 100 ms, and two of them wait still.
-async fn busy(layer: &ThrottleLayer<ConcurrencyLimit>) -> Worker {
-    let service = limited(layer);
-    for _ in 0..5 {
-        let call = service.clone().oneshot(100);
-        tokio::task::spawn(call);
-        tokio::task::yield_now().await;
-    }
-    tokio::time::sleep(ms(250)).await;
-    tokio::task::yield_now().await;
-    assert_eq!(layer.handle().queued(), 2);
-    service
-}
-
-#[tokio::test(start_paused = true)]
-async fn the_wait_to_expect_is_that_behind_all_who_go_first_and_nobody_else() {
-    let service = busy(&ThrottleLayer::concurrency(1).queue(9)).await;
-    let call = |criticality: Criticality, deadline| {
-        let call = criticality.around(service.clone().oneshot(10));
-        task::spawn(Deadline::after(ms(deadline)).around(call))
-    };
-    let hopeless = assert_ready_err!(call(Sheddable, 299).poll());
-    assert_eq!(reason::<u64>(Err(hopeless)), Reason::Overloaded);
-    let (mut patient, mut critical) = (call(Sheddable, 300), call(CriticalPlus, 100));
-    assert_pending!(patient.poll());
-    assert_pending!(critical.poll());
-    assert_eq!(critical.await.unwrap() + patient.await.unwrap(), 20);
-}
-
-#[tokio::test(start_paused = true)]
-async fn whoever_goes_first_in_a_standing_lifo_queue_need_not_expect_to_wait_for_the_others() {
-    let service = busy(&ThrottleLayer::concurrency(1).queue(9).adaptive_lifo()).await;
-    let mut call = task::spawn(Deadline::after(ms(100)).around(service.oneshot(10)));
-    assert_pending!(call.poll());
-    assert_eq!(call.await.unwrap(), 10);
 }
 
 /// One call every 5 ms, while the service takes 10: the queue stands.

@@ -1,0 +1,61 @@
+//! Who is refused at once, because it would wait for longer than it can.
+
+use Criticality::{CriticalPlus, Sheddable};
+use buttress_core::{Criticality, Deadline, Reason};
+use buttress_throttle::{ConcurrencyLimit, ThrottleLayer};
+use tokio_test::{assert_pending, assert_ready_err, task};
+use tower::ServiceExt;
+
+use crate::common::{Worker, limited, ms, reason};
+
+/// Calls end every 100 ms, and two of them wait still.
+async fn busy(layer: &ThrottleLayer<ConcurrencyLimit>) -> Worker {
+    let service = limited(layer);
+    for _ in 0..5 {
+        let call = service.clone().oneshot(100);
+        tokio::task::spawn(call);
+        tokio::task::yield_now().await;
+    }
+    tokio::time::sleep(ms(250)).await;
+    tokio::task::yield_now().await;
+    assert_eq!(layer.handle().queued(), 2);
+    service
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_wait_to_expect_is_that_behind_all_who_go_first_and_nobody_else() {
+    let service = busy(&ThrottleLayer::concurrency(1).queue(9)).await;
+    let call = |criticality: Criticality, deadline| {
+        let call = criticality.around(service.clone().oneshot(10));
+        task::spawn(Deadline::after(ms(deadline)).around(call))
+    };
+    let hopeless = assert_ready_err!(call(Sheddable, 299).poll());
+    assert_eq!(reason::<u64>(Err(hopeless)), Reason::Overloaded);
+    let (mut patient, mut critical) = (call(Sheddable, 300), call(CriticalPlus, 100));
+    assert_pending!(patient.poll());
+    assert_pending!(critical.poll());
+    assert_eq!(critical.await.unwrap() + patient.await.unwrap(), 20);
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_goes_first_in_a_standing_lifo_queue_need_not_expect_to_wait_for_the_others() {
+    let service = busy(&ThrottleLayer::concurrency(1).queue(9).adaptive_lifo()).await;
+    let mut call = task::spawn(Deadline::after(ms(100)).around(service.oneshot(10)));
+    assert_pending!(call.poll());
+    assert_eq!(call.await.unwrap(), 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_single_slow_call_counts_for_an_eighth() {
+    let service = limited(&ThrottleLayer::concurrency(1).queue(9));
+    for millis in [100, 100, 100, 900, 100, 100] {
+        tokio::task::spawn(service.clone().oneshot(millis));
+        tokio::task::yield_now().await;
+    }
+    tokio::time::sleep(ms(1210)).await;
+    // One waits still, and the mean is an eighth of 900 ms and seven eighths of 100.
+    let call = |left| task::spawn(Deadline::after(ms(left)).around(service.clone().oneshot(10)));
+    let hopeless = assert_ready_err!(call(399).poll());
+    assert_eq!(reason::<u64>(Err(hopeless)), Reason::Overloaded);
+    assert_pending!(call(400).poll());
+}
