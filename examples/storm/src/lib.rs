@@ -8,7 +8,7 @@
 //! |---|---|
 //! | `linear` | three dependent awaits on a hyper client; no timeout, no retry |
 //! | `buttress` | the same transport under deadline 5 s → retry (6 attempts, full jitter 50 → 400 ms, budget 50 % + 10/s) → throttle (32 requests at a time, a queue for the others) → deadline 150 ms for each attempt |
-//! | `buttress-without-throttle` | the same without the throttle, to show what that costs and what it buys |
+//! | `buttress-without-throttle` | the same with a limit that nobody meets, to show what the other one costs and what it buys |
 //! | `buttress-default-budget` | `buttress` with the library's default budget, 20 % + 10/s |
 //!
 //! # The weather
