@@ -97,7 +97,8 @@
 //! A permit that is held until the body ends is held for as long as the caller takes to read it: a
 //! client that stops reading holds its permit, past any deadline, until its connection is closed. Close
 //! those, or use [`until_head`](ThrottleLayer::until_head). A connection that was upgraded (101) is not
-//! counted: its response ends with its head.
+//! counted: its response ends with its head. Work that goes on when its call is dropped, in a task or a
+//! thread pool, goes on without a permit.
 //!
 //! # Sharing
 //!

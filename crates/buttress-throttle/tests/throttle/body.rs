@@ -155,5 +155,7 @@ async fn a_criticality_is_ambient_for_the_call_and_goes_on_with_it() {
     assert_eq!(told.body, (Some(sheddable), sheddable));
     let around = sheddable.around(service.clone().oneshot(None)).await.unwrap();
     assert_eq!(around.body, (Some(sheddable), sheddable));
-    assert_eq!(service.oneshot(None).await.unwrap().body, (None, Criticality::Critical));
+    // The mode is told of the default too: what came from a stranger may have to be overwritten.
+    let told = service.oneshot(None).await.unwrap();
+    assert_eq!(told.body, (Some(Criticality::Critical), Criticality::Critical));
 }
