@@ -13,15 +13,12 @@ use crate::{
     limit::{Admission, Ask},
     line::Line,
     permit::Permit,
+    permits::Permits,
     place::{Place, Until},
     refusal::{Refusal, Why},
     regulate::Regulate,
     settings::Enforcement,
-    sync::{
-        Mutex,
-        atomic::{AtomicU64, Ordering},
-        lock,
-    },
+    sync::{Mutex, lock},
     woken::Woken,
 };
 
@@ -31,20 +28,11 @@ use crate::{
 /// to wait leaves a mark in the same word, and from then on permits are handed over under the line's
 /// lock, so that nobody who comes later takes one that is due to somebody else.
 pub(crate) struct Gate<A> {
-    hot: Hot,
+    permits: Permits,
     pub(crate) regulator: A,
     pub(crate) timers: Arc<Timers>,
     epoch: Instant,
     line: Mutex<Line>,
-}
-
-/// What every call touches, on a cache line of its own.
-#[repr(align(128))]
-struct Hot {
-    /// Permits that are out, and [`WAITING`].
-    word: AtomicU64,
-    limit: AtomicU64,
-    admitted: [AtomicU64; 4],
 }
 
 impl<A: Regulate> Gate<A> {
@@ -59,18 +47,14 @@ impl<A: Regulate> Gate<A> {
     }
 
     fn over(limit: u32, regulator: A, timers: Arc<Timers>, line: Line) -> Self {
-        let hot = Hot {
-            word: AtomicU64::new(0),
-            limit: AtomicU64::new(u64::from(limit)),
-            admitted: std::array::from_fn(|_| AtomicU64::new(0)),
-        };
-        Self { hot, regulator, timers, epoch: Instant::now(), line: Mutex::new(line) }
+        let permits = Permits::new(limit);
+        Self { permits, regulator, timers, epoch: Instant::now(), line: Mutex::new(line) }
     }
 
     /// Lets a call through, puts it in line, or refuses it.
     #[inline]
     pub(crate) fn admit(self: &Arc<Self>, ask: &Ask<'_>) -> Admission<Permit<A>, Place<A>> {
-        match self.claim(0) {
+        match self.permits.take(0) {
             Some(in_flight) => Admission::Admitted(self.permit(in_flight, ask.criticality)),
             None => self.admit_later(ask),
         }
@@ -80,7 +64,7 @@ impl<A: Regulate> Gate<A> {
     fn admit_later(self: &Arc<Self>, ask: &Ask<'_>) -> Admission<Permit<A>, Place<A>> {
         if ask.settings.enforcement == Enforcement::Observe {
             let bound = self.options(|line| line.bound);
-            return match self.claim(u32::try_from(bound).unwrap_or(u32::MAX)) {
+            return match self.permits.take(u32::try_from(bound).unwrap_or(u32::MAX)) {
                 Some(in_flight) => Admission::Admitted(self.permit(in_flight, ask.criticality)),
                 None => Admission::Refused(Refusal::new(full(bound))),
             };
@@ -105,10 +89,10 @@ impl<A: Regulate> Gate<A> {
         let mut line = lock(&self.line);
         if line.bound == 0 && line.is_empty() {
             // Nobody has to leave a mark, so a permit may be taken now or not at all.
-            return self.claim(0).map(Entered::Admitted).ok_or(Refusal::new(Why::Full));
+            return self.permits.take(0).map(Entered::Admitted).ok_or(Refusal::new(Why::Full));
         }
         if line.is_empty()
-            && let Some(in_flight) = self.claim_or_mark()
+            && let Some(in_flight) = self.permits.take_or_mark()
         {
             return Ok(Entered::Admitted(in_flight));
         }
@@ -132,7 +116,7 @@ impl<A: Regulate> Gate<A> {
     /// Gives a permit back.
     #[inline]
     pub(crate) fn release(&self) {
-        if self.hot.word.fetch_sub(1, Ordering::AcqRel) & WAITING != 0 {
+        if self.permits.give_back() {
             self.hand_over();
         }
     }
@@ -143,9 +127,9 @@ impl<A: Regulate> Gate<A> {
         let now = self.now();
         let mut woken = Woken::default();
         let mut line = lock(&self.line);
-        while !line.is_empty() && self.claim_for_line() {
+        while !line.is_empty() && self.permits.take_for_line() {
             if !line.grant(now, &mut woken) {
-                self.hot.word.fetch_sub(1, Ordering::AcqRel);
+                self.permits.give_back();
             }
         }
         self.unmark_if_empty(&mut line);
@@ -179,74 +163,13 @@ impl<A: Regulate> Gate<A> {
     /// The permit of a call that was let through as the `in_flight`th.
     #[inline]
     pub(crate) fn permit(self: &Arc<Self>, in_flight: u32, criticality: Criticality) -> Permit<A> {
-        if let Some(count) = self.hot.admitted.get(criticality.index()) {
-            count.fetch_add(1, Ordering::Relaxed);
-        }
+        self.permits.admit(criticality);
         Permit::new(Arc::clone(self), self.regulator.begin(in_flight, self.limit()))
-    }
-
-    /// Takes a permit if fewer than the limit and `extra` are out and nobody waits.
-    #[inline]
-    fn claim(&self, extra: u32) -> Option<u32> {
-        let limit = self.hot.limit.load(Ordering::Relaxed) + u64::from(extra);
-        let mut word = self.hot.word.load(Ordering::Relaxed);
-        // With the mark the word is above every limit.
-        while word < limit {
-            let next = word + 1;
-            match self.hot.word.compare_exchange_weak(
-                word,
-                next,
-                Ordering::Acquire,
-                Ordering::Relaxed,
-            ) {
-                Ok(_) => return Some(out(next)),
-                Err(seen) => word = seen,
-            }
-        }
-        None
-    }
-
-    /// Takes a permit for somebody in line.
-    fn claim_for_line(&self) -> bool {
-        let limit = self.hot.limit.load(Ordering::Acquire);
-        let mut word = self.hot.word.load(Ordering::Acquire);
-        while word & !WAITING < limit {
-            match self.hot.word.compare_exchange_weak(
-                word,
-                word + 1,
-                Ordering::AcqRel,
-                Ordering::Acquire,
-            ) {
-                Ok(_) => return true,
-                Err(seen) => word = seen,
-            }
-        }
-        false
-    }
-
-    /// Takes a permit, or leaves the mark that makes everybody who gives one back look at the line.
-    fn claim_or_mark(&self) -> Option<u32> {
-        let limit = self.hot.limit.load(Ordering::Acquire);
-        let mut word = self.hot.word.load(Ordering::Acquire);
-        loop {
-            let free = word & !WAITING < limit;
-            let next = if free { word + 1 } else { word | WAITING };
-            match self.hot.word.compare_exchange_weak(
-                word,
-                next,
-                Ordering::AcqRel,
-                Ordering::Acquire,
-            ) {
-                Ok(_) => return free.then(|| out(next)),
-                Err(seen) => word = seen,
-            }
-        }
     }
 
     /// Lets permits be taken without the lock again, once nobody waits.
     fn unmark_if_empty(&self, line: &mut Line) {
-        if line.is_empty() && self.hot.word.load(Ordering::Acquire) & WAITING != 0 {
-            self.hot.word.fetch_and(!WAITING, Ordering::AcqRel);
+        if line.is_empty() && self.permits.unmark() {
             line.forget(self.now());
         }
     }
@@ -261,19 +184,19 @@ impl<A: Regulate> Gate<A> {
     /// The same, but says whether the limit was raised: then [`hand_over`](Self::hand_over) is due,
     /// for somebody may just be lining up under the line's lock, going by the former limit.
     pub(crate) fn store_limit(&self, limit: u32) -> bool {
-        self.hot.limit.swap(u64::from(limit), Ordering::AcqRel) < u64::from(limit)
+        self.permits.set_limit(limit)
     }
 
     pub(crate) fn limit(&self) -> u32 {
-        u32::try_from(self.hot.limit.load(Ordering::Relaxed)).unwrap_or(u32::MAX)
+        self.permits.limit()
     }
 
     pub(crate) fn in_flight(&self) -> u32 {
-        out(self.hot.word.load(Ordering::Relaxed))
+        self.permits.out()
     }
 
     pub(crate) fn admitted(&self) -> [u64; 4] {
-        self.hot.admitted.each_ref().map(|count| count.load(Ordering::Relaxed))
+        self.permits.admitted()
     }
 
     /// Reads or changes the line's options.
@@ -292,7 +215,7 @@ impl<A: Regulate> Gate<A> {
 
 impl<A> fmt::Debug for Gate<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Gate").field("word", &self.hot.word).finish_non_exhaustive()
+        f.debug_struct("Gate").field("permits", &self.permits).finish_non_exhaustive()
     }
 }
 
@@ -301,15 +224,6 @@ enum Entered {
     Waiting(Slot, Option<Until>),
 }
 
-/// How many permits are out.
-#[inline]
-fn out(word: u64) -> u32 {
-    u32::try_from(word & !WAITING).unwrap_or(u32::MAX)
-}
-
 const fn full(bound: usize) -> Why {
     if bound == 0 { Why::Full } else { Why::QueueFull }
 }
-
-/// Somebody waits: permits are handed over under the line's lock.
-const WAITING: u64 = 1 << 63;

@@ -149,6 +149,7 @@ mod limit;
 mod line;
 mod pace;
 mod permit;
+mod permits;
 mod place;
 mod rate_limit;
 mod refusal;
