@@ -122,7 +122,7 @@ impl<L: Fresh + Clone, F, K: Hash + Eq> ThrottleHandle<Keyed<L, F, K>> {
     }
 
     /// The handle of one key's limit, if the key is known. It counts the rejections of all keys, and
-    /// keeps its key in use.
+    /// keeps its key in use. What it sets is forgotten together with the key.
     pub fn of(&self, key: &K) -> Option<ThrottleHandle<L>> {
         self.limit.table.known(key).map(|limit| self.one(&limit))
     }

@@ -53,7 +53,7 @@ impl<L: Adapt> ThrottleLayer<ConcurrencyLimit<Adaptive<L>>, Plain, ByMode> {
     /// further in, or that the service shed, is a sign of overload; one that was given up earlier or
     /// rejected by a layer below is no sign at all, and neither is any other failure.
     pub fn adaptive(law: L) -> Self {
-        Self::of(ConcurrencyLimit::new(law.limit(), Adaptive::new(law)), ByMode)
+        Self::of(ConcurrencyLimit::new(law.limit().max(1), Adaptive::new(law)), ByMode)
     }
 }
 

@@ -97,7 +97,9 @@ impl Line {
         self.releases.note(now);
         while let Some((slot, since)) = self.next(now) {
             let waited = Duration::from_nanos(now.get().saturating_sub(since.get()));
-            if self.codel.as_mut().is_some_and(|codel| codel.dequeue(now, waited)) {
+            let late = self.codel.as_mut().is_some_and(|codel| codel.dequeue(now, waited));
+            // The last one is spared: a permit that nobody takes helps nobody (RFC 8289, section 5.6).
+            if late && self.waiting > 1 {
                 self.end(slot, Stage::Refused(Why::CoDel), woken);
             } else {
                 self.end(slot, Stage::Granted, woken);

@@ -92,7 +92,8 @@ impl<L: Adapt> Adaptive<L> {
         let sample = Sample { started: started.at, rtt, in_flight: started.in_flight, dropped };
         let mut learned = lock(&self.learned);
         learned.at = Some(now);
-        let limit = learned.law.learn(sample);
+        // A law of the user's may say 0, from which nothing could recover.
+        let limit = learned.law.learn(sample).max(1);
         let before = mem::replace(&mut learned.limit, limit);
         // Under the lock, or an older limit could come after a newer one.
         limit != before && store(limit)
@@ -131,7 +132,7 @@ impl<L: Adapt> Regulate for Adaptive<L> {
 
     fn fresh(&self, _: u32) -> (u32, Self) {
         let first = lock(&self.learned).first.clone();
-        (first.limit(), Self::new(first))
+        (first.limit().max(1), Self::new(first))
     }
 
     fn is_idle(&self) -> bool {

@@ -190,3 +190,14 @@ async fn each_service_begins_with_the_law_as_it_was_given() {
     assert_eq!(layer.handle().limit(), 7);
     assert_eq!(layer.per_service().layer(worker()).handle().limit(), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_law_that_says_none_gets_one() {
+    let notes = Notes::of(0);
+    let layer = ThrottleLayer::adaptive(notes.clone());
+    assert_eq!(layer.handle().limit(), 1);
+    let service = limited(&layer);
+    service.clone().oneshot(10).await.unwrap();
+    assert_eq!((notes.take().len(), layer.handle().limit()), (1, 1));
+    service.oneshot(10).await.unwrap();
+}

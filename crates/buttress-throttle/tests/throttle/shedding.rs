@@ -113,12 +113,15 @@ async fn codel_keeps_the_wait_near_its_target_whatever_the_length_of_the_queue()
     let late: Vec<_> = waited[60..].iter().flatten().collect();
     assert!(late.len() >= 20, "the service is kept busy: {} served", late.len());
     let over = late.iter().filter(|waited| ***waited > 10).count();
-    assert!(over <= 3, "over twice the target but for the first of each interval: {late:?}");
+    assert!(
+        over <= 4,
+        "over twice the target but the first of each interval and the last: {late:?}"
+    );
     assert!(layer.handle().rejected() > 20);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_permit_that_finds_everybody_shed_is_free_again() {
+async fn a_permit_goes_to_the_last_in_line_however_long_that_one_waited() {
     let layer = ThrottleLayer::concurrency(0).queue(4).codel(Codel::new(ms(5), ms(50)));
     let (service, handle) = (limited(&layer), layer.handle());
     let mut calls = Vec::new();
@@ -133,9 +136,9 @@ async fn a_permit_that_finds_everybody_shed_is_free_again() {
         assert!(calls.remove(0).await.unwrap().0.is_ok());
     }
     handle.set_limit(1);
-    for call in calls {
-        assert_eq!(reason(call.await.unwrap().0), Reason::Overloaded);
-    }
+    let last = calls.pop().unwrap();
+    assert_eq!(reason(calls.remove(0).await.unwrap().0), Reason::Overloaded);
+    assert!(last.await.unwrap().0.is_ok(), "otherwise the permit would serve nobody");
     assert_eq!((handle.in_flight(), handle.queued()), (0, 0));
     assert!(call(&service, Critical).await.await.unwrap().0.is_ok());
 }
