@@ -6,7 +6,7 @@ use std::{
 };
 
 use axum::{Router, routing::put};
-use buttress::{Backoff, BoxError, DeadlineLayer, HttpExt, RetryLayer};
+use buttress::{Backoff, BoxError, DeadlineLayer, HttpExt, RetryLayer, ThrottleLayer};
 use bytes::Bytes;
 use http::{Request, StatusCode};
 use http_body_util::Full;
@@ -33,6 +33,7 @@ async fn main() -> Result<(), BoxError> {
     let client = ServiceBuilder::new()
         .layer(DeadlineLayer::new(Duration::from_secs(5)).http())
         .layer(retry.http())
+        .layer(ThrottleLayer::concurrency(32).queue(200).http())
         .layer(DeadlineLayer::new(Duration::from_secs(1)).named("attempt").http())
         .service(Client::builder(TokioExecutor::new()).build_http());
 
