@@ -5,10 +5,12 @@
 use std::{net::SocketAddr, time::Duration};
 
 use buttress::{Http, HttpExt, ThrottleLayer, throttle::ConcurrencyLimit};
+use http::Request;
 use loopback::{Checkup, background, channel, incoming, until};
 use tokio::{task::JoinSet, time::timeout};
 use tonic::{
-    Code, Streaming,
+    Code, GrpcMethod, Streaming,
+    body::Body,
     service::LayerExt,
     transport::{Channel, Server},
 };
@@ -181,4 +183,25 @@ async fn a_stream_that_is_dropped_frees_its_clients_permit_at_once() {
     drop(stream);
     assert_eq!(layer.handle().in_flight(), 0);
     client.check(ask("")).await.unwrap();
+}
+
+#[tokio::test]
+async fn each_method_of_a_client_can_have_a_limit_of_its_own() {
+    let method = |request: &Request<Body>| {
+        let method = request.extensions().get::<GrpcMethod<'static>>()?;
+        Some(method.method().to_owned())
+    };
+    let layer = ThrottleLayer::concurrency(1).keyed(method).named("health").http();
+    let (address, _reporter) = serve_behind(&limit(9), &["first"]).await;
+    let stack = ServiceBuilder::new().layer(layer.clone()).service(channel(address).unwrap());
+    let mut client = HealthClient::new(stack);
+    let stream = client.watch(ask("first")).await.unwrap();
+    client.check(ask("")).await.unwrap();
+    let status = client.watch(ask("first")).await.unwrap_err();
+    assert_eq!(status.message(), "throttle `health`: overloaded");
+    let watch = layer.handle().of(&"Watch".to_owned()).unwrap();
+    assert_eq!((watch.in_flight(), watch.admitted()), (1, 1));
+    drop(stream);
+    client.watch(ask("first")).await.unwrap();
+    assert_eq!((layer.handle().admitted(), layer.handle().rejected()), (3, 1));
 }

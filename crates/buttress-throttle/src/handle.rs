@@ -18,6 +18,19 @@ use crate::{
 
 /// Live numbers of a [`ThrottleLayer`](crate::ThrottleLayer), over all its services, and the means to
 /// change its limit while they run.
+///
+/// ```
+/// use buttress_throttle::{ConcurrencyLimit, ThrottleHandle, ThrottleLayer};
+///
+/// struct Admin {
+///     database: ThrottleHandle<ConcurrencyLimit>,
+/// }
+///
+/// let layer = ThrottleLayer::concurrency(32).queue(64);
+/// let admin = Admin { database: layer.handle() };
+/// admin.database.set_limit(16);
+/// assert_eq!((admin.database.limit(), admin.database.in_flight()), (16, 0));
+/// ```
 #[derive(Clone, Debug)]
 pub struct ThrottleHandle<L> {
     limit: L,

@@ -10,6 +10,17 @@ use crate::{
 
 /// A limit of its own for each key.
 ///
+/// What belongs to the limit is set before: `queue`, `max_wait`, `weigh`, `announce`. A closure needs the
+/// type of its argument written out, and returns a key that borrows nothing.
+///
+/// ```
+/// use buttress_throttle::{Rate, ThrottleLayer};
+///
+/// let tenant = |(tenant, _): &(u32, &'static str)| Some(*tenant);
+/// let layer = ThrottleLayer::rate(Rate::per_second(5)).queue(10).keyed(tenant).max_keys(1000);
+/// assert_eq!(layer.handle().keys(), 0);
+/// ```
+///
 /// A key is known from its first call on, until its limit is as good as new: nothing in flight,
 /// nobody waiting, the rate regained; what an adaptive limit has learned is kept for a minute. Then
 /// it is forgotten, when the next calls come or somebody asks how many keys there are.

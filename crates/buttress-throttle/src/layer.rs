@@ -52,6 +52,13 @@ impl<L: Adapt> ThrottleLayer<ConcurrencyLimit<Adaptive<L>>, Plain, ByMode> {
     /// The law learns from calls that came near the limit. A call that ran out of time, here or
     /// further in, or that the service shed, is a sign of overload; one that was given up earlier or
     /// rejected by a layer below is no sign at all, and neither is any other failure.
+    ///
+    /// ```
+    /// use buttress_throttle::{Gradient2, ThrottleLayer};
+    ///
+    /// let layer = ThrottleLayer::adaptive(Gradient2::default().initial(50)).queue(100);
+    /// assert_eq!(layer.handle().limit(), 50);
+    /// ```
     pub fn adaptive(law: L) -> Self {
         Self::of(ConcurrencyLimit::new(law.limit().max(1), Adaptive::new(law)), ByMode)
     }
@@ -168,6 +175,9 @@ impl<L, M, J> ThrottleLayer<L, M, J> {
     /// What an outcome means, in place of the mode's own classification. Only limits that learn from
     /// outcomes ask: [`adaptive`](ThrottleLayer::adaptive) and
     /// [`accept_ratio`](ThrottleLayer::accept_ratio).
+    ///
+    /// A service with an error type of its own needs it, in `Plain` mode: there a rejection inside it,
+    /// an attempt's timeout too, looks like any other failure.
     pub fn classify<C>(self, classify: C) -> ThrottleLayer<L, M, By<C>> {
         let Self { limit, settings, mode, .. } = self;
         ThrottleLayer { limit, settings, mode, judge: By(classify) }
@@ -181,13 +191,17 @@ impl<L, M, J> ThrottleLayer<L, M, J> {
     /// Counts and reports what would be rejected, and rejects nothing and makes nobody wait.
     ///
     /// A call that would be rejected goes through without a permit, so that the counts are those of a
-    /// layer that rejects. One that would wait takes a permit at once.
+    /// layer that rejects. One that would wait takes a permit at once, and what would have become of
+    /// it in the queue is not foreseen.
     pub fn observe(self) -> Self {
         self.with(|settings| settings.enforcement = Enforcement::Observe)
     }
 
     /// Gives every service this layer makes a limit of its own, where a balancer wants one for each
     /// endpoint. Do not use it with axum, which applies a layer once for each route or request.
+    ///
+    /// The numbers are those of each service's [handle](Throttle::handle); rejections are counted for
+    /// all services together.
     pub fn per_service(self) -> Self {
         self.with(|settings| settings.scope = Scope::Service)
     }

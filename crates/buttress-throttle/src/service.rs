@@ -39,7 +39,7 @@ impl<S, L, M, J> Throttle<S, L, M, J> {
 
 impl<S, L: Clone, M, J> Throttle<S, L, M, J> {
     /// Live numbers of this service's limit, which is the layer's unless it is
-    /// [`per_service`](crate::ThrottleLayer::per_service). Rejections are counted for the layer.
+    /// [`per_service`](crate::ThrottleLayer::per_service). Rejections are those of all its services.
     pub fn handle(&self) -> ThrottleHandle<L> {
         ThrottleHandle::new(self.limit.clone(), &self.settings)
     }

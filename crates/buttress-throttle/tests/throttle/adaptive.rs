@@ -127,6 +127,22 @@ async fn an_attempts_timeout_below_is_a_timeout_and_a_rejection_below_is_no_samp
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_timeout_within_an_error_of_the_users_own_counts_once_the_layer_can_read_it() {
+    let notes = Notes::of(1);
+    let layer = ThrottleLayer::adaptive(notes.clone());
+    let stuck = service_fn(|(): ()| std::future::pending::<Result<(), Failure>>());
+    let attempt = DeadlineLayer::new(ms(20)).layer(stuck);
+    layer.layer(attempt.clone()).oneshot(()).await.unwrap_err();
+    assert_eq!(notes.take(), [], "it may be any failure");
+    let meaning = |outcome: Result<&(), &Failure>| match outcome {
+        Ok(()) => Verdict::Success,
+        Err(Failure(verdict)) => *verdict,
+    };
+    layer.classify(meaning).layer(attempt).oneshot(()).await.unwrap_err();
+    assert_eq!(notes.take(), [(ms(20), 1, true)]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_new_limit_holds_at_once_and_lets_in_who_waits() {
     let notes = Notes::of(1);
     let layer = ThrottleLayer::adaptive(notes.clone()).queue(9);

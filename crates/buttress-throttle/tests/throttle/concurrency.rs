@@ -102,6 +102,9 @@ async fn per_service_gives_each_service_its_own_limit_and_its_clones_share_it() 
     assert_eq!(reason(one.clone().oneshot(1).await), Reason::Overloaded);
     assert_eq!(other.clone().oneshot(1).await.unwrap(), 1);
     assert_eq!((one.handle().in_flight(), other.handle().in_flight()), (1, 0));
+    assert_eq!((one.handle().admitted(), other.handle().admitted()), (1, 1));
+    assert_eq!((layer.handle().admitted(), layer.handle().rejected()), (0, 1));
+    assert_eq!(other.handle().rejected(), 1, "rejections are counted together");
 }
 
 #[tokio::test(start_paused = true)]

@@ -6,7 +6,7 @@ use buttress_throttle::{ConcurrencyLimit, ThrottleLayer};
 use tokio_test::{assert_pending, assert_ready_err, task};
 use tower::ServiceExt;
 
-use crate::common::{Worker, limited, ms, reason};
+use crate::common::{Worker, limited, ms, reason, rejection};
 
 /// Calls end every 100 ms, and two of them wait still.
 async fn busy(layer: &ThrottleLayer<ConcurrencyLimit>) -> Worker {
@@ -20,6 +20,18 @@ async fn busy(layer: &ThrottleLayer<ConcurrencyLimit>) -> Worker {
     tokio::task::yield_now().await;
     assert_eq!(layer.handle().queued(), 2);
     service
+}
+
+/// DL-17.
+#[tokio::test(start_paused = true)]
+async fn a_call_that_would_wait_longer_than_it_has_left_is_rejected_at_once() {
+    let service = busy(&ThrottleLayer::concurrency(1).queue(9)).await;
+    let call = |left| task::spawn(Deadline::after(ms(left)).around(service.clone().oneshot(100)));
+    let rejection = rejection::<u64>(Err(assert_ready_err!(call(299).poll())));
+    assert_eq!((rejection.reason(), rejection.retry_after()), (Reason::Overloaded, None));
+    let mut hopeful = call(300);
+    assert_pending!(hopeful.poll());
+    assert_eq!(hopeful.await.unwrap(), 100);
 }
 
 #[tokio::test(start_paused = true)]
@@ -58,4 +70,23 @@ async fn a_single_slow_call_counts_for_an_eighth() {
     let hopeless = assert_ready_err!(call(399).poll());
     assert_eq!(reason::<u64>(Err(hopeless)), Reason::Overloaded);
     assert_pending!(call(400).poll());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_known_of_the_wait_is_forgotten_with_an_empty_queue() {
+    let layer = ThrottleLayer::concurrency(1).queue(9);
+    let service = limited(&layer);
+    let mut calls = Vec::new();
+    for _ in 0..4 {
+        calls.push(tokio::task::spawn(service.clone().oneshot(1000)));
+    }
+    for call in calls {
+        call.await.unwrap().unwrap();
+    }
+    let mut running = task::spawn(service.clone().oneshot(10));
+    assert_pending!(running.poll());
+    let mut soon = task::spawn(Deadline::after(ms(50)).around(service.clone().oneshot(10)));
+    assert_pending!(soon.poll(), "it is not turned away for what was slow before");
+    running.await.unwrap();
+    assert_eq!(soon.await.unwrap(), 10);
 }

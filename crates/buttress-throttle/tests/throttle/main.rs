@@ -14,6 +14,7 @@ mod common;
 mod concurrency;
 mod expected_wait;
 mod keyed;
+mod many_keys;
 mod queue;
 mod rate;
 mod reentry;
