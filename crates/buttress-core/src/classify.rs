@@ -17,6 +17,9 @@ pub enum Verdict {
     Throttled(Option<Hint>),
     /// The call failed, and would fail again.
     Permanent,
+    /// The service itself ran out of the time it was given: too much load, perhaps, but another attempt
+    /// would have no more of it.
+    Expired,
     /// The service provably never began to work on the call, so that it may be sent again whatever
     /// it asks for.
     NeverProcessed,

@@ -19,7 +19,8 @@ use crate::{
 /// For gRPC it is the `grpc-status` of a response without messages; a response with messages is a
 /// success, for it has been handed on. 14 (`UNAVAILABLE`) is transient, or throttled where
 /// `grpc-retry-pushback-ms` says how long; 8 (`RESOURCE_EXHAUSTED`) is throttled, and not to be
-/// tried again unless that header invites it; any other failure is permanent. Where an intermediary
+/// tried again unless that header invites it; 4 (`DEADLINE_EXCEEDED`) is expired; any other failure is
+/// permanent. Where an intermediary
 /// answered without a `grpc-status`, 429, 502, 503 and 504 count as 14.
 ///
 /// An error is what [`never_processed`](crate::never_processed) makes of it; otherwise transient, if
@@ -95,6 +96,7 @@ fn of_code(code: &[u8], pushback: Option<Hint>) -> Verdict {
         }
         (UNAVAILABLE | RESOURCE_EXHAUSTED, Some(hint)) => Verdict::Throttled(Some(hint)),
         (UNAVAILABLE, None) => Verdict::Transient,
+        (DEADLINE_EXCEEDED, _) => Verdict::Expired,
         _ => Verdict::Permanent,
     }
 }
@@ -116,5 +118,6 @@ fn of_error<E: 'static>(error: &E) -> Verdict {
 
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const UNKNOWN: &[u8] = b"2";
+const DEADLINE_EXCEEDED: &[u8] = b"4";
 const RESOURCE_EXHAUSTED: &[u8] = b"8";
 const UNAVAILABLE: &[u8] = b"14";

@@ -6,7 +6,7 @@ use std::{error::Error, fmt, io, time::Duration};
 
 use buttress_core::{
     BoxError, Classify, Deadline, Hint, Origin, Reason, Rejection,
-    Verdict::{self, Permanent, Success, Throttled, Transient},
+    Verdict::{self, Expired, Permanent, Success, Throttled, Transient},
 };
 use buttress_http::{Http, never_processed};
 use http::{Request, Response};
@@ -83,7 +83,7 @@ fn grpc_is_judged_by_its_status_in_the_head() {
         ("3", None, Permanent),
         ("3", Some("25"), Permanent),
         ("3", Some("-1"), never),
-        ("4", None, Permanent),
+        ("4", None, Expired),
         ("1", None, Permanent),
         ("unheard of", None, Permanent),
     ] {

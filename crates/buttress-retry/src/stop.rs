@@ -4,7 +4,7 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Stop {
-    /// The verdict was permanent.
+    /// The verdict was permanent, or the service itself had run out of time.
     NotRetryable,
     /// This was the last attempt.
     AttemptsUsed,

@@ -160,7 +160,7 @@ impl Started {
     fn judge(&self, verdict: Option<Verdict>) -> Option<bool> {
         match verdict {
             Some(Verdict::Success | Verdict::Permanent) => Some(false),
-            Some(Verdict::TimedOut | Verdict::Throttled(_)) => Some(true),
+            Some(Verdict::TimedOut | Verdict::Expired | Verdict::Throttled(_)) => Some(true),
             // Given up because its time was up is a timeout; for any other reason, nothing.
             None => self.deadline.is_some_and(Deadline::has_passed).then_some(true),
             Some(_) => None,

@@ -83,6 +83,7 @@ async fn timeouts_and_shed_calls_are_signs_of_overload_and_other_failures_are_no
     for (verdict, sample) in [
         (Verdict::Permanent, Some(false)),
         (Verdict::TimedOut, Some(true)),
+        (Verdict::Expired, Some(true)),
         (Verdict::Throttled(None), Some(true)),
         (Verdict::Throttled(Some(Hint::Never)), Some(true)),
         (Verdict::Transient, None),
