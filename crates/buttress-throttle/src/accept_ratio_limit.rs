@@ -46,6 +46,12 @@ impl<Req> Limit<Req> for AcceptRatioLimit {
 }
 
 impl Fresh for AcceptRatioLimit {
+    type View = Self;
+
+    fn view(&self) -> Self {
+        self.clone()
+    }
+
     fn fresh(&self) -> Self {
         Self { accounts: Arc::new(self.accounts.fresh()) }
     }

@@ -33,6 +33,12 @@ impl<Req, A: Regulate> Limit<Req> for ConcurrencyLimit<A> {
 }
 
 impl<A: Regulate> Fresh for ConcurrencyLimit<A> {
+    type View = Self;
+
+    fn view(&self) -> Self {
+        self.clone()
+    }
+
     fn fresh(&self) -> Self {
         Self { gate: Arc::new(self.gate.fresh()) }
     }

@@ -128,7 +128,7 @@ impl ThrottleHandle<AcceptRatioLimit> {
     }
 }
 
-impl<L: Fresh + Clone, F, K: Hash + Eq> ThrottleHandle<Keyed<L, F, K>> {
+impl<L: Fresh + Clone, K: Hash + Eq> ThrottleHandle<Keyed<L, K>> {
     /// How many keys are in use. Forgets the others.
     pub fn keys(&self) -> usize {
         self.limit.table.len()
@@ -145,14 +145,14 @@ impl<L: Fresh + Clone, F, K: Hash + Eq> ThrottleHandle<Keyed<L, F, K>> {
     }
 }
 
-impl<F, K: Hash + Eq> ThrottleHandle<Keyed<ConcurrencyLimit<Fixed>, F, K>> {
+impl<K: Hash + Eq> ThrottleHandle<Keyed<ConcurrencyLimit, K>> {
     /// Sets the limit of every key.
     pub fn set_limit(&self, limit: u32) {
         self.limit.table.change(|key| self.one(key).set_limit(limit));
     }
 }
 
-impl<W: Clone, F, K: Hash + Eq> ThrottleHandle<Keyed<RateLimit<W>, F, K>> {
+impl<W: Clone, K: Hash + Eq> ThrottleHandle<Keyed<RateLimit<W>, K>> {
     /// Changes the rate of every key, or the first of several.
     pub fn set_rate(&self, rate: Rate) {
         self.limit.table.change(|key| self.one(key).set_rate(rate));

@@ -27,18 +27,18 @@ use crate::{
 ///
 /// While as many keys are in use as there may be, 65,536 unless
 /// [`max_keys`](crate::ThrottleLayer::max_keys) says otherwise, all further ones share one limit.
-pub struct Keyed<L, F, K> {
+pub struct Keyed<L, K, F = ()> {
     pub(crate) table: Arc<Table<K, L>>,
     key: F,
 }
 
-impl<L: Fresh + Clone, F, K> Keyed<L, F, K> {
+impl<L: Fresh + Clone, K, F> Keyed<L, K, F> {
     pub(crate) fn new(limit: L, key: F) -> Self {
         Self { table: Arc::new(Table::new(limit)), key }
     }
 }
 
-impl<L, F, K, Req> Limit<Req> for Keyed<L, F, K>
+impl<L, K, F, Req> Limit<Req> for Keyed<L, K, F>
 where
     L: Limit<Req>,
     F: KeyOf<Req, Key = K>,
@@ -56,7 +56,13 @@ where
     }
 }
 
-impl<L: Fresh + Clone, F: Clone, K: Hash + Eq> Fresh for Keyed<L, F, K> {
+impl<L: Fresh + Clone, K: Hash + Eq, F: Clone> Fresh for Keyed<L, K, F> {
+    type View = Keyed<L, K>;
+
+    fn view(&self) -> Keyed<L, K> {
+        Keyed { table: Arc::clone(&self.table), key: () }
+    }
+
     fn fresh(&self) -> Self {
         Self { table: Arc::new(self.table.fresh()), key: self.key.clone() }
     }
@@ -70,13 +76,13 @@ impl<L: Fresh + Clone, F: Clone, K: Hash + Eq> Fresh for Keyed<L, F, K> {
     }
 }
 
-impl<L, F: Clone, K> Clone for Keyed<L, F, K> {
+impl<L, K, F: Clone> Clone for Keyed<L, K, F> {
     fn clone(&self) -> Self {
         Self { table: Arc::clone(&self.table), key: self.key.clone() }
     }
 }
 
-impl<L, F, K> fmt::Debug for Keyed<L, F, K> {
+impl<L, K, F> fmt::Debug for Keyed<L, K, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Keyed").finish_non_exhaustive()
     }

@@ -148,7 +148,7 @@ impl<W, M, J> ThrottleLayer<RateLimit<W>, M, J> {
     }
 }
 
-impl<L, F, K, M, J> ThrottleLayer<Keyed<L, F, K>, M, J>
+impl<L, K, F, M, J> ThrottleLayer<Keyed<L, K, F>, M, J>
 where
     L: Fresh + Clone,
 {
@@ -163,7 +163,7 @@ where
 impl<L, M, J> ThrottleLayer<L, M, J> {
     /// Gives each key a limit of its own: a tenant, a host, a method. A request without a key is not
     /// limited at all. See [`Keyed`].
-    pub fn keyed<Req, F>(self, key: F) -> ThrottleLayer<Keyed<L, F, F::Key>, M, J>
+    pub fn keyed<Req, F>(self, key: F) -> ThrottleLayer<Keyed<L, F::Key, F>, M, J>
     where
         L: Fresh + Clone,
         F: KeyOf<Req>,
@@ -212,11 +212,11 @@ impl<L, M, J> ThrottleLayer<L, M, J> {
     }
 
     /// Live numbers of the limit, and the means to change it.
-    pub fn handle(&self) -> ThrottleHandle<L>
+    pub fn handle(&self) -> ThrottleHandle<L::View>
     where
-        L: Clone,
+        L: Fresh,
     {
-        ThrottleHandle::new(self.limit.clone(), &self.settings)
+        ThrottleHandle::new(self.limit.view(), &self.settings)
     }
 
     fn with(mut self, change: impl FnOnce(&mut Settings)) -> Self {

@@ -23,8 +23,14 @@ pub trait Limit<Req>: Clone + Fresh {
     fn admit(&self, request: &Req, ask: &Ask<'_>) -> Admission<Self::Permit, Self::Wait>;
 }
 
-/// A limit that can be made anew.
+/// A limit that can be made anew, and looked at.
 pub trait Fresh {
+    /// The limit without the user's closures, so that its type can be written out.
+    type View: Clone;
+
+    /// The same limit, for a handle.
+    fn view(&self) -> Self::View;
+
     /// The same limit in its first state.
     fn fresh(&self) -> Self;
 

@@ -86,6 +86,12 @@ fn admit_later(
 }
 
 impl<W: Clone> Fresh for RateLimit<W> {
+    type View = RateLimit;
+
+    fn view(&self) -> RateLimit {
+        RateLimit { pace: Arc::clone(&self.pace), weigh: One }
+    }
+
     fn fresh(&self) -> Self {
         Self { pace: Arc::new(self.pace.fresh()), weigh: self.weigh.clone() }
     }

@@ -10,7 +10,7 @@ use crate::{
     Blind, ResponseFuture, ThrottleHandle,
     future::{Later, Waiting},
     guard::ThrottleGuard,
-    limit::{Admission, Ask, Limit},
+    limit::{Admission, Ask, Fresh, Limit},
     refusal::Refusal,
     settings::{Enforcement, Settings},
 };
@@ -37,11 +37,11 @@ impl<S, L, M, J> Throttle<S, L, M, J> {
     }
 }
 
-impl<S, L: Clone, M, J> Throttle<S, L, M, J> {
+impl<S, L: Fresh, M, J> Throttle<S, L, M, J> {
     /// Live numbers of this service's limit, which is the layer's unless it is
     /// [`per_service`](crate::ThrottleLayer::per_service). Rejections are those of all its services.
-    pub fn handle(&self) -> ThrottleHandle<L> {
-        ThrottleHandle::new(self.limit.clone(), &self.settings)
+    pub fn handle(&self) -> ThrottleHandle<L::View> {
+        ThrottleHandle::new(self.limit.view(), &self.settings)
     }
 }
 

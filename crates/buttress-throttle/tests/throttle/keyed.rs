@@ -1,7 +1,9 @@
 //! A limit of its own for each key.
 
 use buttress_core::{BoxError, Reason};
-use buttress_throttle::{Rate, ThrottleLayer, Vegas};
+use buttress_throttle::{
+    ConcurrencyLimit, Keyed, Rate, RateLimit, ThrottleHandle, ThrottleLayer, Vegas,
+};
 use tokio::time::{Instant, advance};
 use tokio_test::{assert_pending, task};
 use tower::{Layer, ServiceExt, service_fn};
@@ -185,4 +187,21 @@ async fn what_an_adaptive_limit_has_learned_of_a_key_is_kept_for_a_minute_and_no
     assert_eq!(layer.handle().keys(), 1);
     advance(ms(1_000)).await;
     assert_eq!(layer.handle().keys(), 0);
+}
+
+/// What a program keeps to change its limits by: its type names no closure.
+struct Limits {
+    tenants: ThrottleHandle<Keyed<ConcurrencyLimit, u64>>,
+    writes: ThrottleHandle<RateLimit>,
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handle_has_a_type_that_can_be_written_out() {
+    let tenants = ThrottleLayer::concurrency(1).keyed(|key: &u64| Some(*key));
+    let writes = ThrottleLayer::rate(Rate::per_second(1)).weigh(|_: &u64| 1);
+    let limits = Limits { tenants: tenants.handle(), writes: writes.handle() };
+    limits.tenants.set_limit(0);
+    assert_eq!(reason(limited(&tenants).oneshot(1).await), Reason::Overloaded);
+    limits.writes.set_rate(Rate::per_second(0));
+    assert_eq!(reason(limited(&writes).oneshot(1).await), Reason::RateLimited);
 }
