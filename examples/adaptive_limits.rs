@@ -22,6 +22,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     table(&runs);
     let file =
         std::env::args_os().nth(1).map_or("target/adaptive_limits.svg".into(), PathBuf::from);
+    file.parent().map_or(Ok(()), std::fs::create_dir_all)?;
     draw(&file, runs.split_last().map_or(&[], |(_, limited)| limited))?;
     println!("\n{}", file.display());
     Ok(())
