@@ -3,6 +3,8 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::thread;
+use std::time::Duration;
 
 use peak_alloc::PeakAlloc;
 use tokio::task::{JoinSet, yield_now};
@@ -18,10 +20,15 @@ static HEAP: PeakAlloc = PeakAlloc;
 /// How many operations are in flight while the heap is measured.
 pub(crate) const IN_FLIGHT: u32 = 100;
 
+/// What the upstream takes to answer a hundred requests, with a lot to spare.
+const ALL_HAVE_COME: Duration = Duration::from_millis(200);
+
 /// The peak of the heap, in bytes, over what was live before a fresh client is made, while it carries
 /// out [`IN_FLIGHT`] operations with distinct keys at once.
 ///
-/// The upstream holds its answers until all of them are in flight and no further request comes.
+/// The upstream holds its answers until all of them are in flight and no further request comes, and this
+/// process reads none of them before all have come: otherwise it is chance how many are in memory at once.
+#[expect(clippy::disallowed_methods, reason = "nothing else may run meanwhile")]
 pub(crate) async fn peak<C: Client>(
     upstream: &mut Upstream,
     fresh: impl Fn() -> C,
@@ -43,6 +50,8 @@ pub(crate) async fn peak<C: Client>(
         yield_now().await;
     }
     upstream.settle().await?;
+    upstream.release().await?;
+    thread::sleep(ALL_HAVE_COME);
     let outcomes = operations.join_all().await;
     let peak = HEAP.peak_usage().saturating_sub(before);
     if let Some(failure) = outcomes.into_iter().find_map(Result::err) {

@@ -8,7 +8,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::timeout;
 
-use crate::upstream::{BEGIN, REPORT, SETTLE};
+use crate::upstream::{BEGIN, RELEASE, REPORT, SETTLE};
 use crate::weather::Tally;
 
 /// This very program once more, as an upstream.
@@ -41,9 +41,15 @@ impl Upstream {
         &self.origin
     }
 
-    /// Lets it answer what it holds, once no more comes.
+    /// Waits until no further request has come to it for a while.
     pub(crate) async fn settle(&mut self) -> io::Result<()> {
-        self.command(SETTLE).await
+        self.command(SETTLE).await?;
+        self.answer().await.map(drop)
+    }
+
+    /// Lets it answer what it holds, all at once.
+    pub(crate) async fn release(&mut self) -> io::Result<()> {
+        self.command(RELEASE).await
     }
 
     /// Starts the weather.

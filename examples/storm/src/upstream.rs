@@ -27,7 +27,7 @@ use crate::wire::{Hand, Wire, lock};
 /// Serves until standard input ends, so that no upstream outlives the process that started it.
 ///
 /// It prints its port as the first line on standard output and then obeys one word a line:
-/// [`SETTLE`], [`BEGIN`] and [`REPORT`].
+/// [`SETTLE`], [`RELEASE`], [`BEGIN`] and [`REPORT`].
 #[tokio::main(flavor = "current_thread")]
 pub(crate) async fn serve(seed: u64) -> io::Result<()> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
@@ -53,7 +53,11 @@ pub(crate) async fn serve(seed: u64) -> io::Result<()> {
             Some(_) = connections.join_next() => {}
             command = commands.next_line() => match command?.as_deref() {
                 Some(SETTLE) => {
-                    held.spawn(settle(Arc::clone(&weather), release.clone()));
+                    held.spawn(settle(Arc::clone(&weather)));
+                }
+                Some(RELEASE) => {
+                    lock(&weather).release();
+                    release.send_replace(true);
                 }
                 Some(BEGIN) => {
                     let now = Instant::now();
@@ -68,8 +72,10 @@ pub(crate) async fn serve(seed: u64) -> io::Result<()> {
     }
 }
 
-/// Lets go of all held requests once no further one has come for a while.
+/// Asks for a line once no further request has come for a while.
 pub(crate) const SETTLE: &str = "settle";
+/// Lets go of all held requests.
+pub(crate) const RELEASE: &str = "release";
 /// Starts the weather.
 pub(crate) const BEGIN: &str = "begin";
 /// Asks for the tally, as a line of JSON.
@@ -82,15 +88,13 @@ async fn at(instant: Option<Instant>) {
     }
 }
 
-async fn settle(weather: Arc<Mutex<Weather>>, release: watch::Sender<bool>) {
+async fn settle(weather: Arc<Mutex<Weather>>) {
     let mut before = lock(&weather).tally().held;
     loop {
         sleep(SETTLED).await;
         let now = lock(&weather).tally().held;
         if now == before {
-            lock(&weather).release();
-            release.send_replace(true);
-            return;
+            return println!("{SETTLE}");
         }
         before = now;
     }
