@@ -2,9 +2,9 @@ use std::{convert::Infallible, fmt, sync::Arc};
 
 use buttress_control::{AcceptRatio, Nanos, Random};
 use buttress_core::{Criticality, Deadline, Guard, Verdict};
-use tokio::time::Instant;
 
 use crate::{
+    epoch::Epoch,
     limit::{Admission, Ask, Fresh, Hold, Limit, Wait},
     refusal::{Refusal, Why},
     sync::is_only,
@@ -79,7 +79,7 @@ pub(crate) struct Accounts {
     laws: [AcceptRatio; 4],
     tally: Tally,
     pub(crate) random: Random,
-    epoch: Instant,
+    epoch: Epoch,
 }
 
 impl Accounts {
@@ -88,7 +88,7 @@ impl Accounts {
             laws: std::array::from_fn(|_| law.fresh()),
             tally: Tally::new(),
             random: Random::seeded(fastrand::u64(..)),
-            epoch: Instant::now(),
+            epoch: Epoch::new(),
         }
     }
 
@@ -98,7 +98,7 @@ impl Accounts {
             tally: Tally::new(),
             // Other draws, and yet the same for the same seed.
             random: Random::seeded(self.random.draw().to_bits()),
-            epoch: Instant::now(),
+            epoch: Epoch::new(),
         }
     }
 
@@ -111,7 +111,7 @@ impl Accounts {
     }
 
     fn now(&self) -> Nanos {
-        Nanos::from(Instant::now().saturating_duration_since(self.epoch))
+        self.epoch.now()
     }
 }
 

@@ -4,11 +4,11 @@ use std::{
     task::{Poll, Waker},
 };
 
-use buttress_control::Nanos;
 use buttress_core::{Criticality, Deadline, Timers};
 use tokio::time::Instant;
 
 use crate::{
+    epoch::Epoch,
     lane::{Slot, Stage},
     limit::{Admission, Ask},
     line::Line,
@@ -31,7 +31,7 @@ pub(crate) struct Gate<A> {
     permits: Permits,
     pub(crate) regulator: A,
     pub(crate) timers: Arc<Timers>,
-    epoch: Instant,
+    epoch: Epoch,
     line: Mutex<Line>,
 }
 
@@ -48,7 +48,7 @@ impl<A: Regulate> Gate<A> {
 
     fn over(limit: u32, regulator: A, timers: Arc<Timers>, line: Line) -> Self {
         let permits = Permits::new(limit);
-        Self { permits, regulator, timers, epoch: Instant::now(), line: Mutex::new(line) }
+        Self { permits, regulator, timers, epoch: Epoch::new(), line: Mutex::new(line) }
     }
 
     /// Lets a call through, puts it in line, or refuses it.
@@ -98,7 +98,7 @@ impl<A: Regulate> Gate<A> {
         }
         let now = Instant::now();
         let until = Until::earliest(now, line.max_wait, Deadline::current());
-        let at = self.since_epoch(now);
+        let at = self.epoch.at(now);
         let entered = match (&until, line.expected_wait(at, criticality)) {
             (Some(until), _) if until.has_passed(now) => Err(until.refusal()),
             (Some(until), Some(wait)) if until.is_before(now, wait) => {
@@ -124,13 +124,11 @@ impl<A: Regulate> Gate<A> {
     /// Gives what permits there are to those who wait.
     #[cold]
     pub(crate) fn hand_over(&self) {
-        let now = self.now();
+        let now = self.epoch.now();
         let mut woken = Woken::default();
         let mut line = lock(&self.line);
         while !line.is_empty() && self.permits.take_for_line() {
-            if !line.grant(now, &mut woken) {
-                self.permits.give_back();
-            }
+            line.grant(now, &mut woken);
         }
         self.unmark_if_empty(&mut line);
         drop(line);
@@ -170,7 +168,7 @@ impl<A: Regulate> Gate<A> {
     /// Lets permits be taken without the lock again, once nobody waits.
     fn unmark_if_empty(&self, line: &mut Line) {
         if line.is_empty() && self.permits.unmark() {
-            line.forget(self.now());
+            line.forget(self.epoch.now());
         }
     }
 
@@ -202,14 +200,6 @@ impl<A: Regulate> Gate<A> {
     /// Reads or changes the line's options.
     pub(crate) fn options<R>(&self, f: impl FnOnce(&mut Line) -> R) -> R {
         f(&mut lock(&self.line))
-    }
-
-    fn now(&self) -> Nanos {
-        self.since_epoch(Instant::now())
-    }
-
-    fn since_epoch(&self, now: Instant) -> Nanos {
-        Nanos::from(now.saturating_duration_since(self.epoch))
     }
 }
 

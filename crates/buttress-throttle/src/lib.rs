@@ -138,6 +138,7 @@ mod accept_ratio_limit;
 mod aside;
 mod blind;
 mod concurrency_limit;
+mod epoch;
 mod future;
 mod gate;
 mod guard;

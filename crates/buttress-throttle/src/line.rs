@@ -91,9 +91,9 @@ impl Line {
         Ok(lane.push(&mut self.waiters, index, now))
     }
 
-    /// Gives a permit to whoever is next, and sheds those on the way who have waited too long.
-    /// `false` if nobody is left to take it.
-    pub(crate) fn grant(&mut self, now: Nanos, woken: &mut Woken) -> bool {
+    /// Gives a permit to whoever is next, and sheds those on the way who have waited too long. Somebody
+    /// must be waiting, and then somebody gets it.
+    pub(crate) fn grant(&mut self, now: Nanos, woken: &mut Woken) {
         self.releases.note(now);
         while let Some((slot, since)) = self.next(now) {
             let waited = Duration::from_nanos(now.get().saturating_sub(since.get()));
@@ -103,10 +103,9 @@ impl Line {
                 self.end(slot, Stage::Refused(Why::CoDel), woken);
             } else {
                 self.end(slot, Stage::Granted, woken);
-                return true;
+                return;
             }
         }
-        false
     }
 
     /// Whoever comes next finds the line empty: nothing is known any more of how long one waits.

@@ -8,9 +8,9 @@ use std::{
 
 use buttress_control::{Denied, Nanos, Rate, Rates, Reservation};
 use buttress_core::{Criticality, Deadline, Quota, Timers};
-use tokio::time::Instant;
 
 use crate::{
+    epoch::Epoch,
     settings::{Announcement, Settings},
     tally::Tally,
 };
@@ -25,7 +25,7 @@ pub(crate) struct Pace {
     bound: AtomicUsize,
     /// In nanoseconds.
     max_wait: AtomicU64,
-    epoch: Instant,
+    epoch: Epoch,
 }
 
 /// How long a reservation may lie ahead.
@@ -46,7 +46,7 @@ impl Pace {
             waiting: AtomicUsize::new(0),
             bound: AtomicUsize::new(0),
             max_wait: AtomicU64::new(u64::MAX),
-            epoch: Instant::now(),
+            epoch: Epoch::new(),
         }
     }
 
@@ -115,12 +115,12 @@ impl Pace {
 
     #[inline]
     pub(crate) fn now(&self) -> Nanos {
-        Nanos::from(Instant::now().saturating_duration_since(self.epoch))
+        self.epoch.now()
     }
 
     /// When a reservation comes due.
     pub(crate) fn due(&self, reservation: &Reservation) -> Deadline {
-        Deadline::from_start(self.epoch, Duration::from_nanos(reservation.at().get()))
+        self.epoch.deadline(reservation.at())
     }
 
     /// What a caller may be told, if it is to be told anything.

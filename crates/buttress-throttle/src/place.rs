@@ -1,6 +1,6 @@
 use std::{
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -51,21 +51,13 @@ impl<A: Regulate> Place<A> {
 impl<A: Regulate> Wait<Permit<A>> for Place<A> {
     fn poll_admit(&mut self, cx: &mut Context<'_>) -> Poll<Result<Permit<A>, Refusal>> {
         let Some(slot) = self.slot else { unreachable!("polled after the wait was over") };
-        match self.gate.poll(slot, cx.waker()) {
-            Poll::Ready(Ok(())) => {
-                self.slot = None;
-                drop(self.gate.leave(slot));
-                return Poll::Ready(Ok(self.permit()));
-            }
-            Poll::Ready(Err(why)) => {
-                self.slot = None;
-                drop(self.gate.leave(slot));
-                return Poll::Ready(Err(Refusal::new(why)));
-            }
-            Poll::Pending => {}
+        if let Poll::Ready(verdict) = self.gate.poll(slot, cx.waker()) {
+            self.slot = None;
+            drop(self.gate.leave(slot));
+            return Poll::Ready(verdict.map(|()| self.permit()).map_err(Refusal::new));
         }
         let Some(until) = &self.until else { return Poll::Pending };
-        std::task::ready!(self.timer.poll(cx, until.deadline, &self.gate.timers));
+        ready!(self.timer.poll(cx, until.deadline, &self.gate.timers));
         let refusal = until.refusal();
         // A permit that came at the last moment is one.
         Poll::Ready(self.leave().ok_or(refusal))

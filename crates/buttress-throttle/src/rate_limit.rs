@@ -28,10 +28,7 @@ impl<W> RateLimit<W> {
     }
 }
 
-impl<W: Weigh<Req>, Req> Limit<Req> for RateLimit<W>
-where
-    Self: Fresh,
-{
+impl<W: Weigh<Req>, Req> Limit<Req> for RateLimit<W> {
     type Permit = Paid;
     type Wait = Turn;
 

@@ -2,9 +2,11 @@ use std::{fmt, mem, time::Duration};
 
 use buttress_control::{Adapt, Nanos, Sample, near_limit};
 use buttress_core::{Deadline, Verdict};
-use tokio::time::Instant;
 
-use crate::sync::{Mutex, lock};
+use crate::{
+    epoch::Epoch,
+    sync::{Mutex, lock},
+};
 
 /// Who sets the limit of a concurrency limit: the user ([`Fixed`]), or a law ([`Adaptive`]).
 ///
@@ -59,7 +61,7 @@ impl Regulate for Fixed {
 /// The limit is what a law makes of the calls that met it.
 pub struct Adaptive<L> {
     learned: Mutex<Learned<L>>,
-    epoch: Instant,
+    epoch: Epoch,
 }
 
 #[derive(Debug)]
@@ -76,7 +78,7 @@ struct Learned<L> {
 impl<L: Adapt> Adaptive<L> {
     pub(crate) fn new(law: L) -> Self {
         let learned = Learned { limit: law.limit(), law: law.clone(), first: law, at: None };
-        Self { learned: Mutex::new(learned), epoch: Instant::now() }
+        Self { learned: Mutex::new(learned), epoch: Epoch::new() }
     }
 
     #[inline(never)]
@@ -87,7 +89,7 @@ impl<L: Adapt> Adaptive<L> {
         store: impl FnOnce(u32) -> bool,
     ) -> bool {
         let Some(dropped) = started.judge(verdict) else { return false };
-        let now = self.now();
+        let now = self.epoch.now();
         let rtt = Duration::from_nanos(now.get().saturating_sub(started.at.get()));
         let sample = Sample { started: started.at, rtt, in_flight: started.in_flight, dropped };
         let mut learned = lock(&self.learned);
@@ -98,10 +100,6 @@ impl<L: Adapt> Adaptive<L> {
         // Under the lock, or an older limit could come after a newer one.
         limit != before && store(limit)
     }
-
-    fn now(&self) -> Nanos {
-        Nanos::from(Instant::now().saturating_duration_since(self.epoch))
-    }
 }
 
 impl<L: Adapt> Regulate for Adaptive<L> {
@@ -111,7 +109,7 @@ impl<L: Adapt> Regulate for Adaptive<L> {
     fn begin(&self, in_flight: u32, limit: u32) -> Option<Started> {
         // Far from the limit a call says nothing about it, and needs no clock.
         near_limit(in_flight, limit).then(|| Started {
-            at: self.now(),
+            at: self.epoch.now(),
             in_flight,
             deadline: Deadline::current(),
         })
@@ -137,7 +135,7 @@ impl<L: Adapt> Regulate for Adaptive<L> {
 
     fn is_idle(&self) -> bool {
         let Some(at) = lock(&self.learned).at else { return true };
-        self.now().get().saturating_sub(at.get()) >= REMEMBERED
+        self.epoch.now().get().saturating_sub(at.get()) >= REMEMBERED
     }
 }
 

@@ -1,0 +1,31 @@
+use std::time::Duration;
+
+use buttress_control::Nanos;
+use buttress_core::Deadline;
+use tokio::time::Instant;
+
+/// The moment a limit was made, from which its laws count the time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Epoch(Instant);
+
+impl Epoch {
+    pub(crate) fn new() -> Self {
+        Self(Instant::now())
+    }
+
+    #[inline]
+    pub(crate) fn now(self) -> Nanos {
+        self.at(Instant::now())
+    }
+
+    /// What `instant` is to a law.
+    #[inline]
+    pub(crate) fn at(self, instant: Instant) -> Nanos {
+        Nanos::from(instant.saturating_duration_since(self.0))
+    }
+
+    /// What a law's time is to everybody else.
+    pub(crate) fn deadline(self, at: Nanos) -> Deadline {
+        Deadline::from_start(self.0, Duration::from_nanos(at.get()))
+    }
+}
