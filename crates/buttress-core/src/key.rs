@@ -1,5 +1,7 @@
 use std::hash::Hash;
 
+use crate::Plain;
+
 /// What makes two requests the same.
 ///
 /// Closures `Fn(&Req) -> Option<K>` implement it.
@@ -13,6 +15,33 @@ pub trait KeyOf<Req>: Clone {
 
     /// The key of `request`, or `None` if it is like no other.
     fn key(&self, request: &Req) -> Option<Self::Key>;
+
+    /// What `key` is about, as a hash: requests that [`change`](Self::changes) it make all answers
+    /// about it outdated. `None` where there is no such thing.
+    fn subject(&self, key: &Self::Key) -> Option<u64> {
+        let _ = key;
+        None
+    }
+
+    /// The [`subject`](Self::subject) that `request` changes, if it succeeds.
+    fn changes(&self, request: &Req) -> Option<u64> {
+        let _ = request;
+        None
+    }
+}
+
+/// A request is its own key.
+#[diagnostic::do_not_recommend]
+impl<Req> KeyOf<Req> for Plain
+where
+    Req: Hash + Eq + Clone + Send + Sync + 'static,
+{
+    type Key = Req;
+
+    #[inline]
+    fn key(&self, request: &Req) -> Option<Req> {
+        Some(request.clone())
+    }
 }
 
 #[diagnostic::do_not_recommend]
@@ -23,6 +52,7 @@ where
 {
     type Key = K;
 
+    #[inline]
     fn key(&self, request: &Req) -> Option<K> {
         self(request)
     }

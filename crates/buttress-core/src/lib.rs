@@ -9,11 +9,12 @@
 //! | what does an outcome mean? | [`Classify`], giving a [`Verdict`] |
 //! | how is a request sent again? | [`Replay`] |
 //! | how do a deadline and a criticality cross the wire? | [`Carry`] |
-//! | which requests are the same, and how is a response shared? | [`KeyOf`], [`Share`] |
+//! | which requests are the same, and how is a response shared and kept? | [`KeyOf`], [`Share`], [`Expire`] |
 //!
 //! [`Bind`] swaps the mode of a layer. [`Deadline`], [`Attempt`] and [`Criticality`] travel with the
 //! task, so that whatever runs inside a call knows how long it has, which try it is and how much it
-//! matters. [`Timers`] let the calls of a layer wait for their deadlines at little cost.
+//! matters. [`Timers`] let the calls of a layer wait for their deadlines at little cost, and a [`Relay`]
+//! lets any of many waiters drive the one piece of work they wait for.
 //!
 //! ```
 //! use buttress_core::{Deadline, Rejection};
@@ -45,34 +46,40 @@
 //! (`tokio::spawn`, `spawn_blocking`, tower's `Buffer`, hyper's connection task) does not:
 //! [`Deadline::scope`] carries the deadline and the criticality there.
 
+mod allowance;
 mod attempt;
 mod bind;
 mod carry;
 mod classify;
 mod criticality;
 mod deadline;
+mod expire;
 mod key;
 mod quota;
 mod ready;
 mod rejection;
+mod relay;
 mod replay;
 mod respond;
 mod scope;
 mod share;
 mod timer;
 
+pub use allowance::Allowance;
 pub use attempt::{Attempt, GaveUp};
 pub use bind::Bind;
 pub use carry::Carry;
 pub use classify::{By, ByMode, Classify, Hint, Judge, Verdict};
 pub use criticality::Criticality;
 pub use deadline::Deadline;
+pub use expire::{Expire, Lifetime};
 pub use key::KeyOf;
 pub use quota::Quota;
 pub use ready::{Check, take_ready};
 pub use rejection::{BoxError, Origin, Reason, Rejection};
+pub use relay::{Drive, Entry, Place, Relay, Terms};
 pub use replay::Replay;
 pub use respond::{Guard, Plain, Respond};
 pub use scope::Scope;
-pub use share::Share;
+pub use share::{Progress, Reader, Share};
 pub use timer::{Timer, Timers};

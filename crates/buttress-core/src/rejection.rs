@@ -136,6 +136,8 @@ pub enum Reason {
     CircuitOpen,
     /// A later call took this one's place.
     Superseded,
+    /// The work that served the call panicked.
+    Panicked,
 }
 
 impl Reason {
@@ -148,6 +150,7 @@ impl Reason {
             Self::NeverAdmissible => "never_admissible",
             Self::CircuitOpen => "circuit_open",
             Self::Superseded => "superseded",
+            Self::Panicked => "panicked",
         }
     }
 }
@@ -161,6 +164,7 @@ impl fmt::Display for Reason {
             Self::NeverAdmissible => "more than the limit ever holds",
             Self::CircuitOpen => "circuit open",
             Self::Superseded => "superseded by a later call",
+            Self::Panicked => "the work panicked",
         })
     }
 }

@@ -1,6 +1,11 @@
-use crate::Plain;
+use std::{mem::size_of, sync::Arc, time::Duration};
+
+use crate::{Allowance, Plain};
 
 /// How one response is given to many callers.
+///
+/// A response of a protocol may have a body that is still on its way when its head is shared. Then
+/// [`progress`](Self::progress) says how far it is, and each caller's response pulls it along.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot give a `{Res}` to more than one caller",
     note = "for `http::Response` and `reqwest::Response`, add `.http()` to the layer",
@@ -10,14 +15,41 @@ pub trait Share<Res>: Clone {
     /// The response in a form that many can hold.
     type Shared: Clone + Send + Sync + 'static;
 
-    /// The response each caller gets.
+    /// The response each caller gets, before a layer's guard is tied to it by
+    /// [`Respond`](crate::Respond).
     type Response;
 
     /// Takes a response to share. `Err` gives back one that must have a single caller.
-    fn capture(&self, response: Res) -> Result<Self::Shared, Self::Response>;
+    fn share(&self, response: Res, allowance: &Arc<Allowance>) -> Result<Self::Shared, Res>;
+
+    /// A response that has a single caller, for that caller.
+    fn own(&self, response: Res) -> Self::Response;
 
     /// One caller's own response.
-    fn restore(&self, shared: &Self::Shared) -> Self::Response;
+    fn restore(&self, shared: &Self::Shared, reader: Reader) -> Self::Response;
+
+    /// How much of the response is there.
+    fn progress(&self, shared: &Self::Shared) -> Progress {
+        let _ = shared;
+        Progress::Whole
+    }
+
+    /// Nobody wants the response any more: what is still on its way is given up.
+    fn abandon(&self, shared: &Self::Shared) {
+        let _ = shared;
+    }
+
+    /// A whole response to be kept for later callers, with nothing about it that belongs to the
+    /// callers of now.
+    fn keep(&self, shared: &Self::Shared) -> Self::Shared {
+        shared.clone()
+    }
+
+    /// How much a whole response takes, in bytes.
+    fn weight(&self, shared: &Self::Shared) -> usize {
+        let _ = shared;
+        size_of::<Self::Shared>()
+    }
 }
 
 #[diagnostic::do_not_recommend]
@@ -25,11 +57,46 @@ impl<Res: Clone + Send + Sync + 'static> Share<Res> for Plain {
     type Shared = Res;
     type Response = Res;
 
-    fn capture(&self, response: Res) -> Result<Res, Res> {
+    #[inline]
+    fn share(&self, response: Res, _: &Arc<Allowance>) -> Result<Res, Res> {
         Ok(response)
     }
 
-    fn restore(&self, shared: &Res) -> Res {
+    #[inline]
+    fn own(&self, response: Res) -> Res {
+        response
+    }
+
+    #[inline]
+    fn restore(&self, shared: &Res, _: Reader) -> Res {
         shared.clone()
     }
+}
+
+/// Who a response is restored for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reader {
+    /// The caller whose request brought it about. It alone goes on with a response that turns out to
+    /// be too long to share.
+    First,
+    /// Another one who waited for it.
+    Later,
+    /// One who gets a kept response, and is told so.
+    Kept {
+        /// How long ago it was made, at its origin where that is known.
+        age: Duration,
+        /// Whether it has outlived its time, and is better than none.
+        stale: bool,
+    },
+}
+
+/// How much of a shared response is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// The rest is on its way, and a new caller would get all of it.
+    Open,
+    /// All of it is there.
+    Whole,
+    /// It failed on its way, or is too long: whoever has not begun with it must do without.
+    Lost,
 }
