@@ -1,4 +1,9 @@
-use std::{mem::size_of, sync::Arc, time::Duration};
+use std::{
+    future::{Ready, ready},
+    mem::size_of,
+    sync::Arc,
+    time::Duration,
+};
 
 use crate::{Allowance, Plain};
 
@@ -18,6 +23,13 @@ pub trait Share<Res>: Clone {
     /// The response each caller gets, before a layer's guard is tied to it by
     /// [`Respond`](crate::Respond).
     type Response;
+
+    /// Fetches the rest of a response that nobody reads.
+    type Finish: Future<Output = ()> + Send + 'static;
+
+    /// Whether a response has no rest that comes later. Where it has none, one that nobody waits for
+    /// is handed on as it is.
+    const IS_WHOLE: bool = true;
 
     /// Takes a response to share. `Err` gives back one that must have a single caller.
     fn share(&self, response: Res, allowance: &Arc<Allowance>) -> Result<Self::Shared, Res>;
@@ -39,6 +51,9 @@ pub trait Share<Res>: Clone {
         let _ = shared;
     }
 
+    /// Fetches the rest of the response, for nobody but those who come later.
+    fn finish(&self, shared: &Self::Shared) -> Self::Finish;
+
     /// A whole response to be kept for later callers, with nothing about it that belongs to the
     /// callers of now.
     fn keep(&self, shared: &Self::Shared) -> Self::Shared {
@@ -56,6 +71,7 @@ pub trait Share<Res>: Clone {
 impl<Res: Clone + Send + Sync + 'static> Share<Res> for Plain {
     type Shared = Res;
     type Response = Res;
+    type Finish = Ready<()>;
 
     #[inline]
     fn share(&self, response: Res, _: &Arc<Allowance>) -> Result<Res, Res> {
@@ -70,6 +86,10 @@ impl<Res: Clone + Send + Sync + 'static> Share<Res> for Plain {
     #[inline]
     fn restore(&self, shared: &Res, _: Reader) -> Res {
         shared.clone()
+    }
+
+    fn finish(&self, _: &Res) -> Ready<()> {
+        ready(())
     }
 }
 

@@ -1,0 +1,312 @@
+use std::{
+    any::Any,
+    hash::Hash,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    sync::{Arc, OnceLock},
+    task::{Context, Poll, Wake, Waker},
+};
+
+use buttress_core::{Attempt, Drive, Entry, Guard, Place, Progress, Relay, Terms};
+
+use crate::{
+    flights::Flights,
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+/// One call of the service, for everybody who asks for the same while it lasts.
+///
+/// It belongs to none of them: its work lies in the relay, and runs under the flight's own ambient
+/// values.
+pub(crate) struct Flight<K, W, A> {
+    relay: Relay<Pin<Box<W>>>,
+    answer: OnceLock<A>,
+    flights: Arc<Flights<K, W, A>>,
+    hash: u64,
+    first: Place,
+    /// The first caller has gone.
+    orphan: AtomicBool,
+    /// Still in the table, unless somebody has it forgotten.
+    aloft: AtomicBool,
+    /// The terms of the first caller, on which the call is made.
+    pub(crate) launched: Terms,
+    attempt: Attempt,
+}
+
+/// What came of the last poll of a flight's work.
+pub(crate) struct Run<A> {
+    pub(crate) answer: A,
+    /// The work panicked, with this.
+    pub(crate) panic: Option<Box<dyn Any + Send>>,
+}
+
+/// What a flight came to, as far as the flight is concerned with it.
+pub(crate) trait Landing {
+    /// How much of it is there.
+    fn progress(&self) -> Progress;
+
+    /// Nobody wants it any more.
+    fn abandon(&self);
+
+    /// All of it is there. Puts it where later calls find it; whether there is such a place.
+    fn keep(&self) -> bool;
+
+    /// What there is to say to those who wait when the work panics.
+    fn panicked() -> Self;
+}
+
+impl<K, W, A> Flight<K, W, A> {
+    pub(crate) fn new(work: W, flights: &Arc<Flights<K, W, A>>, hash: u64, terms: Terms) -> (Self, Place) {
+        let (relay, place) = Relay::new(Box::pin(work), terms);
+        let flight = Self {
+            relay,
+            answer: OnceLock::new(),
+            flights: Arc::clone(flights),
+            hash,
+            first: place,
+            orphan: AtomicBool::new(false),
+            aloft: AtomicBool::new(true),
+            launched: terms,
+            attempt: Attempt::current(),
+        };
+        (flight, place)
+    }
+
+    /// What it came to, once that is known.
+    #[inline]
+    pub(crate) fn answer(&self) -> Option<&A> {
+        self.answer.get()
+    }
+
+    /// Whether its first caller has gone.
+    pub(crate) fn is_orphan(&self) -> bool {
+        self.orphan.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn members(&self) -> usize {
+        self.relay.members()
+    }
+
+    pub(crate) fn terms(&self) -> Terms {
+        self.relay.terms()
+    }
+
+    fn run<R>(&self, terms: Terms, f: impl FnOnce() -> R) -> R {
+        terms.with(|| self.attempt.with(f))
+    }
+}
+
+impl<K: Hash + Eq, W, A: Landing> Flight<K, W, A> {
+    /// Joins, while everything is still to be had.
+    pub(crate) fn enter(&self, terms: Terms) -> Entry {
+        match self.answer.get().map(Landing::progress) {
+            Some(Progress::Lost) => Entry::Closed,
+            _ => self.relay.enter(terms),
+        }
+    }
+
+    /// Takes it out of the table: the next call of its key starts another.
+    pub(crate) fn withdraw(&self) {
+        if self.aloft.swap(false, Ordering::Relaxed) {
+            self.flights.remove(self.hash, self);
+        }
+    }
+
+    /// Takes it out of the table, and says whether nobody waits but one.
+    #[inline]
+    pub(crate) fn withdraw_alone(&self) -> bool {
+        self.withdraw();
+        self.members() == 1
+    }
+
+    /// What there is of the answer now decides what becomes of the flight.
+    fn settle(&self, last: bool) {
+        match self.answer.get() {
+            None if last => self.withdraw(),
+            None => {}
+            Some(answer) => match answer.progress() {
+                Progress::Whole => self.land(answer),
+                Progress::Open if !last => {}
+                Progress::Open => {
+                    // First, or somebody could join what is about to be given up.
+                    self.withdraw();
+                    answer.abandon();
+                }
+                Progress::Lost => self.withdraw(),
+            },
+        }
+    }
+
+    fn land(&self, answer: &A) {
+        if !self.aloft.swap(false, Ordering::Relaxed) {
+            return;
+        }
+        // In this order, so that a call finds the flight, or what it brought, or knows that it missed it.
+        if answer.keep() {
+            self.flights.land(self.hash);
+        }
+        self.flights.remove(self.hash, self);
+    }
+}
+
+impl<K, W, A> Flight<K, W, A>
+where
+    K: Hash + Eq + Send + Sync + 'static,
+    W: Send + 'static,
+    A: Landing + Send + Sync + 'static,
+{
+    /// Ready when there is an answer, or none will come. If the work needs it, this member drives it:
+    /// `run` polls it and makes the answer of what it came to.
+    ///
+    /// A panic in `run` is everybody's answer, and is returned to whoever met it.
+    #[inline]
+    pub(crate) fn poll(
+        self: &Arc<Self>,
+        place: Place,
+        cx: &mut Context<'_>,
+        run: impl FnOnce(Pin<&mut W>, &mut Context<'_>) -> Poll<Run<A>>,
+    ) -> Poll<Result<(), Box<dyn Any + Send>>> {
+        let mut panic = None;
+        let polled = self.relay.poll(place, 0, cx, |work, terms| {
+            let waker = Waker::from(Arc::clone(self));
+            let step = || run(work.as_mut(), &mut Context::from_waker(&waker));
+            match catch_unwind(AssertUnwindSafe(|| self.run(terms, step))) {
+                Ok(Poll::Pending) => return Drive::Pending,
+                Ok(Poll::Ready(run)) => {
+                    panic = run.panic;
+                    self.publish(run.answer);
+                }
+                // Not the work's own: a clone of a response, say.
+                Err(payload) => {
+                    panic = Some(payload);
+                    self.publish(A::panicked());
+                }
+            }
+            Drive::Done
+        });
+        polled.map(|()| panic.map_or(Ok(()), Err))
+    }
+
+    fn publish(&self, answer: A) {
+        // There is none yet: the work, which is driven by one at a time, ends once.
+        if self.answer.set(answer).is_ok() {
+            self.settle(false);
+        }
+    }
+}
+
+impl<K, W, A> Wake for Flight<K, W, A>
+where
+    K: Send + Sync + 'static,
+    W: Send + 'static,
+    A: Send + Sync + 'static,
+{
+    fn wake(self: Arc<Self>) {
+        self.relay.ring();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.relay.ring();
+    }
+}
+
+/// A caller's membership in a flight, given up when dropped.
+pub(crate) struct Member<F: Aboard> {
+    flight: Option<Arc<F>>,
+    place: Place,
+}
+
+/// What a member wants of its flight, whatever its type.
+pub(crate) trait Aboard: Send + Sync + 'static {
+    fn leave(&self, place: Place);
+
+    /// Runs one step of a body under the flight's own ambient values.
+    fn within(&self, step: &mut dyn FnMut());
+}
+
+impl<K, W, A> Aboard for Flight<K, W, A>
+where
+    K: Hash + Eq + Send + Sync + 'static,
+    W: Send + 'static,
+    A: Landing + Send + Sync + 'static,
+{
+    fn leave(&self, place: Place) {
+        let last = self.relay.leave(place);
+        if place == self.first {
+            self.orphan.store(true, Ordering::Relaxed);
+            if !last && self.answer.get().is_none() {
+                self.flights.hand_over();
+            }
+        }
+        self.settle(last);
+    }
+
+    fn within(&self, step: &mut dyn FnMut()) {
+        self.run(self.terms(), step);
+    }
+}
+
+impl<F: Aboard> Member<F> {
+    pub(crate) const fn new(flight: Arc<F>, place: Place) -> Self {
+        Self { flight: Some(flight), place }
+    }
+
+    /// The flight, and the place in it. `None` once it has become a seat.
+    #[inline]
+    pub(crate) fn flight(&self) -> Option<(&Arc<F>, Place)> {
+        Some((self.flight.as_ref()?, self.place))
+    }
+
+    /// What a response holds for as long as it lasts.
+    pub(crate) fn into_seat(mut self) -> Option<Seat> {
+        let flight = self.flight.take()?;
+        Some(Seat { flight, place: self.place })
+    }
+
+    /// The flight is over and out of the table: there is nothing to leave.
+    #[inline]
+    pub(crate) fn forget(mut self) {
+        self.flight = None;
+    }
+}
+
+impl<F: Aboard> Drop for Member<F> {
+    fn drop(&mut self) {
+        if let Some(flight) = self.flight.take() {
+            flight.leave(self.place);
+        }
+    }
+}
+
+/// A caller's seat in a flight, held until its response has ended.
+///
+/// While somebody sits there, the rest of a shared response is fetched for whoever reads on, and new
+/// callers may join. It is given up when dropped.
+pub struct Seat {
+    flight: Arc<dyn Aboard>,
+    place: Place,
+}
+
+impl Guard for Seat {
+    fn within<R>(&self, f: impl FnOnce() -> R) -> R {
+        let mut f = Some(f);
+        let mut result = None;
+        self.flight.within(&mut || result = f.take().map(|f| f()));
+        match result {
+            Some(result) => result,
+            None => unreachable!("a step is run once"),
+        }
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.flight.leave(self.place);
+    }
+}
+
+impl std::fmt::Debug for Seat {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Seat").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,93 @@
+use std::{any::Any, sync::Arc};
+
+use crate::{registry::Numbers, state::State};
+
+/// Live numbers of a layer's flights and of what it keeps, and the means to forget both.
+#[derive(Clone, Debug)]
+pub struct DedupHandle {
+    state: Arc<State>,
+}
+
+impl DedupHandle {
+    pub(crate) const fn new(state: Arc<State>) -> Self {
+        Self { state }
+    }
+
+    /// Forgets the answer for `key`: what is kept, and what a call in flight will bring, which goes only
+    /// to those who wait for it already. The next call of the key is a new one.
+    ///
+    /// The key is of the very type that the layer's key has; whether it is that of any call so far.
+    pub fn forget<K: Any>(&self, key: &K) -> bool {
+        self.state.registry.parts().fold(false, |known, part| part.forget(key) | known)
+    }
+
+    /// The same for all keys.
+    pub fn clear(&self) {
+        self.state.registry.parts().for_each(|part| part.clear());
+    }
+
+    /// Calls of the service that are being made.
+    pub fn flights(&self) -> usize {
+        self.numbers().flights
+    }
+
+    /// Callers who wait for those, or read their responses.
+    pub fn waiters(&self) -> usize {
+        self.numbers().waiters
+    }
+
+    /// Callers who started a call of the service.
+    pub fn led(&self) -> u64 {
+        self.numbers().led
+    }
+
+    /// Callers who joined a call that another had started.
+    pub fn joined(&self) -> u64 {
+        self.numbers().joined
+    }
+
+    /// Flights that went on without the caller who had started them.
+    pub fn handed_over(&self) -> u64 {
+        self.numbers().handed_over
+    }
+
+    /// Callers who went alone: without a key, or because there was nothing to share.
+    pub fn apart(&self) -> u64 {
+        self.state.apart.get()
+    }
+
+    /// Callers who were answered with what was kept.
+    pub fn hits(&self) -> u64 {
+        self.state.hits.get()
+    }
+
+    /// Those of them who got an answer that had outlived its time.
+    pub fn stale(&self) -> u64 {
+        self.state.stale.get()
+    }
+
+    /// Refreshes that were started.
+    pub fn refreshed(&self) -> u64 {
+        self.state.refreshed.get()
+    }
+
+    /// Calls that panicked.
+    pub fn panicked(&self) -> u64 {
+        self.state.panicked.get()
+    }
+
+    /// Answers that are kept. Forgets those that are too old.
+    pub fn kept(&self) -> usize {
+        self.numbers().kept
+    }
+
+    /// The bytes they take.
+    pub fn kept_bytes(&self) -> u64 {
+        self.numbers().kept_bytes
+    }
+
+    fn numbers(&self) -> Numbers {
+        let parts = self.state.registry.parts().map(crate::registry::Part::numbers);
+        parts.fold(Numbers::default(), Numbers::plus)
+    }
+}

@@ -1,0 +1,118 @@
+use std::{sync::Arc, time::Duration};
+
+use buttress_core::Lifetime;
+use tokio::time::Instant;
+
+/// An answer that is kept, and until when.
+#[derive(Clone, Debug)]
+pub struct Kept<V> {
+    value: V,
+    /// When it was there.
+    made: Instant,
+    lifetime: Lifetime,
+    /// How long it took to make.
+    took: Duration,
+    /// What it takes, in bytes.
+    weight: usize,
+    /// Not to be refreshed before, after a refresh that failed.
+    refresh_from: Instant,
+    pub(crate) version: u64,
+}
+
+/// What is kept of an outcome.
+#[derive(Clone, Debug)]
+pub enum Held<R, E> {
+    /// A response, in the form that many can have.
+    Response(R),
+    /// An error that may be shared.
+    Error(Arc<E>),
+}
+
+impl<V> Kept<V> {
+    /// A `value` made just now, which took `took` to make and takes `weight` bytes.
+    pub fn new(value: V, lifetime: Lifetime, took: Duration, weight: usize) -> Self {
+        let made = Instant::now();
+        Self { value, made, lifetime, took, weight, refresh_from: made, version: 0 }
+    }
+
+    /// The answer itself.
+    pub const fn value(&self) -> &V {
+        &self.value
+    }
+
+    /// How much longer it is good for, and how old it is by now: what a store somewhere else must note
+    /// to make the same of it again.
+    pub fn lifetime(&self) -> Lifetime {
+        let past = self.since(Instant::now());
+        let late = past.saturating_sub(self.lifetime.fresh);
+        Lifetime {
+            fresh: self.lifetime.fresh.saturating_sub(past),
+            while_revalidate: self.lifetime.while_revalidate.saturating_sub(late),
+            if_error: self.lifetime.if_error.saturating_sub(late),
+            age: self.lifetime.age + past,
+            is_told: self.lifetime.is_told,
+        }
+    }
+
+    /// How long it took to make.
+    pub const fn took(&self) -> Duration {
+        self.took
+    }
+
+    /// What it takes, in bytes.
+    pub const fn weight(&self) -> usize {
+        self.weight
+    }
+
+    /// Whether nobody can be given it any more.
+    pub fn is_over(&self) -> bool {
+        matches!(self.state(Instant::now()), State::Over)
+    }
+
+    pub(crate) fn state(&self, now: Instant) -> State {
+        let Lifetime { fresh, while_revalidate, if_error, .. } = self.lifetime;
+        match self.since(now).checked_sub(fresh) {
+            None => State::Fresh,
+            Some(late) if late < while_revalidate => State::Stale,
+            Some(late) if late < if_error => State::Spare,
+            Some(_) => State::Over,
+        }
+    }
+
+    /// How long it is fresh yet.
+    pub(crate) fn left(&self, now: Instant) -> Duration {
+        self.lifetime.fresh.saturating_sub(self.since(now))
+    }
+
+    pub(crate) fn age(&self, now: Instant) -> Duration {
+        self.lifetime.age.saturating_add(self.since(now))
+    }
+
+    pub(crate) fn may_refresh(&self, now: Instant) -> bool {
+        now >= self.refresh_from
+    }
+
+    /// The same, not to be refreshed for a while.
+    pub(crate) fn put_off(&self, delay: Duration) -> Self
+    where
+        V: Clone,
+    {
+        let now = Instant::now();
+        Self { refresh_from: now.checked_add(delay).unwrap_or(now), ..self.clone() }
+    }
+
+    fn since(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.made)
+    }
+}
+
+/// What a kept answer is good for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    Fresh,
+    /// While it is being refreshed.
+    Stale,
+    /// In place of a failure.
+    Spare,
+    Over,
+}

@@ -1,0 +1,64 @@
+use std::hash::Hash;
+
+use buttress_core::{By, ByMode, KeyOf};
+
+/// Who says which requests are the same in a layer of mode `M`: the mode itself ([`ByMode`]), or what
+/// the user gave ([`By`]).
+#[diagnostic::on_unimplemented(
+    message = "this layer cannot tell which requests of type `{Req}` are the same",
+    note = "for `http::Request` and `reqwest::Request`, add `.http()` to the layer",
+    note = "otherwise let the request be `Hash + Eq + Clone`, or use `DedupLayer::new(|request: &Request| -> Option<Key> ..)`"
+)]
+pub trait Keys<M, Req>: Clone {
+    /// The key.
+    type Key: Hash + Eq + Clone + Send + Sync + 'static;
+
+    /// The key of `request`, or `None` if it goes alone.
+    fn key(&self, mode: &M, request: &Req) -> Option<Self::Key>;
+
+    /// What `key` is about, as [`KeyOf::subject`] has it.
+    fn subject(&self, mode: &M, key: &Self::Key) -> Option<u64>;
+
+    /// What `request` changes, as [`KeyOf::changes`] has it.
+    fn changes(&self, mode: &M, request: &Req) -> Option<u64>;
+}
+
+#[diagnostic::do_not_recommend]
+impl<M: KeyOf<Req>, Req> Keys<M, Req> for ByMode {
+    type Key = M::Key;
+
+    #[inline]
+    fn key(&self, mode: &M, request: &Req) -> Option<M::Key> {
+        mode.key(request)
+    }
+
+    #[inline]
+    fn subject(&self, mode: &M, key: &M::Key) -> Option<u64> {
+        mode.subject(key)
+    }
+
+    #[inline]
+    fn changes(&self, mode: &M, request: &Req) -> Option<u64> {
+        mode.changes(request)
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl<M, F: KeyOf<Req>, Req> Keys<M, Req> for By<F> {
+    type Key = F::Key;
+
+    #[inline]
+    fn key(&self, _: &M, request: &Req) -> Option<F::Key> {
+        self.0.key(request)
+    }
+
+    #[inline]
+    fn subject(&self, _: &M, key: &F::Key) -> Option<u64> {
+        self.0.subject(key)
+    }
+
+    #[inline]
+    fn changes(&self, _: &M, request: &Req) -> Option<u64> {
+        self.0.changes(request)
+    }
+}

@@ -1,0 +1,208 @@
+use buttress_core::{
+    Classify, Deadline, GaveUp, Progress, Reader, Respond, Share, Verdict,
+};
+use tokio::time::Instant;
+
+use crate::{
+    Inner,
+    Seat, Setup, ShareError,
+    answer::ForAll,
+    enter::enter,
+    flight::Member,
+    future::{ModeResponse, OutcomeIn, Role, SeedIn, Stage},
+    kept::{Held, State},
+    keys::Keys,
+    oneshot::Oneshot,
+    setup::{Err, FlightIn, Judged, KeptIn, Res},
+};
+
+/// Makes this caller's own outcome of the flight's answer, or lets it go again, or alone.
+#[inline]
+pub(crate) fn land<S, Req, C>(
+    member: Member<FlightIn<S, Req, C>>,
+    role: Role<S, Req, SeedIn<S, Req, C>>,
+    setup: &C,
+) -> Stage<S, Req, C>
+where
+    S: Inner<Req>,
+    Req: Send + 'static,
+    C: Setup<S, Req>,
+{
+    let mode = &setup.core().mode;
+    let fate = fate(&member, role.is_first(), setup);
+    if matches!(fate, Fate::Again | Fate::Apart) {
+        // Also so that the flight does not wait for somebody who goes elsewhere.
+        drop(member);
+        return match (role, fate) {
+            (Role::Later(inner, request, _), Fate::Again) => enter(setup, inner, request),
+            (Role::Later(inner, request, _), _) => apart(setup, inner, request),
+            // Whose request the flight carried has got what there was.
+            (Role::First(seed), _) => panicked(setup, seed),
+        };
+    }
+    let (Role::First(seed) | Role::Later(_, _, seed)) = role;
+    let outcome = match fate {
+        Fate::Own(outcome) => {
+            outcome.map(|response| mode.admit(seed, mode.own(response), None::<Seat>))
+        }
+        Fate::Shared(response) => {
+            let seat = if C::Mode::IS_WHOLE {
+                member.forget();
+                None
+            } else {
+                member.into_seat()
+            };
+            Ok(mode.admit(seed, response, seat))
+        }
+        Fate::Kept(response) => Ok(mode.admit(seed, response, None::<Seat>)),
+        Fate::Failed(error) => Err(error),
+        Fate::Panicked | Fate::Again | Fate::Apart => return panicked(setup, seed),
+    };
+    Stage::Answered(outcome)
+}
+
+/// Hands on the outcome of a call that went alone.
+pub(crate) fn hand_on<S, Req, C>(
+    outcome: Result<S::Response, S::Error>,
+    seed: SeedIn<S, Req, C>,
+    changes: Option<(u64, Judged<S, Req, C>)>,
+    setup: &C,
+) -> OutcomeIn<S, Req, C>
+where
+    S: Inner<Req>,
+    Req: Send + 'static,
+    C: Setup<S, Req>,
+{
+    let core = setup.core();
+    if let Some((subject, judged)) = changes
+        && core.mode.classify(&judged, outcome.as_ref()) == Verdict::Success
+    {
+        core.shared.state.registry.parts().for_each(|part| part.outdate(subject));
+    }
+    outcome.map(|response| core.mode.admit(seed, core.mode.own(response), None::<Seat>))
+}
+
+/// A call that goes alone.
+pub(crate) fn apart<S, Req, C>(setup: &C, inner: S, request: Req) -> Stage<S, Req, C>
+where
+    S: Inner<Req>,
+    Req: Send + 'static,
+    C: Setup<S, Req>,
+{
+    let core = setup.core();
+    core.shared.state.apart.add();
+    let seed = respond_seed(setup, &request);
+    let changes = core.keys.changes(&core.mode, &request).map(|subject| (subject, Classify::seed(&core.mode, &request)));
+    Stage::Apart { call: Oneshot::new(inner, request), seed, changes }
+}
+
+/// A call that met, or waited for, a panic.
+#[cold]
+pub(crate) fn panicked<S, Req, C>(setup: &C, seed: SeedIn<S, Req, C>) -> Stage<S, Req, C>
+where
+    S: Inner<Req>,
+    Req: Send + 'static,
+    C: Setup<S, Req>,
+{
+    let core = setup.core();
+    Stage::Answered(core.mode.reject(seed, core.shared.settings.panicked()))
+}
+
+/// What is kept, as this caller's own outcome. `None` if it is an error that cannot be shared any more.
+pub(crate) fn restore<S, Req, C>(
+    setup: &C,
+    kept: &KeptIn<S, Req, C>,
+) -> Option<Result<ModeResponse<S, Req, C>, S::Error>>
+where
+    S: Inner<Req>,
+    Req: Send + 'static,
+    C: Setup<S, Req>,
+{
+    let core = setup.core();
+    match kept.value() {
+        Held::Response(shared) => {
+            let now = Instant::now();
+            let stale = kept.state(now) != State::Fresh;
+            Some(Ok(core.mode.restore(shared, Reader::Kept { age: kept.age(now), stale })))
+        }
+        Held::Error(error) => core.errors.share(error).map(Err),
+    }
+}
+
+pub(crate) fn respond_seed<S, Req, C>(setup: &C, request: &Req) -> SeedIn<S, Req, C>
+where
+    S: Inner<Req>,
+    Req: Send + 'static,
+    C: Setup<S, Req>,
+{
+    Respond::seed(&setup.core().mode, request)
+}
+
+/// What becomes of one caller.
+enum Fate<Res, Response, E> {
+    /// The outcome itself is its.
+    Own(Result<Res, E>),
+    Shared(Response),
+    Kept(Response),
+    Failed(E),
+    /// Another flight, led by whoever comes first.
+    Again,
+    /// A call of its own.
+    Apart,
+    Panicked,
+}
+
+fn fate<S, Req, C>(
+    member: &Member<FlightIn<S, Req, C>>,
+    first: bool,
+    setup: &C,
+) -> Fate<Res<S, Req>, ModeResponse<S, Req, C>, Err<S, Req>>
+where
+    S: Inner<Req>,
+    Req: Send + 'static,
+    C: Setup<S, Req>,
+{
+    let core = setup.core();
+    let Some((flight, _)) = member.flight() else { return Fate::Panicked };
+    let Some(answer) = flight.answer() else { return Fate::Panicked };
+    let own = if first { answer.take() } else { None };
+    if !first && answer.expired && is_later(Deadline::current(), flight.launched.deadline) {
+        return Fate::Again;
+    }
+    if answer.gave_up {
+        GaveUp::mark();
+    }
+    if let Some(outcome) = own {
+        return Fate::Own(outcome);
+    }
+    match &answer.for_all {
+        ForAll::Response { mode, shared, .. } => match mode.progress(shared) {
+            Progress::Lost if !first => Fate::Apart,
+            _ if first => Fate::Shared(mode.restore(shared, Reader::First)),
+            _ => Fate::Shared(mode.restore(shared, Reader::Later)),
+        },
+        ForAll::Error(error) => core.errors.share(error).map_or(Fate::Again, Fate::Failed),
+        ForAll::KeptError(error, _) => {
+            core.errors.share(error).map_or(Fate::Again, Fate::Failed)
+        }
+        ForAll::Kept(kept) => match restore(setup, kept) {
+            Some(Ok(response)) => Fate::Kept(response),
+            Some(Err(error)) => Fate::Failed(error),
+            None => Fate::Again,
+        },
+        // Whoever made the call has gone: its error is as good as one's own.
+        ForAll::Again if flight.is_orphan() => answer.take().map_or(Fate::Again, Fate::Own),
+        ForAll::Again => Fate::Again,
+        ForAll::Apart => Fate::Apart,
+        ForAll::Panicked => Fate::Panicked,
+    }
+}
+
+/// Whether `a` is later than `b`, where `None` is later than any.
+pub(crate) fn is_later(a: Option<Deadline>, b: Option<Deadline>) -> bool {
+    match (a, b) {
+        (_, None) => false,
+        (None, Some(_)) => true,
+        (Some(a), Some(b)) => a > b,
+    }
+}

@@ -1,0 +1,139 @@
+use std::{borrow::Cow, sync::Arc};
+
+use buttress_core::{Allowance, Bind, By, ByMode, KeyOf, Plain};
+use tower_layer::Layer;
+
+use crate::{
+    Core, Dedup, DedupHandle, InFlight, Unshared,
+    settings::{Panics, Scope, Settings},
+    setup::Shared,
+    share_error::{Cloned, SharedBy},
+    state::State,
+};
+
+/// Makes one call of many that ask for the same at the same time, and gives all of them its answer.
+///
+/// All clones of a layer, and all services it makes, share its flights and what it keeps, unless it is
+/// [`per_service`](Self::per_service).
+#[derive(Clone, Debug)]
+pub struct DedupLayer<K = ByMode, M = Plain, P = InFlight, R = Unshared> {
+    core: Core<K, M, P, R>,
+}
+
+impl DedupLayer {
+    /// Requests are the same if the mode says so: in `Plain` mode if they are equal, in `Http` mode if
+    /// they are safe to share and would be answered alike.
+    pub fn in_flight() -> Self {
+        Self::of(ByMode)
+    }
+}
+
+impl<F> DedupLayer<By<F>> {
+    /// Requests are the same if `key` gives them the same key, and go alone if it gives none.
+    ///
+    /// Whatever an answer depends on belongs into the key: who asks, above all.
+    pub fn new<Req>(key: F) -> Self
+    where
+        F: KeyOf<Req>,
+    {
+        Self::of(By(key))
+    }
+}
+
+impl<K> DedupLayer<K> {
+    fn of(keys: K) -> Self {
+        let shared = Shared { policy: InFlight, settings: Settings::new(), state: Arc::default() };
+        Self { core: Core { keys, mode: Plain, errors: Unshared, shared: Arc::new(shared) } }
+    }
+}
+
+impl<K, M, P: Clone, R> DedupLayer<K, M, P, R> {
+    /// Keeps answers for later callers, as `keep` says. What the layer has in flight or keeps already
+    /// stays with the clones made before.
+    pub fn keep<P2>(self, keep: P2) -> DedupLayer<K, M, P2, R> {
+        let Core { keys, mode, errors, shared } = self.core;
+        let settings = shared.settings.clone();
+        let shared = Arc::new(Shared { policy: keep, settings, state: Arc::default() });
+        DedupLayer { core: Core { keys, mode, errors, shared } }
+    }
+
+    /// Gives an error to everybody who waited for it, by cloning it. By default each caller makes a
+    /// call of its own after an error, one at a time.
+    pub fn share_errors(self) -> DedupLayer<K, M, P, Cloned> {
+        self.errors(Cloned)
+    }
+
+    /// Gives an error to everybody who waited for it, where `share` makes another one of it.
+    pub fn share_error<E, F>(self, share: F) -> DedupLayer<K, M, P, SharedBy<F>>
+    where
+        F: Fn(&E) -> Option<E> + Clone,
+    {
+        self.errors(SharedBy(share))
+    }
+
+    /// Responses that are shared while they are on their way hold up to so many `bytes`, all of them
+    /// together; 64 MiB by default. What finds no room is not shared.
+    pub fn max_bytes(self, bytes: usize) -> Self {
+        self.with(|settings| settings.allowance = Arc::new(Allowance::new(bytes)))
+    }
+
+    /// Lets a panic go on in whoever met it, instead of answering with a rejection. Everybody else who
+    /// waited still gets the rejection.
+    pub fn resume_panics(self) -> Self {
+        self.with(|settings| settings.panics = Panics::Resumed)
+    }
+
+    /// Gives every service this layer makes flights and answers of its own.
+    pub fn per_service(self) -> Self {
+        self.with(|settings| settings.scope = Scope::Service)
+    }
+
+    /// Names this instance in rejections and events. `"dedup"` by default.
+    pub fn named(self, name: impl Into<Cow<'static, str>>) -> Self {
+        self.with(|settings| settings.origin = settings.origin.clone().named(name))
+    }
+
+    /// Live numbers, and the means to forget what is in flight and kept.
+    pub fn handle(&self) -> DedupHandle {
+        DedupHandle::new(Arc::clone(&self.core.shared.state))
+    }
+
+    fn errors<R2>(self, errors: R2) -> DedupLayer<K, M, P, R2> {
+        let Core { keys, mode, shared, .. } = self.core;
+        DedupLayer { core: Core { keys, mode, errors, shared } }
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut Settings)) -> Self {
+        change(&mut Arc::make_mut(&mut self.core.shared).settings);
+        self
+    }
+}
+
+impl<S, K, M, P, R> Layer<S> for DedupLayer<K, M, P, R>
+where
+    K: Clone,
+    M: Clone,
+    P: Clone,
+    R: Clone,
+{
+    type Service = Dedup<S, K, M, P, R>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        let mut core = self.core.clone();
+        if core.shared.settings.scope == Scope::Service {
+            let Shared { policy, settings, .. } = &*core.shared;
+            let (policy, settings) = (policy.clone(), settings.clone());
+            core.shared = Arc::new(Shared { policy, settings, state: Arc::new(State::default()) });
+        }
+        Dedup::new(inner, core)
+    }
+}
+
+impl<K, M0, M, P, R> Bind<M> for DedupLayer<K, M0, P, R> {
+    type Bound = DedupLayer<K, M, P, R>;
+
+    fn bind(self, mode: M) -> DedupLayer<K, M, P, R> {
+        let Core { keys, errors, shared, .. } = self.core;
+        DedupLayer { core: Core { keys, mode, errors, shared } }
+    }
+}

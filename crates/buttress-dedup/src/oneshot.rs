@@ -1,0 +1,52 @@
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use pin_project::pin_project;
+use tower_service::Service;
+
+/// One call of a service, from readiness on.
+#[pin_project(project = StageProj, project_replace = StageOwn)]
+pub(crate) enum Oneshot<S, Req>
+where
+    S: Service<Req>,
+{
+    Readying { inner: S, request: Req },
+    Calling(#[pin] S::Future),
+    Ended,
+}
+
+impl<S: Service<Req>, Req> Oneshot<S, Req> {
+    pub(crate) const fn new(inner: S, request: Req) -> Self {
+        Self::Readying { inner, request }
+    }
+}
+
+impl<S: Service<Req>, Req> Future for Oneshot<S, Req> {
+    type Output = Result<S::Response, S::Error>;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        loop {
+            match self.as_mut().project() {
+                StageProj::Readying { inner, .. } => ready!(inner.poll_ready(cx))?,
+                StageProj::Calling(future) => {
+                    let outcome = ready!(future.poll(cx));
+                    // What it holds is free before the outcome is seen.
+                    self.set(Self::Ended);
+                    return Poll::Ready(outcome);
+                }
+                StageProj::Ended => unreachable!("polled after it ended"),
+            }
+            if let StageOwn::Readying { mut inner, request } =
+                self.as_mut().project_replace(Self::Ended)
+            {
+                // The instance that is ready is the one called.
+                let future = inner.call(request);
+                self.set(Self::Calling(future));
+            }
+        }
+    }
+}

@@ -1,0 +1,74 @@
+use std::{any::Any, sync::Arc};
+
+
+use crate::{
+    Inner,
+    Policy, Setup,
+    flights::Flights,
+    keys::Keys,
+    policy::Shelf,
+    registry::{Numbers, Part},
+    setup::{FlightsIn, KeyIn, ShelfIn},
+};
+
+/// The state of a layer over services of one type, for requests of one type.
+pub(crate) struct PartOf<S, Req, C>
+where
+    S: Inner<Req>,
+    Req: Send + 'static,
+    C: Setup<S, Req>,
+{
+    pub(crate) flights: Arc<FlightsIn<S, Req, C>>,
+    pub(crate) shelf: Arc<ShelfIn<S, Req, C>>,
+    keys: C::Keys,
+    mode: C::Mode,
+}
+
+impl<S, Req, C> PartOf<S, Req, C>
+where
+    S: Inner<Req>,
+    Req: Send + 'static,
+    C: Setup<S, Req>,
+{
+    pub(crate) fn new(setup: &C) -> Self {
+        let core = setup.core();
+        Self {
+            flights: Arc::new(Flights::new()),
+            shelf: Arc::new(core.shared.policy.open()),
+            keys: core.keys.clone(),
+            mode: core.mode.clone(),
+        }
+    }
+}
+
+impl<S, Req, C> Part for PartOf<S, Req, C>
+where
+    S: Inner<Req>,
+    Req: Send + 'static,
+    C: Setup<S, Req>,
+{
+    fn numbers(&self) -> Numbers {
+        let (flights, waiters) = self.flights.in_flight();
+        let (led, joined) = self.flights.counts();
+        let (kept, kept_bytes) = self.shelf.kept();
+        let handed_over = self.flights.handed_over();
+        Numbers { flights, waiters, led, joined, handed_over, kept, kept_bytes }
+    }
+
+    fn forget(&self, key: &dyn Any) -> bool {
+        let Some(key) = key.downcast_ref::<KeyIn<S, Req, C>>() else { return false };
+        // What is in flight is not kept any more, and what is kept not found.
+        self.shelf.forget(key, self.keys.subject(&self.mode, key));
+        self.flights.forget(key);
+        true
+    }
+
+    fn outdate(&self, subject: u64) {
+        self.shelf.outdate(subject);
+    }
+
+    fn clear(&self) {
+        self.shelf.clear();
+        self.flights.clear();
+    }
+}

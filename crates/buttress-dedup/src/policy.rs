@@ -1,0 +1,198 @@
+use std::{future::Ready, sync::Arc};
+
+use buttress_core::{Share, Terms};
+
+use crate::kept::{Held, Kept};
+
+/// Whether, and where, a layer keeps answers: not at all ([`InFlight`]), or as a [`Keep`](crate::Keep)
+/// says.
+pub trait Policy<M, K, Req, Res, E>: Clone + Send + Sync + 'static
+where
+    M: Share<Res>,
+{
+    /// Where answers are kept.
+    type Shelf: Shelf<K>;
+
+    /// What a call remembers of its request, to keep the answer.
+    type Order: Send + 'static;
+
+    /// An answer on its way from a store.
+    type Fetch: Future<Output = Option<KeptBy<M, Res, E>>> + Send + 'static;
+
+    /// What an answer needs to be kept once it is whole.
+    type Keeper: Keeper<Held<M::Shared, E>>;
+
+    /// Whether there is anything to look up.
+    const KEEPS: bool;
+
+    /// A new, empty shelf.
+    fn open(&self) -> Self::Shelf;
+
+    /// What is kept for `key`.
+    fn look(&self, shelf: &Self::Shelf, key: &K, subject: Option<u64>) -> Look<KeptBy<M, Res, E>>;
+
+    /// What must be remembered of a call that is about to be made, with a `spare` answer for the case
+    /// that it fails.
+    fn order(
+        &self,
+        mode: &M,
+        shelf: &Arc<Self::Shelf>,
+        request: &Req,
+        key: &K,
+        subject: Option<u64>,
+        spare: Option<KeptBy<M, Res, E>>,
+    ) -> Self::Order;
+
+    /// Looks further away, if there is such a place.
+    fn fetch(&self, order: &Self::Order) -> Option<Self::Fetch>;
+
+    /// Whether what was fetched may be given out.
+    fn accept(&self, order: &Self::Order, kept: &KeptBy<M, Res, E>) -> bool;
+
+    /// On what terms a refresh is made.
+    fn refresh_terms(&self) -> Terms {
+        Terms::current()
+    }
+
+    /// A refresh of `kept` has failed: the next one has to wait.
+    fn put_off(&self, shelf: &Self::Shelf, key: K, kept: &KeptBy<M, Res, E>) {
+        let _ = (shelf, key, kept);
+    }
+
+    /// What is to be kept of an outcome, or given out in its place. `None` stands for a panic.
+    fn conclude(
+        &self,
+        mode: &M,
+        order: &Self::Order,
+        outcome: Option<Result<&Res, &E>>,
+    ) -> Conclusion<Self::Keeper, KeptBy<M, Res, E>>;
+}
+
+/// A kept outcome of a service.
+pub type KeptBy<M, Res, E> = Arc<Kept<Held<<M as Share<Res>>::Shared, E>>>;
+
+/// What was found.
+#[derive(Clone, Debug)]
+pub enum Look<V> {
+    /// It can be given out.
+    Found {
+        /// What was kept.
+        kept: V,
+        /// It has outlived its time.
+        stale: bool,
+        /// Somebody should fetch a newer one meanwhile.
+        refresh: bool,
+    },
+    /// Nothing, but for what may serve in place of a failure.
+    Missing(Option<V>),
+}
+
+/// What is made of an outcome.
+#[derive(Debug)]
+pub enum Conclusion<Kp, V> {
+    /// The outcome stands, and may be kept.
+    Stands(Kp),
+    /// It failed, and what was kept before is better.
+    Instead(V),
+}
+
+/// Keeps an answer that has become whole.
+pub trait Keeper<V>: Send + Sync + 'static {
+    /// Whether an error would be kept.
+    fn is_kept(&self) -> bool;
+
+    /// Keeps the value, whose weight is in bytes. Whether there was a place for it.
+    fn keep(&self, value: impl FnOnce() -> (V, usize)) -> bool;
+}
+
+/// What the handle of a layer does with a shelf.
+pub trait Shelf<K>: Send + Sync + 'static {
+    /// Forgets the answer for `key`, and does not keep that of a call in flight.
+    fn forget(&self, key: &K, subject: Option<u64>);
+
+    /// Forgets everything about a subject.
+    fn outdate(&self, subject: u64);
+
+    /// Forgets everything.
+    fn clear(&self);
+
+    /// How many answers are kept, and how many bytes they take.
+    fn kept(&self) -> (usize, u64);
+}
+
+/// Answers are shared by those who wait for them, and not kept.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct InFlight;
+
+impl<M: Share<Res>, K, Req, Res, E> Policy<M, K, Req, Res, E> for InFlight
+where
+    E: Send + Sync + 'static,
+{
+    type Shelf = ();
+    type Order = ();
+    type Fetch = Ready<Option<KeptBy<M, Res, E>>>;
+    type Keeper = ();
+    const KEEPS: bool = false;
+
+    fn open(&self) {}
+
+    #[inline]
+    fn look(&self, (): &(), _: &K, _: Option<u64>) -> Look<KeptBy<M, Res, E>> {
+        Look::Missing(None)
+    }
+
+    #[inline]
+    fn order(
+        &self,
+        _: &M,
+        _: &Arc<()>,
+        _: &Req,
+        _: &K,
+        _: Option<u64>,
+        _: Option<KeptBy<M, Res, E>>,
+    ) {
+    }
+
+    #[inline]
+    fn fetch(&self, (): &()) -> Option<Self::Fetch> {
+        None
+    }
+
+    fn accept(&self, (): &(), _: &KeptBy<M, Res, E>) -> bool {
+        false
+    }
+
+    #[inline]
+    fn conclude(
+        &self,
+        _: &M,
+        (): &(),
+        _: Option<Result<&Res, &E>>,
+    ) -> Conclusion<(), KeptBy<M, Res, E>> {
+        Conclusion::Stands(())
+    }
+}
+
+impl<V> Keeper<V> for () {
+    #[inline]
+    fn is_kept(&self) -> bool {
+        false
+    }
+
+    #[inline]
+    fn keep(&self, _: impl FnOnce() -> (V, usize)) -> bool {
+        false
+    }
+}
+
+impl<K> Shelf<K> for () {
+    fn forget(&self, _: &K, _: Option<u64>) {}
+
+    fn outdate(&self, _: u64) {}
+
+    fn clear(&self) {}
+
+    fn kept(&self) -> (usize, u64) {
+        (0, 0)
+    }
+}

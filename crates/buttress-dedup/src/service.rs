@@ -1,0 +1,48 @@
+use std::task::{Context, Poll};
+
+use buttress_core::{ByMode, Classify, Plain, Respond, Share};
+use tower_service::Service;
+
+use crate::{Core, InFlight, Inner, ResponseFuture, Seat, Setup, Unshared, enter::enter};
+
+/// The service of [`DedupLayer`](crate::DedupLayer).
+#[derive(Clone, Debug)]
+pub struct Dedup<S, K = ByMode, M = Plain, P = InFlight, R = Unshared> {
+    inner: S,
+    core: Core<K, M, P, R>,
+}
+
+impl<S, K, M, P, R> Dedup<S, K, M, P, R> {
+    pub(crate) const fn new(inner: S, core: Core<K, M, P, R>) -> Self {
+        Self { inner, core }
+    }
+}
+
+impl<S, Req, K, M, P, R> Service<Req> for Dedup<S, K, M, P, R>
+where
+    S: Inner<Req>,
+    Req: Send + 'static,
+    K: Clone,
+    M: Share<S::Response>
+        + Respond<Req, <M as Share<S::Response>>::Response, S::Error>
+        + Classify<Req, S::Response, S::Error>,
+    Core<K, M, P, R>: Setup<S, Req, Mode = M>,
+{
+    type Response =
+        <M as Respond<Req, <M as Share<S::Response>>::Response, S::Error>>::Response<Seat>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S, Req, Core<K, M, P, R>>;
+
+    /// Always ready: the inner service is asked when it is needed, inside the flight.
+    #[inline]
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    #[inline]
+    fn call(&mut self, request: Req) -> Self::Future {
+        let core = self.core.clone();
+        let stage = enter(&core, self.inner.clone(), request);
+        ResponseFuture::new(stage, core)
+    }
+}

@@ -1,0 +1,53 @@
+use std::sync::Arc;
+
+use buttress_core::{Allowance, Origin, Reason, Rejection};
+
+/// What a layer was told beside its key, its mode and its policy.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) origin: Origin,
+    pub(crate) panics: Panics,
+    pub(crate) scope: Scope,
+    pub(crate) allowance: Arc<Allowance>,
+}
+
+impl Settings {
+    pub(crate) fn new() -> Self {
+        Self {
+            origin: Origin::new("dedup"),
+            panics: Panics::Rejected,
+            scope: Scope::Layer,
+            allowance: Arc::new(Allowance::new(MAX_BYTES)),
+        }
+    }
+
+    #[cold]
+    pub(crate) fn report_panic(&self) {
+        let instance = self.origin.name();
+        tracing::error!(name: "dedup.panicked", target: "buttress", instance);
+    }
+
+    #[cold]
+    pub(crate) fn panicked(&self) -> Rejection {
+        Rejection::new(Reason::Panicked, self.origin.clone())
+    }
+}
+
+/// What whoever meets a panic does with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Panics {
+    Rejected,
+    Resumed,
+}
+
+/// Who shares flights and answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scope {
+    /// All services of the layer.
+    Layer,
+    /// The clones of one service.
+    Service,
+}
+
+/// 64 MiB.
+const MAX_BYTES: usize = 64 << 20;

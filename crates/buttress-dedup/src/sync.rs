@@ -1,0 +1,14 @@
+//! The shared words, from std, or from loom when its model checker runs.
+
+#[cfg(not(buttress_loom))]
+pub(crate) use std::sync::{Mutex, MutexGuard, atomic};
+
+#[cfg(buttress_loom)]
+pub(crate) use loom::sync::{Mutex, MutexGuard, atomic};
+
+use std::sync::PoisonError;
+
+/// Locks for pointer moves that cannot panic, so that a poisoned lock means nothing.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
