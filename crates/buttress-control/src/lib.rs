@@ -46,6 +46,7 @@
 //! | [`Gcra`] | may this call pass now, and if not, when? | shared, one atomic; a lock to cancel |
 //! | [`Rates`] | the same, for several rates at once | a [`Gcra`] each |
 //! | [`AcceptRatio`] | may this request be sent, given how many the service accepts? | shared, a window of slots |
+//! | [`EarlyRefresh`] | is it time to renew a cached value, before it expires? | a value |
 //! | [`Codel`] | has this request waited too long in its queue? | a value, of the queue |
 //! | [`Aimd`], [`Vegas`], [`Gradient`], [`Gradient2`], [`Trend`] | how many calls may be in flight? ([`Adapt`]) | a value, for the caller's lock |
 //!
@@ -70,6 +71,7 @@ mod baseline;
 mod budget;
 mod codel;
 mod correlation;
+mod early;
 mod gcra;
 mod gradient;
 mod gradient2;
@@ -97,6 +99,7 @@ pub use aimd::Aimd;
 pub use backoff::{Backoff, Delays, Jitter};
 pub use budget::RetryBudget;
 pub use codel::Codel;
+pub use early::EarlyRefresh;
 pub use gcra::Gcra;
 pub use gradient::Gradient;
 pub use gradient2::Gradient2;

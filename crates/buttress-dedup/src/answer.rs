@@ -22,7 +22,11 @@ pub(crate) struct Answer<M: Share<Res>, Res, E, Kp> {
 
 /// What there is for those who wait.
 pub(crate) enum ForAll<M: Share<Res>, Res, E, Kp> {
-    Response { mode: M, shared: M::Shared, keeper: Kp },
+    Response {
+        mode: M,
+        shared: M::Shared,
+        keeper: Kp,
+    },
     Error(E),
     /// The error, and where it is kept.
     KeptError(Arc<E>, Kp),

@@ -6,8 +6,7 @@ use std::{
 use buttress_core::{Classify, Respond, Terms};
 
 use crate::{
-    Inner,
-    Policy, Seat, Setup,
+    Inner, Policy, Seat, Setup,
     flight::{Flight, Member},
     flights::Joined,
     future::{Role, SeedIn, Stage},
@@ -150,12 +149,12 @@ where
         let judged = Classify::seed(&core.mode, request);
         let shelf = &self.part.shelf;
         let order = policy.order(&core.mode, shelf, request, &key, self.subject, spare);
-        let fetch = policy.fetch(&order);
+        let (fetch, ticket) = (policy.fetch(&order), policy.ticket(&order));
         let flights = &self.part.flights;
         flights.start(key, self.hash, terms, landed, || match call.take() {
             Some((inner, request)) => {
                 let work = Work::new(inner, request, (order, judged), fetch);
-                Flight::new(work, flights, self.hash, terms)
+                Flight::new(work, flights, self.hash, terms, ticket)
             }
             None => unreachable!("a call starts once"),
         })
@@ -200,9 +199,12 @@ where
         let core = self.setup.core();
         let terms = core.shared.policy.refresh_terms();
         let mut call = Some((inner, request));
-        let joined = self.depart(&mut call, key.clone(), terms, None, None);
+        let spare = Some(Arc::clone(&kept));
+        let joined = self.depart(&mut call, key.clone(), terms, None, spare);
         if let Ok(Joined::Led(flight, place)) = joined {
             core.shared.state.refreshed.add();
+            let instance = core.shared.settings.origin.name();
+            tracing::debug!(name: "dedup.refreshed", target: "buttress", instance);
             let member = Member::new(flight, place);
             let shelf = Arc::clone(&self.part.shelf);
             runtime.spawn(refresh(self.setup.clone(), member, shelf, key, kept, terms));

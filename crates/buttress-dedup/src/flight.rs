@@ -11,6 +11,7 @@ use buttress_core::{Attempt, Drive, Entry, Guard, Place, Progress, Relay, Terms}
 
 use crate::{
     flights::Flights,
+    settings::Ticket,
     sync::atomic::{AtomicBool, Ordering},
 };
 
@@ -28,6 +29,7 @@ pub(crate) struct Flight<K, W, A> {
     orphan: AtomicBool,
     /// Still in the table, unless somebody has it forgotten.
     aloft: AtomicBool,
+    ticket: Option<Ticket>,
     /// The terms of the first caller, on which the call is made.
     pub(crate) launched: Terms,
     attempt: Attempt,
@@ -56,7 +58,13 @@ pub(crate) trait Landing {
 }
 
 impl<K, W, A> Flight<K, W, A> {
-    pub(crate) fn new(work: W, flights: &Arc<Flights<K, W, A>>, hash: u64, terms: Terms) -> (Self, Place) {
+    pub(crate) fn new(
+        work: W,
+        flights: &Arc<Flights<K, W, A>>,
+        hash: u64,
+        terms: Terms,
+        ticket: Option<Ticket>,
+    ) -> (Self, Place) {
         let (relay, place) = Relay::new(Box::pin(work), terms);
         let flight = Self {
             relay,
@@ -66,6 +74,7 @@ impl<K, W, A> Flight<K, W, A> {
             first: place,
             orphan: AtomicBool::new(false),
             aloft: AtomicBool::new(true),
+            ticket,
             launched: terms,
             attempt: Attempt::current(),
         };
@@ -81,6 +90,13 @@ impl<K, W, A> Flight<K, W, A> {
     /// Whether its first caller has gone.
     pub(crate) fn is_orphan(&self) -> bool {
         self.orphan.load(Ordering::Relaxed)
+    }
+
+    /// What it brings is not kept.
+    pub(crate) fn revoke(&self) {
+        if let Some(ticket) = &self.ticket {
+            ticket.store(false, Ordering::Release);
+        }
     }
 
     pub(crate) fn members(&self) -> usize {

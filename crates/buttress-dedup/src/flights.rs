@@ -67,7 +67,11 @@ where
     A: Landing,
 {
     pub(crate) fn new() -> Self {
-        Self { shards: std::array::from_fn(|_| Shard::new()), hasher: DefaultHashBuilder::default(), handed_over: AtomicU64::new(0) }
+        Self {
+            shards: std::array::from_fn(|_| Shard::new()),
+            hasher: DefaultHashBuilder::default(),
+            handed_over: AtomicU64::new(0),
+        }
     }
 
     #[inline]
@@ -139,12 +143,14 @@ where
 
     /// Takes the flight of `key` out. Whoever waits for it still gets its answer.
     pub(crate) fn forget(&self, key: &K) -> bool {
-        self.take(self.hash(key), |entry| entry.key == *key).is_some()
+        let entry = self.take(self.hash(key), |entry| entry.key == *key);
+        entry.as_ref().inspect(|entry| entry.flight.revoke()).is_some()
     }
 
     pub(crate) fn clear(&self) {
         for shard in &self.shards {
             let flights = std::mem::take(&mut lock(&shard.departures).flights);
+            flights.iter().for_each(|entry| entry.flight.revoke());
             drop(flights);
         }
     }

@@ -10,8 +10,7 @@ use buttress_core::{Respond, Share};
 use pin_project::pin_project;
 
 use crate::{
-    Inner,
-    Setup,
+    Inner, Setup,
     flight::{Member, Seat},
     landing::{hand_on, land},
     oneshot::Oneshot,
@@ -45,9 +44,17 @@ where
     /// The outcome is known already.
     Answered(OutcomeIn<S, Req, C>),
     /// It waits for a flight.
-    Aboard { member: Member<FlightIn<S, Req, C>>, role: Role<S, Req, SeedIn<S, Req, C>> },
+    Aboard {
+        member: Member<FlightIn<S, Req, C>>,
+        role: Role<S, Req, SeedIn<S, Req, C>>,
+    },
     /// It goes alone. If it succeeds, all that is kept about a subject is outdated.
-    Apart { #[pin] call: Oneshot<S, Req>, seed: SeedIn<S, Req, C>, changes: Option<(u64, Judged<S, Req, C>)> },
+    Apart {
+        #[pin]
+        call: Oneshot<S, Req>,
+        seed: SeedIn<S, Req, C>,
+        changes: Option<(u64, Judged<S, Req, C>)>,
+    },
     Ended,
 }
 
@@ -65,7 +72,8 @@ impl<S, Req, Seed> Role<S, Req, Seed> {
     }
 }
 
-pub(crate) type ModeResponse<S, Req, C> = <<C as Setup<S, Req>>::Mode as Share<Res<S, Req>>>::Response;
+pub(crate) type ModeResponse<S, Req, C> =
+    <<C as Setup<S, Req>>::Mode as Share<Res<S, Req>>>::Response;
 pub(crate) type SeedIn<S, Req, C> =
     <<C as Setup<S, Req>>::Mode as Respond<Req, ModeResponse<S, Req, C>, Err<S, Req>>>::Seed;
 pub(crate) type OutcomeIn<S, Req, C> = Result<
@@ -137,11 +145,7 @@ where
 
 /// Waits for the flight's answer.
 #[inline]
-fn fly<S, Req, C>(
-    member: &Member<FlightIn<S, Req, C>>,
-    setup: &C,
-    cx: &mut Context<'_>,
-) -> Poll<()>
+fn fly<S, Req, C>(member: &Member<FlightIn<S, Req, C>>, setup: &C, cx: &mut Context<'_>) -> Poll<()>
 where
     S: Inner<Req>,
     Req: Send + 'static,
@@ -162,4 +166,3 @@ where
     }
     Poll::Ready(())
 }
-

@@ -1,7 +1,13 @@
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
+use buttress_control::{Backoff, Delays};
 use buttress_core::Lifetime;
 use tokio::time::Instant;
+
+use crate::settings::Ticket;
 
 /// An answer that is kept, and until when.
 #[derive(Clone, Debug)]
@@ -16,11 +22,15 @@ pub struct Kept<V> {
     weight: usize,
     /// Not to be refreshed before, after a refresh that failed.
     refresh_from: Instant,
-    pub(crate) version: u64,
+    /// How far those that failed have come.
+    delays: Delays,
+    pub(crate) version: u32,
+    /// Whether it is forgotten; `None` if it came from far away.
+    ticket: Option<Ticket>,
 }
 
 /// What is kept of an outcome.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub enum Held<R, E> {
     /// A response, in the form that many can have.
     Response(R),
@@ -32,7 +42,17 @@ impl<V> Kept<V> {
     /// A `value` made just now, which took `took` to make and takes `weight` bytes.
     pub fn new(value: V, lifetime: Lifetime, took: Duration, weight: usize) -> Self {
         let made = Instant::now();
-        Self { value, made, lifetime, took, weight, refresh_from: made, version: 0 }
+        Self {
+            value,
+            made,
+            lifetime,
+            took,
+            weight,
+            refresh_from: made,
+            delays: Delays::new(),
+            version: 0,
+            ticket: None,
+        }
     }
 
     /// The answer itself.
@@ -93,16 +113,43 @@ impl<V> Kept<V> {
     }
 
     /// The same, not to be refreshed for a while.
-    pub(crate) fn put_off(&self, delay: Duration) -> Self
+    pub(crate) fn put_off(&self, backoff: &Backoff, chance: f64) -> Self
     where
         V: Clone,
     {
+        let mut delays = self.delays;
+        let delay = backoff.next(&mut delays, chance);
         let now = Instant::now();
-        Self { refresh_from: now.checked_add(delay).unwrap_or(now), ..self.clone() }
+        let refresh_from = now.checked_add(delay).unwrap_or(now);
+        Self { refresh_from, delays, ..self.clone() }
+    }
+
+    /// The same, as of the version of its subject and for as long as the `ticket` is good.
+    pub(crate) fn of(self, version: u32, ticket: Ticket) -> Self {
+        Self { version, ticket: Some(ticket), ..self }
+    }
+
+    /// Whether nobody had it forgotten.
+    pub(crate) fn is_valid(&self) -> bool {
+        self.ticket.as_ref().is_none_or(|ticket| ticket.load(Ordering::Acquire))
+    }
+
+    /// Whether it may be given out in place of a failure.
+    pub(crate) fn is_spare(&self, now: Instant) -> bool {
+        self.since(now) < self.lifetime.fresh.saturating_add(self.lifetime.if_error)
     }
 
     fn since(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.made)
+    }
+}
+
+impl<R: Clone, E> Clone for Held<R, E> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Response(response) => Self::Response(response.clone()),
+            Self::Error(error) => Self::Error(Arc::clone(error)),
+        }
     }
 }
 

@@ -1,11 +1,8 @@
-use buttress_core::{
-    Classify, Deadline, GaveUp, Progress, Reader, Respond, Share, Verdict,
-};
+use buttress_core::{Classify, Deadline, GaveUp, Progress, Reader, Respond, Share, Verdict};
 use tokio::time::Instant;
 
 use crate::{
-    Inner,
-    Seat, Setup, ShareError,
+    Inner, Seat, Setup, ShareError,
     answer::ForAll,
     enter::enter,
     flight::Member,
@@ -92,7 +89,10 @@ where
     let core = setup.core();
     core.shared.state.apart.add();
     let seed = respond_seed(setup, &request);
-    let changes = core.keys.changes(&core.mode, &request).map(|subject| (subject, Classify::seed(&core.mode, &request)));
+    let changes = core
+        .keys
+        .changes(&core.mode, &request)
+        .map(|subject| (subject, Classify::seed(&core.mode, &request)));
     Stage::Apart { call: Oneshot::new(inner, request), seed, changes }
 }
 
@@ -182,9 +182,7 @@ where
             _ => Fate::Shared(mode.restore(shared, Reader::Later)),
         },
         ForAll::Error(error) => core.errors.share(error).map_or(Fate::Again, Fate::Failed),
-        ForAll::KeptError(error, _) => {
-            core.errors.share(error).map_or(Fate::Again, Fate::Failed)
-        }
+        ForAll::KeptError(error, _) => core.errors.share(error).map_or(Fate::Again, Fate::Failed),
         ForAll::Kept(kept) => match restore(setup, kept) {
             Some(Ok(response)) => Fate::Kept(response),
             Some(Err(error)) => Fate::Failed(error),

@@ -1,15 +1,18 @@
 //! A layer that makes one call of many.
 
 mod answer;
+mod changes;
 mod enter;
 mod flight;
 mod flights;
 mod future;
 mod handle;
+mod keep;
 mod kept;
 mod keys;
 mod landing;
 mod layer;
+mod memory;
 mod oneshot;
 mod part;
 mod policy;
@@ -20,17 +23,22 @@ mod service;
 mod settings;
 mod setup;
 mod share_error;
+mod shelf;
 mod state;
+mod store;
 mod sync;
 mod work;
 
 pub use flight::Seat;
 pub use future::ResponseFuture;
 pub use handle::DedupHandle;
+pub use keep::Keep;
 pub use kept::{Held, Kept};
 pub use keys::Keys;
 pub use layer::DedupLayer;
+pub use memory::{Memory, MemoryStore};
 pub use policy::{Conclusion, InFlight, Keeper, KeptBy, Look, Policy, Shelf};
 pub use service::Dedup;
 pub use setup::{Core, Inner, Setup};
 pub use share_error::{Cloned, ShareError, SharedBy, Unshared};
+pub use store::{OpenStore, Store};

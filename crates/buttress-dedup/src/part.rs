@@ -1,11 +1,8 @@
 use std::{any::Any, sync::Arc};
 
-
 use crate::{
-    Inner,
-    Policy, Setup,
+    Inner, Policy, Setup,
     flights::Flights,
-    keys::Keys,
     policy::Shelf,
     registry::{Numbers, Part},
     setup::{FlightsIn, KeyIn, ShelfIn},
@@ -20,8 +17,6 @@ where
 {
     pub(crate) flights: Arc<FlightsIn<S, Req, C>>,
     pub(crate) shelf: Arc<ShelfIn<S, Req, C>>,
-    keys: C::Keys,
-    mode: C::Mode,
 }
 
 impl<S, Req, C> PartOf<S, Req, C>
@@ -32,12 +27,7 @@ where
 {
     pub(crate) fn new(setup: &C) -> Self {
         let core = setup.core();
-        Self {
-            flights: Arc::new(Flights::new()),
-            shelf: Arc::new(core.shared.policy.open()),
-            keys: core.keys.clone(),
-            mode: core.mode.clone(),
-        }
+        Self { flights: Arc::new(Flights::new()), shelf: Arc::new(core.shared.policy.open()) }
     }
 }
 
@@ -57,9 +47,9 @@ where
 
     fn forget(&self, key: &dyn Any) -> bool {
         let Some(key) = key.downcast_ref::<KeyIn<S, Req, C>>() else { return false };
-        // What is in flight is not kept any more, and what is kept not found.
-        self.shelf.forget(key, self.keys.subject(&self.mode, key));
+        // In this order: what has landed by then is found and forgotten.
         self.flights.forget(key);
+        self.shelf.forget(key);
         true
     }
 
@@ -68,7 +58,7 @@ where
     }
 
     fn clear(&self) {
-        self.shelf.clear();
         self.flights.clear();
+        self.shelf.clear();
     }
 }

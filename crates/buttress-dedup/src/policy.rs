@@ -2,7 +2,10 @@ use std::{future::Ready, sync::Arc};
 
 use buttress_core::{Share, Terms};
 
-use crate::kept::{Held, Kept};
+use crate::{
+    kept::{Held, Kept},
+    settings::Ticket,
+};
 
 /// Whether, and where, a layer keeps answers: not at all ([`InFlight`]), or as a [`Keep`](crate::Keep)
 /// says.
@@ -11,7 +14,7 @@ where
     M: Share<Res>,
 {
     /// Where answers are kept.
-    type Shelf: Shelf<K>;
+    type Shelf: Shelf<K, Held<M::Shared, E>>;
 
     /// What a call remembers of its request, to keep the answer.
     type Order: Send + 'static;
@@ -42,6 +45,12 @@ where
         subject: Option<u64>,
         spare: Option<KeptBy<M, Res, E>>,
     ) -> Self::Order;
+
+    /// What says that the call's answer may be kept, once it is there.
+    fn ticket(&self, order: &Self::Order) -> Option<Ticket> {
+        let _ = order;
+        None
+    }
 
     /// Looks further away, if there is such a place.
     fn fetch(&self, order: &Self::Order) -> Option<Self::Fetch>;
@@ -106,9 +115,9 @@ pub trait Keeper<V>: Send + Sync + 'static {
 }
 
 /// What the handle of a layer does with a shelf.
-pub trait Shelf<K>: Send + Sync + 'static {
-    /// Forgets the answer for `key`, and does not keep that of a call in flight.
-    fn forget(&self, key: &K, subject: Option<u64>);
+pub trait Shelf<K, V>: Send + Sync + 'static {
+    /// Forgets the answer for `key`.
+    fn forget(&self, key: &K);
 
     /// Forgets everything about a subject.
     fn outdate(&self, subject: u64);
@@ -185,8 +194,8 @@ impl<V> Keeper<V> for () {
     }
 }
 
-impl<K> Shelf<K> for () {
-    fn forget(&self, _: &K, _: Option<u64>) {}
+impl<K, V> Shelf<K, V> for () {
+    fn forget(&self, _: &K) {}
 
     fn outdate(&self, _: u64) {}
 

@@ -4,8 +4,7 @@ use buttress_core::{Share, Terms};
 use tokio::time::timeout_at;
 
 use crate::{
-    Inner,
-    Policy, Setup,
+    Inner, Policy, Setup,
     answer::ForAll,
     flight::Member,
     run::run,
@@ -30,7 +29,8 @@ pub(crate) async fn refresh<S, Req, C>(
         let Some((flight, place)) = member.flight() else { return false };
         if flight.answer().is_none() {
             // A panic is everybody's answer, and nobody else's here.
-            let _ = poll_fn(|cx| flight.poll(place, cx, |work, cx| run(&setup, flight, work, cx))).await;
+            let _ = poll_fn(|cx| flight.poll(place, cx, |work, cx| run(&setup, flight, work, cx)))
+                .await;
         }
         match flight.answer().map(|answer| &answer.for_all) {
             Some(ForAll::Response { mode, shared, .. }) => {

@@ -61,7 +61,8 @@ impl Registry {
     }
 
     pub(crate) fn parts(&self) -> impl Iterator<Item = &dyn Part> {
-        let registries = std::iter::successors(Some(self), |registry| registry.next.get().map(AsRef::as_ref));
+        let registries =
+            std::iter::successors(Some(self), |registry| registry.next.get().map(AsRef::as_ref));
         registries.filter_map(|registry| registry.here.get().map(AsRef::as_ref))
     }
 

@@ -8,8 +8,7 @@ use std::{
 use buttress_core::{Classify, Deadline, GaveUp, Reason, Share, Verdict};
 
 use crate::{
-    Inner,
-    Policy, Setup, ShareError,
+    Inner, Policy, Setup, ShareError,
     answer::{Answer, ForAll},
     flight::Run,
     landing::is_later,
@@ -95,9 +94,7 @@ where
     let core = setup.core();
     match outcome {
         Ok(response) => match core.mode.share(response, &core.shared.settings.allowance) {
-            Ok(shared) => {
-                Answer::new(ForAll::Response { mode: core.mode.clone(), shared, keeper })
-            }
+            Ok(shared) => Answer::new(ForAll::Response { mode: core.mode.clone(), shared, keeper }),
             Err(response) => {
                 let instance = core.shared.settings.origin.name();
                 tracing::debug!(name: "dedup.unshared", target: "buttress", instance);

@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::sync::{Arc, atomic::AtomicBool};
 
 use buttress_core::{Allowance, Origin, Reason, Rejection};
 
@@ -32,6 +32,9 @@ impl Settings {
         Rejection::new(Reason::Panicked, self.origin.clone())
     }
 }
+
+/// Whether what a flight brings may be kept: not any more once its key is forgotten.
+pub(crate) type Ticket = Arc<AtomicBool>;
 
 /// What whoever meets a panic does with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

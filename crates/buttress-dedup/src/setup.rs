@@ -4,15 +4,8 @@ use buttress_core::{Classify, Respond, Share};
 use tower_service::Service;
 
 use crate::{
-    Policy, ShareError,
-    answer::Answer,
-    flight::Flight,
-    flights::Flights,
-    keys::Keys,
-    policy::KeptBy,
-    settings::Settings,
-    state::State,
-    work::Work,
+    Policy, ShareError, answer::Answer, flight::Flight, flights::Flights, keys::Keys,
+    policy::KeptBy, settings::Settings, state::State, work::Work,
 };
 
 /// Everything about a layer but the service it is put over.
@@ -36,24 +29,16 @@ pub(crate) struct Shared<P> {
 ///
 /// It is implemented for every service that fits.
 pub trait Inner<Req>:
-    Service<
-        Req,
-        Response: Send + 'static,
-        Error: Send + Sync + 'static,
-        Future: Send + 'static,
-    > + Clone
+    Service<Req, Response: Send + 'static, Error: Send + Sync + 'static, Future: Send + 'static>
+    + Clone
     + Send
     + 'static
 {
 }
 
 impl<S, Req> Inner<Req> for S where
-    S: Service<
-            Req,
-            Response: Send + 'static,
-            Error: Send + Sync + 'static,
-            Future: Send + 'static,
-        > + Clone
+    S: Service<Req, Response: Send + 'static, Error: Send + Sync + 'static, Future: Send + 'static>
+        + Clone
         + Send
         + 'static
 {
@@ -111,7 +96,8 @@ where
     }
 }
 
-pub(crate) type KeyIn<S, Req, C> = <<C as Setup<S, Req>>::Keys as Keys<<C as Setup<S, Req>>::Mode, Req>>::Key;
+pub(crate) type KeyIn<S, Req, C> =
+    <<C as Setup<S, Req>>::Keys as Keys<<C as Setup<S, Req>>::Mode, Req>>::Key;
 pub(crate) type Res<S, Req> = <S as Service<Req>>::Response;
 pub(crate) type Err<S, Req> = <S as Service<Req>>::Error;
 pub(crate) type KeptIn<S, Req, C> = KeptBy<<C as Setup<S, Req>>::Mode, Res<S, Req>, Err<S, Req>>;
@@ -148,7 +134,8 @@ pub(crate) type ShelfIn<S, Req, C> = <<C as Setup<S, Req>>::Policy as Policy<
 pub(crate) type Judged<S, Req, C> =
     <<C as Setup<S, Req>>::Mode as Classify<Req, Res<S, Req>, Err<S, Req>>>::Seed;
 
-pub(crate) type WorkIn<S, Req, C> = Work<S, Req, (OrderIn<S, Req, C>, Judged<S, Req, C>), FetchIn<S, Req, C>>;
+pub(crate) type WorkIn<S, Req, C> =
+    Work<S, Req, (OrderIn<S, Req, C>, Judged<S, Req, C>), FetchIn<S, Req, C>>;
 pub(crate) type AnswerIn<S, Req, C> =
     Answer<<C as Setup<S, Req>>::Mode, Res<S, Req>, Err<S, Req>, KeeperIn<S, Req, C>>;
 pub(crate) type FlightIn<S, Req, C> =

@@ -1,9 +1,15 @@
 //! First light.
-use std::{sync::{Arc, atomic::{AtomicU32, Ordering}}, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
 use buttress_dedup::DedupLayer;
+use tokio::time::{Instant, sleep, timeout};
 use tower::{ServiceBuilder, ServiceExt};
-use tokio::time::{sleep, timeout, Instant};
 
 #[tokio::test(start_paused = true)]
 async fn ten_are_one() {
@@ -11,13 +17,18 @@ async fn ten_are_one() {
     let layer = DedupLayer::in_flight();
     let handle = layer.handle();
     let c = calls.clone();
-    let service = ServiceBuilder::new().layer(layer).service_fn(move |x: u32| { let c = c.clone(); async move {
-        c.fetch_add(1, Ordering::SeqCst);
-        sleep(Duration::from_millis(50)).await;
-        Ok::<_, std::io::Error>(x)
-    }});
+    let service = ServiceBuilder::new().layer(layer).service_fn(move |x: u32| {
+        let c = c.clone();
+        async move {
+            c.fetch_add(1, Ordering::SeqCst);
+            sleep(Duration::from_millis(50)).await;
+            Ok::<_, std::io::Error>(x)
+        }
+    });
     let all = futures_util::future::join_all((0..10).map(|_| service.clone().oneshot(7))).await;
-    for a in all { assert_eq!(a.unwrap(), 7); }
+    for a in all {
+        assert_eq!(a.unwrap(), 7);
+    }
     assert_eq!(calls.load(Ordering::SeqCst), 1);
     assert_eq!((handle.flights(), handle.waiters(), handle.led(), handle.joined()), (0, 0, 1, 9));
 }
@@ -26,11 +37,14 @@ async fn ten_are_one() {
 async fn sixty_impatient() {
     let calls = Arc::new(AtomicU32::new(0));
     let c = calls.clone();
-    let service = ServiceBuilder::new().layer(DedupLayer::in_flight()).service_fn(move |x: u32| { let c = c.clone(); async move {
-        c.fetch_add(1, Ordering::SeqCst);
-        sleep(Duration::from_millis(50)).await;
-        Ok::<_, std::io::Error>(x)
-    }});
+    let service = ServiceBuilder::new().layer(DedupLayer::in_flight()).service_fn(move |x: u32| {
+        let c = c.clone();
+        async move {
+            c.fetch_add(1, Ordering::SeqCst);
+            sleep(Duration::from_millis(50)).await;
+            Ok::<_, std::io::Error>(x)
+        }
+    });
     let start = Instant::now();
     let mut set = tokio::task::JoinSet::new();
     for i in 0..60u64 {

@@ -1,0 +1,113 @@
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use buttress_control::Random;
+use buttress_core::Lifetime;
+use tokio::time::Instant;
+
+use crate::{
+    Kept, Store,
+    changes::Changes,
+    policy::{Keeper, Shelf},
+    settings::Ticket,
+};
+
+/// Where the answers of one service are kept.
+#[derive(Debug)]
+pub struct Place<St> {
+    pub(crate) store: St,
+    pub(crate) changes: Changes,
+    pub(crate) random: Random,
+}
+
+/// What a flight remembers, to keep its answer.
+pub struct Order<K, V, St, X, J> {
+    pub(crate) place: Arc<Place<St>>,
+    pub(crate) key: K,
+    pub(crate) subject: Option<u64>,
+    /// How often the subject had changed when the flight began.
+    pub(crate) version: u32,
+    pub(crate) ticket: Ticket,
+    pub(crate) spare: Option<Arc<Kept<V>>>,
+    pub(crate) began: Instant,
+    pub(crate) expiry: X,
+    pub(crate) judged: J,
+}
+
+impl<K: Clone, V, St, X, J> Order<K, V, St, X, J> {
+    pub(crate) fn is_valid(&self) -> bool {
+        self.ticket.load(Ordering::Acquire) && self.version == self.place.changes.of(self.subject)
+    }
+
+    pub(crate) fn keep_for(&self, lifetime: Lifetime) -> Option<Kind<K, St>> {
+        let windows = lifetime.while_revalidate.max(lifetime.if_error);
+        let total = lifetime.fresh.saturating_add(windows);
+        if total.is_zero() {
+            return None;
+        }
+        Some(Kind {
+            place: Arc::clone(&self.place),
+            key: self.key.clone(),
+            version: self.version,
+            ticket: Arc::clone(&self.ticket),
+            took: self.began.elapsed(),
+            lifetime,
+        })
+    }
+}
+
+/// Keeps an answer, if it is to be kept.
+pub struct Keeping<K, St>(pub(crate) Option<Kind<K, St>>);
+
+/// How it is to be kept.
+pub(crate) struct Kind<K, St> {
+    place: Arc<Place<St>>,
+    key: K,
+    version: u32,
+    ticket: Ticket,
+    took: Duration,
+    lifetime: Lifetime,
+}
+
+impl<K, V, St> Keeper<V> for Keeping<K, St>
+where
+    K: Clone + Send + Sync + 'static,
+    St: Store<K, V>,
+{
+    fn is_kept(&self) -> bool {
+        self.0.is_some()
+    }
+
+    fn keep(&self, value: impl FnOnce() -> (V, usize)) -> bool {
+        let Some(Kind { place, key, version, ticket, took, lifetime }) = &self.0 else {
+            return false;
+        };
+        let (value, weight) = value();
+        let kept = Kept::new(value, *lifetime, *took, weight).of(*version, Arc::clone(ticket));
+        place.store.put(key.clone(), Arc::new(kept));
+        true
+    }
+}
+
+impl<K, V, St> Shelf<K, V> for Place<St>
+where
+    St: Store<K, V>,
+{
+    fn forget(&self, key: &K) {
+        self.store.remove(key);
+    }
+
+    fn outdate(&self, subject: u64) {
+        self.changes.add(subject);
+    }
+
+    fn clear(&self) {
+        self.store.clear();
+    }
+
+    fn kept(&self) -> (usize, u64) {
+        self.store.size()
+    }
+}

@@ -1,0 +1,51 @@
+use std::{future::Future, hash::Hash, sync::Arc};
+
+use crate::{Kept, Memory, memory::MemoryStore};
+
+/// Where answers are kept. The default is this process's own memory, [`Memory`].
+///
+/// A store somewhere else answers in its own time: [`get`](Self::get) is a part of the flight, so that
+/// one look serves all who wait. What it keeps must be made of `V`, and `V` of it.
+pub trait Store<K, V>: Send + Sync + 'static {
+    /// An answer on its way.
+    type Get: Future<Output = Option<Arc<Kept<V>>>> + Send + 'static;
+
+    /// The answer that is at hand, without any waiting. It is asked at each call.
+    fn peek(&self, key: &K) -> Option<Arc<Kept<V>>>;
+
+    /// The answer that is further away; `None` if there is no such place.
+    fn get(&self, key: &K) -> Option<Self::Get>;
+
+    /// Keeps an answer, in the store's own time, for as long as its [`lifetime`](Kept::lifetime) says.
+    fn put(&self, key: K, kept: Arc<Kept<V>>);
+
+    /// Forgets an answer.
+    fn remove(&self, key: &K);
+
+    /// Forgets all answers.
+    fn clear(&self);
+
+    /// How many answers are at hand, and the bytes they take.
+    fn size(&self) -> (usize, u64);
+}
+
+/// How a store is made for the keys and the answers of one service.
+pub trait OpenStore<K, V>: Clone + Send + Sync + 'static {
+    /// The store.
+    type Store: Store<K, V>;
+
+    /// Opens it.
+    fn open(&self) -> Self::Store;
+}
+
+impl<K, V> OpenStore<K, V> for Memory
+where
+    K: Hash + Eq + Clone + Send + Sync + 'static,
+    V: Send + Sync + 'static,
+{
+    type Store = MemoryStore<K, V>;
+
+    fn open(&self) -> MemoryStore<K, V> {
+        MemoryStore::new(*self)
+    }
+}
