@@ -39,12 +39,13 @@ where
     match catch_unwind(AssertUnwindSafe(keyed)) {
         Ok(Some((key, hash, subject))) => {
             let call = Call { setup, part, hash, subject };
-            match C::Policy::KEEPS {
-                true => call.look(inner, request, key),
-                false => match call.start(inner, request, key, None, None) {
+            if C::Policy::KEEPS {
+                call.look(inner, request, key)
+            } else {
+                match call.start(inner, request, key, None, None) {
                     Ok(stage) => stage,
                     Err(_) => unreachable!("nothing lands where nothing is kept"),
-                },
+                }
             }
         }
         Ok(None) => apart(setup, inner, request),
@@ -114,7 +115,7 @@ where
         key: KeyIn<S, Req, C>,
         landed: Option<u64>,
         spare: Option<KeptIn<S, Req, C>>,
-    ) -> Result<Stage<S, Req, C>, (S, Req, KeyIn<S, Req, C>)> {
+    ) -> Begun<S, Req, C> {
         let seed = respond_seed(self.setup, &request);
         let terms = Terms::current();
         if C::Policy::KEEPS
@@ -147,8 +148,8 @@ where
         let policy = &core.shared.policy;
         let Some((_, request)) = call.as_ref() else { unreachable!("a call starts once") };
         let judged = Classify::seed(&core.mode, request);
-        let shelf = &self.part.shelf;
-        let order = policy.order(&core.mode, shelf, request, &key, self.subject, spare);
+        let place = &self.part.shelf;
+        let order = policy.order(&core.mode, place, request, &key, self.subject, spare);
         let (fetch, ticket) = (policy.fetch(&order), policy.ticket(&order));
         let flights = &self.part.flights;
         flights.start(key, self.hash, terms, landed, || match call.take() {
@@ -168,14 +169,14 @@ where
         seed: SeedIn<S, Req, C>,
     ) -> Stage<S, Req, C> {
         match (joined, call) {
-            (Joined::Joined(flight, place), Some((inner, request))) => {
+            (Joined::Followed(flight, place), Some((inner, request))) => {
                 let instance = self.setup.core().shared.settings.origin.name();
                 tracing::trace!(name: "dedup.joined", target: "buttress", instance);
                 let role = Role::Later(inner, request, seed);
                 Stage::Aboard { member: Member::new(flight, place), role }
             }
             (Joined::Inside, Some((inner, request))) => apart(self.setup, inner, request),
-            (Joined::Led(flight, place) | Joined::Joined(flight, place), _) => {
+            (Joined::Led(flight, place) | Joined::Followed(flight, place), _) => {
                 Stage::Aboard { member: Member::new(flight, place), role: Role::First(seed) }
             }
             (Joined::Inside, None) => panicked(self.setup, seed),
@@ -206,10 +207,13 @@ where
             let instance = core.shared.settings.origin.name();
             tracing::debug!(name: "dedup.refreshed", target: "buttress", instance);
             let member = Member::new(flight, place);
-            let shelf = Arc::clone(&self.part.shelf);
-            runtime.spawn(refresh(self.setup.clone(), member, shelf, key, kept, terms));
+            let place_of = Arc::clone(&self.part.shelf);
+            runtime.spawn(refresh(self.setup.clone(), member, place_of, key, kept, terms));
         }
     }
 }
+
+/// A call that has begun, or is given back.
+type Begun<S, Req, C> = Result<Stage<S, Req, C>, (S, Req, KeyIn<S, Req, C>)>;
 
 type JoinedIn<S, Req, C> = Joined<KeyIn<S, Req, C>, WorkIn<S, Req, C>, AnswerIn<S, Req, C>>;

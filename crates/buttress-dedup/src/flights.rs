@@ -49,7 +49,7 @@ pub(crate) enum Joined<K, W, A> {
     /// It leads a new flight.
     Led(Arc<Flight<K, W, A>>, Place),
     /// It is one of those who wait for a flight that was there.
-    Joined(Arc<Flight<K, W, A>>, Place),
+    Followed(Arc<Flight<K, W, A>>, Place),
     /// It comes from inside the flight that it would wait for.
     Inside,
 }
@@ -128,7 +128,7 @@ where
         let flight = Arc::new(flight);
         let entry = Entry { key, hash, flight: Arc::clone(&flight) };
         departures.led += 1;
-        let old = departures.insert(entry, found);
+        let old = departures.insert(entry, matches!(found, Found::Closed));
         drop(departures);
         drop(old);
         Ok(Joined::Led(flight, place))
@@ -218,7 +218,7 @@ impl<K: Hash + Eq, W, A: Landing> Departures<K, W, A> {
         match entry.flight.enter(terms) {
             Entered::Member(place) => {
                 self.joined += 1;
-                Found::Joined(Joined::Joined(Arc::clone(&entry.flight), place))
+                Found::Joined(Joined::Followed(Arc::clone(&entry.flight), place))
             }
             Entered::Inside => Found::Joined(Joined::Inside),
             Entered::Closed => Found::Closed,
@@ -227,9 +227,8 @@ impl<K: Hash + Eq, W, A: Landing> Departures<K, W, A> {
 
     /// Puts it in, and returns what was there before, to be dropped.
     #[inline]
-    fn insert(&mut self, entry: Entry<K, W, A>, found: Found<K, W, A>) -> Option<Entry<K, W, A>> {
-        if let Found::Closed = found
-            && let Some(old) = self.flights.find_mut(entry.hash, |old| old.key == entry.key)
+    fn insert(&mut self, entry: Entry<K, W, A>, replace: bool) -> Option<Entry<K, W, A>> {
+        if replace && let Some(old) = self.flights.find_mut(entry.hash, |old| old.key == entry.key)
         {
             return Some(std::mem::replace(old, entry));
         }

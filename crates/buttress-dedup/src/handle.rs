@@ -1,6 +1,9 @@
 use std::{any::Any, sync::Arc};
 
-use crate::{registry::Numbers, state::State};
+use crate::{
+    registry::{Numbers, Part},
+    state::State,
+};
 
 /// Live numbers of a layer's flights and of what it keeps, and the means to forget both.
 #[derive(Clone, Debug)]
@@ -23,7 +26,7 @@ impl DedupHandle {
 
     /// The same for all keys.
     pub fn clear(&self) {
-        self.state.registry.parts().for_each(|part| part.clear());
+        self.state.registry.parts().for_each(Part::clear);
     }
 
     /// Calls of the service that are being made.
@@ -87,7 +90,7 @@ impl DedupHandle {
     }
 
     fn numbers(&self) -> Numbers {
-        let parts = self.state.registry.parts().map(crate::registry::Part::numbers);
+        let parts = self.state.registry.parts().map(Part::numbers);
         parts.fold(Numbers::default(), Numbers::plus)
     }
 }

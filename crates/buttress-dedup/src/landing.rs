@@ -152,11 +152,13 @@ enum Fate<Res, Response, E> {
     Panicked,
 }
 
+type FateIn<S, Req, C> = Fate<Res<S, Req>, ModeResponse<S, Req, C>, Err<S, Req>>;
+
 fn fate<S, Req, C>(
     member: &Member<FlightIn<S, Req, C>>,
     first: bool,
     setup: &C,
-) -> Fate<Res<S, Req>, ModeResponse<S, Req, C>, Err<S, Req>>
+) -> FateIn<S, Req, C>
 where
     S: Inner<Req>,
     Req: Send + 'static,
