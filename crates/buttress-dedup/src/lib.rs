@@ -1,4 +1,127 @@
-//! A layer that makes one call of many.
+//! A layer that makes one call of many: who asks for the same at the same time gets the answer of one
+//! flight, and who asks a little later one that was kept.
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use buttress_core::BoxError;
+//! use buttress_dedup::{DedupLayer, Keep};
+//! use tower::{ServiceBuilder, ServiceExt};
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() {
+//! let layer = DedupLayer::new(|id: &u32| Some(*id)).keep(Keep::new(Duration::from_secs(10)));
+//! let handle = layer.handle();
+//! let users = ServiceBuilder::new()
+//!     .layer(layer)
+//!     .service_fn(|id: u32| async move { Ok::<_, BoxError>(format!("user {id}")) });
+//! assert_eq!(users.clone().oneshot(7).await.unwrap(), "user 7");
+//! assert_eq!(users.oneshot(7).await.unwrap(), "user 7");
+//! assert_eq!((handle.led(), handle.hits()), (1, 1));
+//! # }
+//! ```
+//!
+//! # When to use it
+//!
+//! On a client, inside the deadline of the caller and outside of its retry, so that one set of attempts
+//! serves all who wait; on a server around handlers that are dear and asked for by many. For calls that
+//! change nothing: whoever joins a flight is answered as of when the flight began, and a kept answer is
+//! as old as it is.
+//!
+//! Not in place of a limit. It hides the backpressure of what is inside, for it is always ready, so the
+//! standard order has a bounded throttle further in.
+//!
+//! # Keys
+//!
+//! [`DedupLayer::in_flight`] asks the mode: in `Plain` mode requests are the same when they are equal, in
+//! `Http` mode when they are safe to share and would be answered alike. [`DedupLayer::new`] asks a
+//! function of yours. **Whatever an answer depends on belongs into its key, and who asks is the first
+//! of it.** A request without a key goes alone.
+//!
+//! # Flights
+//!
+//! The first call of a key starts a flight, the others join it. It belongs to none of them: its work lies
+//! in a slot, and whoever of them is polled while it has been woken drives it. When it is woken, so are
+//! whoever drove last and one deputy, of another task if there is one; so a driver that has gone, or is
+//! alive and never polled, delays nobody. Two that are held unpolled at once can.
+//!
+//! It runs under ambient values of its own: the latest deadline and the highest criticality of those who
+//! wait, and the attempt of the first. A layer further in that noted the deadline when it was called
+//! keeps to that one; if it ends the call for it, whoever has more time goes again.
+//!
+//! A response of a mode may be on its way still when its head is there, as an HTTP body is. Then those who
+//! wait read it together, each at its own pace, and new callers join until it is whole.
+//!
+//! A call that is made from inside a flight, on the same stack, for the flight's own key goes alone: it
+//! would wait for itself.
+//!
+//! # What is kept
+//!
+//! With [`keep`](DedupLayer::keep) successes are kept for a time, and others if one asks for it: see
+//! [`Keep`]. Failures that another attempt might mend, timeouts and rejections of layers never are. A hit
+//! takes neither a flight nor the inner service. What is kept is bounded in number and bytes, and is forgotten
+//! by [`DedupHandle::forget`], together with what a call in flight is about to bring. In `Http` mode a
+//! request with an unsafe method that succeeds outdates what is kept of its target.
+//!
+//! # Readiness
+//!
+//! `poll_ready` is always ready and does not ask the inner service. A hit and joining a flight never wait
+//! for it; a flight awaits its readiness, on an instance of its own, and calls that very one.
+//!
+//! # Errors
+//!
+//! The error type is the inner service's. An error is for one caller unless it can be shared: with
+//! [`share_errors`](DedupLayer::share_errors) by cloning it, with
+//! [`share_error`](DedupLayer::share_error) as you say. Otherwise one of the others makes the next call,
+//! and the rest wait for that one.
+//!
+//! A panic, in the service or in the key's function, becomes a [`Rejection`](buttress_core::Rejection) for
+//! `Panicked` (500 in HTTP, 13 in gRPC) for everybody who waited, whoever met it included, unless
+//! [`resume_panics`](DedupLayer::resume_panics) lets it go on there. The next call starts afresh. A call
+//! that goes alone panics as it would without the layer.
+//!
+//! # Cancellation
+//!
+//! Dropping the response future or body leaves the flight; when the last has left, the work is dropped at
+//! once. Nothing is spawned, but for a refresh in the background where
+//! [`while_revalidate`](Keep::while_revalidate) or [`early_refresh`](Keep::early_refresh) asks for it.
+//!
+//! # Sharing
+//!
+//! Clones of a layer and all services it makes share flights and answers, those over the same type of
+//! service: give two different services that answer the same keys a layer each. Responses are shared by
+//! cloning them in `Plain` mode. No lock is held while anything of yours runs, but for `Hash` and `Eq` of a
+//! key. Keys are hashed with a seed; whoever can choose a great many of them may still find some that
+//! collide.
+//!
+//! # Events
+//!
+//! | level | event | fields |
+//! |---|---|---|
+//! | trace | `dedup.joined` | `instance` |
+//! | trace | `dedup.hit` | `instance`, `stale` |
+//! | debug | `dedup.unshared`: the response is for one caller alone | `instance` |
+//! | debug | `dedup.refreshed`: a refresh began | `instance` |
+//! | debug | `dedup.spared`: a kept answer stands for a failure | `instance` |
+//! | error | `dedup.panicked` | `instance` |
+//!
+//! # Defaults
+//!
+//! | option | default |
+//! |---|---|
+//! | [`keep`](DedupLayer::keep) | nothing is kept |
+//! | [`share_errors`](DedupLayer::share_errors) | errors are not shared |
+//! | [`max_bytes`](DedupLayer::max_bytes) | 64 MiB of responses on their way |
+//! | [`resume_panics`](DedupLayer::resume_panics) | off |
+//! | [`per_service`](DedupLayer::per_service) | off |
+//! | [`named`](DedupLayer::named) | `"dedup"` |
+//! | [`Keep::negative`] | failures are not kept |
+//! | [`Keep::jitter`] | 10 % |
+//! | [`Keep::while_revalidate`], [`Keep::if_error`] | none |
+//! | [`Keep::early_refresh`] | off |
+//! | [`Keep::refresh_timeout`] | 30 s |
+//! | [`Keep::backoff`] | 1 s to 60 s, give or take 20 % |
+//! | [`Keep::max_entries`], [`Keep::max_bytes`] | 10,000 and 64 MiB |
+//! | [`Keep::classify`] | the mode's |
 
 mod answer;
 mod changes;
@@ -29,6 +152,7 @@ mod store;
 mod sync;
 mod work;
 
+pub use buttress_control::{Backoff, EarlyRefresh, Jitter, Ratio};
 pub use flight::Seat;
 pub use future::ResponseFuture;
 pub use handle::DedupHandle;

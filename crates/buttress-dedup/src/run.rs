@@ -13,7 +13,7 @@ use crate::{
     flight::Run,
     landing::is_later,
     policy::{Conclusion, Keeper},
-    setup::{AnswerIn, FlightIn, Judged, KeeperIn, OrderIn, WorkIn},
+    setup::{AnswerIn, FlightIn, Judged, KeeperIn, KeptIn, OrderIn, WorkIn},
     work::Found,
 };
 
@@ -46,11 +46,11 @@ where
         }
         Err(payload) => {
             let conclusion = policy.conclude(&setup.core().mode, &order.0, None);
-            let for_all = match conclusion {
-                Conclusion::Instead(kept) => ForAll::Kept(kept),
-                Conclusion::Stands(_) => ForAll::Panicked,
+            let answer = match conclusion {
+                Conclusion::Instead(kept) => spare(setup, kept),
+                Conclusion::Stands(_) => Answer::new(ForAll::Panicked),
             };
-            (Answer::new(for_all), Some(payload))
+            (answer, Some(payload))
         }
     };
     Poll::Ready(Run { answer, panic })
@@ -71,7 +71,7 @@ where
 {
     let core = setup.core();
     let keeper = match core.shared.policy.conclude(&core.mode, order, Some(outcome.as_ref())) {
-        Conclusion::Instead(kept) => return Answer::new(ForAll::Kept(kept)),
+        Conclusion::Instead(kept) => return spare(setup, kept),
         Conclusion::Stands(keeper) => keeper,
     };
     if C::Mode::IS_WHOLE && !C::Policy::KEEPS && flight.withdraw_alone() {
@@ -79,6 +79,18 @@ where
     }
     let expired = is_expired(setup, flight, judged, outcome.as_ref());
     Answer { expired, ..share(setup, outcome, keeper) }
+}
+
+/// A kept answer in place of a failure.
+fn spare<S, Req, C>(setup: &C, kept: KeptIn<S, Req, C>) -> AnswerIn<S, Req, C>
+where
+    S: Inner<Req>,
+    Req: Send + 'static,
+    C: Setup<S, Req>,
+{
+    let instance = setup.core().shared.settings.origin.name();
+    tracing::debug!(name: "dedup.spared", target: "buttress", instance);
+    Answer::new(ForAll::Kept(kept))
 }
 
 fn share<S, Req, C>(

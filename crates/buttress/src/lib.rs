@@ -1,13 +1,14 @@
-//! A control plane for async services: retries, deadlines, limits and more, as tower layers.
+//! A control plane for async services: retries, deadlines, limits, deduplication and more, as tower layers.
 //!
 //! ```
 //! use std::time::Duration;
-//! use buttress::{BoxError, DeadlineLayer, RetryLayer, ThrottleLayer};
+//! use buttress::{BoxError, DeadlineLayer, DedupLayer, RetryLayer, ThrottleLayer};
 //! use tower::{ServiceBuilder, ServiceExt};
 //!
 //! # #[tokio::main(flavor = "current_thread")] async fn main() {
 //! let client = ServiceBuilder::new()
 //!     .layer(DeadlineLayer::new(Duration::from_secs(2))) // the caller's patience
+//!     .layer(DedupLayer::in_flight())
 //!     .layer(RetryLayer::new(3))
 //!     .layer(ThrottleLayer::concurrency(32).queue(100))
 //!     .layer(DeadlineLayer::new(Duration::from_millis(500))) // one attempt
@@ -20,9 +21,9 @@
 //! the service's error type as it is; the features `axum`, `tonic`, `hyper` and `reqwest` add what it
 //! must know of their bodies and errors.
 //!
-//! This crate re-exports the others. The docs of [`deadline`], [`retry`] and [`throttle`] say what
-//! each layer promises, under the same headings; those of [`core`] what the words mean that they
-//! share.
+//! This crate re-exports the others. The docs of [`deadline`], [`dedup`], [`retry`] and [`throttle`]
+//! say what each layer promises, under the same headings; those of [`core`] what the words mean that
+//! they share.
 
 pub use buttress_core::{
     Attempt, BoxError, Check, Classify, Criticality, Deadline, Hint, Origin, Plain, Reason,
@@ -30,6 +31,8 @@ pub use buttress_core::{
 };
 #[cfg(feature = "deadline")]
 pub use buttress_deadline::{DeadlineHandle, DeadlineLayer};
+#[cfg(feature = "dedup")]
+pub use buttress_dedup::{DedupHandle, DedupLayer, EarlyRefresh, Keep};
 #[cfg(feature = "http")]
 pub use buttress_http::{Http, HttpExt, Idempotent};
 #[cfg(feature = "retry")]
@@ -44,6 +47,8 @@ pub use buttress_throttle::{
 pub use buttress_core as core;
 #[cfg(feature = "deadline")]
 pub use buttress_deadline as deadline;
+#[cfg(feature = "dedup")]
+pub use buttress_dedup as dedup;
 #[cfg(feature = "http")]
 pub use buttress_http as http;
 #[cfg(feature = "retry")]
