@@ -84,8 +84,4 @@ where
             _ => false,
         }
     }
-
-    fn panicked() -> Self {
-        Self::new(ForAll::Panicked)
-    }
 }

@@ -1,5 +1,5 @@
 use std::{
-    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
 };
 
@@ -15,7 +15,6 @@ use crate::{
     part::PartOf,
     policy::Look,
     refresh::refresh,
-    settings::Panics,
     setup::{AnswerIn, KeptIn, KeyIn, WorkIn},
     work::Work,
 };
@@ -50,10 +49,7 @@ where
         }
         Ok(None) => apart(setup, inner, request),
         Err(payload) => {
-            if core.shared.settings.panics == Panics::Resumed {
-                resume_unwind(payload);
-            }
-            core.shared.settings.report_panic();
+            core.shared.panicked(payload);
             panicked(setup, respond_seed(setup, &request))
         }
     }

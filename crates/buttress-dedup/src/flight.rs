@@ -36,10 +36,21 @@ pub(crate) struct Flight<K, W, A> {
 }
 
 /// What came of the last poll of a flight's work.
-pub(crate) struct Run<A> {
-    pub(crate) answer: A,
-    /// The work panicked, with this.
-    pub(crate) panic: Option<Box<dyn Any + Send>>,
+pub(crate) enum Run<A, O> {
+    /// This for everybody.
+    Answer(A),
+    /// This for whoever drove it, who is alone.
+    Own(O),
+}
+
+/// How a member's wait ended.
+pub(crate) enum Flown<O> {
+    /// The answer is there, or will never be.
+    Answered,
+    /// It is alone, and this is the outcome.
+    Own(O),
+    /// It drove the work, which panicked, with this.
+    Panicked(Box<dyn Any + Send>),
 }
 
 /// What a flight came to, as far as the flight is concerned with it.
@@ -52,9 +63,6 @@ pub(crate) trait Landing {
 
     /// All of it is there. Puts it where later calls find it; whether there is such a place.
     fn keep(&self) -> bool;
-
-    /// What there is to say to those who wait when the work panics.
-    fn panicked() -> Self;
 }
 
 impl<K, W, A> Flight<K, W, A> {
@@ -172,35 +180,34 @@ where
     A: Landing + Send + Sync + 'static,
 {
     /// Ready when there is an answer, or none will come. If the work needs it, this member drives it:
-    /// `run` polls it and makes the answer of what it came to.
-    ///
-    /// A panic in `run` is everybody's answer, and is returned to whoever met it.
+    /// `run` polls it, and makes the answer of what it came to; `panicked` makes one of a panic.
     #[inline]
-    pub(crate) fn poll(
+    pub(crate) fn poll<O>(
         self: &Arc<Self>,
         place: Place,
         cx: &mut Context<'_>,
-        run: impl FnOnce(Pin<&mut W>, &mut Context<'_>) -> Poll<Run<A>>,
-    ) -> Poll<Result<(), Box<dyn Any + Send>>> {
-        let mut panic = None;
+        run: impl FnOnce(Pin<&mut W>, &mut Context<'_>) -> Poll<Run<A, O>>,
+        panicked: impl FnOnce(Pin<&mut W>) -> A,
+    ) -> Poll<Flown<O>> {
+        let mut flown = Flown::Answered;
         let polled = self.relay.poll(place, 0, cx, |work, terms| {
             let waker = Waker::from(Arc::clone(self));
             let step = || run(work.as_mut(), &mut Context::from_waker(&waker));
             match catch_unwind(AssertUnwindSafe(|| self.run(terms, step))) {
                 Ok(Poll::Pending) => return Drive::Pending,
-                Ok(Poll::Ready(run)) => {
-                    panic = run.panic;
-                    self.publish(run.answer);
+                Ok(Poll::Ready(Run::Own(outcome))) => {
+                    flown = Flown::Own(outcome);
+                    return Drive::Last;
                 }
-                // Not the work's own: a clone of a response, say.
+                Ok(Poll::Ready(Run::Answer(answer))) => self.publish(answer),
                 Err(payload) => {
-                    panic = Some(payload);
-                    self.publish(A::panicked());
+                    flown = Flown::Panicked(payload);
+                    self.publish(panicked(work.as_mut()));
                 }
             }
             Drive::Done
         });
-        polled.map(|()| panic.map_or(Ok(()), Err))
+        polled.map(|()| flown)
     }
 
     fn publish(&self, answer: A) {

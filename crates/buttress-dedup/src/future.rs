@@ -1,7 +1,6 @@
 use std::{
     fmt,
     future::Future,
-    panic::resume_unwind,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -11,11 +10,10 @@ use pin_project::pin_project;
 
 use crate::{
     Inner, Setup,
-    flight::{Member, Seat},
+    flight::{Flown, Member, Seat},
     landing::{hand_on, land},
     oneshot::Oneshot,
-    run::run,
-    settings::Panics,
+    run::{panicked, run},
     setup::{Err, FlightIn, Judged, Res},
 };
 
@@ -67,6 +65,11 @@ pub(crate) enum Role<S, Req, Seed> {
 }
 
 impl<S, Req, Seed> Role<S, Req, Seed> {
+    pub(crate) fn into_seed(self) -> Seed {
+        let (Self::First(seed) | Self::Later(_, _, seed)) = self;
+        seed
+    }
+
     pub(crate) const fn is_first(&self) -> bool {
         matches!(self, Self::First(_))
     }
@@ -109,7 +112,14 @@ where
         loop {
             match this.stage.as_mut().project() {
                 StageProj::Aboard { member, .. } => {
-                    ready!(fly(member, this.core, cx));
+                    if let Some(outcome) = ready!(fly(member, this.core, cx))
+                        && let StageOwn::Aboard { member, role } =
+                            this.stage.as_mut().project_replace(Stage::Ended)
+                    {
+                        // The flight is over, and out of the table: there is nothing to leave.
+                        member.forget();
+                        return Poll::Ready(hand_on(outcome, role.into_seed(), None, this.core));
+                    }
                 }
                 StageProj::Apart { call, .. } => {
                     let outcome = ready!(call.poll(cx));
@@ -143,26 +153,29 @@ where
     }
 }
 
-/// Waits for the flight's answer.
+/// Waits for the flight's answer, or for the outcome itself where nobody else does.
 #[inline]
-fn fly<S, Req, C>(member: &Member<FlightIn<S, Req, C>>, setup: &C, cx: &mut Context<'_>) -> Poll<()>
+fn fly<S, Req, C>(
+    member: &Member<FlightIn<S, Req, C>>,
+    setup: &C,
+    cx: &mut Context<'_>,
+) -> Poll<Option<Result<S::Response, S::Error>>>
 where
     S: Inner<Req>,
     Req: Send + 'static,
     C: Setup<S, Req>,
 {
-    let Some((flight, place)) = member.flight() else { return Poll::Ready(()) };
+    let Some((flight, place)) = member.flight() else { return Poll::Ready(None) };
     if flight.answer().is_some() {
-        return Poll::Ready(());
+        return Poll::Ready(None);
     }
-    let met = ready!(flight.poll(place, cx, |work, cx| run(setup, flight, work, cx)));
-    if let Err(payload) = met {
-        let shared = &setup.core().shared;
-        shared.state.panicked.add();
-        shared.settings.report_panic();
-        if shared.settings.panics == Panics::Resumed {
-            resume_unwind(payload);
+    let step = |work: Pin<&mut _>, cx: &mut Context<'_>| run(setup, flight, work, cx);
+    match ready!(flight.poll(place, cx, step, |work| panicked(setup, work))) {
+        Flown::Answered => Poll::Ready(None),
+        Flown::Own(outcome) => Poll::Ready(Some(outcome)),
+        Flown::Panicked(payload) => {
+            setup.core().shared.panicked(payload);
+            Poll::Ready(None)
         }
     }
-    Poll::Ready(())
 }

@@ -37,7 +37,7 @@ where
             (Role::First(seed), _) => panicked(setup, seed),
         };
     }
-    let (Role::First(seed) | Role::Later(_, _, seed)) = role;
+    let seed = role.into_seed();
     let outcome = match fate {
         Fate::Own(outcome) => {
             outcome.map(|response| mode.admit(seed, mode.own(response), None::<Seat>))

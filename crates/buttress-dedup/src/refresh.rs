@@ -1,4 +1,4 @@
-use std::{future::poll_fn, sync::Arc};
+use std::{future::poll_fn, pin::Pin, sync::Arc, task::Context};
 
 use buttress_core::{Share, Terms};
 use tokio::time::timeout_at;
@@ -7,7 +7,7 @@ use crate::{
     Inner, Policy, Setup,
     answer::ForAll,
     flight::Member,
-    run::run,
+    run::{panicked, run},
     setup::{FlightIn, KeptIn, KeyIn, ShelfIn},
 };
 
@@ -29,8 +29,8 @@ pub(crate) async fn refresh<S, Req, C>(
         let Some((flight, place)) = member.flight() else { return false };
         if flight.answer().is_none() {
             // A panic is everybody's answer, and nobody else's here.
-            let _ = poll_fn(|cx| flight.poll(place, cx, |work, cx| run(&setup, flight, work, cx)))
-                .await;
+            let step = |work: Pin<&mut _>, cx: &mut Context<'_>| run(&setup, flight, work, cx);
+            let _ = poll_fn(|cx| flight.poll(place, cx, step, |work| panicked(&setup, work))).await;
         }
         match flight.answer().map(|answer| &answer.for_all) {
             Some(ForAll::Response { mode, shared, .. }) => {

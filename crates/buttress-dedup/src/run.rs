@@ -1,8 +1,7 @@
 use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use buttress_core::{Classify, Deadline, GaveUp, Reason, Share, Verdict};
@@ -13,7 +12,7 @@ use crate::{
     flight::Run,
     landing::is_later,
     policy::{Conclusion, Keeper},
-    setup::{AnswerIn, FlightIn, Judged, KeeperIn, KeptIn, OrderIn, WorkIn},
+    setup::{AnswerIn, Err, FlightIn, Judged, KeeperIn, KeptIn, Res, WorkIn},
     work::Found,
 };
 
@@ -24,45 +23,40 @@ pub(crate) fn run<S, Req, C>(
     flight: &FlightIn<S, Req, C>,
     mut work: Pin<&mut WorkIn<S, Req, C>>,
     cx: &mut Context<'_>,
-) -> Poll<Run<AnswerIn<S, Req, C>>>
+) -> Poll<RunIn<S, Req, C>>
 where
     S: Inner<Req>,
     Req: Send + 'static,
     C: Setup<S, Req>,
 {
-    let policy = &setup.core().shared.policy;
-    let poll = || work.as_mut().poll(cx, |(order, _), kept| policy.accept(order, kept));
-    let (polled, gave_up) = GaveUp::watch(|| catch_unwind(AssertUnwindSafe(poll)));
-    let found = match polled {
-        Ok(Poll::Pending) => return Poll::Pending,
-        Ok(Poll::Ready(found)) => Ok(found),
-        Err(payload) => Err(payload),
+    let core = setup.core();
+    let policy = &core.shared.policy;
+    let accept = |(order, _): &_, kept: &_| policy.accept(order, kept);
+    let (polled, gave_up) = GaveUp::watch(|| work.as_mut().poll(cx, accept));
+    let outcome = match ready!(polled) {
+        Found::Made(outcome) => outcome,
+        Found::Fetched(kept) => return Poll::Ready(Run::Answer(Answer::new(ForAll::Kept(kept)))),
     };
-    let order = work.order();
-    let (answer, panic) = match found {
-        Ok(Found::Fetched(kept)) => (Answer::new(ForAll::Kept(kept)), None),
-        Ok(Found::Made(outcome)) => {
-            (Answer { gave_up, ..conclude(setup, flight, order, outcome) }, None)
-        }
-        Err(payload) => {
-            let conclusion = policy.conclude(&setup.core().mode, &order.0, None);
-            let answer = match conclusion {
-                Conclusion::Instead(kept) => spare(setup, kept),
-                Conclusion::Stands(_) => Answer::new(ForAll::Panicked),
-            };
-            (answer, Some(payload))
-        }
+    let (order, judged) = work.order();
+    let keeper = match policy.conclude(&core.mode, order, Some(outcome.as_ref())) {
+        Conclusion::Stands(keeper) => keeper,
+        Conclusion::Instead(kept) => return Poll::Ready(Run::Answer(spare(setup, kept))),
     };
-    Poll::Ready(Run { answer, panic })
+    if C::Mode::IS_WHOLE && !C::Policy::KEEPS && flight.withdraw_alone() {
+        if gave_up {
+            GaveUp::mark();
+        }
+        return Poll::Ready(Run::Own(outcome));
+    }
+    let expired = is_expired(setup, flight, judged, outcome.as_ref());
+    Poll::Ready(Run::Answer(Answer { gave_up, expired, ..share(setup, outcome, keeper) }))
 }
 
-/// The answer that an outcome makes.
-#[inline]
-fn conclude<S, Req, C>(
+/// What there is to say when the work has panicked.
+#[cold]
+pub(crate) fn panicked<S, Req, C>(
     setup: &C,
-    flight: &FlightIn<S, Req, C>,
-    (order, judged): &(OrderIn<S, Req, C>, Judged<S, Req, C>),
-    outcome: Result<S::Response, S::Error>,
+    work: Pin<&mut WorkIn<S, Req, C>>,
 ) -> AnswerIn<S, Req, C>
 where
     S: Inner<Req>,
@@ -70,16 +64,13 @@ where
     C: Setup<S, Req>,
 {
     let core = setup.core();
-    let keeper = match core.shared.policy.conclude(&core.mode, order, Some(outcome.as_ref())) {
-        Conclusion::Instead(kept) => return spare(setup, kept),
-        Conclusion::Stands(keeper) => keeper,
-    };
-    if C::Mode::IS_WHOLE && !C::Policy::KEEPS && flight.withdraw_alone() {
-        return Answer::owned(outcome, ForAll::Again);
+    match core.shared.policy.conclude(&core.mode, &work.order().0, None) {
+        Conclusion::Instead(kept) => spare(setup, kept),
+        Conclusion::Stands(_) => Answer::new(ForAll::Panicked),
     }
-    let expired = is_expired(setup, flight, judged, outcome.as_ref());
-    Answer { expired, ..share(setup, outcome, keeper) }
 }
+
+pub(crate) type RunIn<S, Req, C> = Run<AnswerIn<S, Req, C>, Result<Res<S, Req>, Err<S, Req>>>;
 
 /// A kept answer in place of a failure.
 fn spare<S, Req, C>(setup: &C, kept: KeptIn<S, Req, C>) -> AnswerIn<S, Req, C>
@@ -137,7 +128,7 @@ where
     C: Setup<S, Req>,
 {
     let launched = flight.launched.deadline;
-    if !is_later(flight.terms().deadline, launched) {
+    if launched.is_none() || !is_later(flight.terms().deadline, launched) {
         return false;
     }
     let verdict = Deadline::with(launched, || setup.core().mode.classify(judged, outcome));

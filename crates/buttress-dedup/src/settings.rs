@@ -22,12 +22,6 @@ impl Settings {
     }
 
     #[cold]
-    pub(crate) fn report_panic(&self) {
-        let instance = self.origin.name();
-        tracing::error!(name: "dedup.panicked", target: "buttress", instance);
-    }
-
-    #[cold]
     pub(crate) fn panicked(&self) -> Rejection {
         Rejection::new(Reason::Panicked, self.origin.clone())
     }

@@ -1,11 +1,18 @@
-use std::sync::Arc;
+use std::{any::Any, panic::resume_unwind, sync::Arc};
 
 use buttress_core::{Classify, Respond, Share};
 use tower_service::Service;
 
 use crate::{
-    Policy, ShareError, answer::Answer, flight::Flight, flights::Flights, keys::Keys,
-    policy::KeptBy, settings::Settings, state::State, work::Work,
+    Policy, ShareError,
+    answer::Answer,
+    flight::Flight,
+    flights::Flights,
+    keys::Keys,
+    policy::KeptBy,
+    settings::{Panics, Settings},
+    state::State,
+    work::Work,
 };
 
 /// Everything about a layer but the service it is put over.
@@ -23,6 +30,19 @@ pub(crate) struct Shared<P> {
     pub(crate) policy: P,
     pub(crate) settings: Settings,
     pub(crate) state: Arc<State>,
+}
+
+impl<P> Shared<P> {
+    /// Tells of a panic, and lets it go on where that was asked for.
+    #[cold]
+    pub(crate) fn panicked(&self, payload: Box<dyn Any + Send>) {
+        self.state.panicked.add();
+        let instance = self.settings.origin.name();
+        tracing::error!(name: "dedup.panicked", target: "buttress", instance);
+        if self.settings.panics == Panics::Resumed {
+            resume_unwind(payload);
+        }
+    }
 }
 
 /// A service whose calls may be shared: its future is polled by whoever waits, on any thread.

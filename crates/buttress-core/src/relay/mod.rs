@@ -1,6 +1,6 @@
 use std::{
     sync::PoisonError,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
 };
 
 use self::{
@@ -58,6 +58,8 @@ pub enum Drive {
     More,
     /// The last has been published. The work is dropped.
     Done,
+    /// The same, and there is nobody else to be told, nor will there be.
+    Last,
 }
 
 /// What became of somebody who wanted to join.
@@ -101,7 +103,7 @@ impl<W> Relay<W> {
         let heirs = if last { [None, None] } else { state.heirs() };
         drop(state);
         drop((waker, work));
-        heirs.into_iter().flatten().for_each(std::task::Waker::wake);
+        wake(heirs);
         last
     }
 
@@ -154,7 +156,7 @@ impl<W> Relay<W> {
         state.woken = true;
         let heirs = state.heirs();
         drop(state);
-        heirs.into_iter().flatten().for_each(std::task::Waker::wake);
+        wake(heirs);
     }
 
     /// The terms of the members there are now.
@@ -187,7 +189,7 @@ impl<W> Relay<W> {
                 let heirs = state.heirs();
                 drop(state);
                 drop(old);
-                heirs.into_iter().flatten().for_each(std::task::Waker::wake);
+                wake(heirs);
                 Poll::Pending
             }
             Drive::More => {
@@ -202,6 +204,10 @@ impl<W> Relay<W> {
             }
             Drive::Done => {
                 drop(out);
+                Poll::Ready(())
+            }
+            Drive::Last => {
+                drop(out.work.take());
                 Poll::Ready(())
             }
         }
@@ -251,7 +257,7 @@ impl<W> State<W> {
     }
 
     /// Who is to be woken, if the work lies there woken: the driver, and a deputy.
-    fn heirs(&mut self) -> [Option<std::task::Waker>; 2] {
+    fn heirs(&mut self) -> [Option<Waker>; 2] {
         match self.slot {
             Slot::In(_) if self.woken => self.seats.heirs(self.driver),
             _ => [None, None],
@@ -281,6 +287,16 @@ struct Finish<'a, W>(&'a Relay<W>);
 impl<W> Drop for Finish<'_, W> {
     fn drop(&mut self) {
         self.0.finish();
+    }
+}
+
+#[inline]
+fn wake([driver, deputy]: [Option<Waker>; 2]) {
+    if let Some(driver) = driver {
+        driver.wake();
+    }
+    if let Some(deputy) = deputy {
+        deputy.wake();
     }
 }
 

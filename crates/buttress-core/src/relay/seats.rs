@@ -113,7 +113,11 @@ impl Seats {
     /// Takes all wakers.
     pub(super) fn everybody(&mut self) -> Everybody {
         let first = self.first.as_mut().and_then(|seat| seat.waker.take());
-        let others = self.others.iter_mut().filter_map(|(_, seat)| seat.waker.take()).collect();
+        let others = if self.others.is_empty() {
+            Vec::new()
+        } else {
+            self.others.iter_mut().filter_map(|(_, seat)| seat.waker.take()).collect()
+        };
         Everybody { first, others }
     }
 
@@ -160,7 +164,10 @@ pub(super) struct Everybody {
 
 impl Everybody {
     pub(super) fn wake(self) {
-        self.first.into_iter().chain(self.others).for_each(Waker::wake);
+        if let Some(first) = self.first {
+            first.wake();
+        }
+        self.others.into_iter().for_each(Waker::wake);
     }
 }
 
