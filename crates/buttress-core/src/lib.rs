@@ -81,5 +81,5 @@ pub use relay::{Drive, Entry, Place, Relay, Terms};
 pub use replay::Replay;
 pub use respond::{Guard, Plain, Respond};
 pub use scope::Scope;
-pub use share::{Progress, Reader, Share};
+pub use share::{Age, Progress, Reader, Share};
 pub use timer::{Timer, Timers};

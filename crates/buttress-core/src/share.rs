@@ -5,6 +5,8 @@ use std::{
     time::Duration,
 };
 
+use tokio::time::Instant;
+
 use crate::{Allowance, Plain};
 
 /// How one response is given to many callers.
@@ -103,11 +105,30 @@ pub enum Reader {
     Later,
     /// One who gets a kept response, and is told so.
     Kept {
-        /// How long ago it was made, at its origin where that is known.
-        age: Duration,
+        /// How long ago it was made.
+        age: Age,
         /// Whether it has outlived its time, and is better than none.
         stale: bool,
     },
+}
+
+/// How old a kept response is. Taking the time is left to whoever wants to know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Age {
+    before: Duration,
+    made: Instant,
+}
+
+impl Age {
+    /// The age of a response that was there at `made`, and had that much `before` it already.
+    pub const fn new(before: Duration, made: Instant) -> Self {
+        Self { before, made }
+    }
+
+    /// The age by now.
+    pub fn by_now(&self) -> Duration {
+        self.before.saturating_add(self.made.elapsed())
+    }
 }
 
 /// How much of a shared response is there.

@@ -81,7 +81,7 @@ where
             let landed = self.part.flights.landed(self.hash);
             let spare = match core.shared.policy.look(&self.part.shelf, &key, self.subject) {
                 Look::Missing(spare) => spare,
-                Look::Found { kept, stale, refresh } => match restore(self.setup, &kept) {
+                Look::Found { kept, stale, refresh } => match restore(self.setup, &kept, stale) {
                     Some(outcome) => {
                         self.hit(stale);
                         let seed = respond_seed(self.setup, &request);

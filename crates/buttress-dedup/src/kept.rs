@@ -4,7 +4,7 @@ use std::{
 };
 
 use buttress_control::{Backoff, Delays};
-use buttress_core::Lifetime;
+use buttress_core::{Age, Deadline, Lifetime};
 use tokio::time::Instant;
 
 use crate::settings::Ticket;
@@ -16,6 +16,10 @@ pub struct Kept<V> {
     /// When it was there.
     made: Instant,
     lifetime: Lifetime,
+    // Reckoned once, for comparing instants is cheaper than taking the time between them.
+    fresh_until: Instant,
+    stale_until: Instant,
+    spare_until: Instant,
     /// How long it took to make.
     took: Duration,
     /// What it takes, in bytes.
@@ -42,10 +46,14 @@ impl<V> Kept<V> {
     /// A `value` made just now, which took `took` to make and takes `weight` bytes.
     pub fn new(value: V, lifetime: Lifetime, took: Duration, weight: usize) -> Self {
         let made = Instant::now();
+        let fresh_until = after(made, lifetime.fresh);
         Self {
             value,
             made,
             lifetime,
+            fresh_until,
+            stale_until: after(fresh_until, lifetime.while_revalidate),
+            spare_until: after(fresh_until, lifetime.if_error),
             took,
             weight,
             refresh_from: made,
@@ -90,22 +98,24 @@ impl<V> Kept<V> {
     }
 
     pub(crate) fn state(&self, now: Instant) -> State {
-        let Lifetime { fresh, while_revalidate, if_error, .. } = self.lifetime;
-        match self.since(now).checked_sub(fresh) {
-            None => State::Fresh,
-            Some(late) if late < while_revalidate => State::Stale,
-            Some(late) if late < if_error => State::Spare,
-            Some(_) => State::Over,
+        if now < self.fresh_until {
+            State::Fresh
+        } else if now < self.stale_until {
+            State::Stale
+        } else if now < self.spare_until {
+            State::Spare
+        } else {
+            State::Over
         }
     }
 
     /// How long it is fresh yet.
     pub(crate) fn left(&self, now: Instant) -> Duration {
-        self.lifetime.fresh.saturating_sub(self.since(now))
+        self.fresh_until.saturating_duration_since(now)
     }
 
-    pub(crate) fn age(&self, now: Instant) -> Duration {
-        self.lifetime.age.saturating_add(self.since(now))
+    pub(crate) const fn age(&self) -> Age {
+        Age::new(self.lifetime.age, self.made)
     }
 
     pub(crate) fn may_refresh(&self, now: Instant) -> bool {
@@ -136,7 +146,7 @@ impl<V> Kept<V> {
 
     /// Whether it may be given out in place of a failure.
     pub(crate) fn is_spare(&self, now: Instant) -> bool {
-        self.since(now) < self.lifetime.fresh.saturating_add(self.lifetime.if_error)
+        now < self.spare_until
     }
 
     fn since(&self, now: Instant) -> Duration {
@@ -151,6 +161,11 @@ impl<R: Clone, E> Clone for Held<R, E> {
             Self::Error(error) => Self::Error(Arc::clone(error)),
         }
     }
+}
+
+/// `wait` after `instant`. More than thirty years count as thirty years.
+fn after(instant: Instant, wait: Duration) -> Instant {
+    Deadline::from_start(instant, wait).instant()
 }
 
 /// What a kept answer is good for.

@@ -112,6 +112,7 @@ where
 pub(crate) fn restore<S, Req, C>(
     setup: &C,
     kept: &KeptIn<S, Req, C>,
+    stale: bool,
 ) -> Option<Result<ModeResponse<S, Req, C>, S::Error>>
 where
     S: Inner<Req>,
@@ -121,9 +122,7 @@ where
     let core = setup.core();
     match kept.value() {
         Held::Response(shared) => {
-            let now = Instant::now();
-            let stale = kept.state(now) != State::Fresh;
-            Some(Ok(core.mode.restore(shared, Reader::Kept { age: kept.age(now), stale })))
+            Some(Ok(core.mode.restore(shared, Reader::Kept { age: kept.age(), stale })))
         }
         Held::Error(error) => core.errors.share(error).map(Err),
     }
@@ -185,11 +184,13 @@ where
         },
         ForAll::Error(error) => core.errors.share(error).map_or(Fate::Again, Fate::Failed),
         ForAll::KeptError(error, _) => core.errors.share(error).map_or(Fate::Again, Fate::Failed),
-        ForAll::Kept(kept) => match restore(setup, kept) {
-            Some(Ok(response)) => Fate::Kept(response),
-            Some(Err(error)) => Fate::Failed(error),
-            None => Fate::Again,
-        },
+        ForAll::Kept(kept) => {
+            match restore(setup, kept, kept.state(Instant::now()) != State::Fresh) {
+                Some(Ok(response)) => Fate::Kept(response),
+                Some(Err(error)) => Fate::Failed(error),
+                None => Fate::Again,
+            }
+        }
         // Whoever made the call has gone: its error is as good as one's own.
         ForAll::Again if flight.is_orphan() => answer.take().map_or(Fate::Again, Fate::Own),
         ForAll::Again => Fate::Again,
