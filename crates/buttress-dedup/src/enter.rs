@@ -21,7 +21,7 @@ use crate::{
 
 /// Lets a call begin: with what is kept, in a flight, or alone.
 #[inline]
-pub(crate) fn enter<S, Req, C>(setup: &C, inner: S, request: Req) -> Stage<S, Req, C>
+pub(crate) fn enter<S, Req, C>(setup: &C, inner: &S, request: Req) -> Stage<S, Req, C>
 where
     S: Inner<Req>,
     Req: Send + 'static,
@@ -31,23 +31,22 @@ where
     let part = core.shared.state.registry.part(|| PartOf::<S, Req, C>::new(setup));
     let keyed = || {
         let key = core.keys.key(&core.mode, &request)?;
-        let hash = part.flights.hash(&key);
         let subject = if C::Policy::KEEPS { core.keys.subject(&core.mode, &key) } else { None };
-        Some((key, hash, subject))
+        Some((key, subject))
     };
     match catch_unwind(AssertUnwindSafe(keyed)) {
-        Ok(Some((key, hash, subject))) => {
-            let call = Call { setup, part, hash, subject };
+        Ok(Some((key, subject))) => {
+            let call = Call { setup, part, inner, subject };
             if C::Policy::KEEPS {
-                call.look(inner, request, key)
+                call.look(request, key)
             } else {
-                match call.start(inner, request, key, None, None) {
+                match call.start(request, key, None, None) {
                     Ok(stage) => stage,
                     Err(_) => unreachable!("nothing lands where nothing is kept"),
                 }
             }
         }
-        Ok(None) => apart(setup, inner, request),
+        Ok(None) => apart(setup, inner.clone(), request),
         Err(payload) => {
             core.shared.panicked(payload);
             panicked(setup, respond_seed(setup, &request))
@@ -64,7 +63,7 @@ where
 {
     setup: &'a C,
     part: &'a PartOf<S, Req, C>,
-    hash: u64,
+    inner: &'a S,
     subject: Option<u64>,
 }
 
@@ -75,10 +74,10 @@ where
     C: Setup<S, Req>,
 {
     /// Takes what is kept, or starts.
-    fn look(self, mut inner: S, mut request: Req, mut key: KeyIn<S, Req, C>) -> Stage<S, Req, C> {
+    fn look(self, mut request: Req, mut key: KeyIn<S, Req, C>) -> Stage<S, Req, C> {
         let core = self.setup.core();
         loop {
-            let landed = self.part.flights.landed(self.hash);
+            let landed = Some(self.part.flights.landed());
             let spare = match core.shared.policy.look(&self.part.shelf, &key, self.subject) {
                 Look::Missing(spare) => spare,
                 Look::Found { kept, stale, refresh } => match restore(self.setup, &kept, stale) {
@@ -86,7 +85,7 @@ where
                         self.hit(stale);
                         let seed = respond_seed(self.setup, &request);
                         if refresh {
-                            self.refresh(inner, request, key, kept);
+                            self.refresh(request, key, kept);
                         }
                         let admit = |response| core.mode.admit(seed, response, None::<Seat>);
                         return Stage::Answered(outcome.map(admit));
@@ -94,10 +93,10 @@ where
                     None => None,
                 },
             };
-            match self.start(inner, request, key, landed, spare) {
+            match self.start(request, key, landed, spare) {
                 Ok(stage) => return stage,
                 // An answer came between the look and the start.
-                Err(call) => (inner, request, key) = call,
+                Err(call) => (request, key) = call,
             }
         }
     }
@@ -106,7 +105,6 @@ where
     #[inline]
     fn start(
         &self,
-        inner: S,
         request: Req,
         key: KeyIn<S, Req, C>,
         landed: Option<u64>,
@@ -114,17 +112,19 @@ where
     ) -> Begun<S, Req, C> {
         let seed = respond_seed(self.setup, &request);
         let terms = Terms::current();
+        let hash = self.part.flights.hash(&key);
         if C::Policy::KEEPS
-            && let Some(joined) = self.part.flights.join(&key, self.hash, terms)
+            && let Some(joined) = self.part.flights.join(&key, hash, terms)
         {
-            return Ok(self.aboard(joined, Some((inner, request)), seed));
+            return Ok(self.aboard(joined, Some((self.inner.clone(), request)), seed));
         }
-        let mut call = Some((inner, request));
-        let joined = self.depart(&mut call, key, terms, landed, spare);
+        // A clone is the service's own code, so not under the lock.
+        let mut call = Some((self.inner.clone(), request));
+        let joined = self.depart(&mut call, key, hash, terms, landed, spare);
         match joined {
             Ok(joined) => Ok(self.aboard(joined, call, seed)),
             Err(key) => match call {
-                Some((inner, request)) => Err((inner, request, key)),
+                Some((_, request)) => Err((request, key)),
                 None => unreachable!("a call that was taken has started"),
             },
         }
@@ -136,6 +136,7 @@ where
         &self,
         call: &mut Option<(S, Req)>,
         key: KeyIn<S, Req, C>,
+        hash: u64,
         terms: Terms,
         landed: Option<u64>,
         spare: Option<KeptIn<S, Req, C>>,
@@ -148,10 +149,10 @@ where
         let order = policy.order(&core.mode, place, request, &key, self.subject, spare);
         let (fetch, ticket) = (policy.fetch(&order), policy.ticket(&order));
         let flights = &self.part.flights;
-        flights.start(key, self.hash, terms, landed, || match call.take() {
+        flights.start(key, hash, terms, landed, || match call.take() {
             Some((inner, request)) => {
                 let work = Work::new(inner, request, (order, judged), fetch);
-                Flight::new(work, flights, self.hash, terms, ticket)
+                Flight::new(work, flights, hash, terms, ticket)
             }
             None => unreachable!("a call starts once"),
         })
@@ -169,11 +170,13 @@ where
                 let instance = self.setup.core().shared.settings.origin.name();
                 tracing::trace!(name: "dedup.joined", target: "buttress", instance);
                 let role = Role::Later(inner, request, seed);
-                Stage::Aboard { member: Member::new(flight, place), role }
+                let (member, setup) = (Member::new(flight, place), self.setup.clone());
+                Stage::Aboard { member, role, setup }
             }
             (Joined::Inside, Some((inner, request))) => apart(self.setup, inner, request),
             (Joined::Led(flight, place) | Joined::Followed(flight, place), _) => {
-                Stage::Aboard { member: Member::new(flight, place), role: Role::First(seed) }
+                let (member, setup) = (Member::new(flight, place), self.setup.clone());
+                Stage::Aboard { member, role: Role::First(seed), setup }
             }
             (Joined::Inside, None) => panicked(self.setup, seed),
         }
@@ -191,13 +194,14 @@ where
 
     /// Has a newer answer fetched, if nobody does so already.
     #[cold]
-    fn refresh(&self, inner: S, request: Req, key: KeyIn<S, Req, C>, kept: KeptIn<S, Req, C>) {
+    fn refresh(&self, request: Req, key: KeyIn<S, Req, C>, kept: KeptIn<S, Req, C>) {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         let core = self.setup.core();
         let terms = core.shared.policy.refresh_terms();
-        let mut call = Some((inner, request));
+        let mut call = Some((self.inner.clone(), request));
+        let hash = self.part.flights.hash(&key);
         let spare = Some(Arc::clone(&kept));
-        let joined = self.depart(&mut call, key.clone(), terms, None, spare);
+        let joined = self.depart(&mut call, key.clone(), hash, terms, None, spare);
         if let Ok(Joined::Led(flight, place)) = joined {
             core.shared.state.refreshed.add();
             let instance = core.shared.settings.origin.name();
@@ -210,6 +214,6 @@ where
 }
 
 /// A call that has begun, or is given back.
-type Begun<S, Req, C> = Result<Stage<S, Req, C>, (S, Req, KeyIn<S, Req, C>)>;
+type Begun<S, Req, C> = Result<Stage<S, Req, C>, (Req, KeyIn<S, Req, C>)>;
 
 type JoinedIn<S, Req, C> = Joined<KeyIn<S, Req, C>, WorkIn<S, Req, C>, AnswerIn<S, Req, C>>;

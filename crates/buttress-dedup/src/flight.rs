@@ -167,7 +167,7 @@ impl<K: Hash + Eq, W, A: Landing> Flight<K, W, A> {
         }
         // In this order, so that a call finds the flight, or what it brought, or knows that it missed it.
         if answer.keep() {
-            self.flights.land(self.hash);
+            self.flights.land();
         }
         self.flights.remove(self.hash, self);
     }

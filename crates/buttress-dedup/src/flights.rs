@@ -20,6 +20,8 @@ pub(crate) struct Flights<K, W, A> {
     shards: [Shard<K, W, A>; SHARDS],
     // Seeded, and fast. Keys that were made to collide would cost a search of those in flight.
     hasher: DefaultHashBuilder,
+    /// How many answers were put where the next call finds them.
+    landed: AtomicU64,
     /// How often a flight went on without its first caller.
     handed_over: AtomicU64,
 }
@@ -28,8 +30,6 @@ pub(crate) struct Flights<K, W, A> {
 #[repr(align(128))]
 struct Shard<K, W, A> {
     departures: Mutex<Departures<K, W, A>>,
-    /// How many answers were put where the next call finds them.
-    landed: AtomicU64,
 }
 
 struct Departures<K, W, A> {
@@ -70,6 +70,7 @@ where
         Self {
             shards: std::array::from_fn(|_| Shard::new()),
             hasher: DefaultHashBuilder::default(),
+            landed: AtomicU64::new(0),
             handed_over: AtomicU64::new(0),
         }
     }
@@ -79,17 +80,15 @@ where
         self.hasher.hash_one(key)
     }
 
-    /// How much has landed where `hash` belongs.
+    /// How much has landed so far.
     #[inline]
-    pub(crate) fn landed(&self, hash: u64) -> Option<u64> {
-        Some(self.shard(hash)?.landed.load(Ordering::Acquire))
+    pub(crate) fn landed(&self) -> u64 {
+        self.landed.load(Ordering::Acquire)
     }
 
     /// Says so, when what has landed can be found.
-    pub(crate) fn land(&self, hash: u64) {
-        if let Some(shard) = self.shard(hash) {
-            shard.landed.fetch_add(1, Ordering::Release);
-        }
+    pub(crate) fn land(&self) {
+        self.landed.fetch_add(1, Ordering::Release);
     }
 
     /// Joins the flight of `key`, if there is one.
@@ -120,7 +119,7 @@ where
             drop(departures);
             return Ok(joined);
         }
-        if landed.is_some_and(|landed| shard.landed.load(Ordering::Acquire) != landed) {
+        if landed.is_some_and(|landed| self.landed() != landed) {
             drop(departures);
             return Err(key);
         }
@@ -205,7 +204,7 @@ where
 impl<K, W, A> Shard<K, W, A> {
     fn new() -> Self {
         let departures = Departures { flights: HashTable::new(), led: 0, joined: 0 };
-        Self { departures: Mutex::new(departures), landed: AtomicU64::new(0) }
+        Self { departures: Mutex::new(departures) }
     }
 }
 

@@ -28,7 +28,6 @@ where
 {
     #[pin]
     stage: Stage<S, Req, C>,
-    core: C,
 }
 
 /// Where a call is.
@@ -45,6 +44,7 @@ where
     Aboard {
         member: Member<FlightIn<S, Req, C>>,
         role: Role<S, Req, SeedIn<S, Req, C>>,
+        setup: C,
     },
     /// It goes alone. If it succeeds, all that is kept about a subject is outdated.
     Apart {
@@ -52,6 +52,7 @@ where
         call: Oneshot<S, Req>,
         seed: SeedIn<S, Req, C>,
         changes: Option<(u64, Judged<S, Req, C>)>,
+        setup: C,
     },
     Ended,
 }
@@ -93,8 +94,8 @@ where
     C: Setup<S, Req>,
 {
     #[inline]
-    pub(crate) const fn new(stage: Stage<S, Req, C>, core: C) -> Self {
-        Self { stage, core }
+    pub(crate) const fn new(stage: Stage<S, Req, C>) -> Self {
+        Self { stage }
     }
 }
 
@@ -111,22 +112,22 @@ where
         let mut this = self.project();
         loop {
             match this.stage.as_mut().project() {
-                StageProj::Aboard { member, .. } => {
-                    if let Some(outcome) = ready!(fly(member, this.core, cx))
-                        && let StageOwn::Aboard { member, role } =
+                StageProj::Aboard { member, setup, .. } => {
+                    if let Some(outcome) = ready!(fly(member, setup, cx))
+                        && let StageOwn::Aboard { member, role, setup } =
                             this.stage.as_mut().project_replace(Stage::Ended)
                     {
                         // The flight is over, and out of the table: there is nothing to leave.
                         member.forget();
-                        return Poll::Ready(hand_on(outcome, role.into_seed(), None, this.core));
+                        return Poll::Ready(hand_on(outcome, role.into_seed(), None, &setup));
                     }
                 }
                 StageProj::Apart { call, .. } => {
                     let outcome = ready!(call.poll(cx));
-                    if let StageOwn::Apart { seed, changes, .. } =
+                    if let StageOwn::Apart { seed, changes, setup, .. } =
                         this.stage.as_mut().project_replace(Stage::Ended)
                     {
-                        return Poll::Ready(hand_on(outcome, seed, changes, this.core));
+                        return Poll::Ready(hand_on(outcome, seed, changes, &setup));
                     }
                 }
                 StageProj::Answered(_) => {}
@@ -134,7 +135,7 @@ where
             }
             let stage = match this.stage.as_mut().project_replace(Stage::Ended) {
                 StageOwn::Answered(outcome) => return Poll::Ready(outcome),
-                StageOwn::Aboard { member, role } => land(member, role, this.core),
+                StageOwn::Aboard { member, role, setup } => land(member, role, &setup),
                 StageOwn::Apart { .. } | StageOwn::Ended => unreachable!("it has ended above"),
             };
             this.stage.set(stage);

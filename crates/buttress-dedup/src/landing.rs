@@ -31,7 +31,7 @@ where
         // Also so that the flight does not wait for somebody who goes elsewhere.
         drop(member);
         return match (role, fate) {
-            (Role::Later(inner, request, _), Fate::Again) => enter(setup, inner, request),
+            (Role::Later(inner, request, _), Fate::Again) => enter(setup, &inner, request),
             (Role::Later(inner, request, _), _) => apart(setup, inner, request),
             // Whose request the flight carried has got what there was.
             (Role::First(seed), _) => panicked(setup, seed),
@@ -93,7 +93,8 @@ where
         .keys
         .changes(&core.mode, &request)
         .map(|subject| (subject, Classify::seed(&core.mode, &request)));
-    Stage::Apart { call: Oneshot::new(inner, request), seed, changes }
+    let (call, setup) = (Oneshot::new(inner, request), setup.clone());
+    Stage::Apart { call, seed, changes, setup }
 }
 
 /// A call that met, or waited for, a panic.

@@ -41,8 +41,6 @@ where
 
     #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
-        let core = self.core.clone();
-        let stage = enter(&core, self.inner.clone(), request);
-        ResponseFuture::new(stage, core)
+        ResponseFuture::new(enter(&self.core, &self.inner, request))
     }
 }
