@@ -36,6 +36,7 @@
 //! | rate limited | 429 | 8, `RESOURCE_EXHAUSTED` |
 //! | never admissible | 413 | 8, with the pushback `-1` |
 //! | superseded | 409 | 14, with the pushback `-1` |
+//! | panicked | 500 | 13, `INTERNAL` |
 //!
 //! A superseded call must not come again, or it would take the place of the call that took its own,
 //! and a call that asks for more than the limit ever holds would be turned away again: clients repeat
