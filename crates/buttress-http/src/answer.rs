@@ -53,6 +53,7 @@ const fn status(reason: Reason) -> StatusCode {
         Reason::RateLimited => StatusCode::TOO_MANY_REQUESTS,
         Reason::NeverAdmissible => StatusCode::PAYLOAD_TOO_LARGE,
         Reason::Superseded => StatusCode::CONFLICT,
+        Reason::Panicked => StatusCode::INTERNAL_SERVER_ERROR,
         // A reason that is added later is a service that cannot be had just now.
         _ => StatusCode::SERVICE_UNAVAILABLE,
     }
@@ -62,6 +63,7 @@ const fn grpc_status(reason: Reason) -> &'static str {
     match reason {
         Reason::DeadlineExceeded => "4",
         Reason::RateLimited | Reason::NeverAdmissible => "8",
+        Reason::Panicked => "13",
         _ => "14",
     }
 }

@@ -5,6 +5,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::{
     Http, Protocol, RequestHead, encode_grpc_timeout,
+    header_value::number,
     mode::{Extension, Options, Trust},
     parse_grpc_timeout,
 };
@@ -123,15 +124,8 @@ fn read_criticality(headers: &HeaderMap, name: &HeaderName) -> Option<Criticalit
     values.filter_map(|value| Criticality::parse(value.as_bytes())).min()
 }
 
-/// Decimal digits; more than a `u64` holds is as much as it holds.
 fn parse_milliseconds(value: &[u8]) -> Option<Duration> {
-    if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    let milliseconds = value.iter().fold(0_u64, |number, digit| {
-        number.saturating_mul(10).saturating_add(u64::from(digit - b'0'))
-    });
-    Some(Duration::from_millis(milliseconds))
+    number(value).map(Duration::from_millis)
 }
 
 fn encode_milliseconds(left: Duration) -> HeaderValue {

@@ -35,6 +35,9 @@ pub trait ResponseHead {
     /// Its headers.
     fn headers(&self) -> &HeaderMap;
 
+    /// Its extensions.
+    fn extensions(&self) -> &Extensions;
+
     /// The rejection a layer below answered with, in the service's stead.
     fn rejection(&self) -> Option<&Rejection>;
 }
@@ -78,6 +81,11 @@ impl<B> ResponseHead for http::Response<B> {
     }
 
     #[inline]
+    fn extensions(&self) -> &Extensions {
+        self.extensions()
+    }
+
+    #[inline]
     fn rejection(&self) -> Option<&Rejection> {
         self.extensions().get()
     }
@@ -114,6 +122,10 @@ impl ResponseHead for reqwest::Response {
 
     fn headers(&self) -> &HeaderMap {
         self.headers()
+    }
+
+    fn extensions(&self) -> &Extensions {
+        self.extensions()
     }
 
     fn rejection(&self) -> Option<&Rejection> {

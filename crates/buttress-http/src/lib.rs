@@ -36,6 +36,7 @@
 //! | rate limited | 429 | 8, `RESOURCE_EXHAUSTED` |
 //! | never admissible | 413 | 8, with the pushback `-1` |
 //! | superseded | 409 | 14, with the pushback `-1` |
+//! | panicked | 500 | 13, `INTERNAL` |
 //!
 //! A superseded call must not come again, or it would take the place of the call that took its own,
 //! and a call that asks for more than the limit ever holds would be turned away again: clients repeat
@@ -92,6 +93,15 @@
 //! retry sends again, and how their bodies are kept, stands at [`Idempotent`], [`ReplayBody`] and the
 //! implementation of [`Replay`](buttress_core::Replay).
 //!
+//! # Shared and kept responses
+//!
+//! Which requests are the same, and so may have one response, stands at [`HttpKey`] and at [`Http`]'s
+//! implementation of [`KeyOf`](buttress_core::KeyOf). A response is shared unless it is for one client
+//! alone: `Set-Cookie`, `private`, `no-store`, `Content-Range` or status 206, a switch to another
+//! protocol, and a `Vary` that is `*` or names a header outside the key. How long one may be kept
+//! stands at the implementation of [`Expire`](buttress_core::Expire): as RFC 9111 has it, and what is
+//! malformed is read in the strictest way. A response that was kept says so by [`Kept`] and `Age`.
+//!
 //! # Events
 //!
 //! None; they are the layer's.
@@ -107,16 +117,23 @@
 //! | [`criticality_header`](Http::criticality_header) | `x-criticality` |
 //! | [`ignore_criticality`](Http::ignore_criticality) | off: the header is believed |
 //! | [`idempotent`](Http::idempotent) | off: the request itself has to say so |
+//! | [`vary`](Http::vary) | none: the headers that [`HttpKey`] lists |
 
 mod answer;
+mod cache_control;
 mod carry;
 mod classify;
 mod control_body;
+mod expire;
 mod failure;
+mod freshness;
 mod grpc_timeout;
 mod head;
 mod head_copy;
+mod header_value;
 mod idempotent;
+mod kept;
+mod key;
 mod mode;
 mod protocol;
 mod rate_limit;
@@ -124,7 +141,10 @@ mod replay;
 mod replay_body;
 mod respond;
 mod retry_after;
+mod selecting;
+mod sharing;
 mod tape;
+mod target;
 mod tee;
 
 pub use control_body::ControlBody;
@@ -132,6 +152,8 @@ pub use failure::never_processed;
 pub use grpc_timeout::{encode_grpc_timeout, parse_grpc_timeout};
 pub use head::{RequestHead, ResponseHead};
 pub use idempotent::Idempotent;
+pub use kept::Kept;
+pub use key::HttpKey;
 pub use mode::{Http, HttpExt};
 pub use protocol::Protocol;
 pub use replay_body::ReplayBody;

@@ -3,7 +3,7 @@ use std::{sync::Arc, time::Duration};
 use buttress_core::Bind;
 use http::HeaderName;
 
-use crate::idempotent::Repeat;
+use crate::{idempotent::Repeat, selecting::is_selecting};
 
 /// The mode for `http::Request` and `reqwest::Request`: a rejection is a response.
 ///
@@ -71,6 +71,20 @@ impl Http {
         self.with(|options| options.repeat = Repeat::All)
     }
 
+    /// Two requests that differ in one of these headers are not the same: they become part of
+    /// [`HttpKey`](crate::HttpKey), and a response that names them in `Vary` can be shared.
+    ///
+    /// For what tells callers apart and stands nowhere else, such as the name of a tenant. It adds up.
+    pub fn vary(self, names: impl IntoIterator<Item = HeaderName>) -> Self {
+        self.with(|options| {
+            for name in names {
+                if !is_selecting(options, &name) {
+                    options.vary.push(name);
+                }
+            }
+        })
+    }
+
     pub(crate) fn options(&self) -> &Options {
         self.options.as_deref().unwrap_or(&DEFAULT)
     }
@@ -111,6 +125,7 @@ pub(crate) struct Options {
     pub(crate) criticality_header: HeaderName,
     pub(crate) criticality: Trust,
     pub(crate) repeat: Repeat,
+    pub(crate) vary: Vec<HeaderName>,
 }
 
 /// Whether the deadline is put into the request's extensions.
@@ -135,4 +150,5 @@ static DEFAULT: Options = Options {
     criticality_header: HeaderName::from_static("x-criticality"),
     criticality: Trust::Believed,
     repeat: Repeat::Idempotent,
+    vary: Vec::new(),
 };

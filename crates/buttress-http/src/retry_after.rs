@@ -9,6 +9,8 @@ use http::{
     header::{DATE, RETRY_AFTER},
 };
 
+use crate::header_value::{self, date, number, only, wall_clock};
+
 /// What `Retry-After` asks for: seconds, or a date (RFC 9110, section 10.2.3).
 ///
 /// A date counts from the response's own `Date`, so that the two clocks need not agree, and from
@@ -17,7 +19,8 @@ use http::{
 #[must_use]
 pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let value = only(headers, &RETRY_AFTER)?;
-    let delay = seconds(value).or_else(|| Some(until(date(value)?, headers)))?;
+    let delay =
+        number(value).map(Duration::from_secs).or_else(|| Some(until(date(value)?, headers)))?;
     Some(delay.min(Deadline::NEVER))
 }
 
@@ -35,40 +38,9 @@ pub fn grpc_pushback(headers: &HeaderMap) -> Option<Hint> {
     Some(delay.map_or(Hint::Never, |millis| Hint::After(Duration::from_millis(millis))))
 }
 
-/// The value of a header that stands there once.
-fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a [u8]> {
-    let mut values = headers.get_all(name).iter();
-    let value = values.next()?;
-    values.next().is_none().then_some(value.as_bytes().trim_ascii())
-}
-
-/// `1*DIGIT`; more than fits is the most there is.
-fn seconds(value: &[u8]) -> Option<Duration> {
-    if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    let seconds = value.iter().fold(0_u64, |seconds, digit| {
-        seconds.saturating_mul(10).saturating_add(u64::from(digit - b'0'))
-    });
-    Some(Duration::from_secs(seconds))
-}
-
-/// A date in any of the three forms that HTTP has had.
-fn date(value: &[u8]) -> Option<SystemTime> {
-    httpdate::parse_http_date(str::from_utf8(value).ok()?).ok()
-}
-
 fn until(date: SystemTime, headers: &HeaderMap) -> Duration {
-    let now = only(headers, &DATE).and_then(self::date).unwrap_or_else(wall_clock);
+    let now = only(headers, &DATE).and_then(header_value::date).unwrap_or_else(wall_clock);
     date.duration_since(now).unwrap_or_default()
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a date without a `Date` next to it can be read against nothing else"
-)]
-fn wall_clock() -> SystemTime {
-    SystemTime::now()
 }
 
 const PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");

@@ -1,8 +1,8 @@
-//! What it costs to be able to send a request again.
+//! What it costs to be able to send a request again, and to know it again.
 #![expect(clippy::unwrap_used, reason = "the helpers of a test panic as the test would")]
 
 use allocation_counter::measure;
-use buttress_core::{BoxError, Replay};
+use buttress_core::{BoxError, KeyOf, Replay};
 use buttress_http::{Http, Idempotent};
 use bytes::Bytes;
 use http::{HeaderValue, Request, Uri};
@@ -36,6 +36,15 @@ fn a_body_in_memory_is_copied_without_an_allocation_once_it_is_shared() {
     let body = Bytes::from(vec![b'x'; 100]);
     let shared = body.clone();
     assert_eq!(allocations(|| get().body(Full::new(shared.clone())).unwrap()), 0);
+}
+
+#[test]
+fn a_key_is_one_allocation_of_its_own_length() {
+    let request = get().body(Empty::<Bytes>::new()).unwrap();
+    drop(Http::new().key(&request));
+    let measured = measure(|| drop(Http::new().key(&request)));
+    assert_eq!(measured.count_total, 1);
+    assert!(measured.bytes_total < 550, "{measured:?}");
 }
 
 #[test]

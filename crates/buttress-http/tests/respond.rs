@@ -26,6 +26,7 @@ fn an_http_rejection_is_a_status() {
         (Reason::RateLimited, 429),
         (Reason::NeverAdmissible, 413),
         (Reason::Superseded, 409),
+        (Reason::Panicked, 500),
     ] {
         let response = reject(&Request::new(()), rejection(reason));
         assert_eq!(response.status(), status, "{reason}");
@@ -44,6 +45,7 @@ fn a_grpc_rejection_is_a_status_without_a_body() {
         (Reason::RateLimited, "8"),
         (Reason::NeverAdmissible, "8"),
         (Reason::Superseded, "14"),
+        (Reason::Panicked, "13"),
     ] {
         let response = reject(&grpc(), rejection(reason));
         assert_eq!(response.status(), 200);

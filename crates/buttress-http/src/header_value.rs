@@ -1,0 +1,43 @@
+use std::{str, time::SystemTime};
+
+use http::{HeaderMap, HeaderName};
+
+/// The value of a header that stands there once.
+pub(crate) fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a [u8]> {
+    let mut values = headers.get_all(name).iter();
+    let value = values.next()?;
+    values.next().is_none().then_some(value.as_bytes().trim_ascii())
+}
+
+/// The members of a header that is a list of tokens, from all of its lines.
+pub(crate) fn members<'a>(
+    headers: &'a HeaderMap,
+    name: &HeaderName,
+) -> impl Iterator<Item = &'a [u8]> {
+    let values = headers.get_all(name).into_iter();
+    let members = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    members.map(<[u8]>::trim_ascii).filter(|member| !member.is_empty())
+}
+
+/// `1*DIGIT`; more than fits is the most there is.
+pub(crate) fn number(value: &[u8]) -> Option<u64> {
+    if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    Some(value.iter().fold(0_u64, |number, digit| {
+        number.saturating_mul(10).saturating_add(u64::from(digit - b'0'))
+    }))
+}
+
+/// A date in any of the three forms that HTTP has had.
+pub(crate) fn date(value: &[u8]) -> Option<SystemTime> {
+    httpdate::parse_http_date(str::from_utf8(value).ok()?).ok()
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a date in a header can be read against nothing else"
+)]
+pub(crate) fn wall_clock() -> SystemTime {
+    SystemTime::now()
+}

@@ -1,0 +1,234 @@
+use std::{cell::Cell, fmt, str, sync::Arc};
+
+use buttress_core::KeyOf;
+use http::{HeaderMap, Method, header::HOST};
+use http_body::Body;
+
+use crate::{
+    Http,
+    mode::Options,
+    selecting::{Names, goes_alone, is_overridden, selecting},
+    target::{self, Target},
+};
+
+/// What makes two HTTP requests the same: method, target and the headers that an answer may depend
+/// on, byte by byte.
+///
+/// | part | as it counts |
+/// |---|---|
+/// | method | `GET` or `HEAD` |
+/// | scheme, host and port | letters of either case are the same, and so are a scheme's own port and none |
+/// | user and password, path, query | as they stand; `%41` is not `A` |
+/// | `Host` | as it stands, also where the target names a host: a client may send another |
+/// | who asks | `Authorization`, `Cookie`, `Proxy-Authorization`, `X-API-Key`, `X-Auth-Token`; `Remote-User`, `X-Auth-Request-User`, `X-Forwarded-User`, `X-Remote-User` |
+/// | what is wanted | `Accept`, `Accept-Encoding`, `Accept-Language` |
+/// | what an answer may repeat, or be chosen by | `Origin`, `Forwarded`, `X-Forwarded-Host`, `-Port`, `-Prefix`, `-Proto`, `-Scheme`, `X-Original-URL`, `X-Rewrite-URL` |
+/// | what the program adds | the headers of [`Http::vary`] |
+///
+/// Who asks is in it so that no user gets another's answer. What an answer may repeat is in it against
+/// cache poisoning: services build links and redirects from these headers, or even pick the page by
+/// them, and hardly any says so in `Vary`. Whoever made one up would choose the answer for all.
+///
+/// Of a header that stands there several times all values count, in their order. In which order
+/// headers of different names stand does not matter.
+///
+/// What tells users apart and is no header, such as the certificate of a client or an extension that
+/// a layer above has put into the request, is **not** in it. Neither are credentials in a header that
+/// is not named here: name it to [`Http::vary`].
+///
+/// Its `Debug` shows method and target, the query included, and neither headers nor a password.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct HttpKey {
+    /// Each part as its length and its bytes, so that no two rows of parts are written alike: method,
+    /// scheme, user, host, path and query, and then name and value of one header after the other.
+    parts: Arc<[u8]>,
+}
+
+impl HttpKey {
+    /// The method.
+    pub fn method(&self) -> Method {
+        Method::from_bytes(self.part(METHOD)).unwrap_or_default()
+    }
+
+    /// The target: a URI as far as it is known, without user and password, and without the host where
+    /// that stands in the `Host` of the request only.
+    pub fn target(&self) -> String {
+        let [scheme, host, path] = [SCHEME, AUTHORITY, PATH].map(|part| self.text(part));
+        match (scheme, host) {
+            ("", "") => path.to_owned(),
+            ("", host) => format!("//{host}{path}"),
+            (scheme, host) => format!("{scheme}://{host}{path}"),
+        }
+    }
+
+    fn subject(&self) -> u64 {
+        let host = match self.part(AUTHORITY) {
+            [] => self.host_header(),
+            host => host,
+        };
+        let mut path = self.part(PATH).splitn(2, |byte| *byte == b'?');
+        target::subject(host, path.next().unwrap_or_default(), path.next())
+    }
+
+    fn host_header(&self) -> &[u8] {
+        let mut parts = Parts(&self.parts).skip(HEADERS);
+        // `Host` is the first of the headers, so it is there or nowhere.
+        match (parts.next(), parts.next()) {
+            (Some(name), Some(value)) if name == HOST.as_str().as_bytes() => value,
+            _ => &[],
+        }
+    }
+
+    fn text(&self, index: usize) -> &str {
+        str::from_utf8(self.part(index)).unwrap_or_default()
+    }
+
+    fn part(&self, index: usize) -> &[u8] {
+        Parts(&self.parts).nth(index).unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for HttpKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpKey")
+            .field("method", &self.method())
+            .field("target", &self.target())
+            .finish_non_exhaustive()
+    }
+}
+
+/// `GET` and `HEAD` have a key. A request goes alone if it
+///
+/// - has a body, or headers that announce one,
+/// - asks for a part, on a condition or for the switch to another protocol: `Range`, `If-Range`,
+///   `If-Match`, `If-None-Match`, `If-Modified-Since`, `If-Unmodified-Since`, `Expect`, `Upgrade`, and
+///   any `Connection` but `close` and `keep-alive`,
+/// - wants a new answer: `Pragma`, and any `Cache-Control` but `max-stale`,
+/// - may have another method than it says: `X-HTTP-Method`, `X-HTTP-Method-Override`,
+///   `X-Method-Override`,
+/// - is gRPC or gRPC-Web.
+///
+/// A request whose method is not safe changes what its target answers (RFC 9111, section 4.4), over
+/// whichever version of HTTP it comes.
+impl<B: Body> KeyOf<http::Request<B>> for Http {
+    type Key = HttpKey;
+
+    fn key(&self, request: &http::Request<B>) -> Option<HttpKey> {
+        if !request.body().is_end_stream() {
+            return None;
+        }
+        let target = Target::of(request.uri());
+        key(self.options(), request.method(), target, request.headers())
+    }
+
+    fn subject(&self, key: &HttpKey) -> Option<u64> {
+        Some(key.subject())
+    }
+
+    fn changes(&self, request: &http::Request<B>) -> Option<u64> {
+        changes(request.method(), Target::of(request.uri()), request.headers())
+    }
+}
+
+/// As for [`http::Request`].
+#[cfg(feature = "reqwest")]
+impl KeyOf<reqwest::Request> for Http {
+    type Key = HttpKey;
+
+    fn key(&self, request: &reqwest::Request) -> Option<HttpKey> {
+        let body = request.body();
+        if body.is_some_and(|body| body.as_bytes().is_none_or(|bytes| !bytes.is_empty())) {
+            return None;
+        }
+        let target = Target::of_url(request.url());
+        key(self.options(), request.method(), target, request.headers())
+    }
+
+    fn subject(&self, key: &HttpKey) -> Option<u64> {
+        Some(key.subject())
+    }
+
+    fn changes(&self, request: &reqwest::Request) -> Option<u64> {
+        changes(request.method(), Target::of_url(request.url()), request.headers())
+    }
+}
+
+fn key(
+    options: &Options,
+    method: &Method,
+    target: Target<'_>,
+    headers: &HeaderMap,
+) -> Option<HttpKey> {
+    let names = Names::of(headers);
+    if !matches!(*method, Method::GET | Method::HEAD) || goes_alone(headers, names) {
+        return None;
+    }
+    let mut bytes = SPARE.try_with(Cell::take).unwrap_or_default();
+    write(&mut bytes, [method.as_str()]);
+    write_lowercase(&mut bytes, target.scheme);
+    write(&mut bytes, [target.userinfo]);
+    write_lowercase(&mut bytes, target.host);
+    match target.query {
+        Some(query) => write(&mut bytes, [target.path, "?", query]),
+        None => write(&mut bytes, [target.path]),
+    }
+    for name in selecting(options).filter(|name| names.may_contain(name)) {
+        for value in headers.get_all(name) {
+            write(&mut bytes, [name]);
+            write(&mut bytes, [value]);
+        }
+    }
+    let parts = Arc::from(bytes.as_slice());
+    bytes.clear();
+    if bytes.capacity() <= LARGEST_SPARE {
+        // Where the thread is ending, the buffer is freed instead.
+        let _ = SPARE.try_with(|spare| spare.set(bytes));
+    }
+    Some(HttpKey { parts })
+}
+
+fn changes(method: &Method, target: Target<'_>, headers: &HeaderMap) -> Option<u64> {
+    (!method.is_safe() || is_overridden(headers)).then(|| target.subject(headers))
+}
+
+/// Writes one part, which is made of `pieces`.
+fn write<const N: usize>(bytes: &mut Vec<u8>, pieces: [impl AsRef<[u8]>; N]) {
+    let length = pieces.iter().fold(0_usize, |length, piece| length + piece.as_ref().len());
+    bytes.extend_from_slice(&length.to_le_bytes());
+    for piece in pieces {
+        bytes.extend_from_slice(piece.as_ref());
+    }
+}
+
+fn write_lowercase(bytes: &mut Vec<u8>, part: &str) {
+    bytes.extend_from_slice(&part.len().to_le_bytes());
+    bytes.extend(part.bytes().map(|byte| byte.to_ascii_lowercase()));
+}
+
+/// Reads the parts one after the other.
+struct Parts<'a>(&'a [u8]);
+
+impl<'a> Iterator for Parts<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let (length, rest) = self.0.split_first_chunk()?;
+        let (part, rest) = rest.split_at_checked(usize::from_le_bytes(*length))?;
+        self.0 = rest;
+        Some(part)
+    }
+}
+
+const METHOD: usize = 0;
+const SCHEME: usize = 1;
+const AUTHORITY: usize = 3;
+const PATH: usize = 4;
+const HEADERS: usize = 5;
+
+thread_local! {
+    /// Keys are put together here, so that a key is one allocation of its own length.
+    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// What a thread keeps, in bytes.
+const LARGEST_SPARE: usize = 4096;

@@ -1,0 +1,123 @@
+use http::{
+    Extensions, HeaderMap, StatusCode,
+    header::{CONNECTION, CONTENT_RANGE, SET_COOKIE, VARY},
+};
+
+use crate::{cache_control::CacheControl, header_value::members, mode::Options, selecting::covers};
+
+/// Whether a response may go to every caller whose request had the same key.
+///
+/// What is meant for one client may not: `Set-Cookie`, `private` and `no-store`; nor a part of an
+/// answer, nor one that leaves HTTP. `Vary` may name headers that are part of a key and no others.
+pub(crate) fn may_be_shared(
+    options: &Options,
+    status: StatusCode,
+    headers: &HeaderMap,
+    extensions: &Extensions,
+) -> bool {
+    !status.is_informational()
+        && status != StatusCode::PARTIAL_CONTENT
+        && !headers.contains_key(CONTENT_RANGE)
+        && !headers.contains_key(SET_COOKIE)
+        && !upgrades(headers, extensions)
+        && !is_for_one(&CacheControl::of(headers))
+        && members(headers, &VARY).all(|name| covers(options, name))
+}
+
+fn is_for_one(control: &CacheControl) -> bool {
+    control.private || control.no_store
+}
+
+fn upgrades(headers: &HeaderMap, extensions: &Extensions) -> bool {
+    members(headers, &CONNECTION).any(|option| option.eq_ignore_ascii_case(b"upgrade"))
+        || carries_connection(extensions)
+}
+
+/// Whether hyper gives the connection away with the response.
+#[cfg(feature = "hyper")]
+fn carries_connection(extensions: &Extensions) -> bool {
+    extensions.get::<hyper::upgrade::OnUpgrade>().is_some()
+}
+
+#[cfg(not(feature = "hyper"))]
+fn carries_connection(_: &Extensions) -> bool {
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderName, Response, response::Builder};
+
+    use super::*;
+    use crate::Http;
+
+    #[test]
+    fn an_answer_for_everybody_may_be_shared() {
+        for response in [
+            of(200),
+            of(301),
+            of(404),
+            of(500),
+            of(200).header("cache-control", "public, max-age=60"),
+            of(200).header("cache-control", "no-cache"),
+            of(200).header("cache-control", "x=\"private, no-store\""),
+            of(200).header("connection", "keep-alive"),
+            of(200).header("vary", ""),
+            of(200).header("vary", "accept-encoding, ORIGIN"),
+            of(200).header("vary", "Host").header("vary", "X-Forwarded-Host, Cookie"),
+            // A request with one of these has no key.
+            of(200).header("vary", "Range, X-HTTP-Method-Override"),
+        ] {
+            assert!(shared(&Http::new(), response));
+        }
+    }
+
+    #[test]
+    fn an_answer_for_one_is_not_shared() {
+        for response in [
+            of(100),
+            of(101),
+            of(103),
+            of(206),
+            of(200).header("content-range", "bytes 0-1/2"),
+            of(200).header("set-cookie", "a=b"),
+            of(200).header("cache-control", "Private"),
+            of(200).header("cache-control", "private=\"x\""),
+            of(200).header("cache-control", "max-age=60").header("cache-control", "NO-STORE"),
+            of(200).header("cache-control", "max-age=60; private"),
+            of(200).header("cache-control", "x=\", no-store"),
+            of(200).header("connection", "close, Upgrade"),
+            of(200).header("vary", "*"),
+            of(200).header("vary", "Accept, *"),
+            of(200).header("vary", "Accept").header("vary", "User-Agent"),
+            of(200).header("vary", "accept user-agent"),
+            of(200).header("vary", "\"accept\""),
+        ] {
+            let shown = format!("{response:?}");
+            assert!(!shared(&Http::new(), response), "{shown}");
+        }
+    }
+
+    #[test]
+    fn a_header_the_program_added_may_stand_in_vary() {
+        let http = Http::new().vary([HeaderName::from_static("x-tenant")]);
+        assert!(shared(&http, of(200).header("vary", "X-Tenant, Accept")));
+        assert!(!shared(&Http::new(), of(200).header("vary", "X-Tenant, Accept")));
+    }
+
+    #[test]
+    #[cfg(feature = "hyper")]
+    fn a_response_that_carries_its_connection_is_not_shared() {
+        let upgrade = hyper::upgrade::on(Response::new(()));
+        assert!(!shared(&Http::new(), of(200).extension(upgrade)));
+    }
+
+    fn of(status: u16) -> Builder {
+        Response::builder().status(status)
+    }
+
+    fn shared(http: &Http, response: Builder) -> bool {
+        let response = response.body(()).unwrap();
+        may_be_shared(http.options(), response.status(), response.headers(), response.extensions())
+    }
+}

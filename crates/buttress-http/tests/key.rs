@@ -1,0 +1,501 @@
+//! What makes two requests the same.
+#![expect(clippy::unwrap_used, reason = "the helpers of a test panic as the test would")]
+
+use std::{
+    collections::BTreeMap,
+    convert::Infallible,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use buttress_core::KeyOf;
+use buttress_http::{Http, HttpKey};
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Method, Request, request::Builder};
+use http_body::{Body, Frame};
+use http_body_util::{Empty, Full};
+use proptest::prelude::*;
+
+#[test]
+fn requests_that_are_sent_alike_have_one_key() {
+    let get = || Request::get("http://host/path?query").header("accept", "text/html");
+    assert_eq!(key(get()).unwrap(), key(get()).unwrap());
+    assert_eq!(key(get().header("user-agent", "a")), key(get().header("user-agent", "b")));
+    let head = || Request::head("/");
+    assert_eq!(key(head()).unwrap(), key(head()).unwrap());
+}
+
+#[test]
+fn what_a_uri_may_say_in_several_ways_is_one_key() {
+    for (one, other) in [
+        ("http://host/", "HTTP://HOST/"),
+        ("other://host/", "OTHER://host/"),
+        ("http://host/", "http://host"),
+        ("http://host/", "http://host:80/"),
+        ("http://host/", "http://host:/"),
+        ("https://host/", "https://host:443/"),
+        ("http://[::1]/", "http://[::1]:80/"),
+        ("http://a:b@host/", "http://a:b@HOST:80/"),
+        ("http://host/a", "http://host/a#fragment"),
+    ] {
+        assert_eq!(get(one), get(other), "{one} {other}");
+    }
+}
+
+#[test]
+fn requests_for_something_else_have_another_key() {
+    let requests = [
+        Request::get("http://host/a"),
+        Request::head("http://host/a"),
+        Request::get("https://host/a"),
+        Request::get("http://host:443/a"),
+        Request::get("https://host:80/a"),
+        Request::get("http://host:8080/a"),
+        Request::get("http://hosta/"),
+        Request::get("http://host/A"),
+        Request::get("http://host/%61"),
+        Request::get("http://host/a/"),
+        Request::get("http://host/./a"),
+        Request::get("http://host/a?"),
+        Request::get("http://host/a?b"),
+        Request::get("http://host/a%3Fb"),
+        Request::get("http://host/a?B"),
+        Request::get("http://@host/a"),
+        Request::get("http://user@host/a"),
+        Request::get("http://User@host/a"),
+        Request::get("http://user:@host/a"),
+        Request::get("http://user:password@host/a"),
+        Request::get("/a"),
+        Request::get("//host/a"),
+        Request::get("/http://host/a"),
+        Request::get("host"),
+        Request::get("//host"),
+        Request::get("/host"),
+        Request::get("/"),
+    ];
+    all_differ(requests);
+}
+
+/// SF-12.
+#[test]
+fn two_users_never_have_one_key() {
+    for name in ["authorization", "cookie", "proxy-authorization", "x-api-key", "x-auth-token"] {
+        all_differ([
+            Request::get("/"),
+            Request::get("/").header(name, ""),
+            Request::get("/").header(name, "ab"),
+            Request::get("/").header(name, "AB"),
+            Request::get("/").header(name, "a").header(name, "b"),
+            Request::get("/").header(name, "b").header(name, "a"),
+            Request::get("/").header(name, "a, b"),
+            Request::get("/").header(name, "a,b"),
+            Request::get("/").header(name, "ab").header(name, ""),
+            Request::get("/").header(name, "").header(name, "ab"),
+            Request::get("/").header(name, "ab").header(name, "ab"),
+        ]);
+    }
+    for name in ["remote-user", "x-auth-request-user", "x-forwarded-user", "x-remote-user"] {
+        all_differ([
+            Request::get("/"),
+            Request::get("/").header(name, "alice"),
+            Request::get("/").header(name, "bob"),
+        ]);
+    }
+}
+
+#[test]
+fn a_header_that_may_choose_the_answer_is_part_of_the_key() {
+    let names = [
+        "accept",
+        "accept-encoding",
+        "accept-language",
+        "origin",
+        "forwarded",
+        "x-forwarded-host",
+        "x-forwarded-port",
+        "x-forwarded-prefix",
+        "x-forwarded-proto",
+        "x-forwarded-scheme",
+        "x-original-url",
+        "x-rewrite-url",
+    ];
+    let plain = [Request::get("/"), Request::get("/").header("host", "evil")];
+    all_differ(plain.into_iter().chain(names.map(|name| Request::get("/").header(name, "evil"))));
+}
+
+#[test]
+fn the_host_counts_where_it_stands_and_as_it_stands() {
+    all_differ([
+        Request::get("/"),
+        Request::get("/").header("host", "host"),
+        Request::get("/").header("host", "HOST"),
+        Request::get("/").header("host", "host:80"),
+        Request::get("/").header("host", "evil"),
+        Request::get("/").header("host", "host").header("host", "evil"),
+        Request::get("/").header("host", "evil").header("host", "host"),
+        Request::get("http://host/"),
+        Request::get("http://host/").header("host", "host"),
+        Request::get("http://host/").header("host", "evil"),
+        Request::get("http://evil/").header("host", "host"),
+        Request::get("http://host@evil/"),
+    ]);
+}
+
+#[test]
+fn a_value_cannot_pose_as_another_header() {
+    let binary = |bytes: &[u8]| HeaderValue::from_bytes(bytes).unwrap();
+    all_differ([
+        Request::get("/").header("accept", "a").header("cookie", "b"),
+        Request::get("/").header("accept", "a\tcookie: b"),
+        Request::get("/").header("accept", "acookieb"),
+        Request::get("/").header("accept", "a").header("authorization", "b"),
+        Request::get("/").header("accept", "").header("cookie", "ab"),
+        Request::get("/").header("accept", "ab").header("cookie", ""),
+        Request::get("/").header("cookie", binary(b"\xff")),
+        Request::get("/").header("cookie", binary(b"\xfe")),
+        Request::get("/").header("cookie", binary(b"\xff\xfe")),
+        Request::get("/").header("cookie", "\u{fffd}"),
+        Request::get("/accept/a"),
+    ]);
+}
+
+#[test]
+fn the_order_of_different_headers_does_not_matter() {
+    let one = Request::get("/").header("cookie", "a").header("accept", "b").header("x-own", "c");
+    let other = Request::get("/").header("X-Own", "c").header("ACCEPT", "b").header("Cookie", "a");
+    let http = Http::new().vary([HeaderName::from_static("x-own")]);
+    assert_eq!(key_of(&http, one).unwrap(), key_of(&http, other).unwrap());
+}
+
+#[test]
+fn a_header_the_program_adds_is_part_of_the_key() {
+    let http = Http::new()
+        .vary([HeaderName::from_static("x-tenant"), http::header::ACCEPT])
+        .vary([HeaderName::from_static("x-color"), HeaderName::from_static("x-tenant")]);
+    let keys = [
+        Request::get("/"),
+        Request::get("/").header("x-tenant", "a"),
+        Request::get("/").header("x-tenant", "b"),
+        Request::get("/").header("x-color", "a"),
+    ];
+    all_different(&keys.map(|request| key_of(&http, request).unwrap()));
+    let tenant =
+        |http: &Http, tenant: &str| key_of(http, Request::get("/").header("x-tenant", tenant));
+    assert_eq!(tenant(&Http::new(), "a"), tenant(&Http::new(), "b"));
+}
+
+#[test]
+fn only_get_and_head_have_a_key() {
+    for method in ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "QUERY", "get", "PURGE"] {
+        assert_eq!(key(Request::builder().method(method).uri("/")), None, "{method}");
+    }
+}
+
+#[test]
+fn a_request_for_something_of_its_own_goes_alone() {
+    for (name, value) in [
+        ("range", "bytes=0-1"),
+        ("if-range", "\"a\""),
+        ("if-match", "\"a\""),
+        ("if-none-match", "\"a\""),
+        ("if-modified-since", "Sun, 06 Nov 1994 08:49:37 GMT"),
+        ("if-unmodified-since", "x"),
+        ("upgrade", "websocket"),
+        ("connection", "Upgrade"),
+        ("connection", "close, upgrade"),
+        ("connection", "cookie"),
+        ("expect", "100-continue"),
+        ("pragma", "no-cache"),
+        ("cache-control", "no-cache"),
+        ("cache-control", "No-Store"),
+        ("cache-control", "max-age=0"),
+        ("cache-control", "max-stale, no-store"),
+        ("cache-control", "max-stale=\"a, b"),
+        ("cache-control", "only-if-cached"),
+        ("content-length", "1"),
+        ("content-length", "00"),
+        ("transfer-encoding", "chunked"),
+        ("content-type", "application/grpc"),
+        ("content-type", "Application/gRPC-Web-Text"),
+        ("x-http-method", "DELETE"),
+        ("x-http-method-override", "DELETE"),
+        ("x-method-override", "DELETE"),
+    ] {
+        assert_eq!(key(Request::get("/").header(name, value)), None, "{name}: {value}");
+    }
+}
+
+#[test]
+fn a_request_that_asks_for_no_more_than_others_has_a_key() {
+    for (name, value) in [
+        ("connection", "keep-alive"),
+        ("connection", "Close"),
+        ("cache-control", ""),
+        ("cache-control", "max-stale"),
+        ("cache-control", "max-stale=60, max-stale"),
+        ("content-length", "0"),
+        ("content-type", "application/json"),
+        ("content-type", "application/grp"),
+        ("te", "trailers"),
+    ] {
+        assert_eq!(key(Request::get("/").header(name, value)), get("/"), "{name}: {value}");
+    }
+}
+
+#[test]
+fn a_request_with_a_body_goes_alone() {
+    let request = |body| Request::get("/").body(Full::new(Bytes::from_static(body))).unwrap();
+    assert_eq!(Http::new().key(&request(b"body")), None);
+    assert_eq!(Http::new().key(&request(b"")), get("/"));
+    // It says nothing about itself, neither in a header nor in a hint of its size.
+    assert_eq!(Http::new().key(&Request::get("/").body(Stream).unwrap()), None);
+}
+
+#[test]
+fn the_debug_of_a_key_shows_no_secret() {
+    let request = Request::get("HTTP://user:hunter2@Host:80/a?b")
+        .header("authorization", "hunter2")
+        .header("cookie", "hunter2")
+        .header("x-api-key", "hunter2");
+    let key = key(request).unwrap();
+    assert_eq!(key.method(), Method::GET);
+    assert_eq!(key.target(), "http://host/a?b");
+    let debug = format!("{key:?}");
+    assert!(debug.contains("GET") && debug.contains("http://host/a?b"), "{debug}");
+    assert!(!debug.contains("hunter2") && !debug.contains("user"), "{debug}");
+    assert_eq!(get("/a?b").unwrap().target(), "/a?b");
+}
+
+#[test]
+fn a_request_that_is_not_safe_changes_its_target() {
+    for method in ["POST", "PUT", "DELETE", "PATCH", "PURGE"] {
+        for (asked, changed) in [
+            (Request::get("/a?b"), Request::builder().uri("/a?b")),
+            (Request::get("http://host/a"), Request::builder().uri("http://host/a")),
+            (Request::head("http://host/a"), Request::builder().uri("http://user@HOST:80/a")),
+            (
+                Request::get("http://host/a").header("accept", "b").header("cookie", "c"),
+                Request::builder().uri("/a").header("host", "Host:80").header("accept", "d"),
+            ),
+            (
+                Request::get("/a").header("host", "HOST"),
+                Request::builder().uri("https://host:443/a"),
+            ),
+        ] {
+            let subject = subject(asked).unwrap();
+            assert_eq!(changes(changed.method(method)), Some(subject), "{method}");
+        }
+    }
+}
+
+#[test]
+fn a_request_changes_no_other_target() {
+    let subject = subject(Request::get("http://host/a?b").header("host", "host2")).unwrap();
+    for uri in
+        ["http://host/a", "http://host/a?c", "http://host2/a?b", "http://host:81/a?b", "/a?b"]
+    {
+        assert_ne!(changes(Request::post(uri)), Some(subject), "{uri}");
+    }
+    for method in ["GET", "HEAD", "OPTIONS", "TRACE"] {
+        assert_eq!(changes(Request::builder().method(method).uri("http://host/a?b")), None);
+    }
+}
+
+#[test]
+fn a_method_that_is_overridden_changes_the_target() {
+    let request = Request::get("http://host/a").header("x-http-method-override", "DELETE");
+    assert_eq!(changes(request), subject(Request::get("http://host/a")));
+}
+
+#[cfg(feature = "reqwest")]
+mod of_reqwest {
+    use reqwest::{Body, Request, Url};
+
+    use super::*;
+
+    #[test]
+    fn a_request_of_reqwest_has_the_key_of_the_same_request_of_http() {
+        for url in ["http://host/a?b#c", "https://User:Word@HOST:443/%61", "http://[::1]:8080"] {
+            let mut request = Request::new(Method::GET, Url::parse(url).unwrap());
+            request.headers_mut().insert("cookie", HeaderValue::from_static("a"));
+            let expected = key(http::Request::get(url).header("cookie", "a"));
+            assert_eq!(Http::new().key(&request), expected, "{url}");
+        }
+        let url = Url::parse("http://host/a").unwrap();
+        let post = Request::new(Method::POST, url);
+        assert_eq!(Http::new().key(&post), None);
+        assert_eq!(Http::new().changes(&post), subject(http::Request::get("http://host/a")));
+    }
+
+    #[test]
+    fn a_request_of_reqwest_with_a_body_goes_alone() {
+        let request = |body| {
+            let mut request = Request::new(Method::GET, Url::parse("http://host/").unwrap());
+            *request.body_mut() = Some(body);
+            request
+        };
+        assert_eq!(Http::new().key(&request(Body::from("body"))), None);
+        assert_eq!(Http::new().key(&request(Body::wrap(Stream))), None);
+        assert_eq!(Http::new().key(&request(Body::from(""))), get("http://host/"));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn keys_are_equal_if_and_only_if_all_parts_are(
+        one in parts(),
+        other in parts(),
+        same in any::<[bool; 4]>(),
+        backwards in any::<bool>(),
+    ) {
+        let other = other.with_parts_of(&one, same);
+        let of = |parts: &Parts, backwards| key_of(&tenants(), parts.request(backwards)).unwrap();
+        prop_assert_eq!(of(&one, false) == of(&other, backwards), one.model() == other.model());
+        prop_assert_eq!(of(&one, false), of(&one, backwards));
+    }
+}
+
+/// A request in its parts, from so few values that two of them are often the same.
+#[derive(Clone, Debug)]
+struct Parts {
+    head: bool,
+    origin: Option<(&'static str, &'static str, &'static str, &'static str)>,
+    path: &'static str,
+    headers: Vec<(&'static str, Vec<Vec<u8>>)>,
+}
+
+#[derive(Debug, PartialEq)]
+struct Model {
+    head: bool,
+    origin: Option<(String, &'static str, String, &'static str)>,
+    path: &'static str,
+    headers: BTreeMap<&'static str, Vec<Vec<u8>>>,
+}
+
+impl Parts {
+    fn with_parts_of(self, other: &Self, [head, origin, path, headers]: [bool; 4]) -> Self {
+        Self {
+            head: if head { other.head } else { self.head },
+            origin: if origin { other.origin } else { self.origin },
+            path: if path { other.path } else { self.path },
+            headers: if headers { other.headers.clone() } else { self.headers },
+        }
+    }
+
+    fn request(&self, backwards: bool) -> Builder {
+        let origin =
+            self.origin.map(|(scheme, user, host, port)| format!("{scheme}://{user}{host}{port}"));
+        let uri = format!("{}{}", origin.unwrap_or_default(), self.path);
+        let method = if self.head { Method::HEAD } else { Method::GET };
+        let mut request = Request::builder().method(method).uri(uri);
+        let mut headers: Vec<_> = self.headers.iter().collect();
+        if backwards {
+            headers.reverse();
+        }
+        for (name, values) in headers {
+            for value in values {
+                request = request.header(*name, HeaderValue::from_bytes(value).unwrap());
+            }
+        }
+        request
+    }
+
+    fn model(&self) -> Model {
+        let mut headers = BTreeMap::<_, Vec<_>>::new();
+        for (name, values) in &self.headers {
+            if *name != "user-agent" {
+                headers.entry(*name).or_default().extend(values.iter().cloned());
+            }
+        }
+        headers.retain(|_, values| !values.is_empty());
+        let origin = self.origin.map(|(scheme, user, host, port)| {
+            let scheme = scheme.to_lowercase();
+            let port = match (scheme.as_str(), port) {
+                ("http", ":80") | ("https", ":443") => "",
+                (_, port) => port,
+            };
+            (scheme, user, host.to_lowercase(), port)
+        });
+        Model { head: self.head, origin, path: self.path, headers }
+    }
+}
+
+fn parts() -> impl Strategy<Value = Parts> {
+    let origin = (
+        prop::sample::select(vec!["http", "HTTP", "https"]),
+        prop::sample::select(vec!["", "", "a@", "a:b@"]),
+        prop::sample::select(vec!["h", "H"]),
+        prop::sample::select(vec!["", ":80", ":443"]),
+    );
+    let value = prop::collection::vec(prop::sample::select(b"ab,\xff\t".to_vec()), 0..3)
+        .prop_map(|value| value.trim_ascii().to_vec());
+    let values = prop::collection::vec(value, 0..3);
+    let names = ["host", "authorization", "cookie", "accept", "x-tenant", "user-agent"];
+    let headers = prop::sample::subsequence(names.to_vec(), 0..3)
+        .prop_flat_map(move |names| {
+            let count = names.len();
+            (Just(names), prop::collection::vec(values.clone(), count))
+        })
+        .prop_map(|(names, values)| names.into_iter().zip(values).collect());
+    (
+        prop::bool::weighted(0.1),
+        prop::option::of(origin),
+        prop::sample::select(vec!["/", "/", "/a", "/a?", "/a?b"]),
+        headers,
+    )
+        .prop_map(|(head, origin, path, headers)| Parts { head, origin, path, headers })
+}
+
+fn tenants() -> Http {
+    Http::new().vary([HeaderName::from_static("x-tenant")])
+}
+
+/// A body of which nobody knows whether there is more.
+struct Stream;
+
+impl Body for Stream {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(None)
+    }
+}
+
+fn all_differ(requests: impl IntoIterator<Item = Builder>) {
+    let keys: Vec<_> = requests.into_iter().map(|request| key(request).unwrap()).collect();
+    all_different(&keys);
+}
+
+fn all_different(keys: &[HttpKey]) {
+    for (at, key) in keys.iter().enumerate() {
+        let same = keys.iter().skip(at + 1).position(|other| other == key);
+        assert_eq!(same, None, "{at}: {key:?}");
+    }
+}
+
+fn get(uri: &str) -> Option<HttpKey> {
+    key(Request::get(uri))
+}
+
+fn key(request: Builder) -> Option<HttpKey> {
+    key_of(&Http::new(), request)
+}
+
+fn key_of(http: &Http, request: Builder) -> Option<HttpKey> {
+    http.key(&request.body(Empty::<Bytes>::new()).unwrap())
+}
+
+fn subject(request: Builder) -> Option<u64> {
+    let request = request.body(Empty::<Bytes>::new()).unwrap();
+    KeyOf::<Request<Empty<Bytes>>>::subject(&Http::new(), &Http::new().key(&request).unwrap())
+}
+
+fn changes(request: Builder) -> Option<u64> {
+    Http::new().changes(&request.body(Empty::<Bytes>::new()).unwrap())
+}
