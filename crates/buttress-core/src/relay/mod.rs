@@ -5,7 +5,7 @@ use std::{
 
 use self::{
     seats::Seats,
-    sync::{Mutex, MutexGuard},
+    sync::{Mutex, MutexGuard, this_thread},
 };
 
 mod seats;
@@ -19,9 +19,9 @@ pub use self::terms::Terms;
 ///
 /// The work lies in a slot. Whoever is polled while it is there and has been woken takes it out,
 /// drives it with no lock held, and puts it back. A wake of the work ([`ring`](Self::ring)) wakes whoever
-/// drove last and one deputy, preferably of another task, so that neither a driver that is gone nor
-/// one that is alive and never polled delays the others. Everybody is woken when there is something
-/// new.
+/// drove last, or anybody if that one does not wait, and a deputy of another task, if one waits. So
+/// neither a driver that is gone nor one that is alive and never polled delays the others. Everybody
+/// is woken when there is something new.
 ///
 /// The work runs under the [`Terms`] of its members: the latest deadline and the highest criticality.
 #[derive(Debug)]
@@ -102,8 +102,8 @@ impl<W> Relay<W> {
         };
         let heirs = if last { [None, None] } else { state.heirs() };
         drop(state);
-        drop((waker, work));
         wake(heirs);
+        drop((waker, work));
         last
     }
 
@@ -188,8 +188,8 @@ impl<W> Relay<W> {
                 // Woken while it was out, when nobody could be told.
                 let heirs = state.heirs();
                 drop(state);
-                drop(old);
                 wake(heirs);
+                drop(old);
                 Poll::Pending
             }
             Drive::More => {
@@ -298,12 +298,4 @@ fn wake([driver, deputy]: [Option<Waker>; 2]) {
     if let Some(deputy) = deputy {
         deputy.wake();
     }
-}
-
-/// What tells this thread from all others that live.
-fn this_thread() -> usize {
-    thread_local! {
-        static HERE: u8 = const { 0 };
-    }
-    HERE.with(|here| std::ptr::from_ref(here).addr())
 }

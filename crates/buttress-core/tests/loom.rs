@@ -1,0 +1,219 @@
+//! The relay under the interleavings of three threads:
+//! `RUSTFLAGS="--cfg buttress_loom" cargo test -p buttress-core --test loom --release`.
+#![cfg(buttress_loom)]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "what fails here has failed the test")]
+
+use std::{
+    future::poll_fn,
+    task::{Context, Poll, Waker},
+};
+
+use buttress_core::{Criticality, Drive, Entry, Place, Relay, Terms};
+use loom::{
+    future::block_on,
+    model::Builder,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    thread,
+};
+
+/// Work that has something new for each time it was fed.
+#[derive(Clone, Default)]
+struct Feed {
+    fed: Arc<AtomicUsize>,
+    published: Arc<AtomicUsize>,
+    dropped: Arc<AtomicUsize>,
+}
+
+struct Work {
+    feed: Feed,
+    last: usize,
+}
+
+impl Work {
+    fn drive(&mut self) -> Drive {
+        let Feed { fed, published, dropped } = &self.feed;
+        assert_eq!(dropped.load(SeqCst), 0, "driven after its end");
+        let now = published.load(SeqCst);
+        if fed.load(SeqCst) == now {
+            return Drive::Pending;
+        }
+        published.store(now + 1, SeqCst);
+        if now + 1 == self.last { Drive::Done } else { Drive::More }
+    }
+}
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        self.feed.dropped.fetch_add(1, SeqCst);
+    }
+}
+
+/// The relay of work that ends when it was fed so often.
+#[derive(Clone)]
+struct Shared {
+    relay: Arc<Relay<Work>>,
+    feed: Feed,
+}
+
+impl Shared {
+    fn new(last: usize) -> (Self, Place) {
+        let feed = Feed::default();
+        let (relay, place) = Relay::new(Work { feed: feed.clone(), last }, TERMS);
+        (Self { relay: Arc::new(relay), feed }, place)
+    }
+
+    fn member(&self) -> Place {
+        match self.relay.enter(TERMS) {
+            Entry::Member(place) => place,
+            entry => panic!("{entry:?}"),
+        }
+    }
+
+    fn feed(&self) {
+        self.feed.fed.fetch_add(1, SeqCst);
+        self.relay.ring();
+    }
+
+    fn poll(&self, place: Place, known: usize, cx: &mut Context<'_>) -> Poll<()> {
+        let known = u64::try_from(known).unwrap();
+        self.relay.poll(place, known, cx, |work, _| work.drive())
+    }
+
+    /// Waits for one thing after the other, until so many are known.
+    fn read(&self, place: Place, until: usize) {
+        for known in 0..until {
+            block_on(poll_fn(|cx| self.poll(place, known, cx)));
+            assert!(self.feed.published.load(SeqCst) > known, "it was told of nothing");
+        }
+    }
+
+    /// Polls once, as one who is polled again only if it is woken, and leaves.
+    fn give_up(&self, place: Place) {
+        let _ = self.poll(place, 0, &mut Context::from_waker(Waker::noop()));
+        self.relay.leave(place);
+    }
+
+    fn dropped(&self) -> usize {
+        self.feed.dropped.load(SeqCst)
+    }
+}
+
+const TERMS: Terms = Terms { deadline: None, criticality: Criticality::Critical };
+
+fn model(f: impl Fn() + Send + Sync + 'static) {
+    let mut builder = Builder::new();
+    builder.preemption_bound = Some(3);
+    builder.check(f);
+}
+
+#[test]
+fn two_who_wait_both_see_the_end() {
+    model(|| {
+        let (shared, one) = Shared::new(1);
+        let other = shared.member();
+        let waiting = [one, other].map(|place| {
+            let shared = shared.clone();
+            thread::spawn(move || shared.read(place, 1))
+        });
+        shared.feed();
+        waiting.into_iter().for_each(|thread| thread.join().unwrap());
+        assert_eq!(shared.dropped(), 1);
+    });
+}
+
+#[test]
+fn whoever_leaves_while_the_work_rings_leaves_it_to_somebody() {
+    model(|| {
+        let (shared, leaving) = Shared::new(1);
+        let waiting = shared.member();
+        let threads = (shared.clone(), shared.clone());
+        let leaving = thread::spawn(move || threads.0.give_up(leaving));
+        let waiting = thread::spawn(move || threads.1.read(waiting, 1));
+        shared.feed();
+        leaving.join().unwrap();
+        waiting.join().unwrap();
+        assert_eq!((shared.dropped(), shared.relay.members()), (1, 1));
+    });
+}
+
+#[test]
+fn whoever_is_woken_and_never_polled_again_delays_nobody() {
+    model(|| {
+        let (shared, idle) = Shared::new(1);
+        let waiting = shared.member();
+        let threads = (shared.clone(), shared.clone());
+        let idle = thread::spawn(move || {
+            let _ = threads.0.poll(idle, 0, &mut Context::from_waker(Waker::noop()));
+        });
+        let waiting = thread::spawn(move || threads.1.read(waiting, 1));
+        shared.feed();
+        idle.join().unwrap();
+        waiting.join().unwrap();
+        assert_eq!((shared.dropped(), shared.relay.members()), (1, 2));
+    });
+}
+
+#[test]
+fn whoever_joins_while_the_work_ends_sees_the_end() {
+    model(|| {
+        let (shared, first) = Shared::new(1);
+        let threads = (shared.clone(), shared.clone());
+        let driving = thread::spawn(move || threads.0.read(first, 1));
+        let joining = thread::spawn(move || {
+            let place = threads.1.member();
+            threads.1.read(place, 1);
+        });
+        shared.feed();
+        driving.join().unwrap();
+        joining.join().unwrap();
+        assert_eq!(shared.dropped(), 1);
+    });
+}
+
+#[test]
+fn whoever_joins_while_the_last_leaves_is_a_member_of_live_work_or_told() {
+    model(|| {
+        let (shared, last) = Shared::new(1);
+        let threads = (shared.clone(), shared.clone());
+        shared.feed.fed.store(1, SeqCst);
+        let leaving = thread::spawn(move || threads.0.relay.leave(last));
+        let joining = thread::spawn(move || match threads.1.relay.enter(TERMS) {
+            Entry::Member(place) => {
+                assert_eq!(threads.1.dropped(), 0);
+                threads.1.read(place, 1);
+                threads.1.relay.leave(place)
+            }
+            Entry::Closed => false,
+            Entry::Inside => panic!("nobody drives on this thread"),
+        });
+        shared.relay.ring();
+        let last = [leaving.join().unwrap(), joining.join().unwrap()];
+        assert!(
+            matches!(last, [true, false] | [false, true]),
+            "one of them was the last: {last:?}"
+        );
+        assert_eq!((shared.dropped(), shared.relay.members()), (1, 0));
+    });
+}
+
+#[test]
+fn a_reader_that_is_slower_misses_nothing() {
+    model(|| {
+        let (shared, fast) = Shared::new(2);
+        let slow = shared.member();
+        let threads = (shared.clone(), shared.clone());
+        let fast = thread::spawn(move || threads.0.read(fast, 2));
+        let slow = thread::spawn(move || {
+            thread::yield_now();
+            threads.1.read(slow, 2);
+        });
+        shared.feed();
+        shared.feed();
+        fast.join().unwrap();
+        slow.join().unwrap();
+        assert_eq!(shared.dropped(), 1);
+    });
+}

@@ -1,0 +1,293 @@
+//! The relay against a naive one, step by step, also while the work is being driven.
+//!
+//! A member *waits* from a poll that was pending to its next poll, and *sleeps* while it waits and
+//! its task has not been woken since. What must hold whenever the work lies in its slot:
+//!
+//! - if it has been woken and somebody sleeps, then two tasks are awake that have a member waiting:
+//!   either of them may never be polled again and the other still drives the work;
+//! - if it has ended, or there is news, nobody sleeps who does not know it.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeSet,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    task::{Context, Wake, Waker},
+    time::Duration,
+};
+
+use buttress_core::{Criticality, Deadline, Drive, Entry, Place, Relay, Terms};
+use proptest::{collection::vec, option, prelude::*, sample::Index};
+use tokio::time::Instant;
+
+const TASKS: usize = 4;
+
+#[derive(Clone, Debug)]
+enum Step {
+    /// Somebody joins, with a deadline in so many seconds.
+    Enter(usize, Option<u64>, usize),
+    Leave(Index),
+    /// A member is polled. If it drives the work, these steps are made meanwhile.
+    Poll(Index, Vec<Step>, Outcome),
+    Ring,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Outcome {
+    Returns(Drive),
+    Panics,
+}
+
+/// What should be so, written down as plainly as it can be said.
+struct Model {
+    work: Work,
+    woken: bool,
+    news: u64,
+    members: Vec<Member>,
+    highest: Criticality,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Work {
+    In,
+    Out,
+    Gone,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Member {
+    place: Place,
+    task: usize,
+    deadline: Option<Deadline>,
+    known: u64,
+    /// How often its task had been woken when it began to wait.
+    waits: Option<usize>,
+}
+
+struct World {
+    start: Instant,
+    relay: Relay<Load>,
+    dropped: Rc<Cell<u32>>,
+    tasks: [Arc<Task>; TASKS],
+    model: RefCell<Model>,
+}
+
+impl World {
+    fn new() -> Self {
+        let dropped = Rc::default();
+        let terms = Terms { deadline: None, criticality: Criticality::Sheddable };
+        let (relay, place) = Relay::new(Load(Rc::clone(&dropped)), terms);
+        let first = Member { place, task: 0, deadline: None, known: 0, waits: None };
+        let model = RefCell::new(Model {
+            work: Work::In,
+            woken: true,
+            news: 0,
+            members: vec![first],
+            highest: Criticality::Sheddable,
+        });
+        Self { start: Instant::now(), relay, dropped, tasks: Default::default(), model }
+    }
+
+    fn step(&self, step: &Step, polled: Option<Place>) {
+        match step {
+            Step::Enter(task, seconds, criticality) => self.enter(*task, *seconds, *criticality),
+            Step::Ring => self.ring(),
+            Step::Leave(index) => self.leave(index, polled),
+            Step::Poll(index, meanwhile, outcome) => self.poll(index, polled, meanwhile, *outcome),
+        }
+        self.check();
+    }
+
+    fn enter(&self, task: usize, seconds: Option<u64>, criticality: usize) {
+        let after = |seconds| Deadline::at(self.start + Duration::from_secs(seconds));
+        let (deadline, criticality) = (seconds.map(after), Criticality::ALL[criticality]);
+        let entry = self.relay.enter(Terms { deadline, criticality });
+        let mut model = self.model.borrow_mut();
+        if model.work == Work::Out {
+            assert_eq!(entry, Entry::Inside);
+            return;
+        }
+        if model.members.is_empty() {
+            assert_eq!(entry, Entry::Closed);
+            return;
+        }
+        let Entry::Member(place) = entry else { panic!("{entry:?}") };
+        assert!(model.members.iter().all(|member| member.place != place));
+        model.members.push(Member { place, task, deadline, known: 0, waits: None });
+        model.highest = model.highest.max(criticality);
+    }
+
+    fn ring(&self) {
+        let before = self.woken();
+        self.relay.ring();
+        let mut model = self.model.borrow_mut();
+        let told = self.woken() - before;
+        match model.work {
+            Work::In if !model.woken => assert!(told <= 2, "{told} woken"),
+            _ => assert_eq!(told, 0),
+        }
+        model.woken = true;
+    }
+
+    fn leave(&self, index: &Index, polled: Option<Place>) {
+        let Some(at) = self.pick(index, polled) else { return };
+        let member = self.model.borrow_mut().members.remove(at);
+        let is_last = self.model.borrow().members.is_empty();
+        assert_eq!(self.relay.leave(member.place), is_last);
+        if is_last {
+            self.model.borrow_mut().work = Work::Gone;
+        }
+    }
+
+    fn poll(&self, index: &Index, polled: Option<Place>, meanwhile: &[Step], outcome: Outcome) {
+        let Some(at) = self.pick(index, polled) else { return };
+        let Member { place, task, known, .. } = self.model.borrow().members[at];
+        let (is_news, drives) = {
+            let model = self.model.borrow();
+            let is_news = model.news > known || model.work == Work::Gone;
+            (is_news, !is_news && model.work == Work::In && model.woken)
+        };
+        let terms = self.terms();
+        let (driven, woken) = (Cell::new(false), Cell::new(self.tasks[task].woken()));
+        let waker = Waker::from(Arc::clone(&self.tasks[task]));
+        let poll = AssertUnwindSafe(|| {
+            self.relay.poll(place, known, &mut Context::from_waker(&waker), |_, given| {
+                driven.set(true);
+                assert_eq!(given, terms);
+                let mut model = self.model.borrow_mut();
+                (model.work, model.woken) = (Work::Out, false);
+                drop(model);
+                meanwhile.iter().for_each(|step| self.step(step, Some(place)));
+                woken.set(self.tasks[task].woken());
+                match outcome {
+                    Outcome::Returns(drive) => drive,
+                    Outcome::Panics => resume_unwind(Box::new(())),
+                }
+            })
+        });
+        let returned = catch_unwind(poll);
+        assert_eq!(driven.get(), drives);
+        let mut model = self.model.borrow_mut();
+        let mut is_ready = is_news;
+        if drives {
+            is_ready = true;
+            match outcome {
+                Outcome::Returns(Drive::Pending) => (model.work, is_ready) = (Work::In, false),
+                Outcome::Returns(Drive::More) => (model.work, model.woken) = (Work::In, true),
+                Outcome::Returns(Drive::Done) | Outcome::Panics => model.work = Work::Gone,
+            }
+            model.news += u64::from(is_ready);
+        }
+        match (outcome, returned) {
+            (Outcome::Panics, Err(_)) if drives => {}
+            (_, returned) => assert_eq!(returned.unwrap().is_ready(), is_ready),
+        }
+        let member = model.members.iter_mut().find(|member| member.place == place).unwrap();
+        member.known += u64::from(is_ready);
+        member.waits = (!is_ready).then_some(woken.get());
+    }
+
+    fn check(&self) {
+        let model = self.model.borrow();
+        assert_eq!(self.relay.members(), model.members.len());
+        assert_eq!(self.dropped.get(), u32::from(model.work == Work::Gone));
+        assert_eq!(self.relay.terms().deadline, self.terms().deadline);
+        let waiting = model.members.iter().filter_map(|member| Some((member, member.waits?)));
+        let (sleeping, awake): (Vec<_>, Vec<_>) =
+            waiting.partition(|(member, woken)| self.tasks[member.task].woken() == *woken);
+        for (member, _) in &sleeping {
+            assert!(model.news <= member.known && model.work != Work::Gone, "{member:?} sleeps");
+        }
+        if model.work == Work::In && model.woken && !sleeping.is_empty() {
+            let tasks: BTreeSet<_> = awake.iter().map(|(member, _)| member.task).collect();
+            assert!(tasks.len() >= 2, "{sleeping:?} sleep, and awake are only {awake:?}");
+        }
+    }
+
+    /// The terms of whoever is a member now.
+    fn terms(&self) -> Terms {
+        let model = self.model.borrow();
+        let deadlines = || model.members.iter().map(|member| member.deadline);
+        let deadline = if deadlines().any(|deadline| deadline.is_none()) {
+            None
+        } else {
+            deadlines().max().flatten()
+        };
+        Terms { deadline, criticality: model.highest }
+    }
+
+    /// One of the members, but for the one that is being polled.
+    fn pick(&self, index: &Index, polled: Option<Place>) -> Option<usize> {
+        let model = self.model.borrow();
+        let free = |at: &usize| Some(model.members[*at].place) != polled;
+        let free: Vec<_> = (0..model.members.len()).filter(free).collect();
+        (!free.is_empty()).then(|| *index.get(&free))
+    }
+
+    fn woken(&self) -> usize {
+        self.tasks.iter().map(|task| task.woken()).sum()
+    }
+}
+
+/// Work that counts how often it was dropped.
+struct Load(Rc<Cell<u32>>);
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() + 1);
+    }
+}
+
+/// A task that counts how often it was woken.
+#[derive(Debug, Default)]
+struct Task(AtomicUsize);
+
+impl Task {
+    fn woken(&self) -> usize {
+        self.0.load(Relaxed)
+    }
+}
+
+impl Wake for Task {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Relaxed);
+    }
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let enter = (0..TASKS, option::of(0..5_u64), 0..4_usize);
+    let enter = enter.prop_map(|(task, seconds, level)| Step::Enter(task, seconds, level));
+    let leave = any::<Index>().prop_map(Step::Leave);
+    let idle = any::<Index>().prop_map(|index| Step::Poll(index, Vec::new(), PENDING));
+    let inner = prop_oneof![
+        3 => idle,
+        2 => Just(Step::Ring),
+        1 => leave.clone(),
+        1 => enter.clone(),
+    ];
+    let outcome = prop_oneof![
+        30 => Just(PENDING),
+        8 => Just(Outcome::Returns(Drive::More)),
+        1 => Just(Outcome::Returns(Drive::Done)),
+        1 => Just(Outcome::Panics),
+    ];
+    let poll = (any::<Index>(), vec(inner, 0..6), outcome)
+        .prop_map(|(index, meanwhile, outcome)| Step::Poll(index, meanwhile, outcome));
+    vec(prop_oneof![3 => enter, 1 => leave, 8 => poll, 4 => Just(Step::Ring)], 1..80)
+}
+
+const PENDING: Outcome = Outcome::Returns(Drive::Pending);
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn whoever_waits_is_told_whatever_the_others_do(steps in steps()) {
+        let world = World::new();
+        steps.iter().for_each(|step| world.step(step, None));
+    }
+}
