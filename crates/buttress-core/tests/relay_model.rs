@@ -152,7 +152,7 @@ impl World {
             (is_news, !is_news && model.work == Work::In && model.woken)
         };
         let terms = self.terms();
-        let (driven, woken) = (Cell::new(false), Cell::new(self.tasks[task].woken()));
+        let (driven, woken_before) = (Cell::new(false), Cell::new(self.tasks[task].woken()));
         let waker = Waker::from(Arc::clone(&self.tasks[task]));
         let poll = AssertUnwindSafe(|| {
             self.relay.poll(place, known, &mut Context::from_waker(&waker), |_, given| {
@@ -162,7 +162,7 @@ impl World {
                 (model.work, model.woken) = (Work::Out, false);
                 drop(model);
                 meanwhile.iter().for_each(|step| self.step(step, Some(place)));
-                woken.set(self.tasks[task].woken());
+                woken_before.set(self.tasks[task].woken());
                 match outcome {
                     Outcome::Returns(drive) => drive,
                     Outcome::Panics => resume_unwind(Box::new(())),
@@ -178,7 +178,9 @@ impl World {
             match outcome {
                 Outcome::Returns(Drive::Pending) => (model.work, is_ready) = (Work::In, false),
                 Outcome::Returns(Drive::More) => (model.work, model.woken) = (Work::In, true),
-                Outcome::Returns(Drive::Done) | Outcome::Panics => model.work = Work::Gone,
+                Outcome::Returns(Drive::Done | Drive::Last) | Outcome::Panics => {
+                    model.work = Work::Gone;
+                }
             }
             model.news += u64::from(is_ready);
         }
@@ -188,7 +190,7 @@ impl World {
         }
         let member = model.members.iter_mut().find(|member| member.place == place).unwrap();
         member.known += u64::from(is_ready);
-        member.waits = (!is_ready).then_some(woken.get());
+        member.waits = (!is_ready).then_some(woken_before.get());
     }
 
     fn check(&self) {

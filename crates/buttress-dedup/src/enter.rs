@@ -202,14 +202,18 @@ where
         let hash = self.part.flights.hash(&key);
         let spare = Some(Arc::clone(&kept));
         let joined = self.depart(&mut call, key.clone(), hash, terms, None, spare);
-        if let Ok(Joined::Led(flight, place)) = joined {
-            core.shared.state.refreshed.add();
-            let instance = core.shared.settings.origin.name();
-            tracing::debug!(name: "dedup.refreshed", target: "buttress", instance);
-            let member = Member::new(flight, place);
-            let place_of = Arc::clone(&self.part.shelf);
-            runtime.spawn(refresh(self.setup.clone(), member, place_of, key, kept, terms));
-        }
+        let (flight, place) = match joined {
+            Ok(Joined::Led(flight, place)) => (flight, place),
+            // Somebody fetches it already.
+            Ok(Joined::Followed(flight, place)) => return drop(Member::new(flight, place)),
+            Ok(Joined::Inside) | Err(_) => return,
+        };
+        core.shared.state.refreshed.add();
+        let instance = core.shared.settings.origin.name();
+        tracing::debug!(name: "dedup.refreshed", target: "buttress", instance);
+        let member = Member::new(flight, place);
+        let place_of = Arc::clone(&self.part.shelf);
+        runtime.spawn(refresh(self.setup.clone(), member, place_of, key, kept, terms));
     }
 }
 
