@@ -101,6 +101,7 @@
 //! | option | default |
 //! |---|---|
 //! | [`replay_cap`](Http::replay_cap) | 64 KiB |
+//! | [`share_cap`](Http::share_cap) | 1 MiB |
 //! | [`timeout_header`](Http::timeout_header) | none: only gRPC carries a deadline |
 //! | [`margin`](Http::margin) | none |
 //! | [`deadline_in_extensions`](Http::deadline_in_extensions) | off |
@@ -117,6 +118,7 @@ mod grpc_timeout;
 mod head;
 mod head_copy;
 mod idempotent;
+mod kept;
 mod mode;
 mod protocol;
 mod rate_limit;
@@ -124,6 +126,9 @@ mod replay;
 mod replay_body;
 mod respond;
 mod retry_after;
+mod share;
+mod shared;
+mod sharing;
 mod tape;
 mod tee;
 
@@ -136,3 +141,4 @@ pub use mode::{Http, HttpExt};
 pub use protocol::Protocol;
 pub use replay_body::ReplayBody;
 pub use retry_after::{grpc_pushback, retry_after};
+pub use shared::{SharedBody, TooLong};

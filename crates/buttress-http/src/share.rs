@@ -1,0 +1,160 @@
+use std::sync::Arc;
+
+use buttress_core::{Allowance, BoxError, Progress, Reader, Share};
+use bytes::Bytes;
+use http::{Extensions, HeaderMap, Response, StatusCode, header::CONTENT_LENGTH};
+use http_body::Body;
+
+#[cfg(feature = "reqwest")]
+use crate::respond::at;
+use crate::{Http, SharedBody, shared::Shared, sharing::may_be_shared};
+
+/// Each caller gets the same head, and the whole body from its first byte, while it is still on its
+/// way too; see [`SharedBody`].
+///
+/// A body is shared up to [`Http::share_cap`] bytes, as far as the layer has as many left for all its
+/// responses. One that says that it is longer, in its size or in `Content-Length`, has a single
+/// caller. The bytes of one that knows its length are set aside at once.
+///
+/// # Extensions
+///
+/// The callers of one call all get its extensions, cloned: what an inner layer said in them, such as
+/// a [`Rejection`](buttress_core::Rejection), is as true for each of them, and so is on which
+/// connection it came (`HttpInfo` of hyper-util). A response that carries a connection itself, as
+/// hyper's `OnUpgrade`, is not shared. A kept response has none of them: they were about the callers
+/// of then.
+impl<B> Share<Response<B>> for Http
+where
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Shared = Shared<B>;
+    type Response = Response<SharedBody<B>>;
+
+    fn share(
+        &self,
+        response: Response<B>,
+        allowance: &Arc<Allowance>,
+    ) -> Result<Shared<B>, Response<B>> {
+        let ended = response.body().is_end_stream();
+        let extensions = response.extensions();
+        if !self.is_for_many(response.status(), response.headers(), extensions, ended) {
+            return Err(response);
+        }
+        Shared::new(response, self.options().share_cap, allowance)
+    }
+
+    fn own(&self, response: Response<B>) -> Response<SharedBody<B>> {
+        response.map(SharedBody::own)
+    }
+
+    fn restore(&self, shared: &Shared<B>, reader: Reader) -> Response<SharedBody<B>> {
+        shared.restore(reader)
+    }
+
+    fn progress(&self, shared: &Shared<B>) -> Progress {
+        shared.progress()
+    }
+
+    fn abandon(&self, shared: &Shared<B>) {
+        shared.abandon();
+    }
+
+    fn keep(&self, shared: &Shared<B>) -> Shared<B> {
+        shared.keep()
+    }
+
+    fn weight(&self, shared: &Shared<B>) -> usize {
+        shared.weight()
+    }
+}
+
+/// As for [`http::Response`]. A caller's response has the address of the one that is shared; a
+/// response with a single caller stays as it is.
+#[cfg(feature = "reqwest")]
+impl Share<reqwest::Response> for Http {
+    type Shared = SharedReqwest;
+    type Response = reqwest::Response;
+
+    fn share(
+        &self,
+        response: reqwest::Response,
+        allowance: &Arc<Allowance>,
+    ) -> Result<SharedReqwest, reqwest::Response> {
+        let ended = response.content_length() == Some(0);
+        let extensions = response.extensions();
+        if !self.is_for_many(response.status(), response.headers(), extensions, ended) {
+            return Err(response);
+        }
+        let url = response.url().clone();
+        let response = Response::<reqwest::Body>::from(response);
+        match Shared::new(response, self.options().share_cap, allowance) {
+            Ok(response) => Ok(SharedReqwest { url: Arc::new(url), response }),
+            Err(response) => Err(at(url, response)),
+        }
+    }
+
+    fn own(&self, response: reqwest::Response) -> reqwest::Response {
+        response
+    }
+
+    fn restore(&self, shared: &SharedReqwest, reader: Reader) -> reqwest::Response {
+        let response = shared.response.restore(reader);
+        at(reqwest::Url::clone(&shared.url), response.map(reqwest::Body::wrap))
+    }
+
+    fn progress(&self, shared: &SharedReqwest) -> Progress {
+        shared.response.progress()
+    }
+
+    fn abandon(&self, shared: &SharedReqwest) {
+        shared.response.abandon();
+    }
+
+    fn keep(&self, shared: &SharedReqwest) -> SharedReqwest {
+        SharedReqwest { url: Arc::clone(&shared.url), response: shared.response.keep() }
+    }
+
+    fn weight(&self, shared: &SharedReqwest) -> usize {
+        shared.response.weight().saturating_add(shared.url.as_str().len())
+    }
+}
+
+/// A response of reqwest that many can hold.
+#[cfg(feature = "reqwest")]
+#[derive(Clone, Debug)]
+pub struct SharedReqwest {
+    url: Arc<reqwest::Url>,
+    response: Shared<reqwest::Body>,
+}
+
+impl Http {
+    /// Whether a response with this head, and a body that has `ended` or not, may have many callers.
+    fn is_for_many(
+        &self,
+        status: StatusCode,
+        headers: &HeaderMap,
+        extensions: &Extensions,
+        ended: bool,
+    ) -> bool {
+        let options = self.options();
+        let fits = ended || length(headers).is_none_or(|length| length <= options.share_cap);
+        fits && !carries_connection(extensions)
+            && may_be_shared(options, status, headers, extensions)
+    }
+}
+
+/// What `Content-Length` says.
+fn length(headers: &HeaderMap) -> Option<usize> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+#[cfg(feature = "hyper")]
+fn carries_connection(extensions: &Extensions) -> bool {
+    extensions.get::<hyper::upgrade::OnUpgrade>().is_some()
+}
+
+#[cfg(not(feature = "hyper"))]
+fn carries_connection(_: &Extensions) -> bool {
+    false
+}
