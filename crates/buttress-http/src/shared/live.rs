@@ -58,7 +58,7 @@ impl<B> Live<B> {
     }
 
     pub(super) fn whole(&self) -> Option<Whole> {
-        self.track().whole()
+        self.track().whole(&self.hint)
     }
 
     pub(super) fn weight(&self) -> usize {
@@ -125,23 +125,11 @@ impl<B> Reader<B> {
     }
 
     pub(super) fn size_hint(&self) -> SizeHint {
-        let said = less(&self.live.hint, self.read);
+        let said = &self.live.hint;
         if said.exact().is_some() {
-            return said;
+            return less(said, self.read);
         }
-        let (there, is_whole) = {
-            let track = self.live.track();
-            (track.length().saturating_sub(self.read), track.progress() == Progress::Whole)
-        };
-        if is_whole {
-            return SizeHint::with_exact(there);
-        }
-        let mut hint = SizeHint::new();
-        hint.set_lower(said.lower().max(there));
-        if let Some(upper) = said.upper() {
-            hint.set_upper(upper.max(hint.lower()));
-        }
-        hint
+        less(&self.live.track().hint(said), self.read)
     }
 
     fn look(&mut self) -> Look<B> {

@@ -128,11 +128,12 @@ impl<B> Track<B> {
         })
     }
 
-    /// The whole body, with no tie to the allowance any more. `None` if it is not whole.
-    pub(super) fn whole(&mut self) -> Option<Whole> {
+    /// The whole body, with no tie to the allowance any more. `None` if it is not whole. The source
+    /// `said` how long it was.
+    pub(super) fn whole(&mut self, said: &SizeHint) -> Option<Whole> {
         matches!(self.end, End::Whole).then(|| {
             self.charge.clear();
-            Whole::new(self.frames.clone(), SizeHint::with_exact(self.length))
+            Whole::new(self.frames.clone(), self.hint(said))
         })
     }
 
@@ -154,9 +155,24 @@ impl<B> Track<B> {
         matches!(self.end, End::Whole) && index == self.frames.len()
     }
 
-    /// The length of what has been read.
-    pub(super) fn length(&self) -> u64 {
-        self.length
+    /// The length of the body, of which the source `said` that.
+    ///
+    /// Where trailers came that is no more than was said: with a length of its own, HTTP/1.1 has no
+    /// place for them.
+    pub(super) fn hint(&self, said: &SizeHint) -> SizeHint {
+        let has_trailers = self.frames.last().is_some_and(SharedFrame::is_trailers);
+        if said.exact().is_some() {
+            return *said;
+        }
+        if matches!(self.end, End::Whole) && !has_trailers {
+            return SizeHint::with_exact(self.length);
+        }
+        let mut hint = SizeHint::new();
+        hint.set_lower(said.lower().max(self.length));
+        if let Some(upper) = said.upper() {
+            hint.set_upper(upper.max(hint.lower()));
+        }
+        hint
     }
 
     /// The reader that may go on alone has come, or has gone.

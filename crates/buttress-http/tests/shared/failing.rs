@@ -1,6 +1,6 @@
 //! What becomes of everybody when the body fails.
 
-use std::{error::Error, io};
+use std::io;
 
 use buttress_core::{Origin, Progress, Reason, Rejection};
 

@@ -17,6 +17,8 @@ use http_body::{Body, Frame, SizeHint};
 pub(crate) enum Step {
     Data(&'static str),
     Trailers(HeaderMap),
+    /// Nothing yet, but soon.
+    Pause,
     Fail(BoxError),
     Panic,
     End,
@@ -114,6 +116,10 @@ impl Body for Fed {
                 Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(data.as_bytes())))))
             }
             Some(Step::Trailers(trailers)) => Poll::Ready(Some(Ok(Frame::trailers(trailers)))),
+            Some(Step::Pause) => {
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
             Some(Step::Fail(error)) => Poll::Ready(Some(Err(error))),
             Some(Step::Panic) => resume_unwind(Box::new("the body panicked")),
             Some(Step::End) => Poll::Ready(None),

@@ -1,12 +1,15 @@
 //! How the bytes come to everybody.
 
-use http::{HeaderMap, HeaderValue};
+use std::future::Future;
 
-use buttress_core::Progress;
+use buttress_core::{Progress, Reader};
+use buttress_http::SharedBody;
+use http::{HeaderMap, HeaderValue};
+use http_body_util::BodyExt;
 
 use crate::{
-    caller::{Caller, Got, progress, read, share, text},
-    feed::{Feed, Step},
+    caller::{Caller, Got, progress, read, restore, share, text},
+    feed::{Fed, Feed, Step},
 };
 
 #[test]
@@ -204,3 +207,43 @@ fn a_thousand_callers_come_and_go() {
     }
     assert_eq!(Caller::later(&shared).read_on(), (expected, Got::End));
 }
+
+#[test]
+fn callers_on_many_threads_read_the_same() {
+    for round in 0..200 {
+        let feed = Feed::new();
+        let shared = share(&feed);
+        std::thread::scope(|scope| {
+            let reading = (0..6).map(|caller| {
+                let body = restore(&shared, Reader::Later).into_body();
+                // Half of them stop somewhere.
+                let most = if caller < 3 { usize::MAX } else { round % FRAMES };
+                scope.spawn(move || block_on(read_frames(body, most)))
+            });
+            let reading: Vec<_> = reading.collect();
+            for _ in 0..FRAMES {
+                feed.text("frame");
+            }
+            feed.end();
+            let read: Vec<_> = reading.into_iter().map(|reading| reading.join().unwrap()).collect();
+            let some = round % FRAMES;
+            assert_eq!(read, [FRAMES, FRAMES, FRAMES, some, some, some]);
+        });
+        assert_eq!(progress(&shared), Progress::Whole);
+    }
+}
+
+/// Reads `most` frames, or all.
+async fn read_frames(mut body: SharedBody<Fed>, most: usize) -> usize {
+    let mut read = 0;
+    while read < most && body.frame().await.is_some() {
+        read += 1;
+    }
+    read
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+}
+
+const FRAMES: usize = 40;

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use buttress_core::{Allowance, Progress};
 use buttress_http::{Http, SharedBody};
+use http::HeaderMap;
 use http_body::{Body, SizeHint};
 
 use crate::{
     caller::{Caller, Got, keep, progress, read, share, share_by, text},
-    feed::{Fed, Feed},
+    feed::{Fed, Feed, Step},
 };
 
 #[test]
@@ -56,6 +57,24 @@ fn an_unknown_length_is_at_least_what_is_there_and_known_at_the_end() {
     assert_eq!(bounds(&later), (3, Some(3)));
     assert_eq!(later.read(), text("678"));
     assert!(later.is_end_stream());
+}
+
+#[test]
+fn a_body_with_trailers_is_given_no_length_it_did_not_say() {
+    let feed = Feed::new();
+    let shared = share(&feed);
+    feed.text("12345");
+    feed.put(Step::Trailers(HeaderMap::new()));
+    let mut first = Caller::first(&shared);
+    assert_eq!(first.read_on(), read("12345", Got::Trailers(HeaderMap::new())));
+    // HTTP/1.1 has no trailers after a body with a length.
+    for mut caller in [Caller::later(&shared), Caller::later(&keep(&shared))] {
+        assert_eq!(bounds(&caller), (5, None));
+        assert_eq!(caller.read(), text("12345"));
+        assert!(!caller.is_end_stream());
+        assert_eq!(caller.read(), Got::Trailers(HeaderMap::new()));
+        assert!(caller.is_end_stream());
+    }
 }
 
 #[test]

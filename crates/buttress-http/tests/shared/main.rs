@@ -16,4 +16,6 @@ mod length;
 #[cfg(feature = "reqwest")]
 mod of_reqwest;
 mod over;
+#[cfg(feature = "hyper")]
+mod over_a_connection;
 mod timed;

@@ -1,6 +1,6 @@
 //! Responses of reqwest.
 
-use std::{sync::Arc, task::Poll};
+use std::{iter::successors, sync::Arc, task::Poll};
 
 use buttress_core::{Allowance, Progress, Reader, Share};
 use buttress_http::{Http, TooLong};
@@ -75,8 +75,9 @@ fn the_error_of_a_body_that_is_too_long_is_in_the_chain() {
     let Poll::Ready(Some(Err(error))) = later.enter(|cx, body| body.poll_frame(cx)) else {
         panic!("it is read by the first alone");
     };
-    let chain = std::iter::successors(Some(&error as &dyn std::error::Error), |e| e.source());
-    assert!(chain.into_iter().any(|error| error.is::<TooLong>()));
+    let error: &(dyn std::error::Error + 'static) = &error;
+    let mut chain = successors(Some(error), |error| error.source());
+    assert!(chain.any(<dyn std::error::Error>::is::<TooLong>));
     drop(first);
 }
 
