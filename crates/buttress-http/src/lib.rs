@@ -90,7 +90,8 @@
 //! What a status, a `grpc-status` or a transport's error means stands at [`Http`]'s implementation of
 //! [`Classify`](buttress_core::Classify), and what was [`never_processed`] there. Which requests a
 //! retry sends again, and how their bodies are kept, stands at [`Idempotent`], [`ReplayBody`] and the
-//! implementation of [`Replay`](buttress_core::Replay).
+//! implementation of [`Replay`](buttress_core::Replay). How one response is given to many callers
+//! stands at [`SharedBody`] and the implementation of [`Share`](buttress_core::Share).
 //!
 //! # Events
 //!

@@ -36,9 +36,12 @@ where
         response: Response<B>,
         allowance: &Arc<Allowance>,
     ) -> Result<Shared<B>, Response<B>> {
-        let ended = response.body().is_end_stream();
-        let extensions = response.extensions();
-        if !self.is_for_many(response.status(), response.headers(), extensions, ended) {
+        let (headers, body) = (response.headers(), response.body());
+        let length =
+            if body.is_end_stream() { 0 } else { least(headers, body.size_hint().lower()) };
+        if !self.has_room(length, allowance)
+            || !self.is_for_many(response.status(), headers, response.extensions())
+        {
             return Err(response);
         }
         Shared::new(response, self.options().share_cap, allowance)
@@ -81,9 +84,14 @@ impl Share<reqwest::Response> for Http {
         response: reqwest::Response,
         allowance: &Arc<Allowance>,
     ) -> Result<SharedReqwest, reqwest::Response> {
-        let ended = response.content_length() == Some(0);
-        let extensions = response.extensions();
-        if !self.is_for_many(response.status(), response.headers(), extensions, ended) {
+        let headers = response.headers();
+        let length = match response.content_length() {
+            Some(0) => 0,
+            length => least(headers, length.unwrap_or(0)),
+        };
+        if !self.has_room(length, allowance)
+            || !self.is_for_many(response.status(), headers, response.extensions())
+        {
             return Err(response);
         }
         let url = response.url().clone();
@@ -129,24 +137,28 @@ pub struct SharedReqwest {
 }
 
 impl Http {
-    /// Whether a response with this head, and a body that has `ended` or not, may have many callers.
+    /// Whether a response with this head may have many callers.
     fn is_for_many(
         &self,
         status: StatusCode,
         headers: &HeaderMap,
         extensions: &Extensions,
-        ended: bool,
     ) -> bool {
-        let options = self.options();
-        let fits = ended || length(headers).is_none_or(|length| length <= options.share_cap);
-        fits && !carries_connection(extensions)
-            && may_be_shared(options, status, headers, extensions)
+        !carries_connection(extensions)
+            && may_be_shared(self.options(), status, headers, extensions)
+    }
+
+    /// Whether there is room for a body of `length`.
+    fn has_room(&self, length: u64, allowance: &Allowance) -> bool {
+        let room = self.options().share_cap.min(allowance.left());
+        usize::try_from(length).is_ok_and(|length| length <= room)
     }
 }
 
-/// What `Content-Length` says.
-fn length(headers: &HeaderMap) -> Option<usize> {
-    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+/// How long a body is at least that says so itself, and in `Content-Length`.
+fn least(headers: &HeaderMap, said: u64) -> u64 {
+    let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok());
+    length.and_then(|length| length.parse().ok()).map_or(said, |length| said.max(length))
 }
 
 #[cfg(feature = "hyper")]

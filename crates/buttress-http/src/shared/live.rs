@@ -169,7 +169,7 @@ where
         let live = &self.live;
         ready!(live.relay.poll(place, known, cx, |source, _| live.drive(source)));
         match self.look() {
-            // The source is gone without a word: it panicked when it was dropped.
+            // An error and not a wait for what does not come, whatever became of the source.
             Look::Wait => Poll::Ready(Look::GivenUp),
             look => Poll::Ready(look),
         }

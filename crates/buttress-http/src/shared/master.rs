@@ -10,7 +10,6 @@ use super::{
     live::{Live, Reader},
     whole::Whole,
 };
-use crate::replay_body::fits;
 
 /// What the bodies of many callers are made from.
 #[derive(Debug)]
@@ -23,13 +22,13 @@ impl<B> Master<B>
 where
     B: Body<Data = Bytes> + Send + 'static,
 {
-    /// Takes `body` to be shared up to `cap` bytes, or gives it back if it holds more already.
+    /// Takes `body` to be shared up to `cap` bytes, or gives it back if the allowance has not as many
+    /// as it says it holds.
     pub(super) fn new(body: B, cap: usize, allowance: &Arc<Allowance>) -> Result<Self, B> {
         if body.is_end_stream() {
             return Ok(Self::Whole(Arc::new(Whole::new(Vec::new(), body.size_hint()))));
         }
         let charge = usize::try_from(body.size_hint().lower()).ok();
-        let charge = charge.filter(|_| fits(&body, cap));
         match charge.and_then(|bytes| Charge::reserve(allowance, bytes)) {
             Some(charge) => Ok(Self::Live(Live::new(body, cap, charge))),
             None => Err(body),

@@ -36,7 +36,8 @@ pub(crate) use self::response::Shared;
 /// it panics, each gets a [`Rejection`](buttress_core::Rejection). If it turns out to be too long to
 /// share, one reader goes on with it alone, and all others fail with [`TooLong`].
 ///
-/// The size and the end of the body are those of the body inside, less what has been read.
+/// The size and the end of the body are those of the body inside, less what has been read. Where it
+/// did not say its size, that is known once all of it is there, unless it had trailers.
 #[derive(Debug)]
 pub struct SharedBody<B> {
     form: Form<B>,

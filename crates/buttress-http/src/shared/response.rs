@@ -19,8 +19,8 @@ impl<B> Shared<B>
 where
     B: Body<Data = Bytes> + Send + 'static,
 {
-    /// Takes `response` to be shared, or gives it back if its body says that it holds more than `cap`
-    /// bytes, or than the allowance.
+    /// Takes `response` to be shared, or gives it back if the allowance has not as many bytes as its
+    /// body says it holds. No more than `cap` are kept.
     pub(crate) fn new(
         response: Response<B>,
         cap: usize,

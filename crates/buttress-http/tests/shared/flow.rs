@@ -1,6 +1,9 @@
 //! How the bytes come to everybody.
 
-use std::future::Future;
+use std::{
+    future::Future,
+    sync::atomic::{AtomicUsize, Ordering},
+};
 
 use buttress_core::{Progress, Reader};
 use buttress_http::SharedBody;
@@ -233,6 +236,38 @@ fn callers_on_many_threads_read_the_same() {
     }
 }
 
+#[test]
+fn callers_on_many_threads_have_each_frame_before_there_is_another() {
+    for _ in 0..50 {
+        let feed = Feed::new();
+        let shared = share(&feed);
+        let read = &AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..CALLERS {
+                let mut body = restore(&shared, Reader::Later).into_body();
+                scope.spawn(move || {
+                    block_on(async {
+                        while body.frame().await.is_some() {
+                            read.fetch_add(1, Ordering::Relaxed);
+                        }
+                    });
+                });
+            }
+            for fed in 1..=FRAMES {
+                feed.text("frame");
+                let all_have_it = || read.load(Ordering::Relaxed) == fed * CALLERS;
+                let mut looks = std::iter::repeat_with(std::thread::yield_now).take(PATIENCE);
+                // The end lets everybody go, so that the test fails and does not hang.
+                if !looks.any(|()| all_have_it()) {
+                    feed.end();
+                    panic!("somebody waits for a frame that is there");
+                }
+            }
+            feed.end();
+        });
+    }
+}
+
 /// Reads `most` frames, or all.
 async fn read_frames(mut body: SharedBody<Fed>, most: usize) -> usize {
     let mut read = 0;
@@ -247,3 +282,7 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
 }
 
 const FRAMES: usize = 40;
+const CALLERS: usize = 4;
+
+/// How often to look whether everybody has read on; some seconds.
+const PATIENCE: usize = 20_000_000;

@@ -10,6 +10,7 @@ mod failing;
 mod feed;
 mod flow;
 mod head;
+mod inside;
 mod kept;
 mod law;
 mod length;
