@@ -15,7 +15,6 @@ pub struct Kept {
 }
 
 /// Marks a kept response for a caller. An `Age` that the response came with is replaced.
-#[cfg_attr(not(test), expect(dead_code, reason = "whoever restores a kept response calls it"))]
 pub(crate) fn mark_kept(
     headers: &mut HeaderMap,
     extensions: &mut Extensions,

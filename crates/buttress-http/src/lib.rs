@@ -91,7 +91,8 @@
 //! What a status, a `grpc-status` or a transport's error means stands at [`Http`]'s implementation of
 //! [`Classify`](buttress_core::Classify), and what was [`never_processed`] there. Which requests a
 //! retry sends again, and how their bodies are kept, stands at [`Idempotent`], [`ReplayBody`] and the
-//! implementation of [`Replay`](buttress_core::Replay).
+//! implementation of [`Replay`](buttress_core::Replay). How one response is given to many callers
+//! stands at [`SharedBody`] and the implementation of [`Share`](buttress_core::Share).
 //!
 //! # Shared and kept responses
 //!
@@ -111,6 +112,7 @@
 //! | option | default |
 //! |---|---|
 //! | [`replay_cap`](Http::replay_cap) | 64 KiB |
+//! | [`share_cap`](Http::share_cap) | 1 MiB |
 //! | [`timeout_header`](Http::timeout_header) | none: only gRPC carries a deadline |
 //! | [`margin`](Http::margin) | none |
 //! | [`deadline_in_extensions`](Http::deadline_in_extensions) | off |
@@ -142,6 +144,8 @@ mod replay_body;
 mod respond;
 mod retry_after;
 mod selecting;
+mod share;
+mod shared;
 mod sharing;
 mod tape;
 mod target;
@@ -158,3 +162,4 @@ pub use mode::{Http, HttpExt};
 pub use protocol::Protocol;
 pub use replay_body::ReplayBody;
 pub use retry_after::{grpc_pushback, retry_after};
+pub use shared::{SharedBody, TooLong};

@@ -25,6 +25,15 @@ impl Http {
         self.with(|options| options.replay_cap = bytes)
     }
 
+    /// Responses with a body of up to `bytes`, trailers included, can have many callers; 1 MiB by
+    /// default. It holds for each response, beside what the layer has for all of them.
+    ///
+    /// A response that turns out to be longer goes on for one caller, and fails for the others that
+    /// have begun with it, with [`TooLong`](crate::TooLong).
+    pub fn share_cap(self, bytes: usize) -> Self {
+        self.with(|options| options.share_cap = bytes)
+    }
+
     /// Reads and writes the time left, in whole milliseconds, in the header `name`.
     ///
     /// Without it only gRPC requests carry a deadline, in `grpc-timeout`, which this does not
@@ -119,6 +128,7 @@ impl<L> HttpExt for L {}
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
     pub(crate) replay_cap: usize,
+    pub(crate) share_cap: usize,
     pub(crate) timeout_header: Option<HeaderName>,
     pub(crate) margin: Duration,
     pub(crate) extension: Extension,
@@ -144,6 +154,7 @@ pub(crate) enum Trust {
 
 static DEFAULT: Options = Options {
     replay_cap: 64 * 1024,
+    share_cap: 1024 * 1024,
     timeout_header: None,
     margin: Duration::ZERO,
     extension: Extension::Absent,

@@ -102,7 +102,7 @@ impl Http {
 
 /// `response` as one of reqwest, which takes its address from an extension only the builder can set.
 #[cfg(feature = "reqwest")]
-fn at(url: reqwest::Url, response: http::Response<reqwest::Body>) -> reqwest::Response {
+pub(crate) fn at(url: reqwest::Url, response: http::Response<reqwest::Body>) -> reqwest::Response {
     use reqwest::ResponseBuilderExt;
 
     let (mut parts, body) = response.into_parts();

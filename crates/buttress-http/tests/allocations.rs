@@ -1,11 +1,18 @@
-//! What it costs to be able to send a request again, and to know it again.
+//! What it costs to be able to send a request again, to know it again, and to share a response.
 #![expect(clippy::unwrap_used, reason = "the helpers of a test panic as the test would")]
 
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+};
+
 use allocation_counter::measure;
-use buttress_core::{BoxError, KeyOf, Replay};
-use buttress_http::{Http, Idempotent};
+use buttress_core::{Allowance, BoxError, KeyOf, Reader, Replay, Share};
+use buttress_http::{Http, Idempotent, SharedBody};
 use bytes::Bytes;
-use http::{HeaderValue, Request, Uri};
+use http::{HeaderValue, Request, Response, Uri};
+use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Empty, Full, combinators::UnsyncBoxBody};
 
 #[test]
@@ -68,6 +75,36 @@ fn a_streamed_body_costs_a_box_and_a_place_for_its_tape() {
     assert_eq!(allocations(request), 2);
 }
 
+#[test]
+fn a_response_is_shared_for_three_allocations_and_two_for_its_first_frame() {
+    let (response, allowance) = (response(1), Arc::new(Allowance::new(usize::MAX)));
+    let mut shared = None;
+    assert_eq!(measure(|| shared = Http::new().share(response, &allowance).ok()).count_total, 3);
+    let shared = shared.unwrap();
+    // The list of frames, and that of those who wait.
+    assert_eq!(measure(|| drop(read(&shared, 1))).count_total, 2);
+    assert_eq!(measure(|| drop(read(&shared, 1))).count_total, 0);
+}
+
+#[test]
+fn frames_cost_no_allocation_but_for_their_list() {
+    let shared = share(response(1000));
+    // It doubles from 4 to 1024. One more is the list of those who wait.
+    assert_eq!(measure(|| drop(read(&shared, 1000))).count_total, 9 + 1);
+    assert_eq!(measure(|| drop(read(&shared, 1000))).count_total, 0);
+}
+
+#[test]
+fn another_caller_costs_a_copy_of_the_headers() {
+    let mut response = response(1);
+    response.headers_mut().insert("etag", HeaderValue::from_static("one"));
+    let shared = share(response);
+    let headers = restore(&shared).headers().clone();
+    let copy = measure(|| drop(headers.clone())).count_total;
+    assert!(copy > 0);
+    assert_eq!(measure(|| drop(restore(&shared))).count_total, copy);
+}
+
 /// Of one call, after others have left their buffers behind.
 fn allocations<B>(mut request: impl FnMut() -> Request<B>) -> u64
 where
@@ -90,4 +127,45 @@ fn get() -> http::request::Builder {
         .header("user-agent", "one/1.0")
         .header("x-request-id", "7c0f2a6e-2f4b-4b0e-9b54-0d8f5f3b7a11")
         .header("accept-encoding", "gzip")
+}
+
+type Shared = <Http as Share<Response<Many>>>::Shared;
+
+fn share(response: Response<Many>) -> Shared {
+    Http::new().share(response, &Arc::new(Allowance::new(usize::MAX))).unwrap()
+}
+
+fn restore(shared: &Shared) -> Response<SharedBody<Many>> {
+    Share::<Response<Many>>::restore(&Http::new(), shared, Reader::Later)
+}
+
+fn read(shared: &Shared, frames: usize) -> SharedBody<Many> {
+    let mut body = restore(shared).into_body();
+    for _ in 0..frames {
+        let polled = Pin::new(&mut body).poll_frame(&mut Context::from_waker(Waker::noop()));
+        assert!(matches!(polled, Poll::Ready(Some(Ok(_)))));
+    }
+    body
+}
+
+fn response(frames: usize) -> Response<Many> {
+    Response::new(Many(frames))
+}
+
+/// A body of this many frames.
+#[derive(Debug)]
+struct Many(usize);
+
+impl Body for Many {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let left = self.0.checked_sub(1);
+        self.0 = left.unwrap_or(0);
+        Poll::Ready(left.map(|_| Ok(Frame::data(Bytes::from_static(&[b'x'; 600])))))
+    }
 }

@@ -1,0 +1,62 @@
+use std::{error::Error, fmt, sync::Arc};
+
+use buttress_core::{BoxError, Origin, Reason, Rejection};
+
+/// The error of a shared body that turned out to be too long to share: it holds more than
+/// [`Http::share_cap`](crate::Http::share_cap), or more than the layer has left for all.
+///
+/// One caller, if there is one, gets the rest of the body; all others get this.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooLong;
+
+impl fmt::Display for TooLong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the response is too long to be shared")
+    }
+}
+
+impl Error for TooLong {}
+
+/// How a body failed, for each of its readers.
+#[derive(Clone, Debug)]
+pub(super) enum Failure {
+    Error(Arc<dyn Error + Send + Sync>),
+    Panicked,
+}
+
+impl From<Failure> for BoxError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Error(error) => Box::new(Shared(error)),
+            Failure::Panicked => Rejection::new(Reason::Panicked, Origin::new("dedup")).into(),
+        }
+    }
+}
+
+/// One reader's handle of an error that all of them get. The error itself is its source.
+#[derive(Debug)]
+struct Shared(Arc<dyn Error + Send + Sync>);
+
+impl fmt::Display for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the body of a shared response failed")
+    }
+}
+
+impl Error for Shared {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(self.0.as_ref())
+    }
+}
+
+/// The error of a body that was given up, or is read by its own source.
+#[derive(Debug)]
+pub(super) struct GivenUp;
+
+impl fmt::Display for GivenUp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the shared response does not go on for this reader")
+    }
+}
+
+impl Error for GivenUp {}

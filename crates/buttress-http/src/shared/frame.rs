@@ -1,0 +1,57 @@
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::Frame;
+
+/// A frame of a body that many read. Cloning it copies nothing.
+#[derive(Clone, Debug)]
+pub(super) enum SharedFrame {
+    Data(Bytes),
+    Trailers(Arc<HeaderMap>),
+}
+
+impl SharedFrame {
+    /// How many bytes it adds to the body's length.
+    pub(super) fn length(&self) -> u64 {
+        match self {
+            Self::Data(data) => data.len().try_into().unwrap_or(u64::MAX),
+            Self::Trailers(_) => 0,
+        }
+    }
+
+    /// How many bytes it counts for where they are limited.
+    pub(super) fn size(&self) -> usize {
+        match self {
+            Self::Data(data) => data.len(),
+            Self::Trailers(trailers) => size(trailers),
+        }
+    }
+
+    pub(super) fn is_trailers(&self) -> bool {
+        matches!(self, Self::Trailers(_))
+    }
+
+    pub(super) fn into_frame(self) -> Frame<Bytes> {
+        match self {
+            Self::Data(data) => Frame::data(data),
+            Self::Trailers(trailers) => Frame::trailers(Arc::unwrap_or_clone(trailers)),
+        }
+    }
+}
+
+/// How many bytes `frames` take.
+pub(super) fn weight(frames: &[SharedFrame]) -> usize {
+    let sizes = frames.iter().map(|frame| frame.size().saturating_add(ENTRY));
+    sizes.fold(0, usize::saturating_add)
+}
+
+/// How many bytes headers take: their names, their values, and [`ENTRY`] for each.
+pub(super) fn size(headers: &HeaderMap) -> usize {
+    let entries = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + ENTRY);
+    entries.fold(0, usize::saturating_add)
+}
+
+/// What a header takes besides its name and value, as HPACK (RFC 7541, section 4.1) counts it; also
+/// what a frame takes besides its bytes.
+const ENTRY: usize = 32;

@@ -1,0 +1,133 @@
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use buttress_core::BoxError;
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+
+use self::{alone::Alone, error::GivenUp, live::Reader, track::Look, whole::Whole};
+
+mod alone;
+mod charge;
+mod error;
+mod finish;
+mod frame;
+mod live;
+mod master;
+mod response;
+mod source;
+mod track;
+mod whole;
+
+pub use self::error::TooLong;
+pub(crate) use self::{finish::Finish, response::Shared};
+
+/// The body of a response that may have many callers.
+///
+/// For a single caller it is the body inside, frame by frame. For many it reads what all of them
+/// read: each gets every frame from the first on, data and trailers, as soon as it is there. Whoever
+/// is polled pulls the body inside along, for all; a reader that is slow, or is not polled any more,
+/// delays nobody.
+///
+/// The body inside is dropped as soon as it has ended. If it fails, its error comes to each reader
+/// after the frames before it, as the [`source`](std::error::Error::source) of the one it gets. If
+/// it panics, each gets a [`Rejection`](buttress_core::Rejection). If it turns out to be too long to
+/// share, one reader goes on with it alone, and all others fail with [`TooLong`].
+///
+/// The size and the end of the body are those of the body inside, less what has been read. Where it
+/// did not say its size, that is known once all of it is there, unless it had trailers.
+#[derive(Debug)]
+pub struct SharedBody<B> {
+    form: Form<B>,
+}
+
+#[derive(Debug)]
+enum Form<B> {
+    Own(B),
+    Reading(Reader<B>),
+    Playing { whole: Arc<Whole>, index: usize },
+    Alone(Alone<B>),
+    Ended,
+}
+
+impl<B> SharedBody<B> {
+    /// A body that has ended.
+    pub const fn empty() -> Self {
+        Self { form: Form::Ended }
+    }
+
+    pub(crate) const fn own(body: B) -> Self {
+        Self { form: Form::Own(body) }
+    }
+}
+
+impl<B> Default for SharedBody<B> {
+    fn default() -> Self {
+        Self::empty()
+    }
+}
+
+impl<B> Body for SharedBody<B>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Into<BoxError>,
+{
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let this = self.get_mut();
+        let last = match &mut this.form {
+            Form::Own(body) => return Pin::new(body).poll_frame(cx).map_err(Into::into),
+            Form::Alone(alone) => return alone.poll(cx),
+            Form::Playing { whole, index } => {
+                let frame = whole.frame(*index).map(Ok);
+                *index += usize::from(frame.is_some());
+                return Poll::Ready(frame);
+            }
+            Form::Ended => return Poll::Ready(None),
+            Form::Reading(reader) => match ready!(reader.poll(cx)) {
+                Look::Frame(frame) => return Poll::Ready(Some(Ok(frame.into_frame()))),
+                Look::Alone(remains) => {
+                    let mut alone = Alone::new(remains, reader.index());
+                    let polled = alone.poll(cx);
+                    this.form = Form::Alone(alone);
+                    return polled;
+                }
+                Look::Last(frame) => Some(Ok(frame.into_frame())),
+                Look::Failed(failure) => Some(Err(failure.into())),
+                Look::TooLong => Some(Err(TooLong.into())),
+                Look::Wait | Look::GivenUp => Some(Err(GivenUp.into())),
+                Look::Ended => None,
+            },
+        };
+        this.form = Form::Ended;
+        Poll::Ready(last)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.form {
+            Form::Own(body) => body.is_end_stream(),
+            Form::Reading(reader) => reader.is_end_stream(),
+            Form::Playing { whole, index } => whole.is_read(*index),
+            Form::Alone(alone) => alone.is_end_stream(),
+            Form::Ended => true,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.form {
+            Form::Own(body) => body.size_hint(),
+            Form::Reading(reader) => reader.size_hint(),
+            Form::Playing { whole, index } => whole.hint(*index),
+            Form::Alone(alone) => alone.size_hint(),
+            Form::Ended => SizeHint::with_exact(0),
+        }
+    }
+}

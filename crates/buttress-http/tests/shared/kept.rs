@@ -1,0 +1,82 @@
+//! A response that is kept for later callers.
+
+use std::{sync::Arc, time::Duration};
+
+use buttress_core::{Age, Allowance, Progress, Reader, Share};
+use buttress_http::Http;
+use http::{HeaderMap, HeaderValue, Response, StatusCode, Version};
+use tokio::time::Instant;
+
+use crate::{
+    caller::{Caller, Got, Shared, keep, progress, read, restore, share},
+    feed::{Fed, Feed, Step},
+};
+
+#[test]
+fn a_kept_response_is_the_same_for_every_later_caller() {
+    let kept = keep(&whole());
+    assert_eq!(progress(&kept), Progress::Whole);
+    for _ in 0..3 {
+        let response = restore(
+            &kept,
+            Reader::Kept { age: Age::new(Duration::from_secs(3), Instant::now()), stale: false },
+        );
+        assert_eq!(response.status(), StatusCode::ACCEPTED);
+        assert_eq!(response.version(), Version::HTTP_10);
+        assert_eq!(response.headers().get("etag").unwrap(), "\"one\"");
+        assert_eq!(response.headers().get("age").unwrap(), "3");
+        assert_eq!(Caller::later(&kept).read_on(), read("onetwo", Got::Trailers(trailers())));
+    }
+}
+
+#[test]
+fn a_kept_response_has_none_of_the_extensions() {
+    #[derive(Clone, Debug, PartialEq)]
+    struct OfThisCall;
+
+    let feed = Feed::of_length(0);
+    let mut response = Response::new(feed.body());
+    response.extensions_mut().insert(OfThisCall);
+    let allowance = Arc::new(Allowance::new(usize::MAX));
+    let shared = Http::new().share(response, &allowance).unwrap();
+    assert_eq!(restore(&shared, Reader::Later).extensions().get(), Some(&OfThisCall));
+    let kept = restore(&keep(&shared), Reader::Later);
+    assert_eq!(kept.extensions().get::<OfThisCall>(), None);
+}
+
+#[test]
+fn the_weight_is_that_of_the_head_and_the_body() {
+    let shared = whole();
+    let nothing = weight(&keep(&share(&Feed::of_length(0))));
+    let head = "etag\"one\"".len() + 32;
+    let body = "onetwo".len() + 2 * 32;
+    let trailers = "checksum".len() + "6".len() + 32 + 32;
+    assert_eq!(weight(&shared), nothing + head + body + trailers);
+    assert_eq!(weight(&keep(&shared)), weight(&shared));
+}
+
+/// A response that has been read.
+fn whole() -> Shared {
+    let feed = Feed::new();
+    let mut response = Response::new(feed.body());
+    *response.status_mut() = StatusCode::ACCEPTED;
+    *response.version_mut() = Version::HTTP_10;
+    response.headers_mut().insert("etag", HeaderValue::from_static("\"one\""));
+    let shared = Http::new().share(response, &Arc::new(Allowance::new(usize::MAX))).unwrap();
+    feed.text("one");
+    feed.text("two");
+    feed.put(Step::Trailers(trailers()));
+    let mut caller = Caller::first(&shared);
+    assert_eq!(caller.read_on(), read("onetwo", Got::Trailers(trailers())));
+    shared
+}
+
+fn trailers() -> HeaderMap {
+    let mut trailers = HeaderMap::new();
+    trailers.insert("checksum", HeaderValue::from_static("6"));
+    trailers
+}
+
+fn weight(shared: &Shared) -> usize {
+    Share::<Response<Fed>>::weight(&Http::new(), shared)
+}
