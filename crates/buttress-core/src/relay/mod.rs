@@ -1,11 +1,11 @@
 use std::{
     sync::PoisonError,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
 };
 
 use self::{
     seats::Seats,
-    sync::{Mutex, MutexGuard},
+    sync::{Mutex, MutexGuard, this_thread},
 };
 
 mod seats;
@@ -19,9 +19,9 @@ pub use self::terms::Terms;
 ///
 /// The work lies in a slot. Whoever is polled while it is there and has been woken takes it out,
 /// drives it with no lock held, and puts it back. A wake of the work ([`ring`](Self::ring)) wakes whoever
-/// drove last and one deputy, preferably of another task, so that neither a driver that is gone nor
-/// one that is alive and never polled delays the others. Everybody is woken when there is something
-/// new.
+/// drove last, or anybody if that one does not wait, and a deputy of another task, if one waits. So
+/// neither a driver that is gone nor one that is alive and never polled delays the others. Everybody
+/// is woken when there is something new.
 ///
 /// The work runs under the [`Terms`] of its members: the latest deadline and the highest criticality.
 #[derive(Debug)]
@@ -100,8 +100,8 @@ impl<W> Relay<W> {
         };
         let heirs = if last { [None, None] } else { state.heirs() };
         drop(state);
+        heirs.into_iter().flatten().for_each(Waker::wake);
         drop((waker, work));
-        heirs.into_iter().flatten().for_each(std::task::Waker::wake);
         last
     }
 
@@ -154,7 +154,7 @@ impl<W> Relay<W> {
         state.woken = true;
         let heirs = state.heirs();
         drop(state);
-        heirs.into_iter().flatten().for_each(std::task::Waker::wake);
+        heirs.into_iter().flatten().for_each(Waker::wake);
     }
 
     /// The terms of the members there are now.
@@ -186,8 +186,8 @@ impl<W> Relay<W> {
                 // Woken while it was out, when nobody could be told.
                 let heirs = state.heirs();
                 drop(state);
+                heirs.into_iter().flatten().for_each(Waker::wake);
                 drop(old);
-                heirs.into_iter().flatten().for_each(std::task::Waker::wake);
                 Poll::Pending
             }
             Drive::More => {
@@ -251,7 +251,7 @@ impl<W> State<W> {
     }
 
     /// Who is to be woken, if the work lies there woken: the driver, and a deputy.
-    fn heirs(&mut self) -> [Option<std::task::Waker>; 2] {
+    fn heirs(&mut self) -> [Option<Waker>; 2] {
         match self.slot {
             Slot::In(_) if self.woken => self.seats.heirs(self.driver),
             _ => [None, None],
@@ -282,12 +282,4 @@ impl<W> Drop for Finish<'_, W> {
     fn drop(&mut self) {
         self.0.finish();
     }
-}
-
-/// What tells this thread from all others that live.
-fn this_thread() -> usize {
-    thread_local! {
-        static HERE: u8 = const { 0 };
-    }
-    HERE.with(|here| std::ptr::from_ref(here).addr())
 }

@@ -9,8 +9,10 @@ use crate::{Criticality, Deadline};
 #[derive(Debug)]
 pub(super) struct Seats {
     // One that waits alone costs no allocation.
-    first: Option<Seat>,
+    first: Option<First>,
     others: Slab<Seat>,
+    /// The wakers of the others, and the seats they belong to.
+    waiting: Vec<(usize, Waker)>,
     /// Members without a deadline.
     patient: usize,
     /// The latest deadline of the others.
@@ -18,8 +20,6 @@ pub(super) struct Seats {
     /// Whoever had the latest deadline may have left.
     outdated: bool,
     criticality: Criticality,
-    /// Where the search for a deputy goes on.
-    next: usize,
 }
 
 /// A member's place. It is given back with [`Relay::leave`](super::Relay::leave), once.
@@ -27,22 +27,29 @@ pub(super) struct Seats {
 pub struct Place(usize);
 
 #[derive(Debug)]
-struct Seat {
-    waker: Option<Waker>,
+struct First {
     deadline: Option<Deadline>,
+    waker: Option<Waker>,
+}
+
+#[derive(Debug)]
+struct Seat {
+    deadline: Option<Deadline>,
+    /// Where its waker is among those waiting, if the one there is its own.
+    index: usize,
 }
 
 impl Seats {
     pub(super) fn new(terms: Terms) -> (Self, Place) {
         let Terms { deadline, criticality } = terms;
         let seats = Self {
-            first: Some(Seat { waker: None, deadline }),
+            first: Some(First { deadline, waker: None }),
             others: Slab::new(),
+            waiting: Vec::new(),
             patient: usize::from(deadline.is_none()),
             latest: deadline,
             outdated: false,
             criticality,
-            next: 0,
         };
         (seats, Place(0))
     }
@@ -62,107 +69,115 @@ impl Seats {
             None => self.patient += 1,
         }
         self.criticality = self.criticality.max(criticality);
-        Place(self.others.insert(Seat { waker: None, deadline }) + 1)
+        Place(self.others.insert(Seat { deadline, index: 0 }) + 1)
     }
 
     /// Gives the place up, and returns the waker to be dropped.
     pub(super) fn leave(&mut self, place: Place) -> Option<Waker> {
-        let seat = match place.0.checked_sub(1) {
-            None => self.first.take(),
-            Some(index) => self.others.try_remove(index),
-        }?;
-        match seat.deadline {
-            Some(_) => self.outdated |= seat.deadline == self.latest,
+        let waker = self.take(place);
+        let deadline = match place.0.checked_sub(1) {
+            None => self.first.take()?.deadline,
+            Some(seat) => self.others.try_remove(seat)?.deadline,
+        };
+        match deadline {
+            Some(_) => self.outdated |= deadline == self.latest,
             None => self.patient -= 1,
         }
-        seat.waker
+        waker
     }
 
     pub(super) fn terms(&mut self) -> Terms {
         if mem::take(&mut self.outdated) {
-            self.latest = self.all().map(|(_, seat)| seat.deadline).max().flatten();
+            let first = self.first.iter().map(|first| first.deadline);
+            let others = self.others.iter().map(|(_, seat)| seat.deadline);
+            self.latest = first.chain(others).max().flatten();
         }
         let deadline = self.latest.filter(|_| self.patient == 0);
         Terms { deadline, criticality: self.criticality }
     }
 
     /// Whether the member at `place` waits with this very waker.
-    pub(super) fn is_waiting(&mut self, place: Place, waker: &Waker) -> bool {
-        let seat = self.seat(place);
-        seat.and_then(|seat| seat.waker.as_ref()).is_some_and(|known| known.will_wake(waker))
+    pub(super) fn is_waiting(&self, place: Place, waker: &Waker) -> bool {
+        let known = match place.0.checked_sub(1) {
+            None => self.first.as_ref().and_then(|first| first.waker.as_ref()),
+            Some(seat) => self.index(seat).and_then(|index| Some(&self.waiting.get(index)?.1)),
+        };
+        known.is_some_and(|known| known.will_wake(waker))
     }
 
     /// Lets the member at `place` wait, and returns the waker to be dropped.
     pub(super) fn wait(&mut self, place: Place, waker: Waker) -> Option<Waker> {
-        match self.seat(place) {
-            Some(seat) => seat.waker.replace(waker),
-            None => Some(waker),
+        let Some(seat) = place.0.checked_sub(1) else {
+            return match &mut self.first {
+                Some(first) => first.waker.replace(waker),
+                None => Some(waker),
+            };
+        };
+        let old = self.take(place);
+        match self.others.get_mut(seat) {
+            Some(Seat { index, .. }) => *index = self.waiting.len(),
+            None => return Some(waker),
         }
+        self.waiting.push((seat, waker));
+        old
     }
 
-    /// Takes the wakers of the driver and of a deputy: of another task, if one is found soon.
+    /// Takes two wakers: of the driver or, if it does not wait, of anybody, and of a deputy who is
+    /// another task.
     pub(super) fn heirs(&mut self, driver: Place) -> [Option<Waker>; 2] {
-        let first = self.seat(driver).and_then(|seat| seat.waker.take());
-        let second = self.deputy(first.as_ref()).and_then(|place| {
-            self.next = place.0 + 1;
-            self.seat(place)?.waker.take()
-        });
+        let first = self.take(driver).or_else(|| self.take_any(|_| true));
+        let second =
+            first.as_ref().and_then(|first| self.take_any(|waker| !first.will_wake(waker)));
         [first, second]
     }
 
     /// Takes all wakers.
     pub(super) fn everybody(&mut self) -> Everybody {
-        let first = self.first.as_mut().and_then(|seat| seat.waker.take());
-        let others = self.others.iter_mut().filter_map(|(_, seat)| seat.waker.take()).collect();
-        Everybody { first, others }
+        let first = self.first.as_mut().and_then(|first| first.waker.take());
+        Everybody { first, others: mem::take(&mut self.waiting) }
     }
 
-    /// Somebody who waits, in turn.
-    fn deputy(&self, driver: Option<&Waker>) -> Option<Place> {
-        let end = self.others.capacity() + 1;
-        let turns = (self.next..end).chain(0..self.next.min(end)).map(Place);
-        let waiting = turns.filter_map(|place| Some((place, self.get(place)?.waker.as_ref()?)));
-        let mut any = None;
-        for (place, waker) in waiting.take(TRIED) {
-            if driver.is_none_or(|driver| !driver.will_wake(waker)) {
-                return Some(place);
-            }
-            any.get_or_insert(place);
-        }
-        any
+    /// Takes a waker that `suits`. Of the others, whoever came last is the likeliest to be polled soon.
+    fn take_any(&mut self, suits: impl Fn(&Waker) -> bool) -> Option<Waker> {
+        let first = self.first.as_mut();
+        first.and_then(|first| first.waker.take_if(|waker| suits(waker))).or_else(|| {
+            let index = self.waiting.iter().rposition(|(_, waker)| suits(waker))?;
+            Some(self.remove(index))
+        })
     }
 
-    fn all(&self) -> impl Iterator<Item = (Place, &Seat)> {
-        let others = self.others.iter().map(|(index, seat)| (Place(index + 1), seat));
-        self.first.iter().map(|seat| (Place(0), seat)).chain(others)
-    }
-
-    fn get(&self, place: Place) -> Option<&Seat> {
+    fn take(&mut self, place: Place) -> Option<Waker> {
         match place.0.checked_sub(1) {
-            None => self.first.as_ref(),
-            Some(index) => self.others.get(index),
+            None => self.first.as_mut()?.waker.take(),
+            Some(seat) => self.index(seat).map(|index| self.remove(index)),
         }
     }
 
-    fn seat(&mut self, place: Place) -> Option<&mut Seat> {
-        match place.0.checked_sub(1) {
-            None => self.first.as_mut(),
-            Some(index) => self.others.get_mut(index),
+    /// Where the waker of this seat is, if it waits.
+    fn index(&self, seat: usize) -> Option<usize> {
+        let index = self.others.get(seat)?.index;
+        self.waiting.get(index).is_some_and(|(owner, _)| *owner == seat).then_some(index)
+    }
+
+    fn remove(&mut self, index: usize) -> Waker {
+        let (_, waker) = self.waiting.swap_remove(index);
+        let moved = self.waiting.get(index).and_then(|(owner, _)| self.others.get_mut(*owner));
+        if let Some(moved) = moved {
+            moved.index = index;
         }
+        waker
     }
 }
 
 /// The wakers of all members, to be woken with no lock held.
 pub(super) struct Everybody {
     first: Option<Waker>,
-    others: Vec<Waker>,
+    others: Vec<(usize, Waker)>,
 }
 
 impl Everybody {
     pub(super) fn wake(self) {
-        self.first.into_iter().chain(self.others).for_each(Waker::wake);
+        let others = self.others.into_iter().map(|(_, waker)| waker);
+        self.first.into_iter().chain(others).for_each(Waker::wake);
     }
 }
-
-/// How many are looked at to find a deputy of another task.
-const TRIED: usize = 8;
