@@ -1,5 +1,5 @@
 use std::{
-    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
 };
 
@@ -15,7 +15,6 @@ use crate::{
     part::PartOf,
     policy::Look,
     refresh::refresh,
-    settings::Panics,
     setup::{AnswerIn, KeptIn, KeyIn, WorkIn},
     work::Work,
 };
@@ -49,10 +48,7 @@ where
         }
         Ok(None) => apart(setup, inner, request),
         Err(payload) => {
-            if core.shared.settings.panics == Panics::Resumed {
-                resume_unwind(payload);
-            }
-            core.shared.settings.report_panic();
+            core.shared.meet(payload);
             panicked(setup, respond_seed(setup, &request))
         }
     }
@@ -117,19 +113,26 @@ where
     ) -> Result<Stage<S, Req, C>, (S, Req, KeyIn<S, Req, C>)> {
         let seed = respond_seed(self.setup, &request);
         let terms = Terms::current();
-        if C::Policy::KEEPS
-            && let Some(joined) = self.part.flights.join(&key, self.hash, terms)
-        {
-            return Ok(self.aboard(joined, Some((inner, request)), seed));
-        }
         let mut call = Some((inner, request));
-        let joined = self.depart(&mut call, key, terms, landed, spare);
-        match joined {
-            Ok(joined) => Ok(self.aboard(joined, call, seed)),
-            Err(key) => match call {
+        let board = || {
+            if C::Policy::KEEPS
+                && let Some(joined) = self.part.flights.join(&key, self.hash, terms)
+            {
+                return Ok(joined);
+            }
+            self.depart(&mut call, key, terms, landed, spare)
+        };
+        // The key's `Eq` is the user's.
+        match catch_unwind(AssertUnwindSafe(board)) {
+            Ok(Ok(joined)) => Ok(self.aboard(joined, call, seed)),
+            Ok(Err(key)) => match call {
                 Some((inner, request)) => Err((inner, request, key)),
                 None => unreachable!("a call that was taken has started"),
             },
+            Err(payload) => {
+                self.setup.core().shared.meet(payload);
+                Ok(panicked(self.setup, seed))
+            }
         }
     }
 

@@ -1,7 +1,6 @@
 use std::{
     fmt,
     future::Future,
-    panic::resume_unwind,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -15,7 +14,6 @@ use crate::{
     landing::{hand_on, land},
     oneshot::Oneshot,
     run::run,
-    settings::Panics,
     setup::{Err, FlightIn, Judged, Res},
 };
 
@@ -157,12 +155,7 @@ where
     }
     let met = ready!(flight.poll(place, cx, |work, cx| run(setup, flight, work, cx)));
     if let Err(payload) = met {
-        let shared = &setup.core().shared;
-        shared.state.panicked.add();
-        shared.settings.report_panic();
-        if shared.settings.panics == Panics::Resumed {
-            resume_unwind(payload);
-        }
+        setup.core().shared.meet(payload);
     }
     Poll::Ready(())
 }

@@ -1,3 +1,5 @@
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use buttress_core::{Classify, Deadline, GaveUp, Progress, Reader, Respond, Share, Verdict};
 use tokio::time::Instant;
 
@@ -26,7 +28,12 @@ where
     C: Setup<S, Req>,
 {
     let mode = &setup.core().mode;
-    let fate = fate(&member, role.is_first(), setup);
+    // To share is to run the user's `Clone`, or whatever makes another one of an error.
+    let fate = catch_unwind(AssertUnwindSafe(|| fate(&member, role.is_first(), setup)));
+    let fate = fate.unwrap_or_else(|payload| {
+        setup.core().shared.meet(payload);
+        Fate::Panicked
+    });
     if matches!(fate, Fate::Again | Fate::Apart) {
         // Also so that the flight does not wait for somebody who goes elsewhere.
         drop(member);

@@ -1,11 +1,18 @@
-use std::sync::Arc;
+use std::{any::Any, panic::resume_unwind, sync::Arc};
 
 use buttress_core::{Classify, Respond, Share};
 use tower_service::Service;
 
 use crate::{
-    Policy, ShareError, answer::Answer, flight::Flight, flights::Flights, keys::Keys,
-    policy::KeptBy, settings::Settings, state::State, work::Work,
+    Policy, ShareError,
+    answer::Answer,
+    flight::Flight,
+    flights::Flights,
+    keys::Keys,
+    policy::KeptBy,
+    settings::{Panics, Settings},
+    state::State,
+    work::Work,
 };
 
 /// Everything about a layer but the service it is put over.
@@ -23,6 +30,18 @@ pub(crate) struct Shared<P> {
     pub(crate) policy: P,
     pub(crate) settings: Settings,
     pub(crate) state: Arc<State>,
+}
+
+impl<P> Shared<P> {
+    /// Somebody met a panic: it is counted, told, and goes on if that is wanted.
+    #[cold]
+    pub(crate) fn meet(&self, payload: Box<dyn Any + Send>) {
+        self.state.panicked.add();
+        self.settings.report_panic();
+        if self.settings.panics == Panics::Resumed {
+            resume_unwind(payload);
+        }
+    }
 }
 
 /// A service whose calls may be shared: its future is polled by whoever waits, on any thread.
