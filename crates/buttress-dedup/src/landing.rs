@@ -44,6 +44,10 @@ where
             (Role::First(seed), _) => panicked(setup, seed),
         };
     }
+    if member.flight().and_then(|(flight, _)| flight.answer()).is_some_and(|answer| answer.gave_up)
+    {
+        GaveUp::mark();
+    }
     let (Role::First(seed) | Role::Later(_, _, seed)) = role;
     let outcome = match fate {
         Fate::Own(outcome) => {
@@ -175,9 +179,6 @@ where
     let own = if first { answer.take() } else { None };
     if !first && answer.expired && is_later(Deadline::current(), flight.launched.deadline) {
         return Fate::Again;
-    }
-    if answer.gave_up {
-        GaveUp::mark();
     }
     if let Some(outcome) = own {
         return Fate::Own(outcome);
