@@ -75,7 +75,9 @@ where
         Conclusion::Stands(keeper) => keeper,
     };
     if C::Mode::IS_WHOLE && !C::Policy::KEEPS && flight.withdraw_alone() {
-        return Answer::owned(outcome, ForAll::Again);
+        // Of one who joined and is alone now, it may be the end of the time of whoever has gone.
+        let expired = flight.is_orphan() && is_expired(setup, flight, judged, outcome.as_ref());
+        return Answer { expired, ..Answer::owned(outcome, ForAll::Again) };
     }
     let expired = is_expired(setup, flight, judged, outcome.as_ref());
     Answer { expired, ..share(setup, outcome, keeper) }
