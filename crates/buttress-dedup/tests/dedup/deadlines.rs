@@ -216,8 +216,9 @@ async fn a_leaders_deadline_that_went_inside_is_nobodys_when_the_leader_has_gone
 async fn a_leaders_deadline_that_went_inside_is_not_shared_where_errors_are() {
     let upstream = slow();
     let again = |error: &io::Error| Some(io::Error::from(error.kind()));
+    let layer = DedupLayer::in_flight().share_error(again);
     let service = ServiceBuilder::new()
-        .layer(DedupLayer::in_flight().share_error(again))
+        .layer(layer.clone())
         .layer(DeadlineLayer::new(Duration::from_secs(1)))
         .service(upstream.clone());
     let mut leader = tokio_test::task::spawn(under(20, service.clone().oneshot(1)));
@@ -228,7 +229,7 @@ async fn a_leaders_deadline_that_went_inside_is_not_shared_where_errors_are() {
     assert_eq!(follower.await.unwrap(), 2);
     assert_eq!(reason(leader.await), Reason::DeadlineExceeded);
     assert_eq!(equal.await.unwrap_err().kind(), io::ErrorKind::TimedOut, "it has no more time");
-    assert_eq!(upstream.calls(), 2);
+    assert_eq!((upstream.calls(), layer.handle().led()), (2, 2));
 }
 
 #[tokio::test(start_paused = true)]

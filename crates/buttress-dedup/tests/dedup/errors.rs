@@ -1,5 +1,8 @@
 //! What becomes of an error that more than one caller waited for.
 
+use std::sync::Arc;
+
+use buttress_core::Rejection;
 use buttress_dedup::DedupLayer;
 use tokio::{
     task::JoinSet,
@@ -152,4 +155,43 @@ async fn an_error_of_one_caller_alone_is_handed_on_as_it_is() {
     let share = |_: &Failure| -> Option<Failure> { unreachable!("nobody else asks") };
     let service = DedupLayer::in_flight().share_error(share).layer(failing(ms(0)));
     assert_eq!(call(&service, 1).await, Err(Failure::Down(1)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_call_held_is_free_before_its_error_is_looked_at() {
+    let upstream = failing(ms(50));
+    let looked = upstream.clone();
+    let share = move |error: &Failure| {
+        assert_eq!(looked.live(), 0);
+        Some(error.clone())
+    };
+    let service = DedupLayer::in_flight().share_error(share).layer(upstream.clone());
+    let mut calls = [(); 2].map(|()| Some(waiting(&service, 1)));
+    advance(ms(50)).await;
+    assert_eq!(settle(&mut calls).1, [1; 2].map(|n| Err(Failure::Down(n))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_is_gone_with_the_last_who_waited_for_it() {
+    let (kept, layer) = (Arc::new(()), DedupLayer::in_flight());
+    let error = Arc::clone(&kept);
+    let service = layer.layer(failing(ms(50)).map_err(move |_| Held(Arc::clone(&error))));
+    let idle = Arc::strong_count(&kept);
+    let mut calls = [(); 3].map(|()| Some(waiting(&service, 1)));
+    for left in [2, 1, 0] {
+        advance(ms(50)).await;
+        assert_eq!(settle(&mut calls).1.len(), 1);
+        // Those who are left have each a service of their own, and a flight that has another.
+        assert_eq!(Arc::strong_count(&kept) > idle, left > 0);
+    }
+}
+
+/// An error that shows how many of its kind there are.
+#[derive(Debug)]
+struct Held(#[expect(dead_code, reason = "counted while the error is there")] Arc<()>);
+
+impl From<Rejection> for Held {
+    fn from(_: Rejection) -> Self {
+        unreachable!("nothing is rejected here")
+    }
 }

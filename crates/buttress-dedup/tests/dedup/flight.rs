@@ -159,21 +159,23 @@ async fn sf08_whoever_comes_while_the_last_one_leaves_has_a_call_of_its_own() {
     }));
     let service = BoxCloneService::new(service);
     let leaving = waiting(&service, 1);
-    let came = Arc::new(std::sync::Mutex::new(None));
+    let came = Arc::new(std::sync::Mutex::new(Vec::new()));
     let (new, place) = (std::sync::Mutex::new(service.clone()), Arc::clone(&came));
     let comes: Box<dyn Fn() + Send + Sync> = Box::new(move || {
         let service = new.lock().unwrap().clone();
-        *place.lock().unwrap() = Some(waiting(&service, 1));
+        let two = [waiting(&service, 1), waiting(&service, 1)];
+        place.lock().unwrap().extend(two);
     });
     assert!(coming.set(comes).is_ok());
     drop(leaving);
-    let newcomer = came.lock().unwrap().take().unwrap();
+    let mut newcomers = std::mem::take(&mut *came.lock().unwrap());
     assert_eq!((layer.handle().flights(), layer.handle().led()), (1, 2));
     // The flight of before is out of the table, and has left the new one there.
-    let follower = waiting(&service, 1);
-    assert_eq!(layer.handle().joined(), 1);
+    newcomers.push(waiting(&service, 1));
+    assert_eq!(layer.handle().joined(), 2);
     advance(ms(50)).await;
-    assert_eq!((outcome(newcomer), outcome(follower)), (Ok(7), Ok(7)));
+    assert_eq!(newcomers.len(), 3);
+    newcomers.into_iter().for_each(|newcomer| assert_eq!(outcome(newcomer), Ok(7)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -231,4 +233,18 @@ async fn a_call_that_hangs_hangs_for_no_other_key() {
     let mut hanging = waiting(&service, 1);
     assert_eq!(service.clone().oneshot(2).await, Ok(2));
     assert_pending!(hanging.poll());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_is_gone_with_the_last_who_waited_for_it() {
+    let (kept, layer) = (Arc::new(()), DedupLayer::in_flight());
+    let answer = Arc::clone(&kept);
+    let service = layer.layer(taking(ms(50)).map_response(move |_| Arc::clone(&answer)));
+    let idle = Arc::strong_count(&kept);
+    let [first, second, third] = [(); 3].map(|()| waiting(&service, 1));
+    advance(ms(50)).await;
+    drop((outcome(first), second));
+    drop(outcome(third));
+    // But for what the service, in the hands of nobody who waits, holds itself.
+    assert_eq!(Arc::strong_count(&kept), idle);
 }
