@@ -64,6 +64,9 @@ impl<K, M, P: Clone, R> DedupLayer<K, M, P, R> {
     }
 
     /// Gives an error to everybody who waited for it, where `share` makes another one of it.
+    ///
+    /// The first caller gets the error itself. Of what `share` makes of that, it makes one more for each
+    /// of the others.
     pub fn share_error<E, F>(self, share: F) -> DedupLayer<K, M, P, SharedBy<F>>
     where
         F: Fn(&E) -> Option<E> + Clone,

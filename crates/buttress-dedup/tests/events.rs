@@ -17,7 +17,9 @@ async fn whoever_joins_is_told_of_with_the_instance_and_whoever_leads_is_not() {
     let events = Events::of("buttress");
     let service = DedupLayer::in_flight().named("users").layer(service_fn(work));
     let mut calls = [(); 3].map(|()| task::spawn(service.clone().oneshot(1)));
-    calls.iter_mut().for_each(|call| assert_pending!(call.poll()));
+    for call in &mut calls {
+        assert_pending!(call.poll());
+    }
     assert_eq!(events.names(), ["dedup.joined"; 2]);
     for joined in events.all() {
         assert_eq!((joined.level, joined.field("instance")), (Level::TRACE, Some("users")));
@@ -47,7 +49,9 @@ async fn a_panic_is_told_once_whoever_waits_for_it() {
         Ok::<u32, BoxError>(1)
     }));
     let mut calls = [(); 3].map(|()| task::spawn(service.clone().oneshot(1)));
-    calls.iter_mut().for_each(|call| assert_pending!(call.poll()));
+    for call in &mut calls {
+        assert_pending!(call.poll());
+    }
     for call in calls {
         call.await.unwrap_err();
     }
@@ -73,7 +77,9 @@ async fn a_response_that_is_for_one_alone_is_told_of_and_the_others_go_alone() {
     let handle = layer.handle();
     let service = layer.bind(Private).layer(service_fn(work));
     let mut calls = [(); 3].map(|()| task::spawn(service.clone().oneshot(7)));
-    calls.iter_mut().for_each(|call| assert_pending!(call.poll()));
+    for call in &mut calls {
+        assert_pending!(call.poll());
+    }
     for call in calls {
         assert_eq!(call.await.unwrap(), 7);
     }
@@ -89,7 +95,9 @@ async fn a_response_that_is_for_one_alone_is_nobodys_when_that_one_has_gone() {
     let mut first = task::spawn(service.clone().oneshot(7));
     let mut others = [(); 2].map(|()| task::spawn(service.clone().oneshot(7)));
     assert_pending!(first.poll());
-    others.iter_mut().for_each(|call| assert_pending!(call.poll()));
+    for call in &mut others {
+        assert_pending!(call.poll());
+    }
     drop(first);
     let events = Events::of("buttress");
     for call in others {

@@ -1,6 +1,10 @@
 //! Flights against naive ones, poll by poll, with every wake needed.
 
-#![expect(clippy::unwrap_used, reason = "what helps a test may panic as the test may")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "what helps a test may panic as the test may"
+)]
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -235,7 +239,9 @@ where
                 real.calls.insert(id, task::spawn(Box::pin(real.service.call((*key, id)))));
             }
             Step::Poll(which) => {
-                pick(&callers, *which).into_iter().for_each(|id| real.poll(&mut model, id))
+                if let Some(id) = pick(&callers, *which) {
+                    real.poll(&mut model, id);
+                }
             }
             Step::Leave(which) => {
                 if let Some(id) = pick(&callers, *which) {

@@ -17,10 +17,11 @@ use tower::{Layer, ServiceBuilder, ServiceExt, service_fn, util::BoxCloneService
 use crate::common::{call, ms, outcome, waiting};
 
 type Terms = (Option<Deadline>, Criticality, Attempt);
+type Seen = Arc<Mutex<Vec<Terms>>>;
 
 /// A service that notes on what terms it is polled, every 10 ms until 50.
-fn watched() -> (BoxCloneService<u32, u32, io::Error>, Arc<Mutex<Vec<Terms>>>) {
-    let seen = Arc::<Mutex<Vec<_>>>::default();
+fn watched() -> (BoxCloneService<u32, u32, io::Error>, Seen) {
+    let seen = Seen::default();
     let notes = Arc::clone(&seen);
     let service = service_fn(move |n: u32| {
         let notes = Arc::clone(&notes);

@@ -1,6 +1,9 @@
 //! What becomes of an error that more than one caller waited for.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering::SeqCst},
+};
 
 use buttress_core::Rejection;
 use buttress_dedup::DedupLayer;
@@ -26,7 +29,7 @@ async fn an_error_is_the_leaders_and_the_others_call_one_after_another() {
     assert_eq!((upstream.calls(), upstream.live()), (2, 1), "one at a time");
     let mut outcomes = callers.join_all().await;
     outcomes.sort_by_key(|(_, at)| *at);
-    let each = [1, 2, 3, 4, 5].map(|n| (Err(Failure::Down(n)), ms(50) * n as u32));
+    let each = [1, 2, 3, 4, 5].map(|n| (Err(Failure::Down(n)), ms(50 * n as u64)));
     assert_eq!(outcomes, each);
     assert_eq!((upstream.calls(), layer.handle().led()), (5, 5));
     assert_eq!(layer.handle().flights(), 0);
@@ -186,9 +189,28 @@ async fn an_error_is_gone_with_the_last_who_waited_for_it() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_error_that_could_be_shared_and_then_could_not_is_gone_with_the_last_who_waited() {
+    let (kept, shared) = (Arc::new(()), Arc::new(AtomicUsize::new(0)));
+    let error = Arc::clone(&kept);
+    let share = move |Held(error): &Held| {
+        (shared.fetch_add(1, SeqCst) == 0).then(|| Held(Arc::clone(error)))
+    };
+    let layer = DedupLayer::in_flight().share_error(share);
+    let upstream = upstream(ms(50), |n| if n > 1 { Ok(n) } else { Err(Failure::Down(n)) });
+    let service = layer.layer(upstream.map_err(move |_| Held(Arc::clone(&error))));
+    let idle = Arc::strong_count(&kept);
+    let mut calls = [(); 2].map(|()| Some(waiting(&service, 1)));
+    advance(ms(50)).await;
+    assert!(settle(&mut calls).1.pop().is_some_and(|outcome| outcome.is_err()));
+    advance(ms(50)).await;
+    assert!(settle(&mut calls).1.pop().is_some_and(|outcome| outcome.is_ok()));
+    assert_eq!(Arc::strong_count(&kept), idle);
+}
+
 /// An error that shows how many of its kind there are.
 #[derive(Debug)]
-struct Held(#[expect(dead_code, reason = "counted while the error is there")] Arc<()>);
+struct Held(Arc<()>);
 
 impl From<Rejection> for Held {
     fn from(_: Rejection) -> Self {

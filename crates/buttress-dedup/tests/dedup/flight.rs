@@ -175,7 +175,9 @@ async fn sf08_whoever_comes_while_the_last_one_leaves_has_a_call_of_its_own() {
     assert_eq!(layer.handle().joined(), 2);
     advance(ms(50)).await;
     assert_eq!(newcomers.len(), 3);
-    newcomers.into_iter().for_each(|newcomer| assert_eq!(outcome(newcomer), Ok(7)));
+    for newcomer in newcomers {
+        assert_eq!(outcome(newcomer), Ok(7));
+    }
 }
 
 #[tokio::test(start_paused = true)]

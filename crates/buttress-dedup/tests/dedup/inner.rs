@@ -59,7 +59,9 @@ async fn the_layer_is_ready_though_the_service_is_not() {
     assert!(matches!(ready, std::task::Poll::Ready(Ok::<(), Failure>(()))));
     let mut calls = [waiting(&service, 1), waiting(&service, 1)];
     advance(ms(60_000)).await;
-    calls.iter_mut().for_each(|call| assert_pending!(call.poll()));
+    for call in &mut calls {
+        assert_pending!(call.poll());
+    }
     assert!(timeout(ms(10), service.clone().oneshot(1)).await.is_err());
     assert_eq!((upstream.calls(), layer.handle().waiters()), (0, 2));
     drop(calls);

@@ -113,7 +113,9 @@ async fn a_driver_and_a_deputy_that_are_dropped_when_they_were_woken_delay_nobod
     let woken = |call: &&mut Option<Call<usize>>| call.as_ref().is_some_and(Spawn::is_woken);
     let woken: Vec<_> = calls.iter_mut().filter(woken).collect();
     assert_eq!(woken.len(), 2, "the driver and its deputy");
-    woken.into_iter().for_each(|call| *call = None);
+    for call in woken {
+        *call = None;
+    }
     assert_eq!(settle(&mut calls).1, [1; 4].map(Ok));
     assert_eq!(upstream.calls(), 1);
 }
@@ -154,7 +156,9 @@ async fn callers_who_are_polled_without_need_do_not_poll_the_work() {
     }));
     let mut calls = [(); 4].map(|()| waiting(&service, 1));
     for _ in 0..100 {
-        calls.iter_mut().for_each(|call| assert_pending!(call.poll()));
+        for call in &mut calls {
+            assert_pending!(call.poll());
+        }
     }
     assert_eq!(polled.load(SeqCst), 1);
 }
