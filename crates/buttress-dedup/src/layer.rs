@@ -86,7 +86,8 @@ impl<K, M, P: Clone, R> DedupLayer<K, M, P, R> {
         self.with(|settings| settings.panics = Panics::Resumed)
     }
 
-    /// Gives every service this layer makes flights and answers of its own.
+    /// Gives every service this layer makes flights and answers of its own. The numbers are those of each
+    /// service's [handle](Dedup::handle), which alone can make it forget.
     pub fn per_service(self) -> Self {
         self.with(|settings| settings.scope = Scope::Service)
     }

@@ -1,6 +1,6 @@
 //! Who shares flights: all clones of a layer, and all services it makes.
 
-use buttress_dedup::DedupLayer;
+use buttress_dedup::{Dedup, DedupLayer};
 use futures_util::future::join_all;
 use tokio::time::advance;
 use tower::{Layer, ServiceExt, service_fn};
@@ -44,6 +44,26 @@ async fn a_layer_can_give_each_service_its_own_flights() {
     let calls = [one.clone(), one, other.clone(), other].map(|service| service.oneshot(1));
     assert_eq!(join_all(calls).await, [Ok(1), Ok(1), Ok(2), Ok(2)]);
     assert_eq!(upstream.calls(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_with_flights_of_its_own_has_a_handle_of_its_own() {
+    let (layer, upstream) = (DedupLayer::in_flight().per_service(), taking(ms(50)));
+    let (one, other) = (layer.layer(upstream.clone()), layer.layer(upstream.clone()));
+    let _flying = [waiting(&one, 1), waiting(&one.clone(), 1), waiting(&other, 1)];
+    let numbers = |service: &Dedup<_>| (service.handle().flights(), service.handle().waiters());
+    assert_eq!((numbers(&one), numbers(&other)), ((1, 2), (1, 1)));
+    one.handle().clear();
+    assert_eq!((numbers(&one), numbers(&other)), ((0, 0), (1, 1)));
+    assert_eq!(layer.handle().flights(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_handle_of_a_service_that_shares_is_the_layers() {
+    let layer = DedupLayer::in_flight();
+    let service = layer.layer(taking(ms(50)));
+    let _flying = [waiting(&service, 1), waiting(&service, 1)];
+    assert_eq!((service.handle().waiters(), layer.handle().waiters()), (2, 2));
 }
 
 #[tokio::test(start_paused = true)]
