@@ -1,12 +1,12 @@
 use std::{
     fmt,
     future::Future,
+    mem,
     pin::Pin,
     task::{Context, Poll, ready},
 };
 
 use buttress_core::{Respond, Share};
-use pin_project::pin_project;
 
 use crate::{
     Inner, Setup,
@@ -19,19 +19,25 @@ use crate::{
 
 /// The future of [`Dedup`](crate::Dedup).
 #[must_use = "futures do nothing unless polled"]
-#[pin_project]
 pub struct ResponseFuture<S, Req, C>
 where
     S: Inner<Req>,
     Req: Send + 'static,
     C: Setup<S, Req>,
 {
-    #[pin]
     stage: Stage<S, Req, C>,
 }
 
+// What is polled lies in a box of its own, here or in the flight.
+impl<S, Req, C> Unpin for ResponseFuture<S, Req, C>
+where
+    S: Inner<Req>,
+    Req: Send + 'static,
+    C: Setup<S, Req>,
+{
+}
+
 /// Where a call is.
-#[pin_project(project = StageProj, project_replace = StageOwn)]
 pub(crate) enum Stage<S, Req, C>
 where
     S: Inner<Req>,
@@ -48,8 +54,8 @@ where
     },
     /// It goes alone. If it succeeds, all that is kept about a subject is outdated.
     Apart {
-        #[pin]
-        call: Oneshot<S, Req>,
+        // Inline it would make every call's future as large as two.
+        call: Pin<Box<Oneshot<S, Req>>>,
         seed: SeedIn<S, Req, C>,
         changes: Option<(u64, Judged<S, Req, C>)>,
         setup: C,
@@ -109,36 +115,27 @@ where
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut this = self.project();
+        let stage = &mut self.get_mut().stage;
         loop {
-            match this.stage.as_mut().project() {
-                StageProj::Aboard { member, setup, .. } => {
-                    if let Some(outcome) = ready!(fly(member, setup, cx))
-                        && let StageOwn::Aboard { member, role, setup } =
-                            this.stage.as_mut().project_replace(Stage::Ended)
-                    {
-                        // The flight is over, and out of the table: there is nothing to leave.
-                        member.forget();
-                        return Poll::Ready(hand_on(outcome, role.into_seed(), None, &setup));
-                    }
-                }
-                StageProj::Apart { call, .. } => {
-                    let outcome = ready!(call.poll(cx));
-                    if let StageOwn::Apart { seed, changes, setup, .. } =
-                        this.stage.as_mut().project_replace(Stage::Ended)
-                    {
-                        return Poll::Ready(hand_on(outcome, seed, changes, &setup));
-                    }
-                }
-                StageProj::Answered(_) => {}
-                StageProj::Ended => unreachable!("polled after it ended"),
+            let mut own = None;
+            match stage {
+                Stage::Aboard { member, setup, .. } => own = ready!(fly(member, setup, cx)),
+                Stage::Apart { call, .. } => own = Some(ready!(call.as_mut().poll(cx))),
+                Stage::Answered(_) | Stage::Ended => {}
             }
-            let stage = match this.stage.as_mut().project_replace(Stage::Ended) {
-                StageOwn::Answered(outcome) => return Poll::Ready(outcome),
-                StageOwn::Aboard { member, role, setup } => land(member, role, &setup),
-                StageOwn::Apart { .. } | StageOwn::Ended => unreachable!("it has ended above"),
+            *stage = match (mem::replace(stage, Stage::Ended), own) {
+                (Stage::Answered(outcome), _) => return Poll::Ready(outcome),
+                (Stage::Aboard { member, role, setup }, Some(outcome)) => {
+                    // The flight is over, and out of the table: there is nothing to leave.
+                    member.forget();
+                    return Poll::Ready(hand_on(outcome, role.into_seed(), None, &setup));
+                }
+                (Stage::Aboard { member, role, setup }, None) => land(member, role, &setup),
+                (Stage::Apart { seed, changes, setup, .. }, Some(outcome)) => {
+                    return Poll::Ready(hand_on(outcome, seed, changes, &setup));
+                }
+                (Stage::Apart { .. } | Stage::Ended, _) => unreachable!("polled after it ended"),
             };
-            this.stage.set(stage);
         }
     }
 }

@@ -104,7 +104,7 @@ where
         .keys
         .changes(&core.mode, &request)
         .map(|subject| (subject, Classify::seed(&core.mode, &request)));
-    let (call, setup) = (Oneshot::new(inner, request), setup.clone());
+    let (call, setup) = (Box::pin(Oneshot::new(inner, request)), setup.clone());
     Stage::Apart { call, seed, changes, setup }
 }
 
