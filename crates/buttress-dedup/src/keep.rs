@@ -79,8 +79,8 @@ impl<J> Keep<Memory, J> {
         self
     }
 
-    /// Keeps answers of up to `max` bytes in all; 64 MiB by default. One that takes more than an eighth
-    /// of that is not kept. In `Plain` mode an answer counts with the size of its type, without what it
+    /// Keeps answers of up to `max` bytes in all; 64 MiB by default. One that takes more than a tenth of
+    /// that is not kept. In `Plain` mode an answer counts with the size of its type, without what it
     /// owns elsewhere.
     pub fn max_bytes(mut self, max: usize) -> Self {
         self.store.max_bytes = max;
