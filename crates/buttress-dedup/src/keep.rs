@@ -245,11 +245,16 @@ where
         Terms { deadline, criticality: Criticality::SheddablePlus }
     }
 
-    fn put_off(&self, place: &Self::Shelf, key: K, kept: &KeptBy<M, Res, E>) {
-        if kept.is_valid() {
-            let put_off = kept.put_off(&self.options.backoff, place.random.draw());
-            place.store.put(key, Arc::new(put_off));
-        }
+    fn claim(&self, kept: &KeptBy<M, Res, E>) -> bool {
+        kept.claim(Instant::now())
+    }
+
+    fn disclaim(&self, kept: &KeptBy<M, Res, E>) {
+        kept.disclaim();
+    }
+
+    fn put_off(&self, place: &Self::Shelf, kept: &KeptBy<M, Res, E>) {
+        kept.put_off(&self.options.backoff, place.random.draw());
     }
 
     fn conclude(
