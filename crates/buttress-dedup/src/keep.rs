@@ -237,7 +237,11 @@ where
     }
 
     fn accept(&self, order: &Self::Order, kept: &KeptBy<M, Res, E>) -> bool {
-        order.is_valid() && kept.state(Instant::now()) == State::Fresh
+        let now = Instant::now();
+        let is_newer = |spare: &KeptBy<M, Res, E>| kept.left(now) > spare.left(now);
+        order.is_valid()
+            && kept.state(now) == State::Fresh
+            && order.spare.as_ref().is_none_or(is_newer)
     }
 
     fn refresh_terms(&self) -> Terms {
@@ -271,7 +275,7 @@ where
         };
         let (Some(outcome), Some(ttl)) = (outcome, ttl) else {
             return match &order.spare {
-                Some(spare) if spare.is_spare(Instant::now()) => {
+                Some(spare) if spare.is_spare(Instant::now()) && order.is_current(spare) => {
                     Conclusion::Instead(Arc::clone(spare))
                 }
                 _ => Conclusion::Stands(Keeping(None)),
