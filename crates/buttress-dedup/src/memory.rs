@@ -71,10 +71,11 @@ where
         Self { cache, memory, until_sweep: AtomicUsize::new(SWEEP) }
     }
 
-    /// Forgets what is over, and returns how many answers there are after that, and their bytes. Each
-    /// look at all of them is paid by as many answers put in.
+    /// Forgets what is over, and returns how many answers there are after that, and their bytes. The
+    /// next look at all of them is paid by as many answers put in as there are now.
     fn sweep(&self) -> (usize, u64) {
-        self.until_sweep.store(self.cache.len().max(SWEEP), Ordering::Relaxed);
+        // Nobody else meanwhile.
+        self.until_sweep.store(usize::MAX, Ordering::Relaxed);
         let (entries, bytes) = (Cell::new(0), Cell::new(0_u64));
         // They are dropped here, after the locks.
         let over = RefCell::new(Vec::new());
@@ -88,6 +89,7 @@ where
             }
             !is_over
         });
+        self.until_sweep.store(entries.get().max(SWEEP), Ordering::Relaxed);
         (entries.get(), bytes.get())
     }
 }
