@@ -3,7 +3,7 @@ use std::{
     sync::Arc,
 };
 
-use buttress_core::{Classify, Respond, Terms};
+use buttress_core::{Attempt, Classify, Respond, Terms};
 
 use crate::{
     Inner, Policy, Seat, Setup,
@@ -11,11 +11,11 @@ use crate::{
     flights::Joined,
     future::{Role, SeedIn, Stage},
     keys::Keys,
-    landing::{apart, panicked, respond_seed, restore},
+    landing::{apart, can_restore, hit, panicked, respond_seed, restore},
     part::PartOf,
     policy::Look,
-    refresh::refresh,
-    setup::{AnswerIn, KeptIn, KeyIn, WorkIn},
+    refresh::Refreshing,
+    setup::{AnswerIn, KeptIn, KeyIn, Shared, WorkIn},
     work::Work,
 };
 
@@ -77,15 +77,15 @@ where
     fn look(self, mut request: Req, mut key: KeyIn<S, Req, C>) -> Stage<S, Req, C> {
         let core = self.setup.core();
         loop {
-            let landed = Some(self.part.flights.landed());
+            let landed = self.part.flights.landed();
             let spare = match core.shared.policy.look(&self.part.shelf, &key, self.subject) {
-                Look::Missing(spare) => spare,
+                Look::Missing(spare) => spare.filter(|spare| can_restore(self.setup, spare)),
                 Look::Found { kept, stale, refresh } => match restore(self.setup, &kept, stale) {
                     Some(outcome) => {
-                        self.hit(stale);
+                        hit(self.setup, stale);
                         let seed = respond_seed(self.setup, &request);
                         if refresh {
-                            self.refresh(request, key, kept);
+                            self.refresh(request, key, kept, landed);
                         }
                         let admit = |response| core.mode.admit(seed, response, None::<Seat>);
                         return Stage::Answered(outcome.map(admit));
@@ -93,7 +93,7 @@ where
                     None => None,
                 },
             };
-            match self.start(request, key, landed, spare) {
+            match self.start(request, key, Some(landed), spare) {
                 Ok(stage) => return stage,
                 // An answer came between the look and the start.
                 Err(call) => (request, key) = call,
@@ -189,38 +189,33 @@ where
         }
     }
 
-    fn hit(&self, stale: bool) {
-        let shared = &self.setup.core().shared;
-        shared.state.hits.add();
-        if stale {
-            shared.state.stale.add();
-        }
-        let instance = shared.settings.origin.name();
-        tracing::trace!(name: "dedup.hit", target: "buttress", instance, stale);
-    }
-
-    /// Has a newer answer fetched, if nobody does so already.
+    /// Has a newer answer fetched, if nobody does so already, unless something `landed` since the look.
     #[cold]
-    fn refresh(&self, request: Req, key: KeyIn<S, Req, C>, kept: KeptIn<S, Req, C>) {
+    fn refresh(&self, request: Req, key: KeyIn<S, Req, C>, kept: KeptIn<S, Req, C>, landed: u64) {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-        let core = self.setup.core();
-        let terms = core.shared.policy.refresh_terms();
+        let Shared { policy, state, settings } = &*self.setup.core().shared;
+        if !policy.claim(&kept) {
+            return;
+        }
+        let spare = Some(Arc::clone(&kept));
+        let refreshing = Refreshing::new(self.setup.clone(), Arc::clone(&self.part.shelf), kept);
+        let terms = policy.refresh_terms();
         let mut call = Some((self.inner.clone(), request));
         let hash = self.part.flights.hash(&key);
-        let spare = Some(Arc::clone(&kept));
-        let joined = self.depart(&mut call, key.clone(), hash, terms, None, spare);
-        let (flight, place) = match joined {
+        // It is nobody's second attempt.
+        let depart = || self.depart(&mut call, key, hash, terms, Some(landed), spare);
+        let (flight, place) = match Attempt::FIRST.with(depart) {
             Ok(Joined::Led(flight, place)) => (flight, place),
-            // Somebody fetches it already.
-            Ok(Joined::Followed(flight, place)) => return drop(Member::new(flight, place)),
-            Ok(Joined::Inside) | Err(_) => return,
+            Ok(Joined::Followed(flight, place)) => {
+                drop(Member::new(flight, place));
+                return refreshing.call_off();
+            }
+            Ok(Joined::Inside) | Err(_) => return refreshing.call_off(),
         };
-        core.shared.state.refreshed.add();
-        let instance = core.shared.settings.origin.name();
+        state.refreshed.add();
+        let instance = settings.origin.name();
         tracing::debug!(name: "dedup.refreshed", target: "buttress", instance);
-        let member = Member::new(flight, place);
-        let place_of = Arc::clone(&self.part.shelf);
-        runtime.spawn(refresh(self.setup.clone(), member, place_of, key, kept, terms));
+        runtime.spawn(refreshing.run(Member::new(flight, place), terms));
     }
 }
 

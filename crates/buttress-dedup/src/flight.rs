@@ -166,7 +166,8 @@ impl<K: Hash + Eq, W, A: Landing> Flight<K, W, A> {
             return;
         }
         // In this order, so that a call finds the flight, or what it brought, or knows that it missed it.
-        if answer.keep() {
+        // A response's `Clone` and a store may panic: then it is not kept.
+        if catch_unwind(AssertUnwindSafe(|| answer.keep())).unwrap_or(false) {
             self.flights.land();
         }
         self.flights.remove(self.hash, self);

@@ -86,7 +86,7 @@ where
         self.landed.load(Ordering::Acquire)
     }
 
-    /// Says so, when what has landed can be found.
+    /// Says so, when what has landed can be found, or what was there cannot any more.
     pub(crate) fn land(&self) {
         self.landed.fetch_add(1, Ordering::Release);
     }
@@ -229,7 +229,10 @@ impl<K: Hash + Eq, W, A: Landing> Departures<K, W, A> {
     fn insert(&mut self, entry: Entry<K, W, A>, replace: bool) -> Option<Entry<K, W, A>> {
         if replace && let Some(old) = self.flights.find_mut(entry.hash, |old| old.key == entry.key)
         {
-            return Some(std::mem::replace(old, entry));
+            let old = std::mem::replace(old, entry);
+            // From here on nobody finds it who has the key forgotten.
+            old.flight.revoke();
+            return Some(old);
         }
         self.flights.insert_unique(entry.hash, entry, |entry| entry.hash);
         None

@@ -79,8 +79,8 @@ impl<J> Keep<Memory, J> {
         self
     }
 
-    /// Keeps answers of up to `max` bytes in all; 64 MiB by default. One that takes more than an eighth
-    /// of that is not kept. In `Plain` mode an answer counts with the size of its type, without what it
+    /// Keeps answers of up to `max` bytes in all; 64 MiB by default. One that takes more than a tenth of
+    /// that is not kept. In `Plain` mode an answer counts with the size of its type, without what it
     /// owns elsewhere.
     pub fn max_bytes(mut self, max: usize) -> Self {
         self.store.max_bytes = max;
@@ -237,7 +237,11 @@ where
     }
 
     fn accept(&self, order: &Self::Order, kept: &KeptBy<M, Res, E>) -> bool {
-        order.is_valid() && kept.state(Instant::now()) == State::Fresh
+        let now = Instant::now();
+        let is_newer = |spare: &KeptBy<M, Res, E>| kept.left(now) > spare.left(now);
+        order.is_valid()
+            && kept.state(now) == State::Fresh
+            && order.spare.as_ref().is_none_or(is_newer)
     }
 
     fn refresh_terms(&self) -> Terms {
@@ -245,11 +249,16 @@ where
         Terms { deadline, criticality: Criticality::SheddablePlus }
     }
 
-    fn put_off(&self, place: &Self::Shelf, key: K, kept: &KeptBy<M, Res, E>) {
-        if kept.is_valid() {
-            let put_off = kept.put_off(&self.options.backoff, place.random.draw());
-            place.store.put(key, Arc::new(put_off));
-        }
+    fn claim(&self, kept: &KeptBy<M, Res, E>) -> bool {
+        kept.claim(Instant::now())
+    }
+
+    fn disclaim(&self, kept: &KeptBy<M, Res, E>) {
+        kept.disclaim();
+    }
+
+    fn put_off(&self, place: &Self::Shelf, kept: &KeptBy<M, Res, E>) {
+        kept.put_off(&self.options.backoff, place.random.draw());
     }
 
     fn conclude(
@@ -266,7 +275,7 @@ where
         };
         let (Some(outcome), Some(ttl)) = (outcome, ttl) else {
             return match &order.spare {
-                Some(spare) if spare.is_spare(Instant::now()) => {
+                Some(spare) if spare.is_spare(Instant::now()) && order.is_current(spare) => {
                     Conclusion::Instead(Arc::clone(spare))
                 }
                 _ => Conclusion::Stands(Keeping(None)),

@@ -1,5 +1,8 @@
 use std::{
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -10,7 +13,7 @@ use tokio::time::Instant;
 use crate::settings::Ticket;
 
 /// An answer that is kept, and until when.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Kept<V> {
     value: V,
     /// When it was there.
@@ -24,10 +27,11 @@ pub struct Kept<V> {
     took: Duration,
     /// What it takes, in bytes.
     weight: usize,
-    /// Not to be refreshed before, after a refresh that failed.
-    refresh_from: Instant,
+    // In place, for an answer that is put once more for it could be one that was forgotten meanwhile.
+    /// Not to be refreshed before so many nanoseconds after it was made: one does so, or has failed.
+    refresh_from: AtomicU64,
     /// How far those that failed have come.
-    delays: Delays,
+    delays: Mutex<Delays>,
     pub(crate) version: u32,
     /// Whether it is forgotten; `None` if it came from far away.
     ticket: Option<Ticket>,
@@ -56,8 +60,8 @@ impl<V> Kept<V> {
             spare_until: after(fresh_until, lifetime.if_error),
             took,
             weight,
-            refresh_from: made,
-            delays: Delays::new(),
+            refresh_from: AtomicU64::new(0),
+            delays: Mutex::new(Delays::new()),
             version: 0,
             ticket: None,
         }
@@ -77,7 +81,7 @@ impl<V> Kept<V> {
             fresh: self.lifetime.fresh.saturating_sub(past),
             while_revalidate: self.lifetime.while_revalidate.saturating_sub(late),
             if_error: self.lifetime.if_error.saturating_sub(late),
-            age: self.lifetime.age + past,
+            age: self.lifetime.age.saturating_add(past),
             is_told: self.lifetime.is_told,
         }
     }
@@ -119,19 +123,28 @@ impl<V> Kept<V> {
     }
 
     pub(crate) fn may_refresh(&self, now: Instant) -> bool {
-        now >= self.refresh_from
+        self.nanos(now) >= self.refresh_from.load(Ordering::Acquire)
     }
 
-    /// The same, not to be refreshed for a while.
-    pub(crate) fn put_off(&self, backoff: &Backoff, chance: f64) -> Self
-    where
-        V: Clone,
-    {
-        let mut delays = self.delays;
+    /// Whether whoever asks is the one to refresh it: nobody else is until that has come to an end.
+    pub(crate) fn claim(&self, now: Instant) -> bool {
+        let now = self.nanos(now);
+        let claimed = |from: u64| (now >= from && from < u64::MAX).then_some(u64::MAX);
+        self.refresh_from.fetch_update(Ordering::AcqRel, Ordering::Acquire, claimed).is_ok()
+    }
+
+    /// The refresh did not begin: the next who asks may.
+    pub(crate) fn disclaim(&self) {
+        self.refresh_from.store(0, Ordering::Release);
+    }
+
+    /// A refresh has failed: not to be refreshed for a while.
+    pub(crate) fn put_off(&self, backoff: &Backoff, chance: f64) {
+        let mut delays = self.delays.lock().unwrap_or_else(PoisonError::into_inner);
         let delay = backoff.next(&mut delays, chance);
-        let now = Instant::now();
-        let refresh_from = now.checked_add(delay).unwrap_or(now);
-        Self { refresh_from, delays, ..self.clone() }
+        // The end of time stands for one that is going on.
+        let from = self.nanos(Instant::now()).saturating_add(as_nanos(delay)).min(u64::MAX - 1);
+        self.refresh_from.store(from, Ordering::Release);
     }
 
     /// The same, as of the version of its subject and for as long as the `ticket` is good.
@@ -152,6 +165,10 @@ impl<V> Kept<V> {
     fn since(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.made)
     }
+
+    fn nanos(&self, now: Instant) -> u64 {
+        as_nanos(self.since(now))
+    }
 }
 
 impl<R: Clone, E> Clone for Held<R, E> {
@@ -161,6 +178,10 @@ impl<R: Clone, E> Clone for Held<R, E> {
             Self::Error(error) => Self::Error(Arc::clone(error)),
         }
     }
+}
+
+fn as_nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// `wait` after `instant`. More than thirty years count as thirty years.

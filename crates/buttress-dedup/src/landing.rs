@@ -12,7 +12,7 @@ use crate::{
     kept::{Held, State},
     keys::Keys,
     oneshot::Oneshot,
-    setup::{Err, FlightIn, Judged, KeptIn, Res},
+    setup::{Err, FlightIn, Judged, KeptIn, Res, Shared},
 };
 
 /// Makes this caller's own outcome of the flight's answer, or lets it go again, or alone.
@@ -140,6 +140,35 @@ where
     }
 }
 
+/// Whether somebody can be given what is kept: not if it is an error that cannot be shared.
+pub(crate) fn can_restore<S, Req, C>(setup: &C, kept: &KeptIn<S, Req, C>) -> bool
+where
+    S: Inner<Req>,
+    Req: Send + 'static,
+    C: Setup<S, Req>,
+{
+    match kept.value() {
+        Held::Response(_) => true,
+        Held::Error(error) => setup.core().errors.share(error).is_some(),
+    }
+}
+
+/// Somebody is answered with what was kept.
+pub(crate) fn hit<S, Req, C>(setup: &C, stale: bool)
+where
+    S: Inner<Req>,
+    Req: Send + 'static,
+    C: Setup<S, Req>,
+{
+    let Shared { state, settings, .. } = &*setup.core().shared;
+    state.hits.add();
+    if stale {
+        state.stale.add();
+    }
+    let instance = settings.origin.name();
+    tracing::trace!(name: "dedup.hit", target: "buttress", instance, stale);
+}
+
 pub(crate) fn respond_seed<S, Req, C>(setup: &C, request: &Req) -> SeedIn<S, Req, C>
 where
     S: Inner<Req>,
@@ -194,11 +223,10 @@ where
         ForAll::Error(error) => core.errors.share(error).map_or(Fate::Again, Fate::Failed),
         ForAll::KeptError(error, _) => core.errors.share(error).map_or(Fate::Again, Fate::Failed),
         ForAll::Kept(kept) => {
-            match restore(setup, kept, kept.state(Instant::now()) != State::Fresh) {
-                Some(Ok(response)) => Fate::Kept(response),
-                Some(Err(error)) => Fate::Failed(error),
-                None => Fate::Again,
-            }
+            let stale = kept.state(Instant::now()) != State::Fresh;
+            let Some(outcome) = restore(setup, kept, stale) else { return Fate::Again };
+            hit(setup, stale);
+            outcome.map_or_else(Fate::Failed, Fate::Kept)
         }
         // Whoever made the call has gone: its error is as good as one's own.
         ForAll::Again if flight.is_orphan() => answer.take().map_or(Fate::Again, Fate::Own),

@@ -1,17 +1,15 @@
 use std::{
+    cell::{Cell, RefCell},
     future::Ready,
     hash::Hash,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicUsize, Ordering},
     },
 };
 
 use hashbrown::DefaultHashBuilder;
-use quick_cache::{
-    OptionsBuilder, Weighter,
-    sync::{Cache, DefaultLifecycle},
-};
+use quick_cache::{Lifecycle, Options, OptionsBuilder, Weighter, sync::Cache};
 
 use crate::{Kept, Store};
 
@@ -29,9 +27,33 @@ impl Default for Memory {
     }
 }
 
+impl Memory {
+    fn is_nothing(self) -> bool {
+        self.max_entries == 0 || self.max_bytes == 0
+    }
+
+    /// The most that one answer may take.
+    fn largest(self) -> usize {
+        self.max_bytes / 10
+    }
+
+    fn options(self) -> Option<Options> {
+        let mut options = OptionsBuilder::new();
+        options.shards(SHARDS);
+        options.estimated_items_capacity(self.max_entries);
+        options.weight_capacity(if self.is_nothing() { 0 } else { WHOLE });
+        if self.max_entries == 1 {
+            // Or a part would be set aside, and the one would find no room.
+            options.hot_allocation(1.0);
+        }
+        options.build().ok()
+    }
+}
+
 /// The store of [`Memory`].
 pub struct MemoryStore<K, V> {
-    cache: Cache<K, Arc<Kept<V>>, ByWeight, DefaultHashBuilder>,
+    cache: Cache<K, Arc<Kept<V>>, ByShare, DefaultHashBuilder, Outside>,
+    memory: Memory,
     /// So many more answers until those that are over are forgotten.
     until_sweep: AtomicUsize,
 }
@@ -40,34 +62,35 @@ impl<K, V> MemoryStore<K, V>
 where
     K: Hash + Eq + Clone,
 {
-    pub(crate) fn new(Memory { max_entries, max_bytes }: Memory) -> Self {
-        let least = max_bytes.checked_div(max_entries).unwrap_or(usize::MAX);
-        let options = OptionsBuilder::new()
-            .shards(SHARDS)
-            .estimated_items_capacity(max_entries)
-            .weight_capacity(as_u64(max_bytes))
-            .build();
-        let weighter = ByWeight { least: as_u64(least).max(1) };
-        let (hasher, lifecycle) = (DefaultHashBuilder::default(), DefaultLifecycle::default());
-        let cache = match options {
-            Ok(options) => Cache::with_options(options, weighter, hasher, lifecycle),
-            Err(_) => Cache::with(0, 0, weighter, hasher, lifecycle),
+    pub(crate) fn new(memory: Memory) -> Self {
+        let (weighter, hasher) = (ByShare::of(memory), DefaultHashBuilder::default());
+        let cache = match memory.options() {
+            Some(options) => Cache::with_options(options, weighter, hasher, Outside),
+            None => Cache::with(0, 0, weighter, hasher, Outside),
         };
-        Self { cache, until_sweep: AtomicUsize::new(SWEEP) }
+        Self { cache, memory, until_sweep: AtomicUsize::new(SWEEP) }
     }
 
-    /// Forgets what is over. Each look at all of them is paid by as many answers put in.
-    fn sweep(&self) {
-        self.until_sweep.store(self.cache.len().max(SWEEP), Ordering::Relaxed);
+    /// Forgets what is over, and returns how many answers there are after that, and their bytes. The
+    /// next look at all of them is paid by as many answers put in as there are now.
+    fn sweep(&self) -> (usize, u64) {
+        // Nobody else meanwhile.
+        self.until_sweep.store(usize::MAX, Ordering::Relaxed);
+        let (entries, bytes) = (Cell::new(0), Cell::new(0_u64));
         // They are dropped here, after the locks.
-        let over = Mutex::new(Vec::new());
+        let over = RefCell::new(Vec::new());
         self.cache.retain(|_, kept| {
             let is_over = kept.is_over();
             if is_over {
-                over.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(kept));
+                over.borrow_mut().push(Arc::clone(kept));
+            } else {
+                entries.set(entries.get() + 1);
+                bytes.set(bytes.get().saturating_add(as_u64(kept.weight())));
             }
             !is_over
         });
+        self.until_sweep.store(entries.get().max(SWEEP), Ordering::Relaxed);
+        (entries.get(), bytes.get())
     }
 }
 
@@ -92,10 +115,12 @@ where
         if self.until_sweep.fetch_update(Ordering::Relaxed, Ordering::Relaxed, counted).is_err() {
             self.sweep();
         }
-        // What it takes the place of is dropped here, after the lock.
-        let old = self.cache.remove(&key);
-        self.cache.insert(key, kept);
-        drop(old);
+        if kept.weight() > self.memory.largest() {
+            return self.remove(&key);
+        }
+        let mut removed = Vec::new();
+        self.cache.insert_with_lifecycle(key, kept, &mut removed);
+        drop(removed);
     }
 
     fn remove(&self, key: &K) {
@@ -103,31 +128,57 @@ where
     }
 
     fn clear(&self) {
-        self.cache.clear();
+        // One by one, for each is dropped after the lock.
+        self.cache.drain().for_each(drop);
     }
 
     fn size(&self) -> (usize, u64) {
-        self.sweep();
-        (self.cache.len(), self.cache.weight())
+        self.sweep()
     }
 }
 
-/// Each answer counts with its bytes, and at least so much that the most bytes are the most entries too.
-#[derive(Clone, Debug)]
-struct ByWeight {
-    least: u64,
+/// What has to go is dropped outside of the locks, all of it.
+#[derive(Clone, Copy, Debug)]
+struct Outside;
+
+impl<K, V> Lifecycle<K, V> for Outside {
+    type RequestState = Vec<(K, V)>;
+
+    fn on_evict(&self, removed: &mut Vec<(K, V)>, key: K, value: V) {
+        removed.push((key, value));
+    }
 }
 
-impl<K, V> Weighter<K, Arc<Kept<V>>> for ByWeight {
+/// Each answer counts with the share that it takes of all bytes, or with its share of all entries if that
+/// is more.
+#[derive(Clone, Debug)]
+struct ByShare {
+    max_bytes: u128,
+    entry: u64,
+}
+
+impl ByShare {
+    fn of(Memory { max_entries, max_bytes }: Memory) -> Self {
+        let entry = (WHOLE / as_u64(max_entries).max(1)).max(1);
+        Self { max_bytes: max_bytes.max(1) as u128, entry }
+    }
+}
+
+impl<K, V> Weighter<K, Arc<Kept<V>>> for ByShare {
     #[inline]
     fn weight(&self, _: &K, kept: &Arc<Kept<V>>) -> u64 {
-        as_u64(kept.weight()).max(self.least)
+        let share = (kept.weight() as u128 * u128::from(WHOLE)).div_ceil(self.max_bytes);
+        u64::try_from(share).unwrap_or(u64::MAX).max(self.entry)
     }
 }
 
 fn as_u64(bytes: usize) -> u64 {
     u64::try_from(bytes).unwrap_or(u64::MAX)
 }
+
+/// The weight of all there is room for. Small enough that sums stay in range, and large enough that a
+/// share of up to a thousand million entries is not rounded to that of one more.
+const WHOLE: u64 = 1 << 60;
 
 /// An answer has room in one of them.
 const SHARDS: usize = 8;

@@ -50,6 +50,9 @@ where
         // In this order: what has landed by then is found and forgotten.
         self.flights.forget(key);
         self.shelf.forget(key);
+        // And a flight that began in between, perhaps with what was there as a spare, is no more joined.
+        self.flights.land();
+        self.flights.forget(key);
         true
     }
 
@@ -60,5 +63,7 @@ where
     fn clear(&self) {
         self.flights.clear();
         self.shelf.clear();
+        self.flights.land();
+        self.flights.clear();
     }
 }

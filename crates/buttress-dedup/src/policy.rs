@@ -63,9 +63,20 @@ where
         Terms::current()
     }
 
+    /// Whether whoever asks is the one to refresh `kept`.
+    fn claim(&self, kept: &KeptBy<M, Res, E>) -> bool {
+        let _ = kept;
+        false
+    }
+
+    /// What was claimed is not refreshed after all.
+    fn disclaim(&self, kept: &KeptBy<M, Res, E>) {
+        let _ = kept;
+    }
+
     /// A refresh of `kept` has failed: the next one has to wait.
-    fn put_off(&self, shelf: &Self::Shelf, key: K, kept: &KeptBy<M, Res, E>) {
-        let _ = (shelf, key, kept);
+    fn put_off(&self, shelf: &Self::Shelf, kept: &KeptBy<M, Res, E>) {
+        let _ = (shelf, kept);
     }
 
     /// What is to be kept of an outcome, or given out in its place. `None` stands for a panic.
@@ -107,7 +118,7 @@ pub enum Conclusion<Kp, V> {
 
 /// Keeps an answer that has become whole.
 pub trait Keeper<V>: Send + Sync + 'static {
-    /// Whether an error would be kept.
+    /// Whether there is anything to keep.
     fn is_kept(&self) -> bool;
 
     /// Keeps the value, whose weight is in bytes. Whether there was a place for it.

@@ -10,7 +10,7 @@ use crate::{
     Inner, Policy, Setup, ShareError,
     answer::{Answer, ForAll},
     flight::Run,
-    landing::is_later,
+    landing::{can_restore, is_later},
     policy::{Conclusion, Keeper},
     setup::{AnswerIn, Err, FlightIn, Judged, KeeperIn, KeptIn, Res, WorkIn},
     work::Found,
@@ -31,7 +31,7 @@ where
 {
     let core = setup.core();
     let policy = &core.shared.policy;
-    let accept = |(order, _): &_, kept: &_| policy.accept(order, kept);
+    let accept = |(order, _): &_, kept: &_| policy.accept(order, kept) && can_restore(setup, kept);
     let (polled, gave_up) = GaveUp::watch(|| work.as_mut().poll(cx, accept));
     let outcome = match ready!(polled) {
         Found::Made(outcome) => outcome,

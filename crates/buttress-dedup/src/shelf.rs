@@ -41,6 +41,11 @@ impl<K: Clone, V, St, X, J> Order<K, V, St, X, J> {
         self.ticket.load(Ordering::Acquire) && self.version == self.place.changes.of(self.subject)
     }
 
+    /// Whether its subject has not changed since.
+    pub(crate) fn is_current(&self, kept: &Kept<V>) -> bool {
+        kept.version == self.place.changes.of(self.subject)
+    }
+
     pub(crate) fn keep_for(&self, lifetime: Lifetime) -> Option<Kind<K, St>> {
         let windows = lifetime.while_revalidate.max(lifetime.if_error);
         let total = lifetime.fresh.saturating_add(windows);
@@ -50,6 +55,7 @@ impl<K: Clone, V, St, X, J> Order<K, V, St, X, J> {
         Some(Kind {
             place: Arc::clone(&self.place),
             key: self.key.clone(),
+            subject: self.subject,
             version: self.version,
             ticket: Arc::clone(&self.ticket),
             took: self.began.elapsed(),
@@ -65,10 +71,18 @@ pub struct Keeping<K, St>(pub(crate) Option<Kind<K, St>>);
 pub(crate) struct Kind<K, St> {
     place: Arc<Place<St>>,
     key: K,
+    subject: Option<u64>,
     version: u32,
     ticket: Ticket,
     took: Duration,
     lifetime: Lifetime,
+}
+
+impl<K, St> Kind<K, St> {
+    /// Whether nobody had it forgotten before it was there, and its subject has not changed.
+    fn is_valid(&self) -> bool {
+        self.ticket.load(Ordering::Acquire) && self.version == self.place.changes.of(self.subject)
+    }
 }
 
 impl<K, V, St> Keeper<V> for Keeping<K, St>
@@ -81,12 +95,15 @@ where
     }
 
     fn keep(&self, value: impl FnOnce() -> (V, usize)) -> bool {
-        let Some(Kind { place, key, version, ticket, took, lifetime }) = &self.0 else {
-            return false;
-        };
+        let Some(kind) = self.0.as_ref().filter(|kind| kind.is_valid()) else { return false };
+        let Kind { place, key, version, ticket, took, lifetime, .. } = kind;
         let (value, weight) = value();
         let kept = Kept::new(value, *lifetime, *took, weight).of(*version, Arc::clone(ticket));
         place.store.put(key.clone(), Arc::new(kept));
+        // Forgotten meanwhile, by one who did not find it there yet.
+        if !kind.is_valid() {
+            place.store.remove(key);
+        }
         true
     }
 }

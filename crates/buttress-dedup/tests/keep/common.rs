@@ -1,0 +1,181 @@
+//! A source that does what it is told, and counts.
+
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use buttress_core::{Attempt, Reason, Rejection, Terms};
+use buttress_dedup::{Jitter, Keep, Ratio};
+use tokio::time::{Instant, sleep};
+use tower::{Layer, Service, ServiceExt, service_fn, util::BoxCloneSyncService};
+
+/// The value of the call of this number, the first being 1.
+pub(crate) type Bare = BoxCloneSyncService<u32, u32, Fault>;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    Transient,
+    NotFound,
+    Rejected(Reason),
+}
+
+impl From<Rejection> for Fault {
+    fn from(rejection: Rejection) -> Self {
+        Self::Rejected(rejection.reason())
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+impl std::error::Error for Fault {}
+
+/// What the source does with a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Does {
+    Answer,
+    Fail(Fault),
+    Panic,
+    Hang,
+}
+
+/// One call of the source.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seen {
+    pub(crate) at: Instant,
+    pub(crate) terms: Terms,
+    pub(crate) attempt: Attempt,
+}
+
+#[derive(Clone)]
+pub(crate) struct Source {
+    seen: Arc<Mutex<Vec<Seen>>>,
+    does: Arc<Mutex<(Does, Duration)>>,
+    live: Arc<AtomicU32>,
+    most: Arc<AtomicU32>,
+}
+
+impl Source {
+    /// One that answers after 50 ms.
+    pub(crate) fn new() -> Self {
+        let does = Arc::new(Mutex::new((Does::Answer, ms(50))));
+        Self { seen: Arc::default(), does, live: Arc::default(), most: Arc::default() }
+    }
+
+    /// One that answers at once.
+    pub(crate) fn at_once() -> Self {
+        let source = Self::new();
+        source.takes(Duration::ZERO);
+        source
+    }
+
+    pub(crate) fn does(&self, does: Does) {
+        self.does.lock().unwrap().0 = does;
+    }
+
+    pub(crate) fn takes(&self, time: Duration) {
+        self.does.lock().unwrap().1 = time;
+    }
+
+    pub(crate) fn calls(&self) -> usize {
+        self.seen.lock().unwrap().len()
+    }
+
+    pub(crate) fn seen(&self) -> Vec<Seen> {
+        self.seen.lock().unwrap().clone()
+    }
+
+    /// Calls that are being made.
+    pub(crate) fn live(&self) -> u32 {
+        self.live.load(Ordering::SeqCst)
+    }
+
+    /// The most there ever were at once.
+    pub(crate) fn most(&self) -> u32 {
+        self.most.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn under<L>(&self, layer: &L) -> Bare
+    where
+        L: Layer<Bare>,
+        L::Service: Service<u32, Response = u32, Error = Fault, Future: Send>
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+    {
+        BoxCloneSyncService::new(layer.layer(self.service()))
+    }
+
+    pub(crate) fn service(&self) -> Bare {
+        let source = self.clone();
+        BoxCloneSyncService::new(service_fn(move |_: u32| source.clone().call()))
+    }
+
+    async fn call(self) -> Result<u32, Fault> {
+        let number = {
+            let mut seen = self.seen.lock().unwrap();
+            let (terms, attempt) = (Terms::current(), Attempt::current());
+            seen.push(Seen { at: Instant::now(), terms, attempt });
+            u32::try_from(seen.len()).unwrap()
+        };
+        let live = self.live.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most.fetch_max(live, Ordering::SeqCst);
+        let _live = Live(&self.live);
+        let time = self.does.lock().unwrap().1;
+        if !time.is_zero() {
+            sleep(time).await;
+        }
+        let does = self.does.lock().unwrap().0;
+        match does {
+            Does::Answer => Ok(number),
+            Does::Fail(fault) => Err(fault),
+            Does::Panic => panic!("as told"),
+            Does::Hang => std::future::pending().await,
+        }
+    }
+}
+
+struct Live<'a>(&'a AtomicU32);
+
+impl Drop for Live<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// One call through `service`.
+pub(crate) async fn get(service: &Bare, key: u32) -> Result<u32, Fault> {
+    service.clone().oneshot(key).await
+}
+
+/// Lasts long enough for what is going on in the background, and no longer than it matters.
+pub(crate) async fn settle() {
+    sleep(ms(200)).await;
+}
+
+/// Keeps for exactly `ttl`.
+pub(crate) fn exactly(ttl: Duration) -> Keep {
+    Keep::new(ttl).jitter(Ratio::ZERO)
+}
+
+/// One second to one second.
+pub(crate) fn constant(delay: Duration) -> buttress_dedup::Backoff {
+    buttress_dedup::Backoff::constant(delay).jitter(Jitter::None)
+}
+
+pub(crate) const fn s(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+pub(crate) const fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
