@@ -34,6 +34,10 @@ use crate::{
 /// Of a header that stands there several times all values count, in their order. In which order
 /// headers of different names stand does not matter.
 ///
+/// The target is what the layer sees: where a router has taken a prefix off the path, as axum does below
+/// `nest`, what differs in the prefix is the same. A layer above the prefix, or one for each router,
+/// tells it apart.
+///
 /// What tells users apart and is no header, such as the certificate of a client or an extension that
 /// a layer above has put into the request, is **not** in it. Neither are credentials in a header that
 /// is not named here: name it to [`Http::vary`].
@@ -105,6 +109,7 @@ impl fmt::Debug for HttpKey {
 /// - asks for a part, on a condition or for the switch to another protocol: `Range`, `If-Range`,
 ///   `If-Match`, `If-None-Match`, `If-Modified-Since`, `If-Unmodified-Since`, `Expect`, `Upgrade`, and
 ///   any `Connection` but `close` and `keep-alive`,
+/// - asks for a stream of events: `Accept: text/event-stream`, `Last-Event-ID`,
 /// - wants a new answer: `Pragma`, and any `Cache-Control` but `max-stale`,
 /// - may have another method than it says: `X-HTTP-Method`, `X-HTTP-Method-Override`,
 ///   `X-Method-Override`,

@@ -1,5 +1,5 @@
 use http::{
-    HeaderMap, HeaderName,
+    HeaderMap, HeaderName, HeaderValue,
     header::{
         ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, AUTHORIZATION, CONNECTION, CONTENT_LENGTH,
         CONTENT_TYPE, COOKIE, EXPECT, FORWARDED, HOST, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH,
@@ -32,7 +32,8 @@ pub(crate) fn goes_alone(headers: &HeaderMap, names: Names) -> bool {
     ALONE.iter().any(|name| names.may_contain(name) && headers.contains_key(name))
         || !members(headers, &CONNECTION).all(is_harmless_in_connection)
         || headers.get_all(CONTENT_LENGTH).iter().any(|length| length != "0")
-        || headers.get_all(CONTENT_TYPE).iter().any(|kind| is_any_grpc(kind.as_bytes()))
+        || headers.get_all(CONTENT_TYPE).iter().any(|kind| starts_with(kind, GRPC))
+        || headers.get_all(ACCEPT).iter().any(|kind| starts_with(kind, EVENTS))
         || !cache_control::directives(headers).all(|asks| asks.is(b"max-stale"))
 }
 
@@ -69,10 +70,10 @@ fn is_harmless_in_connection(option: &[u8]) -> bool {
     option.eq_ignore_ascii_case(b"keep-alive") || option.eq_ignore_ascii_case(b"close")
 }
 
-/// gRPC-Web too, which is no gRPC elsewhere in this crate.
-fn is_any_grpc(content_type: &[u8]) -> bool {
-    let start = content_type.get(..GRPC.len());
-    start.is_some_and(|start| start.eq_ignore_ascii_case(GRPC))
+/// Whether a media type is this one, or one that is named after it, as gRPC-Web is.
+pub(crate) fn starts_with(value: &HeaderValue, kind: &[u8]) -> bool {
+    let start = value.as_bytes().get(..kind.len());
+    start.is_some_and(|start| start.eq_ignore_ascii_case(kind))
 }
 
 static SELECTING: [HeaderName; 22] = [
@@ -106,7 +107,7 @@ static SELECTING: [HeaderName; 22] = [
 ];
 
 /// A request with one of these has no key.
-static ALONE: [HeaderName; 13] = [
+static ALONE: [HeaderName; 14] = [
     RANGE,
     IF_RANGE,
     IF_MATCH,
@@ -117,6 +118,7 @@ static ALONE: [HeaderName; 13] = [
     EXPECT,
     PRAGMA,
     TRANSFER_ENCODING,
+    HeaderName::from_static("last-event-id"),
     METHOD_OVERRIDE,
     HTTP_METHOD_OVERRIDE,
     HTTP_METHOD,
@@ -128,3 +130,6 @@ const METHOD_OVERRIDE: HeaderName = HeaderName::from_static("x-method-override")
 const HTTP_METHOD_OVERRIDE: HeaderName = HeaderName::from_static("x-http-method-override");
 const HTTP_METHOD: HeaderName = HeaderName::from_static("x-http-method");
 const GRPC: &[u8] = b"application/grpc";
+
+/// A stream of events that does not end, and begins with whoever asks for it.
+pub(crate) const EVENTS: &[u8] = b"text/event-stream";
