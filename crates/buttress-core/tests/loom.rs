@@ -5,7 +5,7 @@
 
 use std::{
     future::poll_fn,
-    task::{Context, Poll, Waker},
+    task::{Context, Poll, Wake, Waker},
 };
 
 use buttress_core::{Criticality, Drive, Entry, Place, Relay, Terms};
@@ -90,15 +90,21 @@ impl Shared {
         }
     }
 
-    /// Polls once, as one who is polled again only if it is woken, and leaves.
-    fn give_up(&self, place: Place) {
-        let _ = self.poll(place, 0, &mut Context::from_waker(Waker::noop()));
-        self.relay.leave(place);
+    /// Polls as a task of its own that does not listen to being woken.
+    fn poll_once(&self, place: Place) {
+        let waker = Waker::from(std::sync::Arc::new(Deaf));
+        let _ = self.poll(place, 0, &mut Context::from_waker(&waker));
     }
 
     fn dropped(&self) -> usize {
         self.feed.dropped.load(SeqCst)
     }
+}
+
+struct Deaf;
+
+impl Wake for Deaf {
+    fn wake(self: std::sync::Arc<Self>) {}
 }
 
 const TERMS: Terms = Terms { deadline: None, criticality: Criticality::Critical };
@@ -119,7 +125,9 @@ fn two_who_wait_both_see_the_end() {
             thread::spawn(move || shared.read(place, 1))
         });
         shared.feed();
-        waiting.into_iter().for_each(|thread| thread.join().unwrap());
+        for thread in waiting {
+            thread.join().unwrap();
+        }
         assert_eq!(shared.dropped(), 1);
     });
 }
@@ -130,11 +138,36 @@ fn whoever_leaves_while_the_work_rings_leaves_it_to_somebody() {
         let (shared, leaving) = Shared::new(1);
         let waiting = shared.member();
         let threads = (shared.clone(), shared.clone());
-        let leaving = thread::spawn(move || threads.0.give_up(leaving));
+        let leaving = thread::spawn(move || {
+            threads.0.poll_once(leaving);
+            threads.0.relay.leave(leaving);
+        });
         let waiting = thread::spawn(move || threads.1.read(waiting, 1));
         shared.feed();
         leaving.join().unwrap();
         waiting.join().unwrap();
+        assert_eq!((shared.dropped(), shared.relay.members()), (1, 1));
+    });
+}
+
+#[test]
+fn two_who_were_woken_and_leave_pass_the_wake_on() {
+    model(|| {
+        let (shared, one) = Shared::new(1);
+        let (other, waiting) = (shared.member(), shared.member());
+        let threads = (shared.clone(), shared.clone());
+        let one = thread::spawn(move || {
+            threads.0.poll_once(one);
+            threads.0.feed();
+            threads.0.relay.leave(one);
+        });
+        let other = thread::spawn(move || {
+            threads.1.poll_once(other);
+            threads.1.relay.leave(other);
+        });
+        shared.read(waiting, 1);
+        one.join().unwrap();
+        other.join().unwrap();
         assert_eq!((shared.dropped(), shared.relay.members()), (1, 1));
     });
 }
@@ -145,9 +178,7 @@ fn whoever_is_woken_and_never_polled_again_delays_nobody() {
         let (shared, idle) = Shared::new(1);
         let waiting = shared.member();
         let threads = (shared.clone(), shared.clone());
-        let idle = thread::spawn(move || {
-            let _ = threads.0.poll(idle, 0, &mut Context::from_waker(Waker::noop()));
-        });
+        let idle = thread::spawn(move || threads.0.poll_once(idle));
         let waiting = thread::spawn(move || threads.1.read(waiting, 1));
         shared.feed();
         idle.join().unwrap();

@@ -1,5 +1,7 @@
 //! The relay: one piece of work, and many who wait for it.
 
+#![expect(clippy::panic, reason = "what helps a test may panic as the test may")]
+
 use std::{
     cell::Cell,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
@@ -67,15 +69,26 @@ fn whoever_drove_last_is_the_one_that_is_woken() {
     for (place, task) in members {
         relay.ring();
         assert!(poll(&relay, place, 0, task, pending).is_pending());
-        let before = task.woken();
+        for (other, task) in members {
+            assert!(poll(&relay, other, 0, task, not_driven).is_pending());
+        }
+        let before = (task.woken(), woken(&tasks));
         relay.ring();
-        assert_eq!(task.woken(), before + 1);
-        assert!(poll(&relay, place, 0, task, pending).is_pending());
-        let unpolled = members.iter().filter(|(other, _)| *other != place);
-        unpolled.for_each(|(place, task)| {
-            assert!(poll(&relay, *place, 0, task, not_driven).is_pending());
-        });
+        assert_eq!((task.woken(), woken(&tasks)), (before.0 + 1, before.1 + 2));
     }
+}
+
+#[test]
+fn a_member_is_woken_where_it_was_polled_last() {
+    let (relay, first) = relay(());
+    let second = member(&relay);
+    let [before, driving, waiting] = [(); 3].map(|()| Task::new());
+    assert!(poll(&relay, first, 0, &before, pending).is_pending());
+    assert!(poll(&relay, second, 0, &before, not_driven).is_pending());
+    assert!(poll(&relay, first, 0, &driving, not_driven).is_pending());
+    assert!(poll(&relay, second, 0, &waiting, not_driven).is_pending());
+    relay.ring();
+    assert_eq!((before.woken(), driving.woken(), waiting.woken()), (0, 1, 1));
 }
 
 #[test]
@@ -179,8 +192,8 @@ fn one_who_reads_slower_is_not_kept_waiting_for_what_is_there() {
 
 #[test]
 fn work_that_is_done_lets_everybody_go() {
-    let (relay, driver) = relay(());
-    let (task, waiting) = (Task::new(), member(&relay));
+    let (relay, waiting) = relay(());
+    let (task, driver) = (Task::new(), member(&relay));
     assert!(
         poll(&relay, driver, 0, &Task::new(), |(), _| {
             assert!(poll(&relay, waiting, 0, &task, not_driven).is_pending());
@@ -196,6 +209,28 @@ fn work_that_is_done_lets_everybody_go() {
             assert!(poll(&relay, place, known, &task, not_driven).is_ready());
         }
     }
+}
+
+#[test]
+fn the_work_is_dropped_before_anybody_hears_of_its_end() {
+    struct Hears(Arc<AtomicUsize>, AtomicUsize);
+    impl Wake for Hears {
+        fn wake(self: Arc<Self>) {
+            self.1.store(self.0.load(SeqCst), SeqCst);
+        }
+    }
+
+    let (load, dropped) = Load::new();
+    let (relay, driver) = relay(load);
+    let (hears, waiting) = (Arc::new(Hears(dropped, AtomicUsize::new(0))), member(&relay));
+    let outcome = poll(&relay, driver, 0, &Task::new(), |_, _| {
+        let waker = Waker::from(Arc::clone(&hears));
+        let cx = &mut Context::from_waker(&waker);
+        assert!(relay.poll(waiting, 0, cx, not_driven).is_pending());
+        Drive::Done
+    });
+    assert!(outcome.is_ready());
+    assert_eq!(hears.1.load(SeqCst), 1);
 }
 
 #[test]
@@ -326,6 +361,29 @@ fn terms_are_what_is_ambient() {
 }
 
 #[test]
+fn those_who_have_left_in_any_order_are_not_woken_and_all_others_are() {
+    for order in orders(vec![0, 1, 2, 3]) {
+        for leave in 0..=order.len() {
+            let (relay, driver) = relay(());
+            assert!(poll(&relay, driver, 0, &Task::new(), pending).is_pending());
+            let tasks = [(); 4].map(|()| Task::new());
+            let places = tasks.each_ref().map(|task| {
+                let place = member(&relay);
+                assert!(poll(&relay, place, 0, task, not_driven).is_pending());
+                place
+            });
+            let (left, stayed) = order.split_at(leave);
+            assert!(left.iter().all(|member| !relay.leave(places[*member])));
+            relay.ring();
+            let outcome = poll(&relay, driver, 0, &Task::new(), |(), _| Drive::Done);
+            assert!(outcome.is_ready());
+            assert!(left.iter().all(|member| tasks[*member].woken() == 0), "{left:?} left");
+            assert!(stayed.iter().all(|member| tasks[*member].woken() == 1), "{left:?} left");
+        }
+    }
+}
+
+#[test]
 fn a_place_that_is_taken_again_has_nothing_of_its_former_holder() {
     let (relay, driver) = relay(());
     let tasks = [(); 3].map(|()| Task::new());
@@ -335,7 +393,9 @@ fn a_place_that_is_taken_again_has_nothing_of_its_former_holder() {
         assert!(poll(&relay, place, 0, task, not_driven).is_pending());
         place
     });
-    places.iter().for_each(|place| assert!(!relay.leave(*place)));
+    for place in places {
+        assert!(!relay.leave(place));
+    }
     let fresh = [(); 3].map(|()| Task::new());
     let again = fresh.each_ref().map(|_| member(&relay));
     assert!(again.iter().all(|place| places.contains(place)), "places are used again");
@@ -344,62 +404,73 @@ fn a_place_that_is_taken_again_has_nothing_of_its_former_holder() {
     assert_eq!((woken(&tasks), fresh.each_ref().map(|task| task.woken())), (0, [0, 1, 0]));
 }
 
-/// A waker and a piece of work that look at the relay whenever they are run: under its lock that
-/// would never end, and the clock of `timeout` is what tells.
+/// Under the lock it would never end.
 #[test]
-fn wakers_and_destructors_are_run_with_no_lock_held() {
-    let relay: Arc<OnceLock<Relay<Looks>>> = Arc::default();
-    let looks = |members| Looks(Arc::downgrade(&relay), members, Arc::default());
-    let work = looks(2);
-    let (made, first) = Relay::new(work.again(), terms(None));
-    let relay = Arc::clone(&relay);
-    let Ok(()) = relay.set(made) else { panic!("it was empty") };
+fn wakers_are_woken_with_no_lock_held() {
+    let (relay, first, looks) = watched();
     let relay = relay.get().unwrap();
-    let second = member(relay);
+    let (second, third) = (member(relay), member(relay));
+    // Of one task each, for one of them is woken as the deputy of another.
+    let wakers = [(); 3].map(|()| Waker::from(Arc::new(looks.again())));
+    let [mut one, mut two, mut three] = wakers.each_ref().map(Context::from_waker);
 
-    let waker = looks(2);
-    let poll_once = |place, waker: &Looks, drive: fn(&mut Looks, Terms) -> Drive| {
-        let waker = Waker::from(Arc::new(waker.again()));
-        relay.poll(place, 0, &mut Context::from_waker(&waker), drive)
-    };
-    for _ in 0..3 {
-        assert!(poll_once(first, &waker, |_, _| Drive::Pending).is_pending());
-        assert!(poll_once(second, &waker, |_, _| Drive::Pending).is_pending());
-        assert!(poll_once(second, &waker, |_, _| Drive::Pending).is_pending());
-        relay.ring();
-    }
-    assert!(poll_once(first, &waker, |_, _| Drive::More).is_ready());
-    relay
-        .poll(second, 1, &mut Context::from_waker(Waker::noop()), |_, _| Drive::Pending)
-        .is_pending();
-    let seen = waker.2.load(SeqCst);
-    assert!(seen >= 12, "wakers were woken and dropped: {seen}");
-    let third = member(relay);
-    let leaver = looks(2);
-    let waker = Waker::from(Arc::new(leaver.again()));
-    assert!(
-        relay.poll(third, 1, &mut Context::from_waker(&waker), |_, _| Drive::Pending).is_pending()
-    );
-    drop(waker);
-    assert!(!relay.leave(third));
-    assert_eq!(leaver.2.load(SeqCst), 1);
+    assert!(relay.poll(first, 0, &mut one, |_, _| Drive::Pending).is_pending());
+    assert!(relay.poll(second, 0, &mut two, not_driven).is_pending());
     relay.ring();
-    assert!(
-        relay
-            .poll(first, 1, &mut Context::from_waker(Waker::noop()), |_, _| Drive::Done)
-            .is_ready()
-    );
-    assert_eq!(work.2.load(SeqCst), 1);
+    assert_eq!(looks.times(), 2, "by a ring");
+    let outcome = relay.poll(first, 0, &mut one, |_, _| {
+        assert!(relay.poll(second, 0, &mut two, not_driven).is_pending());
+        assert!(relay.poll(third, 0, &mut three, not_driven).is_pending());
+        relay.ring();
+        Drive::Pending
+    });
+    assert!(outcome.is_pending());
+    assert_eq!(looks.times(), 4, "by a driver that puts the work back");
+    assert!(!relay.leave(first));
+    assert_eq!(looks.times(), 5, "by one who leaves");
+    let outcome = relay.poll(second, 0, &mut two, |_, _| {
+        assert!(relay.poll(third, 0, &mut three, not_driven).is_pending());
+        Drive::More
+    });
+    assert!(outcome.is_ready());
+    assert_eq!(looks.times(), 6, "by news");
+    let outcome = relay.poll(second, 1, &mut two, |_, _| {
+        assert!(relay.poll(third, 1, &mut three, not_driven).is_pending());
+        Drive::Done
+    });
+    assert!(outcome.is_ready());
+    assert_eq!(looks.times(), 8, "by the end, and the work was dropped");
 }
 
 #[test]
-fn the_work_of_the_last_to_leave_is_dropped_with_no_lock_held() {
-    let relay: Arc<OnceLock<Relay<Looks>>> = Arc::default();
-    let work = Looks(Arc::downgrade(&relay), 0, Arc::default());
-    let (made, place) = Relay::new(work.again(), terms(None));
-    let Ok(()) = relay.set(made) else { panic!("it was empty") };
+fn wakers_are_dropped_with_no_lock_held() {
+    let (relay, first, looks) = watched();
+    let relay = relay.get().unwrap();
+    let (second, third) = (member(relay), member(relay));
+    let idle = &mut Context::from_waker(Waker::noop());
+    let waits = |place, drive: fn(&mut Looks, Terms) -> Drive| {
+        let waker = Waker::from(Arc::new(looks.again()));
+        assert!(relay.poll(place, 0, &mut Context::from_waker(&waker), drive).is_pending());
+    };
+
+    assert!(relay.poll(first, 0, idle, |_, _| Drive::Pending).is_pending());
+    waits(second, not_driven);
+    waits(second, not_driven);
+    assert_eq!(looks.times(), 1, "of one who waits elsewhere now");
+    waits(third, not_driven);
+    relay.ring();
+    assert_eq!(looks.times(), 3, "of the deputy, who was woken first");
+    waits(second, |_, _| Drive::Pending);
+    assert_eq!(looks.times(), 4, "of one who drives");
+    assert!(!relay.leave(second));
+    assert_eq!(looks.times(), 5, "of one who leaves");
+}
+
+#[test]
+fn the_work_is_dropped_with_no_lock_held() {
+    let (relay, place, looks) = watched();
     assert!(relay.get().unwrap().leave(place));
-    assert_eq!(work.2.load(SeqCst), 1);
+    assert_eq!(looks.times(), 1);
 }
 
 #[test]
@@ -455,19 +526,23 @@ impl Drop for Load {
     }
 }
 
-/// Looks whether the relay has as many members as it should, and counts how often it did.
-struct Looks(Weak<OnceLock<Relay<Looks>>>, usize, Arc<AtomicUsize>);
+/// A waker, or work, that looks at the relay when it is woken and when it is dropped.
+struct Looks(Weak<OnceLock<Relay<Looks>>>, Arc<AtomicUsize>);
 
 impl Looks {
     fn again(&self) -> Self {
-        Self(Weak::clone(&self.0), self.1, Arc::clone(&self.2))
+        Self(Weak::clone(&self.0), Arc::clone(&self.1))
     }
 
     fn look(&self) {
         if let Some(relay) = self.0.upgrade().as_deref().and_then(OnceLock::get) {
-            assert_eq!(relay.members(), self.1);
-            self.2.fetch_add(1, SeqCst);
+            relay.members();
+            self.1.fetch_add(1, SeqCst);
         }
+    }
+
+    fn times(&self) -> usize {
+        self.1.load(SeqCst)
     }
 }
 
@@ -481,6 +556,26 @@ impl Drop for Looks {
     fn drop(&mut self) {
         self.look();
     }
+}
+
+/// A relay whose work looks at it.
+fn watched() -> (Arc<OnceLock<Relay<Looks>>>, Place, Looks) {
+    let relay = Arc::<OnceLock<_>>::default();
+    let looks = Looks(Arc::downgrade(&relay), Arc::default());
+    let (made, place) = Relay::new(looks.again(), terms(None));
+    assert!(relay.set(made).is_ok());
+    (relay, place, looks)
+}
+
+#[test]
+fn the_last_of_one_who_is_alone_drops_the_work_at_once() {
+    let work = Arc::new(());
+    let (relay, place) = relay(Arc::clone(&work));
+    let task = Task::new();
+    assert!(poll(&relay, place, 0, &task, |_, _| Drive::Last).is_ready());
+    assert_eq!(Arc::strong_count(&work), 1);
+    relay.ring();
+    assert!(relay.leave(place));
 }
 
 fn relay<W>(work: W) -> (Relay<W>, Place) {
@@ -519,6 +614,21 @@ fn pending(_: &mut (), _: Terms) -> Drive {
 
 fn not_driven<W>(_: &mut W, _: Terms) -> Drive {
     panic!("it was driven")
+}
+
+fn orders(of: Vec<usize>) -> Vec<Vec<usize>> {
+    if of.is_empty() {
+        return vec![of];
+    }
+    let with_first = |first: &usize| {
+        let rest = of.iter().copied().filter(|other| other != first).collect();
+        let with_rest = |mut rest: Vec<_>| {
+            rest.insert(0, *first);
+            rest
+        };
+        orders(rest).into_iter().map(with_rest).collect::<Vec<_>>()
+    };
+    of.iter().flat_map(with_first).collect()
 }
 
 fn woken(tasks: &[Arc<Task>]) -> usize {

@@ -7,6 +7,13 @@
 //!   either of them may never be polled again and the other still drives the work;
 //! - if it has ended, or there is news, nobody sleeps who does not know it.
 
+#![expect(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "what helps a test may panic as the test may"
+)]
+
 use std::{
     cell::{Cell, RefCell},
     collections::BTreeSet,
@@ -96,8 +103,8 @@ impl World {
         match step {
             Step::Enter(task, seconds, criticality) => self.enter(*task, *seconds, *criticality),
             Step::Ring => self.ring(),
-            Step::Leave(index) => self.leave(index, polled),
-            Step::Poll(index, meanwhile, outcome) => self.poll(index, polled, meanwhile, *outcome),
+            Step::Leave(index) => self.leave(*index, polled),
+            Step::Poll(index, meanwhile, outcome) => self.poll(*index, polled, meanwhile, *outcome),
         }
         self.check();
     }
@@ -133,7 +140,7 @@ impl World {
         model.woken = true;
     }
 
-    fn leave(&self, index: &Index, polled: Option<Place>) {
+    fn leave(&self, index: Index, polled: Option<Place>) {
         let Some(at) = self.pick(index, polled) else { return };
         let member = self.model.borrow_mut().members.remove(at);
         let is_last = self.model.borrow().members.is_empty();
@@ -143,7 +150,7 @@ impl World {
         }
     }
 
-    fn poll(&self, index: &Index, polled: Option<Place>, meanwhile: &[Step], outcome: Outcome) {
+    fn poll(&self, index: Index, polled: Option<Place>, meanwhile: &[Step], outcome: Outcome) {
         let Some(at) = self.pick(index, polled) else { return };
         let Member { place, task, known, .. } = self.model.borrow().members[at];
         let (is_news, drives) = {
@@ -152,17 +159,19 @@ impl World {
             (is_news, !is_news && model.work == Work::In && model.woken)
         };
         let terms = self.terms();
-        let (driven, woken_before) = (Cell::new(false), Cell::new(self.tasks[task].woken()));
+        let (has_driven, woken) = (Cell::new(false), Cell::new(self.tasks[task].woken()));
         let waker = Waker::from(Arc::clone(&self.tasks[task]));
         let poll = AssertUnwindSafe(|| {
             self.relay.poll(place, known, &mut Context::from_waker(&waker), |_, given| {
-                driven.set(true);
+                has_driven.set(true);
                 assert_eq!(given, terms);
                 let mut model = self.model.borrow_mut();
                 (model.work, model.woken) = (Work::Out, false);
                 drop(model);
-                meanwhile.iter().for_each(|step| self.step(step, Some(place)));
-                woken_before.set(self.tasks[task].woken());
+                for step in meanwhile {
+                    self.step(step, Some(place));
+                }
+                woken.set(self.tasks[task].woken());
                 match outcome {
                     Outcome::Returns(drive) => drive,
                     Outcome::Panics => resume_unwind(Box::new(())),
@@ -170,7 +179,7 @@ impl World {
             })
         });
         let returned = catch_unwind(poll);
-        assert_eq!(driven.get(), drives);
+        assert_eq!(has_driven.get(), drives);
         let mut model = self.model.borrow_mut();
         let mut is_ready = is_news;
         if drives {
@@ -190,7 +199,7 @@ impl World {
         }
         let member = model.members.iter_mut().find(|member| member.place == place).unwrap();
         member.known += u64::from(is_ready);
-        member.waits = (!is_ready).then_some(woken_before.get());
+        member.waits = (!is_ready).then_some(woken.get());
     }
 
     fn check(&self) {
@@ -223,7 +232,7 @@ impl World {
     }
 
     /// One of the members, but for the one that is being polled.
-    fn pick(&self, index: &Index, polled: Option<Place>) -> Option<usize> {
+    fn pick(&self, index: Index, polled: Option<Place>) -> Option<usize> {
         let model = self.model.borrow();
         let free = |at: &usize| Some(model.members[*at].place) != polled;
         let free: Vec<_> = (0..model.members.len()).filter(free).collect();
@@ -290,6 +299,8 @@ proptest! {
     #[test]
     fn whoever_waits_is_told_whatever_the_others_do(steps in steps()) {
         let world = World::new();
-        steps.iter().for_each(|step| world.step(step, None));
+        for step in &steps {
+            world.step(step, None);
+        }
     }
 }

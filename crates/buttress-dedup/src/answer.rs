@@ -75,9 +75,11 @@ where
 
     fn keep(&self) -> bool {
         match &self.for_all {
-            ForAll::Response { mode, shared, keeper } => {
-                keeper.keep(|| (Held::Response(mode.keep(shared)), mode.weight(shared)))
-            }
+            ForAll::Response { mode, shared, keeper } => keeper.keep(|| {
+                let kept = mode.keep(shared);
+                let weight = mode.weight(&kept);
+                (Held::Response(kept), weight)
+            }),
             ForAll::KeptError(error, keeper) => {
                 keeper.keep(|| (Held::Error(Arc::clone(error)), size_of::<E>()))
             }

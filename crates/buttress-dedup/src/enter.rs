@@ -112,18 +112,25 @@ where
     ) -> Begun<S, Req, C> {
         let seed = respond_seed(self.setup, &request);
         let terms = Terms::current();
-        let hash = self.part.flights.hash(&key);
-        if C::Policy::KEEPS
-            && let Some(joined) = self.part.flights.join(&key, hash, terms)
-        {
-            return Ok(self.aboard(joined, Some((self.inner.clone(), request)), seed));
-        }
         // A clone is the service's own code, so not under the lock.
         let mut call = Some((self.inner.clone(), request));
-        let joined = self.depart(&mut call, key, hash, terms, landed, spare);
-        match joined {
-            Ok(joined) => Ok(self.aboard(joined, call, seed)),
-            Err(key) => match call {
+        let board = || {
+            let hash = self.part.flights.hash(&key);
+            if C::Policy::KEEPS
+                && let Some(joined) = self.part.flights.join(&key, hash, terms)
+            {
+                return Ok(joined);
+            }
+            self.depart(&mut call, key, hash, terms, landed, spare)
+        };
+        // The key's `Hash` and `Eq` are the user's.
+        match catch_unwind(AssertUnwindSafe(board)) {
+            Ok(Ok(joined)) => Ok(self.aboard(joined, call, seed)),
+            Err(payload) => {
+                self.setup.core().shared.panicked(payload);
+                Ok(panicked(self.setup, seed))
+            }
+            Ok(Err(key)) => match call {
                 Some((_, request)) => Err((request, key)),
                 None => unreachable!("a call that was taken has started"),
             },

@@ -1,7 +1,7 @@
 use std::{
     any::Any,
     hash::Hash,
-    panic::{AssertUnwindSafe, catch_unwind},
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     pin::Pin,
     sync::{Arc, OnceLock},
     task::{Context, Poll, Wake, Waker},
@@ -254,14 +254,21 @@ where
     A: Landing + Send + Sync + 'static,
 {
     fn leave(&self, place: Place) {
-        let last = self.relay.leave(place);
-        if place == self.first {
+        let is_first = place == self.first;
+        if is_first {
+            // Before it has left: whoever finds itself alone then knows that the outcome is its own.
             self.orphan.store(true, Ordering::Relaxed);
-            if !last && self.answer.get().is_none() {
-                self.flights.hand_over();
-            }
+        }
+        // If it was the last, the work is dropped, which is other people's code.
+        let left = catch_unwind(AssertUnwindSafe(|| self.relay.leave(place)));
+        let last = left.as_ref().map_or_else(|_| self.members() == 0, |last| *last);
+        if is_first && !last && self.answer.get().is_none() {
+            self.flights.hand_over();
         }
         self.settle(last);
+        if let Err(payload) = left {
+            resume_unwind(payload);
+        }
     }
 
     fn within(&self, step: &mut dyn FnMut()) {

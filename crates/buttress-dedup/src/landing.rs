@@ -1,3 +1,5 @@
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use buttress_core::{Classify, Deadline, GaveUp, Progress, Reader, Respond, Share, Verdict};
 use tokio::time::Instant;
 
@@ -26,7 +28,12 @@ where
     C: Setup<S, Req>,
 {
     let mode = &setup.core().mode;
-    let fate = fate(&member, role.is_first(), setup);
+    // To share is to run the user's `Clone`, or whatever makes another one of an error.
+    let fate = catch_unwind(AssertUnwindSafe(|| fate(&member, role.is_first(), setup)));
+    let fate = fate.unwrap_or_else(|payload| {
+        setup.core().shared.panicked(payload);
+        Fate::Panicked
+    });
     if matches!(fate, Fate::Again | Fate::Apart) {
         // Also so that the flight does not wait for somebody who goes elsewhere.
         drop(member);
@@ -36,6 +43,10 @@ where
             // Whose request the flight carried has got what there was.
             (Role::First(seed), _) => panicked(setup, seed),
         };
+    }
+    if member.flight().and_then(|(flight, _)| flight.answer()).is_some_and(|answer| answer.gave_up)
+    {
+        GaveUp::mark();
     }
     let seed = role.into_seed();
     let outcome = match fate {
@@ -170,9 +181,6 @@ where
     let own = if first { answer.take() } else { None };
     if !first && answer.expired && is_later(Deadline::current(), flight.launched.deadline) {
         return Fate::Again;
-    }
-    if answer.gave_up {
-        GaveUp::mark();
     }
     if let Some(outcome) = own {
         return Fate::Own(outcome);

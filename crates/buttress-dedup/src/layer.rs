@@ -64,6 +64,9 @@ impl<K, M, P: Clone, R> DedupLayer<K, M, P, R> {
     }
 
     /// Gives an error to everybody who waited for it, where `share` makes another one of it.
+    ///
+    /// The first caller gets the error itself. Of what `share` makes of that, it makes one more for each
+    /// of the others.
     pub fn share_error<E, F>(self, share: F) -> DedupLayer<K, M, P, SharedBy<F>>
     where
         F: Fn(&E) -> Option<E> + Clone,
@@ -83,7 +86,8 @@ impl<K, M, P: Clone, R> DedupLayer<K, M, P, R> {
         self.with(|settings| settings.panics = Panics::Resumed)
     }
 
-    /// Gives every service this layer makes flights and answers of its own.
+    /// Gives every service this layer makes flights and answers of its own. The numbers are those of each
+    /// service's [handle](Dedup::handle), which alone can make it forget.
     pub fn per_service(self) -> Self {
         self.with(|settings| settings.scope = Scope::Service)
     }

@@ -43,6 +43,11 @@ where
         Conclusion::Instead(kept) => return Poll::Ready(Run::Answer(spare(setup, kept))),
     };
     if C::Mode::IS_WHOLE && !C::Policy::KEEPS && flight.withdraw_alone() {
+        // Of one who joined and is alone now, it may be the end of the time of whoever has gone.
+        if flight.is_orphan() && is_expired(setup, flight, judged, outcome.as_ref()) {
+            let answer = Answer::owned(outcome, ForAll::Again);
+            return Poll::Ready(Run::Answer(Answer { gave_up, expired: true, ..answer }));
+        }
         if gave_up {
             GaveUp::mark();
         }

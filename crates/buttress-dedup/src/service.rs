@@ -1,9 +1,14 @@
-use std::task::{Context, Poll};
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+};
 
 use buttress_core::{ByMode, Classify, Plain, Respond, Share};
 use tower_service::Service;
 
-use crate::{Core, InFlight, Inner, ResponseFuture, Seat, Setup, Unshared, enter::enter};
+use crate::{
+    Core, DedupHandle, InFlight, Inner, ResponseFuture, Seat, Setup, Unshared, enter::enter,
+};
 
 /// The service of [`DedupLayer`](crate::DedupLayer).
 #[derive(Clone, Debug)]
@@ -15,6 +20,12 @@ pub struct Dedup<S, K = ByMode, M = Plain, P = InFlight, R = Unshared> {
 impl<S, K, M, P, R> Dedup<S, K, M, P, R> {
     pub(crate) const fn new(inner: S, core: Core<K, M, P, R>) -> Self {
         Self { inner, core }
+    }
+
+    /// Live numbers of this service's flights, and the means to forget them: those of all services of
+    /// its layer, unless that is [`per_service`](crate::DedupLayer::per_service).
+    pub fn handle(&self) -> DedupHandle {
+        DedupHandle::new(Arc::clone(&self.core.shared.state))
     }
 }
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use buttress::throttle::ConcurrencyLimit;
 use buttress::{
-    Backoff, Budget, Deadline, DeadlineHandle, DeadlineLayer, HttpExt, Ratio, RetryHandle,
-    RetryLayer, Stop, ThrottleHandle, ThrottleLayer,
+    Backoff, Budget, Deadline, DeadlineHandle, DeadlineLayer, DedupHandle, DedupLayer, HttpExt,
+    Keep, Ratio, RetryHandle, RetryLayer, Stop, ThrottleHandle, ThrottleLayer,
 };
 use bytes::Bytes;
 use http::{Request, Response};
@@ -24,63 +24,82 @@ use crate::operations::Operation;
 /// A client made of the usual layers in their standard order.
 ///
 /// Outermost the caller's patience, which covers the three reads of an operation together, then
-/// retry, then the limit, then the deadline of one attempt, then the transport: a request that waits
-/// for a permit waits on its caller's time and not on the attempt's. Retries may be `percent` of the
-/// calls and ten a second.
-pub(crate) fn buttress(
-    name: &'static str,
-    percent: u32,
-    limit: Option<u32>,
-    seed: u64,
-) -> impl Client {
-    let budget = Budget::new(Ratio::percent(percent), PER_SECOND);
-    let retry = RetryLayer::new(ATTEMPTS)
-        .backoff(Backoff::exponential(BASE, MAX))
-        .budget(budget)
-        .named(name)
-        .seed(seed);
-    let throttle = ThrottleLayer::concurrency(limit.unwrap_or(u32::MAX)).queue(QUEUE).named(name);
-    let attempt = DeadlineLayer::new(PER_ATTEMPT);
-    let controls = Controls {
-        percent,
-        calls: Arc::default(),
-        retry: retry.handle(),
-        throttle: limit.map(|_| throttle.handle()),
-        attempt: attempt.handle(),
-    };
-    let calls = Arc::clone(&controls.calls);
-    let service = ServiceBuilder::new()
-        .map_request(move |request| {
-            calls.fetch_add(1, Relaxed);
-            request
-        })
-        .layer(DeadlineLayer::new(PATIENCE).http())
-        .layer(retry.http())
-        .layer(throttle.http())
-        .layer(attempt.http())
-        .service(hyper());
-    Controlled { service, controls }
+/// dedup, then retry, then the limit, then the deadline of one attempt, then the transport: a request that
+/// waits for a permit waits on its caller's time and not on the attempt's. Retries may be `percent` of
+/// the calls and ten a second.
+macro_rules! stack {
+    ($name:expr, $dedup:expr, $percent:expr, $seed:expr) => {{
+        let (name, percent, dedup) = ($name, $percent, $dedup.named($name));
+        let budget = Budget::new(Ratio::percent(percent), PER_SECOND);
+        let retry = RetryLayer::new(ATTEMPTS)
+            .backoff(Backoff::exponential(BASE, MAX))
+            .budget(budget)
+            .named(name)
+            .seed($seed);
+        let throttle = ThrottleLayer::concurrency(LIMIT).queue(QUEUE).named(name);
+        let attempt = DeadlineLayer::new(PER_ATTEMPT);
+        let controls = Controls {
+            percent,
+            calls: Arc::default(),
+            dedup: dedup.handle(),
+            retry: retry.handle(),
+            throttle: throttle.handle(),
+            attempt: attempt.handle(),
+        };
+        let calls = Arc::clone(&controls.calls);
+        let service = ServiceBuilder::new()
+            .layer(DeadlineLayer::new(PATIENCE).http())
+            .layer(dedup.http())
+            .map_request(move |request| {
+                calls.fetch_add(1, Relaxed);
+                request
+            })
+            .layer(retry.http())
+            .layer(throttle.http())
+            .layer(attempt.http())
+            .service(hyper());
+        Controlled { service, controls }
+    }};
+}
+
+/// The whole stack. Answers are kept as their headers say.
+pub(crate) fn buttress(name: &'static str, percent: u32, seed: u64) -> impl Client {
+    stack!(name, DedupLayer::in_flight().keep(Keep::as_told().seed(seed)), percent, seed)
+}
+
+/// The same, but nothing is kept.
+pub(crate) fn without_keep(name: &'static str, percent: u32, seed: u64) -> impl Client {
+    stack!(name, DedupLayer::in_flight(), percent, seed)
 }
 
 /// What the layers of one client decided.
 #[derive(Clone, Debug)]
 pub(crate) struct Decisions {
-    /// Calls made of the stack: up to three an operation.
+    /// Calls made of the retry: up to three an operation, less those that dedup spared.
     pub(crate) calls: u64,
+    pub(crate) spared: Spared,
     pub(crate) retries: u64,
     /// The same by the verdict on the attempt before.
     pub(crate) retries_by_reason: BTreeMap<&'static str, u64>,
     pub(crate) stops: BTreeMap<&'static str, u64>,
-    /// What the limit did; `None` where there is none.
-    pub(crate) throttled: Option<Throttled>,
+    pub(crate) throttled: Throttled,
     /// Attempts that ran into their deadline.
     pub(crate) attempt_timeouts: u64,
     pub(crate) deadline: Duration,
     percent: u32,
 }
 
+/// The calls that dedup answered without a call of its own.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub(crate) struct Spared {
+    /// Those that joined another's.
+    pub(crate) joined: u64,
+    /// Those that got what was kept.
+    pub(crate) hits: u64,
+}
+
 /// What a limit did with the requests that came to it, the retries among them.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize)]
 pub(crate) struct Throttled {
     pub(crate) admitted: u64,
     /// Those that had to wait before, for a while.
@@ -93,10 +112,11 @@ impl Decisions {
     pub(crate) fn none(deadline: Duration) -> Self {
         Self {
             calls: 0,
+            spared: Spared::default(),
             retries: 0,
             retries_by_reason: BTreeMap::new(),
             stops: BTreeMap::new(),
-            throttled: None,
+            throttled: Throttled::default(),
             attempt_timeouts: 0,
             deadline,
             percent: 0,
@@ -125,8 +145,9 @@ struct Controlled<S> {
 struct Controls {
     percent: u32,
     calls: Arc<AtomicU64>,
+    dedup: DedupHandle,
     retry: RetryHandle,
-    throttle: Option<ThrottleHandle<ConcurrencyLimit>>,
+    throttle: ThrottleHandle<ConcurrencyLimit>,
     attempt: DeadlineHandle,
 }
 
@@ -144,18 +165,19 @@ where
     }
 
     fn decisions(&self) -> Option<Decisions> {
-        let Controls { percent, calls, retry, throttle, attempt } = &self.controls;
+        let Controls { percent, calls, dedup, retry, throttle, attempt } = &self.controls;
         let stops = Stop::ALL.into_iter().map(|why| (why.as_str(), retry.stopped(why)));
         Some(Decisions {
             calls: calls.load(Relaxed),
+            spared: Spared { joined: dedup.joined(), hits: dedup.hits() },
             retries: retry.retries(),
             retries_by_reason: listener::retries_by_reason(),
             stops: stops.filter(|(_, number)| *number > 0).collect(),
-            throttled: throttle.as_ref().map(|throttle| Throttled {
+            throttled: Throttled {
                 admitted: throttle.admitted(),
                 queued: listener::queued(),
                 rejected: throttle.rejected(),
-            }),
+            },
             attempt_timeouts: attempt.exceeded(),
             deadline: PATIENCE,
             percent: *percent,
@@ -169,6 +191,9 @@ const BASE: Duration = Duration::from_millis(50);
 const MAX: Duration = Duration::from_millis(400);
 const PER_ATTEMPT: Duration = Duration::from_millis(150);
 const PER_SECOND: u32 = 10;
+
+/// Requests on the wire at a time.
+const LIMIT: u32 = 16;
 
 /// Room for a request of each caller and more, so that only a deadline ends a wait.
 const QUEUE: usize = 400;

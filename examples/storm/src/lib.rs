@@ -90,6 +90,7 @@ use clap::error::ErrorKind;
 use crate::arguments::Arguments;
 use crate::client::{Client, Linear};
 use crate::measure::Run;
+use crate::operations::Operation;
 use crate::process::Upstream;
 use crate::progress::Progress;
 use crate::report::Report;
@@ -125,14 +126,29 @@ fn writable(plot: &Path) {
 #[tokio::main(flavor = "current_thread")]
 async fn storm(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let mut runs = Vec::new();
+    let seed = arguments.seed;
+    let number = arguments.operations as usize;
+    let list: Arc<[_]> = operations::list(seed, number).into();
     for name in NAMES.into_iter().filter(|name| arguments.includes(name)) {
-        let controlled =
-            |percent, limit| move || controlled::buttress(name, percent, limit, arguments.seed);
+        let list = Arc::clone(&list);
         runs.push(match name {
-            BUTTRESS => through(arguments, name, controlled(ENOUGH, LIMIT)).await?,
-            WITHOUT_THROTTLE => through(arguments, name, controlled(ENOUGH, None)).await?,
-            DEFAULT_BUDGET => through(arguments, name, controlled(DEFAULT, LIMIT)).await?,
-            _ => through(arguments, name, Linear::new).await?,
+            BUTTRESS => {
+                let client = || controlled::buttress(name, ENOUGH, seed);
+                through(arguments, name, list, client).await?
+            }
+            WITHOUT_KEEP => {
+                let client = || controlled::without_keep(name, ENOUGH, seed);
+                through(arguments, name, list, client).await?
+            }
+            DISTINCT_KEYS => {
+                let client = || controlled::buttress(name, ENOUGH, seed);
+                through(arguments, name, operations::distinct(number).into(), client).await?
+            }
+            DEFAULT_BUDGET => {
+                let client = || controlled::buttress(name, DEFAULT, seed);
+                through(arguments, name, list, client).await?
+            }
+            _ => through(arguments, name, list, Linear::new).await?,
         });
     }
     plot::draw(&arguments.plot, &runs)?;
@@ -152,28 +168,25 @@ async fn storm(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
 }
 
 /// The rows, in order.
-const NAMES: [&str; 4] = ["linear", BUTTRESS, WITHOUT_THROTTLE, DEFAULT_BUDGET];
+const NAMES: [&str; 5] = ["linear", BUTTRESS, WITHOUT_KEEP, DISTINCT_KEYS, DEFAULT_BUDGET];
 const BUTTRESS: &str = "buttress";
-const WITHOUT_THROTTLE: &str = "buttress-without-throttle";
+const WITHOUT_KEEP: &str = "buttress-without-keep";
+const DISTINCT_KEYS: &str = "buttress-distinct-keys";
 const DEFAULT_BUDGET: &str = "buttress-default-budget";
 
 /// Retries per hundred calls: what this network needs with some to spare, and the library's default.
 const ENOUGH: u32 = 50;
 const DEFAULT: u32 = 20;
 
-/// Requests at a time.
-const LIMIT: Option<u32> = Some(32);
-
 /// One client's run, against an upstream of its own: first the heap in calm weather, then the storm.
 async fn through<C: Client>(
     arguments: &Arguments,
     name: &'static str,
+    operations: Arc<[Operation]>,
     fresh: impl Fn() -> C,
 ) -> io::Result<Run> {
     let mut upstream = Upstream::start(arguments.seed).await?;
     let peak_heap = heap::peak(&mut upstream, &fresh).await?;
-    let operations: Arc<[_]> =
-        operations::list(arguments.seed, arguments.operations as usize).into();
     let client = fresh();
     let mut progress = Progress::new(name, arguments.operations);
     listener::restart();

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::callers::Record;
 use crate::client::Failure;
-use crate::controlled::{Decisions, Throttled};
+use crate::controlled::{Decisions, Spared, Throttled};
 use crate::weather::Tally;
 
 /// One client's row: a member of `clients` in the JSON, whose keys are stable.
@@ -30,13 +30,15 @@ pub(crate) struct Row {
     pub(crate) peak_heap_bytes: usize,
     pub(crate) heap_bytes_per_operation: usize,
     pub(crate) upstream_requests_per_operation: f64,
-    /// Calls the operations made of the client's layers; `null` where it has none.
+    /// Calls the operations made of the client's retry; `null` where it has none.
     pub(crate) calls: Option<u64>,
     pub(crate) retries: u64,
     /// The most its retry budget allows in a run of this length.
     pub(crate) retries_allowed: Option<u64>,
     pub(crate) retries_by_reason: BTreeMap<&'static str, u64>,
     pub(crate) stops_by_reason: BTreeMap<&'static str, u64>,
+    /// What dedup answered; `null` where there is none.
+    pub(crate) spared: Option<Spared>,
     /// What its limit did; `null` where it has none.
     pub(crate) throttled: Option<Throttled>,
     pub(crate) attempt_timeouts: u64,
@@ -83,7 +85,8 @@ impl Run {
             retries_allowed: decisions.map(|decisions| decisions.allowed(self.took())),
             retries_by_reason: decisions.map(|d| d.retries_by_reason.clone()).unwrap_or_default(),
             stops_by_reason: decisions.map(|d| d.stops.clone()).unwrap_or_default(),
-            throttled: decisions.and_then(|decisions| decisions.throttled),
+            spared: decisions.map(|decisions| decisions.spared),
+            throttled: decisions.map(|decisions| decisions.throttled),
             attempt_timeouts: decisions.map_or(0, |decisions| decisions.attempt_timeouts),
             failures: self.failures(),
             seconds: self.took().as_secs_f64(),

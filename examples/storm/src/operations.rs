@@ -28,6 +28,11 @@ pub(crate) fn list(seed: u64, number: usize) -> Vec<Operation> {
     (0..number).map(|_| Operation { keys: [(); LEVELS].map(|()| key(&mut random)) }).collect()
 }
 
+/// As many operations that share no key.
+pub(crate) fn distinct(number: usize) -> Vec<Operation> {
+    (0..).map(Operation::distinct).take(number).collect()
+}
+
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "1 to 200, whole")]
 fn key(random: &mut Xoshiro256PlusPlus) -> u32 {
     Zipf::new(KEYS, EXPONENT).map_or(1, |keys| keys.sample(random) as u32)

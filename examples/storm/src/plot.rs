@@ -160,7 +160,7 @@ fn windows(run: &Run) -> Vec<(f64, f64)> {
 
 /// One per client, in the order of the rows.
 fn styles() -> impl Iterator<Item = ShapeStyle> {
-    [(RED_BROWN, 3), (BLUE, 3), (LIGHT_BLUE, 2), (TEAL, 2)]
+    [(RED_BROWN, 3), (BLUE, 3), (LIGHT_BLUE, 2), (TEAL, 2), (PURPLE, 2)]
         .into_iter()
         .map(|(colour, width)| colour.stroke_width(width))
 }
@@ -180,5 +180,6 @@ const RED_BROWN: RGBColor = RGBColor(192, 57, 43);
 const BLUE: RGBColor = RGBColor(31, 97, 191);
 const LIGHT_BLUE: RGBColor = RGBColor(122, 178, 240);
 const TEAL: RGBColor = RGBColor(64, 168, 150);
+const PURPLE: RGBColor = RGBColor(142, 98, 170);
 const GREY: RGBColor = RGBColor(170, 170, 170);
 const OUTAGE: RGBColor = RGBColor(228, 222, 205);

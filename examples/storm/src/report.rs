@@ -51,6 +51,12 @@ const LINES: &[Line] = &[
     ("upstream requests per operation", |row| {
         format!("{:.2}", row.upstream_requests_per_operation)
     }),
+    ("reads that joined another's call", |row| {
+        row.spared.map_or_else(dash, |spared| spared.joined.to_string())
+    }),
+    ("  that got what was kept", |row| {
+        row.spared.map_or_else(dash, |spared| spared.hits.to_string())
+    }),
     ("retries", |row| row.retries.to_string()),
     ("  by reason", |row| counts(&row.retries_by_reason)),
     ("  allowed by the budget", |row| row.retries_allowed.map_or_else(dash, |n| n.to_string())),

@@ -68,7 +68,7 @@ fn json_is_one_object_with_the_stable_keys_and_nothing_else_on_standard_output()
             assert!(client[key].is_number(), "{key} of {}", client["name"]);
         }
         let held = client["weather"]["held"].as_u64().unwrap();
-        let limit = if client["throttled"].is_null() { 100 } else { 32 };
+        let limit = if client["throttled"].is_null() { 100 } else { 16 };
         assert!(held >= limit, "{held} in flight when the heap was measured");
     }
     let svg = std::fs::read_to_string(svg).unwrap();

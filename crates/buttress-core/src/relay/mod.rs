@@ -23,7 +23,8 @@ pub use self::terms::Terms;
 /// neither a driver that is gone nor one that is alive and never polled delays the others. Everybody
 /// is woken when there is something new.
 ///
-/// The work runs under the [`Terms`] of its members: the latest deadline and the highest criticality.
+/// The work runs under the [`Terms`] of its members: the latest deadline of those who are there, and the
+/// highest criticality of all who ever came.
 #[derive(Debug)]
 pub struct Relay<W> {
     state: Mutex<State<W>>,
@@ -159,7 +160,7 @@ impl<W> Relay<W> {
         wake(heirs);
     }
 
-    /// The terms of the members there are now.
+    /// The terms the work would be driven on now.
     pub fn terms(&self) -> Terms {
         self.lock().seats.terms()
     }

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 use http_body::Frame;
 
 /// A frame of a body that many read. Cloning it copies nothing.
@@ -32,6 +32,20 @@ impl SharedFrame {
         matches!(self, Self::Trailers(_))
     }
 
+    pub(super) fn data(&self) -> Option<&Bytes> {
+        match self {
+            Self::Data(data) => Some(data),
+            Self::Trailers(_) => None,
+        }
+    }
+
+    pub(super) fn trailers(&self) -> Option<&HeaderMap> {
+        match self {
+            Self::Data(_) => None,
+            Self::Trailers(trailers) => Some(trailers),
+        }
+    }
+
     pub(super) fn into_frame(self) -> Frame<Bytes> {
         match self {
             Self::Data(data) => Frame::data(data),
@@ -44,6 +58,18 @@ impl SharedFrame {
 pub(super) fn weight(frames: &[SharedFrame]) -> usize {
     let sizes = frames.iter().map(|frame| frame.size().saturating_add(ENTRY));
     sizes.fold(0, usize::saturating_add)
+}
+
+/// The same headers, with values in memory of their own.
+pub(super) fn copy(headers: &HeaderMap) -> HeaderMap {
+    let mut copies = HeaderMap::with_capacity(headers.keys_len());
+    for (name, value) in headers {
+        // What was a value is one.
+        let mut copy = HeaderValue::from_bytes(value.as_bytes()).unwrap_or_else(|_| value.clone());
+        copy.set_sensitive(value.is_sensitive());
+        copies.append(name.clone(), copy);
+    }
+    copies
 }
 
 /// How many bytes headers take: their names, their values, and [`ENTRY`] for each.

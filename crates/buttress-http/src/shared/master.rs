@@ -63,10 +63,10 @@ impl<B> Master<B> {
     pub(super) fn keep(&self) -> Self {
         match self {
             Self::Live(live) => match live.whole() {
-                Some(whole) => Self::Whole(Arc::new(whole)),
+                Some(whole) => Self::Whole(Arc::new(whole.apart())),
                 None => self.clone(),
             },
-            Self::Whole(_) => self.clone(),
+            Self::Whole(whole) => Self::Whole(Arc::new(whole.apart())),
         }
     }
 

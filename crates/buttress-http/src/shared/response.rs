@@ -5,7 +5,11 @@ use bytes::Bytes;
 use http::{Response, response::Parts};
 use http_body::Body;
 
-use super::{SharedBody, frame::size, master::Master};
+use super::{
+    SharedBody,
+    frame::{copy, size},
+    master::Master,
+};
 use crate::kept::mark_kept;
 
 /// A response that many can hold. Cloning it copies nothing.
@@ -51,12 +55,12 @@ impl<B> Shared<B> {
         self.body.abandon();
     }
 
-    /// The same for later callers, without the extensions.
+    /// The same for later callers, in memory of its own and without the extensions.
     pub(crate) fn keep(&self) -> Self {
         let mut response = Response::new(());
         *response.status_mut() = self.head.status;
         *response.version_mut() = self.head.version;
-        response.headers_mut().clone_from(&self.head.headers);
+        *response.headers_mut() = copy(&self.head.headers);
         Self { head: Arc::new(response.into_parts().0), body: self.body.keep() }
     }
 

@@ -1,7 +1,9 @@
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
-use super::frame::{SharedFrame, weight};
+use super::frame::{SharedFrame, copy, weight};
 
 /// A body of which everything is there.
 #[derive(Debug)]
@@ -13,6 +15,26 @@ pub(crate) struct Whole {
 impl Whole {
     pub(super) fn new(frames: Vec<SharedFrame>, hint: SizeHint) -> Self {
         Self { frames, hint }
+    }
+
+    /// The same in memory of its own.
+    ///
+    /// What a transport hands on are pieces of its read buffers, and a page of one KiB that is kept for
+    /// long would keep a buffer of eight.
+    pub(super) fn apart(&self) -> Self {
+        let length = self.frames.iter().filter_map(SharedFrame::data).map(Bytes::len).sum();
+        let mut data = Vec::with_capacity(length);
+        let mut frames = Vec::with_capacity(2);
+        self.frames
+            .iter()
+            .filter_map(SharedFrame::data)
+            .for_each(|piece| data.extend_from_slice(piece));
+        if !data.is_empty() {
+            frames.push(SharedFrame::Data(data.into()));
+        }
+        let trailers = self.frames.iter().filter_map(SharedFrame::trailers);
+        frames.extend(trailers.map(|trailers| SharedFrame::Trailers(Arc::new(copy(trailers)))));
+        Self { frames, hint: self.hint }
     }
 
     /// How many bytes it takes.

@@ -1,0 +1,264 @@
+//! On whose terms a flight is: the latest deadline and the highest criticality of those who wait, the
+//! attempt of whoever was first.
+
+use std::{
+    io,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use buttress_core::{Attempt, Criticality, Deadline, Reason, Rejection};
+use buttress_deadline::DeadlineLayer;
+use buttress_dedup::DedupLayer;
+use buttress_testkit::{Script, Scripted};
+use tokio::time::{Instant, advance};
+use tower::{Layer, ServiceBuilder, ServiceExt, service_fn, util::BoxCloneService};
+
+use crate::common::{call, ms, outcome, waiting};
+
+type Terms = (Option<Deadline>, Criticality, Attempt);
+type Seen = Arc<Mutex<Vec<Terms>>>;
+
+/// A service that notes on what terms it is polled, every 10 ms until 50.
+fn watched() -> (BoxCloneService<u32, u32, io::Error>, Seen) {
+    let seen = Seen::default();
+    let notes = Arc::clone(&seen);
+    let service = service_fn(move |n: u32| {
+        let notes = Arc::clone(&notes);
+        async move {
+            let look = || {
+                let terms = (Deadline::current(), Criticality::current(), Attempt::current());
+                notes.lock().unwrap().push(terms);
+            };
+            look();
+            for _ in 0..5 {
+                tokio::time::sleep(ms(10)).await;
+                look();
+            }
+            Ok(n)
+        }
+    });
+    (service.boxed_clone(), seen)
+}
+
+fn under<F>(millis: u64, call: F) -> impl Future<Output = F::Output>
+where
+    F: Future,
+{
+    Deadline::after(ms(millis)).around(call)
+}
+
+/// What a handle reads of the last poll.
+fn last<T: Clone>(seen: &Mutex<Vec<T>>) -> T {
+    seen.lock().unwrap().last().unwrap().clone()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flight_has_the_latest_deadline_of_those_who_wait_at_each_poll() {
+    let (watched, seen) = watched();
+    let service = DedupLayer::in_flight().layer(watched);
+    let at = |millis| Some(Deadline::after(ms(millis)));
+    let (early, middle, late) = (at(100), at(200), at(300));
+    let mut first = tokio_test::task::spawn(under(200, service.clone().oneshot(1)));
+    assert!(first.poll().is_pending());
+    assert_eq!(last(&seen).0, middle);
+    let mut second = tokio_test::task::spawn(under(300, service.clone().oneshot(1)));
+    let mut third = tokio_test::task::spawn(under(100, service.clone().oneshot(1)));
+    assert!(second.poll().is_pending() && third.poll().is_pending());
+    advance(ms(10)).await;
+    assert!(third.poll().is_pending(), "whoever drives, the terms are everybody's");
+    assert_eq!((last(&seen).0, Deadline::current()), (late, None));
+    drop(second);
+    advance(ms(10)).await;
+    assert!(third.poll().is_pending());
+    assert_eq!(last(&seen).0, middle, "those who have left do not count");
+    let mut patient = waiting(&service, 1);
+    advance(ms(10)).await;
+    assert!(first.poll().is_pending());
+    assert_eq!(last(&seen).0, None, "no deadline is later than any");
+    advance(ms(10)).await;
+    assert!(patient.poll().is_pending());
+    assert_eq!(last(&seen).0, None);
+    drop((patient, first));
+    advance(ms(10)).await;
+    assert!(third.poll().is_ready());
+    assert_eq!(last(&seen).0, early);
+    assert_eq!(seen.lock().unwrap().len(), 6);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flight_is_as_critical_as_the_most_critical_of_those_who_wait() {
+    let (watched, seen) = watched();
+    let service = DedupLayer::in_flight().layer(watched);
+    let with = |criticality: Criticality| {
+        let mut call =
+            tokio_test::task::spawn(Box::pin(criticality.around(service.clone().oneshot(1))));
+        assert!(call.poll().is_pending());
+        call
+    };
+    let mut least = with(Criticality::Sheddable);
+    assert_eq!(last(&seen).1, Criticality::Sheddable);
+    let _plus = with(Criticality::CriticalPlus);
+    let _between = with(Criticality::SheddablePlus);
+    advance(ms(10)).await;
+    assert!(least.poll().is_pending());
+    assert_eq!(last(&seen).1, Criticality::CriticalPlus);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flight_is_the_attempt_of_whoever_was_first() {
+    let (watched, seen) = watched();
+    let service = DedupLayer::in_flight().layer(watched);
+    let (second, third) = (Attempt::FIRST.next(), Attempt::FIRST.next().next());
+    let mut first = call(&service, 1);
+    assert!(second.with(|| first.poll()).is_pending());
+    let mut follower = call(&service, 1);
+    assert!(third.with(|| follower.poll()).is_pending());
+    advance(ms(10)).await;
+    drop(first);
+    assert!(third.with(|| follower.poll()).is_pending());
+    assert_eq!(seen.lock().unwrap().iter().map(|terms| terms.2).collect::<Vec<_>>(), [second; 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_of_a_flight_is_ambient_outside() {
+    let (watched, _) = watched();
+    let service = DedupLayer::in_flight().layer(watched);
+    let mut patient = waiting(&service, 1);
+    let own = Deadline::after(ms(30));
+    Deadline::with(Some(own), || {
+        let mut call = waiting(&service, 1);
+        assert_eq!(Deadline::current(), Some(own));
+        assert!(call.poll().is_pending());
+        assert_eq!(Deadline::current(), Some(own));
+    });
+    assert!(patient.poll().is_pending());
+    assert_eq!((Deadline::current(), Criticality::current()), (None, Criticality::default()));
+}
+
+/// Answers after 50 ms with the number of the call.
+fn slow() -> Scripted<u32, u32, io::Error> {
+    Script::new().delay(ms(50)).answer(|n| Ok(n + 1)).service()
+}
+
+fn reason(outcome: io::Result<u32>) -> Reason {
+    let error = outcome.unwrap_err();
+    Rejection::find(&error).unwrap_or_else(|| panic!("not a rejection: {error}")).reason()
+}
+
+#[tokio::test(start_paused = true)]
+async fn sf11_a_follower_times_out_alone() {
+    let upstream = slow();
+    let shared = DedupLayer::in_flight().layer(upstream.clone());
+    let impatient = DeadlineLayer::new(ms(20)).layer(shared.clone());
+    let (leader, follower) = (waiting(&shared, 1), waiting(&impatient, 1));
+    let start = Instant::now();
+    assert_eq!(reason(follower.await), Reason::DeadlineExceeded);
+    assert_eq!((start.elapsed(), upstream.live()), (ms(20), 1));
+    assert_eq!((leader.await.unwrap(), start.elapsed()), (2, ms(50)));
+    assert_eq!(upstream.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn sf11_a_leader_times_out_alone() {
+    let upstream = slow();
+    let shared = DedupLayer::in_flight().layer(upstream.clone());
+    let impatient = DeadlineLayer::new(ms(20)).layer(shared.clone());
+    let patient = DeadlineLayer::new(ms(100)).layer(shared);
+    let (leader, follower) = (waiting(&impatient, 1), waiting(&patient, 1));
+    let start = Instant::now();
+    assert_eq!(reason(leader.await), Reason::DeadlineExceeded);
+    assert_eq!(start.elapsed(), ms(20));
+    assert_eq!((follower.await.unwrap(), start.elapsed()), (2, ms(50)));
+    assert_eq!(upstream.calls(), 1);
+}
+
+/// A deadline layer inside, which reads the leader's deadline when the call is made.
+fn cut_inside(upstream: &Scripted<u32, u32, io::Error>) -> BoxCloneService<u32, u32, io::Error> {
+    ServiceBuilder::new()
+        .layer(DedupLayer::in_flight())
+        .layer(DeadlineLayer::new(Duration::from_secs(1)))
+        .service(upstream.clone())
+        .boxed_clone()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leaders_deadline_that_went_inside_is_the_leaders_alone() {
+    let upstream = slow();
+    let service = cut_inside(&upstream);
+    let start = Instant::now();
+    let mut leader = tokio_test::task::spawn(under(20, service.clone().oneshot(1)));
+    assert!(leader.poll().is_pending());
+    let mut follower = tokio_test::task::spawn(under(100, service.clone().oneshot(1)));
+    assert!(follower.poll().is_pending());
+    assert_eq!(reason(leader.await), Reason::DeadlineExceeded);
+    assert_eq!(start.elapsed(), ms(20));
+    assert_eq!(follower.await.unwrap(), 2, "it goes again, on its own terms");
+    assert_eq!((start.elapsed(), upstream.calls()), (ms(70), 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leaders_deadline_that_went_inside_is_nobodys_when_the_leader_has_gone() {
+    let upstream = slow();
+    let service = cut_inside(&upstream);
+    let start = Instant::now();
+    let mut leader = tokio_test::task::spawn(under(20, service.clone().oneshot(1)));
+    assert!(leader.poll().is_pending());
+    let mut follower = tokio_test::task::spawn(under(100, service.clone().oneshot(1)));
+    assert!(follower.poll().is_pending());
+    // As a deadline layer outside does it at the same instant.
+    advance(ms(20)).await;
+    drop(leader);
+    assert_eq!(follower.await.unwrap(), 2);
+    assert_eq!((start.elapsed(), upstream.calls()), (ms(70), 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leaders_deadline_that_went_inside_is_not_shared_where_errors_are() {
+    let upstream = slow();
+    let again = |error: &io::Error| Some(io::Error::from(error.kind()));
+    let layer = DedupLayer::in_flight().share_error(again);
+    let service = ServiceBuilder::new()
+        .layer(layer.clone())
+        .layer(DeadlineLayer::new(Duration::from_secs(1)))
+        .service(upstream.clone());
+    let mut leader = tokio_test::task::spawn(under(20, service.clone().oneshot(1)));
+    assert!(leader.poll().is_pending());
+    let mut equal = tokio_test::task::spawn(under(20, service.clone().oneshot(1)));
+    let mut follower = tokio_test::task::spawn(under(100, service.clone().oneshot(1)));
+    assert!(equal.poll().is_pending() && follower.poll().is_pending());
+    assert_eq!(follower.await.unwrap(), 2);
+    assert_eq!(reason(leader.await), Reason::DeadlineExceeded);
+    assert_eq!(equal.await.unwrap_err().kind(), io::ErrorKind::TimedOut, "it has no more time");
+    assert_eq!((upstream.calls(), layer.handle().led()), (2, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_follower_whose_time_is_up_as_well_makes_no_call_of_its_own() {
+    let upstream = slow();
+    let service = cut_inside(&upstream);
+    let mut leader = tokio_test::task::spawn(under(20, service.clone().oneshot(1)));
+    let mut follower = tokio_test::task::spawn(under(20, service.clone().oneshot(1)));
+    assert!(leader.poll().is_pending() && follower.poll().is_pending());
+    assert_eq!(reason(leader.await), Reason::DeadlineExceeded);
+    assert_eq!(reason(follower.await), Reason::DeadlineExceeded);
+    assert_eq!(upstream.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_timeout_of_an_attempt_is_an_error_as_any_other() {
+    // Shorter than the leader's deadline: it has nothing to do with who leads.
+    let upstream = slow();
+    let share = |error: &io::Error| Some(io::Error::from(error.kind()));
+    let service = ServiceBuilder::new()
+        .layer(DedupLayer::in_flight().share_error(share))
+        .layer(DeadlineLayer::new(ms(10)))
+        .service(upstream.clone());
+    let mut leader = tokio_test::task::spawn(under(20, service.clone().oneshot(1)));
+    assert!(leader.poll().is_pending());
+    let follower = waiting(&service, 1);
+    advance(ms(11)).await;
+    assert_eq!(reason(leader.await), Reason::DeadlineExceeded);
+    assert_eq!(outcome(follower).unwrap_err().kind(), io::ErrorKind::TimedOut);
+    assert_eq!(upstream.calls(), 1);
+}

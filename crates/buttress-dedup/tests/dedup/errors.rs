@@ -1,0 +1,219 @@
+//! What becomes of an error that more than one caller waited for.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering::SeqCst},
+};
+
+use buttress_core::Rejection;
+use buttress_dedup::DedupLayer;
+use tokio::{
+    task::JoinSet,
+    time::{Instant, advance, sleep},
+};
+use tower::{Layer, ServiceExt};
+
+use crate::common::{Failure, call, failing, ms, outcome, settle, upstream, waiting};
+
+#[tokio::test(start_paused = true)]
+async fn an_error_is_the_leaders_and_the_others_call_one_after_another() {
+    let (layer, upstream) = (DedupLayer::in_flight(), failing(ms(50)));
+    let service = layer.layer(upstream.clone());
+    let start = Instant::now();
+    let mut callers = JoinSet::new();
+    for _ in 0..5 {
+        let service = service.clone();
+        callers.spawn(async move { (service.oneshot(1).await, start.elapsed()) });
+    }
+    sleep(ms(51)).await;
+    assert_eq!((upstream.calls(), upstream.live()), (2, 1), "one at a time");
+    let mut outcomes = callers.join_all().await;
+    outcomes.sort_by_key(|(_, at)| *at);
+    let each = [1, 2, 3, 4, 5].map(|n| (Err(Failure::Down(n)), ms(50 * n as u64)));
+    assert_eq!(outcomes, each);
+    assert_eq!((upstream.calls(), layer.handle().led()), (5, 5));
+    assert_eq!(layer.handle().flights(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_call_that_succeeds_after_an_error_serves_all_who_are_left() {
+    let upstream = upstream(ms(50), |n| if n < 3 { Err(Failure::Down(n)) } else { Ok(n) });
+    let service = DedupLayer::in_flight().layer(upstream.clone());
+    let mut calls: Vec<_> = (0..5).map(|_| Some(waiting(&service, 1))).collect();
+    let mut outcomes = Vec::new();
+    for _ in 0..3 {
+        advance(ms(50)).await;
+        outcomes.extend(settle(&mut calls).1);
+    }
+    let down = |n| Err(Failure::Down(n));
+    assert_eq!(outcomes, [down(1), down(2), Ok(3), Ok(3), Ok(3)]);
+    assert_eq!(upstream.calls(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_goes_again_joins_a_flight_that_has_started_in_the_meantime() {
+    let upstream = upstream(ms(50), |n| if n < 2 { Err(Failure::Down(n)) } else { Ok(n) });
+    let service = DedupLayer::in_flight().layer(upstream.clone());
+    let (first, second) = (waiting(&service, 1), waiting(&service, 1));
+    advance(ms(50)).await;
+    assert_eq!(outcome(first), Err(Failure::Down(1)));
+    let newcomer = waiting(&service, 1);
+    let mut second = [Some(second)];
+    assert_eq!(settle(&mut second), (1, vec![]));
+    assert_eq!(upstream.calls(), 2);
+    advance(ms(50)).await;
+    assert_eq!(outcome(newcomer), Ok(2));
+    assert_eq!(settle(&mut second), (1, vec![Ok(2)]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_whose_caller_has_gone_is_somebody_elses() {
+    let upstream = failing(ms(50));
+    let service = DedupLayer::in_flight().layer(upstream.clone());
+    let (first, second) = (waiting(&service, 1), waiting(&service, 1));
+    advance(ms(10)).await;
+    drop(first);
+    advance(ms(40)).await;
+    assert_eq!(outcome(second), Err(Failure::Down(1)));
+    assert_eq!(upstream.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_whose_caller_has_gone_is_one_others_and_no_more() {
+    let upstream = failing(ms(50));
+    let service = DedupLayer::in_flight().layer(upstream.clone());
+    let first = waiting(&service, 1);
+    let mut others = [(); 3].map(|()| Some(waiting(&service, 1)));
+    drop(first);
+    advance(ms(50)).await;
+    assert_eq!(settle(&mut others).1, [Err(Failure::Down(1))]);
+    assert_eq!(upstream.calls(), 2);
+    advance(ms(100)).await;
+    assert_eq!(settle(&mut others).1, [Err(Failure::Down(2))]);
+    advance(ms(100)).await;
+    assert_eq!(settle(&mut others).1, [Err(Failure::Down(3))]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_leaders_error_waits_for_the_leader_however_late_it_comes() {
+    let upstream = upstream(ms(50), |n| if n < 2 { Err(Failure::Down(n)) } else { Ok(n) });
+    let service = DedupLayer::in_flight().layer(upstream.clone());
+    let (leader, follower) = (waiting(&service, 1), waiting(&service, 1));
+    advance(ms(50)).await;
+    let mut follower = [Some(follower)];
+    assert_eq!(settle(&mut follower).1, []);
+    advance(ms(50)).await;
+    assert_eq!(settle(&mut follower).1, [Ok(2)]);
+    assert_eq!(outcome(leader), Err(Failure::Down(1)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn errors_that_are_shared_are_one_call() {
+    let upstream = failing(ms(50));
+    let service = DedupLayer::in_flight().share_errors().layer(upstream.clone());
+    let mut calls = [(); 5].map(|()| Some(waiting(&service, 1)));
+    advance(ms(50)).await;
+    assert_eq!(settle(&mut calls).1, [1; 5].map(|n| Err(Failure::Down(n))));
+    assert_eq!(upstream.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shared_error_is_shared_also_when_its_caller_has_gone() {
+    let upstream = failing(ms(50));
+    let service = DedupLayer::in_flight().share_errors().layer(upstream.clone());
+    let first = waiting(&service, 1);
+    let mut others = [(); 3].map(|()| Some(waiting(&service, 1)));
+    drop(first);
+    advance(ms(50)).await;
+    assert_eq!(settle(&mut others).1, [1; 3].map(|n| Err(Failure::Down(n))));
+    assert_eq!(upstream.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_is_shared_where_the_users_function_makes_another_one_of_it() {
+    let upstream = failing(ms(50));
+    // The errors of odd calls are told to all, those of even calls to nobody else.
+    let share = |error: &Failure| match error {
+        Failure::Down(n) if n % 2 == 1 => Some(Failure::Down(n + 100)),
+        Failure::Down(n) if *n > 100 => Some(error.clone()),
+        _ => None,
+    };
+    let service = DedupLayer::in_flight().share_error(share).layer(upstream.clone());
+    let down = |n| Err(Failure::Down(n));
+    let mut calls = [(); 3].map(|()| Some(waiting(&service, 1)));
+    advance(ms(50)).await;
+    let outcomes = settle(&mut calls).1;
+    assert_eq!(outcomes[0], down(1), "the leader's is the service's own");
+    assert_eq!((outcomes.len(), upstream.calls()), (3, 1));
+    let mut calls = [(); 2].map(|()| Some(waiting(&service, 1)));
+    advance(ms(50)).await;
+    assert_eq!(settle(&mut calls).1, [down(2)]);
+    advance(ms(50)).await;
+    assert_eq!(settle(&mut calls).1, [down(3)]);
+    assert_eq!(upstream.calls(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_of_one_caller_alone_is_handed_on_as_it_is() {
+    let share = |_: &Failure| -> Option<Failure> { unreachable!("nobody else asks") };
+    let service = DedupLayer::in_flight().share_error(share).layer(failing(ms(0)));
+    assert_eq!(call(&service, 1).await, Err(Failure::Down(1)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_call_held_is_free_before_its_error_is_looked_at() {
+    let upstream = failing(ms(50));
+    let looked = upstream.clone();
+    let share = move |error: &Failure| {
+        assert_eq!(looked.live(), 0);
+        Some(error.clone())
+    };
+    let service = DedupLayer::in_flight().share_error(share).layer(upstream.clone());
+    let mut calls = [(); 2].map(|()| Some(waiting(&service, 1)));
+    advance(ms(50)).await;
+    assert_eq!(settle(&mut calls).1, [1; 2].map(|n| Err(Failure::Down(n))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_is_gone_with_the_last_who_waited_for_it() {
+    let (kept, layer) = (Arc::new(()), DedupLayer::in_flight());
+    let error = Arc::clone(&kept);
+    let service = layer.layer(failing(ms(50)).map_err(move |_| Held(Arc::clone(&error))));
+    let idle = Arc::strong_count(&kept);
+    let mut calls = [(); 3].map(|()| Some(waiting(&service, 1)));
+    for left in [2, 1, 0] {
+        advance(ms(50)).await;
+        assert_eq!(settle(&mut calls).1.len(), 1);
+        // Those who are left have each a service of their own, and a flight that has another.
+        assert_eq!(Arc::strong_count(&kept) > idle, left > 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_that_could_be_shared_and_then_could_not_is_gone_with_the_last_who_waited() {
+    let (kept, shared) = (Arc::new(()), Arc::new(AtomicUsize::new(0)));
+    let error = Arc::clone(&kept);
+    let share = move |Held(error): &Held| {
+        (shared.fetch_add(1, SeqCst) == 0).then(|| Held(Arc::clone(error)))
+    };
+    let layer = DedupLayer::in_flight().share_error(share);
+    let upstream = upstream(ms(50), |n| if n > 1 { Ok(n) } else { Err(Failure::Down(n)) });
+    let service = layer.layer(upstream.map_err(move |_| Held(Arc::clone(&error))));
+    let idle = Arc::strong_count(&kept);
+    let mut calls = [(); 2].map(|()| Some(waiting(&service, 1)));
+    advance(ms(50)).await;
+    assert!(settle(&mut calls).1.pop().is_some_and(|outcome| outcome.is_err()));
+    advance(ms(50)).await;
+    assert!(settle(&mut calls).1.pop().is_some_and(|outcome| outcome.is_ok()));
+    assert_eq!(Arc::strong_count(&kept), idle);
+}
+
+/// An error that shows how many of its kind there are.
+#[derive(Debug)]
+struct Held(Arc<()>);
+
+impl From<Rejection> for Held {
+    fn from(_: Rejection) -> Self {
+        unreachable!("nothing is rejected here")
+    }
+}

@@ -1,0 +1,112 @@
+//! The mark of a retry inside that gave up reaches the retry outside of each caller.
+
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+use buttress_core::GaveUp;
+use buttress_dedup::DedupLayer;
+use buttress_retry::RetryLayer;
+use futures_util::future::join_all;
+use tokio::time::advance;
+use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
+
+use crate::common::{Failure, failing, ms, outcome, waiting};
+
+#[tokio::test(start_paused = true)]
+async fn three_attempts_inside_and_three_outside_are_three() {
+    let upstream = failing(ms(5));
+    let stack = ServiceBuilder::new()
+        .layer(RetryLayer::new(3).classify(transient))
+        .layer(DedupLayer::in_flight())
+        .layer(RetryLayer::new(3).classify(transient))
+        .service(upstream.clone());
+    assert_eq!(stack.oneshot(1).await, Err(Failure::Down(3)));
+    assert_eq!(upstream.calls(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn they_are_three_for_all_who_share_the_error() {
+    let upstream = failing(ms(5));
+    let stack = ServiceBuilder::new()
+        .layer(RetryLayer::new(3).classify(transient))
+        .layer(DedupLayer::in_flight().share_errors())
+        .layer(RetryLayer::new(3).classify(transient))
+        .service(upstream.clone());
+    let all = join_all((0..4).map(|_| stack.clone().oneshot(1))).await;
+    assert_eq!(all, [3; 4].map(|n| Err(Failure::Down(n))));
+    assert_eq!(upstream.calls(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn they_are_three_for_each_who_has_an_error_of_its_own() {
+    let upstream = failing(ms(5));
+    let stack = ServiceBuilder::new()
+        .layer(RetryLayer::new(3).classify(transient))
+        .layer(DedupLayer::in_flight())
+        .layer(RetryLayer::new(3).classify(transient))
+        .service(upstream.clone());
+    let mut all = join_all((0..4).map(|_| stack.clone().oneshot(1))).await;
+    all.sort_by_key(|error| format!("{error:?}").len() * 100 + number(error));
+    assert_eq!(all, [3, 6, 9, 12].map(|n| Err(Failure::Down(n))));
+    assert_eq!(upstream.calls(), 12);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_mark_is_of_the_outcome_that_is_handed_on_and_not_of_one_before() {
+    let calls = AtomicUsize::new(0);
+    // The first flight gives up, the second fails at once, and a third would succeed.
+    let work = service_fn(move |_: u32| {
+        let number = calls.fetch_add(1, SeqCst) + 1;
+        async move {
+            if number == 1 {
+                tokio::time::sleep(ms(50)).await;
+                GaveUp::mark();
+            }
+            if number < 3 { Err(Failure::Down(number)) } else { Ok(number) }
+        }
+    });
+    let calls = std::sync::Arc::new(std::sync::Mutex::new(work));
+    let shared = service_fn(move |n| {
+        let mut work = calls.lock().unwrap();
+        tower_service::Service::call(&mut *work, n)
+    });
+    let stack = ServiceBuilder::new()
+        .layer(RetryLayer::new(3).classify(transient))
+        .layer(DedupLayer::in_flight())
+        .service(shared);
+    let (leader, follower) = (waiting(&stack, 1), waiting(&stack, 1));
+    advance(ms(50)).await;
+    assert_eq!(outcome(leader), Err(Failure::Down(1)));
+    assert_eq!(follower.await, Ok(3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_mark_of_a_flight_is_not_left_with_whoever_drove_it() {
+    let layer = DedupLayer::in_flight();
+    let work = |_: u32| async {
+        tokio::time::sleep(ms(50)).await;
+        GaveUp::mark();
+        Err::<u32, _>(Failure::Down(1))
+    };
+    let service = layer.layer(service_fn(work));
+    let (mut first, mut second) = (waiting(&service, 1), waiting(&service, 1));
+    advance(ms(50)).await;
+    // The second drives, and goes again; the error is the first one's.
+    let (polled, marked) = GaveUp::watch(|| second.poll());
+    assert!(polled.is_pending() && !marked);
+    let (polled, marked) = GaveUp::watch(|| first.poll());
+    assert!(polled.is_ready() && marked);
+}
+
+fn transient<Res>(outcome: Result<&Res, &Failure>) -> buttress_core::Verdict {
+    match outcome {
+        Ok(_) => buttress_core::Verdict::Success,
+        Err(_) => buttress_core::Verdict::Transient,
+    }
+}
+
+fn number(outcome: &Result<usize, Failure>) -> usize {
+    match outcome {
+        Err(Failure::Down(number)) => *number,
+        _ => 0,
+    }
+}

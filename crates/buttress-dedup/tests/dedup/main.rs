@@ -1,0 +1,22 @@
+//! Calls in flight, through the public API, on paused time.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "what helps a test may panic as the test may"
+)]
+#![expect(clippy::disallowed_methods, reason = "callers run in tasks of their own here")]
+
+mod common;
+mod deadlines;
+mod errors;
+mod flight;
+mod fuse;
+mod gave_up;
+mod handle;
+mod inner;
+mod many;
+mod panicking_words;
+mod panics;
+mod sharing;
+mod traps;

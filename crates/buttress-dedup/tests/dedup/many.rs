@@ -1,0 +1,110 @@
+//! Many keys, and many callers of one key.
+
+use std::{
+    hash::{Hash, Hasher},
+    sync::Arc,
+};
+
+use buttress_dedup::DedupLayer;
+use tokio::time::advance;
+use tokio_test::task;
+use tower::{Layer, service_fn};
+use tower_service::Service;
+
+use crate::common::{Failure, in_one_task, ms, settle, taking, waiting};
+
+/// A key that shows how many of its kind there are.
+#[derive(Clone)]
+struct Tenant(u32, #[expect(dead_code, reason = "counted while its key is there")] Arc<()>);
+
+impl PartialEq for Tenant {
+    fn eq(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+}
+
+impl Eq for Tenant {}
+
+impl Hash for Tenant {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn sf15_a_million_keys_come_and_go_and_nothing_is_left_of_them() {
+    let alive = Arc::new(());
+    let tenant = Arc::clone(&alive);
+    let layer = DedupLayer::new(move |n: &u32| Some(Tenant(*n, Arc::clone(&tenant))));
+    let mut service = layer.layer(service_fn(|n: u32| async move { Ok::<_, Failure>(n) }));
+    let idle = Arc::strong_count(&alive);
+    for key in 0..1_000_000 {
+        let mut call = task::spawn(service.call(key));
+        // Every third is given up.
+        assert!(key % 3 == 0 || call.poll() == std::task::Poll::Ready(Ok(key)));
+        drop(call);
+        assert_eq!(Arc::strong_count(&alive), idle);
+    }
+    assert_eq!((layer.handle().led(), layer.handle().flights()), (1_000_000, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn ten_thousand_keys_at_once_are_found_each_and_gone_at_the_end() {
+    in_one_task(async {
+        let (layer, upstream) = (DedupLayer::in_flight(), taking(ms(50)));
+        let service = layer.layer(upstream.clone());
+        let mut calls: Vec<_> = (0..20_000).map(|n| Some(waiting(&service, n % 10_000))).collect();
+        assert_eq!((upstream.calls(), layer.handle().flights()), (10_000, 10_000));
+        calls.drain(..10_000).for_each(drop);
+        assert_eq!((upstream.live(), layer.handle().handed_over()), (10_000, 10_000));
+        advance(ms(50)).await;
+        let (polls, answers) = settle(&mut calls);
+        assert_eq!((polls, answers.len()), (10_000, 10_000));
+        assert_eq!(
+            (upstream.calls(), layer.handle().flights(), layer.handle().waiters()),
+            (10_000, 0, 0)
+        );
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn ten_thousand_callers_of_one_key_are_polled_when_there_is_something_for_them() {
+    let steps = 100;
+    let layer = DedupLayer::in_flight();
+    let service = layer.layer(service_fn(move |n: u32| async move {
+        for _ in 0..steps {
+            tokio::time::sleep(ms(1)).await;
+        }
+        Ok::<_, Failure>(n)
+    }));
+    let mut calls: Vec<_> = (0..10_000).map(|_| Some(waiting(&service, 1))).collect();
+    assert_eq!(layer.handle().waiters(), 10_000);
+    let mut polls = 0;
+    for step in 1..steps {
+        advance(ms(1)).await;
+        polls += settle(&mut calls).0;
+        // Most leave meanwhile, those who would drive among them.
+        calls[step * 50..][..50].iter_mut().for_each(|call| *call = None);
+    }
+    assert!(polls <= 2 * steps, "{polls} polls for {steps} steps");
+    advance(ms(1)).await;
+    let (polls, answers) = settle(&mut calls);
+    assert_eq!(answers.len(), 10_000 - 99 * 50);
+    assert!(polls <= answers.len() + 2, "{polls}");
+    assert_eq!(layer.handle().flights(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn ten_thousand_callers_who_go_one_by_one_leave_the_last_one_served() {
+    let (layer, upstream) = (DedupLayer::in_flight(), taking(ms(50)));
+    let service = layer.layer(upstream.clone());
+    let mut calls: Vec<_> = (0..10_000).map(|_| Some(waiting(&service, 1))).collect();
+    advance(ms(49)).await;
+    for call in &mut calls[..9_999] {
+        *call = None;
+    }
+    assert_eq!((layer.handle().waiters(), upstream.live()), (1, 1));
+    advance(ms(1)).await;
+    assert_eq!(settle(&mut calls).1, [Ok(1)]);
+}

@@ -1,0 +1,178 @@
+//! Keys, responses and errors that panic when they are hashed, compared, cloned or shared.
+
+use std::{
+    hash::{Hash, Hasher},
+    panic::{AssertUnwindSafe, catch_unwind},
+};
+
+use buttress_dedup::DedupLayer;
+use tokio::time::{advance, sleep};
+use tower::{Layer, ServiceExt, service_fn, util::BoxCloneService};
+use tower_service::Service;
+
+use crate::{
+    common::{Failure, PANICKED, call, failing, ms, outcome, settle, upstream, waiting},
+    fuse::Fuse,
+};
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_of_the_key_function_is_that_callers_rejection() {
+    let fuse = Fuse::default();
+    let burning = fuse.clone();
+    let layer = DedupLayer::new(move |n: &u32| {
+        burning.burn();
+        Some(*n)
+    });
+    let service = layer.layer(upstream(ms(50), Ok));
+    let flying = waiting(&service, 1);
+    fuse.light();
+    assert_eq!(call(&service, 1).await, Err(PANICKED));
+    assert_eq!((layer.handle().panicked(), layer.handle().waiters()), (1, 1));
+    let joining = waiting(&service, 1);
+    advance(ms(50)).await;
+    assert_eq!((outcome(flying), outcome(joining)), (Ok(1), Ok(1)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_of_the_key_function_goes_on_in_its_caller_if_that_is_wanted() {
+    let fuse = Fuse::of(1);
+    let layer = DedupLayer::new(move |n: &u32| {
+        fuse.burn();
+        Some(*n)
+    });
+    let mut service = layer.resume_panics().layer(upstream(ms(50), Ok));
+    let payload = catch_unwind(AssertUnwindSafe(|| drop(service.call(1)))).unwrap_err();
+    assert_eq!(payload.downcast_ref(), Some(&"as told"));
+    assert_eq!(call(&service, 1).await, Ok(1));
+}
+
+/// A key that panics when it is hashed, or when it is compared.
+#[derive(Clone)]
+struct Key(u32, Fuse, Fuse);
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.1.burn();
+        self.0.hash(state);
+    }
+}
+
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        self.2.burn();
+        self.0 == other.0
+    }
+}
+
+impl Eq for Key {}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_panics_when_it_is_hashed_or_compared_is_that_callers_rejection() {
+    let (hash, eq) = (Fuse::default(), Fuse::default());
+    let key = Key(0, hash.clone(), eq.clone());
+    let layer = DedupLayer::new(move |n: &u32| Some(Key(*n, key.1.clone(), key.2.clone())));
+    let service = layer.layer(upstream(ms(50), Ok));
+    let flying = waiting(&service, 1);
+    for (times, fuse) in [(1, hash), (2, eq)] {
+        fuse.light();
+        assert_eq!(call(&service, 1).await, Err(PANICKED));
+        assert_eq!((layer.handle().panicked(), layer.handle().waiters()), (times, 1));
+    }
+    let joining = waiting(&service, 1);
+    advance(ms(50)).await;
+    assert_eq!((outcome(flying), outcome(joining)), (Ok(1), Ok(1)));
+    assert_eq!(layer.handle().flights(), 0);
+}
+
+/// A response that panics when it is cloned.
+#[derive(Debug)]
+struct Brittle(FuseInside);
+
+struct FuseInside(Fuse);
+
+impl std::fmt::Debug for FuseInside {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("fuse")
+    }
+}
+
+impl Clone for Brittle {
+    fn clone(&self) -> Self {
+        self.0.0.burn();
+        Self(FuseInside(self.0.0.clone()))
+    }
+}
+
+/// An upstream of responses that burn the fuse when they are cloned.
+fn brittle(fuse: &Fuse) -> BoxCloneService<u32, Brittle, Failure> {
+    let fuse = fuse.clone();
+    let work = move |_: u32| {
+        let fuse = fuse.clone();
+        async move {
+            sleep(ms(50)).await;
+            Ok(Brittle(FuseInside(fuse)))
+        }
+    };
+    service_fn(work).boxed_clone()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_response_that_panics_when_it_is_cloned_is_a_rejection_of_whoever_met_that() {
+    let (layer, fuse) = (DedupLayer::in_flight(), Fuse::default());
+    let service = layer.layer(brittle(&fuse));
+    let calls = [(); 3].map(|()| waiting(&service, 1));
+    advance(ms(50)).await;
+    fuse.light();
+    let outcomes = calls.map(|call| outcome(call).map(drop));
+    assert_eq!(outcomes, [Err(PANICKED), Ok(()), Ok(())]);
+    assert_eq!((layer.handle().flights(), layer.handle().panicked()), (0, 1));
+    assert!(call(&service, 1).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_of_a_response_goes_on_in_whoever_met_it_if_that_is_wanted() {
+    let (layer, fuse) = (DedupLayer::in_flight().resume_panics(), Fuse::default());
+    let service = layer.layer(brittle(&fuse));
+    let [mut first, second] = [(); 2].map(|()| waiting(&service, 1));
+    advance(ms(50)).await;
+    fuse.light();
+    catch_unwind(AssertUnwindSafe(|| drop(first.poll()))).unwrap_err();
+    assert!(outcome(second).is_ok());
+    assert_eq!((layer.handle().flights(), layer.handle().panicked()), (0, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_where_an_error_is_shared_is_everybodys_rejection() {
+    let fuse = Fuse::of(1);
+    let share = move |error: &Failure| {
+        fuse.burn();
+        Some(error.clone())
+    };
+    let layer = DedupLayer::in_flight().share_error(share);
+    let service = layer.layer(failing(ms(50)));
+    let mut calls = [(); 3].map(|()| Some(waiting(&service, 1)));
+    advance(ms(50)).await;
+    assert_eq!(settle(&mut calls).1, [(); 3].map(|()| Err(PANICKED)));
+    assert_eq!(layer.handle().flights(), 0);
+    let mut calls = [(); 3].map(|()| Some(waiting(&service, 1)));
+    advance(ms(50)).await;
+    assert_eq!(settle(&mut calls).1, [2; 3].map(|n| Err(Failure::Down(n))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_where_an_error_is_made_for_one_of_many_is_that_ones_rejection() {
+    let fuse = Fuse::default();
+    let burning = fuse.clone();
+    let share = move |error: &Failure| {
+        burning.burn();
+        Some(error.clone())
+    };
+    let layer = DedupLayer::in_flight().share_error(share);
+    let service = layer.layer(failing(ms(50)));
+    let [first, second, third] = [(); 3].map(|()| waiting(&service, 1));
+    advance(ms(50)).await;
+    assert_eq!(outcome(first), Err(Failure::Down(1)));
+    fuse.light();
+    assert_eq!((outcome(second), outcome(third)), (Err(PANICKED), Err(Failure::Down(1))));
+    assert_eq!(layer.handle().flights(), 0);
+}

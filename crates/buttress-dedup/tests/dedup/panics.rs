@@ -1,0 +1,158 @@
+//! A service that panics, wherever that may be: nobody hangs, and the next call is a new one.
+
+use std::{
+    future::Future,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use buttress_dedup::{DedupHandle, DedupLayer};
+use tokio::time::{advance, sleep};
+use tower::Layer;
+use tower_service::Service;
+
+use crate::{
+    common::{Call, Failure, PANICKED, call, ms, outcome, settle, waiting},
+    fuse::Fuse,
+};
+
+/// Where a service panics.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Where {
+    Ready,
+    Call,
+    Poll,
+    LaterPoll,
+    Drop,
+}
+
+/// A service that panics once, and then answers after 50 ms.
+#[derive(Clone)]
+struct Fragile(Where, Fuse);
+
+/// What panics in its destructor, as long as nothing else does.
+struct Debris(Option<Fuse>);
+
+impl Drop for Debris {
+    fn drop(&mut self) {
+        if let Some(fuse) = self.0.take()
+            && !std::thread::panicking()
+        {
+            fuse.burn();
+        }
+    }
+}
+
+impl Service<u32> for Fragile {
+    type Response = u32;
+    type Error = Failure;
+    type Future = Pin<Box<dyn Future<Output = Result<u32, Failure>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        if self.0 == Where::Ready {
+            self.1.burn();
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, n: u32) -> Self::Future {
+        let Self(place, fuse) = self.clone();
+        if place == Where::Call {
+            fuse.burn();
+        }
+        Box::pin(async move {
+            let _debris = Debris((place == Where::Drop).then(|| fuse.clone()));
+            if place == Where::Poll {
+                fuse.burn();
+            }
+            sleep(ms(50)).await;
+            if place == Where::LaterPoll {
+                fuse.burn();
+            }
+            Ok(n)
+        })
+    }
+}
+
+/// Two callers meet a panic at the first poll of one of them: one by driving, one by waiting.
+fn two_calls<S>(service: &S, handle: &DedupHandle) -> [Call<u32>; 2]
+where
+    S: Service<u32, Response = u32, Error = Failure, Future: Send> + Clone + Send + 'static,
+{
+    let mut clone = service.clone();
+    let calls = [(); 2].map(|()| {
+        let call = clone.call(1);
+        let boxed: Pin<Box<dyn Future<Output = _> + Send>> = Box::pin(call);
+        tokio_test::task::spawn(boxed)
+    });
+    assert_eq!((handle.led(), handle.joined()), (1, 1));
+    calls
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_of_the_service_is_everybodys_rejection_and_the_next_call_a_new_one() {
+    for place in [Where::Ready, Where::Call, Where::Poll] {
+        let layer = DedupLayer::in_flight();
+        let service = layer.layer(Fragile(place, Fuse::of(1)));
+        let [first, second] = two_calls(&service, &layer.handle());
+        assert_eq!((outcome(first), outcome(second)), (Err(PANICKED), Err(PANICKED)));
+        assert_eq!((layer.handle().flights(), layer.handle().panicked()), (0, 1));
+        assert_eq!(call(&service, 1).await, Ok(1));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_long_after_the_start_wakes_all_who_wait() {
+    for place in [Where::LaterPoll, Where::Drop] {
+        let layer = DedupLayer::in_flight();
+        let service = layer.layer(Fragile(place, Fuse::of(1)));
+        let mut calls = [(); 4].map(|()| Some(waiting(&service, 1)));
+        advance(ms(50)).await;
+        assert_eq!(settle(&mut calls).1, [(); 4].map(|()| Err(PANICKED)));
+        assert_eq!(layer.handle().flights(), 0);
+        assert_eq!(call(&service, 1).await, Ok(1));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_in_a_flight_whose_leader_has_gone_is_a_rejection_too() {
+    let service = DedupLayer::in_flight().layer(Fragile(Where::LaterPoll, Fuse::of(1)));
+    let (first, second) = (waiting(&service, 1), waiting(&service, 1));
+    drop(first);
+    assert_eq!(second.await, Err(PANICKED));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_goes_on_in_whoever_met_it_if_that_is_wanted_and_in_nobody_else() {
+    let layer = DedupLayer::in_flight().resume_panics();
+    let service = layer.layer(Fragile(Where::LaterPoll, Fuse::of(1)));
+    let (mut first, mut second) = (waiting(&service, 1), waiting(&service, 1));
+    let third = waiting(&service, 1);
+    advance(ms(50)).await;
+    let payload = catch_unwind(AssertUnwindSafe(|| second.poll())).unwrap_err();
+    assert_eq!(payload.downcast_ref(), Some(&"as told"));
+    assert_eq!(first.poll(), Poll::Ready(Err(PANICKED)));
+    assert_eq!(outcome(third), Err(PANICKED));
+    drop((first, second));
+    assert_eq!((layer.handle().flights(), layer.handle().panicked()), (0, 1));
+    assert_eq!(call(&service, 1).await, Ok(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_of_a_destructor_leaves_no_flight_behind() {
+    let layer = DedupLayer::in_flight();
+    let service = layer.layer(Fragile(Where::Drop, Fuse::of(1)));
+    let leaving = waiting(&service, 1);
+    catch_unwind(AssertUnwindSafe(|| drop(leaving))).unwrap_err();
+    assert_eq!(layer.handle().flights(), 0);
+    assert_eq!(call(&service, 1).await, Ok(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_who_goes_alone_meets_its_panic_itself() {
+    let layer = DedupLayer::new(|_: &u32| None::<u32>);
+    let mut call = call(&layer.layer(Fragile(Where::Call, Fuse::of(1))), 1);
+    catch_unwind(AssertUnwindSafe(|| call.poll())).unwrap_err();
+    assert_eq!(layer.handle().panicked(), 0);
+}

@@ -1,0 +1,97 @@
+//! Who shares flights: all clones of a layer, and all services it makes.
+
+use buttress_dedup::{Dedup, DedupLayer};
+use futures_util::future::join_all;
+use tokio::time::advance;
+use tower::{Layer, ServiceExt, service_fn};
+
+use crate::common::{Failure, ms, outcome, taking, waiting};
+
+#[tokio::test(start_paused = true)]
+async fn clones_of_a_layer_and_all_services_they_make_share_their_flights() {
+    let (layer, upstream) = (DedupLayer::in_flight(), taking(ms(50)));
+    let services = [
+        layer.layer(upstream.clone()),
+        layer.layer(upstream.clone()),
+        layer.clone().layer(upstream.clone()),
+        layer.clone().named("other").layer(upstream.clone()),
+    ];
+    let all = join_all(services.iter().map(|service| service.clone().oneshot(1))).await;
+    assert_eq!(all, [1; 4].map(Ok));
+    assert_eq!((upstream.calls(), layer.handle().joined()), (1, 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_layer_made_for_each_request_shares_them_too() {
+    let (layer, upstream) = (DedupLayer::in_flight(), taking(ms(50)));
+    let call = |_| layer.layer(upstream.clone()).oneshot(1);
+    assert_eq!(join_all((0..4).map(call)).await, [1; 4].map(Ok));
+    assert_eq!(upstream.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_layers_share_nothing() {
+    let upstream = taking(ms(50));
+    let services = [(); 2].map(|()| DedupLayer::in_flight().layer(upstream.clone()));
+    let all = join_all(services.iter().map(|service| service.clone().oneshot(1))).await;
+    assert_eq!(all, [Ok(1), Ok(2)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_layer_can_give_each_service_its_own_flights() {
+    let (layer, upstream) = (DedupLayer::in_flight().per_service(), taking(ms(50)));
+    let (one, other) = (layer.layer(upstream.clone()), layer.layer(upstream.clone()));
+    let calls = [one.clone(), one, other.clone(), other].map(|service| service.oneshot(1));
+    assert_eq!(join_all(calls).await, [Ok(1), Ok(1), Ok(2), Ok(2)]);
+    assert_eq!(upstream.calls(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_with_flights_of_its_own_has_a_handle_of_its_own() {
+    let (layer, upstream) = (DedupLayer::in_flight().per_service(), taking(ms(50)));
+    let (one, other) = (layer.layer(upstream.clone()), layer.layer(upstream.clone()));
+    let _flying = [waiting(&one, 1), waiting(&one.clone(), 1), waiting(&other, 1)];
+    let numbers = |service: &Dedup<_>| (service.handle().flights(), service.handle().waiters());
+    assert_eq!((numbers(&one), numbers(&other)), ((1, 2), (1, 1)));
+    one.handle().clear();
+    assert_eq!((numbers(&one), numbers(&other)), ((0, 0), (1, 1)));
+    assert_eq!(layer.handle().flights(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_handle_of_a_service_that_shares_is_the_layers() {
+    let layer = DedupLayer::in_flight();
+    let service = layer.layer(taking(ms(50)));
+    let _flying = [waiting(&service, 1), waiting(&service, 1)];
+    assert_eq!((service.handle().waiters(), layer.handle().waiters()), (2, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_layer_over_services_of_two_types_has_flights_of_both() {
+    let layer = DedupLayer::in_flight();
+    let (handle, upstream) = (layer.handle(), taking(ms(50)));
+    let numbers = layer.layer(upstream.clone());
+    let words = layer.layer(service_fn(|word: &'static str| async move {
+        tokio::time::sleep(ms(50)).await;
+        Ok::<_, Failure>(word.len())
+    }));
+    let (number, word) = (waiting(&numbers, 1), waiting(&words, "abc"));
+    let (also_number, also_word) = (waiting(&numbers, 1), waiting(&words, "abc"));
+    assert_eq!((handle.flights(), handle.waiters()), (2, 4));
+    assert!(handle.forget(&"abc"));
+    assert_eq!((handle.flights(), handle.waiters()), (1, 2));
+    advance(ms(50)).await;
+    assert_eq!((outcome(number), outcome(also_number)), (Ok(1), Ok(1)));
+    assert_eq!((outcome(word), outcome(also_word)), (Ok(3), Ok(3)));
+    assert_eq!((handle.led(), handle.joined(), handle.flights()), (2, 2, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn services_of_two_types_do_not_share_a_flight_of_one_key() {
+    let layer = DedupLayer::new(|_: &u32| Some("same"));
+    let other = layer.layer(taking(ms(50)));
+    let doubled = layer.layer(service_fn(|n: u32| async move { Ok::<_, Failure>(2 * n) }));
+    let flying = waiting(&other, 1);
+    assert_eq!(doubled.oneshot(1).await, Ok(2), "the key is the same, and the service is not");
+    assert_eq!(flying.await, Ok(1));
+}

@@ -1,0 +1,171 @@
+//! The events a layer tells.
+
+use std::sync::Arc;
+
+use buttress_core::{
+    Allowance, Bind, BoxError, Classify, Guard, KeyOf, Plain, Reader, Rejection, Respond, Share,
+    Verdict,
+};
+use buttress_dedup::DedupLayer;
+use buttress_testkit::Events;
+use tokio_test::{assert_pending, task};
+use tower::{Layer, ServiceExt, service_fn};
+use tracing::Level;
+
+#[tokio::test(start_paused = true)]
+async fn whoever_joins_is_told_of_with_the_instance_and_whoever_leads_is_not() {
+    let events = Events::of("buttress");
+    let service = DedupLayer::in_flight().named("users").layer(service_fn(work));
+    let mut calls = [(); 3].map(|()| task::spawn(service.clone().oneshot(1)));
+    for call in &mut calls {
+        assert_pending!(call.poll());
+    }
+    assert_eq!(events.names(), ["dedup.joined"; 2]);
+    for joined in events.all() {
+        assert_eq!((joined.level, joined.field("instance")), (Level::TRACE, Some("users")));
+    }
+    for call in calls {
+        call.await.unwrap();
+    }
+    assert_eq!(events.names().len(), 2, "nothing is told of an answer");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_of_one_caller_is_not_told_of() {
+    let events = Events::of("buttress");
+    let service = DedupLayer::in_flight().layer(service_fn(work));
+    service.clone().oneshot(1).await.unwrap();
+    service.oneshot(1).await.unwrap();
+    assert_eq!(events.names(), [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_is_told_once_whoever_waits_for_it() {
+    let events = Events::of("buttress");
+    let service = DedupLayer::in_flight().named("users").layer(service_fn(|_: u32| async {
+        tokio::task::yield_now().await;
+        std::panic::resume_unwind(Box::new("as told"));
+        #[expect(unreachable_code, reason = "says what the service would return")]
+        Ok::<u32, BoxError>(1)
+    }));
+    let mut calls = [(); 3].map(|()| task::spawn(service.clone().oneshot(1)));
+    for call in &mut calls {
+        assert_pending!(call.poll());
+    }
+    for call in calls {
+        call.await.unwrap_err();
+    }
+    let told = events.named("dedup.panicked");
+    assert_eq!(told.len(), 1);
+    assert_eq!((told[0].level, told[0].field("instance")), (Level::ERROR, Some("users")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_of_a_key_is_told_too() {
+    let events = Events::of("buttress");
+    let key = |_: &u32| -> Option<u32> { std::panic::resume_unwind(Box::new("as told")) };
+    let service = DedupLayer::new(key).layer(service_fn(work));
+    service.oneshot(1).await.unwrap_err();
+    assert_eq!(events.names(), ["dedup.panicked"]);
+    assert_eq!(events.all()[0].field("instance"), Some("dedup"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_response_that_is_for_one_alone_is_told_of_and_the_others_go_alone() {
+    let events = Events::of("buttress");
+    let layer = DedupLayer::in_flight().named("users");
+    let handle = layer.handle();
+    let service = layer.bind(Private).layer(service_fn(work));
+    let mut calls = [(); 3].map(|()| task::spawn(service.clone().oneshot(7)));
+    for call in &mut calls {
+        assert_pending!(call.poll());
+    }
+    for call in calls {
+        assert_eq!(call.await.unwrap(), 7);
+    }
+    assert_eq!((handle.led(), handle.joined(), handle.apart(), handle.flights()), (1, 2, 2, 0));
+    assert_eq!(events.names(), ["dedup.joined", "dedup.joined", "dedup.unshared"]);
+    let told = &events.named("dedup.unshared")[0];
+    assert_eq!((told.level, told.field("instance")), (Level::DEBUG, Some("users")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_response_that_is_for_one_alone_is_nobodys_when_that_one_has_gone() {
+    let service = DedupLayer::in_flight().bind(Private).layer(service_fn(work));
+    let mut first = task::spawn(service.clone().oneshot(7));
+    let mut others = [(); 2].map(|()| task::spawn(service.clone().oneshot(7)));
+    assert_pending!(first.poll());
+    for call in &mut others {
+        assert_pending!(call.poll());
+    }
+    drop(first);
+    let events = Events::of("buttress");
+    for call in others {
+        assert_eq!(call.await.unwrap(), 7);
+    }
+    assert_eq!(events.names(), ["dedup.unshared"]);
+}
+
+async fn work(n: u32) -> Result<u32, BoxError> {
+    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    Ok(n)
+}
+
+/// A mode whose responses must not be shared.
+#[derive(Clone, Copy, Debug)]
+struct Private;
+
+impl KeyOf<u32> for Private {
+    type Key = u32;
+
+    fn key(&self, n: &u32) -> Option<u32> {
+        Some(*n)
+    }
+}
+
+impl Share<u32> for Private {
+    type Shared = u32;
+    type Response = u32;
+    type Finish = std::future::Ready<()>;
+
+    fn share(&self, response: u32, _: &Arc<Allowance>) -> Result<u32, u32> {
+        Err(response)
+    }
+
+    fn own(&self, response: u32) -> u32 {
+        response
+    }
+
+    fn restore(&self, shared: &u32, _: Reader) -> u32 {
+        *shared
+    }
+
+    fn finish(&self, _: &u32) -> Self::Finish {
+        std::future::ready(())
+    }
+}
+
+impl Respond<u32, u32, BoxError> for Private {
+    type Seed = ();
+    type Response<G: Guard> = u32;
+
+    fn seed(&self, _: &u32) {}
+
+    fn admit<G: Guard>(&self, (): (), response: u32, _: Option<G>) -> u32 {
+        response
+    }
+
+    fn reject<G: Guard>(&self, (): (), why: Rejection) -> Result<u32, BoxError> {
+        Err(why.into())
+    }
+}
+
+impl Classify<u32, u32, BoxError> for Private {
+    type Seed = ();
+
+    fn seed(&self, _: &u32) {}
+
+    fn classify(&self, (): &(), outcome: Result<&u32, &BoxError>) -> Verdict {
+        Classify::<u32, _, _>::classify(&Plain, &(), outcome)
+    }
+}

@@ -1,0 +1,311 @@
+//! Flights against naive ones, poll by poll, with every wake needed.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "what helps a test may panic as the test may"
+)]
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    panic::resume_unwind,
+    pin::Pin,
+    sync::{Arc, Mutex},
+    task::{Poll, Waker},
+};
+
+use buttress_core::{By, Plain, Reason, Rejection};
+use buttress_dedup::{DedupLayer, InFlight, ShareError, Unshared};
+use proptest::prelude::*;
+use tokio_test::task::{self, Spawn};
+use tower::{Layer, service_fn};
+use tower_service::Service;
+
+/// A caller, and the call of the service that it led.
+type Id = usize;
+
+/// A call of the service, or of the layer: it answers with who led it.
+type Outcome = Result<Id, Failure>;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Failure {
+    Down(Id),
+    Rejected(Reason),
+}
+
+impl From<Rejection> for Failure {
+    fn from(rejection: Rejection) -> Self {
+        Self::Rejected(rejection.reason())
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Answer,
+    Error,
+    Panic,
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    /// Somebody calls, and may or may not be polled soon.
+    Call(u8),
+    Poll(usize),
+    Leave(usize),
+    /// The service ends one of the calls it runs.
+    End(usize, End),
+    Forget(u8),
+}
+
+/// What should be so, written down as plainly as it can be said.
+#[derive(Debug, Default)]
+struct Model {
+    flights: BTreeMap<Id, Flight>,
+    /// The flight of each key that takes callers, by its leader.
+    table: BTreeMap<u8, Id>,
+    callers: BTreeMap<Id, (u8, Id)>,
+    shares_errors: bool,
+}
+
+#[derive(Debug, Default)]
+struct Flight {
+    members: BTreeSet<Id>,
+    /// The service has been called.
+    called: bool,
+    /// It has an end, and one of those who wait has seen it.
+    end: Option<End>,
+    landed: bool,
+    /// The error has been handed to somebody.
+    taken: bool,
+}
+
+impl Model {
+    fn call(&mut self, id: Id, key: u8) {
+        let leader = *self.table.entry(key).or_insert(id);
+        self.flights.entry(leader).or_default().members.insert(id);
+        self.callers.insert(id, (key, leader));
+    }
+
+    fn poll(&mut self, id: Id) -> Poll<Outcome> {
+        let (key, leader) = self.callers[&id];
+        let flight = self.flights.get_mut(&leader).unwrap();
+        flight.called = true;
+        let Some(end) = flight.end else { return Poll::Pending };
+        if !flight.landed {
+            flight.landed = true;
+            self.table.retain(|_, led| *led != leader);
+        }
+        let own = !flight.taken && (id == leader || !flight.members.contains(&leader));
+        let outcome = match end {
+            End::Answer => Ok(leader),
+            End::Panic => Err(Failure::Rejected(Reason::Panicked)),
+            End::Error if own || self.shares_errors => Err(Failure::Down(leader)),
+            End::Error => {
+                self.leave(id);
+                self.call(id, key);
+                return self.poll(id);
+            }
+        };
+        flight.taken |= own;
+        self.leave(id);
+        Poll::Ready(outcome)
+    }
+
+    fn leave(&mut self, id: Id) {
+        let (_, leader) = self.callers.remove(&id).unwrap();
+        let flight = self.flights.get_mut(&leader).unwrap();
+        flight.members.remove(&id);
+        if flight.members.is_empty() {
+            self.flights.remove(&leader);
+            self.table.retain(|_, led| *led != leader);
+        }
+    }
+
+    /// The calls that the service runs.
+    fn running(&self) -> BTreeSet<Id> {
+        let running = |(leader, flight): (&Id, &Flight)| {
+            (flight.called && flight.end.is_none()).then_some(*leader)
+        };
+        self.flights.iter().filter_map(running).collect()
+    }
+
+    /// Those who wait for a flight that takes callers.
+    fn waiters(&self) -> usize {
+        self.table.values().map(|leader| self.flights[leader].members.len()).sum()
+    }
+}
+
+/// What the service does, told from outside.
+#[derive(Debug, Default)]
+struct Upstream {
+    /// Calls that live, and their ends.
+    running: BTreeMap<Id, (Option<End>, Option<Waker>)>,
+    called: BTreeSet<Id>,
+}
+
+struct Leaving(Id, Arc<Mutex<Upstream>>);
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        self.1.lock().unwrap().running.remove(&self.0);
+    }
+}
+
+type Call = Spawn<Pin<Box<dyn Future<Output = Outcome>>>>;
+
+struct Real<S> {
+    service: S,
+    upstream: Arc<Mutex<Upstream>>,
+    calls: BTreeMap<Id, Call>,
+    /// Whoever waits with a waker.
+    polled: BTreeSet<Id>,
+}
+
+impl<S> Real<S>
+where
+    S: Service<(u8, Id), Response = Id, Error = Failure, Future: 'static>,
+{
+    fn end(&self, id: Id, end: End) {
+        let mut upstream = self.upstream.lock().unwrap();
+        let (ended, waker) = upstream.running.get_mut(&id).unwrap();
+        *ended = Some(end);
+        let waker = waker.take();
+        drop(upstream);
+        waker.unwrap().wake();
+    }
+
+    /// Polls a caller of both, who must agree.
+    fn poll(&mut self, model: &mut Model, id: Id) {
+        let polled = self.calls.get_mut(&id).unwrap().poll();
+        assert_eq!(polled, model.poll(id), "caller {id}");
+        self.polled.insert(id);
+        if polled.is_ready() {
+            self.leave(id);
+        }
+    }
+
+    fn leave(&mut self, id: Id) {
+        drop(self.calls.remove(&id));
+        self.polled.remove(&id);
+    }
+
+    /// Polls those who were woken, and nobody else.
+    fn settle(&mut self, model: &mut Model) {
+        let woken = |(id, call): (&Id, &Call)| call.is_woken().then_some(*id);
+        while let Some(id) = self.calls.iter().find_map(woken) {
+            self.poll(model, id);
+        }
+    }
+}
+
+fn run<R>(layer: &Layered<R>, shares_errors: bool, steps: &[Step])
+where
+    R: ShareError<Failure> + Send + Sync + 'static,
+{
+    let (upstream, handle) = (Arc::<Mutex<Upstream>>::default(), layer.handle());
+    let inside = Arc::clone(&upstream);
+    let service = layer.layer(service_fn(move |(_, id): (u8, Id)| {
+        let inside = Arc::clone(&inside);
+        let mut upstream = inside.lock().unwrap();
+        assert!(upstream.called.insert(id), "nobody leads twice");
+        upstream.running.insert(id, (None, None));
+        drop(upstream);
+        let leaving = Leaving(id, inside);
+        std::future::poll_fn(move |cx| {
+            let mut upstream = leaving.1.lock().unwrap();
+            let (end, waker) = upstream.running.get_mut(&id).unwrap();
+            let Some(end) = *end else {
+                *waker = Some(cx.waker().clone());
+                return Poll::Pending;
+            };
+            drop(upstream);
+            match end {
+                End::Answer => Poll::Ready(Ok(id)),
+                End::Error => Poll::Ready(Err(Failure::Down(id))),
+                End::Panic => resume_unwind(Box::new("as told")),
+            }
+        })
+    }));
+    let mut model = Model { shares_errors, ..Model::default() };
+    let mut real = Real { service, upstream, calls: BTreeMap::new(), polled: BTreeSet::new() };
+    for (id, step) in steps.iter().enumerate() {
+        let pick = |among: &BTreeSet<Id>, which: usize| {
+            among.iter().nth(which.checked_rem(among.len())?).copied()
+        };
+        let callers = model.callers.keys().copied().collect();
+        match step {
+            Step::Call(key) => {
+                model.call(id, *key);
+                real.calls.insert(id, task::spawn(Box::pin(real.service.call((*key, id)))));
+            }
+            Step::Poll(which) => {
+                if let Some(id) = pick(&callers, *which) {
+                    real.poll(&mut model, id);
+                }
+            }
+            Step::Leave(which) => {
+                if let Some(id) = pick(&callers, *which) {
+                    model.leave(id);
+                    real.leave(id);
+                }
+            }
+            Step::End(which, end) => {
+                if let Some(id) = pick(&model.running(), *which) {
+                    model.flights.get_mut(&id).unwrap().end = Some(*end);
+                    real.end(id, *end);
+                }
+            }
+            Step::Forget(key) => {
+                model.table.remove(key);
+                handle.forget(key);
+            }
+        }
+        real.settle(&mut model);
+        let upstream = real.upstream.lock().unwrap();
+        let running = |(id, (end, _)): (&Id, &(Option<End>, _))| end.is_none().then_some(*id);
+        let running: BTreeSet<_> = upstream.running.iter().filter_map(running).collect();
+        assert_eq!(running, model.running());
+        assert_eq!(handle.flights(), model.table.len());
+        assert_eq!(handle.waiters(), model.waiters());
+        for id in &real.polled {
+            let flight = &model.flights[&model.callers[id].1];
+            assert!(flight.end.is_none(), "caller {id} waits, and is not woken for what is there");
+        }
+    }
+    drop(std::mem::take(&mut real.calls));
+    assert_eq!((handle.flights(), handle.waiters()), (0, 0));
+    assert!(real.upstream.lock().unwrap().running.is_empty());
+}
+
+type KeyFn = fn(&(u8, Id)) -> Option<u8>;
+type Layered<R> = DedupLayer<By<KeyFn>, Plain, InFlight, R>;
+
+fn layer() -> Layered<Unshared> {
+    let key: KeyFn = |(key, _)| Some(*key);
+    DedupLayer::new(key)
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let call = (0..3_u8).prop_map(Step::Call);
+    let poll = any::<usize>().prop_map(Step::Poll);
+    let leave = any::<usize>().prop_map(Step::Leave);
+    let ends = prop_oneof![3 => Just(End::Answer), 4 => Just(End::Error), 1 => Just(End::Panic)];
+    let end = (any::<usize>(), ends).prop_map(|(which, end)| Step::End(which, end));
+    let forget = (0..3_u8).prop_map(Step::Forget);
+    let step = prop_oneof![8 => call, 8 => poll, 4 => leave, 4 => end, 1 => forget];
+    prop::collection::vec(step, 1..200)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn every_poll_is_as_in_a_naive_flight(steps in steps()) {
+        run(&layer(), false, &steps);
+    }
+
+    #[test]
+    fn every_poll_is_as_in_a_naive_flight_whose_errors_are_shared(steps in steps()) {
+        run(&layer().share_errors(), true, &steps);
+    }
+}
