@@ -113,6 +113,7 @@ impl fmt::Debug for HttpKey {
 /// - wants a new answer: `Pragma`, and any `Cache-Control` but `max-stale`,
 /// - may have another method than it says: `X-HTTP-Method`, `X-HTTP-Method-Override`,
 ///   `X-Method-Override`,
+/// - has a header that poses as one that counts, with `_` for `-`: `X_API_Key`,
 /// - is gRPC or gRPC-Web.
 ///
 /// A request whose method is not safe changes what its target answers (RFC 9111, section 4.4), over
@@ -167,7 +168,7 @@ fn key(
     headers: &HeaderMap,
 ) -> Option<HttpKey> {
     let names = Names::of(headers);
-    if !matches!(*method, Method::GET | Method::HEAD) || goes_alone(headers, names) {
+    if !matches!(*method, Method::GET | Method::HEAD) || goes_alone(options, headers, names) {
         return None;
     }
     let mut bytes = SPARE.try_with(Cell::take).unwrap_or_default();

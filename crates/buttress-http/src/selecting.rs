@@ -28,8 +28,9 @@ pub(crate) fn covers(options: &Options, name: &[u8]) -> bool {
 }
 
 /// Whether a request with these headers asks for something that is for it alone, or brings a body.
-pub(crate) fn goes_alone(headers: &HeaderMap, names: Names) -> bool {
-    ALONE.iter().any(|name| names.may_contain(name) && headers.contains_key(name))
+pub(crate) fn goes_alone(options: &Options, headers: &HeaderMap, names: Names) -> bool {
+    names.has_underscore && headers.keys().any(|name| poses(options, name))
+        || ALONE.iter().any(|name| names.may_contain(name) && headers.contains_key(name))
         || !members(headers, &CONNECTION).all(is_harmless_in_connection)
         || headers.get_all(CONTENT_LENGTH).iter().any(|length| length != "0")
         || headers.get_all(CONTENT_TYPE).iter().any(|kind| starts_with(kind, GRPC))
@@ -40,16 +41,35 @@ pub(crate) fn goes_alone(headers: &HeaderMap, names: Names) -> bool {
 /// The names of a request's headers, each reduced to one bit. Most names that are looked for are not
 /// there, and to ask the map itself is to hash each of them.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Names(u64);
+pub(crate) struct Names {
+    bits: u64,
+    has_underscore: bool,
+}
 
 impl Names {
     pub(crate) fn of(headers: &HeaderMap) -> Self {
-        Self(headers.keys().fold(0, |names, name| names | bit(name)))
+        let mut names = Self { bits: 0, has_underscore: false };
+        for name in headers.keys() {
+            names.bits |= bit(name);
+            names.has_underscore |= name.as_str().as_bytes().contains(&b'_');
+        }
+        names
     }
 
     pub(crate) fn may_contain(self, name: &HeaderName) -> bool {
-        self.0 & bit(name) != 0
+        self.bits & bit(name) != 0
     }
+}
+
+/// Whether a service may take the header for one that counts: those that make variables of headers, as
+/// CGI does, write `-` as `_`.
+fn poses(options: &Options, name: &HeaderName) -> bool {
+    let poses_as = |known: &HeaderName| {
+        let (known, name) = (known.as_str().as_bytes(), name.as_str().as_bytes());
+        let same = |(a, b): (&u8, &u8)| a == b || (*a == b'-' && *b == b'_');
+        known != name && known.len() == name.len() && known.iter().zip(name).all(same)
+    };
+    selecting(options).chain(&ALONE).any(poses_as)
 }
 
 fn bit(name: &HeaderName) -> u64 {

@@ -196,6 +196,8 @@ fn a_header_the_program_adds_is_part_of_the_key() {
     let tenant =
         |http: &Http, tenant: &str| key_of(http, Request::get("/").header("x-tenant", tenant));
     assert_eq!(tenant(&Http::new(), "a"), tenant(&Http::new(), "b"));
+    let posing = || Request::get("/").header("x_tenant", "b");
+    assert_eq!((key_of(&http, posing()), key(posing())), (None, get("/")));
 }
 
 #[test]
@@ -234,6 +236,10 @@ fn a_request_for_something_of_its_own_goes_alone() {
         ("accept", "text/event-stream"),
         ("accept", "Text/Event-Stream, */*"),
         ("last-event-id", ""),
+        ("x_api_key", "alice"),
+        ("x_forwarded-host", "evil"),
+        ("x-forwarded_host", "evil"),
+        ("x_http_method_override", "DELETE"),
         ("x-http-method", "DELETE"),
         ("x-http-method-override", "DELETE"),
         ("x-method-override", "DELETE"),
@@ -254,6 +260,8 @@ fn a_request_that_asks_for_no_more_than_others_has_a_key() {
         ("content-type", "application/json"),
         ("content-type", "application/grp"),
         ("te", "trailers"),
+        ("x_request_id", "1"),
+        ("_", "1"),
     ] {
         assert_eq!(key(Request::get("/").header(name, value)), get("/"), "{name}: {value}");
     }
