@@ -3,7 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "what helps a test may panic as the test may")]
 
-use std::{convert::Infallible, net::SocketAddr, time::Duration};
+use std::{collections::BTreeSet, convert::Infallible, net::SocketAddr, time::Duration};
 
 use axum::{Router, body::Body, routing::get};
 use buttress::{DedupHandle, DedupLayer, Http, HttpExt, Keep, core::ByMode};
@@ -23,7 +23,7 @@ use tower::{Service, ServiceBuilder, ServiceExt};
 type Headers = &'static [(&'static str, &'static str)];
 
 /// Who is asking: each is another user to a service that believes one of these headers.
-const USERS: [Headers; 30] = [
+const USERS: [Headers; 32] = [
     &[],
     &[("authorization", "alice")],
     &[("authorization", "bob")],
@@ -49,6 +49,9 @@ const USERS: [Headers; 30] = [
     &[("x-forwarded-user", "alice")],
     &[("x-forwarded-host", "alice")],
     &[("x-original-url", "/alice")],
+    // A service that goes by variables, as with CGI, takes one for the other.
+    &[("x_api_key", "alice"), ("cookie", "bob")],
+    &[("x_forwarded_host", "bob")],
     // A proxy further on would drop the header.
     &[("connection", "keep-alive, cookie"), ("cookie", "alice")],
     &[("connection", "authorization"), ("authorization", "bob")],
@@ -66,15 +69,15 @@ fn headers(user: Headers) -> HeaderMap {
     headers
 }
 
-/// What a service says that believes everything it is told.
+/// What a service says that believes everything it is told, however it is written.
 fn greeting(headers: &HeaderMap) -> String {
-    let mut names: Vec<_> =
-        USERS.iter().flat_map(|user| user.iter().map(|(name, _)| *name)).collect();
-    names.sort_unstable();
-    names.dedup();
-    let values = |name| headers.get_all(name).iter().collect::<Vec<_>>();
-    let said = names.into_iter().map(|name| format!("{name}: {:?}\n", values(name)));
-    said.collect()
+    let told = USERS.iter().flat_map(|user| user.iter().map(|(name, _)| name.replace('_', "-")));
+    let names: BTreeSet<_> = told.collect();
+    let values = |name: &String| {
+        let same = headers.iter().filter(|(other, _)| other.as_str().replace('_', "-") == *name);
+        same.map(|(_, value)| value).collect::<Vec<_>>()
+    };
+    names.iter().map(|name| format!("{name}: {:?}\n", values(name))).collect()
 }
 
 /// Chance that is the same in every run.
@@ -83,10 +86,10 @@ struct Chance(u64);
 
 impl Chance {
     /// A number below `bound`.
-    fn below(&mut self, bound: u64) -> u64 {
+    fn below(&mut self, bound: usize) -> usize {
         self.0 =
             self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % bound
+        usize::try_from(self.0 >> 33).unwrap() % bound
     }
 
     /// Lets others go first, a few times or not at all.
@@ -148,8 +151,8 @@ where
         tasks.spawn(async move {
             let mut chance = Chance(task);
             for _ in 0..250 {
-                let user = headers(USERS[usize::try_from(chance.below(30)).unwrap()]);
-                let path = ["once", "kept", "slowly"][usize::try_from(chance.below(3)).unwrap()];
+                let user = headers(USERS[chance.below(USERS.len())]);
+                let path = ["once", "kept", "slowly"][chance.below(3)];
                 let mut request = Request::new(Empty::new());
                 *request.uri_mut() = format!("http://{address}/{path}").parse().unwrap();
                 *request.headers_mut() = user.clone();
