@@ -78,7 +78,7 @@ async fn main() -> Result<(), BoxError> {
         let (body, _) = call(Method::GET).await?;
         show("after a refresh", &handle);
         assert!(body == "quote 3" && handle.refreshed() == 1);
-        println!("{} answer is kept, in {} bytes", handle.kept(), handle.kept_bytes());
+        println!("{} answer is kept", handle.kept());
         Ok::<_, BoxError>(())
     };
     tokio::select! {

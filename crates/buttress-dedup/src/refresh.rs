@@ -1,12 +1,13 @@
 use std::{future::poll_fn, pin::Pin, sync::Arc, task::Context};
 
-use buttress_core::{Share, Terms};
+use buttress_core::{Progress, Share, Terms};
 use tokio::time::timeout_at;
 
 use crate::{
     Inner, Policy, Setup,
     answer::ForAll,
     flight::Member,
+    policy::Keeper,
     run::{panicked, run},
     setup::{FlightIn, KeptIn, KeyIn, ShelfIn},
 };
@@ -33,9 +34,9 @@ pub(crate) async fn refresh<S, Req, C>(
             let _ = poll_fn(|cx| flight.poll(place, cx, step, |work| panicked(&setup, work))).await;
         }
         match flight.answer().map(|answer| &answer.for_all) {
-            Some(ForAll::Response { mode, shared, .. }) => {
+            Some(ForAll::Response { mode, shared, keeper }) => {
                 mode.finish(shared).await;
-                true
+                keeper.is_kept() && mode.progress(shared) == Progress::Whole
             }
             Some(ForAll::KeptError(..)) => true,
             _ => false,
