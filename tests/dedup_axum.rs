@@ -1,10 +1,6 @@
 //! One handler call for many clients of an axum server.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "what helps a test may panic as the test may"
-)]
+#![expect(clippy::unwrap_used, reason = "what helps a test may panic as the test may")]
 
 use std::{net::SocketAddr, time::Duration};
 

@@ -1,22 +1,20 @@
 //! Answers that are kept for a while: how long, how old they are, and what stands in when they are over.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "what helps a test may panic as the test may"
-)]
+#![expect(clippy::unwrap_used, reason = "what helps a test may panic as the test may")]
 
 use std::time::Duration;
 
 use axum::{Router, routing::get};
 use buttress::{
-    DedupHandle, DedupLayer, Http, HttpExt, Keep, Ratio,
-    core::ByMode,
-    dedup::{Dedup, Seat},
+    DedupHandle, DedupLayer, HttpExt, Keep, Ratio,
+    dedup::Seat,
     http::{ControlBody, Kept, SharedBody},
 };
 use http::{Request, Response, StatusCode, header::AGE};
-use loopback::{AnyBody, Gated, Origin, Work, answer, get_of, http1, read, serve, streams, until};
+use loopback::{
+    AnyBody, Cached, Gated, Origin, Work, answer, ask_for, get_of, http1, read, serve, streams,
+    until,
+};
 use tokio::{task::JoinSet, time::advance};
 use tower::{ServiceBuilder, ServiceExt, util::Oneshot};
 
@@ -33,11 +31,10 @@ fn as_told() -> Keep {
 
 /// An origin behind what is kept of it.
 struct Cache {
-    stack: Stack,
+    stack: Cached,
     handle: DedupHandle,
 }
 
-type Stack = Dedup<Origin, ByMode, Http, Keep>;
 type Answered = Response<ControlBody<SharedBody<AnyBody>, Seat>>;
 
 impl Cache {
@@ -47,8 +44,8 @@ impl Cache {
         Self { stack: ServiceBuilder::new().layer(layer).service(origin.clone()), handle }
     }
 
-    fn call(&self, path: &str) -> Oneshot<Stack, Request<String>> {
-        self.stack.clone().oneshot(Request::get(path).body(String::new()).unwrap())
+    fn call(&self, path: &str) -> Oneshot<Cached, Request<String>> {
+        self.stack.clone().oneshot(ask_for(path))
     }
 
     async fn look(&self) -> Seen {
@@ -270,14 +267,14 @@ async fn a_hit_waits_for_nothing() {
     let origin = numbered("max-age=60");
     let gated = Gated::new(work.clone(), origin);
     let stack = ServiceBuilder::new().layer(layer.clone()).service(gated);
-    let ask = |path: &str| stack.clone().oneshot(Request::get(path).body(String::new()).unwrap());
+    let ask = |path: &str| stack.clone().oneshot(ask_for(path));
     work.allow(1);
     read(ask("/").await.unwrap()).await;
-    let mut stuck = JoinSet::new();
-    stuck.spawn(ask("/stuck"));
+    let mut running = JoinSet::new();
+    running.spawn(ask("/stuck"));
     until(|| work.running() == 1).await;
     assert_eq!(read(ask("/").await.unwrap()).await, "1");
     assert_eq!((layer.handle().hits(), layer.handle().flights()), (1, 1));
-    stuck.shutdown().await;
+    running.shutdown().await;
     assert_eq!((work.running(), layer.handle().flights()), (0, 0));
 }

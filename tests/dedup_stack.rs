@@ -187,16 +187,16 @@ async fn what_is_kept_is_answered_while_the_limit_below_has_nothing_left() {
     let (address, _writers, work) = upstream().await;
     let (stack, handles) = client(LONG);
     assert_eq!(read(stack.clone().oneshot(ask(address, "kept")).await.unwrap()).await, "kept");
-    let mut stuck = JoinSet::new();
+    let mut running = JoinSet::new();
     let call = stack.clone().oneshot(ask(address, "stuck"));
-    stuck.spawn(async move { drop(call.await) });
+    running.spawn(async move { drop(call.await) });
     until(|| work.running() == 1).await;
     for hits in 1..=3 {
         let hit = stack.clone().oneshot(ask(address, "kept")).await.unwrap();
         assert_eq!(read(hit).await, "kept");
         assert_eq!((handles.dedup.hits(), handles.throttle.admitted()), (hits, 2));
     }
-    stuck.shutdown().await;
+    running.shutdown().await;
     assert!(handles.are_idle());
 }
 

@@ -1,45 +1,27 @@
-//! Which answers are kept: what requests and responses say, and what outdates them.
+//! Which answers are kept, as requests and responses say.
 
 #![expect(clippy::unwrap_used, reason = "what helps a test may panic as the test may")]
 
 use std::time::Duration;
 
-use axum::{
-    Router,
-    routing::{MethodRouter, get, post},
-};
-use buttress::{DedupLayer, Http, HttpExt, Keep, ThrottleLayer, core::ByMode, dedup::Dedup};
-use bytes::Bytes;
-use http::{
-    HeaderName, Method, Request, StatusCode,
-    header::{CONTENT_LENGTH, HOST},
-};
+use axum::{Router, routing::get};
+use buttress::{DedupLayer, Http, HttpExt, Keep, ThrottleLayer, core::ByMode};
+use http::{HeaderName, Method, Request, StatusCode, header::CONTENT_LENGTH};
 use http_body_util::BodyExt;
-use loopback::{Gated, Origin, Work, answer, get_of, http1, nothing, read, serve, streams, until};
+use loopback::{
+    Gated, Headers, Origin, Work, answer, ask, ask_for, get_of, http1, nothing, read, serve,
+    streams, three, until,
+};
 use tokio::task::JoinSet;
 use tower::{ServiceBuilder, ServiceExt};
 
 const OK: StatusCode = StatusCode::OK;
 const LONG: Duration = Duration::from_secs(600);
 
-type Headers = &'static [(&'static str, &'static str)];
-
 /// Keeps everything that may be.
 fn keep() -> DedupLayer<ByMode, Http, Keep> {
     let keep = Keep::new(LONG).negative(LONG).while_revalidate(LONG).if_error(LONG);
     DedupLayer::in_flight().keep(keep).http()
-}
-
-fn ask(method: Method, path: &str, headers: Headers) -> Request<String> {
-    let mut request = Request::builder().method(method).uri(path);
-    for (name, value) in headers {
-        request = request.header(*name, *value);
-    }
-    request.body(String::new()).unwrap()
-}
-
-fn ask_for(path: &str) -> Request<String> {
-    ask(Method::GET, path, &[])
 }
 
 /// Whether an answer to such a request is kept, so that the second caller gets it too.
@@ -150,19 +132,6 @@ async fn a_rejection_of_a_layer_below_is_never_kept() {
     assert_eq!(read(stack.oneshot(ask_for("/")).await.unwrap()).await, "there");
 }
 
-/// Sends three calls to `stack` and says how often the origin was asked.
-async fn three(
-    stack: &Dedup<Origin, ByMode, Http, Keep>,
-    origin: &Origin,
-    request: impl Fn() -> Request<String>,
-) -> usize {
-    let before = origin.calls();
-    for _ in 0..3 {
-        read(stack.clone().oneshot(request()).await.unwrap()).await;
-    }
-    origin.calls() - before
-}
-
 #[tokio::test(start_paused = true)]
 async fn what_is_not_whole_or_too_long_is_not_kept() {
     let origin = Origin::new(|request, _| Ok(answer(OK, &[], request.uri().path().to_owned())));
@@ -251,88 +220,4 @@ async fn each_of_what_was_asked_for_is_kept_and_a_tenant_has_its_own_if_it_is_na
     }
     let again = named.oneshot(with("en", "a")).await.unwrap();
     assert!(read(again).await.starts_with(b"en"));
-}
-
-/// A shop whose answers are the number of the call, and which refuses to sell `/none`.
-fn shop() -> (Dedup<Origin, ByMode, Http, Keep>, Origin) {
-    let origin = Origin::new(|request, call| {
-        let is_refused = request.uri().path() == "/none" && request.method() == Method::POST;
-        let status = if is_refused { StatusCode::CONFLICT } else { OK };
-        Ok(answer(status, &[], call.to_string()))
-    });
-    (ServiceBuilder::new().layer(keep()).service(origin.clone()), origin)
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_call_that_changes_a_target_outdates_what_is_kept_of_it_and_of_nothing_else() {
-    const HOST_SAYS: Headers = &[("host", "shop")];
-    let (stack, origin) = shop();
-    let other = || ask_for("http://shop/other");
-    assert_eq!(three(&stack, &origin, other).await, 1);
-    let kept = [
-        || ask_for("http://shop/x"),
-        || ask(Method::HEAD, "http://shop/x", &[]),
-        || ask(Method::GET, "http://shop/x", &[("accept", "text/html"), ("cookie", "alice")]),
-        || ask(Method::GET, "/x", HOST_SAYS),
-        || ask_for("http://SHOP:80/x"),
-    ];
-    for method in ["POST", "PUT", "DELETE", "PATCH"] {
-        let changes = [
-            ask(Method::try_from(method).unwrap(), "http://shop/x", &[]),
-            ask(Method::try_from(method).unwrap(), "/x", HOST_SAYS),
-            ask(Method::try_from(method).unwrap(), "http://user@Shop:80/x", &[]),
-        ];
-        for change in changes {
-            for request in kept {
-                assert_eq!(three(&stack, &origin, request).await, 1, "{method}");
-            }
-            for request in kept {
-                assert_eq!(three(&stack, &origin, request).await, 0, "{method}");
-            }
-            read(stack.clone().oneshot(change).await.unwrap()).await;
-        }
-    }
-    assert_eq!(three(&stack, &origin, other).await, 0);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_call_that_fails_or_changes_nothing_outdates_nothing() {
-    let (stack, origin) = shop();
-    let kept = || ask_for("/none");
-    assert_eq!(three(&stack, &origin, kept).await, 1);
-    for method in [Method::POST, Method::OPTIONS, Method::TRACE, Method::HEAD] {
-        read(stack.clone().oneshot(ask(method, "/none", &[])).await.unwrap()).await;
-        assert_eq!(three(&stack, &origin, kept).await, 0);
-    }
-}
-
-/// CA-06.
-#[tokio::test]
-async fn an_answer_that_was_on_its_way_when_its_target_changed_is_not_kept() {
-    let work = Work::default();
-    let page: MethodRouter = {
-        let work = work.clone();
-        let handler = async move || work.call().await.to_string();
-        get(handler).merge(post(async || "changed"))
-    };
-    let layer = keep();
-    let app = Router::new().route("/", page).layer(layer.clone());
-    let address = serve(app).await.unwrap();
-    let change = || {
-        let request = Request::post(format!("http://{address}/")).header(HOST, address.to_string());
-        http1().request(request.body(nothing()).unwrap())
-    };
-    let mut load = JoinSet::new();
-    load.spawn(http1().request(get_of(address, "")));
-    until(|| work.running() == 1).await;
-    assert_eq!(read(change().await.unwrap()).await, "changed");
-    work.allow(1);
-    assert_eq!(read(load.join_next().await.unwrap().unwrap().unwrap()).await, Bytes::from("1"));
-    work.allow(1);
-    for _ in 0..3 {
-        let fresh = http1().request(get_of(address, "")).await.unwrap();
-        assert_eq!(read(fresh).await, "2");
-        until(|| layer.handle().flights() == 0).await;
-    }
-    assert_eq!((work.calls(), layer.handle().hits()), (2, 2));
 }

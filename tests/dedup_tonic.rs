@@ -84,7 +84,7 @@ fn ask(service: &str) -> Request<HealthCheckRequest> {
     request
 }
 
-async fn serve() -> (SocketAddr, Work) {
+fn serve() -> (SocketAddr, Work) {
     let (address, incoming) = incoming().unwrap();
     let ward = Ward::default();
     let server = Server::builder().add_service(HealthServer::new(ward.clone()));
@@ -106,7 +106,7 @@ where
 
 #[tokio::test]
 async fn ten_calls_of_a_stub_are_one_and_all_have_its_answer_or_its_status() {
-    let (address, work) = serve().await;
+    let (address, work) = serve();
     let layer = dedup();
     let stack = ServiceBuilder::new().layer(layer.clone()).service(channel(address).unwrap());
     let client = HealthClient::new(stack);
@@ -133,7 +133,7 @@ async fn ten_calls_of_a_stub_are_one_and_all_have_its_answer_or_its_status() {
 
 #[tokio::test]
 async fn a_stream_is_the_same_for_everybody_down_to_the_status_in_its_trailers() {
-    let (address, work) = serve().await;
+    let (address, work) = serve();
     let layer = dedup();
     let stack = ServiceBuilder::new().layer(layer.clone()).service(channel(address).unwrap());
     let client = HealthClient::new(stack);
@@ -158,7 +158,7 @@ async fn a_stream_is_the_same_for_everybody_down_to_the_status_in_its_trailers()
 
 #[tokio::test]
 async fn what_differs_in_its_key_is_another_call() {
-    let (address, work) = serve().await;
+    let (address, work) = serve();
     let layer = dedup();
     let stack = ServiceBuilder::new().layer(layer.clone()).service(channel(address).unwrap());
     let client = HealthClient::new(stack);
@@ -179,7 +179,7 @@ async fn what_differs_in_its_key_is_another_call() {
 
 #[tokio::test]
 async fn by_itself_a_grpc_call_goes_alone() {
-    let (address, work) = serve().await;
+    let (address, work) = serve();
     let layer = DedupLayer::in_flight().keep(Keep::new(LONG)).http();
     let stack = ServiceBuilder::new().layer(layer.clone()).service(channel(address).unwrap());
     let client = HealthClient::new(stack);
@@ -193,7 +193,7 @@ async fn by_itself_a_grpc_call_goes_alone() {
 /// Whether it failed is known at its end, and even a status of 0 says nothing of for how long.
 #[tokio::test]
 async fn an_answer_of_grpc_is_never_kept() {
-    let (address, work) = serve().await;
+    let (address, work) = serve();
     work.allow(4);
     let layer = DedupLayer::new(key).keep(Keep::new(LONG).negative(LONG).if_error(LONG)).http();
     let stack = ServiceBuilder::new().layer(layer.clone()).service(channel(address).unwrap());
@@ -249,7 +249,7 @@ async fn a_service_that_panics_is_internal_for_everybody() {
 
 #[tokio::test]
 async fn attempts_of_a_stub_are_made_once_for_everybody() {
-    let (address, work) = serve().await;
+    let (address, work) = serve();
     let layer = dedup();
     let stack = ServiceBuilder::new()
         .layer(layer.clone())

@@ -77,7 +77,8 @@ fn greeting(headers: &HeaderMap) -> String {
         let same = headers.iter().filter(|(other, _)| other.as_str().replace('_', "-") == *name);
         same.map(|(_, value)| value).collect::<Vec<_>>()
     };
-    names.iter().map(|name| format!("{name}: {:?}\n", values(name))).collect()
+    let told: Vec<_> = names.iter().map(|name| format!("{name}: {:?}", values(name))).collect();
+    told.join("\n")
 }
 
 /// Chance that is the same in every run.
@@ -90,6 +91,10 @@ impl Chance {
         self.0 =
             self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         usize::try_from(self.0 >> 33).unwrap() % bound
+    }
+
+    fn one_of<T: Copy>(&mut self, all: &[T]) -> T {
+        *all.get(self.below(all.len())).unwrap()
     }
 
     /// Lets others go first, a few times or not at all.
@@ -151,8 +156,8 @@ where
         tasks.spawn(async move {
             let mut chance = Chance(task);
             for _ in 0..250 {
-                let user = headers(USERS[chance.below(USERS.len())]);
-                let path = ["once", "kept", "slowly"][chance.below(3)];
+                let user = headers(chance.one_of(&USERS));
+                let path = chance.one_of(&["once", "kept", "slowly"]);
                 let mut request = Request::new(Empty::new());
                 *request.uri_mut() = format!("http://{address}/{path}").parse().unwrap();
                 *request.headers_mut() = user.clone();

@@ -22,7 +22,7 @@ use tonic::transport::{Channel, Endpoint, server::TcpIncoming};
 
 pub use checkup::{Checkup, Seen};
 pub use gated::Gated;
-pub use origin::{Origin, answer};
+pub use origin::{Cached, Headers, Origin, answer, ask, ask_for, three};
 pub use streams::{Streams, Writer, Writers, streams};
 pub use work::{Work, get_of, read};
 

@@ -8,13 +8,13 @@ use std::{
     task::{Context, Poll},
 };
 
-use buttress::BoxError;
+use buttress::{BoxError, Http, Keep, core::ByMode, dedup::Dedup};
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
-use tower::Service;
+use tower::{Service, ServiceExt};
 
-use crate::AnyBody;
+use crate::{AnyBody, read};
 
 /// A service in memory that answers as the test says, and counts its calls.
 #[derive(Clone)]
@@ -60,6 +60,46 @@ impl fmt::Debug for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Origin").field("calls", &self.calls()).finish_non_exhaustive()
     }
+}
+
+/// An origin behind what is kept of it.
+pub type Cached = Dedup<Origin, ByMode, Http, Keep>;
+
+/// Sends a call to `cached` three times, and says how often the origin was asked.
+///
+/// # Panics
+/// When the origin fails.
+#[expect(clippy::expect_used, reason = "helpers of tests fail like tests")]
+pub async fn three(
+    cached: &Cached,
+    origin: &Origin,
+    request: impl Fn() -> Request<String>,
+) -> usize {
+    let before = origin.calls();
+    for _ in 0..3 {
+        read(cached.clone().oneshot(request()).await.expect("a response")).await;
+    }
+    origin.calls() - before
+}
+
+/// Names and values.
+pub type Headers = &'static [(&'static str, &'static str)];
+
+/// A request with these headers.
+///
+/// # Panics
+/// When there is no such request.
+#[expect(clippy::expect_used, reason = "helpers of tests fail like tests")]
+pub fn ask(method: Method, uri: &str, headers: Headers) -> Request<String> {
+    let request = Request::builder().method(method).uri(uri);
+    let request =
+        headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+    request.body(String::new()).expect("a request")
+}
+
+/// A plain `GET`.
+pub fn ask_for(uri: &str) -> Request<String> {
+    ask(Method::GET, uri, &[])
 }
 
 /// A response with these headers.
