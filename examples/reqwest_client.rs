@@ -1,4 +1,5 @@
-//! A client of reqwest that repeats what failed, within a deadline that also covers connecting.
+//! A client of reqwest that repeats what failed, within a deadline that also covers connecting, once for
+//! all who ask at the same time.
 
 use std::{
     sync::atomic::{AtomicU32, Ordering},
@@ -6,7 +7,7 @@ use std::{
 };
 
 use axum::{Router, routing::get};
-use buttress::{Backoff, BoxError, DeadlineLayer, HttpExt, RetryLayer};
+use buttress::{Backoff, BoxError, DeadlineLayer, DedupLayer, HttpExt, RetryLayer};
 use http::{Method, StatusCode};
 use tokio::net::TcpListener;
 use tower::{ServiceBuilder, ServiceExt};
@@ -34,21 +35,22 @@ async fn main() -> Result<(), BoxError> {
         .build()?;
     let client = ServiceBuilder::new()
         .layer(DeadlineLayer::new(Duration::from_secs(5)).http())
+        .layer(DedupLayer::in_flight().http())
         .layer(retry)
         .service(transport);
 
-    let request = reqwest::Request::new(Method::GET, url.parse()?);
-    let visit = async {
-        let response = client.oneshot(request).await?;
+    let visit = async |name| {
+        let request = reqwest::Request::new(Method::GET, url.parse()?);
+        let response = client.clone().oneshot(request).await?;
         assert_eq!(response.url().as_str(), url);
-        println!("{url}: {}", response.text().await?);
+        println!("{name}: {}", response.text().await?);
         Ok::<_, BoxError>(())
     };
     tokio::select! {
         served = upstream => served?,
-        visited = visit => visited?,
+        visited = async { tokio::try_join!(visit("one"), visit("another")) } => drop(visited?),
     }
     assert_eq!(counts.retries(), 2);
-    println!("after {} retries", counts.retries());
+    println!("after {} retries, for both", counts.retries());
     Ok(())
 }

@@ -1,7 +1,10 @@
 //! What the tests of the integrations share: servers on loopback, and clients for them.
 
 mod checkup;
+mod gated;
+mod origin;
 mod streams;
+mod work;
 
 use std::{convert::Infallible, net::SocketAddr, time::Duration};
 
@@ -18,7 +21,10 @@ use tokio::{net::TcpListener, time::timeout};
 use tonic::transport::{Channel, Endpoint, server::TcpIncoming};
 
 pub use checkup::{Checkup, Seen};
+pub use gated::Gated;
+pub use origin::{Cached, Headers, Origin, answer, ask, ask_for, three};
 pub use streams::{Streams, Writer, Writers, streams};
+pub use work::{Work, get_of, read};
 
 /// A body that can stand for any other.
 pub type AnyBody = UnsyncBoxBody<Bytes, BoxError>;

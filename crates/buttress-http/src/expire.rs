@@ -26,6 +26,9 @@ use crate::{
 /// | of gRPC | never: whether it failed is known at its end |
 /// | that a layer below gave in the service's stead | never |
 ///
+/// A response is kept once all of its body has been read. axum makes a body for a `HEAD` as well and
+/// drops it, so that on a server the answer to a `HEAD` is not kept.
+///
 /// How long a stale one may still be given out is for `stale-while-revalidate` and `stale-if-error` of
 /// [RFC 5861] to say, and for the layer where the response does not speak of it. `must-revalidate`,
 /// `proxy-revalidate` and `s-maxage` forbid it (RFC 9111, section 4.2.4).

@@ -17,13 +17,15 @@ use crate::{
 /// | part | as it counts |
 /// |---|---|
 /// | method | `GET` or `HEAD` |
-/// | scheme, host and port | letters of either case are the same, and so are a scheme's own port and none |
-/// | user and password, path, query | as they stand; `%41` is not `A` |
+/// | scheme, user and password, host, port, path, query | as they stand: `HOST` is not `host`, `:80` is not none, `%41` is not `A` |
 /// | `Host` | as it stands, also where the target names a host: a client may send another |
 /// | who asks | `Authorization`, `Cookie`, `Proxy-Authorization`, `X-API-Key`, `X-Auth-Token`; `Remote-User`, `X-Auth-Request-User`, `X-Forwarded-User`, `X-Remote-User` |
 /// | what is wanted | `Accept`, `Accept-Encoding`, `Accept-Language` |
 /// | what an answer may repeat, or be chosen by | `Origin`, `Forwarded`, `X-Forwarded-Host`, `-Port`, `-Prefix`, `-Proto`, `-Scheme`, `X-Original-URL`, `X-Rewrite-URL` |
 /// | what the program adds | the headers of [`Http::vary`] |
+///
+/// Nothing is normalized, for a service may answer by how its address was written, and one odd answer
+/// must not be everybody's. What a request [changes](KeyOf::changes) is found however it was written.
 ///
 /// Who asks is in it so that no user gets another's answer. What an answer may repeat is in it against
 /// cache poisoning: services build links and redirects from these headers, or even pick the page by
@@ -31,6 +33,10 @@ use crate::{
 ///
 /// Of a header that stands there several times all values count, in their order. In which order
 /// headers of different names stand does not matter.
+///
+/// The target is what the layer sees: where a router has taken a prefix off the path, as axum does below
+/// `nest`, what differs in the prefix is the same. A layer above the prefix, or one for each router,
+/// tells it apart.
 ///
 /// What tells users apart and is no header, such as the certificate of a client or an extension that
 /// a layer above has put into the request, is **not** in it. Neither are credentials in a header that
@@ -103,9 +109,11 @@ impl fmt::Debug for HttpKey {
 /// - asks for a part, on a condition or for the switch to another protocol: `Range`, `If-Range`,
 ///   `If-Match`, `If-None-Match`, `If-Modified-Since`, `If-Unmodified-Since`, `Expect`, `Upgrade`, and
 ///   any `Connection` but `close` and `keep-alive`,
+/// - asks for a stream of events: `Accept: text/event-stream`, `Last-Event-ID`,
 /// - wants a new answer: `Pragma`, and any `Cache-Control` but `max-stale`,
 /// - may have another method than it says: `X-HTTP-Method`, `X-HTTP-Method-Override`,
 ///   `X-Method-Override`,
+/// - has a header that poses as one that counts, with `_` for `-`: `X_API_Key`,
 /// - is gRPC or gRPC-Web.
 ///
 /// A request whose method is not safe changes what its target answers (RFC 9111, section 4.4), over
@@ -160,14 +168,13 @@ fn key(
     headers: &HeaderMap,
 ) -> Option<HttpKey> {
     let names = Names::of(headers);
-    if !matches!(*method, Method::GET | Method::HEAD) || goes_alone(headers, names) {
+    if !matches!(*method, Method::GET | Method::HEAD) || goes_alone(options, headers, names) {
         return None;
     }
     let mut bytes = SPARE.try_with(Cell::take).unwrap_or_default();
-    write(&mut bytes, [method.as_str()]);
-    write_lowercase(&mut bytes, target.scheme);
-    write(&mut bytes, [target.userinfo]);
-    write_lowercase(&mut bytes, target.host);
+    for part in [method.as_str(), target.scheme, target.userinfo, target.host] {
+        write(&mut bytes, [part]);
+    }
     match target.query {
         Some(query) => write(&mut bytes, [target.path, "?", query]),
         None => write(&mut bytes, [target.path]),
@@ -198,11 +205,6 @@ fn write<const N: usize>(bytes: &mut Vec<u8>, pieces: [impl AsRef<[u8]>; N]) {
     for piece in pieces {
         bytes.extend_from_slice(piece.as_ref());
     }
-}
-
-fn write_lowercase(bytes: &mut Vec<u8>, part: &str) {
-    bytes.extend_from_slice(&part.len().to_le_bytes());
-    bytes.extend(part.bytes().map(|byte| byte.to_ascii_lowercase()));
 }
 
 /// Reads the parts one after the other.

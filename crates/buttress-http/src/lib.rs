@@ -99,9 +99,10 @@
 //! Which requests are the same, and so may have one response, stands at [`HttpKey`] and at [`Http`]'s
 //! implementation of [`KeyOf`](buttress_core::KeyOf). A response is shared unless it is for one client
 //! alone: `Set-Cookie`, `private`, `no-store`, `Content-Range` or status 206, a switch to another
-//! protocol, and a `Vary` that is `*` or names a header outside the key. How long one may be kept
-//! stands at the implementation of [`Expire`](buttress_core::Expire): as RFC 9111 has it, and what is
-//! malformed is read in the strictest way. A response that was kept says so by [`Kept`] and `Age`.
+//! protocol, a stream of events or pictures without an end, and a `Vary` that is `*` or names a header
+//! outside the key. How long one may be kept stands at the implementation of
+//! [`Expire`](buttress_core::Expire): as RFC 9111 has it, and what is malformed is read in the strictest
+//! way. A response that was kept says so by [`Kept`] and `Age`.
 //!
 //! # Events
 //!
@@ -145,6 +146,7 @@ mod respond;
 mod retry_after;
 mod selecting;
 mod share;
+mod share_body;
 mod shared;
 mod sharing;
 mod tape;
@@ -162,4 +164,5 @@ pub use mode::{Http, HttpExt};
 pub use protocol::Protocol;
 pub use replay_body::ReplayBody;
 pub use retry_after::{grpc_pushback, retry_after};
+pub use share_body::ShareBody;
 pub use shared::{SharedBody, TooLong};

@@ -1,5 +1,5 @@
 use http::{
-    HeaderMap, HeaderName,
+    HeaderMap, HeaderName, HeaderValue,
     header::{
         ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, AUTHORIZATION, CONNECTION, CONTENT_LENGTH,
         CONTENT_TYPE, COOKIE, EXPECT, FORWARDED, HOST, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH,
@@ -28,27 +28,48 @@ pub(crate) fn covers(options: &Options, name: &[u8]) -> bool {
 }
 
 /// Whether a request with these headers asks for something that is for it alone, or brings a body.
-pub(crate) fn goes_alone(headers: &HeaderMap, names: Names) -> bool {
-    ALONE.iter().any(|name| names.may_contain(name) && headers.contains_key(name))
+pub(crate) fn goes_alone(options: &Options, headers: &HeaderMap, names: Names) -> bool {
+    names.has_underscore && headers.keys().any(|name| poses(options, name))
+        || ALONE.iter().any(|name| names.may_contain(name) && headers.contains_key(name))
         || !members(headers, &CONNECTION).all(is_harmless_in_connection)
         || headers.get_all(CONTENT_LENGTH).iter().any(|length| length != "0")
-        || headers.get_all(CONTENT_TYPE).iter().any(|kind| is_any_grpc(kind.as_bytes()))
+        || headers.get_all(CONTENT_TYPE).iter().any(|kind| starts_with(kind, GRPC))
+        || headers.get_all(ACCEPT).iter().any(|kind| starts_with(kind, EVENTS))
         || !cache_control::directives(headers).all(|asks| asks.is(b"max-stale"))
 }
 
 /// The names of a request's headers, each reduced to one bit. Most names that are looked for are not
 /// there, and to ask the map itself is to hash each of them.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Names(u64);
+pub(crate) struct Names {
+    bits: u64,
+    has_underscore: bool,
+}
 
 impl Names {
     pub(crate) fn of(headers: &HeaderMap) -> Self {
-        Self(headers.keys().fold(0, |names, name| names | bit(name)))
+        let mut names = Self { bits: 0, has_underscore: false };
+        for name in headers.keys() {
+            names.bits |= bit(name);
+            names.has_underscore |= name.as_str().as_bytes().contains(&b'_');
+        }
+        names
     }
 
     pub(crate) fn may_contain(self, name: &HeaderName) -> bool {
-        self.0 & bit(name) != 0
+        self.bits & bit(name) != 0
     }
+}
+
+/// Whether a service may take the header for one that counts: those that make variables of headers, as
+/// CGI does, write `-` as `_`.
+fn poses(options: &Options, name: &HeaderName) -> bool {
+    let poses_as = |known: &HeaderName| {
+        let (known, name) = (known.as_str().as_bytes(), name.as_str().as_bytes());
+        let same = |(a, b): (&u8, &u8)| a == b || (*a == b'-' && *b == b'_');
+        known != name && known.len() == name.len() && known.iter().zip(name).all(same)
+    };
+    selecting(options).chain(&ALONE).any(poses_as)
 }
 
 fn bit(name: &HeaderName) -> u64 {
@@ -69,10 +90,10 @@ fn is_harmless_in_connection(option: &[u8]) -> bool {
     option.eq_ignore_ascii_case(b"keep-alive") || option.eq_ignore_ascii_case(b"close")
 }
 
-/// gRPC-Web too, which is no gRPC elsewhere in this crate.
-fn is_any_grpc(content_type: &[u8]) -> bool {
-    let start = content_type.get(..GRPC.len());
-    start.is_some_and(|start| start.eq_ignore_ascii_case(GRPC))
+/// Whether a media type is this one, or one that is named after it, as gRPC-Web is.
+pub(crate) fn starts_with(value: &HeaderValue, kind: &[u8]) -> bool {
+    let start = value.as_bytes().get(..kind.len());
+    start.is_some_and(|start| start.eq_ignore_ascii_case(kind))
 }
 
 static SELECTING: [HeaderName; 22] = [
@@ -106,7 +127,7 @@ static SELECTING: [HeaderName; 22] = [
 ];
 
 /// A request with one of these has no key.
-static ALONE: [HeaderName; 13] = [
+static ALONE: [HeaderName; 14] = [
     RANGE,
     IF_RANGE,
     IF_MATCH,
@@ -117,6 +138,7 @@ static ALONE: [HeaderName; 13] = [
     EXPECT,
     PRAGMA,
     TRANSFER_ENCODING,
+    HeaderName::from_static("last-event-id"),
     METHOD_OVERRIDE,
     HTTP_METHOD_OVERRIDE,
     HTTP_METHOD,
@@ -128,3 +150,6 @@ const METHOD_OVERRIDE: HeaderName = HeaderName::from_static("x-method-override")
 const HTTP_METHOD_OVERRIDE: HeaderName = HeaderName::from_static("x-http-method-override");
 const HTTP_METHOD: HeaderName = HeaderName::from_static("x-http-method");
 const GRPC: &[u8] = b"application/grpc";
+
+/// A stream of events that does not end, and begins with whoever asks for it.
+pub(crate) const EVENTS: &[u8] = b"text/event-stream";

@@ -1,14 +1,12 @@
 use std::sync::Arc;
 
-use buttress_core::{Allowance, BoxError, Progress, Reader, Share};
-use bytes::Bytes;
+use buttress_core::{Allowance, Progress, Reader, Share};
 use http::{Extensions, HeaderMap, Response, StatusCode, header::CONTENT_LENGTH};
-use http_body::Body;
 
 #[cfg(feature = "reqwest")]
 use crate::respond::at;
 use crate::{
-    Http, SharedBody,
+    Http, ShareBody, SharedBody,
     shared::{Finish, Shared},
     sharing::may_be_shared,
 };
@@ -27,11 +25,7 @@ use crate::{
 /// connection it came (`HttpInfo` of hyper-util). A response that carries a connection itself, as
 /// hyper's `OnUpgrade`, is not shared. A kept response has none of them: they were about the callers
 /// of then.
-impl<B> Share<Response<B>> for Http
-where
-    B: Body<Data = Bytes> + Send + Unpin + 'static,
-    B::Error: Into<BoxError>,
-{
+impl<B: ShareBody> Share<Response<B>> for Http {
     type Shared = Shared<B>;
     type Response = Response<SharedBody<B>>;
     type Finish = Finish<B>;

@@ -1,14 +1,19 @@
 use http::{
     Extensions, HeaderMap, StatusCode,
-    header::{CONNECTION, CONTENT_RANGE, SET_COOKIE, VARY},
+    header::{CONNECTION, CONTENT_RANGE, CONTENT_TYPE, SET_COOKIE, VARY},
 };
 
-use crate::{cache_control::CacheControl, header_value::members, mode::Options, selecting::covers};
+use crate::{
+    cache_control::CacheControl,
+    header_value::members,
+    mode::Options,
+    selecting::{EVENTS, covers, starts_with},
+};
 
 /// Whether a response may go to every caller whose request had the same key.
 ///
 /// What is meant for one client may not: `Set-Cookie`, `private` and `no-store`; nor a part of an
-/// answer, nor one that leaves HTTP. `Vary` may name headers that are part of a key and no others.
+/// answer, nor one that leaves HTTP, nor one that has no end. `Vary` may name headers that are part of a key and no others.
 pub(crate) fn may_be_shared(
     options: &Options,
     status: StatusCode,
@@ -20,12 +25,20 @@ pub(crate) fn may_be_shared(
         && !headers.contains_key(CONTENT_RANGE)
         && !headers.contains_key(SET_COOKIE)
         && !upgrades(headers, extensions)
+        && !is_endless(headers)
         && !is_for_one(&CacheControl::of(headers))
         && members(headers, &VARY).all(|name| covers(options, name))
 }
 
 fn is_for_one(control: &CacheControl) -> bool {
     control.private || control.no_store
+}
+
+/// Whether it is of a kind that goes on until the client leaves: whoever came later would be given
+/// what happened before, and in the end be cut off.
+fn is_endless(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE);
+    kind.is_some_and(|kind| starts_with(kind, EVENTS) || starts_with(kind, PICTURES))
 }
 
 fn upgrades(headers: &HeaderMap, extensions: &Extensions) -> bool {
@@ -43,6 +56,9 @@ fn carries_connection(extensions: &Extensions) -> bool {
 fn carries_connection(_: &Extensions) -> bool {
     false
 }
+
+/// A stream of pictures, each in place of the one before.
+const PICTURES: &[u8] = b"multipart/x-mixed-replace";
 
 #[cfg(test)]
 mod tests {
@@ -62,6 +78,7 @@ mod tests {
             of(200).header("cache-control", "no-cache"),
             of(200).header("cache-control", "x=\"private, no-store\""),
             of(200).header("connection", "keep-alive"),
+            of(200).header("content-type", "text/html"),
             of(200).header("vary", ""),
             of(200).header("vary", "accept-encoding, ORIGIN"),
             of(200).header("vary", "Host").header("vary", "X-Forwarded-Host, Cookie"),
@@ -87,6 +104,9 @@ mod tests {
             of(200).header("cache-control", "max-age=60; private"),
             of(200).header("cache-control", "x=\", no-store"),
             of(200).header("connection", "close, Upgrade"),
+            of(200).header("content-type", "text/event-stream"),
+            of(200).header("content-type", "Text/Event-Stream; charset=utf-8"),
+            of(200).header("content-type", "multipart/x-mixed-replace;boundary=a"),
             of(200).header("vary", "*"),
             of(200).header("vary", "Accept, *"),
             of(200).header("vary", "Accept").header("vary", "User-Agent"),

@@ -12,8 +12,8 @@ pub(crate) struct Target<'a> {
     pub(crate) scheme: &'a str,
     /// `user:password@`, or nothing.
     pub(crate) userinfo: &'a str,
-    /// `host` or `host:port`, without the port that the scheme stands for. Empty in a request that
-    /// has come in over HTTP/1, whose `Host` says it.
+    /// `host` or `host:port`, as it stands. Empty in a request that has come in over HTTP/1, whose
+    /// `Host` says it.
     pub(crate) host: &'a str,
     pub(crate) path: &'a str,
     pub(crate) query: Option<&'a str>,
@@ -33,8 +33,6 @@ impl<'a> Target<'a> {
     fn new(scheme: &'a str, authority: &'a str, path: &'a str, query: Option<&'a str>) -> Self {
         let at = authority.rfind('@').map_or(0, |at| at.saturating_add(1));
         let (userinfo, host) = authority.split_at_checked(at).unwrap_or(("", authority));
-        let host = host.strip_suffix(default_port(scheme)).unwrap_or(host);
-        let host = host.strip_suffix(':').unwrap_or(host);
         Self { scheme, userinfo, host, path, query }
     }
 
@@ -64,16 +62,6 @@ pub(crate) fn subject(host: &[u8], path: &[u8], query: Option<&[u8]>) -> u64 {
         hasher.write(query);
     }
     hasher.finish()
-}
-
-fn default_port(scheme: &str) -> &'static str {
-    if scheme.eq_ignore_ascii_case("http") {
-        ":80"
-    } else if scheme.eq_ignore_ascii_case("https") {
-        ":443"
-    } else {
-        ":"
-    }
 }
 
 /// Drawn once for the process: whoever picks targets cannot make them collide.

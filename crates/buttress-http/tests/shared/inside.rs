@@ -1,6 +1,7 @@
 //! A body that reads itself.
 
 use std::{
+    fmt,
     pin::Pin,
     sync::{Arc, OnceLock},
     task::{Context, Poll},
@@ -13,35 +14,37 @@ use http::Response;
 use http_body::{Body, Frame};
 use tokio_test::{assert_ready, task::spawn};
 
-type Shared = <Http as Share<Response<Itself>>>::Shared;
-
 #[test]
 fn a_body_that_waits_for_itself_fails() {
     let itself = Arc::new(OnceLock::new());
     let response = Response::new(Itself(Arc::clone(&itself)));
     let shared = Http::new().share(response, &Arc::new(Allowance::new(100))).unwrap();
-    itself.set(shared.clone()).unwrap();
-    let mut reader = spawn(restore(&shared));
+    let read = move || {
+        Share::<Response<Itself>>::restore(&Http::new(), &shared, Reader::Later).into_body()
+    };
+    let mut reader = spawn(read());
+    assert!(itself.set(Box::new(move |cx| Pin::new(&mut read()).poll_frame(cx))).is_ok());
     let polled = assert_ready!(reader.enter(|cx, body| body.poll_frame(cx)));
     assert!(polled.unwrap().is_err());
 }
 
-fn restore(shared: &Shared) -> impl Body<Data = Bytes, Error = BoxError> + Unpin + use<> {
-    Share::<Response<Itself>>::restore(&Http::new(), shared, Reader::Later).into_body()
-}
+/// Its type cannot name what it reads, which would be a type that contains itself.
+struct Itself(Arc<OnceLock<Read>>);
 
-#[derive(Debug)]
-struct Itself(Arc<OnceLock<Shared>>);
+type Read = Box<dyn Fn(&mut Context<'_>) -> Polled + Send + Sync>;
+type Polled = Poll<Option<Result<Frame<Bytes>, BoxError>>>;
+
+impl fmt::Debug for Itself {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Itself").finish_non_exhaustive()
+    }
+}
 
 impl Body for Itself {
     type Data = Bytes;
     type Error = BoxError;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let mut itself = restore(self.0.get().unwrap());
-        Pin::new(&mut itself).poll_frame(cx)
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled {
+        self.0.get().unwrap()(cx)
     }
 }

@@ -1,0 +1,280 @@
+//! Answers that are kept for a while: how long, how old they are, and what stands in when they are over.
+
+#![expect(clippy::unwrap_used, reason = "what helps a test may panic as the test may")]
+
+use std::time::Duration;
+
+use axum::{Router, routing::get};
+use buttress::{
+    DedupHandle, DedupLayer, HttpExt, Keep, Ratio,
+    dedup::Seat,
+    http::{ControlBody, Kept, SharedBody},
+};
+use http::{Request, Response, StatusCode, header::AGE};
+use loopback::{
+    AnyBody, Cached, Gated, Origin, Work, answer, ask_for, get_of, http1, read, serve, streams,
+    until,
+};
+use tokio::{task::JoinSet, time::advance};
+use tower::{ServiceBuilder, ServiceExt, util::Oneshot};
+
+const OK: StatusCode = StatusCode::OK;
+
+const fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// Keeps what says so itself, and to the second.
+fn as_told() -> Keep {
+    Keep::as_told().jitter(Ratio::ZERO)
+}
+
+/// An origin behind what is kept of it.
+struct Cache {
+    stack: Cached,
+    handle: DedupHandle,
+}
+
+type Answered = Response<ControlBody<SharedBody<AnyBody>, Seat>>;
+
+impl Cache {
+    fn new(keep: Keep, origin: &Origin) -> Self {
+        let layer = DedupLayer::in_flight().keep(keep).http();
+        let handle = layer.handle();
+        Self { stack: ServiceBuilder::new().layer(layer).service(origin.clone()), handle }
+    }
+
+    fn call(&self, path: &str) -> Oneshot<Cached, Request<String>> {
+        self.stack.clone().oneshot(ask_for(path))
+    }
+
+    async fn look(&self) -> Seen {
+        see(self.call("/").await.unwrap()).await
+    }
+}
+
+/// What was answered, how old that is said to be, and whether it is stale.
+type Seen = (String, Option<u64>, Option<bool>);
+
+async fn see(response: Answered) -> Seen {
+    let age = response.headers().get(AGE).map(|age| age.to_str().unwrap().parse().unwrap());
+    let stale = response.extensions().get::<Kept>().map(|kept| kept.stale);
+    (String::from_utf8(read(response).await.to_vec()).unwrap(), age, stale)
+}
+
+fn made(call: &str) -> Seen {
+    (call.to_owned(), None, None)
+}
+
+fn kept(call: &str, age: u64) -> Seen {
+    (call.to_owned(), Some(age), Some(false))
+}
+
+fn stale(call: &str, age: u64) -> Seen {
+    (call.to_owned(), Some(age), Some(true))
+}
+
+/// Answers with the number of the call, and what may be done with it.
+fn numbered(control: &'static str) -> Origin {
+    Origin::new(move |_, call| Ok(answer(OK, &[("cache-control", control)], call.to_string())))
+}
+
+#[tokio::test]
+async fn a_server_and_its_client_keep_what_may_be_kept() {
+    let work = Work::default();
+    work.allow(2);
+    let handler = {
+        let work = work.clone();
+        async move || ([("cache-control", "max-age=600")], work.call().await.to_string())
+    };
+    let layer = || DedupLayer::in_flight().keep(Keep::as_told()).http();
+    let (server, client) = (layer(), layer());
+    let app = Router::new().route("/", get(handler)).layer(server.clone());
+    let address = serve(app).await.unwrap();
+    let stack = ServiceBuilder::new().layer(client.clone()).service(http1());
+    for hits in 0..3 {
+        let bare = http1().request(get_of(address, "")).await.unwrap();
+        assert_eq!(bare.headers().contains_key(AGE), hits > 0);
+        assert_eq!(read(bare).await, "1");
+        let through = stack.clone().oneshot(get_of(address, "")).await.unwrap();
+        assert_eq!(through.extensions().get::<Kept>().is_some(), hits > 0);
+        assert_eq!(through.headers()["cache-control"], "max-age=600");
+        assert_eq!(read(through).await, "1");
+        until(|| server.handle().waiters() == 0).await;
+    }
+    assert_eq!((work.calls(), client.handle().hits(), server.handle().hits()), (1, 2, 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn its_age_grows_until_its_time_is_over() {
+    let origin = numbered("max-age=60");
+    let cache = Cache::new(as_told(), &origin);
+    assert_eq!(cache.look().await, made("1"));
+    assert_eq!(cache.look().await, kept("1", 0));
+    advance(seconds(10)).await;
+    assert_eq!(cache.look().await, kept("1", 10));
+    advance(seconds(49)).await;
+    assert_eq!(cache.look().await, kept("1", 59));
+    advance(seconds(1)).await;
+    assert_eq!(cache.look().await, made("2"));
+    assert_eq!((origin.calls(), cache.handle.hits(), cache.handle.stale()), (2, 3, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_comes_from_another_cache_is_as_old_as_it_was_there() {
+    let headers = &[("cache-control", "max-age=60"), ("age", "25")];
+    let origin = Origin::new(move |_, call| Ok(answer(OK, headers, call.to_string())));
+    let cache = Cache::new(as_told(), &origin);
+    assert_eq!(cache.look().await, ("1".to_owned(), Some(25), None));
+    advance(seconds(34)).await;
+    assert_eq!(cache.look().await, kept("1", 59));
+    advance(seconds(1)).await;
+    assert_eq!(cache.look().await, ("2".to_owned(), Some(25), None));
+}
+
+/// CA-01.
+#[tokio::test(start_paused = true)]
+async fn a_hundred_readers_of_a_stale_answer_are_one_refresh_that_reads_its_body_to_the_end() {
+    let (streams, mut writers) = streams();
+    let origin = Origin::new(move |_, call| {
+        let headers = &[("cache-control", "max-age=10, stale-while-revalidate=20")];
+        if call == 2 {
+            let mut slow = streams.respond();
+            *slow.headers_mut() = answer(OK, headers, "").headers().clone();
+            return Ok(slow);
+        }
+        Ok(answer(OK, headers, call.to_string()))
+    });
+    let cache = Cache::new(as_told(), &origin);
+    assert_eq!(cache.look().await, made("1"));
+    advance(seconds(15)).await;
+    let mut readers = JoinSet::new();
+    for _ in 0..100 {
+        readers.spawn(cache.call("/"));
+    }
+    for response in readers.join_all().await {
+        assert_eq!(see(response.unwrap()).await, stale("1", 15));
+    }
+    let writer = writers.next().await;
+    assert_eq!((origin.calls(), cache.handle.refreshed()), (2, 1));
+    writer.write("all of ");
+    advance(seconds(1)).await;
+    assert_eq!(cache.look().await, stale("1", 16));
+    writer.write("the second");
+    drop(writer);
+    until(|| cache.handle.flights() == 0).await;
+    assert_eq!(cache.look().await, kept("all of the second", 0));
+    // Fresh for ten, stale for twenty, and then over.
+    advance(seconds(30)).await;
+    assert_eq!(cache.look().await, made("3"));
+    assert_eq!((cache.handle.refreshed(), origin.calls()), (1, 3));
+}
+
+/// CA-05.
+#[tokio::test(start_paused = true)]
+async fn a_refresh_that_fails_leaves_the_old_answer_and_the_next_one_waits() {
+    let origin = Origin::new(|_, call| match call {
+        1 => {
+            let control = "max-age=10, stale-while-revalidate=1000";
+            Ok(answer(OK, &[("cache-control", control)], "1"))
+        }
+        _ => Ok(answer(StatusCode::BAD_GATEWAY, &[], "")),
+    });
+    let cache = Cache::new(as_told(), &origin);
+    assert_eq!(cache.look().await, made("1"));
+    advance(seconds(11)).await;
+    for (waited, age, calls) in [(0, 11, 2), (0, 11, 2), (2, 13, 3), (0, 13, 3), (60, 73, 4)] {
+        advance(seconds(waited)).await;
+        assert_eq!(cache.look().await, stale("1", age));
+        until(|| cache.handle.flights() == 0).await;
+        tokio::task::yield_now().await;
+        assert_eq!(origin.calls(), calls, "at {age} s");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stale_answer_stands_in_for_a_failure_and_says_so() {
+    let origin = Origin::new(|request, call| match (call, request.uri().path()) {
+        (1, _) => Ok(answer(OK, &[("cache-control", "max-age=10, stale-if-error=60")], "1")),
+        (2, _) => Ok(answer(StatusCode::SERVICE_UNAVAILABLE, &[], "")),
+        (3, _) => Err(std::io::Error::from(std::io::ErrorKind::ConnectionRefused).into()),
+        (4, _) => Ok(answer(StatusCode::INTERNAL_SERVER_ERROR, &[], "")),
+        (5, _) => panic!("as told"),
+        _ => Ok(answer(StatusCode::SERVICE_UNAVAILABLE, &[], "down")),
+    });
+    let cache = Cache::new(as_told(), &origin);
+    assert_eq!(cache.look().await, made("1"));
+    advance(seconds(9)).await;
+    for age in [10, 11, 12, 13] {
+        advance(seconds(1)).await;
+        assert_eq!(cache.look().await, stale("1", age), "{age}");
+    }
+    assert_eq!(origin.calls(), 5);
+    // No failure of another call, and no longer than it said.
+    assert_eq!(cache.call("/other").await.unwrap().status(), StatusCode::SERVICE_UNAVAILABLE);
+    advance(seconds(56)).await;
+    assert_eq!(cache.look().await, stale("1", 69));
+    advance(seconds(1)).await;
+    assert_eq!(cache.look().await, made("down"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_must_be_revalidated_is_kept_but_never_given_out_stale() {
+    for control in [
+        "max-age=10, must-revalidate, stale-while-revalidate=60, stale-if-error=60",
+        "max-age=10, proxy-revalidate",
+        "s-maxage=10, stale-while-revalidate=60",
+    ] {
+        let origin = Origin::new(move |_, call| match call {
+            1 => Ok(answer(OK, &[("cache-control", control)], "1")),
+            _ => Ok(answer(StatusCode::SERVICE_UNAVAILABLE, &[], "down")),
+        });
+        let keep = as_told().while_revalidate(seconds(60)).if_error(seconds(60));
+        let cache = Cache::new(keep, &origin);
+        assert_eq!(cache.look().await, made("1"));
+        advance(seconds(9)).await;
+        assert_eq!(cache.look().await, kept("1", 9));
+        advance(seconds(1)).await;
+        assert_eq!(cache.look().await, made("down"), "{control}");
+        assert_eq!(cache.handle.refreshed(), 0);
+    }
+}
+
+/// CA-03.
+#[tokio::test(start_paused = true)]
+async fn what_is_not_there_is_kept_for_a_time_of_its_own() {
+    let origin =
+        Origin::new(|_, call| Ok(answer(StatusCode::NOT_FOUND, &[], format!("no {call}"))));
+    let keep = Keep::new(seconds(60)).negative(seconds(2)).jitter(Ratio::ZERO);
+    let cache = Cache::new(keep.if_error(seconds(60)).while_revalidate(seconds(60)), &origin);
+    assert_eq!(cache.look().await, made("no 1"));
+    advance(seconds(1)).await;
+    let response = cache.call("/").await.unwrap();
+    assert_eq!(response.status(), StatusCode::NOT_FOUND);
+    assert_eq!(read(response).await, "no 1");
+    advance(seconds(2)).await;
+    assert_eq!(cache.look().await, made("no 2"));
+    let unasked = Cache::new(Keep::new(seconds(60)), &origin);
+    assert_eq!(unasked.look().await, made("no 3"));
+    assert_eq!(unasked.look().await, made("no 4"));
+}
+
+/// CA-10, with a limit that has nothing left.
+#[tokio::test(start_paused = true)]
+async fn a_hit_waits_for_nothing() {
+    let work = Work::default();
+    let layer = DedupLayer::in_flight().keep(Keep::new(seconds(60))).http();
+    let origin = numbered("max-age=60");
+    let gated = Gated::new(work.clone(), origin);
+    let stack = ServiceBuilder::new().layer(layer.clone()).service(gated);
+    let ask = |path: &str| stack.clone().oneshot(ask_for(path));
+    work.allow(1);
+    read(ask("/").await.unwrap()).await;
+    let mut running = JoinSet::new();
+    running.spawn(ask("/stuck"));
+    until(|| work.running() == 1).await;
+    assert_eq!(read(ask("/").await.unwrap()).await, "1");
+    assert_eq!((layer.handle().hits(), layer.handle().flights()), (1, 1));
+    running.shutdown().await;
+    assert_eq!((work.running(), layer.handle().flights()), (0, 0));
+}

@@ -1,0 +1,261 @@
+//! Nobody ever gets what was meant for another: users who differ in one header and do all they can to be
+//! taken for each other, at one URL and at one time.
+
+#![expect(clippy::unwrap_used, reason = "what helps a test may panic as the test may")]
+
+use std::{collections::BTreeSet, convert::Infallible, net::SocketAddr, time::Duration};
+
+use axum::{Router, body::Body, routing::get};
+use buttress::{DedupHandle, DedupLayer, Http, HttpExt, Keep, core::ByMode};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Request, Response};
+use http_body_util::Empty;
+use hyper::body::Incoming;
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use loopback::{Work, get_of, http1, read, serve, until};
+use tokio::task::{JoinSet, yield_now};
+use tokio_stream::StreamExt;
+use tower::{Service, ServiceBuilder, ServiceExt};
+
+type Headers = &'static [(&'static str, &'static str)];
+
+/// Who is asking: each is another user to a service that believes one of these headers.
+const USERS: [Headers; 32] = [
+    &[],
+    &[("authorization", "alice")],
+    &[("authorization", "bob")],
+    &[("authorization", "ALICE")],
+    &[("authorization", "")],
+    &[("authorization", "alice"), ("authorization", "bob")],
+    &[("authorization", "bob"), ("authorization", "alice")],
+    &[("authorization", "alice, bob")],
+    &[("authorization", "alice,bob")],
+    &[("authorization", "alicecookiebob")],
+    &[("cookie", "alice")],
+    &[("cookie", "bob")],
+    &[("cookie", "alice; bob")],
+    &[("cookie", "bob; alice")],
+    &[("cookie", "alice"), ("cookie", "bob")],
+    &[("x-api-key", "alice")],
+    &[("x-api-key", "bob")],
+    &[("authorization", "alice"), ("cookie", "bob")],
+    &[("authorization", "bob"), ("cookie", "alice")],
+    &[("authorization", "alice"), ("x-api-key", "bob")],
+    &[("cookie", "alice"), ("x-api-key", "bob")],
+    &[("x-auth-token", "alice")],
+    &[("x-forwarded-user", "alice")],
+    &[("x-forwarded-host", "alice")],
+    &[("x-original-url", "/alice")],
+    // A service that goes by variables, as with CGI, takes one for the other.
+    &[("x_api_key", "alice"), ("cookie", "bob")],
+    &[("x_forwarded_host", "bob")],
+    // A proxy further on would drop the header.
+    &[("connection", "keep-alive, cookie"), ("cookie", "alice")],
+    &[("connection", "authorization"), ("authorization", "bob")],
+    // A service that minds it would answer to another method.
+    &[("x-http-method-override", "DELETE"), ("cookie", "alice")],
+    &[("cache-control", "no-cache"), ("cookie", "alice")],
+    &[("range", "bytes=0-1"), ("cookie", "bob")],
+];
+
+fn headers(user: Headers) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for (name, value) in user {
+        headers.append(*name, HeaderValue::from_static(value));
+    }
+    headers
+}
+
+/// What a service says that believes everything it is told, however it is written.
+fn greeting(headers: &HeaderMap) -> String {
+    let told = USERS.iter().flat_map(|user| user.iter().map(|(name, _)| name.replace('_', "-")));
+    let names: BTreeSet<_> = told.collect();
+    let values = |name: &String| {
+        let same = headers.iter().filter(|(other, _)| other.as_str().replace('_', "-") == *name);
+        same.map(|(_, value)| value).collect::<Vec<_>>()
+    };
+    let told: Vec<_> = names.iter().map(|name| format!("{name}: {:?}", values(name))).collect();
+    told.join("\n")
+}
+
+/// Chance that is the same in every run.
+#[derive(Clone, Copy)]
+struct Chance(u64);
+
+impl Chance {
+    /// A number below `bound`.
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(self.0 >> 33).unwrap() % bound
+    }
+
+    fn one_of<T: Copy>(&mut self, all: &[T]) -> T {
+        *all.get(self.below(all.len())).unwrap()
+    }
+
+    /// Lets others go first, a few times or not at all.
+    async fn dawdle(&mut self) {
+        for _ in 0..self.below(12) {
+            yield_now().await;
+        }
+    }
+}
+
+/// Says who asks: at `/once`, at `/kept` for everybody whose request is the same for a while, and at
+/// `/slowly` in two chunks.
+fn greeter() -> Router {
+    let seed = |headers: &HeaderMap| Chance(headers.len() as u64 ^ greeting(headers).len() as u64);
+    let once = async move |headers: HeaderMap| {
+        seed(&headers).dawdle().await;
+        greeting(&headers)
+    };
+    let kept = async move |headers: HeaderMap| {
+        seed(&headers).dawdle().await;
+        ([("cache-control", "public, max-age=600")], greeting(&headers))
+    };
+    let slowly = async move |headers: HeaderMap| {
+        let (said, chance) = (greeting(&headers), seed(&headers));
+        let (first, rest) = said.split_at(said.len() / 2);
+        let chunks =
+            [Bytes::copy_from_slice(first.as_bytes()), Bytes::copy_from_slice(rest.as_bytes())];
+        let chunks = tokio_stream::iter(chunks).then(move |chunk| async move {
+            Chance(chance.0).dawdle().await;
+            Ok::<_, Infallible>(chunk)
+        });
+        Body::from_stream(chunks)
+    };
+    Router::new().route("/once", get(once)).route("/kept", get(kept)).route("/slowly", get(slowly))
+}
+
+type Bare = Client<HttpConnector, Empty<Bytes>>;
+
+fn bare() -> Bare {
+    Client::builder(TokioExecutor::new()).build_http()
+}
+
+fn keep() -> DedupLayer<ByMode, Http, Keep> {
+    DedupLayer::in_flight().keep(Keep::as_told()).http()
+}
+
+/// Ten thousand requests from forty tasks, each of which is everybody in turn.
+async fn hammer<S, B>(client: S, address: SocketAddr)
+where
+    S: Service<Request<Empty<Bytes>>, Response = Response<B>, Error: std::fmt::Debug>,
+    S: Clone + Send + 'static,
+    S::Future: Send,
+    B: http_body::Body<Data = Bytes, Error: std::fmt::Debug> + Send + 'static,
+    S::Error: Send,
+{
+    let mut tasks = JoinSet::new();
+    for task in 0..40 {
+        let client = client.clone();
+        tasks.spawn(async move {
+            let mut chance = Chance(task);
+            for _ in 0..250 {
+                let user = headers(chance.one_of(&USERS));
+                let path = chance.one_of(&["once", "kept", "slowly"]);
+                let mut request = Request::new(Empty::new());
+                *request.uri_mut() = format!("http://{address}/{path}").parse().unwrap();
+                *request.headers_mut() = user.clone();
+                chance.dawdle().await;
+                let response = client.clone().oneshot(request).await.unwrap();
+                chance.dawdle().await;
+                assert_eq!(read(response).await, greeting(&user), "at {path}");
+            }
+        });
+    }
+    tasks.join_all().await;
+}
+
+/// It is no proof if nothing was shared.
+fn check_shared(handle: &DedupHandle) {
+    let (led, joined, hits) = (handle.led(), handle.joined(), handle.hits());
+    assert!(joined > 100 && hits > 1000, "led {led}, joined {joined}, hits {hits}");
+    assert!(handle.apart() > 100);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_a_server_everybody_gets_their_own() {
+    let layer = keep();
+    let address = serve(greeter().layer(layer.clone())).await.unwrap();
+    hammer(bare(), address).await;
+    until(|| (layer.handle().flights(), layer.handle().waiters()) == (0, 0)).await;
+    check_shared(&layer.handle());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_a_client_everybody_gets_their_own() {
+    let layer = keep();
+    let address = serve(greeter()).await.unwrap();
+    hammer(ServiceBuilder::new().layer(layer.clone()).service(bare()), address).await;
+    assert_eq!((layer.handle().flights(), layer.handle().waiters()), (0, 0));
+    check_shared(&layer.handle());
+}
+
+/// The answer depends on a header that is not part of the key, and says so.
+#[tokio::test]
+async fn each_tenant_gets_its_own_answer_where_the_server_says_vary() {
+    let work = Work::default();
+    let handler = {
+        let work = work.clone();
+        async move |headers: HeaderMap| {
+            work.call().await;
+            let tenant = headers["x-tenant"].to_str().unwrap().to_owned();
+            ([("vary", "X-Tenant"), ("cache-control", "public, max-age=600")], tenant)
+        }
+    };
+    let layer = keep();
+    let address = serve(Router::new().route("/", get(handler)).layer(layer.clone())).await.unwrap();
+    for round in 1..=3 {
+        let mut calls = JoinSet::new();
+        for tenant in 0..20 {
+            let mut request = get_of(address, "");
+            request.headers_mut().insert("x-tenant", HeaderValue::from(tenant));
+            calls.spawn(async move {
+                let response: Response<Incoming> = http1().request(request).await.unwrap();
+                assert_eq!(read(response).await, tenant.to_string());
+            });
+        }
+        until(|| layer.handle().waiters() == 20).await;
+        work.allow(20);
+        calls.join_all().await;
+        assert_eq!((work.calls(), layer.handle().kept()), (20 * round, 0));
+    }
+    assert_eq!((layer.handle().led(), layer.handle().apart()), (3, 57));
+}
+
+/// What is no header is no part of the key, and what a layer above has found out is none.
+#[tokio::test]
+async fn whoever_is_known_by_something_else_is_told_apart_by_a_key_of_ones_own() {
+    #[derive(Clone, PartialEq, Eq, Hash)]
+    struct User(String);
+    let layer = DedupLayer::new(|request: &Request<Body>| {
+        let user = request.extensions().get::<User>()?.clone();
+        Some((user, request.uri().clone()))
+    });
+    let layer = layer.keep(Keep::new(Duration::from_secs(60))).http();
+    let handle = layer.handle();
+    let handler = get(async |user: axum::Extension<User>| user.0.0.clone());
+    let who = axum::middleware::from_fn(
+        async |mut request: axum::extract::Request, next: axum::middleware::Next| {
+            let user = request.headers()["x-user"].to_str().unwrap().to_owned();
+            request.extensions_mut().insert(User(user));
+            next.run(request).await
+        },
+    );
+    let app = Router::new().route("/", handler).layer(layer).layer(who);
+    let address = serve(app).await.unwrap();
+    for _ in 0..3 {
+        for user in ["alice", "bob"] {
+            let mut request = get_of(address, "");
+            request.headers_mut().insert("x-user", HeaderValue::from_static(user));
+            let response = http1().request(request).await.unwrap();
+            assert_eq!(read(response).await, user);
+        }
+    }
+    assert_eq!((handle.led(), handle.hits()), (2, 4));
+}

@@ -1,0 +1,7 @@
+//! A key that is not an `Option`.
+
+use buttress::DedupLayer;
+
+fn main() {
+    let _ = DedupLayer::new(|id: &u32| *id);
+}
