@@ -164,6 +164,7 @@ fn time<R>(f: impl FnOnce() -> R) -> Duration {
     began.elapsed()
 }
 
-const MEMORY_CALLS: u64 = 1_000;
-const ROUND_CALLS: u64 = 20_000;
+// Whole rounds of 64 callers.
+const MEMORY_CALLS: u64 = 1_024;
+const ROUND_CALLS: u64 = 20_480;
 const ROUNDS: usize = 31;
