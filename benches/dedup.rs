@@ -1,6 +1,8 @@
 use tower::Service;
 
-use crate::{Base, Case, Flight, Gathering, Pattern, Source, drive_plain, drive_together};
+use crate::{
+    Base, Case, Flight, Gathering, Inner, Pattern, Source, drive_plain, together::drive_together,
+};
 
 /// What shares a call, measured in all ways: a lone caller, 64 on a key, tasks on two threads that
 /// ask for the same, and ten thousand on one call.
@@ -24,7 +26,9 @@ impl Dedup {
             drive_plain(layer(Source::new(inner)), calls)
         });
         let together = Case::new(Pattern::Dedup, by, Base::Together, move |inner, calls| {
-            drive_together(layer(Source::new(inner)), calls)
+            // One that wakes itself is polled to its end by the second caller.
+            let source = if inner == Inner::Pend { Source::held() } else { Source::new(inner) };
+            drive_together(layer(source.clone()), &source, calls)
         });
         Self {
             cases: [alone, together],
@@ -57,9 +61,11 @@ impl Hits {
     }
 }
 
-/// 64 callers at a time of the service alone, which the others are compared with.
+/// 64 callers at a time of the service alone, each with a load of its own, which the others are
+/// compared with.
 pub(crate) fn bare() -> Case {
     Case::new(Pattern::Bare, "–", Base::Together, |inner, calls| {
-        drive_together(Source::new(inner), calls)
+        let source = Source::new(inner);
+        drive_together(source.clone(), &source, calls)
     })
 }

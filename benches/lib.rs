@@ -48,5 +48,4 @@ pub use service::{Answer, Echo, Inner};
 pub use source::{Failed, Load, Source};
 pub use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 pub use table::print;
-pub use together::drive_together;
 pub use worker::{Effort, Work, Worker};

@@ -7,13 +7,15 @@ use std::{
 
 use tower::Service;
 
-/// Calls `service` in rounds of 64 callers, who all ask for the same number before the first of them
-/// is polled again.
+use crate::Source;
+
+/// Calls `service` in rounds of 64 callers, who all ask for the same number before `source`, the service
+/// inside, answers what it holds.
 ///
 /// # Panics
 ///
 /// If a caller got no answer, or still waits after a thousand polls.
-pub fn drive_together<S>(mut service: S, calls: u64) -> usize
+pub(crate) fn drive_together<S>(mut service: S, source: &Source, calls: u64) -> usize
 where
     S: Service<u64, Response = u64>,
 {
@@ -26,6 +28,7 @@ where
         for seat in seats.iter_mut().take(callers) {
             waiting -= usize::from(seat.enter(black_box(&mut service)));
         }
+        source.answer();
         for polls in 0.. {
             if waiting == 0 {
                 break;
