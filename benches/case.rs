@@ -79,6 +79,10 @@ pub enum Pattern {
     KeyedRate,
     /// Deadline over retry over a limit over deadline.
     LimitedStack,
+    /// One call for all that ask for the same at the same time.
+    Dedup,
+    /// An answer that is kept for a while, and given out.
+    Hit,
 }
 
 impl Pattern {
@@ -96,6 +100,8 @@ impl Pattern {
             Self::KeyedConcurrency => "keyed concurrency",
             Self::KeyedRate => "keyed rate",
             Self::LimitedStack => "deadline → retry → throttle → deadline",
+            Self::Dedup => "dedup",
+            Self::Hit => "dedup, a kept answer",
         }
     }
 }
@@ -105,6 +111,9 @@ impl Pattern {
 pub enum Base {
     /// A number for a number.
     Plain,
+    /// The same, but 64 callers ask for one number at the same time. If the service inside answers at
+    /// once, each of them is alone.
+    Together,
     /// An HTTP request with four headers for a page, which is read to its end.
     Http,
 }
@@ -114,6 +123,7 @@ impl Base {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Plain => "u64",
+            Self::Together => "u64, 64 at a time",
             Self::Http => "HTTP",
         }
     }

@@ -9,6 +9,7 @@ use buttress::throttle::{ThrottleLayer, Vegas};
 use tokio::{
     runtime::{Builder, Runtime},
     task::JoinSet,
+    time::timeout,
 };
 use tower::{Layer, Service, limit::ConcurrencyLimitLayer};
 
@@ -30,8 +31,9 @@ impl Crowd {
     where
         S: Service<u64, Response = u64, Future: Send, Error: Send> + Clone + Send + 'static,
     {
-        let rush =
-            move |runtime: &Runtime, work| Rush::of(runtime, &layer(Worker::new(work)), work);
+        let rush = move |runtime: &Runtime, work| {
+            Rush::of(runtime, &layer(Worker::new(work)), calls(work))
+        };
         Self { by: by.into(), rush: Box::new(rush) }
     }
 }
@@ -126,7 +128,7 @@ fn calls_in_all(work: Work) -> f64 {
     f64::from(calls(work)) * f64::from(TASKS)
 }
 
-fn median(mut all: Vec<f64>) -> f64 {
+pub(crate) fn median(mut all: Vec<f64>) -> f64 {
     all.sort_unstable_by(f64::total_cmp);
     all.get(all.len() / 2).copied().unwrap_or_default()
 }
@@ -136,24 +138,27 @@ type Rushing = dyn Fn(&Runtime, Work) -> Rush;
 
 /// What one round of all tasks was.
 #[derive(Clone, Copy, Debug)]
-struct Rush {
-    took: Duration,
-    refused: u32,
+pub(crate) struct Rush {
+    pub(crate) took: Duration,
+    /// Refused, or never answered.
+    pub(crate) refused: u32,
 }
 
 impl Rush {
     #[expect(clippy::disallowed_methods, reason = "this measures the machine, not a layer's time")]
-    fn of<S>(runtime: &Runtime, service: &S, work: Work) -> Self
+    pub(crate) fn of<S>(runtime: &Runtime, service: &S, calls: u32) -> Self
     where
         S: Service<u64, Response = u64, Future: Send, Error: Send> + Clone + Send + 'static,
     {
         let began = Instant::now();
         let mut tasks = JoinSet::new();
         for _ in 0..TASKS {
-            tasks.spawn_on(call_often(service.clone(), calls(work)), runtime.handle());
+            tasks.spawn_on(call_often(service.clone(), calls), runtime.handle());
         }
-        let refused = runtime.block_on(tasks.join_all());
-        Self { took: began.elapsed(), refused: refused.into_iter().sum() }
+        // What leaves a caller waiting for ever is left after a while.
+        let refused = runtime.block_on(async { timeout(PATIENCE, tasks.join_all()).await });
+        let refused = refused.map_or(TASKS * calls, |refused| refused.into_iter().sum());
+        Self { took: began.elapsed(), refused }
     }
 }
 
@@ -169,5 +174,6 @@ async fn call_often<S: Service<u64>>(mut service: S, calls: u32) -> u32 {
     refused
 }
 
-const TASKS: u32 = 128;
-const ROUNDS: usize = 31;
+pub(crate) const TASKS: u32 = 128;
+pub(crate) const ROUNDS: usize = 31;
+const PATIENCE: Duration = Duration::from_secs(10);

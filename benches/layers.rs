@@ -14,7 +14,7 @@ use tower::{
     timeout::TimeoutLayer,
 };
 
-use crate::{Base, Case, Echo, Pattern, drive_http, drive_plain, limits, limits_by_others};
+use crate::{Base, Case, Echo, Pattern, dedup, drive_http, drive_plain, limits, limits_by_others};
 
 /// All cases: the service alone, tower's layers and ours.
 pub fn cases() -> Vec<Case> {
@@ -33,6 +33,7 @@ pub fn of_tower() -> Vec<Case> {
         Case::new(Pattern::Bare, "–", Base::Plain, |inner, calls| {
             drive_plain(Echo(inner), calls)
         }),
+        dedup::bare(),
         Case::new(Pattern::Bare, "–", Base::Http, |inner, calls| drive_http(Echo(inner), calls)),
         Case::new(Pattern::Deadline, TOWER, Base::Plain, |inner, calls| {
             drive_plain(TimeoutLayer::new(TIMEOUT).layer(Echo(inner)), calls)

@@ -13,28 +13,39 @@
 //!
 //! From each the same of the service alone is subtracted.
 //!
-//! Two things need more than one call at a time: how a limit fares when two threads share it
-//! ([`Crowd`]), and what a call takes while it waits in a queue ([`Line`]).
+//! Some things need more than one call at a time: how a limit fares when two threads share it
+//! ([`Crowd`]), and an answer ([`Gathering`]); what a call takes while it waits in a queue
+//! ([`Line`]), and for another call's answer ([`Flight`]).
 
 mod by_hand;
 mod case;
 mod crowd;
+mod dedup;
+mod flight;
+mod gathering;
 mod instructions;
 mod layers;
 mod limits;
 mod limits_by_others;
 mod line;
+mod ring;
 mod service;
+mod source;
 mod table;
+mod together;
 mod worker;
 
 pub use by_hand::{ByHand, Holding};
 pub use case::{Base, Case, Pattern, drive, drive_http, drive_plain, enter_runtime};
 pub use crowd::{Crowd, crowds, print_contention};
+pub use dedup::{Dedup, Hits};
+pub use flight::{Flight, print_flights};
+pub use gathering::{Gathering, print_gatherings};
 pub use instructions::answer_if_asked;
 pub use layers::{cases, of_tower};
 pub use line::{Line, lines, print_waiting};
-pub use service::{Echo, Inner};
+pub use service::{Answer, Echo, Inner};
+pub use source::{Failed, Load, Source};
 pub use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 pub use table::print;
 pub use worker::{Effort, Work, Worker};

@@ -1,6 +1,7 @@
 use std::{
     future::Future,
     hint::black_box,
+    marker::PhantomData,
     pin::Pin,
     task::{Context, Poll},
 };
@@ -55,19 +56,21 @@ impl Service<Request<Full<Bytes>>> for Echo {
 
 /// The future of [`Echo`].
 #[derive(Debug)]
-pub struct Answer<R> {
+pub struct Answer<R, E = BoxError> {
     pending: bool,
     response: Option<R>,
+    error: PhantomData<fn() -> E>,
 }
 
-impl<R> Answer<R> {
-    fn new(inner: Inner, response: R) -> Self {
-        Self { pending: black_box(inner == Inner::Pend), response: Some(response) }
+impl<R, E> Answer<R, E> {
+    pub(crate) fn new(inner: Inner, response: R) -> Self {
+        let pending = black_box(inner == Inner::Pend);
+        Self { pending, response: Some(response), error: PhantomData }
     }
 }
 
-impl<R: Unpin> Future for Answer<R> {
-    type Output = Result<R, BoxError>;
+impl<R: Unpin, E> Future for Answer<R, E> {
+    type Output = Result<R, E>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         if self.pending {

@@ -5,7 +5,7 @@ use std::{
 
 use stats_alloc::{Region, StatsAlloc};
 
-use crate::{Case, Inner, Pattern, enter_runtime, instructions, layers::TOWER};
+use crate::{Base, Case, Inner, Pattern, enter_runtime, instructions, layers::TOWER};
 
 /// Measures all cases and prints them as one Markdown table.
 pub fn print(cases: &[Case], allocator: &StatsAlloc<System>) {
@@ -67,13 +67,18 @@ impl<'a> Row<'a> {
         let tower = if bare.is_some() { find(*pattern, Some(TOWER)) } else { None };
         let ready = self.ready.above(bare.map(|row| row.ready));
         let pend = self.pend.above(bare.map(|row| row.pend));
+        // Callers who are answered at once have nobody to share with.
+        let allocations = match base {
+            Base::Together => pend.allocations,
+            _ => pend.allocations.max(ready.allocations),
+        };
         println!(
             "| {} | {} | {by} | {} | {} | {} | {} | {} | {} |",
             pattern.as_str(),
             base.as_str(),
             ready.instructions(),
             pend.instructions(),
-            pend.allocations.max(ready.allocations),
+            allocations,
             pend.bytes,
             ready.time(tower.map(|row| row.ready.above(bare.map(|row| row.ready)))),
             pend.time(tower.map(|row| row.pend.above(bare.map(|row| row.pend)))),
@@ -164,6 +169,7 @@ fn time<R>(f: impl FnOnce() -> R) -> Duration {
     began.elapsed()
 }
 
-const MEMORY_CALLS: u64 = 1_000;
-const ROUND_CALLS: u64 = 20_000;
+// Whole rounds of 64 callers.
+const MEMORY_CALLS: u64 = 1_024;
+const ROUND_CALLS: u64 = 20_480;
 const ROUNDS: usize = 31;

@@ -1,0 +1,15 @@
+//! Prints what it takes to wait for another call's answer:
+//! `cargo bench -p buttress-peers --bench flight`.
+
+use std::alloc::System;
+
+use buttress_benches::{INSTRUMENTED_SYSTEM, StatsAlloc, print_flights};
+use buttress_peers::dedups;
+
+fn main() {
+    let flights: Vec<_> = dedups().into_iter().map(|dedup| dedup.flight).collect();
+    print_flights(&flights, ALLOCATOR);
+}
+
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;

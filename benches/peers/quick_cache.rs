@@ -1,0 +1,52 @@
+use std::sync::Arc;
+
+use buttress_benches::{Dedup, Failed, Hits};
+use quick_cache::sync::Cache;
+use tokio::time::Instant;
+use tower::{Service, service_fn};
+
+use crate::{ENTRIES, TTL, lookup};
+
+/// It shares a call on its way into the cache, which the one that made it then takes out again.
+pub(crate) fn dedup() -> Dedup {
+    Dedup::new("quick_cache 0.7 `get_value_or_guard_async`, then `remove`", |inner| {
+        let cache = Arc::new(cache());
+        service_fn(move |key| {
+            let (cache, mut inner) = (Arc::clone(&cache), inner.clone());
+            async move {
+                match cache.get_value_or_guard_async(&key).await {
+                    Ok(response) => Ok(response),
+                    Err(guard) => {
+                        let response = inner.call(key).await?;
+                        if guard.insert(response).is_ok() {
+                            cache.remove(&key);
+                        }
+                        Ok::<_, Failed>(response)
+                    }
+                }
+            }
+        })
+    })
+}
+
+/// It knows no time to live: that stands beside the value.
+pub(crate) fn hits() -> [Hits; 2] {
+    [
+        Hits::new("quick_cache 0.7 and tokio's `Instant`, by hand", |inner| {
+            let fresh = |(response, until)| (Instant::now() < until).then_some(response);
+            lookup::by_hand(
+                inner,
+                cache(),
+                move |cache, key| cache.get(&key).and_then(fresh),
+                |cache, key, response| cache.insert(key, (response, Instant::now() + TTL)),
+            )
+        }),
+        Hits::new("quick_cache 0.7, for ever, by hand", |inner| {
+            lookup::by_hand(inner, cache(), |cache, key| cache.get(&key), Cache::insert)
+        }),
+    ]
+}
+
+fn cache<V: Clone>() -> Cache<u64, V> {
+    Cache::new(usize::try_from(ENTRIES).unwrap_or(usize::MAX))
+}
