@@ -14,7 +14,9 @@ use tower::{
     timeout::TimeoutLayer,
 };
 
-use crate::{Base, Case, Echo, Pattern, dedup, drive_http, drive_plain, limits, limits_by_others};
+use crate::{
+    Base, Case, Echo, Pattern, dedup, drive_http, drive_plain, limits, limits_by_others, sharing,
+};
 
 /// All cases: the service alone, tower's layers and ours.
 pub fn cases() -> Vec<Case> {
@@ -23,6 +25,8 @@ pub fn cases() -> Vec<Case> {
     cases.extend(http());
     cases.extend(limits::plain());
     cases.extend(limits::http());
+    cases.extend(sharing::dedups().into_iter().flat_map(|dedup| dedup.cases));
+    cases.extend(sharing::hits().into_iter().map(|hits| hits.case));
     cases
 }
 

@@ -3,11 +3,11 @@
 
 use std::alloc::System;
 
-use buttress_benches::{INSTRUMENTED_SYSTEM, StatsAlloc, print_flights};
-use buttress_peers::dedups;
+use buttress_benches::{INSTRUMENTED_SYSTEM, StatsAlloc, dedups, print_flights};
 
 fn main() {
-    let flights: Vec<_> = dedups().into_iter().map(|dedup| dedup.flight).collect();
+    let flights = dedups().into_iter().chain(buttress_peers::dedups());
+    let flights: Vec<_> = flights.map(|dedup| dedup.flight).collect();
     print_flights(&flights, ALLOCATOR);
 }
 
