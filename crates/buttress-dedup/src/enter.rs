@@ -9,13 +9,13 @@ use crate::{
     Inner, Policy, Seat, Setup,
     flight::{Flight, Member},
     flights::Joined,
-    future::{Role, SeedIn, Stage},
+    future::{ModeResponse, Role, SeedIn, Stage},
     keys::Keys,
     landing::{apart, can_restore, hit, panicked, respond_seed, restore},
     part::PartOf,
     policy::Look,
     refresh::Refreshing,
-    setup::{AnswerIn, KeptIn, KeyIn, Shared, WorkIn},
+    setup::{AnswerIn, Err, KeptIn, KeyIn, Shared, WorkIn},
     work::Work,
 };
 
@@ -78,26 +78,46 @@ where
         let core = self.setup.core();
         loop {
             let landed = self.part.flights.landed();
-            let spare = match core.shared.policy.look(&self.part.shelf, &key, self.subject) {
-                Look::Missing(spare) => spare.filter(|spare| can_restore(self.setup, spare)),
-                Look::Found { kept, stale, refresh } => match restore(self.setup, &kept, stale) {
-                    Some(outcome) => {
-                        hit(self.setup, stale);
-                        let seed = respond_seed(self.setup, &request);
-                        if refresh {
-                            self.refresh(request, key, kept, landed);
-                        }
-                        let admit = |response| core.mode.admit(seed, response, None::<Seat>);
-                        return Stage::Answered(outcome.map(admit));
+            // A store asks for the key's `Hash` and `Eq`, and to restore is to run the user's `Clone`.
+            let sought = match catch_unwind(AssertUnwindSafe(|| self.seek(&key))) {
+                Ok(sought) => sought,
+                Err(payload) => {
+                    core.shared.panicked(payload);
+                    return panicked(self.setup, respond_seed(self.setup, &request));
+                }
+            };
+            let spare = match sought {
+                Sought::Missing(spare) => spare,
+                Sought::Hit { outcome, kept, stale, refresh } => {
+                    hit(self.setup, stale);
+                    let seed = respond_seed(self.setup, &request);
+                    if refresh {
+                        self.refresh(request, key, kept, landed);
                     }
-                    None => None,
-                },
+                    let admit = |response| core.mode.admit(seed, response, None::<Seat>);
+                    return Stage::Answered(outcome.map(admit));
+                }
             };
             match self.start(request, key, Some(landed), spare) {
                 Ok(stage) => return stage,
                 // An answer came between the look and the start.
                 Err(call) => (request, key) = call,
             }
+        }
+    }
+
+    /// What is kept, as this caller's own outcome.
+    #[inline]
+    fn seek(&self, key: &KeyIn<S, Req, C>) -> SoughtIn<S, Req, C> {
+        let policy = &self.setup.core().shared.policy;
+        match policy.look(&self.part.shelf, key, self.subject) {
+            Look::Missing(spare) => {
+                Sought::Missing(spare.filter(|spare| can_restore(self.setup, spare)))
+            }
+            Look::Found { kept, stale, refresh } => match restore(self.setup, &kept, stale) {
+                Some(outcome) => Sought::Hit { outcome, kept, stale, refresh },
+                None => Sought::Missing(None),
+            },
         }
     }
 
@@ -218,6 +238,20 @@ where
         runtime.spawn(refreshing.run(Member::new(flight, place), terms));
     }
 }
+
+/// What was found for a key.
+enum Sought<O, V> {
+    Hit {
+        outcome: O,
+        kept: V,
+        stale: bool,
+        refresh: bool,
+    },
+    /// Nothing, but for what may serve in place of a failure.
+    Missing(Option<V>),
+}
+
+type SoughtIn<S, Req, C> = Sought<Result<ModeResponse<S, Req, C>, Err<S, Req>>, KeptIn<S, Req, C>>;
 
 /// A call that has begun, or is given back.
 type Begun<S, Req, C> = Result<Stage<S, Req, C>, (Req, KeyIn<S, Req, C>)>;

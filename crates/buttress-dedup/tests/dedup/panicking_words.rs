@@ -5,7 +5,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
-use buttress_dedup::DedupLayer;
+use buttress_dedup::{DedupLayer, Keep};
 use tokio::time::{advance, sleep};
 use tower::{Layer, ServiceExt, service_fn, util::BoxCloneService};
 use tower_service::Service;
@@ -82,6 +82,22 @@ async fn a_key_that_panics_when_it_is_hashed_or_compared_is_that_callers_rejecti
     advance(ms(50)).await;
     assert_eq!((outcome(flying), outcome(joining)), (Ok(1), Ok(1)));
     assert_eq!(layer.handle().flights(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_same_holds_where_answers_are_kept() {
+    let (hash, eq) = (Fuse::default(), Fuse::default());
+    let key = Key(0, hash.clone(), eq.clone());
+    let layer = DedupLayer::new(move |n: &u32| Some(Key(*n, key.1.clone(), key.2.clone())))
+        .keep(Keep::new(ms(10_000)));
+    let service = layer.layer(upstream(ms(50), Ok));
+    assert_eq!(call(&service, 1).await, Ok(1));
+    for fuse in [hash, eq] {
+        fuse.light();
+        assert_eq!(call(&service, 1).await, Err(PANICKED));
+        assert_eq!(call(&service, 1).await, Ok(1));
+    }
+    assert_eq!((layer.handle().hits(), layer.handle().led(), layer.handle().flights()), (2, 1, 0));
 }
 
 /// A response that panics when it is cloned.
