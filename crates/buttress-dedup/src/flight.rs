@@ -66,6 +66,7 @@ pub(crate) trait Landing {
 }
 
 impl<K, W, A> Flight<K, W, A> {
+    #[inline]
     pub(crate) fn new(
         work: W,
         flights: &Arc<Flights<K, W, A>>,

@@ -76,6 +76,7 @@ pub enum Entry {
 
 impl<W> Relay<W> {
     /// The relay of `work`, and the place of its first member.
+    #[inline]
     pub fn new(work: W, terms: Terms) -> (Self, Place) {
         let (seats, place) = Seats::new(terms);
         let state = State { slot: Slot::In(work), woken: true, news: 0, driver: place, seats };

@@ -40,6 +40,7 @@ struct Seat {
 }
 
 impl Seats {
+    #[inline]
     pub(super) fn new(terms: Terms) -> (Self, Place) {
         let Terms { deadline, criticality } = terms;
         let seats = Self {
