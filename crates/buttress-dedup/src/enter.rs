@@ -7,7 +7,7 @@ use buttress_core::{Attempt, Classify, Respond, Terms};
 
 use crate::{
     Inner, Policy, Seat, Setup,
-    flight::{Flight, Member},
+    flight::Flight,
     flights::Joined,
     future::{ModeResponse, Role, SeedIn, Stage},
     keys::Keys,
@@ -15,6 +15,7 @@ use crate::{
     part::PartOf,
     policy::Look,
     refresh::Refreshing,
+    seat::Member,
     setup::{AnswerIn, Err, KeptIn, KeyIn, Shared, WorkIn},
     work::Work,
 };

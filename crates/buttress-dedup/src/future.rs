@@ -10,10 +10,11 @@ use buttress_core::{Respond, Share};
 
 use crate::{
     Inner, Setup,
-    flight::{Flown, Member, Seat},
+    flight::Flown,
     landing::{hand_on, land},
     oneshot::Oneshot,
     run::{panicked, run},
+    seat::{Member, Seat},
     setup::{Err, FlightIn, Judged, Res},
 };
 

@@ -7,11 +7,11 @@ use crate::{
     Inner, Seat, Setup, ShareError,
     answer::ForAll,
     enter::enter,
-    flight::Member,
     future::{ModeResponse, OutcomeIn, Role, SeedIn, Stage},
     kept::{Held, State},
     keys::Keys,
     oneshot::Oneshot,
+    seat::Member,
     setup::{Err, FlightIn, Judged, KeptIn, Res, Shared},
 };
 

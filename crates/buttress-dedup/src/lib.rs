@@ -142,6 +142,7 @@ mod policy;
 mod refresh;
 mod registry;
 mod run;
+mod seat;
 mod service;
 mod settings;
 mod setup;
@@ -153,7 +154,7 @@ mod sync;
 mod work;
 
 pub use buttress_control::{Backoff, EarlyRefresh, Jitter, Ratio};
-pub use flight::Seat;
+
 pub use future::ResponseFuture;
 pub use handle::DedupHandle;
 pub use keep::Keep;
@@ -162,6 +163,7 @@ pub use keys::Keys;
 pub use layer::DedupLayer;
 pub use memory::{Memory, MemoryStore};
 pub use policy::{Conclusion, InFlight, Keeper, KeptBy, Look, Policy, Shelf};
+pub use seat::Seat;
 pub use service::Dedup;
 pub use setup::{Core, Inner, Setup};
 pub use share_error::{Cloned, ShareError, SharedBy, Unshared};

@@ -6,9 +6,10 @@ use tokio::time::timeout_at;
 use crate::{
     Inner, Policy, Setup,
     answer::ForAll,
-    flight::{Flown, Member},
+    flight::Flown,
     policy::Keeper,
     run::{panicked, run},
+    seat::Member,
     setup::{FlightIn, KeptIn, ShelfIn},
 };
 

@@ -1,0 +1,82 @@
+use std::{fmt, sync::Arc};
+
+use buttress_core::{Guard, Place};
+
+/// A caller's membership in a flight, given up when dropped.
+pub(crate) struct Member<F: Aboard> {
+    flight: Option<Arc<F>>,
+    place: Place,
+}
+
+/// What a member wants of its flight, whatever its type.
+pub(crate) trait Aboard: Send + Sync + 'static {
+    fn leave(&self, place: Place);
+
+    /// Runs one step of a body under the flight's own ambient values.
+    fn within(&self, step: &mut dyn FnMut());
+}
+
+impl<F: Aboard> Member<F> {
+    pub(crate) const fn new(flight: Arc<F>, place: Place) -> Self {
+        Self { flight: Some(flight), place }
+    }
+
+    /// The flight, and the place in it. `None` once it has become a seat.
+    #[inline]
+    pub(crate) fn flight(&self) -> Option<(&Arc<F>, Place)> {
+        Some((self.flight.as_ref()?, self.place))
+    }
+
+    /// What a response holds for as long as it lasts.
+    pub(crate) fn into_seat(mut self) -> Option<Seat> {
+        let flight = self.flight.take()?;
+        Some(Seat { flight, place: self.place })
+    }
+
+    /// The flight is over and out of the table: there is nothing to leave.
+    #[inline]
+    pub(crate) fn forget(mut self) {
+        self.flight = None;
+    }
+}
+
+impl<F: Aboard> Drop for Member<F> {
+    fn drop(&mut self) {
+        if let Some(flight) = self.flight.take() {
+            flight.leave(self.place);
+        }
+    }
+}
+
+/// A caller's seat in a flight, held until its response has ended.
+///
+/// While somebody sits there, the rest of a shared response is fetched for whoever reads on, and new
+/// callers may join. It is given up when dropped.
+pub struct Seat {
+    flight: Arc<dyn Aboard>,
+    place: Place,
+}
+
+impl Guard for Seat {
+    fn within<R>(&self, f: impl FnOnce() -> R) -> R {
+        let mut f = Some(f);
+        let mut result = None;
+        self.flight.within(&mut || result = f.take().map(|f| f()));
+        match result {
+            Some(result) => result,
+            None => unreachable!("a step is run once"),
+        }
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.flight.leave(self.place);
+    }
+}
+
+impl fmt::Debug for Seat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Seat").finish_non_exhaustive()
+    }
+}
