@@ -24,6 +24,8 @@ struct Truth {
     /// As of when it was forgotten last.
     forgotten: Arc<AtomicU32>,
     reads: Arc<AtomicU32>,
+    /// Calls that have ended.
+    ended: Arc<AtomicU32>,
     is_over: Arc<AtomicBool>,
 }
 
@@ -58,27 +60,48 @@ impl Truth {
                 handle.forget(&7_u32);
             }
             self.forgotten.store(value, Ordering::SeqCst);
-            if value % 4 == 0 {
-                thread::yield_now();
+            if value % (times / WAITS) == 1 {
+                self.wait();
             }
         }
         self.is_over.store(true, Ordering::SeqCst);
     }
 
+    /// Lets the readers get on, or all would be over before one of them has begun.
+    fn wait(&self) {
+        let enough = self.ended.load(Ordering::SeqCst) + 4;
+        while self.ended.load(Ordering::SeqCst) < enough && !self.is_over.load(Ordering::SeqCst) {
+            thread::yield_now();
+        }
+    }
+
     /// Reads through `service` until it is over. How often a value came.
     fn read(&self, service: &Shared) -> u32 {
+        // Also if it panics.
+        let _over = Over(&self.is_over);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         runtime.block_on(async {
             let mut values = 0;
             while !self.is_over.load(Ordering::SeqCst) {
                 let least = self.forgotten.load(Ordering::SeqCst);
-                if let Ok(value) = service.clone().oneshot(7).await {
+                let outcome = service.clone().oneshot(7).await;
+                self.ended.fetch_add(1, Ordering::SeqCst);
+                if let Ok(value) = outcome {
                     assert!(value >= least, "{value} was forgotten at {least}");
                     values += 1;
                 }
             }
             values
         })
+    }
+}
+
+/// Ends it for everybody.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
     }
 }
 
@@ -146,3 +169,6 @@ fn however_many_ask_at_once_what_is_kept_was_loaded_once() {
     });
     assert_eq!(loads.load(Ordering::SeqCst), keys);
 }
+
+/// Each wait may cost a time slice, where the machine is busy.
+const WAITS: u32 = 200;

@@ -1,10 +1,16 @@
 //! What is forgotten, and when.
 
-use buttress_dedup::DedupLayer;
+use std::{
+    sync::{Arc, Mutex},
+    task::{Context, Poll},
+};
+
+use buttress_dedup::{DedupHandle, DedupLayer, Keep};
 use tokio::time::{advance, sleep};
 use tokio_test::{assert_pending, assert_ready_eq, task};
+use tower::{Layer, Service, ServiceExt};
 
-use crate::common::{Does, Fault, Source, constant, exactly, get, ms, s, settle};
+use crate::common::{Bare, Does, Fault, Source, constant, exactly, get, ms, s, settle};
 
 #[tokio::test(start_paused = true)]
 async fn what_is_forgotten_is_fetched_again() {
@@ -207,5 +213,85 @@ async fn what_was_loaded_after_it_was_forgotten_is_kept() {
     for value in 1..=5 {
         handle.forget(&7_u32);
         assert_eq!((get(&service, 7).await, get(&service, 7).await), (Ok(value), Ok(value)));
+    }
+}
+
+/// A service that does something when it is cloned, which a layer does after it has looked for what is
+/// kept, and before it starts a call.
+struct Cloning {
+    inner: Bare,
+    when_cloned: Arc<Mutex<Option<Then>>>,
+}
+
+type Then = Box<dyn FnOnce() + Send>;
+
+impl Clone for Cloning {
+    fn clone(&self) -> Self {
+        let then = self.when_cloned.lock().unwrap().take();
+        if let Some(then) = then {
+            then();
+        }
+        Self { inner: self.inner.clone(), when_cloned: Arc::clone(&self.when_cloned) }
+    }
+}
+
+impl Service<u32> for Cloning {
+    type Response = u32;
+    type Error = Fault;
+    type Future = <Bare as Service<u32>>::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: u32) -> Self::Future {
+        self.inner.call(request)
+    }
+}
+
+/// A key whose answer is ten seconds old, and over. The call that looks for it has it forgotten by
+/// `forget` between its look and its start: what the caller gets.
+async fn forgotten_in_between(
+    keep: Keep,
+    source: &Source,
+    forget: fn(&DedupHandle),
+) -> (Result<u32, Fault>, DedupHandle) {
+    let layer = DedupLayer::in_flight().keep(keep);
+    let handle = layer.handle();
+    let when_cloned: Arc<Mutex<Option<Then>>> = Arc::default();
+    let inner = Cloning { inner: source.service(), when_cloned: Arc::clone(&when_cloned) };
+    let mut service = layer.layer(inner);
+    service.ready().await.unwrap().call(7).await.unwrap();
+    advance(s(10)).await;
+    source.does(Does::Fail(Fault::Transient));
+    let forgets = handle.clone();
+    *when_cloned.lock().unwrap() = Some(Box::new(move || forget(&forgets)));
+    let outcome = service.call(7).await;
+    assert!(when_cloned.lock().unwrap().is_none(), "it was forgotten");
+    settle().await;
+    (outcome, handle)
+}
+
+const WAYS: [fn(&DedupHandle); 2] = [|handle| assert!(handle.forget(&7_u32)), DedupHandle::clear];
+
+#[tokio::test(start_paused = true)]
+async fn what_is_forgotten_between_the_look_and_the_start_stands_for_no_failure() {
+    for forget in WAYS {
+        let source = Source::at_once();
+        let keep = exactly(s(10)).if_error(s(1_000));
+        let (outcome, handle) = forgotten_in_between(keep, &source, forget).await;
+        assert_eq!((outcome, source.calls()), (Err(Fault::Transient), 2));
+        assert_eq!((handle.hits(), handle.kept()), (0, 0));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_forgotten_between_the_look_and_the_start_is_not_refreshed() {
+    for forget in WAYS {
+        let source = Source::at_once();
+        let keep = exactly(s(10)).while_revalidate(s(1_000)).if_error(s(1_000));
+        let (outcome, handle) = forgotten_in_between(keep, &source, forget).await;
+        assert_eq!((outcome, source.calls()), (Ok(1), 1), "who began before still gets it");
+        assert_eq!((handle.refreshed(), handle.flights(), handle.kept()), (0, 0, 0));
     }
 }
