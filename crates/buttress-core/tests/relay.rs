@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use buttress_core::{Criticality, Deadline, Drive, Entry, Place, Relay, Terms};
+use buttress_core::{Criticality, Deadline, Drive, End, Entry, Place, Relay, Terms, Turn};
 use tokio::time::Instant;
 
 #[test]
@@ -568,18 +568,93 @@ fn watched() -> (Arc<OnceLock<Relay<Looks>>>, Place, Looks) {
 }
 
 #[test]
-fn the_last_of_one_who_is_alone_drops_the_work_at_once() {
-    let work = Arc::new(());
-    let (relay, place) = relay(Arc::clone(&work));
+fn whoever_is_alone_ends_the_work_and_the_relay_begins_again() {
+    let (mut relay, place) = relay(1);
     let task = Task::new();
-    assert!(poll(&relay, place, 0, &task, |_, _| Drive::Last).is_ready());
-    assert_eq!(Arc::strong_count(&work), 1);
+    let mut turn = turn(&relay, place, &task);
+    assert_eq!(turn.end(), End::Spent);
+    drop(turn);
+    assert_eq!(relay.enter(terms(None)), Entry::Closed);
     relay.ring();
-    assert!(relay.leave(place));
+    assert_eq!(task.woken(), 0);
+
+    let deadline = Some(Deadline::after(Duration::from_secs(1)));
+    let (work, place) = relay.renew(terms(deadline)).unwrap();
+    assert_eq!(std::mem::replace(work, 2), 1);
+    assert_eq!((relay.members(), relay.terms()), (1, terms(deadline)));
+    let given = |work: &mut i32, given| {
+        assert_eq!((*work, given), (2, terms(deadline)));
+        Drive::Pending
+    };
+    assert!(poll(&relay, place, 0, &task, given).is_pending());
+    let late = member(&relay);
+    relay.ring();
+    assert_eq!(task.woken(), 1);
+    assert!(poll(&relay, late, 0, &Task::new(), |_, _| Drive::Done).is_ready());
+    assert!(!relay.leave(place));
+    assert!(relay.leave(late));
+}
+
+#[test]
+fn an_end_that_others_wait_for_is_told_when_the_turn_is_over() {
+    let (mut relay, place) = relay(Arc::new(()));
+    let (late, waiting) = (member(&relay), Task::new());
+    let mut turn = turn(&relay, place, &Task::new());
+    assert!(poll(&relay, late, 0, &waiting, not_driven).is_pending());
+    assert_eq!(turn.end(), End::Others);
+    assert_eq!(waiting.woken(), 0);
+    let work = Arc::downgrade(turn.work().unwrap());
+    drop(turn);
+    assert_eq!((waiting.woken(), work.strong_count()), (1, 0));
+    assert!(poll(&relay, late, 0, &waiting, not_driven).is_ready());
+    assert!(relay.renew(terms(None)).is_none());
+}
+
+#[test]
+fn what_a_crowd_has_left_is_not_used_again() {
+    let (mut relay, place) = relay(());
+    assert!(!relay.leave(member(&relay)));
+    let mut turn = turn(&relay, place, &Task::new());
+    assert_eq!(turn.end(), End::Alone);
+    drop(turn);
+    assert!(relay.renew(terms(None)).is_none());
+}
+
+#[test]
+fn a_waker_that_was_left_is_not_used_again() {
+    let (mut relay, place) = relay(());
+    let (task, other) = (Task::new(), member(&relay));
+    assert!(poll(&relay, other, 0, &Task::new(), pending).is_pending());
+    assert!(poll(&relay, place, 0, &task, not_driven).is_pending());
+    let waker = Arc::downgrade(&task);
+    drop(task);
+    assert!(!relay.leave(other));
+    relay.ring();
+    assert_eq!(waker.strong_count(), 0, "it was woken, and let go");
+    let mut turn = turn(&relay, place, &Task::new());
+    assert_eq!(turn.end(), End::Alone);
+    drop(turn);
+    assert!(relay.renew(terms(None)).is_none());
+}
+
+#[test]
+fn a_relay_that_is_not_over_does_not_begin_again() {
+    let (mut relay, place) = relay(());
+    assert!(relay.renew(terms(None)).is_none());
+    assert!(poll(&relay, place, 0, &Task::new(), |(), _| Drive::Done).is_ready());
+    assert!(relay.renew(terms(None)).is_none());
 }
 
 fn relay<W>(work: W) -> (Relay<W>, Place) {
     Relay::new(work, terms(None))
+}
+
+fn turn<'a, W>(relay: &'a Relay<W>, place: Place, task: &Arc<Task>) -> Turn<'a, W> {
+    let waker = Waker::from(Arc::clone(task));
+    match relay.turn(place, 0, &mut Context::from_waker(&waker)) {
+        Poll::Ready(Some(turn)) => turn,
+        _ => panic!("it is not its turn"),
+    }
 }
 
 fn terms(deadline: Option<Deadline>) -> Terms {

@@ -187,7 +187,7 @@ impl World {
             match outcome {
                 Outcome::Returns(Drive::Pending) => (model.work, is_ready) = (Work::In, false),
                 Outcome::Returns(Drive::More) => (model.work, model.woken) = (Work::In, true),
-                Outcome::Returns(Drive::Done | Drive::Last) | Outcome::Panics => {
+                Outcome::Returns(Drive::Done) | Outcome::Panics => {
                     model.work = Work::Gone;
                 }
             }

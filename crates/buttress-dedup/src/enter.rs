@@ -7,7 +7,6 @@ use buttress_core::{Attempt, Classify, Respond, Terms};
 
 use crate::{
     Inner, Policy, Seat, Setup,
-    flight::Flight,
     flights::Joined,
     future::{ModeResponse, Role, SeedIn, Stage},
     keys::Keys,
@@ -177,11 +176,8 @@ where
         let order = policy.order(&core.mode, place, request, &key, self.subject, spare);
         let (fetch, ticket) = (policy.fetch(&order), policy.ticket(&order));
         let flights = &self.part.flights;
-        flights.start(key, hash, terms, landed, || match call.take() {
-            Some((inner, request)) => {
-                let work = Work::new(inner, request, (order, judged), fetch);
-                Flight::new(work, flights, hash, terms, ticket)
-            }
+        flights.start(key, hash, terms, landed, ticket, || match call.take() {
+            Some((inner, request)) => Work::new(inner, request, (order, judged), fetch),
             None => unreachable!("a call starts once"),
         })
     }

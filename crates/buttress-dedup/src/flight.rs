@@ -4,10 +4,10 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     pin::Pin,
     sync::{Arc, OnceLock},
-    task::{Context, Poll, Wake, Waker},
+    task::{Context, Poll, Wake, Waker, ready},
 };
 
-use buttress_core::{Attempt, Drive, Entry, Place, Progress, Relay, Terms};
+use buttress_core::{Attempt, End, Entry, Place, Progress, Relay, Terms, Turn};
 
 use crate::{
     flights::Flights,
@@ -21,26 +21,34 @@ use crate::{
 /// It belongs to none of them: its work lies in the relay, and runs under the flight's own ambient
 /// values.
 pub(crate) struct Flight<K, W, A> {
-    relay: Relay<Pin<Box<W>>>,
+    relay: Relay<Home<W>>,
     answer: OnceLock<A>,
     flights: Arc<Flights<K, W, A>>,
-    hash: u64,
+    pub(crate) launch: Launch,
     first: Place,
     /// The first caller has gone.
     orphan: AtomicBool,
     /// Still in the table, unless somebody has it forgotten.
     aloft: AtomicBool,
-    ticket: Option<Ticket>,
-    /// The terms of the first caller, on which the call is made.
-    pub(crate) launched: Terms,
-    attempt: Attempt,
 }
 
-/// What came of the last poll of a flight's work.
+/// Where a flight's work lies. It is empty between two flights.
+pub(crate) type Home<W> = Pin<Box<Option<W>>>;
+
+/// How a flight begins.
+pub(crate) struct Launch {
+    pub(crate) hash: u64,
+    /// The terms of the first caller, on which the call is made.
+    pub(crate) terms: Terms,
+    pub(crate) attempt: Attempt,
+    pub(crate) ticket: Option<Ticket>,
+}
+
+/// What came of a flight's work.
 pub(crate) enum Run<A, O> {
     /// This for everybody.
     Answer(A),
-    /// This for whoever drove it, who is alone.
+    /// This for whoever drove it, if nobody else waits.
     Own(O),
 }
 
@@ -67,28 +75,40 @@ pub(crate) trait Landing {
 }
 
 impl<K, W, A> Flight<K, W, A> {
+    /// A flight with its first member, made of the `idle` one that is over, if there is one that can be
+    /// used again.
     #[inline]
-    pub(crate) fn new(
-        work: W,
+    pub(crate) fn launch(
+        launch: Launch,
+        work: impl FnOnce() -> W,
+        idle: &mut Option<Arc<Self>>,
         flights: &Arc<Flights<K, W, A>>,
-        hash: u64,
-        terms: Terms,
-        ticket: Option<Ticket>,
-    ) -> (Self, Place) {
-        let (relay, place) = Relay::new(Box::pin(work), terms);
+    ) -> (Arc<Self>, Place) {
+        if let Some(mut spent) = idle.take() {
+            if let Some(flight) = Arc::get_mut(&mut spent)
+                && flight.answer.get().is_none()
+                && let Some((home, place)) = flight.relay.renew(launch.terms)
+            {
+                home.set(Some(work()));
+                flight.launch = launch;
+                flight.first = place;
+                flight.orphan.store(false, Ordering::Relaxed);
+                flight.aloft.store(true, Ordering::Relaxed);
+                return (spent, place);
+            }
+            *idle = Some(spent);
+        }
+        let (relay, first) = Relay::new(Box::pin(Some(work())), launch.terms);
         let flight = Self {
             relay,
             answer: OnceLock::new(),
             flights: Arc::clone(flights),
-            hash,
-            first: place,
+            launch,
+            first,
             orphan: AtomicBool::new(false),
             aloft: AtomicBool::new(true),
-            ticket,
-            launched: terms,
-            attempt: Attempt::current(),
         };
-        (flight, place)
+        (Arc::new(flight), first)
     }
 
     /// What it came to, once that is known.
@@ -104,7 +124,7 @@ impl<K, W, A> Flight<K, W, A> {
 
     /// What it brings is not kept.
     pub(crate) fn revoke(&self) {
-        if let Some(ticket) = &self.ticket {
+        if let Some(ticket) = &self.launch.ticket {
             ticket.store(false, Ordering::Release);
         }
     }
@@ -118,7 +138,7 @@ impl<K, W, A> Flight<K, W, A> {
     }
 
     fn run<R>(&self, terms: Terms, f: impl FnOnce() -> R) -> R {
-        terms.with(|| self.attempt.with(f))
+        terms.with(|| self.launch.attempt.with(f))
     }
 }
 
@@ -134,15 +154,8 @@ impl<K: Hash + Eq, W, A: Landing> Flight<K, W, A> {
     /// Takes it out of the table: the next call of its key starts another.
     pub(crate) fn withdraw(&self) {
         if self.aloft.swap(false, Ordering::Relaxed) {
-            self.flights.remove(self.hash, self);
+            self.flights.remove(self.launch.hash, self);
         }
-    }
-
-    /// Takes it out of the table, and says whether nobody waits but one.
-    #[inline]
-    pub(crate) fn withdraw_alone(&self) -> bool {
-        self.withdraw();
-        self.members() == 1
     }
 
     /// What there is of the answer now decides what becomes of the flight.
@@ -172,7 +185,7 @@ impl<K: Hash + Eq, W, A: Landing> Flight<K, W, A> {
         if catch_unwind(AssertUnwindSafe(|| answer.keep())).unwrap_or(false) {
             self.flights.land();
         }
-        self.flights.remove(self.hash, self);
+        self.flights.remove(self.launch.hash, self);
     }
 }
 
@@ -183,34 +196,65 @@ where
     A: Landing + Send + Sync + 'static,
 {
     /// Ready when there is an answer, or none will come. If the work needs it, this member drives it:
-    /// `run` polls it, and makes the answer of what it came to; `panicked` makes one of a panic.
+    /// `run` polls it, `share` makes an answer of an outcome that others wait for too, and `panicked` one
+    /// of a panic.
     #[inline]
     pub(crate) fn poll<O>(
         self: &Arc<Self>,
         place: Place,
         cx: &mut Context<'_>,
         run: impl FnOnce(Pin<&mut W>, &mut Context<'_>) -> Poll<Run<A, O>>,
-        panicked: impl FnOnce(Pin<&mut W>) -> A,
+        share: impl FnOnce(O) -> A,
+        panicked: impl FnOnce(Option<Pin<&mut W>>) -> A,
     ) -> Poll<Flown<O>> {
-        let mut flown = Flown::Answered;
-        let polled = self.relay.poll(place, 0, cx, |work, terms| {
-            let waker = Waker::from(Arc::clone(self));
-            let step = || run(work.as_mut(), &mut Context::from_waker(&waker));
-            match catch_unwind(AssertUnwindSafe(|| self.run(terms, step))) {
-                Ok(Poll::Pending) => return Drive::Pending,
-                Ok(Poll::Ready(Run::Own(outcome))) => {
-                    flown = Flown::Own(outcome);
-                    return Drive::Last;
+        let Some(mut turn) = ready!(self.relay.turn(place, 0, cx)) else {
+            return Poll::Ready(Flown::Answered);
+        };
+        let terms = turn.terms();
+        let Some(work) = turn.work().and_then(|home| home.as_mut().as_pin_mut()) else {
+            return Poll::Ready(Flown::Answered);
+        };
+        let waker = Waker::from(Arc::clone(self));
+        let step = || run(work, &mut Context::from_waker(&waker));
+        match catch_unwind(AssertUnwindSafe(|| self.run(terms, step))) {
+            Ok(Poll::Pending) => {
+                turn.wait(cx);
+                return Poll::Pending;
+            }
+            Ok(Poll::Ready(Run::Own(outcome))) => {
+                // Nothing of the call is left but its place.
+                if let Some(home) = turn.work() {
+                    home.set(None);
                 }
-                Ok(Poll::Ready(Run::Answer(answer))) => self.publish(answer),
-                Err(payload) => {
-                    flown = Flown::Panicked(payload);
-                    self.publish(panicked(work.as_mut()));
+                if self.end(&mut turn) {
+                    return Poll::Ready(Flown::Own(outcome));
+                }
+                // To share is to run the user's `Clone`, or whatever makes another one of an error.
+                match catch_unwind(AssertUnwindSafe(|| share(outcome))) {
+                    Ok(answer) => self.publish(answer),
+                    Err(payload) => {
+                        self.publish(panicked(None));
+                        return Poll::Ready(Flown::Panicked(payload));
+                    }
                 }
             }
-            Drive::Done
-        });
-        polled.map(|()| flown)
+            Ok(Poll::Ready(Run::Answer(answer))) => self.publish(answer),
+            Err(payload) => {
+                self.publish(panicked(turn.work().and_then(|home| home.as_mut().as_pin_mut())));
+                return Poll::Ready(Flown::Panicked(payload));
+            }
+        }
+        Poll::Ready(Flown::Answered)
+    }
+
+    /// Takes it out of the table, and ends it if nobody else waits. Whether it has ended.
+    #[inline]
+    fn end(&self, turn: &mut Turn<'_, Home<W>>) -> bool {
+        if self.aloft.swap(false, Ordering::Relaxed) {
+            self.flights.end(self.launch.hash, self, turn)
+        } else {
+            turn.end() != End::Others
+        }
     }
 
     fn publish(&self, answer: A) {

@@ -3,11 +3,13 @@ use std::{
     sync::Arc,
 };
 
-use buttress_core::{Entry as Entered, Place, Terms};
-use hashbrown::{DefaultHashBuilder, HashTable};
+use buttress_core::{Attempt, End, Place, Terms, Turn};
+use hashbrown::DefaultHashBuilder;
 
 use crate::{
-    flight::{Flight, Landing},
+    departures::{Departures, Entry, Found},
+    flight::{Flight, Home, Landing, Launch},
+    settings::Ticket,
     sync::{
         Mutex,
         atomic::{AtomicU64, Ordering},
@@ -32,18 +34,6 @@ struct Shard<K, W, A> {
     departures: Mutex<Departures<K, W, A>>,
 }
 
-struct Departures<K, W, A> {
-    flights: HashTable<Entry<K, W, A>>,
-    led: u64,
-    joined: u64,
-}
-
-struct Entry<K, W, A> {
-    key: K,
-    hash: u64,
-    flight: Arc<Flight<K, W, A>>,
-}
-
 /// What became of a call with a key.
 pub(crate) enum Joined<K, W, A> {
     /// It leads a new flight.
@@ -52,13 +42,6 @@ pub(crate) enum Joined<K, W, A> {
     Followed(Arc<Flight<K, W, A>>, Place),
     /// It comes from inside the flight that it would wait for.
     Inside,
-}
-
-enum Found<K, W, A> {
-    Joined(Joined<K, W, A>),
-    /// A flight that takes nobody any more.
-    Closed,
-    Nothing,
 }
 
 impl<K, W, A> Flights<K, W, A>
@@ -100,17 +83,18 @@ where
         }
     }
 
-    /// Joins the flight of `key`, or starts the one that `start` makes, unless something `landed` since.
+    /// Joins the flight of `key`, or starts one of the `work`, unless something `landed` since.
     ///
     /// The key is taken if a flight is started.
     #[inline]
     pub(crate) fn start(
-        &self,
+        self: &Arc<Self>,
         key: K,
         hash: u64,
         terms: Terms,
         landed: Option<u64>,
-        start: impl FnOnce() -> (Flight<K, W, A>, Place),
+        ticket: Option<Ticket>,
+        work: impl FnOnce() -> W,
     ) -> Result<Joined<K, W, A>, K> {
         let Some(shard) = self.shard(hash) else { return Ok(Joined::Inside) };
         let mut departures = lock(&shard.departures);
@@ -123,13 +107,14 @@ where
             drop(departures);
             return Err(key);
         }
-        let (flight, place) = start();
-        let flight = Arc::new(flight);
+        let launch = Launch { hash, terms, ticket, attempt: Attempt::current() };
+        let mut idle = departures.idle();
+        let (flight, place) = Flight::launch(launch, work, &mut idle, self);
         let entry = Entry { key, hash, flight: Arc::clone(&flight) };
         departures.led += 1;
         let old = departures.insert(entry, matches!(found, Found::Closed));
         drop(departures);
-        drop(old);
+        drop((old, idle));
         Ok(Joined::Led(flight, place))
     }
 
@@ -140,6 +125,38 @@ where
         drop(self.take(hash, is_it));
     }
 
+    /// The same, and ends it for whoever has the `turn`, if nobody else waits. Then what it is made of is
+    /// left to the next. Whether it has ended.
+    #[inline]
+    pub(crate) fn end(
+        &self,
+        hash: u64,
+        flight: &Flight<K, W, A>,
+        turn: &mut Turn<'_, Home<W>>,
+    ) -> bool {
+        let Some(shard) = self.shard(hash) else { return false };
+        let is_it = |entry: &Entry<K, W, A>| std::ptr::eq(Arc::as_ptr(&entry.flight), flight);
+        let mut departures = lock(&shard.departures);
+        let entry = departures.take(hash, is_it);
+        let end = turn.end();
+        let left = match entry {
+            Some(Entry { key, flight, .. }) if end == End::Spent => (Some(key), departures.leave(flight)),
+            Some(Entry { key, flight, .. }) => (Some(key), Some(flight)),
+            None => (None, None),
+        };
+        drop(departures);
+        drop(left);
+        end != End::Others
+    }
+
+    /// Lets go of what was left to the next.
+    pub(crate) fn close(&self) {
+        for shard in &self.shards {
+            let idle = lock(&shard.departures).close();
+            drop(idle);
+        }
+    }
+
     /// Takes the flight of `key` out. Whoever waits for it still gets its answer.
     pub(crate) fn forget(&self, key: &K) -> bool {
         let entry = self.take(self.hash(key), |entry| entry.key == *key);
@@ -148,17 +165,16 @@ where
 
     pub(crate) fn clear(&self) {
         for shard in &self.shards {
-            let flights = std::mem::take(&mut lock(&shard.departures).flights);
-            flights.iter().for_each(|entry| entry.flight.revoke());
-            drop(flights);
+            let flights = lock(&shard.departures).clear();
+            flights.for_each(|entry| entry.flight.revoke());
         }
     }
 
     /// How many flights, and how many callers who wait for them.
     pub(crate) fn in_flight(&self) -> (usize, usize) {
         self.count(|departures| {
-            let waiters = departures.flights.iter().map(|entry| entry.flight.members()).sum();
-            (departures.flights.len(), waiters)
+            let waiters = departures.iter().map(|entry| entry.flight.members()).sum();
+            (departures.len(), waiters)
         })
     }
 
@@ -188,11 +204,7 @@ where
         hash: u64,
         is_it: impl FnMut(&Entry<K, W, A>) -> bool,
     ) -> Option<Entry<K, W, A>> {
-        let mut departures = lock(&self.shard(hash)?.departures);
-        let (entry, _) = departures.flights.find_entry(hash, is_it).ok()?.remove();
-        departures.shrink();
-        drop(departures);
-        Some(entry)
+        lock(&self.shard(hash)?.departures).take(hash, is_it)
     }
 
     fn shard(&self, hash: u64) -> Option<&Shard<K, W, A>> {
@@ -203,54 +215,9 @@ where
 
 impl<K, W, A> Shard<K, W, A> {
     fn new() -> Self {
-        let departures = Departures { flights: HashTable::new(), led: 0, joined: 0 };
-        Self { departures: Mutex::new(departures) }
-    }
-}
-
-impl<K: Hash + Eq, W, A: Landing> Departures<K, W, A> {
-    #[inline]
-    fn join(&mut self, hash: u64, key: &K, terms: Terms) -> Found<K, W, A> {
-        let Some(entry) = self.flights.find(hash, |entry| entry.key == *key) else {
-            return Found::Nothing;
-        };
-        match entry.flight.enter(terms) {
-            Entered::Member(place) => {
-                self.joined += 1;
-                Found::Joined(Joined::Followed(Arc::clone(&entry.flight), place))
-            }
-            Entered::Inside => Found::Joined(Joined::Inside),
-            Entered::Closed => Found::Closed,
-        }
-    }
-
-    /// Puts it in, and returns what was there before, to be dropped.
-    #[inline]
-    fn insert(&mut self, entry: Entry<K, W, A>, replace: bool) -> Option<Entry<K, W, A>> {
-        if replace && let Some(old) = self.flights.find_mut(entry.hash, |old| old.key == entry.key)
-        {
-            let old = std::mem::replace(old, entry);
-            // From here on nobody finds it who has the key forgotten.
-            old.flight.revoke();
-            return Some(old);
-        }
-        self.flights.insert_unique(entry.hash, entry, |entry| entry.hash);
-        None
-    }
-}
-
-impl<K, W, A> Departures<K, W, A> {
-    /// Gives memory back after a crowd has gone.
-    #[inline]
-    fn shrink(&mut self) {
-        if self.flights.is_empty() && self.flights.capacity() > ROOM {
-            self.flights = HashTable::new();
-        }
+        Self { departures: Mutex::new(Departures::new()) }
     }
 }
 
 /// One for loom, which walks every lock.
 const SHARDS: usize = if cfg!(buttress_loom) { 1 } else { 16 };
-
-/// What an empty shard may keep room for.
-const ROOM: usize = 64;

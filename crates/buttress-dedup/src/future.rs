@@ -6,14 +6,14 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use buttress_core::{Respond, Share};
+use buttress_core::{GaveUp, Respond, Share};
 
 use crate::{
     Inner, Setup,
     flight::Flown,
-    landing::{hand_on, land},
+    landing::{again, hand_on, land},
     oneshot::Oneshot,
-    run::{panicked, run},
+    run::{fly, is_own},
     seat::{Member, Seat},
     setup::{Err, FlightIn, Judged, Res},
 };
@@ -118,28 +118,61 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let stage = &mut self.get_mut().stage;
         loop {
-            let mut own = None;
-            match stage {
-                Stage::Aboard { member, setup, .. } => own = ready!(fly(member, setup, cx)),
-                Stage::Apart { call, .. } => own = Some(ready!(call.as_mut().poll(cx))),
-                Stage::Answered(_) | Stage::Ended => {}
-            }
-            *stage = match (mem::replace(stage, Stage::Ended), own) {
-                (Stage::Answered(outcome), _) => return Poll::Ready(outcome),
-                (Stage::Aboard { member, role, setup }, Some(outcome)) => {
-                    // The flight is over, and out of the table: there is nothing to leave.
-                    member.forget();
-                    return Poll::Ready(hand_on(outcome, role.into_seed(), None, &setup));
-                }
-                (Stage::Aboard { member, role, setup }, None) => land(member, role, &setup),
-                (Stage::Apart { seed, changes, setup, .. }, Some(outcome)) => {
+            let next = match stage {
+                Stage::Aboard { member, setup, .. } => match ready!(end(member, setup, cx)) {
+                    End::Own(outcome) => {
+                        let Some((member, role, setup)) = stage.disembark() else { break };
+                        // The flight is over, and out of the table: there is nothing to leave.
+                        member.forget();
+                        return Poll::Ready(hand_on(outcome, role.into_seed(), None, &setup));
+                    }
+                    End::Again => {
+                        let Some((member, role, setup)) = stage.disembark() else { break };
+                        member.forget();
+                        again(role, &setup)
+                    }
+                    End::Answered => {
+                        let Some((member, role, setup)) = stage.disembark() else { break };
+                        land(member, role, &setup)
+                    }
+                },
+                Stage::Apart { call, .. } => {
+                    let outcome = ready!(call.as_mut().poll(cx));
+                    let Stage::Apart { seed, changes, setup, .. } = stage.end() else { break };
                     return Poll::Ready(hand_on(outcome, seed, changes, &setup));
                 }
-                (Stage::Apart { .. } | Stage::Ended, _) => unreachable!("polled after it ended"),
+                Stage::Answered(_) | Stage::Ended => {
+                    let Stage::Answered(outcome) = stage.end() else { break };
+                    return Poll::Ready(outcome);
+                }
             };
+            *stage = next;
+        }
+        unreachable!("polled after it ended")
+    }
+}
+
+impl<S, Req, C> Stage<S, Req, C>
+where
+    S: Inner<Req>,
+    Req: Send + 'static,
+    C: Setup<S, Req>,
+{
+    #[inline]
+    fn end(&mut self) -> Self {
+        mem::replace(self, Self::Ended)
+    }
+
+    #[inline]
+    fn disembark(&mut self) -> Option<AboardIn<S, Req, C>> {
+        match self.end() {
+            Self::Aboard { member, role, setup } => Some((member, role, setup)),
+            _ => None,
         }
     }
 }
+
+type AboardIn<S, Req, C> = (Member<FlightIn<S, Req, C>>, Role<S, Req, SeedIn<S, Req, C>>, C);
 
 impl<S, Req, C> fmt::Debug for ResponseFuture<S, Req, C>
 where
@@ -152,29 +185,44 @@ where
     }
 }
 
-/// Waits for the flight's answer, or for the outcome itself where nobody else does.
+/// How a member's wait ended.
+enum End<O> {
+    /// The flight has the answer.
+    Answered,
+    /// Nobody else waits, and this is the outcome.
+    Own(O),
+    /// It was somebody else's time that ran out.
+    Again,
+}
+
+/// Waits for the flight's end.
 #[inline]
-fn fly<S, Req, C>(
+fn end<S, Req, C>(
     member: &Member<FlightIn<S, Req, C>>,
     setup: &C,
     cx: &mut Context<'_>,
-) -> Poll<Option<Result<S::Response, S::Error>>>
+) -> Poll<End<Result<S::Response, S::Error>>>
 where
     S: Inner<Req>,
     Req: Send + 'static,
     C: Setup<S, Req>,
 {
-    let Some((flight, place)) = member.flight() else { return Poll::Ready(None) };
+    let Some((flight, place)) = member.flight() else { return Poll::Ready(End::Answered) };
     if flight.answer().is_some() {
-        return Poll::Ready(None);
+        return Poll::Ready(End::Answered);
     }
-    let step = |work: Pin<&mut _>, cx: &mut Context<'_>| run(setup, flight, work, cx);
-    match ready!(flight.poll(place, cx, step, |work| panicked(setup, work))) {
-        Flown::Answered => Poll::Ready(None),
-        Flown::Own(outcome) => Poll::Ready(Some(outcome)),
+    Poll::Ready(match ready!(fly(setup, flight, place, cx)) {
+        Flown::Answered => End::Answered,
+        Flown::Own(end) if !is_own(setup, flight, &end) => End::Again,
+        Flown::Own(end) => {
+            if end.gave_up {
+                GaveUp::mark();
+            }
+            End::Own(end.outcome)
+        }
         Flown::Panicked(payload) => {
             setup.core().shared.panicked(payload);
-            Poll::Ready(None)
+            End::Answered
         }
-    }
+    })
 }

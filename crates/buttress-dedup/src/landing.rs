@@ -38,10 +38,8 @@ where
         // Also so that the flight does not wait for somebody who goes elsewhere.
         drop(member);
         return match (role, fate) {
-            (Role::Later(inner, request, _), Fate::Again) => enter(setup, &inner, request),
-            (Role::Later(inner, request, _), _) => apart(setup, inner, request),
-            // Whose request the flight carried has got what there was.
-            (Role::First(seed), _) => panicked(setup, seed),
+            (Role::Later(inner, request, _), Fate::Apart) => apart(setup, inner, request),
+            (role, _) => again(role, setup),
         };
     }
     if member.flight().and_then(|(flight, _)| flight.answer()).is_some_and(|answer| answer.gave_up)
@@ -67,6 +65,20 @@ where
         Fate::Panicked | Fate::Again | Fate::Apart => return panicked(setup, seed),
     };
     Stage::Answered(outcome)
+}
+
+/// Begins again, for one who waited for another's call.
+pub(crate) fn again<S, Req, C>(role: Role<S, Req, SeedIn<S, Req, C>>, setup: &C) -> Stage<S, Req, C>
+where
+    S: Inner<Req>,
+    Req: Send + 'static,
+    C: Setup<S, Req>,
+{
+    match role {
+        Role::Later(inner, request, _) => enter(setup, &inner, request),
+        // Whose request the flight carried has got what there was.
+        Role::First(seed) => panicked(setup, seed),
+    }
 }
 
 /// Hands on the outcome of a call that went alone.
@@ -208,7 +220,7 @@ where
     let Some((flight, _)) = member.flight() else { return Fate::Panicked };
     let Some(answer) = flight.answer() else { return Fate::Panicked };
     let own = if first { answer.take() } else { None };
-    if !first && answer.expired && is_later(Deadline::current(), flight.launched.deadline) {
+    if !first && answer.expired && is_later(Deadline::current(), flight.launch.terms.deadline) {
         return Fate::Again;
     }
     if let Some(outcome) = own {

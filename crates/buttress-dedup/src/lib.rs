@@ -125,6 +125,7 @@
 
 mod answer;
 mod changes;
+mod departures;
 mod enter;
 mod flight;
 mod flights;

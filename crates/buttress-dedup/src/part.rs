@@ -67,3 +67,15 @@ where
         self.flights.clear();
     }
 }
+
+// What idles holds what it would be kept in.
+impl<S, Req, C> Drop for PartOf<S, Req, C>
+where
+    S: Inner<Req>,
+    Req: Send + 'static,
+    C: Setup<S, Req>,
+{
+    fn drop(&mut self) {
+        self.flights.close();
+    }
+}

@@ -1,4 +1,4 @@
-use std::{future::poll_fn, pin::Pin, sync::Arc, task::Context};
+use std::{future::poll_fn, sync::Arc};
 
 use buttress_core::{Progress, Share, Terms};
 use tokio::time::timeout_at;
@@ -8,7 +8,7 @@ use crate::{
     answer::ForAll,
     flight::Flown,
     policy::Keeper,
-    run::{panicked, run},
+    run::fly,
     seat::Member,
     setup::{FlightIn, KeptIn, ShelfIn},
 };
@@ -72,10 +72,7 @@ where
         let Some((flight, place)) = member.flight() else { return false };
         if flight.answer().is_none() {
             let setup = &self.setup;
-            let step = |work: Pin<&mut _>, cx: &mut Context<'_>| run(setup, flight, work, cx);
-            let poll =
-                |cx: &mut Context<'_>| flight.poll(place, cx, step, |work| panicked(setup, work));
-            if let Flown::Panicked(payload) = poll_fn(poll).await {
+            if let Flown::Panicked(payload) = poll_fn(|cx| fly(setup, flight, place, cx)).await {
                 setup.core().shared.panicked(payload);
             }
         }

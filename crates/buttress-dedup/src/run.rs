@@ -4,21 +4,38 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use buttress_core::{Classify, Deadline, GaveUp, Reason, Share, Verdict};
+use buttress_core::{Classify, Deadline, GaveUp, Place, Reason, Share, Verdict};
 
 use crate::{
     Inner, Policy, Setup, ShareError,
     answer::{Answer, ForAll},
-    flight::Run,
+    flight::{Flown, Run},
     landing::{can_restore, is_later},
     policy::{Conclusion, Keeper},
     setup::{AnswerIn, Err, FlightIn, Judged, KeeperIn, KeptIn, Res, WorkIn},
-    work::Found,
+    work::{Found, Work},
 };
+
+/// Waits for a flight's end, and drives its work where that is this member's turn.
+#[inline]
+pub(crate) fn fly<S, Req, C>(
+    setup: &C,
+    flight: &Arc<FlightIn<S, Req, C>>,
+    place: Place,
+    cx: &mut Context<'_>,
+) -> Poll<Flown<EndIn<S, Req, C>>>
+where
+    S: Inner<Req>,
+    Req: Send + 'static,
+    C: Setup<S, Req>,
+{
+    let run = |work: Pin<&mut _>, cx: &mut Context<'_>| run(setup, flight, work, cx);
+    flight.poll(place, cx, run, |end| share(setup, flight, end), |work| panicked(setup, work))
+}
 
 /// Polls a flight's work once, for whoever drives it, and makes the answer of what it came to.
 #[inline]
-pub(crate) fn run<S, Req, C>(
+fn run<S, Req, C>(
     setup: &C,
     flight: &FlightIn<S, Req, C>,
     mut work: Pin<&mut WorkIn<S, Req, C>>,
@@ -37,31 +54,64 @@ where
         Found::Made(outcome) => outcome,
         Found::Fetched(kept) => return Poll::Ready(Run::Answer(Answer::new(ForAll::Kept(kept)))),
     };
-    let (order, judged) = work.order();
-    let keeper = match policy.conclude(&core.mode, order, Some(outcome.as_ref())) {
+    let Some((order, judged)) = work.order() else { unreachable!("it ends once") };
+    let keeper = match policy.conclude(&core.mode, &order, Some(outcome.as_ref())) {
         Conclusion::Stands(keeper) => keeper,
         Conclusion::Instead(kept) => return Poll::Ready(Run::Answer(spare(setup, kept))),
     };
-    if C::Mode::IS_WHOLE && !C::Policy::KEEPS && flight.withdraw_alone() {
-        // Of one who joined and is alone now, it may be the end of the time of whoever has gone.
-        if flight.is_orphan() && is_expired(setup, flight, judged, outcome.as_ref()) {
-            let answer = Answer::owned(outcome, ForAll::Again);
-            return Poll::Ready(Run::Answer(Answer { gave_up, expired: true, ..answer }));
-        }
-        if gave_up {
-            GaveUp::mark();
-        }
-        return Poll::Ready(Run::Own(outcome));
+    let end = End { outcome, judged, keeper, gave_up };
+    if C::Mode::IS_WHOLE && !C::Policy::KEEPS {
+        return Poll::Ready(Run::Own(end));
     }
-    let expired = is_expired(setup, flight, judged, outcome.as_ref());
-    Poll::Ready(Run::Answer(Answer { gave_up, expired, ..share(setup, outcome, keeper) }))
+    Poll::Ready(Run::Answer(share(setup, flight, end)))
+}
+
+/// How the work ended.
+pub(crate) struct End<O, J, Kp> {
+    pub(crate) outcome: O,
+    /// A layer inside has given up.
+    pub(crate) gave_up: bool,
+    judged: J,
+    keeper: Kp,
+}
+
+pub(crate) type EndIn<S, Req, C> =
+    End<Result<Res<S, Req>, Err<S, Req>>, Judged<S, Req, C>, KeeperIn<S, Req, C>>;
+
+/// Whether the end is the outcome of a member that is alone now.
+///
+/// If that member joined, it may be the end of the time of whoever has gone, while there is more of its
+/// own.
+pub(crate) fn is_own<S, Req, C>(setup: &C, flight: &FlightIn<S, Req, C>, end: &EndIn<S, Req, C>) -> bool
+where
+    S: Inner<Req>,
+    Req: Send + 'static,
+    C: Setup<S, Req>,
+{
+    !(flight.is_orphan() && is_expired(setup, flight, Deadline::current(), end))
+}
+
+/// What an end is for everybody who waits.
+fn share<S, Req, C>(
+    setup: &C,
+    flight: &FlightIn<S, Req, C>,
+    end: EndIn<S, Req, C>,
+) -> AnswerIn<S, Req, C>
+where
+    S: Inner<Req>,
+    Req: Send + 'static,
+    C: Setup<S, Req>,
+{
+    let expired = is_expired(setup, flight, flight.terms().deadline, &end);
+    let End { outcome, keeper, gave_up, .. } = end;
+    Answer { gave_up, expired, ..answer(setup, outcome, keeper) }
 }
 
 /// What there is to say when the work has panicked.
 #[cold]
-pub(crate) fn panicked<S, Req, C>(
+fn panicked<S, Req, C>(
     setup: &C,
-    work: Pin<&mut WorkIn<S, Req, C>>,
+    work: Option<Pin<&mut WorkIn<S, Req, C>>>,
 ) -> AnswerIn<S, Req, C>
 where
     S: Inner<Req>,
@@ -69,13 +119,14 @@ where
     C: Setup<S, Req>,
 {
     let core = setup.core();
-    match core.shared.policy.conclude(&core.mode, &work.order().0, None) {
+    let Some((order, _)) = work.and_then(Work::order) else { return Answer::new(ForAll::Panicked) };
+    match core.shared.policy.conclude(&core.mode, &order, None) {
         Conclusion::Instead(kept) => spare(setup, kept),
         Conclusion::Stands(_) => Answer::new(ForAll::Panicked),
     }
 }
 
-pub(crate) type RunIn<S, Req, C> = Run<AnswerIn<S, Req, C>, Result<Res<S, Req>, Err<S, Req>>>;
+type RunIn<S, Req, C> = Run<AnswerIn<S, Req, C>, EndIn<S, Req, C>>;
 
 /// A kept answer in place of a failure.
 fn spare<S, Req, C>(setup: &C, kept: KeptIn<S, Req, C>) -> AnswerIn<S, Req, C>
@@ -89,7 +140,7 @@ where
     Answer::new(ForAll::Kept(kept))
 }
 
-fn share<S, Req, C>(
+fn answer<S, Req, C>(
     setup: &C,
     outcome: Result<S::Response, S::Error>,
     keeper: KeeperIn<S, Req, C>,
@@ -120,27 +171,27 @@ where
     }
 }
 
-/// Whether the outcome is that the first caller's time ran out, while somebody who waits has more.
+/// Whether it ended because the first caller's time ran out, while somebody has `patience` for longer.
 fn is_expired<S, Req, C>(
     setup: &C,
     flight: &FlightIn<S, Req, C>,
-    judged: &Judged<S, Req, C>,
-    outcome: Result<&S::Response, &S::Error>,
+    patience: Option<Deadline>,
+    end: &EndIn<S, Req, C>,
 ) -> bool
 where
     S: Inner<Req>,
     Req: Send + 'static,
     C: Setup<S, Req>,
 {
-    let launched = flight.launched.deadline;
-    if launched.is_none() || !is_later(flight.terms().deadline, launched) {
+    let launched = flight.launch.terms.deadline;
+    if launched.is_none() || !is_later(patience, launched) {
         return false;
     }
-    let verdict = Deadline::with(launched, || setup.core().mode.classify(judged, outcome));
-    let is_over = |reason| reason == Reason::DeadlineExceeded;
-    match verdict {
+    let mode = &setup.core().mode;
+    let classify = || mode.classify(&end.judged, end.outcome.as_ref());
+    match Deadline::with(launched, classify) {
         Verdict::Expired => true,
-        Verdict::Rejected { reason, .. } => is_over(reason),
+        Verdict::Rejected { reason, .. } => reason == Reason::DeadlineExceeded,
         _ => false,
     }
 }

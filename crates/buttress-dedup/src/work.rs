@@ -17,7 +17,7 @@ where
     S: Service<Req>,
 {
     /// What is remembered of the request, to keep the answer.
-    order: O,
+    order: Option<O>,
     #[pin]
     fetch: Option<G>,
     #[pin]
@@ -32,7 +32,7 @@ pub(crate) enum Found<Res, E, V> {
 
 impl<S: Service<Req>, Req, O, G> Work<S, Req, O, G> {
     pub(crate) const fn new(inner: S, request: Req, order: O, fetch: Option<G>) -> Self {
-        Self { order, fetch, call: Oneshot::new(inner, request) }
+        Self { order: Some(order), fetch, call: Oneshot::new(inner, request) }
     }
 
     /// Polls it. `accept` says whether what was fetched will do.
@@ -49,14 +49,17 @@ impl<S: Service<Req>, Req, O, G> Work<S, Req, O, G> {
         if let Some(fetch) = this.fetch.as_mut().as_pin_mut() {
             let fetched = ready!(fetch.poll(cx));
             this.fetch.set(None);
-            if let Some(value) = fetched.filter(|value| accept(this.order, value)) {
+            let is_accepted = |value: &_| this.order.as_ref().is_some_and(|order| accept(order, value));
+            if let Some(value) = fetched.filter(is_accepted) {
                 return Poll::Ready(Found::Fetched(value));
             }
         }
         this.call.poll(cx).map(Found::Made)
     }
 
-    pub(crate) fn order(self: Pin<&mut Self>) -> &mut O {
-        self.project().order
+    /// Takes what was remembered.
+    #[inline]
+    pub(crate) fn order(self: Pin<&mut Self>) -> Option<O> {
+        self.project().order.take()
     }
 }

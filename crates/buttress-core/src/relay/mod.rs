@@ -1,6 +1,6 @@
 use std::{
     sync::PoisonError,
-    task::{Context, Poll, Waker},
+    task::{Context, Poll, Waker, ready},
 };
 
 use self::{
@@ -32,7 +32,9 @@ pub struct Relay<W> {
 
 #[derive(Debug)]
 struct State<W> {
-    slot: Slot<W>,
+    /// The work, unless it is being driven or gone.
+    slot: Option<W>,
+    phase: Phase,
     /// The work has been woken, or never driven, and nobody has driven it since.
     woken: bool,
     /// How many times there was something new.
@@ -41,13 +43,16 @@ struct State<W> {
     seats: Seats,
 }
 
-#[derive(Debug)]
-enum Slot<W> {
-    In(W),
-    /// Being driven, on the thread with this mark.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// The work lies there.
+    In,
+    /// It is being driven, on the thread with this mark.
     Out(usize),
-    /// Done, or given up.
-    Empty,
+    /// It is done, and what is left of it lies there for the next.
+    Spent,
+    /// It is done, or given up.
+    Gone,
 }
 
 /// What driving the work came to.
@@ -59,8 +64,6 @@ pub enum Drive {
     More,
     /// The last has been published. The work is dropped.
     Done,
-    /// The same, and there is nobody else to be told, nor will there be.
-    Last,
 }
 
 /// What became of somebody who wanted to join.
@@ -79,15 +82,32 @@ impl<W> Relay<W> {
     #[inline]
     pub fn new(work: W, terms: Terms) -> (Self, Place) {
         let (seats, place) = Seats::new(terms);
-        let state = State { slot: Slot::In(work), woken: true, news: 0, driver: place, seats };
+        let slot = Some(work);
+        let state = State { slot, phase: Phase::In, woken: true, news: 0, driver: place, seats };
         (Self { state: Mutex::new(state) }, place)
+    }
+
+    /// Begins again, for a new first member, after [`Turn::end`]. What was left of the work is to be
+    /// filled with the next.
+    #[inline]
+    pub fn renew(&mut self, terms: Terms) -> Option<(&mut W, Place)> {
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if state.phase != Phase::Spent {
+            return None;
+        }
+        state.phase = Phase::In;
+        state.woken = true;
+        state.news = 0;
+        let place = state.seats.renew(terms);
+        state.driver = place;
+        Some((state.slot.as_mut()?, place))
     }
 
     /// Joins, on these terms.
     pub fn enter(&self, terms: Terms) -> Entry {
         let mut state = self.lock();
-        match state.slot {
-            Slot::Out(thread) if thread == this_thread() => Entry::Inside,
+        match state.phase {
+            Phase::Out(thread) if thread == this_thread() => Entry::Inside,
             _ if state.seats.is_empty() => Entry::Closed,
             _ => Entry::Member(state.seats.enter(terms)),
         }
@@ -98,9 +118,11 @@ impl<W> Relay<W> {
         let mut state = self.lock();
         let waker = state.seats.leave(place);
         let last = state.seats.is_empty();
-        let work = match state.slot {
-            Slot::In(_) if last => std::mem::replace(&mut state.slot, Slot::Empty),
-            _ => Slot::Empty,
+        let work = if last && state.phase == Phase::In {
+            state.phase = Phase::Gone;
+            state.slot.take()
+        } else {
+            None
         };
         let heirs = if last { [None, None] } else { state.heirs() };
         drop(state);
@@ -114,6 +136,7 @@ impl<W> Relay<W> {
     ///
     /// `drive` is run if the work needs somebody and this member is the one. It polls the work with a
     /// waker that [`ring`](Self::ring)s, publishes what comes of it, and only then returns.
+    #[inline]
     pub fn poll(
         &self,
         place: Place,
@@ -121,14 +144,46 @@ impl<W> Relay<W> {
         cx: &mut Context<'_>,
         drive: impl FnOnce(&mut W, Terms) -> Drive,
     ) -> Poll<()> {
+        let Some(mut turn) = ready!(self.turn(place, known, cx)) else { return Poll::Ready(()) };
+        let terms = turn.terms();
+        match turn.work().map_or(Drive::Done, |work| drive(work, terms)) {
+            Drive::Pending => {
+                turn.wait(cx);
+                return Poll::Pending;
+            }
+            Drive::More => turn.tell(),
+            Drive::Done => drop(turn),
+        }
+        Poll::Ready(())
+    }
+
+    /// The same in two steps: whoever gets a [`Turn`] drives the work.
+    #[inline]
+    pub fn turn(
+        &self,
+        place: Place,
+        known: u64,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Turn<'_, W>>> {
         let mut state = self.lock();
         if state.is_news(known) {
-            return Poll::Ready(());
+            return Poll::Ready(None);
         }
-        if let Some((work, terms)) = state.take(place) {
-            drop(state);
-            return self.drive(place, work, terms, cx, drive);
+        match state.take(place) {
+            Some((work, terms)) => {
+                Poll::Ready(Some(Turn { relay: self, work: Some(work), terms, place }))
+            }
+            None => self.wait(state, place, known, cx),
         }
+    }
+
+    fn wait(
+        &self,
+        state: MutexGuard<'_, State<W>>,
+        place: Place,
+        known: u64,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Turn<'_, W>>> {
         if state.seats.is_waiting(place, cx.waker()) {
             return Poll::Pending;
         }
@@ -137,11 +192,10 @@ impl<W> Relay<W> {
         let waker = cx.waker().clone();
         let mut state = self.lock();
         if state.is_news(known) {
-            return Poll::Ready(());
+            return Poll::Ready(None);
         }
         if let Some((work, terms)) = state.take(place) {
-            drop(state);
-            return self.drive(place, work, terms, cx, drive);
+            return Poll::Ready(Some(Turn { relay: self, work: Some(work), terms, place }));
         }
         let old = state.seats.wait(place, waker);
         drop(state);
@@ -171,54 +225,17 @@ impl<W> Relay<W> {
         self.lock().seats.len()
     }
 
-    fn drive(
-        &self,
-        place: Place,
-        work: W,
-        terms: Terms,
-        cx: &mut Context<'_>,
-        drive: impl FnOnce(&mut W, Terms) -> Drive,
-    ) -> Poll<()> {
-        let mut out = Out { relay: self, work: Some(work) };
-        let drive = out.work.as_mut().map_or(Drive::Done, |work| drive(work, terms));
-        match drive {
-            Drive::Pending => {
-                let waker = cx.waker().clone();
-                let mut state = self.lock();
-                state.put_back(out.work.take());
-                let old = state.seats.wait(place, waker);
-                // Woken while it was out, when nobody could be told.
-                let heirs = state.heirs();
-                drop(state);
-                wake(heirs);
-                drop(old);
-                Poll::Pending
-            }
-            Drive::More => {
-                let mut state = self.lock();
-                state.put_back(out.work.take());
-                state.woken = true;
-                state.news += 1;
-                let everybody = state.seats.everybody();
-                drop(state);
-                everybody.wake();
-                Poll::Ready(())
-            }
-            Drive::Done => {
-                drop(out);
-                Poll::Ready(())
-            }
-            Drive::Last => {
-                drop(out.work.take());
-                Poll::Ready(())
-            }
-        }
+    #[cold]
+    fn end(&self, work: W) {
+        // Also if dropping the work panics.
+        let _finish = Finish(self);
+        drop(work);
     }
 
     /// The work is gone, and nobody needs to wait for it.
     fn finish(&self) {
         let mut state = self.lock();
-        state.slot = Slot::Empty;
+        state.phase = Phase::Gone;
         state.news += 1;
         let everybody = state.seats.everybody();
         drop(state);
@@ -233,53 +250,119 @@ impl<W> Relay<W> {
 
 impl<W> State<W> {
     fn is_news(&self, known: u64) -> bool {
-        self.news > known || matches!(self.slot, Slot::Empty)
+        self.news > known || matches!(self.phase, Phase::Gone | Phase::Spent)
     }
 
     /// Takes the work out, if it needs somebody to drive it.
+    #[inline]
     fn take(&mut self, place: Place) -> Option<(W, Terms)> {
-        if !self.woken {
+        if !self.woken || self.phase != Phase::In {
             return None;
         }
-        match std::mem::replace(&mut self.slot, Slot::Out(this_thread())) {
-            Slot::In(work) => {
-                self.woken = false;
-                self.driver = place;
-                Some((work, self.seats.terms()))
-            }
-            other => {
-                self.slot = other;
-                None
-            }
-        }
+        let work = self.slot.take()?;
+        self.phase = Phase::Out(this_thread());
+        self.woken = false;
+        self.driver = place;
+        Some((work, self.seats.terms()))
     }
 
     fn put_back(&mut self, work: Option<W>) {
-        self.slot = work.map_or(Slot::Empty, Slot::In);
+        self.phase = if work.is_some() { Phase::In } else { Phase::Gone };
+        self.slot = work;
     }
 
     /// Who is to be woken, if the work lies there woken: the driver, and a deputy.
     fn heirs(&mut self) -> [Option<Waker>; 2] {
-        match self.slot {
-            Slot::In(_) if self.woken => self.seats.heirs(self.driver),
+        match self.phase {
+            Phase::In if self.woken => self.seats.heirs(self.driver),
             _ => [None, None],
         }
     }
 }
 
-/// The work while it is driven. If it is not put back, because it is done or has panicked, nobody
-/// waits for it any more.
-struct Out<'a, W> {
+/// The work while it is driven. When it is dropped the work is done, or has panicked: nobody waits for
+/// it any more.
+#[derive(Debug)]
+pub struct Turn<'a, W> {
     relay: &'a Relay<W>,
     work: Option<W>,
+    terms: Terms,
+    place: Place,
 }
 
-impl<W> Drop for Out<'_, W> {
+impl<W> Turn<'_, W> {
+    /// The terms the work is driven on.
+    #[inline]
+    pub const fn terms(&self) -> Terms {
+        self.terms
+    }
+
+    /// The work, to be polled with a waker that [`ring`](Relay::ring)s.
+    #[inline]
+    pub const fn work(&mut self) -> Option<&mut W> {
+        self.work.as_mut()
+    }
+
+    /// Puts it back: it will ring. The member waits.
+    pub fn wait(mut self, cx: &mut Context<'_>) {
+        let waker = cx.waker().clone();
+        let mut state = self.relay.lock();
+        state.put_back(self.work.take());
+        let old = state.seats.wait(self.place, waker);
+        // Woken while it was out, when nobody could be told.
+        let heirs = state.heirs();
+        drop(state);
+        wake(heirs);
+        drop(old);
+    }
+
+    /// Puts it back, after something new has been published, and tells everybody.
+    pub fn tell(mut self) {
+        let mut state = self.relay.lock();
+        state.put_back(self.work.take());
+        state.woken = true;
+        state.news += 1;
+        let everybody = state.seats.everybody();
+        drop(state);
+        everybody.wake();
+    }
+
+    /// The end of the work, for a member that is alone: there is nobody to be told, and nobody joins any
+    /// more.
+    ///
+    /// If nothing else is left of those who were there, what is left of the work stays where it was, and
+    /// the relay can be [renewed](Relay::renew).
+    #[inline]
+    pub fn end(&mut self) -> End {
+        let mut state = self.relay.lock();
+        if state.seats.len() != 1 {
+            return End::Others;
+        }
+        if !state.seats.vacate() {
+            return End::Alone;
+        }
+        state.phase = Phase::Spent;
+        state.slot = self.work.take();
+        End::Spent
+    }
+}
+
+/// Whether others waited when a piece of work ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Others wait, and are told when the turn is dropped.
+    Others,
+    /// Nobody.
+    Alone,
+    /// Nobody, and the relay can be [renewed](Relay::renew).
+    Spent,
+}
+
+impl<W> Drop for Turn<'_, W> {
+    #[inline]
     fn drop(&mut self) {
         if let Some(work) = self.work.take() {
-            // Also if dropping the work panics.
-            let _finish = Finish(self.relay);
-            drop(work);
+            self.relay.end(work);
         }
     }
 }

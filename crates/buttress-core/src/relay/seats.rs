@@ -55,6 +55,28 @@ impl Seats {
         (seats, Place(0))
     }
 
+    /// The one member goes, if it leaves nothing behind that would have to be dropped.
+    #[inline]
+    pub(super) fn vacate(&mut self) -> bool {
+        if self.others.capacity() > 0 || self.first.as_ref().is_some_and(|first| first.waker.is_some()) {
+            return false;
+        }
+        self.first = None;
+        true
+    }
+
+    /// A new first member, where nobody sits.
+    #[inline]
+    pub(super) fn renew(&mut self, terms: Terms) -> Place {
+        let Terms { deadline, criticality } = terms;
+        self.first = Some(First { deadline, waker: None });
+        self.patient = usize::from(deadline.is_none());
+        self.latest = deadline;
+        self.outdated = false;
+        self.criticality = criticality;
+        Place(0)
+    }
+
     pub(super) fn len(&self) -> usize {
         usize::from(self.first.is_some()) + self.others.len()
     }
@@ -87,14 +109,21 @@ impl Seats {
         waker
     }
 
+    #[inline]
     pub(super) fn terms(&mut self) -> Terms {
-        if mem::take(&mut self.outdated) {
-            let first = self.first.iter().map(|first| first.deadline);
-            let others = self.others.iter().map(|(_, seat)| seat.deadline);
-            self.latest = first.chain(others).max().flatten();
+        if self.outdated {
+            self.look_for_latest();
         }
-        let deadline = self.latest.filter(|_| self.patient == 0);
+        let deadline = if self.patient == 0 { self.latest } else { None };
         Terms { deadline, criticality: self.criticality }
+    }
+
+    #[cold]
+    fn look_for_latest(&mut self) {
+        let first = self.first.iter().map(|first| first.deadline);
+        let others = self.others.iter().map(|(_, seat)| seat.deadline);
+        self.latest = first.chain(others).max().flatten();
+        self.outdated = false;
     }
 
     /// Whether the member at `place` waits with this very waker.

@@ -7,6 +7,7 @@ pub(super) use std::sync::{Mutex, MutexGuard};
 pub(super) use loom::sync::{Mutex, MutexGuard};
 
 /// What tells this thread from all others that live.
+#[inline]
 pub(super) fn this_thread() -> usize {
     #[cfg(not(buttress_loom))]
     thread_local! {

@@ -1,0 +1,161 @@
+use std::{hash::Hash, sync::Arc};
+
+use buttress_core::{Entry as Entered, Terms};
+use hashbrown::HashTable;
+
+use crate::{
+    flight::{Flight, Landing},
+    flights::Joined,
+};
+
+/// The flights of one shard.
+pub(crate) struct Departures<K, W, A> {
+    /// One that is alone costs no search.
+    single: Option<Entry<K, W, A>>,
+    others: HashTable<Entry<K, W, A>>,
+    /// Those that are over, for the next to use what they were made of.
+    idle: Vec<Arc<Flight<K, W, A>>>,
+    /// Nothing is left here any more.
+    closed: bool,
+    pub(crate) led: u64,
+    pub(crate) joined: u64,
+}
+
+pub(crate) struct Entry<K, W, A> {
+    pub(crate) key: K,
+    pub(crate) hash: u64,
+    pub(crate) flight: Arc<Flight<K, W, A>>,
+}
+
+pub(crate) enum Found<K, W, A> {
+    Joined(Joined<K, W, A>),
+    /// A flight that takes nobody any more.
+    Closed,
+    Nothing,
+}
+
+impl<K, W, A> Departures<K, W, A> {
+    pub(crate) const fn new() -> Self {
+        Self {
+            single: None,
+            others: HashTable::new(),
+            idle: Vec::new(),
+            closed: false,
+            led: 0,
+            joined: 0,
+        }
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Entry<K, W, A>> {
+        self.single.iter().chain(self.others.iter())
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        usize::from(self.single.is_some()) + self.others.len()
+    }
+
+    /// Takes the one out for which `is_it` holds.
+    #[inline]
+    pub(crate) fn take(
+        &mut self,
+        hash: u64,
+        mut is_it: impl FnMut(&Entry<K, W, A>) -> bool,
+    ) -> Option<Entry<K, W, A>> {
+        match &self.single {
+            Some(entry) if entry.hash == hash && is_it(entry) => self.single.take(),
+            _ if self.others.is_empty() => None,
+            _ => self.search(hash, is_it),
+        }
+    }
+
+    /// Takes all of them out.
+    pub(crate) fn clear(&mut self) -> impl Iterator<Item = Entry<K, W, A>> + use<K, W, A> {
+        self.single.take().into_iter().chain(std::mem::take(&mut self.others))
+    }
+
+    /// Takes what is idle out, and lets nothing in any more.
+    pub(crate) fn close(&mut self) -> Vec<Arc<Flight<K, W, A>>> {
+        self.closed = true;
+        std::mem::take(&mut self.idle)
+    }
+
+    /// Leaves a flight that is over to the next, or gives it back.
+    #[inline]
+    pub(crate) fn leave(&mut self, flight: Arc<Flight<K, W, A>>) -> Option<Arc<Flight<K, W, A>>> {
+        if self.closed || self.idle.len() >= IDLE {
+            return Some(flight);
+        }
+        self.idle.push(flight);
+        None
+    }
+
+    #[inline]
+    pub(crate) fn idle(&mut self) -> Option<Arc<Flight<K, W, A>>> {
+        self.idle.pop()
+    }
+
+    #[cold]
+    fn search(
+        &mut self,
+        hash: u64,
+        is_it: impl FnMut(&Entry<K, W, A>) -> bool,
+    ) -> Option<Entry<K, W, A>> {
+        let (entry, _) = self.others.find_entry(hash, is_it).ok()?.remove();
+        // Gives memory back after a crowd has gone.
+        if self.others.is_empty() && self.others.capacity() > ROOM {
+            self.others = HashTable::new();
+        }
+        Some(entry)
+    }
+}
+
+impl<K: Hash + Eq, W, A: Landing> Departures<K, W, A> {
+    #[inline]
+    pub(crate) fn join(&mut self, hash: u64, key: &K, terms: Terms) -> Found<K, W, A> {
+        let entry = match &self.single {
+            Some(entry) if entry.hash == hash && entry.key == *key => entry,
+            _ if self.others.is_empty() => return Found::Nothing,
+            _ => match self.others.find(hash, |entry| entry.key == *key) {
+                Some(entry) => entry,
+                None => return Found::Nothing,
+            },
+        };
+        match entry.flight.enter(terms) {
+            Entered::Member(place) => {
+                self.joined += 1;
+                Found::Joined(Joined::Followed(Arc::clone(&entry.flight), place))
+            }
+            Entered::Inside => Found::Joined(Joined::Inside),
+            Entered::Closed => Found::Closed,
+        }
+    }
+
+    /// Puts it in, and returns what was there before, to be dropped.
+    #[inline]
+    pub(crate) fn insert(
+        &mut self,
+        entry: Entry<K, W, A>,
+        replace: bool,
+    ) -> Option<Entry<K, W, A>> {
+        let old = if replace { self.replaced(&entry) } else { None };
+        if self.single.is_none() {
+            self.single = Some(entry);
+        } else {
+            self.others.insert_unique(entry.hash, entry, |entry| entry.hash);
+        }
+        old
+    }
+
+    #[cold]
+    fn replaced(&mut self, entry: &Entry<K, W, A>) -> Option<Entry<K, W, A>> {
+        let old = self.take(entry.hash, |old| old.key == entry.key);
+        // From here on nobody finds it who has the key forgotten.
+        old.inspect(|old| old.flight.revoke())
+    }
+}
+
+/// What an empty shard may keep room for.
+const ROOM: usize = 64;
+
+/// How many flights of the past a shard keeps.
+const IDLE: usize = 4;
