@@ -133,7 +133,10 @@ where
                     }
                     End::Answered => {
                         let Some((member, role, setup)) = stage.disembark() else { break };
-                        land(member, role, &setup)
+                        match land(member, role, &setup) {
+                            Ok(outcome) => return Poll::Ready(outcome),
+                            Err(next) => next,
+                        }
                     }
                 },
                 Stage::Apart { call, .. } => {

@@ -21,7 +21,7 @@ pub(crate) fn land<S, Req, C>(
     member: Member<FlightIn<S, Req, C>>,
     role: Role<S, Req, SeedIn<S, Req, C>>,
     setup: &C,
-) -> Stage<S, Req, C>
+) -> Result<OutcomeIn<S, Req, C>, Stage<S, Req, C>>
 where
     S: Inner<Req>,
     Req: Send + 'static,
@@ -37,19 +37,19 @@ where
     if matches!(fate, Fate::Again | Fate::Apart) {
         // Also so that the flight does not wait for somebody who goes elsewhere.
         drop(member);
-        return match (role, fate) {
+        return Err(match (role, fate) {
             (Role::Later(inner, request, _), Fate::Apart) => apart(setup, inner, request),
             (role, _) => again(role, setup),
-        };
+        });
     }
     if member.flight().and_then(|(flight, _)| flight.answer()).is_some_and(|answer| answer.gave_up)
     {
         GaveUp::mark();
     }
     let seed = role.into_seed();
-    let outcome = match fate {
+    match fate {
         Fate::Own(outcome) => {
-            outcome.map(|response| mode.admit(seed, mode.own(response), None::<Seat>))
+            Ok(outcome.map(|response| mode.admit(seed, mode.own(response), None::<Seat>)))
         }
         Fate::Shared(response) => {
             let seat = if C::Mode::IS_WHOLE {
@@ -58,13 +58,12 @@ where
             } else {
                 member.into_seat()
             };
-            Ok(mode.admit(seed, response, seat))
+            Ok(Ok(mode.admit(seed, response, seat)))
         }
-        Fate::Kept(response) => Ok(mode.admit(seed, response, None::<Seat>)),
-        Fate::Failed(error) => Err(error),
-        Fate::Panicked | Fate::Again | Fate::Apart => return panicked(setup, seed),
-    };
-    Stage::Answered(outcome)
+        Fate::Kept(response) => Ok(Ok(mode.admit(seed, response, None::<Seat>))),
+        Fate::Failed(error) => Ok(Err(error)),
+        Fate::Panicked | Fate::Again | Fate::Apart => Err(panicked(setup, seed)),
+    }
 }
 
 /// Begins again, for one who waited for another's call.
@@ -166,6 +165,7 @@ where
 }
 
 /// Somebody is answered with what was kept.
+#[inline]
 pub(crate) fn hit<S, Req, C>(setup: &C, stale: bool)
 where
     S: Inner<Req>,

@@ -143,13 +143,15 @@ impl Seats {
                 None => Some(waker),
             };
         };
-        let old = self.take(place);
-        match self.others.get_mut(seat) {
-            Some(Seat { index, .. }) => *index = self.waiting.len(),
-            None => return Some(waker),
+        let Some(Seat { index, .. }) = self.others.get_mut(seat) else { return Some(waker) };
+        match self.waiting.get_mut(*index) {
+            Some((owner, known)) if *owner == seat => Some(mem::replace(known, waker)),
+            _ => {
+                *index = self.waiting.len();
+                self.waiting.push((seat, waker));
+                None
+            }
         }
-        self.waiting.push((seat, waker));
-        old
     }
 
     /// Takes two wakers: of the driver or, if it does not wait, of anybody, and of a deputy who is
