@@ -54,6 +54,10 @@ where
         return Poll::Ready(Run::Own(outcome));
     }
     let expired = is_expired(setup, flight, judged, outcome.as_ref());
+    if expired {
+        // Or whoever goes again would join it again, for as long as its body is on its way.
+        flight.withdraw();
+    }
     Poll::Ready(Run::Answer(Answer { gave_up, expired, ..share(setup, outcome, keeper) }))
 }
 
