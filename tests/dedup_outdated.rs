@@ -61,6 +61,19 @@ async fn a_call_that_changes_a_target_outdates_what_is_kept_of_it_and_of_nothing
     assert_eq!(three(&stack, &origin, other).await, 0);
 }
 
+/// RFC 9110, section 4.2.3: they are the same resource.
+#[tokio::test(start_paused = true)]
+async fn a_target_is_changed_however_its_letters_are_written() {
+    let (stack, origin) = shop();
+    let spellings = ["/caf%C3%A9?a=~b", "/%63af%c3%a9?a=%7Eb", "/caf%C3%a9?%61=~b"];
+    for change in spellings {
+        for kept in spellings {
+            assert_eq!(three(&stack, &origin, || ask_for(kept)).await, 1, "{kept}");
+        }
+        read(stack.clone().oneshot(ask(Method::PUT, change, &[])).await.unwrap()).await;
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_call_that_fails_or_changes_nothing_outdates_nothing() {
     let (stack, origin) = shop();

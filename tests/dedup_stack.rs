@@ -7,8 +7,9 @@ use std::{net::SocketAddr, time::Duration};
 
 use axum::{Router, routing::get};
 use buttress::{
-    Backoff, DeadlineLayer, DedupHandle, DedupLayer, Http, HttpExt, Keep, Reason, RetryHandle,
-    RetryLayer, ThrottleHandle, ThrottleLayer, http::ResponseHead, throttle::ConcurrencyLimit,
+    Backoff, Deadline, DeadlineLayer, DedupHandle, DedupLayer, Http, HttpExt, Keep, Reason,
+    RetryHandle, RetryLayer, ThrottleHandle, ThrottleLayer, http::ResponseHead,
+    throttle::ConcurrencyLimit,
 };
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
@@ -18,7 +19,10 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
-use loopback::{Work, Writers, get_of, http1, read, serve, streams, until};
+use loopback::{
+    Gated, Origin, Work, Writers, answer, ask_for, chunks, get_of, http1, read, serve, streams,
+    until,
+};
 use tokio::task::JoinSet;
 use tower::{Service, ServiceBuilder, ServiceExt};
 
@@ -268,4 +272,42 @@ async fn a_body_over_the_cap_holds_its_permit_until_its_one_reader_has_ended() {
     drop(writer);
     assert_eq!(read(first).await, "123456789");
     assert_eq!((throttle.handle().in_flight(), dedup.handle().waiters()), (0, 0));
+}
+
+/// The page has a body, so that the flight is to be joined while the impatient caller has not read it.
+#[tokio::test(start_paused = true)]
+async fn a_page_about_a_timeout_below_is_for_whoever_had_no_more_time_and_the_others_go_again() {
+    let work = Work::default();
+    let page = |response: Response<_>| match response.status() {
+        StatusCode::GATEWAY_TIMEOUT => response.map(|_| chunks(&["too ", "late"])),
+        _ => response.map(BodyExt::boxed_unsync),
+    };
+    let layer = DedupLayer::in_flight().http();
+    let stack = ServiceBuilder::new()
+        .layer(layer.clone())
+        .map_response(page)
+        .layer(DeadlineLayer::new(LONG).http())
+        .service(Gated::new(
+            work.clone(),
+            Origin::new(|_, call| Ok(answer(StatusCode::OK, &[], call.to_string()))),
+        ));
+    let (mut leader, mut followers) = (JoinSet::new(), JoinSet::new());
+    let call = stack.clone().oneshot(ask_for("/"));
+    leader.spawn(Deadline::after(SHORT).around(call));
+    until(|| work.running() == 1).await;
+    for _ in 0..2 {
+        followers.spawn(stack.clone().oneshot(ask_for("/")));
+    }
+    until(|| layer.handle().waiters() == 3).await;
+    let late = leader.join_next().await.unwrap().unwrap().unwrap();
+    until(|| work.running() == 1).await;
+    followers.spawn(stack.oneshot(ask_for("/")));
+    until(|| layer.handle().joined() == 4).await;
+    work.allow(1);
+    for response in followers.join_all().await {
+        assert_eq!(read(response.unwrap()).await, "1");
+    }
+    assert_eq!(late.status(), StatusCode::GATEWAY_TIMEOUT);
+    assert_eq!(read(late).await, "too late");
+    assert_eq!((work.calls(), layer.handle().led(), layer.handle().flights()), (2, 2, 0));
 }

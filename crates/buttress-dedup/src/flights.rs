@@ -140,7 +140,9 @@ where
         let entry = departures.take(hash, is_it);
         let end = turn.end();
         let left = match entry {
-            Some(Entry { key, flight, .. }) if end == End::Spent => (Some(key), departures.leave(flight)),
+            Some(Entry { key, flight, .. }) if end == End::Spent => {
+                (Some(key), departures.leave(flight))
+            }
             Some(Entry { key, flight, .. }) => (Some(key), Some(flight)),
             None => (None, None),
         };

@@ -49,7 +49,16 @@ pub enum Held<R, E> {
 impl<V> Kept<V> {
     /// A `value` made just now, which took `took` to make and takes `weight` bytes.
     pub fn new(value: V, lifetime: Lifetime, took: Duration, weight: usize) -> Self {
-        let made = Instant::now();
+        Self::made_at(Instant::now(), value, lifetime, took, weight)
+    }
+
+    pub(crate) fn made_at(
+        made: Instant,
+        value: V,
+        lifetime: Lifetime,
+        took: Duration,
+        weight: usize,
+    ) -> Self {
         let fresh_until = after(made, lifetime.fresh);
         Self {
             value,

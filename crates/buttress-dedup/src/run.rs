@@ -82,7 +82,11 @@ pub(crate) type EndIn<S, Req, C> =
 ///
 /// If that member joined, it may be the end of the time of whoever has gone, while there is more of its
 /// own.
-pub(crate) fn is_own<S, Req, C>(setup: &C, flight: &FlightIn<S, Req, C>, end: &EndIn<S, Req, C>) -> bool
+pub(crate) fn is_own<S, Req, C>(
+    setup: &C,
+    flight: &FlightIn<S, Req, C>,
+    end: &EndIn<S, Req, C>,
+) -> bool
 where
     S: Inner<Req>,
     Req: Send + 'static,
@@ -103,16 +107,17 @@ where
     C: Setup<S, Req>,
 {
     let expired = is_expired(setup, flight, flight.terms().deadline, &end);
+    if expired {
+        // Or whoever goes again would join it again, for as long as its body is on its way.
+        flight.withdraw();
+    }
     let End { outcome, keeper, gave_up, .. } = end;
     Answer { gave_up, expired, ..answer(setup, outcome, keeper) }
 }
 
 /// What there is to say when the work has panicked.
 #[cold]
-fn panicked<S, Req, C>(
-    setup: &C,
-    work: Option<Pin<&mut WorkIn<S, Req, C>>>,
-) -> AnswerIn<S, Req, C>
+fn panicked<S, Req, C>(setup: &C, work: Option<Pin<&mut WorkIn<S, Req, C>>>) -> AnswerIn<S, Req, C>
 where
     S: Inner<Req>,
     Req: Send + 'static,

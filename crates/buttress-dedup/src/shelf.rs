@@ -52,13 +52,15 @@ impl<K: Clone, V, St, X, J> Order<K, V, St, X, J> {
         if total.is_zero() {
             return None;
         }
+        let made = Instant::now();
         Some(Kind {
             place: Arc::clone(&self.place),
             key: self.key.clone(),
             subject: self.subject,
             version: self.version,
             ticket: Arc::clone(&self.ticket),
-            took: self.began.elapsed(),
+            made,
+            took: made.saturating_duration_since(self.began),
             lifetime,
         })
     }
@@ -74,6 +76,8 @@ pub(crate) struct Kind<K, St> {
     subject: Option<u64>,
     version: u32,
     ticket: Ticket,
+    /// When the answer came. What is on its way still grows older from then on.
+    made: Instant,
     took: Duration,
     lifetime: Lifetime,
 }
@@ -96,9 +100,10 @@ where
 
     fn keep(&self, value: impl FnOnce() -> (V, usize)) -> bool {
         let Some(kind) = self.0.as_ref().filter(|kind| kind.is_valid()) else { return false };
-        let Kind { place, key, version, ticket, took, lifetime, .. } = kind;
+        let Kind { place, key, version, ticket, made, took, lifetime, .. } = kind;
         let (value, weight) = value();
-        let kept = Kept::new(value, *lifetime, *took, weight).of(*version, Arc::clone(ticket));
+        let kept = Kept::made_at(*made, value, *lifetime, *took, weight);
+        let kept = kept.of(*version, Arc::clone(ticket));
         place.store.put(key.clone(), Arc::new(kept));
         // Forgotten meanwhile, by one who did not find it there yet.
         if !kind.is_valid() {

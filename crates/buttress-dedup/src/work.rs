@@ -49,7 +49,8 @@ impl<S: Service<Req>, Req, O, G> Work<S, Req, O, G> {
         if let Some(fetch) = this.fetch.as_mut().as_pin_mut() {
             let fetched = ready!(fetch.poll(cx));
             this.fetch.set(None);
-            let is_accepted = |value: &_| this.order.as_ref().is_some_and(|order| accept(order, value));
+            let is_accepted =
+                |value: &_| this.order.as_ref().is_some_and(|order| accept(order, value));
             if let Some(value) = fetched.filter(is_accepted) {
                 return Poll::Ready(Found::Fetched(value));
             }

@@ -1,4 +1,5 @@
 use std::{
+    borrow::Cow,
     collections::hash_map::RandomState,
     hash::{BuildHasher, Hasher},
     sync::LazyLock,
@@ -48,7 +49,7 @@ impl<'a> Target<'a> {
 }
 
 /// A server may not know the scheme, and a call that changes a target must be found to do so all the
-/// same. So the ports of both count as none, and letters of either case as one.
+/// same. So the ports of both count as none, letters of either case as one, and `%41` as `A`.
 pub(crate) fn subject(host: &[u8], path: &[u8], query: Option<&[u8]>) -> u64 {
     let mut ports = [&b":80"[..], b":443", b":"].into_iter();
     let host = ports.find_map(|port| host.strip_suffix(port)).unwrap_or(host);
@@ -56,12 +57,37 @@ pub(crate) fn subject(host: &[u8], path: &[u8], query: Option<&[u8]>) -> u64 {
     for byte in host {
         hasher.write_u8(byte.to_ascii_lowercase());
     }
-    hasher.write(path);
+    hasher.write(&decoded(path));
     if let Some(query) = query {
         hasher.write_u8(b'?');
-        hasher.write(query);
+        hasher.write(&decoded(query));
     }
     hasher.finish()
+}
+
+/// The bytes that `text` stands for. That `%2F` is no `/` does not matter: a target that counts as
+/// changed and was not is asked for once more.
+fn decoded(text: &[u8]) -> Cow<'_, [u8]> {
+    if !text.contains(&b'%') {
+        return Cow::Borrowed(text);
+    }
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((byte, after)) = rest.split_first() {
+        let escaped = if *byte == b'%' { escaped(after) } else { None };
+        let (byte, after) = escaped.unwrap_or((*byte, after));
+        bytes.push(byte);
+        rest = after;
+    }
+    Cow::Owned(bytes)
+}
+
+/// The byte that two digits stand for, and what follows them.
+fn escaped(text: &[u8]) -> Option<(u8, &[u8])> {
+    let ([high, low], after) = text.split_first_chunk()?;
+    let digit = |digit: u8| char::from(digit).to_digit(16)?.try_into().ok();
+    let (high, low): (u8, u8) = (digit(*high)?, digit(*low)?);
+    Some(((high << 4) | low, after))
 }
 
 /// Drawn once for the process: whoever picks targets cannot make them collide.

@@ -58,7 +58,9 @@ impl Seats {
     /// The one member goes, if it leaves nothing behind that would have to be dropped.
     #[inline]
     pub(super) fn vacate(&mut self) -> bool {
-        if self.others.capacity() > 0 || self.first.as_ref().is_some_and(|first| first.waker.is_some()) {
+        if self.others.capacity() > 0
+            || self.first.as_ref().is_some_and(|first| first.waker.is_some())
+        {
             return false;
         }
         self.first = None;

@@ -128,13 +128,9 @@ impl<B> Track<B> {
         })
     }
 
-    /// The whole body, with no tie to the allowance any more. `None` if it is not whole. The source
-    /// `said` how long it was.
-    pub(super) fn whole(&mut self, said: &SizeHint) -> Option<Whole> {
-        matches!(self.end, End::Whole).then(|| {
-            self.charge.clear();
-            Whole::new(self.frames.clone(), self.hint(said))
-        })
+    /// The whole body. `None` if it is not whole. The source `said` how long it was.
+    pub(super) fn whole(&self, said: &SizeHint) -> Option<Whole> {
+        matches!(self.end, End::Whole).then(|| Whole::new(self.frames.clone(), self.hint(said)))
     }
 
     pub(super) fn progress(&self) -> Progress {
