@@ -15,8 +15,6 @@ pub(crate) struct Departures<K, W, A> {
     others: HashTable<Entry<K, W, A>>,
     /// Those that are over, for the next to use what they were made of.
     idle: Vec<Arc<Flight<K, W, A>>>,
-    /// Nothing is left here any more.
-    closed: bool,
     pub(crate) led: u64,
     pub(crate) joined: u64,
 }
@@ -36,14 +34,7 @@ pub(crate) enum Found<K, W, A> {
 
 impl<K, W, A> Departures<K, W, A> {
     pub(crate) const fn new() -> Self {
-        Self {
-            single: None,
-            others: HashTable::new(),
-            idle: Vec::new(),
-            closed: false,
-            led: 0,
-            joined: 0,
-        }
+        Self { single: None, others: HashTable::new(), idle: Vec::new(), led: 0, joined: 0 }
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Entry<K, W, A>> {
@@ -73,16 +64,15 @@ impl<K, W, A> Departures<K, W, A> {
         self.single.take().into_iter().chain(std::mem::take(&mut self.others))
     }
 
-    /// Takes what is idle out, and lets nothing in any more.
-    pub(crate) fn close(&mut self) -> Vec<Arc<Flight<K, W, A>>> {
-        self.closed = true;
+    /// Takes out what is idle.
+    pub(crate) fn empty(&mut self) -> Vec<Arc<Flight<K, W, A>>> {
         std::mem::take(&mut self.idle)
     }
 
     /// Leaves a flight that is over to the next, or gives it back.
     #[inline]
     pub(crate) fn leave(&mut self, flight: Arc<Flight<K, W, A>>) -> Option<Arc<Flight<K, W, A>>> {
-        if self.closed || self.idle.len() >= IDLE {
+        if self.idle.len() >= IDLE {
             return Some(flight);
         }
         self.idle.push(flight);

@@ -151,10 +151,10 @@ where
         end != End::Others
     }
 
-    /// Lets go of what was left to the next.
-    pub(crate) fn close(&self) {
+    /// Lets go of what was left to the next: it holds these flights as much as they hold it.
+    pub(crate) fn empty(&self) {
         for shard in &self.shards {
-            let idle = lock(&shard.departures).close();
+            let idle = lock(&shard.departures).empty();
             drop(idle);
         }
     }

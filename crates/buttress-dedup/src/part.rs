@@ -68,7 +68,7 @@ where
     }
 }
 
-// What idles holds what it would be kept in.
+// No call is in flight any more, for each holds the layer that this belongs to.
 impl<S, Req, C> Drop for PartOf<S, Req, C>
 where
     S: Inner<Req>,
@@ -76,6 +76,6 @@ where
     C: Setup<S, Req>,
 {
     fn drop(&mut self) {
-        self.flights.close();
+        self.flights.empty();
     }
 }

@@ -1,4 +1,4 @@
-//! What a call costs in allocations, where answers are kept.
+//! What a call costs in allocations.
 
 use std::{
     future::{Future, Ready, ready},
@@ -59,6 +59,46 @@ fn a_kept_error_costs_what_a_copy_of_it_costs() {
     assert_eq!(hits(&mut service), 100 * copy);
 }
 
+#[test]
+fn one_call_after_the_other_allocates_nothing() {
+    let layer = DedupLayer::new(|key: &u64| Some(*key));
+    let mut service = layer.layer(service_fn(found_at_once));
+    // Once in each shard.
+    (0..1_000).for_each(|key| drop(call_for(&mut service, key)));
+    let calls = measure(|| (0..1_000).for_each(|key| drop(call_for(&mut service, key))));
+    assert_eq!((calls.count_total, layer.handle().led()), (0, 2_000));
+}
+
+#[test]
+fn nothing_is_left_of_a_layer_that_is_gone() {
+    let calls = measure(|| {
+        let layer = DedupLayer::new(|key: &u64| Some(*key));
+        let mut service = layer.layer(service_fn(found_at_once));
+        (0..1_000).for_each(|key| drop(call_for(&mut service, key)));
+        drop((layer, service));
+    });
+    assert!(calls.count_total > 0);
+    assert_eq!(calls.bytes_current, 0);
+}
+
+#[test]
+fn nor_when_a_call_outlives_it() {
+    let calls = measure(|| {
+        let layer = DedupLayer::new(|key: &u64| Some(*key));
+        let mut service = layer.layer(service_fn(found_at_once));
+        (0..1_000).for_each(|key| drop(call_for(&mut service, key)));
+        let call = service.call(7);
+        drop((layer, service));
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(matches!(pin!(call).poll(&mut context), Poll::Ready(Ok(7))));
+    });
+    assert_eq!(calls.bytes_current, 0);
+}
+
+fn found_at_once(key: u64) -> Ready<Result<u64, BoxError>> {
+    ready(Ok(key))
+}
+
 fn found(key: u64) -> Ready<Result<Arc<str>, BoxError>> {
     ready(Ok(key.to_string().into()))
 }
@@ -73,13 +113,20 @@ where
     measure(|| (0..100).for_each(|_| drop(call(service)))).count_total
 }
 
-/// One call, which is over at its first poll.
 fn call<S>(service: &mut S) -> Result<Arc<str>, BoxError>
 where
     S: Service<u64, Response = Arc<str>, Error = BoxError>,
 {
+    call_for(service, 7)
+}
+
+/// One call, which is over at its first poll.
+fn call_for<S: Service<u64, Error = BoxError>>(
+    service: &mut S,
+    key: u64,
+) -> Result<S::Response, BoxError> {
     let mut context = Context::from_waker(Waker::noop());
-    let future = pin!(service.call(7));
+    let future = pin!(service.call(key));
     match future.poll(&mut context) {
         Poll::Ready(outcome) => outcome,
         Poll::Pending => Err("it waits".into()),

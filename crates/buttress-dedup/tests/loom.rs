@@ -44,6 +44,11 @@ impl Upstream {
         self.0.wakers.iter().for_each(AtomicWaker::wake);
     }
 
+    /// As a service does that has nothing to wait for.
+    fn forget_wakers(&self) {
+        self.0.wakers.iter().for_each(|waker| drop(waker.take_waker()));
+    }
+
     fn calls(&self) -> usize {
         self.0.calls.load(Relaxed)
     }
@@ -295,6 +300,37 @@ fn an_answer_that_comes_while_its_key_is_forgotten_takes_no_other_flight_with_it
         flying.upstream.say();
         assert_eq!(waits.join().unwrap(), 1);
         assert_eq!((forgets.join().unwrap(), flying.upstream.calls()), (2, 2));
+        flying.rest();
+    });
+}
+
+#[test]
+fn a_wake_for_a_call_that_is_over_leaves_the_next_one_alone() {
+    model(|| {
+        let flying = Flying::new();
+        let calling = flying.clone();
+        // The second is made of what the first was made of, unless somebody has its waker still.
+        let calls = thread::spawn(move || [(); 2].map(|()| block_on(calling.call()).unwrap()));
+        flying.upstream.say();
+        assert_eq!(calls.join().unwrap(), [1, 2]);
+        flying.rest();
+    });
+}
+
+#[test]
+fn what_a_call_was_made_of_serves_one_other_at_a_time() {
+    model(|| {
+        let flying = Flying::new();
+        flying.upstream.say();
+        assert_eq!(block_on(flying.call()), Ok(1));
+        flying.upstream.forget_wakers();
+        let threads = [(); 2].map(|()| {
+            let flying = flying.clone();
+            thread::spawn(move || block_on(flying.call()).unwrap())
+        });
+        let answers = threads.map(|thread| thread.join().unwrap());
+        assert_eq!(flying.upstream.calls(), flying.handle().led() as usize);
+        assert_eq!(flying.handle().joined() == 1, answers == [2, 2], "{answers:?}");
         flying.rest();
     });
 }
