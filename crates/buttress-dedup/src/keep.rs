@@ -240,6 +240,7 @@ where
         let now = Instant::now();
         let is_newer = |spare: &KeptBy<M, Res, E>| kept.left(now) > spare.left(now);
         order.is_valid()
+            && order.is_current(kept)
             && kept.state(now) == State::Fresh
             && order.spare.as_ref().is_none_or(is_newer)
     }

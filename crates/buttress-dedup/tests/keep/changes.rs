@@ -9,7 +9,7 @@ use crate::common::{Bare, Does, Fault, Source, exactly, get, ms, s};
 
 /// Below a hundred a request reads; `100 + n` changes all that ends with `n`.
 #[derive(Clone)]
-struct LastDigit;
+pub(crate) struct LastDigit;
 
 impl KeyOf<u32> for LastDigit {
     type Key = u32;

@@ -15,7 +15,10 @@ use futures_util::future::join_all;
 use tokio::time::{Instant, advance, sleep, timeout};
 use tokio_test::{assert_pending, task};
 
-use crate::common::{Does, Fault, Source, exactly, get, ms, s, settle};
+use crate::{
+    changes::LastDigit,
+    common::{Does, Fault, Source, exactly, get, ms, s, settle},
+};
 
 type Value = Held<u32, Fault>;
 
@@ -227,6 +230,20 @@ async fn one_that_is_stale_on_arrival_does_not_do() {
     remote.seed(7, Ok(42), old);
     let service = source.under(&DedupLayer::in_flight().keep(remote.keep()));
     assert_eq!((get(&service, 7).await, source.calls()), (Ok(1), 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_change_made_here_what_is_there_of_its_subject_does_not_do() {
+    for is_near in [false, true] {
+        let (remote, source) = (Remote::default(), Source::at_once());
+        remote.with(|inside| inside.is_near = is_near);
+        remote.seed(7, Ok(42), fresh(s(5)));
+        remote.seed(8, Ok(43), fresh(s(5)));
+        let service = source.under(&DedupLayer::new(LastDigit).keep(remote.keep()));
+        assert_eq!((get(&service, 7).await, get(&service, 8).await), (Ok(42), Ok(43)));
+        assert_eq!(get(&service, 107).await, Ok(1));
+        assert_eq!((get(&service, 7).await, get(&service, 8).await), (Ok(2), Ok(43)));
+    }
 }
 
 #[tokio::test(start_paused = true)]
