@@ -165,42 +165,29 @@ impl<W> Relay<W> {
         known: u64,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Turn<'_, W>>> {
-        let mut state = self.lock();
-        if state.is_news(known) {
-            return Poll::Ready(None);
-        }
-        match state.take(place) {
-            Some((work, terms)) => {
-                Poll::Ready(Some(Turn { relay: self, work: Some(work), terms, place }))
+        // Cloned and dropped outside of the lock, for both are other people's code. Whoever came first
+        // is the likeliest to drive, and needs none then.
+        let mut waker = if place.is_first() { None } else { Some(cx.waker().clone()) };
+        loop {
+            let mut state = self.lock();
+            if state.is_news(known) {
+                return Poll::Ready(None);
             }
-            None => self.wait(state, place, known, cx),
+            if let Some((work, terms)) = state.take(place) {
+                return Poll::Ready(Some(Turn { relay: self, work: Some(work), terms, place }));
+            }
+            if let Some(waker) = waker.take() {
+                let old = state.seats.wait(place, waker);
+                drop(state);
+                drop(old);
+                return Poll::Pending;
+            }
+            if state.seats.is_waiting(cx.waker()) {
+                return Poll::Pending;
+            }
+            drop(state);
+            waker = Some(cx.waker().clone());
         }
-    }
-
-    fn wait(
-        &self,
-        state: MutexGuard<'_, State<W>>,
-        place: Place,
-        known: u64,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Turn<'_, W>>> {
-        if state.seats.is_waiting(place, cx.waker()) {
-            return Poll::Pending;
-        }
-        drop(state);
-        // Cloned and dropped outside of the lock, for both are other people's code.
-        let waker = cx.waker().clone();
-        let mut state = self.lock();
-        if state.is_news(known) {
-            return Poll::Ready(None);
-        }
-        if let Some((work, terms)) = state.take(place) {
-            return Poll::Ready(Some(Turn { relay: self, work: Some(work), terms, place }));
-        }
-        let old = state.seats.wait(place, waker);
-        drop(state);
-        drop(old);
-        Poll::Pending
     }
 
     /// Wakes somebody to drive the work. For the work's waker.

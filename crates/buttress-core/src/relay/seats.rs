@@ -26,6 +26,12 @@ pub(super) struct Seats {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place(usize);
 
+impl Place {
+    pub(super) const fn is_first(self) -> bool {
+        self.0 == 0
+    }
+}
+
 #[derive(Debug)]
 struct First {
     deadline: Option<Deadline>,
@@ -128,12 +134,9 @@ impl Seats {
         self.outdated = false;
     }
 
-    /// Whether the member at `place` waits with this very waker.
-    pub(super) fn is_waiting(&self, place: Place, waker: &Waker) -> bool {
-        let known = match place.0.checked_sub(1) {
-            None => self.first.as_ref().and_then(|first| first.waker.as_ref()),
-            Some(seat) => self.index(seat).and_then(|index| Some(&self.waiting.get(index)?.1)),
-        };
+    /// Whether the first member waits with this very waker.
+    pub(super) fn is_waiting(&self, waker: &Waker) -> bool {
+        let known = self.first.as_ref().and_then(|first| first.waker.as_ref());
         known.is_some_and(|known| known.will_wake(waker))
     }
 
