@@ -5,15 +5,19 @@ use std::{
 
 use self::{
     seats::Seats,
+    state::{Phase, State},
     sync::{Mutex, MutexGuard, this_thread},
 };
 
 mod seats;
+mod state;
 mod sync;
 mod terms;
+mod turn;
 
 pub use self::seats::Place;
 pub use self::terms::Terms;
+pub use self::turn::{End, Turn};
 
 /// One piece of work that many wait for, and any of them may drive.
 ///
@@ -28,31 +32,6 @@ pub use self::terms::Terms;
 #[derive(Debug)]
 pub struct Relay<W> {
     state: Mutex<State<W>>,
-}
-
-#[derive(Debug)]
-struct State<W> {
-    /// The work, unless it is being driven or gone.
-    slot: Option<W>,
-    phase: Phase,
-    /// The work has been woken, or never driven, and nobody has driven it since.
-    woken: bool,
-    /// How many times there was something new.
-    news: u64,
-    driver: Place,
-    seats: Seats,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    /// The work lies there.
-    In,
-    /// It is being driven, on the thread with this mark.
-    Out(usize),
-    /// It is done, and what is left of it lies there for the next.
-    Spent,
-    /// It is done, or given up.
-    Gone,
 }
 
 /// What driving the work came to.
@@ -232,125 +211,6 @@ impl<W> Relay<W> {
     fn lock(&self) -> MutexGuard<'_, State<W>> {
         // What is done under it cannot panic, so a poisoned lock means nothing.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl<W> State<W> {
-    fn is_news(&self, known: u64) -> bool {
-        self.news > known || matches!(self.phase, Phase::Gone | Phase::Spent)
-    }
-
-    /// Takes the work out, if it needs somebody to drive it.
-    #[inline]
-    fn take(&mut self, place: Place) -> Option<(W, Terms)> {
-        if !self.woken || self.phase != Phase::In {
-            return None;
-        }
-        let work = self.slot.take()?;
-        self.phase = Phase::Out(this_thread());
-        self.woken = false;
-        self.driver = place;
-        Some((work, self.seats.terms()))
-    }
-
-    fn put_back(&mut self, work: Option<W>) {
-        self.phase = if work.is_some() { Phase::In } else { Phase::Gone };
-        self.slot = work;
-    }
-
-    /// Who is to be woken, if the work lies there woken: the driver, and a deputy.
-    fn heirs(&mut self) -> [Option<Waker>; 2] {
-        match self.phase {
-            Phase::In if self.woken => self.seats.heirs(self.driver),
-            _ => [None, None],
-        }
-    }
-}
-
-/// The work while it is driven. When it is dropped the work is done, or has panicked: nobody waits for
-/// it any more.
-#[derive(Debug)]
-pub struct Turn<'a, W> {
-    relay: &'a Relay<W>,
-    work: Option<W>,
-    terms: Terms,
-    place: Place,
-}
-
-impl<W> Turn<'_, W> {
-    /// The terms the work is driven on.
-    #[inline]
-    pub const fn terms(&self) -> Terms {
-        self.terms
-    }
-
-    /// The work, to be polled with a waker that [`ring`](Relay::ring)s.
-    #[inline]
-    pub const fn work(&mut self) -> Option<&mut W> {
-        self.work.as_mut()
-    }
-
-    /// Puts it back: it will ring. The member waits.
-    pub fn wait(mut self, cx: &mut Context<'_>) {
-        let waker = cx.waker().clone();
-        let mut state = self.relay.lock();
-        state.put_back(self.work.take());
-        let old = state.seats.wait(self.place, waker);
-        // Woken while it was out, when nobody could be told.
-        let heirs = state.heirs();
-        drop(state);
-        wake(heirs);
-        drop(old);
-    }
-
-    /// Puts it back, after something new has been published, and tells everybody.
-    pub fn tell(mut self) {
-        let mut state = self.relay.lock();
-        state.put_back(self.work.take());
-        state.woken = true;
-        state.news += 1;
-        let everybody = state.seats.everybody();
-        drop(state);
-        everybody.wake();
-    }
-
-    /// The end of the work, for a member that is alone: there is nobody to be told, and nobody joins any
-    /// more.
-    ///
-    /// If nothing else is left of those who were there, what is left of the work stays where it was, and
-    /// the relay can be [renewed](Relay::renew).
-    #[inline]
-    pub fn end(&mut self) -> End {
-        let mut state = self.relay.lock();
-        if state.seats.len() != 1 {
-            return End::Others;
-        }
-        if !state.seats.vacate() {
-            return End::Alone;
-        }
-        state.phase = Phase::Spent;
-        state.slot = self.work.take();
-        End::Spent
-    }
-}
-
-/// Whether others waited when a piece of work ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
-    /// Others wait, and are told when the turn is dropped.
-    Others,
-    /// Nobody.
-    Alone,
-    /// Nobody, and the relay can be [renewed](Relay::renew).
-    Spent,
-}
-
-impl<W> Drop for Turn<'_, W> {
-    #[inline]
-    fn drop(&mut self) {
-        if let Some(work) = self.work.take() {
-            self.relay.end(work);
-        }
     }
 }
 

@@ -1,0 +1,90 @@
+use std::task::Context;
+
+use super::{Place, Relay, Terms, state::Phase, wake};
+
+/// The work while it is driven. When it is dropped the work is done, or has panicked: nobody waits for
+/// it any more.
+#[derive(Debug)]
+pub struct Turn<'a, W> {
+    pub(super) relay: &'a Relay<W>,
+    pub(super) work: Option<W>,
+    pub(super) terms: Terms,
+    pub(super) place: Place,
+}
+
+impl<W> Turn<'_, W> {
+    /// The terms the work is driven on.
+    #[inline]
+    pub const fn terms(&self) -> Terms {
+        self.terms
+    }
+
+    /// The work, to be polled with a waker that [`ring`](Relay::ring)s.
+    #[inline]
+    pub const fn work(&mut self) -> Option<&mut W> {
+        self.work.as_mut()
+    }
+
+    /// Puts it back: it will ring. The member waits.
+    pub fn wait(mut self, cx: &mut Context<'_>) {
+        let waker = cx.waker().clone();
+        let mut state = self.relay.lock();
+        state.put_back(self.work.take());
+        let old = state.seats.wait(self.place, waker);
+        // Woken while it was out, when nobody could be told.
+        let heirs = state.heirs();
+        drop(state);
+        wake(heirs);
+        drop(old);
+    }
+
+    /// Puts it back, after something new has been published, and tells everybody.
+    pub fn tell(mut self) {
+        let mut state = self.relay.lock();
+        state.put_back(self.work.take());
+        state.woken = true;
+        state.news += 1;
+        let everybody = state.seats.everybody();
+        drop(state);
+        everybody.wake();
+    }
+
+    /// The end of the work, for a member that is alone: there is nobody to be told, and nobody joins any
+    /// more.
+    ///
+    /// If nothing else is left of those who were there, what is left of the work stays where it was, and
+    /// the relay can be [renewed](Relay::renew).
+    #[inline]
+    pub fn end(&mut self) -> End {
+        let mut state = self.relay.lock();
+        if state.seats.len() != 1 {
+            return End::Others;
+        }
+        if !state.seats.vacate() {
+            return End::Alone;
+        }
+        state.phase = Phase::Spent;
+        state.slot = self.work.take();
+        End::Spent
+    }
+}
+
+/// Whether others waited when a piece of work ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Others wait, and are told when the turn is dropped.
+    Others,
+    /// Nobody.
+    Alone,
+    /// Nobody, and the relay can be [renewed](Relay::renew).
+    Spent,
+}
+
+impl<W> Drop for Turn<'_, W> {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(work) = self.work.take() {
+            self.relay.end(work);
+        }
+    }
+}
