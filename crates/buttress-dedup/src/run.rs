@@ -1,4 +1,5 @@
 use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -82,6 +83,7 @@ pub(crate) type EndIn<S, Req, C> =
 ///
 /// If that member joined, it may be the end of the time of whoever has gone, while there is more of its
 /// own.
+#[inline]
 pub(crate) fn is_own<S, Req, C>(
     setup: &C,
     flight: &FlightIn<S, Req, C>,
@@ -92,7 +94,15 @@ where
     Req: Send + 'static,
     C: Setup<S, Req>,
 {
-    !(flight.is_orphan() && is_expired(setup, flight, Deadline::current(), end))
+    if !flight.is_orphan() {
+        return true;
+    }
+    // To judge an outcome is to run the user's code.
+    let is_expired = || is_expired(setup, flight, Deadline::current(), end);
+    !catch_unwind(AssertUnwindSafe(is_expired)).unwrap_or_else(|payload| {
+        setup.core().shared.panicked(payload);
+        false
+    })
 }
 
 /// What an end is for everybody who waits.
