@@ -92,7 +92,11 @@ where
                     hit(self.setup, stale);
                     let seed = respond_seed(self.setup, &request);
                     if refresh {
-                        self.refresh(request, key, kept, landed);
+                        // The answer is there, whatever becomes of a newer one.
+                        let refresh = || self.refresh(request, key, kept, landed);
+                        if let Err(payload) = catch_unwind(AssertUnwindSafe(refresh)) {
+                            core.shared.panicked(payload);
+                        }
                     }
                     let admit = |response| core.mode.admit(seed, response, None::<Seat>);
                     return Stage::Answered(outcome.map(admit));

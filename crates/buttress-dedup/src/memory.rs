@@ -52,7 +52,8 @@ impl Memory {
 
 /// The store of [`Memory`].
 pub struct MemoryStore<K, V> {
-    cache: Cache<K, Arc<Kept<V>>, ByShare, DefaultHashBuilder, Outside>,
+    // Keys are shared, for the one that is taken out is dropped under the lock.
+    cache: Cache<Arc<K>, Arc<Kept<V>>, ByShare, DefaultHashBuilder, Outside>,
     memory: Memory,
     /// So many more answers until those that are over are forgotten.
     until_sweep: AtomicUsize,
@@ -79,10 +80,10 @@ where
         let (entries, bytes) = (Cell::new(0), Cell::new(0_u64));
         // They are dropped here, after the locks.
         let over = RefCell::new(Vec::new());
-        self.cache.retain(|_, kept| {
+        self.cache.retain(|key, kept| {
             let is_over = kept.is_over();
             if is_over {
-                over.borrow_mut().push(Arc::clone(kept));
+                over.borrow_mut().push((Arc::clone(key), Arc::clone(kept)));
             } else {
                 entries.set(entries.get() + 1);
                 bytes.set(bytes.get().saturating_add(as_u64(kept.weight())));
@@ -119,7 +120,7 @@ where
             return self.remove(&key);
         }
         let mut removed = Vec::new();
-        self.cache.insert_with_lifecycle(key, kept, &mut removed);
+        self.cache.insert_with_lifecycle(Arc::new(key), kept, &mut removed);
         drop(removed);
     }
 

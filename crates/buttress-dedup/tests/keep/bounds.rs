@@ -1,8 +1,11 @@
 //! How much is kept.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    hash::{Hash, Hasher},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use buttress_dedup::{DedupHandle, DedupLayer};
@@ -246,4 +249,54 @@ async fn what_has_to_go_is_dropped_outside_of_the_locks() {
     handle.forget(&1_000_u32);
     advance(s(10)).await;
     assert_eq!(handle.kept(), 0);
+}
+
+/// A key whose end asks for the numbers, which a lock that is held would not stand.
+#[derive(Clone)]
+struct Curious(u32, DedupHandle);
+
+impl Drop for Curious {
+    fn drop(&mut self) {
+        // Each of these takes all locks there are.
+        self.1.flights();
+        self.1.kept();
+    }
+}
+
+impl PartialEq for Curious {
+    fn eq(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+}
+
+impl Eq for Curious {}
+
+impl Hash for Curious {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn keys_are_dropped_outside_of_the_locks_too() {
+    let layer = DedupLayer::in_flight().keep(exactly(s(10)).max_entries(20));
+    let handle = layer.handle();
+    let service = layer.layer(service_fn(|key: Curious| {
+        let number = key.0;
+        std::future::ready(Ok::<_, Fault>(number))
+    }));
+    let get = async |number| {
+        let key = Curious(number, handle.clone());
+        assert_eq!(service.clone().oneshot(key).await.unwrap(), number);
+    };
+    for number in (0..100).chain(0..20).chain(0..20) {
+        get(number).await;
+    }
+    handle.forget(&Curious(0, handle.clone()));
+    assert!(handle.kept() > 0);
+    advance(s(10)).await;
+    get(1).await;
+    assert_eq!(handle.kept(), 1);
+    handle.clear();
+    assert_eq!((handle.kept(), handle.flights()), (0, 0));
 }

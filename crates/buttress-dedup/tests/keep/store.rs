@@ -346,6 +346,22 @@ async fn a_store_that_panics_when_it_is_asked_leaves_nothing_behind() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_store_that_panics_when_it_is_asked_for_a_refresh_costs_nobody_the_stale_answer() {
+    let (remote, source) = (Remote::default(), Source::new());
+    let layer = DedupLayer::in_flight().keep(remote.keep());
+    let service = source.under(&layer);
+    remote.seed(7, Ok(70), Lifetime { while_revalidate: s(100), ..Lifetime::default() });
+    remote.with(|inside| (inside.is_near, inside.does) = (true, Trouble::GetPanics));
+    assert_eq!(get(&service, 7).await, Ok(70));
+    let handle = layer.handle();
+    assert_eq!((handle.panicked(), handle.stale(), handle.flights()), (1, 1, 0));
+    remote.with(|inside| inside.does = Trouble::None);
+    assert_eq!(get(&service, 7).await, Ok(70));
+    settle().await;
+    assert_eq!((get(&service, 7).await, source.calls()), (Ok(1), 1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_store_that_panics_when_it_is_to_keep_costs_nobody_the_answer() {
     let (remote, source) = (Remote::default(), Source::new());
     let layer = DedupLayer::in_flight().keep(remote.keep());
