@@ -23,6 +23,12 @@ pub trait KeyOf<Req>: Clone {
         None
     }
 
+    /// What `key` takes, in bytes. A key with memory of its own must say so, or a cache whose bytes are
+    /// bounded takes more.
+    fn weight(&self, key: &Self::Key) -> usize {
+        size_of_val(key)
+    }
+
     /// The [`subject`](Self::subject) that `request` changes, if it succeeds.
     fn changes(&self, request: &Req) -> Option<u64> {
         let _ = request;

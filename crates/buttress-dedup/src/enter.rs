@@ -12,7 +12,7 @@ use crate::{
     keys::Keys,
     landing::{apart, can_restore, hit, panicked, respond_seed, restore},
     part::PartOf,
-    policy::Look,
+    policy::{About, Look},
     refresh::Refreshing,
     seat::Member,
     setup::{AnswerIn, Err, KeptIn, KeyIn, Shared, WorkIn},
@@ -177,7 +177,9 @@ where
         let Some((_, request)) = call.as_ref() else { unreachable!("a call starts once") };
         let judged = Classify::seed(&core.mode, request);
         let place = &self.part.shelf;
-        let order = policy.order(&core.mode, place, request, &key, self.subject, spare);
+        let weight = if C::Policy::KEEPS { core.keys.weight(&core.mode, &key) } else { 0 };
+        let about = About { subject: self.subject, weight };
+        let order = policy.order(&core.mode, place, request, &key, about, spare);
         let (fetch, ticket) = (policy.fetch(&order), policy.ticket(&order));
         let flights = &self.part.flights;
         flights.start(key, hash, terms, landed, ticket, || match call.take() {

@@ -13,7 +13,7 @@ use crate::{
     Held, Memory, OpenStore, Store,
     changes::Changes,
     kept::State,
-    policy::{Conclusion, KeptBy, Look, Policy},
+    policy::{About, Conclusion, KeptBy, Look, Policy},
     settings::Ticket,
     shelf::{Keeping, Order, Place},
 };
@@ -80,8 +80,8 @@ impl<J> Keep<Memory, J> {
     }
 
     /// Keeps answers of up to `max` bytes in all; 64 MiB by default. One that takes more than a tenth of
-    /// that is not kept. In `Plain` mode an answer counts with the size of its type, without what it
-    /// owns elsewhere.
+    /// that is not kept. An answer counts together with its [key](buttress_core::KeyOf::weight); in
+    /// `Plain` mode with the size of its type, without what it owns elsewhere.
     pub fn max_bytes(mut self, max: usize) -> Self {
         self.store.max_bytes = max;
         self
@@ -212,14 +212,14 @@ where
         place: &Arc<Self::Shelf>,
         request: &Req,
         key: &K,
-        subject: Option<u64>,
+        about: About,
         spare: Option<KeptBy<M, Res, E>>,
     ) -> Self::Order {
         Order {
             place: Arc::clone(place),
             key: key.clone(),
-            subject,
-            version: place.changes.of(subject),
+            about,
+            version: place.changes.of(about.subject),
             ticket: Ticket::new(AtomicBool::new(true)),
             spare,
             began: Instant::now(),

@@ -19,6 +19,9 @@ pub trait Keys<M, Req>: Clone {
     /// What `key` is about, as [`KeyOf::subject`] has it.
     fn subject(&self, mode: &M, key: &Self::Key) -> Option<u64>;
 
+    /// What `key` takes, as [`KeyOf::weight`] has it.
+    fn weight(&self, mode: &M, key: &Self::Key) -> usize;
+
     /// What `request` changes, as [`KeyOf::changes`] has it.
     fn changes(&self, mode: &M, request: &Req) -> Option<u64>;
 }
@@ -35,6 +38,10 @@ impl<M: KeyOf<Req>, Req> Keys<M, Req> for ByMode {
     #[inline]
     fn subject(&self, mode: &M, key: &M::Key) -> Option<u64> {
         mode.subject(key)
+    }
+
+    fn weight(&self, mode: &M, key: &M::Key) -> usize {
+        mode.weight(key)
     }
 
     #[inline]
@@ -55,6 +62,10 @@ impl<M, F: KeyOf<Req>, Req> Keys<M, Req> for By<F> {
     #[inline]
     fn subject(&self, _: &M, key: &F::Key) -> Option<u64> {
         self.0.subject(key)
+    }
+
+    fn weight(&self, _: &M, key: &F::Key) -> usize {
+        self.0.weight(key)
     }
 
     #[inline]

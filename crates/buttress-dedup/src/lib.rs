@@ -163,7 +163,7 @@ pub use kept::{Held, Kept};
 pub use keys::Keys;
 pub use layer::DedupLayer;
 pub use memory::{Memory, MemoryStore};
-pub use policy::{Conclusion, InFlight, Keeper, KeptBy, Look, Policy, Shelf};
+pub use policy::{About, Conclusion, InFlight, Keeper, KeptBy, Look, Policy, Shelf};
 pub use seat::Seat;
 pub use service::Dedup;
 pub use setup::{Core, Inner, Setup};

@@ -42,7 +42,7 @@ where
         shelf: &Arc<Self::Shelf>,
         request: &Req,
         key: &K,
-        subject: Option<u64>,
+        about: About,
         spare: Option<KeptBy<M, Res, E>>,
     ) -> Self::Order;
 
@@ -90,6 +90,15 @@ where
 
 /// A kept outcome of a service.
 pub type KeptBy<M, Res, E> = Arc<Kept<Held<<M as Share<Res>>::Shared, E>>>;
+
+/// What is to be known of a key beside itself.
+#[derive(Clone, Copy, Debug)]
+pub struct About {
+    /// What it is about, as [`KeyOf::subject`](buttress_core::KeyOf::subject) has it.
+    pub subject: Option<u64>,
+    /// What it takes, in bytes.
+    pub weight: usize,
+}
 
 /// What was found.
 #[derive(Clone, Debug)]
@@ -162,16 +171,7 @@ where
     }
 
     #[inline]
-    fn order(
-        &self,
-        _: &M,
-        _: &Arc<()>,
-        _: &Req,
-        _: &K,
-        _: Option<u64>,
-        _: Option<KeptBy<M, Res, E>>,
-    ) {
-    }
+    fn order(&self, _: &M, _: &Arc<()>, _: &Req, _: &K, _: About, _: Option<KeptBy<M, Res, E>>) {}
 
     #[inline]
     fn fetch(&self, (): &()) -> Option<Self::Fetch> {

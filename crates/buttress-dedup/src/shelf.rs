@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use crate::{
     Kept, Store,
     changes::Changes,
-    policy::{Keeper, Shelf},
+    policy::{About, Keeper, Shelf},
     settings::Ticket,
 };
 
@@ -26,7 +26,7 @@ pub struct Place<St> {
 pub struct Order<K, V, St, X, J> {
     pub(crate) place: Arc<Place<St>>,
     pub(crate) key: K,
-    pub(crate) subject: Option<u64>,
+    pub(crate) about: About,
     /// How often the subject had changed when the flight began.
     pub(crate) version: u32,
     pub(crate) ticket: Ticket,
@@ -38,12 +38,13 @@ pub struct Order<K, V, St, X, J> {
 
 impl<K: Clone, V, St, X, J> Order<K, V, St, X, J> {
     pub(crate) fn is_valid(&self) -> bool {
-        self.ticket.load(Ordering::Acquire) && self.version == self.place.changes.of(self.subject)
+        self.ticket.load(Ordering::Acquire)
+            && self.version == self.place.changes.of(self.about.subject)
     }
 
     /// Whether its subject has not changed since.
     pub(crate) fn is_current(&self, kept: &Kept<V>) -> bool {
-        kept.version == self.place.changes.of(self.subject)
+        kept.version == self.place.changes.of(self.about.subject)
     }
 
     pub(crate) fn keep_for(&self, lifetime: Lifetime) -> Option<Kind<K, St>> {
@@ -56,7 +57,7 @@ impl<K: Clone, V, St, X, J> Order<K, V, St, X, J> {
         Some(Kind {
             place: Arc::clone(&self.place),
             key: self.key.clone(),
-            subject: self.subject,
+            about: self.about,
             version: self.version,
             ticket: Arc::clone(&self.ticket),
             made,
@@ -73,7 +74,7 @@ pub struct Keeping<K, St>(pub(crate) Option<Kind<K, St>>);
 pub(crate) struct Kind<K, St> {
     place: Arc<Place<St>>,
     key: K,
-    subject: Option<u64>,
+    about: About,
     version: u32,
     ticket: Ticket,
     /// When the answer came. What is on its way still grows older from then on.
@@ -85,7 +86,8 @@ pub(crate) struct Kind<K, St> {
 impl<K, St> Kind<K, St> {
     /// Whether nobody had it forgotten before it was there, and its subject has not changed.
     fn is_valid(&self) -> bool {
-        self.ticket.load(Ordering::Acquire) && self.version == self.place.changes.of(self.subject)
+        self.ticket.load(Ordering::Acquire)
+            && self.version == self.place.changes.of(self.about.subject)
     }
 }
 
@@ -100,8 +102,9 @@ where
 
     fn keep(&self, value: impl FnOnce() -> (V, usize)) -> bool {
         let Some(kind) = self.0.as_ref().filter(|kind| kind.is_valid()) else { return false };
-        let Kind { place, key, version, ticket, made, took, lifetime, .. } = kind;
+        let Kind { place, key, about, version, ticket, made, took, lifetime } = kind;
         let (value, weight) = value();
+        let weight = weight.saturating_add(about.weight);
         let kept = Kept::made_at(*made, value, *lifetime, *took, weight);
         let kept = kept.of(*version, Arc::clone(ticket));
         place.store.put(key.clone(), Arc::new(kept));

@@ -67,6 +67,10 @@ impl HttpKey {
         }
     }
 
+    fn weight(&self) -> usize {
+        size_of_val(self) + self.parts.len()
+    }
+
     fn subject(&self) -> u64 {
         let host = match self.part(AUTHORITY) {
             [] => self.host_header(),
@@ -133,6 +137,10 @@ impl<B: Body> KeyOf<http::Request<B>> for Http {
         Some(key.subject())
     }
 
+    fn weight(&self, key: &HttpKey) -> usize {
+        key.weight()
+    }
+
     fn changes(&self, request: &http::Request<B>) -> Option<u64> {
         changes(request.method(), Target::of(request.uri()), request.headers())
     }
@@ -154,6 +162,10 @@ impl KeyOf<reqwest::Request> for Http {
 
     fn subject(&self, key: &HttpKey) -> Option<u64> {
         Some(key.subject())
+    }
+
+    fn weight(&self, key: &HttpKey) -> usize {
+        key.weight()
     }
 
     fn changes(&self, request: &reqwest::Request) -> Option<u64> {

@@ -292,6 +292,19 @@ fn the_debug_of_a_key_shows_no_secret() {
 }
 
 #[test]
+fn a_key_takes_what_its_headers_take() {
+    let cookie = "c".repeat(64 << 10);
+    let weight = |request| {
+        let request = Builder::body(request, Empty::<Bytes>::new()).unwrap();
+        let key = Http::new().key(&request).unwrap();
+        KeyOf::<Request<Empty<Bytes>>>::weight(&Http::new(), &key)
+    };
+    let short = weight(Request::get("http://host/a"));
+    assert!(short < 200, "{short}");
+    assert!(weight(Request::get("http://host/a").header("cookie", &cookie)) > short + cookie.len());
+}
+
+#[test]
 fn a_request_that_is_not_safe_changes_its_target() {
     for method in ["POST", "PUT", "DELETE", "PATCH", "PURGE"] {
         for (asked, changed) in [

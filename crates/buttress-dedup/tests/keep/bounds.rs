@@ -8,6 +8,7 @@ use std::{
     },
 };
 
+use buttress_core::KeyOf;
 use buttress_dedup::{DedupHandle, DedupLayer};
 use tokio::time::advance;
 use tower::{Layer, ServiceExt, service_fn};
@@ -67,12 +68,12 @@ async fn the_largest_bounds_are_no_bounds() {
     }
 }
 
-/// A response of 100 bytes.
-type Hundred = [u8; 100];
+/// A response that takes 100 bytes together with its key.
+type Hundred = [u8; 96];
 
 async fn hundreds(handle: impl Fn(&DedupHandle), max_bytes: usize, keys: u32) -> DedupHandle {
     let layer = DedupLayer::new(|key: &u32| Some(*key)).keep(exactly(s(10)).max_bytes(max_bytes));
-    let service = layer.layer(service_fn(async |_: u32| Ok::<Hundred, Fault>([0; 100])));
+    let service = layer.layer(service_fn(async |_: u32| Ok::<Hundred, Fault>([0; 96])));
     for key in 0..keys {
         service.clone().oneshot(key).await.unwrap();
         handle(&layer.handle());
@@ -104,14 +105,42 @@ async fn one_that_takes_more_than_a_tenth_of_all_is_not_kept() {
 #[tokio::test(start_paused = true)]
 async fn answers_without_a_size_are_bounded_in_number() {
     let layer =
-        DedupLayer::new(|key: &u32| Some(*key)).keep(exactly(s(10)).max_entries(60).max_bytes(100));
+        DedupLayer::new(|key: &u32| Some(*key)).keep(exactly(s(10)).max_entries(60));
     let service = layer.layer(service_fn(async |_: u32| Ok::<_, Fault>(())));
     for key in 0..2_000 {
         service.clone().oneshot(key).await.unwrap();
         assert!(layer.handle().kept() <= 60);
     }
-    assert!(layer.handle().kept() > 50);
-    assert_eq!(layer.handle().kept_bytes(), 0);
+    let kept = layer.handle().kept();
+    assert!(kept > 50);
+    assert_eq!(layer.handle().kept_bytes(), 4 * kept as u64, "a key is there");
+}
+
+/// A key that takes a thousand bytes.
+#[derive(Clone)]
+struct Large;
+
+impl KeyOf<u32> for Large {
+    type Key = u32;
+
+    fn key(&self, request: &u32) -> Option<u32> {
+        Some(*request)
+    }
+
+    fn weight(&self, _: &u32) -> usize {
+        1_000
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_keys_take_is_bounded_too() {
+    let layer = DedupLayer::new(Large).keep(exactly(s(10)).max_bytes(20_000));
+    let service = layer.layer(service_fn(async |_: u32| Ok::<_, Fault>(())));
+    for key in 0..1_000 {
+        service.clone().oneshot(key).await.unwrap();
+        assert!(layer.handle().kept_bytes() <= 20_000);
+    }
+    assert!((16..=20).contains(&layer.handle().kept()));
 }
 
 #[tokio::test(start_paused = true)]

@@ -191,7 +191,7 @@ async fn a_hundred_callers_are_one_look_and_a_miss_there_is_one_call() {
     assert_eq!(asked.elapsed(), ms(55));
     assert_eq!((remote.gets(), source.calls(), handle.hits()), (1, 1, 0));
     assert_eq!((remote.with(|inside| inside.puts), remote.value(7)), (1, Some(Ok(1))));
-    assert_eq!((handle.kept(), handle.kept_bytes()), (1, 4));
+    assert_eq!((handle.kept(), handle.kept_bytes()), (1, 8));
 }
 
 #[tokio::test(start_paused = true)]
@@ -412,7 +412,7 @@ async fn what_is_put_says_how_long_it_took_and_for_how_long_it_is_good() {
     get(&service, 7).await.unwrap();
     let row = remote.with(|inside| inside.rows[&7]);
     let lifetime = Lifetime { while_revalidate: s(20), if_error: s(30), ..fresh(s(10)) };
-    assert_eq!((row.lifetime, row.took, row.weight), (lifetime, ms(55), 4));
+    assert_eq!((row.lifetime, row.took, row.weight), (lifetime, ms(55), 8), "with its key");
 }
 
 #[tokio::test(start_paused = true)]
