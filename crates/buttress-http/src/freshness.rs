@@ -31,6 +31,8 @@ pub(crate) fn told(
 /// long ago its `Date` is, if that is more.
 ///
 /// Of several ages the largest counts, and what is no number is ignored. A `Date` in the future is now.
+/// `response_delay` is left out, the time that passed since the request was sent: a layer sees the waits of
+/// the layers inside too, such as a backoff, and they would make the answer older than it is.
 pub(crate) fn age(headers: &HeaderMap, now: SystemTime) -> Duration {
     let value = members(headers, &AGE).filter_map(number).max();
     let apparent = made(headers).and_then(|date| now.duration_since(date).ok());
