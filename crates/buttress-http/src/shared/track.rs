@@ -7,9 +7,8 @@ use http_body::{Frame, SizeHint};
 use super::{
     charge::Charge,
     error::Failure,
-    frame::{SharedFrame, weight},
+    frame::{SharedFrame, sum, weight},
     source::{Read, Source},
-    whole::Whole,
 };
 
 /// What has been read of a body that many read, and how it ended.
@@ -128,12 +127,12 @@ impl<B> Track<B> {
         })
     }
 
-    /// The whole body, with no tie to the allowance any more. `None` if it is not whole. The source
-    /// `said` how long it was.
-    pub(super) fn whole(&mut self, said: &SizeHint) -> Option<Whole> {
+    /// The whole body and its length, with no tie to the allowance any more. `None` if it is not whole.
+    /// The source `said` how long it was.
+    pub(super) fn whole(&mut self, said: &SizeHint) -> Option<(Vec<SharedFrame>, SizeHint)> {
         matches!(self.end, End::Whole).then(|| {
             self.charge.clear();
-            Whole::new(self.frames.clone(), self.hint(said))
+            (self.frames.clone(), self.hint(said))
         })
     }
 
@@ -147,7 +146,7 @@ impl<B> Track<B> {
 
     /// How many bytes it takes.
     pub(super) fn weight(&self) -> usize {
-        weight(&self.frames)
+        sum(self.frames.iter().map(|frame| weight(frame.size())))
     }
 
     /// Whether a reader of `index` frames has read the whole body.
