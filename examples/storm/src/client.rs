@@ -14,7 +14,7 @@ use crate::controlled::Decisions;
 use crate::operations::Operation;
 
 /// A way to carry out operations.
-pub(crate) trait Client: Clone + Send + Sync + 'static {
+pub(crate) trait Client: Send + Sync + 'static {
     /// Reads the three pages of `operation`, each after the one before.
     fn run(
         &self,
@@ -41,7 +41,6 @@ pub(crate) enum Failure {
 
 /// Three dependent awaits on a bare hyper client, no controls: a failed call fails the operation, and
 /// nothing limits how long a call may take.
-#[derive(Clone)]
 pub(crate) struct Linear(Hyper);
 
 impl Linear {
@@ -79,16 +78,22 @@ where
         let request = Request::get(format!("{origin}{path}"))
             .body(Empty::new())
             .map_err(|_| Failure::Connection)?;
-        let response = service.clone().oneshot(request).await.map_err(|error| broken(&error))?;
-        if let Some(rejection) = response.extensions().get::<Rejection>() {
-            return Err(Failure::Rejected(rejection.reason()));
-        }
-        if !response.status().is_success() {
-            return Err(Failure::Status(response.status().as_u16()));
-        }
-        response.into_body().collect().await.map_err(|error| broken(&error))?;
+        let answered = service.clone().oneshot(request).await;
+        let body = answered.map_err(|error| broken(&error)).and_then(page)?;
+        body.collect().await.map_err(|error| broken(&error))?;
     }
     Ok(())
+}
+
+/// The body of an answer that is a success.
+fn page<B>(response: Response<B>) -> Result<B, Failure> {
+    if let Some(rejection) = response.extensions().get::<Rejection>() {
+        return Err(Failure::Rejected(rejection.reason()));
+    }
+    match response.status() {
+        status if status.is_success() => Ok(response.into_body()),
+        status => Err(Failure::Status(status.as_u16())),
+    }
 }
 
 /// A layer that ends a body says so in the body's error.
