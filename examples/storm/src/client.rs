@@ -1,12 +1,16 @@
 //! What a client is, and the one without controls.
 
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
 use buttress::{Reason, Rejection};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
 use http_body_util::{BodyExt, Empty};
-use hyper_util::client::legacy::Client as Transport;
+use hyper::body::Incoming;
 use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::{Client as Transport, Error, ResponseFuture};
 use hyper_util::rt::TokioExecutor;
 use tower::{Service, ServiceExt};
 
@@ -55,13 +59,30 @@ impl Client for Linear {
     }
 }
 
-/// The transport of every client.
-pub(crate) type Hyper = Transport<HttpConnector, Empty<Bytes>>;
+/// The transport of every client, as a handle: hyper-util's own takes 300 bytes, and whatever waits for
+/// its turn holds one.
+#[derive(Clone)]
+pub(crate) struct Hyper(Arc<Transport<HttpConnector, Empty<Bytes>>>);
 
 pub(crate) fn hyper() -> Hyper {
     let mut connector = HttpConnector::new();
     connector.set_nodelay(true);
-    Transport::builder(TokioExecutor::new()).retry_canceled_requests(false).build(connector)
+    let mut transport = Transport::builder(TokioExecutor::new());
+    Hyper(Arc::new(transport.retry_canceled_requests(false).build(connector)))
+}
+
+impl Service<Request<Empty<Bytes>>> for Hyper {
+    type Response = Response<Incoming>;
+    type Error = Error;
+    type Future = ResponseFuture;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Empty<Bytes>>) -> ResponseFuture {
+        self.0.request(request)
+    }
 }
 
 /// The three reads of an operation, through any service that takes requests to answers.
