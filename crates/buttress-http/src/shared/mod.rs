@@ -48,7 +48,10 @@ pub struct SharedBody<B> {
 enum Form<B> {
     Own(B),
     Reading(Reader<B>),
-    Playing { stored: Arc<Stored>, index: usize },
+    Playing {
+        stored: Arc<Stored>,
+        index: usize,
+    },
     Alone(Alone<B>),
     /// It had ended before it was shared, and said so.
     Empty(SizeHint),

@@ -94,9 +94,7 @@ impl<B> Shared<B> {
 impl<B> Clone for Shared<B> {
     fn clone(&self) -> Self {
         let root = match &self.root {
-            Root::Call { head, body } => {
-                Root::Call { head: Arc::clone(head), body: body.clone() }
-            }
+            Root::Call { head, body } => Root::Call { head: Arc::clone(head), body: body.clone() },
             Root::Stored(stored) => Root::Stored(Arc::clone(stored)),
         };
         Self { root }
