@@ -40,7 +40,8 @@ pub(crate) async fn peak<C: Client>(
     let client = Arc::new(fresh());
     let mut operations = JoinSet::new();
     for number in 0..IN_FLIGHT {
-        let (client, origin, started) = (Arc::clone(&client), Arc::clone(&origin), Arc::clone(&started));
+        let (client, origin, started) =
+            (Arc::clone(&client), Arc::clone(&origin), Arc::clone(&started));
         operations.spawn(async move {
             started.fetch_add(1, Relaxed);
             client.run(&origin, Operation::distinct(number)).await
