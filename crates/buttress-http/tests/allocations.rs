@@ -106,7 +106,7 @@ fn another_caller_costs_a_copy_of_the_headers() {
 }
 
 #[test]
-fn a_kept_response_takes_four_allocations_and_no_more_bytes_than_it_weighs() {
+fn a_kept_response_takes_five_allocations_and_no_more_bytes_than_it_weighs() {
     let mut response = response(3);
     response.headers_mut().insert("etag", HeaderValue::from_static("one"));
     response.headers_mut().insert("x-served-by", HeaderValue::from_static("somebody"));
@@ -116,8 +116,8 @@ fn a_kept_response_takes_four_allocations_and_no_more_bytes_than_it_weighs() {
     let mut kept = None;
     let taken = measure(|| kept = Some(Share::<Response<Many>>::keep(&Http::new(), &shared)));
     let weight = Share::<Response<Many>>::weight(&Http::new(), &kept.unwrap());
-    // The response, its headers, their values, and its data.
-    assert_eq!(taken.count_current, 4);
+    // The response, its headers, their values and the count of those, and its data.
+    assert_eq!(taken.count_current, 5);
     assert!(taken.bytes_current <= i64::try_from(weight).unwrap(), "{taken:?} of {weight}");
 }
 
