@@ -18,13 +18,17 @@ pub struct Kept<V> {
     value: V,
     /// When it was there.
     made: Instant,
-    lifetime: Lifetime,
-    // Reckoned once, for comparing instants is cheaper than taking the time between them.
+    // Every look compares this one, so it is an instant. All else is in nanoseconds, which take half as
+    // much: there may be a great many answers.
     fresh_until: Instant,
-    stale_until: Instant,
-    spare_until: Instant,
+    /// For how long after that it may be given out while it is being refreshed.
+    while_revalidate: u64,
+    /// For how long after `fresh_until` it may be given out in place of a failure.
+    if_error: u64,
+    /// How old it was already.
+    age: u64,
     /// How long it took to make.
-    took: Duration,
+    took: u64,
     /// What it takes, in bytes.
     weight: usize,
     // In place, for an answer that is put once more for it could be one that was forgotten meanwhile.
@@ -33,6 +37,7 @@ pub struct Kept<V> {
     /// How far those that failed have come.
     delays: Mutex<Delays>,
     pub(crate) version: u32,
+    is_told: bool,
     /// Whether it is forgotten; `None` if it came from far away.
     ticket: Option<Ticket>,
 }
@@ -47,7 +52,8 @@ pub enum Held<R, E> {
 }
 
 impl<V> Kept<V> {
-    /// A `value` made just now, which took `took` to make and takes `weight` bytes.
+    /// A `value` made just now, which took `took` to make and takes `weight` bytes. A time of more than
+    /// thirty years counts as thirty years.
     pub fn new(value: V, lifetime: Lifetime, took: Duration, weight: usize) -> Self {
         Self::made_at(Instant::now(), value, lifetime, took, weight)
     }
@@ -59,19 +65,19 @@ impl<V> Kept<V> {
         took: Duration,
         weight: usize,
     ) -> Self {
-        let fresh_until = after(made, lifetime.fresh);
         Self {
             value,
             made,
-            lifetime,
-            fresh_until,
-            stale_until: after(fresh_until, lifetime.while_revalidate),
-            spare_until: after(fresh_until, lifetime.if_error),
-            took,
+            fresh_until: after(made, lifetime.fresh),
+            while_revalidate: bounded(lifetime.while_revalidate),
+            if_error: bounded(lifetime.if_error),
+            age: bounded(lifetime.age),
+            took: bounded(took),
             weight,
             refresh_from: AtomicU64::new(0),
             delays: Mutex::new(Delays::new()),
             version: 0,
+            is_told: lifetime.is_told,
             ticket: None,
         }
     }
@@ -84,20 +90,20 @@ impl<V> Kept<V> {
     /// How much longer it is good for, and how old it is by now: what a store somewhere else must note
     /// to make the same of it again.
     pub fn lifetime(&self) -> Lifetime {
-        let past = self.since(Instant::now());
-        let late = past.saturating_sub(self.lifetime.fresh);
+        let now = Instant::now();
+        let late = self.late(now);
         Lifetime {
-            fresh: self.lifetime.fresh.saturating_sub(past),
-            while_revalidate: self.lifetime.while_revalidate.saturating_sub(late),
-            if_error: self.lifetime.if_error.saturating_sub(late),
-            age: self.lifetime.age.saturating_add(past),
-            is_told: self.lifetime.is_told,
+            fresh: self.left(now),
+            while_revalidate: Duration::from_nanos(self.while_revalidate.saturating_sub(late)),
+            if_error: Duration::from_nanos(self.if_error.saturating_sub(late)),
+            age: Duration::from_nanos(self.age.saturating_add(self.nanos(now))),
+            is_told: self.is_told,
         }
     }
 
     /// How long it took to make.
     pub const fn took(&self) -> Duration {
-        self.took
+        Duration::from_nanos(self.took)
     }
 
     /// What it takes, in bytes.
@@ -112,13 +118,12 @@ impl<V> Kept<V> {
 
     pub(crate) fn state(&self, now: Instant) -> State {
         if now < self.fresh_until {
-            State::Fresh
-        } else if now < self.stale_until {
-            State::Stale
-        } else if now < self.spare_until {
-            State::Spare
-        } else {
-            State::Over
+            return State::Fresh;
+        }
+        match self.late(now) {
+            late if late < self.while_revalidate => State::Stale,
+            late if late < self.if_error => State::Spare,
+            _ => State::Over,
         }
     }
 
@@ -128,7 +133,7 @@ impl<V> Kept<V> {
     }
 
     pub(crate) const fn age(&self) -> Age {
-        Age::new(self.lifetime.age, self.made)
+        Age::new(Duration::from_nanos(self.age), self.made)
     }
 
     pub(crate) fn may_refresh(&self, now: Instant) -> bool {
@@ -168,15 +173,17 @@ impl<V> Kept<V> {
 
     /// Whether it may be given out in place of a failure.
     pub(crate) fn is_spare(&self, now: Instant) -> bool {
-        now < self.spare_until
+        now < self.fresh_until || self.late(now) < self.if_error
     }
 
-    fn since(&self, now: Instant) -> Duration {
-        now.saturating_duration_since(self.made)
+    /// How long it has not been fresh any more, in nanoseconds.
+    fn late(&self, now: Instant) -> u64 {
+        as_nanos(now.saturating_duration_since(self.fresh_until))
     }
 
+    /// How long it has been there, in nanoseconds.
     fn nanos(&self, now: Instant) -> u64 {
-        as_nanos(self.since(now))
+        as_nanos(now.saturating_duration_since(self.made))
     }
 }
 
@@ -191,6 +198,11 @@ impl<R: Clone, E> Clone for Held<R, E> {
 
 fn as_nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// A duration in nanoseconds, of thirty years at most.
+fn bounded(duration: Duration) -> u64 {
+    as_nanos(duration.min(Deadline::NEVER))
 }
 
 /// `wait` after `instant`. More than thirty years count as thirty years.

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use http::{Extensions, HeaderMap, header::AGE};
+use http::{Response, header::AGE};
 
 /// The mark on a response that was kept: it stands in the extensions of what a later caller gets.
 ///
@@ -15,14 +15,9 @@ pub struct Kept {
 }
 
 /// Marks a kept response for a caller. An `Age` that the response came with is replaced.
-pub(crate) fn mark_kept(
-    headers: &mut HeaderMap,
-    extensions: &mut Extensions,
-    age: Duration,
-    stale: bool,
-) {
-    headers.insert(AGE, age.as_secs().into());
-    extensions.insert(Kept { age, stale });
+pub(crate) fn mark_kept<B>(response: &mut Response<B>, age: Duration, stale: bool) {
+    response.headers_mut().insert(AGE, age.as_secs().into());
+    response.extensions_mut().insert(Kept { age, stale });
 }
 
 #[cfg(test)]
@@ -33,13 +28,12 @@ mod tests {
 
     #[test]
     fn a_kept_response_says_how_old_it_is() {
-        let mut headers = HeaderMap::new();
-        headers.append(AGE, HeaderValue::from_static("3"));
-        headers.append(AGE, HeaderValue::from_static("4"));
-        let mut extensions = Extensions::new();
+        let mut response = Response::new(());
+        response.headers_mut().append(AGE, HeaderValue::from_static("3"));
+        response.headers_mut().append(AGE, HeaderValue::from_static("4"));
         let age = Duration::from_millis(10_999);
-        mark_kept(&mut headers, &mut extensions, age, true);
-        assert_eq!(headers.get_all(AGE).iter().collect::<Vec<_>>(), ["10"]);
-        assert_eq!(extensions.get(), Some(&Kept { age, stale: true }));
+        mark_kept(&mut response, age, true);
+        assert_eq!(response.headers().get_all(AGE).iter().collect::<Vec<_>>(), ["10"]);
+        assert_eq!(response.extensions().get(), Some(&Kept { age, stale: true }));
     }
 }

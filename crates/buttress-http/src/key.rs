@@ -7,6 +7,7 @@ use http_body::Body;
 use crate::{
     Http,
     mode::Options,
+    parts::{Parts, write},
     selecting::{Names, goes_alone, is_overridden, selecting},
     target::{self, Target},
 };
@@ -208,29 +209,6 @@ fn key(
 
 fn changes(method: &Method, target: Target<'_>, headers: &HeaderMap) -> Option<u64> {
     (!method.is_safe() || is_overridden(headers)).then(|| target.subject(headers))
-}
-
-/// Writes one part, which is made of `pieces`.
-fn write<const N: usize>(bytes: &mut Vec<u8>, pieces: [impl AsRef<[u8]>; N]) {
-    let length = pieces.iter().fold(0_usize, |length, piece| length + piece.as_ref().len());
-    bytes.extend_from_slice(&length.to_le_bytes());
-    for piece in pieces {
-        bytes.extend_from_slice(piece.as_ref());
-    }
-}
-
-/// Reads the parts one after the other.
-struct Parts<'a>(&'a [u8]);
-
-impl<'a> Iterator for Parts<'a> {
-    type Item = &'a [u8];
-
-    fn next(&mut self) -> Option<&'a [u8]> {
-        let (length, rest) = self.0.split_first_chunk()?;
-        let (part, rest) = rest.split_at_checked(usize::from_le_bytes(*length))?;
-        self.0 = rest;
-        Some(part)
-    }
 }
 
 const METHOD: usize = 0;

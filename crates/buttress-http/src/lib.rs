@@ -138,6 +138,7 @@ mod idempotent;
 mod kept;
 mod key;
 mod mode;
+mod parts;
 mod protocol;
 mod rate_limit;
 mod replay;

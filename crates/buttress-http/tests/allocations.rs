@@ -105,6 +105,22 @@ fn another_caller_costs_a_copy_of_the_headers() {
     assert_eq!(measure(|| drop(restore(&shared))).count_total, copy);
 }
 
+#[test]
+fn a_kept_response_takes_five_allocations_and_no_more_bytes_than_it_weighs() {
+    let mut response = response(3);
+    response.headers_mut().insert("etag", HeaderValue::from_static("one"));
+    response.headers_mut().insert("x-served-by", HeaderValue::from_static("somebody"));
+    let shared = share(response);
+    let ended = Pin::new(&mut read(&shared, 3)).poll_frame(&mut Context::from_waker(Waker::noop()));
+    assert!(matches!(ended, Poll::Ready(None)));
+    let mut kept = None;
+    let taken = measure(|| kept = Some(Share::<Response<Many>>::keep(&Http::new(), &shared)));
+    let weight = Share::<Response<Many>>::weight(&Http::new(), &kept.unwrap());
+    // The response, its headers, their values and the count of those, and its data.
+    assert_eq!(taken.count_current, 5);
+    assert!(taken.bytes_current <= i64::try_from(weight).unwrap(), "{taken:?} of {weight}");
+}
+
 /// Of one call, after others have left their buffers behind.
 fn allocations<B>(mut request: impl FnMut() -> Request<B>) -> u64
 where

@@ -72,7 +72,7 @@ where
                     Ok(()) => {
                         if let Last::Readying { next } =
                             this.state.as_mut().project_replace(State::Ended)
-                            && let Some(future) = this.call.attempt(next)
+                            && let Some(future) = this.call.attempt(*next)
                         {
                             this.state.set(State::Attempting { future });
                         }
@@ -90,7 +90,7 @@ where
             match this.call.settle(outcome, verdict, gave_up) {
                 ControlFlow::Continue(next) => {
                     let sleep = Box::pin(sleep(next.delay));
-                    this.state.set(State::Waiting { sleep, next });
+                    this.state.set(State::Waiting { sleep, next: Box::new(next) });
                 }
                 ControlFlow::Break(outcome) => return Poll::Ready(outcome),
             }
@@ -116,12 +116,12 @@ enum State<F, Req> {
         future: F,
     },
     Waiting {
-        // Boxed, so that a call that never waits carries no timer and stays `Unpin`.
+        // Both boxed, so that a call that never waits has no room for them, and stays `Unpin`.
         sleep: Pin<Box<Sleep>>,
-        next: Next<Req>,
+        next: Box<Next<Req>>,
     },
     Readying {
-        next: Next<Req>,
+        next: Box<Next<Req>>,
     },
     Ended,
 }

@@ -25,7 +25,7 @@ pub(crate) struct Record {
 /// Caller *i* may begin an operation at *i* · 5 ms and every 500 ms from there; while it is busy its
 /// slots pass unused. Whoever is next takes the next operation of the list.
 pub(crate) async fn run<C: Client>(
-    client: &C,
+    client: &Arc<C>,
     origin: &str,
     operations: &Arc<[Operation]>,
     concurrency: u32,
@@ -36,7 +36,7 @@ pub(crate) async fn run<C: Client>(
     let (done, mut records) = tokio::sync::mpsc::unbounded_channel();
     let mut callers = JoinSet::new();
     for caller in 0..concurrency {
-        let (client, origin, done) = (client.clone(), origin.to_owned(), done.clone());
+        let (client, origin, done) = (Arc::clone(client), origin.to_owned(), done.clone());
         let (operations, next) = (Arc::clone(operations), Arc::clone(&next));
         callers.spawn(async move {
             let mut slot = start + OFFSET * caller;

@@ -1,12 +1,16 @@
 //! What a client is, and the one without controls.
 
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
 use buttress::{Reason, Rejection};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
 use http_body_util::{BodyExt, Empty};
-use hyper_util::client::legacy::Client as Transport;
+use hyper::body::Incoming;
 use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::{Client as Transport, Error, ResponseFuture};
 use hyper_util::rt::TokioExecutor;
 use tower::{Service, ServiceExt};
 
@@ -14,7 +18,7 @@ use crate::controlled::Decisions;
 use crate::operations::Operation;
 
 /// A way to carry out operations.
-pub(crate) trait Client: Clone + Send + Sync + 'static {
+pub(crate) trait Client: Send + Sync + 'static {
     /// Reads the three pages of `operation`, each after the one before.
     fn run(
         &self,
@@ -41,7 +45,6 @@ pub(crate) enum Failure {
 
 /// Three dependent awaits on a bare hyper client, no controls: a failed call fails the operation, and
 /// nothing limits how long a call may take.
-#[derive(Clone)]
 pub(crate) struct Linear(Hyper);
 
 impl Linear {
@@ -56,13 +59,30 @@ impl Client for Linear {
     }
 }
 
-/// The transport of every client.
-pub(crate) type Hyper = Transport<HttpConnector, Empty<Bytes>>;
+/// The transport of every client, as a handle: hyper-util's own takes 300 bytes, and whatever waits for
+/// its turn holds one.
+#[derive(Clone)]
+pub(crate) struct Hyper(Arc<Transport<HttpConnector, Empty<Bytes>>>);
 
 pub(crate) fn hyper() -> Hyper {
     let mut connector = HttpConnector::new();
     connector.set_nodelay(true);
-    Transport::builder(TokioExecutor::new()).retry_canceled_requests(false).build(connector)
+    let mut transport = Transport::builder(TokioExecutor::new());
+    Hyper(Arc::new(transport.retry_canceled_requests(false).build(connector)))
+}
+
+impl Service<Request<Empty<Bytes>>> for Hyper {
+    type Response = Response<Incoming>;
+    type Error = Error;
+    type Future = ResponseFuture;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Empty<Bytes>>) -> ResponseFuture {
+        self.0.request(request)
+    }
 }
 
 /// The three reads of an operation, through any service that takes requests to answers.
@@ -79,16 +99,22 @@ where
         let request = Request::get(format!("{origin}{path}"))
             .body(Empty::new())
             .map_err(|_| Failure::Connection)?;
-        let response = service.clone().oneshot(request).await.map_err(|error| broken(&error))?;
-        if let Some(rejection) = response.extensions().get::<Rejection>() {
-            return Err(Failure::Rejected(rejection.reason()));
-        }
-        if !response.status().is_success() {
-            return Err(Failure::Status(response.status().as_u16()));
-        }
-        response.into_body().collect().await.map_err(|error| broken(&error))?;
+        let answered = service.clone().oneshot(request).await;
+        let body = answered.map_err(|error| broken(&error)).and_then(page)?;
+        body.collect().await.map_err(|error| broken(&error))?;
     }
     Ok(())
+}
+
+/// The body of an answer that is a success.
+fn page<B>(response: Response<B>) -> Result<B, Failure> {
+    if let Some(rejection) = response.extensions().get::<Rejection>() {
+        return Err(Failure::Rejected(rejection.reason()));
+    }
+    match response.status() {
+        status if status.is_success() => Ok(response.into_body()),
+        status => Err(Failure::Status(status.as_u16())),
+    }
 }
 
 /// A layer that ends a body says so in the body's error.

@@ -135,13 +135,11 @@ impl Decisions {
     }
 }
 
-#[derive(Clone)]
 struct Controlled<S> {
     service: S,
     controls: Controls,
 }
 
-#[derive(Clone)]
 struct Controls {
     percent: u32,
     calls: Arc<AtomicU64>,

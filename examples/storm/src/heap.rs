@@ -37,10 +37,11 @@ pub(crate) async fn peak<C: Client>(
     let started = Arc::new(AtomicU32::new(0));
     let before = HEAP.current_usage();
     HEAP.reset_peak_usage();
-    let client = fresh();
+    let client = Arc::new(fresh());
     let mut operations = JoinSet::new();
     for number in 0..IN_FLIGHT {
-        let (client, origin, started) = (client.clone(), Arc::clone(&origin), Arc::clone(&started));
+        let (client, origin, started) =
+            (Arc::clone(&client), Arc::clone(&origin), Arc::clone(&started));
         operations.spawn(async move {
             started.fetch_add(1, Relaxed);
             client.run(&origin, Operation::distinct(number)).await

@@ -190,7 +190,7 @@ async fn through<C: Client>(
 ) -> io::Result<Run> {
     let mut upstream = Upstream::start(arguments.seed).await?;
     let peak_heap = heap::peak(&mut upstream, &fresh).await?;
-    let client = fresh();
+    let client = Arc::new(fresh());
     let mut progress = Progress::new(name, arguments.operations);
     listener::restart();
     upstream.begin().await?;

@@ -104,8 +104,7 @@ async fn one_that_takes_more_than_a_tenth_of_all_is_not_kept() {
 
 #[tokio::test(start_paused = true)]
 async fn answers_without_a_size_are_bounded_in_number() {
-    let layer =
-        DedupLayer::new(|key: &u32| Some(*key)).keep(exactly(s(10)).max_entries(60));
+    let layer = DedupLayer::new(|key: &u32| Some(*key)).keep(exactly(s(10)).max_entries(60));
     let service = layer.layer(service_fn(async |_: u32| Ok::<_, Fault>(())));
     for key in 0..2_000 {
         service.clone().oneshot(key).await.unwrap();

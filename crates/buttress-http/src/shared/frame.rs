@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body::Frame;
 
 /// A frame of a body that many read. Cloning it copies nothing.
@@ -15,7 +15,7 @@ impl SharedFrame {
     /// How many bytes it adds to the body's length.
     pub(super) fn length(&self) -> u64 {
         match self {
-            Self::Data(data) => data.len().try_into().unwrap_or(u64::MAX),
+            Self::Data(data) => length(data),
             Self::Trailers(_) => 0,
         }
     }
@@ -24,7 +24,7 @@ impl SharedFrame {
     pub(super) fn size(&self) -> usize {
         match self {
             Self::Data(data) => data.len(),
-            Self::Trailers(trailers) => size(trailers),
+            Self::Trailers(trailers) => size(trailers.as_ref()),
         }
     }
 
@@ -54,10 +54,14 @@ impl SharedFrame {
     }
 }
 
-/// How many bytes `frames` take.
-pub(super) fn weight(frames: &[SharedFrame]) -> usize {
-    let sizes = frames.iter().map(|frame| frame.size().saturating_add(ENTRY));
-    sizes.fold(0, usize::saturating_add)
+/// How long a chunk is.
+pub(super) fn length(data: &Bytes) -> u64 {
+    data.len().try_into().unwrap_or(u64::MAX)
+}
+
+/// How many bytes a frame of this size takes.
+pub(super) const fn weight(size: usize) -> usize {
+    size.saturating_add(ENTRY)
 }
 
 /// The same headers, with values in memory of their own.
@@ -73,9 +77,15 @@ pub(super) fn copy(headers: &HeaderMap) -> HeaderMap {
 }
 
 /// How many bytes headers take: their names, their values, and [`ENTRY`] for each.
-pub(super) fn size(headers: &HeaderMap) -> usize {
-    let entries = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + ENTRY);
-    entries.fold(0, usize::saturating_add)
+pub(super) fn size<'a>(
+    headers: impl IntoIterator<Item = (&'a HeaderName, &'a HeaderValue)>,
+) -> usize {
+    sum(headers.into_iter().map(|(name, value)| weight(name.as_str().len() + value.len())))
+}
+
+/// The sum of sizes.
+pub(super) fn sum(sizes: impl IntoIterator<Item = usize>) -> usize {
+    sizes.into_iter().fold(0, usize::saturating_add)
 }
 
 /// What a header takes besides its name and value, as HPACK (RFC 7541, section 4.1) counts it; also

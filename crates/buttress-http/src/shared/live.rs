@@ -10,9 +10,10 @@ use http_body::{Body, SizeHint};
 
 use super::{
     charge::Charge,
+    frame::SharedFrame,
     source::Source,
+    stored::less,
     track::{Look, Track},
-    whole::{Whole, less},
 };
 
 /// A body on its way to many readers, any of which pulls it along.
@@ -57,7 +58,8 @@ impl<B> Live<B> {
         }
     }
 
-    pub(super) fn whole(&self) -> Option<Whole> {
+    /// The whole body and its length. `None` if it is not whole.
+    pub(super) fn whole(&self) -> Option<(Vec<SharedFrame>, SizeHint)> {
         self.track().whole(&self.hint)
     }
 

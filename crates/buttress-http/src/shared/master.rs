@@ -2,20 +2,21 @@ use std::sync::Arc;
 
 use buttress_core::{Allowance, Progress};
 use bytes::Bytes;
-use http_body::Body;
+use http_body::{Body, SizeHint};
 
 use super::{
     Form, SharedBody,
     charge::Charge,
+    frame::SharedFrame,
     live::{Live, Reader},
-    whole::Whole,
 };
 
-/// What the bodies of many callers are made from.
+/// What the bodies of the callers of now are made from.
 #[derive(Debug)]
 pub(super) enum Master<B> {
     Live(Arc<Live<B>>),
-    Whole(Arc<Whole>),
+    /// It had ended before it was shared, and said that of its length.
+    Empty(Arc<SizeHint>),
 }
 
 impl<B> Master<B>
@@ -26,7 +27,7 @@ where
     /// as it says it holds.
     pub(super) fn new(body: B, cap: usize, allowance: &Arc<Allowance>) -> Result<Self, B> {
         if body.is_end_stream() {
-            return Ok(Self::Whole(Arc::new(Whole::new(Vec::new(), body.size_hint()))));
+            return Ok(Self::Empty(Arc::new(body.size_hint())));
         }
         let charge = usize::try_from(body.size_hint().lower()).ok();
         match charge.and_then(|bytes| Charge::reserve(allowance, bytes)) {
@@ -41,7 +42,7 @@ impl<B> Master<B> {
     pub(super) fn read(&self, is_first: bool) -> SharedBody<B> {
         let form = match self {
             Self::Live(live) => Form::Reading(Reader::new(live, is_first)),
-            Self::Whole(whole) => Form::Playing { whole: Arc::clone(whole), index: 0 },
+            Self::Empty(hint) => Form::Empty(**hint),
         };
         SharedBody { form }
     }
@@ -49,7 +50,7 @@ impl<B> Master<B> {
     pub(super) fn progress(&self) -> Progress {
         match self {
             Self::Live(live) => live.progress(),
-            Self::Whole(_) => Progress::Whole,
+            Self::Empty(_) => Progress::Whole,
         }
     }
 
@@ -59,22 +60,19 @@ impl<B> Master<B> {
         }
     }
 
-    /// The whole body, with no tie to the callers of now.
-    pub(super) fn keep(&self) -> Self {
+    /// The whole body and its length. `None` if it is not whole.
+    pub(super) fn whole(&self) -> Option<(Vec<SharedFrame>, SizeHint)> {
         match self {
-            Self::Live(live) => match live.whole() {
-                Some(whole) => Self::Whole(Arc::new(whole.apart())),
-                None => self.clone(),
-            },
-            Self::Whole(whole) => Self::Whole(Arc::new(whole.apart())),
+            Self::Live(live) => live.whole(),
+            Self::Empty(hint) => Some((Vec::new(), **hint)),
         }
     }
 
-    /// How many bytes the whole body takes.
+    /// How many bytes it takes by now.
     pub(super) fn weight(&self) -> usize {
         match self {
             Self::Live(live) => live.weight(),
-            Self::Whole(whole) => whole.weight(),
+            Self::Empty(_) => 0,
         }
     }
 }
@@ -83,7 +81,7 @@ impl<B> Clone for Master<B> {
     fn clone(&self) -> Self {
         match self {
             Self::Live(live) => Self::Live(Arc::clone(live)),
-            Self::Whole(whole) => Self::Whole(Arc::clone(whole)),
+            Self::Empty(hint) => Self::Empty(Arc::clone(hint)),
         }
     }
 }

@@ -8,7 +8,7 @@ use buttress_core::BoxError;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use self::{alone::Alone, error::GivenUp, live::Reader, track::Look, whole::Whole};
+use self::{alone::Alone, error::GivenUp, live::Reader, stored::Stored, track::Look};
 
 mod alone;
 mod charge;
@@ -19,8 +19,8 @@ mod live;
 mod master;
 mod response;
 mod source;
+mod stored;
 mod track;
-mod whole;
 
 pub use self::error::TooLong;
 pub(crate) use self::{finish::Finish, response::Shared};
@@ -48,8 +48,13 @@ pub struct SharedBody<B> {
 enum Form<B> {
     Own(B),
     Reading(Reader<B>),
-    Playing { whole: Arc<Whole>, index: usize },
+    Playing {
+        stored: Arc<Stored>,
+        index: usize,
+    },
     Alone(Alone<B>),
+    /// It had ended before it was shared, and said so.
+    Empty(SizeHint),
     Ended,
 }
 
@@ -86,12 +91,12 @@ where
         let last = match &mut this.form {
             Form::Own(body) => return Pin::new(body).poll_frame(cx).map_err(Into::into),
             Form::Alone(alone) => return alone.poll(cx),
-            Form::Playing { whole, index } => {
-                let frame = whole.frame(*index).map(Ok);
+            Form::Playing { stored, index } => {
+                let frame = stored.frame(*index).map(Ok);
                 *index += usize::from(frame.is_some());
                 return Poll::Ready(frame);
             }
-            Form::Ended => return Poll::Ready(None),
+            Form::Empty(_) | Form::Ended => return Poll::Ready(None),
             Form::Reading(reader) => match ready!(reader.poll(cx)) {
                 Look::Frame(frame) => return Poll::Ready(Some(Ok(frame.into_frame()))),
                 Look::Alone(remains) => {
@@ -115,9 +120,9 @@ where
         match &self.form {
             Form::Own(body) => body.is_end_stream(),
             Form::Reading(reader) => reader.is_end_stream(),
-            Form::Playing { whole, index } => whole.is_read(*index),
+            Form::Playing { stored, index } => stored.is_read(*index),
             Form::Alone(alone) => alone.is_end_stream(),
-            Form::Ended => true,
+            Form::Empty(_) | Form::Ended => true,
         }
     }
 
@@ -125,8 +130,9 @@ where
         match &self.form {
             Form::Own(body) => body.size_hint(),
             Form::Reading(reader) => reader.size_hint(),
-            Form::Playing { whole, index } => whole.hint(*index),
+            Form::Playing { stored, index } => stored.hint(*index),
             Form::Alone(alone) => alone.size_hint(),
+            Form::Empty(hint) => *hint,
             Form::Ended => SizeHint::with_exact(0),
         }
     }

@@ -5,18 +5,20 @@ use bytes::Bytes;
 use http::{Response, response::Parts};
 use http_body::Body;
 
-use super::{
-    SharedBody,
-    frame::{copy, size},
-    master::Master,
-};
+use super::{Form, SharedBody, frame::size, master::Master, stored::Stored};
 use crate::kept::mark_kept;
 
 /// A response that many can hold. Cloning it copies nothing.
 #[derive(Debug)]
 pub struct Shared<B> {
-    head: Arc<Parts>,
-    body: Master<B>,
+    root: Root<B>,
+}
+
+/// What the responses of its callers are made from.
+#[derive(Debug)]
+enum Root<B> {
+    Call { head: Arc<Parts>, body: Master<B> },
+    Stored(Arc<Stored>),
 }
 
 impl<B> Shared<B>
@@ -32,7 +34,7 @@ where
     ) -> Result<Self, Response<B>> {
         let (head, body) = response.into_parts();
         match Master::new(body, cap, allowance) {
-            Ok(body) => Ok(Self { head: Arc::new(head), body }),
+            Ok(body) => Ok(Self { root: Root::Call { head: Arc::new(head), body } }),
             Err(body) => Err(Response::from_parts(head, body)),
         }
     }
@@ -40,39 +42,62 @@ where
 
 impl<B> Shared<B> {
     pub(crate) fn restore(&self, reader: Reader) -> Response<SharedBody<B>> {
-        let mut head = Parts::clone(&self.head);
+        let mut response = match &self.root {
+            Root::Call { head, body } => {
+                Response::from_parts(Parts::clone(head), body.read(reader == Reader::First))
+            }
+            Root::Stored(stored) => {
+                let form = Form::Playing { stored: Arc::clone(stored), index: 0 };
+                stored.response(SharedBody { form })
+            }
+        };
         if let Reader::Kept { age, stale } = reader {
-            mark_kept(&mut head.headers, &mut head.extensions, age.by_now(), stale);
+            mark_kept(&mut response, age.by_now(), stale);
         }
-        Response::from_parts(head, self.body.read(reader == Reader::First))
+        response
     }
 
     pub(crate) fn progress(&self) -> Progress {
-        self.body.progress()
+        match &self.root {
+            Root::Call { body, .. } => body.progress(),
+            Root::Stored(_) => Progress::Whole,
+        }
     }
 
     pub(crate) fn abandon(&self) {
-        self.body.abandon();
+        if let Root::Call { body, .. } = &self.root {
+            body.abandon();
+        }
     }
 
-    /// The same for later callers, in memory of its own and without the extensions.
+    /// The same for later callers, in memory of its own and without the extensions, if it is whole.
     pub(crate) fn keep(&self) -> Self {
-        let mut response = Response::new(());
-        *response.status_mut() = self.head.status;
-        *response.version_mut() = self.head.version;
-        *response.headers_mut() = copy(&self.head.headers);
-        Self { head: Arc::new(response.into_parts().0), body: self.body.keep() }
+        let Root::Call { head, body } = &self.root else { return self.clone() };
+        match body.whole() {
+            Some((frames, hint)) => {
+                Self { root: Root::Stored(Arc::new(Stored::new(head, &frames, hint))) }
+            }
+            None => self.clone(),
+        }
     }
 
     /// How many bytes it takes.
     pub(crate) fn weight(&self) -> usize {
-        BOOKS.saturating_add(size(&self.head.headers)).saturating_add(self.body.weight())
+        let takes = match &self.root {
+            Root::Call { head, body } => size(&head.headers).saturating_add(body.weight()),
+            Root::Stored(stored) => stored.weight(),
+        };
+        BOOKS.saturating_add(takes)
     }
 }
 
 impl<B> Clone for Shared<B> {
     fn clone(&self) -> Self {
-        Self { head: Arc::clone(&self.head), body: self.body.clone() }
+        let root = match &self.root {
+            Root::Call { head, body } => Root::Call { head: Arc::clone(head), body: body.clone() },
+            Root::Stored(stored) => Root::Stored(Arc::clone(stored)),
+        };
+        Self { root }
     }
 }
 

@@ -7,9 +7,8 @@ use http_body::{Frame, SizeHint};
 use super::{
     charge::Charge,
     error::Failure,
-    frame::{SharedFrame, weight},
+    frame::{SharedFrame, sum, weight},
     source::{Read, Source},
-    whole::Whole,
 };
 
 /// What has been read of a body that many read, and how it ended.
@@ -128,9 +127,9 @@ impl<B> Track<B> {
         })
     }
 
-    /// The whole body. `None` if it is not whole. The source `said` how long it was.
-    pub(super) fn whole(&self, said: &SizeHint) -> Option<Whole> {
-        matches!(self.end, End::Whole).then(|| Whole::new(self.frames.clone(), self.hint(said)))
+    /// The whole body and its length. `None` if it is not whole. The source `said` how long it was.
+    pub(super) fn whole(&self, said: &SizeHint) -> Option<(Vec<SharedFrame>, SizeHint)> {
+        matches!(self.end, End::Whole).then(|| (self.frames.clone(), self.hint(said)))
     }
 
     pub(super) fn progress(&self) -> Progress {
@@ -143,7 +142,7 @@ impl<B> Track<B> {
 
     /// How many bytes it takes.
     pub(super) fn weight(&self) -> usize {
-        weight(&self.frames)
+        sum(self.frames.iter().map(|frame| weight(frame.size())))
     }
 
     /// Whether a reader of `index` frames has read the whole body.

@@ -1,10 +1,16 @@
 //! A response that is kept for later callers.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
 
 use buttress_core::{Age, Allowance, Progress, Reader, Share};
 use buttress_http::Http;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, Version};
+use http_body::Body;
 use tokio::time::Instant;
 
 use crate::{
@@ -27,6 +33,39 @@ fn a_kept_response_is_the_same_for_every_later_caller() {
         assert_eq!(response.headers().get("age").unwrap(), "3");
         assert_eq!(Caller::later(&kept).read_on(), read("onetwo", Got::Trailers(trailers())));
     }
+}
+
+#[test]
+fn the_headers_of_a_kept_response_are_all_there_in_their_order_and_as_sensitive_as_they_were() {
+    let feed = Feed::of_length(0);
+    let mut response = Response::new(feed.body());
+    let mut secret = HeaderValue::from_static("secret");
+    secret.set_sensitive(true);
+    let headers = response.headers_mut();
+    headers.append("vary", HeaderValue::from_static("accept"));
+    headers.append("x-token", secret);
+    headers.append("vary", HeaderValue::from_static(""));
+    headers.append("x-odd", HeaderValue::from_bytes(b"\xff").unwrap());
+    let headers = headers.clone();
+    let shared = Http::new().share(response, &Arc::new(Allowance::new(usize::MAX))).unwrap();
+    let kept = restore(&keep(&shared), Reader::Later);
+    assert_eq!(*kept.headers(), headers);
+    assert!(kept.headers()["x-token"].is_sensitive());
+    assert!(!kept.headers()["vary"].is_sensitive());
+}
+
+#[test]
+fn a_kept_body_is_as_long_as_what_is_left_of_it() {
+    let kept = keep(&whole());
+    let mut body = restore(&kept, Reader::Later).into_body();
+    let mut lefts = Vec::new();
+    while !body.is_end_stream() {
+        lefts.push(body.size_hint().lower());
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(matches!(Pin::new(&mut body).poll_frame(&mut cx), Poll::Ready(Some(Ok(_)))));
+    }
+    assert_eq!(lefts, [6, 0], "the data and the trailers");
+    assert_eq!(body.size_hint().lower(), 0);
 }
 
 #[test]
