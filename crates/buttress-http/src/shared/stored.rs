@@ -1,8 +1,13 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version, response::Parts};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version, header::CONNECTION,
+    response::Parts,
+};
 use http_body::{Frame, SizeHint};
+
+use crate::header_value::members;
 
 use super::frame::{SharedFrame, copy, length, size, sum, weight};
 
@@ -92,11 +97,12 @@ pub(super) fn less(hint: &SizeHint, read: u64) -> SizeHint {
     left
 }
 
-/// The same headers. Their values share one piece of memory, which is theirs alone: whoever holds on to
-/// one keeps no body.
+/// The same headers, but for those of the connection they came over. Their values share one piece of
+/// memory, which is theirs alone: whoever holds on to one keeps no body.
 fn apart(headers: &HeaderMap) -> Box<[(HeaderName, HeaderValue)]> {
-    let mut bytes = Vec::with_capacity(headers.values().map(HeaderValue::len).sum());
-    headers.values().for_each(|value| bytes.extend_from_slice(value.as_bytes()));
+    let kept = || headers.iter().filter(|(name, _)| !is_of_a_connection(headers, name));
+    let mut bytes = Vec::with_capacity(kept().map(|(_, value)| value.len()).sum());
+    kept().for_each(|(_, value)| bytes.extend_from_slice(value.as_bytes()));
     let mut bytes = Bytes::from(bytes);
     let mut apart = |value: &HeaderValue| {
         // What was a value is one.
@@ -105,7 +111,15 @@ fn apart(headers: &HeaderMap) -> Box<[(HeaderName, HeaderValue)]> {
         copy.set_sensitive(value.is_sensitive());
         copy
     };
-    headers.iter().map(|(name, value)| (name.clone(), apart(value))).collect()
+    kept().map(|(name, value)| (name.clone(), apart(value))).collect()
+}
+
+/// Whether a header says something of one connection, or to one proxy, and is not to be stored (RFC 9111,
+/// section 3.1).
+fn is_of_a_connection(headers: &HeaderMap, name: &HeaderName) -> bool {
+    OF_A_CONNECTION.contains(&name.as_str())
+        || members(headers, &CONNECTION)
+            .any(|member| member.eq_ignore_ascii_case(name.as_str().as_bytes()))
 }
 
 fn joined(frames: &[SharedFrame]) -> Bytes {
@@ -114,3 +128,15 @@ fn joined(frames: &[SharedFrame]) -> Bytes {
     pieces().for_each(|piece| data.extend_from_slice(piece));
     data.into()
 }
+
+const OF_A_CONNECTION: [&str; 9] = [
+    "connection",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authentication-info",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "transfer-encoding",
+    "upgrade",
+];

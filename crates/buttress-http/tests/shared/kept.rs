@@ -55,6 +55,31 @@ fn the_headers_of_a_kept_response_are_all_there_in_their_order_and_as_sensitive_
 }
 
 #[test]
+fn what_a_response_says_of_its_connection_is_not_kept() {
+    let mut response = Response::new(Feed::of_length(0).body());
+    for (name, value) in [
+        ("connection", "close, X-Hop"),
+        ("connection", ",, x-Other"),
+        ("x-hop", "1"),
+        ("x-other", "2"),
+        ("x-hops", "3"),
+        ("keep-alive", "timeout=5"),
+        ("proxy-authenticate", "Basic"),
+        ("transfer-encoding", "chunked"),
+        ("upgrade", "h2c"),
+        ("etag", "\"one\""),
+    ] {
+        response.headers_mut().append(name, HeaderValue::from_static(value));
+    }
+    let shared = Http::new().share(response, &Arc::new(Allowance::new(usize::MAX))).unwrap();
+    // Whoever joined in time gets what the first gets.
+    assert!(restore(&shared, Reader::Later).headers().contains_key("x-hop"));
+    let kept = restore(&keep(&shared), Reader::Later);
+    let names: Vec<_> = kept.headers().keys().map(|name| name.as_str()).collect();
+    assert_eq!(names, ["x-hops", "etag"]);
+}
+
+#[test]
 fn a_kept_body_is_as_long_as_what_is_left_of_it() {
     let kept = keep(&whole());
     let mut body = restore(&kept, Reader::Later).into_body();
