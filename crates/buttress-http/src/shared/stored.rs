@@ -44,7 +44,8 @@ impl Stored {
     /// A response with this head.
     pub(super) fn response<B>(&self, body: B) -> Response<B> {
         // With room for what says how old it is.
-        let mut headers = HeaderMap::with_capacity(self.headers.len() + 1);
+        let room = self.headers.len().saturating_add(1);
+        let mut headers = HeaderMap::try_with_capacity(room).unwrap_or_default();
         for (name, value) in &self.headers {
             headers.append(name.clone(), value.clone());
         }
