@@ -29,7 +29,7 @@ impl DedupHandle {
         self.state.registry.parts().for_each(Part::clear);
     }
 
-    /// Calls of the service that are being made.
+    /// Calls of the service that are being made and can be joined: those that were forgotten do not count.
     pub fn flights(&self) -> usize {
         self.numbers().flights
     }
@@ -39,12 +39,12 @@ impl DedupHandle {
         self.numbers().waiters
     }
 
-    /// Callers who started a call of the service.
+    /// Callers who started a call of the service, and refreshes that did.
     pub fn led(&self) -> u64 {
         self.numbers().led
     }
 
-    /// Callers who joined a call that another had started.
+    /// Callers who joined a call that another had started, and refreshes that found one.
     pub fn joined(&self) -> u64 {
         self.numbers().joined
     }

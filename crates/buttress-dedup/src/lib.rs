@@ -82,7 +82,8 @@
 //! # Cancellation
 //!
 //! Dropping the response future or body leaves the flight; when the last has left, the work is dropped at
-//! once. Nothing is spawned, but for a refresh in the background where
+//! once. Work that is to be finished for nobody, to fill a cache say, must be a task of its own: spawn it in
+//! the service further in. Nothing is spawned here, but for a refresh in the background where
 //! [`while_revalidate`](Keep::while_revalidate) or [`early_refresh`](Keep::early_refresh) asks for it.
 //!
 //! # Sharing
