@@ -1,7 +1,10 @@
 //! A client that makes one request of many, and keeps the answer for as long as the server says.
 
 use std::{
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
@@ -36,11 +39,13 @@ async fn main() -> Result<(), BoxError> {
     let uri = format!("http://{}/quote", listener.local_addr()?);
     let app = Router::new().route("/quote", get(quote).put(async || "changed"));
 
-    let dedup = DedupLayer::in_flight().keep(Keep::as_told()).http();
+    let dedup = DedupLayer::in_flight().keep(Keep::as_told()).share_errors().http();
     let handle = dedup.handle();
     let client = ServiceBuilder::new()
         .layer(DeadlineLayer::new(Duration::from_secs(5)).http())
         .layer(dedup)
+        // hyper's errors cannot be cloned, and what cannot be is for one caller alone.
+        .map_err(Arc::new)
         .layer(RetryLayer::new(3).http())
         .layer(ThrottleLayer::concurrency(32).queue(200).http())
         .layer(DeadlineLayer::new(Duration::from_secs(1)).named("attempt").http())

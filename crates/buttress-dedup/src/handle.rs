@@ -1,4 +1,4 @@
-use std::{any::Any, sync::Arc};
+use std::{any::Any, fmt, sync::Arc};
 
 use crate::{
     registry::{Numbers, Part},
@@ -6,7 +6,7 @@ use crate::{
 };
 
 /// Live numbers of a layer's flights and of what it keeps, and the means to forget both.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct DedupHandle {
     state: Arc<State>,
 }
@@ -19,7 +19,9 @@ impl DedupHandle {
     /// Forgets the answer for `key`: what is kept, and what a call in flight will bring, which goes only
     /// to those who wait for it already. The next call of the key is a new one.
     ///
-    /// The key is of the very type that the layer's key has; whether it is that of any call so far.
+    /// The key must be of the very type that the layer's keys have, a `String` and no `&str`; false if no
+    /// call so far had a key of that type. In `Http` mode it is an `HttpKey`, which the mode makes of a
+    /// request: that of another user, or of another method, is another key.
     pub fn forget<K: Any>(&self, key: &K) -> bool {
         self.state.registry.parts().fold(false, |known, part| part.forget(key) | known)
     }
@@ -79,7 +81,7 @@ impl DedupHandle {
         self.state.panicked.get()
     }
 
-    /// Answers that are kept. Forgets those that are too old.
+    /// Answers that are kept, those that a change has outdated included. Forgets what is too old.
     pub fn kept(&self) -> usize {
         self.numbers().kept
     }
@@ -92,5 +94,19 @@ impl DedupHandle {
     fn numbers(&self) -> Numbers {
         let parts = self.state.registry.parts().map(Part::numbers);
         parts.fold(Numbers::default(), Numbers::plus)
+    }
+}
+
+impl fmt::Debug for DedupHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Numbers { flights, waiters, led, joined, kept, .. } = self.numbers();
+        f.debug_struct("DedupHandle")
+            .field("flights", &flights)
+            .field("waiters", &waiters)
+            .field("led", &led)
+            .field("joined", &joined)
+            .field("hits", &self.hits())
+            .field("kept", &kept)
+            .finish_non_exhaustive()
     }
 }

@@ -91,6 +91,9 @@ impl<J> Keep<Memory, J> {
 impl<St, J> Keep<St, J> {
     /// Keeps failures that would come again, such as "not found", for `ttl`: those whose verdict is
     /// [`Permanent`](Verdict::Permanent). By default they are not kept. All other failures never are.
+    ///
+    /// In `Plain` mode no error is known to be permanent: say so with [`classify`](Self::classify). An error
+    /// is kept only where the layer may [share](crate::DedupLayer::share_errors) it.
     pub fn negative(mut self, ttl: Duration) -> Self {
         self.options.negative = Some(ttl);
         self
@@ -116,6 +119,9 @@ impl<St, J> Keep<St, J> {
 
     /// For so long after its time an answer is given out in place of a failure: of any that another
     /// attempt might mend, or a panic. None by default.
+    ///
+    /// The call is made first, each time. Together with [`while_revalidate`](Self::while_revalidate) callers
+    /// are answered at once, and one refresh after the other waits for its [`backoff`](Self::backoff).
     pub fn if_error(mut self, window: Duration) -> Self {
         self.options.if_error = window;
         self

@@ -31,7 +31,9 @@ impl DedupLayer {
 impl<F> DedupLayer<By<F>> {
     /// Requests are the same if `key` gives them the same key, and go alone if it gives none.
     ///
-    /// Whatever an answer depends on belongs into the key: who asks, above all.
+    /// Whatever an answer depends on belongs into the key: who asks, above all. The key is owned, and the
+    /// closure decides alone: in `Http` mode too a `POST` that has a key is shared, and kept, like any
+    /// other request, and no request outdates what is kept unless a [`KeyOf`] of yours says so.
     pub fn new<Req>(key: F) -> Self
     where
         F: KeyOf<Req>,
@@ -49,7 +51,7 @@ impl<K> DedupLayer<K> {
 
 impl<K, M, P: Clone, R> DedupLayer<K, M, P, R> {
     /// Keeps answers for later callers, as `keep` says. What the layer has in flight or keeps already
-    /// stays with the clones made before.
+    /// stays with the clones, and the handles, made before.
     pub fn keep<P2>(self, keep: P2) -> DedupLayer<K, M, P2, R> {
         let Core { keys, mode, errors, shared } = self.core;
         let settings = shared.settings.clone();
@@ -58,7 +60,8 @@ impl<K, M, P: Clone, R> DedupLayer<K, M, P, R> {
     }
 
     /// Gives an error to everybody who waited for it, by cloning it. By default each caller makes a
-    /// call of its own after an error, one at a time.
+    /// call of its own after an error, one at a time: while the service is down, the last of n callers
+    /// waits for n calls.
     pub fn share_errors(self) -> DedupLayer<K, M, P, Cloned> {
         self.errors(Cloned)
     }

@@ -46,7 +46,10 @@
 //!
 //! It runs under ambient values of its own: the latest deadline and the highest criticality of those who
 //! wait, and the attempt of the first. A layer further in that noted the deadline when it was called
-//! keeps to that one; if it ends the call for it, whoever has more time goes again.
+//! keeps to that one; if it ends the call for it, whoever has more time goes again. The mode must be able to
+//! tell: `Plain` finds a [`Rejection`](buttress_core::Rejection) in itself, in an `io::Error` and in a
+//! `BoxError`. Of an error type of your own that is shared it cannot, and it is everybody's: let
+//! [`share_error`](DedupLayer::share_error) give `None` for such a one.
 //!
 //! A response of a mode may be on its way still when its head is there, as an HTTP body is. Then those who
 //! wait read it together, each at its own pace, and new callers join until it is whole.
@@ -60,7 +63,9 @@
 //! [`Keep`]. Failures that another attempt might mend, timeouts and rejections of layers never are. A hit
 //! takes neither a flight nor the inner service. What is kept is bounded in number and bytes, and is forgotten
 //! by [`DedupHandle::forget`], together with what a call in flight is about to bring. In `Http` mode a
-//! request with an unsafe method that succeeds outdates what is kept of its target.
+//! request with an unsafe method that succeeds outdates what is kept of its target, where the key is the
+//! mode's own. It ends no flight: who asks after it may still join a call from before it. A response is kept
+//! when its body has been read to its end.
 //!
 //! # Readiness
 //!
@@ -72,7 +77,9 @@
 //! The error type is the inner service's. An error is for one caller unless it can be shared: with
 //! [`share_errors`](DedupLayer::share_errors) by cloning it, with
 //! [`share_error`](DedupLayer::share_error) as you say. Otherwise one of the others makes the next call,
-//! and the rest wait for that one.
+//! and the rest wait for that one: while the service is down, the last of many waits for as many calls,
+//! or until its deadline. So share errors where you can: one that cannot be cloned, as hyper's, can be
+//! once it is in an `Arc`, with `.map_err(Arc::new)` below this layer.
 //!
 //! A panic, in the service or in the key's function, becomes a [`Rejection`](buttress_core::Rejection) for
 //! `Panicked` (500 in HTTP, 13 in gRPC) for everybody who waited, whoever met it included, unless

@@ -33,6 +33,8 @@ async fn the_numbers_of_a_flight_from_start_to_end() {
     assert_eq!(outcome(third), Ok(1));
     assert_eq!(numbers(&handle), (0, 0, 2, 2, 1));
     assert_eq!((handle.apart(), handle.panicked(), handle.hits(), handle.kept()), (0, 0, 0, 0));
+    let all = "DedupHandle { flights: 0, waiters: 0, led: 2, joined: 2, hits: 0, kept: 0, .. }";
+    assert_eq!(format!("{handle:?}"), all);
 }
 
 #[tokio::test(start_paused = true)]

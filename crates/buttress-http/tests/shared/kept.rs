@@ -75,7 +75,7 @@ fn what_a_response_says_of_its_connection_is_not_kept() {
     // Whoever joined in time gets what the first gets.
     assert!(restore(&shared, Reader::Later).headers().contains_key("x-hop"));
     let kept = restore(&keep(&shared), Reader::Later);
-    let names: Vec<_> = kept.headers().keys().map(|name| name.as_str()).collect();
+    let names: Vec<_> = kept.headers().keys().map(http::HeaderName::as_str).collect();
     assert_eq!(names, ["x-hops", "etag"]);
 }
 
