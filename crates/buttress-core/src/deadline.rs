@@ -79,6 +79,24 @@ impl Deadline {
         f()
     }
 
+    /// Says to the layers outside that this deadline has ended the call that is being polled. An error of
+    /// the user's own, that no layer can look into, does not say so.
+    ///
+    /// It is seen where the outcome is returned in the same poll, so not through a spawned task.
+    pub fn enforced(self) {
+        ENFORCED.set(ENFORCED.get().max(Some(self)));
+    }
+
+    /// Runs `f` and says which deadline was [enforced](Self::enforced) meanwhile, the latest of several.
+    #[inline]
+    pub fn watch<R>(f: impl FnOnce() -> R) -> (R, Option<Self>) {
+        let restore = RestoreEnforced(ENFORCED.replace(None));
+        let result = f();
+        let enforced = ENFORCED.get();
+        drop(restore);
+        (result, enforced)
+    }
+
     /// Carries the ambient deadline and [criticality](crate::Criticality), as they are now, to
     /// wherever `future` is polled.
     ///
@@ -125,7 +143,17 @@ impl Drop for Restore {
     }
 }
 
+struct RestoreEnforced(Option<Deadline>);
+
+impl Drop for RestoreEnforced {
+    #[inline]
+    fn drop(&mut self) {
+        ENFORCED.set(self.0);
+    }
+}
+
 thread_local! {
     // `const` and without a destructor: no lazy initialisation, and usable while a thread ends.
     static AMBIENT: Cell<Option<Deadline>> = const { Cell::new(None) };
+    static ENFORCED: Cell<Option<Deadline>> = const { Cell::new(None) };
 }

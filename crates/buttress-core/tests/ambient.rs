@@ -255,3 +255,28 @@ fn a_panic_leaves_no_mark_and_takes_none_away() {
     let ((), later) = GaveUp::watch(|| {});
     assert!(!later);
 }
+
+#[test]
+fn a_deadline_that_was_enforced_is_seen_by_the_layer_that_polls_the_latest_of_several() {
+    let (early, late) = (seconds(1), seconds(2));
+    let ((inner, nothing), outer) = Deadline::watch(|| {
+        let ((), inner) = Deadline::watch(|| {
+            late.enforced();
+            early.enforced();
+        });
+        let ((), nothing) = Deadline::watch(|| {});
+        (inner, nothing)
+    });
+    assert_eq!((inner, nothing, outer), (Some(late), None, None));
+    let ((), outer) = Deadline::watch(|| {
+        early.enforced();
+        let panicked = catch_unwind(|| {
+            Deadline::watch(|| {
+                late.enforced();
+                panic!("on purpose")
+            })
+        });
+        assert!(panicked.is_err());
+    });
+    assert_eq!(outer, Some(early), "what was there before, also after a panic");
+}

@@ -43,6 +43,7 @@ impl Settings {
 
     pub(crate) fn rejection(&self, deadline: Option<Deadline>) -> Rejection {
         let rejection = Rejection::new(Reason::DeadlineExceeded, self.origin.clone());
+        let deadline = deadline.inspect(|deadline| deadline.enforced());
         deadline.into_iter().fold(rejection, Rejection::enforcing)
     }
 

@@ -221,6 +221,9 @@ where
             if end.gave_up {
                 GaveUp::mark();
             }
+            if let Some(deadline) = end.enforced {
+                deadline.enforced();
+            }
             End::Own(end.outcome)
         }
         Flown::Panicked(payload) => {

@@ -46,10 +46,7 @@
 //!
 //! It runs under ambient values of its own: the latest deadline and the highest criticality of those who
 //! wait, and the attempt of the first. A layer further in that noted the deadline when it was called
-//! keeps to that one; if it ends the call for it, whoever has more time goes again. The mode must be able to
-//! tell: `Plain` finds a [`Rejection`](buttress_core::Rejection) in itself, in an `io::Error` and in a
-//! `BoxError`. Of an error type of your own that is shared it cannot, and it is everybody's: let
-//! [`share_error`](DedupLayer::share_error) give `None` for such a one.
+//! keeps to that one; if it ends the call for it, whoever has more time goes again.
 //!
 //! A response of a mode may be on its way still when its head is there, as an HTTP body is. Then those who
 //! wait read it together, each at its own pace, and new callers join until it is whole.

@@ -50,7 +50,8 @@ where
     let core = setup.core();
     let policy = &core.shared.policy;
     let accept = |(order, _): &_, kept: &_| policy.accept(order, kept) && can_restore(setup, kept);
-    let (polled, gave_up) = GaveUp::watch(|| work.as_mut().poll(cx, accept));
+    let watched = Deadline::watch(|| GaveUp::watch(|| work.as_mut().poll(cx, accept)));
+    let ((polled, gave_up), enforced) = watched;
     let outcome = match ready!(polled) {
         Found::Made(outcome) => outcome,
         Found::Fetched(kept) => return Poll::Ready(Run::Answer(Answer::new(ForAll::Kept(kept)))),
@@ -60,7 +61,7 @@ where
         Conclusion::Stands(keeper) => keeper,
         Conclusion::Instead(kept) => return Poll::Ready(Run::Answer(spare(setup, kept))),
     };
-    let end = End { outcome, gave_up, judged, keeper };
+    let end = End { outcome, gave_up, enforced, judged, keeper };
     if C::Mode::IS_WHOLE && !C::Policy::KEEPS {
         return Poll::Ready(Run::Own(end));
     }
@@ -72,6 +73,8 @@ pub(crate) struct End<O, J, Kp> {
     pub(crate) outcome: O,
     /// A layer inside has given up.
     pub(crate) gave_up: bool,
+    /// The deadline that a layer inside has just enforced.
+    pub(crate) enforced: Option<Deadline>,
     judged: J,
     keeper: Kp,
 }
@@ -201,6 +204,10 @@ where
     let launched = flight.launch.terms.deadline;
     if launched.is_none() || !is_later(patience, launched) {
         return false;
+    }
+    // Whatever the error, also where the mode cannot look into it.
+    if end.outcome.is_err() && end.enforced >= launched {
+        return true;
     }
     let mode = &setup.core().mode;
     let classify = || mode.classify(&end.judged, end.outcome.as_ref());

@@ -52,7 +52,8 @@ impl Settings {
     pub(crate) fn rejection(&self, refusal: &Refusal) -> Rejection {
         let rejection = Rejection::new(refusal.why.reason(), self.origin.clone());
         let rejection = refusal.retry_after.into_iter().fold(rejection, Rejection::after);
-        refusal.deadline.into_iter().fold(rejection, Rejection::enforcing)
+        let deadline = refusal.deadline.inspect(|deadline| deadline.enforced());
+        deadline.into_iter().fold(rejection, Rejection::enforcing)
     }
 }
 

@@ -14,7 +14,7 @@ use buttress_testkit::{Script, Scripted};
 use tokio::time::{Instant, advance};
 use tower::{Layer, ServiceBuilder, ServiceExt, service_fn, util::BoxCloneService};
 
-use crate::common::{call, ms, outcome, waiting};
+use crate::common::{Failure, call, ms, outcome, taking, waiting};
 
 type Terms = (Option<Deadline>, Criticality, Attempt);
 type Seen = Arc<Mutex<Vec<Terms>>>;
@@ -231,6 +231,46 @@ async fn a_leaders_deadline_that_went_inside_is_not_shared_where_errors_are() {
     assert_eq!(reason(leader.await), Reason::DeadlineExceeded);
     assert_eq!(equal.await.unwrap_err().kind(), io::ErrorKind::TimedOut, "it has no more time");
     assert_eq!((upstream.calls(), layer.handle().led()), (2, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn nor_where_the_error_is_the_users_own_and_says_nothing_of_it() {
+    let upstream = taking(ms(50));
+    let layer = DedupLayer::in_flight().share_errors();
+    let service = ServiceBuilder::new()
+        .layer(layer.clone())
+        .map_err(|error: Failure| match error {
+            // As good as any.
+            Failure::Rejected(_) => Failure::Down(0),
+            down => down,
+        })
+        .layer(DeadlineLayer::new(Duration::from_secs(1)))
+        .service(upstream.clone());
+    let mut leader = tokio_test::task::spawn(under(20, service.clone().oneshot(1)));
+    assert!(leader.poll().is_pending());
+    let mut equal = tokio_test::task::spawn(under(20, service.clone().oneshot(1)));
+    let mut follower = tokio_test::task::spawn(under(100, service.clone().oneshot(1)));
+    assert!(equal.poll().is_pending() && follower.poll().is_pending());
+    assert_eq!(follower.await, Ok(2));
+    assert_eq!((leader.await, equal.await), (Err(Failure::Down(0)), Err(Failure::Down(0))));
+    assert_eq!((upstream.calls(), layer.handle().led()), (2, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempts_timeout_is_everybodys_whatever_the_error() {
+    let upstream = taking(ms(50));
+    let layer = DedupLayer::in_flight().share_errors();
+    let service = ServiceBuilder::new()
+        .layer(layer.clone())
+        .layer(DeadlineLayer::new(ms(10)))
+        .service(upstream.clone());
+    let mut leader = tokio_test::task::spawn(under(20, service.clone().oneshot(1)));
+    assert!(leader.poll().is_pending());
+    let mut follower = tokio_test::task::spawn(under(100, service.clone().oneshot(1)));
+    assert!(follower.poll().is_pending());
+    let timed_out = || Err(Failure::Rejected(Reason::DeadlineExceeded));
+    assert_eq!((follower.await, leader.await), (timed_out(), timed_out()));
+    assert_eq!((upstream.calls(), layer.handle().led()), (1, 1));
 }
 
 #[tokio::test(start_paused = true)]
