@@ -1,7 +1,7 @@
 /// How one error is given to many callers.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot give a `{E}` to more than one caller",
-    note = "`.share_errors()` is for errors that are `Clone`; for any other, use `.share_error(|error: &Error| -> Option<Error> ..)`"
+    note = "`.share_errors()` is for errors that are `Clone`; for any other, use `.share_error(|error: &Error| -> Option<Error> ..)`, or `.map_err(Arc::new)` below this layer"
 )]
 pub trait ShareError<E>: Clone {
     /// An error for one more caller. `None` if that one must find out for itself.

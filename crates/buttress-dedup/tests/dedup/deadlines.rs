@@ -242,7 +242,7 @@ async fn nor_where_the_error_is_the_users_own_and_says_nothing_of_it() {
         .map_err(|error: Failure| match error {
             // As good as any.
             Failure::Rejected(_) => Failure::Down(0),
-            down => down,
+            down @ Failure::Down(_) => down,
         })
         .layer(DeadlineLayer::new(Duration::from_secs(1)))
         .service(upstream.clone());
