@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use buttress_core::{Progress, Share};
+use buttress_core::{Deadline, Progress, Share};
 
 use crate::{
     flight::Landing,
@@ -16,6 +16,8 @@ pub(crate) struct Answer<M: Share<Res>, Res, E, Kp> {
     pub(crate) own: Mutex<Option<Result<Res, E>>>,
     /// A layer inside has given up: to be said to each caller's own layers.
     pub(crate) gave_up: bool,
+    /// The deadline that a layer inside had enforced: likewise.
+    pub(crate) enforced: Option<Deadline>,
     /// It ended at the deadline of the first caller: whoever has more time goes again.
     pub(crate) expired: bool,
 }
@@ -41,7 +43,7 @@ pub(crate) enum ForAll<M: Share<Res>, Res, E, Kp> {
 
 impl<M: Share<Res>, Res, E, Kp> Answer<M, Res, E, Kp> {
     pub(crate) fn new(for_all: ForAll<M, Res, E, Kp>) -> Self {
-        Self { for_all, own: Mutex::new(None), gave_up: false, expired: false }
+        Self { for_all, own: Mutex::new(None), gave_up: false, enforced: None, expired: false }
     }
 
     /// For the first caller alone, and nothing for the others.

@@ -42,9 +42,13 @@ where
             (role, _) => again(role, setup),
         });
     }
-    if member.flight().and_then(|(flight, _)| flight.answer()).is_some_and(|answer| answer.gave_up)
-    {
-        GaveUp::mark();
+    if let Some(answer) = member.flight().and_then(|(flight, _)| flight.answer()) {
+        if answer.gave_up {
+            GaveUp::mark();
+        }
+        if let Some(deadline) = answer.enforced {
+            deadline.enforced();
+        }
     }
     let seed = role.into_seed();
     match fate {

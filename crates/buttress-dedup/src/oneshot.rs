@@ -31,7 +31,12 @@ impl<S: Service<Req>, Req> Future for Oneshot<S, Req> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         loop {
             match self.as_mut().project() {
-                StageProj::Readying { inner, .. } => ready!(inner.poll_ready(cx))?,
+                StageProj::Readying { inner, .. } => {
+                    if let Err(error) = ready!(inner.poll_ready(cx)) {
+                        self.set(Self::Ended);
+                        return Poll::Ready(Err(error));
+                    }
+                }
                 StageProj::Calling(future) => {
                     let outcome = ready!(future.poll(cx));
                     // What it holds is free before the outcome is seen.

@@ -124,8 +124,8 @@ where
         // Or whoever goes again would join it again, for as long as its body is on its way.
         flight.withdraw();
     }
-    let End { outcome, keeper, gave_up, .. } = end;
-    Answer { gave_up, expired, ..answer(setup, outcome, keeper) }
+    let End { outcome, keeper, gave_up, enforced, .. } = end;
+    Answer { gave_up, enforced, expired, ..answer(setup, outcome, keeper) }
 }
 
 /// What there is to say when the work has panicked.

@@ -63,16 +63,18 @@ where
                 return Poll::Pending;
             }
             Ok(Poll::Ready(Run::Own(outcome))) => {
-                // Nothing of the call is left but its place.
-                if let Some(home) = turn.work() {
-                    home.set(None);
-                }
-                if self.end(&mut turn) {
-                    return Poll::Ready(Flown::Own(outcome));
-                }
-                // To share is to run the user's `Clone`, or whatever makes another one of an error.
-                match catch_unwind(AssertUnwindSafe(|| share(outcome))) {
-                    Ok(answer) => self.publish(answer),
+                let end = || {
+                    // Nothing of the call is left but its place.
+                    if let Some(home) = turn.work() {
+                        home.set(None);
+                    }
+                    // To share is to run the user's `Clone`, or whatever makes another one of an error.
+                    if self.end(&mut turn) { Ok(outcome) } else { Err(share(outcome)) }
+                };
+                // The key is dropped too.
+                match catch_unwind(AssertUnwindSafe(end)) {
+                    Ok(Ok(outcome)) => return Poll::Ready(Flown::Own(outcome)),
+                    Ok(Err(answer)) => self.publish(answer),
                     Err(payload) => {
                         self.publish(panicked(None));
                         return Poll::Ready(Flown::Panicked(payload));

@@ -9,7 +9,7 @@ use std::{
 
 use buttress_core::{Attempt, Criticality, Deadline, Reason, Rejection};
 use buttress_deadline::DeadlineLayer;
-use buttress_dedup::DedupLayer;
+use buttress_dedup::{DedupLayer, Keep};
 use buttress_testkit::{Script, Scripted};
 use tokio::time::{Instant, advance};
 use tower::{Layer, ServiceBuilder, ServiceExt, service_fn, util::BoxCloneService};
@@ -253,6 +253,24 @@ async fn nor_where_the_error_is_the_users_own_and_says_nothing_of_it() {
     assert!(equal.poll().is_pending() && follower.poll().is_pending());
     assert_eq!(follower.await, Ok(2));
     assert_eq!((leader.await, equal.await), (Err(Failure::Down(0)), Err(Failure::Down(0))));
+    assert_eq!((upstream.calls(), layer.handle().led()), (2, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn nor_where_another_dedup_stands_in_between() {
+    let upstream = taking(ms(50));
+    let layer = DedupLayer::in_flight().share_errors();
+    let service = ServiceBuilder::new()
+        .layer(layer.clone())
+        .layer(DedupLayer::in_flight().share_errors().keep(Keep::new(Duration::ZERO)))
+        .map_err(|_: Failure| Failure::Down(0))
+        .layer(DeadlineLayer::new(Duration::from_secs(1)))
+        .service(upstream.clone());
+    let mut leader = tokio_test::task::spawn(under(20, service.clone().oneshot(1)));
+    assert!(leader.poll().is_pending());
+    let mut follower = tokio_test::task::spawn(under(100, service.clone().oneshot(1)));
+    assert!(follower.poll().is_pending());
+    assert_eq!((follower.await, leader.await), (Ok(2), Err(Failure::Down(0))));
     assert_eq!((upstream.calls(), layer.handle().led()), (2, 2));
 }
 

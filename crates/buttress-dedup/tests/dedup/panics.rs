@@ -2,14 +2,16 @@
 
 use std::{
     future::Future,
+    hash::{Hash, Hasher},
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
+    sync::{Arc, Mutex},
     task::{Context, Poll},
 };
 
 use buttress_dedup::{DedupHandle, DedupLayer};
 use tokio::time::{advance, sleep};
-use tower::Layer;
+use tower::{Layer, service_fn};
 use tower_service::Service;
 
 use crate::{
@@ -147,6 +149,79 @@ async fn a_panic_of_a_destructor_leaves_no_flight_behind() {
     catch_unwind(AssertUnwindSafe(|| drop(leaving))).unwrap_err();
     assert_eq!(layer.handle().flights(), 0);
     assert_eq!(call(&service, 1).await, Ok(1));
+}
+
+/// A service that is never ready.
+#[derive(Clone)]
+struct Down;
+
+impl Service<Debris> for Down {
+    type Response = u32;
+    type Error = Failure;
+    type Future = Pin<Box<dyn Future<Output = Result<u32, Failure>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        Poll::Ready(Err(Failure::Down(1)))
+    }
+
+    fn call(&mut self, _: Debris) -> Self::Future {
+        unreachable!("it is not ready")
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_of_the_destructor_of_a_request_that_was_never_sent_is_everybodys_rejection() {
+    let layer = DedupLayer::new(|_: &Debris| Some(1));
+    let mut service = layer.layer(Down);
+    let mut calls =
+        [Some(Fuse::of(1)), None].map(|fuse| tokio_test::task::spawn(service.call(Debris(fuse))));
+    for call in &mut calls {
+        assert_eq!(call.poll(), Poll::Ready(Err(PANICKED)));
+    }
+    assert_eq!((layer.handle().panicked(), layer.handle().flights()), (1, 0));
+    let next = service.call(Debris(None));
+    assert_eq!(next.await, Err(Failure::Down(1)));
+}
+
+/// A key whose destructor panics, in the one of its clones that has what it takes.
+struct Brittle(#[expect(dead_code, reason = "it is there to be dropped")] Debris);
+
+impl Clone for Brittle {
+    fn clone(&self) -> Self {
+        Self(Debris(None))
+    }
+}
+
+impl PartialEq for Brittle {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Brittle {}
+
+impl Hash for Brittle {
+    fn hash<H: Hasher>(&self, _: &mut H) {}
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_of_the_destructor_of_a_key_is_a_rejection_and_the_next_call_a_new_one() {
+    for others in [0, 1] {
+        let fuse = Mutex::new(Some(Fuse::of(1)));
+        let fuse = Arc::new(fuse);
+        let layer =
+            DedupLayer::new(move |_: &u32| Some(Brittle(Debris(fuse.lock().unwrap().take()))));
+        let service = layer.layer(service_fn(async |n: u32| {
+            sleep(ms(50)).await;
+            Ok::<_, Failure>(n)
+        }));
+        let mut calls: Vec<_> = (0..=others).map(|_| Some(waiting(&service, 1))).collect();
+        advance(ms(50)).await;
+        let (_, outcomes) = settle(&mut calls);
+        assert_eq!(outcomes, vec![Err(PANICKED); others + 1]);
+        assert_eq!((layer.handle().panicked(), layer.handle().flights()), (1, 0));
+        assert_eq!(call(&service, 1).await, Ok(1));
+    }
 }
 
 #[tokio::test(start_paused = true)]
