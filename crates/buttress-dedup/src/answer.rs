@@ -1,10 +1,11 @@
 use std::sync::Arc;
 
-use buttress_core::{Deadline, Progress, Share};
+use buttress_core::{Progress, Share};
 
 use crate::{
     flight::Landing,
     kept::{Held, Kept},
+    marks::Marks,
     policy::Keeper,
     sync::{Mutex, lock},
 };
@@ -14,10 +15,7 @@ pub(crate) struct Answer<M: Share<Res>, Res, E, Kp> {
     pub(crate) for_all: ForAll<M, Res, E, Kp>,
     /// The outcome itself, where it is for the first caller alone.
     pub(crate) own: Mutex<Option<Result<Res, E>>>,
-    /// A layer inside has given up: to be said to each caller's own layers.
-    pub(crate) gave_up: bool,
-    /// The deadline that a layer inside had enforced: likewise.
-    pub(crate) enforced: Option<Deadline>,
+    pub(crate) marks: Marks,
     /// It ended at the deadline of the first caller: whoever has more time goes again.
     pub(crate) expired: bool,
 }
@@ -43,7 +41,7 @@ pub(crate) enum ForAll<M: Share<Res>, Res, E, Kp> {
 
 impl<M: Share<Res>, Res, E, Kp> Answer<M, Res, E, Kp> {
     pub(crate) fn new(for_all: ForAll<M, Res, E, Kp>) -> Self {
-        Self { for_all, own: Mutex::new(None), gave_up: false, enforced: None, expired: false }
+        Self { for_all, own: Mutex::new(None), marks: Marks::default(), expired: false }
     }
 
     /// For the first caller alone, and nothing for the others.

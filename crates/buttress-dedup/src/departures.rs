@@ -25,6 +25,12 @@ pub(crate) struct Entry<K, W, A> {
     pub(crate) flight: Arc<Flight<K, W, A>>,
 }
 
+impl<K, W, A> Entry<K, W, A> {
+    pub(crate) fn is_of(&self, flight: &Flight<K, W, A>) -> bool {
+        std::ptr::eq(Arc::as_ptr(&self.flight), flight)
+    }
+}
+
 pub(crate) enum Found<K, W, A> {
     Joined(Joined<K, W, A>),
     /// A flight that takes nobody any more.

@@ -121,8 +121,7 @@ where
     /// Takes `flight` out, so that the next call of its key starts another.
     #[inline]
     pub(crate) fn remove(&self, hash: u64, flight: &Flight<K, W, A>) {
-        let is_it = |entry: &Entry<K, W, A>| std::ptr::eq(Arc::as_ptr(&entry.flight), flight);
-        drop(self.take(hash, is_it));
+        drop(self.take(hash, |entry| entry.is_of(flight)));
     }
 
     /// The same, and ends it for whoever has the `turn`, if nobody else waits. Then what it is made of is
@@ -135,17 +134,13 @@ where
         turn: &mut Turn<'_, Home<W>>,
     ) -> bool {
         let Some(shard) = self.shard(hash) else { return false };
-        let is_it = |entry: &Entry<K, W, A>| std::ptr::eq(Arc::as_ptr(&entry.flight), flight);
         let mut departures = lock(&shard.departures);
-        let entry = departures.take(hash, is_it);
+        let entry = departures.take(hash, |entry| entry.is_of(flight));
         let end = turn.end();
-        let left = match entry {
-            Some(Entry { key, flight, .. }) if end == End::Spent => {
-                (Some(key), departures.leave(flight))
-            }
-            Some(Entry { key, flight, .. }) => (Some(key), Some(flight)),
-            None => (None, None),
-        };
+        let left = entry.map(|Entry { key, flight, .. }| match end {
+            End::Spent => (key, departures.leave(flight)),
+            End::Alone | End::Others => (key, Some(flight)),
+        });
         drop(departures);
         drop(left);
         end != End::Others

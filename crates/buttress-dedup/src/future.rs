@@ -6,7 +6,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use buttress_core::{GaveUp, Respond, Share};
+use buttress_core::{Respond, Share};
 
 use crate::{
     Inner, Setup,
@@ -119,26 +119,25 @@ where
         let stage = &mut self.get_mut().stage;
         loop {
             let next = match stage {
-                Stage::Aboard { member, setup, .. } => match ready!(end(member, setup, cx)) {
-                    End::Own(outcome) => {
-                        let Some((member, role, setup)) = stage.disembark() else { break };
-                        // The flight is over, and out of the table: there is nothing to leave.
-                        member.forget();
-                        return Poll::Ready(hand_on(outcome, role.into_seed(), None, &setup));
-                    }
-                    End::Again => {
-                        let Some((member, role, setup)) = stage.disembark() else { break };
-                        member.forget();
-                        again(role, &setup)
-                    }
-                    End::Answered => {
-                        let Some((member, role, setup)) = stage.disembark() else { break };
-                        match land(member, role, &setup) {
+                Stage::Aboard { member, setup, .. } => {
+                    let waited = ready!(wait(member, setup, cx));
+                    let Stage::Aboard { member, role, setup } = stage.end() else { break };
+                    match waited {
+                        Waited::Own(outcome) => {
+                            // The flight is over, and out of the table: there is nothing to leave.
+                            member.forget();
+                            return Poll::Ready(hand_on(outcome, role.into_seed(), None, &setup));
+                        }
+                        Waited::Again => {
+                            member.forget();
+                            again(role, &setup)
+                        }
+                        Waited::Answered => match land(member, role, &setup) {
                             Ok(outcome) => return Poll::Ready(outcome),
                             Err(next) => next,
-                        }
+                        },
                     }
-                },
+                }
                 Stage::Apart { call, .. } => {
                     let outcome = ready!(call.as_mut().poll(cx));
                     let Stage::Apart { seed, changes, setup, .. } = stage.end() else { break };
@@ -165,17 +164,7 @@ where
     fn end(&mut self) -> Self {
         mem::replace(self, Self::Ended)
     }
-
-    #[inline]
-    fn disembark(&mut self) -> Option<AboardIn<S, Req, C>> {
-        match self.end() {
-            Self::Aboard { member, role, setup } => Some((member, role, setup)),
-            _ => None,
-        }
-    }
 }
-
-type AboardIn<S, Req, C> = (Member<FlightIn<S, Req, C>>, Role<S, Req, SeedIn<S, Req, C>>, C);
 
 impl<S, Req, C> fmt::Debug for ResponseFuture<S, Req, C>
 where
@@ -189,7 +178,7 @@ where
 }
 
 /// How a member's wait ended.
-enum End<O> {
+enum Waited<O> {
     /// The flight has the answer.
     Answered,
     /// Nobody else waits, and this is the outcome.
@@ -200,35 +189,30 @@ enum End<O> {
 
 /// Waits for the flight's end.
 #[inline]
-fn end<S, Req, C>(
+fn wait<S, Req, C>(
     member: &Member<FlightIn<S, Req, C>>,
     setup: &C,
     cx: &mut Context<'_>,
-) -> Poll<End<Result<S::Response, S::Error>>>
+) -> Poll<Waited<Result<S::Response, S::Error>>>
 where
     S: Inner<Req>,
     Req: Send + 'static,
     C: Setup<S, Req>,
 {
-    let Some((flight, place)) = member.flight() else { return Poll::Ready(End::Answered) };
+    let Some((flight, place)) = member.flight() else { return Poll::Ready(Waited::Answered) };
     if flight.answer().is_some() {
-        return Poll::Ready(End::Answered);
+        return Poll::Ready(Waited::Answered);
     }
     Poll::Ready(match ready!(fly(setup, flight, place, cx)) {
-        Flown::Answered => End::Answered,
-        Flown::Own(end) if !is_own(setup, flight, &end) => End::Again,
+        Flown::Answered => Waited::Answered,
+        Flown::Own(end) if !is_own(setup, flight, &end) => Waited::Again,
         Flown::Own(end) => {
-            if end.gave_up {
-                GaveUp::mark();
-            }
-            if let Some(deadline) = end.enforced {
-                deadline.enforced();
-            }
-            End::Own(end.outcome)
+            end.marks.leave();
+            Waited::Own(end.outcome)
         }
         Flown::Panicked(payload) => {
             setup.core().shared.panicked(payload);
-            End::Answered
+            Waited::Answered
         }
     })
 }

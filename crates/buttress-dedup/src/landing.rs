@@ -1,6 +1,6 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use buttress_core::{Classify, Deadline, GaveUp, Progress, Reader, Respond, Share, Verdict};
+use buttress_core::{Classify, Deadline, Progress, Reader, Respond, Share, Verdict};
 use tokio::time::Instant;
 
 use crate::{
@@ -43,12 +43,7 @@ where
         });
     }
     if let Some(answer) = member.flight().and_then(|(flight, _)| flight.answer()) {
-        if answer.gave_up {
-            GaveUp::mark();
-        }
-        if let Some(deadline) = answer.enforced {
-            deadline.enforced();
-        }
+        answer.marks.leave();
     }
     let seed = role.into_seed();
     match fate {

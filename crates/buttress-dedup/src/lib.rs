@@ -141,6 +141,7 @@ mod kept;
 mod keys;
 mod landing;
 mod layer;
+mod marks;
 mod memory;
 mod oneshot;
 mod part;

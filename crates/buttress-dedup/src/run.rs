@@ -5,13 +5,14 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use buttress_core::{Classify, Deadline, GaveUp, Place, Reason, Share, Verdict};
+use buttress_core::{Classify, Deadline, Place, Reason, Share, Verdict};
 
 use crate::{
     Inner, Policy, Setup, ShareError,
     answer::{Answer, ForAll},
     flight::{Flown, Run},
     landing::{can_restore, is_later},
+    marks::Marks,
     policy::{Conclusion, Keeper},
     setup::{AnswerIn, Err, FlightIn, Judged, KeeperIn, KeptIn, Res, WorkIn},
     work::{Found, Work},
@@ -50,8 +51,7 @@ where
     let core = setup.core();
     let policy = &core.shared.policy;
     let accept = |(order, _): &_, kept: &_| policy.accept(order, kept) && can_restore(setup, kept);
-    let watched = Deadline::watch(|| GaveUp::watch(|| work.as_mut().poll(cx, accept)));
-    let ((polled, gave_up), enforced) = watched;
+    let (polled, marks) = Marks::watch(|| work.as_mut().poll(cx, accept));
     let outcome = match ready!(polled) {
         Found::Made(outcome) => outcome,
         Found::Fetched(kept) => return Poll::Ready(Run::Answer(Answer::new(ForAll::Kept(kept)))),
@@ -61,7 +61,7 @@ where
         Conclusion::Stands(keeper) => keeper,
         Conclusion::Instead(kept) => return Poll::Ready(Run::Answer(spare(setup, kept))),
     };
-    let end = End { outcome, gave_up, enforced, judged, keeper };
+    let end = End { outcome, marks, judged, keeper };
     if C::Mode::IS_WHOLE && !C::Policy::KEEPS {
         return Poll::Ready(Run::Own(end));
     }
@@ -71,10 +71,7 @@ where
 /// How the work ended.
 pub(crate) struct End<O, J, Kp> {
     pub(crate) outcome: O,
-    /// A layer inside has given up.
-    pub(crate) gave_up: bool,
-    /// The deadline that a layer inside has just enforced.
-    pub(crate) enforced: Option<Deadline>,
+    pub(crate) marks: Marks,
     judged: J,
     keeper: Kp,
 }
@@ -124,8 +121,8 @@ where
         // Or whoever goes again would join it again, for as long as its body is on its way.
         flight.withdraw();
     }
-    let End { outcome, keeper, gave_up, enforced, .. } = end;
-    Answer { gave_up, enforced, expired, ..answer(setup, outcome, keeper) }
+    let End { outcome, keeper, marks, .. } = end;
+    Answer { marks, expired, ..answer(setup, outcome, keeper) }
 }
 
 /// What there is to say when the work has panicked.
@@ -206,7 +203,7 @@ where
         return false;
     }
     // Whatever the error, also where the mode cannot look into it.
-    if end.outcome.is_err() && end.enforced >= launched {
+    if end.outcome.is_err() && end.marks.enforced >= launched {
         return true;
     }
     let mode = &setup.core().mode;

@@ -27,7 +27,8 @@ pub(super) struct Seats {
 pub struct Place(usize);
 
 impl Place {
-    pub(super) const fn is_first(self) -> bool {
+    /// Whether it is that of the member whom the relay was made, or renewed, for.
+    pub const fn is_first(self) -> bool {
         self.0 == 0
     }
 }

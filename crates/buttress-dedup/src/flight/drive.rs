@@ -7,9 +7,9 @@ use std::{
     task::{Context, Poll, Waker, ready},
 };
 
-use buttress_core::{End, Place, Turn};
+use buttress_core::Place;
 
-use super::{Flight, Home, Landing};
+use super::{Flight, Landing};
 use crate::sync::atomic::Ordering;
 
 /// What came of a flight's work.
@@ -69,7 +69,9 @@ where
                         home.set(None);
                     }
                     // To share is to run the user's `Clone`, or whatever makes another one of an error.
-                    if self.end(&mut turn) { Ok(outcome) } else { Err(share(outcome)) }
+                    self.aloft.store(false, Ordering::Relaxed);
+                    let has_ended = self.flights.end(self.launch.hash, self, &mut turn);
+                    if has_ended { Ok(outcome) } else { Err(share(outcome)) }
                 };
                 // The key is dropped too.
                 match catch_unwind(AssertUnwindSafe(end)) {
@@ -88,16 +90,6 @@ where
             }
         }
         Poll::Ready(Flown::Answered)
-    }
-
-    /// Takes it out of the table, and ends it if nobody else waits. Whether it has ended.
-    #[inline]
-    fn end(&self, turn: &mut Turn<'_, Home<W>>) -> bool {
-        if self.aloft.swap(false, Ordering::Relaxed) {
-            self.flights.end(self.launch.hash, self, turn)
-        } else {
-            turn.end() != End::Others
-        }
     }
 
     fn publish(&self, answer: A) {

@@ -28,7 +28,6 @@ pub(crate) struct Flight<K, W, A> {
     answer: OnceLock<A>,
     flights: Arc<Flights<K, W, A>>,
     pub(crate) launch: Launch,
-    first: Place,
     /// The first caller has gone.
     orphan: AtomicBool,
     /// Still in the table, unless somebody has it forgotten.
@@ -76,24 +75,22 @@ impl<K, W, A> Flight<K, W, A> {
             {
                 home.set(Some(work()));
                 flight.launch = launch;
-                flight.first = place;
                 flight.orphan.store(false, Ordering::Relaxed);
                 flight.aloft.store(true, Ordering::Relaxed);
                 return (spent, place);
             }
             *idle = Some(spent);
         }
-        let (relay, first) = Relay::new(Box::pin(Some(work())), launch.terms);
+        let (relay, place) = Relay::new(Box::pin(Some(work())), launch.terms);
         let flight = Self {
             relay,
             answer: OnceLock::new(),
             flights: Arc::clone(flights),
             launch,
-            first,
             orphan: AtomicBool::new(false),
             aloft: AtomicBool::new(true),
         };
-        (Arc::new(flight), first)
+        (Arc::new(flight), place)
     }
 
     /// What it came to, once that is known.
@@ -196,7 +193,7 @@ where
     A: Landing + Send + Sync + 'static,
 {
     fn leave(&self, place: Place) {
-        let is_first = place == self.first;
+        let is_first = place.is_first();
         if is_first {
             // Before it has left: whoever finds itself alone then knows that the outcome is its own.
             self.orphan.store(true, Ordering::Relaxed);
