@@ -64,18 +64,6 @@ pub(super) const fn weight(size: usize) -> usize {
     size.saturating_add(ENTRY)
 }
 
-/// The same headers, with values in memory of their own.
-pub(super) fn copy(headers: &HeaderMap) -> HeaderMap {
-    let mut copies = HeaderMap::with_capacity(headers.keys_len());
-    for (name, value) in headers {
-        // What was a value is one.
-        let mut copy = HeaderValue::from_bytes(value.as_bytes()).unwrap_or_else(|_| value.clone());
-        copy.set_sensitive(value.is_sensitive());
-        copies.append(name.clone(), copy);
-    }
-    copies
-}
-
 /// How many bytes headers take: their names, their values, and [`ENTRY`] for each.
 pub(super) fn size<'a>(
     headers: impl IntoIterator<Item = (&'a HeaderName, &'a HeaderValue)>,

@@ -9,7 +9,7 @@ use http_body::{Frame, SizeHint};
 
 use crate::header_value::members;
 
-use super::frame::{SharedFrame, copy, length, size, sum, weight};
+use super::frame::{SharedFrame, length, size, sum, weight};
 
 /// A whole response that is kept for later callers, with no tie to the call it came of.
 ///
@@ -34,9 +34,10 @@ impl Stored {
         Self {
             status: head.status,
             version: head.version,
-            headers: apart(&head.headers),
+            headers: apart(of_no_connection(&head.headers)),
             data: joined(frames),
-            trailers: trailers.map(|trailers| Arc::new(copy(trailers))),
+            trailers: trailers
+                .map(|trailers| Arc::new(apart(trailers.iter()).into_iter().collect())),
             hint,
         }
     }
@@ -98,12 +99,16 @@ pub(super) fn less(hint: &SizeHint, read: u64) -> SizeHint {
     left
 }
 
-/// The same headers, but for those of the connection they came over. Their values share one piece of
-/// memory, which is theirs alone: whoever holds on to one keeps no body.
-fn apart(headers: &HeaderMap) -> Box<[(HeaderName, HeaderValue)]> {
-    let kept = || headers.iter().filter(|(name, _)| !is_of_a_connection(headers, name));
-    let mut bytes = Vec::with_capacity(kept().map(|(_, value)| value.len()).sum());
-    kept().for_each(|(_, value)| bytes.extend_from_slice(value.as_bytes()));
+/// The same headers. Their values share one piece of memory, which is theirs alone: whoever holds on to
+/// one keeps no body.
+fn apart<'a>(
+    headers: impl Iterator<Item = (&'a HeaderName, &'a HeaderValue)>,
+) -> Box<[(HeaderName, HeaderValue)]> {
+    let headers: Vec<_> = headers.collect();
+    let mut bytes = Vec::with_capacity(headers.iter().map(|(_, value)| value.len()).sum());
+    for (_, value) in &headers {
+        bytes.extend_from_slice(value.as_bytes());
+    }
     let mut bytes = Bytes::from(bytes);
     let mut apart = |value: &HeaderValue| {
         // What was a value is one.
@@ -112,15 +117,19 @@ fn apart(headers: &HeaderMap) -> Box<[(HeaderName, HeaderValue)]> {
         copy.set_sensitive(value.is_sensitive());
         copy
     };
-    kept().map(|(name, value)| (name.clone(), apart(value))).collect()
+    headers.into_iter().map(|(name, value)| (name.clone(), apart(value))).collect()
 }
 
-/// Whether a header says something of one connection, or to one proxy, and is not to be stored (RFC 9111,
-/// section 3.1).
-fn is_of_a_connection(headers: &HeaderMap, name: &HeaderName) -> bool {
-    OF_A_CONNECTION.contains(&name.as_str())
-        || members(headers, &CONNECTION)
+/// The headers but for those that say something of one connection, or to one proxy, and are not to be
+/// stored (RFC 9111, section 3.1).
+fn of_no_connection(headers: &HeaderMap) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
+    let is_named = |name: &HeaderName| {
+        members(headers, &CONNECTION)
             .any(|member| member.eq_ignore_ascii_case(name.as_str().as_bytes()))
+    };
+    headers
+        .iter()
+        .filter(move |(name, _)| !OF_A_CONNECTION.contains(&name.as_str()) && !is_named(name))
 }
 
 fn joined(frames: &[SharedFrame]) -> Bytes {
