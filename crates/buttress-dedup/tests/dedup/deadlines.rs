@@ -2,7 +2,8 @@
 //! attempt of whoever was first.
 
 use std::{
-    io,
+    fmt, io,
+    pin::Pin,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -12,9 +13,10 @@ use buttress_deadline::DeadlineLayer;
 use buttress_dedup::{DedupLayer, Keep};
 use buttress_testkit::{Script, Scripted};
 use tokio::time::{Instant, advance};
-use tower::{Layer, ServiceBuilder, ServiceExt, service_fn, util::BoxCloneService};
+use tokio_test::assert_pending;
+use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn, util::BoxCloneService};
 
-use crate::common::{Failure, call, ms, outcome, taking, waiting};
+use crate::common::{Call, Failure, call, ms, outcome, taking, waiting};
 
 type Terms = (Option<Deadline>, Criticality, Attempt);
 type Seen = Arc<Mutex<Vec<Terms>>>;
@@ -48,6 +50,19 @@ where
     Deadline::after(ms(millis)).around(call)
 }
 
+/// A call of somebody with so much time, who waits.
+fn within<S>(millis: u64, service: &S) -> Call<S::Response, S::Error>
+where
+    S: Service<u32, Future: Send, Response: fmt::Debug, Error: fmt::Debug>,
+    S: Clone + Send + 'static,
+{
+    let call: Pin<Box<dyn Future<Output = _> + Send>> =
+        Box::pin(under(millis, service.clone().oneshot(1)));
+    let mut call = tokio_test::task::spawn(call);
+    assert_pending!(call.poll());
+    call
+}
+
 /// What a handle reads of the last poll.
 fn last<T: Clone>(seen: &Mutex<Vec<T>>) -> T {
     seen.lock().unwrap().last().unwrap().clone()
@@ -59,8 +74,7 @@ async fn a_flight_has_the_latest_deadline_of_those_who_wait_at_each_poll() {
     let service = DedupLayer::in_flight().layer(watched);
     let at = |millis| Some(Deadline::after(ms(millis)));
     let (early, middle, late) = (at(100), at(200), at(300));
-    let mut first = tokio_test::task::spawn(under(200, service.clone().oneshot(1)));
-    assert!(first.poll().is_pending());
+    let mut first = within(200, &service);
     assert_eq!(last(&seen).0, middle);
     let mut second = tokio_test::task::spawn(under(300, service.clone().oneshot(1)));
     let mut third = tokio_test::task::spawn(under(100, service.clone().oneshot(1)));
@@ -187,10 +201,8 @@ async fn a_leaders_deadline_that_went_inside_is_the_leaders_alone() {
     let upstream = slow();
     let service = cut_inside(&upstream);
     let start = Instant::now();
-    let mut leader = tokio_test::task::spawn(under(20, service.clone().oneshot(1)));
-    assert!(leader.poll().is_pending());
-    let mut follower = tokio_test::task::spawn(under(100, service.clone().oneshot(1)));
-    assert!(follower.poll().is_pending());
+    let leader = within(20, &service);
+    let follower = within(100, &service);
     assert_eq!(reason(leader.await), Reason::DeadlineExceeded);
     assert_eq!(start.elapsed(), ms(20));
     assert_eq!(follower.await.unwrap(), 2, "it goes again, on its own terms");
@@ -202,10 +214,8 @@ async fn a_leaders_deadline_that_went_inside_is_nobodys_when_the_leader_has_gone
     let upstream = slow();
     let service = cut_inside(&upstream);
     let start = Instant::now();
-    let mut leader = tokio_test::task::spawn(under(20, service.clone().oneshot(1)));
-    assert!(leader.poll().is_pending());
-    let mut follower = tokio_test::task::spawn(under(100, service.clone().oneshot(1)));
-    assert!(follower.poll().is_pending());
+    let leader = within(20, &service);
+    let follower = within(100, &service);
     // As a deadline layer outside does it at the same instant.
     advance(ms(20)).await;
     drop(leader);
@@ -222,11 +232,9 @@ async fn a_leaders_deadline_that_went_inside_is_not_shared_where_errors_are() {
         .layer(layer.clone())
         .layer(DeadlineLayer::new(Duration::from_secs(1)))
         .service(upstream.clone());
-    let mut leader = tokio_test::task::spawn(under(20, service.clone().oneshot(1)));
-    assert!(leader.poll().is_pending());
-    let mut equal = tokio_test::task::spawn(under(20, service.clone().oneshot(1)));
-    let mut follower = tokio_test::task::spawn(under(100, service.clone().oneshot(1)));
-    assert!(equal.poll().is_pending() && follower.poll().is_pending());
+    let leader = within(20, &service);
+    let equal = within(20, &service);
+    let follower = within(100, &service);
     assert_eq!(follower.await.unwrap(), 2);
     assert_eq!(reason(leader.await), Reason::DeadlineExceeded);
     assert_eq!(equal.await.unwrap_err().kind(), io::ErrorKind::TimedOut, "it has no more time");
@@ -246,11 +254,9 @@ async fn nor_where_the_error_is_the_users_own_and_says_nothing_of_it() {
         })
         .layer(DeadlineLayer::new(Duration::from_secs(1)))
         .service(upstream.clone());
-    let mut leader = tokio_test::task::spawn(under(20, service.clone().oneshot(1)));
-    assert!(leader.poll().is_pending());
-    let mut equal = tokio_test::task::spawn(under(20, service.clone().oneshot(1)));
-    let mut follower = tokio_test::task::spawn(under(100, service.clone().oneshot(1)));
-    assert!(equal.poll().is_pending() && follower.poll().is_pending());
+    let leader = within(20, &service);
+    let equal = within(20, &service);
+    let follower = within(100, &service);
     assert_eq!(follower.await, Ok(2));
     assert_eq!((leader.await, equal.await), (Err(Failure::Down(0)), Err(Failure::Down(0))));
     assert_eq!((upstream.calls(), layer.handle().led()), (2, 2));
@@ -266,10 +272,8 @@ async fn nor_where_another_dedup_stands_in_between() {
         .map_err(|_: Failure| Failure::Down(0))
         .layer(DeadlineLayer::new(Duration::from_secs(1)))
         .service(upstream.clone());
-    let mut leader = tokio_test::task::spawn(under(20, service.clone().oneshot(1)));
-    assert!(leader.poll().is_pending());
-    let mut follower = tokio_test::task::spawn(under(100, service.clone().oneshot(1)));
-    assert!(follower.poll().is_pending());
+    let leader = within(20, &service);
+    let follower = within(100, &service);
     assert_eq!((follower.await, leader.await), (Ok(2), Err(Failure::Down(0))));
     assert_eq!((upstream.calls(), layer.handle().led()), (2, 2));
 }
@@ -282,10 +286,8 @@ async fn an_attempts_timeout_is_everybodys_whatever_the_error() {
         .layer(layer.clone())
         .layer(DeadlineLayer::new(ms(10)))
         .service(upstream.clone());
-    let mut leader = tokio_test::task::spawn(under(20, service.clone().oneshot(1)));
-    assert!(leader.poll().is_pending());
-    let mut follower = tokio_test::task::spawn(under(100, service.clone().oneshot(1)));
-    assert!(follower.poll().is_pending());
+    let leader = within(20, &service);
+    let follower = within(100, &service);
     let timed_out = || Err(Failure::Rejected(Reason::DeadlineExceeded));
     assert_eq!((follower.await, leader.await), (timed_out(), timed_out()));
     assert_eq!((upstream.calls(), layer.handle().led()), (1, 1));
@@ -312,8 +314,7 @@ async fn a_timeout_of_an_attempt_is_an_error_as_any_other() {
         .layer(DedupLayer::in_flight().share_error(share))
         .layer(DeadlineLayer::new(ms(10)))
         .service(upstream.clone());
-    let mut leader = tokio_test::task::spawn(under(20, service.clone().oneshot(1)));
-    assert!(leader.poll().is_pending());
+    let leader = within(20, &service);
     let follower = waiting(&service, 1);
     advance(ms(11)).await;
     assert_eq!(reason(leader.await), Reason::DeadlineExceeded);
