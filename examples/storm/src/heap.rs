@@ -23,8 +23,27 @@ pub(crate) const IN_FLIGHT: u32 = 100;
 /// What the upstream takes to answer a hundred requests, with a lot to spare.
 const ALL_HAVE_COME: Duration = Duration::from_millis(200);
 
+/// The peaks of one client's heap, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Peaks {
+    /// With operations that share no key.
+    pub(crate) distinct: usize,
+    /// With the first operations of the client's own list.
+    pub(crate) own: usize,
+}
+
+/// [`IN_FLIGHT`] operations that share no key.
+pub(crate) fn distinct() -> impl Iterator<Item = Operation> {
+    (0..IN_FLIGHT).map(Operation::distinct)
+}
+
+/// The first [`IN_FLIGHT`] operations of `list`, which begins again if the list is shorter.
+pub(crate) fn first(list: &[Operation]) -> impl Iterator<Item = Operation> {
+    list.iter().copied().cycle().take(IN_FLIGHT as usize)
+}
+
 /// The peak of the heap, in bytes, over what was live before a fresh client is made, while it carries
-/// out [`IN_FLIGHT`] operations with distinct keys at once.
+/// out `operations`, [`IN_FLIGHT`] of them, at once.
 ///
 /// The upstream holds its answers until all of them are in flight and no further request comes, and this
 /// process reads none of them before all have come: otherwise it is chance how many are in memory at once.
@@ -32,19 +51,21 @@ const ALL_HAVE_COME: Duration = Duration::from_millis(200);
 pub(crate) async fn peak<C: Client>(
     upstream: &mut Upstream,
     fresh: impl Fn() -> C,
+    operations: impl Iterator<Item = Operation>,
 ) -> io::Result<usize> {
+    let list: Vec<_> = operations.collect();
     let origin: Arc<str> = upstream.origin().into();
     let started = Arc::new(AtomicU32::new(0));
     let before = HEAP.current_usage();
     HEAP.reset_peak_usage();
     let client = Arc::new(fresh());
     let mut operations = JoinSet::new();
-    for number in 0..IN_FLIGHT {
+    for &operation in &list {
         let (client, origin, started) =
             (Arc::clone(&client), Arc::clone(&origin), Arc::clone(&started));
         operations.spawn(async move {
             started.fetch_add(1, Relaxed);
-            client.run(&origin, Operation::distinct(number)).await
+            client.run(&origin, operation).await
         });
     }
     while started.load(Relaxed) < IN_FLIGHT {

@@ -54,6 +54,10 @@
 //! to connections, 34 KiB each. With 16 requests on the wire, nearly a half belongs to connections, and
 //! the rest in equal parts to operations that wait and to the pages that are kept, two hundred by then.
 //!
+//! Distinct keys are the worst case: coalescing can do nothing. A second measurement therefore uses the first
+//! 100 operations of the client's own list, whose keys follow Zipf's law as in the storm, with another fresh
+//! client and an upstream of its own. Its result is `heap_own_keys_bytes_per_operation`.
+//!
 //! # The limit
 //!
 //! By Little's law 16 permits, held for 42 ms on average, let 375 requests a second through: three
@@ -93,6 +97,7 @@ use clap::error::ErrorKind;
 
 use crate::arguments::Arguments;
 use crate::client::{Client, Linear};
+use crate::heap::Peaks;
 use crate::measure::Run;
 use crate::operations::Operation;
 use crate::process::Upstream;
@@ -189,8 +194,11 @@ async fn through<C: Client>(
     operations: Arc<[Operation]>,
     fresh: impl Fn() -> C,
 ) -> io::Result<Run> {
+    let mut calm = Upstream::start(arguments.seed).await?;
+    let own = heap::peak(&mut calm, &fresh, heap::first(&operations)).await?;
+    calm.finish().await?;
     let mut upstream = Upstream::start(arguments.seed).await?;
-    let peak_heap = heap::peak(&mut upstream, &fresh).await?;
+    let distinct = heap::peak(&mut upstream, &fresh, heap::distinct()).await?;
     let client = Arc::new(fresh());
     let mut progress = Progress::new(name, arguments.operations);
     listener::restart();
@@ -203,7 +211,7 @@ async fn through<C: Client>(
         name,
         records,
         decisions: client.decisions(),
-        peak_heap,
+        peaks: Peaks { distinct, own },
         weather: upstream.finish().await?,
     })
 }

@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::callers::Record;
 use crate::client::Failure;
 use crate::controlled::{Decisions, Spared, Throttled};
+use crate::heap::{IN_FLIGHT, Peaks};
 use crate::weather::Tally;
 
 /// One client's row: a member of `clients` in the JSON, whose keys are stable.
@@ -29,6 +30,8 @@ pub(crate) struct Row {
     pub(crate) over_deadline: usize,
     pub(crate) peak_heap_bytes: usize,
     pub(crate) heap_bytes_per_operation: usize,
+    /// The same with the keys of the client's own operations, which it may share.
+    pub(crate) heap_own_keys_bytes_per_operation: usize,
     pub(crate) upstream_requests_per_operation: f64,
     /// Calls the operations made of the client's retry; `null` where it has none.
     pub(crate) calls: Option<u64>,
@@ -54,7 +57,7 @@ pub(crate) struct Run {
     pub(crate) name: &'static str,
     pub(crate) records: Vec<Record>,
     pub(crate) decisions: Option<Decisions>,
-    pub(crate) peak_heap: usize,
+    pub(crate) peaks: Peaks,
     pub(crate) weather: Tally,
 }
 
@@ -77,8 +80,9 @@ impl Run {
             longest_ms: percentile(&all, 100),
             deadline_ms: patience.map(millis),
             over_deadline: patience.map_or(0, over),
-            peak_heap_bytes: self.peak_heap,
-            heap_bytes_per_operation: self.peak_heap / crate::heap::IN_FLIGHT as usize,
+            peak_heap_bytes: self.peaks.distinct,
+            heap_bytes_per_operation: self.peaks.distinct / IN_FLIGHT as usize,
+            heap_own_keys_bytes_per_operation: self.peaks.own / IN_FLIGHT as usize,
             upstream_requests_per_operation: share_of(self.weather.requests, all.len()),
             calls: decisions.map(|decisions| decisions.calls),
             retries: decisions.map_or(0, |decisions| decisions.retries),
@@ -170,12 +174,13 @@ mod tests {
             name: "test",
             records: vec![record(100, Ok(())), record(5_100, Err(Failure::Status(503)))],
             decisions: Some(Decisions::none(Duration::from_secs(5))),
-            peak_heap: 1_000,
+            peaks: Peaks { distinct: 1_000, own: 500 },
             weather: Tally { requests: 5, ..Tally::default() },
         };
         let row = run.row();
         assert_eq!((row.p99_ms, row.p99_all_ms), (Some(100.0), Some(5_100.0)));
         assert_eq!((row.over_deadline, row.heap_bytes_per_operation), (1, 10));
+        assert_eq!(row.heap_own_keys_bytes_per_operation, 5);
         assert!((row.success_rate - 0.5).abs() < 1e-9);
         assert!((row.upstream_requests_per_operation - 2.5).abs() < 1e-9);
         assert_eq!(row.failures, BTreeMap::from([("503".to_owned(), 1)]));

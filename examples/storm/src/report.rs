@@ -48,6 +48,7 @@ const LINES: &[Line] = &[
     }),
     ("peak heap, 100 operations in flight", |row| kib(row.peak_heap_bytes)),
     ("  per operation", |row| kib(row.heap_bytes_per_operation)),
+    ("  per operation, keys as in the storm", |row| kib(row.heap_own_keys_bytes_per_operation)),
     ("upstream requests per operation", |row| {
         format!("{:.2}", row.upstream_requests_per_operation)
     }),
@@ -114,7 +115,7 @@ mod tests {
                 outcome: Err(Failure::Status(502)),
             }],
             decisions: None,
-            peak_heap: 204_800,
+            peaks: crate::heap::Peaks { distinct: 204_800, own: 102_400 },
             weather: Tally::default(),
         };
         Report { seed: 1, operations: 1, concurrency: 1, clients: vec![run.row()] }
@@ -138,6 +139,7 @@ mod tests {
             "p99_all_ms",
             "peak_heap_bytes",
             "heap_bytes_per_operation",
+            "heap_own_keys_bytes_per_operation",
             "upstream_requests_per_operation",
             "retries",
             "retries_by_reason",

@@ -63,6 +63,7 @@ fn json_is_one_object_with_the_stable_keys_and_nothing_else_on_standard_output()
             "p99_all_ms",
             "peak_heap_bytes",
             "heap_bytes_per_operation",
+            "heap_own_keys_bytes_per_operation",
             "upstream_requests_per_operation",
         ] {
             assert!(client[key].is_number(), "{key} of {}", client["name"]);
