@@ -68,17 +68,17 @@ impl<L: Fresh> ThrottleHandle<L> {
 impl<A: Regulate> ThrottleHandle<ConcurrencyLimit<A>> {
     /// Calls that hold a permit.
     pub fn in_flight(&self) -> u32 {
-        self.limit.gate.in_flight()
+        self.limit.queue.supply.in_flight()
     }
 
     /// Calls that wait for one.
     pub fn queued(&self) -> usize {
-        self.limit.gate.options(|line| line.len())
+        self.limit.queue.len()
     }
 
     /// How many permits there may be.
     pub fn limit(&self) -> u32 {
-        self.limit.gate.limit()
+        self.limit.queue.supply.limit()
     }
 }
 
@@ -86,24 +86,24 @@ impl ThrottleHandle<ConcurrencyLimit<Fixed>> {
     /// Sets how many permits there may be. Raising it lets those in who wait; lowering it evicts
     /// nobody.
     pub fn set_limit(&self, limit: u32) {
-        self.limit.gate.set_limit(limit);
+        self.limit.queue.set_limit(limit);
     }
 }
 
 impl<W> ThrottleHandle<RateLimit<W>> {
     /// Cells that could be taken now, of the rate that has the fewest.
     pub fn tokens(&self) -> u32 {
-        self.limit.pace.rates.tokens(self.now())
+        self.limit.queue.supply.rates.tokens(self.now())
     }
 
     /// Calls that wait for their turn.
     pub fn queued(&self) -> usize {
-        self.limit.pace.waiting()
+        self.limit.queue.len()
     }
 
     /// The rates, in the order they were given.
     pub fn rates(&self) -> Vec<Rate> {
-        self.limit.pace.rates.laws().map(buttress_control::Gcra::rate).collect()
+        self.limit.queue.supply.rates.laws().map(buttress_control::Gcra::rate).collect()
     }
 
     /// Changes the rate, or the first of several.
@@ -113,11 +113,12 @@ impl<W> ThrottleHandle<RateLimit<W>> {
 
     /// Changes the rate at this index, from 0. There is nothing to change at one that is not there.
     pub fn set_rate_of(&self, index: usize, rate: Rate) {
-        self.limit.pace.rates.set_rate(self.now(), index, rate);
+        self.limit.queue.supply.rates.set_rate(self.now(), index, rate);
+        self.limit.queue.hand_over();
     }
 
     fn now(&self) -> Nanos {
-        self.limit.pace.now()
+        self.limit.queue.now()
     }
 }
 

@@ -94,13 +94,13 @@ impl<A: Regulate, M, J> ThrottleLayer<ConcurrencyLimit<A>, M, J> {
     /// Whoever waited longest goes first, within a [criticality](buttress_core::Criticality). In a
     /// full queue the last to come of a lower criticality makes room for a higher one.
     pub fn queue(self, bound: usize) -> Self {
-        self.limit.gate.options(|line| line.bound = bound);
+        self.limit.queue.set_bound(bound);
         self
     }
 
     /// Nobody waits for longer than `max`. By default only the caller's deadline ends a wait.
     pub fn max_wait(self, max: Duration) -> Self {
-        self.limit.gate.options(|line| line.max_wait = Some(max));
+        self.limit.queue.change(|line| line.max_wait = Some(max));
         self
     }
 
@@ -109,14 +109,14 @@ impl<A: Regulate, M, J> ThrottleLayer<ConcurrencyLimit<A>, M, J> {
     ///
     /// From [Fail at Scale](https://queue.acm.org/detail.cfm?id=2839461), ACM Queue, 2015.
     pub fn adaptive_lifo(self) -> Self {
-        self.limit.gate.options(|line| line.order = Order::AdaptiveLifo);
+        self.limit.queue.change(|line| line.order = Order::AdaptiveLifo);
         self
     }
 
     /// Sheds those who waited too long in a queue that does not get shorter: controlled delay, as
     /// [`Codel`] says. `Codel::default()` has a target of 5 ms and an interval of 100 ms.
     pub fn codel(self, codel: Codel) -> Self {
-        self.limit.gate.options(|line| line.codel = Some(codel));
+        self.limit.queue.change(|line| line.codel = Some(codel));
         self
     }
 }
@@ -131,13 +131,13 @@ impl<W, M, J> ThrottleLayer<RateLimit<W>, M, J> {
 
     /// Lets up to `bound` calls wait for their turn, in the order they came. By default none does.
     pub fn queue(self, bound: usize) -> Self {
-        self.limit.pace.queue(bound);
+        self.limit.queue.set_bound(bound);
         self
     }
 
     /// Nobody waits for longer than `max`. By default only the caller's deadline limits a wait.
     pub fn max_wait(self, max: Duration) -> Self {
-        self.limit.pace.max_wait(max);
+        self.limit.queue.change(|line| line.max_wait = Some(max));
         self
     }
 

@@ -135,6 +135,7 @@
 //! | [`seed`](ThrottleLayer::seed) | random |
 
 mod accept_ratio_limit;
+mod alarms;
 mod aside;
 mod blind;
 mod concurrency_limit;
@@ -152,16 +153,17 @@ mod pace;
 mod permit;
 mod permits;
 mod place;
+mod queue;
 mod rate_limit;
 mod refusal;
 mod regulate;
 mod releases;
 mod service;
 mod settings;
+mod supply;
 mod sync;
 mod table;
 mod tally;
-mod turn;
 mod weigh;
 mod woken;
 

@@ -80,5 +80,9 @@ pub trait Hold: Guard {
 /// A place in a queue, given up when dropped.
 pub trait Wait<P>: Unpin {
     /// Ready when the wait is over, one way or the other.
-    fn poll_admit(&mut self, cx: &mut Context<'_>) -> Poll<Result<P, Refusal>>;
+    fn poll_admit(
+        &mut self,
+        cx: &mut Context<'_>,
+        settings: &Settings,
+    ) -> Poll<Result<P, Refusal>>;
 }

@@ -9,7 +9,7 @@ use crate::refusal::Refusal;
 
 /// What a layer was told beside its limit.
 #[derive(Clone, Debug)]
-pub(crate) struct Settings {
+pub struct Settings {
     pub(crate) origin: Origin,
     pub(crate) extent: Extent,
     pub(crate) enforcement: Enforcement,
@@ -50,7 +50,7 @@ impl Settings {
     }
 
     pub(crate) fn rejection(&self, refusal: &Refusal) -> Rejection {
-        let rejection = Rejection::new(refusal.why.reason(), self.origin.clone());
+        let rejection = Rejection::new(refusal.reason, self.origin.clone());
         let rejection = refusal.retry_after.into_iter().fold(rejection, Rejection::after);
         let deadline = refusal.deadline.inspect(|deadline| deadline.enforced());
         deadline.into_iter().fold(rejection, Rejection::enforcing)
