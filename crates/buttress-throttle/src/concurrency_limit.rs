@@ -2,7 +2,8 @@ use std::sync::Arc;
 
 use crate::{
     gate::Gate,
-    limit::{Admission, Ask, Fresh, Limit},
+    limit::{Admission, Ask, Fresh, Limit, Queued},
+    options::Options,
     permit::Permit,
     place::Place,
     queue::Queue,
@@ -51,6 +52,16 @@ impl<A: Regulate> Fresh for ConcurrencyLimit<A> {
 
     fn admitted(&self) -> [u64; 4] {
         self.queue.supply.admitted()
+    }
+}
+
+impl<A: Regulate> Queued for ConcurrencyLimit<A> {
+    fn change(&self, change: impl Fn(&mut Options)) {
+        self.queue.change(change);
+    }
+
+    fn queued(&self) -> usize {
+        self.queue.len()
     }
 }
 

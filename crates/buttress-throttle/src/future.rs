@@ -165,8 +165,7 @@ where
                 return self.poll(cx);
             }
             (Some(Later::Waiting(waiting)), Err(refusal)) => {
-                waiting.settings.refuse(&refusal, *this.criticality);
-                (refusal, waiting.settings)
+                (waiting.settings.refuse(refusal, *this.criticality), waiting.settings)
             }
             (Some(Later::Refused(refusal, settings)), _) => (refusal, settings),
             (None, _) => unreachable!("polled after it had ended"),

@@ -5,13 +5,14 @@ use std::{
     time::Duration,
 };
 
-use buttress_control::{Codel, Nanos};
+use buttress_control::Nanos;
 use buttress_core::Criticality;
 use slab::Slab;
 
 use crate::{
     alarms::Alarms,
     lane::{Entry, Lane, Slot, Stage, Waiter},
+    options::{Options, Order},
     refusal::Why,
     releases::Releases,
     woken::Woken,
@@ -26,19 +27,8 @@ pub(crate) struct Line<G> {
     /// When the line was last found empty.
     empty: Nanos,
     releases: Releases,
-    pub(crate) max_wait: Option<Duration>,
-    pub(crate) order: Order,
-    pub(crate) codel: Option<Codel>,
+    pub(crate) options: Options,
     pub(crate) alarms: Alarms,
-}
-
-/// The order within one criticality.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Order {
-    /// The oldest waiter goes first.
-    Fifo,
-    /// The latest waiter goes first, while the line has not been empty for [`STANDING`].
-    AdaptiveLifo,
 }
 
 impl<G> Line<G> {
@@ -49,18 +39,14 @@ impl<G> Line<G> {
             waiting: 0,
             empty: Nanos::new(0),
             releases: Releases::new(),
-            max_wait: None,
-            order: Order::Fifo,
-            codel: None,
+            options: Options::new(),
             alarms: Alarms::new(),
         }
     }
 
     /// An empty line with the same options.
     pub(crate) fn fresh(&self) -> Self {
-        let Self { max_wait, order, .. } = *self;
-        let codel = self.codel.as_ref().map(Codel::fresh);
-        Self { max_wait, order, codel, ..Self::new() }
+        Self { options: self.options.fresh(), ..Self::new() }
     }
 
     pub(crate) const fn is_empty(&self) -> bool {
@@ -71,19 +57,18 @@ impl<G> Line<G> {
         self.waiting
     }
 
-    /// Lines up. In a line of `bound` or more, the place of a waiter that needs it less is taken.
+    /// Lines up. In a full line the place of a waiter that needs it less is taken.
     pub(crate) fn push(
         &mut self,
         entry: Entry,
         criticality: Criticality,
-        bound: usize,
         woken: &mut Woken,
     ) -> Result<Slot, Why> {
         // Before a victim leaves: a place that changes hands does not make the line empty.
         if self.is_empty() {
             self.empty = entry.since;
         }
-        if self.waiting >= bound {
+        if self.waiting >= self.options.bound {
             let victim = self.victim(entry.since, criticality).ok_or(Why::QueueFull)?;
             self.refuse(victim, Why::Displaced, woken);
         }
@@ -110,7 +95,7 @@ impl<G> Line<G> {
         woken: &mut Woken,
     ) -> Option<G> {
         let waited = Duration::from_nanos(now.get().saturating_sub(entry.since.get()));
-        let late = self.codel.as_mut().is_some_and(|codel| codel.dequeue(now, waited));
+        let late = self.options.codel.as_mut().is_some_and(|codel| codel.dequeue(now, waited));
         // A grant that no waiter takes helps none (RFC 8289, section 5.6).
         if late && self.waiting > 1 {
             self.refuse(slot, Why::CoDel, woken);
@@ -138,7 +123,7 @@ impl<G> Line<G> {
     /// An empty line says nothing of how long a wait takes.
     pub(crate) fn forget(&mut self, now: Nanos) {
         self.releases = Releases::new();
-        if let Some(codel) = &mut self.codel {
+        if let Some(codel) = &mut self.options.codel {
             codel.emptied(now);
         }
     }
@@ -206,7 +191,7 @@ impl<G> Line<G> {
 
     fn is_lifo(&self, now: Nanos) -> bool {
         let standing = now.get().saturating_sub(self.empty.get());
-        self.order == Order::AdaptiveLifo && standing >= STANDING && !self.is_empty()
+        self.options.order == Order::AdaptiveLifo && standing >= STANDING && !self.is_empty()
     }
 
     /// Ends a wait; the waiter learns of it when it is polled.

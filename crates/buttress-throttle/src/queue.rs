@@ -17,6 +17,7 @@ use crate::{
     lane::{Entry, Slot, Stage},
     limit::{Admission, Ask},
     line::Line,
+    options::Options,
     place::{Place, Until},
     refusal::{Refusal, Why},
     supply::{Later, Supply},
@@ -37,6 +38,7 @@ use crate::{
 pub struct Queue<S, G> {
     pub(crate) supply: S,
     epoch: Epoch,
+    /// That of the line's options, to be read without the lock.
     bound: AtomicUsize,
     line: Mutex<Line<G>>,
     timers: Arc<Clocks>,
@@ -55,17 +57,17 @@ struct Clocks {
 
 impl<S: Supply> Queue<S, S::Grant> {
     pub(crate) fn new(supply: S) -> Self {
-        Self::over(supply, 0, Line::new(), Arc::default())
+        Self::over(supply, Line::new(), Arc::default())
     }
 
     /// An empty queue with the same options.
     pub(crate) fn fresh(&self, supply: S) -> Self {
         let line = lock(&self.line).fresh();
-        Self::over(supply, self.bound(), line, Arc::clone(&self.timers))
+        Self::over(supply, line, Arc::clone(&self.timers))
     }
 
-    fn over(supply: S, bound: usize, line: Line<S::Grant>, timers: Arc<Clocks>) -> Self {
-        let (bound, line) = (AtomicUsize::new(bound), Mutex::new(line));
+    fn over(supply: S, line: Line<S::Grant>, timers: Arc<Clocks>) -> Self {
+        let (bound, line) = (AtomicUsize::new(line.options.bound), Mutex::new(line));
         Self { supply, epoch: Epoch::new(), bound, line, timers, alarm: OnceLock::new() }
     }
 
@@ -110,7 +112,7 @@ impl<S: Supply> Queue<S, S::Grant> {
             self.unmark_if_empty(&mut line, now);
             return Ok(Entered::Admitted(grant));
         }
-        let until = Until::earliest(instant, line.max_wait, Deadline::current());
+        let until = Until::earliest(instant, line.options.max_wait, Deadline::current());
         let ahead = line.ahead(now, criticality);
         let wait = self.supply.expected_wait(now, ahead, cells, line.mean());
         let entered = match (&until, wait) {
@@ -120,7 +122,7 @@ impl<S: Supply> Queue<S, S::Grant> {
             (Some(until), Some(wait)) if until.is_before(instant, wait) => {
                 Err(self.supply.refusal(now, Why::ExpectedWait, ahead, cells))
             }
-            _ => match line.push(Entry { since: now, cells }, criticality, self.bound(), woken) {
+            _ => match line.push(Entry { since: now, cells }, criticality, woken) {
                 Ok(slot) => Ok(Entered::Waiting(slot, until)),
                 Err(why) => Err(self.supply.refusal(now, why, ahead, cells)),
             },
@@ -245,13 +247,7 @@ impl<S: Supply> Queue<S, S::Grant> {
     }
 
     /// What a call is told that has waited until its time was up.
-    pub(crate) fn refusal_at(
-        &self,
-        until: &Until,
-        now: Nanos,
-        ahead: u64,
-        cells: u32,
-    ) -> Refusal {
+    pub(crate) fn refusal_at(&self, until: &Until, now: Nanos, ahead: u64, cells: u32) -> Refusal {
         match until.why {
             Why::Deadline => Refusal::at(until.deadline),
             why => self.supply.refusal(now, why, ahead, cells),
@@ -281,10 +277,6 @@ impl<S: Supply> Queue<S, S::Grant> {
         self.bound.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn set_bound(&self, bound: usize) {
-        self.bound.store(bound, Ordering::Relaxed);
-    }
-
     /// Whether no call waits, and none may.
     #[inline]
     pub(crate) fn is_off(&self) -> bool {
@@ -297,8 +289,10 @@ impl<S: Supply> Queue<S, S::Grant> {
     }
 
     /// Changes the line's options.
-    pub(crate) fn change(&self, f: impl FnOnce(&mut Line<S::Grant>)) {
-        f(&mut lock(&self.line));
+    pub(crate) fn change(&self, f: impl Fn(&mut Options)) {
+        let mut line = lock(&self.line);
+        f(&mut line.options);
+        self.bound.store(line.options.bound, Ordering::Relaxed);
     }
 
     #[inline]

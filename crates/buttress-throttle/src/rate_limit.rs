@@ -4,7 +4,8 @@ use buttress_control::{Denied, Nanos, Rates, Reservation};
 use buttress_core::{Guard, Quota};
 
 use crate::{
-    limit::{Admission, Ask, Fresh, Hold, Limit},
+    limit::{Admission, Ask, Fresh, Hold, Limit, Queued},
+    options::Options,
     pace::Pace,
     place::Place,
     queue::Queue,
@@ -85,7 +86,10 @@ impl<W: Clone> Fresh for RateLimit<W> {
     }
 
     fn fresh(&self) -> Self {
-        Self { queue: Arc::new(self.queue.fresh(self.queue.supply.fresh())), weigh: self.weigh.clone() }
+        Self {
+            queue: Arc::new(self.queue.fresh(self.queue.supply.fresh())),
+            weigh: self.weigh.clone(),
+        }
     }
 
     fn is_idle(&self) -> bool {
@@ -94,6 +98,16 @@ impl<W: Clone> Fresh for RateLimit<W> {
 
     fn admitted(&self) -> [u64; 4] {
         self.queue.supply.admitted()
+    }
+}
+
+impl<W> Queued for RateLimit<W> {
+    fn change(&self, change: impl Fn(&mut Options)) {
+        self.queue.change(change);
+    }
+
+    fn queued(&self) -> usize {
+        self.queue.len()
     }
 }
 
