@@ -65,7 +65,7 @@ pub struct Gcra {
     rate: Mutex<Current>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Current {
     rate: Rate,
     /// The quota that cells are earned at: the rate's, or that of the last one which was not 0.
@@ -108,7 +108,9 @@ impl Gcra {
             self.interval.store(after.interval, Relaxed);
             current.earning = after;
         }
-        self.burst.store(after.burst, Relaxed);
+        // Last, so that no call sees the burst of this rate with an interval before it: that of a rate of
+        // 0, say, at which a cell costs nothing.
+        self.burst.store(after.burst, Release);
         self.changes.store(self.changes.load(Relaxed).wrapping_add(1), Release);
     }
 
@@ -164,6 +166,14 @@ impl Gcra {
         let free = (quota.span(quota.burst).saturating_add(NANO - 1)).checked_sub(backlog);
         let tokens = free.map_or(0, |free| free.checked_div(quota.interval).unwrap_or(u64::MAX));
         u32::try_from(tokens).unwrap_or(u32::MAX).min(quota.burst)
+    }
+
+    /// Whether so many cells can be there at once, now or later. True at a rate of 0, which may be raised.
+    ///
+    /// Unlike [`Denied::Never`] it takes no part of one rate for another while the rate is changed.
+    pub fn fits(&self, cells: u32) -> bool {
+        let Current { rate, earning } = *lock(&self.rate);
+        rate.count() == 0 || cells <= earning.burst
     }
 
     /// How long until the whole burst is there again.
@@ -260,7 +270,9 @@ impl Gcra {
 
     #[inline]
     fn quota(&self) -> Quota {
-        Quota { interval: self.interval.load(Relaxed), burst: self.burst.load(Relaxed) }
+        // In the other order than they are stored in.
+        let burst = self.burst.load(Acquire);
+        Quota { interval: self.interval.load(Relaxed), burst }
     }
 
     /// Counts the cells that were taken at the rate before at the one after.

@@ -117,6 +117,11 @@ impl Rates {
         self.laws().try_fold(Duration::ZERO, longest)
     }
 
+    /// Whether so many cells of each rate can be there at once, now or later, as [`Gcra::fits`] says.
+    pub fn fits(&self, cells: u32) -> bool {
+        self.laws().all(|law| law.fits(cells))
+    }
+
     /// How long until all bursts are there again.
     pub fn full_in(&self, now: Nanos) -> Duration {
         self.more.iter().map(|law| law.full_in(now)).fold(self.first.full_in(now), Duration::max)

@@ -251,6 +251,10 @@ fn a_wait_counts_the_cells_of_those_ahead_and_takes_nothing() {
     assert_eq!(limit.wait(at(0), 7, 3), Ok(Duration::from_secs(1)));
     assert_eq!(limit.wait(at(0), 7, 0), Ok(Duration::ZERO));
     assert_eq!(limit.wait(at(0), 0, 6), Err(Denied::Never));
+    assert!(limit.fits(5) && !limit.fits(6));
+    limit.set_rate(at(0), Rate::per_second(0));
+    assert!(limit.fits(6), "a rate of 0 may be raised");
+    limit.set_rate(at(0), Rate::per_second(10).burst(5));
     assert_eq!(limit.tokens(at(100)), 1);
     let several = Rates::new(Rate::per_second(10)).and(Rate::per_minute(10));
     assert_eq!(several.wait(at(0), 10, 1), Ok(Duration::from_secs(6)));

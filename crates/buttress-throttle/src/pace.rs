@@ -33,9 +33,10 @@ impl Pace {
         Self::new(self.rates.fresh())
     }
 
-    /// Whether one of the rates lets nothing through at all.
-    pub(crate) fn is_closed(&self) -> bool {
-        self.rates.laws().any(|law| law.rate().count() == 0)
+    /// Whether so many cells are never there, whatever comes.
+    pub(crate) fn is_never(&self, now: Nanos, cells: u32) -> bool {
+        // The second look takes a lock.
+        self.rates.wait(now, 0, cells) == Err(Denied::Never) && !self.rates.fits(cells)
     }
 
     /// How long the last place of a full queue takes, if every call takes one cell.
@@ -105,7 +106,7 @@ impl Supply for Pace {
                     }
                 }
                 // A rate of zero can be raised again.
-                Err(Denied::Never) if self.is_closed() => return Err(Later::Unknown),
+                Err(Denied::Never) if self.rates.fits(entry.cells) => return Err(Later::Unknown),
                 Err(Denied::Never) => return Err(Later::Never),
             }
         }
@@ -132,10 +133,9 @@ impl Supply for Pace {
     }
 
     fn refusal(&self, now: Nanos, why: Why, ahead: u64, cells: u32) -> Refusal {
-        match self.rates.wait(now, ahead, cells) {
-            Ok(wait) => Refusal::new(why).limited(Some(wait)),
-            Err(_) if why == Why::Weight => Refusal::new(why),
-            Err(_) => Refusal::new(why).limited(None),
+        match why {
+            Why::Weight => Refusal::new(why),
+            _ => Refusal::new(why).limited(self.rates.wait(now, ahead, cells).ok()),
         }
     }
 

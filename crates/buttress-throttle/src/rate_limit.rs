@@ -1,6 +1,6 @@
 use std::{fmt, sync::Arc, time::Duration};
 
-use buttress_control::{Denied, Nanos, Rates, Reservation};
+use buttress_control::{Nanos, Rates, Reservation};
 use buttress_core::{Guard, Quota};
 
 use crate::{
@@ -58,14 +58,13 @@ fn admit_later(
 ) -> Admission<Paid, Place<Pace>> {
     let pace = &queue.supply;
     let observed = ask.settings.enforcement == Enforcement::Observe;
-    let too_heavy = || pace.rates.wait(now, 0, cells) == Err(Denied::Never) && !pace.is_closed();
     // What a queue would have let through later is let through now, and takes from later calls.
     let patience = if observed { pace.full_queue(queue.bound()) } else { Duration::ZERO };
     if (cells == 0 || observed) && pace.rates.reserve(now, cells, patience).is_ok() {
         pace.admit(ask.criticality);
         return Admission::Admitted(Paid::new(pace.quotas(ask.settings, now)));
     }
-    let refusal = if too_heavy() {
+    let refusal = if pace.is_never(now, cells) {
         Refusal::new(Why::Weight)
     } else if observed || queue.is_off() {
         pace.refusal(now, Why::Rate, 0, cells)
