@@ -19,6 +19,7 @@ use tonic_health::pb::{
 use tower::{ServiceBuilder, ServiceExt, service_fn};
 
 const TENANT: HeaderName = HeaderName::from_static("x-tenant");
+const CRITICALITY: HeaderName = HeaderName::from_static("x-criticality");
 const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
 
 const fn seconds(seconds: u64) -> Duration {
@@ -222,4 +223,52 @@ async fn calls_in_the_queue_of_a_rate_are_served_in_turn_and_one_that_cannot_wai
     let rejected = (StatusCode::TOO_MANY_REQUESTS, 0);
     assert_eq!(outcomes, (served(0), served(1), served(2), rejected));
     assert_eq!(layer.handle().queued(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn over_a_rate_the_more_critical_waits_and_the_less_critical_makes_room() {
+    let layer = ThrottleLayer::rate(Rate::per_second(1)).queue(1).http();
+    let app = app().layer(layer.clone());
+    assert_eq!(ask(&app, &[]).await.status(), StatusCode::OK);
+    let by = |criticality| [(CRITICALITY, HeaderValue::from_static(criticality))];
+    let (sheddable, critical) = (by("sheddable"), by("critical-plus"));
+    let start = Instant::now();
+    let (sheddable, critical) = tokio::join!(ask(&app, &sheddable), ask(&app, &critical));
+    assert_eq!((critical.status(), start.elapsed()), (StatusCode::OK, seconds(1)));
+    assert_eq!(sheddable.status(), StatusCode::TOO_MANY_REQUESTS);
+    // Behind the one that waits.
+    assert_eq!(header(&sheddable, "retry-after"), Some("2"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_waited_is_told_what_is_left_when_it_goes() {
+    let layer = ThrottleLayer::rate(Rate::per_minute(2)).queue(1).announce().http();
+    let app = app().layer(layer);
+    for _ in 0..2 {
+        ask(&app, &[]).await;
+    }
+    let start = Instant::now();
+    let waited = ask(&app, &[]).await;
+    assert_eq!(start.elapsed(), seconds(30));
+    assert_eq!(header(&waited, "ratelimit"), Some("\"throttle\";r=0;t=60"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_limit_says_when_to_come_again_if_it_was_told_to() {
+    let full = || ThrottleLayer::concurrency(0).seed(1);
+    let silent = app().layer(full().http());
+    assert_eq!(header(&ask(&silent, &[]).await, "retry-after"), None);
+    let app = app().layer(full().retry_after(seconds(20)).http());
+    let mut told = Vec::new();
+    for _ in 0..20 {
+        let rejected = ask(&app, &[]).await;
+        assert_eq!(rejected.status(), StatusCode::SERVICE_UNAVAILABLE);
+        told.push(header(&rejected, "retry-after").unwrap().parse::<u64>().unwrap());
+    }
+    assert!(told.iter().all(|told| (20..=30).contains(told)), "{told:?}");
+    assert!(told.iter().any(|one| *one != told[0]), "they do not all come back together: {told:?}");
+    let rejected = ask(&app, &[(http::header::CONTENT_TYPE, GRPC)]).await;
+    assert_eq!(header(&rejected, "grpc-status"), Some("14"));
+    let pushback: u64 = header(&rejected, "grpc-retry-pushback-ms").unwrap().parse().unwrap();
+    assert!((20_000..=30_000).contains(&pushback), "{pushback}");
 }

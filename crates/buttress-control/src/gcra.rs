@@ -62,7 +62,14 @@ pub struct Gcra {
     /// How far cancels have moved the arrival time back from under later grants. Its sum with `tat` is
     /// what it would be without them, and tells how much was granted since a reservation.
     restored: AtomicU64,
-    rate: Mutex<Rate>,
+    rate: Mutex<Current>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Current {
+    rate: Rate,
+    /// The quota that cells are earned at: the rate's, or that of the last one which was not 0.
+    earning: Quota,
 }
 
 impl Gcra {
@@ -75,30 +82,35 @@ impl Gcra {
             burst: AtomicU32::new(quota.burst),
             changes: AtomicU32::new(0),
             restored: AtomicU64::new(0),
-            rate: Mutex::new(rate),
+            rate: Mutex::new(Current { rate, earning: quota }),
         }
     }
 
     /// The rate it limits to.
     pub fn rate(&self) -> Rate {
-        *lock(&self.rate)
+        lock(&self.rate).rate
     }
 
     /// Limits to another rate from now on.
     ///
     /// The cells that were taken stay taken: four of a burst of ten are four of the next one, and earned
-    /// again at the new rate. Reservations keep their times, and give back nothing when they are cancelled
-    /// later. A rate of 0 earns on at the rate before it. A call at the same moment may be judged by
-    /// parts of both rates.
+    /// again at the new rate. If they are more than the next burst holds, that burst is empty: 1,000 cells
+    /// taken at 1,000 a second are 10 at 10 a second, and the next cell comes after 100 ms. Cells that were
+    /// reserved ahead count in full. Reservations keep their times, and give back nothing when they are
+    /// cancelled later. A rate of 0 earns on at the rate before it. A call at the same moment may be judged
+    /// by parts of both rates.
     pub fn set_rate(&self, now: Nanos, rate: Rate) {
         let mut current = lock(&self.rate);
-        *current = rate;
-        let (before, after) = (self.quota(), rate.quota());
+        let (before, after) = (current.earning, rate.quota());
+        current.rate = rate;
         if after.burst > 0 {
-            self.rescale(sixteenths(now), before.interval, after.interval);
+            self.rescale(sixteenths(now), before, after);
             self.interval.store(after.interval, Relaxed);
+            current.earning = after;
         }
-        self.burst.store(after.burst, Relaxed);
+        // Last, so that no call sees the burst of this rate with an interval before it: that of a rate of
+        // 0, say, at which a cell costs nothing.
+        self.burst.store(after.burst, Release);
         self.changes.store(self.changes.load(Relaxed).wrapping_add(1), Release);
     }
 
@@ -132,14 +144,17 @@ impl Gcra {
     /// Gives back a reservation whose caller will not act.
     ///
     /// This is `CancelAt` of Go's [`x/time/rate`][go]: what was granted after it keeps its time and is not
-    /// given back with it, so the last one comes back whole. After its time, which is when somebody else
-    /// may have counted on it, nothing comes back. Call it once, and only if the caller has not acted.
+    /// given back with it, so the last one comes back whole. After its time it comes back whole if nothing
+    /// was granted since, and otherwise not at all, because the burst may have been full without it. Call
+    /// it once, and only if the caller has not acted.
     ///
     /// [go]: https://pkg.go.dev/golang.org/x/time/rate#Reservation.CancelAt
     pub fn cancel(&self, now: Nanos, reservation: &Reservation) {
         let Hold { cost, .. } = reservation.first;
         if now <= reservation.at() {
             self.restore(&reservation.first, |since| cost.saturating_sub(since));
+        } else {
+            self.release(&reservation.first);
         }
     }
 
@@ -151,6 +166,14 @@ impl Gcra {
         let free = (quota.span(quota.burst).saturating_add(NANO - 1)).checked_sub(backlog);
         let tokens = free.map_or(0, |free| free.checked_div(quota.interval).unwrap_or(u64::MAX));
         u32::try_from(tokens).unwrap_or(u32::MAX).min(quota.burst)
+    }
+
+    /// Whether so many cells can be there at once, now or later. True at a rate of 0, which may be raised.
+    ///
+    /// Unlike [`Denied::Never`] it takes no part of one rate for another while the rate is changed.
+    pub fn fits(&self, cells: u32) -> bool {
+        let Current { rate, earning } = *lock(&self.rate);
+        rate.count() == 0 || cells <= earning.burst
     }
 
     /// How long until the whole burst is there again.
@@ -165,12 +188,19 @@ impl Gcra {
         self.tat.load(Relaxed) <= sixteenths(now)
     }
 
-    /// How many nanoseconds until so many cells, at least one, are there.
-    pub(crate) fn wait(&self, now: Nanos, cells: u32) -> Result<u64, Denied> {
+    /// Returns the time until so many cells are there for a caller behind others that take `ahead` cells
+    /// first, each as soon as it can. Takes nothing.
+    ///
+    /// Zero if the cells are there now, or if `cells` is 0.
+    pub fn wait(&self, now: Nanos, ahead: u64, cells: u32) -> Result<Duration, Denied> {
+        if cells == 0 {
+            return Ok(Duration::ZERO);
+        }
         let quota = self.quota();
         let spare = quota.burst.checked_sub(cells).ok_or(Denied::Never)?;
         let backlog = self.tat.load(Relaxed).saturating_sub(sixteenths(now));
-        Ok(backlog.saturating_sub(quota.span(spare)) / NANO)
+        let backlog = backlog.saturating_add(quota.interval.saturating_mul(ahead));
+        Ok(Duration::from_nanos(backlog.saturating_sub(quota.span(spare)) / NANO))
     }
 
     /// Takes cells, at least one, at a time that may lie in the future; for [`Gcra::release`].
@@ -240,14 +270,23 @@ impl Gcra {
 
     #[inline]
     fn quota(&self) -> Quota {
-        Quota { interval: self.interval.load(Relaxed), burst: self.burst.load(Relaxed) }
+        // In the other order than they are stored in.
+        let burst = self.burst.load(Acquire);
+        Quota { interval: self.interval.load(Relaxed), burst }
     }
 
-    fn rescale(&self, now: u64, before: u64, after: u64) {
+    /// Counts the cells that were taken at the rate before at the one after.
+    fn rescale(&self, now: u64, before: Quota, after: Quota) {
         let mut tat = self.tat.load(Relaxed);
-        while before > 0 && tat > now {
-            let owed = u128::from(tat - now) * u128::from(after);
-            let owed = u64::try_from(owed.div_ceil(u128::from(before))).unwrap_or(u64::MAX);
+        while before.interval > 0 && tat > now {
+            let backlog = tat - now;
+            // What lies beyond the burst before was reserved ahead, and is owed whatever the burst.
+            let (taken, ahead) = match backlog.checked_sub(before.span(before.burst)) {
+                Some(ahead) => (backlog - ahead, ahead),
+                None => (backlog, 0),
+            };
+            let taken = convert(taken, before, after).min(after.span(after.burst));
+            let owed = taken.saturating_add(convert(ahead, before, after));
             match self.tat.compare_exchange_weak(tat, now.saturating_add(owed), Relaxed, Relaxed) {
                 Ok(_) => return,
                 Err(seen) => tat = seen,
@@ -262,6 +301,12 @@ struct Booking {
     before: u64,
     end: u64,
     cost: u64,
+}
+
+/// How long the cells that take `time` at one rate take at another.
+fn convert(time: u64, before: Quota, after: Quota) -> u64 {
+    let time = u128::from(time) * u128::from(after.interval);
+    u64::try_from(time.div_ceil(u128::from(before.interval.max(1)))).unwrap_or(u64::MAX)
 }
 
 #[inline]

@@ -71,7 +71,7 @@ impl Rates {
         if self.more.is_empty() || cells == 0 {
             return self.first.take(now, cells);
         }
-        self.hold(now, cells, 0, &mut |_| {}).map(drop)
+        self.hold(now, cells, Duration::ZERO, &mut |_| {}).map(drop)
     }
 
     /// Sets so many cells of each rate aside for the time when they are all there.
@@ -87,18 +87,18 @@ impl Rates {
             return self.first.reserve(now, cells, patience);
         }
         let mut more = Vec::with_capacity(self.more.len());
-        let patience = Nanos::from(patience).get();
         let (at, first) = self.hold(now, cells, patience, &mut |hold| more.push(hold))?;
         Ok(Reservation::new(at, first, more.into_boxed_slice()))
     }
 
     /// Gives back a reservation whose caller will not act, under the conditions of [`Gcra::cancel`].
     ///
-    /// Of several rates, each gives back the reservation that was its last, and nothing of others.
+    /// Of several rates, each gives back the reservation that was its last, at any time, and nothing of
+    /// others.
     pub fn cancel(&self, now: Nanos, reservation: &Reservation) {
         if self.more.is_empty() {
             self.first.cancel(now, reservation);
-        } else if now <= reservation.at() {
+        } else {
             let further = self.more.iter().rev().zip(&reservation.more);
             further.for_each(|(law, hold)| law.release(hold));
             self.first.release(&reservation.first);
@@ -108,6 +108,18 @@ impl Rates {
     /// How many cells can be taken now: the fewest of all rates.
     pub fn tokens(&self, now: Nanos) -> u32 {
         self.more.iter().map(|law| law.tokens(now)).fold(self.first.tokens(now), u32::min)
+    }
+
+    /// Returns the time until so many cells are there for a caller behind others that take `ahead` cells
+    /// first, as [`Gcra::wait`] does: that of the slowest rate alone. Takes nothing.
+    pub fn wait(&self, now: Nanos, ahead: u64, cells: u32) -> Result<Duration, Denied> {
+        let longest = |longest: Duration, law: &Gcra| Ok(law.wait(now, ahead, cells)?.max(longest));
+        self.laws().try_fold(Duration::ZERO, longest)
+    }
+
+    /// Whether so many cells of each rate can be there at once, now or later, as [`Gcra::fits`] says.
+    pub fn fits(&self, cells: u32) -> bool {
+        self.laws().all(|law| law.fits(cells))
     }
 
     /// How long until all bursts are there again.
@@ -127,24 +139,19 @@ impl Rates {
         &self,
         now: Nanos,
         cells: u32,
-        patience: u64,
+        patience: Duration,
         keep: &mut impl FnMut(Hold),
     ) -> Result<(Nanos, Hold), Denied> {
         loop {
-            let wait = self.wait(now, cells)?;
+            let wait = self.wait(now, 0, cells)?;
             if wait > patience {
-                return Err(Denied::After(Duration::from_nanos(wait)));
+                return Err(Denied::After(wait));
             }
-            let at = Nanos::new(now.get().saturating_add(wait));
+            let at = Nanos::new(now.get().saturating_add(Nanos::from(wait).get()));
             if let Some(first) = hold_all(&self.first, &self.more, at, cells, keep)? {
                 return Ok((at, first));
             }
         }
-    }
-
-    fn wait(&self, now: Nanos, cells: u32) -> Result<u64, Denied> {
-        let longest = |longest: u64, law: &Gcra| Ok(law.wait(now, cells)?.max(longest));
-        self.laws().try_fold(0, longest)
     }
 }
 

@@ -81,13 +81,11 @@ fn run(steps: Vec<Step>, rates: &[Rate]) -> Result<(), TestCaseError> {
                     Err(denied) => exact(&limit, now, cells, denied)?,
                 }
             }
-            // Whoever has not acted by its time is taken to act then.
+            // Before its time, or after it: the caller has not acted.
             Step::Cancel(index) if !granted.reserved.is_empty() => {
                 let index = index % granted.reserved.len();
-                if granted.reserved[index].0.at().get() >= clock {
-                    let (one, _) = granted.reserved.swap_remove(index);
-                    limit.cancel(Nanos::new(clock), &one);
-                }
+                let (one, _) = granted.reserved.swap_remove(index);
+                limit.cancel(Nanos::new(clock), &one);
             }
             Step::Cancel(_) => {}
         }

@@ -230,6 +230,62 @@ fn after_its_time_a_reservation_gives_nothing_back() {
 }
 
 #[test]
+fn a_reservation_comes_back_whole_after_its_time_if_nothing_was_granted_since() {
+    let limit = Gcra::new(Rate::per_second(5));
+    let late = reserve(&limit, 0, 5);
+    limit.cancel(at(900), &late);
+    assert_eq!(limit.tokens(at(900)), 5);
+    let several = Rates::new(Rate::per_second(5)).and(Rate::per_minute(5));
+    let late = several.reserve(at(0), 5, Duration::ZERO).unwrap();
+    several.cancel(at(900), &late);
+    assert_eq!(several.tokens(at(900)), 5);
+}
+
+#[test]
+fn a_wait_counts_the_cells_of_those_ahead_and_takes_nothing() {
+    let limit = Gcra::new(Rate::per_second(10).burst(5));
+    assert_eq!(limit.wait(at(0), 0, 5), Ok(Duration::ZERO));
+    assert_eq!(limit.wait(at(0), 5, 1), Ok(Duration::from_millis(100)));
+    limit.take(at(0), 5).unwrap();
+    assert_eq!(limit.wait(at(0), 0, 1), Ok(Duration::from_millis(100)));
+    assert_eq!(limit.wait(at(0), 7, 3), Ok(Duration::from_secs(1)));
+    assert_eq!(limit.wait(at(0), 7, 0), Ok(Duration::ZERO));
+    assert_eq!(limit.wait(at(0), 0, 6), Err(Denied::Never));
+    assert!(limit.fits(5) && !limit.fits(6));
+    limit.set_rate(at(0), Rate::per_second(0));
+    assert!(limit.fits(6), "a rate of 0 may be raised");
+    limit.set_rate(at(0), Rate::per_second(10).burst(5));
+    assert_eq!(limit.tokens(at(100)), 1);
+    let several = Rates::new(Rate::per_second(10)).and(Rate::per_minute(10));
+    assert_eq!(several.wait(at(0), 10, 1), Ok(Duration::from_secs(6)));
+}
+
+#[test]
+fn a_lowered_rate_owes_no_more_cells_than_its_burst_holds() {
+    let limit = Gcra::new(Rate::per_second(1000));
+    limit.take(at(0), 1000).unwrap();
+    limit.set_rate(at(0), Rate::per_second(10));
+    assert_eq!(limit.take(at(0), 1), wait(100));
+    assert_eq!(limit.full_in(at(0)), SECOND);
+    // By way of 0 too.
+    let limit = Gcra::new(Rate::per_second(1000));
+    limit.take(at(0), 1000).unwrap();
+    limit.set_rate(at(0), Rate::per_second(0));
+    limit.set_rate(at(0), Rate::per_second(10));
+    assert_eq!(limit.take(at(0), 1), wait(100));
+}
+
+#[test]
+fn cells_reserved_ahead_are_owed_in_full_at_a_lower_rate() {
+    let limit = Gcra::new(Rate::per_second(1000));
+    limit.take(at(0), 1000).unwrap();
+    let ahead = reserve(&limit, 0, 5);
+    limit.set_rate(at(0), Rate::per_second(10));
+    assert_eq!(ahead.at(), at(5));
+    assert_eq!(limit.take(at(0), 1), wait(600));
+}
+
+#[test]
 fn a_reservation_beyond_the_patience_takes_nothing() {
     let limit = Gcra::new(Rate::per_second(1));
     limit.take(at(0), 1).unwrap();

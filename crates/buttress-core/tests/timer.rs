@@ -1,6 +1,7 @@
 //! The timers that the calls of a layer share.
 
 use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -9,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use buttress_core::{Deadline, Timer, Timers};
+use buttress_core::{Deadline, Timer, Timers, wake_all};
 use tokio::time::advance;
 
 const MS: Duration = Duration::from_millis(1);
@@ -83,6 +84,65 @@ async fn a_timer_that_was_never_polled_is_in_no_queue() {
     let timers = Timers::default();
     let _timer = Timer::new();
     assert_eq!(timers.pending(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_waker_that_panics_keeps_no_other_deadline_from_passing() {
+    let timers = Timers::default();
+    let whole = Arc::new(Woken::default());
+    let (broken, waker) = (Waker::from(Arc::new(Broken)), Waker::from(Arc::clone(&whole)));
+    let mut calls = Vec::new();
+    for (after, waker) in [(1, &broken), (1, &broken), (1, &waker), (2, &broken), (3, &waker)] {
+        let (mut timer, deadline) = (Timer::new(), Deadline::after(after * MS));
+        assert!(timer.poll(&mut Context::from_waker(waker), deadline, &timers).is_pending());
+        calls.push(timer);
+    }
+    advance(MS).await;
+    assert_eq!(whole.times(), 1);
+    advance(MS).await;
+    advance(MS).await;
+    assert_eq!(whole.times(), 2);
+    // Found due by a call that is not the one that panics.
+    let late = Deadline::after(Duration::ZERO);
+    assert!(poll(&mut Timer::new(), late, &timers).is_ready());
+}
+
+#[test]
+fn all_wakers_are_woken_before_the_panic_of_one_goes_on() {
+    let whole = Arc::new(Woken::default());
+    let wakers = || {
+        let broken = || Waker::from(Arc::new(Broken));
+        [broken(), Waker::from(Arc::clone(&whole)), broken(), Waker::from(Arc::clone(&whole))]
+    };
+    catch_unwind(AssertUnwindSafe(|| wake_all(wakers()))).unwrap_err();
+    assert_eq!(whole.times(), 2);
+    wake_all([Waker::from(Arc::clone(&whole))]);
+    assert_eq!(whole.times(), 3);
+    // A second panic that left a destructor would abort the process.
+    let dropped = catch_unwind(AssertUnwindSafe(|| {
+        let _waking = Waking(wakers().into());
+        panic!("the first");
+    }));
+    assert_eq!(dropped.unwrap_err().downcast_ref(), Some(&"the first"));
+    assert_eq!(whole.times(), 5);
+}
+
+/// Wakes when it is dropped.
+struct Waking(Vec<Waker>);
+
+impl Drop for Waking {
+    fn drop(&mut self) {
+        wake_all(self.0.drain(..));
+    }
+}
+
+/// A waker that panics.
+struct Broken;
+
+impl Wake for Broken {
+    fn wake(self: Arc<Self>) {
+        panic!("as told");
+    }
 }
 
 fn poll(timer: &mut Timer, deadline: Deadline, timers: &Timers) -> Poll<()> {

@@ -166,6 +166,7 @@ impl<P> Wait<P> for Never {
     fn poll_admit(
         &mut self,
         _: &mut std::task::Context<'_>,
+        _: &crate::settings::Settings,
     ) -> std::task::Poll<Result<P, Refusal>> {
         match self.0 {}
     }

@@ -2,9 +2,11 @@ use std::sync::Arc;
 
 use crate::{
     gate::Gate,
-    limit::{Admission, Ask, Fresh, Limit},
+    limit::{Admission, Ask, Fresh, Limit, Queued},
+    options::Options,
     permit::Permit,
     place::Place,
+    queue::Queue,
     regulate::{Fixed, Regulate},
     sync::is_only,
 };
@@ -13,22 +15,22 @@ use crate::{
 /// ([`Adaptive`](crate::Adaptive)).
 #[derive(Debug)]
 pub struct ConcurrencyLimit<A = Fixed> {
-    pub(crate) gate: Arc<Gate<A>>,
+    pub(crate) queue: Arc<Queue<Gate<A>, ()>>,
 }
 
 impl<A: Regulate> ConcurrencyLimit<A> {
     pub(crate) fn new(limit: u32, regulator: A) -> Self {
-        Self { gate: Arc::new(Gate::new(limit, regulator)) }
+        Self { queue: Arc::new(Queue::new(Gate::new(limit, regulator))) }
     }
 }
 
 impl<Req, A: Regulate> Limit<Req> for ConcurrencyLimit<A> {
     type Permit = Permit<A>;
-    type Wait = Place<A>;
+    type Wait = Place<Gate<A>>;
 
     #[inline]
-    fn admit(&self, _: &Req, ask: &Ask<'_>) -> Admission<Permit<A>, Place<A>> {
-        self.gate.admit(ask)
+    fn admit(&self, _: &Req, ask: &Ask<'_>) -> Admission<Permit<A>, Place<Gate<A>>> {
+        self.queue.admit(ask)
     }
 }
 
@@ -40,21 +42,31 @@ impl<A: Regulate> Fresh for ConcurrencyLimit<A> {
     }
 
     fn fresh(&self) -> Self {
-        Self { gate: Arc::new(self.gate.fresh()) }
+        Self { queue: Arc::new(self.queue.fresh(self.queue.supply.fresh())) }
     }
 
     fn is_idle(&self) -> bool {
-        // Every permit and every place in line holds the gate.
-        is_only(&self.gate) && self.gate.regulator.is_idle()
+        // Every permit and every place in line holds the queue.
+        is_only(&self.queue) && self.queue.supply.regulator.is_idle()
     }
 
     fn admitted(&self) -> [u64; 4] {
-        self.gate.admitted()
+        self.queue.supply.admitted()
+    }
+}
+
+impl<A: Regulate> Queued for ConcurrencyLimit<A> {
+    fn change(&self, change: impl Fn(&mut Options)) {
+        self.queue.change(change);
+    }
+
+    fn queued(&self) -> usize {
+        self.queue.len()
     }
 }
 
 impl<A> Clone for ConcurrencyLimit<A> {
     fn clone(&self) -> Self {
-        Self { gate: Arc::clone(&self.gate) }
+        Self { queue: Arc::clone(&self.queue) }
     }
 }

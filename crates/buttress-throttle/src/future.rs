@@ -150,8 +150,8 @@ where
     fn poll_later(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome<Self>> {
         let mut this = self.as_mut().project();
         let admitted = match this.later.get() {
-            Some(Later::Waiting(Waiting { wait, deadline, .. })) => {
-                ready!(Deadline::with(*deadline, || wait.poll_admit(cx))).map(Some)
+            Some(Later::Waiting(Waiting { wait, deadline, settings, .. })) => {
+                ready!(Deadline::with(*deadline, || wait.poll_admit(cx, settings))).map(Some)
             }
             Some(Later::Refused(..)) => Ok(None),
             None => unreachable!("polled after it had ended"),
@@ -165,8 +165,7 @@ where
                 return self.poll(cx);
             }
             (Some(Later::Waiting(waiting)), Err(refusal)) => {
-                waiting.settings.refuse(&refusal, *this.criticality);
-                (refusal, waiting.settings)
+                (waiting.settings.refuse(refusal, *this.criticality), waiting.settings)
             }
             (Some(Later::Refused(refusal, settings)), _) => (refusal, settings),
             (None, _) => unreachable!("polled after it had ended"),

@@ -11,7 +11,7 @@ use buttress_core::Criticality;
 
 use crate::{
     AcceptRatioLimit, ConcurrencyLimit, Keyed, RateLimit,
-    limit::Fresh,
+    limit::{Fresh, Queued},
     regulate::{Fixed, Regulate},
     settings::Settings,
 };
@@ -65,20 +65,22 @@ impl<L: Fresh> ThrottleHandle<L> {
     }
 }
 
+impl<L: Queued> ThrottleHandle<L> {
+    /// Returns the number of calls that wait, of all keys together.
+    pub fn queued(&self) -> usize {
+        self.limit.queued()
+    }
+}
+
 impl<A: Regulate> ThrottleHandle<ConcurrencyLimit<A>> {
     /// Calls that hold a permit.
     pub fn in_flight(&self) -> u32 {
-        self.limit.gate.in_flight()
-    }
-
-    /// Calls that wait for one.
-    pub fn queued(&self) -> usize {
-        self.limit.gate.options(|line| line.len())
+        self.limit.queue.supply.in_flight()
     }
 
     /// How many permits there may be.
     pub fn limit(&self) -> u32 {
-        self.limit.gate.limit()
+        self.limit.queue.supply.limit()
     }
 }
 
@@ -86,38 +88,39 @@ impl ThrottleHandle<ConcurrencyLimit<Fixed>> {
     /// Sets how many permits there may be. Raising it lets those in who wait; lowering it evicts
     /// nobody.
     pub fn set_limit(&self, limit: u32) {
-        self.limit.gate.set_limit(limit);
+        self.limit.queue.set_limit(limit);
     }
 }
 
 impl<W> ThrottleHandle<RateLimit<W>> {
     /// Cells that could be taken now, of the rate that has the fewest.
     pub fn tokens(&self) -> u32 {
-        self.limit.pace.rates.tokens(self.now())
-    }
-
-    /// Calls that wait for their turn.
-    pub fn queued(&self) -> usize {
-        self.limit.pace.waiting()
+        self.limit.queue.supply.rates.tokens(self.now())
     }
 
     /// The rates, in the order they were given.
     pub fn rates(&self) -> Vec<Rate> {
-        self.limit.pace.rates.laws().map(buttress_control::Gcra::rate).collect()
+        self.limit.queue.supply.rates.laws().map(buttress_control::Gcra::rate).collect()
     }
 
-    /// Changes the rate, or the first of several.
+    /// Sets the rate, or the first of several.
+    ///
+    /// The cells that were taken stay taken, at most the new burst. The new rate holds for the calls that
+    /// wait at once: raised, it lets in those it has cells for, and a call that weighs more than a lowered
+    /// burst is refused. At a rate of 0 calls wait until it is raised.
     pub fn set_rate(&self, rate: Rate) {
         self.set_rate_of(0, rate);
     }
 
-    /// Changes the rate at this index, from 0. There is nothing to change at one that is not there.
+    /// Sets the rate at this index, from 0, as [`set_rate`](Self::set_rate) does. An index that is not there
+    /// changes nothing.
     pub fn set_rate_of(&self, index: usize, rate: Rate) {
-        self.limit.pace.rates.set_rate(self.now(), index, rate);
+        self.limit.queue.supply.rates.set_rate(self.now(), index, rate);
+        self.limit.queue.hand_over();
     }
 
     fn now(&self) -> Nanos {
-        self.limit.pace.now()
+        self.limit.queue.now()
     }
 }
 

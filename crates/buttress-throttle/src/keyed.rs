@@ -3,14 +3,15 @@ use std::{fmt, hash::Hash, sync::Arc};
 use buttress_core::KeyOf;
 
 use crate::{
-    limit::{Admission, Ask, Fresh, Limit},
+    limit::{Admission, Ask, Fresh, Limit, Queued},
+    options::Options,
     sync::is_only,
     table::Table,
 };
 
 /// A limit of its own for each key.
 ///
-/// What belongs to the limit is set before: `queue`, `max_wait`, `weigh`, `announce`. A closure needs the
+/// What belongs to the limit is set before: `weigh`, `announce`, `retry_after`. A closure needs the
 /// type of its argument written out, and returns a key that borrows nothing.
 ///
 /// ```
@@ -73,6 +74,16 @@ impl<L: Fresh + Clone, K: Hash + Eq, F: Clone> Fresh for Keyed<L, K, F> {
 
     fn admitted(&self) -> [u64; 4] {
         self.table.admitted()
+    }
+}
+
+impl<L: Fresh + Clone + Queued, K: Hash + Eq, F> Queued for Keyed<L, K, F> {
+    fn change(&self, change: impl Fn(&mut Options)) {
+        self.table.change(|limit| limit.change(&change));
+    }
+
+    fn queued(&self) -> usize {
+        self.table.sum(Queued::queued)
     }
 }
 

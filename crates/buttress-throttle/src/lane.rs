@@ -11,16 +11,27 @@ pub(crate) struct Lane {
     pub(crate) first: Slot,
     pub(crate) last: Slot,
     pub(crate) len: usize,
+    /// What its waiters wait for, all together.
+    pub(crate) cells: u64,
 }
 
-/// Somebody who waits, or has not yet heard that the wait is over.
+/// A call that waits, or has not yet heard that the wait is over.
 #[derive(Debug)]
-pub(crate) struct Waiter {
-    pub(crate) stage: Stage,
-    pub(crate) since: Nanos,
+pub(crate) struct Waiter<G> {
+    pub(crate) stage: Stage<G>,
+    pub(crate) entry: Entry,
     pub(crate) lane: usize,
     before: Slot,
     after: Slot,
+}
+
+/// What a waiter waits for.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry {
+    /// When it lined up.
+    pub(crate) since: Nanos,
+    /// Cells of a rate, or one permit.
+    pub(crate) cells: u32,
 }
 
 /// A waiter's place.
@@ -29,12 +40,12 @@ pub(crate) struct Slot(usize);
 
 /// What became of a waiter.
 #[derive(Debug)]
-pub(crate) enum Stage {
+pub(crate) enum Stage<G> {
     /// Nothing yet. The waker is that of its last poll.
     Waiting(Option<Waker>),
-    /// It has a permit.
-    Granted,
-    /// It gets none.
+    /// It has what it waited for.
+    Granted(G),
+    /// It gets nothing.
     Refused(Why),
 }
 
@@ -45,12 +56,17 @@ impl Slot {
 }
 
 impl Lane {
-    pub(crate) const EMPTY: Self = Self { first: NOWHERE, last: NOWHERE, len: 0 };
+    pub(crate) const EMPTY: Self = Self { first: NOWHERE, last: NOWHERE, len: 0, cells: 0 };
 
-    /// Lines somebody up behind all others.
-    pub(crate) fn push(&mut self, waiters: &mut Slab<Waiter>, lane: usize, since: Nanos) -> Slot {
+    /// Lines a waiter up behind all others.
+    pub(crate) fn push<G>(
+        &mut self,
+        waiters: &mut Slab<Waiter<G>>,
+        lane: usize,
+        entry: Entry,
+    ) -> Slot {
         let waiter =
-            Waiter { stage: Stage::Waiting(None), since, lane, before: self.last, after: NOWHERE };
+            Waiter { stage: Stage::Waiting(None), entry, lane, before: self.last, after: NOWHERE };
         let slot = Slot(waiters.insert(waiter));
         match waiters.get_mut(self.last.0) {
             Some(last) => last.after = slot,
@@ -58,12 +74,13 @@ impl Lane {
         }
         self.last = slot;
         self.len += 1;
+        self.cells += u64::from(entry.cells);
         slot
     }
 
     /// Takes a waiter out of the list, and leaves it in the slab.
-    pub(crate) fn unlink(&mut self, waiters: &mut Slab<Waiter>, slot: Slot) {
-        let Some(&Waiter { before, after, .. }) = waiters.get(slot.0) else { return };
+    pub(crate) fn unlink<G>(&mut self, waiters: &mut Slab<Waiter<G>>, slot: Slot) {
+        let Some(&Waiter { before, after, entry, .. }) = waiters.get(slot.0) else { return };
         match waiters.get_mut(before.0) {
             Some(waiter) => waiter.after = after,
             None => self.first = after,
@@ -73,6 +90,7 @@ impl Lane {
             None => self.last = before,
         }
         self.len -= 1;
+        self.cells -= u64::from(entry.cells);
     }
 }
 

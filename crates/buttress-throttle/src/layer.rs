@@ -1,13 +1,13 @@
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
-use buttress_control::{AcceptRatio, Adapt, Codel, Rate, Rates};
+use buttress_control::{AcceptRatio, Adapt, Codel, Random, Rate, Rates};
 use buttress_core::{Bind, By, ByMode, KeyOf, Plain};
 use tower_layer::Layer;
 
 use crate::{
     AcceptRatioLimit, Blind, ConcurrencyLimit, Keyed, RateLimit, Throttle, ThrottleHandle,
-    limit::Fresh,
-    line::Order,
+    limit::{Fresh, Queued},
+    options::Order,
     regulate::{Adaptive, Fixed, Regulate},
     settings::{Announcement, Enforcement, Extent, Scope, Settings},
     weigh::One,
@@ -88,57 +88,65 @@ impl ThrottleLayer<AcceptRatioLimit, Plain, ByMode> {
     }
 }
 
-impl<A: Regulate, M, J> ThrottleLayer<ConcurrencyLimit<A>, M, J> {
-    /// Lets up to `bound` calls wait for a permit. By default none does.
+impl<L: Queued, M, J> ThrottleLayer<L, M, J> {
+    /// Sets how many calls may wait, for a permit or for the cells of a rate. Default: 0 (reject at once).
     ///
-    /// Whoever waited longest goes first, within a [criticality](buttress_core::Criticality). In a
-    /// full queue the last to come of a lower criticality makes room for a higher one.
+    /// The oldest waiter goes first, within a [criticality](buttress_core::Criticality). In a full queue
+    /// the last to come of a lower criticality makes room for a higher one. With keys, the bound is that
+    /// of each key.
     pub fn queue(self, bound: usize) -> Self {
-        self.limit.gate.options(|line| line.bound = bound);
+        self.limit.change(|options| options.bound = bound);
         self
     }
 
-    /// Nobody waits for longer than `max`. By default only the caller's deadline ends a wait.
+    /// Limits the time a call spends in the queue. Default: no limit except the caller's deadline.
     pub fn max_wait(self, max: Duration) -> Self {
-        self.limit.gate.options(|line| line.max_wait = Some(max));
+        self.limit.change(|options| options.max_wait = Some(max));
         self
     }
 
-    /// Whoever came last goes first, while the queue has not been empty for 100 ms: then those who
-    /// came first are about to give up anyway. A full queue drops whoever waited longest.
+    /// Serves the latest waiter first, while the queue has not been empty for 100 ms: the callers that
+    /// came first are about to give up by then. A full queue drops the oldest waiter. Default: off.
     ///
     /// From [Fail at Scale](https://queue.acm.org/detail.cfm?id=2839461), ACM Queue, 2015.
     pub fn adaptive_lifo(self) -> Self {
-        self.limit.gate.options(|line| line.order = Order::AdaptiveLifo);
+        self.limit.change(|options| options.order = Order::AdaptiveLifo);
         self
     }
 
-    /// Sheds those who waited too long in a queue that does not get shorter: controlled delay, as
-    /// [`Codel`] says. `Codel::default()` has a target of 5 ms and an interval of 100 ms.
+    /// Sheds the calls that waited too long in a queue that does not get shorter: controlled delay, as
+    /// [`Codel`] says. `Codel::default()` has a target of 5 ms and an interval of 100 ms. Default: off.
     pub fn codel(self, codel: Codel) -> Self {
-        self.limit.gate.options(|line| line.codel = Some(codel));
+        self.limit.change(|options| options.codel = Some(codel));
         self
+    }
+}
+
+impl<A: Regulate, M, J> ThrottleLayer<ConcurrencyLimit<A>, M, J> {
+    /// Sets what a rejected call is told: to come again after at least `delay` and less than one and a
+    /// half times that, drawn for each call, so that the rejected calls do not all come back together.
+    /// Default: none.
+    ///
+    /// Without it a caller is told nothing, because no limit knows when its calls will end. Over HTTP it is
+    /// the header `Retry-After`, in whole seconds, rounded up; over gRPC `grpc-retry-pushback-ms`. A call
+    /// whose deadline passed in the queue is not told.
+    pub fn retry_after(self, delay: Duration) -> Self {
+        self.with(|settings| settings.retry_after = Some(delay))
+    }
+
+    /// Makes chance repeatable: with the same seed, the n-th rejection is told the same
+    /// [`retry_after`](Self::retry_after). Default: random.
+    pub fn seed(self, seed: u64) -> Self {
+        self.with(|settings| settings.random = Arc::new(Random::seeded(seed)))
     }
 }
 
 impl<W, M, J> ThrottleLayer<RateLimit<W>, M, J> {
     /// What a request weighs, in cells of the rate; by default one. All of its cells are taken, or
-    /// none.
+    /// none. A call that weighs more than the burst is rejected for good.
     pub fn weigh<V>(self, weigh: V) -> ThrottleLayer<RateLimit<V>, M, J> {
         let Self { limit, settings, mode, judge } = self;
         ThrottleLayer { limit: limit.weighed(weigh), settings, mode, judge }
-    }
-
-    /// Lets up to `bound` calls wait for their turn, in the order they came. By default none does.
-    pub fn queue(self, bound: usize) -> Self {
-        self.limit.pace.queue(bound);
-        self
-    }
-
-    /// Nobody waits for longer than `max`. By default only the caller's deadline limits a wait.
-    pub fn max_wait(self, max: Duration) -> Self {
-        self.limit.pace.max_wait(max);
-        self
     }
 
     /// Tells callers how much of the rate is left, in the words of the mode: over HTTP the headers

@@ -135,6 +135,7 @@
 //! | [`seed`](ThrottleLayer::seed) | random |
 
 mod accept_ratio_limit;
+mod alarms;
 mod aside;
 mod blind;
 mod concurrency_limit;
@@ -148,20 +149,22 @@ mod lane;
 mod layer;
 mod limit;
 mod line;
+mod options;
 mod pace;
 mod permit;
 mod permits;
 mod place;
+mod queue;
 mod rate_limit;
 mod refusal;
 mod regulate;
 mod releases;
 mod service;
 mod settings;
+mod supply;
 mod sync;
 mod table;
 mod tally;
-mod turn;
 mod weigh;
 mod woken;
 
@@ -176,7 +179,7 @@ pub use guard::ThrottleGuard;
 pub use handle::ThrottleHandle;
 pub use keyed::Keyed;
 pub use layer::ThrottleLayer;
-pub use limit::{Fresh, Limit};
+pub use limit::{Fresh, Limit, Queued};
 pub use rate_limit::RateLimit;
 pub use regulate::{Adaptive, Fixed, Regulate};
 pub use service::Throttle;

@@ -2,7 +2,7 @@ use std::task::{Context, Poll};
 
 use buttress_core::{Criticality, Guard, Quota, Verdict};
 
-use crate::{refusal::Refusal, settings::Settings};
+use crate::{options::Options, refusal::Refusal, settings::Settings};
 
 /// What decides whether a call may go through: [`ConcurrencyLimit`](crate::ConcurrencyLimit),
 /// [`RateLimit`](crate::RateLimit), [`AcceptRatioLimit`](crate::AcceptRatioLimit), or one of them
@@ -39,6 +39,21 @@ pub trait Fresh {
 
     /// How many calls were let through, by criticality.
     fn admitted(&self) -> [u64; 4];
+}
+
+/// A limit that calls can wait for: concurrency or rate, also for each key.
+///
+/// The trait is a bound, to be named and not to be implemented.
+#[diagnostic::on_unimplemented(
+    message = "no call can wait for `{Self}`",
+    note = "limits of concurrency and rates have a queue"
+)]
+pub trait Queued {
+    /// Changes the options of the queue.
+    fn change(&self, change: impl Fn(&mut Options));
+
+    /// How many calls wait.
+    fn queued(&self) -> usize;
 }
 
 /// What else a limit may want to know of a call.
@@ -80,5 +95,6 @@ pub trait Hold: Guard {
 /// A place in a queue, given up when dropped.
 pub trait Wait<P>: Unpin {
     /// Ready when the wait is over, one way or the other.
-    fn poll_admit(&mut self, cx: &mut Context<'_>) -> Poll<Result<P, Refusal>>;
+    fn poll_admit(&mut self, cx: &mut Context<'_>, settings: &Settings)
+    -> Poll<Result<P, Refusal>>;
 }

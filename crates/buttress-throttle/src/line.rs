@@ -5,42 +5,33 @@ use std::{
     time::Duration,
 };
 
-use buttress_control::{Codel, Nanos};
+use buttress_control::Nanos;
 use buttress_core::Criticality;
 use slab::Slab;
 
 use crate::{
-    lane::{Lane, Slot, Stage, Waiter},
+    alarms::Alarms,
+    lane::{Entry, Lane, Slot, Stage, Waiter},
+    options::{Options, Order},
     refusal::Why,
     releases::Releases,
     woken::Woken,
 };
 
-/// Calls that wait for a permit, in a lane for each criticality.
+/// Calls that wait for a permit or for the cells of a rate, in a lane for each criticality.
 #[derive(Debug)]
-pub(crate) struct Line {
-    waiters: Slab<Waiter>,
+pub(crate) struct Line<G> {
+    waiters: Slab<Waiter<G>>,
     lanes: [Lane; 4],
     waiting: usize,
     /// When the line was last found empty.
     empty: Nanos,
     releases: Releases,
-    pub(crate) bound: usize,
-    pub(crate) max_wait: Option<Duration>,
-    pub(crate) order: Order,
-    pub(crate) codel: Option<Codel>,
+    pub(crate) options: Options,
+    pub(crate) alarms: Alarms,
 }
 
-/// Who goes next, of one criticality.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Order {
-    /// Whoever came first.
-    Fifo,
-    /// Whoever came last, while the line has not been empty for [`STANDING`].
-    AdaptiveLifo,
-}
-
-impl Line {
+impl<G> Line<G> {
     pub(crate) const fn new() -> Self {
         Self {
             waiters: Slab::new(),
@@ -48,18 +39,14 @@ impl Line {
             waiting: 0,
             empty: Nanos::new(0),
             releases: Releases::new(),
-            bound: 0,
-            max_wait: None,
-            order: Order::Fifo,
-            codel: None,
+            options: Options::new(),
+            alarms: Alarms::new(),
         }
     }
 
     /// An empty line with the same options.
     pub(crate) fn fresh(&self) -> Self {
-        let Self { bound, max_wait, order, .. } = *self;
-        let codel = self.codel.as_ref().map(Codel::fresh);
-        Self { bound, max_wait, order, codel, ..Self::new() }
+        Self { options: self.options.fresh(), ..Self::new() }
     }
 
     pub(crate) const fn is_empty(&self) -> bool {
@@ -70,82 +57,105 @@ impl Line {
         self.waiting
     }
 
-    /// Lines up. In a full line the place of somebody who needs it less is taken.
+    /// Lines up. In a full line the place of a waiter that needs it less is taken.
     pub(crate) fn push(
         &mut self,
-        now: Nanos,
+        entry: Entry,
         criticality: Criticality,
         woken: &mut Woken,
     ) -> Result<Slot, Why> {
-        // Before anybody makes room: a place that changes hands does not make the line empty.
+        // Before a victim leaves: a place that changes hands does not make the line empty.
         if self.is_empty() {
-            self.empty = now;
+            self.empty = entry.since;
         }
-        if self.waiting >= self.bound {
-            let victim = self.victim(now, criticality).ok_or(Why::QueueFull)?;
-            self.end(victim, Stage::Refused(Why::Displaced), woken);
+        if self.waiting >= self.options.bound {
+            let victim = self.victim(entry.since, criticality).ok_or(Why::QueueFull)?;
+            self.refuse(victim, Why::Displaced, woken);
         }
         let index = criticality.index();
         let lane = self.lanes.get_mut(index).ok_or(Why::QueueFull)?;
         self.waiting += 1;
-        Ok(lane.push(&mut self.waiters, index, now))
+        Ok(lane.push(&mut self.waiters, index, entry))
     }
 
-    /// Gives a permit to whoever is next, and sheds those on the way who have waited too long. Somebody
-    /// must be waiting, and then somebody gets it.
-    pub(crate) fn grant(&mut self, now: Nanos, woken: &mut Woken) {
+    /// The waiter that is next: of the highest criticality, the first, or the last in a standing line.
+    pub(crate) fn next(&self, now: Nanos) -> Option<(Slot, Entry)> {
+        let lane = self.lanes.iter().rev().find(|lane| lane.len > 0)?;
+        let slot = if self.is_lifo(now) { lane.last } else { lane.first };
+        self.waiters.get(slot.index()).map(|waiter| (slot, waiter.entry))
+    }
+
+    /// Gives `grant` to the waiter that is next, or sheds that one because it has waited for too long,
+    /// and returns the grant. The last waiter is never shed.
+    pub(crate) fn grant(
+        &mut self,
+        (slot, entry): (Slot, Entry),
+        grant: G,
+        now: Nanos,
+        woken: &mut Woken,
+    ) -> Option<G> {
+        let waited = Duration::from_nanos(now.get().saturating_sub(entry.since.get()));
+        let late = self.options.codel.as_mut().is_some_and(|codel| codel.dequeue(now, waited));
+        // A grant that no waiter takes helps none (RFC 8289, section 5.6).
+        if late && self.waiting > 1 {
+            self.refuse(slot, Why::CoDel, woken);
+            return Some(grant);
+        }
         self.releases.note(now);
-        while let Some((slot, since)) = self.next(now) {
-            let waited = Duration::from_nanos(now.get().saturating_sub(since.get()));
-            let late = self.codel.as_mut().is_some_and(|codel| codel.dequeue(now, waited));
-            // The last one is spared: a permit that nobody takes helps nobody (RFC 8289, section 5.6).
-            if late && self.waiting > 1 {
-                self.end(slot, Stage::Refused(Why::CoDel), woken);
-            } else {
-                self.end(slot, Stage::Granted, woken);
-                return;
+        self.end(slot, Stage::Granted(grant), woken);
+        None
+    }
+
+    /// Ends a wait with nothing.
+    pub(crate) fn refuse(&mut self, slot: Slot, why: Why, woken: &mut Woken) {
+        self.end(slot, Stage::Refused(why), woken);
+    }
+
+    /// Makes all waiters look again, who then leave new wakers.
+    pub(crate) fn rouse(&mut self, woken: &mut Woken) {
+        for (_, waiter) in &mut self.waiters {
+            if let Stage::Waiting(waker) = &mut waiter.stage {
+                waker.take().into_iter().for_each(|waker| woken.push(waker));
             }
         }
     }
 
-    /// Whoever comes next finds the line empty: nothing is known any more of how long one waits.
+    /// An empty line says nothing of how long a wait takes.
     pub(crate) fn forget(&mut self, now: Nanos) {
         self.releases = Releases::new();
-        if let Some(codel) = &mut self.codel {
+        if let Some(codel) = &mut self.options.codel {
             codel.emptied(now);
         }
     }
 
-    /// How long somebody who comes now would wait: their position times the mean time between two
-    /// releases, if that is known.
-    pub(crate) fn expected_wait(&self, now: Nanos, criticality: Criticality) -> Option<Duration> {
+    /// How many cells go to others before a call that comes now.
+    pub(crate) fn ahead(&self, now: Nanos, criticality: Criticality) -> u64 {
         let lifo = self.is_lifo(now);
         let ahead = |(index, lane): (usize, &Lane)| match index.cmp(&criticality.index()) {
-            Ordering::Greater => lane.len,
-            Ordering::Equal if !lifo => lane.len,
+            Ordering::Greater => lane.cells,
+            Ordering::Equal if !lifo => lane.cells,
             _ => 0,
         };
-        let ahead: usize = self.lanes.iter().enumerate().map(ahead).sum();
-        let position = u32::try_from(ahead).unwrap_or(u32::MAX).saturating_add(1);
-        self.releases.mean().map(|mean| mean.saturating_mul(position))
+        self.lanes.iter().enumerate().map(ahead).sum()
     }
 
-    /// What became of whoever has this place, or that they wait with `waker`. `None` if they wait
-    /// with another one.
-    pub(crate) fn look(&self, slot: Slot, waker: &Waker) -> Option<Poll<Result<(), Why>>> {
-        match self.waiters.get(slot.index()).map(|waiter| &waiter.stage) {
-            Some(Stage::Waiting(Some(current))) if current.will_wake(waker) => Some(Poll::Pending),
-            _ => self.verdict(slot).map(Poll::Ready),
-        }
+    /// The mean time between two grants, once it is known.
+    pub(crate) fn mean(&self) -> Option<Duration> {
+        self.releases.mean()
     }
 
-    /// How the wait ended, if it has.
-    pub(crate) fn verdict(&self, slot: Slot) -> Option<Result<(), Why>> {
-        match self.waiters.get(slot.index())?.stage {
+    /// Whether a wait is over, or that it goes on with `waker`. `None` if it goes on with another one.
+    pub(crate) fn look(&self, slot: Slot, waker: &Waker) -> Option<Poll<()>> {
+        match &self.waiters.get(slot.index())?.stage {
+            Stage::Waiting(Some(current)) if current.will_wake(waker) => Some(Poll::Pending),
             Stage::Waiting(_) => None,
-            Stage::Granted => Some(Ok(())),
-            Stage::Refused(why) => Some(Err(why)),
+            Stage::Granted(_) | Stage::Refused(_) => Some(Poll::Ready(())),
         }
+    }
+
+    pub(crate) fn is_over(&self, slot: Slot) -> bool {
+        let stage = self.waiters.get(slot.index()).map(|waiter| &waiter.stage);
+        !matches!(stage, Some(Stage::Waiting(_)))
     }
 
     /// Makes `waker` the one to be woken, and returns the one that is not needed any more. It is
@@ -158,8 +168,8 @@ impl Line {
     }
 
     /// Gives the place up, and says what had become of it.
-    pub(crate) fn remove(&mut self, slot: Slot) -> Option<Stage> {
-        if self.verdict(slot).is_none() {
+    pub(crate) fn remove(&mut self, slot: Slot) -> Option<Stage<G>> {
+        if !self.is_over(slot) {
             self.unlink(slot);
         }
         let waiter = self.waiters.try_remove(slot.index())?;
@@ -169,15 +179,8 @@ impl Line {
         Some(waiter.stage)
     }
 
-    /// Of the highest criticality that waits, the first, or the last in a standing line.
-    fn next(&self, now: Nanos) -> Option<(Slot, Nanos)> {
-        let lane = self.lanes.iter().rev().find(|lane| lane.len > 0)?;
-        let slot = if self.is_lifo(now) { lane.last } else { lane.first };
-        self.waiters.get(slot.index()).map(|waiter| (slot, waiter.since))
-    }
-
-    /// Whose place a newcomer takes: of the lowest criticality below its own, the last to come. Where
-    /// the last go first, else the first of its own.
+    /// The waiter whose place a newcomer takes: of the lowest criticality below its own, the last to
+    /// come. Where the last go first, else the first of its own.
     fn victim(&self, now: Nanos, criticality: Criticality) -> Option<Slot> {
         let index = criticality.index();
         let waits = |lane: &&Lane| lane.len > 0;
@@ -188,11 +191,11 @@ impl Line {
 
     fn is_lifo(&self, now: Nanos) -> bool {
         let standing = now.get().saturating_sub(self.empty.get());
-        self.order == Order::AdaptiveLifo && standing >= STANDING && !self.is_empty()
+        self.options.order == Order::AdaptiveLifo && standing >= STANDING && !self.is_empty()
     }
 
     /// Ends a wait; the waiter learns of it when it is polled.
-    fn end(&mut self, slot: Slot, stage: Stage, woken: &mut Woken) {
+    fn end(&mut self, slot: Slot, stage: Stage<G>, woken: &mut Woken) {
         self.unlink(slot);
         if let Some(waiter) = self.waiters.get_mut(slot.index())
             && let Stage::Waiting(Some(waker)) = mem::replace(&mut waiter.stage, stage)

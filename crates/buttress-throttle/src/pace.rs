@@ -1,141 +1,65 @@
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use buttress_control::{Denied, Nanos, Rate, Rates, Reservation};
-use buttress_core::{Criticality, Deadline, Quota, Timers};
+use buttress_control::{Denied, Gcra, Nanos, Rates, Reservation};
+use buttress_core::{Criticality, Quota};
 
 use crate::{
-    epoch::Epoch,
+    lane::Entry,
+    queue::Queue,
+    rate_limit::Paid,
+    refusal::{Refusal, Why},
     settings::{Announcement, Settings},
+    supply::{Later, Supply},
+    sync::atomic::{AtomicBool, Ordering},
     tally::Tally,
 };
 
-/// The rates of a [`RateLimit`](crate::RateLimit), and those who wait for their turn.
+/// The cells of one or more rates.
 #[derive(Debug)]
-pub(crate) struct Pace {
+pub struct Pace {
     pub(crate) rates: Rates,
-    pub(crate) tally: Tally,
-    pub(crate) timers: Arc<Timers>,
-    waiting: AtomicUsize,
-    bound: AtomicUsize,
-    /// In nanoseconds.
-    max_wait: AtomicU64,
-    epoch: Epoch,
-}
-
-/// How long a reservation may lie ahead.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Patience {
-    /// Until the caller's deadline, and no longer than the layer allows.
-    OfCaller,
-    /// As long as a full queue takes.
-    OfBound,
+    // Beside the counts, which every call that takes a cell writes.
+    marked: AtomicBool,
+    tally: Tally,
 }
 
 impl Pace {
     pub(crate) fn new(rates: Rates) -> Self {
-        Self {
-            rates,
-            tally: Tally::new(),
-            timers: Arc::default(),
-            waiting: AtomicUsize::new(0),
-            bound: AtomicUsize::new(0),
-            max_wait: AtomicU64::new(u64::MAX),
-            epoch: Epoch::new(),
-        }
+        Self { rates, marked: AtomicBool::new(false), tally: Tally::new() }
     }
 
-    /// The same with nothing taken and nobody waiting.
+    /// The same with nothing taken.
     pub(crate) fn fresh(&self) -> Self {
-        let fresh = Self { timers: Arc::clone(&self.timers), ..Self::new(self.rates.fresh()) };
-        fresh.bound.store(self.bound.load(Ordering::Relaxed), Ordering::Relaxed);
-        fresh.max_wait.store(self.max_wait.load(Ordering::Relaxed), Ordering::Relaxed);
-        fresh
+        Self::new(self.rates.fresh())
     }
 
-    pub(crate) fn queue(&self, bound: usize) {
-        self.bound.store(bound, Ordering::Relaxed);
+    /// Whether so many cells are never there, whatever comes.
+    pub(crate) fn is_never(&self, now: Nanos, cells: u32) -> bool {
+        // The second look takes a lock.
+        self.rates.wait(now, 0, cells) == Err(Denied::Never) && !self.rates.fits(cells)
     }
 
-    pub(crate) fn max_wait(&self, max: Duration) {
-        self.max_wait.store(Nanos::from(max).get(), Ordering::Relaxed);
+    /// How long the last place of a full queue takes, if every call takes one cell.
+    pub(crate) fn full_queue(&self, bound: usize) -> Duration {
+        let bound = u32::try_from(bound).unwrap_or(u32::MAX);
+        let interval = |law: &Gcra| law.rate().period() / law.rate().count().max(1);
+        self.rates.laws().map(interval).max().unwrap_or_default().saturating_mul(bound)
     }
 
-    /// A reservation for somebody who waits for it; `None` if the queue is full.
-    pub(crate) fn line_up(&self, now: Nanos, cells: u32) -> Option<Result<Reservation, Denied>> {
-        let bound = self.bound.load(Ordering::Relaxed);
-        let join = |waiting| (waiting < bound).then(|| waiting + 1);
-        self.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, join).ok()?;
-        let reserved = self.reserve(now, cells, Patience::OfCaller);
-        if reserved.is_err() {
-            self.leave();
-        }
-        Some(reserved)
-    }
-
-    pub(crate) fn reserve(
-        &self,
-        now: Nanos,
-        cells: u32,
-        patience: Patience,
-    ) -> Result<Reservation, Denied> {
-        let patience = match patience {
-            Patience::OfCaller => {
-                let max = Duration::from_nanos(self.max_wait.load(Ordering::Relaxed));
-                Deadline::current().map_or(max, |deadline| deadline.remaining().min(max))
-            }
-            Patience::OfBound => self.full_queue(),
-        };
-        self.rates.reserve(now, cells, patience)
-    }
-
-    /// Whether one of the rates lets nothing through at all.
-    pub(crate) fn is_closed(&self) -> bool {
-        self.rates.laws().any(|law| law.rate().count() == 0)
-    }
-
-    /// Somebody does not wait any more.
-    pub(crate) fn leave(&self) {
-        self.waiting.fetch_sub(1, Ordering::Relaxed);
-    }
-
-    pub(crate) fn waiting(&self) -> usize {
-        self.waiting.load(Ordering::Relaxed)
-    }
-
+    /// Counts a call that was let through.
     #[inline]
-    pub(crate) fn admitted(&self, criticality: Criticality) {
+    pub(crate) fn admit(&self, criticality: Criticality) {
         self.tally.add(criticality);
     }
 
-    #[inline]
-    pub(crate) fn now(&self) -> Nanos {
-        self.epoch.now()
-    }
-
-    /// When a reservation comes due.
-    pub(crate) fn due(&self, reservation: &Reservation) -> Deadline {
-        self.epoch.deadline(reservation.at())
-    }
-
-    /// What a caller may be told, if it is to be told anything.
-    #[inline]
-    pub(crate) fn quotas(&self, settings: &Settings, now: Nanos) -> Option<Box<[Quota]>> {
-        match settings.announcement {
-            Announcement::Silent => None,
-            Announcement::Quotas => Some(self.describe(settings.origin.name(), now)),
-        }
+    pub(crate) fn admitted(&self) -> [u64; 4] {
+        self.tally.counts()
     }
 
     #[cold]
     fn describe(&self, name: &str, now: Nanos) -> Box<[Quota]> {
         let one = self.rates.laws().nth(1).is_none();
-        let describe = |(law, number): (&buttress_control::Gcra, u32)| {
+        let describe = |(law, number): (&Gcra, u32)| {
             let rate = law.rate();
             Quota {
                 name: if one { name.to_owned() } else { format!("{name}-{number}") }.into(),
@@ -147,15 +71,92 @@ impl Pace {
         };
         self.rates.laws().zip(1..).map(describe).collect()
     }
+}
 
-    /// How long the last place of a full queue takes, if every call takes one cell.
-    fn full_queue(&self) -> Duration {
-        let bound = u32::try_from(self.bound.load(Ordering::Relaxed)).unwrap_or(u32::MAX);
-        let interval = self.rates.laws().map(|law| interval(law.rate())).max().unwrap_or_default();
-        interval.saturating_mul(bound)
+impl Supply for Pace {
+    type Grant = Reservation;
+    type Permit = Paid;
+
+    const TIMED: bool = true;
+
+    #[inline]
+    fn is_marked(&self) -> bool {
+        // Whoever comes after a call that lined up sees the mark. Any other order is as good.
+        self.marked.load(Ordering::Acquire)
+    }
+
+    fn take_or_mark(&self, now: Nanos, cells: u32) -> Option<Reservation> {
+        // Before the look: from then on newcomers come to the line's lock.
+        self.marked.store(true, Ordering::Release);
+        self.rates.reserve(now, cells, Duration::ZERO).ok()
+    }
+
+    /// Takes at the time the cells were there, if that is at most [`LATE`] ago: a timer rings up to a
+    /// millisecond late, and a burst of one cell would not keep what came meanwhile.
+    fn take_for_line(&self, now: Nanos, entry: Entry) -> Result<Reservation, Later> {
+        let earliest = Nanos::new(now.get().saturating_sub(LATE));
+        let mut at = entry.since.max(earliest);
+        loop {
+            match self.rates.reserve(at, entry.cells, Duration::ZERO) {
+                Ok(taken) => return Ok(taken),
+                Err(Denied::After(wait)) => {
+                    at = Nanos::new(at.get().saturating_add(Nanos::from(wait).get()));
+                    if at > now {
+                        return Err(Later::At(at));
+                    }
+                }
+                // A rate of zero can be raised again.
+                Err(Denied::Never) if self.rates.fits(entry.cells) => return Err(Later::Unknown),
+                Err(Denied::Never) => return Err(Later::Never),
+            }
+        }
+    }
+
+    fn unmark(&self) -> bool {
+        self.marked.load(Ordering::Relaxed) && self.marked.swap(false, Ordering::Release)
+    }
+
+    fn give_back(&self, now: Nanos, taken: Reservation) -> bool {
+        self.rates.cancel(now, &taken);
+        self.is_marked()
+    }
+
+    /// Exact for one rate, and that of the slowest of several.
+    fn expected_wait(
+        &self,
+        now: Nanos,
+        ahead: u64,
+        cells: u32,
+        _: Option<Duration>,
+    ) -> Option<Duration> {
+        self.rates.wait(now, ahead, cells).ok()
+    }
+
+    fn refusal(&self, now: Nanos, why: Why, ahead: u64, cells: u32) -> Refusal {
+        match why {
+            Why::Weight => Refusal::new(why),
+            _ => Refusal::new(why).limited(self.rates.wait(now, ahead, cells).ok()),
+        }
+    }
+
+    #[inline]
+    fn quotas(&self, settings: &Settings, now: Nanos) -> Option<Box<[Quota]>> {
+        match settings.announcement {
+            Announcement::Silent => None,
+            Announcement::Quotas => Some(self.describe(settings.origin.name(), now)),
+        }
+    }
+
+    fn permit(
+        queue: &Arc<Queue<Self, Reservation>>,
+        _: Reservation,
+        criticality: Criticality,
+        settings: &Settings,
+    ) -> Paid {
+        queue.supply.admit(criticality);
+        Paid::new(queue.supply.quotas(settings, queue.now()))
     }
 }
 
-fn interval(rate: Rate) -> Duration {
-    rate.period() / rate.count().max(1)
-}
+/// In nanoseconds: what tokio's timers round up to, a millisecond.
+const LATE: u64 = 1_000_000;

@@ -2,26 +2,26 @@ use std::sync::Arc;
 
 use buttress_core::{Guard, Verdict};
 
-use crate::{gate::Gate, limit::Hold, regulate::Regulate};
+use crate::{gate::Gate, limit::Hold, queue::Queue, regulate::Regulate};
 
 /// One of the permits of a [`ConcurrencyLimit`](crate::ConcurrencyLimit), given back when dropped.
 #[derive(Debug)]
 pub struct Permit<A: Regulate> {
-    gate: Arc<Gate<A>>,
+    queue: Arc<Queue<Gate<A>, ()>>,
     sample: A::Sample,
 }
 
 impl<A: Regulate> Permit<A> {
     #[inline]
-    pub(crate) const fn new(gate: Arc<Gate<A>>, sample: A::Sample) -> Self {
-        Self { gate, sample }
+    pub(crate) const fn new(queue: Arc<Queue<Gate<A>, ()>>, sample: A::Sample) -> Self {
+        Self { queue, sample }
     }
 
     #[inline]
     fn end(&mut self, verdict: Option<Verdict>) {
-        let gate = &self.gate;
+        let gate = &self.queue.supply;
         if gate.regulator.end(&mut self.sample, verdict, |limit| gate.store_limit(limit)) {
-            gate.hand_over();
+            self.queue.hand_over();
         }
     }
 }
@@ -40,7 +40,8 @@ impl<A: Regulate> Hold for Permit<A> {
 impl<A: Regulate> Drop for Permit<A> {
     #[inline]
     fn drop(&mut self) {
+        // First: a law of the user's may panic, and then the permit is free all the same.
+        self.queue.release();
         self.end(None);
-        self.gate.release();
     }
 }

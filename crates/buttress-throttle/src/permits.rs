@@ -68,6 +68,12 @@ impl Permits {
         }
     }
 
+    /// Whether permits are handed over under the line's lock.
+    #[inline]
+    pub(crate) fn is_marked(&self) -> bool {
+        self.word.load(Ordering::Acquire) & WAITING != 0
+    }
+
     /// Gives one back, and says whether somebody waits for it.
     #[inline]
     pub(crate) fn give_back(&self) -> bool {

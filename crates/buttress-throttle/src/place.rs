@@ -8,77 +8,90 @@ use buttress_core::{Criticality, Deadline, Timer};
 use tokio::time::Instant;
 
 use crate::{
-    gate::Gate,
     lane::{Slot, Stage},
     limit::Wait,
-    permit::Permit,
+    queue::Queue,
     refusal::{Refusal, Why},
-    regulate::Regulate,
+    settings::Settings,
+    supply::Supply,
 };
 
-/// A place in line for a permit, given up when dropped.
+/// A place in line, given up when dropped.
 #[derive(Debug)]
-pub struct Place<A: Regulate> {
-    gate: Arc<Gate<A>>,
+pub struct Place<S: Supply> {
+    queue: Arc<Queue<S, S::Grant>>,
     /// `None` once the wait is over.
     slot: Option<Slot>,
     until: Option<Until>,
     timer: Timer,
     criticality: Criticality,
+    cells: u32,
 }
 
-impl<A: Regulate> Place<A> {
+impl<S: Supply> Place<S> {
     pub(crate) const fn new(
-        gate: Arc<Gate<A>>,
+        queue: Arc<Queue<S, S::Grant>>,
         slot: Slot,
         until: Option<Until>,
         criticality: Criticality,
+        cells: u32,
     ) -> Self {
-        Self { gate, slot: Some(slot), until, timer: Timer::new(), criticality }
+        Self { queue, slot: Some(slot), until, timer: Timer::new(), criticality, cells }
     }
 
-    /// Gives the place up. A permit that had been granted comes back.
-    fn leave(&mut self) -> Option<Permit<A>> {
-        let stage = self.gate.leave(self.slot.take()?);
-        matches!(stage, Some(Stage::Granted)).then(|| self.permit())
-    }
-
-    fn permit(&self) -> Permit<A> {
-        self.gate.permit(self.gate.in_flight(), self.criticality)
+    /// Why the call gets nothing: `why`, or because its time is up.
+    fn refusal(&self, why: Option<Why>, settings: &Settings) -> Refusal {
+        let now = self.queue.now();
+        let ahead = self.queue.ahead(now, self.criticality);
+        let refusal = match (why, &self.until) {
+            (None, Some(until)) => self.queue.refusal_at(until, now, ahead, self.cells),
+            (why, _) => {
+                let why = why.unwrap_or(Why::MaxWait);
+                self.queue.supply.refusal(now, why, ahead, self.cells)
+            }
+        };
+        Refusal { quotas: self.queue.supply.quotas(settings, now), ..refusal }
     }
 }
 
-impl<A: Regulate> Wait<Permit<A>> for Place<A> {
-    fn poll_admit(&mut self, cx: &mut Context<'_>) -> Poll<Result<Permit<A>, Refusal>> {
+impl<S: Supply> Wait<S::Permit> for Place<S> {
+    fn poll_admit(
+        &mut self,
+        cx: &mut Context<'_>,
+        settings: &Settings,
+    ) -> Poll<Result<S::Permit, Refusal>> {
         let Some(slot) = self.slot else { unreachable!("polled after the wait was over") };
-        if let Poll::Ready(verdict) = self.gate.poll(slot, cx.waker()) {
-            self.slot = None;
-            drop(self.gate.leave(slot));
-            return Poll::Ready(verdict.map(|()| self.permit()).map_err(Refusal::new));
+        if self.queue.poll(slot, cx.waker()).is_pending() {
+            let Some(until) = &self.until else { return Poll::Pending };
+            ready!(self.timer.poll(cx, until.deadline, self.queue.waits()));
         }
-        let Some(until) = &self.until else { return Poll::Pending };
-        ready!(self.timer.poll(cx, until.deadline, &self.gate.timers));
-        let refusal = until.refusal();
-        // A permit that came at the last moment is one.
-        Poll::Ready(self.leave().ok_or(refusal))
+        self.slot = None;
+        Poll::Ready(match self.queue.leave(slot) {
+            // Also one that came at the last moment.
+            Some(Stage::Granted(grant)) => {
+                Ok(S::permit(&self.queue, grant, self.criticality, settings))
+            }
+            Some(Stage::Refused(why)) => Err(self.refusal(Some(why), settings)),
+            Some(Stage::Waiting(_)) | None => Err(self.refusal(None, settings)),
+        })
     }
 }
 
-impl<A: Regulate> Drop for Place<A> {
+impl<S: Supply> Drop for Place<S> {
     fn drop(&mut self) {
         if let Some(slot) = self.slot.take()
-            && let Some(Stage::Granted) = self.gate.leave(slot)
+            && let Some(Stage::Granted(grant)) = self.queue.leave(slot)
         {
-            self.gate.release();
+            self.queue.take_back(grant);
         }
     }
 }
 
-/// When somebody stops waiting, and why.
+/// When a call stops waiting, and why.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Until {
-    deadline: Deadline,
-    why: Why,
+    pub(crate) deadline: Deadline,
+    pub(crate) why: Why,
 }
 
 impl Until {
@@ -101,12 +114,5 @@ impl Until {
     /// Whether it comes before `wait` has passed.
     pub(crate) fn is_before(&self, now: Instant, wait: Duration) -> bool {
         self.deadline.instant().saturating_duration_since(now) < wait
-    }
-
-    pub(crate) fn refusal(&self) -> Refusal {
-        match self.why {
-            Why::Deadline => Refusal::at(self.deadline),
-            why => Refusal::new(why),
-        }
     }
 }

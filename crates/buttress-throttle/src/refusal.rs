@@ -6,6 +6,7 @@ use buttress_core::{Deadline, Quota, Reason};
 #[derive(Debug)]
 pub struct Refusal {
     pub(crate) why: Why,
+    pub(crate) reason: Reason,
     pub(crate) retry_after: Option<Duration>,
     pub(crate) deadline: Option<Deadline>,
     pub(crate) quotas: Option<Box<[Quota]>>,
@@ -13,11 +14,13 @@ pub struct Refusal {
 
 impl Refusal {
     pub(crate) const fn new(why: Why) -> Self {
-        Self { why, retry_after: None, deadline: None, quotas: None }
+        let reason = why.reason();
+        Self { why, reason, retry_after: None, deadline: None, quotas: None }
     }
 
-    pub(crate) fn after(self, delay: Duration) -> Self {
-        Self { retry_after: Some(delay), ..self }
+    /// By a rate, whose cells are there after `delay`, if that is known.
+    pub(crate) fn limited(self, delay: Option<Duration>) -> Self {
+        Self { reason: Reason::RateLimited, retry_after: delay, ..self }
     }
 
     pub(crate) fn at(deadline: Deadline) -> Self {
@@ -27,7 +30,7 @@ impl Refusal {
 
 /// What stood against a call, more exactly than its [`Reason`] says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Why {
+pub enum Why {
     /// All permits were out, and there is no queue.
     Full,
     /// The queue was full too.

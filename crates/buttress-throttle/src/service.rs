@@ -120,7 +120,7 @@ impl<S: Clone, L, M, J> Throttle<S, L, M, J> {
         refusal: Refusal,
         criticality: Criticality,
     ) -> Option<Later<S, Req, W>> {
-        self.settings.refuse(&refusal, criticality);
+        let refusal = self.settings.refuse(refusal, criticality);
         if self.settings.enforcement == Enforcement::Observe {
             return None;
         }

@@ -1,20 +1,27 @@
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
-use buttress_core::{Criticality, Origin, Rejection};
+use buttress_control::Random;
+use buttress_core::{Criticality, Origin, Reason, Rejection};
 
 use crate::refusal::Refusal;
 
 /// What a layer was told beside its limit.
 #[derive(Clone, Debug)]
-pub(crate) struct Settings {
+pub struct Settings {
     pub(crate) origin: Origin,
     pub(crate) extent: Extent,
     pub(crate) enforcement: Enforcement,
     pub(crate) announcement: Announcement,
     pub(crate) scope: Scope,
+    /// What calls are told that a concurrency limit rejects.
+    pub(crate) retry_after: Option<Duration>,
+    pub(crate) random: Arc<Random>,
     pub(crate) rejected: Arc<[AtomicU64; 4]>,
 }
 
@@ -26,13 +33,17 @@ impl Settings {
             enforcement: Enforcement::Reject,
             announcement: Announcement::Silent,
             scope: Scope::Layer,
+            retry_after: None,
+            random: Arc::new(Random::seeded(fastrand::u64(..))),
             rejected: Arc::default(),
         }
     }
 
     /// Counts and reports a call that is refused, or would be.
     #[cold]
-    pub(crate) fn refuse(&self, refusal: &Refusal, criticality: Criticality) {
+    pub(crate) fn refuse(&self, refusal: Refusal, criticality: Criticality) -> Refusal {
+        let retry_after = refusal.retry_after.or_else(|| self.delay(refusal.reason));
+        let refusal = Refusal { retry_after, ..refusal };
         if let Some(count) = self.rejected.get(criticality.index()) {
             count.fetch_add(1, Ordering::Relaxed);
         }
@@ -40,6 +51,13 @@ impl Settings {
         let (criticality, retry_after) = (criticality.as_str(), refusal.retry_after);
         let observed = self.enforcement == Enforcement::Observe;
         tracing::debug!(name: "throttle.rejected", target: "buttress", instance, %why, criticality, ?retry_after, observed);
+        refusal
+    }
+
+    /// What a call is told that finds too many others, spread so that they do not all come back together.
+    fn delay(&self, reason: Reason) -> Option<Duration> {
+        let delay = self.retry_after.filter(|_| reason == Reason::Overloaded)?;
+        Some(delay.saturating_add((delay / 2).mul_f64(self.random.draw())))
     }
 
     /// Reports a call that has to wait.
@@ -50,7 +68,7 @@ impl Settings {
     }
 
     pub(crate) fn rejection(&self, refusal: &Refusal) -> Rejection {
-        let rejection = Rejection::new(refusal.why.reason(), self.origin.clone());
+        let rejection = Rejection::new(refusal.reason, self.origin.clone());
         let rejection = refusal.retry_after.into_iter().fold(rejection, Rejection::after);
         let deadline = refusal.deadline.inspect(|deadline| deadline.enforced());
         deadline.into_iter().fold(rejection, Rejection::enforcing)

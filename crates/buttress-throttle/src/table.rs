@@ -1,4 +1,5 @@
 use std::{
+    cell::Cell,
     hash::{BuildHasher, Hash},
     mem,
     sync::Arc,
@@ -31,6 +32,8 @@ pub(crate) struct Table<K, L> {
 
 struct Entry<K, L> {
     key: K,
+    // Kept, so that a key's own code, which may panic, does not run while the table moves its entries.
+    hash: u64,
     // An `Arc`, because a limit's own clone may be one of the user's code, and is made under no lock.
     limit: Arc<L>,
     /// Asked for since the last sweep.
@@ -74,35 +77,39 @@ impl<K: Hash + Eq, L: Fresh + Clone> Table<K, L> {
     pub(crate) fn limit(&self, key: K) -> Arc<L> {
         let hash = self.hasher.hash_one(&key);
         let shard = self.shard(hash);
+        // Keys and limits are dropped after the lock, also if a key's comparison panics.
+        let forgotten;
         let mut locked = lock(shard);
-        let forgotten = locked.forget(&self.hasher, 1, Sweep::Unused);
+        forgotten = locked.forget(1, Sweep::Unused);
         let known = locked.find(hash, &key);
         drop(locked);
-        // Keys and limits are dropped here, after the lock.
         drop(forgotten);
-        known.unwrap_or_else(|| self.limit_of_new(shard, hash, key))
+        let Some(known) = known else { return self.limit_of_new(shard, hash, key) };
+        // Here, because a value that is being returned leaks if a drop panics.
+        drop(key);
+        known
     }
 
     #[cold]
     fn limit_of_new(&self, shard: &Mutex<Shard<K, L>>, hash: u64, key: K) -> Arc<L> {
         let most = self.max_keys.load(Ordering::Relaxed).div_ceil(SHARDS);
+        let forgotten;
         let (fresh, mut locked) = self.fresh_for(shard);
         let full = locked.limits.len() >= most;
         // A flood of new keys must not make each of them look at all the others.
-        let forgotten = locked.forget(&self.hasher, if full { KEPT } else { 0 }, Sweep::Idle);
-        let limit = match locked.find(hash, &key) {
+        forgotten = locked.forget(if full { KEPT } else { 0 }, Sweep::Idle);
+        let (limit, unused) = match locked.find(hash, &key) {
             // Somebody else came first.
-            Some(known) => known,
-            None if locked.limits.len() >= most => Arc::clone(&self.overflow),
+            Some(known) => (known, Some(key)),
+            None if locked.limits.len() >= most => (Arc::clone(&self.overflow), Some(key)),
             None => {
-                let entry = Entry { key, limit: Arc::clone(&fresh), used: true };
-                let hasher = |entry: &Entry<K, L>| self.hasher.hash_one(&entry.key);
-                locked.limits.insert_unique(hash, entry, hasher);
-                fresh
+                let entry = Entry { key, hash, limit: Arc::clone(&fresh), used: true };
+                locked.limits.insert_unique(hash, entry, |entry| entry.hash);
+                (fresh, None)
             }
         };
         drop(locked);
-        drop(forgotten);
+        drop((forgotten, unused));
         limit
     }
 
@@ -128,12 +135,22 @@ impl<K: Hash + Eq, L: Fresh + Clone> Table<K, L> {
         // Whoever has made a limit of the former template sees this, or is seen below.
         self.changes.fetch_add(1, Ordering::Release);
         change(&self.overflow);
+        self.for_each(change);
+    }
+
+    /// Adds up something of the limits of all keys in use.
+    pub(crate) fn sum(&self, count: impl Fn(&L) -> usize) -> usize {
+        let sum = Cell::new(count(&self.overflow));
+        self.for_each(|limit| sum.set(sum.get() + count(limit)));
+        sum.get()
+    }
+
+    /// Runs `f` without a lock.
+    fn for_each(&self, f: impl Fn(&L)) {
         for shard in &self.shards {
             let known = |entry: &Entry<K, L>| Arc::clone(&entry.limit);
             let known: Vec<_> = lock(shard).limits.iter().map(known).collect();
-            for limit in &known {
-                change(limit);
-            }
+            known.iter().for_each(|limit| f(limit));
         }
     }
 
@@ -147,7 +164,7 @@ impl<K: Hash + Eq, L: Fresh + Clone> Table<K, L> {
     pub(crate) fn len(&self) -> usize {
         let count = |shard: &Mutex<Shard<K, L>>| {
             let mut locked = lock(shard);
-            let forgotten = locked.sweep(&self.hasher, Sweep::Idle);
+            let forgotten = locked.sweep(Sweep::Idle);
             let len = locked.limits.len();
             drop(locked);
             drop(forgotten);
@@ -201,18 +218,13 @@ impl<K: Hash + Eq, L: Fresh + Clone> Shard<K, L> {
     /// Takes out all that are not in use, if it is time for that: after as many lookups as there are
     /// keys, so that each lookup pays for one. Who found no room counts for many.
     #[inline]
-    fn forget(
-        &mut self,
-        hasher: &DefaultHashBuilder,
-        lookups: usize,
-        which: Sweep,
-    ) -> Vec<Entry<K, L>> {
+    fn forget(&mut self, lookups: usize, which: Sweep) -> Vec<Entry<K, L>> {
         self.until_sweep = self.until_sweep.saturating_sub(lookups);
-        if self.until_sweep > 0 { Vec::new() } else { self.sweep(hasher, which) }
+        if self.until_sweep > 0 { Vec::new() } else { self.sweep(which) }
     }
 
     #[cold]
-    fn sweep(&mut self, hasher: &DefaultHashBuilder, which: Sweep) -> Vec<Entry<K, L>> {
+    fn sweep(&mut self, which: Sweep) -> Vec<Entry<K, L>> {
         let forgotten = |entry: &mut Entry<K, L>| {
             let used = mem::replace(&mut entry.used, false);
             (!used || which == Sweep::Idle) && is_unused(&entry.limit)
@@ -223,7 +235,7 @@ impl<K: Hash + Eq, L: Fresh + Clone> Shard<K, L> {
         }
         let room = self.limits.len().max(KEPT) * 2;
         if self.limits.capacity() > room * 2 {
-            self.limits.shrink_to(room, |entry| hasher.hash_one(&entry.key));
+            self.limits.shrink_to(room, |entry| entry.hash);
         }
         self.until_sweep = self.limits.len().max(KEPT);
         idle

@@ -1,6 +1,10 @@
-use std::task::Waker;
+use std::{mem, task::Waker};
 
-/// Wakers collected under a lock, to be woken after it.
+use buttress_core::wake_all;
+
+/// Wakers collected under a lock, to be woken after it: when this is dropped.
+///
+/// In `Drop`, so that a panic on the way costs no call its wake. Drop it after the lock.
 #[derive(Debug, Default)]
 pub(crate) struct Woken {
     // Nearly always one, which then costs no allocation.
@@ -15,8 +19,10 @@ impl Woken {
             Some(_) => self.others.push(waker),
         }
     }
+}
 
-    pub(crate) fn wake(self) {
-        self.first.into_iter().chain(self.others).for_each(Waker::wake);
+impl Drop for Woken {
+    fn drop(&mut self) {
+        wake_all(self.first.take().into_iter().chain(mem::take(&mut self.others)));
     }
 }

@@ -1,4 +1,4 @@
-//! Permits, places in line and keys under the interleavings of up to three threads:
+//! Permits, cells, places in line and keys under the interleavings of up to three threads:
 //! `RUSTFLAGS="--cfg buttress_loom" cargo test -p buttress-throttle --test loom --release`.
 #![cfg(buttress_loom)]
 #![expect(clippy::unwrap_used, reason = "a thread that panicked has failed the test")]
@@ -11,7 +11,7 @@ use std::{
 };
 
 use buttress_core::{BoxError, Rejection};
-use buttress_throttle::{ConcurrencyLimit, Limit, ThrottleLayer};
+use buttress_throttle::{ConcurrencyLimit, Limit, Rate, RateLimit, ThrottleLayer};
 use loom::{
     future::block_on,
     model::Builder,
@@ -133,6 +133,63 @@ fn a_raised_limit_reaches_whoever_is_just_lining_up() {
     });
 }
 
+/// A rate that has no cells until it is raised, for no time passes here.
+fn shut(queue: usize) -> ThrottleLayer<RateLimit> {
+    ThrottleLayer::rate(Rate::per_hour(0)).queue(queue)
+}
+
+/// One call at a time is not what a rate sees to.
+fn alone() -> Arc<AtomicUsize> {
+    Arc::default()
+}
+
+#[test]
+fn a_raised_rate_reaches_a_call_that_is_just_lining_up() {
+    model(|| {
+        let layer = shut(2);
+        let threads = [(); 2].map(|()| {
+            let layer = layer.clone();
+            thread::spawn(move || call(&layer, &alone(), 0).unwrap())
+        });
+        layer.handle().set_rate(Rate::per_hour(2));
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        let handle = layer.handle();
+        assert_eq!((handle.queued(), handle.tokens(), handle.admitted()), (0, 0, 2));
+    });
+}
+
+#[test]
+fn a_cell_granted_to_a_call_that_leaves_goes_to_the_next() {
+    model(|| {
+        let layer = shut(2);
+        let leaving = hold(&layer);
+        let waiting = layer.clone();
+        let waiting = thread::spawn(move || call(&waiting, &alone(), 0).unwrap());
+        let raised = layer.handle();
+        let raising = thread::spawn(move || raised.set_rate(Rate::per_hour(1)));
+        drop(leaving);
+        raising.join().unwrap();
+        waiting.join().unwrap();
+        assert_eq!((layer.handle().queued(), layer.handle().admitted()), (0, 1));
+    });
+}
+
+#[test]
+fn a_newcomer_takes_no_cell_that_is_due_to_a_call_in_line() {
+    model(|| {
+        let layer = shut(2);
+        let first = hold(&layer);
+        let newcomer = layer.clone();
+        let newcomer = thread::spawn(move || drop(hold(&newcomer)));
+        layer.handle().set_rate(Rate::per_hour(1));
+        newcomer.join().unwrap();
+        assert_eq!((layer.handle().admitted(), layer.handle().queued()), (0, 0));
+        let mut first = pin!(first);
+        let _ = first.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        assert_eq!(layer.handle().admitted(), 1);
+    });
+}
+
 #[test]
 fn a_free_permit_is_never_reported_as_full() {
     model(|| {
@@ -177,7 +234,9 @@ fn a_key_has_one_limit_however_it_is_forgotten_and_made_again() {
 }
 
 /// A call that holds a permit until it is dropped.
-fn hold<L: Limit<u32> + 'static>(layer: &ThrottleLayer<L>) -> impl Sized + use<L> {
+fn hold<L: Limit<u32> + 'static>(
+    layer: &ThrottleLayer<L>,
+) -> impl Future<Output = Result<(), BoxError>> + use<L> {
     let mut service = layer.layer(Idle);
     service.call(0)
 }

@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use super::order::{Order, Slot};
-use crate::Deadline;
+use crate::{Deadline, wake::catch};
 
 /// Calls in the order of their deadlines, and one timer of the runtime for the first of them.
 ///
@@ -78,7 +78,7 @@ impl Queue {
     fn enter<R>(&self, f: impl FnOnce(&mut Line, &mut Vec<Waker>) -> R) -> R {
         let mut due = Vec::new();
         let result = f(&mut self.lock(), &mut due);
-        due.into_iter().for_each(Waker::wake);
+        wake_due(due);
         // The runtime may ring while the lock is held, even from within `f`.
         if self.rung.load(Ordering::SeqCst) {
             self.answer();
@@ -99,7 +99,7 @@ impl Queue {
             let mut due = Vec::new();
             line.ring(&self.alarm, &mut due);
             drop(line);
-            due.into_iter().for_each(Waker::wake);
+            wake_due(due);
         }
     }
 
@@ -179,6 +179,16 @@ impl Drop for Ticket {
         // The timer stays as it is, so this wakes nobody.
         let waker = self.queue.enter(|line, _| line.order.remove(self.slot));
         drop(waker);
+    }
+}
+
+/// Wakes each call, even if the waker of another one panics.
+///
+/// Such a panic ends here: it is neither the fault of the call that entered the queue, nor may it reach
+/// the runtime, which would drop the other wakers that it is about to wake.
+fn wake_due(due: Vec<Waker>) {
+    for waker in due {
+        drop(catch(|| waker.wake()));
     }
 }
 

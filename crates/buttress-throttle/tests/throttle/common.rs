@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use buttress_core::{BoxError, Reason, Rejection};
+use buttress_testkit::Probe;
 use tower::{Layer, ServiceExt, service_fn, util::BoxCloneService};
 use tower_service::Service;
 
@@ -39,4 +40,16 @@ pub(crate) fn reason<T: std::fmt::Debug>(outcome: Result<T, BoxError>) -> Reason
 
 pub(crate) const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
+}
+
+pub(crate) type Echo = BoxCloneService<u32, u32, BoxError>;
+
+/// A service that answers at once.
+pub(crate) fn echo<L>(layer: &L) -> Echo
+where
+    L: Layer<Probe<u32, u32, BoxError>>,
+    L::Service:
+        Service<u32, Response = u32, Error = BoxError, Future: Send> + Clone + Send + 'static,
+{
+    layer.layer(Probe::new(|n: u32| Ok(n))).boxed_clone()
 }

@@ -7,22 +7,10 @@ use buttress_testkit::Probe;
 use buttress_throttle::{Rate, Rates, ThrottleLayer};
 use tokio::time::{Instant, advance};
 use tokio_test::{assert_pending, assert_ready_err, assert_ready_ok, task};
-use tower::{Layer, ServiceExt, util::BoxCloneService};
+use tower::{Layer, ServiceExt};
 use tower_service::Service;
 
-use crate::common::{ms, reason, rejection};
-
-type Echo = BoxCloneService<u32, u32, BoxError>;
-
-/// A service that answers at once.
-fn echo<L>(layer: &L) -> Echo
-where
-    L: Layer<Probe<u32, u32, BoxError>>,
-    L::Service:
-        Service<u32, Response = u32, Error = BoxError, Future: Send> + Clone + Send + 'static,
-{
-    layer.layer(Probe::new(|n: u32| Ok(n))).boxed_clone()
-}
+use crate::common::{echo, ms, reason, rejection};
 
 #[tokio::test(start_paused = true)]
 async fn calls_over_the_rate_are_rejected_and_told_exactly_when_to_come_again() {

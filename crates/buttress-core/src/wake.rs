@@ -1,0 +1,29 @@
+use std::{
+    any::Any,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    task::Waker,
+    thread,
+};
+
+/// Wakes every waker, even if one of them panics.
+///
+/// The first panic is resumed once all are woken. It is dropped if the thread is panicking already,
+/// because a second panic would abort the process. Hold no lock: a waker is foreign code.
+pub fn wake_all(wakers: impl IntoIterator<Item = Waker>) {
+    let mut first = None;
+    for waker in wakers {
+        if let Err(panic) = catch(|| waker.wake()) {
+            first.get_or_insert(panic);
+        }
+    }
+    if let Some(panic) = first
+        && !thread::panicking()
+    {
+        resume_unwind(panic);
+    }
+}
+
+/// Runs foreign code, and returns its panic.
+pub(crate) fn catch(f: impl FnOnce()) -> Result<(), Box<dyn Any + Send>> {
+    catch_unwind(AssertUnwindSafe(f))
+}

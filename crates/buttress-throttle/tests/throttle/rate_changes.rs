@@ -1,0 +1,165 @@
+//! A rate that is changed while calls wait for it.
+
+use std::time::Duration;
+
+use buttress_core::Reason;
+use buttress_throttle::{Rate, Rates, ThrottleLayer};
+use tokio::time::{Instant, advance, timeout};
+use tokio_test::{assert_pending, assert_ready_err, assert_ready_ok, task};
+use tower::ServiceExt;
+
+use crate::common::{echo, limited, ms, reason, rejection};
+
+#[tokio::test(start_paused = true)]
+async fn a_raised_rate_reaches_all_waiters_at_once() {
+    let layer = ThrottleLayer::rate(Rate::per_minute(1)).queue(10);
+    let service = echo(&layer);
+    service.clone().oneshot(0).await.unwrap();
+    let mut calls: Vec<_> = (0..10).map(|n| task::spawn(service.clone().oneshot(n))).collect();
+    calls.iter_mut().for_each(|call| assert_pending!(call.poll()));
+    layer.handle().set_rate(Rate::per_second(1000));
+    assert_eq!(layer.handle().queued(), 0);
+    for call in &mut calls {
+        assert!(call.is_woken());
+        assert_ready_ok!(call.poll());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_raised_rate_sets_the_pace_of_the_waiters_it_has_no_cells_for_yet() {
+    let layer = ThrottleLayer::rate(Rate::per_minute(1)).queue(11);
+    let service = echo(&layer);
+    service.clone().oneshot(0).await.unwrap();
+    let start = Instant::now();
+    let calls: Vec<_> = (0..10).map(|n| tokio::task::spawn(service.clone().oneshot(n))).collect();
+    tokio::task::yield_now().await;
+    layer.handle().set_rate(Rate::per_second(1000).burst(1));
+    let newcomer = tokio::task::spawn(service.clone().oneshot(10));
+    for call in calls {
+        call.await.unwrap().unwrap();
+    }
+    assert_eq!(start.elapsed(), ms(10));
+    newcomer.await.unwrap().unwrap();
+    assert_eq!(start.elapsed(), ms(11), "it waits behind them");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lowered_rate_sets_the_pace_of_the_waiters_too() {
+    let layer = ThrottleLayer::rate(Rate::per_second(1000).burst(1)).queue(10);
+    let service = echo(&layer);
+    service.clone().oneshot(0).await.unwrap();
+    let start = Instant::now();
+    let calls: Vec<_> = (0..3).map(|n| tokio::task::spawn(service.clone().oneshot(n))).collect();
+    tokio::task::yield_now().await;
+    layer.handle().set_rate(Rate::per_second(10).burst(1));
+    for (call, at) in calls.into_iter().zip([100, 200, 300]) {
+        call.await.unwrap().unwrap();
+        assert_eq!(start.elapsed(), ms(at));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rate_that_was_used_up_and_lowered_has_a_cell_after_one_interval() {
+    let layer = ThrottleLayer::rate(Rate::per_second(1000));
+    let (service, handle) = (echo(&layer), layer.handle());
+    for n in 0..1000 {
+        service.clone().oneshot(n).await.unwrap();
+    }
+    handle.set_rate(Rate::per_second(10));
+    let refused = rejection(service.clone().oneshot(0).await);
+    assert_eq!(refused.retry_after(), Some(ms(100)));
+    advance(ms(100)).await;
+    service.clone().oneshot(0).await.unwrap();
+    // By way of 0 as well.
+    handle.set_rate(Rate::per_second(1000));
+    while service.clone().oneshot(0).await.is_ok() {}
+    handle.set_rate(Rate::per_second(0));
+    handle.set_rate(Rate::per_second(10));
+    assert_eq!(rejection(service.oneshot(0).await).retry_after(), Some(ms(100)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_wait_at_a_rate_of_zero_until_it_is_raised() {
+    let layer = ThrottleLayer::rate(Rate::per_second(0)).queue(2);
+    let service = echo(&layer);
+    let mut calls: Vec<_> = (0..2).map(|n| task::spawn(service.clone().oneshot(n))).collect();
+    calls.iter_mut().for_each(|call| assert_pending!(call.poll()));
+    let refused = rejection(service.clone().oneshot(2).await);
+    assert_eq!((refused.reason(), refused.retry_after()), (Reason::RateLimited, None));
+    advance(Duration::from_secs(3600)).await;
+    assert_eq!(layer.handle().queued(), 2);
+    layer.handle().set_rate(Rate::per_second(1));
+    assert_ready_ok!(calls[0].poll());
+    layer.handle().set_rate(Rate::per_second(0));
+    advance(Duration::from_secs(3600)).await;
+    assert!(!calls[1].is_woken());
+    layer.handle().set_rate(Rate::per_second(1));
+    assert!(calls[1].is_woken());
+    assert_ready_ok!(calls[1].poll());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_waiter_too_heavy_for_a_lowered_burst_is_refused_and_holds_up_no_other() {
+    let layer = ThrottleLayer::rate(Rate::per_second(10)).weigh(|n: &u32| *n).queue(9);
+    let service = echo(&layer);
+    service.clone().oneshot(10).await.unwrap();
+    let mut heavy = task::spawn(service.clone().oneshot(6));
+    let mut light = task::spawn(service.clone().oneshot(1));
+    assert_pending!(heavy.poll());
+    assert_pending!(light.poll());
+    layer.handle().set_rate(Rate::per_second(10).burst(5));
+    assert!(heavy.is_woken());
+    assert_eq!(reason::<u32>(Err(assert_ready_err!(heavy.poll()))), Reason::NeverAdmissible);
+    advance(ms(100)).await;
+    assert_ready_ok!(light.poll());
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_of_several_rates_reaches_the_waiters_when_it_is_raised() {
+    let rates = Rates::new(Rate::per_second(10).burst(1)).and(Rate::per_minute(1));
+    let layer = ThrottleLayer::rates(rates).queue(9);
+    let service = echo(&layer);
+    service.clone().oneshot(0).await.unwrap();
+    let start = Instant::now();
+    let calls: Vec<_> = (0..3).map(|n| tokio::task::spawn(service.clone().oneshot(n))).collect();
+    tokio::task::yield_now().await;
+    layer.handle().set_rate_of(1, Rate::per_minute(600));
+    for (call, at) in calls.into_iter().zip([100, 200, 300]) {
+        call.await.unwrap().unwrap();
+        assert_eq!(start.elapsed(), ms(at));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rate_set_for_all_keys_reaches_the_waiters_of_each() {
+    let layer = ThrottleLayer::rate(Rate::per_minute(1)).keyed(|key: &u64| Some(key % 2)).queue(2);
+    let service = limited(&layer);
+    for key in 0..2 {
+        service.clone().oneshot(key).await.unwrap();
+    }
+    let calls: Vec<_> =
+        (0..4).map(|key| tokio::task::spawn(service.clone().oneshot(key))).collect();
+    tokio::task::yield_now().await;
+    assert_eq!((layer.handle().queued(), layer.handle().of(&0).unwrap().queued()), (4, 2));
+    assert_eq!(reason(service.clone().oneshot(0).await), Reason::RateLimited);
+    layer.handle().set_rate(Rate::per_second(10));
+    for call in calls {
+        call.await.unwrap().unwrap();
+    }
+    assert_eq!(layer.handle().queued(), 0);
+}
+
+/// In real time: a thread without a runtime does not see time that is paused.
+#[tokio::test]
+async fn a_rate_raised_outside_of_any_runtime_reaches_the_waiters() {
+    let layer = ThrottleLayer::rate(Rate::per_hour(1)).queue(3);
+    let service = echo(&layer);
+    service.clone().oneshot(0).await.unwrap();
+    let calls: Vec<_> = (0..3).map(|n| tokio::task::spawn(service.clone().oneshot(n))).collect();
+    tokio::task::yield_now().await;
+    let handle = layer.handle();
+    std::thread::spawn(move || handle.set_rate(Rate::per_second(100).burst(1))).join().unwrap();
+    for call in calls {
+        timeout(Duration::from_secs(60), call).await.unwrap().unwrap().unwrap();
+    }
+}

@@ -1,0 +1,70 @@
+//! When a call that a concurrency limit rejects is told to come again.
+
+use std::time::Duration;
+
+use buttress_core::{Deadline, Reason};
+use buttress_throttle::{ConcurrencyLimit, ThrottleLayer};
+use tokio_test::{assert_pending, task};
+use tower::ServiceExt;
+
+use crate::common::{limited, ms, reason, rejection};
+
+/// What so many rejected calls are told.
+async fn told(layer: &ThrottleLayer<ConcurrencyLimit>, calls: usize) -> Vec<Duration> {
+    let mut told = Vec::new();
+    for _ in 0..calls {
+        let rejection = rejection(limited(layer).oneshot(1).await);
+        assert_eq!(rejection.reason(), Reason::Overloaded);
+        told.extend(rejection.retry_after());
+    }
+    told
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_limit_tells_no_time_unless_it_was_given_one() {
+    assert!(told(&ThrottleLayer::concurrency(0), 3).await.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_times_that_rejected_calls_are_told_are_spread_over_half_of_the_delay() {
+    let delay = ms(1000);
+    let layer = || ThrottleLayer::concurrency(0).retry_after(delay).seed(7);
+    let told_first = told(&layer(), 1000).await;
+    assert!(told_first.iter().all(|told| (delay..delay * 3 / 2).contains(told)));
+    let quarter =
+        |from| told_first.iter().filter(move |told| (from..from + ms(125)).contains(*told));
+    for from in [1000, 1125, 1250, 1375] {
+        let count = quarter(ms(from)).count();
+        assert!((200..=300).contains(&count), "{count} from {from} ms on");
+    }
+    assert_eq!(told(&layer(), 1000).await, told_first, "the same seed, the same times");
+    assert_ne!(told(&layer().seed(8), 1000).await, told_first);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_edges_of_a_delay_have_a_meaning() {
+    assert_eq!(told(&ThrottleLayer::concurrency(0).retry_after(ms(0)), 1).await, [ms(0)]);
+    let longest = ThrottleLayer::concurrency(0).retry_after(Duration::MAX);
+    assert_eq!(told(&longest, 1).await, [Duration::MAX]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_waiter_that_is_shed_is_told_too_and_one_that_timed_out_is_not() {
+    let layer = ThrottleLayer::concurrency(0).queue(1).max_wait(ms(20)).retry_after(ms(100));
+    let service = limited(&layer);
+    let mut waiting = task::spawn(service.clone().oneshot(1));
+    assert_pending!(waiting.poll());
+    assert!(told(&layer, 1).await[0] >= ms(100), "the queue is full");
+    assert!(rejection(waiting.await).retry_after() >= Some(ms(100)), "it waited for too long");
+    let late = Deadline::after(ms(10)).around(service.clone().oneshot(1)).await;
+    let late = rejection(late);
+    assert_eq!((late.reason(), late.retry_after()), (Reason::DeadlineExceeded, None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_limit_of_each_key_tells_a_time_too() {
+    let layer = ThrottleLayer::concurrency(0).retry_after(ms(100)).keyed(|key: &u64| Some(*key));
+    let rejection = rejection(limited(&layer).oneshot(1).await);
+    assert!(rejection.retry_after() >= Some(ms(100)));
+    assert_eq!(reason(limited(&layer).oneshot(2).await), Reason::Overloaded);
+}
