@@ -68,7 +68,7 @@ mod timer;
 pub use allowance::Allowance;
 pub use attempt::{Attempt, GaveUp};
 pub use bind::Bind;
-pub use carry::Carry;
+pub use carry::{Carry, Expired};
 pub use classify::{By, ByMode, Classify, Hint, Judge, Verdict};
 pub use criticality::Criticality;
 pub use deadline::Deadline;

@@ -84,7 +84,7 @@ where
             _ => self.settings.in_time(),
         }
         if let Some(deadline) = deadline {
-            self.mode.write(&mut request, deadline);
+            let _ = self.mode.write(&mut request, deadline);
         }
         let future = Deadline::with(deadline, || self.inner.call(request));
         ResponseFuture::running(future, deadline, seed, self.mode.clone(), &self.settings)
