@@ -55,6 +55,7 @@ mod criticality;
 mod deadline;
 mod expire;
 mod key;
+mod moment;
 mod quota;
 mod ready;
 mod rejection;

@@ -36,12 +36,15 @@ impl<Req: RequestHead> Carry<Req> for Http {
     /// Announces what is left until `deadline`, less the [margin](Http::margin), and rounded down.
     /// If that leaves nothing, or if the request says itself that no time is left, nothing is written.
     ///
+    /// A deadline that ends at the response head is not announced, because the other side would apply
+    /// it to the body: only [what reaches beyond the head](Deadline::beyond_head) is.
+    ///
     /// A request that announces as little already is left as it is, and so is one that announces up
     /// to a millisecond more: on the way through a server the time left is always a little shorter
     /// than what came in.
     fn write(&self, request: &mut Req, deadline: Deadline) -> Result<(), Expired> {
-        if let Some(announcement) = self.announcement(request.headers()) {
-            announcement.write(request.headers_mut(), self.left(deadline))?;
+        if let Some((announcement, left)) = self.announcement(request.headers(), deadline) {
+            announcement.write(request.headers_mut(), left)?;
         }
         if self.options().extension == Extension::Written {
             extend(request, deadline);
@@ -51,8 +54,8 @@ impl<Req: RequestHead> Carry<Req> for Http {
 
     fn check(&self, request: &Req, deadline: Deadline) -> Result<(), Expired> {
         let headers = request.headers();
-        match self.announcement(headers) {
-            Some(announcement) => announcement.is_said(headers, self.left(deadline)).map(drop),
+        match self.announcement(headers, deadline) {
+            Some((announcement, left)) => announcement.is_said(headers, left).map(drop),
             None => Ok(()),
         }
     }
@@ -85,17 +88,18 @@ impl<Req: RequestHead> Carry<Req> for Http {
 }
 
 impl Http {
-    /// What is announced of the time until `deadline`.
-    fn left(&self, deadline: Deadline) -> Duration {
-        deadline.remaining().saturating_sub(self.options().margin)
-    }
-
-    /// The header in which a request with these `headers` announces its deadline.
-    fn announcement(&self, headers: &HeaderMap) -> Option<Announcement<'_>> {
-        match Protocol::of(headers) {
-            Protocol::Grpc => Some(Announcement::grpc()),
-            Protocol::Http => self.chosen(),
-        }
+    /// The header in which a request with these `headers` announces `deadline`, and how much time.
+    fn announcement(
+        &self,
+        headers: &HeaderMap,
+        deadline: Deadline,
+    ) -> Option<(Announcement<'_>, Duration)> {
+        let announcement = match Protocol::of(headers) {
+            Protocol::Grpc => Announcement::grpc(),
+            Protocol::Http => self.chosen()?,
+        };
+        let left = deadline.beyond_head()?.remaining();
+        Some((announcement, left.saturating_sub(self.options().margin)))
     }
 
     fn chosen(&self) -> Option<Announcement<'_>> {
@@ -157,10 +161,15 @@ impl Announcement<'_> {
 }
 
 fn extend<Req: RequestHead>(request: &mut Req, deadline: Deadline) {
-    if let Some(extensions) = request.extensions_mut()
-        && extensions.get::<Deadline>().is_none_or(|there| deadline < *there)
-    {
-        extensions.insert(deadline);
+    if let Some(extensions) = request.extensions_mut() {
+        let there = extensions.get::<Deadline>().copied();
+        let parts = |deadline: Deadline| (deadline, deadline.beyond_head());
+        match Deadline::earliest(there, Some(deadline)) {
+            Some(earliest) if there.map(parts) != Some(parts(earliest)) => {
+                extensions.insert(earliest);
+            }
+            _ => {}
+        }
     }
 }
 
