@@ -1,6 +1,10 @@
 //! A deadline ends a body that is always ready: in every place where a layer guards one.
 
-#![expect(clippy::unwrap_used, reason = "what helps a test may panic as the test may")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "what helps a test may panic as the test may"
+)]
 
 use std::{convert::Infallible, time::Duration};
 
@@ -17,7 +21,7 @@ use tokio::time::{Instant, advance};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 
 const MS: Duration = Duration::from_millis(1);
-const FRAMES: usize = 1000;
+const FRAMES: u32 = 1000;
 
 /// A body of [`FRAMES`] frames and trailers, all of which are there already.
 fn always_ready() -> AnyBody {
@@ -56,7 +60,7 @@ enum End {
 }
 
 /// How many frames of data there are, read 10 ms apart, and how it ends.
-async fn read<B>(response: Response<B>) -> (usize, End)
+async fn read<B>(response: Response<B>) -> (u32, End)
 where
     B: Body<Error: Into<BoxError>> + Unpin,
 {
@@ -78,7 +82,7 @@ where
 fn assert_too_late(end: &End) {
     let End::Error(error) = end else { panic!("{end:?}") };
     // A body that was shared wraps it.
-    let rejection = Rejection::in_chain(error.as_ref()).expect("a rejection");
+    let rejection = Rejection::in_chain(error.as_ref()).unwrap();
     assert_eq!(rejection.reason(), Reason::DeadlineExceeded);
 }
 
@@ -104,7 +108,7 @@ async fn a_grpc_body_that_is_always_ready_ends_with_deadline_exceeded() {
 
 #[tokio::test(start_paused = true)]
 async fn trailers_that_are_ready_after_the_deadline_are_not_handed_on() {
-    let layer = DeadlineLayer::new(FRAMES as u32 * 10 * MS - MS).http();
+    let layer = DeadlineLayer::new((FRAMES - 1) * 10 * MS + 9 * MS).http();
     let (frames, end) = read(layer.layer(service()).oneshot(grpc()).await.unwrap()).await;
     let End::Trailers(trailers) = end else { panic!("{end:?}") };
     assert_eq!((frames, trailers["grpc-status"].as_bytes()), (FRAMES, &b"4"[..]));
@@ -206,7 +210,7 @@ async fn a_body_of_reqwest_that_is_always_ready_ends_at_the_deadline() {
     let mut frames = 0;
     let error = loop {
         match response.chunk().await {
-            Ok(chunk) => frames += usize::from(chunk.is_some()),
+            Ok(chunk) => frames += u32::from(chunk.is_some()),
             Err(error) => break error,
         }
         advance(10 * MS).await;
