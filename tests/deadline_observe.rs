@@ -19,7 +19,7 @@ use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 use http_body::Frame;
 use http_body_util::{BodyExt, Full, StreamBody};
 use loopback::AnyBody;
-use tokio::time::{Instant, advance, sleep};
+use tokio::time::sleep;
 use tokio_stream::StreamExt;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, limit::ConcurrencyLimitLayer, service_fn};
 
@@ -186,14 +186,12 @@ async fn an_observed_deadline_is_counted_once_over_call_and_body() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn inside_of_an_observed_deadline_that_of_whoever_polls_is_ambient() {
+async fn an_observed_layer_leaves_the_deadline_ambient_under_which_it_is_polled() {
     let mut service = DeadlineLayer::new(50 * MS).observe().layer(service_fn(|(): ()| async {
         sleep(10 * MS).await;
         Ok::<_, BoxError>(left())
     }));
     let call = service.ready().await.unwrap().call(());
-    advance(5 * MS).await;
-    let start = Instant::now();
     let seen = Deadline::after(30 * MS).around(call).await.unwrap();
-    assert_eq!(seen, Some(30 * MS - start.elapsed()));
+    assert_eq!(seen, Some(20 * MS));
 }

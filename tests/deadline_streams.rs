@@ -14,6 +14,7 @@ use http::{Response, StatusCode};
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt, StreamBody};
 use loopback::{AnyBody, background, channel, get_of, http1, http2, incoming, serve, until};
+use tokio::time::timeout;
 use tokio_stream::{Stream, StreamExt};
 use tonic::{Code, Request, Status, async_trait, client::GrpcService, transport::Server};
 use tonic_health::pb::{
@@ -26,6 +27,8 @@ use tower::{Layer, ServiceExt};
 
 /// Long enough for the head on a busy machine.
 const SHORT: Duration = Duration::from_millis(500);
+/// What a stream that ends stays below by far.
+const LONG: Duration = Duration::from_secs(60);
 const CHUNK: Bytes = Bytes::from_static(&[b'x'; 16 * 1024]);
 /// More than fits into the windows and the socket's buffers: 64 MiB.
 const CHUNKS: usize = 4096;
@@ -132,12 +135,15 @@ where
         Ok(response) => response.into_inner(),
         Err(status) => return status,
     };
-    loop {
-        match messages.message().await {
-            Ok(message) => assert!(message.is_some(), "it ended as if it were whole"),
-            Err(status) => return status,
+    let end = async {
+        loop {
+            match messages.message().await {
+                Ok(message) => assert!(message.is_some(), "it ended as if it were whole"),
+                Err(status) => return status,
+            }
         }
-    }
+    };
+    timeout(LONG, end).await.unwrap()
 }
 
 #[tokio::test]
