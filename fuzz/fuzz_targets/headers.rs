@@ -84,7 +84,9 @@ fn carry(headers: HeaderMap, left: Duration, grpc: bool) {
     assert_eq!(again.headers(), &expected);
 
     let _ = http.read(&request);
-    http.write(&mut request, Deadline::after(left));
+    if http.write(&mut request, Deadline::after(left)).is_err() {
+        return;
+    }
     let announced = match request.headers().get(Field::GrpcTimeout.name()) {
         Some(_) if grpc => shortest(request.headers()),
         _ => return,

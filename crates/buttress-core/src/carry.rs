@@ -1,3 +1,5 @@
+use std::{error::Error, fmt};
+
 use crate::{Criticality, Deadline, Plain};
 
 /// How a deadline and a criticality cross to and from another process.
@@ -10,7 +12,20 @@ pub trait Carry<Req>: Clone {
     fn read(&self, request: &Req) -> Option<Deadline>;
 
     /// Sends `deadline` along with `request`. It never extends one that is there already.
-    fn write(&self, request: &mut Req, deadline: Deadline);
+    ///
+    /// # Errors
+    /// [`Expired`] if too little time is left to announce. The request is then left as it was, and
+    /// must not be sent under this deadline.
+    fn write(&self, request: &mut Req, deadline: Deadline) -> Result<(), Expired>;
+
+    /// Whether [`write`](Self::write) would succeed, without writing.
+    ///
+    /// # Errors
+    /// Those of `write`.
+    fn check(&self, request: &Req, deadline: Deadline) -> Result<(), Expired> {
+        let _ = (request, deadline);
+        Ok(())
+    }
 
     /// The criticality that came with `request`.
     fn criticality(&self, request: &Req) -> Option<Criticality> {
@@ -32,5 +47,19 @@ impl<Req> Carry<Req> for Plain {
     }
 
     #[inline]
-    fn write(&self, _: &mut Req, _: Deadline) {}
+    fn write(&self, _: &mut Req, _: Deadline) -> Result<(), Expired> {
+        Ok(())
+    }
 }
+
+/// The time left until a deadline is too short to announce to another process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Expired;
+
+impl fmt::Display for Expired {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("no time is left before the deadline")
+    }
+}
+
+impl Error for Expired {}

@@ -1,8 +1,15 @@
-use std::{cell::Cell, time::Duration};
+use std::{
+    cell::Cell,
+    cmp::Ordering,
+    fmt,
+    hash::{Hash, Hasher},
+    ops::Add,
+    time::Duration,
+};
 
 use tokio::time::Instant;
 
-use crate::Scope;
+use crate::{Scope, moment::Moment};
 
 /// The instant by which a call must have ended.
 ///
@@ -11,15 +18,26 @@ use crate::Scope;
 /// shrinks on the way in: a layer takes the [`earliest`](Self::earliest) of its own and the ambient
 /// one.
 ///
+/// A deadline can end at the response head ([`until_head`](Self::until_head)), and can be the earliest
+/// of one that does and one that does not. [`instant`](Self::instant), [`remaining`](Self::remaining),
+/// [`has_passed`](Self::has_passed) and all comparisons are about what is in force until the head. A
+/// layer that holds a deadline for the body of a response, or announces it to another process, takes
+/// [`beyond_head`](Self::beyond_head).
+///
 /// Entering and leaving is a swap of a thread-local cell: no allocation, no runtime needed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Deadline(Instant);
+#[derive(Clone, Copy)]
+pub struct Deadline {
+    /// In force until the response head. Never later than `call`.
+    head: Moment,
+    /// In force for the whole call; [`Moment::NEVER`] if nothing is.
+    call: Moment,
+}
 
 impl Deadline {
     /// The deadline at `instant`.
     #[inline]
-    pub const fn at(instant: Instant) -> Self {
-        Self(instant)
+    pub fn at(instant: Instant) -> Self {
+        Self::of(Moment::of(instant))
     }
 
     /// The deadline `timeout` from now. A timeout of more than thirty years counts as thirty years.
@@ -31,8 +49,21 @@ impl Deadline {
     /// The deadline `timeout` after `start`, with the same bound as [`after`](Self::after).
     #[inline]
     pub fn from_start(start: Instant, timeout: Duration) -> Self {
-        let timeout = timeout.min(Self::NEVER);
-        Self(start.checked_add(timeout).unwrap_or(start))
+        Self::of(Moment::of(start).after(timeout.min(Self::NEVER)))
+    }
+
+    /// The same deadline, in force until the response head only.
+    #[inline]
+    #[must_use]
+    pub const fn until_head(self) -> Self {
+        Self { call: Moment::NEVER, ..self }
+    }
+
+    /// The deadline that is in force for the whole call, and so after the response head too. `None` if
+    /// everything ends at the head.
+    #[inline]
+    pub fn beyond_head(self) -> Option<Self> {
+        (self.call != Moment::NEVER).then_some(Self::of(self.call))
     }
 
     /// The ambient deadline: that of the call, future or body being run on this thread.
@@ -41,31 +72,42 @@ impl Deadline {
         AMBIENT.get()
     }
 
-    /// The earlier of two deadlines, where `None` is later than any.
+    /// The earlier of two deadlines, where `None` is later than any. Until the head and beyond it,
+    /// each is the earlier of its own.
     #[inline]
     pub fn earliest(a: Option<Self>, b: Option<Self>) -> Option<Self> {
         match (a, b) {
-            (Some(a), Some(b)) => Some(a.min(b)),
+            (Some(a), Some(b)) => Some(Self { head: a.head.min(b.head), call: a.call.min(b.call) }),
             (a, b) => a.or(b),
         }
     }
 
+    /// The later of the two, until the head and beyond it.
+    pub(crate) fn or_later(self, other: Self) -> Self {
+        Self { head: self.head.max(other.head), call: self.call.max(other.call) }
+    }
+
+    /// Whether `other` is no later without this one, which is one of those it is the latest of.
+    pub(crate) fn is_part_of(self, other: Self) -> bool {
+        self.head == other.head || self.call == other.call
+    }
+
     /// The instant it stands for.
     #[inline]
-    pub const fn instant(self) -> Instant {
-        self.0
+    pub fn instant(self) -> Instant {
+        self.head.instant()
     }
 
     /// The time left; zero once it has passed.
     #[inline]
     pub fn remaining(self) -> Duration {
-        self.0.saturating_duration_since(Instant::now())
+        self.head.since(Moment::now())
     }
 
     /// Whether it has passed.
     #[inline]
     pub fn has_passed(self) -> bool {
-        Instant::now() >= self.0
+        self.head <= Moment::now()
     }
 
     /// Runs `f` with `ambient` as the ambient deadline, in place of what was there, and restores
@@ -100,6 +142,10 @@ impl Deadline {
     /// Carries the ambient deadline and [criticality](crate::Criticality), as they are now, to
     /// wherever `future` is polled.
     ///
+    /// A deadline that ends at the response head holds only while the future is polled inside of the
+    /// call that awaits that head. Elsewhere, as in a spawned task or in the body,
+    /// [what reaches beyond it](Self::beyond_head) holds.
+    ///
     /// ```
     /// # use buttress_core::Deadline;
     /// # #[tokio::main(flavor = "current_thread")] async fn main() {
@@ -118,9 +164,21 @@ impl Deadline {
     /// Runs `future` under this deadline, or under the ambient one if that is earlier, and under the
     /// criticality of whoever polls it.
     ///
-    /// Nothing is cut off: the layers inside do that.
+    /// Nothing is cut off: the layers inside do that. An ambient deadline that ends at the head holds
+    /// as with [`scope`](Self::scope).
     pub fn around<F>(self, future: F) -> Scope<F> {
-        Scope::of_deadline(Self::earliest(Some(self), Self::current()), future)
+        Scope::of_deadline(self, future)
+    }
+
+    /// When it is in force until, for the timers.
+    #[inline]
+    pub(crate) const fn moment(self) -> Moment {
+        self.head
+    }
+
+    #[inline]
+    const fn of(moment: Moment) -> Self {
+        Self { head: moment, call: moment }
     }
 
     /// A timeout this long, thirty years, never ends: a layer with it has no deadline of its own.
@@ -129,7 +187,56 @@ impl Deadline {
 
 impl From<Instant> for Deadline {
     fn from(instant: Instant) -> Self {
-        Self(instant)
+        Self::at(instant)
+    }
+}
+
+impl Add<Duration> for Deadline {
+    type Output = Self;
+
+    /// The deadline that is later by `time`.
+    #[inline]
+    fn add(self, time: Duration) -> Self {
+        Self { head: self.head.after(time), call: self.call.after(time) }
+    }
+}
+
+impl PartialEq for Deadline {
+    #[inline]
+    fn eq(&self, other: &Self) -> bool {
+        self.head == other.head
+    }
+}
+
+impl Eq for Deadline {}
+
+impl PartialOrd for Deadline {
+    #[inline]
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Deadline {
+    #[inline]
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.head.cmp(&other.head)
+    }
+}
+
+impl Hash for Deadline {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.head.hash(state);
+    }
+}
+
+impl fmt::Debug for Deadline {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let beyond_head = self.beyond_head().map(Self::instant);
+        f.debug_struct("Deadline")
+            .field("instant", &self.instant())
+            .field("beyond_head", &beyond_head)
+            .finish()
     }
 }
 

@@ -45,6 +45,10 @@
 //! shared with others, a nested runtime) sees them too. A future that runs elsewhere
 //! (`tokio::spawn`, `spawn_blocking`, tower's `Buffer`, hyper's connection task) does not:
 //! [`Deadline::scope`] carries the deadline and the criticality there.
+//!
+//! A deadline can end at the response head. Whatever carries one past the head takes
+//! [`Deadline::beyond_head`]: a [`Guard`] for its body, [`Terms`] for a shared body, and a scope for a
+//! spawned task.
 
 mod allowance;
 mod attempt;
@@ -55,6 +59,7 @@ mod criticality;
 mod deadline;
 mod expire;
 mod key;
+mod moment;
 mod quota;
 mod ready;
 mod rejection;
@@ -69,7 +74,7 @@ mod wake;
 pub use allowance::Allowance;
 pub use attempt::{Attempt, GaveUp};
 pub use bind::Bind;
-pub use carry::Carry;
+pub use carry::{Carry, Expired};
 pub use classify::{By, ByMode, Classify, Hint, Judge, Verdict};
 pub use criticality::Criticality;
 pub use deadline::Deadline;

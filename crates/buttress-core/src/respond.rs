@@ -55,7 +55,18 @@ pub trait Respond<Req, Res, E>: Clone {
 }
 
 /// What a layer holds for as long as a response lasts: a permit, a count, a deadline.
+///
+/// A body polls the body inside [within](Self::within) the guard. If a frame is ready, the body asks
+/// [`poll_stop`](Self::poll_stop) before it hands the frame on; if none is, it asks
+/// [`poll_cut`](Self::poll_cut). Once either is ready, the body inside is dropped with the guard, and
+/// the response ends with the rejection. An end and an error of the body inside are handed on unasked.
 pub trait Guard: Send + Sync + Unpin + 'static {
+    /// Ready once no further frame may be handed on. Polled for each frame that is ready.
+    fn poll_stop(&mut self, cx: &mut Context<'_>) -> Poll<Rejection> {
+        let _ = cx;
+        Poll::Pending
+    }
+
     /// Ready once the rest of the response must be cut off. Polled after the body, and only when
     /// that is pending.
     fn poll_cut(&mut self, cx: &mut Context<'_>) -> Poll<Rejection> {

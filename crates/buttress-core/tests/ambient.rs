@@ -188,6 +188,48 @@ async fn a_timeout_of_any_length_makes_a_deadline() {
     assert!(!Deadline::after(Duration::from_nanos(1)).has_passed());
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_deadline_until_the_head_is_in_force_until_then_and_gone_after_it() {
+    let (head, call) = (seconds(1).until_head(), seconds(2));
+    assert_eq!((head, head.remaining()), (seconds(1), Duration::from_secs(1)));
+    assert_eq!(head.beyond_head(), None);
+    assert_eq!(call.beyond_head(), Some(call));
+    for (a, b) in [(head, call), (call, head)] {
+        let both = Deadline::earliest(Some(a), Some(b)).unwrap();
+        assert_eq!((both, both.beyond_head()), (head, Some(call)));
+        assert_eq!(both.until_head().beyond_head(), None);
+    }
+    // The shorter of two that are for the whole call is both.
+    let shortened = Deadline::earliest(Some(seconds(3).until_head()), Some(call)).unwrap();
+    assert_eq!((shortened, shortened.beyond_head()), (call, Some(call)));
+}
+
+#[tokio::test(start_paused = true)]
+#[expect(clippy::disallowed_methods, reason = "a task is what the deadline is carried to")]
+async fn a_scope_carries_a_deadline_until_the_head_no_further_than_the_call_it_is_of() {
+    let see = || async { Deadline::current().map(Deadline::remaining) };
+    let own = seconds(3);
+    let (head, call) = (seconds(1).until_head(), seconds(2));
+    let both = Deadline::earliest(Some(head), Some(call));
+    let scope = || Deadline::with(both, || (Deadline::scope(see()), own.around(see())));
+    let (one, two) = (Some(Duration::from_secs(1)), Some(Duration::from_secs(2)));
+
+    let (scoped, around) = scope();
+    assert_eq!(both.unwrap().around(async { (scoped.await, around.await) }).await, (one, one));
+    let (scoped, around) = scope();
+    assert_eq!((scoped.await, around.await), (two, two));
+    let (scoped, around) = scope();
+    let seen = (tokio::spawn(scoped).await.unwrap(), tokio::spawn(around).await.unwrap());
+    assert_eq!(seen, (two, two));
+    // What somebody sets around a call of its own holds wherever that is polled.
+    assert_eq!(head.around(see()).await, one);
+}
+
+#[test]
+fn a_deadline_takes_no_more_room_than_an_instant() {
+    assert!(size_of::<Option<Deadline>>() <= size_of::<Option<Instant>>());
+}
+
 proptest! {
     /// DL-01.
     #[test]

@@ -9,6 +9,7 @@ use std::{
 
 use buttress_core::{Deadline, Rejection, Respond, Timer};
 use pin_project::pin_project;
+use tokio::time::Instant;
 
 use crate::{
     DeadlineGuard,
@@ -76,7 +77,7 @@ where
         let mut this = self.project();
         let Some(call) = this.call.as_mut() else { unreachable!("polled after it had ended") };
         let polled = match this.future.as_mut().as_pin_mut() {
-            Some(future) => Deadline::with(call.deadline, || future.poll(cx)),
+            Some(future) => Deadline::with(call.ambient(), || future.poll(cx)),
             None => return Poll::Ready(Self::reject(this.mode, call, this.seed)),
         };
         match polled {
@@ -84,7 +85,7 @@ where
                 let Some(seed) = this.seed.take() else { unreachable!("it has a seed until here") };
                 // The future is kept until it is dropped whole; the guard outlives it.
                 let guard = (M::KEEPS_GUARD && call.reaches_body())
-                    .then(|| this.call.take().map(DeadlineGuard::new));
+                    .then(|| this.call.take().and_then(Call::body).map(DeadlineGuard::new));
                 Poll::Ready(Ok(this.mode.admit(seed, response, guard.flatten())))
             }
             Poll::Ready(Err(error)) if call.timed_out(this.mode, &error) => {
@@ -126,14 +127,17 @@ impl<F, Req, M, Seed> fmt::Debug for ResponseFuture<F, Req, M, Seed> {
 /// A call, or the body of its response, under its deadline.
 #[derive(Debug)]
 pub(crate) struct Call {
+    /// `None` too once it has passed and was only observed.
     deadline: Option<Deadline>,
     timer: Timer,
     settings: Arc<Settings>,
 }
 
 impl Call {
-    pub(crate) const fn deadline(&self) -> Option<Deadline> {
-        self.deadline
+    /// What is ambient inside. A deadline that is only observed is not.
+    #[inline]
+    pub(crate) fn ambient(&self) -> Option<Deadline> {
+        self.settings.ambient(self.deadline)
     }
 
     #[cold]
@@ -145,10 +149,34 @@ impl Call {
     pub(crate) fn poll_cut(&mut self, cx: &mut Context<'_>, phase: &'static str) -> Poll<()> {
         let Some(deadline) = self.deadline else { return Poll::Pending };
         ready!(self.timer.poll(cx, deadline, &self.settings.state.timers));
+        self.enforce(phase)
+    }
+
+    /// The same for the body. A deadline that ends at the head is only ambient there.
+    pub(crate) fn poll_cut_body(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.settings.extent == Extent::Head { Poll::Pending } else { self.poll_cut(cx, "body") }
+    }
+
+    /// Ready when a frame of the body comes too late. At the very deadline it does not.
+    pub(crate) fn poll_stop(&mut self) -> Poll<()> {
+        match self.deadline {
+            Some(deadline)
+                if self.settings.extent == Extent::Body
+                    && Deadline::at(Instant::now()) > deadline =>
+            {
+                self.enforce("body")
+            }
+            _ => Poll::Pending,
+        }
+    }
+
+    #[cold]
+    fn enforce(&mut self, phase: &'static str) -> Poll<()> {
         match self.settings.exceeded(phase) {
             Enforcement::Reject => Poll::Ready(()),
             Enforcement::Observe => {
-                self.timer.disarm();
+                self.deadline = None;
+                self.timer = Timer::new();
                 Poll::Pending
             }
         }
@@ -156,7 +184,21 @@ impl Call {
 
     #[inline]
     fn reaches_body(&self) -> bool {
-        self.deadline.is_some() && self.settings.extent == Extent::Body
+        // A deadline that ends at the head is still one of the call's while it is observed.
+        let acts = self.settings.extent == Extent::Body
+            || self.settings.enforcement == Enforcement::Reject;
+        acts && self.deadline.is_some()
+    }
+
+    /// What is left of the call for the body of its response.
+    fn body(mut self) -> Option<Self> {
+        let beyond_head = self.deadline.and_then(Deadline::beyond_head)?;
+        if self.deadline != Some(beyond_head) {
+            // It was set for the head.
+            self.timer = Timer::new();
+            self.deadline = Some(beyond_head);
+        }
+        Some(self)
     }
 
     /// Whether a timer further in was told of this deadline and fired first: one verdict.
@@ -166,6 +208,7 @@ impl Call {
         M: Respond<Req, Res, E>,
     {
         let told = |deadline: Deadline| mode.timed_out(error, deadline.remaining());
-        self.deadline.is_some_and(told) && self.settings.exceeded("call") == Enforcement::Reject
+        let announced = self.deadline.and_then(Deadline::beyond_head);
+        announced.is_some_and(told) && self.settings.exceeded("call") == Enforcement::Reject
     }
 }

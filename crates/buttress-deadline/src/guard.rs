@@ -17,11 +17,16 @@ impl DeadlineGuard {
 }
 
 impl Guard for DeadlineGuard {
+    #[inline]
+    fn poll_stop(&mut self, _: &mut Context<'_>) -> Poll<Rejection> {
+        self.body.poll_stop().map(|()| self.body.rejection())
+    }
+
     fn poll_cut(&mut self, cx: &mut Context<'_>) -> Poll<Rejection> {
-        self.body.poll_cut(cx, "body").map(|()| self.body.rejection())
+        self.body.poll_cut_body(cx).map(|()| self.body.rejection())
     }
 
     fn within<R>(&self, f: impl FnOnce() -> R) -> R {
-        Deadline::with(self.body.deadline(), f)
+        Deadline::with(self.body.ambient(), f)
     }
 }

@@ -13,7 +13,7 @@ impl DeadlineHandle {
         Self { state: Arc::clone(&settings.state) }
     }
 
-    /// Calls whose deadline had passed before they began.
+    /// Calls whose deadline had passed before they began, or left nothing to announce.
     pub fn expired(&self) -> u64 {
         self.state.expired.load(Ordering::Relaxed)
     }

@@ -39,12 +39,17 @@ impl<M> DeadlineLayer<M> {
         self.with(|settings| settings.origin = settings.origin.clone().named(name))
     }
 
-    /// Ends the deadline at the response head. By default it covers the body too.
+    /// Ends the layer's own timeout at the response head. By default it covers the body too.
+    ///
+    /// It is not announced to another process, because that would apply it to the body.
     pub fn until_head(self) -> Self {
         self.with(|settings| settings.extent = Extent::Head)
     }
 
     /// Counts and reports what would be rejected, and rejects nothing.
+    ///
+    /// The deadline is neither ambient inside nor announced. What the request announces itself is left
+    /// as it is.
     pub fn observe(self) -> Self {
         self.with(|settings| settings.enforcement = Enforcement::Observe)
     }

@@ -36,7 +36,20 @@
 //! The timeout counts from `call`, or from the first time `poll_ready` was pending, whether or not
 //! the response future has been polled since.
 //!
-//! An answer and a deadline at the same instant: the answer wins.
+//! An answer and a deadline at the same instant: the answer wins. In a body the same holds for each
+//! frame: a frame that is ready at the deadline is handed on, and a frame that is ready later is not.
+//! So a body that is never pending ends at the deadline too.
+//!
+//! [`until_head`](DeadlineLayer::until_head) ends the layer's own timeout at the response head. Until
+//! then it is ambient like any other. It is not announced, and no layer inside applies it to a body.
+//! For the body, the ambient deadline is the earliest of the one outside and the one that came with the
+//! request. This layer does not enforce it there.
+//!
+//! [`observe`](DeadlineLayer::observe) counts and reports. The ambient deadline inside stays the one
+//! outside, and the request is sent as it came.
+//!
+//! In `Http` mode a deadline is announced as the time left. If nothing is left to announce, the call
+//! is expired: it is rejected and not sent.
 //!
 //! # Readiness
 //!
@@ -51,7 +64,8 @@
 //! [`Rejection`](buttress_core::Rejection) with [`DeadlineExceeded`](buttress_core::Reason): as an
 //! `Err` in `Plain` mode (the error must be `From<Rejection>`), as a 504 or as `grpc-status: 4` in
 //! `Http` mode, and in the middle of a body as gRPC trailers or a body error. A call whose deadline
-//! has passed on arrival does not reach the inner service.
+//! has passed on arrival, or leaves nothing to announce, does not reach the inner service. A layer with
+//! [`reject_at_most`](DeadlineLayer::reject_at_most) may serve it, and then announces no zero.
 //!
 //! # Cancellation
 //!
@@ -69,8 +83,11 @@
 //!
 //! | level | event | fields |
 //! |---|---|---|
-//! | debug | `deadline.expired` | `instance`; `served`: whether it was let through all the same |
+//! | debug | `deadline.expired` | `instance`; `served`: whether the call was let through all the same |
 //! | debug | `deadline.exceeded` | `instance`; `phase`: `readiness`, `call` or `body`; `observed` |
+//!
+//! A call has at most one `deadline.exceeded`. Of several layers with one deadline, the layer that ends
+//! the call or the body emits the event.
 //!
 //! # Defaults
 //!

@@ -4,7 +4,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use buttress_core::{Carry, Deadline, Plain, Respond, Timer};
+use buttress_core::{Carry, Deadline, Expired, Plain, Respond, Timer};
 use tokio::time::Instant;
 use tower_service::Service;
 
@@ -65,29 +65,60 @@ where
             _ => match mem::replace(&mut self.readiness, Readiness::Idle) {
                 Readiness::Ready(deadline) => (deadline, None),
                 Readiness::Expired(deadline) => return self.reject(seed, deadline),
-                Readiness::Idle | Readiness::Waiting { .. } => self.settings.own(),
+                Readiness::ReadyLate => return self.run(request, None, seed),
+                Readiness::Idle | Readiness::Waiting { .. } | Readiness::Late => {
+                    self.settings.own()
+                }
             },
         };
         let inherited = Deadline::earliest(Deadline::current(), announced);
         let mut deadline = Deadline::earliest(own, inherited);
         let mut passed = |deadline: Deadline| {
             // One reading serves all: without a deadline there is none.
-            deadline.instant() <= *now.get_or_insert_with(Instant::now)
+            deadline <= *now.get_or_insert_with(|| Deadline::at(Instant::now()))
         };
         match deadline {
-            Some(late) if passed(late) => {
+            Some(late) if passed(late) || self.announce(&mut request, late).is_err() => {
                 if self.settings.expired() == Enforcement::Reject {
                     return self.reject(seed, late);
                 }
                 deadline = own.filter(|own| !passed(*own));
+                // If nothing is left to announce, it goes out without.
+                let _ = deadline.map(|own| self.announce(&mut request, own));
             }
             _ => self.settings.in_time(),
         }
-        if let Some(deadline) = deadline {
-            self.mode.write(&mut request, deadline);
-        }
-        let future = Deadline::with(deadline, || self.inner.call(request));
+        self.run(request, deadline, seed)
+    }
+}
+
+impl<S, M> DeadlineService<S, M> {
+    #[inline]
+    fn run<Req>(
+        &mut self,
+        request: Req,
+        deadline: Option<Deadline>,
+        seed: M::Seed,
+    ) -> ResponseFuture<S::Future, Req, M, M::Seed>
+    where
+        S: Service<Req>,
+        M: Respond<Req, S::Response, S::Error>,
+    {
+        let ambient = self.settings.ambient(deadline);
+        let future = Deadline::with(ambient, || self.inner.call(request));
         ResponseFuture::running(future, deadline, seed, self.mode.clone(), &self.settings)
+    }
+
+    /// Announces `deadline` to the service, unless it is only observed.
+    #[inline]
+    fn announce<Req>(&self, request: &mut Req, deadline: Deadline) -> Result<(), Expired>
+    where
+        M: Carry<Req>,
+    {
+        match self.settings.enforcement {
+            Enforcement::Reject => self.mode.write(request, deadline),
+            Enforcement::Observe => self.mode.check(request, deadline),
+        }
     }
 }
 
@@ -101,9 +132,11 @@ impl<S: Clone, M> DeadlineService<S, M> {
         let polled = match self.readiness {
             Readiness::Expired(_) => return Poll::Ready(Ok(())),
             Readiness::Waiting { deadline, .. } => {
-                Deadline::with(deadline, || self.inner.poll_ready(cx))
+                let ambient = self.settings.ambient(deadline);
+                Deadline::with(ambient, || self.inner.poll_ready(cx))
             }
-            Readiness::Ready(_) | Readiness::Idle => {
+            Readiness::Late => self.inner.poll_ready(cx),
+            Readiness::Ready(_) | Readiness::ReadyLate | Readiness::Idle => {
                 // A wait that ended before belongs to a call that was never made.
                 self.readiness = Readiness::Idle;
                 self.inner.poll_ready(cx)
@@ -111,8 +144,12 @@ impl<S: Clone, M> DeadlineService<S, M> {
         };
         match polled {
             Poll::Ready(result) => {
-                if let Readiness::Waiting { deadline, .. } = self.readiness {
-                    self.readiness = Readiness::Ready(deadline);
+                match self.readiness {
+                    Readiness::Waiting { deadline, .. } => {
+                        self.readiness = Readiness::Ready(deadline);
+                    }
+                    Readiness::Late => self.readiness = Readiness::ReadyLate,
+                    _ => {}
                 }
                 Poll::Ready(result)
             }
@@ -135,7 +172,7 @@ impl<S: Clone, M> DeadlineService<S, M> {
             return Poll::Pending;
         }
         if self.settings.exceeded("readiness") == Enforcement::Observe {
-            timer.disarm();
+            self.readiness = Readiness::Late;
             return Poll::Pending;
         }
         // The instance that waited keeps its place in the inner queue: only dropping it gives the
@@ -170,4 +207,8 @@ enum Readiness {
     Ready(Option<Deadline>),
     /// It did not, and the next call is rejected.
     Expired(Deadline),
+    /// It did not either, and the deadline was only observed. The inner service is still pending.
+    Late,
+    /// It became ready after that. The call has been counted.
+    ReadyLate,
 }

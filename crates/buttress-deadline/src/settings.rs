@@ -35,10 +35,21 @@ impl Settings {
 
     /// The layer's own deadline for a call that begins now, and that moment, if it was looked at.
     #[inline]
-    pub(crate) fn own(&self) -> (Option<Deadline>, Option<Instant>) {
+    pub(crate) fn own(&self) -> (Option<Deadline>, Option<Deadline>) {
         let Some(timeout) = self.timeout else { return (None, None) };
-        let now = Instant::now();
-        (Some(Deadline::from_start(now, timeout)), Some(now))
+        let now = Deadline::at(Instant::now());
+        let own = now + timeout;
+        let own = if self.extent == Extent::Head { own.until_head() } else { own };
+        (Some(own), Some(now))
+    }
+
+    /// What is ambient inside of a call with this `deadline`.
+    #[inline]
+    pub(crate) fn ambient(&self, deadline: Option<Deadline>) -> Option<Deadline> {
+        match self.enforcement {
+            Enforcement::Reject => deadline,
+            Enforcement::Observe => Deadline::current(),
+        }
     }
 
     pub(crate) fn rejection(&self, deadline: Option<Deadline>) -> Rejection {

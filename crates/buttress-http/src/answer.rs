@@ -36,6 +36,11 @@ pub(crate) fn grpc_trailers(why: &Rejection) -> HeaderMap {
     trailers
 }
 
+/// Whether these gRPC trailers say that a deadline has passed.
+pub(crate) fn is_deadline_exceeded(trailers: &HeaderMap) -> bool {
+    trailers.get(GRPC_STATUS).is_some_and(|status| status == grpc_status(Reason::DeadlineExceeded))
+}
+
 fn write_grpc_status(headers: &mut HeaderMap, why: &Rejection) {
     headers.insert(GRPC_STATUS, HeaderValue::from_static(grpc_status(why.reason())));
     // Stubs drop the extensions of a response, so the message is what says which layer it was.

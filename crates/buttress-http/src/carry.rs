@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use buttress_core::{Carry, Criticality, Deadline};
+use buttress_core::{Carry, Criticality, Deadline, Expired};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::{
@@ -34,21 +34,29 @@ impl<Req: RequestHead> Carry<Req> for Http {
     }
 
     /// Announces what is left until `deadline`, less the [margin](Http::margin), and rounded down.
+    /// If that leaves nothing, or if the request says itself that no time is left, nothing is written.
+    ///
+    /// A deadline that ends at the response head is not announced, because the other side would apply
+    /// it to the body: only [what reaches beyond the head](Deadline::beyond_head) is.
     ///
     /// A request that announces as little already is left as it is, and so is one that announces up
     /// to a millisecond more: on the way through a server the time left is always a little shorter
     /// than what came in.
-    fn write(&self, request: &mut Req, deadline: Deadline) {
+    fn write(&self, request: &mut Req, deadline: Deadline) -> Result<(), Expired> {
+        if let Some((announcement, left)) = self.announcement(request.headers(), deadline) {
+            announcement.write(request.headers_mut(), left)?;
+        }
         if self.options().extension == Extension::Written {
             extend(request, deadline);
         }
-        let headers = request.headers_mut();
-        let announcement = match Protocol::of(headers) {
-            Protocol::Grpc => Some(Announcement::grpc()),
-            Protocol::Http => self.chosen(),
-        };
-        if let Some(announcement) = announcement {
-            announcement.write(headers, deadline.remaining().saturating_sub(self.options().margin));
+        Ok(())
+    }
+
+    fn check(&self, request: &Req, deadline: Deadline) -> Result<(), Expired> {
+        let headers = request.headers();
+        match self.announcement(headers, deadline) {
+            Some((announcement, left)) => announcement.is_said(headers, left).map(drop),
+            None => Ok(()),
         }
     }
 
@@ -80,9 +88,28 @@ impl<Req: RequestHead> Carry<Req> for Http {
 }
 
 impl Http {
+    /// The header in which a request with these `headers` announces `deadline`, and how much time.
+    fn announcement(
+        &self,
+        headers: &HeaderMap,
+        deadline: Deadline,
+    ) -> Option<(Announcement<'_>, Duration)> {
+        let announcement = match Protocol::of(headers) {
+            Protocol::Grpc => Announcement::grpc(),
+            Protocol::Http => self.chosen()?,
+        };
+        let left = deadline.beyond_head()?.remaining();
+        Some((announcement, left.saturating_sub(self.options().margin)))
+    }
+
     fn chosen(&self) -> Option<Announcement<'_>> {
         let name = self.options().timeout_header.as_ref()?;
-        Some(Announcement { name, parse: parse_milliseconds, encode: encode_milliseconds })
+        Some(Announcement {
+            name,
+            parse: parse_milliseconds,
+            encode: encode_milliseconds,
+            unit: Duration::from_millis(1),
+        })
     }
 }
 
@@ -91,11 +118,18 @@ struct Announcement<'a> {
     name: &'a HeaderName,
     parse: fn(&[u8]) -> Option<Duration>,
     encode: fn(Duration) -> HeaderValue,
+    /// The least that can be said: less is rounded down to zero.
+    unit: Duration,
 }
 
 impl Announcement<'_> {
     fn grpc() -> Self {
-        Self { name: &GRPC_TIMEOUT, parse: parse_grpc_timeout, encode: encode_grpc_timeout }
+        Self {
+            name: &GRPC_TIMEOUT,
+            parse: parse_grpc_timeout,
+            encode: encode_grpc_timeout,
+            unit: Duration::from_nanos(1),
+        }
     }
 
     fn read(&self, headers: &HeaderMap) -> Option<Duration> {
@@ -103,19 +137,39 @@ impl Announcement<'_> {
         values.filter_map(|value| (self.parse)(value.as_bytes())).min()
     }
 
-    fn write(&self, headers: &mut HeaderMap, left: Duration) {
-        let longest = left.saturating_add(SAME);
-        if self.read(headers).is_none_or(|there| there > longest) {
+    /// Whether a request with these `headers` announces about as much as `left` already.
+    ///
+    /// # Errors
+    /// [`Expired`] if it announces no time, or if `left` would be announced as none.
+    fn is_said(&self, headers: &HeaderMap, left: Duration) -> Result<bool, Expired> {
+        let said = self.read(headers);
+        if left.is_zero() || said.is_some_and(|said| said.is_zero()) {
+            return Err(Expired);
+        }
+        if said.is_some_and(|said| said <= left.saturating_add(SAME)) {
+            return Ok(true);
+        }
+        if left < self.unit { Err(Expired) } else { Ok(false) }
+    }
+
+    fn write(&self, headers: &mut HeaderMap, left: Duration) -> Result<(), Expired> {
+        if !self.is_said(headers, left)? {
             headers.insert(self.name, (self.encode)(left));
         }
+        Ok(())
     }
 }
 
 fn extend<Req: RequestHead>(request: &mut Req, deadline: Deadline) {
-    if let Some(extensions) = request.extensions_mut()
-        && extensions.get::<Deadline>().is_none_or(|there| deadline < *there)
-    {
-        extensions.insert(deadline);
+    if let Some(extensions) = request.extensions_mut() {
+        let there = extensions.get::<Deadline>().copied();
+        let parts = |deadline: Deadline| (deadline, deadline.beyond_head());
+        match Deadline::earliest(there, Some(deadline)) {
+            Some(earliest) if there.map(parts) != Some(parts(earliest)) => {
+                extensions.insert(earliest);
+            }
+            _ => {}
+        }
     }
 }
 

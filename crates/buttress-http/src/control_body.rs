@@ -7,7 +7,10 @@ use buttress_core::{BoxError, Guard, Rejection};
 use http_body::{Body, Frame, SizeHint};
 use pin_project::pin_project;
 
-use crate::{Protocol, answer::grpc_trailers};
+use crate::{
+    Protocol,
+    answer::{grpc_trailers, is_deadline_exceeded},
+};
 
 /// The body of a response that passed a layer, or the empty body of a rejection.
 ///
@@ -15,6 +18,10 @@ use crate::{Protocol, answer::grpc_trailers};
 /// being dropped. Every poll runs [within](Guard::within) the guard. When the guard cuts the body
 /// off, the body is dropped at once, and the response ends with a `grpc-status` in the trailers, or
 /// for HTTP, whose status has been sent already, with the [`Rejection`] as the error.
+///
+/// The guard is [asked](Guard::poll_stop) for each frame that is ready, so a body that is never
+/// pending is cut off too. Trailers with `grpc-status: 4` are handed on unasked, because a deadline
+/// further in has ended the response already.
 ///
 /// The size and the end of the body are those of the body inside.
 #[derive(Debug)]
@@ -69,13 +76,16 @@ where
             None => inner.as_mut().poll_frame(cx),
         };
         let frame = match polled {
-            Poll::Ready(Some(Ok(frame))) => {
-                // A body of known length is not polled again, and nothing follows trailers.
-                if this.guard.is_some() && (frame.is_trailers() || inner.is_end_stream()) {
-                    *this.guard = None;
+            Poll::Ready(Some(Ok(frame))) => match stop(this.guard, *this.protocol, &frame, cx) {
+                Poll::Ready(why) => Some(cut(*this.protocol, why)),
+                Poll::Pending => {
+                    // A body of known length is not polled again, and nothing follows trailers.
+                    if this.guard.is_some() && (frame.is_trailers() || inner.is_end_stream()) {
+                        *this.guard = None;
+                    }
+                    return Poll::Ready(Some(Ok(frame)));
                 }
-                return Poll::Ready(Some(Ok(frame)));
-            }
+            },
             Poll::Ready(Some(Err(error))) => Some(Err(error.into())),
             Poll::Ready(None) => None,
             Poll::Pending => match this.guard.as_mut().map(|guard| guard.poll_cut(cx)) {
@@ -95,6 +105,25 @@ where
     fn size_hint(&self) -> SizeHint {
         self.inner.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
     }
+}
+
+/// Ready if `frame` must not be handed on.
+#[inline]
+fn stop<D, G: Guard>(
+    guard: &mut Option<G>,
+    protocol: Protocol,
+    frame: &Frame<D>,
+    cx: &mut Context<'_>,
+) -> Poll<Rejection> {
+    match guard {
+        Some(guard) if !is_timed_out(protocol, frame) => guard.poll_stop(cx),
+        _ => Poll::Pending,
+    }
+}
+
+/// Whether the frame says itself that a deadline has ended the response: it is one verdict.
+fn is_timed_out<D>(protocol: Protocol, frame: &Frame<D>) -> bool {
+    protocol == Protocol::Grpc && frame.trailers_ref().is_some_and(is_deadline_exceeded)
 }
 
 fn cut<D>(protocol: Protocol, why: Rejection) -> Result<Frame<D>, BoxError> {

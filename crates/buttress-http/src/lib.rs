@@ -48,7 +48,8 @@
 //! stands in the extensions of the response, which tells it from the service's own answer.
 //!
 //! A body that is cut off ends with the status in the trailers when the request was gRPC, and with
-//! the rejection as its error otherwise, because the status has been sent by then.
+//! the rejection as its error otherwise, because the status has been sent by then. No frame is handed
+//! on once the layer's [`Guard`](buttress_core::Guard) stops the body, however ready the body is.
 //!
 //! # Cancellation
 //!
@@ -65,6 +66,13 @@
 //! [choice](Http::timeout_header) for the rest. What comes in only shortens; a value that cannot be
 //! read is ignored, and of several the shortest counts. What goes out is rounded down, and replaces
 //! only what is more than a millisecond longer.
+//!
+//! A zero is never written. If the time left, less the [margin](Http::margin), rounds down to zero,
+//! the layer is told that the deadline has expired. In `grpc-timeout` the least is 1 ns, and in the
+//! chosen header 1 ms.
+//!
+//! A deadline that ends at the response head is not announced. In the extensions it stands with what
+//! reaches [beyond the head](buttress_core::Deadline::beyond_head).
 //!
 //! # Criticality
 //!

@@ -43,7 +43,7 @@ impl Http {
     }
 
     /// Announces `margin` less than is left, so that an answer made at the other side's deadline
-    /// still arrives before this one's.
+    /// still arrives before this one's. A call with no more than `margin` left is expired.
     ///
     /// It belongs on the innermost deadline: a layer further in reads what this one announced, and
     /// a margin of its own would come on top.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use buttress_core::{Carry, Deadline};
+use buttress_core::{Carry, Deadline, Expired};
 use buttress_http::Http;
 use http::{HeaderName, HeaderValue, Request};
 
@@ -76,14 +76,14 @@ async fn no_time_left_is_a_deadline_that_has_passed() {
 #[tokio::test(start_paused = true)]
 async fn a_hop_announces_what_is_left_of_both_deadlines_less_its_margin() {
     for (work, margin, announced) in
-        [(30, 0, "150000u"), (120, 0, "80000000n"), (120, 5, "75000000n"), (300, 5, "0n")]
+        [(30, 0, "150000u"), (120, 0, "80000000n"), (120, 5, "75000000n")]
     {
         let http = Http::new().margin(margin * MS);
         let inbound = http.read(&grpc(&["200m"]));
         tokio::time::advance(work * MS).await;
         let own = Some(Deadline::after(150 * MS));
         let mut request = grpc(&[]);
-        http.write(&mut request, Deadline::earliest(inbound, own).unwrap());
+        http.write(&mut request, Deadline::earliest(inbound, own).unwrap()).unwrap();
         assert_eq!(request.headers()["grpc-timeout"], announced);
     }
 }
@@ -93,12 +93,12 @@ async fn a_hop_announces_what_is_left_of_both_deadlines_less_its_margin() {
 async fn a_second_attempt_announces_less_than_the_first() {
     let deadline = Deadline::after(1000 * MS);
     let mut first = grpc(&[]);
-    Http::new().write(&mut first, deadline);
+    Http::new().write(&mut first, deadline).unwrap();
     assert_eq!(first.headers()["grpc-timeout"], "1000000u");
 
     tokio::time::advance(400 * MS).await;
     let mut second = first.clone();
-    Http::new().write(&mut second, deadline);
+    Http::new().write(&mut second, deadline).unwrap();
     assert_eq!(second.headers()["grpc-timeout"], "600000u");
 }
 
@@ -113,7 +113,7 @@ async fn what_is_announced_already_is_only_ever_shortened() {
         (&["never"], "100000u"),
     ] {
         let mut request = grpc(there);
-        Http::new().write(&mut request, Deadline::after(100 * MS));
+        Http::new().write(&mut request, Deadline::after(100 * MS)).unwrap();
         assert_eq!(request.headers()["grpc-timeout"], after, "{there:?}");
         assert_eq!(request.headers().get_all("grpc-timeout").iter().count(), 1);
     }
@@ -122,16 +122,55 @@ async fn what_is_announced_already_is_only_ever_shortened() {
 #[tokio::test(start_paused = true)]
 async fn the_chosen_header_is_written_in_whole_milliseconds_rounded_down() {
     let mut request = plain(&["90"]);
-    chosen().write(&mut request, Deadline::after(Duration::from_micros(75_999)));
+    chosen().write(&mut request, Deadline::after(Duration::from_micros(75_999))).unwrap();
     assert_eq!(request.headers()[TIMEOUT], "75");
-    chosen().write(&mut request, Deadline::after(100 * MS));
+    chosen().write(&mut request, Deadline::after(100 * MS)).unwrap();
     assert_eq!(request.headers()[TIMEOUT], "75");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_that_leaves_nothing_to_announce_is_expired_and_not_written() {
+    const US: Duration = Duration::from_micros(1);
+    const NONE: Duration = Duration::ZERO;
+    for (request, margin, left) in [
+        (grpc(&[]), NONE, NONE),
+        (grpc(&[]), 5 * MS, 5 * MS),
+        (grpc(&["1S"]), 5 * MS, 4 * MS),
+        (plain(&[]), NONE, 999 * US),
+        (plain(&["20"]), 5 * MS, 5999 * US),
+        (plain(&["20"]), 5 * MS, 5 * MS),
+        (plain(&["1"]), 5 * MS, 5 * MS),
+        // Whatever is left here: the request says itself that it has no time.
+        (plain(&["0"]), NONE, 20 * MS),
+        (grpc(&["0n"]), NONE, 20 * MS),
+    ] {
+        let http = chosen().margin(margin).deadline_in_extensions();
+        let mut written = request.clone();
+        assert_eq!(http.check(&written, Deadline::after(left)), Err(Expired));
+        assert_eq!(http.write(&mut written, Deadline::after(left)), Err(Expired));
+        assert_eq!(written.headers(), request.headers());
+        assert!(written.extensions().is_empty());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_least_that_can_be_said_is_announced() {
+    let mut request = grpc(&[]);
+    assert_eq!(Http::new().write(&mut request, Deadline::after(Duration::from_nanos(1))), Ok(()));
+    assert_eq!(request.headers()["grpc-timeout"], "1n");
+    let mut request = plain(&[]);
+    assert_eq!(chosen().write(&mut request, Deadline::after(MS)), Ok(()));
+    assert_eq!(request.headers()[TIMEOUT], "1");
+    // A server reads a moment after the header was written.
+    let rest = Deadline::after(Duration::from_micros(999));
+    assert_eq!(chosen().write(&mut request, rest), Ok(()));
+    assert_eq!(request.headers()[TIMEOUT], "1");
 }
 
 #[tokio::test(start_paused = true)]
 async fn without_a_chosen_header_plain_requests_announce_nothing() {
     let mut request = Request::new(());
-    Http::new().write(&mut request, Deadline::after(MS));
+    Http::new().write(&mut request, Deadline::after(MS)).unwrap();
     assert!(request.headers().is_empty());
     assert!(request.extensions().is_empty());
 }
@@ -139,7 +178,7 @@ async fn without_a_chosen_header_plain_requests_announce_nothing() {
 #[tokio::test(start_paused = true)]
 async fn a_grpc_request_announces_in_grpc_timeout_only() {
     let mut request = grpc(&[]);
-    chosen().write(&mut request, Deadline::after(MS));
+    chosen().write(&mut request, Deadline::after(MS)).unwrap();
     assert_eq!(request.headers()["grpc-timeout"], "1000000n");
     assert!(!request.headers().contains_key(TIMEOUT));
 }
@@ -149,7 +188,7 @@ async fn the_extension_holds_the_earliest_deadline() {
     let http = Http::new().deadline_in_extensions();
     let mut request = Request::new(());
     for (written, held) in [(20, 20), (30, 20), (10, 10)] {
-        http.write(&mut request, Deadline::after(written * MS));
+        http.write(&mut request, Deadline::after(written * MS)).unwrap();
         assert_eq!(request.extensions().get(), Some(&Deadline::after(held * MS)));
     }
     assert_eq!(Http::new().read(&request), Some(in_ms(10)));
@@ -160,7 +199,7 @@ async fn the_extension_holds_the_earliest_deadline() {
 async fn a_request_of_reqwest_carries_the_chosen_header() {
     let url = reqwest::Url::parse("http://example.com/").unwrap();
     let mut request = reqwest::Request::new(http::Method::GET, url);
-    chosen().write(&mut request, Deadline::after(20 * MS));
+    chosen().write(&mut request, Deadline::after(20 * MS)).unwrap();
     assert_eq!(request.headers()[TIMEOUT], "20");
     assert_eq!(chosen().read(&request), Some(in_ms(20)));
 }

@@ -7,7 +7,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     task::{Context, Poll},
     time::Duration,
@@ -16,15 +16,16 @@ use std::{
 use buttress_core::{BoxError, Deadline, Guard, Rejection};
 use buttress_http::{ControlBody, Protocol};
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 use http_body::{Body, Frame, SizeHint};
-use http_body_util::{BodyExt, Empty, Full};
+use http_body_util::{BodyExt, Empty, Full, StreamBody};
 use scripted::{
     Cut, Script,
     Step::{Data, Fail, Trailers, Wait},
     Watch, too_late,
 };
-use tokio::time::Instant;
+use tokio::time::{Instant, advance};
+use tokio_test::task;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -70,6 +71,113 @@ async fn a_frame_that_is_there_when_the_time_is_up_is_handed_on() {
     assert_eq!(data(&mut body).await, "a");
     assert_eq!(data(&mut body).await, "b");
     assert!(body.frame().await.unwrap().is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_http_body_that_is_always_ready_fails_with_the_first_frame_after_the_deadline() {
+    let script = Script::new([Data("a"), Data("b"), Data("c"), Data("d")]);
+    let (inner, cut) = (script.watch(), Cut::after(SECOND));
+    let guard = cut.watch();
+    let mut body = ControlBody::new(Protocol::Http, script, Some(cut));
+
+    assert_eq!(data(&mut body).await, "a");
+    advance(SECOND).await;
+    assert_eq!(data(&mut body).await, "b", "at the very deadline");
+    assert_eq!(body.size_hint().exact(), Some(2));
+    advance(Duration::from_nanos(1)).await;
+    let error = body.frame().await.unwrap().unwrap_err();
+
+    assert!(Rejection::find(&error).is_some());
+    assert!(inner.is_dropped() && guard.is_dropped());
+    assert!(body.is_end_stream());
+    assert_eq!(body.size_hint().exact(), Some(0));
+    assert!(body.frame().await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_grpc_body_that_is_always_ready_ends_with_status_4_after_the_deadline() {
+    let mut trailers = HeaderMap::new();
+    trailers.insert("grpc-status", HeaderValue::from_static("0"));
+    for late in [Data("b"), Trailers(trailers)] {
+        let script = Script::new([Data("a"), late, Wait(SECOND)]);
+        let inner = script.watch();
+        let mut body = ControlBody::new(Protocol::Grpc, script, Some(Cut::after(SECOND)));
+        assert_eq!(data(&mut body).await, "a");
+        advance(2 * SECOND).await;
+        let trailers = body.frame().await.unwrap().unwrap().into_trailers().unwrap();
+        assert_eq!(trailers["grpc-status"], "4");
+        assert!(inner.is_dropped());
+        assert!(body.is_end_stream());
+        assert!(body.frame().await.is_none());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_frame_of_a_known_length_is_cut_after_the_deadline() {
+    let full = Full::new(Bytes::from_static(b"abc"));
+    let mut body = ControlBody::new(Protocol::Http, full, Some(Cut::after(SECOND)));
+    advance(2 * SECOND).await;
+    assert!(!body.is_end_stream());
+    assert!(body.frame().await.unwrap().is_err());
+    assert!(body.is_end_stream());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_end_and_an_error_after_the_deadline_pass_unchanged() {
+    // A stream cannot say before that it has ended.
+    let ended = StreamBody::new(
+        tokio_test::stream_mock::StreamMockBuilder::<Result<Frame<Bytes>, BoxError>>::new().build(),
+    );
+    let mut body = ControlBody::new(Protocol::Grpc, ended, Some(Cut::after(SECOND)));
+    advance(2 * SECOND).await;
+    assert!(body.frame().await.is_none());
+
+    let failing = Script::new([Fail("own".into())]);
+    let mut body = ControlBody::new(Protocol::Grpc, failing, Some(Cut::after(SECOND)));
+    advance(2 * SECOND).await;
+    assert_eq!(body.frame().await.unwrap().unwrap_err().to_string(), "own");
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_nested_bodies_the_inner_one_says_that_the_deadline_has_passed() {
+    struct Never;
+    impl Guard for Never {
+        fn poll_stop(&mut self, _: &mut Context<'_>) -> Poll<Rejection> {
+            panic!("what the inner body says is not asked about")
+        }
+    }
+    for protocol in [Protocol::Http, Protocol::Grpc] {
+        let inner = ControlBody::new(protocol, Script::new([Data("a")]), Some(Cut::after(SECOND)));
+        let mut body = ControlBody::new(protocol, inner, Some(Never));
+        advance(2 * SECOND).await;
+        match body.frame().await.unwrap() {
+            Ok(frame) => assert_eq!(frame.into_trailers().unwrap()["grpc-status"], "4"),
+            Err(error) => assert!(Rejection::find(&error).is_some()),
+        }
+        assert!(body.frame().await.is_none());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_guard_is_asked_once_for_each_frame_that_is_ready_and_never_while_none_is() {
+    struct Counts(Arc<AtomicUsize>);
+    impl Guard for Counts {
+        fn poll_stop(&mut self, _: &mut Context<'_>) -> Poll<Rejection> {
+            self.0.fetch_add(1, Ordering::SeqCst);
+            Poll::Pending
+        }
+    }
+    let asked = Arc::new(AtomicUsize::new(0));
+    let script = Script::new([Data("a"), Wait(SECOND), Data("b"), Wait(SECOND)]);
+    let guard = Counts(Arc::clone(&asked));
+    let mut body = task::spawn(ControlBody::new(Protocol::Http, script, Some(guard)));
+    let mut frames = 0;
+    for _ in 0..20 {
+        let polled = body.enter(|cx, body| body.poll_frame(cx));
+        frames += usize::from(matches!(polled, Poll::Ready(Some(_))));
+        advance(SECOND / 5).await;
+    }
+    assert_eq!((frames, asked.load(Ordering::SeqCst)), (2, 2));
 }
 
 #[tokio::test(start_paused = true)]

@@ -91,7 +91,8 @@ impl<S, M, C, Saved, Seed> Call<S, M, C, Saved, Seed> {
         self.charged = paid.spend();
         self.settings.state.retries.fetch_add(1, Ordering::Relaxed);
         if let Some(deadline) = self.deadline {
-            self.mode.write(&mut request, deadline);
+            // An attempt without time left is stopped before it begins.
+            let _ = self.mode.write(&mut request, deadline);
         }
         self.begin();
         let (deadline, attempt) = (self.deadline, self.attempt);

@@ -6,7 +6,9 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use buttress_core::{Criticality, Deadline, Guard, Judge, Quota, Respond};
+use buttress_core::{
+    Carry, Criticality, Deadline, Expired, Guard, Judge, Quota, Reason, Respond, Verdict,
+};
 use pin_project::pin_project;
 use tower_service::Service;
 
@@ -56,6 +58,17 @@ pub(crate) struct Waiting<S, Req, W> {
     pub(crate) request: Req,
     pub(crate) settings: Arc<Settings>,
     pub(crate) deadline: Option<Deadline>,
+    /// What the request announced when it was queued.
+    pub(crate) announced: Option<Deadline>,
+}
+
+impl<S, Req, W> Waiting<S, Req, W> {
+    /// Lets the request announce what the wait has left of its time.
+    fn announce<M: Carry<Req>>(&mut self, mode: &M) -> Result<(), Refusal> {
+        let Some(announced) = self.announced else { return Ok(()) };
+        let refusal = |Expired| Refusal::at(self.deadline.unwrap_or(announced));
+        mode.write(&mut self.request, announced).map_err(refusal)
+    }
 }
 
 impl<S, Req, L, M, J> ResponseFuture<S, Req, L, M, J>
@@ -96,7 +109,7 @@ impl<S, Req, L, M, J> Future for ResponseFuture<S, Req, L, M, J>
 where
     S: Service<Req>,
     L: Limit<Req>,
-    M: Respond<Req, S::Response, S::Error>,
+    M: Respond<Req, S::Response, S::Error> + Carry<Req>,
     J: Judge<M, Req, S::Response, S::Error>,
 {
     type Output = Result<M::Response<ThrottleGuard<L::Permit>>, S::Error>;
@@ -118,7 +131,7 @@ impl<S, Req, L, M, J> ResponseFuture<S, Req, L, M, J>
 where
     S: Service<Req>,
     L: Limit<Req>,
-    M: Respond<Req, S::Response, S::Error>,
+    M: Respond<Req, S::Response, S::Error> + Carry<Req>,
     J: Judge<M, Req, S::Response, S::Error>,
 {
     /// Hands the outcome on.
@@ -150,8 +163,21 @@ where
     fn poll_later(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome<Self>> {
         let mut this = self.as_mut().project();
         let admitted = match this.later.get() {
-            Some(Later::Waiting(Waiting { wait, deadline, settings, .. })) => {
-                ready!(Deadline::with(*deadline, || wait.poll_admit(cx, settings))).map(Some)
+            Some(Later::Waiting(waiting)) => {
+                let Waiting { wait, deadline, settings, .. } = waiting;
+                let admitted = ready!(Deadline::with(*deadline, || wait.poll_admit(cx, settings)));
+                admitted.and_then(|mut permit| match waiting.announce(this.mode) {
+                    Ok(()) => Ok(Some(permit)),
+                    Err(refusal) => {
+                        // The service is not asked, so the limit learns nothing.
+                        permit.settle(Verdict::Rejected {
+                            by: waiting.settings.origin.layer(),
+                            reason: Reason::DeadlineExceeded,
+                            retry_after: None,
+                        });
+                        Err(refusal)
+                    }
+                })
             }
             Some(Later::Refused(..)) => Ok(None),
             None => unreachable!("polled after it had ended"),

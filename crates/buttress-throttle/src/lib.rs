@@ -61,6 +61,9 @@
 //!   less what has been reserved after it. A call whose turn would come after its deadline is refused
 //!   at once.
 //!
+//! A request that announces a deadline announces what the wait has left of it. If that is nothing, the
+//! call is refused as if its deadline had passed in the queue.
+//!
 //! A call that waits for its turn, or under a deadline or a `max_wait`, must be polled within a tokio
 //! runtime that has its time driver enabled, as tokio's own timers must.
 //!

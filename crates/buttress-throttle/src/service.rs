@@ -97,16 +97,16 @@ where
 impl<S: Clone, L, M, J> Throttle<S, L, M, J> {
     /// Takes the instance that is ready along into the queue.
     #[cold]
-    fn wait<Req, W>(
-        &mut self,
-        wait: W,
-        request: Req,
-        criticality: Criticality,
-    ) -> Later<S, Req, W> {
+    fn wait<Req, W>(&mut self, wait: W, request: Req, criticality: Criticality) -> Later<S, Req, W>
+    where
+        M: Carry<Req>,
+    {
         self.settings.queue(criticality);
+        let announced = self.mode.read(&request);
         Later::Waiting(Waiting {
             wait,
             inner: take_ready(&mut self.inner),
+            announced,
             request,
             settings: Arc::clone(&self.settings),
             deadline: Deadline::current(),

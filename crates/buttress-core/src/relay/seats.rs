@@ -97,7 +97,10 @@ impl Seats {
     pub(super) fn enter(&mut self, terms: Terms) -> Place {
         let Terms { deadline, criticality } = terms;
         match deadline {
-            Some(_) => self.latest = self.latest.max(deadline),
+            Some(deadline) => {
+                self.latest =
+                    Some(self.latest.map_or(deadline, |latest| latest.or_later(deadline)));
+            }
             None => self.patient += 1,
         }
         self.criticality = self.criticality.max(criticality);
@@ -112,7 +115,9 @@ impl Seats {
             Some(seat) => self.others.try_remove(seat)?.deadline,
         };
         match deadline {
-            Some(_) => self.outdated |= deadline == self.latest,
+            Some(deadline) => {
+                self.outdated |= self.latest.is_some_and(|latest| deadline.is_part_of(latest));
+            }
             None => self.patient -= 1,
         }
         waker
@@ -131,7 +136,7 @@ impl Seats {
     fn look_for_latest(&mut self) {
         let first = self.first.iter().map(|first| first.deadline);
         let others = self.others.iter().map(|(_, seat)| seat.deadline);
-        self.latest = first.chain(others).max().flatten();
+        self.latest = first.chain(others).flatten().reduce(Deadline::or_later);
         self.outdated = false;
     }
 

@@ -16,6 +16,13 @@ impl Terms {
         Self { deadline: Deadline::current(), criticality: Criticality::current() }
     }
 
+    /// The terms that hold once the response head is there.
+    #[inline]
+    #[must_use]
+    pub fn beyond_head(self) -> Self {
+        Self { deadline: self.deadline.and_then(Deadline::beyond_head), ..self }
+    }
+
     /// Runs `f` with these terms as the ambient ones.
     #[inline]
     pub fn with<R>(self, f: impl FnOnce() -> R) -> R {

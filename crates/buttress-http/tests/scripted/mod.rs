@@ -16,7 +16,7 @@ use buttress_core::{BoxError, Deadline, Guard, Origin, Reason, Rejection};
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 
 pub(crate) enum Step {
     Data(&'static str),
@@ -102,7 +102,8 @@ impl Watch {
     }
 }
 
-/// Cuts off `timeout` after it was made, with the deadline as the ambient one.
+/// Cuts off `timeout` after it was made, and stops what is ready later, with the deadline as the
+/// ambient one.
 pub(crate) struct Cut {
     deadline: Deadline,
     sleep: Pin<Box<Sleep>>,
@@ -122,6 +123,14 @@ impl Cut {
 }
 
 impl Guard for Cut {
+    fn poll_stop(&mut self, _: &mut Context<'_>) -> Poll<Rejection> {
+        if Instant::now() > self.deadline.instant() {
+            Poll::Ready(too_late().enforcing(self.deadline))
+        } else {
+            Poll::Pending
+        }
+    }
+
     fn poll_cut(&mut self, cx: &mut Context<'_>) -> Poll<Rejection> {
         ready!(self.sleep.as_mut().poll(cx));
         Poll::Ready(too_late().enforcing(self.deadline))

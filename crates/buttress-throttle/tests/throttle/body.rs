@@ -6,7 +6,8 @@ use std::{
 };
 
 use buttress_core::{
-    Bind, BoxError, Carry, Criticality, Deadline, Guard, Reason, Rejection, Respond, Verdict,
+    Bind, BoxError, Carry, Criticality, Deadline, Expired, Guard, Reason, Rejection, Respond,
+    Verdict,
 };
 use buttress_throttle::{Adapt, Rate, Sample, ThrottleLayer};
 use tokio_test::{assert_pending, task};
@@ -57,7 +58,9 @@ impl Carry<Option<Criticality>> for Streaming {
         None
     }
 
-    fn write(&self, _: &mut Option<Criticality>, _: Deadline) {}
+    fn write(&self, _: &mut Option<Criticality>, _: Deadline) -> Result<(), Expired> {
+        Ok(())
+    }
 
     fn criticality(&self, asked: &Option<Criticality>) -> Option<Criticality> {
         *asked
