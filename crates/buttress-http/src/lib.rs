@@ -120,6 +120,7 @@
 //! | [`criticality_header`](Http::criticality_header) | `x-criticality` |
 //! | [`ignore_criticality`](Http::ignore_criticality) | off: the header is believed |
 //! | [`idempotent`](Http::idempotent) | off: the request itself has to say so |
+//! | [`only_idempotent`](Http::only_idempotent) | off: a gRPC call is repeated after the service's own answer too |
 //! | [`vary`](Http::vary) | none: the headers that [`HttpKey`] lists |
 
 mod answer;

@@ -80,6 +80,19 @@ impl Http {
         self.with(|options| options.repeat = Repeat::All)
     }
 
+    /// Repeats only requests that are known to be idempotent, over gRPC too.
+    ///
+    /// By default a gRPC call is also repeated after an answer of the service itself, such as
+    /// `UNAVAILABLE`, because a service answers so before it begins. Some servers also tell it to calls
+    /// that are running when they are stopped, and some proxies, Envoy among them, say it in the
+    /// service's place after a connection broke. Where a call must not run twice, set this, and mark
+    /// the calls that may with [`Idempotent`](crate::Idempotent) or an `Idempotency-Key`.
+    ///
+    /// Of this and [`idempotent`](Self::idempotent) the last counts.
+    pub fn only_idempotent(self) -> Self {
+        self.with(|options| options.repeat = Repeat::Idempotent)
+    }
+
     /// Two requests that differ in one of these headers are not the same: they become part of
     /// [`HttpKey`](crate::HttpKey), and a response that names them in `Vary` can be shared.
     ///
@@ -160,6 +173,6 @@ static DEFAULT: Options = Options {
     extension: Extension::Absent,
     criticality_header: HeaderName::from_static("x-criticality"),
     criticality: Trust::Believed,
-    repeat: Repeat::Idempotent,
+    repeat: Repeat::Answered,
     vary: Vec::new(),
 };
