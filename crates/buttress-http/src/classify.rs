@@ -2,7 +2,7 @@ use buttress_core::{Classify, Hint, Rejection, Verdict};
 use http::{HeaderMap, HeaderName, StatusCode};
 
 use crate::{
-    Http, Protocol, RequestHead, ResponseHead, failure,
+    Http, Protocol, RequestHead, ResponseHead, failure, handshake,
     retry_after::{grpc_pushback, retry_after},
 };
 
@@ -23,7 +23,8 @@ use crate::{
 /// permanent. Where an intermediary
 /// answered without a `grpc-status`, 429, 502, 503 and 504 count as 14.
 ///
-/// An error is what [`never_processed`](crate::never_processed) makes of it; otherwise transient, if
+/// A TLS handshake that was refused, as with an untrusted certificate, is permanent. Any other error is
+/// what [`never_processed`](crate::never_processed) makes of it; otherwise transient, if
 /// it is a [`BoxError`](buttress_core::BoxError), an [`std::io::Error`] or an error of a client this
 /// crate knows by a feature, and permanent where the request itself is at fault. An error of any
 /// other type is permanent: it may say that the request was wrong. Give the layer a `.classify(..)`
@@ -126,6 +127,9 @@ fn of_error<E: 'static>(error: &E) -> Verdict {
     };
     if let Some(rejection) = Rejection::in_chain(error) {
         Verdict::of(rejection)
+    } else if handshake::is_refused(error) {
+        // No server has processed it, and no attempt will get any further.
+        Verdict::Permanent
     } else if failure::never_processed(error) {
         Verdict::NeverProcessed
     } else if failure::is_permanent(error) {

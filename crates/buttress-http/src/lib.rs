@@ -132,6 +132,7 @@ mod expire;
 mod failure;
 mod freshness;
 mod grpc_timeout;
+mod handshake;
 mod head;
 mod head_copy;
 mod header_value;
