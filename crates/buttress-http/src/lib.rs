@@ -37,6 +37,7 @@
 //! | never admissible | 413 | 8, with the pushback `-1` |
 //! | superseded | 409 | 14, with the pushback `-1` |
 //! | panicked | 500 | 13, `INTERNAL` |
+//! | not cached, for `only-if-cached` | 504 | 14, `UNAVAILABLE` |
 //!
 //! A superseded call must not come again, or it would take the place of the call that took its own,
 //! and a call that asks for more than the limit ever holds would be turned away again: clients repeat
@@ -137,6 +138,7 @@ mod head;
 mod head_copy;
 mod header_value;
 mod idempotent;
+mod ignored;
 mod kept;
 mod key;
 mod mode;
@@ -147,6 +149,7 @@ mod replay;
 mod replay_body;
 mod respond;
 mod retry_after;
+mod row;
 mod selecting;
 mod share;
 mod share_body;
@@ -155,6 +158,7 @@ mod sharing;
 mod tape;
 mod target;
 mod tee;
+mod wanted;
 
 pub use control_body::ControlBody;
 pub use failure::never_processed;
