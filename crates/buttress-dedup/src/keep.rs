@@ -312,12 +312,14 @@ where
         };
         let windows = verdict == Some(Verdict::Success);
         let asked = ttl.map(|ttl| self.options.asked(ttl, windows));
+        let now = Instant::now();
+        let delay = now.saturating_duration_since(order.began);
         let lifetime = match outcome {
-            Ok(response) => mode.lifetime(&order.expiry, response, asked),
+            Ok(response) => mode.lifetime_after(&order.expiry, response, delay, asked),
             Err(_) => asked,
         };
         let lifetime = lifetime.map(|told| self.options.spread(told, order.place.random.draw()));
-        Conclusion::Stands(Keeping(lifetime.and_then(|lifetime| order.keep_for(lifetime))))
+        Conclusion::Stands(Keeping(lifetime.and_then(|lifetime| order.keep_for(lifetime, now))))
     }
 }
 
