@@ -22,6 +22,22 @@ pub trait Expire<Req, Res>: Clone {
         response: &Res,
         asked: Option<Lifetime>,
     ) -> Option<Lifetime>;
+
+    /// The same for a response that came in `delay` after its request was sent: for all that is known, it
+    /// was made right after that.
+    ///
+    /// Default: as if it had come at once.
+    #[inline]
+    fn lifetime_after(
+        &self,
+        seed: &Self::Seed,
+        response: &Res,
+        delay: Duration,
+        asked: Option<Lifetime>,
+    ) -> Option<Lifetime> {
+        let _ = delay;
+        self.lifetime(seed, response, asked)
+    }
 }
 
 /// The response has no say.

@@ -1,6 +1,6 @@
 use std::hash::Hash;
 
-use crate::Plain;
+use crate::{Freshness, Plain};
 
 /// What makes two requests the same.
 ///
@@ -15,6 +15,15 @@ pub trait KeyOf<Req>: Clone {
 
     /// The key of `request`, or `None` if it is like no other.
     fn key(&self, request: &Req) -> Option<Self::Key>;
+
+    /// The key of `request`, and how fresh a kept answer must be for it. `None` as for
+    /// [`key`](Self::key).
+    ///
+    /// Default: the key, and any answer that may be given out.
+    #[inline]
+    fn lookup(&self, request: &Req) -> Option<(Self::Key, Freshness)> {
+        Some((self.key(request)?, Freshness::default()))
+    }
 
     /// What `key` is about, as a hash: requests that [`change`](Self::changes) it make all answers
     /// about it outdated. `None` where there is no such thing.

@@ -138,6 +138,8 @@ pub enum Reason {
     Superseded,
     /// The work that served the call panicked.
     Panicked,
+    /// The request asked for a kept answer only, and there is none.
+    NotCached,
 }
 
 impl Reason {
@@ -151,6 +153,7 @@ impl Reason {
             Self::CircuitOpen => "circuit_open",
             Self::Superseded => "superseded",
             Self::Panicked => "panicked",
+            Self::NotCached => "not_cached",
         }
     }
 }
@@ -165,6 +168,7 @@ impl fmt::Display for Reason {
             Self::CircuitOpen => "circuit open",
             Self::Superseded => "superseded by a later call",
             Self::Panicked => "the work panicked",
+            Self::NotCached => "no kept answer",
         })
     }
 }

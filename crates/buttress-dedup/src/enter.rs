@@ -3,14 +3,14 @@ use std::{
     sync::Arc,
 };
 
-use buttress_core::{Attempt, Classify, Respond, Terms};
+use buttress_core::{Attempt, Classify, Freshness, Respond, Terms};
 
 use crate::{
     Inner, Policy, Seat, Setup,
     flights::Joined,
     future::{ModeResponse, Role, SeedIn, Stage},
     keys::Keys,
-    landing::{apart, can_restore, hit, panicked, respond_seed, restore},
+    landing::{apart, can_restore, hit, not_cached, panicked, respond_seed, restore},
     part::PartOf,
     policy::{About, Look},
     refresh::Refreshing,
@@ -30,13 +30,17 @@ where
     let core = setup.core();
     let part = core.shared.state.registry.part(|| PartOf::<S, Req, C>::new(setup));
     let keyed = || {
-        let key = core.keys.key(&core.mode, &request)?;
+        let (key, wanted) = core.keys.lookup(&core.mode, &request)?;
+        if wanted.only_if_cached && !C::Policy::KEEPS {
+            // For a cache further on: this layer is none.
+            return None;
+        }
         let subject = if C::Policy::KEEPS { core.keys.subject(&core.mode, &key) } else { None };
-        Some((key, subject))
+        Some((key, subject, wanted))
     };
     match catch_unwind(AssertUnwindSafe(keyed)) {
-        Ok(Some((key, subject))) => {
-            let call = Call { setup, part, inner, subject };
+        Ok(Some((key, subject, wanted))) => {
+            let call = Call { setup, part, inner, subject, wanted };
             if C::Policy::KEEPS {
                 call.look(request, key)
             } else {
@@ -65,6 +69,7 @@ where
     part: &'a PartOf<S, Req, C>,
     inner: &'a S,
     subject: Option<u64>,
+    wanted: Freshness,
 }
 
 impl<S, Req, C> Call<'_, S, Req, C>
@@ -87,11 +92,14 @@ where
                 }
             };
             let spare = match sought {
+                Sought::Missing(_) if self.wanted.only_if_cached => {
+                    return not_cached(self.setup, &request);
+                }
                 Sought::Missing(spare) => spare,
                 Sought::Hit { outcome, kept, stale, refresh } => {
                     hit(self.setup, stale);
                     let seed = respond_seed(self.setup, &request);
-                    if refresh {
+                    if refresh && !self.wanted.only_if_cached {
                         // The answer is there, whatever becomes of a newer one.
                         let refresh = || self.refresh(request, key, kept, landed);
                         if let Err(payload) = catch_unwind(AssertUnwindSafe(refresh)) {
@@ -114,7 +122,7 @@ where
     #[inline]
     fn seek(&self, key: &KeyIn<S, Req, C>) -> SoughtIn<S, Req, C> {
         let policy = &self.setup.core().shared.policy;
-        match policy.look(&self.part.shelf, key, self.subject) {
+        match policy.look(&self.part.shelf, key, self.subject, self.wanted) {
             Look::Missing(spare) => {
                 Sought::Missing(spare.filter(|spare| can_restore(self.setup, spare)))
             }
@@ -178,7 +186,7 @@ where
         let judged = Classify::seed(&core.mode, request);
         let place = &self.part.shelf;
         let weight = if C::Policy::KEEPS { core.keys.weight(&core.mode, &key) } else { 0 };
-        let about = About { subject: self.subject, weight };
+        let about = About { subject: self.subject, weight, wanted: self.wanted };
         let order = policy.order(&core.mode, place, request, &key, about, spare);
         let (fetch, ticket) = (policy.fetch(&order), policy.ticket(&order));
         let flights = &self.part.flights;
@@ -225,8 +233,9 @@ where
         let terms = policy.refresh_terms();
         let mut call = Some((self.inner.clone(), request));
         let hash = self.part.flights.hash(&key);
-        // It is nobody's second attempt.
-        let depart = || self.depart(&mut call, key, hash, terms, Some(landed), spare);
+        // It is nobody's second attempt, and for all who come later.
+        let for_all = Self { wanted: Freshness::default(), ..*self };
+        let depart = || for_all.depart(&mut call, key, hash, terms, Some(landed), spare);
         let (flight, place) = match Attempt::FIRST.with(depart) {
             Ok(Joined::Led(flight, place)) => (flight, place),
             Ok(Joined::Followed(flight, place)) => {

@@ -5,7 +5,7 @@ use std::{
 
 use buttress_control::{Backoff, EarlyRefresh, Jitter, Random, Ratio};
 use buttress_core::{
-    By, ByMode, Criticality, Deadline, Expire, Judge, Lifetime, Share, Terms, Verdict,
+    By, ByMode, Criticality, Deadline, Expire, Freshness, Judge, Lifetime, Share, Terms, Verdict,
 };
 use tokio::time::Instant;
 
@@ -188,12 +188,21 @@ where
     }
 
     #[inline]
-    fn look(&self, place: &Self::Shelf, key: &K, subject: Option<u64>) -> Look<KeptBy<M, Res, E>> {
+    fn look(
+        &self,
+        place: &Self::Shelf,
+        key: &K,
+        subject: Option<u64>,
+        wanted: Freshness,
+    ) -> Look<KeptBy<M, Res, E>> {
         let Some(kept) = place.store.peek(key) else { return Look::Missing(None) };
         if !kept.is_valid() || kept.version != place.changes.of(subject) {
             return Look::Missing(None);
         }
         let now = Instant::now();
+        if !kept.suits(wanted, now) {
+            return Look::Missing(None);
+        }
         match kept.state(now) {
             State::Fresh => {
                 let is_due = |law: EarlyRefresh| {
@@ -207,9 +216,17 @@ where
                 let refresh = kept.may_refresh(now);
                 Look::Found { kept, stale: true, refresh }
             }
+            // `max-stale` permits what is kept for failures without waiting for one.
+            State::Spare if wanted.max_stale.is_some() => {
+                Look::Found { kept, stale: true, refresh: false }
+            }
             State::Spare => Look::Missing(Some(kept)),
             State::Over => Look::Missing(None),
         }
+    }
+
+    fn suits(&self, kept: &KeptBy<M, Res, E>, wanted: Freshness) -> bool {
+        kept.suits(wanted, Instant::now())
     }
 
     fn order(
@@ -248,6 +265,7 @@ where
         order.is_valid()
             && order.is_current(kept)
             && kept.state(now) == State::Fresh
+            && kept.suits(order.about.wanted, now)
             && order.spare.as_ref().is_none_or(is_newer)
     }
 
@@ -281,21 +299,27 @@ where
             _ => None,
         };
         let (Some(outcome), Some(ttl)) = (outcome, ttl) else {
-            return match &order.spare {
-                Some(spare) if spare.is_spare(Instant::now()) && order.is_current(spare) => {
-                    Conclusion::Instead(Arc::clone(spare))
-                }
-                _ => Conclusion::Stands(Keeping(None)),
+            let now = Instant::now();
+            let serves = |spare: &&KeptBy<M, Res, E>| {
+                spare.is_spare(now)
+                    && spare.suits(order.about.wanted, now)
+                    && order.is_current(spare)
+            };
+            return match order.spare.as_ref().filter(serves) {
+                Some(spare) => Conclusion::Instead(Arc::clone(spare)),
+                None => Conclusion::Stands(Keeping(None)),
             };
         };
         let windows = verdict == Some(Verdict::Success);
         let asked = ttl.map(|ttl| self.options.asked(ttl, windows));
+        let now = Instant::now();
+        let delay = now.saturating_duration_since(order.began);
         let lifetime = match outcome {
-            Ok(response) => mode.lifetime(&order.expiry, response, asked),
+            Ok(response) => mode.lifetime_after(&order.expiry, response, delay, asked),
             Err(_) => asked,
         };
         let lifetime = lifetime.map(|told| self.options.spread(told, order.place.random.draw()));
-        Conclusion::Stands(Keeping(lifetime.and_then(|lifetime| order.keep_for(lifetime))))
+        Conclusion::Stands(Keeping(lifetime.and_then(|lifetime| order.keep_for(lifetime, now))))
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use buttress_control::{Backoff, Delays};
-use buttress_core::{Age, Deadline, Lifetime};
+use buttress_core::{Age, Deadline, Freshness, Lifetime};
 use tokio::time::Instant;
 
 use crate::settings::Ticket;
@@ -124,6 +124,20 @@ impl<V> Kept<V> {
             late if late < self.while_revalidate => State::Stale,
             late if late < self.if_error => State::Spare,
             _ => State::Over,
+        }
+    }
+
+    /// Whether it is as fresh as it is `wanted`, or stale and wanted all the same.
+    pub(crate) fn suits(&self, wanted: Freshness, now: Instant) -> bool {
+        // Nearly all requests want nothing particular.
+        if wanted == Freshness::default() {
+            return true;
+        }
+        let age = Duration::from_nanos(self.age.saturating_add(self.nanos(now)));
+        if now < self.fresh_until {
+            wanted.accepts_fresh(age, self.left(now))
+        } else {
+            wanted.accepts_stale(age, Duration::from_nanos(self.late(now)))
         }
     }
 

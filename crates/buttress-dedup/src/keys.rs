@@ -1,6 +1,6 @@
 use std::hash::Hash;
 
-use buttress_core::{By, ByMode, KeyOf};
+use buttress_core::{By, ByMode, Freshness, KeyOf};
 
 /// Who says which requests are the same in a layer of mode `M`: the mode itself ([`ByMode`]), or what
 /// the user gave ([`By`]).
@@ -15,6 +15,9 @@ pub trait Keys<M, Req>: Clone {
 
     /// The key of `request`, or `None` if it goes alone.
     fn key(&self, mode: &M, request: &Req) -> Option<Self::Key>;
+
+    /// The key of `request`, and how fresh a kept answer must be, as [`KeyOf::lookup`] has it.
+    fn lookup(&self, mode: &M, request: &Req) -> Option<(Self::Key, Freshness)>;
 
     /// What `key` is about, as [`KeyOf::subject`] has it.
     fn subject(&self, mode: &M, key: &Self::Key) -> Option<u64>;
@@ -33,6 +36,11 @@ impl<M: KeyOf<Req>, Req> Keys<M, Req> for ByMode {
     #[inline]
     fn key(&self, mode: &M, request: &Req) -> Option<M::Key> {
         mode.key(request)
+    }
+
+    #[inline]
+    fn lookup(&self, mode: &M, request: &Req) -> Option<(M::Key, Freshness)> {
+        mode.lookup(request)
     }
 
     #[inline]
@@ -57,6 +65,11 @@ impl<M, F: KeyOf<Req>, Req> Keys<M, Req> for By<F> {
     #[inline]
     fn key(&self, _: &M, request: &Req) -> Option<F::Key> {
         self.0.key(request)
+    }
+
+    #[inline]
+    fn lookup(&self, _: &M, request: &Req) -> Option<(F::Key, Freshness)> {
+        self.0.lookup(request)
     }
 
     #[inline]

@@ -4,7 +4,7 @@ use buttress_core::{Classify, Deadline, Progress, Reader, Respond, Share, Verdic
 use tokio::time::Instant;
 
 use crate::{
-    Inner, Seat, Setup, ShareError,
+    Inner, Policy, Seat, Setup, ShareError,
     answer::ForAll,
     enter::enter,
     future::{ModeResponse, OutcomeIn, Role, SeedIn, Stage},
@@ -29,7 +29,7 @@ where
 {
     let mode = &setup.core().mode;
     // To share is to run the user's `Clone`, or whatever makes another one of an error.
-    let fate = catch_unwind(AssertUnwindSafe(|| fate(&member, role.is_first(), setup)));
+    let fate = catch_unwind(AssertUnwindSafe(|| fate(&member, &role, setup)));
     let fate = fate.unwrap_or_else(|payload| {
         setup.core().shared.panicked(payload);
         Fate::Panicked
@@ -130,6 +130,39 @@ where
     Stage::Answered(core.mode.reject(seed, core.shared.settings.panicked()))
 }
 
+/// A call that was to be answered with what is kept, and there is nothing that will do.
+#[cold]
+pub(crate) fn not_cached<S, Req, C>(setup: &C, request: &Req) -> Stage<S, Req, C>
+where
+    S: Inner<Req>,
+    Req: Send + 'static,
+    C: Setup<S, Req>,
+{
+    let core = setup.core();
+    let Shared { settings, .. } = &*core.shared;
+    let why = settings.not_cached();
+    let (instance, reason) = (settings.origin.name(), why.reason().as_str());
+    tracing::debug!(name: "dedup.rejected", target: "buttress", instance, reason);
+    Stage::Answered(core.mode.reject(respond_seed(setup, request), why))
+}
+
+/// Whether what is kept will do for a caller who waited for another's call.
+fn suits<S, Req, C>(
+    setup: &C,
+    role: &Role<S, Req, SeedIn<S, Req, C>>,
+    kept: &KeptIn<S, Req, C>,
+) -> bool
+where
+    S: Inner<Req>,
+    Req: Send + 'static,
+    C: Setup<S, Req>,
+{
+    let core = setup.core();
+    let Role::Later(_, request, _) = role else { return true };
+    let lookup = core.keys.lookup(&core.mode, request);
+    lookup.is_none_or(|(_, wanted)| core.shared.policy.suits(kept, wanted))
+}
+
 /// What is kept, as this caller's own outcome. `None` if it is an error that cannot be shared any more.
 pub(crate) fn restore<S, Req, C>(
     setup: &C,
@@ -207,7 +240,7 @@ type FateIn<S, Req, C> = Fate<Res<S, Req>, ModeResponse<S, Req, C>, Err<S, Req>>
 
 fn fate<S, Req, C>(
     member: &Member<FlightIn<S, Req, C>>,
-    first: bool,
+    role: &Role<S, Req, SeedIn<S, Req, C>>,
     setup: &C,
 ) -> FateIn<S, Req, C>
 where
@@ -216,6 +249,7 @@ where
     C: Setup<S, Req>,
 {
     let core = setup.core();
+    let first = role.is_first();
     let Some((flight, _)) = member.flight() else { return Fate::Panicked };
     let Some(answer) = flight.answer() else { return Fate::Panicked };
     let own = if first { answer.take() } else { None };
@@ -233,6 +267,7 @@ where
         },
         ForAll::Error(error) => core.errors.share(error).map_or(Fate::Again, Fate::Failed),
         ForAll::KeptError(error, _) => core.errors.share(error).map_or(Fate::Again, Fate::Failed),
+        ForAll::Kept(kept) if !suits(setup, role, kept) => Fate::Apart,
         ForAll::Kept(kept) => {
             let stale = kept.state(Instant::now()) != State::Fresh;
             let Some(outcome) = restore(setup, kept, stale) else { return Fate::Again };

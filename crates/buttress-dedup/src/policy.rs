@@ -1,6 +1,6 @@
 use std::{future::Ready, sync::Arc};
 
-use buttress_core::{Share, Terms};
+use buttress_core::{Freshness, Share, Terms};
 
 use crate::{
     kept::{Held, Kept},
@@ -31,8 +31,20 @@ where
     /// A new, empty shelf.
     fn open(&self) -> Self::Shelf;
 
-    /// What is kept for `key`.
-    fn look(&self, shelf: &Self::Shelf, key: &K, subject: Option<u64>) -> Look<KeptBy<M, Res, E>>;
+    /// What is kept for `key`, as fresh as it is `wanted`.
+    fn look(
+        &self,
+        shelf: &Self::Shelf,
+        key: &K,
+        subject: Option<u64>,
+        wanted: Freshness,
+    ) -> Look<KeptBy<M, Res, E>>;
+
+    /// Whether what is kept is as fresh as it is `wanted`, be it in place of a failure.
+    fn suits(&self, kept: &KeptBy<M, Res, E>, wanted: Freshness) -> bool {
+        let _ = (kept, wanted);
+        true
+    }
 
     /// What must be remembered of a call that is about to be made, with a `spare` answer for the case
     /// that it fails.
@@ -98,6 +110,8 @@ pub struct About {
     pub subject: Option<u64>,
     /// What it takes, in bytes.
     pub weight: usize,
+    /// How fresh a kept answer must be for the request.
+    pub wanted: Freshness,
 }
 
 /// What was found.
@@ -166,7 +180,7 @@ where
     fn open(&self) {}
 
     #[inline]
-    fn look(&self, (): &(), _: &K, _: Option<u64>) -> Look<KeptBy<M, Res, E>> {
+    fn look(&self, (): &(), _: &K, _: Option<u64>, _: Freshness) -> Look<KeptBy<M, Res, E>> {
         Look::Missing(None)
     }
 

@@ -25,6 +25,11 @@ impl Settings {
     pub(crate) fn panicked(&self) -> Rejection {
         Rejection::new(Reason::Panicked, self.origin.clone())
     }
+
+    #[cold]
+    pub(crate) fn not_cached(&self) -> Rejection {
+        Rejection::new(Reason::NotCached, self.origin.clone())
+    }
 }
 
 /// Whether what a flight brings may be kept: not any more once its key is forgotten.

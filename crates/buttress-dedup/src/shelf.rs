@@ -47,13 +47,13 @@ impl<K: Clone, V, St, X, J> Order<K, V, St, X, J> {
         kept.version == self.place.changes.of(self.about.subject)
     }
 
-    pub(crate) fn keep_for(&self, lifetime: Lifetime) -> Option<Kind<K, St>> {
+    /// What to do with an answer that came at the instant `made`, if it is to be kept.
+    pub(crate) fn keep_for(&self, lifetime: Lifetime, made: Instant) -> Option<Kind<K, St>> {
         let windows = lifetime.while_revalidate.max(lifetime.if_error);
         let total = lifetime.fresh.saturating_add(windows);
         if total.is_zero() {
             return None;
         }
-        let made = Instant::now();
         Some(Kind {
             place: Arc::clone(&self.place),
             key: self.key.clone(),

@@ -54,7 +54,8 @@ fn write_grpc_status(headers: &mut HeaderMap, why: &Rejection) {
 
 const fn status(reason: Reason) -> StatusCode {
     match reason {
-        Reason::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,
+        // RFC 9111, section 5.2.1.7, for `only-if-cached`.
+        Reason::DeadlineExceeded | Reason::NotCached => StatusCode::GATEWAY_TIMEOUT,
         Reason::RateLimited => StatusCode::TOO_MANY_REQUESTS,
         Reason::NeverAdmissible => StatusCode::PAYLOAD_TOO_LARGE,
         Reason::Superseded => StatusCode::CONFLICT,

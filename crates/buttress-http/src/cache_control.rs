@@ -89,9 +89,17 @@ enum Form<'a> {
 }
 
 impl<'a> Directive<'a> {
-    /// Whether it is well formed and has this name.
-    pub(crate) fn is(&self, name: &[u8]) -> bool {
-        self.form != Form::Bad && self.text.eq_ignore_ascii_case(name)
+    /// Its name, or the whole of a malformed one.
+    pub(crate) fn name(&self) -> &'a [u8] {
+        self.text
+    }
+
+    /// Its argument, empty where it has none. `None` if it is malformed.
+    pub(crate) fn argument(&self) -> Option<&'a [u8]> {
+        match self.form {
+            Form::Good(argument) => Some(argument),
+            Form::Bad => None,
+        }
     }
 
     fn read(element: &'a [u8]) -> Option<Self> {
@@ -166,7 +174,7 @@ fn words(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     text.split(|byte| !is_token(*byte))
 }
 
-fn is_word(text: &[u8]) -> bool {
+pub(crate) fn is_word(text: &[u8]) -> bool {
     !text.is_empty() && text.iter().copied().all(is_token)
 }
 

@@ -2,7 +2,7 @@ use buttress_core::{Classify, Hint, Rejection, Verdict};
 use http::{HeaderMap, HeaderName, StatusCode};
 
 use crate::{
-    Http, Protocol, RequestHead, ResponseHead, failure,
+    Http, Protocol, RequestHead, ResponseHead, failure, handshake,
     retry_after::{grpc_pushback, retry_after},
 };
 
@@ -23,7 +23,8 @@ use crate::{
 /// permanent. Where an intermediary
 /// answered without a `grpc-status`, 429, 502, 503 and 504 count as 14.
 ///
-/// An error is what [`never_processed`](crate::never_processed) makes of it; otherwise transient, if
+/// A TLS handshake that was refused, as with an untrusted certificate, is permanent. Any other error is
+/// what [`never_processed`](crate::never_processed) makes of it; otherwise transient, if
 /// it is a [`BoxError`](buttress_core::BoxError), an [`std::io::Error`] or an error of a client this
 /// crate knows by a feature, and permanent where the request itself is at fault. An error of any
 /// other type is permanent: it may say that the request was wrong. Give the layer a `.classify(..)`
@@ -51,6 +52,25 @@ where
             Err(error) => of_error(error),
         }
     }
+
+    /// A response that no layer below made. For gRPC it must be one of the service itself: status 200
+    /// and a content type of gRPC, with messages or a `grpc-status`. What a proxy says on its own (a 502,
+    /// a 504, a `grpc-status` in an error page) leaves open what the service did.
+    fn answered(&self, protocol: &Protocol, outcome: Result<&Res, &E>) -> bool {
+        outcome.is_ok_and(|response| {
+            response.rejection().is_none()
+                && match protocol {
+                    Protocol::Http => true,
+                    Protocol::Grpc => is_of_grpc(response.status(), response.headers()),
+                }
+        })
+    }
+}
+
+/// Whether a server that speaks gRPC made the response: it says 200 whatever the outcome is, and names
+/// its content type ("gRPC over HTTP2", Responses).
+fn is_of_grpc(status: StatusCode, headers: &HeaderMap) -> bool {
+    status == StatusCode::OK && Protocol::of(headers) == Protocol::Grpc
 }
 
 /// The request was not gRPC; the response may be all the same.
@@ -107,6 +127,9 @@ fn of_error<E: 'static>(error: &E) -> Verdict {
     };
     if let Some(rejection) = Rejection::in_chain(error) {
         Verdict::of(rejection)
+    } else if handshake::is_refused(error) {
+        // No server has processed it, and no attempt will get any further.
+        Verdict::Permanent
     } else if failure::never_processed(error) {
         Verdict::NeverProcessed
     } else if failure::is_permanent(error) {

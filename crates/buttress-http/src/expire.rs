@@ -1,4 +1,4 @@
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use buttress_core::{Deadline, Expire, Lifetime};
 use http::{
@@ -34,8 +34,12 @@ use crate::{
 /// `proxy-revalidate` and `s-maxage` forbid it (RFC 9111, section 4.2.4).
 ///
 /// A time that is malformed is zero, of one that is given twice the shorter counts, and so in doubt
-/// with everything else. `Last-Modified` says nothing here. Ages and dates are compared with the
-/// system's clock as the response comes in, and everything after counts from there.
+/// with everything else. `Last-Modified` says nothing here. Dates are compared with the system's clock as
+/// the response comes in, and everything after counts from there.
+///
+/// The age of a response counts the time since its request was sent (section 4.2.3): the service may have
+/// made the response at any instant since then. The waits of the layers inside, such as a backoff, are
+/// part of it. They make the response look older than it is, never younger.
 ///
 /// [RFC 5861]: https://www.rfc-editor.org/rfc/rfc5861
 /// [RFC 9111]: https://www.rfc-editor.org/rfc/rfc9111
@@ -59,6 +63,16 @@ impl<Req: RequestHead, Res: ResponseHead> Expire<Req, Res> for Http {
         response: &Res,
         asked: Option<Lifetime>,
     ) -> Option<Lifetime> {
+        Expire::<Req, Res>::lifetime_after(self, storing, response, Duration::ZERO, asked)
+    }
+
+    fn lifetime_after(
+        &self,
+        storing: &Storing,
+        response: &Res,
+        delay: Duration,
+        asked: Option<Lifetime>,
+    ) -> Option<Lifetime> {
         let (status, headers) = (response.status(), response.headers());
         let control = CacheControl::of(headers);
         let may_be_kept = response.rejection().is_none()
@@ -69,7 +83,9 @@ impl<Req: RequestHead, Res: ResponseHead> Expire<Req, Res> for Http {
         if !may_be_kept {
             return None;
         }
-        lifetime(status, headers, &control, asked, wall_clock())
+        let now = wall_clock();
+        let age = freshness::age(headers, now, delay);
+        lifetime(status, freshness::told(headers, &control, now), age, &control, asked)
     }
 }
 
@@ -96,13 +112,11 @@ impl Storing {
 
 fn lifetime(
     status: StatusCode,
-    headers: &HeaderMap,
+    told: Option<Duration>,
+    age: Duration,
     control: &CacheControl,
     asked: Option<Lifetime>,
-    now: SystemTime,
 ) -> Option<Lifetime> {
-    let age = freshness::age(headers, now);
-    let told = freshness::told(headers, control, now);
     let (while_revalidate, if_error) = windows(control, asked.unwrap_or_default());
     let lifetime = match told {
         Some(told) if is_understood(status) => {

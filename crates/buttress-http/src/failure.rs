@@ -7,10 +7,13 @@ use buttress_core::{BoxError, Rejection};
 ///
 /// | what happened | where it is seen |
 /// |---|---|
-/// | no connection: refused, name not found, TLS | hyper-util's `is_connect`, tonic's `ConnectError` |
+/// | no connection: refused, name not found, a handshake that failed | hyper-util's `is_connect`, tonic's `ConnectError` |
 /// | the request was never handed to a connection | hyper's `is_canceled` |
 /// | the server reset the stream with `REFUSED_STREAM` | h2, RFC 9113 section 8.7 |
 /// | the server went away before it saw the stream | h2, `GOAWAY` with a lower last stream |
+///
+/// A TLS handshake that was refused, as with an untrusted certificate, would be refused again:
+/// the verdict of [`Http`](crate::Http) on it is permanent all the same.
 ///
 /// Everything else may have been processed: a connection that ends before a response, any other
 /// reset, a timeout. It needs the feature `hyper`, which `tonic` and `reqwest` imply; without it
@@ -25,7 +28,7 @@ pub fn never_processed(error: &(dyn Error + 'static)) -> bool {
 }
 
 /// Whether a request that failed with `error` would fail again: the request itself, or what the
-/// client was told to do with it, is at fault.
+/// client was told to do with it, is at fault. Ask [`is_refused`](crate::handshake::is_refused) too.
 pub(crate) fn is_permanent(error: &(dyn Error + 'static)) -> bool {
     chain(error).any(|error| {
         error.downcast_ref().is_some_and(io_is_permanent)
@@ -88,7 +91,9 @@ fn as_error<T: Error + 'static>(error: &dyn Any) -> Option<&(dyn Error + 'static
 }
 
 /// The error and its sources, also through [`io::Error`], whose `source` skips the error it wraps.
-fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+pub(crate) fn chain<'a>(
+    error: &'a (dyn Error + 'static),
+) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     // The bound keeps a source() that returns itself harmless.
     iter::successors(Some(error), |error| cause(*error)).take(LONGEST_CHAIN)
 }
@@ -106,18 +111,41 @@ fn io_is_permanent(error: &io::Error) -> bool {
         && matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported)
 }
 
+/// The error of a connection's reads and writes. h2's wraps one that is none of its sources.
+#[cfg(feature = "hyper")]
+pub(crate) fn of_io<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a io::Error> {
+    error.downcast_ref().or_else(|| error.downcast_ref::<h2::Error>()?.get_io())
+}
+
+#[cfg(not(feature = "hyper"))]
+pub(crate) fn of_io<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a io::Error> {
+    error.downcast_ref()
+}
+
+/// Whether the client was still connecting, and what caused the error stands further along its chain.
+#[cfg(feature = "hyper")]
+pub(crate) fn is_connect(error: &(dyn Error + 'static)) -> bool {
+    match error.downcast_ref::<hyper_util::client::legacy::Error>() {
+        Some(error) => error.is_connect(),
+        None => is_tonic_connect(error),
+    }
+}
+
+#[cfg(not(feature = "hyper"))]
+pub(crate) fn is_connect(_: &(dyn Error + 'static)) -> bool {
+    false
+}
+
 #[cfg(feature = "hyper")]
 fn proves_it(error: &(dyn Error + 'static)) -> bool {
-    if let Some(error) = error.downcast_ref::<hyper_util::client::legacy::Error>() {
-        error.is_connect()
-    } else if let Some(error) = error.downcast_ref::<hyper::Error>() {
+    if let Some(error) = error.downcast_ref::<hyper::Error>() {
         error.is_canceled()
     } else if let Some(error) = error.downcast_ref::<h2::Error>() {
         // h2 gives a remote GOAWAY only to streams above its last stream id.
         error.is_remote()
             && (error.is_go_away() || error.reason() == Some(h2::Reason::REFUSED_STREAM))
     } else {
-        is_tonic_connect(error)
+        is_connect(error)
     }
 }
 

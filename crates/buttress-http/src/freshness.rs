@@ -27,17 +27,15 @@ pub(crate) fn told(
     Some(told.min(Deadline::NEVER))
 }
 
-/// How old a response is that has come in at `now` (RFC 9111, section 4.2.3): what `Age` says, or how
-/// long ago its `Date` is, if that is more.
+/// How old a response is that has come in at `now`, `delay` after its request was sent (RFC 9111, section
+/// 4.2.3): what `Age` says and the delay, or how long ago its `Date` is, if that is more.
 ///
 /// Of several ages the largest counts, and what is no number is ignored. A `Date` in the future is now.
-/// `response_delay` is left out, the time that passed since the request was sent: a layer sees the waits of
-/// the layers inside too, such as a backoff, and they would make the answer older than it is.
-pub(crate) fn age(headers: &HeaderMap, now: SystemTime) -> Duration {
-    let value = members(headers, &AGE).filter_map(number).max();
+pub(crate) fn age(headers: &HeaderMap, now: SystemTime, delay: Duration) -> Duration {
+    let value = members(headers, &AGE).filter_map(number).max().unwrap_or_default();
+    let corrected = Duration::from_secs(value).saturating_add(delay);
     let apparent = made(headers).and_then(|date| now.duration_since(date).ok());
-    let age = value.map(Duration::from_secs).max(apparent).unwrap_or_default();
-    age.min(Deadline::NEVER)
+    corrected.max(apparent.unwrap_or_default()).min(Deadline::NEVER)
 }
 
 fn until_expiry(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
@@ -125,9 +123,26 @@ mod tests {
             (&[("date", "Sun, 06 Nov 1994 13:00:00 GMT"), ("age", "7")], 7),
             (&[("date", "yesterday"), ("age", "7")], 7),
         ] {
-            let age = age(&headers(lines), noon());
+            let age = age(&headers(lines), noon(), Duration::ZERO);
             assert_eq!(age, Duration::from_secs(expected), "{lines:?}");
         }
+    }
+
+    #[test]
+    fn the_delay_of_a_response_adds_to_its_age_and_not_to_how_long_ago_its_date_is() {
+        let ten_ago = ("date", "Sun, 06 Nov 1994 11:59:50 GMT");
+        for (lines, expected) in [
+            (&[][..], 4),
+            (&[("age", "7")], 11),
+            (&[ten_ago], 10),
+            (&[ten_ago, ("age", "5")], 10),
+            (&[ten_ago, ("age", "7")], 11),
+        ] {
+            let age = age(&headers(lines), noon(), Duration::from_secs(4));
+            assert_eq!(age, Duration::from_secs(expected), "{lines:?}");
+        }
+        let oldest = age(&headers(&[("age", "9")]), noon(), Duration::MAX);
+        assert_eq!(oldest, Deadline::NEVER);
     }
 
     fn noon() -> SystemTime {

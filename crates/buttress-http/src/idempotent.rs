@@ -9,9 +9,20 @@ use crate::{Http, Protocol, RequestHead};
 /// let request = http::Request::post("/orders/7/cancel").extension(Idempotent).body(());
 /// ```
 ///
-/// A retry repeats a request that has this mark among its extensions, an `Idempotency-Key` header or
-/// a method that is idempotent (RFC 9110, section 9.2.2). A request of reqwest has no extensions:
-/// there it is the header, or [`Http::idempotent`].
+/// Which requests a retry repeats:
+///
+/// | request | after an answer of the service | after anything else |
+/// |---|---|---|
+/// | provably [never processed](crate::never_processed) | – | yes |
+/// | this mark, an `Idempotency-Key`, a method that is idempotent (RFC 9110, section 9.2.2), or [`Http::idempotent`] | yes | yes |
+/// | gRPC | yes, unless [`Http::only_idempotent`] | no |
+/// | any other | no | no |
+///
+/// An answer over gRPC is a `grpc-status` of the service itself, see
+/// [`Classify::answered`](buttress_core::Classify::answered). A broken connection, a timeout and a 502
+/// or 504 of a proxy are none: the service may still be at work on the call.
+///
+/// A request of reqwest has no extensions: there the mark is the header, or [`Http::idempotent`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Idempotent;
 
@@ -19,7 +30,8 @@ pub struct Idempotent;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Repeatable {
     Always,
-    /// After an answer: gRPC is retried by what the service said, not by what was called.
+    /// After an answer of the service itself: gRPC is retried by what the service said, not by what was
+    /// called.
     Answered,
     Never,
 }
@@ -31,8 +43,8 @@ impl Repeatable {
         }
         match (http.options().repeat, Protocol::of(request.headers())) {
             (Repeat::All, _) => Self::Always,
-            (Repeat::Idempotent, Protocol::Grpc) => Self::Answered,
-            (Repeat::Idempotent, Protocol::Http) => Self::Never,
+            (Repeat::Answered, Protocol::Grpc) => Self::Answered,
+            (Repeat::Answered, Protocol::Http) | (Repeat::Idempotent, _) => Self::Never,
         }
     }
 
@@ -48,7 +60,10 @@ impl Repeatable {
 /// Which requests may be repeated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Repeat {
+    /// Those known to be idempotent.
     Idempotent,
+    /// Those, and gRPC calls that the service answered.
+    Answered,
     All,
 }
 

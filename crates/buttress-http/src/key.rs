@@ -1,6 +1,6 @@
 use std::{cell::Cell, fmt, str, sync::Arc};
 
-use buttress_core::KeyOf;
+use buttress_core::{Freshness, KeyOf};
 use http::{HeaderMap, Method, header::HOST};
 use http_body::Body;
 
@@ -8,8 +8,10 @@ use crate::{
     Http,
     mode::Options,
     parts::{Parts, write},
-    selecting::{Names, goes_alone, is_overridden, selecting},
+    row::write_counted,
+    selecting::{Names, goes_alone, is_overridden},
     target::{self, Target},
+    wanted::wanted,
 };
 
 /// What makes two HTTP requests the same: method, target and the headers that an answer may depend
@@ -83,11 +85,12 @@ impl HttpKey {
 
     fn host_header(&self) -> &[u8] {
         let mut parts = Parts(&self.parts).skip(HEADERS);
-        // `Host` is the first of the headers, so it is there or nowhere.
-        match (parts.next(), parts.next()) {
-            (Some(name), Some(value)) if name == HOST.as_str().as_bytes() => value,
-            _ => &[],
+        while let (Some(name), Some(value)) = (parts.next(), parts.next()) {
+            if name == HOST.as_str().as_bytes() {
+                return value;
+            }
         }
+        &[]
     }
 
     fn text(&self, index: usize) -> &str {
@@ -127,11 +130,15 @@ impl<B: Body> KeyOf<http::Request<B>> for Http {
     type Key = HttpKey;
 
     fn key(&self, request: &http::Request<B>) -> Option<HttpKey> {
+        self.lookup(request).map(|(key, _)| key)
+    }
+
+    fn lookup(&self, request: &http::Request<B>) -> Option<(HttpKey, Freshness)> {
         if !request.body().is_end_stream() {
             return None;
         }
         let target = Target::of(request.uri());
-        key(self.options(), request.method(), target, request.headers())
+        lookup(self.options(), request.method(), target, request.headers())
     }
 
     fn subject(&self, key: &HttpKey) -> Option<u64> {
@@ -153,12 +160,16 @@ impl KeyOf<reqwest::Request> for Http {
     type Key = HttpKey;
 
     fn key(&self, request: &reqwest::Request) -> Option<HttpKey> {
+        self.lookup(request).map(|(key, _)| key)
+    }
+
+    fn lookup(&self, request: &reqwest::Request) -> Option<(HttpKey, Freshness)> {
         let body = request.body();
         if body.is_some_and(|body| body.as_bytes().is_none_or(|bytes| !bytes.is_empty())) {
             return None;
         }
         let target = Target::of_url(request.url());
-        key(self.options(), request.method(), target, request.headers())
+        lookup(self.options(), request.method(), target, request.headers())
     }
 
     fn subject(&self, key: &HttpKey) -> Option<u64> {
@@ -174,16 +185,17 @@ impl KeyOf<reqwest::Request> for Http {
     }
 }
 
-fn key(
+fn lookup(
     options: &Options,
     method: &Method,
     target: Target<'_>,
     headers: &HeaderMap,
-) -> Option<HttpKey> {
+) -> Option<(HttpKey, Freshness)> {
     let names = Names::of(headers);
     if !matches!(*method, Method::GET | Method::HEAD) || goes_alone(options, headers, names) {
         return None;
     }
+    let wanted = wanted(headers, names)?;
     let mut bytes = SPARE.try_with(Cell::take).unwrap_or_default();
     for part in [method.as_str(), target.scheme, target.userinfo, target.host] {
         write(&mut bytes, [part]);
@@ -192,19 +204,14 @@ fn key(
         Some(query) => write(&mut bytes, [target.path, "?", query]),
         None => write(&mut bytes, [target.path]),
     }
-    for name in selecting(options).filter(|name| names.may_contain(name)) {
-        for value in headers.get_all(name) {
-            write(&mut bytes, [name]);
-            write(&mut bytes, [value]);
-        }
-    }
+    write_counted(&mut bytes, options, headers);
     let parts = Arc::from(bytes.as_slice());
     bytes.clear();
     if bytes.capacity() <= LARGEST_SPARE {
         // Where the thread is ending, the buffer is freed instead.
         let _ = SPARE.try_with(|spare| spare.set(bytes));
     }
-    Some(HttpKey { parts })
+    Some((HttpKey { parts }, wanted))
 }
 
 fn changes(method: &Method, target: Target<'_>, headers: &HeaderMap) -> Option<u64> {

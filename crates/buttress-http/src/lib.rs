@@ -37,6 +37,7 @@
 //! | never admissible | 413 | 8, with the pushback `-1` |
 //! | superseded | 409 | 14, with the pushback `-1` |
 //! | panicked | 500 | 13, `INTERNAL` |
+//! | not cached, for `only-if-cached` | 504 | 14, `UNAVAILABLE` |
 //!
 //! A superseded call must not come again, or it would take the place of the call that took its own,
 //! and a call that asks for more than the limit ever holds would be turned away again: clients repeat
@@ -128,6 +129,7 @@
 //! | [`criticality_header`](Http::criticality_header) | `x-criticality` |
 //! | [`ignore_criticality`](Http::ignore_criticality) | off: the header is believed |
 //! | [`idempotent`](Http::idempotent) | off: the request itself has to say so |
+//! | [`only_idempotent`](Http::only_idempotent) | off: a gRPC call is repeated after the service's own answer too |
 //! | [`vary`](Http::vary) | none: the headers that [`HttpKey`] lists |
 
 mod answer;
@@ -139,10 +141,12 @@ mod expire;
 mod failure;
 mod freshness;
 mod grpc_timeout;
+mod handshake;
 mod head;
 mod head_copy;
 mod header_value;
 mod idempotent;
+mod ignored;
 mod kept;
 mod key;
 mod mode;
@@ -153,6 +157,7 @@ mod replay;
 mod replay_body;
 mod respond;
 mod retry_after;
+mod row;
 mod selecting;
 mod share;
 mod share_body;
@@ -161,6 +166,7 @@ mod sharing;
 mod tape;
 mod target;
 mod tee;
+mod wanted;
 
 pub use control_body::ControlBody;
 pub use failure::never_processed;

@@ -3,7 +3,10 @@ use std::{sync::Arc, time::Duration};
 use buttress_core::Bind;
 use http::HeaderName;
 
-use crate::{idempotent::Repeat, selecting::is_selecting};
+use crate::{
+    idempotent::Repeat,
+    ignored::{IGNORED_BITS, bit},
+};
 
 /// The mode for `http::Request` and `reqwest::Request`: a rejection is a response.
 ///
@@ -80,18 +83,54 @@ impl Http {
         self.with(|options| options.repeat = Repeat::All)
     }
 
-    /// Two requests that differ in one of these headers are not the same: they become part of
-    /// [`HttpKey`](crate::HttpKey), and a response that names them in `Vary` can be shared.
+    /// Repeats only requests that are known to be idempotent, over gRPC too.
     ///
-    /// For what tells callers apart and stands nowhere else, such as the name of a tenant. It adds up.
-    pub fn vary(self, names: impl IntoIterator<Item = HeaderName>) -> Self {
+    /// By default a gRPC call is also repeated after an answer of the service itself, such as
+    /// `UNAVAILABLE`, because a service answers so before it begins. Some servers also tell it to calls
+    /// that are running when they are stopped, and some proxies, Envoy among them, say it in the
+    /// service's place after a connection broke. Where a call must not run twice, set this, and mark
+    /// the calls that may with [`Idempotent`](crate::Idempotent) or an `Idempotency-Key`.
+    ///
+    /// Of this and [`idempotent`](Self::idempotent) the last counts.
+    pub fn only_idempotent(self) -> Self {
+        self.with(|options| options.repeat = Repeat::Idempotent)
+    }
+
+    /// Takes these headers out of [`HttpKey`](crate::HttpKey): requests that differ in them only are the
+    /// same.
+    ///
+    /// Name only headers that identify neither the caller nor what is asked, or each caller is given the
+    /// answers of others. Behind a proxy that adds the client's address to each request,
+    /// `x-forwarded-for` is such a header if no service answers by it. A response that names one of them
+    /// in `Vary` is for its first caller alone. It adds up.
+    ///
+    /// Default: the headers that [`HttpKey`](crate::HttpKey) lists.
+    pub fn ignore_headers(self, names: impl IntoIterator<Item = HeaderName>) -> Self {
         self.with(|options| {
-            for name in names {
-                if !is_selecting(options, &name) {
-                    options.vary.push(name);
-                }
+            if let Counting::AllBut { names: ignored, .. } = &mut options.counting {
+                ignored.extend(names);
             }
         })
+    }
+
+    /// Puts these headers, and `Host`, into [`HttpKey`](crate::HttpKey), and no others.
+    ///
+    /// For a service whose answers are known to depend on nothing else. Whatever identifies a caller must
+    /// be among them: `authorization` and `cookie` are not, unless they are named. It adds up, and
+    /// [`ignore_headers`](Self::ignore_headers) has no effect beside it.
+    ///
+    /// Default: all headers but those that [`HttpKey`](crate::HttpKey) lists.
+    pub fn key_headers(self, names: impl IntoIterator<Item = HeaderName>) -> Self {
+        self.with(|options| match &mut options.counting {
+            Counting::Only(only) => only.extend(names),
+            counting => *counting = Counting::Only(names.into_iter().collect()),
+        })
+    }
+
+    /// Puts these headers into [`HttpKey`](crate::HttpKey), although they are ignored by default, by
+    /// [`ignore_headers`](Self::ignore_headers) or beside [`key_headers`](Self::key_headers). It adds up.
+    pub fn vary(self, names: impl IntoIterator<Item = HeaderName>) -> Self {
+        self.with(|options| options.vary.extend(names))
     }
 
     pub(crate) fn options(&self) -> &Options {
@@ -99,7 +138,10 @@ impl Http {
     }
 
     fn with(mut self, change: impl FnOnce(&mut Options)) -> Self {
-        change(Arc::make_mut(self.options.get_or_insert_with(|| Arc::new(DEFAULT.clone()))));
+        let options = self.options.get_or_insert_with(|| Arc::new(DEFAULT.clone()));
+        let options = Arc::make_mut(options);
+        change(options);
+        options.note_ignored();
         self
     }
 }
@@ -136,6 +178,30 @@ pub(crate) struct Options {
     pub(crate) criticality: Trust,
     pub(crate) repeat: Repeat,
     pub(crate) vary: Vec<HeaderName>,
+    pub(crate) counting: Counting,
+}
+
+impl Options {
+    /// Notes the bits of all names that may be ignored.
+    fn note_ignored(&mut self) {
+        let Counting::AllBut { names, bits } = &mut self.counting else { return };
+        let own = [Some(&self.criticality_header), self.timeout_header.as_ref()];
+        let names = names.iter().chain(own.into_iter().flatten());
+        *bits = names.fold(IGNORED_BITS, |bits, name| bits | bit(name.as_str().as_bytes()));
+    }
+}
+
+/// Which headers are part of a key.
+#[derive(Clone, Debug)]
+pub(crate) enum Counting {
+    /// All but the [`IGNORED_HEADERS`](crate::ignored::IGNORED_HEADERS), those of the deadline and the
+    /// criticality, and these `names`.
+    AllBut {
+        names: Vec<HeaderName>,
+        /// All of them, each reduced to one bit: a name with another bit is none of them.
+        bits: u64,
+    },
+    Only(Vec<HeaderName>),
 }
 
 /// Whether the deadline is put into the request's extensions.
@@ -158,8 +224,14 @@ static DEFAULT: Options = Options {
     timeout_header: None,
     margin: Duration::ZERO,
     extension: Extension::Absent,
-    criticality_header: HeaderName::from_static("x-criticality"),
+    criticality_header: HeaderName::from_static(CRITICALITY),
     criticality: Trust::Believed,
-    repeat: Repeat::Idempotent,
+    repeat: Repeat::Answered,
     vary: Vec::new(),
+    counting: Counting::AllBut {
+        names: Vec::new(),
+        bits: IGNORED_BITS | bit(CRITICALITY.as_bytes()),
+    },
 };
+
+const CRITICALITY: &str = "x-criticality";

@@ -14,8 +14,8 @@ use crate::{
 /// It can be once nobody reads the body any more, as long as what was read of it is no more than
 /// [`Http::replay_cap`]. A gRPC request says in `grpc-previous-rpc-attempts` how many came before.
 ///
-/// A request that is not [`Idempotent`](crate::Idempotent) is not repeated, unless it is gRPC and
-/// the service answered it.
+/// A request that is not known to be idempotent is not repeated, unless it is gRPC and the service itself
+/// answered it: [`Idempotent`](crate::Idempotent) has the table.
 impl<B> Replay<Request<B>> for Http
 where
     B: ReplayBody,

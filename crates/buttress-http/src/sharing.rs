@@ -82,6 +82,8 @@ mod tests {
             of(200).header("vary", ""),
             of(200).header("vary", "accept-encoding, ORIGIN"),
             of(200).header("vary", "Host").header("vary", "X-Forwarded-Host, Cookie"),
+            of(200).header("vary", "Accept").header("vary", "User-Agent"),
+            of(200).header("vary", "X-Tenant, Private-Token, Sec-CH-UA"),
             // A request with one of these has no key.
             of(200).header("vary", "Range, X-HTTP-Method-Override"),
         ] {
@@ -109,7 +111,11 @@ mod tests {
             of(200).header("content-type", "multipart/x-mixed-replace;boundary=a"),
             of(200).header("vary", "*"),
             of(200).header("vary", "Accept, *"),
-            of(200).header("vary", "Accept").header("vary", "User-Agent"),
+            // Requests with the same key may differ in it.
+            of(200).header("vary", "Accept, TraceParent"),
+            of(200).header("vary", "X-Request-Id"),
+            of(200).header("vary", "Cache-Control"),
+            of(200).header("vary", "x-criticality"),
             of(200).header("vary", "accept user-agent"),
             of(200).header("vary", "\"accept\""),
         ] {
@@ -119,10 +125,14 @@ mod tests {
     }
 
     #[test]
-    fn a_header_the_program_added_may_stand_in_vary() {
-        let http = Http::new().vary([HeaderName::from_static("x-tenant")]);
-        assert!(shared(&http, of(200).header("vary", "X-Tenant, Accept")));
-        assert!(!shared(&Http::new(), of(200).header("vary", "X-Tenant, Accept")));
+    fn a_header_that_the_program_ignores_may_not_stand_in_vary() {
+        let names = |name| [HeaderName::from_static(name)];
+        let varies = |http: &Http, name| shared(http, of(200).header("vary", name));
+        assert!(!varies(&Http::new().ignore_headers(names("x-color")), "X-Color"));
+        assert!(!varies(&Http::new().timeout_header(names("x-left")[0].clone()), "X-Left"));
+        assert!(!varies(&Http::new().key_headers(names("accept")), "X-Tenant"));
+        assert!(varies(&Http::new().key_headers(names("accept")), "Accept, Host"));
+        assert!(varies(&Http::new().vary(names("traceparent")), "Traceparent"));
     }
 
     #[test]

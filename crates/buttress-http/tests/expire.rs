@@ -159,6 +159,20 @@ fn what_must_be_revalidated_is_never_given_out_stale() {
     assert_eq!(asked(cache_control("must-revalidate")), Some(silent));
 }
 
+/// RFC 9111, section 4.2.3.
+#[test]
+fn the_delay_of_a_response_counts_as_age() {
+    let after = |delay, response: response::Builder| {
+        let (request, response) = (Request::new(()), response.body(()).unwrap());
+        let seed = Expire::<_, Response<()>>::seed(&Http::new(), &request);
+        let http = Http::new();
+        Expire::<Request<()>, _>::lifetime_after(&http, &seed, &response, delay, None)
+    };
+    let kept = after(secs(4), cache_control("max-age=60").header("age", "10"));
+    assert_eq!(kept, Some(Lifetime { fresh: secs(46), age: secs(14), ..told(0) }));
+    assert_eq!(after(secs(60), cache_control("max-age=60")), NEVER);
+}
+
 #[test]
 fn what_is_for_one_client_is_never_kept() {
     for (name, value) in [
@@ -171,7 +185,7 @@ fn what_is_for_one_client_is_never_kept() {
         ("pragma", "x, No-Cache"),
         ("set-cookie", "a=b"),
         ("vary", "*"),
-        ("vary", "Accept, User-Agent"),
+        ("vary", "Accept, traceparent"),
         ("content-range", "bytes 0-1/2"),
     ] {
         assert_eq!(asked(of(200).header(name, value)), NEVER, "{name}: {value}");
@@ -180,9 +194,9 @@ fn what_is_for_one_client_is_never_kept() {
             (name == "pragma").then_some(Lifetime { fresh: secs(60), is_told: true, ..ASKED });
         assert_eq!(asked(told), expected, "{name}: {value}");
     }
-    assert_eq!(asked(of(200).header("vary", "Accept")), Some(ASKED));
-    let http = Http::new().vary([HeaderName::from_static("user-agent")]);
-    let varied = of(200).header("vary", "User-Agent");
+    assert_eq!(asked(of(200).header("vary", "Accept, User-Agent")), Some(ASKED));
+    let http = Http::new().vary([HeaderName::from_static("traceparent")]);
+    let varied = of(200).header("vary", "Traceparent");
     assert_eq!(lifetime(&http, Request::get("/"), varied, Some(ASKED)), Some(ASKED));
 }
 

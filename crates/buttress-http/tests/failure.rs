@@ -3,26 +3,29 @@
 #![expect(clippy::unwrap_used, reason = "the helpers of a test panic as the test would")]
 
 use std::{
-    future::pending,
+    future::{pending, ready},
+    io,
     net::SocketAddr,
     pin::Pin,
+    sync::{Arc, Mutex},
     task::{Context, Poll},
 };
 
 use buttress_core::{BoxError, Classify, Verdict};
 use buttress_http::{Http, never_processed};
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, Uri};
 use http_body::Frame;
 use http_body_util::{BodyExt, Empty, combinators::UnsyncBoxBody};
 use hyper_util::{
     client::legacy::{self, Client},
-    rt::TokioExecutor,
+    rt::{TokioExecutor, TokioIo},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
 };
+use tower::service_fn;
 
 type Body = UnsyncBoxBody<Bytes, BoxError>;
 
@@ -31,6 +34,61 @@ async fn a_refused_connection_was_never_processed() {
     let error = client().request(post(nobody().await)).await.unwrap_err();
     assert_eq!(verdict(&error), Verdict::NeverProcessed);
     assert_eq!(verdict(&BoxError::from(error)), Verdict::NeverProcessed);
+}
+
+#[tokio::test]
+async fn a_handshake_that_was_refused_is_permanent() {
+    let untrusted = || io::Error::new(io::ErrorKind::InvalidData, "invalid peer certificate");
+    for error in [
+        BoxError::from(untrusted()),
+        io::Error::other(untrusted()).into(),
+        io::Error::from(io::ErrorKind::InvalidData).into(),
+        // native-tls on Linux and on macOS.
+        "error:0A000086:SSL routines:tls_post_process_server_certificate:certificate verify failed"
+            .into(),
+        "error:0A00010B:SSL routines::wrong version number".into(),
+        "The certificate was not trusted.".into(),
+        // tonic
+        "HTTP/2 was not negotiated.".into(),
+    ] {
+        let error = connecting(error).await;
+        assert_eq!(verdict(&error), Verdict::Permanent, "{error:?}");
+        assert!(never_processed(&error));
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_broke_during_the_handshake_was_never_processed() {
+    for error in [
+        BoxError::from(io::Error::new(io::ErrorKind::UnexpectedEof, "tls handshake eof")),
+        io::Error::from(io::ErrorKind::ConnectionReset).into(),
+        io::Error::from(io::ErrorKind::TimedOut).into(),
+        io::Error::other("failed to lookup address information").into(),
+        "error:0A000126:SSL routines::unexpected eof while reading".into(),
+        "request timed out".into(),
+    ] {
+        let error = connecting(error).await;
+        assert_eq!(verdict(&error), Verdict::NeverProcessed, "{error:?}");
+    }
+}
+
+#[test]
+fn data_that_is_invalid_after_the_handshake_is_permanent_only_if_a_certificate_was_refused() {
+    let of = |text: &str| verdict(&io::Error::new(io::ErrorKind::InvalidData, text));
+    assert_eq!(of("received fatal alert: CertificateRequired"), Verdict::Permanent);
+    assert_eq!(of("received fatal alert: UnknownCA"), Verdict::Permanent);
+    assert_eq!(of("cannot decrypt peer's message"), Verdict::Transient);
+}
+
+/// The error of a client that could not connect because of `error`.
+async fn connecting(error: BoxError) -> legacy::Error {
+    let error = Arc::new(Mutex::new(Some(error)));
+    let connector = service_fn(move |_: Uri| {
+        let error = error.lock().unwrap().take().unwrap();
+        ready(Err::<TokioIo<TcpStream>, _>(error))
+    });
+    let client: Client<_, Body> = Client::builder(TokioExecutor::new()).build(connector);
+    client.request(post(([127, 0, 0, 1], 443).into())).await.unwrap_err()
 }
 
 #[tokio::test]

@@ -88,6 +88,21 @@ fn grpc_requests_are_repeated_when_the_service_answered() {
     assert_eq!(repeatable(&Http::new(), marked), (true, true));
 }
 
+#[test]
+fn an_unmarked_grpc_request_is_never_repeated_when_only_idempotent_ones_are() {
+    let http = Http::new().only_idempotent();
+    assert_eq!(repeatable(&http, grpc()), (false, false));
+    let mut keyed = grpc();
+    keyed.headers_mut().insert("idempotency-key", HeaderValue::from_static("\"17\""));
+    assert_eq!(repeatable(&http, keyed), (true, true));
+    let mut marked = grpc();
+    marked.extensions_mut().insert(Idempotent);
+    assert_eq!(repeatable(&http, marked), (true, true));
+    assert_eq!(repeatable(&http, request("PUT")), (true, true));
+    assert_eq!(repeatable(&http, request("POST")), (false, false));
+    assert_eq!(repeatable(&http.idempotent(), grpc()), (true, true));
+}
+
 fn repeatable(http: &Http, request: Request<()>) -> (bool, bool) {
     let (_, saved) = http.first(request);
     let saved = saved.unwrap();

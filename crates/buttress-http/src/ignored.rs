@@ -1,0 +1,75 @@
+use http::HeaderName;
+
+/// Request headers that are no part of a key: each can say neither who asks nor what is asked.
+///
+/// Every other header may. A name belongs on this list only with such a reason, and only if it keeps equal
+/// requests apart in practice: a header that is missing here costs sharing, one too many gives a caller the
+/// answer of another.
+///
+/// Not here, although it travels with the traces: `baggage`, which holds what an application puts there, a
+/// user or a tenant for example.
+pub(crate) const IGNORED_HEADERS: [&str; 28] = [
+    // Hop-by-hop: about this connection (RFC 9110, section 7.6.1).
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    // The length of no body: any other makes the request go alone.
+    "content-length",
+    // What the request wants of a cache, which this layer reads itself (RFC 9111, section 5.2.1).
+    "cache-control",
+    "pragma",
+    // How soon the response is wanted, not which (RFC 9218).
+    "priority",
+    // The name of one request, for logs.
+    "x-request-id",
+    "x-correlation-id",
+    // The place of one request in a trace: W3C Trace Context, B3 (Zipkin), Jaeger, and the tracers of AWS,
+    // Google Cloud, Datadog, New Relic and Sentry.
+    "traceparent",
+    "tracestate",
+    "b3",
+    "x-b3-traceid",
+    "x-b3-spanid",
+    "x-b3-parentspanid",
+    "x-b3-sampled",
+    "x-b3-flags",
+    "uber-trace-id",
+    "x-amzn-trace-id",
+    "x-cloud-trace-context",
+    "x-datadog-trace-id",
+    "x-datadog-parent-id",
+    "x-datadog-sampling-priority",
+    "x-datadog-origin",
+    "x-datadog-tags",
+    "newrelic",
+    "sentry-trace",
+];
+
+/// The names of `IGNORED_HEADERS`, each reduced to one bit.
+pub(crate) const IGNORED_BITS: u64 = bits(&IGNORED_HEADERS);
+
+/// A name reduced to one bit. Most names that are looked for are not there, and to ask a header map is to
+/// hash each of them.
+pub(crate) const fn bit(name: &[u8]) -> u64 {
+    // The factors keep the headers that most requests have apart from those that are listed here.
+    let (first, last) = match name {
+        [first, .., last] => (*first as usize, *last as usize),
+        [only] => (*only as usize, *only as usize),
+        [] => (0, 0),
+    };
+    1 << ((name.len() + 62 * first + 37 * last) % 64)
+}
+
+/// All of these names, each reduced to one bit.
+pub(crate) const fn bits(names: &[&str]) -> u64 {
+    match names {
+        [] => 0,
+        [name, rest @ ..] => bit(name.as_bytes()) | bits(rest),
+    }
+}
+
+/// Whether the list has `name`, whose letters may be of either case.
+pub(crate) fn has(names: &[HeaderName], name: &[u8]) -> bool {
+    names.iter().any(|known| known.as_str().as_bytes().eq_ignore_ascii_case(name))
+}
