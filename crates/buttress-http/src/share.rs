@@ -59,6 +59,10 @@ impl<B: ShareBody> Share<Response<B>> for Http {
         shared.progress()
     }
 
+    fn expect(&self, shared: &Shared<B>, callers: usize) {
+        shared.expect(callers);
+    }
+
     fn abandon(&self, shared: &Shared<B>) {
         shared.abandon();
     }
@@ -119,6 +123,10 @@ impl Share<reqwest::Response> for Http {
 
     fn progress(&self, shared: &SharedReqwest) -> Progress {
         shared.response.progress()
+    }
+
+    fn expect(&self, shared: &SharedReqwest, callers: usize) {
+        shared.response.expect(callers);
     }
 
     fn abandon(&self, shared: &SharedReqwest) {

@@ -1,5 +1,6 @@
 mod order;
 mod queue;
+mod ticks;
 
 use std::{
     cell::Cell,
@@ -17,6 +18,7 @@ use tokio::{
     time::{Sleep, sleep_until},
 };
 
+pub use self::ticks::Ticks;
 use self::queue::{Queue, Ticket};
 use crate::Deadline;
 

@@ -8,19 +8,21 @@ use buttress_core::BoxError;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use self::{alone::Alone, error::GivenUp, live::Reader, stored::Stored, track::Look};
+use self::{error::GivenUp, reader::Reader, stored::Stored, track::Look};
 
-mod alone;
 mod charge;
 mod error;
 mod finish;
 mod frame;
 mod live;
 mod master;
+mod reader;
+mod readers;
 mod response;
 mod source;
 mod stored;
 mod track;
+mod window;
 
 pub use self::error::TooLong;
 pub(crate) use self::{finish::Finish, response::Shared};
@@ -52,7 +54,6 @@ enum Form<B> {
         stored: Arc<Stored>,
         index: usize,
     },
-    Alone(Alone<B>),
     /// It had ended before it was shared, and said so.
     Empty(SizeHint),
     Ended,
@@ -90,7 +91,6 @@ where
         let this = self.get_mut();
         let last = match &mut this.form {
             Form::Own(body) => return Pin::new(body).poll_frame(cx).map_err(Into::into),
-            Form::Alone(alone) => return alone.poll(cx),
             Form::Playing { stored, index } => {
                 let frame = stored.frame(*index).map(Ok);
                 *index += usize::from(frame.is_some());
@@ -99,12 +99,6 @@ where
             Form::Empty(_) | Form::Ended => return Poll::Ready(None),
             Form::Reading(reader) => match ready!(reader.poll(cx)) {
                 Look::Frame(frame) => return Poll::Ready(Some(Ok(frame.into_frame()))),
-                Look::Alone(remains) => {
-                    let mut alone = Alone::new(remains, reader.index());
-                    let polled = alone.poll(cx);
-                    this.form = Form::Alone(alone);
-                    return polled;
-                }
                 Look::Last(frame) => Some(Ok(frame.into_frame())),
                 Look::Failed(failure) => Some(Err(failure.into())),
                 Look::TooLong => Some(Err(TooLong.into())),
@@ -121,7 +115,6 @@ where
             Form::Own(body) => body.is_end_stream(),
             Form::Reading(reader) => reader.is_end_stream(),
             Form::Playing { stored, index } => stored.is_read(*index),
-            Form::Alone(alone) => alone.is_end_stream(),
             Form::Empty(_) | Form::Ended => true,
         }
     }
@@ -131,7 +124,6 @@ where
             Form::Own(body) => body.size_hint(),
             Form::Reading(reader) => reader.size_hint(),
             Form::Playing { stored, index } => stored.hint(*index),
-            Form::Alone(alone) => alone.size_hint(),
             Form::Empty(hint) => *hint,
             Form::Ended => SizeHint::with_exact(0),
         }

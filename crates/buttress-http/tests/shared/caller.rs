@@ -25,6 +25,10 @@ pub(crate) fn progress(shared: &Shared) -> Progress {
     Share::<Response<Fed>>::progress(&Http::new(), shared)
 }
 
+pub(crate) fn expect(shared: &Shared, callers: usize) {
+    Share::<Response<Fed>>::expect(&Http::new(), shared, callers);
+}
+
 pub(crate) fn abandon(shared: &Shared) {
     Share::<Response<Fed>>::abandon(&Http::new(), shared);
 }
