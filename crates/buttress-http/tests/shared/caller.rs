@@ -6,6 +6,7 @@ use buttress_core::{Allowance, BoxError, Progress, Reader, Share};
 use buttress_http::{Http, SharedBody, TooLong};
 use http::{HeaderMap, Response};
 use http_body::{Body, SizeHint};
+use tokio::runtime::{Builder, Runtime};
 use tokio_test::task::{Spawn, spawn};
 
 use crate::feed::{Fed, Feed};
@@ -117,6 +118,11 @@ pub(crate) fn text(text: &str) -> Got {
 /// What somebody has read who reads on.
 pub(crate) fn read(read: &str, then: Got) -> (String, Got) {
     (read.to_owned(), then)
+}
+
+/// A runtime whose time passes only where the test says so.
+pub(crate) fn paused() -> Runtime {
+    Builder::new_current_thread().enable_time().start_paused(true).build().unwrap()
 }
 
 pub(crate) fn error_of<T: Debug>(outcome: Result<T, BoxError>) -> BoxError {

@@ -20,3 +20,4 @@ mod over;
 #[cfg(feature = "hyper")]
 mod over_a_connection;
 mod timed;
+mod window;
