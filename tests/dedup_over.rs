@@ -255,7 +255,7 @@ async fn callers_that_read_at_different_speeds_all_get_all() {
 /// It has joined, and its task does something else.
 #[tokio::test(start_paused = true)]
 async fn a_caller_that_does_not_come_for_its_head_delays_the_others_by_10_ms_and_has_a_call_of_its_own()
-{
+ {
     let (layer, work, stack) = in_memory(1 << 20);
     let mut busy = Box::pin(stack.clone().oneshot(ask()));
     let other = tokio::spawn(stack.clone().oneshot(ask()));

@@ -18,8 +18,8 @@ use tokio::{
     time::{Sleep, sleep_until},
 };
 
-pub use self::ticks::Ticks;
 use self::queue::{Queue, Ticket};
+pub use self::ticks::Ticks;
 use crate::Deadline;
 
 /// One call's timer, among the [`Timers`] of its layer.

@@ -4,13 +4,7 @@ use buttress_core::{Allowance, Progress};
 use bytes::Bytes;
 use http_body::{Body, SizeHint};
 
-use super::{
-    Form, SharedBody,
-    charge::Charge,
-    frame::SharedFrame,
-    live::Live,
-    reader::Reader,
-};
+use super::{Form, SharedBody, charge::Charge, frame::SharedFrame, live::Live, reader::Reader};
 
 /// What the bodies of the callers of now are made from.
 #[derive(Debug)]

@@ -31,13 +31,30 @@ pub(crate) use self::{finish::Finish, response::Shared};
 ///
 /// For a single caller it is the body inside, frame by frame. For many it reads what all of them
 /// read: each gets every frame from the first on, data and trailers, as soon as it is there. Whoever
-/// is polled pulls the body inside along, for all; a reader that is slow, or is not polled any more,
-/// delays nobody.
+/// is polled pulls the body inside along, for all. A reader that is slow, or is not polled any more,
+/// does not delay the others, unless the body is long.
 ///
 /// The body inside is dropped as soon as it has ended. If it fails, its error comes to each reader
 /// after the frames before it, as the [`source`](std::error::Error::source) of the one it gets. If
-/// it panics, each gets a [`Rejection`](buttress_core::Rejection). If it turns out to be too long to
-/// share, one reader goes on with it alone, and all others fail with [`TooLong`].
+/// it panics, each gets a [`Rejection`](buttress_core::Rejection).
+///
+/// # Long bodies
+///
+/// A body that turns out to be longer than [`Http::share_cap`](crate::Http::share_cap), or than what
+/// the layer has left for all bodies, takes no new reader and is not kept. Its readers get all of it.
+/// Their frames are held in a window of that size, which moves with them: a frame is dropped when its
+/// last reader has read it, or has left. If there is no room for the next frame, the readers in front
+/// wait for those behind. The window has room for at least one frame, however long the frame is.
+///
+/// That wait is bounded. The window moves on without a reader, which then fails with [`TooLong`], if
+/// - it does not read on for 10 ms while others wait and there are frames for it,
+/// - or it has held the others up for 1 s in all since it last had read every frame.
+///
+/// Both times are counted in ticks of 1 ms of such a wait. Readers that are held and not polled cost the
+/// others 10 ms together, however many they are. Without a tokio timer a tick is one turn of the task
+/// that waits.
+///
+/// # Size
 ///
 /// The size and the end of the body are those of the body inside, less what has been read. Where it
 /// did not say its size, that is known once all of it is there, unless it had trailers.

@@ -7,7 +7,12 @@ use buttress_core::{BoxError, Entry, Place};
 use bytes::Bytes;
 use http_body::{Body, SizeHint};
 
-use super::{live::{Live, NO_TERMS}, readers::Key, stored::less, track::Look};
+use super::{
+    live::{Live, NO_TERMS},
+    readers::Key,
+    stored::less,
+    track::Look,
+};
 
 /// A reader of a body that is on its way.
 #[derive(Debug)]

@@ -10,7 +10,10 @@ use buttress_core::BoxError;
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame};
 
-use super::{error::{Failure, Unknown}, frame::SharedFrame};
+use super::{
+    error::{Failure, Unknown},
+    frame::SharedFrame,
+};
 
 /// A body on its way to many readers.
 #[derive(Debug)]

@@ -6,10 +6,11 @@ use buttress_core::{Allowance, Progress, Share};
 use buttress_http::Http;
 use http::{HeaderMap, HeaderValue, Response, header::CONTENT_LENGTH};
 use tokio::time::{Instant, advance};
+use tokio_test::task::spawn;
 
 use crate::{
     caller::{Caller, Got, Shared, expect, keep, progress, read, share_by, text},
-    feed::{Feed, Step},
+    feed::{Fed, Feed, Step},
 };
 
 #[test]
@@ -200,6 +201,42 @@ fn a_body_over_the_cap_takes_no_new_caller_and_is_not_kept() {
     assert_eq!(later.read(), Got::End);
     assert_eq!(progress(&shared), Progress::Lost);
     assert_eq!(Caller::later(&keep(&shared)).read(), Got::TooLong);
+}
+
+/// As a refresh does in the background.
+#[test]
+fn what_reads_a_body_for_nobody_stops_at_the_cap() {
+    let (feed, shared) = short();
+    let mut finish = spawn(Share::<Response<Fed>>::finish(&Http::new(), &shared));
+    feed.text("1234567890");
+    assert!(finish.poll().is_pending());
+    for _ in 0..10 {
+        feed.text("over");
+    }
+    assert!(finish.is_woken());
+    assert!(finish.poll().is_ready());
+    assert_eq!(feed.polls(), 3);
+    drop(finish);
+    assert!(feed.is_dropped());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_reads_a_body_for_nobody_leaves_it_to_those_who_read_it() {
+    let (feed, shared) = short();
+    let mut finish = spawn(Share::<Response<Fed>>::finish(&Http::new(), &shared));
+    let mut reader = Caller::later(&shared);
+    feed.text("12345");
+    feed.text("67890");
+    assert!(finish.poll().is_pending());
+    feed.text("over");
+    feed.end();
+    assert!(finish.is_woken());
+    while finish.poll().is_pending() {
+        advance(ms(1)).await;
+        assert!(finish.is_woken());
+    }
+    drop(finish);
+    assert_eq!(reader.read_on(), read("1234567890over", Got::End));
 }
 
 #[test]
