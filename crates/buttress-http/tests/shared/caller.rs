@@ -22,6 +22,17 @@ pub(crate) fn share_by(http: &Http, feed: &Feed, allowance: &Arc<Allowance>) -> 
     http.share(Response::new(feed.body()), allowance).unwrap()
 }
 
+/// A response of which ten bytes are held.
+pub(crate) fn short() -> (Feed, Shared) {
+    let feed = Feed::new();
+    let shared = share_by(&capped(), &feed, &Arc::new(Allowance::new(usize::MAX)));
+    (feed, shared)
+}
+
+pub(crate) fn capped() -> Http {
+    Http::new().share_cap(10)
+}
+
 pub(crate) fn progress(shared: &Shared) -> Progress {
     Share::<Response<Fed>>::progress(&Http::new(), shared)
 }

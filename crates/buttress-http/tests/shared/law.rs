@@ -59,13 +59,12 @@ proptest! {
             // Who waits is polled only when woken. Time passes only where nobody is.
             let mut waited = 0;
             while readings.iter().any(|reading| !reading.has_ended()) {
-                match readings.iter_mut().find(|reading| reading.may_go_on()) {
-                    Some(reading) => reading.read(),
-                    None => {
-                        prop_assert!(waited < 20, "a reader waits for what does not come");
-                        waited += 1;
-                        wait(&mut readings, 1).await;
-                    }
+                if let Some(reading) = readings.iter_mut().find(|reading| reading.may_go_on()) {
+                    reading.read();
+                } else {
+                    prop_assert!(waited < 20, "a reader waits for what does not come");
+                    waited += 1;
+                    wait(&mut readings, 1).await;
                 }
                 check(&readings, &frames, cap)?;
             }

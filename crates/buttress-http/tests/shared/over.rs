@@ -9,7 +9,7 @@ use tokio::time::{Instant, advance};
 use tokio_test::task::spawn;
 
 use crate::{
-    caller::{Caller, Got, Shared, expect, keep, progress, read, share_by, text},
+    caller::{Caller, Got, capped, keep, progress, read, share_by, short, text},
     feed::{Fed, Feed, Step},
 };
 
@@ -28,24 +28,6 @@ fn all_readers_get_all_of_a_body_over_the_cap() {
         assert_eq!(reader.read(), Got::End);
     }
     assert!(feed.is_dropped());
-}
-
-#[tokio::test(start_paused = true)]
-async fn the_front_waits_for_a_reader_that_is_behind_and_goes_on_once_that_has_read() {
-    let (feed, shared) = short();
-    let (mut front, mut behind) = (Caller::first(&shared), Caller::later(&shared));
-    for frame in ["12345", "67890", "over", "and on"] {
-        feed.text(frame);
-    }
-    feed.end();
-    assert_eq!(front.read_on(), read("1234567890", Got::Nothing));
-    assert!(!front.is_woken());
-    assert_eq!(behind.read(), text("12345"));
-    assert!(front.is_woken());
-    assert_eq!(front.read_on(), read("over", Got::Nothing));
-    assert_eq!(behind.read_on(), read("67890overand on", Got::End));
-    assert!(front.is_woken());
-    assert_eq!(front.read_on(), read("and on", Got::End));
 }
 
 /// Each is polled when it is woken, and reads whatever there is.
@@ -70,118 +52,6 @@ async fn readers_of_one_task_get_all_of_a_body_that_is_always_ready() {
     }
     assert_eq!(bytes, [1200; 10]);
     assert_eq!(Instant::now(), start);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_reader_that_does_not_read_on_for_10_ms_is_left_behind() {
-    let (feed, shared) = short();
-    let (mut front, mut behind) = (Caller::first(&shared), Caller::later(&shared));
-    for frame in ["1234", "5678", "over", "and on"] {
-        feed.text(frame);
-    }
-    assert_eq!(behind.read(), text("1234"));
-    assert_eq!(front.read_on(), read("12345678over", Got::Nothing));
-    assert_eq!(waits(&mut front).await, (10, text("and on")));
-    assert_eq!(behind.read(), Got::TooLong);
-    assert_eq!(behind.read(), Got::End);
-    feed.end();
-    assert_eq!(front.read(), Got::End);
-}
-
-/// Wherever they stopped.
-#[tokio::test(start_paused = true)]
-async fn readers_that_do_not_read_on_cost_the_others_10_ms_together() {
-    let (feed, shared) = short();
-    let mut front = Caller::first(&shared);
-    let mut stopped: Vec<_> = (0..5).map(|_| Caller::later(&shared)).collect();
-    for _ in 0..100 {
-        feed.text("12");
-    }
-    feed.end();
-    for (frames, reader) in stopped.iter_mut().enumerate() {
-        for _ in 0..frames {
-            assert_eq!(reader.read(), text("12"));
-        }
-    }
-    let start = Instant::now();
-    let (read, then) = read_all(&mut front).await;
-    assert_eq!((read.len(), then), (200, Got::End));
-    assert_eq!(start.elapsed(), ms(10));
-    for mut reader in stopped {
-        assert_eq!(reader.read(), Got::TooLong);
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_slow_reader_that_never_catches_up_holds_the_others_up_for_1_s_and_is_left_behind() {
-    let (feed, shared) = short();
-    let (mut front, mut slow) = (Caller::first(&shared), Caller::later(&shared));
-    for _ in 0..1000 {
-        feed.text("12345");
-    }
-    feed.end();
-    let start = Instant::now();
-    let mut last = None;
-    let mut bytes = 0;
-    for turn in 0.. {
-        let (read, then) = front.read_on();
-        bytes += read.len();
-        if then == Got::End {
-            break;
-        }
-        if turn % 5 == 4 && last.is_none() {
-            last = Some(slow.read()).filter(|got| *got != text("12345"));
-        }
-        advance(ms(1)).await;
-    }
-    assert_eq!(bytes, 5000);
-    // Four ticks of five: it begins another with each frame.
-    assert!((1000..1260).contains(&start.elapsed().as_millis()), "{:?}", start.elapsed());
-    assert_eq!(last.unwrap_or_else(|| slow.read()), Got::TooLong);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_reader_that_catches_up_now_and_then_is_waited_for_as_often_as_it_takes() {
-    let (feed, shared) = short();
-    let (mut front, mut slow) = (Caller::first(&shared), Caller::later(&shared));
-    for _ in 0..1000 {
-        feed.text("12345");
-    }
-    feed.end();
-    let (mut bytes, mut slowly) = (0, 0);
-    for turn in 0.. {
-        bytes += front.read_on().0.len();
-        if turn % 9 == 8 {
-            let (read, then) = slow.read_on();
-            slowly += read.len();
-            assert!(matches!(then, Got::Nothing | Got::End));
-            if then == Got::End {
-                break;
-            }
-        }
-        advance(ms(1)).await;
-    }
-    bytes += front.read_on().0.len();
-    assert_eq!((bytes, slowly), (5000, 5000));
-}
-
-#[tokio::test(start_paused = true)]
-async fn callers_that_have_not_come_for_the_body_yet_are_waited_for_like_readers() {
-    let (feed, shared) = short();
-    expect(&shared, 3);
-    let mut front = Caller::first(&shared);
-    for _ in 0..10 {
-        feed.text("12345");
-    }
-    assert_eq!(front.read_on(), read("1234512345", Got::Nothing));
-    assert_eq!(progress(&shared), Progress::Closed);
-    let mut late = Caller::later(&shared);
-    assert_eq!(late.read_on(), read("1234512345", Got::Nothing));
-    assert_eq!(waits(&mut front).await, (10, text("12345")));
-    assert_eq!(progress(&shared), Progress::Lost);
-    assert_eq!(Caller::later(&shared).read(), Got::TooLong);
-    assert_eq!(late.read(), text("12345"));
-    assert_eq!(front.read(), text("12345"));
 }
 
 #[test]
@@ -232,7 +102,7 @@ async fn what_reads_a_body_for_nobody_leaves_it_to_those_who_read_it() {
     feed.end();
     assert!(finish.is_woken());
     while finish.poll().is_pending() {
-        advance(ms(1)).await;
+        advance(Duration::from_millis(1)).await;
         assert!(finish.is_woken());
     }
     drop(finish);
@@ -269,24 +139,6 @@ fn a_frame_longer_than_the_cap_comes_to_every_reader() {
         assert_eq!((later.read(), first.read()), (text("short"), text("short")));
         assert_eq!((later.read(), first.read()), (Got::End, Got::End));
     }
-}
-
-#[test]
-fn whoever_leaves_is_not_waited_for_and_frees_its_frames() {
-    let feed = Feed::new();
-    let allowance = Arc::new(Allowance::new(1000));
-    let shared = share_by(&capped(), &feed, &allowance);
-    let (mut front, behind) = (Caller::later(&shared), Caller::first(&shared));
-    for frame in ["12345", "67890", "over", "and on"] {
-        feed.text(frame);
-    }
-    assert_eq!(front.read_on(), read("1234567890", Got::Nothing));
-    assert_eq!(allowance.left(), 990);
-    drop(behind);
-    assert_eq!(allowance.left(), 1000);
-    assert!(front.is_woken());
-    assert_eq!(front.read_on(), read("overand on", Got::Nothing));
-    assert_eq!(allowance.left(), 1000);
 }
 
 #[test]
@@ -380,22 +232,6 @@ async fn a_long_stream_holds_no_more_than_the_window() {
     assert_eq!(allowance.left(), 1000);
 }
 
-/// There is no timer. A reader that is behind has some turns of the others to read on.
-#[test]
-fn without_a_runtime_a_reader_that_is_behind_is_waited_for_some_turns() {
-    let (feed, shared) = short();
-    let (mut front, mut behind) = (Caller::first(&shared), Caller::later(&shared));
-    feed.text("12345");
-    feed.text("over the cap");
-    assert_eq!(front.read(), text("12345"));
-    for _ in 0..10 {
-        assert_eq!(front.read(), Got::Nothing);
-        assert!(front.is_woken());
-    }
-    assert_eq!(front.read(), text("over the cap"));
-    assert_eq!(behind.read(), Got::TooLong);
-}
-
 #[test]
 fn a_response_that_says_that_it_is_too_long_is_not_touched() {
     let allowance = Arc::new(Allowance::new(1000));
@@ -413,43 +249,4 @@ fn a_response_that_says_that_it_is_too_long_is_not_touched() {
     let mut response = Response::new(Feed::of_length(0).body());
     response.headers_mut().insert(CONTENT_LENGTH, 11.into());
     assert!(capped().share(response, &allowance).is_ok());
-}
-
-/// How many ms the caller waits, and for what.
-async fn waits(caller: &mut Caller) -> (u32, Got) {
-    for waited in 0.. {
-        match caller.read() {
-            Got::Nothing => advance(ms(1)).await,
-            got => return (waited, got),
-        }
-    }
-    unreachable!("it would wait for weeks")
-}
-
-/// Reads on to the end, with time passing wherever there is nothing.
-async fn read_all(caller: &mut Caller) -> (String, Got) {
-    let mut all = String::new();
-    loop {
-        let (read, then) = caller.read_on();
-        all.push_str(&read);
-        if then != Got::Nothing {
-            return (all, then);
-        }
-        advance(ms(1)).await;
-    }
-}
-
-/// A response of which ten bytes are held.
-fn short() -> (Feed, Shared) {
-    let feed = Feed::new();
-    let shared = share_by(&capped(), &feed, &Arc::new(Allowance::new(usize::MAX)));
-    (feed, shared)
-}
-
-fn capped() -> Http {
-    Http::new().share_cap(10)
-}
-
-fn ms(n: u64) -> Duration {
-    Duration::from_millis(n)
 }
