@@ -90,5 +90,5 @@ pub use replay::Replay;
 pub use respond::{Guard, Plain, Respond};
 pub use scope::Scope;
 pub use share::{Age, Progress, Reader, Share};
-pub use timer::{Timer, Timers};
+pub use timer::{Ticks, Timer, Timers};
 pub use wake::wake_all;

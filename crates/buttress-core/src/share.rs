@@ -48,6 +48,13 @@ pub trait Share<Res>: Clone {
         Progress::Whole
     }
 
+    /// Says how many `callers` wait for the response, before the first of them is given it.
+    ///
+    /// A body that is read by some and not yet by others may wait for those a little.
+    fn expect(&self, shared: &Self::Shared, callers: usize) {
+        let _ = (shared, callers);
+    }
+
     /// Nobody wants the response any more: what is still on its way is given up.
     fn abandon(&self, shared: &Self::Shared) {
         let _ = shared;
@@ -98,8 +105,7 @@ impl<Res: Clone + Send + Sync + 'static> Share<Res> for Plain {
 /// Who a response is restored for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reader {
-    /// The caller whose request brought it about. It alone goes on with a response that turns out to
-    /// be too long to share.
+    /// The caller whose request brought it about.
     First,
     /// Another one who waited for it.
     Later,
@@ -136,8 +142,11 @@ impl Age {
 pub enum Progress {
     /// The rest is on its way, and a new caller would get all of it.
     Open,
+    /// The rest is on its way to those who are there or wait for it. It takes no new caller.
+    Closed,
     /// All of it is there.
     Whole,
-    /// It failed on its way, or is too long: whoever has not begun with it must do without.
+    /// It failed on its way, or its beginning is not held any more: a caller that has not begun with it
+    /// must do without.
     Lost,
 }

@@ -260,11 +260,15 @@ where
         return Fate::Own(outcome);
     }
     match &answer.for_all {
-        ForAll::Response { mode, shared, .. } => match mode.progress(shared) {
-            Progress::Lost if !first => Fate::Apart,
-            _ if first => Fate::Shared(mode.restore(shared, Reader::First)),
-            _ => Fate::Shared(mode.restore(shared, Reader::Later)),
-        },
+        ForAll::Response { mode, shared, .. } => {
+            let reader = if first { Reader::First } else { Reader::Later };
+            let response = mode.restore(shared, reader);
+            // After it is restored: from then on its beginning is held for it.
+            match mode.progress(shared) {
+                Progress::Lost if !first => Fate::Apart,
+                _ => Fate::Shared(response),
+            }
+        }
         ForAll::Error(error) => core.errors.share(error).map_or(Fate::Again, Fate::Failed),
         ForAll::KeptError(error, _) => core.errors.share(error).map_or(Fate::Again, Fate::Failed),
         ForAll::Kept(kept) if !suits(setup, role, kept) => Fate::Apart,

@@ -77,8 +77,11 @@ impl<K, M, P: Clone, R> DedupLayer<K, M, P, R> {
         self.errors(SharedBy(share))
     }
 
-    /// Responses that are shared while they are on their way hold up to so many `bytes`, all of them
-    /// together; 64 MiB by default. What finds no room is not shared.
+    /// Limits how much the responses hold that are shared while they are on their way, in bytes, all of
+    /// them together. Default: 64 MiB.
+    ///
+    /// A response that says that it needs more than is left is not shared. A body that turns out to need
+    /// more goes on for its callers within what it has by then, or with one frame at a time.
     pub fn max_bytes(self, bytes: usize) -> Self {
         self.with(|settings| settings.allowance = Arc::new(Allowance::new(bytes)))
     }

@@ -49,7 +49,10 @@
 //! keeps to that one; if it ends the call for it, whoever has more time goes again.
 //!
 //! A response of a mode may be on its way still when its head is there, as an HTTP body is. Then those who
-//! wait read it together, each at its own pace, and new callers join until it is whole.
+//! wait read it together, each at its own pace, and new callers join until it is whole. If a body turns out
+//! to be longer than the mode's limit (in `Http` mode 1 MiB), the flight takes no new callers. Those who
+//! have a head get the whole body, within a window of that size. A caller that has joined and does not come
+//! for its head in time makes a call of its own.
 //!
 //! A call that is made from inside a flight, on the same stack, for the flight's own key goes alone: it
 //! would wait for itself.

@@ -122,7 +122,14 @@ where
         flight.withdraw();
     }
     let End { outcome, keeper, marks, .. } = end;
-    Answer { marks, expired, ..answer(setup, outcome, keeper) }
+    let answer = answer(setup, outcome, keeper);
+    if !C::Mode::IS_WHOLE
+        && let ForAll::Response { mode, shared, .. } = &answer.for_all
+    {
+        // Before it is published, and so before anybody is given a response.
+        mode.expect(shared, flight.members());
+    }
+    Answer { marks, expired, ..answer }
 }
 
 /// What there is to say when the work has panicked.

@@ -109,9 +109,10 @@
 //! implementation of [`KeyOf`](buttress_core::KeyOf). A response is shared unless it is for one client
 //! alone: `Set-Cookie`, `private`, `no-store`, `Content-Range` or status 206, a switch to another
 //! protocol, a stream of events or pictures without an end, and a `Vary` that is `*` or names a header
-//! outside the key. How long one may be kept stands at the implementation of
-//! [`Expire`](buttress_core::Expire): as RFC 9111 has it, and what is malformed is read in the strictest
-//! way. A response that was kept says so by [`Kept`] and `Age`.
+//! outside the key. Of a long body only a window of [`share_cap`](Http::share_cap) bytes is held, and all
+//! its callers read on within that window; [`SharedBody`] has the rule. How long a response may be kept
+//! stands at the implementation of [`Expire`](buttress_core::Expire): as RFC 9111 has it, and what is
+//! malformed is read in the strictest way. A response that was kept says so by [`Kept`] and `Age`.
 //!
 //! # Events
 //!

@@ -28,11 +28,14 @@ impl Http {
         self.with(|options| options.replay_cap = bytes)
     }
 
-    /// Responses with a body of up to `bytes`, trailers included, can have many callers; 1 MiB by
-    /// default. It holds for each response, beside what the layer has for all of them.
+    /// Limits how much of a body that has many callers is held in memory, in bytes, trailers included.
+    /// Default: 1 MiB. The limit holds for each response, beside what the layer has for all of them.
     ///
-    /// A response that turns out to be longer goes on for one caller, and fails for the others that
-    /// have begun with it, with [`TooLong`](crate::TooLong).
+    /// A response that says that it is longer has a single caller. One that turns out to be longer takes
+    /// no new caller and is not kept. The callers that have it all read on, within a window of `bytes`
+    /// that moves with them. A caller that falls further behind than that fails with
+    /// [`TooLong`](crate::TooLong); see [`SharedBody`](crate::SharedBody). With 0, all callers read
+    /// frame by frame.
     pub fn share_cap(self, bytes: usize) -> Self {
         self.with(|options| options.share_cap = bytes)
     }

@@ -14,9 +14,10 @@ use crate::{
 /// Each caller gets the same head, and the whole body from its first byte, while it is still on its
 /// way too; see [`SharedBody`].
 ///
-/// A body is shared up to [`Http::share_cap`] bytes, as far as the layer has as many left for all its
-/// responses. One that says that it is longer, in its size or in `Content-Length`, has a single
-/// caller. The bytes of one that knows its length are set aside at once.
+/// No more than [`Http::share_cap`] bytes of a body are held, as far as the layer has as many left for
+/// all its responses. A response that says that it is longer, in its size or in `Content-Length`, has a
+/// single caller. One that turns out to be longer takes no new caller, is not kept, and is read by its
+/// callers within a window of that size. The bytes of a body that knows its length are set aside at once.
 ///
 /// # Extensions
 ///
@@ -57,6 +58,10 @@ impl<B: ShareBody> Share<Response<B>> for Http {
 
     fn progress(&self, shared: &Shared<B>) -> Progress {
         shared.progress()
+    }
+
+    fn expect(&self, shared: &Shared<B>, callers: usize) {
+        shared.expect(callers);
     }
 
     fn abandon(&self, shared: &Shared<B>) {
@@ -119,6 +124,10 @@ impl Share<reqwest::Response> for Http {
 
     fn progress(&self, shared: &SharedReqwest) -> Progress {
         shared.response.progress()
+    }
+
+    fn expect(&self, shared: &SharedReqwest, callers: usize) {
+        shared.response.expect(callers);
     }
 
     fn abandon(&self, shared: &SharedReqwest) {

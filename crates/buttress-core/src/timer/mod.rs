@@ -1,5 +1,6 @@
 mod order;
 mod queue;
+mod ticks;
 
 use std::{
     cell::Cell,
@@ -18,6 +19,7 @@ use tokio::{
 };
 
 use self::queue::{Queue, Ticket};
+pub use self::ticks::Ticks;
 use crate::Deadline;
 
 /// One call's timer, among the [`Timers`] of its layer.

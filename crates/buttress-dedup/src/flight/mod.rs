@@ -128,7 +128,7 @@ impl<K: Hash + Eq, W, A: Landing> Flight<K, W, A> {
     /// Joins, while everything is still to be had.
     pub(crate) fn enter(&self, terms: Terms) -> Entry {
         match self.answer.get().map(Landing::progress) {
-            Some(Progress::Lost) => Entry::Closed,
+            Some(Progress::Closed | Progress::Lost) => Entry::Closed,
             _ => self.relay.enter(terms),
         }
     }
@@ -148,12 +148,13 @@ impl<K: Hash + Eq, W, A: Landing> Flight<K, W, A> {
             Some(answer) => match answer.progress() {
                 Progress::Whole => self.land(answer),
                 Progress::Open if !last => {}
-                Progress::Open => {
+                Progress::Open | Progress::Closed | Progress::Lost => {
                     // First, or somebody could join what is about to be given up.
                     self.withdraw();
-                    answer.abandon();
+                    if last {
+                        answer.abandon();
+                    }
                 }
-                Progress::Lost => self.withdraw(),
             },
         }
     }

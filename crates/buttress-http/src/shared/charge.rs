@@ -1,4 +1,4 @@
-use std::{mem, sync::Arc};
+use std::sync::Arc;
 
 use buttress_core::Allowance;
 
@@ -6,7 +6,8 @@ use buttress_core::Allowance;
 #[derive(Debug)]
 pub(super) struct Charge {
     allowance: Arc<Allowance>,
-    /// Taken from the allowance: what is used, or more where the length was known before.
+    /// Taken from the allowance. More than is used where the length was known before, less where the
+    /// window was overdrawn.
     taken: usize,
     used: usize,
 }
@@ -20,34 +21,48 @@ impl Charge {
 
     /// Uses `bytes` more, `cap` in all. `false` if they are not to be had.
     pub(super) fn grow(&mut self, bytes: usize, cap: usize) -> bool {
-        let Some(used) = self.used.checked_add(bytes).filter(|used| *used <= cap) else {
+        if self.used.checked_add(bytes).is_none_or(|used| used > cap) {
             return false;
-        };
-        let missing = used.saturating_sub(self.taken);
+        }
+        let missing = self.missing(bytes);
         if !self.allowance.take(missing) {
             return false;
         }
         self.taken += missing;
-        self.used = used;
+        self.used += bytes;
         true
+    }
+
+    /// Uses `bytes` more, whatever there is. Takes them from the allowance only if it has them.
+    pub(super) fn overdraw(&mut self, bytes: usize) {
+        let missing = self.missing(bytes);
+        if self.allowance.take(missing) {
+            self.taken = self.taken.saturating_add(missing);
+        }
+        self.used = self.used.saturating_add(bytes);
+    }
+
+    /// How many bytes must be given up before `bytes` more can be used, `cap` in all.
+    pub(super) fn shortage(&self, bytes: usize, cap: usize) -> usize {
+        let over = self.used.saturating_add(bytes).saturating_sub(cap);
+        over.max(self.missing(bytes).saturating_sub(self.allowance.left()))
     }
 
     /// Gives back `bytes` that were used, and all that were not.
     pub(super) fn shrink(&mut self, bytes: usize) {
         self.used = self.used.saturating_sub(bytes);
-        let taken = mem::replace(&mut self.taken, self.used);
-        self.allowance.give_back(taken.saturating_sub(self.used));
-    }
-
-    /// Hands all of it over, and is left with nothing.
-    pub(super) fn split(&mut self) -> Self {
-        let allowance = Arc::clone(&self.allowance);
-        Self { allowance, taken: mem::take(&mut self.taken), used: mem::take(&mut self.used) }
+        let spare = self.taken.saturating_sub(self.used);
+        self.taken -= spare;
+        self.allowance.give_back(spare);
     }
 
     /// Gives everything back.
     pub(super) fn clear(&mut self) {
         self.shrink(self.used);
+    }
+
+    fn missing(&self, bytes: usize) -> usize {
+        self.used.saturating_add(bytes).saturating_sub(self.taken)
     }
 }
 

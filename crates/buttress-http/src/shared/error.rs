@@ -2,16 +2,18 @@ use std::{error::Error, fmt, sync::Arc};
 
 use buttress_core::{BoxError, Origin, Reason, Rejection};
 
-/// The error of a shared body that turned out to be too long to share: it holds more than
-/// [`Http::share_cap`](crate::Http::share_cap), or more than the layer has left for all.
+/// The error of a reader of a shared body that fell too far behind the others.
 ///
-/// One caller, if there is one, gets the rest of the body; all others get this.
+/// Of a body of more than [`Http::share_cap`](crate::Http::share_cap) bytes, or of more than the layer
+/// has left for all bodies, only a window of that size is held. If a reader does not read on for 10 ms
+/// while the others wait for it, or holds them up for 1 s in all before it has caught up, the window
+/// moves on without it, and it gets this error. [`SharedBody`](crate::SharedBody) has the rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooLong;
 
 impl fmt::Display for TooLong {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the response is too long to be shared")
+        f.write_str("the response is too long to be held for a reader that is this far behind")
     }
 }
 
@@ -60,3 +62,15 @@ impl fmt::Display for GivenUp {
 }
 
 impl Error for GivenUp {}
+
+/// The error of a body with a frame that is neither data nor trailers.
+#[derive(Debug)]
+pub(super) struct Unknown;
+
+impl fmt::Display for Unknown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a frame of an unknown kind cannot be shared")
+    }
+}
+
+impl Error for Unknown {}

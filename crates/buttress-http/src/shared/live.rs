@@ -1,10 +1,11 @@
 use std::{
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
-    task::{Context, Poll, Wake, Waker, ready},
+    task::{Context, Poll, Wake, Waker},
+    time::Duration,
 };
 
-use buttress_core::{BoxError, Criticality, Drive, Entry, Place, Progress, Relay, Terms};
+use buttress_core::{BoxError, Criticality, Drive, Place, Progress, Relay, Terms, Ticks};
 use bytes::Bytes;
 use http_body::{Body, SizeHint};
 
@@ -12,19 +13,27 @@ use super::{
     charge::Charge,
     frame::SharedFrame,
     source::Source,
-    stored::less,
-    track::{Look, Track},
+    track::{Step, Track},
 };
 
 /// A body on its way to many readers, any of which pulls it along.
 pub(crate) struct Live<B> {
-    track: Mutex<Track<B>>,
-    relay: Relay<Source<B>>,
+    // Taken before the relay's lock and never with it.
+    track: Mutex<Track>,
+    pub(super) relay: Relay<Work<B>>,
     /// Keeps the source while there is no reader, until the body is given up.
     keeper: Place,
     bell: Waker,
     /// What the source said before it was read.
-    hint: SizeHint,
+    pub(super) hint: SizeHint,
+}
+
+/// What a reader drives for all.
+#[derive(Debug)]
+pub(super) struct Work<B> {
+    source: Source<B>,
+    /// While the source waits for readers that are behind.
+    ticks: Ticks,
 }
 
 impl<B> Live<B>
@@ -34,7 +43,8 @@ where
     /// `body` on its way, kept up to `cap` bytes.
     pub(super) fn new(body: B, cap: usize, charge: Charge) -> Arc<Self> {
         let hint = body.size_hint();
-        let (relay, keeper) = Relay::new(Source::new(body), NO_TERMS);
+        let work = Work { source: Source::new(body), ticks: Ticks::new(TICK) };
+        let (relay, keeper) = Relay::new(work, NO_TERMS);
         Arc::new_cyclic(|live| Self {
             track: Mutex::new(Track::new(cap, charge)),
             relay,
@@ -50,10 +60,15 @@ impl<B> Live<B> {
         self.track().progress()
     }
 
+    /// So many readers are to come.
+    pub(super) fn expect(&self, readers: usize) {
+        self.track().expect(readers);
+    }
+
     /// Gives up what is still on its way.
     pub(super) fn give_up(&self) {
-        let before = self.track().give_up();
-        if before.is_some() {
+        let mut freed = Vec::new();
+        if self.track().give_up(&mut freed) {
             self.relay.leave(self.keeper);
         }
     }
@@ -67,7 +82,7 @@ impl<B> Live<B> {
         self.track().weight()
     }
 
-    fn track(&self) -> MutexGuard<'_, Track<B>> {
+    pub(super) fn track(&self) -> MutexGuard<'_, Track> {
         // What is done under it cannot panic, so a poisoned lock means nothing.
         self.track.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -78,13 +93,26 @@ where
     B: Body<Data = Bytes> + Unpin,
     B::Error: Into<BoxError>,
 {
-    /// Pulls the source along, with no lock held.
-    fn drive(&self, source: &mut Source<B>) -> Drive {
-        match source.poll(&mut Context::from_waker(&self.bell)) {
-            Poll::Pending => Drive::Pending,
-            Poll::Ready(read) => {
-                let put = self.track().put(read, source);
-                put.unwrap_or(Drive::Done)
+    /// Pulls the source along, with no lock held. [`Drive::More`] stands for one frame.
+    pub(super) fn drive(&self, work: &mut Work<B>) -> Drive {
+        let cx = &mut Context::from_waker(&self.bell);
+        let (mut read, mut freed) = (None, Vec::new());
+        loop {
+            let step = self.track().step(&mut read, &mut freed);
+            if step != Step::Wait {
+                work.ticks.stop();
+            }
+            match step {
+                Step::More => return Drive::More,
+                Step::Done => return Drive::Done,
+                Step::Pull => match work.source.poll(cx) {
+                    Poll::Ready(frame) => read = Some(frame),
+                    Poll::Pending => return Drive::Pending,
+                },
+                Step::Wait => match work.ticks.poll(cx) {
+                    Poll::Ready(()) => self.track().tick(),
+                    Poll::Pending => return Drive::Pending,
+                },
             }
         }
     }
@@ -93,99 +121,6 @@ where
 impl<B> fmt::Debug for Live<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Live").finish_non_exhaustive()
-    }
-}
-
-/// A reader of a body that is on its way.
-#[derive(Debug)]
-pub(super) struct Reader<B> {
-    live: Arc<Live<B>>,
-    /// From when it first had to wait.
-    place: Option<Place>,
-    /// How many frames it has read.
-    index: usize,
-    /// How many bytes.
-    read: u64,
-    is_first: bool,
-}
-
-impl<B> Reader<B> {
-    pub(super) fn new(live: &Arc<Live<B>>, is_first: bool) -> Self {
-        if is_first {
-            live.track().set_first(true);
-        }
-        Self { live: Arc::clone(live), place: None, index: 0, read: 0, is_first }
-    }
-
-    /// How many frames it has read.
-    pub(super) fn index(&self) -> usize {
-        self.index
-    }
-
-    pub(super) fn is_end_stream(&self) -> bool {
-        self.live.track().is_read(self.index)
-    }
-
-    pub(super) fn size_hint(&self) -> SizeHint {
-        let said = &self.live.hint;
-        if said.exact().is_some() {
-            return less(said, self.read);
-        }
-        less(&self.live.track().hint(said), self.read)
-    }
-
-    fn look(&mut self) -> Look<B> {
-        let look = self.live.track().look(self.index, self.is_first);
-        if let Look::Frame(frame) | Look::Last(frame) = &look {
-            self.index += 1;
-            self.read = self.read.saturating_add(frame.length());
-        }
-        look
-    }
-
-    /// Where it waits. `None` if it must not.
-    fn place(&mut self) -> Option<Place> {
-        if self.place.is_none() {
-            self.place = match self.live.relay.enter(NO_TERMS) {
-                Entry::Member(place) => Some(place),
-                Entry::Closed | Entry::Inside => None,
-            };
-        }
-        self.place
-    }
-}
-
-impl<B> Reader<B>
-where
-    B: Body<Data = Bytes> + Unpin,
-    B::Error: Into<BoxError>,
-{
-    /// What is at its place; never [`Look::Wait`].
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Look<B>> {
-        match self.look() {
-            Look::Wait => {}
-            look => return Poll::Ready(look),
-        }
-        let Some(place) = self.place() else { return Poll::Ready(Look::GivenUp) };
-        let known = self.index.try_into().unwrap_or(u64::MAX);
-        let live = &self.live;
-        ready!(live.relay.poll(place, known, cx, |source, _| live.drive(source)));
-        match self.look() {
-            // An error and not a wait for what does not come, whatever became of the source.
-            Look::Wait => Poll::Ready(Look::GivenUp),
-            look => Poll::Ready(look),
-        }
-    }
-}
-
-impl<B> Drop for Reader<B> {
-    fn drop(&mut self) {
-        if self.is_first {
-            self.live.track().set_first(false);
-        }
-        if let Some(place) = self.place.take() {
-            self.live.relay.leave(place);
-        }
     }
 }
 
@@ -205,4 +140,8 @@ impl<B: Send + 'static> Wake for Bell<B> {
 }
 
 /// The source is read under what is ambient for whoever pulls it along, which a layer sets for all.
-const NO_TERMS: Terms = Terms { deadline: None, criticality: Criticality::Sheddable };
+pub(super) const NO_TERMS: Terms = Terms { deadline: None, criticality: Criticality::Sheddable };
+
+/// How long a tick is, in which a reader that is behind is waited for; [`Readers`](super::readers::Readers)
+/// has how many.
+const TICK: Duration = Duration::from_millis(1);

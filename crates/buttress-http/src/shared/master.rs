@@ -4,12 +4,7 @@ use buttress_core::{Allowance, Progress};
 use bytes::Bytes;
 use http_body::{Body, SizeHint};
 
-use super::{
-    Form, SharedBody,
-    charge::Charge,
-    frame::SharedFrame,
-    live::{Live, Reader},
-};
+use super::{Form, SharedBody, charge::Charge, frame::SharedFrame, live::Live, reader::Reader};
 
 /// What the bodies of the callers of now are made from.
 #[derive(Debug)]
@@ -39,9 +34,9 @@ where
 
 impl<B> Master<B> {
     /// The body of one caller.
-    pub(super) fn read(&self, is_first: bool) -> SharedBody<B> {
+    pub(super) fn read(&self) -> SharedBody<B> {
         let form = match self {
-            Self::Live(live) => Form::Reading(Reader::new(live, is_first)),
+            Self::Live(live) => Form::Reading(Reader::new(live)),
             Self::Empty(hint) => Form::Empty(**hint),
         };
         SharedBody { form }
@@ -51,6 +46,12 @@ impl<B> Master<B> {
         match self {
             Self::Live(live) => live.progress(),
             Self::Empty(_) => Progress::Whole,
+        }
+    }
+
+    pub(super) fn expect(&self, callers: usize) {
+        if let Self::Live(live) = self {
+            live.expect(callers);
         }
     }
 

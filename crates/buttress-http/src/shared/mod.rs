@@ -8,19 +8,21 @@ use buttress_core::BoxError;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use self::{alone::Alone, error::GivenUp, live::Reader, stored::Stored, track::Look};
+use self::{error::GivenUp, reader::Reader, stored::Stored, track::Look};
 
-mod alone;
 mod charge;
 mod error;
 mod finish;
 mod frame;
 mod live;
 mod master;
+mod reader;
+mod readers;
 mod response;
 mod source;
 mod stored;
 mod track;
+mod window;
 
 pub use self::error::TooLong;
 pub(crate) use self::{finish::Finish, response::Shared};
@@ -29,13 +31,30 @@ pub(crate) use self::{finish::Finish, response::Shared};
 ///
 /// For a single caller it is the body inside, frame by frame. For many it reads what all of them
 /// read: each gets every frame from the first on, data and trailers, as soon as it is there. Whoever
-/// is polled pulls the body inside along, for all; a reader that is slow, or is not polled any more,
-/// delays nobody.
+/// is polled pulls the body inside along, for all. A reader that is slow, or is not polled any more,
+/// does not delay the others, unless the body is long.
 ///
 /// The body inside is dropped as soon as it has ended. If it fails, its error comes to each reader
 /// after the frames before it, as the [`source`](std::error::Error::source) of the one it gets. If
-/// it panics, each gets a [`Rejection`](buttress_core::Rejection). If it turns out to be too long to
-/// share, one reader goes on with it alone, and all others fail with [`TooLong`].
+/// it panics, each gets a [`Rejection`](buttress_core::Rejection).
+///
+/// # Long bodies
+///
+/// A body that turns out to be longer than [`Http::share_cap`](crate::Http::share_cap), or than what
+/// the layer has left for all bodies, takes no new reader and is not kept. Its readers get all of it.
+/// Their frames are held in a window of that size, which moves with them: a frame is dropped when its
+/// last reader has read it, or has left. If there is no room for the next frame, the readers in front
+/// wait for those behind. The window has room for at least one frame, however long the frame is.
+///
+/// That wait is bounded. The window moves on without a reader, which then fails with [`TooLong`], if
+/// - it does not read on for 10 ms while others wait and there are frames for it,
+/// - or it has held the others up for 1 s in all since it last had read every frame.
+///
+/// Both times are counted in ticks of 1 ms of such a wait. Readers that are held and not polled cost the
+/// others 10 ms together, however many they are. Without a tokio timer a tick is one turn of the task
+/// that waits.
+///
+/// # Size
 ///
 /// The size and the end of the body are those of the body inside, less what has been read. Where it
 /// did not say its size, that is known once all of it is there, unless it had trailers.
@@ -52,7 +71,6 @@ enum Form<B> {
         stored: Arc<Stored>,
         index: usize,
     },
-    Alone(Alone<B>),
     /// It had ended before it was shared, and said so.
     Empty(SizeHint),
     Ended,
@@ -90,7 +108,6 @@ where
         let this = self.get_mut();
         let last = match &mut this.form {
             Form::Own(body) => return Pin::new(body).poll_frame(cx).map_err(Into::into),
-            Form::Alone(alone) => return alone.poll(cx),
             Form::Playing { stored, index } => {
                 let frame = stored.frame(*index).map(Ok);
                 *index += usize::from(frame.is_some());
@@ -99,12 +116,6 @@ where
             Form::Empty(_) | Form::Ended => return Poll::Ready(None),
             Form::Reading(reader) => match ready!(reader.poll(cx)) {
                 Look::Frame(frame) => return Poll::Ready(Some(Ok(frame.into_frame()))),
-                Look::Alone(remains) => {
-                    let mut alone = Alone::new(remains, reader.index());
-                    let polled = alone.poll(cx);
-                    this.form = Form::Alone(alone);
-                    return polled;
-                }
                 Look::Last(frame) => Some(Ok(frame.into_frame())),
                 Look::Failed(failure) => Some(Err(failure.into())),
                 Look::TooLong => Some(Err(TooLong.into())),
@@ -121,7 +132,6 @@ where
             Form::Own(body) => body.is_end_stream(),
             Form::Reading(reader) => reader.is_end_stream(),
             Form::Playing { stored, index } => stored.is_read(*index),
-            Form::Alone(alone) => alone.is_end_stream(),
             Form::Empty(_) | Form::Ended => true,
         }
     }
@@ -131,7 +141,6 @@ where
             Form::Own(body) => body.size_hint(),
             Form::Reading(reader) => reader.size_hint(),
             Form::Playing { stored, index } => stored.hint(*index),
-            Form::Alone(alone) => alone.size_hint(),
             Form::Empty(hint) => *hint,
             Form::Ended => SizeHint::with_exact(0),
         }

@@ -43,9 +43,7 @@ where
 impl<B> Shared<B> {
     pub(crate) fn restore(&self, reader: Reader) -> Response<SharedBody<B>> {
         let mut response = match &self.root {
-            Root::Call { head, body } => {
-                Response::from_parts(Parts::clone(head), body.read(reader == Reader::First))
-            }
+            Root::Call { head, body } => Response::from_parts(Parts::clone(head), body.read()),
             Root::Stored(stored) => {
                 let form = Form::Playing { stored: Arc::clone(stored), index: 0 };
                 stored.response(SharedBody { form })
@@ -61,6 +59,12 @@ impl<B> Shared<B> {
         match &self.root {
             Root::Call { body, .. } => body.progress(),
             Root::Stored(_) => Progress::Whole,
+        }
+    }
+
+    pub(crate) fn expect(&self, callers: usize) {
+        if let Root::Call { body, .. } = &self.root {
+            body.expect(callers);
         }
     }
 

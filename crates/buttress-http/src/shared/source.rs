@@ -10,13 +10,15 @@ use buttress_core::BoxError;
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame};
 
-use super::{error::Failure, frame::SharedFrame};
+use super::{
+    error::{Failure, Unknown},
+    frame::SharedFrame,
+};
 
 /// A body on its way to many readers.
 #[derive(Debug)]
 pub(super) struct Source<B> {
-    /// `None` once it goes on with a single reader.
-    body: Option<B>,
+    body: B,
     /// Where small chunks are copied together. Each would else keep the buffer alive that it was read
     /// into, which takes a multiple of its bytes.
     block: BytesMut,
@@ -25,8 +27,7 @@ pub(super) struct Source<B> {
 
 /// What came of a body.
 pub(super) enum Read {
-    /// A frame; one that cannot be shared is an `Err`.
-    Frame(Result<SharedFrame, Frame<Bytes>>),
+    Frame(SharedFrame),
     /// The frame that ends it.
     Last(SharedFrame),
     End,
@@ -35,18 +36,14 @@ pub(super) enum Read {
 
 impl<B> Source<B> {
     pub(super) fn new(body: B) -> Self {
-        Self { body: Some(body), block: BytesMut::new(), has_read: false }
+        Self { body, block: BytesMut::new(), has_read: false }
     }
 
-    /// The body, for a reader of its own.
-    pub(super) fn take(&mut self) -> Option<B> {
-        self.body.take()
-    }
-
-    fn shared(&mut self, frame: Frame<Bytes>) -> Result<SharedFrame, Frame<Bytes>> {
+    /// `None` if it is of a kind that cannot be shared.
+    fn shared(&mut self, frame: Frame<Bytes>) -> Option<SharedFrame> {
         match frame.into_data() {
-            Ok(data) => Ok(SharedFrame::Data(self.compact(data))),
-            Err(frame) => Ok(SharedFrame::Trailers(Arc::new(frame.into_trailers()?))),
+            Ok(data) => Some(SharedFrame::Data(self.compact(data))),
+            Err(frame) => Some(SharedFrame::Trailers(Arc::new(frame.into_trailers().ok()?))),
         }
     }
 
@@ -74,16 +71,16 @@ where
     }
 
     fn read(&mut self, cx: &mut Context<'_>) -> Poll<Read> {
-        let Some(body) = &mut self.body else { return Poll::Ready(Read::End) };
-        Poll::Ready(match ready!(Pin::new(&mut *body).poll_frame(cx)) {
+        Poll::Ready(match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
             None => Read::End,
             Some(Err(error)) => Read::Failed(Failure::Error(error.into().into())),
             Some(Ok(frame)) => {
-                let is_last = body.is_end_stream();
+                let is_last = self.body.is_end_stream();
                 match self.shared(frame) {
                     // Nothing follows trailers.
-                    Ok(frame) if is_last || frame.is_trailers() => Read::Last(frame),
-                    frame => Read::Frame(frame),
+                    Some(frame) if is_last || frame.is_trailers() => Read::Last(frame),
+                    Some(frame) => Read::Frame(frame),
+                    None => Read::Failed(Failure::Error(Arc::new(Unknown))),
                 }
             }
         })

@@ -63,20 +63,22 @@ fn a_whole_body_cannot_be_abandoned() {
 }
 
 #[test]
-fn a_body_that_is_too_long_is_dropped_where_nobody_took_it() {
+fn an_abandoned_body_over_the_cap_is_dropped_at_once() {
     use std::sync::Arc;
 
     let http = buttress_http::Http::new().share_cap(1);
     let feed = Feed::new();
     let allowance = Arc::new(buttress_core::Allowance::new(10));
     let shared = crate::caller::share_by(&http, &feed, &allowance);
-    let first = Caller::first(&shared);
-    feed.text("over");
-    assert_eq!(Caller::later(&shared).read(), Got::TooLong);
+    let (mut first, mut later) = (Caller::first(&shared), Caller::later(&shared));
+    feed.text("one");
+    feed.text("two");
+    assert_eq!(first.read_on(), read("one", Got::Nothing));
     drop(first);
-    assert!(!feed.is_dropped());
     abandon(&shared);
     assert!(feed.is_dropped());
+    assert_eq!(allowance.left(), 10);
+    assert_eq!(later.read(), Got::Failed);
 }
 
 #[test]

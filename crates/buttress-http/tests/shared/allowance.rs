@@ -29,7 +29,7 @@ fn what_is_kept_counts_until_the_response_is_dropped() {
 }
 
 #[test]
-fn a_response_is_too_long_when_all_is_used_up() {
+fn the_window_is_as_small_as_what_is_left_for_all_when_that_is_used_up() {
     let allowance = Arc::new(Allowance::new(12));
     let (feed, other_feed) = (Feed::new(), Feed::new());
     let shared = share_by(&Http::new(), &feed, &allowance);
@@ -43,18 +43,30 @@ fn a_response_is_too_long_when_all_is_used_up() {
     assert_eq!(other_first.read(), text("1234567"));
     assert_eq!(allowance.left(), 1);
     feed.text("56");
+    feed.text("7890");
+    feed.text("more than there is for all of them");
     feed.end();
-    assert_eq!(later.read_on(), read("1234", Got::TooLong));
+    assert_eq!(first.read(), Got::Nothing);
+    assert_eq!(progress(&shared), Progress::Closed);
+    assert_eq!(later.read_on(), read("123456", Got::Nothing));
     assert_eq!(progress(&shared), Progress::Lost);
-    assert_eq!(first.read_on(), read("56", Got::End));
+    assert_eq!(first.read_on(), read("567890", Got::Nothing));
+    assert_eq!(allowance.left(), 1);
+    // One frame is let in whatever it takes.
+    let long = "more than there is for all of them";
+    assert_eq!(later.read_on(), read(&format!("7890{long}"), Got::Nothing));
     assert_eq!(allowance.left(), 5);
+    assert_eq!(first.read_on(), read(long, Got::End));
+    assert_eq!(later.read(), Got::End);
     other_feed.text("89");
     assert_eq!(other_first.read(), text("89"));
     assert_eq!(progress(&other), Progress::Open);
+    drop((first, later, shared, other_first, other));
+    assert_eq!(allowance.left(), 12);
 }
 
 #[test]
-fn whoever_goes_on_alone_gives_back_what_it_has_read() {
+fn frames_of_a_body_over_the_cap_count_until_all_have_read_them() {
     let allowance = Arc::new(Allowance::new(100));
     let feed = Feed::new();
     let shared = share_by(&Http::new().share_cap(10), &feed, &allowance);
@@ -63,14 +75,20 @@ fn whoever_goes_on_alone_gives_back_what_it_has_read() {
     for frame in ["123", "456", "789", "over"] {
         feed.text(frame);
     }
-    assert_eq!(first.read(), text("123"));
-    assert_eq!(later.read_on(), read("123456789", Got::TooLong));
+    assert_eq!(later.read_on(), read("123456789", Got::Nothing));
     assert_eq!(allowance.left(), 91);
+    assert_eq!(first.read(), text("123"));
+    assert_eq!(allowance.left(), 94);
     assert_eq!(first.read(), text("456"));
     assert_eq!(allowance.left(), 97);
+    assert_eq!(later.read_on(), read("over", Got::Nothing));
+    assert_eq!(allowance.left(), 93);
     assert_eq!(first.read(), text("789"));
+    assert_eq!(allowance.left(), 96);
+    assert_eq!(first.read_on(), read("over", Got::Nothing));
     assert_eq!(allowance.left(), 100);
-    assert_eq!(first.read(), text("over"));
+    feed.text("more");
+    assert_eq!(first.read(), text("more"));
     drop((first, later, shared));
     assert_eq!(allowance.left(), 100);
 }

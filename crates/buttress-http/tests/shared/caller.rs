@@ -6,6 +6,7 @@ use buttress_core::{Allowance, BoxError, Progress, Reader, Share};
 use buttress_http::{Http, SharedBody, TooLong};
 use http::{HeaderMap, Response};
 use http_body::{Body, SizeHint};
+use tokio::runtime::{Builder, Runtime};
 use tokio_test::task::{Spawn, spawn};
 
 use crate::feed::{Fed, Feed};
@@ -21,8 +22,23 @@ pub(crate) fn share_by(http: &Http, feed: &Feed, allowance: &Arc<Allowance>) -> 
     http.share(Response::new(feed.body()), allowance).unwrap()
 }
 
+/// A response of which ten bytes are held.
+pub(crate) fn short() -> (Feed, Shared) {
+    let feed = Feed::new();
+    let shared = share_by(&capped(), &feed, &Arc::new(Allowance::new(usize::MAX)));
+    (feed, shared)
+}
+
+pub(crate) fn capped() -> Http {
+    Http::new().share_cap(10)
+}
+
 pub(crate) fn progress(shared: &Shared) -> Progress {
     Share::<Response<Fed>>::progress(&Http::new(), shared)
+}
+
+pub(crate) fn expect(shared: &Shared, callers: usize) {
+    Share::<Response<Fed>>::expect(&Http::new(), shared, callers);
 }
 
 pub(crate) fn abandon(shared: &Shared) {
@@ -113,6 +129,11 @@ pub(crate) fn text(text: &str) -> Got {
 /// What somebody has read who reads on.
 pub(crate) fn read(read: &str, then: Got) -> (String, Got) {
     (read.to_owned(), then)
+}
+
+/// A runtime whose time passes only where the test says so.
+pub(crate) fn paused() -> Runtime {
+    Builder::new_current_thread().enable_time().start_paused(true).build().unwrap()
 }
 
 pub(crate) fn error_of<T: Debug>(outcome: Result<T, BoxError>) -> BoxError {

@@ -1,18 +1,11 @@
 //! How the bytes come to everybody.
 
-use std::{
-    future::Future,
-    sync::atomic::{AtomicUsize, Ordering},
-};
-
-use buttress_core::{Progress, Reader};
-use buttress_http::SharedBody;
+use buttress_core::Progress;
 use http::{HeaderMap, HeaderValue};
-use http_body_util::BodyExt;
 
 use crate::{
-    caller::{Caller, Got, progress, read, restore, share, text},
-    feed::{Fed, Feed, Step},
+    caller::{Caller, Got, progress, read, share, text},
+    feed::{Feed, Step},
 };
 
 #[test]
@@ -210,79 +203,3 @@ fn a_thousand_callers_come_and_go() {
     }
     assert_eq!(Caller::later(&shared).read_on(), (expected, Got::End));
 }
-
-#[test]
-fn callers_on_many_threads_read_the_same() {
-    for round in 0..200 {
-        let feed = Feed::new();
-        let shared = share(&feed);
-        std::thread::scope(|scope| {
-            let reading = (0..6).map(|caller| {
-                let body = restore(&shared, Reader::Later).into_body();
-                // Half of them stop somewhere.
-                let most = if caller < 3 { usize::MAX } else { round % FRAMES };
-                scope.spawn(move || block_on(read_frames(body, most)))
-            });
-            let reading: Vec<_> = reading.collect();
-            for _ in 0..FRAMES {
-                feed.text("frame");
-            }
-            feed.end();
-            let read: Vec<_> = reading.into_iter().map(|reading| reading.join().unwrap()).collect();
-            let some = round % FRAMES;
-            assert_eq!(read, [FRAMES, FRAMES, FRAMES, some, some, some]);
-        });
-        assert_eq!(progress(&shared), Progress::Whole);
-    }
-}
-
-#[test]
-fn callers_on_many_threads_have_each_frame_before_there_is_another() {
-    for _ in 0..50 {
-        let feed = Feed::new();
-        let shared = share(&feed);
-        let read = &AtomicUsize::new(0);
-        std::thread::scope(|scope| {
-            for _ in 0..CALLERS {
-                let mut body = restore(&shared, Reader::Later).into_body();
-                scope.spawn(move || {
-                    block_on(async {
-                        while body.frame().await.is_some() {
-                            read.fetch_add(1, Ordering::Relaxed);
-                        }
-                    });
-                });
-            }
-            for fed in 1..=FRAMES {
-                feed.text("frame");
-                let all_have_it = || read.load(Ordering::Relaxed) == fed * CALLERS;
-                let mut looks = std::iter::repeat_with(std::thread::yield_now).take(PATIENCE);
-                // The end lets everybody go, so that the test fails and does not hang.
-                if !looks.any(|()| all_have_it()) {
-                    feed.end();
-                    panic!("somebody waits for a frame that is there");
-                }
-            }
-            feed.end();
-        });
-    }
-}
-
-/// Reads `most` frames, or all.
-async fn read_frames(mut body: SharedBody<Fed>, most: usize) -> usize {
-    let mut read = 0;
-    while read < most && body.frame().await.is_some() {
-        read += 1;
-    }
-    read
-}
-
-fn block_on<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
-}
-
-const FRAMES: usize = 40;
-const CALLERS: usize = 4;
-
-/// How often to look whether everybody has read on; some seconds.
-const PATIENCE: usize = 20_000_000;

@@ -1,79 +1,115 @@
-//! However callers come, read and go, each reads the frames of the body from the first on, and all of
-//! them in the end.
+//! However callers come, read, stop and go, each reads the frames of the body from the first on, and all
+//! of them in the end unless it falls too far behind.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use buttress_core::{Allowance, Progress};
 use buttress_http::Http;
 use http::{HeaderMap, HeaderValue};
 use proptest::{collection::vec, prelude::*, sample::Index};
+use tokio::time::advance;
 
 use crate::{
-    caller::{Caller, Got, progress, share_by, text},
+    caller::{Caller, Got, Shared, paused, progress, share_by, text},
     feed::{Feed, Step},
 };
 
 proptest! {
     #[test]
-    fn everybody_reads_all_frames_in_order(
-        moves in vec(play(), 0..80),
+    fn everybody_reads_all_frames_in_order_who_does_not_fall_too_far_behind(
+        moves in vec(play(), 0..120),
         ending in ending(),
         cap in prop_oneof![Just(usize::MAX), 0_usize..60],
     ) {
-        let allowance = Arc::new(Allowance::new(1000));
-        let feed = Feed::new();
-        let shared = share_by(&Http::new().share_cap(cap), &feed, &allowance);
-        let mut frames = Vec::new();
-        let mut callers = vec![Reading::new(Caller::first(&shared))];
-        for play in moves {
-            match play {
-                Play::Feed(data) => {
-                    frames.push(text(data));
-                    feed.text(data);
+        paused().block_on(async {
+            let allowance = Arc::new(Allowance::new(1000));
+            let feed = Feed::new();
+            let shared = share_by(&Http::new().share_cap(cap), &feed, &allowance);
+            let mut frames = Vec::new();
+            let mut readings = vec![Reading::new(Caller::first(&shared))];
+            for play in moves {
+                match play {
+                    Play::Feed(data) => {
+                        frames.push(text(data));
+                        feed.text(data);
+                    }
+                    Play::Pause => feed.put(Step::Pause),
+                    Play::Join if can_join(&shared) => {
+                        readings.push(Reading::new(Caller::later(&shared)));
+                    }
+                    Play::Read(who) if !readings.is_empty() => who.get_mut(&mut readings).read(),
+                    Play::Leave(who) if !readings.is_empty() => {
+                        readings.swap_remove(who.index(readings.len()));
+                    }
+                    Play::Wait(time) => wait(&mut readings, time).await,
+                    Play::Join | Play::Read(_) | Play::Leave(_) => {}
                 }
-                Play::Pause => feed.put(Step::Pause),
-                Play::Join => callers.push(Reading::new(Caller::later(&shared))),
-                Play::Read(who) if !callers.is_empty() => who.get_mut(&mut callers).read(),
-                Play::Leave(who) if !callers.is_empty() => {
-                    callers.swap_remove(who.index(callers.len()));
-                }
-                Play::Read(_) | Play::Leave(_) => {}
+                check(&readings, &frames, cap)?;
+                let most = cap.max(4);
+                prop_assert!(allowance.left() >= 1000_usize.saturating_sub(most));
             }
-            for caller in &callers {
-                prop_assert!(frames.starts_with(&caller.read));
+            if can_join(&shared) {
+                readings.push(Reading::new(Caller::later(&shared)));
             }
-        }
-        callers.push(Reading::new(Caller::later(&shared)));
-        let size = frames.iter().map(size).sum::<usize>() + ending.size();
-        // What is read by one caller alone panics there, as it would without being shared.
-        let ending = if size > cap && ending == Ending::Panic { Ending::Fail } else { ending };
-        if ending == Ending::Trailers {
-            frames.push(Got::Trailers(trailers()));
-        }
-        ending.puts(&feed);
+            if ending == Ending::Trailers {
+                frames.push(Got::Trailers(trailers()));
+            }
+            ending.puts(&feed);
 
-        // Who waits is polled only when woken.
-        while let Some(caller) = callers.iter_mut().find(|caller| caller.may_go_on()) {
-            caller.read();
-        }
-        let read_all = callers.iter().filter(|caller| caller.last == ending.gives()).count();
-        let too_long = callers.iter().filter(|caller| caller.last == Got::TooLong).count();
-        prop_assert_eq!(read_all + too_long, callers.len());
-        for caller in callers.iter().filter(|caller| caller.last != Got::TooLong) {
-            prop_assert_eq!(&caller.read, &frames);
-        }
-        if size > cap {
-            prop_assert_eq!(progress(&shared), Progress::Lost);
-            prop_assert!(read_all <= 1);
-        } else {
-            prop_assert_eq!(too_long, 0);
-            prop_assert_eq!(progress(&shared) == Progress::Whole, ending.gives() == Got::End);
+            // Who waits is polled only when woken. Time passes only where nobody is.
+            let mut waited = 0;
+            while readings.iter().any(|reading| !reading.has_ended()) {
+                if let Some(reading) = readings.iter_mut().find(|reading| reading.may_go_on()) {
+                    reading.read();
+                } else {
+                    prop_assert!(waited < 20, "a reader waits for what does not come");
+                    waited += 1;
+                    wait(&mut readings, 1).await;
+                }
+                check(&readings, &frames, cap)?;
+            }
+            for reading in readings.iter().filter(|reading| reading.last != Got::TooLong) {
+                prop_assert_eq!(&reading.last, &ending.gives());
+                prop_assert_eq!(&reading.read, &frames);
+            }
+            let size = frames.iter().map(size).sum::<usize>();
+            if size <= cap {
+                prop_assert!(readings.iter().all(|reading| reading.last == ending.gives()));
+                prop_assert_eq!(progress(&shared) == Progress::Whole, ending.gives() == Got::End);
+            } else if !readings.is_empty() {
+                prop_assert!(matches!(progress(&shared), Progress::Closed | Progress::Lost));
+            }
+            drop((readings, shared));
             prop_assert!(feed.is_dropped());
-        }
-        drop((callers, shared));
-        prop_assert!(feed.is_dropped());
-        prop_assert_eq!(allowance.left(), 1000);
+            prop_assert_eq!(allowance.left(), 1000);
+            Ok(())
+        })?;
     }
+}
+
+/// Each has read the frames in their order, and who was left behind had its time: 10 ms in which it did
+/// not read, or a second in which it did not catch up, and more than fits in between.
+fn check(readings: &[Reading], frames: &[Got], cap: usize) -> Result<(), TestCaseError> {
+    for reading in readings {
+        prop_assert!(frames.starts_with(&reading.read));
+        if reading.last == Got::TooLong {
+            prop_assert!(reading.idle >= 10);
+            let ahead = frames.iter().skip(reading.read.len()).map(size).sum::<usize>();
+            prop_assert!(ahead > cap, "{ahead} bytes are not too many for {cap}");
+        }
+    }
+    Ok(())
+}
+
+fn can_join(shared: &Shared) -> bool {
+    progress(shared) != Progress::Lost
+}
+
+async fn wait(readings: &mut [Reading], time: u64) {
+    for reading in readings {
+        reading.idle += time;
+    }
+    advance(Duration::from_millis(time)).await;
 }
 
 #[derive(Clone, Debug)]
@@ -83,6 +119,7 @@ enum Play {
     Join,
     Read(Index),
     Leave(Index),
+    Wait(u64),
 }
 
 fn play() -> impl Strategy<Value = Play> {
@@ -92,6 +129,7 @@ fn play() -> impl Strategy<Value = Play> {
         2 => Just(Play::Join),
         8 => any::<Index>().prop_map(Play::Read),
         1 => any::<Index>().prop_map(Play::Leave),
+        2 => (1_u64..6).prop_map(Play::Wait),
     ]
 }
 
@@ -120,10 +158,6 @@ impl Ending {
             Self::Fail | Self::Panic => Got::Failed,
         }
     }
-
-    fn size(self) -> usize {
-        if self == Self::Trailers { size(&Got::Trailers(trailers())) } else { 0 }
-    }
 }
 
 fn ending() -> impl Strategy<Value = Ending> {
@@ -136,11 +170,13 @@ struct Reading {
     read: Vec<Got>,
     last: Got,
     polled: bool,
+    /// For how many ms it has not read.
+    idle: u64,
 }
 
 impl Reading {
     fn new(caller: Caller) -> Self {
-        Self { caller, read: Vec::new(), last: Got::Nothing, polled: false }
+        Self { caller, read: Vec::new(), last: Got::Nothing, polled: false, idle: 0 }
     }
 
     fn read(&mut self) {
@@ -150,6 +186,7 @@ impl Reading {
         self.polled = true;
         self.last = self.caller.read();
         if matches!(self.last, Got::Text(_) | Got::Trailers(_)) {
+            self.idle = 0;
             self.read.push(self.last.clone());
         }
     }

@@ -106,22 +106,32 @@ fn a_body_that_has_ended_is_whole_and_not_read() {
 }
 
 #[test]
-fn whoever_goes_on_alone_knows_what_is_left() {
+fn every_reader_of_a_body_over_the_cap_knows_what_is_left() {
     let feed = Feed::new();
     let allowance = Arc::new(Allowance::new(usize::MAX));
     let shared = share_by(&Http::new().share_cap(10), &feed, &allowance);
     let mut first = Caller::first(&shared);
     let mut later = Caller::later(&shared);
-    for frame in ["123", "456", "over the cap", "rest"] {
+    for frame in ["123", "456", "over", "rest"] {
         feed.text(frame);
     }
-    assert_eq!(later.read_on(), read("123456", Got::TooLong));
-    assert_eq!(bounds(&later), (0, Some(0)));
+    feed.end();
+    assert_eq!(later.read_on(), read("123456over", Got::Nothing));
+    assert_eq!(bounds(&later), (0, None));
+    assert!(!later.is_end_stream());
+    assert_eq!(bounds(&first), (10, None));
     assert_eq!(first.read(), text("123"));
-    assert_eq!(bounds(&first), (3 + 12, None));
-    assert!(!first.is_end_stream());
+    assert_eq!(bounds(&first), (7, None));
     assert_eq!(first.read(), text("456"));
-    assert_eq!(bounds(&first), (12, None));
+    assert_eq!(later.read_on(), read("rest", Got::End));
+    // By now all of it is there.
+    assert_eq!(bounds(&later), (0, Some(0)));
+    assert_eq!(bounds(&first), (8, Some(8)));
+    assert_eq!(first.read(), text("over"));
+    assert!(!first.is_end_stream());
+    assert_eq!(first.read(), text("rest"));
+    assert!(first.is_end_stream());
+    assert_eq!(first.read(), Got::End);
 }
 
 #[test]

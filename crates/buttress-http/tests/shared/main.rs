@@ -4,6 +4,7 @@
 
 mod abandoned;
 mod allowance;
+mod behind;
 mod bodies;
 mod caller;
 mod failing;
@@ -19,4 +20,6 @@ mod of_reqwest;
 mod over;
 #[cfg(feature = "hyper")]
 mod over_a_connection;
+mod threads;
 mod timed;
+mod window;

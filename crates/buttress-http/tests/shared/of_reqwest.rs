@@ -63,22 +63,41 @@ async fn a_response_with_a_single_caller_stays_as_it_is() {
     assert!(http.share(response, &plenty()).is_err());
 }
 
-#[test]
-fn the_error_of_a_body_that_is_too_long_is_in_the_chain() {
+#[tokio::test]
+async fn all_get_all_of_a_body_over_the_cap() {
+    let feed = Feed::new();
+    let shared = Http::new().share_cap(10).share(response(&feed), &plenty()).unwrap();
+    let mut readers = [Reader::First, Reader::Later].map(|reader| restore(&shared, reader));
+    for _ in 0..10 {
+        feed.text("twelve bytes");
+        for reader in &mut readers {
+            assert_eq!(reader.chunk().await.unwrap().unwrap(), "twelve bytes");
+        }
+    }
+    feed.end();
+    for mut reader in readers {
+        assert!(reader.chunk().await.unwrap().is_none());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_error_of_a_reader_that_fell_too_far_behind_is_in_the_chain() {
     let feed = Feed::new();
     let http = Http::new().share_cap(10);
     let shared = http.share(response(&feed), &plenty()).unwrap();
     let first = restore(&shared, Reader::First);
     let later = http::Response::<reqwest::Body>::from(restore(&shared, Reader::Later)).into_body();
     feed.text("twelve bytes");
+    feed.text(", and twenty bytes");
+    feed.end();
+    assert_eq!(first.text().await.unwrap(), "twelve bytes, and twenty bytes");
     let mut later = spawn(later);
     let Poll::Ready(Some(Err(error))) = later.enter(|cx, body| body.poll_frame(cx)) else {
-        panic!("it is read by the first alone");
+        panic!("its beginning is gone");
     };
     let error: &(dyn std::error::Error + 'static) = &error;
     let mut chain = successors(Some(error), |error| error.source());
     assert!(chain.any(<dyn std::error::Error>::is::<TooLong>));
-    drop(first);
 }
 
 fn response(feed: &Feed) -> Response {

@@ -1,0 +1,89 @@
+//! A wait that is counted in ticks.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, Wake, Waker},
+    time::Duration,
+};
+
+use buttress_core::Ticks;
+use tokio::{
+    runtime::Builder,
+    time::{advance, sleep},
+};
+
+#[tokio::test(start_paused = true)]
+async fn a_tick_passes_after_each_period() {
+    let mut ticks = Ticks::new(MS);
+    let task = Arc::<Task>::default();
+    for _ in 0..3 {
+        assert_eq!(task.poll(&mut ticks), Poll::Pending);
+        advance(MS).await;
+        assert!(task.is_woken());
+        assert_eq!(task.poll(&mut ticks), Poll::Ready(()));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_tick_passes_however_late_the_runtime_is() {
+    let mut ticks = Ticks::new(MS);
+    let task = Arc::<Task>::default();
+    assert_eq!(task.poll(&mut ticks), Poll::Pending);
+    sleep(50 * MS).await;
+    assert_eq!(task.poll(&mut ticks), Poll::Ready(()));
+    assert_eq!(task.poll(&mut ticks), Poll::Pending);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_timer_that_was_stopped_begins_with_a_whole_tick() {
+    let mut ticks = Ticks::new(2 * MS);
+    let task = Arc::<Task>::default();
+    assert_eq!(task.poll(&mut ticks), Poll::Pending);
+    advance(MS).await;
+    ticks.stop();
+    assert_eq!(task.poll(&mut ticks), Poll::Pending);
+    advance(MS).await;
+    assert_eq!(task.poll(&mut ticks), Poll::Pending);
+    advance(MS).await;
+    assert_eq!(task.poll(&mut ticks), Poll::Ready(()));
+}
+
+#[test]
+fn a_tick_without_a_timer_is_one_turn_of_the_task() {
+    let turns = || {
+        let mut ticks = Ticks::new(MS);
+        let task = Arc::<Task>::default();
+        for _ in 0..3 {
+            assert_eq!(task.poll(&mut ticks), Poll::Pending);
+            assert!(task.is_woken());
+            assert_eq!(task.poll(&mut ticks), Poll::Ready(()));
+        }
+    };
+    turns();
+    Builder::new_current_thread().build().unwrap().block_on(async { turns() });
+}
+
+#[derive(Default)]
+struct Task(AtomicBool);
+
+impl Task {
+    fn poll(self: &Arc<Self>, ticks: &mut Ticks) -> Poll<()> {
+        self.0.store(false, Ordering::Relaxed);
+        ticks.poll(&mut Context::from_waker(&Waker::from(Arc::clone(self))))
+    }
+
+    fn is_woken(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Wake for Task {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+const MS: Duration = Duration::from_millis(1);
