@@ -160,7 +160,9 @@ impl Real {
             if woken.is_empty() {
                 return;
             }
-            woken.into_iter().for_each(|id| self.poll(id));
+            for id in woken {
+                self.poll(id);
+            }
         }
     }
 

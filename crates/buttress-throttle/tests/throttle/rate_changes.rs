@@ -16,7 +16,9 @@ async fn a_raised_rate_reaches_all_waiters_at_once() {
     let service = echo(&layer);
     service.clone().oneshot(0).await.unwrap();
     let mut calls: Vec<_> = (0..10).map(|n| task::spawn(service.clone().oneshot(n))).collect();
-    calls.iter_mut().for_each(|call| assert_pending!(call.poll()));
+    for call in &mut calls {
+        assert_pending!(call.poll());
+    }
     layer.handle().set_rate(Rate::per_second(1000));
     assert_eq!(layer.handle().queued(), 0);
     for call in &mut calls {
@@ -83,7 +85,9 @@ async fn calls_wait_at_a_rate_of_zero_until_it_is_raised() {
     let layer = ThrottleLayer::rate(Rate::per_second(0)).queue(2);
     let service = echo(&layer);
     let mut calls: Vec<_> = (0..2).map(|n| task::spawn(service.clone().oneshot(n))).collect();
-    calls.iter_mut().for_each(|call| assert_pending!(call.poll()));
+    for call in &mut calls {
+        assert_pending!(call.poll());
+    }
     let refused = rejection(service.clone().oneshot(2).await);
     assert_eq!((refused.reason(), refused.retry_after()), (Reason::RateLimited, None));
     advance(Duration::from_secs(3600)).await;
