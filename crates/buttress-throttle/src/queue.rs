@@ -12,7 +12,7 @@ use tokio::{
 };
 
 use crate::{
-    alarms::{Alarm, Claim},
+    alarms::{Alarm, Claim, Where},
     epoch::Epoch,
     lane::{Entry, Slot, Stage},
     limit::{Admission, Ask},
@@ -162,22 +162,30 @@ impl<S: Supply> Queue<S, S::Grant> {
     /// Gives what there is to the waiters.
     #[cold]
     pub(crate) fn hand_over(self: &Arc<Self>) {
-        self.look(Handle::try_current().ok().map(|runtime| runtime.id()));
+        // Permits need no timer, and under loom no runtime runs.
+        let timed = S::TIMED && !cfg!(buttress_loom);
+        let runtime = if timed { Handle::try_current().ok() } else { None };
+        self.look(Where::Other(runtime.map(|runtime| runtime.id())));
     }
 
-    /// Gives what there is to the waiters, and sets a timer in the runtime `here` for what comes next.
-    fn look(self: &Arc<Self>, here: Option<Id>) {
+    /// Gives what there is to the waiters, and sets a timer for what comes next.
+    fn look(self: &Arc<Self>, place: Where) {
         let mut woken = Woken::default();
         loop {
             let now = self.now();
             let mut line = lock(&self.line);
             let due = self.settle(&mut line, now, &mut woken);
             self.unmark_if_empty(&mut line, now);
-            // Under loom no time passes, and no runtime runs.
             if !S::TIMED || cfg!(buttress_loom) {
                 return;
             }
-            let Claim { set, late_elsewhere, dropped } = line.alarms.claim(due, here, now);
+            if line.is_empty() {
+                let alarms = mem::take(&mut line.alarms);
+                drop(line);
+                drop(alarms);
+                return;
+            }
+            let Claim { set, late_elsewhere, dropped } = line.alarms.claim(due, place, now);
             if late_elsewhere {
                 // Their own polls set a timer where they run.
                 line.rouse(&mut woken);
@@ -206,9 +214,12 @@ impl<S: Supply> Queue<S, S::Grant> {
     }
 
     /// Gives a permit or cells back that a call had taken.
-    #[inline]
     pub(crate) fn take_back(self: &Arc<Self>, grant: S::Grant) {
-        if self.supply.give_back(self.now(), grant) {
+        let line = lock(&self.line);
+        // Under the lock: a call that lines up meanwhile finds what is given back, or is found below.
+        let waits = self.supply.give_back(self.now(), grant);
+        drop(line);
+        if waits {
             self.hand_over();
         }
     }
@@ -216,8 +227,12 @@ impl<S: Supply> Queue<S, S::Grant> {
     /// Ready when the wait is over; otherwise `waker` is the one to be woken.
     pub(crate) fn poll(self: &Arc<Self>, slot: Slot, waker: &Waker) -> Poll<()> {
         if S::TIMED && !lock(&self.line).is_over(slot) {
-            // A call that waits must be polled within a runtime, as tokio's timers must.
-            self.look((!cfg!(buttress_loom)).then(|| Handle::current().id()));
+            if cfg!(buttress_loom) {
+                self.hand_over();
+            } else {
+                // A call that waits must be polled within a runtime, as tokio's timers must.
+                self.look(Where::Poll(Handle::current().id()));
+            }
         }
         if let Some(seen) = lock(&self.line).look(slot, waker) {
             return seen;
