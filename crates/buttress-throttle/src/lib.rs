@@ -168,6 +168,7 @@ mod lane;
 mod layer;
 mod limit;
 mod line;
+mod look;
 mod options;
 mod pace;
 mod permit;

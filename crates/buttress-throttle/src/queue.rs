@@ -1,18 +1,15 @@
 use std::{
     fmt, mem,
     sync::{Arc, OnceLock},
-    task::{Context, Poll, Waker},
+    task::{Poll, Waker},
 };
 
 use buttress_control::Nanos;
-use buttress_core::{Criticality, Deadline, Timer, Timers};
-use tokio::{
-    runtime::{Handle, Id},
-    time::Instant,
-};
+use buttress_core::{Criticality, Deadline, Timers};
+use tokio::{runtime::Handle, time::Instant};
 
 use crate::{
-    alarms::{Alarm, Claim, Where},
+    alarms::Where,
     epoch::Epoch,
     lane::{Entry, Slot, Stage},
     limit::{Admission, Ask},
@@ -37,22 +34,22 @@ use crate::{
 /// costs the others nothing.
 pub struct Queue<S, G> {
     pub(crate) supply: S,
-    epoch: Epoch,
+    pub(crate) epoch: Epoch,
     /// That of the line's options, to be read without the lock.
     bound: AtomicUsize,
-    line: Mutex<Line<G>>,
-    timers: Arc<Clocks>,
+    pub(crate) line: Mutex<Line<G>>,
+    pub(crate) timers: Arc<Clocks>,
     /// Wakes the line.
-    alarm: OnceLock<Waker>,
+    pub(crate) alarm: OnceLock<Waker>,
 }
 
 /// The timers of a layer's queues.
 #[derive(Debug, Default)]
-struct Clocks {
+pub(crate) struct Clocks {
     /// For the calls whose waits end at some time.
-    waits: Timers,
+    pub(crate) waits: Timers,
     /// For the lines, apart because they come soon and would be far out of the others' order.
-    alarms: Timers,
+    pub(crate) alarms: Timers,
 }
 
 impl<S: Supply> Queue<S, S::Grant> {
@@ -132,7 +129,12 @@ impl<S: Supply> Queue<S, S::Grant> {
     }
 
     /// Gives what there is to the waiters, and says when there will be more for the next one.
-    fn settle(&self, line: &mut Line<S::Grant>, now: Nanos, woken: &mut Woken) -> Option<Nanos> {
+    pub(crate) fn settle(
+        &self,
+        line: &mut Line<S::Grant>,
+        now: Nanos,
+        woken: &mut Woken,
+    ) -> Option<Nanos> {
         // Taken for a waiter that was shed then, for as many cells.
         let mut left: Option<(u32, S::Grant)> = None;
         loop {
@@ -157,60 +159,6 @@ impl<S: Supply> Queue<S, S::Grant> {
                 Err(Later::Never) => line.refuse(slot, Why::Weight, woken),
             }
         }
-    }
-
-    /// Gives what there is to the waiters.
-    #[cold]
-    pub(crate) fn hand_over(self: &Arc<Self>) {
-        // Permits need no timer, and under loom no runtime runs.
-        let timed = S::TIMED && !cfg!(buttress_loom);
-        let runtime = if timed { Handle::try_current().ok() } else { None };
-        self.look(Where::Other(runtime.map(|runtime| runtime.id())));
-    }
-
-    /// Gives what there is to the waiters, and sets a timer for what comes next.
-    fn look(self: &Arc<Self>, place: Where) {
-        let mut woken = Woken::default();
-        loop {
-            let now = self.now();
-            let mut line = lock(&self.line);
-            let due = self.settle(&mut line, now, &mut woken);
-            self.unmark_if_empty(&mut line, now);
-            if !S::TIMED || cfg!(buttress_loom) {
-                return;
-            }
-            if line.is_empty() {
-                let alarms = mem::take(&mut line.alarms);
-                drop(line);
-                drop(alarms);
-                return;
-            }
-            let Claim { set, late_elsewhere, dropped } = line.alarms.claim(due, place, now);
-            if late_elsewhere {
-                // Their own polls set a timer where they run.
-                line.rouse(&mut woken);
-            }
-            drop(line);
-            drop(dropped);
-            if !set.is_some_and(|(runtime, due)| self.set_alarm(runtime, due).is_ready()) {
-                return;
-            }
-        }
-    }
-
-    /// Sets the timer that was claimed. Ready if its time has come meanwhile.
-    // Without the lock: a queue of timers wakes other calls.
-    fn set_alarm(self: &Arc<Self>, runtime: Id, due: Nanos) -> Poll<()> {
-        let waker = self.alarm.get_or_init(|| Alarm::waker(self));
-        let (deadline, mut timer) = (self.epoch.deadline(due), Timer::new());
-        let mut cx = Context::from_waker(waker);
-        if timer.poll(&mut cx, deadline, &self.timers.alarms).is_ready() {
-            return Poll::Ready(());
-        }
-        let superseded = lock(&self.line).alarms.keep(runtime, due, timer);
-        // After the lock, as the timer was made.
-        drop(superseded);
-        Poll::Pending
     }
 
     /// Gives a permit or cells back that a call had taken.
@@ -275,7 +223,7 @@ impl<S: Supply> Queue<S, S::Grant> {
     }
 
     /// Lets calls take without the lock again, once none waits.
-    fn unmark_if_empty(&self, line: &mut Line<S::Grant>, now: Nanos) {
+    pub(crate) fn unmark_if_empty(&self, line: &mut Line<S::Grant>, now: Nanos) {
         if line.is_empty() && self.supply.unmark() {
             line.forget(now);
         }
