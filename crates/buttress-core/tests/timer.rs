@@ -140,6 +140,7 @@ impl Drop for Waking {
 struct Broken;
 
 impl Wake for Broken {
+    #[expect(clippy::panic, reason = "what it is for")]
     fn wake(self: Arc<Self>) {
         panic!("as told");
     }

@@ -1,5 +1,4 @@
 use std::{
-    mem,
     sync::{Arc, Weak},
     task::{Wake, Waker},
 };
@@ -14,19 +13,31 @@ use crate::{queue::Queue, supply::Supply};
 /// a waiter was polled in, nearly always one.
 ///
 /// A timer wakes the line and not a waiter, so no call depends on another one being polled. A runtime
-/// that stands still or ends takes its timer with it; the waiters of other runtimes have theirs.
+/// that stands still or ends takes its timer with it; the waiters of other runtimes have theirs. No timer
+/// is set in any other runtime, which may have no timers, or end at any time.
 ///
 /// It is under the lock of the line, so that a timer is dropped only for what the line is now. Timers are
 /// set and dropped without that lock.
 #[derive(Debug, Default)]
-pub(crate) struct Alarms(Vec<Armed>);
+pub(crate) struct Alarms(Vec<Home>);
 
+/// A runtime that a waiter was polled in.
 #[derive(Debug)]
-struct Armed {
+struct Home {
     runtime: Id,
-    at: Nanos,
-    /// `None` while it is being set.
+    /// When its timer rings, or has rung.
+    at: Option<Nanos>,
+    /// `None` also while it is being set.
     timer: Option<Timer>,
+}
+
+/// Where a line is looked at.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Where {
+    /// In a waiter's poll, within this runtime.
+    Poll(Id),
+    /// Anywhere else, within this runtime or none.
+    Other(Option<Id>),
 }
 
 /// What is to be done for an alarm.
@@ -37,7 +48,7 @@ pub(crate) struct Claim {
     /// Waiters in other runtimes have no timer that is early enough.
     pub(crate) late_elsewhere: bool,
     /// Timers to drop.
-    pub(crate) dropped: Alarms,
+    pub(crate) dropped: Vec<Timer>,
 }
 
 impl Alarms {
@@ -45,27 +56,41 @@ impl Alarms {
         Self(Vec::new())
     }
 
-    /// Sees to it that a timer rings when `due`, set in the runtime `here`.
-    pub(crate) fn claim(&mut self, due: Option<Nanos>, here: Option<Id>, now: Nanos) -> Claim {
-        let Some(due) = due else {
-            return Claim { dropped: mem::take(self), ..Claim::default() };
+    /// Sees to it that a timer rings when `due`. With nothing due, none needs to.
+    pub(crate) fn claim(&mut self, due: Option<Nanos>, place: Where, now: Nanos) -> Claim {
+        let here = match place {
+            Where::Poll(here) => {
+                if !self.0.iter().any(|home| home.runtime == here) {
+                    self.0.push(Home { runtime: here, at: None, timer: None });
+                }
+                Some(here)
+            }
+            Where::Other(here) => here,
         };
-        // Those of other runtimes are left alone: when they ring, they are set again there.
-        let own = |one: &Armed| Some(one.runtime) == here;
-        let is_useless = |one: &mut Armed| own(one) && (one.at <= now || one.at > due);
-        let dropped = Self(self.0.extract_if(.., is_useless).collect());
-        let nowhere = here.is_none() && self.0.is_empty();
-        let late_elsewhere = nowhere || self.0.iter().any(|one| one.at > due);
-        let set = here.filter(|_| !self.0.iter().any(own)).map(|runtime| (runtime, due));
-        let armed = set.map(|(runtime, at)| Armed { runtime, at, timer: None });
-        self.0.extend(armed);
-        Claim { set, late_elsewhere, dropped }
+        let mut claim = Claim::default();
+        for home in &mut self.0 {
+            let Some(due) = due else {
+                home.at = None;
+                claim.dropped.extend(home.timer.take());
+                continue;
+            };
+            if Some(home.runtime) != here {
+                // One that has rung is about to be set again there.
+                claim.late_elsewhere |= home.at.is_none_or(|at| at > due);
+            } else if !home.at.is_some_and(|at| now < at && at <= due) {
+                home.at = Some(due);
+                claim.dropped.extend(home.timer.take());
+                claim.set = Some((home.runtime, due));
+            }
+        }
+        claim
     }
 
     /// Keeps a timer that was claimed, or gives it back if another claim came since.
     pub(crate) fn keep(&mut self, runtime: Id, at: Nanos, timer: Timer) -> Option<Timer> {
-        match self.0.iter_mut().find(|one| one.runtime == runtime && one.at == at) {
-            Some(one) => one.timer.replace(timer),
+        let claimed = |home: &&mut Home| home.runtime == runtime && home.at == Some(at);
+        match self.0.iter_mut().find(claimed) {
+            Some(home) => home.timer.replace(timer),
             None => Some(timer),
         }
     }

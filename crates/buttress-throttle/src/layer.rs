@@ -17,8 +17,9 @@ use crate::{
 ///
 /// All clones of a layer, and all services it makes, share one limit, unless it is
 /// [`per_service`](Self::per_service). What belongs to the limit is shared too: setting
-/// [`queue`](ThrottleLayer::queue), `max_wait`, `codel`, `adaptive_lifo`, `max_keys` or `seed` sets it for
-/// all of them. All other options are those of this layer and of what is made from it afterwards.
+/// [`queue`](ThrottleLayer::queue), `max_wait`, `codel`, `adaptive_lifo` or `max_keys`, or the `seed` of an
+/// accept ratio, sets it for all of them. All other options are those of this layer and of what is made
+/// from it afterwards.
 #[derive(Clone, Debug)]
 pub struct ThrottleLayer<L, M = Plain, J = Blind> {
     limit: L,

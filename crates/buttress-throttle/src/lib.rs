@@ -46,25 +46,33 @@
 //!
 //! # Queues
 //!
-//! By default nobody waits. With [`queue`](ThrottleLayer::queue) up to so many calls do:
+//! By default no call waits. With [`queue`](ThrottleLayer::queue), up to a given number of calls wait for
+//! a permit, or for the cells of a rate. The queue works in the same way for both:
 //!
-//! - For a permit, whoever waited longest is next, and is handed the permit itself, so that nobody who
-//!   comes later can take it. Higher [criticalities](buttress_core::Criticality) go first, and in a full
-//!   queue the last to come of the lowest makes room for a higher one.
-//! - A waiter leaves at the ambient deadline, and after [`max_wait`](ThrottleLayer::max_wait). It is
-//!   refused at once when it would probably wait for longer than it can: its position times the mean
-//!   time between the latest releases. The mean weighs each release by an eighth, and is forgotten when
-//!   the queue runs empty; while nothing is known, nobody is refused for it.
-//! - [`codel`](ThrottleLayer::codel) sheds whom a standing queue has kept for too long, and
+//! - The oldest waiter is next. The queue takes the permit or the cells for that waiter, so no later call
+//!   can take them. A waiter that needs more cells than there are is not overtaken. Higher
+//!   [criticalities](buttress_core::Criticality) go first, and in a full queue the last to come of the
+//!   lowest makes room for a higher one.
+//! - Nothing is taken ahead of time, so a waiter that leaves costs the others nothing.
+//! - A waiter leaves at the ambient deadline, and after [`max_wait`](ThrottleLayer::max_wait). A call is
+//!   refused at once if it would wait for longer than it can. For a rate that wait is exact: the cells of
+//!   those that go first and its own, at the rate; of several rates, at the slowest. For a permit it is an
+//!   estimate: the call's position times the mean time between the latest releases. The mean weighs each
+//!   release by an eighth, and is forgotten when the queue runs empty. While the wait is not known, no
+//!   call is refused for it; at a rate of 0 it is not known.
+//! - [`codel`](ThrottleLayer::codel) sheds the calls that a standing queue has kept for too long, and
 //!   [`adaptive_lifo`](ThrottleLayer::adaptive_lifo) serves the latest first while it stands.
-//! - For a rate, each waiter has a reservation and acts at its time. One that leaves gives it back,
-//!   less what has been reserved after it. A call whose turn would come after its deadline is refused
-//!   at once.
+//! - A change of the limit or of the rate reaches all waiters at once. A waiter that weighs more than a
+//!   lowered burst is refused.
 //!
 //! A request that announces a deadline announces what the wait has left of it. If that is nothing, the
 //! call is refused as if its deadline had passed in the queue.
 //!
-//! A call that waits for its turn, or under a deadline or a `max_wait`, must be polled within a tokio
+//! Cells come with time, so a timer wakes the queue when there are enough for the first waiter: one timer
+//! for each runtime that calls wait in. The timer depends on no call being polled. It may ring a
+//! millisecond late, as tokio's timers do; the cells count from the time they were there.
+//!
+//! A call that waits for a rate, or under a deadline or a `max_wait`, must be polled within a tokio
 //! runtime that has its time driver enabled, as tokio's own timers must.
 //!
 //! # Criticality
@@ -87,15 +95,24 @@
 //!
 //! | reason | when | HTTP | gRPC |
 //! |---|---|---|---|
-//! | `Overloaded` | no permit, no place, too long a wait, too few calls accepted | 503 | 14 |
-//! | `RateLimited` | the rate is used up, with an exact `retry_after`, or zero, without one | 429 | 8 |
+//! | `Overloaded` | no permit, no place, too long a wait for one, too few calls accepted | 503 | 14 |
+//! | `RateLimited` | the rate is used up, or its queue is full, or the wait for it too long | 429 | 8 |
 //! | `NeverAdmissible` | the call weighs more than the rate ever holds | 413 | 8 |
 //! | `DeadlineExceeded` | the deadline passed in the queue | 504 | 4 |
 //!
+//! `RateLimited` says when to come again: after as long as the calls that wait now and this one take. At a
+//! rate of 0 it says nothing. `Overloaded` says what a concurrency limit was given as its
+//! [`retry_after`](ThrottleLayer::retry_after), if it was given one.
+//!
+//! Code of the user's that panics (a law, a classification, a waker, a key) costs no permit and keeps no
+//! other call from being woken. The panic goes on afterwards, except that of a waker that a timer wakes.
+//!
 //! # Cancellation
 //!
-//! Dropping the response future or body gives its permit, its place or its reservation back at once; a
-//! permit that had just been handed over goes to the next in line. Nothing is spawned.
+//! Dropping the response future or body gives its permit or its place back at once. A permit that had
+//! just been handed over goes to the next in line. So do the cells of a rate, if none were granted since and
+//! the rate was not changed; otherwise they are lost, because the burst may have been full without them.
+//! Nothing is spawned.
 //!
 //! A permit that is held until the body ends is held for as long as the caller takes to read it: a
 //! client that stops reading holds its permit, past any deadline, until its connection is closed. Close
@@ -106,9 +123,10 @@
 //! # Sharing
 //!
 //! Clones of a layer and all services it makes share one limit, its queue and its counts, or with
-//! [`per_service`](ThrottleLayer::per_service) each service has its own. While nobody waits, a permit
-//! is taken and given back with one atomic operation each; a rate is one atomic operation, and an
-//! exact one. Whoever waits takes a lock, and none is held while anybody is woken.
+//! [`per_service`](ThrottleLayer::per_service) each service has its own. While no call waits, a permit
+//! is taken and given back with one atomic operation each, and the cells of a rate are taken with one.
+//! Calls that wait, and those that come while others wait, take a lock. No lock is held while a call is
+//! woken.
 //!
 //! # Events
 //!
@@ -118,18 +136,19 @@
 //! | debug | `throttle.rejected` | `instance`, `why`, `criticality`, `retry_after`, `observed` |
 //!
 //! `why` is `full`, `queue_full`, `displaced`, `expected_wait`, `max_wait`, `codel`, `deadline`, `rate`,
-//! `weight` or `accept_ratio`.
+//! `weight` or `accept_ratio`. `rate` is that of a rate without a queue.
 //!
 //! # Defaults
 //!
 //! | option | default |
 //! |---|---|
-//! | [`queue`](ThrottleLayer::queue) | none: what has no room is rejected |
+//! | [`queue`](ThrottleLayer::queue) | 0: a call that finds no room is rejected |
 //! | [`max_wait`](ThrottleLayer::max_wait) | the ambient deadline; without one a wait may have no end |
 //! | [`codel`](ThrottleLayer::codel), [`adaptive_lifo`](ThrottleLayer::adaptive_lifo) | off |
 //! | [`until_head`](ThrottleLayer::until_head) | off: a permit is held until the body has ended |
 //! | [`weigh`](ThrottleLayer::weigh) | one cell for each call |
 //! | [`announce`](ThrottleLayer::announce) | off |
+//! | [`retry_after`](ThrottleLayer::retry_after) | none |
 //! | [`max_keys`](ThrottleLayer::max_keys) | 65,536 |
 //! | [`classify`](ThrottleLayer::classify) | the mode's |
 //! | [`observe`](ThrottleLayer::observe) | off: limits are enforced |
@@ -152,6 +171,7 @@ mod lane;
 mod layer;
 mod limit;
 mod line;
+mod look;
 mod options;
 mod pace;
 mod permit;

@@ -1,18 +1,15 @@
 use std::{
     fmt, mem,
     sync::{Arc, OnceLock},
-    task::{Context, Poll, Waker},
+    task::{Poll, Waker},
 };
 
 use buttress_control::Nanos;
-use buttress_core::{Criticality, Deadline, Timer, Timers};
-use tokio::{
-    runtime::{Handle, Id},
-    time::Instant,
-};
+use buttress_core::{Criticality, Deadline, Timers};
+use tokio::{runtime::Handle, time::Instant};
 
 use crate::{
-    alarms::{Alarm, Claim},
+    alarms::Where,
     epoch::Epoch,
     lane::{Entry, Slot, Stage},
     limit::{Admission, Ask},
@@ -37,22 +34,22 @@ use crate::{
 /// costs the others nothing.
 pub struct Queue<S, G> {
     pub(crate) supply: S,
-    epoch: Epoch,
+    pub(crate) epoch: Epoch,
     /// That of the line's options, to be read without the lock.
     bound: AtomicUsize,
-    line: Mutex<Line<G>>,
-    timers: Arc<Clocks>,
+    pub(crate) line: Mutex<Line<G>>,
+    pub(crate) timers: Arc<Clocks>,
     /// Wakes the line.
-    alarm: OnceLock<Waker>,
+    pub(crate) alarm: OnceLock<Waker>,
 }
 
 /// The timers of a layer's queues.
 #[derive(Debug, Default)]
-struct Clocks {
+pub(crate) struct Clocks {
     /// For the calls whose waits end at some time.
-    waits: Timers,
+    pub(crate) waits: Timers,
     /// For the lines, apart because they come soon and would be far out of the others' order.
-    alarms: Timers,
+    pub(crate) alarms: Timers,
 }
 
 impl<S: Supply> Queue<S, S::Grant> {
@@ -132,7 +129,12 @@ impl<S: Supply> Queue<S, S::Grant> {
     }
 
     /// Gives what there is to the waiters, and says when there will be more for the next one.
-    fn settle(&self, line: &mut Line<S::Grant>, now: Nanos, woken: &mut Woken) -> Option<Nanos> {
+    pub(crate) fn settle(
+        &self,
+        line: &mut Line<S::Grant>,
+        now: Nanos,
+        woken: &mut Woken,
+    ) -> Option<Nanos> {
         // Taken for a waiter that was shed then, for as many cells.
         let mut left: Option<(u32, S::Grant)> = None;
         loop {
@@ -159,56 +161,13 @@ impl<S: Supply> Queue<S, S::Grant> {
         }
     }
 
-    /// Gives what there is to the waiters.
-    #[cold]
-    pub(crate) fn hand_over(self: &Arc<Self>) {
-        self.look(Handle::try_current().ok().map(|runtime| runtime.id()));
-    }
-
-    /// Gives what there is to the waiters, and sets a timer in the runtime `here` for what comes next.
-    fn look(self: &Arc<Self>, here: Option<Id>) {
-        let mut woken = Woken::default();
-        loop {
-            let now = self.now();
-            let mut line = lock(&self.line);
-            let due = self.settle(&mut line, now, &mut woken);
-            self.unmark_if_empty(&mut line, now);
-            // Under loom no time passes, and no runtime runs.
-            if !S::TIMED || cfg!(buttress_loom) {
-                return;
-            }
-            let Claim { set, late_elsewhere, dropped } = line.alarms.claim(due, here, now);
-            if late_elsewhere {
-                // Their own polls set a timer where they run.
-                line.rouse(&mut woken);
-            }
-            drop(line);
-            drop(dropped);
-            if !set.is_some_and(|(runtime, due)| self.set_alarm(runtime, due).is_ready()) {
-                return;
-            }
-        }
-    }
-
-    /// Sets the timer that was claimed. Ready if its time has come meanwhile.
-    // Without the lock: a queue of timers wakes other calls.
-    fn set_alarm(self: &Arc<Self>, runtime: Id, due: Nanos) -> Poll<()> {
-        let waker = self.alarm.get_or_init(|| Alarm::waker(self));
-        let (deadline, mut timer) = (self.epoch.deadline(due), Timer::new());
-        let mut cx = Context::from_waker(waker);
-        if timer.poll(&mut cx, deadline, &self.timers.alarms).is_ready() {
-            return Poll::Ready(());
-        }
-        let superseded = lock(&self.line).alarms.keep(runtime, due, timer);
-        // After the lock, as the timer was made.
-        drop(superseded);
-        Poll::Pending
-    }
-
     /// Gives a permit or cells back that a call had taken.
-    #[inline]
     pub(crate) fn take_back(self: &Arc<Self>, grant: S::Grant) {
-        if self.supply.give_back(self.now(), grant) {
+        let line = lock(&self.line);
+        // Under the lock: a call that lines up meanwhile finds what is given back, or is found below.
+        let waits = self.supply.give_back(self.now(), grant);
+        drop(line);
+        if waits {
             self.hand_over();
         }
     }
@@ -216,8 +175,12 @@ impl<S: Supply> Queue<S, S::Grant> {
     /// Ready when the wait is over; otherwise `waker` is the one to be woken.
     pub(crate) fn poll(self: &Arc<Self>, slot: Slot, waker: &Waker) -> Poll<()> {
         if S::TIMED && !lock(&self.line).is_over(slot) {
-            // A call that waits must be polled within a runtime, as tokio's timers must.
-            self.look((!cfg!(buttress_loom)).then(|| Handle::current().id()));
+            if cfg!(buttress_loom) {
+                self.hand_over();
+            } else {
+                // A call that waits must be polled within a runtime, as tokio's timers must.
+                self.look(Where::Poll(Handle::current().id()));
+            }
         }
         if let Some(seen) = lock(&self.line).look(slot, waker) {
             return seen;
@@ -260,7 +223,7 @@ impl<S: Supply> Queue<S, S::Grant> {
     }
 
     /// Lets calls take without the lock again, once none waits.
-    fn unmark_if_empty(&self, line: &mut Line<S::Grant>, now: Nanos) {
+    pub(crate) fn unmark_if_empty(&self, line: &mut Line<S::Grant>, now: Nanos) {
         if line.is_empty() && self.supply.unmark() {
             line.forget(now);
         }

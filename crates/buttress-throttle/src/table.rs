@@ -150,7 +150,9 @@ impl<K: Hash + Eq, L: Fresh + Clone> Table<K, L> {
         for shard in &self.shards {
             let known = |entry: &Entry<K, L>| Arc::clone(&entry.limit);
             let known: Vec<_> = lock(shard).limits.iter().map(known).collect();
-            known.iter().for_each(|limit| f(limit));
+            for limit in &known {
+                f(limit);
+            }
         }
     }
 

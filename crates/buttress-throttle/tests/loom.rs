@@ -162,13 +162,13 @@ fn a_raised_rate_reaches_a_call_that_is_just_lining_up() {
 fn a_cell_granted_to_a_call_that_leaves_goes_to_the_next() {
     model(|| {
         let layer = shut(2);
-        let leaving = hold(&layer);
+        let (leaving, waits) = (hold(&layer), hold(&layer));
+        layer.handle().set_rate(Rate::per_hour(1));
         let waiting = layer.clone();
         let waiting = thread::spawn(move || call(&waiting, &alone(), 0).unwrap());
-        let raised = layer.handle();
-        let raising = thread::spawn(move || raised.set_rate(Rate::per_hour(1)));
+        let leaves = thread::spawn(move || drop(waits));
         drop(leaving);
-        raising.join().unwrap();
+        leaves.join().unwrap();
         waiting.join().unwrap();
         assert_eq!((layer.handle().queued(), layer.handle().admitted()), (0, 1));
     });

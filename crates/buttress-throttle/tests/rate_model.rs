@@ -160,7 +160,9 @@ impl Real {
             if woken.is_empty() {
                 return;
             }
-            woken.into_iter().for_each(|id| self.poll(id));
+            for id in woken {
+                self.poll(id);
+            }
         }
     }
 
@@ -228,7 +230,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
+    #![proptest_config(ProptestConfig::with_cases(128))]
 
     #[test]
     fn every_step_leaves_the_rate_as_a_naive_one_would_be(

@@ -108,7 +108,9 @@ async fn permits_reach_the_waiters_behind_one_whose_waker_panics() {
     let (service, handle) = (limited(&layer), layer.handle());
     let broken = [wait(&service, &panicking()), wait(&service, &panicking())];
     let mut whole: Vec<_> = (0..2).map(|_| task::spawn(service.clone().oneshot(1))).collect();
-    whole.iter_mut().for_each(|call| assert_pending!(call.poll()));
+    for call in &mut whole {
+        assert_pending!(call.poll());
+    }
     panics(|| handle.set_limit(4));
     assert!(whole.iter().all(task::Spawn::is_woken));
     for call in whole {
@@ -185,10 +187,10 @@ async fn a_deadline_in_the_queue_passes_beside_one_whose_waker_panics() {
     assert!(whole.is_woken());
     whole.await.unwrap_err();
     advance(ms(51)).await;
-    let mut later = task::spawn(service.clone().oneshot(1));
-    assert_pending!(later.poll());
+    let mut after = task::spawn(service.clone().oneshot(1));
+    assert_pending!(after.poll());
     advance(ms(51)).await;
-    assert!(later.is_woken(), "the timers go on");
+    assert!(after.is_woken(), "the timers go on");
     assert_eq!(handle.queued(), 2);
 }
 
@@ -202,7 +204,8 @@ const DROP: usize = 2;
 
 impl Key {
     fn may_panic(&self, what: usize) {
-        assert!(!self.1[what].swap(false, Ordering::Relaxed), "as told");
+        let told = self.1.get(what).is_some_and(|told| told.swap(false, Ordering::Relaxed));
+        assert!(!told, "as told");
     }
 }
 
@@ -238,7 +241,9 @@ async fn a_key_that_panics_costs_no_permit_and_no_other_key_its_limit() {
         ThrottleLayer::concurrency(1).keyed(move |key: &u64| Some(Key(*key, Arc::clone(&own))));
     let (service, handle) = (limited(&layer), layer.handle());
     let mut held: Vec<_> = (1..200).map(|key| task::spawn(service.clone().oneshot(key))).collect();
-    held.iter_mut().for_each(|call| assert_pending!(call.poll()));
+    for call in &mut held {
+        assert_pending!(call.poll());
+    }
     for what in [EQ, HASH, DROP] {
         let mut call = task::spawn(service.clone().oneshot(7));
         broken[what].store(true, Ordering::Relaxed);

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use buttress_core::Reason;
 use buttress_throttle::{Rate, Rates, ThrottleLayer};
-use tokio::time::{Instant, advance, timeout};
+use tokio::{
+    runtime::Builder,
+    time::{Instant, advance, timeout},
+};
 use tokio_test::{assert_pending, assert_ready_err, assert_ready_ok, task};
 use tower::ServiceExt;
 
@@ -16,7 +19,9 @@ async fn a_raised_rate_reaches_all_waiters_at_once() {
     let service = echo(&layer);
     service.clone().oneshot(0).await.unwrap();
     let mut calls: Vec<_> = (0..10).map(|n| task::spawn(service.clone().oneshot(n))).collect();
-    calls.iter_mut().for_each(|call| assert_pending!(call.poll()));
+    for call in &mut calls {
+        assert_pending!(call.poll());
+    }
     layer.handle().set_rate(Rate::per_second(1000));
     assert_eq!(layer.handle().queued(), 0);
     for call in &mut calls {
@@ -83,7 +88,9 @@ async fn calls_wait_at_a_rate_of_zero_until_it_is_raised() {
     let layer = ThrottleLayer::rate(Rate::per_second(0)).queue(2);
     let service = echo(&layer);
     let mut calls: Vec<_> = (0..2).map(|n| task::spawn(service.clone().oneshot(n))).collect();
-    calls.iter_mut().for_each(|call| assert_pending!(call.poll()));
+    for call in &mut calls {
+        assert_pending!(call.poll());
+    }
     let refused = rejection(service.clone().oneshot(2).await);
     assert_eq!((refused.reason(), refused.retry_after()), (Reason::RateLimited, None));
     advance(Duration::from_secs(3600)).await;
@@ -149,17 +156,30 @@ async fn a_rate_set_for_all_keys_reaches_the_waiters_of_each() {
     assert_eq!(layer.handle().queued(), 0);
 }
 
-/// In real time: a thread without a runtime does not see time that is paused.
+/// In real time: other threads do not see time that is paused.
 #[tokio::test]
-async fn a_rate_raised_outside_of_any_runtime_reaches_the_waiters() {
-    let layer = ThrottleLayer::rate(Rate::per_hour(1)).queue(3);
-    let service = echo(&layer);
-    service.clone().oneshot(0).await.unwrap();
-    let calls: Vec<_> = (0..3).map(|n| tokio::task::spawn(service.clone().oneshot(n))).collect();
-    tokio::task::yield_now().await;
-    let handle = layer.handle();
-    std::thread::spawn(move || handle.set_rate(Rate::per_second(100).burst(1))).join().unwrap();
-    for call in calls {
-        timeout(Duration::from_secs(60), call).await.unwrap().unwrap().unwrap();
+async fn a_rate_raised_on_a_thread_that_keeps_no_timers_reaches_the_waiters() {
+    let without_runtime = |raise: &dyn Fn()| raise();
+    let in_one_without_timers = |raise: &dyn Fn()| {
+        Builder::new_current_thread().build().unwrap().block_on(async { raise() });
+    };
+    let in_one_that_ends = |raise: &dyn Fn()| {
+        Builder::new_current_thread().enable_time().build().unwrap().block_on(async { raise() });
+    };
+    let threads: [fn(&dyn Fn()); 3] = [without_runtime, in_one_without_timers, in_one_that_ends];
+    for before in [Rate::per_hour(0), Rate::per_hour(1)] {
+        for thread in threads {
+            let layer = ThrottleLayer::rate(before).queue(4);
+            let service = echo(&layer);
+            let calls: Vec<_> =
+                (0..4).map(|n| tokio::task::spawn(service.clone().oneshot(n))).collect();
+            tokio::task::yield_now().await;
+            let handle = layer.handle();
+            let raise = move || handle.set_rate(Rate::per_second(100).burst(1));
+            std::thread::spawn(move || thread(&raise)).join().unwrap();
+            for call in calls {
+                timeout(Duration::from_secs(60), call).await.unwrap().unwrap().unwrap();
+            }
+        }
     }
 }

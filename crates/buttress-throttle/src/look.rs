@@ -1,0 +1,75 @@
+//! Looks at a line: by whom, and when the next one is due.
+
+use std::{
+    mem,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use buttress_control::Nanos;
+use buttress_core::Timer;
+use tokio::runtime::{Handle, Id};
+
+use crate::{
+    alarms::{Alarm, Claim, Where},
+    queue::Queue,
+    supply::Supply,
+    sync::lock,
+    woken::Woken,
+};
+
+impl<S: Supply> Queue<S, S::Grant> {
+    /// Gives what there is to the waiters.
+    #[cold]
+    pub(crate) fn hand_over(self: &Arc<Self>) {
+        // Permits need no timer, and under loom no runtime runs.
+        let timed = S::TIMED && !cfg!(buttress_loom);
+        let runtime = if timed { Handle::try_current().ok() } else { None };
+        self.look(Where::Other(runtime.map(|runtime| runtime.id())));
+    }
+
+    /// Gives what there is to the waiters, and sets a timer for what comes next.
+    pub(crate) fn look(self: &Arc<Self>, place: Where) {
+        let mut woken = Woken::default();
+        loop {
+            let now = self.now();
+            let mut line = lock(&self.line);
+            let due = self.settle(&mut line, now, &mut woken);
+            self.unmark_if_empty(&mut line, now);
+            if !S::TIMED || cfg!(buttress_loom) {
+                return;
+            }
+            if line.is_empty() {
+                let alarms = mem::take(&mut line.alarms);
+                drop(line);
+                drop(alarms);
+                return;
+            }
+            let Claim { set, late_elsewhere, dropped } = line.alarms.claim(due, place, now);
+            if late_elsewhere {
+                // Their own polls set a timer where they run.
+                line.rouse(&mut woken);
+            }
+            drop(line);
+            drop(dropped);
+            if !set.is_some_and(|(runtime, due)| self.set_alarm(runtime, due).is_ready()) {
+                return;
+            }
+        }
+    }
+
+    /// Sets the timer that was claimed. Ready if its time has come meanwhile.
+    // Without the lock: a queue of timers wakes other calls.
+    fn set_alarm(self: &Arc<Self>, runtime: Id, due: Nanos) -> Poll<()> {
+        let waker = self.alarm.get_or_init(|| Alarm::waker(self));
+        let (deadline, mut timer) = (self.epoch.deadline(due), Timer::new());
+        let mut cx = Context::from_waker(waker);
+        if timer.poll(&mut cx, deadline, &self.timers.alarms).is_ready() {
+            return Poll::Ready(());
+        }
+        let superseded = lock(&self.line).alarms.keep(runtime, due, timer);
+        // After the lock, as the timer was made.
+        drop(superseded);
+        Poll::Pending
+    }
+}
