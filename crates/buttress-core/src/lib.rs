@@ -59,7 +59,6 @@ mod criticality;
 mod deadline;
 mod expire;
 mod key;
-mod moment;
 mod quota;
 mod ready;
 mod rejection;
