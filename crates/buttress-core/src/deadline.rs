@@ -1,15 +1,13 @@
 use std::{
     cell::Cell,
     cmp::Ordering,
-    fmt,
     hash::{Hash, Hasher},
-    ops::Add,
     time::Duration,
 };
 
 use tokio::time::Instant;
 
-use crate::{Scope, moment::Moment};
+use crate::Scope;
 
 /// The instant by which a call must have ended.
 ///
@@ -25,19 +23,22 @@ use crate::{Scope, moment::Moment};
 /// [`beyond_head`](Self::beyond_head).
 ///
 /// Entering and leaving is a swap of a thread-local cell: no allocation, no runtime needed.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct Deadline {
-    /// In force until the response head. Never later than `call`.
-    head: Moment,
-    /// In force for the whole call; [`Moment::NEVER`] if nothing is.
-    call: Moment,
+    /// In force until the response head.
+    head: Instant,
+    beyond_head: Beyond,
 }
+
+/// How many nanoseconds after the head's deadline that of the whole call is: 0 for almost all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Beyond(u64);
 
 impl Deadline {
     /// The deadline at `instant`.
     #[inline]
-    pub fn at(instant: Instant) -> Self {
-        Self::of(Moment::of(instant))
+    pub const fn at(instant: Instant) -> Self {
+        Self { head: instant, beyond_head: Beyond::SAME }
     }
 
     /// The deadline `timeout` from now. A timeout of more than thirty years counts as thirty years.
@@ -49,21 +50,26 @@ impl Deadline {
     /// The deadline `timeout` after `start`, with the same bound as [`after`](Self::after).
     #[inline]
     pub fn from_start(start: Instant, timeout: Duration) -> Self {
-        Self::of(Moment::of(start).after(timeout.min(Self::NEVER)))
+        let timeout = timeout.min(Self::NEVER);
+        Self::at(start.checked_add(timeout).unwrap_or(start))
     }
 
     /// The same deadline, in force until the response head only.
     #[inline]
     #[must_use]
     pub const fn until_head(self) -> Self {
-        Self { call: Moment::NEVER, ..self }
+        Self { beyond_head: Beyond::NOTHING, ..self }
     }
 
     /// The deadline that is in force for the whole call, and so after the response head too. `None` if
     /// everything ends at the head.
     #[inline]
     pub fn beyond_head(self) -> Option<Self> {
-        (self.call != Moment::NEVER).then_some(Self::of(self.call))
+        match self.beyond_head {
+            Beyond::SAME => Some(self),
+            Beyond::NOTHING => None,
+            Beyond(nanos) => self.head.checked_add(Duration::from_nanos(nanos)).map(Self::at),
+        }
     }
 
     /// The ambient deadline: that of the call, future or body being run on this thread.
@@ -77,37 +83,48 @@ impl Deadline {
     #[inline]
     pub fn earliest(a: Option<Self>, b: Option<Self>) -> Option<Self> {
         match (a, b) {
-            (Some(a), Some(b)) => Some(Self { head: a.head.min(b.head), call: a.call.min(b.call) }),
+            (Some(a), Some(b)) if a.is_whole() && b.is_whole() => Some(a.min(b)),
+            (Some(a), Some(b)) => Some(a.earlier_parts(b)),
             (a, b) => a.or(b),
         }
     }
 
-    /// The later of the two, until the head and beyond it.
-    pub(crate) fn or_later(self, other: Self) -> Self {
-        Self { head: self.head.max(other.head), call: self.call.max(other.call) }
+    #[cold]
+    fn earlier_parts(self, other: Self) -> Self {
+        let whole = Self::earliest(self.beyond_head(), other.beyond_head());
+        Self::of_parts(self.min(other), whole)
     }
 
-    /// Whether `other` is no later without this one, which is one of those it is the latest of.
+    /// The later of the two, until the head and beyond it.
+    pub(crate) fn or_later(self, other: Self) -> Self {
+        if self.is_whole() && other.is_whole() {
+            return self.max(other);
+        }
+        let whole = self.beyond_head().zip(other.beyond_head()).map(|(a, b)| a.max(b));
+        Self::of_parts(self.max(other), whole)
+    }
+
+    /// Whether `other`, the latest of several with this one, may be another without it.
     pub(crate) fn is_part_of(self, other: Self) -> bool {
-        self.head == other.head || self.call == other.call
+        self == other || self.beyond_head() == other.beyond_head()
     }
 
     /// The instant it stands for.
     #[inline]
-    pub fn instant(self) -> Instant {
-        self.head.instant()
+    pub const fn instant(self) -> Instant {
+        self.head
     }
 
     /// The time left; zero once it has passed.
     #[inline]
     pub fn remaining(self) -> Duration {
-        self.head.since(Moment::now())
+        self.head.saturating_duration_since(Instant::now())
     }
 
     /// Whether it has passed.
     #[inline]
     pub fn has_passed(self) -> bool {
-        self.head <= Moment::now()
+        Instant::now() >= self.head
     }
 
     /// Runs `f` with `ambient` as the ambient deadline, in place of what was there, and restores
@@ -170,15 +187,21 @@ impl Deadline {
         Scope::of_deadline(self, future)
     }
 
-    /// When it is in force until, for the timers.
     #[inline]
-    pub(crate) const fn moment(self) -> Moment {
-        self.head
+    const fn is_whole(self) -> bool {
+        self.beyond_head.0 == Beyond::SAME.0
     }
 
-    #[inline]
-    const fn of(moment: Moment) -> Self {
-        Self { head: moment, call: moment }
+    /// `head`, and `whole` for the whole call, which is no earlier.
+    fn of_parts(head: Self, whole: Option<Self>) -> Self {
+        let beyond_head = match whole {
+            None => Beyond::NOTHING,
+            Some(whole) => {
+                let nanos = whole.head.saturating_duration_since(head.head).as_nanos();
+                u64::try_from(nanos).map_or(Beyond::NOTHING, Beyond)
+            }
+        };
+        Self { beyond_head, ..head }
     }
 
     /// A timeout this long, thirty years, never ends: a layer with it has no deadline of its own.
@@ -191,14 +214,11 @@ impl From<Instant> for Deadline {
     }
 }
 
-impl Add<Duration> for Deadline {
-    type Output = Self;
-
-    /// The deadline that is later by `time`.
-    #[inline]
-    fn add(self, time: Duration) -> Self {
-        Self { head: self.head.after(time), call: self.call.after(time) }
-    }
+impl Beyond {
+    /// The whole call has the head's deadline.
+    const SAME: Self = Self(0);
+    /// The call has no deadline once the head is there.
+    const NOTHING: Self = Self(u64::MAX);
 }
 
 impl PartialEq for Deadline {
@@ -227,16 +247,6 @@ impl Ord for Deadline {
 impl Hash for Deadline {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.head.hash(state);
-    }
-}
-
-impl fmt::Debug for Deadline {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let beyond_head = self.beyond_head().map(Self::instant);
-        f.debug_struct("Deadline")
-            .field("instant", &self.instant())
-            .field("beyond_head", &beyond_head)
-            .finish()
     }
 }
 

@@ -60,7 +60,6 @@ mod deadline;
 mod expire;
 mod freshness;
 mod key;
-mod moment;
 mod quota;
 mod ready;
 mod rejection;

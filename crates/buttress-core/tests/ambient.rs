@@ -225,11 +225,6 @@ async fn a_scope_carries_a_deadline_until_the_head_no_further_than_the_call_it_i
     assert_eq!(head.around(see()).await, one);
 }
 
-#[test]
-fn a_deadline_takes_no_more_room_than_an_instant() {
-    assert!(size_of::<Option<Deadline>>() <= size_of::<Option<Instant>>());
-}
-
 proptest! {
     /// DL-01.
     #[test]

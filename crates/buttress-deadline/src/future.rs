@@ -81,6 +81,9 @@ where
             None => return Poll::Ready(Self::reject(this.mode, call, this.seed)),
         };
         match polled {
+            Poll::Ready(Ok(_)) if M::KEEPS_GUARD && call.is_head_late() => {
+                Poll::Ready(Self::reject(this.mode, call, this.seed))
+            }
             Poll::Ready(Ok(response)) => {
                 let Some(seed) = this.seed.take() else { unreachable!("it has a seed until here") };
                 // The future is kept until it is dropped whole; the guard outlives it.
@@ -158,16 +161,23 @@ impl Call {
     }
 
     /// Ready when a frame of the body comes too late. At the very deadline it does not.
-    pub(crate) fn poll_stop(&mut self) -> Poll<()> {
+    #[inline]
+    pub(crate) fn poll_stop(&mut self, phase: &'static str) -> Poll<()> {
         match self.deadline {
             Some(deadline)
-                if self.settings.extent == Extent::Body
-                    && Deadline::at(Instant::now()) > deadline =>
+                if self.settings.extent == Extent::Body && Instant::now() > deadline.instant() =>
             {
-                self.enforce("body")
+                self.enforce(phase)
             }
             _ => Poll::Pending,
         }
+    }
+
+    /// Whether the head comes so late that no frame of its body could be handed on. A call that has not
+    /// been pending is not late, and costs no look at the clock.
+    #[inline]
+    fn is_head_late(&mut self) -> bool {
+        self.timer.is_set() && self.poll_stop("call").is_ready()
     }
 
     #[cold]

@@ -19,7 +19,7 @@ impl DeadlineGuard {
 impl Guard for DeadlineGuard {
     #[inline]
     fn poll_stop(&mut self, _: &mut Context<'_>) -> Poll<Rejection> {
-        self.body.poll_stop().map(|()| self.body.rejection())
+        self.body.poll_stop("body").map(|()| self.body.rejection())
     }
 
     fn poll_cut(&mut self, cx: &mut Context<'_>) -> Poll<Rejection> {

@@ -65,7 +65,7 @@ where
             _ => match mem::replace(&mut self.readiness, Readiness::Idle) {
                 Readiness::Ready(deadline) => (deadline, None),
                 Readiness::Expired(deadline) => return self.reject(seed, deadline),
-                Readiness::ReadyLate => return self.run(request, None, seed),
+                Readiness::ReadyLate => return self.call_late(request, seed),
                 Readiness::Idle | Readiness::Waiting { .. } | Readiness::Late => {
                     self.settings.own()
                 }
@@ -75,7 +75,7 @@ where
         let mut deadline = Deadline::earliest(own, inherited);
         let mut passed = |deadline: Deadline| {
             // One reading serves all: without a deadline there is none.
-            deadline <= *now.get_or_insert_with(|| Deadline::at(Instant::now()))
+            deadline.instant() <= *now.get_or_insert_with(Instant::now)
         };
         match deadline {
             Some(late) if passed(late) || self.announce(&mut request, late).is_err() => {
@@ -88,25 +88,26 @@ where
             }
             _ => self.settings.in_time(),
         }
-        self.run(request, deadline, seed)
+        let ambient = self.settings.ambient(deadline);
+        let future = Deadline::with(ambient, || self.inner.call(request));
+        ResponseFuture::running(future, deadline, seed, self.mode.clone(), &self.settings)
     }
 }
 
 impl<S, M> DeadlineService<S, M> {
-    #[inline]
-    fn run<Req>(
+    /// Makes a call whose deadline was observed to pass while it waited, and has been counted.
+    #[cold]
+    fn call_late<Req>(
         &mut self,
         request: Req,
-        deadline: Option<Deadline>,
         seed: M::Seed,
     ) -> ResponseFuture<S::Future, Req, M, M::Seed>
     where
         S: Service<Req>,
         M: Respond<Req, S::Response, S::Error>,
     {
-        let ambient = self.settings.ambient(deadline);
-        let future = Deadline::with(ambient, || self.inner.call(request));
-        ResponseFuture::running(future, deadline, seed, self.mode.clone(), &self.settings)
+        let future = self.inner.call(request);
+        ResponseFuture::running(future, None, seed, self.mode.clone(), &self.settings)
     }
 
     /// Announces `deadline` to the service, unless it is only observed.

@@ -35,10 +35,11 @@ impl Settings {
 
     /// The layer's own deadline for a call that begins now, and that moment, if it was looked at.
     #[inline]
-    pub(crate) fn own(&self) -> (Option<Deadline>, Option<Deadline>) {
+    pub(crate) fn own(&self) -> (Option<Deadline>, Option<Instant>) {
         let Some(timeout) = self.timeout else { return (None, None) };
-        let now = Deadline::at(Instant::now());
-        let own = now + timeout;
+        let now = Instant::now();
+        // It is less than `NEVER`, so there is such an instant.
+        let own = Deadline::at(now.checked_add(timeout).unwrap_or(now));
         let own = if self.extent == Extent::Head { own.until_head() } else { own };
         (Some(own), Some(now))
     }

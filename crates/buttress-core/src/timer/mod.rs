@@ -61,6 +61,12 @@ impl Timer {
         }
     }
 
+    /// Whether it has been set, and so the call has been pending.
+    #[inline]
+    pub const fn is_set(&self) -> bool {
+        matches!(self.state, State::Queued(_) | State::Alone(_))
+    }
+
     /// Makes it never fire again.
     pub fn disarm(&mut self) {
         self.state = State::Disarmed;

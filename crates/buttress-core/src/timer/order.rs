@@ -1,8 +1,7 @@
 use std::task::Waker;
 
 use slab::Slab;
-
-use crate::moment::Moment;
+use tokio::time::Instant;
 
 /// Deadlines in ascending order, with the task that waits for each: a linked list in a slab.
 ///
@@ -21,7 +20,7 @@ pub(crate) struct Slot(usize);
 
 #[derive(Debug)]
 struct Node {
-    deadline: Moment,
+    deadline: Instant,
     before: Slot,
     after: Slot,
     /// `None` once the deadline has passed and the node is out of the list.
@@ -33,13 +32,13 @@ impl Order {
         self.nodes.len()
     }
 
-    pub(crate) fn earliest(&self) -> Option<Moment> {
+    pub(crate) fn earliest(&self) -> Option<Instant> {
         self.nodes.get(self.first.0).map(|node| node.deadline)
     }
 
     /// Inserts behind all deadlines that are not later, or gives the waker back if that is too far
     /// from the back.
-    pub(crate) fn insert(&mut self, deadline: Moment, waker: Waker) -> Result<Slot, Waker> {
+    pub(crate) fn insert(&mut self, deadline: Instant, waker: Waker) -> Result<Slot, Waker> {
         let mut before = self.last;
         for step in 0.. {
             match self.nodes.get(before.0) {
@@ -88,7 +87,7 @@ impl Order {
     }
 
     /// Takes all deadlines up to `now` out of the list, and their tasks' wakers.
-    pub(crate) fn expire(&mut self, now: Moment, due: &mut Vec<Waker>) {
+    pub(crate) fn expire(&mut self, now: Instant, due: &mut Vec<Waker>) {
         while let Some(node) = self.nodes.get_mut(self.first.0) {
             if node.deadline > now {
                 return;
@@ -130,13 +129,14 @@ const KEPT: usize = 1024;
 mod tests {
     use std::{task::Waker, time::Duration};
 
+    use tokio::time::Instant;
+
     use super::{Order, Slot};
-    use crate::moment::Moment;
 
     /// Random steps against a sorted vector.
     #[test]
     fn deadlines_come_out_in_order_whatever_was_removed_meanwhile() {
-        let start = Moment::now();
+        let start = Instant::now();
         let mut random = 1_u64;
         let mut draw = |below: u64| {
             random ^= random << 13;
@@ -151,7 +151,7 @@ mod tests {
             match draw(4) {
                 0 | 1 => {
                     let at = step + draw(20);
-                    let deadline = start.after(Duration::from_micros(at));
+                    let deadline = start + Duration::from_micros(at);
                     if let Ok(slot) = order.insert(deadline, Waker::noop().clone()) {
                         model.push((at, slot));
                     } else {
@@ -166,7 +166,7 @@ mod tests {
                 _ => {
                     let now = step.saturating_sub(draw(60));
                     let mut due = Vec::new();
-                    order.expire(start.after(Duration::from_micros(now)), &mut due);
+                    order.expire(start + Duration::from_micros(now), &mut due);
                     let (passed, left) = model.into_iter().partition(|(at, _)| *at <= now);
                     model = left;
                     let passed: Vec<(u64, Slot)> = passed;
@@ -178,8 +178,7 @@ mod tests {
                     }
                 }
             }
-            let earliest =
-                model.iter().map(|(at, _)| start.after(Duration::from_micros(*at))).min();
+            let earliest = model.iter().map(|(at, _)| start + Duration::from_micros(*at)).min();
             assert_eq!(order.earliest(), earliest);
             assert_eq!(order.len(), model.len());
         }

@@ -10,11 +10,11 @@ use std::{
 use tokio::{
     runtime::Id,
     task::coop::unconstrained,
-    time::{Sleep, sleep_until},
+    time::{Instant, Sleep, sleep_until},
 };
 
 use super::order::{Order, Slot};
-use crate::{Deadline, moment::Moment, wake::catch};
+use crate::{Deadline, wake::catch};
 
 /// Calls in the order of their deadlines, and one timer of the runtime for the first of them.
 ///
@@ -35,7 +35,7 @@ pub(crate) struct Queue {
 struct Line {
     order: Order,
     /// When the timer fires, if it is going to.
-    armed: Option<Moment>,
+    armed: Option<Instant>,
     sleep: Option<Pin<Box<Sleep>>>,
 }
 
@@ -65,7 +65,7 @@ impl Queue {
     ) -> Option<(Ticket, Poll<()>)> {
         let waker = waker.clone();
         let joined = self.enter(|line, due| {
-            let slot = line.order.insert(deadline.moment(), waker)?;
+            let slot = line.order.insert(deadline.instant(), waker)?;
             line.arm(&self.alarm, due);
             Ok((slot, if line.order.is_due(slot) { Poll::Ready(()) } else { Poll::Pending }))
         });
@@ -110,7 +110,7 @@ impl Queue {
 
 impl Line {
     fn ring(&mut self, alarm: &Waker, due: &mut Vec<Waker>) {
-        let now = Moment::now();
+        let now = Instant::now();
         // Before its time the ring is one that somebody has dealt with, or that of a runtime that
         // shuts down. There is nothing to arm then.
         if self.armed.is_some_and(|armed| armed <= now) {
@@ -128,16 +128,16 @@ impl Line {
             }
             let sleep = match &mut self.sleep {
                 Some(sleep) => {
-                    sleep.as_mut().reset(earliest.instant());
+                    sleep.as_mut().reset(earliest);
                     // A timer of a runtime that has shut down has elapsed whatever its time, and
                     // panics when it is polled.
-                    if sleep.is_elapsed() && earliest > Moment::now() {
+                    if sleep.is_elapsed() && earliest > Instant::now() {
                         self.armed = Some(earliest);
                         return;
                     }
                     sleep
                 }
-                None => self.sleep.insert(Box::pin(sleep_until(earliest.instant()))),
+                None => self.sleep.insert(Box::pin(sleep_until(earliest))),
             };
             self.armed = Some(earliest);
             let mut cx = Context::from_waker(alarm);
@@ -145,7 +145,7 @@ impl Line {
                 return;
             }
             self.armed = None;
-            self.order.expire(Moment::now().max(earliest), due);
+            self.order.expire(Instant::now().max(earliest), due);
         }
     }
 }
