@@ -7,7 +7,7 @@ use buttress_core::{BoxError, Guard, Rejection};
 use http_body::{Body, Frame, SizeHint};
 use pin_project::pin_project;
 
-use crate::{Protocol, answer::grpc_trailers};
+use crate::{Protocol, answer::grpc_trailers, body_error::bare};
 
 /// The body of a response that passed a layer, or the empty body of a rejection.
 ///
@@ -76,7 +76,7 @@ where
                 }
                 return Poll::Ready(Some(Ok(frame)));
             }
-            Poll::Ready(Some(Err(error))) => Some(Err(error.into())),
+            Poll::Ready(Some(Err(error))) => Some(Err(bare(error))),
             Poll::Ready(None) => None,
             Poll::Pending => match this.guard.as_mut().map(|guard| guard.poll_cut(cx)) {
                 Some(Poll::Ready(why)) => Some(cut(*this.protocol, why)),

@@ -125,6 +125,7 @@
 //! | [`vary`](Http::vary) | none: the headers that [`HttpKey`] lists |
 
 mod answer;
+mod body_error;
 mod cache_control;
 mod carry;
 mod classify;

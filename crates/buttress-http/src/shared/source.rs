@@ -11,6 +11,7 @@ use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame};
 
 use super::{error::Failure, frame::SharedFrame};
+use crate::body_error::bare;
 
 /// A body on its way to many readers.
 #[derive(Debug)]
@@ -77,7 +78,7 @@ where
         let Some(body) = &mut self.body else { return Poll::Ready(Read::End) };
         Poll::Ready(match ready!(Pin::new(&mut *body).poll_frame(cx)) {
             None => Read::End,
-            Some(Err(error)) => Read::Failed(Failure::Error(error.into().into())),
+            Some(Err(error)) => Read::Failed(Failure::of(bare(error))),
             Some(Ok(frame)) => {
                 let is_last = body.is_end_stream();
                 match self.shared(frame) {
