@@ -19,6 +19,7 @@ use tower::{Layer, ServiceBuilder, ServiceExt};
 
 const LONG: Duration = Duration::from_secs(600);
 const MINUTE: Headers = &[("cache-control", "public, max-age=60")];
+const AGED: Headers = &[("cache-control", "max-age=60"), ("age", "20")];
 
 /// Keeps as told, and to the second.
 fn exactly() -> Keep {
@@ -80,7 +81,6 @@ async fn a_request_gets_a_fresh_answer_no_older_than_it_wants() {
     ] {
         assert_eq!(hits(&exactly(), MINUTE, after, control).await, hit, "{after} {control}");
     }
-    const AGED: Headers = &[("cache-control", "max-age=60"), ("age", "20")];
     assert!(hits(&exactly(), AGED, 10, "max-age=30").await);
     assert!(!hits(&exactly(), AGED, 10, "max-age=29").await);
 }

@@ -60,8 +60,7 @@ fn of_reqwest(error: impl Into<BoxError>) -> reqwest::Body {
 
 async fn texts(body: impl Body<Error: Into<BoxError>>) -> Vec<String> {
     let mut body = std::pin::pin!(body);
-    let Err(error) = body.frame().await.unwrap() else { panic!("it fails") };
-    chain(error)
+    chain(body.frame().await.unwrap().err().unwrap())
 }
 
 /// The texts along an error's chain, which has the cause as it was.
