@@ -8,7 +8,7 @@ use std::{collections::BTreeSet, convert::Infallible, net::SocketAddr, time::Dur
 use axum::{Router, body::Body, routing::get};
 use buttress::{BoxError, DedupHandle, DedupLayer, Http, HttpExt, Keep, core::ByMode};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Request, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
 use hyper_util::{
@@ -23,7 +23,7 @@ use tower::{Service, ServiceBuilder, ServiceExt, util::BoxCloneSyncService};
 type Headers = &'static [(&'static str, &'static str)];
 
 /// Who is asking: each is another user to a service that believes one of these headers.
-const USERS: [Headers; 32] = [
+const USERS: [Headers; 43] = [
     &[],
     &[("authorization", "alice")],
     &[("authorization", "bob")],
@@ -49,7 +49,19 @@ const USERS: [Headers; 32] = [
     &[("x-forwarded-user", "alice")],
     &[("x-forwarded-host", "alice")],
     &[("x-original-url", "/alice")],
+    // Names that no list of credentials has in full.
+    &[("private-token", "alice")],
+    &[("private-token", "bob")],
+    &[("api-key", "alice")],
+    &[("x-vault-token", "alice")],
+    &[("x-forwarded-email", "alice")],
+    &[("x-auth-request-email", "alice")],
+    &[("x-auth-request-email", "bob")],
+    &[("x-real-ip", "alice")],
+    &[("baggage", "user=alice")],
+    &[("x-never-heard-of", "alice")],
     // A service that goes by variables, as with CGI, takes one for the other.
+    &[("x-api-key", "alice"), ("x_api_key", "bob")],
     &[("x_api_key", "alice"), ("cookie", "bob")],
     &[("x_forwarded_host", "bob")],
     // A proxy further on would drop the header.
@@ -238,7 +250,7 @@ async fn on_a_client_everybody_gets_their_own() {
     prove_sharing(&client, address, &work, &layer.handle()).await;
 }
 
-/// The answer depends on a header that is not part of the key, and says so.
+/// The answer depends on a header that is ignored, and says so.
 #[tokio::test]
 async fn each_tenant_gets_its_own_answer_where_the_server_says_vary() {
     let work = Work::default();
@@ -250,7 +262,8 @@ async fn each_tenant_gets_its_own_answer_where_the_server_says_vary() {
             ([("vary", "X-Tenant"), ("cache-control", "public, max-age=600")], tenant)
         }
     };
-    let layer = keep();
+    let http = Http::new().ignore_headers([HeaderName::from_static("x-tenant")]);
+    let layer = DedupLayer::in_flight().keep(Keep::as_told()).http_with(http);
     let address = serve(Router::new().route("/", get(handler)).layer(layer.clone())).await.unwrap();
     for round in 1..=3 {
         let mut calls = JoinSet::new();
@@ -268,6 +281,37 @@ async fn each_tenant_gets_its_own_answer_where_the_server_says_vary() {
         assert_eq!((work.calls(), layer.handle().kept()), (20 * round, 0));
     }
     assert_eq!((layer.handle().led(), layer.handle().apart()), (3, 57));
+}
+
+/// A header of the server's own is part of the key without being named, so its `Vary` is safe.
+#[tokio::test]
+async fn each_tenant_shares_its_own_answer_where_the_server_says_vary() {
+    let work = Work::default();
+    let handler = {
+        let work = work.clone();
+        async move |headers: HeaderMap| {
+            work.call().await;
+            let tenant = headers["x-tenant"].to_str().unwrap().to_owned();
+            ([("vary", "X-Tenant"), ("cache-control", "public, max-age=600")], tenant)
+        }
+    };
+    let layer = keep();
+    let address = serve(Router::new().route("/", get(handler)).layer(layer.clone())).await.unwrap();
+    let mut calls = JoinSet::new();
+    for caller in 0..20 {
+        let tenant = caller % 4;
+        let mut request = get_of(address, "");
+        request.headers_mut().insert("x-tenant", HeaderValue::from(tenant));
+        request.headers_mut().insert("x-request-id", HeaderValue::from(caller));
+        calls.spawn(async move {
+            let response: Response<Incoming> = http1().request(request).await.unwrap();
+            assert_eq!(read(response).await, tenant.to_string());
+        });
+    }
+    until(|| layer.handle().waiters() == 20).await;
+    work.allow(4);
+    calls.join_all().await;
+    assert_eq!((layer.handle().led(), layer.handle().joined()), (4, 16));
 }
 
 /// What is no header is no part of the key, and what a layer above has found out is none.

@@ -273,9 +273,9 @@ fn post() -> Request<AnyBody> {
     Request::post(format!("https://{HOST}/")).body(nothing()).unwrap()
 }
 
-fn client<C: Clone>(connector: C) -> Client<C, AnyBody>
+fn client<C>(connector: C) -> Client<C, AnyBody>
 where
-    C: Connect,
+    C: Connect + Clone,
 {
     Client::builder(TokioExecutor::new()).retry_canceled_requests(false).build(connector)
 }

@@ -65,7 +65,8 @@
 //! by [`DedupHandle::forget`], together with what a call in flight is about to bring. In `Http` mode a
 //! request with an unsafe method that succeeds outdates what is kept of its target, where the key is the
 //! mode's own. It ends no flight: who asks after it may still join a call from before it. A response is kept
-//! when its body has been read to its end.
+//! when its body has been read to its end. A request says how fresh a kept answer must be
+//! for it with a [`Freshness`](buttress_core::Freshness); in `Http` mode that is its `Cache-Control`.
 //!
 //! # Readiness
 //!
@@ -110,6 +111,7 @@
 //! | debug | `dedup.unshared`: the response is for one caller alone | `instance` |
 //! | debug | `dedup.refreshed`: a refresh began | `instance` |
 //! | debug | `dedup.spared`: a kept answer stands for a failure | `instance` |
+//! | debug | `dedup.rejected`: the request asked for a kept answer only | `instance`, `reason` |
 //! | error | `dedup.panicked` | `instance` |
 //!
 //! # Defaults

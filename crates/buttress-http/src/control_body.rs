@@ -10,6 +10,7 @@ use pin_project::pin_project;
 use crate::{
     Protocol,
     answer::{grpc_trailers, is_deadline_exceeded},
+    body_error::bare,
 };
 
 /// The body of a response that passed a layer, or the empty body of a rejection.
@@ -86,7 +87,7 @@ where
                     return Poll::Ready(Some(Ok(frame)));
                 }
             },
-            Poll::Ready(Some(Err(error))) => Some(Err(error.into())),
+            Poll::Ready(Some(Err(error))) => Some(Err(bare(error))),
             Poll::Ready(None) => None,
             Poll::Pending => match this.guard.as_mut().map(|guard| guard.poll_cut(cx)) {
                 Some(Poll::Ready(why)) => Some(cut(*this.protocol, why)),

@@ -20,7 +20,7 @@ use crate::{
 /// |---|---|
 /// | with `s-maxage`, `max-age` or `Expires` | for what that leaves of it, with status 200, 203, 204, 300 to 303, 307, 308, 404, 405, 410, 414 or 501 |
 /// | that says nothing | as the layer was told, with one of these but 302, 303 and 307 |
-/// | with `private`, `no-store`, `no-cache`, `Set-Cookie`, `Vary: *` or a `Vary` outside the key | never |
+/// | with `private`, `no-store`, `no-cache`, `Set-Cookie`, `Vary: *` or a `Vary` on a header that the key ignores | never |
 /// | to a request with `no-store` | never |
 /// | to a request with `Authorization` | only with `public`, `s-maxage` or `must-revalidate` |
 /// | of gRPC | never: whether it failed is known at its end |

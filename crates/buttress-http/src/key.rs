@@ -14,25 +14,43 @@ use crate::{
     wanted::wanted,
 };
 
-/// What makes two HTTP requests the same: method, target and the headers that an answer may depend
-/// on, byte by byte.
+/// What makes two HTTP requests the same: method, target and the headers, byte by byte.
 ///
 /// | part | as it counts |
 /// |---|---|
 /// | method | `GET` or `HEAD` |
 /// | scheme, user and password, host, port, path, query | as they stand: `HOST` is not `host`, `:80` is not none, `%41` is not `A` |
 /// | `Host` | as it stands, also where the target names a host: a client may send another |
-/// | who asks | `Authorization`, `Cookie`, `Proxy-Authorization`, `X-API-Key`, `X-Auth-Token`; `Remote-User`, `X-Auth-Request-User`, `X-Forwarded-User`, `X-Remote-User` |
-/// | what is wanted | `Accept`, `Accept-Encoding`, `Accept-Language` |
-/// | what an answer may repeat, or be chosen by | `Origin`, `Forwarded`, `X-Forwarded-Host`, `-Port`, `-Prefix`, `-Proto`, `-Scheme`, `X-Original-URL`, `X-Rewrite-URL` |
-/// | what the program adds | the headers of [`Http::vary`] |
+/// | every other header | name and values, unless it is ignored |
+///
+/// A header is ignored only if it can say neither who asks nor what is asked. Each is on this list:
+///
+/// | ignored header | reason |
+/// |---|---|
+/// | `Connection`, `Keep-Alive`, `Proxy-Connection`, `TE` | about the connection to the next hop (RFC 9110, section 7.6.1); options of `Connection` other than `close` and `keep-alive` go alone |
+/// | `Content-Length` | 0, or the request goes alone |
+/// | `Cache-Control`, `Pragma` | read by the layer itself: see [`Http`]'s implementation of [`KeyOf`] |
+/// | `Priority` | how soon the response is wanted, not which (RFC 9218) |
+/// | `X-Request-ID`, `X-Correlation-ID` | the name of one request, for logs |
+/// | `traceparent`, `tracestate`, `b3`, `X-B3-TraceId`, `-SpanId`, `-ParentSpanId`, `-Sampled`, `-Flags`, `uber-trace-id`, `X-Amzn-Trace-Id`, `X-Cloud-Trace-Context`, `x-datadog-trace-id`, `-parent-id`, `-sampling-priority`, `-origin`, `-tags`, `newrelic`, `sentry-trace` | the place of one request in a trace |
+/// | [`Http::timeout_header`], [`Http::criticality_header`] | how long the caller waits and how much the call matters: other in each call, and read by the layers themselves |
+/// | [`Http::ignore_headers`] | what the program adds |
+///
+/// Services find the caller in whatever header they like, and build links, redirects or whole pages from
+/// others without naming them in `Vary`. So the list is of what cannot matter, and not of what does: a
+/// header that is missing on it costs sharing, and one that is missing on a list of credentials would give
+/// a user the answer of another.
+///
+/// | header that is not ignored | because | where it keeps equal requests apart |
+/// |---|---|---|
+/// | `User-Agent`, `Referer`, `Sec-*`, `Via` | services answer by them | – |
+/// | `X-Forwarded-For`, `X-Real-IP`, `Forwarded` | they name the caller | behind a proxy: [`Http::ignore_headers`], if no service answers by them |
+/// | `baggage` | the application puts a user or a tenant there | where it holds nothing else than traces: [`Http::ignore_headers`] |
+///
+/// [`Http::key_headers`] names the only headers that count instead.
 ///
 /// Nothing is normalized, for a service may answer by how its address was written, and one odd answer
 /// must not be everybody's. What a request [changes](KeyOf::changes) is found however it was written.
-///
-/// Who asks is in it so that no user gets another's answer. What an answer may repeat is in it against
-/// cache poisoning: services build links and redirects from these headers, or even pick the page by
-/// them, and hardly any says so in `Vary`. Whoever made one up would choose the answer for all.
 ///
 /// Of a header that stands there several times all values count, in their order. In which order
 /// headers of different names stand does not matter.
@@ -42,8 +60,7 @@ use crate::{
 /// tells it apart.
 ///
 /// What tells users apart and is no header, such as the certificate of a client or an extension that
-/// a layer above has put into the request, is **not** in it. Neither are credentials in a header that
-/// is not named here: name it to [`Http::vary`].
+/// a layer above has put into the request, is **not** in it. Give the layer a key of your own there.
 ///
 /// Its `Debug` shows method and target, the query included, and neither headers nor a password.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -118,11 +135,28 @@ impl fmt::Debug for HttpKey {
 ///   `If-Match`, `If-None-Match`, `If-Modified-Since`, `If-Unmodified-Since`, `Expect`, `Upgrade`, and
 ///   any `Connection` but `close` and `keep-alive`,
 /// - asks for a stream of events: `Accept: text/event-stream`, `Last-Event-ID`,
-/// - wants a new answer: `Pragma`, and any `Cache-Control` but `max-stale`,
+/// - wants an answer that is made for it, now: `Cache-Control: no-cache` or `no-store`,
 /// - may have another method than it says: `X-HTTP-Method`, `X-HTTP-Method-Override`,
 ///   `X-Method-Override`,
-/// - has a header that poses as one that counts, with `_` for `-`: `X_API_Key`,
+/// - has a header that a service may take for another, with `_` for `-`: for one of those above, for one
+///   that [`Http::key_headers`] or [`Http::vary`] names, or for another of the same request,
 /// - is gRPC or gRPC-Web.
+///
+/// What `Cache-Control` says of kept answers ([`lookup`](KeyOf::lookup)) is as RFC 9111, section 5.2.1,
+/// has it:
+///
+/// | directive | effect |
+/// |---|---|
+/// | `max-age=N` | no kept answer that is older than `N` seconds, or stale |
+/// | `min-fresh=N` | no kept answer that is not fresh for `N` seconds more |
+/// | `max-stale`, `max-stale=N` | a kept answer that is stale, by `N` seconds at most, as far as the answer and the layer permit one |
+/// | `only-if-cached` | a kept answer that is at hand, or 504; where the layer keeps nothing, the request goes alone |
+/// | `no-cache` | goes alone: neither a kept answer nor a flight that began before |
+/// | `no-store` | goes alone, and its answer is not kept |
+/// | anything else, and what is malformed | none (section 5.2.3) |
+///
+/// A request with `max-age`, `min-fresh` or `max-stale` joins and starts flights as any other, and its
+/// answer is kept. `Pragma: no-cache` counts as `no-cache` where there is no `Cache-Control` (section 5.4).
 ///
 /// A request whose method is not safe changes what its target answers (RFC 9111, section 4.4), over
 /// whichever version of HTTP it comes.

@@ -109,7 +109,7 @@
 //! implementation of [`KeyOf`](buttress_core::KeyOf). A response is shared unless it is for one client
 //! alone: `Set-Cookie`, `private`, `no-store`, `Content-Range` or status 206, a switch to another
 //! protocol, a stream of events or pictures without an end, and a `Vary` that is `*` or names a header
-//! outside the key. Of a long body only a window of [`share_cap`](Http::share_cap) bytes is held, and all
+//! that the key ignores. Of a long body only a window of [`share_cap`](Http::share_cap) bytes is held, and all
 //! its callers read on within that window; [`SharedBody`] has the rule. How long a response may be kept
 //! stands at the implementation of [`Expire`](buttress_core::Expire): as RFC 9111 has it, and what is
 //! malformed is read in the strictest way. A response that was kept says so by [`Kept`] and `Age`.
@@ -131,9 +131,12 @@
 //! | [`ignore_criticality`](Http::ignore_criticality) | off: the header is believed |
 //! | [`idempotent`](Http::idempotent) | off: the request itself has to say so |
 //! | [`only_idempotent`](Http::only_idempotent) | off: a gRPC call is repeated after the service's own answer too |
-//! | [`vary`](Http::vary) | none: the headers that [`HttpKey`] lists |
+//! | [`ignore_headers`](Http::ignore_headers) | the headers that [`HttpKey`] lists |
+//! | [`key_headers`](Http::key_headers) | all headers but those |
+//! | [`vary`](Http::vary) | none of those |
 
 mod answer;
+mod body_error;
 mod cache_control;
 mod carry;
 mod classify;

@@ -126,7 +126,9 @@ impl Http {
     pub fn key_headers(self, names: impl IntoIterator<Item = HeaderName>) -> Self {
         self.with(|options| match &mut options.counting {
             Counting::Only(only) => only.extend(names),
-            counting => *counting = Counting::Only(names.into_iter().collect()),
+            counting @ Counting::AllBut { .. } => {
+                *counting = Counting::Only(names.into_iter().collect());
+            }
         })
     }
 

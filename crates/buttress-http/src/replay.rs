@@ -4,9 +4,12 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request};
 use crate::{Http, Protocol, ReplayBody, head_copy::HeadCopy, idempotent::Repeatable};
 #[cfg(feature = "reqwest")]
 use crate::{
+    body_error::bare,
     replay_body::fits,
-    tee::{self, Recording},
+    tee::{self, Recording, Tee},
 };
+#[cfg(feature = "reqwest")]
+use http_body_util::BodyExt;
 
 /// A request is sent again with the same head, its `Idempotency-Key` included, and the whole body,
 /// or not at all.
@@ -70,7 +73,7 @@ impl Replay<reqwest::Request> for Http {
         let stream = request.body_mut().take_if(|body| body.as_bytes().is_none());
         let (stream, recording) = match stream {
             Some(body) => {
-                let (body, recording) = tee::record(body, cap, reqwest::Body::wrap);
+                let (body, recording) = tee::record(body, cap, wrap);
                 (Some(body), recording)
             }
             None => (None, None),
@@ -86,7 +89,7 @@ impl Replay<reqwest::Request> for Http {
     fn again(&self, saved: &SavedReqwest, attempt: Attempt) -> Option<reqwest::Request> {
         let mut request = saved.request.try_clone()?;
         if let Some(recording) = &saved.recording {
-            *request.body_mut() = Some(tee::play(recording, reqwest::Body::wrap)?);
+            *request.body_mut() = Some(tee::play(recording, wrap)?);
         }
         count_attempts(request.headers_mut(), attempt);
         Some(request)
@@ -95,6 +98,12 @@ impl Replay<reqwest::Request> for Http {
     fn repeatable(&self, saved: &SavedReqwest, answered: bool) -> bool {
         saved.repeatable.after(answered)
     }
+}
+
+/// A recorded body in reqwest's own, with errors that say once where they come from.
+#[cfg(feature = "reqwest")]
+fn wrap(tee: Tee<reqwest::Body>) -> reqwest::Body {
+    reqwest::Body::wrap(tee.map_err(bare))
 }
 
 /// What is kept of a request of reqwest while its attempts last.

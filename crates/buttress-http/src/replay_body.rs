@@ -5,7 +5,11 @@ use http_body_util::{
     combinators::{BoxBody, UnsyncBoxBody},
 };
 
+#[cfg(feature = "axum")]
+use crate::body_error::bare;
 use crate::tee::{self, Recording};
+#[cfg(feature = "axum")]
+use http_body_util::BodyExt;
 
 /// The body of a request that can be sent more than once, whole each time.
 ///
@@ -66,11 +70,11 @@ impl ReplayBody for axum_core::body::Body {
     type Saved = Recording<Self>;
 
     fn save(self, cap: usize) -> (Self, Option<Self::Saved>) {
-        tee::record(self, cap, Self::new)
+        tee::record(self, cap, |tee| Self::new(tee.map_err(bare)))
     }
 
     fn again(saved: &Self::Saved) -> Option<Self> {
-        tee::play(saved, Self::new)
+        tee::play(saved, |tee| Self::new(tee.map_err(bare)))
     }
 }
 

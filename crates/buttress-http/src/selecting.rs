@@ -78,8 +78,7 @@ impl Names {
             let bit = bit(text);
             names.bits |= bit;
             names.go_alone |= ALONE_BITS & bit != 0 && ALONE.contains(name);
-            // Not `contains`, which is for longer texts.
-            names.has_underscore |= text.iter().fold(false, |found, byte| found | (*byte == b'_'));
+            names.has_underscore |= has_underscore(text);
         }
         names
     }
@@ -88,6 +87,12 @@ impl Names {
     pub(crate) fn may_contain(self, name: &HeaderName) -> bool {
         self.bits & bit(name.as_str().as_bytes()) != 0
     }
+}
+
+#[expect(clippy::manual_contains, reason = "`contains` costs more, for it is for longer texts")]
+#[inline]
+fn has_underscore(name: &[u8]) -> bool {
+    name.iter().any(|byte| *byte == b'_')
 }
 
 /// Whether a service may take one header for another: those that make variables of headers, as CGI does,

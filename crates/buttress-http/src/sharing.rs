@@ -13,7 +13,8 @@ use crate::{
 /// Whether a response may go to every caller whose request had the same key.
 ///
 /// What is meant for one client may not: `Set-Cookie`, `private` and `no-store`; nor a part of an
-/// answer, nor one that leaves HTTP, nor one that has no end. `Vary` may name headers that are part of a key and no others.
+/// answer, nor one that leaves HTTP, nor one that has no end. `Vary` may name headers that are part of a
+/// key, because requests with the same key agree in them, and no others.
 pub(crate) fn may_be_shared(
     options: &Options,
     status: StatusCode,

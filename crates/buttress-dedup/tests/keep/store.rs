@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use buttress_core::{Lifetime, Reason, Verdict};
+use buttress_core::{Freshness, KeyOf, Lifetime, Reason, Verdict};
 use buttress_dedup::{DedupHandle, DedupLayer, Held, Kept, OpenStore, Store};
 use futures_util::future::join_all;
 use tokio::time::{Instant, advance, sleep, timeout};
@@ -221,6 +221,41 @@ async fn what_one_layer_put_there_another_finds_for_what_is_left_of_its_time() {
     assert_eq!((get(&here, 7).await, other.calls()), (Ok(1), 0));
     advance(ms(10)).await;
     assert_eq!((get(&here, 7).await, other.calls()), (Ok(1), 1), "1 is its own first");
+}
+
+/// `100 * age + key`: a request that wants no answer older than so many seconds, if that is not zero.
+#[derive(Clone)]
+struct NoOlder;
+
+impl KeyOf<u32> for NoOlder {
+    type Key = u32;
+
+    fn key(&self, request: &u32) -> Option<u32> {
+        self.lookup(request).map(|(key, _)| key)
+    }
+
+    fn lookup(&self, request: &u32) -> Option<(u32, Freshness)> {
+        let max_age = (*request >= 100).then(|| s(u64::from(request / 100)));
+        Some((request % 100, Freshness { max_age, ..Freshness::default() }))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_there_answers_nobody_who_wants_a_newer_one() {
+    let (remote, source) = (Remote::default(), Source::new());
+    remote.seed(7, Ok(42), Lifetime { age: s(60), ..fresh(s(100)) });
+    let layer = DedupLayer::new(NoOlder).keep(remote.keep());
+    let service = source.under(&layer);
+    // The first takes what is there, and one of those who joined cannot.
+    let (any, newer, older) =
+        tokio::join!(get(&service, 7), get(&service, 1_007), get(&service, 9_907));
+    assert_eq!((any, newer, older), (Ok(42), Ok(1), Ok(42)));
+    assert_eq!((source.calls(), layer.handle().apart()), (1, 1));
+    // Where the first wants a newer one, everybody gets that.
+    let (newer, any) = tokio::join!(get(&service, 1_007), get(&service, 7));
+    assert_eq!((newer, any, source.calls()), (Ok(2), Ok(2), 2));
+    // Which is what is kept from now on.
+    assert_eq!((get(&service, 1_007).await, source.calls()), (Ok(2), 2));
 }
 
 #[tokio::test(start_paused = true)]

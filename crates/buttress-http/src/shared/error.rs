@@ -2,6 +2,8 @@ use std::{error::Error, fmt, sync::Arc};
 
 use buttress_core::{BoxError, Origin, Reason, Rejection};
 
+use crate::body_error::behind;
+
 /// The error of a reader of a shared body that fell too far behind the others.
 ///
 /// Of a body of more than [`Http::share_cap`](crate::Http::share_cap) bytes, or of more than the layer
@@ -24,6 +26,16 @@ impl Error for TooLong {}
 pub(super) enum Failure {
     Error(Arc<dyn Error + Send + Sync>),
     Panicked,
+}
+
+impl Failure {
+    /// The failure of a body with this error. The body of one shared response in another is told once.
+    pub(super) fn of(error: BoxError) -> Self {
+        match behind(error.as_ref()).downcast_ref::<Shared>() {
+            Some(Shared(error)) => Self::Error(Arc::clone(error)),
+            None => Self::Error(error.into()),
+        }
+    }
 }
 
 impl From<Failure> for BoxError {

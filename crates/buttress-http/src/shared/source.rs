@@ -14,6 +14,7 @@ use super::{
     error::{Failure, Unknown},
     frame::SharedFrame,
 };
+use crate::body_error::bare;
 
 /// A body on its way to many readers.
 #[derive(Debug)]
@@ -73,7 +74,7 @@ where
     fn read(&mut self, cx: &mut Context<'_>) -> Poll<Read> {
         Poll::Ready(match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
             None => Read::End,
-            Some(Err(error)) => Read::Failed(Failure::Error(error.into().into())),
+            Some(Err(error)) => Read::Failed(Failure::of(bare(error))),
             Some(Ok(frame)) => {
                 let is_last = self.body.is_end_stream();
                 match self.shared(frame) {
