@@ -258,12 +258,13 @@ async fn a_caller_that_does_not_come_for_its_head_delays_the_others_by_10_ms_and
  {
     let (layer, work, stack) = in_memory(1 << 20);
     let mut busy = Box::pin(stack.clone().oneshot(ask()));
-    let other = tokio::spawn(stack.clone().oneshot(ask()));
+    let mut other = JoinSet::new();
+    other.spawn(stack.clone().oneshot(ask()));
     until(|| layer.handle().waiters() == 1).await;
-    poll_fn(|cx| Poll::Ready(assert!(busy.as_mut().poll(cx).is_pending()))).await;
+    assert!(poll_fn(|cx| Poll::Ready(busy.as_mut().poll(cx).is_pending())).await);
     let start = Instant::now();
     work.allow(2);
-    let other = other.await.unwrap().unwrap();
+    let other = other.join_next().await.unwrap().unwrap().unwrap();
     assert_eq!(other.into_body().collect().await.unwrap().to_bytes().len(), LENGTH);
     assert_eq!(start.elapsed(), Duration::from_millis(10));
     let response = busy.await.unwrap();
