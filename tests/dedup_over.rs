@@ -252,18 +252,39 @@ async fn callers_that_read_at_different_speeds_all_get_all() {
     assert_eq!((work.calls(), layer.handle().apart()), (1, 0));
 }
 
+/// The window has not moved yet, because one of the readers is behind.
+#[tokio::test(start_paused = true)]
+async fn a_body_over_the_cap_takes_no_caller_while_its_beginning_is_still_held() {
+    let (layer, work, stack) = in_memory(20 << 10);
+    work.allow(2);
+    let mut front = stack.clone().oneshot(ask()).await.unwrap().into_body();
+    let behind = stack.clone().oneshot(ask()).await.unwrap();
+    assert_eq!(front.frame().await.unwrap().unwrap().into_data().unwrap().len(), CHUNK.len());
+    assert_eq!((work.calls(), layer.handle().joined()), (1, 1));
+    let mut next = Box::pin(front.frame());
+    assert!(poll_fn(|cx| Poll::Ready(next.as_mut().poll(cx).is_pending())).await);
+    let late = stack.clone().oneshot(ask()).await.unwrap();
+    assert_eq!((work.calls(), layer.handle().joined()), (2, 1));
+    drop(next);
+    let rest = async { front.collect().await.unwrap().to_bytes().len() + CHUNK.len() };
+    let whole = async { behind.into_body().collect().await.unwrap().to_bytes().len() };
+    assert_eq!(tokio::join!(rest, whole), (LENGTH, LENGTH));
+    assert_eq!(late.into_body().collect().await.unwrap().to_bytes().len(), LENGTH);
+}
+
 /// It has joined, and its task does something else.
 #[tokio::test(start_paused = true)]
 async fn a_caller_that_does_not_come_for_its_head_delays_the_others_by_10_ms_and_has_a_call_of_its_own()
  {
     let (layer, work, stack) = in_memory(1 << 20);
     let mut busy = Box::pin(stack.clone().oneshot(ask()));
-    let other = tokio::spawn(stack.clone().oneshot(ask()));
+    let mut other = JoinSet::new();
+    other.spawn(stack.clone().oneshot(ask()));
     until(|| layer.handle().waiters() == 1).await;
-    poll_fn(|cx| Poll::Ready(assert!(busy.as_mut().poll(cx).is_pending()))).await;
+    assert!(poll_fn(|cx| Poll::Ready(busy.as_mut().poll(cx).is_pending())).await);
     let start = Instant::now();
     work.allow(2);
-    let other = other.await.unwrap().unwrap();
+    let other = other.join_next().await.unwrap().unwrap().unwrap();
     assert_eq!(other.into_body().collect().await.unwrap().to_bytes().len(), LENGTH);
     assert_eq!(start.elapsed(), Duration::from_millis(10));
     let response = busy.await.unwrap();

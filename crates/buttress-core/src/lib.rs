@@ -14,7 +14,8 @@
 //! [`Bind`] swaps the mode of a layer. [`Deadline`], [`Attempt`] and [`Criticality`] travel with the
 //! task, so that whatever runs inside a call knows how long it has, which try it is and how much it
 //! matters. [`Timers`] let the calls of a layer wait for their deadlines at little cost, and a [`Relay`]
-//! lets any of many waiters drive the one piece of work they wait for.
+//! lets any of many waiters drive the one piece of work they wait for. [`Ticks`] bound a wait in a way
+//! that is fair on a busy machine.
 //!
 //! ```
 //! use buttress_core::{Deadline, Rejection};

@@ -18,7 +18,7 @@ use super::{
 
 /// A body on its way to many readers, any of which pulls it along.
 pub(crate) struct Live<B> {
-    // Taken before the relay's lock and never with it.
+    // Never held together with the lock of the relay, nor while the source runs.
     track: Mutex<Track>,
     pub(super) relay: Relay<Work<B>>,
     /// Keeps the source while there is no reader, until the body is given up.
@@ -99,6 +99,8 @@ where
         let (mut read, mut freed) = (None, Vec::new());
         loop {
             let step = self.track().step(&mut read, &mut freed);
+            // With no lock held, and before the source brings more.
+            freed.clear();
             if step != Step::Wait {
                 work.ticks.stop();
             }
