@@ -79,6 +79,19 @@ pub trait Classify<Req, Res, E>: Clone {
 
     /// What `outcome` means. The ambient deadline is the reader's.
     fn classify(&self, seed: &Self::Seed, outcome: Result<&Res, &E>) -> Verdict;
+
+    /// Returns whether `outcome` is the service's own answer to the call.
+    ///
+    /// `false` means that the outcome leaves open what the service did: an error, the rejection of a
+    /// layer below, or the response of an intermediary in the service's place. Such an outcome can still
+    /// be a failure of the service; that is for [`classify`](Self::classify) to say. A retry asks before
+    /// it repeats a call that is not known to be idempotent.
+    ///
+    /// Default: `Ok` is an answer, `Err` is none.
+    fn answered(&self, seed: &Self::Seed, outcome: Result<&Res, &E>) -> bool {
+        let _ = seed;
+        outcome.is_ok()
+    }
 }
 
 #[diagnostic::do_not_recommend]
@@ -132,6 +145,14 @@ pub trait Judge<M, Req, Res, E>: Clone {
 
     /// What `outcome` means.
     fn judge(&self, mode: &M, seed: &Self::Seed, outcome: Result<&Res, &E>) -> Verdict;
+
+    /// Returns whether `outcome` is the service's own answer, as [`Classify::answered`] has it.
+    ///
+    /// Default: `Ok` is an answer, `Err` is none.
+    fn answered(&self, mode: &M, seed: &Self::Seed, outcome: Result<&Res, &E>) -> bool {
+        let _ = (mode, seed);
+        outcome.is_ok()
+    }
 }
 
 /// The verdict is the mode's.
@@ -151,24 +172,41 @@ impl<M: Classify<Req, Res, E>, Req, Res, E> Judge<M, Req, Res, E> for ByMode {
     fn judge(&self, mode: &M, seed: &M::Seed, outcome: Result<&Res, &E>) -> Verdict {
         mode.classify(seed, outcome)
     }
+
+    #[inline]
+    fn answered(&self, mode: &M, seed: &M::Seed, outcome: Result<&Res, &E>) -> bool {
+        mode.answered(seed, outcome)
+    }
 }
 
 /// The verdict is that of a [`Classify`] the user gave.
+///
+/// Whether an outcome is an [answer](Classify::answered) of the service is a question of the protocol:
+/// the mode and the user's `Classify` must both say so.
 #[derive(Clone, Copy, Debug)]
 pub struct By<C>(pub C);
 
 #[diagnostic::do_not_recommend]
-impl<M, C: Classify<Req, Res, E>, Req, Res, E> Judge<M, Req, Res, E> for By<C> {
-    type Seed = C::Seed;
+impl<M, C, Req, Res, E> Judge<M, Req, Res, E> for By<C>
+where
+    M: Classify<Req, Res, E>,
+    C: Classify<Req, Res, E>,
+{
+    type Seed = (C::Seed, M::Seed);
 
     #[inline]
-    fn seed(&self, _: &M, request: &Req) -> C::Seed {
-        self.0.seed(request)
+    fn seed(&self, mode: &M, request: &Req) -> Self::Seed {
+        (self.0.seed(request), mode.seed(request))
     }
 
     #[inline]
-    fn judge(&self, _: &M, seed: &C::Seed, outcome: Result<&Res, &E>) -> Verdict {
+    fn judge(&self, _: &M, (seed, _): &Self::Seed, outcome: Result<&Res, &E>) -> Verdict {
         self.0.classify(seed, outcome)
+    }
+
+    #[inline]
+    fn answered(&self, mode: &M, (own, seed): &Self::Seed, outcome: Result<&Res, &E>) -> bool {
+        mode.answered(seed, outcome) && self.0.answered(own, outcome)
     }
 }
 

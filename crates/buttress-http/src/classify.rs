@@ -51,6 +51,25 @@ where
             Err(error) => of_error(error),
         }
     }
+
+    /// A response that no layer below made. For gRPC it must be one of the service itself: status 200
+    /// and a content type of gRPC, with messages or a `grpc-status`. What a proxy says on its own (a 502,
+    /// a 504, a `grpc-status` in an error page) leaves open what the service did.
+    fn answered(&self, protocol: &Protocol, outcome: Result<&Res, &E>) -> bool {
+        outcome.is_ok_and(|response| {
+            response.rejection().is_none()
+                && match protocol {
+                    Protocol::Http => true,
+                    Protocol::Grpc => is_of_grpc(response.status(), response.headers()),
+                }
+        })
+    }
+}
+
+/// Whether a server that speaks gRPC made the response: it says 200 whatever the outcome is, and names
+/// its content type ("gRPC over HTTP2", Responses).
+fn is_of_grpc(status: StatusCode, headers: &HeaderMap) -> bool {
+    status == StatusCode::OK && Protocol::of(headers) == Protocol::Grpc
 }
 
 /// The request was not gRPC; the response may be all the same.

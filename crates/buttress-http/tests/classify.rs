@@ -5,7 +5,7 @@
 use std::{error::Error, fmt, io, time::Duration};
 
 use buttress_core::{
-    BoxError, Classify, Deadline, Hint, Origin, Reason, Rejection,
+    BoxError, By, Classify, Deadline, Hint, Judge, Origin, Reason, Rejection,
     Verdict::{self, Expired, Permanent, Success, Throttled, Transient},
 };
 use buttress_http::{Http, never_processed};
@@ -121,6 +121,55 @@ fn an_intermediary_that_knows_no_grpc_is_understood() {
 }
 
 #[test]
+fn a_grpc_answer_is_a_status_of_the_service_itself() {
+    let grpc = ("content-type", "application/grpc+proto");
+    for (status, fields, answered) in [
+        (200, &[grpc, ("grpc-status", "14")][..], true),
+        (200, &[grpc, ("grpc-status", "0")], true),
+        (200, &[grpc], true),
+        // A proxy that knows no gRPC.
+        (429, &[], false),
+        (502, &[("content-type", "text/html")], false),
+        (503, &[("retry-after", "1")], false),
+        (504, &[], false),
+        (200, &[("content-type", "text/html")], false),
+        // The error page of a proxy that was taught some: nginx's recipe answers 204.
+        (204, &[grpc, ("grpc-status", "14")], false),
+        (502, &[grpc, ("grpc-status", "14")], false),
+        (200, &[("grpc-status", "14")], false),
+    ] {
+        assert_eq!(grpc_answered(Ok(&response(status, fields))), answered, "{status} {fields:?}");
+    }
+    assert!(!grpc_answered(Err(&BoxError::from("reset"))));
+}
+
+#[test]
+fn a_response_that_a_layer_made_is_no_answer_of_the_service() {
+    let why = Rejection::new(Reason::Overloaded, Origin::new("throttle"));
+    let mut rejected =
+        response(200, &[("content-type", "application/grpc"), ("grpc-status", "14")]);
+    rejected.extensions_mut().insert(why);
+    assert!(!grpc_answered(Ok(&rejected)));
+    assert!(!answered(&Request::new(()), Ok(&rejected)));
+    assert!(answered(&Request::new(()), Ok(&response(504, &[]))));
+}
+
+#[test]
+fn a_verdict_of_the_users_does_not_change_what_an_answer_is() {
+    let judge = By(|_: Result<&Response<()>, &BoxError>| Transient);
+    let (http, request) = (Http::new(), grpc_request());
+    let seed = Judge::<_, _, Response<()>, BoxError>::seed(&judge, &http, &request);
+    let answered = |response: &Response<()>| {
+        Judge::<_, Request<()>, _, BoxError>::answered(&judge, &http, &seed, Ok(response))
+    };
+    assert!(!answered(&response(504, &[])));
+    assert!(answered(&response(
+        200,
+        &[("content-type", "application/grpc"), ("grpc-status", "14")]
+    )));
+}
+
+#[test]
 fn a_rejection_counts_before_status_and_error() {
     let rejection =
         Rejection::new(Reason::Overloaded, Origin::new("throttle")).after(Duration::from_millis(7));
@@ -213,8 +262,20 @@ fn of_response(response: &Response<()>) -> Verdict {
 }
 
 fn of_grpc(response: &Response<()>) -> Verdict {
-    let request = Request::post("/").header("content-type", "application/grpc+proto").body(());
-    judge(&request.unwrap(), Ok::<_, &BoxError>(response))
+    judge(&grpc_request(), Ok::<_, &BoxError>(response))
+}
+
+fn grpc_request() -> Request<()> {
+    Request::post("/").header("content-type", "application/grpc+proto").body(()).unwrap()
+}
+
+fn grpc_answered(outcome: Outcome<'_>) -> bool {
+    answered(&grpc_request(), outcome)
+}
+
+fn answered(request: &Request<()>, outcome: Outcome<'_>) -> bool {
+    let seed = Classify::<_, Response<()>, BoxError>::seed(&Http::new(), request);
+    Classify::<Request<()>, _, _>::answered(&Http::new(), &seed, outcome)
 }
 
 fn of_error<E: 'static>(error: &E) -> Verdict {

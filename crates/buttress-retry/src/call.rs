@@ -120,6 +120,7 @@ impl<S, M, C, Saved, Seed> Call<S, M, C, Saved, Seed> {
     ) -> ControlFlow<Result<Res, E>, Next<Req>>
     where
         M: Replay<Req, Saved = Saved>,
+        C: Judge<M, Req, Res, E, Seed = Seed>,
     {
         tracing::trace!(
             name: "retry.attempt", target: "buttress",
@@ -141,8 +142,10 @@ impl<S, M, C, Saved, Seed> Call<S, M, C, Saved, Seed> {
     ) -> ControlFlow<Result<Res, E>, Next<Req>>
     where
         M: Replay<Req, Saved = Saved>,
+        C: Judge<M, Req, Res, E, Seed = Seed>,
     {
-        let answered = outcome.is_ok() && verdict != Verdict::TimedOut;
+        let answered = verdict != Verdict::TimedOut
+            && self.judge.answered(&self.mode, &self.seed, outcome.as_ref());
         match self.plan(verdict, gave_up, answered) {
             Ok(next) => {
                 drop(outcome);
