@@ -161,6 +161,11 @@ impl Adapt for Trend {
         }
         self.limit()
     }
+
+    #[inline]
+    fn learned(&self) -> Option<Duration> {
+        self.rounds.baseline().map(from_float)
+    }
 }
 
 impl Default for Trend {
