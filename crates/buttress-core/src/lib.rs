@@ -64,6 +64,7 @@ mod respond;
 mod scope;
 mod share;
 mod timer;
+mod upload;
 
 pub use allowance::Allowance;
 pub use attempt::{Attempt, GaveUp};
@@ -83,3 +84,4 @@ pub use respond::{Guard, Plain, Respond};
 pub use scope::Scope;
 pub use share::{Age, Progress, Reader, Share};
 pub use timer::{Timer, Timers};
+pub use upload::{Upload, Waited};
