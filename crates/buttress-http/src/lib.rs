@@ -153,6 +153,7 @@ mod sharing;
 mod tape;
 mod target;
 mod tee;
+mod watch;
 
 pub use control_body::ControlBody;
 pub use failure::never_processed;
