@@ -6,7 +6,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use buttress_core::{Criticality, Deadline, Guard, Judge, Quota, Respond};
+use buttress_core::{Carry, Criticality, Deadline, Guard, Judge, Quota, Respond, Verdict};
 use pin_project::pin_project;
 use tower_service::Service;
 
@@ -96,7 +96,7 @@ impl<S, Req, L, M, J> Future for ResponseFuture<S, Req, L, M, J>
 where
     S: Service<Req>,
     L: Limit<Req>,
-    M: Respond<Req, S::Response, S::Error>,
+    M: Respond<Req, S::Response, S::Error> + Carry<Req>,
     J: Judge<M, Req, S::Response, S::Error>,
 {
     type Output = Result<M::Response<ThrottleGuard<L::Permit>>, S::Error>;
@@ -118,7 +118,7 @@ impl<S, Req, L, M, J> ResponseFuture<S, Req, L, M, J>
 where
     S: Service<Req>,
     L: Limit<Req>,
-    M: Respond<Req, S::Response, S::Error>,
+    M: Respond<Req, S::Response, S::Error> + Carry<Req>,
     J: Judge<M, Req, S::Response, S::Error>,
 {
     /// Hands the outcome on.
@@ -128,7 +128,13 @@ where
         let Some((seed, judged)) = this.seeds.take() else { unreachable!("it has ended before") };
         let mut permit = this.permit.take();
         if let Some(permit) = &mut permit {
-            permit.settle(this.judge.judge(this.mode, &judged, outcome.as_ref()));
+            let outcome = outcome.as_ref();
+            match this.judge.judge(this.mode, &judged, outcome) {
+                Verdict::Permanent if this.judge.is_local(this.mode, &judged, outcome) => {
+                    permit.forget();
+                }
+                verdict => permit.settle(verdict),
+            }
         }
         // The call is dropped here, before its permit is free.
         this.future.set(None);
@@ -158,10 +164,13 @@ where
         };
         let (refusal, settings) = match (this.later.take(), admitted) {
             (Some(Later::Waiting(waiting)), Ok(permit)) => {
-                let Waiting { mut inner, request, deadline, .. } = waiting;
+                let Waiting { mut inner, mut request, deadline, .. } = waiting;
+                *this.permit = permit;
+                if let Some(permit) = this.permit {
+                    permit.watch(|| this.mode.watch(&mut request));
+                }
                 let call = || this.criticality.with(|| inner.call(request));
                 this.future.set(Some(Deadline::with(deadline, call)));
-                *this.permit = permit;
                 return self.poll(cx);
             }
             (Some(Later::Waiting(waiting)), Err(refusal)) => {
