@@ -63,9 +63,9 @@ pub trait Adapt: Clone + Debug + Send + 'static {
     /// Takes a call that ended into account, and returns the limit from now on.
     fn learn(&mut self, sample: Sample) -> u32;
 
-    /// Returns what a call takes that waits for nobody, as far as the law knows it.
+    /// Returns what a call takes that waits for nobody, if the law knows it and is not just measuring it.
     ///
-    /// Default: `None`, unknown. Then a call whose caller went away is no sample.
+    /// Default: `None`. Then a call whose caller went away is no sample.
     fn learned(&self) -> Option<Duration> {
         None
     }

@@ -109,7 +109,7 @@ impl Adapt for Aimd {
 
     #[inline]
     fn learned(&self) -> Option<Duration> {
-        self.rounds.baseline().map(from_float)
+        self.rounds.settled(self.span, self.limit).map(from_float)
     }
 }
 

@@ -134,7 +134,7 @@ impl Adapt for Gradient2 {
 
     #[inline]
     fn learned(&self) -> Option<Duration> {
-        self.rounds.baseline().map(from_float)
+        self.rounds.settled(self.span, self.whole()).map(from_float)
     }
 }
 

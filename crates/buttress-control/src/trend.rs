@@ -164,7 +164,7 @@ impl Adapt for Trend {
 
     #[inline]
     fn learned(&self) -> Option<Duration> {
-        self.rounds.baseline().map(from_float)
+        self.rounds.settled(self.span, self.limit).map(from_float)
     }
 }
 

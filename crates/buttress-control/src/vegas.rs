@@ -128,7 +128,7 @@ impl Adapt for Vegas {
 
     #[inline]
     fn learned(&self) -> Option<Duration> {
-        self.rounds.baseline().map(from_float)
+        self.rounds.settled(self.span, self.limit).map(from_float)
     }
 }
 
