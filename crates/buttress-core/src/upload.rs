@@ -122,6 +122,14 @@ impl Upload {
         }
     }
 
+    /// Returns the time since the upload began without what the service waited for it, if that is known.
+    pub fn elapsed(&self) -> Option<Duration> {
+        match self.waited() {
+            Waited::For(waited) => Some(self.0.epoch.elapsed().saturating_sub(waited)),
+            _ => None,
+        }
+    }
+
     fn now(&self) -> u64 {
         u64::try_from(self.0.epoch.elapsed().as_nanos()).unwrap_or(u64::MAX).max(1)
     }
@@ -155,8 +163,10 @@ mod tests {
         assert_eq!(upload.waited(), Waited::Still, "it got on without the rest");
         upload.waits();
         advance(MILLI).await;
+        assert_eq!(upload.elapsed(), None);
         upload.ends();
         assert_eq!(upload.waited(), Waited::For(7 * MILLI));
+        assert_eq!(upload.elapsed(), Some(15 * MILLI));
     }
 
     #[tokio::test(start_paused = true)]
