@@ -23,7 +23,7 @@ pub struct Upload(Arc<Progress>);
 #[derive(Debug)]
 struct Progress {
     epoch: Instant,
-    /// When the wait that goes on began, in nanoseconds after the epoch and at least 1; 0 without one.
+    /// When the wait that goes on began, in nanoseconds after the epoch and one more; 0 without one.
     since: AtomicU64,
     /// How long all waits took that are over, in nanoseconds.
     waited: AtomicU64,
@@ -69,7 +69,7 @@ impl Upload {
     #[inline]
     pub fn waits(&self) {
         if self.0.since.load(Relaxed) == 0 {
-            self.0.since.store(self.now(), Relaxed);
+            self.0.since.store(self.now().saturating_add(1), Relaxed);
         }
     }
 
@@ -80,7 +80,9 @@ impl Upload {
         if since != 0 {
             // There is one body, so nobody else adds to this.
             let waited = self.0.waited.load(Relaxed);
-            self.0.waited.store(waited + self.now().saturating_sub(since), Relaxed);
+            self.0
+                .waited
+                .store(waited + self.now().saturating_add(1).saturating_sub(since), Relaxed);
             self.0.since.store(0, Release);
         }
     }
@@ -131,7 +133,7 @@ impl Upload {
     }
 
     fn now(&self) -> u64 {
-        u64::try_from(self.0.epoch.elapsed().as_nanos()).unwrap_or(u64::MAX).max(1)
+        u64::try_from(self.0.epoch.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }
 }
 
