@@ -287,13 +287,13 @@ async fn a_body_that_is_there_already_is_not_watched() {
     assert!(http.watch(&mut request).is_some());
 }
 
-/// The limit after 20,000 calls, every fifth with an upload that takes 200 ms, before a service that needs
+/// The limit after 10,000 calls, every fifth with an upload that takes 200 ms, before a service that needs
 /// 5 ms.
 async fn limit_with_slow_uploads(law: impl Adapt) -> u32 {
     let layer = ThrottleLayer::adaptive(law).http();
     let service = layer.layer(service(&[ReadAll, Work(5)], StatusCode::OK));
     let mut calls = JoinSet::new();
-    for n in 0..20_000 {
+    for n in 0..10_000 {
         let body = if n % 5 == 0 { sent_at(&[200]) } else { nothing() };
         calls.spawn(service.clone().oneshot(post(body)));
         if n % 10 == 0 {

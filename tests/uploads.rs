@@ -5,6 +5,7 @@
 use std::{
     net::SocketAddr,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use axum::{Router, routing::any};
@@ -32,6 +33,8 @@ enum Break {
     MidwayOfLength,
     /// Its sender is dropped before the body is as long as the server was told.
     Dropped,
+    /// Not at all: its sender is dropped, and the server was not told how long the body is.
+    Never,
 }
 
 const ALL: [Break; 4] = [Break::AtOnce, Break::Midway, Break::MidwayOfLength, Break::Dropped];
@@ -46,8 +49,10 @@ async fn server() -> Server {
     let (report, begun) = mpsc::unbounded_channel();
     let read = async move |request: Request<axum::body::Body>| {
         let mut body = request.into_body();
-        while let Some(Ok(_)) = body.frame().await {
-            report.send(()).ok();
+        let first = body.frame().await;
+        report.send(()).ok();
+        if let Some(Ok(_)) = first {
+            while let Some(Ok(_)) = body.frame().await {}
         }
     };
     let address = serve(Router::new().fallback(any(read))).await.unwrap();
@@ -63,13 +68,13 @@ impl Server {
                 let broken = Err::<Frame<Bytes>, _>(BoxError::from("broken"));
                 StreamBody::new(tokio_stream::once(broken)).boxed_unsync()
             }
-            Break::Midway | Break::MidwayOfLength | Break::Dropped => {
+            _ => {
                 let (mut sender, body) = Channel::<Bytes, BoxError>::new(1);
                 background(async move {
                     sender.send_data(Bytes::from_static(b"some")).await.ok();
                     wait.await.ok();
                     match how {
-                        Break::Dropped => drop(sender),
+                        Break::Dropped | Break::Never => drop(sender),
                         _ => sender.abort("broken".into()),
                     }
                 });
@@ -97,7 +102,11 @@ impl Server {
         let call = client.oneshot(convert(request));
         let breaks = async {
             if !matches!(how, Break::AtOnce) {
+                while self.begun.try_recv().is_ok() {}
                 self.begun.recv().await;
+                if let Break::Never = how {
+                    tokio::time::advance(SLOW).await;
+                }
                 go_on.send(()).ok();
             }
         };
@@ -231,3 +240,23 @@ async fn uploads_that_their_callers_break_off_are_no_samples() {
     layer.layer(http2()).oneshot(whole).await.unwrap();
     assert_eq!(notes.0.lock().unwrap().len(), 1);
 }
+
+/// The clock stands still but for what a slow caller needs.
+#[tokio::test(start_paused = true)]
+async fn the_time_that_a_caller_needs_to_send_its_body_is_in_no_sample_of_any_client() {
+    let mut server = server().await;
+    let notes = Notes::default();
+    let layer = ThrottleLayer::adaptive(notes.clone()).http();
+    for client in [http1(), http2()] {
+        server.send(layer.layer(client), Break::Never, as_it_is).await.unwrap();
+    }
+    server.send(layer.layer(client_of_reqwest()), Break::Never, of_reqwest).await.unwrap();
+    let channel = channel(server.address).unwrap();
+    server.send(layer.layer(channel), Break::Never, of_tonic).await.unwrap();
+    let samples = notes.0.lock().unwrap();
+    assert_eq!(samples.len(), 4);
+    assert!(samples.iter().all(|sample| sample.rtt < SLOW && !sample.dropped), "{samples:?}");
+}
+
+/// How long a slow caller needs.
+const SLOW: Duration = Duration::from_secs(24 * 3600);
