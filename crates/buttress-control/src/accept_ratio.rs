@@ -6,7 +6,7 @@ use crate::ratio::MILLION;
 use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use crate::usual::Usual;
 use crate::window::{Counts, MIN_WINDOW, Ticks};
-use crate::{Nanos, Ratio};
+use crate::{Ended, Nanos, Ratio, Sent};
 
 /// Client-side throttling: sends as many requests as a service has lately shown that it accepts, times a
 /// multiplier, and rejects the rest before they are sent.
@@ -289,27 +289,6 @@ impl Default for AcceptRatio {
     fn default() -> Self {
         Self::new()
     }
-}
-
-/// A request that was sent, and has not ended yet.
-#[derive(Clone, Copy, Debug)]
-#[must_use = "a request that never ends counts as one that the service did not accept"]
-pub struct Sent {
-    at: Nanos,
-    generation: u64,
-}
-
-/// How a request ended that [was sent](AcceptRatio::send).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
-    /// The service answered, and not that it is overloaded.
-    Accepted,
-    /// The service failed, or gave no answer in the time it had.
-    Failed,
-    /// The caller went away. The request counts if it is late, and otherwise was never made.
-    GivenUp,
-    /// It says nothing of the service, and was never made: an error on this side of the connection.
-    Void,
 }
 
 /// How many requests and accepts, less than 2^29 of each.
