@@ -49,7 +49,10 @@ impl Outstanding {
         };
         let generation = self.generation(number);
         generation.join(number);
-        generation.latest.fetch_max(now.get(), Relaxed);
+        // No read-modify-write: two calls at once may leave the date of the earlier.
+        if generation.latest.load(Relaxed) < now.get() {
+            generation.latest.store(now.get(), Relaxed);
+        }
         number
     }
 
