@@ -18,7 +18,7 @@ use crate::{
 /// the service answered it.
 impl<B> Replay<Request<B>> for Http
 where
-    B: ReplayBody + 'static,
+    B: ReplayBody,
 {
     type Saved = Saved<B::Saved>;
 
