@@ -21,7 +21,8 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Request, Response};
 use http_body::Body;
 use http_body_util::Full;
-use tower::{Service, ServiceBuilder};
+use loopback::{AnyBody, chunks};
+use tower::{Layer, Service, ServiceBuilder};
 
 const CALLS: u64 = 100;
 const MINUTE: Duration = Duration::from_secs(60);
@@ -119,6 +120,19 @@ fn an_http_stack_allocates_nothing() {
     }
 }
 
+/// What watches the body, and the box around it. A body that is all there is not watched.
+#[test]
+fn only_a_sample_with_a_body_that_comes_bit_by_bit_costs_two_allocations() {
+    let at_the_limit = || ThrottleLayer::adaptive(Vegas::default().max(1)).http();
+    let layers = ServiceBuilder::new().layer(at_the_limit());
+    assert_eq!(http(layers.service(After(1)), with_a_body), 0);
+    assert_eq!(streamed(at_the_limit().layer(After(1))), 2 * CALLS);
+    assert_eq!(streamed(ThrottleLayer::adaptive(Vegas::default()).http().layer(After(1))), 0);
+    assert_eq!(streamed(ThrottleLayer::concurrency(1).http().layer(After(1))), 0);
+    assert_eq!(streamed(ThrottleLayer::rate(OFTEN).http().layer(After(1))), 0);
+    assert_eq!(streamed(RetryLayer::new(1).http().layer(After(1))), 0);
+}
+
 /// Writing a number down is two, a `grpc-timeout` one, and the first header of a map its two tables.
 #[test]
 fn a_deadline_that_is_announced_costs_its_header() {
@@ -207,6 +221,15 @@ impl Answered for Request<Full<Bytes>> {
     }
 }
 
+impl Answered for Request<AnyBody> {
+    type Answer = Response<Full<Bytes>>;
+    type Error = Infallible;
+
+    fn answer(self) -> Self::Answer {
+        Response::new(Full::new(Bytes::from_static(b"answer")))
+    }
+}
+
 fn bare() -> Request<Full<Bytes>> {
     Request::default()
 }
@@ -271,6 +294,10 @@ fn http<B: Body<Data = Bytes>>(
             assert!(body.as_mut().poll_frame(&mut cx).is_ready());
         }
     })
+}
+
+fn streamed<R>(service: impl Service<Request<AnyBody>, Response = R, Error = Infallible>) -> u64 {
+    allocations(service, || Request::new(chunks(&["bit ", "by ", "bit"])), drop)
 }
 
 /// How many allocations [`CALLS`] calls of `service` make, each `end`ed in its way.

@@ -1,9 +1,12 @@
 use std::time::Duration;
 
+use crate::nanos::saturating_nanos;
+use crate::outstanding::Outstanding;
 use crate::ratio::MILLION;
 use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use crate::usual::Usual;
 use crate::window::{Counts, MIN_WINDOW, Ticks};
-use crate::{Nanos, Ratio};
+use crate::{Ended, Nanos, Ratio, Sent};
 
 /// Client-side throttling: sends as many requests as a service has lately shown that it accepts, times a
 /// multiplier, and rejects the rest before they are sent.
@@ -27,10 +30,22 @@ use crate::{Nanos, Ratio};
 ///
 /// # What to count
 ///
-/// A request counts when it is attempted, not when it is answered, and also if it is then rejected here: a
-/// service that hangs is noticed before its first answer. So the window must be longer than the longest
-/// call, and while nothing has been accepted in it, of requests that are made side by side some are
-/// rejected. An accept is an answer of the service that does not say it is overloaded.
+/// An accept is an answer of the service that does not say it is overloaded. A request counts
+///
+/// * at once if it is rejected here,
+/// * when it is answered, or
+/// * when it is *late*: still without an answer after twice the usual latency.
+///
+/// So a service that hangs is noticed before its first answer, and calls made side by side are not held
+/// against a service that has had no time to answer them. [`AcceptRatio::send`] and [`AcceptRatio::end`] keep
+/// account of all that. [`AcceptRatio::attempt`] and [`AcceptRatio::accept`] are the formula alone: there a
+/// request counts when it is made.
+///
+/// The usual latency is one that most accepted calls stay below. Each accepted call that takes longer raises
+/// the estimate by up to 30 %, each other one lowers it by up to 1.6 %. Less than 5 ms counts as 5 ms. While
+/// nothing has been accepted in the window, it is at least [`AcceptRatio::latency`].
+///
+/// The window must be longer than the longest call. A call is late after half a window at the latest.
 ///
 /// # Time
 ///
@@ -39,7 +54,7 @@ use crate::{Nanos, Ratio};
 ///
 /// # Sharing
 ///
-/// A request and an accept are a compare-and-swap each, without a lock. The sums of a window are taken
+/// A request and an accept are a few compare-and-swaps each, without a lock. The sums of a window are taken
 /// once a step, by whoever comes first in it; what somebody counts just then may count a step later.
 ///
 /// # Bounds
@@ -49,8 +64,8 @@ use crate::{Nanos, Ratio};
 ///
 /// # Defaults
 ///
-/// `AcceptRatio::new()` has a multiplier of 2, a window of two minutes and a cap of 90 %, and begins with
-/// the first request.
+/// `AcceptRatio::new()` has a multiplier of 2, a window of two minutes and a cap of 90 %, begins with the
+/// first request, and assumes a latency of 250 ms until it knows better.
 ///
 /// [sre]: https://sre.google/sre-book/handling-overload/#eq2101
 #[derive(Debug)]
@@ -66,13 +81,15 @@ pub struct AcceptRatio {
     earlier: AtomicU64,
     requests: Counts,
     accepts: Counts,
+    outstanding: Outstanding,
+    usual: Usual,
 }
 
 impl AcceptRatio {
     /// A throttle that has seen nothing yet.
     pub fn new() -> Self {
         Self {
-            ticks: Ticks::covering(Duration::from_secs(120)),
+            ticks: Ticks::covering(WINDOW),
             multiplier: u64::from(2 * MILLION),
             cap: 0.9,
             at_least: 0,
@@ -80,6 +97,8 @@ impl AcceptRatio {
             earlier: AtomicU64::new(0),
             requests: Counts::new(),
             accepts: Counts::new(),
+            outstanding: Outstanding::new(),
+            usual: Usual::assuming(Usual::DEFAULT_LATENCY, saturating_nanos(WINDOW) / 2),
         }
     }
 
@@ -92,7 +111,9 @@ impl AcceptRatio {
 
     /// How far back requests and accepts count, two minutes by default.
     pub fn window(mut self, window: Duration) -> Self {
-        self.ticks = Ticks::covering(window.max(MIN_WINDOW));
+        let window = window.max(MIN_WINDOW);
+        self.ticks = Ticks::covering(window);
+        self.usual.wait_at_most(saturating_nanos(window) / 2);
         self
     }
 
@@ -102,19 +123,25 @@ impl AcceptRatio {
         self
     }
 
-    /// Rejects nothing while the window holds fewer requests than this, 0 by default.
-    ///
-    /// Of the first requests of a process, made side by side before any could be answered, the law alone
-    /// would reject most.
+    /// Rejects nothing while fewer requests than this count in the window, 0 by default.
     pub fn at_least(mut self, requests: u32) -> Self {
         self.at_least = u64::from(requests);
+        self
+    }
+
+    /// Sets the latency that is assumed until calls have been accepted, 250 ms by default: a call without an
+    /// answer counts after twice that.
+    ///
+    /// A service whose first answers take longer than twice as long is shed from until they come.
+    pub fn latency(mut self, latency: Duration) -> Self {
+        self.usual.assume(saturating_nanos(latency));
         self
     }
 
     /// A throttle with the same options that has seen nothing yet.
     pub fn fresh(&self) -> Self {
         let Self { ticks, multiplier, cap, at_least, .. } = *self;
-        Self { ticks, multiplier, cap, at_least, ..Self::new() }
+        Self { ticks, multiplier, cap, at_least, usual: self.usual.fresh(), ..Self::new() }
     }
 
     /// Whether the window holds no request, so that a new throttle would do as well.
@@ -128,9 +155,41 @@ impl AcceptRatio {
     #[inline]
     pub fn attempt(&self, now: Nanos, random: f64) -> bool {
         let tick = self.latest_tick(now);
-        let Tally { requests, accepts } = self.tally(tick);
+        let sent = self.admits(tick, now, random).is_some();
         self.requests.add(tick);
-        self.covers(requests, accepts) || random >= self.probability(requests, accepts)
+        sent
+    }
+
+    /// Returns the request if it is to be sent. It counts when it [ends](Self::end), or is late; one that
+    /// is not to be sent counts at once.
+    ///
+    /// `random` is a uniform draw from `[0, 1)`, one for each request; NaN counts as 0.
+    #[inline]
+    pub fn send(&self, now: Nanos, random: f64) -> Option<Sent> {
+        let tick = self.latest_tick(now);
+        // It is out before it is a request: another thread must not see it as one that counts.
+        let sent = self.admits(tick, now, random).map(|accepts| {
+            let generation = self.outstanding.begin(now, self.usual.patience(accepts));
+            Sent { at: now, generation }
+        });
+        self.requests.add(tick);
+        sent
+    }
+
+    /// Ends a request that was sent.
+    #[inline]
+    pub fn end(&self, now: Nanos, sent: Sent, how: Ended) {
+        match how {
+            Ended::Accepted => {
+                self.usual.learn(now.get().saturating_sub(sent.at.get()));
+                self.accept(now);
+            }
+            Ended::Failed => {}
+            Ended::GivenUp if self.is_late(now, sent) => {}
+            Ended::GivenUp | Ended::Void => self.forget(now),
+        }
+        // After the accept: another thread must not see a request that counts, and not yet its answer.
+        self.outstanding.end(sent.generation);
     }
 
     /// Counts an answer that shows the service is not overloaded.
@@ -152,20 +211,49 @@ impl AcceptRatio {
 
     /// The probability with which a request would be rejected now, from 0 to the cap.
     pub fn rejection(&self, now: Nanos) -> f64 {
-        let Tally { requests, accepts } = self.tally(self.latest_tick(now));
-        if self.covers(requests, accepts) { 0.0 } else { self.probability(requests, accepts) }
+        let tick = self.latest_tick(now);
+        self.probability(self.counted(tick, self.tally(tick), now))
+    }
+
+    /// The accepts of the window, if another request is to be sent.
+    #[inline]
+    fn admits(&self, tick: u64, now: Nanos, random: f64) -> Option<u64> {
+        let tally = self.tally(tick);
+        // Almost always the accepts cover even the requests that do not count yet.
+        (self.covers(tally) || self.spares(tick, tally, now, random)).then_some(tally.accepts)
+    }
+
+    #[cold]
+    fn spares(&self, tick: u64, tally: Tally, now: Nanos, random: f64) -> bool {
+        let rejection = self.probability(self.counted(tick, tally, now));
+        rejection <= 0.0 || random >= rejection
     }
 
     #[inline]
-    fn covers(&self, requests: u64, accepts: u64) -> bool {
+    fn covers(&self, Tally { requests, accepts }: Tally) -> bool {
         // Neither overflows: a window counts less than 2^29 of each, and a multiplier is at most 10^9.
         requests < self.at_least || requests * u64::from(MILLION) <= accepts * self.multiplier
     }
 
-    #[cold]
-    fn probability(&self, requests: u64, accepts: u64) -> f64 {
+    fn probability(&self, tally: Tally) -> f64 {
+        if self.covers(tally) {
+            return 0.0;
+        }
+        let Tally { requests, accepts } = tally;
         let accepted = float(accepts * self.multiplier) / f64::from(MILLION);
         ((float(requests) - accepted) / (float(requests) + 1.0)).clamp(0.0, self.cap)
+    }
+
+    /// Without the requests that may yet be answered in time.
+    fn counted(&self, tick: u64, Tally { requests, accepts }: Tally, now: Nanos) -> Tally {
+        let young = self.outstanding.young(now, self.usual.patience(accepts));
+        // The accepts once more, because a request that is no longer out may have been accepted meanwhile.
+        Tally { requests: requests.saturating_sub(young), accepts: self.tally(tick).accepts }
+    }
+
+    fn is_late(&self, now: Nanos, sent: Sent) -> bool {
+        let accepts = self.tally(self.latest_tick(now)).accepts;
+        now.get().saturating_sub(sent.at.get()) >= self.usual.patience(accepts)
     }
 
     /// The window never moves back, so that nothing is put where it has been summed up.
@@ -204,6 +292,7 @@ impl Default for AcceptRatio {
 }
 
 /// How many requests and accepts, less than 2^29 of each.
+#[derive(Clone, Copy)]
 struct Tally {
     requests: u64,
     accepts: u64,
@@ -234,3 +323,5 @@ fn float(count: u64) -> f64 {
 }
 
 const SUM_BITS: u32 = 29;
+
+const WINDOW: Duration = Duration::from_secs(120);

@@ -28,9 +28,12 @@ use crate::nanos::saturating_nanos;
 ///
 /// # What to pass
 ///
-/// One [`Sample`] for each call that ended and was [near the limit](near_limit) when it was admitted. A call
-/// whose caller went away says nothing, and one that was refused before it reached the service was never
-/// admitted.
+/// One [`Sample`] for each call that ended and was [near the limit](near_limit) when it was admitted. The time
+/// is the service's alone: without what its caller needed to send the request.
+///
+/// A call whose caller went away took at least as long as it lasted. If that is longer than
+/// [`Adapt::learned`], it is a sample that was answered then; otherwise it says nothing. A call that
+/// was refused before it reached the service was never admitted.
 ///
 /// # How the laws of this crate measure
 ///
@@ -59,6 +62,13 @@ pub trait Adapt: Clone + Debug + Send + 'static {
 
     /// Takes a call that ended into account, and returns the limit from now on.
     fn learn(&mut self, sample: Sample) -> u32;
+
+    /// Returns what a call takes that waits for nobody, if the law knows it and is not just measuring it.
+    ///
+    /// Default: `None`. Then a call whose caller went away is no sample.
+    fn learned(&self) -> Option<Duration> {
+        None
+    }
 }
 
 /// Whether so many calls in flight use at least half of the limit.

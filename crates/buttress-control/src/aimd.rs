@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use crate::nanos::from_float;
 use crate::options::limit_options;
 use crate::ratio::MILLION;
 use crate::rounds::{Round, Rounds};
@@ -104,6 +105,11 @@ impl Adapt for Aimd {
             self.step(round);
         }
         self.limit()
+    }
+
+    #[inline]
+    fn learned(&self) -> Option<Duration> {
+        self.rounds.settled(self.span, self.limit).map(from_float)
     }
 }
 

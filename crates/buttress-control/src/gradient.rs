@@ -1,3 +1,6 @@
+use std::time::Duration;
+
+use crate::nanos::from_float;
 use crate::options::limit_options;
 use crate::rounds::{Round, Rounds};
 use crate::span::Span;
@@ -91,6 +94,11 @@ impl Adapt for Gradient {
             self.step(round);
         }
         self.limit()
+    }
+
+    #[inline]
+    fn learned(&self) -> Option<Duration> {
+        self.rounds.settled(self.span, self.limit).map(from_float)
     }
 }
 

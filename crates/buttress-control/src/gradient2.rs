@@ -1,4 +1,7 @@
+use std::time::Duration;
+
 use crate::average::Average;
+use crate::nanos::from_float;
 use crate::options::limit_options;
 use crate::rounds::{Round, Rounds};
 use crate::span::Span;
@@ -127,6 +130,11 @@ impl Adapt for Gradient2 {
             self.step(round);
         }
         self.limit()
+    }
+
+    #[inline]
+    fn learned(&self) -> Option<Duration> {
+        self.rounds.settled(self.span, self.whole()).map(from_float)
     }
 }
 

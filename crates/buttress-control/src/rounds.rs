@@ -47,6 +47,12 @@ impl Rounds {
         self.baseline.rtt()
     }
 
+    /// The baseline, unless the limit is down to measure it.
+    #[inline]
+    pub(crate) fn settled(&self, span: Span, limit: u32) -> Option<f64> {
+        if self.cap(span, limit) == limit { self.baseline() } else { None }
+    }
+
     pub(crate) const fn know(&mut self, baseline: f64) {
         self.baseline.know(baseline);
     }

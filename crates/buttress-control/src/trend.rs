@@ -161,6 +161,11 @@ impl Adapt for Trend {
         }
         self.limit()
     }
+
+    #[inline]
+    fn learned(&self) -> Option<Duration> {
+        self.rounds.settled(self.span, self.limit).map(from_float)
+    }
 }
 
 impl Default for Trend {

@@ -1,4 +1,7 @@
+use std::time::Duration;
+
 use crate::band::Band;
+use crate::nanos::from_float;
 use crate::options::limit_options;
 use crate::rounds::{Round, Rounds};
 use crate::span::Span;
@@ -121,6 +124,11 @@ impl Adapt for Vegas {
             self.step(round);
         }
         self.limit()
+    }
+
+    #[inline]
+    fn learned(&self) -> Option<Duration> {
+        self.rounds.settled(self.span, self.limit).map(from_float)
     }
 }
 

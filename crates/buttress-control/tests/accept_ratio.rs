@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use buttress_control::{AcceptRatio, Nanos, Ratio};
+use buttress_control::{AcceptRatio, Ended, Nanos, Ratio, Sent};
 use proptest::prelude::*;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -79,6 +79,80 @@ fn th_07_what_is_rejected_here_counts_as_a_request() {
     let before = throttle.rejection(at(0));
     assert!(!throttle.attempt(at(0), 0.0));
     assert!(throttle.rejection(at(0)) > before);
+}
+
+/// Requests that are sent at once and not answered yet.
+fn send(throttle: &AcceptRatio, millis: u64, requests: u32) -> Vec<Sent> {
+    (0..requests).map(|_| throttle.send(at(millis), LUCKY).unwrap()).collect()
+}
+
+fn end(throttle: &AcceptRatio, millis: u64, sent: impl IntoIterator<Item = Sent>, how: Ended) {
+    sent.into_iter().for_each(|sent| throttle.end(at(millis), sent, how));
+}
+
+#[test]
+fn requests_that_are_out_count_once_they_are_late() {
+    let throttle = AcceptRatio::new().cap(Ratio::percent(100));
+    let out = send(&throttle, 0, 100);
+    assert!(throttle.rejection(at(499)) <= 0.0);
+    assert!(throttle.rejection(at(563)) > 0.9, "twice 250 ms and an eighth");
+    end(&throttle, 600, out, Ended::Accepted);
+    assert!(throttle.rejection(at(600)) <= 0.0);
+}
+
+#[test]
+fn the_vectors_hold_for_requests_that_have_ended_too() {
+    for (requests, accepts, rejection) in [(100, 50, 0.0), (100, 40, 0.19802), (10, 1, 0.72727)] {
+        let throttle = AcceptRatio::new();
+        let mut out = send(&throttle, 0, requests);
+        end(&throttle, 1, out.drain(..accepts), Ended::Accepted);
+        end(&throttle, 1, out, Ended::Failed);
+        let found = throttle.rejection(at(1));
+        assert!(near(found, rejection), "{requests} and {accepts}: {found}");
+    }
+}
+
+#[test]
+fn a_request_given_up_counts_if_it_was_late_and_one_that_says_nothing_never() {
+    let throttle = AcceptRatio::new().latency(Duration::from_millis(100));
+    let out = send(&throttle, 0, 2);
+    end(&throttle, 199, out, Ended::GivenUp);
+    assert!(throttle.rejection(at(1000)) <= 0.0);
+    assert!(throttle.is_fresh(at(1000)));
+    let out = send(&throttle, 1000, 2);
+    end(&throttle, 1200, out, Ended::Void);
+    assert!(throttle.is_fresh(at(1200)));
+    let out = send(&throttle, 2000, 2);
+    end(&throttle, 2200, out, Ended::GivenUp);
+    assert!(near(throttle.rejection(at(2200)), 2.0 / 3.0));
+}
+
+#[test]
+fn a_call_is_late_after_twice_what_calls_have_come_to_take() {
+    for latency in [10, 100, 1000, 5000] {
+        let throttle = AcceptRatio::new();
+        for n in 0..300 {
+            end(&throttle, latency * (n + 1), send(&throttle, latency * n, 1), Ended::Accepted);
+        }
+        let made = 302 * latency;
+        let _out = send(&throttle, made, 1000);
+        assert!(throttle.rejection(at(made + 2 * latency - 1)) <= 0.0, "{latency} ms");
+        assert!(throttle.rejection(at(made + 2 * latency + latency / 4 + 1)) > 0.1, "{latency} ms");
+    }
+}
+
+#[test]
+fn a_service_whose_queue_grows_while_it_answers_is_sent_all_calls() {
+    let throttle = AcceptRatio::new();
+    for n in 0..100 {
+        end(&throttle, 10 * (n + 1), send(&throttle, 10 * n, 1), Ended::Accepted);
+    }
+    // A thousand at once, of which one is answered each millisecond.
+    let start = 2000;
+    for (n, sent) in (1..).zip(send(&throttle, start, 1000)) {
+        end(&throttle, start + n, [sent], Ended::Accepted);
+        assert!(throttle.rejection(at(start + n)) <= 0.0, "{n} ms");
+    }
 }
 
 #[test]

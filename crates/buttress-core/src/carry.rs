@@ -1,6 +1,6 @@
 use std::{error::Error, fmt};
 
-use crate::{Criticality, Deadline, Plain};
+use crate::{Criticality, Deadline, Plain, Upload};
 
 /// How a deadline and a criticality cross to and from another process.
 #[diagnostic::on_unimplemented(
@@ -36,6 +36,16 @@ pub trait Carry<Req>: Clone {
     /// Sends `criticality` along with `request`, in place of one that is there already.
     fn mark(&self, request: &mut Req, criticality: Criticality) {
         let _ = (request, criticality);
+    }
+
+    /// Watches the body of `request` on its way to the service, because the time its caller needs to send it
+    /// is not the service's. Returns `None` if the body is there already.
+    ///
+    /// A body that comes bit by bit may be wrapped for it, and what is read of it stays the same. Default:
+    /// `None`.
+    fn watch(&self, request: &mut Req) -> Option<Upload> {
+        let _ = request;
+        None
     }
 }
 

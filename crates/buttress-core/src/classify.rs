@@ -92,6 +92,18 @@ pub trait Classify<Req, Res, E>: Clone {
         let _ = seed;
         outcome.is_ok()
     }
+
+    /// Returns whether a [`Permanent`](Verdict::Permanent) `outcome` was made on this side, so that it says
+    /// nothing of the service: no server sent it.
+    ///
+    /// A request that could not be built or whose own body broke off is such an outcome, and so is a certificate
+    /// that is not trusted. A limit that learns from outcomes counts it for nothing.
+    ///
+    /// Default: `false`, the service said so.
+    fn is_local(&self, seed: &Self::Seed, outcome: Result<&Res, &E>) -> bool {
+        let _ = (seed, outcome);
+        false
+    }
 }
 
 #[diagnostic::do_not_recommend]
@@ -153,6 +165,14 @@ pub trait Judge<M, Req, Res, E>: Clone {
         let _ = (mode, seed);
         outcome.is_ok()
     }
+
+    /// Returns whether `outcome` was made on this side, as [`Classify::is_local`] has it.
+    ///
+    /// Default: `false`, the service said so.
+    fn is_local(&self, mode: &M, seed: &Self::Seed, outcome: Result<&Res, &E>) -> bool {
+        let _ = (mode, seed, outcome);
+        false
+    }
 }
 
 /// The verdict is the mode's.
@@ -177,12 +197,17 @@ impl<M: Classify<Req, Res, E>, Req, Res, E> Judge<M, Req, Res, E> for ByMode {
     fn answered(&self, mode: &M, seed: &M::Seed, outcome: Result<&Res, &E>) -> bool {
         mode.answered(seed, outcome)
     }
+
+    #[inline]
+    fn is_local(&self, mode: &M, seed: &M::Seed, outcome: Result<&Res, &E>) -> bool {
+        mode.is_local(seed, outcome)
+    }
 }
 
 /// The verdict is that of a [`Classify`] the user gave.
 ///
 /// Whether an outcome is an [answer](Classify::answered) of the service is a question of the protocol:
-/// the mode and the user's `Classify` must both say so.
+/// the mode and the user's `Classify` must both say so. That it was made on this side is for either to say.
 #[derive(Clone, Copy, Debug)]
 pub struct By<C>(pub C);
 
@@ -207,6 +232,11 @@ where
     #[inline]
     fn answered(&self, mode: &M, (own, seed): &Self::Seed, outcome: Result<&Res, &E>) -> bool {
         mode.answered(seed, outcome) && self.0.answered(own, outcome)
+    }
+
+    #[inline]
+    fn is_local(&self, mode: &M, (own, seed): &Self::Seed, outcome: Result<&Res, &E>) -> bool {
+        mode.is_local(seed, outcome) || self.0.is_local(own, outcome)
     }
 }
 

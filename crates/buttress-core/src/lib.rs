@@ -70,6 +70,7 @@ mod respond;
 mod scope;
 mod share;
 mod timer;
+mod upload;
 mod wake;
 
 pub use allowance::Allowance;
@@ -91,4 +92,5 @@ pub use respond::{Guard, Plain, Respond};
 pub use scope::Scope;
 pub use share::{Age, Progress, Reader, Share};
 pub use timer::{Ticks, Timer, Timers};
+pub use upload::{Upload, Waited};
 pub use wake::wake_all;

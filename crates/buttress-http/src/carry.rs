@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use buttress_core::{Carry, Criticality, Deadline, Expired};
+use buttress_core::{Carry, Criticality, Deadline, Expired, Upload};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::{
@@ -84,6 +84,19 @@ impl<Req: RequestHead> Carry<Req> for Http {
         if said != Some(criticality) {
             headers.insert(name, HeaderValue::from_static(criticality.as_str()));
         }
+    }
+
+    /// The upload of a body that comes bit by bit. It costs two allocations, and needs a body that can hold
+    /// another.
+    ///
+    /// | body | |
+    /// |---|---|
+    /// | one that has ended, `Full`, `Empty`, `String`, `()` | there already: not watched |
+    /// | `UnsyncBoxBody`, `BoxBody` (with `BoxError`, `Infallible`, `io::Error`, or the error of a client or server known by a feature), the bodies of axum, tonic and reqwest | watched |
+    /// | `hyper::body::Incoming` that has not ended | unknown: box it to have it watched |
+    /// | any other type | taken for one that is there already |
+    fn watch(&self, request: &mut Req) -> Option<Upload> {
+        request.watch()
     }
 }
 

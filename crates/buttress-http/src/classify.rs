@@ -1,4 +1,4 @@
-use buttress_core::{Classify, Hint, Rejection, Verdict};
+use buttress_core::{Classify, Hint, Verdict};
 use http::{HeaderMap, HeaderName, StatusCode};
 
 use crate::{
@@ -26,8 +26,8 @@ use crate::{
 /// A TLS handshake that was refused, as with an untrusted certificate, is permanent. Any other error is
 /// what [`never_processed`](crate::never_processed) makes of it; otherwise transient, if
 /// it is a [`BoxError`](buttress_core::BoxError), an [`std::io::Error`] or an error of a client this
-/// crate knows by a feature, and permanent where the request itself is at fault. An error of any
-/// other type is permanent: it may say that the request was wrong. Give the layer a `.classify(..)`
+/// crate knows by a feature, and permanent where the request itself is at fault: over HTTP/1 and HTTP/2
+/// alike, an upload that its own caller breaks off. An error of any other type is permanent: it may say that the request was wrong. Give the layer a `.classify(..)`
 /// that can read it.
 impl<Req, Res, E> Classify<Req, Res, E> for Http
 where
@@ -64,6 +64,13 @@ where
                     Protocol::Grpc => is_of_grpc(response.status(), response.headers()),
                 }
         })
+    }
+
+    /// An error of a type that this crate knows, unless it is made of an answer: one that could not be
+    /// read, or that reqwest or tonic took for an error. What another type says is the service's word.
+    fn is_local(&self, _: &Protocol, outcome: Result<&Res, &E>) -> bool {
+        let error = outcome.err().and_then(|error| failure::view(error));
+        error.is_some_and(|error| !failure::is_answer(error))
     }
 }
 
@@ -125,7 +132,7 @@ fn of_error<E: 'static>(error: &E) -> Verdict {
     let Some(error) = failure::view(error) else {
         return Verdict::Permanent;
     };
-    if let Some(rejection) = Rejection::in_chain(error) {
+    if let Some(rejection) = failure::rejection(error) {
         Verdict::of(rejection)
     } else if handshake::is_refused(error) {
         // No server has processed it, and no attempt will get any further.

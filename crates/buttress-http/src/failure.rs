@@ -38,6 +38,19 @@ pub(crate) fn is_permanent(error: &(dyn Error + 'static)) -> bool {
     })
 }
 
+/// Whether a server's answer is behind a permanent `error`. Any other was made on this side: a request
+/// that could not be built, a body that its caller broke off, a certificate that is not trusted.
+pub(crate) fn is_answer(error: &(dyn Error + 'static)) -> bool {
+    chain(error).any(|error| {
+        is_unreadable_answer(error) || is_answer_of_reqwest(error) || tonic_is_permanent(error)
+    })
+}
+
+/// The rejection of a layer below. One that the body of the request failed with is none.
+pub(crate) fn rejection<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Rejection> {
+    chain(error).find_map(<dyn Error>::downcast_ref)
+}
+
 /// The error as a `dyn Error` whose chain can be walked, if its type is one this crate knows.
 ///
 /// A blanket impl over `Error` cannot include [`BoxError`], which is none; so the types are asked
@@ -91,6 +104,9 @@ fn as_error<T: Error + 'static>(error: &dyn Any) -> Option<&(dyn Error + 'static
 }
 
 /// The error and its sources, also through [`io::Error`], whose `source` skips the error it wraps.
+///
+/// It ends at an error of the caller's own making. What the body of a request failed with may be the error
+/// of another connection, and says nothing of this one.
 pub(crate) fn chain<'a>(
     error: &'a (dyn Error + 'static),
 ) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
@@ -99,6 +115,9 @@ pub(crate) fn chain<'a>(
 }
 
 fn cause<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
+    if is_of_the_caller(error) {
+        return None;
+    }
     match error.downcast_ref::<io::Error>() {
         Some(io) => io.get_ref().map(|wrapped| wrapped as &(dyn Error + 'static)),
         None => error.source(),
@@ -156,14 +175,39 @@ fn proves_it(_: &(dyn Error + 'static)) -> bool {
 
 #[cfg(feature = "hyper")]
 fn hyper_is_permanent(error: &(dyn Error + 'static)) -> bool {
+    is_of_the_caller(error) || is_unreadable_answer(error)
+}
+
+/// Whether the request is at fault, or its body, which the caller broke off.
+///
+/// HTTP/1 says so. In HTTP/2 the stream was misused, or was reset from here, which hyper does if the body
+/// fails. Or the server reset it with `PROTOCOL_ERROR`, because the request was malformed (RFC 9113,
+/// section 8.1.1): its body ended before its `content-length`.
+#[cfg(feature = "hyper")]
+fn is_of_the_caller(error: &(dyn Error + 'static)) -> bool {
     if let Some(error) = error.downcast_ref::<hyper::Error>() {
-        error.is_user() || error.is_parse()
-    } else if let Some(error) = error.downcast_ref::<h2::Error>() {
-        // Neither from the wire nor from a peer: the stream was misused.
-        !error.is_io() && error.reason().is_none()
-    } else {
-        false
+        return error.is_user();
     }
+    error.downcast_ref::<h2::Error>().is_some_and(|error| match error.reason() {
+        None => !error.is_io(),
+        Some(h2::Reason::PROTOCOL_ERROR) if error.is_remote() => error.is_reset(),
+        Some(_) => error.is_reset() && !error.is_remote() && !error.is_library(),
+    })
+}
+
+#[cfg(feature = "hyper")]
+fn is_unreadable_answer(error: &(dyn Error + 'static)) -> bool {
+    error.downcast_ref().is_some_and(hyper::Error::is_parse)
+}
+
+#[cfg(not(feature = "hyper"))]
+fn is_of_the_caller(_: &(dyn Error + 'static)) -> bool {
+    false
+}
+
+#[cfg(not(feature = "hyper"))]
+fn is_unreadable_answer(_: &(dyn Error + 'static)) -> bool {
+    false
 }
 
 #[cfg(not(feature = "hyper"))]
@@ -173,17 +217,25 @@ fn hyper_is_permanent(_: &(dyn Error + 'static)) -> bool {
 
 #[cfg(feature = "reqwest")]
 fn reqwest_is_permanent(error: &(dyn Error + 'static)) -> bool {
+    let is_builder = error.downcast_ref().is_some_and(reqwest::Error::is_builder);
+    is_builder || is_answer_of_reqwest(error)
+}
+
+/// Whether reqwest has made an error of an answer.
+#[cfg(feature = "reqwest")]
+fn is_answer_of_reqwest(error: &(dyn Error + 'static)) -> bool {
     error.downcast_ref::<reqwest::Error>().is_some_and(|error| {
-        error.is_builder()
-            || error.is_redirect()
-            || error.is_status()
-            || error.is_decode()
-            || error.is_upgrade()
+        error.is_redirect() || error.is_status() || error.is_decode() || error.is_upgrade()
     })
 }
 
 #[cfg(not(feature = "reqwest"))]
 fn reqwest_is_permanent(_: &(dyn Error + 'static)) -> bool {
+    false
+}
+
+#[cfg(not(feature = "reqwest"))]
+fn is_answer_of_reqwest(_: &(dyn Error + 'static)) -> bool {
     false
 }
 

@@ -1,5 +1,7 @@
-use buttress_core::Rejection;
+use buttress_core::{Rejection, Upload};
 use http::{Extensions, HeaderMap, Method, StatusCode};
+
+use crate::watch::watch;
 
 /// The head of a request: [`http::Request`], and `reqwest::Request` with the feature `reqwest`.
 #[diagnostic::on_unimplemented(
@@ -21,6 +23,11 @@ pub trait RequestHead {
 
     /// Its extensions, to change them.
     fn extensions_mut(&mut self) -> Option<&mut Extensions>;
+
+    /// Watches its body on its way, as [`Carry::watch`](buttress_core::Carry::watch) has it. Default: `None`.
+    fn watch(&mut self) -> Option<Upload> {
+        None
+    }
 }
 
 /// The head of a response: [`http::Response`], and `reqwest::Response` with the feature `reqwest`.
@@ -42,7 +49,7 @@ pub trait ResponseHead {
     fn rejection(&self) -> Option<&Rejection>;
 }
 
-impl<B> RequestHead for http::Request<B> {
+impl<B: 'static> RequestHead for http::Request<B> {
     #[inline]
     fn method(&self) -> &Method {
         self.method()
@@ -66,6 +73,10 @@ impl<B> RequestHead for http::Request<B> {
     #[inline]
     fn extensions_mut(&mut self) -> Option<&mut Extensions> {
         Some(self.extensions_mut())
+    }
+
+    fn watch(&mut self) -> Option<Upload> {
+        watch(self.body_mut())
     }
 }
 
@@ -111,6 +122,10 @@ impl RequestHead for reqwest::Request {
 
     fn extensions_mut(&mut self) -> Option<&mut Extensions> {
         None
+    }
+
+    fn watch(&mut self) -> Option<Upload> {
+        watch(self.body_mut().as_mut()?)
     }
 }
 

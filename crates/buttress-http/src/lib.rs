@@ -171,6 +171,7 @@ mod tape;
 mod target;
 mod tee;
 mod wanted;
+mod watch;
 
 pub use control_body::ControlBody;
 pub use failure::never_processed;

@@ -20,7 +20,7 @@ use http_body_util::BodyExt;
     label = "this body can be read only once",
     note = "box it first: `axum::body::Body`, `tonic::body::Body`, `UnsyncBoxBody<Bytes, BoxError>` (with the feature of that crate, where there is one), or `Full<Bytes>`"
 )]
-pub trait ReplayBody: Sized {
+pub trait ReplayBody: Sized + 'static {
     /// What is kept of a body while the attempts last.
     type Saved: Send;
 
@@ -104,7 +104,7 @@ impl ReplayBody for Full<Bytes> {
     }
 }
 
-impl<D: Buf> ReplayBody for Empty<D> {
+impl<D: Buf + 'static> ReplayBody for Empty<D> {
     type Saved = ();
 
     fn save(self, _: usize) -> (Self, Option<()>) {

@@ -11,7 +11,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use buttress_core::{BoxError, Classify, Verdict};
+use buttress_core::{BoxError, Classify, Origin, Reason, Rejection, Verdict};
 use buttress_http::{Http, never_processed};
 use bytes::Bytes;
 use http::{Request, Response, Uri};
@@ -139,7 +139,8 @@ async fn an_answer_that_is_no_http_is_permanent() {
 #[tokio::test]
 async fn a_request_body_that_fails_is_permanent() {
     let listener = listener().await;
-    let request = post(listener.local_addr().unwrap()).map(|_| Broken.boxed_unsync());
+    let request =
+        post(listener.local_addr().unwrap()).map(|_| Broken(Some("broken".into())).boxed_unsync());
     let error = tokio::select! {
         answer = client().request(request) => answer.unwrap_err(),
         _ = hold(&listener, async |socket| Some(socket)) => unreachable!(),
@@ -158,6 +159,34 @@ async fn a_stream_reset_for_any_other_reason_may_have_been_processed() {
     for reason in [NO_ERROR, INTERNAL_ERROR, CANCEL] {
         let error = talk_h2(&[reset(reason)], Then::Hold).await;
         assert_eq!(verdict(&error), Verdict::Transient, "{reason}");
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_the_server_calls_malformed_is_permanent() {
+    let error = talk_h2(&[reset(PROTOCOL_ERROR)], Then::Hold).await;
+    assert_eq!(verdict(&error), Verdict::Permanent);
+    let error = talk_h2(&[go_away(1, PROTOCOL_ERROR)], Then::Close).await;
+    assert_eq!(verdict(&error), Verdict::Transient, "the connection may be to blame");
+}
+
+/// A proxy sends on what it reads, and so it may be another connection that failed.
+#[tokio::test]
+async fn what_a_request_body_failed_with_says_nothing_of_its_own_connection() {
+    let origin = Origin::new("deadline");
+    let cut = Rejection::new(Reason::DeadlineExceeded, origin);
+    let refused = talk_h2(&[reset(REFUSED_STREAM)], Then::Hold).await;
+    assert!(never_processed(&refused));
+    for cause in [BoxError::from(cut), refused.into()] {
+        let listener = listener().await;
+        let broken = Broken(Some(cause)).boxed_unsync();
+        let request = post(listener.local_addr().unwrap()).map(|_| broken);
+        let error = tokio::select! {
+            answer = client().request(request) => answer.unwrap_err(),
+            _ = hold(&listener, async |socket| Some(socket)) => unreachable!(),
+        };
+        assert_eq!(verdict(&error), Verdict::Permanent);
+        assert!(!never_processed(&error));
     }
 }
 
@@ -332,19 +361,18 @@ fn post(address: SocketAddr) -> Request<Body> {
     Request::post(format!("http://{address}/")).body(body).unwrap()
 }
 
-/// A body that cannot be read.
-#[derive(Default)]
-struct Broken;
+/// A body that fails.
+struct Broken(Option<BoxError>);
 
 impl http_body::Body for Broken {
     type Data = Bytes;
     type Error = BoxError;
 
     fn poll_frame(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        Poll::Ready(Some(Err("the body broke".into())))
+        Poll::Ready(self.0.take().map(Err))
     }
 }
 
@@ -362,6 +390,7 @@ const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
 const GOAWAY: u8 = 7;
 const NO_ERROR: u32 = 0;
+const PROTOCOL_ERROR: u32 = 1;
 const INTERNAL_ERROR: u32 = 2;
 const REFUSED_STREAM: u32 = 7;
 const CANCEL: u32 = 8;

@@ -10,12 +10,7 @@ use buttress_core::{Attempt, Carry, Deadline, GaveUp, Hint, Judge, Reason, Repla
 use tokio::time::Instant;
 use tower_service::Service;
 
-use crate::{
-    Stop,
-    budget::Withdrawal,
-    future::Next,
-    settings::{Learning, Settings},
-};
+use crate::{Stop, budget::Withdrawal, future::Next, pace::Began, settings::Settings};
 
 /// What a call knows while its attempts come and go.
 pub(crate) struct Call<S, M, C, Saved, Seed> {
@@ -27,7 +22,7 @@ pub(crate) struct Call<S, M, C, Saved, Seed> {
     spare: Option<(S, Saved)>,
     deadline: Option<Deadline>,
     /// When the current attempt began, if that is of interest.
-    began: Option<Instant>,
+    began: Began,
     attempt: Attempt,
     delays: Delays,
     free: Free,
@@ -43,22 +38,21 @@ impl<S, M, C, Saved, Seed> Call<S, M, C, Saved, Seed> {
         judge: C,
         seed: Seed,
         spare: Option<(S, Saved)>,
+        began: Began,
     ) -> Self {
-        let mut call = Self {
+        Self {
             settings: Arc::clone(settings),
             mode,
             judge,
             seed,
             spare,
             deadline: Deadline::current(),
-            began: None,
+            began,
             attempt: Attempt::FIRST,
             delays: Delays::new(),
             free: Free::default(),
             charged: None,
-        };
-        call.begin();
-        call
+        }
     }
 
     /// Runs a poll with what is ambient for this call.
@@ -94,7 +88,7 @@ impl<S, M, C, Saved, Seed> Call<S, M, C, Saved, Seed> {
             // An attempt without time left is stopped before it begins.
             let _ = self.mode.write(&mut request, deadline);
         }
-        self.begin();
+        self.began = Began::now(self.settings.learning, || self.mode.watch(&mut request));
         let (deadline, attempt) = (self.deadline, self.attempt);
         let (service, _) = self.spare.as_mut()?;
         Some(Deadline::with(deadline, || attempt.with(|| service.call(request))))
@@ -262,16 +256,9 @@ impl<S, M, C, Saved, Seed> Call<S, M, C, Saved, Seed> {
     }
 
     #[inline]
-    fn begin(&mut self) {
-        if self.settings.learning == Learning::On {
-            self.began = Some(Instant::now());
-        }
-    }
-
-    #[inline]
     fn succeed(&self) {
-        if let Some(began) = self.began {
-            self.settings.state.pace.learn(began.elapsed());
+        if let Some(took) = self.began.took() {
+            self.settings.state.pace.learn(took);
         }
         self.settings.budget.succeeded(self.charged.is_none());
     }

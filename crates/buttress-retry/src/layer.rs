@@ -49,6 +49,9 @@ impl<M, C> RetryLayer<M, C> {
 
     /// Learns how long a successful attempt usually takes, and makes no attempt that would then
     /// outlast the deadline. Costs two clock reads per attempt.
+    ///
+    /// The time that the service waits for the body of the request is not learned, because a repetition sends at
+    /// once what came slowly before. Over HTTP a body that comes bit by bit costs two allocations for it.
     pub fn skip_hopeless(self) -> Self {
         self.with(|settings| settings.learning = Learning::On)
     }

@@ -3,6 +3,11 @@ use std::{
     time::Duration,
 };
 
+use buttress_core::Upload;
+use tokio::time::Instant;
+
+use crate::settings::Learning;
+
 /// How long a successful attempt usually takes: a running median.
 ///
 /// Each sample moves the estimate by a sixteenth towards itself, whatever its size, so that outliers
@@ -30,5 +35,46 @@ impl Pace {
     /// Zero until something was learned.
     pub(crate) fn usual(&self) -> Duration {
         Duration::from_nanos(self.nanos.load(Ordering::Relaxed))
+    }
+}
+
+/// When an attempt began, if that is of interest.
+#[derive(Debug, Default)]
+pub(crate) enum Began {
+    #[default]
+    Unknown,
+    At(Instant),
+    /// With a body that its caller is still sending.
+    Sending(Upload),
+}
+
+impl Began {
+    /// An attempt begins, with what watches its body.
+    #[inline]
+    pub(crate) fn now(learning: Learning, upload: impl FnOnce() -> Option<Upload>) -> Self {
+        match learning {
+            Learning::Off => Self::Unknown,
+            Learning::On => upload().map_or_else(|| Self::At(Instant::now()), Self::Sending),
+        }
+    }
+
+    /// How long the service has had. A repetition sends at once what the first attempt waited for.
+    #[inline]
+    pub(crate) fn took(&self) -> Option<Duration> {
+        match self {
+            Self::Unknown => None,
+            Self::At(began) => Some(began.elapsed()),
+            Self::Sending(upload) => upload.elapsed(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_upload_makes_no_call_larger() {
+        assert_eq!(size_of::<Began>(), size_of::<Option<Instant>>());
     }
 }

@@ -6,7 +6,7 @@ use std::{
 use buttress_core::{Attempt, ByMode, Carry, Judge, Plain, Replay};
 use tower_service::Service;
 
-use crate::{ResponseFuture, call::Call, settings::Settings};
+use crate::{ResponseFuture, call::Call, pace::Began, settings::Settings};
 
 /// The service of [`RetryLayer`](crate::RetryLayer).
 #[derive(Clone, Debug)]
@@ -41,15 +41,16 @@ where
     fn call(&mut self, request: Req) -> Self::Future {
         self.settings.budget.deposit();
         let seed = self.judge.seed(&self.mode, &request);
-        let (request, spare) = if self.settings.attempts > 1 {
+        let (mut request, spare) = if self.settings.attempts > 1 {
             let (request, saved) = self.mode.first(request);
             // The instance at hand is the one that is ready; later attempts wait on their own.
             (request, saved.map(|saved| (self.inner.clone(), saved)))
         } else {
             (request, None)
         };
+        let began = Began::now(self.settings.learning, || self.mode.watch(&mut request));
         let future = Attempt::FIRST.with(|| self.inner.call(request));
         let (mode, judge) = (self.mode.clone(), self.judge.clone());
-        ResponseFuture::new(future, Call::new(&self.settings, mode, judge, seed, spare))
+        ResponseFuture::new(future, Call::new(&self.settings, mode, judge, seed, spare, began))
     }
 }

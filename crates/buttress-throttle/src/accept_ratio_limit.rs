@@ -1,7 +1,7 @@
-use std::{convert::Infallible, fmt, sync::Arc};
+use std::{convert::Infallible, fmt, sync::Arc, time::Duration};
 
-use buttress_control::{AcceptRatio, Nanos, Random};
-use buttress_core::{Criticality, Deadline, Guard, Verdict};
+use buttress_control::{AcceptRatio, Ended, Nanos, Random, Sent};
+use buttress_core::{Criticality, Deadline, Guard, Upload, Verdict, Waited};
 
 use crate::{
     epoch::Epoch,
@@ -32,16 +32,17 @@ impl<Req> Limit<Req> for AcceptRatioLimit {
     fn admit(&self, _: &Req, ask: &Ask<'_>) -> Admission<Attempted, Never> {
         let accounts = &self.accounts;
         let Some(law) = accounts.of(ask.criticality) else { return Admission::Unlimited };
-        if law.attempt(accounts.now(), accounts.random.draw()) {
-            accounts.tally.add(ask.criticality);
-            Admission::Admitted(Attempted {
-                accounts: Some(Arc::clone(accounts)),
-                criticality: ask.criticality,
-                deadline: Deadline::current(),
-            })
-        } else {
-            Admission::Refused(Refusal::new(Why::AcceptRatio))
-        }
+        let Some(sent) = law.send(accounts.now(), accounts.random.draw()) else {
+            return Admission::Refused(Refusal::new(Why::AcceptRatio));
+        };
+        accounts.tally.add(ask.criticality);
+        Admission::Admitted(Attempted {
+            accounts: Some(Arc::clone(accounts)),
+            sent,
+            criticality: ask.criticality,
+            deadline: Deadline::current(),
+            upload: None,
+        })
     }
 }
 
@@ -115,22 +116,32 @@ impl Accounts {
     }
 }
 
-/// A call that was counted when it was made, and whose outcome is not known yet.
+/// A call that was sent, and whose outcome is not known yet.
 #[derive(Debug)]
 pub struct Attempted {
     /// `None` once the outcome is known.
     accounts: Option<Arc<Accounts>>,
+    sent: Sent,
     criticality: Criticality,
     deadline: Option<Deadline>,
+    /// `None` for a body that was there already.
+    upload: Option<Upload>,
 }
 
 impl Attempted {
-    fn end(&mut self, change: impl FnOnce(&AcceptRatio, Nanos)) {
+    fn end(&mut self, how: Ended) {
         if let Some(accounts) = self.accounts.take()
             && let Some(law) = accounts.of(self.criticality)
         {
-            change(law, accounts.now());
+            law.end(accounts.now(), self.sent, how);
         }
+    }
+
+    /// How a call ended that failed, ran out of time or was given up, if that was not for the sake of its
+    /// own body.
+    fn unless_its_body(&self, is_to_blame: impl FnOnce(Waited) -> bool, how: Ended) -> Ended {
+        let upload = self.upload.as_ref().map(Upload::waited);
+        if upload.is_some_and(is_to_blame) { Ended::Void } else { how }
     }
 }
 
@@ -139,23 +150,46 @@ impl Guard for Attempted {}
 impl Hold for Attempted {
     const OUTLIVES_HEAD: bool = false;
 
+    fn watch(&mut self, upload: impl FnOnce() -> Option<Upload>) {
+        self.upload = upload();
+    }
+
+    fn forget(&mut self) {
+        self.end(Ended::Void);
+    }
+
     fn settle(&mut self, verdict: Verdict) {
-        match verdict {
-            Verdict::Success | Verdict::Permanent => self.end(AcceptRatio::accept),
+        self.end(match verdict {
+            Verdict::Success | Verdict::Permanent => Ended::Accepted,
             // A layer further in said no, and the service was not asked.
-            Verdict::Rejected { .. } => self.end(AcceptRatio::forget),
-            _ => self.end(|_, _| {}),
-        }
+            Verdict::Rejected { .. } => Ended::Void,
+            Verdict::Throttled(_) => Ended::Failed,
+            Verdict::TimedOut | Verdict::Expired => {
+                self.unless_its_body(is_unfinished, Ended::Failed)
+            }
+            _ => self.unless_its_body(|waited| waited == Waited::InVain, Ended::Failed),
+        });
     }
 }
 
 impl Drop for Attempted {
     fn drop(&mut self) {
-        // Given up before its time, a call says nothing. After it, the service has not answered.
-        if !self.deadline.is_some_and(Deadline::has_passed) {
-            self.end(AcceptRatio::forget);
+        if self.accounts.is_none() {
+            return;
         }
+        self.end(if self.deadline.is_some_and(Deadline::has_passed) {
+            self.unless_its_body(is_unfinished, Ended::Failed)
+        } else {
+            // How late it is must not be the caller's doing.
+            let waited = |waited| !matches!(waited, Waited::For(Duration::ZERO) | Waited::Unknown);
+            self.unless_its_body(waited, Ended::GivenUp)
+        });
     }
+}
+
+/// Whether the service still waited for the body, or in vain.
+const fn is_unfinished(waited: Waited) -> bool {
+    matches!(waited, Waited::Still | Waited::InVain)
 }
 
 /// Nobody waits here.

@@ -141,7 +141,13 @@ where
         let Some((seed, judged)) = this.seeds.take() else { unreachable!("it has ended before") };
         let mut permit = this.permit.take();
         if let Some(permit) = &mut permit {
-            permit.settle(this.judge.judge(this.mode, &judged, outcome.as_ref()));
+            let outcome = outcome.as_ref();
+            match this.judge.judge(this.mode, &judged, outcome) {
+                Verdict::Permanent if this.judge.is_local(this.mode, &judged, outcome) => {
+                    permit.forget();
+                }
+                verdict => permit.settle(verdict),
+            }
         }
         // The call is dropped here, before its permit is free.
         this.future.set(None);
@@ -184,10 +190,13 @@ where
         };
         let (refusal, settings) = match (this.later.take(), admitted) {
             (Some(Later::Waiting(waiting)), Ok(permit)) => {
-                let Waiting { mut inner, request, deadline, .. } = waiting;
+                let Waiting { mut inner, mut request, deadline, .. } = waiting;
+                *this.permit = permit;
+                if let Some(permit) = this.permit {
+                    permit.watch(|| this.mode.watch(&mut request));
+                }
                 let call = || this.criticality.with(|| inner.call(request));
                 this.future.set(Some(Deadline::with(deadline, call)));
-                *this.permit = permit;
                 return self.poll(cx);
             }
             (Some(Later::Waiting(waiting)), Err(refusal)) => {

@@ -51,8 +51,9 @@ impl<L: Adapt> ThrottleLayer<ConcurrencyLimit<Adaptive<L>>, Plain, ByMode> {
     /// As many calls at a time as `law` finds the service can bear, going by how long it takes.
     ///
     /// The law learns from calls that came near the limit. A call that ran out of time, here or
-    /// further in, or that the service shed, is a sign of overload; one that was given up earlier or
-    /// rejected by a layer below is no sign at all, and neither is any other failure.
+    /// further in, or that the service shed, is a sign of overload. One that was given up earlier took at
+    /// least as long as it lasted. The time that its caller needs to send a request is no part of any call. The
+    /// crate's documentation lists [what a limit learns from](crate#what-limits-learn-from).
     ///
     /// ```
     /// use buttress_throttle::{Gradient2, ThrottleLayer};
@@ -69,10 +70,12 @@ impl ThrottleLayer<AcceptRatioLimit, Plain, ByMode> {
     /// Sends at most about twice as many calls as the service accepts, and one in ten at the least:
     /// client-side throttling as in the [SRE book](https://sre.google/sre-book/handling-overload/), with
     /// a multiplier of 2, a window of two minutes and a cap of 90 %. Rejects nothing while fewer than 20
-    /// calls of a criticality were made in the window.
+    /// calls of a criticality count in the window.
     ///
-    /// A call counts when it is made. It counts as accepted when it succeeds or fails for good, and not
-    /// at all when it is given up before its deadline or rejected by a layer below.
+    /// A call counts when it is answered, or when it is late: out for twice the usual latency. It counts as
+    /// accepted when it succeeds or a server answers that it fails for good. It does not count at all when it is
+    /// given up before it is late, rejected by a layer below, or fails on this side. The crate's documentation lists
+    /// [what a limit learns from](crate#what-limits-learn-from).
     pub fn accept_ratio() -> Self {
         Self::accept_ratio_of(&AcceptRatio::new().at_least(20))
     }

@@ -41,8 +41,48 @@
 //! A call takes its permit in `call` and holds it until its response has ended: in `Http` mode until
 //! the body's last frame, its error or its drop, and with [`until_head`](ThrottleLayer::until_head), or
 //! in `Plain` mode, until the response is there. A layer that is applied to itself, or twice in one
-//! stack, takes two permits for one call. What an adaptive limit measures is the time to the response
-//! head, whenever the permit comes back: how fast a caller reads a body says nothing of the service.
+//! stack, takes two permits for one call.
+//!
+//! # What limits learn from
+//!
+//! A call is a *sample* of an [`adaptive`](ThrottleLayer::adaptive) limit if at least half of the limit was
+//! in use when it was admitted. Its time runs from the permit to the response head, without the time that
+//! the service waited for the body of the request. Neither how fast a caller reads its response nor how
+//! slowly it sends its request says anything of the service.
+//!
+//! | the call ended with | sample |
+//! |---|---|
+//! | a success, or a permanent failure that a server answered with | answered |
+//! | a timeout, here or further in, or an answer that asks for less load | a sign of overload |
+//! | its caller leaving before its deadline, after longer than a call without load takes ([`Adapt::learned`]) | answered after that long |
+//! | its caller leaving earlier, any other failure, a rejection by a layer below, an error that no server sent | none |
+//!
+//! If the head comes, or the time is up, while the service still waits for the body, or after the body
+//! failed, the call is no sample either, because the time was its caller's. It is one only if the answer
+//! asks for less load. A body that the service has let go of counts as read to its end.
+//!
+//! In `Http` mode the body is watched if the call may be a sample, or the limit is an accept ratio, and its
+//! type can hold another body: see [`Carry::watch`](buttress_core::Carry::watch). That costs two allocations. A `hyper::body::Incoming` that has
+//! not ended cannot be watched, and makes no sample: box it. A body of any other type, and all there is in
+//! `Plain` mode, counts as part of the request.
+//!
+//! An [`accept_ratio`](ThrottleLayer::accept_ratio) limit sorts all its calls:
+//!
+//! | the call ended with | counts as |
+//! |---|---|
+//! | a success, or a permanent failure that a server answered with | request and accepted |
+//! | any other failure, or a timeout | request |
+//! | its caller leaving before its deadline, and late | request |
+//! | its caller leaving earlier, a rejection by a layer below, an error that no server sent, its own body failing, or a timeout while the service waited for its body | nothing |
+//!
+//! A call without an end counts as a request once it is *late*: out for twice the usual latency, which is
+//! learned from accepted calls. Until some were accepted in the window, 250 ms are usual
+//! ([`AcceptRatio::latency`]). So a first burst is let through whole, and a service that hangs from the start is
+//! shed from after 500 ms.
+//!
+//! "An error that no server sent" is a [permanent](buttress_core::Verdict::Permanent) one that the mode knows to be
+//! made on this side ([`Classify::is_local`](buttress_core::Classify::is_local)): the caller broke its upload off,
+//! the request could not be built, a certificate is not trusted. In `Plain` mode an `Err` is the service's answer.
 //!
 //! # Queues
 //!

@@ -1,6 +1,6 @@
 use std::task::{Context, Poll};
 
-use buttress_core::{Criticality, Guard, Quota, Verdict};
+use buttress_core::{Criticality, Guard, Quota, Upload, Verdict};
 
 use crate::{options::Options, refusal::Refusal, settings::Settings};
 
@@ -80,6 +80,16 @@ pub enum Admission<P, W> {
 pub trait Hold: Guard {
     /// Whether it stands for anything once the outcome is known.
     const OUTLIVES_HEAD: bool;
+
+    /// The call is about to be made. Asks for its upload, if the time of the call matters.
+    #[inline]
+    fn watch(&mut self, upload: impl FnOnce() -> Option<Upload>) {
+        let _ = upload;
+    }
+
+    /// The call has ended, and its outcome says nothing of the service.
+    #[inline]
+    fn forget(&mut self) {}
 
     /// The call has ended.
     fn settle(&mut self, verdict: Verdict) {

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use buttress_core::{Guard, Verdict};
+use buttress_core::{Guard, Upload, Verdict};
 
 use crate::{gate::Gate, limit::Hold, queue::Queue, regulate::Regulate};
 
@@ -30,6 +30,16 @@ impl<A: Regulate> Guard for Permit<A> {}
 
 impl<A: Regulate> Hold for Permit<A> {
     const OUTLIVES_HEAD: bool = true;
+
+    #[inline]
+    fn watch(&mut self, upload: impl FnOnce() -> Option<Upload>) {
+        A::watch(&mut self.sample, upload);
+    }
+
+    #[inline]
+    fn forget(&mut self) {
+        self.sample = A::Sample::default();
+    }
 
     #[inline]
     fn settle(&mut self, verdict: Verdict) {

@@ -1,7 +1,7 @@
-use std::{fmt, mem, time::Duration};
+use std::{fmt, mem, num::NonZeroU32, time::Duration};
 
 use buttress_control::{Adapt, Nanos, Sample, near_limit};
-use buttress_core::{Deadline, Verdict};
+use buttress_core::{Deadline, Upload, Verdict, Waited};
 
 use crate::{
     epoch::Epoch,
@@ -12,11 +12,17 @@ use crate::{
 ///
 /// The trait is a bound, to be named and not to be implemented.
 pub trait Regulate: Send + Sync + Sized + 'static {
-    /// What is remembered of a call while it runs.
-    type Sample: fmt::Debug + Send + Sync + Unpin + 'static;
+    /// What is remembered of a call while it runs. The default is nothing.
+    type Sample: fmt::Debug + Default + Send + Sync + Unpin + 'static;
 
     /// A call begins, with so many in flight and this limit.
     fn begin(&self, in_flight: u32, limit: u32) -> Self::Sample;
+
+    /// The call is about to be made. Asks for its upload, if the call is a sample.
+    #[inline]
+    fn watch(sample: &mut Self::Sample, upload: impl FnOnce() -> Option<Upload>) {
+        let _ = (sample, upload);
+    }
 
     /// A call has ended with this verdict, or was given up. `store` is told of a limit that changed,
     /// and says whether it was raised; so does this.
@@ -84,15 +90,21 @@ impl<L: Adapt> Adaptive<L> {
     #[inline(never)]
     fn learn(
         &self,
-        started: Started,
+        started: &Started,
         verdict: Option<Verdict>,
         store: impl FnOnce(u32) -> bool,
     ) -> bool {
-        let Some(dropped) = started.judge(verdict) else { return false };
         let now = self.epoch.now();
-        let rtt = Duration::from_nanos(now.get().saturating_sub(started.at.get()));
-        let sample = Sample { started: started.at, rtt, in_flight: started.in_flight, dropped };
+        let Some((told, waited)) = started.tells(verdict, now) else { return false };
+        let at = Nanos::new(started.at.get().saturating_add(waited));
+        let rtt = Duration::from_nanos(now.get().saturating_sub(at.get()));
+        let in_flight = started.in_flight.get();
+        let sample = Sample { started: at, rtt, in_flight, dropped: told == Told::Overload };
         let mut learned = lock(&self.learned);
+        // It would have taken longer than this. That is news only if a call without load takes less.
+        if told == Told::GivenUp && learned.law.learned().is_none_or(|least| rtt <= least) {
+            return false;
+        }
         learned.at = Some(now);
         // A law of the user's may say 0, from which nothing could recover.
         let limit = learned.law.learn(sample).max(1);
@@ -108,11 +120,22 @@ impl<L: Adapt> Regulate for Adaptive<L> {
     #[inline]
     fn begin(&self, in_flight: u32, limit: u32) -> Option<Started> {
         // Far from the limit a call says nothing about it, and needs no clock.
-        near_limit(in_flight, limit).then(|| Started {
+        if !near_limit(in_flight, limit) {
+            return None;
+        }
+        Some(Started {
             at: self.epoch.now(),
-            in_flight,
-            deadline: Deadline::current(),
+            in_flight: NonZeroU32::new(in_flight)?,
+            deadline: Deadline::current().map_or(NEVER, |end| self.epoch.at(end.instant())),
+            upload: None,
         })
+    }
+
+    #[inline]
+    fn watch(sample: &mut Option<Started>, upload: impl FnOnce() -> Option<Upload>) {
+        if let Some(started) = sample {
+            started.upload = upload();
+        }
     }
 
     #[inline]
@@ -123,7 +146,7 @@ impl<L: Adapt> Regulate for Adaptive<L> {
         store: impl FnOnce(u32) -> bool,
     ) -> bool {
         match sample.take() {
-            Some(started) => self.learn(started, verdict, store),
+            Some(started) => self.learn(&started, verdict, store),
             None => false,
         }
     }
@@ -146,25 +169,49 @@ impl<L: fmt::Debug> fmt::Debug for Adaptive<L> {
 }
 
 /// A call that may tell something about the limit.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub struct Started {
     at: Nanos,
-    in_flight: u32,
-    deadline: Option<Deadline>,
+    in_flight: NonZeroU32,
+    /// [`NEVER`] without one.
+    deadline: Nanos,
+    /// `None` for a body that was there already.
+    upload: Option<Upload>,
 }
 
 impl Started {
-    /// Whether the call says that there was too much load; `None` if it says nothing.
-    fn judge(&self, verdict: Option<Verdict>) -> Option<bool> {
-        match verdict {
-            Some(Verdict::Success | Verdict::Permanent) => Some(false),
-            Some(Verdict::TimedOut | Verdict::Expired | Verdict::Throttled(_)) => Some(true),
-            // Given up because its time was up is a timeout; for any other reason, nothing.
-            None => self.deadline.is_some_and(Deadline::has_passed).then_some(true),
-            Some(_) => None,
+    /// What the call says about the limit, and for how many nanoseconds the service waited for its body; `None`
+    /// if it says nothing.
+    fn tells(&self, verdict: Option<Verdict>, now: Nanos) -> Option<(Told, u64)> {
+        let told = match verdict {
+            Some(Verdict::Success | Verdict::Permanent) => Told::Answer,
+            Some(Verdict::TimedOut | Verdict::Expired | Verdict::Throttled(_)) => Told::Overload,
+            // Given up because its time was up is a timeout.
+            None if now >= self.deadline => Told::Overload,
+            None => Told::GivenUp,
+            Some(_) => return None,
+        };
+        match self.upload.as_ref().map_or(Waited::For(Duration::ZERO), Upload::waited) {
+            Waited::For(waited) => Some((told, Nanos::from(waited).get())),
+            // A service that says it has too much to do says so of itself.
+            _ if matches!(verdict, Some(Verdict::Throttled(_))) => Some((told, 0)),
+            // The caller was slow, or broke off: the time is the caller's.
+            _ => None,
         }
     }
 }
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    /// The service answered.
+    Answer,
+    /// There was too much load.
+    Overload,
+    /// The caller went away while it had time.
+    GivenUp,
+}
+
+const NEVER: Nanos = Nanos::new(u64::MAX);
 
 /// What was learned of a key that nobody asks for is kept for a minute, in nanoseconds.
 const REMEMBERED: u64 = 60_000_000_000;

@@ -10,7 +10,7 @@ use crate::{
     Blind, ResponseFuture, ThrottleHandle,
     future::{Later, Waiting},
     guard::ThrottleGuard,
-    limit::{Admission, Ask, Fresh, Limit},
+    limit::{Admission, Ask, Fresh, Hold, Limit},
     refusal::Refusal,
     settings::{Enforcement, Settings},
 };
@@ -73,7 +73,10 @@ where
         let extent = self.settings.extent;
         let ask = Ask { settings: &self.settings, criticality };
         let permit = match self.limit.admit(&request, &ask) {
-            Admission::Admitted(permit) => Some(permit),
+            Admission::Admitted(mut permit) => {
+                permit.watch(|| self.mode.watch(&mut request));
+                Some(permit)
+            }
             Admission::Unlimited => None,
             Admission::Waiting(wait) => {
                 let later = self.wait(wait, request, criticality);

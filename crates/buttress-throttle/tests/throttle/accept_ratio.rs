@@ -1,9 +1,14 @@
 //! What a client does not send, because the service would not accept it.
 
+use std::task::Poll;
+
 use buttress_core::{BoxError, Criticality, Deadline, Reason, Verdict};
 use buttress_throttle::{AcceptRatio, AcceptRatioLimit, ThrottleLayer};
 use tokio_test::{assert_pending, task};
-use tower::{Layer, ServiceBuilder, ServiceExt, service_fn, util::BoxCloneService};
+use tower::{
+    Layer, ServiceBuilder, ServiceExt, service_fn,
+    util::{BoxCloneService, Oneshot},
+};
 
 use crate::common::{ms, reason, worker};
 
@@ -28,6 +33,9 @@ async fn work(what: &'static str) -> Result<(), BoxError> {
     match what {
         "ok" => Ok(()),
         "hang" => std::future::pending().await,
+        "5 ms" => Ok(tokio::time::sleep(ms(5)).await),
+        "100 ms" => Ok(tokio::time::sleep(ms(100)).await),
+        "2 s" => Ok(tokio::time::sleep(ms(2000)).await),
         other => Err(BoxError::from(other)),
     }
 }
@@ -72,34 +80,137 @@ async fn rejected(service: &Service) -> Result<(), BoxError> {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn th_07_a_service_that_hangs_is_noticed_before_its_first_answer() {
-    let layer = ThrottleLayer::accept_ratio().seed(1);
-    let service = service(&layer);
-    let mut calls: Vec<_> =
-        (0..100).map(|_| task::spawn(service.clone().oneshot("hang"))).collect();
-    let shed = calls.iter_mut().filter_map(|call| match call.poll() {
-        std::task::Poll::Ready(outcome) => Some(reason(outcome)),
-        std::task::Poll::Pending => None,
-    });
-    let shed: Vec<_> = shed.collect();
-    assert!(shed.len() > 40 && shed.iter().all(|reason| *reason == Reason::Overloaded));
+/// Makes `calls` calls side by side, and returns how many of them are not sent.
+async fn burst(service: &Service, calls: usize, what: &'static str) -> usize {
+    let calls = (0..calls).map(|_| tokio::task::spawn(service.clone().oneshot(what)));
+    let calls: Vec<_> = calls.collect();
+    let mut rejected = 0;
+    for call in calls {
+        rejected += usize::from(call.await.unwrap().is_err());
+    }
+    rejected
+}
+
+/// Calls that hang, and are waited for as long as the test lasts.
+struct Hanging(Vec<task::Spawn<Oneshot<Service, &'static str>>>);
+
+impl Hanging {
+    /// Makes one more, and returns whether it was sent.
+    fn call(&mut self, service: &Service) -> bool {
+        let mut call = task::spawn(service.clone().oneshot("hang"));
+        let polled = call.poll();
+        if let Poll::Ready(outcome) = polled {
+            assert_eq!(reason(outcome), Reason::Overloaded);
+            return false;
+        }
+        self.0.push(call);
+        true
+    }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_was_given_up_counts_only_if_its_time_was_up() {
+async fn a_healthy_service_gets_every_call_of_its_first_burst() {
+    for calls in [200, 1000] {
+        for law in [AcceptRatio::new().at_least(20), AcceptRatio::new()] {
+            let layer = ThrottleLayer::accept_ratio_of(&law).seed(1);
+            assert_eq!(burst(&service(&layer), calls, "100 ms").await, 0);
+            assert_eq!(layer.handle().rejected(), 0);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_healthy_service_gets_every_call_of_a_stream_that_begins_before_its_first_answer() {
+    let layer = ThrottleLayer::accept_ratio_of(&AcceptRatio::new()).seed(1);
+    let service = service(&layer);
+    let mut calls = Vec::new();
+    for _ in 0..1000 {
+        calls.push(tokio::task::spawn(service.clone().oneshot("100 ms")));
+        tokio::time::sleep(ms(1)).await;
+    }
+    for call in calls {
+        call.await.unwrap().unwrap();
+    }
+    assert_eq!(layer.handle().rejected(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_healthy_service_gets_every_call_of_a_burst_after_a_rest_or_of_ten_times_the_load() {
+    let layer = ThrottleLayer::accept_ratio_of(&AcceptRatio::new()).seed(1);
+    let service = service(&layer);
+    for _ in 0..20 {
+        assert_eq!(burst(&service, 20, "100 ms").await, 0);
+    }
+    assert_eq!(burst(&service, 200, "100 ms").await, 0);
+    for rest in [10_000, 130_000, 3_600_000] {
+        tokio::time::advance(ms(rest)).await;
+        assert_eq!(burst(&service, 500, "100 ms").await, 0, "after {rest} ms");
+    }
+    assert_eq!(layer.handle().rejected(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn th_07_a_service_that_hangs_from_the_start_is_noticed_before_its_first_answer() {
+    let layer = ThrottleLayer::accept_ratio().seed(1);
+    let service = service(&layer);
+    let (mut hanging, mut sent) = (Hanging(Vec::new()), Vec::new());
+    for _ in 0..100 {
+        sent.push(hanging.call(&service));
+        tokio::time::advance(ms(10)).await;
+    }
+    // Twice the 250 ms that are assumed, and an eighth, and then 20 calls to go by.
+    let first = sent.iter().position(|sent| !sent);
+    assert!(first.is_some_and(|first| (69..85).contains(&first)), "{first:?}");
+    assert!(layer.handle().rejection(Criticality::Critical) > 0.8);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_comes_to_hang_is_noticed_within_three_of_its_latencies() {
+    for (latency, millis) in [("5 ms", 5), ("100 ms", 100), ("2 s", 2000)] {
+        let layer = ThrottleLayer::accept_ratio().seed(1);
+        let service = service(&layer);
+        for _ in 0..400 {
+            burst(&service, 1, latency).await;
+        }
+        tokio::time::advance(ms(130_000)).await;
+        burst(&service, 10, latency).await;
+        let mut hanging = Hanging(Vec::new());
+        assert!((0..200).all(|_| hanging.call(&service)), "{latency}");
+        tokio::time::advance(ms(millis)).await;
+        assert!(hanging.call(&service), "{latency}: it may answer yet");
+        tokio::time::advance(ms(2 * millis)).await;
+        let sent = (0..100).filter(|_| hanging.call(&service)).count();
+        assert!(sent < 30, "{latency}: {sent} of 100 are still sent");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_was_given_up_counts_if_it_is_late_or_its_time_was_up() {
     let layer = ThrottleLayer::accept_ratio_of(&AcceptRatio::new()).seed(1);
     let (service, handle) = (service(&layer), layer.handle());
+    let rejection = || handle.rejection(Criticality::Critical);
     let mut given_up = task::spawn(service.clone().oneshot("hang"));
     assert_pending!(given_up.poll());
-    assert!(handle.rejection(Criticality::Critical) > 0.4);
+    tokio::time::advance(ms(400)).await;
     drop(given_up);
-    assert!(handle.rejection(Criticality::Critical).abs() < f64::EPSILON);
+    tokio::time::advance(ms(1000)).await;
+    assert!(rejection().abs() < f64::EPSILON);
+
     let mut late = task::spawn(Deadline::after(ms(10)).around(service.clone().oneshot("hang")));
     assert_pending!(late.poll());
     tokio::time::advance(ms(11)).await;
     drop(late);
-    assert!(handle.rejection(Criticality::Critical) > 0.4);
+    assert!((rejection() - 0.5).abs() < f64::EPSILON, "one of one");
+
+    let mut impatient = task::spawn(service.clone().oneshot("hang"));
+    while impatient.poll().is_ready() {
+        impatient = task::spawn(service.clone().oneshot("hang"));
+    }
+    let before = rejection();
+    tokio::time::advance(ms(600)).await;
+    let late = rejection();
+    drop(impatient);
+    assert!(late > before && (rejection() - late).abs() < f64::EPSILON);
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,8 +5,10 @@ use std::{
     time::Duration,
 };
 
-use buttress_control::{Adapt, Sample};
-use buttress_core::{Deadline, Hint, Origin, Reason, Rejection, Verdict};
+use buttress_control::{AcceptRatio, Adapt, Sample};
+use buttress_core::{
+    BoxError, Classify, Criticality, Deadline, Hint, Origin, Reason, Rejection, Verdict,
+};
 use buttress_deadline::DeadlineLayer;
 use buttress_throttle::ThrottleLayer;
 use tokio::time::advance;
@@ -22,11 +24,12 @@ struct Notes {
     limit: u32,
     samples: Arc<Mutex<Vec<(Duration, u32, bool)>>>,
     next: Arc<Mutex<Option<u32>>>,
+    learned: Option<Duration>,
 }
 
 impl Notes {
     fn of(limit: u32) -> Self {
-        Self { limit, samples: Arc::default(), next: Arc::default() }
+        Self { limit, samples: Arc::default(), next: Arc::default(), learned: None }
     }
 
     fn take(&self) -> Vec<(Duration, u32, bool)> {
@@ -43,6 +46,10 @@ impl Adapt for Notes {
         self.samples.lock().unwrap().push((sample.rtt, sample.in_flight, sample.dropped));
         self.limit = self.next.lock().unwrap().unwrap_or(self.limit);
         self.limit
+    }
+
+    fn learned(&self) -> Option<Duration> {
+        self.learned
     }
 }
 
@@ -110,6 +117,66 @@ async fn a_call_that_is_given_up_says_something_only_if_its_time_was_up() {
     assert_eq!(reason(stack.clone().oneshot(100).await), Reason::DeadlineExceeded);
     drop(stack);
     assert_eq!((notes.take(), layer.handle().in_flight()), (vec![(ms(30), 1, true)], 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_given_up_after_longer_than_one_without_load_takes_is_a_sample_of_that_long() {
+    let notes = Notes { learned: Some(ms(10)), ..Notes::of(1) };
+    let layer = ThrottleLayer::adaptive(notes.clone());
+    for (patience, sample) in [(5, None), (10, None), (11, Some(11)), (100, Some(100))] {
+        let mut given_up = task::spawn(limited(&layer).oneshot(1000));
+        assert_pending!(given_up.poll());
+        advance(ms(patience)).await;
+        drop(given_up);
+        let sample: Vec<_> = sample.into_iter().map(|millis| (ms(millis), 1, false)).collect();
+        assert_eq!(notes.take(), sample, "after {patience} ms");
+    }
+    let unknown = Notes { learned: None, ..notes };
+    let layer = ThrottleLayer::adaptive(unknown.clone());
+    let mut given_up = task::spawn(limited(&layer).oneshot(1000));
+    assert_pending!(given_up.poll());
+    advance(ms(100)).await;
+    drop(given_up);
+    assert_eq!(unknown.take(), []);
+}
+
+/// All that fails was made on this side.
+#[derive(Clone, Debug)]
+struct Local;
+
+impl Classify<u64, u64, BoxError> for Local {
+    type Seed = ();
+
+    fn seed(&self, _: &u64) {}
+
+    fn classify(&self, (): &(), outcome: Result<&u64, &BoxError>) -> Verdict {
+        outcome.map_or(Verdict::Permanent, |_| Verdict::Success)
+    }
+
+    fn is_local(&self, (): &(), outcome: Result<&u64, &BoxError>) -> bool {
+        outcome.is_err()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_that_no_server_sent_is_no_sample_and_no_accepted_call() {
+    let failing = service_fn(|_: u64| async { Err::<u64, BoxError>("not sent".into()) });
+    let notes = Notes::of(1);
+    let layer = ThrottleLayer::adaptive(notes.clone()).classify(Local);
+    layer.layer(failing).oneshot(1).await.unwrap_err();
+    assert_eq!(notes.take(), []);
+    limited(&layer).oneshot(1).await.unwrap();
+    assert_eq!(notes.take(), [(ms(1), 1, false)]);
+
+    let layer = ThrottleLayer::accept_ratio_of(&AcceptRatio::new()).classify(Local);
+    for _ in 0..100 {
+        layer.layer(failing).oneshot(1).await.unwrap_err();
+    }
+    let rejection = || layer.handle().rejection(Criticality::Critical);
+    assert_eq!((layer.handle().rejected(), rejection()), (0, 0.0));
+    let down = |_: Result<&u64, &BoxError>| Verdict::Transient;
+    layer.clone().classify(down).layer(failing).oneshot(1).await.unwrap_err();
+    assert!(rejection() > 0.4, "nothing was accepted: {}", rejection());
 }
 
 #[tokio::test(start_paused = true)]

@@ -6,7 +6,8 @@ use std::{
 };
 
 use buttress_core::{
-    Bind, BoxError, Carry, Criticality, Deadline, Expired, Guard, Reason, Rejection, Respond,
+    Bind, BoxError, Carry, Classify, Criticality, Deadline, Expired, Guard, Reason, Rejection,
+    Respond,
     Verdict,
 };
 use buttress_throttle::{Adapt, Rate, Sample, ThrottleLayer};
@@ -49,6 +50,16 @@ impl<Req, B> Respond<Req, B, BoxError> for Streaming {
 
     fn reject<G: Guard>(&self, (): (), why: Rejection) -> Result<Stream<B, G>, BoxError> {
         Err(why.into())
+    }
+}
+
+impl<Req, B> Classify<Req, B, BoxError> for Streaming {
+    type Seed = ();
+
+    fn seed(&self, _: &Req) {}
+
+    fn classify(&self, (): &(), outcome: Result<&B, &BoxError>) -> Verdict {
+        outcome.map_or(Verdict::Transient, |_| Verdict::Success)
     }
 }
 
