@@ -2,11 +2,15 @@ use std::cell::Cell;
 
 /// Which try of a call is being run, ambient like the [`Deadline`](crate::Deadline).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Attempt(u32);
+pub struct Attempt {
+    before: u32,
+    /// How many of those before never reached the service.
+    unseen: u32,
+}
 
 impl Attempt {
     /// The first try, which is also what is ambient where nobody retries.
-    pub const FIRST: Self = Self(0);
+    pub const FIRST: Self = Self { before: 0, unseen: 0 };
 
     /// The ambient attempt.
     #[inline]
@@ -16,17 +20,24 @@ impl Attempt {
 
     /// The try after this one.
     pub const fn next(self) -> Self {
-        Self(self.0.saturating_add(1))
+        Self { before: self.before.saturating_add(1), ..self }
+    }
+
+    /// The try after this one, if this one never reached the service: a transparent retry of gRFC A6.
+    /// It has a number of its own, but [`previous`](Self::previous) stays as it is.
+    pub const fn transparent(self) -> Self {
+        Self { unseen: self.unseen.saturating_add(1), ..self.next() }
     }
 
     /// Its number, from 1.
     pub const fn number(self) -> u32 {
-        self.0.saturating_add(1)
+        self.before.saturating_add(1)
     }
 
-    /// How many tries there were before, as `grpc-previous-rpc-attempts` counts them.
+    /// How many tries before this one may have reached the service, as `grpc-previous-rpc-attempts`
+    /// counts them.
     pub const fn previous(self) -> u32 {
-        self.0
+        self.before.saturating_sub(self.unseen)
     }
 
     /// Runs `f` with this as the ambient attempt and restores what was there, also on panic.
@@ -47,7 +58,8 @@ impl Attempt {
 /// A retry leaves it when it stops, and an outer retry that polls the failed call reads it: three
 /// nested layers of three attempts make three calls, not 27. It works for any response and error
 /// type, because it does not travel in them; it is seen where the outcome is returned in the same
-/// poll, so not through a spawned task.
+/// poll, so not through a spawned task. A response that can carry the mark itself carries it instead
+/// ([`Mark`](crate::Mark)).
 #[derive(Clone, Copy, Debug)]
 pub struct GaveUp;
 

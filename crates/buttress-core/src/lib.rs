@@ -7,7 +7,7 @@
 //! |---|---|
 //! | how is a call answered in the service's stead? | [`Respond`], with a [`Guard`] that lives as long as the response |
 //! | what does an outcome mean? | [`Classify`], giving a [`Verdict`] |
-//! | how is a request sent again? | [`Replay`] |
+//! | how is a request sent again? | [`Replay`], and [`Mark`] for the response that a retry gives up on |
 //! | how do a deadline and a criticality cross the wire? | [`Carry`] |
 //! | which requests are the same, and how is a response shared and kept? | [`KeyOf`], [`Share`], [`Expire`] |
 //!
@@ -55,6 +55,7 @@ mod criticality;
 mod deadline;
 mod expire;
 mod key;
+mod mark;
 mod quota;
 mod ready;
 mod rejection;
@@ -63,6 +64,7 @@ mod replay;
 mod respond;
 mod scope;
 mod share;
+mod tally;
 mod timer;
 
 pub use allowance::Allowance;
@@ -74,6 +76,7 @@ pub use criticality::Criticality;
 pub use deadline::Deadline;
 pub use expire::{Expire, Lifetime};
 pub use key::KeyOf;
+pub use mark::Mark;
 pub use quota::Quota;
 pub use ready::{Check, take_ready};
 pub use rejection::{BoxError, Origin, Reason, Rejection};
@@ -82,4 +85,5 @@ pub use replay::Replay;
 pub use respond::{Guard, Plain, Respond};
 pub use scope::Scope;
 pub use share::{Age, Progress, Reader, Share};
+pub use tally::Tally;
 pub use timer::{Timer, Timers};
