@@ -74,7 +74,10 @@ impl RetryBudget {
             reserve: u64::try_from(reserve).unwrap_or(MAX_RESERVE).min(MAX_RESERVE),
             latest: AtomicU64::new(0),
             deposits: Counts::new(),
-            withdrawals: Mutex::new(Withdrawn { amounts: Amounts::new(), latest: Nanos::default() }),
+            withdrawals: Mutex::new(Withdrawn {
+                amounts: Amounts::new(),
+                latest: Nanos::default(),
+            }),
         }
     }
 

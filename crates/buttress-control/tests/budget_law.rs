@@ -9,8 +9,13 @@ use proptest::prelude::*;
 #[derive(Clone, Debug)]
 enum Step {
     Wait(u64),
-    Deposit { late_by: u64 },
-    Withdraw { cost: u32, late_by: u64 },
+    Deposit {
+        late_by: u64,
+    },
+    Withdraw {
+        cost: u32,
+        late_by: u64,
+    },
     /// Of the withdrawal at this place among those that were made, counted from the front, round and round.
     Refund(usize),
 }

@@ -137,6 +137,7 @@ mod header_value;
 mod idempotent;
 mod kept;
 mod key;
+mod mark;
 mod mode;
 mod parts;
 mod protocol;

@@ -108,7 +108,8 @@ pub struct SavedReqwest {
 }
 
 fn count_attempts(headers: &mut HeaderMap, attempt: Attempt) {
-    if Protocol::of(headers) == Protocol::Grpc {
+    // A first attempt, and a transparent one after it, announce none.
+    if attempt.previous() > 0 && Protocol::of(headers) == Protocol::Grpc {
         headers.insert(PREVIOUS_ATTEMPTS, HeaderValue::from(attempt.previous()));
     }
 }

@@ -91,9 +91,12 @@ mod future;
 mod handle;
 mod layer;
 mod pace;
+mod plan;
 mod service;
 mod settings;
 mod stop;
+mod tries;
+mod undated;
 
 pub use budget::Budget;
 pub use buttress_control::{Backoff, Jitter, Ratio, RetryThrottle, TokenBucket};

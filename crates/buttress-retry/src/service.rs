@@ -3,7 +3,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use buttress_core::{Attempt, ByMode, Carry, Judge, Plain, Replay};
+use buttress_core::{Attempt, ByMode, Carry, Deadline, Judge, Mark, Plain, Replay};
 use tower_service::Service;
 
 use crate::{ResponseFuture, call::Call, settings::Settings};
@@ -26,7 +26,7 @@ impl<S, M, C> Retry<S, M, C> {
 impl<S, Req, M, C> Service<Req> for Retry<S, M, C>
 where
     S: Service<Req> + Clone,
-    M: Replay<Req> + Carry<Req>,
+    M: Replay<Req> + Carry<Req> + Mark<S::Response>,
     C: Judge<M, Req, S::Response, S::Error>,
 {
     type Response = S::Response;
@@ -41,15 +41,21 @@ where
     fn call(&mut self, request: Req) -> Self::Future {
         self.settings.budget.deposit();
         let seed = self.judge.seed(&self.mode, &request);
-        let (request, spare) = if self.settings.attempts > 1 {
+        let ambient = Deadline::current();
+        let (request, spare, came) = if self.settings.attempts > 1 {
+            let came = self.mode.read(&request);
             let (request, saved) = self.mode.first(request);
             // The instance at hand is the one that is ready; later attempts wait on their own.
-            (request, saved.map(|saved| (self.inner.clone(), saved)))
+            (request, saved.map(|saved| (self.inner.clone(), saved)), came)
         } else {
-            (request, None)
+            (request, None, None)
         };
-        let future = Attempt::FIRST.with(|| self.inner.call(request));
+        let deadline = Deadline::earliest(ambient, came);
+        let budget = &self.settings.budget;
+        let call =
+            || Attempt::FIRST.with(|| budget.inside(Attempt::FIRST, || self.inner.call(request)));
+        let (future, _) = if came.is_some() { Deadline::with(deadline, call) } else { call() };
         let (mode, judge) = (self.mode.clone(), self.judge.clone());
-        ResponseFuture::new(future, Call::new(&self.settings, mode, judge, seed, spare))
+        ResponseFuture::new(future, Call::new(&self.settings, mode, judge, seed, spare, deadline))
     }
 }
