@@ -29,6 +29,8 @@ mod common;
 mod free;
 #[path = "retry/hints.rs"]
 mod hints;
+#[path = "retry/law.rs"]
+mod law;
 
 use common::{Log, MS, NO_WAIT, calls, flaky, never_processed, poll_once, throttled, times};
 

@@ -73,6 +73,6 @@ pub(crate) fn rejected(retry_after: Duration) -> BoxError {
     Rejection::new(Reason::RateLimited, Origin::new("throttle")).after(retry_after).into()
 }
 
-pub(crate) async fn poll_once<F: Future>(mut future: Pin<&mut F>) -> Poll<F::Output> {
+pub(crate) async fn poll_once<F: Future + ?Sized>(mut future: Pin<&mut F>) -> Poll<F::Output> {
     poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await
 }
