@@ -84,8 +84,15 @@ impl RetryBudget {
     /// Counts one call, before or after it was made, but not a retry.
     #[inline]
     pub fn deposit(&self, now: Nanos) {
-        if self.ratio > 0 {
-            self.deposits.add(self.ticks.at(now).max(self.latest.load(Relaxed)));
+        self.deposit_many(now, 1);
+    }
+
+    /// Counts so many calls at once.
+    #[inline]
+    pub fn deposit_many(&self, now: Nanos, calls: u32) {
+        if self.ratio > 0 && calls > 0 {
+            let tick = self.ticks.at(now).max(self.latest.load(Relaxed));
+            self.deposits.add_many(tick, u64::from(calls));
         }
     }
 

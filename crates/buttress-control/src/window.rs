@@ -44,6 +44,12 @@ impl Counts {
 
     #[inline]
     pub(crate) fn add(&self, tick: u64) {
+        self.add_many(tick, 1);
+    }
+
+    #[inline]
+    pub(crate) fn add_many(&self, tick: u64, events: u64) {
+        let events = events.min(MAX_COUNT);
         let Some(slot) = self.words.get(position(tick)) else {
             return;
         };
@@ -52,10 +58,12 @@ impl Counts {
         loop {
             // One turn ahead is somebody whose clock was read a moment later: their slot is the current one.
             let current = (word >> COUNT_BITS).wrapping_sub(turn) <= 1;
-            let next = if current { word + 1 } else { (turn << COUNT_BITS) | 1 };
-            if current && word & MAX_COUNT == MAX_COUNT {
+            let room = if current { MAX_COUNT - (word & MAX_COUNT) } else { MAX_COUNT };
+            if room == 0 {
                 return;
             }
+            let before = if current { word } else { turn << COUNT_BITS };
+            let next = before + events.min(room);
             match slot.compare_exchange_weak(word, next, Relaxed, Relaxed) {
                 Ok(_) => return,
                 Err(seen) => word = seen,

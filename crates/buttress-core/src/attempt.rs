@@ -15,7 +15,7 @@ impl Attempt {
     /// The ambient attempt.
     #[inline]
     pub fn current() -> Self {
-        AMBIENT.get()
+        Ambient::current().attempt
     }
 
     /// The try after this one.
@@ -43,12 +43,9 @@ impl Attempt {
     /// Runs `f` with this as the ambient attempt and restores what was there, also on panic.
     #[inline]
     pub fn with<R>(self, f: impl FnOnce() -> R) -> R {
-        let before = AMBIENT.get();
-        if before == self {
-            return f();
-        }
-        AMBIENT.set(self);
-        let _restore = Restore(before);
+        let before = Ambient::current();
+        let _restore = RestoreAttempt(before.attempt);
+        Ambient { attempt: self, ..before }.set();
         f()
     }
 }
@@ -66,26 +63,49 @@ pub struct GaveUp;
 impl GaveUp {
     /// Leaves the mark for the layer that is polling.
     pub fn mark() {
-        GAVE_UP.set(true);
+        Ambient { gave_up: true, ..Ambient::current() }.set();
     }
 
     /// Runs `f` and says whether the mark was left meanwhile.
     #[inline]
     pub fn watch<R>(f: impl FnOnce() -> R) -> (R, bool) {
-        let restore = RestoreMark(GAVE_UP.replace(false));
+        let before = Ambient::current();
+        let restore = RestoreMark(before.gave_up);
+        Ambient { gave_up: false, ..before }.set();
         let result = f();
-        let marked = GAVE_UP.get();
+        let marked = Ambient::current().gave_up;
         drop(restore);
         (result, marked)
     }
 }
 
-struct Restore(Attempt);
+/// What is ambient for retries: in one cell, so that a retry enters and leaves it at once.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ambient {
+    pub(crate) attempt: Attempt,
+    /// How many layers have [entered](crate::Tally::inside) a tally.
+    pub(crate) depth: u32,
+    pub(crate) gave_up: bool,
+}
 
-impl Drop for Restore {
+impl Ambient {
+    #[inline]
+    pub(crate) fn current() -> Self {
+        AMBIENT.get()
+    }
+
+    #[inline]
+    pub(crate) fn set(self) {
+        AMBIENT.set(self);
+    }
+}
+
+struct RestoreAttempt(Attempt);
+
+impl Drop for RestoreAttempt {
     #[inline]
     fn drop(&mut self) {
-        AMBIENT.set(self.0);
+        Ambient { attempt: self.0, ..Ambient::current() }.set();
     }
 }
 
@@ -94,11 +114,12 @@ struct RestoreMark(bool);
 impl Drop for RestoreMark {
     #[inline]
     fn drop(&mut self) {
-        GAVE_UP.set(self.0);
+        Ambient { gave_up: self.0, ..Ambient::current() }.set();
     }
 }
 
 thread_local! {
-    static AMBIENT: Cell<Attempt> = const { Cell::new(Attempt::FIRST) };
-    static GAVE_UP: Cell<bool> = const { Cell::new(false) };
+    // `const` and without a destructor: no lazy initialisation, and usable while a thread ends.
+    static AMBIENT: Cell<Ambient> =
+        const { Cell::new(Ambient { attempt: Attempt::FIRST, depth: 0, gave_up: false }) };
 }

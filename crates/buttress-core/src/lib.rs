@@ -85,5 +85,5 @@ pub use replay::Replay;
 pub use respond::{Guard, Plain, Respond};
 pub use scope::Scope;
 pub use share::{Age, Progress, Reader, Share};
-pub use tally::Tally;
+pub use tally::{Tally, Told};
 pub use timer::{Timer, Timers};

@@ -3,7 +3,7 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use crate::Attempt;
+use crate::{Attempt, attempt::Ambient};
 
 /// Stands for a count that several layers share, and that is to see each call and each outcome once:
 /// the account of a retry budget.
@@ -41,7 +41,7 @@ impl Tally {
     /// is no repetition by a layer outside.
     #[inline]
     pub fn is_new_call(self) -> bool {
-        self.counts_calls() && (DEPTH.get() == 0 || self.is_new_inside())
+        self.counts_calls() && (Ambient::current().depth == 0 || self.is_new_inside())
     }
 
     /// Whether a layer outside repeats the call that is being run.
@@ -51,29 +51,31 @@ impl Tally {
 
     /// Tells the layers outside that share the tally that the outcome being returned is counted.
     pub fn counted(self) {
-        FRAMES.with(|frames| {
-            for frame in frames.iter().take(DEPTH.get()) {
-                if frame.get() & !FLAGS == self.0 & !FLAGS {
-                    frame.set(frame.get() | COUNTED);
-                }
+        entered(|frame| {
+            if frame.get() & !FLAGS == self.0 & !FLAGS {
+                frame.set(frame.get() | COUNTED);
             }
+            false
         });
     }
 
-    /// Runs `f`, which is the given attempt of a call that this tally has seen, and says whether an
-    /// outcome was [counted](Self::counted) meanwhile. The list is restored also when `f` panics.
+    /// Runs `f`, which is `attempt` of a call of a layer with this tally, and says what the layers inside
+    /// have told meanwhile. The attempt is ambient for `f`. What was ambient before is restored, also when
+    /// `f` panics.
     #[inline]
-    pub fn inside<R>(self, attempt: Attempt, f: impl FnOnce() -> R) -> (R, bool) {
-        let leave = Leave(DEPTH.get());
+    pub fn inside<R>(self, attempt: Attempt, f: impl FnOnce() -> R) -> (R, Told) {
+        let leave = Leave(Ambient::current());
+        let depth = leave.0.depth;
         let frame = if attempt.previous() == 0 { self.0 } else { self.0 | REPEATED };
         FRAMES.with(|frames| {
-            if let Some(place) = frames.get(leave.0) {
+            if let Some(place) = frames.get(depth as usize) {
                 place.set(frame);
             }
         });
-        DEPTH.set(leave.0 + 1);
+        Ambient { attempt, depth: depth + 1, gave_up: false }.set();
         let result = f();
-        (result, leave.is_counted())
+        let gave_up = Ambient::current().gave_up;
+        (result, Told { gave_up, counted: leave.is_counted() })
     }
 
     #[cold]
@@ -82,28 +84,44 @@ impl Tally {
     }
 }
 
-fn any(is_it: impl Fn(u64) -> bool) -> bool {
-    FRAMES.with(|frames| frames.iter().take(DEPTH.get()).any(|frame| is_it(frame.get())))
+/// What the layers inside tell beside an outcome.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Told {
+    /// A layer has left the mark of [`GaveUp`](crate::GaveUp).
+    pub gave_up: bool,
+    /// A layer that shares the tally has counted the outcome.
+    pub counted: bool,
 }
 
-struct Leave(usize);
+fn any(is_it: impl Fn(u64) -> bool) -> bool {
+    entered(|frame| is_it(frame.get()))
+}
+
+/// Whether `is_it` holds for the frame of a layer outside. Those further in are not looked at then.
+fn entered(is_it: impl Fn(&Cell<u64>) -> bool) -> bool {
+    let depth = Ambient::current().depth as usize;
+    FRAMES.with(|frames| frames.iter().take(depth).any(is_it))
+}
+
+struct Leave(Ambient);
 
 impl Leave {
     #[inline]
     fn is_counted(&self) -> bool {
-        FRAMES.with(|frames| frames.get(self.0).is_some_and(|frame| frame.get() & COUNTED != 0))
+        FRAMES.with(|frames| {
+            frames.get(self.0.depth as usize).is_some_and(|frame| frame.get() & COUNTED != 0)
+        })
     }
 }
 
 impl Drop for Leave {
     #[inline]
     fn drop(&mut self) {
-        DEPTH.set(self.0);
+        self.0.set();
     }
 }
 
 thread_local! {
-    static DEPTH: Cell<usize> = const { Cell::new(0) };
     static FRAMES: [Cell<u64>; MOST] = const { [const { Cell::new(0) }; MOST] };
 }
 

@@ -1,7 +1,7 @@
 use std::{sync::Arc, time::Duration};
 
 use buttress_control::{Nanos, Ratio, RetryBudget, RetryKind, RetryThrottle, TokenBucket};
-use buttress_core::{Attempt, Tally};
+use buttress_core::{Attempt, Tally, Told};
 use tokio::time::Instant;
 
 use crate::{
@@ -84,9 +84,9 @@ impl Budget {
         Self { account: Arc::new(account), tally: Tally::new() }
     }
 
-    /// Runs `f`, an attempt of a call of this layer, and says whether its outcome was counted inside.
+    /// Runs `f`, an attempt of a call of this layer, and says what it was told beside the outcome.
     #[inline]
-    pub(crate) fn inside<R>(&self, attempt: Attempt, f: impl FnOnce() -> R) -> (R, bool) {
+    pub(crate) fn inside<R>(&self, attempt: Attempt, f: impl FnOnce() -> R) -> (R, Told) {
         self.tally.inside(attempt, f)
     }
 

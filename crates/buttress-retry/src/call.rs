@@ -4,7 +4,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use buttress_core::{Attempt, Carry, Deadline, GaveUp, Judge, Mark, Replay, Verdict};
+use buttress_core::{Attempt, Carry, Deadline, GaveUp, Judge, Mark, Replay, Told, Verdict};
 use tokio::time::Instant;
 use tower_service::Service;
 
@@ -12,7 +12,7 @@ use crate::{
     Stop,
     future::Next,
     plan::{Ended, Plan},
-    settings::{Learning, Settings},
+    settings::Settings,
     tries::Tries,
 };
 
@@ -42,11 +42,9 @@ impl<S, M, C, Saved, Seed> Call<S, M, C, Saved, Seed> {
         spare: Option<(S, Saved)>,
         deadline: Option<Deadline>,
     ) -> Self {
+        let began = settings.moment();
         let settings = Arc::clone(settings);
-        let mut call =
-            Self { settings, mode, judge, seed, spare, deadline, began: None, tries: None };
-        call.begin();
-        call
+        Self { settings, mode, judge, seed, spare, deadline, began, tries: None }
     }
 
     #[inline]
@@ -54,12 +52,10 @@ impl<S, M, C, Saved, Seed> Call<S, M, C, Saved, Seed> {
         self.tries.as_ref().map_or(Attempt::FIRST, |tries| tries.attempt)
     }
 
-    /// Runs a poll with what is ambient for this call, and says whether a layer inside has told the budget
-    /// of the outcome.
+    /// Runs a poll with what is ambient for this call, and says what it was told beside the outcome.
     #[inline]
-    pub(crate) fn within<R>(&self, f: impl FnOnce() -> R) -> (R, bool) {
-        let attempt = self.attempt();
-        Deadline::with(self.deadline, || attempt.with(|| self.settings.budget.inside(attempt, f)))
+    pub(crate) fn within<R>(&self, f: impl FnOnce() -> R) -> (R, Told) {
+        Deadline::with(self.deadline, || self.settings.budget.inside(self.attempt(), f))
     }
 
     pub(crate) fn poll_ready<Req>(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>>
@@ -69,9 +65,8 @@ impl<S, M, C, Saved, Seed> Call<S, M, C, Saved, Seed> {
         let (deadline, attempt) = (self.deadline, self.attempt());
         let Some((service, _)) = &mut self.spare else { return Poll::Ready(Ok(())) };
         let budget = &self.settings.budget;
-        let (polled, _) = Deadline::with(deadline, || {
-            attempt.with(|| budget.inside(attempt, || service.poll_ready(cx)))
-        });
+        let (polled, _) =
+            Deadline::with(deadline, || budget.inside(attempt, || service.poll_ready(cx)));
         if let Poll::Ready(Err(_)) = polled {
             // An instance that failed is not to be polled again.
             *service = service.clone();
@@ -92,13 +87,12 @@ impl<S, M, C, Saved, Seed> Call<S, M, C, Saved, Seed> {
         if let Some(deadline) = self.deadline {
             self.mode.write(&mut request, deadline);
         }
-        self.begin();
+        self.began = self.settings.moment();
         let deadline = self.deadline;
         let (service, _) = self.spare.as_mut()?;
         let budget = &self.settings.budget;
-        let (future, _) = Deadline::with(deadline, || {
-            attempt.with(|| budget.inside(attempt, || service.call(request)))
-        });
+        let (future, _) =
+            Deadline::with(deadline, || budget.inside(attempt, || service.call(request)));
         Some(future)
     }
 
@@ -111,32 +105,23 @@ impl<S, M, C, Saved, Seed> Call<S, M, C, Saved, Seed> {
         self.judge.judge(&self.mode, &self.seed, outcome)
     }
 
-    /// What to do with an outcome: hand it on, or try again after a while.
+    /// Ends a call that succeeded.
     #[inline]
-    pub(crate) fn settle<Req, Res, E>(
-        &mut self,
-        outcome: Result<Res, E>,
-        ended: Ended,
-    ) -> ControlFlow<Result<Res, E>, Next<Req, Result<Res, E>>>
-    where
-        M: Replay<Req, Saved = Saved> + Mark<Res>,
-    {
-        let verdict = ended.verdict;
-        tracing::trace!(
-            name: "retry.attempt", target: "buttress",
-            instance = self.settings.origin.name(), attempt = self.attempt().number(), ?verdict,
-        );
-        if verdict == Verdict::Success {
-            self.succeed(ended.counted);
-            return ControlFlow::Break(outcome);
+    pub(crate) fn succeed(&self, counted: bool) {
+        self.trace(Verdict::Success);
+        if let Some(began) = self.began {
+            self.settings.state.pace.learn(began.elapsed());
         }
-        self.failed(outcome, ended)
+        let paid = self.tries.as_ref().and_then(|tries| tries.paid);
+        self.settings.budget.succeeded(paid, counted);
     }
 
+    /// What to do with a failure: hand it on, or try again after a while.
+    ///
     /// Keeps what it can of an outcome through the wait: a response that holds nothing, and an error.
     /// Any other response is dropped.
     #[cold]
-    fn failed<Req, Res, E>(
+    pub(crate) fn failed<Req, Res, E>(
         &mut self,
         outcome: Result<Res, E>,
         mut ended: Ended,
@@ -144,10 +129,11 @@ impl<S, M, C, Saved, Seed> Call<S, M, C, Saved, Seed> {
     where
         M: Replay<Req, Saved = Saved> + Mark<Res>,
     {
+        self.trace(ended.verdict);
         if let Ok(response) = &outcome
             && let Some(is_marked) = self.mode.is_marked(response)
         {
-            ended.gave_up = is_marked;
+            ended.told.gave_up = is_marked;
         }
         match self.plan(ended) {
             Ok(plan) => {
@@ -211,18 +197,10 @@ impl<S, M, C, Saved, Seed> Call<S, M, C, Saved, Seed> {
     }
 
     #[inline]
-    fn begin(&mut self) {
-        if self.settings.learning == Learning::On {
-            self.began = Some(Instant::now());
-        }
-    }
-
-    #[inline]
-    fn succeed(&self, counted: bool) {
-        if let Some(began) = self.began {
-            self.settings.state.pace.learn(began.elapsed());
-        }
-        let paid = self.tries.as_ref().and_then(|tries| tries.paid);
-        self.settings.budget.succeeded(paid, counted);
+    fn trace(&self, verdict: Verdict) {
+        tracing::trace!(
+            name: "retry.attempt", target: "buttress",
+            instance = self.settings.origin.name(), attempt = self.attempt().number(), ?verdict,
+        );
     }
 }

@@ -6,7 +6,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use buttress_core::{Carry, Deadline, GaveUp, Judge, Mark, Replay, Verdict};
+use buttress_core::{Carry, Deadline, Judge, Mark, Replay, Told, Verdict};
 use pin_project::pin_project;
 use tokio::time::{Sleep, sleep, sleep_until};
 use tower_service::Service;
@@ -55,19 +55,22 @@ where
         loop {
             let (outcome, ended) = match this.state.as_mut().project() {
                 Polled::Attempting { future } => {
-                    let ((polled, gave_up), counted) = this.call.within(|| {
-                        let (polled, gave_up) = GaveUp::watch(|| future.poll(cx));
-                        let judged = polled.map(|outcome| {
-                            let verdict = this.call.judge(outcome.as_ref());
-                            (outcome, verdict)
-                        });
-                        (judged, gave_up)
+                    let (mut outcome, mut verdict) = (Poll::Pending, Verdict::Success);
+                    let ((), told) = this.call.within(|| {
+                        outcome = future.poll(cx);
+                        if let Poll::Ready(outcome) = &outcome {
+                            verdict = this.call.judge(outcome.as_ref());
+                        }
                     });
-                    let (outcome, verdict) = ready!(polled);
+                    let outcome = ready!(outcome);
+                    if verdict == Verdict::Success {
+                        this.call.succeed(told.counted);
+                        return Poll::Ready(outcome);
+                    }
                     // Before anything is decided: what has ended may still own the body of the request.
                     this.state.set(State::Ended);
                     let answered = outcome.is_ok();
-                    (outcome, Ended { verdict, gave_up, counted, answered })
+                    (outcome, Ended { verdict, told, answered })
                 }
                 Polled::Waiting { sleep, .. } => {
                     ready!(sleep.as_mut().poll(cx));
@@ -102,15 +105,13 @@ where
                             // What was paid for this attempt goes back before the next is paid for.
                             this.state.set(State::Ended);
                             let (verdict, _) = this.call.within(|| this.call.judge(Err(&error)));
-                            let ended =
-                                Ended { verdict, gave_up: false, counted: false, answered: false };
-                            (Err(error), ended)
+                            (Err(error), Ended { verdict, told: Told::default(), answered: false })
                         }
                     }
                 }
                 Polled::Ended => unreachable!("polled after it had ended"),
             };
-            match this.call.settle(outcome, ended) {
+            match this.call.failed(outcome, ended) {
                 ControlFlow::Continue(next) => {
                     let sleep = Box::pin(sleep(next.plan.delay));
                     this.state.set(State::Waiting { sleep, next: Box::new(next) });

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use buttress_control::{Delays, RetryKind};
-use buttress_core::{Attempt, Deadline, Hint, Reason, Replay, Verdict};
+use buttress_core::{Attempt, Deadline, Hint, Reason, Replay, Told, Verdict};
 
 use crate::{Stop, budget::Withdrawal, call::Call, tries::Tries};
 
@@ -17,10 +17,8 @@ pub(crate) struct Plan<Req> {
 #[derive(Clone, Copy)]
 pub(crate) struct Ended {
     pub(crate) verdict: Verdict,
-    /// A retry further in gave up on it.
-    pub(crate) gave_up: bool,
-    /// A layer further in that shares the budget has counted it.
-    pub(crate) counted: bool,
+    /// Whether a retry further in gave up on it, and whether one that shares the budget has counted it.
+    pub(crate) told: Told,
     /// There was a response.
     pub(crate) answered: bool,
 }
@@ -33,7 +31,7 @@ impl<S, M, C, Saved, Seed> Call<S, M, C, Saved, Seed> {
     {
         let free = self.is_free(ended.verdict);
         let hint = self.account_for(ended, free)?;
-        if ended.gave_up {
+        if ended.told.gave_up {
             return Err(Stop::GaveUpBelow);
         }
         if hint == Some(Hint::Never) {
@@ -99,7 +97,7 @@ impl<S, M, C, Saved, Seed> Call<S, M, C, Saved, Seed> {
             _ => return Err(Stop::NotRetryable),
         };
         if !free {
-            self.settings.budget.failed(ended.counted);
+            self.settings.budget.failed(ended.told.counted);
         }
         Ok(hint)
     }

@@ -52,9 +52,8 @@ where
         };
         let deadline = Deadline::earliest(ambient, came);
         let budget = &self.settings.budget;
-        let call =
-            || Attempt::FIRST.with(|| budget.inside(Attempt::FIRST, || self.inner.call(request)));
-        let (future, _) = if came.is_some() { Deadline::with(deadline, call) } else { call() };
+        let (future, _) =
+            Deadline::with(deadline, || budget.inside(Attempt::FIRST, || self.inner.call(request)));
         let (mode, judge) = (self.mode.clone(), self.judge.clone());
         ResponseFuture::new(future, Call::new(&self.settings, mode, judge, seed, spare, deadline))
     }

@@ -5,6 +5,7 @@ use std::{
 
 use buttress_control::{Backoff, Random};
 use buttress_core::Origin;
+use tokio::time::Instant;
 
 use crate::{Budget, Stop, pace::Pace};
 
@@ -31,6 +32,12 @@ impl Settings {
             learning: Learning::Off,
             state: Arc::new(State::seeded(fastrand::u64(..))),
         }
+    }
+
+    /// Now, if it is of interest how long an attempt takes.
+    #[inline]
+    pub(crate) fn moment(&self) -> Option<Instant> {
+        (self.learning == Learning::On).then(Instant::now)
     }
 }
 

@@ -49,13 +49,9 @@ impl Undated {
         let elapsed = now.get().saturating_sub(dated.at.get());
         let fresh = count.min(u32::from(latest == Latest::Now));
         if elapsed <= self.ttl {
-            for _ in fresh..count {
-                budget.deposit(dated.at);
-            }
+            budget.deposit_many(dated.at, count - fresh);
         }
-        for _ in 0..fresh {
-            budget.deposit(now);
-        }
+        budget.deposit_many(now, fresh);
         dated.base = self.base(elapsed, count);
         dated.at = dated.at.max(now);
         self.count.fetch_add(dated.base, Ordering::Relaxed);
