@@ -4,29 +4,29 @@ use std::cell::Cell;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Attempt {
     before: u32,
-    /// How many of those before never reached the service.
-    unseen: u32,
+    /// How many of those before may have reached the service.
+    previous: u32,
 }
 
 impl Attempt {
     /// The first try, which is also what is ambient where nobody retries.
-    pub const FIRST: Self = Self { before: 0, unseen: 0 };
+    pub const FIRST: Self = Self { before: 0, previous: 0 };
 
     /// The ambient attempt.
     #[inline]
     pub fn current() -> Self {
-        Ambient::current().attempt
+        AMBIENT.get()
     }
 
     /// The try after this one.
     pub const fn next(self) -> Self {
-        Self { before: self.before.saturating_add(1), ..self }
+        Self { before: self.before.saturating_add(1), previous: self.previous.saturating_add(1) }
     }
 
     /// The try after this one, if this one never reached the service: a transparent retry of gRFC A6.
     /// It has a number of its own, but [`previous`](Self::previous) stays as it is.
     pub const fn transparent(self) -> Self {
-        Self { unseen: self.unseen.saturating_add(1), ..self.next() }
+        Self { before: self.before.saturating_add(1), ..self }
     }
 
     /// Its number, from 1.
@@ -37,15 +37,13 @@ impl Attempt {
     /// How many tries before this one may have reached the service, as `grpc-previous-rpc-attempts`
     /// counts them.
     pub const fn previous(self) -> u32 {
-        self.before.saturating_sub(self.unseen)
+        self.previous
     }
 
     /// Runs `f` with this as the ambient attempt and restores what was there, also on panic.
     #[inline]
     pub fn with<R>(self, f: impl FnOnce() -> R) -> R {
-        let before = Ambient::current();
-        let _restore = RestoreAttempt(before.attempt);
-        Ambient { attempt: self, ..before }.set();
+        let _restore = Restore(AMBIENT.replace(self));
         f()
     }
 }
@@ -63,49 +61,56 @@ pub struct GaveUp;
 impl GaveUp {
     /// Leaves the mark for the layer that is polling.
     pub fn mark() {
-        Ambient { gave_up: true, ..Ambient::current() }.set();
+        STATE.set(STATE.get().marked(true));
     }
 
     /// Runs `f` and says whether the mark was left meanwhile.
     #[inline]
     pub fn watch<R>(f: impl FnOnce() -> R) -> (R, bool) {
-        let before = Ambient::current();
-        let restore = RestoreMark(before.gave_up);
-        Ambient { gave_up: false, ..before }.set();
+        let restore = RestoreMark(STATE.get().is_marked());
+        STATE.set(STATE.get().marked(false));
         let result = f();
-        let marked = Ambient::current().gave_up;
+        let marked = STATE.get().is_marked();
         drop(restore);
         (result, marked)
     }
 }
 
-/// What is ambient for retries: in one cell, so that a retry enters and leaves it at once.
+/// How many layers have [entered](crate::Tally) a tally, and the mark of [`GaveUp`] in the highest bit: one
+/// word, so that a retry enters and leaves both at once.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Ambient {
-    pub(crate) attempt: Attempt,
-    /// How many layers have [entered](crate::Tally::inside) a tally.
-    pub(crate) depth: u32,
-    pub(crate) gave_up: bool,
-}
+pub(crate) struct State(u32);
 
-impl Ambient {
+impl State {
     #[inline]
-    pub(crate) fn current() -> Self {
-        AMBIENT.get()
+    pub(crate) const fn depth(self) -> usize {
+        (self.0 & !MARK) as usize
+    }
+
+    /// One layer further in, where no mark has been left yet.
+    #[inline]
+    pub(crate) const fn deeper(self) -> Self {
+        Self((self.0 & !MARK) + 1)
     }
 
     #[inline]
-    pub(crate) fn set(self) {
-        AMBIENT.set(self);
+    pub(crate) const fn is_marked(self) -> bool {
+        self.0 & MARK != 0
+    }
+
+    #[inline]
+    const fn marked(self, marked: bool) -> Self {
+        Self((self.0 & !MARK) | if marked { MARK } else { 0 })
     }
 }
 
-struct RestoreAttempt(Attempt);
+/// Puts the ambient attempt back. It reads nothing, so it is safe at any point of unwinding.
+struct Restore(Attempt);
 
-impl Drop for RestoreAttempt {
+impl Drop for Restore {
     #[inline]
     fn drop(&mut self) {
-        Ambient { attempt: self.0, ..Ambient::current() }.set();
+        AMBIENT.set(self.0);
     }
 }
 
@@ -114,12 +119,13 @@ struct RestoreMark(bool);
 impl Drop for RestoreMark {
     #[inline]
     fn drop(&mut self) {
-        Ambient { gave_up: self.0, ..Ambient::current() }.set();
+        STATE.set(STATE.get().marked(self.0));
     }
 }
 
 thread_local! {
-    // `const` and without a destructor: no lazy initialisation, and usable while a thread ends.
-    static AMBIENT: Cell<Ambient> =
-        const { Cell::new(Ambient { attempt: Attempt::FIRST, depth: 0, gave_up: false }) };
+    pub(crate) static AMBIENT: Cell<Attempt> = const { Cell::new(Attempt::FIRST) };
+    pub(crate) static STATE: Cell<State> = const { Cell::new(State(0)) };
 }
+
+const MARK: u32 = 1 << 31;

@@ -3,12 +3,15 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use crate::{Attempt, attempt::Ambient};
+use crate::{
+    Attempt,
+    attempt::{AMBIENT, STATE, State},
+};
 
 /// Stands for a count that several layers share, and that is to see each call and each outcome once:
 /// the account of a retry budget.
 ///
-/// A layer runs its inner service [`inside`](Self::inside) its tally. A layer further in that shares
+/// A layer calls and polls its inner service [`inside`](Self::inside) its tally. A layer further in that shares
 /// the tally then knows that the call [is not new](Self::is_new_call), and tells the one outside that
 /// it has [counted](Self::counted) the outcome.
 ///
@@ -41,7 +44,7 @@ impl Tally {
     /// is no repetition by a layer outside.
     #[inline]
     pub fn is_new_call(self) -> bool {
-        self.counts_calls() && (Ambient::current().depth == 0 || self.is_new_inside())
+        self.counts_calls() && (STATE.get().depth() == 0 || self.is_new_inside())
     }
 
     /// Whether a layer outside repeats the call that is being run.
@@ -59,23 +62,33 @@ impl Tally {
         });
     }
 
-    /// Runs `f`, which is `attempt` of a call of a layer with this tally, and says what the layers inside
-    /// have told meanwhile. The attempt is ambient for `f`. What was ambient before is restored, also when
-    /// `f` panics.
+    /// Runs `f`, which is `attempt` of a call of a layer with this tally. The attempt is ambient for `f`.
+    /// What was ambient before is restored, also when `f` panics.
     #[inline]
-    pub fn inside<R>(self, attempt: Attempt, f: impl FnOnce() -> R) -> (R, Told) {
-        let leave = Leave(Ambient::current());
-        let depth = leave.0.depth;
-        let frame = if attempt.previous() == 0 { self.0 } else { self.0 | REPEATED };
+    pub fn inside<R>(self, attempt: Attempt, f: impl FnOnce() -> R) -> R {
+        let _leave = self.enter(attempt);
+        f()
+    }
+
+    /// The same, and says what the layers inside have told meanwhile.
+    #[inline]
+    pub fn watch(self, attempt: Attempt, f: impl FnOnce()) -> Told {
+        let leave = self.enter(attempt);
+        f();
+        Told { gave_up: STATE.get().is_marked(), counted: leave.is_counted() }
+    }
+
+    #[inline]
+    fn enter(self, attempt: Attempt) -> Leave {
+        let leave = Leave(AMBIENT.replace(attempt), STATE.get());
+        let frame = self.0 | u64::from(attempt.previous() > 0);
         FRAMES.with(|frames| {
-            if let Some(place) = frames.get(depth as usize) {
+            if let Some(place) = frames.get(leave.1.depth()) {
                 place.set(frame);
             }
         });
-        Ambient { attempt, depth: depth + 1, gave_up: false }.set();
-        let result = f();
-        let gave_up = Ambient::current().gave_up;
-        (result, Told { gave_up, counted: leave.is_counted() })
+        STATE.set(leave.1.deeper());
+        leave
     }
 
     #[cold]
@@ -99,17 +112,17 @@ fn any(is_it: impl Fn(u64) -> bool) -> bool {
 
 /// Whether `is_it` holds for the frame of a layer outside. Those further in are not looked at then.
 fn entered(is_it: impl Fn(&Cell<u64>) -> bool) -> bool {
-    let depth = Ambient::current().depth as usize;
+    let depth = STATE.get().depth();
     FRAMES.with(|frames| frames.iter().take(depth).any(is_it))
 }
 
-struct Leave(Ambient);
+struct Leave(Attempt, State);
 
 impl Leave {
     #[inline]
     fn is_counted(&self) -> bool {
         FRAMES.with(|frames| {
-            frames.get(self.0.depth as usize).is_some_and(|frame| frame.get() & COUNTED != 0)
+            frames.get(self.1.depth()).is_some_and(|frame| frame.get() & COUNTED != 0)
         })
     }
 }
@@ -117,7 +130,8 @@ impl Leave {
 impl Drop for Leave {
     #[inline]
     fn drop(&mut self) {
-        self.0.set();
+        AMBIENT.set(self.0);
+        STATE.set(self.1);
     }
 }
 
@@ -129,6 +143,7 @@ thread_local! {
 static NEXT: AtomicU64 = AtomicU64::new(FLAGS + 1);
 
 const MOST: usize = 16;
+/// Set where the attempt is a repetition.
 const REPEATED: u64 = 1;
 const COUNTED: u64 = 2;
 const BLIND: u64 = 4;

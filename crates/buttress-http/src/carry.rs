@@ -80,6 +80,12 @@ impl<Req: RequestHead> Carry<Req> for Http {
 }
 
 impl Http {
+    /// Whether a header of this name may announce a deadline.
+    #[inline]
+    pub(crate) fn is_announcing(&self, name: &HeaderName) -> bool {
+        *name == GRPC_TIMEOUT || self.options().timeout_header.as_ref() == Some(name)
+    }
+
     fn chosen(&self) -> Option<Announcement<'_>> {
         let name = self.options().timeout_header.as_ref()?;
         Some(Announcement { name, parse: parse_milliseconds, encode: encode_milliseconds })

@@ -19,14 +19,20 @@ pub(crate) struct HeadCopy {
 }
 
 impl HeadCopy {
-    pub(crate) fn of<B>(request: &Request<B>) -> Self {
-        Self {
+    /// The copy, and whether one of the headers is one of `sought`.
+    pub(crate) fn of<B>(
+        request: &Request<B>,
+        sought: impl Fn(&HeaderName) -> bool,
+    ) -> (Self, bool) {
+        let (headers, is_found) = Written::down(request.headers(), sought);
+        let copy = Self {
             method: request.method().clone(),
             uri: request.uri().clone(),
             version: request.version(),
             extensions: request.extensions().clone(),
-            headers: Written::down(request.headers()),
-        }
+            headers,
+        };
+        (copy, is_found)
     }
 
     /// A request with this head.
@@ -46,13 +52,15 @@ impl HeadCopy {
 struct Written(Vec<u8>);
 
 impl Written {
-    fn down(headers: &HeaderMap) -> Self {
+    fn down(headers: &HeaderMap, sought: impl Fn(&HeaderName) -> bool) -> (Self, bool) {
         if headers.is_empty() {
-            return Self::default();
+            return (Self::default(), false);
         }
+        let mut is_found = false;
         let mut bytes = SPARE.try_with(|spare| spare.borrow_mut().pop()).ok().flatten();
         let bytes = bytes.get_or_insert_default();
         for (name, value) in headers {
+            is_found |= sought(name);
             let name = name.as_str().as_bytes();
             let lengths =
                 Lengths { name: name.len(), value: value.len(), sensitive: value.is_sensitive() };
@@ -60,7 +68,7 @@ impl Written {
             bytes.extend_from_slice(name);
             bytes.extend_from_slice(value.as_bytes());
         }
-        Self(mem::take(bytes))
+        (Self(mem::take(bytes)), is_found)
     }
 
     fn read(&self) -> Option<HeaderMap> {

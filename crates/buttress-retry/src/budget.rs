@@ -1,7 +1,7 @@
 use std::{sync::Arc, time::Duration};
 
 use buttress_control::{Nanos, Ratio, RetryBudget, RetryKind, RetryThrottle, TokenBucket};
-use buttress_core::{Attempt, Tally, Told};
+use buttress_core::Tally;
 use tokio::time::Instant;
 
 use crate::{
@@ -84,10 +84,10 @@ impl Budget {
         Self { account: Arc::new(account), tally: Tally::new() }
     }
 
-    /// Runs `f`, an attempt of a call of this layer, and says what it was told beside the outcome.
+    /// What stands for the account among the layers of a call.
     #[inline]
-    pub(crate) fn inside<R>(&self, attempt: Attempt, f: impl FnOnce() -> R) -> (R, Told) {
-        self.tally.inside(attempt, f)
+    pub(crate) const fn tally(&self) -> Tally {
+        self.tally
     }
 
     /// A call begins.

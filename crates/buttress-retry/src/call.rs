@@ -54,8 +54,8 @@ impl<S, M, C, Saved, Seed> Call<S, M, C, Saved, Seed> {
 
     /// Runs a poll with what is ambient for this call, and says what it was told beside the outcome.
     #[inline]
-    pub(crate) fn within<R>(&self, f: impl FnOnce() -> R) -> (R, Told) {
-        Deadline::with(self.deadline, || self.settings.budget.inside(self.attempt(), f))
+    pub(crate) fn within(&self, f: impl FnOnce()) -> Told {
+        Deadline::with(self.deadline, || self.settings.budget.tally().watch(self.attempt(), f))
     }
 
     pub(crate) fn poll_ready<Req>(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>>
@@ -64,9 +64,8 @@ impl<S, M, C, Saved, Seed> Call<S, M, C, Saved, Seed> {
     {
         let (deadline, attempt) = (self.deadline, self.attempt());
         let Some((service, _)) = &mut self.spare else { return Poll::Ready(Ok(())) };
-        let budget = &self.settings.budget;
-        let (polled, _) =
-            Deadline::with(deadline, || budget.inside(attempt, || service.poll_ready(cx)));
+        let tally = self.settings.budget.tally();
+        let polled = Deadline::with(deadline, || tally.inside(attempt, || service.poll_ready(cx)));
         if let Poll::Ready(Err(_)) = polled {
             // An instance that failed is not to be polled again.
             *service = service.clone();
@@ -90,10 +89,8 @@ impl<S, M, C, Saved, Seed> Call<S, M, C, Saved, Seed> {
         self.began = self.settings.moment();
         let deadline = self.deadline;
         let (service, _) = self.spare.as_mut()?;
-        let budget = &self.settings.budget;
-        let (future, _) =
-            Deadline::with(deadline, || budget.inside(attempt, || service.call(request)));
-        Some(future)
+        let tally = self.settings.budget.tally();
+        Some(Deadline::with(deadline, || tally.inside(attempt, || service.call(request))))
     }
 
     /// The verdict on an outcome. Ask for it [`within`](Self::within) the call.

@@ -56,7 +56,7 @@ where
             let (outcome, ended) = match this.state.as_mut().project() {
                 Polled::Attempting { future } => {
                     let (mut outcome, mut verdict) = (Poll::Pending, Verdict::Success);
-                    let ((), told) = this.call.within(|| {
+                    let told = this.call.within(|| {
                         outcome = future.poll(cx);
                         if let Poll::Ready(outcome) = &outcome {
                             verdict = this.call.judge(outcome.as_ref());
@@ -104,7 +104,8 @@ where
                         Err(error) => {
                             // What was paid for this attempt goes back before the next is paid for.
                             this.state.set(State::Ended);
-                            let (verdict, _) = this.call.within(|| this.call.judge(Err(&error)));
+                            let mut verdict = Verdict::Success;
+                            this.call.within(|| verdict = this.call.judge(Err(&error)));
                             (Err(error), Ended { verdict, told: Told::default(), answered: false })
                         }
                     }

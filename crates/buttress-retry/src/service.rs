@@ -23,6 +23,18 @@ impl<S, M, C> Retry<S, M, C> {
     }
 }
 
+impl<S, M, C> Retry<S, M, C> {
+    /// Makes the first attempt under a deadline that is not ambient.
+    #[cold]
+    fn call_under<Req>(&mut self, deadline: Option<Deadline>, request: Req) -> S::Future
+    where
+        S: Service<Req>,
+    {
+        let tally = self.settings.budget.tally();
+        Deadline::with(deadline, || tally.inside(Attempt::FIRST, || self.inner.call(request)))
+    }
+}
+
 impl<S, Req, M, C> Service<Req> for Retry<S, M, C>
 where
     S: Service<Req> + Clone,
@@ -41,19 +53,21 @@ where
     fn call(&mut self, request: Req) -> Self::Future {
         self.settings.budget.deposit();
         let seed = self.judge.seed(&self.mode, &request);
-        let ambient = Deadline::current();
-        let (request, spare, came) = if self.settings.attempts > 1 {
-            let came = self.mode.read(&request);
+        let (request, spare) = if self.settings.attempts > 1 {
             let (request, saved) = self.mode.first(request);
             // The instance at hand is the one that is ready; later attempts wait on their own.
-            (request, saved.map(|saved| (self.inner.clone(), saved)), came)
+            (request, saved.map(|saved| (self.inner.clone(), saved)))
         } else {
-            (request, None, None)
+            (request, None)
         };
-        let deadline = Deadline::earliest(ambient, came);
-        let budget = &self.settings.budget;
-        let (future, _) =
-            Deadline::with(deadline, || budget.inside(Attempt::FIRST, || self.inner.call(request)));
+        let came = spare.as_ref().and_then(|(_, saved)| self.mode.deadline(saved));
+        let deadline = Deadline::earliest(Deadline::current(), came);
+        let tally = self.settings.budget.tally();
+        let future = if came.is_none() {
+            tally.inside(Attempt::FIRST, || self.inner.call(request))
+        } else {
+            self.call_under(deadline, request)
+        };
         let (mode, judge) = (self.mode.clone(), self.judge.clone());
         ResponseFuture::new(future, Call::new(&self.settings, mode, judge, seed, spare, deadline))
     }
