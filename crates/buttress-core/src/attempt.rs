@@ -15,7 +15,7 @@ impl Attempt {
     /// The ambient attempt.
     #[inline]
     pub fn current() -> Self {
-        AMBIENT.get()
+        ambient(|ambient| ambient.attempt.get())
     }
 
     /// The try after this one.
@@ -43,7 +43,7 @@ impl Attempt {
     /// Runs `f` with this as the ambient attempt and restores what was there, also on panic.
     #[inline]
     pub fn with<R>(self, f: impl FnOnce() -> R) -> R {
-        let _restore = Restore(AMBIENT.replace(self));
+        let _restore = Restore(ambient(|ambient| ambient.attempt.replace(self)));
         f()
     }
 }
@@ -61,19 +61,33 @@ pub struct GaveUp;
 impl GaveUp {
     /// Leaves the mark for the layer that is polling.
     pub fn mark() {
-        STATE.set(STATE.get().marked(true));
+        ambient(|ambient| ambient.state.set(ambient.state.get().marked(true)));
     }
 
     /// Runs `f` and says whether the mark was left meanwhile.
     #[inline]
     pub fn watch<R>(f: impl FnOnce() -> R) -> (R, bool) {
-        let restore = RestoreMark(STATE.get().is_marked());
-        STATE.set(STATE.get().marked(false));
+        let state = ambient(|ambient| ambient.state.get());
+        let restore = RestoreMark(state.is_marked());
+        ambient(|ambient| ambient.state.set(state.marked(false)));
         let result = f();
-        let marked = STATE.get().is_marked();
+        let marked = ambient(|ambient| ambient.state.get().is_marked());
         drop(restore);
         (result, marked)
     }
+}
+
+/// What is ambient for retries: in one place, so that a retry looks for it once.
+pub(crate) struct Ambient {
+    pub(crate) attempt: Cell<Attempt>,
+    pub(crate) state: Cell<State>,
+    /// The tallies that layers have entered.
+    pub(crate) frames: [Cell<u64>; MOST_FRAMES],
+}
+
+#[inline]
+pub(crate) fn ambient<R>(f: impl FnOnce(&Ambient) -> R) -> R {
+    AMBIENT.with(f)
 }
 
 /// How many layers have [entered](crate::Tally) a tally, and the mark of [`GaveUp`] in the highest bit: one
@@ -82,6 +96,8 @@ impl GaveUp {
 pub(crate) struct State(u32);
 
 impl State {
+    pub(crate) const NONE: Self = Self(0);
+
     #[inline]
     pub(crate) const fn depth(self) -> usize {
         (self.0 & !MARK) as usize
@@ -110,7 +126,7 @@ struct Restore(Attempt);
 impl Drop for Restore {
     #[inline]
     fn drop(&mut self) {
-        AMBIENT.set(self.0);
+        ambient(|ambient| ambient.attempt.set(self.0));
     }
 }
 
@@ -119,13 +135,20 @@ struct RestoreMark(bool);
 impl Drop for RestoreMark {
     #[inline]
     fn drop(&mut self) {
-        STATE.set(STATE.get().marked(self.0));
+        ambient(|ambient| ambient.state.set(ambient.state.get().marked(self.0)));
     }
 }
 
 thread_local! {
-    pub(crate) static AMBIENT: Cell<Attempt> = const { Cell::new(Attempt::FIRST) };
-    pub(crate) static STATE: Cell<State> = const { Cell::new(State(0)) };
+    // `const` and without a destructor: no lazy initialisation, and usable while a thread ends.
+    static AMBIENT: Ambient = const {
+        Ambient {
+            attempt: Cell::new(Attempt::FIRST),
+            state: Cell::new(State::NONE),
+            frames: [const { Cell::new(0) }; MOST_FRAMES],
+        }
+    };
 }
 
 const MARK: u32 = 1 << 31;
+const MOST_FRAMES: usize = 16;

@@ -5,7 +5,7 @@ use std::{
 
 use crate::{
     Attempt,
-    attempt::{AMBIENT, STATE, State},
+    attempt::{State, ambient},
 };
 
 /// Stands for a count that several layers share, and that is to see each call and each outcome once:
@@ -44,7 +44,8 @@ impl Tally {
     /// is no repetition by a layer outside.
     #[inline]
     pub fn is_new_call(self) -> bool {
-        self.counts_calls() && (STATE.get().depth() == 0 || self.is_new_inside())
+        self.counts_calls()
+            && (ambient(|ambient| ambient.state.get().depth()) == 0 || self.is_new_inside())
     }
 
     /// Whether a layer outside repeats the call that is being run.
@@ -70,25 +71,26 @@ impl Tally {
         f()
     }
 
-    /// The same, and says what the layers inside have told meanwhile.
+    /// The same, and notes in `told` what the layers inside have told meanwhile.
     #[inline]
-    pub fn watch(self, attempt: Attempt, f: impl FnOnce()) -> Told {
+    pub fn watch<R>(self, attempt: Attempt, told: &mut Told, f: impl FnOnce() -> R) -> R {
         let leave = self.enter(attempt);
-        f();
-        Told { gave_up: STATE.get().is_marked(), counted: leave.is_counted() }
+        let result = f();
+        *told = ambient(|ambient| Told(ambient.state.get()));
+        drop(leave);
+        result
     }
 
     #[inline]
     fn enter(self, attempt: Attempt) -> Leave {
-        let leave = Leave(AMBIENT.replace(attempt), STATE.get());
-        let frame = self.0 | u64::from(attempt.previous() > 0);
-        FRAMES.with(|frames| {
-            if let Some(place) = frames.get(leave.1.depth()) {
-                place.set(frame);
+        ambient(|ambient| {
+            let leave = Leave(ambient.attempt.replace(attempt), ambient.state.get());
+            if let Some(place) = ambient.frames.get(leave.1.depth()) {
+                place.set(self.0 | u64::from(attempt.previous() > 0));
             }
-        });
-        STATE.set(leave.1.deeper());
-        leave
+            ambient.state.set(leave.1.deeper());
+            leave
+        })
     }
 
     #[cold]
@@ -98,12 +100,30 @@ impl Tally {
 }
 
 /// What the layers inside tell beside an outcome.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Told {
-    /// A layer has left the mark of [`GaveUp`](crate::GaveUp).
-    pub gave_up: bool,
-    /// A layer that shares the tally has counted the outcome.
-    pub counted: bool,
+#[derive(Clone, Copy, Debug)]
+pub struct Told(State);
+
+impl Told {
+    /// Nothing.
+    pub const NOTHING: Self = Self(State::NONE);
+
+    /// Whether a layer has left the mark of [`GaveUp`](crate::GaveUp).
+    #[inline]
+    pub fn gave_up(self) -> bool {
+        self.0.is_marked()
+    }
+
+    /// Whether a layer that shares the tally has counted the outcome.
+    ///
+    /// Ask at once: it is known until the next layer enters a tally.
+    #[inline]
+    pub fn counted(self) -> bool {
+        let place = self.0.depth().checked_sub(1);
+        ambient(|ambient| {
+            let frame = place.and_then(|place| ambient.frames.get(place));
+            frame.is_some_and(|frame| frame.get() & COUNTED != 0)
+        })
+    }
 }
 
 fn any(is_it: impl Fn(u64) -> bool) -> bool {
@@ -112,37 +132,24 @@ fn any(is_it: impl Fn(u64) -> bool) -> bool {
 
 /// Whether `is_it` holds for the frame of a layer outside. Those further in are not looked at then.
 fn entered(is_it: impl Fn(&Cell<u64>) -> bool) -> bool {
-    let depth = STATE.get().depth();
-    FRAMES.with(|frames| frames.iter().take(depth).any(is_it))
+    ambient(|ambient| ambient.frames.iter().take(ambient.state.get().depth()).any(is_it))
 }
 
 struct Leave(Attempt, State);
 
-impl Leave {
-    #[inline]
-    fn is_counted(&self) -> bool {
-        FRAMES.with(|frames| {
-            frames.get(self.1.depth()).is_some_and(|frame| frame.get() & COUNTED != 0)
-        })
-    }
-}
-
 impl Drop for Leave {
     #[inline]
     fn drop(&mut self) {
-        AMBIENT.set(self.0);
-        STATE.set(self.1);
+        ambient(|ambient| {
+            ambient.attempt.set(self.0);
+            ambient.state.set(self.1);
+        });
     }
-}
-
-thread_local! {
-    static FRAMES: [Cell<u64>; MOST] = const { [const { Cell::new(0) }; MOST] };
 }
 
 /// The flags fill the bits below the number of a tally.
 static NEXT: AtomicU64 = AtomicU64::new(FLAGS + 1);
 
-const MOST: usize = 16;
 /// Set where the attempt is a repetition.
 const REPEATED: u64 = 1;
 const COUNTED: u64 = 2;

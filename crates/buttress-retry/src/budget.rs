@@ -1,7 +1,7 @@
 use std::{sync::Arc, time::Duration};
 
 use buttress_control::{Nanos, Ratio, RetryBudget, RetryKind, RetryThrottle, TokenBucket};
-use buttress_core::Tally;
+use buttress_core::{Tally, Told};
 use tokio::time::Instant;
 
 use crate::{
@@ -101,12 +101,12 @@ impl Budget {
         }
     }
 
-    /// A call succeeded, after a retry that cost `paid`. `counted` by a layer inside, it earns nothing
+    /// A call succeeded, after a retry that cost `paid`. Counted by a layer inside, it earns nothing
     /// here. A retry that succeeds gets back what it cost from the quota of AWS.
     #[inline]
-    pub(crate) fn succeeded(&self, paid: Option<Paid>, counted: bool) {
+    pub(crate) fn succeeded(&self, paid: Option<Paid>, told: Told) {
         if let Law::Throttle(_) | Law::Tokens(_) = &self.account.law {
-            self.earn(paid, counted);
+            self.earn(paid, told.counted());
         }
     }
 

@@ -1,5 +1,7 @@
 use std::{
+    future::Future,
     ops::ControlFlow,
+    pin::Pin,
     sync::{Arc, atomic::Ordering},
     task::{Context, Poll},
 };
@@ -52,10 +54,11 @@ impl<S, M, C, Saved, Seed> Call<S, M, C, Saved, Seed> {
         self.tries.as_ref().map_or(Attempt::FIRST, |tries| tries.attempt)
     }
 
-    /// Runs a poll with what is ambient for this call, and says what it was told beside the outcome.
+    /// Runs a poll with what is ambient for this call, and notes what it was told beside the outcome.
     #[inline]
-    pub(crate) fn within(&self, f: impl FnOnce()) -> Told {
-        Deadline::with(self.deadline, || self.settings.budget.tally().watch(self.attempt(), f))
+    pub(crate) fn within<R>(&self, told: &mut Told, f: impl FnOnce() -> R) -> R {
+        let tally = self.settings.budget.tally();
+        Deadline::with(self.deadline, || tally.watch(self.attempt(), told, f))
     }
 
     pub(crate) fn poll_ready<Req>(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>>
@@ -93,24 +96,60 @@ impl<S, M, C, Saved, Seed> Call<S, M, C, Saved, Seed> {
         Some(Deadline::with(deadline, || tally.inside(attempt, || service.call(request))))
     }
 
-    /// The verdict on an outcome. Ask for it [`within`](Self::within) the call.
+    /// Polls an attempt. If it has failed, `failed` says how.
     #[inline]
-    pub(crate) fn judge<Req, Res, E>(&self, outcome: Result<&Res, &E>) -> Verdict
+    pub(crate) fn poll_attempt<F, Req, Res, E>(
+        &self,
+        future: Pin<&mut F>,
+        failed: &mut Option<Ended>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Res, E>>
+    where
+        F: Future<Output = Result<Res, E>>,
+        C: Judge<M, Req, Res, E, Seed = Seed>,
+    {
+        let mut told = Told::NOTHING;
+        // Judged in the poll, under the deadline of the call.
+        let mut verdict = None;
+        let polled = self.within(&mut told, || {
+            let polled = future.poll(cx);
+            if let Poll::Ready(outcome) = &polled {
+                verdict = Some(self.judge.judge(&self.mode, &self.seed, outcome.as_ref()));
+            }
+            polled
+        });
+        match verdict {
+            None => {}
+            Some(Verdict::Success) => self.succeed(told),
+            Some(verdict) => {
+                let answered = matches!(polled, Poll::Ready(Ok(_)));
+                let (gave_up, counted) = (told.gave_up(), told.counted());
+                *failed = Some(Ended { verdict, gave_up, counted, answered });
+            }
+        }
+        polled
+    }
+
+    /// What a failure of readiness ended an attempt with that did not begin.
+    pub(crate) fn unready<Req, Res, E>(&self, error: &E) -> Ended
     where
         C: Judge<M, Req, Res, E, Seed = Seed>,
     {
-        self.judge.judge(&self.mode, &self.seed, outcome)
+        let mut told = Told::NOTHING;
+        let verdict = self
+            .within(&mut told, || self.judge.judge(&self.mode, &self.seed, Err::<&Res, _>(error)));
+        Ended { verdict, gave_up: false, counted: false, answered: false }
     }
 
     /// Ends a call that succeeded.
     #[inline]
-    pub(crate) fn succeed(&self, counted: bool) {
+    pub(crate) fn succeed(&self, told: Told) {
         self.trace(Verdict::Success);
         if let Some(began) = self.began {
             self.settings.state.pace.learn(began.elapsed());
         }
         let paid = self.tries.as_ref().and_then(|tries| tries.paid);
-        self.settings.budget.succeeded(paid, counted);
+        self.settings.budget.succeeded(paid, told);
     }
 
     /// What to do with a failure: hand it on, or try again after a while.
@@ -130,7 +169,7 @@ impl<S, M, C, Saved, Seed> Call<S, M, C, Saved, Seed> {
         if let Ok(response) = &outcome
             && let Some(is_marked) = self.mode.is_marked(response)
         {
-            ended.told.gave_up = is_marked;
+            ended.gave_up = is_marked;
         }
         match self.plan(ended) {
             Ok(plan) => {

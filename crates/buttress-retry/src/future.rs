@@ -6,7 +6,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use buttress_core::{Carry, Deadline, Judge, Mark, Replay, Told, Verdict};
+use buttress_core::{Carry, Deadline, Judge, Mark, Replay, Verdict};
 use pin_project::pin_project;
 use tokio::time::{Sleep, sleep, sleep_until};
 use tower_service::Service;
@@ -52,73 +52,83 @@ where
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        loop {
-            let (outcome, ended) = match this.state.as_mut().project() {
-                Polled::Attempting { future } => {
-                    let (mut outcome, mut verdict) = (Poll::Pending, Verdict::Success);
-                    let told = this.call.within(|| {
-                        outcome = future.poll(cx);
-                        if let Poll::Ready(outcome) = &outcome {
-                            verdict = this.call.judge(outcome.as_ref());
-                        }
-                    });
-                    let outcome = ready!(outcome);
-                    if verdict == Verdict::Success {
-                        this.call.succeed(told.counted);
-                        return Poll::Ready(outcome);
-                    }
-                    // Before anything is decided: what has ended may still own the body of the request.
-                    this.state.set(State::Ended);
-                    let answered = outcome.is_ok();
-                    (outcome, Ended { verdict, told, answered })
-                }
-                Polled::Waiting { sleep, .. } => {
-                    ready!(sleep.as_mut().poll(cx));
-                    if let Last::Waiting { next, .. } =
-                        this.state.as_mut().project_replace(State::Ended)
-                    {
-                        this.state.set(State::Readying { next, end: None });
-                    }
-                    continue;
-                }
-                Polled::Readying { next, end } => {
-                    let polled = this.call.poll_ready(cx);
-                    if !matches!(polled, Poll::Ready(Err(_)))
-                        && let Some(last) = next.overtaken(this.call.deadline, end, &polled, cx)
-                    {
-                        let outcome = this.call.overtaken(next.verdict, last);
-                        // What was paid for the attempt goes back.
-                        this.state.set(State::Ended);
-                        return Poll::Ready(outcome);
-                    }
-                    match ready!(polled) {
-                        Ok(()) => {
-                            if let Last::Readying { next, .. } =
-                                this.state.as_mut().project_replace(State::Ended)
-                                && let Some(future) = this.call.begin_next(next.plan)
-                            {
-                                this.state.set(State::Attempting { future });
-                            }
-                            continue;
-                        }
-                        Err(error) => {
-                            // What was paid for this attempt goes back before the next is paid for.
-                            this.state.set(State::Ended);
-                            let mut verdict = Verdict::Success;
-                            this.call.within(|| verdict = this.call.judge(Err(&error)));
-                            (Err(error), Ended { verdict, told: Told::default(), answered: false })
-                        }
-                    }
-                }
-                Polled::Ended => unreachable!("polled after it had ended"),
-            };
-            match this.call.failed(outcome, ended) {
+        let mut failed = None;
+        if let Polled::Attempting { future } = this.state.as_mut().project() {
+            let polled = this.call.poll_attempt(future, &mut failed, cx);
+            let Some(ended) = failed else { return polled };
+            let outcome = ready!(polled);
+            return go_on(this.state, this.call, Some((outcome, ended)), cx);
+        }
+        go_on(this.state, this.call, None, cx)
+    }
+}
+
+/// Polls a call whose attempt has `failed` now, or before.
+#[cold]
+#[expect(clippy::type_complexity, reason = "the parts of a future that is polled")]
+fn go_on<S, Req, M, C>(
+    mut state: Pin<&mut State<S::Future, Req, Result<S::Response, S::Error>>>,
+    call: &mut Call<S, M, C, M::Saved, C::Seed>,
+    mut failed: Option<(Result<S::Response, S::Error>, Ended)>,
+    cx: &mut Context<'_>,
+) -> Poll<Result<S::Response, S::Error>>
+where
+    S: Service<Req> + Clone,
+    M: Replay<Req> + Carry<Req> + Mark<S::Response>,
+    C: Judge<M, Req, S::Response, S::Error>,
+{
+    loop {
+        if let Some((outcome, ended)) = failed.take() {
+            // Before anything is decided: what has ended may still own the body of the request, and what
+            // was paid for an attempt that did not begin goes back.
+            state.set(State::Ended);
+            match call.failed(outcome, ended) {
                 ControlFlow::Continue(next) => {
                     let sleep = Box::pin(sleep(next.plan.delay));
-                    this.state.set(State::Waiting { sleep, next: Box::new(next) });
+                    state.set(State::Waiting { sleep, next: Box::new(next) });
                 }
                 ControlFlow::Break(outcome) => return Poll::Ready(outcome),
             }
+        }
+        match state.as_mut().project() {
+            Polled::Attempting { future } => {
+                let mut ended = None;
+                let polled = call.poll_attempt(future, &mut ended, cx);
+                let Some(ended) = ended else { return polled };
+                failed = Some((ready!(polled), ended));
+            }
+            Polled::Waiting { sleep, .. } => {
+                ready!(sleep.as_mut().poll(cx));
+                if let Last::Waiting { next, .. } = state.as_mut().project_replace(State::Ended) {
+                    state.set(State::Readying { next, end: None });
+                }
+            }
+            Polled::Readying { next, end } => {
+                let polled = call.poll_ready(cx);
+                if !matches!(polled, Poll::Ready(Err(_)))
+                    && let Some(last) = next.overtaken(call.deadline, end, &polled, cx)
+                {
+                    let outcome = call.overtaken(next.verdict, last);
+                    // What was paid for the attempt goes back.
+                    state.set(State::Ended);
+                    return Poll::Ready(outcome);
+                }
+                match ready!(polled) {
+                    Ok(()) => {
+                        if let Last::Readying { next, .. } =
+                            state.as_mut().project_replace(State::Ended)
+                            && let Some(future) = call.begin_next(next.plan)
+                        {
+                            state.set(State::Attempting { future });
+                        }
+                    }
+                    Err(error) => {
+                        let ended = call.unready(&error);
+                        failed = Some((Err(error), ended));
+                    }
+                }
+            }
+            Polled::Ended => unreachable!("polled after it had ended"),
         }
     }
 }

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use buttress_control::{Delays, RetryKind};
-use buttress_core::{Attempt, Deadline, Hint, Reason, Replay, Told, Verdict};
+use buttress_core::{Attempt, Deadline, Hint, Reason, Replay, Verdict};
 
 use crate::{Stop, budget::Withdrawal, call::Call, tries::Tries};
 
@@ -17,8 +17,10 @@ pub(crate) struct Plan<Req> {
 #[derive(Clone, Copy)]
 pub(crate) struct Ended {
     pub(crate) verdict: Verdict,
-    /// Whether a retry further in gave up on it, and whether one that shares the budget has counted it.
-    pub(crate) told: Told,
+    /// A retry further in gave up on it.
+    pub(crate) gave_up: bool,
+    /// A layer further in that shares the budget has counted it.
+    pub(crate) counted: bool,
     /// There was a response.
     pub(crate) answered: bool,
 }
@@ -31,7 +33,7 @@ impl<S, M, C, Saved, Seed> Call<S, M, C, Saved, Seed> {
     {
         let free = self.is_free(ended.verdict);
         let hint = self.account_for(ended, free)?;
-        if ended.told.gave_up {
+        if ended.gave_up {
             return Err(Stop::GaveUpBelow);
         }
         if hint == Some(Hint::Never) {
@@ -97,7 +99,7 @@ impl<S, M, C, Saved, Seed> Call<S, M, C, Saved, Seed> {
             _ => return Err(Stop::NotRetryable),
         };
         if !free {
-            self.settings.budget.failed(ended.told.counted);
+            self.settings.budget.failed(ended.counted);
         }
         Ok(hint)
     }
