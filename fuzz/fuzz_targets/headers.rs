@@ -43,7 +43,7 @@ fuzz_target!(|input: Input<'_>| {
     if let Some(delay) = retry_after(&headers) {
         assert!(delay <= Deadline::NEVER);
     }
-    if let Some(Hint::After(delay)) = grpc_pushback(&headers) {
+    if let Some(Hint::Exactly(delay)) = grpc_pushback(&headers) {
         assert!(delay <= Duration::from_millis(i32::MAX.unsigned_abs().into()));
     }
     for (_, value) in &input.fields {

@@ -32,6 +32,9 @@ use crate::{Nanos, Ratio};
 /// A time before the latest one that a withdrawal saw counts as that one: stepping back makes no tokens,
 /// and a step of less than `ttl` loses none.
 ///
+/// A withdrawal that is refunded counts as never made: the tokens come back to the slot they were taken
+/// from, and not at all once the window has forgotten that slot.
+///
 /// # Sharing
 ///
 /// A deposit takes no lock: it is one compare-and-swap, and nothing at all at a ratio of 0. Withdrawals
@@ -57,7 +60,7 @@ pub struct RetryBudget {
     /// The latest slot a withdrawal saw; written under the lock.
     latest: AtomicU64,
     deposits: Counts,
-    withdrawals: Mutex<Amounts>,
+    withdrawals: Mutex<Withdrawn>,
 }
 
 impl RetryBudget {
@@ -71,47 +74,67 @@ impl RetryBudget {
             reserve: u64::try_from(reserve).unwrap_or(MAX_RESERVE).min(MAX_RESERVE),
             latest: AtomicU64::new(0),
             deposits: Counts::new(),
-            withdrawals: Mutex::new(Amounts::new()),
+            withdrawals: Mutex::new(Withdrawn {
+                amounts: Amounts::new(),
+                latest: Nanos::default(),
+            }),
         }
     }
 
     /// Counts one call, before or after it was made, but not a retry.
     #[inline]
     pub fn deposit(&self, now: Nanos) {
-        if self.ratio > 0 {
-            self.deposits.add(self.ticks.at(now).max(self.latest.load(Relaxed)));
+        self.deposit_many(now, 1);
+    }
+
+    /// Counts so many calls at once.
+    #[inline]
+    pub fn deposit_many(&self, now: Nanos, calls: u32) {
+        if self.ratio > 0 && calls > 0 {
+            let tick = self.ticks.at(now).max(self.latest.load(Relaxed));
+            self.deposits.add_many(tick, u64::from(calls));
         }
     }
 
     /// Takes `cost` tokens for a retry if they are all there, and leaves the budget as it is if not.
     pub fn withdraw(&self, now: Nanos, cost: u32) -> bool {
+        self.take(now, cost).is_some()
+    }
+
+    /// Withdraws, and returns the time from which the withdrawal counts: what a
+    /// [`refund`](Self::refund) has to be told.
+    ///
+    /// It is `now`, or the latest time that a withdrawal has seen, if that is later.
+    pub fn take(&self, now: Nanos, cost: u32) -> Option<Nanos> {
         let cost = tokens(cost);
         self.settle(now, |withdrawn, credit| {
-            let granted = withdrawn.total() + cost <= credit;
-            if granted {
-                withdrawn.add(cost);
-            }
-            granted
+            let granted = withdrawn.amounts.total() + cost <= credit;
+            granted.then(|| {
+                withdrawn.amounts.add(cost);
+                withdrawn.latest
+            })
         })
     }
 
-    /// Gives back a withdrawal whose retry was not made.
+    /// Gives back a withdrawal whose retry was not made. `taken` is the time from which it counts.
     ///
-    /// What has expired since, or was never withdrawn, comes back as nothing.
-    pub fn refund(&self, now: Nanos, cost: u32) {
-        self.settle(now, |withdrawn, _| withdrawn.remove(tokens(cost)));
+    /// What has expired since, or was not withdrawn then, comes back as nothing.
+    pub fn refund(&self, taken: Nanos, cost: u32) {
+        lock(&self.withdrawals).amounts.remove(self.ticks.at(taken), tokens(cost));
     }
 
     /// How many whole tokens can be withdrawn.
     pub fn balance(&self, now: Nanos) -> u64 {
-        self.settle(now, |withdrawn, credit| credit.saturating_sub(withdrawn.total()))
+        self.settle(now, |withdrawn, credit| credit.saturating_sub(withdrawn.amounts.total()))
             / u64::from(MILLION)
     }
 
     /// Decides under the lock, with the withdrawals and the credit of the window that ends now.
-    fn settle<T>(&self, now: Nanos, decide: impl FnOnce(&mut Amounts, u64) -> T) -> T {
+    fn settle<T>(&self, now: Nanos, decide: impl FnOnce(&mut Withdrawn, u64) -> T) -> T {
         let mut withdrawn = lock(&self.withdrawals);
-        let latest = withdrawn.advance(self.ticks.at(now));
+        withdrawn.latest = withdrawn.latest.max(now);
+        let latest = self.ticks.at(withdrawn.latest);
+        withdrawn.amounts.advance(latest);
         self.latest.store(latest, Relaxed);
         // Neither overflows: a window counts less than 2^29 deposits, of at most 10^9 millionths each.
         let credit = self.reserve + self.deposits.sum(latest) * self.ratio;
@@ -123,6 +146,13 @@ impl Default for RetryBudget {
     fn default() -> Self {
         Self::new(Duration::from_secs(10), 10, Ratio::percent(20))
     }
+}
+
+#[derive(Debug)]
+struct Withdrawn {
+    amounts: Amounts,
+    /// The latest time that a withdrawal saw.
+    latest: Nanos,
 }
 
 #[inline]

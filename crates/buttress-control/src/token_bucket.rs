@@ -34,6 +34,8 @@ use crate::sync::{Mutex, lock};
 pub struct TokenBucket {
     /// In millionths of a token, as are the others.
     tokens: AtomicU64,
+    /// How often the bucket has become full.
+    fills: AtomicU64,
     capacity: u64,
     error_cost: u64,
     timeout_cost: u64,
@@ -47,6 +49,7 @@ impl TokenBucket {
     pub fn new(capacity: u32) -> Self {
         Self {
             tokens: AtomicU64::new(tokens(capacity)),
+            fills: AtomicU64::new(0),
             capacity: tokens(capacity),
             error_cost: tokens(5),
             timeout_cost: tokens(10),
@@ -89,6 +92,14 @@ impl TokenBucket {
         false
     }
 
+    /// How often the bucket has become full.
+    ///
+    /// If it has since a withdrawal, then that is made good: the tokens would be there without it too. A
+    /// retry that was not made is then not refunded, or it would be paid twice.
+    pub fn fills(&self) -> u64 {
+        self.fills.load(Relaxed)
+    }
+
     /// Gives back what a retry of this kind cost: it succeeded, or was not made.
     pub fn refund(&self, kind: RetryKind) {
         self.add(self.cost(kind));
@@ -119,7 +130,12 @@ impl TokenBucket {
         while tokens < self.capacity {
             let next = tokens.saturating_add(amount).min(self.capacity);
             match self.tokens.compare_exchange_weak(tokens, next, Relaxed, Relaxed) {
-                Ok(_) => return,
+                Ok(_) => {
+                    if next == self.capacity {
+                        self.fills.fetch_add(1, Relaxed);
+                    }
+                    return;
+                }
                 Err(seen) => tokens = seen,
             }
         }

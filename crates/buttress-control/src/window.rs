@@ -44,6 +44,12 @@ impl Counts {
 
     #[inline]
     pub(crate) fn add(&self, tick: u64) {
+        self.add_many(tick, 1);
+    }
+
+    #[inline]
+    pub(crate) fn add_many(&self, tick: u64, events: u64) {
+        let events = events.min(MAX_COUNT);
         let Some(slot) = self.words.get(position(tick)) else {
             return;
         };
@@ -52,10 +58,12 @@ impl Counts {
         loop {
             // One turn ahead is somebody whose clock was read a moment later: their slot is the current one.
             let current = (word >> COUNT_BITS).wrapping_sub(turn) <= 1;
-            let next = if current { word + 1 } else { (turn << COUNT_BITS) | 1 };
-            if current && word & MAX_COUNT == MAX_COUNT {
+            let room = if current { MAX_COUNT - (word & MAX_COUNT) } else { MAX_COUNT };
+            if room == 0 {
                 return;
             }
+            let before = if current { word } else { turn << COUNT_BITS };
+            let next = before + events.min(room);
             match slot.compare_exchange_weak(word, next, Relaxed, Relaxed) {
                 Ok(_) => return,
                 Err(seen) => word = seen,
@@ -116,7 +124,7 @@ impl Amounts {
     }
 
     /// Forgets what has left the window that ends with this slot. The window never moves back.
-    pub(crate) fn advance(&mut self, tick: u64) -> u64 {
+    pub(crate) fn advance(&mut self, tick: u64) {
         let passed = tick.saturating_sub(self.latest);
         for step in 1..=passed.min(SLOTS) {
             if let Some(slot) = self.slots.get_mut(position(self.latest + step)) {
@@ -124,7 +132,6 @@ impl Amounts {
             }
         }
         self.latest += passed;
-        self.latest
     }
 
     pub(crate) const fn total(&self) -> u64 {
@@ -138,16 +145,14 @@ impl Amounts {
         }
     }
 
-    /// Takes an amount out again, the newest first, and never more than the window holds.
-    pub(crate) fn remove(&mut self, amount: u64) {
-        let mut left = amount.min(self.total);
-        self.total -= left;
-        for back in 0..SLOTS {
-            if let Some(slot) = self.slots.get_mut(position(self.latest.wrapping_sub(back))) {
-                let taken = left.min(*slot);
-                *slot -= taken;
-                left -= taken;
-            }
+    /// Takes an amount out of its slot again, and never more than the slot holds. What the window has
+    /// forgotten, or not reached, is left as it is.
+    pub(crate) fn remove(&mut self, tick: u64, amount: u64) {
+        let is_live = self.latest.checked_sub(tick).is_some_and(|age| age < SLOTS);
+        if let Some(slot) = self.slots.get_mut(position(tick)).filter(|_| is_live) {
+            let taken = amount.min(*slot);
+            *slot -= taken;
+            self.total -= taken;
         }
     }
 }

@@ -150,8 +150,17 @@ fn a_cost_is_taken_whole_or_not_at_all() {
 fn a_refund_can_be_withdrawn_again_once() {
     let budget = RetryBudget::new(SECOND, 10, Ratio::ZERO);
     assert!(budget.withdraw(at(0), 6) && budget.withdraw(at(500), 4));
-    budget.refund(at(600), 5);
+    budget.refund(at(0), 5);
     assert_eq!(withdrawals(&budget, 600), 5);
+}
+
+#[test]
+fn a_refund_of_an_old_withdrawal_leaves_a_younger_one_in_the_window() {
+    let budget = RetryBudget::new(SECOND, 10, Ratio::ZERO);
+    let old = budget.take(at(0), 5).unwrap();
+    assert!(budget.withdraw(at(900), 5));
+    budget.refund(old, 5);
+    assert_eq!(withdrawals(&budget, 1100), 5, "what was taken at 900 ms still counts");
 }
 
 #[test]
@@ -160,8 +169,21 @@ fn a_refund_of_what_was_never_withdrawn_or_has_expired_makes_no_tokens() {
     budget.refund(at(0), 5);
     assert_eq!(budget.balance(at(0)), 10);
     assert!(budget.withdraw(at(0), 10));
-    budget.refund(at(5000), 10);
-    assert_eq!(budget.balance(at(5000)), 10);
+    assert!(budget.withdraw(at(5000), 10));
+    for date in [0, 2000, 4000, 9000, DAY] {
+        budget.refund(at(date), 10);
+        assert_eq!(budget.balance(at(5000)), 0, "{date}");
+    }
+}
+
+#[test]
+fn a_withdrawal_by_a_clock_that_stepped_back_is_refunded_from_where_it_counts() {
+    let budget = RetryBudget::new(SECOND, 10, Ratio::ZERO);
+    assert!(budget.withdraw(at(5000), 4));
+    let taken = budget.take(at(10), 6).unwrap();
+    assert_eq!(taken, at(5000));
+    budget.refund(taken, 6);
+    assert_eq!(budget.balance(at(5000)), 6);
 }
 
 #[test]

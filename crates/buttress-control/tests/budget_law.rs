@@ -9,9 +9,15 @@ use proptest::prelude::*;
 #[derive(Clone, Debug)]
 enum Step {
     Wait(u64),
-    Deposit { late_by: u64 },
-    Withdraw { cost: u32, late_by: u64 },
-    Refund,
+    Deposit {
+        late_by: u64,
+    },
+    Withdraw {
+        cost: u32,
+        late_by: u64,
+    },
+    /// Of the withdrawal at this place among those that were made, counted from the front, round and round.
+    Refund(usize),
 }
 
 /// Everything that happened, by the time the window had reached.
@@ -20,7 +26,13 @@ struct History {
     latest: u64,
     /// The time a deposit gave, and the latest time that anybody had seen.
     deposits: Vec<(u64, u64)>,
-    withdrawals: Vec<(u64, u32)>,
+    withdrawals: Vec<Withdrawal>,
+}
+
+struct Withdrawal {
+    time: u64,
+    cost: u32,
+    taken: Nanos,
 }
 
 impl History {
@@ -34,8 +46,8 @@ impl History {
     }
 
     fn withdrawn(&self, within: u64) -> u64 {
-        let live = self.withdrawals.iter().filter(|(time, _)| time + within > self.latest);
-        live.map(|(_, cost)| u64::from(*cost)).sum()
+        let live = self.withdrawals.iter().filter(|made| made.time + within > self.latest);
+        live.map(|made| u64::from(made.cost)).sum()
     }
 }
 
@@ -57,18 +69,20 @@ fn run(steps: Vec<Step>, ratio: Ratio, floor: u32, punctual: bool) -> Result<(),
             Step::Withdraw { cost, late_by } => {
                 history.latest = history.latest.max(clock - late_by);
                 let wanted = |withdrawn: u64| (withdrawn + u64::from(cost)) * token;
-                if budget.withdraw(at(clock - late_by), cost) {
+                if let Some(taken) = budget.take(at(clock - late_by), cost) {
                     let credit = millionths(history.most_credit()) + reserve;
                     prop_assert!(wanted(history.withdrawn(TTL)) <= credit);
-                    history.withdrawals.push((history.latest, cost));
+                    let time = history.latest;
+                    history.withdrawals.push(Withdrawal { time, cost, taken });
                 } else if punctual {
                     let credit = millionths(history.least_credit(clock)) + reserve;
                     prop_assert!(wanted(history.withdrawn(LONGEST)) > credit);
                 }
             }
-            Step::Refund => {
-                if let Some((_, cost)) = history.withdrawals.pop() {
-                    budget.refund(at(history.latest), cost);
+            Step::Refund(place) => {
+                if let Some(place) = place.checked_rem(history.withdrawals.len()) {
+                    let Withdrawal { cost, taken, .. } = history.withdrawals.swap_remove(place);
+                    budget.refund(taken, cost);
                 }
             }
         }
@@ -81,7 +95,8 @@ fn steps(latest: u64) -> impl Strategy<Value = Vec<Step>> {
     let late = move || prop_oneof![Just(0), 0..100_u64, 0..latest];
     let deposit = late().prop_map(|late_by| Step::Deposit { late_by });
     let withdraw = (1..4_u32, late()).prop_map(|(cost, late_by)| Step::Withdraw { cost, late_by });
-    let step = prop_oneof![2 => wait, 6 => deposit, 4 => withdraw, 1 => Just(Step::Refund)];
+    let refund = any::<usize>().prop_map(Step::Refund);
+    let step = prop_oneof![2 => wait, 6 => deposit, 4 => withdraw, 2 => refund];
     prop::collection::vec(step, 1..400)
 }
 

@@ -52,6 +52,16 @@ fn a_retry_that_succeeds_returns_what_it_cost() {
 }
 
 #[test]
+fn a_bucket_that_has_become_full_says_so_once() {
+    let bucket = TokenBucket::new(10).refill_per_second(1.0);
+    assert!(bucket.withdraw(START, RetryKind::Timeout));
+    assert_eq!((bucket.balance(at(9000)), bucket.fills()), (9, 0));
+    assert_eq!((bucket.balance(at(20_000)), bucket.fills()), (10, 1));
+    bucket.success();
+    assert_eq!(bucket.fills(), 1);
+}
+
+#[test]
 fn costs_by_kind_can_be_chosen() {
     let bucket = TokenBucket::new(10).costs(1, 0);
     assert!(bucket.withdraw(START, RetryKind::Timeout));

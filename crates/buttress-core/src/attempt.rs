@@ -2,42 +2,48 @@ use std::cell::Cell;
 
 /// Which try of a call is being run, ambient like the [`Deadline`](crate::Deadline).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Attempt(u32);
+pub struct Attempt {
+    before: u32,
+    /// How many of those before may have reached the service.
+    previous: u32,
+}
 
 impl Attempt {
     /// The first try, which is also what is ambient where nobody retries.
-    pub const FIRST: Self = Self(0);
+    pub const FIRST: Self = Self { before: 0, previous: 0 };
 
     /// The ambient attempt.
     #[inline]
     pub fn current() -> Self {
-        AMBIENT.get()
+        ambient(|ambient| ambient.attempt.get())
     }
 
     /// The try after this one.
     pub const fn next(self) -> Self {
-        Self(self.0.saturating_add(1))
+        Self { before: self.before.saturating_add(1), previous: self.previous.saturating_add(1) }
+    }
+
+    /// The try after this one, if this one never reached the service: a transparent retry of gRFC A6.
+    /// It has a number of its own, but [`previous`](Self::previous) stays as it is.
+    pub const fn transparent(self) -> Self {
+        Self { before: self.before.saturating_add(1), ..self }
     }
 
     /// Its number, from 1.
     pub const fn number(self) -> u32 {
-        self.0.saturating_add(1)
+        self.before.saturating_add(1)
     }
 
-    /// How many tries there were before, as `grpc-previous-rpc-attempts` counts them.
+    /// How many tries before this one may have reached the service, as `grpc-previous-rpc-attempts`
+    /// counts them.
     pub const fn previous(self) -> u32 {
-        self.0
+        self.previous
     }
 
     /// Runs `f` with this as the ambient attempt and restores what was there, also on panic.
     #[inline]
     pub fn with<R>(self, f: impl FnOnce() -> R) -> R {
-        let before = AMBIENT.get();
-        if before == self {
-            return f();
-        }
-        AMBIENT.set(self);
-        let _restore = Restore(before);
+        let _restore = Restore(ambient(|ambient| ambient.attempt.replace(self)));
         f()
     }
 }
@@ -47,33 +53,80 @@ impl Attempt {
 /// A retry leaves it when it stops, and an outer retry that polls the failed call reads it: three
 /// nested layers of three attempts make three calls, not 27. It works for any response and error
 /// type, because it does not travel in them; it is seen where the outcome is returned in the same
-/// poll, so not through a spawned task.
+/// poll, so not through a spawned task. A response that can carry the mark itself carries it instead
+/// ([`Mark`](crate::Mark)).
 #[derive(Clone, Copy, Debug)]
 pub struct GaveUp;
 
 impl GaveUp {
     /// Leaves the mark for the layer that is polling.
     pub fn mark() {
-        GAVE_UP.set(true);
+        ambient(|ambient| ambient.state.set(ambient.state.get().marked(true)));
     }
 
     /// Runs `f` and says whether the mark was left meanwhile.
     #[inline]
     pub fn watch<R>(f: impl FnOnce() -> R) -> (R, bool) {
-        let restore = RestoreMark(GAVE_UP.replace(false));
+        let state = ambient(|ambient| ambient.state.get());
+        let restore = RestoreMark(state.is_marked());
+        ambient(|ambient| ambient.state.set(state.marked(false)));
         let result = f();
-        let marked = GAVE_UP.get();
+        let marked = ambient(|ambient| ambient.state.get().is_marked());
         drop(restore);
         (result, marked)
     }
 }
 
+/// What is ambient for retries: in one place, so that a retry looks for it once.
+pub(crate) struct Ambient {
+    pub(crate) attempt: Cell<Attempt>,
+    pub(crate) state: Cell<State>,
+    /// The tallies that layers have entered.
+    pub(crate) frames: [Cell<u64>; MOST_FRAMES],
+}
+
+#[inline]
+pub(crate) fn ambient<R>(f: impl FnOnce(&Ambient) -> R) -> R {
+    AMBIENT.with(f)
+}
+
+/// How many layers have [entered](crate::Tally) a tally, and the mark of [`GaveUp`] in the highest bit: one
+/// word, so that a retry enters and leaves both at once.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct State(u32);
+
+impl State {
+    pub(crate) const NONE: Self = Self(0);
+
+    #[inline]
+    pub(crate) const fn depth(self) -> usize {
+        (self.0 & !MARK) as usize
+    }
+
+    /// One layer further in, where no mark has been left yet.
+    #[inline]
+    pub(crate) const fn deeper(self) -> Self {
+        Self((self.0 & !MARK) + 1)
+    }
+
+    #[inline]
+    pub(crate) const fn is_marked(self) -> bool {
+        self.0 & MARK != 0
+    }
+
+    #[inline]
+    const fn marked(self, marked: bool) -> Self {
+        Self((self.0 & !MARK) | if marked { MARK } else { 0 })
+    }
+}
+
+/// Puts the ambient attempt back. It reads nothing, so it is safe at any point of unwinding.
 struct Restore(Attempt);
 
 impl Drop for Restore {
     #[inline]
     fn drop(&mut self) {
-        AMBIENT.set(self.0);
+        ambient(|ambient| ambient.attempt.set(self.0));
     }
 }
 
@@ -82,11 +135,20 @@ struct RestoreMark(bool);
 impl Drop for RestoreMark {
     #[inline]
     fn drop(&mut self) {
-        GAVE_UP.set(self.0);
+        ambient(|ambient| ambient.state.set(ambient.state.get().marked(self.0)));
     }
 }
 
 thread_local! {
-    static AMBIENT: Cell<Attempt> = const { Cell::new(Attempt::FIRST) };
-    static GAVE_UP: Cell<bool> = const { Cell::new(false) };
+    // `const` and without a destructor: no lazy initialisation, and usable while a thread ends.
+    static AMBIENT: Ambient = const {
+        Ambient {
+            attempt: Cell::new(Attempt::FIRST),
+            state: Cell::new(State::NONE),
+            frames: [const { Cell::new(0) }; MOST_FRAMES],
+        }
+    };
 }
+
+const MARK: u32 = 1 << 31;
+const MOST_FRAMES: usize = 16;

@@ -55,8 +55,11 @@ impl Verdict {
 /// What a server says about the next attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hint {
-    /// Not before this time has passed.
+    /// Not before this time has passed, and better not all at once then: HTTP's `Retry-After`, which
+    /// tells many clients the same second.
     After(Duration),
+    /// When exactly this time has passed: gRPC's pushback. A backoff starts anew after it.
+    Exactly(Duration),
     /// Not at all.
     Never,
 }

@@ -7,7 +7,7 @@
 //! |---|---|
 //! | how is a call answered in the service's stead? | [`Respond`], with a [`Guard`] that lives as long as the response |
 //! | what does an outcome mean? | [`Classify`], giving a [`Verdict`] |
-//! | how is a request sent again? | [`Replay`] |
+//! | how is a request sent again? | [`Replay`], and [`Mark`] for the response that a retry gives up on |
 //! | how do a deadline and a criticality cross the wire? | [`Carry`] |
 //! | which requests are the same, and how is a response shared and kept? | [`KeyOf`], [`Share`], [`Expire`] |
 //!
@@ -61,6 +61,7 @@ mod deadline;
 mod expire;
 mod freshness;
 mod key;
+mod mark;
 mod quota;
 mod ready;
 mod rejection;
@@ -69,6 +70,7 @@ mod replay;
 mod respond;
 mod scope;
 mod share;
+mod tally;
 mod timer;
 mod upload;
 mod wake;
@@ -83,6 +85,7 @@ pub use deadline::Deadline;
 pub use expire::{Expire, Lifetime};
 pub use freshness::Freshness;
 pub use key::KeyOf;
+pub use mark::Mark;
 pub use quota::Quota;
 pub use ready::{Check, take_ready};
 pub use rejection::{BoxError, Origin, Reason, Rejection};
@@ -91,6 +94,7 @@ pub use replay::Replay;
 pub use respond::{Guard, Plain, Respond};
 pub use scope::Scope;
 pub use share::{Age, Progress, Reader, Share};
+pub use tally::{Tally, Told};
 pub use timer::{Ticks, Timer, Timers};
 pub use upload::{Upload, Waited};
 pub use wake::wake_all;

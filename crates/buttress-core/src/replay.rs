@@ -1,4 +1,4 @@
-use crate::{Attempt, Plain};
+use crate::{Attempt, Deadline, Plain};
 
 /// How a request is sent more than once.
 #[diagnostic::on_unimplemented(
@@ -17,6 +17,13 @@ pub trait Replay<Req>: Clone {
 
     /// The request for another `attempt`, or `None` if it can no longer be sent whole.
     fn again(&self, saved: &Self::Saved, attempt: Attempt) -> Option<Req>;
+
+    /// The deadline that came with the request, as [`Carry::read`](crate::Carry::read) gives it. It holds
+    /// for all attempts together.
+    fn deadline(&self, saved: &Self::Saved) -> Option<Deadline> {
+        let _ = saved;
+        None
+    }
 
     /// Whether sending the request again is harmless, the service having `answered` it with a
     /// response or not. A request that was provably never processed is sent again without asking.

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use buttress_core::{Attempt, Criticality, Deadline, GaveUp};
+use buttress_core::{Attempt, Criticality, Deadline, GaveUp, Tally, Told};
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use proptest::prelude::*;
 use tokio::{task::LocalSet, time::Instant};
@@ -316,4 +316,54 @@ fn a_deadline_that_was_enforced_is_seen_by_the_layer_that_polls_the_latest_of_se
         assert!(panicked.is_err());
     });
     assert_eq!(outer, Some(early), "what was there before, also after a panic");
+}
+
+#[test]
+fn a_transparent_attempt_has_a_number_and_is_no_previous_one() {
+    let transparent = Attempt::FIRST.transparent();
+    assert_eq!((transparent.number(), transparent.previous()), (2, 0));
+    let next = transparent.next();
+    assert_eq!((next.number(), next.previous()), (3, 1));
+}
+
+#[test]
+fn a_tally_knows_whether_the_call_it_is_in_is_new() {
+    let (a, b) = (Tally::new(), Tally::new());
+    assert!(a.is_new_call() && !a.without_calls().is_new_call());
+    a.inside(Attempt::FIRST, || {
+        assert!(!a.is_new_call() && b.is_new_call());
+        b.inside(Attempt::FIRST, || assert!(!a.is_new_call() && !b.is_new_call()));
+    });
+    a.without_calls().inside(Attempt::FIRST, || assert!(a.is_new_call()));
+    a.inside(Attempt::FIRST.next(), || assert!(!b.is_new_call() && Tally::is_repeated()));
+    a.inside(Attempt::FIRST.transparent(), || assert!(b.is_new_call()));
+    assert!(a.is_new_call() && !Tally::is_repeated());
+}
+
+#[test]
+fn an_outcome_is_counted_for_all_layers_of_a_tally_and_for_no_other() {
+    let (a, b) = (Tally::new(), Tally::new());
+    let (mut outer, mut middle) = (Told::NOTHING, Told::NOTHING);
+    let counted = a.watch(Attempt::FIRST, &mut outer, || {
+        b.watch(Attempt::FIRST, &mut middle, || a.inside(Attempt::FIRST, || a.counted()));
+        middle.counted()
+    });
+    assert!(outer.counted() && !counted);
+    a.watch(Attempt::FIRST, &mut outer, || {});
+    assert!(!outer.counted());
+}
+
+#[test]
+fn a_tally_restores_what_was_ambient_also_on_panic_and_however_deep() {
+    let tally = Tally::new();
+    fn deeper(tally: Tally, left: u32) {
+        match left {
+            0 => panic!("on purpose"),
+            _ => tally.inside(Attempt::FIRST.next(), || deeper(tally, left - 1)),
+        }
+    }
+    for depth in [1, 16, 17, 40] {
+        assert!(std::panic::catch_unwind(|| deeper(tally, depth)).is_err());
+        assert!(tally.is_new_call() && Attempt::current() == Attempt::FIRST);
+    }
 }

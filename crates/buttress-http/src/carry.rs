@@ -115,6 +115,12 @@ impl Http {
         Some((announcement, left.saturating_sub(self.options().margin)))
     }
 
+    /// Whether a header of this name may announce a deadline.
+    #[inline]
+    pub(crate) fn is_announcing(&self, name: &HeaderName) -> bool {
+        *name == GRPC_TIMEOUT || self.options().timeout_header.as_ref() == Some(name)
+    }
+
     fn chosen(&self) -> Option<Announcement<'_>> {
         let name = self.options().timeout_header.as_ref()?;
         Some(Announcement {

@@ -45,6 +45,9 @@ pub trait ResponseHead {
     /// Its extensions.
     fn extensions(&self) -> &Extensions;
 
+    /// Its extensions, to change them.
+    fn extensions_mut(&mut self) -> &mut Extensions;
+
     /// The rejection a layer below answered with, in the service's stead.
     fn rejection(&self) -> Option<&Rejection>;
 }
@@ -96,6 +99,10 @@ impl<B> ResponseHead for http::Response<B> {
         self.extensions()
     }
 
+    fn extensions_mut(&mut self) -> &mut Extensions {
+        self.extensions_mut()
+    }
+
     #[inline]
     fn rejection(&self) -> Option<&Rejection> {
         self.extensions().get()
@@ -141,6 +148,10 @@ impl ResponseHead for reqwest::Response {
 
     fn extensions(&self) -> &Extensions {
         self.extensions()
+    }
+
+    fn extensions_mut(&mut self) -> &mut Extensions {
+        self.extensions_mut()
     }
 
     fn rejection(&self) -> Option<&Rejection> {

@@ -19,14 +19,20 @@ pub(crate) struct HeadCopy {
 }
 
 impl HeadCopy {
-    pub(crate) fn of<B>(request: &Request<B>) -> Self {
-        Self {
+    /// The copy, and whether one of the headers is one of `sought`.
+    pub(crate) fn of<B>(
+        request: &Request<B>,
+        sought: impl Fn(&HeaderName) -> bool,
+    ) -> (Self, bool) {
+        let (headers, is_found) = Written::down(request.headers(), sought);
+        let copy = Self {
             method: request.method().clone(),
             uri: request.uri().clone(),
             version: request.version(),
             extensions: request.extensions().clone(),
-            headers: Written::down(request.headers()),
-        }
+            headers,
+        };
+        (copy, is_found)
     }
 
     /// A request with this head.
@@ -46,21 +52,23 @@ impl HeadCopy {
 struct Written(Vec<u8>);
 
 impl Written {
-    fn down(headers: &HeaderMap) -> Self {
+    fn down(headers: &HeaderMap, sought: impl Fn(&HeaderName) -> bool) -> (Self, bool) {
         if headers.is_empty() {
-            return Self::default();
+            return (Self::default(), false);
         }
+        let mut is_found = false;
         let mut bytes = SPARE.try_with(|spare| spare.borrow_mut().pop()).ok().flatten();
         let bytes = bytes.get_or_insert_default();
         for (name, value) in headers {
+            is_found |= sought(name);
             let name = name.as_str().as_bytes();
-            bytes.extend_from_slice(&name.len().to_le_bytes());
-            bytes.extend_from_slice(&value.len().to_le_bytes());
-            bytes.push(u8::from(value.is_sensitive()));
+            let lengths =
+                Lengths { name: name.len(), value: value.len(), sensitive: value.is_sensitive() };
+            bytes.extend_from_slice(&lengths.to_bytes());
             bytes.extend_from_slice(name);
             bytes.extend_from_slice(value.as_bytes());
         }
-        Self(mem::take(bytes))
+        (Self(mem::take(bytes)), is_found)
     }
 
     fn read(&self) -> Option<HeaderMap> {
@@ -68,12 +76,10 @@ impl Written {
         // The values share one copy of the buffer.
         let mut rest = Bytes::copy_from_slice(&self.0);
         while !rest.is_empty() {
-            let name = read_length(&mut rest)?;
-            let value = read_length(&mut rest)?;
-            let sensitive = take(&mut rest, 1)?.first() == Some(&1);
-            let name = HeaderName::from_bytes(&take(&mut rest, name)?).ok()?;
-            let mut value = HeaderValue::from_maybe_shared(take(&mut rest, value)?).ok()?;
-            value.set_sensitive(sensitive);
+            let lengths = Lengths::read(&mut rest)?;
+            let name = HeaderName::from_bytes(&take(&mut rest, lengths.name)?).ok()?;
+            let mut value = HeaderValue::from_maybe_shared(take(&mut rest, lengths.value)?).ok()?;
+            value.set_sensitive(lengths.sensitive);
             headers.append(name, value);
         }
         Some(headers)
@@ -97,9 +103,32 @@ impl Drop for Written {
     }
 }
 
+/// What stands before a name and a value: one piece, because each that is appended costs a check of the
+/// buffer's room.
+struct Lengths {
+    name: usize,
+    value: usize,
+    sensitive: bool,
+}
+
+impl Lengths {
+    fn to_bytes(&self) -> [u8; 2 * WORD + 1] {
+        let mut bytes = [u8::from(self.sensitive); 2 * WORD + 1];
+        let (name, rest) = bytes.split_at_mut(WORD);
+        name.copy_from_slice(&self.name.to_le_bytes());
+        rest.split_at_mut(WORD).0.copy_from_slice(&self.value.to_le_bytes());
+        bytes
+    }
+
+    fn read(bytes: &mut Bytes) -> Option<Self> {
+        let name = read_length(bytes)?;
+        let value = read_length(bytes)?;
+        Some(Self { name, value, sensitive: take(bytes, 1)?.first() == Some(&1) })
+    }
+}
+
 fn read_length(bytes: &mut Bytes) -> Option<usize> {
-    let length = take(bytes, size_of::<usize>())?;
-    Some(usize::from_le_bytes(length.as_ref().try_into().ok()?))
+    Some(usize::from_le_bytes(take(bytes, WORD)?.as_ref().try_into().ok()?))
 }
 
 fn take(bytes: &mut Bytes, count: usize) -> Option<Bytes> {
@@ -109,6 +138,8 @@ fn take(bytes: &mut Bytes, count: usize) -> Option<Bytes> {
 thread_local! {
     static SPARE: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
 }
+
+const WORD: usize = size_of::<usize>();
 
 /// With [`MOST_SPARE`] it bounds what a thread keeps: 128 KiB.
 const LARGEST_SPARE: usize = 4096;

@@ -153,6 +153,7 @@ mod idempotent;
 mod ignored;
 mod kept;
 mod key;
+mod mark;
 mod mode;
 mod parts;
 mod protocol;

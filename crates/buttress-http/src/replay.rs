@@ -1,4 +1,4 @@
-use buttress_core::{Attempt, Replay};
+use buttress_core::{Attempt, Carry, Deadline, Replay};
 use http::{HeaderMap, HeaderName, HeaderValue, Request};
 
 use crate::{Http, Protocol, ReplayBody, head_copy::HeadCopy, idempotent::Repeatable};
@@ -29,12 +29,19 @@ where
         let (head, body) = request.into_parts();
         let (body, saved) = body.save(self.options().replay_cap);
         let request = Request::from_parts(head, body);
-        let saved = saved.map(|body| Saved {
-            repeatable: Repeatable::of(self, &request),
-            head: HeadCopy::of(&request),
-            body,
+        let saved = saved.map(|body| {
+            let repeatable = Repeatable::of(self, &request);
+            // All names are looked at for the copy: so the headers need not be searched for a deadline.
+            let (head, is_announced) = HeadCopy::of(&request, |name| self.is_announcing(name));
+            let may_have_one = is_announced || !request.extensions().is_empty();
+            let deadline = may_have_one.then(|| self.read(&request)).flatten();
+            Saved { head, body, repeatable, deadline }
         });
         (request, saved)
+    }
+
+    fn deadline(&self, saved: &Self::Saved) -> Option<Deadline> {
+        saved.deadline
     }
 
     fn again(&self, saved: &Self::Saved, attempt: Attempt) -> Option<Request<B>> {
@@ -54,6 +61,7 @@ pub struct Saved<B> {
     head: HeadCopy,
     body: B,
     repeatable: Repeatable,
+    deadline: Option<Deadline>,
 }
 
 /// As for [`http::Request`]; [`Http::idempotent`] stands for the mark that this request cannot
@@ -79,11 +87,11 @@ impl Replay<reqwest::Request> for Http {
             None => (None, None),
         };
         let copy = request.try_clone();
-        let repeatable = Repeatable::of(self, &request);
+        let (repeatable, deadline) = (Repeatable::of(self, &request), self.read(&request));
         if stream.is_some() {
             *request.body_mut() = stream;
         }
-        (request, copy.map(|request| SavedReqwest { request, recording, repeatable }))
+        (request, copy.map(|request| SavedReqwest { request, recording, repeatable, deadline }))
     }
 
     fn again(&self, saved: &SavedReqwest, attempt: Attempt) -> Option<reqwest::Request> {
@@ -93,6 +101,10 @@ impl Replay<reqwest::Request> for Http {
         }
         count_attempts(request.headers_mut(), attempt);
         Some(request)
+    }
+
+    fn deadline(&self, saved: &SavedReqwest) -> Option<Deadline> {
+        saved.deadline
     }
 
     fn repeatable(&self, saved: &SavedReqwest, answered: bool) -> bool {
@@ -114,10 +126,12 @@ pub struct SavedReqwest {
     request: reqwest::Request,
     recording: Option<Recording<reqwest::Body>>,
     repeatable: Repeatable,
+    deadline: Option<Deadline>,
 }
 
 fn count_attempts(headers: &mut HeaderMap, attempt: Attempt) {
-    if Protocol::of(headers) == Protocol::Grpc {
+    // A first attempt, and a transparent one after it, announce none.
+    if attempt.previous() > 0 && Protocol::of(headers) == Protocol::Grpc {
         headers.insert(PREVIOUS_ATTEMPTS, HeaderValue::from(attempt.previous()));
     }
 }

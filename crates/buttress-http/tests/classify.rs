@@ -69,7 +69,7 @@ fn a_malformed_hint_is_no_hint() {
 #[test]
 fn grpc_is_judged_by_its_status_in_the_head() {
     let never = Throttled(Some(Hint::Never));
-    let after = Throttled(Some(Hint::After(Duration::from_millis(25))));
+    let after = Throttled(Some(Hint::Exactly(Duration::from_millis(25))));
     for (code, pushback, verdict) in [
         ("0", None, Success),
         ("0", Some("-1"), Success),

@@ -84,9 +84,9 @@ fn more_than_thirty_years_is_thirty_years() {
 
 #[test]
 fn pushback_is_in_milliseconds() {
-    assert_eq!(pushback("0"), Some(Hint::After(Duration::ZERO)));
-    assert_eq!(pushback("25"), Some(Hint::After(Duration::from_millis(25))));
-    assert_eq!(pushback("2147483647"), Some(Hint::After(Duration::from_millis(2_147_483_647))));
+    assert_eq!(pushback("0"), Some(Hint::Exactly(Duration::ZERO)));
+    assert_eq!(pushback("25"), Some(Hint::Exactly(Duration::from_millis(25))));
+    assert_eq!(pushback("2147483647"), Some(Hint::Exactly(Duration::from_millis(2_147_483_647))));
     assert_eq!(grpc_pushback(&HeaderMap::new()), None);
 }
 

@@ -1,23 +1,29 @@
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use buttress_control::{Nanos, Ratio, RetryBudget, RetryKind, RetryThrottle, TokenBucket};
+use buttress_core::{Tally, Told};
 use tokio::time::Instant;
 
-use crate::Stop;
+use crate::{
+    Stop,
+    undated::{Latest, Undated},
+};
 
 /// How many retries a layer may make in all, whoever asks for them.
 ///
 /// Clones share one account, so that several layers can draw on the same. The default is 20 % of the
 /// calls plus 10 per second, over a window of 10 s.
+///
+/// However many layers of a stack share an account, it sees each call of a caller once, and each outcome
+/// of the service once: a layer counts a call unless a layer outside counts it or repeats it, and
+/// an outcome unless a layer inside has counted it. What a layer knows of the others is ambient
+/// ([`Tally`]): across a spawned task or a `Buffer`, each side counts for itself. A call that a handler
+/// makes on the side is part of the handler's call. Where callers share a flight, each caller's layer
+/// outside counts the outcome that its own caller gets.
 #[derive(Clone, Debug)]
 pub struct Budget {
     account: Arc<Account>,
+    tally: Tally,
 }
 
 impl Budget {
@@ -28,6 +34,7 @@ impl Budget {
 
     /// The same over a window of `ttl`, at least 20 ms.
     pub fn over(ttl: Duration, ratio: Ratio, per_second: u32) -> Self {
+        let ttl = ttl.max(SHORTEST);
         Self::of(Law::Ratio(RetryBudget::new(ttl, per_second, ratio)), ttl)
     }
 
@@ -46,58 +53,82 @@ impl Budget {
         Self::of(Law::Unlimited, WINDOW)
     }
 
+    /// The same account, for a layer that withdraws only: its calls and successes earn nothing, and its
+    /// retries and failures cost what they cost.
+    ///
+    /// For a layer whose calls are counted already, or must not buy retries for others.
+    #[must_use]
+    pub fn withdraw_only(&self) -> Self {
+        Self { account: Arc::clone(&self.account), tally: self.tally.without_calls() }
+    }
+
     /// How many retries could be made now, if that is bounded.
     ///
     /// For [`throttle`](Self::throttle) and [`tokens`](Self::tokens) it is the number of tokens.
     pub fn balance(&self) -> Option<u64> {
+        let now = self.account.now();
         match &self.account.law {
             Law::Ratio(budget) => {
-                self.account.date(budget);
-                Some(budget.balance(self.account.now()))
+                self.account.undated.date(budget, now, Latest::Unknown);
+                Some(budget.balance(now))
             }
             Law::Throttle(throttle) => Some(throttle.balance()),
-            Law::Tokens(bucket) => Some(bucket.balance(self.account.now())),
+            Law::Tokens(bucket) => Some(bucket.balance(now)),
             Law::Unlimited => None,
         }
     }
 
     fn of(law: Law, ttl: Duration) -> Self {
-        Self {
-            account: Arc::new(Account {
-                law,
-                ttl,
-                epoch: Instant::now(),
-                undated: AtomicU32::new(0),
-            }),
-        }
+        let undated = Undated::new(ttl.into());
+        let account = Account { law, epoch: Instant::now(), undated };
+        Self { account: Arc::new(account), tally: Tally::new() }
+    }
+
+    /// What stands for the account among the layers of a call.
+    #[inline]
+    pub(crate) const fn tally(&self) -> Tally {
+        self.tally
     }
 
     /// A call begins.
     #[inline]
     pub(crate) fn deposit(&self) {
         if let Law::Ratio(budget) = &self.account.law
-            && self.account.undated.fetch_add(1, Ordering::Relaxed) + 1 >= BATCH
+            && self.tally.is_new_call()
+            && self.account.undated.add()
         {
             self.account.date(budget);
         }
     }
 
-    /// A call succeeded; `first` if without a retry that was paid for. After a retry the quota of AWS gets back
-    /// what an error costs.
+    /// A call succeeded, after a retry that cost `paid`. Counted by a layer inside, it earns nothing
+    /// here. A retry that succeeds gets back what it cost from the quota of AWS.
     #[inline]
-    pub(crate) fn succeeded(&self, first: bool) {
-        match &self.account.law {
-            Law::Throttle(throttle) => throttle.success(),
-            Law::Tokens(bucket) if first => bucket.success(),
-            Law::Tokens(bucket) => bucket.refund(RetryKind::Error),
-            Law::Ratio(_) | Law::Unlimited => {}
+    pub(crate) fn succeeded(&self, paid: Option<Paid>, told: Told) {
+        if let Law::Throttle(_) | Law::Tokens(_) = &self.account.law {
+            self.earn(paid, told.counted());
         }
     }
 
-    /// An attempt failed in a way that a retry is for.
-    pub(crate) fn failed(&self) {
-        if let Law::Throttle(throttle) = &self.account.law {
+    #[cold]
+    fn earn(&self, paid: Option<Paid>, counted: bool) {
+        let is_earning = !counted && self.tally.counts_calls();
+        match (&self.account.law, paid) {
+            (Law::Throttle(throttle), _) if is_earning => throttle.success(),
+            (Law::Tokens(bucket), Some(Paid::Tokens { kind, .. })) => bucket.refund(kind),
+            (Law::Tokens(bucket), _) if is_earning && !Tally::is_repeated() => bucket.success(),
+            _ => return,
+        }
+        self.tally.counted();
+    }
+
+    /// An attempt failed in a way that a retry is for, unless a layer inside has `counted` that.
+    pub(crate) fn failed(&self, counted: bool) {
+        if let Law::Throttle(throttle) = &self.account.law
+            && !counted
+        {
             throttle.failure();
+            self.tally.counted();
         }
     }
 
@@ -105,28 +136,31 @@ impl Budget {
     pub(crate) fn withdraw(&self, kind: RetryKind) -> Result<Withdrawal, Stop> {
         let paid = match &self.account.law {
             Law::Ratio(budget) => {
-                self.account.date(budget);
-                budget.withdraw(self.account.now(), 1)
+                let now = self.account.now();
+                self.account.undated.date(budget, now, Latest::Unknown);
+                budget.take(now, 1).map(Paid::At)
             }
-            Law::Throttle(throttle) => throttle.allows(),
-            Law::Tokens(bucket) => bucket.withdraw(self.account.now(), kind),
-            Law::Unlimited => true,
+            Law::Throttle(throttle) => throttle.allows().then_some(Paid::Nothing),
+            Law::Tokens(bucket) => {
+                // Read first: a bucket that becomes full meanwhile may have been without this withdrawal.
+                let fills = bucket.fills();
+                let is_paid = bucket.withdraw(self.account.now(), kind);
+                is_paid.then_some(Paid::Tokens { kind, fills })
+            }
+            Law::Unlimited => Some(Paid::Nothing),
         };
-        if paid {
-            Ok(Withdrawal { from: Some((self.clone(), kind, Instant::now())) })
-        } else {
-            Err(Stop::BudgetEmpty)
-        }
+        let paid = paid.ok_or(Stop::BudgetEmpty)?;
+        Ok(Withdrawal { from: Some((self.clone(), paid)) })
     }
 
-    /// Gives back what a retry cost that was not made, or did not reach the service.
-    pub(crate) fn refund(&self, kind: RetryKind, since: Instant) {
-        match &self.account.law {
-            // What the window has forgotten is back already.
-            Law::Ratio(_) if since.elapsed() >= self.account.ttl => {}
-            Law::Ratio(budget) => budget.refund(self.account.now(), 1),
-            Law::Tokens(bucket) => bucket.refund(kind),
-            Law::Throttle(_) | Law::Unlimited => {}
+    /// Gives back what was `paid` for a retry that was not made, or did not reach the service.
+    pub(crate) fn refund(&self, paid: Paid) {
+        match (&self.account.law, paid) {
+            (Law::Ratio(budget), Paid::At(taken)) => budget.refund(taken, 1),
+            (Law::Tokens(bucket), Paid::Tokens { kind, fills }) if bucket.fills() == fills => {
+                bucket.refund(kind);
+            }
+            _ => {}
         }
     }
 }
@@ -140,45 +174,50 @@ impl Default for Budget {
 /// What was paid for a retry that has not begun. Dropped, it goes back.
 #[derive(Debug)]
 pub(crate) struct Withdrawal {
-    from: Option<(Budget, RetryKind, Instant)>,
+    from: Option<(Budget, Paid)>,
 }
 
 impl Withdrawal {
     /// Of a retry that costs nothing.
     pub(crate) const FREE: Self = Self { from: None };
 
-    /// The retry begins. What it cost, and when.
-    pub(crate) fn spend(mut self) -> Option<(RetryKind, Instant)> {
-        self.from.take().map(|(_, kind, since)| (kind, since))
+    /// The retry begins. What was paid for it.
+    pub(crate) fn spend(mut self) -> Option<Paid> {
+        self.from.take().map(|(_, paid)| paid)
     }
 }
 
 impl Drop for Withdrawal {
     fn drop(&mut self) {
-        if let Some((budget, kind, since)) = self.from.take() {
-            budget.refund(kind, since);
+        if let Some((budget, paid)) = self.from.take() {
+            budget.refund(paid);
         }
     }
+}
+
+/// What a retry was paid with, as it has to come back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Paid {
+    /// A token of the window, from this time.
+    At(Nanos),
+    /// Tokens of a bucket that has been full so often.
+    Tokens { kind: RetryKind, fills: u64 },
+    /// A permission.
+    Nothing,
 }
 
 #[derive(Debug)]
 struct Account {
     law: Law,
-    /// How long a withdrawal counts.
-    ttl: Duration,
     epoch: Instant,
-    /// Deposits that no clock was read for yet.
-    undated: AtomicU32,
+    undated: Undated,
 }
 
 impl Account {
-    /// Makes the deposits that are due, as of now.
+    /// Dates the deposits that are due, the last of them now.
     #[cold]
     fn date(&self, budget: &RetryBudget) {
-        let now = self.now();
-        for _ in 0..self.undated.swap(0, Ordering::Relaxed) {
-            budget.deposit(now);
-        }
+        self.undated.date(budget, self.now(), Latest::Now);
     }
 
     fn now(&self) -> Nanos {
@@ -195,8 +234,6 @@ enum Law {
     Unlimited,
 }
 
-/// A clock is read for one deposit in so many: it costs more than the rest of a call together. So up
-/// to 15 deposits may count from a later time than they were made at.
-const BATCH: u32 = 16;
+const SHORTEST: Duration = Duration::from_millis(20);
 
 const WINDOW: Duration = Duration::from_secs(10);

@@ -7,12 +7,15 @@ use std::{
     time::Duration,
 };
 
-use buttress_core::{Carry, GaveUp, Judge, Replay};
+use buttress_core::{Carry, Deadline, Judge, Mark, Replay, Verdict};
 use pin_project::pin_project;
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Sleep, sleep, sleep_until};
 use tower_service::Service;
 
-use crate::{budget::Withdrawal, call::Call};
+use crate::{
+    call::Call,
+    plan::{Ended, Plan},
+};
 
 /// The future of [`Retry`](crate::Retry).
 #[must_use = "futures do nothing unless polled"]
@@ -24,7 +27,7 @@ where
     C: Judge<M, Req, S::Response, S::Error>,
 {
     #[pin]
-    state: State<S::Future, Req>,
+    state: State<S::Future, Req, Result<S::Response, S::Error>>,
     call: Call<S, M, C, M::Saved, C::Seed>,
 }
 
@@ -42,7 +45,7 @@ where
 impl<S, Req, M, C> Future for ResponseFuture<S, Req, M, C>
 where
     S: Service<Req> + Clone,
-    M: Replay<Req> + Carry<Req>,
+    M: Replay<Req> + Carry<Req> + Mark<S::Response>,
     C: Judge<M, Req, S::Response, S::Error>,
 {
     type Output = Result<S::Response, S::Error>;
@@ -50,50 +53,84 @@ where
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        loop {
-            let (outcome, verdict, gave_up) = match this.state.as_mut().project() {
-                Polled::Attempting { future } => ready!(this.call.within(|| {
-                    let (polled, gave_up) = GaveUp::watch(|| future.poll(cx));
-                    polled.map(|outcome| {
-                        let verdict = this.call.judge(outcome.as_ref());
-                        (outcome, verdict, gave_up)
-                    })
-                })),
-                Polled::Waiting { sleep, .. } => {
-                    ready!(sleep.as_mut().poll(cx));
-                    if let Last::Waiting { next, .. } =
-                        this.state.as_mut().project_replace(State::Ended)
-                    {
-                        this.state.set(State::Readying { next });
-                    }
-                    continue;
-                }
-                Polled::Readying { .. } => match ready!(this.call.poll_ready(cx)) {
-                    Ok(()) => {
-                        if let Last::Readying { next } =
-                            this.state.as_mut().project_replace(State::Ended)
-                            && let Some(future) = this.call.attempt(*next)
-                        {
-                            this.state.set(State::Attempting { future });
-                        }
-                        continue;
-                    }
-                    Err(error) => {
-                        // What was paid for this attempt goes back before the next is paid for.
-                        this.state.set(State::Ended);
-                        let verdict = this.call.within(|| this.call.judge(Err(&error)));
-                        (Err(error), verdict, false)
-                    }
-                },
-                Polled::Ended => unreachable!("polled after it had ended"),
-            };
-            match this.call.settle(outcome, verdict, gave_up) {
+        let mut failed = None;
+        if let Polled::Attempting { future } = this.state.as_mut().project() {
+            let polled = this.call.poll_attempt(future, &mut failed, cx);
+            let Some(ended) = failed else { return polled };
+            let outcome = ready!(polled);
+            return go_on(this.state, this.call, Some((outcome, ended)), cx);
+        }
+        go_on(this.state, this.call, None, cx)
+    }
+}
+
+/// Polls a call whose attempt has `failed` now, or before.
+#[cold]
+#[expect(clippy::type_complexity, reason = "the parts of a future that is polled")]
+fn go_on<S, Req, M, C>(
+    mut state: Pin<&mut State<S::Future, Req, Result<S::Response, S::Error>>>,
+    call: &mut Call<S, M, C, M::Saved, C::Seed>,
+    mut failed: Option<(Result<S::Response, S::Error>, Ended)>,
+    cx: &mut Context<'_>,
+) -> Poll<Result<S::Response, S::Error>>
+where
+    S: Service<Req> + Clone,
+    M: Replay<Req> + Carry<Req> + Mark<S::Response>,
+    C: Judge<M, Req, S::Response, S::Error>,
+{
+    loop {
+        if let Some((outcome, ended)) = failed.take() {
+            // Before anything is decided: what has ended may still own the body of the request, and what
+            // was paid for an attempt that did not begin goes back.
+            state.set(State::Ended);
+            match call.failed(outcome, ended) {
                 ControlFlow::Continue(next) => {
-                    let sleep = Box::pin(sleep(next.delay));
-                    this.state.set(State::Waiting { sleep, next: Box::new(next) });
+                    let sleep = Box::pin(sleep(next.plan.delay));
+                    state.set(State::Waiting { sleep, next: Box::new(next) });
                 }
                 ControlFlow::Break(outcome) => return Poll::Ready(outcome),
             }
+        }
+        match state.as_mut().project() {
+            Polled::Attempting { future } => {
+                let mut ended = None;
+                let polled = call.poll_attempt(future, &mut ended, cx);
+                let Some(ended) = ended else { return polled };
+                failed = Some((ready!(polled), ended));
+            }
+            Polled::Waiting { sleep, .. } => {
+                ready!(sleep.as_mut().poll(cx));
+                if let Last::Waiting { next, .. } = state.as_mut().project_replace(State::Ended) {
+                    state.set(State::Readying { next, end: None });
+                }
+            }
+            Polled::Readying { next, end } => {
+                let polled = call.poll_ready(cx);
+                let is_late = call.can_announce(&next.plan.request, Duration::ZERO).is_err();
+                if !matches!(polled, Poll::Ready(Err(_)))
+                    && let Some(last) = next.overtaken(call.deadline, is_late, end, &polled, cx)
+                {
+                    let outcome = call.overtaken(next.verdict, last);
+                    // What was paid for the attempt goes back.
+                    state.set(State::Ended);
+                    return Poll::Ready(outcome);
+                }
+                match ready!(polled) {
+                    Ok(()) => {
+                        if let Last::Readying { next, .. } =
+                            state.as_mut().project_replace(State::Ended)
+                            && let Some(future) = call.begin_next(next.plan)
+                        {
+                            state.set(State::Attempting { future });
+                        }
+                    }
+                    Err(error) => {
+                        let ended = call.unready(&error);
+                        failed = Some((Err(error), ended));
+                    }
+                }
+            }
+            Polled::Ended => unreachable!("polled after it had ended"),
         }
     }
 }
@@ -110,7 +147,7 @@ where
 }
 
 #[pin_project(project = Polled, project_replace = Last)]
-enum State<F, Req> {
+enum State<F, Req, Outcome> {
     Attempting {
         #[pin]
         future: F,
@@ -118,17 +155,46 @@ enum State<F, Req> {
     Waiting {
         // Both boxed, so that a call that never waits has no room for them, and stays `Unpin`.
         sleep: Pin<Box<Sleep>>,
-        next: Box<Next<Req>>,
+        next: Box<Next<Req, Outcome>>,
     },
     Readying {
-        next: Box<Next<Req>>,
+        next: Box<Next<Req, Outcome>>,
+        /// Fires at the deadline, once the service has not been ready at once.
+        end: Option<Pin<Box<Sleep>>>,
     },
     Ended,
 }
 
-/// A request to send again after a delay, and what was paid for doing so.
-pub(crate) struct Next<Req> {
-    pub(crate) request: Req,
-    pub(crate) paid: Withdrawal,
-    pub(crate) delay: Duration,
+/// A call between two attempts.
+pub(crate) struct Next<Req, Outcome> {
+    pub(crate) plan: Plan<Req>,
+    /// What the last attempt ended with, if it can be kept: it is returned if the next attempt cannot
+    /// begin in time.
+    pub(crate) last: Option<Outcome>,
+    pub(crate) verdict: Verdict,
+}
+
+impl<Req, Outcome> Next<Req, Outcome> {
+    /// Takes the last outcome once the deadline has passed, or if the attempt is too late to announce any
+    /// time. Where nothing was kept there is nothing to
+    /// return, and the wait goes on.
+    fn overtaken<T>(
+        &mut self,
+        deadline: Option<Deadline>,
+        is_late: bool,
+        end: &mut Option<Pin<Box<Sleep>>>,
+        readiness: &Poll<T>,
+        cx: &mut Context<'_>,
+    ) -> Option<Outcome> {
+        let deadline = deadline.filter(|_| self.last.is_some())?;
+        let has_passed = match readiness {
+            Poll::Ready(_) => is_late || deadline.has_passed(),
+            Poll::Pending => end
+                .get_or_insert_with(|| Box::pin(sleep_until(deadline.instant())))
+                .as_mut()
+                .poll(cx)
+                .is_ready(),
+        };
+        if has_passed { self.last.take() } else { None }
+    }
 }

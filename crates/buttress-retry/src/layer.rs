@@ -1,4 +1,4 @@
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use buttress_control::Backoff;
 use buttress_core::{Bind, By, ByMode, Plain};
@@ -21,7 +21,8 @@ pub struct RetryLayer<M = Plain, C = ByMode> {
 }
 
 impl RetryLayer {
-    /// Up to `attempts` attempts, the first included. Zero counts as one, which never repeats.
+    /// Up to `attempts` attempts, the first included. Zero counts as one, which never repeats, not even
+    /// what was never processed. With more, a free repetition does not count.
     pub fn new(attempts: u32) -> Self {
         Self { settings: Arc::new(Settings::new(attempts)), mode: Plain, judge: ByMode }
     }
@@ -54,6 +55,14 @@ impl<M, C> RetryLayer<M, C> {
     /// once what came slowly before. Over HTTP a body that comes bit by bit costs two allocations for it.
     pub fn skip_hopeless(self) -> Self {
         self.with(|settings| settings.learning = Learning::On)
+    }
+
+    /// The longest wait that a hint may ask for where no deadline bounds it. A call that is told to wait
+    /// for longer stops at once, with [`Stop::PushbackExceedsDeadline`](crate::Stop). By default 60 s.
+    ///
+    /// Where there is a deadline, every hint that fits into it is waited for.
+    pub fn max_hint(self, max: Duration) -> Self {
+        self.with(|settings| settings.max_hint = max)
     }
 
     /// Names this instance in events. `"retry"` by default.

@@ -28,19 +28,53 @@
 //!
 //! A call is repeated if its [`Verdict`](buttress_core::Verdict) is transient, timed out, throttled or
 //! never processed; if the request can be sent again whole; if doing so is harmless; if the budget pays for
-//! it; and if another attempt can begin before the ambient deadline. Otherwise the last outcome is
+//! it; and if another attempt can begin before the deadline. Otherwise the last outcome is
 //! returned at once and unchanged, and [`Stop`] says why. No wait is cut short to fit the deadline.
 //!
 //! | the outcome | is repeated |
 //! |---|---|
 //! | transient, timed out, throttled | after the backoff, paid from the budget |
-//! | with a server's hint | after what it says, but within the computed delay and 5 s more; a negative one stops |
+//! | with HTTP's hint | after what it says and a random part of the backoff |
+//! | with gRPC's pushback | after exactly what it says; the backoff starts anew. A negative one stops |
 //! | provably never processed | once at once and free, whatever the method; later as transient |
-//! | rejected by a layer below | once and free, if it said when it would admit the call |
+//! | rejected by a layer below | once and free, after exactly what it says, if it says when to come |
 //! | given up by a retry below | never |
 //!
-//! An attempt has timed out where a deadline passed below while the ambient one has time left: the
-//! service did not answer, and may have acted. All attempts count, the free ones too.
+//! An attempt has timed out where a deadline passed below while the call's own has time left: the
+//! service did not answer, and may have acted.
+//!
+//! A free repetition counts neither as an attempt nor in the budget, as gRFC A6 has it for transparent
+//! retries: the service never saw the call. `grpc-previous-rpc-attempts` leaves it out,
+//! [`Attempt::number`](buttress_core::Attempt::number) does not. A layer of one attempt repeats nothing, not
+//! even what is free.
+//!
+//! # Hints
+//!
+//! A call never comes earlier than it was told. A hint that fits into the deadline is waited for in full;
+//! without a deadline, one of up to [`max_hint`](RetryLayer::max_hint). Any other stops the call at once.
+//! After an HTTP hint the call waits up to the computed backoff longer, because many clients are told
+//! the same second. If the deadline leaves less, that part is shortened, never the hint.
+//!
+//! # The deadline
+//!
+//! The deadline of a call is the earlier of the ambient one and the one that came with the request, in
+//! `grpc-timeout` or the [chosen header](buttress_core::Carry::read). Every attempt runs under it and
+//! announces what is left. No attempt is planned for its last millisecond.
+//!
+//! The deadline also ends a wait for the service to become ready. The call then returns its last error, or
+//! its last response if that has no body (gRPC's trailers alone, a length of 0). A response with a body
+//! was dropped before the wait, so that it holds no connection or permit, and nothing is left to return:
+//! this wait is ended by the layer that enforces the deadline. If there is none, the attempt begins once
+//! the service is ready, under the deadline that has passed.
+//!
+//! # Nested retries
+//!
+//! A retry that stops after trying marks the outcome, and a retry around it does not repeat that outcome. A
+//! response over HTTP carries the mark in its extensions. Anything else is marked for the layer that
+//! polls it: an error, and a response in `Plain` mode. A retry reads that mark for every
+//! outcome that comes in the same poll. So a call on the side that failed inside a handler stops
+//! the retry around the handler if the handler fails with an error in the same poll. Across a spawned task
+//! the mark is not seen, and each retry decides for itself.
 //!
 //! In `Plain` mode every `Err` is transient and the request must be `Clone`. What `Http` mode takes
 //! each outcome for stands in the docs of `buttress-http`.
@@ -58,13 +92,19 @@
 //! # Cancellation
 //!
 //! Dropping the response future drops the attempt or the wait. A retry that had not begun is paid
-//! back. A failed response is dropped before the wait for the next attempt.
+//! back: the same tokens, and to the time they were taken from. An attempt that has ended is dropped before
+//! anything is decided, since it may still own the request's body. A failed response is dropped before the
+//! wait, unless it has no body.
 //!
 //! # Sharing
 //!
 //! Clones of a layer and all services it makes share the budget, the counts and the source of chance.
-//! A [`Budget`] can be given to several layers. It reads the clock for one call in sixteen: up to
-//! fifteen calls count for it from a little later than they were made.
+//! A [`Budget`] can be given to several layers, also to several in one stack: it counts each call and each
+//! outcome once. [`Budget::withdraw_only`] is for a layer whose calls earn nothing.
+//!
+//! A budget reads the clock for each call while calls come slowly, and for one in sixteen while they
+//! come fast. A call is never dated later than it was made. After a pause up to fifteen calls may count as
+//! from before it.
 //!
 //! # Events
 //!
@@ -80,6 +120,7 @@
 //! |---|---|
 //! | [`backoff`](RetryLayer::backoff) | exponential, 1 s to 10 s, full jitter |
 //! | [`budget`](RetryLayer::budget) | 20 % of the calls plus 10 per second, over 10 s |
+//! | [`max_hint`](RetryLayer::max_hint) | 60 s |
 //! | [`classify`](RetryLayer::classify) | the mode's |
 //! | [`skip_hopeless`](RetryLayer::skip_hopeless) | off |
 //! | [`named`](RetryLayer::named) | `"retry"` |
@@ -91,9 +132,12 @@ mod future;
 mod handle;
 mod layer;
 mod pace;
+mod plan;
 mod service;
 mod settings;
 mod stop;
+mod tries;
+mod undated;
 
 pub use budget::Budget;
 pub use buttress_control::{Backoff, Jitter, Ratio, RetryThrottle, TokenBucket};

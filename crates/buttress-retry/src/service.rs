@@ -3,7 +3,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use buttress_core::{Attempt, ByMode, Carry, Judge, Plain, Replay};
+use buttress_core::{Attempt, ByMode, Carry, Deadline, Judge, Mark, Plain, Replay};
 use tower_service::Service;
 
 use crate::{ResponseFuture, call::Call, pace::Began, settings::Settings};
@@ -23,10 +23,22 @@ impl<S, M, C> Retry<S, M, C> {
     }
 }
 
+impl<S, M, C> Retry<S, M, C> {
+    /// Makes the first attempt under a deadline that is not ambient.
+    #[cold]
+    fn call_under<Req>(&mut self, deadline: Option<Deadline>, request: Req) -> S::Future
+    where
+        S: Service<Req>,
+    {
+        let tally = self.settings.budget.tally();
+        Deadline::with(deadline, || tally.inside(Attempt::FIRST, || self.inner.call(request)))
+    }
+}
+
 impl<S, Req, M, C> Service<Req> for Retry<S, M, C>
 where
     S: Service<Req> + Clone,
-    M: Replay<Req> + Carry<Req>,
+    M: Replay<Req> + Carry<Req> + Mark<S::Response>,
     C: Judge<M, Req, S::Response, S::Error>,
 {
     type Response = S::Response;
@@ -49,8 +61,16 @@ where
             (request, None)
         };
         let began = Began::now(self.settings.learning, || self.mode.watch(&mut request));
-        let future = Attempt::FIRST.with(|| self.inner.call(request));
+        let came = spare.as_ref().and_then(|(_, saved)| self.mode.deadline(saved));
+        let deadline = Deadline::earliest(Deadline::current(), came);
+        let tally = self.settings.budget.tally();
+        let future = if came.is_none() {
+            tally.inside(Attempt::FIRST, || self.inner.call(request))
+        } else {
+            self.call_under(deadline, request)
+        };
         let (mode, judge) = (self.mode.clone(), self.judge.clone());
-        ResponseFuture::new(future, Call::new(&self.settings, mode, judge, seed, spare, began))
+        let call = Call::new(&self.settings, mode, judge, seed, spare, deadline, began);
+        ResponseFuture::new(future, call)
     }
 }

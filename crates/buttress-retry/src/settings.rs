@@ -1,4 +1,7 @@
-use std::sync::{Arc, atomic::AtomicU64};
+use std::{
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
 
 use buttress_control::{Backoff, Random};
 use buttress_core::Origin;
@@ -12,6 +15,7 @@ pub(crate) struct Settings {
     pub(crate) attempts: u32,
     pub(crate) backoff: Backoff,
     pub(crate) budget: Budget,
+    pub(crate) max_hint: Duration,
     pub(crate) learning: Learning,
     pub(crate) state: Arc<State>,
 }
@@ -23,6 +27,7 @@ impl Settings {
             attempts,
             backoff: Backoff::default(),
             budget: Budget::default(),
+            max_hint: Duration::from_secs(60),
             learning: Learning::Off,
             state: Arc::new(State::seeded(fastrand::u64(..))),
         }

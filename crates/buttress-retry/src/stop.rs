@@ -14,15 +14,17 @@ pub enum Stop {
     NotIdempotent,
     /// The budget had no token.
     BudgetEmpty,
-    /// The ambient deadline passes before the next attempt could begin, or has passed.
+    /// The call's deadline passes before the next attempt could begin, or has passed.
     Deadline,
     /// The next attempt would take longer than is left, going by those that succeeded.
     CannotFinish,
     /// The server said not to.
     Pushback,
-    /// The server asked for a longer wait than the ambient deadline allows.
+    /// The call was told to wait for longer than its deadline allows, or
+    /// [`max_hint`](crate::RetryLayer::max_hint) where there is none.
     PushbackExceedsDeadline,
-    /// A layer below rejected the call, and did not say when it would admit it.
+    /// A layer below rejected the call, and did not say when it would admit it; or it rejected the call
+    /// again when that time had come.
     Rejected,
     /// A retry further in gave up.
     GaveUpBelow,

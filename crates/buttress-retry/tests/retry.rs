@@ -4,8 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
 
 use std::{
-    future::{Future, poll_fn},
-    pin::{Pin, pin},
+    pin::pin,
     sync::{
         Arc, Mutex, Weak,
         atomic::{AtomicUsize, Ordering},
@@ -22,38 +21,18 @@ use buttress_retry::{
 use tokio::time::{Instant, sleep};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, limit::ConcurrencyLimitLayer, service_fn};
 
-const MS: Duration = Duration::from_millis(1);
-const NO_WAIT: Backoff = Backoff::none();
+#[path = "retry/accounts.rs"]
+mod accounts;
+#[path = "retry/common.rs"]
+mod common;
+#[path = "retry/free.rs"]
+mod free;
+#[path = "retry/hints.rs"]
+mod hints;
+#[path = "retry/law.rs"]
+mod law;
 
-type Log = Arc<Mutex<Vec<(Duration, u32)>>>;
-
-/// Fails `failures` times, then answers with the number of the attempt; logs when and which.
-fn flaky(
-    failures: u32,
-) -> (impl Service<u32, Response = u32, Error = BoxError, Future: Send> + Clone, Log) {
-    let log = Log::default();
-    let (seen, start) = (Arc::clone(&log), Instant::now());
-    let service = service_fn(move |_: u32| {
-        let attempt = Attempt::current().number();
-        seen.lock().unwrap().push((start.elapsed(), attempt));
-        async move {
-            if attempt <= failures {
-                Err(BoxError::from(format!("failure {attempt}")))
-            } else {
-                Ok(attempt)
-            }
-        }
-    });
-    (service, log)
-}
-
-fn calls(log: &Log) -> usize {
-    log.lock().unwrap().len()
-}
-
-fn times(log: &Log) -> Vec<u128> {
-    log.lock().unwrap().iter().map(|(at, _)| at.as_millis()).collect()
-}
+use common::{Log, MS, NO_WAIT, calls, flaky, never_processed, poll_once, throttled, times};
 
 #[tokio::test(start_paused = true)]
 async fn a_call_is_repeated_until_it_succeeds_and_each_attempt_knows_its_number() {
@@ -217,18 +196,6 @@ async fn an_attempts_timeout_is_repeated_and_the_callers_deadline_is_not() {
     service.oneshot(0).await.unwrap_err();
     assert_eq!((start.elapsed(), count.load(Ordering::Relaxed)), (250 * MS, 3));
     assert_eq!(layer.handle().retries(), 2);
-}
-
-#[tokio::test(start_paused = true)]
-async fn hints_are_kept_within_the_computed_delay_and_five_seconds_more() {
-    for (hint, waited) in [(500, 1000), (3000, 3000), (60_000, 6000)] {
-        let (service, log) = flaky(1);
-        let layer = RetryLayer::new(2)
-            .backoff(Backoff::constant(1000 * MS).jitter(Jitter::None))
-            .classify(throttled(Hint::After(hint * MS)));
-        layer.layer(service).oneshot(0).await.unwrap();
-        assert_eq!(times(&log), [0, waited]);
-    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -503,19 +470,4 @@ async fn a_withdrawal_the_window_forgot_is_not_paid_back() {
     drop(waiting);
     quick.layer(flaky(u32::MAX).0).oneshot(0).await.unwrap_err();
     assert_eq!(quick.handle().retries(), 1);
-}
-
-fn throttled(hint: Hint) -> impl Fn(Result<&u32, &BoxError>) -> Verdict + Clone {
-    move |outcome| match outcome {
-        Ok(_) => Verdict::Success,
-        Err(_) => Verdict::Throttled(Some(hint)),
-    }
-}
-
-fn never_processed(outcome: Result<&u32, &BoxError>) -> Verdict {
-    if outcome.is_ok() { Verdict::Success } else { Verdict::NeverProcessed }
-}
-
-async fn poll_once<F: Future>(mut future: Pin<&mut F>) -> Poll<F::Output> {
-    poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await
 }

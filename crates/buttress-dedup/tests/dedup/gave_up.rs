@@ -4,12 +4,12 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 use buttress_core::GaveUp;
 use buttress_dedup::DedupLayer;
-use buttress_retry::RetryLayer;
+use buttress_retry::{Budget, Ratio, RetryLayer};
 use futures_util::future::join_all;
 use tokio::time::advance;
 use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
 
-use crate::common::{Failure, failing, ms, outcome, waiting};
+use crate::common::{Failure, failing, ms, outcome, taking, waiting};
 
 #[tokio::test(start_paused = true)]
 async fn three_attempts_inside_and_three_outside_are_three() {
@@ -109,4 +109,16 @@ fn number(outcome: &Result<usize, Failure>) -> usize {
         Err(Failure::Down(number)) => *number,
         _ => 0,
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_budget_on_both_sides_of_a_flight_counts_each_caller_once() {
+    let budget = Budget::new(Ratio::percent(100), 0);
+    let stack = ServiceBuilder::new()
+        .layer(RetryLayer::new(3).budget(budget.clone()).classify(transient))
+        .layer(DedupLayer::in_flight())
+        .layer(RetryLayer::new(3).budget(budget.clone()).classify(transient))
+        .service(taking(ms(5)));
+    join_all((0..4).map(|_| stack.clone().oneshot(1))).await;
+    assert_eq!(budget.balance(), Some(4));
 }

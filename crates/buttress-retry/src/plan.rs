@@ -1,0 +1,201 @@
+use std::time::Duration;
+
+use buttress_control::{Delays, RetryKind};
+use buttress_core::{Attempt, Carry, Deadline, Expired, Hint, Reason, Replay, Verdict};
+
+use crate::{Stop, budget::Withdrawal, call::Call, tries::Tries};
+
+/// Another attempt: what to send, after how long, and what was paid for it.
+pub(crate) struct Plan<Req> {
+    pub(crate) request: Req,
+    pub(crate) attempt: Attempt,
+    pub(crate) paid: Withdrawal,
+    pub(crate) delay: Duration,
+}
+
+/// What an attempt ended with.
+#[derive(Clone, Copy)]
+pub(crate) struct Ended {
+    pub(crate) verdict: Verdict,
+    /// A retry further in gave up on it.
+    pub(crate) gave_up: bool,
+    /// A layer further in that shares the budget has counted it.
+    pub(crate) counted: bool,
+    /// The service itself has answered.
+    pub(crate) answered: bool,
+}
+
+/// The next attempt after one that failed, or why there is none.
+impl<S, M, C, Saved, Seed> Call<S, M, C, Saved, Seed> {
+    pub(crate) fn plan<Req>(&mut self, ended: Ended) -> Result<Plan<Req>, Stop>
+    where
+        M: Replay<Req, Saved = Saved> + Carry<Req>,
+    {
+        let free = self.is_free(ended.verdict);
+        let hint = self.account_for(ended, free)?;
+        if ended.gave_up {
+            return Err(Stop::GaveUpBelow);
+        }
+        if hint == Some(Hint::Never) {
+            return Err(Stop::Pushback);
+        }
+        self.has_attempts(free)?;
+        let (_, saved) = self.spare.as_ref().ok_or(Stop::NotReplayable)?;
+        let never_processed = free || ended.verdict == Verdict::NeverProcessed;
+        if !never_processed && !self.mode.repeatable(saved, ended.answered) {
+            return Err(Stop::NotIdempotent);
+        }
+        let delay = self.delay(hint, free)?;
+        let attempt = if free { self.attempt().transparent() } else { self.attempt().next() };
+        let (_, saved) = self.spare.as_ref().ok_or(Stop::NotReplayable)?;
+        let request = self.mode.again(saved, attempt).ok_or(Stop::NotReplayable)?;
+        self.can_announce(&request, delay)?;
+        let paid = match ended.verdict {
+            _ if free => Withdrawal::FREE,
+            Verdict::TimedOut => self.settings.budget.withdraw(RetryKind::Timeout)?,
+            _ => self.settings.budget.withdraw(RetryKind::Error)?,
+        };
+        let used = &mut self.tries().free;
+        used.never_processed |= free && ended.verdict == Verdict::NeverProcessed;
+        used.rejected |= matches!(ended.verdict, Verdict::Rejected { .. });
+        Ok(Plan { request, attempt, paid, delay })
+    }
+
+    /// Whether a repetition is neither paid for nor counted: the first of each kind of call that provably
+    /// never reached the service.
+    fn is_free(&self, verdict: Verdict) -> bool {
+        match verdict {
+            Verdict::NeverProcessed => {
+                self.tries.as_ref().is_none_or(|tries| !tries.free.never_processed)
+            }
+            Verdict::Rejected { .. } => true,
+            _ => false,
+        }
+    }
+
+    /// Whether another attempt may be made.
+    fn has_attempts(&self, free: bool) -> Result<(), Stop> {
+        let most = self.settings.attempts;
+        let is_left =
+            if free { most > 1 } else { self.attempt().previous().saturating_add(1) < most };
+        is_left.then_some(()).ok_or(Stop::AttemptsUsed)
+    }
+
+    /// Tells the budget of a failure, and reads from the verdict what it says about the next attempt, if it
+    /// leaves room for one.
+    fn account_for(&mut self, ended: Ended, free: bool) -> Result<Option<Hint>, Stop> {
+        let hint = match ended.verdict {
+            Verdict::Transient | Verdict::TimedOut | Verdict::NeverProcessed => None,
+            Verdict::Throttled(hint) => hint,
+            Verdict::Rejected { reason: Reason::DeadlineExceeded, .. } => {
+                return Err(Stop::Deadline);
+            }
+            Verdict::Rejected { retry_after, .. } => {
+                self.refund();
+                if self.was_rejected() {
+                    return Err(Stop::Rejected);
+                }
+                Some(Hint::Exactly(retry_after.ok_or(Stop::Rejected)?))
+            }
+            _ => return Err(Stop::NotRetryable),
+        };
+        if !free {
+            self.settings.budget.failed(ended.counted);
+        }
+        Ok(hint)
+    }
+
+    /// Whether a layer below rejected the call before, and was waited for.
+    pub(crate) fn was_rejected(&self) -> bool {
+        self.tries.as_ref().is_some_and(|tries| tries.free.rejected)
+    }
+
+    /// The current attempt did not get as far as the service.
+    fn refund(&mut self) {
+        if let Some(paid) = self.tries.as_mut().and_then(|tries| tries.paid.take()) {
+            self.settings.budget.refund(paid);
+        }
+    }
+
+    /// How long to wait, if an attempt after that can still end in time.
+    fn delay(&mut self, hint: Option<Hint>, free: bool) -> Result<Duration, Stop> {
+        let left = self.deadline.map(Deadline::remaining);
+        match hint {
+            Some(Hint::Exactly(told)) => {
+                self.is_bearable(told, left)?;
+                self.fits(told, left)?;
+                if !free {
+                    self.tries().delays = Delays::new();
+                }
+                Ok(told)
+            }
+            Some(Hint::After(told)) => {
+                self.is_bearable(told, left)?;
+                self.fits(told, left)?;
+                // Where the whole spread does not fit it is shorter, so that callers with the same deadline
+                // do not come together either.
+                let most = self.backoff().min(self.spare_time(told, left));
+                Ok(told.saturating_add(most.mul_f64(self.settings.state.random.draw())))
+            }
+            Some(Hint::Never) | None => {
+                let delay = if free { Duration::ZERO } else { self.backoff() };
+                self.fits(delay, left)?;
+                Ok(delay)
+            }
+        }
+    }
+
+    fn backoff(&mut self) -> Duration {
+        let random = self.settings.state.random.draw();
+        let backoff = self.settings.backoff;
+        backoff.next(&mut self.tries().delays, random)
+    }
+
+    /// Whether a wait of as long as the call was `told` to may be made at all.
+    fn is_bearable(&self, told: Duration, left: Option<Duration>) -> Result<(), Stop> {
+        let is_bearable = match left {
+            Some(left) => told.is_zero() || told.saturating_add(LEAST) <= left,
+            None => told <= self.settings.max_hint,
+        };
+        is_bearable.then_some(()).ok_or(Stop::PushbackExceedsDeadline)
+    }
+
+    /// Whether an attempt that begins after `delay` has the time that it takes.
+    fn fits(&self, delay: Duration, left: Option<Duration>) -> Result<(), Stop> {
+        let Some(left) = left else { return Ok(()) };
+        if delay.saturating_add(LEAST) > left {
+            return Err(Stop::Deadline);
+        }
+        if delay.saturating_add(self.usual()) >= left && !self.usual().is_zero() {
+            return Err(Stop::CannotFinish);
+        }
+        Ok(())
+    }
+
+    /// Whether a request that is sent after `delay` can still announce some time.
+    pub(crate) fn can_announce<Req>(&self, request: &Req, delay: Duration) -> Result<(), Stop>
+    where
+        M: Carry<Req>,
+    {
+        let Some(deadline) = self.deadline.and_then(Deadline::beyond_head) else { return Ok(()) };
+        let then = deadline.instant().checked_sub(delay).ok_or(Stop::Deadline)?;
+        self.mode.check(request, Deadline::at(then)).map_err(|Expired| Stop::Deadline)
+    }
+
+    /// How much later than after `delay` an attempt may begin.
+    fn spare_time(&self, delay: Duration, left: Option<Duration>) -> Duration {
+        let needed = self.usual().max(LEAST);
+        left.map_or(Duration::MAX, |left| left.saturating_sub(delay).saturating_sub(needed))
+    }
+
+    fn usual(&self) -> Duration {
+        self.settings.state.pace.usual()
+    }
+
+    pub(crate) fn tries(&mut self) -> &mut Tries {
+        self.tries.get_or_insert_with(|| Box::new(Tries::new()))
+    }
+}
+
+/// The least time worth an attempt: timers fire up to a millisecond late.
+const LEAST: Duration = Duration::from_millis(1);

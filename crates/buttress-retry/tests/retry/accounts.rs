@@ -1,0 +1,293 @@
+//! A budget sees each call of a caller once and each outcome of the service once, whatever layers share it.
+
+use std::{
+    panic::AssertUnwindSafe,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use buttress_core::{BoxError, Verdict};
+use buttress_retry::{Backoff, Budget, Jitter, Ratio, RetryLayer, RetryThrottle, TokenBucket};
+use tokio::time::sleep;
+use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
+
+use crate::common::{
+    MS, NO_WAIT, SECOND, calls, flaky, never_processed, permanent, poll_once, scripted,
+};
+
+/// A token for each call, and none otherwise.
+fn one_each() -> Budget {
+    Budget::new(Ratio::percent(100), 0)
+}
+
+fn on(budget: &Budget) -> RetryLayer {
+    RetryLayer::new(3).backoff(NO_WAIT).budget(budget.clone())
+}
+
+/// A call that its inner service gets later, from within the future.
+#[derive(Clone)]
+struct Queue<S>(S);
+
+impl<S> Service<u32> for Queue<S>
+where
+    S: Service<u32, Error = BoxError> + Clone + Send + 'static,
+    S::Future: Send,
+    S::Response: Send,
+{
+    type Response = S::Response;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<S::Response, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: u32) -> Self::Future {
+        let inner = self.0.clone();
+        Box::pin(async move {
+            sleep(10 * MS).await;
+            inner.oneshot(request).await
+        })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_budget_counts_a_call_once_however_many_nested_layers_share_it() {
+    let budget = one_each();
+    let two = ServiceBuilder::new().layer(on(&budget)).layer(on(&budget));
+    for _ in 0..40 {
+        two.clone().layer(on(&budget)).service(flaky(0).0).oneshot(0).await.unwrap();
+    }
+    assert_eq!(budget.balance(), Some(40));
+    two.service(flaky(0).0).oneshot(0).await.unwrap();
+    assert_eq!(budget.balance(), Some(41));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_budget_counts_a_call_once_though_another_lies_between() {
+    let (a, b) = (one_each(), one_each());
+    let stack = ServiceBuilder::new().layer(on(&a)).layer(on(&b)).layer(on(&a));
+    stack.service(flaky(0).0).oneshot(0).await.unwrap();
+    assert_eq!((a.balance(), b.balance()), (Some(1), Some(1)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_budget_counts_a_call_once_that_waits_in_a_queue_between_two_layers() {
+    let budget = one_each();
+    let inner = on(&budget).layer(flaky(0).0);
+    on(&budget).layer(Queue(inner)).oneshot(0).await.unwrap();
+    assert_eq!(budget.balance(), Some(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn attempts_of_an_outer_retry_do_not_deposit_into_an_inner_budget() {
+    let inner = one_each();
+    let (service, log) = flaky(u32::MAX);
+    let stack = ServiceBuilder::new()
+        .layer(RetryLayer::new(4).backoff(NO_WAIT).budget(Budget::unlimited()))
+        .layer(on(&inner).classify(permanent))
+        .service(service);
+    stack.oneshot(0).await.unwrap_err();
+    assert_eq!((calls(&log), inner.balance()), (4, Some(1)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_first_got_no_further_than_a_layer_between_is_counted_when_it_does() {
+    let inner = one_each();
+    let counted = on(&inner).layer(flaky(0).0);
+    let stack = ServiceBuilder::new()
+        .layer(RetryLayer::new(3).budget(Budget::unlimited()).classify(never_processed))
+        .service_fn(move |request: u32| {
+            let counted = counted.clone();
+            async move {
+                if buttress_core::Attempt::current().number() == 1 {
+                    return Err(BoxError::from("refused"));
+                }
+                counted.oneshot(request).await
+            }
+        });
+    stack.oneshot(0).await.unwrap();
+    assert_eq!(inner.balance(), Some(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_panics_inside_leaves_nothing_behind() {
+    let budget = one_each();
+    let panics = on(&budget).layer(service_fn(|_: u32| async {
+        assert_eq!(1, 2, "on purpose");
+        Ok::<u32, BoxError>(0)
+    }));
+    let caught = panics_when_polled(panics.oneshot(0)).await;
+    assert!(caught);
+    on(&budget).layer(flaky(0).0).oneshot(0).await.unwrap();
+    assert_eq!(budget.balance(), Some(2));
+}
+
+async fn panics_when_polled(call: impl Future) -> bool {
+    let mut call = Box::pin(call);
+    let poll =
+        AssertUnwindSafe(|| call.as_mut().poll(&mut Context::from_waker(std::task::Waker::noop())));
+    std::panic::catch_unwind(poll).is_err()
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_throttle_of_grpc_takes_one_failure_of_the_service_once() {
+    // Three calls by the innermost, of which all layers hand on the last.
+    for nested in 1..=3 {
+        let budget = Budget::throttle(RetryThrottle::new(100, Ratio::percent(10)));
+        let (service, log) = flaky(u32::MAX);
+        let error = match nested {
+            1 => on(&budget).layer(service).oneshot(0).await,
+            2 => on(&budget).layer(on(&budget).layer(service)).oneshot(0).await,
+            _ => on(&budget).layer(on(&budget).layer(on(&budget).layer(service))).oneshot(0).await,
+        };
+        error.unwrap_err();
+        assert_eq!((calls(&log), budget.balance()), (3, Some(97)), "{nested} layers");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_is_taken_once_though_another_budget_lies_between() {
+    let throttle = || Budget::throttle(RetryThrottle::new(100, Ratio::percent(10)));
+    let (a, b) = (throttle(), throttle());
+    let stack = ServiceBuilder::new().layer(on(&a)).layer(on(&b)).layer(on(&a));
+    stack.service(flaky(u32::MAX).0).oneshot(0).await.unwrap_err();
+    assert_eq!((a.balance(), b.balance()), (Some(97), Some(99)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_success_is_earned_once() {
+    let throttle = Budget::throttle(RetryThrottle::new(100, Ratio::percent(100)));
+    let tokens = Budget::tokens(TokenBucket::new(100));
+    on(&throttle).layer(flaky(u32::MAX).0).oneshot(0).await.unwrap_err();
+    on(&tokens).layer(flaky(u32::MAX).0).oneshot(0).await.unwrap_err();
+    assert_eq!((throttle.balance(), tokens.balance()), (Some(97), Some(90)));
+    for budget in [&throttle, &tokens] {
+        on(budget).layer(on(budget).layer(flaky(0).0)).oneshot(0).await.unwrap();
+    }
+    assert_eq!((throttle.balance(), tokens.balance()), (Some(98), Some(91)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_quota_gets_back_what_a_retry_after_a_timeout_cost_when_it_succeeds() {
+    let budget = Budget::tokens(TokenBucket::new(100));
+    let layer = on(&budget).classify(|outcome: Result<&u32, &BoxError>| match outcome {
+        Ok(_) => Verdict::Success,
+        Err(_) => Verdict::TimedOut,
+    });
+    layer.layer(flaky(1).0).oneshot(0).await.unwrap();
+    assert_eq!(budget.balance(), Some(100));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_layer_that_only_withdraws_earns_nothing_and_pays_for_its_retries() {
+    let budget = one_each();
+    let spender = on(&budget.withdraw_only());
+    for _ in 0..5 {
+        spender.layer(flaky(0).0).oneshot(0).await.unwrap();
+    }
+    assert_eq!(budget.balance(), Some(0));
+    on(&budget).layer(flaky(0).0).oneshot(0).await.unwrap();
+    let (service, log) = flaky(u32::MAX);
+    spender.layer(service).oneshot(0).await.unwrap_err();
+    assert_eq!((calls(&log), budget.balance()), (2, Some(0)));
+    // One that deposits counts the calls of one around it that does not.
+    spender.layer(on(&budget).layer(flaky(0).0)).oneshot(0).await.unwrap();
+    assert_eq!(budget.balance(), Some(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_throttle_that_is_only_withdrawn_from_takes_failures_and_earns_nothing() {
+    let budget = Budget::throttle(RetryThrottle::new(100, Ratio::percent(100)));
+    let spender = on(&budget.withdraw_only());
+    spender.layer(flaky(u32::MAX).0).oneshot(0).await.unwrap_err();
+    spender.layer(flaky(0).0).oneshot(0).await.unwrap();
+    assert_eq!(budget.balance(), Some(97));
+    on(&budget).layer(flaky(0).0).oneshot(0).await.unwrap();
+    assert_eq!(budget.balance(), Some(98));
+}
+
+#[tokio::test(start_paused = true)]
+async fn across_a_spawned_task_each_side_counts_for_itself() {
+    // The limit that the docs name.
+    let budget = one_each();
+    let inner = on(&budget).layer(flaky(0).0);
+    let stack = on(&budget).layer(service_fn(move |request: u32| {
+        let call = tokio::spawn(inner.clone().oneshot(request));
+        async move { call.await.map_err(BoxError::from)? }
+    }));
+    stack.oneshot(0).await.unwrap();
+    assert_eq!(budget.balance(), Some(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn leaving_during_the_backoff_gives_back_what_was_paid_then_and_not_later() {
+    let budget = Budget::new(Ratio::ZERO, 1);
+    let patient = RetryLayer::new(2)
+        .backoff(Backoff::constant(60 * SECOND).jitter(Jitter::None))
+        .budget(budget.clone());
+    let mut waiting: Vec<_> =
+        (0..5).map(|_| Box::pin(patient.layer(flaky(u32::MAX).0).oneshot(0))).collect();
+    for call in &mut waiting {
+        assert!(poll_once(call.as_mut()).await.is_pending());
+    }
+    sleep(9 * SECOND).await;
+    let quick = RetryLayer::new(2).backoff(NO_WAIT).budget(budget.clone());
+    for _ in 0..5 {
+        quick.layer(flaky(u32::MAX).0).oneshot(0).await.unwrap_err();
+    }
+    drop(waiting);
+    sleep(2 * SECOND).await;
+    for _ in 0..10 {
+        quick.layer(flaky(u32::MAX).0).oneshot(0).await.unwrap_err();
+    }
+    // Of a reserve of ten for ten seconds, five were used two seconds ago.
+    assert_eq!(quick.handle().retries(), 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_that_a_full_bucket_has_made_good_is_not_paid_back_again() {
+    let budget = Budget::tokens(TokenBucket::new(10).costs(10, 10).refill_per_second(1.0));
+    let waiting = RetryLayer::new(2)
+        .backoff(Backoff::constant(600 * SECOND).jitter(Jitter::None))
+        .budget(budget.clone());
+    let mut waiting = Box::pin(waiting.layer(flaky(u32::MAX).0).oneshot(0));
+    assert!(poll_once(waiting.as_mut()).await.is_pending());
+    sleep(60 * SECOND).await;
+    let quick = RetryLayer::new(2).backoff(NO_WAIT).budget(budget.clone());
+    quick.layer(flaky(u32::MAX).0).oneshot(0).await.unwrap_err();
+    drop(waiting);
+    assert_eq!((quick.handle().retries(), budget.balance()), (1, Some(0)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_of_before_an_idle_hour_buy_no_retries() {
+    let budget = one_each();
+    let layer = RetryLayer::new(100).backoff(NO_WAIT).budget(budget.clone());
+    for before in 1..=40 {
+        for _ in 0..before {
+            layer.layer(flaky(0).0).oneshot(0).await.unwrap();
+        }
+        sleep(3600 * SECOND).await;
+        let retries = layer.handle().retries();
+        layer.layer(flaky(u32::MAX).0).oneshot(0).await.unwrap_err();
+        let bought = layer.handle().retries() - retries;
+        assert!(bought <= 1, "{bought} retries for one call");
+        sleep(60 * SECOND).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_that_come_slowly_all_count_while_the_window_lasts() {
+    let budget = one_each();
+    let layer = on(&budget);
+    for _ in 0..100 {
+        sleep(SECOND).await;
+        layer.layer(flaky(0).0).oneshot(0).await.unwrap();
+    }
+    // The window is ten seconds and up to a third of one.
+    assert_eq!(budget.balance(), Some(11));
+    let (service, log) = scripted(|_| Err("down".into()));
+    on(&budget).layer(service).oneshot(0).await.unwrap_err();
+    assert_eq!(calls(&log), 3);
+}

@@ -1,0 +1,78 @@
+//! What the tests of the layer share.
+
+use std::{
+    future::{Future, poll_fn},
+    pin::Pin,
+    sync::{Arc, Mutex},
+    task::Poll,
+    time::Duration,
+};
+
+use buttress_core::{Attempt, BoxError, Hint, Origin, Reason, Rejection, Verdict};
+use buttress_retry::Backoff;
+use tokio::time::Instant;
+use tower::{Service, service_fn};
+
+pub(crate) const MS: Duration = Duration::from_millis(1);
+pub(crate) const SECOND: Duration = Duration::from_secs(1);
+pub(crate) const NO_WAIT: Backoff = Backoff::none();
+
+/// When a service was called, and at which attempt.
+pub(crate) type Log = Arc<Mutex<Vec<(Duration, u32)>>>;
+
+/// Fails `failures` times, then answers with the number of the attempt; logs when and which.
+pub(crate) fn flaky(
+    failures: u32,
+) -> (impl Service<u32, Response = u32, Error = BoxError, Future: Send> + Clone, Log) {
+    scripted(move |attempt| {
+        if attempt <= failures { Err(format!("failure {attempt}").into()) } else { Ok(attempt) }
+    })
+}
+
+/// Answers each attempt as `answer` says; logs when and which.
+pub(crate) fn scripted(
+    answer: impl Fn(u32) -> Result<u32, BoxError> + Clone,
+) -> (impl Service<u32, Response = u32, Error = BoxError, Future: Send> + Clone, Log) {
+    let log = Log::default();
+    let (seen, start) = (Arc::clone(&log), Instant::now());
+    let service = service_fn(move |_: u32| {
+        let attempt = Attempt::current().number();
+        seen.lock().unwrap().push((start.elapsed(), attempt));
+        let answer = answer(attempt);
+        async { answer }
+    });
+    (service, log)
+}
+
+pub(crate) fn calls(log: &Log) -> usize {
+    log.lock().unwrap().len()
+}
+
+pub(crate) fn times(log: &Log) -> Vec<u128> {
+    log.lock().unwrap().iter().map(|(at, _)| at.as_millis()).collect()
+}
+
+/// Every failure is throttling, with this hint.
+pub(crate) fn throttled(hint: Hint) -> impl Fn(Result<&u32, &BoxError>) -> Verdict + Clone {
+    move |outcome| match outcome {
+        Ok(_) => Verdict::Success,
+        Err(_) => Verdict::Throttled(Some(hint)),
+    }
+}
+
+pub(crate) fn never_processed(outcome: Result<&u32, &BoxError>) -> Verdict {
+    if outcome.is_ok() { Verdict::Success } else { Verdict::NeverProcessed }
+}
+
+pub(crate) fn permanent(outcome: Result<&u32, &BoxError>) -> Verdict {
+    if outcome.is_ok() { Verdict::Success } else { Verdict::Permanent }
+}
+
+/// The rejection of a limiter that says when it would admit the call.
+pub(crate) fn rejected(retry_after: Duration) -> BoxError {
+    Rejection::new(Reason::RateLimited, Origin::new("throttle")).after(retry_after).into()
+}
+
+pub(crate) async fn poll_once<F: Future + ?Sized>(mut future: Pin<&mut F>) -> Poll<F::Output> {
+    poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await
+}

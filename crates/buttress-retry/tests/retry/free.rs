@@ -1,0 +1,154 @@
+//! What is repeated free of charge, and what a retry leaves to the retries around it.
+
+use std::sync::{Arc, Mutex};
+
+use buttress_core::{Attempt, BoxError, Deadline, Rejection, Verdict};
+use buttress_retry::{Backoff, Budget, Jitter, Ratio, RetryLayer, RetryThrottle, Stop};
+use tokio::time::{Instant, sleep};
+use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
+
+use crate::common::{MS, NO_WAIT, calls, flaky, never_processed, rejected, scripted, times};
+
+/// An error says by its text what it is.
+fn by_text(outcome: Result<&u32, &BoxError>) -> Verdict {
+    match outcome.map_err(ToString::to_string) {
+        Ok(_) => Verdict::Success,
+        Err(text) if text == "refused" => Verdict::NeverProcessed,
+        Err(_) => match outcome.err().and_then(Rejection::find) {
+            Some(rejection) => Verdict::of(rejection),
+            None => Verdict::Transient,
+        },
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_free_repetition_does_not_count_as_an_attempt() {
+    let numbers = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&numbers);
+    let (service, log) = scripted(move |attempt| {
+        seen.lock().unwrap().push((attempt, Attempt::current().previous()));
+        match attempt {
+            1 => Err("refused".into()),
+            2 => Err(rejected(100 * MS)),
+            _ => Err("down".into()),
+        }
+    });
+    let layer = RetryLayer::new(3).backoff(NO_WAIT).classify(by_text);
+    layer.layer(service).oneshot(0).await.unwrap_err();
+    // Two that never reached the service, and three that did.
+    assert_eq!((calls(&log), layer.handle().stopped(Stop::AttemptsUsed)), (5, 1));
+    assert_eq!(*numbers.lock().unwrap(), [(1, 0), (2, 0), (3, 0), (4, 1), (5, 2)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_the_first_repetition_of_what_was_never_processed_is_free() {
+    let budget = Budget::throttle(RetryThrottle::new(100, Ratio::percent(10)));
+    let (service, log) = scripted(|_| Err("refused".into()));
+    let layer = RetryLayer::new(3).backoff(NO_WAIT).budget(budget.clone()).classify(by_text);
+    layer.layer(service).oneshot(0).await.unwrap_err();
+    assert_eq!((calls(&log), layer.handle().stopped(Stop::AttemptsUsed)), (4, 1));
+    assert_eq!(budget.balance(), Some(97), "three of four failures are the throttle's");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_throttle_of_grpc_never_hears_of_a_transparent_retry() {
+    let budget = Budget::throttle(RetryThrottle::new(100, Ratio::percent(10)));
+    let (service, _) = scripted(|attempt| if attempt == 1 { Err("refused".into()) } else { Ok(0) });
+    let layer = RetryLayer::new(2).budget(budget.clone()).classify(by_text);
+    layer.layer(service).oneshot(0).await.unwrap();
+    assert_eq!(budget.balance(), Some(100));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_layer_of_one_attempt_repeats_nothing_at_all() {
+    for attempts in [0, 1] {
+        let (service, log) = flaky(u32::MAX);
+        let layer = RetryLayer::new(attempts).classify(never_processed);
+        layer.layer(service).oneshot(0).await.unwrap_err();
+        assert_eq!(calls(&log), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_free_repetition_that_cannot_finish_is_skipped_where_that_is_asked_for() {
+    let layer = RetryLayer::new(3).skip_hopeless().classify(never_processed);
+    let service = layer.layer(service_fn(|request: u32| async move {
+        sleep(200 * MS).await;
+        if request == 0 { Ok(0) } else { Err(BoxError::from("refused")) }
+    }));
+    service.clone().oneshot(0).await.unwrap();
+    let start = Instant::now();
+    Deadline::after(300 * MS).around(service.oneshot(1)).await.unwrap_err();
+    assert_eq!(start.elapsed(), 200 * MS);
+    assert_eq!(layer.handle().stopped(Stop::CannotFinish), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nested_retries_over_a_limiter_that_says_when_to_come_ask_twice_in_all() {
+    let (service, log) = scripted(|_| Err(rejected(300 * MS)));
+    let layer = || RetryLayer::new(9).backoff(NO_WAIT);
+    let handle = layer().handle();
+    let stack = ServiceBuilder::new().layer(layer()).layer(layer()).layer(layer());
+    stack.service(service).oneshot(0).await.unwrap_err();
+    assert_eq!(times(&log), [0, 300]);
+    assert_eq!(handle.retries(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rejection_that_nobody_waited_for_is_judged_by_each_retry() {
+    // The inner layer cannot repeat at all, so it has given up nothing.
+    let start = Instant::now();
+    let stack = ServiceBuilder::new().layer(RetryLayer::new(2)).layer(RetryLayer::new(1));
+    let service = stack.service_fn(move |_: u32| async move {
+        if start.elapsed() < 300 * MS { Err(rejected(300 * MS)) } else { Ok(7) }
+    });
+    assert_eq!(service.oneshot(0).await.unwrap(), 7);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_deadline_ends_the_wait_for_readiness_with_the_last_error() {
+    /// Ready once, and never again.
+    #[derive(Clone)]
+    struct Once(Arc<Mutex<u32>>);
+
+    impl tower::Service<u32> for Once {
+        type Response = u32;
+        type Error = BoxError;
+        type Future = std::future::Ready<Result<u32, BoxError>>;
+
+        fn poll_ready(
+            &mut self,
+            _: &mut std::task::Context<'_>,
+        ) -> std::task::Poll<Result<(), BoxError>> {
+            let mut polls = self.0.lock().unwrap();
+            *polls += 1;
+            if *polls == 1 { std::task::Poll::Ready(Ok(())) } else { std::task::Poll::Pending }
+        }
+
+        fn call(&mut self, _: u32) -> Self::Future {
+            std::future::ready(Err("down".into()))
+        }
+    }
+
+    let budget = Budget::new(Ratio::ZERO, 1);
+    let layer = RetryLayer::new(3)
+        .backoff(Backoff::constant(100 * MS).jitter(Jitter::None))
+        .budget(budget.clone());
+    let start = Instant::now();
+    let call = Deadline::after(1000 * MS).around(layer.layer(Once(Arc::default())).oneshot(0));
+    assert_eq!(call.await.unwrap_err().to_string(), "down");
+    assert_eq!(start.elapsed(), 1000 * MS);
+    assert_eq!((layer.handle().stopped(Stop::Deadline), layer.handle().retries()), (1, 0));
+    assert_eq!(budget.balance(), Some(10), "what was paid for the attempt is back");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_does_not_begin_in_the_last_millisecond() {
+    for (left, calls_made) in [(1000, 1), (2000, 2)] {
+        let (service, log) = flaky(u32::MAX);
+        let layer = RetryLayer::new(2).classify(never_processed);
+        let left = std::time::Duration::from_micros(left) - std::time::Duration::from_nanos(1);
+        Deadline::after(left).around(layer.layer(service).oneshot(0)).await.unwrap_err();
+        assert_eq!(calls(&log), calls_made);
+    }
+}

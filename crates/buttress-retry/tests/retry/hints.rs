@@ -1,0 +1,154 @@
+//! How long a call waits that was told how long: never shorter, under paused time.
+
+use std::time::Duration;
+
+use buttress_core::{BoxError, Deadline, Hint, Verdict};
+use buttress_retry::{Backoff, Jitter, RetryLayer, Stop};
+use tokio::time::Instant;
+use tower::{Layer, ServiceExt};
+
+use crate::common::{MS, NO_WAIT, SECOND, calls, flaky, rejected, scripted, throttled, times};
+
+/// A layer with this backoff, not spread.
+fn constant(delay: Duration) -> RetryLayer {
+    RetryLayer::new(2).backoff(Backoff::constant(delay).jitter(Jitter::None))
+}
+
+/// When the second attempt came, in milliseconds.
+async fn second_attempt(layer: &RetryLayer, hint: Hint, left: Option<Duration>) -> Option<u128> {
+    let (service, log) = flaky(1);
+    let call = layer.clone().classify(throttled(hint)).layer(service).oneshot(0);
+    let outcome = match left {
+        Some(left) => Deadline::after(left).around(call).await,
+        None => call.await.map_err(BoxError::from),
+    };
+    assert_eq!(outcome.is_ok(), calls(&log) == 2);
+    times(&log).get(1).copied()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hint_that_fits_into_the_deadline_is_waited_for_in_full_and_spread_afterwards() {
+    let layer = constant(5 * SECOND);
+    let mut all = Vec::new();
+    for _ in 0..20 {
+        let at = second_attempt(&layer, Hint::After(20 * SECOND), Some(60 * SECOND)).await.unwrap();
+        assert!((20_000..25_000).contains(&at), "{at} ms");
+        all.push(at);
+    }
+    all.sort_unstable();
+    all.dedup();
+    assert!(all.len() > 15, "callers that were told the same second do not come together: {all:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hint_longer_than_a_minute_is_waited_for_if_the_deadline_allows_it() {
+    let hint = Hint::After(120 * SECOND);
+    let at = second_attempt(&constant(Duration::ZERO), hint, Some(300 * SECOND)).await;
+    assert_eq!(at, Some(120_000));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_spread_that_does_not_fit_is_shortened_and_the_hint_is_not() {
+    let layer = constant(100 * SECOND);
+    for _ in 0..20 {
+        let at = second_attempt(&layer, Hint::After(20 * SECOND), Some(21 * SECOND)).await.unwrap();
+        assert!((20_000..21_000).contains(&at), "{at} ms");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_deadline_a_hint_is_waited_for_up_to_a_limit_and_otherwise_stops_at_once() {
+    let still = constant(Duration::ZERO);
+    let short = still.clone().max_hint(5 * SECOND);
+    for (layer, hint, at) in [
+        (&still, 60 * SECOND, Some(60_000)),
+        (&still, 61 * SECOND, None),
+        (&short, 5 * SECOND, Some(5000)),
+        (&short, 5 * SECOND + MS, None),
+        (&still, Duration::MAX, None),
+        (&still, Duration::ZERO, Some(0)),
+    ] {
+        for hint in [Hint::After(hint), Hint::Exactly(hint)] {
+            let (start, before) =
+                (Instant::now(), layer.handle().stopped(Stop::PushbackExceedsDeadline));
+            assert_eq!(second_attempt(layer, hint, None).await, at, "{hint:?}");
+            let stopped = layer.handle().stopped(Stop::PushbackExceedsDeadline) - before;
+            assert_eq!(stopped, u64::from(at.is_none()), "{hint:?}");
+            assert_eq!(start.elapsed().as_millis(), at.unwrap_or(0), "{hint:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hint_as_long_as_the_rest_stops_at_once() {
+    let layer = constant(Duration::ZERO);
+    for (hint, left, at) in [(1000, 1000, None), (2000, 1000, None), (900, 1000, Some(900))] {
+        let start = Instant::now();
+        let came = second_attempt(&layer, Hint::After(hint * MS), Some(left * MS)).await;
+        assert_eq!((came, start.elapsed().as_millis()), (at, at.unwrap_or(0)));
+    }
+    assert_eq!(layer.handle().stopped(Stop::PushbackExceedsDeadline), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_zero_hint_is_spread_by_the_backoff() {
+    let layer = constant(4 * SECOND);
+    let mut all = Vec::new();
+    for _ in 0..10 {
+        all.push(second_attempt(&layer, Hint::After(Duration::ZERO), None).await.unwrap());
+    }
+    assert!(all.iter().all(|at| *at < 4000) && all.iter().any(|at| *at > 400), "{all:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pushback_is_exact_and_the_backoff_starts_anew_after_it() {
+    // gRFC A6. The delays would be 1, 2, 4 and 8 s.
+    let (service, log) = scripted(|attempt| match attempt {
+        3 => Err("pushback".into()),
+        6 => Ok(0),
+        _ => Err("failure".into()),
+    });
+    let backoff = Backoff::exponential(SECOND, 60 * SECOND).jitter(Jitter::None);
+    let layer = RetryLayer::new(9).backoff(backoff).classify(|outcome: Result<&u32, &BoxError>| {
+        match outcome {
+            Ok(_) => Verdict::Success,
+            Err(error) if error.to_string() == "pushback" => {
+                Verdict::Throttled(Some(Hint::Exactly(500 * MS)))
+            }
+            Err(_) => Verdict::Transient,
+        }
+    });
+    layer.layer(service).oneshot(0).await.unwrap();
+    assert_eq!(times(&log), [0, 1000, 3000, 3500, 4500, 6500]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_limiter_says_is_exact_whatever_the_backoff() {
+    for backoff in [NO_WAIT, Backoff::constant(7 * SECOND)] {
+        let (service, log) =
+            scripted(|attempt| if attempt == 1 { Err(rejected(300 * MS)) } else { Ok(0) });
+        let layer = RetryLayer::new(3).backoff(backoff);
+        layer.layer(service).oneshot(0).await.unwrap();
+        assert_eq!(times(&log), [0, 300]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hint_leaves_the_time_that_an_attempt_usually_takes() {
+    let layer = constant(10 * SECOND).skip_hopeless();
+    let (service, _) = flaky(0);
+    let slow = tower::service_fn(move |request: u32| {
+        let service = service.clone();
+        async move {
+            tokio::time::sleep(200 * MS).await;
+            service.oneshot(request).await
+        }
+    });
+    layer.layer(slow).oneshot(0).await.unwrap();
+    for (left, comes) in [(1100, false), (1300, true)] {
+        let at = second_attempt(&layer, Hint::After(1000 * MS), Some(left * MS)).await;
+        assert_eq!(at.is_some(), comes);
+        assert!(at.is_none_or(|at| (1000..=1100).contains(&at)), "{at:?}");
+    }
+    assert_eq!(layer.handle().stopped(Stop::CannotFinish), 1);
+}
