@@ -68,7 +68,8 @@ where
                 Readiness::Idle | Readiness::Waiting { .. } => self.settings.own(),
             },
         };
-        let inherited = Deadline::earliest(Deadline::current(), announced);
+        let ambient = Deadline::current();
+        let inherited = Deadline::earliest(ambient, announced);
         let mut deadline = Deadline::earliest(own, inherited);
         let mut passed = |deadline: Deadline| {
             // One reading serves all: without a deadline there is none.
@@ -82,6 +83,12 @@ where
                 deadline = own.filter(|own| !passed(*own));
             }
             _ => self.settings.in_time(),
+        }
+        if let (Some(came), Some(ambient)) = (announced, ambient)
+            && came < ambient
+            && deadline == announced
+        {
+            came.announces(ambient);
         }
         if let Some(deadline) = deadline {
             self.mode.write(&mut request, deadline);
