@@ -4,7 +4,7 @@ use std::{
     task::{Context, Poll, Wake, Waker, ready},
 };
 
-use buttress_core::{BoxError, Criticality, Drive, Entry, Place, Progress, Relay, Terms};
+use buttress_core::{BoxError, Criticality, Drive, Entry, Place, Progress, Relay, Rouse, Terms};
 use bytes::Bytes;
 use http_body::{Body, SizeHint};
 
@@ -23,6 +23,8 @@ pub(crate) struct Live<B> {
     /// Keeps the source while there is no reader, until the body is given up.
     keeper: Place,
     bell: Waker,
+    /// Watches the relay. Only where the body is made it is known to be `'static`.
+    watch: fn(&Arc<Self>, Place),
     /// What the source said before it was read.
     hint: SizeHint,
 }
@@ -40,6 +42,7 @@ where
             relay,
             keeper,
             bell: Waker::from(Arc::new(Bell(live.clone()))),
+            watch: |live, place| live.relay.watch(place, live),
             hint,
         })
     }
@@ -87,6 +90,12 @@ where
                 put.unwrap_or(Drive::Done)
             }
         }
+    }
+}
+
+impl<B: Send + 'static> Rouse for Live<B> {
+    fn rouse(&self) {
+        self.relay.rouse();
     }
 }
 
@@ -147,7 +156,10 @@ impl<B> Reader<B> {
     fn place(&mut self) -> Option<Place> {
         if self.place.is_none() {
             self.place = match self.live.relay.enter(NO_TERMS) {
-                Entry::Member(place) => Some(place),
+                Entry::Member(place) => {
+                    (self.live.watch)(&self.live, place);
+                    Some(place)
+                }
                 Entry::Closed | Entry::Inside => None,
             };
         }
