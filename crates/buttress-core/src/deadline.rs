@@ -156,6 +156,22 @@ impl Deadline {
         (result, enforced)
     }
 
+    /// Says to the layers outside that this deadline came with the request of a call that is being made
+    /// under the `ambient` one, and is earlier: the same one on its way, rounded down or less a margin. A
+    /// call that it ends is ended by the ambient one.
+    ///
+    /// It is heard on the same thread, until something else is said.
+    #[inline]
+    pub fn announces(self, ambient: Self) {
+        ANNOUNCED.set(Some((ambient, self)));
+    }
+
+    /// What was said last to [announce](Self::announces) this deadline.
+    #[inline]
+    pub fn announced(self) -> Option<Self> {
+        ANNOUNCED.get().filter(|(ambient, _)| *ambient == self).map(|(_, announced)| announced)
+    }
+
     /// Carries the ambient deadline and [criticality](crate::Criticality), as they are now, to
     /// wherever `future` is polled.
     ///
@@ -273,4 +289,6 @@ thread_local! {
     // `const` and without a destructor: no lazy initialisation, and usable while a thread ends.
     static AMBIENT: Cell<Option<Deadline>> = const { Cell::new(None) };
     static ENFORCED: Cell<Option<Deadline>> = const { Cell::new(None) };
+    // Left as it is by whoever reads it: no two calls have the same deadline to the nanosecond.
+    static ANNOUNCED: Cell<Option<(Deadline, Deadline)>> = const { Cell::new(None) };
 }

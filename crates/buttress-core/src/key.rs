@@ -26,7 +26,8 @@ pub trait KeyOf<Req>: Clone {
     }
 
     /// What `key` is about, as a hash: requests that [`change`](Self::changes) it make all answers
-    /// about it outdated. `None` where there is no such thing.
+    /// about it outdated, and what is in flight of it takes no more callers. `None` where there is no such
+    /// thing.
     fn subject(&self, key: &Self::Key) -> Option<u64> {
         let _ = key;
         None

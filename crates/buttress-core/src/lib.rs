@@ -89,7 +89,7 @@ pub use mark::Mark;
 pub use quota::Quota;
 pub use ready::{Check, take_ready};
 pub use rejection::{BoxError, Origin, Reason, Rejection};
-pub use relay::{Drive, End, Entry, Place, Relay, Terms, Turn};
+pub use relay::{Drive, End, Entry, Place, Relay, Rouse, Terms, Turn};
 pub use replay::Replay;
 pub use respond::{Guard, Plain, Respond};
 pub use scope::Scope;

@@ -8,7 +8,7 @@ use std::{
     task::{Context, Poll, Wake, Waker},
 };
 
-use buttress_core::{Criticality, Drive, Entry, Place, Relay, Terms};
+use buttress_core::{Criticality, Drive, Entry, Place, Relay, Rouse, Terms};
 use loom::{
     future::block_on,
     model::Builder,
@@ -246,5 +246,53 @@ fn a_reader_that_is_slower_misses_nothing() {
         fast.join().unwrap();
         slow.join().unwrap();
         assert_eq!(shared.dropped(), 1);
+    });
+}
+
+/// What the relay is a part of.
+struct Host(Shared);
+
+impl Rouse for Host {
+    fn rouse(&self) {
+        self.0.relay.rouse();
+    }
+}
+
+#[test]
+fn those_who_are_roused_find_the_work_though_those_who_were_woken_never_come() {
+    model(|| {
+        let (shared, driver) = Shared::new(1);
+        let (waiting, deputy) = (shared.member(), shared.member());
+        let host = std::sync::Arc::new(Host(shared.clone()));
+        [driver, waiting, deputy].map(|place| shared.relay.watch(place, &host));
+        shared.poll_once(driver);
+        let threads = (shared.clone(), shared.clone());
+        let waits = thread::spawn(move || threads.0.read(waiting, 1));
+        let idle = thread::spawn(move || threads.1.poll_once(deputy));
+        shared.feed();
+        // The time of those who were woken is over.
+        host.rouse();
+        waits.join().unwrap();
+        idle.join().unwrap();
+        assert_eq!((shared.dropped(), shared.relay.members()), (1, 3));
+    });
+}
+
+#[test]
+fn those_who_are_roused_while_the_work_is_driven_are_told_of_its_end() {
+    model(|| {
+        let (shared, driver) = Shared::new(1);
+        let (waiting, deputy) = (shared.member(), shared.member());
+        let host = std::sync::Arc::new(Host(shared.clone()));
+        [driver, waiting, deputy].map(|place| shared.relay.watch(place, &host));
+        shared.poll_once(waiting);
+        shared.poll_once(deputy);
+        let threads = (shared.clone(), std::sync::Arc::clone(&host));
+        let drives = thread::spawn(move || threads.0.read(driver, 1));
+        let rouses = thread::spawn(move || threads.1.rouse());
+        shared.feed();
+        drives.join().unwrap();
+        rouses.join().unwrap();
+        assert_eq!((shared.dropped(), shared.relay.members()), (1, 3));
     });
 }

@@ -71,7 +71,8 @@ where
                 }
             },
         };
-        let inherited = Deadline::earliest(Deadline::current(), announced);
+        let ambient = Deadline::current();
+        let inherited = Deadline::earliest(ambient, announced);
         let mut deadline = Deadline::earliest(own, inherited);
         let mut passed = |deadline: Deadline| {
             // One reading serves all: without a deadline there is none.
@@ -88,8 +89,15 @@ where
             }
             _ => self.settings.in_time(),
         }
-        let ambient = self.settings.ambient(deadline);
-        let future = Deadline::with(ambient, || self.inner.call(request));
+        if let (Some(came), Some(ambient)) = (announced, ambient)
+            && came < ambient
+            && deadline == announced
+            && self.settings.enforcement == Enforcement::Reject
+        {
+            came.announces(ambient);
+        }
+        let inside = self.settings.ambient(deadline);
+        let future = Deadline::with(inside, || self.inner.call(request));
         ResponseFuture::running(future, deadline, seed, self.mode.clone(), &self.settings)
     }
 }

@@ -3,24 +3,33 @@ use std::sync::{
     atomic::{AtomicU32, Ordering},
 };
 
+use crate::policy::Shelf;
+
 /// How often each subject has changed.
 ///
 /// Subjects whose hashes are alike in sixteen bits share a count, so that now and then an answer is
 /// outdated that was not. In return it has a bound, and a look is a load.
 #[derive(Debug, Default)]
-pub(crate) struct Changes {
+pub struct Changes {
     // 256 KiB, and most layers never see a change.
     counts: OnceLock<Box<[AtomicU32]>>,
 }
 
 impl Changes {
+    /// Whether anything has ever changed.
     #[inline]
-    pub(crate) fn of(&self, subject: Option<u64>) -> u32 {
+    pub(crate) fn are_any(&self) -> bool {
+        self.counts.get().is_some()
+    }
+
+    #[inline]
+    pub(crate) fn of(&self, subject: Option<u64>) -> Version {
         match (self.counts.get(), subject) {
             (Some(counts), Some(subject)) => {
-                counts.get(place(subject)).map_or(0, |count| count.load(Ordering::Acquire))
+                let count = counts.get(place(subject));
+                count.map_or(Version::FIRST, |count| Version(count.load(Ordering::Acquire)))
             }
-            _ => 0,
+            _ => Version::FIRST,
         }
     }
 
@@ -30,6 +39,44 @@ impl Changes {
         if let Some(count) = counts.get(place(subject)) {
             count.fetch_add(1, Ordering::AcqRel);
         }
+    }
+}
+
+/// How often a subject had changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Version(u32);
+
+impl Version {
+    /// It had not.
+    pub(crate) const FIRST: Self = Self(0);
+
+    /// Whether the subject has changed between this one and the `other`.
+    pub(crate) const fn is_before(self, other: Self) -> bool {
+        let newer = other.0.wrapping_sub(self.0);
+        newer != 0 && newer < 1 << 31
+    }
+}
+
+/// Nothing is kept, and changes end what may be joined.
+impl<K, V> Shelf<K, V> for Changes {
+    fn forget(&self, _: &K) {}
+
+    fn outdate(&self, subject: u64) {
+        self.add(subject);
+    }
+
+    fn has_changed(&self) -> bool {
+        self.are_any()
+    }
+
+    fn version(&self, subject: Option<u64>) -> Version {
+        self.of(subject)
+    }
+
+    fn clear(&self) {}
+
+    fn kept(&self) -> (usize, u64) {
+        (0, 0)
     }
 }
 

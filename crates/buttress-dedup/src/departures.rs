@@ -4,6 +4,7 @@ use buttress_core::{Entry as Entered, Terms};
 use hashbrown::HashTable;
 
 use crate::{
+    changes::Version,
     flight::{Flight, Landing},
     flights::Joined,
 };
@@ -107,7 +108,13 @@ impl<K, W, A> Departures<K, W, A> {
 
 impl<K: Hash + Eq, W, A: Landing> Departures<K, W, A> {
     #[inline]
-    pub(crate) fn join(&mut self, hash: u64, key: &K, terms: Terms) -> Found<K, W, A> {
+    pub(crate) fn join(
+        &mut self,
+        hash: u64,
+        key: &K,
+        terms: Terms,
+        version: Version,
+    ) -> Found<K, W, A> {
         let entry = match &self.single {
             Some(entry) if entry.hash == hash && entry.key == *key => entry,
             _ if self.others.is_empty() => return Found::Nothing,
@@ -116,7 +123,7 @@ impl<K: Hash + Eq, W, A: Landing> Departures<K, W, A> {
                 None => return Found::Nothing,
             },
         };
-        match entry.flight.enter(terms) {
+        match entry.flight.enter(terms, version) {
             Entered::Member(place) => {
                 self.joined += 1;
                 Found::Joined(Joined::Followed(Arc::clone(&entry.flight), place))
@@ -126,27 +133,19 @@ impl<K: Hash + Eq, W, A: Landing> Departures<K, W, A> {
         }
     }
 
-    /// Puts it in, and returns what was there before, to be dropped.
+    /// Takes out the flight of `key`, which takes nobody any more, for another in its place.
+    #[cold]
+    pub(crate) fn take_closed(&mut self, hash: u64, key: &K) -> Option<Entry<K, W, A>> {
+        self.take(hash, |old| old.key == *key)
+    }
+
     #[inline]
-    pub(crate) fn insert(
-        &mut self,
-        entry: Entry<K, W, A>,
-        replace: bool,
-    ) -> Option<Entry<K, W, A>> {
-        let old = if replace { self.replaced(&entry) } else { None };
+    pub(crate) fn insert(&mut self, entry: Entry<K, W, A>) {
         if self.single.is_none() {
             self.single = Some(entry);
         } else {
             self.others.insert_unique(entry.hash, entry, |entry| entry.hash);
         }
-        old
-    }
-
-    #[cold]
-    fn replaced(&mut self, entry: &Entry<K, W, A>) -> Option<Entry<K, W, A>> {
-        let old = self.take(entry.hash, |old| old.key == entry.key);
-        // From here on nobody finds it who has the key forgotten.
-        old.inspect(|old| old.flight.revoke())
     }
 }
 

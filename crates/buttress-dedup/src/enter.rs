@@ -7,11 +7,13 @@ use buttress_core::{Attempt, Classify, Freshness, Respond, Terms};
 
 use crate::{
     Inner, Policy, Seat, Setup,
+    flight::Launch,
     flights::Joined,
     future::{ModeResponse, Role, SeedIn, Stage},
     keys::Keys,
     landing::{apart, can_restore, hit, not_cached, panicked, respond_seed, restore},
     part::PartOf,
+    policy::Shelf,
     policy::{About, Look},
     refresh::Refreshing,
     seat::Member,
@@ -35,7 +37,8 @@ where
             // For a cache further on: this layer is none.
             return None;
         }
-        let subject = if C::Policy::KEEPS { core.keys.subject(&core.mode, &key) } else { None };
+        let is_needed = C::Policy::KEEPS || part.shelf.has_changed();
+        let subject = if is_needed { core.keys.subject(&core.mode, &key) } else { None };
         Some((key, subject, wanted))
     };
     match catch_unwind(AssertUnwindSafe(keyed)) {
@@ -147,13 +150,14 @@ where
         // A clone is the service's own code, so not under the lock.
         let mut call = Some((self.inner.clone(), request));
         let board = || {
-            let hash = self.part.flights.hash(&key);
+            let launch = self.launch(&key, terms);
             if C::Policy::KEEPS
-                && let Some(joined) = self.part.flights.join(&key, hash, terms)
+                && let Some(joined) =
+                    self.part.flights.join(&key, launch.hash, terms, launch.version)
             {
                 return Ok(joined);
             }
-            self.depart(&mut call, key, hash, terms, landed, spare)
+            self.depart(&mut call, key, launch, landed, spare)
         };
         // The key's `Hash` and `Eq` are the user's.
         match catch_unwind(AssertUnwindSafe(board)) {
@@ -169,14 +173,23 @@ where
         }
     }
 
+    /// How a flight of `key` would begin.
+    #[inline]
+    fn launch(&self, key: &KeyIn<S, Req, C>, terms: Terms) -> Launch {
+        let hash = self.part.flights.hash(key);
+        // Before the call is made: what changes from here on ends the flight for those who come after.
+        let version = self.part.shelf.version(self.subject);
+        let attempt = Attempt::current();
+        Launch { hash, terms, attempt, version, ticket: None, older: None }
+    }
+
     /// Joins a flight, or starts one with the call.
     #[inline]
     fn depart(
         &self,
         call: &mut Option<(S, Req)>,
         key: KeyIn<S, Req, C>,
-        hash: u64,
-        terms: Terms,
+        mut launch: Launch,
         landed: Option<u64>,
         spare: Option<KeptIn<S, Req, C>>,
     ) -> Result<JoinedIn<S, Req, C>, KeyIn<S, Req, C>> {
@@ -184,14 +197,19 @@ where
         let policy = &core.shared.policy;
         let Some((_, request)) = call.as_ref() else { unreachable!("a call starts once") };
         let judged = Classify::seed(&core.mode, request);
+        let changes = core.keys.changes(&core.mode, request);
         let place = &self.part.shelf;
         let weight = if C::Policy::KEEPS { core.keys.weight(&core.mode, &key) } else { 0 };
         let about = About { subject: self.subject, weight, wanted: self.wanted };
         let order = policy.order(&core.mode, place, request, &key, about, spare);
-        let (fetch, ticket) = (policy.fetch(&order), policy.ticket(&order));
-        let flights = &self.part.flights;
-        flights.start(key, hash, terms, landed, ticket, || match call.take() {
-            Some((inner, request)) => Work::new(inner, request, (order, judged), fetch),
+        let fetch = policy.fetch(&order);
+        launch.ticket = policy.ticket(&order);
+        let doubts = fetch.is_some() && policy.doubts(&order);
+        self.part.flights.start(key, launch, landed, |is_late| match call.take() {
+            Some((inner, request)) => {
+                let work = Work::new(inner, request, (order, judged, changes), fetch);
+                if is_late || doubts { work.hasten() } else { work }
+            }
             None => unreachable!("a call starts once"),
         })
     }
@@ -207,6 +225,7 @@ where
             (Joined::Followed(flight, place), Some((inner, request))) => {
                 let instance = self.setup.core().shared.settings.origin.name();
                 tracing::trace!(name: "dedup.joined", target: "buttress", instance);
+                flight.watch(place);
                 let role = Role::Later(inner, request, seed);
                 let (member, setup) = (Member::new(flight, place), self.setup.clone());
                 Stage::Aboard { member, role, setup }
@@ -232,10 +251,12 @@ where
         let refreshing = Refreshing::new(self.setup.clone(), Arc::clone(&self.part.shelf), kept);
         let terms = policy.refresh_terms();
         let mut call = Some((self.inner.clone(), request));
-        let hash = self.part.flights.hash(&key);
         // It is nobody's second attempt, and for all who come later.
         let for_all = Self { wanted: Freshness::default(), ..*self };
-        let depart = || for_all.depart(&mut call, key, hash, terms, Some(landed), spare);
+        let depart = || {
+            let launch = for_all.launch(&key, terms);
+            for_all.depart(&mut call, key, launch, Some(landed), spare)
+        };
         let (flight, place) = match Attempt::FIRST.with(depart) {
             Ok(Joined::Led(flight, place)) => (flight, place),
             Ok(Joined::Followed(flight, place)) => {

@@ -3,13 +3,13 @@ use std::{
     sync::Arc,
 };
 
-use buttress_core::{Attempt, End, Place, Terms, Turn};
+use buttress_core::{End, Place, Terms, Turn};
 use hashbrown::DefaultHashBuilder;
 
 use crate::{
+    changes::Version,
     departures::{Departures, Entry, Found},
     flight::{Flight, Home, Landing, Launch},
-    settings::Ticket,
     sync::{
         Mutex,
         atomic::{AtomicU64, Ordering},
@@ -75,9 +75,15 @@ where
     }
 
     /// Joins the flight of `key`, if there is one.
-    pub(crate) fn join(&self, key: &K, hash: u64, terms: Terms) -> Option<Joined<K, W, A>> {
+    pub(crate) fn join(
+        &self,
+        key: &K,
+        hash: u64,
+        terms: Terms,
+        version: Version,
+    ) -> Option<Joined<K, W, A>> {
         let mut departures = lock(&self.shard(hash)?.departures);
-        match departures.join(hash, key, terms) {
+        match departures.join(hash, key, terms, version) {
             Found::Joined(joined) => Some(joined),
             Found::Closed | Found::Nothing => None,
         }
@@ -85,20 +91,20 @@ where
 
     /// Joins the flight of `key`, or starts one of the `work`, unless something `landed` since.
     ///
-    /// The key is taken if a flight is started.
+    /// The key is taken if a flight is started. The `work` hears whether that is in place of another which
+    /// has let a caller down.
     #[inline]
     pub(crate) fn start(
         self: &Arc<Self>,
         key: K,
-        hash: u64,
-        terms: Terms,
+        mut launch: Launch,
         landed: Option<u64>,
-        ticket: Option<Ticket>,
-        work: impl FnOnce() -> W,
+        work: impl FnOnce(bool) -> W,
     ) -> Result<Joined<K, W, A>, K> {
+        let Launch { hash, terms, version, .. } = launch;
         let Some(shard) = self.shard(hash) else { return Ok(Joined::Inside) };
         let mut departures = lock(&shard.departures);
-        let found = departures.join(hash, &key, terms);
+        let found = departures.join(hash, &key, terms, version);
         if let Found::Joined(joined) = found {
             drop(departures);
             return Ok(joined);
@@ -107,12 +113,15 @@ where
             drop(departures);
             return Err(key);
         }
-        let launch = Launch { hash, terms, ticket, attempt: Attempt::current() };
+        let is_closed = matches!(found, Found::Closed);
+        let old = if is_closed { departures.take_closed(hash, &key) } else { None };
+        launch.older = old.as_ref().and_then(|old| old.flight.hand_down());
         let mut idle = departures.idle();
-        let (flight, place) = Flight::launch(launch, work, &mut idle, self);
+        let is_needed = old.as_ref().is_some_and(|old| old.flight.is_spent());
+        let (flight, place) = Flight::launch(launch, || work(is_needed), &mut idle, self);
         let entry = Entry { key, hash, flight: Arc::clone(&flight) };
         departures.led += 1;
-        let old = departures.insert(entry, matches!(found, Found::Closed));
+        departures.insert(entry);
         drop(departures);
         drop((old, idle));
         Ok(Joined::Led(flight, place))

@@ -31,7 +31,8 @@ impl DedupHandle {
         self.state.registry.parts().for_each(Part::clear);
     }
 
-    /// Calls of the service that are being made and can be joined: those that were forgotten do not count.
+    /// Calls of the service that are being made, one for each key: those that were forgotten do not count,
+    /// nor do those that another one has replaced.
     pub fn flights(&self) -> usize {
         self.numbers().flights
     }

@@ -1,5 +1,8 @@
 use std::{
-    sync::{Arc, atomic::AtomicBool},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -183,6 +186,7 @@ where
         Place {
             store: self.store.open(),
             changes: Changes::default(),
+            is_doubtful: AtomicBool::new(false),
             random: Random::seeded(seed),
         }
     }
@@ -257,6 +261,14 @@ where
 
     fn fetch(&self, order: &Self::Order) -> Option<Self::Fetch> {
         order.place.store.get(&order.key)
+    }
+
+    fn doubts(&self, order: &Self::Order) -> bool {
+        order.place.is_doubtful.load(Ordering::Relaxed)
+    }
+
+    fn doubt(&self, order: &Self::Order, is_late: bool) {
+        order.place.is_doubtful.store(is_late, Ordering::Relaxed);
     }
 
     fn accept(&self, order: &Self::Order, kept: &KeptBy<M, Res, E>) -> bool {

@@ -10,7 +10,7 @@ use buttress_control::{Backoff, Delays};
 use buttress_core::{Age, Deadline, Freshness, Lifetime};
 use tokio::time::Instant;
 
-use crate::settings::Ticket;
+use crate::{changes::Version, settings::Ticket};
 
 /// An answer that is kept, and until when.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ pub struct Kept<V> {
     refresh_from: AtomicU64,
     /// How far those that failed have come.
     delays: Mutex<Delays>,
-    pub(crate) version: u32,
+    pub(crate) version: Version,
     is_told: bool,
     /// Whether it is forgotten; `None` if it came from far away.
     ticket: Option<Ticket>,
@@ -76,7 +76,7 @@ impl<V> Kept<V> {
             weight,
             refresh_from: AtomicU64::new(0),
             delays: Mutex::new(Delays::new()),
-            version: 0,
+            version: Version::FIRST,
             is_told: lifetime.is_told,
             ticket: None,
         }
@@ -176,7 +176,7 @@ impl<V> Kept<V> {
     }
 
     /// The same, as of the version of its subject and for as long as the `ticket` is good.
-    pub(crate) fn of(self, version: u32, ticket: Ticket) -> Self {
+    pub(crate) fn of(self, version: Version, ticket: Ticket) -> Self {
         Self { version, ticket: Some(ticket), ..self }
     }
 

@@ -95,7 +95,7 @@ where
     if let Some((subject, judged)) = changes
         && core.mode.classify(&judged, outcome.as_ref()) == Verdict::Success
     {
-        core.shared.state.registry.parts().for_each(|part| part.outdate(subject));
+        core.shared.changed(subject);
     }
     outcome.map(|response| core.mode.admit(seed, core.mode.own(response), None::<Seat>))
 }

@@ -39,10 +39,24 @@
 //!
 //! # Flights
 //!
-//! The first call of a key starts a flight, the others join it. It belongs to none of them: its work lies
-//! in a slot, and whoever of them is polled while it has been woken drives it. When it is woken, so are
-//! whoever drove last and one deputy, of another task if there is one; so a driver that has gone, or is
-//! alive and never polled, delays nobody. Two that are held unpolled at once can.
+//! The first call of a key starts a flight, and the others join it. The flight belongs to none of them:
+//! its work lies in a slot, and a caller that is polled while the work has been woken drives it. A wake of
+//! the work wakes the caller that drove last and one deputy with another waker. So a driver that is
+//! dropped, or alive and not polled, delays no other caller.
+//!
+//! If neither of the two is polled within 10 ms, all other callers are woken, once. So callers that are
+//! held and not polled, however many, delay the others by 10 ms at most. The children of one
+//! `FuturesUnordered` are such callers while its task does something else. The same holds for the readers
+//! of a shared body. It takes a tokio runtime with a time driver where three or more callers wait.
+//!
+//! A flight takes no more callers once the [deadline](buttress_core::Deadline) of a caller on board has
+//! passed: that caller has waited in vain for as long as it could. The next call of the key starts another
+//! flight, and those on board keep their places. So a call that hangs lets down the callers that come
+//! within one patience, and no others. The same holds for a service that does not become ready, and for a
+//! shared body that makes no progress. A caller without a deadline that leaves says nothing of the flight.
+//!
+//! If a call takes longer than the callers' patience, a further call begins once per patience, and only
+//! the callers that join late enough are served. If it takes twice as long, none is.
 //!
 //! It runs under ambient values of its own: the latest deadline and the highest criticality of those who
 //! wait, and the attempt of the first. A layer further in that noted the deadline when it was called
@@ -62,11 +76,22 @@
 //! With [`keep`](DedupLayer::keep) successes are kept for a time, and others if one asks for it: see
 //! [`Keep`]. Failures that another attempt might mend, timeouts and rejections of layers never are. A hit
 //! takes neither a flight nor the inner service. What is kept is bounded in number and bytes, and is forgotten
-//! by [`DedupHandle::forget`], together with what a call in flight is about to bring. In `Http` mode a
-//! request with an unsafe method that succeeds outdates what is kept of its target, where the key is the
-//! mode's own. It ends no flight: who asks after it may still join a call from before it. A response is kept
+//! by [`DedupHandle::forget`], together with what a call in flight is about to bring. A response is kept
 //! when its body has been read to its end. A request says how fresh a kept answer must be
 //! for it with a [`Freshness`](buttress_core::Freshness); in `Http` mode that is its `Cache-Control`.
+//!
+//! A flight that another has replaced keeps its answer only if it lands while the other one still flies.
+//! If a read of a [`Store`] outlasts a caller's patience, later flights give the store a head start of 10 ms
+//! and then call the service as well, until the store answers first again.
+//!
+//! # Changes
+//!
+//! In `Http` mode a request with an unsafe method that succeeds outdates what is kept of its target, and
+//! closes the flights of its target to later callers, where the key is the mode's own. So a call that is
+//! made after its outcome is known is never answered as of before. It is so without
+//! [`keep`](DedupLayer::keep) too, and with a [`KeyOf`](buttress_core::KeyOf) that says what changes. A call
+//! that comes while the change is still under way may join a flight from before it: which of the two
+//! the service sees first is not known.
 //!
 //! # Readiness
 //!

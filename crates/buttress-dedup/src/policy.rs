@@ -3,6 +3,7 @@ use std::{future::Ready, sync::Arc};
 use buttress_core::{Freshness, Share, Terms};
 
 use crate::{
+    changes::{Changes, Version},
     kept::{Held, Kept},
     settings::Ticket,
 };
@@ -66,6 +67,17 @@ where
 
     /// Looks further away, if there is such a place.
     fn fetch(&self, order: &Self::Order) -> Option<Self::Fetch>;
+
+    /// Whether the service is not to wait for what is fetched.
+    fn doubts(&self, order: &Self::Order) -> bool {
+        let _ = order;
+        false
+    }
+
+    /// What was fetched, and was not waited for, came after the service's answer if it `is_late`.
+    fn doubt(&self, order: &Self::Order, is_late: bool) {
+        let _ = (order, is_late);
+    }
 
     /// Whether what was fetched may be given out.
     fn accept(&self, order: &Self::Order, kept: &KeptBy<M, Res, E>) -> bool;
@@ -156,6 +168,12 @@ pub trait Shelf<K, V>: Send + Sync + 'static {
     /// Forgets everything about a subject.
     fn outdate(&self, subject: u64);
 
+    /// Whether anything was ever [outdated](Self::outdate). Until then no subject need be known.
+    fn has_changed(&self) -> bool;
+
+    /// How often that was said of this subject.
+    fn version(&self, subject: Option<u64>) -> Version;
+
     /// Forgets everything.
     fn clear(&self);
 
@@ -171,21 +189,33 @@ impl<M: Share<Res>, K, Req, Res, E> Policy<M, K, Req, Res, E> for InFlight
 where
     E: Send + Sync + 'static,
 {
-    type Shelf = ();
+    type Shelf = Changes;
     type Order = ();
     type Fetch = Ready<Option<KeptBy<M, Res, E>>>;
     type Keeper = ();
     const KEEPS: bool = false;
 
-    fn open(&self) {}
+    #[inline]
+    fn open(&self) -> Changes {
+        Changes::default()
+    }
 
     #[inline]
-    fn look(&self, (): &(), _: &K, _: Option<u64>, _: Freshness) -> Look<KeptBy<M, Res, E>> {
+    fn look(&self, _: &Changes, _: &K, _: Option<u64>, _: Freshness) -> Look<KeptBy<M, Res, E>> {
         Look::Missing(None)
     }
 
     #[inline]
-    fn order(&self, _: &M, _: &Arc<()>, _: &Req, _: &K, _: About, _: Option<KeptBy<M, Res, E>>) {}
+    fn order(
+        &self,
+        _: &M,
+        _: &Arc<Changes>,
+        _: &Req,
+        _: &K,
+        _: About,
+        _: Option<KeptBy<M, Res, E>>,
+    ) {
+    }
 
     #[inline]
     fn fetch(&self, (): &()) -> Option<Self::Fetch> {
@@ -216,17 +246,5 @@ impl<V> Keeper<V> for () {
     #[inline]
     fn keep(&self, _: impl FnOnce() -> (V, usize)) -> bool {
         false
-    }
-}
-
-impl<K, V> Shelf<K, V> for () {
-    fn forget(&self, _: &K) {}
-
-    fn outdate(&self, _: u64) {}
-
-    fn clear(&self) {}
-
-    fn kept(&self) -> (usize, u64) {
-        (0, 0)
     }
 }

@@ -14,7 +14,7 @@ use crate::{
     landing::{can_restore, is_later},
     marks::Marks,
     policy::{Conclusion, Keeper},
-    setup::{AnswerIn, Err, FlightIn, Judged, KeeperIn, KeptIn, Res, WorkIn},
+    setup::{AnswerIn, Err, FlightIn, InfoIn, Judged, KeeperIn, KeptIn, Res, WorkIn},
     work::{Found, Work},
 };
 
@@ -50,18 +50,29 @@ where
 {
     let core = setup.core();
     let policy = &core.shared.policy;
-    let accept = |(order, _): &_, kept: &_| policy.accept(order, kept) && can_restore(setup, kept);
-    let (polled, marks) = Marks::watch(|| work.as_mut().poll(cx, accept));
+    let accept = |(order, ..): &InfoIn<S, Req, C>, kept: &_| {
+        policy.accept(order, kept) && can_restore(setup, kept)
+    };
+    let doubt = |(order, ..): &InfoIn<S, Req, C>, is_late| policy.doubt(order, is_late);
+    let (polled, marks) = Marks::watch(|| work.as_mut().poll(cx, accept, doubt));
+    work.as_mut().hear(Deadline::current());
     let outcome = match ready!(polled) {
         Found::Made(outcome) => outcome,
         Found::Fetched(kept) => return Poll::Ready(Run::Answer(Answer::new(ForAll::Kept(kept)))),
     };
-    let Some((order, judged)) = work.order() else { unreachable!("it ends once") };
+    let Some(((order, judged, changes), announced)) = work.order() else {
+        unreachable!("it ends once")
+    };
+    if let Some(subject) = changes
+        && core.mode.classify(&judged, outcome.as_ref()) == Verdict::Success
+    {
+        core.shared.changed(subject);
+    }
     let keeper = match policy.conclude(&core.mode, &order, Some(outcome.as_ref())) {
         Conclusion::Stands(keeper) => keeper,
         Conclusion::Instead(kept) => return Poll::Ready(Run::Answer(spare(setup, kept))),
     };
-    let end = End { outcome, marks, judged, keeper };
+    let end = End { outcome, marks, announced, judged, keeper };
     if C::Mode::IS_WHOLE && !C::Policy::KEEPS {
         return Poll::Ready(Run::Own(end));
     }
@@ -72,6 +83,8 @@ where
 pub(crate) struct End<O, J, Kp> {
     pub(crate) outcome: O,
     pub(crate) marks: Marks,
+    /// What a layer inside took for the first caller's deadline.
+    announced: Option<Deadline>,
     judged: J,
     keeper: Kp,
 }
@@ -121,7 +134,11 @@ where
         // Or whoever goes again would join it again, for as long as its body is on its way.
         flight.withdraw();
     }
-    let End { outcome, keeper, marks, .. } = end;
+    let End { outcome, keeper, mut marks, .. } = end;
+    if expired {
+        // Of a flight further out this one is the work.
+        marks.enforced = marks.enforced.max(flight.launch.terms.deadline);
+    }
     let answer = answer(setup, outcome, keeper);
     if !C::Mode::IS_WHOLE
         && let ForAll::Response { mode, shared, .. } = &answer.for_all
@@ -141,7 +158,9 @@ where
     C: Setup<S, Req>,
 {
     let core = setup.core();
-    let Some((order, _)) = work.and_then(Work::order) else { return Answer::new(ForAll::Panicked) };
+    let Some(((order, ..), _)) = work.and_then(Work::order) else {
+        return Answer::new(ForAll::Panicked);
+    };
     match core.shared.policy.conclude(&core.mode, &order, None) {
         Conclusion::Instead(kept) => spare(setup, kept),
         Conclusion::Stands(_) => Answer::new(ForAll::Panicked),
@@ -209,14 +228,18 @@ where
     if launched.is_none() || !is_later(patience, launched) {
         return false;
     }
+    // A layer inside may go by what was announced of it, which is rounded, or less a margin.
+    let launched = Deadline::earliest(launched, end.announced);
+    let is_enforced = end.marks.enforced >= launched;
     // Whatever the error, also where the mode cannot look into it.
-    if end.outcome.is_err() && end.marks.enforced >= launched {
+    if end.outcome.is_err() && is_enforced {
         return true;
     }
     let mode = &setup.core().mode;
     let classify = || mode.classify(&end.judged, end.outcome.as_ref());
     match Deadline::with(launched, classify) {
         Verdict::Expired => true,
+        Verdict::TimedOut => is_enforced,
         Verdict::Rejected { reason, .. } => reason == Reason::DeadlineExceeded,
         _ => false,
     }

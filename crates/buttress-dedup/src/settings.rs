@@ -1,4 +1,7 @@
-use std::sync::{Arc, atomic::AtomicBool};
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use buttress_core::{Allowance, Origin, Reason, Rejection};
 
@@ -34,6 +37,10 @@ impl Settings {
 
 /// Whether what a flight brings may be kept: not any more once its key is forgotten.
 pub(crate) type Ticket = Arc<AtomicBool>;
+
+pub(crate) fn revoke(ticket: &Ticket) {
+    ticket.store(false, Ordering::Release);
+}
 
 /// What whoever meets a panic does with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

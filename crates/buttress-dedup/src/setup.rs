@@ -43,6 +43,12 @@ impl<P> Shared<P> {
             resume_unwind(payload);
         }
     }
+
+    /// A call has changed a subject: what is kept of it is outdated, and what is in flight takes nobody.
+    #[cold]
+    pub(crate) fn changed(&self, subject: u64) {
+        self.state.registry.parts().for_each(|part| part.outdate(subject));
+    }
 }
 
 /// A service whose calls may be shared: its future is polled by whoever waits, on any thread.
@@ -154,8 +160,9 @@ pub(crate) type ShelfIn<S, Req, C> = <<C as Setup<S, Req>>::Policy as Policy<
 pub(crate) type Judged<S, Req, C> =
     <<C as Setup<S, Req>>::Mode as Classify<Req, Res<S, Req>, Err<S, Req>>>::Seed;
 
-pub(crate) type WorkIn<S, Req, C> =
-    Work<S, Req, (OrderIn<S, Req, C>, Judged<S, Req, C>), FetchIn<S, Req, C>>;
+/// What is remembered of a request: to keep its answer, to judge it, and what it changes.
+pub(crate) type InfoIn<S, Req, C> = (OrderIn<S, Req, C>, Judged<S, Req, C>, Option<u64>);
+pub(crate) type WorkIn<S, Req, C> = Work<S, Req, InfoIn<S, Req, C>, FetchIn<S, Req, C>>;
 pub(crate) type AnswerIn<S, Req, C> =
     Answer<<C as Setup<S, Req>>::Mode, Res<S, Req>, Err<S, Req>, KeeperIn<S, Req, C>>;
 pub(crate) type FlightIn<S, Req, C> =

@@ -1,5 +1,8 @@
 use std::{
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -9,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::{
     Kept, Store,
-    changes::Changes,
+    changes::{Changes, Version},
     policy::{About, Keeper, Shelf},
     settings::Ticket,
 };
@@ -19,6 +22,8 @@ use crate::{
 pub struct Place<St> {
     pub(crate) store: St,
     pub(crate) changes: Changes,
+    /// The store let a caller wait in vain, and has been slower than the service since.
+    pub(crate) is_doubtful: AtomicBool,
     pub(crate) random: Random,
 }
 
@@ -28,7 +33,7 @@ pub struct Order<K, V, St, X, J> {
     pub(crate) key: K,
     pub(crate) about: About,
     /// How often the subject had changed when the flight began.
-    pub(crate) version: u32,
+    pub(crate) version: Version,
     pub(crate) ticket: Ticket,
     pub(crate) spare: Option<Arc<Kept<V>>>,
     pub(crate) began: Instant,
@@ -75,7 +80,7 @@ pub(crate) struct Kind<K, St> {
     place: Arc<Place<St>>,
     key: K,
     about: About,
-    version: u32,
+    version: Version,
     ticket: Ticket,
     /// When the answer came. What is on its way still grows older from then on.
     made: Instant,
@@ -126,6 +131,14 @@ where
 
     fn outdate(&self, subject: u64) {
         self.changes.add(subject);
+    }
+
+    fn has_changed(&self) -> bool {
+        self.changes.are_any()
+    }
+
+    fn version(&self, subject: Option<u64>) -> Version {
+        self.changes.of(subject)
     }
 
     fn clear(&self) {

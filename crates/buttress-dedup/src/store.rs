@@ -7,6 +7,9 @@ use crate::{Kept, Memory, memory::MemoryStore};
 /// A store somewhere else answers in its own time: [`get`](Self::get) is a part of the flight, so that
 /// one look serves all who wait. What it keeps must be made of `V`, and `V` of it.
 ///
+/// If a read outlasts the deadline of a caller who waits for it, the store is in doubt: from then on the
+/// service is called too when a read has taken 10 ms, until a read comes before the service's answer.
+///
 /// The layer knows only of what happens in its own process. A key that is forgotten here is
 /// [`remove`](Self::remove)d, once or twice, and what was on its way from the store then is not given
 /// out; a `put` of the same key that is under way must not outlive the `remove`. A request that

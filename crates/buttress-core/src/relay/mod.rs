@@ -1,12 +1,13 @@
 use std::{
-    sync::PoisonError,
+    sync::{Arc, PoisonError},
     task::{Context, Poll, Waker, ready},
 };
 
 use self::{
     seats::Seats,
-    state::{Phase, State},
+    state::{Heirs, Phase, State},
     sync::{Mutex, MutexGuard, this_thread},
+    watch::{Arming, Watch, alarm},
 };
 
 mod seats;
@@ -14,18 +15,26 @@ mod state;
 mod sync;
 mod terms;
 mod turn;
+mod watch;
 
 pub use self::seats::Place;
 pub use self::terms::Terms;
 pub use self::turn::{End, Turn};
+pub use self::watch::Rouse;
 
 /// One piece of work that many wait for, and any of them may drive.
 ///
 /// The work lies in a slot. Whoever is polled while it is there and has been woken takes it out,
 /// drives it with no lock held, and puts it back. A wake of the work ([`ring`](Self::ring)) wakes whoever
-/// drove last, or anybody if that one does not wait, and a deputy of another task, if one waits. So
-/// neither a driver that is gone nor one that is alive and never polled delays the others. Everybody
-/// is woken when there is something new.
+/// drove last, or anybody if that one does not wait, and a deputy with another waker, if one waits. So
+/// neither a driver that is gone nor one that is alive and never polled delays the others. If neither of
+/// the two takes the work up within 10 ms, all others are woken, once: members that are held and not
+/// polled, however many, delay the others by no more than that, and are not chosen again before they have
+/// been polled. Everybody is woken when there is something new.
+///
+/// For that the relay has a timer, if it is [watched](Self::watch): it runs on the tokio runtimes where the
+/// members are polled, and is set only while more than two wait. On a runtime without a time driver, and
+/// outside of any, there is none.
 ///
 /// The work runs under the [`Terms`] of its members: the latest deadline of those who are there, and the
 /// highest criticality of all who ever came.
@@ -50,7 +59,7 @@ pub enum Drive {
 pub enum Entry {
     /// A member now.
     Member(Place),
-    /// The last member has left, and the work with it.
+    /// The last member has left, and the work with it, or one has waited in vain until its deadline.
     Closed,
     /// The work itself wants to wait for the work, which would be for ever.
     Inside,
@@ -62,7 +71,8 @@ impl<W> Relay<W> {
     pub fn new(work: W, terms: Terms) -> (Self, Place) {
         let (seats, place) = Seats::new(terms);
         let slot = Some(work);
-        let state = State { slot, phase: Phase::In, woken: true, news: 0, driver: place, seats };
+        let (phase, watch) = (Phase::In, Watch::default());
+        let state = State { slot, phase, woken: true, news: 0, driver: place, seats, watch };
         (Self { state: Mutex::new(state) }, place)
     }
 
@@ -84,11 +94,45 @@ impl<W> Relay<W> {
 
     /// Joins, on these terms.
     pub fn enter(&self, terms: Terms) -> Entry {
+        self.admit(terms, |_| true)
+    }
+
+    /// Joins, unless a member has waited in vain until its deadline: then it is closed to those who come,
+    /// who would do the same.
+    pub fn enter_in_time(&self, terms: Terms) -> Entry {
+        self.admit(terms, |seats| !seats.is_spent())
+    }
+
+    #[inline]
+    fn admit(&self, terms: Terms, is_open: impl FnOnce(&mut Seats) -> bool) -> Entry {
         let mut state = self.lock();
-        match state.phase {
-            Phase::Out(thread) if thread == this_thread() => Entry::Inside,
-            _ if state.seats.is_empty() => Entry::Closed,
-            _ => Entry::Member(state.seats.enter(terms)),
+        if matches!(state.phase, Phase::Out(thread) if thread == this_thread()) {
+            return Entry::Inside;
+        }
+        let seats = &mut state.seats;
+        if seats.is_empty() || !is_open(seats) {
+            return Entry::Closed;
+        }
+        Entry::Member(seats.enter(terms))
+    }
+
+    /// Whether a member has waited in vain until its deadline.
+    pub fn is_spent(&self) -> bool {
+        self.lock().seats.is_spent()
+    }
+
+    /// Says that the member at `place`, which is about to leave, has got nothing. If its deadline has
+    /// passed, nobody [joins in time](Self::enter_in_time) any more.
+    pub fn give_up(&self, place: Place) {
+        self.lock().seats.give_up(place);
+    }
+
+    /// Sees to it, once a third member has joined, that members which are not polled delay the others by
+    /// 10 ms at most. `place` is that of the member who joined last, and `host` what the relay is a part of.
+    #[inline]
+    pub fn watch<H: Rouse>(&self, place: Place, host: &Arc<H>) {
+        if place.is_third() {
+            self.turn_on(alarm(host));
         }
     }
 
@@ -103,9 +147,9 @@ impl<W> Relay<W> {
         } else {
             None
         };
-        let heirs = if last { [None, None] } else { state.heirs() };
+        let heirs = if last { Heirs::default() } else { state.heirs() };
         drop(state);
-        wake(heirs);
+        self.wake(heirs);
         drop((waker, work));
         last
     }
@@ -156,7 +200,7 @@ impl<W> Relay<W> {
                 return Poll::Ready(Some(Turn { relay: self, work: Some(work), terms, place }));
             }
             if let Some(waker) = waker.take() {
-                let old = state.seats.wait(place, waker);
+                let old = state.wait(place, waker);
                 drop(state);
                 drop(old);
                 return Poll::Pending;
@@ -178,7 +222,20 @@ impl<W> Relay<W> {
         state.woken = true;
         let heirs = state.heirs();
         drop(state);
-        wake(heirs);
+        self.wake(heirs);
+    }
+
+    /// Wakes all members if those that were woken have not taken the work up in time. For the timer.
+    pub fn rouse(&self) {
+        let mut state = self.lock();
+        let (everybody, arming) = state.rouse();
+        drop(state);
+        if let Some(everybody) = everybody {
+            everybody.wake();
+        }
+        if let Some(arming) = arming {
+            self.arm(arming);
+        }
     }
 
     /// The terms the work would be driven on now.
@@ -208,6 +265,36 @@ impl<W> Relay<W> {
         everybody.wake();
     }
 
+    #[inline]
+    fn wake(&self, heirs: Heirs) {
+        let Heirs { wakers: [driver, deputy], arming } = heirs;
+        if let Some(driver) = driver {
+            driver.wake();
+        }
+        if let Some(deputy) = deputy {
+            deputy.wake();
+        }
+        if let Some(arming) = arming {
+            self.arm(arming);
+        }
+    }
+
+    #[cold]
+    fn turn_on(&self, alarm: Waker) {
+        let known = self.lock().watch.turn_on(alarm);
+        drop(known);
+    }
+
+    /// Sets timers, which may fire meanwhile.
+    #[cold]
+    fn arm(&self, arming: Arming) {
+        let timers = arming.set();
+        let fired = self.lock().watch.armed(timers);
+        if fired {
+            self.rouse();
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, State<W>> {
         // What is done under it cannot panic, so a poisoned lock means nothing.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -219,15 +306,5 @@ struct Finish<'a, W>(&'a Relay<W>);
 impl<W> Drop for Finish<'_, W> {
     fn drop(&mut self) {
         self.0.finish();
-    }
-}
-
-#[inline]
-fn wake([driver, deputy]: [Option<Waker>; 2]) {
-    if let Some(driver) = driver {
-        driver.wake();
-    }
-    if let Some(deputy) = deputy {
-        deputy.wake();
     }
 }

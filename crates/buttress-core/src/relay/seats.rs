@@ -19,6 +19,10 @@ pub(super) struct Seats {
     latest: Option<Deadline>,
     /// Whoever had the latest deadline may have left.
     outdated: bool,
+    /// No member's deadline is earlier than this one. Whoever had it may have left.
+    earliest: Option<Deadline>,
+    /// A member has left that had waited in vain until its deadline.
+    spent: bool,
     criticality: Criticality,
 }
 
@@ -30,6 +34,16 @@ impl Place {
     /// Whether it is that of the member whom the relay was made, or renewed, for.
     pub const fn is_first(self) -> bool {
         self.0 == 0
+    }
+
+    /// Whether it is one of the first eight.
+    pub(super) const fn is_early(self) -> bool {
+        self.0 < 8
+    }
+
+    /// Whether it is the one that makes two members three. No more than two are woken at a time.
+    pub(super) const fn is_third(self) -> bool {
+        self.0 == 2
     }
 }
 
@@ -57,6 +71,8 @@ impl Seats {
             patient: usize::from(deadline.is_none()),
             latest: deadline,
             outdated: false,
+            earliest: deadline,
+            spent: false,
             criticality,
         };
         (seats, Place(0))
@@ -82,6 +98,8 @@ impl Seats {
         self.patient = usize::from(deadline.is_none());
         self.latest = deadline;
         self.outdated = false;
+        self.earliest = deadline;
+        self.spent = false;
         self.criticality = criticality;
         Place(0)
     }
@@ -100,11 +118,26 @@ impl Seats {
             Some(deadline) => {
                 self.latest =
                     Some(self.latest.map_or(deadline, |latest| latest.or_later(deadline)));
+                self.earliest = Deadline::earliest(self.earliest, Some(deadline));
             }
             None => self.patient += 1,
         }
         self.criticality = self.criticality.max(criticality);
         Place(self.others.insert(Seat { deadline, index: 0 }) + 1)
+    }
+
+    /// Whether a member has spent its whole patience here. The clock is read only if a member has a
+    /// deadline.
+    pub(super) fn is_spent(&mut self) -> bool {
+        if !self.spent && self.earliest.is_some_and(Deadline::has_passed) {
+            self.look_for_earliest();
+        }
+        self.spent
+    }
+
+    /// The member at `place` is about to leave with nothing.
+    pub(super) fn give_up(&mut self, place: Place) {
+        self.spent = self.spent || self.deadline(place).is_some_and(Deadline::has_passed);
     }
 
     /// Gives the place up, and returns the waker to be dropped.
@@ -134,10 +167,27 @@ impl Seats {
 
     #[cold]
     fn look_for_latest(&mut self) {
-        let first = self.first.iter().map(|first| first.deadline);
-        let others = self.others.iter().map(|(_, seat)| seat.deadline);
-        self.latest = first.chain(others).flatten().reduce(Deadline::or_later);
+        self.latest = self.deadlines().reduce(Deadline::or_later);
         self.outdated = false;
+    }
+
+    /// Once for each time that the member with the earliest deadline has left.
+    #[cold]
+    fn look_for_earliest(&mut self) {
+        self.earliest = self.deadlines().min();
+        self.spent = self.earliest.is_some_and(Deadline::has_passed);
+    }
+
+    fn deadlines(&self) -> impl Iterator<Item = Deadline> {
+        let first = self.first.iter().filter_map(|first| first.deadline);
+        first.chain(self.others.iter().filter_map(|(_, seat)| seat.deadline))
+    }
+
+    fn deadline(&self, place: Place) -> Option<Deadline> {
+        match place.0.checked_sub(1) {
+            None => self.first.as_ref()?.deadline,
+            Some(seat) => self.others.get(seat)?.deadline,
+        }
     }
 
     /// Whether the first member waits with this very waker.
@@ -163,6 +213,16 @@ impl Seats {
                 None
             }
         }
+    }
+
+    /// Whether a member waits who has not been woken.
+    pub(super) fn is_anyone_waiting(&self) -> bool {
+        !self.waiting.is_empty() || self.first.as_ref().is_some_and(|first| first.waker.is_some())
+    }
+
+    /// Whether the first member is all there is.
+    pub(super) fn is_alone(&self) -> bool {
+        self.others.is_empty()
     }
 
     /// Takes two wakers: of the driver or, if it does not wait, of anybody, and of a deputy who is

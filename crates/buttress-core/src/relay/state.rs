@@ -1,6 +1,11 @@
 use std::task::Waker;
 
-use super::{Place, Terms, seats::Seats, sync::this_thread};
+use super::{
+    Place, Terms,
+    seats::{Everybody, Seats},
+    sync::this_thread,
+    watch::{Arming, Watch},
+};
 
 #[derive(Debug)]
 pub(super) struct State<W> {
@@ -13,6 +18,7 @@ pub(super) struct State<W> {
     pub(super) news: u64,
     pub(super) driver: Place,
     pub(super) seats: Seats,
+    pub(super) watch: Watch,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,11 +56,44 @@ impl<W> State<W> {
         self.slot = work;
     }
 
+    /// Lets the member at `place` wait, and returns the waker to be dropped.
+    pub(super) fn wait(&mut self, place: Place, waker: Waker) -> Option<Waker> {
+        if !place.is_first() || !self.seats.is_alone() {
+            self.watch.note(place);
+        }
+        self.seats.wait(place, waker)
+    }
+
     /// Who is to be woken, if the work lies there woken: the driver, and a deputy.
-    pub(super) fn heirs(&mut self) -> [Option<Waker>; 2] {
-        match self.phase {
-            Phase::In if self.woken => self.seats.heirs(self.driver),
-            _ => [None, None],
+    pub(super) fn heirs(&mut self) -> Heirs {
+        if !self.is_idle() {
+            return Heirs::default();
+        }
+        let wakers = self.seats.heirs(self.driver);
+        let [_, deputy] = &wakers;
+        // Without a deputy all who wait are in the driver's task.
+        let others = deputy.is_some() && self.seats.is_anyone_waiting();
+        Heirs { wakers, arming: self.watch.start(others) }
+    }
+
+    /// Those that were woken may not have taken the work up: who else is to be woken.
+    pub(super) fn rouse(&mut self) -> (Option<Everybody>, Option<Arming>) {
+        let is_idle = self.is_idle();
+        match self.watch.fire(is_idle) {
+            Ok(()) => (Some(self.seats.everybody()), None),
+            Err(arming) => (None, arming),
         }
     }
+
+    /// Whether the work lies there woken.
+    fn is_idle(&self) -> bool {
+        self.woken && self.phase == Phase::In
+    }
+}
+
+/// Who is to be woken with no lock held, and what to be armed after that.
+#[derive(Default)]
+pub(super) struct Heirs {
+    pub(super) wakers: [Option<Waker>; 2],
+    pub(super) arming: Option<Arming>,
 }

@@ -1,6 +1,6 @@
 use std::task::Context;
 
-use super::{Place, Relay, Terms, state::Phase, wake};
+use super::{Place, Relay, Terms, state::Phase};
 
 /// The work while it is driven. When it is dropped the work is done, or has panicked: nobody waits for
 /// it any more.
@@ -30,11 +30,11 @@ impl<W> Turn<'_, W> {
         let waker = cx.waker().clone();
         let mut state = self.relay.lock();
         state.put_back(self.work.take());
-        let old = state.seats.wait(self.place, waker);
+        let old = state.wait(self.place, waker);
         // Woken while it was out, when nobody could be told.
         let heirs = state.heirs();
         drop(state);
-        wake(heirs);
+        self.relay.wake(heirs);
         drop(old);
     }
 

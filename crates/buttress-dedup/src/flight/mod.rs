@@ -6,12 +6,13 @@ use std::{
     task::Wake,
 };
 
-use buttress_core::{Attempt, Entry, Place, Progress, Relay, Terms};
+use buttress_core::{Attempt, Entry, Place, Progress, Relay, Rouse, Terms};
 
 use crate::{
+    changes::Version,
     flights::Flights,
     seat::Aboard,
-    settings::Ticket,
+    settings::{Ticket, revoke},
     sync::atomic::{AtomicBool, Ordering},
 };
 
@@ -43,7 +44,11 @@ pub(crate) struct Launch {
     /// The terms of the first caller, on which the call is made.
     pub(crate) terms: Terms,
     pub(crate) attempt: Attempt,
+    /// How often the subject had changed.
+    pub(crate) version: Version,
     pub(crate) ticket: Option<Ticket>,
+    /// That of the flight it came in place of, which may have its answer kept until this one ends.
+    pub(crate) older: Option<Ticket>,
 }
 
 /// What a flight came to, as far as the flight is concerned with it.
@@ -104,11 +109,26 @@ impl<K, W, A> Flight<K, W, A> {
         self.orphan.load(Ordering::Relaxed)
     }
 
-    /// What it brings is not kept.
+    /// What it brings is not kept, nor what the one before it does.
     pub(crate) fn revoke(&self) {
-        if let Some(ticket) = &self.launch.ticket {
-            ticket.store(false, Ordering::Release);
-        }
+        self.revoke_older();
+        self.launch.ticket.iter().for_each(revoke);
+    }
+
+    /// What the one before it brings would be older than what is there, or is to be.
+    fn revoke_older(&self) {
+        self.launch.older.iter().for_each(revoke);
+    }
+
+    /// Another flight comes in its place. It may have its own answer kept for as long as that one flies.
+    pub(crate) fn hand_down(&self) -> Option<Ticket> {
+        self.revoke_older();
+        self.launch.ticket.clone()
+    }
+
+    /// Whether it has let a caller down.
+    pub(crate) fn is_spent(&self) -> bool {
+        self.relay.is_spent()
     }
 
     pub(crate) fn members(&self) -> usize {
@@ -125,17 +145,29 @@ impl<K, W, A> Flight<K, W, A> {
 }
 
 impl<K: Hash + Eq, W, A: Landing> Flight<K, W, A> {
-    /// Joins, while everything is still to be had.
-    pub(crate) fn enter(&self, terms: Terms) -> Entry {
+    /// Joins, while everything is still to be had, for a call that knows of that many changes.
+    pub(crate) fn enter(&self, terms: Terms, version: Version) -> Entry {
+        if self.launch.version.is_before(version) {
+            return Entry::Closed;
+        }
         match self.answer.get().map(Landing::progress) {
             Some(Progress::Closed | Progress::Lost) => Entry::Closed,
-            _ => self.relay.enter(terms),
+            _ => self.relay.enter_in_time(terms),
         }
+    }
+
+    /// Sees to it that members who are not polled delay nobody for long.
+    pub(crate) fn watch(self: &Arc<Self>, place: Place)
+    where
+        Self: Rouse,
+    {
+        self.relay.watch(place, self);
     }
 
     /// Takes it out of the table: the next call of its key starts another.
     pub(crate) fn withdraw(&self) {
         if self.aloft.swap(false, Ordering::Relaxed) {
+            self.revoke_older();
             self.flights.remove(self.launch.hash, self);
         }
     }
@@ -163,6 +195,8 @@ impl<K: Hash + Eq, W, A: Landing> Flight<K, W, A> {
         if !self.aloft.swap(false, Ordering::Relaxed) {
             return;
         }
+        // First, or what is older could come over what is kept here.
+        self.revoke_older();
         // In this order, so that a call finds the flight, or what it brought, or knows that it missed it.
         // A response's `Clone` and a store may panic: then it is not kept.
         if catch_unwind(AssertUnwindSafe(|| answer.keep())).unwrap_or(false) {
@@ -187,6 +221,17 @@ where
     }
 }
 
+impl<K, W, A> Rouse for Flight<K, W, A>
+where
+    K: Send + Sync + 'static,
+    W: Send + 'static,
+    A: Send + Sync + 'static,
+{
+    fn rouse(&self) {
+        self.relay.rouse();
+    }
+}
+
 impl<K, W, A> Aboard for Flight<K, W, A>
 where
     K: Hash + Eq + Send + Sync + 'static,
@@ -198,6 +243,9 @@ where
         if is_first {
             // Before it has left: whoever finds itself alone then knows that the outcome is its own.
             self.orphan.store(true, Ordering::Relaxed);
+        }
+        if self.answer.get().is_none_or(|answer| answer.progress() == Progress::Open) {
+            self.relay.give_up(place);
         }
         // If it was the last, the work is dropped, which is other people's code.
         let left = catch_unwind(AssertUnwindSafe(|| self.relay.leave(place)));

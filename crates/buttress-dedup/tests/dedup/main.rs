@@ -7,6 +7,7 @@
 )]
 #![expect(clippy::disallowed_methods, reason = "callers run in tasks of their own here")]
 
+mod changes;
 mod common;
 mod deadlines;
 mod errors;
@@ -18,5 +19,7 @@ mod inner;
 mod many;
 mod panicking_words;
 mod panics;
+mod patience;
 mod sharing;
 mod traps;
+mod unpolled;

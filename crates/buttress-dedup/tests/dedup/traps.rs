@@ -37,6 +37,8 @@ async fn sixty_callers(patience: Duration) -> (usize, usize) {
     (upstream.calls(), served)
 }
 
+/// Their patience is no ambient deadline, so a flight is not told that it has let one of them down: the
+/// number of calls is the least there can be.
 #[tokio::test(start_paused = true)]
 async fn impatient_callers_pass_the_work_on_until_it_is_done() {
     assert_eq!(sixty_callers(ms(30)).await, (6, 36));

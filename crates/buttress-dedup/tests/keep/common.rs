@@ -9,9 +9,13 @@ use std::{
     time::Duration,
 };
 
-use buttress_core::{Attempt, Reason, Rejection, Terms};
+use buttress_core::{Attempt, Deadline, Reason, Rejection, Terms};
 use buttress_dedup::{Jitter, Keep, Ratio};
-use tokio::time::{Instant, sleep};
+use futures_util::future::join_all;
+use tokio::{
+    task::unconstrained,
+    time::{Instant, sleep, sleep_until, timeout_at},
+};
 use tower::{Layer, Service, ServiceExt, service_fn, util::BoxCloneSyncService};
 
 /// The value of the call of this number, the first being 1.
@@ -155,6 +159,22 @@ impl Drop for Live<'_> {
 /// One call through `service`.
 pub(crate) async fn get(service: &Bare, key: u32) -> Result<u32, Fault> {
     service.clone().oneshot(key).await
+}
+
+/// So many calls, one every 100 ms, for these keys: how many of them did not end within the second that
+/// each of them has.
+pub(crate) async fn let_down(service: &Bare, calls: u32, key: impl Fn(u32) -> u32) -> usize {
+    let start = Instant::now();
+    let calls = (0..calls).map(|n| {
+        let (at, key) = (start + n * ms(100), key(n));
+        async move {
+            sleep_until(at).await;
+            let deadline = Deadline::after(s(1));
+            let call = deadline.around(async { get(service, key).await });
+            timeout_at(deadline.instant(), call).await.is_err()
+        }
+    });
+    unconstrained(join_all(calls)).await.into_iter().filter(|late| *late).count()
 }
 
 /// Lasts long enough for what is going on in the background, and no longer than it matters.

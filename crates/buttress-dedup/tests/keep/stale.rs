@@ -8,7 +8,7 @@ use tokio::time::{Instant, advance, sleep, timeout};
 use tokio_test::{assert_ready_ok, task};
 use tower::ServiceExt;
 
-use crate::common::{Does, Fault, Source, constant, exactly, get, ms, s, settle};
+use crate::common::{Does, Fault, Source, constant, exactly, get, let_down, ms, s, settle};
 
 #[tokio::test(start_paused = true)]
 async fn ca_01_stale_at_once_one_refresh_for_a_hundred_readers_and_past_the_window_a_load() {
@@ -365,4 +365,23 @@ async fn each_key_is_refreshed_for_itself() {
     }
     settle().await;
     assert_eq!((source.calls(), source.most(), layer.handle().refreshed()), (20, 10, 10));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refresh_that_hangs_lets_down_the_callers_of_one_patience_and_no_others() {
+    let source = Source::at_once();
+    let keep = exactly(s(1)).while_revalidate(s(1)).refresh_timeout(s(30));
+    let layer = DedupLayer::in_flight().keep(keep);
+    let service = source.under(&layer);
+    get(&service, 7).await.unwrap();
+    advance(s(1)).await;
+    source.does(Does::Hang);
+    assert_eq!(get(&service, 7).await, Ok(1));
+    sleep(s(1)).await;
+    assert_eq!((source.calls(), source.live()), (2, 1));
+    source.does(Does::Answer);
+    // What was kept is over, so they wait for the refresh.
+    assert_eq!(let_down(&service, 100, |_| 7).await, 10);
+    sleep(s(30)).await;
+    assert_eq!((source.live(), layer.handle().flights()), (0, 0));
 }

@@ -17,7 +17,7 @@ use tokio_test::{assert_pending, task};
 
 use crate::{
     changes::LastDigit,
-    common::{Does, Fault, Source, exactly, get, ms, s, settle},
+    common::{Does, Fault, Source, exactly, get, let_down, ms, s, settle},
 };
 
 type Value = Held<u32, Fault>;
@@ -499,4 +499,37 @@ fn what_is_left_of_a_lifetime_never_overflows() {
     assert!(left.age >= years && left.age < years + s(60));
     assert!(left.fresh > years.saturating_sub(s(60)) && left.fresh <= years);
     assert!(Kept::new(7, Lifetime::default(), s(0), 0).is_over());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_hangs_lets_down_the_callers_of_one_patience_and_no_others() {
+    for keep in [ms(1), s(5)] {
+        // Of three keys, two have callers still whose patience is not spent at the first second.
+        for (keys, expected) in [(1, 10), (3, 12)] {
+            let (remote, source) = (Remote::default(), Source::new());
+            remote.with(|inside| inside.does = Trouble::AnswerHangs);
+            let layer = DedupLayer::in_flight().keep(exactly(keep).store(remote.clone()));
+            let late = let_down(&source.under(&layer), 600, |n| n % keys).await;
+            assert_eq!(late, expected, "{keys} keys");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_hung_and_answers_again_spares_calls_again() {
+    let (remote, source) = (Remote::default(), Source::new());
+    remote.with(|inside| inside.does = Trouble::AnswerHangs);
+    let layer = DedupLayer::in_flight().keep(exactly(s(5)).store(remote.clone()));
+    let service = source.under(&layer);
+    let_down(&service, 600, |_| 7).await;
+    let lifetime = Lifetime { fresh: s(100), ..Lifetime::default() };
+    remote.seed(90, Ok(900), lifetime);
+    let (start, calls) = (Instant::now(), source.calls());
+    assert_eq!(get(&service, 90).await, Ok(u32::try_from(calls).unwrap() + 1));
+    assert_eq!(start.elapsed(), ms(60), "it has a head start of ten");
+    remote.with(|inside| inside.does = Trouble::None);
+    for key in [91, 92] {
+        remote.seed(key, Ok(900), lifetime);
+        assert_eq!((get(&service, key).await, source.calls()), (Ok(900), calls + 1));
+    }
 }

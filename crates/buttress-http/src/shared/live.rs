@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use buttress_core::{BoxError, Criticality, Drive, Place, Progress, Relay, Terms, Ticks};
+use buttress_core::{BoxError, Criticality, Drive, Place, Progress, Relay, Rouse, Terms, Ticks};
 use bytes::Bytes;
 use http_body::{Body, SizeHint};
 
@@ -24,6 +24,8 @@ pub(crate) struct Live<B> {
     /// Keeps the source while there is no reader, until the body is given up.
     keeper: Place,
     bell: Waker,
+    /// Watches the relay. Only where the body is made it is known to be `'static`.
+    pub(super) watch: fn(&Arc<Self>, Place),
     /// What the source said before it was read.
     pub(super) hint: SizeHint,
 }
@@ -50,6 +52,7 @@ where
             relay,
             keeper,
             bell: Waker::from(Arc::new(Bell(live.clone()))),
+            watch: |live, place| live.relay.watch(place, live),
             hint,
         })
     }
@@ -117,6 +120,12 @@ where
                 },
             }
         }
+    }
+}
+
+impl<B: Send + 'static> Rouse for Live<B> {
+    fn rouse(&self) {
+        self.relay.rouse();
     }
 }
 

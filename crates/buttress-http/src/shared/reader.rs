@@ -64,7 +64,10 @@ impl<B> Reader<B> {
     fn place(&mut self) -> Option<Place> {
         if self.place.is_none() {
             self.place = match self.live.relay.enter(NO_TERMS) {
-                Entry::Member(place) => Some(place),
+                Entry::Member(place) => {
+                    (self.live.watch)(&self.live, place);
+                    Some(place)
+                }
                 Entry::Closed | Entry::Inside => None,
             };
         }

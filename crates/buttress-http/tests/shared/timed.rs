@@ -16,6 +16,7 @@ use http::Response;
 use http_body::{Body, Frame};
 use http_body_util::BodyExt;
 use tokio::time::{Instant, sleep};
+use tokio_test::task::spawn;
 
 type Shared = <Http as Share<Response<Scripted>>>::Shared;
 
@@ -63,6 +64,33 @@ async fn a_driver_that_stops_in_the_middle_delays_nobody() {
         },
     );
     assert_eq!(times(unpolled).await, [("two", start + ms(20)), ("three", start + ms(20))]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_thousand_readers_that_are_not_polled_delay_one_that_is_by_ten_ms_in_all() {
+    for (before, after) in [(1_000, 0), (500, 500), (1, 1), (0, 1_000)] {
+        let paced = (0..50).fold(Frames::new(), |frames, _| frames.delay(ms(20)).frame("one"));
+        let (shared, start) = (share(paced), Instant::now());
+        let held = || {
+            let mut held = spawn(reader(&shared, Reader::Later));
+            assert!(held.enter(|cx, body| body.poll_frame(cx)).is_pending());
+            held
+        };
+        let mut idle: Vec<_> = (0..before).map(|_| held()).collect();
+        let join = async {
+            // After the other has been polled.
+            idle.extend((0..after).map(|_| held()));
+        };
+        let (read, ()) = tokio::join!(times(reader(&shared, Reader::Later)), join);
+        assert_eq!(read.len(), 50);
+        assert!(start.elapsed() <= ms(50 * 20 + 10), "{before}, {after}: {:?}", start.elapsed());
+        for mut held in idle {
+            assert!(held.is_woken());
+            let polled = held.enter(|cx, body| body.poll_frame(cx));
+            assert!(matches!(polled, Poll::Ready(Some(Ok(_)))), "each gets all, at once");
+            assert_eq!(times(held.into_inner()).await.len(), 49);
+        }
+    }
 }
 
 /// What is read, and when.

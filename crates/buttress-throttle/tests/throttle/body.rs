@@ -7,8 +7,7 @@ use std::{
 
 use buttress_core::{
     Bind, BoxError, Carry, Classify, Criticality, Deadline, Expired, Guard, Reason, Rejection,
-    Respond,
-    Verdict,
+    Respond, Verdict,
 };
 use buttress_throttle::{Adapt, Rate, Sample, ThrottleLayer};
 use tokio_test::{assert_pending, task};

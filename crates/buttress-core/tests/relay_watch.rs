@@ -1,0 +1,254 @@
+//! The relay over time: who is woken when those that were do not come, and whom it lets down.
+
+#![expect(
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "what helps a test may panic as the test may"
+)]
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    task::{Context, Poll, Wake, Waker},
+    time::Duration,
+};
+
+use buttress_core::{Criticality, Deadline, Drive, Entry, Place, Relay, Rouse, Terms};
+use tokio::time::{advance, sleep};
+
+/// A relay with members of a task each, all of which wait.
+struct Host {
+    relay: Relay<()>,
+}
+
+impl Rouse for Host {
+    fn rouse(&self) {
+        self.relay.rouse();
+    }
+}
+
+struct Crowd {
+    host: Arc<Host>,
+    members: Vec<(Place, Arc<Task>)>,
+}
+
+impl Crowd {
+    fn of(many: usize) -> Self {
+        let (relay, first) = Relay::new((), terms(None));
+        let host = Arc::new(Host { relay });
+        let mut crowd = Self { host, members: vec![(first, Task::new())] };
+        crowd.poll(0, Drive::Pending);
+        for _ in 1..many {
+            crowd.join();
+        }
+        crowd
+    }
+
+    fn join(&mut self) {
+        let Entry::Member(place) = self.host.relay.enter(terms(None)) else { panic!("closed") };
+        self.host.relay.watch(place, &self.host);
+        self.members.push((place, Task::new()));
+        self.poll(self.members.len() - 1, Drive::Pending);
+    }
+
+    /// Polls this member, whose turn it may be: then this comes of it.
+    fn poll(&self, member: usize, drive: Drive) {
+        let (place, task) = &self.members[member];
+        let waker = Waker::from(Arc::clone(task));
+        let polled =
+            self.host.relay.poll(*place, 0, &mut Context::from_waker(&waker), |(), _| drive);
+        assert_eq!(polled == Poll::Ready(()), drive != Drive::Pending);
+    }
+
+    fn ring(&self) {
+        self.host.relay.ring();
+    }
+
+    /// How often each of them was woken.
+    fn woken(&self) -> Vec<usize> {
+        self.members.iter().map(|(_, task)| task.woken()).collect()
+    }
+}
+
+fn terms(deadline: Option<Deadline>) -> Terms {
+    Terms { deadline, criticality: Criticality::default() }
+}
+
+#[derive(Debug, Default)]
+struct Task(AtomicUsize);
+
+impl Task {
+    fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    fn woken(&self) -> usize {
+        self.0.load(SeqCst)
+    }
+}
+
+impl Wake for Task {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, SeqCst);
+    }
+}
+
+const fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_those_that_were_woken_do_not_come_all_others_are_woken_once() {
+    let crowd = Crowd::of(6);
+    crowd.ring();
+    assert_eq!(crowd.woken(), [1, 0, 0, 0, 0, 1]);
+    sleep(ms(9)).await;
+    assert_eq!(crowd.woken(), [1, 0, 0, 0, 0, 1]);
+    sleep(ms(1)).await;
+    assert_eq!(crowd.woken(), [1; 6]);
+    sleep(ms(1_000)).await;
+    assert_eq!(crowd.woken(), [1; 6]);
+    // Those who do not come are not waited for again.
+    crowd.poll(2, Drive::Pending);
+    for _ in 0..3 {
+        crowd.ring();
+        crowd.poll(2, Drive::Pending);
+        sleep(ms(20)).await;
+    }
+    assert_eq!(crowd.woken(), [1, 1, 4, 1, 1, 1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_one_of_them_comes_nobody_else_is_woken() {
+    for comes in [0, 5] {
+        let crowd = Crowd::of(6);
+        for _ in 0..10 {
+            crowd.ring();
+            sleep(ms(9)).await;
+            crowd.poll(comes, Drive::Pending);
+            crowd.poll(5 - comes, Drive::Pending);
+            sleep(ms(4)).await;
+        }
+        assert_eq!(crowd.woken(), [10, 0, 0, 0, 0, 10]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_ring_has_its_own_ten_ms() {
+    let crowd = Crowd::of(6);
+    crowd.ring();
+    sleep(ms(9)).await;
+    crowd.poll(0, Drive::Pending);
+    crowd.poll(5, Drive::Pending);
+    crowd.ring();
+    sleep(ms(9)).await;
+    assert_eq!(crowd.woken(), [2, 0, 0, 0, 0, 2]);
+    sleep(ms(1)).await;
+    assert_eq!(crowd.woken(), [2, 1, 1, 1, 1, 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_two_wait_or_all_in_one_task_there_is_nobody_else_to_be_woken() {
+    let crowd = Crowd::of(2);
+    crowd.ring();
+    sleep(ms(20)).await;
+    assert_eq!(crowd.woken(), [1, 1]);
+    let mut crowd = Crowd::of(1);
+    for _ in 0..5 {
+        let task = Arc::clone(&crowd.members[0].1);
+        crowd.join();
+        let last = crowd.members.len() - 1;
+        crowd.members[last].1 = task;
+        crowd.poll(last, Drive::Pending);
+    }
+    crowd.ring();
+    sleep(ms(20)).await;
+    assert_eq!(crowd.members[0].1.woken(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_timer_is_gone_with_what_it_is_for() {
+    let crowd = Crowd::of(6);
+    crowd.ring();
+    let (host, tasks) = (Arc::downgrade(&crowd.host), crowd.members);
+    drop(crowd.host);
+    assert_eq!(host.strong_count(), 0);
+    sleep(ms(20)).await;
+    assert!(tasks.iter().all(|(_, task)| Arc::strong_count(task) == 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn work_that_is_done_meanwhile_rouses_nobody() {
+    let crowd = Crowd::of(6);
+    crowd.ring();
+    crowd.poll(0, Drive::Done);
+    assert_eq!(crowd.woken(), [1; 6]);
+    sleep(ms(20)).await;
+    assert_eq!(crowd.woken(), [1; 6]);
+}
+
+/// Under the lock it would never end.
+#[tokio::test(start_paused = true)]
+async fn those_who_are_roused_are_woken_with_no_lock_held() {
+    struct Looks(Arc<Host>, AtomicUsize);
+    impl Wake for Looks {
+        fn wake(self: Arc<Self>) {
+            self.1.fetch_add(self.0.relay.members(), SeqCst);
+        }
+    }
+
+    let crowd = Crowd::of(5);
+    let looks = Arc::new(Looks(Arc::clone(&crowd.host), AtomicUsize::new(0)));
+    let waker = Waker::from(Arc::clone(&looks));
+    let place = crowd.members[2].0;
+    let cx = &mut Context::from_waker(&waker);
+    assert!(crowd.host.relay.poll(place, 0, cx, |(), _| panic!("it was driven")).is_pending());
+    crowd.ring();
+    sleep(ms(10)).await;
+    assert_eq!(looks.1.load(SeqCst), 5);
+}
+
+#[test]
+fn without_a_runtime_or_its_timers_nobody_is_roused() {
+    for runtime in [None, Some(tokio::runtime::Builder::new_current_thread().build().unwrap())] {
+        let _entered = runtime.as_ref().map(tokio::runtime::Runtime::enter);
+        let crowd = Crowd::of(6);
+        for _ in 0..2 {
+            crowd.ring();
+            crowd.poll(0, Drive::Pending);
+        }
+        assert_eq!(crowd.woken(), [2, 0, 0, 0, 1, 1]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn once_a_member_has_waited_in_vain_until_its_deadline_nobody_joins_in_time() {
+    let at = |millis| terms(Some(Deadline::after(ms(millis))));
+    let member = |relay: &Relay<()>, terms| match relay.enter_in_time(terms) {
+        Entry::Member(place) => place,
+        entry => panic!("{entry:?}"),
+    };
+    // Whether it stays, and whether it leaves before.
+    for (leaves_at, is_open) in [(None, false), (Some(10), false), (Some(9), true)] {
+        for is_first in [true, false] {
+            let (relay, first) = Relay::new((), if is_first { at(10) } else { terms(None) });
+            let second = member(&relay, if is_first { terms(None) } else { at(10) });
+            member(&relay, at(1_000));
+            let spent = if is_first { first } else { second };
+            assert!(!relay.is_spent());
+            for now in 1..=20 {
+                advance(ms(1)).await;
+                if leaves_at == Some(now) {
+                    relay.give_up(spent);
+                    assert!(!relay.leave(spent));
+                }
+                assert_eq!(relay.is_spent(), !is_open && now >= 10, "at {now}");
+            }
+            let entry = relay.enter_in_time(terms(None));
+            assert_eq!(entry == Entry::Closed, !is_open);
+            assert!(matches!(relay.enter(terms(None)), Entry::Member(_)), "if it must");
+        }
+    }
+}

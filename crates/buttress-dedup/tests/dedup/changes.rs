@@ -1,0 +1,107 @@
+//! A call that changes something: who asks after it is not answered as of before.
+
+use buttress_core::{By, KeyOf, Plain};
+use buttress_dedup::{DedupHandle, DedupLayer, InFlight};
+use tokio::time::advance;
+use tower::Layer;
+
+use crate::common::{Failure, Upstream, ms, outcome, taking, upstream, waiting};
+
+/// Below a hundred a request reads. `100 + n` changes all that ends with `n`, and goes alone; `200 + n`
+/// does so too, and is shared with those that do the same.
+#[derive(Clone)]
+struct LastDigit;
+
+impl KeyOf<u32> for LastDigit {
+    type Key = u32;
+
+    fn key(&self, request: &u32) -> Option<u32> {
+        (!(100..200).contains(request)).then_some(*request)
+    }
+
+    fn subject(&self, key: &u32) -> Option<u64> {
+        Some(hash(*key))
+    }
+
+    fn changes(&self, request: &u32) -> Option<u64> {
+        (*request >= 100).then(|| hash(*request))
+    }
+}
+
+fn hash(number: u32) -> u64 {
+    u64::from(number % 10).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+}
+
+type Service = buttress_dedup::Dedup<Upstream, By<LastDigit>, Plain, InFlight>;
+
+/// Nothing is kept.
+fn over(upstream: &Upstream) -> (Service, DedupHandle) {
+    let layer = DedupLayer::new(LastDigit);
+    (layer.layer(upstream.clone()), layer.handle())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_read_after_a_change_joins_no_flight_from_before_it() {
+    for change in [107, 207] {
+        let upstream = taking(ms(50));
+        let (service, handle) = over(&upstream);
+        let change = waiting(&service, change);
+        advance(ms(30)).await;
+        // They come before the change has succeeded, and get what they joined.
+        let (before, also, other) =
+            (waiting(&service, 7), waiting(&service, 7), waiting(&service, 8));
+        advance(ms(20)).await;
+        assert_eq!(outcome(change), Ok(1));
+        let (after, joins, same) =
+            (waiting(&service, 7), waiting(&service, 7), waiting(&service, 8));
+        advance(ms(30)).await;
+        assert_eq!((outcome(before), outcome(also)), (Ok(2), Ok(2)));
+        assert_eq!((outcome(other), outcome(same)), (Ok(3), Ok(3)), "of what has not changed");
+        // The end of the flight from before leaves the one after it where it is.
+        let last = waiting(&service, 7);
+        advance(ms(20)).await;
+        assert_eq!((outcome(after), outcome(joins), outcome(last)), (Ok(4), Ok(4), Ok(4)));
+        assert_eq!((upstream.calls(), handle.flights()), (4, 0));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn so_it_is_for_the_second_change_and_for_every_key_of_the_subject() {
+    let upstream = taking(ms(50));
+    let (service, handle) = over(&upstream);
+    for round in 0..3 {
+        let read = [7, 17, 27].map(|key| waiting(&service, key));
+        let change = waiting(&service, 107);
+        drop(read);
+        let read = [7, 17, 27].map(|key| waiting(&service, key));
+        advance(ms(50)).await;
+        assert!(outcome(change).is_ok());
+        let before = upstream.calls();
+        let after = [7, 17, 27].map(|key| waiting(&service, key));
+        assert_eq!(upstream.calls(), before + 3, "in round {round}");
+        drop((read, after));
+        assert_eq!(handle.flights(), 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_that_fails_ends_nothing() {
+    for change in [107, 207] {
+        let upstream =
+            upstream(
+                ms(50),
+                |number| {
+                    if number == 1 { Err(Failure::Down(number)) } else { Ok(number) }
+                },
+            );
+        let (service, _) = over(&upstream);
+        let change = waiting(&service, change);
+        advance(ms(10)).await;
+        let before = waiting(&service, 7);
+        advance(ms(40)).await;
+        assert_eq!(outcome(change), Err(Failure::Down(1)));
+        let joins = waiting(&service, 7);
+        advance(ms(10)).await;
+        assert_eq!((outcome(before), outcome(joins)), (Ok(2), Ok(2)));
+    }
+}

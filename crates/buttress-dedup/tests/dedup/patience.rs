@@ -1,0 +1,290 @@
+//! A flight that hangs: whoever has waited for it in vain for as long as possible is the last who does.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use buttress_core::{Deadline, Reason};
+use buttress_deadline::DeadlineLayer;
+use buttress_dedup::{DedupLayer, Keep};
+use buttress_testkit::Script;
+use tokio::{
+    task::JoinSet,
+    time::{Instant, advance, sleep, sleep_until},
+};
+use tokio_test::assert_pending;
+use tower::{Layer, Service, ServiceExt, service_fn, util::BoxCloneService};
+
+use crate::common::{Failure, ms, outcome, settle, taking, waiting};
+
+type Boxed = BoxCloneService<u32, usize, Failure>;
+
+/// A service whose first calls, so `many`, never return. All others take 50 ms.
+fn hanging(many: usize) -> (Boxed, Arc<AtomicUsize>) {
+    let calls = Arc::<AtomicUsize>::default();
+    let counted = Arc::clone(&calls);
+    let service = service_fn(move |_: u32| {
+        let number = counted.fetch_add(1, SeqCst) + 1;
+        async move {
+            if number <= many {
+                std::future::pending::<()>().await;
+            }
+            sleep(ms(50)).await;
+            Ok(number)
+        }
+    });
+    (service.boxed_clone(), calls)
+}
+
+/// A caller every 100 ms, for a minute, each with a second: how many timed out.
+async fn a_minute<S>(service: S) -> usize
+where
+    S: Service<u32, Response = usize, Error = Failure, Future: Send> + Clone + Send + 'static,
+{
+    callers(600, ms(100), service).await
+}
+
+async fn callers<S>(many: u32, every: Duration, service: S) -> usize
+where
+    S: Service<u32, Response = usize, Error = Failure, Future: Send> + Clone + Send + 'static,
+{
+    let start = Instant::now();
+    let mut callers = JoinSet::new();
+    for n in 0..many {
+        let service = service.clone();
+        callers.spawn(async move {
+            sleep_until(start + n * every).await;
+            service.oneshot(1).await
+        });
+    }
+    let outcomes = callers.join_all().await;
+    let timed_out = Failure::Rejected(Reason::DeadlineExceeded);
+    outcomes.iter().filter(|outcome| *outcome == &Err(timed_out.clone())).count()
+}
+
+fn second<S>(inner: S) -> impl Service<u32, Response = usize, Error = Failure, Future: Send> + Clone
+where
+    S: Service<u32, Response = usize, Error = Failure, Future: Send> + Clone,
+{
+    DeadlineLayer::new(Duration::from_secs(1)).layer(inner)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_hangs_lets_down_the_callers_of_one_patience_and_no_others() {
+    let (inner, calls) = hanging(1);
+    let layer = DedupLayer::in_flight();
+    let timed_out = a_minute(second(layer.layer(inner))).await;
+    assert_eq!((timed_out, layer.handle().flights()), (10, 0));
+    // One of 50 ms for each caller after that.
+    assert_eq!(calls.load(SeqCst), 1 + 590);
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_call_that_hangs_lets_down_the_callers_of_one_patience() {
+    let (inner, _) = hanging(3);
+    let timed_out = a_minute(second(DedupLayer::in_flight().layer(inner))).await;
+    assert_eq!(timed_out, 30);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_hangs_lets_nobody_down_for_longer_where_answers_are_kept() {
+    let (inner, calls) = hanging(1);
+    let layer = DedupLayer::in_flight().keep(Keep::new(Duration::from_secs(1_000)));
+    let timed_out = a_minute(second(layer.layer(inner))).await;
+    assert_eq!((timed_out, calls.load(SeqCst)), (10, 2));
+}
+
+/// A service whose first handle that is asked never becomes ready.
+#[derive(Clone)]
+struct Unready<S>(S, Arc<AtomicUsize>, bool);
+impl<S: Service<u32>> Service<u32> for Unready<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.2 = self.2 || self.1.fetch_add(1, SeqCst) == 0;
+        if self.2 { Poll::Pending } else { self.0.poll_ready(cx) }
+    }
+
+    fn call(&mut self, request: u32) -> S::Future {
+        self.0.call(request)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_is_not_ready_lets_down_the_callers_of_one_patience() {
+    let readied = Arc::<AtomicUsize>::default();
+    let upstream = taking(ms(50));
+    let unready = Unready(upstream.clone(), readied, false);
+    let timed_out = a_minute(second(DedupLayer::in_flight().layer(unready))).await;
+    assert_eq!((timed_out, upstream.calls()), (10, 590));
+}
+
+#[tokio::test(start_paused = true)]
+async fn callers_of_more_patience_keep_theirs_when_another_has_spent_its_own() {
+    let layer = DedupLayer::in_flight();
+    let service = layer.layer(taking(ms(50)));
+    let impatient = DeadlineLayer::new(ms(20)).layer(service.clone());
+    let (patient, endless) = (DeadlineLayer::new(ms(100)).layer(service.clone()), &service);
+    let (spent, before, also) = (waiting(&impatient, 1), waiting(&patient, 1), waiting(endless, 1));
+    advance(ms(20)).await;
+    assert_eq!(outcome(spent), Err(Failure::Rejected(Reason::DeadlineExceeded)));
+    assert_eq!((layer.handle().flights(), layer.handle().waiters()), (1, 2));
+    let (after, last) = (waiting(&patient, 1), waiting(endless, 1));
+    assert_eq!((layer.handle().flights(), layer.handle().waiters()), (1, 2), "the new ones");
+    advance(ms(30)).await;
+    assert_eq!((outcome(before), outcome(also)), (Ok(1), Ok(1)));
+    // Nor has the end of the first flight taken the second one with it.
+    let joins = waiting(&patient, 1);
+    advance(ms(20)).await;
+    assert_eq!((outcome(after), outcome(last), outcome(joins)), (Ok(2), Ok(2), Ok(2)));
+    assert_eq!((layer.handle().led(), layer.handle().flights()), (2, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_is_not_polled_when_its_patience_is_spent_lets_nobody_join_either() {
+    let (inner, calls) = hanging(1);
+    let service = DedupLayer::in_flight().layer(inner);
+    let mut made = service.clone();
+    let deadline = Some(Deadline::after(ms(100)));
+    let mut held = tokio_test::task::spawn(Deadline::with(deadline, || made.call(1)));
+    assert_pending!(held.poll());
+    advance(ms(99)).await;
+    let joins = waiting(&service, 1);
+    assert_eq!(calls.load(SeqCst), 1);
+    advance(ms(1)).await;
+    let after = waiting(&service, 1);
+    assert_eq!(calls.load(SeqCst), 2);
+    drop((held, joins, after));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_leaves_with_time_left_says_nothing_of_the_flight() {
+    let layer = DedupLayer::in_flight();
+    let upstream = taking(ms(50));
+    let service = DeadlineLayer::new(ms(100)).layer(layer.layer(upstream.clone()));
+    let (leader, follower, _stays) =
+        (waiting(&service, 1), waiting(&service, 1), waiting(&service, 1));
+    advance(ms(30)).await;
+    drop((leader, follower));
+    let joins = waiting(&service, 1);
+    advance(ms(20)).await;
+    assert_eq!((outcome(joins), upstream.calls()), (Ok(1), 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn those_who_leave_early_in_any_order_do_not_close_a_flight() {
+    let layer = DedupLayer::in_flight();
+    let (inner, calls) = hanging(1);
+    let service = layer.layer(inner);
+    let within = |millis| DeadlineLayer::new(ms(millis)).layer(service.clone());
+    let [early, middle, late] =
+        [10, 20, 30].map(|millis| waiting(&within(millis).boxed_clone(), 1));
+    let stays = waiting(&service, 1);
+    drop((early, middle));
+    // Their deadlines have passed, and they are not there.
+    advance(ms(25)).await;
+    let joins = waiting(&service, 1);
+    assert_eq!(calls.load(SeqCst), 1);
+    drop(late);
+    advance(ms(10)).await;
+    let also = waiting(&service, 1);
+    assert_eq!((calls.load(SeqCst), layer.handle().waiters()), (1, 3));
+    drop((stays, joins, also));
+}
+
+/// Callers with 30 ms each, one per 5 ms, for work of 50 ms. At 30 ms a call that is slow cannot be told
+/// from one that hangs, so every 30 ms another call begins beside the one before: ten in 300 ms. Of the six
+/// callers of each, the two that come in its last 10 ms are served. Without deadlines there are six calls and
+/// 36 callers served, and a call that hangs takes the key with it.
+#[tokio::test(start_paused = true)]
+async fn a_service_slower_than_all_patience_is_called_once_per_patience() {
+    let upstream = taking(ms(50));
+    let shared = DedupLayer::in_flight().layer(upstream.clone());
+    let timed_out = callers(60, ms(5), DeadlineLayer::new(ms(30)).layer(shared)).await;
+    assert_eq!((upstream.calls(), 60 - timed_out), (10, 20));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_impatient_caller_costs_one_call() {
+    let upstream = taking(ms(500));
+    let shared = DedupLayer::in_flight().layer(upstream.clone());
+    let impatient = waiting(&DeadlineLayer::new(ms(30)).layer(shared.clone()), 1);
+    let patient = DeadlineLayer::new(Duration::from_secs(1)).layer(shared);
+    let callers = tokio::spawn(callers(60, ms(5), patient));
+    assert_eq!(impatient.await, Err(Failure::Rejected(Reason::DeadlineExceeded)));
+    assert_eq!((callers.await.unwrap(), upstream.calls()), (0, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_flight_brings_late_is_kept_unless_there_is_something_newer() {
+    // How long the first call takes and the second, which begins after 30 ms, and what is kept at the end.
+    for (first, second, at_60, at_the_end) in
+        [(50, 50, Some(1), 2), (70, 10, Some(2), 2), (200, 10, Some(2), 2), (50, 200, Some(1), 2)]
+    {
+        let takes = [first, second].map(ms);
+        let calls = AtomicUsize::new(0);
+        let upstream = Script::new().serve(move |_: u32| {
+            let number = calls.fetch_add(1, SeqCst);
+            let takes = takes.get(number).copied();
+            async move {
+                sleep(takes.unwrap_or_default()).await;
+                Ok::<_, Failure>(number + 1)
+            }
+        });
+        let layer = DedupLayer::in_flight().keep(Keep::new(Duration::from_secs(1_000)));
+        let service = layer.layer(upstream.service());
+        let impatient = DeadlineLayer::new(ms(30)).layer(service.clone());
+        let mut calls = vec![Some(waiting(&impatient, 1)), Some(waiting(&service, 1))];
+        sleep(ms(30)).await;
+        settle(&mut calls);
+        calls.push(Some(waiting(&service, 1)));
+        let mut seen = Vec::new();
+        for _ in 0..25 {
+            sleep(ms(10)).await;
+            settle(&mut calls);
+            let look =
+                if layer.handle().kept() > 0 { Some(waiting_or(&service).await) } else { None };
+            seen.push(look);
+        }
+        let case = format!("{first} and {second} ms: {seen:?}");
+        assert_eq!(seen[2], at_60, "{case}");
+        assert_eq!(seen.last().copied().flatten(), Some(at_the_end), "{case}");
+        let first_new = seen.iter().position(|value| *value == Some(2)).unwrap();
+        assert!(seen[first_new..].iter().all(|value| *value == Some(2)), "{case}");
+    }
+}
+
+async fn waiting_or<S>(service: &S) -> usize
+where
+    S: Service<u32, Response = usize, Error = Failure> + Clone,
+{
+    service.clone().oneshot(1).await.unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_forgotten_is_forgotten_of_a_flight_that_was_replaced_too() {
+    for forget in [true, false] {
+        let layer = DedupLayer::in_flight().keep(Keep::new(Duration::from_secs(1_000)));
+        let service = layer.layer(taking(ms(100)));
+        let impatient = DeadlineLayer::new(ms(30)).layer(service.clone());
+        let mut calls = vec![Some(waiting(&impatient, 1)), Some(waiting(&service, 1))];
+        sleep(ms(30)).await;
+        settle(&mut calls);
+        calls.push(Some(waiting(&service, 1)));
+        if forget {
+            assert!(layer.handle().forget(&1_u32));
+        } else {
+            layer.handle().clear();
+        }
+        sleep(ms(200)).await;
+        assert_eq!(settle(&mut calls).1, [Ok(1), Ok(2)]);
+        assert_eq!(layer.handle().kept(), 0);
+    }
+}
