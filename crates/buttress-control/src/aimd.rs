@@ -72,7 +72,8 @@ impl Aimd {
         let limit = if round.dropped || self.is_slow(round) {
             self.backed_off()
         } else if near_limit(round.in_flight, self.limit) {
-            self.limit.saturating_add(1)
+            let regrown = self.rounds.regrown(self.limit, round);
+            regrown.unwrap_or(self.limit.saturating_add(1))
         } else {
             self.limit
         };

@@ -76,6 +76,10 @@ impl Gradient2 {
     }
 
     fn step(&mut self, round: Round) {
+        if let Some(regrown) = self.rounds.regrown(self.whole(), round) {
+            self.limit = self.span.keep_float(regrown.into());
+            return;
+        }
         let baseline = self.known(round);
         let target = if round.dropped {
             self.limit * STEEPEST

@@ -84,6 +84,7 @@ mod rates;
 mod ratio;
 mod reservation;
 mod rounds;
+mod schedule;
 mod slack;
 mod span;
 mod sync;

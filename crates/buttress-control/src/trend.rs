@@ -91,7 +91,9 @@ impl Trend {
             // also mean that it has followed the load.
             let room = !self.rounds.hold_one_each() && waiting < band.alpha;
             let futile = self.is_futile(round.in_flight) && !room;
-            if futile || waiting > band.beta {
+            if let Some(regrown) = self.rounds.regrown(self.limit, round) {
+                regrown
+            } else if futile || waiting > band.beta {
                 band.down(waiting)
             } else if waiting < band.alpha {
                 self.up(band, round.in_flight)

@@ -1,0 +1,115 @@
+use std::mem;
+
+use crate::Nanos;
+use crate::nanos::whole_nanos;
+
+/// When the limit is halved for the next probe: a [`WINDOW`] after the time at which calls were last quickest.
+///
+/// Several clients of one service, each with a limit of its own, must probe at the same time, because half of
+/// one limit does not empty the queue of the others. They see the same queue, and so the same dip when one of
+/// them probes. Each counts its time from the lowest dip: the next time they come together, the dip is deeper,
+/// and the rest joins in. This is how the flows of [BBR][bbr] come to probe together.
+///
+/// The time is counted in what calls take, which is the same for all clients, and not in rounds, which are
+/// longer for small limits.
+///
+/// [bbr]: https://www.ietf.org/archive/id/draft-ietf-ccwg-bbr-02.html#section-5.3.4
+#[derive(Clone, Debug)]
+pub(crate) struct Schedule {
+    /// What rounds took lately, in nanoseconds; 0 before the first.
+    usual: f64,
+    /// The lowest mean of a round since the last probe, and when that round began.
+    low: f64,
+    low_at: Nanos,
+    /// When the current round began.
+    began: Nanos,
+    /// A probe is due after so many rounds, whatever the time; 0 if that is not so.
+    soon: u32,
+}
+
+impl Schedule {
+    /// The first time is a guess under whatever load there was, and is soon checked.
+    pub(crate) const FIRST: Self = Self {
+        usual: 0.0,
+        low: f64::INFINITY,
+        low_at: Nanos::new(0),
+        began: Nanos::new(0),
+        soon: SOON,
+    };
+
+    pub(crate) const fn begin(&mut self, now: Nanos) {
+        self.began = now;
+    }
+
+    /// Counts from here: what calls take is not compared with anything before.
+    pub(crate) const fn start_at(&mut self, rtt: f64) {
+        self.usual = rtt;
+    }
+
+    /// Takes in a round at the whole limit. If calls take much longer all of a sudden, returns what they took
+    /// before.
+    pub(crate) fn see(&mut self, rtt: f64, baseline: f64, now: Nanos) -> Option<f64> {
+        let began = mem::replace(&mut self.began, now);
+        if rtt <= self.low {
+            (self.low, self.low_at) = (rtt, began);
+        }
+        let before = if self.usual > 0.0 { self.usual } else { baseline };
+        let jumped = rtt > before.max(baseline) * JUMP;
+        if jumped {
+            return Some(before);
+        }
+        self.usual = before + (rtt - before) / AVERAGED;
+        None
+    }
+
+    /// Whether to probe now, at the end of a round in which the limit refused calls.
+    pub(crate) fn is_due(&mut self, limit: u32, rtt: f64, now: Nanos) -> bool {
+        if self.soon > 0 {
+            self.soon -= 1;
+            if self.soon == 0 {
+                return true;
+            }
+        }
+        let age = now.get().saturating_sub(self.low_at.get());
+        let window = self.window(limit);
+        age > window || (age > window / 2 && rtt < self.usual * DIP)
+    }
+
+    pub(crate) const fn probed(&mut self, since: Nanos, rtt: f64, soon: bool) {
+        (self.low, self.low_at) = (rtt, since);
+        if soon {
+            self.soon = SOON;
+        }
+    }
+
+    /// A round has ended for its drops; if it was a probe, the next is due a window later.
+    pub(crate) const fn give_up(&mut self, now: Nanos, probed: bool) {
+        self.began = now;
+        if probed {
+            self.low_at = now;
+        }
+    }
+
+    /// A probe of a hundred calls under a small limit is long, and so comes more rarely.
+    fn window(&self, limit: u32) -> u64 {
+        let times = if limit < 4 { 4 } else { 1 + u64::from(limit < 8) };
+        whole_nanos(WINDOW * self.usual).saturating_mul(times)
+    }
+}
+
+/// So many round trips pass from one probe to the next. With a limit of 16 a probe takes 16 of them, and under
+/// overload costs about two calls in a hundred.
+const WINDOW: f64 = 128.0;
+
+/// So many rounds, if a probe has found something new.
+const SOON: u32 = 2;
+
+/// Half as much again is no chance, and a queue grows to that over many rounds.
+const JUMP: f64 = 1.5;
+
+/// Over so many rounds what calls usually take is averaged.
+const AVERAGED: f64 = 8.0;
+
+/// In the second half of a window this much less than usual is taken for another client's probe. If it was
+/// chance, the probe comes a little early.
+const DIP: f64 = 0.95;
