@@ -1,8 +1,7 @@
 use std::mem;
 
-use crate::nanos::whole_nanos;
 use crate::rounds::Round;
-use crate::schedule::Schedule;
+use crate::schedule::{Jump, Schedule};
 use crate::span::Span;
 use crate::{Nanos, Sample};
 
@@ -25,10 +24,14 @@ pub(crate) struct Baseline {
     rtt: f64,
     phase: Phase,
     schedule: Schedule,
-    /// What rounds took before the jump that the running probe checks; 0 if it checks none.
-    jump: f64,
+    /// The jump that the running probe checks.
+    jump: Option<Jump>,
+    /// What the round before the running probe took, with the whole limit.
+    full: f64,
     /// What the last probe found, if that is not believed yet; 0 otherwise.
     doubt: f64,
+    /// Whether the last round was much quicker than the baseline.
+    quicker: bool,
     /// The law's limit at the last probe; 0 before the first.
     confirmed: u32,
     /// The limit with which the service gets as much done as before it became slower; 0 if it did not.
@@ -40,7 +43,9 @@ impl Baseline {
         rtt: 0.0,
         phase: Phase::Between,
         schedule: Schedule::FIRST,
-        jump: 0.0,
+        jump: None,
+        full: 0.0,
+        quicker: false,
         doubt: 0.0,
         confirmed: 0,
         reach: 0,
@@ -65,10 +70,10 @@ impl Baseline {
     /// Whether a sample belongs to a round, and not to the time after the limit was halved or restored.
     #[inline]
     pub(crate) fn admits(&mut self, sample: Sample) -> bool {
-        let Phase::Settle { since, until, calls, probe } = &mut self.phase else { return true };
+        let Phase::Settle { since, calls, probe } = &mut self.phase else { return true };
         if sample.started >= *since {
             *calls = calls.saturating_sub(1);
-            if *calls == 0 && sample.started >= *until {
+            if *calls == 0 {
                 self.schedule.begin(sample.ended());
                 self.phase = if *probe { Phase::Probe { since: *since } } else { Phase::Between };
             }
@@ -80,7 +85,7 @@ impl Baseline {
     /// probe, or is about to be checked by one.
     pub(crate) fn learn(&mut self, span: Span, limit: u32, round: Round, now: Nanos) -> bool {
         if let Phase::Probe { since } = self.phase {
-            self.phase = Phase::Settle { since: now, until: now, calls: limit, probe: false };
+            self.phase = Phase::Settle { since: now, calls: limit, probe: false };
             let soon = self.adopt(limit, round.rtt);
             self.schedule.probed(since, round.rtt, soon);
             return true;
@@ -99,14 +104,14 @@ impl Baseline {
         }
         // Down by half without a look at the baseline: the law may be wrong about it.
         let starved = limit <= self.confirmed / 2;
-        if self.schedule.is_due(limit, round.rtt, now) || jump.is_some() || starved {
-            if let Some(before) = jump {
-                self.jump = before;
+        let sure = jump.filter(|jump| jump.again);
+        if self.schedule.is_due(limit, round.rtt, now) || sure.is_some() || starved {
+            if sure.is_some() {
                 self.schedule.start_at(round.rtt);
             }
-            let until = now.get().saturating_add(whole_nanos(SETTLE * self.rtt));
-            let until = Nanos::new(until);
-            self.phase = Phase::Settle { since: now, until, calls: limit, probe: true };
+            self.full = round.rtt;
+            self.jump = sure;
+            self.phase = Phase::Settle { since: now, calls: limit, probe: true };
         }
         jump.is_some()
     }
@@ -117,7 +122,7 @@ impl Baseline {
         self.phase = Phase::Between;
         self.schedule.give_up(now, probed);
         // Drops say that there is no room, whatever calls take.
-        self.reach = 0;
+        (self.reach, self.confirmed) = (0, 0);
     }
 
     /// Where the limit was for the throughput before the service became slower, and calls wait for no other,
@@ -127,22 +132,24 @@ impl Baseline {
         room.then(|| limit.saturating_add((limit / 5).max(1)))
     }
 
-    /// Calls that are faster under load than without any have shown that the baseline is too high.
+    /// Calls that are faster under load than without any have shown that the baseline is too high. The first
+    /// such round may be chance.
     fn come_down(&mut self, rtt: f64) {
-        if rtt < self.rtt * MUCH_LESS {
-            // Half of it is no chance; less than that may be.
-            let sure = rtt < self.rtt / 2.0;
-            self.rtt = if sure { rtt } else { f64::midpoint(self.rtt, rtt) };
+        let before = mem::replace(&mut self.quicker, rtt < self.rtt * MUCH_LESS);
+        if self.quicker {
+            self.rtt = if before { rtt } else { f64::midpoint(self.rtt, rtt) };
             self.doubt = 0.0;
         }
     }
 
     /// Takes in what a probe has found, and returns whether to probe again soon.
     fn adopt(&mut self, limit: u32, rtt: f64) -> bool {
-        let jump = mem::take(&mut self.jump);
+        let jump = mem::take(&mut self.jump).is_some_and(|jump| jump.is_confirmed_by(rtt));
         let doubt = mem::take(&mut self.doubt);
         let first = mem::replace(&mut self.confirmed, limit) == 0;
-        if jump > 0.0 && rtt > jump * STILL_JUMPED {
+        // With half of the limit a queue of these calls would be gone, or half as long.
+        let unmoved = rtt > self.full * ABOUT;
+        if jump && unmoved {
             // By Little's law the same throughput takes so many more calls in flight.
             self.reach = scaled(limit, rtt / self.rtt);
             self.rtt = rtt;
@@ -153,11 +160,11 @@ impl Baseline {
         } else if rtt < self.rtt * MUCH_MORE {
             self.rtt = f64::midpoint(self.rtt, rtt);
             false
-        } else if doubt > 0.0 {
+        } else if unmoved && rtt.max(doubt) * ABOUT < rtt.min(doubt) {
             self.rtt = rtt.min(doubt);
             false
         } else {
-            self.doubt = rtt;
+            self.doubt = if unmoved { rtt } else { 0.0 };
             self.rtt = f64::midpoint(self.rtt, rtt.min(self.rtt * BELIEVED));
             first
         }
@@ -172,7 +179,6 @@ enum Phase {
     /// these have ended, two round trips later.
     Settle {
         since: Nanos,
-        until: Nanos,
         calls: u32,
         probe: bool,
     },
@@ -196,10 +202,6 @@ fn scaled(limit: u32, times: f64) -> u32 {
     (f64::from(limit) * times * 1.25) as u32
 }
 
-/// So many round trips the limit is down at least before a probe begins: the clients that probe together do
-/// not begin within the same call.
-const SETTLE: f64 = 4.0;
-
 /// Beyond what chance does to the mean of a round, which for exponential times is off by a tenth.
 const MUCH_LESS: f64 = 0.75;
 const MUCH_MORE: f64 = 1.25;
@@ -207,8 +209,8 @@ const MUCH_MORE: f64 = 1.25;
 /// Of a first probe that has found more, no more than this is believed, and half of it at once.
 const BELIEVED: f64 = 1.5;
 
-/// A jump is [half as much again](crate::schedule); a probe at half of the limit finds nearly all of it.
-const STILL_JUMPED: f64 = 1.4;
+/// Two times are about the same if the lower is more than this of the higher.
+const ABOUT: f64 = 2.0 / 3.0;
 
 /// Within this the mean of a round is that of calls that wait for no other.
 const NO_QUEUE: f64 = 1.05;

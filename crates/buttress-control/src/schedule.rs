@@ -18,6 +18,10 @@ use crate::nanos::whole_nanos;
 pub(crate) struct Schedule {
     /// What rounds took lately, in nanoseconds; 0 before the first.
     usual: f64,
+    /// How many rounds that is the mean of.
+    rounds: u32,
+    /// Whether the last round took much longer.
+    odd: bool,
     /// The lowest mean of a round since the last probe, and when that round began.
     low: f64,
     low_at: Nanos,
@@ -31,6 +35,8 @@ impl Schedule {
     /// The first time is a guess under whatever load there was, and is soon checked.
     pub(crate) const FIRST: Self = Self {
         usual: 0.0,
+        rounds: 0,
+        odd: false,
         low: f64::INFINITY,
         low_at: Nanos::new(0),
         began: Nanos::new(0),
@@ -46,19 +52,23 @@ impl Schedule {
         self.usual = rtt;
     }
 
-    /// Takes in a round at the whole limit. If calls take much longer all of a sudden, returns what they took
-    /// before.
-    pub(crate) fn see(&mut self, rtt: f64, baseline: f64, now: Nanos) -> Option<f64> {
+    /// Takes in a round at the whole limit, and returns the jump if calls take much longer all of a sudden.
+    pub(crate) fn see(&mut self, rtt: f64, baseline: f64, now: Nanos) -> Option<Jump> {
         let began = mem::replace(&mut self.began, now);
-        if rtt <= self.low {
+        if rtt < self.low {
             (self.low, self.low_at) = (rtt, began);
         }
-        let before = if self.usual > 0.0 { self.usual } else { baseline };
-        let jumped = rtt > before.max(baseline) * JUMP;
-        if jumped {
-            return Some(before);
+        let before = self.usual.max(baseline);
+        let odd = self.rounds >= KNOWN && rtt > before * JUMP;
+        let again = mem::replace(&mut self.odd, odd) && odd;
+        if odd {
+            return Some(Jump { before: self.usual, again });
         }
-        self.usual = before + (rtt - before) / AVERAGED;
+        if self.rounds == 0 {
+            self.usual = rtt;
+        }
+        self.rounds = self.rounds.saturating_add(1);
+        self.usual += (rtt - self.usual) / AVERAGED;
         None
     }
 
@@ -97,15 +107,35 @@ impl Schedule {
     }
 }
 
+/// Calls that take much longer than they did.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Jump {
+    before: f64,
+    /// Whether this is the second round in a row. The first may hold calls from before.
+    pub(crate) again: bool,
+}
+
+impl Jump {
+    /// Whether calls still take that much longer.
+    pub(crate) fn is_confirmed_by(self, rtt: f64) -> bool {
+        rtt > self.before * STILL
+    }
+}
+
 /// So many round trips pass from one probe to the next. With a limit of 16 a probe takes 16 of them, and under
 /// overload costs about two calls in a hundred.
-const WINDOW: f64 = 128.0;
+const WINDOW: f64 = 256.0;
 
 /// So many rounds, if a probe has found something new.
 const SOON: u32 = 2;
 
 /// Half as much again is no chance, and a queue grows to that over many rounds.
-const JUMP: f64 = 1.5;
+const JUMP: f64 = 1.45;
+
+const STILL: f64 = 1.35;
+
+/// So many rounds must have been seen before one can stand out.
+const KNOWN: u32 = 4;
 
 /// Over so many rounds what calls usually take is averaged.
 const AVERAGED: f64 = 8.0;
