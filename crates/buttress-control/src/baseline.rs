@@ -166,7 +166,7 @@ impl Baseline {
         } else {
             self.doubt = if unmoved { rtt } else { 0.0 };
             self.rtt = f64::midpoint(self.rtt, rtt.min(self.rtt * BELIEVED));
-            first
+            first || !unmoved
         }
     }
 }

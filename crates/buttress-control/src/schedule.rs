@@ -27,6 +27,8 @@ pub(crate) struct Schedule {
     low_at: Nanos,
     /// When the current round began.
     began: Nanos,
+    /// How many round trips the window lasts.
+    times: f64,
     /// A probe is due after so many rounds, whatever the time; 0 if that is not so.
     soon: u32,
 }
@@ -40,6 +42,7 @@ impl Schedule {
         low: f64::INFINITY,
         low_at: Nanos::new(0),
         began: Nanos::new(0),
+        times: FIRST_WINDOW,
         soon: SOON,
     };
 
@@ -88,22 +91,22 @@ impl Schedule {
     pub(crate) const fn probed(&mut self, since: Nanos, rtt: f64, soon: bool) {
         (self.low, self.low_at) = (rtt, since);
         if soon {
-            self.soon = SOON;
+            (self.soon, self.times) = (SOON, FIRST_WINDOW);
+        } else if self.times < WINDOW {
+            self.times *= 2.0;
         }
     }
 
-    /// A round has ended for its drops; if it was a probe, the next is due a window later.
+    /// A round has ended for its drops. Its time does not count, and if it was a probe, the next is due a window
+    /// later.
     pub(crate) const fn give_up(&mut self, now: Nanos, probed: bool) {
-        self.began = now;
-        if probed {
-            self.low_at = now;
-        }
+        let lost = now.get().saturating_sub(self.began.get());
+        let low_at = Nanos::new(self.low_at.get().saturating_add(lost));
+        (self.low_at, self.began) = (if probed { now } else { low_at }, now);
     }
 
-    /// A probe of a hundred calls under a small limit is long, and so comes more rarely.
     fn window(&self, limit: u32) -> u64 {
-        let times = if limit < 4 { 4 } else { 1 + u64::from(limit < 8) };
-        whole_nanos(WINDOW * self.usual).saturating_mul(times)
+        whole_nanos(self.times * self.usual * (LONG / f64::from(limit)).max(1.0))
     }
 }
 
@@ -125,6 +128,13 @@ impl Jump {
 /// So many round trips pass from one probe to the next. With a limit of 16 a probe takes 16 of them, and under
 /// overload costs about two calls in a hundred.
 const WINDOW: f64 = 256.0;
+
+/// The first window, which doubles from probe to probe: one that has found something new errs like every
+/// single one, and the next are to be averaged with it.
+const FIRST_WINDOW: f64 = 32.0;
+
+/// Under a smaller limit a probe, which needs a hundred calls, is long, and so the window is longer too.
+const LONG: f64 = 10.0;
 
 /// So many rounds, if a probe has found something new.
 const SOON: u32 = 2;
