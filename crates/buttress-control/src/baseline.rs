@@ -1,7 +1,7 @@
 use std::mem;
 
 use crate::rounds::Round;
-use crate::schedule::{Jump, Schedule};
+use crate::schedule::{Jump, Next, Schedule};
 use crate::span::Span;
 use crate::{Nanos, Sample};
 
@@ -86,8 +86,8 @@ impl Baseline {
     pub(crate) fn learn(&mut self, span: Span, limit: u32, round: Round, now: Nanos) -> bool {
         if let Phase::Probe { since } = self.phase {
             self.phase = Phase::Settle { since: now, calls: limit, probe: false };
-            let soon = self.adopt(limit, round.rtt);
-            self.schedule.probed(since, round.rtt, soon);
+            let next = self.adopt(limit, round.rtt);
+            self.schedule.probed(since, round.rtt, next);
             return true;
         }
         let full = round.in_flight >= limit;
@@ -102,18 +102,21 @@ impl Baseline {
         if !full {
             return false;
         }
+        let sure = jump.filter(|jump| jump.again);
+        if jump.is_some() && sure.is_none() {
+            return true;
+        }
         // Down by half without a look at the baseline: the law may be wrong about it.
         let starved = limit <= self.confirmed / 2;
-        let sure = jump.filter(|jump| jump.again);
         if self.schedule.is_due(limit, round.rtt, now) || sure.is_some() || starved {
             if sure.is_some() {
                 self.schedule.start_at(round.rtt);
             }
-            self.full = round.rtt;
             self.jump = sure;
+            self.full = round.rtt;
             self.phase = Phase::Settle { since: now, calls: limit, probe: true };
         }
-        jump.is_some()
+        sure.is_some()
     }
 
     /// Ends a round with drops. A probe in which calls were dropped has measured nothing.
@@ -142,8 +145,8 @@ impl Baseline {
         }
     }
 
-    /// Takes in what a probe has found, and returns whether to probe again soon.
-    fn adopt(&mut self, limit: u32, rtt: f64) -> bool {
+    /// Takes in what a probe has found, and returns when to probe again.
+    fn adopt(&mut self, limit: u32, rtt: f64) -> Next {
         let jump = mem::take(&mut self.jump).is_some_and(|jump| jump.is_confirmed_by(rtt));
         let doubt = mem::take(&mut self.doubt);
         let first = mem::replace(&mut self.confirmed, limit) == 0;
@@ -153,21 +156,26 @@ impl Baseline {
             // By Little's law the same throughput takes so many more calls in flight.
             self.reach = scaled(limit, rtt / self.rtt);
             self.rtt = rtt;
-            true
-        } else if rtt < self.rtt * MUCH_LESS {
-            self.rtt = rtt;
-            true
-        } else if rtt < self.rtt * MUCH_MORE {
-            self.rtt = f64::midpoint(self.rtt, rtt);
-            false
-        } else if unmoved && rtt.max(doubt) * ABOUT < rtt.min(doubt) {
-            self.rtt = rtt.min(doubt);
-            false
-        } else {
-            self.doubt = if unmoved { rtt } else { 0.0 };
-            self.rtt = f64::midpoint(self.rtt, rtt.min(self.rtt * BELIEVED));
-            first || !unmoved
+            return Next::Soon;
         }
+        if rtt < self.rtt * MUCH_LESS {
+            self.rtt = rtt;
+            return Next::Soon;
+        }
+        if rtt < self.rtt * MUCH_MORE {
+            self.rtt = f64::midpoint(self.rtt, rtt);
+            return Next::Later;
+        }
+        if !unmoved {
+            return Next::Early;
+        }
+        if rtt.max(doubt) * ABOUT < rtt.min(doubt) {
+            self.rtt = rtt.min(doubt);
+            return Next::Later;
+        }
+        self.doubt = rtt;
+        self.rtt = f64::midpoint(self.rtt, rtt.min(self.rtt * BELIEVED));
+        if first { Next::Soon } else { Next::Later }
     }
 }
 

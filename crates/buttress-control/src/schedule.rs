@@ -88,13 +88,13 @@ impl Schedule {
         age > window || (age > window / 2 && rtt < self.usual * DIP)
     }
 
-    pub(crate) const fn probed(&mut self, since: Nanos, rtt: f64, soon: bool) {
+    pub(crate) fn probed(&mut self, since: Nanos, rtt: f64, next: Next) {
         (self.low, self.low_at) = (rtt, since);
-        if soon {
-            (self.soon, self.times) = (SOON, FIRST_WINDOW);
-        } else if self.times < WINDOW {
-            self.times *= 2.0;
-        }
+        self.soon = if matches!(next, Next::Soon) { SOON } else { 0 };
+        self.times = match next {
+            Next::Soon | Next::Early => FIRST_WINDOW,
+            Next::Later => (2.0 * self.times).min(WINDOW),
+        };
     }
 
     /// A round has ended for its drops. Its time does not count, and if it was a probe, the next is due a window
@@ -108,6 +108,17 @@ impl Schedule {
     fn window(&self, limit: u32) -> u64 {
         whole_nanos(self.times * self.usual * (LONG / f64::from(limit)).max(1.0))
     }
+}
+
+/// When to probe after a probe.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Next {
+    /// After [`SOON`] rounds: it has found something new.
+    Soon,
+    /// After the [`FIRST_WINDOW`]: half of the limit was still too much.
+    Early,
+    /// After a window twice as long as the last.
+    Later,
 }
 
 /// Calls that take much longer than they did.

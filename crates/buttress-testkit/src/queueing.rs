@@ -83,7 +83,10 @@ impl Queueing {
     /// `Duration::MAX` silences the client.
     pub fn call_every(&mut self, client: usize, gap: Duration) {
         let Some(client) = self.clients.get_mut(client) else { return };
-        client.gaps = Times::Exponential(gap.max(Duration::from_nanos(1)));
+        client.gaps = match gap {
+            Duration::MAX => Times::Constant(gap),
+            gap => Times::Exponential(gap.max(Duration::from_nanos(1))),
+        };
         client.arrival = client.next_arrival(self.now, &mut self.random);
     }
 
