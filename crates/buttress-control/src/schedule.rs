@@ -61,8 +61,7 @@ impl Schedule {
         if rtt < self.low {
             (self.low, self.low_at) = (rtt, began);
         }
-        let before = self.usual.max(baseline);
-        let odd = self.rounds >= KNOWN && rtt > before * JUMP;
+        let odd = rtt > self.usual * JUMP && rtt > baseline * SLOWER && self.rounds >= KNOWN;
         let again = mem::replace(&mut self.odd, odd) && odd;
         if odd {
             return Some(Jump { before: self.usual, again });
@@ -153,6 +152,8 @@ const SOON: u32 = 2;
 /// Half as much again is no chance, and a queue grows to that over many rounds.
 const JUMP: f64 = 1.45;
 
+/// And it is no return from a dip.
+const SLOWER: f64 = 1.25;
 const STILL: f64 = 1.35;
 
 /// So many rounds must have been seen before one can stand out.
