@@ -15,6 +15,7 @@ use crate::{Nanos, Sample};
 /// A probe can find more than the baseline for two reasons. Either the service has become slower, or a queue
 /// has not drained: that of other clients, or one that is longer than half of the limit. Only the first can
 /// come at once. So a jump is believed as soon as a probe confirms it, and a rise only when two probes agree.
+/// Neither is believed if half of the limit makes calls quicker by a third: then the queue is the limit's own.
 ///
 /// [bbr]: https://www.ietf.org/archive/id/draft-ietf-ccwg-bbr-02.html#section-5.3.4
 /// [envoy]: https://www.envoyproxy.io/docs/envoy/latest/configuration/http/http_filters/adaptive_concurrency_filter

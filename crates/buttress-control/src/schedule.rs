@@ -3,7 +3,7 @@ use std::mem;
 use crate::Nanos;
 use crate::nanos::whole_nanos;
 
-/// When the limit is halved for the next probe: a [`WINDOW`] after the time at which calls were last quickest.
+/// When the limit is halved for the next probe: a window of up to [`WINDOW`] round trips after the time at which calls were last quickest.
 ///
 /// Several clients of one service, each with a limit of its own, must probe at the same time, because half of
 /// one limit does not empty the queue of the others. They see the same queue, and so the same dip when one of
@@ -135,8 +135,8 @@ impl Jump {
     }
 }
 
-/// So many round trips pass from one probe to the next. With a limit of 16 a probe takes 16 of them, and under
-/// overload costs about two calls in a hundred.
+/// So many round trips pass from one probe to the next. With a limit of 16 a probe takes about 15 of them, under half
+/// of the limit: about two calls in a hundred.
 const WINDOW: f64 = 256.0;
 
 /// The first window, which doubles from probe to probe: one that has found something new errs like every
@@ -149,17 +149,21 @@ const LONG: f64 = 10.0;
 /// So many rounds, if a probe has found something new.
 const SOON: u32 = 2;
 
-/// Half as much again is no chance, and a queue grows to that over many rounds.
+/// The mean of a hundred exponential times errs by a tenth, so 1.45 twice in a row is no chance. A queue grows to
+/// that over many rounds. A step of the service by 1.8 is still seen when the first round was half of it.
 const JUMP: f64 = 1.45;
 
-/// And it is no return from a dip.
+/// A jump must also be above the baseline by more than chance, or it may be the way back from a dip.
 const SLOWER: f64 = 1.25;
+
+/// What a probe must find of a jump: a tenth less than [`JUMP`], because one mean errs by that.
 const STILL: f64 = 1.35;
 
-/// So many rounds must have been seen before one can stand out.
+/// So many rounds must have been seen before one can stand out: half of what is averaged.
 const KNOWN: u32 = 4;
 
-/// Over so many rounds what calls usually take is averaged.
+/// What calls usually take is averaged over so many rounds: long enough to be steady, and short enough to follow a
+/// queue that grows.
 const AVERAGED: f64 = 8.0;
 
 /// In the second half of a window this much less than usual is taken for another client's probe. If it was
