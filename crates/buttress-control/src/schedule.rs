@@ -3,7 +3,8 @@ use std::mem;
 use crate::Nanos;
 use crate::nanos::whole_nanos;
 
-/// When the limit is halved for the next probe: a window of up to [`WINDOW`] round trips after the time at which calls were last quickest.
+/// When the limit is halved for the next probe: a window of up to [`WINDOW`] round trips after the time at which
+/// calls were last quickest.
 ///
 /// Several clients of one service, each with a limit of its own, must probe at the same time, because half of
 /// one limit does not empty the queue of the others. They see the same queue, and so the same dip when one of

@@ -38,10 +38,11 @@ use crate::{Adapt, Ratio, Sample, Slack, near_limit};
 /// # For clients and for servers
 ///
 /// The law to take for a client whose service has other clients. It grows slowly enough that the clients come to
-/// probe together before their limits have climbed: ten clients of a hundred servers hold the sum of their limits
-/// between once and three times the servers, and up to four times if few calls take most of the time. Each client keeps 3 to 6 calls waiting, so the sum grows with the
-/// number of clients: twenty clients hold about 2.5 to 3.5 times the servers. Alone, a client that starts at 20
-/// needs some hundred round trips to come to 100.
+/// probe together before their limits have climbed. Ten clients of a hundred servers hold the sum of their limits
+/// between once and three times the servers, and below four times if few calls take most of the time.
+///
+/// Each client keeps 3 to 6 calls waiting, so the sum grows with the number of clients: twenty clients hold 2.5 to
+/// 3.5 times the servers. Alone, a client that starts at 20 needs some hundred round trips to come to 100.
 ///
 /// # What it adds
 ///
