@@ -63,23 +63,20 @@ impl Server {
     /// A request whose body ends as told, the latter once the second half of the answer says so.
     fn upload(&self, how: Break) -> (Request<AnyBody>, oneshot::Sender<()>) {
         let (go_on, wait) = oneshot::channel();
-        let body = match how {
-            Break::AtOnce => {
-                let broken = Err::<Frame<Bytes>, _>(BoxError::from("broken"));
-                StreamBody::new(tokio_stream::once(broken)).boxed_unsync()
-            }
-            _ => {
-                let (mut sender, body) = Channel::<Bytes, BoxError>::new(1);
-                background(async move {
-                    sender.send_data(Bytes::from_static(b"some")).await.ok();
-                    wait.await.ok();
-                    match how {
-                        Break::Dropped | Break::Never => drop(sender),
-                        _ => sender.abort("broken".into()),
-                    }
-                });
-                body.boxed_unsync()
-            }
+        let body = if let Break::AtOnce = how {
+            let broken = Err::<Frame<Bytes>, _>(BoxError::from("broken"));
+            StreamBody::new(tokio_stream::once(broken)).boxed_unsync()
+        } else {
+            let (mut sender, body) = Channel::<Bytes, BoxError>::new(1);
+            background(async move {
+                sender.send_data(Bytes::from_static(b"some")).await.ok();
+                wait.await.ok();
+                match how {
+                    Break::Dropped | Break::Never => drop(sender),
+                    _ => sender.abort("broken".into()),
+                }
+            });
+            body.boxed_unsync()
         };
         let mut request = Request::post(format!("http://{}/service/method", self.address));
         if let Break::MidwayOfLength | Break::Dropped = how {
@@ -181,8 +178,8 @@ where
 {
     let layer = ThrottleLayer::accept_ratio_of(&AcceptRatio::new()).http();
     let service = layer.layer(client);
-    for n in 0..200 {
-        let outcome = server.send(service.clone(), ALL[n % 4], &convert).await;
+    for how in ALL.into_iter().cycle().take(200) {
+        let outcome = server.send(service.clone(), how, &convert).await;
         assert!(outcome.is_err());
     }
     let handle = layer.handle();

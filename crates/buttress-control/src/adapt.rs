@@ -43,14 +43,34 @@ use crate::nanos::saturating_nanos;
 /// *Drops.* If more than one call in twenty was dropped, the round ends at once and the limit comes down.
 /// What had started before then cannot lower it again. What dropped calls took is not counted.
 ///
-/// *Baseline.* Now and then, at first after a few rounds and later every 64, the limit is half of itself for a
-/// round and two round trips: what calls take then is the baseline, the time of a call that waits for nobody,
-/// as long as the limit was up to twice what the service can work on at once. If it was higher, this
-/// happens again soon. It costs an overloaded service about one call in a hundred. While the limit refuses nobody
-/// it does not happen.
+/// *Baseline.* The baseline is the time of a call that waits for no other. To measure it, the law probes: it
+/// halves its limit until twice that many calls and a round have ended. The limit keeps no call waiting as long
+/// as it was at most twice what the service can work on at once.
 ///
-/// *Scale.* All of this goes by calls and by shares, nothing by the clock: a law behaves in the same way for
-/// calls of a millisecond and of a minute.
+/// The first probe comes after two full rounds. The next ones come 32, 64 and 128 round trips later, and from then
+/// on every 256. For limits below 10 the gap is longer by the factor 10 / limit. While the limit rejects no call,
+/// the law does not probe. Probes cost an overloaded service one to three calls in a hundred.
+///
+/// *Slower services.* If two rounds in a row take at least 1.45 times what rounds usually take, the law probes at
+/// once, and does not step. If half of the limit does not change the time, the queue is not the reason. The law
+/// then adopts the new baseline, and its limit grows by a fifth a round up to where the service gets as much done
+/// as before. A smaller rise is believed by a quarter, and in full when two probes agree. If the limit has halved
+/// since the last probe, the law probes too. After drops it adopts no such growth.
+///
+/// *Clients.* A probe of one client does not empty the queue of the others. So each client counts the time to its
+/// next probe from the round in which calls were quickest, and probes early if calls become quicker. Clients that
+/// see the same queue come to probe together.
+///
+/// *Scale.* All of this goes by calls, by shares and by round trips, nothing by the clock: a law behaves in the
+/// same way for calls of a millisecond and of a minute.
+///
+/// # Which law for what
+///
+/// | law | for | several clients of one service |
+/// |---|---|---|
+/// | [`Trend`](crate::Trend) | clients and servers | hold 1 to 3 times the servers together, tested with ten |
+/// | [`Vegas`](crate::Vegas), [`Gradient`](crate::Gradient), [`Gradient2`](crate::Gradient2) | servers: one limit for all calls | can climb |
+/// | [`Aimd`](crate::Aimd) | servers; clients if the service sheds or a [`timeout`](crate::Aimd::timeout) bounds its queue | can climb without drops |
 ///
 /// # Sharing
 ///

@@ -22,7 +22,14 @@ use crate::{Adapt, Ratio, Sample, near_limit};
 /// # Where it settles
 ///
 /// It swings below 1.5 times as many calls as the service can work on at once: at that point they take 1.5
-/// times the baseline. It grows by one a round, so from 20 to 200 it needs 180 rounds.
+/// times the baseline. It grows by one a round, so from 20 to 200 it needs 180 rounds. If the service has become
+/// slower, it grows by a fifth a round, up to where it gets as much done as before.
+///
+/// # For servers, and for clients that are told of too much
+///
+/// If the service sheds calls, or if an [`Aimd::timeout`] bounds its queue, clients that limit themselves by this
+/// law share it fairly, as TCP's flows do. Without drops several clients can climb together: take
+/// [`Trend`](crate::Trend).
 ///
 /// # Defaults
 ///
@@ -73,7 +80,8 @@ impl Aimd {
         let limit = if round.dropped || self.is_slow(round) {
             self.backed_off()
         } else if near_limit(round.in_flight, self.limit) {
-            self.limit.saturating_add(1)
+            let regrown = self.rounds.regrown(self.limit, round);
+            regrown.unwrap_or(self.limit.saturating_add(1))
         } else {
             self.limit
         };

@@ -1,13 +1,21 @@
+use std::mem;
+
 use crate::rounds::Round;
+use crate::schedule::{Jump, Next, Schedule};
 use crate::span::Span;
 use crate::{Nanos, Sample};
 
-/// What a call takes that waits for nobody: measured, again and again, under half of the limit.
+/// What a call takes that waits for no other: measured, again and again, under half of the limit.
 ///
 /// The least time ever seen is too low (one lucky call), and an average that follows the load rises with it
 /// until no load is too much. So the limit is halved for a round now and then, as [BBR][bbr] does with its
 /// window, and as [Envoy][envoy] goes down to three calls. A limit of up to twice what the service can work
-/// on at once then keeps nobody waiting.
+/// on at once then keeps no call waiting.
+///
+/// A probe can find more than the baseline for two reasons. Either the service has become slower, or a queue
+/// has not drained: that of other clients, or one that is longer than half of the limit. Only the first can
+/// come at once. So a jump is believed as soon as a probe confirms it, and a rise only when two probes agree.
+/// Neither is believed if half of the limit makes calls quicker by a third: then the queue is the limit's own.
 ///
 /// [bbr]: https://www.ietf.org/archive/id/draft-ietf-ccwg-bbr-02.html#section-5.3.4
 /// [envoy]: https://www.envoyproxy.io/docs/envoy/latest/configuration/http/http_filters/adaptive_concurrency_filter
@@ -16,13 +24,33 @@ pub(crate) struct Baseline {
     /// In nanoseconds; 0 while it is unknown.
     rtt: f64,
     phase: Phase,
-    /// How many rounds pass from one probe to the next.
-    gap: u32,
+    schedule: Schedule,
+    /// The jump that the running probe checks.
+    jump: Option<Jump>,
+    /// What the round before the running probe took, with the whole limit.
+    full: f64,
+    /// What the last probe found, if that is not believed yet; 0 otherwise.
+    doubt: f64,
+    /// Whether the last round was much quicker than the baseline.
+    quicker: bool,
+    /// The law's limit at the last probe; 0 before the first.
+    confirmed: u32,
+    /// The limit with which the service gets as much done as before it became slower; 0 if it did not.
+    reach: u32,
 }
 
 impl Baseline {
-    pub(crate) const UNKNOWN: Self =
-        Self { rtt: 0.0, phase: Phase::Between { rounds: FIRST_GAP }, gap: FIRST_GAP };
+    pub(crate) const UNKNOWN: Self = Self {
+        rtt: 0.0,
+        phase: Phase::Between,
+        schedule: Schedule::FIRST,
+        jump: None,
+        full: 0.0,
+        quicker: false,
+        doubt: 0.0,
+        confirmed: 0,
+        reach: 0,
+    };
 
     pub(crate) const fn rtt(&self) -> Option<f64> {
         if self.rtt > 0.0 { Some(self.rtt) } else { None }
@@ -35,81 +63,137 @@ impl Baseline {
     #[inline]
     pub(crate) fn cap(&self, span: Span, limit: u32) -> u32 {
         match self.phase {
-            Phase::Between { .. } => limit,
-            Phase::Drain { .. } | Phase::Probe => half(span, limit),
+            Phase::Between | Phase::Settle { probe: false, .. } => limit,
+            Phase::Settle { .. } | Phase::Probe { .. } => half(span, limit),
         }
     }
 
-    /// Whether a sample belongs to a round, and not to the time between the lower limit and the probe.
+    /// Whether a sample belongs to a round, and not to the time after the limit was halved or restored.
     #[inline]
     pub(crate) fn admits(&mut self, sample: Sample) -> bool {
-        let Phase::Drain { since, calls } = &mut self.phase else { return true };
+        let Phase::Settle { since, calls, probe } = &mut self.phase else { return true };
         if sample.started >= *since {
             *calls = calls.saturating_sub(1);
             if *calls == 0 {
-                self.phase = Phase::Probe;
+                self.schedule.begin(sample.ended());
+                self.phase = if *probe { Phase::Probe { since: *since } } else { Phase::Between };
             }
         }
         false
     }
 
-    /// Learns from a round without drops, and returns whether it was a probe.
+    /// Learns from a round without drops, and returns whether the law has nothing to learn from it: it was a
+    /// probe, or is about to be checked by one.
     pub(crate) fn learn(&mut self, span: Span, limit: u32, round: Round, now: Nanos) -> bool {
-        let Phase::Between { rounds } = &mut self.phase else {
-            self.gap = (2 * self.gap).min(LAST_GAP);
-            self.adopt(round.rtt);
-            self.phase = Phase::Between { rounds: self.gap };
+        if let Phase::Probe { since } = self.phase {
+            self.phase = Phase::Settle { since: now, calls: limit, probe: false };
+            let next = self.adopt(limit, round.rtt);
+            self.schedule.probed(since, round.rtt, next);
             return true;
-        };
-        // While the limit refuses nobody, a lower one would for no need.
+        }
         let full = round.in_flight >= limit;
         if self.rtt == 0.0 || (full && half(span, limit) == limit) {
-            self.adopt(round.rtt);
-        } else if full {
-            *rounds = rounds.saturating_sub(1);
-            // Faster under load than without any: the service has changed.
-            if *rounds == 0 || round.rtt < self.rtt / 2.0 {
-                self.phase = Phase::Drain { since: now, calls: limit };
+            self.rtt = if self.rtt == 0.0 { round.rtt } else { f64::midpoint(self.rtt, round.rtt) };
+            self.schedule.start_at(round.rtt);
+            return false;
+        }
+        self.come_down(round.rtt);
+        let jump = self.schedule.see(round.rtt, self.rtt, now);
+        // While the limit refuses no call, a lower one would for no need.
+        if !full {
+            return false;
+        }
+        let sure = jump.filter(|jump| jump.again);
+        if jump.is_some() && sure.is_none() {
+            return true;
+        }
+        // Down by half without a look at the baseline: the law may be wrong about it.
+        let starved = limit <= self.confirmed / 2;
+        if self.schedule.is_due(limit, round.rtt, now) || sure.is_some() || starved {
+            if sure.is_some() {
+                self.schedule.start_at(round.rtt);
             }
+            self.jump = sure;
+            self.full = round.rtt;
+            self.phase = Phase::Settle { since: now, calls: limit, probe: true };
         }
-        false
+        sure.is_some()
     }
 
-    /// Ends a probe in which calls were dropped: it has measured nothing.
-    pub(crate) fn give_up(&mut self) {
-        if let Phase::Drain { .. } | Phase::Probe = self.phase {
-            self.phase = Phase::Between { rounds: self.gap };
+    /// Ends a round with drops. A probe in which calls were dropped has measured nothing.
+    pub(crate) fn give_up(&mut self, now: Nanos) {
+        let probed = matches!(self.phase, Phase::Settle { probe: true, .. } | Phase::Probe { .. });
+        self.phase = Phase::Between;
+        self.schedule.give_up(now, probed);
+        // Drops say that there is no room, whatever calls take.
+        (self.reach, self.confirmed) = (0, 0);
+    }
+
+    /// Where the limit was for the throughput before the service became slower, and calls wait for no other,
+    /// a fifth more.
+    pub(crate) fn regrown(&self, limit: u32, round: Round) -> Option<u32> {
+        let room = limit < self.reach && round.rtt <= self.rtt * NO_QUEUE;
+        room.then(|| limit.saturating_add((limit / 5).max(1)))
+    }
+
+    /// Calls that are faster under load than without any have shown that the baseline is too high. The first
+    /// such round may be chance.
+    fn come_down(&mut self, rtt: f64) {
+        let before = mem::replace(&mut self.quicker, rtt < self.rtt * MUCH_LESS);
+        if self.quicker {
+            self.rtt = if before { rtt } else { f64::midpoint(self.rtt, rtt) };
+            self.doubt = 0.0;
         }
     }
 
-    /// Much less than before means that calls had waited, and is taken as it is. Much more may be a queue that
-    /// has not drained yet, and is believed by a quarter at a time.
-    fn adopt(&mut self, rtt: f64) {
-        if self.rtt == 0.0 {
+    /// Takes in what a probe has found, and returns when to probe again.
+    fn adopt(&mut self, limit: u32, rtt: f64) -> Next {
+        let jump = mem::take(&mut self.jump).is_some_and(|jump| jump.is_confirmed_by(rtt));
+        let doubt = mem::take(&mut self.doubt);
+        let first = mem::replace(&mut self.confirmed, limit) == 0;
+        // With half of the limit a queue of these calls would be gone, or half as long.
+        let unmoved = rtt > self.full * ABOUT;
+        if jump && unmoved {
+            // By Little's law the same throughput takes so many more calls in flight.
+            self.reach = scaled(limit, rtt / self.rtt);
             self.rtt = rtt;
-            return;
+            return Next::Soon;
         }
-        let faster = rtt < self.rtt * MUCH_LESS;
-        if faster || rtt > self.rtt * MUCH_MORE {
-            self.gap = FIRST_GAP;
+        if rtt < self.rtt * MUCH_LESS {
+            self.rtt = rtt;
+            return Next::Soon;
         }
-        let believed = rtt.min(self.rtt * MUCH_MORE);
-        self.rtt = if faster { rtt } else { f64::midpoint(self.rtt, believed) };
+        if rtt < self.rtt * MUCH_MORE {
+            self.rtt = f64::midpoint(self.rtt, rtt);
+            return Next::Later;
+        }
+        if !unmoved {
+            return Next::Early;
+        }
+        if rtt.max(doubt) * ABOUT < rtt.min(doubt) {
+            self.rtt = rtt.min(doubt);
+            return Next::Later;
+        }
+        self.doubt = rtt;
+        self.rtt = f64::midpoint(self.rtt, rtt.min(self.rtt * BELIEVED));
+        if first { Next::Soon } else { Next::Later }
     }
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Phase {
-    Between {
-        rounds: u32,
-    },
-    /// The limit is down. A probe must not see those who waited before, and it must not see only the quick
-    /// ones of those who came after: so it begins when so many of these have ended, two round trips later.
-    Drain {
+    Between,
+    /// The limit was halved for a probe, or restored after it. The next round must not see those who waited
+    /// before, and it must not see only the quick ones of those who came after: so it begins when so many of
+    /// these have ended, two round trips later.
+    Settle {
         since: Nanos,
         calls: u32,
+        probe: bool,
     },
-    Probe,
+    Probe {
+        since: Nanos,
+    },
 }
 
 #[inline]
@@ -117,12 +201,25 @@ fn half(span: Span, limit: u32) -> u32 {
     (limit / 2).max(span.floor()).min(limit)
 }
 
-/// The first time is a guess under whatever load there was, and is soon checked.
-const FIRST_GAP: u32 = 2;
+/// The limit times this, and a quarter more, because both times err.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a float cast saturates, and nothing here is negative"
+)]
+fn scaled(limit: u32, times: f64) -> u32 {
+    (f64::from(limit) * times * 1.25) as u32
+}
 
-/// Rare enough to cost about one call in a hundred.
-const LAST_GAP: u32 = 64;
-
-/// Beyond what chance does to the mean of a round.
+/// Beyond what chance does to the mean of a round, which for exponential times is off by a tenth.
 const MUCH_LESS: f64 = 0.75;
-const MUCH_MORE: f64 = 1.5;
+const MUCH_MORE: f64 = 1.25;
+
+/// Of a first probe that has found more, no more than this is believed, and half of it at once.
+const BELIEVED: f64 = 1.5;
+
+/// Two times are about the same if the lower is more than this of the higher.
+const ABOUT: f64 = 2.0 / 3.0;
+
+/// Within this the mean of a round is that of calls that wait for no other.
+const NO_QUEUE: f64 = 1.05;

@@ -26,6 +26,11 @@ use crate::{Adapt, Ratio, Sample, near_limit};
 /// At 1.25 times as many calls as the service can work on at once, and the square root of that more. It can double
 /// in a round, and so is the quickest to follow, up and down.
 ///
+/// # For servers
+///
+/// For one limit in front of all calls of a service. Several clients that each limit themselves by this law can
+/// climb together: take [`Trend`](crate::Trend).
+///
 /// # What it adds
 ///
 /// Envoy measures the baseline with three calls at a time every 60 s, and steps every 100 ms. Here both go by

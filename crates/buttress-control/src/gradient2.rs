@@ -26,7 +26,13 @@ use crate::{Adapt, Ratio, Sample, Slack, near_limit};
 /// # Where it settles
 ///
 /// At 1.2 times as many calls as the service can work on at once, and 4 more; never below 8, for the gradient
-/// takes at most half and the queue gives 4 back. It grows by at most 0.8 a round.
+/// takes at most half and the queue gives 4 back. It grows by at most 0.8 a round, and by a fifth if the service
+/// has become slower, up to where it gets as much done as before.
+///
+/// # For servers
+///
+/// For one limit in front of all calls of a service. Several clients that each limit themselves by this law can
+/// climb together: take [`Trend`](crate::Trend).
 ///
 /// # What it adds
 ///
@@ -79,6 +85,10 @@ impl Gradient2 {
     }
 
     fn step(&mut self, round: Round) {
+        if let Some(regrown) = self.rounds.regrown(self.whole(), round) {
+            self.limit = self.span.keep_float(regrown.into());
+            return;
+        }
         let baseline = self.known(round);
         let target = if round.dropped {
             self.limit * STEEPEST

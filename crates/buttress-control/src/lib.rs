@@ -85,6 +85,7 @@ mod rates;
 mod ratio;
 mod reservation;
 mod rounds;
+mod schedule;
 mod sent;
 mod slack;
 mod span;

@@ -41,11 +41,16 @@ pub(crate) const fn to_float(duration: Duration) -> f64 {
 }
 
 /// So many nanoseconds.
+pub(crate) fn from_float(nanos: f64) -> Duration {
+    Duration::from_nanos(whole_nanos(nanos))
+}
+
+/// The nearest whole number.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
     reason = "a float cast saturates, and takes NaN and what is below zero to zero"
 )]
-pub(crate) fn from_float(nanos: f64) -> Duration {
-    Duration::from_nanos(nanos.round() as u64)
+pub(crate) fn whole_nanos(nanos: f64) -> u64 {
+    nanos.round() as u64
 }

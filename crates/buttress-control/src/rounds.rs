@@ -57,6 +57,11 @@ impl Rounds {
         self.baseline.know(baseline);
     }
 
+    /// The limit after a round that shows that it may go back to where it was before the service became slower.
+    pub(crate) fn regrown(&self, limit: u32, round: Round) -> Option<u32> {
+        self.baseline.regrown(limit, round)
+    }
+
     /// Whether the next sample begins a round.
     #[inline]
     pub(crate) const fn are_between(&self) -> bool {
@@ -85,7 +90,7 @@ impl Rounds {
         let round = std::mem::replace(&mut self.tally, Tally::EMPTY).round();
         if round.dropped {
             self.fell = now;
-            self.baseline.give_up();
+            self.baseline.give_up(now);
         } else if !self.hold_one_each() && self.baseline.learn(span, limit, round, now) {
             return None;
         }

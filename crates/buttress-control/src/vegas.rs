@@ -29,6 +29,11 @@ use crate::{Adapt, Sample, Slack, near_limit};
 /// At 3 to 6 calls more than the service can work on at once, and for limits above 30 at a tenth to a fifth of
 /// the limit more.
 ///
+/// # For servers
+///
+/// For one limit in front of all calls of a service. Several clients that each limit themselves by this law can
+/// climb together: take [`Trend`](crate::Trend).
+///
 /// # What it adds
 ///
 /// The mean of a round of `n` calls errs by about `1/√n`, and the queue by that share of the limit. So in rounds

@@ -1,16 +1,16 @@
-use std::cell::Cell;
+use std::{cell::Cell, fmt};
 
 /// Which try of a call is being run, ambient like the [`Deadline`](crate::Deadline).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Attempt {
-    before: u32,
-    /// How many of those before may have reached the service.
-    previous: u32,
+    // One word, so that entering and leaving is one move each: in the upper half how many tries came
+    // before, in the lower how many of those may have reached the service.
+    word: u64,
 }
 
 impl Attempt {
     /// The first try, which is also what is ambient where nobody retries.
-    pub const FIRST: Self = Self { before: 0, previous: 0 };
+    pub const FIRST: Self = Self { word: 0 };
 
     /// The ambient attempt.
     #[inline]
@@ -20,24 +20,33 @@ impl Attempt {
 
     /// The try after this one.
     pub const fn next(self) -> Self {
-        Self { before: self.before.saturating_add(1), previous: self.previous.saturating_add(1) }
+        Self::of(self.before().saturating_add(1), self.previous().saturating_add(1))
     }
 
     /// The try after this one, if this one never reached the service: a transparent retry of gRFC A6.
     /// It has a number of its own, but [`previous`](Self::previous) stays as it is.
     pub const fn transparent(self) -> Self {
-        Self { before: self.before.saturating_add(1), ..self }
+        Self::of(self.before().saturating_add(1), self.previous())
     }
 
     /// Its number, from 1.
     pub const fn number(self) -> u32 {
-        self.before.saturating_add(1)
+        self.before().saturating_add(1)
     }
 
     /// How many tries before this one may have reached the service, as `grpc-previous-rpc-attempts`
     /// counts them.
+    #[expect(clippy::cast_possible_truncation, reason = "the lower half is meant")]
     pub const fn previous(self) -> u32 {
-        self.previous
+        self.word as u32
+    }
+
+    const fn before(self) -> u32 {
+        (self.word >> 32) as u32
+    }
+
+    const fn of(before: u32, previous: u32) -> Self {
+        Self { word: (before as u64) << 32 | previous as u64 }
     }
 
     /// Runs `f` with this as the ambient attempt and restores what was there, also on panic.
@@ -45,6 +54,13 @@ impl Attempt {
     pub fn with<R>(self, f: impl FnOnce() -> R) -> R {
         let _restore = Restore(ambient(|ambient| ambient.attempt.replace(self)));
         f()
+    }
+}
+
+impl fmt::Debug for Attempt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (number, previous) = (self.number(), self.previous());
+        f.debug_struct("Attempt").field("number", &number).field("previous", &previous).finish()
     }
 }
 

@@ -356,14 +356,15 @@ fn an_outcome_is_counted_for_all_layers_of_a_tally_and_for_no_other() {
 #[test]
 fn a_tally_restores_what_was_ambient_also_on_panic_and_however_deep() {
     let tally = Tally::new();
-    fn deeper(tally: Tally, left: u32) {
-        match left {
-            0 => panic!("on purpose"),
-            _ => tally.inside(Attempt::FIRST.next(), || deeper(tally, left - 1)),
-        }
-    }
     for depth in [1, 16, 17, 40] {
         assert!(std::panic::catch_unwind(|| deeper(tally, depth)).is_err());
         assert!(tally.is_new_call() && Attempt::current() == Attempt::FIRST);
+    }
+}
+
+fn deeper(tally: Tally, left: u32) {
+    match left {
+        0 => panic!("on purpose"),
+        _ => tally.inside(Attempt::FIRST.next(), || deeper(tally, left - 1)),
     }
 }

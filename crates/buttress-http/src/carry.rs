@@ -115,10 +115,11 @@ impl Http {
         Some((announcement, left.saturating_sub(self.options().margin)))
     }
 
-    /// Whether a header of this name may announce a deadline.
+    /// Whether a header of a name may announce a deadline.
     #[inline]
-    pub(crate) fn is_announcing(&self, name: &HeaderName) -> bool {
-        *name == GRPC_TIMEOUT || self.options().timeout_header.as_ref() == Some(name)
+    pub(crate) fn announcing(&self) -> impl Fn(&HeaderName) -> bool + '_ {
+        let chosen = self.options().timeout_header.as_ref();
+        move |name| *name == GRPC_TIMEOUT || chosen == Some(name)
     }
 
     fn chosen(&self) -> Option<Announcement<'_>> {

@@ -32,7 +32,7 @@ where
         let saved = saved.map(|body| {
             let repeatable = Repeatable::of(self, &request);
             // All names are looked at for the copy: so the headers need not be searched for a deadline.
-            let (head, is_announced) = HeadCopy::of(&request, |name| self.is_announcing(name));
+            let (head, is_announced) = HeadCopy::of(&request, self.announcing());
             let may_have_one = is_announced || !request.extensions().is_empty();
             let deadline = may_have_one.then(|| self.read(&request)).flatten();
             Saved { head, body, repeatable, deadline }

@@ -110,28 +110,24 @@ impl<S, M, C, Saved, Seed> Call<S, M, C, Saved, Seed> {
         F: Future<Output = Result<Res, E>>,
         C: Judge<M, Req, Res, E, Seed = Seed>,
     {
-        let mut told = Told::NOTHING;
-        // Judged in the poll, under the deadline of the call.
-        let mut verdict = None;
-        let polled = self.within(&mut told, || {
-            let polled = future.poll(cx);
-            if let Poll::Ready(outcome) = &polled {
-                verdict = Some(self.judge.judge(&self.mode, &self.seed, outcome.as_ref()));
+        let (mut told, mut verdict, mut ended) = (Told::NOTHING, Verdict::Success, None);
+        self.within(&mut told, || {
+            if let Poll::Ready(outcome) = future.poll(cx) {
+                // Judged in the poll, under the deadline of the call.
+                verdict = self.judge.judge(&self.mode, &self.seed, outcome.as_ref());
+                ended = Some(outcome);
             }
-            polled
         });
-        match verdict {
-            None => {}
-            Some(Verdict::Success) => self.succeed(told),
-            Some(verdict) => {
-                let answered = verdict != Verdict::TimedOut
-                    && matches!(&polled, Poll::Ready(outcome)
-                        if self.judge.answered(&self.mode, &self.seed, outcome.as_ref()));
-                let (gave_up, counted) = (told.gave_up(), told.counted());
-                *failed = Some(Ended { verdict, gave_up, counted, answered });
-            }
+        let Some(outcome) = ended else { return Poll::Pending };
+        if verdict == Verdict::Success {
+            self.succeed(told);
+        } else {
+            let answered = verdict != Verdict::TimedOut
+                && self.judge.answered(&self.mode, &self.seed, outcome.as_ref());
+            let (gave_up, counted) = (told.gave_up(), told.counted());
+            *failed = Some(Ended { verdict, gave_up, counted, answered });
         }
-        polled
+        Poll::Ready(outcome)
     }
 
     /// What a failure of readiness ended an attempt with that did not begin.

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use crate::times::{Random, Times};
 
-/// A service with a limit in front of it, simulated: calls arrive by chance, wait for one of its servers, and
-/// are refused while as many as the limit are in flight.
+/// A simulated service behind a limit: calls arrive at random, wait for one of its servers, and are rejected
+/// while as many as the limit are in flight.
 ///
-/// In [Kendall's notation][kendall] this is M/G/c/K, where K is the limit, and whoever is told of each call
-/// may change it.
+/// In [Kendall's notation][kendall] this is M/G/c/K. The limit is K, and the closure that sees each answer may
+/// change it. Several clients can call one service, each with a limit of its own: [`Queueing::join`].
 ///
 /// ```
 /// use std::time::Duration;
@@ -37,9 +37,7 @@ pub struct Queueing {
     random: Random,
     servers: u32,
     service: Times,
-    gaps: Times,
-    arrival: u64,
-    limit: u32,
+    clients: Vec<Client>,
     waiting: VecDeque<Admitted>,
     /// By the time when they end.
     served: BinaryHeap<Reverse<(u64, Admitted)>>,
@@ -53,25 +51,48 @@ impl Queueing {
             random: Random::seeded(seed),
             servers,
             service,
-            gaps: Times::Constant(Duration::MAX),
-            arrival: u64::MAX,
-            limit: u32::MAX,
+            clients: vec![Client::SILENT],
             waiting: VecDeque::new(),
             served: BinaryHeap::new(),
         }
     }
 
-    /// From now on calls arrive at random, one in so long a time on average; zero counts as a nanosecond.
+    /// Sets the mean gap between two calls of the first client, as [`Queueing::call_every`] does.
     pub fn every(mut self, gap: Duration) -> Self {
-        self.gaps = Times::Exponential(gap.max(Duration::from_nanos(1)));
-        self.arrival = self.next_arrival();
+        self.call_every(0, gap);
         self
     }
 
-    /// The limit to start with; without one, every call is admitted.
-    pub const fn limit(mut self, limit: u32) -> Self {
-        self.limit = limit;
+    /// Sets the limit that the first client starts with. Default: every call is admitted.
+    pub fn limit(mut self, limit: u32) -> Self {
+        if let Some(first) = self.clients.first_mut() {
+            first.limit = limit;
+        }
         self
+    }
+
+    /// Adds a client that calls from now on, and returns its number: 1 for the second client.
+    pub fn join(&mut self, gap: Duration, limit: u32) -> usize {
+        let client = self.clients.len();
+        self.clients.push(Client { limit, ..Client::SILENT });
+        self.call_every(client, gap);
+        client
+    }
+
+    /// Sets the mean gap between two calls of a client from now on. Zero counts as a nanosecond,
+    /// `Duration::MAX` silences the client.
+    pub fn call_every(&mut self, client: usize, gap: Duration) {
+        let Some(client) = self.clients.get_mut(client) else { return };
+        client.gaps = match gap {
+            Duration::MAX => Times::Constant(gap),
+            gap => Times::Exponential(gap.max(Duration::from_nanos(1))),
+        };
+        client.arrival = client.next_arrival(self.now, &mut self.random);
+    }
+
+    /// Sets how long the service takes for each call that is admitted from now on.
+    pub const fn take(&mut self, service: Times) {
+        self.service = service;
     }
 
     /// From now on there are so many servers. Calls that are being served end as they would have.
@@ -85,14 +106,16 @@ impl Queueing {
         Duration::from_nanos(self.now)
     }
 
-    /// Lets so much time go by, shows each call when it is answered, and takes the limit from then on.
+    /// Lets so much time go by and shows each call when it is answered. The closure returns the limit of the
+    /// client that made the call, from then on.
     pub fn run(&mut self, time: Duration, mut answered: impl FnMut(Answered) -> u32) -> Tally {
         let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         let end = self.now.saturating_add(nanos);
         let mut tally = Tally::default();
         loop {
             let ends = self.served.peek().map_or(u64::MAX, |Reverse((ends, _))| *ends);
-            let next = ends.min(self.arrival);
+            let arrival = self.clients.iter().map(|client| client.arrival).min();
+            let next = ends.min(arrival.unwrap_or(u64::MAX));
             if next > end || next == u64::MAX {
                 self.now = end;
                 return tally;
@@ -101,7 +124,7 @@ impl Queueing {
             if ends == next {
                 if let Some(Reverse((_, call))) = self.served.pop() {
                     tally.answered += 1;
-                    self.limit = answered(call.answered(next));
+                    self.leave(call.client, answered(call.answered(next)));
                 }
                 self.serve();
             } else {
@@ -111,15 +134,25 @@ impl Queueing {
     }
 
     fn arrive(&mut self, tally: &mut Tally) {
-        self.arrival = self.next_arrival();
-        let in_flight = self.in_flight().saturating_add(1);
-        if in_flight > self.limit {
+        let first = self.clients.iter_mut().enumerate().min_by_key(|(_, client)| client.arrival);
+        let Some((number, client)) = first else { return };
+        client.arrival = client.next_arrival(self.now, &mut self.random);
+        let in_flight = client.in_flight.saturating_add(1);
+        if in_flight > client.limit {
             tally.rejected += 1;
             return;
         }
+        client.in_flight = in_flight;
         let service = self.service.draw(&mut self.random);
-        self.waiting.push_back(Admitted { started: self.now, service, in_flight });
+        self.waiting.push_back(Admitted { started: self.now, service, in_flight, client: number });
         self.serve();
+    }
+
+    fn leave(&mut self, client: usize, limit: u32) {
+        if let Some(client) = self.clients.get_mut(client) {
+            client.in_flight = client.in_flight.saturating_sub(1);
+            client.limit = limit;
+        }
     }
 
     fn serve(&mut self) {
@@ -127,14 +160,6 @@ impl Queueing {
             let Some(call) = self.waiting.pop_front() else { return };
             self.served.push(Reverse((self.now.saturating_add(call.service), call)));
         }
-    }
-
-    fn in_flight(&self) -> u32 {
-        u32::try_from(self.served.len() + self.waiting.len()).unwrap_or(u32::MAX)
-    }
-
-    fn next_arrival(&mut self) -> u64 {
-        self.now.saturating_add(self.gaps.draw(&mut self.random).max(1))
     }
 }
 
@@ -145,8 +170,10 @@ pub struct Answered {
     pub started: Duration,
     /// How long it waited and was served.
     pub rtt: Duration,
-    /// How many calls were in flight when it was admitted, itself included.
+    /// How many calls of its client were in flight when it was admitted, itself included.
     pub in_flight: u32,
+    /// Which client made it: 0 for the first.
+    pub client: usize,
 }
 
 /// What became of the calls of one [`Queueing::run`].
@@ -154,7 +181,7 @@ pub struct Answered {
 pub struct Tally {
     /// How many were answered.
     pub answered: u64,
-    /// How many were refused, for as many as the limit were in flight.
+    /// How many were rejected, because as many as the limit of their client were in flight.
     pub rejected: u64,
 }
 
@@ -163,6 +190,7 @@ struct Admitted {
     started: u64,
     service: u64,
     in_flight: u32,
+    client: usize,
 }
 
 impl Admitted {
@@ -171,6 +199,28 @@ impl Admitted {
             started: Duration::from_nanos(self.started),
             rtt: Duration::from_nanos(now.saturating_sub(self.started)),
             in_flight: self.in_flight,
+            client: self.client,
         }
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Client {
+    gaps: Times,
+    arrival: u64,
+    limit: u32,
+    in_flight: u32,
+}
+
+impl Client {
+    const SILENT: Self = Self {
+        gaps: Times::Constant(Duration::MAX),
+        arrival: u64::MAX,
+        limit: u32::MAX,
+        in_flight: 0,
+    };
+
+    fn next_arrival(&self, now: u64, random: &mut Random) -> u64 {
+        now.saturating_add(self.gaps.draw(random).max(1))
     }
 }

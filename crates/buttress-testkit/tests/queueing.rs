@@ -98,3 +98,41 @@ fn odd_times_hang_nothing() {
     busy = busy.every(Duration::ZERO).limit(0);
     assert!(busy.run(Duration::from_micros(1), |_| 0).rejected > 0);
 }
+
+#[test]
+fn each_client_has_a_limit_of_its_own() {
+    let mut queueing = Queueing::new(1, 2, Times::Constant(10 * MS)).every(MS).limit(1);
+    assert_eq!(queueing.join(MS, 3), 1);
+    let mut most = [0, 0];
+    queueing.run(Duration::from_secs(10), |call| {
+        most[call.client] = most[call.client].max(call.in_flight);
+        [1, 3][call.client]
+    });
+    assert_eq!(most, [1, 3]);
+}
+
+#[test]
+fn a_client_that_is_silenced_calls_no_more() {
+    let mut queueing = Queueing::new(1, 2, Times::Constant(MS)).every(MS).limit(9);
+    let second = queueing.join(MS, 9);
+    queueing.call_every(0, Duration::MAX);
+    let tally = queueing.run(Duration::from_secs(10), |call| {
+        assert_eq!(call.client, second);
+        9
+    });
+    assert!(tally.answered > 9000, "{tally:?}");
+}
+
+#[test]
+fn a_service_that_becomes_slower_is_so_for_the_calls_that_come_then() {
+    let mut queueing = Queueing::new(1, 9, Times::Constant(MS)).every(10 * MS);
+    let mut last = Duration::ZERO;
+    for millis in [1, 3, 2] {
+        queueing.take(Times::Constant(millis * MS));
+        queueing.run(Duration::from_secs(1), |call| {
+            last = call.rtt;
+            u32::MAX
+        });
+        assert_eq!(last, millis * MS);
+    }
+}

@@ -50,6 +50,9 @@ impl ThrottleLayer<RateLimit> {
 impl<L: Adapt> ThrottleLayer<ConcurrencyLimit<Adaptive<L>>, Plain, ByMode> {
     /// As many calls at a time as `law` finds the service can bear, going by how long it takes.
     ///
+    /// On a server, any law. On a client whose service has other clients, [`Trend`](crate::Trend): the
+    /// other laws can climb together, as [`Adapt`] says.
+    ///
     /// The law learns from calls that came near the limit. A call that ran out of time, here or
     /// further in, or that the service shed, is a sign of overload. One that was given up earlier took at
     /// least as long as it lasted. The time that its caller needs to send a request is no part of any call. The

@@ -77,16 +77,30 @@ impl<K: Hash + Eq, L: Fresh + Clone> Table<K, L> {
     pub(crate) fn limit(&self, key: K) -> Arc<L> {
         let hash = self.hasher.hash_one(&key);
         let shard = self.shard(hash);
-        // Keys and limits are dropped after the lock, also if a key's comparison panics.
-        let forgotten;
         let mut locked = lock(shard);
-        forgotten = locked.forget(1, Sweep::Unused);
-        let known = locked.find(hash, &key);
-        drop(locked);
-        drop(forgotten);
+        let known = if locked.is_sweep_due(1) {
+            drop(locked);
+            Self::sweep_and_find(shard, hash, &key)
+        } else {
+            let known = locked.find(hash, &key);
+            drop(locked);
+            known
+        };
         let Some(known) = known else { return self.limit_of_new(shard, hash, key) };
         // Here, because a value that is being returned leaks if a drop panics.
         drop(key);
+        known
+    }
+
+    #[cold]
+    fn sweep_and_find(shard: &Mutex<Shard<K, L>>, hash: u64, key: &K) -> Option<Arc<L>> {
+        // Keys and limits are dropped after the lock, also if a key's comparison panics.
+        let forgotten;
+        let mut locked = lock(shard);
+        forgotten = locked.sweep(Sweep::Unused);
+        let known = locked.find(hash, key);
+        drop(locked);
+        drop(forgotten);
         known
     }
 
@@ -97,7 +111,8 @@ impl<K: Hash + Eq, L: Fresh + Clone> Table<K, L> {
         let (fresh, mut locked) = self.fresh_for(shard);
         let full = locked.limits.len() >= most;
         // A flood of new keys must not make each of them look at all the others.
-        forgotten = locked.forget(if full { KEPT } else { 0 }, Sweep::Idle);
+        let due = locked.is_sweep_due(if full { KEPT } else { 0 });
+        forgotten = if due { locked.sweep(Sweep::Idle) } else { Vec::new() };
         let (limit, unused) = match locked.find(hash, &key) {
             // Somebody else came first.
             Some(known) => (known, Some(key)),
@@ -217,12 +232,12 @@ impl<K: Hash + Eq, L: Fresh + Clone> Shard<K, L> {
         Some(Arc::clone(&entry.limit))
     }
 
-    /// Takes out all that are not in use, if it is time for that: after as many lookups as there are
-    /// keys, so that each lookup pays for one. Who found no room counts for many.
+    /// Whether it is time to take out what is not in use: after as many lookups as there are keys, so that
+    /// each lookup pays for one. A call that found no room counts for many.
     #[inline]
-    fn forget(&mut self, lookups: usize, which: Sweep) -> Vec<Entry<K, L>> {
+    fn is_sweep_due(&mut self, lookups: usize) -> bool {
         self.until_sweep = self.until_sweep.saturating_sub(lookups);
-        if self.until_sweep > 0 { Vec::new() } else { self.sweep(which) }
+        self.until_sweep == 0
     }
 
     #[cold]

@@ -25,7 +25,7 @@ use tokio::{
 };
 use tower::{Layer, ServiceExt, service_fn};
 
-const SERVERS: usize = 20;
+const SERVERS: u32 = 20;
 /// A call without load takes so long, a third more or less.
 const SERVICE: f64 = 1.0;
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -79,12 +79,12 @@ impl Drop for Busy {
 /// times the capacity.
 async fn under_impatient_callers(law: impl Adapt) -> (u32, f64) {
     let layer = ThrottleLayer::adaptive(law);
-    let servers = Arc::new(Mutex::new(Stack { free: SERVERS, waiting: Vec::new() }));
+    let servers = Arc::new(Mutex::new(Stack { free: SERVERS as usize, waiting: Vec::new() }));
     let answered = Arc::new(AtomicU32::new(0));
     let mut random = Rng::with_seed(7);
     let (mut calls, mut limits, mut took) = (JoinSet::new(), Vec::new(), Duration::ZERO);
     for n in 0..24_000 {
-        let gap = SERVICE / (8.0 * SERVERS as f64);
+        let gap = SERVICE / (8.0 * f64::from(SERVERS));
         let gap = Duration::from_secs_f64(-gap * (1.0 - random.f64()).ln());
         let work = Duration::from_secs_f64(SERVICE * (2.0 + 2.0 * random.f64()) / 3.0);
         sleep(gap).await;
@@ -114,13 +114,15 @@ async fn under_impatient_callers(law: impl Adapt) -> (u32, f64) {
     }
     limits.sort_unstable();
     let answered = f64::from(answered.load(Ordering::Relaxed));
-    (limits[limits.len() / 2], answered * SERVICE / (took.as_secs_f64() * SERVERS as f64))
+    (
+        *limits.get(limits.len() / 2).unwrap(),
+        answered * SERVICE / (took.as_secs_f64() * f64::from(SERVERS)),
+    )
 }
 
 async fn stays_near_the_capacity(law: impl Adapt) {
     let (limit, used) = under_impatient_callers(law).await;
-    let servers = SERVERS as u32;
-    assert!((servers..=7 * servers / 2).contains(&limit), "the median limit is {limit}");
+    assert!((SERVERS..=7 * SERVERS / 2).contains(&limit), "the median limit is {limit}");
     assert!(used > 0.9, "{used} of the capacity is used");
 }
 

@@ -78,7 +78,9 @@ impl Queue {
     fn enter<R>(&self, f: impl FnOnce(&mut Line, &mut Vec<Waker>) -> R) -> R {
         let mut due = Vec::new();
         let result = f(&mut self.lock(), &mut due);
-        wake_due(due);
+        if !due.is_empty() {
+            wake_due(due);
+        }
         // The runtime may ring while the lock is held, even from within `f`.
         if self.rung.load(Ordering::SeqCst) {
             self.answer();
@@ -186,6 +188,7 @@ impl Drop for Ticket {
 ///
 /// Such a panic ends here: it is neither the fault of the call that entered the queue, nor may it reach
 /// the runtime, which would drop the other wakers that it is about to wake.
+#[cold]
 fn wake_due(due: Vec<Waker>) {
     for waker in due {
         drop(catch(|| waker.wake()));

@@ -117,13 +117,13 @@ async fn a_call_that_panics_inside_leaves_nothing_behind() {
         assert_eq!(1, 2, "on purpose");
         Ok::<u32, BoxError>(0)
     }));
-    let caught = panics_when_polled(panics.oneshot(0)).await;
+    let caught = panics_when_polled(panics.oneshot(0));
     assert!(caught);
     on(&budget).layer(flaky(0).0).oneshot(0).await.unwrap();
     assert_eq!(budget.balance(), Some(2));
 }
 
-async fn panics_when_polled(call: impl Future) -> bool {
+fn panics_when_polled(call: impl Future) -> bool {
     let mut call = Box::pin(call);
     let poll =
         AssertUnwindSafe(|| call.as_mut().poll(&mut Context::from_waker(std::task::Waker::noop())));

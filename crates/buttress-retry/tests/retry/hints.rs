@@ -20,7 +20,7 @@ async fn second_attempt(layer: &RetryLayer, hint: Hint, left: Option<Duration>) 
     let call = layer.clone().classify(throttled(hint)).layer(service).oneshot(0);
     let outcome = match left {
         Some(left) => Deadline::after(left).around(call).await,
-        None => call.await.map_err(BoxError::from),
+        None => call.await,
     };
     assert_eq!(outcome.is_ok(), calls(&log) == 2);
     times(&log).get(1).copied()

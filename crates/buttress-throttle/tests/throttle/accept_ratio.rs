@@ -33,9 +33,9 @@ async fn work(what: &'static str) -> Result<(), BoxError> {
     match what {
         "ok" => Ok(()),
         "hang" => std::future::pending().await,
-        "5 ms" => Ok(tokio::time::sleep(ms(5)).await),
-        "100 ms" => Ok(tokio::time::sleep(ms(100)).await),
-        "2 s" => Ok(tokio::time::sleep(ms(2000)).await),
+        "5 ms" => answer_after(5).await,
+        "100 ms" => answer_after(100).await,
+        "2 s" => answer_after(2000).await,
         other => Err(BoxError::from(other)),
     }
 }
@@ -78,6 +78,11 @@ async fn rejected(service: &Service) -> Result<(), BoxError> {
             _ => {}
         }
     }
+}
+
+async fn answer_after(millis: u64) -> Result<(), BoxError> {
+    tokio::time::sleep(ms(millis)).await;
+    Ok(())
 }
 
 /// Makes `calls` calls side by side, and returns how many of them are not sent.

@@ -1,0 +1,172 @@
+use std::mem;
+
+use crate::Nanos;
+use crate::nanos::whole_nanos;
+
+/// When the limit is halved for the next probe: a window of up to [`WINDOW`] round trips after the time at which
+/// calls were last quickest.
+///
+/// Several clients of one service, each with a limit of its own, must probe at the same time, because half of
+/// one limit does not empty the queue of the others. They see the same queue, and so the same dip when one of
+/// them probes. Each counts its time from the lowest dip: the next time they come together, the dip is deeper,
+/// and the rest joins in. This is how the flows of [BBR][bbr] come to probe together.
+///
+/// The time is counted in what calls take, which is the same for all clients, and not in rounds, which are
+/// longer for small limits.
+///
+/// [bbr]: https://www.ietf.org/archive/id/draft-ietf-ccwg-bbr-02.html#section-5.3.4
+#[derive(Clone, Debug)]
+pub(crate) struct Schedule {
+    /// What rounds took lately, in nanoseconds; 0 before the first.
+    usual: f64,
+    /// How many rounds that is the mean of.
+    rounds: u32,
+    /// Whether the last round took much longer.
+    odd: bool,
+    /// The lowest mean of a round since the last probe, and when that round began.
+    low: f64,
+    low_at: Nanos,
+    /// When the current round began.
+    began: Nanos,
+    /// How many round trips the window lasts.
+    times: f64,
+    /// A probe is due after so many rounds, whatever the time; 0 if that is not so.
+    soon: u32,
+}
+
+impl Schedule {
+    /// The first time is a guess under whatever load there was, and is soon checked.
+    pub(crate) const FIRST: Self = Self {
+        usual: 0.0,
+        rounds: 0,
+        odd: false,
+        low: f64::INFINITY,
+        low_at: Nanos::new(0),
+        began: Nanos::new(0),
+        times: FIRST_WINDOW,
+        soon: SOON,
+    };
+
+    pub(crate) const fn begin(&mut self, now: Nanos) {
+        self.began = now;
+    }
+
+    /// Counts from here: what calls take is not compared with anything before.
+    pub(crate) const fn start_at(&mut self, rtt: f64) {
+        self.usual = rtt;
+    }
+
+    /// Takes in a round at the whole limit, and returns the jump if calls take much longer all of a sudden.
+    pub(crate) fn see(&mut self, rtt: f64, baseline: f64, now: Nanos) -> Option<Jump> {
+        let began = mem::replace(&mut self.began, now);
+        if rtt < self.low {
+            (self.low, self.low_at) = (rtt, began);
+        }
+        let odd = rtt > self.usual * JUMP && rtt > baseline * SLOWER && self.rounds >= KNOWN;
+        let again = mem::replace(&mut self.odd, odd) && odd;
+        if odd {
+            return Some(Jump { before: self.usual, again });
+        }
+        if self.rounds == 0 {
+            self.usual = rtt;
+        }
+        self.rounds = self.rounds.saturating_add(1);
+        self.usual += (rtt - self.usual) / AVERAGED;
+        None
+    }
+
+    /// Whether to probe now, at the end of a round in which the limit refused calls.
+    pub(crate) fn is_due(&mut self, limit: u32, rtt: f64, now: Nanos) -> bool {
+        if self.soon > 0 {
+            self.soon -= 1;
+            if self.soon == 0 {
+                return true;
+            }
+        }
+        let age = now.get().saturating_sub(self.low_at.get());
+        let window = self.window(limit);
+        age > window || (age > window / 2 && rtt < self.usual * DIP)
+    }
+
+    pub(crate) fn probed(&mut self, since: Nanos, rtt: f64, next: Next) {
+        (self.low, self.low_at) = (rtt, since);
+        self.soon = if matches!(next, Next::Soon) { SOON } else { 0 };
+        self.times = match next {
+            Next::Soon | Next::Early => FIRST_WINDOW,
+            Next::Later => (2.0 * self.times).min(WINDOW),
+        };
+    }
+
+    /// A round has ended for its drops. Its time does not count, and if it was a probe, the next is due a window
+    /// later.
+    pub(crate) const fn give_up(&mut self, now: Nanos, probed: bool) {
+        let lost = now.get().saturating_sub(self.began.get());
+        let low_at = Nanos::new(self.low_at.get().saturating_add(lost));
+        (self.low_at, self.began) = (if probed { now } else { low_at }, now);
+    }
+
+    fn window(&self, limit: u32) -> u64 {
+        whole_nanos(self.times * self.usual * (LONG / f64::from(limit)).max(1.0))
+    }
+}
+
+/// When to probe after a probe.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Next {
+    /// After [`SOON`] rounds: it has found something new.
+    Soon,
+    /// After the [`FIRST_WINDOW`]: half of the limit was still too much.
+    Early,
+    /// After a window twice as long as the last.
+    Later,
+}
+
+/// Calls that take much longer than they did.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Jump {
+    before: f64,
+    /// Whether this is the second round in a row. The first may hold calls from before.
+    pub(crate) again: bool,
+}
+
+impl Jump {
+    /// Whether calls still take that much longer.
+    pub(crate) fn is_confirmed_by(self, rtt: f64) -> bool {
+        rtt > self.before * STILL
+    }
+}
+
+/// So many round trips pass from one probe to the next. With a limit of 16 a probe takes about 15 of them, under half
+/// of the limit: about two calls in a hundred.
+const WINDOW: f64 = 256.0;
+
+/// The first window, which doubles from probe to probe: one that has found something new errs like every
+/// single one, and the next are to be averaged with it.
+const FIRST_WINDOW: f64 = 32.0;
+
+/// Under a smaller limit a probe, which needs a hundred calls, is long, and so the window is longer too.
+const LONG: f64 = 10.0;
+
+/// So many rounds, if a probe has found something new.
+const SOON: u32 = 2;
+
+/// The mean of a hundred exponential times errs by a tenth, so 1.45 twice in a row is no chance. A queue grows to
+/// that over many rounds. A step of the service by 1.8 is still seen when the first round was half of it.
+const JUMP: f64 = 1.45;
+
+/// A jump must also be above the baseline by more than chance, or it may be the way back from a dip.
+const SLOWER: f64 = 1.25;
+
+/// What a probe must find of a jump: a tenth less than [`JUMP`], because one mean errs by that.
+const STILL: f64 = 1.35;
+
+/// So many rounds must have been seen before one can stand out: half of what is averaged.
+const KNOWN: u32 = 4;
+
+/// What calls usually take is averaged over so many rounds: long enough to be steady, and short enough to follow a
+/// queue that grows.
+const AVERAGED: f64 = 8.0;
+
+/// In the second half of a window this much less than usual is taken for another client's probe. If it was
+/// chance, the probe comes a little early.
+const DIP: f64 = 0.95;

@@ -1,0 +1,82 @@
+//! Every adaptive law before a service that becomes slower for good, and fast again, and has room for all.
+// Miri would need hours, and there is nothing in it for Miri.
+#![cfg(not(any(buttress_loom, miri)))]
+
+use std::time::Duration;
+
+use buttress_control::{Adapt, Aimd, Gradient, Gradient2, Nanos, Sample, Trend, Vegas, near_limit};
+use buttress_testkit::{Queueing, Times};
+
+const S: Duration = Duration::from_secs(1);
+
+/// A law in front of a thousand servers, for which thirty calls a second arrive.
+struct Roomy<L> {
+    law: L,
+    service: Queueing,
+    times: fn(Duration) -> Times,
+}
+
+impl<L: Adapt> Roomy<L> {
+    fn new(seed: u64, law: L, times: fn(Duration) -> Times) -> Self {
+        let service = Queueing::new(seed, 1000, times(S)).every(S / 30).limit(law.limit());
+        Self { law, service, times }
+    }
+
+    /// Runs for a hundred service times, and returns the share of the calls that were served.
+    fn run(&mut self, mean: Duration) -> f64 {
+        let law = &mut self.law;
+        let tally = self.service.run(mean * 100, |call| {
+            if near_limit(call.in_flight, law.limit()) {
+                law.learn(Sample {
+                    started: Nanos::from(call.started),
+                    rtt: call.rtt,
+                    in_flight: call.in_flight,
+                    dropped: false,
+                });
+            }
+            law.limit()
+        });
+        let count = |calls: u64| f64::from(u32::try_from(calls).unwrap_or(u32::MAX));
+        count(tally.answered) / count(tally.answered + tally.rejected)
+    }
+
+    /// Calls take so long from now on: what is served of them after a hundred service times.
+    fn change(&mut self, mean: Duration) -> f64 {
+        self.service.take((self.times)(mean));
+        self.run(mean);
+        self.run(mean)
+    }
+}
+
+fn serves_again_within_a_hundred_service_times(law: &impl Adapt, times: fn(Duration) -> Times) {
+    for seed in 1..=2 {
+        for slower in [1.8, 3.0, 5.0] {
+            let mut roomy = Roomy::new(seed, law.clone(), times);
+            (0..3).for_each(|_| _ = roomy.run(S));
+            let served = roomy.change(S.mul_f64(slower));
+            assert!(served >= 0.9, "seed {seed}, {slower} times slower: {served}");
+            let served = roomy.change(S);
+            assert!(served >= 0.9, "seed {seed}, {slower} times slower and back: {served}");
+        }
+    }
+}
+
+macro_rules! promises {
+    ($($name:ident $law:ident)*) => { $(
+        mod $name {
+            use super::{$law, Times, serves_again_within_a_hundred_service_times as serves};
+
+            #[test]
+            fn serves_again_within_a_hundred_service_times() {
+                serves(&$law::default(), Times::Exponential);
+            }
+
+            #[test]
+            fn does_so_when_all_calls_take_the_same() {
+                serves(&$law::default(), Times::Constant);
+            }
+        }
+    )* };
+}
+
+promises!(aimd Aimd vegas Vegas gradient Gradient gradient2 Gradient2 trend Trend);
