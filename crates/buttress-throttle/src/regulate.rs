@@ -182,6 +182,7 @@ pub struct Started {
 impl Started {
     /// What the call says about the limit, and for how many nanoseconds the service waited for its body; `None`
     /// if it says nothing.
+    #[inline]
     fn tells(&self, verdict: Option<Verdict>, now: Nanos) -> Option<(Told, u64)> {
         let told = match verdict {
             Some(Verdict::Success | Verdict::Permanent) => Told::Answer,
@@ -191,7 +192,8 @@ impl Started {
             None => Told::GivenUp,
             Some(_) => return None,
         };
-        match self.upload.as_ref().map_or(Waited::For(Duration::ZERO), Upload::waited) {
+        let Some(upload) = &self.upload else { return Some((told, 0)) };
+        match upload.waited() {
             Waited::For(waited) => Some((told, Nanos::from(waited).get())),
             // A service that says it has too much to do says so of itself.
             _ if matches!(verdict, Some(Verdict::Throttled(_))) => Some((told, 0)),
