@@ -1,9 +1,4 @@
-use std::{
-    cell::Cell,
-    cmp::Ordering,
-    hash::{Hash, Hasher},
-    time::Duration,
-};
+use std::{cell::Cell, time::Duration};
 
 use tokio::time::Instant;
 
@@ -16,29 +11,19 @@ use crate::Scope;
 /// shrinks on the way in: a layer takes the [`earliest`](Self::earliest) of its own and the ambient
 /// one.
 ///
-/// A deadline can end at the response head ([`until_head`](Self::until_head)), and can be the earliest
-/// of one that does and one that does not. [`instant`](Self::instant), [`remaining`](Self::remaining),
-/// [`has_passed`](Self::has_passed) and all comparisons are about what is in force until the head. A
-/// layer that holds a deadline for the body of a response, or announces it to another process, takes
-/// [`beyond_head`](Self::beyond_head).
+/// A second ambient deadline can end at the response head ([`until_head`](Self::until_head)). What
+/// plans ahead reads the earlier of both with [`current`](Self::current). What outlives the head, or
+/// announces a deadline to another process, reads [`whole`](Self::whole).
 ///
 /// Entering and leaving is a swap of a thread-local cell: no allocation, no runtime needed.
-#[derive(Clone, Copy, Debug)]
-pub struct Deadline {
-    /// In force until the response head.
-    head: Instant,
-    beyond_head: Beyond,
-}
-
-/// How many nanoseconds after the head's deadline that of the whole call is: 0 for almost all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Beyond(u64);
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Deadline(Instant);
 
 impl Deadline {
     /// The deadline at `instant`.
     #[inline]
     pub const fn at(instant: Instant) -> Self {
-        Self { head: instant, beyond_head: Beyond::SAME }
+        Self(instant)
     }
 
     /// The deadline `timeout` from now. A timeout of more than thirty years counts as thirty years.
@@ -51,90 +36,80 @@ impl Deadline {
     #[inline]
     pub fn from_start(start: Instant, timeout: Duration) -> Self {
         let timeout = timeout.min(Self::NEVER);
-        Self::at(start.checked_add(timeout).unwrap_or(start))
+        Self(start.checked_add(timeout).unwrap_or(start))
     }
 
-    /// The same deadline, in force until the response head only.
-    #[inline]
-    #[must_use]
-    pub const fn until_head(self) -> Self {
-        Self { beyond_head: Beyond::NOTHING, ..self }
-    }
-
-    /// The deadline that is in force for the whole call, and so after the response head too. `None` if
-    /// everything ends at the head.
-    #[inline]
-    pub fn beyond_head(self) -> Option<Self> {
-        match self.beyond_head {
-            Beyond::SAME => Some(self),
-            Beyond::NOTHING => None,
-            Beyond(nanos) => self.head.checked_add(Duration::from_nanos(nanos)).map(Self::at),
-        }
-    }
-
-    /// The ambient deadline: that of the call, future or body being run on this thread.
+    /// The ambient deadline: that of the call, future or body being run on this thread. While a response
+    /// head is awaited, it is the earlier of [`whole`](Self::whole) and [`head`](Self::head).
     #[inline]
     pub fn current() -> Option<Self> {
+        Self::earliest(AMBIENT.get(), HEAD.get())
+    }
+
+    /// The ambient deadline of the whole call, body included.
+    #[inline]
+    pub fn whole() -> Option<Self> {
         AMBIENT.get()
     }
 
-    /// The earlier of two deadlines, where `None` is later than any. Until the head and beyond it,
-    /// each is the earlier of its own.
+    /// The ambient deadline that ends at the response head, if there is one.
+    #[inline]
+    pub fn head() -> Option<Self> {
+        HEAD.get()
+    }
+
+    /// The earlier of two deadlines, where `None` is later than any.
     #[inline]
     pub fn earliest(a: Option<Self>, b: Option<Self>) -> Option<Self> {
         match (a, b) {
-            (Some(a), Some(b)) if a.is_whole() && b.is_whole() => Some(a.min(b)),
-            (Some(a), Some(b)) => Some(a.earlier_parts(b)),
+            (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
         }
-    }
-
-    #[cold]
-    fn earlier_parts(self, other: Self) -> Self {
-        let whole = Self::earliest(self.beyond_head(), other.beyond_head());
-        Self::of_parts(self.min(other), whole)
-    }
-
-    /// The later of the two, until the head and beyond it.
-    pub(crate) fn or_later(self, other: Self) -> Self {
-        if self.is_whole() && other.is_whole() {
-            return self.max(other);
-        }
-        let whole = self.beyond_head().zip(other.beyond_head()).map(|(a, b)| a.max(b));
-        Self::of_parts(self.max(other), whole)
-    }
-
-    /// Whether `other`, the latest of several with this one, may be another without it.
-    pub(crate) fn is_part_of(self, other: Self) -> bool {
-        self == other || self.beyond_head() == other.beyond_head()
     }
 
     /// The instant it stands for.
     #[inline]
     pub const fn instant(self) -> Instant {
-        self.head
+        self.0
     }
 
     /// The time left; zero once it has passed.
     #[inline]
     pub fn remaining(self) -> Duration {
-        self.head.saturating_duration_since(Instant::now())
+        self.0.saturating_duration_since(Instant::now())
     }
 
     /// Whether it has passed.
     #[inline]
     pub fn has_passed(self) -> bool {
-        Instant::now() >= self.head
+        Instant::now() >= self.0
     }
 
     /// Runs `f` with `ambient` as the ambient deadline, in place of what was there, and restores
     /// that afterwards, also when `f` panics.
     ///
     /// This is how a layer carries its value from `call` to a later poll. It replaces, also by
-    /// `None`: a future that is polled from inside another call keeps its own deadline.
+    /// `None`: a future that is polled from inside another call keeps its own deadline. A deadline
+    /// [until the head](Self::until_head) stays in force.
     #[inline]
     pub fn with<R>(ambient: Option<Self>, f: impl FnOnce() -> R) -> R {
         let _restore = Restore(AMBIENT.replace(ambient));
+        f()
+    }
+
+    /// Runs `f`, which awaits a response head, with this as the deadline until the head, or with the one
+    /// that is ambient if that is earlier.
+    ///
+    /// It is no part of [`whole`](Self::whole). So it reaches neither the body, nor a spawned task, nor
+    /// the wire.
+    pub fn until_head<R>(self, f: impl FnOnce() -> R) -> R {
+        Self::with_head(Self::earliest(Some(self), HEAD.get()), f)
+    }
+
+    /// Runs `f` with this deadline until the head, in place of what was there.
+    #[inline]
+    pub(crate) fn with_head<R>(head: Option<Self>, f: impl FnOnce() -> R) -> R {
+        let _restore = RestoreHead(HEAD.replace(head));
         f()
     }
 
@@ -172,12 +147,8 @@ impl Deadline {
         ANNOUNCED.get().filter(|(ambient, _)| *ambient == self).map(|(_, announced)| announced)
     }
 
-    /// Carries the ambient deadline and [criticality](crate::Criticality), as they are now, to
-    /// wherever `future` is polled.
-    ///
-    /// A deadline that ends at the response head holds only while the future is polled inside of the
-    /// call that awaits that head. Elsewhere, as in a spawned task or in the body,
-    /// [what reaches beyond it](Self::beyond_head) holds.
+    /// Carries the ambient deadline of the [whole](Self::whole) call and the
+    /// [criticality](crate::Criticality), as they are now, to wherever `future` is polled.
     ///
     /// ```
     /// # use buttress_core::Deadline;
@@ -197,27 +168,9 @@ impl Deadline {
     /// Runs `future` under this deadline, or under the ambient one if that is earlier, and under the
     /// criticality of whoever polls it.
     ///
-    /// Nothing is cut off: the layers inside do that. An ambient deadline that ends at the head holds
-    /// as with [`scope`](Self::scope).
+    /// Nothing is cut off: the layers inside do that.
     pub fn around<F>(self, future: F) -> Scope<F> {
-        Scope::of_deadline(self, future)
-    }
-
-    #[inline]
-    const fn is_whole(self) -> bool {
-        self.beyond_head.0 == Beyond::SAME.0
-    }
-
-    /// `head`, and `whole` for the whole call, which is no earlier.
-    fn of_parts(head: Self, whole: Option<Self>) -> Self {
-        let beyond_head = match whole {
-            None => Beyond::NOTHING,
-            Some(whole) => {
-                let nanos = whole.head.saturating_duration_since(head.head).as_nanos();
-                u64::try_from(nanos).map_or(Beyond::NOTHING, Beyond)
-            }
-        };
-        Self { beyond_head, ..head }
+        Scope::of_deadline(Self::earliest(Some(self), Self::whole()), future)
     }
 
     /// A timeout this long, thirty years, never ends: a layer with it has no deadline of its own.
@@ -226,43 +179,7 @@ impl Deadline {
 
 impl From<Instant> for Deadline {
     fn from(instant: Instant) -> Self {
-        Self::at(instant)
-    }
-}
-
-impl Beyond {
-    /// The whole call has the head's deadline.
-    const SAME: Self = Self(0);
-    /// The call has no deadline once the head is there.
-    const NOTHING: Self = Self(u64::MAX);
-}
-
-impl PartialEq for Deadline {
-    #[inline]
-    fn eq(&self, other: &Self) -> bool {
-        self.head == other.head
-    }
-}
-
-impl Eq for Deadline {}
-
-impl PartialOrd for Deadline {
-    #[inline]
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Deadline {
-    #[inline]
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.head.cmp(&other.head)
-    }
-}
-
-impl Hash for Deadline {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.head.hash(state);
+        Self(instant)
     }
 }
 
@@ -273,6 +190,15 @@ impl Drop for Restore {
     #[inline]
     fn drop(&mut self) {
         AMBIENT.set(self.0);
+    }
+}
+
+struct RestoreHead(Option<Deadline>);
+
+impl Drop for RestoreHead {
+    #[inline]
+    fn drop(&mut self) {
+        HEAD.set(self.0);
     }
 }
 
@@ -288,6 +214,7 @@ impl Drop for RestoreEnforced {
 thread_local! {
     // `const` and without a destructor: no lazy initialisation, and usable while a thread ends.
     static AMBIENT: Cell<Option<Deadline>> = const { Cell::new(None) };
+    static HEAD: Cell<Option<Deadline>> = const { Cell::new(None) };
     static ENFORCED: Cell<Option<Deadline>> = const { Cell::new(None) };
     // Left as it is by whoever reads it: no two calls have the same deadline to the nanosecond.
     static ANNOUNCED: Cell<Option<(Deadline, Deadline)>> = const { Cell::new(None) };

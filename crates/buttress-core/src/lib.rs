@@ -47,9 +47,8 @@
 //! (`tokio::spawn`, `spawn_blocking`, tower's `Buffer`, hyper's connection task) does not:
 //! [`Deadline::scope`] carries the deadline and the criticality there.
 //!
-//! A deadline can end at the response head. Whatever carries one past the head takes
-//! [`Deadline::beyond_head`]: a [`Guard`] for its body, [`Terms`] for a shared body, and a scope for a
-//! spawned task.
+//! A deadline can end at the response head ([`Deadline::until_head`]). It is ambient apart from that of
+//! the [whole](Deadline::whole) call, so neither a body nor a scope nor a shared call takes it along.
 
 mod allowance;
 mod attempt;

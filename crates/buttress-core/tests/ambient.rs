@@ -189,40 +189,47 @@ async fn a_timeout_of_any_length_makes_a_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deadline_until_the_head_is_in_force_until_then_and_gone_after_it() {
-    let (head, call) = (seconds(1).until_head(), seconds(2));
-    assert_eq!((head, head.remaining()), (seconds(1), Duration::from_secs(1)));
-    assert_eq!(head.beyond_head(), None);
-    assert_eq!(call.beyond_head(), Some(call));
-    for (a, b) in [(head, call), (call, head)] {
-        let both = Deadline::earliest(Some(a), Some(b)).unwrap();
-        assert_eq!((both, both.beyond_head()), (head, Some(call)));
-        assert_eq!(both.until_head().beyond_head(), None);
-    }
-    // The shorter of two that are for the whole call is both.
-    let shortened = Deadline::earliest(Some(seconds(3).until_head()), Some(call)).unwrap();
-    assert_eq!((shortened, shortened.beyond_head()), (call, Some(call)));
+async fn a_deadline_until_the_head_is_ambient_apart_from_that_of_the_whole_call() {
+    let (head, call) = (seconds(1), seconds(2));
+    let seen = || (Deadline::current(), Deadline::whole(), Deadline::head());
+    Deadline::with(Some(call), || {
+        head.until_head(|| {
+            assert_eq!(seen(), (Some(head), Some(call), Some(head)));
+            // A later one changes nothing, and what a layer inside carries on is the whole call's.
+            seconds(3).until_head(|| assert_eq!(Deadline::head(), Some(head)));
+            Deadline::with(Some(call), || assert_eq!(seen(), (Some(head), Some(call), Some(head))));
+            Deadline::with(None, || assert_eq!(seen(), (Some(head), None, Some(head))));
+        });
+        assert_eq!(seen(), (Some(call), Some(call), None));
+    });
+    seconds(3).until_head(|| {
+        Deadline::with(Some(call), || assert_eq!(Deadline::current(), Some(call)));
+    });
+}
+
+#[test]
+fn a_deadline_until_the_head_is_put_back_also_on_panic() {
+    let panicked = std::panic::catch_unwind(|| seconds(1).until_head(|| panic!("inside")));
+    assert!(panicked.is_err());
+    assert_eq!(Deadline::head(), None);
 }
 
 #[tokio::test(start_paused = true)]
 #[expect(clippy::disallowed_methods, reason = "a task is what the deadline is carried to")]
-async fn a_scope_carries_a_deadline_until_the_head_no_further_than_the_call_it_is_of() {
+async fn a_scope_leaves_a_deadline_until_the_head_behind() {
     let see = || async { Deadline::current().map(Deadline::remaining) };
-    let own = seconds(3);
-    let (head, call) = (seconds(1).until_head(), seconds(2));
-    let both = Deadline::earliest(Some(head), Some(call));
-    let scope = || Deadline::with(both, || (Deadline::scope(see()), own.around(see())));
-    let (one, two) = (Some(Duration::from_secs(1)), Some(Duration::from_secs(2)));
-
-    let (scoped, around) = scope();
-    assert_eq!(both.unwrap().around(async { (scoped.await, around.await) }).await, (one, one));
+    let (head, call) = (seconds(1), seconds(2));
+    let scope = || {
+        Deadline::with(Some(call), || {
+            head.until_head(|| (Deadline::scope(see()), seconds(3).around(see())))
+        })
+    };
+    let two = Some(Duration::from_secs(2));
     let (scoped, around) = scope();
     assert_eq!((scoped.await, around.await), (two, two));
     let (scoped, around) = scope();
     let seen = (tokio::spawn(scoped).await.unwrap(), tokio::spawn(around).await.unwrap());
     assert_eq!(seen, (two, two));
-    // What somebody sets around a call of its own holds wherever that is polled.
-    assert_eq!(head.around(see()).await, one);
 }
 
 proptest! {

@@ -351,27 +351,12 @@ fn work_runs_on_the_terms_of_those_who_are_there() {
 }
 
 #[test]
-fn a_deadline_until_the_head_and_one_beyond_it_are_the_latest_each_of_its_own() {
-    let start = Instant::now();
-    let until = |secs: u64| Deadline::at(start + Duration::from_secs(secs));
-    let parts = |relay: &Relay<()>| {
-        let deadline = relay.terms().deadline;
-        (deadline, deadline.and_then(Deadline::beyond_head))
-    };
-    // One has 3 s until the head and none after it, and the other 2 s for all of it.
-    let (relay, head) = Relay::new((), terms(Some(until(3).until_head())));
-    let whole = enter(&relay, terms(Some(until(2))));
-    assert_eq!(parts(&relay), (Some(until(3)), None));
-    assert!(!relay.leave(head));
-    assert_eq!(parts(&relay), (Some(until(2)), Some(until(2))));
-    let both = Deadline::earliest(Some(until(1).until_head()), Some(until(4)));
-    let both = enter(&relay, terms(both));
-    assert_eq!(parts(&relay), (Some(until(2)), Some(until(4))));
-    assert!(!relay.leave(whole));
-    assert_eq!(parts(&relay), (Some(until(1)), Some(until(4))));
-    let beyond_head = relay.terms().beyond_head();
-    assert_eq!(beyond_head.deadline, Some(until(4)));
-    assert!(relay.leave(both));
+fn terms_have_no_deadline_that_ends_at_the_head() {
+    let deadline = Deadline::after(Duration::from_secs(1));
+    let terms = deadline.until_head(Terms::current);
+    assert_eq!(terms.deadline, None);
+    let seen = deadline.until_head(|| terms.with(Deadline::current));
+    assert_eq!(seen, None, "the work is not that of whoever polls it");
 }
 
 #[test]

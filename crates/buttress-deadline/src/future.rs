@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use crate::{
     DeadlineGuard,
+    limit::Limit,
     settings::{Enforcement, Extent, Settings},
 };
 
@@ -35,12 +36,12 @@ impl<F, Req, M, Seed> ResponseFuture<F, Req, M, Seed> {
     #[inline]
     pub(crate) fn running(
         future: F,
-        deadline: Option<Deadline>,
+        limit: Limit,
         seed: Seed,
         mode: M,
         settings: &Arc<Settings>,
     ) -> Self {
-        Self::new(Some(future), deadline, seed, mode, settings)
+        Self::new(Some(future), limit, seed, mode, settings)
     }
 
     pub(crate) fn rejected(
@@ -49,18 +50,12 @@ impl<F, Req, M, Seed> ResponseFuture<F, Req, M, Seed> {
         mode: M,
         settings: &Arc<Settings>,
     ) -> Self {
-        Self::new(None, Some(deadline), seed, mode, settings)
+        Self::new(None, Limit::At(deadline), seed, mode, settings)
     }
 
     #[inline]
-    fn new(
-        future: Option<F>,
-        deadline: Option<Deadline>,
-        seed: Seed,
-        mode: M,
-        settings: &Arc<Settings>,
-    ) -> Self {
-        let call = Call { deadline, timer: Timer::new(), settings: Arc::clone(settings) };
+    fn new(future: Option<F>, limit: Limit, seed: Seed, mode: M, settings: &Arc<Settings>) -> Self {
+        let call = Call { limit, timer: Timer::new(), settings: Arc::clone(settings) };
         Self { future, call: Some(call), seed: Some(seed), mode, request: PhantomData }
     }
 }
@@ -77,19 +72,16 @@ where
         let mut this = self.project();
         let Some(call) = this.call.as_mut() else { unreachable!("polled after it had ended") };
         let polled = match this.future.as_mut().as_pin_mut() {
-            Some(future) => Deadline::with(call.ambient(), || future.poll(cx)),
+            Some(future) => call.within(|| future.poll(cx)),
             None => return Poll::Ready(Self::reject(this.mode, call, this.seed)),
         };
         match polled {
-            Poll::Ready(Ok(_)) if M::KEEPS_GUARD && call.is_head_late() => {
-                Poll::Ready(Self::reject(this.mode, call, this.seed))
+            Poll::Ready(Ok(response)) if M::KEEPS_GUARD => {
+                Poll::Ready(Self::admit(this.mode, this.call, this.seed, response))
             }
             Poll::Ready(Ok(response)) => {
                 let Some(seed) = this.seed.take() else { unreachable!("it has a seed until here") };
-                // The future is kept until it is dropped whole; the guard outlives it.
-                let guard = (M::KEEPS_GUARD && call.reaches_body())
-                    .then(|| this.call.take().and_then(Call::body).map(DeadlineGuard::new));
-                Poll::Ready(Ok(this.mode.admit(seed, response, guard.flatten())))
+                Poll::Ready(Ok(this.mode.admit(seed, response, None)))
             }
             Poll::Ready(Err(error)) if call.timed_out(this.mode, &error) => {
                 Poll::Ready(Self::reject(this.mode, call, this.seed))
@@ -110,6 +102,25 @@ where
     F: Future<Output = Result<Res, E>>,
     M: Respond<Req, Res, E>,
 {
+    /// Hands the response on, with a guard for its body.
+    #[inline]
+    fn admit(
+        mode: &M,
+        call: &mut Option<Call>,
+        seed: &mut Option<M::Seed>,
+        response: Res,
+    ) -> Result<M::Response<DeadlineGuard>, E> {
+        let Some(running) = call else { unreachable!("polled after it had ended") };
+        if running.is_head_late() {
+            drop(response);
+            return Self::reject(mode, running, seed);
+        }
+        let Some(seed) = seed.take() else { unreachable!("it has a seed until here") };
+        // The future is kept until it is dropped whole; the guard outlives it.
+        let guard = call.take().and_then(Call::body).map(DeadlineGuard::new);
+        Ok(mode.admit(seed, response, guard))
+    }
+
     #[cold]
     fn reject(
         mode: &M,
@@ -130,45 +141,35 @@ impl<F, Req, M, Seed> fmt::Debug for ResponseFuture<F, Req, M, Seed> {
 /// A call, or the body of its response, under its deadline.
 #[derive(Debug)]
 pub(crate) struct Call {
-    /// `None` too once it has passed and was only observed.
-    deadline: Option<Deadline>,
+    limit: Limit,
     timer: Timer,
     settings: Arc<Settings>,
 }
 
 impl Call {
-    /// What is ambient inside. A deadline that is only observed is not.
+    /// Runs `f` with what is ambient inside. A deadline that is only observed is not.
     #[inline]
-    pub(crate) fn ambient(&self) -> Option<Deadline> {
-        self.settings.ambient(self.deadline)
+    pub(crate) fn within<R>(&self, f: impl FnOnce() -> R) -> R {
+        self.limit.within(f)
     }
 
     #[cold]
     pub(crate) fn rejection(&self) -> Rejection {
-        self.settings.rejection(self.deadline)
+        self.settings.rejection(self.limit.deadline())
     }
 
     /// Ready when the call must be cut off. Poll it only when there is nothing to hand on.
     pub(crate) fn poll_cut(&mut self, cx: &mut Context<'_>, phase: &'static str) -> Poll<()> {
-        let Some(deadline) = self.deadline else { return Poll::Pending };
+        let Some(deadline) = self.limit.deadline() else { return Poll::Pending };
         ready!(self.timer.poll(cx, deadline, &self.settings.state.timers));
         self.enforce(phase)
-    }
-
-    /// The same for the body. A deadline that ends at the head is only ambient there.
-    pub(crate) fn poll_cut_body(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.settings.extent == Extent::Head { Poll::Pending } else { self.poll_cut(cx, "body") }
     }
 
     /// Ready when a frame of the body comes too late. At the very deadline it does not.
     #[inline]
     pub(crate) fn poll_stop(&mut self, phase: &'static str) -> Poll<()> {
-        match self.deadline {
-            Some(deadline)
-                if self.settings.extent == Extent::Body && Instant::now() > deadline.instant() =>
-            {
-                self.enforce(phase)
-            }
+        match self.limit.deadline() {
+            Some(deadline) if Instant::now() > deadline.instant() => self.enforce(phase),
             _ => Poll::Pending,
         }
     }
@@ -177,36 +178,41 @@ impl Call {
     /// been pending is not late, and costs no look at the clock.
     #[inline]
     fn is_head_late(&mut self) -> bool {
-        self.timer.is_set() && self.poll_stop("call").is_ready()
+        self.timer.is_set()
+            && self.settings.extent == Extent::Body
+            && self.poll_stop("call").is_ready()
     }
 
     #[cold]
     fn enforce(&mut self, phase: &'static str) -> Poll<()> {
-        match self.settings.exceeded(phase) {
-            Enforcement::Reject => Poll::Ready(()),
-            Enforcement::Observe => {
-                self.deadline = None;
-                self.timer = Timer::new();
-                Poll::Pending
-            }
+        let enforcement = self.settings.exceeded(phase);
+        if enforcement == Enforcement::Observe
+            && let Limit::Apart(apart) = &mut self.limit
+        {
+            apart.deadline = None;
+            self.timer = Timer::new();
+            return Poll::Pending;
         }
-    }
-
-    #[inline]
-    fn reaches_body(&self) -> bool {
-        // A deadline that ends at the head is still one of the call's while it is observed.
-        let acts = self.settings.extent == Extent::Body
-            || self.settings.enforcement == Enforcement::Reject;
-        acts && self.deadline.is_some()
+        Poll::Ready(())
     }
 
     /// What is left of the call for the body of its response.
+    #[inline]
     fn body(mut self) -> Option<Self> {
-        let beyond_head = self.deadline.and_then(Deadline::beyond_head)?;
-        if self.deadline != Some(beyond_head) {
-            // It was set for the head.
-            self.timer = Timer::new();
-            self.deadline = Some(beyond_head);
+        match &mut self.limit {
+            Limit::Never => return None,
+            Limit::At(_) => {}
+            Limit::Apart(apart) => {
+                if self.settings.extent == Extent::Head {
+                    apart.deadline = None;
+                    self.timer = Timer::new();
+                }
+                apart.head = None;
+                let is_ambient = self.settings.enforcement == Enforcement::Reject;
+                if apart.deadline.is_none() && !(is_ambient && apart.inherited.is_some()) {
+                    return None;
+                }
+            }
         }
         Some(self)
     }
@@ -218,7 +224,7 @@ impl Call {
         M: Respond<Req, Res, E>,
     {
         let told = |deadline: Deadline| mode.timed_out(error, deadline.remaining());
-        let announced = self.deadline.and_then(Deadline::beyond_head);
-        announced.is_some_and(told) && self.settings.exceeded("call") == Enforcement::Reject
+        self.limit.announced().is_some_and(told)
+            && self.settings.exceeded("call") == Enforcement::Reject
     }
 }

@@ -1,6 +1,6 @@
 use std::task::{Context, Poll};
 
-use buttress_core::{Deadline, Guard, Rejection};
+use buttress_core::{Guard, Rejection};
 
 use crate::future::Call;
 
@@ -23,10 +23,10 @@ impl Guard for DeadlineGuard {
     }
 
     fn poll_cut(&mut self, cx: &mut Context<'_>) -> Poll<Rejection> {
-        self.body.poll_cut_body(cx).map(|()| self.body.rejection())
+        self.body.poll_cut(cx, "body").map(|()| self.body.rejection())
     }
 
     fn within<R>(&self, f: impl FnOnce() -> R) -> R {
-        Deadline::with(self.body.ambient(), f)
+        self.body.within(f)
     }
 }

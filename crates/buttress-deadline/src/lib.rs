@@ -102,6 +102,7 @@ mod future;
 mod guard;
 mod handle;
 mod layer;
+mod limit;
 mod service;
 mod settings;
 

@@ -10,7 +10,8 @@ use tower_service::Service;
 
 use crate::{
     ResponseFuture,
-    settings::{Enforcement, Settings},
+    limit::Limit,
+    settings::{Enforcement, Extent, Settings},
 };
 
 /// The service of [`DeadlineLayer`](crate::DeadlineLayer).
@@ -71,34 +72,39 @@ where
                 }
             },
         };
-        let ambient = Deadline::current();
-        let inherited = Deadline::earliest(ambient, announced);
+        let ambient = Deadline::whole();
+        let mut inherited = Deadline::earliest(ambient, announced);
         let mut deadline = Deadline::earliest(own, inherited);
         let mut passed = |deadline: Deadline| {
             // One reading serves all: without a deadline there is none.
             deadline.instant() <= *now.get_or_insert_with(Instant::now)
         };
         match deadline {
-            Some(late) if passed(late) || self.announce(&mut request, late).is_err() => {
+            Some(late) if passed(late) || self.announce(&mut request, late, inherited).is_err() => {
                 if self.settings.expired() == Enforcement::Reject {
                     return self.reject(seed, late);
                 }
                 deadline = own.filter(|own| !passed(*own));
+                inherited = None;
                 // If nothing is left to announce, it goes out without.
-                let _ = deadline.map(|own| self.announce(&mut request, own));
+                let _ = deadline.map(|own| self.announce(&mut request, own, None));
             }
             _ => self.settings.in_time(),
         }
         if let (Some(came), Some(ambient)) = (announced, ambient)
             && came < ambient
             && deadline == announced
-            && self.settings.enforcement == Enforcement::Reject
+            && self.settings.is_ambient()
         {
             came.announces(ambient);
         }
-        let inside = self.settings.ambient(deadline);
-        let future = Deadline::with(inside, || self.inner.call(request));
-        ResponseFuture::running(future, deadline, seed, self.mode.clone(), &self.settings)
+        let limit = if self.settings.is_ambient() {
+            Limit::of(deadline)
+        } else {
+            self.settings.apart(own.and(deadline), inherited)
+        };
+        let future = limit.within(|| self.inner.call(request));
+        ResponseFuture::running(future, limit, seed, self.mode.clone(), &self.settings)
     }
 }
 
@@ -115,18 +121,30 @@ impl<S, M> DeadlineService<S, M> {
         M: Respond<Req, S::Response, S::Error>,
     {
         let future = self.inner.call(request);
-        ResponseFuture::running(future, None, seed, self.mode.clone(), &self.settings)
+        let limit = self.settings.apart(None, None);
+        ResponseFuture::running(future, limit, seed, self.mode.clone(), &self.settings)
     }
 
-    /// Announces `deadline` to the service, unless it is only observed.
+    /// Announces `deadline` to the service, or what is `inherited` if that ends at the head, unless it is
+    /// only observed.
     #[inline]
-    fn announce<Req>(&self, request: &mut Req, deadline: Deadline) -> Result<(), Expired>
+    fn announce<Req>(
+        &self,
+        request: &mut Req,
+        deadline: Deadline,
+        inherited: Option<Deadline>,
+    ) -> Result<(), Expired>
     where
         M: Carry<Req>,
     {
-        match self.settings.enforcement {
-            Enforcement::Reject => self.mode.write(request, deadline),
-            Enforcement::Observe => self.mode.check(request, deadline),
+        if self.settings.is_ambient() {
+            return self.mode.write(request, deadline);
+        }
+        let told = if self.settings.extent == Extent::Head { inherited } else { Some(deadline) };
+        match (told, self.settings.enforcement) {
+            (Some(told), Enforcement::Reject) => self.mode.write(request, told),
+            (Some(told), Enforcement::Observe) => self.mode.check(request, told),
+            (None, _) => Ok(()),
         }
     }
 }
@@ -141,8 +159,12 @@ impl<S: Clone, M> DeadlineService<S, M> {
         let polled = match self.readiness {
             Readiness::Expired(_) => return Poll::Ready(Ok(())),
             Readiness::Waiting { deadline, .. } => {
-                let ambient = self.settings.ambient(deadline);
-                Deadline::with(ambient, || self.inner.poll_ready(cx))
+                let limit = if self.settings.is_ambient() {
+                    Limit::of(deadline)
+                } else {
+                    self.settings.apart(deadline, Deadline::whole())
+                };
+                limit.within(|| self.inner.poll_ready(cx))
             }
             Readiness::Late => self.inner.poll_ready(cx),
             Readiness::Ready(_) | Readiness::ReadyLate | Readiness::Idle => {
@@ -170,7 +192,7 @@ impl<S: Clone, M> DeadlineService<S, M> {
     #[cold]
     fn poll_expiry(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if matches!(self.readiness, Readiness::Idle) {
-            let deadline = Deadline::earliest(self.settings.own().0, Deadline::current());
+            let deadline = Deadline::earliest(self.settings.own().0, Deadline::whole());
             self.readiness = Readiness::Waiting { deadline, timer: Timer::new() };
         }
         let Readiness::Waiting { deadline: Some(deadline), timer } = &mut self.readiness else {

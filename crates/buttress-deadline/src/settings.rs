@@ -10,6 +10,8 @@ use buttress_control::{Nanos, Ratio, RetryBudget};
 use buttress_core::{Deadline, Origin, Reason, Rejection, Timers};
 use tokio::time::Instant;
 
+use crate::limit::{Apart, Limit};
+
 /// What a layer was told, and the state its services share.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
@@ -38,19 +40,23 @@ impl Settings {
     pub(crate) fn own(&self) -> (Option<Deadline>, Option<Instant>) {
         let Some(timeout) = self.timeout else { return (None, None) };
         let now = Instant::now();
-        // It is less than `NEVER`, so there is such an instant.
-        let own = Deadline::at(now.checked_add(timeout).unwrap_or(now));
-        let own = if self.extent == Extent::Head { own.until_head() } else { own };
-        (Some(own), Some(now))
+        (Some(Deadline::from_start(now, timeout)), Some(now))
     }
 
-    /// What is ambient inside of a call with this `deadline`.
+    /// Whether the deadline of a call is what is ambient inside, until its body has ended.
     #[inline]
-    pub(crate) fn ambient(&self, deadline: Option<Deadline>) -> Option<Deadline> {
-        match self.enforcement {
-            Enforcement::Reject => deadline,
-            Enforcement::Observe => Deadline::current(),
-        }
+    pub(crate) fn is_ambient(&self) -> bool {
+        self.extent == Extent::Body && self.enforcement == Enforcement::Reject
+    }
+
+    /// The limit of a call with its `own` deadline and the one it `inherited`, where the two act apart.
+    #[cold]
+    pub(crate) fn apart(&self, own: Option<Deadline>, inherited: Option<Deadline>) -> Limit {
+        let deadline = Deadline::earliest(own, inherited);
+        Limit::Apart(Box::new(match self.enforcement {
+            Enforcement::Reject => Apart { deadline, inherited, head: own },
+            Enforcement::Observe => Apart { deadline, inherited: Deadline::whole(), head: None },
+        }))
     }
 
     pub(crate) fn rejection(&self, deadline: Option<Deadline>) -> Rejection {

@@ -36,9 +36,6 @@ impl<Req: RequestHead> Carry<Req> for Http {
     /// Announces what is left until `deadline`, less the [margin](Http::margin), and rounded down.
     /// If that leaves nothing, or if the request says itself that no time is left, nothing is written.
     ///
-    /// A deadline that ends at the response head is not announced, because the other side would apply
-    /// it to the body: only [what reaches beyond the head](Deadline::beyond_head) is.
-    ///
     /// A request that announces as little already is left as it is, and so is one that announces up
     /// to a millisecond more: on the way through a server the time left is always a little shorter
     /// than what came in.
@@ -111,8 +108,7 @@ impl Http {
             Protocol::Grpc => Announcement::grpc(),
             Protocol::Http => self.chosen()?,
         };
-        let left = deadline.beyond_head()?.remaining();
-        Some((announcement, left.saturating_sub(self.options().margin)))
+        Some((announcement, deadline.remaining().saturating_sub(self.options().margin)))
     }
 
     /// Whether a header of a name may announce a deadline.
@@ -181,15 +177,10 @@ impl Announcement<'_> {
 }
 
 fn extend<Req: RequestHead>(request: &mut Req, deadline: Deadline) {
-    if let Some(extensions) = request.extensions_mut() {
-        let there = extensions.get::<Deadline>().copied();
-        let parts = |deadline: Deadline| (deadline, deadline.beyond_head());
-        match Deadline::earliest(there, Some(deadline)) {
-            Some(earliest) if there.map(parts) != Some(parts(earliest)) => {
-                extensions.insert(earliest);
-            }
-            _ => {}
-        }
+    if let Some(extensions) = request.extensions_mut()
+        && extensions.get::<Deadline>().is_none_or(|there| deadline < *there)
+    {
+        extensions.insert(deadline);
     }
 }
 

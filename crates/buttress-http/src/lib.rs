@@ -72,8 +72,8 @@
 //! the layer is told that the deadline has expired. In `grpc-timeout` the least is 1 ns, and in the
 //! chosen header 1 ms.
 //!
-//! A deadline that ends at the response head is not announced. In the extensions it stands with what
-//! reaches [beyond the head](buttress_core::Deadline::beyond_head).
+//! A deadline that ends at the response head is not announced, because the other side would apply it to
+//! the body.
 //!
 //! # Criticality
 //!

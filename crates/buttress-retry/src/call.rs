@@ -183,7 +183,7 @@ impl<S, M, C, Saved, Seed> Call<S, M, C, Saved, Seed> {
                     Ok(response) => self.mode.is_bare(response),
                     Err(_) => true,
                 };
-                let last = (self.deadline.is_some() && is_kept).then_some(outcome);
+                let last = (self.until().is_some() && is_kept).then_some(outcome);
                 ControlFlow::Continue(Next { plan, last, verdict })
             }
             Err(why) => ControlFlow::Break(self.stop(why, ended.verdict, outcome)),

@@ -108,7 +108,7 @@ where
                 let polled = call.poll_ready(cx);
                 let is_late = call.can_announce(&next.plan.request, Duration::ZERO).is_err();
                 if !matches!(polled, Poll::Ready(Err(_)))
-                    && let Some(last) = next.overtaken(call.deadline, is_late, end, &polled, cx)
+                    && let Some(last) = next.overtaken(call.until(), is_late, end, &polled, cx)
                 {
                     let outcome = call.overtaken(next.verdict, last);
                     // What was paid for the attempt goes back.

@@ -119,7 +119,7 @@ impl<S, M, C, Saved, Seed> Call<S, M, C, Saved, Seed> {
 
     /// How long to wait, if an attempt after that can still end in time.
     fn delay(&mut self, hint: Option<Hint>, free: bool) -> Result<Duration, Stop> {
-        let left = self.deadline.map(Deadline::remaining);
+        let left = self.until().map(Deadline::remaining);
         match hint {
             Some(Hint::Exactly(told)) => {
                 self.is_bearable(told, left)?;
@@ -143,6 +143,11 @@ impl<S, M, C, Saved, Seed> Call<S, M, C, Saved, Seed> {
                 Ok(delay)
             }
         }
+    }
+
+    /// Until when the next head must be there.
+    pub(crate) fn until(&self) -> Option<Deadline> {
+        Deadline::earliest(self.deadline, Deadline::head())
     }
 
     fn backoff(&mut self) -> Duration {
@@ -177,7 +182,7 @@ impl<S, M, C, Saved, Seed> Call<S, M, C, Saved, Seed> {
     where
         M: Carry<Req>,
     {
-        let Some(deadline) = self.deadline.and_then(Deadline::beyond_head) else { return Ok(()) };
+        let Some(deadline) = self.deadline else { return Ok(()) };
         let then = deadline.instant().checked_sub(delay).ok_or(Stop::Deadline)?;
         self.mode.check(request, Deadline::at(then)).map_err(|Expired| Stop::Deadline)
     }

@@ -62,7 +62,7 @@ where
         };
         let began = Began::now(self.settings.learning, || self.mode.watch(&mut request));
         let came = spare.as_ref().and_then(|(_, saved)| self.mode.deadline(saved));
-        let deadline = Deadline::earliest(Deadline::current(), came);
+        let deadline = Deadline::earliest(Deadline::whole(), came);
         let tally = self.settings.budget.tally();
         let future = if came.is_none() {
             tally.inside(Attempt::FIRST, || self.inner.call(request))

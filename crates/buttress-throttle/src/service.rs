@@ -112,7 +112,7 @@ impl<S: Clone, L, M, J> Throttle<S, L, M, J> {
             announced,
             request,
             settings: Arc::clone(&self.settings),
-            deadline: Deadline::current(),
+            deadline: Deadline::whole(),
         })
     }
 

@@ -115,10 +115,9 @@ impl Seats {
     pub(super) fn enter(&mut self, terms: Terms) -> Place {
         let Terms { deadline, criticality } = terms;
         match deadline {
-            Some(deadline) => {
-                self.latest =
-                    Some(self.latest.map_or(deadline, |latest| latest.or_later(deadline)));
-                self.earliest = Deadline::earliest(self.earliest, Some(deadline));
+            Some(_) => {
+                self.latest = self.latest.max(deadline);
+                self.earliest = Deadline::earliest(self.earliest, deadline);
             }
             None => self.patient += 1,
         }
@@ -148,9 +147,7 @@ impl Seats {
             Some(seat) => self.others.try_remove(seat)?.deadline,
         };
         match deadline {
-            Some(deadline) => {
-                self.outdated |= self.latest.is_some_and(|latest| deadline.is_part_of(latest));
-            }
+            Some(_) => self.outdated |= deadline == self.latest,
             None => self.patient -= 1,
         }
         waker
@@ -167,7 +164,7 @@ impl Seats {
 
     #[cold]
     fn look_for_latest(&mut self) {
-        self.latest = self.deadlines().reduce(Deadline::or_later);
+        self.latest = self.deadlines().max();
         self.outdated = false;
     }
 
