@@ -203,14 +203,9 @@ impl Call {
             Limit::Never => return None,
             Limit::At(_) => {}
             Limit::Apart(apart) => {
-                if self.settings.extent == Extent::Head {
-                    apart.deadline = None;
+                **apart = apart.beyond_head(self.settings.extent)?;
+                if apart.deadline.is_none() {
                     self.timer = Timer::new();
-                }
-                apart.head = None;
-                let is_ambient = self.settings.enforcement == Enforcement::Reject;
-                if apart.deadline.is_none() && !(is_ambient && apart.inherited.is_some()) {
-                    return None;
                 }
             }
         }

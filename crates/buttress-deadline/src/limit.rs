@@ -1,5 +1,7 @@
 use buttress_core::Deadline;
 
+use crate::settings::Extent;
+
 /// Until when a call, or the body of its response, may go on.
 #[derive(Debug)]
 pub(crate) enum Limit {
@@ -15,10 +17,16 @@ pub(crate) enum Limit {
 pub(crate) struct Apart {
     /// `None` once it has passed and was only observed, and beyond the head.
     pub(crate) deadline: Option<Deadline>,
-    /// What is ambient inside for the whole call, and what the service has been told.
-    pub(crate) inherited: Option<Deadline>,
-    /// What is ambient inside until the head only.
-    pub(crate) head: Option<Deadline>,
+    pub(crate) inside: Inside,
+}
+
+/// What is ambient inside.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Inside {
+    /// What is ambient outside. The deadline is only observed.
+    Outside,
+    /// What was `inherited` for the whole call, and a deadline until the `head` only.
+    Call { inherited: Option<Deadline>, head: Option<Deadline> },
 }
 
 impl Limit {
@@ -40,7 +48,10 @@ impl Limit {
     /// The deadline that the service has been told.
     pub(crate) fn announced(&self) -> Option<Deadline> {
         match self {
-            Self::Apart(apart) => apart.inherited,
+            Self::Apart(apart) => match apart.inside {
+                Inside::Outside => None,
+                Inside::Call { inherited, .. } => inherited,
+            },
             _ => self.deadline(),
         }
     }
@@ -57,11 +68,26 @@ impl Limit {
 }
 
 impl Apart {
+    /// What is left of it once the head is there. `None` if that is nothing.
+    #[cold]
+    pub(crate) fn beyond_head(self, extent: Extent) -> Option<Self> {
+        let deadline = self.deadline.filter(|_| extent == Extent::Body);
+        let inside = match self.inside {
+            Inside::Outside => Inside::Outside,
+            Inside::Call { inherited, .. } => Inside::Call { inherited, head: None },
+        };
+        let is_ambient = matches!(inside, Inside::Call { inherited: Some(_), .. });
+        (deadline.is_some() || is_ambient).then_some(Self { deadline, inside })
+    }
+
     #[cold]
     fn within<R>(&self, f: impl FnOnce() -> R) -> R {
-        Deadline::with(self.inherited, || match self.head {
-            Some(head) => head.until_head(f),
-            None => f(),
-        })
+        match self.inside {
+            Inside::Outside => f(),
+            Inside::Call { inherited, head: None } => Deadline::with(inherited, f),
+            Inside::Call { inherited, head: Some(head) } => {
+                Deadline::with(inherited, || head.until_head(f))
+            }
+        }
     }
 }

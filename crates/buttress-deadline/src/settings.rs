@@ -10,7 +10,7 @@ use buttress_control::{Nanos, Ratio, RetryBudget};
 use buttress_core::{Deadline, Origin, Reason, Rejection, Timers};
 use tokio::time::Instant;
 
-use crate::limit::{Apart, Limit};
+use crate::limit::{Apart, Inside, Limit};
 
 /// What a layer was told, and the state its services share.
 #[derive(Clone, Debug)]
@@ -54,8 +54,10 @@ impl Settings {
     pub(crate) fn apart(&self, own: Option<Deadline>, inherited: Option<Deadline>) -> Limit {
         let deadline = Deadline::earliest(own, inherited);
         Limit::Apart(Box::new(match self.enforcement {
-            Enforcement::Reject => Apart { deadline, inherited, head: own },
-            Enforcement::Observe => Apart { deadline, inherited: Deadline::whole(), head: None },
+            Enforcement::Reject => {
+                Apart { deadline, inside: Inside::Call { inherited, head: own } }
+            }
+            Enforcement::Observe => Apart { deadline, inside: Inside::Outside },
         }))
     }
 
