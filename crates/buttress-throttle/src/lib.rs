@@ -234,7 +234,8 @@ mod woken;
 pub use accept_ratio_limit::AcceptRatioLimit;
 pub use blind::Blind;
 pub use buttress_control::{
-    AcceptRatio, Adapt, Aimd, Codel, Gradient, Gradient2, Rate, Rates, Ratio, Sample, Trend, Vegas,
+    AcceptRatio, Adapt, Aimd, Codel, Gradient, Gradient2, Rate, Rates, Ratio, Sample, Slack, Trend,
+    Vegas,
 };
 pub use concurrency_limit::ConcurrencyLimit;
 pub use future::ResponseFuture;

@@ -22,8 +22,9 @@
 //! must know of their bodies and errors.
 //!
 //! This crate re-exports the others. The docs of [`deadline`], [`dedup`], [`retry`] and [`throttle`]
-//! say what each layer promises, under the same headings; those of [`core`] what the words mean that
-//! they share.
+//! say what each layer promises, under the same headings. The docs of [`core`] define the words that
+//! the layers share. A mode of your own implements traits of [`core`], an adaptive law of your own
+//! `Adapt` of [`throttle`].
 
 pub use buttress_core::{
     Attempt, BoxError, Check, Classify, Criticality, Deadline, Hint, Origin, Plain, Reason,
@@ -36,14 +37,16 @@ pub use buttress_dedup::{DedupHandle, DedupLayer, EarlyRefresh, Keep};
 #[cfg(feature = "http")]
 pub use buttress_http::{Http, HttpExt, Idempotent};
 #[cfg(feature = "retry")]
-pub use buttress_retry::{Backoff, Budget, Jitter, Ratio, RetryHandle, RetryLayer, Stop};
+pub use buttress_retry::{
+    Backoff, Budget, Jitter, Ratio, RetryHandle, RetryLayer, RetryThrottle, Stop, TokenBucket,
+};
 #[cfg(feature = "throttle")]
 pub use buttress_throttle::{
-    AcceptRatio, Aimd, Codel, Gradient, Gradient2, Rate, Rates, ThrottleHandle, ThrottleLayer,
-    Trend, Vegas,
+    AcceptRatio, Aimd, Codel, Gradient, Gradient2, Rate, Rates, Slack, ThrottleHandle,
+    ThrottleLayer, Trend, Vegas,
 };
 
-/// The traits a layer is bound by, for writing modes and layers of your own.
+/// The traits that a layer is bound by and the values they pass, for modes and layers of your own.
 pub use buttress_core as core;
 #[cfg(feature = "deadline")]
 pub use buttress_deadline as deadline;
