@@ -59,11 +59,13 @@ impl Limit {
     /// Runs `f` with what is ambient inside.
     #[inline]
     pub(crate) fn within<R>(&self, f: impl FnOnce() -> R) -> R {
-        match self {
-            Self::Never => Deadline::with(None, f),
-            Self::At(deadline) => Deadline::with(Some(*deadline), f),
-            Self::Apart(apart) => apart.within(f),
-        }
+        // `f` stands here once: it is a whole call, and would be compiled for each way.
+        let (whole, head) = match self {
+            Self::Never => (None, None),
+            Self::At(deadline) => (Some(*deadline), None),
+            Self::Apart(apart) => apart.inside(),
+        };
+        Deadline::with_both(whole, head, f)
     }
 }
 
@@ -80,14 +82,12 @@ impl Apart {
         (deadline.is_some() || is_ambient).then_some(Self { deadline, inside })
     }
 
+    /// What is ambient inside: for the whole call, and until the head only.
     #[cold]
-    fn within<R>(&self, f: impl FnOnce() -> R) -> R {
+    fn inside(&self) -> (Option<Deadline>, Option<Deadline>) {
         match self.inside {
-            Inside::Outside => f(),
-            Inside::Call { inherited, head: None } => Deadline::with(inherited, f),
-            Inside::Call { inherited, head: Some(head) } => {
-                Deadline::with(inherited, || head.until_head(f))
-            }
+            Inside::Outside => (Deadline::whole(), None),
+            Inside::Call { inherited, head } => (inherited, head),
         }
     }
 }
