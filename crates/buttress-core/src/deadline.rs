@@ -107,19 +107,9 @@ impl Deadline {
         Self::with_head(Self::earliest(Some(self), HEAD.get()), f)
     }
 
-    /// Runs `f` under `whole`, and until the head under `head` if that is given: [`with`](Self::with) and
-    /// [`until_head`](Self::until_head) in one, for what is rarely given a `head`.
+    /// Runs `f` with `head` as the deadline until the head, in place of what was there.
     #[inline]
-    pub fn with_both<R>(whole: Option<Self>, head: Option<Self>, f: impl FnOnce() -> R) -> R {
-        let _restore = Restore(AMBIENT.replace(whole));
-        let _restore_head =
-            head.map(|head| RestoreHead(HEAD.replace(Self::earliest(Some(head), HEAD.get()))));
-        f()
-    }
-
-    /// Runs `f` with this deadline until the head, in place of what was there.
-    #[inline]
-    pub(crate) fn with_head<R>(head: Option<Self>, f: impl FnOnce() -> R) -> R {
+    pub fn with_head<R>(head: Option<Self>, f: impl FnOnce() -> R) -> R {
         let _restore = RestoreHead(HEAD.replace(head));
         f()
     }

@@ -39,9 +39,8 @@ impl Limit {
     #[inline]
     pub(crate) fn deadline(&self) -> Option<Deadline> {
         match self {
-            Self::Never => None,
-            Self::At(deadline) => Some(*deadline),
             Self::Apart(apart) => apart.deadline,
+            Self::Never | Self::At(_) => self.usual(),
         }
     }
 
@@ -56,16 +55,23 @@ impl Limit {
         }
     }
 
+    /// The deadline, unless it acts apart.
+    #[inline]
+    fn usual(&self) -> Option<Deadline> {
+        match self {
+            Self::At(deadline) => Some(*deadline),
+            Self::Never | Self::Apart(_) => None,
+        }
+    }
+
     /// Runs `f` with what is ambient inside.
     #[inline]
     pub(crate) fn within<R>(&self, f: impl FnOnce() -> R) -> R {
-        // `f` stands here once: it is a whole call, and would be compiled for each way.
-        let (whole, head) = match self {
-            Self::Never => (None, None),
-            Self::At(deadline) => (Some(*deadline), None),
-            Self::Apart(apart) => apart.inside(),
-        };
-        Deadline::with_both(whole, head, f)
+        match self {
+            Self::Never | Self::At(_) => Deadline::with(self.usual(), f),
+            // Out of line: `f` is a whole call, which the usual way must not be compiled around.
+            Self::Apart(apart) => apart.within(f),
+        }
     }
 }
 
@@ -82,12 +88,15 @@ impl Apart {
         (deadline.is_some() || is_ambient).then_some(Self { deadline, inside })
     }
 
-    /// What is ambient inside: for the whole call, and until the head only.
     #[cold]
-    fn inside(&self) -> (Option<Deadline>, Option<Deadline>) {
+    #[inline(never)]
+    fn within<R>(&self, f: impl FnOnce() -> R) -> R {
         match self.inside {
-            Inside::Outside => (Deadline::whole(), None),
-            Inside::Call { inherited, head } => (inherited, head),
+            Inside::Outside => f(),
+            Inside::Call { inherited, head } => {
+                let head = Deadline::earliest(head, Deadline::head());
+                Deadline::with(inherited, || Deadline::with_head(head, f))
+            }
         }
     }
 }

@@ -66,7 +66,11 @@ where
             _ => match mem::replace(&mut self.readiness, Readiness::Idle) {
                 Readiness::Ready(deadline) => (deadline, None),
                 Readiness::Expired(deadline) => return self.reject(seed, deadline),
-                Readiness::ReadyLate => return self.call_late(request, seed),
+                Readiness::ReadyLate => {
+                    // It was observed to pass, and has been counted.
+                    let limit = self.settings.apart(None, None);
+                    return self.call_apart(request, seed, limit);
+                }
                 Readiness::Idle | Readiness::Waiting { .. } | Readiness::Late => {
                     self.settings.own()
                 }
@@ -98,30 +102,31 @@ where
         {
             came.announces(ambient);
         }
-        let limit = if self.settings.is_ambient() {
-            Limit::of(deadline)
-        } else {
-            self.settings.apart(own.and(deadline), inherited)
-        };
-        let future = limit.within(|| self.inner.call(request));
+        if !self.settings.is_ambient() {
+            let limit = self.settings.apart(own.and(deadline), inherited);
+            return self.call_apart(request, seed, limit);
+        }
+        let future = Deadline::with(deadline, || self.inner.call(request));
+        let limit = Limit::of(deadline);
         ResponseFuture::running(future, limit, seed, self.mode.clone(), &self.settings)
     }
 }
 
 impl<S, M> DeadlineService<S, M> {
-    /// Makes a call whose deadline was observed to pass while it waited, and has been counted.
+    /// Makes a call whose deadline is not what is ambient inside.
     #[cold]
-    fn call_late<Req>(
+    #[inline(never)]
+    fn call_apart<Req>(
         &mut self,
         request: Req,
         seed: M::Seed,
+        limit: Limit,
     ) -> ResponseFuture<S::Future, Req, M, M::Seed>
     where
         S: Service<Req>,
         M: Respond<Req, S::Response, S::Error>,
     {
-        let future = self.inner.call(request);
-        let limit = self.settings.apart(None, None);
+        let future = limit.within(|| self.inner.call(request));
         ResponseFuture::running(future, limit, seed, self.mode.clone(), &self.settings)
     }
 
