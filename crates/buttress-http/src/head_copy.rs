@@ -19,20 +19,15 @@ pub(crate) struct HeadCopy {
 }
 
 impl HeadCopy {
-    /// The copy, and whether one of the headers is one of `sought`.
-    pub(crate) fn of<B>(
-        request: &Request<B>,
-        sought: impl Fn(&HeaderName) -> bool,
-    ) -> (Self, bool) {
-        let (headers, is_found) = Written::down(request.headers(), sought);
-        let copy = Self {
+    /// The copy. `see` is shown the names of the headers.
+    pub(crate) fn of<B>(request: &Request<B>, see: impl FnMut(&str)) -> Self {
+        Self {
             method: request.method().clone(),
             uri: request.uri().clone(),
             version: request.version(),
             extensions: request.extensions().clone(),
-            headers,
-        };
-        (copy, is_found)
+            headers: Written::down(request.headers(), see),
+        }
     }
 
     /// A request with this head.
@@ -52,23 +47,22 @@ impl HeadCopy {
 struct Written(Vec<u8>);
 
 impl Written {
-    fn down(headers: &HeaderMap, sought: impl Fn(&HeaderName) -> bool) -> (Self, bool) {
+    fn down(headers: &HeaderMap, mut see: impl FnMut(&str)) -> Self {
         if headers.is_empty() {
-            return (Self::default(), false);
+            return Self::default();
         }
-        let mut is_found = false;
         let mut bytes = SPARE.try_with(|spare| spare.borrow_mut().pop()).ok().flatten();
         let bytes = bytes.get_or_insert_default();
         for (name, value) in headers {
-            is_found |= sought(name);
-            let name = name.as_str().as_bytes();
+            let name = name.as_str();
+            see(name);
             let lengths =
                 Lengths { name: name.len(), value: value.len(), sensitive: value.is_sensitive() };
             bytes.extend_from_slice(&lengths.to_bytes());
-            bytes.extend_from_slice(name);
+            bytes.extend_from_slice(name.as_bytes());
             bytes.extend_from_slice(value.as_bytes());
         }
-        (Self(mem::take(bytes)), is_found)
+        Self(mem::take(bytes))
     }
 
     fn read(&self) -> Option<HeaderMap> {
@@ -112,6 +106,7 @@ struct Lengths {
 }
 
 impl Lengths {
+    #[inline]
     fn to_bytes(&self) -> [u8; 2 * WORD + 1] {
         let mut bytes = [u8::from(self.sensitive); 2 * WORD + 1];
         let (name, rest) = bytes.split_at_mut(WORD);

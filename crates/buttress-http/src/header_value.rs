@@ -2,6 +2,17 @@ use std::{str, time::SystemTime};
 
 use http::{HeaderMap, HeaderName};
 
+/// Whether there is a header of this name.
+///
+/// Where there are few headers, to compare their names costs less than to hash one.
+#[inline]
+pub(crate) fn has(headers: &HeaderMap, name: &HeaderName) -> bool {
+    if headers.keys_len() > FEW {
+        return headers.contains_key(name);
+    }
+    headers.keys().any(|other| other == name)
+}
+
 /// The value of a header that stands there once.
 pub(crate) fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a [u8]> {
     let mut values = headers.get_all(name).iter();
@@ -41,3 +52,6 @@ pub(crate) fn date(value: &[u8]) -> Option<SystemTime> {
 pub(crate) fn wall_clock() -> SystemTime {
     SystemTime::now()
 }
+
+/// So many names are compared one by one.
+const FEW: usize = 12;

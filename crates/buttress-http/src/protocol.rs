@@ -1,4 +1,4 @@
-use http::{HeaderMap, header::CONTENT_TYPE};
+use http::{HeaderMap, HeaderName, header};
 
 /// Which protocol a request speaks, and therefore how a rejection answers it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -17,7 +17,7 @@ impl Protocol {
     /// plain HTTP here: it frames its trailers in the body, where this crate writes nothing.
     #[inline]
     pub fn of(headers: &HeaderMap) -> Self {
-        match headers.get(CONTENT_TYPE) {
+        match headers.get(&CONTENT_TYPE) {
             Some(content_type) if is_grpc(content_type.as_bytes()) => Self::Grpc,
             _ => Self::Http,
         }
@@ -34,3 +34,6 @@ fn is_grpc(content_type: &[u8]) -> bool {
 }
 
 const GRPC: &[u8] = b"application/grpc";
+
+/// A static, because a constant is built and dropped at each use.
+static CONTENT_TYPE: HeaderName = header::CONTENT_TYPE;

@@ -30,12 +30,19 @@ where
         let (body, saved) = body.save(self.options().replay_cap);
         let request = Request::from_parts(head, body);
         let saved = saved.map(|body| {
-            let repeatable = Repeatable::of(self, &request);
-            // All names are looked at for the copy: so the headers need not be searched for a deadline.
-            let (head, is_announced) = HeadCopy::of(&request, self.announcing());
-            let may_have_one = is_announced || !request.extensions().is_empty();
-            let deadline = may_have_one.then(|| self.read(&request)).flatten();
-            Saved { head, body, repeatable, deadline }
+            let announcing = self.announcing();
+            let mut is_announced = false;
+            Saved {
+                repeatable: Repeatable::of(self, &request),
+                // All names are looked at for the copy: so the headers need not be searched for a deadline.
+                head: HeadCopy::of(&request, |name| is_announced |= announcing(name)),
+                body,
+                deadline: if is_announced || !request.extensions().is_empty() {
+                    self.read(&request)
+                } else {
+                    None
+                },
+            }
         });
         (request, saved)
     }

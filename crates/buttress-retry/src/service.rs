@@ -53,23 +53,23 @@ where
     fn call(&mut self, request: Req) -> Self::Future {
         self.settings.budget.deposit();
         let seed = self.judge.seed(&self.mode, &request);
-        let (mut request, spare) = if self.settings.attempts > 1 {
-            let (request, saved) = self.mode.first(request);
-            // The instance at hand is the one that is ready; later attempts wait on their own.
-            (request, saved.map(|saved| (self.inner.clone(), saved)))
-        } else {
-            (request, None)
-        };
-        let began = Began::now(self.settings.learning, || self.mode.watch(&mut request));
-        let came = spare.as_ref().and_then(|(_, saved)| self.mode.deadline(saved));
+        // Not taken apart before its request is sent: a request is large, and is moved as seldom as can be.
+        let mut first =
+            if self.settings.attempts > 1 { self.mode.first(request) } else { (request, None) };
+        // The instance at hand is the one that is ready; later attempts wait on their own.
+        let other = first.1.is_some().then(|| self.inner.clone());
+        let began = Began::now(self.settings.learning, || self.mode.watch(&mut first.0));
+        let came = first.1.as_ref().and_then(|saved| self.mode.deadline(saved));
         let deadline = Deadline::earliest(Deadline::whole(), came);
         let tally = self.settings.budget.tally();
+        let (request, saved) = first;
         let future = if came.is_none() {
             tally.inside(Attempt::FIRST, || self.inner.call(request))
         } else {
             self.call_under(deadline, request)
         };
         let (mode, judge) = (self.mode.clone(), self.judge.clone());
+        let spare = other.zip(saved);
         let call = Call::new(&self.settings, mode, judge, seed, spare, deadline, began);
         ResponseFuture::new(future, call)
     }

@@ -95,7 +95,14 @@ impl<L: Adapt> Adaptive<L> {
         store: impl FnOnce(u32) -> bool,
     ) -> bool {
         let now = self.epoch.now();
-        let Some((told, waited)) = started.tells(verdict, now) else { return false };
+        let Some(told) = started.tells(verdict, now) else { return false };
+        let waited = match &started.upload {
+            None => 0,
+            Some(upload) => match waited_for(upload, verdict) {
+                Some(waited) => waited,
+                None => return false,
+            },
+        };
         let at = Nanos::new(started.at.get().saturating_add(waited));
         let rtt = Duration::from_nanos(now.get().saturating_sub(at.get()));
         let in_flight = started.in_flight.get();
@@ -133,8 +140,11 @@ impl<L: Adapt> Regulate for Adaptive<L> {
 
     #[inline]
     fn watch(sample: &mut Option<Started>, upload: impl FnOnce() -> Option<Upload>) {
-        if let Some(started) = sample {
-            started.upload = upload();
+        // Where a mode never watches, nothing is left of this.
+        if let Some(started) = sample
+            && let Some(upload) = upload()
+        {
+            started.upload = Some(upload);
         }
     }
 
@@ -180,26 +190,31 @@ pub struct Started {
 }
 
 impl Started {
-    /// What the call says about the limit, and for how many nanoseconds the service waited for its body; `None`
-    /// if it says nothing.
+    /// What the call says about the limit, if its upload agrees; `None` if it says nothing.
     #[inline]
-    fn tells(&self, verdict: Option<Verdict>, now: Nanos) -> Option<(Told, u64)> {
-        let told = match verdict {
-            Some(Verdict::Success | Verdict::Permanent) => Told::Answer,
-            Some(Verdict::TimedOut | Verdict::Expired | Verdict::Throttled(_)) => Told::Overload,
+    fn tells(&self, verdict: Option<Verdict>, now: Nanos) -> Option<Told> {
+        match verdict {
+            Some(Verdict::Success | Verdict::Permanent) => Some(Told::Answer),
+            Some(Verdict::TimedOut | Verdict::Expired | Verdict::Throttled(_)) => {
+                Some(Told::Overload)
+            }
             // Given up because its time was up is a timeout.
-            None if now >= self.deadline => Told::Overload,
-            None => Told::GivenUp,
-            Some(_) => return None,
-        };
-        let Some(upload) = &self.upload else { return Some((told, 0)) };
-        match upload.waited() {
-            Waited::For(waited) => Some((told, Nanos::from(waited).get())),
-            // A service that says it has too much to do says so of itself.
-            _ if matches!(verdict, Some(Verdict::Throttled(_))) => Some((told, 0)),
-            // The caller was slow, or broke off: the time is the caller's.
-            _ => None,
+            None if now >= self.deadline => Some(Told::Overload),
+            None => Some(Told::GivenUp),
+            Some(_) => None,
         }
+    }
+}
+
+/// For how many nanoseconds the service waited for the body of a call; `None` if the call says nothing.
+#[cold]
+fn waited_for(upload: &Upload, verdict: Option<Verdict>) -> Option<u64> {
+    match upload.waited() {
+        Waited::For(waited) => Some(Nanos::from(waited).get()),
+        // A service that says it has too much to do says so of itself.
+        _ if matches!(verdict, Some(Verdict::Throttled(_))) => Some(0),
+        // The caller was slow, or broke off: the time is the caller's.
+        _ => None,
     }
 }
 
