@@ -67,7 +67,10 @@ where
 {
     type Output = Result<M::Response<DeadlineGuard>, E>;
 
-    #[expect(clippy::inline_always, reason = "a call that is ready is a third cheaper in its caller")]
+    #[expect(
+        clippy::inline_always,
+        reason = "a call that is ready is a third cheaper in its caller"
+    )]
     #[inline(always)]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
