@@ -85,7 +85,10 @@ impl GaveUp {
     pub fn watch<R>(f: impl FnOnce() -> R) -> (R, bool) {
         let state = ambient(|ambient| ambient.state.get());
         let restore = RestoreMark(state.is_marked());
-        ambient(|ambient| ambient.state.set(state.marked(false)));
+        // Hardly ever is there a mark, so there is nothing to be written.
+        if state.is_marked() {
+            ambient(|ambient| ambient.state.set(state.marked(false)));
+        }
         let result = f();
         let marked = ambient(|ambient| ambient.state.get().is_marked());
         drop(restore);
@@ -151,7 +154,12 @@ struct RestoreMark(bool);
 impl Drop for RestoreMark {
     #[inline]
     fn drop(&mut self) {
-        ambient(|ambient| ambient.state.set(ambient.state.get().marked(self.0)));
+        ambient(|ambient| {
+            let state = ambient.state.get();
+            if state.is_marked() != self.0 {
+                ambient.state.set(state.marked(self.0));
+            }
+        });
     }
 }
 

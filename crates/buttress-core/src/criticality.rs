@@ -57,12 +57,8 @@ impl Criticality {
     /// Runs `f` with this as the ambient criticality and restores what was there, also on panic.
     #[inline]
     pub fn with<R>(self, f: impl FnOnce() -> R) -> R {
-        let before = AMBIENT.get();
-        if before == self {
-            return f();
-        }
-        AMBIENT.set(self);
-        let _restore = Restore(before);
+        // Also if it is the same: `f` stands here once, so that it can be inlined.
+        let _restore = Restore(AMBIENT.replace(self));
         f()
     }
 

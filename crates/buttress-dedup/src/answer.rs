@@ -60,6 +60,8 @@ where
     M: Share<Res>,
     Kp: Keeper<Held<M::Shared, E>>,
 {
+    const KEEPS: bool = Kp::KEEPS;
+
     fn progress(&self) -> Progress {
         match &self.for_all {
             ForAll::Response { mode, shared, .. } => mode.progress(shared),

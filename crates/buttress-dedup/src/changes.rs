@@ -24,13 +24,9 @@ impl Changes {
 
     #[inline]
     pub(crate) fn of(&self, subject: Option<u64>) -> Version {
-        match (self.counts.get(), subject) {
-            (Some(counts), Some(subject)) => {
-                let count = counts.get(place(subject));
-                count.map_or(Version::FIRST, |count| Version(count.load(Ordering::Acquire)))
-            }
-            _ => Version::FIRST,
-        }
+        let Some(subject) = subject else { return Version::FIRST };
+        let count = self.counts.get().and_then(|counts| counts.get(place(subject)));
+        count.map_or(Version::FIRST, |count| Version(count.load(Ordering::Acquire)))
     }
 
     pub(crate) fn add(&self, subject: u64) {
@@ -51,9 +47,10 @@ impl Version {
     pub(crate) const FIRST: Self = Self(0);
 
     /// Whether the subject has changed between this one and the `other`.
+    #[inline]
     pub(crate) const fn is_before(self, other: Self) -> bool {
-        let newer = other.0.wrapping_sub(self.0);
-        newer != 0 && newer < 1 << 31
+        // From 1 to the half of all numbers.
+        other.0.wrapping_sub(self.0).wrapping_sub(1) < u32::MAX >> 1
     }
 }
 
@@ -65,10 +62,12 @@ impl<K, V> Shelf<K, V> for Changes {
         self.add(subject);
     }
 
+    #[inline]
     fn has_changed(&self) -> bool {
         self.are_any()
     }
 
+    #[inline]
     fn version(&self, subject: Option<u64>) -> Version {
         self.of(subject)
     }

@@ -7,6 +7,7 @@ use buttress_core::{Attempt, Classify, Freshness, Respond, Terms};
 
 use crate::{
     Inner, Policy, Seat, Setup,
+    fetch::Fetch,
     flight::Launch,
     flights::Joined,
     future::{ModeResponse, Role, SeedIn, Stage},
@@ -43,6 +44,8 @@ where
     };
     match catch_unwind(AssertUnwindSafe(keyed)) {
         Ok(Some((key, subject, wanted))) => {
+            // Nearly all want nothing particular, and none does in a mode that does not say so.
+            let wanted = (wanted != Freshness::default()).then_some(&wanted);
             let call = Call { setup, part, inner, subject, wanted };
             if C::Policy::KEEPS {
                 call.look(request, key)
@@ -72,7 +75,8 @@ where
     part: &'a PartOf<S, Req, C>,
     inner: &'a S,
     subject: Option<u64>,
-    wanted: Freshness,
+    /// `None` for any answer that may be given out.
+    wanted: Option<&'a Freshness>,
 }
 
 impl<S, Req, C> Call<'_, S, Req, C>
@@ -95,14 +99,14 @@ where
                 }
             };
             let spare = match sought {
-                Sought::Missing(_) if self.wanted.only_if_cached => {
+                Sought::Missing(_) if self.is_only_if_cached() => {
                     return not_cached(self.setup, &request);
                 }
                 Sought::Missing(spare) => spare,
                 Sought::Hit { outcome, kept, stale, refresh } => {
                     hit(self.setup, stale);
                     let seed = respond_seed(self.setup, &request);
-                    if refresh && !self.wanted.only_if_cached {
+                    if refresh && !self.is_only_if_cached() {
                         // The answer is there, whatever becomes of a newer one.
                         let refresh = || self.refresh(request, key, kept, landed);
                         if let Err(payload) = catch_unwind(AssertUnwindSafe(refresh)) {
@@ -119,6 +123,11 @@ where
                 Err(call) => (request, key) = call,
             }
         }
+    }
+
+    #[inline]
+    fn is_only_if_cached(&self) -> bool {
+        self.wanted.is_some_and(|wanted| wanted.only_if_cached)
     }
 
     /// What is kept, as this caller's own outcome.
@@ -179,8 +188,7 @@ where
         let hash = self.part.flights.hash(key);
         // Before the call is made: what changes from here on ends the flight for those who come after.
         let version = self.part.shelf.version(self.subject);
-        let attempt = Attempt::current();
-        Launch { hash, terms, attempt, version, ticket: None, older: None }
+        Launch { hash, terms, attempt: Attempt::current(), version }
     }
 
     /// Joins a flight, or starts one with the call.
@@ -189,7 +197,7 @@ where
         &self,
         call: &mut Option<(S, Req)>,
         key: KeyIn<S, Req, C>,
-        mut launch: Launch,
+        launch: Launch,
         landed: Option<u64>,
         spare: Option<KeptIn<S, Req, C>>,
     ) -> Result<JoinedIn<S, Req, C>, KeyIn<S, Req, C>> {
@@ -200,15 +208,18 @@ where
         let changes = core.keys.changes(&core.mode, request);
         let place = &self.part.shelf;
         let weight = if C::Policy::KEEPS { core.keys.weight(&core.mode, &key) } else { 0 };
-        let about = About { subject: self.subject, weight, wanted: self.wanted };
+        let about = About { subject: self.subject, weight, wanted: self.wanted.copied() };
         let order = policy.order(&core.mode, place, request, &key, about, spare);
-        let fetch = policy.fetch(&order);
-        launch.ticket = policy.ticket(&order);
+        let mut fetch = policy.fetch(&order);
+        let ticket = policy.ticket(&order);
         let doubts = fetch.is_some() && policy.doubts(&order);
-        self.part.flights.start(key, launch, landed, |is_late| match call.take() {
+        self.part.flights.start(key, launch, ticket, landed, |is_late| match call.take() {
             Some((inner, request)) => {
-                let work = Work::new(inner, request, (order, judged, changes), fetch);
-                if is_late || doubts { work.hasten() } else { work }
+                // Before it is a part of the work, which is better made in its place than moved there.
+                if let Some(fetch) = fetch.as_mut().filter(|_| is_late || doubts) {
+                    fetch.hasten();
+                }
+                Work::new(inner, request, (order, judged, changes), fetch)
             }
             None => unreachable!("a call starts once"),
         })
@@ -252,7 +263,7 @@ where
         let terms = policy.refresh_terms();
         let mut call = Some((self.inner.clone(), request));
         // It is nobody's second attempt, and for all who come later.
-        let for_all = Self { wanted: Freshness::default(), ..*self };
+        let for_all = Self { wanted: None, ..*self };
         let depart = || {
             let launch = for_all.launch(&key, terms);
             for_all.depart(&mut call, key, launch, Some(landed), spare)

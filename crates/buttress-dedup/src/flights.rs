@@ -10,6 +10,7 @@ use crate::{
     changes::Version,
     departures::{Departures, Entry, Found},
     flight::{Flight, Home, Landing, Launch},
+    settings::Ticket,
     sync::{
         Mutex,
         atomic::{AtomicU64, Ordering},
@@ -97,7 +98,8 @@ where
     pub(crate) fn start(
         self: &Arc<Self>,
         key: K,
-        mut launch: Launch,
+        launch: Launch,
+        ticket: Option<Ticket>,
         landed: Option<u64>,
         work: impl FnOnce(bool) -> W,
     ) -> Result<Joined<K, W, A>, K> {
@@ -115,10 +117,12 @@ where
         }
         let is_closed = matches!(found, Found::Closed);
         let old = if is_closed { departures.take_closed(hash, &key) } else { None };
-        launch.older = old.as_ref().and_then(|old| old.flight.hand_down());
+        let older =
+            if A::KEEPS { old.as_ref().and_then(|old| old.flight.hand_down()) } else { None };
         let mut idle = departures.idle();
         let is_needed = old.as_ref().is_some_and(|old| old.flight.is_spent());
-        let (flight, place) = Flight::launch(launch, || work(is_needed), &mut idle, self);
+        let (flight, place) =
+            Flight::launch(launch, (ticket, older), || work(is_needed), &mut idle, self);
         let entry = Entry { key, hash, flight: Arc::clone(&flight) };
         departures.led += 1;
         departures.insert(entry);

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use crate::{
     Held, Memory, OpenStore, Store,
     changes::Changes,
+    fetch::Paced,
     kept::State,
     policy::{About, Conclusion, KeptBy, Look, Policy},
     settings::Ticket,
@@ -177,7 +178,7 @@ where
 {
     type Shelf = Place<St::Store>;
     type Order = Order<K, Held<M::Shared, E>, St::Store, <M as Expire<Req, Res>>::Seed, J::Seed>;
-    type Fetch = <St::Store as Store<K, Held<M::Shared, E>>>::Get;
+    type Fetch = Paced<<St::Store as Store<K, Held<M::Shared, E>>>::Get>;
     type Keeper = Keeping<K, St::Store>;
     const KEEPS: bool = true;
 
@@ -197,7 +198,7 @@ where
         place: &Self::Shelf,
         key: &K,
         subject: Option<u64>,
-        wanted: Freshness,
+        wanted: Option<&Freshness>,
     ) -> Look<KeptBy<M, Res, E>> {
         let Some(kept) = place.store.peek(key) else { return Look::Missing(None) };
         if !kept.is_valid() || kept.version != place.changes.of(subject) {
@@ -221,7 +222,7 @@ where
                 Look::Found { kept, stale: true, refresh }
             }
             // `max-stale` permits what is kept for failures without waiting for one.
-            State::Spare if wanted.max_stale.is_some() => {
+            State::Spare if wanted.is_some_and(|wanted| wanted.max_stale.is_some()) => {
                 Look::Found { kept, stale: true, refresh: false }
             }
             State::Spare => Look::Missing(Some(kept)),
@@ -229,7 +230,7 @@ where
         }
     }
 
-    fn suits(&self, kept: &KeptBy<M, Res, E>, wanted: Freshness) -> bool {
+    fn suits(&self, kept: &KeptBy<M, Res, E>, wanted: Option<&Freshness>) -> bool {
         kept.suits(wanted, Instant::now())
     }
 
@@ -260,7 +261,7 @@ where
     }
 
     fn fetch(&self, order: &Self::Order) -> Option<Self::Fetch> {
-        order.place.store.get(&order.key)
+        order.place.store.get(&order.key).map(Paced::new)
     }
 
     fn doubts(&self, order: &Self::Order) -> bool {
@@ -277,7 +278,7 @@ where
         order.is_valid()
             && order.is_current(kept)
             && kept.state(now) == State::Fresh
-            && kept.suits(order.about.wanted, now)
+            && kept.suits(order.about.wanted.as_ref(), now)
             && order.spare.as_ref().is_none_or(is_newer)
     }
 
@@ -314,7 +315,7 @@ where
             let now = Instant::now();
             let serves = |spare: &&KeptBy<M, Res, E>| {
                 spare.is_spare(now)
-                    && spare.suits(order.about.wanted, now)
+                    && spare.suits(order.about.wanted.as_ref(), now)
                     && order.is_current(spare)
             };
             return match order.spare.as_ref().filter(serves) {

@@ -128,9 +128,15 @@ impl<V> Kept<V> {
     }
 
     /// Whether it is as fresh as it is `wanted`, or stale and wanted all the same.
-    pub(crate) fn suits(&self, wanted: Freshness, now: Instant) -> bool {
+    #[inline]
+    pub(crate) fn suits(&self, wanted: Option<&Freshness>, now: Instant) -> bool {
         // Nearly all requests want nothing particular.
-        if wanted == Freshness::default() {
+        wanted.is_none_or(|wanted| self.is_as_fresh_as(wanted, now))
+    }
+
+    #[cold]
+    fn is_as_fresh_as(&self, wanted: &Freshness, now: Instant) -> bool {
+        if *wanted == Freshness::default() {
             return true;
         }
         let age = Duration::from_nanos(self.age.saturating_add(self.nanos(now)));

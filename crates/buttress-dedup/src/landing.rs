@@ -160,7 +160,7 @@ where
     let core = setup.core();
     let Role::Later(_, request, _) = role else { return true };
     let lookup = core.keys.lookup(&core.mode, request);
-    lookup.is_none_or(|(_, wanted)| core.shared.policy.suits(kept, wanted))
+    lookup.is_none_or(|(_, wanted)| core.shared.policy.suits(kept, Some(&wanted)))
 }
 
 /// What is kept, as this caller's own outcome. `None` if it is an error that cannot be shared any more.

@@ -165,6 +165,7 @@ mod answer;
 mod changes;
 mod departures;
 mod enter;
+mod fetch;
 mod flight;
 mod flights;
 mod future;

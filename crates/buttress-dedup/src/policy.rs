@@ -1,9 +1,10 @@
-use std::{future::Ready, sync::Arc};
+use std::sync::Arc;
 
 use buttress_core::{Freshness, Share, Terms};
 
 use crate::{
     changes::{Changes, Version},
+    fetch::{Fetch, Never},
     kept::{Held, Kept},
     settings::Ticket,
 };
@@ -21,7 +22,7 @@ where
     type Order: Send + 'static;
 
     /// An answer on its way from a store.
-    type Fetch: Future<Output = Option<KeptBy<M, Res, E>>> + Send + 'static;
+    type Fetch: Fetch<Output = Option<KeptBy<M, Res, E>>> + Send + 'static;
 
     /// What an answer needs to be kept once it is whole.
     type Keeper: Keeper<Held<M::Shared, E>>;
@@ -32,17 +33,17 @@ where
     /// A new, empty shelf.
     fn open(&self) -> Self::Shelf;
 
-    /// What is kept for `key`, as fresh as it is `wanted`.
+    /// What is kept for `key`, as fresh as it is `wanted`, if that is anything particular.
     fn look(
         &self,
         shelf: &Self::Shelf,
         key: &K,
         subject: Option<u64>,
-        wanted: Freshness,
+        wanted: Option<&Freshness>,
     ) -> Look<KeptBy<M, Res, E>>;
 
     /// Whether what is kept is as fresh as it is `wanted`, be it in place of a failure.
-    fn suits(&self, kept: &KeptBy<M, Res, E>, wanted: Freshness) -> bool {
+    fn suits(&self, kept: &KeptBy<M, Res, E>, wanted: Option<&Freshness>) -> bool {
         let _ = (kept, wanted);
         true
     }
@@ -122,8 +123,8 @@ pub struct About {
     pub subject: Option<u64>,
     /// What it takes, in bytes.
     pub weight: usize,
-    /// How fresh a kept answer must be for the request.
-    pub wanted: Freshness,
+    /// How fresh a kept answer must be for the request. `None`: any that may be given out.
+    pub wanted: Option<Freshness>,
 }
 
 /// What was found.
@@ -153,6 +154,9 @@ pub enum Conclusion<Kp, V> {
 
 /// Keeps an answer that has become whole.
 pub trait Keeper<V>: Send + Sync + 'static {
+    /// Whether it ever keeps anything.
+    const KEEPS: bool = true;
+
     /// Whether there is anything to keep.
     fn is_kept(&self) -> bool;
 
@@ -191,7 +195,7 @@ where
 {
     type Shelf = Changes;
     type Order = ();
-    type Fetch = Ready<Option<KeptBy<M, Res, E>>>;
+    type Fetch = Never<Option<KeptBy<M, Res, E>>>;
     type Keeper = ();
     const KEEPS: bool = false;
 
@@ -201,7 +205,13 @@ where
     }
 
     #[inline]
-    fn look(&self, _: &Changes, _: &K, _: Option<u64>, _: Freshness) -> Look<KeptBy<M, Res, E>> {
+    fn look(
+        &self,
+        _: &Changes,
+        _: &K,
+        _: Option<u64>,
+        _: Option<&Freshness>,
+    ) -> Look<KeptBy<M, Res, E>> {
         Look::Missing(None)
     }
 
@@ -238,6 +248,8 @@ where
 }
 
 impl<V> Keeper<V> for () {
+    const KEEPS: bool = false;
+
     #[inline]
     fn is_kept(&self) -> bool {
         false

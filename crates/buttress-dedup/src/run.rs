@@ -55,14 +55,14 @@ where
     };
     let doubt = |(order, ..): &InfoIn<S, Req, C>, is_late| policy.doubt(order, is_late);
     let (polled, marks) = Marks::watch(|| work.as_mut().poll(cx, accept, doubt));
-    work.as_mut().hear(Deadline::current());
+    if flight.launch.terms.deadline.is_some() {
+        flight.hear();
+    }
     let outcome = match ready!(polled) {
         Found::Made(outcome) => outcome,
         Found::Fetched(kept) => return Poll::Ready(Run::Answer(Answer::new(ForAll::Kept(kept)))),
     };
-    let Some(((order, judged, changes), announced)) = work.order() else {
-        unreachable!("it ends once")
-    };
+    let Some((order, judged, changes)) = work.order() else { unreachable!("it ends once") };
     if let Some(subject) = changes
         && core.mode.classify(&judged, outcome.as_ref()) == Verdict::Success
     {
@@ -72,7 +72,7 @@ where
         Conclusion::Stands(keeper) => keeper,
         Conclusion::Instead(kept) => return Poll::Ready(Run::Answer(spare(setup, kept))),
     };
-    let end = End { outcome, marks, announced, judged, keeper };
+    let end = End { outcome, marks, judged, keeper };
     if C::Mode::IS_WHOLE && !C::Policy::KEEPS {
         return Poll::Ready(Run::Own(end));
     }
@@ -83,8 +83,6 @@ where
 pub(crate) struct End<O, J, Kp> {
     pub(crate) outcome: O,
     pub(crate) marks: Marks,
-    /// What a layer inside took for the first caller's deadline.
-    announced: Option<Deadline>,
     judged: J,
     keeper: Kp,
 }
@@ -137,7 +135,7 @@ where
     let End { outcome, keeper, mut marks, .. } = end;
     if expired {
         // Of a flight further out this one is the work.
-        marks.enforced = marks.enforced.max(flight.launch.terms.deadline);
+        marks.enforce(flight.launch.terms.deadline);
     }
     let answer = answer(setup, outcome, keeper);
     if !C::Mode::IS_WHOLE
@@ -158,7 +156,7 @@ where
     C: Setup<S, Req>,
 {
     let core = setup.core();
-    let Some(((order, ..), _)) = work.and_then(Work::order) else {
+    let Some((order, ..)) = work.and_then(Work::order) else {
         return Answer::new(ForAll::Panicked);
     };
     match core.shared.policy.conclude(&core.mode, &order, None) {
@@ -229,8 +227,8 @@ where
         return false;
     }
     // A layer inside may go by what was announced of it, which is rounded, or less a margin.
-    let launched = Deadline::earliest(launched, end.announced);
-    let is_enforced = end.marks.enforced >= launched;
+    let launched = Deadline::earliest(launched, flight.announced());
+    let is_enforced = end.marks.enforced() >= launched;
     // Whatever the error, also where the mode cannot look into it.
     if end.outcome.is_err() && is_enforced {
         return true;

@@ -1,4 +1,4 @@
-use std::{fmt, sync::Arc};
+use std::{fmt, mem, sync::Arc};
 
 use buttress_core::{Guard, Place};
 
@@ -36,11 +36,16 @@ impl<F: Aboard> Member<F> {
     /// The flight is over and out of the table: there is nothing to leave.
     #[inline]
     pub(crate) fn forget(mut self) {
-        self.flight = None;
+        let flight = self.flight.take();
+        // Nothing is left to be dropped but the look for a flight.
+        mem::forget(self);
+        drop(flight);
     }
 }
 
 impl<F: Aboard> Drop for Member<F> {
+    // To have nothing to leave is the rule, for those whose flight is over.
+    #[inline]
     fn drop(&mut self) {
         if let Some(flight) = self.flight.take() {
             flight.leave(self.place);

@@ -133,10 +133,12 @@ where
         self.changes.add(subject);
     }
 
+    #[inline]
     fn has_changed(&self) -> bool {
         self.changes.are_any()
     }
 
+    #[inline]
     fn version(&self, subject: Option<u64>) -> Version {
         self.changes.of(subject)
     }

@@ -99,6 +99,7 @@ impl<W> Relay<W> {
 
     /// Joins, unless a member has waited in vain until its deadline: then it is closed to those who come,
     /// who would do the same.
+    #[inline]
     pub fn enter_in_time(&self, terms: Terms) -> Entry {
         self.admit(terms, |seats| !seats.is_spent())
     }
@@ -220,6 +221,10 @@ impl<W> Relay<W> {
             return;
         }
         state.woken = true;
+        if matches!(state.phase, Phase::Out(_)) {
+            // Whoever drives it looks when it is put back.
+            return;
+        }
         let heirs = state.heirs();
         drop(state);
         self.wake(heirs);
@@ -234,7 +239,7 @@ impl<W> Relay<W> {
             everybody.wake();
         }
         if let Some(arming) = arming {
-            self.arm(arming);
+            self.arm(*arming);
         }
     }
 
@@ -275,7 +280,7 @@ impl<W> Relay<W> {
             deputy.wake();
         }
         if let Some(arming) = arming {
-            self.arm(arming);
+            self.arm(*arming);
         }
     }
 

@@ -19,7 +19,7 @@ pub(super) struct Seats {
     latest: Option<Deadline>,
     /// Whoever had the latest deadline may have left.
     outdated: bool,
-    /// No member's deadline is earlier than this one. Whoever had it may have left.
+    /// The deadline of no member but the first is earlier than this one. Whoever had it may have left.
     earliest: Option<Deadline>,
     /// A member has left that had waited in vain until its deadline.
     spent: bool,
@@ -71,7 +71,7 @@ impl Seats {
             patient: usize::from(deadline.is_none()),
             latest: deadline,
             outdated: false,
-            earliest: deadline,
+            earliest: None,
             spent: false,
             criticality,
         };
@@ -98,7 +98,7 @@ impl Seats {
         self.patient = usize::from(deadline.is_none());
         self.latest = deadline;
         self.outdated = false;
-        self.earliest = deadline;
+        self.earliest = None;
         self.spent = false;
         self.criticality = criticality;
         Place(0)
@@ -127,11 +127,20 @@ impl Seats {
 
     /// Whether a member has spent its whole patience here. The clock is read only if a member has a
     /// deadline.
+    #[inline]
     pub(super) fn is_spent(&mut self) -> bool {
-        if !self.spent && self.earliest.is_some_and(Deadline::has_passed) {
-            self.look_for_earliest();
+        if !self.spent && self.patient != self.len() {
+            self.look_at_earliest();
         }
         self.spent
+    }
+
+    fn look_at_earliest(&mut self) {
+        let first = self.first.as_ref().and_then(|first| first.deadline);
+        let earliest = Deadline::earliest(first, self.earliest);
+        if earliest.is_some_and(Deadline::has_passed) {
+            self.look_for_earliest();
+        }
     }
 
     /// The member at `place` is about to leave with nothing.
@@ -194,13 +203,17 @@ impl Seats {
     }
 
     /// Lets the member at `place` wait, and returns the waker to be dropped.
+    #[inline]
     pub(super) fn wait(&mut self, place: Place, waker: Waker) -> Option<Waker> {
-        let Some(seat) = place.0.checked_sub(1) else {
-            return match &mut self.first {
-                Some(first) => first.waker.replace(waker),
-                None => Some(waker),
-            };
-        };
+        match (place.0.checked_sub(1), &mut self.first) {
+            (Some(seat), _) => self.wait_behind(seat, waker),
+            (None, Some(first)) => first.waker.replace(waker),
+            (None, None) => Some(waker),
+        }
+    }
+
+    /// The same for one of the others.
+    fn wait_behind(&mut self, seat: usize, waker: Waker) -> Option<Waker> {
         let Some(Seat { index, .. }) = self.others.get_mut(seat) else { return Some(waker) };
         match self.waiting.get_mut(*index) {
             Some((owner, known)) if *owner == seat => Some(mem::replace(known, waker)),
@@ -218,13 +231,22 @@ impl Seats {
     }
 
     /// Whether the first member is all there is.
+    #[inline]
     pub(super) fn is_alone(&self) -> bool {
         self.others.is_empty()
     }
 
     /// Takes two wakers: of the driver or, if it does not wait, of anybody, and of a deputy who is
     /// another task.
+    #[inline]
     pub(super) fn heirs(&mut self, driver: Place) -> [Option<Waker>; 2] {
+        if self.is_alone() {
+            return [self.first.as_mut().and_then(|first| first.waker.take()), None];
+        }
+        self.heirs_of_many(driver)
+    }
+
+    fn heirs_of_many(&mut self, driver: Place) -> [Option<Waker>; 2] {
         let first = self.take(driver).or_else(|| self.take_any(|_| true));
         let second =
             first.as_ref().and_then(|first| self.take_any(|waker| !first.will_wake(waker)));

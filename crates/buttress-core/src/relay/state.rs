@@ -57,6 +57,7 @@ impl<W> State<W> {
     }
 
     /// Lets the member at `place` wait, and returns the waker to be dropped.
+    #[inline]
     pub(super) fn wait(&mut self, place: Place, waker: Waker) -> Option<Waker> {
         if !place.is_first() || !self.seats.is_alone() {
             self.watch.note(place);
@@ -65,6 +66,7 @@ impl<W> State<W> {
     }
 
     /// Who is to be woken, if the work lies there woken: the driver, and a deputy.
+    #[inline]
     pub(super) fn heirs(&mut self) -> Heirs {
         if !self.is_idle() {
             return Heirs::default();
@@ -77,7 +79,7 @@ impl<W> State<W> {
     }
 
     /// Those that were woken may not have taken the work up: who else is to be woken.
-    pub(super) fn rouse(&mut self) -> (Option<Everybody>, Option<Arming>) {
+    pub(super) fn rouse(&mut self) -> (Option<Everybody>, Option<Box<Arming>>) {
         let is_idle = self.is_idle();
         match self.watch.fire(is_idle) {
             Ok(()) => (Some(self.seats.everybody()), None),
@@ -95,5 +97,5 @@ impl<W> State<W> {
 #[derive(Default)]
 pub(super) struct Heirs {
     pub(super) wakers: [Option<Waker>; 2],
-    pub(super) arming: Option<Arming>,
+    pub(super) arming: Option<Box<Arming>>,
 }

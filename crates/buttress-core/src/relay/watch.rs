@@ -56,7 +56,7 @@ enum Armed {
     Yes,
 }
 
-/// Timers to be set with no lock held.
+/// Timers to be set with no lock held. In a box, for there hardly ever are any.
 pub(super) struct Arming {
     alarm: Waker,
     runtimes: Vec<Handle>,
@@ -66,6 +66,7 @@ pub(super) struct Arming {
 }
 
 impl Watch {
+    #[inline]
     pub(super) fn is_on(&self) -> bool {
         self.alarm.is_some()
     }
@@ -108,8 +109,12 @@ impl Watch {
     }
 
     /// Some were woken. What is to be armed if `others` were not.
-    pub(super) fn start(&mut self, others: bool) -> Option<Arming> {
-        self.alarm.as_ref()?;
+    #[inline]
+    pub(super) fn start(&mut self, others: bool) -> Option<Box<Arming>> {
+        if self.is_on() { self.start_for(others) } else { None }
+    }
+
+    fn start_for(&mut self, others: bool) -> Option<Box<Arming>> {
         if !others {
             self.since = None;
             return None;
@@ -120,7 +125,7 @@ impl Watch {
     }
 
     /// A timer has fired. Whether all are to be woken, or what is to be armed.
-    pub(super) fn fire(&mut self, is_woken: bool) -> Result<(), Option<Arming>> {
+    pub(super) fn fire(&mut self, is_woken: bool) -> Result<(), Option<Box<Arming>>> {
         self.armed = match self.armed {
             Armed::Setting { .. } => Armed::Setting { fired: true },
             Armed::No | Armed::Yes => Armed::No,
@@ -142,7 +147,7 @@ impl Watch {
         fired
     }
 
-    fn arm(&mut self, since: Instant) -> Option<Arming> {
+    fn arm(&mut self, since: Instant) -> Option<Box<Arming>> {
         if !matches!(self.armed, Armed::No) {
             return None;
         }
@@ -154,7 +159,8 @@ impl Watch {
         }
         let runtimes = runtimes.into_iter().cloned().collect();
         self.armed = Armed::Setting { fired: false };
-        Some(Arming { alarm, runtimes, deadline, old: std::mem::take(&mut self.timers) })
+        let old = std::mem::take(&mut self.timers);
+        Some(Box::new(Arming { alarm, runtimes, deadline, old }))
     }
 }
 

@@ -6,14 +6,18 @@ use std::{
     task::Wake,
 };
 
-use buttress_core::{Attempt, Entry, Place, Progress, Relay, Rouse, Terms};
+use buttress_core::{Attempt, Deadline, Entry, Place, Progress, Relay, Rouse, Terms};
 
 use crate::{
     changes::Version,
     flights::Flights,
     seat::Aboard,
     settings::{Ticket, revoke},
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+        lock,
+    },
 };
 
 mod drive;
@@ -29,6 +33,10 @@ pub(crate) struct Flight<K, W, A> {
     answer: OnceLock<A>,
     flights: Arc<Flights<K, W, A>>,
     pub(crate) launch: Launch,
+    tickets: Tickets,
+    /// The deadline of the first caller as it came with the request, if a layer inside goes by that. A
+    /// leaf lock, and nobody looks where the first caller has none.
+    announced: Mutex<Option<Deadline>>,
     /// The first caller has gone.
     orphan: AtomicBool,
     /// Still in the table, unless somebody has it forgotten.
@@ -39,6 +47,7 @@ pub(crate) struct Flight<K, W, A> {
 pub(crate) type Home<W> = Pin<Box<Option<W>>>;
 
 /// How a flight begins.
+#[derive(Clone, Copy)]
 pub(crate) struct Launch {
     pub(crate) hash: u64,
     /// The terms of the first caller, on which the call is made.
@@ -46,13 +55,20 @@ pub(crate) struct Launch {
     pub(crate) attempt: Attempt,
     /// How often the subject had changed.
     pub(crate) version: Version,
-    pub(crate) ticket: Option<Ticket>,
+}
+
+/// What says that answers may be kept.
+struct Tickets {
+    own: Option<Ticket>,
     /// That of the flight it came in place of, which may have its answer kept until this one ends.
-    pub(crate) older: Option<Ticket>,
+    older: Option<Ticket>,
 }
 
 /// What a flight came to, as far as the flight is concerned with it.
 pub(crate) trait Landing {
+    /// Whether answers are ever kept. Where they are not, there are no tickets.
+    const KEEPS: bool;
+
     /// How much of it is there.
     fn progress(&self) -> Progress;
 
@@ -63,12 +79,13 @@ pub(crate) trait Landing {
     fn keep(&self) -> bool;
 }
 
-impl<K, W, A> Flight<K, W, A> {
+impl<K, W, A: Landing> Flight<K, W, A> {
     /// A flight with its first member, made of the `idle` one that is over, if there is one that can be
     /// used again.
     #[inline]
     pub(crate) fn launch(
         launch: Launch,
+        (own, older): (Option<Ticket>, Option<Ticket>),
         work: impl FnOnce() -> W,
         idle: &mut Option<Arc<Self>>,
         flights: &Arc<Flights<K, W, A>>,
@@ -80,6 +97,12 @@ impl<K, W, A> Flight<K, W, A> {
             {
                 home.set(Some(work()));
                 flight.launch = launch;
+                if A::KEEPS {
+                    flight.tickets = Tickets { own, older };
+                }
+                if launch.terms.deadline.is_some() {
+                    flight.announced = Mutex::new(None);
+                }
                 flight.orphan.store(false, Ordering::Relaxed);
                 flight.aloft.store(true, Ordering::Relaxed);
                 return (spent, place);
@@ -92,6 +115,8 @@ impl<K, W, A> Flight<K, W, A> {
             answer: OnceLock::new(),
             flights: Arc::clone(flights),
             launch,
+            tickets: Tickets { own, older },
+            announced: Mutex::new(None),
             orphan: AtomicBool::new(false),
             aloft: AtomicBool::new(true),
         };
@@ -112,18 +137,18 @@ impl<K, W, A> Flight<K, W, A> {
     /// What it brings is not kept, nor what the one before it does.
     pub(crate) fn revoke(&self) {
         self.revoke_older();
-        self.launch.ticket.iter().for_each(revoke);
+        self.tickets.own.iter().for_each(revoke);
     }
 
     /// What the one before it brings would be older than what is there, or is to be.
     fn revoke_older(&self) {
-        self.launch.older.iter().for_each(revoke);
+        self.tickets.older.iter().for_each(revoke);
     }
 
     /// Another flight comes in its place. It may have its own answer kept for as long as that one flies.
     pub(crate) fn hand_down(&self) -> Option<Ticket> {
         self.revoke_older();
-        self.launch.ticket.clone()
+        self.tickets.own.clone()
     }
 
     /// Whether it has let a caller down.
@@ -139,13 +164,29 @@ impl<K, W, A> Flight<K, W, A> {
         self.relay.terms()
     }
 
+    /// Hears whether a layer inside goes by what was announced of the ambient deadline, under which the
+    /// work has just been driven.
+    pub(crate) fn hear(&self) {
+        if let Some(announced) = Deadline::current().and_then(Deadline::announced) {
+            let mut known = lock(&self.announced);
+            *known = Deadline::earliest(*known, Some(announced));
+        }
+    }
+
+    /// What a layer inside took for the first caller's deadline.
+    pub(crate) fn announced(&self) -> Option<Deadline> {
+        *lock(&self.announced)
+    }
+
+    #[inline]
     fn run<R>(&self, terms: Terms, f: impl FnOnce() -> R) -> R {
-        terms.with(|| self.launch.attempt.with(f))
+        self.launch.attempt.with(|| terms.with(f))
     }
 }
 
 impl<K: Hash + Eq, W, A: Landing> Flight<K, W, A> {
     /// Joins, while everything is still to be had, for a call that knows of that many changes.
+    #[inline]
     pub(crate) fn enter(&self, terms: Terms, version: Version) -> Entry {
         if self.launch.version.is_before(version) {
             return Entry::Closed;
@@ -157,6 +198,7 @@ impl<K: Hash + Eq, W, A: Landing> Flight<K, W, A> {
     }
 
     /// Sees to it that members who are not polled delay nobody for long.
+    #[inline]
     pub(crate) fn watch(self: &Arc<Self>, place: Place)
     where
         Self: Rouse,
@@ -238,6 +280,7 @@ where
     W: Send + 'static,
     A: Landing + Send + Sync + 'static,
 {
+    #[inline(never)]
     fn leave(&self, place: Place) {
         let is_first = place.is_first();
         if is_first {
