@@ -239,7 +239,7 @@ impl<W> Relay<W> {
             everybody.wake();
         }
         if let Some(arming) = arming {
-            self.arm(arming);
+            self.arm(*arming);
         }
     }
 
@@ -280,7 +280,7 @@ impl<W> Relay<W> {
             deputy.wake();
         }
         if let Some(arming) = arming {
-            self.arm(arming);
+            self.arm(*arming);
         }
     }
 
@@ -292,7 +292,7 @@ impl<W> Relay<W> {
 
     /// Sets timers, which may fire meanwhile.
     #[cold]
-    fn arm(&self, arming: Box<Arming>) {
+    fn arm(&self, arming: Arming) {
         let timers = arming.set();
         let fired = self.lock().watch.armed(timers);
         if fired {

@@ -166,8 +166,8 @@ impl Watch {
 
 impl Arming {
     /// Sets the timers.
-    pub(super) fn set(self: Box<Self>) -> Vec<Pin<Box<Sleep>>> {
-        let Self { alarm, runtimes, deadline, old } = *self;
+    pub(super) fn set(self) -> Vec<Pin<Box<Sleep>>> {
+        let Self { alarm, runtimes, deadline, old } = self;
         drop(old);
         runtimes.iter().filter_map(|runtime| set(runtime, deadline, &alarm)).collect()
     }
