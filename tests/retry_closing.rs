@@ -1,7 +1,5 @@
 //! A retry over a proxy that closes its connections again and again.
 
-#![expect(clippy::unwrap_used, reason = "what helps a test may panic as the test may")]
-
 use std::{io, time::Duration};
 
 use buttress::{Backoff, HttpExt, RetryLayer, Stop};

@@ -371,7 +371,7 @@ fn a_tally_restores_what_was_ambient_also_on_panic_and_however_deep() {
 
 fn deeper(tally: Tally, left: u32) {
     match left {
-        0 => std::panic::panic_any("on purpose"),
+        0 => std::panic::resume_unwind(Box::new("on purpose")),
         _ => tally.inside(Attempt::FIRST.next(), || deeper(tally, left - 1)),
     }
 }
