@@ -172,6 +172,7 @@ async fn a_body_that_hangs_lets_down_the_callers_of_one_patience_and_no_others()
 }
 
 #[tokio::test(start_paused = true)]
+#[expect(clippy::disallowed_methods, reason = "callers of their own, some of whom wait")]
 async fn a_get_after_ones_own_post_joins_no_flight_from_before_it_though_nothing_is_kept() {
     let calls = Arc::<AtomicUsize>::default();
     let counted = Arc::clone(&calls);

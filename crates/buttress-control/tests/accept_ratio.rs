@@ -1,5 +1,6 @@
 //! Client-side throttling: its vectors, its window, and what counts.
 #![cfg(not(buttress_loom))]
+#![expect(clippy::unwrap_used, reason = "what helps a test may panic as the test may")]
 
 use std::time::Duration;
 
