@@ -101,7 +101,9 @@ async fn followers_with_time_left_go_again_whatever_the_rounding_or_the_margin()
                 "{case}: {early:?}"
             );
             assert_eq!(late, early, "{case}");
-            assert_eq!(calls.load(SeqCst), 2, "{case}");
+            // Less two margins of 15 ms, the leader's 20.5 ms leave nothing to announce: not sent.
+            let sent = if margin == 15 { 1 } else { 2 };
+            assert_eq!(calls.load(SeqCst), sent, "{case}");
         }
     }
 }

@@ -22,7 +22,7 @@ pub trait Carry<Req>: Clone {
     ///
     /// # Errors
     /// Those of `write`.
-    fn check(&self, request: &Req, deadline: Deadline) -> Result<(), Expired> {
+    fn can_announce(&self, request: &Req, deadline: Deadline) -> Result<(), Expired> {
         let _ = (request, deadline);
         Ok(())
     }

@@ -148,7 +148,7 @@ impl<S, M> DeadlineService<S, M> {
         let told = if self.settings.extent == Extent::Head { inherited } else { Some(deadline) };
         match (told, self.settings.enforcement) {
             (Some(told), Enforcement::Reject) => self.mode.write(request, told),
-            (Some(told), Enforcement::Observe) => self.mode.check(request, told),
+            (Some(told), Enforcement::Observe) => self.mode.can_announce(request, told),
             (None, _) => Ok(()),
         }
     }

@@ -48,7 +48,7 @@ impl<Req: RequestHead> Carry<Req> for Http {
         Ok(())
     }
 
-    fn check(&self, request: &Req, deadline: Deadline) -> Result<(), Expired> {
+    fn can_announce(&self, request: &Req, deadline: Deadline) -> Result<(), Expired> {
         let headers = request.headers();
         match self.announcement(headers, deadline) {
             Some((announcement, left)) => announcement.is_said(headers, left).map(drop),

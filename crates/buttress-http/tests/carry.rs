@@ -146,7 +146,7 @@ async fn a_deadline_that_leaves_nothing_to_announce_is_expired_and_not_written()
     ] {
         let http = chosen().margin(margin).deadline_in_extensions();
         let mut written = request.clone();
-        assert_eq!(http.check(&written, Deadline::after(left)), Err(Expired));
+        assert_eq!(http.can_announce(&written, Deadline::after(left)), Err(Expired));
         assert_eq!(http.write(&mut written, Deadline::after(left)), Err(Expired));
         assert_eq!(written.headers(), request.headers());
         assert!(written.extensions().is_empty());

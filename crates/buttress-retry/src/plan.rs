@@ -184,7 +184,7 @@ impl<S, M, C, Saved, Seed> Call<S, M, C, Saved, Seed> {
     {
         let Some(deadline) = self.deadline else { return Ok(()) };
         let then = deadline.instant().checked_sub(delay).ok_or(Stop::Deadline)?;
-        self.mode.check(request, Deadline::at(then)).map_err(|Expired| Stop::Deadline)
+        self.mode.can_announce(request, Deadline::at(then)).map_err(|Expired| Stop::Deadline)
     }
 
     /// How much later than after `delay` an attempt may begin.
