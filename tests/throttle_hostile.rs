@@ -167,10 +167,12 @@ async fn odd_numbers_of_a_rate_are_the_nearest_that_make_sense() {
     assert_eq!(served_of_three(rate(once).weigh(weighs(0))).await, (3, None));
     let never = Some(Reason::NeverAdmissible);
     assert_eq!(served_of_three(rate(once).weigh(weighs(u32::MAX)).queue(9)).await, (0, never));
-    // A wait that has no end is not begun.
+    // A wait that is known to be too long is not begun.
     let patient = rate(once).queue(9).max_wait(Duration::from_secs(1));
     assert_eq!(served_of_three(patient).await, (1, limited));
-    assert_eq!(served_of_three(rate(Rate::per_second(0)).queue(9)).await.0, 0);
+    // A rate of 0 may be raised, so calls wait for as long as they may, as they do for 0 permits.
+    let closed = rate(Rate::per_second(0)).queue(9).max_wait(Duration::from_secs(1));
+    assert_eq!(served_of_three(closed).await.0, 0);
 }
 
 #[tokio::test]

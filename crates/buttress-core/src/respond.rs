@@ -46,6 +46,12 @@ pub trait Respond<Req, Res, E>: Clone {
         let _ = (response, quotas);
     }
 
+    /// Whether `response` was made by a layer further in, which has given its verdict.
+    fn is_rejection(&self, response: &Res) -> bool {
+        let _ = response;
+        false
+    }
+
     /// Whether `error` says that the service's own timer fired, for a deadline it was told of and
     /// that has `remaining` left here.
     fn timed_out(&self, error: &E, remaining: Duration) -> bool {

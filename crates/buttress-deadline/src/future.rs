@@ -115,7 +115,11 @@ where
         response: Res,
     ) -> Result<M::Response<DeadlineGuard>, E> {
         let Some(running) = call else { unreachable!("polled after it had ended") };
-        if running.is_head_late() {
+        // A layer further in that rejected the call has given its verdict, and counted it.
+        if running.is_head_late()
+            && !mode.is_rejection(&response)
+            && running.enforce("call").is_ready()
+        {
             drop(response);
             return Self::reject(mode, running, seed);
         }
@@ -172,19 +176,21 @@ impl Call {
     /// Ready when a frame of the body comes too late. At the very deadline it does not.
     #[inline]
     pub(crate) fn poll_stop(&mut self, phase: &'static str) -> Poll<()> {
-        match self.limit.deadline() {
-            Some(deadline) if Instant::now() > deadline.instant() => self.enforce(phase),
-            _ => Poll::Pending,
-        }
+        if self.is_late() { self.enforce(phase) } else { Poll::Pending }
     }
 
     /// Whether the head comes so late that no frame of its body could be handed on. A call that has not
     /// been pending is not late, and costs no look at the clock.
     #[inline]
-    fn is_head_late(&mut self) -> bool {
-        self.timer.is_set()
-            && self.settings.extent == Extent::Body
-            && self.poll_stop("call").is_ready()
+    fn is_head_late(&self) -> bool {
+        self.timer.is_set() && self.settings.extent == Extent::Body && self.is_late()
+    }
+
+    /// Whether the deadline has passed. At the very deadline it has not.
+    #[inline]
+    fn is_late(&self) -> bool {
+        let deadline = self.limit.deadline();
+        deadline.is_some_and(|deadline| Instant::now() > deadline.instant())
     }
 
     #[cold]

@@ -36,6 +36,10 @@ where
         rate_limit::announce(response.headers_mut(), quotas);
     }
 
+    fn is_rejection(&self, response: &http::Response<ResB>) -> bool {
+        response.extensions().get::<Rejection>().is_some()
+    }
+
     /// Whether tonic's own timer fired, which enforces a `grpc-timeout`.
     fn timed_out(&self, error: &E, remaining: Duration) -> bool {
         self.is_at_end(remaining) && timer_fired(error)
@@ -83,6 +87,10 @@ where
 
     fn announce<G: Guard>(&self, response: &mut reqwest::Response, quotas: &[Quota]) {
         rate_limit::announce(response.headers_mut(), quotas);
+    }
+
+    fn is_rejection(&self, response: &reqwest::Response) -> bool {
+        response.extensions().get::<Rejection>().is_some()
     }
 
     /// Whether a timer fired that had been told of the deadline. reqwest is never told of one: its
