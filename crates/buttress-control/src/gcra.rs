@@ -105,7 +105,8 @@ impl Gcra {
         current.rate = rate;
         if after.burst > 0 {
             self.rescale(sixteenths(now), before, after);
-            self.interval.store(after.interval, Relaxed);
+            // After the backlog is rescaled: a call that sees this interval must see that backlog.
+            self.interval.store(after.interval, Release);
             current.earning = after;
         }
         // Last, so that no call sees the burst of this rate with an interval before it: that of a rate of
@@ -272,7 +273,7 @@ impl Gcra {
     fn quota(&self) -> Quota {
         // In the other order than they are stored in.
         let burst = self.burst.load(Acquire);
-        Quota { interval: self.interval.load(Relaxed), burst }
+        Quota { interval: self.interval.load(Acquire), burst }
     }
 
     /// Counts the cells that were taken at the rate before at the one after.
