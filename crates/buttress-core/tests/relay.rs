@@ -360,6 +360,27 @@ fn terms_have_no_deadline_that_ends_at_the_head() {
 }
 
 #[test]
+fn a_waker_that_panics_keeps_no_other_member_from_being_woken() {
+    struct Panics;
+    impl Wake for Panics {
+        fn wake(self: Arc<Self>) {
+            panic!("on purpose");
+        }
+    }
+    let (relay, driver) = Relay::new((), terms(None));
+    let deputy = enter(&relay, terms(None));
+    let (panics, task) = (Waker::from(Arc::new(Panics)), Arc::<Task>::default());
+    let cx = &mut Context::from_waker(&panics);
+    assert!(relay.poll(driver, 0, cx, |(), _| Drive::Pending).is_pending());
+    let waker = Waker::from(Arc::clone(&task));
+    let cx = &mut Context::from_waker(&waker);
+    assert!(relay.poll(deputy, 0, cx, |(), _| Drive::Pending).is_pending());
+    let rung = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| relay.ring()));
+    assert!(rung.is_err());
+    assert_eq!(task.woken(), 1);
+}
+
+#[test]
 fn terms_are_what_is_ambient() {
     let deadline = Some(Deadline::after(Duration::from_secs(1)));
     let terms = Terms { deadline, criticality: Criticality::Sheddable };

@@ -3,6 +3,8 @@ use std::{
     task::{Context, Poll, Waker, ready},
 };
 
+use crate::wake_all;
+
 use self::{
     seats::Seats,
     state::{Heirs, Phase, State},
@@ -273,11 +275,8 @@ impl<W> Relay<W> {
     #[inline]
     fn wake(&self, heirs: Heirs) {
         let Heirs { wakers: [driver, deputy], arming } = heirs;
-        if let Some(driver) = driver {
-            driver.wake();
-        }
-        if let Some(deputy) = deputy {
-            deputy.wake();
+        if driver.is_some() || deputy.is_some() {
+            wake_all(driver.into_iter().chain(deputy));
         }
         if let Some(arming) = arming {
             self.arm(*arming);

@@ -3,7 +3,7 @@ use std::{mem, task::Waker};
 use slab::Slab;
 
 use super::Terms;
-use crate::{Criticality, Deadline};
+use crate::{Criticality, Deadline, wake_all};
 
 /// Who waits for a piece of work, and on what terms.
 #[derive(Debug)]
@@ -300,6 +300,6 @@ pub(super) struct Everybody {
 impl Everybody {
     pub(super) fn wake(self) {
         let others = self.others.into_iter().map(|(_, waker)| waker);
-        self.first.into_iter().chain(others).for_each(Waker::wake);
+        wake_all(self.first.into_iter().chain(others));
     }
 }
