@@ -1,32 +1,63 @@
 use std::task::{Context, Poll};
 
-use buttress_core::{Guard, Rejection};
+use buttress_core::{Deadline, Guard, Rejection};
 
-use crate::future::Call;
+use crate::{apart::Apart, timed_call::TimedCall};
 
 /// The deadline of a response's body: cuts it off, and is ambient while it is polled.
 #[derive(Debug)]
 pub struct DeadlineGuard {
-    body: Call,
+    body: Body,
+}
+
+#[derive(Debug)]
+enum Body {
+    Timed(TimedCall),
+    Apart(Box<Apart>),
 }
 
 impl DeadlineGuard {
-    pub(crate) const fn new(body: Call) -> Self {
-        Self { body }
+    #[inline]
+    pub(crate) const fn new(body: TimedCall) -> Self {
+        Self { body: Body::Timed(body) }
+    }
+
+    pub(crate) fn apart(body: Apart) -> Self {
+        Self { body: Body::Apart(Box::new(body)) }
+    }
+
+    #[cold]
+    fn rejection(&self) -> Rejection {
+        match &self.body {
+            Body::Timed(body) => body.rejection(),
+            Body::Apart(body) => body.rejection(),
+        }
     }
 }
 
 impl Guard for DeadlineGuard {
     #[inline]
     fn poll_stop(&mut self, _: &mut Context<'_>) -> Poll<Rejection> {
-        self.body.poll_stop("body").map(|()| self.body.rejection())
+        let stopped = match &mut self.body {
+            Body::Timed(body) => body.poll_stop("body"),
+            Body::Apart(body) => body.poll_stop("body"),
+        };
+        stopped.map(|()| self.rejection())
     }
 
     fn poll_cut(&mut self, cx: &mut Context<'_>) -> Poll<Rejection> {
-        self.body.poll_cut(cx, "body").map(|()| self.body.rejection())
+        let cut = match &mut self.body {
+            Body::Timed(body) => body.poll_cut(cx, "body"),
+            Body::Apart(body) => body.poll_cut(cx, "body"),
+        };
+        cut.map(|()| self.rejection())
     }
 
+    #[inline]
     fn within<R>(&self, f: impl FnOnce() -> R) -> R {
-        self.body.within(f)
+        match &self.body {
+            Body::Timed(body) => Deadline::with(body.deadline(), f),
+            Body::Apart(body) => body.within(f),
+        }
     }
 }

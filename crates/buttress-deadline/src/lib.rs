@@ -98,13 +98,15 @@
 //! | [`reject_at_most`](DeadlineLayer::reject_at_most) | all calls that arrive too late are rejected |
 //! | [`observe`](DeadlineLayer::observe) | off: deadlines are enforced |
 
+mod apart;
 mod future;
 mod guard;
 mod handle;
 mod layer;
-mod limit;
+mod readiness;
 mod service;
 mod settings;
+mod timed_call;
 
 pub use buttress_control::Ratio;
 pub use future::ResponseFuture;

@@ -10,8 +10,6 @@ use buttress_control::{Nanos, Ratio, RetryBudget};
 use buttress_core::{Deadline, Origin, Reason, Rejection, Timers};
 use tokio::time::Instant;
 
-use crate::limit::{Apart, Inside, Limit};
-
 /// What a layer was told, and the state its services share.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
@@ -47,18 +45,6 @@ impl Settings {
     #[inline]
     pub(crate) fn is_ambient(&self) -> bool {
         self.extent == Extent::Body && self.enforcement == Enforcement::Reject
-    }
-
-    /// The limit of a call with its `own` deadline and the one it `inherited`, where the two act apart.
-    #[cold]
-    pub(crate) fn apart(&self, own: Option<Deadline>, inherited: Option<Deadline>) -> Limit {
-        let deadline = Deadline::earliest(own, inherited);
-        Limit::Apart(Box::new(match self.enforcement {
-            Enforcement::Reject => {
-                Apart { deadline, inside: Inside::Call { inherited, head: own } }
-            }
-            Enforcement::Observe => Apart { deadline, inside: Inside::Outside },
-        }))
     }
 
     pub(crate) fn rejection(&self, deadline: Option<Deadline>) -> Rejection {

@@ -1,0 +1,143 @@
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use buttress_core::{Deadline, Rejection, Respond};
+use pin_project::pin_project;
+
+use crate::{
+    settings::{Enforcement, Extent, Settings},
+    timed_call::TimedCall,
+};
+
+/// A call, or the body of its response, under a deadline that is not what is ambient inside: it is only
+/// observed, or ends at the response head.
+#[derive(Debug)]
+pub(crate) struct Apart {
+    call: TimedCall,
+    inside: Inside,
+}
+
+/// What is ambient inside.
+#[derive(Clone, Copy, Debug)]
+enum Inside {
+    /// What is ambient outside. The deadline is only observed.
+    Outside,
+    /// What was `inherited` for the whole call, and a deadline until the `head` only.
+    Call { inherited: Option<Deadline>, head: Option<Deadline> },
+}
+
+impl Apart {
+    /// A call with a deadline of its `own`, and the one it `inherited`.
+    pub(crate) fn new(
+        own: Option<Deadline>,
+        inherited: Option<Deadline>,
+        settings: &Arc<Settings>,
+    ) -> Self {
+        let call = TimedCall::new(Deadline::earliest(own, inherited), settings);
+        let inside = match settings.enforcement {
+            Enforcement::Reject => Inside::Call { inherited, head: own },
+            Enforcement::Observe => Inside::Outside,
+        };
+        Self { call, inside }
+    }
+
+    pub(crate) fn rejection(&self) -> Rejection {
+        self.call.rejection()
+    }
+
+    pub(crate) fn poll_cut(&mut self, cx: &mut Context<'_>, phase: &'static str) -> Poll<()> {
+        self.call.poll_cut(cx, phase)
+    }
+
+    pub(crate) fn poll_stop(&mut self, phase: &'static str) -> Poll<()> {
+        self.call.poll_stop(phase)
+    }
+
+    /// Runs `f` with what is ambient inside.
+    pub(crate) fn within<R>(&self, f: impl FnOnce() -> R) -> R {
+        match self.inside {
+            Inside::Outside => f(),
+            Inside::Call { inherited, head } => {
+                let head = Deadline::earliest(head, Deadline::head());
+                Deadline::with(inherited, || Deadline::with_head(head, f))
+            }
+        }
+    }
+
+    /// Whether the head comes so late that no frame of its body may be handed on.
+    fn is_too_late<Req, M, Res, E>(&mut self, mode: &M, response: &Res) -> bool
+    where
+        M: Respond<Req, Res, E>,
+    {
+        M::KEEPS_GUARD
+            && self.call.is_head_late()
+            && !mode.is_rejection(response)
+            && self.call.enforce("call").is_ready()
+    }
+
+    fn timed_out<Req, M, Res, E>(&self, mode: &M, error: &E) -> bool
+    where
+        M: Respond<Req, Res, E>,
+    {
+        let announced = match self.inside {
+            Inside::Outside => None,
+            Inside::Call { inherited, .. } => inherited,
+        };
+        self.call.timed_out(announced, mode, error)
+    }
+
+    /// What is left of it once the head is there. `None` if that is nothing.
+    pub(crate) fn beyond_head(mut self) -> Option<Self> {
+        if self.call.extent() == Extent::Head {
+            self.call.forget_deadline();
+        }
+        if let Inside::Call { head, .. } = &mut self.inside {
+            *head = None;
+        }
+        let is_ambient = matches!(self.inside, Inside::Call { inherited: Some(_), .. });
+        (is_ambient || self.call.deadline().is_some()).then_some(self)
+    }
+}
+
+/// A call that is [`Apart`], with the future of the inner service.
+#[pin_project]
+pub(crate) struct ApartCall<F> {
+    #[pin]
+    future: F,
+    /// `None` once the response has it.
+    apart: Option<Apart>,
+}
+
+impl<F> ApartCall<F> {
+    pub(crate) fn new(future: F, apart: Apart) -> Self {
+        Self { future, apart: Some(apart) }
+    }
+
+    /// Polls the inner call. Once it has ended, or was cut off, what is left of it comes too.
+    pub(crate) fn poll<Req, M, Res, E>(
+        self: Pin<&mut Self>,
+        mode: &M,
+        cx: &mut Context<'_>,
+    ) -> Poll<(Apart, Option<Result<Res, E>>)>
+    where
+        F: Future<Output = Result<Res, E>>,
+        M: Respond<Req, Res, E>,
+    {
+        let this = self.project();
+        let Some(mut apart) = this.apart.take() else { unreachable!("polled after it had ended") };
+        let outcome = match apart.within(|| this.future.poll(cx)) {
+            Poll::Ready(Ok(response)) if apart.is_too_late(mode, &response) => None,
+            Poll::Ready(Err(error)) if apart.timed_out(mode, &error) => None,
+            Poll::Ready(result) => Some(result),
+            Poll::Pending if apart.poll_cut(cx, "call").is_ready() => None,
+            Poll::Pending => {
+                *this.apart = Some(apart);
+                return Poll::Pending;
+            }
+        };
+        Poll::Ready((apart, outcome))
+    }
+}

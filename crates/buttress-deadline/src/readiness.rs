@@ -1,0 +1,107 @@
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use buttress_core::{Deadline, Timer};
+use tower_service::Service;
+
+use crate::{
+    apart::Apart,
+    settings::{Enforcement, Settings},
+};
+
+/// How far a handle has come in waiting for the inner service.
+#[derive(Debug)]
+pub(crate) enum Readiness {
+    /// Nothing was waited for.
+    Idle,
+    /// The same, in a layer whose deadline is not what is ambient inside. A state of its own, so that the
+    /// usual call asks for one thing.
+    Apart,
+    /// The inner service has been pending under `deadline`.
+    Waiting { deadline: Option<Deadline>, timer: Timer },
+    /// The inner service became ready after a wait under this deadline.
+    Ready(Option<Deadline>),
+    /// The deadline passed, and the next call is rejected.
+    Expired(Deadline),
+    /// The deadline passed and was only observed. The inner service is still pending.
+    Late,
+    /// The inner service became ready after that. The call has been counted.
+    ReadyLate,
+}
+
+impl Readiness {
+    #[inline]
+    pub(crate) fn at_rest(settings: &Settings) -> Self {
+        if settings.is_ambient() { Self::Idle } else { Self::Apart }
+    }
+
+    /// `poll_ready` of a handle that has waited, or whose deadline acts apart.
+    #[cold]
+    pub(crate) fn poll_again<Req, S>(
+        &mut self,
+        inner: &mut S,
+        settings: &Arc<Settings>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), S::Error>>
+    where
+        S: Service<Req> + Clone,
+    {
+        let polled = match *self {
+            Self::Expired(_) => return Poll::Ready(Ok(())),
+            Self::Waiting { deadline, .. } if settings.is_ambient() => {
+                Deadline::with(deadline, || inner.poll_ready(cx))
+            }
+            Self::Waiting { deadline, .. } => {
+                let apart = Apart::new(deadline, Deadline::whole(), settings);
+                apart.within(|| inner.poll_ready(cx))
+            }
+            Self::Late => inner.poll_ready(cx),
+            Self::Ready(_) | Self::ReadyLate | Self::Idle | Self::Apart => {
+                // A wait that ended before belongs to a call that was never made.
+                *self = Self::at_rest(settings);
+                inner.poll_ready(cx)
+            }
+        };
+        if polled.is_pending() {
+            return self.poll_expiry(inner, settings, cx).map(Ok);
+        }
+        match *self {
+            Self::Waiting { deadline, .. } => *self = Self::Ready(deadline),
+            Self::Late => *self = Self::ReadyLate,
+            _ => {}
+        }
+        polled
+    }
+
+    /// Waits for the deadline, which counts from the first time the inner service was not ready.
+    #[cold]
+    pub(crate) fn poll_expiry<S: Clone>(
+        &mut self,
+        inner: &mut S,
+        settings: &Settings,
+        cx: &mut Context<'_>,
+    ) -> Poll<()> {
+        if matches!(self, Self::Idle | Self::Apart) {
+            let deadline = Deadline::earliest(settings.own().0, Deadline::whole());
+            *self = Self::Waiting { deadline, timer: Timer::new() };
+        }
+        let Self::Waiting { deadline: Some(deadline), timer } = self else {
+            return Poll::Pending;
+        };
+        let deadline = *deadline;
+        if timer.poll(cx, deadline, &settings.state.timers).is_pending() {
+            return Poll::Pending;
+        }
+        if settings.exceeded("readiness") == Enforcement::Observe {
+            *self = Self::Late;
+            return Poll::Pending;
+        }
+        // The instance that waited keeps its place in the inner queue: only dropping it gives the
+        // place to another call.
+        *inner = inner.clone();
+        *self = Self::Expired(deadline);
+        Poll::Ready(())
+    }
+}
