@@ -101,8 +101,9 @@ where
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
             Poll::Pending => {
                 ready!(call.poll_cut(cx, "call"));
-                // The call is dropped here, before anybody hears of its end.
-                this.future.set(None);
+                // The call is dropped before its end is heard of, and under its own deadline: a layer inside
+                // can tell that from a caller that leaves.
+                Deadline::with(call.deadline(), || this.future.set(None));
                 Poll::Ready(Self::reject(this.mode, call.rejection(), this.seed))
             }
         }
@@ -151,7 +152,7 @@ where
             Call::Ended => unreachable!("polled after it had ended"),
         };
         let (apart, outcome) = ready!(running.as_mut().poll(mode, cx));
-        *call = Call::Ended;
+        apart.within(|| *call = Call::Ended);
         let Some(outcome) = outcome else {
             return Poll::Ready(Self::reject(mode, apart.rejection(), seed));
         };

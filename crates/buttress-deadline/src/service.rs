@@ -98,11 +98,8 @@ where
             }
             _ => self.settings.in_time(),
         }
-        if let (Some(came), Some(ambient)) = (announced, ambient)
-            && came < ambient
-            && deadline == announced
-        {
-            came.announces(ambient);
+        if deadline == announced {
+            announce(announced, ambient);
         }
         let future = Deadline::with(deadline, || self.inner.call(request));
         let call = TimedCall::new(deadline, &self.settings);
@@ -122,7 +119,8 @@ impl<S: Clone, M> DeadlineService<S, M> {
         S: Service<Req>,
         M: Carry<Req>,
     {
-        let mut inherited = Deadline::earliest(Deadline::whole(), self.mode.read(&request));
+        let (ambient, announced) = (Deadline::whole(), self.mode.read(&request));
+        let mut inherited = Deadline::earliest(ambient, announced);
         let mut own = match mem::replace(&mut self.readiness, Readiness::Apart) {
             Readiness::Ready(deadline) => deadline,
             Readiness::Expired(deadline) => return Err(deadline),
@@ -134,7 +132,7 @@ impl<S: Clone, M> DeadlineService<S, M> {
         };
         let deadline = Deadline::earliest(own, inherited);
         if deadline.is_some_and(Deadline::has_passed)
-            || self.announce(&mut request, deadline, inherited).is_err()
+            || self.write(&mut request, deadline, inherited).is_err()
         {
             if self.settings.expired() == Enforcement::Reject
                 && let Some(late) = deadline
@@ -144,9 +142,12 @@ impl<S: Clone, M> DeadlineService<S, M> {
             own = own.filter(|own| !own.has_passed());
             inherited = None;
             // If nothing is left to announce, it goes out without.
-            let _ = self.announce(&mut request, own, None);
+            let _ = self.write(&mut request, own, None);
         } else {
             self.settings.in_time();
+            if self.settings.enforcement == Enforcement::Reject {
+                announce(announced, ambient);
+            }
         }
         Ok(self.run_apart(request, Apart::new(own, inherited, &self.settings)))
     }
@@ -161,7 +162,7 @@ impl<S: Clone, M> DeadlineService<S, M> {
 
     /// Announces `deadline` to the service, or what is `inherited` if that ends at the head, unless it is
     /// only observed.
-    fn announce<Req>(
+    fn write<Req>(
         &self,
         request: &mut Req,
         deadline: Option<Deadline>,
@@ -193,5 +194,16 @@ impl<S: Clone, M> DeadlineService<S, M> {
         self.inner = self.inner.clone();
         let call = TimedCall::new(Some(deadline), &self.settings);
         ResponseFuture::rejected(call, seed, self.mode.clone())
+    }
+}
+
+/// Says to the layers outside that the deadline which came with the request stands for the ambient one, if
+/// it is the earlier.
+#[inline]
+fn announce(came: Option<Deadline>, ambient: Option<Deadline>) {
+    if let (Some(came), Some(ambient)) = (came, ambient)
+        && came < ambient
+    {
+        came.announces(ambient);
     }
 }
