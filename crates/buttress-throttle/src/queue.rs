@@ -174,12 +174,15 @@ impl<S: Supply> Queue<S, S::Grant> {
 
     /// Ready when the wait is over; otherwise `waker` is the one to be woken.
     pub(crate) fn poll(self: &Arc<Self>, slot: Slot, waker: &Waker) -> Poll<()> {
+        let mut home = None;
         if S::TIMED && !lock(&self.line).is_over(slot) {
             if cfg!(buttress_loom) {
                 self.hand_over();
             } else {
                 // A call that waits must be polled within a runtime, as tokio's timers must.
-                self.look(Where::Poll(Handle::current().id()));
+                let runtime = Handle::current().id();
+                self.look(Where::Poll(runtime));
+                home = Some(runtime);
             }
         }
         if let Some(seen) = lock(&self.line).look(slot, waker) {
@@ -189,9 +192,14 @@ impl<S: Supply> Queue<S, S::Grant> {
         let mut line = lock(&self.line);
         let former = line.watch(slot, waker);
         let over = line.is_over(slot);
+        // Told after the look, when this call had left no waker.
+        let told = home.filter(|runtime| line.alarms.is_told(*runtime));
         drop(line);
         // After the lock. If the wait is over meanwhile, this is the new one.
         drop(former);
+        if let Some(runtime) = told {
+            self.look(Where::Poll(runtime));
+        }
         if over { Poll::Ready(()) } else { Poll::Pending }
     }
 
