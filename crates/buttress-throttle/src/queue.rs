@@ -103,14 +103,19 @@ impl<S: Supply> Queue<S, S::Grant> {
         let mut line = lock(&self.line);
         // The waiters first, who may not have been looked after since something came.
         self.settle(&mut line, now, woken);
-        if line.is_empty()
-            && let Some(grant) = self.supply.take_or_mark(now, cells)
-        {
+        let entry = Entry { since: now, cells };
+        let ahead = line.ahead(now, criticality);
+        let taken = match ahead {
+            _ if line.is_empty() => self.supply.take_or_mark(now, cells),
+            // It goes before all that wait. If it need not wait itself, it must take none of their places.
+            0 => self.supply.take_for_line(now, entry).ok(),
+            _ => None,
+        };
+        if let Some(grant) = taken {
             self.unmark_if_empty(&mut line, now);
             return Ok(Entered::Admitted(grant));
         }
         let until = Until::earliest(instant, line.options.max_wait, Deadline::current());
-        let ahead = line.ahead(now, criticality);
         let wait = self.supply.expected_wait(now, ahead, cells, line.mean());
         let entered = match (&until, wait) {
             (Some(until), _) if until.has_passed(instant) => {
@@ -119,7 +124,7 @@ impl<S: Supply> Queue<S, S::Grant> {
             (Some(until), Some(wait)) if until.is_before(instant, wait) => {
                 Err(self.supply.refusal(now, Why::ExpectedWait, ahead, cells))
             }
-            _ => match line.push(Entry { since: now, cells }, criticality, woken) {
+            _ => match line.push(entry, criticality, woken) {
                 Ok(slot) => Ok(Entered::Waiting(slot, until)),
                 Err(why) => Err(self.supply.refusal(now, why, ahead, cells)),
             },

@@ -53,11 +53,8 @@ impl Model {
             self.refused.insert(id);
             return;
         }
-        if self.waiting.is_empty() && self.take(self.now, cells) {
-            self.served.insert(id);
-            return;
-        }
         self.waiting.push((criticality, id, self.now, cells));
+        self.settle();
         if self.waiting.len() > self.bound {
             let last_of_least = self.waiting.iter().rev().min_by_key(|waiter| waiter.0);
             let id = last_of_least.unwrap().1;
