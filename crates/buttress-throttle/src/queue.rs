@@ -159,7 +159,9 @@ impl<S: Supply> Queue<S, S::Grant> {
                     let shed = line.grant((slot, entry), grant, now, woken);
                     left = shed.map(|grant| (entry.cells, grant));
                 }
-                Err(Later::At(due)) => return Some(due),
+                Err(Later::At(due)) => {
+                    return Some(line.turns(now, entry).map_or(due, |turns| turns.min(due)));
+                }
                 Err(Later::Unknown) => return None,
                 Err(Later::Never) => line.refuse(slot, Why::Weight, woken),
             }

@@ -170,3 +170,18 @@ async fn a_call_that_goes_first_and_finds_its_cells_takes_nobodys_place() {
     assert_eq!(heavy.await.unwrap().unwrap(), 3);
     assert_eq!(layer.handle().rejected(), 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_light_call_goes_when_the_queue_turns_to_the_latest() {
+    let rate = Rate::per_second(10).burst(5);
+    let layer = ThrottleLayer::rate(rate).queue(9).adaptive_lifo().weigh(|cells: &u32| *cells);
+    let service = echo(&layer);
+    service.clone().oneshot(4).await.unwrap();
+    let heavy = tokio::task::spawn(service.clone().oneshot(5));
+    tokio::task::yield_now().await;
+    let start = Instant::now();
+    service.clone().oneshot(1).await.unwrap();
+    assert_eq!(start.elapsed(), ms(100), "the queue has stood for so long");
+    heavy.await.unwrap().unwrap();
+    assert_eq!(start.elapsed(), ms(500));
+}
