@@ -2,10 +2,14 @@
 // Miri would need hours, and there is nothing in it for Miri.
 #![cfg(not(any(buttress_loom, miri)))]
 
+mod limited;
+
 use std::time::Duration;
 
-use buttress_control::{Adapt, Nanos, Sample, Trend, near_limit};
+use buttress_control::{Adapt, Trend};
 use buttress_testkit::{Queueing, Times};
+
+use limited::learn;
 
 const S: Duration = Duration::from_secs(1);
 const SERVERS: u32 = 100;
@@ -47,15 +51,7 @@ impl Clients {
             self.service.run(S * 10, |call| {
                 rtts.push(call.rtt);
                 let Some(law) = laws.get_mut(call.client - 1) else { return 0 };
-                if near_limit(call.in_flight, law.limit()) {
-                    law.learn(Sample {
-                        started: Nanos::from(call.started),
-                        rtt: call.rtt,
-                        in_flight: call.in_flight,
-                        dropped: false,
-                    });
-                }
-                law.limit()
+                learn(law, call)
             });
             limits.push(laws.iter().map(Adapt::limit).sum());
         }

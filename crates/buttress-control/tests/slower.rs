@@ -2,10 +2,14 @@
 // Miri would need hours, and there is nothing in it for Miri.
 #![cfg(not(any(buttress_loom, miri)))]
 
+mod limited;
+
 use std::time::Duration;
 
-use buttress_control::{Adapt, Aimd, Gradient, Gradient2, Nanos, Sample, Trend, Vegas, near_limit};
+use buttress_control::{Adapt, Aimd, Gradient, Gradient2, Trend, Vegas};
 use buttress_testkit::{Queueing, Times};
+
+use limited::learn;
 
 const S: Duration = Duration::from_secs(1);
 
@@ -25,17 +29,7 @@ impl<L: Adapt> Roomy<L> {
     /// Runs for a hundred service times, and returns the share of the calls that were served.
     fn run(&mut self, mean: Duration) -> f64 {
         let law = &mut self.law;
-        let tally = self.service.run(mean * 100, |call| {
-            if near_limit(call.in_flight, law.limit()) {
-                law.learn(Sample {
-                    started: Nanos::from(call.started),
-                    rtt: call.rtt,
-                    in_flight: call.in_flight,
-                    dropped: false,
-                });
-            }
-            law.limit()
-        });
+        let tally = self.service.run(mean * 100, |call| learn(law, call));
         let count = |calls: u64| f64::from(u32::try_from(calls).unwrap_or(u32::MAX));
         count(tally.answered) / count(tally.answered + tally.rejected)
     }
