@@ -47,7 +47,9 @@ use crate::{Adapt, Ratio, Sample, Slack, near_limit};
 /// # What it adds
 ///
 /// When the service has become slower, the limit grows by a fifth a round instead, up to where it gets as much
-/// done as before.
+/// done as before. A step by less than 1.45 is not recognized, because the queue of other clients can grow as fast. If
+/// a service becomes slower by such a step and has room for more, the limit falls, and comes back over some hundred
+/// round trips. For a service without other clients the laws for servers follow smaller steps.
 ///
 /// failsafe-go compares with an average over ten rounds, which follows the load, and leaves it to the correlations
 /// to stop the drift; the limit then swings by half of itself. Here the baseline is measured by probes, and the
@@ -186,7 +188,7 @@ impl Default for Trend {
     fn default() -> Self {
         Self {
             span: Span::DEFAULT,
-            rounds: Rounds::DEFAULT,
+            rounds: Rounds::SHARED,
             limit: Span::DEFAULT.initial,
             quantile: Ratio::percent(90),
             times: Quantile::of(0.9),
