@@ -41,8 +41,8 @@ use crate::{Adapt, Ratio, Sample, Slack, near_limit};
 /// probe together before their limits have climbed. Ten clients of a hundred servers hold the sum of their limits
 /// between once and three times the servers, and below four times if few calls take most of the time.
 ///
-/// Each client keeps 3 to 6 calls waiting, so the sum grows with the number of clients: twenty clients hold 2.5 to
-/// 3.5 times the servers. Alone, a client that starts at 20 needs some hundred round trips to come to 100.
+/// Each client keeps some calls waiting, so the sum grows with the number of clients, and is more times the servers if
+/// these are few: twenty clients of a hundred servers hold up to five times the servers. Alone, a client that starts at 20 needs some hundred round trips to come to 100.
 ///
 /// # What it adds
 ///

@@ -104,6 +104,19 @@ fn ten_clients_stop_the_climb_when_few_calls_take_most_of_the_time() {
 }
 
 #[test]
+fn twenty_clients_hold_the_sum_below_five_times_the_servers() {
+    let mut all = Clients::new(6, Times::Exponential(S));
+    for _ in 0..20 {
+        all.start(20);
+        all.run(50);
+    }
+    for thousand in 1..=5 {
+        let Seen { limits, .. } = all.run(1000);
+        assert!(limits <= 5 * SERVERS, "thousand {thousand}: {limits} for {SERVERS} servers");
+    }
+}
+
+#[test]
 fn one_client_and_two_use_the_servers() {
     for clients in [1, 2] {
         hold(4, clients, Times::Exponential(S), 2);
