@@ -32,7 +32,8 @@ use crate::nanos::saturating_nanos;
 /// is the service's alone: without what its caller needed to send the request.
 ///
 /// A call whose caller went away took at least as long as it lasted. If that is longer than
-/// [`Adapt::learned`], it is a sample that was answered then; otherwise it says nothing. A call that
+/// [`Adapt::learned`], it is a sample that was answered then; otherwise it says nothing. If most callers go away, each
+/// is a sample that was dropped, because all go after their own patience, however long the queue. A call that
 /// was refused before it reached the service was never admitted.
 ///
 /// # How the laws of this crate measure
@@ -52,10 +53,11 @@ use crate::nanos::saturating_nanos;
 /// the law does not probe. Probes cost an overloaded service one to three calls in a hundred.
 ///
 /// *Slower services.* If two rounds in a row take at least 1.45 times what rounds usually take, the law probes at
-/// once, and does not step. If half of the limit does not change the time, the queue is not the reason. The law
-/// then adopts the new baseline, and its limit grows by a fifth a round up to where the service gets as much done
-/// as before. A smaller rise is believed by a quarter, and in full when two probes agree. If the limit has halved
-/// since the last probe, the law probes too. After drops it adopts no such growth.
+/// once, and does not step. So do the laws for servers if three rounds take 1.2 times what those before took. If half
+/// of the limit does not change the time, the queue is not the reason. The law then adopts the new baseline, and its
+/// limit grows by a fifth a round up to where the service gets as much done as before. Any other rise is believed by a
+/// quarter, and in full when two probes agree. If the limit has halved since the last probe, the law probes too. After
+/// drops it adopts no such growth.
 ///
 /// *Clients.* A probe of one client does not empty the queue of the others. So each client counts the time to its
 /// next probe from the round in which calls were quickest, and probes early if calls become quicker. Clients that
@@ -85,7 +87,7 @@ pub trait Adapt: Clone + Debug + Send + 'static {
 
     /// Returns what a call takes that waits for nobody, if the law knows it and is not just measuring it.
     ///
-    /// Default: `None`. Then a call whose caller went away is no sample.
+    /// Default: `None`. Then a call whose caller went away is no sample, unless most callers go away.
     fn learned(&self) -> Option<Duration> {
         None
     }

@@ -52,6 +52,9 @@ impl Baseline {
         reach: 0,
     };
 
+    /// That of a service that has other clients.
+    pub(crate) const SHARED: Self = Self { schedule: Schedule::SHARED, ..Self::UNKNOWN };
+
     pub(crate) const fn rtt(&self) -> Option<f64> {
         if self.rtt > 0.0 { Some(self.rtt) } else { None }
     }
@@ -148,12 +151,13 @@ impl Baseline {
 
     /// Takes in what a probe has found, and returns when to probe again.
     fn adopt(&mut self, limit: u32, rtt: f64) -> Next {
-        let jump = mem::take(&mut self.jump).is_some_and(|jump| jump.is_confirmed_by(rtt));
+        let full = self.full;
+        let jump = mem::take(&mut self.jump).is_some_and(|jump| jump.is_confirmed_by(rtt, full));
         let doubt = mem::take(&mut self.doubt);
         let first = mem::replace(&mut self.confirmed, limit) == 0;
         // With half of the limit a queue of these calls would be gone, or half as long.
         let unmoved = rtt > self.full * ABOUT;
-        if jump && unmoved {
+        if jump {
             // By Little's law the same throughput takes so many more calls in flight.
             self.reach = scaled(limit, rtt / self.rtt);
             self.rtt = rtt;
@@ -219,7 +223,7 @@ const MUCH_MORE: f64 = 1.25;
 const BELIEVED: f64 = 1.5;
 
 /// Two times are about the same if the lower is more than this of the higher.
-const ABOUT: f64 = 2.0 / 3.0;
+pub(crate) const ABOUT: f64 = 2.0 / 3.0;
 
 /// Within this the mean of a round is that of calls that wait for no other.
 const NO_QUEUE: f64 = 1.05;

@@ -22,6 +22,9 @@ impl Rounds {
     pub(crate) const DEFAULT: Self =
         Self { least: 100, tally: Tally::EMPTY, baseline: Baseline::UNKNOWN, fell: Nanos::new(0) };
 
+    /// For a client of a service that has others.
+    pub(crate) const SHARED: Self = Self { baseline: Baseline::SHARED, ..Self::DEFAULT };
+
     pub(crate) const fn hold(&mut self, calls: u32) {
         self.least = if calls > SHORTEST { calls } else { SHORTEST };
     }

@@ -1,6 +1,7 @@
 use std::mem;
 
 use crate::Nanos;
+use crate::baseline::ABOUT;
 use crate::nanos::whole_nanos;
 
 /// When the limit is halved for the next probe: a window of up to [`WINDOW`] round trips after the time at which
@@ -23,6 +24,12 @@ pub(crate) struct Schedule {
     rounds: u32,
     /// Whether the last round took much longer.
     odd: bool,
+    /// What the last two rounds took, the later first.
+    last: [f64; 2],
+    /// What rounds took before these two.
+    before: f64,
+    /// By how much three rounds must be longer to be a jump; infinite if only [`JUMP`] is one.
+    small: f64,
     /// The lowest mean of a round since the last probe, and when that round began.
     low: f64,
     low_at: Nanos,
@@ -40,12 +47,19 @@ impl Schedule {
         usual: 0.0,
         rounds: 0,
         odd: false,
+        last: [0.0; 2],
+        before: 0.0,
+        small: SMALL_JUMP,
         low: f64::INFINITY,
         low_at: Nanos::new(0),
         began: Nanos::new(0),
         times: FIRST_WINDOW,
         soon: SOON,
     };
+
+    /// The same for a service that has other clients. Their queue can grow by [`SMALL_JUMP`] within three of the
+    /// long rounds of a small limit.
+    pub(crate) const SHARED: Self = Self { small: f64::INFINITY, ..Self::FIRST };
 
     pub(crate) const fn begin(&mut self, now: Nanos) {
         self.began = now;
@@ -54,6 +68,7 @@ impl Schedule {
     /// Counts from here: what calls take is not compared with anything before.
     pub(crate) const fn start_at(&mut self, rtt: f64) {
         self.usual = rtt;
+        (self.last, self.before) = ([rtt; 2], rtt);
     }
 
     /// Takes in a round at the whole limit, and returns the jump if calls take much longer all of a sudden.
@@ -65,13 +80,35 @@ impl Schedule {
         let odd = rtt > self.usual * JUMP && rtt > baseline * SLOWER && self.rounds >= KNOWN;
         let again = mem::replace(&mut self.odd, odd) && odd;
         if odd {
-            return Some(Jump { before: self.usual, again });
+            return Some(Jump { before: self.usual, again, still: STILL, unmoved: ABOUT });
         }
         if self.rounds == 0 {
             self.usual = rtt;
         }
         self.rounds = self.rounds.saturating_add(1);
         self.usual += (rtt - self.usual) / AVERAGED;
+        self.see_three(rtt, baseline)
+    }
+
+    /// Takes in the same round, and returns the jump if the last three took longer than those before.
+    fn see_three(&mut self, rtt: f64, baseline: f64) -> Option<Jump> {
+        let [last, second] = self.last;
+        self.last = [rtt, last];
+        if self.rounds <= KNOWN {
+            self.before = self.usual;
+            return None;
+        }
+        let mean = (rtt + last + second) / 3.0;
+        let each = rtt.min(last).min(second) > self.before * EACH;
+        if each && mean > self.before.max(baseline) * self.small {
+            return Some(Jump {
+                before: self.before,
+                again: true,
+                still: self.small,
+                unmoved: UNMOVED_SMALL,
+            });
+        }
+        self.before += (second - self.before) / AVERAGED;
         None
     }
 
@@ -121,18 +158,22 @@ pub(crate) enum Next {
     Later,
 }
 
-/// Calls that take much longer than they did.
+/// Calls that take longer than they did, all of a sudden.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Jump {
     before: f64,
-    /// Whether this is the second round in a row. The first may hold calls from before.
+    /// Whether this is not the first round of it, which may hold calls from before.
     pub(crate) again: bool,
+    /// By how much calls must still take longer.
+    still: f64,
+    /// Which part of what they took before they must take under half of the limit.
+    unmoved: f64,
 }
 
 impl Jump {
-    /// Whether calls still take that much longer.
-    pub(crate) fn is_confirmed_by(self, rtt: f64) -> bool {
-        rtt > self.before * STILL
+    /// Whether calls still take that much longer under half of the limit, where `full` is what they took before.
+    pub(crate) fn is_confirmed_by(self, rtt: f64, full: f64) -> bool {
+        rtt > self.before * self.still && rtt > full * self.unmoved
     }
 }
 
@@ -153,6 +194,16 @@ const SOON: u32 = 2;
 /// The mean of a hundred exponential times errs by a tenth, so 1.45 twice in a row is no chance. A queue grows to
 /// that over many rounds. A step of the service by 1.8 is still seen when the first round was half of it.
 const JUMP: f64 = 1.45;
+
+/// The mean of three rounds errs by 0.06, and that of those before by 0.04, so a step by 1.3 is seen in most cases. A
+/// probe must find as much.
+const SMALL_JUMP: f64 = 1.2;
+
+/// What each of the three rounds must be longer by: a round that holds calls from before tells nothing.
+const EACH: f64 = 1.1;
+
+/// If the limit keeps a fifth of its calls waiting, half of it makes calls quicker by that. One mean errs by half of it.
+const UNMOVED_SMALL: f64 = 0.9;
 
 /// A jump must also be above the baseline by more than chance, or it may be the way back from a dip.
 const SLOWER: f64 = 1.25;

@@ -41,13 +41,15 @@ use crate::{Adapt, Ratio, Sample, Slack, near_limit};
 /// probe together before their limits have climbed. Ten clients of a hundred servers hold the sum of their limits
 /// between once and three times the servers, and below four times if few calls take most of the time.
 ///
-/// Each client keeps 3 to 6 calls waiting, so the sum grows with the number of clients: twenty clients hold 2.5 to
-/// 3.5 times the servers. Alone, a client that starts at 20 needs some hundred round trips to come to 100.
+/// Each client keeps some calls waiting, so the sum grows with the number of clients, and is more times the servers if
+/// these are few: twenty clients of a hundred servers hold up to five times the servers. Alone, a client that starts at 20 needs some hundred round trips to come to 100.
 ///
 /// # What it adds
 ///
 /// When the service has become slower, the limit grows by a fifth a round instead, up to where it gets as much
-/// done as before.
+/// done as before. A step by less than 1.45 is not recognized, because the queue of other clients can grow as fast. If
+/// a service becomes slower by such a step and has room for more, the limit falls, and comes back over some hundred
+/// round trips. For a service without other clients the laws for servers follow smaller steps.
 ///
 /// failsafe-go compares with an average over ten rounds, which follows the load, and leaves it to the correlations
 /// to stop the drift; the limit then swings by half of itself. Here the baseline is measured by probes, and the
@@ -186,7 +188,7 @@ impl Default for Trend {
     fn default() -> Self {
         Self {
             span: Span::DEFAULT,
-            rounds: Rounds::DEFAULT,
+            rounds: Rounds::SHARED,
             limit: Span::DEFAULT.initial,
             quantile: Ratio::percent(90),
             times: Quantile::of(0.9),

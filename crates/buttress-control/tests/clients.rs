@@ -2,10 +2,14 @@
 // Miri would need hours, and there is nothing in it for Miri.
 #![cfg(not(any(buttress_loom, miri)))]
 
+mod limited;
+
 use std::time::Duration;
 
-use buttress_control::{Adapt, Nanos, Sample, Trend, near_limit};
+use buttress_control::{Adapt, Trend};
 use buttress_testkit::{Queueing, Times};
+
+use limited::learn;
 
 const S: Duration = Duration::from_secs(1);
 const SERVERS: u32 = 100;
@@ -47,15 +51,7 @@ impl Clients {
             self.service.run(S * 10, |call| {
                 rtts.push(call.rtt);
                 let Some(law) = laws.get_mut(call.client - 1) else { return 0 };
-                if near_limit(call.in_flight, law.limit()) {
-                    law.learn(Sample {
-                        started: Nanos::from(call.started),
-                        rtt: call.rtt,
-                        in_flight: call.in_flight,
-                        dropped: false,
-                    });
-                }
-                law.limit()
+                learn(law, call)
             });
             limits.push(laws.iter().map(Adapt::limit).sum());
         }
@@ -105,6 +101,19 @@ fn ten_clients_hold_the_sum_when_all_calls_take_the_same() {
 fn ten_clients_stop_the_climb_when_few_calls_take_most_of_the_time() {
     // The mean of a round errs by more, and so the clients find each other later.
     hold_below(4 * SERVERS, 3, 10, Times::LogNormal { mean: S, sigma: 1.0 }, 3);
+}
+
+#[test]
+fn twenty_clients_hold_the_sum_below_five_times_the_servers() {
+    let mut all = Clients::new(6, Times::Exponential(S));
+    for _ in 0..20 {
+        all.start(20);
+        all.run(50);
+    }
+    for thousand in 1..=5 {
+        let Seen { limits, .. } = all.run(1000);
+        assert!(limits <= 5 * SERVERS, "thousand {thousand}: {limits} for {SERVERS} servers");
+    }
 }
 
 #[test]

@@ -2,12 +2,14 @@
 // Miri would need hours, and there is nothing in it for Miri.
 #![cfg(not(any(buttress_loom, miri)))]
 
+mod limited;
+
 use std::time::Duration;
 
-use buttress_control::{
-    Adapt, Aimd, Gradient, Gradient2, Nanos, Ratio, Sample, Trend, Vegas, near_limit,
-};
+use buttress_control::{Adapt, Aimd, Gradient, Gradient2, Ratio, Sample, Trend, Vegas};
 use buttress_testkit::{Queueing, Times};
+
+use limited::learn;
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -28,15 +30,7 @@ impl<L: Adapt> Overload<L> {
     fn run(&mut self, times: u32) -> (Vec<u32>, f64) {
         let (law, mut limits) = (&mut self.law, Vec::new());
         self.service.run(self.mean * times, |call| {
-            if near_limit(call.in_flight, law.limit()) {
-                law.learn(Sample {
-                    started: Nanos::from(call.started),
-                    rtt: call.rtt,
-                    in_flight: call.in_flight,
-                    dropped: false,
-                });
-            }
-            limits.push(law.limit());
+            limits.push(learn(law, call));
             law.limit()
         });
         let answered = f64::from(u32::try_from(limits.len()).unwrap_or(u32::MAX));

@@ -27,6 +27,8 @@ struct Home {
     runtime: Id,
     /// When its timer rings, or has rung.
     at: Option<Nanos>,
+    /// For when its waiters were last woken to set an earlier timer, if none of them has done so yet.
+    told: Option<Nanos>,
     /// `None` also while it is being set.
     timer: Option<Timer>,
 }
@@ -45,7 +47,7 @@ pub(crate) enum Where {
 pub(crate) struct Claim {
     /// The timer to set.
     pub(crate) set: Option<(Id, Nanos)>,
-    /// Waiters in other runtimes have no timer that is early enough.
+    /// Waiters in other runtimes have no timer that is early enough, and must be woken to set one.
     pub(crate) late_elsewhere: bool,
     /// Timers to drop.
     pub(crate) dropped: Vec<Timer>,
@@ -61,7 +63,7 @@ impl Alarms {
         let here = match place {
             Where::Poll(here) => {
                 if !self.0.iter().any(|home| home.runtime == here) {
-                    self.0.push(Home { runtime: here, at: None, timer: None });
+                    self.0.push(Home { runtime: here, at: None, told: None, timer: None });
                 }
                 Some(here)
             }
@@ -70,20 +72,29 @@ impl Alarms {
         let mut claim = Claim::default();
         for home in &mut self.0 {
             let Some(due) = due else {
-                home.at = None;
+                (home.at, home.told) = (None, None);
                 claim.dropped.extend(home.timer.take());
                 continue;
             };
             if Some(home.runtime) != here {
-                // One that has rung is about to be set again there.
-                claim.late_elsewhere |= home.at.is_none_or(|at| at > due);
-            } else if !home.at.is_some_and(|at| now < at && at <= due) {
+                // One that has rung is about to be set again there. Once for each time: a runtime that
+                // stands still sets none, and the waiters that are woken with its own look here again.
+                claim.late_elsewhere |= home.tell(due);
+                continue;
+            }
+            home.told = None;
+            if !home.at.is_some_and(|at| now < at && at <= due) {
                 home.at = Some(due);
                 claim.dropped.extend(home.timer.take());
                 claim.set = Some((home.runtime, due));
             }
         }
         claim
+    }
+
+    /// Whether waiters of this runtime were woken to set an earlier timer, and none has done so yet.
+    pub(crate) fn is_told(&self, runtime: Id) -> bool {
+        self.0.iter().any(|home| home.runtime == runtime && home.told.is_some())
     }
 
     /// Keeps a timer that was claimed, or gives it back if another claim came since.
@@ -93,6 +104,18 @@ impl Alarms {
             Some(home) => home.timer.replace(timer),
             None => Some(timer),
         }
+    }
+}
+
+impl Home {
+    /// Notes that a timer is needed for `due`, and says whether that is news.
+    fn tell(&mut self, due: Nanos) -> bool {
+        let is_later = |at: Nanos| at > due;
+        let late = self.at.is_none_or(is_later) && self.told.is_none_or(is_later);
+        if late {
+            self.told = Some(due);
+        }
+        late
     }
 }
 

@@ -57,6 +57,10 @@
 //! | its caller leaving before its deadline, after longer than a call without load takes ([`Adapt::learned`]) | answered after that long |
 //! | its caller leaving earlier, any other failure, a rejection by a layer below, an error that no server sent | none |
 //!
+//! If most callers leave in this way, they leave after their own patience, however long the service's queue is.
+//! So once 100 more calls were given up than answered, each further one is a sign of overload, until more are answered
+//! again. While the law does not know what a call without load takes, the mean of the latest answers stands for it.
+//!
 //! If the head comes, or the time is up, while the service still waits for the body, or after the body
 //! failed, the call is no sample either, because the time was its caller's. It is one only if the answer
 //! asks for less load. A body that the service has let go of counts as read to its end.

@@ -85,6 +85,17 @@ impl<G> Line<G> {
         self.waiters.get(slot.index()).map(|waiter| (slot, waiter.entry))
     }
 
+    /// When the line turns to its latest waiter, if that one needs less than `next`.
+    pub(crate) fn turns(&self, now: Nanos, next: Entry) -> Option<Nanos> {
+        if self.options.order == Order::Fifo || self.is_lifo(now) {
+            return None;
+        }
+        let last = self.lanes.iter().rev().find(|lane| lane.len > 0)?.last;
+        let waiter = self.waiters.get(last.index())?;
+        let turns = Nanos::new(self.empty.get().saturating_add(STANDING));
+        (waiter.entry.cells < next.cells).then_some(turns)
+    }
+
     /// Gives `grant` to the waiter that is next, or sheds that one because it has waited for too long,
     /// and returns the grant. The last waiter is never shed.
     pub(crate) fn grant(

@@ -103,14 +103,19 @@ impl<S: Supply> Queue<S, S::Grant> {
         let mut line = lock(&self.line);
         // The waiters first, who may not have been looked after since something came.
         self.settle(&mut line, now, woken);
-        if line.is_empty()
-            && let Some(grant) = self.supply.take_or_mark(now, cells)
-        {
+        let entry = Entry { since: now, cells };
+        let ahead = line.ahead(now, criticality);
+        let taken = match ahead {
+            _ if line.is_empty() => self.supply.take_or_mark(now, cells),
+            // It goes before all that wait. If it need not wait itself, it must take none of their places.
+            0 => self.supply.take_for_line(now, entry).ok(),
+            _ => None,
+        };
+        if let Some(grant) = taken {
             self.unmark_if_empty(&mut line, now);
             return Ok(Entered::Admitted(grant));
         }
         let until = Until::earliest(instant, line.options.max_wait, Deadline::current());
-        let ahead = line.ahead(now, criticality);
         let wait = self.supply.expected_wait(now, ahead, cells, line.mean());
         let entered = match (&until, wait) {
             (Some(until), _) if until.has_passed(instant) => {
@@ -119,7 +124,7 @@ impl<S: Supply> Queue<S, S::Grant> {
             (Some(until), Some(wait)) if until.is_before(instant, wait) => {
                 Err(self.supply.refusal(now, Why::ExpectedWait, ahead, cells))
             }
-            _ => match line.push(Entry { since: now, cells }, criticality, woken) {
+            _ => match line.push(entry, criticality, woken) {
                 Ok(slot) => Ok(Entered::Waiting(slot, until)),
                 Err(why) => Err(self.supply.refusal(now, why, ahead, cells)),
             },
@@ -154,7 +159,9 @@ impl<S: Supply> Queue<S, S::Grant> {
                     let shed = line.grant((slot, entry), grant, now, woken);
                     left = shed.map(|grant| (entry.cells, grant));
                 }
-                Err(Later::At(due)) => return Some(due),
+                Err(Later::At(due)) => {
+                    return Some(line.turns(now, entry).map_or(due, |turns| turns.min(due)));
+                }
                 Err(Later::Unknown) => return None,
                 Err(Later::Never) => line.refuse(slot, Why::Weight, woken),
             }
@@ -174,12 +181,15 @@ impl<S: Supply> Queue<S, S::Grant> {
 
     /// Ready when the wait is over; otherwise `waker` is the one to be woken.
     pub(crate) fn poll(self: &Arc<Self>, slot: Slot, waker: &Waker) -> Poll<()> {
+        let mut home = None;
         if S::TIMED && !lock(&self.line).is_over(slot) {
             if cfg!(buttress_loom) {
                 self.hand_over();
             } else {
                 // A call that waits must be polled within a runtime, as tokio's timers must.
-                self.look(Where::Poll(Handle::current().id()));
+                let runtime = Handle::current().id();
+                self.look(Where::Poll(runtime));
+                home = Some(runtime);
             }
         }
         if let Some(seen) = lock(&self.line).look(slot, waker) {
@@ -189,9 +199,14 @@ impl<S: Supply> Queue<S, S::Grant> {
         let mut line = lock(&self.line);
         let former = line.watch(slot, waker);
         let over = line.is_over(slot);
+        // Told after the look, when this call had left no waker.
+        let told = home.filter(|runtime| line.alarms.is_told(*runtime));
         drop(line);
         // After the lock. If the wait is over meanwhile, this is the new one.
         drop(former);
+        if let Some(runtime) = told {
+            self.look(Where::Poll(runtime));
+        }
         if over { Poll::Ready(()) } else { Poll::Pending }
     }
 

@@ -79,11 +79,22 @@ struct Learned<L> {
     limit: u32,
     /// When it last learned something.
     at: Option<Nanos>,
+    /// How many more calls were given up than answered lately, at most [`MOST_LEAVE`].
+    leaving: u32,
+    /// What the latest answers took, on average and in nanoseconds; 0 before the first.
+    took: u64,
 }
 
 impl<L: Adapt> Adaptive<L> {
     pub(crate) fn new(law: L) -> Self {
-        let learned = Learned { limit: law.limit(), law: law.clone(), first: law, at: None };
+        let learned = Learned {
+            limit: law.limit(),
+            law: law.clone(),
+            first: law,
+            at: None,
+            leaving: 0,
+            took: 0,
+        };
         Self { learned: Mutex::new(learned), epoch: Epoch::new() }
     }
 
@@ -104,20 +115,50 @@ impl<L: Adapt> Adaptive<L> {
             },
         };
         let at = Nanos::new(started.at.get().saturating_add(waited));
-        let rtt = Duration::from_nanos(now.get().saturating_sub(at.get()));
+        let took = now.get().saturating_sub(at.get());
+        let rtt = Duration::from_nanos(took);
         let in_flight = started.in_flight.get();
-        let sample = Sample { started: at, rtt, in_flight, dropped: told == Told::Overload };
         let mut learned = lock(&self.learned);
-        // It would have taken longer than this. That is news only if a call without load takes less.
-        if told == Told::GivenUp && learned.law.learned().is_none_or(|least| rtt <= least) {
-            return false;
-        }
+        let dropped = match told {
+            Told::Answer => learned.answer(took),
+            Told::Overload => true,
+            Told::GivenUp => match learned.give_up(rtt) {
+                Some(dropped) => dropped,
+                None => return false,
+            },
+        };
+        let sample = Sample { started: at, rtt, in_flight, dropped };
         learned.at = Some(now);
         // A law of the user's may say 0, from which nothing could recover.
         let limit = learned.law.learn(sample).max(1);
         let before = mem::replace(&mut learned.limit, limit);
         // Under the lock, or an older limit could come after a newer one.
         limit != before && store(limit)
+    }
+}
+
+impl<L: Adapt> Learned<L> {
+    /// Counts an answer, which is no drop.
+    const fn answer(&mut self, took: u64) -> bool {
+        self.leaving = self.leaving.saturating_sub(1);
+        self.took = if self.took == 0 { took } else { self.took - self.took / 8 + took / 8 };
+        false
+    }
+
+    /// Whether a call that was given up after so long counts as dropped; `None` if it says nothing.
+    ///
+    /// It would have taken longer than this. That is news only if a call without load takes less. If most
+    /// callers leave, they leave after their own patience, however long the queue. Then what they took says
+    /// nothing of the limit, and that they leave says that it is too high.
+    fn give_up(&mut self, rtt: Duration) -> Option<bool> {
+        let known = self.law.learned();
+        // Zero before the first answer.
+        if rtt <= known.unwrap_or(Duration::from_nanos(self.took)) {
+            return None;
+        }
+        self.leaving = self.leaving.saturating_add(1).min(MOST_LEAVE);
+        let most = self.leaving == MOST_LEAVE;
+        (most || known.is_some()).then_some(most)
     }
 }
 
@@ -229,6 +270,9 @@ enum Told {
 }
 
 const NEVER: Nanos = Nanos::new(u64::MAX);
+
+/// So many more calls given up than answered are a sign of overload: a round of the laws.
+const MOST_LEAVE: u32 = 100;
 
 /// What was learned of a key that nobody asks for is kept for a minute, in nanoseconds.
 const REMEMBERED: u64 = 60_000_000_000;

@@ -19,9 +19,9 @@ use buttress_core::BoxError;
 use buttress_throttle::ThrottleLayer;
 use fastrand::Rng;
 use tokio::{
-    sync::oneshot,
+    sync::{Semaphore, oneshot},
     task::JoinSet,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tower::{Layer, ServiceExt, service_fn};
 
@@ -149,4 +149,70 @@ async fn gradient2_stays_near_the_capacity_when_callers_leave() {
 #[tokio::test(start_paused = true)]
 async fn trend_stays_near_the_capacity_when_callers_leave() {
     stays_near_the_capacity(Trend::default().round(20).initial(150)).await;
+}
+
+/// The share of the capacity of five servers that was used, over the second half of 6,000 calls at three times the
+/// capacity. The calls wait for a server in line, so a line that is too long serves only callers that have left.
+async fn used_in_line(law: impl Adapt, patience: Duration) -> f64 {
+    let layer = ThrottleLayer::adaptive(law);
+    let (servers, answered) = (Arc::new(Semaphore::new(5)), Arc::new(AtomicU32::new(0)));
+    let (mut random, mut calls) = (Rng::with_seed(7), JoinSet::new());
+    let mut half = Instant::now();
+    for n in 0..6_000 {
+        sleep(Duration::from_secs_f64(-SERVICE / 15.0 * (1.0 - random.f64()).ln())).await;
+        let servers = Arc::clone(&servers);
+        let service = layer.layer(service_fn(move |()| {
+            let servers = Arc::clone(&servers);
+            async move {
+                let _server = servers.acquire().await;
+                sleep(Duration::from_secs_f64(SERVICE)).await;
+                Ok::<_, BoxError>(())
+            }
+        }));
+        let (service, answers) = (service.boxed_clone(), Arc::clone(&answered));
+        calls.spawn(async move {
+            if let Ok(Ok(())) = timeout(patience, service.oneshot(())).await {
+                answers.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        while calls.try_join_next().is_some() {}
+        if n == 3_000 {
+            answered.store(0, Ordering::Relaxed);
+            half = Instant::now();
+        }
+    }
+    f64::from(answered.load(Ordering::Relaxed)) * SERVICE / (half.elapsed().as_secs_f64() * 5.0)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limit_comes_down_when_every_caller_leaves_before_its_turn() {
+    // Twenty calls wait four times as long as one takes, so no caller is ever answered.
+    let used = used_in_line(Aimd::default(), PATIENCE).await;
+    assert!(used > 0.5, "{used} of the capacity is used");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limit_does_not_climb_when_all_callers_leave_after_the_same_time() {
+    // The first answers take nearly as long as the patience, and longer is nothing that a call can take.
+    let used = used_in_line(Gradient::default(), Duration::from_secs(5)).await;
+    assert!(used > 0.5, "{used} of the capacity is used");
+}
+
+#[tokio::test(start_paused = true)]
+async fn callers_that_leave_before_an_answer_could_come_do_not_lower_the_limit() {
+    let layer = ThrottleLayer::adaptive(Aimd::default());
+    let service = layer.layer(service_fn(async |()| {
+        sleep(Duration::from_millis(100)).await;
+        Ok::<_, BoxError>(())
+    }));
+    // As when a search is sent with each letter that is typed: four of five are given up.
+    for _ in 0..200 {
+        let mut calls = JoinSet::new();
+        for n in 0..15 {
+            let patience = Duration::from_millis(if n % 5 == 0 { 200 } else { 50 });
+            calls.spawn(timeout(patience, service.clone().oneshot(())));
+        }
+        while calls.join_next().await.is_some() {}
+    }
+    assert!(layer.handle().limit() >= 20, "{}", layer.handle().limit());
 }

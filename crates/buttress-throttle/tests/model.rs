@@ -2,22 +2,17 @@
 
 #![expect(clippy::unwrap_used, reason = "what helps a test may panic as the test may")]
 
-use std::{
-    cell::RefCell,
-    collections::{BTreeMap, BTreeSet},
-    pin::Pin,
-    rc::Rc,
-    task::Poll,
-};
+mod calls;
+
+use std::{cell::RefCell, collections::BTreeSet, rc::Rc, task::Poll};
 
 use buttress_core::{BoxError, Criticality};
 use buttress_throttle::{ConcurrencyLimit, ThrottleHandle, ThrottleLayer};
 use proptest::prelude::*;
-use tokio_test::task::{self, Spawn};
 use tower::{Layer, service_fn};
 use tower_service::Service;
 
-type Id = usize;
+use calls::{Calls, Id, Outcome};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -68,14 +63,12 @@ impl Model {
     }
 }
 
-type Call = Spawn<Pin<Box<dyn Future<Output = Result<(), BoxError>>>>>;
-
 /// The layer over a service that runs each call until it is told to end it.
 struct Real {
     layer: ThrottleLayer<ConcurrencyLimit>,
     running: Rc<RefCell<BTreeSet<Id>>>,
     ended: Rc<RefCell<BTreeSet<Id>>>,
-    calls: BTreeMap<Id, Call>,
+    calls: Calls<()>,
     refused: BTreeSet<Id>,
 }
 
@@ -83,7 +76,7 @@ impl Real {
     fn new(limit: u32, bound: usize) -> Self {
         let layer = ThrottleLayer::concurrency(limit).queue(bound);
         let (running, ended) = (Rc::default(), Rc::default());
-        Self { layer, running, ended, calls: BTreeMap::new(), refused: BTreeSet::new() }
+        Self { layer, running, ended, calls: Calls::default(), refused: BTreeSet::new() }
     }
 
     fn call(&mut self, id: Id, criticality: Criticality) {
@@ -99,38 +92,25 @@ impl Real {
             })
         }));
         let call = criticality.with(|| service.call(id));
-        let mut call: Call = task::spawn(Box::pin(call));
-        match call.poll() {
-            Poll::Pending => drop(self.calls.insert(id, call)),
-            Poll::Ready(outcome) => {
-                assert!(outcome.is_err(), "no call ends before it is told to");
-                self.refused.insert(id);
-            }
+        if let Some(outcome) = self.calls.start(id, call) {
+            self.refuse(id, &outcome);
         }
     }
 
     fn end(&mut self, id: Id) {
         self.ended.borrow_mut().insert(id);
-        let mut call = self.calls.remove(&id).unwrap();
-        assert!(matches!(call.poll(), Poll::Ready(Ok(()))));
+        assert!(matches!(self.calls.poll(id), Some(Ok(()))));
     }
 
-    /// Polls those who were woken, and nobody else.
     fn settle(&mut self) {
-        let woken = |(id, call): (&Id, &Call)| call.is_woken().then_some(*id);
-        loop {
-            let woken: Vec<_> = self.calls.iter().filter_map(woken).collect();
-            if woken.is_empty() {
-                return;
-            }
-            for id in woken {
-                if let Poll::Ready(outcome) = self.calls.get_mut(&id).unwrap().poll() {
-                    assert!(outcome.is_err());
-                    self.calls.remove(&id);
-                    self.refused.insert(id);
-                }
-            }
+        for (id, outcome) in self.calls.settle() {
+            self.refuse(id, &outcome);
         }
+    }
+
+    fn refuse(&mut self, id: Id, outcome: &Outcome<()>) {
+        assert!(outcome.is_err(), "no call ends before it is told to");
+        self.refused.insert(id);
     }
 
     fn handle(&self) -> ThrottleHandle<ConcurrencyLimit> {
@@ -163,10 +143,8 @@ fn run(limit: u32, bound: usize, steps: Vec<Step>) {
                 }
             }
             Step::Drop(which) => {
-                let among: Vec<_> = real.calls.keys().copied().collect();
-                if let Some(id) = among.get(which % among.len().max(1)) {
-                    model.leave(*id);
-                    drop(real.calls.remove(id));
+                if let Some(id) = real.calls.leave(which) {
+                    model.leave(id);
                 }
             }
             Step::Limit(limit) => {

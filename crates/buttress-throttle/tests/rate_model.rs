@@ -2,22 +2,18 @@
 
 #![expect(clippy::unwrap_used, reason = "what helps a test may panic as the test may")]
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    pin::Pin,
-    task::Poll,
-    time::Duration,
-};
+mod calls;
+
+use std::{collections::BTreeSet, time::Duration};
 
 use buttress_core::{BoxError, Criticality, Reason, Rejection};
 use buttress_throttle::{Rate, RateLimit, ThrottleHandle, ThrottleLayer};
 use proptest::prelude::*;
 use tokio::{runtime::Builder, time::advance};
-use tokio_test::task::{self, Spawn};
 use tower::{Layer, service_fn};
 use tower_service::Service;
 
-type Id = usize;
+use calls::{Calls, Id, Outcome};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -53,11 +49,8 @@ impl Model {
             self.refused.insert(id);
             return;
         }
-        if self.waiting.is_empty() && self.take(self.now, cells) {
-            self.served.insert(id);
-            return;
-        }
         self.waiting.push((criticality, id, self.now, cells));
+        self.settle();
         if self.waiting.len() > self.bound {
             let last_of_least = self.waiting.iter().rev().min_by_key(|waiter| waiter.0);
             let id = last_of_least.unwrap().1;
@@ -116,11 +109,9 @@ impl Model {
     }
 }
 
-type Call = Spawn<Pin<Box<dyn Future<Output = Result<u32, BoxError>>>>>;
-
 struct Real {
     layer: ThrottleLayer<RateLimit>,
-    calls: BTreeMap<Id, Call>,
+    calls: Calls<u32>,
     served: BTreeSet<Id>,
     refused: BTreeSet<Id>,
 }
@@ -128,20 +119,20 @@ struct Real {
 impl Real {
     fn new(rate: Rate, bound: usize) -> Self {
         let layer = ThrottleLayer::rate(rate).queue(bound);
-        Self { layer, calls: BTreeMap::new(), served: BTreeSet::new(), refused: BTreeSet::new() }
+        let (served, refused) = (BTreeSet::new(), BTreeSet::new());
+        Self { layer, calls: Calls::default(), served, refused }
     }
 
     fn call(&mut self, id: Id, criticality: Criticality, cells: u32) {
         let service = service_fn(async |cells: u32| Ok::<_, BoxError>(cells));
         let mut service = self.layer.clone().weigh(|cells: &u32| *cells).layer(service);
         let call = criticality.with(|| service.call(cells));
-        self.calls.insert(id, task::spawn(Box::pin(call)));
-        self.poll(id);
+        if let Some(outcome) = self.calls.start(id, call) {
+            self.end(id, outcome);
+        }
     }
 
-    fn poll(&mut self, id: Id) {
-        let Poll::Ready(outcome) = self.calls.get_mut(&id).unwrap().poll() else { return };
-        self.calls.remove(&id);
+    fn end(&mut self, id: Id, outcome: Outcome<u32>) {
         match outcome {
             Ok(_) => self.served.insert(id),
             Err(error) => {
@@ -152,17 +143,9 @@ impl Real {
         };
     }
 
-    /// Polls those who were woken, and nobody else.
     fn settle(&mut self) {
-        let woken = |(id, call): (&Id, &Call)| call.is_woken().then_some(*id);
-        loop {
-            let woken: Vec<_> = self.calls.iter().filter_map(woken).collect();
-            if woken.is_empty() {
-                return;
-            }
-            for id in woken {
-                self.poll(id);
-            }
+        for (id, outcome) in self.calls.settle() {
+            self.end(id, outcome);
         }
     }
 
@@ -191,10 +174,8 @@ async fn run(every: u32, burst: u32, bound: usize, steps: Vec<Step>) {
                 real.call(id, criticality, cells);
             }
             Step::Drop(which) => {
-                let among: Vec<_> = real.calls.keys().copied().collect();
-                if let Some(id) = among.get(which % among.len().max(1)) {
-                    model.leave(*id);
-                    drop(real.calls.remove(id));
+                if let Some(id) = real.calls.leave(which) {
+                    model.leave(id);
                 }
             }
             Step::Rate(every, burst) => {

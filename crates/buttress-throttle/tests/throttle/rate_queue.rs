@@ -283,3 +283,33 @@ fn callers_on_several_threads_are_all_served() {
     }
     assert_eq!((layer.handle().admitted(), layer.handle().queued()), (200, 0));
 }
+
+/// In real time: each runtime that pauses time has a clock of its own.
+#[test]
+fn waiters_do_not_wake_each_other_for_a_runtime_that_stands_still() {
+    let layer = ThrottleLayer::rate(Rate::per_hour(1)).queue(9);
+    let service = layer.layer(service_fn(async |n: u32| Ok::<_, BoxError>(n)));
+    let runtime = || Builder::new_current_thread().enable_time().build().unwrap();
+    let (standing, own) = (runtime(), runtime());
+    let mut calls: Vec<_> = (0..4).map(|n| task::spawn(service.clone().oneshot(n))).collect();
+    own.block_on(async { assert_ready_ok!(calls[0].poll()) });
+    standing.block_on(async { assert_pending!(calls[1].poll()) });
+    let mut ours = calls.split_off(2);
+    own.block_on(async {
+        for call in &mut ours {
+            assert_pending!(call.poll());
+        }
+    });
+    // The first in line is due earlier from now on than the other runtime has set its timer for.
+    layer.handle().set_rate(Rate::per_minute(1));
+    let mut polls = 0;
+    while polls < 100 && ours.iter().any(task::Spawn::is_woken) {
+        own.block_on(async {
+            for call in ours.iter_mut().filter(|call| call.is_woken()) {
+                assert_pending!(call.poll());
+            }
+        });
+        polls += 1;
+    }
+    assert!(polls <= 3, "{polls} rounds of polls");
+}

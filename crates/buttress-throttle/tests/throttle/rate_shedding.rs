@@ -7,6 +7,7 @@ use tokio::{
     task::JoinHandle,
     time::{Instant, advance, sleep},
 };
+use tokio_test::{assert_ready_ok, task};
 use tower::ServiceExt;
 
 use crate::common::{Echo, echo, ms, reason, rejection};
@@ -152,4 +153,35 @@ async fn a_full_lifo_queue_drops_the_oldest_waiter() {
     layer.handle().set_rate(Rate::per_second(1));
     assert!(newest.await.unwrap().0.is_ok());
     assert!(older.await.unwrap().0.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_goes_first_and_finds_its_cells_takes_nobodys_place() {
+    let rate = Rate::per_second(10).burst(3);
+    let layer = ThrottleLayer::rate(rate).queue(1).weigh(|cells: &u32| *cells);
+    let service = echo(&layer);
+    service.clone().oneshot(1).await.unwrap();
+    let heavy = Sheddable.around(service.clone().oneshot(3));
+    let heavy = tokio::task::spawn(heavy);
+    tokio::task::yield_now().await;
+    assert_eq!(layer.handle().queued(), 1);
+    let light = CriticalPlus.around(service.clone().oneshot(1));
+    assert_eq!(assert_ready_ok!(task::spawn(light).poll()), 1);
+    assert_eq!(heavy.await.unwrap().unwrap(), 3);
+    assert_eq!(layer.handle().rejected(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_light_call_goes_when_the_queue_turns_to_the_latest() {
+    let rate = Rate::per_second(10).burst(5);
+    let layer = ThrottleLayer::rate(rate).queue(9).adaptive_lifo().weigh(|cells: &u32| *cells);
+    let service = echo(&layer);
+    service.clone().oneshot(4).await.unwrap();
+    let heavy = tokio::task::spawn(service.clone().oneshot(5));
+    tokio::task::yield_now().await;
+    let start = Instant::now();
+    service.clone().oneshot(1).await.unwrap();
+    assert_eq!(start.elapsed(), ms(100), "the queue has stood for so long");
+    heavy.await.unwrap().unwrap();
+    assert_eq!(start.elapsed(), ms(500));
 }
