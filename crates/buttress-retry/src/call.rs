@@ -130,11 +130,15 @@ impl<S, M, C, Saved, Seed> Call<S, M, C, Saved, Seed> {
         Poll::Ready(outcome)
     }
 
-    /// What a failure of readiness ended an attempt with that did not begin.
-    pub(crate) fn unready<Req, Res, E>(&self, error: &E) -> Ended
+    /// Returns what a failure of readiness ended `attempt` with, which did not begin.
+    ///
+    /// The attempt counts, and what was paid for an earlier one stays paid. Its own [`Plan`] pays it back.
+    pub(crate) fn unready<Req, Res, E>(&mut self, attempt: Attempt, error: &E) -> Ended
     where
         C: Judge<M, Req, Res, E, Seed = Seed>,
     {
+        let tries = self.tries();
+        (tries.attempt, tries.paid) = (attempt, None);
         let mut told = Told::NOTHING;
         let verdict = self
             .within(&mut told, || self.judge.judge(&self.mode, &self.seed, Err::<&Res, _>(error)));
