@@ -14,6 +14,7 @@ use crate::{
     future::Next,
     pace::Began,
     plan::{Ended, Plan},
+    service::announce,
     settings::Settings,
     tries::Tries,
 };
@@ -93,6 +94,7 @@ impl<S, M, C, Saved, Seed> Call<S, M, C, Saved, Seed> {
         }
         self.began = Began::now(self.settings.learning, || self.mode.watch(&mut request));
         let deadline = self.deadline;
+        announce(deadline);
         let (service, _) = self.spare.as_mut()?;
         let tally = self.settings.budget.tally();
         Some(Deadline::with(deadline, || tally.inside(attempt, || service.call(request))))
