@@ -222,7 +222,9 @@ impl<S, M, C, Saved, Seed> Call<S, M, C, Saved, Seed> {
         M: Mark<Res>,
     {
         // A rejection that was waited for and came again is a failure of trying, too.
-        let is_giving_up = why.is_giving_up() || (why == Stop::Rejected && self.was_rejected());
+        let has_tried = self.attempt() > Attempt::FIRST;
+        let is_giving_up =
+            why.is_giving_up(has_tried) || (why == Stop::Rejected && self.was_rejected());
         if is_giving_up && self.settings.attempts > 1 {
             let is_marked = outcome.as_mut().is_ok_and(|response| self.mode.mark(response));
             if !is_marked {

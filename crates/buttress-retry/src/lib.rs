@@ -69,8 +69,9 @@
 //!
 //! # Nested retries
 //!
-//! A retry that stops after trying marks the outcome, and a retry around it does not repeat that outcome. A
-//! response over HTTP carries the mark in its extensions. Anything else is marked for the layer that
+//! A retry that stops after trying marks the outcome, and a retry around it does not repeat that outcome. If
+//! the deadline leaves no time for a second attempt, the outcome is not marked, because an outer retry may
+//! have more time. A response over HTTP carries the mark in its extensions. Anything else is marked for the layer that
 //! polls it: an error, and a response in `Plain` mode. A retry reads that mark for every
 //! outcome that comes in the same poll. So a call on the side that failed inside a handler stops
 //! the retry around the handler if the handler fails with an error in the same poll. Across a spawned task
