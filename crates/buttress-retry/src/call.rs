@@ -1,5 +1,6 @@
 use std::{
     future::Future,
+    mem,
     ops::ControlFlow,
     pin::Pin,
     sync::{Arc, atomic::Ordering},
@@ -11,9 +12,10 @@ use tower_service::Service;
 
 use crate::{
     Stop,
+    budget::Withdrawal,
     future::Next,
     pace::Began,
-    plan::{Ended, Plan},
+    plan::{Ended, Plan, is_refused},
     service::announce,
     settings::Settings,
     tries::Tries,
@@ -132,18 +134,24 @@ impl<S, M, C, Saved, Seed> Call<S, M, C, Saved, Seed> {
         Poll::Ready(outcome)
     }
 
-    /// Returns what a failure of readiness ended `attempt` with, which did not begin.
+    /// Returns what a failure of readiness ended an attempt with that did not begin.
     ///
-    /// The attempt counts, and what was paid for an earlier one stays paid. Its own [`Plan`] pays it back.
-    pub(crate) fn unready<Req, Res, E>(&mut self, attempt: Attempt, error: &E) -> Ended
+    /// The attempt counts. What was paid for an earlier one stays paid. If a layer below rejected the
+    /// attempt, its repetition is paid with what the attempt cost. Otherwise the `plan` pays that back.
+    pub(crate) fn unready<Req, Res, E>(&mut self, plan: &mut Plan<Req>, error: &E) -> Ended
     where
         C: Judge<M, Req, Res, E, Seed = Seed>,
     {
-        let tries = self.tries();
-        (tries.attempt, tries.paid) = (attempt, None);
         let mut told = Told::NOTHING;
         let verdict = self
             .within(&mut told, || self.judge.judge(&self.mode, &self.seed, Err::<&Res, _>(error)));
+        let tries = self.tries();
+        tries.attempt = plan.attempt;
+        tries.paid = if is_refused(verdict) {
+            mem::replace(&mut plan.paid, Withdrawal::FREE).spend()
+        } else {
+            None
+        };
         Ended { verdict, gave_up: false, counted: false, answered: false }
     }
 

@@ -32,6 +32,8 @@ impl<S, M, C, Saved, Seed> Call<S, M, C, Saved, Seed> {
         M: Replay<Req, Saved = Saved> + Carry<Req>,
     {
         let free = self.is_free(ended.verdict);
+        // Dropped at every return without a plan, which pays it back.
+        let held = self.hold(ended.verdict);
         let hint = self.account_for(ended, free)?;
         if ended.gave_up {
             return Err(Stop::GaveUpBelow);
@@ -51,6 +53,7 @@ impl<S, M, C, Saved, Seed> Call<S, M, C, Saved, Seed> {
         let request = self.mode.again(saved, attempt).ok_or(Stop::NotReplayable)?;
         self.can_announce(&request, delay)?;
         let paid = match ended.verdict {
+            Verdict::Rejected { .. } => held,
             _ if free => Withdrawal::FREE,
             Verdict::TimedOut => self.settings.budget.withdraw(RetryKind::Timeout)?,
             _ => self.settings.budget.withdraw(RetryKind::Error)?,
@@ -90,11 +93,8 @@ impl<S, M, C, Saved, Seed> Call<S, M, C, Saved, Seed> {
             Verdict::Rejected { reason: Reason::DeadlineExceeded, .. } => {
                 return Err(Stop::Deadline);
             }
+            Verdict::Rejected { .. } if self.was_rejected() => return Err(Stop::Rejected),
             Verdict::Rejected { retry_after, .. } => {
-                self.refund();
-                if self.was_rejected() {
-                    return Err(Stop::Rejected);
-                }
                 Some(Hint::Exactly(retry_after.ok_or(Stop::Rejected)?))
             }
             _ => return Err(Stop::NotRetryable),
@@ -110,11 +110,14 @@ impl<S, M, C, Saved, Seed> Call<S, M, C, Saved, Seed> {
         self.tries.as_ref().is_some_and(|tries| tries.free.rejected)
     }
 
-    /// The current attempt did not get as far as the service.
-    fn refund(&mut self) {
-        if let Some(paid) = self.tries.as_mut().and_then(|tries| tries.paid.take()) {
-            self.settings.budget.refund(paid);
+    /// Takes back what was paid for the current attempt, if it did not get as far as the service. The
+    /// repetition of that attempt is paid with it.
+    fn hold(&mut self, verdict: Verdict) -> Withdrawal {
+        if !is_refused(verdict) {
+            return Withdrawal::FREE;
         }
+        let paid = self.tries.as_mut().and_then(|tries| tries.paid.take());
+        Withdrawal::of(&self.settings.budget, paid)
     }
 
     /// How long to wait, if an attempt after that can still end in time.
@@ -200,6 +203,11 @@ impl<S, M, C, Saved, Seed> Call<S, M, C, Saved, Seed> {
     pub(crate) fn tries(&mut self) -> &mut Tries {
         self.tries.get_or_insert_with(|| Box::new(Tries::new()))
     }
+}
+
+/// Whether a layer below kept a call from the service. If a deadline did, the service may have the call.
+pub(crate) fn is_refused(verdict: Verdict) -> bool {
+    matches!(verdict, Verdict::Rejected { reason, .. } if reason != Reason::DeadlineExceeded)
 }
 
 /// The least time worth an attempt: timers fire up to a millisecond late.

@@ -66,7 +66,7 @@ async fn failures_of_readiness_use_up_the_attempts() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rejection_while_getting_ready_pays_back_its_own_attempt_and_none_before_it() {
+async fn a_rejection_while_getting_ready_pays_back_no_attempt_before_it() {
     // The second attempt reaches the service. The third gets no further than a limiter, once.
     let busy = Err(rejected(10 * MS));
     let service = Failing::new([Ok(()), Ok(()), busy], || Ok(()));
@@ -76,6 +76,6 @@ async fn a_rejection_while_getting_ready_pays_back_its_own_attempt_and_none_befo
     let layer = RetryLayer::new(3).backoff(NO_WAIT).budget(budget.clone());
     assert!(layer.layer(service).oneshot(0).await.is_err());
     assert_eq!(calls.load(Ordering::Relaxed), 3);
-    assert_eq!(before - budget.balance().unwrap(), 1, "the second attempt was paid for");
+    assert_eq!(before - budget.balance().unwrap(), 2, "both repetitions are paid for");
     assert_eq!(layer.handle().stopped(Stop::AttemptsUsed), 1);
 }
