@@ -92,12 +92,12 @@ async fn a_hint_as_long_as_the_rest_stops_at_once() {
 
 #[tokio::test(start_paused = true)]
 async fn a_zero_hint_is_spread_by_the_backoff() {
-    let layer = constant(4 * SECOND);
+    let layer = constant(4 * SECOND).seed(7);
     let mut all = Vec::new();
     for _ in 0..10 {
         all.push(second_attempt(&layer, Hint::After(Duration::ZERO), None).await.unwrap());
     }
-    assert!(all.iter().all(|at| *at < 4000) && all.iter().any(|at| *at > 400), "{all:?}");
+    assert!(all.iter().all(|at| *at <= 4000) && all.iter().any(|at| *at > 400), "{all:?}");
 }
 
 #[tokio::test(start_paused = true)]
