@@ -136,8 +136,8 @@ impl<S, M, C, Saved, Seed> Call<S, M, C, Saved, Seed> {
 
     /// Returns what a failure of readiness ended an attempt with that did not begin.
     ///
-    /// The attempt counts. What was paid for an earlier one stays paid. If a layer below rejected the
-    /// attempt, its repetition is paid with what the attempt cost. Otherwise the `plan` pays that back.
+    /// The attempt counts. What was paid for an earlier one stays paid. A free repetition of the attempt is
+    /// paid with what the attempt cost. Otherwise the `plan` pays that back.
     pub(crate) fn unready<Req, Res, E>(&mut self, plan: &mut Plan<Req>, error: &E) -> Ended
     where
         C: Judge<M, Req, Res, E, Seed = Seed>,
@@ -145,13 +145,12 @@ impl<S, M, C, Saved, Seed> Call<S, M, C, Saved, Seed> {
         let mut told = Told::NOTHING;
         let verdict = self
             .within(&mut told, || self.judge.judge(&self.mode, &self.seed, Err::<&Res, _>(error)));
+        let is_free = self.is_free(verdict) && is_refused(verdict);
         let tries = self.tries();
         tries.attempt = plan.attempt;
-        tries.paid = if is_refused(verdict) {
-            mem::replace(&mut plan.paid, Withdrawal::FREE).spend()
-        } else {
-            None
-        };
+        tries.paid = is_free
+            .then(|| mem::replace(&mut plan.paid, Withdrawal::FREE))
+            .and_then(Withdrawal::spend);
         Ended { verdict, gave_up: false, counted: false, answered: false }
     }
 

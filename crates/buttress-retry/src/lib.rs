@@ -45,8 +45,9 @@
 //!
 //! A free repetition counts neither as an attempt nor in the budget, as gRFC A6 has it for transparent
 //! retries: the service never saw the call. `grpc-previous-rpc-attempts` leaves it out,
-//! [`Attempt::number`](buttress_core::Attempt::number) does not. A layer of one attempt repeats nothing, not
-//! even what is free.
+//! [`Attempt::number`](buttress_core::Attempt::number) does not. If the call that is repeated was a paid
+//! repetition itself, its payment counts for the free one. A layer of one attempt repeats nothing, not even
+//! what is free.
 //!
 //! # Hints
 //!

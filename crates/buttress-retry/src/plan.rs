@@ -33,7 +33,7 @@ impl<S, M, C, Saved, Seed> Call<S, M, C, Saved, Seed> {
     {
         let free = self.is_free(ended.verdict);
         // Dropped at every return without a plan, which pays it back.
-        let held = self.hold(ended.verdict);
+        let held = self.hold(ended.verdict, free);
         let hint = self.account_for(ended, free)?;
         if ended.gave_up {
             return Err(Stop::GaveUpBelow);
@@ -53,8 +53,7 @@ impl<S, M, C, Saved, Seed> Call<S, M, C, Saved, Seed> {
         let request = self.mode.again(saved, attempt).ok_or(Stop::NotReplayable)?;
         self.can_announce(&request, delay)?;
         let paid = match ended.verdict {
-            Verdict::Rejected { .. } => held,
-            _ if free => Withdrawal::FREE,
+            _ if free => held,
             Verdict::TimedOut => self.settings.budget.withdraw(RetryKind::Timeout)?,
             _ => self.settings.budget.withdraw(RetryKind::Error)?,
         };
@@ -66,7 +65,7 @@ impl<S, M, C, Saved, Seed> Call<S, M, C, Saved, Seed> {
 
     /// Whether a repetition is neither paid for nor counted: the first of each kind of call that provably
     /// never reached the service.
-    fn is_free(&self, verdict: Verdict) -> bool {
+    pub(crate) fn is_free(&self, verdict: Verdict) -> bool {
         match verdict {
             Verdict::NeverProcessed => {
                 self.tries.as_ref().is_none_or(|tries| !tries.free.never_processed)
@@ -110,10 +109,10 @@ impl<S, M, C, Saved, Seed> Call<S, M, C, Saved, Seed> {
         self.tries.as_ref().is_some_and(|tries| tries.free.rejected)
     }
 
-    /// Takes back what was paid for the current attempt, if it did not get as far as the service. The
-    /// repetition of that attempt is paid with it.
-    fn hold(&mut self, verdict: Verdict) -> Withdrawal {
-        if !is_refused(verdict) {
+    /// Takes what was paid for the current attempt, if that did not get as far as the service and may be
+    /// repeated for free. The repetition is paid with it.
+    fn hold(&mut self, verdict: Verdict, free: bool) -> Withdrawal {
+        if !free || !is_refused(verdict) {
             return Withdrawal::FREE;
         }
         let paid = self.tries.as_mut().and_then(|tries| tries.paid.take());
@@ -205,9 +204,13 @@ impl<S, M, C, Saved, Seed> Call<S, M, C, Saved, Seed> {
     }
 }
 
-/// Whether a layer below kept a call from the service. If a deadline did, the service may have the call.
+/// Whether the service has not seen the call. If a deadline ended the call below, it may have.
 pub(crate) fn is_refused(verdict: Verdict) -> bool {
-    matches!(verdict, Verdict::Rejected { reason, .. } if reason != Reason::DeadlineExceeded)
+    match verdict {
+        Verdict::NeverProcessed => true,
+        Verdict::Rejected { reason, .. } => reason != Reason::DeadlineExceeded,
+        _ => false,
+    }
 }
 
 /// The least time worth an attempt: timers fire up to a millisecond late.
