@@ -15,7 +15,7 @@ use crate::{
     budget::Withdrawal,
     future::Next,
     pace::Began,
-    plan::{Ended, Plan, is_refused},
+    plan::{Ended, LEAST, Plan, is_refused},
     service::announce,
     settings::Settings,
     tries::Tries,
@@ -89,10 +89,13 @@ impl<S, M, C, Saved, Seed> Call<S, M, C, Saved, Seed> {
         let tries = self.tries();
         (tries.attempt, tries.paid) = (attempt, paid.spend());
         self.settings.state.retries.fetch_add(1, Ordering::Relaxed);
-        if let Some(deadline) = self.deadline {
-            // The plan and the wait for readiness have seen to it that there is something to announce. If
-            // the machine stood still since, the request goes out with what it announces already.
-            let _ = self.mode.write(&mut request, deadline);
+        if let Some(deadline) = self.deadline
+            && self.mode.write(&mut request, deadline).is_err()
+        {
+            // The wait for readiness took all the time there was, and left no outcome to return. The
+            // request must not go out with the time it came with. Of one millisecond, a header of whole
+            // ones could say none, because the clock goes on.
+            let _ = self.mode.write(&mut request, Deadline::after(2 * LEAST));
         }
         self.began = Began::now(self.settings.learning, || self.mode.watch(&mut request));
         let deadline = self.deadline;

@@ -66,7 +66,7 @@
 //! its last response if that has no body (gRPC's trailers alone, a length of 0). A response with a body
 //! was dropped before the wait, so that it holds no connection or permit, and nothing is left to return:
 //! this wait is ended by the layer that enforces the deadline. If there is none, the attempt begins once
-//! the service is ready, under the deadline that has passed.
+//! the service is ready, under the deadline that has passed, and announces 2 ms.
 //!
 //! # Nested retries
 //!

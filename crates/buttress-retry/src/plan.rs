@@ -214,4 +214,4 @@ pub(crate) fn is_refused(verdict: Verdict) -> bool {
 }
 
 /// The least time worth an attempt: timers fire up to a millisecond late.
-const LEAST: Duration = Duration::from_millis(1);
+pub(crate) const LEAST: Duration = Duration::from_millis(1);
