@@ -33,7 +33,7 @@ impl<S, M, C, Saved, Seed> Call<S, M, C, Saved, Seed> {
     {
         let free = self.is_free(ended.verdict);
         // Dropped at every return without a plan, which pays it back.
-        let held = self.hold(ended.verdict, free);
+        let held = self.hold(ended, free);
         let hint = self.account_for(ended, free)?;
         if ended.gave_up {
             return Err(Stop::GaveUpBelow);
@@ -110,9 +110,10 @@ impl<S, M, C, Saved, Seed> Call<S, M, C, Saved, Seed> {
     }
 
     /// Takes what was paid for the current attempt, if that did not get as far as the service and may be
-    /// repeated for free. The repetition is paid with it.
-    fn hold(&mut self, verdict: Verdict, free: bool) -> Withdrawal {
-        if !free || !is_refused(verdict) {
+    /// repeated for free. The repetition is paid with it. Where a retry further in gave up, one of its
+    /// attempts may have got there.
+    fn hold(&mut self, ended: Ended, free: bool) -> Withdrawal {
+        if !free || ended.gave_up || !is_refused(ended.verdict) {
             return Withdrawal::FREE;
         }
         let paid = self.tries.as_mut().and_then(|tries| tries.paid.take());

@@ -10,7 +10,8 @@ use std::{
     task::{Context, Poll},
 };
 
-use buttress_core::{BoxError, Verdict};
+use buttress_core::{BoxError, Hint, Rejection, Verdict};
+use buttress_deadline::DeadlineLayer;
 use buttress_retry::{
     Backoff, Budget, Jitter, Ratio, RetryLayer, RetryThrottle, Stop, TokenBucket,
 };
@@ -333,4 +334,30 @@ async fn a_repetition_that_leaves_while_a_limiter_below_delays_it_is_paid_back()
     assert_eq!((calls(&log), budget.balance()), (2, Some(59)));
     drop(call);
     assert_eq!(budget.balance(), Some(60));
+}
+
+/// The inner layer reached the service before it met a limiter.
+#[tokio::test(start_paused = true)]
+async fn a_repetition_within_which_an_inner_retry_gave_up_is_not_paid_back() {
+    let budget = Budget::over(SECOND * 60, Ratio::ZERO, 1);
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    let (service, _) = scripted(move |_| match count.fetch_add(1, Ordering::Relaxed) {
+        0 => Err("hinted".into()),
+        1 => Err("down".into()),
+        _ => Err(rejected(MS)),
+    });
+    let by_text = |outcome: Result<&u32, &BoxError>| match outcome {
+        Ok(_) => Verdict::Success,
+        Err(error) if error.to_string() == "hinted" => {
+            Verdict::Throttled(Some(Hint::After(200 * MS)))
+        }
+        Err(error) => Rejection::find(error).map_or(Verdict::Transient, Verdict::of),
+    };
+    let stack = ServiceBuilder::new()
+        .layer(on(&budget).classify(by_text))
+        .layer(DeadlineLayer::new(100 * MS))
+        .layer(on(&budget).classify(by_text));
+    stack.service(service).oneshot(0).await.unwrap_err();
+    assert_eq!((asked.load(Ordering::Relaxed), budget.balance()), (4, Some(59)));
 }
