@@ -134,10 +134,12 @@ fn failing_once(inner: Upstream) -> Upstream {
     }))
 }
 
+type Stack = fn(Upstream) -> Upstream;
+
 /// The flight knows only its own deadline, and a layer below it only the one that it read.
 #[tokio::test(start_paused = true)]
 async fn followers_go_again_through_whatever_layers_the_leaders_deadline_is_handed_on() {
-    let stacks: [(&str, fn(Upstream) -> Upstream); 7] = [
+    let stacks: [(&str, Stack); 7] = [
         ("a retry", |upstream| retried(hop(0, upstream))),
         ("two retries", |upstream| retried(retried(hop(0, upstream)))),
         ("a second attempt", |upstream| retried(hop(0, failing_once(upstream)))),
