@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use buttress::{BoxError, DeadlineLayer, DedupLayer, Http, HttpExt, core::By};
+use buttress::{Backoff, BoxError, DeadlineLayer, DedupLayer, Http, HttpExt, RetryLayer, core::By};
 use bytes::Bytes;
 use http::{HeaderName, Method, Request, Response, StatusCode};
 use http_body::Body;
@@ -105,6 +105,60 @@ async fn followers_with_time_left_go_again_whatever_the_rounding_or_the_margin()
             let sent = if margin == 15 { 1 } else { 2 };
             assert_eq!(calls.load(SeqCst), sent, "{case}");
         }
+    }
+}
+
+/// A layer with time of its own that goes by what the request announces.
+fn hop(margin: u64, inner: Upstream) -> Upstream {
+    let mode = Http::new().timeout_header(HEADER).margin(Duration::from_millis(margin));
+    boxed(DeadlineLayer::new(Duration::from_secs(1)).http_with(mode).layer(inner))
+}
+
+fn retried(inner: Upstream) -> Upstream {
+    let mode = Http::new().timeout_header(HEADER).idempotent();
+    boxed(RetryLayer::new(3).backoff(Backoff::none()).http_with(mode).layer(inner))
+}
+
+/// The first call fails at once.
+fn failing_once(inner: Upstream) -> Upstream {
+    let failed = Arc::<AtomicUsize>::default();
+    BoxCloneSyncService::new(service_fn(move |request| {
+        let (first, inner) = (failed.fetch_add(1, SeqCst) == 0, inner.clone());
+        async move {
+            sleep(Duration::from_micros(2_300)).await;
+            if first {
+                return Ok(answer(StatusCode::BAD_GATEWAY, &[], ""));
+            }
+            inner.oneshot(request).await
+        }
+    }))
+}
+
+type Stack = fn(Upstream) -> Upstream;
+
+/// The flight knows only its own deadline, and a layer below it only the one that it read.
+#[tokio::test(start_paused = true)]
+async fn followers_go_again_through_whatever_layers_the_leaders_deadline_is_handed_on() {
+    let stacks: [(&str, Stack); 7] = [
+        ("a retry", |upstream| retried(hop(0, upstream))),
+        ("two retries", |upstream| retried(retried(hop(0, upstream)))),
+        ("a second attempt", |upstream| retried(hop(0, failing_once(upstream)))),
+        ("two hops", |upstream| hop(5, hop(0, upstream))),
+        ("four hops", |upstream| hop(5, hop(1, hop(1, hop(0, upstream))))),
+        ("a flight between", |upstream| hop(5, boxed(dedup().layer(hop(0, upstream))))),
+        ("all of them", |upstream| hop(1, retried(hop(5, retried(hop(0, upstream)))))),
+    ];
+    for (case, stack) in stacks {
+        let (upstream, calls) = taking(Duration::from_millis(50));
+        let shared = dedup().layer(stack(upstream));
+        let mode = Http::new().timeout_header(HEADER);
+        let (leader, follower) = tokio::join!(
+            within(LEADER, mode.clone(), false, shared.clone()),
+            within(FOLLOWER, mode.clone(), false, shared.clone()),
+        );
+        assert!(!leader.ok && leader.after <= TICK, "{case}: {leader:?}");
+        assert!(follower.ok, "{case}: {follower:?}");
+        assert_eq!(calls.load(SeqCst), 2, "{case}");
     }
 }
 

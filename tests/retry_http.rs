@@ -17,10 +17,10 @@ use buttress::{
     http::parse_grpc_timeout,
 };
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use loopback::{AnyBody, chunks};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, Sleep, sleep};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 
 const MS: Duration = Duration::from_millis(1);
@@ -141,6 +141,47 @@ async fn a_wait_for_readiness_ends_at_the_requests_own_deadline_with_the_last_an
     let response = service.oneshot(grpc("1S")).await.unwrap();
     assert_eq!(response.headers()["grpc-status"], "14");
     assert_eq!((start.elapsed(), layer.handle().retries()), (1000 * MS, 0));
+}
+
+/// Ready at once; each clone after the time of two calls.
+struct Slow<S>(S, Option<Pin<Box<Sleep>>>);
+
+impl<S: Clone> Clone for Slow<S> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone(), Some(Box::pin(sleep(2000 * MS))))
+    }
+}
+
+impl<S: Service<Request<String>>> Service<Request<String>> for Slow<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        if let Some(sleep) = &mut self.1 {
+            std::task::ready!(sleep.as_mut().poll(cx));
+        }
+        self.0.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<String>) -> S::Future {
+        self.1 = None;
+        self.0.call(request)
+    }
+}
+
+/// The last answer has a body. So it was dropped before the wait, and cannot be returned.
+#[tokio::test(start_paused = true)]
+async fn an_attempt_that_begins_after_its_deadline_does_not_announce_what_came() {
+    const NAME: HeaderName = HeaderName::from_static("x-timeout-ms");
+    let (service, seen) = noting(|| page(503));
+    let layer = every(100 * MS).http_with(Http::new().timeout_header(NAME));
+    let mut request = get();
+    request.headers_mut().insert(NAME, HeaderValue::from_static("1000"));
+    layer.layer(Slow(service, None)).oneshot(request).await.unwrap();
+    let seen = seen.lock().unwrap();
+    let announced = seen.iter().map(|(at, headers)| (*at, headers[&NAME].to_str().unwrap()));
+    assert_eq!(announced.collect::<Vec<_>>(), [(Duration::ZERO, "1000"), (2000 * MS, "2")]);
 }
 
 #[tokio::test(start_paused = true)]

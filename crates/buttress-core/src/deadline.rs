@@ -136,16 +136,35 @@ impl Deadline {
     /// under the `ambient` one, and is earlier: the same one on its way, rounded down or less a margin. A
     /// call that it ends is ended by the ambient one.
     ///
-    /// It is heard on the same thread, until something else is said.
-    #[inline]
+    /// If the `ambient` one stands for another in this way, this deadline stands for both, through up to
+    /// four layers. It is heard on the same thread, until something else is said.
+    #[cold]
     pub fn announces(self, ambient: Self) {
-        ANNOUNCED.set(Some((ambient, self)));
+        ANNOUNCED.with(|chain| {
+            let stands = |link: &Cell<Link>| link.get().is_some_and(|(_, told)| told == ambient);
+            let before = chain.iter().position(stands).map_or(0, |place| place + 1);
+            // One layer too many is said in place of the last.
+            let place = before.min(MOST_LINKS - 1);
+            let mut links = chain.iter().skip(place);
+            if let Some(link) = links.next() {
+                link.set(Some((ambient, self)));
+            }
+            links.for_each(|link| link.set(None));
+        });
     }
 
     /// What was said last to [announce](Self::announces) this deadline.
     #[inline]
     pub fn announced(self) -> Option<Self> {
-        ANNOUNCED.get().filter(|(ambient, _)| *ambient == self).map(|(_, announced)| announced)
+        ANNOUNCED.with(|chain| {
+            let links = chain.iter().map_while(Cell::get);
+            links.fold(
+                None,
+                |found, (ambient, told)| {
+                    if ambient == found.unwrap_or(self) { Some(told) } else { found }
+                },
+            )
+        })
     }
 
     /// Carries the ambient deadline of the [whole](Self::whole) call and the
@@ -217,6 +236,11 @@ thread_local! {
     static AMBIENT: Cell<Option<Deadline>> = const { Cell::new(None) };
     static HEAD: Cell<Option<Deadline>> = const { Cell::new(None) };
     static ENFORCED: Cell<Option<Deadline>> = const { Cell::new(None) };
-    // Left as it is by whoever reads it: no two calls have the same deadline to the nanosecond.
-    static ANNOUNCED: Cell<Option<(Deadline, Deadline)>> = const { Cell::new(None) };
+    // Left as it is by the reader: no two calls have the same deadline to the nanosecond.
+    static ANNOUNCED: [Cell<Link>; MOST_LINKS] = const { [const { Cell::new(None) }; MOST_LINKS] };
 }
+
+/// An ambient deadline, and the one that came with the request in its place.
+type Link = Option<(Deadline, Deadline)>;
+
+const MOST_LINKS: usize = 4;

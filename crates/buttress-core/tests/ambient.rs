@@ -375,3 +375,24 @@ fn deeper(tally: Tally, left: u32) {
         _ => tally.inside(Attempt::FIRST.next(), || deeper(tally, left - 1)),
     }
 }
+
+#[test]
+fn a_deadline_that_is_announced_in_steps_stands_for_each_step_before() {
+    let steps = [9, 8, 7, 6, 5].map(seconds);
+    let [first, second, third, fourth, last] = steps;
+    for pair in steps.windows(2) {
+        pair[1].announces(pair[0]);
+    }
+    assert_eq!([first, second, third, fourth].map(Deadline::announced), [Some(last); 4]);
+    assert_eq!(last.announced(), None);
+
+    let shorter = seconds(4);
+    shorter.announces(third);
+    let heard = [first, second, third].map(Deadline::announced);
+    assert_eq!(heard, [Some(shorter); 3], "another attempt");
+    assert_eq!(fourth.announced(), None);
+
+    shorter.announces(last);
+    assert_eq!([first, third].map(Deadline::announced), [None; 2], "another call");
+    assert_eq!(last.announced(), Some(shorter));
+}

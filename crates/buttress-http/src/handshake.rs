@@ -15,22 +15,39 @@ use crate::failure::{chain, is_connect, of_io};
 ///
 /// With TLS 1.3 a server refuses its client's certificate after the handshake: there the alert is told
 /// from data that came in broken by its name.
+///
+/// The error of a resolver is not looked into, because it may say the name of the host, and that may be
+/// one of the words.
 pub(crate) fn is_refused(error: &(dyn Error + 'static)) -> bool {
     let mut connecting = false;
-    chain(error).any(|error| {
+    for error in chain(error) {
         connecting |= is_connect(error);
-        match of_io(error) {
+        if connecting && is_of_resolver(error) {
+            return false;
+        }
+        let is_refused = match of_io(error) {
             Some(error) if error.kind() != io::ErrorKind::InvalidData => false,
             Some(error) => connecting || names(error, &CERTIFICATES),
             None => connecting && names(error, &REFUSALS) && !names(error, &[END]),
+        };
+        if is_refused {
+            return true;
         }
-    })
+    }
+    false
+}
+
+/// Whether hyper-util's connector stands around the error of its resolver.
+fn is_of_resolver(error: &dyn Error) -> bool {
+    error.to_string() == RESOLVING
 }
 
 fn names(error: &dyn Error, words: &[&str]) -> bool {
     let text = error.to_string().to_ascii_lowercase();
     words.iter().any(|word| text.contains(word))
 }
+
+const RESOLVING: &str = "dns error";
 
 /// What a certificate can be called in the text of an error, or of a TLS alert (RFC 8446, section 6.2).
 const CERTIFICATES: [&str; 2] = ["certificate", "unknownca"];

@@ -11,6 +11,11 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::combinators::{BoxBody, UnsyncBoxBody};
 
+#[cfg(any(feature = "axum", feature = "reqwest"))]
+use crate::body_error::bare;
+#[cfg(any(feature = "axum", feature = "reqwest"))]
+use http_body_util::BodyExt;
+
 /// Watches `body`, if it is one that comes bit by bit.
 ///
 /// The type of the body stays, so it must be one that can hold any other; the types are asked one by one.
@@ -112,7 +117,7 @@ fn as_type<B: Wrap>(body: &mut dyn Any) -> Option<Upload> {
 #[cfg(feature = "axum")]
 impl Wrap for axum_core::body::Body {
     fn wrap(watched: Watched<Self>) -> Self {
-        Self::new(watched)
+        Self::new(watched.map_err(bare))
     }
 }
 
@@ -146,7 +151,7 @@ fn of_tonic(_: &mut dyn Any) -> Option<Upload> {
 #[cfg(feature = "reqwest")]
 impl Wrap for reqwest::Body {
     fn wrap(watched: Watched<Self>) -> Self {
-        Self::wrap(watched)
+        Self::wrap(watched.map_err(bare))
     }
 }
 

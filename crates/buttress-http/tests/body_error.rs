@@ -12,7 +12,8 @@ use std::{
 };
 
 use buttress_core::{
-    Allowance, Attempt, BoxError, Guard, Origin, Reader, Reason, Rejection, Replay, Respond, Share,
+    Allowance, Attempt, BoxError, Carry, Guard, Origin, Reader, Reason, Rejection, Replay, Respond,
+    Share,
 };
 use buttress_http::{ControlBody, Http, Protocol, ReplayBody};
 use bytes::Bytes;
@@ -159,4 +160,30 @@ async fn a_status_in_a_body_of_tonic_stays_the_only_one() {
     let status = body.frame().await.unwrap().unwrap_err();
     assert_eq!((status.code(), status.message()), (tonic::Code::DataLoss, "torn"));
     assert!(status.source().is_none(), "{status:?}");
+}
+
+#[tokio::test]
+async fn a_request_whose_body_is_watched_by_many_layers_says_its_error_once() {
+    let mut request = reqwest::Request::new(http::Method::PUT, "http://host/".parse().unwrap());
+    *request.body_mut() = Some(of_reqwest(reset()));
+    for _ in 0..LAYERS {
+        assert!(Http::new().watch(&mut request).is_some());
+    }
+    let told = texts(request.body_mut().take().unwrap()).await;
+    assert_eq!(count(&told, REQWEST), 1, "{told:?}");
+    assert!(told.len() <= 3, "{told:?}");
+
+    let mut request = http::Request::new(axum_core::body::Body::new(failing(reset())));
+    for _ in 0..LAYERS {
+        assert!(Http::new().watch(&mut request).is_some());
+    }
+    let told = texts(request.into_body()).await;
+    assert_eq!(told.len(), 2, "{told:?}");
+
+    let mut request = http::Request::new(tonic::body::Body::new(failing(reset())));
+    for _ in 0..LAYERS {
+        assert!(Http::new().watch(&mut request).is_some());
+    }
+    let told = texts(request.into_body()).await;
+    assert_eq!(told.len(), 2, "{told:?}");
 }

@@ -72,6 +72,20 @@ async fn a_connection_that_broke_during_the_handshake_was_never_processed() {
     }
 }
 
+/// The text of a resolver names the host, whatever that is called.
+#[tokio::test]
+async fn a_name_that_is_not_found_was_never_processed_whatever_the_host_is_called() {
+    let resolver = service_fn(|name: legacy::connect::dns::Name| {
+        let text = format!("no record found for {name}");
+        ready(Err::<std::vec::IntoIter<SocketAddr>, _>(BoxError::from(text)))
+    });
+    let connector = legacy::connect::HttpConnector::new_with_resolver(resolver);
+    let client: Client<_, Body> = Client::builder(TokioExecutor::new()).build(connector);
+    let request = Request::get("http://certificates.test/").body(Body::default()).unwrap();
+    let error = client.request(request).await.unwrap_err();
+    assert_eq!(verdict(&error), Verdict::NeverProcessed, "{error:?}");
+}
+
 #[test]
 fn data_that_is_invalid_after_the_handshake_is_permanent_only_if_a_certificate_was_refused() {
     let of = |text: &str| verdict(&io::Error::new(io::ErrorKind::InvalidData, text));

@@ -150,7 +150,7 @@ impl Budget {
             Law::Unlimited => Some(Paid::Nothing),
         };
         let paid = paid.ok_or(Stop::BudgetEmpty)?;
-        Ok(Withdrawal { from: Some((self.clone(), paid)) })
+        Ok(Withdrawal::of(self, Some(paid)))
     }
 
     /// Gives back what was `paid` for a retry that was not made, or did not reach the service.
@@ -180,6 +180,11 @@ pub(crate) struct Withdrawal {
 impl Withdrawal {
     /// Of a retry that costs nothing.
     pub(crate) const FREE: Self = Self { from: None };
+
+    /// Of what was `paid` from `budget` before.
+    pub(crate) fn of(budget: &Budget, paid: Option<Paid>) -> Self {
+        Self { from: paid.map(|paid| (budget.clone(), paid)) }
+    }
 
     /// The retry begins. What was paid for it.
     pub(crate) fn spend(mut self) -> Option<Paid> {

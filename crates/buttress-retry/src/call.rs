@@ -1,5 +1,6 @@
 use std::{
     future::Future,
+    mem,
     ops::ControlFlow,
     pin::Pin,
     sync::{Arc, atomic::Ordering},
@@ -11,9 +12,11 @@ use tower_service::Service;
 
 use crate::{
     Stop,
+    budget::Withdrawal,
     future::Next,
     pace::Began,
-    plan::{Ended, Plan},
+    plan::{Ended, LEAST, Plan, is_refused},
+    service::announce,
     settings::Settings,
     tries::Tries,
 };
@@ -86,13 +89,17 @@ impl<S, M, C, Saved, Seed> Call<S, M, C, Saved, Seed> {
         let tries = self.tries();
         (tries.attempt, tries.paid) = (attempt, paid.spend());
         self.settings.state.retries.fetch_add(1, Ordering::Relaxed);
-        if let Some(deadline) = self.deadline {
-            // The plan and the wait for readiness have seen to it that there is something to announce. If
-            // the machine stood still since, the request goes out with what it announces already.
-            let _ = self.mode.write(&mut request, deadline);
+        if let Some(deadline) = self.deadline
+            && self.mode.write(&mut request, deadline).is_err()
+        {
+            // The wait for readiness took all the time there was, and left no outcome to return. The
+            // request must not go out with the time it came with. Of one millisecond, a header of whole
+            // ones could say none, because the clock goes on.
+            let _ = self.mode.write(&mut request, Deadline::after(2 * LEAST));
         }
         self.began = Began::now(self.settings.learning, || self.mode.watch(&mut request));
         let deadline = self.deadline;
+        announce(deadline);
         let (service, _) = self.spare.as_mut()?;
         let tally = self.settings.budget.tally();
         Some(Deadline::with(deadline, || tally.inside(attempt, || service.call(request))))
@@ -130,14 +137,23 @@ impl<S, M, C, Saved, Seed> Call<S, M, C, Saved, Seed> {
         Poll::Ready(outcome)
     }
 
-    /// What a failure of readiness ended an attempt with that did not begin.
-    pub(crate) fn unready<Req, Res, E>(&self, error: &E) -> Ended
+    /// Returns what a failure of readiness ended an attempt with that did not begin.
+    ///
+    /// The attempt counts. What was paid for an earlier one stays paid. A free repetition of the attempt is
+    /// paid with what the attempt cost. Otherwise the `plan` pays that back.
+    pub(crate) fn unready<Req, Res, E>(&mut self, plan: &mut Plan<Req>, error: &E) -> Ended
     where
         C: Judge<M, Req, Res, E, Seed = Seed>,
     {
         let mut told = Told::NOTHING;
         let verdict = self
             .within(&mut told, || self.judge.judge(&self.mode, &self.seed, Err::<&Res, _>(error)));
+        let is_free = self.is_free(verdict) && is_refused(verdict);
+        let tries = self.tries();
+        tries.attempt = plan.attempt;
+        tries.paid = is_free
+            .then(|| mem::replace(&mut plan.paid, Withdrawal::FREE))
+            .and_then(Withdrawal::spend);
         Ended { verdict, gave_up: false, counted: false, answered: false }
     }
 
@@ -216,7 +232,9 @@ impl<S, M, C, Saved, Seed> Call<S, M, C, Saved, Seed> {
         M: Mark<Res>,
     {
         // A rejection that was waited for and came again is a failure of trying, too.
-        let is_giving_up = why.is_giving_up() || (why == Stop::Rejected && self.was_rejected());
+        let has_tried = self.attempt() > Attempt::FIRST;
+        let is_giving_up =
+            why.is_giving_up(has_tried) || (why == Stop::Rejected && self.was_rejected());
         if is_giving_up && self.settings.attempts > 1 {
             let is_marked = outcome.as_mut().is_ok_and(|response| self.mode.mark(response));
             if !is_marked {

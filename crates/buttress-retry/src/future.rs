@@ -125,7 +125,7 @@ where
                         }
                     }
                     Err(error) => {
-                        let ended = call.unready(&error);
+                        let ended = call.unready(&mut next.plan, &error);
                         failed = Some((Err(error), ended));
                     }
                 }

@@ -45,8 +45,9 @@
 //!
 //! A free repetition counts neither as an attempt nor in the budget, as gRFC A6 has it for transparent
 //! retries: the service never saw the call. `grpc-previous-rpc-attempts` leaves it out,
-//! [`Attempt::number`](buttress_core::Attempt::number) does not. A layer of one attempt repeats nothing, not
-//! even what is free.
+//! [`Attempt::number`](buttress_core::Attempt::number) does not. If the call that is repeated was a paid
+//! repetition itself, its payment counts for the free one. A layer of one attempt repeats nothing, not even
+//! what is free.
 //!
 //! # Hints
 //!
@@ -65,12 +66,13 @@
 //! its last response if that has no body (gRPC's trailers alone, a length of 0). A response with a body
 //! was dropped before the wait, so that it holds no connection or permit, and nothing is left to return:
 //! this wait is ended by the layer that enforces the deadline. If there is none, the attempt begins once
-//! the service is ready, under the deadline that has passed.
+//! the service is ready, under the deadline that has passed, and announces 2 ms.
 //!
 //! # Nested retries
 //!
-//! A retry that stops after trying marks the outcome, and a retry around it does not repeat that outcome. A
-//! response over HTTP carries the mark in its extensions. Anything else is marked for the layer that
+//! A retry that stops after trying marks the outcome, and a retry around it does not repeat that outcome. If
+//! the deadline leaves no time for a second attempt, the outcome is not marked, because an outer retry may
+//! have more time. A response over HTTP carries the mark in its extensions. Anything else is marked for the layer that
 //! polls it: an error, and a response in `Plain` mode. A retry reads that mark for every
 //! outcome that comes in the same poll. So a call on the side that failed inside a handler stops
 //! the retry around the handler if the handler fails with an error in the same poll. Across a spawned task

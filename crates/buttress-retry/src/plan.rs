@@ -32,6 +32,8 @@ impl<S, M, C, Saved, Seed> Call<S, M, C, Saved, Seed> {
         M: Replay<Req, Saved = Saved> + Carry<Req>,
     {
         let free = self.is_free(ended.verdict);
+        // Dropped at every return without a plan, which pays it back.
+        let held = self.hold(ended, free);
         let hint = self.account_for(ended, free)?;
         if ended.gave_up {
             return Err(Stop::GaveUpBelow);
@@ -51,7 +53,7 @@ impl<S, M, C, Saved, Seed> Call<S, M, C, Saved, Seed> {
         let request = self.mode.again(saved, attempt).ok_or(Stop::NotReplayable)?;
         self.can_announce(&request, delay)?;
         let paid = match ended.verdict {
-            _ if free => Withdrawal::FREE,
+            _ if free => held,
             Verdict::TimedOut => self.settings.budget.withdraw(RetryKind::Timeout)?,
             _ => self.settings.budget.withdraw(RetryKind::Error)?,
         };
@@ -63,7 +65,7 @@ impl<S, M, C, Saved, Seed> Call<S, M, C, Saved, Seed> {
 
     /// Whether a repetition is neither paid for nor counted: the first of each kind of call that provably
     /// never reached the service.
-    fn is_free(&self, verdict: Verdict) -> bool {
+    pub(crate) fn is_free(&self, verdict: Verdict) -> bool {
         match verdict {
             Verdict::NeverProcessed => {
                 self.tries.as_ref().is_none_or(|tries| !tries.free.never_processed)
@@ -90,11 +92,8 @@ impl<S, M, C, Saved, Seed> Call<S, M, C, Saved, Seed> {
             Verdict::Rejected { reason: Reason::DeadlineExceeded, .. } => {
                 return Err(Stop::Deadline);
             }
+            Verdict::Rejected { .. } if self.was_rejected() => return Err(Stop::Rejected),
             Verdict::Rejected { retry_after, .. } => {
-                self.refund();
-                if self.was_rejected() {
-                    return Err(Stop::Rejected);
-                }
                 Some(Hint::Exactly(retry_after.ok_or(Stop::Rejected)?))
             }
             _ => return Err(Stop::NotRetryable),
@@ -110,11 +109,15 @@ impl<S, M, C, Saved, Seed> Call<S, M, C, Saved, Seed> {
         self.tries.as_ref().is_some_and(|tries| tries.free.rejected)
     }
 
-    /// The current attempt did not get as far as the service.
-    fn refund(&mut self) {
-        if let Some(paid) = self.tries.as_mut().and_then(|tries| tries.paid.take()) {
-            self.settings.budget.refund(paid);
+    /// Takes what was paid for the current attempt, if that did not get as far as the service and may be
+    /// repeated for free. The repetition is paid with it. Where a retry further in gave up, one of its
+    /// attempts may have got there.
+    fn hold(&mut self, ended: Ended, free: bool) -> Withdrawal {
+        if !free || ended.gave_up || !is_refused(ended.verdict) {
+            return Withdrawal::FREE;
         }
+        let paid = self.tries.as_mut().and_then(|tries| tries.paid.take());
+        Withdrawal::of(&self.settings.budget, paid)
     }
 
     /// How long to wait, if an attempt after that can still end in time.
@@ -202,5 +205,14 @@ impl<S, M, C, Saved, Seed> Call<S, M, C, Saved, Seed> {
     }
 }
 
+/// Whether the service has not seen the call. If a deadline ended the call below, it may have.
+pub(crate) fn is_refused(verdict: Verdict) -> bool {
+    match verdict {
+        Verdict::NeverProcessed => true,
+        Verdict::Rejected { reason, .. } => reason != Reason::DeadlineExceeded,
+        _ => false,
+    }
+}
+
 /// The least time worth an attempt: timers fire up to a millisecond late.
-const LEAST: Duration = Duration::from_millis(1);
+pub(crate) const LEAST: Duration = Duration::from_millis(1);

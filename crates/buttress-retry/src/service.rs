@@ -24,14 +24,24 @@ impl<S, M, C> Retry<S, M, C> {
 }
 
 impl<S, M, C> Retry<S, M, C> {
-    /// Makes the first attempt under a deadline that is not ambient.
+    /// Makes the first attempt under a deadline that came with the request.
     #[cold]
     fn call_under<Req>(&mut self, deadline: Option<Deadline>, request: Req) -> S::Future
     where
         S: Service<Req>,
     {
+        announce(deadline);
         let tally = self.settings.budget.tally();
         Deadline::with(deadline, || tally.inside(Attempt::FIRST, || self.inner.call(request)))
+    }
+}
+
+/// Tells a flight outside that the call goes by `deadline` in place of the ambient one.
+pub(crate) fn announce(deadline: Option<Deadline>) {
+    if let (Some(came), Some(ambient)) = (deadline, Deadline::whole())
+        && came < ambient
+    {
+        came.announces(ambient);
     }
 }
 

@@ -63,12 +63,17 @@ impl Stop {
         }
     }
 
-    /// Whether an outer retry would only repeat what was tried here.
-    pub(crate) const fn is_giving_up(self) -> bool {
-        !matches!(
-            self,
-            Self::NotRetryable | Self::NotReplayable | Self::NotIdempotent | Self::Rejected
-        )
+    /// Whether an outer retry would only repeat what was tried here. `has_tried` says whether an attempt
+    /// was repeated.
+    pub(crate) const fn is_giving_up(self, has_tried: bool) -> bool {
+        match self {
+            Self::NotRetryable | Self::NotReplayable | Self::NotIdempotent | Self::Rejected => {
+                false
+            }
+            // The time left here may be that of one attempt of the outer retry.
+            Self::Deadline | Self::CannotFinish | Self::PushbackExceedsDeadline => has_tried,
+            Self::AttemptsUsed | Self::BudgetEmpty | Self::Pushback | Self::GaveUpBelow => true,
+        }
     }
 }
 

@@ -31,6 +31,8 @@ mod free;
 mod hints;
 #[path = "retry/law.rs"]
 mod law;
+#[path = "retry/readiness.rs"]
+mod readiness;
 
 use common::{Log, MS, NO_WAIT, calls, flaky, never_processed, poll_once, throttled, times};
 

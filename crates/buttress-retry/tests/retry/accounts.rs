@@ -3,16 +3,23 @@
 use std::{
     panic::AssertUnwindSafe,
     pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::{Context, Poll},
 };
 
-use buttress_core::{BoxError, Verdict};
-use buttress_retry::{Backoff, Budget, Jitter, Ratio, RetryLayer, RetryThrottle, TokenBucket};
-use tokio::time::sleep;
+use buttress_core::{BoxError, Hint, Rejection, Verdict};
+use buttress_deadline::DeadlineLayer;
+use buttress_retry::{
+    Backoff, Budget, Jitter, Ratio, RetryLayer, RetryThrottle, Stop, TokenBucket,
+};
+use tokio::time::{sleep, timeout};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 
 use crate::common::{
-    MS, NO_WAIT, SECOND, calls, flaky, never_processed, permanent, poll_once, scripted,
+    MS, NO_WAIT, SECOND, calls, flaky, never_processed, permanent, poll_once, rejected, scripted,
 };
 
 /// A token for each call, and none otherwise.
@@ -290,4 +297,67 @@ async fn calls_that_come_slowly_all_count_while_the_window_lasts() {
     let (service, log) = scripted(|_| Err("down".into()));
     on(&budget).layer(service).oneshot(0).await.unwrap_err();
     assert_eq!(calls(&log), 3);
+}
+
+/// A limiter below asks each second attempt to wait, and then lets it through to a service that is down.
+#[tokio::test(start_paused = true)]
+async fn a_repetition_that_a_limiter_below_delays_is_paid_for_once() {
+    let quota = |tokens| TokenBucket::new(tokens).costs(1, 1);
+    for budget in [Budget::over(SECOND * 60, Ratio::ZERO, 1), Budget::tokens(quota(60))] {
+        let layer = RetryLayer::new(2).backoff(NO_WAIT).budget(budget.clone());
+        let mut reached = 0;
+        for _ in 0..100 {
+            let asked = Arc::new(AtomicUsize::new(0));
+            let count = Arc::clone(&asked);
+            let (service, _) = scripted(move |_| match count.fetch_add(1, Ordering::Relaxed) {
+                1 => Err(rejected(MS)),
+                _ => Err("down".into()),
+            });
+            layer.layer(service).oneshot(0).await.unwrap_err();
+            reached += asked.load(Ordering::Relaxed).saturating_sub(2);
+        }
+        assert_eq!((reached, budget.balance()), (60, Some(0)));
+        assert_eq!(layer.handle().stopped(Stop::BudgetEmpty), 40);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_repetition_that_leaves_while_a_limiter_below_delays_it_is_paid_back() {
+    let budget = Budget::over(SECOND * 60, Ratio::ZERO, 1);
+    let layer = RetryLayer::new(2).backoff(NO_WAIT).budget(budget.clone());
+    let (service, log) = scripted(|attempt| match attempt {
+        1 => Err("down".into()),
+        _ => Err(rejected(SECOND)),
+    });
+    let mut call = Box::pin(layer.layer(service).oneshot(0));
+    assert!(timeout(100 * MS, call.as_mut()).await.is_err());
+    assert_eq!((calls(&log), budget.balance()), (2, Some(59)));
+    drop(call);
+    assert_eq!(budget.balance(), Some(60));
+}
+
+/// The inner layer reached the service before it met a limiter.
+#[tokio::test(start_paused = true)]
+async fn a_repetition_within_which_an_inner_retry_gave_up_is_not_paid_back() {
+    let budget = Budget::over(SECOND * 60, Ratio::ZERO, 1);
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    let (service, _) = scripted(move |_| match count.fetch_add(1, Ordering::Relaxed) {
+        0 => Err("hinted".into()),
+        1 => Err("down".into()),
+        _ => Err(rejected(MS)),
+    });
+    let by_text = |outcome: Result<&u32, &BoxError>| match outcome {
+        Ok(_) => Verdict::Success,
+        Err(error) if error.to_string() == "hinted" => {
+            Verdict::Throttled(Some(Hint::After(200 * MS)))
+        }
+        Err(error) => Rejection::find(error).map_or(Verdict::Transient, Verdict::of),
+    };
+    let stack = ServiceBuilder::new()
+        .layer(on(&budget).classify(by_text))
+        .layer(DeadlineLayer::new(100 * MS))
+        .layer(on(&budget).classify(by_text));
+    stack.service(service).oneshot(0).await.unwrap_err();
+    assert_eq!((asked.load(Ordering::Relaxed), budget.balance()), (4, Some(59)));
 }

@@ -1,13 +1,19 @@
 //! What is repeated free of charge, and what a retry leaves to the retries around it.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicBool, Ordering},
+};
 
-use buttress_core::{Attempt, BoxError, Deadline, Rejection, Verdict};
+use buttress_core::{Attempt, BoxError, Deadline, Hint, Rejection, Verdict};
+use buttress_deadline::DeadlineLayer;
 use buttress_retry::{Backoff, Budget, Jitter, Ratio, RetryLayer, RetryThrottle, Stop};
 use tokio::time::{Instant, sleep};
 use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
 
-use crate::common::{MS, NO_WAIT, calls, flaky, never_processed, rejected, scripted, times};
+use crate::common::{
+    MS, NO_WAIT, calls, flaky, never_processed, rejected, scripted, throttled, times,
+};
 
 /// An error says by its text what it is.
 fn by_text(outcome: Result<&u32, &BoxError>) -> Verdict {
@@ -103,6 +109,36 @@ async fn a_rejection_that_nobody_waited_for_is_judged_by_each_retry() {
         if start.elapsed() < 300 * MS { Err(rejected(300 * MS)) } else { Ok(7) }
     });
     assert_eq!(service.oneshot(0).await.unwrap(), 7);
+}
+
+/// The deadline between the two layers is that of an attempt of the outer one.
+#[tokio::test(start_paused = true)]
+async fn a_retry_that_has_no_time_for_a_second_attempt_leaves_the_call_to_the_retry_around_it() {
+    let slow = Backoff::constant(200 * MS).jitter(Jitter::None);
+    let hinted = throttled(Hint::After(200 * MS));
+    for (hint, backoff) in [(false, slow), (true, NO_WAIT)] {
+        let failed = Arc::new(AtomicBool::new(false));
+        let (service, log) =
+            scripted(
+                move |_| {
+                    if failed.swap(true, Ordering::Relaxed) { Ok(2) } else { Err("down".into()) }
+                },
+            );
+        let inner = RetryLayer::new(3).backoff(backoff);
+        let (handle, attempt) = (inner.handle(), DeadlineLayer::new(100 * MS));
+        let call = if hint {
+            let outer = RetryLayer::new(3).backoff(NO_WAIT).classify(hinted.clone());
+            let inner = attempt.layer(inner.classify(hinted.clone()).layer(service));
+            outer.layer(inner).oneshot(0).await
+        } else {
+            let outer = RetryLayer::new(3).backoff(slow);
+            outer.layer(attempt.layer(inner.layer(service))).oneshot(0).await
+        };
+        assert_eq!(call.unwrap(), 2, "{hint}");
+        assert_eq!(times(&log), [0, 200], "{hint}");
+        let (late, told) = (Stop::Deadline, Stop::PushbackExceedsDeadline);
+        assert_eq!(handle.stopped(if hint { told } else { late }), 1);
+    }
 }
 
 #[tokio::test(start_paused = true)]

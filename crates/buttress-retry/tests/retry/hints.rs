@@ -9,9 +9,9 @@ use tower::{Layer, ServiceExt};
 
 use crate::common::{MS, NO_WAIT, SECOND, calls, flaky, rejected, scripted, throttled, times};
 
-/// A layer with this backoff, not spread.
+/// A layer with this backoff, not spread, and with the same chance in each run.
 fn constant(delay: Duration) -> RetryLayer {
-    RetryLayer::new(2).backoff(Backoff::constant(delay).jitter(Jitter::None))
+    RetryLayer::new(2).backoff(Backoff::constant(delay).jitter(Jitter::None)).seed(7)
 }
 
 /// When the second attempt came, in milliseconds.
@@ -32,7 +32,7 @@ async fn a_hint_that_fits_into_the_deadline_is_waited_for_in_full_and_spread_aft
     let mut all = Vec::new();
     for _ in 0..20 {
         let at = second_attempt(&layer, Hint::After(20 * SECOND), Some(60 * SECOND)).await.unwrap();
-        assert!((20_000..25_000).contains(&at), "{at} ms");
+        assert!((20_000..=25_000).contains(&at), "{at} ms");
         all.push(at);
     }
     all.sort_unstable();
@@ -52,7 +52,7 @@ async fn a_spread_that_does_not_fit_is_shortened_and_the_hint_is_not() {
     let layer = constant(100 * SECOND);
     for _ in 0..20 {
         let at = second_attempt(&layer, Hint::After(20 * SECOND), Some(21 * SECOND)).await.unwrap();
-        assert!((20_000..21_000).contains(&at), "{at} ms");
+        assert!((20_000..=21_000).contains(&at), "{at} ms");
     }
 }
 
@@ -97,7 +97,7 @@ async fn a_zero_hint_is_spread_by_the_backoff() {
     for _ in 0..10 {
         all.push(second_attempt(&layer, Hint::After(Duration::ZERO), None).await.unwrap());
     }
-    assert!(all.iter().all(|at| *at < 4000) && all.iter().any(|at| *at > 400), "{all:?}");
+    assert!(all.iter().all(|at| *at <= 4000) && all.iter().any(|at| *at > 400), "{all:?}");
 }
 
 #[tokio::test(start_paused = true)]
