@@ -7,6 +7,7 @@
 )]
 
 use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::SeqCst},
@@ -250,5 +251,35 @@ async fn once_a_member_has_waited_in_vain_until_its_deadline_nobody_joins_in_tim
             assert_eq!(entry == Entry::Closed, !is_open);
             assert!(matches!(relay.enter(terms(None)), Entry::Member(_)), "if it must");
         }
+    }
+}
+
+/// A waker that panics, of a member of its own.
+struct Panics;
+
+impl Wake for Panics {
+    fn wake(self: Arc<Self>) {
+        panic!("on purpose");
+    }
+}
+
+impl Crowd {
+    /// Lets this member wait with a waker that panics.
+    fn sabotage(&self, member: usize) {
+        let waker = Waker::from(Arc::new(Panics));
+        let cx = &mut Context::from_waker(&waker);
+        let polled = self.host.relay.poll(self.members[member].0, 0, cx, |(), _| Drive::Pending);
+        assert!(polled.is_pending());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_waker_that_panics_when_it_is_rung_does_not_keep_the_others_from_being_roused() {
+    for culprit in [0, 5] {
+        let crowd = Crowd::of(6);
+        crowd.sabotage(culprit);
+        assert!(catch_unwind(AssertUnwindSafe(|| crowd.ring())).is_err());
+        sleep(ms(10)).await;
+        assert_eq!(crowd.woken()[1..5], [1; 4], "{culprit}");
     }
 }

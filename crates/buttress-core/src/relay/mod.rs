@@ -275,11 +275,10 @@ impl<W> Relay<W> {
     #[inline]
     fn wake(&self, heirs: Heirs) {
         let Heirs { wakers: [driver, deputy], arming } = heirs;
+        // Dropped last, also if a waker panics. Otherwise no timer would ever be set again.
+        let _arm_last = ArmLast(self, arming);
         if driver.is_some() || deputy.is_some() {
             wake_all(driver.into_iter().chain(deputy));
-        }
-        if let Some(arming) = arming {
-            self.arm(*arming);
         }
     }
 
@@ -302,6 +301,18 @@ impl<W> Relay<W> {
     fn lock(&self) -> MutexGuard<'_, State<W>> {
         // What is done under it cannot panic, so a poisoned lock means nothing.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Sets timers when it is dropped.
+struct ArmLast<'a, W>(&'a Relay<W>, Option<Box<Arming>>);
+
+impl<W> Drop for ArmLast<'_, W> {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(arming) = self.1.take() {
+            self.0.arm(*arming);
+        }
     }
 }
 
