@@ -283,3 +283,18 @@ async fn a_waker_that_panics_when_it_is_rung_does_not_keep_the_others_from_being
         assert_eq!(crowd.woken()[1..5], [1; 4], "{culprit}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_waker_that_panics_when_all_are_roused_takes_no_other_timer_with_it() {
+    let crowd = Crowd::of(6);
+    crowd.sabotage(2);
+    crowd.ring();
+    let mut due: Vec<_> = (0..20).map(|_| (Box::pin(sleep(ms(10))), Task::new())).collect();
+    for (sleep, task) in &mut due {
+        let waker = Waker::from(Arc::clone(task));
+        assert!(sleep.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    }
+    sleep(ms(11)).await;
+    assert_eq!(crowd.woken(), [1, 1, 0, 1, 1, 1]);
+    assert!(due.iter().all(|(_, task)| task.woken() == 1));
+}
