@@ -93,8 +93,9 @@ where
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
             Poll::Pending => {
                 ready!(call.poll_cut(cx, "call"));
-                // The call is dropped here, before anybody hears of its end.
-                this.future.set(None);
+                // The call is dropped here, before anybody hears of its end, and under its own deadline: a
+                // layer inside can tell that from a caller that leaves.
+                call.within(|| this.future.set(None));
                 Poll::Ready(Self::reject(this.mode, call, this.seed))
             }
         }

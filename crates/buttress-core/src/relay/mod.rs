@@ -130,6 +130,13 @@ impl<W> Relay<W> {
         self.lock().seats.give_up(place);
     }
 
+    /// Says that a member has got nothing until a deadline of its own that is no part of its [`Terms`]:
+    /// nobody [joins in time](Self::enter_in_time) any more.
+    #[cold]
+    pub fn spend(&self) {
+        self.lock().seats.spend();
+    }
+
     /// Sees to it, once a third member has joined, that members which are not polled delay the others by
     /// 10 ms at most. `place` is that of the member who joined last, and `host` what the relay is a part of.
     #[inline]

@@ -214,6 +214,15 @@ impl<K: Hash + Eq, W, A: Landing> Flight<K, W, A> {
         }
     }
 
+    /// A member leaves without an answer. Of a deadline that ends at the response head it is known only
+    /// here: whoever enforces it drops the call under it.
+    fn give_up(&self, place: Place) {
+        self.relay.give_up(place);
+        if Deadline::head().is_some_and(Deadline::has_passed) {
+            self.relay.spend();
+        }
+    }
+
     /// What there is of the answer now decides what becomes of the flight.
     fn settle(&self, last: bool) {
         match self.answer.get() {
@@ -287,8 +296,10 @@ where
             // Before it has left: whoever finds itself alone then knows that the outcome is its own.
             self.orphan.store(true, Ordering::Relaxed);
         }
-        if self.answer.get().is_none_or(|answer| answer.progress() == Progress::Open) {
-            self.relay.give_up(place);
+        match self.answer.get().map(Landing::progress) {
+            None => self.give_up(place),
+            Some(Progress::Open) => self.relay.give_up(place),
+            Some(_) => {}
         }
         // If it was the last, the work is dropped, which is other people's code.
         let left = catch_unwind(AssertUnwindSafe(|| self.relay.leave(place)));
