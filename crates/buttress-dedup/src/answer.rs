@@ -69,6 +69,12 @@ where
         }
     }
 
+    fn expect_one(&self) {
+        if let ForAll::Response { mode, shared, .. } = &self.for_all {
+            mode.expect(shared, 1);
+        }
+    }
+
     fn abandon(&self) {
         if let ForAll::Response { mode, shared, .. } = &self.for_all {
             mode.abandon(shared);

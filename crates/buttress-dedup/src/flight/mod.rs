@@ -72,6 +72,9 @@ pub(crate) trait Landing {
     /// How much of it is there.
     fn progress(&self) -> Progress;
 
+    /// One more comes for it.
+    fn expect_one(&self);
+
     /// Nobody wants it any more.
     fn abandon(&self);
 
@@ -191,10 +194,16 @@ impl<K: Hash + Eq, W, A: Landing> Flight<K, W, A> {
         if self.launch.version.is_before(version) {
             return Entry::Closed;
         }
-        match self.answer.get().map(Landing::progress) {
-            Some(Progress::Closed | Progress::Lost) => Entry::Closed,
-            _ => self.relay.enter_in_time(terms),
+        let Some(answer) = self.answer.get() else { return self.relay.enter_in_time(terms) };
+        if matches!(answer.progress(), Progress::Closed | Progress::Lost) {
+            return Entry::Closed;
         }
+        let entry = self.relay.enter_in_time(terms);
+        if matches!(entry, Entry::Member(_)) {
+            // The others were counted before the answer was there.
+            answer.expect_one();
+        }
+        entry
     }
 
     /// Sees to it that members who are not polled delay nobody for long.
