@@ -4,14 +4,18 @@
 #![expect(clippy::unwrap_used, reason = "what helps a test may panic as the test may")]
 
 use std::{
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::SeqCst},
     },
+    task::{Context, Poll},
     time::Duration,
 };
 
-use buttress::{BoxError, DeadlineLayer, DedupLayer, Http, HttpExt, core::By};
+use buttress::{
+    BoxError, Deadline, DeadlineLayer, DedupLayer, Http, HttpExt, RetryLayer, core::By,
+};
 use bytes::Bytes;
 use http::{HeaderName, Method, Request, Response, StatusCode};
 use http_body::Body;
@@ -226,4 +230,55 @@ async fn a_get_after_ones_own_post_joins_no_flight_from_before_it_though_nothing
     let after = get("/refused");
     assert_eq!(before.await.unwrap(), after.await.unwrap());
     assert_eq!(calls.load(SeqCst), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn followers_with_time_left_go_again_whatever_stands_before_the_layer_that_ends_the_call() {
+    for (margin, grpc) in [(0, false), (5, false), (0, true), (5, true)] {
+        let mode =
+            Http::new().timeout_header(HEADER).margin(Duration::from_millis(margin)).idempotent();
+        let cut = DeadlineLayer::new(Duration::from_secs(1)).http_with(mode.clone());
+        let retry = RetryLayer::new(3).http_with(mode.clone());
+        let between = |name: &str, upstream: Upstream| match name {
+            "a retry" => boxed(retry.layer(boxed(cut.layer(upstream)))),
+            "a deadline" => boxed(cut.layer(boxed(cut.layer(upstream)))),
+            "both" => boxed(cut.layer(boxed(retry.layer(boxed(cut.layer(upstream)))))),
+            _ => boxed(Waiting(boxed(cut.layer(upstream)))),
+        };
+        for name in ["a retry", "a deadline", "both", "a queue"] {
+            let (upstream, calls) = taking(Duration::from_millis(50));
+            let shared = dedup().layer(between(name, upstream));
+            let (leader, early, late) = tokio::join!(
+                within(LEADER, mode.clone(), grpc, shared.clone()),
+                within(FOLLOWER, mode.clone(), grpc, shared.clone()),
+                within(FOLLOWER, mode.clone(), grpc, shared.clone()),
+            );
+            let case = format!("{name}, margin {margin}, gRPC: {grpc}");
+            assert!(!leader.ok && leader.after <= TICK, "{case}: {leader:?}");
+            assert!(early.ok && late.ok, "{case}: {early:?} {late:?}");
+            assert_eq!(calls.load(SeqCst), 2, "{case}");
+        }
+    }
+}
+
+/// Makes each call 1 ms later, under the deadline that was ambient before, as a queue does.
+#[derive(Clone)]
+struct Waiting(Upstream);
+
+impl Service<Request<String>> for Waiting {
+    type Response = Response<AnyBody>;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<AnyBody>, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<String>) -> Self::Future {
+        let inner = self.0.clone();
+        Box::pin(Deadline::scope(async move {
+            sleep(Duration::from_millis(1)).await;
+            inner.oneshot(request).await
+        }))
+    }
 }

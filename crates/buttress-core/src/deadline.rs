@@ -136,16 +136,22 @@ impl Deadline {
     /// under the `ambient` one, and is earlier: the same one on its way, rounded down or less a margin. A
     /// call that it ends is ended by the ambient one.
     ///
-    /// It is heard on the same thread, until something else is said.
+    /// It is heard on the same thread, until something else is said. What announces a deadline that was
+    /// announced itself stands for both.
     #[inline]
     pub fn announces(self, ambient: Self) {
-        ANNOUNCED.set(Some((ambient, self)));
+        let first = match ANNOUNCED.get() {
+            Some((first, _, announced)) if announced == ambient => first,
+            _ => ambient,
+        };
+        ANNOUNCED.set(Some((first, ambient, self)));
     }
 
     /// What was said last to [announce](Self::announces) this deadline.
     #[inline]
     pub fn announced(self) -> Option<Self> {
-        ANNOUNCED.get().filter(|(ambient, _)| *ambient == self).map(|(_, announced)| announced)
+        let (first, ambient, announced) = ANNOUNCED.get()?;
+        (first == self || ambient == self).then_some(announced)
     }
 
     /// Carries the ambient deadline of the [whole](Self::whole) call and the
@@ -218,5 +224,6 @@ thread_local! {
     static HEAD: Cell<Option<Deadline>> = const { Cell::new(None) };
     static ENFORCED: Cell<Option<Deadline>> = const { Cell::new(None) };
     // Left as it is by whoever reads it: no two calls have the same deadline to the nanosecond.
-    static ANNOUNCED: Cell<Option<(Deadline, Deadline)>> = const { Cell::new(None) };
+    // The first of those that it stands for, the last, and what was announced.
+    static ANNOUNCED: Cell<Option<(Deadline, Deadline, Deadline)>> = const { Cell::new(None) };
 }

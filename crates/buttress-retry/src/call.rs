@@ -94,6 +94,7 @@ impl<S, M, C, Saved, Seed> Call<S, M, C, Saved, Seed> {
         self.began = Began::now(self.settings.learning, || self.mode.watch(&mut request));
         let deadline = self.deadline;
         let (service, _) = self.spare.as_mut()?;
+        announce(deadline);
         let tally = self.settings.budget.tally();
         Some(Deadline::with(deadline, || tally.inside(attempt, || service.call(request))))
     }
@@ -238,5 +239,15 @@ impl<S, M, C, Saved, Seed> Call<S, M, C, Saved, Seed> {
             name: "retry.attempt", target: "buttress",
             instance = self.settings.origin.name(), attempt = self.attempt().number(), ?verdict,
         );
+    }
+}
+
+/// Says that the ambient deadline ends a call that this one ends, if this is the earlier: it came with the
+/// request.
+pub(crate) fn announce(deadline: Option<Deadline>) {
+    if let (Some(deadline), Some(ambient)) = (deadline, Deadline::whole())
+        && deadline < ambient
+    {
+        deadline.announces(ambient);
     }
 }

@@ -6,7 +6,12 @@ use std::{
 use buttress_core::{Attempt, ByMode, Carry, Deadline, Judge, Mark, Plain, Replay};
 use tower_service::Service;
 
-use crate::{ResponseFuture, call::Call, pace::Began, settings::Settings};
+use crate::{
+    ResponseFuture,
+    call::{Call, announce},
+    pace::Began,
+    settings::Settings,
+};
 
 /// The service of [`RetryLayer`](crate::RetryLayer).
 #[derive(Clone, Debug)]
@@ -30,6 +35,7 @@ impl<S, M, C> Retry<S, M, C> {
     where
         S: Service<Req>,
     {
+        announce(deadline);
         let tally = self.settings.budget.tally();
         Deadline::with(deadline, || tally.inside(Attempt::FIRST, || self.inner.call(request)))
     }

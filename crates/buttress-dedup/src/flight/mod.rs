@@ -168,9 +168,17 @@ impl<K, W, A: Landing> Flight<K, W, A> {
     }
 
     /// Hears whether a layer inside goes by what was announced of the ambient deadline, under which the
-    /// work has just been driven.
+    /// work has just been driven, or of the first caller's, which a layer that makes the call later has
+    /// noted.
     pub(crate) fn hear(&self) {
-        if let Some(announced) = Deadline::current().and_then(Deadline::announced) {
+        let (ambient, first) = (Deadline::current(), self.launch.terms.deadline);
+        let of_ambient = ambient.and_then(Deadline::announced);
+        let announced = if of_ambient.is_none() && ambient != first {
+            first.and_then(Deadline::announced)
+        } else {
+            of_ambient
+        };
+        if let Some(announced) = announced {
             let mut known = lock(&self.announced);
             *known = Deadline::earliest(*known, Some(announced));
         }
