@@ -4,14 +4,18 @@
 #![expect(clippy::unwrap_used, reason = "what helps a test may panic as the test may")]
 
 use std::{
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::SeqCst},
     },
+    task::{Context, Poll},
     time::Duration,
 };
 
-use buttress::{Backoff, BoxError, DeadlineLayer, DedupLayer, Http, HttpExt, RetryLayer, core::By};
+use buttress::{
+    Backoff, BoxError, Deadline, DeadlineLayer, DedupLayer, Http, HttpExt, RetryLayer, core::By,
+};
 use bytes::Bytes;
 use http::{HeaderName, Method, Request, Response, StatusCode};
 use http_body::Body;
@@ -139,13 +143,18 @@ type Stack = fn(Upstream) -> Upstream;
 /// The flight knows only its own deadline, and a layer below it only the one that it read.
 #[tokio::test(start_paused = true)]
 async fn followers_go_again_through_whatever_layers_the_leaders_deadline_is_handed_on() {
-    let stacks: [(&str, Stack); 7] = [
+    let stacks: [(&str, Stack); 8] = [
         ("a retry", |upstream| retried(hop(0, upstream))),
         ("two retries", |upstream| retried(retried(hop(0, upstream)))),
         ("a second attempt", |upstream| retried(hop(0, failing_once(upstream)))),
         ("two hops", |upstream| hop(5, hop(0, upstream))),
         ("four hops", |upstream| hop(5, hop(1, hop(1, hop(0, upstream))))),
         ("a flight between", |upstream| hop(5, boxed(dedup().layer(hop(0, upstream))))),
+        ("until the head", |upstream| {
+            let mode = Http::new().timeout_header(HEADER);
+            let own = DeadlineLayer::new(Duration::from_secs(1)).until_head();
+            boxed(own.http_with(mode).layer(upstream))
+        }),
         ("all of them", |upstream| hop(1, retried(hop(5, retried(hop(0, upstream)))))),
     ];
     for (case, stack) in stacks {
@@ -280,4 +289,55 @@ async fn a_get_after_ones_own_post_joins_no_flight_from_before_it_though_nothing
     let after = get("/refused");
     assert_eq!(before.await.unwrap(), after.await.unwrap());
     assert_eq!(calls.load(SeqCst), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn followers_with_time_left_go_again_whatever_stands_before_the_layer_that_ends_the_call() {
+    for (margin, grpc) in [(0, false), (5, false), (0, true), (5, true)] {
+        let mode =
+            Http::new().timeout_header(HEADER).margin(Duration::from_millis(margin)).idempotent();
+        let cut = DeadlineLayer::new(Duration::from_secs(1)).http_with(mode.clone());
+        let retry = RetryLayer::new(3).http_with(mode.clone());
+        let between = |name: &str, upstream: Upstream| match name {
+            "a retry" => boxed(retry.layer(boxed(cut.layer(upstream)))),
+            "a deadline" => boxed(cut.layer(boxed(cut.layer(upstream)))),
+            "both" => boxed(cut.layer(boxed(retry.layer(boxed(cut.layer(upstream)))))),
+            _ => boxed(Waiting(boxed(cut.layer(upstream)))),
+        };
+        for name in ["a retry", "a deadline", "both", "a queue"] {
+            let (upstream, calls) = taking(Duration::from_millis(50));
+            let shared = dedup().layer(between(name, upstream));
+            let (leader, early, late) = tokio::join!(
+                within(LEADER, mode.clone(), grpc, shared.clone()),
+                within(FOLLOWER, mode.clone(), grpc, shared.clone()),
+                within(FOLLOWER, mode.clone(), grpc, shared.clone()),
+            );
+            let case = format!("{name}, margin {margin}, gRPC: {grpc}");
+            assert!(!leader.ok && leader.after <= TICK, "{case}: {leader:?}");
+            assert!(early.ok && late.ok, "{case}: {early:?} {late:?}");
+            assert_eq!(calls.load(SeqCst), 2, "{case}");
+        }
+    }
+}
+
+/// Makes each call 1 ms later, under the deadline that was ambient before, as a queue does.
+#[derive(Clone)]
+struct Waiting(Upstream);
+
+impl Service<Request<String>> for Waiting {
+    type Response = Response<AnyBody>;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<AnyBody>, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<String>) -> Self::Future {
+        let inner = self.0.clone();
+        Box::pin(Deadline::scope(async move {
+            sleep(Duration::from_millis(1)).await;
+            inner.oneshot(request).await
+        }))
+    }
 }

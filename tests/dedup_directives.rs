@@ -228,3 +228,39 @@ async fn a_layer_that_keeps_nothing_hands_a_request_for_kept_answers_on() {
     assert_eq!(dedup.oneshot(only).await.unwrap().status(), StatusCode::OK);
     assert_eq!((origin.calls(), layer.handle().apart()), (1, 1));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_wants_nothing_stale_takes_that_from_nobody_who_joined_it() {
+    let origin = Origin::new(move |_, call| {
+        let status = if call == 1 { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        let headers = &[("cache-control", "max-age=60, stale-if-error=600")];
+        Ok(answer(status, headers, call.to_string()))
+    });
+    let gate = Work::default();
+    gate.allow(1);
+    let layer = DedupLayer::in_flight().keep(exactly()).http();
+    let dedup = layer.layer(Gated::new(gate.clone(), origin.clone()));
+    let call = |control: Option<&'static str>| {
+        let mut request = ask(Method::GET, "/", &[]);
+        if let Some(control) = control {
+            request.headers_mut().insert("cache-control", control.parse().unwrap());
+        }
+        let call = dedup.clone().oneshot(request);
+        async move {
+            let response = call.await.unwrap();
+            let status = response.status().as_u16();
+            (status, String::from_utf8(read(response).await.to_vec()).unwrap())
+        }
+    };
+    assert_eq!(call(None).await, (200, "1".into()));
+    advance(Duration::from_secs(100)).await;
+    gate.allow(1);
+    assert_eq!(call(None).await, (200, "1".into()), "stale if error");
+    let allow = async {
+        until(|| layer.handle().waiters() == 2).await;
+        gate.allow(10);
+    };
+    let (reload, other, ()) = tokio::join!(call(Some("max-age=0")), call(None), allow);
+    assert_eq!((reload.0, other), (503, (200, "1".into())));
+    assert_eq!((layer.handle().joined(), gate.calls()), (1, 3));
+}

@@ -291,3 +291,25 @@ async fn a_caller_that_does_not_come_for_its_head_delays_the_others_by_10_ms_and
     assert_eq!(response.into_body().collect().await.unwrap().to_bytes().len(), LENGTH);
     assert_eq!((work.calls(), layer.handle().apart()), (2, 1));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_joins_late_does_not_take_the_place_of_one_that_was_there() {
+    let (layer, work, stack) = in_memory(1 << 20);
+    // The task of the leader does something else for 5 ms.
+    let mut leader = Box::pin(stack.clone().oneshot(ask()));
+    assert!(poll_fn(|cx| Poll::Ready(leader.as_mut().poll(cx).is_pending())).await);
+    let mut other = JoinSet::new();
+    other.spawn(stack.clone().oneshot(ask()));
+    until(|| layer.handle().waiters() == 2).await;
+    work.allow(2);
+    let other = other.join_next().await.unwrap().unwrap().unwrap();
+    let new = stack.clone().oneshot(ask()).await.unwrap();
+    assert_eq!(layer.handle().joined(), 2);
+    let mut bodies = JoinSet::new();
+    bodies.spawn(async move { other.into_body().collect().await.unwrap().to_bytes().len() });
+    bodies.spawn(async move { new.into_body().collect().await.unwrap().to_bytes().len() });
+    sleep(Duration::from_millis(5)).await;
+    let leader = leader.await.unwrap().into_body().collect().await;
+    assert_eq!(leader.unwrap().to_bytes().len(), LENGTH);
+    assert_eq!(bodies.join_all().await, [LENGTH; 2]);
+}

@@ -48,7 +48,8 @@ pub trait Share<Res>: Clone {
         Progress::Whole
     }
 
-    /// Says how many `callers` wait for the response, before the first of them is given it.
+    /// Says that so many more `callers` wait for the response: all that are there, before the first of them
+    /// is given it, and after that each that joins.
     ///
     /// A body that is read by some and not yet by others may wait for those a little.
     fn expect(&self, shared: &Self::Shared, callers: usize) {

@@ -7,6 +7,7 @@
 )]
 
 use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::SeqCst},
@@ -251,4 +252,49 @@ async fn once_a_member_has_waited_in_vain_until_its_deadline_nobody_joins_in_tim
             assert!(matches!(relay.enter(terms(None)), Entry::Member(_)), "if it must");
         }
     }
+}
+
+/// A waker that panics, of a member of its own.
+struct Panics;
+
+impl Wake for Panics {
+    fn wake(self: Arc<Self>) {
+        panic!("on purpose");
+    }
+}
+
+impl Crowd {
+    /// Lets this member wait with a waker that panics.
+    fn sabotage(&self, member: usize) {
+        let waker = Waker::from(Arc::new(Panics));
+        let cx = &mut Context::from_waker(&waker);
+        let polled = self.host.relay.poll(self.members[member].0, 0, cx, |(), _| Drive::Pending);
+        assert!(polled.is_pending());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_waker_that_panics_when_it_is_rung_does_not_keep_the_others_from_being_roused() {
+    for culprit in [0, 5] {
+        let crowd = Crowd::of(6);
+        crowd.sabotage(culprit);
+        assert!(catch_unwind(AssertUnwindSafe(|| crowd.ring())).is_err());
+        sleep(ms(10)).await;
+        assert_eq!(crowd.woken()[1..5], [1; 4], "{culprit}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_waker_that_panics_when_all_are_roused_takes_no_other_timer_with_it() {
+    let crowd = Crowd::of(6);
+    crowd.sabotage(2);
+    crowd.ring();
+    let mut due: Vec<_> = (0..20).map(|_| (Box::pin(sleep(ms(10))), Task::new())).collect();
+    for (sleep, task) in &mut due {
+        let waker = Waker::from(Arc::clone(task));
+        assert!(sleep.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    }
+    sleep(ms(11)).await;
+    assert_eq!(crowd.woken(), [1, 1, 0, 1, 1, 1]);
+    assert!(due.iter().all(|(_, task)| task.woken() == 1));
 }

@@ -18,6 +18,8 @@ pub(crate) struct Answer<M: Share<Res>, Res, E, Kp> {
     pub(crate) marks: Marks,
     /// It ended at the deadline of the first caller: whoever has more time goes again.
     pub(crate) expired: bool,
+    /// It is a failure, and the first caller wanted no kept answer in its place: the others may.
+    pub(crate) is_for_others_to_spare: bool,
 }
 
 /// What there is for those who wait.
@@ -41,7 +43,13 @@ pub(crate) enum ForAll<M: Share<Res>, Res, E, Kp> {
 
 impl<M: Share<Res>, Res, E, Kp> Answer<M, Res, E, Kp> {
     pub(crate) fn new(for_all: ForAll<M, Res, E, Kp>) -> Self {
-        Self { for_all, own: Mutex::new(None), marks: Marks::default(), expired: false }
+        Self {
+            for_all,
+            own: Mutex::new(None),
+            marks: Marks::default(),
+            expired: false,
+            is_for_others_to_spare: false,
+        }
     }
 
     /// For the first caller alone, and nothing for the others.
@@ -66,6 +74,12 @@ where
         match &self.for_all {
             ForAll::Response { mode, shared, .. } => mode.progress(shared),
             _ => Progress::Whole,
+        }
+    }
+
+    fn expect_one(&self) {
+        if let ForAll::Response { mode, shared, .. } = &self.for_all {
+            mode.expect(shared, 1);
         }
     }
 

@@ -7,11 +7,8 @@ use std::{
     time::Duration,
 };
 
+use buttress_core::Ticks;
 use pin_project::pin_project;
-use tokio::{
-    runtime::Handle,
-    time::{Sleep, sleep},
-};
 
 /// An answer on its way from a store, and for how long the service waits for it.
 pub trait Fetch: Future {
@@ -69,8 +66,8 @@ pub struct Paced<G> {
 enum Pace {
     /// After that.
     After,
-    /// At this moment, if the store has not answered by then.
-    At(Pin<Box<Sleep>>),
+    /// After one tick, if the store has not answered by then.
+    Tick(Box<Ticks>),
     /// Meanwhile.
     Beside,
 }
@@ -93,8 +90,7 @@ impl<G: Future> Future for Paced<G> {
 impl<G: Future> Fetch for Paced<G> {
     #[cold]
     fn hasten(&mut self) {
-        let timed = Handle::try_current().is_ok();
-        self.pace = if timed { Pace::At(Box::pin(sleep(HEAD_START))) } else { Pace::Beside };
+        self.pace = Pace::Tick(Box::new(Ticks::new(HEAD_START)));
     }
 
     fn is_awaited(&self) -> bool {
@@ -105,7 +101,7 @@ impl<G: Future> Fetch for Paced<G> {
         let pace = self.project().pace;
         match pace {
             Pace::After => return Poll::Pending,
-            Pace::At(sleep) => ready!(sleep.as_mut().poll(cx)),
+            Pace::Tick(ticks) => ready!(ticks.poll(cx)),
             Pace::Beside => {}
         }
         *pace = Pace::Beside;
@@ -113,5 +109,5 @@ impl<G: Future> Fetch for Paced<G> {
     }
 }
 
-/// How long a store that is in doubt is waited for.
+/// How long a store that is in doubt is waited for. Without tokio's timers it is one turn of the task.
 const HEAD_START: Duration = Duration::from_millis(10);

@@ -32,7 +32,8 @@ impl DedupHandle {
     }
 
     /// Calls of the service that are being made, one for each key: those that were forgotten do not count,
-    /// nor do those that another one has replaced.
+    /// nor do those that another one has replaced. A call whose body has failed or is too long for new
+    /// callers counts until the first of its callers has left.
     pub fn flights(&self) -> usize {
         self.numbers().flights
     }

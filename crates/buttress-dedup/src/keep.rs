@@ -299,6 +299,17 @@ where
         kept.put_off(&self.options.backoff, place.random.draw());
     }
 
+    fn is_for_others_to_spare(
+        &self,
+        mode: &M,
+        order: &Self::Order,
+        outcome: Option<Result<&Res, &E>>,
+    ) -> bool {
+        let verdict = || outcome.map(|outcome| self.judge.judge(mode, &order.judged, outcome));
+        order.about.wanted.is_some()
+            && !matches!(verdict(), Some(Verdict::Success | Verdict::Permanent))
+    }
+
     fn conclude(
         &self,
         mode: &M,

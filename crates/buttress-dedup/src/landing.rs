@@ -11,6 +11,8 @@ use crate::{
     kept::{Held, State},
     keys::Keys,
     oneshot::Oneshot,
+    part::PartOf,
+    policy::Look,
     seat::Member,
     setup::{Err, FlightIn, Judged, KeptIn, Res, Shared},
 };
@@ -259,6 +261,11 @@ where
     if let Some(outcome) = own {
         return Fate::Own(outcome);
     }
+    if answer.is_for_others_to_spare
+        && let Some(fate) = spared(setup, role)
+    {
+        return fate;
+    }
     match &answer.for_all {
         ForAll::Response { mode, shared, .. } => {
             let reader = if first { Reader::First } else { Reader::Later };
@@ -272,17 +279,48 @@ where
         ForAll::Error(error) => core.errors.share(error).map_or(Fate::Again, Fate::Failed),
         ForAll::KeptError(error, _) => core.errors.share(error).map_or(Fate::Again, Fate::Failed),
         ForAll::Kept(kept) if !suits(setup, role, kept) => Fate::Apart,
-        ForAll::Kept(kept) => {
-            let stale = kept.state(Instant::now()) != State::Fresh;
-            let Some(outcome) = restore(setup, kept, stale) else { return Fate::Again };
-            hit(setup, stale);
-            outcome.map_or_else(Fate::Failed, Fate::Kept)
-        }
+        ForAll::Kept(kept) => given(setup, kept).unwrap_or(Fate::Again),
         // Whoever made the call has gone: its error is as good as one's own.
         ForAll::Again if flight.is_orphan() => answer.take().map_or(Fate::Again, Fate::Own),
         ForAll::Again => Fate::Again,
         ForAll::Apart => Fate::Apart,
         ForAll::Panicked => Fate::Panicked,
+    }
+}
+
+/// What is kept, for one who waited. `None` if it is an error that cannot be shared any more.
+fn given<S, Req, C>(setup: &C, kept: &KeptIn<S, Req, C>) -> Option<FateIn<S, Req, C>>
+where
+    S: Inner<Req>,
+    Req: Send + 'static,
+    C: Setup<S, Req>,
+{
+    let stale = kept.state(Instant::now()) != State::Fresh;
+    let outcome = restore(setup, kept, stale)?;
+    hit(setup, stale);
+    Some(outcome.map_or_else(Fate::Failed, Fate::Kept))
+}
+
+/// What is kept in place of a failure, as this caller wants it, where the first one did not.
+#[cold]
+fn spared<S, Req, C>(setup: &C, role: &Role<S, Req, SeedIn<S, Req, C>>) -> Option<FateIn<S, Req, C>>
+where
+    S: Inner<Req>,
+    Req: Send + 'static,
+    C: Setup<S, Req>,
+{
+    let core = setup.core();
+    let Role::Later(_, request, _) = role else { return None };
+    let (key, wanted) = core.keys.lookup(&core.mode, request)?;
+    let subject = core.keys.subject(&core.mode, &key);
+    let part = core.shared.state.registry.part(|| PartOf::<S, Req, C>::new(setup));
+    match core.shared.policy.look(&part.shelf, &key, subject, Some(&wanted)) {
+        Look::Found { kept, .. } | Look::Missing(Some(kept)) => {
+            let instance = core.shared.settings.origin.name();
+            tracing::debug!(name: "dedup.spared", target: "buttress", instance);
+            given(setup, &kept)
+        }
+        Look::Missing(None) => None,
     }
 }
 

@@ -62,8 +62,9 @@
 //! wait, and the attempt of the first. A layer further in that noted the deadline when it was called
 //! keeps to that one; if it ends the call for it, whoever has more time goes again.
 //!
-//! A deadline that ends at a caller's response head (`until_head`) ends that caller's wait. It is neither
-//! the flight's nor a sign that the flight hangs.
+//! A deadline that ends at a caller's response head (`until_head`) is not the flight's. If it ends the wait
+//! of a caller, the flight takes no more callers. While that caller is held and not polled, the flight does
+//! not know that it has passed.
 //!
 //! A response of a mode may be on its way still when its head is there, as an HTTP body is. Then those who
 //! wait read it together, each at its own pace, and new callers join until it is whole. If a body turns out

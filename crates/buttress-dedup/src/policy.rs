@@ -104,6 +104,18 @@ where
         let _ = (shelf, kept);
     }
 
+    /// Whether the outcome is a failure that stands because the request itself
+    /// [wanted](About::wanted) no kept answer in its place. Others who wait may want one.
+    fn is_for_others_to_spare(
+        &self,
+        mode: &M,
+        order: &Self::Order,
+        outcome: Option<Result<&Res, &E>>,
+    ) -> bool {
+        let _ = (mode, order, outcome);
+        false
+    }
+
     /// What is to be kept of an outcome, or given out in its place. `None` stands for a panic.
     fn conclude(
         &self,

@@ -72,7 +72,9 @@ where
         Conclusion::Stands(keeper) => keeper,
         Conclusion::Instead(kept) => return Poll::Ready(Run::Answer(spare(setup, kept))),
     };
-    let end = End { outcome, marks, judged, keeper };
+    let is_for_others_to_spare = C::Policy::KEEPS
+        && policy.is_for_others_to_spare(&core.mode, &order, Some(outcome.as_ref()));
+    let end = End { outcome, marks, judged, keeper, is_for_others_to_spare };
     if C::Mode::IS_WHOLE && !C::Policy::KEEPS {
         return Poll::Ready(Run::Own(end));
     }
@@ -85,6 +87,7 @@ pub(crate) struct End<O, J, Kp> {
     pub(crate) marks: Marks,
     judged: J,
     keeper: Kp,
+    is_for_others_to_spare: bool,
 }
 
 pub(crate) type EndIn<S, Req, C> =
@@ -132,7 +135,7 @@ where
         // Or whoever goes again would join it again, for as long as its body is on its way.
         flight.withdraw();
     }
-    let End { outcome, keeper, mut marks, .. } = end;
+    let End { outcome, keeper, mut marks, is_for_others_to_spare, .. } = end;
     if expired {
         // Of a flight further out this one is the work.
         marks.enforce(flight.launch.terms.deadline);
@@ -144,7 +147,7 @@ where
         // Before it is published, and so before anybody is given a response.
         mode.expect(shared, flight.members());
     }
-    Answer { marks, expired, ..answer }
+    Answer { marks, expired, is_for_others_to_spare, ..answer }
 }
 
 /// What there is to say when the work has panicked.
@@ -161,7 +164,11 @@ where
     };
     match core.shared.policy.conclude(&core.mode, &order, None) {
         Conclusion::Instead(kept) => spare(setup, kept),
-        Conclusion::Stands(_) => Answer::new(ForAll::Panicked),
+        Conclusion::Stands(_) => {
+            let is_for_others_to_spare =
+                core.shared.policy.is_for_others_to_spare(&core.mode, &order, None);
+            Answer { is_for_others_to_spare, ..Answer::new(ForAll::Panicked) }
+        }
     }
 }
 

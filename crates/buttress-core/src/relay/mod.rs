@@ -130,6 +130,13 @@ impl<W> Relay<W> {
         self.lock().seats.give_up(place);
     }
 
+    /// Says that a member has got nothing until a deadline of its own that is no part of its [`Terms`]:
+    /// nobody [joins in time](Self::enter_in_time) any more.
+    #[cold]
+    pub fn spend(&self) {
+        self.lock().seats.spend();
+    }
+
     /// Sees to it, once a third member has joined, that members which are not polled delay the others by
     /// 10 ms at most. `place` is that of the member who joined last, and `host` what the relay is a part of.
     #[inline]
@@ -275,11 +282,10 @@ impl<W> Relay<W> {
     #[inline]
     fn wake(&self, heirs: Heirs) {
         let Heirs { wakers: [driver, deputy], arming } = heirs;
+        // Dropped last, also if a waker panics. Otherwise no timer would ever be set again.
+        let _arm_last = ArmLast(self, arming);
         if driver.is_some() || deputy.is_some() {
             wake_all(driver.into_iter().chain(deputy));
-        }
-        if let Some(arming) = arming {
-            self.arm(*arming);
         }
     }
 
@@ -302,6 +308,18 @@ impl<W> Relay<W> {
     fn lock(&self) -> MutexGuard<'_, State<W>> {
         // What is done under it cannot panic, so a poisoned lock means nothing.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Sets timers when it is dropped.
+struct ArmLast<'a, W>(&'a Relay<W>, Option<Box<Arming>>);
+
+impl<W> Drop for ArmLast<'_, W> {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(arming) = self.1.take() {
+            self.0.arm(*arming);
+        }
     }
 }
 

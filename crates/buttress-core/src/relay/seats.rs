@@ -148,6 +148,11 @@ impl Seats {
         self.spent = self.spent || self.deadline(place).is_some_and(Deadline::has_passed);
     }
 
+    /// A member has waited in vain until a deadline that no seat has.
+    pub(super) fn spend(&mut self) {
+        self.spent = true;
+    }
+
     /// Gives the place up, and returns the waker to be dropped.
     pub(super) fn leave(&mut self, place: Place) -> Option<Waker> {
         let waker = self.take(place);

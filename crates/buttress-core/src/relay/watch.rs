@@ -14,6 +14,7 @@ use tokio::{
 };
 
 use super::{Place, sync::this_thread};
+use crate::wake::catch;
 
 /// What a relay is a part of, where the relay's timer finds it.
 pub trait Rouse: Send + Sync + 'static {
@@ -200,9 +201,14 @@ impl<H: Rouse> Wake for Alarm<H> {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        if let Some(host) = self.0.upgrade() {
-            host.rouse();
-        }
+        let rouse = || {
+            if let Some(host) = self.0.upgrade() {
+                host.rouse();
+            }
+        };
+        // A member's waker may panic. The panic ends here: the timer is nobody's call, and in tokio's
+        // driver a panic would drop the wakers that are about to be woken.
+        drop(catch(rouse));
     }
 }
 

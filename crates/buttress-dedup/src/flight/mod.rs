@@ -72,6 +72,9 @@ pub(crate) trait Landing {
     /// How much of it is there.
     fn progress(&self) -> Progress;
 
+    /// One more comes for it.
+    fn expect_one(&self);
+
     /// Nobody wants it any more.
     fn abandon(&self);
 
@@ -165,9 +168,17 @@ impl<K, W, A: Landing> Flight<K, W, A> {
     }
 
     /// Hears whether a layer inside goes by what was announced of the ambient deadline, under which the
-    /// work has just been driven.
+    /// work has just been driven, or of the first caller's, which a layer that makes the call later has
+    /// noted.
     pub(crate) fn hear(&self) {
-        if let Some(announced) = Deadline::current().and_then(Deadline::announced) {
+        let (ambient, first) = (Deadline::current(), self.launch.terms.deadline);
+        let of_ambient = ambient.and_then(Deadline::announced);
+        let announced = if of_ambient.is_none() && ambient != first {
+            first.and_then(Deadline::announced)
+        } else {
+            of_ambient
+        };
+        if let Some(announced) = announced {
             let mut known = lock(&self.announced);
             *known = Deadline::earliest(*known, Some(announced));
         }
@@ -191,10 +202,16 @@ impl<K: Hash + Eq, W, A: Landing> Flight<K, W, A> {
         if self.launch.version.is_before(version) {
             return Entry::Closed;
         }
-        match self.answer.get().map(Landing::progress) {
-            Some(Progress::Closed | Progress::Lost) => Entry::Closed,
-            _ => self.relay.enter_in_time(terms),
+        let Some(answer) = self.answer.get() else { return self.relay.enter_in_time(terms) };
+        if matches!(answer.progress(), Progress::Closed | Progress::Lost) {
+            return Entry::Closed;
         }
+        let entry = self.relay.enter_in_time(terms);
+        if matches!(entry, Entry::Member(_)) {
+            // The others were counted before the answer was there.
+            answer.expect_one();
+        }
+        entry
     }
 
     /// Sees to it that members who are not polled delay nobody for long.
@@ -211,6 +228,15 @@ impl<K: Hash + Eq, W, A: Landing> Flight<K, W, A> {
         if self.aloft.swap(false, Ordering::Relaxed) {
             self.revoke_older();
             self.flights.remove(self.launch.hash, self);
+        }
+    }
+
+    /// A member leaves without an answer. Of a deadline that ends at the response head it is known only
+    /// here: whoever enforces it drops the call under it.
+    fn give_up(&self, place: Place) {
+        self.relay.give_up(place);
+        if Deadline::head().is_some_and(Deadline::has_passed) {
+            self.relay.spend();
         }
     }
 
@@ -287,8 +313,10 @@ where
             // Before it has left: whoever finds itself alone then knows that the outcome is its own.
             self.orphan.store(true, Ordering::Relaxed);
         }
-        if self.answer.get().is_none_or(|answer| answer.progress() == Progress::Open) {
-            self.relay.give_up(place);
+        match self.answer.get().map(Landing::progress) {
+            None => self.give_up(place),
+            Some(Progress::Open) => self.relay.give_up(place),
+            Some(_) => {}
         }
         // If it was the last, the work is dropped, which is other people's code.
         let left = catch_unwind(AssertUnwindSafe(|| self.relay.leave(place)));

@@ -18,7 +18,7 @@ use tokio::{
     time::{Instant, advance, sleep, sleep_until},
 };
 use tokio_test::assert_pending;
-use tower::{Layer, Service, ServiceExt, service_fn, util::BoxCloneService};
+use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn, util::BoxCloneService};
 
 use crate::common::{Failure, ms, outcome, settle, taking, waiting};
 
@@ -287,4 +287,36 @@ async fn what_is_forgotten_is_forgotten_of_a_flight_that_was_replaced_too() {
         assert_eq!(settle(&mut calls).1, [Ok(1), Ok(2)]);
         assert_eq!(layer.handle().kept(), 0);
     }
+}
+
+/// It is no part of the flight's terms, and is known when it ends a wait.
+#[tokio::test(start_paused = true)]
+async fn a_deadline_until_the_head_that_ends_a_wait_closes_the_flight_too() {
+    let second = Duration::from_secs(1);
+    for outer in [None, Some(2 * second)] {
+        let (inner, calls) = hanging(1);
+        let layer = DedupLayer::in_flight();
+        let service = ServiceBuilder::new()
+            .layer(DeadlineLayer::new(outer.unwrap_or(Deadline::NEVER)))
+            .layer(DeadlineLayer::new(second).until_head())
+            .layer(layer.clone())
+            .service(inner);
+        let timed_out = a_minute(service).await;
+        assert_eq!((timed_out, layer.handle().flights()), (10, 0), "{outer:?}");
+        assert_eq!(calls.load(SeqCst), 1 + 590, "{outer:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_leaves_before_its_deadline_until_the_head_says_nothing_of_the_flight() {
+    let layer = DedupLayer::in_flight();
+    let upstream = taking(ms(50));
+    let service = DeadlineLayer::new(ms(30)).until_head().layer(layer.layer(upstream.clone()));
+    let (leaves, stays) = (waiting(&service, 1), waiting(&layer.layer(upstream.clone()), 1));
+    advance(ms(29)).await;
+    drop(leaves);
+    advance(ms(10)).await;
+    let joins = waiting(&service, 1);
+    advance(ms(11)).await;
+    assert_eq!((outcome(stays), outcome(joins), upstream.calls()), (Ok(1), Ok(1), 1));
 }

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use buttress_core::{Freshness, KeyOf, Lifetime, Reason, Verdict};
+use buttress_core::{Deadline, Freshness, KeyOf, Lifetime, Reason, Verdict};
 use buttress_dedup::{DedupHandle, DedupLayer, Held, Kept, OpenStore, Store};
 use futures_util::future::join_all;
 use tokio::time::{Instant, advance, sleep, timeout};
@@ -48,6 +48,8 @@ enum Trouble {
     GetPanics,
     AnswerPanics,
     AnswerHangs,
+    /// Without any timer.
+    AnswerNeverComes,
     PutPanics,
 }
 
@@ -128,6 +130,9 @@ impl Store<u32, Value> for Remote {
         assert!(does != Trouble::GetPanics, "as told");
         let (remote, key) = (self.clone(), *key);
         Some(Box::pin(async move {
+            if does == Trouble::AnswerNeverComes {
+                std::future::pending::<()>().await;
+            }
             // As of when the question arrives.
             sleep(ms(2)).await;
             assert!(does != Trouble::AnswerPanics, "as told");
@@ -532,4 +537,20 @@ async fn a_store_that_hung_and_answers_again_spares_calls_again() {
         remote.seed(key, Ok(900), lifetime);
         assert_eq!((get(&service, key).await, source.calls()), (Ok(900), calls + 1));
     }
+}
+
+#[test]
+fn a_store_that_hangs_lets_nobody_down_for_longer_on_a_runtime_without_timers() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let (remote, source) = (Remote::default(), Source::at_once());
+    remote.with(|inside| inside.does = Trouble::AnswerNeverComes);
+    let layer = DedupLayer::in_flight().keep(remote.keep());
+    let service = source.under(&layer);
+    let passed = Deadline::after(Duration::ZERO);
+    runtime.block_on(async {
+        let mut hangs = task::spawn(Box::pin(passed.around(get(&service, 7))));
+        assert_pending!(hangs.poll());
+        assert_eq!(get(&service, 7).await, Ok(1));
+    });
+    assert_eq!(layer.handle().panicked(), 0);
 }

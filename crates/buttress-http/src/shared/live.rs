@@ -63,7 +63,7 @@ impl<B> Live<B> {
         self.track().progress()
     }
 
-    /// So many readers are to come.
+    /// So many readers more are to come.
     pub(super) fn expect(&self, readers: usize) {
         self.track().expect(readers);
     }

@@ -29,10 +29,9 @@ pub(super) struct Entry {
 }
 
 impl Readers {
-    /// So many are to come. They stand at the first frame.
+    /// So many more are to come. They stand at the first frame.
     pub(super) const fn expect(&mut self, readers: usize) {
-        self.expected = readers;
-        self.late = 0;
+        self.expected = self.expected.saturating_add(readers);
     }
 
     /// Whether one more has come that was expected.

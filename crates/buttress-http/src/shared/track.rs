@@ -82,10 +82,12 @@ impl Track {
         }
     }
 
-    /// So many readers are to come, before anything is read.
+    /// So many readers more are to come, unless it is too late for them.
     pub(super) fn expect(&mut self, readers: usize) {
-        self.readers.expect(readers);
-        self.window.enter(0, readers);
+        if self.window.start() == 0 {
+            self.readers.expect(readers);
+            self.window.enter(0, readers);
+        }
     }
 
     /// A reader of all of it, or, if it comes too late for that, of nothing.
