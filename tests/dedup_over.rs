@@ -2,24 +2,30 @@
 
 #![expect(clippy::unwrap_used, reason = "what helps a test may panic as the test may")]
 
-use std::{convert::Infallible, future::poll_fn, net::SocketAddr, task::Poll, time::Duration};
+use std::{
+    convert::Infallible, future::poll_fn, net::SocketAddr, pin::pin, task::Poll, time::Duration,
+};
 
 use axum::{Router, body::Body, routing::get};
 use buttress::{BoxError, DedupLayer, Http, HttpExt, core::ByMode};
 use bytes::Bytes;
 use http::{Method, Request, Response};
 use http_body_util::BodyExt;
-use loopback::{AnyClient, Work, get_of, http1, http2, read, serve, until};
+use loopback::{AnyClient, Work, get_of, http1, http2, serve, until};
 use tokio::{
+    sync::watch,
     task::JoinSet,
     time::{Instant, sleep},
 };
-use tokio_stream::iter;
+use tokio_stream::{StreamExt as _, iter};
 use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
 
 type Layer = DedupLayer<ByMode, Http>;
 
 const CALLERS: usize = 10;
+
+/// Less than the cap by default.
+const NEAR: usize = 512 << 10;
 
 /// Three times the cap by default.
 const LENGTH: usize = 3 << 20;
@@ -32,12 +38,59 @@ fn long(length: usize) -> Body {
 
 static CHUNK: &[u8] = &[b'x'; 16 << 10];
 
+/// How far ten readers of one body have come, and how far the body is `ahead` of the last of them.
+///
+/// Where the readers run on several threads, one of them may be given no time for longer than any other is
+/// willing to wait. A body that stays near all of them lets nobody fall behind, however busy the machine is.
+#[derive(Clone)]
+struct Pace {
+    read: watch::Sender<[usize; CALLERS]>,
+    ahead: usize,
+}
+
+impl Pace {
+    fn new(ahead: usize) -> Self {
+        Self { read: watch::Sender::new([0; CALLERS]), ahead }
+    }
+
+    /// A body of [`LENGTH`] bytes that does not say so.
+    fn body(&self) -> Body {
+        let chunks = iter((0..LENGTH).step_by(CHUNK.len()));
+        let (read, ahead) = (self.read.subscribe(), self.ahead);
+        Body::from_stream(chunks.then(move |at| {
+            let mut read = read.clone();
+            async move {
+                let is_near = |read: &[usize; CALLERS]| read.iter().all(|read| at <= read + ahead);
+                read.wait_for(is_near).await.map(|_| Bytes::from_static(CHUNK))
+            }
+        }))
+    }
+
+    /// Reads to the end as one of the ten, and returns the length.
+    async fn read(
+        self,
+        reader: usize,
+        response: Response<impl http_body::Body<Data = Bytes>>,
+    ) -> usize {
+        let mut body = pin!(response.into_body());
+        let mut length = 0;
+        while let Some(frame) = body.frame().await {
+            length += frame.ok().unwrap().into_data().unwrap().len();
+            self.read.send_modify(|read| read[reader] = length);
+        }
+        length
+    }
+}
+
 /// A server of long bodies, behind `layer`; each call waits for the `work`.
-async fn serve_long(layer: Option<&Layer>, work: &Work, length: usize) -> SocketAddr {
+async fn serve_long<F>(layer: Option<&Layer>, work: &Work, body: F) -> SocketAddr
+where
+    F: Fn() -> Body + Clone + Send + Sync + 'static,
+{
     let work = work.clone();
     let handler = async move || {
         work.call().await;
-        long(length)
+        body()
     };
     let app = Router::new().route("/", get(handler));
     serve(match layer {
@@ -48,9 +101,10 @@ async fn serve_long(layer: Option<&Layer>, work: &Work, length: usize) -> Socket
     .unwrap()
 }
 
-async fn ten_clients_of_a_server(client: fn() -> AnyClient) {
+async fn ten_clients_of_a_server(client: fn() -> AnyClient, ahead: usize) {
+    let pace = Pace::new(ahead);
     let (work, layer) = (Work::default(), DedupLayer::in_flight().http());
-    let address = serve_long(Some(&layer), &work, LENGTH).await;
+    let address = serve_long(Some(&layer), &work, body_of(&pace)).await;
     let mut clients = JoinSet::new();
     for _ in 0..CALLERS {
         clients.spawn(async move { client().request(get_of(address, "")).await.unwrap() });
@@ -58,8 +112,9 @@ async fn ten_clients_of_a_server(client: fn() -> AnyClient) {
     until(|| layer.handle().waiters() == CALLERS).await;
     work.allow(1);
     let mut bodies = JoinSet::new();
-    while let Some(response) = clients.join_next().await {
-        bodies.spawn(async move { read(response.unwrap()).await.len() });
+    for reader in 0..CALLERS {
+        let response = clients.join_next().await.unwrap().unwrap();
+        bodies.spawn(pace.clone().read(reader, response));
     }
     assert_eq!(bodies.join_all().await, [LENGTH; CALLERS]);
     assert_eq!((work.calls(), layer.handle().apart()), (1, 0));
@@ -69,29 +124,39 @@ async fn ten_clients_of_a_server(client: fn() -> AnyClient) {
 #[tokio::test]
 async fn ten_clients_of_a_server_all_get_a_body_of_three_times_the_cap() {
     for client in [http1, http2] {
-        ten_clients_of_a_server(client).await;
+        ten_clients_of_a_server(client, LENGTH).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn ten_clients_on_many_threads_all_get_a_body_of_three_times_the_cap() {
     for client in [http1, http2] {
-        ten_clients_of_a_server(client).await;
+        ten_clients_of_a_server(client, NEAR).await;
     }
 }
 
+fn body_of(pace: &Pace) -> impl Fn() -> Body + Clone + use<> {
+    let pace = pace.clone();
+    move || pace.body()
+}
+
 /// Ten calls of one `stack`, whose bodies are read as fast as they come.
-async fn ten_calls<S, R, B>(stack: S, request: impl Fn() -> R, work: &Work, layer: &Layer)
-where
+async fn ten_calls<S, R, B>(
+    stack: S,
+    request: impl Fn() -> R,
+    pace: &Pace,
+    work: &Work,
+    layer: &Layer,
+) where
     S: Service<R, Response = B, Error: std::fmt::Debug> + Clone + Send + 'static,
     S::Future: Send,
     R: Send + 'static,
     B: Into<Response<reqwest::Body>> + Send + 'static,
 {
     let mut calls = JoinSet::new();
-    for _ in 0..CALLERS {
-        let call = stack.clone().oneshot(request());
-        calls.spawn(async move { read(call.await.unwrap().into()).await.len() });
+    for reader in 0..CALLERS {
+        let (call, pace) = (stack.clone().oneshot(request()), pace.clone());
+        calls.spawn(async move { pace.read(reader, call.await.unwrap().into()).await });
     }
     until(|| layer.handle().waiters() == CALLERS).await;
     work.allow(1);
@@ -100,33 +165,35 @@ where
     until(|| (layer.handle().flights(), layer.handle().waiters()) == (0, 0)).await;
 }
 
-async fn ten_calls_of_each_client() {
+async fn ten_calls_of_each_client(ahead: usize) {
     for client in [http1, http2] {
+        let pace = Pace::new(ahead);
         let (work, layer) = (Work::default(), DedupLayer::in_flight().http());
-        let address = serve_long(None, &work, LENGTH).await;
+        let address = serve_long(None, &work, body_of(&pace)).await;
         let stack = ServiceBuilder::new()
             .map_response(|response: Response<_>| response.map(reqwest::Body::wrap))
             .layer(layer.clone())
             .service(client());
-        ten_calls(stack, || get_of(address, ""), &work, &layer).await;
+        ten_calls(stack, || get_of(address, ""), &pace, &work, &layer).await;
     }
+    let pace = Pace::new(ahead);
     let (work, layer) = (Work::default(), DedupLayer::in_flight().http());
-    let address = serve_long(None, &work, LENGTH).await;
+    let address = serve_long(None, &work, body_of(&pace)).await;
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let stack = ServiceBuilder::new().layer(layer.clone()).service(client);
     let request =
         || reqwest::Request::new(Method::GET, format!("http://{address}/").parse().unwrap());
-    ten_calls(stack, request, &work, &layer).await;
+    ten_calls(stack, request, &pace, &work, &layer).await;
 }
 
 #[tokio::test]
 async fn ten_calls_of_a_client_all_get_a_body_of_three_times_the_cap() {
-    ten_calls_of_each_client().await;
+    ten_calls_of_each_client(LENGTH).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn ten_calls_of_a_client_on_many_threads_all_get_a_body_of_three_times_the_cap() {
-    ten_calls_of_each_client().await;
+    ten_calls_of_each_client(NEAR).await;
 }
 
 /// Its connection fills up, and it falls too far behind.
@@ -135,7 +202,7 @@ async fn a_client_that_does_not_read_on_is_left_behind_and_the_others_get_all() 
     let layer = DedupLayer::in_flight().http_with(Http::new().share_cap(256 << 10));
     let work = Work::default();
     let length = 48 << 20;
-    let address = serve_long(Some(&layer), &work, length).await;
+    let address = serve_long(Some(&layer), &work, move || long(length)).await;
     let mut clients = JoinSet::new();
     for _ in 0..3 {
         clients.spawn(async move { http1().request(get_of(address, "")).await.unwrap() });
