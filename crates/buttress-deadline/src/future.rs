@@ -29,19 +29,18 @@ pub struct ResponseFuture<F, Req, M, Seed> {
 enum Call<F> {
     /// The usual call, whose deadline is what is ambient inside.
     Timed(TimedCall),
-    /// In a box of its own, so that it costs the usual call nothing.
-    Apart(Pin<Box<ApartCall<F>>>),
-    /// It was handed on with the response.
-    Ended,
+    /// One in a box of its own, so that it costs the usual call nothing. `None` once the call has ended, or
+    /// was handed on with the response.
+    Apart(Option<Pin<Box<ApartCall<F>>>>),
 }
 
 impl<F> Call<F> {
     /// Takes the usual call out. The future stays until it is dropped whole; the guard outlives it.
     #[inline]
     fn take(&mut self) -> Option<TimedCall> {
-        match mem::replace(self, Self::Ended) {
+        match mem::replace(self, Self::Apart(None)) {
             Self::Timed(call) => Some(call),
-            Self::Apart(_) | Self::Ended => None,
+            Self::Apart(_) => None,
         }
     }
 }
@@ -54,7 +53,7 @@ impl<F, Req, M, Seed> ResponseFuture<F, Req, M, Seed> {
 
     #[inline]
     pub(crate) fn apart(call: Pin<Box<ApartCall<F>>>, seed: Seed, mode: M) -> Self {
-        Self::new(None, Call::Apart(call), seed, mode)
+        Self::new(None, Call::Apart(Some(call)), seed, mode)
     }
 
     #[inline]
@@ -148,11 +147,11 @@ where
     ) -> Poll<Result<M::Response<DeadlineGuard>, E>> {
         let running = match call {
             Call::Timed(call) => return Poll::Ready(Self::reject(mode, call.rejection(), seed)),
-            Call::Apart(running) => running,
-            Call::Ended => unreachable!("polled after it had ended"),
+            Call::Apart(Some(running)) => running,
+            Call::Apart(None) => unreachable!("polled after it had ended"),
         };
         let (apart, outcome) = ready!(running.as_mut().poll(mode, cx));
-        apart.within(|| *call = Call::Ended);
+        apart.within(|| *call = Call::Apart(None));
         let Some(outcome) = outcome else {
             return Poll::Ready(Self::reject(mode, apart.rejection(), seed));
         };
