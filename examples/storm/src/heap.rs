@@ -23,13 +23,13 @@ pub(crate) const IN_FLIGHT: u32 = 100;
 /// What the upstream takes to answer a hundred requests, with a lot to spare.
 const ALL_HAVE_COME: Duration = Duration::from_millis(200);
 
-/// The peaks of one client's heap, in bytes.
+/// The peaks of one client's heap, in bytes. `None` if the machine was too busy to measure.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Peaks {
     /// With operations that share no key.
-    pub(crate) distinct: usize,
+    pub(crate) distinct: Option<usize>,
     /// With the first operations of the client's own list.
-    pub(crate) own: usize,
+    pub(crate) own: Option<usize>,
 }
 
 /// [`IN_FLIGHT`] operations that share no key.
@@ -47,12 +47,15 @@ pub(crate) fn first(list: &[Operation]) -> impl Iterator<Item = Operation> {
 ///
 /// The upstream holds its answers until all of them are in flight and no further request comes, and this
 /// process reads none of them before all have come: otherwise it is chance how many are in memory at once.
+///
+/// In calm weather no operation fails unless it runs out of time. Then the machine is too busy, the peak is not
+/// that of so many operations, and the result is `None`.
 #[expect(clippy::disallowed_methods, reason = "nothing else may run meanwhile")]
 pub(crate) async fn peak<C: Client>(
     upstream: &mut Upstream,
     fresh: impl Fn() -> C,
     operations: impl Iterator<Item = Operation>,
-) -> io::Result<usize> {
+) -> io::Result<Option<usize>> {
     let list: Vec<_> = operations.collect();
     let origin: Arc<str> = upstream.origin().into();
     let started = Arc::new(AtomicU32::new(0));
@@ -77,9 +80,10 @@ pub(crate) async fn peak<C: Client>(
     let outcomes = operations.join_all().await;
     let peak = HEAP.peak_usage().saturating_sub(before);
     if let Some(failure) = outcomes.into_iter().find_map(Result::err) {
-        return Err(io::Error::other(format!("an operation failed in calm weather: {failure:?}")));
+        eprintln!("heap not measured, the machine is too busy: {failure:?} in calm weather");
+        return Ok(None);
     }
-    Ok(peak)
+    Ok(Some(peak))
 }
 
 #[cfg(test)]

@@ -28,10 +28,11 @@ pub(crate) struct Row {
     pub(crate) deadline_ms: Option<f64>,
     /// Operations that took longer, by more than the timer's millisecond and a loaded machine's delay.
     pub(crate) over_deadline: usize,
-    pub(crate) peak_heap_bytes: usize,
-    pub(crate) heap_bytes_per_operation: usize,
+    /// `null`, as the next two, if the machine was too busy to measure the heap.
+    pub(crate) peak_heap_bytes: Option<usize>,
+    pub(crate) heap_bytes_per_operation: Option<usize>,
     /// The same with the keys of the client's own operations, which it may share.
-    pub(crate) heap_own_keys_bytes_per_operation: usize,
+    pub(crate) heap_own_keys_bytes_per_operation: Option<usize>,
     pub(crate) upstream_requests_per_operation: f64,
     /// Calls the operations made of the client's retry; `null` where it has none.
     pub(crate) calls: Option<u64>,
@@ -50,6 +51,10 @@ pub(crate) struct Row {
     pub(crate) seconds: f64,
     /// What the upstream saw, by fate.
     pub(crate) weather: Tally,
+}
+
+const fn per_operation(bytes: usize) -> usize {
+    bytes / IN_FLIGHT as usize
 }
 
 /// All that is known of one client's run.
@@ -81,8 +86,8 @@ impl Run {
             deadline_ms: patience.map(millis),
             over_deadline: patience.map_or(0, over),
             peak_heap_bytes: self.peaks.distinct,
-            heap_bytes_per_operation: self.peaks.distinct / IN_FLIGHT as usize,
-            heap_own_keys_bytes_per_operation: self.peaks.own / IN_FLIGHT as usize,
+            heap_bytes_per_operation: self.peaks.distinct.map(per_operation),
+            heap_own_keys_bytes_per_operation: self.peaks.own.map(per_operation),
             upstream_requests_per_operation: share_of(self.weather.requests, all.len()),
             calls: decisions.map(|decisions| decisions.calls),
             retries: decisions.map_or(0, |decisions| decisions.retries),
@@ -174,13 +179,13 @@ mod tests {
             name: "test",
             records: vec![record(100, Ok(())), record(5_100, Err(Failure::Status(503)))],
             decisions: Some(Decisions::none(Duration::from_secs(5))),
-            peaks: Peaks { distinct: 1_000, own: 500 },
+            peaks: Peaks { distinct: Some(1_000), own: Some(500) },
             weather: Tally { requests: 5, ..Tally::default() },
         };
         let row = run.row();
         assert_eq!((row.p99_ms, row.p99_all_ms), (Some(100.0), Some(5_100.0)));
-        assert_eq!((row.over_deadline, row.heap_bytes_per_operation), (1, 10));
-        assert_eq!(row.heap_own_keys_bytes_per_operation, 5);
+        assert_eq!((row.over_deadline, row.heap_bytes_per_operation), (1, Some(10)));
+        assert_eq!(row.heap_own_keys_bytes_per_operation, Some(5));
         assert!((row.success_rate - 0.5).abs() < 1e-9);
         assert!((row.upstream_requests_per_operation - 2.5).abs() < 1e-9);
         assert_eq!(row.failures, BTreeMap::from([("503".to_owned(), 1)]));

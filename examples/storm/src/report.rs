@@ -86,8 +86,8 @@ fn whole(millis: Option<f64>) -> String {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a heap far below 2^52 bytes")]
-fn kib(bytes: usize) -> String {
-    format!("{:.1} KiB", bytes as f64 / 1024.0)
+fn kib(bytes: Option<usize>) -> String {
+    bytes.map_or_else(dash, |bytes| format!("{:.1} KiB", bytes as f64 / 1024.0))
 }
 
 fn counts(counts: &BTreeMap<impl AsRef<str>, u64>) -> String {
@@ -115,7 +115,7 @@ mod tests {
                 outcome: Err(Failure::Status(502)),
             }],
             decisions: None,
-            peaks: crate::heap::Peaks { distinct: 204_800, own: 102_400 },
+            peaks: crate::heap::Peaks { distinct: Some(204_800), own: Some(102_400) },
             weather: Tally::default(),
         };
         Report { seed: 1, operations: 1, concurrency: 1, clients: vec![run.row()] }

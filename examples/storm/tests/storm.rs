@@ -61,16 +61,23 @@ fn json_is_one_object_with_the_stable_keys_and_nothing_else_on_standard_output()
             "p50_all_ms",
             "p95_all_ms",
             "p99_all_ms",
-            "peak_heap_bytes",
-            "heap_bytes_per_operation",
-            "heap_own_keys_bytes_per_operation",
             "upstream_requests_per_operation",
         ] {
             assert!(client[key].is_number(), "{key} of {}", client["name"]);
         }
+        // They are missing if the machine is too busy for operations of 5 s.
+        for key in
+            ["peak_heap_bytes", "heap_bytes_per_operation", "heap_own_keys_bytes_per_operation"]
+        {
+            let heap = client.get(key).unwrap();
+            assert!(heap.is_number() || heap.is_null(), "{key} of {}", client["name"]);
+        }
         let held = client["weather"]["held"].as_u64().unwrap();
         let limit = if client["throttled"].is_null() { 100 } else { 16 };
-        assert!(held >= limit, "{held} in flight when the heap was measured");
+        assert!(
+            held >= limit || client["peak_heap_bytes"].is_null(),
+            "{held} in flight when the heap was measured"
+        );
     }
     let svg = std::fs::read_to_string(svg).unwrap();
     for word in ["<svg", "linear", "buttress", "outage", "milliseconds", "seconds"] {
