@@ -59,7 +59,7 @@
 //!
 //! If most callers leave in this way, they leave after their own patience, however long the service's queue is.
 //! So once 100 more calls were given up than answered, each further one is a sign of overload, until more are answered
-//! again. While the law does not know what a call without load takes, the mean of the latest answers stands for it.
+//! again. While the law does not know what a call without load takes, the latest answer stands for it.
 //!
 //! If the head comes, or the time is up, while the service still waits for the body, or after the body
 //! failed, the call is no sample either, because the time was its caller's. It is one only if the answer

@@ -81,7 +81,7 @@ struct Learned<L> {
     at: Option<Nanos>,
     /// How many more calls were given up than answered lately, at most [`MOST_LEAVE`].
     leaving: u32,
-    /// What the latest answers took, on average and in nanoseconds; 0 before the first.
+    /// What the latest answer took, in nanoseconds; 0 before the first.
     took: u64,
 }
 
@@ -119,14 +119,16 @@ impl<L: Adapt> Adaptive<L> {
         let rtt = Duration::from_nanos(took);
         let in_flight = started.in_flight.get();
         let mut learned = lock(&self.learned);
-        let dropped = match told {
-            Told::Answer => learned.answer(took),
-            Told::Overload => true,
-            Told::GivenUp => match learned.give_up(rtt) {
-                Some(dropped) => dropped,
+        let mut dropped = false;
+        if told == Told::Answer {
+            learned.leaving = learned.leaving.saturating_sub(1);
+            learned.took = took;
+        } else {
+            match learned.fail(told, rtt) {
+                Some(fails) => dropped = fails,
                 None => return false,
-            },
-        };
+            }
+        }
         let sample = Sample { started: at, rtt, in_flight, dropped };
         learned.at = Some(now);
         // A law of the user's may say 0, from which nothing could recover.
@@ -138,19 +140,16 @@ impl<L: Adapt> Adaptive<L> {
 }
 
 impl<L: Adapt> Learned<L> {
-    /// Counts an answer, which is no drop.
-    const fn answer(&mut self, took: u64) -> bool {
-        self.leaving = self.leaving.saturating_sub(1);
-        self.took = if self.took == 0 { took } else { self.took - self.took / 8 + took / 8 };
-        false
-    }
-
-    /// Whether a call that was given up after so long counts as dropped; `None` if it says nothing.
+    /// Whether a call without an answer counts as dropped; `None` if it says nothing.
     ///
-    /// It would have taken longer than this. That is news only if a call without load takes less. If most
+    /// One that was given up would have taken longer. That is news only if a call without load takes less. If most
     /// callers leave, they leave after their own patience, however long the queue. Then what they took says
     /// nothing of the limit, and that they leave says that it is too high.
-    fn give_up(&mut self, rtt: Duration) -> Option<bool> {
+    #[cold]
+    fn fail(&mut self, told: Told, rtt: Duration) -> Option<bool> {
+        if told == Told::Overload {
+            return Some(true);
+        }
         let known = self.law.learned();
         // Zero before the first answer.
         if rtt <= known.unwrap_or(Duration::from_nanos(self.took)) {
