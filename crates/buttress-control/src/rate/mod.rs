@@ -1,6 +1,14 @@
+mod gcra;
+mod rates;
+mod reservation;
+
 use std::time::Duration;
 
 use crate::nanos::saturating_nanos;
+
+pub use self::gcra::Gcra;
+pub use self::rates::Rates;
+pub use self::reservation::{Denied, Reservation};
 
 /// How many cells may pass in a period, and how many of them at once.
 ///

@@ -1,9 +1,9 @@
 use std::time::Duration;
 
+use super::bounds::Span;
+use super::options::limit_options;
+use super::rounds::{Round, Rounds};
 use crate::nanos::from_float;
-use crate::options::limit_options;
-use crate::rounds::{Round, Rounds};
-use crate::span::Span;
 use crate::{Adapt, Ratio, Sample, near_limit};
 
 /// Goes at once to where the time of calls says the limit should be, and a square root further.

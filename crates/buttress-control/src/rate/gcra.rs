@@ -1,7 +1,7 @@
 use std::time::Duration;
 
-use crate::rate::{FRACTION_BITS, Quota};
-use crate::reservation::{Hold, Made};
+use super::reservation::{Hold, Made};
+use super::{FRACTION_BITS, Quota};
 use crate::sync::atomic::{
     AtomicU32, AtomicU64,
     Ordering::{Acquire, Relaxed, Release},

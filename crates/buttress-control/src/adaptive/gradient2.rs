@@ -1,10 +1,10 @@
 use std::time::Duration;
 
-use crate::average::Average;
+use super::bounds::Span;
+use super::options::limit_options;
+use super::rounds::{Round, Rounds};
+use super::stats::Average;
 use crate::nanos::from_float;
-use crate::options::limit_options;
-use crate::rounds::{Round, Rounds};
-use crate::span::Span;
 use crate::{Adapt, Ratio, Sample, Slack, near_limit};
 
 /// Scales the limit by how much slower calls have become, and always asks for a few calls more.

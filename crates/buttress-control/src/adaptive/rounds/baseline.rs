@@ -1,8 +1,8 @@
 use std::mem;
 
-use crate::rounds::Round;
-use crate::schedule::{Jump, Next, Schedule};
-use crate::span::Span;
+use super::Round;
+use super::schedule::{Jump, Next, Schedule};
+use crate::adaptive::bounds::Span;
 use crate::{Nanos, Sample};
 
 /// What a call takes that waits for no other: measured, again and again, under half of the limit.

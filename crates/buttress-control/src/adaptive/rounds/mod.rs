@@ -1,5 +1,8 @@
-use crate::baseline::Baseline;
-use crate::span::Span;
+mod baseline;
+mod schedule;
+
+use self::baseline::Baseline;
+use super::bounds::Span;
 use crate::{Nanos, Sample, near_limit};
 
 /// Gathers samples into rounds, for one call says little: a law moves at the end of a round.

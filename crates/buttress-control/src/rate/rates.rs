@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use crate::reservation::Hold;
+use super::reservation::Hold;
 use crate::{Denied, Gcra, Nanos, Rate, Reservation};
 
 /// Several rate limits at once: ten a second and a hundred a minute, say.

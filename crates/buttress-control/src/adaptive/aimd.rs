@@ -1,10 +1,10 @@
 use std::time::Duration;
 
+use super::bounds::Span;
+use super::options::limit_options;
+use super::rounds::{Round, Rounds};
 use crate::nanos::from_float;
-use crate::options::limit_options;
 use crate::ratio::MILLION;
-use crate::rounds::{Round, Rounds};
-use crate::span::Span;
 use crate::{Adapt, Ratio, Sample, near_limit};
 
 /// One call more after a good round, a tenth fewer after a bad one: additive increase, multiplicative decrease.

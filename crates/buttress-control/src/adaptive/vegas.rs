@@ -1,10 +1,10 @@
 use std::time::Duration;
 
-use crate::band::Band;
+use super::band::Band;
+use super::bounds::Span;
+use super::options::limit_options;
+use super::rounds::{Round, Rounds};
 use crate::nanos::from_float;
-use crate::options::limit_options;
-use crate::rounds::{Round, Rounds};
-use crate::span::Span;
 use crate::{Adapt, Sample, Slack, near_limit};
 
 /// Keeps a few calls waiting inside the service, and not more.

@@ -1,12 +1,18 @@
+mod outstanding;
+mod sent;
+mod usual;
+
 use std::time::Duration;
 
+use self::outstanding::Outstanding;
+use self::usual::Usual;
 use crate::nanos::saturating_nanos;
-use crate::outstanding::Outstanding;
 use crate::ratio::MILLION;
 use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use crate::usual::Usual;
 use crate::window::{Counts, MIN_WINDOW, Ticks};
-use crate::{Ended, Nanos, Ratio, Sent};
+use crate::{Nanos, Ratio};
+
+pub use self::sent::{Ended, Sent};
 
 /// Client-side throttling: sends as many requests as a service has lately shown that it accepts, times a
 /// multiplier, and rejects the rest before they are sent.

@@ -1,8 +1,27 @@
+mod aimd;
+mod band;
+mod bounds;
+mod gradient;
+mod gradient2;
+mod options;
+mod rounds;
+mod slack;
+mod stats;
+mod trend;
+mod vegas;
+
 use std::fmt::Debug;
 use std::time::Duration;
 
 use crate::Nanos;
 use crate::nanos::saturating_nanos;
+
+pub use self::aimd::Aimd;
+pub use self::gradient::Gradient;
+pub use self::gradient2::Gradient2;
+pub use self::slack::Slack;
+pub use self::trend::Trend;
+pub use self::vegas::Vegas;
 
 /// A law that adapts a concurrency limit to what calls take: the more of them wait inside the service, the
 /// lower the limit.
@@ -70,9 +89,9 @@ use crate::nanos::saturating_nanos;
 ///
 /// | law | for | several clients of one service |
 /// |---|---|---|
-/// | [`Trend`](crate::Trend) | clients and servers | hold 1 to 3 times the servers together, tested with ten |
-/// | [`Vegas`](crate::Vegas), [`Gradient`](crate::Gradient), [`Gradient2`](crate::Gradient2) | servers: one limit for all calls | can climb |
-/// | [`Aimd`](crate::Aimd) | servers; clients if the service sheds or a [`timeout`](crate::Aimd::timeout) bounds its queue | can climb without drops |
+/// | [`Trend`] | clients and servers | hold 1 to 3 times the servers together, tested with ten |
+/// | [`Vegas`], [`Gradient`], [`Gradient2`] | servers: one limit for all calls | can climb |
+/// | [`Aimd`] | servers; clients if the service sheds or a [`timeout`](crate::Aimd::timeout) bounds its queue | can climb without drops |
 ///
 /// # Sharing
 ///

@@ -1,13 +1,11 @@
 use std::time::Duration;
 
-use crate::average::Average;
-use crate::band::Band;
-use crate::correlation::Correlation;
+use super::band::Band;
+use super::bounds::Span;
+use super::options::limit_options;
+use super::rounds::{Round, Rounds};
+use super::stats::{Average, Correlation, Quantile};
 use crate::nanos::{from_float, to_float};
-use crate::options::limit_options;
-use crate::quantile::Quantile;
-use crate::rounds::{Round, Rounds};
-use crate::span::Span;
 use crate::{Adapt, Ratio, Sample, Slack, near_limit};
 
 /// Watches whether more calls in flight still get more done, or only take longer.

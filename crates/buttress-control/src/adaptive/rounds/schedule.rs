@@ -1,7 +1,7 @@
 use std::mem;
 
+use super::baseline::ABOUT;
 use crate::Nanos;
-use crate::baseline::ABOUT;
 use crate::nanos::whole_nanos;
 
 /// When the limit is halved for the next probe: a window of up to [`WINDOW`] round trips after the time at which
