@@ -50,50 +50,23 @@
 //! A deadline can end at the response head ([`Deadline::until_head`]). It is ambient apart from that of
 //! the [whole](Deadline::whole) call, so neither a body nor a scope nor a shared call takes it along.
 
-mod allowance;
-mod attempt;
-mod bind;
-mod carry;
-mod classify;
-mod criticality;
-mod deadline;
-mod expire;
-mod freshness;
-mod key;
-mod mark;
-mod quota;
-mod ready;
-mod rejection;
+mod ambient;
+mod layer;
+mod mode;
+mod outcome;
 mod relay;
-mod replay;
-mod respond;
-mod scope;
-mod share;
-mod tally;
 mod timer;
-mod upload;
 mod wake;
 
-pub use allowance::Allowance;
-pub use attempt::{Attempt, GaveUp};
-pub use bind::Bind;
-pub use carry::{Carry, Expired};
-pub use classify::{By, ByMode, Classify, Hint, Judge, Verdict};
-pub use criticality::Criticality;
-pub use deadline::Deadline;
-pub use expire::{Expire, Lifetime};
-pub use freshness::Freshness;
-pub use key::KeyOf;
-pub use mark::Mark;
-pub use quota::Quota;
-pub use ready::{Check, take_ready};
-pub use rejection::{BoxError, Origin, Reason, Rejection};
-pub use relay::{Drive, End, Entry, Place, Relay, Rouse, Terms, Turn};
-pub use replay::Replay;
-pub use respond::{Guard, Plain, Respond};
-pub use scope::Scope;
-pub use share::{Age, Progress, Reader, Share};
-pub use tally::{Tally, Told};
+pub use ambient::{Attempt, Criticality, Deadline, GaveUp, Scope, Tally, Terms, Told};
+pub use layer::{Check, take_ready};
+pub use mode::{
+    Age, Allowance, Bind, Carry, Expire, Expired, Freshness, Guard, KeyOf, Lifetime, Mark, Plain,
+    Progress, Quota, Reader, Replay, Respond, Share, Upload, Waited,
+};
+pub use outcome::{
+    BoxError, By, ByMode, Classify, Hint, Judge, Origin, Reason, Rejection, Verdict,
+};
+pub use relay::{Drive, End, Entry, Place, Relay, Rouse, Turn};
 pub use timer::{Ticks, Timer, Timers};
-pub use upload::{Upload, Waited};
 pub use wake::wake_all;

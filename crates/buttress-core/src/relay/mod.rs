@@ -3,25 +3,23 @@ use std::{
     task::{Context, Poll, Waker, ready},
 };
 
-use crate::wake_all;
+use crate::{Terms, wake_all};
 
 use self::{
-    seats::Seats,
+    members::Seats,
     state::{Heirs, Phase, State},
     sync::{Mutex, MutexGuard, this_thread},
     watch::{Arming, Watch, alarm},
 };
 
-mod seats;
+mod driver;
+mod members;
 mod state;
 mod sync;
-mod terms;
-mod turn;
 mod watch;
 
-pub use self::seats::Place;
-pub use self::terms::Terms;
-pub use self::turn::{End, Turn};
+pub use self::driver::{End, Turn};
+pub use self::members::Place;
 pub use self::watch::Rouse;
 
 /// One piece of work that many wait for, and any of them may drive.

@@ -1,11 +1,12 @@
 use std::task::Waker;
 
 use super::{
-    Place, Terms,
-    seats::{Everybody, Seats},
+    Place,
+    members::{Everybody, Seats},
     sync::this_thread,
     watch::{Arming, Watch},
 };
+use crate::Terms;
 
 #[derive(Debug)]
 pub(super) struct State<W> {

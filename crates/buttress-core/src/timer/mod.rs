@@ -1,4 +1,4 @@
-mod order;
+mod deadline_list;
 mod queue;
 mod ticks;
 

@@ -13,7 +13,7 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
-use super::order::{Order, Slot};
+use super::deadline_list::{Order, Slot};
 use crate::{Deadline, wake::catch};
 
 /// Calls in the order of their deadlines, and one timer of the runtime for the first of them.

@@ -1,6 +1,7 @@
 use std::task::Context;
 
-use super::{Place, Relay, Terms, state::Phase};
+use super::{Place, Relay, state::Phase};
+use crate::Terms;
 
 /// The work while it is driven. When it is dropped the work is done, or has panicked: nobody waits for
 /// it any more.

@@ -1,4 +1,14 @@
-use crate::{Criticality, Deadline};
+mod attempt;
+mod criticality;
+mod deadline;
+mod scope;
+mod tally;
+
+pub use self::attempt::{Attempt, GaveUp};
+pub use self::criticality::Criticality;
+pub use self::deadline::Deadline;
+pub use self::scope::Scope;
+pub use self::tally::{Tally, Told};
 
 /// On what terms somebody waits: until when, and how much it matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,10 +3,8 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use crate::{
-    Attempt,
-    attempt::{State, ambient},
-};
+use super::attempt::{State, ambient};
+use crate::Attempt;
 
 /// Stands for a count that several layers share, and that is to see each call and each outcome once:
 /// the account of a retry budget.

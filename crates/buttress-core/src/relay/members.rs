@@ -2,8 +2,7 @@ use std::{mem, task::Waker};
 
 use slab::Slab;
 
-use super::Terms;
-use crate::{Criticality, Deadline, wake_all};
+use crate::{Criticality, Deadline, Terms, wake_all};
 
 /// Who waits for a piece of work, and on what terms.
 #[derive(Debug)]

@@ -1,0 +1,3 @@
+mod ready;
+
+pub use self::ready::{Check, take_ready};
