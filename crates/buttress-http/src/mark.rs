@@ -1,7 +1,7 @@
 use buttress_core::Mark;
 use http::{HeaderName, StatusCode, header::CONTENT_LENGTH};
 
-use crate::{Http, ResponseHead, header_value::only};
+use crate::{Http, ResponseHead, message::header_value::only};
 
 /// A retry that gives up on a response says so in its extensions, and so only where that response is
 /// handed on.

@@ -4,8 +4,8 @@ use buttress_core::Bind;
 use http::HeaderName;
 
 use crate::{
-    idempotent::Repeat,
-    ignored::{IGNORED_BITS, bit},
+    key::ignored_headers::{IGNORED_BITS, bit},
+    replay::idempotent::Repeat,
 };
 
 /// The mode for `http::Request` and `reqwest::Request`: a rejection is a response.
@@ -199,8 +199,8 @@ impl Options {
 /// Which headers are part of a key.
 #[derive(Clone, Debug)]
 pub(crate) enum Counting {
-    /// All but the [`IGNORED_HEADERS`](crate::ignored::IGNORED_HEADERS), those of the deadline and the
-    /// criticality, and these `names`.
+    /// All but the [`IGNORED_HEADERS`](crate::key::ignored_headers::IGNORED_HEADERS), those of the deadline
+    /// and the criticality, and these `names`.
     AllBut {
         names: Vec<HeaderName>,
         /// All of them, each reduced to one bit: a name with another bit is none of them.

@@ -1,0 +1,155 @@
+mod handshake;
+pub(crate) mod never_processed;
+pub(crate) mod retry_after;
+
+use buttress_core::{Classify, Hint, Verdict};
+use http::{HeaderMap, HeaderName, StatusCode};
+
+use self::retry_after::{grpc_pushback, retry_after};
+use crate::{Http, Protocol, RequestHead, ResponseHead};
+
+/// Reads the head of a response, or the error.
+///
+/// | outcome | verdict |
+/// |---|---|
+/// | a layer below answered | what its rejection says |
+/// | below 400 | success |
+/// | 429, and 503 with `Retry-After` | throttled, with the hint if there is one |
+/// | 408, 425, 5xx but 501 and 505 | transient |
+/// | any other status | permanent |
+///
+/// For gRPC it is the `grpc-status` of a response without messages; a response with messages is a
+/// success, for it has been handed on. 14 (`UNAVAILABLE`) is transient, or throttled where
+/// `grpc-retry-pushback-ms` says how long; 8 (`RESOURCE_EXHAUSTED`) is throttled, and not to be
+/// tried again unless that header invites it; 4 (`DEADLINE_EXCEEDED`) is expired; any other failure is
+/// permanent. Where an intermediary
+/// answered without a `grpc-status`, 429, 502, 503 and 504 count as 14.
+///
+/// A TLS handshake that was refused, as with an untrusted certificate, is permanent. Any other error is
+/// what [`never_processed`](crate::never_processed) makes of it; otherwise transient, if
+/// it is a [`BoxError`](buttress_core::BoxError), an [`std::io::Error`] or an error of a client this
+/// crate knows by a feature, and permanent where the request itself is at fault: over HTTP/1 and HTTP/2
+/// alike, an upload that its own caller breaks off. An error of any other type is permanent: it may say that the request was wrong. Give the layer a `.classify(..)`
+/// that can read it.
+impl<Req, Res, E> Classify<Req, Res, E> for Http
+where
+    Req: RequestHead,
+    Res: ResponseHead,
+    E: 'static,
+{
+    type Seed = Protocol;
+
+    #[inline]
+    fn seed(&self, request: &Req) -> Protocol {
+        Protocol::of(request.headers())
+    }
+
+    fn classify(&self, protocol: &Protocol, outcome: Result<&Res, &E>) -> Verdict {
+        match outcome {
+            Ok(response) => match (response.rejection(), protocol) {
+                (Some(rejection), _) => Verdict::of(rejection),
+                (None, Protocol::Grpc) => of_grpc(response.status(), response.headers()),
+                (None, Protocol::Http) => of_any(response.status(), response.headers()),
+            },
+            Err(error) => of_error(error),
+        }
+    }
+
+    /// A response that no layer below made. For gRPC it must be one of the service itself: status 200
+    /// and a content type of gRPC, with messages or a `grpc-status`. What a proxy says on its own (a 502,
+    /// a 504, a `grpc-status` in an error page) leaves open what the service did.
+    fn answered(&self, protocol: &Protocol, outcome: Result<&Res, &E>) -> bool {
+        outcome.is_ok_and(|response| {
+            response.rejection().is_none()
+                && match protocol {
+                    Protocol::Http => true,
+                    Protocol::Grpc => is_of_grpc(response.status(), response.headers()),
+                }
+        })
+    }
+
+    /// An error of a type that this crate knows, unless it is made of an answer: one that could not be
+    /// read, or that reqwest or tonic took for an error. What another type says is the service's word.
+    fn is_local(&self, _: &Protocol, outcome: Result<&Res, &E>) -> bool {
+        let error = outcome.err().and_then(|error| never_processed::view(error));
+        error.is_some_and(|error| !never_processed::is_answer(error))
+    }
+}
+
+/// Whether a server that speaks gRPC made the response: it says 200 whatever the outcome is, and names
+/// its content type ("gRPC over HTTP2", Responses).
+fn is_of_grpc(status: StatusCode, headers: &HeaderMap) -> bool {
+    status == StatusCode::OK && Protocol::of(headers) == Protocol::Grpc
+}
+
+/// The request was not gRPC; the response may be all the same.
+fn of_any(status: StatusCode, headers: &HeaderMap) -> Verdict {
+    match Protocol::of(headers) {
+        Protocol::Grpc => of_grpc(status, headers),
+        Protocol::Http => of_status(status, headers),
+    }
+}
+
+fn of_status(status: StatusCode, headers: &HeaderMap) -> Verdict {
+    let hint = || retry_after(headers).map(Hint::After);
+    match status.as_u16() {
+        ..400 => Verdict::Success,
+        429 => Verdict::Throttled(hint()),
+        503 => hint().map_or(Verdict::Transient, |hint| Verdict::Throttled(Some(hint))),
+        501 | 505 => Verdict::Permanent,
+        408 | 425 | 500..600 => Verdict::Transient,
+        _ => Verdict::Permanent,
+    }
+}
+
+fn of_grpc(status: StatusCode, headers: &HeaderMap) -> Verdict {
+    match headers.get(GRPC_STATUS).map(http::HeaderValue::as_bytes) {
+        Some(b"0") => Verdict::Success,
+        Some(code) => of_code(code, grpc_pushback(headers)),
+        None => match status.as_u16() {
+            200 => Verdict::Success,
+            502 | 504 => of_code(UNAVAILABLE, grpc_pushback(headers)),
+            429 | 503 => {
+                let hint = || retry_after(headers).map(Hint::After);
+                of_code(UNAVAILABLE, grpc_pushback(headers).or_else(hint))
+            }
+            _ => of_code(UNKNOWN, grpc_pushback(headers)),
+        },
+    }
+}
+
+fn of_code(code: &[u8], pushback: Option<Hint>) -> Verdict {
+    match (code, pushback) {
+        (_, Some(Hint::Never)) | (RESOURCE_EXHAUSTED, None) => {
+            Verdict::Throttled(Some(Hint::Never))
+        }
+        (UNAVAILABLE | RESOURCE_EXHAUSTED, Some(hint)) => Verdict::Throttled(Some(hint)),
+        (UNAVAILABLE, None) => Verdict::Transient,
+        (DEADLINE_EXCEEDED, _) => Verdict::Expired,
+        _ => Verdict::Permanent,
+    }
+}
+
+fn of_error<E: 'static>(error: &E) -> Verdict {
+    let Some(error) = never_processed::view(error) else {
+        return Verdict::Permanent;
+    };
+    if let Some(rejection) = never_processed::rejection(error) {
+        Verdict::of(rejection)
+    } else if handshake::is_refused(error) {
+        // No server has processed it, and no attempt will get any further.
+        Verdict::Permanent
+    } else if never_processed::never_processed(error) {
+        Verdict::NeverProcessed
+    } else if never_processed::is_permanent(error) {
+        Verdict::Permanent
+    } else {
+        Verdict::Transient
+    }
+}
+
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+const UNKNOWN: &[u8] = b"2";
+const DEADLINE_EXCEEDED: &[u8] = b"4";
+const RESOURCE_EXHAUSTED: &[u8] = b"8";
+const UNAVAILABLE: &[u8] = b"14";

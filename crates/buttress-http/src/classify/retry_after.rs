@@ -1,0 +1,46 @@
+use std::{
+    str,
+    time::{Duration, SystemTime},
+};
+
+use buttress_core::{Deadline, Hint};
+use http::{
+    HeaderMap, HeaderName,
+    header::{DATE, RETRY_AFTER},
+};
+
+use crate::message::header_value::{self, date, number, only, wall_clock};
+
+/// What `Retry-After` asks for: seconds, or a date (RFC 9110, section 10.2.3).
+///
+/// A date counts from the response's own `Date`, so that the two clocks need not agree, and from
+/// the system's clock where there is none. A date in the past is zero. More than thirty years counts
+/// as thirty years. A header that is malformed or stands there twice says nothing.
+#[must_use]
+pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let value = only(headers, &RETRY_AFTER)?;
+    let delay =
+        number(value).map(Duration::from_secs).or_else(|| Some(until(date(value)?, headers)))?;
+    Some(delay.min(Deadline::NEVER))
+}
+
+/// What `grpc-retry-pushback-ms` asks for (gRFC A6): a wait of exactly so many milliseconds, and
+/// [`Hint::Never`] if it is negative or anything else.
+#[must_use]
+pub fn grpc_pushback(headers: &HeaderMap) -> Option<Hint> {
+    if !headers.contains_key(PUSHBACK) {
+        return None;
+    }
+    let delay = only(headers, &PUSHBACK)
+        .filter(|value| value.iter().all(u8::is_ascii_digit))
+        .and_then(|digits| str::from_utf8(digits).ok()?.parse::<i32>().ok())
+        .and_then(|millis| u64::try_from(millis).ok());
+    Some(delay.map_or(Hint::Never, |millis| Hint::Exactly(Duration::from_millis(millis))))
+}
+
+fn until(date: SystemTime, headers: &HeaderMap) -> Duration {
+    let now = only(headers, &DATE).and_then(header_value::date).unwrap_or_else(wall_clock);
+    date.duration_since(now).unwrap_or_default()
+}
+
+const PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");

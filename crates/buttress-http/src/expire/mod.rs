@@ -1,0 +1,176 @@
+pub(crate) mod cache_control;
+mod freshness;
+pub(crate) mod from_cache;
+
+use std::time::Duration;
+
+use buttress_core::{Deadline, Expire, Lifetime};
+use http::{
+    HeaderMap, StatusCode,
+    header::{AUTHORIZATION, CACHE_CONTROL, PRAGMA},
+};
+
+use self::cache_control::CacheControl;
+use crate::{
+    Http, Protocol, RequestHead, ResponseHead,
+    message::header_value::{members, wall_clock},
+    share::allowed::may_be_shared,
+};
+
+pub use self::from_cache::Kept;
+
+/// As [RFC 9111] has it for a cache that many users share.
+///
+/// | a response | is kept |
+/// |---|---|
+/// | with `s-maxage`, `max-age` or `Expires` | for what that leaves of it, with status 200, 203, 204, 300 to 303, 307, 308, 404, 405, 410, 414 or 501 |
+/// | that says nothing | as the layer was told, with one of these but 302, 303 and 307 |
+/// | with `private`, `no-store`, `no-cache`, `Set-Cookie`, `Vary: *` or a `Vary` on a header that the key ignores | never |
+/// | to a request with `no-store` | never |
+/// | to a request with `Authorization` | only with `public`, `s-maxage` or `must-revalidate` |
+/// | of gRPC | never: whether it failed is known at its end |
+/// | that a layer below gave in the service's stead | never |
+///
+/// A response is kept once all of its body has been read. axum makes a body for a `HEAD` as well and
+/// drops it, so that on a server the answer to a `HEAD` is not kept.
+///
+/// How long a stale one may still be given out is for `stale-while-revalidate` and `stale-if-error` of
+/// [RFC 5861] to say, and for the layer where the response does not speak of it. `must-revalidate`,
+/// `proxy-revalidate` and `s-maxage` forbid it (RFC 9111, section 4.2.4).
+///
+/// A time that is malformed is zero, of one that is given twice the shorter counts, and so in doubt
+/// with everything else. `Last-Modified` says nothing here. Dates are compared with the system's clock as
+/// the response comes in, and everything after counts from there.
+///
+/// The age of a response counts the time since its request was sent (section 4.2.3): the service may have
+/// made the response at any instant since then. The waits of the layers inside, such as a backoff, are
+/// part of it. They make the response look older than it is, never younger.
+///
+/// [RFC 5861]: https://www.rfc-editor.org/rfc/rfc5861
+/// [RFC 9111]: https://www.rfc-editor.org/rfc/rfc9111
+impl<Req: RequestHead, Res: ResponseHead> Expire<Req, Res> for Http {
+    type Seed = Storing;
+
+    fn seed(&self, request: &Req) -> Storing {
+        let headers = request.headers();
+        if CacheControl::of(headers).no_store {
+            Storing::Forbidden
+        } else if headers.contains_key(AUTHORIZATION) {
+            Storing::OnPermission
+        } else {
+            Storing::Allowed
+        }
+    }
+
+    fn lifetime(
+        &self,
+        storing: &Storing,
+        response: &Res,
+        asked: Option<Lifetime>,
+    ) -> Option<Lifetime> {
+        Expire::<Req, Res>::lifetime_after(self, storing, response, Duration::ZERO, asked)
+    }
+
+    fn lifetime_after(
+        &self,
+        storing: &Storing,
+        response: &Res,
+        delay: Duration,
+        asked: Option<Lifetime>,
+    ) -> Option<Lifetime> {
+        let (status, headers) = (response.status(), response.headers());
+        let control = CacheControl::of(headers);
+        let may_be_kept = response.rejection().is_none()
+            && storing.allows(&control)
+            && !wants_validation(headers, &control)
+            && Protocol::of(headers) == Protocol::Http
+            && may_be_shared(self.options(), status, headers, response.extensions());
+        if !may_be_kept {
+            return None;
+        }
+        let now = wall_clock();
+        let age = freshness::age(headers, now, delay);
+        lifetime(status, freshness::told(headers, &control, now), age, &control, asked)
+    }
+}
+
+/// Whether the response to a request may be kept at all, as far as the request has a say in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Storing {
+    Allowed,
+    /// It has credentials: the response has to say that it is for others too (RFC 9111, section 3.5).
+    OnPermission,
+    Forbidden,
+}
+
+impl Storing {
+    fn allows(self, control: &CacheControl) -> bool {
+        match self {
+            Self::Allowed => true,
+            Self::OnPermission => {
+                control.public || control.must_revalidate || control.s_maxage.is_some()
+            }
+            Self::Forbidden => false,
+        }
+    }
+}
+
+fn lifetime(
+    status: StatusCode,
+    told: Option<Duration>,
+    age: Duration,
+    control: &CacheControl,
+    asked: Option<Lifetime>,
+) -> Option<Lifetime> {
+    let (while_revalidate, if_error) = windows(control, asked.unwrap_or_default());
+    let lifetime = match told {
+        Some(told) if is_understood(status) => {
+            // A window begins where it ceased to be fresh, which may have been before it came in.
+            let stale_for = age.saturating_sub(told);
+            Lifetime {
+                fresh: told.saturating_sub(age),
+                while_revalidate: while_revalidate.saturating_sub(stale_for),
+                if_error: if_error.saturating_sub(stale_for),
+                age,
+                is_told: true,
+            }
+        }
+        None if is_cacheable_by_default(status) => {
+            Lifetime { fresh: asked?.fresh, while_revalidate, if_error, age, is_told: false }
+        }
+        _ => return None,
+    };
+    let longest = lifetime.fresh.max(lifetime.while_revalidate).max(lifetime.if_error);
+    (longest > Duration::ZERO).then_some(lifetime)
+}
+
+/// For how long it may be given out while it is refreshed, and in place of an error.
+fn windows(control: &CacheControl, asked: Lifetime) -> (Duration, Duration) {
+    if control.must_revalidate || control.proxy_revalidate || control.s_maxage.is_some() {
+        return (Duration::ZERO, Duration::ZERO);
+    }
+    let window = |said: Option<u64>, asked: Duration| {
+        said.map_or(asked, |seconds| Duration::from_secs(seconds).min(Deadline::NEVER))
+    };
+    (
+        window(control.stale_while_revalidate, asked.while_revalidate),
+        window(control.stale_if_error, asked.if_error),
+    )
+}
+
+/// Whether the origin wants to be asked each time, which is never done here. `Pragma:
+/// no-cache` has no meaning in a response, and whoever writes it means this.
+fn wants_validation(headers: &HeaderMap, control: &CacheControl) -> bool {
+    let pragma = || members(headers, &PRAGMA).any(|said| said.eq_ignore_ascii_case(b"no-cache"));
+    control.no_cache || (!headers.contains_key(CACHE_CONTROL) && pragma())
+}
+
+/// The final statuses whose answers stay true for a while (RFC 9110, section 15).
+fn is_understood(status: StatusCode) -> bool {
+    is_cacheable_by_default(status) || matches!(status.as_u16(), 302 | 303 | 307)
+}
+
+/// RFC 9110, section 15.1, without 206.
+fn is_cacheable_by_default(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 200 | 203 | 204 | 300 | 301 | 308 | 404 | 405 | 410 | 414 | 501)
+}

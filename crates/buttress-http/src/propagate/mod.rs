@@ -1,0 +1,212 @@
+mod grpc_timeout;
+
+use std::time::Duration;
+
+use buttress_core::{Carry, Criticality, Deadline, Expired, Upload};
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::{
+    Http, Protocol, RequestHead,
+    message::header_value::{has, number},
+    mode::{Extension, Options, Trust},
+};
+
+pub use self::grpc_timeout::{encode_grpc_timeout, parse_grpc_timeout};
+
+/// A deadline crosses the wire as the time left, because clocks differ: in `grpc-timeout` for gRPC,
+/// in [the header chosen](Http::timeout_header) for everything else. Inside the process it may come
+/// in the request's extensions.
+///
+/// A header that cannot be read is ignored, and of several the shortest counts.
+///
+/// A criticality crosses it in [a header of its own](Http::criticality_header), in the words of
+/// [`Criticality::as_str`]. Inside the process it, too, may come in the extensions.
+impl<Req: RequestHead> Carry<Req> for Http {
+    /// The earliest deadline among a [`Deadline`] in the extensions, `grpc-timeout` if the request
+    /// is gRPC, and the chosen header. Without any of them the clock is not read.
+    fn read(&self, request: &Req) -> Option<Deadline> {
+        let headers = request.headers();
+        // The name is looked for first: almost no request has one.
+        let grpc = has(headers, &GRPC_TIMEOUT) && Protocol::of(headers) == Protocol::Grpc;
+        let grpc = if grpc { Announcement::grpc().read(headers) } else { None };
+        let chosen = self.chosen().and_then(|announcement| announcement.read(headers));
+        let timeout = [grpc, chosen].into_iter().flatten().min();
+        let extension = request.extensions().and_then(|extensions| extensions.get());
+        Deadline::earliest(extension.copied(), timeout.map(Deadline::after))
+    }
+
+    /// Announces what is left until `deadline`, less the [margin](Http::margin), and rounded down.
+    /// If that leaves nothing, or if the request says itself that no time is left, nothing is written.
+    ///
+    /// A request that announces as little already is left as it is, and so is one that announces up
+    /// to a millisecond more: on the way through a server the time left is always a little shorter
+    /// than what came in.
+    fn write(&self, request: &mut Req, deadline: Deadline) -> Result<(), Expired> {
+        if let Some((announcement, left)) = self.announcement(request.headers(), deadline) {
+            announcement.write(request.headers_mut(), left)?;
+        }
+        if self.options().extension == Extension::Written {
+            extend(request, deadline);
+        }
+        Ok(())
+    }
+
+    fn can_announce(&self, request: &Req, deadline: Deadline) -> Result<(), Expired> {
+        let headers = request.headers();
+        match self.announcement(headers, deadline) {
+            Some((announcement, left)) => announcement.is_said(headers, left).map(drop),
+            None => Ok(()),
+        }
+    }
+
+    /// The [`Criticality`] in the extensions, which the program itself has put there, and otherwise
+    /// the lowest in its header, unless that is [ignored](Http::ignore_criticality).
+    fn criticality(&self, request: &Req) -> Option<Criticality> {
+        let Options { criticality_header, criticality, .. } = self.options();
+        let extension = request.extensions().and_then(|extensions| extensions.get());
+        extension.copied().or_else(|| match criticality {
+            Trust::Believed => read_criticality(request.headers(), criticality_header),
+            Trust::Ignored => None,
+        })
+    }
+
+    /// Writes the header, unless it says the same already. [`Critical`](Criticality::Critical) is
+    /// what no header means, so that is written only in place of another.
+    fn mark(&self, request: &mut Req, criticality: Criticality) {
+        let name = &self.options().criticality_header;
+        let headers = request.headers_mut();
+        let said = if has(headers, name) {
+            read_criticality(headers, name)
+        } else {
+            Some(Criticality::Critical)
+        };
+        if said != Some(criticality) {
+            headers.insert(name, HeaderValue::from_static(criticality.as_str()));
+        }
+    }
+
+    /// The upload of a body that comes bit by bit. It costs two allocations, and needs a body that can hold
+    /// another.
+    ///
+    /// | body | |
+    /// |---|---|
+    /// | one that has ended, `Full`, `Empty`, `String`, `()` | there already: not watched |
+    /// | `UnsyncBoxBody`, `BoxBody` (with `BoxError`, `Infallible`, `io::Error`, or the error of a client or server known by a feature), the bodies of axum, tonic and reqwest | watched |
+    /// | `hyper::body::Incoming` that has not ended | unknown: box it to have it watched |
+    /// | any other type | taken for one that is there already |
+    fn watch(&self, request: &mut Req) -> Option<Upload> {
+        request.watch()
+    }
+}
+
+impl Http {
+    /// The header in which a request with these `headers` announces `deadline`, and how much time.
+    fn announcement(
+        &self,
+        headers: &HeaderMap,
+        deadline: Deadline,
+    ) -> Option<(Announcement<'_>, Duration)> {
+        let announcement = match Protocol::of(headers) {
+            Protocol::Grpc => Announcement::grpc(),
+            Protocol::Http => self.chosen()?,
+        };
+        Some((announcement, deadline.remaining().saturating_sub(self.options().margin)))
+    }
+
+    /// Whether a header of a name may announce a deadline. Names differ in length, mostly, so this is
+    /// quicker than to compare a [`HeaderName`].
+    #[inline]
+    pub(crate) fn announcing(&self) -> impl Fn(&str) -> bool + '_ {
+        let chosen = self.options().timeout_header.as_ref().map_or("", HeaderName::as_str);
+        move |name| name == GRPC_TIMEOUT_NAME || name == chosen
+    }
+
+    fn chosen(&self) -> Option<Announcement<'_>> {
+        let name = self.options().timeout_header.as_ref()?;
+        Some(Announcement {
+            name,
+            parse: parse_milliseconds,
+            encode: encode_milliseconds,
+            unit: Duration::from_millis(1),
+        })
+    }
+}
+
+/// A header that says how much time is left.
+struct Announcement<'a> {
+    name: &'a HeaderName,
+    parse: fn(&[u8]) -> Option<Duration>,
+    encode: fn(Duration) -> HeaderValue,
+    /// The least that can be said: less is rounded down to zero.
+    unit: Duration,
+}
+
+impl Announcement<'_> {
+    fn grpc() -> Self {
+        Self {
+            name: &GRPC_TIMEOUT,
+            parse: parse_grpc_timeout,
+            encode: encode_grpc_timeout,
+            unit: Duration::from_nanos(1),
+        }
+    }
+
+    fn read(&self, headers: &HeaderMap) -> Option<Duration> {
+        let values = headers.get_all(self.name).iter();
+        values.filter_map(|value| (self.parse)(value.as_bytes())).min()
+    }
+
+    /// Whether a request with these `headers` announces about as much as `left` already.
+    ///
+    /// # Errors
+    /// [`Expired`] if it announces no time, or if `left` would be announced as none.
+    fn is_said(&self, headers: &HeaderMap, left: Duration) -> Result<bool, Expired> {
+        let said = self.read(headers);
+        if left.is_zero() || said.is_some_and(|said| said.is_zero()) {
+            return Err(Expired);
+        }
+        if said.is_some_and(|said| said <= left.saturating_add(SAME)) {
+            return Ok(true);
+        }
+        if left < self.unit { Err(Expired) } else { Ok(false) }
+    }
+
+    fn write(&self, headers: &mut HeaderMap, left: Duration) -> Result<(), Expired> {
+        if !self.is_said(headers, left)? {
+            headers.insert(self.name, (self.encode)(left));
+        }
+        Ok(())
+    }
+}
+
+fn extend<Req: RequestHead>(request: &mut Req, deadline: Deadline) {
+    if let Some(extensions) = request.extensions_mut()
+        && extensions.get::<Deadline>().is_none_or(|there| deadline < *there)
+    {
+        extensions.insert(deadline);
+    }
+}
+
+fn read_criticality(headers: &HeaderMap, name: &HeaderName) -> Option<Criticality> {
+    // Almost no request has one.
+    if !has(headers, name) {
+        return None;
+    }
+    let values = headers.get_all(name).iter();
+    values.filter_map(|value| Criticality::parse(value.as_bytes())).min()
+}
+
+fn parse_milliseconds(value: &[u8]) -> Option<Duration> {
+    number(value).map(Duration::from_millis)
+}
+
+fn encode_milliseconds(left: Duration) -> HeaderValue {
+    u64::try_from(left.as_millis()).unwrap_or(u64::MAX).into()
+}
+
+/// Announced times that differ by no more than this count as the same.
+const SAME: Duration = Duration::from_millis(1);
+
+const GRPC_TIMEOUT_NAME: &str = "grpc-timeout";
+
+static GRPC_TIMEOUT: HeaderName = HeaderName::from_static(GRPC_TIMEOUT_NAME);

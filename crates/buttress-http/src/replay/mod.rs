@@ -1,0 +1,157 @@
+mod body;
+mod head_copy;
+pub(crate) mod idempotent;
+mod recording;
+mod tee;
+
+use buttress_core::{Attempt, Carry, Deadline, Replay};
+use http::{HeaderMap, HeaderName, HeaderValue, Request};
+
+#[cfg(feature = "reqwest")]
+use self::{
+    body::fits,
+    tee::{Recording, Tee},
+};
+use self::{head_copy::HeadCopy, idempotent::Repeatable};
+#[cfg(feature = "reqwest")]
+use crate::message::body_error::bare;
+use crate::{Http, Protocol};
+#[cfg(feature = "reqwest")]
+use http_body_util::BodyExt;
+
+pub use self::body::ReplayBody;
+pub use self::idempotent::Idempotent;
+
+/// A request is sent again with the same head, its `Idempotency-Key` included, and the whole body,
+/// or not at all.
+///
+/// It can be once nobody reads the body any more, as long as what was read of it is no more than
+/// [`Http::replay_cap`]. A gRPC request says in `grpc-previous-rpc-attempts` how many came before.
+///
+/// A request that is not known to be idempotent is not repeated, unless it is gRPC and the service itself
+/// answered it: [`Idempotent`] has the table.
+impl<B> Replay<Request<B>> for Http
+where
+    B: ReplayBody,
+{
+    type Saved = Saved<B::Saved>;
+
+    fn first(&self, request: Request<B>) -> (Request<B>, Option<Self::Saved>) {
+        let (head, body) = request.into_parts();
+        let (body, saved) = body.save(self.options().replay_cap);
+        let request = Request::from_parts(head, body);
+        let saved = saved.map(|body| {
+            let announcing = self.announcing();
+            let mut is_announced = false;
+            Saved {
+                repeatable: Repeatable::of(self, &request),
+                // All names are looked at for the copy: so the headers need not be searched for a deadline.
+                head: HeadCopy::of(&request, |name| is_announced |= announcing(name)),
+                body,
+                deadline: if is_announced || !request.extensions().is_empty() {
+                    self.read(&request)
+                } else {
+                    None
+                },
+            }
+        });
+        (request, saved)
+    }
+
+    fn deadline(&self, saved: &Self::Saved) -> Option<Deadline> {
+        saved.deadline
+    }
+
+    fn again(&self, saved: &Self::Saved, attempt: Attempt) -> Option<Request<B>> {
+        let mut request = saved.head.with(B::again(&saved.body)?)?;
+        count_attempts(request.headers_mut(), attempt);
+        Some(request)
+    }
+
+    fn repeatable(&self, saved: &Self::Saved, answered: bool) -> bool {
+        saved.repeatable.after(answered)
+    }
+}
+
+/// What is kept of a request while its attempts last.
+#[derive(Debug)]
+pub struct Saved<B> {
+    head: HeadCopy,
+    body: B,
+    repeatable: Repeatable,
+    deadline: Option<Deadline>,
+}
+
+/// As for [`http::Request`]; [`Http::idempotent`] stands for the mark that this request cannot
+/// carry.
+///
+/// A buffered body stays one, so that reqwest can still repeat it for itself, as it does for a
+/// redirect.
+#[cfg(feature = "reqwest")]
+impl Replay<reqwest::Request> for Http {
+    type Saved = SavedReqwest;
+
+    fn first(&self, mut request: reqwest::Request) -> (reqwest::Request, Option<SavedReqwest>) {
+        let cap = self.options().replay_cap;
+        if request.body().is_some_and(|body| !fits(body, cap)) {
+            return (request, None);
+        }
+        let stream = request.body_mut().take_if(|body| body.as_bytes().is_none());
+        let (stream, recording) = match stream {
+            Some(body) => {
+                let (body, recording) = tee::record(body, cap, wrap);
+                (Some(body), recording)
+            }
+            None => (None, None),
+        };
+        let copy = request.try_clone();
+        let (repeatable, deadline) = (Repeatable::of(self, &request), self.read(&request));
+        if stream.is_some() {
+            *request.body_mut() = stream;
+        }
+        (request, copy.map(|request| SavedReqwest { request, recording, repeatable, deadline }))
+    }
+
+    fn again(&self, saved: &SavedReqwest, attempt: Attempt) -> Option<reqwest::Request> {
+        let mut request = saved.request.try_clone()?;
+        if let Some(recording) = &saved.recording {
+            *request.body_mut() = Some(tee::play(recording, wrap)?);
+        }
+        count_attempts(request.headers_mut(), attempt);
+        Some(request)
+    }
+
+    fn deadline(&self, saved: &SavedReqwest) -> Option<Deadline> {
+        saved.deadline
+    }
+
+    fn repeatable(&self, saved: &SavedReqwest, answered: bool) -> bool {
+        saved.repeatable.after(answered)
+    }
+}
+
+/// A recorded body in reqwest's own, with errors that say once where they come from.
+#[cfg(feature = "reqwest")]
+fn wrap(tee: Tee<reqwest::Body>) -> reqwest::Body {
+    reqwest::Body::wrap(tee.map_err(bare))
+}
+
+/// What is kept of a request of reqwest while its attempts last.
+#[cfg(feature = "reqwest")]
+#[derive(Debug)]
+pub struct SavedReqwest {
+    /// Without its body, if that is a stream.
+    request: reqwest::Request,
+    recording: Option<Recording<reqwest::Body>>,
+    repeatable: Repeatable,
+    deadline: Option<Deadline>,
+}
+
+fn count_attempts(headers: &mut HeaderMap, attempt: Attempt) {
+    // A first attempt, and a transparent one after it, announce none.
+    if attempt.previous() > 0 && Protocol::of(headers) == Protocol::Grpc {
+        headers.insert(PREVIOUS_ATTEMPTS, HeaderValue::from(attempt.previous()));
+    }
+}
+
+const PREVIOUS_ATTEMPTS: HeaderName = HeaderName::from_static("grpc-previous-rpc-attempts");

@@ -1,0 +1,94 @@
+use std::sync::Arc;
+
+use buttress_core::{Allowance, Progress};
+use bytes::Bytes;
+use http_body::{Body, SizeHint};
+
+use super::{
+    Form, SharedBody, byte_reservation::Charge, frame::SharedFrame, live::Live, reader::Reader,
+};
+
+/// What the bodies of the callers of now are made from.
+#[derive(Debug)]
+pub(in crate::share) enum Master<B> {
+    Live(Arc<Live<B>>),
+    /// It had ended before it was shared, and said that of its length.
+    Empty(Arc<SizeHint>),
+}
+
+impl<B> Master<B>
+where
+    B: Body<Data = Bytes> + Send + 'static,
+{
+    /// Takes `body` to be shared up to `cap` bytes, or gives it back if the allowance has not as many
+    /// as it says it holds.
+    pub(in crate::share) fn new(
+        body: B,
+        cap: usize,
+        allowance: &Arc<Allowance>,
+    ) -> Result<Self, B> {
+        if body.is_end_stream() {
+            return Ok(Self::Empty(Arc::new(body.size_hint())));
+        }
+        let charge = usize::try_from(body.size_hint().lower()).ok();
+        match charge.and_then(|bytes| Charge::reserve(allowance, bytes)) {
+            Some(charge) => Ok(Self::Live(Live::new(body, cap, charge))),
+            None => Err(body),
+        }
+    }
+}
+
+impl<B> Master<B> {
+    /// The body of one caller.
+    pub(in crate::share) fn read(&self) -> SharedBody<B> {
+        let form = match self {
+            Self::Live(live) => Form::Reading(Reader::new(live)),
+            Self::Empty(hint) => Form::Empty(**hint),
+        };
+        SharedBody { form }
+    }
+
+    pub(in crate::share) fn progress(&self) -> Progress {
+        match self {
+            Self::Live(live) => live.progress(),
+            Self::Empty(_) => Progress::Whole,
+        }
+    }
+
+    pub(in crate::share) fn expect(&self, callers: usize) {
+        if let Self::Live(live) = self {
+            live.expect(callers);
+        }
+    }
+
+    pub(in crate::share) fn abandon(&self) {
+        if let Self::Live(live) = self {
+            live.give_up();
+        }
+    }
+
+    /// The whole body and its length. `None` if it is not whole.
+    pub(in crate::share) fn whole(&self) -> Option<(Vec<SharedFrame>, SizeHint)> {
+        match self {
+            Self::Live(live) => live.whole(),
+            Self::Empty(hint) => Some((Vec::new(), **hint)),
+        }
+    }
+
+    /// How many bytes it takes by now.
+    pub(in crate::share) fn weight(&self) -> usize {
+        match self {
+            Self::Live(live) => live.weight(),
+            Self::Empty(_) => 0,
+        }
+    }
+}
+
+impl<B> Clone for Master<B> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Live(live) => Self::Live(Arc::clone(live)),
+            Self::Empty(hint) => Self::Empty(Arc::clone(hint)),
+        }
+    }
+}

@@ -1,0 +1,88 @@
+use std::{error::Error, fmt, sync::Arc};
+
+use buttress_core::{BoxError, Origin, Reason, Rejection};
+
+use crate::message::body_error::behind;
+
+/// The error of a reader of a shared body that fell too far behind the others.
+///
+/// Of a body of more than [`Http::share_cap`](crate::Http::share_cap) bytes, or of more than the layer
+/// has left for all bodies, only a window of that size is held. If a reader does not read on for 10 ms
+/// while the others wait for it, or holds them up for 1 s in all before it has caught up, the window
+/// moves on without it, and it gets this error. [`SharedBody`](crate::SharedBody) has the rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooLong;
+
+impl fmt::Display for TooLong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the response is too long to be held for a reader that is this far behind")
+    }
+}
+
+impl Error for TooLong {}
+
+/// How a body failed, for each of its readers.
+#[derive(Clone, Debug)]
+pub(super) enum Failure {
+    Error(Arc<dyn Error + Send + Sync>),
+    Panicked,
+}
+
+impl Failure {
+    /// The failure of a body with this error. The body of one shared response in another is told once.
+    pub(super) fn of(error: BoxError) -> Self {
+        match behind(error.as_ref()).downcast_ref::<Shared>() {
+            Some(Shared(error)) => Self::Error(Arc::clone(error)),
+            None => Self::Error(error.into()),
+        }
+    }
+}
+
+impl From<Failure> for BoxError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Error(error) => Box::new(Shared(error)),
+            Failure::Panicked => Rejection::new(Reason::Panicked, Origin::new("dedup")).into(),
+        }
+    }
+}
+
+/// One reader's handle of an error that all of them get. The error itself is its source.
+#[derive(Debug)]
+struct Shared(Arc<dyn Error + Send + Sync>);
+
+impl fmt::Display for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the body of a shared response failed")
+    }
+}
+
+impl Error for Shared {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(self.0.as_ref())
+    }
+}
+
+/// The error of a body that was given up, or is read by its own source.
+#[derive(Debug)]
+pub(super) struct GivenUp;
+
+impl fmt::Display for GivenUp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the shared response does not go on for this reader")
+    }
+}
+
+impl Error for GivenUp {}
+
+/// The error of a body with a frame that is neither data nor trailers.
+#[derive(Debug)]
+pub(super) struct Unknown;
+
+impl fmt::Display for Unknown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a frame of an unknown kind cannot be shared")
+    }
+}
+
+impl Error for Unknown {}

@@ -1,0 +1,165 @@
+use std::{collections::VecDeque, mem};
+
+use crate::share::body::{byte_reservation::Charge, frame::SharedFrame};
+
+/// The frames of a body that are held for its readers, and how many readers stand at each.
+///
+/// At first it holds all of them, from the first on. Once there is no room for the next it moves:
+/// then each frame leaves with the last reader that needs it.
+#[derive(Debug)]
+pub(super) struct Window {
+    slots: VecDeque<Slot>,
+    /// The number of frames that have left.
+    start: usize,
+    /// The number of readers that have read every frame so far.
+    ahead: usize,
+    charge: Charge,
+    cap: usize,
+    moves: bool,
+}
+
+#[derive(Debug)]
+struct Slot {
+    frame: SharedFrame,
+    /// The number of readers that read this frame next. Above 0 in the first slot of a moving window.
+    readers: usize,
+}
+
+impl Window {
+    pub(super) const fn new(cap: usize, charge: Charge) -> Self {
+        Self { slots: VecDeque::new(), start: 0, ahead: 0, charge, cap, moves: false }
+    }
+
+    /// Whether the body is over the cap.
+    pub(super) const fn moves(&self) -> bool {
+        self.moves
+    }
+
+    /// The index of the first frame in it.
+    pub(super) const fn start(&self) -> usize {
+        self.start
+    }
+
+    /// The index of the next frame to come.
+    pub(super) fn end(&self) -> usize {
+        self.start + self.slots.len()
+    }
+
+    /// Whether no reader needs a frame of it, or one to come.
+    pub(super) fn is_deserted(&self) -> bool {
+        self.slots.is_empty() && self.ahead == 0
+    }
+
+    pub(super) fn frames(&self) -> impl Iterator<Item = &SharedFrame> {
+        self.slots.iter().map(|slot| &slot.frame)
+    }
+
+    /// `readers` more that read the frame `index` next.
+    pub(super) fn enter(&mut self, index: usize, readers: usize) {
+        if let Some(count) = self.readers(index) {
+            *count += readers;
+        }
+    }
+
+    /// One less that reads the frame `index` next. [`free`](Self::free) the frames after it.
+    pub(super) fn leave(&mut self, index: usize) {
+        if let Some(count) = self.readers(index) {
+            *count = count.saturating_sub(1);
+        }
+    }
+
+    /// Gives the frame `index` to a reader that is there, which moves on.
+    pub(super) fn read(&mut self, index: usize) -> Option<SharedFrame> {
+        let slot = self.slots.get_mut(index.checked_sub(self.start)?)?;
+        slot.readers = slot.readers.saturating_sub(1);
+        let is_last = self.moves && index == self.start && slot.readers == 0;
+        let copy = if is_last { None } else { Some(slot.frame.clone()) };
+        self.enter(index + 1, 1);
+        // After the reader has moved on: no other slot is left without one.
+        copy.or_else(|| self.pop())
+    }
+
+    /// Whether there is room for a frame of `size` bytes. A window that moves and is empty has room for
+    /// any.
+    pub(super) fn has_room(&self, size: usize) -> bool {
+        let is_empty = self.moves && self.slots.is_empty();
+        is_empty || (self.excess() == 0 && self.charge.shortage(size, self.cap) == 0)
+    }
+
+    /// Takes room for a frame of `size` bytes. `false` if there is none.
+    pub(super) fn reserve(&mut self, size: usize) -> bool {
+        if self.excess() == 0 && self.charge.grow(size, self.cap) {
+            return true;
+        }
+        let is_empty = self.moves && self.slots.is_empty();
+        if is_empty {
+            self.charge.overdraw(size);
+        }
+        is_empty
+    }
+
+    /// Puts in a frame that there was room for.
+    pub(super) fn push(&mut self, frame: SharedFrame) {
+        self.slots.push_back(Slot { frame, readers: mem::take(&mut self.ahead) });
+    }
+
+    /// The index of the first frame that may stay where one of `size` bytes needs room.
+    pub(super) fn bound(&self, size: usize) -> usize {
+        let mut shortage = self.charge.shortage(size, self.cap);
+        let mut frames = self.excess();
+        let leaves = |slot: &&Slot| {
+            let leaves = shortage > 0 || frames > 0;
+            shortage = shortage.saturating_sub(slot.frame.size());
+            frames = frames.saturating_sub(1);
+            leaves
+        };
+        self.start + self.slots.iter().take_while(leaves).count()
+    }
+
+    /// Begins to move, if it does not yet.
+    pub(super) const fn begin_to_move(&mut self) {
+        self.moves = true;
+    }
+
+    /// Takes out the frames that no reader needs, to be dropped with no lock held: the bytes of a
+    /// frame may be anybody's.
+    pub(super) fn free(&mut self, freed: &mut Vec<SharedFrame>) {
+        while self.moves && self.slots.front().is_some_and(|slot| slot.readers == 0) {
+            freed.extend(self.pop());
+        }
+    }
+
+    /// Takes out all frames, to be dropped with no lock held. No reader is given another.
+    pub(super) fn clear(&mut self, freed: &mut Vec<SharedFrame>) {
+        while let Some(frame) = self.pop() {
+            freed.push(frame);
+        }
+        self.charge.clear();
+    }
+
+    fn pop(&mut self) -> Option<SharedFrame> {
+        let Slot { frame, .. } = self.slots.pop_front()?;
+        self.start += 1;
+        self.charge.shrink(frame.size());
+        Some(frame)
+    }
+
+    fn readers(&mut self, index: usize) -> Option<&mut usize> {
+        if index == self.end() {
+            return Some(&mut self.ahead);
+        }
+        let slot = self.slots.get_mut(index.checked_sub(self.start)?)?;
+        Some(&mut slot.readers)
+    }
+
+    /// How many frames too many it would hold with one more.
+    fn excess(&self) -> usize {
+        let most = (self.cap / PER_FRAME).saturating_add(FRAMES);
+        (self.slots.len() + 1).saturating_sub(most)
+    }
+}
+
+/// A body of `cap` bytes may come in this many frames, and in one more for each [`PER_FRAME`] bytes,
+/// so that what is kept for each of them stays in proportion.
+const FRAMES: usize = 1024;
+const PER_FRAME: usize = 64;

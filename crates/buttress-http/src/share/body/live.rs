@@ -1,0 +1,158 @@
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    task::{Context, Poll, Wake, Waker},
+    time::Duration,
+};
+
+use buttress_core::{BoxError, Criticality, Drive, Place, Progress, Relay, Rouse, Terms, Ticks};
+use bytes::Bytes;
+use http_body::{Body, SizeHint};
+
+use super::{
+    byte_reservation::Charge,
+    frame::SharedFrame,
+    frame_log::{Step, Track},
+    source::Source,
+};
+
+/// A body on its way to many readers, any of which pulls it along.
+pub(crate) struct Live<B> {
+    // Never held together with the lock of the relay, nor while the source runs.
+    track: Mutex<Track>,
+    pub(super) relay: Relay<Work<B>>,
+    /// Keeps the source while there is no reader, until the body is given up.
+    keeper: Place,
+    bell: Waker,
+    /// Watches the relay. Only where the body is made it is known to be `'static`.
+    pub(super) watch: fn(&Arc<Self>, Place),
+    /// What the source said before it was read.
+    pub(super) hint: SizeHint,
+}
+
+/// What a reader drives for all.
+#[derive(Debug)]
+pub(super) struct Work<B> {
+    source: Source<B>,
+    /// While the source waits for readers that are behind.
+    ticks: Ticks,
+}
+
+impl<B> Live<B>
+where
+    B: Body<Data = Bytes> + Send + 'static,
+{
+    /// `body` on its way, kept up to `cap` bytes.
+    pub(super) fn new(body: B, cap: usize, charge: Charge) -> Arc<Self> {
+        let hint = body.size_hint();
+        let work = Work { source: Source::new(body), ticks: Ticks::new(TICK) };
+        let (relay, keeper) = Relay::new(work, NO_TERMS);
+        Arc::new_cyclic(|live| Self {
+            track: Mutex::new(Track::new(cap, charge)),
+            relay,
+            keeper,
+            bell: Waker::from(Arc::new(Bell(live.clone()))),
+            watch: |live, place| live.relay.watch(place, live),
+            hint,
+        })
+    }
+}
+
+impl<B> Live<B> {
+    pub(super) fn progress(&self) -> Progress {
+        self.track().progress()
+    }
+
+    /// So many readers more are to come.
+    pub(super) fn expect(&self, readers: usize) {
+        self.track().expect(readers);
+    }
+
+    /// Gives up what is still on its way.
+    pub(super) fn give_up(&self) {
+        let mut freed = Vec::new();
+        if self.track().give_up(&mut freed) {
+            self.relay.leave(self.keeper);
+        }
+    }
+
+    /// The whole body and its length. `None` if it is not whole.
+    pub(super) fn whole(&self) -> Option<(Vec<SharedFrame>, SizeHint)> {
+        self.track().whole(&self.hint)
+    }
+
+    pub(super) fn weight(&self) -> usize {
+        self.track().weight()
+    }
+
+    pub(super) fn track(&self) -> MutexGuard<'_, Track> {
+        // What is done under it cannot panic, so a poisoned lock means nothing.
+        self.track.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<B> Live<B>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Into<BoxError>,
+{
+    /// Pulls the source along, with no lock held. [`Drive::More`] stands for one frame.
+    pub(super) fn drive(&self, work: &mut Work<B>) -> Drive {
+        let cx = &mut Context::from_waker(&self.bell);
+        let (mut read, mut freed) = (None, Vec::new());
+        loop {
+            let step = self.track().step(&mut read, &mut freed);
+            // With no lock held, and before the source brings more.
+            freed.clear();
+            if step != Step::Wait {
+                work.ticks.stop();
+            }
+            match step {
+                Step::More => return Drive::More,
+                Step::Done => return Drive::Done,
+                Step::Pull => match work.source.poll(cx) {
+                    Poll::Ready(frame) => read = Some(frame),
+                    Poll::Pending => return Drive::Pending,
+                },
+                Step::Wait => match work.ticks.poll(cx) {
+                    Poll::Ready(()) => self.track().tick(),
+                    Poll::Pending => return Drive::Pending,
+                },
+            }
+        }
+    }
+}
+
+impl<B: Send + 'static> Rouse for Live<B> {
+    fn rouse(&self) {
+        self.relay.rouse();
+    }
+}
+
+impl<B> fmt::Debug for Live<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Live").finish_non_exhaustive()
+    }
+}
+
+/// Wakes a reader to pull the source along. It does not keep the body alive: the source keeps it.
+struct Bell<B>(Weak<Live<B>>);
+
+impl<B: Send + 'static> Wake for Bell<B> {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if let Some(live) = self.0.upgrade() {
+            live.relay.ring();
+        }
+    }
+}
+
+/// The source is read under what is ambient for whoever pulls it along, which a layer sets for all.
+pub(super) const NO_TERMS: Terms = Terms { deadline: None, criticality: Criticality::Sheddable };
+
+/// How long a tick is, in which a reader that is behind is waited for;
+/// [`Readers`](super::frame_log::readers::Readers) has how many.
+const TICK: Duration = Duration::from_millis(1);

@@ -1,0 +1,145 @@
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use buttress_core::BoxError;
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+
+use self::{error::GivenUp, frame_log::Look, reader::Reader, stored::Stored};
+
+mod byte_reservation;
+pub(super) mod caller_source;
+mod error;
+pub(super) mod frame;
+mod frame_log;
+mod live;
+mod read_to_end;
+mod reader;
+mod source;
+pub(super) mod stored;
+
+pub use self::error::TooLong;
+pub(super) use self::read_to_end::Finish;
+
+/// The body of a response that may have many callers.
+///
+/// For a single caller it is the body inside, frame by frame. For many it reads what all of them
+/// read: each gets every frame from the first on, data and trailers, as soon as it is there. Whoever
+/// is polled pulls the body inside along, for all. A reader that is slow, or is not polled any more,
+/// does not delay the others, unless the body is long.
+///
+/// The body inside is dropped as soon as it has ended. If it fails, its error comes to each reader
+/// after the frames before it, as the [`source`](std::error::Error::source) of the one it gets. If
+/// it panics, each gets a [`Rejection`](buttress_core::Rejection).
+///
+/// # Long bodies
+///
+/// A body that turns out to be longer than [`Http::share_cap`](crate::Http::share_cap), or than what
+/// the layer has left for all bodies, takes no new reader and is not kept. Its readers get all of it.
+/// Their frames are held in a window of that size, which moves with them: a frame is dropped when its
+/// last reader has read it, or has left. If there is no room for the next frame, the readers in front
+/// wait for those behind. The window has room for at least one frame, however long the frame is.
+///
+/// That wait is bounded. The window moves on without a reader, which then fails with [`TooLong`], if
+/// - it does not read on for 10 ms while others wait and there are frames for it,
+/// - or it has held the others up for 1 s in all since it last had read every frame.
+///
+/// Both times are counted in ticks of 1 ms of such a wait. Readers that are held and not polled cost the
+/// others 10 ms together, however many they are. Without a tokio timer a tick is one turn of the task
+/// that waits.
+///
+/// # Size
+///
+/// The size and the end of the body are those of the body inside, less what has been read. Where it
+/// did not say its size, that is known once all of it is there, unless it had trailers.
+#[derive(Debug)]
+pub struct SharedBody<B> {
+    pub(super) form: Form<B>,
+}
+
+#[derive(Debug)]
+pub(super) enum Form<B> {
+    Own(B),
+    Reading(Reader<B>),
+    Playing {
+        stored: Arc<Stored>,
+        index: usize,
+    },
+    /// It had ended before it was shared, and said so.
+    Empty(SizeHint),
+    Ended,
+}
+
+impl<B> SharedBody<B> {
+    /// A body that has ended.
+    pub const fn empty() -> Self {
+        Self { form: Form::Ended }
+    }
+
+    pub(crate) const fn own(body: B) -> Self {
+        Self { form: Form::Own(body) }
+    }
+}
+
+impl<B> Default for SharedBody<B> {
+    fn default() -> Self {
+        Self::empty()
+    }
+}
+
+impl<B> Body for SharedBody<B>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Into<BoxError>,
+{
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let this = self.get_mut();
+        let last = match &mut this.form {
+            Form::Own(body) => return Pin::new(body).poll_frame(cx).map_err(Into::into),
+            Form::Playing { stored, index } => {
+                let frame = stored.frame(*index).map(Ok);
+                *index += usize::from(frame.is_some());
+                return Poll::Ready(frame);
+            }
+            Form::Empty(_) | Form::Ended => return Poll::Ready(None),
+            Form::Reading(reader) => match ready!(reader.poll(cx)) {
+                Look::Frame(frame) => return Poll::Ready(Some(Ok(frame.into_frame()))),
+                Look::Last(frame) => Some(Ok(frame.into_frame())),
+                Look::Failed(failure) => Some(Err(failure.into())),
+                Look::TooLong => Some(Err(TooLong.into())),
+                Look::Wait | Look::GivenUp => Some(Err(GivenUp.into())),
+                Look::Ended => None,
+            },
+        };
+        this.form = Form::Ended;
+        Poll::Ready(last)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.form {
+            Form::Own(body) => body.is_end_stream(),
+            Form::Reading(reader) => reader.is_end_stream(),
+            Form::Playing { stored, index } => stored.is_read(*index),
+            Form::Empty(_) | Form::Ended => true,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.form {
+            Form::Own(body) => body.size_hint(),
+            Form::Reading(reader) => reader.size_hint(),
+            Form::Playing { stored, index } => stored.hint(*index),
+            Form::Empty(hint) => *hint,
+            Form::Ended => SizeHint::with_exact(0),
+        }
+    }
+}

@@ -1,0 +1,43 @@
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use buttress_core::{BoxError, Progress, Reader};
+use bytes::Bytes;
+use http_body::Body;
+
+use super::SharedBody;
+use crate::share::response::Shared;
+
+/// Reads a response to its end, for nobody but those who come later.
+#[derive(Debug)]
+pub struct Finish<B> {
+    shared: Shared<B>,
+    body: SharedBody<B>,
+}
+
+impl<B> Finish<B> {
+    pub(crate) fn of(shared: &Shared<B>) -> Self {
+        Self { shared: shared.clone(), body: shared.restore(Reader::Later).into_body() }
+    }
+}
+
+impl<B> Future for Finish<B>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Into<BoxError>,
+{
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        // One that turns out to be too long could go on for ever, and nobody would have it.
+        while self.shared.progress() == Progress::Open {
+            if !matches!(ready!(Pin::new(&mut self.body).poll_frame(cx)), Some(Ok(_))) {
+                break;
+            }
+        }
+        Poll::Ready(())
+    }
+}

@@ -1,0 +1,95 @@
+use std::{
+    mem,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use buttress_core::BoxError;
+use bytes::{Bytes, BytesMut};
+use http_body::{Body, Frame};
+
+use super::{
+    error::{Failure, Unknown},
+    frame::SharedFrame,
+};
+use crate::message::body_error::bare;
+
+/// A body on its way to many readers.
+#[derive(Debug)]
+pub(super) struct Source<B> {
+    body: B,
+    /// Where small chunks are copied together. Each would else keep the buffer alive that it was read
+    /// into, which takes a multiple of its bytes.
+    block: BytesMut,
+    has_read: bool,
+}
+
+/// What came of a body.
+pub(super) enum Read {
+    Frame(SharedFrame),
+    /// The frame that ends it.
+    Last(SharedFrame),
+    End,
+    Failed(Failure),
+}
+
+impl<B> Source<B> {
+    pub(super) fn new(body: B) -> Self {
+        Self { body, block: BytesMut::new(), has_read: false }
+    }
+
+    /// `None` if it is of a kind that cannot be shared.
+    fn shared(&mut self, frame: Frame<Bytes>) -> Option<SharedFrame> {
+        match frame.into_data() {
+            Ok(data) => Some(SharedFrame::Data(self.compact(data))),
+            Err(frame) => Some(SharedFrame::Trailers(Arc::new(frame.into_trailers().ok()?))),
+        }
+    }
+
+    fn compact(&mut self, data: Bytes) -> Bytes {
+        if data.len() >= SMALL || !mem::replace(&mut self.has_read, true) {
+            return data;
+        }
+        if self.block.capacity() < data.len() {
+            self.block = BytesMut::with_capacity(BLOCK);
+        }
+        self.block.extend_from_slice(&data);
+        self.block.split().freeze()
+    }
+}
+
+impl<B> Source<B>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Into<BoxError>,
+{
+    /// Reads on. A panic is a failure.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Read> {
+        catch_unwind(AssertUnwindSafe(|| self.read(cx)))
+            .unwrap_or(Poll::Ready(Read::Failed(Failure::Panicked)))
+    }
+
+    fn read(&mut self, cx: &mut Context<'_>) -> Poll<Read> {
+        Poll::Ready(match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+            None => Read::End,
+            Some(Err(error)) => Read::Failed(Failure::of(bare(error))),
+            Some(Ok(frame)) => {
+                let is_last = self.body.is_end_stream();
+                match self.shared(frame) {
+                    // Nothing follows trailers.
+                    Some(frame) if is_last || frame.is_trailers() => Read::Last(frame),
+                    Some(frame) => Read::Frame(frame),
+                    None => Read::Failed(Failure::Error(Arc::new(Unknown))),
+                }
+            }
+        })
+    }
+}
+
+/// Chunks below this many bytes are copied together, except for the first: most bodies are one chunk.
+const SMALL: usize = 512;
+
+/// How many bytes are copied together.
+const BLOCK: usize = 2048;

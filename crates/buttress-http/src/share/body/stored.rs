@@ -1,0 +1,151 @@
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version, header::CONNECTION,
+    response::Parts,
+};
+use http_body::{Frame, SizeHint};
+
+use super::frame::{SharedFrame, length, size, sum, weight};
+use crate::message::header_value::members;
+
+/// A whole response that is kept for later callers, with no tie to the call it came of.
+///
+/// All of it is in memory of its own, and in no more than it needs. What a transport hands on are pieces
+/// of its read buffers, and a page of one KiB that is kept for long would keep a buffer of eight. A header
+/// map has room for what is never put in.
+#[derive(Debug)]
+pub(in crate::share) struct Stored {
+    status: StatusCode,
+    version: Version,
+    headers: Box<[(HeaderName, HeaderValue)]>,
+    /// All that is data, in one piece.
+    data: Bytes,
+    trailers: Option<Arc<HeaderMap>>,
+    hint: SizeHint,
+}
+
+impl Stored {
+    /// What is kept of a response with this `head`, of which `frames` are the whole body.
+    pub(in crate::share) fn new(head: &Parts, frames: &[SharedFrame], hint: SizeHint) -> Self {
+        let trailers = frames.iter().find_map(SharedFrame::trailers);
+        Self {
+            status: head.status,
+            version: head.version,
+            headers: apart(of_no_connection(&head.headers)),
+            data: joined(frames),
+            trailers: trailers
+                .map(|trailers| Arc::new(apart(trailers.iter()).into_iter().collect())),
+            hint,
+        }
+    }
+
+    /// A response with this head.
+    pub(in crate::share) fn response<B>(&self, body: B) -> Response<B> {
+        // With room for what says how old it is.
+        let room = self.headers.len().saturating_add(1);
+        let mut headers = HeaderMap::try_with_capacity(room).unwrap_or_default();
+        for (name, value) in &self.headers {
+            headers.append(name.clone(), value.clone());
+        }
+        let mut response = Response::new(body);
+        *response.status_mut() = self.status;
+        *response.version_mut() = self.version;
+        *response.headers_mut() = headers;
+        response
+    }
+
+    /// How many bytes it takes.
+    pub(in crate::share) fn weight(&self) -> usize {
+        let headers = size(self.headers.iter().map(|(name, value)| (name, value)));
+        let trailers = self.trailers.as_ref().map(|trailers| weight(size(trailers.as_ref())));
+        let data = if self.data.is_empty() { 0 } else { weight(self.data.len()) };
+        sum([headers, data, trailers.unwrap_or_default()])
+    }
+
+    pub(super) fn frame(&self, index: usize) -> Option<Frame<Bytes>> {
+        match index.checked_sub(self.pieces()) {
+            None => Some(Frame::data(self.data.clone())),
+            Some(0) => self.trailers.as_deref().cloned().map(Frame::trailers),
+            Some(_) => None,
+        }
+    }
+
+    /// Whether a reader of `index` frames has read the whole body.
+    pub(super) fn is_read(&self, index: usize) -> bool {
+        index >= self.pieces() + usize::from(self.trailers.is_some())
+    }
+
+    /// The length of what a reader of `index` frames has not read.
+    pub(super) fn hint(&self, index: usize) -> SizeHint {
+        less(&self.hint, if index == 0 { 0 } else { length(&self.data) })
+    }
+
+    /// How many frames of data there are: one, or none.
+    fn pieces(&self) -> usize {
+        usize::from(!self.data.is_empty())
+    }
+}
+
+/// The `hint` of a body of which `read` bytes have been read.
+pub(super) fn less(hint: &SizeHint, read: u64) -> SizeHint {
+    let mut left = SizeHint::new();
+    left.set_lower(hint.lower().saturating_sub(read));
+    if let Some(upper) = hint.upper() {
+        left.set_upper(upper.saturating_sub(read));
+    }
+    left
+}
+
+/// The same headers. Their values share one piece of memory, which is theirs alone: whoever holds on to
+/// one keeps no body.
+fn apart<'a>(
+    headers: impl Iterator<Item = (&'a HeaderName, &'a HeaderValue)>,
+) -> Box<[(HeaderName, HeaderValue)]> {
+    let headers: Vec<_> = headers.collect();
+    let mut bytes = Vec::with_capacity(headers.iter().map(|(_, value)| value.len()).sum());
+    for (_, value) in &headers {
+        bytes.extend_from_slice(value.as_bytes());
+    }
+    let mut bytes = Bytes::from(bytes);
+    let mut apart = |value: &HeaderValue| {
+        // What was a value is one.
+        let copy = HeaderValue::from_maybe_shared(bytes.split_to(value.len()));
+        let mut copy = copy.unwrap_or_else(|_| value.clone());
+        copy.set_sensitive(value.is_sensitive());
+        copy
+    };
+    headers.into_iter().map(|(name, value)| (name.clone(), apart(value))).collect()
+}
+
+/// The headers but for those that say something of one connection, or to one proxy, and are not to be
+/// stored (RFC 9111, section 3.1).
+fn of_no_connection(headers: &HeaderMap) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
+    let is_named = |name: &HeaderName| {
+        members(headers, &CONNECTION)
+            .any(|member| member.eq_ignore_ascii_case(name.as_str().as_bytes()))
+    };
+    headers
+        .iter()
+        .filter(move |(name, _)| !OF_A_CONNECTION.contains(&name.as_str()) && !is_named(name))
+}
+
+fn joined(frames: &[SharedFrame]) -> Bytes {
+    let pieces = || frames.iter().filter_map(SharedFrame::data);
+    let mut data = Vec::with_capacity(pieces().map(Bytes::len).sum());
+    pieces().for_each(|piece| data.extend_from_slice(piece));
+    data.into()
+}
+
+const OF_A_CONNECTION: [&str; 9] = [
+    "connection",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authentication-info",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "transfer-encoding",
+    "upgrade",
+];

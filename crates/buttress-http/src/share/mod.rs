@@ -1,0 +1,185 @@
+pub(crate) mod allowed;
+mod body;
+mod bound;
+mod response;
+
+use std::sync::Arc;
+
+use buttress_core::{Allowance, Progress, Reader, Share};
+use http::{Extensions, HeaderMap, Response, StatusCode, header::CONTENT_LENGTH};
+
+use self::{allowed::may_be_shared, body::Finish, response::Shared};
+use crate::Http;
+#[cfg(feature = "reqwest")]
+use crate::respond::at;
+
+pub use self::body::{SharedBody, TooLong};
+pub use self::bound::ShareBody;
+
+/// Each caller gets the same head, and the whole body from its first byte, while it is still on its
+/// way too; see [`SharedBody`].
+///
+/// No more than [`Http::share_cap`] bytes of a body are held, as far as the layer has as many left for
+/// all its responses. A response that says that it is longer, in its size or in `Content-Length`, has a
+/// single caller. One that turns out to be longer takes no new caller, is not kept, and is read by its
+/// callers within a window of that size. The bytes of a body that knows its length are set aside at once.
+///
+/// # Extensions
+///
+/// The callers of one call all get its extensions, cloned: what an inner layer said in them, such as
+/// a [`Rejection`](buttress_core::Rejection), is as true for each of them, and so is on which
+/// connection it came (`HttpInfo` of hyper-util). A response that carries a connection itself, as
+/// hyper's `OnUpgrade`, is not shared. A kept response has none of them: they were about the callers
+/// of then.
+impl<B: ShareBody> Share<Response<B>> for Http {
+    type Shared = Shared<B>;
+    type Response = Response<SharedBody<B>>;
+    type Finish = Finish<B>;
+    const IS_WHOLE: bool = false;
+
+    fn share(
+        &self,
+        response: Response<B>,
+        allowance: &Arc<Allowance>,
+    ) -> Result<Shared<B>, Response<B>> {
+        let (headers, body) = (response.headers(), response.body());
+        let length =
+            if body.is_end_stream() { 0 } else { least(headers, body.size_hint().lower()) };
+        if !self.has_room(length, allowance)
+            || !self.is_for_many(response.status(), headers, response.extensions())
+        {
+            return Err(response);
+        }
+        Shared::new(response, self.options().share_cap, allowance)
+    }
+
+    fn own(&self, response: Response<B>) -> Response<SharedBody<B>> {
+        response.map(SharedBody::own)
+    }
+
+    fn restore(&self, shared: &Shared<B>, reader: Reader) -> Response<SharedBody<B>> {
+        shared.restore(reader)
+    }
+
+    fn progress(&self, shared: &Shared<B>) -> Progress {
+        shared.progress()
+    }
+
+    fn expect(&self, shared: &Shared<B>, callers: usize) {
+        shared.expect(callers);
+    }
+
+    fn abandon(&self, shared: &Shared<B>) {
+        shared.abandon();
+    }
+
+    fn finish(&self, shared: &Shared<B>) -> Finish<B> {
+        Finish::of(shared)
+    }
+
+    fn keep(&self, shared: &Shared<B>) -> Shared<B> {
+        shared.keep()
+    }
+
+    fn weight(&self, shared: &Shared<B>) -> usize {
+        shared.weight()
+    }
+}
+
+/// As for [`http::Response`]. A caller's response has the address of the one that is shared; a
+/// response with a single caller stays as it is.
+#[cfg(feature = "reqwest")]
+impl Share<reqwest::Response> for Http {
+    type Shared = SharedReqwest;
+    type Response = reqwest::Response;
+    type Finish = Finish<reqwest::Body>;
+    const IS_WHOLE: bool = false;
+
+    fn share(
+        &self,
+        response: reqwest::Response,
+        allowance: &Arc<Allowance>,
+    ) -> Result<SharedReqwest, reqwest::Response> {
+        let headers = response.headers();
+        let length = match response.content_length() {
+            Some(0) => 0,
+            length => least(headers, length.unwrap_or(0)),
+        };
+        if !self.has_room(length, allowance)
+            || !self.is_for_many(response.status(), headers, response.extensions())
+        {
+            return Err(response);
+        }
+        let url = response.url().clone();
+        let response = Response::<reqwest::Body>::from(response);
+        match Shared::new(response, self.options().share_cap, allowance) {
+            Ok(response) => Ok(SharedReqwest { url: Arc::new(url), response }),
+            Err(response) => Err(at(url, response)),
+        }
+    }
+
+    fn own(&self, response: reqwest::Response) -> reqwest::Response {
+        response
+    }
+
+    fn restore(&self, shared: &SharedReqwest, reader: Reader) -> reqwest::Response {
+        let response = shared.response.restore(reader);
+        at(reqwest::Url::clone(&shared.url), response.map(reqwest::Body::wrap))
+    }
+
+    fn progress(&self, shared: &SharedReqwest) -> Progress {
+        shared.response.progress()
+    }
+
+    fn expect(&self, shared: &SharedReqwest, callers: usize) {
+        shared.response.expect(callers);
+    }
+
+    fn abandon(&self, shared: &SharedReqwest) {
+        shared.response.abandon();
+    }
+
+    fn finish(&self, shared: &SharedReqwest) -> Finish<reqwest::Body> {
+        Finish::of(&shared.response)
+    }
+
+    fn keep(&self, shared: &SharedReqwest) -> SharedReqwest {
+        SharedReqwest { url: Arc::clone(&shared.url), response: shared.response.keep() }
+    }
+
+    fn weight(&self, shared: &SharedReqwest) -> usize {
+        shared.response.weight().saturating_add(shared.url.as_str().len())
+    }
+}
+
+/// A response of reqwest that many can hold.
+#[cfg(feature = "reqwest")]
+#[derive(Clone, Debug)]
+pub struct SharedReqwest {
+    url: Arc<reqwest::Url>,
+    response: Shared<reqwest::Body>,
+}
+
+impl Http {
+    /// Whether a response with this head may have many callers.
+    fn is_for_many(
+        &self,
+        status: StatusCode,
+        headers: &HeaderMap,
+        extensions: &Extensions,
+    ) -> bool {
+        may_be_shared(self.options(), status, headers, extensions)
+    }
+
+    /// Whether there is room for a body of `length`.
+    fn has_room(&self, length: u64, allowance: &Allowance) -> bool {
+        let room = self.options().share_cap.min(allowance.left());
+        usize::try_from(length).is_ok_and(|length| length <= room)
+    }
+}
+
+/// How long a body is at least that says so itself, and in `Content-Length`.
+fn least(headers: &HeaderMap, said: u64) -> u64 {
+    let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok());
+    length.and_then(|length| length.parse().ok()).map_or(said, |length| said.max(length))
+}
