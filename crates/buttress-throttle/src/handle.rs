@@ -11,8 +11,8 @@ use buttress_core::Criticality;
 
 use crate::{
     AcceptRatioLimit, ConcurrencyLimit, Keyed, RateLimit,
+    concurrency::{Fixed, Regulate},
     limit::{Fresh, Queued},
-    regulate::{Fixed, Regulate},
     settings::Settings,
 };
 

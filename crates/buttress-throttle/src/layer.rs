@@ -6,11 +6,10 @@ use tower_layer::Layer;
 
 use crate::{
     AcceptRatioLimit, Blind, ConcurrencyLimit, Keyed, RateLimit, Throttle, ThrottleHandle,
-    limit::{Fresh, Queued},
-    options::Order,
-    regulate::{Adaptive, Fixed, Regulate},
+    concurrency::{Adaptive, Fixed, Regulate},
+    limit::{Fresh, Order, Queued},
+    rate::One,
     settings::{Announcement, Enforcement, Extent, Scope, Settings},
-    weigh::One,
 };
 
 /// Lets through as many calls as the service behind it can bear.

@@ -200,55 +200,31 @@
 //! | [`named`](ThrottleLayer::named) | `"throttle"` |
 //! | [`seed`](ThrottleLayer::seed) | random |
 
-mod accept_ratio_limit;
-mod alarms;
-mod aside;
+mod accept_ratio;
 mod blind;
-mod concurrency_limit;
-mod epoch;
+mod concurrency;
 mod future;
-mod gate;
-mod guard;
 mod handle;
 mod keyed;
-mod lane;
 mod layer;
 mod limit;
-mod line;
-mod look;
-mod options;
-mod pace;
-mod permit;
-mod permits;
-mod place;
 mod queue;
-mod rate_limit;
-mod refusal;
-mod regulate;
-mod releases;
+mod rate;
 mod service;
 mod settings;
-mod supply;
 mod sync;
-mod table;
-mod tally;
-mod weigh;
-mod woken;
 
-pub use accept_ratio_limit::AcceptRatioLimit;
+pub use accept_ratio::AcceptRatioLimit;
 pub use blind::Blind;
 pub use buttress_control::{
     AcceptRatio, Adapt, Aimd, Codel, Gradient, Gradient2, Rate, Rates, Ratio, Sample, Slack, Trend,
     Vegas,
 };
-pub use concurrency_limit::ConcurrencyLimit;
-pub use future::ResponseFuture;
-pub use guard::ThrottleGuard;
+pub use concurrency::{Adaptive, ConcurrencyLimit, Fixed, Regulate};
+pub use future::{ResponseFuture, ThrottleGuard};
 pub use handle::ThrottleHandle;
 pub use keyed::Keyed;
 pub use layer::ThrottleLayer;
 pub use limit::{Fresh, Limit, Queued};
-pub use rate_limit::RateLimit;
-pub use regulate::{Adaptive, Fixed, Regulate};
+pub use rate::{One, RateLimit, Weigh};
 pub use service::Throttle;
-pub use weigh::{One, Weigh};

@@ -8,10 +8,8 @@ use tower_service::Service;
 
 use crate::{
     Blind, ResponseFuture, ThrottleHandle,
-    future::{Later, Waiting},
-    guard::ThrottleGuard,
-    limit::{Admission, Ask, Fresh, Hold, Limit},
-    refusal::Refusal,
+    future::{Later, ThrottleGuard, Waiting},
+    limit::{Admission, Ask, Fresh, Hold, Limit, Refusal},
     settings::{Enforcement, Settings},
 };
 

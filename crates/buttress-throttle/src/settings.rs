@@ -9,7 +9,7 @@ use std::{
 use buttress_control::Random;
 use buttress_core::{Criticality, Origin, Reason, Rejection};
 
-use crate::refusal::Refusal;
+use crate::limit::Refusal;
 
 /// What a layer was told beside its limit.
 #[derive(Clone, Debug)]

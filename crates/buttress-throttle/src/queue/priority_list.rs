@@ -3,7 +3,7 @@ use std::task::Waker;
 use buttress_control::Nanos;
 use slab::Slab;
 
-use crate::refusal::Why;
+use crate::limit::Why;
 
 /// Waiters of one criticality, in the order they came: a linked list in a slab that all lanes share.
 #[derive(Clone, Copy, Debug)]

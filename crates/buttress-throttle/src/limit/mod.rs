@@ -2,7 +2,19 @@ use std::task::{Context, Poll};
 
 use buttress_core::{Criticality, Guard, Quota, Upload, Verdict};
 
-use crate::{options::Options, refusal::Refusal, settings::Settings};
+use crate::settings::Settings;
+
+mod clock;
+mod counters;
+mod queue_options;
+mod refusal;
+
+pub(crate) use self::{
+    clock::Epoch,
+    counters::Tally,
+    queue_options::{Options, Order},
+    refusal::{Refusal, Why},
+};
 
 /// What decides whether a call may go through: [`ConcurrencyLimit`](crate::ConcurrencyLimit),
 /// [`RateLimit`](crate::RateLimit), [`AcceptRatioLimit`](crate::AcceptRatioLimit), or one of them

@@ -12,13 +12,16 @@ use buttress_core::{
 use pin_project::pin_project;
 use tower_service::Service;
 
+use self::cold_box::Aside;
 use crate::{
-    aside::Aside,
-    guard::ThrottleGuard,
-    limit::{Hold, Limit, Wait},
-    refusal::Refusal,
+    limit::{Hold, Limit, Refusal, Wait},
     settings::{Extent, Settings},
 };
+
+mod cold_box;
+mod guard;
+
+pub use self::guard::ThrottleGuard;
 
 /// The future of [`Throttle`](crate::Throttle).
 #[must_use = "futures do nothing unless polled"]

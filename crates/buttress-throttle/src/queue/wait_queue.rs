@@ -9,14 +9,13 @@ use buttress_control::Nanos;
 use buttress_core::Criticality;
 use slab::Slab;
 
-use crate::{
+use super::{
     alarms::Alarms,
-    lane::{Entry, Lane, Slot, Stage, Waiter},
-    options::{Options, Order},
-    refusal::Why,
-    releases::Releases,
-    woken::Woken,
+    priority_list::{Entry, Lane, Slot, Stage, Waiter},
+    wait_estimate::Releases,
+    wake_list::Woken,
 };
+use crate::limit::{Options, Order, Why};
 
 /// Calls that wait for a permit or for the cells of a rate, in a lane for each criticality.
 #[derive(Debug)]

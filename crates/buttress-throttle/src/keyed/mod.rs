@@ -2,12 +2,13 @@ use std::{fmt, hash::Hash, sync::Arc};
 
 use buttress_core::KeyOf;
 
+use self::table::Table;
 use crate::{
-    limit::{Admission, Ask, Fresh, Limit, Queued},
-    options::Options,
+    limit::{Admission, Ask, Fresh, Limit, Options, Queued},
     sync::is_only,
-    table::Table,
 };
+
+mod table;
 
 /// A limit of its own for each key.
 ///

@@ -7,7 +7,7 @@ use buttress_control::Nanos;
 use buttress_core::Timer;
 use tokio::runtime::Id;
 
-use crate::{queue::Queue, supply::Supply};
+use super::{Queue, supply::Supply};
 
 /// The timers that wake a line when there is something for its first waiter: one for each runtime that
 /// a waiter was polled in, nearly always one.

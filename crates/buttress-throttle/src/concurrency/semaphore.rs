@@ -3,17 +3,11 @@ use std::{fmt, sync::Arc, time::Duration};
 use buttress_control::Nanos;
 use buttress_core::Criticality;
 
+use super::{permit::Permit, regulate::Regulate, word::Permits};
 use crate::{
-    lane::Entry,
-    limit::{Admission, Ask},
-    permit::Permit,
-    permits::Permits,
-    place::Place,
-    queue::Queue,
-    refusal::{Refusal, Why},
-    regulate::Regulate,
+    limit::{Admission, Ask, Refusal, Why},
+    queue::{Entry, Later, Place, Queue, Supply},
     settings::{Enforcement, Settings},
-    supply::{Later, Supply},
 };
 
 /// A bounded number of permits.

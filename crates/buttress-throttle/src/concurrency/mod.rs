@@ -1,18 +1,21 @@
 use std::sync::Arc;
 
+use self::{permit::Permit, semaphore::Gate};
 use crate::{
-    gate::Gate,
-    limit::{Admission, Ask, Fresh, Limit, Queued},
-    options::Options,
-    permit::Permit,
-    place::Place,
-    queue::Queue,
-    regulate::{Fixed, Regulate},
+    limit::{Admission, Ask, Fresh, Limit, Options, Queued},
+    queue::{Place, Queue},
     sync::is_only,
 };
 
+mod permit;
+mod regulate;
+mod semaphore;
+mod word;
+
+pub use self::regulate::{Adaptive, Fixed, Regulate};
+
 /// So many calls at a time: a number that the user sets ([`Fixed`]) or a law
-/// ([`Adaptive`](crate::Adaptive)).
+/// ([`Adaptive`]).
 #[derive(Debug)]
 pub struct ConcurrencyLimit<A = Fixed> {
     pub(crate) queue: Arc<Queue<Gate<A>, ()>>,

@@ -7,13 +7,14 @@ use std::{
 use buttress_core::{Criticality, Deadline, Timer};
 use tokio::time::Instant;
 
-use crate::{
-    lane::{Slot, Stage},
-    limit::Wait,
-    queue::Queue,
-    refusal::{Refusal, Why},
-    settings::Settings,
+use super::{
+    Queue,
+    priority_list::{Slot, Stage},
     supply::Supply,
+};
+use crate::{
+    limit::{Refusal, Wait, Why},
+    settings::Settings,
 };
 
 /// A place in line, given up when dropped.

@@ -8,22 +8,35 @@ use buttress_control::Nanos;
 use buttress_core::{Criticality, Deadline, Timers};
 use tokio::{runtime::Handle, time::Instant};
 
-use crate::{
+use self::{
     alarms::Where,
-    epoch::Epoch,
-    lane::{Entry, Slot, Stage},
-    limit::{Admission, Ask},
-    line::Line,
-    options::Options,
-    place::{Place, Until},
-    refusal::{Refusal, Why},
-    supply::{Later, Supply},
+    priority_list::{Slot, Stage},
+    queued::Until,
+    wait_queue::Line,
+    wake_list::Woken,
+};
+use crate::{
+    limit::{Admission, Ask, Epoch, Options, Refusal, Why},
     sync::{
         Mutex,
         atomic::{AtomicUsize, Ordering},
         lock,
     },
-    woken::Woken,
+};
+
+mod alarms;
+mod grant_waiters;
+mod priority_list;
+mod queued;
+mod supply;
+mod wait_estimate;
+mod wait_queue;
+mod wake_list;
+
+pub(crate) use self::{
+    priority_list::Entry,
+    queued::Place,
+    supply::{Later, Supply},
 };
 
 /// A supply of permits or cells, and a line of the calls that wait for it.

@@ -3,10 +3,9 @@ use std::{fmt, sync::Arc, time::Duration};
 use buttress_control::Nanos;
 use buttress_core::{Criticality, Quota};
 
+use super::{Queue, priority_list::Entry};
 use crate::{
-    lane::Entry,
-    queue::Queue,
-    refusal::{Refusal, Why},
+    limit::{Refusal, Why},
     settings::Settings,
 };
 

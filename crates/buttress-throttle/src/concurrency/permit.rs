@@ -2,7 +2,8 @@ use std::sync::Arc;
 
 use buttress_core::{Guard, Upload, Verdict};
 
-use crate::{gate::Gate, limit::Hold, queue::Queue, regulate::Regulate};
+use super::{regulate::Regulate, semaphore::Gate};
+use crate::{limit::Hold, queue::Queue};
 
 /// One of the permits of a [`ConcurrencyLimit`](crate::ConcurrencyLimit), given back when dropped.
 #[derive(Debug)]

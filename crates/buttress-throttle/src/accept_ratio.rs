@@ -4,11 +4,8 @@ use buttress_control::{AcceptRatio, Ended, Nanos, Random, Sent};
 use buttress_core::{Criticality, Deadline, Guard, Upload, Verdict, Waited};
 
 use crate::{
-    epoch::Epoch,
-    limit::{Admission, Ask, Fresh, Hold, Limit, Wait},
-    refusal::{Refusal, Why},
+    limit::{Admission, Ask, Epoch, Fresh, Hold, Limit, Refusal, Tally, Wait, Why},
     sync::is_only,
-    tally::Tally,
 };
 
 /// Calls that the service would most likely not accept are not sent: the client-side throttling of

@@ -10,13 +10,13 @@ use buttress_control::Nanos;
 use buttress_core::Timer;
 use tokio::runtime::{Handle, Id};
 
-use crate::{
+use super::{
+    Queue,
     alarms::{Alarm, Claim, Where},
-    queue::Queue,
     supply::Supply,
-    sync::lock,
-    woken::Woken,
+    wake_list::Woken,
 };
+use crate::sync::lock;
 
 impl<S: Supply> Queue<S, S::Grant> {
     /// Gives what there is to the waiters.

@@ -4,7 +4,7 @@ use buttress_control::{Adapt, Nanos, Sample, near_limit};
 use buttress_core::{Deadline, Upload, Verdict, Waited};
 
 use crate::{
-    epoch::Epoch,
+    limit::Epoch,
     sync::{Mutex, lock},
 };
 

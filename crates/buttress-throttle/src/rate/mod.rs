@@ -3,18 +3,18 @@ use std::{fmt, sync::Arc, time::Duration};
 use buttress_control::{Nanos, Rates, Reservation};
 use buttress_core::{Guard, Quota};
 
+use self::state::Pace;
 use crate::{
-    limit::{Admission, Ask, Fresh, Hold, Limit, Queued},
-    options::Options,
-    pace::Pace,
-    place::Place,
-    queue::Queue,
-    refusal::{Refusal, Why},
+    limit::{Admission, Ask, Fresh, Hold, Limit, Options, Queued, Refusal, Why},
+    queue::{Place, Queue, Supply},
     settings::Enforcement,
-    supply::Supply,
     sync::is_only,
-    weigh::{One, Weigh},
 };
+
+mod cost;
+mod state;
+
+pub use self::cost::{One, Weigh};
 
 /// So many calls per unit of time, by the generic cell rate algorithm.
 pub struct RateLimit<W = One> {

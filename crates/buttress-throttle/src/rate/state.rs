@@ -3,15 +3,12 @@ use std::{sync::Arc, time::Duration};
 use buttress_control::{Denied, Gcra, Nanos, Rates, Reservation};
 use buttress_core::{Criticality, Quota};
 
+use super::Paid;
 use crate::{
-    lane::Entry,
-    queue::Queue,
-    rate_limit::Paid,
-    refusal::{Refusal, Why},
+    limit::{Refusal, Tally, Why},
+    queue::{Entry, Later, Queue, Supply},
     settings::{Announcement, Settings},
-    supply::{Later, Supply},
     sync::atomic::{AtomicBool, Ordering},
-    tally::Tally,
 };
 
 /// The cells of one or more rates.

@@ -3,8 +3,8 @@ use std::fmt;
 use buttress_core::Criticality;
 
 use crate::{
+    limit::Tally,
     sync::atomic::{AtomicU64, Ordering},
-    tally::Tally,
 };
 
 /// How many permits are out, and how many there may be: what every call touches, on a cache line of
