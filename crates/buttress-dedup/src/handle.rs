@@ -1,9 +1,6 @@
 use std::{any::Any, fmt, sync::Arc};
 
-use crate::{
-    registry::{Numbers, Part},
-    state::State,
-};
+use crate::state::{Numbers, Part, State};
 
 /// Live numbers of a layer's flights and of what it keeps, and the means to forget both.
 #[derive(Clone)]

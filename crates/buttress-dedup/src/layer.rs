@@ -5,8 +5,8 @@ use tower_layer::Layer;
 
 use crate::{
     Core, Dedup, DedupHandle, InFlight, Unshared,
+    call::Shared,
     settings::{Panics, Scope, Settings},
-    setup::Shared,
     share_error::{Cloned, SharedBy},
     state::State,
 };

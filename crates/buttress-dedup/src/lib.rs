@@ -162,51 +162,29 @@
 //! | [`Keep::max_entries`], [`Keep::max_bytes`] | 10,000 and 64 MiB |
 //! | [`Keep::classify`] | the mode's |
 
-mod answer;
-mod changes;
-mod departures;
-mod enter;
-mod fetch;
+mod cache;
+mod call;
 mod flight;
-mod flights;
-mod future;
 mod handle;
-mod keep;
-mod kept;
-mod keys;
-mod landing;
+mod key;
 mod layer;
 mod marks;
-mod memory;
-mod oneshot;
-mod part;
-mod policy;
-mod refresh;
-mod registry;
-mod run;
-mod seat;
 mod service;
 mod settings;
-mod setup;
 mod share_error;
-mod shelf;
 mod state;
-mod store;
 mod sync;
-mod work;
 
 pub use buttress_control::{Backoff, EarlyRefresh, Jitter, Ratio};
 
-pub use future::ResponseFuture;
+pub use cache::{
+    About, Conclusion, Held, InFlight, Keep, Keeper, Kept, KeptBy, Look, Memory, MemoryStore,
+    OpenStore, Policy, Shelf, Store,
+};
+pub use call::{Core, Inner, ResponseFuture, Setup};
+pub use flight::Seat;
 pub use handle::DedupHandle;
-pub use keep::Keep;
-pub use kept::{Held, Kept};
-pub use keys::Keys;
+pub use key::Keys;
 pub use layer::DedupLayer;
-pub use memory::{Memory, MemoryStore};
-pub use policy::{About, Conclusion, InFlight, Keeper, KeptBy, Look, Policy, Shelf};
-pub use seat::Seat;
 pub use service::Dedup;
-pub use setup::{Core, Inner, Setup};
 pub use share_error::{Cloned, ShareError, SharedBy, Unshared};
-pub use store::{OpenStore, Store};

@@ -7,7 +7,7 @@ use buttress_core::{ByMode, Classify, Plain, Respond, Share};
 use tower_service::Service;
 
 use crate::{
-    Core, DedupHandle, InFlight, Inner, ResponseFuture, Seat, Setup, Unshared, enter::enter,
+    Core, DedupHandle, InFlight, Inner, ResponseFuture, Seat, Setup, Unshared, call::enter,
 };
 
 /// The service of [`DedupLayer`](crate::DedupLayer).

@@ -8,10 +8,9 @@ use std::{
 
 use buttress_core::{Attempt, Deadline, Entry, Place, Progress, Relay, Rouse, Terms};
 
+use self::membership::Aboard;
 use crate::{
-    changes::Version,
-    flights::Flights,
-    seat::Aboard,
+    cache::Version,
     settings::{Ticket, revoke},
     sync::{
         Mutex,
@@ -21,8 +20,16 @@ use crate::{
 };
 
 mod drive;
+mod membership;
+mod shard;
+mod table;
 
-pub(crate) use self::drive::{Flown, Run};
+pub use self::membership::Seat;
+pub(crate) use self::{
+    drive::{Flown, Run},
+    membership::Member,
+    table::{Flights, Joined},
+};
 
 /// One call of the service, for everybody who asks for the same while it lasts.
 ///

@@ -5,7 +5,7 @@ use buttress_dedup::{DedupHandle, DedupLayer, InFlight};
 use tokio::time::advance;
 use tower::Layer;
 
-use crate::common::{Failure, Upstream, ms, outcome, taking, upstream, waiting};
+use crate::support::{Failure, Upstream, ms, outcome, taking, upstream, waiting};
 
 /// Below a hundred a request reads. `100 + n` changes all that ends with `n`, and goes alone; `200 + n`
 /// does so too, and is shared with those that do the same.

@@ -16,7 +16,7 @@ use tokio::time::{Instant, advance};
 use tokio_test::assert_pending;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn, util::BoxCloneService};
 
-use crate::common::{Call, Failure, call, ms, outcome, taking, waiting};
+use crate::support::{Call, Failure, call, ms, outcome, taking, waiting};
 
 type Terms = (Option<Deadline>, Criticality, Attempt);
 type Seen = Arc<Mutex<Vec<Terms>>>;

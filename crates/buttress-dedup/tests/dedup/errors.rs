@@ -13,7 +13,7 @@ use tokio::{
 };
 use tower::{Layer, ServiceExt};
 
-use crate::common::{Failure, call, failing, ms, outcome, settle, upstream, waiting};
+use crate::support::{Failure, call, failing, ms, outcome, settle, upstream, waiting};
 
 #[tokio::test(start_paused = true)]
 async fn an_error_is_the_leaders_and_the_others_call_one_after_another() {

@@ -12,7 +12,7 @@ use tokio::{
 use tokio_test::assert_pending;
 use tower::{Layer, ServiceExt, service_fn, util::BoxCloneService};
 
-use crate::common::{Failure, failing, ms, outcome, settle, taking, waiting};
+use crate::support::{Failure, failing, ms, outcome, settle, taking, waiting};
 
 #[tokio::test(start_paused = true)]
 async fn sf01_ten_calls_of_one_key_are_one_call_and_all_get_its_answer() {

@@ -9,7 +9,7 @@ use futures_util::future::join_all;
 use tokio::time::advance;
 use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
 
-use crate::common::{Failure, failing, ms, outcome, taking, waiting};
+use crate::support::{Failure, failing, ms, outcome, taking, waiting};
 
 #[tokio::test(start_paused = true)]
 async fn three_attempts_inside_and_three_outside_are_three() {

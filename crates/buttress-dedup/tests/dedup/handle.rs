@@ -4,7 +4,7 @@ use buttress_dedup::{DedupHandle, DedupLayer};
 use tokio::time::advance;
 use tower::Layer;
 
-use crate::common::{failing, in_one_task, ms, outcome, settle, taking, waiting};
+use crate::support::{failing, in_one_task, ms, outcome, settle, taking, waiting};
 
 /// Flights, waiters, led, joined and handed over.
 fn numbers(handle: &DedupHandle) -> (usize, usize, u64, u64, u64) {

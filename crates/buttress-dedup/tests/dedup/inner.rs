@@ -18,7 +18,7 @@ use tokio_test::assert_pending;
 use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
 use tower_service::Service;
 
-use crate::common::{Failure, call, ms, outcome, taking, waiting};
+use crate::support::{Failure, call, ms, outcome, taking, waiting};
 
 #[tokio::test(start_paused = true)]
 async fn ten_calls_over_a_limit_of_one_are_one_call() {

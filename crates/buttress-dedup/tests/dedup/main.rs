@@ -8,7 +8,6 @@
 #![expect(clippy::disallowed_methods, reason = "callers run in tasks of their own here")]
 
 mod changes;
-mod common;
 mod deadlines;
 mod errors;
 mod flight;
@@ -21,5 +20,6 @@ mod panicking_words;
 mod panics;
 mod patience;
 mod sharing;
+mod support;
 mod traps;
 mod unpolled;

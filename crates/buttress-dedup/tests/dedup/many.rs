@@ -11,7 +11,7 @@ use tokio_test::task;
 use tower::{Layer, service_fn};
 use tower_service::Service;
 
-use crate::common::{Failure, in_one_task, ms, settle, taking, waiting};
+use crate::support::{Failure, in_one_task, ms, settle, taking, waiting};
 
 /// A key that shows how many of its kind there are.
 #[derive(Clone)]

@@ -11,8 +11,8 @@ use tower::{Layer, ServiceExt, service_fn, util::BoxCloneService};
 use tower_service::Service;
 
 use crate::{
-    common::{Failure, PANICKED, call, failing, ms, outcome, settle, upstream, waiting},
     fuse::Fuse,
+    support::{Failure, PANICKED, call, failing, ms, outcome, settle, upstream, waiting},
 };
 
 #[tokio::test(start_paused = true)]

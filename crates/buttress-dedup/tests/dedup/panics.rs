@@ -15,8 +15,8 @@ use tower::{Layer, service_fn};
 use tower_service::Service;
 
 use crate::{
-    common::{Call, Failure, PANICKED, call, ms, outcome, settle, waiting},
     fuse::Fuse,
+    support::{Call, Failure, PANICKED, call, ms, outcome, settle, waiting},
 };
 
 /// Where a service panics.

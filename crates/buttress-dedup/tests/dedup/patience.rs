@@ -20,7 +20,7 @@ use tokio::{
 use tokio_test::assert_pending;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn, util::BoxCloneService};
 
-use crate::common::{Failure, ms, outcome, settle, taking, waiting};
+use crate::support::{Failure, ms, outcome, settle, taking, waiting};
 
 type Boxed = BoxCloneService<u32, usize, Failure>;
 

@@ -5,7 +5,7 @@ use futures_util::future::join_all;
 use tokio::time::advance;
 use tower::{Layer, ServiceExt, service_fn};
 
-use crate::common::{Failure, ms, outcome, taking, waiting};
+use crate::support::{Failure, ms, outcome, taking, waiting};
 
 #[tokio::test(start_paused = true)]
 async fn clones_of_a_layer_and_all_services_they_make_share_their_flights() {

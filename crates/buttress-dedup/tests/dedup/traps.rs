@@ -18,7 +18,7 @@ use tokio_test::{assert_pending, task::Spawn};
 use tower::{Layer, ServiceExt, service_fn, util::BoxCloneService};
 use tower_service::Service;
 
-use crate::common::{Call, Failure, call, ms, outcome, settle, taking, waiting};
+use crate::support::{Call, Failure, call, ms, outcome, settle, taking, waiting};
 
 /// 60 callers, one per 5 ms, for work of 50 ms: how many calls there were, and how many were served.
 async fn sixty_callers(patience: Duration) -> (usize, usize) {

@@ -24,7 +24,7 @@ use tokio::{
 use tokio_test::task::Spawn;
 use tower::{Layer, ServiceExt, service_fn, util::BoxCloneSyncService};
 
-use crate::common::{Call, Failure, in_one_task, ms, outcome, settle, taking, waiting};
+use crate::support::{Call, Failure, in_one_task, ms, outcome, settle, taking, waiting};
 
 /// Polls each future once, in a task that does something else after that.
 async fn poll_all<F: Future>(futures: &mut FuturesUnordered<F>) {

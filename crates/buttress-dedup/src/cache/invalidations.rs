@@ -1,0 +1,85 @@
+use std::sync::{
+    OnceLock,
+    atomic::{AtomicU32, Ordering},
+};
+
+use super::Shelf;
+
+/// How often each subject has changed.
+///
+/// Subjects whose hashes are alike in sixteen bits share a count, so that now and then an answer is
+/// outdated that was not. In return it has a bound, and a look is a load.
+#[derive(Debug, Default)]
+pub struct Changes {
+    // 256 KiB, and most layers never see a change.
+    counts: OnceLock<Box<[AtomicU32]>>,
+}
+
+impl Changes {
+    /// Whether anything has ever changed.
+    #[inline]
+    pub(crate) fn are_any(&self) -> bool {
+        self.counts.get().is_some()
+    }
+
+    #[inline]
+    pub(crate) fn of(&self, subject: Option<u64>) -> Version {
+        let Some(subject) = subject else { return Version::FIRST };
+        let count = self.counts.get().and_then(|counts| counts.get(place(subject)));
+        count.map_or(Version::FIRST, |count| Version(count.load(Ordering::Acquire)))
+    }
+
+    pub(crate) fn add(&self, subject: u64) {
+        let counts =
+            self.counts.get_or_init(|| (0..=u16::MAX).map(|_| AtomicU32::new(0)).collect());
+        if let Some(count) = counts.get(place(subject)) {
+            count.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+}
+
+/// How often a subject had changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Version(u32);
+
+impl Version {
+    /// It had not.
+    pub(crate) const FIRST: Self = Self(0);
+
+    /// Whether the subject has changed between this one and the `other`.
+    #[inline]
+    pub(crate) const fn is_before(self, other: Self) -> bool {
+        // From 1 to the half of all numbers.
+        other.0.wrapping_sub(self.0).wrapping_sub(1) < u32::MAX >> 1
+    }
+}
+
+/// Nothing is kept, and changes end what may be joined.
+impl<K, V> Shelf<K, V> for Changes {
+    fn forget(&self, _: &K) {}
+
+    fn outdate(&self, subject: u64) {
+        self.add(subject);
+    }
+
+    #[inline]
+    fn has_changed(&self) -> bool {
+        self.are_any()
+    }
+
+    #[inline]
+    fn version(&self, subject: Option<u64>) -> Version {
+        self.of(subject)
+    }
+
+    fn clear(&self) {}
+
+    fn kept(&self) -> (usize, u64) {
+        (0, 0)
+    }
+}
+
+/// The top sixteen bits.
+fn place(subject: u64) -> usize {
+    (subject >> 48) as usize
+}

@@ -1,0 +1,365 @@
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use buttress_control::{Backoff, EarlyRefresh, Jitter, Random, Ratio};
+use buttress_core::{
+    By, ByMode, Criticality, Deadline, Expire, Freshness, Judge, Lifetime, Share, Terms, Verdict,
+};
+use tokio::time::Instant;
+
+use super::{
+    About, Conclusion, KeptBy, Look, Policy,
+    entry::State,
+    fetch::Paced,
+    invalidations::Changes,
+    pending::{Keeping, Order, Place},
+};
+use crate::{Held, Memory, OpenStore, Store, settings::Ticket};
+
+/// How long answers are kept, and how many.
+///
+/// In `Http` mode the answers themselves have the first word, as
+/// [RFC 9111](https://www.rfc-editor.org/rfc/rfc9111) says, and what is set here is for those that say
+/// nothing.
+#[derive(Clone, Debug)]
+pub struct Keep<St = Memory, J = ByMode> {
+    options: Options,
+    store: St,
+    judge: J,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Options {
+    ttl: Option<Duration>,
+    negative: Option<Duration>,
+    jitter: Ratio,
+    while_revalidate: Duration,
+    if_error: Duration,
+    early: Option<EarlyRefresh>,
+    refresh_timeout: Duration,
+    backoff: Backoff,
+    seed: Option<u64>,
+}
+
+impl Keep {
+    /// Keeps successes for `ttl`, give or take the [`jitter`](Self::jitter).
+    pub fn new(ttl: Duration) -> Self {
+        Self::with_ttl(Some(ttl))
+    }
+
+    /// Keeps what says itself how long it may be kept, and nothing else. In `Plain` mode no answer says
+    /// so.
+    pub fn as_told() -> Self {
+        Self::with_ttl(None)
+    }
+
+    fn with_ttl(ttl: Option<Duration>) -> Self {
+        let options = Options {
+            ttl,
+            negative: None,
+            jitter: Ratio::percent(10),
+            while_revalidate: Duration::ZERO,
+            if_error: Duration::ZERO,
+            early: None,
+            refresh_timeout: Duration::from_secs(30),
+            backoff: Backoff::exponential(Duration::from_secs(1), Duration::from_secs(60))
+                .jitter(Jitter::Proportional(Ratio::percent(20))),
+            seed: None,
+        };
+        Self { options, store: Memory::default(), judge: ByMode }
+    }
+}
+
+impl<J> Keep<Memory, J> {
+    /// Keeps up to `max` answers; 10,000 by default.
+    pub fn max_entries(mut self, max: usize) -> Self {
+        self.store.max_entries = max;
+        self
+    }
+
+    /// Keeps answers of up to `max` bytes in all; 64 MiB by default. One that takes more than a tenth of
+    /// that is not kept. An answer counts together with its [key](buttress_core::KeyOf::weight); in
+    /// `Plain` mode with the size of its type, without what it owns elsewhere.
+    pub fn max_bytes(mut self, max: usize) -> Self {
+        self.store.max_bytes = max;
+        self
+    }
+}
+
+impl<St, J> Keep<St, J> {
+    /// Keeps failures that would come again, such as "not found", for `ttl`: those whose verdict is
+    /// [`Permanent`](Verdict::Permanent). By default they are not kept. All other failures never are.
+    ///
+    /// In `Plain` mode no error is known to be permanent: say so with [`classify`](Self::classify). An error
+    /// is kept only where the layer may [share](crate::DedupLayer::share_errors) it.
+    pub fn negative(mut self, ttl: Duration) -> Self {
+        self.options.negative = Some(ttl);
+        self
+    }
+
+    /// Spreads lifetimes by up to this much, so that what came together does not go together; 10 % by
+    /// default. A ttl is made longer or shorter, what an answer said of itself only shorter.
+    pub fn jitter(mut self, jitter: Ratio) -> Self {
+        self.options.jitter = jitter;
+        self
+    }
+
+    /// For so long after its time an answer is given out still, while one call in the background fetches
+    /// a newer one. None by default.
+    ///
+    /// That call is spawned on the runtime of the caller who found the answer stale. It is
+    /// [`SheddablePlus`](Criticality::SheddablePlus), and ends after
+    /// [`refresh_timeout`](Self::refresh_timeout).
+    pub fn while_revalidate(mut self, window: Duration) -> Self {
+        self.options.while_revalidate = window;
+        self
+    }
+
+    /// For so long after its time an answer is given out in place of a failure: of any that another
+    /// attempt might mend, or a panic. None by default.
+    ///
+    /// The call is made first, each time. Together with [`while_revalidate`](Self::while_revalidate) callers
+    /// are answered at once, and one refresh after the other waits for its [`backoff`](Self::backoff).
+    pub fn if_error(mut self, window: Duration) -> Self {
+        self.options.if_error = window;
+        self
+    }
+
+    /// Renews answers in the background before their time has come: the likelier the longer they took
+    /// to make, as [`EarlyRefresh`] says. Off by default.
+    pub fn early_refresh(mut self, law: EarlyRefresh) -> Self {
+        self.options.early = Some(law);
+        self
+    }
+
+    /// How long a refresh in the background may take; 30 s by default.
+    pub fn refresh_timeout(mut self, timeout: Duration) -> Self {
+        self.options.refresh_timeout = timeout;
+        self
+    }
+
+    /// How long the next refresh of an answer waits after one that failed; exponential from 1 s to 60 s,
+    /// give or take 20 %, by default.
+    pub fn backoff(mut self, backoff: Backoff) -> Self {
+        self.options.backoff = backoff;
+        self
+    }
+
+    /// What an outcome means, in place of the mode's own classification.
+    pub fn classify<C>(self, classify: C) -> Keep<St, By<C>> {
+        Keep { options: self.options, store: self.store, judge: By(classify) }
+    }
+
+    /// Keeps answers somewhere else.
+    pub fn store<St2>(self, store: St2) -> Keep<St2, J> {
+        Keep { options: self.options, store, judge: self.judge }
+    }
+
+    /// Makes chance repeatable.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.options.seed = Some(seed);
+        self
+    }
+}
+
+impl<M, K, Req, Res, E, St, J> Policy<M, K, Req, Res, E> for Keep<St, J>
+where
+    M: Share<Res> + Expire<Req, Res>,
+    K: Clone + Send + Sync + 'static,
+    E: Send + Sync + 'static,
+    St: OpenStore<K, Held<M::Shared, E>>,
+    J: Judge<M, Req, Res, E, Seed: Send + 'static> + Send + Sync + 'static,
+{
+    type Shelf = Place<St::Store>;
+    type Order = Order<K, Held<M::Shared, E>, St::Store, <M as Expire<Req, Res>>::Seed, J::Seed>;
+    type Fetch = Paced<<St::Store as Store<K, Held<M::Shared, E>>>::Get>;
+    type Keeper = Keeping<K, St::Store>;
+    const KEEPS: bool = true;
+
+    fn open(&self) -> Self::Shelf {
+        let seed = self.options.seed.unwrap_or_else(|| fastrand::u64(..));
+        Place {
+            store: self.store.open(),
+            changes: Changes::default(),
+            is_doubtful: AtomicBool::new(false),
+            random: Random::seeded(seed),
+        }
+    }
+
+    #[inline]
+    fn look(
+        &self,
+        place: &Self::Shelf,
+        key: &K,
+        subject: Option<u64>,
+        wanted: Option<&Freshness>,
+    ) -> Look<KeptBy<M, Res, E>> {
+        let Some(kept) = place.store.peek(key) else { return Look::Missing(None) };
+        if !kept.is_valid() || kept.version != place.changes.of(subject) {
+            return Look::Missing(None);
+        }
+        let now = Instant::now();
+        if !kept.suits(wanted, now) {
+            return Look::Missing(None);
+        }
+        match kept.state(now) {
+            State::Fresh => {
+                let is_due = |law: EarlyRefresh| {
+                    let chance = 1.0 - place.random.draw();
+                    kept.may_refresh(now) && law.is_due(kept.left(now), kept.took(), chance)
+                };
+                let refresh = self.options.early.is_some_and(is_due);
+                Look::Found { kept, stale: false, refresh }
+            }
+            State::Stale => {
+                let refresh = kept.may_refresh(now);
+                Look::Found { kept, stale: true, refresh }
+            }
+            // `max-stale` permits what is kept for failures without waiting for one.
+            State::Spare if wanted.is_some_and(|wanted| wanted.max_stale.is_some()) => {
+                Look::Found { kept, stale: true, refresh: false }
+            }
+            State::Spare => Look::Missing(Some(kept)),
+            State::Over => Look::Missing(None),
+        }
+    }
+
+    fn suits(&self, kept: &KeptBy<M, Res, E>, wanted: Option<&Freshness>) -> bool {
+        kept.suits(wanted, Instant::now())
+    }
+
+    fn order(
+        &self,
+        mode: &M,
+        place: &Arc<Self::Shelf>,
+        request: &Req,
+        key: &K,
+        about: About,
+        spare: Option<KeptBy<M, Res, E>>,
+    ) -> Self::Order {
+        Order {
+            place: Arc::clone(place),
+            key: key.clone(),
+            about,
+            version: place.changes.of(about.subject),
+            ticket: Ticket::new(AtomicBool::new(true)),
+            spare,
+            began: Instant::now(),
+            expiry: Expire::seed(mode, request),
+            judged: self.judge.seed(mode, request),
+        }
+    }
+
+    fn ticket(&self, order: &Self::Order) -> Option<Ticket> {
+        Some(Arc::clone(&order.ticket))
+    }
+
+    fn fetch(&self, order: &Self::Order) -> Option<Self::Fetch> {
+        order.place.store.get(&order.key).map(Paced::new)
+    }
+
+    fn doubts(&self, order: &Self::Order) -> bool {
+        order.place.is_doubtful.load(Ordering::Relaxed)
+    }
+
+    fn doubt(&self, order: &Self::Order, is_late: bool) {
+        order.place.is_doubtful.store(is_late, Ordering::Relaxed);
+    }
+
+    fn accept(&self, order: &Self::Order, kept: &KeptBy<M, Res, E>) -> bool {
+        let now = Instant::now();
+        let is_newer = |spare: &KeptBy<M, Res, E>| kept.left(now) > spare.left(now);
+        order.is_valid()
+            && order.is_current(kept)
+            && kept.state(now) == State::Fresh
+            && kept.suits(order.about.wanted.as_ref(), now)
+            && order.spare.as_ref().is_none_or(is_newer)
+    }
+
+    fn refresh_terms(&self) -> Terms {
+        let deadline = Some(Deadline::after(self.options.refresh_timeout));
+        Terms { deadline, criticality: Criticality::SheddablePlus }
+    }
+
+    fn claim(&self, kept: &KeptBy<M, Res, E>) -> bool {
+        kept.claim(Instant::now())
+    }
+
+    fn disclaim(&self, kept: &KeptBy<M, Res, E>) {
+        kept.disclaim();
+    }
+
+    fn put_off(&self, place: &Self::Shelf, kept: &KeptBy<M, Res, E>) {
+        kept.put_off(&self.options.backoff, place.random.draw());
+    }
+
+    fn is_for_others_to_spare(
+        &self,
+        mode: &M,
+        order: &Self::Order,
+        outcome: Option<Result<&Res, &E>>,
+    ) -> bool {
+        let verdict = || outcome.map(|outcome| self.judge.judge(mode, &order.judged, outcome));
+        order.about.wanted.is_some()
+            && !matches!(verdict(), Some(Verdict::Success | Verdict::Permanent))
+    }
+
+    fn conclude(
+        &self,
+        mode: &M,
+        order: &Self::Order,
+        outcome: Option<Result<&Res, &E>>,
+    ) -> Conclusion<Self::Keeper, KeptBy<M, Res, E>> {
+        let verdict = outcome.map(|outcome| self.judge.judge(mode, &order.judged, outcome));
+        let ttl = match verdict {
+            Some(Verdict::Success) => Some(self.options.ttl),
+            Some(Verdict::Permanent) => Some(self.options.negative),
+            _ => None,
+        };
+        let (Some(outcome), Some(ttl)) = (outcome, ttl) else {
+            let now = Instant::now();
+            let serves = |spare: &&KeptBy<M, Res, E>| {
+                spare.is_spare(now)
+                    && spare.suits(order.about.wanted.as_ref(), now)
+                    && order.is_current(spare)
+            };
+            return match order.spare.as_ref().filter(serves) {
+                Some(spare) => Conclusion::Instead(Arc::clone(spare)),
+                None => Conclusion::Stands(Keeping(None)),
+            };
+        };
+        let windows = verdict == Some(Verdict::Success);
+        let asked = ttl.map(|ttl| self.options.asked(ttl, windows));
+        let now = Instant::now();
+        let delay = now.saturating_duration_since(order.began);
+        let lifetime = match outcome {
+            Ok(response) => mode.lifetime_after(&order.expiry, response, delay, asked),
+            Err(_) => asked,
+        };
+        let lifetime = lifetime.map(|told| self.options.spread(told, order.place.random.draw()));
+        Conclusion::Stands(Keeping(lifetime.and_then(|lifetime| order.keep_for(lifetime, now))))
+    }
+}
+
+impl Options {
+    fn asked(&self, ttl: Duration, windows: bool) -> Lifetime {
+        let none = Duration::ZERO;
+        let (while_revalidate, if_error) =
+            if windows { (self.while_revalidate, self.if_error) } else { (none, none) };
+        Lifetime { fresh: ttl, while_revalidate, if_error, age: none, is_told: false }
+    }
+
+    /// A lifetime with its share of chance, which is from [0, 1).
+    fn spread(&self, lifetime: Lifetime, chance: f64) -> Lifetime {
+        let share = if lifetime.is_told { -chance } else { 2.0 * chance - 1.0 };
+        let jitter = f64::from(self.jitter.parts_per_million()) / 1e6;
+        let seconds = lifetime.fresh.as_secs_f64() * (1.0 + share * jitter);
+        let fresh = Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(lifetime.fresh);
+        Lifetime { fresh, ..lifetime }
+    }
+}

@@ -1,0 +1,182 @@
+use std::{any::Any, panic::resume_unwind, sync::Arc};
+
+use buttress_core::{Classify, Respond, Share};
+use tower_service::Service;
+
+use self::{result::Answer, work::Work};
+use crate::{
+    Policy, ShareError,
+    cache::KeptBy,
+    flight::{Flight, Flights},
+    key::Keys,
+    settings::{Panics, Settings},
+    state::State,
+};
+
+mod drive;
+mod future;
+mod oneshot;
+mod outcome;
+mod refresh;
+mod result;
+mod start;
+mod typed_state;
+mod work;
+
+pub use self::future::ResponseFuture;
+pub(crate) use self::start::enter;
+
+/// Everything about a layer but the service it is put over.
+#[derive(Clone, Debug)]
+pub struct Core<K, M, P, R> {
+    pub(crate) keys: K,
+    pub(crate) mode: M,
+    pub(crate) errors: R,
+    pub(crate) shared: Arc<Shared<P>>,
+}
+
+/// What all calls of a layer have in common.
+#[derive(Clone, Debug)]
+pub(crate) struct Shared<P> {
+    pub(crate) policy: P,
+    pub(crate) settings: Settings,
+    pub(crate) state: Arc<State>,
+}
+
+impl<P> Shared<P> {
+    /// Tells of a panic, and lets it go on where that was asked for.
+    #[cold]
+    pub(crate) fn panicked(&self, payload: Box<dyn Any + Send>) {
+        self.state.panicked.add();
+        let instance = self.settings.origin.name();
+        tracing::error!(name: "dedup.panicked", target: "buttress", instance);
+        if self.settings.panics == Panics::Resumed {
+            resume_unwind(payload);
+        }
+    }
+
+    /// A call has changed a subject: what is kept of it is outdated, and what is in flight takes nobody.
+    #[cold]
+    pub(crate) fn changed(&self, subject: u64) {
+        self.state.registry.parts().for_each(|part| part.outdate(subject));
+    }
+}
+
+/// A service whose calls may be shared: its future is polled by whoever waits, on any thread.
+///
+/// It is implemented for every service that fits.
+pub trait Inner<Req>:
+    Service<Req, Response: Send + 'static, Error: Send + Sync + 'static, Future: Send + 'static>
+    + Clone
+    + Send
+    + 'static
+{
+}
+
+impl<S, Req> Inner<Req> for S where
+    S: Service<Req, Response: Send + 'static, Error: Send + Sync + 'static, Future: Send + 'static>
+        + Clone
+        + Send
+        + 'static
+{
+}
+
+/// A layer's choices that fit the requests of a service, in one word.
+///
+/// It is implemented for everything that fits; what is missing is named by the traits it is made of.
+pub trait Setup<S, Req>: Clone + Send + Sync + 'static
+where
+    S: Inner<Req>,
+{
+    /// What makes two requests the same.
+    type Keys: Keys<Self::Mode, Req> + Send + Sync + 'static;
+
+    /// How responses are shared and rejections made.
+    type Mode: Share<S::Response>
+        + Respond<Req, <Self::Mode as Share<S::Response>>::Response, S::Error>
+        + Classify<Req, S::Response, S::Error, Seed: Send + 'static>
+        + Send
+        + Sync
+        + 'static;
+
+    /// Whether and how answers are kept.
+    type Policy: Policy<Self::Mode, KeyIn<S, Req, Self>, Req, S::Response, S::Error>;
+
+    /// How errors are shared.
+    type Errors: ShareError<S::Error> + Send + Sync + 'static;
+
+    #[doc(hidden)]
+    fn core(&self) -> &Core<Self::Keys, Self::Mode, Self::Policy, Self::Errors>;
+}
+
+impl<S, Req, K, M, P, R> Setup<S, Req> for Core<K, M, P, R>
+where
+    S: Inner<Req>,
+    K: Keys<M, Req> + Send + Sync + 'static,
+    M: Share<S::Response>
+        + Respond<Req, <M as Share<S::Response>>::Response, S::Error>
+        + Classify<Req, S::Response, S::Error, Seed: Send + 'static>
+        + Send
+        + Sync
+        + 'static,
+    P: Policy<M, K::Key, Req, S::Response, S::Error>,
+    R: ShareError<S::Error> + Send + Sync + 'static,
+{
+    type Keys = K;
+    type Mode = M;
+    type Policy = P;
+    type Errors = R;
+
+    #[inline]
+    fn core(&self) -> &Self {
+        self
+    }
+}
+
+pub(crate) type KeyIn<S, Req, C> =
+    <<C as Setup<S, Req>>::Keys as Keys<<C as Setup<S, Req>>::Mode, Req>>::Key;
+pub(crate) type Res<S, Req> = <S as Service<Req>>::Response;
+pub(crate) type Err<S, Req> = <S as Service<Req>>::Error;
+pub(crate) type KeptIn<S, Req, C> = KeptBy<<C as Setup<S, Req>>::Mode, Res<S, Req>, Err<S, Req>>;
+
+pub(crate) type OrderIn<S, Req, C> = <<C as Setup<S, Req>>::Policy as Policy<
+    <C as Setup<S, Req>>::Mode,
+    KeyIn<S, Req, C>,
+    Req,
+    Res<S, Req>,
+    Err<S, Req>,
+>>::Order;
+pub(crate) type FetchIn<S, Req, C> = <<C as Setup<S, Req>>::Policy as Policy<
+    <C as Setup<S, Req>>::Mode,
+    KeyIn<S, Req, C>,
+    Req,
+    Res<S, Req>,
+    Err<S, Req>,
+>>::Fetch;
+pub(crate) type KeeperIn<S, Req, C> = <<C as Setup<S, Req>>::Policy as Policy<
+    <C as Setup<S, Req>>::Mode,
+    KeyIn<S, Req, C>,
+    Req,
+    Res<S, Req>,
+    Err<S, Req>,
+>>::Keeper;
+pub(crate) type ShelfIn<S, Req, C> = <<C as Setup<S, Req>>::Policy as Policy<
+    <C as Setup<S, Req>>::Mode,
+    KeyIn<S, Req, C>,
+    Req,
+    Res<S, Req>,
+    Err<S, Req>,
+>>::Shelf;
+/// What is remembered of a request, to judge its outcome.
+pub(crate) type Judged<S, Req, C> =
+    <<C as Setup<S, Req>>::Mode as Classify<Req, Res<S, Req>, Err<S, Req>>>::Seed;
+
+/// What is remembered of a request: to keep its answer, to judge it, and what it changes.
+pub(crate) type InfoIn<S, Req, C> = (OrderIn<S, Req, C>, Judged<S, Req, C>, Option<u64>);
+pub(crate) type WorkIn<S, Req, C> = Work<S, Req, InfoIn<S, Req, C>, FetchIn<S, Req, C>>;
+pub(crate) type AnswerIn<S, Req, C> =
+    Answer<<C as Setup<S, Req>>::Mode, Res<S, Req>, Err<S, Req>, KeeperIn<S, Req, C>>;
+pub(crate) type FlightIn<S, Req, C> =
+    Flight<KeyIn<S, Req, C>, WorkIn<S, Req, C>, AnswerIn<S, Req, C>>;
+pub(crate) type FlightsIn<S, Req, C> =
+    Flights<KeyIn<S, Req, C>, WorkIn<S, Req, C>, AnswerIn<S, Req, C>>;

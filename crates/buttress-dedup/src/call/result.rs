@@ -1,0 +1,104 @@
+use std::sync::Arc;
+
+use buttress_core::{Progress, Share};
+
+use crate::{
+    cache::{Held, Keeper, Kept},
+    flight::Landing,
+    marks::Marks,
+    sync::{Mutex, lock},
+};
+
+/// What a flight came to.
+pub(crate) struct Answer<M: Share<Res>, Res, E, Kp> {
+    pub(crate) for_all: ForAll<M, Res, E, Kp>,
+    /// The outcome itself, where it is for the first caller alone.
+    pub(crate) own: Mutex<Option<Result<Res, E>>>,
+    pub(crate) marks: Marks,
+    /// It ended at the deadline of the first caller: whoever has more time goes again.
+    pub(crate) expired: bool,
+    /// It is a failure, and the first caller wanted no kept answer in its place: the others may.
+    pub(crate) is_for_others_to_spare: bool,
+}
+
+/// What there is for those who wait.
+pub(crate) enum ForAll<M: Share<Res>, Res, E, Kp> {
+    Response {
+        mode: M,
+        shared: M::Shared,
+        keeper: Kp,
+    },
+    Error(E),
+    /// The error, and where it is kept.
+    KeptError(Arc<E>, Kp),
+    /// What was kept before, in place of a failure.
+    Kept(Arc<Kept<Held<M::Shared, E>>>),
+    /// Nothing: one of them makes the call, and the others wait for that one.
+    Again,
+    /// Nothing, and what comes next is for nobody else either: each makes a call.
+    Apart,
+    Panicked,
+}
+
+impl<M: Share<Res>, Res, E, Kp> Answer<M, Res, E, Kp> {
+    pub(crate) fn new(for_all: ForAll<M, Res, E, Kp>) -> Self {
+        Self {
+            for_all,
+            own: Mutex::new(None),
+            marks: Marks::default(),
+            expired: false,
+            is_for_others_to_spare: false,
+        }
+    }
+
+    /// For the first caller alone, and nothing for the others.
+    pub(crate) fn owned(outcome: Result<Res, E>, for_all: ForAll<M, Res, E, Kp>) -> Self {
+        Self { own: Mutex::new(Some(outcome)), ..Self::new(for_all) }
+    }
+
+    /// Takes the outcome that is for one alone.
+    pub(crate) fn take(&self) -> Option<Result<Res, E>> {
+        lock(&self.own).take()
+    }
+}
+
+impl<M, Res, E, Kp> Landing for Answer<M, Res, E, Kp>
+where
+    M: Share<Res>,
+    Kp: Keeper<Held<M::Shared, E>>,
+{
+    const KEEPS: bool = Kp::KEEPS;
+
+    fn progress(&self) -> Progress {
+        match &self.for_all {
+            ForAll::Response { mode, shared, .. } => mode.progress(shared),
+            _ => Progress::Whole,
+        }
+    }
+
+    fn expect_one(&self) {
+        if let ForAll::Response { mode, shared, .. } = &self.for_all {
+            mode.expect(shared, 1);
+        }
+    }
+
+    fn abandon(&self) {
+        if let ForAll::Response { mode, shared, .. } = &self.for_all {
+            mode.abandon(shared);
+        }
+    }
+
+    fn keep(&self) -> bool {
+        match &self.for_all {
+            ForAll::Response { mode, shared, keeper } => keeper.keep(|| {
+                let kept = mode.keep(shared);
+                let weight = mode.weight(&kept);
+                (Held::Response(kept), weight)
+            }),
+            ForAll::KeptError(error, keeper) => {
+                keeper.keep(|| (Held::Error(Arc::clone(error)), size_of::<E>()))
+            }
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,81 @@
+use std::{any::Any, sync::Arc};
+
+use super::{FlightsIn, KeyIn, ShelfIn};
+use crate::{
+    Inner, Policy, Setup,
+    cache::Shelf,
+    flight::Flights,
+    state::{Numbers, Part},
+};
+
+/// The state of a layer over services of one type, for requests of one type.
+pub(crate) struct PartOf<S, Req, C>
+where
+    S: Inner<Req>,
+    Req: Send + 'static,
+    C: Setup<S, Req>,
+{
+    pub(crate) flights: Arc<FlightsIn<S, Req, C>>,
+    pub(crate) shelf: Arc<ShelfIn<S, Req, C>>,
+}
+
+impl<S, Req, C> PartOf<S, Req, C>
+where
+    S: Inner<Req>,
+    Req: Send + 'static,
+    C: Setup<S, Req>,
+{
+    pub(crate) fn new(setup: &C) -> Self {
+        let core = setup.core();
+        Self { flights: Arc::new(Flights::new()), shelf: Arc::new(core.shared.policy.open()) }
+    }
+}
+
+impl<S, Req, C> Part for PartOf<S, Req, C>
+where
+    S: Inner<Req>,
+    Req: Send + 'static,
+    C: Setup<S, Req>,
+{
+    fn numbers(&self) -> Numbers {
+        let (flights, waiters) = self.flights.in_flight();
+        let (led, joined) = self.flights.counts();
+        let (kept, kept_bytes) = self.shelf.kept();
+        let handed_over = self.flights.handed_over();
+        Numbers { flights, waiters, led, joined, handed_over, kept, kept_bytes }
+    }
+
+    fn forget(&self, key: &dyn Any) -> bool {
+        let Some(key) = key.downcast_ref::<KeyIn<S, Req, C>>() else { return false };
+        // In this order: what has landed by then is found and forgotten.
+        self.flights.forget(key);
+        self.shelf.forget(key);
+        // And a flight that began in between, perhaps with what was there as a spare, is no more joined.
+        self.flights.land();
+        self.flights.forget(key);
+        true
+    }
+
+    fn outdate(&self, subject: u64) {
+        self.shelf.outdate(subject);
+    }
+
+    fn clear(&self) {
+        self.flights.clear();
+        self.shelf.clear();
+        self.flights.land();
+        self.flights.clear();
+    }
+}
+
+// No call is in flight any more, for each holds the layer that this belongs to.
+impl<S, Req, C> Drop for PartOf<S, Req, C>
+where
+    S: Inner<Req>,
+    Req: Send + 'static,
+    C: Setup<S, Req>,
+{
+    fn drop(&mut self) {
+        self.flights.empty();
+    }
+}

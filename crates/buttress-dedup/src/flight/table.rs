@@ -1,0 +1,235 @@
+use std::{
+    hash::{BuildHasher, Hash},
+    sync::Arc,
+};
+
+use buttress_core::{End, Place, Terms, Turn};
+use hashbrown::DefaultHashBuilder;
+
+use super::{
+    Flight, Home, Landing, Launch,
+    shard::{Departures, Entry, Found},
+};
+use crate::{
+    cache::Version,
+    settings::Ticket,
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+        lock,
+    },
+};
+
+/// The flights of all keys, in shards with a lock each.
+pub(crate) struct Flights<K, W, A> {
+    shards: [Shard<K, W, A>; SHARDS],
+    // Seeded, and fast. Keys that were made to collide would cost a search of those in flight.
+    hasher: DefaultHashBuilder,
+    /// How many answers were put where the next call finds them.
+    landed: AtomicU64,
+    /// How often a flight went on without its first caller.
+    handed_over: AtomicU64,
+}
+
+// A cache line of its own, so that two shards do not slow each other down.
+#[repr(align(128))]
+struct Shard<K, W, A> {
+    departures: Mutex<Departures<K, W, A>>,
+}
+
+/// What became of a call with a key.
+pub(crate) enum Joined<K, W, A> {
+    /// It leads a new flight.
+    Led(Arc<Flight<K, W, A>>, Place),
+    /// It is one of those who wait for a flight that was there.
+    Followed(Arc<Flight<K, W, A>>, Place),
+    /// It comes from inside the flight that it would wait for.
+    Inside,
+}
+
+impl<K, W, A> Flights<K, W, A>
+where
+    K: Hash + Eq,
+    A: Landing,
+{
+    pub(crate) fn new() -> Self {
+        Self {
+            shards: std::array::from_fn(|_| Shard::new()),
+            hasher: DefaultHashBuilder::default(),
+            landed: AtomicU64::new(0),
+            handed_over: AtomicU64::new(0),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn hash(&self, key: &K) -> u64 {
+        self.hasher.hash_one(key)
+    }
+
+    /// How much has landed so far.
+    #[inline]
+    pub(crate) fn landed(&self) -> u64 {
+        self.landed.load(Ordering::Acquire)
+    }
+
+    /// Says so, when what has landed can be found, or what was there cannot any more.
+    pub(crate) fn land(&self) {
+        self.landed.fetch_add(1, Ordering::Release);
+    }
+
+    /// Joins the flight of `key`, if there is one.
+    pub(crate) fn join(
+        &self,
+        key: &K,
+        hash: u64,
+        terms: Terms,
+        version: Version,
+    ) -> Option<Joined<K, W, A>> {
+        let mut departures = lock(&self.shard(hash)?.departures);
+        match departures.join(hash, key, terms, version) {
+            Found::Joined(joined) => Some(joined),
+            Found::Closed | Found::Nothing => None,
+        }
+    }
+
+    /// Joins the flight of `key`, or starts one of the `work`, unless something `landed` since.
+    ///
+    /// The key is taken if a flight is started. The `work` hears whether that is in place of another which
+    /// has let a caller down.
+    #[inline]
+    pub(crate) fn start(
+        self: &Arc<Self>,
+        key: K,
+        launch: Launch,
+        ticket: Option<Ticket>,
+        landed: Option<u64>,
+        work: impl FnOnce(bool) -> W,
+    ) -> Result<Joined<K, W, A>, K> {
+        let Launch { hash, terms, version, .. } = launch;
+        let Some(shard) = self.shard(hash) else { return Ok(Joined::Inside) };
+        let mut departures = lock(&shard.departures);
+        let found = departures.join(hash, &key, terms, version);
+        if let Found::Joined(joined) = found {
+            drop(departures);
+            return Ok(joined);
+        }
+        if landed.is_some_and(|landed| self.landed() != landed) {
+            drop(departures);
+            return Err(key);
+        }
+        let is_closed = matches!(found, Found::Closed);
+        let old = if is_closed { departures.take_closed(hash, &key) } else { None };
+        let older =
+            if A::KEEPS { old.as_ref().and_then(|old| old.flight.hand_down()) } else { None };
+        let mut idle = departures.idle();
+        let is_needed = old.as_ref().is_some_and(|old| old.flight.is_spent());
+        let (flight, place) =
+            Flight::launch(launch, (ticket, older), || work(is_needed), &mut idle, self);
+        let entry = Entry { key, hash, flight: Arc::clone(&flight) };
+        departures.led += 1;
+        departures.insert(entry);
+        drop(departures);
+        drop((old, idle));
+        Ok(Joined::Led(flight, place))
+    }
+
+    /// Takes `flight` out, so that the next call of its key starts another.
+    #[inline]
+    pub(crate) fn remove(&self, hash: u64, flight: &Flight<K, W, A>) {
+        drop(self.take(hash, |entry| entry.is_of(flight)));
+    }
+
+    /// The same, and ends it for whoever has the `turn`, if nobody else waits. Then what it is made of is
+    /// left to the next. Whether it has ended.
+    #[inline]
+    pub(crate) fn end(
+        &self,
+        hash: u64,
+        flight: &Flight<K, W, A>,
+        turn: &mut Turn<'_, Home<W>>,
+    ) -> bool {
+        let Some(shard) = self.shard(hash) else { return false };
+        let mut departures = lock(&shard.departures);
+        let entry = departures.take(hash, |entry| entry.is_of(flight));
+        let end = turn.end();
+        let left = entry.map(|Entry { key, flight, .. }| match end {
+            End::Spent => (key, departures.leave(flight)),
+            End::Alone | End::Others => (key, Some(flight)),
+        });
+        drop(departures);
+        drop(left);
+        end != End::Others
+    }
+
+    /// Lets go of what was left to the next: it holds these flights as much as they hold it.
+    pub(crate) fn empty(&self) {
+        for shard in &self.shards {
+            let idle = lock(&shard.departures).empty();
+            drop(idle);
+        }
+    }
+
+    /// Takes the flight of `key` out. Whoever waits for it still gets its answer.
+    pub(crate) fn forget(&self, key: &K) -> bool {
+        let entry = self.take(self.hash(key), |entry| entry.key == *key);
+        entry.as_ref().inspect(|entry| entry.flight.revoke()).is_some()
+    }
+
+    pub(crate) fn clear(&self) {
+        for shard in &self.shards {
+            let flights = lock(&shard.departures).clear();
+            flights.for_each(|entry| entry.flight.revoke());
+        }
+    }
+
+    /// How many flights, and how many callers who wait for them.
+    pub(crate) fn in_flight(&self) -> (usize, usize) {
+        self.count(|departures| {
+            let waiters = departures.iter().map(|entry| entry.flight.members()).sum();
+            (departures.len(), waiters)
+        })
+    }
+
+    /// How many flights there were, and how many calls joined one.
+    pub(crate) fn counts(&self) -> (u64, u64) {
+        self.count(|departures| (departures.led, departures.joined))
+    }
+
+    pub(crate) fn hand_over(&self) {
+        self.handed_over.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn handed_over(&self) -> u64 {
+        self.handed_over.load(Ordering::Relaxed)
+    }
+
+    fn count<N: std::ops::Add<Output = N> + Default>(
+        &self,
+        count: impl Fn(&Departures<K, W, A>) -> (N, N),
+    ) -> (N, N) {
+        let counts = self.shards.iter().map(|shard| count(&lock(&shard.departures)));
+        counts.fold(Default::default(), |(a, b), (c, d)| (a + c, b + d))
+    }
+
+    fn take(
+        &self,
+        hash: u64,
+        is_it: impl FnMut(&Entry<K, W, A>) -> bool,
+    ) -> Option<Entry<K, W, A>> {
+        lock(&self.shard(hash)?.departures).take(hash, is_it)
+    }
+
+    fn shard(&self, hash: u64) -> Option<&Shard<K, W, A>> {
+        // The table takes the low bits and the top seven.
+        self.shards.get((hash >> 32) as usize % SHARDS)
+    }
+}
+
+impl<K, W, A> Shard<K, W, A> {
+    fn new() -> Self {
+        Self { departures: Mutex::new(Departures::new()) }
+    }
+}
+
+/// One for loom, which walks every lock.
+const SHARDS: usize = if cfg!(buttress_loom) { 1 } else { 16 };

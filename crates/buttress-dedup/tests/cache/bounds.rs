@@ -1,0 +1,330 @@
+//! How much is kept.
+
+use std::{
+    hash::{Hash, Hasher},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use buttress_core::KeyOf;
+use buttress_dedup::{DedupHandle, DedupLayer};
+use tokio::time::advance;
+use tower::{Layer, ServiceExt, service_fn};
+
+use crate::support::{Fault, Source, exactly, get, ms, s};
+
+#[tokio::test(start_paused = true)]
+async fn of_no_entries_or_no_bytes_nothing_is_kept() {
+    let keeps = [
+        exactly(s(10)).max_entries(0),
+        exactly(s(10)).max_bytes(0),
+        exactly(s(10)).max_entries(0).max_bytes(0),
+        exactly(s(10)).max_entries(0).max_bytes(usize::MAX),
+        exactly(s(10)).max_entries(usize::MAX).max_bytes(0),
+    ];
+    for keep in keeps {
+        let source = Source::at_once();
+        let layer = DedupLayer::in_flight().keep(keep);
+        let service = source.under(&layer);
+        assert_eq!((get(&service, 7).await, get(&service, 7).await), (Ok(1), Ok(2)));
+        assert_eq!((layer.handle().kept(), layer.handle().kept_bytes()), (0, 0));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn so_many_are_kept_as_there_may_be_and_never_more() {
+    for max in [1, 2, 3, 7, 31, 32, 100, 1_000] {
+        let source = Source::at_once();
+        let layer = DedupLayer::in_flight().keep(exactly(s(10)).max_entries(max));
+        let handle = layer.handle();
+        let service = source.under(&layer);
+        for key in 0..3_000 {
+            get(&service, key).await.unwrap();
+            if max < 100 || key % 100 == 0 {
+                assert!(handle.kept() <= max, "{} of {max}", handle.kept());
+            }
+        }
+        assert!(handle.kept() > max * 9 / 10, "{} of {max}", handle.kept());
+        // What came last is there.
+        let before = source.calls();
+        get(&service, 2_999).await.unwrap();
+        assert_eq!(source.calls(), before, "{max}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_largest_bounds_are_no_bounds() {
+    for (entries, bytes) in [(usize::MAX, usize::MAX), (10, usize::MAX), (usize::MAX, 100_000)] {
+        let source = Source::at_once();
+        let keep = exactly(s(10)).max_entries(entries).max_bytes(bytes);
+        let layer = DedupLayer::in_flight().keep(keep);
+        let service = source.under(&layer);
+        for key in 0..2_000 {
+            get(&service, key).await.unwrap();
+        }
+        assert_eq!(layer.handle().kept(), entries.min(2_000));
+    }
+}
+
+/// A response that takes 100 bytes together with its key.
+type Hundred = [u8; 96];
+
+async fn hundreds(handle: impl Fn(&DedupHandle), max_bytes: usize, keys: u32) -> DedupHandle {
+    let layer = DedupLayer::new(|key: &u32| Some(*key)).keep(exactly(s(10)).max_bytes(max_bytes));
+    let service = layer.layer(service_fn(async |_: u32| Ok::<Hundred, Fault>([0; 96])));
+    for key in 0..keys {
+        service.clone().oneshot(key).await.unwrap();
+        handle(&layer.handle());
+    }
+    layer.handle()
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_bytes_are_bounded_and_counted() {
+    for max in [1_000, 1_001, 10_000, 123_456] {
+        let within = |handle: &DedupHandle| assert!(handle.kept_bytes() <= max as u64);
+        let handle = hundreds(within, max, 2_000).await;
+        let (kept, bytes) = (handle.kept(), handle.kept_bytes());
+        assert_eq!(bytes, 100 * kept as u64);
+        // Room is set aside in eighths.
+        assert!(kept >= max / 100 * 8 / 10, "{kept} in {max}");
+    }
+    let handle = hundreds(|_| {}, 1 << 20, 5).await;
+    assert_eq!((handle.kept(), handle.kept_bytes()), (5, 500));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_takes_more_than_a_tenth_of_all_is_not_kept() {
+    assert_eq!(hundreds(|_| {}, 999, 1).await.kept(), 0);
+    assert_eq!(hundreds(|_| {}, 1_000, 1).await.kept(), 1);
+    assert_eq!(hundreds(|_| {}, 99, 1).await.kept(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_without_a_size_are_bounded_in_number() {
+    let layer = DedupLayer::new(|key: &u32| Some(*key)).keep(exactly(s(10)).max_entries(60));
+    let service = layer.layer(service_fn(async |_: u32| Ok::<_, Fault>(())));
+    for key in 0..2_000 {
+        service.clone().oneshot(key).await.unwrap();
+        assert!(layer.handle().kept() <= 60);
+    }
+    let kept = layer.handle().kept();
+    assert!(kept > 50);
+    assert_eq!(layer.handle().kept_bytes(), 4 * kept as u64, "a key is there");
+}
+
+/// A key that takes a thousand bytes.
+#[derive(Clone)]
+struct Large;
+
+impl KeyOf<u32> for Large {
+    type Key = u32;
+
+    fn key(&self, request: &u32) -> Option<u32> {
+        Some(*request)
+    }
+
+    fn weight(&self, _: &u32) -> usize {
+        1_000
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_keys_take_is_bounded_too() {
+    let layer = DedupLayer::new(Large).keep(exactly(s(10)).max_bytes(20_000));
+    let service = layer.layer(service_fn(async |_: u32| Ok::<_, Fault>(())));
+    for key in 0..1_000 {
+        service.clone().oneshot(key).await.unwrap();
+        assert!(layer.handle().kept_bytes() <= 20_000);
+    }
+    assert!((16..=20).contains(&layer.handle().kept()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_million_keys_come_and_go_within_bounds_and_leave_nothing() {
+    let layer = DedupLayer::in_flight().keep(exactly(s(10)).max_entries(1_000));
+    let handle = layer.handle();
+    let service = layer.layer(service_fn(async |key: u32| Ok::<_, Fault>(key)));
+    for key in 0..1_000_000 {
+        service.clone().oneshot(key).await.unwrap();
+        if key % 10_000 == 0 {
+            assert!(handle.kept() <= 1_000);
+            advance(ms(100)).await;
+        }
+    }
+    assert!(handle.kept() > 900);
+    advance(s(10)).await;
+    assert_eq!((handle.kept(), handle.kept_bytes(), handle.flights()), (0, 0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_over_is_forgotten_though_nobody_asks() {
+    struct Counted(Arc<AtomicUsize>);
+
+    impl Clone for Counted {
+        fn clone(&self) -> Self {
+            self.0.fetch_add(1, Ordering::SeqCst);
+            Self(Arc::clone(&self.0))
+        }
+    }
+
+    impl Drop for Counted {
+        fn drop(&mut self) {
+            self.0.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+
+    let live = Arc::new(AtomicUsize::new(0));
+    let make = Arc::clone(&live);
+    let layer = DedupLayer::new(|key: &u32| Some(*key)).keep(exactly(s(1)).max_entries(100_000));
+    let service = layer.layer(service_fn(move |_: u32| {
+        make.fetch_add(1, Ordering::SeqCst);
+        std::future::ready(Ok::<_, Fault>(Counted(Arc::clone(&make))))
+    }));
+    // A thousand are good at any time; about as many again may wait for the broom.
+    for key in 0..20_000 {
+        drop(service.clone().oneshot(key).await.unwrap());
+        advance(ms(1)).await;
+        assert!(live.load(Ordering::SeqCst) <= 2_100, "{}", live.load(Ordering::SeqCst));
+    }
+    advance(s(1)).await;
+    assert_eq!((layer.handle().kept(), live.load(Ordering::SeqCst)), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn hot_keys_survive_a_scan() {
+    let source = Source::at_once();
+    let layer = DedupLayer::in_flight().keep(exactly(s(1_000)).max_entries(1_000));
+    let service = source.under(&layer);
+    for _ in 0..10 {
+        for key in 0..100 {
+            get(&service, key).await.unwrap();
+        }
+    }
+    assert_eq!(source.calls(), 100);
+    for key in 1_000..11_000 {
+        get(&service, key).await.unwrap();
+    }
+    let before = source.calls();
+    for key in 0..100 {
+        get(&service, key).await.unwrap();
+    }
+    assert!(source.calls() - before <= 2, "{} of 100 are gone", source.calls() - before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn hot_keys_that_are_renewed_survive_a_scan() {
+    let source = Source::at_once();
+    let layer = DedupLayer::in_flight().keep(exactly(s(10)).max_entries(1_000));
+    let service = source.under(&layer);
+    for _ in 0..10 {
+        for key in 0..100 {
+            get(&service, key).await.unwrap();
+        }
+    }
+    for key in 1_000..2_000 {
+        get(&service, key).await.unwrap();
+    }
+    advance(s(10)).await;
+    for key in 0..100 {
+        get(&service, key).await.unwrap();
+    }
+    for key in 20_000..30_000 {
+        get(&service, key).await.unwrap();
+    }
+    let before = source.calls();
+    for key in 0..100 {
+        get(&service, key).await.unwrap();
+    }
+    assert!(source.calls() - before <= 2, "{} of 100 are gone", source.calls() - before);
+}
+
+/// A response whose end has a key forgotten, which a lock that is held would not stand.
+#[derive(Clone)]
+struct Linked {
+    _at_its_end: Arc<Forgetful>,
+}
+
+struct Forgetful(DedupHandle);
+
+impl Drop for Forgetful {
+    fn drop(&mut self) {
+        for key in 0..50_u32 {
+            self.0.forget(&key);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_has_to_go_is_dropped_outside_of_the_locks() {
+    let layer = DedupLayer::new(|key: &u32| Some(*key)).keep(exactly(s(10)).max_entries(20));
+    let handle = layer.handle();
+    let made = handle.clone();
+    let service = layer.layer(service_fn(move |_: u32| {
+        let linked = Linked { _at_its_end: Arc::new(Forgetful(made.clone())) };
+        std::future::ready(Ok::<_, Fault>(linked))
+    }));
+    for key in 1_000..1_100 {
+        drop(service.clone().oneshot(key).await.unwrap());
+    }
+    handle.clear();
+    assert_eq!(handle.kept(), 0);
+    for key in 1_000..1_010 {
+        drop(service.clone().oneshot(key).await.unwrap());
+    }
+    handle.forget(&1_000_u32);
+    advance(s(10)).await;
+    assert_eq!(handle.kept(), 0);
+}
+
+/// A key whose end asks for the numbers, which a lock that is held would not stand.
+#[derive(Clone)]
+struct Curious(u32, DedupHandle);
+
+impl Drop for Curious {
+    fn drop(&mut self) {
+        // Each of these takes all locks there are.
+        self.1.flights();
+        self.1.kept();
+    }
+}
+
+impl PartialEq for Curious {
+    fn eq(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+}
+
+impl Eq for Curious {}
+
+impl Hash for Curious {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn keys_are_dropped_outside_of_the_locks_too() {
+    let layer = DedupLayer::in_flight().keep(exactly(s(10)).max_entries(20));
+    let handle = layer.handle();
+    let service = layer.layer(service_fn(|key: Curious| {
+        let number = key.0;
+        std::future::ready(Ok::<_, Fault>(number))
+    }));
+    let get = async |number| {
+        let key = Curious(number, handle.clone());
+        assert_eq!(service.clone().oneshot(key).await.unwrap(), number);
+    };
+    for number in (0..100).chain(0..20).chain(0..20) {
+        get(number).await;
+    }
+    handle.forget(&Curious(0, handle.clone()));
+    assert!(handle.kept() > 0);
+    advance(s(10)).await;
+    get(1).await;
+    assert_eq!(handle.kept(), 1);
+    handle.clear();
+    assert_eq!((handle.kept(), handle.flights()), (0, 0));
+}

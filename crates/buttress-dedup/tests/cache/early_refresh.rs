@@ -1,0 +1,114 @@
+//! Renewed before its time has come.
+
+use buttress_dedup::{DedupLayer, EarlyRefresh};
+use tokio::time::{Instant, advance, sleep};
+
+use crate::support::{Does, Fault, Source, constant, exactly, get, ms, s, settle};
+
+#[tokio::test(start_paused = true)]
+async fn ca_04_a_hot_key_is_renewed_before_it_expires_by_about_one_at_a_time_and_nobody_waits() {
+    let source = Source::new();
+    source.takes(ms(100));
+    let keep = exactly(s(10)).early_refresh(EarlyRefresh::OPTIMAL).seed(7);
+    let layer = DedupLayer::in_flight().keep(keep);
+    let handle = layer.handle();
+    let service = source.under(&layer);
+    get(&service, 7).await.unwrap();
+    let started = Instant::now();
+    let mut reads = 0_u32;
+    while started.elapsed() < s(200) {
+        let asked = Instant::now();
+        get(&service, 7).await.unwrap();
+        assert_eq!(asked.elapsed(), s(0), "nobody waits");
+        reads += 1;
+        sleep(ms(2)).await;
+    }
+    assert_eq!((handle.hits(), handle.stale()), (u64::from(reads), 0));
+    assert_eq!(source.most(), 1);
+    let at: Vec<_> = source.seen().iter().map(|seen| seen.at).collect();
+    // With 50 reads in the time one takes to make, the earliest of them is about 0.4 s ahead.
+    for pair in at.windows(2) {
+        let passed = pair[1].duration_since(pair[0]);
+        assert!((s(8)..ms(10_100)).contains(&passed), "{passed:?}");
+    }
+    assert!((20..=24).contains(&at.len()), "{}", at.len());
+    assert_eq!(handle.refreshed(), at.len() as u64 - 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn ca_04_a_larger_beta_renews_earlier() {
+    let mut calls = Vec::new();
+    for beta in [0.0, 1.0, 10.0] {
+        let source = Source::new();
+        let keep = exactly(s(10)).early_refresh(EarlyRefresh::new(beta)).seed(7);
+        let service = source.under(&DedupLayer::in_flight().keep(keep));
+        for _ in 0..10_000 {
+            get(&service, 7).await.unwrap();
+            sleep(ms(10)).await;
+        }
+        calls.push(source.calls());
+    }
+    assert!(calls[0] < calls[1] && calls[1] < calls[2], "{calls:?}");
+    // One for each time it expired, and none before.
+    assert_eq!(calls[0], 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn off_by_default_and_what_is_made_in_no_time_is_not_renewed_before() {
+    let source = Source::at_once();
+    let eager = exactly(s(10)).early_refresh(EarlyRefresh::new(1e6)).seed(7);
+    let layer = DedupLayer::in_flight().keep(eager);
+    let service = source.under(&layer);
+    for _ in 0..999 {
+        get(&service, 7).await.unwrap();
+        advance(ms(10)).await;
+    }
+    assert_eq!((source.calls(), layer.handle().refreshed()), (1, 0));
+
+    let source = Source::new();
+    let layer = DedupLayer::in_flight().keep(exactly(s(10)));
+    let service = source.under(&layer);
+    for _ in 0..999 {
+        get(&service, 7).await.unwrap();
+        advance(ms(10)).await;
+    }
+    assert_eq!((source.calls(), layer.handle().refreshed()), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_an_early_refresh_that_failed_the_next_waits_too_and_the_answer_stays_fresh() {
+    let source = Source::new();
+    source.takes(s(1));
+    let keep = exactly(s(10)).early_refresh(EarlyRefresh::new(1e6)).backoff(constant(s(3))).seed(7);
+    let layer = DedupLayer::in_flight().keep(keep);
+    let handle = layer.handle();
+    let service = source.under(&layer);
+    get(&service, 7).await.unwrap();
+    source.does(Does::Fail(Fault::Transient));
+    source.takes(ms(100));
+    let started = Instant::now();
+    while started.elapsed() < ms(9_200) {
+        assert_eq!(get(&service, 7).await, Ok(1));
+        sleep(ms(10)).await;
+    }
+    // At 0, 3.1 and 6.2 s.
+    assert_eq!((source.calls(), handle.refreshed(), handle.stale()), (4, 3, 0));
+    sleep(ms(800)).await;
+    assert_eq!(get(&service, 7).await, Err(Fault::Transient));
+}
+
+#[tokio::test(start_paused = true)]
+async fn how_long_it_took_counts_from_the_call_to_the_answer() {
+    // Due from the first reader on, if it took 1 s; hardly ever, if it took 1 ms.
+    for (took, refreshed) in [(s(1), 1), (ms(1), 0)] {
+        let source = Source::new();
+        source.takes(took);
+        let keep = exactly(s(100)).early_refresh(EarlyRefresh::new(1e4)).seed(7);
+        let layer = DedupLayer::in_flight().keep(keep);
+        let service = source.under(&layer);
+        get(&service, 7).await.unwrap();
+        get(&service, 7).await.unwrap();
+        settle().await;
+        assert_eq!(layer.handle().refreshed(), refreshed);
+    }
+}

@@ -1,0 +1,319 @@
+//! Stale in place of a failure.
+
+use buttress_core::{BoxError, Deadline, Reason, Rejection, Verdict};
+use buttress_deadline::DeadlineLayer;
+use buttress_dedup::DedupLayer;
+use buttress_testkit::Events;
+use buttress_throttle::ThrottleLayer;
+use futures_util::future::join_all;
+use tokio::time::{Instant, advance, sleep, timeout};
+use tokio_test::{assert_pending, task};
+use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
+
+use crate::support::{Does, Fault, Source, constant, exactly, get, ms, s, settle};
+
+const FAILED: Result<u32, Fault> = Err(Fault::Transient);
+
+#[tokio::test(start_paused = true)]
+async fn within_its_window_an_old_answer_stands_for_a_failure() {
+    let source = Source::at_once();
+    let layer = DedupLayer::in_flight().keep(exactly(s(10)).if_error(s(20)));
+    let handle = layer.handle();
+    let service = source.under(&layer);
+    get(&service, 7).await.unwrap();
+    source.does(Does::Fail(Fault::Transient));
+    advance(s(10)).await;
+    let events = Events::of("buttress");
+    assert_eq!((get(&service, 7).await, source.calls()), (Ok(1), 2));
+    assert_eq!(events.names(), ["dedup.spared", "dedup.hit"]);
+    assert_eq!(events.all()[1].field("stale"), Some("true"));
+    assert_eq!((handle.hits(), handle.stale(), handle.refreshed()), (1, 1, 0));
+    advance(ms(19_999)).await;
+    assert_eq!((get(&service, 7).await, source.calls()), (Ok(1), 3));
+    advance(ms(1)).await;
+    assert_eq!((get(&service, 7).await, source.calls()), (FAILED, 4));
+    assert_eq!((handle.hits(), handle.kept()), (2, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_is_tried_each_time_and_the_first_success_takes_over() {
+    let source = Source::at_once();
+    let service = source.under(&DedupLayer::in_flight().keep(exactly(s(10)).if_error(s(100))));
+    get(&service, 7).await.unwrap();
+    source.does(Does::Fail(Fault::Transient));
+    advance(s(11)).await;
+    for calls in 2..10 {
+        assert_eq!((get(&service, 7).await, source.calls()), (Ok(1), calls));
+    }
+    source.does(Does::Answer);
+    assert_eq!((get(&service, 7).await, get(&service, 7).await), (Ok(10), Ok(10)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn by_default_a_failure_is_a_failure() {
+    let source = Source::at_once();
+    let service = source.under(&DedupLayer::in_flight().keep(exactly(s(10))));
+    get(&service, 7).await.unwrap();
+    source.does(Does::Fail(Fault::Transient));
+    advance(s(10)).await;
+    assert_eq!(get(&service, 7).await, FAILED);
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_stands_for_no_failure_that_would_come_again() {
+    let source = Source::at_once();
+    let classify = |outcome: Result<&u32, &Fault>| match outcome {
+        Ok(_) => Verdict::Success,
+        Err(Fault::NotFound) => Verdict::Permanent,
+        Err(_) => Verdict::Transient,
+    };
+    let keep = exactly(s(10)).if_error(s(100)).classify(classify);
+    let service = source.under(&DedupLayer::in_flight().keep(keep));
+    get(&service, 7).await.unwrap();
+    advance(s(10)).await;
+    source.does(Does::Fail(Fault::NotFound));
+    assert_eq!(get(&service, 7).await, Err(Fault::NotFound));
+    source.does(Does::Fail(Fault::Transient));
+    assert_eq!(get(&service, 7).await, Ok(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_stands_for_a_response_that_is_a_failure() {
+    let source = Source::at_once();
+    let classify = |outcome: Result<&u32, &Fault>| match outcome {
+        Ok(1) => Verdict::Success,
+        _ => Verdict::Throttled(None),
+    };
+    let keep = exactly(s(10)).if_error(s(100)).classify(classify);
+    let service = source.under(&DedupLayer::in_flight().keep(keep));
+    get(&service, 7).await.unwrap();
+    advance(s(10)).await;
+    assert_eq!((get(&service, 7).await, source.calls()), (Ok(1), 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_stands_for_a_panic_which_is_counted_all_the_same() {
+    let source = Source::at_once();
+    let layer = DedupLayer::in_flight().keep(exactly(s(10)).if_error(s(20)));
+    let handle = layer.handle();
+    let service = source.under(&layer);
+    get(&service, 7).await.unwrap();
+    source.does(Does::Panic);
+    advance(s(10)).await;
+    let events = Events::of("buttress");
+    assert_eq!(get(&service, 7).await, Ok(1));
+    assert_eq!(events.names(), ["dedup.spared", "dedup.panicked", "dedup.hit"]);
+    assert_eq!((handle.panicked(), handle.stale(), handle.flights()), (1, 1, 0));
+    advance(s(20)).await;
+    assert_eq!(get(&service, 7).await, Err(Fault::Rejected(Reason::Panicked)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_that_is_resumed_hits_one_and_the_others_get_the_old_answer() {
+    let source = Source::at_once();
+    let layer = DedupLayer::in_flight().keep(exactly(s(10)).if_error(s(20))).resume_panics();
+    let service = source.under(&layer);
+    get(&service, 7).await.unwrap();
+    source.does(Does::Panic);
+    source.takes(ms(50));
+    advance(s(10)).await;
+    let tasks: Vec<_> = (0..5)
+        .map(|_| {
+            let service = service.clone();
+            tokio::spawn(async move { get(&service, 7).await })
+        })
+        .collect();
+    let outcomes = join_all(tasks).await;
+    let panicked = outcomes.iter().filter(|joined| joined.is_err()).count();
+    let spared = outcomes.iter().filter(|joined| matches!(joined, Ok(Ok(1)))).count();
+    assert_eq!((panicked, spared), (1, 4));
+}
+
+#[tokio::test(start_paused = true)]
+async fn everybody_who_waited_gets_it() {
+    for does in [Does::Fail(Fault::Transient), Does::Panic] {
+        let source = Source::at_once();
+        let layer = DedupLayer::in_flight().keep(exactly(s(10)).if_error(s(20)));
+        let handle = layer.handle();
+        let service = source.under(&layer);
+        get(&service, 7).await.unwrap();
+        source.does(does);
+        source.takes(ms(50));
+        advance(s(10)).await;
+        let all = join_all((0..100).map(|_| get(&service, 7))).await;
+        assert!(all.into_iter().all(|outcome| outcome == Ok(1)));
+        assert_eq!((source.calls(), handle.joined(), handle.stale()), (2, 99, 100));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_window_counts_when_the_failure_comes_not_when_the_call_began() {
+    let source = Source::at_once();
+    let service = source.under(&DedupLayer::in_flight().keep(exactly(s(10)).if_error(s(20))));
+    get(&service, 7).await.unwrap();
+    source.does(Does::Fail(Fault::Transient));
+    source.takes(s(2));
+    advance(s(29)).await;
+    assert_eq!(get(&service, 7).await, FAILED);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_two_windows_begin_at_the_same_time_and_end_each_at_its_own() {
+    let source = Source::at_once();
+    for (while_revalidate, if_error) in [(5, 20), (20, 5)] {
+        let keep = exactly(s(10)).while_revalidate(s(while_revalidate)).if_error(s(if_error));
+        let layer = DedupLayer::in_flight().keep(keep.backoff(constant(s(1_000))));
+        let service = source.under(&layer);
+        source.does(Does::Answer);
+        let value = get(&service, 7).await;
+        source.does(Does::Fail(Fault::Transient));
+        advance(s(10)).await;
+        // Both are open: given out, and refreshed once in vain.
+        let before = source.calls();
+        assert_eq!(get(&service, 7).await, value);
+        settle().await;
+        assert_eq!(source.calls() - before, 1);
+        advance(s(10)).await;
+        // One is over, the other is not.
+        let before = source.calls();
+        assert_eq!(get(&service, 7).await, value);
+        let loads = usize::from(while_revalidate < if_error);
+        assert_eq!(source.calls() - before, loads, "a load that failed, or none");
+        advance(s(10)).await;
+        assert_eq!(get(&service, 7).await, FAILED);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_joined_a_refresh_that_fails_gets_the_old_answer_within_the_window() {
+    let source = Source::at_once();
+    let keep = exactly(s(10)).while_revalidate(s(5)).if_error(s(100));
+    let service = source.under(&DedupLayer::in_flight().keep(keep));
+    get(&service, 7).await.unwrap();
+    source.does(Does::Fail(Fault::Transient));
+    source.takes(s(10));
+    advance(s(14)).await;
+    assert_eq!(get(&service, 7).await, Ok(1));
+    sleep(s(2)).await;
+    let all = join_all((0..10).map(|_| get(&service, 7))).await;
+    assert!(all.into_iter().all(|outcome| outcome == Ok(1)));
+    assert_eq!(source.calls(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn ca_10_behind_a_throttle_that_rejects_a_fresh_one_is_served_and_an_old_one_flagged() {
+    let limit = ThrottleLayer::concurrency(1);
+    let throttle = limit.handle();
+    let layer = DedupLayer::in_flight().keep(exactly(s(10)).if_error(s(20)));
+    let handle = layer.handle();
+    let service = ServiceBuilder::new()
+        .layer(layer)
+        .layer(limit)
+        .service(service_fn(async |key: u32| Ok::<_, BoxError>(key)));
+    let get = || service.clone().oneshot(7);
+    assert_eq!(get().await.unwrap(), 7);
+    throttle.set_limit(0);
+    advance(s(5)).await;
+    for _ in 0..100 {
+        assert_eq!(get().await.unwrap(), 7);
+    }
+    assert_eq!((throttle.rejected(), handle.stale()), (0, 0));
+    advance(s(5)).await;
+    assert_eq!(get().await.unwrap(), 7);
+    assert_eq!((throttle.rejected(), handle.stale()), (1, 1));
+    advance(s(20)).await;
+    let error = get().await.unwrap_err();
+    assert_eq!(Rejection::find(&error).unwrap().reason(), Reason::Overloaded);
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_stands_for_a_deadline_below_that_has_passed() {
+    let source = Source::at_once();
+    let source2 = source.clone();
+    let layer = DedupLayer::in_flight().keep(exactly(s(10)).if_error(s(20)));
+    let slow = service_fn(move |key: u32| {
+        let source = source2.clone();
+        async move { source.service().oneshot(key).await.map_err(BoxError::from) }
+    });
+    let service =
+        ServiceBuilder::new().layer(layer).layer(DeadlineLayer::new(ms(20))).service(slow);
+    let get = || service.clone().oneshot(7);
+    assert_eq!(get().await.unwrap(), 1);
+    source.takes(ms(50));
+    advance(s(10)).await;
+    let asked = Instant::now();
+    assert_eq!(get().await.unwrap(), 1);
+    assert_eq!(asked.elapsed(), ms(20));
+    // Also when it is the caller's own that passed below.
+    let mut hasty = task::spawn(Deadline::after(ms(10)).around(get()));
+    assert_pending!(hasty.poll());
+    assert_eq!(hasty.await.unwrap(), 1);
+    assert_eq!(asked.elapsed(), ms(30));
+    advance(s(20)).await;
+    let error = get().await.unwrap_err();
+    assert_eq!(Rejection::find(&error).unwrap().reason(), Reason::DeadlineExceeded);
+}
+
+#[tokio::test(start_paused = true)]
+async fn ca_07_when_a_loader_goes_another_who_waits_loads() {
+    let source = Source::new();
+    let layer = DedupLayer::in_flight().keep(exactly(s(10)));
+    let service = source.under(&layer);
+    let loader = timeout(ms(20), get(&service, 7));
+    let (left, waited) = futures_util::future::join(loader, get(&service, 7)).await;
+    assert!(left.is_err());
+    assert_eq!((waited, source.calls()), (Ok(1), 1));
+    assert_eq!((get(&service, 7).await, source.calls()), (Ok(1), 1), "and it is kept");
+}
+
+#[tokio::test(start_paused = true)]
+async fn ca_07_when_all_loaders_go_nothing_is_computing_for_ever() {
+    let source = Source::new();
+    let layer = DedupLayer::in_flight().keep(exactly(s(10)));
+    let service = source.under(&layer);
+    for _ in 0..300 {
+        assert!(timeout(ms(20), get(&service, 7)).await.is_err());
+    }
+    assert_eq!((source.live(), layer.handle().flights(), layer.handle().kept()), (0, 0, 0));
+    assert_eq!(get(&service, 7).await, Ok(301));
+}
+
+#[tokio::test(start_paused = true)]
+async fn ca_07_when_a_loader_panics_nobody_hangs_and_the_next_loads() {
+    let source = Source::new();
+    source.does(Does::Panic);
+    let service = source.under(&DedupLayer::in_flight().keep(exactly(s(10))));
+    let panicked = Err(Fault::Rejected(Reason::Panicked));
+    for outcome in join_all((0..10).map(|_| get(&service, 7))).await {
+        assert_eq!(outcome, panicked);
+    }
+    source.does(Does::Answer);
+    assert_eq!((get(&service, 7).await, get(&service, 7).await), (Ok(2), Ok(2)));
+}
+
+/// A response whose second clone panics.
+#[derive(Debug)]
+struct Fragile(std::sync::Arc<std::sync::atomic::AtomicU32>);
+
+impl Clone for Fragile {
+    fn clone(&self) -> Self {
+        let clones = self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        assert!(clones > 0, "as told");
+        Self(std::sync::Arc::clone(&self.0))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_whose_clone_panics_when_it_is_to_be_kept_is_given_out_and_not_kept() {
+    let layer = DedupLayer::in_flight().keep(exactly(s(10)));
+    let handle = layer.handle();
+    let clones = std::sync::Arc::default();
+    let service = layer.layer(service_fn(move |_: u32| {
+        std::future::ready(Ok::<_, Fault>(Fragile(std::sync::Arc::clone(&clones))))
+    }));
+    assert!(service.clone().oneshot(7).await.is_ok());
+    assert_eq!((handle.kept(), handle.flights(), handle.led()), (0, 0, 1));
+    assert!(service.clone().oneshot(7).await.is_ok());
+    assert!(service.oneshot(7).await.is_ok());
+    assert_eq!((handle.kept(), handle.led(), handle.hits()), (1, 2, 1));
+}

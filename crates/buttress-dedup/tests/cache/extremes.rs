@@ -1,0 +1,143 @@
+//! Any options at all: nothing overflows, nothing panics, nobody hangs.
+
+use std::time::Duration;
+
+use buttress_core::{Deadline, Verdict};
+use buttress_dedup::{Backoff, DedupLayer, EarlyRefresh, Keep, Ratio};
+use proptest::{prelude::*, test_runner::Config};
+use tokio::time::{advance, sleep};
+
+use crate::support::{Does, Fault, Source, get, ms};
+
+fn durations() -> impl Strategy<Value = Duration> {
+    prop_oneof![
+        Just(Duration::ZERO),
+        Just(Duration::from_nanos(1)),
+        Just(ms(1)),
+        (0..100_000_u64).prop_map(ms),
+        Just(Deadline::NEVER),
+        Just(Duration::from_secs(u64::MAX)),
+        Just(Duration::MAX),
+    ]
+}
+
+fn sizes() -> impl Strategy<Value = usize> {
+    prop_oneof![Just(0), Just(1), 0..200_usize, Just(1 << 20), Just(usize::MAX)]
+}
+
+fn ratios() -> impl Strategy<Value = Ratio> {
+    prop_oneof![
+        Just(Ratio::ZERO),
+        Just(Ratio::percent(100)),
+        Just(Ratio::MAX),
+        any::<f64>().prop_map(Ratio::of)
+    ]
+}
+
+fn backoffs() -> impl Strategy<Value = Backoff> {
+    prop_oneof![
+        durations().prop_map(Backoff::constant),
+        (durations(), durations()).prop_map(|(base, max)| Backoff::exponential(base, max)),
+        (durations(), durations()).prop_map(|(base, max)| Backoff::decorrelated(base, max)),
+    ]
+}
+
+prop_compose! {
+    fn keeps()(
+        ttl in durations(),
+        negative in durations(),
+        while_revalidate in durations(),
+        if_error in durations(),
+        refresh_timeout in durations(),
+        backoff in backoffs(),
+        beta in prop_oneof![Just(0.0), Just(1.0), Just(f64::MAX), any::<f64>()],
+        jitter in ratios(),
+        (entries, bytes) in (sizes(), sizes()),
+        seed in any::<u64>(),
+    ) -> Keep {
+        Keep::new(ttl)
+            .negative(negative)
+            .while_revalidate(while_revalidate)
+            .if_error(if_error)
+            .refresh_timeout(refresh_timeout)
+            .backoff(backoff)
+            .early_refresh(EarlyRefresh::new(beta))
+            .jitter(jitter)
+            .max_entries(entries)
+            .max_bytes(bytes)
+            .seed(seed)
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Get(u32),
+    Does(Does),
+    Advance(Duration),
+    Forget(u32),
+}
+
+fn steps() -> impl Strategy<Value = Step> {
+    let does = prop_oneof![
+        Just(Does::Answer),
+        Just(Does::Fail(Fault::NotFound)),
+        Just(Does::Fail(Fault::Transient)),
+        Just(Does::Panic),
+    ];
+    // A clock that has been put on by hundreds of years is none that timers are made for.
+    let passed = prop_oneof![Just(ms(1)), (0..200_000_u64).prop_map(ms), Just(ms(1 << 36))];
+    prop_oneof![
+        5 => (0..4_u32).prop_map(Step::Get),
+        2 => does.prop_map(Step::Does),
+        2 => passed.prop_map(Step::Advance),
+        1 => (0..4_u32).prop_map(Step::Forget),
+    ]
+}
+
+fn classify(outcome: Result<&u32, &Fault>) -> Verdict {
+    match outcome {
+        Ok(_) => Verdict::Success,
+        Err(Fault::NotFound) => Verdict::Permanent,
+        Err(_) => Verdict::Transient,
+    }
+}
+
+proptest! {
+    #![proptest_config(Config { cases: 500, failure_persistence: None, ..Config::default() })]
+
+    #[test]
+    fn whatever_is_asked_for_a_call_comes_to_an_end_and_the_bounds_hold(
+        keep in keeps(),
+        (entries, bytes) in (sizes(), sizes()),
+        steps in prop::collection::vec(steps(), 0..60),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let source = Source::at_once();
+            let keep = keep.max_entries(entries).max_bytes(bytes);
+            let layer = DedupLayer::in_flight().keep(keep.classify(classify)).share_errors();
+            let handle = layer.handle();
+            let service = source.under(&layer);
+            for step in steps {
+                match step {
+                    Step::Get(key) => {
+                        let outcome = tokio::time::timeout(ms(1_000), get(&service, key)).await;
+                        assert!(outcome.is_ok(), "it hangs");
+                    }
+                    Step::Does(does) => source.does(does),
+                    Step::Advance(passed) => advance(passed).await,
+                    Step::Forget(key) => {
+                        handle.forget(&key);
+                    }
+                }
+                assert!(handle.kept() <= entries && handle.kept_bytes() <= bytes as u64);
+            }
+            sleep(ms(1)).await;
+            assert_eq!((handle.flights(), handle.waiters(), source.live()), (0, 0, 0));
+        });
+    }
+}

@@ -1,0 +1,174 @@
+//! On real threads: whoever begins after a key was forgotten never sees what was loaded before.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use buttress_dedup::{DedupHandle, DedupLayer, Keep};
+use futures_util::future::BoxFuture;
+use tower::{Layer, ServiceExt, service_fn, util::BoxCloneSyncService};
+
+use crate::support::{Fault, s};
+
+type Shared = BoxCloneSyncService<u32, u32, Fault>;
+
+/// A truth that changes, and a service that reads it.
+#[derive(Clone, Default)]
+struct Truth {
+    now: Arc<AtomicU32>,
+    /// As of when it was forgotten last.
+    forgotten: Arc<AtomicU32>,
+    reads: Arc<AtomicU32>,
+    /// Calls that have ended.
+    ended: Arc<AtomicU32>,
+    is_over: Arc<AtomicBool>,
+}
+
+impl Truth {
+    /// Fails once in so many calls.
+    fn service(&self, failing: u32) -> Shared {
+        let truth = self.clone();
+        let read = move |_: u32| -> BoxFuture<'static, Result<u32, Fault>> {
+            let truth = truth.clone();
+            Box::pin(async move {
+                let value = truth.now.load(Ordering::SeqCst);
+                let reads = truth.reads.fetch_add(1, Ordering::SeqCst);
+                if reads.is_multiple_of(3) {
+                    tokio::task::yield_now().await;
+                }
+                if reads.is_multiple_of(5) {
+                    thread::yield_now();
+                }
+                if reads % failing == failing - 1 { Err(Fault::Transient) } else { Ok(value) }
+            })
+        };
+        Shared::new(service_fn(read))
+    }
+
+    /// Changes it, and has the key forgotten, so often.
+    fn change(&self, times: u32, handle: &DedupHandle) {
+        for value in 1..=times {
+            self.now.store(value, Ordering::SeqCst);
+            if value % 16 == 0 {
+                handle.clear();
+            } else {
+                handle.forget(&7_u32);
+            }
+            self.forgotten.store(value, Ordering::SeqCst);
+            if value % (times / WAITS) == 1 {
+                self.wait();
+            }
+        }
+        self.is_over.store(true, Ordering::SeqCst);
+    }
+
+    /// Lets the readers get on, or all would be over before one of them has begun.
+    fn wait(&self) {
+        let enough = self.ended.load(Ordering::SeqCst) + 4;
+        while self.ended.load(Ordering::SeqCst) < enough && !self.is_over.load(Ordering::SeqCst) {
+            thread::yield_now();
+        }
+    }
+
+    /// Reads through `service` until it is over. How often a value came.
+    fn read(&self, service: &Shared) -> u32 {
+        // Also if it panics.
+        let _over = Over(&self.is_over);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            let mut values = 0;
+            while !self.is_over.load(Ordering::SeqCst) {
+                let least = self.forgotten.load(Ordering::SeqCst);
+                let outcome = service.clone().oneshot(7).await;
+                self.ended.fetch_add(1, Ordering::SeqCst);
+                if let Ok(value) = outcome {
+                    assert!(value >= least, "{value} was forgotten at {least}");
+                    values += 1;
+                }
+            }
+            values
+        })
+    }
+}
+
+/// Ends it for everybody.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+fn hammer(keep: Keep, failing: u32, times: u32) -> DedupHandle {
+    let truth = Truth::default();
+    let layer = DedupLayer::in_flight().keep(keep);
+    let handle = layer.handle();
+    let service = Shared::new(layer.layer(truth.service(failing)));
+    thread::scope(|scope| {
+        let readers = [0; 3].map(|_| scope.spawn(|| truth.read(&service)));
+        truth.change(times, &handle);
+        let values: u32 = readers.into_iter().map(|reader| reader.join().unwrap()).sum();
+        assert!(values > 0);
+    });
+    assert_eq!((handle.flights(), handle.waiters()), (0, 0));
+    handle
+}
+
+#[test]
+fn whoever_begins_after_a_key_was_forgotten_sees_nothing_older() {
+    let handle = hammer(Keep::new(s(1_000)), u32::MAX, 100_000);
+    assert!(handle.hits() > 0 && handle.led() > 0);
+}
+
+#[test]
+fn nor_in_place_of_a_failure() {
+    let handle = hammer(Keep::new(Duration::ZERO).if_error(s(1_000)), 4, 20_000);
+    assert!(handle.stale() > 0, "some are spared");
+}
+
+#[test]
+fn nor_while_it_is_being_refreshed() {
+    let keep = Keep::new(Duration::ZERO).while_revalidate(s(1_000)).if_error(s(1_000));
+    let keep = keep.backoff(buttress_dedup::Backoff::none());
+    let handle = hammer(keep, 4, 20_000);
+    assert!(handle.refreshed() > 0);
+}
+
+#[test]
+fn however_many_ask_at_once_what_is_kept_was_loaded_once() {
+    let layer = DedupLayer::in_flight().keep(Keep::new(s(1_000)).max_entries(100_000));
+    let loads = Arc::new(AtomicU32::new(0));
+    let counted = Arc::clone(&loads);
+    let service = Shared::new(layer.layer(service_fn(move |key: u32| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        std::future::ready(Ok::<_, Fault>(key))
+    })));
+    let keys = 20_000;
+    // They keep abreast, so that each key is asked for by all of them at about the same time.
+    let abreast = AtomicU32::new(0);
+    thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+                loop {
+                    let key = abreast.load(Ordering::SeqCst);
+                    if key == keys {
+                        break;
+                    }
+                    assert_eq!(runtime.block_on(service.clone().oneshot(key)), Ok(key));
+                    abreast.fetch_max(key + 1, Ordering::SeqCst);
+                }
+            });
+        }
+    });
+    assert_eq!(loads.load(Ordering::SeqCst), keys);
+}
+
+/// Each wait may cost a time slice, where the machine is busy.
+const WAITS: u32 = 200;

@@ -1,0 +1,297 @@
+//! What is forgotten, and when.
+
+use std::{
+    sync::{Arc, Mutex},
+    task::{Context, Poll},
+};
+
+use buttress_dedup::{DedupHandle, DedupLayer, Keep};
+use tokio::time::{advance, sleep};
+use tokio_test::{assert_pending, assert_ready_eq, task};
+use tower::{Layer, Service, ServiceExt};
+
+use crate::support::{Bare, Does, Fault, Source, constant, exactly, get, ms, s, settle};
+
+#[tokio::test(start_paused = true)]
+async fn what_is_forgotten_is_fetched_again() {
+    let source = Source::at_once();
+    let layer = DedupLayer::in_flight().keep(exactly(s(10)));
+    let handle = layer.handle();
+    let service = source.under(&layer);
+    assert_eq!((get(&service, 7).await, get(&service, 8).await), (Ok(1), Ok(2)));
+    assert!(handle.forget(&7_u32));
+    assert_eq!(handle.kept(), 1);
+    assert_eq!((get(&service, 7).await, get(&service, 8).await), (Ok(3), Ok(2)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_of_it_is_forgotten_at_once() {
+    let source = Source::at_once();
+    let layer = DedupLayer::in_flight().keep(exactly(s(10)));
+    let handle = layer.handle();
+    let service = source.under(&layer);
+    for key in 0..100 {
+        get(&service, key).await.unwrap();
+    }
+    handle.clear();
+    assert_eq!((handle.kept(), handle.kept_bytes()), (0, 0));
+    assert_eq!(get(&service, 0).await, Ok(101));
+    assert_eq!(get(&service, 0).await, Ok(101));
+}
+
+#[tokio::test(start_paused = true)]
+async fn to_forget_a_key_that_is_not_there_is_nothing() {
+    let source = Source::at_once();
+    let layer = DedupLayer::in_flight().keep(exactly(s(10)));
+    let handle = layer.handle();
+    let service = source.under(&layer);
+    assert!(!handle.forget(&7_u32), "no call so far has had such a key");
+    handle.clear();
+    get(&service, 7).await.unwrap();
+    assert!(handle.forget(&8_u32));
+    assert!(!handle.forget(&7_u64) && !handle.forget(&"7") && !handle.forget(&7_i32));
+    assert_eq!((get(&service, 7).await, handle.kept()), (Ok(1), 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn ca_06_what_a_load_in_flight_brings_goes_to_who_waits_and_is_not_kept() {
+    let source = Source::new();
+    let layer = DedupLayer::in_flight().keep(exactly(s(10)));
+    let handle = layer.handle();
+    let service = source.under(&layer);
+    for forget in [0, 1] {
+        let before = u32::try_from(source.calls()).unwrap();
+        let mut waiting = [0; 3].map(|_| task::spawn(get(&service, 7)));
+        for waiting in &mut waiting {
+            assert_pending!(waiting.poll());
+        }
+        sleep(ms(20)).await;
+        if forget == 0 {
+            assert!(handle.forget(&7_u32));
+        } else {
+            handle.clear();
+        }
+        assert_eq!(handle.flights(), 0, "nobody joins it any more");
+        let mut next = task::spawn(get(&service, 7));
+        assert_pending!(next.poll());
+        sleep(ms(31)).await;
+        for waiting in &mut waiting {
+            assert_ready_eq!(waiting.poll(), Ok(before + 1));
+        }
+        assert_eq!(handle.kept(), 0);
+        assert_eq!((next.await, get(&service, 7).await), (Ok(before + 2), Ok(before + 2)));
+        assert_eq!(handle.kept(), 1);
+        handle.clear();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn ca_06_a_load_that_ends_after_the_next_one_does_not_take_its_place() {
+    let source = Source::new();
+    source.takes(s(5));
+    let layer = DedupLayer::in_flight().keep(exactly(s(100)));
+    let handle = layer.handle();
+    let service = source.under(&layer);
+    let mut slow = task::spawn(get(&service, 7));
+    assert_pending!(slow.poll());
+    handle.forget(&7_u32);
+    source.takes(ms(50));
+    assert_eq!(get(&service, 7).await, Ok(2));
+    assert_eq!(slow.await, Ok(1));
+    assert_eq!((get(&service, 7).await, handle.kept()), (Ok(2), 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_has_landed_is_forgotten_before_anybody_has_seen_it() {
+    let source = Source::new();
+    let layer = DedupLayer::in_flight().keep(exactly(s(10)));
+    let handle = layer.handle();
+    let service = source.under(&layer);
+    let mut loader = task::spawn(get(&service, 7));
+    let mut other = task::spawn(get(&service, 7));
+    assert_pending!(loader.poll());
+    assert_pending!(other.poll());
+    sleep(ms(51)).await;
+    assert_ready_eq!(loader.poll(), Ok(1));
+    assert_eq!(handle.kept(), 1, "it has landed");
+    handle.forget(&7_u32);
+    assert_ready_eq!(other.poll(), Ok(1));
+    assert_eq!(get(&service, 7).await, Ok(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_refresh_in_flight_brings_is_not_kept_either() {
+    let source = Source::at_once();
+    let layer = DedupLayer::in_flight().keep(exactly(s(10)).while_revalidate(s(20)));
+    let handle = layer.handle();
+    let service = source.under(&layer);
+    get(&service, 7).await.unwrap();
+    source.takes(ms(50));
+    advance(s(10)).await;
+    assert_eq!(get(&service, 7).await, Ok(1));
+    sleep(ms(20)).await;
+    handle.forget(&7_u32);
+    settle().await;
+    assert_eq!((source.calls(), handle.kept(), handle.flights()), (2, 0, 0));
+    assert_eq!(get(&service, 7).await, Ok(3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refresh_that_fails_does_not_bring_back_what_was_forgotten() {
+    for (does, clear) in [
+        (Does::Fail(Fault::Transient), false),
+        (Does::Panic, false),
+        (Does::Hang, false),
+        (Does::Hang, true),
+    ] {
+        let source = Source::at_once();
+        let keep = exactly(s(10)).while_revalidate(s(1_000)).refresh_timeout(s(5));
+        let layer = DedupLayer::in_flight().keep(keep);
+        let handle = layer.handle();
+        let service = source.under(&layer);
+        get(&service, 7).await.unwrap();
+        source.does(does);
+        source.takes(ms(50));
+        advance(s(10)).await;
+        assert_eq!(get(&service, 7).await, Ok(1));
+        sleep(ms(20)).await;
+        if clear {
+            handle.clear();
+        } else {
+            handle.forget(&7_u32);
+        }
+        sleep(s(6)).await;
+        assert_eq!((source.live(), handle.kept()), (0, 0), "{does:?}");
+        source.does(Does::Answer);
+        assert_eq!(get(&service, 7).await, Ok(3), "{does:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refresh_that_ends_in_vain_does_not_take_the_place_of_a_newer_answer() {
+    let source = Source::at_once();
+    let keep = exactly(s(100)).while_revalidate(s(1_000)).refresh_timeout(s(5));
+    let layer = DedupLayer::in_flight().keep(keep.backoff(constant(s(1))));
+    let handle = layer.handle();
+    let service = source.under(&layer);
+    get(&service, 7).await.unwrap();
+    source.does(Does::Hang);
+    advance(s(100)).await;
+    assert_eq!(get(&service, 7).await, Ok(1));
+    sleep(s(1)).await;
+    handle.clear();
+    source.does(Does::Answer);
+    assert_eq!(get(&service, 7).await, Ok(3));
+    sleep(s(10)).await;
+    assert_eq!((get(&service, 7).await, source.live()), (Ok(3), 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_forgotten_stands_for_no_failure() {
+    let source = Source::at_once();
+    let layer = DedupLayer::in_flight().keep(exactly(s(10)).if_error(s(1_000)));
+    let handle = layer.handle();
+    let service = source.under(&layer);
+    get(&service, 7).await.unwrap();
+    source.does(Does::Fail(Fault::Transient));
+    source.takes(ms(50));
+    advance(s(10)).await;
+    assert_eq!(get(&service, 7).await, Ok(1));
+    let mut before = task::spawn(get(&service, 7));
+    assert_pending!(before.poll());
+    handle.forget(&7_u32);
+    assert_eq!(get(&service, 7).await, Err(Fault::Transient));
+    assert_eq!(before.await, Ok(1), "who waited before still gets it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_loaded_after_it_was_forgotten_is_kept() {
+    let source = Source::new();
+    let layer = DedupLayer::in_flight().keep(exactly(s(10)));
+    let handle = layer.handle();
+    let service = source.under(&layer);
+    for value in 1..=5 {
+        handle.forget(&7_u32);
+        assert_eq!((get(&service, 7).await, get(&service, 7).await), (Ok(value), Ok(value)));
+    }
+}
+
+/// A service that does something when it is cloned, which a layer does after it has looked for what is
+/// kept, and before it starts a call.
+struct Cloning {
+    inner: Bare,
+    when_cloned: Arc<Mutex<Option<Then>>>,
+}
+
+type Then = Box<dyn FnOnce() + Send>;
+
+impl Clone for Cloning {
+    fn clone(&self) -> Self {
+        let then = self.when_cloned.lock().unwrap().take();
+        if let Some(then) = then {
+            then();
+        }
+        Self { inner: self.inner.clone(), when_cloned: Arc::clone(&self.when_cloned) }
+    }
+}
+
+impl Service<u32> for Cloning {
+    type Response = u32;
+    type Error = Fault;
+    type Future = <Bare as Service<u32>>::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: u32) -> Self::Future {
+        self.inner.call(request)
+    }
+}
+
+/// A key whose answer is ten seconds old, and over. The call that looks for it has it forgotten by
+/// `forget` between its look and its start: what the caller gets.
+async fn forgotten_in_between(
+    keep: Keep,
+    source: &Source,
+    forget: fn(&DedupHandle),
+) -> (Result<u32, Fault>, DedupHandle) {
+    let layer = DedupLayer::in_flight().keep(keep);
+    let handle = layer.handle();
+    let when_cloned: Arc<Mutex<Option<Then>>> = Arc::default();
+    let inner = Cloning { inner: source.service(), when_cloned: Arc::clone(&when_cloned) };
+    let mut service = layer.layer(inner);
+    service.ready().await.unwrap().call(7).await.unwrap();
+    advance(s(10)).await;
+    source.does(Does::Fail(Fault::Transient));
+    let forgets = handle.clone();
+    *when_cloned.lock().unwrap() = Some(Box::new(move || forget(&forgets)));
+    let outcome = service.call(7).await;
+    assert!(when_cloned.lock().unwrap().is_none(), "it was forgotten");
+    settle().await;
+    (outcome, handle)
+}
+
+const WAYS: [fn(&DedupHandle); 2] = [|handle| assert!(handle.forget(&7_u32)), DedupHandle::clear];
+
+#[tokio::test(start_paused = true)]
+async fn what_is_forgotten_between_the_look_and_the_start_stands_for_no_failure() {
+    for forget in WAYS {
+        let source = Source::at_once();
+        let keep = exactly(s(10)).if_error(s(1_000));
+        let (outcome, handle) = forgotten_in_between(keep, &source, forget).await;
+        assert_eq!((outcome, source.calls()), (Err(Fault::Transient), 2));
+        assert_eq!((handle.hits(), handle.kept()), (0, 0));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_forgotten_between_the_look_and_the_start_is_not_refreshed() {
+    for forget in WAYS {
+        let source = Source::at_once();
+        let keep = exactly(s(10)).while_revalidate(s(1_000)).if_error(s(1_000));
+        let (outcome, handle) = forgotten_in_between(keep, &source, forget).await;
+        assert_eq!((outcome, source.calls()), (Ok(1), 1), "who began before still gets it");
+        assert_eq!((handle.refreshed(), handle.flights(), handle.kept()), (0, 0, 0));
+    }
+}

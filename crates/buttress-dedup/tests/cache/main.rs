@@ -1,0 +1,23 @@
+//! What a layer keeps, through its public API, on paused time.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "what helps a test may panic as the test may"
+)]
+#![expect(clippy::disallowed_methods, reason = "callers run in tasks of their own here")]
+
+mod bounds;
+mod early_refresh;
+mod errors;
+mod extremes;
+mod forget_races;
+mod invalidating_requests;
+mod invalidation;
+mod model;
+mod negative;
+mod sharing;
+mod stale;
+mod store;
+mod support;
+mod ttl;

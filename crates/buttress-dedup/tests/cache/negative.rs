@@ -1,0 +1,176 @@
+//! Failures that would come again.
+
+use buttress_core::{Origin, Reason, Rejection, Verdict};
+use buttress_dedup::{DedupLayer, Keep};
+use tokio::time::advance;
+use tower::{Layer, ServiceExt, service_fn};
+
+use crate::support::{Does, Fault, Source, exactly, get, s};
+
+const NOT_FOUND: Result<u32, Fault> = Err(Fault::NotFound);
+
+fn classify(outcome: Result<&u32, &Fault>) -> Verdict {
+    match outcome {
+        Ok(_) => Verdict::Success,
+        Err(Fault::NotFound) => Verdict::Permanent,
+        Err(_) => Verdict::Transient,
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn ca_03_not_found_is_kept_for_its_own_ttl() {
+    let source = Source::at_once();
+    source.does(Does::Fail(Fault::NotFound));
+    let keep = exactly(s(10)).negative(s(2)).classify(classify);
+    let layer = DedupLayer::in_flight().keep(keep).share_errors();
+    let handle = layer.handle();
+    let service = source.under(&layer);
+    assert_eq!(get(&service, 7).await, NOT_FOUND);
+    advance(s(1)).await;
+    assert_eq!(get(&service, 7).await, NOT_FOUND);
+    assert_eq!((source.calls(), handle.hits(), handle.kept()), (1, 1, 1));
+    advance(s(2)).await;
+    source.does(Does::Answer);
+    assert_eq!(get(&service, 7).await, Ok(2));
+    advance(s(9)).await;
+    assert_eq!(get(&service, 7).await, Ok(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn ca_03_a_response_that_says_not_found_is_too() {
+    let source = Source::at_once();
+    // The first answer is 1.
+    let classify = |outcome: Result<&u32, &Fault>| match outcome {
+        Ok(1) => Verdict::Permanent,
+        Ok(_) => Verdict::Success,
+        Err(_) => Verdict::Transient,
+    };
+    let keep = exactly(s(10)).negative(s(2)).classify(classify);
+    let service = source.under(&DedupLayer::in_flight().keep(keep));
+    assert_eq!(get(&service, 7).await, Ok(1));
+    advance(s(1)).await;
+    assert_eq!((get(&service, 7).await, source.calls()), (Ok(1), 1));
+    advance(s(2)).await;
+    assert_eq!((get(&service, 7).await, source.calls()), (Ok(2), 2));
+    advance(s(9)).await;
+    assert_eq!((get(&service, 7).await, source.calls()), (Ok(2), 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn everybody_who_waits_gets_the_one_that_is_kept() {
+    let source = Source::new();
+    source.does(Does::Fail(Fault::NotFound));
+    let keep = exactly(s(10)).negative(s(2)).classify(classify);
+    let service = source.under(&DedupLayer::in_flight().keep(keep).share_errors());
+    let all = futures_util::future::join_all((0..10).map(|_| get(&service, 7))).await;
+    assert!(all.into_iter().all(|outcome| outcome == NOT_FOUND));
+    assert_eq!(source.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn by_default_no_failure_is_kept() {
+    let source = Source::at_once();
+    source.does(Does::Fail(Fault::NotFound));
+    let keep = exactly(s(10)).classify(classify);
+    let service = source.under(&DedupLayer::in_flight().keep(keep).share_errors());
+    for calls in 1..=3 {
+        assert_eq!((get(&service, 7).await, source.calls()), (NOT_FOUND, calls));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn ca_03_no_other_failure_is_ever_kept() {
+    let rejected =
+        Verdict::Rejected { by: "throttle", reason: Reason::Overloaded, retry_after: None };
+    let verdicts = [
+        Verdict::Transient,
+        Verdict::TimedOut,
+        Verdict::Throttled(None),
+        Verdict::Expired,
+        Verdict::NeverProcessed,
+        rejected,
+    ];
+    for verdict in verdicts {
+        for does in [Does::Answer, Does::Fail(Fault::Transient)] {
+            let source = Source::at_once();
+            source.does(does);
+            let keep = exactly(s(10)).negative(s(10)).if_error(s(10));
+            let layer = DedupLayer::in_flight()
+                .keep(keep.classify(move |_: Result<&u32, &Fault>| verdict))
+                .share_errors();
+            let handle = layer.handle();
+            let service = source.under(&layer);
+            let (first, second) = (get(&service, 7).await, get(&service, 7).await);
+            assert_eq!(source.calls(), 2, "{verdict:?}: {first:?}, {second:?}");
+            assert_eq!((handle.hits(), handle.kept()), (0, 0));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rejection_of_a_layer_below_is_not_kept_by_the_mode_itself() {
+    let mut calls = 0;
+    let rejects = service_fn(move |_: u32| {
+        calls += 1;
+        let rejection = Rejection::new(Reason::Overloaded, Origin::new("throttle"));
+        std::future::ready(if calls == 1 { Err(rejection) } else { Ok(calls) })
+    });
+    // A clone of the service would count for itself.
+    let shared = std::sync::Arc::new(std::sync::Mutex::new(rejects));
+    let inner =
+        service_fn(move |request: u32| tower::Service::call(&mut *shared.lock().unwrap(), request));
+    let keep = Keep::new(s(10)).negative(s(10));
+    let service = DedupLayer::in_flight().keep(keep).share_errors().layer(inner);
+    assert!(service.clone().oneshot(7).await.is_err());
+    assert_eq!(service.oneshot(7).await.ok(), Some(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_that_cannot_be_shared_is_not_kept() {
+    let source = Source::at_once();
+    source.does(Does::Fail(Fault::NotFound));
+    let keep = || exactly(s(10)).negative(s(10)).classify(classify);
+    let unshared = DedupLayer::in_flight().keep(keep());
+    let refused = DedupLayer::in_flight().keep(keep()).share_error(|_: &Fault| None);
+    for (service, handle) in
+        [(source.under(&unshared), unshared.handle()), (source.under(&refused), refused.handle())]
+    {
+        let before = source.calls();
+        assert_eq!(get(&service, 7).await, NOT_FOUND);
+        assert_eq!(get(&service, 7).await, NOT_FOUND);
+        assert_eq!((source.calls() - before, handle.kept(), handle.hits()), (2, 0, 0));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kept_error_that_cannot_be_shared_any_more_is_fetched_again() {
+    let source = Source::at_once();
+    source.does(Does::Fail(Fault::NotFound));
+    let copies = std::sync::Arc::new(std::sync::atomic::AtomicU32::new(2));
+    let share = move |fault: &Fault| {
+        let left = |left: u32| left.checked_sub(1);
+        let order = std::sync::atomic::Ordering::SeqCst;
+        copies.fetch_update(order, order, left).ok().map(|_| *fault)
+    };
+    let keep = exactly(s(10)).negative(s(10)).classify(classify);
+    let service = source.under(&DedupLayer::in_flight().keep(keep).share_error(share));
+    // One copy to keep, one to give out.
+    assert_eq!((get(&service, 7).await, source.calls()), (NOT_FOUND, 1));
+    assert_eq!((get(&service, 7).await, source.calls()), (NOT_FOUND, 1));
+    assert_eq!((get(&service, 7).await, source.calls()), (NOT_FOUND, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_has_no_time_after_its_time() {
+    let source = Source::at_once();
+    source.does(Does::Fail(Fault::NotFound));
+    let keep = exactly(s(10)).negative(s(2)).while_revalidate(s(20)).if_error(s(20));
+    let layer = DedupLayer::in_flight().keep(keep.classify(classify)).share_errors();
+    let handle = layer.handle();
+    let service = source.under(&layer);
+    assert_eq!(get(&service, 7).await, NOT_FOUND);
+    advance(s(3)).await;
+    source.does(Does::Fail(Fault::Transient));
+    assert_eq!(get(&service, 7).await, Err(Fault::Transient));
+    assert_eq!((source.calls(), handle.hits(), handle.refreshed()), (2, 0, 0));
+}

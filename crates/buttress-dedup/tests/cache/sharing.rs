@@ -1,0 +1,165 @@
+//! Who shares what is kept, and what a hit does not need.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
+    task::{Context, Poll},
+};
+
+use buttress_core::{Deadline, Verdict};
+use buttress_dedup::DedupLayer;
+use buttress_testkit::Events;
+use tokio_test::{assert_ready_ok, task};
+use tower::{Layer, Service, ServiceExt, service_fn};
+
+use crate::support::{Fault, Source, exactly, get, s};
+
+#[tokio::test(start_paused = true)]
+async fn clones_of_a_layer_and_all_its_services_share_what_is_kept() {
+    let source = Source::at_once();
+    let layer = DedupLayer::in_flight().keep(exactly(s(10)));
+    let services = [source.under(&layer), source.under(&layer), source.under(&layer.clone())];
+    for service in &services {
+        assert_eq!(get(service, 7).await, Ok(1));
+    }
+    assert_eq!(layer.handle().hits(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn per_service_each_service_keeps_its_own_and_its_clones_share_it() {
+    let source = Source::at_once();
+    let layer = DedupLayer::in_flight().keep(exactly(s(10))).per_service();
+    let (one, other) = (source.under(&layer), source.under(&layer));
+    assert_eq!((get(&one, 7).await, get(&other, 7).await), (Ok(1), Ok(2)));
+    assert_eq!((get(&one.clone(), 7).await, get(&other, 7).await), (Ok(1), Ok(2)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_layer_keeps_already_stays_with_the_clones_made_before() {
+    let source = Source::at_once();
+    let before = DedupLayer::in_flight().keep(exactly(s(10)));
+    let service = source.under(&before);
+    assert_eq!(get(&service, 7).await, Ok(1));
+    let after = before.clone().keep(exactly(s(20)));
+    assert_eq!(get(&source.under(&after), 7).await, Ok(2));
+    assert_eq!(get(&service, 7).await, Ok(1));
+    assert_eq!((before.handle().kept(), after.handle().kept()), (1, 1));
+    assert_eq!((before.handle().hits(), after.handle().hits()), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_without_a_key_is_not_kept() {
+    let source = Source::at_once();
+    let layer = DedupLayer::new(|key: &u32| (*key > 0).then_some(*key)).keep(exactly(s(10)));
+    let service = source.under(&layer);
+    assert_eq!((get(&service, 0).await, get(&service, 0).await), (Ok(1), Ok(2)));
+    assert_eq!((get(&service, 1).await, get(&service, 1).await), (Ok(3), Ok(3)));
+    assert_eq!((layer.handle().kept(), layer.handle().apart()), (1, 2));
+}
+
+/// Ready once, and never again; counts how often it was asked.
+#[derive(Clone, Default)]
+struct ReadyOnce {
+    is_spent: Arc<AtomicBool>,
+    asked: Arc<AtomicU32>,
+}
+
+impl Service<u32> for ReadyOnce {
+    type Response = u32;
+    type Error = Fault;
+    type Future = std::future::Ready<Result<u32, Fault>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Fault>> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        if self.is_spent.load(Ordering::SeqCst) { Poll::Pending } else { Poll::Ready(Ok(())) }
+    }
+
+    fn call(&mut self, request: u32) -> Self::Future {
+        self.is_spent.store(true, Ordering::SeqCst);
+        std::future::ready(Ok(request))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hit_neither_waits_for_the_inner_service_nor_asks_it() {
+    let inner = ReadyOnce::default();
+    let asked = Arc::clone(&inner.asked);
+    let layer = DedupLayer::in_flight().keep(exactly(s(10)));
+    let mut service = layer.layer(inner);
+    assert_eq!(service.ready().await.unwrap().call(7).await.unwrap(), 7);
+    for _ in 0..100 {
+        let mut ready = task::spawn(());
+        assert_ready_ok!(ready.enter(|cx, _| service.poll_ready(cx)));
+        let mut hit = task::spawn(service.call(7));
+        assert_eq!(assert_ready_ok!(hit.poll()), 7, "at the first poll");
+    }
+    assert_eq!((asked.load(Ordering::SeqCst), layer.handle().hits()), (1, 100));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hit_is_had_by_those_whose_time_is_over() {
+    let source = Source::at_once();
+    let service = source.under(&DedupLayer::in_flight().keep(exactly(s(10))));
+    get(&service, 7).await.unwrap();
+    let late = Deadline::after(s(0)).around(get(&service, 7)).await;
+    assert_eq!(late, Ok(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hit_is_told_and_so_is_a_refresh() {
+    let source = Source::new();
+    let layer = DedupLayer::in_flight().keep(exactly(s(10)).while_revalidate(s(10))).named("users");
+    let service = source.under(&layer);
+    let events = Events::of("buttress");
+    get(&service, 7).await.unwrap();
+    assert_eq!(events.names(), [""; 0]);
+    get(&service, 7).await.unwrap();
+    tokio::time::advance(s(10)).await;
+    get(&service, 7).await.unwrap();
+    assert_eq!(events.names(), ["dedup.hit", "dedup.hit", "dedup.refreshed"]);
+    let told = |n: usize, field| events.all()[n].field(field).map(str::to_owned).unwrap();
+    assert_eq!((told(0, "instance"), told(0, "stale")), ("users".into(), "false".into()));
+    assert_eq!((told(1, "instance"), told(1, "stale")), ("users".into(), "true".into()));
+    assert_eq!(told(2, "instance"), "users");
+}
+
+#[tokio::test(start_paused = true)]
+async fn responses_of_two_types_lie_side_by_side() {
+    let layer = DedupLayer::new(|key: &u32| Some(*key)).keep(exactly(s(10)));
+    let numbers = layer.layer(service_fn(async |key: u32| Ok::<_, Fault>(key)));
+    let words = layer.layer(service_fn(async |key: u32| Ok::<_, Fault>(key.to_string())));
+    for _ in 0..2 {
+        assert_eq!(numbers.clone().oneshot(7).await.unwrap(), 7);
+        assert_eq!(words.clone().oneshot(7).await.unwrap(), "7");
+    }
+    let handle = layer.handle();
+    assert_eq!((handle.kept(), handle.hits(), handle.led()), (2, 2, 2));
+    assert!(handle.forget(&7_u32));
+    assert_eq!(handle.kept(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_classification_of_the_request_is_the_users_too() {
+    /// Only what is asked for by an even number is a success.
+    #[derive(Clone)]
+    struct Even;
+
+    impl buttress_core::Classify<u32, u32, Fault> for Even {
+        type Seed = bool;
+
+        fn seed(&self, request: &u32) -> bool {
+            request.is_multiple_of(2)
+        }
+
+        fn classify(&self, seed: &bool, _: Result<&u32, &Fault>) -> Verdict {
+            if *seed { Verdict::Success } else { Verdict::Transient }
+        }
+    }
+
+    let source = Source::at_once();
+    let service = source.under(&DedupLayer::in_flight().keep(exactly(s(10)).classify(Even)));
+    assert_eq!((get(&service, 2).await, get(&service, 2).await), (Ok(1), Ok(1)));
+    assert_eq!((get(&service, 3).await, get(&service, 3).await), (Ok(2), Ok(3)));
+}

@@ -1,0 +1,387 @@
+//! Stale while it is being refreshed.
+
+use buttress_core::{Attempt, Criticality, Deadline, Verdict};
+use buttress_dedup::{DedupLayer, Keep};
+use buttress_testkit::Events;
+use futures_util::future::join_all;
+use tokio::time::{Instant, advance, sleep, timeout};
+use tokio_test::{assert_ready_ok, task};
+use tower::ServiceExt;
+
+use crate::support::{Does, Fault, Source, constant, exactly, get, let_down, ms, s, settle};
+
+#[tokio::test(start_paused = true)]
+async fn ca_01_stale_at_once_one_refresh_for_a_hundred_readers_and_past_the_window_a_load() {
+    let source = Source::at_once();
+    let layer = DedupLayer::in_flight().keep(exactly(s(10)).while_revalidate(s(20)));
+    let handle = layer.handle();
+    let service = source.under(&layer);
+    assert_eq!(get(&service, 7).await, Ok(1));
+    source.takes(ms(50));
+    advance(s(5)).await;
+    assert_eq!((get(&service, 7).await, source.calls()), (Ok(1), 1));
+    advance(s(10)).await;
+    let asked = Instant::now();
+    let all = join_all((0..100).map(|_| get(&service, 7))).await;
+    assert!(all.into_iter().all(|outcome| outcome == Ok(1)));
+    assert_eq!(asked.elapsed(), s(0), "nobody waits");
+    settle().await;
+    assert_eq!((source.calls(), source.most()), (2, 1));
+    assert_eq!((handle.hits(), handle.stale(), handle.refreshed()), (101, 100, 1));
+    assert_eq!((handle.led(), handle.joined(), handle.flights()), (2, 0, 0));
+    assert_eq!(get(&service, 7).await, Ok(2));
+    assert_eq!((handle.hits(), handle.stale()), (102, 100));
+    advance(s(31)).await;
+    let asked = Instant::now();
+    assert_eq!(get(&service, 7).await, Ok(3));
+    assert_eq!(asked.elapsed(), ms(50));
+    assert_eq!((handle.refreshed(), handle.stale()), (1, 100));
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_one_refresh_is_in_flight_there_is_no_second() {
+    let source = Source::at_once();
+    let layer = DedupLayer::in_flight().keep(exactly(s(10)).while_revalidate(s(20)));
+    let handle = layer.handle();
+    let service = source.under(&layer);
+    get(&service, 7).await.unwrap();
+    source.takes(s(15));
+    advance(s(11)).await;
+    for _ in 0..140 {
+        assert_eq!(get(&service, 7).await, Ok(1));
+        sleep(ms(100)).await;
+    }
+    assert_eq!((source.calls(), handle.refreshed(), handle.flights()), (2, 1, 1));
+    assert_eq!((handle.waiters(), handle.joined()), (1, 0), "readers are no members");
+    sleep(s(2)).await;
+    assert_eq!((get(&service, 7).await, source.calls()), (Ok(2), 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refresh_goes_on_when_the_reader_who_found_it_due_has_gone() {
+    let source = Source::at_once();
+    let service =
+        source.under(&DedupLayer::in_flight().keep(exactly(s(10)).while_revalidate(s(20))));
+    get(&service, 7).await.unwrap();
+    source.takes(s(1));
+    advance(s(10)).await;
+    // It is not even polled.
+    drop(tower::Service::call(&mut service.clone(), 7));
+    sleep(s(2)).await;
+    assert_eq!((get(&service, 7).await, source.calls()), (Ok(2), 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refresh_has_its_own_deadline_and_criticality_and_is_a_first_attempt() {
+    let source = Source::at_once();
+    let keep = exactly(s(10)).while_revalidate(s(60)).refresh_timeout(s(3));
+    let service = source.under(&DedupLayer::in_flight().keep(keep));
+    get(&service, 7).await.unwrap();
+    advance(s(10)).await;
+    source.takes(ms(20));
+    let started = Instant::now();
+    let reader = Criticality::CriticalPlus.around(get(&service, 7));
+    let reader = Deadline::after(ms(5)).around(reader);
+    let mut reader = std::pin::pin!(reader);
+    let third = Attempt::FIRST.next().next();
+    let poll = |cx: &mut std::task::Context<'_>| third.with(|| reader.as_mut().poll(cx));
+    assert_eq!(std::future::poll_fn(poll).await, Ok(1));
+    settle().await;
+    let seen = source.seen()[1];
+    assert_eq!(seen.at, started);
+    assert_eq!(seen.terms.deadline, Some(Deadline::at(started + s(3))));
+    assert_eq!(seen.terms.criticality, Criticality::SheddablePlus);
+    assert_eq!(seen.attempt, Attempt::FIRST);
+    assert_eq!(get(&service, 7).await, Ok(2), "the reader's 5 ms were not the refresh's");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refresh_takes_thirty_seconds_at_most_by_default() {
+    let source = Source::at_once();
+    let service =
+        source.under(&DedupLayer::in_flight().keep(exactly(s(10)).while_revalidate(s(60))));
+    get(&service, 7).await.unwrap();
+    advance(s(10)).await;
+    let started = Instant::now();
+    get(&service, 7).await.unwrap();
+    settle().await;
+    assert_eq!(source.seen()[1].terms.deadline, Some(Deadline::at(started + s(30))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refresh_that_hangs_is_dropped_at_its_timeout_and_the_next_waits() {
+    let source = Source::at_once();
+    let keep =
+        exactly(s(10)).while_revalidate(s(100)).refresh_timeout(s(5)).backoff(constant(s(2)));
+    let layer = DedupLayer::in_flight().keep(keep);
+    let handle = layer.handle();
+    let service = source.under(&layer);
+    get(&service, 7).await.unwrap();
+    source.does(Does::Hang);
+    advance(s(10)).await;
+    let started = Instant::now();
+    while started.elapsed() < ms(4_999) {
+        assert_eq!(get(&service, 7).await, Ok(1));
+        sleep(ms(1)).await;
+    }
+    assert_eq!((source.calls(), source.live(), handle.flights()), (2, 1, 1));
+    sleep(ms(2)).await;
+    assert_eq!((source.live(), handle.flights(), handle.waiters()), (0, 0, 0));
+    while started.elapsed() < ms(6_999) {
+        assert_eq!(get(&service, 7).await, Ok(1));
+        sleep(ms(1)).await;
+    }
+    assert_eq!((source.calls(), handle.refreshed()), (2, 1));
+    source.does(Does::Answer);
+    sleep(ms(2)).await;
+    assert_eq!(get(&service, 7).await, Ok(1));
+    settle().await;
+    assert_eq!((get(&service, 7).await, source.calls(), handle.refreshed()), (Ok(3), 3, 2));
+}
+
+/// When refreshes began, in seconds after the value was stale, with a reader every 5 ms for `time`.
+async fn refreshes(
+    source: &Source,
+    service: &crate::support::Bare,
+    time: std::time::Duration,
+) -> Vec<f64> {
+    let started = Instant::now();
+    let before = source.calls();
+    while started.elapsed() < time {
+        assert_eq!(get(service, 7).await, Ok(1));
+        sleep(ms(5)).await;
+    }
+    let began = |seen: &crate::support::Seen| seen.at.duration_since(started).as_secs_f64();
+    source.seen().iter().skip(before).map(began).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn ca_05_after_a_refresh_that_failed_the_next_waits_one_second_then_two_then_four() {
+    for does in [Does::Fail(Fault::Transient), Does::Panic, Does::Fail(Fault::NotFound)] {
+        let source = Source::at_once();
+        let layer = DedupLayer::in_flight().keep(exactly(s(10)).while_revalidate(s(20)));
+        let handle = layer.handle();
+        let service = source.under(&layer);
+        get(&service, 7).await.unwrap();
+        source.does(does);
+        advance(s(10)).await;
+        let began = refreshes(&source, &service, s(19)).await;
+        assert!(began.len() >= 4, "{does:?}: {began:?}");
+        assert!(began[0] < 0.01, "{began:?}");
+        for (n, delay) in [1.0, 2.0, 4.0].into_iter().enumerate() {
+            let waited = began[n + 1] - began[n];
+            assert!((delay * 0.8..=delay * 1.2 + 0.01).contains(&waited), "{does:?}: {began:?}");
+        }
+        assert_eq!((source.most(), handle.refreshed()), (1, began.len() as u64));
+        assert_eq!(handle.panicked(), if does == Does::Panic { handle.refreshed() } else { 0 });
+        // The hard expiry.
+        sleep(s(1)).await;
+        source.does(Does::Answer);
+        assert_eq!(get(&service, 7).await, Ok(u32::try_from(began.len()).unwrap() + 2));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_refresh_that_succeeded_the_wait_is_the_first_again() {
+    let source = Source::at_once();
+    let keep = exactly(s(10)).while_revalidate(s(100)).refresh_timeout(s(1));
+    let service = source.under(&DedupLayer::in_flight().keep(keep));
+    get(&service, 7).await.unwrap();
+    source.does(Does::Fail(Fault::Transient));
+    advance(s(10)).await;
+    assert!(refreshes(&source, &service, s(20)).await.len() >= 4);
+    source.does(Does::Answer);
+    let renewed = loop {
+        sleep(s(1)).await;
+        match get(&service, 7).await.unwrap() {
+            1 => {}
+            value => break value,
+        }
+    };
+    source.does(Does::Fail(Fault::Transient));
+    advance(s(11)).await;
+    let (started, before) = (Instant::now(), source.calls());
+    while started.elapsed() < ms(1_300) {
+        assert_eq!(get(&service, 7).await, Ok(renewed));
+        sleep(ms(5)).await;
+    }
+    assert_eq!(source.calls() - before, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refresh_that_brings_nothing_to_keep_has_failed_too() {
+    let source = Source::at_once();
+    // All but the first are "not found".
+    let classify = |outcome: Result<&u32, &Fault>| match outcome {
+        Ok(1) => Verdict::Success,
+        _ => Verdict::Permanent,
+    };
+    let keep = exactly(s(10)).while_revalidate(s(20)).backoff(constant(s(4))).classify(classify);
+    let service = source.under(&DedupLayer::in_flight().keep(keep));
+    get(&service, 7).await.unwrap();
+    advance(s(10)).await;
+    let began = refreshes(&source, &service, s(9)).await;
+    assert_eq!(began.len(), 3, "{began:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refresh_that_panics_is_told() {
+    let source = Source::at_once();
+    let layer = DedupLayer::in_flight().keep(exactly(s(10)).while_revalidate(s(20)));
+    let service = source.under(&layer);
+    get(&service, 7).await.unwrap();
+    source.does(Does::Panic);
+    advance(s(10)).await;
+    let events = Events::of("buttress");
+    assert_eq!(get(&service, 7).await, Ok(1));
+    settle().await;
+    assert_eq!(events.names(), ["dedup.hit", "dedup.refreshed", "dedup.panicked"]);
+    assert_eq!((layer.handle().panicked(), layer.handle().flights()), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn readers_past_the_window_join_the_refresh_in_flight() {
+    let source = Source::at_once();
+    let layer = DedupLayer::in_flight().keep(exactly(s(10)).while_revalidate(s(5)));
+    let handle = layer.handle();
+    let service = source.under(&layer);
+    get(&service, 7).await.unwrap();
+    source.takes(s(10));
+    advance(s(14)).await;
+    assert_eq!(get(&service, 7).await, Ok(1));
+    sleep(s(2)).await;
+    let asked = Instant::now();
+    let all = join_all((0..10).map(|_| get(&service, 7))).await;
+    assert!(all.into_iter().all(|outcome| outcome == Ok(2)));
+    assert_eq!((asked.elapsed(), source.calls()), (s(8), 2));
+    assert_eq!((handle.joined(), handle.refreshed(), handle.led()), (10, 1, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_who_joined_a_refresh_takes_it_past_the_refresh_timeout() {
+    let source = Source::at_once();
+    let keep = exactly(s(10)).while_revalidate(s(5)).refresh_timeout(s(4));
+    let layer = DedupLayer::in_flight().keep(keep);
+    let service = source.under(&layer);
+    get(&service, 7).await.unwrap();
+    source.takes(s(10));
+    advance(s(14)).await;
+    assert_eq!(get(&service, 7).await, Ok(1));
+    sleep(s(2)).await;
+    let asked = Instant::now();
+    assert_eq!(get(&service, 7).await, Ok(2));
+    assert_eq!((asked.elapsed(), source.calls()), (s(8), 2));
+    assert_eq!(get(&service, 7).await, Ok(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_who_leaves_a_refresh_does_not_end_it() {
+    let source = Source::at_once();
+    let service =
+        source.under(&DedupLayer::in_flight().keep(exactly(s(10)).while_revalidate(s(5))));
+    get(&service, 7).await.unwrap();
+    source.takes(s(10));
+    advance(s(14)).await;
+    get(&service, 7).await.unwrap();
+    sleep(s(2)).await;
+    assert!(timeout(s(1), get(&service, 7)).await.is_err());
+    sleep(s(8)).await;
+    assert_eq!((get(&service, 7).await, source.calls()), (Ok(2), 2));
+}
+
+#[test]
+fn without_a_runtime_what_is_stale_is_given_out_and_not_refreshed() {
+    let source = Source::at_once();
+    let layer = DedupLayer::in_flight().keep(exactly(s(0)).while_revalidate(s(1_000)));
+    let handle = layer.handle();
+    let service = source.under(&layer);
+    let get = || service.clone().oneshot(7);
+    let poll = || assert_ready_ok!(task::spawn(get()).poll());
+    assert_eq!((poll(), poll(), poll()), (1, 1, 1));
+    assert_eq!((source.calls(), handle.stale(), handle.refreshed()), (1, 2, 0));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    runtime.block_on(async {
+        assert_eq!(get().await, Ok(1));
+        while handle.flights() > 0 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(get().await, Ok(2), "where there is one, it is refreshed");
+    });
+    assert_eq!(handle.refreshed(), 2);
+}
+
+#[test]
+fn a_runtime_that_ends_takes_its_refreshes_with_it_and_the_next_does_it() {
+    let source = Source::at_once();
+    let keep = exactly(s(0)).while_revalidate(s(1_000)).backoff(constant(s(0)));
+    let layer = DedupLayer::in_flight().keep(keep);
+    let handle = layer.handle();
+    let service = source.under(&layer);
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    runtime().block_on(async {
+        assert_eq!(get(&service, 7).await, Ok(1));
+        source.does(Does::Hang);
+        assert_eq!(get(&service, 7).await, Ok(1));
+        tokio::task::yield_now().await;
+        assert_eq!((source.live(), handle.flights()), (1, 1));
+    });
+    assert_eq!((source.live(), handle.flights(), handle.waiters()), (0, 0, 0));
+    runtime().block_on(async {
+        source.does(Does::Answer);
+        assert_eq!(get(&service, 7).await, Ok(1));
+        while handle.flights() > 0 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(get(&service, 7).await, Ok(3));
+    });
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_window_no_refresh() {
+    let source = Source::at_once();
+    let layer = DedupLayer::in_flight().keep(Keep::new(s(10)));
+    let service = source.under(&layer);
+    for _ in 0..200 {
+        get(&service, 7).await.unwrap();
+        advance(ms(500)).await;
+    }
+    let handle = layer.handle();
+    assert_eq!((handle.refreshed(), handle.stale()), (0, 0));
+    assert!((9..=12).contains(&source.calls()), "{}", source.calls());
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_key_is_refreshed_for_itself() {
+    let source = Source::at_once();
+    let layer = DedupLayer::in_flight().keep(exactly(s(10)).while_revalidate(s(10)));
+    let service = source.under(&layer);
+    for key in 0..10 {
+        get(&service, key).await.unwrap();
+    }
+    source.takes(ms(50));
+    advance(s(10)).await;
+    for _ in 0..10 {
+        join_all((0..10).map(|key| get(&service, key))).await;
+    }
+    settle().await;
+    assert_eq!((source.calls(), source.most(), layer.handle().refreshed()), (20, 10, 10));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refresh_that_hangs_lets_down_the_callers_of_one_patience_and_no_others() {
+    let source = Source::at_once();
+    let keep = exactly(s(1)).while_revalidate(s(1)).refresh_timeout(s(30));
+    let layer = DedupLayer::in_flight().keep(keep);
+    let service = source.under(&layer);
+    get(&service, 7).await.unwrap();
+    advance(s(1)).await;
+    source.does(Does::Hang);
+    assert_eq!(get(&service, 7).await, Ok(1));
+    sleep(s(1)).await;
+    assert_eq!((source.calls(), source.live()), (2, 1));
+    source.does(Does::Answer);
+    // What was kept is over, so they wait for the refresh.
+    assert_eq!(let_down(&service, 100, |_| 7).await, 10);
+    sleep(s(30)).await;
+    assert_eq!((source.live(), layer.handle().flights()), (0, 0));
+}

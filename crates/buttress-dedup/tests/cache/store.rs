@@ -1,0 +1,556 @@
+//! A store of the user's own, somewhere else.
+
+use std::{
+    collections::HashMap,
+    future::Future,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use buttress_core::{Deadline, Freshness, KeyOf, Lifetime, Reason, Verdict};
+use buttress_dedup::{DedupHandle, DedupLayer, Held, Kept, OpenStore, Store};
+use futures_util::future::join_all;
+use tokio::time::{Instant, advance, sleep, timeout};
+use tokio_test::{assert_pending, task};
+
+use crate::{
+    invalidating_requests::LastDigit,
+    support::{Does, Fault, Source, exactly, get, let_down, ms, s, settle},
+};
+
+type Value = Held<u32, Fault>;
+
+/// A store that is 5 ms away, and keeps what it is sent until its time is over.
+#[derive(Clone, Default)]
+struct Remote {
+    inside: Arc<Mutex<Inside>>,
+}
+
+#[derive(Default)]
+struct Inside {
+    rows: HashMap<u32, Row>,
+    gets: usize,
+    puts: usize,
+    removes: usize,
+    does: Trouble,
+    /// What it keeps can be had at once too.
+    is_near: bool,
+    /// Has what is just being put forgotten by this.
+    forgets: Option<DedupHandle>,
+}
+
+#[derive(Clone, Copy, Default, PartialEq)]
+enum Trouble {
+    #[default]
+    None,
+    GetPanics,
+    AnswerPanics,
+    AnswerHangs,
+    /// Without any timer.
+    AnswerNeverComes,
+    PutPanics,
+}
+
+/// What is sent over.
+#[derive(Clone, Copy)]
+struct Row {
+    value: Result<u32, Fault>,
+    lifetime: Lifetime,
+    took: Duration,
+    weight: usize,
+    since: Instant,
+}
+
+impl Remote {
+    fn with<R>(&self, f: impl FnOnce(&mut Inside) -> R) -> R {
+        f(&mut self.inside.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+
+    fn gets(&self) -> usize {
+        self.with(|inside| inside.gets)
+    }
+
+    /// What another process has put there.
+    fn seed(&self, key: u32, value: Result<u32, Fault>, lifetime: Lifetime) {
+        let row = Row { value, lifetime, took: ms(50), weight: 4, since: Instant::now() };
+        self.with(|inside| inside.rows.insert(key, row));
+    }
+
+    fn value(&self, key: u32) -> Option<Result<u32, Fault>> {
+        self.with(|inside| inside.rows.get(&key).map(|row| row.value))
+    }
+
+    fn keep(&self) -> buttress_dedup::Keep<Self> {
+        exactly(s(10)).store(self.clone())
+    }
+}
+
+impl OpenStore<u32, Value> for Remote {
+    type Store = Self;
+
+    fn open(&self) -> Self {
+        self.clone()
+    }
+}
+
+impl Row {
+    fn kept(&self) -> Option<Arc<Kept<Value>>> {
+        let value = match self.value {
+            Ok(number) => Held::Response(number),
+            Err(fault) => Held::Error(Arc::new(fault)),
+        };
+        let past = self.since.elapsed();
+        let late = past.saturating_sub(self.lifetime.fresh);
+        let lifetime = Lifetime {
+            fresh: self.lifetime.fresh.saturating_sub(past),
+            while_revalidate: self.lifetime.while_revalidate.saturating_sub(late),
+            if_error: self.lifetime.if_error.saturating_sub(late),
+            age: self.lifetime.age.saturating_add(past),
+            is_told: self.lifetime.is_told,
+        };
+        let kept = Kept::new(value, lifetime, self.took, self.weight);
+        (!kept.is_over()).then(|| Arc::new(kept))
+    }
+}
+
+impl Store<u32, Value> for Remote {
+    type Get = Pin<Box<dyn Future<Output = Option<Arc<Kept<Value>>>> + Send>>;
+
+    fn peek(&self, key: &u32) -> Option<Arc<Kept<Value>>> {
+        self.with(|inside| inside.rows.get(key).filter(|_| inside.is_near)?.kept())
+    }
+
+    fn get(&self, key: &u32) -> Option<Self::Get> {
+        let does = self.with(|inside| {
+            inside.gets += 1;
+            inside.does
+        });
+        assert!(does != Trouble::GetPanics, "as told");
+        let (remote, key) = (self.clone(), *key);
+        Some(Box::pin(async move {
+            if does == Trouble::AnswerNeverComes {
+                std::future::pending::<()>().await;
+            }
+            // As of when the question arrives.
+            sleep(ms(2)).await;
+            assert!(does != Trouble::AnswerPanics, "as told");
+            if does == Trouble::AnswerHangs {
+                std::future::pending::<()>().await;
+            }
+            let row = remote.with(|inside| inside.rows.get(&key).copied());
+            sleep(ms(3)).await;
+            row.and_then(|row| row.kept())
+        }))
+    }
+
+    fn put(&self, key: u32, kept: Arc<Kept<Value>>) {
+        let value = match kept.value() {
+            Held::Response(number) => Ok(*number),
+            Held::Error(fault) => Err(**fault),
+        };
+        let (lifetime, took, weight) = (kept.lifetime(), kept.took(), kept.weight());
+        let row = Row { value, lifetime, took, weight, since: Instant::now() };
+        if let Some(handle) = self.with(|inside| inside.forgets.take()) {
+            handle.forget(&key);
+        }
+        self.with(|inside| {
+            assert!(inside.does != Trouble::PutPanics, "as told");
+            inside.puts += 1;
+            inside.rows.insert(key, row);
+        });
+    }
+
+    fn remove(&self, key: &u32) {
+        self.with(|inside| {
+            inside.removes += 1;
+            inside.rows.remove(key);
+        });
+    }
+
+    fn clear(&self) {
+        self.with(|inside| inside.rows.clear());
+    }
+
+    fn size(&self) -> (usize, u64) {
+        self.with(|inside| {
+            (inside.rows.len(), inside.rows.values().map(|row| row.weight as u64).sum())
+        })
+    }
+}
+
+fn fresh(time: Duration) -> Lifetime {
+    Lifetime { fresh: time, ..Lifetime::default() }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hundred_callers_are_one_look_and_a_miss_there_is_one_call() {
+    let (remote, source) = (Remote::default(), Source::new());
+    let layer = DedupLayer::in_flight().keep(remote.keep());
+    let handle = layer.handle();
+    let service = source.under(&layer);
+    let asked = Instant::now();
+    let all = join_all((0..100).map(|_| get(&service, 7))).await;
+    assert!(all.into_iter().all(|outcome| outcome == Ok(1)));
+    assert_eq!(asked.elapsed(), ms(55));
+    assert_eq!((remote.gets(), source.calls(), handle.hits()), (1, 1, 0));
+    assert_eq!((remote.with(|inside| inside.puts), remote.value(7)), (1, Some(Ok(1))));
+    assert_eq!((handle.kept(), handle.kept_bytes()), (1, 8));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hit_there_spares_the_call_and_is_a_hit_of_everybody() {
+    let (remote, source) = (Remote::default(), Source::new());
+    remote.seed(7, Ok(42), fresh(s(5)));
+    let layer = DedupLayer::in_flight().keep(remote.keep());
+    let handle = layer.handle();
+    let service = source.under(&layer);
+    let asked = Instant::now();
+    let all = join_all((0..100).map(|_| get(&service, 7))).await;
+    assert!(all.into_iter().all(|outcome| outcome == Ok(42)));
+    assert_eq!(asked.elapsed(), ms(5));
+    assert_eq!((remote.gets(), source.calls()), (1, 0));
+    assert_eq!((handle.hits(), handle.stale(), handle.led(), handle.joined()), (100, 0, 1, 99));
+    advance(s(5)).await;
+    assert_eq!((get(&service, 7).await, remote.gets()), (Ok(1), 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_one_layer_put_there_another_finds_for_what_is_left_of_its_time() {
+    let (remote, one, other) = (Remote::default(), Source::new(), Source::new());
+    let there = one.under(&DedupLayer::in_flight().keep(remote.keep()));
+    let here = other.under(&DedupLayer::in_flight().keep(remote.keep()));
+    assert_eq!(get(&there, 7).await, Ok(1));
+    advance(ms(9_990)).await;
+    assert_eq!((get(&here, 7).await, other.calls()), (Ok(1), 0));
+    advance(ms(10)).await;
+    assert_eq!((get(&here, 7).await, other.calls()), (Ok(1), 1), "1 is its own first");
+}
+
+/// `100 * age + key`: a request that wants no answer older than so many seconds, if that is not zero.
+#[derive(Clone)]
+struct NoOlder;
+
+impl KeyOf<u32> for NoOlder {
+    type Key = u32;
+
+    fn key(&self, request: &u32) -> Option<u32> {
+        self.lookup(request).map(|(key, _)| key)
+    }
+
+    fn lookup(&self, request: &u32) -> Option<(u32, Freshness)> {
+        let max_age = (*request >= 100).then(|| s(u64::from(request / 100)));
+        Some((request % 100, Freshness { max_age, ..Freshness::default() }))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_there_answers_nobody_who_wants_a_newer_one() {
+    let (remote, source) = (Remote::default(), Source::new());
+    remote.seed(7, Ok(42), Lifetime { age: s(60), ..fresh(s(100)) });
+    let layer = DedupLayer::new(NoOlder).keep(remote.keep());
+    let service = source.under(&layer);
+    // The first takes what is there, and one of those who joined cannot.
+    let (any, newer, older) =
+        tokio::join!(get(&service, 7), get(&service, 1_007), get(&service, 9_907));
+    assert_eq!((any, newer, older), (Ok(42), Ok(1), Ok(42)));
+    assert_eq!((source.calls(), layer.handle().apart()), (1, 1));
+    // Where the first wants a newer one, everybody gets that.
+    let (newer, any) = tokio::join!(get(&service, 1_007), get(&service, 7));
+    assert_eq!((newer, any, source.calls()), (Ok(2), Ok(2), 2));
+    // Which is what is kept from now on.
+    assert_eq!((get(&service, 1_007).await, source.calls()), (Ok(2), 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_is_stale_on_arrival_does_not_do() {
+    let (remote, source) = (Remote::default(), Source::new());
+    let old = Lifetime { if_error: s(100), while_revalidate: s(100), ..fresh(ms(4)) };
+    remote.seed(7, Ok(42), old);
+    let service = source.under(&DedupLayer::in_flight().keep(remote.keep()));
+    assert_eq!((get(&service, 7).await, source.calls()), (Ok(1), 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_change_made_here_what_is_there_of_its_subject_does_not_do() {
+    for is_near in [false, true] {
+        let (remote, source) = (Remote::default(), Source::at_once());
+        remote.with(|inside| inside.is_near = is_near);
+        remote.seed(7, Ok(42), fresh(s(5)));
+        remote.seed(8, Ok(43), fresh(s(5)));
+        let service = source.under(&DedupLayer::new(LastDigit).keep(remote.keep()));
+        assert_eq!((get(&service, 7).await, get(&service, 8).await), (Ok(42), Ok(43)));
+        assert_eq!(get(&service, 107).await, Ok(1));
+        assert_eq!((get(&service, 7).await, get(&service, 8).await), (Ok(2), Ok(43)));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_was_forgotten_on_its_way_is_refused() {
+    for clear in [false, true] {
+        let (remote, source) = (Remote::default(), Source::new());
+        let layer = DedupLayer::in_flight().keep(remote.keep());
+        let handle = layer.handle();
+        let service = source.under(&layer);
+        remote.seed(7, Ok(42), fresh(s(100)));
+        let mut caller = task::spawn(get(&service, 7));
+        assert_pending!(caller.poll());
+        // The store has read its row by now, and the answer is on its way.
+        sleep(ms(3)).await;
+        assert_pending!(caller.poll());
+        if clear {
+            handle.clear();
+        } else {
+            handle.forget(&7_u32);
+        }
+        assert_eq!(caller.await, Ok(1), "so it is fetched from the source");
+        assert_eq!(remote.value(7), None, "and what began before is not kept");
+        assert_eq!(get(&service, 7).await, Ok(2));
+        assert_eq!(remote.value(7), Some(Ok(2)));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_forgotten_is_removed_there_and_a_load_in_flight_is_not_put() {
+    let (remote, source) = (Remote::default(), Source::new());
+    let layer = DedupLayer::in_flight().keep(remote.keep());
+    let handle = layer.handle();
+    let service = source.under(&layer);
+    get(&service, 7).await.unwrap();
+    assert!(handle.forget(&7_u32));
+    assert_eq!((remote.value(7), remote.with(|inside| inside.removes)), (None, 1));
+    let mut caller = task::spawn(get(&service, 7));
+    assert_pending!(caller.poll());
+    sleep(ms(20)).await;
+    assert_pending!(caller.poll());
+    handle.forget(&7_u32);
+    assert_eq!(caller.await, Ok(2));
+    assert_eq!((remote.value(7), remote.with(|inside| inside.puts)), (None, 1));
+    assert_eq!(get(&service, 7).await, Ok(3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_forgotten_while_it_is_being_put_is_removed_again() {
+    let (remote, source) = (Remote::default(), Source::new());
+    let layer = DedupLayer::in_flight().keep(remote.keep());
+    let service = source.under(&layer);
+    remote.with(|inside| inside.forgets = Some(layer.handle()));
+    assert_eq!(get(&service, 7).await, Ok(1));
+    assert_eq!((remote.value(7), remote.with(|inside| inside.puts)), (None, 1));
+    assert_eq!(get(&service, 7).await, Ok(2));
+    assert_eq!(remote.value(7), Some(Ok(2)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_look_that_hangs_is_dropped_with_its_callers() {
+    let (remote, source) = (Remote::default(), Source::new());
+    let layer = DedupLayer::in_flight().keep(remote.keep());
+    let service = source.under(&layer);
+    remote.with(|inside| inside.does = Trouble::AnswerHangs);
+    assert!(timeout(s(1), get(&service, 7)).await.is_err());
+    assert_eq!((source.calls(), layer.handle().flights()), (0, 0));
+    remote.with(|inside| inside.does = Trouble::None);
+    assert_eq!(get(&service, 7).await, Ok(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_look_that_panics_is_a_panic_of_the_flight() {
+    let (remote, source) = (Remote::default(), Source::new());
+    let layer = DedupLayer::in_flight().keep(remote.keep());
+    let handle = layer.handle();
+    let service = source.under(&layer);
+    remote.with(|inside| inside.does = Trouble::AnswerPanics);
+    for outcome in join_all((0..10).map(|_| get(&service, 7))).await {
+        assert_eq!(outcome, Err(Fault::Rejected(Reason::Panicked)));
+    }
+    assert_eq!((source.calls(), handle.panicked(), handle.flights()), (0, 1, 0));
+    remote.with(|inside| inside.does = Trouble::None);
+    assert_eq!(get(&service, 7).await, Ok(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_panics_when_it_is_asked_leaves_nothing_behind() {
+    let (remote, source) = (Remote::default(), Source::new());
+    let layer = DedupLayer::in_flight().keep(remote.keep());
+    let service = source.under(&layer);
+    remote.with(|inside| inside.does = Trouble::GetPanics);
+    // Either of the two is an end: the caller's own panic, or a rejection for it.
+    let call = || tower::Service::call(&mut service.clone(), 7);
+    if let Ok(call) = catch_unwind(AssertUnwindSafe(call)) {
+        assert_eq!(call.await, Err(Fault::Rejected(Reason::Panicked)));
+    }
+    assert_eq!((source.calls(), layer.handle().flights(), layer.handle().waiters()), (0, 0, 0));
+    remote.with(|inside| inside.does = Trouble::None);
+    assert_eq!(get(&service, 7).await, Ok(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_panics_when_it_is_asked_for_a_refresh_costs_nobody_the_stale_answer() {
+    let (remote, source) = (Remote::default(), Source::new());
+    let layer = DedupLayer::in_flight().keep(remote.keep());
+    let service = source.under(&layer);
+    remote.seed(7, Ok(70), Lifetime { while_revalidate: s(100), ..Lifetime::default() });
+    remote.with(|inside| (inside.is_near, inside.does) = (true, Trouble::GetPanics));
+    assert_eq!(get(&service, 7).await, Ok(70));
+    let handle = layer.handle();
+    assert_eq!((handle.panicked(), handle.stale(), handle.flights()), (1, 1, 0));
+    remote.with(|inside| inside.does = Trouble::None);
+    assert_eq!(get(&service, 7).await, Ok(70));
+    settle().await;
+    assert_eq!((get(&service, 7).await, source.calls()), (Ok(1), 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_panics_when_it_is_to_keep_costs_nobody_the_answer() {
+    let (remote, source) = (Remote::default(), Source::new());
+    let layer = DedupLayer::in_flight().keep(remote.keep());
+    let service = source.under(&layer);
+    remote.with(|inside| inside.does = Trouble::PutPanics);
+    for outcome in join_all((0..10).map(|_| get(&service, 7))).await {
+        assert_eq!(outcome, Ok(1));
+    }
+    assert_eq!((layer.handle().flights(), layer.handle().waiters()), (0, 0));
+    remote.with(|inside| inside.does = Trouble::None);
+    assert_eq!((get(&service, 7).await, get(&service, 7).await), (Ok(2), Ok(2)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_from_there_is_given_out_only_where_errors_are_shared() {
+    let (remote, source) = (Remote::default(), Source::new());
+    remote.seed(7, Err(Fault::NotFound), fresh(s(100)));
+    let sharing = source.under(&DedupLayer::in_flight().keep(remote.keep()).share_errors());
+    let all = join_all((0..3).map(|_| get(&sharing, 7))).await;
+    assert!(all.into_iter().all(|outcome| outcome == Err(Fault::NotFound)));
+    assert_eq!(source.calls(), 0);
+    let not = source.under(&DedupLayer::in_flight().keep(remote.keep()));
+    let all = join_all((0..3).map(|_| get(&not, 7))).await;
+    assert!(all.into_iter().all(|outcome| outcome == Ok(1)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_is_put_there_for_its_own_time() {
+    let (remote, source) = (Remote::default(), Source::new());
+    source.does(Does::Fail(Fault::NotFound));
+    let classify = |outcome: Result<&u32, &Fault>| match outcome {
+        Ok(_) => Verdict::Success,
+        Err(_) => Verdict::Permanent,
+    };
+    let keep = remote.keep().negative(s(2)).while_revalidate(s(5)).classify(classify);
+    let service = source.under(&DedupLayer::in_flight().keep(keep).share_errors());
+    assert_eq!(get(&service, 7).await, Err(Fault::NotFound));
+    let lifetime = remote.with(|inside| inside.rows[&7].lifetime);
+    assert_eq!(lifetime, fresh(s(2)));
+    assert_eq!((get(&service, 7).await, source.calls()), (Err(Fault::NotFound), 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_put_says_how_long_it_took_and_for_how_long_it_is_good() {
+    let (remote, source) = (Remote::default(), Source::new());
+    let keep = remote.keep().while_revalidate(s(20)).if_error(s(30));
+    let service = source.under(&DedupLayer::in_flight().keep(keep));
+    get(&service, 7).await.unwrap();
+    let row = remote.with(|inside| inside.rows[&7]);
+    let lifetime = Lifetime { while_revalidate: s(20), if_error: s(30), ..fresh(s(10)) };
+    assert_eq!((row.lifetime, row.took, row.weight), (lifetime, ms(55), 8), "with its key");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_near_store_answers_at_once_and_has_its_stale_ones_refreshed() {
+    let (remote, source) = (Remote::default(), Source::new());
+    remote.with(|inside| inside.is_near = true);
+    let keep = remote.keep().while_revalidate(s(100));
+    let layer = DedupLayer::in_flight().keep(keep);
+    let handle = layer.handle();
+    let service = source.under(&layer);
+    assert_eq!(get(&service, 7).await, Ok(1));
+    let asked = Instant::now();
+    assert_eq!(get(&service, 7).await, Ok(1));
+    advance(s(10)).await;
+    assert_eq!(get(&service, 7).await, Ok(1));
+    assert_eq!((asked.elapsed(), handle.hits(), handle.stale()), (s(10), 2, 1));
+    settle().await;
+    assert_eq!((source.calls(), handle.refreshed()), (2, 1), "the stale one there does not do");
+    assert_eq!(get(&service, 7).await, Ok(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_early_refresh_is_not_content_with_what_it_is_to_renew() {
+    let (remote, source) = (Remote::default(), Source::new());
+    remote.with(|inside| inside.is_near = true);
+    let keep = remote.keep().early_refresh(buttress_dedup::EarlyRefresh::new(1e9));
+    let layer = DedupLayer::in_flight().keep(keep);
+    let service = source.under(&layer);
+    assert_eq!(get(&service, 7).await, Ok(1));
+    assert_eq!(get(&service, 7).await, Ok(1));
+    settle().await;
+    assert_eq!((source.calls(), layer.handle().refreshed()), (2, 1));
+}
+
+#[test]
+fn what_is_left_of_a_lifetime_never_overflows() {
+    let all = Lifetime {
+        fresh: Duration::MAX,
+        while_revalidate: Duration::MAX,
+        if_error: Duration::MAX,
+        age: Duration::MAX,
+        is_told: true,
+    };
+    let kept = Kept::new(7, all, Duration::MAX, usize::MAX);
+    let left = kept.lifetime();
+    assert_eq!((left.is_told, kept.is_over()), (true, false));
+    let years = s(30 * 365 * 24 * 60 * 60);
+    assert_eq!((left.while_revalidate, left.if_error, kept.took()), (years, years, years));
+    assert!(left.age >= years && left.age < years + s(60));
+    assert!(left.fresh > years.saturating_sub(s(60)) && left.fresh <= years);
+    assert!(Kept::new(7, Lifetime::default(), s(0), 0).is_over());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_hangs_lets_down_the_callers_of_one_patience_and_no_others() {
+    for keep in [ms(1), s(5)] {
+        // Of three keys, two have callers still whose patience is not spent at the first second.
+        for (keys, expected) in [(1, 10), (3, 12)] {
+            let (remote, source) = (Remote::default(), Source::new());
+            remote.with(|inside| inside.does = Trouble::AnswerHangs);
+            let layer = DedupLayer::in_flight().keep(exactly(keep).store(remote.clone()));
+            let late = let_down(&source.under(&layer), 600, |n| n % keys).await;
+            assert_eq!(late, expected, "{keys} keys");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_hung_and_answers_again_spares_calls_again() {
+    let (remote, source) = (Remote::default(), Source::new());
+    remote.with(|inside| inside.does = Trouble::AnswerHangs);
+    let layer = DedupLayer::in_flight().keep(exactly(s(5)).store(remote.clone()));
+    let service = source.under(&layer);
+    let_down(&service, 600, |_| 7).await;
+    let lifetime = Lifetime { fresh: s(100), ..Lifetime::default() };
+    remote.seed(90, Ok(900), lifetime);
+    let (start, calls) = (Instant::now(), source.calls());
+    assert_eq!(get(&service, 90).await, Ok(u32::try_from(calls).unwrap() + 1));
+    assert_eq!(start.elapsed(), ms(60), "it has a head start of ten");
+    remote.with(|inside| inside.does = Trouble::None);
+    for key in [91, 92] {
+        remote.seed(key, Ok(900), lifetime);
+        assert_eq!((get(&service, key).await, source.calls()), (Ok(900), calls + 1));
+    }
+}
+
+#[test]
+fn a_store_that_hangs_lets_nobody_down_for_longer_on_a_runtime_without_timers() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let (remote, source) = (Remote::default(), Source::at_once());
+    remote.with(|inside| inside.does = Trouble::AnswerNeverComes);
+    let layer = DedupLayer::in_flight().keep(remote.keep());
+    let service = source.under(&layer);
+    let passed = Deadline::after(Duration::ZERO);
+    runtime.block_on(async {
+        let mut hangs = task::spawn(Box::pin(passed.around(get(&service, 7))));
+        assert_pending!(hangs.poll());
+        assert_eq!(get(&service, 7).await, Ok(1));
+    });
+    assert_eq!(layer.handle().panicked(), 0);
+}

@@ -1,0 +1,175 @@
+//! How long a success is kept.
+
+use std::time::Duration;
+
+use buttress_dedup::{DedupLayer, Keep, Ratio};
+use tokio::time::advance;
+
+use crate::support::{Does, Fault, Source, exactly, get, ms, s};
+
+#[tokio::test(start_paused = true)]
+async fn a_success_is_kept_for_its_ttl_and_no_longer() {
+    let source = Source::new();
+    let layer = DedupLayer::in_flight().keep(exactly(s(10)));
+    let handle = layer.handle();
+    let service = source.under(&layer);
+    assert_eq!(get(&service, 7).await, Ok(1));
+    advance(ms(9_999)).await;
+    assert_eq!(get(&service, 7).await, Ok(1));
+    assert_eq!((source.calls(), handle.hits(), handle.stale(), handle.kept()), (1, 1, 0, 1));
+    advance(ms(1)).await;
+    assert_eq!(handle.kept(), 0, "whoever asks for the number has it swept");
+    assert_eq!(get(&service, 7).await, Ok(2));
+    assert_eq!((source.calls(), handle.hits(), handle.led()), (2, 1, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_key_has_its_own_answer() {
+    let source = Source::new();
+    let service = source.under(&DedupLayer::in_flight().keep(exactly(s(10))));
+    assert_eq!((get(&service, 1).await, get(&service, 2).await), (Ok(1), Ok(2)));
+    assert_eq!((get(&service, 1).await, get(&service, 2).await), (Ok(1), Ok(2)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn ca_09_a_thousand_equal_ttls_expire_over_a_tenth_of_it_on_either_side() {
+    let source = Source::at_once();
+    let layer = DedupLayer::in_flight().keep(Keep::new(s(100)).seed(7));
+    let handle = layer.handle();
+    let service = source.under(&layer);
+    for key in 0..1000 {
+        get(&service, key).await.unwrap();
+    }
+    advance(ms(90_000)).await;
+    assert_eq!(handle.kept(), 1000, "none is shorter than 90 s");
+    let mut left = Vec::new();
+    for _ in 0..20 {
+        advance(s(1)).await;
+        left.push(handle.kept());
+    }
+    assert_eq!(left[19], 0, "none is longer than 110 s");
+    let evenly = |second: usize| (1000 - 50 * second).abs_diff(left[second - 1]) < 60;
+    assert!((1..=20).all(evenly), "{left:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_full_jitter_a_lifetime_is_anything_up_to_twice_the_ttl() {
+    let source = Source::at_once();
+    let keep = Keep::new(s(100)).jitter(Ratio::percent(100)).seed(7);
+    let layer = DedupLayer::in_flight().keep(keep);
+    let handle = layer.handle();
+    let service = source.under(&layer);
+    for key in 0..1000 {
+        get(&service, key).await.unwrap();
+    }
+    let mut left = Vec::new();
+    for _ in 0..4 {
+        advance(s(50)).await;
+        left.push(handle.kept());
+    }
+    assert_eq!(left[3], 0);
+    assert!(left[0].abs_diff(750) < 60 && left[2].abs_diff(250) < 60, "{left:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_jitter_they_expire_together() {
+    let source = Source::at_once();
+    let layer = DedupLayer::in_flight().keep(exactly(s(10)));
+    let handle = layer.handle();
+    let service = source.under(&layer);
+    for key in 0..100 {
+        get(&service, key).await.unwrap();
+    }
+    advance(ms(9_999)).await;
+    assert_eq!(handle.kept(), 100);
+    advance(ms(1)).await;
+    assert_eq!(handle.kept(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_seed_draws_the_same_lifetimes_again() {
+    assert_eq!(lives(Some(7)).await, lives(Some(7)).await);
+    assert_ne!(lives(Some(7)).await, lives(Some(8)).await);
+    assert_ne!(lives(None).await, lives(None).await);
+}
+
+/// How many of a hundred live how long.
+async fn lives(seed: Option<u64>) -> Vec<usize> {
+    let source = Source::at_once();
+    let keep = Keep::new(s(100)).jitter(Ratio::percent(50));
+    let layer = DedupLayer::in_flight().keep(match seed {
+        Some(seed) => keep.seed(seed),
+        None => keep,
+    });
+    let handle = layer.handle();
+    let service = source.under(&layer);
+    for key in 0..100 {
+        get(&service, key).await.unwrap();
+    }
+    let mut left = Vec::new();
+    for _ in 0..150 {
+        advance(s(1)).await;
+        left.push(handle.kept());
+    }
+    left
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_ttl_of_nothing_keeps_nothing() {
+    let source = Source::new();
+    let layer = DedupLayer::in_flight().keep(Keep::new(Duration::ZERO));
+    let handle = layer.handle();
+    let service = source.under(&layer);
+    assert_eq!(get(&service, 7).await, Ok(1));
+    assert_eq!(get(&service, 7).await, Ok(2));
+    assert_eq!((handle.hits(), handle.kept()), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_longest_ttl_is_one_of_thirty_years() {
+    let source = Source::at_once();
+    for jitter in [Ratio::ZERO, Ratio::percent(10), Ratio::percent(100), Ratio::MAX] {
+        let keep = Keep::new(Duration::MAX).jitter(jitter).seed(9);
+        let service = source.under(&DedupLayer::in_flight().keep(keep));
+        let before = source.calls();
+        get(&service, 7).await.unwrap();
+        if jitter == Ratio::ZERO {
+            advance(s(29 * 365 * 24 * 60 * 60)).await;
+        }
+        get(&service, 7).await.unwrap();
+        get(&service, 7).await.unwrap();
+        assert!(source.calls() - before <= 2, "{jitter:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_says_nothing_of_its_time_is_not_kept_as_told() {
+    let source = Source::new();
+    let keep = Keep::as_told().while_revalidate(s(10)).if_error(s(10));
+    let layer = DedupLayer::in_flight().keep(keep);
+    let handle = layer.handle();
+    let service = source.under(&layer);
+    assert_eq!(get(&service, 7).await, Ok(1));
+    assert_eq!(get(&service, 7).await, Ok(2));
+    assert_eq!((handle.hits(), handle.kept()), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_time_runs_from_when_the_answer_was_there() {
+    let source = Source::new();
+    source.takes(s(8));
+    let service = source.under(&DedupLayer::in_flight().keep(exactly(s(10))));
+    assert_eq!(get(&service, 7).await, Ok(1));
+    advance(ms(9_999)).await;
+    assert_eq!(get(&service, 7).await, Ok(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_does_not_take_the_place_of_what_is_kept_for_another_key() {
+    let source = Source::new();
+    let service = source.under(&DedupLayer::in_flight().keep(exactly(s(10))));
+    assert_eq!(get(&service, 1).await, Ok(1));
+    source.does(Does::Fail(Fault::Transient));
+    assert_eq!(get(&service, 2).await, Err(Fault::Transient));
+    assert_eq!(get(&service, 1).await, Ok(1));
+}
