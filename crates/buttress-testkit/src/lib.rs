@@ -77,38 +77,20 @@
 //! | [`Events`] | this thread's, of all targets and levels |
 //! | [`contract`] | all clauses, in [`Numbers`] |
 
-mod caller;
-mod clause;
 mod contract;
-mod dialect;
-mod dropping;
 mod events;
 mod frames;
-mod ledger;
-mod mode;
-mod passing;
 mod probe;
-mod pulse;
 mod queueing;
-mod readiness;
-mod reserving;
 mod script;
-mod scripted;
-mod subject;
 mod sweep;
-mod times;
-mod trial;
-mod waking;
 
-pub use clause::Clause;
-pub use contract::{Contract, contract};
-pub use dialect::{Answer, Dialect, Failure, Heard, Numbers, Understand};
+pub use contract::{
+    Answer, Clause, Contract, Dialect, Failure, Heard, Numbers, Subject, Understand, contract,
+};
 pub use events::{Event, Events};
 pub use frames::Frames;
 pub use probe::{Probe, ProbeFuture, Reserved};
-pub use queueing::{Answered, Queueing, Tally};
-pub use script::Script;
-pub use scripted::{Received, Scripted, ScriptedFuture};
-pub use subject::Subject;
+pub use queueing::{Answered, Queueing, Tally, Times};
+pub use script::{Received, Script, Scripted, ScriptedFuture};
 pub use sweep::{Sweep, sweep};
-pub use times::Times;

@@ -8,7 +8,7 @@ use std::{
 
 use tokio::time::timeout;
 
-use crate::{Probe, trial::settle};
+use crate::{Probe, contract::settle};
 
 /// Makes a call again and again, and drops it at each point where it can be dropped: before its
 /// first poll, after each poll that left it pending, and when it was woken but not yet polled,

@@ -4,7 +4,7 @@ use std::task::Poll;
 
 use crate::{
     Clause, Dialect, Subject,
-    trial::{Kept, Trial, settle},
+    contract::trial::{Kept, Trial, settle},
 };
 
 impl<D, S> Trial<D, S>

@@ -15,7 +15,7 @@ use pin_project::{pin_project, pinned_drop};
 use tokio::time::{Instant, Sleep};
 use tower_service::Service;
 
-use crate::script::{Act, Note, Serving, Step};
+use super::{Act, Note, Serving, Step};
 
 /// An upstream that follows a [`Script`](crate::Script), and notes down what it received.
 ///

@@ -10,7 +10,9 @@ use buttress_core::{Attempt, Criticality, Deadline};
 use pin_project::{pin_project, pinned_drop};
 use tower_service::Service;
 
-use crate::ledger::{CallId, InstanceId, Ledger, Permit};
+use self::ledger::{CallId, InstanceId, Ledger, Permit};
+
+mod ledger;
 
 /// A service that shows how it is used.
 ///

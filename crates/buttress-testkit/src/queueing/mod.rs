@@ -2,7 +2,11 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::time::Duration;
 
-use crate::times::{Random, Times};
+use self::times::Random;
+
+mod times;
+
+pub use self::times::Times;
 
 /// A simulated service behind a limit: calls arrive at random, wait for one of its servers, and are rejected
 /// while as many as the limit are in flight.

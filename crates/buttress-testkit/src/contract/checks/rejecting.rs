@@ -7,7 +7,7 @@ use tokio::time::sleep;
 
 use crate::{
     Clause, Dialect, Heard, Subject,
-    trial::{Kept, Trial},
+    contract::trial::{Kept, Trial},
 };
 
 impl<D, S> Trial<D, S>

@@ -2,7 +2,9 @@ use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use buttress_core::Rejection;
 
-use crate::scripted::Scripted;
+mod scripted;
+
+pub use self::scripted::{Received, Scripted, ScriptedFuture};
 
 /// What a [`Scripted`] service does, call by call.
 ///

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use crate::{
     Clause, Dialect, Heard, Subject,
-    trial::{Kept, Trial, settle},
+    contract::trial::{Kept, Trial, settle},
 };
 
 impl<D, S> Trial<D, S>

@@ -7,8 +7,10 @@ use tokio::time::sleep;
 
 use crate::{
     Clause, Dialect, Heard, Subject,
-    caller::Caller,
-    trial::{Kept, Trial, settle},
+    contract::{
+        caller::Caller,
+        trial::{Kept, Trial, settle},
+    },
 };
 
 impl<D, S> Trial<D, S>
@@ -124,7 +126,7 @@ where
     async fn wait(
         &self,
         caller: &mut Caller<S, D::Request>,
-    ) -> Result<Option<Duration>, crate::trial::Breach> {
+    ) -> Result<Option<Duration>, crate::contract::trial::Breach> {
         let mut waited = Duration::ZERO;
         for seconds in [0, 1, 60, 60 * 60, 24 * 60 * 60] {
             let pause = Duration::from_secs(seconds);

@@ -6,8 +6,10 @@ use buttress_core::{Attempt, Deadline};
 
 use crate::{
     Clause, Dialect, Heard, Subject,
-    caller::End,
-    trial::{Kept, Trial},
+    contract::{
+        caller::End,
+        trial::{Kept, Trial},
+    },
 };
 
 impl<D, S> Trial<D, S>
@@ -92,7 +94,7 @@ where
             if end.is_ready() {
                 break;
             }
-            crate::trial::settle().await;
+            crate::contract::trial::settle().await;
         }
         for (seen, _) in self.probe.ambient() {
             let kept = seen.is_some_and(|seen| seen <= deadline);

@@ -9,11 +9,11 @@ use std::{
 
 use tower_layer::Layer;
 
-use crate::{
-    Clause, Dialect, Heard, Probe, Subject,
+use super::{
     caller::{Caller, End, Spinning},
-    mode::Mode,
+    handle_use::Mode,
 };
+use crate::{Clause, Dialect, Heard, Probe, Subject};
 
 /// One check of one layer: the service it made over a fresh probe.
 pub(crate) struct Trial<D: Dialect, S> {

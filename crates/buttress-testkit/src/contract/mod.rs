@@ -8,10 +8,25 @@ use std::{
 
 use tower_layer::Layer;
 
-use crate::{
-    Clause, Dialect, Numbers, Subject,
-    mode::Mode,
+use self::{
+    handle_use::Mode,
     trial::{Kept, ProbeOf, Trial},
+};
+
+mod caller;
+mod checks;
+mod clause;
+mod dialect;
+mod handle_use;
+mod subject;
+mod trial;
+mod wake_flag;
+
+pub(crate) use self::trial::settle;
+pub use self::{
+    clause::Clause,
+    dialect::{Answer, Dialect, Failure, Heard, Numbers, Understand},
+    subject::Subject,
 };
 
 /// Checks that the layers `layer` makes keep the contract of a tower layer, [clause](Clause) by

@@ -10,7 +10,7 @@ use buttress_core::Deadline;
 use tokio::time::timeout;
 use tower_service::Service;
 
-use crate::{mode::Mode, pulse::Pulse};
+use super::{handle_use::Mode, wake_flag::Pulse};
 
 /// Calls a service by hand: waits until it is ready, calls it, polls the response, and polls only
 /// when it was woken.

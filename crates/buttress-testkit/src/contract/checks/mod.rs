@@ -1,0 +1,5 @@
+mod dropping;
+mod passing;
+mod readiness;
+mod rejecting;
+mod waking;
