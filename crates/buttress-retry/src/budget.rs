@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use crate::{
     Stop,
-    undated::{Latest, Undated},
+    pending_deposits::{Latest, Undated},
 };
 
 /// How many retries a layer may make in all, whoever asks for them.

@@ -13,7 +13,7 @@ use tokio::time::{Sleep, sleep, sleep_until};
 use tower_service::Service;
 
 use crate::{
-    call::Call,
+    attempts::Call,
     plan::{Ended, Plan},
 };
 

@@ -128,18 +128,18 @@
 //! | [`named`](RetryLayer::named) | `"retry"` |
 //! | [`seed`](RetryLayer::seed) | random |
 
+mod attempt_time;
+mod attempts;
 mod budget;
-mod call;
 mod future;
 mod handle;
 mod layer;
-mod pace;
+mod pending_deposits;
 mod plan;
 mod service;
 mod settings;
-mod stop;
+mod stop_reason;
 mod tries;
-mod undated;
 
 pub use budget::Budget;
 pub use buttress_control::{Backoff, Jitter, Ratio, RetryThrottle, TokenBucket};
@@ -147,4 +147,4 @@ pub use future::ResponseFuture;
 pub use handle::RetryHandle;
 pub use layer::RetryLayer;
 pub use service::Retry;
-pub use stop::Stop;
+pub use stop_reason::Stop;

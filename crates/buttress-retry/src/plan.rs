@@ -3,7 +3,7 @@ use std::time::Duration;
 use buttress_control::{Delays, RetryKind};
 use buttress_core::{Attempt, Carry, Deadline, Expired, Hint, Reason, Replay, Verdict};
 
-use crate::{Stop, budget::Withdrawal, call::Call, tries::Tries};
+use crate::{Stop, attempts::Call, budget::Withdrawal, tries::Tries};
 
 /// Another attempt: what to send, after how long, and what was paid for it.
 pub(crate) struct Plan<Req> {

@@ -6,7 +6,7 @@ use std::{
 use buttress_core::{Attempt, ByMode, Carry, Deadline, Judge, Mark, Plain, Replay};
 use tower_service::Service;
 
-use crate::{ResponseFuture, call::Call, pace::Began, settings::Settings};
+use crate::{ResponseFuture, attempt_time::Began, attempts::Call, settings::Settings};
 
 /// The service of [`RetryLayer`](crate::RetryLayer).
 #[derive(Clone, Debug)]

@@ -6,7 +6,7 @@ use std::{
 use buttress_control::{Backoff, Random};
 use buttress_core::Origin;
 
-use crate::{Budget, Stop, pace::Pace};
+use crate::{Budget, Stop, attempt_time::Pace};
 
 /// What a layer was told, and the state its services share.
 #[derive(Clone, Debug)]

@@ -12,9 +12,9 @@ use tower_service::Service;
 
 use crate::{
     Stop,
+    attempt_time::Began,
     budget::Withdrawal,
     future::Next,
-    pace::Began,
     plan::{Ended, LEAST, Plan, is_refused},
     service::announce,
     settings::Settings,
