@@ -4,7 +4,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use buttress::core::BoxError;
+use buttress::layer_api::BoxError;
 use pin_project::pin_project;
 use tower::Service;
 

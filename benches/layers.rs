@@ -4,7 +4,9 @@ use std::{
     time::Duration,
 };
 
-use buttress::{core::BoxError, deadline::DeadlineLayer, http::HttpExt, retry::RetryLayer};
+use buttress::{
+    deadline::DeadlineLayer, http_grpc::HttpExt, layer_api::BoxError, retry::RetryLayer,
+};
 use tower::{
     Layer,
     retry::{

@@ -1,6 +1,6 @@
 use buttress::{
     deadline::DeadlineLayer,
-    http::HttpExt,
+    http_grpc::HttpExt,
     retry::RetryLayer,
     throttle::{Adapt, Aimd, Rate, ThrottleLayer, Vegas},
 };

@@ -6,7 +6,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use buttress::core::BoxError;
+use buttress::layer_api::BoxError;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;

@@ -5,7 +5,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use buttress::core::BoxError;
+use buttress::layer_api::BoxError;
 use tower::Service;
 
 /// What the service inside does.

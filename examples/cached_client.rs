@@ -11,7 +11,7 @@ use std::{
 use axum::{Router, http::header::CACHE_CONTROL, response::IntoResponse, routing::get};
 use buttress::{
     BoxError, DeadlineLayer, DedupHandle, DedupLayer, HttpExt, Keep, RetryLayer, ThrottleLayer,
-    http::Kept,
+    http_grpc::Kept,
 };
 use bytes::Bytes;
 use http::{Method, Request};

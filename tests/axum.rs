@@ -13,7 +13,9 @@ use std::{
 };
 
 use axum::{Router, body::Body, handler::Handler, response::Response, routing::get};
-use buttress::{Backoff, Deadline, DeadlineLayer, Http, HttpExt, RetryLayer, http::ResponseHead};
+use buttress::{
+    Backoff, Deadline, DeadlineLayer, Http, HttpExt, RetryLayer, http_grpc::ResponseHead,
+};
 use bytes::Bytes;
 use http::{HeaderName, Request, StatusCode};
 use http_body_util::BodyExt;

@@ -9,7 +9,7 @@ use std::{
 };
 
 use buttress::{
-    Deadline, DeadlineLayer, Http, HttpExt, ThrottleLayer, deadline::Ratio, http::ResponseHead,
+    Deadline, DeadlineLayer, Http, HttpExt, ThrottleLayer, deadline::Ratio, http_grpc::ResponseHead,
 };
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode};

@@ -10,7 +10,7 @@ use axum::{
     routing::{any, get},
 };
 use buttress::{
-    DeadlineLayer, DedupHandle, DedupLayer, Http, HttpExt, ThrottleLayer, core::ByMode,
+    DeadlineLayer, DedupHandle, DedupLayer, Http, HttpExt, ThrottleLayer, layer_api::ByMode,
 };
 use bytes::Bytes;
 use http::{Request, StatusCode, header::CONTENT_LENGTH};

@@ -8,7 +8,7 @@ use axum::{Router, routing::get};
 use buttress::{
     DedupHandle, DedupLayer, HttpExt, Keep, Ratio,
     dedup::Seat,
-    http::{ControlBody, Kept, SharedBody},
+    http_grpc::{ControlBody, Kept, SharedBody},
 };
 use http::{Request, Response, StatusCode, header::AGE};
 use loopback::{

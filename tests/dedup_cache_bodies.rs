@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use axum::{Router, routing::get};
-use buttress::{DedupLayer, Http, HttpExt, Keep, ThrottleLayer, core::ByMode};
+use buttress::{DedupLayer, Http, HttpExt, Keep, ThrottleLayer, layer_api::ByMode};
 use http::{HeaderName, Method, Request, StatusCode, header::CONTENT_LENGTH};
 use http_body_util::BodyExt;
 use loopback::{

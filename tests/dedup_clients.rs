@@ -7,7 +7,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use axum::{Router, response::Redirect, routing::get};
 use buttress::{
     Backoff, BoxError, DeadlineLayer, DedupLayer, Http, HttpExt, Keep, Reason, RetryLayer,
-    ThrottleLayer, core::ByMode, http::ResponseHead,
+    ThrottleLayer, http_grpc::ResponseHead, layer_api::ByMode,
 };
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};

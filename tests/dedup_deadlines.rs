@@ -14,7 +14,8 @@ use std::{
 };
 
 use buttress::{
-    Backoff, BoxError, Deadline, DeadlineLayer, DedupLayer, Http, HttpExt, RetryLayer, core::By,
+    Backoff, BoxError, Deadline, DeadlineLayer, DedupLayer, Http, HttpExt, RetryLayer,
+    layer_api::By,
 };
 use bytes::Bytes;
 use http::{HeaderName, Method, Request, Response, StatusCode};

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use buttress::{
     DedupLayer, Http, HttpExt, Keep, Reason, Rejection,
-    core::ByMode,
     dedup::{Dedup, Ratio},
+    layer_api::ByMode,
 };
 use http::{Method, StatusCode};
 use loopback::{Cached, Gated, Headers, Origin, Work, answer, ask, read, until};

@@ -6,7 +6,7 @@ use axum::{
     Router,
     routing::{MethodRouter, get, post},
 };
-use buttress::{DedupLayer, Http, HttpExt, Keep, core::ByMode};
+use buttress::{DedupLayer, Http, HttpExt, Keep, layer_api::ByMode};
 use http::{Method, Request, StatusCode, header::HOST};
 use loopback::{
     Cached, Headers, Origin, Work, answer, ask, ask_for, get_of, http1, nothing, read, serve,

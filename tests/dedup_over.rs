@@ -7,7 +7,7 @@ use std::{
 };
 
 use axum::{Router, body::Body, routing::get};
-use buttress::{BoxError, DedupLayer, Http, HttpExt, core::ByMode};
+use buttress::{BoxError, DedupLayer, Http, HttpExt, layer_api::ByMode};
 use bytes::Bytes;
 use http::{Method, Request, Response};
 use http_body_util::BodyExt;

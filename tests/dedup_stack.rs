@@ -8,7 +8,7 @@ use std::{net::SocketAddr, time::Duration};
 use axum::{Router, routing::get};
 use buttress::{
     Backoff, Deadline, DeadlineLayer, DedupHandle, DedupLayer, Http, HttpExt, Keep, Reason,
-    RetryHandle, RetryLayer, ThrottleHandle, ThrottleLayer, http::ResponseHead,
+    RetryHandle, RetryLayer, ThrottleHandle, ThrottleLayer, http_grpc::ResponseHead,
     throttle::ConcurrencyLimit,
 };
 use bytes::Bytes;

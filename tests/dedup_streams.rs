@@ -5,7 +5,7 @@
 use std::net::SocketAddr;
 
 use axum::{Router, routing::get};
-use buttress::{DedupLayer, Http, HttpExt, core::ByMode};
+use buttress::{DedupLayer, Http, HttpExt, layer_api::ByMode};
 use bytes::Bytes;
 use http::{Response, StatusCode};
 use http_body_util::BodyExt;

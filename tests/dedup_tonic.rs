@@ -8,7 +8,7 @@
 
 use std::{net::SocketAddr, pin::Pin, time::Duration};
 
-use buttress::{DedupLayer, Http, HttpExt, Keep, RetryLayer, core::By};
+use buttress::{DedupLayer, Http, HttpExt, Keep, RetryLayer, layer_api::By};
 use http::HeaderValue;
 use loopback::{Work, background, channel, incoming, until};
 use tokio::task::JoinSet;

@@ -6,7 +6,7 @@
 use std::{collections::BTreeSet, convert::Infallible, net::SocketAddr, time::Duration};
 
 use axum::{Router, body::Body, routing::get};
-use buttress::{BoxError, DedupHandle, DedupLayer, Http, HttpExt, Keep, core::ByMode};
+use buttress::{BoxError, DedupHandle, DedupLayer, Http, HttpExt, Keep, layer_api::ByMode};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use http_body_util::{BodyExt, Empty};

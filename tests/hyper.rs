@@ -12,7 +12,9 @@ use std::{
 };
 
 use axum::{Router, extract::State, routing::any};
-use buttress::{Backoff, DeadlineLayer, HttpExt, Reason, RetryLayer, Stop, http::ResponseHead};
+use buttress::{
+    Backoff, DeadlineLayer, HttpExt, Reason, RetryLayer, Stop, http_grpc::ResponseHead,
+};
 use bytes::Bytes;
 use http::{Method, Request, StatusCode};
 use http_body_util::BodyExt;

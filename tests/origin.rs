@@ -8,7 +8,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use buttress::{BoxError, Http, Keep, core::ByMode, dedup::Dedup};
+use buttress::{BoxError, Http, Keep, dedup::Dedup, layer_api::ByMode};
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};

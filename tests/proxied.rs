@@ -12,7 +12,7 @@ use std::{
 };
 
 use axum::{Router, http::HeaderName, response::IntoResponse};
-use buttress::{Backoff, HttpExt, RetryLayer, http::Http};
+use buttress::{Backoff, HttpExt, RetryLayer, http_grpc::Http};
 use http::StatusCode;
 use loopback::{background, channel, serve};
 use tonic::{Code, Request};

@@ -12,7 +12,7 @@ use std::{
 use axum::{Router, extract::State, routing::any};
 use buttress::{
     Backoff, BoxError, DeadlineLayer, Http, HttpExt, Reason, Rejection, RetryLayer, Stop,
-    http::ResponseHead,
+    http_grpc::ResponseHead,
 };
 use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode};

@@ -13,8 +13,8 @@ use std::{
 use buttress::{
     Backoff, BoxError, Deadline, DeadlineLayer, DedupLayer, Http, HttpExt, Jitter, RetryLayer,
     Stop,
-    core::{Attempt, Verdict},
-    http::parse_grpc_timeout,
+    http_grpc::parse_grpc_timeout,
+    layer_api::{Attempt, Verdict},
 };
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};

@@ -14,7 +14,7 @@ use axum::{
     routing::{any, get},
 };
 use buttress::{
-    BoxError, Http, HttpExt, Reason, Rejection, ThrottleLayer, http::ResponseHead,
+    BoxError, Http, HttpExt, Reason, Rejection, ThrottleLayer, http_grpc::ResponseHead,
     throttle::ConcurrencyLimit,
 };
 use http::{Method, Request, StatusCode};

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use axum::{Router, body::Body, extract::Request, response::Response, routing::any};
 use buttress::{
-    BoxError, Criticality, HttpExt, Rate, Reason, Rejection, ThrottleLayer, http::ResponseHead,
+    BoxError, Criticality, HttpExt, Rate, Reason, Rejection, ThrottleLayer, http_grpc::ResponseHead,
 };
 use http::{HeaderName, HeaderValue, StatusCode};
 use http_body_util::BodyExt;

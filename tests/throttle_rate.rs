@@ -7,7 +7,7 @@ use std::{convert::Infallible, time::Duration};
 use axum::{Router, body::Body, response::Response, routing::any};
 use buttress::{
     Backoff, DeadlineLayer, HttpExt, Rate, Rates, Reason, RetryLayer, Stop, ThrottleLayer,
-    http::ResponseHead,
+    http_grpc::ResponseHead,
 };
 use http::{HeaderName, HeaderValue, Request, StatusCode};
 use loopback::{Checkup, background, channel, http1, incoming, nothing, serve};

@@ -12,7 +12,7 @@ use std::{
 
 use axum::{Router, body::Body, handler::Handler, response::Response, routing::get};
 use buttress::{
-    Http, HttpExt, Reason, ThrottleLayer, http::ResponseHead, throttle::ConcurrencyLimit,
+    Http, HttpExt, Reason, ThrottleLayer, http_grpc::ResponseHead, throttle::ConcurrencyLimit,
 };
 use http::{Request, StatusCode};
 use http_body_util::BodyExt;

@@ -15,7 +15,7 @@ use std::{
 use axum::{Router, routing::get};
 use buttress::{
     Backoff, Deadline, DeadlineLayer, Http, HttpExt, Reason, RetryLayer, Stop, ThrottleLayer,
-    http::ResponseHead, throttle::ConcurrencyLimit,
+    http_grpc::ResponseHead, throttle::ConcurrencyLimit,
 };
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::BodyExt;

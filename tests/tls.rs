@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use buttress::{Backoff, BoxError, Classify, HttpExt, RetryLayer, Verdict, http::Http};
+use buttress::{Backoff, BoxError, Classify, HttpExt, RetryLayer, Verdict, http_grpc::Http};
 use http::{Request, Response, Uri};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::{

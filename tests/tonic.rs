@@ -4,7 +4,7 @@
 
 use std::{future::pending, io, net::SocketAddr, time::Duration};
 
-use buttress::{Backoff, DeadlineLayer, HttpExt, RetryLayer, http::parse_grpc_timeout};
+use buttress::{Backoff, DeadlineLayer, HttpExt, RetryLayer, http_grpc::parse_grpc_timeout};
 use hyper_util::rt::TokioIo;
 use loopback::{Checkup, background, channel, incoming};
 use tokio::{net::TcpStream, task::JoinSet, time::Instant};

@@ -10,7 +10,7 @@ use std::{
 
 use buttress::{
     Backoff, BoxError, DeadlineLayer, Http, HttpExt, RetryLayer, Stop, ThrottleLayer,
-    core::{Carry, Criticality, Deadline},
+    layer_api::{Carry, Criticality, Deadline},
     throttle::{AcceptRatio, Adapt, Aimd, Gradient, Gradient2, Sample, Trend, Vegas},
 };
 use bytes::Bytes;

@@ -11,7 +11,7 @@ use std::{
 use axum::{Router, routing::any};
 use buttress::{
     BoxError, Http, HttpExt, ThrottleLayer,
-    core::{ByMode, Classify, Criticality, Verdict},
+    layer_api::{ByMode, Classify, Criticality, Verdict},
     throttle::{AcceptRatio, AcceptRatioLimit, Adapt, Sample},
 };
 use bytes::Bytes;

@@ -17,13 +17,13 @@
 //! # }
 //! ```
 //!
-//! With the feature `http`, `.http()` from `HttpExt` makes a layer answer in HTTP or gRPC and leaves
-//! the service's error type as it is; the features `axum`, `tonic`, `hyper` and `reqwest` add what it
-//! must know of their bodies and errors.
+//! `.http()` from [`HttpExt`] makes a layer answer in HTTP or gRPC, and leaves the service's error type
+//! as it is. The features `axum`, `tonic`, `hyper` and `reqwest` add support for their bodies and
+//! errors. A service without HTTP needs no `http`: `default-features = false` leaves it out.
 //!
 //! This crate re-exports the others. The docs of [`deadline`], [`dedup`], [`retry`] and [`throttle`]
-//! say what each layer promises, under the same headings. The docs of [`core`] define the words that
-//! the layers share. A mode of your own implements traits of [`core`], an adaptive law of your own
+//! say what each layer promises, under the same headings. The docs of [`layer_api`] define the words that
+//! the layers share. A mode of your own implements traits of [`layer_api`], an adaptive law of your own
 //! `Adapt` of [`throttle`].
 
 pub use buttress_core::{
@@ -47,13 +47,13 @@ pub use buttress_throttle::{
 };
 
 /// The traits that a layer is bound by and the values they pass, for modes and layers of your own.
-pub use buttress_core as core;
+pub use buttress_core as layer_api;
 #[cfg(feature = "deadline")]
 pub use buttress_deadline as deadline;
 #[cfg(feature = "dedup")]
 pub use buttress_dedup as dedup;
 #[cfg(feature = "http")]
-pub use buttress_http as http;
+pub use buttress_http as http_grpc;
 #[cfg(feature = "retry")]
 pub use buttress_retry as retry;
 #[cfg(feature = "throttle")]
