@@ -61,6 +61,8 @@
 //! No constructor fails and no method panics. A ratio or factor that is not a number, a zero window or
 //! rate and a time that steps backwards each have one meaning, given where they are passed.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod accept_ratio;
 mod adaptive;
 mod codel;
@@ -82,3 +84,8 @@ pub use random::Random;
 pub use rate::{Denied, Gcra, Rate, Rates, Reservation};
 pub use ratio::Ratio;
 pub use retry::{Backoff, Delays, Jitter, RetryBudget, RetryKind, RetryThrottle, TokenBucket};
+
+/// Runs the example of the README as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

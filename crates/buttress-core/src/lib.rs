@@ -50,6 +50,8 @@
 //! A deadline can end at the response head ([`Deadline::until_head`]). It is ambient apart from that of
 //! the [whole](Deadline::whole) call, so neither a body nor a scope nor a shared call takes it along.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod ambient;
 mod layer;
 mod mode;
@@ -70,3 +72,8 @@ pub use outcome::{
 pub use relay::{Drive, End, Entry, Place, Relay, Rouse, Turn};
 pub use timer::{Ticks, Timer, Timers};
 pub use wake::wake_all;
+
+/// Runs the example of the README as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -98,6 +98,8 @@
 //! | [`reject_at_most`](DeadlineLayer::reject_at_most) | all calls that arrive too late are rejected |
 //! | [`observe`](DeadlineLayer::observe) | off: deadlines are enforced |
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod apart;
 mod future;
 mod guard;
@@ -114,3 +116,8 @@ pub use guard::DeadlineGuard;
 pub use handle::DeadlineHandle;
 pub use layer::DeadlineLayer;
 pub use service::DeadlineService;
+
+/// Runs the example of the README as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

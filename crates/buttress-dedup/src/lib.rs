@@ -162,6 +162,8 @@
 //! | [`Keep::max_entries`], [`Keep::max_bytes`] | 10,000 and 64 MiB |
 //! | [`Keep::classify`] | the mode's |
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod cache;
 mod call;
 mod flight;
@@ -188,3 +190,8 @@ pub use key::Keys;
 pub use layer::DedupLayer;
 pub use service::Dedup;
 pub use share_error::{Cloned, ShareError, SharedBy, Unshared};
+
+/// Runs the example of the README as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

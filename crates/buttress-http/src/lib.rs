@@ -135,6 +135,8 @@
 //! | [`key_headers`](Http::key_headers) | all headers but those |
 //! | [`vary`](Http::vary) | none of those |
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod classify;
 mod expire;
 mod key;
@@ -156,3 +158,8 @@ pub use propagate::{encode_grpc_timeout, parse_grpc_timeout};
 pub use replay::{Idempotent, ReplayBody};
 pub use respond::ControlBody;
 pub use share::{ShareBody, SharedBody, TooLong};
+
+/// Runs the example of the README as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -128,6 +128,8 @@
 //! | [`named`](RetryLayer::named) | `"retry"` |
 //! | [`seed`](RetryLayer::seed) | random |
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod attempt_time;
 mod attempts;
 mod budget;
@@ -148,3 +150,8 @@ pub use handle::RetryHandle;
 pub use layer::RetryLayer;
 pub use service::Retry;
 pub use stop_reason::Stop;
+
+/// Runs the example of the README as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -77,6 +77,8 @@
 //! | [`Events`] | this thread's, of all targets and levels |
 //! | [`contract`] | all clauses, in [`Numbers`] |
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod contract;
 mod events;
 mod frames;
@@ -94,3 +96,8 @@ pub use probe::{Probe, ProbeFuture, Reserved};
 pub use queueing::{Answered, Queueing, Tally, Times};
 pub use script::{Received, Script, Scripted, ScriptedFuture};
 pub use sweep::{Sweep, sweep};
+
+/// Runs the example of the README as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -200,6 +200,8 @@
 //! | [`named`](ThrottleLayer::named) | `"throttle"` |
 //! | [`seed`](ThrottleLayer::seed) | random |
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod accept_ratio;
 mod blind;
 mod concurrency;
@@ -228,3 +230,8 @@ pub use layer::ThrottleLayer;
 pub use limit::{Fresh, Limit, Queued};
 pub use rate::{One, RateLimit, Weigh};
 pub use service::Throttle;
+
+/// Runs the example of the README as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -26,6 +26,8 @@
 //! the layers share. A mode of your own implements traits of [`layer_api`], an adaptive law of your own
 //! `Adapt` of [`throttle`].
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 pub use buttress_core::{
     Attempt, BoxError, Check, Classify, Criticality, Deadline, Hint, Origin, Plain, Reason,
     Rejection, Verdict,
@@ -58,3 +60,8 @@ pub use buttress_http as http_grpc;
 pub use buttress_retry as retry;
 #[cfg(feature = "throttle")]
 pub use buttress_throttle as throttle;
+
+/// Runs the example of the README as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
