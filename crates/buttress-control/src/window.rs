@@ -33,11 +33,11 @@ impl Ticks {
 /// nobody has to empty a slot: whoever comes first in a new turn replaces the whole word.
 #[derive(Debug)]
 #[repr(align(128))]
-pub(crate) struct Counts {
+pub(crate) struct WindowCounts {
     words: [AtomicU64; RING],
 }
 
-impl Counts {
+impl WindowCounts {
     pub(crate) fn new() -> Self {
         Self { words: std::array::from_fn(|_| AtomicU64::new(0)) }
     }

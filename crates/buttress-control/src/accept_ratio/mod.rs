@@ -9,7 +9,7 @@ use self::usual::Usual;
 use crate::nanos::saturating_nanos;
 use crate::ratio::MILLION;
 use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use crate::window::{Counts, MIN_WINDOW, Ticks};
+use crate::window::{MIN_WINDOW, Ticks, WindowCounts};
 use crate::{Nanos, Ratio};
 
 pub use self::sent::{Ended, Sent};
@@ -83,10 +83,10 @@ pub struct AcceptRatio {
     at_least: u64,
     /// The latest step that anybody saw.
     latest: AtomicU64,
-    /// What the window held before its latest step: see [`Tally::pack`].
+    /// What the window held before its latest step: see [`WindowTotals::pack`].
     earlier: AtomicU64,
-    requests: Counts,
-    accepts: Counts,
+    requests: WindowCounts,
+    accepts: WindowCounts,
     outstanding: Outstanding,
     usual: Usual,
 }
@@ -101,8 +101,8 @@ impl AcceptRatio {
             at_least: 0,
             latest: AtomicU64::new(0),
             earlier: AtomicU64::new(0),
-            requests: Counts::new(),
-            accepts: Counts::new(),
+            requests: WindowCounts::new(),
+            accepts: WindowCounts::new(),
             outstanding: Outstanding::new(),
             usual: Usual::assuming(Usual::DEFAULT_LATENCY, saturating_nanos(WINDOW) / 2),
         }
@@ -152,7 +152,7 @@ impl AcceptRatio {
 
     /// Whether the window holds no request, so that a new throttle would do as well.
     pub fn is_fresh(&self, now: Nanos) -> bool {
-        self.tally(self.latest_tick(now)).requests == 0
+        self.totals(self.latest_tick(now)).requests == 0
     }
 
     /// Counts a request, and says whether to send it.
@@ -218,47 +218,55 @@ impl AcceptRatio {
     /// The probability with which a request would be rejected now, from 0 to the cap.
     pub fn rejection(&self, now: Nanos) -> f64 {
         let tick = self.latest_tick(now);
-        self.probability(self.counted(tick, self.tally(tick), now))
+        self.probability(self.counted(tick, self.totals(tick), now))
     }
 
     /// The accepts of the window, if another request is to be sent.
     #[inline]
     fn admits(&self, tick: u64, now: Nanos, random: f64) -> Option<u64> {
-        let tally = self.tally(tick);
+        let totals = self.totals(tick);
         // Almost always the accepts cover even the requests that do not count yet.
-        (self.covers(tally) || self.spares(tick, tally, now, random)).then_some(tally.accepts)
+        (self.covers(totals) || self.spares(tick, totals, now, random)).then_some(totals.accepts)
     }
 
     #[cold]
-    fn spares(&self, tick: u64, tally: Tally, now: Nanos, random: f64) -> bool {
-        let rejection = self.probability(self.counted(tick, tally, now));
+    fn spares(&self, tick: u64, totals: WindowTotals, now: Nanos, random: f64) -> bool {
+        let rejection = self.probability(self.counted(tick, totals, now));
         rejection <= 0.0 || random >= rejection
     }
 
     #[inline]
-    fn covers(&self, Tally { requests, accepts }: Tally) -> bool {
+    fn covers(&self, WindowTotals { requests, accepts }: WindowTotals) -> bool {
         // Neither overflows: a window counts less than 2^29 of each, and a multiplier is at most 10^9.
         requests < self.at_least || requests * u64::from(MILLION) <= accepts * self.multiplier
     }
 
-    fn probability(&self, tally: Tally) -> f64 {
-        if self.covers(tally) {
+    fn probability(&self, totals: WindowTotals) -> f64 {
+        if self.covers(totals) {
             return 0.0;
         }
-        let Tally { requests, accepts } = tally;
+        let WindowTotals { requests, accepts } = totals;
         let accepted = float(accepts * self.multiplier) / f64::from(MILLION);
         ((float(requests) - accepted) / (float(requests) + 1.0)).clamp(0.0, self.cap)
     }
 
     /// Without the requests that may yet be answered in time.
-    fn counted(&self, tick: u64, Tally { requests, accepts }: Tally, now: Nanos) -> Tally {
+    fn counted(
+        &self,
+        tick: u64,
+        WindowTotals { requests, accepts }: WindowTotals,
+        now: Nanos,
+    ) -> WindowTotals {
         let young = self.outstanding.young(now, self.usual.patience(accepts));
         // The accepts once more, because a request that is no longer out may have been accepted meanwhile.
-        Tally { requests: requests.saturating_sub(young), accepts: self.tally(tick).accepts }
+        WindowTotals {
+            requests: requests.saturating_sub(young),
+            accepts: self.totals(tick).accepts,
+        }
     }
 
     fn is_late(&self, now: Nanos, sent: Sent) -> bool {
-        let accepts = self.tally(self.latest_tick(now)).accepts;
+        let accepts = self.totals(self.latest_tick(now)).accepts;
         now.get().saturating_sub(sent.at.get()) >= self.usual.patience(accepts)
     }
 
@@ -269,19 +277,19 @@ impl AcceptRatio {
     }
 
     #[inline]
-    fn tally(&self, tick: u64) -> Tally {
+    fn totals(&self, tick: u64) -> WindowTotals {
         let earlier = self.earlier.load(Relaxed);
-        let current = self.latest.load(Relaxed) == tick && Tally::is_of(earlier, tick);
-        let earlier = if current { Tally::unpack(earlier) } else { self.sum_up(tick) };
-        Tally {
+        let current = self.latest.load(Relaxed) == tick && WindowTotals::is_of(earlier, tick);
+        let earlier = if current { WindowTotals::unpack(earlier) } else { self.sum_up(tick) };
+        WindowTotals {
             requests: earlier.requests + self.requests.at(tick),
             accepts: earlier.accepts + self.accepts.at(tick),
         }
     }
 
     #[cold]
-    fn sum_up(&self, tick: u64) -> Tally {
-        let earlier = Tally {
+    fn sum_up(&self, tick: u64) -> WindowTotals {
+        let earlier = WindowTotals {
             requests: self.requests.sum_before(tick),
             accepts: self.accepts.sum_before(tick),
         };
@@ -299,12 +307,12 @@ impl Default for AcceptRatio {
 
 /// How many requests and accepts, less than 2^29 of each.
 #[derive(Clone, Copy)]
-struct Tally {
+struct WindowTotals {
     requests: u64,
     accepts: u64,
 }
 
-impl Tally {
+impl WindowTotals {
     /// Into one word, with the low bits of the step: whoever was slow to sum up an older step is
     /// found out.
     fn pack(&self, tick: u64) -> u64 {

@@ -105,7 +105,7 @@ impl Gradient2 {
 
     fn known(&mut self, round: Round) -> f64 {
         let probed = self.rounds.baseline();
-        if !self.rounds.hold_one_each() {
+        if !self.rounds.uses_single_samples() {
             return probed.unwrap_or(round.rtt);
         }
         self.long.begin_at(probed);

@@ -26,7 +26,7 @@ macro_rules! limit_options {
         ///
         /// Fewer calls make a law that answers sooner and errs more.
         pub const fn round(mut self, calls: u32) -> Self {
-            self.rounds.hold(calls);
+            self.rounds.set_round_size(calls);
             self
         }
 
@@ -34,7 +34,7 @@ macro_rules! limit_options {
         ///
         /// For comparison: where the times of calls vary, such a law follows chance.
         pub const fn each_call(mut self) -> Self {
-            self.rounds.hold_one();
+            self.rounds.use_single_samples();
             self
         }
 

@@ -12,31 +12,31 @@
 ///
 /// [netflix]: https://github.com/Netflix/concurrency-limits/tree/main/concurrency-limits-core/src/main/java/com/netflix/concurrency/limits/limit/functions
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Slack(Curve);
+pub struct Slack(SlackCurve);
 
 impl Slack {
     /// So many calls at every limit.
     pub const fn constant(calls: u32) -> Self {
-        Self(Curve::Constant(calls))
+        Self(SlackCurve::Constant(calls))
     }
 
     /// So many calls for each decimal digit of the limit after the first, and for a limit of one digit as for
     /// one of two: `factor · max(1, ⌊log10 limit⌋)`.
     pub const fn log10(factor: u32) -> Self {
-        Self(Curve::Log10(factor))
+        Self(SlackCurve::Log10(factor))
     }
 
     /// The square root of the limit, and at least so many calls: `max(floor, ⌊√limit⌋)`.
     pub const fn sqrt(floor: u32) -> Self {
-        Self(Curve::Sqrt(floor))
+        Self(SlackCurve::Sqrt(floor))
     }
 
     /// The calls at this limit.
     pub const fn at(self, limit: u32) -> u32 {
         match self.0 {
-            Curve::Constant(calls) => calls,
-            Curve::Log10(factor) => factor.saturating_mul(log10(limit)),
-            Curve::Sqrt(floor) => {
+            SlackCurve::Constant(calls) => calls,
+            SlackCurve::Log10(factor) => factor.saturating_mul(log10(limit)),
+            SlackCurve::Sqrt(floor) => {
                 let root = limit.isqrt();
                 if root > floor { root } else { floor }
             }
@@ -45,7 +45,7 @@ impl Slack {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Curve {
+enum SlackCurve {
     Constant(u32),
     Log10(u32),
     Sqrt(u32),

@@ -101,7 +101,7 @@ impl Trend {
             let waiting = self.waiting(band, round, time);
             // Against a probed baseline few waiting calls mean that there is room. Against an average they may
             // also mean that it has followed the load.
-            let room = !self.rounds.hold_one_each() && waiting < band.alpha;
+            let room = !self.rounds.uses_single_samples() && waiting < band.alpha;
             let futile = self.is_futile(round.in_flight) && !room;
             if let Some(regrown) = self.rounds.regrown(self.limit, round) {
                 regrown
@@ -117,7 +117,7 @@ impl Trend {
     }
 
     fn band(&self) -> Band {
-        if self.rounds.hold_one_each() {
+        if self.rounds.uses_single_samples() {
             Band::of_calls(self.limit, ALPHA, BETA)
         } else {
             Band::of_rounds(self.limit, ALPHA, BETA)
@@ -128,7 +128,7 @@ impl Trend {
     fn waiting(&mut self, band: Band, round: Round, time: f64) -> u32 {
         let recent = self.recent.add(time);
         let probed = self.rounds.baseline();
-        if !self.rounds.hold_one_each() {
+        if !self.rounds.uses_single_samples() {
             return band.waiting(probed.unwrap_or(round.rtt), round.rtt);
         }
         self.average.begin_at(probed);
@@ -166,7 +166,7 @@ impl Adapt for Trend {
         if self.rounds.are_between() {
             self.times = self.no_times();
         }
-        let tells = self.rounds.hold_one_each() || near_limit(sample.in_flight, self.limit());
+        let tells = self.rounds.uses_single_samples() || near_limit(sample.in_flight, self.limit());
         if tells && !sample.dropped {
             self.times.add(to_float(sample.rtt).max(1.0));
         }

@@ -96,7 +96,7 @@ impl Vegas {
     }
 
     fn band(&self) -> Band {
-        if self.rounds.hold_one_each() {
+        if self.rounds.uses_single_samples() {
             Band::of_calls(self.limit, self.alpha, self.beta)
         } else {
             Band::of_rounds(self.limit, self.alpha, self.beta)
@@ -106,7 +106,7 @@ impl Vegas {
     /// The baseline, unless this round was the first to show it: without probes it is the least time of a call.
     fn known(&mut self, round: Round) -> Option<f64> {
         let known = self.rounds.baseline();
-        if !self.rounds.hold_one_each() || round.dropped {
+        if !self.rounds.uses_single_samples() || round.dropped {
             return known.or(Some(round.rtt));
         }
         let known = known.filter(|least| *least <= round.rtt);

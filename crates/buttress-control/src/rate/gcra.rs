@@ -1,7 +1,7 @@
 use std::time::Duration;
 
-use super::reservation::{Hold, Made};
-use super::{FRACTION_BITS, Quota};
+use super::reservation::{BookingStamp, ReservedCells};
+use super::{CellRate, FRACTION_BITS};
 use crate::sync::atomic::{
     AtomicU32, AtomicU64,
     Ordering::{Acquire, Relaxed, Release},
@@ -49,7 +49,7 @@ use crate::{Denied, Nanos, Rate, Reservation};
 /// [itu]: https://www.itu.int/rec/T-REC-I.371
 /// [governor]: https://docs.rs/governor/latest/governor/_guide/index.html
 /// [go]: https://pkg.go.dev/golang.org/x/time/rate
-// The quota lies in the line of the word it belongs to: whoever reads the one needs the other.
+// The cell rate lies in the line of the word it belongs to: whoever reads the one needs the other.
 #[derive(Debug)]
 #[repr(align(128))]
 pub struct Gcra {
@@ -68,21 +68,21 @@ pub struct Gcra {
 #[derive(Clone, Copy, Debug)]
 struct Current {
     rate: Rate,
-    /// The quota that cells are earned at: the rate's, or that of the last one which was not 0.
-    earning: Quota,
+    /// The cell rate that cells are earned at: the rate's, or that of the last one which was not 0.
+    earning: CellRate,
 }
 
 impl Gcra {
     /// A limit to this rate, with its whole burst there.
     pub fn new(rate: Rate) -> Self {
-        let quota = rate.quota();
+        let cell_rate = rate.cell_rate();
         Self {
             tat: AtomicU64::new(0),
-            interval: AtomicU64::new(quota.interval),
-            burst: AtomicU32::new(quota.burst),
+            interval: AtomicU64::new(cell_rate.interval),
+            burst: AtomicU32::new(cell_rate.burst),
             changes: AtomicU32::new(0),
             restored: AtomicU64::new(0),
-            rate: Mutex::new(Current { rate, earning: quota }),
+            rate: Mutex::new(Current { rate, earning: cell_rate }),
         }
     }
 
@@ -101,7 +101,7 @@ impl Gcra {
     /// by parts of both rates.
     pub fn set_rate(&self, now: Nanos, rate: Rate) {
         let mut current = lock(&self.rate);
-        let (before, after) = (current.earning, rate.quota());
+        let (before, after) = (current.earning, rate.cell_rate());
         current.rate = rate;
         if after.burst > 0 {
             self.rescale(sixteenths(now), before, after);
@@ -132,14 +132,18 @@ impl Gcra {
         cells: u32,
         patience: Duration,
     ) -> Result<Reservation, Denied> {
-        let made = self.made();
+        let stamp = self.stamp();
         if cells == 0 {
-            return Ok(Reservation::new(now, Hold { end: 0, cost: 0, made }, Box::default()));
+            return Ok(Reservation::new(
+                now,
+                ReservedCells { end: 0, cost: 0, stamp },
+                Box::default(),
+            ));
         }
         let patience = Nanos::from(patience).get();
         let Booking { wait, end, cost, .. } = self.book(now, cells, patience)?;
         let at = Nanos::new(now.get().saturating_add(wait));
-        Ok(Reservation::new(at, Hold { end, cost, made }, Box::default()))
+        Ok(Reservation::new(at, ReservedCells { end, cost, stamp }, Box::default()))
     }
 
     /// Gives back a reservation whose caller will not act.
@@ -151,7 +155,7 @@ impl Gcra {
     ///
     /// [go]: https://pkg.go.dev/golang.org/x/time/rate#Reservation.CancelAt
     pub fn cancel(&self, now: Nanos, reservation: &Reservation) {
-        let Hold { cost, .. } = reservation.first;
+        let ReservedCells { cost, .. } = reservation.first;
         if now <= reservation.at() {
             self.restore(&reservation.first, |since| cost.saturating_sub(since));
         } else {
@@ -161,12 +165,13 @@ impl Gcra {
 
     /// How many cells can be taken now.
     pub fn tokens(&self, now: Nanos) -> u32 {
-        let (quota, now) = (self.quota(), sixteenths(now));
+        let (cell_rate, now) = (self.cell_rate(), sixteenths(now));
         let backlog = self.tat.load(Relaxed).saturating_sub(now);
         // As many as end less than a nanosecond after the burst does.
-        let free = (quota.span(quota.burst).saturating_add(NANO - 1)).checked_sub(backlog);
-        let tokens = free.map_or(0, |free| free.checked_div(quota.interval).unwrap_or(u64::MAX));
-        u32::try_from(tokens).unwrap_or(u32::MAX).min(quota.burst)
+        let free = (cell_rate.span(cell_rate.burst).saturating_add(NANO - 1)).checked_sub(backlog);
+        let tokens =
+            free.map_or(0, |free| free.checked_div(cell_rate.interval).unwrap_or(u64::MAX));
+        u32::try_from(tokens).unwrap_or(u32::MAX).min(cell_rate.burst)
     }
 
     /// Whether so many cells can be there at once, now or later. True at a rate of 0, which may be raised.
@@ -197,34 +202,34 @@ impl Gcra {
         if cells == 0 {
             return Ok(Duration::ZERO);
         }
-        let quota = self.quota();
-        let spare = quota.burst.checked_sub(cells).ok_or(Denied::Never)?;
+        let cell_rate = self.cell_rate();
+        let spare = cell_rate.burst.checked_sub(cells).ok_or(Denied::Never)?;
         let backlog = self.tat.load(Relaxed).saturating_sub(sixteenths(now));
-        let backlog = backlog.saturating_add(quota.interval.saturating_mul(ahead));
-        Ok(Duration::from_nanos(backlog.saturating_sub(quota.span(spare)) / NANO))
+        let backlog = backlog.saturating_add(cell_rate.interval.saturating_mul(ahead));
+        Ok(Duration::from_nanos(backlog.saturating_sub(cell_rate.span(spare)) / NANO))
     }
 
     /// Takes cells, at least one, at a time that may lie in the future; for [`Gcra::release`].
-    pub(crate) fn hold(&self, at: Nanos, cells: u32) -> Result<Hold, Denied> {
-        let made = self.made();
+    pub(crate) fn hold(&self, at: Nanos, cells: u32) -> Result<ReservedCells, Denied> {
+        let stamp = self.stamp();
         let Booking { before, end, .. } = self.book(at, cells, 0)?;
         // Up to a future time nothing has been earned yet; that comes back too.
-        Ok(Hold { end, cost: end - before, made })
+        Ok(ReservedCells { end, cost: end - before, stamp })
     }
 
-    /// Gives back a hold if nothing was granted after it.
+    /// Gives back reserved cells if nothing was granted after them.
     ///
     /// The others cannot be moved: of several rates each was told the time of the slowest, which may be
     /// just when the cells of this one are due.
-    pub(crate) fn release(&self, hold: &Hold) {
-        self.restore(hold, |since| if since == 0 { hold.cost } else { 0 });
+    pub(crate) fn release(&self, reserved: &ReservedCells) {
+        self.restore(reserved, |since| if since == 0 { reserved.cost } else { 0 });
     }
 
     #[inline]
     fn book(&self, now: Nanos, cells: u32, patience: u64) -> Result<Booking, Denied> {
-        let (quota, now) = (self.quota(), sixteenths(now));
-        let spare = quota.burst.checked_sub(cells).ok_or(Denied::Never)?;
-        let (room, cost) = (quota.span(spare), quota.span(cells));
+        let (cell_rate, now) = (self.cell_rate(), sixteenths(now));
+        let spare = cell_rate.burst.checked_sub(cells).ok_or(Denied::Never)?;
+        let (room, cost) = (cell_rate.span(spare), cell_rate.span(cells));
         let mut before = self.tat.load(Relaxed);
         loop {
             let wait = before.saturating_sub(now).saturating_sub(room) / NANO;
@@ -239,17 +244,18 @@ impl Gcra {
         }
     }
 
-    /// Moves the arrival time back by what `share` says, given how much was granted since the hold.
-    fn restore(&self, hold: &Hold, share: impl Fn(u64) -> u64) {
+    /// Moves the arrival time back by what `share` says, given how much was granted since the cells
+    /// were reserved.
+    fn restore(&self, reserved: &ReservedCells, share: impl Fn(u64) -> u64) {
         let _one_at_a_time = lock(&self.rate);
         let restored = self.restored.load(Relaxed);
-        if hold.made.changes != self.changes.load(Relaxed) {
+        if reserved.stamp.changes != self.changes.load(Relaxed) {
             return;
         }
         let mut tat = self.tat.load(Relaxed);
         loop {
-            let passed = tat.wrapping_sub(hold.end);
-            let since = passed.wrapping_add(restored.wrapping_sub(hold.made.restored));
+            let passed = tat.wrapping_sub(reserved.end);
+            let since = passed.wrapping_add(restored.wrapping_sub(reserved.stamp.restored));
             let back = share(since).min(tat);
             if back == 0 {
                 return;
@@ -265,19 +271,19 @@ impl Gcra {
 
     /// To be read before cells are taken: what is missed here is taken for granted since, and not
     /// given back. The other way round, too much would be.
-    fn made(&self) -> Made {
-        Made { changes: self.changes.load(Acquire), restored: self.restored.load(Acquire) }
+    fn stamp(&self) -> BookingStamp {
+        BookingStamp { changes: self.changes.load(Acquire), restored: self.restored.load(Acquire) }
     }
 
     #[inline]
-    fn quota(&self) -> Quota {
+    fn cell_rate(&self) -> CellRate {
         // In the other order than they are stored in.
         let burst = self.burst.load(Acquire);
-        Quota { interval: self.interval.load(Acquire), burst }
+        CellRate { interval: self.interval.load(Acquire), burst }
     }
 
     /// Counts the cells that were taken at the rate before at the one after.
-    fn rescale(&self, now: u64, before: Quota, after: Quota) {
+    fn rescale(&self, now: u64, before: CellRate, after: CellRate) {
         let mut tat = self.tat.load(Relaxed);
         while before.interval > 0 && tat > now {
             let backlog = tat - now;
@@ -305,7 +311,7 @@ struct Booking {
 }
 
 /// How long the cells that take `time` at one rate take at another.
-fn convert(time: u64, before: Quota, after: Quota) -> u64 {
+fn convert(time: u64, before: CellRate, after: CellRate) -> u64 {
     let time = u128::from(time) * u128::from(after.interval);
     u64::try_from(time.div_ceil(u128::from(before.interval.max(1)))).unwrap_or(u64::MAX)
 }

@@ -83,28 +83,28 @@ impl Rate {
     }
 
     /// The rate as the cell rate algorithm reads it.
-    pub(crate) fn quota(self) -> Quota {
+    pub(crate) fn cell_rate(self) -> CellRate {
         if self.count == 0 {
-            return Quota { interval: 0, burst: 0 };
+            return CellRate { interval: 0, burst: 0 };
         }
         let period = u128::from(saturating_nanos(self.period)) << FRACTION_BITS;
         let interval = u64::try_from(period.div_ceil(u128::from(self.count)));
         let interval = interval.unwrap_or(LONGEST).min(LONGEST);
         let fitting = LONGEST.checked_div(interval).unwrap_or(u64::MAX);
         let burst = if interval == 0 { u32::MAX } else { self.burst };
-        Quota { interval, burst: u32::try_from(fitting).unwrap_or(u32::MAX).min(burst) }
+        CellRate { interval, burst: u32::try_from(fitting).unwrap_or(u32::MAX).min(burst) }
     }
 }
 
 /// A burst of 0 lets nothing pass, an interval of 0 everything.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Quota {
+pub(crate) struct CellRate {
     /// From one cell to the next, in sixteenths of a nanosecond.
     pub(crate) interval: u64,
     pub(crate) burst: u32,
 }
 
-impl Quota {
+impl CellRate {
     /// How long it takes for so many cells to come.
     #[inline]
     pub(crate) fn span(self, cells: u32) -> u64 {

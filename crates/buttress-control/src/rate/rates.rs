@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::reservation::Hold;
+use super::reservation::ReservedCells;
 use crate::{Denied, Gcra, Nanos, Rate, Reservation};
 
 /// Several rate limits at once: ten a second and a hundred a minute, say.
@@ -87,7 +87,7 @@ impl Rates {
             return self.first.reserve(now, cells, patience);
         }
         let mut more = Vec::with_capacity(self.more.len());
-        let (at, first) = self.hold(now, cells, patience, &mut |hold| more.push(hold))?;
+        let (at, first) = self.hold(now, cells, patience, &mut |reserved| more.push(reserved))?;
         Ok(Reservation::new(at, first, more.into_boxed_slice()))
     }
 
@@ -100,7 +100,7 @@ impl Rates {
             self.first.cancel(now, reservation);
         } else {
             let further = self.more.iter().rev().zip(&reservation.more);
-            further.for_each(|(law, hold)| law.release(hold));
+            further.for_each(|(law, reserved)| law.release(reserved));
             self.first.release(&reservation.first);
         }
     }
@@ -133,15 +133,15 @@ impl Rates {
         self.first.is_fresh(now) && self.more.iter().all(|law| law.is_fresh(now))
     }
 
-    /// Takes from all limits for the time when all have the cells, and hands the holds of the further
-    /// ones over, the last first.
+    /// Takes from all limits for the time when all have the cells, and hands the reserved cells of the
+    /// further ones over, the last first.
     fn hold(
         &self,
         now: Nanos,
         cells: u32,
         patience: Duration,
-        keep: &mut impl FnMut(Hold),
-    ) -> Result<(Nanos, Hold), Denied> {
+        keep: &mut impl FnMut(ReservedCells),
+    ) -> Result<(Nanos, ReservedCells), Denied> {
         loop {
             let wait = self.wait(now, 0, cells)?;
             if wait > patience {
@@ -161,23 +161,23 @@ fn hold_all(
     next: &[Gcra],
     at: Nanos,
     cells: u32,
-    keep: &mut impl FnMut(Hold),
-) -> Result<Option<Hold>, Denied> {
-    let hold = match law.hold(at, cells) {
-        Ok(hold) => hold,
+    keep: &mut impl FnMut(ReservedCells),
+) -> Result<Option<ReservedCells>, Denied> {
+    let reserved = match law.hold(at, cells) {
+        Ok(reserved) => reserved,
         Err(Denied::After(_)) => return Ok(None),
         Err(Denied::Never) => return Err(Denied::Never),
     };
     let Some((second, rest)) = next.split_first() else {
-        return Ok(Some(hold));
+        return Ok(Some(reserved));
     };
     match hold_all(second, rest, at, cells, keep) {
         Ok(Some(further)) => {
             keep(further);
-            Ok(Some(hold))
+            Ok(Some(reserved))
         }
         otherwise => {
-            law.release(&hold);
+            law.release(&reserved);
             otherwise
         }
     }

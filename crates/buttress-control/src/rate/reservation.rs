@@ -11,13 +11,13 @@ use crate::Nanos;
 #[derive(Debug)]
 pub struct Reservation {
     at: Nanos,
-    pub(crate) first: Hold,
+    pub(crate) first: ReservedCells,
     /// Of the further rates, the last first. Empty, and no allocation, where there is one.
-    pub(crate) more: Box<[Hold]>,
+    pub(crate) more: Box<[ReservedCells]>,
 }
 
 impl Reservation {
-    pub(crate) fn new(at: Nanos, first: Hold, more: Box<[Hold]>) -> Self {
+    pub(crate) fn new(at: Nanos, first: ReservedCells, more: Box<[ReservedCells]>) -> Self {
         Self { at, first, more }
     }
 
@@ -38,17 +38,17 @@ pub enum Denied {
 
 /// What one law has set aside, in its own units of time.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Hold {
+pub(crate) struct ReservedCells {
     /// The theoretical arrival time after it.
     pub(crate) end: u64,
     /// How much of that is its own.
     pub(crate) cost: u64,
-    pub(crate) made: Made,
+    pub(crate) stamp: BookingStamp,
 }
 
-/// What had been given back when a hold was made, so that what came after it can be told.
+/// What had been given back when cells were reserved, so that what came after them can be told.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Made {
+pub(crate) struct BookingStamp {
     pub(crate) restored: u64,
     pub(crate) changes: u32,
 }

@@ -28,24 +28,24 @@ use crate::nanos::saturating_nanos;
 pub struct Backoff {
     base: u64,
     max: u64,
-    curve: Curve,
+    curve: BackoffCurve,
     jitter: Jitter,
 }
 
 impl Backoff {
     /// `base`, doubled at every retry up to `max`, with [`Jitter::Full`].
     pub const fn exponential(base: Duration, max: Duration) -> Self {
-        Self::new(base, max, Curve::Exponential(2.0), Jitter::Full)
+        Self::new(base, max, BackoffCurve::Exponential(2.0), Jitter::Full)
     }
 
     /// `base`, then twice, three times … `base` up to `max`, with [`Jitter::Full`].
     pub const fn linear(base: Duration, max: Duration) -> Self {
-        Self::new(base, max, Curve::Linear, Jitter::Full)
+        Self::new(base, max, BackoffCurve::Linear, Jitter::Full)
     }
 
     /// The same delay before every retry, without jitter unless [`Backoff::jitter`] asks for one.
     pub const fn constant(delay: Duration) -> Self {
-        Self::new(delay, Duration::MAX, Curve::Constant, Jitter::None)
+        Self::new(delay, Duration::MAX, BackoffCurve::Constant, Jitter::None)
     }
 
     /// Between `base` and three times the delay before, up to `max`: the decorrelated jitter of
@@ -55,7 +55,7 @@ impl Backoff {
     ///
     /// [aws]: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
     pub const fn decorrelated(base: Duration, max: Duration) -> Self {
-        Self::new(base, max, Curve::Decorrelated, Jitter::None)
+        Self::new(base, max, BackoffCurve::Decorrelated, Jitter::None)
     }
 
     /// A smooth spread whose medians lie near `base`, doubled at every retry, up to `max`: Polly's
@@ -65,7 +65,7 @@ impl Backoff {
     ///
     /// [polly]: https://github.com/App-vNext/Polly/blob/main/src/Polly.Core/Retry/RetryHelper.cs
     pub const fn decorrelated_v2(base: Duration, max: Duration) -> Self {
-        Self::new(base, max, Curve::DecorrelatedV2, Jitter::None)
+        Self::new(base, max, BackoffCurve::DecorrelatedV2, Jitter::None)
     }
 
     /// No wait at all.
@@ -86,8 +86,8 @@ impl Backoff {
     /// A factor below 1, negative or NaN counts as 1; with an infinite one every delay after the first is
     /// the cap. The other curves have no factor and ignore it.
     pub const fn factor(mut self, factor: f64) -> Self {
-        if let Curve::Exponential(_) = self.curve {
-            self.curve = Curve::Exponential(if factor >= 1.0 { factor } else { 1.0 });
+        if let BackoffCurve::Exponential(_) = self.curve {
+            self.curve = BackoffCurve::Exponential(if factor >= 1.0 { factor } else { 1.0 });
         }
         self
     }
@@ -99,24 +99,24 @@ impl Backoff {
     pub fn next(&self, delays: &mut Delays, random: f64) -> Duration {
         let random = if random >= 0.0 { random.min(1.0) } else { 0.0 };
         let delay = match self.curve {
-            Curve::Decorrelated => self.decorrelated_delay(delays, random),
-            Curve::DecorrelatedV2 => self.decorrelated_v2_delay(delays, random),
+            BackoffCurve::Decorrelated => self.decorrelated_delay(delays, random),
+            BackoffCurve::DecorrelatedV2 => self.decorrelated_v2_delay(delays, random),
             _ => self.spread(self.ceiling(delays.retries), random),
         };
         delays.retries = delays.retries.saturating_add(1);
         Duration::from_nanos(delay.min(self.max))
     }
 
-    const fn new(base: Duration, max: Duration, curve: Curve, jitter: Jitter) -> Self {
+    const fn new(base: Duration, max: Duration, curve: BackoffCurve, jitter: Jitter) -> Self {
         Self { base: saturating_nanos(base), max: saturating_nanos(max), curve, jitter }
     }
 
     /// The curve at the retry of this number, counted from 0, under the cap.
     fn ceiling(&self, retry: u32) -> u64 {
         let delay = match self.curve {
-            Curve::Linear => self.base.saturating_mul(u64::from(retry) + 1),
+            BackoffCurve::Linear => self.base.saturating_mul(u64::from(retry) + 1),
             // Zero times an infinite power would be NaN.
-            Curve::Exponential(factor) if self.base > 0 => {
+            BackoffCurve::Exponential(factor) if self.base > 0 => {
                 nanos(float(self.base) * factor.powi(i32::try_from(retry).unwrap_or(i32::MAX)))
             }
             _ => self.base,
@@ -216,7 +216,7 @@ impl Delays {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Curve {
+enum BackoffCurve {
     Constant,
     Linear,
     Exponential(f64),

@@ -4,7 +4,7 @@ use crate::nanos::saturating_nanos;
 use crate::ratio::MILLION;
 use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use crate::sync::{Mutex, lock};
-use crate::window::{Amounts, Counts, MIN_WINDOW, Ticks};
+use crate::window::{Amounts, MIN_WINDOW, Ticks, WindowCounts};
 use crate::{Nanos, Ratio};
 
 /// How many retries all calls together may make: a share of the calls, and a floor for when there are few.
@@ -59,7 +59,7 @@ pub struct RetryBudget {
     reserve: u64,
     /// The latest slot a withdrawal saw; written under the lock.
     latest: AtomicU64,
-    deposits: Counts,
+    deposits: WindowCounts,
     withdrawals: Mutex<Withdrawn>,
 }
 
@@ -73,7 +73,7 @@ impl RetryBudget {
             ratio: u64::from(ratio.parts_per_million()),
             reserve: u64::try_from(reserve).unwrap_or(MAX_RESERVE).min(MAX_RESERVE),
             latest: AtomicU64::new(0),
-            deposits: Counts::new(),
+            deposits: WindowCounts::new(),
             withdrawals: Mutex::new(Withdrawn {
                 amounts: Amounts::new(),
                 latest: Nanos::default(),

@@ -23,7 +23,7 @@ use crate::{Nanos, Sample};
 pub(crate) struct Baseline {
     /// In nanoseconds; 0 while it is unknown.
     rtt: f64,
-    phase: Phase,
+    phase: ProbePhase,
     schedule: Schedule,
     /// The jump that the running probe checks.
     jump: Option<Jump>,
@@ -42,7 +42,7 @@ pub(crate) struct Baseline {
 impl Baseline {
     pub(crate) const UNKNOWN: Self = Self {
         rtt: 0.0,
-        phase: Phase::Between,
+        phase: ProbePhase::Between,
         schedule: Schedule::FIRST,
         jump: None,
         full: 0.0,
@@ -66,20 +66,21 @@ impl Baseline {
     #[inline]
     pub(crate) fn cap(&self, span: Span, limit: u32) -> u32 {
         match self.phase {
-            Phase::Between | Phase::Settle { probe: false, .. } => limit,
-            Phase::Settle { .. } | Phase::Probe { .. } => half(span, limit),
+            ProbePhase::Between | ProbePhase::Settle { probe: false, .. } => limit,
+            ProbePhase::Settle { .. } | ProbePhase::Probe { .. } => half(span, limit),
         }
     }
 
     /// Whether a sample belongs to a round, and not to the time after the limit was halved or restored.
     #[inline]
     pub(crate) fn admits(&mut self, sample: Sample) -> bool {
-        let Phase::Settle { since, calls, probe } = &mut self.phase else { return true };
+        let ProbePhase::Settle { since, calls, probe } = &mut self.phase else { return true };
         if sample.started >= *since {
             *calls = calls.saturating_sub(1);
             if *calls == 0 {
                 self.schedule.begin(sample.ended());
-                self.phase = if *probe { Phase::Probe { since: *since } } else { Phase::Between };
+                self.phase =
+                    if *probe { ProbePhase::Probe { since: *since } } else { ProbePhase::Between };
             }
         }
         false
@@ -88,8 +89,8 @@ impl Baseline {
     /// Learns from a round without drops, and returns whether the law has nothing to learn from it: it was a
     /// probe, or is about to be checked by one.
     pub(crate) fn learn(&mut self, span: Span, limit: u32, round: Round, now: Nanos) -> bool {
-        if let Phase::Probe { since } = self.phase {
-            self.phase = Phase::Settle { since: now, calls: limit, probe: false };
+        if let ProbePhase::Probe { since } = self.phase {
+            self.phase = ProbePhase::Settle { since: now, calls: limit, probe: false };
             let next = self.adopt(limit, round.rtt);
             self.schedule.probed(since, round.rtt, next);
             return true;
@@ -118,15 +119,16 @@ impl Baseline {
             }
             self.jump = sure;
             self.full = round.rtt;
-            self.phase = Phase::Settle { since: now, calls: limit, probe: true };
+            self.phase = ProbePhase::Settle { since: now, calls: limit, probe: true };
         }
         sure.is_some()
     }
 
     /// Ends a round with drops. A probe in which calls were dropped has measured nothing.
     pub(crate) fn give_up(&mut self, now: Nanos) {
-        let probed = matches!(self.phase, Phase::Settle { probe: true, .. } | Phase::Probe { .. });
-        self.phase = Phase::Between;
+        let probed =
+            matches!(self.phase, ProbePhase::Settle { probe: true, .. } | ProbePhase::Probe { .. });
+        self.phase = ProbePhase::Between;
         self.schedule.give_up(now, probed);
         // Drops say that there is no room, whatever calls take.
         (self.reach, self.confirmed) = (0, 0);
@@ -185,7 +187,7 @@ impl Baseline {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Phase {
+enum ProbePhase {
     Between,
     /// The limit was halved for a probe, or restored after it. The next round must not see those who waited
     /// before, and it must not see only the quick ones of those who came after: so it begins when so many of

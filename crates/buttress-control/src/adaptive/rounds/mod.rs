@@ -14,31 +14,35 @@ use crate::{Nanos, Sample, near_limit};
 #[derive(Clone, Debug)]
 pub(crate) struct Rounds {
     least: u32,
-    tally: Tally,
+    totals: RoundTotals,
     baseline: Baseline,
     /// When a round last ended for its drops. What had started by then is not held against the limit that
     /// followed.
-    fell: Nanos,
+    last_drop_round: Nanos,
 }
 
 impl Rounds {
-    pub(crate) const DEFAULT: Self =
-        Self { least: 100, tally: Tally::EMPTY, baseline: Baseline::UNKNOWN, fell: Nanos::new(0) };
+    pub(crate) const DEFAULT: Self = Self {
+        least: 100,
+        totals: RoundTotals::EMPTY,
+        baseline: Baseline::UNKNOWN,
+        last_drop_round: Nanos::new(0),
+    };
 
     /// For a client of a service that has others.
     pub(crate) const SHARED: Self = Self { baseline: Baseline::SHARED, ..Self::DEFAULT };
 
-    pub(crate) const fn hold(&mut self, calls: u32) {
+    pub(crate) const fn set_round_size(&mut self, calls: u32) {
         self.least = if calls > SHORTEST { calls } else { SHORTEST };
     }
 
     /// Every sample is a round, and nothing is probed: what a law does without any of this.
-    pub(crate) const fn hold_one(&mut self) {
+    pub(crate) const fn use_single_samples(&mut self) {
         self.least = 1;
     }
 
     #[inline]
-    pub(crate) const fn hold_one_each(&self) -> bool {
+    pub(crate) const fn uses_single_samples(&self) -> bool {
         self.least == 1
     }
 
@@ -71,7 +75,7 @@ impl Rounds {
     /// Whether the next sample begins a round.
     #[inline]
     pub(crate) const fn are_between(&self) -> bool {
-        self.tally.calls() == 0
+        self.totals.calls() == 0
     }
 
     /// Counts a sample under the law's own limit, and returns the round that it ends.
@@ -79,25 +83,26 @@ impl Rounds {
     pub(crate) fn learn(&mut self, span: Span, limit: u32, sample: Sample) -> Option<Round> {
         let cap = self.cap(span, limit);
         let tells = if sample.dropped {
-            sample.started >= self.fell
+            sample.started >= self.last_drop_round
         } else {
-            self.hold_one_each() || near_limit(sample.in_flight, cap)
+            self.uses_single_samples() || near_limit(sample.in_flight, cap)
         };
         if !tells || !self.baseline.admits(sample) {
             return None;
         }
-        self.tally.add(sample);
-        let size = if self.hold_one_each() { 1 } else { self.least.max(cap.saturating_mul(2)) };
-        if self.tally.is_round_of(size) { self.end(span, limit, sample.ended()) } else { None }
+        self.totals.add(sample);
+        let size =
+            if self.uses_single_samples() { 1 } else { self.least.max(cap.saturating_mul(2)) };
+        if self.totals.is_round_of(size) { self.end(span, limit, sample.ended()) } else { None }
     }
 
     #[cold]
     fn end(&mut self, span: Span, limit: u32, now: Nanos) -> Option<Round> {
-        let round = std::mem::replace(&mut self.tally, Tally::EMPTY).round();
+        let round = std::mem::replace(&mut self.totals, RoundTotals::EMPTY).round();
         if round.dropped {
-            self.fell = now;
+            self.last_drop_round = now;
             self.baseline.give_up(now);
-        } else if !self.hold_one_each() && self.baseline.learn(span, limit, round, now) {
+        } else if !self.uses_single_samples() && self.baseline.learn(span, limit, round, now) {
             return None;
         }
         Some(round)
@@ -116,14 +121,14 @@ pub(crate) struct Round {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Tally {
+struct RoundTotals {
     answered: u32,
     drops: u32,
     in_flight: u32,
     nanos: u64,
 }
 
-impl Tally {
+impl RoundTotals {
     const EMPTY: Self = Self { answered: 0, drops: 0, in_flight: 0, nanos: 0 };
 
     #[inline]
