@@ -99,7 +99,7 @@ impl GaveUp {
 /// What is ambient for retries: in one place, so that a retry looks for it once.
 pub(crate) struct Ambient {
     pub(crate) attempt: Cell<Attempt>,
-    pub(crate) state: Cell<State>,
+    pub(crate) state: Cell<TallyState>,
     /// The tallies that layers have entered.
     pub(crate) frames: [Cell<u64>; MOST_FRAMES],
 }
@@ -112,9 +112,9 @@ pub(crate) fn ambient<R>(f: impl FnOnce(&Ambient) -> R) -> R {
 /// How many layers have [entered](crate::Tally) a tally, and the mark of [`GaveUp`] in the highest bit: one
 /// word, so that a retry enters and leaves both at once.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct State(u32);
+pub(crate) struct TallyState(u32);
 
-impl State {
+impl TallyState {
     pub(crate) const NONE: Self = Self(0);
 
     #[inline]
@@ -168,7 +168,7 @@ thread_local! {
     static AMBIENT: Ambient = const {
         Ambient {
             attempt: Cell::new(Attempt::FIRST),
-            state: Cell::new(State::NONE),
+            state: Cell::new(TallyState::NONE),
             frames: [const { Cell::new(0) }; MOST_FRAMES],
         }
     };

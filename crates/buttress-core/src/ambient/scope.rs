@@ -14,7 +14,7 @@ use crate::{Criticality, Deadline};
 #[must_use = "futures do nothing unless polled"]
 #[pin_project]
 pub struct Scope<F> {
-    inside: Inside,
+    values: ScopeValues,
     #[pin]
     future: F,
 }
@@ -22,15 +22,15 @@ pub struct Scope<F> {
 impl<F> Scope<F> {
     /// Everything that is ambient now and outlives an attempt.
     pub(crate) fn of_all(future: F) -> Self {
-        Self { inside: Inside::All(Deadline::whole(), Criticality::current()), future }
+        Self { values: ScopeValues::All(Deadline::whole(), Criticality::current()), future }
     }
 
     pub(crate) const fn of_deadline(deadline: Option<Deadline>, future: F) -> Self {
-        Self { inside: Inside::Deadline(deadline), future }
+        Self { values: ScopeValues::Deadline(deadline), future }
     }
 
     pub(crate) const fn of_criticality(criticality: Criticality, future: F) -> Self {
-        Self { inside: Inside::Criticality(criticality), future }
+        Self { values: ScopeValues::Criticality(criticality), future }
     }
 }
 
@@ -39,19 +39,19 @@ impl<F: Future> Future for Scope<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
-        this.inside.run(|| this.future.poll(cx))
+        this.values.run(|| this.future.poll(cx))
     }
 }
 
 /// What is ambient inside. The rest is that of whoever polls.
 #[derive(Clone, Copy, Debug)]
-enum Inside {
+enum ScopeValues {
     Deadline(Option<Deadline>),
     Criticality(Criticality),
     All(Option<Deadline>, Criticality),
 }
 
-impl Inside {
+impl ScopeValues {
     fn run<R>(self, f: impl FnOnce() -> R) -> R {
         match self {
             Self::Deadline(deadline) => Deadline::with(deadline, f),

@@ -3,7 +3,7 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use super::attempt::{State, ambient};
+use super::attempt::{TallyState, ambient};
 use crate::Attempt;
 
 /// Stands for a count that several layers share, and that is to see each call and each outcome once:
@@ -99,11 +99,11 @@ impl Tally {
 
 /// What the layers inside tell beside an outcome.
 #[derive(Clone, Copy, Debug)]
-pub struct Told(State);
+pub struct Told(TallyState);
 
 impl Told {
     /// Nothing.
-    pub const NOTHING: Self = Self(State::NONE);
+    pub const NOTHING: Self = Self(TallyState::NONE);
 
     /// Whether a layer has left the mark of [`GaveUp`](crate::GaveUp).
     #[inline]
@@ -133,7 +133,7 @@ fn entered(is_it: impl Fn(&Cell<u64>) -> bool) -> bool {
     ambient(|ambient| ambient.frames.iter().take(ambient.state.get().depth()).any(is_it))
 }
 
-struct Leave(Attempt, State);
+struct Leave(Attempt, TallyState);
 
 impl Drop for Leave {
     #[inline]

@@ -18,10 +18,10 @@ use tokio::time::Instant;
 ///
 /// The clock is read only when the service begins to wait and when that wait ends.
 #[derive(Clone, Debug)]
-pub struct Upload(Arc<Progress>);
+pub struct Upload(Arc<UploadProgress>);
 
 #[derive(Debug)]
-struct Progress {
+struct UploadProgress {
     epoch: Instant,
     /// When the wait that goes on began, in nanoseconds after the epoch and one more; 0 without one.
     since: AtomicU64,
@@ -57,7 +57,7 @@ impl Upload {
     }
 
     fn at(stage: u8) -> Self {
-        Self(Arc::new(Progress {
+        Self(Arc::new(UploadProgress {
             epoch: Instant::now(),
             since: AtomicU64::new(0),
             waited: AtomicU64::new(0),

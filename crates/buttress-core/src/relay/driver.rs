@@ -1,6 +1,6 @@
 use std::task::Context;
 
-use super::{Place, Relay, state::Phase};
+use super::{Place, Relay, state::WorkPhase};
 use crate::Terms;
 
 /// The work while it is driven. When it is dropped the work is done, or has panicked: nobody waits for
@@ -33,9 +33,9 @@ impl<W> Turn<'_, W> {
         state.put_back(self.work.take());
         let old = state.wait(self.place, waker);
         // Woken while it was out, when nobody could be told.
-        let heirs = state.heirs();
+        let next_wakers = state.next_wakers();
         drop(state);
-        self.relay.wake(heirs);
+        self.relay.wake(next_wakers);
         drop(old);
     }
 
@@ -44,10 +44,10 @@ impl<W> Turn<'_, W> {
         let mut state = self.relay.lock();
         state.put_back(self.work.take());
         state.woken = true;
-        state.news += 1;
-        let everybody = state.seats.everybody();
+        state.generation += 1;
+        let all_wakers = state.members.take_all_wakers();
         drop(state);
-        everybody.wake();
+        all_wakers.wake();
     }
 
     /// The end of the work, for a member that is alone: there is nobody to be told, and nobody joins any
@@ -58,13 +58,13 @@ impl<W> Turn<'_, W> {
     #[inline]
     pub fn end(&mut self) -> End {
         let mut state = self.relay.lock();
-        if state.seats.len() != 1 {
+        if state.members.len() != 1 {
             return End::Others;
         }
-        if !state.seats.vacate() {
+        if !state.members.vacate() {
             return End::Alone;
         }
-        state.phase = Phase::Spent;
+        state.phase = WorkPhase::Reusable;
         state.slot = self.work.take();
         End::Spent
     }

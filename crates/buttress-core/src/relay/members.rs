@@ -6,11 +6,11 @@ use crate::{Criticality, Deadline, Terms, wake_all};
 
 /// Who waits for a piece of work, and on what terms.
 #[derive(Debug)]
-pub(super) struct Seats {
+pub(super) struct Members {
     // One that waits alone costs no allocation.
-    first: Option<First>,
-    others: Slab<Seat>,
-    /// The wakers of the others, and the seats they belong to.
+    first: Option<FirstMember>,
+    others: Slab<Member>,
+    /// The wakers of the others, and the members they belong to.
     waiting: Vec<(usize, Waker)>,
     /// Members without a deadline.
     patient: usize,
@@ -47,24 +47,24 @@ impl Place {
 }
 
 #[derive(Debug)]
-struct First {
+struct FirstMember {
     deadline: Option<Deadline>,
     waker: Option<Waker>,
 }
 
 #[derive(Debug)]
-struct Seat {
+struct Member {
     deadline: Option<Deadline>,
     /// Where its waker is among those waiting, if the one there is its own.
     index: usize,
 }
 
-impl Seats {
+impl Members {
     #[inline]
     pub(super) fn new(terms: Terms) -> (Self, Place) {
         let Terms { deadline, criticality } = terms;
-        let seats = Self {
-            first: Some(First { deadline, waker: None }),
+        let members = Self {
+            first: Some(FirstMember { deadline, waker: None }),
             others: Slab::new(),
             waiting: Vec::new(),
             patient: usize::from(deadline.is_none()),
@@ -74,7 +74,7 @@ impl Seats {
             spent: false,
             criticality,
         };
-        (seats, Place(0))
+        (members, Place(0))
     }
 
     /// The one member goes, if it leaves nothing behind that would have to be dropped.
@@ -93,7 +93,7 @@ impl Seats {
     #[inline]
     pub(super) fn renew(&mut self, terms: Terms) -> Place {
         let Terms { deadline, criticality } = terms;
-        self.first = Some(First { deadline, waker: None });
+        self.first = Some(FirstMember { deadline, waker: None });
         self.patient = usize::from(deadline.is_none());
         self.latest = deadline;
         self.outdated = false;
@@ -121,7 +121,7 @@ impl Seats {
             None => self.patient += 1,
         }
         self.criticality = self.criticality.max(criticality);
-        Place(self.others.insert(Seat { deadline, index: 0 }) + 1)
+        Place(self.others.insert(Member { deadline, index: 0 }) + 1)
     }
 
     /// Whether a member has spent its whole patience here. The clock is read only if a member has a
@@ -147,7 +147,7 @@ impl Seats {
         self.spent = self.spent || self.deadline(place).is_some_and(Deadline::has_passed);
     }
 
-    /// A member has waited in vain until a deadline that no seat has.
+    /// A member has waited in vain until a deadline that no [`Member`] holds.
     pub(super) fn spend(&mut self) {
         self.spent = true;
     }
@@ -157,7 +157,7 @@ impl Seats {
         let waker = self.take(place);
         let deadline = match place.0.checked_sub(1) {
             None => self.first.take()?.deadline,
-            Some(seat) => self.others.try_remove(seat)?.deadline,
+            Some(member) => self.others.try_remove(member)?.deadline,
         };
         match deadline {
             Some(_) => self.outdated |= deadline == self.latest,
@@ -190,13 +190,13 @@ impl Seats {
 
     fn deadlines(&self) -> impl Iterator<Item = Deadline> {
         let first = self.first.iter().filter_map(|first| first.deadline);
-        first.chain(self.others.iter().filter_map(|(_, seat)| seat.deadline))
+        first.chain(self.others.iter().filter_map(|(_, member)| member.deadline))
     }
 
     fn deadline(&self, place: Place) -> Option<Deadline> {
         match place.0.checked_sub(1) {
             None => self.first.as_ref()?.deadline,
-            Some(seat) => self.others.get(seat)?.deadline,
+            Some(member) => self.others.get(member)?.deadline,
         }
     }
 
@@ -210,20 +210,20 @@ impl Seats {
     #[inline]
     pub(super) fn wait(&mut self, place: Place, waker: Waker) -> Option<Waker> {
         match (place.0.checked_sub(1), &mut self.first) {
-            (Some(seat), _) => self.wait_behind(seat, waker),
+            (Some(member), _) => self.wait_behind(member, waker),
             (None, Some(first)) => first.waker.replace(waker),
             (None, None) => Some(waker),
         }
     }
 
     /// The same for one of the others.
-    fn wait_behind(&mut self, seat: usize, waker: Waker) -> Option<Waker> {
-        let Some(Seat { index, .. }) = self.others.get_mut(seat) else { return Some(waker) };
+    fn wait_behind(&mut self, member: usize, waker: Waker) -> Option<Waker> {
+        let Some(Member { index, .. }) = self.others.get_mut(member) else { return Some(waker) };
         match self.waiting.get_mut(*index) {
-            Some((owner, known)) if *owner == seat => Some(mem::replace(known, waker)),
+            Some((owner, known)) if *owner == member => Some(mem::replace(known, waker)),
             _ => {
                 *index = self.waiting.len();
-                self.waiting.push((seat, waker));
+                self.waiting.push((member, waker));
                 None
             }
         }
@@ -243,14 +243,14 @@ impl Seats {
     /// Takes two wakers: of the driver or, if it does not wait, of anybody, and of a deputy who is
     /// another task.
     #[inline]
-    pub(super) fn heirs(&mut self, driver: Place) -> [Option<Waker>; 2] {
+    pub(super) fn next_wakers(&mut self, driver: Place) -> [Option<Waker>; 2] {
         if self.is_alone() {
             return [self.first.as_mut().and_then(|first| first.waker.take()), None];
         }
-        self.heirs_of_many(driver)
+        self.next_wakers_of_many(driver)
     }
 
-    fn heirs_of_many(&mut self, driver: Place) -> [Option<Waker>; 2] {
+    fn next_wakers_of_many(&mut self, driver: Place) -> [Option<Waker>; 2] {
         let first = self.take(driver).or_else(|| self.take_any(|_| true));
         let second =
             first.as_ref().and_then(|first| self.take_any(|waker| !first.will_wake(waker)));
@@ -258,9 +258,9 @@ impl Seats {
     }
 
     /// Takes all wakers.
-    pub(super) fn everybody(&mut self) -> Everybody {
+    pub(super) fn take_all_wakers(&mut self) -> AllWakers {
         let first = self.first.as_mut().and_then(|first| first.waker.take());
-        Everybody { first, others: mem::take(&mut self.waiting) }
+        AllWakers { first, others: mem::take(&mut self.waiting) }
     }
 
     /// Takes a waker that `suits`. Of the others, whoever came last is the likeliest to be polled soon.
@@ -275,14 +275,14 @@ impl Seats {
     fn take(&mut self, place: Place) -> Option<Waker> {
         match place.0.checked_sub(1) {
             None => self.first.as_mut()?.waker.take(),
-            Some(seat) => self.index(seat).map(|index| self.remove(index)),
+            Some(member) => self.index(member).map(|index| self.remove(index)),
         }
     }
 
-    /// Where the waker of this seat is, if it waits.
-    fn index(&self, seat: usize) -> Option<usize> {
-        let index = self.others.get(seat)?.index;
-        self.waiting.get(index).is_some_and(|(owner, _)| *owner == seat).then_some(index)
+    /// Where the waker of this member is, if it waits.
+    fn index(&self, member: usize) -> Option<usize> {
+        let index = self.others.get(member)?.index;
+        self.waiting.get(index).is_some_and(|(owner, _)| *owner == member).then_some(index)
     }
 
     fn remove(&mut self, index: usize) -> Waker {
@@ -296,12 +296,12 @@ impl Seats {
 }
 
 /// The wakers of all members, to be woken with no lock held.
-pub(super) struct Everybody {
+pub(super) struct AllWakers {
     first: Option<Waker>,
     others: Vec<(usize, Waker)>,
 }
 
-impl Everybody {
+impl AllWakers {
     pub(super) fn wake(self) {
         let others = self.others.into_iter().map(|(_, waker)| waker);
         wake_all(self.first.into_iter().chain(others));

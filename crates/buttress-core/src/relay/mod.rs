@@ -6,8 +6,8 @@ use std::{
 use crate::{Terms, wake_all};
 
 use self::{
-    members::Seats,
-    state::{Heirs, Phase, State},
+    members::Members,
+    state::{NextWakers, RelayState, WorkPhase},
     sync::{Mutex, MutexGuard, this_thread},
     watch::{Arming, Watch, alarm},
 };
@@ -40,7 +40,7 @@ pub use self::watch::Rouse;
 /// highest criticality of all who ever came.
 #[derive(Debug)]
 pub struct Relay<W> {
-    state: Mutex<State<W>>,
+    state: Mutex<RelayState<W>>,
 }
 
 /// What driving the work came to.
@@ -69,10 +69,11 @@ impl<W> Relay<W> {
     /// The relay of `work`, and the place of its first member.
     #[inline]
     pub fn new(work: W, terms: Terms) -> (Self, Place) {
-        let (seats, place) = Seats::new(terms);
+        let (members, place) = Members::new(terms);
         let slot = Some(work);
-        let (phase, watch) = (Phase::In, Watch::default());
-        let state = State { slot, phase, woken: true, news: 0, driver: place, seats, watch };
+        let (phase, watch) = (WorkPhase::Idle, Watch::default());
+        let state =
+            RelayState { slot, phase, woken: true, generation: 0, driver: place, members, watch };
         (Self { state: Mutex::new(state) }, place)
     }
 
@@ -81,13 +82,13 @@ impl<W> Relay<W> {
     #[inline]
     pub fn renew(&mut self, terms: Terms) -> Option<(&mut W, Place)> {
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if state.phase != Phase::Spent {
+        if state.phase != WorkPhase::Reusable {
             return None;
         }
-        state.phase = Phase::In;
+        state.phase = WorkPhase::Idle;
         state.woken = true;
-        state.news = 0;
-        let place = state.seats.renew(terms);
+        state.generation = 0;
+        let place = state.members.renew(terms);
         state.driver = place;
         Some((state.slot.as_mut()?, place))
     }
@@ -101,38 +102,38 @@ impl<W> Relay<W> {
     /// who would do the same.
     #[inline]
     pub fn enter_in_time(&self, terms: Terms) -> Entry {
-        self.admit(terms, |seats| !seats.is_spent())
+        self.admit(terms, |members| !members.is_spent())
     }
 
     #[inline]
-    fn admit(&self, terms: Terms, is_open: impl FnOnce(&mut Seats) -> bool) -> Entry {
+    fn admit(&self, terms: Terms, is_open: impl FnOnce(&mut Members) -> bool) -> Entry {
         let mut state = self.lock();
-        if matches!(state.phase, Phase::Out(thread) if thread == this_thread()) {
+        if matches!(state.phase, WorkPhase::Polling(thread) if thread == this_thread()) {
             return Entry::Inside;
         }
-        let seats = &mut state.seats;
-        if seats.is_empty() || !is_open(seats) {
+        let members = &mut state.members;
+        if members.is_empty() || !is_open(members) {
             return Entry::Closed;
         }
-        Entry::Member(seats.enter(terms))
+        Entry::Member(members.enter(terms))
     }
 
     /// Whether a member has waited in vain until its deadline.
     pub fn is_spent(&self) -> bool {
-        self.lock().seats.is_spent()
+        self.lock().members.is_spent()
     }
 
     /// Says that the member at `place`, which is about to leave, has got nothing. If its deadline has
     /// passed, nobody [joins in time](Self::enter_in_time) any more.
     pub fn give_up(&self, place: Place) {
-        self.lock().seats.give_up(place);
+        self.lock().members.give_up(place);
     }
 
     /// Says that a member has got nothing until a deadline of its own that is no part of its [`Terms`]:
     /// nobody [joins in time](Self::enter_in_time) any more.
     #[cold]
     pub fn spend(&self) {
-        self.lock().seats.spend();
+        self.lock().members.spend();
     }
 
     /// Sees to it, once a third member has joined, that members which are not polled delay the others by
@@ -147,17 +148,17 @@ impl<W> Relay<W> {
     /// Leaves. Whether this was the last member: then the work has been dropped.
     pub fn leave(&self, place: Place) -> bool {
         let mut state = self.lock();
-        let waker = state.seats.leave(place);
-        let last = state.seats.is_empty();
-        let work = if last && state.phase == Phase::In {
-            state.phase = Phase::Gone;
+        let waker = state.members.leave(place);
+        let last = state.members.is_empty();
+        let work = if last && state.phase == WorkPhase::Idle {
+            state.phase = WorkPhase::Ended;
             state.slot.take()
         } else {
             None
         };
-        let heirs = if last { Heirs::default() } else { state.heirs() };
+        let next_wakers = if last { NextWakers::default() } else { state.next_wakers() };
         drop(state);
-        self.wake(heirs);
+        self.wake(next_wakers);
         drop((waker, work));
         last
     }
@@ -201,7 +202,7 @@ impl<W> Relay<W> {
         let mut waker = if place.is_first() { None } else { Some(cx.waker().clone()) };
         loop {
             let mut state = self.lock();
-            if state.is_news(known) {
+            if state.is_later_than(known) {
                 return Poll::Ready(None);
             }
             if let Some((work, terms)) = state.take(place) {
@@ -213,7 +214,7 @@ impl<W> Relay<W> {
                 drop(old);
                 return Poll::Pending;
             }
-            if state.seats.is_waiting(cx.waker()) {
+            if state.members.is_waiting(cx.waker()) {
                 return Poll::Pending;
             }
             drop(state);
@@ -228,22 +229,22 @@ impl<W> Relay<W> {
             return;
         }
         state.woken = true;
-        if matches!(state.phase, Phase::Out(_)) {
+        if matches!(state.phase, WorkPhase::Polling(_)) {
             // Whoever drives it looks when it is put back.
             return;
         }
-        let heirs = state.heirs();
+        let next_wakers = state.next_wakers();
         drop(state);
-        self.wake(heirs);
+        self.wake(next_wakers);
     }
 
     /// Wakes all members if those that were woken have not taken the work up in time. For the timer.
     pub fn rouse(&self) {
         let mut state = self.lock();
-        let (everybody, arming) = state.rouse();
+        let (all_wakers, arming) = state.rouse();
         drop(state);
-        if let Some(everybody) = everybody {
-            everybody.wake();
+        if let Some(all_wakers) = all_wakers {
+            all_wakers.wake();
         }
         if let Some(arming) = arming {
             self.arm(*arming);
@@ -252,34 +253,34 @@ impl<W> Relay<W> {
 
     /// The terms the work would be driven on now.
     pub fn terms(&self) -> Terms {
-        self.lock().seats.terms()
+        self.lock().members.terms()
     }
 
     /// How many members there are.
     pub fn members(&self) -> usize {
-        self.lock().seats.len()
+        self.lock().members.len()
     }
 
     #[cold]
     fn end(&self, work: W) {
         // Also if dropping the work panics.
-        let _finish = Finish(self);
+        let _finish = FinishOnDrop(self);
         drop(work);
     }
 
     /// The work is gone, and nobody needs to wait for it.
     fn finish(&self) {
         let mut state = self.lock();
-        state.phase = Phase::Gone;
-        state.news += 1;
-        let everybody = state.seats.everybody();
+        state.phase = WorkPhase::Ended;
+        state.generation += 1;
+        let all_wakers = state.members.take_all_wakers();
         drop(state);
-        everybody.wake();
+        all_wakers.wake();
     }
 
     #[inline]
-    fn wake(&self, heirs: Heirs) {
-        let Heirs { wakers: [driver, deputy], arming } = heirs;
+    fn wake(&self, next_wakers: NextWakers) {
+        let NextWakers { wakers: [driver, deputy], arming } = next_wakers;
         // Dropped last, also if a waker panics. Otherwise no timer would ever be set again.
         let _arm_last = ArmLast(self, arming);
         if driver.is_some() || deputy.is_some() {
@@ -303,7 +304,7 @@ impl<W> Relay<W> {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State<W>> {
+    fn lock(&self) -> MutexGuard<'_, RelayState<W>> {
         // What is done under it cannot panic, so a poisoned lock means nothing.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -321,9 +322,9 @@ impl<W> Drop for ArmLast<'_, W> {
     }
 }
 
-struct Finish<'a, W>(&'a Relay<W>);
+struct FinishOnDrop<'a, W>(&'a Relay<W>);
 
-impl<W> Drop for Finish<'_, W> {
+impl<W> Drop for FinishOnDrop<'_, W> {
     fn drop(&mut self) {
         self.0.finish();
     }

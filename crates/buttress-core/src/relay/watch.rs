@@ -193,9 +193,9 @@ fn set(runtime: &Handle, deadline: Instant, alarm: &Waker) -> Option<Pin<Box<Sle
 
 /// Rouses the members of a relay.
 // Weak, because the relay's timers hold it: a strong reference would leak both.
-struct Alarm<H>(Weak<H>);
+struct RelayAlarm<H>(Weak<H>);
 
-impl<H: Rouse> Wake for Alarm<H> {
+impl<H: Rouse> Wake for RelayAlarm<H> {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }
@@ -213,7 +213,7 @@ impl<H: Rouse> Wake for Alarm<H> {
 }
 
 pub(super) fn alarm<H: Rouse>(host: &Arc<H>) -> Waker {
-    Waker::from(Arc::new(Alarm(Arc::downgrade(host))))
+    Waker::from(Arc::new(RelayAlarm(Arc::downgrade(host))))
 }
 
 fn has_time(runtime: &Handle) -> bool {

@@ -8,26 +8,26 @@ use tokio::time::Instant;
 /// Insertion looks from the back and removal knows the place, so both take constant time for
 /// deadlines that come nearly in order.
 #[derive(Debug)]
-pub(crate) struct Order {
+pub(crate) struct DeadlineList {
     nodes: Slab<Node>,
-    first: Slot,
-    last: Slot,
+    first: TimerSlot,
+    last: TimerSlot,
 }
 
-/// A place in an [`Order`].
+/// A place in a [`DeadlineList`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Slot(usize);
+pub(crate) struct TimerSlot(usize);
 
 #[derive(Debug)]
 struct Node {
     deadline: Instant,
-    before: Slot,
-    after: Slot,
+    before: TimerSlot,
+    after: TimerSlot,
     /// `None` once the deadline has passed and the node is out of the list.
     waker: Option<Waker>,
 }
 
-impl Order {
+impl DeadlineList {
     pub(crate) fn len(&self) -> usize {
         self.nodes.len()
     }
@@ -38,36 +38,37 @@ impl Order {
 
     /// Inserts behind all deadlines that are not later, or gives the waker back if that is too far
     /// from the back.
-    pub(crate) fn insert(&mut self, deadline: Instant, waker: Waker) -> Result<Slot, Waker> {
+    pub(crate) fn insert(&mut self, deadline: Instant, waker: Waker) -> Result<TimerSlot, Waker> {
         let mut before = self.last;
         for step in 0.. {
             match self.nodes.get(before.0) {
-                Some(node) if node.deadline > deadline && step == FARTHEST => return Err(waker),
+                Some(node) if node.deadline > deadline && step == MAX_SCAN => return Err(waker),
                 Some(node) if node.deadline > deadline => before = node.before,
                 _ => break,
             }
         }
         let after = self.nodes.get(before.0).map_or(self.first, |node| node.after);
-        let slot = Slot(self.nodes.insert(Node { deadline, before, after, waker: Some(waker) }));
+        let slot =
+            TimerSlot(self.nodes.insert(Node { deadline, before, after, waker: Some(waker) }));
         *self.link_after(before) = slot;
         *self.link_before(after) = slot;
         Ok(slot)
     }
 
     /// Whether the deadline of `slot` has passed.
-    pub(crate) fn is_due(&self, slot: Slot) -> bool {
+    pub(crate) fn is_due(&self, slot: TimerSlot) -> bool {
         self.nodes.get(slot.0).is_none_or(|node| node.waker.is_none())
     }
 
     /// Whether `waker` is the one to be woken for `slot`; `None` if its deadline has passed.
-    pub(crate) fn watch(&self, slot: Slot, waker: &Waker) -> Option<bool> {
+    pub(crate) fn watch(&self, slot: TimerSlot, waker: &Waker) -> Option<bool> {
         let current = self.nodes.get(slot.0)?.waker.as_ref()?;
         Some(current.will_wake(waker))
     }
 
     /// Makes `waker` the one to be woken, and returns the former; gives it back if the deadline has
     /// passed.
-    pub(crate) fn rewatch(&mut self, slot: Slot, waker: Waker) -> Result<Waker, Waker> {
+    pub(crate) fn rewatch(&mut self, slot: TimerSlot, waker: Waker) -> Result<Waker, Waker> {
         match self.nodes.get_mut(slot.0).and_then(|node| node.waker.as_mut()) {
             Some(current) => Ok(std::mem::replace(current, waker)),
             None => Err(waker),
@@ -75,12 +76,12 @@ impl Order {
     }
 
     /// Frees `slot`.
-    pub(crate) fn remove(&mut self, slot: Slot) -> Option<Waker> {
+    pub(crate) fn remove(&mut self, slot: TimerSlot) -> Option<Waker> {
         let node = self.nodes.try_remove(slot.0)?;
         if node.waker.is_some() {
             self.unlink(&node);
         }
-        if self.nodes.is_empty() && self.nodes.capacity() > KEPT {
+        if self.nodes.is_empty() && self.nodes.capacity() > KEEP_CAPACITY {
             self.nodes = Slab::new();
         }
         node.waker
@@ -105,25 +106,25 @@ impl Order {
     }
 
     /// What names the node behind `slot`; in front of the list that is `first`.
-    fn link_after(&mut self, slot: Slot) -> &mut Slot {
+    fn link_after(&mut self, slot: TimerSlot) -> &mut TimerSlot {
         self.nodes.get_mut(slot.0).map_or(&mut self.first, |node| &mut node.after)
     }
 
     /// What names the node in front of `slot`; behind the list that is `last`.
-    fn link_before(&mut self, slot: Slot) -> &mut Slot {
+    fn link_before(&mut self, slot: TimerSlot) -> &mut TimerSlot {
         self.nodes.get_mut(slot.0).map_or(&mut self.last, |node| &mut node.before)
     }
 }
 
-impl Default for Order {
+impl Default for DeadlineList {
     fn default() -> Self {
         Self { nodes: Slab::new(), first: NOWHERE, last: NOWHERE }
     }
 }
 
-const NOWHERE: Slot = Slot(usize::MAX);
-const FARTHEST: usize = 32;
-const KEPT: usize = 1024;
+const NOWHERE: TimerSlot = TimerSlot(usize::MAX);
+const MAX_SCAN: usize = 32;
+const KEEP_CAPACITY: usize = 1024;
 
 #[cfg(test)]
 mod tests {
@@ -131,7 +132,7 @@ mod tests {
 
     use tokio::time::Instant;
 
-    use super::{Order, Slot};
+    use super::{DeadlineList, TimerSlot};
 
     /// Random steps against a sorted vector.
     #[test]
@@ -144,15 +145,15 @@ mod tests {
             random ^= random << 17;
             random % below
         };
-        let mut order = Order::default();
-        let mut model: Vec<(u64, Slot)> = Vec::new();
-        let mut expired: Vec<Slot> = Vec::new();
+        let mut list = DeadlineList::default();
+        let mut model: Vec<(u64, TimerSlot)> = Vec::new();
+        let mut expired: Vec<TimerSlot> = Vec::new();
         for step in 0..20_000 {
             match draw(4) {
                 0 | 1 => {
                     let at = step + draw(20);
                     let deadline = start + Duration::from_micros(at);
-                    if let Ok(slot) = order.insert(deadline, Waker::noop().clone()) {
+                    if let Ok(slot) = list.insert(deadline, Waker::noop().clone()) {
                         model.push((at, slot));
                     } else {
                         assert!(model.iter().filter(|(other, _)| *other > at).count() > 32);
@@ -161,26 +162,26 @@ mod tests {
                 2 if !model.is_empty() => {
                     let (_, slot) =
                         model.remove(usize::try_from(draw(model.len() as u64)).unwrap());
-                    assert!(order.remove(slot).is_some());
+                    assert!(list.remove(slot).is_some());
                 }
                 _ => {
                     let now = step.saturating_sub(draw(60));
                     let mut due = Vec::new();
-                    order.expire(start + Duration::from_micros(now), &mut due);
+                    list.expire(start + Duration::from_micros(now), &mut due);
                     let (passed, left) = model.into_iter().partition(|(at, _)| *at <= now);
                     model = left;
-                    let passed: Vec<(u64, Slot)> = passed;
+                    let passed: Vec<(u64, TimerSlot)> = passed;
                     assert_eq!(due.len(), passed.len());
                     expired.extend(passed.iter().map(|(_, slot)| *slot));
                     for slot in expired.drain(..) {
-                        assert!(order.watch(slot, Waker::noop()).is_none());
-                        assert!(order.remove(slot).is_none());
+                        assert!(list.watch(slot, Waker::noop()).is_none());
+                        assert!(list.remove(slot).is_none());
                     }
                 }
             }
             let earliest = model.iter().map(|(at, _)| start + Duration::from_micros(*at)).min();
-            assert_eq!(order.earliest(), earliest);
-            assert_eq!(order.len(), model.len());
+            assert_eq!(list.earliest(), earliest);
+            assert_eq!(list.len(), model.len());
         }
     }
 }

@@ -18,7 +18,7 @@ use tokio::{
     time::{Sleep, sleep_until},
 };
 
-use self::queue::{Queue, Ticket};
+use self::queue::{QueuedTimer, TimerQueue};
 pub use self::ticks::Ticks;
 use crate::Deadline;
 
@@ -28,13 +28,13 @@ use crate::Deadline;
 /// dropped. Poll it after the call, so that an answer at the same instant wins.
 #[derive(Debug)]
 pub struct Timer {
-    state: State,
+    state: TimerState,
 }
 
 impl Timer {
     /// A timer that is not running yet.
     pub const fn new() -> Self {
-        Self { state: State::Unarmed }
+        Self { state: TimerState::Unarmed }
     }
 
     /// Ready once `deadline` has passed, and from then on.
@@ -43,33 +43,33 @@ impl Timer {
     /// While it is pending it wakes the task that polled last. That takes a tokio runtime with its
     /// time driver enabled, as tokio's own timers do, and panics without.
     pub fn poll(&mut self, cx: &mut Context<'_>, deadline: Deadline, timers: &Timers) -> Poll<()> {
-        if matches!(self.state, State::Unarmed) {
+        if matches!(self.state, TimerState::Unarmed) {
             self.state = match timers.queue().and_then(|queue| queue.join(cx.waker(), deadline)) {
-                Some((ticket, passed)) => {
-                    self.state = State::Queued(ticket);
+                Some((queued, passed)) => {
+                    self.state = TimerState::Queued(queued);
                     return passed;
                 }
-                None => State::Alone(Box::pin(sleep_until(deadline.instant()))),
+                None => TimerState::Alone(Box::pin(sleep_until(deadline.instant()))),
             };
         }
         match &mut self.state {
-            State::Queued(ticket) => ticket.poll(cx),
+            TimerState::Queued(queued) => queued.poll(cx),
             // A call that used up the task's budget is pending for that reason only, and must not
             // thereby escape its deadline.
-            State::Alone(sleep) => pin!(unconstrained(sleep.as_mut())).poll(cx),
-            State::Unarmed | State::Disarmed => Poll::Pending,
+            TimerState::Alone(sleep) => pin!(unconstrained(sleep.as_mut())).poll(cx),
+            TimerState::Unarmed | TimerState::Disarmed => Poll::Pending,
         }
     }
 
     /// Whether it has been set, and so the call has been pending.
     #[inline]
     pub const fn is_set(&self) -> bool {
-        matches!(self.state, State::Queued(_) | State::Alone(_))
+        matches!(self.state, TimerState::Queued(_) | TimerState::Alone(_))
     }
 
     /// Makes it never fire again.
     pub fn disarm(&mut self) {
-        self.state = State::Disarmed;
+        self.state = TimerState::Disarmed;
     }
 }
 
@@ -87,42 +87,42 @@ impl Default for Timer {
 /// gets a timer of the runtime for itself, which is an allocation.
 #[derive(Debug, Default)]
 pub struct Timers {
-    shards: [Shard; SHARDS],
+    shards: [TimerShard; SHARDS],
 }
 
 impl Timers {
     /// How many calls are in a queue. Those with a timer for themselves do not count.
     pub fn pending(&self) -> usize {
-        self.shards.iter().map(Shard::pending).sum()
+        self.shards.iter().map(TimerShard::pending).sum()
     }
 
     /// The queue for the current thread and runtime; `None` outside of a runtime.
-    fn queue(&self) -> Option<Arc<Queue>> {
+    fn queue(&self) -> Option<Arc<TimerQueue>> {
         let runtime = Handle::try_current().ok()?.id();
         self.shards.get(shard() % SHARDS).map(|shard| shard.queue(runtime))
     }
 }
 
 #[derive(Debug)]
-enum State {
+enum TimerState {
     Unarmed,
     /// In a queue with the layer's other calls.
-    Queued(Ticket),
+    Queued(QueuedTimer),
     /// Alone, because its deadline is far out of the queue's order.
     Alone(Pin<Box<Sleep>>),
     Disarmed,
 }
 
 #[derive(Debug, Default)]
-struct Shard {
+struct TimerShard {
     /// The queue of the first runtime that came, which is the only one in most programs.
-    first: OnceLock<Arc<Queue>>,
-    others: Mutex<Vec<Arc<Queue>>>,
+    first: OnceLock<Arc<TimerQueue>>,
+    others: Mutex<Vec<Arc<TimerQueue>>>,
 }
 
-impl Shard {
-    fn queue(&self, runtime: Id) -> Arc<Queue> {
-        let first = self.first.get_or_init(|| Queue::new(runtime));
+impl TimerShard {
+    fn queue(&self, runtime: Id) -> Arc<TimerQueue> {
+        let first = self.first.get_or_init(|| TimerQueue::new(runtime));
         if first.runtime() == runtime {
             return Arc::clone(first);
         }
@@ -131,7 +131,7 @@ impl Shard {
             return Arc::clone(queue);
         }
         let abandoned = others.extract_if(.., |queue| queue.len() == 0).collect::<Vec<_>>();
-        let queue = Queue::new(runtime);
+        let queue = TimerQueue::new(runtime);
         others.push(Arc::clone(&queue));
         drop(others);
         drop(abandoned);

@@ -18,13 +18,13 @@ use tokio::{
 #[derive(Debug)]
 pub struct Ticks {
     period: Duration,
-    state: State,
+    state: TicksState,
 }
 
 impl Ticks {
     /// A timer that ticks every `period` while it is polled, and is off until then.
     pub const fn new(period: Duration) -> Self {
-        Self { period, state: State::Off }
+        Self { period, state: TicksState::Off }
     }
 
     /// Ready once for each tick.
@@ -36,39 +36,39 @@ impl Ticks {
         let polled = catch_unwind(AssertUnwindSafe(|| self.wait(cx)));
         let polled = polled.unwrap_or_else(|_| self.turn(cx));
         if polled.is_ready() {
-            self.state = State::Off;
+            self.state = TicksState::Off;
         }
         polled
     }
 
     /// Turns it off. The next tick is a whole one.
     pub fn stop(&mut self) {
-        self.state = State::Off;
+        self.state = TicksState::Off;
     }
 
     fn wait(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match &mut self.state {
-            State::Off if Handle::try_current().is_err() => self.turn(cx),
-            State::Off => {
+            TicksState::Off if Handle::try_current().is_err() => self.turn(cx),
+            TicksState::Off => {
                 let mut sleep = Box::pin(sleep(self.period));
                 let polled = pin!(unconstrained(sleep.as_mut())).poll(cx);
-                self.state = State::Timer(sleep);
+                self.state = TicksState::Timer(sleep);
                 polled
             }
-            State::Timer(sleep) => pin!(unconstrained(sleep.as_mut())).poll(cx),
-            State::Turn => Poll::Ready(()),
+            TicksState::Timer(sleep) => pin!(unconstrained(sleep.as_mut())).poll(cx),
+            TicksState::Turn => Poll::Ready(()),
         }
     }
 
     fn turn(&mut self, cx: &Context<'_>) -> Poll<()> {
-        self.state = State::Turn;
+        self.state = TicksState::Turn;
         cx.waker().wake_by_ref();
         Poll::Pending
     }
 }
 
 #[derive(Debug)]
-enum State {
+enum TicksState {
     Off,
     Timer(Pin<Box<Sleep>>),
     /// Until the next poll.
