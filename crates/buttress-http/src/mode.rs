@@ -5,7 +5,7 @@ use http::HeaderName;
 
 use crate::{
     key::ignored_headers::{IGNORED_BITS, bit},
-    replay::idempotent::Repeat,
+    replay::idempotent::RepeatPolicy,
 };
 
 /// The mode for `http::Request` and `reqwest::Request`: a rejection is a response.
@@ -14,7 +14,7 @@ use crate::{
 #[derive(Clone, Debug, Default)]
 pub struct Http {
     // `None` stands for the defaults: a service clones its mode once per call.
-    options: Option<Arc<Options>>,
+    options: Option<Arc<HttpOptions>>,
 }
 
 impl Http {
@@ -61,7 +61,7 @@ impl Http {
     /// is found by what the ambient one does not reach: behind tower's `Buffer`, or in a task of its
     /// own. It allocates. A request of reqwest has no extensions.
     pub fn deadline_in_extensions(self) -> Self {
-        self.with(|options| options.extension = Extension::Written)
+        self.with(|options| options.deadline_extension = DeadlineExtension::Written)
     }
 
     /// Reads and writes the [`Criticality`](buttress_core::Criticality) in the header `name`;
@@ -75,7 +75,7 @@ impl Http {
     /// For the edge of a network: whoever comes from outside would call everything critical. What
     /// the program itself puts into the request's extensions counts as before.
     pub fn ignore_criticality(self) -> Self {
-        self.with(|options| options.criticality = Trust::Ignored)
+        self.with(|options| options.criticality = HeaderTrust::Ignored)
     }
 
     /// Every request may be sent again, whatever its method.
@@ -83,7 +83,7 @@ impl Http {
     /// For a service that knows a repeated request, where the requests cannot say so one by one
     /// with [`Idempotent`](crate::Idempotent) or an `Idempotency-Key`.
     pub fn idempotent(self) -> Self {
-        self.with(|options| options.repeat = Repeat::All)
+        self.with(|options| options.repeat_policy = RepeatPolicy::All)
     }
 
     /// Repeats only requests that are known to be idempotent, over gRPC too.
@@ -96,7 +96,7 @@ impl Http {
     ///
     /// Of this and [`idempotent`](Self::idempotent) the last counts.
     pub fn only_idempotent(self) -> Self {
-        self.with(|options| options.repeat = Repeat::Idempotent)
+        self.with(|options| options.repeat_policy = RepeatPolicy::Idempotent)
     }
 
     /// Takes these headers out of [`HttpKey`](crate::HttpKey): requests that differ in them only are the
@@ -138,11 +138,11 @@ impl Http {
         self.with(|options| options.vary.extend(names))
     }
 
-    pub(crate) fn options(&self) -> &Options {
+    pub(crate) fn options(&self) -> &HttpOptions {
         self.options.as_deref().unwrap_or(&DEFAULT)
     }
 
-    fn with(mut self, change: impl FnOnce(&mut Options)) -> Self {
+    fn with(mut self, change: impl FnOnce(&mut HttpOptions)) -> Self {
         let options = self.options.get_or_insert_with(|| Arc::new(DEFAULT.clone()));
         let options = Arc::make_mut(options);
         change(options);
@@ -173,20 +173,20 @@ pub trait HttpExt: Sized {
 impl<L> HttpExt for L {}
 
 #[derive(Clone, Debug)]
-pub(crate) struct Options {
+pub(crate) struct HttpOptions {
     pub(crate) replay_cap: usize,
     pub(crate) share_cap: usize,
     pub(crate) timeout_header: Option<HeaderName>,
     pub(crate) margin: Duration,
-    pub(crate) extension: Extension,
+    pub(crate) deadline_extension: DeadlineExtension,
     pub(crate) criticality_header: HeaderName,
-    pub(crate) criticality: Trust,
-    pub(crate) repeat: Repeat,
+    pub(crate) criticality: HeaderTrust,
+    pub(crate) repeat_policy: RepeatPolicy,
     pub(crate) vary: Vec<HeaderName>,
     pub(crate) counting: Counting,
 }
 
-impl Options {
+impl HttpOptions {
     /// Notes the bits of all names that may be ignored.
     fn note_ignored(&mut self) {
         let Counting::AllBut { names, bits } = &mut self.counting else { return };
@@ -211,27 +211,27 @@ pub(crate) enum Counting {
 
 /// Whether the deadline is put into the request's extensions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Extension {
+pub(crate) enum DeadlineExtension {
     Absent,
     Written,
 }
 
 /// Whether the header of the criticality is believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Trust {
+pub(crate) enum HeaderTrust {
     Believed,
     Ignored,
 }
 
-static DEFAULT: Options = Options {
+static DEFAULT: HttpOptions = HttpOptions {
     replay_cap: 64 * 1024,
     share_cap: 1024 * 1024,
     timeout_header: None,
     margin: Duration::ZERO,
-    extension: Extension::Absent,
+    deadline_extension: DeadlineExtension::Absent,
     criticality_header: HeaderName::from_static(CRITICALITY),
-    criticality: Trust::Believed,
-    repeat: Repeat::Answered,
+    criticality: HeaderTrust::Believed,
+    repeat_policy: RepeatPolicy::Answered,
     vary: Vec::new(),
     counting: Counting::AllBut {
         names: Vec::new(),

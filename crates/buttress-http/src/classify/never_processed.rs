@@ -24,7 +24,7 @@ use buttress_core::{BoxError, Rejection};
 /// redirects above the retry, not below.
 #[must_use]
 pub fn never_processed(error: &(dyn Error + 'static)) -> bool {
-    chain(error).any(proves_it)
+    chain(error).any(proves_never_processed)
 }
 
 /// Whether a request that failed with `error` would fail again: the request itself, or what the
@@ -156,7 +156,7 @@ pub(crate) fn is_connect(_: &(dyn Error + 'static)) -> bool {
 }
 
 #[cfg(feature = "hyper")]
-fn proves_it(error: &(dyn Error + 'static)) -> bool {
+fn proves_never_processed(error: &(dyn Error + 'static)) -> bool {
     if let Some(error) = error.downcast_ref::<hyper::Error>() {
         error.is_canceled()
     } else if let Some(error) = error.downcast_ref::<h2::Error>() {
@@ -169,7 +169,7 @@ fn proves_it(error: &(dyn Error + 'static)) -> bool {
 }
 
 #[cfg(not(feature = "hyper"))]
-fn proves_it(_: &(dyn Error + 'static)) -> bool {
+fn proves_never_processed(_: &(dyn Error + 'static)) -> bool {
     false
 }
 

@@ -26,9 +26,9 @@ impl CacheControl {
         let mut all = Self::default();
         for directive in directives(headers) {
             match directive.form {
-                Form::Good(argument) => all.add(directive.text, Some(argument)),
+                DirectiveForm::Good(argument) => all.add(directive.text, Some(argument)),
                 // A word that forbids may be hidden in it, as in `max-age=60; private`.
-                Form::Bad => words(directive.text).for_each(|word| all.add(word, None)),
+                DirectiveForm::Bad => words(directive.text).for_each(|word| all.add(word, None)),
             }
         }
         all
@@ -77,11 +77,11 @@ pub(crate) fn directives(headers: &HeaderMap) -> impl Iterator<Item = Directive<
 pub(crate) struct Directive<'a> {
     /// The name, or the whole of a malformed one.
     text: &'a [u8],
-    form: Form<'a>,
+    form: DirectiveForm<'a>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Form<'a> {
+enum DirectiveForm<'a> {
     /// `token [ "=" ( token / quoted-string ) ]`, with what is between the quotes; empty where there
     /// is no argument.
     Good(&'a [u8]),
@@ -97,8 +97,8 @@ impl<'a> Directive<'a> {
     /// Its argument, empty where it has none. `None` if it is malformed.
     pub(crate) fn argument(&self) -> Option<&'a [u8]> {
         match self.form {
-            Form::Good(argument) => Some(argument),
-            Form::Bad => None,
+            DirectiveForm::Good(argument) => Some(argument),
+            DirectiveForm::Bad => None,
         }
     }
 
@@ -118,8 +118,10 @@ impl<'a> Directive<'a> {
             _ => None,
         };
         Some(match form {
-            Some(argument) if !name.is_empty() => Self { text: name, form: Form::Good(argument) },
-            _ => Self { text: element, form: Form::Bad },
+            Some(argument) if !name.is_empty() => {
+                Self { text: name, form: DirectiveForm::Good(argument) }
+            }
+            _ => Self { text: element, form: DirectiveForm::Bad },
         })
     }
 }
@@ -293,7 +295,7 @@ mod tests {
                 escaped(argument.as_deref().unwrap_or_default())
             }).collect();
             let expected: Vec<_> = list.iter().zip(&arguments).map(|((name, _), argument)| {
-                Directive { text: name.as_bytes(), form: Form::Good(argument.as_bytes()) }
+                Directive { text: name.as_bytes(), form: DirectiveForm::Good(argument.as_bytes()) }
             }).collect();
             prop_assert_eq!(found, expected);
         }

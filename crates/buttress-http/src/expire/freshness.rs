@@ -13,16 +13,16 @@ use crate::message::header_value::{date, members, number, only};
 /// does not say: `s-maxage`, else `max-age`, else `Expires` less `Date`.
 ///
 /// An `Expires` that is malformed, or there twice, is past. Without a `Date` it counts from `now`.
-pub(crate) fn told(
+pub(crate) fn explicit_lifetime(
     headers: &HeaderMap,
     control: &CacheControl,
     now: SystemTime,
 ) -> Option<Duration> {
     let seconds = control.s_maxage.or(control.max_age).map(Duration::from_secs);
-    let told = seconds.or_else(|| {
+    let lifetime = seconds.or_else(|| {
         headers.contains_key(EXPIRES).then(|| until_expiry(headers, now).unwrap_or_default())
     })?;
-    Some(told.min(Deadline::NEVER))
+    Some(lifetime.min(Deadline::NEVER))
 }
 
 /// How old a response is that has come in at `now`, `delay` after its request was sent (RFC 9111, section
@@ -91,16 +91,16 @@ mod tests {
             ),
         ] {
             let headers = headers(lines);
-            let told = told(&headers, &CacheControl::of(&headers), noon());
-            assert_eq!(told, expected.map(Duration::from_secs), "{lines:?}");
+            let lifetime = explicit_lifetime(&headers, &CacheControl::of(&headers), noon());
+            assert_eq!(lifetime, expected.map(Duration::from_secs), "{lines:?}");
         }
     }
 
     #[test]
     fn a_time_that_is_too_long_to_count_is_as_long_as_can_be_counted() {
         let headers = headers(&[("cache-control", "max-age=99999999999999999999999")]);
-        let told = told(&headers, &CacheControl::of(&headers), noon());
-        assert_eq!(told, Some(Deadline::NEVER));
+        let lifetime = explicit_lifetime(&headers, &CacheControl::of(&headers), noon());
+        assert_eq!(lifetime, Some(Deadline::NEVER));
     }
 
     #[test]

@@ -15,7 +15,7 @@ pub struct Kept {
 }
 
 /// Marks a kept response for a caller. An `Age` that the response came with is replaced.
-pub(crate) fn mark_kept<B>(response: &mut Response<B>, age: Duration, stale: bool) {
+pub(crate) fn mark_from_cache<B>(response: &mut Response<B>, age: Duration, stale: bool) {
     response.headers_mut().insert(AGE, age.as_secs().into());
     response.extensions_mut().insert(Kept { age, stale });
 }
@@ -32,7 +32,7 @@ mod tests {
         response.headers_mut().append(AGE, HeaderValue::from_static("3"));
         response.headers_mut().append(AGE, HeaderValue::from_static("4"));
         let age = Duration::from_millis(10_999);
-        mark_kept(&mut response, age, true);
+        mark_from_cache(&mut response, age, true);
         assert_eq!(response.headers().get_all(AGE).iter().collect::<Vec<_>>(), ["10"]);
         assert_eq!(response.extensions().get(), Some(&Kept { age, stale: true }));
     }

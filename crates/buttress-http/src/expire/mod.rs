@@ -14,7 +14,7 @@ use self::cache_control::CacheControl;
 use crate::{
     Http, Protocol, RequestHead, ResponseHead,
     message::header_value::{members, wall_clock},
-    share::allowed::may_be_shared,
+    share::allowed::is_shareable,
 };
 
 pub use self::from_cache::Kept;
@@ -49,31 +49,31 @@ pub use self::from_cache::Kept;
 /// [RFC 5861]: https://www.rfc-editor.org/rfc/rfc5861
 /// [RFC 9111]: https://www.rfc-editor.org/rfc/rfc9111
 impl<Req: RequestHead, Res: ResponseHead> Expire<Req, Res> for Http {
-    type Seed = Storing;
+    type Seed = StorePermission;
 
-    fn seed(&self, request: &Req) -> Storing {
+    fn seed(&self, request: &Req) -> StorePermission {
         let headers = request.headers();
         if CacheControl::of(headers).no_store {
-            Storing::Forbidden
+            StorePermission::Forbidden
         } else if headers.contains_key(AUTHORIZATION) {
-            Storing::OnPermission
+            StorePermission::IfExplicit
         } else {
-            Storing::Allowed
+            StorePermission::Allowed
         }
     }
 
     fn lifetime(
         &self,
-        storing: &Storing,
+        permission: &StorePermission,
         response: &Res,
         asked: Option<Lifetime>,
     ) -> Option<Lifetime> {
-        Expire::<Req, Res>::lifetime_after(self, storing, response, Duration::ZERO, asked)
+        Expire::<Req, Res>::lifetime_after(self, permission, response, Duration::ZERO, asked)
     }
 
     fn lifetime_after(
         &self,
-        storing: &Storing,
+        permission: &StorePermission,
         response: &Res,
         delay: Duration,
         asked: Option<Lifetime>,
@@ -81,33 +81,33 @@ impl<Req: RequestHead, Res: ResponseHead> Expire<Req, Res> for Http {
         let (status, headers) = (response.status(), response.headers());
         let control = CacheControl::of(headers);
         let may_be_kept = response.rejection().is_none()
-            && storing.allows(&control)
+            && permission.allows(&control)
             && !wants_validation(headers, &control)
             && Protocol::of(headers) == Protocol::Http
-            && may_be_shared(self.options(), status, headers, response.extensions());
+            && is_shareable(self.options(), status, headers, response.extensions());
         if !may_be_kept {
             return None;
         }
         let now = wall_clock();
         let age = freshness::age(headers, now, delay);
-        lifetime(status, freshness::told(headers, &control, now), age, &control, asked)
+        lifetime(status, freshness::explicit_lifetime(headers, &control, now), age, &control, asked)
     }
 }
 
 /// Whether the response to a request may be kept at all, as far as the request has a say in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Storing {
+pub enum StorePermission {
     Allowed,
     /// It has credentials: the response has to say that it is for others too (RFC 9111, section 3.5).
-    OnPermission,
+    IfExplicit,
     Forbidden,
 }
 
-impl Storing {
+impl StorePermission {
     fn allows(self, control: &CacheControl) -> bool {
         match self {
             Self::Allowed => true,
-            Self::OnPermission => {
+            Self::IfExplicit => {
                 control.public || control.must_revalidate || control.s_maxage.is_some()
             }
             Self::Forbidden => false,
@@ -117,18 +117,18 @@ impl Storing {
 
 fn lifetime(
     status: StatusCode,
-    told: Option<Duration>,
+    explicit: Option<Duration>,
     age: Duration,
     control: &CacheControl,
     asked: Option<Lifetime>,
 ) -> Option<Lifetime> {
     let (while_revalidate, if_error) = windows(control, asked.unwrap_or_default());
-    let lifetime = match told {
-        Some(told) if is_understood(status) => {
+    let lifetime = match explicit {
+        Some(explicit) if is_understood(status) => {
             // A window begins where it ceased to be fresh, which may have been before it came in.
-            let stale_for = age.saturating_sub(told);
+            let stale_for = age.saturating_sub(explicit);
             Lifetime {
-                fresh: told.saturating_sub(age),
+                fresh: explicit.saturating_sub(age),
                 while_revalidate: while_revalidate.saturating_sub(stale_for),
                 if_error: if_error.saturating_sub(stale_for),
                 age,

@@ -1,11 +1,11 @@
 use http::HeaderMap;
 
 use super::{headers::counts, length_prefixed::write};
-use crate::mode::Options;
+use crate::mode::HttpOptions;
 
 /// Writes name and value of each header that counts, in an order that is the same in whatever order headers
 /// of different names stand. The values of one name keep theirs.
-pub(crate) fn write_counted(bytes: &mut Vec<u8>, options: &Options, headers: &HeaderMap) {
+pub(crate) fn write_counted(bytes: &mut Vec<u8>, options: &HttpOptions, headers: &HeaderMap) {
     let counted = headers.iter().filter_map(|(name, value)| {
         let name = name.as_str();
         counts(options, name).then_some((name, value.as_bytes()))

@@ -11,12 +11,12 @@ use super::ignored_headers::{IGNORED_HEADERS, bit, bits, has};
 use crate::{
     expire::cache_control::is_word,
     message::header_value::members,
-    mode::{Counting, Options},
+    mode::{Counting, HttpOptions},
 };
 
 /// Whether the values of the header `name` are part of a key.
 #[inline]
-pub(crate) fn counts(options: &Options, name: &str) -> bool {
+pub(crate) fn counts(options: &HttpOptions, name: &str) -> bool {
     match &options.counting {
         Counting::AllBut { bits, .. } if bits & bit(name.as_bytes()) == 0 => true,
         _ => counts_as_listed(options, name.as_bytes()),
@@ -24,7 +24,7 @@ pub(crate) fn counts(options: &Options, name: &str) -> bool {
 }
 
 /// The same, for a name with letters of either case.
-fn counts_as_listed(options: &Options, name: &[u8]) -> bool {
+fn counts_as_listed(options: &HttpOptions, name: &[u8]) -> bool {
     let is = |known: &HeaderName| known.as_str().as_bytes().eq_ignore_ascii_case(name);
     if is(&HOST) || has(&options.vary, name) {
         return true;
@@ -42,45 +42,45 @@ fn counts_as_listed(options: &Options, name: &[u8]) -> bool {
 
 /// Whether requests with the same key agree in the header `name`: it is part of the key, or a request
 /// that has it has no key. `*` is no header.
-pub(crate) fn covers(options: &Options, name: &[u8]) -> bool {
-    name != b"*" && is_word(name) && (counts_as_listed(options, name) || has(&ALONE, name))
+pub(crate) fn covers(options: &HttpOptions, name: &[u8]) -> bool {
+    name != b"*" && is_word(name) && (counts_as_listed(options, name) || has(&BYPASS_HEADERS, name))
 }
 
 /// Whether a request with these headers asks for something that is for it alone, or brings a body.
-pub(crate) fn goes_alone(options: &Options, headers: &HeaderMap, names: Names) -> bool {
-    names.has_underscore && poses(options, headers)
-        || names.go_alone
-        || names.may_contain(&CONNECTION)
+pub(crate) fn must_bypass(options: &HttpOptions, headers: &HeaderMap, filter: NameFilter) -> bool {
+    filter.has_underscore && aliases_with_underscore(options, headers)
+        || filter.must_bypass
+        || filter.may_contain(&CONNECTION)
             && !members(headers, &CONNECTION).all(is_harmless_in_connection)
-        || names.may_contain(&CONTENT_LENGTH)
+        || filter.may_contain(&CONTENT_LENGTH)
             && headers.get_all(CONTENT_LENGTH).iter().any(|length| length != "0")
-        || names.may_contain(&CONTENT_TYPE)
+        || filter.may_contain(&CONTENT_TYPE)
             && headers.get_all(CONTENT_TYPE).iter().any(|kind| starts_with(kind, GRPC))
-        || names.may_contain(&ACCEPT)
+        || filter.may_contain(&ACCEPT)
             && headers.get_all(ACCEPT).iter().any(|kind| starts_with(kind, EVENTS))
 }
 
 /// The names of a request's headers, each reduced to one [`bit`].
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Names {
+pub(crate) struct NameFilter {
     bits: u64,
     has_underscore: bool,
     /// Whether one of them makes the request go alone.
-    go_alone: bool,
+    must_bypass: bool,
 }
 
-impl Names {
+impl NameFilter {
     #[inline]
     pub(crate) fn of(headers: &HeaderMap) -> Self {
-        let mut names = Self { bits: 0, has_underscore: false, go_alone: false };
+        let mut filter = Self { bits: 0, has_underscore: false, must_bypass: false };
         for name in headers.keys() {
             let text = name.as_str().as_bytes();
             let bit = bit(text);
-            names.bits |= bit;
-            names.go_alone |= ALONE_BITS & bit != 0 && ALONE.contains(name);
-            names.has_underscore |= has_underscore(text);
+            filter.bits |= bit;
+            filter.must_bypass |= BYPASS_BITS & bit != 0 && BYPASS_HEADERS.contains(name);
+            filter.has_underscore |= has_underscore(text);
         }
-        names
+        filter
     }
 
     #[inline]
@@ -102,14 +102,14 @@ fn has_underscore(name: &[u8]) -> bool {
 /// which the program has said that it counts, and of `X-API-Key` and `X_API_Key` in one request either,
 /// depending on an order that is no part of the key.
 #[cold]
-fn poses(options: &Options, headers: &HeaderMap) -> bool {
+fn aliases_with_underscore(options: &HttpOptions, headers: &HeaderMap) -> bool {
     headers.keys().filter(|name| name.as_str().contains('_')).any(|name| {
         let looks_like_any = |names: &[HeaderName]| names.iter().any(|known| alike(known, name));
         let as_counted = || match &options.counting {
             Counting::Only(names) => looks_like_any(names),
             Counting::AllBut { .. } => false,
         };
-        looks_like_any(&ALONE)
+        looks_like_any(&BYPASS_HEADERS)
             || !counts(options, name.as_str()) && (as_counted() || looks_like_any(&options.vary))
             || headers.keys().any(|other| alike(other, name))
     })
@@ -125,10 +125,10 @@ fn alike(one: &HeaderName, other: &HeaderName) -> bool {
 
 /// Whether the method the service goes by may not be the one that the request has.
 pub(crate) fn is_overridden(headers: &HeaderMap) -> bool {
-    let poses = |name: &HeaderName| {
+    let is_alias = |name: &HeaderName| {
         name.as_str().contains('_') && OVERRIDES.iter().any(|known| alike(known, name))
     };
-    OVERRIDES.iter().any(|name| headers.contains_key(name)) || headers.keys().any(poses)
+    OVERRIDES.iter().any(|name| headers.contains_key(name)) || headers.keys().any(is_alias)
 }
 
 /// `Connection: upgrade` leaves HTTP, and any other name there may make a proxy further on drop the
@@ -144,7 +144,7 @@ pub(crate) fn starts_with(value: &HeaderValue, kind: &[u8]) -> bool {
 }
 
 /// A request with one of these has no key.
-static ALONE: [HeaderName; 13] = [
+static BYPASS_HEADERS: [HeaderName; 13] = [
     RANGE,
     IF_RANGE,
     IF_MATCH,
@@ -160,8 +160,8 @@ static ALONE: [HeaderName; 13] = [
     HTTP_METHOD,
 ];
 
-/// The names of `ALONE`, each reduced to one bit.
-const ALONE_BITS: u64 = bits(&[
+/// The names of `BYPASS_HEADERS`, each reduced to one bit.
+const BYPASS_BITS: u64 = bits(&[
     "range",
     "if-range",
     "if-match",
@@ -193,8 +193,8 @@ mod tests {
 
     #[test]
     fn every_name_that_goes_alone_has_its_bit() {
-        for name in &ALONE {
-            assert_ne!(ALONE_BITS & bit(name.as_str().as_bytes()), 0, "{name}");
+        for name in &BYPASS_HEADERS {
+            assert_ne!(BYPASS_BITS & bit(name.as_str().as_bytes()), 0, "{name}");
         }
     }
 }

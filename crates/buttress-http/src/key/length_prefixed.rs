@@ -8,9 +8,9 @@ pub(crate) fn write<const N: usize>(bytes: &mut Vec<u8>, pieces: [impl AsRef<[u8
 }
 
 /// Reads the parts of a row one after the other.
-pub(crate) struct Parts<'a>(pub(crate) &'a [u8]);
+pub(crate) struct LengthPrefixed<'a>(pub(crate) &'a [u8]);
 
-impl<'a> Iterator for Parts<'a> {
+impl<'a> Iterator for LengthPrefixed<'a> {
     type Item = &'a [u8];
 
     fn next(&mut self) -> Option<&'a [u8]> {
@@ -59,7 +59,7 @@ mod tests {
         for length in lengths {
             write(&mut bytes, [vec![b'x'; length / 2], vec![b'y'; length - length / 2]]);
         }
-        assert_eq!(Parts(&bytes).map(<[u8]>::len).collect::<Vec<_>>(), lengths);
+        assert_eq!(LengthPrefixed(&bytes).map(<[u8]>::len).collect::<Vec<_>>(), lengths);
     }
 
     #[test]
@@ -73,7 +73,7 @@ mod tests {
     fn what_was_cut_off_is_no_part() {
         let mut bytes = Vec::new();
         write(&mut bytes, [vec![b'x'; 200]]);
-        assert!((0..bytes.len()).all(|end| Parts(&bytes[..end]).next().is_none()));
-        assert_eq!(Parts(&[0xff; 20]).next(), None);
+        assert!((0..bytes.len()).all(|end| LengthPrefixed(&bytes[..end]).next().is_none()));
+        assert_eq!(LengthPrefixed(&[0xff; 20]).next(), None);
     }
 }

@@ -13,12 +13,12 @@ use http_body::Body;
 
 use self::{
     header_row::write_counted,
-    headers::{Names, goes_alone, is_overridden},
-    length_prefixed::{Parts, write},
+    headers::{NameFilter, is_overridden, must_bypass},
+    length_prefixed::{LengthPrefixed, write},
     target::Target,
     wanted_freshness::wanted,
 };
-use crate::{Http, mode::Options};
+use crate::{Http, mode::HttpOptions};
 
 /// What makes two HTTP requests the same: method, target and the headers, byte by byte.
 ///
@@ -107,7 +107,7 @@ impl HttpKey {
     }
 
     fn host_header(&self) -> &[u8] {
-        let mut parts = Parts(&self.parts).skip(HEADERS);
+        let mut parts = LengthPrefixed(&self.parts).skip(HEADERS);
         while let (Some(name), Some(value)) = (parts.next(), parts.next()) {
             if name == HOST.as_str().as_bytes() {
                 return value;
@@ -121,7 +121,7 @@ impl HttpKey {
     }
 
     fn part(&self, index: usize) -> &[u8] {
-        Parts(&self.parts).nth(index).unwrap_or_default()
+        LengthPrefixed(&self.parts).nth(index).unwrap_or_default()
     }
 }
 
@@ -226,16 +226,16 @@ impl KeyOf<reqwest::Request> for Http {
 }
 
 fn lookup(
-    options: &Options,
+    options: &HttpOptions,
     method: &Method,
     target: Target<'_>,
     headers: &HeaderMap,
 ) -> Option<(HttpKey, Freshness)> {
-    let names = Names::of(headers);
-    if !matches!(*method, Method::GET | Method::HEAD) || goes_alone(options, headers, names) {
+    let filter = NameFilter::of(headers);
+    if !matches!(*method, Method::GET | Method::HEAD) || must_bypass(options, headers, filter) {
         return None;
     }
-    let wanted = wanted(headers, names)?;
+    let wanted = wanted(headers, filter)?;
     let mut bytes = SPARE.try_with(Cell::take).unwrap_or_default();
     for part in [method.as_str(), target.scheme, target.userinfo, target.host] {
         write(&mut bytes, [part]);

@@ -6,7 +6,7 @@ use http::{
     header::{CACHE_CONTROL, PRAGMA},
 };
 
-use super::headers::Names;
+use super::headers::NameFilter;
 use crate::{
     expire::cache_control::directives,
     message::header_value::{members, number},
@@ -15,12 +15,12 @@ use crate::{
 /// How fresh a kept answer must be for a request with these headers (RFC 9111, section 5.2.1), or `None` if
 /// the request wants a call of its own: `no-store`, `no-cache`, and `Pragma: no-cache` where there is no
 /// `Cache-Control` (section 5.4).
-pub(crate) fn wanted(headers: &HeaderMap, names: Names) -> Option<Freshness> {
-    if names.may_contain(&CACHE_CONTROL) && headers.contains_key(CACHE_CONTROL) {
+pub(crate) fn wanted(headers: &HeaderMap, filter: NameFilter) -> Option<Freshness> {
+    if filter.may_contain(&CACHE_CONTROL) && headers.contains_key(CACHE_CONTROL) {
         return Wanted::of(headers).freshness();
     }
     let pragma = || members(headers, &PRAGMA).any(|said| said.eq_ignore_ascii_case(b"no-cache"));
-    (!names.may_contain(&PRAGMA) || !pragma()).then(Freshness::default)
+    (!filter.may_contain(&PRAGMA) || !pragma()).then(Freshness::default)
 }
 
 /// The directives of a request. What is unknown or malformed has no effect (section 5.2.3), and of a
@@ -148,6 +148,6 @@ mod tests {
         for (name, value) in fields {
             headers.append(*name, HeaderValue::from_static(value));
         }
-        wanted(&headers, Names::of(&headers))
+        wanted(&headers, NameFilter::of(&headers))
     }
 }

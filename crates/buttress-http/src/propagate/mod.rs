@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use crate::{
     Http, Protocol, RequestHead,
     message::header_value::{has, number},
-    mode::{Extension, Options, Trust},
+    mode::{DeadlineExtension, HeaderTrust, HttpOptions},
 };
 
 pub use self::grpc_timeout::{encode_grpc_timeout, parse_grpc_timeout};
@@ -28,8 +28,8 @@ impl<Req: RequestHead> Carry<Req> for Http {
         let headers = request.headers();
         // The name is looked for first: almost no request has one.
         let grpc = has(headers, &GRPC_TIMEOUT) && Protocol::of(headers) == Protocol::Grpc;
-        let grpc = if grpc { Announcement::grpc().read(headers) } else { None };
-        let chosen = self.chosen().and_then(|announcement| announcement.read(headers));
+        let grpc = if grpc { TimeoutHeader::grpc().read(headers) } else { None };
+        let chosen = self.chosen().and_then(|header| header.read(headers));
         let timeout = [grpc, chosen].into_iter().flatten().min();
         let extension = request.extensions().and_then(|extensions| extensions.get());
         Deadline::earliest(extension.copied(), timeout.map(Deadline::after))
@@ -42,10 +42,10 @@ impl<Req: RequestHead> Carry<Req> for Http {
     /// to a millisecond more: on the way through a server the time left is always a little shorter
     /// than what came in.
     fn write(&self, request: &mut Req, deadline: Deadline) -> Result<(), Expired> {
-        if let Some((announcement, left)) = self.announcement(request.headers(), deadline) {
-            announcement.write(request.headers_mut(), left)?;
+        if let Some((header, left)) = self.outgoing_timeout(request.headers(), deadline) {
+            header.write(request.headers_mut(), left)?;
         }
-        if self.options().extension == Extension::Written {
+        if self.options().deadline_extension == DeadlineExtension::Written {
             extend(request, deadline);
         }
         Ok(())
@@ -53,8 +53,8 @@ impl<Req: RequestHead> Carry<Req> for Http {
 
     fn can_announce(&self, request: &Req, deadline: Deadline) -> Result<(), Expired> {
         let headers = request.headers();
-        match self.announcement(headers, deadline) {
-            Some((announcement, left)) => announcement.is_said(headers, left).map(drop),
+        match self.outgoing_timeout(headers, deadline) {
+            Some((header, left)) => header.is_said(headers, left).map(drop),
             None => Ok(()),
         }
     }
@@ -62,11 +62,11 @@ impl<Req: RequestHead> Carry<Req> for Http {
     /// The [`Criticality`] in the extensions, which the program itself has put there, and otherwise
     /// the lowest in its header, unless that is [ignored](Http::ignore_criticality).
     fn criticality(&self, request: &Req) -> Option<Criticality> {
-        let Options { criticality_header, criticality, .. } = self.options();
+        let HttpOptions { criticality_header, criticality, .. } = self.options();
         let extension = request.extensions().and_then(|extensions| extensions.get());
         extension.copied().or_else(|| match criticality {
-            Trust::Believed => read_criticality(request.headers(), criticality_header),
-            Trust::Ignored => None,
+            HeaderTrust::Believed => read_criticality(request.headers(), criticality_header),
+            HeaderTrust::Ignored => None,
         })
     }
 
@@ -101,16 +101,16 @@ impl<Req: RequestHead> Carry<Req> for Http {
 
 impl Http {
     /// The header in which a request with these `headers` announces `deadline`, and how much time.
-    fn announcement(
+    fn outgoing_timeout(
         &self,
         headers: &HeaderMap,
         deadline: Deadline,
-    ) -> Option<(Announcement<'_>, Duration)> {
-        let announcement = match Protocol::of(headers) {
-            Protocol::Grpc => Announcement::grpc(),
+    ) -> Option<(TimeoutHeader<'_>, Duration)> {
+        let header = match Protocol::of(headers) {
+            Protocol::Grpc => TimeoutHeader::grpc(),
             Protocol::Http => self.chosen()?,
         };
-        Some((announcement, deadline.remaining().saturating_sub(self.options().margin)))
+        Some((header, deadline.remaining().saturating_sub(self.options().margin)))
     }
 
     /// Whether a header of a name may announce a deadline. Names differ in length, mostly, so this is
@@ -121,9 +121,9 @@ impl Http {
         move |name| name == GRPC_TIMEOUT_NAME || name == chosen
     }
 
-    fn chosen(&self) -> Option<Announcement<'_>> {
+    fn chosen(&self) -> Option<TimeoutHeader<'_>> {
         let name = self.options().timeout_header.as_ref()?;
-        Some(Announcement {
+        Some(TimeoutHeader {
             name,
             parse: parse_milliseconds,
             encode: encode_milliseconds,
@@ -133,7 +133,7 @@ impl Http {
 }
 
 /// A header that says how much time is left.
-struct Announcement<'a> {
+struct TimeoutHeader<'a> {
     name: &'a HeaderName,
     parse: fn(&[u8]) -> Option<Duration>,
     encode: fn(Duration) -> HeaderValue,
@@ -141,7 +141,7 @@ struct Announcement<'a> {
     unit: Duration,
 }
 
-impl Announcement<'_> {
+impl TimeoutHeader<'_> {
     fn grpc() -> Self {
         Self {
             name: &GRPC_TIMEOUT,

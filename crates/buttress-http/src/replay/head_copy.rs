@@ -15,7 +15,7 @@ pub(crate) struct HeadCopy {
     uri: Uri,
     version: Version,
     extensions: Extensions,
-    headers: Written,
+    headers: HeaderBytes,
 }
 
 impl HeadCopy {
@@ -26,7 +26,7 @@ impl HeadCopy {
             uri: request.uri().clone(),
             version: request.version(),
             extensions: request.extensions().clone(),
-            headers: Written::down(request.headers(), see),
+            headers: HeaderBytes::of(request.headers(), see),
         }
     }
 
@@ -44,10 +44,10 @@ impl HeadCopy {
 
 /// Headers as bytes: for each the lengths of its name and value, whether it is sensitive, and both.
 #[derive(Debug, Default)]
-struct Written(Vec<u8>);
+struct HeaderBytes(Vec<u8>);
 
-impl Written {
-    fn down(headers: &HeaderMap, mut see: impl FnMut(&str)) -> Self {
+impl HeaderBytes {
+    fn of(headers: &HeaderMap, mut see: impl FnMut(&str)) -> Self {
         if headers.is_empty() {
             return Self::default();
         }
@@ -80,7 +80,7 @@ impl Written {
     }
 }
 
-impl Drop for Written {
+impl Drop for HeaderBytes {
     fn drop(&mut self) {
         if self.0.capacity() == 0 || self.0.capacity() > LARGEST_SPARE {
             return;

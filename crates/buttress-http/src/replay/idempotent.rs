@@ -28,7 +28,7 @@ pub struct Idempotent;
 
 /// When sending a request again is harmless.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Repeatable {
+pub(crate) enum Repeatability {
     Always,
     /// After an answer of the service itself: gRPC is retried by what the service said, not by what was
     /// called.
@@ -36,15 +36,15 @@ pub(crate) enum Repeatable {
     Never,
 }
 
-impl Repeatable {
+impl Repeatability {
     pub(crate) fn of(http: &Http, request: &impl RequestHead) -> Self {
         if request.method().is_idempotent() || is_marked(request) {
             return Self::Always;
         }
-        match (http.options().repeat, Protocol::of(request.headers())) {
-            (Repeat::All, _) => Self::Always,
-            (Repeat::Answered, Protocol::Grpc) => Self::Answered,
-            (Repeat::Answered, Protocol::Http) | (Repeat::Idempotent, _) => Self::Never,
+        match (http.options().repeat_policy, Protocol::of(request.headers())) {
+            (RepeatPolicy::All, _) => Self::Always,
+            (RepeatPolicy::Answered, Protocol::Grpc) => Self::Answered,
+            (RepeatPolicy::Answered, Protocol::Http) | (RepeatPolicy::Idempotent, _) => Self::Never,
         }
     }
 
@@ -59,7 +59,7 @@ impl Repeatable {
 
 /// Which requests may be repeated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Repeat {
+pub(crate) enum RepeatPolicy {
     /// Those known to be idempotent.
     Idempotent,
     /// Those, and gRPC calls that the service answered.

@@ -12,7 +12,7 @@ use self::{
     body::fits,
     tee::{Recording, Tee},
 };
-use self::{head_copy::HeadCopy, idempotent::Repeatable};
+use self::{head_copy::HeadCopy, idempotent::Repeatability};
 #[cfg(feature = "reqwest")]
 use crate::message::body_error::bare;
 use crate::{Http, Protocol};
@@ -44,7 +44,7 @@ where
             let announcing = self.announcing();
             let mut is_announced = false;
             Saved {
-                repeatable: Repeatable::of(self, &request),
+                repeatability: Repeatability::of(self, &request),
                 // All names are looked at for the copy: so the headers need not be searched for a deadline.
                 head: HeadCopy::of(&request, |name| is_announced |= announcing(name)),
                 body,
@@ -69,7 +69,7 @@ where
     }
 
     fn repeatable(&self, saved: &Self::Saved, answered: bool) -> bool {
-        saved.repeatable.after(answered)
+        saved.repeatability.after(answered)
     }
 }
 
@@ -78,7 +78,7 @@ where
 pub struct Saved<B> {
     head: HeadCopy,
     body: B,
-    repeatable: Repeatable,
+    repeatability: Repeatability,
     deadline: Option<Deadline>,
 }
 
@@ -105,11 +105,11 @@ impl Replay<reqwest::Request> for Http {
             None => (None, None),
         };
         let copy = request.try_clone();
-        let (repeatable, deadline) = (Repeatable::of(self, &request), self.read(&request));
+        let (repeatability, deadline) = (Repeatability::of(self, &request), self.read(&request));
         if stream.is_some() {
             *request.body_mut() = stream;
         }
-        (request, copy.map(|request| SavedReqwest { request, recording, repeatable, deadline }))
+        (request, copy.map(|request| SavedReqwest { request, recording, repeatability, deadline }))
     }
 
     fn again(&self, saved: &SavedReqwest, attempt: Attempt) -> Option<reqwest::Request> {
@@ -126,7 +126,7 @@ impl Replay<reqwest::Request> for Http {
     }
 
     fn repeatable(&self, saved: &SavedReqwest, answered: bool) -> bool {
-        saved.repeatable.after(answered)
+        saved.repeatability.after(answered)
     }
 }
 
@@ -143,7 +143,7 @@ pub struct SavedReqwest {
     /// Without its body, if that is a stream.
     request: reqwest::Request,
     recording: Option<Recording<reqwest::Body>>,
-    repeatable: Repeatable,
+    repeatability: Repeatability,
     deadline: Option<Deadline>,
 }
 

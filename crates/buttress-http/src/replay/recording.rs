@@ -10,7 +10,7 @@ use http_body::{Body, Frame, SizeHint};
 
 /// What was read of a body, and the body itself for what was not.
 #[derive(Debug)]
-pub(crate) struct Tape<B> {
+pub(crate) struct RecordedBody<B> {
     /// `None` once it has ended, and while it is polled: one that panics is lost.
     rest: Option<B>,
     ended: bool,
@@ -30,14 +30,14 @@ pub(crate) struct Tape<B> {
 #[derive(Debug, Default)]
 struct Position {
     sent: u64,
-    /// The chunks of the tape that come next, up to what was recorded when it was put back.
+    /// The recorded chunks that come next, up to what was recorded when it was put back.
     chunk: usize,
     chunks: usize,
     trailers: bool,
 }
 
-impl<B> Tape<B> {
-    /// Puts the tape back to its start. `false` if it is not whole.
+impl<B> RecordedBody<B> {
+    /// Puts it back to its start. `false` if it is not whole.
     pub(crate) fn rewind(&mut self) -> bool {
         if !self.small.is_empty() {
             self.chunks.push(self.small.split().freeze());
@@ -52,7 +52,7 @@ impl<B> Tape<B> {
     }
 
     /// The next frame of an earlier attempt.
-    pub(crate) fn recorded(&mut self) -> Option<Frame<Bytes>> {
+    pub(crate) fn next_frame(&mut self) -> Option<Frame<Bytes>> {
         let playing = &mut self.playing;
         if playing.chunk < playing.chunks {
             let chunk = self.chunks.get(playing.chunk)?.clone();
@@ -87,12 +87,12 @@ impl<B> Tape<B> {
     }
 }
 
-impl<B> Tape<B>
+impl<B> RecordedBody<B>
 where
     B: Body<Data = Bytes>,
 {
-    /// A tape for up to `cap` bytes of `body`.
-    pub(crate) fn blank(body: B, cap: usize) -> Self {
+    /// Records up to `cap` bytes of `body`.
+    pub(crate) fn new(body: B, cap: usize) -> Self {
         Self {
             exact: body.size_hint().exact(),
             rest: Some(body),
@@ -163,7 +163,7 @@ where
     }
 }
 
-impl<B> Tape<B>
+impl<B> RecordedBody<B>
 where
     B: Body<Data = Bytes> + Unpin,
 {

@@ -8,11 +8,11 @@ use std::{
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use super::{body::fits, recording::Tape};
+use super::{body::fits, recording::RecordedBody};
 
-/// What is kept of a body: nothing of one that is empty, else the tape it is recorded on.
+/// What is kept of a body: nothing of one that is empty, else where it is recorded.
 #[derive(Debug)]
-pub struct Recording<B>(Option<Shelf<B>>);
+pub struct Recording<B>(Option<RecordingSlot<B>>);
 
 /// A body on its way out, recorded, and `wrap`ped to look as before. `None` if it is too long.
 pub(crate) fn record<B>(
@@ -29,9 +29,9 @@ where
     if !fits(&body, cap) {
         return (body, None);
     }
-    let shelf = Shelf::empty();
-    let tape = Tape::blank(body, cap);
-    (wrap(Tee::new(tape, shelf.clone())), Some(Recording(Some(shelf))))
+    let slot = RecordingSlot::empty();
+    let recorded = RecordedBody::new(body, cap);
+    (wrap(Tee::new(recorded, slot.clone())), Some(Recording(Some(slot))))
 }
 
 /// The same body from its start, unless it is being read or is lost.
@@ -41,28 +41,30 @@ where
 {
     match &recording.0 {
         None => Some(B::default()),
-        Some(shelf) => Some(wrap(Tee::new(shelf.take()?, shelf.clone()))),
+        Some(slot) => Some(wrap(Tee::new(slot.take()?, slot.clone()))),
     }
 }
 
 /// A body that is recorded while it is read.
 ///
-/// It owns its tape, and puts it back on the shelf once it is read to the end or dropped. So there
-/// is one reader at a time, the lock is held for a move, and while an attempt still reads there is
-/// nothing to make another from.
+/// It owns its record, and puts it back into the slot once it is read to the end or dropped. So
+/// there is one reader at a time, the lock is held for a move, and while an attempt still reads there
+/// is nothing to make another from.
 #[derive(Debug)]
 pub(crate) struct Tee<B> {
-    state: State<B>,
+    state: TeeState<B>,
 }
 
 impl<B> Tee<B> {
-    fn new(tape: Tape<B>, shelf: Shelf<B>) -> Self {
-        Self { state: State::Recording { tape, shelf } }
+    fn new(recorded: RecordedBody<B>, slot: RecordingSlot<B>) -> Self {
+        Self { state: TeeState::Recording { recorded, slot } }
     }
 
     fn put_back(&mut self) {
-        if let State::Recording { tape, shelf } = mem::replace(&mut self.state, State::Ended) {
-            shelf.put(tape);
+        if let TeeState::Recording { recorded, slot } =
+            mem::replace(&mut self.state, TeeState::Ended)
+        {
+            slot.put(recorded);
         }
     }
 }
@@ -79,38 +81,38 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let this = self.get_mut();
-        let (tape, home) = match &mut this.state {
-            State::Recording { tape, shelf } => (tape, shelf),
-            State::Passing(body) => return Pin::new(body).poll_frame(cx),
-            State::Ended => return Poll::Ready(None),
+        let (recorded, slot) = match &mut this.state {
+            TeeState::Recording { recorded, slot } => (recorded, slot),
+            TeeState::Passing(body) => return Pin::new(body).poll_frame(cx),
+            TeeState::Ended => return Poll::Ready(None),
         };
-        if let Some(frame) = tape.recorded() {
-            if tape.is_played() {
+        if let Some(frame) = recorded.next_frame() {
+            if recorded.is_played() {
                 this.put_back();
             }
             return Poll::Ready(Some(Ok(frame)));
         }
-        let Some(polled) = tape.poll_rest(cx) else {
+        let Some(polled) = recorded.poll_rest(cx) else {
             this.put_back();
             return Poll::Ready(None);
         };
         match ready!(polled) {
             Some(Ok(frame)) => {
-                if home.is_watched() && tape.record(&frame) {
-                    if tape.is_played() {
+                if slot.is_watched() && recorded.record(&frame) {
+                    if recorded.is_played() {
                         this.put_back();
                     }
                 } else {
-                    this.state = match tape.rest() {
-                        Some(body) => State::Passing(body),
-                        None => State::Ended,
+                    this.state = match recorded.rest() {
+                        Some(body) => TeeState::Passing(body),
+                        None => TeeState::Ended,
                     };
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
-            // What failed cannot be sent again: the tape goes.
+            // What failed cannot be sent again: the record goes.
             Some(Err(error)) => {
-                this.state = State::Ended;
+                this.state = TeeState::Ended;
                 Poll::Ready(Some(Err(error)))
             }
             None => {
@@ -122,17 +124,17 @@ where
 
     fn is_end_stream(&self) -> bool {
         match &self.state {
-            State::Recording { tape, .. } => tape.is_played(),
-            State::Passing(body) => body.is_end_stream(),
-            State::Ended => true,
+            TeeState::Recording { recorded, .. } => recorded.is_played(),
+            TeeState::Passing(body) => body.is_end_stream(),
+            TeeState::Ended => true,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.state {
-            State::Recording { tape, .. } => tape.size_hint(),
-            State::Passing(body) => body.size_hint(),
-            State::Ended => SizeHint::with_exact(0),
+            TeeState::Recording { recorded, .. } => recorded.size_hint(),
+            TeeState::Passing(body) => body.size_hint(),
+            TeeState::Ended => SizeHint::with_exact(0),
         }
     }
 }
@@ -145,33 +147,33 @@ impl<B> Drop for Tee<B> {
 
 #[expect(clippy::large_enum_variant, reason = "always in the box of the body it is wrapped in")]
 #[derive(Debug)]
-enum State<B> {
+enum TeeState<B> {
     Recording {
-        tape: Tape<B>,
-        shelf: Shelf<B>,
+        recorded: RecordedBody<B>,
+        slot: RecordingSlot<B>,
     },
     /// Too long to record, or nobody would play it.
     Passing(B),
     Ended,
 }
 
-/// Where the tape lies between two attempts.
-struct Shelf<B>(Arc<Mutex<Option<Tape<B>>>>);
+/// Where the record lies between two attempts.
+struct RecordingSlot<B>(Arc<Mutex<Option<RecordedBody<B>>>>);
 
-impl<B> Shelf<B> {
+impl<B> RecordingSlot<B> {
     fn empty() -> Self {
         Self(Arc::new(Mutex::new(None)))
     }
 
-    fn take(&self) -> Option<Tape<B>> {
+    fn take(&self) -> Option<RecordedBody<B>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    fn put(&self, mut tape: Tape<B>) {
-        if !self.is_watched() || !tape.rewind() {
+    fn put(&self, mut recorded: RecordedBody<B>) {
+        if !self.is_watched() || !recorded.rewind() {
             return;
         }
-        let before = self.0.lock().unwrap_or_else(PoisonError::into_inner).replace(tape);
+        let before = self.0.lock().unwrap_or_else(PoisonError::into_inner).replace(recorded);
         drop(before);
     }
 
@@ -181,14 +183,14 @@ impl<B> Shelf<B> {
     }
 }
 
-impl<B> Clone for Shelf<B> {
+impl<B> Clone for RecordingSlot<B> {
     fn clone(&self) -> Self {
         Self(Arc::clone(&self.0))
     }
 }
 
-impl<B> fmt::Debug for Shelf<B> {
+impl<B> fmt::Debug for RecordingSlot<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shelf").finish_non_exhaustive()
+        f.debug_struct("RecordingSlot").finish_non_exhaustive()
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use buttress_core::{Guard, Quota, Rejection, Respond};
 use http_body::Body;
 
-use self::rejection_response::answer;
+use self::rejection_response::rejection_response;
 use crate::{Http, Protocol};
 
 pub use self::control_body::ControlBody;
@@ -36,7 +36,7 @@ where
     }
 
     fn reject<G: Guard>(&self, protocol: Protocol, why: Rejection) -> Result<Self::Response<G>, E> {
-        Ok(answer(protocol, why).map(|()| ControlBody::empty()))
+        Ok(rejection_response(protocol, why).map(|()| ControlBody::empty()))
     }
 
     fn announce<G: Guard>(&self, response: &mut Self::Response<G>, quotas: &[Quota]) {
@@ -89,7 +89,7 @@ where
         (protocol, url): Self::Seed,
         why: Rejection,
     ) -> Result<reqwest::Response, E> {
-        Ok(at(url, answer(protocol, why).map(|()| reqwest::Body::default())))
+        Ok(at(url, rejection_response(protocol, why).map(|()| reqwest::Body::default())))
     }
 
     fn announce<G: Guard>(&self, response: &mut reqwest::Response, quotas: &[Quota]) {

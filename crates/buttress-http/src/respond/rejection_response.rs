@@ -11,7 +11,7 @@ use crate::Protocol;
 
 /// The response that says `why` a call was rejected, in the words of `protocol`, as the crate's docs
 /// list them under Errors.
-pub(crate) fn answer(protocol: Protocol, why: Rejection) -> Response<()> {
+pub(crate) fn rejection_response(protocol: Protocol, why: Rejection) -> Response<()> {
     let mut response = Response::new(());
     match protocol {
         Protocol::Http => {

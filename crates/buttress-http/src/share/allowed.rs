@@ -7,7 +7,7 @@ use crate::{
     expire::cache_control::CacheControl,
     key::headers::{EVENTS, covers, starts_with},
     message::header_value::members,
-    mode::Options,
+    mode::HttpOptions,
 };
 
 /// Whether a response may go to every caller whose request had the same key.
@@ -15,8 +15,8 @@ use crate::{
 /// What is meant for one client may not: `Set-Cookie`, `private` and `no-store`; nor a part of an
 /// answer, nor one that leaves HTTP, nor one that has no end. `Vary` may name headers that are part of a
 /// key, because requests with the same key agree in them, and no others.
-pub(crate) fn may_be_shared(
-    options: &Options,
+pub(crate) fn is_shareable(
+    options: &HttpOptions,
     status: StatusCode,
     headers: &HeaderMap,
     extensions: &Extensions,
@@ -149,6 +149,6 @@ mod tests {
 
     fn shared(http: &Http, response: Builder) -> bool {
         let response = response.body(()).unwrap();
-        may_be_shared(http.options(), response.status(), response.headers(), response.extensions())
+        is_shareable(http.options(), response.status(), response.headers(), response.extensions())
     }
 }

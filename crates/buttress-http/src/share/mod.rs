@@ -8,7 +8,7 @@ use std::sync::Arc;
 use buttress_core::{Allowance, Progress, Reader, Share};
 use http::{Extensions, HeaderMap, Response, StatusCode, header::CONTENT_LENGTH};
 
-use self::{allowed::may_be_shared, body::Finish, response::Shared};
+use self::{allowed::is_shareable, body::ReadToEnd, response::SharedResponse};
 use crate::Http;
 #[cfg(feature = "reqwest")]
 use crate::respond::at;
@@ -32,56 +32,59 @@ pub use self::bound::ShareBody;
 /// hyper's `OnUpgrade`, is not shared. A kept response has none of them: they were about the callers
 /// of then.
 impl<B: ShareBody> Share<Response<B>> for Http {
-    type Shared = Shared<B>;
+    type Shared = SharedResponse<B>;
     type Response = Response<SharedBody<B>>;
-    type Finish = Finish<B>;
+    type Finish = ReadToEnd<B>;
     const IS_WHOLE: bool = false;
 
     fn share(
         &self,
         response: Response<B>,
         allowance: &Arc<Allowance>,
-    ) -> Result<Shared<B>, Response<B>> {
+    ) -> Result<SharedResponse<B>, Response<B>> {
         let (headers, body) = (response.headers(), response.body());
-        let length =
-            if body.is_end_stream() { 0 } else { least(headers, body.size_hint().lower()) };
+        let length = if body.is_end_stream() {
+            0
+        } else {
+            minimum_length(headers, body.size_hint().lower())
+        };
         if !self.has_room(length, allowance)
             || !self.is_for_many(response.status(), headers, response.extensions())
         {
             return Err(response);
         }
-        Shared::new(response, self.options().share_cap, allowance)
+        SharedResponse::new(response, self.options().share_cap, allowance)
     }
 
     fn own(&self, response: Response<B>) -> Response<SharedBody<B>> {
         response.map(SharedBody::own)
     }
 
-    fn restore(&self, shared: &Shared<B>, reader: Reader) -> Response<SharedBody<B>> {
+    fn restore(&self, shared: &SharedResponse<B>, reader: Reader) -> Response<SharedBody<B>> {
         shared.restore(reader)
     }
 
-    fn progress(&self, shared: &Shared<B>) -> Progress {
+    fn progress(&self, shared: &SharedResponse<B>) -> Progress {
         shared.progress()
     }
 
-    fn expect(&self, shared: &Shared<B>, callers: usize) {
+    fn expect(&self, shared: &SharedResponse<B>, callers: usize) {
         shared.expect(callers);
     }
 
-    fn abandon(&self, shared: &Shared<B>) {
+    fn abandon(&self, shared: &SharedResponse<B>) {
         shared.abandon();
     }
 
-    fn finish(&self, shared: &Shared<B>) -> Finish<B> {
-        Finish::of(shared)
+    fn finish(&self, shared: &SharedResponse<B>) -> ReadToEnd<B> {
+        ReadToEnd::of(shared)
     }
 
-    fn keep(&self, shared: &Shared<B>) -> Shared<B> {
+    fn keep(&self, shared: &SharedResponse<B>) -> SharedResponse<B> {
         shared.keep()
     }
 
-    fn weight(&self, shared: &Shared<B>) -> usize {
+    fn weight(&self, shared: &SharedResponse<B>) -> usize {
         shared.weight()
     }
 }
@@ -92,7 +95,7 @@ impl<B: ShareBody> Share<Response<B>> for Http {
 impl Share<reqwest::Response> for Http {
     type Shared = SharedReqwest;
     type Response = reqwest::Response;
-    type Finish = Finish<reqwest::Body>;
+    type Finish = ReadToEnd<reqwest::Body>;
     const IS_WHOLE: bool = false;
 
     fn share(
@@ -103,7 +106,7 @@ impl Share<reqwest::Response> for Http {
         let headers = response.headers();
         let length = match response.content_length() {
             Some(0) => 0,
-            length => least(headers, length.unwrap_or(0)),
+            length => minimum_length(headers, length.unwrap_or(0)),
         };
         if !self.has_room(length, allowance)
             || !self.is_for_many(response.status(), headers, response.extensions())
@@ -112,7 +115,7 @@ impl Share<reqwest::Response> for Http {
         }
         let url = response.url().clone();
         let response = Response::<reqwest::Body>::from(response);
-        match Shared::new(response, self.options().share_cap, allowance) {
+        match SharedResponse::new(response, self.options().share_cap, allowance) {
             Ok(response) => Ok(SharedReqwest { url: Arc::new(url), response }),
             Err(response) => Err(at(url, response)),
         }
@@ -139,8 +142,8 @@ impl Share<reqwest::Response> for Http {
         shared.response.abandon();
     }
 
-    fn finish(&self, shared: &SharedReqwest) -> Finish<reqwest::Body> {
-        Finish::of(&shared.response)
+    fn finish(&self, shared: &SharedReqwest) -> ReadToEnd<reqwest::Body> {
+        ReadToEnd::of(&shared.response)
     }
 
     fn keep(&self, shared: &SharedReqwest) -> SharedReqwest {
@@ -157,7 +160,7 @@ impl Share<reqwest::Response> for Http {
 #[derive(Clone, Debug)]
 pub struct SharedReqwest {
     url: Arc<reqwest::Url>,
-    response: Shared<reqwest::Body>,
+    response: SharedResponse<reqwest::Body>,
 }
 
 impl Http {
@@ -168,7 +171,7 @@ impl Http {
         headers: &HeaderMap,
         extensions: &Extensions,
     ) -> bool {
-        may_be_shared(self.options(), status, headers, extensions)
+        is_shareable(self.options(), status, headers, extensions)
     }
 
     /// Whether there is room for a body of `length`.
@@ -179,7 +182,7 @@ impl Http {
 }
 
 /// How long a body is at least that says so itself, and in `Content-Length`.
-fn least(headers: &HeaderMap, said: u64) -> u64 {
+fn minimum_length(headers: &HeaderMap, said: u64) -> u64 {
     let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok());
     length.and_then(|length| length.parse().ok()).map_or(said, |length| said.max(length))
 }

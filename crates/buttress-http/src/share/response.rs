@@ -5,23 +5,25 @@ use bytes::Bytes;
 use http::{Response, response::Parts};
 use http_body::Body;
 
-use super::body::{Form, SharedBody, caller_source::Master, frame::size, stored::Stored};
-use crate::expire::from_cache::mark_kept;
+use super::body::{
+    BodyState, SharedBody, caller_source::CallerSource, frame::size, stored::StoredResponse,
+};
+use crate::expire::from_cache::mark_from_cache;
 
 /// A response that many can hold. Cloning it copies nothing.
 #[derive(Debug)]
-pub struct Shared<B> {
-    root: Root<B>,
+pub struct SharedResponse<B> {
+    source: ResponseSource<B>,
 }
 
 /// What the responses of its callers are made from.
 #[derive(Debug)]
-enum Root<B> {
-    Call { head: Arc<Parts>, body: Master<B> },
-    Stored(Arc<Stored>),
+enum ResponseSource<B> {
+    Call { head: Arc<Parts>, body: CallerSource<B> },
+    Stored(Arc<StoredResponse>),
 }
 
-impl<B> Shared<B>
+impl<B> SharedResponse<B>
 where
     B: Body<Data = Bytes> + Send + 'static,
 {
@@ -33,77 +35,83 @@ where
         allowance: &Arc<Allowance>,
     ) -> Result<Self, Response<B>> {
         let (head, body) = response.into_parts();
-        match Master::new(body, cap, allowance) {
-            Ok(body) => Ok(Self { root: Root::Call { head: Arc::new(head), body } }),
+        match CallerSource::new(body, cap, allowance) {
+            Ok(body) => Ok(Self { source: ResponseSource::Call { head: Arc::new(head), body } }),
             Err(body) => Err(Response::from_parts(head, body)),
         }
     }
 }
 
-impl<B> Shared<B> {
+impl<B> SharedResponse<B> {
     pub(crate) fn restore(&self, reader: Reader) -> Response<SharedBody<B>> {
-        let mut response = match &self.root {
-            Root::Call { head, body } => Response::from_parts(Parts::clone(head), body.read()),
-            Root::Stored(stored) => {
-                let form = Form::Playing { stored: Arc::clone(stored), index: 0 };
-                stored.response(SharedBody { form })
+        let mut response = match &self.source {
+            ResponseSource::Call { head, body } => {
+                Response::from_parts(Parts::clone(head), body.read())
+            }
+            ResponseSource::Stored(stored) => {
+                let state = BodyState::Playing { stored: Arc::clone(stored), index: 0 };
+                stored.response(SharedBody { state })
             }
         };
         if let Reader::Kept { age, stale } = reader {
-            mark_kept(&mut response, age.by_now(), stale);
+            mark_from_cache(&mut response, age.by_now(), stale);
         }
         response
     }
 
     pub(crate) fn progress(&self) -> Progress {
-        match &self.root {
-            Root::Call { body, .. } => body.progress(),
-            Root::Stored(_) => Progress::Whole,
+        match &self.source {
+            ResponseSource::Call { body, .. } => body.progress(),
+            ResponseSource::Stored(_) => Progress::Whole,
         }
     }
 
     pub(crate) fn expect(&self, callers: usize) {
-        if let Root::Call { body, .. } = &self.root {
+        if let ResponseSource::Call { body, .. } = &self.source {
             body.expect(callers);
         }
     }
 
     pub(crate) fn abandon(&self) {
-        if let Root::Call { body, .. } = &self.root {
+        if let ResponseSource::Call { body, .. } = &self.source {
             body.abandon();
         }
     }
 
     /// The same for later callers, in memory of its own and without the extensions, if it is whole.
     pub(crate) fn keep(&self) -> Self {
-        let Root::Call { head, body } = &self.root else { return self.clone() };
+        let ResponseSource::Call { head, body } = &self.source else { return self.clone() };
         match body.whole() {
-            Some((frames, hint)) => {
-                Self { root: Root::Stored(Arc::new(Stored::new(head, &frames, hint))) }
-            }
+            Some((frames, hint)) => Self {
+                source: ResponseSource::Stored(Arc::new(StoredResponse::new(head, &frames, hint))),
+            },
             None => self.clone(),
         }
     }
 
     /// How many bytes it takes.
     pub(crate) fn weight(&self) -> usize {
-        let takes = match &self.root {
-            Root::Call { head, body } => size(&head.headers).saturating_add(body.weight()),
-            Root::Stored(stored) => stored.weight(),
+        let takes = match &self.source {
+            ResponseSource::Call { head, body } => {
+                size(&head.headers).saturating_add(body.weight())
+            }
+            ResponseSource::Stored(stored) => stored.weight(),
         };
-        BOOKS.saturating_add(takes)
+        OVERHEAD.saturating_add(takes)
     }
 }
 
-impl<B> Clone for Shared<B> {
+impl<B> Clone for SharedResponse<B> {
     fn clone(&self) -> Self {
-        let root = match &self.root {
-            Root::Call { head, body } => Root::Call { head: Arc::clone(head), body: body.clone() },
-            Root::Stored(stored) => Root::Stored(Arc::clone(stored)),
+        let source = match &self.source {
+            ResponseSource::Call { head, body } => {
+                ResponseSource::Call { head: Arc::clone(head), body: body.clone() }
+            }
+            ResponseSource::Stored(stored) => ResponseSource::Stored(Arc::clone(stored)),
         };
-        Self { root }
+        Self { source }
     }
 }
 
 /// What a response takes besides its headers and its body.
-const BOOKS: usize = 256;
+const OVERHEAD: usize = 256;

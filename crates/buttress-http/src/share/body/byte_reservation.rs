@@ -4,7 +4,7 @@ use buttress_core::Allowance;
 
 /// The bytes of an allowance that one response holds. They are given back when it is dropped.
 #[derive(Debug)]
-pub(super) struct Charge {
+pub(super) struct ByteReservation {
     allowance: Arc<Allowance>,
     /// Taken from the allowance. More than is used where the length was known before, less where the
     /// window was overdrawn.
@@ -12,7 +12,7 @@ pub(super) struct Charge {
     used: usize,
 }
 
-impl Charge {
+impl ByteReservation {
     /// Takes the `bytes` that will be used at least, or `None` where there are not as many.
     pub(super) fn reserve(allowance: &Arc<Allowance>, bytes: usize) -> Option<Self> {
         let allowance = Arc::clone(allowance);
@@ -66,7 +66,7 @@ impl Charge {
     }
 }
 
-impl Drop for Charge {
+impl Drop for ByteReservation {
     fn drop(&mut self) {
         self.clear();
     }

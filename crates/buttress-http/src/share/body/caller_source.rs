@@ -5,18 +5,19 @@ use bytes::Bytes;
 use http_body::{Body, SizeHint};
 
 use super::{
-    Form, SharedBody, byte_reservation::Charge, frame::SharedFrame, live::Live, reader::Reader,
+    BodyState, SharedBody, byte_reservation::ByteReservation, frame::SharedFrame, live::LiveBody,
+    reader::BodyReader,
 };
 
 /// What the bodies of the callers of now are made from.
 #[derive(Debug)]
-pub(in crate::share) enum Master<B> {
-    Live(Arc<Live<B>>),
+pub(in crate::share) enum CallerSource<B> {
+    Live(Arc<LiveBody<B>>),
     /// It had ended before it was shared, and said that of its length.
     Empty(Arc<SizeHint>),
 }
 
-impl<B> Master<B>
+impl<B> CallerSource<B>
 where
     B: Body<Data = Bytes> + Send + 'static,
 {
@@ -30,22 +31,22 @@ where
         if body.is_end_stream() {
             return Ok(Self::Empty(Arc::new(body.size_hint())));
         }
-        let charge = usize::try_from(body.size_hint().lower()).ok();
-        match charge.and_then(|bytes| Charge::reserve(allowance, bytes)) {
-            Some(charge) => Ok(Self::Live(Live::new(body, cap, charge))),
+        let reservation = usize::try_from(body.size_hint().lower()).ok();
+        match reservation.and_then(|bytes| ByteReservation::reserve(allowance, bytes)) {
+            Some(reservation) => Ok(Self::Live(LiveBody::new(body, cap, reservation))),
             None => Err(body),
         }
     }
 }
 
-impl<B> Master<B> {
+impl<B> CallerSource<B> {
     /// The body of one caller.
     pub(in crate::share) fn read(&self) -> SharedBody<B> {
-        let form = match self {
-            Self::Live(live) => Form::Reading(Reader::new(live)),
-            Self::Empty(hint) => Form::Empty(**hint),
+        let state = match self {
+            Self::Live(live) => BodyState::Reading(BodyReader::new(live)),
+            Self::Empty(hint) => BodyState::Empty(**hint),
         };
-        SharedBody { form }
+        SharedBody { state }
     }
 
     pub(in crate::share) fn progress(&self) -> Progress {
@@ -84,7 +85,7 @@ impl<B> Master<B> {
     }
 }
 
-impl<B> Clone for Master<B> {
+impl<B> Clone for CallerSource<B> {
     fn clone(&self) -> Self {
         match self {
             Self::Live(live) => Self::Live(Arc::clone(live)),

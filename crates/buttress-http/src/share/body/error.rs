@@ -23,41 +23,41 @@ impl Error for TooLong {}
 
 /// How a body failed, for each of its readers.
 #[derive(Clone, Debug)]
-pub(super) enum Failure {
+pub(super) enum BodyFailure {
     Error(Arc<dyn Error + Send + Sync>),
     Panicked,
 }
 
-impl Failure {
+impl BodyFailure {
     /// The failure of a body with this error. The body of one shared response in another is told once.
     pub(super) fn of(error: BoxError) -> Self {
-        match behind(error.as_ref()).downcast_ref::<Shared>() {
-            Some(Shared(error)) => Self::Error(Arc::clone(error)),
+        match behind(error.as_ref()).downcast_ref::<SharedError>() {
+            Some(SharedError(error)) => Self::Error(Arc::clone(error)),
             None => Self::Error(error.into()),
         }
     }
 }
 
-impl From<Failure> for BoxError {
-    fn from(failure: Failure) -> Self {
+impl From<BodyFailure> for BoxError {
+    fn from(failure: BodyFailure) -> Self {
         match failure {
-            Failure::Error(error) => Box::new(Shared(error)),
-            Failure::Panicked => Rejection::new(Reason::Panicked, Origin::new("dedup")).into(),
+            BodyFailure::Error(error) => Box::new(SharedError(error)),
+            BodyFailure::Panicked => Rejection::new(Reason::Panicked, Origin::new("dedup")).into(),
         }
     }
 }
 
 /// One reader's handle of an error that all of them get. The error itself is its source.
 #[derive(Debug)]
-struct Shared(Arc<dyn Error + Send + Sync>);
+struct SharedError(Arc<dyn Error + Send + Sync>);
 
-impl fmt::Display for Shared {
+impl fmt::Display for SharedError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the body of a shared response failed")
     }
 }
 
-impl Error for Shared {
+impl Error for SharedError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         Some(self.0.as_ref())
     }
@@ -65,15 +65,15 @@ impl Error for Shared {
 
 /// The error of a body that was given up, or is read by its own source.
 #[derive(Debug)]
-pub(super) struct GivenUp;
+pub(super) struct Abandoned;
 
-impl fmt::Display for GivenUp {
+impl fmt::Display for Abandoned {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the shared response does not go on for this reader")
     }
 }
 
-impl Error for GivenUp {}
+impl Error for Abandoned {}
 
 /// The error of a body with a frame that is neither data nor trailers.
 #[derive(Debug)]

@@ -10,20 +10,20 @@ use bytes::Bytes;
 use http_body::{Body, SizeHint};
 
 use super::{
-    byte_reservation::Charge,
+    byte_reservation::ByteReservation,
     frame::SharedFrame,
-    frame_log::{Step, Track},
+    frame_log::{FrameLog, SourceStep},
     source::Source,
 };
 
 /// A body on its way to many readers, any of which pulls it along.
-pub(crate) struct Live<B> {
+pub(crate) struct LiveBody<B> {
     // Never held together with the lock of the relay, nor while the source runs.
-    track: Mutex<Track>,
-    pub(super) relay: Relay<Work<B>>,
+    log: Mutex<FrameLog>,
+    pub(super) relay: Relay<LiveWork<B>>,
     /// Keeps the source while there is no reader, until the body is given up.
     keeper: Place,
-    bell: Waker,
+    source_waker: Waker,
     /// Watches the relay. Only where the body is made it is known to be `'static`.
     pub(super) watch: fn(&Arc<Self>, Place),
     /// What the source said before it was read.
@@ -32,90 +32,90 @@ pub(crate) struct Live<B> {
 
 /// What a reader drives for all.
 #[derive(Debug)]
-pub(super) struct Work<B> {
+pub(super) struct LiveWork<B> {
     source: Source<B>,
     /// While the source waits for readers that are behind.
     ticks: Ticks,
 }
 
-impl<B> Live<B>
+impl<B> LiveBody<B>
 where
     B: Body<Data = Bytes> + Send + 'static,
 {
     /// `body` on its way, kept up to `cap` bytes.
-    pub(super) fn new(body: B, cap: usize, charge: Charge) -> Arc<Self> {
+    pub(super) fn new(body: B, cap: usize, reservation: ByteReservation) -> Arc<Self> {
         let hint = body.size_hint();
-        let work = Work { source: Source::new(body), ticks: Ticks::new(TICK) };
+        let work = LiveWork { source: Source::new(body), ticks: Ticks::new(TICK) };
         let (relay, keeper) = Relay::new(work, NO_TERMS);
         Arc::new_cyclic(|live| Self {
-            track: Mutex::new(Track::new(cap, charge)),
+            log: Mutex::new(FrameLog::new(cap, reservation)),
             relay,
             keeper,
-            bell: Waker::from(Arc::new(Bell(live.clone()))),
+            source_waker: Waker::from(Arc::new(SourceWaker(live.clone()))),
             watch: |live, place| live.relay.watch(place, live),
             hint,
         })
     }
 }
 
-impl<B> Live<B> {
+impl<B> LiveBody<B> {
     pub(super) fn progress(&self) -> Progress {
-        self.track().progress()
+        self.log().progress()
     }
 
     /// So many readers more are to come.
     pub(super) fn expect(&self, readers: usize) {
-        self.track().expect(readers);
+        self.log().expect(readers);
     }
 
     /// Gives up what is still on its way.
     pub(super) fn give_up(&self) {
         let mut freed = Vec::new();
-        if self.track().give_up(&mut freed) {
+        if self.log().give_up(&mut freed) {
             self.relay.leave(self.keeper);
         }
     }
 
     /// The whole body and its length. `None` if it is not whole.
     pub(super) fn whole(&self) -> Option<(Vec<SharedFrame>, SizeHint)> {
-        self.track().whole(&self.hint)
+        self.log().whole(&self.hint)
     }
 
     pub(super) fn weight(&self) -> usize {
-        self.track().weight()
+        self.log().weight()
     }
 
-    pub(super) fn track(&self) -> MutexGuard<'_, Track> {
+    pub(super) fn log(&self) -> MutexGuard<'_, FrameLog> {
         // What is done under it cannot panic, so a poisoned lock means nothing.
-        self.track.lock().unwrap_or_else(PoisonError::into_inner)
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl<B> Live<B>
+impl<B> LiveBody<B>
 where
     B: Body<Data = Bytes> + Unpin,
     B::Error: Into<BoxError>,
 {
     /// Pulls the source along, with no lock held. [`Drive::More`] stands for one frame.
-    pub(super) fn drive(&self, work: &mut Work<B>) -> Drive {
-        let cx = &mut Context::from_waker(&self.bell);
+    pub(super) fn drive(&self, work: &mut LiveWork<B>) -> Drive {
+        let cx = &mut Context::from_waker(&self.source_waker);
         let (mut read, mut freed) = (None, Vec::new());
         loop {
-            let step = self.track().step(&mut read, &mut freed);
+            let step = self.log().step(&mut read, &mut freed);
             // With no lock held, and before the source brings more.
             freed.clear();
-            if step != Step::Wait {
+            if step != SourceStep::Wait {
                 work.ticks.stop();
             }
             match step {
-                Step::More => return Drive::More,
-                Step::Done => return Drive::Done,
-                Step::Pull => match work.source.poll(cx) {
+                SourceStep::More => return Drive::More,
+                SourceStep::Done => return Drive::Done,
+                SourceStep::Pull => match work.source.poll(cx) {
                     Poll::Ready(frame) => read = Some(frame),
                     Poll::Pending => return Drive::Pending,
                 },
-                Step::Wait => match work.ticks.poll(cx) {
-                    Poll::Ready(()) => self.track().tick(),
+                SourceStep::Wait => match work.ticks.poll(cx) {
+                    Poll::Ready(()) => self.log().tick(),
                     Poll::Pending => return Drive::Pending,
                 },
             }
@@ -123,22 +123,22 @@ where
     }
 }
 
-impl<B: Send + 'static> Rouse for Live<B> {
+impl<B: Send + 'static> Rouse for LiveBody<B> {
     fn rouse(&self) {
         self.relay.rouse();
     }
 }
 
-impl<B> fmt::Debug for Live<B> {
+impl<B> fmt::Debug for LiveBody<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Live").finish_non_exhaustive()
+        f.debug_struct("LiveBody").finish_non_exhaustive()
     }
 }
 
 /// Wakes a reader to pull the source along. It does not keep the body alive: the source keeps it.
-struct Bell<B>(Weak<Live<B>>);
+struct SourceWaker<B>(Weak<LiveBody<B>>);
 
-impl<B: Send + 'static> Wake for Bell<B> {
+impl<B: Send + 'static> Wake for SourceWaker<B> {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }

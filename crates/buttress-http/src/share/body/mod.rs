@@ -8,7 +8,7 @@ use buttress_core::BoxError;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use self::{error::GivenUp, frame_log::Look, reader::Reader, stored::Stored};
+use self::{error::Abandoned, frame_log::NextFrame, reader::BodyReader, stored::StoredResponse};
 
 mod byte_reservation;
 pub(super) mod caller_source;
@@ -22,7 +22,7 @@ mod source;
 pub(super) mod stored;
 
 pub use self::error::TooLong;
-pub(super) use self::read_to_end::Finish;
+pub(super) use self::read_to_end::ReadToEnd;
 
 /// The body of a response that may have many callers.
 ///
@@ -57,15 +57,15 @@ pub(super) use self::read_to_end::Finish;
 /// did not say its size, that is known once all of it is there, unless it had trailers.
 #[derive(Debug)]
 pub struct SharedBody<B> {
-    pub(super) form: Form<B>,
+    pub(super) state: BodyState<B>,
 }
 
 #[derive(Debug)]
-pub(super) enum Form<B> {
+pub(super) enum BodyState<B> {
     Own(B),
-    Reading(Reader<B>),
+    Reading(BodyReader<B>),
     Playing {
-        stored: Arc<Stored>,
+        stored: Arc<StoredResponse>,
         index: usize,
     },
     /// It had ended before it was shared, and said so.
@@ -76,11 +76,11 @@ pub(super) enum Form<B> {
 impl<B> SharedBody<B> {
     /// A body that has ended.
     pub const fn empty() -> Self {
-        Self { form: Form::Ended }
+        Self { state: BodyState::Ended }
     }
 
     pub(crate) const fn own(body: B) -> Self {
-        Self { form: Form::Own(body) }
+        Self { state: BodyState::Own(body) }
     }
 }
 
@@ -103,43 +103,43 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = self.get_mut();
-        let last = match &mut this.form {
-            Form::Own(body) => return Pin::new(body).poll_frame(cx).map_err(Into::into),
-            Form::Playing { stored, index } => {
+        let last = match &mut this.state {
+            BodyState::Own(body) => return Pin::new(body).poll_frame(cx).map_err(Into::into),
+            BodyState::Playing { stored, index } => {
                 let frame = stored.frame(*index).map(Ok);
                 *index += usize::from(frame.is_some());
                 return Poll::Ready(frame);
             }
-            Form::Empty(_) | Form::Ended => return Poll::Ready(None),
-            Form::Reading(reader) => match ready!(reader.poll(cx)) {
-                Look::Frame(frame) => return Poll::Ready(Some(Ok(frame.into_frame()))),
-                Look::Last(frame) => Some(Ok(frame.into_frame())),
-                Look::Failed(failure) => Some(Err(failure.into())),
-                Look::TooLong => Some(Err(TooLong.into())),
-                Look::Wait | Look::GivenUp => Some(Err(GivenUp.into())),
-                Look::Ended => None,
+            BodyState::Empty(_) | BodyState::Ended => return Poll::Ready(None),
+            BodyState::Reading(reader) => match ready!(reader.poll(cx)) {
+                NextFrame::Frame(frame) => return Poll::Ready(Some(Ok(frame.into_frame()))),
+                NextFrame::Last(frame) => Some(Ok(frame.into_frame())),
+                NextFrame::Failed(failure) => Some(Err(failure.into())),
+                NextFrame::TooLong => Some(Err(TooLong.into())),
+                NextFrame::Wait | NextFrame::Abandoned => Some(Err(Abandoned.into())),
+                NextFrame::Ended => None,
             },
         };
-        this.form = Form::Ended;
+        this.state = BodyState::Ended;
         Poll::Ready(last)
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.form {
-            Form::Own(body) => body.is_end_stream(),
-            Form::Reading(reader) => reader.is_end_stream(),
-            Form::Playing { stored, index } => stored.is_read(*index),
-            Form::Empty(_) | Form::Ended => true,
+        match &self.state {
+            BodyState::Own(body) => body.is_end_stream(),
+            BodyState::Reading(reader) => reader.is_end_stream(),
+            BodyState::Playing { stored, index } => stored.is_read(*index),
+            BodyState::Empty(_) | BodyState::Ended => true,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.form {
-            Form::Own(body) => body.size_hint(),
-            Form::Reading(reader) => reader.size_hint(),
-            Form::Playing { stored, index } => stored.hint(*index),
-            Form::Empty(hint) => *hint,
-            Form::Ended => SizeHint::with_exact(0),
+        match &self.state {
+            BodyState::Own(body) => body.size_hint(),
+            BodyState::Reading(reader) => reader.size_hint(),
+            BodyState::Playing { stored, index } => stored.hint(*index),
+            BodyState::Empty(hint) => *hint,
+            BodyState::Ended => SizeHint::with_exact(0),
         }
     }
 }

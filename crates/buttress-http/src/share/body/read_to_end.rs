@@ -9,22 +9,22 @@ use bytes::Bytes;
 use http_body::Body;
 
 use super::SharedBody;
-use crate::share::response::Shared;
+use crate::share::response::SharedResponse;
 
 /// Reads a response to its end, for nobody but those who come later.
 #[derive(Debug)]
-pub struct Finish<B> {
-    shared: Shared<B>,
+pub struct ReadToEnd<B> {
+    shared: SharedResponse<B>,
     body: SharedBody<B>,
 }
 
-impl<B> Finish<B> {
-    pub(crate) fn of(shared: &Shared<B>) -> Self {
+impl<B> ReadToEnd<B> {
+    pub(crate) fn of(shared: &SharedResponse<B>) -> Self {
         Self { shared: shared.clone(), body: shared.restore(Reader::Later).into_body() }
     }
 }
 
-impl<B> Future for Finish<B>
+impl<B> Future for ReadToEnd<B>
 where
     B: Body<Data = Bytes> + Unpin,
     B::Error: Into<BoxError>,

@@ -8,15 +8,15 @@ use bytes::Bytes;
 use http_body::{Body, SizeHint};
 
 use super::{
-    frame_log::{Look, readers::Key},
-    live::{Live, NO_TERMS},
+    frame_log::{NextFrame, readers::Key},
+    live::{LiveBody, NO_TERMS},
     stored::less,
 };
 
 /// A reader of a body that is on its way.
 #[derive(Debug)]
-pub(in crate::share) struct Reader<B> {
-    live: Arc<Live<B>>,
+pub(in crate::share) struct BodyReader<B> {
+    live: Arc<LiveBody<B>>,
     key: Key,
     /// From when it first had to wait.
     place: Option<Place>,
@@ -26,14 +26,14 @@ pub(in crate::share) struct Reader<B> {
     read: u64,
 }
 
-impl<B> Reader<B> {
-    pub(super) fn new(live: &Arc<Live<B>>) -> Self {
-        let key = live.track().enter();
+impl<B> BodyReader<B> {
+    pub(super) fn new(live: &Arc<LiveBody<B>>) -> Self {
+        let key = live.log().enter();
         Self { live: Arc::clone(live), key, place: None, index: 0, read: 0 }
     }
 
     pub(super) fn is_end_stream(&self) -> bool {
-        self.live.track().is_read(self.index)
+        self.live.log().is_read(self.index)
     }
 
     pub(super) fn size_hint(&self) -> SizeHint {
@@ -41,22 +41,22 @@ impl<B> Reader<B> {
         if said.exact().is_some() {
             return less(said, self.read);
         }
-        less(&self.live.track().hint(said), self.read)
+        less(&self.live.log().hint(said), self.read)
     }
 
-    fn look(&mut self) -> Look {
-        let (look, is_relieved) = {
-            let mut track = self.live.track();
-            (track.look(self.key), track.is_relieved())
+    fn next_frame(&mut self) -> NextFrame {
+        let (next, is_relieved) = {
+            let mut log = self.live.log();
+            (log.next_frame(self.key), log.is_relieved())
         };
         if is_relieved {
             self.live.relay.ring();
         }
-        if let Look::Frame(frame) | Look::Last(frame) = &look {
+        if let NextFrame::Frame(frame) | NextFrame::Last(frame) = &next {
             self.index += 1;
             self.read = self.read.saturating_add(frame.length());
         }
-        look
+        next
     }
 
     /// Where it waits. `None` if it must not.
@@ -74,38 +74,38 @@ impl<B> Reader<B> {
     }
 }
 
-impl<B> Reader<B>
+impl<B> BodyReader<B>
 where
     B: Body<Data = Bytes> + Unpin,
     B::Error: Into<BoxError>,
 {
-    /// What is at its place; never [`Look::Wait`].
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Look> {
-        match self.look() {
-            Look::Wait => {}
-            look => return Poll::Ready(look),
+    /// What is at its place; never [`NextFrame::Wait`].
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<NextFrame> {
+        match self.next_frame() {
+            NextFrame::Wait => {}
+            next => return Poll::Ready(next),
         }
-        let Some(place) = self.place() else { return Poll::Ready(Look::GivenUp) };
+        let Some(place) = self.place() else { return Poll::Ready(NextFrame::Abandoned) };
         let known = self.index.try_into().unwrap_or(u64::MAX);
         let live = &self.live;
         ready!(live.relay.poll(place, known, cx, |work, _| live.drive(work)));
-        match self.look() {
+        match self.next_frame() {
             // An error and not a wait for what does not come, whatever became of the source.
-            Look::Wait => Poll::Ready(Look::GivenUp),
-            look => Poll::Ready(look),
+            NextFrame::Wait => Poll::Ready(NextFrame::Abandoned),
+            next => Poll::Ready(next),
         }
     }
 }
 
-impl<B> Drop for Reader<B> {
+impl<B> Drop for BodyReader<B> {
     fn drop(&mut self) {
         // Dropped at the end, with no lock held and after all else is done: the bytes of a frame may be
         // anybody's.
         let mut freed = Vec::new();
         let (is_relieved, is_deserted) = {
-            let mut track = self.live.track();
-            track.leave(self.key, &mut freed);
-            (track.is_relieved(), track.is_deserted())
+            let mut log = self.live.log();
+            log.leave(self.key, &mut freed);
+            (log.is_relieved(), log.is_deserted())
         };
         if let Some(place) = self.place.take() {
             self.live.relay.leave(place);

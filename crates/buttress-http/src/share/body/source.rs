@@ -11,7 +11,7 @@ use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame};
 
 use super::{
-    error::{Failure, Unknown},
+    error::{BodyFailure, Unknown},
     frame::SharedFrame,
 };
 use crate::message::body_error::bare;
@@ -27,12 +27,12 @@ pub(super) struct Source<B> {
 }
 
 /// What came of a body.
-pub(super) enum Read {
+pub(super) enum SourceRead {
     Frame(SharedFrame),
     /// The frame that ends it.
     Last(SharedFrame),
     End,
-    Failed(Failure),
+    Failed(BodyFailure),
 }
 
 impl<B> Source<B> {
@@ -66,22 +66,22 @@ where
     B::Error: Into<BoxError>,
 {
     /// Reads on. A panic is a failure.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Read> {
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<SourceRead> {
         catch_unwind(AssertUnwindSafe(|| self.read(cx)))
-            .unwrap_or(Poll::Ready(Read::Failed(Failure::Panicked)))
+            .unwrap_or(Poll::Ready(SourceRead::Failed(BodyFailure::Panicked)))
     }
 
-    fn read(&mut self, cx: &mut Context<'_>) -> Poll<Read> {
+    fn read(&mut self, cx: &mut Context<'_>) -> Poll<SourceRead> {
         Poll::Ready(match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
-            None => Read::End,
-            Some(Err(error)) => Read::Failed(Failure::of(bare(error))),
+            None => SourceRead::End,
+            Some(Err(error)) => SourceRead::Failed(BodyFailure::of(bare(error))),
             Some(Ok(frame)) => {
                 let is_last = self.body.is_end_stream();
                 match self.shared(frame) {
                     // Nothing follows trailers.
-                    Some(frame) if is_last || frame.is_trailers() => Read::Last(frame),
-                    Some(frame) => Read::Frame(frame),
-                    None => Read::Failed(Failure::Error(Arc::new(Unknown))),
+                    Some(frame) if is_last || frame.is_trailers() => SourceRead::Last(frame),
+                    Some(frame) => SourceRead::Frame(frame),
+                    None => SourceRead::Failed(BodyFailure::Error(Arc::new(Unknown))),
                 }
             }
         })

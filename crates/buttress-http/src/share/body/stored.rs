@@ -16,7 +16,7 @@ use crate::message::header_value::members;
 /// of its read buffers, and a page of one KiB that is kept for long would keep a buffer of eight. A header
 /// map has room for what is never put in.
 #[derive(Debug)]
-pub(in crate::share) struct Stored {
+pub(in crate::share) struct StoredResponse {
     status: StatusCode,
     version: Version,
     headers: Box<[(HeaderName, HeaderValue)]>,
@@ -26,17 +26,17 @@ pub(in crate::share) struct Stored {
     hint: SizeHint,
 }
 
-impl Stored {
+impl StoredResponse {
     /// What is kept of a response with this `head`, of which `frames` are the whole body.
     pub(in crate::share) fn new(head: &Parts, frames: &[SharedFrame], hint: SizeHint) -> Self {
         let trailers = frames.iter().find_map(SharedFrame::trailers);
         Self {
             status: head.status,
             version: head.version,
-            headers: apart(of_no_connection(&head.headers)),
-            data: joined(frames),
+            headers: detach_values(end_to_end_headers(&head.headers)),
+            data: concatenate(frames),
             trailers: trailers
-                .map(|trailers| Arc::new(apart(trailers.iter()).into_iter().collect())),
+                .map(|trailers| Arc::new(detach_values(trailers.iter()).into_iter().collect())),
             hint,
         }
     }
@@ -100,7 +100,7 @@ pub(super) fn less(hint: &SizeHint, read: u64) -> SizeHint {
 
 /// The same headers. Their values share one piece of memory, which is theirs alone: whoever holds on to
 /// one keeps no body.
-fn apart<'a>(
+fn detach_values<'a>(
     headers: impl Iterator<Item = (&'a HeaderName, &'a HeaderValue)>,
 ) -> Box<[(HeaderName, HeaderValue)]> {
     let headers: Vec<_> = headers.collect();
@@ -109,36 +109,34 @@ fn apart<'a>(
         bytes.extend_from_slice(value.as_bytes());
     }
     let mut bytes = Bytes::from(bytes);
-    let mut apart = |value: &HeaderValue| {
+    let mut detach = |value: &HeaderValue| {
         // What was a value is one.
         let copy = HeaderValue::from_maybe_shared(bytes.split_to(value.len()));
         let mut copy = copy.unwrap_or_else(|_| value.clone());
         copy.set_sensitive(value.is_sensitive());
         copy
     };
-    headers.into_iter().map(|(name, value)| (name.clone(), apart(value))).collect()
+    headers.into_iter().map(|(name, value)| (name.clone(), detach(value))).collect()
 }
 
 /// The headers but for those that say something of one connection, or to one proxy, and are not to be
 /// stored (RFC 9111, section 3.1).
-fn of_no_connection(headers: &HeaderMap) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
+fn end_to_end_headers(headers: &HeaderMap) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
     let is_named = |name: &HeaderName| {
         members(headers, &CONNECTION)
             .any(|member| member.eq_ignore_ascii_case(name.as_str().as_bytes()))
     };
-    headers
-        .iter()
-        .filter(move |(name, _)| !OF_A_CONNECTION.contains(&name.as_str()) && !is_named(name))
+    headers.iter().filter(move |(name, _)| !HOP_BY_HOP.contains(&name.as_str()) && !is_named(name))
 }
 
-fn joined(frames: &[SharedFrame]) -> Bytes {
+fn concatenate(frames: &[SharedFrame]) -> Bytes {
     let pieces = || frames.iter().filter_map(SharedFrame::data);
     let mut data = Vec::with_capacity(pieces().map(Bytes::len).sum());
     pieces().for_each(|piece| data.extend_from_slice(piece));
     data.into()
 }
 
-const OF_A_CONNECTION: [&str; 9] = [
+const HOP_BY_HOP: [&str; 9] = [
     "connection",
     "keep-alive",
     "proxy-authenticate",

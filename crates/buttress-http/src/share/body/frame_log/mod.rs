@@ -9,15 +9,15 @@ use self::{
     window::Window,
 };
 use super::{
-    byte_reservation::Charge,
-    error::Failure,
+    byte_reservation::ByteReservation,
+    error::BodyFailure,
     frame::{SharedFrame, sum, weight},
-    source::Read,
+    source::SourceRead,
 };
 
 /// What has been read of a body that many read, how far each of them is, and how it ended.
 #[derive(Debug)]
-pub(super) struct Track {
+pub(super) struct FrameLog {
     window: Window,
     readers: Readers,
     /// The frame that there was no room for.
@@ -27,7 +27,7 @@ pub(super) struct Track {
     /// The length of all frames that ever came.
     length: u64,
     has_trailers: bool,
-    end: End,
+    state: LogState,
 }
 
 #[derive(Debug)]
@@ -38,31 +38,31 @@ struct Held {
 }
 
 #[derive(Debug)]
-enum End {
+enum LogState {
     /// The rest is on its way.
     Open,
     Whole,
-    Failed(Failure),
-    GivenUp,
+    Failed(BodyFailure),
+    Abandoned,
 }
 
 /// What a reader finds at its place.
-pub(super) enum Look {
+pub(super) enum NextFrame {
     Frame(SharedFrame),
     /// The frame that ends the body.
     Last(SharedFrame),
     /// Nothing yet.
     Wait,
     Ended,
-    Failed(Failure),
+    Failed(BodyFailure),
     /// The reader has fallen too far behind.
     TooLong,
-    GivenUp,
+    Abandoned,
 }
 
 /// What is to be done with the source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub(super) enum SourceStep {
     /// Read on.
     Pull,
     /// Wait for the readers: there is no room.
@@ -73,17 +73,17 @@ pub(super) enum Step {
     Done,
 }
 
-impl Track {
-    /// A track for up to `cap` bytes.
-    pub(super) fn new(cap: usize, charge: Charge) -> Self {
+impl FrameLog {
+    /// A log for up to `cap` bytes.
+    pub(super) fn new(cap: usize, reservation: ByteReservation) -> Self {
         Self {
-            window: Window::new(cap, charge),
+            window: Window::new(cap, reservation),
             readers: Readers::default(),
             held: None,
             waits: false,
             length: 0,
             has_trailers: false,
-            end: End::Open,
+            state: LogState::Open,
         }
     }
 
@@ -116,48 +116,52 @@ impl Track {
     }
 
     /// What is there for a reader. It moves on by a frame.
-    pub(super) fn look(&mut self, key: Key) -> Look {
-        let Some(entry) = self.readers.get(key) else { return Look::GivenUp };
+    pub(super) fn next_frame(&mut self, key: Key) -> NextFrame {
+        let Some(entry) = self.readers.get(key) else { return NextFrame::Abandoned };
         if entry.is_lost {
-            return Look::TooLong;
+            return NextFrame::TooLong;
         }
-        match (self.window.read(entry.index), &self.end) {
-            (Some(frame), end) => {
+        match (self.window.read(entry.index), &self.state) {
+            (Some(frame), state) => {
                 entry.read(entry.index + 1 == self.window.end());
-                match end {
-                    End::Whole if entry.index == self.window.end() => Look::Last(frame),
-                    _ => Look::Frame(frame),
+                match state {
+                    LogState::Whole if entry.index == self.window.end() => NextFrame::Last(frame),
+                    _ => NextFrame::Frame(frame),
                 }
             }
-            (None, End::Open) => Look::Wait,
-            (None, End::Whole) => Look::Ended,
-            (None, End::Failed(failure)) => Look::Failed(failure.clone()),
-            (None, End::GivenUp) => Look::GivenUp,
+            (None, LogState::Open) => NextFrame::Wait,
+            (None, LogState::Whole) => NextFrame::Ended,
+            (None, LogState::Failed(failure)) => NextFrame::Failed(failure.clone()),
+            (None, LogState::Abandoned) => NextFrame::Abandoned,
         }
     }
 
     /// Puts down what was `read` of the source, and says how it goes on. What is left of `read`, and
     /// what is `freed`, is dropped with no lock held.
-    pub(super) fn step(&mut self, read: &mut Option<Read>, freed: &mut Vec<SharedFrame>) -> Step {
-        if !matches!(self.end, End::Open) {
-            return Step::Done;
+    pub(super) fn step(
+        &mut self,
+        read: &mut Option<SourceRead>,
+        freed: &mut Vec<SharedFrame>,
+    ) -> SourceStep {
+        if !matches!(self.state, LogState::Open) {
+            return SourceStep::Done;
         }
         match read.take() {
             None => {}
-            Some(Read::Frame(frame)) => self.held = Some(Held { frame, is_last: false }),
-            Some(Read::Last(frame)) => self.held = Some(Held { frame, is_last: true }),
-            Some(Read::End) => return self.close(End::Whole),
-            Some(Read::Failed(failure)) => return self.close(End::Failed(failure)),
+            Some(SourceRead::Frame(frame)) => self.held = Some(Held { frame, is_last: false }),
+            Some(SourceRead::Last(frame)) => self.held = Some(Held { frame, is_last: true }),
+            Some(SourceRead::End) => return self.close(LogState::Whole),
+            Some(SourceRead::Failed(failure)) => return self.close(LogState::Failed(failure)),
         }
         self.waits = !self.has_room(freed);
         if self.waits {
-            return Step::Wait;
+            return SourceStep::Wait;
         }
-        let Some(Held { frame, is_last }) = self.held.take() else { return Step::Pull };
+        let Some(Held { frame, is_last }) = self.held.take() else { return SourceStep::Pull };
         self.length = self.length.saturating_add(frame.length());
         self.has_trailers |= frame.is_trailers();
         self.window.push(frame);
-        if is_last { self.close(End::Whole) } else { Step::More }
+        if is_last { self.close(LogState::Whole) } else { SourceStep::More }
     }
 
     /// The source has waited for a tick.
@@ -174,15 +178,15 @@ impl Track {
 
     /// Whether the rest comes and there is no reader for it, nor can there be one.
     pub(super) fn is_deserted(&self) -> bool {
-        self.window.start() > 0 && self.window.is_deserted() && matches!(self.end, End::Open)
+        self.window.start() > 0 && self.window.is_deserted() && matches!(self.state, LogState::Open)
     }
 
     /// Gives up what is not whole: it is `freed`. Whether it was not.
     pub(super) fn give_up(&mut self, freed: &mut Vec<SharedFrame>) -> bool {
-        if !matches!(self.end, End::Open) {
+        if !matches!(self.state, LogState::Open) {
             return false;
         }
-        self.end = End::GivenUp;
+        self.state = LogState::Abandoned;
         freed.extend(self.held.take().map(|held| held.frame));
         self.window.clear(freed);
         true
@@ -195,12 +199,12 @@ impl Track {
     }
 
     pub(super) fn progress(&self) -> Progress {
-        match self.end {
-            End::Failed(_) | End::GivenUp => Progress::Lost,
+        match self.state {
+            LogState::Failed(_) | LogState::Abandoned => Progress::Lost,
             _ if self.window.start() > 0 => Progress::Lost,
             _ if self.window.moves() => Progress::Closed,
-            End::Open => Progress::Open,
-            End::Whole => Progress::Whole,
+            LogState::Open => Progress::Open,
+            LogState::Whole => Progress::Whole,
         }
     }
 
@@ -211,7 +215,7 @@ impl Track {
 
     /// Whether a reader of `index` frames has read the whole body.
     pub(super) fn is_read(&self, index: usize) -> bool {
-        matches!(self.end, End::Whole) && index == self.window.end()
+        matches!(self.state, LogState::Whole) && index == self.window.end()
     }
 
     /// The length of the body, of which the source `said` that.
@@ -222,7 +226,7 @@ impl Track {
         if said.exact().is_some() {
             return *said;
         }
-        if matches!(self.end, End::Whole) && !self.has_trailers {
+        if matches!(self.state, LogState::Whole) && !self.has_trailers {
             return SizeHint::with_exact(self.length);
         }
         let mut hint = SizeHint::new();
@@ -262,8 +266,8 @@ impl Track {
         self.held.as_ref().map_or(0, |held| held.frame.size())
     }
 
-    fn close(&mut self, end: End) -> Step {
-        self.end = end;
-        Step::Done
+    fn close(&mut self, state: LogState) -> SourceStep {
+        self.state = state;
+        SourceStep::Done
     }
 }

@@ -4,8 +4,8 @@ use slab::Slab;
 #[derive(Debug, Default)]
 pub(in crate::share::body) struct Readers {
     // One that is alone costs no allocation.
-    first: Option<Entry>,
-    others: Slab<Entry>,
+    first: Option<ReaderEntry>,
+    others: Slab<ReaderEntry>,
     /// The number of those that have been promised the body and have not come for it.
     expected: usize,
     /// The ticks that the others have waited for these.
@@ -17,7 +17,7 @@ pub(in crate::share::body) struct Readers {
 pub(in crate::share::body) struct Key(usize);
 
 #[derive(Debug)]
-pub(super) struct Entry {
+pub(super) struct ReaderEntry {
     /// The frame that it reads next.
     pub(super) index: usize,
     /// It has fallen too far behind.
@@ -43,7 +43,7 @@ impl Readers {
 
     /// A reader at the first frame.
     pub(super) fn enter(&mut self, is_lost: bool) -> Key {
-        let entry = Entry { index: 0, is_lost, idle: 0, held: 0 };
+        let entry = ReaderEntry { index: 0, is_lost, idle: 0, held: 0 };
         if self.first.is_none() {
             self.first = Some(entry);
             return Key(0);
@@ -51,14 +51,14 @@ impl Readers {
         Key(self.others.insert(entry) + 1)
     }
 
-    pub(super) fn get(&mut self, key: Key) -> Option<&mut Entry> {
+    pub(super) fn get(&mut self, key: Key) -> Option<&mut ReaderEntry> {
         match key.0.checked_sub(1) {
             None => self.first.as_mut(),
             Some(other) => self.others.get_mut(other),
         }
     }
 
-    pub(super) fn leave(&mut self, key: Key) -> Option<Entry> {
+    pub(super) fn leave(&mut self, key: Key) -> Option<ReaderEntry> {
         match key.0.checked_sub(1) {
             None => self.first.take(),
             Some(other) => self.others.try_remove(other),
@@ -88,12 +88,12 @@ impl Readers {
         }
     }
 
-    fn all(&mut self) -> impl Iterator<Item = &mut Entry> {
+    fn all(&mut self) -> impl Iterator<Item = &mut ReaderEntry> {
         self.first.iter_mut().chain(self.others.iter_mut().map(|(_, entry)| entry))
     }
 }
 
-impl Entry {
+impl ReaderEntry {
     /// It has read a frame, which may be the last that is there.
     pub(super) const fn read(&mut self, is_last: bool) {
         self.index += 1;

@@ -1,6 +1,6 @@
 use std::{collections::VecDeque, mem};
 
-use crate::share::body::{byte_reservation::Charge, frame::SharedFrame};
+use crate::share::body::{byte_reservation::ByteReservation, frame::SharedFrame};
 
 /// The frames of a body that are held for its readers, and how many readers stand at each.
 ///
@@ -13,7 +13,7 @@ pub(super) struct Window {
     start: usize,
     /// The number of readers that have read every frame so far.
     ahead: usize,
-    charge: Charge,
+    reservation: ByteReservation,
     cap: usize,
     moves: bool,
 }
@@ -26,8 +26,8 @@ struct Slot {
 }
 
 impl Window {
-    pub(super) const fn new(cap: usize, charge: Charge) -> Self {
-        Self { slots: VecDeque::new(), start: 0, ahead: 0, charge, cap, moves: false }
+    pub(super) const fn new(cap: usize, reservation: ByteReservation) -> Self {
+        Self { slots: VecDeque::new(), start: 0, ahead: 0, reservation, cap, moves: false }
     }
 
     /// Whether the body is over the cap.
@@ -83,17 +83,17 @@ impl Window {
     /// any.
     pub(super) fn has_room(&self, size: usize) -> bool {
         let is_empty = self.moves && self.slots.is_empty();
-        is_empty || (self.excess() == 0 && self.charge.shortage(size, self.cap) == 0)
+        is_empty || (self.excess() == 0 && self.reservation.shortage(size, self.cap) == 0)
     }
 
     /// Takes room for a frame of `size` bytes. `false` if there is none.
     pub(super) fn reserve(&mut self, size: usize) -> bool {
-        if self.excess() == 0 && self.charge.grow(size, self.cap) {
+        if self.excess() == 0 && self.reservation.grow(size, self.cap) {
             return true;
         }
         let is_empty = self.moves && self.slots.is_empty();
         if is_empty {
-            self.charge.overdraw(size);
+            self.reservation.overdraw(size);
         }
         is_empty
     }
@@ -105,7 +105,7 @@ impl Window {
 
     /// The index of the first frame that may stay where one of `size` bytes needs room.
     pub(super) fn bound(&self, size: usize) -> usize {
-        let mut shortage = self.charge.shortage(size, self.cap);
+        let mut shortage = self.reservation.shortage(size, self.cap);
         let mut frames = self.excess();
         let leaves = |slot: &&Slot| {
             let leaves = shortage > 0 || frames > 0;
@@ -134,13 +134,13 @@ impl Window {
         while let Some(frame) = self.pop() {
             freed.push(frame);
         }
-        self.charge.clear();
+        self.reservation.clear();
     }
 
     fn pop(&mut self) -> Option<SharedFrame> {
         let Slot { frame, .. } = self.slots.pop_front()?;
         self.start += 1;
-        self.charge.shrink(frame.size());
+        self.reservation.shrink(frame.size());
         Some(frame)
     }
 
