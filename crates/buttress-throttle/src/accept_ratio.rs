@@ -4,7 +4,10 @@ use buttress_control::{AcceptRatio, Ended, Nanos, Random, Sent};
 use buttress_core::{Criticality, Deadline, Guard, Upload, Verdict, Waited};
 
 use crate::{
-    limit::{Admission, Ask, Epoch, Fresh, Hold, Limit, Refusal, Tally, Wait, Why},
+    limit::{
+        Admission, CallInfo, CountsByCriticality, Fresh, Limit, LimitClock, LimitPermit, Refusal,
+        RefusalReason, Wait,
+    },
     sync::is_only,
 };
 
@@ -12,31 +15,31 @@ use crate::{
 /// the SRE book, with an account of its own for each criticality.
 #[derive(Clone)]
 pub struct AcceptRatioLimit {
-    pub(crate) accounts: Arc<Accounts>,
+    pub(crate) state: Arc<AcceptRatioState>,
 }
 
 impl AcceptRatioLimit {
     pub(crate) fn new(law: &AcceptRatio) -> Self {
-        Self { accounts: Arc::new(Accounts::new(law)) }
+        Self { state: Arc::new(AcceptRatioState::new(law)) }
     }
 }
 
 impl<Req> Limit<Req> for AcceptRatioLimit {
-    type Permit = Attempted;
-    type Wait = Never;
+    type Permit = SentCall;
+    type Wait = NeverWaits;
 
     #[inline]
-    fn admit(&self, _: &Req, ask: &Ask<'_>) -> Admission<Attempted, Never> {
-        let accounts = &self.accounts;
-        let Some(law) = accounts.of(ask.criticality) else { return Admission::Unlimited };
-        let Some(sent) = law.send(accounts.now(), accounts.random.draw()) else {
-            return Admission::Refused(Refusal::new(Why::AcceptRatio));
+    fn admit(&self, _: &Req, call: &CallInfo<'_>) -> Admission<SentCall, NeverWaits> {
+        let state = &self.state;
+        let Some(law) = state.of(call.criticality) else { return Admission::Unlimited };
+        let Some(sent) = law.send(state.now(), state.random.draw()) else {
+            return Admission::Refused(Refusal::new(RefusalReason::AcceptRatio));
         };
-        accounts.tally.add(ask.criticality);
-        Admission::Admitted(Attempted {
-            accounts: Some(Arc::clone(accounts)),
+        state.admitted.add(call.criticality);
+        Admission::Admitted(SentCall {
+            state: Some(Arc::clone(state)),
             sent,
-            criticality: ask.criticality,
+            criticality: call.criticality,
             deadline: Deadline::current(),
             upload: None,
         })
@@ -51,17 +54,17 @@ impl Fresh for AcceptRatioLimit {
     }
 
     fn fresh(&self) -> Self {
-        Self { accounts: Arc::new(self.accounts.fresh()) }
+        Self { state: Arc::new(self.state.fresh()) }
     }
 
     fn is_idle(&self) -> bool {
-        let now = self.accounts.now();
+        let now = self.state.now();
         let fresh = |law: &AcceptRatio| law.is_fresh(now);
-        is_only(&self.accounts) && self.accounts.laws.iter().all(fresh)
+        is_only(&self.state) && self.state.laws.iter().all(fresh)
     }
 
     fn admitted(&self) -> [u64; 4] {
-        self.accounts.tally.counts()
+        self.state.admitted.counts()
     }
 }
 
@@ -73,30 +76,30 @@ impl fmt::Debug for AcceptRatioLimit {
 
 /// What is known of the service, by criticality: it may accept the one and not the other.
 #[derive(Debug)]
-pub(crate) struct Accounts {
+pub(crate) struct AcceptRatioState {
     laws: [AcceptRatio; 4],
-    tally: Tally,
+    admitted: CountsByCriticality,
     pub(crate) random: Random,
-    epoch: Epoch,
+    clock: LimitClock,
 }
 
-impl Accounts {
+impl AcceptRatioState {
     fn new(law: &AcceptRatio) -> Self {
         Self {
             laws: std::array::from_fn(|_| law.fresh()),
-            tally: Tally::new(),
+            admitted: CountsByCriticality::new(),
             random: Random::seeded(fastrand::u64(..)),
-            epoch: Epoch::new(),
+            clock: LimitClock::new(),
         }
     }
 
     fn fresh(&self) -> Self {
         Self {
             laws: self.laws.each_ref().map(AcceptRatio::fresh),
-            tally: Tally::new(),
+            admitted: CountsByCriticality::new(),
             // Other draws, and yet the same for the same seed.
             random: Random::seeded(self.random.draw().to_bits()),
-            epoch: Epoch::new(),
+            clock: LimitClock::new(),
         }
     }
 
@@ -109,15 +112,15 @@ impl Accounts {
     }
 
     fn now(&self) -> Nanos {
-        self.epoch.now()
+        self.clock.now()
     }
 }
 
 /// A call that was sent, and whose outcome is not known yet.
 #[derive(Debug)]
-pub struct Attempted {
+pub struct SentCall {
     /// `None` once the outcome is known.
-    accounts: Option<Arc<Accounts>>,
+    state: Option<Arc<AcceptRatioState>>,
     sent: Sent,
     criticality: Criticality,
     deadline: Option<Deadline>,
@@ -125,12 +128,12 @@ pub struct Attempted {
     upload: Option<Upload>,
 }
 
-impl Attempted {
+impl SentCall {
     fn end(&mut self, how: Ended) {
-        if let Some(accounts) = self.accounts.take()
-            && let Some(law) = accounts.of(self.criticality)
+        if let Some(state) = self.state.take()
+            && let Some(law) = state.of(self.criticality)
         {
-            law.end(accounts.now(), self.sent, how);
+            law.end(state.now(), self.sent, how);
         }
     }
 
@@ -142,9 +145,9 @@ impl Attempted {
     }
 }
 
-impl Guard for Attempted {}
+impl Guard for SentCall {}
 
-impl Hold for Attempted {
+impl LimitPermit for SentCall {
     const OUTLIVES_HEAD: bool = false;
 
     fn watch(&mut self, upload: impl FnOnce() -> Option<Upload>) {
@@ -169,9 +172,9 @@ impl Hold for Attempted {
     }
 }
 
-impl Drop for Attempted {
+impl Drop for SentCall {
     fn drop(&mut self) {
-        if self.accounts.is_none() {
+        if self.state.is_none() {
             return;
         }
         self.end(if self.deadline.is_some_and(Deadline::has_passed) {
@@ -191,9 +194,9 @@ const fn is_unfinished(waited: Waited) -> bool {
 
 /// Nobody waits here.
 #[derive(Debug)]
-pub struct Never(Infallible);
+pub struct NeverWaits(Infallible);
 
-impl<P> Wait<P> for Never {
+impl<P> Wait<P> for NeverWaits {
     fn poll_admit(
         &mut self,
         _: &mut std::task::Context<'_>,

@@ -116,7 +116,7 @@ impl<W> ThrottleHandle<RateLimit<W>> {
     /// changes nothing.
     pub fn set_rate_of(&self, index: usize, rate: Rate) {
         self.limit.queue.supply.rates.set_rate(self.now(), index, rate);
-        self.limit.queue.hand_over();
+        self.limit.queue.grant_waiters();
     }
 
     fn now(&self) -> Nanos {
@@ -127,7 +127,7 @@ impl<W> ThrottleHandle<RateLimit<W>> {
 impl ThrottleHandle<AcceptRatioLimit> {
     /// How probable it is that the next call of this criticality is not sent, from 0 to 1.
     pub fn rejection(&self, criticality: Criticality) -> f64 {
-        self.limit.accounts.rejection(criticality)
+        self.limit.state.rejection(criticality)
     }
 }
 

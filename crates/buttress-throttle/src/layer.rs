@@ -7,9 +7,9 @@ use tower_layer::Layer;
 use crate::{
     AcceptRatioLimit, Blind, ConcurrencyLimit, Keyed, RateLimit, Throttle, ThrottleHandle,
     concurrency::{Adaptive, Fixed, Regulate},
-    limit::{Fresh, Order, Queued},
+    limit::{Fresh, QueueOrder, Queued},
     rate::One,
-    settings::{Announcement, Enforcement, Extent, Scope, Settings},
+    settings::{Enforcement, Extent, QuotaHeaders, Scope, Settings},
 };
 
 /// Lets through as many calls as the service behind it can bear.
@@ -89,7 +89,7 @@ impl ThrottleLayer<AcceptRatioLimit, Plain, ByMode> {
 
     /// Makes chance repeatable: the same seed and the same order of calls give the same decisions.
     pub fn seed(self, seed: u64) -> Self {
-        self.limit.accounts.random.seed(seed);
+        self.limit.state.random.seed(seed);
         self
     }
 }
@@ -116,7 +116,7 @@ impl<L: Queued, M, J> ThrottleLayer<L, M, J> {
     ///
     /// From [Fail at Scale](https://queue.acm.org/detail.cfm?id=2839461), ACM Queue, 2015.
     pub fn adaptive_lifo(self) -> Self {
-        self.limit.change(|options| options.order = Order::AdaptiveLifo);
+        self.limit.change(|options| options.order = QueueOrder::AdaptiveLifo);
         self
     }
 
@@ -158,7 +158,7 @@ impl<W, M, J> ThrottleLayer<RateLimit<W>, M, J> {
     /// Tells callers how much of the rate is left, in the words of the mode: over HTTP the headers
     /// `RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers-11).
     pub fn announce(self) -> Self {
-        self.with(|settings| settings.announcement = Announcement::Quotas)
+        self.with(|settings| settings.quota_headers = QuotaHeaders::Quotas)
     }
 }
 

@@ -8,8 +8,8 @@ use tower_service::Service;
 
 use crate::{
     Blind, ResponseFuture, ThrottleHandle,
-    future::{Later, ThrottleGuard, Waiting},
-    limit::{Admission, Ask, Fresh, Hold, Limit, Refusal},
+    future::{NotStarted, ThrottleGuard, Waiting},
+    limit::{Admission, CallInfo, Fresh, Limit, LimitPermit, Refusal},
     settings::{Enforcement, Settings},
 };
 
@@ -69,20 +69,26 @@ where
         let seeds = (self.mode.seed(&request), self.judge.seed(&self.mode, &request));
         let means = (self.mode.clone(), self.judge.clone());
         let extent = self.settings.extent;
-        let ask = Ask { settings: &self.settings, criticality };
-        let permit = match self.limit.admit(&request, &ask) {
+        let call = CallInfo { settings: &self.settings, criticality };
+        let permit = match self.limit.admit(&request, &call) {
             Admission::Admitted(mut permit) => {
                 permit.watch(|| self.mode.watch(&mut request));
                 Some(permit)
             }
             Admission::Unlimited => None,
             Admission::Waiting(wait) => {
-                let later = self.wait(wait, request, criticality);
-                return ResponseFuture::later(later, seeds, means, criticality, extent);
+                let not_started = self.wait(wait, request, criticality);
+                return ResponseFuture::not_started(not_started, seeds, means, criticality, extent);
             }
             Admission::Refused(refusal) => match self.refuse(refusal, criticality) {
-                Some(later) => {
-                    return ResponseFuture::later(later, seeds, means, criticality, extent);
+                Some(not_started) => {
+                    return ResponseFuture::not_started(
+                        not_started,
+                        seeds,
+                        means,
+                        criticality,
+                        extent,
+                    );
                 }
                 None => None,
             },
@@ -98,13 +104,18 @@ where
 impl<S: Clone, L, M, J> Throttle<S, L, M, J> {
     /// Takes the instance that is ready along into the queue.
     #[cold]
-    fn wait<Req, W>(&mut self, wait: W, request: Req, criticality: Criticality) -> Later<S, Req, W>
+    fn wait<Req, W>(
+        &mut self,
+        wait: W,
+        request: Req,
+        criticality: Criticality,
+    ) -> NotStarted<S, Req, W>
     where
         M: Carry<Req>,
     {
         self.settings.queue(criticality);
         let announced = self.mode.read(&request);
-        Later::Waiting(Waiting {
+        NotStarted::Waiting(Waiting {
             wait,
             inner: take_ready(&mut self.inner),
             announced,
@@ -120,13 +131,13 @@ impl<S: Clone, L, M, J> Throttle<S, L, M, J> {
         &mut self,
         refusal: Refusal,
         criticality: Criticality,
-    ) -> Option<Later<S, Req, W>> {
+    ) -> Option<NotStarted<S, Req, W>> {
         let refusal = self.settings.refuse(refusal, criticality);
         if self.settings.enforcement == Enforcement::Observe {
             return None;
         }
         // What this instance has reserved goes back.
         self.inner = self.inner.clone();
-        Some(Later::Refused(refusal, Arc::clone(&self.settings)))
+        Some(NotStarted::Refused(refusal, Arc::clone(&self.settings)))
     }
 }

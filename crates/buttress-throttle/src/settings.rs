@@ -17,7 +17,7 @@ pub struct Settings {
     pub(crate) origin: Origin,
     pub(crate) extent: Extent,
     pub(crate) enforcement: Enforcement,
-    pub(crate) announcement: Announcement,
+    pub(crate) quota_headers: QuotaHeaders,
     pub(crate) scope: Scope,
     /// What calls are told that a concurrency limit rejects.
     pub(crate) retry_after: Option<Duration>,
@@ -31,7 +31,7 @@ impl Settings {
             origin: Origin::new("throttle"),
             extent: Extent::Body,
             enforcement: Enforcement::Reject,
-            announcement: Announcement::Silent,
+            quota_headers: QuotaHeaders::Silent,
             scope: Scope::Layer,
             retry_after: None,
             random: Arc::new(Random::seeded(fastrand::u64(..))),
@@ -90,7 +90,7 @@ pub(crate) enum Enforcement {
 
 /// Whether responses say how much of the rate is left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Announcement {
+pub(crate) enum QuotaHeaders {
     Silent,
     Quotas,
 }

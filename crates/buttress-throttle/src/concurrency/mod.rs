@@ -1,9 +1,9 @@
 use std::sync::Arc;
 
-use self::{permit::Permit, semaphore::Gate};
+use self::{permit::ConcurrencyPermit, semaphore::Semaphore};
 use crate::{
-    limit::{Admission, Ask, Fresh, Limit, Options, Queued},
-    queue::{Place, Queue},
+    limit::{Admission, CallInfo, Fresh, Limit, QueueOptions, Queued},
+    queue::{Queue, QueuedCall},
     sync::is_only,
 };
 
@@ -18,22 +18,26 @@ pub use self::regulate::{Adaptive, Fixed, Regulate};
 /// ([`Adaptive`]).
 #[derive(Debug)]
 pub struct ConcurrencyLimit<A = Fixed> {
-    pub(crate) queue: Arc<Queue<Gate<A>, ()>>,
+    pub(crate) queue: Arc<Queue<Semaphore<A>, ()>>,
 }
 
 impl<A: Regulate> ConcurrencyLimit<A> {
     pub(crate) fn new(limit: u32, regulator: A) -> Self {
-        Self { queue: Arc::new(Queue::new(Gate::new(limit, regulator))) }
+        Self { queue: Arc::new(Queue::new(Semaphore::new(limit, regulator))) }
     }
 }
 
 impl<Req, A: Regulate> Limit<Req> for ConcurrencyLimit<A> {
-    type Permit = Permit<A>;
-    type Wait = Place<Gate<A>>;
+    type Permit = ConcurrencyPermit<A>;
+    type Wait = QueuedCall<Semaphore<A>>;
 
     #[inline]
-    fn admit(&self, _: &Req, ask: &Ask<'_>) -> Admission<Permit<A>, Place<Gate<A>>> {
-        self.queue.admit(ask)
+    fn admit(
+        &self,
+        _: &Req,
+        call: &CallInfo<'_>,
+    ) -> Admission<ConcurrencyPermit<A>, QueuedCall<Semaphore<A>>> {
+        self.queue.admit(call)
     }
 }
 
@@ -59,7 +63,7 @@ impl<A: Regulate> Fresh for ConcurrencyLimit<A> {
 }
 
 impl<A: Regulate> Queued for ConcurrencyLimit<A> {
-    fn change(&self, change: impl Fn(&mut Options)) {
+    fn change(&self, change: impl Fn(&mut QueueOptions)) {
         self.queue.change(change);
     }
 

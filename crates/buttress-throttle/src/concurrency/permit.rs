@@ -2,34 +2,35 @@ use std::sync::Arc;
 
 use buttress_core::{Guard, Upload, Verdict};
 
-use super::{regulate::Regulate, semaphore::Gate};
-use crate::{limit::Hold, queue::Queue};
+use super::{regulate::Regulate, semaphore::Semaphore};
+use crate::{limit::LimitPermit, queue::Queue};
 
 /// One of the permits of a [`ConcurrencyLimit`](crate::ConcurrencyLimit), given back when dropped.
 #[derive(Debug)]
-pub struct Permit<A: Regulate> {
-    queue: Arc<Queue<Gate<A>, ()>>,
+pub struct ConcurrencyPermit<A: Regulate> {
+    queue: Arc<Queue<Semaphore<A>, ()>>,
     sample: A::Sample,
 }
 
-impl<A: Regulate> Permit<A> {
+impl<A: Regulate> ConcurrencyPermit<A> {
     #[inline]
-    pub(crate) const fn new(queue: Arc<Queue<Gate<A>, ()>>, sample: A::Sample) -> Self {
+    pub(crate) const fn new(queue: Arc<Queue<Semaphore<A>, ()>>, sample: A::Sample) -> Self {
         Self { queue, sample }
     }
 
     #[inline]
     fn end(&mut self, verdict: Option<Verdict>) {
-        let gate = &self.queue.supply;
-        if gate.regulator.end(&mut self.sample, verdict, |limit| gate.store_limit(limit)) {
-            self.queue.hand_over();
+        let semaphore = &self.queue.supply;
+        if semaphore.regulator.end(&mut self.sample, verdict, |limit| semaphore.store_limit(limit))
+        {
+            self.queue.grant_waiters();
         }
     }
 }
 
-impl<A: Regulate> Guard for Permit<A> {}
+impl<A: Regulate> Guard for ConcurrencyPermit<A> {}
 
-impl<A: Regulate> Hold for Permit<A> {
+impl<A: Regulate> LimitPermit for ConcurrencyPermit<A> {
     const OUTLIVES_HEAD: bool = true;
 
     #[inline]
@@ -48,7 +49,7 @@ impl<A: Regulate> Hold for Permit<A> {
     }
 }
 
-impl<A: Regulate> Drop for Permit<A> {
+impl<A: Regulate> Drop for ConcurrencyPermit<A> {
     #[inline]
     fn drop(&mut self) {
         // First: a law of the user's may panic, and then the permit is free all the same.

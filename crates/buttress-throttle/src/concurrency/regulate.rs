@@ -4,7 +4,7 @@ use buttress_control::{Adapt, Nanos, Sample, near_limit};
 use buttress_core::{Deadline, Upload, Verdict, Waited};
 
 use crate::{
-    limit::Epoch,
+    limit::LimitClock,
     sync::{Mutex, lock},
 };
 
@@ -66,12 +66,12 @@ impl Regulate for Fixed {
 
 /// The limit is what a law makes of the calls that met it.
 pub struct Adaptive<L> {
-    learned: Mutex<Learned<L>>,
-    epoch: Epoch,
+    state: Mutex<LawState<L>>,
+    clock: LimitClock,
 }
 
 #[derive(Debug)]
-struct Learned<L> {
+struct LawState<L> {
     law: L,
     /// The law as it was given.
     first: L,
@@ -87,7 +87,7 @@ struct Learned<L> {
 
 impl<L: Adapt> Adaptive<L> {
     pub(crate) fn new(law: L) -> Self {
-        let learned = Learned {
+        let state = LawState {
             limit: law.limit(),
             law: law.clone(),
             first: law,
@@ -95,51 +95,51 @@ impl<L: Adapt> Adaptive<L> {
             leaving: 0,
             took: 0,
         };
-        Self { learned: Mutex::new(learned), epoch: Epoch::new() }
+        Self { state: Mutex::new(state), clock: LimitClock::new() }
     }
 
     #[inline(never)]
     fn learn(
         &self,
-        started: &Started,
+        start: &CallStart,
         verdict: Option<Verdict>,
         store: impl FnOnce(u32) -> bool,
     ) -> bool {
-        let now = self.epoch.now();
-        let Some(told) = started.tells(verdict, now) else { return false };
-        let waited = match &started.upload {
+        let now = self.clock.now();
+        let Some(told) = start.tells(verdict, now) else { return false };
+        let waited = match &start.upload {
             None => 0,
             Some(upload) => match waited_for(upload, verdict) {
                 Some(waited) => waited,
                 None => return false,
             },
         };
-        let at = Nanos::new(started.at.get().saturating_add(waited));
+        let at = Nanos::new(start.at.get().saturating_add(waited));
         let took = now.get().saturating_sub(at.get());
         let rtt = Duration::from_nanos(took);
-        let in_flight = started.in_flight.get();
-        let mut learned = lock(&self.learned);
+        let in_flight = start.in_flight.get();
+        let mut state = lock(&self.state);
         let mut dropped = false;
         if told == Told::Answer {
-            learned.leaving = learned.leaving.saturating_sub(1);
-            learned.took = took;
+            state.leaving = state.leaving.saturating_sub(1);
+            state.took = took;
         } else {
-            match learned.fail(told, rtt) {
+            match state.fail(told, rtt) {
                 Some(fails) => dropped = fails,
                 None => return false,
             }
         }
         let sample = Sample { started: at, rtt, in_flight, dropped };
-        learned.at = Some(now);
+        state.at = Some(now);
         // A law of the user's may say 0, from which nothing could recover.
-        let limit = learned.law.learn(sample).max(1);
-        let before = mem::replace(&mut learned.limit, limit);
+        let limit = state.law.learn(sample).max(1);
+        let before = mem::replace(&mut state.limit, limit);
         // Under the lock, or an older limit could come after a newer one.
         limit != before && store(limit)
     }
 }
 
-impl<L: Adapt> Learned<L> {
+impl<L: Adapt> LawState<L> {
     /// Whether a call without an answer counts as dropped; `None` if it says nothing.
     ///
     /// One that was given up would have taken longer. That is news only if a call without load takes less. If most
@@ -162,65 +162,65 @@ impl<L: Adapt> Learned<L> {
 }
 
 impl<L: Adapt> Regulate for Adaptive<L> {
-    type Sample = Option<Started>;
+    type Sample = Option<CallStart>;
 
     #[inline]
-    fn begin(&self, in_flight: u32, limit: u32) -> Option<Started> {
+    fn begin(&self, in_flight: u32, limit: u32) -> Option<CallStart> {
         // Far from the limit a call says nothing about it, and needs no clock.
         if !near_limit(in_flight, limit) {
             return None;
         }
-        Some(Started {
-            at: self.epoch.now(),
+        Some(CallStart {
+            at: self.clock.now(),
             in_flight: NonZeroU32::new(in_flight)?,
-            deadline: Deadline::current().map_or(NEVER, |end| self.epoch.at(end.instant())),
+            deadline: Deadline::current().map_or(NEVER, |end| self.clock.at(end.instant())),
             upload: None,
         })
     }
 
     #[inline]
-    fn watch(sample: &mut Option<Started>, upload: impl FnOnce() -> Option<Upload>) {
+    fn watch(sample: &mut Option<CallStart>, upload: impl FnOnce() -> Option<Upload>) {
         // Where a mode never watches, nothing is left of this.
-        if let Some(started) = sample
+        if let Some(start) = sample
             && let Some(upload) = upload()
         {
-            started.upload = Some(upload);
+            start.upload = Some(upload);
         }
     }
 
     #[inline]
     fn end(
         &self,
-        sample: &mut Option<Started>,
+        sample: &mut Option<CallStart>,
         verdict: Option<Verdict>,
         store: impl FnOnce(u32) -> bool,
     ) -> bool {
         match sample.take() {
-            Some(started) => self.learn(&started, verdict, store),
+            Some(start) => self.learn(&start, verdict, store),
             None => false,
         }
     }
 
     fn fresh(&self, _: u32) -> (u32, Self) {
-        let first = lock(&self.learned).first.clone();
+        let first = lock(&self.state).first.clone();
         (first.limit().max(1), Self::new(first))
     }
 
     fn is_idle(&self) -> bool {
-        let Some(at) = lock(&self.learned).at else { return true };
-        self.epoch.now().get().saturating_sub(at.get()) >= REMEMBERED
+        let Some(at) = lock(&self.state).at else { return true };
+        self.clock.now().get().saturating_sub(at.get()) >= REMEMBERED
     }
 }
 
 impl<L: fmt::Debug> fmt::Debug for Adaptive<L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Adaptive").field("learned", &self.learned).finish_non_exhaustive()
+        f.debug_struct("Adaptive").field("state", &self.state).finish_non_exhaustive()
     }
 }
 
 /// A call that may tell something about the limit.
 #[derive(Debug)]
-pub struct Started {
+pub struct CallStart {
     at: Nanos,
     in_flight: NonZeroU32,
     /// [`NEVER`] without one.
@@ -229,7 +229,7 @@ pub struct Started {
     upload: Option<Upload>,
 }
 
-impl Started {
+impl CallStart {
     /// What the call says about the limit, if its upload agrees; `None` if it says nothing.
     #[inline]
     fn tells(&self, verdict: Option<Verdict>, now: Nanos) -> Option<Told> {

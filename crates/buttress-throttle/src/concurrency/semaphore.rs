@@ -3,10 +3,10 @@ use std::{fmt, sync::Arc, time::Duration};
 use buttress_control::Nanos;
 use buttress_core::Criticality;
 
-use super::{permit::Permit, regulate::Regulate, word::Permits};
+use super::{permit::ConcurrencyPermit, regulate::Regulate, word::PermitWord};
 use crate::{
-    limit::{Admission, Ask, Refusal, Why},
-    queue::{Entry, Later, Place, Queue, Supply},
+    limit::{Admission, CallInfo, Refusal, RefusalReason},
+    queue::{Entry, Later, Queue, QueuedCall, Supply},
     settings::{Enforcement, Settings},
 };
 
@@ -14,14 +14,14 @@ use crate::{
 ///
 /// While no call waits, taking a permit and giving it back are one atomic operation each. The mark lies
 /// in the same word.
-pub struct Gate<A> {
-    permits: Permits,
+pub struct Semaphore<A> {
+    permits: PermitWord,
     pub(crate) regulator: A,
 }
 
-impl<A: Regulate> Gate<A> {
+impl<A: Regulate> Semaphore<A> {
     pub(crate) fn new(limit: u32, regulator: A) -> Self {
-        Self { permits: Permits::new(limit), regulator }
+        Self { permits: PermitWord::new(limit), regulator }
     }
 
     /// One with the same limit, out of which nothing has been taken.
@@ -31,7 +31,7 @@ impl<A: Regulate> Gate<A> {
     }
 
     /// Sets how many permits there may be, and says whether the limit was raised. If so,
-    /// [`hand_over`](Queue::hand_over) is due: a call may be lining up under the line's lock, going by
+    /// [`grant_waiters`](Queue::grant_waiters) is due: a call may be lining up under the line's lock, going by
     /// the former limit.
     pub(crate) fn store_limit(&self, limit: u32) -> bool {
         self.permits.set_limit(limit)
@@ -42,7 +42,7 @@ impl<A: Regulate> Gate<A> {
     }
 
     pub(crate) fn in_flight(&self) -> u32 {
-        self.permits.out()
+        self.permits.in_use()
     }
 
     pub(crate) fn admitted(&self) -> [u64; 4] {
@@ -50,81 +50,87 @@ impl<A: Regulate> Gate<A> {
     }
 }
 
-impl<A: Regulate> Queue<Gate<A>, ()> {
+impl<A: Regulate> Queue<Semaphore<A>, ()> {
     /// Lets a call through, puts it in line, or refuses it.
     #[inline]
-    pub(crate) fn admit(self: &Arc<Self>, ask: &Ask<'_>) -> Admission<Permit<A>, Place<Gate<A>>> {
+    pub(crate) fn admit(
+        self: &Arc<Self>,
+        call: &CallInfo<'_>,
+    ) -> Admission<ConcurrencyPermit<A>, QueuedCall<Semaphore<A>>> {
         match self.supply.permits.take(0) {
-            Some(in_flight) => Admission::Admitted(self.permit(in_flight, ask.criticality)),
-            None => self.admit_later(ask),
+            Some(in_flight) => Admission::Admitted(self.permit(in_flight, call.criticality)),
+            None => self.admit_later(call),
         }
     }
 
     #[cold]
-    fn admit_later(self: &Arc<Self>, ask: &Ask<'_>) -> Admission<Permit<A>, Place<Gate<A>>> {
-        if ask.settings.enforcement == Enforcement::Observe {
+    fn admit_later(
+        self: &Arc<Self>,
+        call: &CallInfo<'_>,
+    ) -> Admission<ConcurrencyPermit<A>, QueuedCall<Semaphore<A>>> {
+        if call.settings.enforcement == Enforcement::Observe {
             let bound = self.bound();
-            let why = if bound == 0 { Why::Full } else { Why::QueueFull };
+            let why = if bound == 0 { RefusalReason::Full } else { RefusalReason::QueueFull };
             return match self.supply.permits.take(u32::try_from(bound).unwrap_or(u32::MAX)) {
-                Some(in_flight) => Admission::Admitted(self.permit(in_flight, ask.criticality)),
+                Some(in_flight) => Admission::Admitted(self.permit(in_flight, call.criticality)),
                 None => Admission::Refused(Refusal::new(why)),
             };
         }
         if self.is_off() {
             // No call has to leave a mark, so a permit may be taken now or not at all.
             return match self.supply.permits.take(0) {
-                Some(in_flight) => Admission::Admitted(self.permit(in_flight, ask.criticality)),
-                None => Admission::Refused(Refusal::new(Why::Full)),
+                Some(in_flight) => Admission::Admitted(self.permit(in_flight, call.criticality)),
+                None => Admission::Refused(Refusal::new(RefusalReason::Full)),
             };
         }
-        self.enter(1, ask)
+        self.enter(1, call)
     }
 
     /// The permit of a call that was let through as the `in_flight`th.
     #[inline]
-    fn permit(self: &Arc<Self>, in_flight: u32, criticality: Criticality) -> Permit<A> {
+    fn permit(self: &Arc<Self>, in_flight: u32, criticality: Criticality) -> ConcurrencyPermit<A> {
         self.supply.permits.admit(criticality);
         let sample = self.supply.regulator.begin(in_flight, self.supply.limit());
-        Permit::new(Arc::clone(self), sample)
+        ConcurrencyPermit::new(Arc::clone(self), sample)
     }
 
     /// Gives a permit back.
     #[inline]
     pub(crate) fn release(self: &Arc<Self>) {
         if self.supply.permits.give_back() {
-            self.hand_over();
+            self.grant_waiters();
         }
     }
 
     /// Sets how many permits there may be. What is out above that stays out until it is given back.
     pub(crate) fn set_limit(self: &Arc<Self>, limit: u32) {
         if self.supply.store_limit(limit) {
-            self.hand_over();
+            self.grant_waiters();
         }
     }
 }
 
-impl<A: Regulate> Supply for Gate<A> {
+impl<A: Regulate> Supply for Semaphore<A> {
     type Grant = ();
-    type Permit = Permit<A>;
+    type Permit = ConcurrencyPermit<A>;
 
     const TIMED: bool = false;
 
     #[inline]
-    fn is_marked(&self) -> bool {
-        self.permits.is_marked()
+    fn is_waiting_set(&self) -> bool {
+        self.permits.is_waiting_set()
     }
 
-    fn take_or_mark(&self, _: Nanos, _: u32) -> Option<()> {
-        self.permits.take_or_mark().map(drop)
+    fn take_or_set_waiting(&self, _: Nanos, _: u32) -> Option<()> {
+        self.permits.take_or_set_waiting().map(drop)
     }
 
-    fn take_for_line(&self, _: Nanos, _: Entry) -> Result<(), Later> {
-        if self.permits.take_for_line() { Ok(()) } else { Err(Later::Unknown) }
+    fn take_for_waiter(&self, _: Nanos, _: Entry) -> Result<(), Later> {
+        if self.permits.take_for_waiter() { Ok(()) } else { Err(Later::Unknown) }
     }
 
-    fn unmark(&self) -> bool {
-        self.permits.unmark()
+    fn clear_waiting(&self) -> bool {
+        self.permits.clear_waiting()
     }
 
     fn give_back(&self, _: Nanos, (): ()) -> bool {
@@ -142,7 +148,7 @@ impl<A: Regulate> Supply for Gate<A> {
         mean.map(|mean| mean.saturating_mul(position))
     }
 
-    fn refusal(&self, _: Nanos, why: Why, _: u64, _: u32) -> Refusal {
+    fn refusal(&self, _: Nanos, why: RefusalReason, _: u64, _: u32) -> Refusal {
         Refusal::new(why)
     }
 
@@ -151,13 +157,13 @@ impl<A: Regulate> Supply for Gate<A> {
         (): (),
         criticality: Criticality,
         _: &Settings,
-    ) -> Permit<A> {
+    ) -> ConcurrencyPermit<A> {
         queue.permit(queue.supply.in_flight(), criticality)
     }
 }
 
-impl<A> fmt::Debug for Gate<A> {
+impl<A> fmt::Debug for Semaphore<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Gate").field("permits", &self.permits).finish_non_exhaustive()
+        f.debug_struct("Semaphore").field("permits", &self.permits).finish_non_exhaustive()
     }
 }

@@ -3,26 +3,26 @@ use std::fmt;
 use buttress_core::Criticality;
 
 use crate::{
-    limit::Tally,
+    limit::CountsByCriticality,
     sync::atomic::{AtomicU64, Ordering},
 };
 
 /// How many permits are out, and how many there may be: what every call touches, on a cache line of
 /// its own.
 #[repr(align(128))]
-pub(crate) struct Permits {
+pub(crate) struct PermitWord {
     /// Permits that are out, and [`WAITING`].
     word: AtomicU64,
     limit: AtomicU64,
-    admitted: Tally,
+    admitted: CountsByCriticality,
 }
 
-impl Permits {
+impl PermitWord {
     pub(crate) fn new(limit: u32) -> Self {
         Self {
             word: AtomicU64::new(0),
             limit: AtomicU64::new(u64::from(limit)),
-            admitted: Tally::new(),
+            admitted: CountsByCriticality::new(),
         }
     }
 
@@ -35,7 +35,7 @@ impl Permits {
         // With the mark the word is above every limit.
         while word < limit {
             match self.replace(word, word + 1) {
-                Ok(next) => return Some(out(next)),
+                Ok(next) => return Some(in_use(next)),
                 Err(seen) => word = seen,
             }
         }
@@ -43,7 +43,7 @@ impl Permits {
     }
 
     /// Takes a permit for somebody in line.
-    pub(crate) fn take_for_line(&self) -> bool {
+    pub(crate) fn take_for_waiter(&self) -> bool {
         let limit = self.limit.load(Ordering::Acquire);
         let mut word = self.word.load(Ordering::Acquire);
         while word & !WAITING < limit {
@@ -56,13 +56,13 @@ impl Permits {
     }
 
     /// Takes a permit, or leaves the mark that makes everybody who gives one back look at the line.
-    pub(crate) fn take_or_mark(&self) -> Option<u32> {
+    pub(crate) fn take_or_set_waiting(&self) -> Option<u32> {
         let limit = self.limit.load(Ordering::Acquire);
         let mut word = self.word.load(Ordering::Acquire);
         loop {
             let free = word & !WAITING < limit;
             match self.replace(word, if free { word + 1 } else { word | WAITING }) {
-                Ok(next) => return free.then(|| out(next)),
+                Ok(next) => return free.then(|| in_use(next)),
                 Err(seen) => word = seen,
             }
         }
@@ -70,7 +70,7 @@ impl Permits {
 
     /// Whether permits are handed over under the line's lock.
     #[inline]
-    pub(crate) fn is_marked(&self) -> bool {
+    pub(crate) fn is_waiting_set(&self) -> bool {
         self.word.load(Ordering::Acquire) & WAITING != 0
     }
 
@@ -81,7 +81,7 @@ impl Permits {
     }
 
     /// Lets permits be taken again without a look at the line. Whether they could not be.
-    pub(crate) fn unmark(&self) -> bool {
+    pub(crate) fn clear_waiting(&self) -> bool {
         // Looked at first: mostly there is no mark, and nothing to write.
         self.word.load(Ordering::Acquire) & WAITING != 0
             && self.word.fetch_and(!WAITING, Ordering::AcqRel) & WAITING != 0
@@ -97,8 +97,8 @@ impl Permits {
         u32::try_from(self.limit.load(Ordering::Relaxed)).unwrap_or(u32::MAX)
     }
 
-    pub(crate) fn out(&self) -> u32 {
-        out(self.word.load(Ordering::Relaxed))
+    pub(crate) fn in_use(&self) -> u32 {
+        in_use(self.word.load(Ordering::Relaxed))
     }
 
     /// Counts a call that got one.
@@ -119,14 +119,17 @@ impl Permits {
     }
 }
 
-impl fmt::Debug for Permits {
+impl fmt::Debug for PermitWord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Permits").field("out", &self.out()).field("limit", &self.limit()).finish()
+        f.debug_struct("PermitWord")
+            .field("in_use", &self.in_use())
+            .field("limit", &self.limit())
+            .finish()
     }
 }
 
 #[inline]
-fn out(word: u64) -> u32 {
+fn in_use(word: u64) -> u32 {
     u32::try_from(word & !WAITING).unwrap_or(u32::MAX)
 }
 

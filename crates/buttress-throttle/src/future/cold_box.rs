@@ -1,8 +1,8 @@
 /// Something that is rarely there, in a box of its own, and that costs one test to drop when it is not.
 #[derive(Debug)]
-pub(crate) struct Aside<T>(Option<Box<T>>);
+pub(crate) struct ColdBox<T>(Option<Box<T>>);
 
-impl<T> Aside<T> {
+impl<T> ColdBox<T> {
     pub(crate) const NOTHING: Self = Self(None);
 
     pub(crate) fn new(value: T) -> Self {
@@ -18,7 +18,7 @@ impl<T> Aside<T> {
     }
 }
 
-impl<T> Drop for Aside<T> {
+impl<T> Drop for ColdBox<T> {
     // What the compiler makes by itself is a call, which saves registers before it looks.
     #[inline]
     fn drop(&mut self) {

@@ -12,9 +12,9 @@ use buttress_core::{
 use pin_project::pin_project;
 use tower_service::Service;
 
-use self::cold_box::Aside;
+use self::cold_box::ColdBox;
 use crate::{
-    limit::{Hold, Limit, Refusal, Wait},
+    limit::{Limit, LimitPermit, Refusal, Wait},
     settings::{Extent, Settings},
 };
 
@@ -39,7 +39,7 @@ where
     /// `None` too for a call that the limit does not count.
     permit: Option<L::Permit>,
     // Apart, so that a call on its way through stays small: it is moved when it is made.
-    later: Aside<Later<S, Req, L::Wait>>,
+    not_started: ColdBox<NotStarted<S, Req, L::Wait>>,
     /// `None` once it has ended.
     seeds: Option<(M::Seed, J::Seed)>,
     mode: M,
@@ -49,7 +49,7 @@ where
 }
 
 /// A call that does not run at once.
-pub(crate) enum Later<S, Req, W> {
+pub(crate) enum NotStarted<S, Req, W> {
     /// In a queue, with the instance that was ready.
     Waiting(Waiting<S, Req, W>),
     Refused(Refusal, Arc<Settings>),
@@ -91,20 +91,20 @@ where
         extent: Extent,
     ) -> Self {
         let (future, seeds) = (Some(future), Some(seeds));
-        let later = Aside::NOTHING;
-        Self { future, permit, later, seeds, mode, judge, criticality, extent }
+        let not_started = ColdBox::NOTHING;
+        Self { future, permit, not_started, seeds, mode, judge, criticality, extent }
     }
 
     #[cold]
-    pub(crate) fn later(
-        later: Later<S, Req, L::Wait>,
+    pub(crate) fn not_started(
+        not_started: NotStarted<S, Req, L::Wait>,
         seeds: (M::Seed, J::Seed),
         (mode, judge): (M, J),
         criticality: Criticality,
         extent: Extent,
     ) -> Self {
-        let (later, seeds) = (Aside::new(later), Some(seeds));
-        Self { future: None, permit: None, later, seeds, mode, judge, criticality, extent }
+        let (not_started, seeds) = (ColdBox::new(not_started), Some(seeds));
+        Self { future: None, permit: None, not_started, seeds, mode, judge, criticality, extent }
     }
 }
 
@@ -125,7 +125,7 @@ where
                 let outcome = ready!(this.criticality.with(|| future.poll(cx)));
                 Poll::Ready(self.end(outcome))
             }
-            None => self.poll_later(cx),
+            None => self.poll_not_started(cx),
         }
     }
 }
@@ -169,10 +169,10 @@ where
 
     /// Begins a call that has waited for long enough, or answers one that never will begin.
     #[cold]
-    fn poll_later(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome<Self>> {
+    fn poll_not_started(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome<Self>> {
         let mut this = self.as_mut().project();
-        let admitted = match this.later.get() {
-            Some(Later::Waiting(waiting)) => {
+        let admitted = match this.not_started.get() {
+            Some(NotStarted::Waiting(waiting)) => {
                 let Waiting { wait, deadline, settings, .. } = waiting;
                 let admitted = ready!(Deadline::with(*deadline, || wait.poll_admit(cx, settings)));
                 admitted.and_then(|mut permit| match waiting.announce(this.mode) {
@@ -188,11 +188,11 @@ where
                     }
                 })
             }
-            Some(Later::Refused(..)) => Ok(None),
+            Some(NotStarted::Refused(..)) => Ok(None),
             None => unreachable!("polled after it had ended"),
         };
-        let (refusal, settings) = match (this.later.take(), admitted) {
-            (Some(Later::Waiting(waiting)), Ok(permit)) => {
+        let (refusal, settings) = match (this.not_started.take(), admitted) {
+            (Some(NotStarted::Waiting(waiting)), Ok(permit)) => {
                 let Waiting { mut inner, mut request, deadline, .. } = waiting;
                 *this.permit = permit;
                 if let Some(permit) = this.permit {
@@ -202,10 +202,10 @@ where
                 this.future.set(Some(Deadline::with(deadline, call)));
                 return self.poll(cx);
             }
-            (Some(Later::Waiting(waiting)), Err(refusal)) => {
+            (Some(NotStarted::Waiting(waiting)), Err(refusal)) => {
                 (waiting.settings.refuse(refusal, *this.criticality), waiting.settings)
             }
-            (Some(Later::Refused(refusal, settings)), _) => (refusal, settings),
+            (Some(NotStarted::Refused(refusal, settings)), _) => (refusal, settings),
             (None, _) => unreachable!("polled after it had ended"),
         };
         let Some((seed, _)) = this.seeds.take() else { unreachable!("it has ended before") };

@@ -2,9 +2,9 @@ use std::{fmt, hash::Hash, sync::Arc};
 
 use buttress_core::KeyOf;
 
-use self::table::Table;
+use self::table::KeyTable;
 use crate::{
-    limit::{Admission, Ask, Fresh, Limit, Options, Queued},
+    limit::{Admission, CallInfo, Fresh, Limit, QueueOptions, Queued},
     sync::is_only,
 };
 
@@ -30,13 +30,13 @@ mod table;
 /// While as many keys are in use as there may be, 65,536 unless
 /// [`max_keys`](crate::ThrottleLayer::max_keys) says otherwise, all further ones share one limit.
 pub struct Keyed<L, K, F = ()> {
-    pub(crate) table: Arc<Table<K, L>>,
+    pub(crate) table: Arc<KeyTable<K, L>>,
     key: F,
 }
 
 impl<L: Fresh + Clone, K, F> Keyed<L, K, F> {
     pub(crate) fn new(limit: L, key: F) -> Self {
-        Self { table: Arc::new(Table::new(limit)), key }
+        Self { table: Arc::new(KeyTable::new(limit)), key }
     }
 }
 
@@ -50,9 +50,9 @@ where
     type Wait = L::Wait;
 
     #[inline]
-    fn admit(&self, request: &Req, ask: &Ask<'_>) -> Admission<L::Permit, L::Wait> {
+    fn admit(&self, request: &Req, call: &CallInfo<'_>) -> Admission<L::Permit, L::Wait> {
         match self.key.key(request) {
-            Some(key) => self.table.limit(key).admit(request, ask),
+            Some(key) => self.table.limit(key).admit(request, call),
             None => Admission::Unlimited,
         }
     }
@@ -79,7 +79,7 @@ impl<L: Fresh + Clone, K: Hash + Eq, F: Clone> Fresh for Keyed<L, K, F> {
 }
 
 impl<L: Fresh + Clone + Queued, K: Hash + Eq, F> Queued for Keyed<L, K, F> {
-    fn change(&self, change: impl Fn(&mut Options)) {
+    fn change(&self, change: impl Fn(&mut QueueOptions)) {
         self.table.change(|limit| limit.change(&change));
     }
 

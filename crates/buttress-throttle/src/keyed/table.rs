@@ -17,8 +17,8 @@ use crate::{
 };
 
 /// The limits of all keys in use, in shards with a lock each.
-pub(crate) struct Table<K, L> {
-    shards: [Mutex<Shard<K, L>>; SHARDS],
+pub(crate) struct KeyTable<K, L> {
+    shards: [Mutex<KeyShard<K, L>>; SHARDS],
     // Seeded, and fast. Keys that were made to collide would cost a search of a shard, which is bounded.
     hasher: DefaultHashBuilder,
     /// What a new key gets a fresh one of.
@@ -30,7 +30,7 @@ pub(crate) struct Table<K, L> {
     max_keys: AtomicUsize,
 }
 
-struct Entry<K, L> {
+struct KeyEntry<K, L> {
     key: K,
     // Kept, so that a key's own code, which may panic, does not run while the table moves its entries.
     hash: u64,
@@ -40,18 +40,18 @@ struct Entry<K, L> {
     used: bool,
 }
 
-struct Shard<K, L> {
-    limits: HashTable<Entry<K, L>>,
+struct KeyShard<K, L> {
+    limits: HashTable<KeyEntry<K, L>>,
     /// So many more lookups until the keys that are not in use are forgotten.
     until_sweep: usize,
     /// Calls that were let through under keys which are forgotten.
     admitted: [u64; 4],
 }
 
-impl<K, L: Fresh + Clone> Table<K, L> {
+impl<K, L: Fresh + Clone> KeyTable<K, L> {
     pub(crate) fn new(template: L) -> Self {
         Self {
-            shards: std::array::from_fn(|_| Mutex::new(Shard::new())),
+            shards: std::array::from_fn(|_| Mutex::new(KeyShard::new())),
             hasher: DefaultHashBuilder::default(),
             overflow: Arc::new(template.fresh()),
             template,
@@ -65,7 +65,7 @@ impl<K, L: Fresh + Clone> Table<K, L> {
     }
 }
 
-impl<K: Hash + Eq, L: Fresh + Clone> Table<K, L> {
+impl<K: Hash + Eq, L: Fresh + Clone> KeyTable<K, L> {
     pub(crate) fn fresh(&self) -> Self {
         let table = Self::new(self.template.fresh());
         table.max_keys(self.max_keys.load(Ordering::Relaxed));
@@ -93,11 +93,11 @@ impl<K: Hash + Eq, L: Fresh + Clone> Table<K, L> {
     }
 
     #[cold]
-    fn sweep_and_find(shard: &Mutex<Shard<K, L>>, hash: u64, key: &K) -> Option<Arc<L>> {
+    fn sweep_and_find(shard: &Mutex<KeyShard<K, L>>, hash: u64, key: &K) -> Option<Arc<L>> {
         // Keys and limits are dropped after the lock, also if a key's comparison panics.
         let forgotten;
         let mut locked = lock(shard);
-        forgotten = locked.sweep(Sweep::Unused);
+        forgotten = locked.sweep(SweepScope::Unused);
         let known = locked.find(hash, key);
         drop(locked);
         drop(forgotten);
@@ -105,20 +105,20 @@ impl<K: Hash + Eq, L: Fresh + Clone> Table<K, L> {
     }
 
     #[cold]
-    fn limit_of_new(&self, shard: &Mutex<Shard<K, L>>, hash: u64, key: K) -> Arc<L> {
+    fn limit_of_new(&self, shard: &Mutex<KeyShard<K, L>>, hash: u64, key: K) -> Arc<L> {
         let most = self.max_keys.load(Ordering::Relaxed).div_ceil(SHARDS);
         let forgotten;
         let (fresh, mut locked) = self.fresh_for(shard);
         let full = locked.limits.len() >= most;
         // A flood of new keys must not make each of them look at all the others.
         let due = locked.is_sweep_due(if full { KEPT } else { 0 });
-        forgotten = if due { locked.sweep(Sweep::Idle) } else { Vec::new() };
+        forgotten = if due { locked.sweep(SweepScope::Idle) } else { Vec::new() };
         let (limit, unused) = match locked.find(hash, &key) {
             // Somebody else came first.
             Some(known) => (known, Some(key)),
             None if locked.limits.len() >= most => (Arc::clone(&self.overflow), Some(key)),
             None => {
-                let entry = Entry { key, hash, limit: Arc::clone(&fresh), used: true };
+                let entry = KeyEntry { key, hash, limit: Arc::clone(&fresh), used: true };
                 locked.limits.insert_unique(hash, entry, |entry| entry.hash);
                 (fresh, None)
             }
@@ -131,8 +131,8 @@ impl<K: Hash + Eq, L: Fresh + Clone> Table<K, L> {
     /// A fresh limit, and the lock of its shard, under which no change has passed the limit by.
     fn fresh_for<'a>(
         &self,
-        shard: &'a Mutex<Shard<K, L>>,
-    ) -> (Arc<L>, MutexGuard<'a, Shard<K, L>>) {
+        shard: &'a Mutex<KeyShard<K, L>>,
+    ) -> (Arc<L>, MutexGuard<'a, KeyShard<K, L>>) {
         loop {
             let changes = self.changes.load(Ordering::Acquire);
             let fresh = Arc::new(self.template.fresh());
@@ -163,7 +163,7 @@ impl<K: Hash + Eq, L: Fresh + Clone> Table<K, L> {
     /// Runs `f` without a lock.
     fn for_each(&self, f: impl Fn(&L)) {
         for shard in &self.shards {
-            let known = |entry: &Entry<K, L>| Arc::clone(&entry.limit);
+            let known = |entry: &KeyEntry<K, L>| Arc::clone(&entry.limit);
             let known: Vec<_> = lock(shard).limits.iter().map(known).collect();
             for limit in &known {
                 f(limit);
@@ -179,9 +179,9 @@ impl<K: Hash + Eq, L: Fresh + Clone> Table<K, L> {
 
     /// How many keys are in use.
     pub(crate) fn len(&self) -> usize {
-        let count = |shard: &Mutex<Shard<K, L>>| {
+        let count = |shard: &Mutex<KeyShard<K, L>>| {
             let mut locked = lock(shard);
-            let forgotten = locked.sweep(Sweep::Idle);
+            let forgotten = locked.sweep(SweepScope::Idle);
             let len = locked.limits.len();
             drop(locked);
             drop(forgotten);
@@ -192,7 +192,7 @@ impl<K: Hash + Eq, L: Fresh + Clone> Table<K, L> {
 
     /// Whether no key is in use. It forgets none: whoever asks may hold the lock of another table.
     pub(crate) fn is_idle(&self) -> bool {
-        let idle = |shard: &Mutex<Shard<K, L>>| {
+        let idle = |shard: &Mutex<KeyShard<K, L>>| {
             lock(shard).limits.iter().all(|entry| is_unused(&entry.limit))
         };
         is_unused(&self.overflow) && self.shards.iter().all(idle)
@@ -210,7 +210,7 @@ impl<K: Hash + Eq, L: Fresh + Clone> Table<K, L> {
     }
 
     #[inline]
-    fn shard(&self, hash: u64) -> &Mutex<Shard<K, L>> {
+    fn shard(&self, hash: u64) -> &Mutex<KeyShard<K, L>> {
         let [first, ..] = &self.shards;
         // Bits that the table itself does not go by.
         let index = usize::try_from(hash >> 32 & SHARD_MASK).unwrap_or(0);
@@ -218,13 +218,13 @@ impl<K: Hash + Eq, L: Fresh + Clone> Table<K, L> {
     }
 }
 
-impl<K, L> Shard<K, L> {
+impl<K, L> KeyShard<K, L> {
     const fn new() -> Self {
         Self { limits: HashTable::new(), until_sweep: KEPT, admitted: [0; 4] }
     }
 }
 
-impl<K: Hash + Eq, L: Fresh + Clone> Shard<K, L> {
+impl<K: Hash + Eq, L: Fresh + Clone> KeyShard<K, L> {
     #[inline]
     fn find(&mut self, hash: u64, key: &K) -> Option<Arc<L>> {
         let entry = self.limits.find_mut(hash, |entry| entry.key == *key)?;
@@ -241,10 +241,10 @@ impl<K: Hash + Eq, L: Fresh + Clone> Shard<K, L> {
     }
 
     #[cold]
-    fn sweep(&mut self, which: Sweep) -> Vec<Entry<K, L>> {
-        let forgotten = |entry: &mut Entry<K, L>| {
+    fn sweep(&mut self, which: SweepScope) -> Vec<KeyEntry<K, L>> {
+        let forgotten = |entry: &mut KeyEntry<K, L>| {
             let used = mem::replace(&mut entry.used, false);
-            (!used || which == Sweep::Idle) && is_unused(&entry.limit)
+            (!used || which == SweepScope::Idle) && is_unused(&entry.limit)
         };
         let idle: Vec<_> = self.limits.extract_if(forgotten).collect();
         for entry in &idle {
@@ -261,7 +261,7 @@ impl<K: Hash + Eq, L: Fresh + Clone> Shard<K, L> {
 
 /// Which keys of those that nobody holds a sweep forgets.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Sweep {
+enum SweepScope {
     /// Those that nobody has asked for since the last one: the others may be asked for again.
     Unused,
     /// All.

@@ -6,9 +6,9 @@ use tokio::time::Instant;
 
 /// The moment a limit was made, from which its laws count the time.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Epoch(Instant);
+pub(crate) struct LimitClock(Instant);
 
-impl Epoch {
+impl LimitClock {
     pub(crate) fn new() -> Self {
         Self(Instant::now())
     }

@@ -4,9 +4,9 @@ use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// Counts of calls by criticality.
 #[derive(Debug)]
-pub(crate) struct Tally([AtomicU64; 4]);
+pub(crate) struct CountsByCriticality([AtomicU64; 4]);
 
-impl Tally {
+impl CountsByCriticality {
     pub(crate) fn new() -> Self {
         Self(std::array::from_fn(|_| AtomicU64::new(0)))
     }

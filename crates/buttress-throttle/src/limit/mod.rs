@@ -10,10 +10,10 @@ mod queue_options;
 mod refusal;
 
 pub(crate) use self::{
-    clock::Epoch,
-    counters::Tally,
-    queue_options::{Options, Order},
-    refusal::{Refusal, Why},
+    clock::LimitClock,
+    counters::CountsByCriticality,
+    queue_options::{QueueOptions, QueueOrder},
+    refusal::{Refusal, RefusalReason},
 };
 
 /// What decides whether a call may go through: [`ConcurrencyLimit`](crate::ConcurrencyLimit),
@@ -27,12 +27,12 @@ pub(crate) use self::{
 )]
 pub trait Limit<Req>: Clone + Fresh {
     /// What a call holds while it runs.
-    type Permit: Hold;
+    type Permit: LimitPermit;
     /// A place in a queue.
     type Wait: Wait<Self::Permit>;
 
     /// Asks for `request` to be let through.
-    fn admit(&self, request: &Req, ask: &Ask<'_>) -> Admission<Self::Permit, Self::Wait>;
+    fn admit(&self, request: &Req, call: &CallInfo<'_>) -> Admission<Self::Permit, Self::Wait>;
 }
 
 /// A limit that can be made anew, and looked at.
@@ -62,7 +62,7 @@ pub trait Fresh {
 )]
 pub trait Queued {
     /// Changes the options of the queue.
-    fn change(&self, change: impl Fn(&mut Options));
+    fn change(&self, change: impl Fn(&mut QueueOptions));
 
     /// How many calls wait.
     fn queued(&self) -> usize;
@@ -70,7 +70,7 @@ pub trait Queued {
 
 /// What else a limit may want to know of a call.
 #[derive(Debug)]
-pub struct Ask<'a> {
+pub struct CallInfo<'a> {
     pub(crate) settings: &'a Settings,
     pub(crate) criticality: Criticality,
 }
@@ -89,7 +89,7 @@ pub enum Admission<P, W> {
 }
 
 /// What a call holds while it runs, until it is dropped.
-pub trait Hold: Guard {
+pub trait LimitPermit: Guard {
     /// Whether it stands for anything once the outcome is known.
     const OUTLIVES_HEAD: bool;
 

@@ -4,26 +4,26 @@ use buttress_control::Codel;
 
 /// What a line is told.
 #[derive(Clone, Copy, Debug)]
-pub struct Options {
+pub struct QueueOptions {
     /// How many calls may wait.
     pub(crate) bound: usize,
     pub(crate) max_wait: Option<Duration>,
-    pub(crate) order: Order,
+    pub(crate) order: QueueOrder,
     pub(crate) codel: Option<Codel>,
 }
 
 /// The order within one criticality.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Order {
+pub(crate) enum QueueOrder {
     /// The oldest waiter goes first.
     Fifo,
     /// The latest waiter goes first, while the line has not been empty for some time.
     AdaptiveLifo,
 }
 
-impl Options {
+impl QueueOptions {
     pub(crate) const fn new() -> Self {
-        Self { bound: 0, max_wait: None, order: Order::Fifo, codel: None }
+        Self { bound: 0, max_wait: None, order: QueueOrder::Fifo, codel: None }
     }
 
     /// The same, with nothing measured.

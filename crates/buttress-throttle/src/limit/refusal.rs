@@ -5,7 +5,7 @@ use buttress_core::{Deadline, Quota, Reason};
 /// Why a call was not let through, and what its caller may be told.
 #[derive(Debug)]
 pub struct Refusal {
-    pub(crate) why: Why,
+    pub(crate) why: RefusalReason,
     pub(crate) reason: Reason,
     pub(crate) retry_after: Option<Duration>,
     pub(crate) deadline: Option<Deadline>,
@@ -13,7 +13,7 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    pub(crate) const fn new(why: Why) -> Self {
+    pub(crate) const fn new(why: RefusalReason) -> Self {
         let reason = why.reason();
         Self { why, reason, retry_after: None, deadline: None, quotas: None }
     }
@@ -24,13 +24,13 @@ impl Refusal {
     }
 
     pub(crate) fn at(deadline: Deadline) -> Self {
-        Self { deadline: Some(deadline), ..Self::new(Why::Deadline) }
+        Self { deadline: Some(deadline), ..Self::new(RefusalReason::Deadline) }
     }
 }
 
 /// What stood against a call, more exactly than its [`Reason`] says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Why {
+pub enum RefusalReason {
     /// All permits were out, and there is no queue.
     Full,
     /// The queue was full too.
@@ -53,7 +53,7 @@ pub enum Why {
     AcceptRatio,
 }
 
-impl Why {
+impl RefusalReason {
     pub(crate) const fn reason(self) -> Reason {
         match self {
             Self::Deadline => Reason::DeadlineExceeded,
@@ -79,7 +79,7 @@ impl Why {
     }
 }
 
-impl fmt::Display for Why {
+impl fmt::Display for RefusalReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }

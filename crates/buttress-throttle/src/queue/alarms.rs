@@ -136,7 +136,7 @@ impl<S: Supply> Wake for Alarm<S> {
 
     fn wake_by_ref(self: &Arc<Self>) {
         if let Some(queue) = self.0.upgrade() {
-            queue.hand_over();
+            queue.grant_waiters();
         }
     }
 }

@@ -14,14 +14,14 @@ use super::{
     Queue,
     alarms::{Alarm, Claim, Where},
     supply::Supply,
-    wake_list::Woken,
+    wake_list::WakeList,
 };
 use crate::sync::lock;
 
 impl<S: Supply> Queue<S, S::Grant> {
     /// Gives what there is to the waiters.
     #[cold]
-    pub(crate) fn hand_over(self: &Arc<Self>) {
+    pub(crate) fn grant_waiters(self: &Arc<Self>) {
         // Permits need no timer, and under loom no runtime runs.
         let timed = S::TIMED && !cfg!(buttress_loom);
         let runtime = if timed { Handle::try_current().ok() } else { None };
@@ -30,27 +30,27 @@ impl<S: Supply> Queue<S, S::Grant> {
 
     /// Gives what there is to the waiters, and sets a timer for what comes next.
     pub(crate) fn look(self: &Arc<Self>, place: Where) {
-        let mut woken = Woken::default();
+        let mut wake_list = WakeList::default();
         loop {
             let now = self.now();
-            let mut line = lock(&self.line);
-            let due = self.settle(&mut line, now, &mut woken);
-            self.unmark_if_empty(&mut line, now);
+            let mut waiters = lock(&self.waiters);
+            let due = self.settle(&mut waiters, now, &mut wake_list);
+            self.clear_waiting_if_empty(&mut waiters, now);
             if !S::TIMED || cfg!(buttress_loom) {
                 return;
             }
-            if line.is_empty() {
-                let alarms = mem::take(&mut line.alarms);
-                drop(line);
+            if waiters.is_empty() {
+                let alarms = mem::take(&mut waiters.alarms);
+                drop(waiters);
                 drop(alarms);
                 return;
             }
-            let Claim { set, late_elsewhere, dropped } = line.alarms.claim(due, place, now);
+            let Claim { set, late_elsewhere, dropped } = waiters.alarms.claim(due, place, now);
             if late_elsewhere {
                 // Their own polls set a timer where they run.
-                line.rouse(&mut woken);
+                waiters.rouse(&mut wake_list);
             }
-            drop(line);
+            drop(waiters);
             drop(dropped);
             if !set.is_some_and(|(runtime, due)| self.set_alarm(runtime, due).is_ready()) {
                 return;
@@ -62,12 +62,12 @@ impl<S: Supply> Queue<S, S::Grant> {
     // Without the lock: a queue of timers wakes other calls.
     fn set_alarm(self: &Arc<Self>, runtime: Id, due: Nanos) -> Poll<()> {
         let waker = self.alarm.get_or_init(|| Alarm::waker(self));
-        let (deadline, mut timer) = (self.epoch.deadline(due), Timer::new());
+        let (deadline, mut timer) = (self.clock.deadline(due), Timer::new());
         let mut cx = Context::from_waker(waker);
         if timer.poll(&mut cx, deadline, &self.timers.alarms).is_ready() {
             return Poll::Ready(());
         }
-        let superseded = lock(&self.line).alarms.keep(runtime, due, timer);
+        let superseded = lock(&self.waiters).alarms.keep(runtime, due, timer);
         // After the lock, as the timer was made.
         drop(superseded);
         Poll::Pending

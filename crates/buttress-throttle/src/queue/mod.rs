@@ -10,13 +10,13 @@ use tokio::{runtime::Handle, time::Instant};
 
 use self::{
     alarms::Where,
-    priority_list::{Slot, Stage},
-    queued::Until,
-    wait_queue::Line,
-    wake_list::Woken,
+    priority_list::{WaitState, WaiterId},
+    queued::WaitLimit,
+    wait_queue::WaitQueue,
+    wake_list::WakeList,
 };
 use crate::{
-    limit::{Admission, Ask, Epoch, Options, Refusal, Why},
+    limit::{Admission, CallInfo, LimitClock, QueueOptions, Refusal, RefusalReason},
     sync::{
         Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -35,7 +35,7 @@ mod wake_list;
 
 pub(crate) use self::{
     priority_list::Entry,
-    queued::Place,
+    queued::QueuedCall,
     supply::{Later, Supply},
 };
 
@@ -47,18 +47,18 @@ pub(crate) use self::{
 /// costs the others nothing.
 pub struct Queue<S, G> {
     pub(crate) supply: S,
-    pub(crate) epoch: Epoch,
+    pub(crate) clock: LimitClock,
     /// That of the line's options, to be read without the lock.
     bound: AtomicUsize,
-    pub(crate) line: Mutex<Line<G>>,
-    pub(crate) timers: Arc<Clocks>,
+    pub(crate) waiters: Mutex<WaitQueue<G>>,
+    pub(crate) timers: Arc<QueueTimers>,
     /// Wakes the line.
     pub(crate) alarm: OnceLock<Waker>,
 }
 
 /// The timers of a layer's queues.
 #[derive(Debug, Default)]
-pub(crate) struct Clocks {
+pub(crate) struct QueueTimers {
     /// For the calls whose waits end at some time.
     pub(crate) waits: Timers,
     /// For the lines, apart because they come soon and would be far out of the others' order.
@@ -67,18 +67,18 @@ pub(crate) struct Clocks {
 
 impl<S: Supply> Queue<S, S::Grant> {
     pub(crate) fn new(supply: S) -> Self {
-        Self::over(supply, Line::new(), Arc::default())
+        Self::over(supply, WaitQueue::new(), Arc::default())
     }
 
     /// An empty queue with the same options.
     pub(crate) fn fresh(&self, supply: S) -> Self {
-        let line = lock(&self.line).fresh();
-        Self::over(supply, line, Arc::clone(&self.timers))
+        let waiters = lock(&self.waiters).fresh();
+        Self::over(supply, waiters, Arc::clone(&self.timers))
     }
 
-    fn over(supply: S, line: Line<S::Grant>, timers: Arc<Clocks>) -> Self {
-        let (bound, line) = (AtomicUsize::new(line.options.bound), Mutex::new(line));
-        Self { supply, epoch: Epoch::new(), bound, line, timers, alarm: OnceLock::new() }
+    fn over(supply: S, waiters: WaitQueue<S::Grant>, timers: Arc<QueueTimers>) -> Self {
+        let (bound, waiters) = (AtomicUsize::new(waiters.options.bound), Mutex::new(waiters));
+        Self { supply, clock: LimitClock::new(), bound, waiters, timers, alarm: OnceLock::new() }
     }
 
     /// Lets a call through that found nothing to take, puts it in line, or refuses it.
@@ -86,77 +86,78 @@ impl<S: Supply> Queue<S, S::Grant> {
     pub(crate) fn enter(
         self: &Arc<Self>,
         cells: u32,
-        ask: &Ask<'_>,
-    ) -> Admission<S::Permit, Place<S>> {
-        let mut woken = Woken::default();
-        let admission = match self.line_up(cells, ask.criticality, &mut woken) {
-            Ok(Entered::Admitted(grant)) => {
-                Admission::Admitted(S::permit(self, grant, ask.criticality, ask.settings))
+        call: &CallInfo<'_>,
+    ) -> Admission<S::Permit, QueuedCall<S>> {
+        let mut wake_list = WakeList::default();
+        let admission = match self.enqueue(cells, call.criticality, &mut wake_list) {
+            Ok(Enqueued::Admitted(grant)) => {
+                Admission::Admitted(S::permit(self, grant, call.criticality, call.settings))
             }
-            Ok(Entered::Waiting(slot, until)) => {
+            Ok(Enqueued::Waiting(id, wait_limit)) => {
                 let queue = Arc::clone(self);
-                Admission::Waiting(Place::new(queue, slot, until, ask.criticality, cells))
+                Admission::Waiting(QueuedCall::new(queue, id, wait_limit, call.criticality, cells))
             }
             Err(refusal) => Admission::Refused(refusal),
         };
         // When the place has an owner: a waker that panics leaves none behind.
-        drop(woken);
+        drop(wake_list);
         admission
     }
 
     /// Lines up, unless there is something to take meanwhile.
-    fn line_up(
+    fn enqueue(
         &self,
         cells: u32,
         criticality: Criticality,
-        woken: &mut Woken,
-    ) -> Result<Entered<S::Grant>, Refusal> {
+        wake_list: &mut WakeList,
+    ) -> Result<Enqueued<S::Grant>, Refusal> {
         let instant = Instant::now();
-        let now = self.epoch.at(instant);
-        let mut line = lock(&self.line);
+        let now = self.clock.at(instant);
+        let mut waiters = lock(&self.waiters);
         // The waiters first, who may not have been looked after since something came.
-        self.settle(&mut line, now, woken);
+        self.settle(&mut waiters, now, wake_list);
         let entry = Entry { since: now, cells };
-        let ahead = line.ahead(now, criticality);
+        let ahead = waiters.ahead(now, criticality);
         let taken = match ahead {
-            _ if line.is_empty() => self.supply.take_or_mark(now, cells),
+            _ if waiters.is_empty() => self.supply.take_or_set_waiting(now, cells),
             // It goes before all that wait. If it need not wait itself, it must take none of their places.
-            0 => self.supply.take_for_line(now, entry).ok(),
+            0 => self.supply.take_for_waiter(now, entry).ok(),
             _ => None,
         };
         if let Some(grant) = taken {
-            self.unmark_if_empty(&mut line, now);
-            return Ok(Entered::Admitted(grant));
+            self.clear_waiting_if_empty(&mut waiters, now);
+            return Ok(Enqueued::Admitted(grant));
         }
-        let until = Until::earliest(instant, line.options.max_wait, Deadline::current());
-        let wait = self.supply.expected_wait(now, ahead, cells, line.mean());
-        let entered = match (&until, wait) {
-            (Some(until), _) if until.has_passed(instant) => {
-                Err(self.refusal_at(until, now, ahead, cells))
+        let wait_limit =
+            WaitLimit::earliest(instant, waiters.options.max_wait, Deadline::current());
+        let wait = self.supply.expected_wait(now, ahead, cells, waiters.mean());
+        let enqueued = match (&wait_limit, wait) {
+            (Some(wait_limit), _) if wait_limit.has_passed(instant) => {
+                Err(self.refusal_at(wait_limit, now, ahead, cells))
             }
-            (Some(until), Some(wait)) if until.is_before(instant, wait) => {
-                Err(self.supply.refusal(now, Why::ExpectedWait, ahead, cells))
+            (Some(wait_limit), Some(wait)) if wait_limit.is_before(instant, wait) => {
+                Err(self.supply.refusal(now, RefusalReason::ExpectedWait, ahead, cells))
             }
-            _ => match line.push(entry, criticality, woken) {
-                Ok(slot) => Ok(Entered::Waiting(slot, until)),
+            _ => match waiters.push(entry, criticality, wake_list) {
+                Ok(id) => Ok(Enqueued::Waiting(id, wait_limit)),
                 Err(why) => Err(self.supply.refusal(now, why, ahead, cells)),
             },
         };
-        self.unmark_if_empty(&mut line, now);
-        entered
+        self.clear_waiting_if_empty(&mut waiters, now);
+        enqueued
     }
 
     /// Gives what there is to the waiters, and says when there will be more for the next one.
     pub(crate) fn settle(
         &self,
-        line: &mut Line<S::Grant>,
+        waiters: &mut WaitQueue<S::Grant>,
         now: Nanos,
-        woken: &mut Woken,
+        wake_list: &mut WakeList,
     ) -> Option<Nanos> {
         // Taken for a waiter that was shed then, for as many cells.
         let mut left: Option<(u32, S::Grant)> = None;
         loop {
-            let Some((slot, entry)) = line.next(now) else {
+            let Some((id, entry)) = waiters.next(now) else {
                 left.map(|(_, grant)| self.supply.give_back(now, grant));
                 return None;
             };
@@ -164,40 +165,40 @@ impl<S: Supply> Queue<S, S::Grant> {
                 Some((cells, grant)) if cells == entry.cells => Ok(grant),
                 other => {
                     other.map(|(_, grant)| self.supply.give_back(now, grant));
-                    self.supply.take_for_line(now, entry)
+                    self.supply.take_for_waiter(now, entry)
                 }
             };
             match taken {
                 Ok(grant) => {
-                    let shed = line.grant((slot, entry), grant, now, woken);
+                    let shed = waiters.grant((id, entry), grant, now, wake_list);
                     left = shed.map(|grant| (entry.cells, grant));
                 }
                 Err(Later::At(due)) => {
-                    return Some(line.turns(now, entry).map_or(due, |turns| turns.min(due)));
+                    return Some(waiters.turns(now, entry).map_or(due, |turns| turns.min(due)));
                 }
                 Err(Later::Unknown) => return None,
-                Err(Later::Never) => line.refuse(slot, Why::Weight, woken),
+                Err(Later::Never) => waiters.refuse(id, RefusalReason::Weight, wake_list),
             }
         }
     }
 
     /// Gives a permit or cells back that a call had taken.
     pub(crate) fn take_back(self: &Arc<Self>, grant: S::Grant) {
-        let line = lock(&self.line);
+        let waiters = lock(&self.waiters);
         // Under the lock: a call that lines up meanwhile finds what is given back, or is found below.
         let waits = self.supply.give_back(self.now(), grant);
-        drop(line);
+        drop(waiters);
         if waits {
-            self.hand_over();
+            self.grant_waiters();
         }
     }
 
     /// Ready when the wait is over; otherwise `waker` is the one to be woken.
-    pub(crate) fn poll(self: &Arc<Self>, slot: Slot, waker: &Waker) -> Poll<()> {
+    pub(crate) fn poll(self: &Arc<Self>, id: WaiterId, waker: &Waker) -> Poll<()> {
         let mut home = None;
-        if S::TIMED && !lock(&self.line).is_over(slot) {
+        if S::TIMED && !lock(&self.waiters).is_over(id) {
             if cfg!(buttress_loom) {
-                self.hand_over();
+                self.grant_waiters();
             } else {
                 // A call that waits must be polled within a runtime, as tokio's timers must.
                 let runtime = Handle::current().id();
@@ -205,16 +206,16 @@ impl<S: Supply> Queue<S, S::Grant> {
                 home = Some(runtime);
             }
         }
-        if let Some(seen) = lock(&self.line).look(slot, waker) {
+        if let Some(seen) = lock(&self.waiters).look(id, waker) {
             return seen;
         }
         let waker = waker.clone();
-        let mut line = lock(&self.line);
-        let former = line.watch(slot, waker);
-        let over = line.is_over(slot);
+        let mut waiters = lock(&self.waiters);
+        let former = waiters.watch(id, waker);
+        let over = waiters.is_over(id);
         // Told after the look, when this call had left no waker.
-        let told = home.filter(|runtime| line.alarms.is_told(*runtime));
-        drop(line);
+        let told = home.filter(|runtime| waiters.alarms.is_told(*runtime));
+        drop(waiters);
         // After the lock. If the wait is over meanwhile, this is the new one.
         drop(former);
         if let Some(runtime) = told {
@@ -224,36 +225,42 @@ impl<S: Supply> Queue<S, S::Grant> {
     }
 
     /// Gives a place up, and says what had become of it.
-    pub(crate) fn leave(self: &Arc<Self>, slot: Slot) -> Option<Stage<S::Grant>> {
-        let mut line = lock(&self.line);
-        let stage = line.remove(slot);
-        self.unmark_if_empty(&mut line, self.now());
-        let alarms = line.is_empty().then(|| mem::take(&mut line.alarms));
-        drop(line);
-        if S::TIMED && alarms.is_none() && matches!(stage, Some(Stage::Waiting(_))) {
+    pub(crate) fn leave(self: &Arc<Self>, id: WaiterId) -> Option<WaitState<S::Grant>> {
+        let mut waiters = lock(&self.waiters);
+        let state = waiters.remove(id);
+        self.clear_waiting_if_empty(&mut waiters, self.now());
+        let alarms = waiters.is_empty().then(|| mem::take(&mut waiters.alarms));
+        drop(waiters);
+        if S::TIMED && alarms.is_none() && matches!(state, Some(WaitState::Waiting(_))) {
             // The next may wait for less than the one that leaves.
-            self.hand_over();
+            self.grant_waiters();
         }
-        stage
+        state
     }
 
     /// What a call is told that has waited until its time was up.
-    pub(crate) fn refusal_at(&self, until: &Until, now: Nanos, ahead: u64, cells: u32) -> Refusal {
-        match until.why {
-            Why::Deadline => Refusal::at(until.deadline),
+    pub(crate) fn refusal_at(
+        &self,
+        wait_limit: &WaitLimit,
+        now: Nanos,
+        ahead: u64,
+        cells: u32,
+    ) -> Refusal {
+        match wait_limit.why {
+            RefusalReason::Deadline => Refusal::at(wait_limit.deadline),
             why => self.supply.refusal(now, why, ahead, cells),
         }
     }
 
     /// How many cells go to others before a call that comes now.
     pub(crate) fn ahead(&self, now: Nanos, criticality: Criticality) -> u64 {
-        lock(&self.line).ahead(now, criticality)
+        lock(&self.waiters).ahead(now, criticality)
     }
 
     /// Lets calls take without the lock again, once none waits.
-    pub(crate) fn unmark_if_empty(&self, line: &mut Line<S::Grant>, now: Nanos) {
-        if line.is_empty() && self.supply.unmark() {
-            line.forget(now);
+    pub(crate) fn clear_waiting_if_empty(&self, waiters: &mut WaitQueue<S::Grant>, now: Nanos) {
+        if waiters.is_empty() && self.supply.clear_waiting() {
+            waiters.forget(now);
         }
     }
 
@@ -271,24 +278,24 @@ impl<S: Supply> Queue<S, S::Grant> {
     /// Whether no call waits, and none may.
     #[inline]
     pub(crate) fn is_off(&self) -> bool {
-        self.bound() == 0 && !self.supply.is_marked()
+        self.bound() == 0 && !self.supply.is_waiting_set()
     }
 
     /// How many calls wait.
     pub(crate) fn len(&self) -> usize {
-        lock(&self.line).len()
+        lock(&self.waiters).len()
     }
 
     /// Changes the line's options.
-    pub(crate) fn change(&self, f: impl Fn(&mut Options)) {
-        let mut line = lock(&self.line);
-        f(&mut line.options);
-        self.bound.store(line.options.bound, Ordering::Relaxed);
+    pub(crate) fn change(&self, f: impl Fn(&mut QueueOptions)) {
+        let mut waiters = lock(&self.waiters);
+        f(&mut waiters.options);
+        self.bound.store(waiters.options.bound, Ordering::Relaxed);
     }
 
     #[inline]
     pub(crate) fn now(&self) -> Nanos {
-        self.epoch.now()
+        self.clock.now()
     }
 }
 
@@ -298,7 +305,7 @@ impl<S, G> fmt::Debug for Queue<S, G> {
     }
 }
 
-enum Entered<G> {
+enum Enqueued<G> {
     Admitted(G),
-    Waiting(Slot, Option<Until>),
+    Waiting(WaiterId, Option<WaitLimit>),
 }

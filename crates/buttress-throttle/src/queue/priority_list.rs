@@ -3,13 +3,13 @@ use std::task::Waker;
 use buttress_control::Nanos;
 use slab::Slab;
 
-use crate::limit::Why;
+use crate::limit::RefusalReason;
 
-/// Waiters of one criticality, in the order they came: a linked list in a slab that all lanes share.
+/// Waiters of one criticality, in the order they came: a linked list in a slab that all lists share.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Lane {
-    pub(crate) first: Slot,
-    pub(crate) last: Slot,
+pub(crate) struct PriorityList {
+    pub(crate) first: WaiterId,
+    pub(crate) last: WaiterId,
     pub(crate) len: usize,
     /// What its waiters wait for, all together.
     pub(crate) cells: u64,
@@ -18,11 +18,11 @@ pub(crate) struct Lane {
 /// A call that waits, or has not yet heard that the wait is over.
 #[derive(Debug)]
 pub(crate) struct Waiter<G> {
-    pub(crate) stage: Stage<G>,
+    pub(crate) state: WaitState<G>,
     pub(crate) entry: Entry,
-    pub(crate) lane: usize,
-    before: Slot,
-    after: Slot,
+    pub(crate) list: usize,
+    before: WaiterId,
+    after: WaiterId,
 }
 
 /// What a waiter waits for.
@@ -36,51 +36,56 @@ pub struct Entry {
 
 /// A waiter's place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Slot(usize);
+pub(crate) struct WaiterId(usize);
 
 /// What became of a waiter.
 #[derive(Debug)]
-pub(crate) enum Stage<G> {
+pub(crate) enum WaitState<G> {
     /// Nothing yet. The waker is that of its last poll.
     Waiting(Option<Waker>),
     /// It has what it waited for.
     Granted(G),
     /// It gets nothing.
-    Refused(Why),
+    Refused(RefusalReason),
 }
 
-impl Slot {
+impl WaiterId {
     pub(crate) const fn index(self) -> usize {
         self.0
     }
 }
 
-impl Lane {
+impl PriorityList {
     pub(crate) const EMPTY: Self = Self { first: NOWHERE, last: NOWHERE, len: 0, cells: 0 };
 
     /// Lines a waiter up behind all others.
     pub(crate) fn push<G>(
         &mut self,
         waiters: &mut Slab<Waiter<G>>,
-        lane: usize,
+        index: usize,
         entry: Entry,
-    ) -> Slot {
-        let waiter =
-            Waiter { stage: Stage::Waiting(None), entry, lane, before: self.last, after: NOWHERE };
-        let slot = Slot(waiters.insert(waiter));
+    ) -> WaiterId {
+        let waiter = Waiter {
+            state: WaitState::Waiting(None),
+            entry,
+            list: index,
+            before: self.last,
+            after: NOWHERE,
+        };
+        let id = WaiterId(waiters.insert(waiter));
         match waiters.get_mut(self.last.0) {
-            Some(last) => last.after = slot,
-            None => self.first = slot,
+            Some(last) => last.after = id,
+            None => self.first = id,
         }
-        self.last = slot;
+        self.last = id;
         self.len += 1;
         self.cells += u64::from(entry.cells);
-        slot
+        id
     }
 
     /// Takes a waiter out of the list, and leaves it in the slab.
-    pub(crate) fn unlink<G>(&mut self, waiters: &mut Slab<Waiter<G>>, slot: Slot) {
-        let Some(&Waiter { before, after, entry, .. }) = waiters.get(slot.0) else { return };
+    pub(crate) fn unlink<G>(&mut self, waiters: &mut Slab<Waiter<G>>, id: WaiterId) {
+        let Some(&Waiter { before, after, entry, .. }) = waiters.get(id.0) else { return };
         match waiters.get_mut(before.0) {
             Some(waiter) => waiter.after = after,
             None => self.first = after,
@@ -95,4 +100,4 @@ impl Lane {
 }
 
 /// No slab grows so far.
-const NOWHERE: Slot = Slot(usize::MAX);
+const NOWHERE: WaiterId = WaiterId(usize::MAX);

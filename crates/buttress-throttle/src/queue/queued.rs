@@ -9,45 +9,45 @@ use tokio::time::Instant;
 
 use super::{
     Queue,
-    priority_list::{Slot, Stage},
+    priority_list::{WaitState, WaiterId},
     supply::Supply,
 };
 use crate::{
-    limit::{Refusal, Wait, Why},
+    limit::{Refusal, RefusalReason, Wait},
     settings::Settings,
 };
 
 /// A place in line, given up when dropped.
 #[derive(Debug)]
-pub struct Place<S: Supply> {
+pub struct QueuedCall<S: Supply> {
     queue: Arc<Queue<S, S::Grant>>,
     /// `None` once the wait is over.
-    slot: Option<Slot>,
-    until: Option<Until>,
+    id: Option<WaiterId>,
+    wait_limit: Option<WaitLimit>,
     timer: Timer,
     criticality: Criticality,
     cells: u32,
 }
 
-impl<S: Supply> Place<S> {
+impl<S: Supply> QueuedCall<S> {
     pub(crate) const fn new(
         queue: Arc<Queue<S, S::Grant>>,
-        slot: Slot,
-        until: Option<Until>,
+        id: WaiterId,
+        wait_limit: Option<WaitLimit>,
         criticality: Criticality,
         cells: u32,
     ) -> Self {
-        Self { queue, slot: Some(slot), until, timer: Timer::new(), criticality, cells }
+        Self { queue, id: Some(id), wait_limit, timer: Timer::new(), criticality, cells }
     }
 
     /// Why the call gets nothing: `why`, or because its time is up.
-    fn refusal(&self, why: Option<Why>, settings: &Settings) -> Refusal {
+    fn refusal(&self, why: Option<RefusalReason>, settings: &Settings) -> Refusal {
         let now = self.queue.now();
         let ahead = self.queue.ahead(now, self.criticality);
-        let refusal = match (why, &self.until) {
-            (None, Some(until)) => self.queue.refusal_at(until, now, ahead, self.cells),
+        let refusal = match (why, &self.wait_limit) {
+            (None, Some(wait_limit)) => self.queue.refusal_at(wait_limit, now, ahead, self.cells),
             (why, _) => {
-                let why = why.unwrap_or(Why::MaxWait);
+                let why = why.unwrap_or(RefusalReason::MaxWait);
                 self.queue.supply.refusal(now, why, ahead, self.cells)
             }
         };
@@ -55,33 +55,33 @@ impl<S: Supply> Place<S> {
     }
 }
 
-impl<S: Supply> Wait<S::Permit> for Place<S> {
+impl<S: Supply> Wait<S::Permit> for QueuedCall<S> {
     fn poll_admit(
         &mut self,
         cx: &mut Context<'_>,
         settings: &Settings,
     ) -> Poll<Result<S::Permit, Refusal>> {
-        let Some(slot) = self.slot else { unreachable!("polled after the wait was over") };
-        if self.queue.poll(slot, cx.waker()).is_pending() {
-            let Some(until) = &self.until else { return Poll::Pending };
-            ready!(self.timer.poll(cx, until.deadline, self.queue.waits()));
+        let Some(id) = self.id else { unreachable!("polled after the wait was over") };
+        if self.queue.poll(id, cx.waker()).is_pending() {
+            let Some(wait_limit) = &self.wait_limit else { return Poll::Pending };
+            ready!(self.timer.poll(cx, wait_limit.deadline, self.queue.waits()));
         }
-        self.slot = None;
-        Poll::Ready(match self.queue.leave(slot) {
+        self.id = None;
+        Poll::Ready(match self.queue.leave(id) {
             // Also one that came at the last moment.
-            Some(Stage::Granted(grant)) => {
+            Some(WaitState::Granted(grant)) => {
                 Ok(S::permit(&self.queue, grant, self.criticality, settings))
             }
-            Some(Stage::Refused(why)) => Err(self.refusal(Some(why), settings)),
-            Some(Stage::Waiting(_)) | None => Err(self.refusal(None, settings)),
+            Some(WaitState::Refused(why)) => Err(self.refusal(Some(why), settings)),
+            Some(WaitState::Waiting(_)) | None => Err(self.refusal(None, settings)),
         })
     }
 }
 
-impl<S: Supply> Drop for Place<S> {
+impl<S: Supply> Drop for QueuedCall<S> {
     fn drop(&mut self) {
-        if let Some(slot) = self.slot.take()
-            && let Some(Stage::Granted(grant)) = self.queue.leave(slot)
+        if let Some(id) = self.id.take()
+            && let Some(WaitState::Granted(grant)) = self.queue.leave(id)
         {
             self.queue.take_back(grant);
         }
@@ -90,22 +90,24 @@ impl<S: Supply> Drop for Place<S> {
 
 /// When a call stops waiting, and why.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Until {
+pub(crate) struct WaitLimit {
     pub(crate) deadline: Deadline,
-    pub(crate) why: Why,
+    pub(crate) why: RefusalReason,
 }
 
-impl Until {
+impl WaitLimit {
     /// The earlier of the call's deadline and the longest wait that the layer allows.
     pub(crate) fn earliest(
         now: Instant,
         max_wait: Option<Duration>,
         deadline: Option<Deadline>,
     ) -> Option<Self> {
-        let own = max_wait
-            .map(|max| Self { deadline: Deadline::from_start(now, max), why: Why::MaxWait });
-        let callers = deadline.map(|deadline| Self { deadline, why: Why::Deadline });
-        [callers, own].into_iter().flatten().min_by_key(|until| until.deadline)
+        let own = max_wait.map(|max| Self {
+            deadline: Deadline::from_start(now, max),
+            why: RefusalReason::MaxWait,
+        });
+        let callers = deadline.map(|deadline| Self { deadline, why: RefusalReason::Deadline });
+        [callers, own].into_iter().flatten().min_by_key(|wait_limit| wait_limit.deadline)
     }
 
     pub(crate) fn has_passed(&self, now: Instant) -> bool {

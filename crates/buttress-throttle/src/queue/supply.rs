@@ -5,13 +5,13 @@ use buttress_core::{Criticality, Quota};
 
 use super::{Queue, priority_list::Entry};
 use crate::{
-    limit::{Refusal, Why},
+    limit::{Refusal, RefusalReason},
     settings::Settings,
 };
 
 /// What the calls of a [`Queue`] wait for: permits, or the cells of a rate.
 ///
-/// All methods but [`is_marked`](Self::is_marked) run under the lock of the line, and call no foreign
+/// All methods but [`is_waiting_set`](Self::is_waiting_set) run under the lock of the line, and call no foreign
 /// code. While the mark is set, nothing is taken but for the line.
 pub trait Supply: Send + Sync + Sized + 'static {
     /// What has been taken for a call that has not heard of it yet.
@@ -23,16 +23,16 @@ pub trait Supply: Send + Sync + Sized + 'static {
     const TIMED: bool;
 
     /// Whether newcomers must look at the line.
-    fn is_marked(&self) -> bool;
+    fn is_waiting_set(&self) -> bool;
 
     /// Takes `cells` if they are there, or sets the mark.
-    fn take_or_mark(&self, now: Nanos, cells: u32) -> Option<Self::Grant>;
+    fn take_or_set_waiting(&self, now: Nanos, cells: u32) -> Option<Self::Grant>;
 
     /// Takes what the first in line waits for, whatever the mark.
-    fn take_for_line(&self, now: Nanos, entry: Entry) -> Result<Self::Grant, Later>;
+    fn take_for_waiter(&self, now: Nanos, entry: Entry) -> Result<Self::Grant, Later>;
 
     /// Lets calls take without a look at the line again, and says whether they could not.
-    fn unmark(&self) -> bool;
+    fn clear_waiting(&self) -> bool;
 
     /// Takes back what a call did not use, and says whether the line must be looked at.
     fn give_back(&self, now: Nanos, grant: Self::Grant) -> bool;
@@ -48,7 +48,7 @@ pub trait Supply: Send + Sync + Sized + 'static {
     ) -> Option<Duration>;
 
     /// The refusal of a call behind `ahead` cells.
-    fn refusal(&self, now: Nanos, why: Why, ahead: u64, cells: u32) -> Refusal;
+    fn refusal(&self, now: Nanos, why: RefusalReason, ahead: u64, cells: u32) -> Refusal;
 
     /// What a caller may be told of how much is left.
     fn quotas(&self, settings: &Settings, now: Nanos) -> Option<Box<[Quota]>> {

@@ -4,12 +4,12 @@ use buttress_control::Nanos;
 
 /// How often permits have come free lately: the mean time between two hand-overs.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Releases {
+pub(crate) struct WaitEstimate {
     last: Option<Nanos>,
     mean: Option<u64>,
 }
 
-impl Releases {
+impl WaitEstimate {
     pub(crate) const fn new() -> Self {
         Self { last: None, mean: None }
     }

@@ -6,13 +6,13 @@ use buttress_core::wake_all;
 ///
 /// In `Drop`, so that a panic on the way costs no call its wake. Drop it after the lock.
 #[derive(Debug, Default)]
-pub(crate) struct Woken {
+pub(crate) struct WakeList {
     // Nearly always one, which then costs no allocation.
     first: Option<Waker>,
     others: Vec<Waker>,
 }
 
-impl Woken {
+impl WakeList {
     pub(crate) fn push(&mut self, waker: Waker) {
         match &self.first {
             None => self.first = Some(waker),
@@ -21,7 +21,7 @@ impl Woken {
     }
 }
 
-impl Drop for Woken {
+impl Drop for WakeList {
     fn drop(&mut self) {
         wake_all(self.first.take().into_iter().chain(mem::take(&mut self.others)));
     }

@@ -3,10 +3,13 @@ use std::{fmt, sync::Arc, time::Duration};
 use buttress_control::{Nanos, Rates, Reservation};
 use buttress_core::{Guard, Quota};
 
-use self::state::Pace;
+use self::state::RateState;
 use crate::{
-    limit::{Admission, Ask, Fresh, Hold, Limit, Options, Queued, Refusal, Why},
-    queue::{Place, Queue, Supply},
+    limit::{
+        Admission, CallInfo, Fresh, Limit, LimitPermit, QueueOptions, Queued, Refusal,
+        RefusalReason,
+    },
+    queue::{Queue, QueuedCall, Supply},
     settings::Enforcement,
     sync::is_only,
 };
@@ -18,13 +21,13 @@ pub use self::cost::{One, Weigh};
 
 /// So many calls per unit of time, by the generic cell rate algorithm.
 pub struct RateLimit<W = One> {
-    pub(crate) queue: Arc<Queue<Pace, Reservation>>,
+    pub(crate) queue: Arc<Queue<RateState, Reservation>>,
     weigh: W,
 }
 
 impl<W> RateLimit<W> {
     pub(crate) fn new(rates: Rates, weigh: W) -> Self {
-        Self { queue: Arc::new(Queue::new(Pace::new(rates))), weigh }
+        Self { queue: Arc::new(Queue::new(RateState::new(rates))), weigh }
     }
 
     pub(crate) fn weighed<V>(self, weigh: V) -> RateLimit<V> {
@@ -33,48 +36,52 @@ impl<W> RateLimit<W> {
 }
 
 impl<W: Weigh<Req>, Req> Limit<Req> for RateLimit<W> {
-    type Permit = Paid;
-    type Wait = Place<Pace>;
+    type Permit = RateGrant;
+    type Wait = QueuedCall<RateState>;
 
     #[inline]
-    fn admit(&self, request: &Req, ask: &Ask<'_>) -> Admission<Paid, Place<Pace>> {
+    fn admit(
+        &self,
+        request: &Req,
+        call: &CallInfo<'_>,
+    ) -> Admission<RateGrant, QueuedCall<RateState>> {
         let cells = self.weigh.weight(request);
         let (queue, now) = (&self.queue, self.queue.now());
-        let pace = &queue.supply;
-        if !pace.is_marked() && pace.rates.take(now, cells).is_ok() {
-            pace.admit(ask.criticality);
-            return Admission::Admitted(Paid::new(pace.quotas(ask.settings, now)));
+        let state = &queue.supply;
+        if !state.is_waiting_set() && state.rates.take(now, cells).is_ok() {
+            state.admit(call.criticality);
+            return Admission::Admitted(RateGrant::new(state.quotas(call.settings, now)));
         }
-        admit_later(queue, now, cells, ask)
+        admit_later(queue, now, cells, call)
     }
 }
 
 #[cold]
 fn admit_later(
-    queue: &Arc<Queue<Pace, Reservation>>,
+    queue: &Arc<Queue<RateState, Reservation>>,
     now: Nanos,
     cells: u32,
-    ask: &Ask<'_>,
-) -> Admission<Paid, Place<Pace>> {
-    let pace = &queue.supply;
-    let observed = ask.settings.enforcement == Enforcement::Observe;
+    call: &CallInfo<'_>,
+) -> Admission<RateGrant, QueuedCall<RateState>> {
+    let state = &queue.supply;
+    let observed = call.settings.enforcement == Enforcement::Observe;
     // What a queue would have let through later is let through now, and takes from later calls.
-    let patience = if observed { pace.full_queue(queue.bound()) } else { Duration::ZERO };
-    if (cells == 0 || observed) && pace.rates.reserve(now, cells, patience).is_ok() {
-        pace.admit(ask.criticality);
-        return Admission::Admitted(Paid::new(pace.quotas(ask.settings, now)));
+    let max_delay = if observed { state.full_queue(queue.bound()) } else { Duration::ZERO };
+    if (cells == 0 || observed) && state.rates.reserve(now, cells, max_delay).is_ok() {
+        state.admit(call.criticality);
+        return Admission::Admitted(RateGrant::new(state.quotas(call.settings, now)));
     }
-    let refusal = if pace.is_never(now, cells) {
-        Refusal::new(Why::Weight)
+    let refusal = if state.is_never(now, cells) {
+        Refusal::new(RefusalReason::Weight)
     } else if observed || queue.is_off() {
-        pace.refusal(now, Why::Rate, 0, cells)
+        state.refusal(now, RefusalReason::Rate, 0, cells)
     } else {
-        match queue.enter(cells, ask) {
+        match queue.enter(cells, call) {
             Admission::Refused(refusal) => refusal,
             admission => return admission,
         }
     };
-    Admission::Refused(Refusal { quotas: pace.quotas(ask.settings, now), ..refusal })
+    Admission::Refused(Refusal { quotas: state.quotas(call.settings, now), ..refusal })
 }
 
 impl<W: Clone> Fresh for RateLimit<W> {
@@ -101,7 +108,7 @@ impl<W: Clone> Fresh for RateLimit<W> {
 }
 
 impl<W> Queued for RateLimit<W> {
-    fn change(&self, change: impl Fn(&mut Options)) {
+    fn change(&self, change: impl Fn(&mut QueueOptions)) {
         self.queue.change(change);
     }
 
@@ -124,20 +131,20 @@ impl<W> fmt::Debug for RateLimit<W> {
 
 /// What a call of a [`RateLimit`] has: nothing to give back.
 #[derive(Debug)]
-pub struct Paid {
+pub struct RateGrant {
     quotas: Option<Box<[Quota]>>,
 }
 
-impl Paid {
+impl RateGrant {
     #[inline]
     pub(crate) const fn new(quotas: Option<Box<[Quota]>>) -> Self {
         Self { quotas }
     }
 }
 
-impl Guard for Paid {}
+impl Guard for RateGrant {}
 
-impl Hold for Paid {
+impl LimitPermit for RateGrant {
     const OUTLIVES_HEAD: bool = false;
 
     #[inline]

@@ -3,26 +3,26 @@ use std::{sync::Arc, time::Duration};
 use buttress_control::{Denied, Gcra, Nanos, Rates, Reservation};
 use buttress_core::{Criticality, Quota};
 
-use super::Paid;
+use super::RateGrant;
 use crate::{
-    limit::{Refusal, Tally, Why},
+    limit::{CountsByCriticality, Refusal, RefusalReason},
     queue::{Entry, Later, Queue, Supply},
-    settings::{Announcement, Settings},
+    settings::{QuotaHeaders, Settings},
     sync::atomic::{AtomicBool, Ordering},
 };
 
 /// The cells of one or more rates.
 #[derive(Debug)]
-pub struct Pace {
+pub struct RateState {
     pub(crate) rates: Rates,
     // Beside the counts, which every call that takes a cell writes.
-    marked: AtomicBool,
-    tally: Tally,
+    waiting: AtomicBool,
+    admitted: CountsByCriticality,
 }
 
-impl Pace {
+impl RateState {
     pub(crate) fn new(rates: Rates) -> Self {
-        Self { rates, marked: AtomicBool::new(false), tally: Tally::new() }
+        Self { rates, waiting: AtomicBool::new(false), admitted: CountsByCriticality::new() }
     }
 
     /// The same with nothing taken.
@@ -46,11 +46,11 @@ impl Pace {
     /// Counts a call that was let through.
     #[inline]
     pub(crate) fn admit(&self, criticality: Criticality) {
-        self.tally.add(criticality);
+        self.admitted.add(criticality);
     }
 
     pub(crate) fn admitted(&self) -> [u64; 4] {
-        self.tally.counts()
+        self.admitted.counts()
     }
 
     #[cold]
@@ -70,27 +70,27 @@ impl Pace {
     }
 }
 
-impl Supply for Pace {
+impl Supply for RateState {
     type Grant = Reservation;
-    type Permit = Paid;
+    type Permit = RateGrant;
 
     const TIMED: bool = true;
 
     #[inline]
-    fn is_marked(&self) -> bool {
+    fn is_waiting_set(&self) -> bool {
         // Whoever comes after a call that lined up sees the mark. Any other order is as good.
-        self.marked.load(Ordering::Acquire)
+        self.waiting.load(Ordering::Acquire)
     }
 
-    fn take_or_mark(&self, now: Nanos, cells: u32) -> Option<Reservation> {
+    fn take_or_set_waiting(&self, now: Nanos, cells: u32) -> Option<Reservation> {
         // Before the look: from then on newcomers come to the line's lock.
-        self.marked.store(true, Ordering::Release);
+        self.waiting.store(true, Ordering::Release);
         self.rates.reserve(now, cells, Duration::ZERO).ok()
     }
 
     /// Takes at the time the cells were there, if that is at most [`LATE`] ago: a timer rings up to a
     /// millisecond late, and a burst of one cell would not keep what came meanwhile.
-    fn take_for_line(&self, now: Nanos, entry: Entry) -> Result<Reservation, Later> {
+    fn take_for_waiter(&self, now: Nanos, entry: Entry) -> Result<Reservation, Later> {
         let earliest = Nanos::new(now.get().saturating_sub(LATE));
         let mut at = entry.since.max(earliest);
         loop {
@@ -109,13 +109,13 @@ impl Supply for Pace {
         }
     }
 
-    fn unmark(&self) -> bool {
-        self.marked.load(Ordering::Relaxed) && self.marked.swap(false, Ordering::Release)
+    fn clear_waiting(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) && self.waiting.swap(false, Ordering::Release)
     }
 
     fn give_back(&self, now: Nanos, taken: Reservation) -> bool {
         self.rates.cancel(now, &taken);
-        self.is_marked()
+        self.is_waiting_set()
     }
 
     /// Exact for one rate, and that of the slowest of several.
@@ -129,18 +129,18 @@ impl Supply for Pace {
         self.rates.wait(now, ahead, cells).ok()
     }
 
-    fn refusal(&self, now: Nanos, why: Why, ahead: u64, cells: u32) -> Refusal {
+    fn refusal(&self, now: Nanos, why: RefusalReason, ahead: u64, cells: u32) -> Refusal {
         match why {
-            Why::Weight => Refusal::new(why),
+            RefusalReason::Weight => Refusal::new(why),
             _ => Refusal::new(why).limited(self.rates.wait(now, ahead, cells).ok()),
         }
     }
 
     #[inline]
     fn quotas(&self, settings: &Settings, now: Nanos) -> Option<Box<[Quota]>> {
-        match settings.announcement {
-            Announcement::Silent => None,
-            Announcement::Quotas => Some(self.describe(settings.origin.name(), now)),
+        match settings.quota_headers {
+            QuotaHeaders::Silent => None,
+            QuotaHeaders::Quotas => Some(self.describe(settings.origin.name(), now)),
         }
     }
 
@@ -149,9 +149,9 @@ impl Supply for Pace {
         _: Reservation,
         criticality: Criticality,
         settings: &Settings,
-    ) -> Paid {
+    ) -> RateGrant {
         queue.supply.admit(criticality);
-        Paid::new(queue.supply.quotas(settings, queue.now()))
+        RateGrant::new(queue.supply.quotas(settings, queue.now()))
     }
 }
 
