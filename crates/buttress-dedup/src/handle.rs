@@ -1,15 +1,15 @@
 use std::{any::Any, fmt, sync::Arc};
 
-use crate::state::{Numbers, Part, State};
+use crate::state::{AnyTypedState, DedupState, Numbers};
 
 /// Live numbers of a layer's flights and of what it keeps, and the means to forget both.
 #[derive(Clone)]
 pub struct DedupHandle {
-    state: Arc<State>,
+    state: Arc<DedupState>,
 }
 
 impl DedupHandle {
-    pub(crate) const fn new(state: Arc<State>) -> Self {
+    pub(crate) const fn new(state: Arc<DedupState>) -> Self {
         Self { state }
     }
 
@@ -20,12 +20,15 @@ impl DedupHandle {
     /// call so far had a key of that type. In `Http` mode it is an `HttpKey`, which the mode makes of a
     /// request: that of another user, or of another method, is another key.
     pub fn forget<K: Any>(&self, key: &K) -> bool {
-        self.state.registry.parts().fold(false, |known, part| part.forget(key) | known)
+        self.state
+            .registry
+            .typed_states()
+            .fold(false, |known, typed_state| typed_state.forget(key) | known)
     }
 
     /// The same for all keys.
     pub fn clear(&self) {
-        self.state.registry.parts().for_each(Part::clear);
+        self.state.registry.typed_states().for_each(AnyTypedState::clear);
     }
 
     /// Calls of the service that are being made, one for each key: those that were forgotten do not count,
@@ -91,8 +94,8 @@ impl DedupHandle {
     }
 
     fn numbers(&self) -> Numbers {
-        let parts = self.state.registry.parts().map(Part::numbers);
-        parts.fold(Numbers::default(), Numbers::plus)
+        let typed_states = self.state.registry.typed_states().map(AnyTypedState::numbers);
+        typed_states.fold(Numbers::default(), Numbers::plus)
     }
 }
 

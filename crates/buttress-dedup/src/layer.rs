@@ -5,10 +5,10 @@ use tower_layer::Layer;
 
 use crate::{
     Core, Dedup, DedupHandle, InFlight, Unshared,
-    call::Shared,
-    settings::{Panics, Scope, Settings},
+    call::SharedConfig,
+    settings::{PanicPolicy, Scope, Settings},
     share_error::{Cloned, SharedBy},
-    state::State,
+    state::DedupState,
 };
 
 /// Makes one call of many that ask for the same at the same time, and gives all of them its answer.
@@ -44,7 +44,8 @@ impl<F> DedupLayer<By<F>> {
 
 impl<K> DedupLayer<K> {
     fn of(keys: K) -> Self {
-        let shared = Shared { policy: InFlight, settings: Settings::new(), state: Arc::default() };
+        let shared =
+            SharedConfig { policy: InFlight, settings: Settings::new(), state: Arc::default() };
         Self { core: Core { keys, mode: Plain, errors: Unshared, shared: Arc::new(shared) } }
     }
 }
@@ -55,7 +56,7 @@ impl<K, M, P: Clone, R> DedupLayer<K, M, P, R> {
     pub fn keep<P2>(self, keep: P2) -> DedupLayer<K, M, P2, R> {
         let Core { keys, mode, errors, shared } = self.core;
         let settings = shared.settings.clone();
-        let shared = Arc::new(Shared { policy: keep, settings, state: Arc::default() });
+        let shared = Arc::new(SharedConfig { policy: keep, settings, state: Arc::default() });
         DedupLayer { core: Core { keys, mode, errors, shared } }
     }
 
@@ -89,7 +90,7 @@ impl<K, M, P: Clone, R> DedupLayer<K, M, P, R> {
     /// Lets a panic go on in whoever met it, instead of answering with a rejection. Everybody else who
     /// waited still gets the rejection.
     pub fn resume_panics(self) -> Self {
-        self.with(|settings| settings.panics = Panics::Resumed)
+        self.with(|settings| settings.panic_policy = PanicPolicy::Resumed)
     }
 
     /// Gives every service this layer makes flights and answers of its own. The numbers are those of each
@@ -131,9 +132,10 @@ where
     fn layer(&self, inner: S) -> Self::Service {
         let mut core = self.core.clone();
         if core.shared.settings.scope == Scope::Service {
-            let Shared { policy, settings, .. } = &*core.shared;
+            let SharedConfig { policy, settings, .. } = &*core.shared;
             let (policy, settings) = (policy.clone(), settings.clone());
-            core.shared = Arc::new(Shared { policy, settings, state: Arc::new(State::default()) });
+            core.shared =
+                Arc::new(SharedConfig { policy, settings, state: Arc::new(DedupState::default()) });
         }
         Dedup::new(inner, core)
     }

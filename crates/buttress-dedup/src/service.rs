@@ -7,7 +7,7 @@ use buttress_core::{ByMode, Classify, Plain, Respond, Share};
 use tower_service::Service;
 
 use crate::{
-    Core, DedupHandle, InFlight, Inner, ResponseFuture, Seat, Setup, Unshared, call::enter,
+    Core, DedupHandle, InFlight, Inner, ResponseFuture, Seat, Setup, Unshared, call::start,
 };
 
 /// The service of [`DedupLayer`](crate::DedupLayer).
@@ -52,6 +52,6 @@ where
 
     #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
-        ResponseFuture::new(enter(&self.core, &self.inner, request))
+        ResponseFuture::new(start(&self.core, &self.inner, request))
     }
 }

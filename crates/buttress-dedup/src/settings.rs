@@ -9,7 +9,7 @@ use buttress_core::{Allowance, Origin, Reason, Rejection};
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) origin: Origin,
-    pub(crate) panics: Panics,
+    pub(crate) panic_policy: PanicPolicy,
     pub(crate) scope: Scope,
     pub(crate) allowance: Arc<Allowance>,
 }
@@ -18,7 +18,7 @@ impl Settings {
     pub(crate) fn new() -> Self {
         Self {
             origin: Origin::new("dedup"),
-            panics: Panics::Rejected,
+            panic_policy: PanicPolicy::Rejected,
             scope: Scope::Layer,
             allowance: Arc::new(Allowance::new(MAX_BYTES)),
         }
@@ -36,15 +36,15 @@ impl Settings {
 }
 
 /// Whether what a flight brings may be kept: not any more once its key is forgotten.
-pub(crate) type Ticket = Arc<AtomicBool>;
+pub(crate) type ValidFlag = Arc<AtomicBool>;
 
-pub(crate) fn revoke(ticket: &Ticket) {
-    ticket.store(false, Ordering::Release);
+pub(crate) fn forbid_caching(valid: &ValidFlag) {
+    valid.store(false, Ordering::Release);
 }
 
 /// What whoever meets a panic does with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Panics {
+pub(crate) enum PanicPolicy {
     Rejected,
     Resumed,
 }

@@ -10,8 +10,8 @@ use buttress_control::{Backoff, Delays};
 use buttress_core::{Age, Deadline, Freshness, Lifetime};
 use tokio::time::Instant;
 
-use super::invalidations::Version;
-use crate::settings::Ticket;
+use super::invalidations::ResourceGeneration;
+use crate::settings::ValidFlag;
 
 /// An answer that is kept, and until when.
 #[derive(Debug)]
@@ -37,10 +37,10 @@ pub struct Kept<V> {
     refresh_from: AtomicU64,
     /// How far those that failed have come.
     delays: Mutex<Delays>,
-    pub(crate) version: Version,
+    pub(crate) resource_generation: ResourceGeneration,
     is_told: bool,
     /// Whether it is forgotten; `None` if it came from far away.
-    ticket: Option<Ticket>,
+    valid: Option<ValidFlag>,
 }
 
 /// What is kept of an outcome.
@@ -77,9 +77,9 @@ impl<V> Kept<V> {
             weight,
             refresh_from: AtomicU64::new(0),
             delays: Mutex::new(Delays::new()),
-            version: Version::FIRST,
+            resource_generation: ResourceGeneration::FIRST,
             is_told: lifetime.is_told,
-            ticket: None,
+            valid: None,
         }
     }
 
@@ -114,17 +114,17 @@ impl<V> Kept<V> {
 
     /// Whether nobody can be given it any more.
     pub fn is_over(&self) -> bool {
-        matches!(self.state(Instant::now()), State::Over)
+        matches!(self.freshness(Instant::now()), EntryFreshness::Expired)
     }
 
-    pub(crate) fn state(&self, now: Instant) -> State {
+    pub(crate) fn freshness(&self, now: Instant) -> EntryFreshness {
         if now < self.fresh_until {
-            return State::Fresh;
+            return EntryFreshness::Fresh;
         }
         match self.late(now) {
-            late if late < self.while_revalidate => State::Stale,
-            late if late < self.if_error => State::Spare,
-            _ => State::Over,
+            late if late < self.while_revalidate => EntryFreshness::Stale,
+            late if late < self.if_error => EntryFreshness::StaleIfError,
+            _ => EntryFreshness::Expired,
         }
     }
 
@@ -162,19 +162,19 @@ impl<V> Kept<V> {
     }
 
     /// Whether whoever asks is the one to refresh it: nobody else is until that has come to an end.
-    pub(crate) fn claim(&self, now: Instant) -> bool {
+    pub(crate) fn claim_refresh(&self, now: Instant) -> bool {
         let now = self.nanos(now);
         let claimed = |from: u64| (now >= from && from < u64::MAX).then_some(u64::MAX);
         self.refresh_from.fetch_update(Ordering::AcqRel, Ordering::Acquire, claimed).is_ok()
     }
 
     /// The refresh did not begin: the next who asks may.
-    pub(crate) fn disclaim(&self) {
+    pub(crate) fn release_refresh(&self) {
         self.refresh_from.store(0, Ordering::Release);
     }
 
     /// A refresh has failed: not to be refreshed for a while.
-    pub(crate) fn put_off(&self, backoff: &Backoff, chance: f64) {
+    pub(crate) fn delay_refresh(&self, backoff: &Backoff, chance: f64) {
         let mut delays = self.delays.lock().unwrap_or_else(PoisonError::into_inner);
         let delay = backoff.next(&mut delays, chance);
         // The end of time stands for one that is going on.
@@ -182,14 +182,14 @@ impl<V> Kept<V> {
         self.refresh_from.store(from, Ordering::Release);
     }
 
-    /// The same, as of the version of its subject and for as long as the `ticket` is good.
-    pub(crate) fn of(self, version: Version, ticket: Ticket) -> Self {
-        Self { version, ticket: Some(ticket), ..self }
+    /// The same, as of the version of its subject and for as long as the `valid` flag is set.
+    pub(crate) fn of(self, resource_generation: ResourceGeneration, valid: ValidFlag) -> Self {
+        Self { resource_generation, valid: Some(valid), ..self }
     }
 
     /// Whether nobody had it forgotten.
     pub(crate) fn is_valid(&self) -> bool {
-        self.ticket.as_ref().is_none_or(|ticket| ticket.load(Ordering::Acquire))
+        self.valid.as_ref().is_none_or(|valid| valid.load(Ordering::Acquire))
     }
 
     /// Whether it may be given out in place of a failure.
@@ -233,11 +233,11 @@ fn after(instant: Instant, wait: Duration) -> Instant {
 
 /// What a kept answer is good for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum State {
+pub(crate) enum EntryFreshness {
     Fresh,
     /// While it is being refreshed.
     Stale,
     /// In place of a failure.
-    Spare,
-    Over,
+    StaleIfError,
+    Expired,
 }

@@ -10,12 +10,12 @@ use super::Shelf;
 /// Subjects whose hashes are alike in sixteen bits share a count, so that now and then an answer is
 /// outdated that was not. In return it has a bound, and a look is a load.
 #[derive(Debug, Default)]
-pub struct Changes {
+pub struct Invalidations {
     // 256 KiB, and most layers never see a change.
     counts: OnceLock<Box<[AtomicU32]>>,
 }
 
-impl Changes {
+impl Invalidations {
     /// Whether anything has ever changed.
     #[inline]
     pub(crate) fn are_any(&self) -> bool {
@@ -23,10 +23,12 @@ impl Changes {
     }
 
     #[inline]
-    pub(crate) fn of(&self, subject: Option<u64>) -> Version {
-        let Some(subject) = subject else { return Version::FIRST };
+    pub(crate) fn of(&self, subject: Option<u64>) -> ResourceGeneration {
+        let Some(subject) = subject else { return ResourceGeneration::FIRST };
         let count = self.counts.get().and_then(|counts| counts.get(place(subject)));
-        count.map_or(Version::FIRST, |count| Version(count.load(Ordering::Acquire)))
+        count.map_or(ResourceGeneration::FIRST, |count| {
+            ResourceGeneration(count.load(Ordering::Acquire))
+        })
     }
 
     pub(crate) fn add(&self, subject: u64) {
@@ -40,9 +42,9 @@ impl Changes {
 
 /// How often a subject had changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Version(u32);
+pub struct ResourceGeneration(u32);
 
-impl Version {
+impl ResourceGeneration {
     /// It had not.
     pub(crate) const FIRST: Self = Self(0);
 
@@ -55,7 +57,7 @@ impl Version {
 }
 
 /// Nothing is kept, and changes end what may be joined.
-impl<K, V> Shelf<K, V> for Changes {
+impl<K, V> Shelf<K, V> for Invalidations {
     fn forget(&self, _: &K) {}
 
     fn outdate(&self, subject: u64) {
@@ -68,7 +70,7 @@ impl<K, V> Shelf<K, V> for Changes {
     }
 
     #[inline]
-    fn version(&self, subject: Option<u64>) -> Version {
+    fn version(&self, subject: Option<u64>) -> ResourceGeneration {
         self.of(subject)
     }
 

@@ -53,7 +53,7 @@ impl Memory {
 /// The store of [`Memory`].
 pub struct MemoryStore<K, V> {
     // Keys are shared, for the one that is taken out is dropped under the lock.
-    cache: Cache<Arc<K>, Arc<Kept<V>>, ByShare, DefaultHashBuilder, Outside>,
+    cache: Cache<Arc<K>, Arc<Kept<V>>, WeightByShare, DefaultHashBuilder, DropOutsideLock>,
     memory: Memory,
     /// So many more answers until those that are over are forgotten.
     until_sweep: AtomicUsize,
@@ -64,10 +64,10 @@ where
     K: Hash + Eq + Clone,
 {
     pub(crate) fn new(memory: Memory) -> Self {
-        let (weighter, hasher) = (ByShare::of(memory), DefaultHashBuilder::default());
+        let (weighter, hasher) = (WeightByShare::of(memory), DefaultHashBuilder::default());
         let cache = match memory.options() {
-            Some(options) => Cache::with_options(options, weighter, hasher, Outside),
-            None => Cache::with(0, 0, weighter, hasher, Outside),
+            Some(options) => Cache::with_options(options, weighter, hasher, DropOutsideLock),
+            None => Cache::with(0, 0, weighter, hasher, DropOutsideLock),
         };
         Self { cache, memory, until_sweep: AtomicUsize::new(SWEEP) }
     }
@@ -140,9 +140,9 @@ where
 
 /// What has to go is dropped outside of the locks, all of it.
 #[derive(Clone, Copy, Debug)]
-struct Outside;
+struct DropOutsideLock;
 
-impl<K, V> Lifecycle<K, V> for Outside {
+impl<K, V> Lifecycle<K, V> for DropOutsideLock {
     type RequestState = Vec<(K, V)>;
 
     fn on_evict(&self, removed: &mut Vec<(K, V)>, key: K, value: V) {
@@ -153,19 +153,19 @@ impl<K, V> Lifecycle<K, V> for Outside {
 /// Each answer counts with the share that it takes of all bytes, or with its share of all entries if that
 /// is more.
 #[derive(Clone, Debug)]
-struct ByShare {
+struct WeightByShare {
     max_bytes: u128,
     entry: u64,
 }
 
-impl ByShare {
+impl WeightByShare {
     fn of(Memory { max_entries, max_bytes }: Memory) -> Self {
         let entry = (WHOLE / as_u64(max_entries).max(1)).max(1);
         Self { max_bytes: max_bytes.max(1) as u128, entry }
     }
 }
 
-impl<K, V> Weighter<K, Arc<Kept<V>>> for ByShare {
+impl<K, V> Weighter<K, Arc<Kept<V>>> for WeightByShare {
     #[inline]
     fn weight(&self, _: &K, kept: &Arc<Kept<V>>) -> u64 {
         let share = (kept.weight() as u128 * u128::from(WHOLE)).div_ceil(self.max_bytes);

@@ -2,8 +2,8 @@ use std::sync::Arc;
 
 use buttress_core::{Freshness, Share, Terms};
 
-use self::{fetch::Never, invalidations::Changes};
-use crate::settings::Ticket;
+use self::{fetch::Never, invalidations::Invalidations};
+use crate::settings::ValidFlag;
 
 mod entry;
 mod fetch;
@@ -13,7 +13,7 @@ mod options;
 mod pending;
 mod store;
 
-pub(crate) use self::{entry::State, fetch::Fetch, invalidations::Version};
+pub(crate) use self::{entry::EntryFreshness, fetch::Fetch, invalidations::ResourceGeneration};
 pub use self::{
     entry::{Held, Kept},
     memory::{Memory, MemoryStore},
@@ -73,7 +73,7 @@ where
     ) -> Self::Order;
 
     /// What says that the call's answer may be kept, once it is there.
-    fn ticket(&self, order: &Self::Order) -> Option<Ticket> {
+    fn ticket(&self, order: &Self::Order) -> Option<ValidFlag> {
         let _ = order;
         None
     }
@@ -200,7 +200,7 @@ pub trait Shelf<K, V>: Send + Sync + 'static {
     fn has_changed(&self) -> bool;
 
     /// How often that was said of this subject.
-    fn version(&self, subject: Option<u64>) -> Version;
+    fn version(&self, subject: Option<u64>) -> ResourceGeneration;
 
     /// Forgets everything.
     fn clear(&self);
@@ -217,21 +217,21 @@ impl<M: Share<Res>, K, Req, Res, E> Policy<M, K, Req, Res, E> for InFlight
 where
     E: Send + Sync + 'static,
 {
-    type Shelf = Changes;
+    type Shelf = Invalidations;
     type Order = ();
     type Fetch = Never<Option<KeptBy<M, Res, E>>>;
     type Keeper = ();
     const KEEPS: bool = false;
 
     #[inline]
-    fn open(&self) -> Changes {
-        Changes::default()
+    fn open(&self) -> Invalidations {
+        Invalidations::default()
     }
 
     #[inline]
     fn look(
         &self,
-        _: &Changes,
+        _: &Invalidations,
         _: &K,
         _: Option<u64>,
         _: Option<&Freshness>,
@@ -243,7 +243,7 @@ where
     fn order(
         &self,
         _: &M,
-        _: &Arc<Changes>,
+        _: &Arc<Invalidations>,
         _: &Req,
         _: &K,
         _: About,

@@ -14,12 +14,12 @@ use tokio::time::Instant;
 
 use super::{
     About, Conclusion, KeptBy, Look, Policy,
-    entry::State,
+    entry::EntryFreshness,
     fetch::Paced,
-    invalidations::Changes,
-    pending::{Keeping, Order, Place},
+    invalidations::Invalidations,
+    pending::{CachePlan, CacheState, CacheWriter},
 };
-use crate::{Held, Memory, OpenStore, Store, settings::Ticket};
+use crate::{Held, Memory, OpenStore, Store, settings::ValidFlag};
 
 /// How long answers are kept, and how many.
 ///
@@ -28,13 +28,13 @@ use crate::{Held, Memory, OpenStore, Store, settings::Ticket};
 /// nothing.
 #[derive(Clone, Debug)]
 pub struct Keep<St = Memory, J = ByMode> {
-    options: Options,
+    options: CacheOptions,
     store: St,
     judge: J,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Options {
+struct CacheOptions {
     ttl: Option<Duration>,
     negative: Option<Duration>,
     jitter: Ratio,
@@ -59,7 +59,7 @@ impl Keep {
     }
 
     fn with_ttl(ttl: Option<Duration>) -> Self {
-        let options = Options {
+        let options = CacheOptions {
             ttl,
             negative: None,
             jitter: Ratio::percent(10),
@@ -175,17 +175,18 @@ where
     St: OpenStore<K, Held<M::Shared, E>>,
     J: Judge<M, Req, Res, E, Seed: Send + 'static> + Send + Sync + 'static,
 {
-    type Shelf = Place<St::Store>;
-    type Order = Order<K, Held<M::Shared, E>, St::Store, <M as Expire<Req, Res>>::Seed, J::Seed>;
+    type Shelf = CacheState<St::Store>;
+    type Order =
+        CachePlan<K, Held<M::Shared, E>, St::Store, <M as Expire<Req, Res>>::Seed, J::Seed>;
     type Fetch = Paced<<St::Store as Store<K, Held<M::Shared, E>>>::Get>;
-    type Keeper = Keeping<K, St::Store>;
+    type Keeper = CacheWriter<K, St::Store>;
     const KEEPS: bool = true;
 
     fn open(&self) -> Self::Shelf {
         let seed = self.options.seed.unwrap_or_else(|| fastrand::u64(..));
-        Place {
+        CacheState {
             store: self.store.open(),
-            changes: Changes::default(),
+            invalidations: Invalidations::default(),
             is_doubtful: AtomicBool::new(false),
             random: Random::seeded(seed),
         }
@@ -194,38 +195,40 @@ where
     #[inline]
     fn look(
         &self,
-        place: &Self::Shelf,
+        state: &Self::Shelf,
         key: &K,
         subject: Option<u64>,
         wanted: Option<&Freshness>,
     ) -> Look<KeptBy<M, Res, E>> {
-        let Some(kept) = place.store.peek(key) else { return Look::Missing(None) };
-        if !kept.is_valid() || kept.version != place.changes.of(subject) {
+        let Some(kept) = state.store.peek(key) else { return Look::Missing(None) };
+        if !kept.is_valid() || kept.resource_generation != state.invalidations.of(subject) {
             return Look::Missing(None);
         }
         let now = Instant::now();
         if !kept.suits(wanted, now) {
             return Look::Missing(None);
         }
-        match kept.state(now) {
-            State::Fresh => {
+        match kept.freshness(now) {
+            EntryFreshness::Fresh => {
                 let is_due = |law: EarlyRefresh| {
-                    let chance = 1.0 - place.random.draw();
+                    let chance = 1.0 - state.random.draw();
                     kept.may_refresh(now) && law.is_due(kept.left(now), kept.took(), chance)
                 };
                 let refresh = self.options.early.is_some_and(is_due);
                 Look::Found { kept, stale: false, refresh }
             }
-            State::Stale => {
+            EntryFreshness::Stale => {
                 let refresh = kept.may_refresh(now);
                 Look::Found { kept, stale: true, refresh }
             }
             // `max-stale` permits what is kept for failures without waiting for one.
-            State::Spare if wanted.is_some_and(|wanted| wanted.max_stale.is_some()) => {
+            EntryFreshness::StaleIfError
+                if wanted.is_some_and(|wanted| wanted.max_stale.is_some()) =>
+            {
                 Look::Found { kept, stale: true, refresh: false }
             }
-            State::Spare => Look::Missing(Some(kept)),
-            State::Over => Look::Missing(None),
+            EntryFreshness::StaleIfError => Look::Missing(Some(kept)),
+            EntryFreshness::Expired => Look::Missing(None),
         }
     }
 
@@ -236,18 +239,18 @@ where
     fn order(
         &self,
         mode: &M,
-        place: &Arc<Self::Shelf>,
+        state: &Arc<Self::Shelf>,
         request: &Req,
         key: &K,
         about: About,
         spare: Option<KeptBy<M, Res, E>>,
     ) -> Self::Order {
-        Order {
-            place: Arc::clone(place),
+        CachePlan {
+            state: Arc::clone(state),
             key: key.clone(),
             about,
-            version: place.changes.of(about.subject),
-            ticket: Ticket::new(AtomicBool::new(true)),
+            resource_generation: state.invalidations.of(about.subject),
+            valid: ValidFlag::new(AtomicBool::new(true)),
             spare,
             began: Instant::now(),
             expiry: Expire::seed(mode, request),
@@ -255,20 +258,20 @@ where
         }
     }
 
-    fn ticket(&self, order: &Self::Order) -> Option<Ticket> {
-        Some(Arc::clone(&order.ticket))
+    fn ticket(&self, order: &Self::Order) -> Option<ValidFlag> {
+        Some(Arc::clone(&order.valid))
     }
 
     fn fetch(&self, order: &Self::Order) -> Option<Self::Fetch> {
-        order.place.store.get(&order.key).map(Paced::new)
+        order.state.store.get(&order.key).map(Paced::new)
     }
 
     fn doubts(&self, order: &Self::Order) -> bool {
-        order.place.is_doubtful.load(Ordering::Relaxed)
+        order.state.is_doubtful.load(Ordering::Relaxed)
     }
 
     fn doubt(&self, order: &Self::Order, is_late: bool) {
-        order.place.is_doubtful.store(is_late, Ordering::Relaxed);
+        order.state.is_doubtful.store(is_late, Ordering::Relaxed);
     }
 
     fn accept(&self, order: &Self::Order, kept: &KeptBy<M, Res, E>) -> bool {
@@ -276,7 +279,7 @@ where
         let is_newer = |spare: &KeptBy<M, Res, E>| kept.left(now) > spare.left(now);
         order.is_valid()
             && order.is_current(kept)
-            && kept.state(now) == State::Fresh
+            && kept.freshness(now) == EntryFreshness::Fresh
             && kept.suits(order.about.wanted.as_ref(), now)
             && order.spare.as_ref().is_none_or(is_newer)
     }
@@ -287,15 +290,15 @@ where
     }
 
     fn claim(&self, kept: &KeptBy<M, Res, E>) -> bool {
-        kept.claim(Instant::now())
+        kept.claim_refresh(Instant::now())
     }
 
     fn disclaim(&self, kept: &KeptBy<M, Res, E>) {
-        kept.disclaim();
+        kept.release_refresh();
     }
 
-    fn put_off(&self, place: &Self::Shelf, kept: &KeptBy<M, Res, E>) {
-        kept.put_off(&self.options.backoff, place.random.draw());
+    fn put_off(&self, state: &Self::Shelf, kept: &KeptBy<M, Res, E>) {
+        kept.delay_refresh(&self.options.backoff, state.random.draw());
     }
 
     fn is_for_others_to_spare(
@@ -330,7 +333,7 @@ where
             };
             return match order.spare.as_ref().filter(serves) {
                 Some(spare) => Conclusion::Instead(Arc::clone(spare)),
-                None => Conclusion::Stands(Keeping(None)),
+                None => Conclusion::Stands(CacheWriter(None)),
             };
         };
         let windows = verdict == Some(Verdict::Success);
@@ -341,12 +344,12 @@ where
             Ok(response) => mode.lifetime_after(&order.expiry, response, delay, asked),
             Err(_) => asked,
         };
-        let lifetime = lifetime.map(|told| self.options.spread(told, order.place.random.draw()));
-        Conclusion::Stands(Keeping(lifetime.and_then(|lifetime| order.keep_for(lifetime, now))))
+        let lifetime = lifetime.map(|told| self.options.spread(told, order.state.random.draw()));
+        Conclusion::Stands(CacheWriter(lifetime.and_then(|lifetime| order.keep_for(lifetime, now))))
     }
 }
 
-impl Options {
+impl CacheOptions {
     fn asked(&self, ttl: Duration, windows: bool) -> Lifetime {
         let none = Duration::ZERO;
         let (while_revalidate, if_error) =

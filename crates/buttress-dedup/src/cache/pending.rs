@@ -12,58 +12,62 @@ use tokio::time::Instant;
 
 use super::{
     About, Keeper, Shelf,
-    invalidations::{Changes, Version},
+    invalidations::{Invalidations, ResourceGeneration},
 };
-use crate::{Kept, Store, settings::Ticket};
+use crate::{Kept, Store, settings::ValidFlag};
 
 /// Where the answers of one service are kept.
 #[derive(Debug)]
-pub struct Place<St> {
+pub struct CacheState<St> {
     pub(crate) store: St,
-    pub(crate) changes: Changes,
+    pub(crate) invalidations: Invalidations,
     /// The store let a caller wait in vain, and has been slower than the service since.
     pub(crate) is_doubtful: AtomicBool,
     pub(crate) random: Random,
 }
 
 /// What a flight remembers, to keep its answer.
-pub struct Order<K, V, St, X, J> {
-    pub(crate) place: Arc<Place<St>>,
+pub struct CachePlan<K, V, St, X, J> {
+    pub(crate) state: Arc<CacheState<St>>,
     pub(crate) key: K,
     pub(crate) about: About,
     /// How often the subject had changed when the flight began.
-    pub(crate) version: Version,
-    pub(crate) ticket: Ticket,
+    pub(crate) resource_generation: ResourceGeneration,
+    pub(crate) valid: ValidFlag,
     pub(crate) spare: Option<Arc<Kept<V>>>,
     pub(crate) began: Instant,
     pub(crate) expiry: X,
     pub(crate) judged: J,
 }
 
-impl<K: Clone, V, St, X, J> Order<K, V, St, X, J> {
+impl<K: Clone, V, St, X, J> CachePlan<K, V, St, X, J> {
     pub(crate) fn is_valid(&self) -> bool {
-        self.ticket.load(Ordering::Acquire)
-            && self.version == self.place.changes.of(self.about.subject)
+        self.valid.load(Ordering::Acquire)
+            && self.resource_generation == self.state.invalidations.of(self.about.subject)
     }
 
     /// Whether its subject has not changed since.
     pub(crate) fn is_current(&self, kept: &Kept<V>) -> bool {
-        kept.version == self.place.changes.of(self.about.subject)
+        kept.resource_generation == self.state.invalidations.of(self.about.subject)
     }
 
     /// What to do with an answer that came at the instant `made`, if it is to be kept.
-    pub(crate) fn keep_for(&self, lifetime: Lifetime, made: Instant) -> Option<Kind<K, St>> {
+    pub(crate) fn keep_for(
+        &self,
+        lifetime: Lifetime,
+        made: Instant,
+    ) -> Option<PendingWrite<K, St>> {
         let windows = lifetime.while_revalidate.max(lifetime.if_error);
         let total = lifetime.fresh.saturating_add(windows);
         if total.is_zero() {
             return None;
         }
-        Some(Kind {
-            place: Arc::clone(&self.place),
+        Some(PendingWrite {
+            state: Arc::clone(&self.state),
             key: self.key.clone(),
             about: self.about,
-            version: self.version,
-            ticket: Arc::clone(&self.ticket),
+            resource_generation: self.resource_generation,
+            valid: Arc::clone(&self.valid),
             made,
             took: made.saturating_duration_since(self.began),
             lifetime,
@@ -72,30 +76,30 @@ impl<K: Clone, V, St, X, J> Order<K, V, St, X, J> {
 }
 
 /// Keeps an answer, if it is to be kept.
-pub struct Keeping<K, St>(pub(crate) Option<Kind<K, St>>);
+pub struct CacheWriter<K, St>(pub(crate) Option<PendingWrite<K, St>>);
 
 /// How it is to be kept.
-pub(crate) struct Kind<K, St> {
-    place: Arc<Place<St>>,
+pub(crate) struct PendingWrite<K, St> {
+    state: Arc<CacheState<St>>,
     key: K,
     about: About,
-    version: Version,
-    ticket: Ticket,
+    resource_generation: ResourceGeneration,
+    valid: ValidFlag,
     /// When the answer came. What is on its way still grows older from then on.
     made: Instant,
     took: Duration,
     lifetime: Lifetime,
 }
 
-impl<K, St> Kind<K, St> {
+impl<K, St> PendingWrite<K, St> {
     /// Whether nobody had it forgotten before it was there, and its subject has not changed.
     fn is_valid(&self) -> bool {
-        self.ticket.load(Ordering::Acquire)
-            && self.version == self.place.changes.of(self.about.subject)
+        self.valid.load(Ordering::Acquire)
+            && self.resource_generation == self.state.invalidations.of(self.about.subject)
     }
 }
 
-impl<K, V, St> Keeper<V> for Keeping<K, St>
+impl<K, V, St> Keeper<V> for CacheWriter<K, St>
 where
     K: Clone + Send + Sync + 'static,
     St: Store<K, V>,
@@ -105,22 +109,25 @@ where
     }
 
     fn keep(&self, value: impl FnOnce() -> (V, usize)) -> bool {
-        let Some(kind) = self.0.as_ref().filter(|kind| kind.is_valid()) else { return false };
-        let Kind { place, key, about, version, ticket, made, took, lifetime } = kind;
+        let Some(pending) = self.0.as_ref().filter(|pending| pending.is_valid()) else {
+            return false;
+        };
+        let PendingWrite { state, key, about, resource_generation, valid, made, took, lifetime } =
+            pending;
         let (value, weight) = value();
         let weight = weight.saturating_add(about.weight);
         let kept = Kept::made_at(*made, value, *lifetime, *took, weight);
-        let kept = kept.of(*version, Arc::clone(ticket));
-        place.store.put(key.clone(), Arc::new(kept));
+        let kept = kept.of(*resource_generation, Arc::clone(valid));
+        state.store.put(key.clone(), Arc::new(kept));
         // Forgotten meanwhile, by one who did not find it there yet.
-        if !kind.is_valid() {
-            place.store.remove(key);
+        if !pending.is_valid() {
+            state.store.remove(key);
         }
         true
     }
 }
 
-impl<K, V, St> Shelf<K, V> for Place<St>
+impl<K, V, St> Shelf<K, V> for CacheState<St>
 where
     St: Store<K, V>,
 {
@@ -129,17 +136,17 @@ where
     }
 
     fn outdate(&self, subject: u64) {
-        self.changes.add(subject);
+        self.invalidations.add(subject);
     }
 
     #[inline]
     fn has_changed(&self) -> bool {
-        self.changes.are_any()
+        self.invalidations.are_any()
     }
 
     #[inline]
-    fn version(&self, subject: Option<u64>) -> Version {
-        self.changes.of(subject)
+    fn version(&self, subject: Option<u64>) -> ResourceGeneration {
+        self.invalidations.of(subject)
     }
 
     fn clear(&self) {

@@ -8,43 +8,49 @@ use std::{
 use buttress_core::{Classify, Deadline, Place, Reason, Share, Verdict};
 
 use super::{
-    AnswerIn, Err, FlightIn, InfoIn, Judged, KeeperIn, KeptIn, Res, WorkIn,
+    Err, FlightIn, FlightResultIn, InfoIn, Judged, KeeperIn, KeptIn, Res, WorkIn,
     outcome::{can_restore, is_later},
-    result::{Answer, ForAll},
-    work::{Found, Work},
+    result::{FlightResult, Published},
+    work::{Work, WorkOutput},
 };
 use crate::{
     Inner, Policy, Setup, ShareError,
     cache::{Conclusion, Keeper},
-    flight::{Flown, Run},
+    flight::{WaitEnd, WorkResult},
     marks::Marks,
 };
 
 /// Waits for a flight's end, and drives its work where that is this member's turn.
 #[inline]
-pub(crate) fn fly<S, Req, C>(
+pub(crate) fn poll_flight<S, Req, C>(
     setup: &C,
     flight: &Arc<FlightIn<S, Req, C>>,
     place: Place,
     cx: &mut Context<'_>,
-) -> Poll<Flown<EndIn<S, Req, C>>>
+) -> Poll<WaitEnd<WorkEndIn<S, Req, C>>>
 where
     S: Inner<Req>,
     Req: Send + 'static,
     C: Setup<S, Req>,
 {
-    let run = |work: Pin<&mut _>, cx: &mut Context<'_>| run(setup, flight, work, cx);
-    flight.poll(place, cx, run, |end| share(setup, flight, end), |work| panicked(setup, work))
+    let poll_work = |work: Pin<&mut _>, cx: &mut Context<'_>| poll_work(setup, flight, work, cx);
+    flight.poll(
+        place,
+        cx,
+        poll_work,
+        |end| make_result(setup, flight, end),
+        |work| panicked(setup, work),
+    )
 }
 
 /// Polls a flight's work once, for whoever drives it, and makes the answer of what it came to.
 #[inline]
-fn run<S, Req, C>(
+fn poll_work<S, Req, C>(
     setup: &C,
     flight: &FlightIn<S, Req, C>,
     mut work: Pin<&mut WorkIn<S, Req, C>>,
     cx: &mut Context<'_>,
-) -> Poll<RunIn<S, Req, C>>
+) -> Poll<WorkResultIn<S, Req, C>>
 where
     S: Inner<Req>,
     Req: Send + 'static,
@@ -57,12 +63,14 @@ where
     };
     let doubt = |(order, ..): &InfoIn<S, Req, C>, is_late| policy.doubt(order, is_late);
     let (polled, marks) = Marks::watch(|| work.as_mut().poll(cx, accept, doubt));
-    if flight.launch.terms.deadline.is_some() {
+    if flight.start.terms.deadline.is_some() {
         flight.hear();
     }
     let outcome = match ready!(polled) {
-        Found::Made(outcome) => outcome,
-        Found::Fetched(kept) => return Poll::Ready(Run::Answer(Answer::new(ForAll::Kept(kept)))),
+        WorkOutput::Made(outcome) => outcome,
+        WorkOutput::Fetched(kept) => {
+            return Poll::Ready(WorkResult::Answer(FlightResult::new(Published::Cached(kept))));
+        }
     };
     let Some((order, judged, changes)) = work.order() else { unreachable!("it ends once") };
     if let Some(subject) = changes
@@ -72,19 +80,21 @@ where
     }
     let keeper = match policy.conclude(&core.mode, &order, Some(outcome.as_ref())) {
         Conclusion::Stands(keeper) => keeper,
-        Conclusion::Instead(kept) => return Poll::Ready(Run::Answer(spare(setup, kept))),
+        Conclusion::Instead(kept) => {
+            return Poll::Ready(WorkResult::Answer(replace_error(setup, kept)));
+        }
     };
     let is_for_others_to_spare = C::Policy::KEEPS
         && policy.is_for_others_to_spare(&core.mode, &order, Some(outcome.as_ref()));
-    let end = End { outcome, marks, judged, keeper, is_for_others_to_spare };
+    let end = WorkEnd { outcome, marks, judged, keeper, is_for_others_to_spare };
     if C::Mode::IS_WHOLE && !C::Policy::KEEPS {
-        return Poll::Ready(Run::Own(end));
+        return Poll::Ready(WorkResult::Own(end));
     }
-    Poll::Ready(Run::Answer(share(setup, flight, end)))
+    Poll::Ready(WorkResult::Answer(make_result(setup, flight, end)))
 }
 
 /// How the work ended.
-pub(crate) struct End<O, J, Kp> {
+pub(crate) struct WorkEnd<O, J, Kp> {
     pub(crate) outcome: O,
     pub(crate) marks: Marks,
     judged: J,
@@ -92,25 +102,25 @@ pub(crate) struct End<O, J, Kp> {
     is_for_others_to_spare: bool,
 }
 
-pub(crate) type EndIn<S, Req, C> =
-    End<Result<Res<S, Req>, Err<S, Req>>, Judged<S, Req, C>, KeeperIn<S, Req, C>>;
+pub(crate) type WorkEndIn<S, Req, C> =
+    WorkEnd<Result<Res<S, Req>, Err<S, Req>>, Judged<S, Req, C>, KeeperIn<S, Req, C>>;
 
 /// Whether the end is the outcome of a member that is alone now.
 ///
 /// If that member joined, it may be the end of the time of whoever has gone, while there is more of its
 /// own.
 #[inline]
-pub(crate) fn is_own<S, Req, C>(
+pub(crate) fn is_outcome_of_remaining_member<S, Req, C>(
     setup: &C,
     flight: &FlightIn<S, Req, C>,
-    end: &EndIn<S, Req, C>,
+    end: &WorkEndIn<S, Req, C>,
 ) -> bool
 where
     S: Inner<Req>,
     Req: Send + 'static,
     C: Setup<S, Req>,
 {
-    if !flight.is_orphan() {
+    if !flight.has_leader_left() {
         return true;
     }
     // To judge an outcome is to run the user's code.
@@ -122,11 +132,11 @@ where
 }
 
 /// What an end is for everybody who waits.
-fn share<S, Req, C>(
+fn make_result<S, Req, C>(
     setup: &C,
     flight: &FlightIn<S, Req, C>,
-    end: EndIn<S, Req, C>,
-) -> AnswerIn<S, Req, C>
+    end: WorkEndIn<S, Req, C>,
+) -> FlightResultIn<S, Req, C>
 where
     S: Inner<Req>,
     Req: Send + 'static,
@@ -135,26 +145,29 @@ where
     let expired = is_expired(setup, flight, flight.terms().deadline, &end);
     if expired {
         // Or whoever goes again would join it again, for as long as its body is on its way.
-        flight.withdraw();
+        flight.remove_from_table();
     }
-    let End { outcome, keeper, mut marks, is_for_others_to_spare, .. } = end;
+    let WorkEnd { outcome, keeper, mut marks, is_for_others_to_spare, .. } = end;
     if expired {
         // Of a flight further out this one is the work.
-        marks.enforce(flight.launch.terms.deadline);
+        marks.enforce(flight.start.terms.deadline);
     }
-    let answer = answer(setup, outcome, keeper);
+    let result = result(setup, outcome, keeper);
     if !C::Mode::IS_WHOLE
-        && let ForAll::Response { mode, shared, .. } = &answer.for_all
+        && let Published::Response { mode, shared, .. } = &result.published
     {
         // Before it is published, and so before anybody is given a response.
         mode.expect(shared, flight.members());
     }
-    Answer { marks, expired, is_for_others_to_spare, ..answer }
+    FlightResult { marks, expired, is_for_others_to_spare, ..result }
 }
 
 /// What there is to say when the work has panicked.
 #[cold]
-fn panicked<S, Req, C>(setup: &C, work: Option<Pin<&mut WorkIn<S, Req, C>>>) -> AnswerIn<S, Req, C>
+fn panicked<S, Req, C>(
+    setup: &C,
+    work: Option<Pin<&mut WorkIn<S, Req, C>>>,
+) -> FlightResultIn<S, Req, C>
 where
     S: Inner<Req>,
     Req: Send + 'static,
@@ -162,22 +175,22 @@ where
 {
     let core = setup.core();
     let Some((order, ..)) = work.and_then(Work::order) else {
-        return Answer::new(ForAll::Panicked);
+        return FlightResult::new(Published::Panicked);
     };
     match core.shared.policy.conclude(&core.mode, &order, None) {
-        Conclusion::Instead(kept) => spare(setup, kept),
+        Conclusion::Instead(kept) => replace_error(setup, kept),
         Conclusion::Stands(_) => {
             let is_for_others_to_spare =
                 core.shared.policy.is_for_others_to_spare(&core.mode, &order, None);
-            Answer { is_for_others_to_spare, ..Answer::new(ForAll::Panicked) }
+            FlightResult { is_for_others_to_spare, ..FlightResult::new(Published::Panicked) }
         }
     }
 }
 
-type RunIn<S, Req, C> = Run<AnswerIn<S, Req, C>, EndIn<S, Req, C>>;
+type WorkResultIn<S, Req, C> = WorkResult<FlightResultIn<S, Req, C>, WorkEndIn<S, Req, C>>;
 
 /// A kept answer in place of a failure.
-fn spare<S, Req, C>(setup: &C, kept: KeptIn<S, Req, C>) -> AnswerIn<S, Req, C>
+fn replace_error<S, Req, C>(setup: &C, kept: KeptIn<S, Req, C>) -> FlightResultIn<S, Req, C>
 where
     S: Inner<Req>,
     Req: Send + 'static,
@@ -185,14 +198,14 @@ where
 {
     let instance = setup.core().shared.settings.origin.name();
     tracing::debug!(name: "dedup.spared", target: "buttress", instance);
-    Answer::new(ForAll::Kept(kept))
+    FlightResult::new(Published::Cached(kept))
 }
 
-fn answer<S, Req, C>(
+fn result<S, Req, C>(
     setup: &C,
     outcome: Result<S::Response, S::Error>,
     keeper: KeeperIn<S, Req, C>,
-) -> AnswerIn<S, Req, C>
+) -> FlightResultIn<S, Req, C>
 where
     S: Inner<Req>,
     Req: Send + 'static,
@@ -201,20 +214,22 @@ where
     let core = setup.core();
     match outcome {
         Ok(response) => match core.mode.share(response, &core.shared.settings.allowance) {
-            Ok(shared) => Answer::new(ForAll::Response { mode: core.mode.clone(), shared, keeper }),
+            Ok(shared) => {
+                FlightResult::new(Published::Response { mode: core.mode.clone(), shared, keeper })
+            }
             Err(response) => {
                 let instance = core.shared.settings.origin.name();
                 tracing::debug!(name: "dedup.unshared", target: "buttress", instance);
-                Answer::owned(Ok(response), ForAll::Apart)
+                FlightResult::owned(Ok(response), Published::Bypass)
             }
         },
         Err(error) => {
-            let for_all = match core.errors.share(&error) {
-                Some(copy) if keeper.is_kept() => ForAll::KeptError(Arc::new(copy), keeper),
-                Some(copy) => ForAll::Error(copy),
-                None => ForAll::Again,
+            let published = match core.errors.share(&error) {
+                Some(copy) if keeper.is_kept() => Published::CachedError(Arc::new(copy), keeper),
+                Some(copy) => Published::Error(copy),
+                None => Published::Restart,
             };
-            Answer::owned(Err(error), for_all)
+            FlightResult::owned(Err(error), published)
         }
     }
 }
@@ -224,27 +239,27 @@ fn is_expired<S, Req, C>(
     setup: &C,
     flight: &FlightIn<S, Req, C>,
     patience: Option<Deadline>,
-    end: &EndIn<S, Req, C>,
+    end: &WorkEndIn<S, Req, C>,
 ) -> bool
 where
     S: Inner<Req>,
     Req: Send + 'static,
     C: Setup<S, Req>,
 {
-    let launched = flight.launch.terms.deadline;
-    if launched.is_none() || !is_later(patience, launched) {
+    let start_deadline = flight.start.terms.deadline;
+    if start_deadline.is_none() || !is_later(patience, start_deadline) {
         return false;
     }
     // A layer inside may go by what was announced of it, which is rounded, or less a margin.
-    let launched = Deadline::earliest(launched, flight.announced());
-    let is_enforced = end.marks.enforced() >= launched;
+    let start_deadline = Deadline::earliest(start_deadline, flight.announced());
+    let is_enforced = end.marks.enforced() >= start_deadline;
     // Whatever the error, also where the mode cannot look into it.
     if end.outcome.is_err() && is_enforced {
         return true;
     }
     let mode = &setup.core().mode;
     let classify = || mode.classify(&end.judged, end.outcome.as_ref());
-    match Deadline::with(launched, classify) {
+    match Deadline::with(start_deadline, classify) {
         Verdict::Expired => true,
         Verdict::TimedOut => is_enforced,
         Verdict::Rejected { reason, .. } => reason == Reason::DeadlineExceeded,

@@ -10,13 +10,13 @@ use buttress_core::{Respond, Share};
 
 use super::{
     Err, FlightIn, Judged, Res,
-    drive::{fly, is_own},
+    drive::{is_outcome_of_remaining_member, poll_flight},
     oneshot::Oneshot,
-    outcome::{again, hand_on, land},
+    outcome::{caller_outcome, pass_on, restart},
 };
 use crate::{
     Inner, Setup,
-    flight::{Flown, Member, Seat},
+    flight::{Membership, Seat, WaitEnd},
 };
 
 /// The future of [`Dedup`](crate::Dedup).
@@ -47,15 +47,15 @@ where
     C: Setup<S, Req>,
 {
     /// The outcome is known already.
-    Answered(OutcomeIn<S, Req, C>),
+    Done(OutcomeIn<S, Req, C>),
     /// It waits for a flight.
-    Aboard {
-        member: Member<FlightIn<S, Req, C>>,
+    Waiting {
+        membership: Membership<FlightIn<S, Req, C>>,
         role: Role<S, Req, SeedIn<S, Req, C>>,
         setup: C,
     },
     /// It goes alone. If it succeeds, all that is kept about a subject is outdated.
-    Apart {
+    Bypass {
         // Inline it would make every call's future as large as two.
         call: Pin<Box<Oneshot<S, Req>>>,
         seed: SeedIn<S, Req, C>,
@@ -68,19 +68,19 @@ where
 /// Whose request the flight carries.
 pub(crate) enum Role<S, Req, Seed> {
     /// This one's.
-    First(Seed),
+    Leader(Seed),
     /// Another's; it has its own still, in case it must go itself.
-    Later(S, Req, Seed),
+    Follower(S, Req, Seed),
 }
 
 impl<S, Req, Seed> Role<S, Req, Seed> {
     pub(crate) fn into_seed(self) -> Seed {
-        let (Self::First(seed) | Self::Later(_, _, seed)) = self;
+        let (Self::Leader(seed) | Self::Follower(_, _, seed)) = self;
         seed
     }
 
-    pub(crate) const fn is_first(&self) -> bool {
-        matches!(self, Self::First(_))
+    pub(crate) const fn is_leader(&self) -> bool {
+        matches!(self, Self::Leader(_))
     }
 }
 
@@ -120,32 +120,32 @@ where
         let stage = &mut self.get_mut().stage;
         loop {
             let next = match stage {
-                Stage::Aboard { member, setup, .. } => {
-                    let waited = ready!(wait(member, setup, cx));
-                    let Stage::Aboard { member, role, setup } = stage.end() else { break };
+                Stage::Waiting { membership, setup, .. } => {
+                    let waited = ready!(wait(membership, setup, cx));
+                    let Stage::Waiting { membership, role, setup } = stage.end() else { break };
                     match waited {
                         Waited::Own(outcome) => {
                             // The flight is over, and out of the table: there is nothing to leave.
-                            member.forget();
-                            return Poll::Ready(hand_on(outcome, role.into_seed(), None, &setup));
+                            membership.forget();
+                            return Poll::Ready(pass_on(outcome, role.into_seed(), None, &setup));
                         }
-                        Waited::Again => {
-                            member.forget();
-                            again(role, &setup)
+                        Waited::Restart => {
+                            membership.forget();
+                            restart(role, &setup)
                         }
-                        Waited::Answered => match land(member, role, &setup) {
+                        Waited::Answered => match caller_outcome(membership, role, &setup) {
                             Ok(outcome) => return Poll::Ready(outcome),
                             Err(next) => next,
                         },
                     }
                 }
-                Stage::Apart { call, .. } => {
+                Stage::Bypass { call, .. } => {
                     let outcome = ready!(call.as_mut().poll(cx));
-                    let Stage::Apart { seed, changes, setup, .. } = stage.end() else { break };
-                    return Poll::Ready(hand_on(outcome, seed, changes, &setup));
+                    let Stage::Bypass { seed, changes, setup, .. } = stage.end() else { break };
+                    return Poll::Ready(pass_on(outcome, seed, changes, &setup));
                 }
-                Stage::Answered(_) | Stage::Ended => {
-                    let Stage::Answered(outcome) = stage.end() else { break };
+                Stage::Done(_) | Stage::Ended => {
+                    let Stage::Done(outcome) = stage.end() else { break };
                     return Poll::Ready(outcome);
                 }
             };
@@ -185,13 +185,13 @@ enum Waited<O> {
     /// Nobody else waits, and this is the outcome.
     Own(O),
     /// It was somebody else's time that ran out.
-    Again,
+    Restart,
 }
 
 /// Waits for the flight's end.
 #[inline]
 fn wait<S, Req, C>(
-    member: &Member<FlightIn<S, Req, C>>,
+    membership: &Membership<FlightIn<S, Req, C>>,
     setup: &C,
     cx: &mut Context<'_>,
 ) -> Poll<Waited<Result<S::Response, S::Error>>>
@@ -200,18 +200,20 @@ where
     Req: Send + 'static,
     C: Setup<S, Req>,
 {
-    let Some((flight, place)) = member.flight() else { return Poll::Ready(Waited::Answered) };
-    if flight.answer().is_some() {
+    let Some((flight, place)) = membership.flight() else { return Poll::Ready(Waited::Answered) };
+    if flight.result().is_some() {
         return Poll::Ready(Waited::Answered);
     }
-    Poll::Ready(match ready!(fly(setup, flight, place, cx)) {
-        Flown::Answered => Waited::Answered,
-        Flown::Own(end) if !is_own(setup, flight, &end) => Waited::Again,
-        Flown::Own(end) => {
+    Poll::Ready(match ready!(poll_flight(setup, flight, place, cx)) {
+        WaitEnd::Answered => Waited::Answered,
+        WaitEnd::Own(end) if !is_outcome_of_remaining_member(setup, flight, &end) => {
+            Waited::Restart
+        }
+        WaitEnd::Own(end) => {
             end.marks.leave();
             Waited::Own(end.outcome)
         }
-        Flown::Panicked(payload) => {
+        WaitEnd::Panicked(payload) => {
             setup.core().shared.panicked(payload);
             Waited::Answered
         }

@@ -3,14 +3,14 @@ use std::{any::Any, panic::resume_unwind, sync::Arc};
 use buttress_core::{Classify, Respond, Share};
 use tower_service::Service;
 
-use self::{result::Answer, work::Work};
+use self::{result::FlightResult, work::Work};
 use crate::{
     Policy, ShareError,
     cache::KeptBy,
-    flight::{Flight, Flights},
+    flight::{Flight, FlightTable},
     key::Keys,
-    settings::{Panics, Settings},
-    state::State,
+    settings::{PanicPolicy, Settings},
+    state::DedupState,
 };
 
 mod drive;
@@ -24,7 +24,7 @@ mod typed_state;
 mod work;
 
 pub use self::future::ResponseFuture;
-pub(crate) use self::start::enter;
+pub(crate) use self::start::start;
 
 /// Everything about a layer but the service it is put over.
 #[derive(Clone, Debug)]
@@ -32,25 +32,25 @@ pub struct Core<K, M, P, R> {
     pub(crate) keys: K,
     pub(crate) mode: M,
     pub(crate) errors: R,
-    pub(crate) shared: Arc<Shared<P>>,
+    pub(crate) shared: Arc<SharedConfig<P>>,
 }
 
 /// What all calls of a layer have in common.
 #[derive(Clone, Debug)]
-pub(crate) struct Shared<P> {
+pub(crate) struct SharedConfig<P> {
     pub(crate) policy: P,
     pub(crate) settings: Settings,
-    pub(crate) state: Arc<State>,
+    pub(crate) state: Arc<DedupState>,
 }
 
-impl<P> Shared<P> {
+impl<P> SharedConfig<P> {
     /// Tells of a panic, and lets it go on where that was asked for.
     #[cold]
     pub(crate) fn panicked(&self, payload: Box<dyn Any + Send>) {
         self.state.panicked.add();
         let instance = self.settings.origin.name();
         tracing::error!(name: "dedup.panicked", target: "buttress", instance);
-        if self.settings.panics == Panics::Resumed {
+        if self.settings.panic_policy == PanicPolicy::Resumed {
             resume_unwind(payload);
         }
     }
@@ -58,7 +58,10 @@ impl<P> Shared<P> {
     /// A call has changed a subject: what is kept of it is outdated, and what is in flight takes nobody.
     #[cold]
     pub(crate) fn changed(&self, subject: u64) {
-        self.state.registry.parts().for_each(|part| part.outdate(subject));
+        self.state
+            .registry
+            .typed_states()
+            .for_each(|typed_state| typed_state.invalidate_resource(subject));
     }
 }
 
@@ -174,9 +177,9 @@ pub(crate) type Judged<S, Req, C> =
 /// What is remembered of a request: to keep its answer, to judge it, and what it changes.
 pub(crate) type InfoIn<S, Req, C> = (OrderIn<S, Req, C>, Judged<S, Req, C>, Option<u64>);
 pub(crate) type WorkIn<S, Req, C> = Work<S, Req, InfoIn<S, Req, C>, FetchIn<S, Req, C>>;
-pub(crate) type AnswerIn<S, Req, C> =
-    Answer<<C as Setup<S, Req>>::Mode, Res<S, Req>, Err<S, Req>, KeeperIn<S, Req, C>>;
+pub(crate) type FlightResultIn<S, Req, C> =
+    FlightResult<<C as Setup<S, Req>>::Mode, Res<S, Req>, Err<S, Req>, KeeperIn<S, Req, C>>;
 pub(crate) type FlightIn<S, Req, C> =
-    Flight<KeyIn<S, Req, C>, WorkIn<S, Req, C>, AnswerIn<S, Req, C>>;
-pub(crate) type FlightsIn<S, Req, C> =
-    Flights<KeyIn<S, Req, C>, WorkIn<S, Req, C>, AnswerIn<S, Req, C>>;
+    Flight<KeyIn<S, Req, C>, WorkIn<S, Req, C>, FlightResultIn<S, Req, C>>;
+pub(crate) type FlightTableIn<S, Req, C> =
+    FlightTable<KeyIn<S, Req, C>, WorkIn<S, Req, C>, FlightResultIn<S, Req, C>>;

@@ -4,24 +4,24 @@ use buttress_core::{Classify, Deadline, Progress, Reader, Respond, Share, Verdic
 use tokio::time::Instant;
 
 use super::{
-    Err, FlightIn, Judged, KeptIn, Res, Shared,
+    Err, FlightIn, Judged, KeptIn, Res, SharedConfig,
     future::{ModeResponse, OutcomeIn, Role, SeedIn, Stage},
     oneshot::Oneshot,
-    result::ForAll,
-    start::enter,
-    typed_state::PartOf,
+    result::Published,
+    start::start,
+    typed_state::TypedState,
 };
 use crate::{
     Inner, Policy, Seat, Setup, ShareError,
-    cache::{Held, Look, State},
-    flight::Member,
+    cache::{EntryFreshness, Held, Look},
+    flight::Membership,
     key::Keys,
 };
 
 /// Makes this caller's own outcome of the flight's answer, or lets it go again, or alone.
 #[inline]
-pub(crate) fn land<S, Req, C>(
-    member: Member<FlightIn<S, Req, C>>,
+pub(crate) fn caller_outcome<S, Req, C>(
+    membership: Membership<FlightIn<S, Req, C>>,
     role: Role<S, Req, SeedIn<S, Req, C>>,
     setup: &C,
 ) -> Result<OutcomeIn<S, Req, C>, Stage<S, Req, C>>
@@ -32,58 +32,65 @@ where
 {
     let mode = &setup.core().mode;
     // To share is to run the user's `Clone`, or whatever makes another one of an error.
-    let fate = catch_unwind(AssertUnwindSafe(|| fate(&member, &role, setup)));
-    let fate = fate.unwrap_or_else(|payload| {
+    let outcome = catch_unwind(AssertUnwindSafe(|| decide(&membership, &role, setup)));
+    let outcome = outcome.unwrap_or_else(|payload| {
         setup.core().shared.panicked(payload);
-        Fate::Panicked
+        CallerOutcome::Panicked
     });
-    if matches!(fate, Fate::Again | Fate::Apart) {
+    if matches!(outcome, CallerOutcome::Restart | CallerOutcome::Bypass) {
         // Also so that the flight does not wait for somebody who goes elsewhere.
-        drop(member);
-        return Err(match (role, fate) {
-            (Role::Later(inner, request, _), Fate::Apart) => apart(setup, inner, request),
-            (role, _) => again(role, setup),
+        drop(membership);
+        return Err(match (role, outcome) {
+            (Role::Follower(inner, request, _), CallerOutcome::Bypass) => {
+                bypass(setup, inner, request)
+            }
+            (role, _) => restart(role, setup),
         });
     }
-    if let Some(answer) = member.flight().and_then(|(flight, _)| flight.answer()) {
-        answer.marks.leave();
+    if let Some(result) = membership.flight().and_then(|(flight, _)| flight.result()) {
+        result.marks.leave();
     }
     let seed = role.into_seed();
-    match fate {
-        Fate::Own(outcome) => {
+    match outcome {
+        CallerOutcome::Own(outcome) => {
             Ok(outcome.map(|response| mode.admit(seed, mode.own(response), None::<Seat>)))
         }
-        Fate::Shared(response) => {
+        CallerOutcome::Shared(response) => {
             let seat = if C::Mode::IS_WHOLE {
-                member.forget();
+                membership.forget();
                 None
             } else {
-                member.into_seat()
+                membership.into_seat()
             };
             Ok(Ok(mode.admit(seed, response, seat)))
         }
-        Fate::Kept(response) => Ok(Ok(mode.admit(seed, response, None::<Seat>))),
-        Fate::Failed(error) => Ok(Err(error)),
-        Fate::Panicked | Fate::Again | Fate::Apart => Err(panicked(setup, seed)),
+        CallerOutcome::Cached(response) => Ok(Ok(mode.admit(seed, response, None::<Seat>))),
+        CallerOutcome::Failed(error) => Ok(Err(error)),
+        CallerOutcome::Panicked | CallerOutcome::Restart | CallerOutcome::Bypass => {
+            Err(panicked(setup, seed))
+        }
     }
 }
 
 /// Begins again, for one who waited for another's call.
-pub(crate) fn again<S, Req, C>(role: Role<S, Req, SeedIn<S, Req, C>>, setup: &C) -> Stage<S, Req, C>
+pub(crate) fn restart<S, Req, C>(
+    role: Role<S, Req, SeedIn<S, Req, C>>,
+    setup: &C,
+) -> Stage<S, Req, C>
 where
     S: Inner<Req>,
     Req: Send + 'static,
     C: Setup<S, Req>,
 {
     match role {
-        Role::Later(inner, request, _) => enter(setup, &inner, request),
+        Role::Follower(inner, request, _) => start(setup, &inner, request),
         // Whose request the flight carried has got what there was.
-        Role::First(seed) => panicked(setup, seed),
+        Role::Leader(seed) => panicked(setup, seed),
     }
 }
 
 /// Hands on the outcome of a call that went alone.
-pub(crate) fn hand_on<S, Req, C>(
+pub(crate) fn pass_on<S, Req, C>(
     outcome: Result<S::Response, S::Error>,
     seed: SeedIn<S, Req, C>,
     changes: Option<(u64, Judged<S, Req, C>)>,
@@ -104,7 +111,7 @@ where
 }
 
 /// A call that goes alone.
-pub(crate) fn apart<S, Req, C>(setup: &C, inner: S, request: Req) -> Stage<S, Req, C>
+pub(crate) fn bypass<S, Req, C>(setup: &C, inner: S, request: Req) -> Stage<S, Req, C>
 where
     S: Inner<Req>,
     Req: Send + 'static,
@@ -118,7 +125,7 @@ where
         .changes(&core.mode, &request)
         .map(|subject| (subject, Classify::seed(&core.mode, &request)));
     let (call, setup) = (Box::pin(Oneshot::new(inner, request)), setup.clone());
-    Stage::Apart { call, seed, changes, setup }
+    Stage::Bypass { call, seed, changes, setup }
 }
 
 /// A call that met, or waited for, a panic.
@@ -130,7 +137,7 @@ where
     C: Setup<S, Req>,
 {
     let core = setup.core();
-    Stage::Answered(core.mode.reject(seed, core.shared.settings.panicked()))
+    Stage::Done(core.mode.reject(seed, core.shared.settings.panicked()))
 }
 
 /// A call that was to be answered with what is kept, and there is nothing that will do.
@@ -142,11 +149,11 @@ where
     C: Setup<S, Req>,
 {
     let core = setup.core();
-    let Shared { settings, .. } = &*core.shared;
+    let SharedConfig { settings, .. } = &*core.shared;
     let why = settings.not_cached();
     let (instance, reason) = (settings.origin.name(), why.reason().as_str());
     tracing::debug!(name: "dedup.rejected", target: "buttress", instance, reason);
-    Stage::Answered(core.mode.reject(respond_seed(setup, request), why))
+    Stage::Done(core.mode.reject(respond_seed(setup, request), why))
 }
 
 /// Whether what is kept will do for a caller who waited for another's call.
@@ -161,7 +168,7 @@ where
     C: Setup<S, Req>,
 {
     let core = setup.core();
-    let Role::Later(_, request, _) = role else { return true };
+    let Role::Follower(_, request, _) = role else { return true };
     let lookup = core.keys.lookup(&core.mode, request);
     lookup.is_none_or(|(_, wanted)| core.shared.policy.suits(kept, Some(&wanted)))
 }
@@ -207,7 +214,7 @@ where
     Req: Send + 'static,
     C: Setup<S, Req>,
 {
-    let Shared { state, settings, .. } = &*setup.core().shared;
+    let SharedConfig { state, settings, .. } = &*setup.core().shared;
     state.hits.add();
     if stale {
         state.stale.add();
@@ -226,96 +233,106 @@ where
 }
 
 /// What becomes of one caller.
-enum Fate<Res, Response, E> {
+enum CallerOutcome<Res, Response, E> {
     /// The outcome itself is its.
     Own(Result<Res, E>),
     Shared(Response),
-    Kept(Response),
+    Cached(Response),
     Failed(E),
     /// Another flight, led by whoever comes first.
-    Again,
+    Restart,
     /// A call of its own.
-    Apart,
+    Bypass,
     Panicked,
 }
 
-type FateIn<S, Req, C> = Fate<Res<S, Req>, ModeResponse<S, Req, C>, Err<S, Req>>;
+type CallerOutcomeIn<S, Req, C> = CallerOutcome<Res<S, Req>, ModeResponse<S, Req, C>, Err<S, Req>>;
 
-fn fate<S, Req, C>(
-    member: &Member<FlightIn<S, Req, C>>,
+fn decide<S, Req, C>(
+    membership: &Membership<FlightIn<S, Req, C>>,
     role: &Role<S, Req, SeedIn<S, Req, C>>,
     setup: &C,
-) -> FateIn<S, Req, C>
+) -> CallerOutcomeIn<S, Req, C>
 where
     S: Inner<Req>,
     Req: Send + 'static,
     C: Setup<S, Req>,
 {
     let core = setup.core();
-    let first = role.is_first();
-    let Some((flight, _)) = member.flight() else { return Fate::Panicked };
-    let Some(answer) = flight.answer() else { return Fate::Panicked };
-    let own = if first { answer.take() } else { None };
-    if !first && answer.expired && is_later(Deadline::current(), flight.launch.terms.deadline) {
-        return Fate::Again;
+    let first = role.is_leader();
+    let Some((flight, _)) = membership.flight() else { return CallerOutcome::Panicked };
+    let Some(result) = flight.result() else { return CallerOutcome::Panicked };
+    let own = if first { result.take() } else { None };
+    if !first && result.expired && is_later(Deadline::current(), flight.start.terms.deadline) {
+        return CallerOutcome::Restart;
     }
     if let Some(outcome) = own {
-        return Fate::Own(outcome);
+        return CallerOutcome::Own(outcome);
     }
-    if answer.is_for_others_to_spare
-        && let Some(fate) = spared(setup, role)
+    if result.is_for_others_to_spare
+        && let Some(outcome) = spared(setup, role)
     {
-        return fate;
+        return outcome;
     }
-    match &answer.for_all {
-        ForAll::Response { mode, shared, .. } => {
+    match &result.published {
+        Published::Response { mode, shared, .. } => {
             let reader = if first { Reader::First } else { Reader::Later };
             let response = mode.restore(shared, reader);
             // After it is restored: from then on its beginning is held for it.
             match mode.progress(shared) {
-                Progress::Lost if !first => Fate::Apart,
-                _ => Fate::Shared(response),
+                Progress::Lost if !first => CallerOutcome::Bypass,
+                _ => CallerOutcome::Shared(response),
             }
         }
-        ForAll::Error(error) => core.errors.share(error).map_or(Fate::Again, Fate::Failed),
-        ForAll::KeptError(error, _) => core.errors.share(error).map_or(Fate::Again, Fate::Failed),
-        ForAll::Kept(kept) if !suits(setup, role, kept) => Fate::Apart,
-        ForAll::Kept(kept) => given(setup, kept).unwrap_or(Fate::Again),
+        Published::Error(error) => {
+            core.errors.share(error).map_or(CallerOutcome::Restart, CallerOutcome::Failed)
+        }
+        Published::CachedError(error, _) => {
+            core.errors.share(error).map_or(CallerOutcome::Restart, CallerOutcome::Failed)
+        }
+        Published::Cached(kept) if !suits(setup, role, kept) => CallerOutcome::Bypass,
+        Published::Cached(kept) => given(setup, kept).unwrap_or(CallerOutcome::Restart),
         // Whoever made the call has gone: its error is as good as one's own.
-        ForAll::Again if flight.is_orphan() => answer.take().map_or(Fate::Again, Fate::Own),
-        ForAll::Again => Fate::Again,
-        ForAll::Apart => Fate::Apart,
-        ForAll::Panicked => Fate::Panicked,
+        Published::Restart if flight.has_leader_left() => {
+            result.take().map_or(CallerOutcome::Restart, CallerOutcome::Own)
+        }
+        Published::Restart => CallerOutcome::Restart,
+        Published::Bypass => CallerOutcome::Bypass,
+        Published::Panicked => CallerOutcome::Panicked,
     }
 }
 
 /// What is kept, for one who waited. `None` if it is an error that cannot be shared any more.
-fn given<S, Req, C>(setup: &C, kept: &KeptIn<S, Req, C>) -> Option<FateIn<S, Req, C>>
+fn given<S, Req, C>(setup: &C, kept: &KeptIn<S, Req, C>) -> Option<CallerOutcomeIn<S, Req, C>>
 where
     S: Inner<Req>,
     Req: Send + 'static,
     C: Setup<S, Req>,
 {
-    let stale = kept.state(Instant::now()) != State::Fresh;
+    let stale = kept.freshness(Instant::now()) != EntryFreshness::Fresh;
     let outcome = restore(setup, kept, stale)?;
     hit(setup, stale);
-    Some(outcome.map_or_else(Fate::Failed, Fate::Kept))
+    Some(outcome.map_or_else(CallerOutcome::Failed, CallerOutcome::Cached))
 }
 
 /// What is kept in place of a failure, as this caller wants it, where the first one did not.
 #[cold]
-fn spared<S, Req, C>(setup: &C, role: &Role<S, Req, SeedIn<S, Req, C>>) -> Option<FateIn<S, Req, C>>
+fn spared<S, Req, C>(
+    setup: &C,
+    role: &Role<S, Req, SeedIn<S, Req, C>>,
+) -> Option<CallerOutcomeIn<S, Req, C>>
 where
     S: Inner<Req>,
     Req: Send + 'static,
     C: Setup<S, Req>,
 {
     let core = setup.core();
-    let Role::Later(_, request, _) = role else { return None };
+    let Role::Follower(_, request, _) = role else { return None };
     let (key, wanted) = core.keys.lookup(&core.mode, request)?;
     let subject = core.keys.subject(&core.mode, &key);
-    let part = core.shared.state.registry.part(|| PartOf::<S, Req, C>::new(setup));
-    match core.shared.policy.look(&part.shelf, &key, subject, Some(&wanted)) {
+    let typed_state =
+        core.shared.state.registry.typed_state(|| TypedState::<S, Req, C>::new(setup));
+    match core.shared.policy.look(&typed_state.shelf, &key, subject, Some(&wanted)) {
         Look::Found { kept, .. } | Look::Missing(Some(kept)) => {
             let instance = core.shared.settings.origin.name();
             tracing::debug!(name: "dedup.spared", target: "buttress", instance);

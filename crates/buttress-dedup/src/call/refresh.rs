@@ -3,15 +3,15 @@ use std::{future::poll_fn, sync::Arc};
 use buttress_core::{Progress, Share, Terms};
 use tokio::time::timeout_at;
 
-use super::{FlightIn, KeptIn, ShelfIn, drive::fly, result::ForAll};
+use super::{FlightIn, KeptIn, ShelfIn, drive::poll_flight, result::Published};
 use crate::{
     Inner, Policy, Setup,
     cache::Keeper,
-    flight::{Flown, Member},
+    flight::{Membership, WaitEnd},
 };
 
 /// The refresh of a kept answer. Wherever it ends without a newer one, the next has to wait.
-pub(crate) struct Refreshing<S, Req, C>
+pub(crate) struct Refresh<S, Req, C>
 where
     S: Inner<Req>,
     Req: Send + 'static,
@@ -20,16 +20,16 @@ where
     setup: C,
     shelf: Arc<ShelfIn<S, Req, C>>,
     kept: KeptIn<S, Req, C>,
-    fate: Fate,
+    end: RefreshEnd,
 }
 
-enum Fate {
+enum RefreshEnd {
     CalledOff,
     Renewed,
     Failed,
 }
 
-impl<S, Req, C> Refreshing<S, Req, C>
+impl<S, Req, C> Refresh<S, Req, C>
 where
     S: Inner<Req>,
     Req: Send + 'static,
@@ -40,53 +40,55 @@ where
         shelf: Arc<ShelfIn<S, Req, C>>,
         kept: KeptIn<S, Req, C>,
     ) -> Self {
-        Self { setup, shelf, kept, fate: Fate::Failed }
+        Self { setup, shelf, kept, end: RefreshEnd::Failed }
     }
 
     /// It does not begin.
     pub(crate) fn call_off(mut self) {
-        self.fate = Fate::CalledOff;
+        self.end = RefreshEnd::CalledOff;
     }
 
     /// Flies for nobody but those who come later, until the answer is whole or the deadline has passed.
     /// The one thing that is spawned.
-    pub(crate) async fn run(mut self, member: Member<FlightIn<S, Req, C>>, terms: Terms) {
-        let renewed = self.renew(&member);
+    pub(crate) async fn run(mut self, membership: Membership<FlightIn<S, Req, C>>, terms: Terms) {
+        let renewed = self.renew(&membership);
         let is_renewed = match terms.deadline {
             Some(deadline) => timeout_at(deadline.instant(), renewed).await.unwrap_or(false),
             None => renewed.await,
         };
         if is_renewed {
-            self.fate = Fate::Renewed;
+            self.end = RefreshEnd::Renewed;
         }
         // Before the flight is left, so that nobody starts another in between.
         drop(self);
-        drop(member);
+        drop(membership);
     }
 
     /// Whether there is a newer answer.
-    async fn renew(&self, member: &Member<FlightIn<S, Req, C>>) -> bool {
-        let Some((flight, place)) = member.flight() else { return false };
-        if flight.answer().is_none() {
+    async fn renew(&self, membership: &Membership<FlightIn<S, Req, C>>) -> bool {
+        let Some((flight, place)) = membership.flight() else { return false };
+        if flight.result().is_none() {
             let setup = &self.setup;
-            if let Flown::Panicked(payload) = poll_fn(|cx| fly(setup, flight, place, cx)).await {
+            if let WaitEnd::Panicked(payload) =
+                poll_fn(|cx| poll_flight(setup, flight, place, cx)).await
+            {
                 setup.core().shared.panicked(payload);
             }
         }
-        match flight.answer().map(|answer| &answer.for_all) {
-            Some(ForAll::Response { mode, shared, keeper }) => {
+        match flight.result().map(|result| &result.published) {
+            Some(Published::Response { mode, shared, keeper }) => {
                 mode.finish(shared).await;
                 keeper.is_kept() && mode.progress(shared) == Progress::Whole
             }
-            Some(ForAll::KeptError(..)) => true,
+            Some(Published::CachedError(..)) => true,
             // From a store, or the old one again.
-            Some(ForAll::Kept(kept)) => !Arc::ptr_eq(kept, &self.kept),
+            Some(Published::Cached(kept)) => !Arc::ptr_eq(kept, &self.kept),
             _ => false,
         }
     }
 }
 
-impl<S, Req, C> Drop for Refreshing<S, Req, C>
+impl<S, Req, C> Drop for Refresh<S, Req, C>
 where
     S: Inner<Req>,
     Req: Send + 'static,
@@ -94,10 +96,10 @@ where
 {
     fn drop(&mut self) {
         let policy = &self.setup.core().shared.policy;
-        match self.fate {
-            Fate::CalledOff => policy.disclaim(&self.kept),
-            Fate::Renewed => {}
-            Fate::Failed => policy.put_off(&self.shelf, &self.kept),
+        match self.end {
+            RefreshEnd::CalledOff => policy.disclaim(&self.kept),
+            RefreshEnd::Renewed => {}
+            RefreshEnd::Failed => policy.put_off(&self.shelf, &self.kept),
         }
     }
 }

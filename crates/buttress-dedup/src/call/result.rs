@@ -4,14 +4,14 @@ use buttress_core::{Progress, Share};
 
 use crate::{
     cache::{Held, Keeper, Kept},
-    flight::Landing,
+    flight::SharedResult,
     marks::Marks,
     sync::{Mutex, lock},
 };
 
 /// What a flight came to.
-pub(crate) struct Answer<M: Share<Res>, Res, E, Kp> {
-    pub(crate) for_all: ForAll<M, Res, E, Kp>,
+pub(crate) struct FlightResult<M: Share<Res>, Res, E, Kp> {
+    pub(crate) published: Published<M, Res, E, Kp>,
     /// The outcome itself, where it is for the first caller alone.
     pub(crate) own: Mutex<Option<Result<Res, E>>>,
     pub(crate) marks: Marks,
@@ -22,7 +22,7 @@ pub(crate) struct Answer<M: Share<Res>, Res, E, Kp> {
 }
 
 /// What there is for those who wait.
-pub(crate) enum ForAll<M: Share<Res>, Res, E, Kp> {
+pub(crate) enum Published<M: Share<Res>, Res, E, Kp> {
     Response {
         mode: M,
         shared: M::Shared,
@@ -30,20 +30,20 @@ pub(crate) enum ForAll<M: Share<Res>, Res, E, Kp> {
     },
     Error(E),
     /// The error, and where it is kept.
-    KeptError(Arc<E>, Kp),
+    CachedError(Arc<E>, Kp),
     /// What was kept before, in place of a failure.
-    Kept(Arc<Kept<Held<M::Shared, E>>>),
+    Cached(Arc<Kept<Held<M::Shared, E>>>),
     /// Nothing: one of them makes the call, and the others wait for that one.
-    Again,
+    Restart,
     /// Nothing, and what comes next is for nobody else either: each makes a call.
-    Apart,
+    Bypass,
     Panicked,
 }
 
-impl<M: Share<Res>, Res, E, Kp> Answer<M, Res, E, Kp> {
-    pub(crate) fn new(for_all: ForAll<M, Res, E, Kp>) -> Self {
+impl<M: Share<Res>, Res, E, Kp> FlightResult<M, Res, E, Kp> {
+    pub(crate) fn new(published: Published<M, Res, E, Kp>) -> Self {
         Self {
-            for_all,
+            published,
             own: Mutex::new(None),
             marks: Marks::default(),
             expired: false,
@@ -52,8 +52,8 @@ impl<M: Share<Res>, Res, E, Kp> Answer<M, Res, E, Kp> {
     }
 
     /// For the first caller alone, and nothing for the others.
-    pub(crate) fn owned(outcome: Result<Res, E>, for_all: ForAll<M, Res, E, Kp>) -> Self {
-        Self { own: Mutex::new(Some(outcome)), ..Self::new(for_all) }
+    pub(crate) fn owned(outcome: Result<Res, E>, published: Published<M, Res, E, Kp>) -> Self {
+        Self { own: Mutex::new(Some(outcome)), ..Self::new(published) }
     }
 
     /// Takes the outcome that is for one alone.
@@ -62,7 +62,7 @@ impl<M: Share<Res>, Res, E, Kp> Answer<M, Res, E, Kp> {
     }
 }
 
-impl<M, Res, E, Kp> Landing for Answer<M, Res, E, Kp>
+impl<M, Res, E, Kp> SharedResult for FlightResult<M, Res, E, Kp>
 where
     M: Share<Res>,
     Kp: Keeper<Held<M::Shared, E>>,
@@ -70,32 +70,32 @@ where
     const KEEPS: bool = Kp::KEEPS;
 
     fn progress(&self) -> Progress {
-        match &self.for_all {
-            ForAll::Response { mode, shared, .. } => mode.progress(shared),
+        match &self.published {
+            Published::Response { mode, shared, .. } => mode.progress(shared),
             _ => Progress::Whole,
         }
     }
 
     fn expect_one(&self) {
-        if let ForAll::Response { mode, shared, .. } = &self.for_all {
+        if let Published::Response { mode, shared, .. } = &self.published {
             mode.expect(shared, 1);
         }
     }
 
     fn abandon(&self) {
-        if let ForAll::Response { mode, shared, .. } = &self.for_all {
+        if let Published::Response { mode, shared, .. } = &self.published {
             mode.abandon(shared);
         }
     }
 
     fn keep(&self) -> bool {
-        match &self.for_all {
-            ForAll::Response { mode, shared, keeper } => keeper.keep(|| {
+        match &self.published {
+            Published::Response { mode, shared, keeper } => keeper.keep(|| {
                 let kept = mode.keep(shared);
                 let weight = mode.weight(&kept);
                 (Held::Response(kept), weight)
             }),
-            ForAll::KeptError(error, keeper) => {
+            Published::CachedError(error, keeper) => {
                 keeper.keep(|| (Held::Error(Arc::clone(error)), size_of::<E>()))
             }
             _ => false,

@@ -1,25 +1,25 @@
 use std::{any::Any, sync::Arc};
 
-use super::{FlightsIn, KeyIn, ShelfIn};
+use super::{FlightTableIn, KeyIn, ShelfIn};
 use crate::{
     Inner, Policy, Setup,
     cache::Shelf,
-    flight::Flights,
-    state::{Numbers, Part},
+    flight::FlightTable,
+    state::{AnyTypedState, Numbers},
 };
 
 /// The state of a layer over services of one type, for requests of one type.
-pub(crate) struct PartOf<S, Req, C>
+pub(crate) struct TypedState<S, Req, C>
 where
     S: Inner<Req>,
     Req: Send + 'static,
     C: Setup<S, Req>,
 {
-    pub(crate) flights: Arc<FlightsIn<S, Req, C>>,
+    pub(crate) flights: Arc<FlightTableIn<S, Req, C>>,
     pub(crate) shelf: Arc<ShelfIn<S, Req, C>>,
 }
 
-impl<S, Req, C> PartOf<S, Req, C>
+impl<S, Req, C> TypedState<S, Req, C>
 where
     S: Inner<Req>,
     Req: Send + 'static,
@@ -27,11 +27,11 @@ where
 {
     pub(crate) fn new(setup: &C) -> Self {
         let core = setup.core();
-        Self { flights: Arc::new(Flights::new()), shelf: Arc::new(core.shared.policy.open()) }
+        Self { flights: Arc::new(FlightTable::new()), shelf: Arc::new(core.shared.policy.open()) }
     }
 }
 
-impl<S, Req, C> Part for PartOf<S, Req, C>
+impl<S, Req, C> AnyTypedState for TypedState<S, Req, C>
 where
     S: Inner<Req>,
     Req: Send + 'static,
@@ -51,25 +51,25 @@ where
         self.flights.forget(key);
         self.shelf.forget(key);
         // And a flight that began in between, perhaps with what was there as a spare, is no more joined.
-        self.flights.land();
+        self.flights.bump_generation();
         self.flights.forget(key);
         true
     }
 
-    fn outdate(&self, subject: u64) {
+    fn invalidate_resource(&self, subject: u64) {
         self.shelf.outdate(subject);
     }
 
     fn clear(&self) {
         self.flights.clear();
         self.shelf.clear();
-        self.flights.land();
+        self.flights.bump_generation();
         self.flights.clear();
     }
 }
 
 // No call is in flight any more, for each holds the layer that this belongs to.
-impl<S, Req, C> Drop for PartOf<S, Req, C>
+impl<S, Req, C> Drop for TypedState<S, Req, C>
 where
     S: Inner<Req>,
     Req: Send + 'static,

@@ -25,7 +25,7 @@ where
 }
 
 /// Where the answer comes from.
-pub(crate) enum Found<Res, E, V> {
+pub(crate) enum WorkOutput<Res, E, V> {
     Made(Result<Res, E>),
     Fetched(V),
 }
@@ -43,13 +43,13 @@ impl<S: Service<Req>, Req, O, G> Work<S, Req, O, G> {
         cx: &mut Context<'_>,
         accept: impl FnOnce(&O, &V) -> bool,
         doubt: impl FnOnce(&O, bool),
-    ) -> Poll<Found<S::Response, S::Error, V>>
+    ) -> Poll<WorkOutput<S::Response, S::Error, V>>
     where
         G: Fetch<Output = Option<V>>,
     {
         let mut this = self.project();
         let Some(mut fetch) = this.fetch.as_mut().as_pin_mut() else {
-            return this.call.poll(cx).map(Found::Made);
+            return this.call.poll(cx).map(WorkOutput::Made);
         };
         let Some(order) = this.order.as_ref() else { unreachable!("it ends once") };
         match fetch.as_mut().poll(cx) {
@@ -60,16 +60,16 @@ impl<S: Service<Req>, Req, O, G> Work<S, Req, O, G> {
                     doubt(order, false);
                 }
                 if let Some(value) = fetched.filter(|value| accept(order, value)) {
-                    return Poll::Ready(Found::Fetched(value));
+                    return Poll::Ready(WorkOutput::Fetched(value));
                 }
-                this.call.poll(cx).map(Found::Made)
+                this.call.poll(cx).map(WorkOutput::Made)
             }
             Poll::Pending => {
                 ready!(fetch.poll_start(cx));
                 let outcome = ready!(this.call.poll(cx));
                 this.fetch.set(None);
                 doubt(order, true);
-                Poll::Ready(Found::Made(outcome))
+                Poll::Ready(WorkOutput::Made(outcome))
             }
         }
     }

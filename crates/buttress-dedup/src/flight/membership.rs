@@ -3,20 +3,20 @@ use std::{fmt, mem, sync::Arc};
 use buttress_core::{Guard, Place};
 
 /// A caller's membership in a flight, given up when dropped.
-pub(crate) struct Member<F: Aboard> {
+pub(crate) struct Membership<F: DynFlight> {
     flight: Option<Arc<F>>,
     place: Place,
 }
 
 /// What a member wants of its flight, whatever its type.
-pub(crate) trait Aboard: Send + Sync + 'static {
+pub(crate) trait DynFlight: Send + Sync + 'static {
     fn leave(&self, place: Place);
 
     /// Runs one step of a body under the flight's own ambient values.
     fn within(&self, step: &mut dyn FnMut());
 }
 
-impl<F: Aboard> Member<F> {
+impl<F: DynFlight> Membership<F> {
     pub(crate) const fn new(flight: Arc<F>, place: Place) -> Self {
         Self { flight: Some(flight), place }
     }
@@ -43,7 +43,7 @@ impl<F: Aboard> Member<F> {
     }
 }
 
-impl<F: Aboard> Drop for Member<F> {
+impl<F: DynFlight> Drop for Membership<F> {
     // To have nothing to leave is the rule, for those whose flight is over.
     #[inline]
     fn drop(&mut self) {
@@ -58,7 +58,7 @@ impl<F: Aboard> Drop for Member<F> {
 /// While somebody sits there, the rest of a shared response is fetched for whoever reads on, and new
 /// callers may join. It is given up when dropped.
 pub struct Seat {
-    flight: Arc<dyn Aboard>,
+    flight: Arc<dyn DynFlight>,
     place: Place,
 }
 

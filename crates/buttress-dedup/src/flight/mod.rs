@@ -8,10 +8,10 @@ use std::{
 
 use buttress_core::{Attempt, Deadline, Entry, Place, Progress, Relay, Rouse, Terms};
 
-use self::membership::Aboard;
+use self::membership::DynFlight;
 use crate::{
-    cache::Version,
-    settings::{Ticket, revoke},
+    cache::ResourceGeneration,
+    settings::{ValidFlag, forbid_caching},
     sync::{
         Mutex,
         atomic::{AtomicBool, Ordering},
@@ -26,9 +26,9 @@ mod table;
 
 pub use self::membership::Seat;
 pub(crate) use self::{
-    drive::{Flown, Run},
-    membership::Member,
-    table::{Flights, Joined},
+    drive::{WaitEnd, WorkResult},
+    membership::Membership,
+    table::{FlightTable, Joined},
 };
 
 /// One call of the service, for everybody who asks for the same while it lasts.
@@ -36,44 +36,44 @@ pub(crate) use self::{
 /// It belongs to none of them: its work lies in the relay, and runs under the flight's own ambient
 /// values.
 pub(crate) struct Flight<K, W, A> {
-    relay: Relay<Home<W>>,
-    answer: OnceLock<A>,
-    flights: Arc<Flights<K, W, A>>,
-    pub(crate) launch: Launch,
-    tickets: Tickets,
+    relay: Relay<WorkSlot<W>>,
+    result: OnceLock<A>,
+    table: Arc<FlightTable<K, W, A>>,
+    pub(crate) start: FlightStart,
+    valid_flags: ValidFlags,
     /// The deadline of the first caller as it came with the request, if a layer inside goes by that. A
     /// leaf lock, and nobody looks where the first caller has none.
     announced: Mutex<Option<Deadline>>,
     /// The first caller has gone.
-    orphan: AtomicBool,
+    leader_left: AtomicBool,
     /// Still in the table, unless somebody has it forgotten.
-    aloft: AtomicBool,
+    in_table: AtomicBool,
 }
 
 /// Where a flight's work lies. It is empty between two flights.
-pub(crate) type Home<W> = Pin<Box<Option<W>>>;
+pub(crate) type WorkSlot<W> = Pin<Box<Option<W>>>;
 
 /// How a flight begins.
 #[derive(Clone, Copy)]
-pub(crate) struct Launch {
+pub(crate) struct FlightStart {
     pub(crate) hash: u64,
     /// The terms of the first caller, on which the call is made.
     pub(crate) terms: Terms,
     pub(crate) attempt: Attempt,
     /// How often the subject had changed.
-    pub(crate) version: Version,
+    pub(crate) resource_generation: ResourceGeneration,
 }
 
 /// What says that answers may be kept.
-struct Tickets {
-    own: Option<Ticket>,
+struct ValidFlags {
+    own: Option<ValidFlag>,
     /// That of the flight it came in place of, which may have its answer kept until this one ends.
-    older: Option<Ticket>,
+    older: Option<ValidFlag>,
 }
 
 /// What a flight came to, as far as the flight is concerned with it.
-pub(crate) trait Landing {
-    /// Whether answers are ever kept. Where they are not, there are no tickets.
+pub(crate) trait SharedResult {
+    /// Whether answers are ever kept. Where they are not, there are no flags.
     const KEEPS: bool;
 
     /// How much of it is there.
@@ -89,76 +89,76 @@ pub(crate) trait Landing {
     fn keep(&self) -> bool;
 }
 
-impl<K, W, A: Landing> Flight<K, W, A> {
+impl<K, W, A: SharedResult> Flight<K, W, A> {
     /// A flight with its first member, made of the `idle` one that is over, if there is one that can be
     /// used again.
     #[inline]
-    pub(crate) fn launch(
-        launch: Launch,
-        (own, older): (Option<Ticket>, Option<Ticket>),
+    pub(crate) fn begin(
+        start: FlightStart,
+        (own, older): (Option<ValidFlag>, Option<ValidFlag>),
         work: impl FnOnce() -> W,
         idle: &mut Option<Arc<Self>>,
-        flights: &Arc<Flights<K, W, A>>,
+        table: &Arc<FlightTable<K, W, A>>,
     ) -> (Arc<Self>, Place) {
         if let Some(mut spent) = idle.take() {
             if let Some(flight) = Arc::get_mut(&mut spent)
-                && flight.answer.get().is_none()
-                && let Some((home, place)) = flight.relay.renew(launch.terms)
+                && flight.result.get().is_none()
+                && let Some((slot, place)) = flight.relay.renew(start.terms)
             {
-                home.set(Some(work()));
-                flight.launch = launch;
+                slot.set(Some(work()));
+                flight.start = start;
                 if A::KEEPS {
-                    flight.tickets = Tickets { own, older };
+                    flight.valid_flags = ValidFlags { own, older };
                 }
-                if launch.terms.deadline.is_some() {
+                if start.terms.deadline.is_some() {
                     flight.announced = Mutex::new(None);
                 }
-                flight.orphan.store(false, Ordering::Relaxed);
-                flight.aloft.store(true, Ordering::Relaxed);
+                flight.leader_left.store(false, Ordering::Relaxed);
+                flight.in_table.store(true, Ordering::Relaxed);
                 return (spent, place);
             }
             *idle = Some(spent);
         }
-        let (relay, place) = Relay::new(Box::pin(Some(work())), launch.terms);
+        let (relay, place) = Relay::new(Box::pin(Some(work())), start.terms);
         let flight = Self {
             relay,
-            answer: OnceLock::new(),
-            flights: Arc::clone(flights),
-            launch,
-            tickets: Tickets { own, older },
+            result: OnceLock::new(),
+            table: Arc::clone(table),
+            start,
+            valid_flags: ValidFlags { own, older },
             announced: Mutex::new(None),
-            orphan: AtomicBool::new(false),
-            aloft: AtomicBool::new(true),
+            leader_left: AtomicBool::new(false),
+            in_table: AtomicBool::new(true),
         };
         (Arc::new(flight), place)
     }
 
     /// What it came to, once that is known.
     #[inline]
-    pub(crate) fn answer(&self) -> Option<&A> {
-        self.answer.get()
+    pub(crate) fn result(&self) -> Option<&A> {
+        self.result.get()
     }
 
     /// Whether its first caller has gone.
-    pub(crate) fn is_orphan(&self) -> bool {
-        self.orphan.load(Ordering::Relaxed)
+    pub(crate) fn has_leader_left(&self) -> bool {
+        self.leader_left.load(Ordering::Relaxed)
     }
 
     /// What it brings is not kept, nor what the one before it does.
-    pub(crate) fn revoke(&self) {
-        self.revoke_older();
-        self.tickets.own.iter().for_each(revoke);
+    pub(crate) fn forbid_caching(&self) {
+        self.forbid_caching_of_older();
+        self.valid_flags.own.iter().for_each(forbid_caching);
     }
 
     /// What the one before it brings would be older than what is there, or is to be.
-    fn revoke_older(&self) {
-        self.tickets.older.iter().for_each(revoke);
+    fn forbid_caching_of_older(&self) {
+        self.valid_flags.older.iter().for_each(forbid_caching);
     }
 
     /// Another flight comes in its place. It may have its own answer kept for as long as that one flies.
-    pub(crate) fn hand_down(&self) -> Option<Ticket> {
-        self.revoke_older();
-        self.tickets.own.clone()
+    pub(crate) fn hand_down(&self) -> Option<ValidFlag> {
+        self.forbid_caching_of_older();
+        self.valid_flags.own.clone()
     }
 
     /// Whether it has let a caller down.
@@ -178,7 +178,7 @@ impl<K, W, A: Landing> Flight<K, W, A> {
     /// work has just been driven, or of the first caller's, which a layer that makes the call later has
     /// noted.
     pub(crate) fn hear(&self) {
-        let (ambient, first) = (Deadline::current(), self.launch.terms.deadline);
+        let (ambient, first) = (Deadline::current(), self.start.terms.deadline);
         let of_ambient = ambient.and_then(Deadline::announced);
         let announced = if of_ambient.is_none() && ambient != first {
             first.and_then(Deadline::announced)
@@ -198,25 +198,25 @@ impl<K, W, A: Landing> Flight<K, W, A> {
 
     #[inline]
     fn run<R>(&self, terms: Terms, f: impl FnOnce() -> R) -> R {
-        self.launch.attempt.with(|| terms.with(f))
+        self.start.attempt.with(|| terms.with(f))
     }
 }
 
-impl<K: Hash + Eq, W, A: Landing> Flight<K, W, A> {
+impl<K: Hash + Eq, W, A: SharedResult> Flight<K, W, A> {
     /// Joins, while everything is still to be had, for a call that knows of that many changes.
     #[inline]
-    pub(crate) fn enter(&self, terms: Terms, version: Version) -> Entry {
-        if self.launch.version.is_before(version) {
+    pub(crate) fn enter(&self, terms: Terms, resource_generation: ResourceGeneration) -> Entry {
+        if self.start.resource_generation.is_before(resource_generation) {
             return Entry::Closed;
         }
-        let Some(answer) = self.answer.get() else { return self.relay.enter_in_time(terms) };
-        if matches!(answer.progress(), Progress::Closed | Progress::Lost) {
+        let Some(result) = self.result.get() else { return self.relay.enter_in_time(terms) };
+        if matches!(result.progress(), Progress::Closed | Progress::Lost) {
             return Entry::Closed;
         }
         let entry = self.relay.enter_in_time(terms);
         if matches!(entry, Entry::Member(_)) {
             // The others were counted before the answer was there.
-            answer.expect_one();
+            result.expect_one();
         }
         entry
     }
@@ -231,10 +231,10 @@ impl<K: Hash + Eq, W, A: Landing> Flight<K, W, A> {
     }
 
     /// Takes it out of the table: the next call of its key starts another.
-    pub(crate) fn withdraw(&self) {
-        if self.aloft.swap(false, Ordering::Relaxed) {
-            self.revoke_older();
-            self.flights.remove(self.launch.hash, self);
+    pub(crate) fn remove_from_table(&self) {
+        if self.in_table.swap(false, Ordering::Relaxed) {
+            self.forbid_caching_of_older();
+            self.table.remove(self.start.hash, self);
         }
     }
 
@@ -249,35 +249,35 @@ impl<K: Hash + Eq, W, A: Landing> Flight<K, W, A> {
 
     /// What there is of the answer now decides what becomes of the flight.
     fn settle(&self, last: bool) {
-        match self.answer.get() {
-            None if last => self.withdraw(),
+        match self.result.get() {
+            None if last => self.remove_from_table(),
             None => {}
-            Some(answer) => match answer.progress() {
-                Progress::Whole => self.land(answer),
+            Some(result) => match result.progress() {
+                Progress::Whole => self.store_and_remove(result),
                 Progress::Open if !last => {}
                 Progress::Open | Progress::Closed | Progress::Lost => {
                     // First, or somebody could join what is about to be given up.
-                    self.withdraw();
+                    self.remove_from_table();
                     if last {
-                        answer.abandon();
+                        result.abandon();
                     }
                 }
             },
         }
     }
 
-    fn land(&self, answer: &A) {
-        if !self.aloft.swap(false, Ordering::Relaxed) {
+    fn store_and_remove(&self, result: &A) {
+        if !self.in_table.swap(false, Ordering::Relaxed) {
             return;
         }
         // First, or what is older could come over what is kept here.
-        self.revoke_older();
+        self.forbid_caching_of_older();
         // In this order, so that a call finds the flight, or what it brought, or knows that it missed it.
         // A response's `Clone` and a store may panic: then it is not kept.
-        if catch_unwind(AssertUnwindSafe(|| answer.keep())).unwrap_or(false) {
-            self.flights.land();
+        if catch_unwind(AssertUnwindSafe(|| result.keep())).unwrap_or(false) {
+            self.table.bump_generation();
         }
-        self.flights.remove(self.launch.hash, self);
+        self.table.remove(self.start.hash, self);
     }
 }
 
@@ -307,20 +307,20 @@ where
     }
 }
 
-impl<K, W, A> Aboard for Flight<K, W, A>
+impl<K, W, A> DynFlight for Flight<K, W, A>
 where
     K: Hash + Eq + Send + Sync + 'static,
     W: Send + 'static,
-    A: Landing + Send + Sync + 'static,
+    A: SharedResult + Send + Sync + 'static,
 {
     #[inline(never)]
     fn leave(&self, place: Place) {
         let is_first = place.is_first();
         if is_first {
             // Before it has left: whoever finds itself alone then knows that the outcome is its own.
-            self.orphan.store(true, Ordering::Relaxed);
+            self.leader_left.store(true, Ordering::Relaxed);
         }
-        match self.answer.get().map(Landing::progress) {
+        match self.result.get().map(SharedResult::progress) {
             None => self.give_up(place),
             Some(Progress::Open) => self.relay.give_up(place),
             Some(_) => {}
@@ -328,8 +328,8 @@ where
         // If it was the last, the work is dropped, which is other people's code.
         let left = catch_unwind(AssertUnwindSafe(|| self.relay.leave(place)));
         let last = left.as_ref().map_or_else(|_| self.members() == 0, |last| *last);
-        if is_first && !last && self.answer.get().is_none() {
-            self.flights.hand_over();
+        if is_first && !last && self.result.get().is_none() {
+            self.table.hand_over();
         }
         self.settle(last);
         if let Err(payload) = left {

@@ -3,45 +3,45 @@ use std::{hash::Hash, sync::Arc};
 use buttress_core::{Entry as Entered, Terms};
 use hashbrown::HashTable;
 
-use super::{Flight, Landing, table::Joined};
-use crate::cache::Version;
+use super::{Flight, SharedResult, table::Joined};
+use crate::cache::ResourceGeneration;
 
 /// The flights of one shard.
-pub(crate) struct Departures<K, W, A> {
+pub(crate) struct FlightShard<K, W, A> {
     /// One that is alone costs no search.
-    single: Option<Entry<K, W, A>>,
-    others: HashTable<Entry<K, W, A>>,
+    single: Option<FlightEntry<K, W, A>>,
+    others: HashTable<FlightEntry<K, W, A>>,
     /// Those that are over, for the next to use what they were made of.
     idle: Vec<Arc<Flight<K, W, A>>>,
     pub(crate) led: u64,
     pub(crate) joined: u64,
 }
 
-pub(crate) struct Entry<K, W, A> {
+pub(crate) struct FlightEntry<K, W, A> {
     pub(crate) key: K,
     pub(crate) hash: u64,
     pub(crate) flight: Arc<Flight<K, W, A>>,
 }
 
-impl<K, W, A> Entry<K, W, A> {
+impl<K, W, A> FlightEntry<K, W, A> {
     pub(crate) fn is_of(&self, flight: &Flight<K, W, A>) -> bool {
         std::ptr::eq(Arc::as_ptr(&self.flight), flight)
     }
 }
 
-pub(crate) enum Found<K, W, A> {
+pub(crate) enum Lookup<K, W, A> {
     Joined(Joined<K, W, A>),
     /// A flight that takes nobody any more.
     Closed,
     Nothing,
 }
 
-impl<K, W, A> Departures<K, W, A> {
+impl<K, W, A> FlightShard<K, W, A> {
     pub(crate) const fn new() -> Self {
         Self { single: None, others: HashTable::new(), idle: Vec::new(), led: 0, joined: 0 }
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Entry<K, W, A>> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &FlightEntry<K, W, A>> {
         self.single.iter().chain(self.others.iter())
     }
 
@@ -54,8 +54,8 @@ impl<K, W, A> Departures<K, W, A> {
     pub(crate) fn take(
         &mut self,
         hash: u64,
-        mut is_it: impl FnMut(&Entry<K, W, A>) -> bool,
-    ) -> Option<Entry<K, W, A>> {
+        mut is_it: impl FnMut(&FlightEntry<K, W, A>) -> bool,
+    ) -> Option<FlightEntry<K, W, A>> {
         match &self.single {
             Some(entry) if entry.hash == hash && is_it(entry) => self.single.take(),
             _ if self.others.is_empty() => None,
@@ -64,7 +64,7 @@ impl<K, W, A> Departures<K, W, A> {
     }
 
     /// Takes all of them out.
-    pub(crate) fn clear(&mut self) -> impl Iterator<Item = Entry<K, W, A>> + use<K, W, A> {
+    pub(crate) fn clear(&mut self) -> impl Iterator<Item = FlightEntry<K, W, A>> + use<K, W, A> {
         self.single.take().into_iter().chain(std::mem::take(&mut self.others))
     }
 
@@ -92,8 +92,8 @@ impl<K, W, A> Departures<K, W, A> {
     fn search(
         &mut self,
         hash: u64,
-        is_it: impl FnMut(&Entry<K, W, A>) -> bool,
-    ) -> Option<Entry<K, W, A>> {
+        is_it: impl FnMut(&FlightEntry<K, W, A>) -> bool,
+    ) -> Option<FlightEntry<K, W, A>> {
         let (entry, _) = self.others.find_entry(hash, is_it).ok()?.remove();
         // Gives memory back after a crowd has gone.
         if self.others.is_empty() && self.others.capacity() > ROOM {
@@ -103,41 +103,41 @@ impl<K, W, A> Departures<K, W, A> {
     }
 }
 
-impl<K: Hash + Eq, W, A: Landing> Departures<K, W, A> {
+impl<K: Hash + Eq, W, A: SharedResult> FlightShard<K, W, A> {
     #[inline]
     pub(crate) fn join(
         &mut self,
         hash: u64,
         key: &K,
         terms: Terms,
-        version: Version,
-    ) -> Found<K, W, A> {
+        resource_generation: ResourceGeneration,
+    ) -> Lookup<K, W, A> {
         let entry = match &self.single {
             Some(entry) if entry.hash == hash && entry.key == *key => entry,
-            _ if self.others.is_empty() => return Found::Nothing,
+            _ if self.others.is_empty() => return Lookup::Nothing,
             _ => match self.others.find(hash, |entry| entry.key == *key) {
                 Some(entry) => entry,
-                None => return Found::Nothing,
+                None => return Lookup::Nothing,
             },
         };
-        match entry.flight.enter(terms, version) {
+        match entry.flight.enter(terms, resource_generation) {
             Entered::Member(place) => {
                 self.joined += 1;
-                Found::Joined(Joined::Followed(Arc::clone(&entry.flight), place))
+                Lookup::Joined(Joined::Follower(Arc::clone(&entry.flight), place))
             }
-            Entered::Inside => Found::Joined(Joined::Inside),
-            Entered::Closed => Found::Closed,
+            Entered::Inside => Lookup::Joined(Joined::Reentrant),
+            Entered::Closed => Lookup::Closed,
         }
     }
 
     /// Takes out the flight of `key`, which takes nobody any more, for another in its place.
     #[cold]
-    pub(crate) fn take_closed(&mut self, hash: u64, key: &K) -> Option<Entry<K, W, A>> {
+    pub(crate) fn take_closed(&mut self, hash: u64, key: &K) -> Option<FlightEntry<K, W, A>> {
         self.take(hash, |old| old.key == *key)
     }
 
     #[inline]
-    pub(crate) fn insert(&mut self, entry: Entry<K, W, A>) {
+    pub(crate) fn insert(&mut self, entry: FlightEntry<K, W, A>) {
         if self.single.is_none() {
             self.single = Some(entry);
         } else {

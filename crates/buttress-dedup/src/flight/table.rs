@@ -7,12 +7,12 @@ use buttress_core::{End, Place, Terms, Turn};
 use hashbrown::DefaultHashBuilder;
 
 use super::{
-    Flight, Home, Landing, Launch,
-    shard::{Departures, Entry, Found},
+    Flight, FlightStart, SharedResult, WorkSlot,
+    shard::{FlightEntry, FlightShard, Lookup},
 };
 use crate::{
-    cache::Version,
-    settings::Ticket,
+    cache::ResourceGeneration,
+    settings::ValidFlag,
     sync::{
         Mutex,
         atomic::{AtomicU64, Ordering},
@@ -21,42 +21,42 @@ use crate::{
 };
 
 /// The flights of all keys, in shards with a lock each.
-pub(crate) struct Flights<K, W, A> {
-    shards: [Shard<K, W, A>; SHARDS],
+pub(crate) struct FlightTable<K, W, A> {
+    shards: [PaddedShard<K, W, A>; SHARDS],
     // Seeded, and fast. Keys that were made to collide would cost a search of those in flight.
     hasher: DefaultHashBuilder,
     /// How many answers were put where the next call finds them.
-    landed: AtomicU64,
+    generation: AtomicU64,
     /// How often a flight went on without its first caller.
     handed_over: AtomicU64,
 }
 
 // A cache line of its own, so that two shards do not slow each other down.
 #[repr(align(128))]
-struct Shard<K, W, A> {
-    departures: Mutex<Departures<K, W, A>>,
+struct PaddedShard<K, W, A> {
+    flights: Mutex<FlightShard<K, W, A>>,
 }
 
 /// What became of a call with a key.
 pub(crate) enum Joined<K, W, A> {
     /// It leads a new flight.
-    Led(Arc<Flight<K, W, A>>, Place),
+    Leader(Arc<Flight<K, W, A>>, Place),
     /// It is one of those who wait for a flight that was there.
-    Followed(Arc<Flight<K, W, A>>, Place),
+    Follower(Arc<Flight<K, W, A>>, Place),
     /// It comes from inside the flight that it would wait for.
-    Inside,
+    Reentrant,
 }
 
-impl<K, W, A> Flights<K, W, A>
+impl<K, W, A> FlightTable<K, W, A>
 where
     K: Hash + Eq,
-    A: Landing,
+    A: SharedResult,
 {
     pub(crate) fn new() -> Self {
         Self {
-            shards: std::array::from_fn(|_| Shard::new()),
+            shards: std::array::from_fn(|_| PaddedShard::new()),
             hasher: DefaultHashBuilder::default(),
-            landed: AtomicU64::new(0),
+            generation: AtomicU64::new(0),
             handed_over: AtomicU64::new(0),
         }
     }
@@ -68,13 +68,13 @@ where
 
     /// How much has landed so far.
     #[inline]
-    pub(crate) fn landed(&self) -> u64 {
-        self.landed.load(Ordering::Acquire)
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
     }
 
     /// Says so, when what has landed can be found, or what was there cannot any more.
-    pub(crate) fn land(&self) {
-        self.landed.fetch_add(1, Ordering::Release);
+    pub(crate) fn bump_generation(&self) {
+        self.generation.fetch_add(1, Ordering::Release);
     }
 
     /// Joins the flight of `key`, if there is one.
@@ -83,16 +83,16 @@ where
         key: &K,
         hash: u64,
         terms: Terms,
-        version: Version,
+        resource_generation: ResourceGeneration,
     ) -> Option<Joined<K, W, A>> {
-        let mut departures = lock(&self.shard(hash)?.departures);
-        match departures.join(hash, key, terms, version) {
-            Found::Joined(joined) => Some(joined),
-            Found::Closed | Found::Nothing => None,
+        let mut shard = lock(&self.shard(hash)?.flights);
+        match shard.join(hash, key, terms, resource_generation) {
+            Lookup::Joined(joined) => Some(joined),
+            Lookup::Closed | Lookup::Nothing => None,
         }
     }
 
-    /// Joins the flight of `key`, or starts one of the `work`, unless something `landed` since.
+    /// Joins the flight of `key`, or starts one of the `work`, unless the `generation` has changed since.
     ///
     /// The key is taken if a flight is started. The `work` hears whether that is in place of another which
     /// has let a caller down.
@@ -100,37 +100,37 @@ where
     pub(crate) fn start(
         self: &Arc<Self>,
         key: K,
-        launch: Launch,
-        ticket: Option<Ticket>,
-        landed: Option<u64>,
+        start: FlightStart,
+        valid: Option<ValidFlag>,
+        generation: Option<u64>,
         work: impl FnOnce(bool) -> W,
     ) -> Result<Joined<K, W, A>, K> {
-        let Launch { hash, terms, version, .. } = launch;
-        let Some(shard) = self.shard(hash) else { return Ok(Joined::Inside) };
-        let mut departures = lock(&shard.departures);
-        let found = departures.join(hash, &key, terms, version);
-        if let Found::Joined(joined) = found {
-            drop(departures);
+        let FlightStart { hash, terms, resource_generation, .. } = start;
+        let Some(shard) = self.shard(hash) else { return Ok(Joined::Reentrant) };
+        let mut shard = lock(&shard.flights);
+        let lookup = shard.join(hash, &key, terms, resource_generation);
+        if let Lookup::Joined(joined) = lookup {
+            drop(shard);
             return Ok(joined);
         }
-        if landed.is_some_and(|landed| self.landed() != landed) {
-            drop(departures);
+        if generation.is_some_and(|generation| self.generation() != generation) {
+            drop(shard);
             return Err(key);
         }
-        let is_closed = matches!(found, Found::Closed);
-        let old = if is_closed { departures.take_closed(hash, &key) } else { None };
+        let is_closed = matches!(lookup, Lookup::Closed);
+        let old = if is_closed { shard.take_closed(hash, &key) } else { None };
         let older =
             if A::KEEPS { old.as_ref().and_then(|old| old.flight.hand_down()) } else { None };
-        let mut idle = departures.idle();
+        let mut idle = shard.idle();
         let is_needed = old.as_ref().is_some_and(|old| old.flight.is_spent());
         let (flight, place) =
-            Flight::launch(launch, (ticket, older), || work(is_needed), &mut idle, self);
-        let entry = Entry { key, hash, flight: Arc::clone(&flight) };
-        departures.led += 1;
-        departures.insert(entry);
-        drop(departures);
+            Flight::begin(start, (valid, older), || work(is_needed), &mut idle, self);
+        let entry = FlightEntry { key, hash, flight: Arc::clone(&flight) };
+        shard.led += 1;
+        shard.insert(entry);
+        drop(shard);
         drop((old, idle));
-        Ok(Joined::Led(flight, place))
+        Ok(Joined::Leader(flight, place))
     }
 
     /// Takes `flight` out, so that the next call of its key starts another.
@@ -146,17 +146,17 @@ where
         &self,
         hash: u64,
         flight: &Flight<K, W, A>,
-        turn: &mut Turn<'_, Home<W>>,
+        turn: &mut Turn<'_, WorkSlot<W>>,
     ) -> bool {
         let Some(shard) = self.shard(hash) else { return false };
-        let mut departures = lock(&shard.departures);
-        let entry = departures.take(hash, |entry| entry.is_of(flight));
+        let mut shard = lock(&shard.flights);
+        let entry = shard.take(hash, |entry| entry.is_of(flight));
         let end = turn.end();
-        let left = entry.map(|Entry { key, flight, .. }| match end {
-            End::Spent => (key, departures.leave(flight)),
+        let left = entry.map(|FlightEntry { key, flight, .. }| match end {
+            End::Spent => (key, shard.leave(flight)),
             End::Alone | End::Others => (key, Some(flight)),
         });
-        drop(departures);
+        drop(shard);
         drop(left);
         end != End::Others
     }
@@ -164,7 +164,7 @@ where
     /// Lets go of what was left to the next: it holds these flights as much as they hold it.
     pub(crate) fn empty(&self) {
         for shard in &self.shards {
-            let idle = lock(&shard.departures).empty();
+            let idle = lock(&shard.flights).empty();
             drop(idle);
         }
     }
@@ -172,27 +172,27 @@ where
     /// Takes the flight of `key` out. Whoever waits for it still gets its answer.
     pub(crate) fn forget(&self, key: &K) -> bool {
         let entry = self.take(self.hash(key), |entry| entry.key == *key);
-        entry.as_ref().inspect(|entry| entry.flight.revoke()).is_some()
+        entry.as_ref().inspect(|entry| entry.flight.forbid_caching()).is_some()
     }
 
     pub(crate) fn clear(&self) {
         for shard in &self.shards {
-            let flights = lock(&shard.departures).clear();
-            flights.for_each(|entry| entry.flight.revoke());
+            let flights = lock(&shard.flights).clear();
+            flights.for_each(|entry| entry.flight.forbid_caching());
         }
     }
 
     /// How many flights, and how many callers who wait for them.
     pub(crate) fn in_flight(&self) -> (usize, usize) {
-        self.count(|departures| {
-            let waiters = departures.iter().map(|entry| entry.flight.members()).sum();
-            (departures.len(), waiters)
+        self.count(|shard| {
+            let waiters = shard.iter().map(|entry| entry.flight.members()).sum();
+            (shard.len(), waiters)
         })
     }
 
     /// How many flights there were, and how many calls joined one.
     pub(crate) fn counts(&self) -> (u64, u64) {
-        self.count(|departures| (departures.led, departures.joined))
+        self.count(|shard| (shard.led, shard.joined))
     }
 
     pub(crate) fn hand_over(&self) {
@@ -205,29 +205,29 @@ where
 
     fn count<N: std::ops::Add<Output = N> + Default>(
         &self,
-        count: impl Fn(&Departures<K, W, A>) -> (N, N),
+        count: impl Fn(&FlightShard<K, W, A>) -> (N, N),
     ) -> (N, N) {
-        let counts = self.shards.iter().map(|shard| count(&lock(&shard.departures)));
+        let counts = self.shards.iter().map(|shard| count(&lock(&shard.flights)));
         counts.fold(Default::default(), |(a, b), (c, d)| (a + c, b + d))
     }
 
     fn take(
         &self,
         hash: u64,
-        is_it: impl FnMut(&Entry<K, W, A>) -> bool,
-    ) -> Option<Entry<K, W, A>> {
-        lock(&self.shard(hash)?.departures).take(hash, is_it)
+        is_it: impl FnMut(&FlightEntry<K, W, A>) -> bool,
+    ) -> Option<FlightEntry<K, W, A>> {
+        lock(&self.shard(hash)?.flights).take(hash, is_it)
     }
 
-    fn shard(&self, hash: u64) -> Option<&Shard<K, W, A>> {
+    fn shard(&self, hash: u64) -> Option<&PaddedShard<K, W, A>> {
         // The table takes the low bits and the top seven.
         self.shards.get((hash >> 32) as usize % SHARDS)
     }
 }
 
-impl<K, W, A> Shard<K, W, A> {
+impl<K, W, A> PaddedShard<K, W, A> {
     fn new() -> Self {
-        Self { departures: Mutex::new(Departures::new()) }
+        Self { flights: Mutex::new(FlightShard::new()) }
     }
 }
 

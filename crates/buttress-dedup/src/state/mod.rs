@@ -7,11 +7,11 @@ use self::registry::Registry;
 
 mod registry;
 
-pub(crate) use self::registry::{Numbers, Part};
+pub(crate) use self::registry::{AnyTypedState, Numbers};
 
 /// What all clones of a layer, and all services it makes, have in common.
 #[derive(Default)]
-pub(crate) struct State {
+pub(crate) struct DedupState {
     pub(crate) registry: Registry,
     pub(crate) hits: Count,
     pub(crate) stale: Count,
@@ -20,9 +20,9 @@ pub(crate) struct State {
     pub(crate) panicked: Count,
 }
 
-impl fmt::Debug for State {
+impl fmt::Debug for DedupState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("State").finish_non_exhaustive()
+        f.debug_struct("DedupState").finish_non_exhaustive()
     }
 }
 

@@ -7,19 +7,19 @@ use std::{any::Any, sync::OnceLock};
 /// first call of its kind, and found again by its type; there is hardly ever more than one.
 #[derive(Default)]
 pub(crate) struct Registry {
-    here: OnceLock<Box<dyn Part>>,
+    here: OnceLock<Box<dyn AnyTypedState>>,
     next: OnceLock<Box<Registry>>,
 }
 
 /// What the handle of a layer does with each part of its state, whatever the type.
-pub(crate) trait Part: Any + Send + Sync {
+pub(crate) trait AnyTypedState: Any + Send + Sync {
     fn numbers(&self) -> Numbers;
 
     /// Forgets the key, if it is one of this part's.
     fn forget(&self, key: &dyn Any) -> bool;
 
     /// Forgets everything about a subject.
-    fn outdate(&self, subject: u64);
+    fn invalidate_resource(&self, subject: u64);
 
     fn clear(&self);
 }
@@ -53,38 +53,38 @@ impl Numbers {
 impl Registry {
     /// The part of type `T`, made now if this is the first call that asks for it.
     #[inline]
-    pub(crate) fn part<T: Part>(&self, make: impl FnOnce() -> T) -> &T {
-        match self.here.get().and_then(|part| downcast(part.as_ref())) {
-            Some(part) => part,
+    pub(crate) fn typed_state<T: AnyTypedState>(&self, make: impl FnOnce() -> T) -> &T {
+        match self.here.get().and_then(|typed_state| downcast(typed_state.as_ref())) {
+            Some(typed_state) => typed_state,
             None => self.search(make),
         }
     }
 
-    pub(crate) fn parts(&self) -> impl Iterator<Item = &dyn Part> {
+    pub(crate) fn typed_states(&self) -> impl Iterator<Item = &dyn AnyTypedState> {
         let registries =
             std::iter::successors(Some(self), |registry| registry.next.get().map(AsRef::as_ref));
         registries.filter_map(|registry| registry.here.get().map(AsRef::as_ref))
     }
 
     #[cold]
-    fn search<T: Part>(&self, make: impl FnOnce() -> T) -> &T {
+    fn search<T: AnyTypedState>(&self, make: impl FnOnce() -> T) -> &T {
         let mut make = Some(make);
         let mut registry = self;
         loop {
-            let part = registry.here.get_or_init(|| match make.take() {
+            let typed_state = registry.here.get_or_init(|| match make.take() {
                 Some(make) => Box::new(make()),
                 // A part that is made here is of the type that is asked for, and ends the search.
                 None => unreachable!("made twice"),
             });
-            if let Some(part) = downcast(part.as_ref()) {
-                return part;
+            if let Some(typed_state) = downcast(typed_state.as_ref()) {
+                return typed_state;
             }
             registry = registry.next.get_or_init(Box::default);
         }
     }
 }
 
-fn downcast<T: Part>(part: &dyn Part) -> Option<&T> {
-    let part: &dyn Any = part;
-    part.downcast_ref()
+fn downcast<T: AnyTypedState>(typed_state: &dyn AnyTypedState) -> Option<&T> {
+    let typed_state: &dyn Any = typed_state;
+    typed_state.downcast_ref()
 }
