@@ -10,22 +10,22 @@ use buttress_core::Deadline;
 use tokio::time::timeout;
 use tower_service::Service;
 
-use super::{handle_use::Mode, wake_flag::Pulse};
+use super::{handle_use::HandleUse, wake_flag::WakeFlag};
 
 /// Calls a service by hand: waits until it is ready, calls it, polls the response, and polls only
 /// when it was woken.
 pub(crate) struct Caller<S: Service<Req>, Req> {
-    mode: Mode,
+    handle_use: HandleUse,
     handle: S,
     clone: Option<S>,
     request: Option<Req>,
     response: Option<Pin<Box<S::Future>>>,
     deadline: Option<Deadline>,
-    pulse: Arc<Pulse>,
+    wake_flag: Arc<WakeFlag>,
 }
 
 /// How a call ended.
-pub(crate) enum End<Res, E> {
+pub(crate) enum CallEnd<Res, E> {
     /// `poll_ready` failed.
     Unready(E),
     /// The response future is ready.
@@ -36,31 +36,31 @@ pub(crate) enum End<Res, E> {
 #[derive(Debug)]
 pub(crate) struct Spinning;
 
-type Driven<Res, E> = Result<Poll<End<Res, E>>, Spinning>;
+type DriveResult<Res, E> = Result<Poll<CallEnd<Res, E>>, Spinning>;
 
 impl<S: Service<Req> + Clone, Req> Caller<S, Req> {
-    pub(crate) fn new(handle: S, mode: Mode) -> Self {
+    pub(crate) fn new(handle: S, handle_use: HandleUse) -> Self {
         Self {
-            mode,
+            handle_use,
             handle,
             clone: None,
             request: None,
             response: None,
             deadline: None,
-            pulse: Pulse::new(),
+            wake_flag: WakeFlag::new(),
         }
     }
 
     /// A caller on a clone of this one's handle, as it is now.
     pub(crate) fn fork(&mut self) -> Self {
-        Self::new(self.service().clone(), self.mode)
+        Self::new(self.service().clone(), self.handle_use)
     }
 
     /// Begins a call with `request`. What was left of the last one is dropped.
     pub(crate) fn ask(&mut self, request: Req) {
         self.abandon();
         self.request = Some(request);
-        self.pulse = Pulse::new();
+        self.wake_flag = WakeFlag::new();
     }
 
     /// Has this deadline around everything it does, or what is ambient.
@@ -81,12 +81,12 @@ impl<S: Service<Req> + Clone, Req> Caller<S, Req> {
     }
 
     pub(crate) fn woken(&self) -> bool {
-        self.pulse.woken()
+        self.wake_flag.woken()
     }
 
     /// Asks once whether the service is ready.
     pub(crate) fn poll_ready(&mut self) -> Poll<Result<(), S::Error>> {
-        let waker = self.pulse.take();
+        let waker = self.wake_flag.take();
         within(self.deadline, || self.service().poll_ready(&mut Context::from_waker(&waker)))
     }
 
@@ -97,36 +97,36 @@ impl<S: Service<Req> + Clone, Req> Caller<S, Req> {
             let response = within(self.deadline, || self.service().call(request));
             self.response = Some(Box::pin(response));
             self.clone = None;
-            self.pulse.wake_up();
+            self.wake_flag.wake_up();
         }
     }
 
     /// Polls once, whether or not it was woken.
-    pub(crate) fn poll(&mut self) -> Poll<End<S::Response, S::Error>> {
+    pub(crate) fn poll(&mut self) -> Poll<CallEnd<S::Response, S::Error>> {
         if self.request.is_some() {
             match self.poll_ready() {
                 Poll::Ready(Ok(())) => self.call(),
                 Poll::Ready(Err(error)) => {
                     self.abandon();
-                    return Poll::Ready(End::Unready(error));
+                    return Poll::Ready(CallEnd::Unready(error));
                 }
                 Poll::Pending => return Poll::Pending,
             }
         }
-        let waker = self.pulse.take();
+        let waker = self.wake_flag.take();
         let Some(response) = &mut self.response else { return Poll::Pending };
         let mut cx = Context::from_waker(&waker);
         match within(self.deadline, || response.as_mut().poll(&mut cx)) {
             Poll::Ready(outcome) => {
                 self.response = None;
-                Poll::Ready(End::Ended(outcome))
+                Poll::Ready(CallEnd::Ended(outcome))
             }
             Poll::Pending => Poll::Pending,
         }
     }
 
     /// Polls for as long as it is woken.
-    pub(crate) fn drive(&mut self) -> Driven<S::Response, S::Error> {
+    pub(crate) fn drive(&mut self) -> DriveResult<S::Response, S::Error> {
         for _ in 0..PATIENCE {
             if !self.woken() {
                 return Ok(Poll::Pending);
@@ -142,9 +142,9 @@ impl<S: Service<Req> + Clone, Req> Caller<S, Req> {
     pub(crate) async fn finish(
         &mut self,
         limit: Duration,
-    ) -> Result<Option<End<S::Response, S::Error>>, Spinning> {
+    ) -> Result<Option<CallEnd<S::Response, S::Error>>, Spinning> {
         let end = poll_fn(|cx| {
-            self.pulse.forward(cx.waker());
+            self.wake_flag.forward(cx.waker());
             match self.drive() {
                 Ok(Poll::Ready(end)) => Poll::Ready(Ok(end)),
                 Ok(Poll::Pending) => Poll::Pending,
@@ -156,13 +156,13 @@ impl<S: Service<Req> + Clone, Req> Caller<S, Req> {
 
     /// Changes the waker: only that of the next poll counts from then on.
     pub(crate) fn change_waker(&mut self) {
-        self.pulse = Pulse::new();
+        self.wake_flag = WakeFlag::new();
     }
 
     fn service(&mut self) -> &mut S {
-        match self.mode {
-            Mode::LongLived => &mut self.handle,
-            Mode::PerCall => self.clone.get_or_insert_with(|| self.handle.clone()),
+        match self.handle_use {
+            HandleUse::LongLived => &mut self.handle,
+            HandleUse::PerCall => self.clone.get_or_insert_with(|| self.handle.clone()),
         }
     }
 }

@@ -9,8 +9,8 @@ use std::{
 use tower_layer::Layer;
 
 use self::{
-    handle_use::Mode,
-    trial::{Kept, ProbeOf, Trial},
+    handle_use::HandleUse,
+    trial::{CheckResult, ProbeOf, Trial},
 };
 
 mod caller;
@@ -95,18 +95,19 @@ where
             // Panics where time is not paused, which no check here could do without.
             tokio::time::advance(Duration::ZERO).await;
             let without: Rc<[Clause]> = self.without.into();
-            for mode in [Mode::LongLived, Mode::PerCall] {
-                let trial =
-                    || Trial::new(&(self.layer)(), self.dialect.clone(), mode, without.clone());
+            for handle_use in [HandleUse::LongLived, HandleUse::PerCall] {
+                let trial = || {
+                    Trial::new(&(self.layer)(), self.dialect.clone(), handle_use, without.clone())
+                };
                 if let Err(breach) = check(trial).await {
-                    panic!("{} ({mode}): {}", breach.clause, breach.how);
+                    panic!("{} ({handle_use}): {}", breach.clause, breach.how);
                 }
             }
         }))
     }
 }
 
-async fn check<D, S>(trial: impl Fn() -> Trial<D, S>) -> Kept
+async fn check<D, S>(trial: impl Fn() -> Trial<D, S>) -> CheckResult
 where
     D: Dialect,
     S: Subject<D>,

@@ -10,8 +10,8 @@ use std::{
 use tower_layer::Layer;
 
 use super::{
-    caller::{Caller, End, Spinning},
-    handle_use::Mode,
+    caller::{CallEnd, Caller, Spinning},
+    handle_use::HandleUse,
 };
 use crate::{Clause, Dialect, Heard, Probe, Subject};
 
@@ -19,7 +19,7 @@ use crate::{Clause, Dialect, Heard, Probe, Subject};
 pub(crate) struct Trial<D: Dialect, S> {
     pub(crate) dialect: Arc<D>,
     pub(crate) probe: ProbeOf<D>,
-    pub(crate) mode: Mode,
+    pub(crate) handle_use: HandleUse,
     service: S,
     failing: Arc<AtomicBool>,
     without: Rc<[Clause]>,
@@ -34,10 +34,15 @@ pub(crate) struct Breach {
     pub(crate) how: String,
 }
 
-pub(crate) type Kept = Result<(), Breach>;
+pub(crate) type CheckResult = Result<(), Breach>;
 
 impl<D: Dialect, S> Trial<D, S> {
-    pub(crate) fn new<L>(layer: &L, dialect: Arc<D>, mode: Mode, without: Rc<[Clause]>) -> Self
+    pub(crate) fn new<L>(
+        layer: &L,
+        dialect: Arc<D>,
+        handle_use: HandleUse,
+        without: Rc<[Clause]>,
+    ) -> Self
     where
         L: Layer<ProbeOf<D>, Service = S>,
     {
@@ -48,7 +53,7 @@ impl<D: Dialect, S> Trial<D, S> {
         })
         .recording();
         let service = layer.layer(probe.clone());
-        Self { dialect, probe, mode, service, failing, without }
+        Self { dialect, probe, handle_use, service, failing, without }
     }
 
     /// Gives the probe so many permits.
@@ -72,7 +77,12 @@ impl<D: Dialect, S> Trial<D, S> {
     }
 
     /// A breach of `clause` unless it is kept, or is not asked for.
-    pub(crate) fn require(&self, clause: Clause, kept: bool, how: impl FnOnce() -> String) -> Kept {
+    pub(crate) fn require(
+        &self,
+        clause: Clause,
+        kept: bool,
+        how: impl FnOnce() -> String,
+    ) -> CheckResult {
         if kept || self.without.contains(&clause) {
             return Ok(());
         }
@@ -80,7 +90,7 @@ impl<D: Dialect, S> Trial<D, S> {
     }
 
     /// The instances that were called had been polled ready.
-    pub(crate) fn require_instance(&self) -> Kept {
+    pub(crate) fn require_instance(&self) -> CheckResult {
         let violations = self.probe.violations();
         self.require(Clause::Instance, violations.is_empty(), || {
             let call = violations.first().copied().unwrap_or_default();
@@ -92,7 +102,7 @@ impl<D: Dialect, S> Trial<D, S> {
     }
 
     /// Nothing is left in the service by calls that are over, while the handles live on.
-    pub(crate) fn require_rest(&self, when: &str) -> Kept {
+    pub(crate) fn require_rest(&self, when: &str) -> CheckResult {
         let (reserved, waiting) = (self.probe.reserved(), self.probe.waiting());
         self.require(Clause::Reservation, reserved == 0 && waiting == 0, || {
             format!("{when}, {reserved} instances hold a permit and {waiting} wait for one")
@@ -113,7 +123,7 @@ where
     S: Subject<D>,
 {
     pub(crate) fn caller(&self) -> Caller<S, D::Request> {
-        Caller::new(self.service.clone(), self.mode)
+        Caller::new(self.service.clone(), self.handle_use)
     }
 
     pub(crate) fn request(&self, number: u32) -> D::Request {
@@ -121,10 +131,10 @@ where
     }
 
     /// What an end says. An error of `poll_ready` is none that a call may have.
-    pub(crate) fn hear(&self, end: End<S::Response, S::Error>) -> Result<Heard, Breach> {
+    pub(crate) fn hear(&self, end: CallEnd<S::Response, S::Error>) -> Result<Heard, Breach> {
         match end {
-            End::Ended(outcome) => Ok(S::understand(&self.dialect, outcome)),
-            End::Unready(error) => {
+            CallEnd::Ended(outcome) => Ok(S::understand(&self.dialect, outcome)),
+            CallEnd::Unready(error) => {
                 let heard = S::understand(&self.dialect, Err(error));
                 self.require(Clause::Rejection, false, || {
                     format!("poll_ready failed, though the service did not: {heard:?}")
@@ -153,7 +163,7 @@ where
         }
     }
 
-    pub(crate) fn require_quiet(&self, _: Spinning, what: &str) -> Kept {
+    pub(crate) fn require_quiet(&self, _: Spinning, what: &str) -> CheckResult {
         self.require(Clause::Quiet, false, || {
             format!("{what} was pending, and asked to be polled over and over")
         })

@@ -7,13 +7,13 @@ use std::{
 };
 
 /// Remembers whether it was woken, and passes that on.
-pub(crate) struct Pulse {
+pub(crate) struct WakeFlag {
     woken: AtomicBool,
     outer: Mutex<Waker>,
 }
 
-impl Pulse {
-    /// A pulse that counts as woken: a new future is to be polled.
+impl WakeFlag {
+    /// A flag that counts as woken: a new future is to be polled.
     pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self { woken: AtomicBool::new(true), outer: Mutex::new(Waker::noop().clone()) })
     }
@@ -39,7 +39,7 @@ impl Pulse {
     }
 }
 
-impl Wake for Pulse {
+impl Wake for WakeFlag {
     fn wake(self: Arc<Self>) {
         self.wake_up();
         let outer = self.outer.lock().unwrap_or_else(PoisonError::into_inner).clone();

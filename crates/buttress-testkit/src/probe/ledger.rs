@@ -9,7 +9,7 @@ use buttress_core::{Attempt, Criticality, Deadline};
 
 /// What the clones of a probe share: who holds a permit, who waits, what was counted.
 pub(crate) struct Ledger<E> {
-    state: Mutex<State<E>>,
+    state: Mutex<LedgerState<E>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -19,10 +19,10 @@ pub(crate) struct InstanceId(u64);
 pub(crate) struct CallId(u64);
 
 /// One permit, out of the pool. Only [`Ledger::end`] puts it back.
-pub(crate) struct Permit;
+pub(crate) struct ProbePermit;
 
 #[derive(Default)]
-pub(crate) struct Counts {
+pub(crate) struct ProbeCounts {
     pub(crate) calls: usize,
     pub(crate) polls: usize,
     pub(crate) ready_polls: usize,
@@ -33,7 +33,7 @@ pub(crate) struct Counts {
 impl<E> Ledger<E> {
     pub(crate) fn new() -> Self {
         Self {
-            state: Mutex::new(State {
+            state: Mutex::new(LedgerState {
                 free: usize::MAX / 2,
                 line: VecDeque::new(),
                 slots: HashMap::new(),
@@ -43,7 +43,7 @@ impl<E> Ledger<E> {
                 recording: false,
                 breakdown: None,
                 next: 0,
-                counts: Counts::default(),
+                counts: ProbeCounts::default(),
                 violations: Vec::new(),
                 ambient: Vec::new(),
                 criticalities: Vec::new(),
@@ -105,7 +105,7 @@ impl<E> Ledger<E> {
         if !state.slots.contains_key(&instance) {
             state.line.push_back(instance);
         }
-        let before = state.slots.insert(instance, Slot::Waiting(cx.waker().clone()));
+        let before = state.slots.insert(instance, PermitSlot::Waiting(cx.waker().clone()));
         drop(state);
         drop(before);
         Poll::Pending
@@ -117,16 +117,16 @@ impl<E> Ledger<E> {
 
     /// Starts a call with what `instance` has reserved.
     #[expect(clippy::panic, reason = "the caller broke the contract of `Service`")]
-    pub(crate) fn call(&self, instance: InstanceId) -> (CallId, Option<Permit>) {
+    pub(crate) fn call(&self, instance: InstanceId) -> (CallId, Option<ProbePermit>) {
         let mut state = self.lock();
         state.counts.calls += 1;
         state.note_ambient();
         state.criticalities.push(Criticality::current());
         let call = state.counts.calls;
         let permit = match state.slots.get(&instance) {
-            Some(Slot::Granted) => {
+            Some(PermitSlot::Granted) => {
                 state.slots.remove(&instance);
-                Some(Permit)
+                Some(ProbePermit)
             }
             _ if state.recording => {
                 state.violations.push(call);
@@ -169,12 +169,12 @@ impl<E> Ledger<E> {
         Poll::Ready(())
     }
 
-    pub(crate) fn end(&self, call: CallId, permit: Option<Permit>, finished: bool) {
+    pub(crate) fn end(&self, call: CallId, permit: Option<ProbePermit>, finished: bool) {
         let mut state = self.lock();
         state.counts.live -= 1;
         state.counts.abandoned += usize::from(!finished);
         let parked = state.parked.remove(&call);
-        let next = permit.and_then(|Permit| state.give_back());
+        let next = permit.and_then(|ProbePermit| state.give_back());
         drop(state);
         drop(parked);
         if let Some(next) = next {
@@ -186,7 +186,7 @@ impl<E> Ledger<E> {
     pub(crate) fn leave(&self, instance: InstanceId) {
         let mut state = self.lock();
         let slot = state.slots.remove(&instance);
-        let next = if let Some(Slot::Granted) = slot {
+        let next = if let Some(PermitSlot::Granted) = slot {
             state.give_back()
         } else {
             state.line.retain(|other| *other != instance);
@@ -199,7 +199,7 @@ impl<E> Ledger<E> {
         }
     }
 
-    pub(crate) fn read(&self, count: impl FnOnce(&Counts) -> usize) -> usize {
+    pub(crate) fn read(&self, count: impl FnOnce(&ProbeCounts) -> usize) -> usize {
         count(&self.lock().counts)
     }
 
@@ -224,16 +224,16 @@ impl<E> Ledger<E> {
         self.lock().criticalities.clone()
     }
 
-    fn lock(&self) -> MutexGuard<'_, State<E>> {
+    fn lock(&self) -> MutexGuard<'_, LedgerState<E>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-struct State<E> {
+struct LedgerState<E> {
     free: usize,
     line: VecDeque<InstanceId>,
     /// The instances that wait in line or hold a permit.
-    slots: HashMap<InstanceId, Slot>,
+    slots: HashMap<InstanceId, PermitSlot>,
     /// The calls that live.
     parked: HashMap<CallId, Parked>,
     pauses: u32,
@@ -241,21 +241,21 @@ struct State<E> {
     recording: bool,
     breakdown: Option<Breakdown<E>>,
     next: u64,
-    counts: Counts,
+    counts: ProbeCounts,
     violations: Vec<usize>,
     ambient: Vec<(Option<Deadline>, Attempt)>,
     criticalities: Vec<Criticality>,
 }
 
-impl<E> State<E> {
+impl<E> LedgerState<E> {
     fn reserve_now(&mut self, instance: InstanceId) -> bool {
         match self.slots.get(&instance) {
-            Some(Slot::Granted) => true,
-            Some(Slot::Waiting(_)) => false,
+            Some(PermitSlot::Granted) => true,
+            Some(PermitSlot::Waiting(_)) => false,
             None if self.free == 0 || !self.line.is_empty() => false,
             None => {
                 self.free -= 1;
-                self.slots.insert(instance, Slot::Granted);
+                self.slots.insert(instance, PermitSlot::Granted);
                 true
             }
         }
@@ -269,9 +269,9 @@ impl<E> State<E> {
             return None;
         };
         let slot = self.slots.get_mut(&first)?;
-        match mem::replace(slot, Slot::Granted) {
-            Slot::Waiting(waker) => Some(waker),
-            Slot::Granted => None,
+        match mem::replace(slot, PermitSlot::Granted) {
+            PermitSlot::Waiting(waker) => Some(waker),
+            PermitSlot::Granted => None,
         }
     }
 
@@ -285,7 +285,7 @@ impl<E> State<E> {
     }
 }
 
-enum Slot {
+enum PermitSlot {
     Waiting(Waker),
     Granted,
 }

@@ -10,7 +10,7 @@ use buttress_core::{Attempt, Criticality, Deadline};
 use pin_project::{pin_project, pinned_drop};
 use tower_service::Service;
 
-use self::ledger::{CallId, InstanceId, Ledger, Permit};
+use self::ledger::{CallId, InstanceId, Ledger, ProbePermit};
 
 mod ledger;
 
@@ -42,43 +42,43 @@ mod ledger;
 /// # }
 /// ```
 pub struct Probe<Req, Res, E> {
-    shared: Arc<Shared<Req, Res, E>>,
+    state: Arc<ProbeState<Req, Res, E>>,
     instance: InstanceId,
 }
 
 impl<Req, Res, E> Probe<Req, Res, E> {
     /// A probe that is always ready and gives each request the outcome `answer` has for it.
     pub fn new(answer: impl Fn(Req) -> Result<Res, E> + Send + Sync + 'static) -> Self {
-        Self::over(Shared { ledger: Ledger::new(), answer: Box::new(answer) })
+        Self::over(ProbeState { ledger: Ledger::new(), answer: Box::new(answer) })
     }
 
     /// Has `permits` permits, for the reservations and the calls of all clones together.
     pub fn permits(self, permits: usize) -> Self {
-        self.shared.ledger.set_permits(permits);
+        self.state.ledger.set_permits(permits);
         self
     }
 
     /// Each call is pending for its first `polls` polls, and asks at once to be polled again.
     pub fn pausing(self, polls: u32) -> Self {
-        self.shared.ledger.set_pauses(polls);
+        self.state.ledger.set_pauses(polls);
         self
     }
 
     /// A call on an instance that was not ready is noted in [`violations`](Self::violations) and
     /// answered, instead of a panic.
     pub fn recording(self) -> Self {
-        self.shared.ledger.set_recording();
+        self.state.ledger.set_recording();
         self
     }
 
     /// Keeps all calls pending from now on, until they are [released](Self::release).
     pub fn hold(&self) {
-        self.shared.ledger.hold();
+        self.state.ledger.hold();
     }
 
     /// Lets held calls go on, and wakes them.
     pub fn release(&self) {
-        self.shared.ledger.release();
+        self.state.ledger.release();
     }
 
     /// `poll_ready` fails from now on with what `error` makes.
@@ -86,49 +86,49 @@ impl<Req, Res, E> Probe<Req, Res, E> {
     where
         E: 'static,
     {
-        self.shared.ledger.break_down(Arc::new(error));
+        self.state.ledger.break_down(Arc::new(error));
     }
 
     /// Takes a permit, if a stranger who comes now gets one. It is given back by drop.
     pub fn reserve(&self) -> Option<Reserved<Req, Res, E>> {
         let stranger = self.clone();
-        let granted = self.shared.ledger.reserve_now(stranger.instance);
+        let granted = self.state.ledger.reserve_now(stranger.instance);
         granted.then_some(Reserved(stranger))
     }
 
     /// How many calls there have been.
     pub fn calls(&self) -> usize {
-        self.shared.ledger.read(|counts| counts.calls)
+        self.state.ledger.read(|counts| counts.calls)
     }
 
     /// How often response futures were polled.
     pub fn polls(&self) -> usize {
-        self.shared.ledger.read(|counts| counts.polls)
+        self.state.ledger.read(|counts| counts.polls)
     }
 
     /// How often `poll_ready` was called.
     pub fn ready_polls(&self) -> usize {
-        self.shared.ledger.read(|counts| counts.ready_polls)
+        self.state.ledger.read(|counts| counts.ready_polls)
     }
 
     /// How many response futures there are, finished or not.
     pub fn live(&self) -> usize {
-        self.shared.ledger.read(|counts| counts.live)
+        self.state.ledger.read(|counts| counts.live)
     }
 
     /// How many response futures were dropped before they had finished.
     pub fn abandoned(&self) -> usize {
-        self.shared.ledger.read(|counts| counts.abandoned)
+        self.state.ledger.read(|counts| counts.abandoned)
     }
 
     /// How many instances are ready and hold a permit for it.
     pub fn reserved(&self) -> usize {
-        self.shared.ledger.reserved()
+        self.state.ledger.reserved()
     }
 
     /// How many instances wait in line for a permit.
     pub fn waiting(&self) -> usize {
-        self.shared.ledger.waiting()
+        self.state.ledger.waiting()
     }
 
     /// Whether nothing is reserved, nobody waits and no call lives.
@@ -138,24 +138,24 @@ impl<Req, Res, E> Probe<Req, Res, E> {
 
     /// The number of each call, from 1, that reached an instance which was not ready.
     pub fn violations(&self) -> Vec<usize> {
-        self.shared.ledger.violations()
+        self.state.ledger.violations()
     }
 
     /// The ambient deadline and attempt that each `call` and each poll of a response future ran
     /// under, in their order.
     pub fn ambient(&self) -> Vec<(Option<Deadline>, Attempt)> {
-        self.shared.ledger.ambient()
+        self.state.ledger.ambient()
     }
 
     /// The ambient criticality of each `call`, in their order.
     pub fn criticalities(&self) -> Vec<Criticality> {
-        self.shared.ledger.criticalities()
+        self.state.ledger.criticalities()
     }
 
-    fn over(shared: Shared<Req, Res, E>) -> Self {
-        let shared = Arc::new(shared);
-        let instance = shared.ledger.instance();
-        Self { shared, instance }
+    fn over(state: ProbeState<Req, Res, E>) -> Self {
+        let state = Arc::new(state);
+        let instance = state.ledger.instance();
+        Self { state, instance }
     }
 }
 
@@ -165,27 +165,27 @@ impl<Req, Res, E> Service<Req> for Probe<Req, Res, E> {
     type Future = ProbeFuture<Req, Res, E>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), E>> {
-        match self.shared.ledger.breakdown(self.instance) {
+        match self.state.ledger.breakdown(self.instance) {
             Some(error) => Poll::Ready(Err(error())),
-            None => self.shared.ledger.poll_reserve(self.instance, cx).map(Ok),
+            None => self.state.ledger.poll_reserve(self.instance, cx).map(Ok),
         }
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
-        let (call, permit) = self.shared.ledger.call(self.instance);
-        ProbeFuture { shared: Arc::clone(&self.shared), call, permit, request: Some(request) }
+        let (call, permit) = self.state.ledger.call(self.instance);
+        ProbeFuture { state: Arc::clone(&self.state), call, permit, request: Some(request) }
     }
 }
 
 impl<Req, Res, E> Clone for Probe<Req, Res, E> {
     fn clone(&self) -> Self {
-        Self { instance: self.shared.ledger.instance(), shared: Arc::clone(&self.shared) }
+        Self { instance: self.state.ledger.instance(), state: Arc::clone(&self.state) }
     }
 }
 
 impl<Req, Res, E> Drop for Probe<Req, Res, E> {
     fn drop(&mut self) {
-        self.shared.ledger.leave(self.instance);
+        self.state.ledger.leave(self.instance);
     }
 }
 
@@ -210,9 +210,9 @@ pub struct Reserved<Req, Res, E>(
 #[must_use = "futures do nothing unless polled"]
 #[pin_project(PinnedDrop)]
 pub struct ProbeFuture<Req, Res, E> {
-    shared: Arc<Shared<Req, Res, E>>,
+    state: Arc<ProbeState<Req, Res, E>>,
     call: CallId,
-    permit: Option<Permit>,
+    permit: Option<ProbePermit>,
     request: Option<Req>,
 }
 
@@ -221,11 +221,11 @@ impl<Req, Res, E> Future for ProbeFuture<Req, Res, E> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        if this.shared.ledger.poll_call(*this.call, cx).is_pending() {
+        if this.state.ledger.poll_call(*this.call, cx).is_pending() {
             return Poll::Pending;
         }
         match this.request.take() {
-            Some(request) => Poll::Ready((this.shared.answer)(request)),
+            Some(request) => Poll::Ready((this.state.answer)(request)),
             None => Poll::Pending,
         }
     }
@@ -236,7 +236,7 @@ impl<Req, Res, E> PinnedDrop for ProbeFuture<Req, Res, E> {
     fn drop(self: Pin<&mut Self>) {
         let this = self.project();
         let finished = this.request.is_none();
-        this.shared.ledger.end(*this.call, this.permit.take(), finished);
+        this.state.ledger.end(*this.call, this.permit.take(), finished);
     }
 }
 
@@ -246,7 +246,7 @@ impl<Req, Res, E> fmt::Debug for ProbeFuture<Req, Res, E> {
     }
 }
 
-struct Shared<Req, Res, E> {
+struct ProbeState<Req, Res, E> {
     ledger: Ledger<E>,
     answer: Box<dyn Fn(Req) -> Result<Res, E> + Send + Sync>,
 }

@@ -2,7 +2,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::time::Duration;
 
-use self::times::Random;
+use self::times::SeededRandom;
 
 mod times;
 
@@ -38,7 +38,7 @@ pub use self::times::Times;
 #[derive(Clone, Debug)]
 pub struct Queueing {
     now: u64,
-    random: Random,
+    random: SeededRandom,
     servers: u32,
     service: Times,
     clients: Vec<Client>,
@@ -52,7 +52,7 @@ impl Queueing {
     pub fn new(seed: u64, servers: u32, service: Times) -> Self {
         Self {
             now: 0,
-            random: Random::seeded(seed),
+            random: SeededRandom::seeded(seed),
             servers,
             service,
             clients: vec![Client::SILENT],
@@ -224,7 +224,7 @@ impl Client {
         in_flight: 0,
     };
 
-    fn next_arrival(&self, now: u64, random: &mut Random) -> u64 {
+    fn next_arrival(&self, now: u64, random: &mut SeededRandom) -> u64 {
         now.saturating_add(self.gaps.draw(random).max(1))
     }
 }

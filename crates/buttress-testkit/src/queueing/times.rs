@@ -19,7 +19,7 @@ pub enum Times {
 
 impl Times {
     /// The next time, in nanoseconds.
-    pub(crate) fn draw(self, random: &mut Random) -> u64 {
+    pub(crate) fn draw(self, random: &mut SeededRandom) -> u64 {
         match self {
             Self::Constant(time) => nanos(float(time)),
             Self::Exponential(mean) => nanos(-random.uniform().ln() * float(mean)),
@@ -33,9 +33,9 @@ impl Times {
 
 /// `SplitMix64`: the same seed gives the same draws, on every machine and in every version.
 #[derive(Clone, Debug)]
-pub(crate) struct Random(u64);
+pub(crate) struct SeededRandom(u64);
 
-impl Random {
+impl SeededRandom {
     pub(crate) const fn seeded(seed: u64) -> Self {
         Self(seed)
     }

@@ -21,13 +21,13 @@ use super::{Act, Note, Serving, Step};
 ///
 /// Its clones share the script and the notes. `N` is what is noted of a request.
 pub struct Scripted<Req, Res, E, N = Req> {
-    stage: Arc<Stage<Req, Res, E, N>>,
+    cursor: Arc<ScriptCursor<Req, Res, E, N>>,
 }
 
 impl<Req, Res, E, N> Scripted<Req, Res, E, N> {
     pub(crate) fn new(steps: Vec<Step<Req, Res, E>>, note: Note<Req, N>, ready: bool) -> Self {
         Self {
-            stage: Arc::new(Stage {
+            cursor: Arc::new(ScriptCursor {
                 steps,
                 note,
                 ready,
@@ -43,22 +43,22 @@ impl<Req, Res, E, N> Scripted<Req, Res, E, N> {
     where
         N: Clone,
     {
-        self.stage.lock().clone()
+        self.cursor.lock().clone()
     }
 
     /// When each call came, since the service was made.
     pub fn times(&self) -> Vec<Duration> {
-        self.stage.lock().iter().map(|call| call.at).collect()
+        self.cursor.lock().iter().map(|call| call.at).collect()
     }
 
     /// How many calls there have been.
     pub fn calls(&self) -> usize {
-        self.stage.lock().len()
+        self.cursor.lock().len()
     }
 
     /// How many response futures there are, finished or not.
     pub fn live(&self) -> usize {
-        self.stage.live.load(Ordering::SeqCst)
+        self.cursor.live.load(Ordering::SeqCst)
     }
 }
 
@@ -68,41 +68,41 @@ impl<Req, Res, E, N> Service<Req> for Scripted<Req, Res, E, N> {
     type Future = ScriptedFuture<Req, Res, E>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), E>> {
-        if self.stage.ready { Poll::Ready(Ok(())) } else { Poll::Pending }
+        if self.cursor.ready { Poll::Ready(Ok(())) } else { Poll::Pending }
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
-        let request_note = (self.stage.note)(&request);
+        let request_note = (self.cursor.note)(&request);
         let call = {
-            let mut received = self.stage.lock();
+            let mut received = self.cursor.lock();
             received.push(Received {
-                at: self.stage.start.elapsed(),
+                at: self.cursor.start.elapsed(),
                 request: request_note,
                 deadline: Deadline::current(),
                 attempt: Attempt::current(),
             });
             received.len() - 1
         };
-        self.stage.live.fetch_add(1, Ordering::SeqCst);
-        let steps = &self.stage.steps;
+        self.cursor.live.fetch_add(1, Ordering::SeqCst);
+        let steps = &self.cursor.steps;
         let step = steps.get(call).or_else(|| steps.last()).cloned();
         ScriptedFuture {
             state: match step {
-                Some(step) if !step.delay.is_zero() => State::Waiting {
+                Some(step) if !step.delay.is_zero() => ScriptedState::Waiting {
                     sleep: tokio::time::sleep(step.delay),
                     next: Some((request, step.act)),
                 },
-                Some(step) => State::Acting(Some((request, step.act))),
-                None => State::Acting(Some((request, Act::Hang))),
+                Some(step) => ScriptedState::Acting(Some((request, step.act))),
+                None => ScriptedState::Acting(Some((request, Act::Hang))),
             },
-            live: Arc::clone(&self.stage.live),
+            live: Arc::clone(&self.cursor.live),
         }
     }
 }
 
 impl<Req, Res, E, N> Clone for Scripted<Req, Res, E, N> {
     fn clone(&self) -> Self {
-        Self { stage: Arc::clone(&self.stage) }
+        Self { cursor: Arc::clone(&self.cursor) }
     }
 }
 
@@ -133,7 +133,7 @@ pub struct Received<N> {
 #[pin_project(PinnedDrop)]
 pub struct ScriptedFuture<Req, Res, E> {
     #[pin]
-    state: State<Req, Res, E>,
+    state: ScriptedState<Req, Res, E>,
     live: Arc<AtomicUsize>,
 }
 
@@ -144,19 +144,19 @@ impl<Req, Res, E> Future for ScriptedFuture<Req, Res, E> {
         let mut state = self.project().state;
         loop {
             let next = match state.as_mut().project() {
-                StateProjection::Waiting { sleep, next } => {
+                ScriptedStateProjection::Waiting { sleep, next } => {
                     ready!(sleep.poll(cx));
                     next.take()
                 }
-                StateProjection::Acting(next) => next.take(),
-                StateProjection::Serving(serving) => return serving.as_mut().poll(cx),
+                ScriptedStateProjection::Acting(next) => next.take(),
+                ScriptedStateProjection::Serving(serving) => return serving.as_mut().poll(cx),
             };
             state.set(match next {
                 Some((request, Act::Answer(answer))) => return Poll::Ready(answer(request)),
-                Some((request, Act::Serve(serve))) => State::Serving(serve(request)),
+                Some((request, Act::Serve(serve))) => ScriptedState::Serving(serve(request)),
                 hanging => {
                     // The request is kept: an upstream that hangs has not read it.
-                    state.set(State::Acting(hanging));
+                    state.set(ScriptedState::Acting(hanging));
                     return Poll::Pending;
                 }
             });
@@ -177,8 +177,8 @@ impl<Req, Res, E> fmt::Debug for ScriptedFuture<Req, Res, E> {
     }
 }
 
-#[pin_project(project = StateProjection)]
-enum State<Req, Res, E> {
+#[pin_project(project = ScriptedStateProjection)]
+enum ScriptedState<Req, Res, E> {
     Waiting {
         #[pin]
         sleep: Sleep,
@@ -188,7 +188,7 @@ enum State<Req, Res, E> {
     Serving(Serving<Res, E>),
 }
 
-struct Stage<Req, Res, E, N> {
+struct ScriptCursor<Req, Res, E, N> {
     steps: Vec<Step<Req, Res, E>>,
     note: Note<Req, N>,
     ready: bool,
@@ -197,7 +197,7 @@ struct Stage<Req, Res, E, N> {
     live: Arc<AtomicUsize>,
 }
 
-impl<Req, Res, E, N> Stage<Req, Res, E, N> {
+impl<Req, Res, E, N> ScriptCursor<Req, Res, E, N> {
     fn lock(&self) -> MutexGuard<'_, Vec<Received<N>>> {
         self.received.lock().unwrap_or_else(PoisonError::into_inner)
     }

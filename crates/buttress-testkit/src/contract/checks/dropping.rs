@@ -4,7 +4,7 @@ use std::task::Poll;
 
 use crate::{
     Clause, Dialect, Subject,
-    contract::trial::{Kept, Trial, settle},
+    contract::trial::{CheckResult, Trial, settle},
 };
 
 impl<D, S> Trial<D, S>
@@ -13,7 +13,7 @@ where
     S: Subject<D>,
 {
     /// A call is dropped after each of its polls in turn, until it is over.
-    pub(crate) async fn drops(self) -> Kept {
+    pub(crate) async fn drops(self) -> CheckResult {
         self.permits(1);
         self.pausing(3);
         self.unused_handle().await?;
@@ -43,7 +43,7 @@ where
         Ok(())
     }
 
-    async fn unused_handle(&self) -> Kept {
+    async fn unused_handle(&self) -> CheckResult {
         let mut caller = self.caller();
         caller.ask(self.request(0));
         self.require(Clause::Waking, matches!(caller.poll_ready(), Poll::Ready(Ok(()))), || {
@@ -57,7 +57,7 @@ where
         })
     }
 
-    fn require_gone(&self, polls: u32) -> Kept {
+    fn require_gone(&self, polls: u32) -> CheckResult {
         let live = self.probe.live();
         self.require(Clause::Cancellation, live == 0, || {
             format!("the response was dropped after {polls} polls, and the call lives on")

@@ -7,8 +7,8 @@ use buttress_core::{Attempt, Deadline};
 use crate::{
     Clause, Dialect, Heard, Subject,
     contract::{
-        caller::End,
-        trial::{Kept, Trial},
+        caller::CallEnd,
+        trial::{CheckResult, Trial},
     },
 };
 
@@ -18,7 +18,7 @@ where
     S: Subject<D>,
 {
     /// Calls that succeed.
-    pub(crate) async fn answers(self) -> Kept {
+    pub(crate) async fn answers(self) -> CheckResult {
         let mut caller = self.caller();
         for number in 1..=3 {
             caller.ask(self.request(number));
@@ -37,7 +37,7 @@ where
     }
 
     /// Calls that the service fails.
-    pub(crate) async fn failures(self) -> Kept {
+    pub(crate) async fn failures(self) -> CheckResult {
         self.failing();
         let mut caller = self.caller();
         for number in 1..=3 {
@@ -53,7 +53,7 @@ where
     }
 
     /// A service that is broken: its `poll_ready` fails.
-    pub(crate) async fn breakdown(self) -> Kept {
+    pub(crate) async fn breakdown(self) -> CheckResult {
         const BROKEN: u32 = 1;
         if D::fail(self.request(BROKEN)).is_ok() {
             // The protocol has no errors.
@@ -67,8 +67,8 @@ where
         let mut caller = self.caller();
         caller.ask(self.request(BROKEN));
         let heard = match caller.finish(Self::LONG).await {
-            Ok(Some(End::Unready(error))) => S::understand(&self.dialect, Err(error)),
-            Ok(Some(End::Ended(outcome))) => S::understand(&self.dialect, outcome),
+            Ok(Some(CallEnd::Unready(error))) => S::understand(&self.dialect, Err(error)),
+            Ok(Some(CallEnd::Ended(outcome))) => S::understand(&self.dialect, outcome),
             Ok(None) => Heard::Other("no end".to_owned()),
             Err(spinning) => return self.require_quiet(spinning, "a call to a broken service"),
         };
@@ -78,7 +78,7 @@ where
     }
 
     /// A call under a deadline, as an attempt of somebody's retry.
-    pub(crate) async fn surroundings(self) -> Kept {
+    pub(crate) async fn surroundings(self) -> CheckResult {
         self.pausing(2);
         let attempt = Attempt::FIRST.next().next();
         let deadline = Deadline::after(Self::LONG);

@@ -9,7 +9,7 @@ use crate::{
     Clause, Dialect, Heard, Subject,
     contract::{
         caller::Caller,
-        trial::{Kept, Trial, settle},
+        trial::{CheckResult, Trial, settle},
     },
 };
 
@@ -19,7 +19,7 @@ where
     S: Subject<D>,
 {
     /// The service is full for a moment.
-    pub(crate) async fn backpressure(self) -> Kept {
+    pub(crate) async fn backpressure(self) -> CheckResult {
         self.permits(1);
         let holder = self.probe.reserve();
         let mut caller = self.caller();
@@ -62,7 +62,7 @@ where
     }
 
     /// A handle is ready, and a clone of it is called.
-    pub(crate) async fn clones(self) -> Kept {
+    pub(crate) async fn clones(self) -> CheckResult {
         let mut original = self.caller();
         original.ask(self.request(1));
         let ready = matches!(original.poll_ready(), Poll::Ready(Ok(())));
@@ -80,7 +80,7 @@ where
 
     /// The service is full until the layer says something else than `Pending`, if it ever does.
     /// The handle is left idle then, or `used` for a call.
-    pub(crate) async fn lateness(self, timeout: Option<Duration>, used: bool) -> Kept {
+    pub(crate) async fn lateness(self, timeout: Option<Duration>, used: bool) -> CheckResult {
         self.permits(1);
         let holder = self.probe.reserve();
         let mut caller = self.caller();

@@ -7,7 +7,7 @@ use tokio::time::sleep;
 
 use crate::{
     Clause, Dialect, Heard, Subject,
-    contract::trial::{Kept, Trial},
+    contract::trial::{CheckResult, Trial},
 };
 
 impl<D, S> Trial<D, S>
@@ -16,7 +16,7 @@ where
     S: Subject<D>,
 {
     /// A call whose deadline has passed before it begins.
-    pub(crate) async fn expired(self) -> Kept {
+    pub(crate) async fn expired(self) -> CheckResult {
         self.permits(1);
         let passed = Deadline::after(Duration::ZERO);
         sleep(Duration::from_secs(1)).await;
@@ -35,7 +35,7 @@ where
     }
 
     /// Many calls in a row on one handle, which the service answers or fails.
-    pub(crate) async fn series(self, failing: bool) -> Kept {
+    pub(crate) async fn series(self, failing: bool) -> CheckResult {
         self.permits(1);
         if failing {
             self.failing();
@@ -51,7 +51,7 @@ where
     }
 
     /// Many calls at once, which the service does not answer before they are all there.
-    pub(crate) async fn crowd(self) -> Kept {
+    pub(crate) async fn crowd(self) -> CheckResult {
         self.probe.hold();
         let mut callers: Vec<_> = (1..=MANY).map(|_| self.caller()).collect();
         let mut pending = Vec::new();

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use crate::{
     Clause, Dialect, Heard, Subject,
-    contract::trial::{Kept, Trial, settle},
+    contract::trial::{CheckResult, Trial, settle},
 };
 
 impl<D, S> Trial<D, S>
@@ -15,7 +15,7 @@ where
     S: Subject<D>,
 {
     /// A call that is polled with one waker, then with another, and answered.
-    pub(crate) async fn wakes(self) -> Kept {
+    pub(crate) async fn wakes(self) -> CheckResult {
         let start = Instant::now();
         self.probe.hold();
         let mut caller = self.caller();
@@ -43,7 +43,7 @@ where
     }
 
     /// A call that is not answered for ten seconds.
-    pub(crate) async fn quiet(self) -> Kept {
+    pub(crate) async fn quiet(self) -> CheckResult {
         self.probe.hold();
         let mut caller = self.caller();
         caller.ask(self.request(1));
@@ -62,7 +62,7 @@ where
 
     /// Calls that wait for each other: for the service, if it has only so many `permits`, or for a
     /// limit of the layer's own. One of them leaves when its turn has come.
-    pub(crate) async fn waiters(self, permits: Option<usize>) -> Kept {
+    pub(crate) async fn waiters(self, permits: Option<usize>) -> CheckResult {
         let start = Instant::now();
         if let Some(permits) = permits {
             self.permits(permits);
