@@ -6,7 +6,7 @@ use std::{
 use buttress_core::Upload;
 use tokio::time::Instant;
 
-use crate::settings::Learning;
+use crate::settings::LateAttempts;
 
 /// How long a successful attempt usually takes: a running median.
 ///
@@ -14,11 +14,11 @@ use crate::settings::Learning;
 /// count no more than others (the "frugal" estimator of Ma, Muthukrishnan and Sandler, 2014, with a
 /// step in proportion).
 #[derive(Debug, Default)]
-pub(crate) struct Pace {
+pub(crate) struct AttemptTime {
     nanos: AtomicU64,
 }
 
-impl Pace {
+impl AttemptTime {
     pub(crate) fn learn(&self, sample: Duration) {
         let sample = u64::try_from(sample.as_nanos()).unwrap_or(u64::MAX).max(1);
         let estimate = self.nanos.load(Ordering::Relaxed);
@@ -51,10 +51,15 @@ pub(crate) enum Began {
 impl Began {
     /// An attempt begins, with what watches its body.
     #[inline]
-    pub(crate) fn now(learning: Learning, upload: impl FnOnce() -> Option<Upload>) -> Self {
-        match learning {
-            Learning::Off => Self::Unknown,
-            Learning::On => upload().map_or_else(|| Self::At(Instant::now()), Self::Sending),
+    pub(crate) fn now(
+        late_attempts: LateAttempts,
+        upload: impl FnOnce() -> Option<Upload>,
+    ) -> Self {
+        match late_attempts {
+            LateAttempts::Allowed => Self::Unknown,
+            LateAttempts::Skipped => {
+                upload().map_or_else(|| Self::At(Instant::now()), Self::Sending)
+            }
         }
     }
 

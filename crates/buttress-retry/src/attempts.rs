@@ -14,7 +14,7 @@ use crate::{
     Stop,
     attempt_time::Began,
     budget::Withdrawal,
-    future::Next,
+    future::NextAttempt,
     plan::{Ended, LEAST, Plan, is_refused},
     service::announce,
     settings::Settings,
@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// What a call knows while its attempts come and go.
-pub(crate) struct Call<S, M, C, Saved, Seed> {
+pub(crate) struct Attempts<S, M, C, Saved, Seed> {
     pub(crate) settings: Arc<Settings>,
     pub(crate) mode: M,
     judge: C,
@@ -37,7 +37,7 @@ pub(crate) struct Call<S, M, C, Saved, Seed> {
     pub(crate) tries: Option<Box<Tries>>,
 }
 
-impl<S, M, C, Saved, Seed> Call<S, M, C, Saved, Seed> {
+impl<S, M, C, Saved, Seed> Attempts<S, M, C, Saved, Seed> {
     #[inline]
     pub(crate) fn new(
         settings: &Arc<Settings>,
@@ -97,7 +97,7 @@ impl<S, M, C, Saved, Seed> Call<S, M, C, Saved, Seed> {
             // ones could say none, because the clock goes on.
             let _ = self.mode.write(&mut request, Deadline::after(2 * LEAST));
         }
-        self.began = Began::now(self.settings.learning, || self.mode.watch(&mut request));
+        self.began = Began::now(self.settings.late_attempts, || self.mode.watch(&mut request));
         let deadline = self.deadline;
         announce(deadline);
         let (service, _) = self.spare.as_mut()?;
@@ -162,7 +162,7 @@ impl<S, M, C, Saved, Seed> Call<S, M, C, Saved, Seed> {
     pub(crate) fn succeed(&self, told: Told) {
         self.trace(Verdict::Success);
         if let Some(took) = self.began.took() {
-            self.settings.state.pace.learn(took);
+            self.settings.state.attempt_time.learn(took);
         }
         let paid = self.tries.as_ref().and_then(|tries| tries.paid);
         self.settings.budget.succeeded(paid, told);
@@ -177,7 +177,7 @@ impl<S, M, C, Saved, Seed> Call<S, M, C, Saved, Seed> {
         &mut self,
         outcome: Result<Res, E>,
         mut ended: Ended,
-    ) -> ControlFlow<Result<Res, E>, Next<Req, Result<Res, E>>>
+    ) -> ControlFlow<Result<Res, E>, NextAttempt<Req, Result<Res, E>>>
     where
         M: Replay<Req, Saved = Saved> + Carry<Req> + Mark<Res>,
     {
@@ -200,7 +200,7 @@ impl<S, M, C, Saved, Seed> Call<S, M, C, Saved, Seed> {
                     Err(_) => true,
                 };
                 let last = (self.until().is_some() && is_kept).then_some(outcome);
-                ControlFlow::Continue(Next { plan, last, verdict })
+                ControlFlow::Continue(NextAttempt { plan, last, verdict })
             }
             Err(why) => ControlFlow::Break(self.stop(why, ended.verdict, outcome)),
         }

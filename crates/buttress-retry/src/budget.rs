@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use crate::{
     Stop,
-    pending_deposits::{Latest, Undated},
+    pending_deposits::{Latest, PendingDeposits},
 };
 
 /// How many retries a layer may make in all, whoever asks for them.
@@ -69,7 +69,7 @@ impl Budget {
         let now = self.account.now();
         match &self.account.law {
             Law::Ratio(budget) => {
-                self.account.undated.date(budget, now, Latest::Unknown);
+                self.account.pending_deposits.settle_deposits(budget, now, Latest::Unknown);
                 Some(budget.balance(now))
             }
             Law::Throttle(throttle) => Some(throttle.balance()),
@@ -79,8 +79,8 @@ impl Budget {
     }
 
     fn of(law: Law, ttl: Duration) -> Self {
-        let undated = Undated::new(ttl.into());
-        let account = Account { law, epoch: Instant::now(), undated };
+        let pending_deposits = PendingDeposits::new(ttl.into());
+        let account = Account { law, epoch: Instant::now(), pending_deposits };
         Self { account: Arc::new(account), tally: Tally::new() }
     }
 
@@ -95,9 +95,9 @@ impl Budget {
     pub(crate) fn deposit(&self) {
         if let Law::Ratio(budget) = &self.account.law
             && self.tally.is_new_call()
-            && self.account.undated.add()
+            && self.account.pending_deposits.add()
         {
-            self.account.date(budget);
+            self.account.settle_deposits(budget);
         }
     }
 
@@ -137,7 +137,7 @@ impl Budget {
         let paid = match &self.account.law {
             Law::Ratio(budget) => {
                 let now = self.account.now();
-                self.account.undated.date(budget, now, Latest::Unknown);
+                self.account.pending_deposits.settle_deposits(budget, now, Latest::Unknown);
                 budget.take(now, 1).map(Paid::At)
             }
             Law::Throttle(throttle) => throttle.allows().then_some(Paid::Nothing),
@@ -215,14 +215,14 @@ pub(crate) enum Paid {
 struct Account {
     law: Law,
     epoch: Instant,
-    undated: Undated,
+    pending_deposits: PendingDeposits,
 }
 
 impl Account {
     /// Dates the deposits that are due, the last of them now.
     #[cold]
-    fn date(&self, budget: &RetryBudget) {
-        self.undated.date(budget, self.now(), Latest::Now);
+    fn settle_deposits(&self, budget: &RetryBudget) {
+        self.pending_deposits.settle_deposits(budget, self.now(), Latest::Now);
     }
 
     fn now(&self) -> Nanos {

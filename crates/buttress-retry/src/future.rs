@@ -13,7 +13,7 @@ use tokio::time::{Sleep, sleep, sleep_until};
 use tower_service::Service;
 
 use crate::{
-    attempts::Call,
+    attempts::Attempts,
     plan::{Ended, Plan},
 };
 
@@ -27,8 +27,8 @@ where
     C: Judge<M, Req, S::Response, S::Error>,
 {
     #[pin]
-    state: State<S::Future, Req, Result<S::Response, S::Error>>,
-    call: Call<S, M, C, M::Saved, C::Seed>,
+    state: AttemptState<S::Future, Req, Result<S::Response, S::Error>>,
+    attempts: Attempts<S, M, C, M::Saved, C::Seed>,
 }
 
 impl<S, Req, M, C> ResponseFuture<S, Req, M, C>
@@ -37,8 +37,11 @@ where
     M: Replay<Req>,
     C: Judge<M, Req, S::Response, S::Error>,
 {
-    pub(crate) const fn new(future: S::Future, call: Call<S, M, C, M::Saved, C::Seed>) -> Self {
-        Self { state: State::Attempting { future }, call }
+    pub(crate) const fn new(
+        future: S::Future,
+        attempts: Attempts<S, M, C, M::Saved, C::Seed>,
+    ) -> Self {
+        Self { state: AttemptState::Attempting { future }, attempts }
     }
 }
 
@@ -55,12 +58,12 @@ where
         let mut this = self.project();
         let mut failed = None;
         if let Polled::Attempting { future } = this.state.as_mut().project() {
-            let polled = this.call.poll_attempt(future, &mut failed, cx);
+            let polled = this.attempts.poll_attempt(future, &mut failed, cx);
             let Some(ended) = failed else { return polled };
             let outcome = ready!(polled);
-            return go_on(this.state, this.call, Some((outcome, ended)), cx);
+            return go_on(this.state, this.attempts, Some((outcome, ended)), cx);
         }
-        go_on(this.state, this.call, None, cx)
+        go_on(this.state, this.attempts, None, cx)
     }
 }
 
@@ -68,8 +71,8 @@ where
 #[cold]
 #[expect(clippy::type_complexity, reason = "the parts of a future that is polled")]
 fn go_on<S, Req, M, C>(
-    mut state: Pin<&mut State<S::Future, Req, Result<S::Response, S::Error>>>,
-    call: &mut Call<S, M, C, M::Saved, C::Seed>,
+    mut state: Pin<&mut AttemptState<S::Future, Req, Result<S::Response, S::Error>>>,
+    attempts: &mut Attempts<S, M, C, M::Saved, C::Seed>,
     mut failed: Option<(Result<S::Response, S::Error>, Ended)>,
     cx: &mut Context<'_>,
 ) -> Poll<Result<S::Response, S::Error>>
@@ -82,11 +85,11 @@ where
         if let Some((outcome, ended)) = failed.take() {
             // Before anything is decided: what has ended may still own the body of the request, and what
             // was paid for an attempt that did not begin goes back.
-            state.set(State::Ended);
-            match call.failed(outcome, ended) {
+            state.set(AttemptState::Ended);
+            match attempts.failed(outcome, ended) {
                 ControlFlow::Continue(next) => {
                     let sleep = Box::pin(sleep(next.plan.delay));
-                    state.set(State::Waiting { sleep, next: Box::new(next) });
+                    state.set(AttemptState::Waiting { sleep, next: Box::new(next) });
                 }
                 ControlFlow::Break(outcome) => return Poll::Ready(outcome),
             }
@@ -94,38 +97,40 @@ where
         match state.as_mut().project() {
             Polled::Attempting { future } => {
                 let mut ended = None;
-                let polled = call.poll_attempt(future, &mut ended, cx);
+                let polled = attempts.poll_attempt(future, &mut ended, cx);
                 let Some(ended) = ended else { return polled };
                 failed = Some((ready!(polled), ended));
             }
             Polled::Waiting { sleep, .. } => {
                 ready!(sleep.as_mut().poll(cx));
-                if let Last::Waiting { next, .. } = state.as_mut().project_replace(State::Ended) {
-                    state.set(State::Readying { next, end: None });
+                if let Last::Waiting { next, .. } =
+                    state.as_mut().project_replace(AttemptState::Ended)
+                {
+                    state.set(AttemptState::Readying { next, end: None });
                 }
             }
             Polled::Readying { next, end } => {
-                let polled = call.poll_ready(cx);
-                let is_late = call.can_announce(&next.plan.request, Duration::ZERO).is_err();
+                let polled = attempts.poll_ready(cx);
+                let is_late = attempts.can_announce(&next.plan.request, Duration::ZERO).is_err();
                 if !matches!(polled, Poll::Ready(Err(_)))
-                    && let Some(last) = next.overtaken(call.until(), is_late, end, &polled, cx)
+                    && let Some(last) = next.overtaken(attempts.until(), is_late, end, &polled, cx)
                 {
-                    let outcome = call.overtaken(next.verdict, last);
+                    let outcome = attempts.overtaken(next.verdict, last);
                     // What was paid for the attempt goes back.
-                    state.set(State::Ended);
+                    state.set(AttemptState::Ended);
                     return Poll::Ready(outcome);
                 }
                 match ready!(polled) {
                     Ok(()) => {
                         if let Last::Readying { next, .. } =
-                            state.as_mut().project_replace(State::Ended)
-                            && let Some(future) = call.begin_next(next.plan)
+                            state.as_mut().project_replace(AttemptState::Ended)
+                            && let Some(future) = attempts.begin_next(next.plan)
                         {
-                            state.set(State::Attempting { future });
+                            state.set(AttemptState::Attempting { future });
                         }
                     }
                     Err(error) => {
-                        let ended = call.unready(&mut next.plan, &error);
+                        let ended = attempts.unready(&mut next.plan, &error);
                         failed = Some((Err(error), ended));
                     }
                 }
@@ -147,7 +152,7 @@ where
 }
 
 #[pin_project(project = Polled, project_replace = Last)]
-enum State<F, Req, Outcome> {
+enum AttemptState<F, Req, Outcome> {
     Attempting {
         #[pin]
         future: F,
@@ -155,10 +160,10 @@ enum State<F, Req, Outcome> {
     Waiting {
         // Both boxed, so that a call that never waits has no room for them, and stays `Unpin`.
         sleep: Pin<Box<Sleep>>,
-        next: Box<Next<Req, Outcome>>,
+        next: Box<NextAttempt<Req, Outcome>>,
     },
     Readying {
-        next: Box<Next<Req, Outcome>>,
+        next: Box<NextAttempt<Req, Outcome>>,
         /// Fires at the deadline, once the service has not been ready at once.
         end: Option<Pin<Box<Sleep>>>,
     },
@@ -166,7 +171,7 @@ enum State<F, Req, Outcome> {
 }
 
 /// A call between two attempts.
-pub(crate) struct Next<Req, Outcome> {
+pub(crate) struct NextAttempt<Req, Outcome> {
     pub(crate) plan: Plan<Req>,
     /// What the last attempt ended with, if it can be kept: it is returned if the next attempt cannot
     /// begin in time.
@@ -174,7 +179,7 @@ pub(crate) struct Next<Req, Outcome> {
     pub(crate) verdict: Verdict,
 }
 
-impl<Req, Outcome> Next<Req, Outcome> {
+impl<Req, Outcome> NextAttempt<Req, Outcome> {
     /// Takes the last outcome once the deadline has passed, or if the attempt is too late to announce any
     /// time. Where nothing was kept there is nothing to
     /// return, and the wait goes on.

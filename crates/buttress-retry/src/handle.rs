@@ -2,14 +2,14 @@ use std::sync::{Arc, atomic::Ordering};
 
 use crate::{
     Budget, Stop,
-    settings::{Settings, State},
+    settings::{RetryState, Settings},
 };
 
 /// Live numbers of a [`RetryLayer`](crate::RetryLayer), over all its services.
 #[derive(Clone, Debug)]
 pub struct RetryHandle {
     budget: Budget,
-    state: Arc<State>,
+    state: Arc<RetryState>,
 }
 
 impl RetryHandle {

@@ -6,7 +6,7 @@ use tower_layer::Layer;
 
 use crate::{
     Budget, Retry, RetryHandle,
-    settings::{Learning, Settings},
+    settings::{LateAttempts, Settings},
 };
 
 /// Repeats failed calls.
@@ -54,7 +54,7 @@ impl<M, C> RetryLayer<M, C> {
     /// The time that the service waits for the body of the request is not learned, because a repetition sends at
     /// once what came slowly before. Over HTTP a body that comes bit by bit costs two allocations for it.
     pub fn skip_hopeless(self) -> Self {
-        self.with(|settings| settings.learning = Learning::On)
+        self.with(|settings| settings.late_attempts = LateAttempts::Skipped)
     }
 
     /// The longest wait that a hint may ask for where no deadline bounds it. A call that is told to wait

@@ -12,14 +12,14 @@ use buttress_control::{Nanos, RetryBudget};
 /// was made: one that waited for others counts from when those before it were dated, and not at all if
 /// that is longer ago than the window.
 #[derive(Debug)]
-pub(crate) struct Undated {
+pub(crate) struct PendingDeposits {
     /// The deposits since the last dating, on top of [`Dated::base`].
     count: AtomicU32,
     dated: Mutex<Dated>,
     ttl: u64,
 }
 
-impl Undated {
+impl PendingDeposits {
     pub(crate) const fn new(ttl: Nanos) -> Self {
         Self {
             count: AtomicU32::new(SLOW),
@@ -35,7 +35,7 @@ impl Undated {
     }
 
     /// Dates all deposits, the latest of them `now` if the caller has just made it.
-    pub(crate) fn date(&self, budget: &RetryBudget, now: Nanos, latest: Latest) {
+    pub(crate) fn settle_deposits(&self, budget: &RetryBudget, now: Nanos, latest: Latest) {
         // Arithmetic alone runs under the lock, so a poisoned one means nothing.
         let mut dated = match latest {
             Latest::Unknown => self.dated.lock().unwrap_or_else(PoisonError::into_inner),

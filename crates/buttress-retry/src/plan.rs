@@ -3,7 +3,7 @@ use std::time::Duration;
 use buttress_control::{Delays, RetryKind};
 use buttress_core::{Attempt, Carry, Deadline, Expired, Hint, Reason, Replay, Verdict};
 
-use crate::{Stop, attempts::Call, budget::Withdrawal, tries::Tries};
+use crate::{Stop, attempts::Attempts, budget::Withdrawal, tries::Tries};
 
 /// Another attempt: what to send, after how long, and what was paid for it.
 pub(crate) struct Plan<Req> {
@@ -26,7 +26,7 @@ pub(crate) struct Ended {
 }
 
 /// The next attempt after one that failed, or why there is none.
-impl<S, M, C, Saved, Seed> Call<S, M, C, Saved, Seed> {
+impl<S, M, C, Saved, Seed> Attempts<S, M, C, Saved, Seed> {
     pub(crate) fn plan<Req>(&mut self, ended: Ended) -> Result<Plan<Req>, Stop>
     where
         M: Replay<Req, Saved = Saved> + Carry<Req>,
@@ -197,7 +197,7 @@ impl<S, M, C, Saved, Seed> Call<S, M, C, Saved, Seed> {
     }
 
     fn usual(&self) -> Duration {
-        self.settings.state.pace.usual()
+        self.settings.state.attempt_time.usual()
     }
 
     pub(crate) fn tries(&mut self) -> &mut Tries {

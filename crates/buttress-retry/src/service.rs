@@ -6,7 +6,7 @@ use std::{
 use buttress_core::{Attempt, ByMode, Carry, Deadline, Judge, Mark, Plain, Replay};
 use tower_service::Service;
 
-use crate::{ResponseFuture, attempt_time::Began, attempts::Call, settings::Settings};
+use crate::{ResponseFuture, attempt_time::Began, attempts::Attempts, settings::Settings};
 
 /// The service of [`RetryLayer`](crate::RetryLayer).
 #[derive(Clone, Debug)]
@@ -68,7 +68,7 @@ where
             if self.settings.attempts > 1 { self.mode.first(request) } else { (request, None) };
         // The instance at hand is the one that is ready; later attempts wait on their own.
         let other = first.1.is_some().then(|| self.inner.clone());
-        let began = Began::now(self.settings.learning, || self.mode.watch(&mut first.0));
+        let began = Began::now(self.settings.late_attempts, || self.mode.watch(&mut first.0));
         let came = first.1.as_ref().and_then(|saved| self.mode.deadline(saved));
         let deadline = Deadline::earliest(Deadline::whole(), came);
         let tally = self.settings.budget.tally();
@@ -80,7 +80,7 @@ where
         };
         let (mode, judge) = (self.mode.clone(), self.judge.clone());
         let spare = other.zip(saved);
-        let call = Call::new(&self.settings, mode, judge, seed, spare, deadline, began);
-        ResponseFuture::new(future, call)
+        let attempts = Attempts::new(&self.settings, mode, judge, seed, spare, deadline, began);
+        ResponseFuture::new(future, attempts)
     }
 }

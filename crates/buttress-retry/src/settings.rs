@@ -6,7 +6,7 @@ use std::{
 use buttress_control::{Backoff, Random};
 use buttress_core::Origin;
 
-use crate::{Budget, Stop, attempt_time::Pace};
+use crate::{Budget, Stop, attempt_time::AttemptTime};
 
 /// What a layer was told, and the state its services share.
 #[derive(Clone, Debug)]
@@ -16,8 +16,8 @@ pub(crate) struct Settings {
     pub(crate) backoff: Backoff,
     pub(crate) budget: Budget,
     pub(crate) max_hint: Duration,
-    pub(crate) learning: Learning,
-    pub(crate) state: Arc<State>,
+    pub(crate) late_attempts: LateAttempts,
+    pub(crate) state: Arc<RetryState>,
 }
 
 impl Settings {
@@ -28,31 +28,31 @@ impl Settings {
             backoff: Backoff::default(),
             budget: Budget::default(),
             max_hint: Duration::from_secs(60),
-            learning: Learning::Off,
-            state: Arc::new(State::seeded(fastrand::u64(..))),
+            late_attempts: LateAttempts::Allowed,
+            state: Arc::new(RetryState::seeded(fastrand::u64(..))),
         }
     }
 }
 
 /// Whether the usual time of an attempt is learned, and attempts that cannot finish are skipped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Learning {
-    Off,
-    On,
+pub(crate) enum LateAttempts {
+    Allowed,
+    Skipped,
 }
 
 #[derive(Debug)]
-pub(crate) struct State {
-    pub(crate) pace: Pace,
+pub(crate) struct RetryState {
+    pub(crate) attempt_time: AttemptTime,
     pub(crate) retries: AtomicU64,
     stops: [AtomicU64; Stop::ALL.len()],
     pub(crate) random: Random,
 }
 
-impl State {
+impl RetryState {
     fn seeded(seed: u64) -> Self {
         Self {
-            pace: Pace::default(),
+            attempt_time: AttemptTime::default(),
             retries: AtomicU64::new(0),
             stops: Default::default(),
             random: Random::seeded(seed),
