@@ -16,17 +16,17 @@ use crate::{DeadlineGuard, apart::ApartCall, timed_call::TimedCall};
 #[must_use = "futures do nothing unless polled"]
 #[pin_project]
 pub struct ResponseFuture<F, Req, M, Seed> {
-    /// `None` unless the call is [`Call::Timed`], and once that was rejected or cut off.
+    /// `None` unless the call is [`CallState::Timed`], and once that was rejected or cut off.
     #[pin]
     future: Option<F>,
-    call: Call<F>,
+    call: CallState<F>,
     /// `None` once it has ended.
     seed: Option<Seed>,
     mode: M,
     request: PhantomData<fn(Req)>,
 }
 
-enum Call<F> {
+enum CallState<F> {
     /// The usual call, whose deadline is what is ambient inside.
     Timed(TimedCall),
     /// One in a box of its own, so that it costs the usual call nothing. `None` once the call has ended, or
@@ -34,7 +34,7 @@ enum Call<F> {
     Apart(Option<Pin<Box<ApartCall<F>>>>),
 }
 
-impl<F> Call<F> {
+impl<F> CallState<F> {
     /// Takes the usual call out. The future stays until it is dropped whole; the guard outlives it.
     #[inline]
     fn take(&mut self) -> Option<TimedCall> {
@@ -48,21 +48,21 @@ impl<F> Call<F> {
 impl<F, Req, M, Seed> ResponseFuture<F, Req, M, Seed> {
     #[inline]
     pub(crate) fn timed(future: F, call: TimedCall, seed: Seed, mode: M) -> Self {
-        Self::new(Some(future), Call::Timed(call), seed, mode)
+        Self::new(Some(future), CallState::Timed(call), seed, mode)
     }
 
     #[inline]
     pub(crate) fn apart(call: Pin<Box<ApartCall<F>>>, seed: Seed, mode: M) -> Self {
-        Self::new(None, Call::Apart(Some(call)), seed, mode)
+        Self::new(None, CallState::Apart(Some(call)), seed, mode)
     }
 
     #[inline]
     pub(crate) fn rejected(call: TimedCall, seed: Seed, mode: M) -> Self {
-        Self::new(None, Call::Timed(call), seed, mode)
+        Self::new(None, CallState::Timed(call), seed, mode)
     }
 
     #[inline]
-    fn new(future: Option<F>, call: Call<F>, seed: Seed, mode: M) -> Self {
+    fn new(future: Option<F>, call: CallState<F>, seed: Seed, mode: M) -> Self {
         Self { future, call, seed: Some(seed), mode, request: PhantomData }
     }
 }
@@ -81,7 +81,7 @@ where
     #[inline(always)]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        let (Some(future), Call::Timed(call)) =
+        let (Some(future), CallState::Timed(call)) =
             (this.future.as_mut().as_pin_mut(), &mut *this.call)
         else {
             return Self::poll_unusual(this.mode, this.call, this.seed, cx);
@@ -118,11 +118,11 @@ where
     #[inline]
     fn admit(
         mode: &M,
-        call: &mut Call<F>,
+        call: &mut CallState<F>,
         seed: &mut Option<M::Seed>,
         response: Res,
     ) -> Result<M::Response<DeadlineGuard>, E> {
-        let Call::Timed(running) = call else { unreachable!("polled after it had ended") };
+        let CallState::Timed(running) = call else { unreachable!("polled after it had ended") };
         // A layer further in that rejected the call has given its verdict, and counted it.
         if running.is_head_late()
             && !mode.is_rejection(&response)
@@ -141,17 +141,19 @@ where
     #[inline(never)]
     fn poll_unusual(
         mode: &M,
-        call: &mut Call<F>,
+        call: &mut CallState<F>,
         seed: &mut Option<M::Seed>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<M::Response<DeadlineGuard>, E>> {
         let running = match call {
-            Call::Timed(call) => return Poll::Ready(Self::reject(mode, call.rejection(), seed)),
-            Call::Apart(Some(running)) => running,
-            Call::Apart(None) => unreachable!("polled after it had ended"),
+            CallState::Timed(call) => {
+                return Poll::Ready(Self::reject(mode, call.rejection(), seed));
+            }
+            CallState::Apart(Some(running)) => running,
+            CallState::Apart(None) => unreachable!("polled after it had ended"),
         };
         let (apart, outcome) = ready!(running.as_mut().poll(mode, cx));
-        apart.within(|| *call = Call::Apart(None));
+        apart.within(|| *call = CallState::Apart(None));
         let Some(outcome) = outcome else {
             return Poll::Ready(Self::reject(mode, apart.rejection(), seed));
         };

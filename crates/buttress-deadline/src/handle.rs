@@ -1,11 +1,11 @@
 use std::sync::{Arc, atomic::Ordering};
 
-use crate::settings::{Settings, State};
+use crate::settings::{DeadlineState, Settings};
 
 /// Live numbers of a [`DeadlineLayer`](crate::DeadlineLayer), over all its services.
 #[derive(Clone, Debug)]
 pub struct DeadlineHandle {
-    state: Arc<State>,
+    state: Arc<DeadlineState>,
 }
 
 impl DeadlineHandle {

@@ -84,7 +84,7 @@ impl Readiness {
         cx: &mut Context<'_>,
     ) -> Poll<()> {
         if matches!(self, Self::Idle | Self::Apart) {
-            let deadline = Deadline::earliest(settings.own().0, Deadline::whole());
+            let deadline = Deadline::earliest(settings.own_deadline().0, Deadline::whole());
             *self = Self::Waiting { deadline, timer: Timer::new() };
         }
         let Self::Waiting { deadline: Some(deadline), timer } = self else {

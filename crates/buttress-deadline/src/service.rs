@@ -68,7 +68,7 @@ where
         // Before the clock is read: what came with no time left must not seem to have some.
         let announced = self.mode.read(&request);
         let (own, mut now) = match &self.readiness {
-            Readiness::Idle => self.settings.own(),
+            Readiness::Idle => self.settings.own_deadline(),
             _ if !self.settings.is_ambient() => {
                 return match self.call_apart(request) {
                     Ok(call) => ResponseFuture::apart(call, seed, self.mode.clone()),
@@ -78,7 +78,7 @@ where
             _ => match mem::replace(&mut self.readiness, Readiness::Idle) {
                 Readiness::Ready(deadline) => (deadline, None),
                 Readiness::Expired(deadline) => return self.reject(seed, deadline),
-                _ => self.settings.own(),
+                _ => self.settings.own_deadline(),
             },
         };
         let ambient = Deadline::whole();
@@ -89,14 +89,14 @@ where
         };
         match deadline {
             Some(late) if passed(late) || self.mode.write(&mut request, late).is_err() => {
-                if self.settings.expired() == Enforcement::Reject {
+                if self.settings.reject_late() == Enforcement::Reject {
                     return self.reject(seed, late);
                 }
                 deadline = own.filter(|own| !passed(*own));
                 // If nothing is left to announce, it goes out without.
                 let _ = deadline.map(|own| self.mode.write(&mut request, own));
             }
-            _ => self.settings.in_time(),
+            _ => self.settings.note_on_time(),
         }
         if deadline == announced {
             announce(announced, ambient);
@@ -128,13 +128,13 @@ impl<S: Clone, M> DeadlineService<S, M> {
                 // It was observed to pass, and has been counted.
                 return Ok(self.run_apart(request, Apart::new(None, None, &self.settings)));
             }
-            _ => self.settings.own().0,
+            _ => self.settings.own_deadline().0,
         };
         let deadline = Deadline::earliest(own, inherited);
         if deadline.is_some_and(Deadline::has_passed)
             || self.write(&mut request, deadline, inherited).is_err()
         {
-            if self.settings.expired() == Enforcement::Reject
+            if self.settings.reject_late() == Enforcement::Reject
                 && let Some(late) = deadline
             {
                 return Err(late);
@@ -144,7 +144,7 @@ impl<S: Clone, M> DeadlineService<S, M> {
             // If nothing is left to announce, it goes out without.
             let _ = self.write(&mut request, own, None);
         } else {
-            self.settings.in_time();
+            self.settings.note_on_time();
             if self.settings.enforcement == Enforcement::Reject {
                 announce(announced, ambient);
             }

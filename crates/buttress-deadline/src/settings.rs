@@ -16,8 +16,8 @@ pub(crate) struct Settings {
     pub(crate) origin: Origin,
     pub(crate) extent: Extent,
     pub(crate) enforcement: Enforcement,
-    pub(crate) state: Arc<State>,
-    share: Option<Arc<Share>>,
+    pub(crate) state: Arc<DeadlineState>,
+    late_rejections: Option<Arc<LateRejections>>,
     timeout: Option<Duration>,
 }
 
@@ -28,14 +28,14 @@ impl Settings {
             extent: Extent::Body,
             enforcement: Enforcement::Reject,
             state: Arc::default(),
-            share: None,
+            late_rejections: None,
             timeout: timeout.filter(|timeout| *timeout < Deadline::NEVER),
         }
     }
 
     /// The layer's own deadline for a call that begins now, and that moment, if it was looked at.
     #[inline]
-    pub(crate) fn own(&self) -> (Option<Deadline>, Option<Instant>) {
+    pub(crate) fn own_deadline(&self) -> (Option<Deadline>, Option<Instant>) {
         let Some(timeout) = self.timeout else { return (None, None) };
         let now = Instant::now();
         (Some(Deadline::from_start(now, timeout)), Some(now))
@@ -54,25 +54,26 @@ impl Settings {
     }
 
     pub(crate) fn reject_at_most(&mut self, ratio: Ratio) {
-        self.share = Some(Arc::new(Share::new(ratio)));
+        self.late_rejections = Some(Arc::new(LateRejections::new(ratio)));
     }
 
     /// Notes a call that arrived in time.
     #[inline]
-    pub(crate) fn in_time(&self) {
-        if let Some(share) = &self.share {
-            share.budget.deposit(share.now());
+    pub(crate) fn note_on_time(&self) {
+        if let Some(late_rejections) = &self.late_rejections {
+            late_rejections.budget.deposit(late_rejections.now());
         }
     }
 
     /// Counts and reports a call that arrived too late.
     #[cold]
-    pub(crate) fn expired(&self) -> Enforcement {
+    pub(crate) fn reject_late(&self) -> Enforcement {
         self.state.expired.fetch_add(1, Ordering::Relaxed);
-        let spared =
-            self.share.as_ref().is_some_and(|share| !share.budget.withdraw(share.now(), 1));
-        let enforcement = if spared { Enforcement::Observe } else { self.enforcement };
-        if !spared {
+        let is_served = self.late_rejections.as_ref().is_some_and(|late_rejections| {
+            !late_rejections.budget.withdraw(late_rejections.now(), 1)
+        });
+        let enforcement = if is_served { Enforcement::Observe } else { self.enforcement };
+        if !is_served {
             self.state.rejected.fetch_add(1, Ordering::Relaxed);
         }
         let (instance, served) = (self.origin.name(), enforcement == Enforcement::Observe);
@@ -104,7 +105,7 @@ pub(crate) enum Enforcement {
 }
 
 #[derive(Debug, Default)]
-pub(crate) struct State {
+pub(crate) struct DeadlineState {
     pub(crate) timers: Timers,
     pub(crate) expired: AtomicU64,
     pub(crate) rejected: AtomicU64,
@@ -113,14 +114,14 @@ pub(crate) struct State {
 
 /// How much of the traffic may be rejected on arrival.
 #[derive(Debug)]
-struct Share {
+struct LateRejections {
     budget: RetryBudget,
     epoch: Instant,
 }
 
-impl Share {
+impl LateRejections {
     fn new(ratio: Ratio) -> Self {
-        Self { budget: RetryBudget::new(SHARE_WINDOW, 0, ratio), epoch: Instant::now() }
+        Self { budget: RetryBudget::new(LATE_REJECTIONS_WINDOW, 0, ratio), epoch: Instant::now() }
     }
 
     fn now(&self) -> Nanos {
@@ -128,4 +129,4 @@ impl Share {
     }
 }
 
-const SHARE_WINDOW: Duration = Duration::from_secs(10);
+const LATE_REJECTIONS_WINDOW: Duration = Duration::from_secs(10);
