@@ -1,1 +1,8 @@
-#![doc = include_str!("../README.md")]
+//! The documents of the repository. Their programs compile as doctests.
+
+#[doc = include_str!("../README.md")]
+pub mod readme {}
+#[doc = include_str!("../docs/experiments.md")]
+pub mod experiments {}
+#[doc = include_str!("../docs/performance.md")]
+pub mod performance {}

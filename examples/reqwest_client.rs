@@ -31,6 +31,7 @@ async fn main() -> Result<(), BoxError> {
     let counts = retry.handle();
     let transport = reqwest::Client::builder()
         .retry(reqwest::retry::never())
+        .redirect(reqwest::redirect::Policy::none())
         .connector_layer(DeadlineLayer::new(Duration::from_secs(1)).named("connect"))
         .build()?;
     let client = ServiceBuilder::new()

@@ -284,7 +284,9 @@ fn those_who_are_roused_while_the_work_is_driven_are_told_of_its_end() {
         let (shared, driver) = Shared::new(1);
         let (waiting, deputy) = (shared.member(), shared.member());
         let host = std::sync::Arc::new(Host(shared.clone()));
-        [driver, waiting, deputy].map(|place| shared.relay.watch(place, &host));
+        for place in [driver, waiting, deputy] {
+            shared.relay.watch(place, &host);
+        }
         shared.poll_once(waiting);
         shared.poll_once(deputy);
         let threads = (shared.clone(), std::sync::Arc::clone(&host));

@@ -114,6 +114,10 @@
 //! stands at the implementation of [`Expire`](buttress_core::Expire): as RFC 9111 has it, and what is
 //! malformed is read in the strictest way. A response that was kept says so by [`Kept`] and `Age`.
 //!
+//! With a key closure of the user's none of these rules about requests apply. Such a key may be given to a
+//! `POST`, and a change then outdates nothing. A layer in a nested axum router sees the path without the
+//! router's prefix, so each nested router needs a layer of its own.
+//!
 //! # Events
 //!
 //! None; they are the layer's.
