@@ -1,6 +1,10 @@
 //! Bodies that turn out to be longer than what is held of them, and the many who read them.
 
-#![expect(clippy::unwrap_used, reason = "what helps a test may panic as the test may")]
+#![expect(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "what helps a test may panic as the test may"
+)]
 
 use std::{
     convert::Infallible, future::poll_fn, net::SocketAddr, pin::pin, task::Poll, time::Duration,

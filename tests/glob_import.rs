@@ -1,7 +1,5 @@
 //! What a glob import of the facade does to the names of a user's program.
 
-#![expect(clippy::wildcard_imports, reason = "that is the point")]
-
 use buttress::*;
 
 #[test]
