@@ -39,6 +39,7 @@ use crate::nanos::saturating_nanos;
 /// [fail]: https://queue.acm.org/detail.cfm?id=2839461
 /// [codel]: https://queue.acm.org/detail.cfm?id=2209336
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[doc(alias("controlled delay"))]
 pub struct Codel {
     /// In nanoseconds, as are the others.
     target: u64,

@@ -8,6 +8,7 @@ use std::time::Duration;
 /// [*Optimal Probabilistic Cache Stampede Prevention*](https://www.vldb.org/pvldb/vol8/p886-vattani.pdf),
 /// VLDB 2015. It is due if `took · beta · −ln(chance) ≥ left`.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[doc(alias("XFetch", "cache stampede"))]
 pub struct EarlyRefresh {
     beta: f64,
 }

@@ -13,6 +13,7 @@ use crate::{
 ///
 /// All clones of a layer, and all services it makes, share its counts and its timers.
 #[derive(Clone, Debug)]
+#[doc(alias("timeout", "time limit"))]
 pub struct DeadlineLayer<M = Plain> {
     settings: Arc<Settings>,
     mode: M,
@@ -28,6 +29,7 @@ impl DeadlineLayer {
     }
 
     /// No deadline of its own: enforces the ambient one and the one that came with the request.
+    #[doc(alias("deadline propagation", "grpc-timeout"))]
     pub fn propagate() -> Self {
         Self { settings: Arc::new(Settings::new(None)), mode: Plain }
     }
@@ -42,6 +44,7 @@ impl<M> DeadlineLayer<M> {
     /// Ends the layer's own timeout at the response head. By default it covers the body too.
     ///
     /// It is not announced to another process, because that would apply it to the body.
+    #[doc(alias("streaming", "time to first byte"))]
     pub fn until_head(self) -> Self {
         self.with(|settings| settings.extent = Extent::Head)
     }
@@ -50,6 +53,7 @@ impl<M> DeadlineLayer<M> {
     ///
     /// The deadline is neither ambient inside nor announced. What the request announces itself is left
     /// as it is.
+    #[doc(alias("shadow mode", "dry run"))]
     pub fn observe(self) -> Self {
         self.with(|settings| settings.enforcement = Enforcement::Observe)
     }

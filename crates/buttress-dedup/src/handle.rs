@@ -19,6 +19,7 @@ impl DedupHandle {
     /// The key must be of the very type that the layer's keys have, a `String` and no `&str`; false if no
     /// call so far had a key of that type. In `Http` mode it is an `HttpKey`, which the mode makes of a
     /// request: that of another user, or of another method, is another key.
+    #[doc(alias("invalidate", "purge", "evict"))]
     pub fn forget<K: Any>(&self, key: &K) -> bool {
         self.state
             .registry

@@ -16,6 +16,7 @@ use crate::{
 /// All clones of a layer, and all services it makes, share its flights and what it keeps, unless it is
 /// [`per_service`](Self::per_service).
 #[derive(Clone, Debug)]
+#[doc(alias("single flight", "singleflight", "coalesce", "request collapsing"))]
 pub struct DedupLayer<K = ByMode, M = Plain, P = InFlight, R = Unshared> {
     core: Core<K, M, P, R>,
 }

@@ -12,6 +12,7 @@ use crate::{
 ///
 /// Cloning it is free until an option is set, and one reference count after.
 #[derive(Clone, Debug, Default)]
+#[doc(alias("axum", "tonic", "reqwest", "hyper"))]
 pub struct Http {
     // `None` stands for the defaults: a service clones its mode once per call.
     options: Option<Arc<HttpOptions>>,
@@ -154,6 +155,7 @@ impl Http {
 /// `.http()` on every layer.
 pub trait HttpExt: Sized {
     /// Makes the layer speak HTTP and gRPC: a rejection is a response, the error type is untouched.
+    #[doc(alias("axum", "tonic", "reqwest", "hyper"))]
     fn http(self) -> Self::Bound
     where
         Self: Bind<Http>,

@@ -21,6 +21,7 @@ use crate::{
 /// makes on the side is part of the handler's call. Where callers share a flight, each caller's layer
 /// outside counts the outcome that its own caller gets.
 #[derive(Clone, Debug)]
+#[doc(alias("retry budget", "retry throttling"))]
 pub struct Budget {
     account: Arc<Account>,
     tally: Tally,

@@ -14,6 +14,7 @@ use crate::{
 /// All clones of a layer, and all services it makes, share its budget, its counts and its source of
 /// chance.
 #[derive(Clone, Debug)]
+#[doc(alias("retries", "repeat"))]
 pub struct RetryLayer<M = Plain, C = ByMode> {
     settings: Arc<Settings>,
     mode: M,
@@ -44,6 +45,7 @@ impl<M, C> RetryLayer<M, C> {
     /// `|outcome: Result<&Response, &Error>| -> Verdict`, or any
     /// [`Classify`](buttress_core::Classify). Write the closure's argument type out, or it is not
     /// general enough for the compiler.
+    #[doc(alias("is_retryable", "retry predicate"))]
     pub fn classify<C2>(self, classify: C2) -> RetryLayer<M, By<C2>> {
         RetryLayer { settings: self.settings, mode: self.mode, judge: By(classify) }
     }

@@ -3,6 +3,7 @@ use std::fmt;
 /// Why a failed call was not repeated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
+#[doc(alias("give up"))]
 pub enum Stop {
     /// The verdict was permanent, or the service itself had run out of time.
     NotRetryable,

@@ -33,6 +33,7 @@ use crate::{Probe, contract::settle};
 /// # Panics
 ///
 /// If something is left behind, or nobody is served any more.
+#[doc(alias("test a layer", "cancellation safety"))]
 pub fn sweep<'a, C, F>(call: C) -> Sweep<'a, C>
 where
     C: FnMut() -> F + 'a,

@@ -14,6 +14,7 @@ use crate::{
 /// Calls that the service would most likely not accept are not sent: the client-side throttling of
 /// the SRE book, with an account of its own for each criticality.
 #[derive(Clone)]
+#[doc(alias("client-side throttling", "adaptive throttling"))]
 pub struct AcceptRatioLimit {
     pub(crate) state: Arc<AcceptRatioState>,
 }

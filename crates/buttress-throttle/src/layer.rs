@@ -20,6 +20,7 @@ use crate::{
 /// accept ratio, sets it for all of them. All other options are those of this layer and of what is made
 /// from it afterwards.
 #[derive(Clone, Debug)]
+#[doc(alias("limiter", "load shedding"))]
 pub struct ThrottleLayer<L, M = Plain, J = Blind> {
     limit: L,
     settings: Arc<Settings>,
@@ -29,6 +30,7 @@ pub struct ThrottleLayer<L, M = Plain, J = Blind> {
 
 impl ThrottleLayer<ConcurrencyLimit> {
     /// At most `limit` calls at a time. None at all for 0.
+    #[doc(alias("bulkhead", "semaphore", "max in flight"))]
     pub fn concurrency(limit: u32) -> Self {
         Self::of(ConcurrencyLimit::new(limit, Fixed), Blind)
     }
@@ -36,6 +38,7 @@ impl ThrottleLayer<ConcurrencyLimit> {
 
 impl ThrottleLayer<RateLimit> {
     /// At most `rate` calls per unit of time, as [`Rate`] says.
+    #[doc(alias("rate limiter", "GCRA", "leaky bucket", "token bucket"))]
     pub fn rate(rate: Rate) -> Self {
         Self::rates(Rates::new(rate))
     }
@@ -63,6 +66,7 @@ impl<L: Adapt> ThrottleLayer<ConcurrencyLimit<Adaptive<L>>, Plain, ByMode> {
     /// let layer = ThrottleLayer::adaptive(Gradient2::default().initial(50)).queue(100);
     /// assert_eq!(layer.handle().limit(), 50);
     /// ```
+    #[doc(alias("adaptive concurrency", "concurrency limits"))]
     pub fn adaptive(law: L) -> Self {
         Self::of(ConcurrencyLimit::new(law.limit().max(1), Adaptive::new(law)), ByMode)
     }
@@ -78,6 +82,7 @@ impl ThrottleLayer<AcceptRatioLimit, Plain, ByMode> {
     /// accepted when it succeeds or a server answers that it fails for good. It does not count at all when it is
     /// given up before it is late, rejected by a layer below, or fails on this side. The crate's documentation lists
     /// [what a limit learns from](crate#what-limits-learn-from).
+    #[doc(alias("client-side throttling", "adaptive throttling"))]
     pub fn accept_ratio() -> Self {
         Self::accept_ratio_of(&AcceptRatio::new().at_least(20))
     }
@@ -177,6 +182,7 @@ where
 impl<L, M, J> ThrottleLayer<L, M, J> {
     /// Gives each key a limit of its own: a tenant, a host, a method. A request without a key is not
     /// limited at all. See [`Keyed`].
+    #[doc(alias("per tenant", "per key"))]
     pub fn keyed<Req, F>(self, key: F) -> ThrottleLayer<Keyed<L, F::Key, F>, M, J>
     where
         L: Fresh + Clone,
@@ -192,12 +198,14 @@ impl<L, M, J> ThrottleLayer<L, M, J> {
     ///
     /// A service with an error type of its own needs it, in `Plain` mode: there a rejection inside it,
     /// an attempt's timeout too, looks like any other failure.
+    #[doc(alias("is_retryable", "retry predicate"))]
     pub fn classify<C>(self, classify: C) -> ThrottleLayer<L, M, By<C>> {
         let Self { limit, settings, mode, .. } = self;
         ThrottleLayer { limit, settings, mode, judge: By(classify) }
     }
 
     /// Frees a permit at the response head. By default it is held until the body has ended.
+    #[doc(alias("streaming", "time to first byte"))]
     pub fn until_head(self) -> Self {
         self.with(|settings| settings.extent = Extent::Head)
     }
@@ -207,6 +215,7 @@ impl<L, M, J> ThrottleLayer<L, M, J> {
     /// A call that would be rejected goes through without a permit, so that the counts are those of a
     /// layer that rejects. One that would wait takes a permit at once, and what would have become of
     /// it in the queue is not foreseen.
+    #[doc(alias("shadow mode", "dry run"))]
     pub fn observe(self) -> Self {
         self.with(|settings| settings.enforcement = Enforcement::Observe)
     }

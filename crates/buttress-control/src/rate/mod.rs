@@ -34,6 +34,7 @@ pub use self::reservation::{Denied, Reservation};
 /// The time between two cells is kept in sixteenths of a nanosecond, rounded up; more than 18 years
 /// count as that, and a burst that takes more than 18 years to come back counts as what 18 years bring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[doc(alias("rate limiter", "leaky bucket", "token bucket"))]
 pub struct Rate {
     count: u32,
     burst: u32,

@@ -25,6 +25,7 @@ use crate::nanos::saturating_nanos;
 ///
 /// `Backoff::default()` is exponential from 1 s to 10 s, doubling, with full jitter.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[doc(alias("exponential backoff", "delay"))]
 pub struct Backoff {
     base: u64,
     max: u64,
@@ -176,6 +177,7 @@ impl Default for Backoff {
 ///
 /// In the formulas `d` is the delay of the curve under the cap and `r` the draw.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[doc(alias("full jitter", "decorrelated jitter"))]
 pub enum Jitter {
     /// `d`, the same for everybody.
     None,

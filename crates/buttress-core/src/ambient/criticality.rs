@@ -10,6 +10,7 @@ use crate::Scope;
 ///
 /// [book]: https://sre.google/sre-book/handling-overload/#criticality
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[doc(alias("priority", "load shedding"))]
 pub enum Criticality {
     /// Being refused often, and now and then for long, is expected.
     Sheddable,

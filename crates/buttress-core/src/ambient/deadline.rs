@@ -17,6 +17,7 @@ use crate::Scope;
 ///
 /// Entering and leaving is a swap of a thread-local cell: no allocation, no runtime needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[doc(alias("timeout", "context deadline"))]
 pub struct Deadline(Instant);
 
 impl Deadline {

@@ -14,6 +14,7 @@ pub fn take_ready<S: Clone>(service: &mut S) -> S {
 ///
 /// `.oneshot()` and `.ready()` on a misfit say only that their bounds are not satisfied.
 /// `.check::<Request>()` prints the bound that is missing.
+#[doc(alias("debug_handler", "unsatisfied trait bound"))]
 pub trait Check: Sized {
     /// Returns the service unchanged, if it is one for requests of type `Req`.
     fn check<Req>(self) -> Self

@@ -7,6 +7,7 @@ use crate::{Criticality, Deadline, Plain, Upload};
     message = "`{Self}` cannot read or write a deadline in `{Req}`",
     note = "`.http()` is for `http::Request` and `reqwest::Request`; leave it out for anything else"
 )]
+#[doc(alias("context propagation"))]
 pub trait Carry<Req>: Clone {
     /// The deadline that came with `request`.
     fn read(&self, request: &Req) -> Option<Deadline>;

@@ -73,6 +73,7 @@ pub enum Hint {
     note = "for `http::Request` and `reqwest::Request`, add `.http()` to the layer",
     note = "otherwise give the layer `.classify(|outcome: Result<&Response, &Error>| ..)`"
 )]
+#[doc(alias("is_retryable", "retry predicate"))]
 pub trait Classify<Req, Res, E>: Clone {
     /// What must be remembered of a request to judge its outcome.
     type Seed;

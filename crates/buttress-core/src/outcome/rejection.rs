@@ -10,6 +10,7 @@ pub type BoxError = Box<dyn Error + Send + Sync>;
 /// One type serves all layers, so a user's error enum needs one `#[from]`. [`BoxError`] and
 /// [`io::Error`] have the conversion already.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[doc(alias("Elapsed", "Overloaded", "error"))]
 pub struct Rejection {
     reason: Reason,
     origin: Origin,

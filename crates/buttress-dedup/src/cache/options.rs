@@ -27,6 +27,7 @@ use crate::{Held, Memory, OpenStore, Store, settings::ValidFlag};
 /// [RFC 9111](https://www.rfc-editor.org/rfc/rfc9111) says, and what is set here is for those that say
 /// nothing.
 #[derive(Clone, Debug)]
+#[doc(alias("cache", "TTL", "response cache", "memoize"))]
 pub struct Keep<St = Memory, J = ByMode> {
     options: CacheOptions,
     store: St,
@@ -54,6 +55,7 @@ impl Keep {
 
     /// Keeps what says itself how long it may be kept, and nothing else. In `Plain` mode no answer says
     /// so.
+    #[doc(alias("Cache-Control", "max-age", "Expires"))]
     pub fn as_told() -> Self {
         Self::with_ttl(None)
     }
@@ -97,6 +99,7 @@ impl<St, J> Keep<St, J> {
     ///
     /// In `Plain` mode no error is known to be permanent: say so with [`classify`](Self::classify). An error
     /// is kept only where the layer may [share](crate::DedupLayer::share_errors) it.
+    #[doc(alias("negative caching"))]
     pub fn negative(mut self, ttl: Duration) -> Self {
         self.options.negative = Some(ttl);
         self
@@ -115,6 +118,7 @@ impl<St, J> Keep<St, J> {
     /// That call is spawned on the runtime of the caller who found the answer stale. It is
     /// [`SheddablePlus`](Criticality::SheddablePlus), and ends after
     /// [`refresh_timeout`](Self::refresh_timeout).
+    #[doc(alias("SWR", "stale-while-revalidate", "background refresh"))]
     pub fn while_revalidate(mut self, window: Duration) -> Self {
         self.options.while_revalidate = window;
         self
@@ -125,6 +129,7 @@ impl<St, J> Keep<St, J> {
     ///
     /// The call is made first, each time. Together with [`while_revalidate`](Self::while_revalidate) callers
     /// are answered at once, and one refresh after the other waits for its [`backoff`](Self::backoff).
+    #[doc(alias("stale-if-error", "fallback", "serve stale"))]
     pub fn if_error(mut self, window: Duration) -> Self {
         self.options.if_error = window;
         self
@@ -151,6 +156,7 @@ impl<St, J> Keep<St, J> {
     }
 
     /// What an outcome means, in place of the mode's own classification.
+    #[doc(alias("is_retryable", "retry predicate"))]
     pub fn classify<C>(self, classify: C) -> Keep<St, By<C>> {
         Keep { options: self.options, store: self.store, judge: By(classify) }
     }

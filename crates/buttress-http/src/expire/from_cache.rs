@@ -7,6 +7,7 @@ use http::{Response, header::AGE};
 /// How old it is stands in `Age` too, in whole seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
+#[doc(alias("X-Cache", "cache hit"))]
 pub struct Kept {
     /// How long ago it was made, at its origin where that is known.
     pub age: Duration,

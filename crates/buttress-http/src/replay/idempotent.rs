@@ -24,6 +24,7 @@ use crate::{Http, Protocol, RequestHead};
 ///
 /// A request of reqwest has no extensions: there the mark is the header, or [`Http::idempotent`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[doc(alias("Idempotency-Key", "safe to retry"))]
 pub struct Idempotent;
 
 /// When sending a request again is harmless.

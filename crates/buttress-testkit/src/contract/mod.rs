@@ -51,6 +51,7 @@ pub use self::{
 /// # Panics
 ///
 /// If a clause is broken, or time is not paused.
+#[doc(alias("test a layer", "cancellation safety"))]
 pub fn contract<F>(layer: F) -> Contract<F> {
     Contract { layer, dialect: Arc::new(Numbers), without: Vec::new() }
 }

@@ -17,6 +17,7 @@ pub use self::regulate::{Adaptive, Fixed, Regulate};
 /// So many calls at a time: a number that the user sets ([`Fixed`]) or a law
 /// ([`Adaptive`]).
 #[derive(Debug)]
+#[doc(alias("bulkhead", "semaphore", "max in flight"))]
 pub struct ConcurrencyLimit<A = Fixed> {
     pub(crate) queue: Arc<Queue<Semaphore<A>, ()>>,
 }

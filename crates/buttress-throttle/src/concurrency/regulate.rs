@@ -65,6 +65,7 @@ impl Regulate for Fixed {
 }
 
 /// The limit is what a law makes of the calls that met it.
+#[doc(alias("adaptive concurrency", "concurrency limits"))]
 pub struct Adaptive<L> {
     state: Mutex<LawState<L>>,
     clock: LimitClock,

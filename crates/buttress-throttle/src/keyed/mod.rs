@@ -29,6 +29,7 @@ mod table;
 ///
 /// While as many keys are in use as there may be, 65,536 unless
 /// [`max_keys`](crate::ThrottleLayer::max_keys) says otherwise, all further ones share one limit.
+#[doc(alias("per tenant", "per key"))]
 pub struct Keyed<L, K, F = ()> {
     pub(crate) table: Arc<KeyTable<K, L>>,
     key: F,

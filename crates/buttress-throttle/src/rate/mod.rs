@@ -20,6 +20,7 @@ mod state;
 pub use self::cost::{One, Weigh};
 
 /// So many calls per unit of time, by the generic cell rate algorithm.
+#[doc(alias("rate limiter", "GCRA", "leaky bucket", "token bucket"))]
 pub struct RateLimit<W = One> {
     pub(crate) queue: Arc<Queue<RateState, Reservation>>,
     weigh: W,
