@@ -381,18 +381,18 @@ fn a_deadline_that_is_announced_in_steps_stands_for_each_step_before() {
     let steps = [9, 8, 7, 6, 5].map(seconds);
     let [first, second, third, fourth, last] = steps;
     for pair in steps.windows(2) {
-        pair[1].announces(pair[0]);
+        Deadline::with(Some(pair[0]), || pair[1].announces());
     }
     assert_eq!([first, second, third, fourth].map(Deadline::announced), [Some(last); 4]);
     assert_eq!(last.announced(), None);
 
     let shorter = seconds(4);
-    shorter.announces(third);
+    Deadline::with(Some(third), || shorter.announces());
     let heard = [first, second, third].map(Deadline::announced);
     assert_eq!(heard, [Some(shorter); 3], "another attempt");
     assert_eq!(fourth.announced(), None);
 
-    shorter.announces(last);
+    Deadline::with(Some(last), || shorter.announces());
     assert_eq!([first, third].map(Deadline::announced), [None; 2], "another call");
     assert_eq!(last.announced(), Some(shorter));
 }

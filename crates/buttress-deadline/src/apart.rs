@@ -67,17 +67,6 @@ impl Apart {
         }
     }
 
-    /// Whether the head comes so late that no frame of its body may be handed on.
-    fn is_too_late<Req, M, Res, E>(&mut self, mode: &M, response: &Res) -> bool
-    where
-        M: Respond<Req, Res, E>,
-    {
-        M::KEEPS_GUARD
-            && self.call.is_head_late()
-            && !mode.is_rejection(response)
-            && self.call.enforce("call").is_ready()
-    }
-
     fn timed_out<Req, M, Res, E>(&self, mode: &M, error: &E) -> bool
     where
         M: Respond<Req, Res, E>,
@@ -129,7 +118,7 @@ impl<F> ApartCall<F> {
         let this = self.project();
         let Some(mut apart) = this.apart.take() else { unreachable!("polled after it had ended") };
         let outcome = match apart.within(|| this.future.poll(cx)) {
-            Poll::Ready(Ok(response)) if apart.is_too_late(mode, &response) => None,
+            Poll::Ready(Ok(response)) if apart.call.is_too_late(mode, &response) => None,
             Poll::Ready(Err(error)) if apart.timed_out(mode, &error) => None,
             Poll::Ready(result) => Some(result),
             Poll::Pending if apart.poll_cut(cx, "call").is_ready() => None,

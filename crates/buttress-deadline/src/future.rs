@@ -123,11 +123,7 @@ where
         response: Res,
     ) -> Result<M::Response<DeadlineGuard>, E> {
         let CallState::Timed(running) = call else { unreachable!("polled after it had ended") };
-        // A layer further in that rejected the call has given its verdict, and counted it.
-        if running.is_head_late()
-            && !mode.is_rejection(&response)
-            && running.enforce("call").is_ready()
-        {
+        if running.is_too_late(mode, &response) {
             drop(response);
             return Self::reject(mode, running.rejection(), seed);
         }

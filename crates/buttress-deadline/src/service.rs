@@ -81,8 +81,8 @@ where
                 _ => self.settings.own_deadline(),
             },
         };
-        let ambient = Deadline::whole();
-        let mut deadline = Deadline::earliest(own, Deadline::earliest(ambient, announced));
+        let inherited = Deadline::earliest(Deadline::whole(), announced);
+        let mut deadline = Deadline::earliest(own, inherited);
         let mut passed = |deadline: Deadline| {
             // One reading serves all: without a deadline there is none.
             deadline.instant() <= *now.get_or_insert_with(Instant::now)
@@ -98,8 +98,10 @@ where
             }
             _ => self.settings.note_on_time(),
         }
-        if deadline == announced {
-            announce(announced, ambient);
+        if let Some(came) = announced
+            && deadline == announced
+        {
+            came.announces();
         }
         let future = Deadline::with(deadline, || self.inner.call(request));
         let call = TimedCall::new(deadline, &self.settings);
@@ -119,8 +121,8 @@ impl<S: Clone, M> DeadlineService<S, M> {
         S: Service<Req>,
         M: Carry<Req>,
     {
-        let (ambient, announced) = (Deadline::whole(), self.mode.read(&request));
-        let mut inherited = Deadline::earliest(ambient, announced);
+        let announced = self.mode.read(&request);
+        let mut inherited = Deadline::earliest(Deadline::whole(), announced);
         let mut own = match mem::replace(&mut self.readiness, Readiness::Apart) {
             Readiness::Ready(deadline) => deadline,
             Readiness::Expired(deadline) => return Err(deadline),
@@ -145,8 +147,10 @@ impl<S: Clone, M> DeadlineService<S, M> {
             let _ = self.write(&mut request, own, None);
         } else {
             self.settings.note_on_time();
-            if self.settings.enforcement == Enforcement::Reject {
-                announce(announced, ambient);
+            if let Some(came) = announced
+                && self.settings.enforcement == Enforcement::Reject
+            {
+                came.announces();
             }
         }
         Ok(self.run_apart(request, Apart::new(own, inherited, &self.settings)))
@@ -194,16 +198,5 @@ impl<S: Clone, M> DeadlineService<S, M> {
         self.inner = self.inner.clone();
         let call = TimedCall::new(Some(deadline), &self.settings);
         ResponseFuture::rejected(call, seed, self.mode.clone())
-    }
-}
-
-/// Says to the layers outside that the deadline which came with the request stands for the ambient one, if
-/// it is the earlier.
-#[inline]
-fn announce(came: Option<Deadline>, ambient: Option<Deadline>) {
-    if let (Some(came), Some(ambient)) = (came, ambient)
-        && came < ambient
-    {
-        came.announces(ambient);
     }
 }

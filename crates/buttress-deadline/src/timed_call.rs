@@ -49,11 +49,20 @@ impl TimedCall {
         if self.is_late() { self.enforce(phase) } else { Poll::Pending }
     }
 
-    /// Whether the head comes so late that no frame of its body could be handed on. A call that has not
-    /// been pending is not late, and costs no look at the clock.
+    /// Whether the head comes so late that no frame of its body may be handed on. A call that has not been
+    /// pending is not late, and costs no clock read. If a layer further in rejected the call, its verdict
+    /// stands.
     #[inline]
-    pub(crate) fn is_head_late(&self) -> bool {
-        self.timer.is_set() && self.settings.extent == Extent::Body && self.is_late()
+    pub(crate) fn is_too_late<Req, M, Res, E>(&mut self, mode: &M, response: &Res) -> bool
+    where
+        M: Respond<Req, Res, E>,
+    {
+        M::KEEPS_GUARD
+            && self.timer.is_set()
+            && self.settings.extent == Extent::Body
+            && self.is_late()
+            && !mode.is_rejection(response)
+            && self.enforce("call").is_ready()
     }
 
     /// Whether the deadline has passed. At the very deadline it has not.
@@ -64,7 +73,7 @@ impl TimedCall {
 
     /// Ready unless the deadline is only observed.
     #[cold]
-    pub(crate) fn enforce(&mut self, phase: &'static str) -> Poll<()> {
+    fn enforce(&mut self, phase: &'static str) -> Poll<()> {
         match self.settings.exceeded(phase) {
             Enforcement::Reject => Poll::Ready(()),
             Enforcement::Observe => {
@@ -76,7 +85,7 @@ impl TimedCall {
 
     pub(crate) fn forget_deadline(&mut self) {
         self.deadline = None;
-        self.timer = Timer::new();
+        self.timer.disarm();
     }
 
     /// Whether a timer further in was told of the `announced` deadline and fired first: one verdict.

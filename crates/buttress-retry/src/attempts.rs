@@ -16,7 +16,6 @@ use crate::{
     budget::Withdrawal,
     future::NextAttempt,
     plan::{Ended, LEAST, Plan, is_refused},
-    service::announce,
     settings::Settings,
     tries::Tries,
 };
@@ -99,7 +98,9 @@ impl<S, M, C, Saved, Seed> Attempts<S, M, C, Saved, Seed> {
         }
         self.began = Began::now(self.settings.late_attempts, || self.mode.watch(&mut request));
         let deadline = self.deadline;
-        announce(deadline);
+        if let Some(deadline) = deadline {
+            deadline.announces();
+        }
         let (service, _) = self.spare.as_mut()?;
         let tally = self.settings.budget.tally();
         Some(Deadline::with(deadline, || tally.inside(attempt, || service.call(request))))

@@ -30,18 +30,11 @@ impl<S, M, C> Retry<S, M, C> {
     where
         S: Service<Req>,
     {
-        announce(deadline);
+        if let Some(deadline) = deadline {
+            deadline.announces();
+        }
         let tally = self.settings.budget.tally();
         Deadline::with(deadline, || tally.inside(Attempt::FIRST, || self.inner.call(request)))
-    }
-}
-
-/// Tells a flight outside that the call goes by `deadline` in place of the ambient one.
-pub(crate) fn announce(deadline: Option<Deadline>) {
-    if let (Some(came), Some(ambient)) = (deadline, Deadline::whole())
-        && came < ambient
-    {
-        came.announces(ambient);
     }
 }
 

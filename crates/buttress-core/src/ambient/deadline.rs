@@ -133,14 +133,24 @@ impl Deadline {
         (result, enforced)
     }
 
-    /// Says to the layers outside that this deadline came with the request of a call that is being made
-    /// under the `ambient` one, and is earlier: the same one on its way, rounded down or less a margin. A
-    /// call that it ends is ended by the ambient one.
+    /// Says to the layers outside that this deadline came with the request of the call that is being made,
+    /// in place of the ambient one of the [whole](Self::whole) call: the same one on its way, rounded down or
+    /// less a margin. A call that it ends is ended by the ambient one. If it is not the earlier, nothing is
+    /// said.
     ///
-    /// If the `ambient` one stands for another in this way, this deadline stands for both, through up to
+    /// If the ambient one stands for another in this way, this deadline stands for both, through up to
     /// four layers. It is heard on the same thread, until something else is said.
+    #[inline]
+    pub fn announces(self) {
+        if let Some(ambient) = Self::whole()
+            && self < ambient
+        {
+            self.link(ambient);
+        }
+    }
+
     #[cold]
-    pub fn announces(self, ambient: Self) {
+    fn link(self, ambient: Self) {
         ANNOUNCED.with(|chain| {
             let stands = |link: &Cell<Link>| link.get().is_some_and(|(_, told)| told == ambient);
             let before = chain.iter().position(stands).map_or(0, |place| place + 1);
