@@ -106,7 +106,7 @@ pub trait Adapt: Clone + Debug + Send + 'static {
 
     /// Returns what a call takes that waits for nobody, if the law knows it and is not just measuring it.
     ///
-    /// Default: `None`. Then a call whose caller went away is no sample, unless most callers go away.
+    /// Default: `None`. Then a call that its caller drops is no sample, unless most callers drop theirs.
     fn learned(&self) -> Option<Duration> {
         None
     }

@@ -49,7 +49,7 @@ use crate::{Denied, Nanos, Rate, Reservation};
 /// [itu]: https://www.itu.int/rec/T-REC-I.371
 /// [governor]: https://docs.rs/governor/latest/governor/_guide/index.html
 /// [go]: https://pkg.go.dev/golang.org/x/time/rate
-// The cell rate lies in the line of the word it belongs to: whoever reads the one needs the other.
+// The cell rate shares the cache line of its word, because each call reads both.
 #[derive(Debug)]
 #[repr(align(128))]
 pub struct Gcra {

@@ -16,9 +16,9 @@ pub(super) struct Members {
     patient: usize,
     /// The latest deadline of the others.
     latest: Option<Deadline>,
-    /// Whoever had the latest deadline may have left.
+    /// The member with the latest deadline may have left.
     outdated: bool,
-    /// The deadline of no member but the first is earlier than this one. Whoever had it may have left.
+    /// No member but the first has an earlier deadline. The member that had this one may have left.
     earliest: Option<Deadline>,
     /// A member has left that had waited in vain until its deadline.
     spent: bool,

@@ -124,13 +124,13 @@ impl<W> Relay<W> {
     }
 
     /// Says that the member at `place`, which is about to leave, has got nothing. If its deadline has
-    /// passed, nobody [joins in time](Self::enter_in_time) any more.
+    /// passed, no caller [joins in time](Self::enter_in_time) any more.
     pub fn give_up(&self, place: Place) {
         self.lock().members.give_up(place);
     }
 
     /// Says that a member has got nothing until a deadline of its own that is no part of its [`Terms`]:
-    /// nobody [joins in time](Self::enter_in_time) any more.
+    /// no caller [joins in time](Self::enter_in_time) any more.
     #[cold]
     pub fn spend(&self) {
         self.lock().members.spend();
