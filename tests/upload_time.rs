@@ -10,7 +10,7 @@ use std::{
 
 use buttress::{
     Backoff, BoxError, DeadlineLayer, Http, HttpExt, RetryLayer, Stop, ThrottleLayer,
-    layer_api::{Carry, Criticality, Deadline},
+    layer_api::{Criticality, Deadline, Propagate},
     throttle::{AcceptRatio, Adapt, Aimd, Gradient, Gradient2, Sample, Trend, Vegas},
 };
 use bytes::Bytes;
@@ -271,20 +271,20 @@ async fn every_body_that_can_hold_another_is_watched_and_stays_what_it_was() {
 #[tokio::test(start_paused = true)]
 async fn a_body_that_is_there_already_is_not_watched() {
     let http = Http::new();
-    assert!(http.watch(&mut post(Full::new(Bytes::from_static(b"some")))).is_none());
-    assert!(http.watch(&mut post(Empty::<Bytes>::new())).is_none());
-    assert!(http.watch(&mut post("some".to_owned())).is_none());
-    assert!(http.watch(&mut post(nothing())).is_none());
-    assert!(http.watch(&mut post(axum::body::Body::empty())).is_none());
-    assert!(http.watch(&mut post(reqwest::Body::from("some"))).is_none());
+    assert!(http.watch_upload(&mut post(Full::new(Bytes::from_static(b"some")))).is_none());
+    assert!(http.watch_upload(&mut post(Empty::<Bytes>::new())).is_none());
+    assert!(http.watch_upload(&mut post("some".to_owned())).is_none());
+    assert!(http.watch_upload(&mut post(nothing())).is_none());
+    assert!(http.watch_upload(&mut post(axum::body::Body::empty())).is_none());
+    assert!(http.watch_upload(&mut post(reqwest::Body::from("some"))).is_none());
     let url = reqwest::Url::parse("http://localhost/").unwrap();
     let mut request = reqwest::Request::new(http::Method::POST, url);
-    assert!(http.watch(&mut request).is_none());
+    assert!(http.watch_upload(&mut request).is_none());
     *request.body_mut() = Some("some".into());
-    assert!(http.watch(&mut request).is_none());
+    assert!(http.watch_upload(&mut request).is_none());
     let frames = tokio_stream::once(Ok::<_, BoxError>(Frame::data(Bytes::from_static(b"some"))));
     *request.body_mut() = Some(reqwest::Body::wrap(StreamBody::new(frames)));
-    assert!(http.watch(&mut request).is_some());
+    assert!(http.watch_upload(&mut request).is_some());
 }
 
 /// The limit after 10,000 calls, every fifth with an upload that takes 200 ms, before a service that needs

@@ -138,7 +138,7 @@ fn meaning<T, E: 'static>(outcome: Result<T, E>) -> (Verdict, bool) {
         C: Classify<Request<()>, Response<()>, E>,
     {
         let (seed, outcome) = (classify.seed(&Request::new(())), Err(error));
-        (classify.classify(&seed, outcome), classify.is_local(&seed, outcome))
+        (classify.classify(&seed, outcome), classify.is_callers_own(&seed, outcome))
     }
     match outcome {
         Ok(_) => (Verdict::Success, false),

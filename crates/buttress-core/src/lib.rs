@@ -7,14 +7,14 @@
 //! |---|---|
 //! | how is a call answered in the service's stead? | [`Respond`], with a [`Guard`] that lives as long as the response |
 //! | what does an outcome mean? | [`Classify`], giving a [`Verdict`] |
-//! | how is a request sent again? | [`Replay`], and [`Mark`] for the response that a retry gives up on |
-//! | how do a deadline and a criticality cross the wire? | [`Carry`] |
+//! | how is a request sent again? | [`Replay`], and [`MarkGaveUp`] for the response that a retry gives up on |
+//! | how do a deadline and a criticality cross the wire? | [`Propagate`] |
 //! | which requests are the same, and how is a response shared and kept? | [`KeyOf`], [`Share`], [`Expire`] |
 //!
 //! [`Bind`] swaps the mode of a layer. [`Deadline`], [`Attempt`] and [`Criticality`] travel with the
 //! task, so that whatever runs inside a call knows how long it has, which try it is and how much it
 //! matters. [`Timers`] let the calls of a layer wait for their deadlines at little cost, and a [`Relay`]
-//! lets any of many waiters drive the one piece of work they wait for. [`Ticks`] bound a wait in a way
+//! lets any of many waiters drive the one piece of work they wait for. [`TickTimer`] bound a wait in a way
 //! that is fair on a busy machine.
 //!
 //! ```
@@ -60,17 +60,19 @@ mod relay;
 mod timer;
 mod wake;
 
-pub use ambient::{Attempt, Criticality, Deadline, GaveUp, Scope, Tally, Terms, Told};
+pub use ambient::{
+    Ambient, Attempt, Criticality, Deadline, GaveUp, InnerReport, Scope, SharedCount,
+};
 pub use layer::{Check, take_ready};
 pub use mode::{
-    Age, Allowance, Bind, Carry, Expire, Expired, Freshness, Guard, KeyOf, Lifetime, Mark, Plain,
-    Progress, Quota, Reader, Replay, Respond, Share, Upload, Waited,
+    Age, Bind, ByteBudget, Expire, Guard, KeyOf, Lifetime, MarkGaveUp, NoTimeLeft, Plain, Progress,
+    Propagate, Quota, Reader, Replay, Respond, Share, Upload, UploadWait, WantedFreshness,
 };
 pub use outcome::{
-    BoxError, By, ByMode, Classify, Hint, Judge, Origin, Reason, Rejection, Verdict,
+    BoxError, By, ByMode, Classify, Judge, Origin, Reason, Rejection, RetryHint, Verdict,
 };
-pub use relay::{Drive, End, Entry, Place, Relay, Rouse, Turn};
-pub use timer::{Ticks, Timer, Timers};
+pub use relay::{DriveEnd, Driven, Driver, Join, MemberId, Relay, WatchdogHost};
+pub use timer::{TickTimer, Timer, Timers};
 pub use wake::wake_all;
 
 /// Runs the example of the README as a test.

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use buttress_core::{Attempt, Criticality, Deadline, GaveUp, Tally, Told};
+use buttress_core::{Attempt, Criticality, Deadline, GaveUp, InnerReport, SharedCount};
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use proptest::prelude::*;
 use tokio::{task::LocalSet, time::Instant};
@@ -250,9 +250,9 @@ proptest! {
 
 #[test]
 fn attempts_count_from_one_and_stop_at_the_largest_number() {
-    assert_eq!((Attempt::FIRST.number(), Attempt::FIRST.previous()), (1, 0));
+    assert_eq!((Attempt::FIRST.number(), Attempt::FIRST.previous_attempts()), (1, 0));
     let third = Attempt::FIRST.next().next();
-    assert_eq!((third.number(), third.previous()), (3, 2));
+    assert_eq!((third.number(), third.previous_attempts()), (3, 2));
     third.with(|| {
         assert_eq!(Attempt::current(), third);
         Attempt::FIRST.with(|| assert_eq!(Attempt::current(), Attempt::FIRST));
@@ -328,51 +328,53 @@ fn a_deadline_that_was_enforced_is_seen_by_the_layer_that_polls_the_latest_of_se
 #[test]
 fn a_transparent_attempt_has_a_number_and_is_no_previous_one() {
     let transparent = Attempt::FIRST.transparent();
-    assert_eq!((transparent.number(), transparent.previous()), (2, 0));
+    assert_eq!((transparent.number(), transparent.previous_attempts()), (2, 0));
     let next = transparent.next();
-    assert_eq!((next.number(), next.previous()), (3, 1));
+    assert_eq!((next.number(), next.previous_attempts()), (3, 1));
 }
 
 #[test]
 fn a_tally_knows_whether_the_call_it_is_in_is_new() {
-    let (a, b) = (Tally::new(), Tally::new());
+    let (a, b) = (SharedCount::new(), SharedCount::new());
     assert!(a.is_new_call() && !a.without_calls().is_new_call());
-    a.inside(Attempt::FIRST, || {
+    a.run(Attempt::FIRST, || {
         assert!(!a.is_new_call() && b.is_new_call());
-        b.inside(Attempt::FIRST, || assert!(!a.is_new_call() && !b.is_new_call()));
+        b.run(Attempt::FIRST, || assert!(!a.is_new_call() && !b.is_new_call()));
     });
-    a.without_calls().inside(Attempt::FIRST, || assert!(a.is_new_call()));
-    a.inside(Attempt::FIRST.next(), || assert!(!b.is_new_call() && Tally::is_repeated()));
-    a.inside(Attempt::FIRST.transparent(), || assert!(b.is_new_call()));
-    assert!(a.is_new_call() && !Tally::is_repeated());
+    a.without_calls().run(Attempt::FIRST, || assert!(a.is_new_call()));
+    a.run(Attempt::FIRST.next(), || assert!(!b.is_new_call() && SharedCount::is_repeated()));
+    a.run(Attempt::FIRST.transparent(), || assert!(b.is_new_call()));
+    assert!(a.is_new_call() && !SharedCount::is_repeated());
 }
 
 #[test]
 fn an_outcome_is_counted_for_all_layers_of_a_tally_and_for_no_other() {
-    let (a, b) = (Tally::new(), Tally::new());
-    let (mut outer, mut middle) = (Told::NOTHING, Told::NOTHING);
-    let counted = a.watch(Attempt::FIRST, &mut outer, || {
-        b.watch(Attempt::FIRST, &mut middle, || a.inside(Attempt::FIRST, || a.counted()));
-        middle.counted()
+    let (a, b) = (SharedCount::new(), SharedCount::new());
+    let (mut outer, mut middle) = (InnerReport::EMPTY, InnerReport::EMPTY);
+    let counted = a.run_and_report(Attempt::FIRST, &mut outer, || {
+        b.run_and_report(Attempt::FIRST, &mut middle, || {
+            a.run(Attempt::FIRST, || a.mark_counted())
+        });
+        middle.is_counted()
     });
-    assert!(outer.counted() && !counted);
-    a.watch(Attempt::FIRST, &mut outer, || {});
-    assert!(!outer.counted());
+    assert!(outer.is_counted() && !counted);
+    a.run_and_report(Attempt::FIRST, &mut outer, || {});
+    assert!(!outer.is_counted());
 }
 
 #[test]
 fn a_tally_restores_what_was_ambient_also_on_panic_and_however_deep() {
-    let tally = Tally::new();
+    let tally = SharedCount::new();
     for depth in [1, 16, 17, 40] {
         assert!(std::panic::catch_unwind(|| deeper(tally, depth)).is_err());
         assert!(tally.is_new_call() && Attempt::current() == Attempt::FIRST);
     }
 }
 
-fn deeper(tally: Tally, left: u32) {
+fn deeper(tally: SharedCount, left: u32) {
     match left {
         0 => std::panic::resume_unwind(Box::new("on purpose")),
-        _ => tally.inside(Attempt::FIRST.next(), || deeper(tally, left - 1)),
+        _ => tally.run(Attempt::FIRST.next(), || deeper(tally, left - 1)),
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
     task::{Context, Poll, Wake, Waker},
 };
 
-use buttress_core::{Criticality, Drive, Entry, Place, Relay, Rouse, Terms};
+use buttress_core::{Ambient, Criticality, Driven, Join, MemberId, Relay, WatchdogHost};
 use loom::{
     future::block_on,
     model::Builder,

@@ -3,7 +3,7 @@
 use std::{error::Error, fmt, io, time::Duration};
 
 use buttress_core::{
-    BoxError, Classify, Deadline, Hint, Origin, Plain, Reason, Rejection, Verdict,
+    BoxError, Classify, Deadline, Origin, Plain, Reason, Rejection, RetryHint, Verdict,
 };
 
 fn overloaded() -> Rejection {
@@ -103,7 +103,7 @@ async fn an_attempts_timeout_is_a_verdict_of_its_own_while_the_reader_has_time_l
     let attempt = Deadline::after(Duration::from_secs(1));
     let whole = Deadline::after(Duration::from_secs(2));
     tokio::time::advance(Duration::from_secs(1)).await;
-    let verdict = |own| Deadline::with(own, || Verdict::of(&exceeded(attempt)));
+    let verdict = |own| Deadline::with(own, || Verdict::from_rejection(&exceeded(attempt)));
 
     assert_eq!(verdict(None), Verdict::TimedOut, "a reader without a deadline has time left");
     assert_eq!(verdict(Some(whole)), Verdict::TimedOut);
@@ -121,7 +121,7 @@ async fn an_attempts_timeout_is_a_verdict_of_its_own_while_the_reader_has_time_l
 async fn a_deadline_that_is_not_told_is_judged_by_the_readers_clock() {
     let why = Rejection::new(Reason::DeadlineExceeded, Origin::new("theirs"));
     let own = Deadline::after(Duration::from_secs(1));
-    let verdict = || Deadline::with(Some(own), || Verdict::of(&why));
+    let verdict = || Deadline::with(Some(own), || Verdict::from_rejection(&why));
     assert_eq!(verdict(), Verdict::TimedOut);
     tokio::time::advance(Duration::from_secs(1)).await;
     assert!(matches!(verdict(), Verdict::Rejected { by: "theirs", .. }));
@@ -138,9 +138,9 @@ async fn any_other_rejection_is_local_whatever_time_is_left() {
     ] {
         let why = Rejection::new(reason, Origin::new("below").named("db"));
         let local = |retry_after| Verdict::Rejected { by: "below", reason, retry_after };
-        assert_eq!(Verdict::of(&why), local(None));
+        assert_eq!(Verdict::from_rejection(&why), local(None));
         let delay = Duration::from_millis(5);
-        assert_eq!(Verdict::of(&why.after(delay)), local(Some(delay)));
+        assert_eq!(Verdict::from_rejection(&why.after(delay)), local(Some(delay)));
     }
 }
 
@@ -152,20 +152,20 @@ fn plain_reads_an_answer_as_success_an_error_as_transient_and_a_rejection_as_wha
     assert_eq!(judge(Ok(())), Verdict::Success);
     assert_eq!(judge(Err("down".into())), Verdict::Transient);
     let rejected = judge(Err(Wrapped(overloaded().into()).into()));
-    assert_eq!(rejected, Verdict::of(&overloaded()));
+    assert_eq!(rejected, Verdict::from_rejection(&overloaded()));
 }
 
 #[test]
 fn a_closure_gives_verdicts() {
     let classify = |outcome: Result<&u32, &BoxError>| match outcome {
         Ok(200) => Verdict::Success,
-        Ok(429) => Verdict::Throttled(Some(Hint::After(Duration::from_secs(1)))),
+        Ok(429) => Verdict::Throttled(Some(RetryHint::After(Duration::from_secs(1)))),
         _ => Verdict::Permanent,
     };
     let judge = |outcome: Result<u32, BoxError>| {
         Classify::<(), u32, BoxError>::classify(&classify, &(), outcome.as_ref())
     };
     assert_eq!(judge(Ok(200)), Verdict::Success);
-    assert!(matches!(judge(Ok(429)), Verdict::Throttled(Some(Hint::After(_)))));
+    assert!(matches!(judge(Ok(429)), Verdict::Throttled(Some(RetryHint::After(_)))));
     assert_eq!(judge(Err("down".into())), Verdict::Permanent);
 }

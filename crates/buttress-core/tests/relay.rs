@@ -14,14 +14,16 @@ use std::{
     time::Duration,
 };
 
-use buttress_core::{Criticality, Deadline, Drive, End, Entry, Place, Relay, Terms, Turn};
+use buttress_core::{
+    Ambient, Criticality, Deadline, DriveEnd, Driven, Driver, Join, MemberId, Relay,
+};
 use tokio::time::Instant;
 
 #[test]
 fn work_is_driven_by_whoever_is_polled_first() {
     let (relay, idle) = relay(());
     let place = member(&relay);
-    assert!(poll(&relay, place, 0, &Task::new(), |(), _| Drive::Done).is_ready());
+    assert!(poll(&relay, place, 0, &Task::new(), |(), _| Driven::Done).is_ready());
     assert!(poll(&relay, idle, 0, &Task::new(), not_driven).is_ready());
 }
 
@@ -31,9 +33,9 @@ fn work_that_has_not_been_woken_is_not_driven() {
     let task = Task::new();
     assert!(poll(&relay, place, 0, &task, pending).is_pending());
     assert!(poll(&relay, place, 0, &task, not_driven).is_pending());
-    relay.ring();
+    relay.wake_driver();
     assert_eq!(task.woken(), 1);
-    assert!(poll(&relay, place, 0, &task, |(), _| Drive::Done).is_ready());
+    assert!(poll(&relay, place, 0, &task, |(), _| Driven::Done).is_ready());
 }
 
 #[test]
@@ -52,9 +54,9 @@ fn a_ring_wakes_the_driver_and_one_other_task() {
     for _ in 0..20 {
         assert!(poll(&relay, member(&relay), 0, driving, not_driven).is_pending());
     }
-    relay.ring();
+    relay.wake_driver();
     assert_eq!((driving.woken(), woken(others)), (1, 1));
-    relay.ring();
+    relay.wake_driver();
     assert_eq!((driving.woken(), woken(others)), (1, 1), "it was woken already");
 }
 
@@ -67,13 +69,13 @@ fn whoever_drove_last_is_the_one_that_is_woken() {
         assert!(poll(&relay, place, 0, task, pending).is_pending());
     }
     for (place, task) in members {
-        relay.ring();
+        relay.wake_driver();
         assert!(poll(&relay, place, 0, task, pending).is_pending());
         for (other, task) in members {
             assert!(poll(&relay, other, 0, task, not_driven).is_pending());
         }
         let before = (task.woken(), woken(&tasks));
-        relay.ring();
+        relay.wake_driver();
         assert_eq!((task.woken(), woken(&tasks)), (before.0 + 1, before.1 + 2));
     }
 }
@@ -87,7 +89,7 @@ fn a_member_is_woken_where_it_was_polled_last() {
     assert!(poll(&relay, second, 0, &before, not_driven).is_pending());
     assert!(poll(&relay, first, 0, &driving, not_driven).is_pending());
     assert!(poll(&relay, second, 0, &waiting, not_driven).is_pending());
-    relay.ring();
+    relay.wake_driver();
     assert_eq!((before.woken(), driving.woken(), waiting.woken()), (0, 1, 1));
 }
 
@@ -101,7 +103,7 @@ fn two_tasks_stand_in_for_a_driver_that_has_left() {
     }
     assert!(!relay.leave(driver));
     assert_eq!(woken(&tasks), 0, "the work has not been woken");
-    relay.ring();
+    relay.wake_driver();
     assert_eq!(woken(&tasks), 2);
 }
 
@@ -112,9 +114,9 @@ fn a_driver_that_is_never_polled_again_delays_nobody() {
     let task = Task::new();
     assert!(poll(&relay, driver, 0, &Task::new(), pending).is_pending());
     assert!(poll(&relay, deputy, 0, &task, not_driven).is_pending());
-    relay.ring();
+    relay.wake_driver();
     assert_eq!(task.woken(), 1);
-    assert!(poll(&relay, deputy, 0, &task, |(), _| Drive::Done).is_ready());
+    assert!(poll(&relay, deputy, 0, &task, |(), _| Driven::Done).is_ready());
 }
 
 #[test]
@@ -124,9 +126,9 @@ fn whoever_leaves_after_it_was_woken_passes_the_wake_on() {
     let tasks = [(); 4].map(|()| Task::new());
     let mut members: Vec<_> = places.into_iter().zip(&tasks).collect();
     for (place, task) in &members {
-        assert!(poll(&relay, *place, 0, task, |(), _| Drive::Pending).is_pending());
+        assert!(poll(&relay, *place, 0, task, |(), _| Driven::Pending).is_pending());
     }
-    relay.ring();
+    relay.wake_driver();
     while members.len() > 1 {
         let heir = members.iter().position(|(_, task)| task.woken() > 0).unwrap();
         assert!(!relay.leave(members.remove(heir).0));
@@ -142,14 +144,14 @@ fn a_ring_while_the_work_is_out_is_heard_when_it_is_put_back() {
     let place = member(&relay);
     let outcome = poll(&relay, driver, 0, &task, |(), _| {
         assert!(poll(&relay, place, 0, &other, not_driven).is_pending());
-        relay.ring();
-        thread::scope(|scope| scope.spawn(|| relay.ring()).join().unwrap());
+        relay.wake_driver();
+        thread::scope(|scope| scope.spawn(|| relay.wake_driver()).join().unwrap());
         assert_eq!((task.woken(), other.woken()), (0, 0), "there is nothing to be driven yet");
-        Drive::Pending
+        Driven::Pending
     });
     assert!(outcome.is_pending());
     assert_eq!((task.woken(), other.woken()), (1, 1));
-    assert!(poll(&relay, place, 0, &other, |(), _| Drive::Done).is_ready());
+    assert!(poll(&relay, place, 0, &other, |(), _| Driven::Done).is_ready());
 }
 
 #[test]
@@ -161,20 +163,20 @@ fn news_wakes_everybody_and_work_that_may_have_more_is_driven_on() {
         assert!(poll(&relay, place, 0, task, pending).is_pending());
         place
     });
-    relay.ring();
+    relay.wake_driver();
     let before = tasks.each_ref().map(|task| task.woken());
     for (place, task) in places.into_iter().zip(&tasks) {
         assert!(poll(&relay, place, 0, task, pending).is_pending());
     }
-    relay.ring();
-    assert!(poll(&relay, driver, 0, &Task::new(), |(), _| Drive::More).is_ready());
+    relay.wake_driver();
+    assert!(poll(&relay, driver, 0, &Task::new(), |(), _| Driven::More).is_ready());
     for (before, task) in before.iter().zip(&tasks) {
         assert!(task.woken() > *before);
     }
     for (place, task) in places.into_iter().zip(&tasks) {
         assert!(poll(&relay, place, 0, task, not_driven).is_ready());
     }
-    assert!(poll(&relay, places[0], 1, &tasks[0], |(), _| Drive::Done).is_ready());
+    assert!(poll(&relay, places[0], 1, &tasks[0], |(), _| Driven::Done).is_ready());
 }
 
 #[test]
@@ -182,7 +184,7 @@ fn one_who_reads_slower_is_not_kept_waiting_for_what_is_there() {
     let (relay, slow) = relay(());
     let fast = member(&relay);
     for known in 0..3 {
-        assert!(poll(&relay, fast, known, &Task::new(), |(), _| Drive::More).is_ready());
+        assert!(poll(&relay, fast, known, &Task::new(), |(), _| Driven::More).is_ready());
     }
     for known in 0..3 {
         assert!(poll(&relay, slow, known, &Task::new(), not_driven).is_ready());
@@ -197,12 +199,12 @@ fn work_that_is_done_lets_everybody_go() {
     assert!(
         poll(&relay, driver, 0, &Task::new(), |(), _| {
             assert!(poll(&relay, waiting, 0, &task, not_driven).is_pending());
-            Drive::Done
+            Driven::Done
         })
         .is_ready()
     );
     assert_eq!(task.woken(), 1);
-    relay.ring();
+    relay.wake_driver();
     assert_eq!(task.woken(), 1);
     for place in [driver, waiting, member(&relay)] {
         for known in [0, 1, 7] {
@@ -227,7 +229,7 @@ fn the_work_is_dropped_before_anybody_hears_of_its_end() {
         let waker = Waker::from(Arc::clone(&hears));
         let cx = &mut Context::from_waker(&waker);
         assert!(relay.poll(waiting, 0, cx, not_driven).is_pending());
-        Drive::Done
+        Driven::Done
     });
     assert!(outcome.is_ready());
     assert_eq!(hears.1.load(SeqCst), 1);
@@ -266,7 +268,7 @@ fn a_destructor_that_panics_lets_everybody_go() {
     let panics = AssertUnwindSafe(|| {
         poll(&relay, driver, 0, &Task::new(), |_, _| {
             assert!(poll(&relay, waiting, 0, &task, not_driven).is_pending());
-            Drive::Done
+            Driven::Done
         })
     });
     assert!(catch_unwind(panics).is_err());
@@ -279,15 +281,15 @@ fn the_last_to_leave_drops_the_work_and_closes_the_door() {
     let (load, dropped) = Load::new();
     let (relay, first) = relay(load);
     let second = member(&relay);
-    assert!(poll(&relay, second, 0, &Task::new(), |_, _| Drive::Pending).is_pending());
+    assert!(poll(&relay, second, 0, &Task::new(), |_, _| Driven::Pending).is_pending());
     assert!(!relay.leave(second));
     let third = member(&relay);
     assert!(!relay.leave(first));
     assert_eq!((relay.members(), dropped.load(SeqCst)), (1, 0));
     assert!(relay.leave(third));
     assert_eq!((relay.members(), dropped.load(SeqCst)), (0, 1));
-    assert_eq!(relay.enter(terms(None)), Entry::Closed);
-    relay.ring();
+    assert_eq!(relay.join(terms(None)), Join::Closed);
+    relay.wake_driver();
     drop(relay);
     assert_eq!(dropped.load(SeqCst), 1);
 }
@@ -295,9 +297,9 @@ fn the_last_to_leave_drops_the_work_and_closes_the_door() {
 #[test]
 fn nobody_enters_when_all_have_left_though_the_work_was_done() {
     let (relay, place) = relay(());
-    assert!(poll(&relay, place, 0, &Task::new(), |(), _| Drive::Done).is_ready());
+    assert!(poll(&relay, place, 0, &Task::new(), |(), _| Driven::Done).is_ready());
     assert!(relay.leave(place));
-    assert_eq!(relay.enter(terms(None)), Entry::Closed);
+    assert_eq!(relay.join(terms(None)), Join::Closed);
 }
 
 #[test]
@@ -305,15 +307,15 @@ fn the_work_may_not_wait_for_itself_but_another_thread_may() {
     let (relay, place) = relay(());
     assert!(
         poll(&relay, place, 0, &Task::new(), |(), _| {
-            assert_eq!(relay.enter(terms(None)), Entry::Inside);
-            let elsewhere = thread::scope(|scope| scope.spawn(|| relay.enter(terms(None))).join());
-            assert!(matches!(elsewhere.unwrap(), Entry::Member(_)));
-            Drive::Pending
+            assert_eq!(relay.join(terms(None)), Join::Reentrant);
+            let elsewhere = thread::scope(|scope| scope.spawn(|| relay.join(terms(None))).join());
+            assert!(matches!(elsewhere.unwrap(), Join::Member(_)));
+            Driven::Pending
         })
         .is_pending()
     );
     assert_eq!(relay.members(), 2);
-    assert!(matches!(relay.enter(terms(None)), Entry::Member(_)), "it is not driven now");
+    assert!(matches!(relay.join(terms(None)), Join::Member(_)), "it is not driven now");
 }
 
 #[test]
@@ -321,39 +323,39 @@ fn work_runs_on_the_terms_of_those_who_are_there() {
     use Criticality::{Critical, Sheddable};
     let start = Instant::now();
     let until = |secs: u64| Some(Deadline::at(start + Duration::from_secs(secs)));
-    let on = |deadline, criticality| Terms { deadline, criticality };
+    let on = |deadline, criticality| Ambient { deadline, criticality };
     let (relay, two) = Relay::new((), on(until(2), Sheddable));
-    assert_eq!(relay.terms(), on(until(2), Sheddable));
+    assert_eq!(relay.ambient(), on(until(2), Sheddable));
     let three = enter(&relay, on(until(3), Sheddable));
     let one = enter(&relay, on(until(1), Critical));
-    assert_eq!(relay.terms(), on(until(3), Critical));
+    assert_eq!(relay.ambient(), on(until(3), Critical));
     let endless = enter(&relay, on(None, Sheddable));
-    assert_eq!(relay.terms(), on(None, Critical));
+    assert_eq!(relay.ambient(), on(None, Critical));
     assert!(!relay.leave(endless));
     let also_three = enter(&relay, on(until(3), Sheddable));
     assert!(!relay.leave(three));
-    assert_eq!(relay.terms(), on(until(3), Critical));
+    assert_eq!(relay.ambient(), on(until(3), Critical));
     assert!(!relay.leave(also_three));
-    assert_eq!(relay.terms(), on(until(2), Critical));
+    assert_eq!(relay.ambient(), on(until(2), Critical));
     assert!(!relay.leave(two));
 
     let seen = Cell::new(None);
     let polled = poll(&relay, one, 0, &Task::new(), |(), terms| {
         seen.set(Some(terms));
-        Drive::Pending
+        Driven::Pending
     });
     assert!(polled.is_pending());
     assert_eq!(seen.get(), Some(on(until(1), Critical)), "the highest that ever came");
     let four = enter(&relay, on(until(4), Sheddable));
     assert!(!relay.leave(one));
-    assert_eq!(relay.terms().deadline, until(4));
+    assert_eq!(relay.ambient().deadline, until(4));
     assert!(relay.leave(four));
 }
 
 #[test]
 fn terms_have_no_deadline_that_ends_at_the_head() {
     let deadline = Deadline::after(Duration::from_secs(1));
-    let terms = deadline.until_head(Terms::current);
+    let terms = deadline.until_head(Ambient::current);
     assert_eq!(terms.deadline, None);
     let seen = deadline.until_head(|| terms.with(Deadline::current));
     assert_eq!(seen, None, "the work is not that of whoever polls it");
@@ -371,11 +373,11 @@ fn a_waker_that_panics_keeps_no_other_member_from_being_woken() {
     let deputy = enter(&relay, terms(None));
     let (panics, task) = (Waker::from(Arc::new(Panics)), Arc::<Task>::default());
     let cx = &mut Context::from_waker(&panics);
-    assert!(relay.poll(driver, 0, cx, |(), _| Drive::Pending).is_pending());
+    assert!(relay.poll(driver, 0, cx, |(), _| Driven::Pending).is_pending());
     let waker = Waker::from(Arc::clone(&task));
     let cx = &mut Context::from_waker(&waker);
-    assert!(relay.poll(deputy, 0, cx, |(), _| Drive::Pending).is_pending());
-    let rung = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| relay.ring()));
+    assert!(relay.poll(deputy, 0, cx, |(), _| Driven::Pending).is_pending());
+    let rung = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| relay.wake_driver()));
     assert!(rung.is_err());
     assert_eq!(task.woken(), 1);
 }
@@ -383,11 +385,11 @@ fn a_waker_that_panics_keeps_no_other_member_from_being_woken() {
 #[test]
 fn terms_are_what_is_ambient() {
     let deadline = Some(Deadline::after(Duration::from_secs(1)));
-    let terms = Terms { deadline, criticality: Criticality::Sheddable };
-    assert_eq!(terms.with(Terms::current), terms);
-    let nothing = Terms { deadline: None, criticality: Criticality::Critical };
-    assert_eq!(terms.with(|| nothing.with(Terms::current)), nothing);
-    assert_eq!(Terms::current(), nothing);
+    let terms = Ambient { deadline, criticality: Criticality::Sheddable };
+    assert_eq!(terms.with(Ambient::current), terms);
+    let nothing = Ambient { deadline: None, criticality: Criticality::Critical };
+    assert_eq!(terms.with(|| nothing.with(Ambient::current)), nothing);
+    assert_eq!(Ambient::current(), nothing);
 }
 
 #[test]
@@ -404,8 +406,8 @@ fn those_who_have_left_in_any_order_are_not_woken_and_all_others_are() {
             });
             let (left, stayed) = order.split_at(leave);
             assert!(left.iter().all(|member| !relay.leave(places[*member])));
-            relay.ring();
-            let outcome = poll(&relay, driver, 0, &Task::new(), |(), _| Drive::Done);
+            relay.wake_driver();
+            let outcome = poll(&relay, driver, 0, &Task::new(), |(), _| Driven::Done);
             assert!(outcome.is_ready());
             assert!(left.iter().all(|member| tasks[*member].woken() == 0), "{left:?} left");
             assert!(stayed.iter().all(|member| tasks[*member].woken() == 1), "{left:?} left");
@@ -430,7 +432,7 @@ fn a_place_that_is_taken_again_has_nothing_of_its_former_holder() {
     let again = fresh.each_ref().map(|_| member(&relay));
     assert!(again.iter().all(|place| places.contains(place)), "places are used again");
     assert!(poll(&relay, again[1], 0, &fresh[1], not_driven).is_pending());
-    relay.ring();
+    relay.wake_driver();
     assert_eq!((woken(&tasks), fresh.each_ref().map(|task| task.woken())), (0, [0, 1, 0]));
 }
 
@@ -444,15 +446,15 @@ fn wakers_are_woken_with_no_lock_held() {
     let wakers = [(); 3].map(|()| Waker::from(Arc::new(looks.again())));
     let [mut one, mut two, mut three] = wakers.each_ref().map(Context::from_waker);
 
-    assert!(relay.poll(first, 0, &mut one, |_, _| Drive::Pending).is_pending());
+    assert!(relay.poll(first, 0, &mut one, |_, _| Driven::Pending).is_pending());
     assert!(relay.poll(second, 0, &mut two, not_driven).is_pending());
-    relay.ring();
+    relay.wake_driver();
     assert_eq!(looks.times(), 2, "by a ring");
     let outcome = relay.poll(first, 0, &mut one, |_, _| {
         assert!(relay.poll(second, 0, &mut two, not_driven).is_pending());
         assert!(relay.poll(third, 0, &mut three, not_driven).is_pending());
-        relay.ring();
-        Drive::Pending
+        relay.wake_driver();
+        Driven::Pending
     });
     assert!(outcome.is_pending());
     assert_eq!(looks.times(), 4, "by a driver that puts the work back");
@@ -460,13 +462,13 @@ fn wakers_are_woken_with_no_lock_held() {
     assert_eq!(looks.times(), 5, "by one who leaves");
     let outcome = relay.poll(second, 0, &mut two, |_, _| {
         assert!(relay.poll(third, 0, &mut three, not_driven).is_pending());
-        Drive::More
+        Driven::More
     });
     assert!(outcome.is_ready());
     assert_eq!(looks.times(), 6, "by news");
     let outcome = relay.poll(second, 1, &mut two, |_, _| {
         assert!(relay.poll(third, 1, &mut three, not_driven).is_pending());
-        Drive::Done
+        Driven::Done
     });
     assert!(outcome.is_ready());
     assert_eq!(looks.times(), 8, "by the end, and the work was dropped");
@@ -478,19 +480,19 @@ fn wakers_are_dropped_with_no_lock_held() {
     let relay = relay.get().unwrap();
     let (second, third) = (member(relay), member(relay));
     let idle = &mut Context::from_waker(Waker::noop());
-    let waits = |place, drive: fn(&mut Looks, Terms) -> Drive| {
+    let waits = |place, drive: fn(&mut Looks, Ambient) -> Driven| {
         let waker = Waker::from(Arc::new(looks.again()));
         assert!(relay.poll(place, 0, &mut Context::from_waker(&waker), drive).is_pending());
     };
 
-    assert!(relay.poll(first, 0, idle, |_, _| Drive::Pending).is_pending());
+    assert!(relay.poll(first, 0, idle, |_, _| Driven::Pending).is_pending());
     waits(second, not_driven);
     waits(second, not_driven);
     assert_eq!(looks.times(), 1, "of one who waits elsewhere now");
     waits(third, not_driven);
-    relay.ring();
+    relay.wake_driver();
     assert_eq!(looks.times(), 3, "of the deputy, who was woken first");
-    waits(second, |_, _| Drive::Pending);
+    waits(second, |_, _| Driven::Pending);
     assert_eq!(looks.times(), 4, "of one who drives");
     assert!(!relay.leave(second));
     assert_eq!(looks.times(), 5, "of one who leaves");
@@ -510,11 +512,11 @@ fn one_who_waits_alone_costs_no_allocation() {
     let counted = allocation_counter::measure(|| {
         let (relay, place) = relay(());
         assert!(relay.poll(place, 0, cx, pending).is_pending());
-        relay.ring();
-        assert!(relay.poll(place, 0, cx, |(), _| Drive::More).is_ready());
+        relay.wake_driver();
+        assert!(relay.poll(place, 0, cx, |(), _| Driven::More).is_ready());
         assert!(relay.poll(place, 1, cx, pending).is_pending());
-        relay.ring();
-        assert!(relay.poll(place, 1, cx, |(), _| Drive::Done).is_ready());
+        relay.wake_driver();
+        assert!(relay.poll(place, 1, cx, |(), _| Driven::Done).is_ready());
         assert!(relay.leave(place));
     });
     assert_eq!(counted.count_total, 0);
@@ -589,7 +591,7 @@ impl Drop for Looks {
 }
 
 /// A relay whose work looks at it.
-fn watched() -> (Arc<OnceLock<Relay<Looks>>>, Place, Looks) {
+fn watched() -> (Arc<OnceLock<Relay<Looks>>>, MemberId, Looks) {
     let relay = Arc::<OnceLock<_>>::default();
     let looks = Looks(Arc::downgrade(&relay), Arc::default());
     let (made, place) = Relay::new(looks.again(), terms(None));
@@ -602,25 +604,25 @@ fn whoever_is_alone_ends_the_work_and_the_relay_begins_again() {
     let (mut relay, place) = relay(1);
     let task = Task::new();
     let mut turn = turn(&relay, place, &task);
-    assert_eq!(turn.end(), End::Spent);
+    assert_eq!(turn.finish_alone(), DriveEnd::Reusable);
     drop(turn);
-    assert_eq!(relay.enter(terms(None)), Entry::Closed);
-    relay.ring();
+    assert_eq!(relay.join(terms(None)), Join::Closed);
+    relay.wake_driver();
     assert_eq!(task.woken(), 0);
 
     let deadline = Some(Deadline::after(Duration::from_secs(1)));
-    let (work, place) = relay.renew(terms(deadline)).unwrap();
+    let (work, place) = relay.reuse(terms(deadline)).unwrap();
     assert_eq!(std::mem::replace(work, 2), 1);
-    assert_eq!((relay.members(), relay.terms()), (1, terms(deadline)));
+    assert_eq!((relay.members(), relay.ambient()), (1, terms(deadline)));
     let given = |work: &mut i32, given| {
         assert_eq!((*work, given), (2, terms(deadline)));
-        Drive::Pending
+        Driven::Pending
     };
     assert!(poll(&relay, place, 0, &task, given).is_pending());
     let late = member(&relay);
-    relay.ring();
+    relay.wake_driver();
     assert_eq!(task.woken(), 1);
-    assert!(poll(&relay, late, 0, &Task::new(), |_, _| Drive::Done).is_ready());
+    assert!(poll(&relay, late, 0, &Task::new(), |_, _| Driven::Done).is_ready());
     assert!(!relay.leave(place));
     assert!(relay.leave(late));
 }
@@ -631,13 +633,13 @@ fn an_end_that_others_wait_for_is_told_when_the_turn_is_over() {
     let (late, waiting) = (member(&relay), Task::new());
     let mut turn = turn(&relay, place, &Task::new());
     assert!(poll(&relay, late, 0, &waiting, not_driven).is_pending());
-    assert_eq!(turn.end(), End::Others);
+    assert_eq!(turn.finish_alone(), DriveEnd::Others);
     assert_eq!(waiting.woken(), 0);
     let work = Arc::downgrade(turn.work().unwrap());
     drop(turn);
     assert_eq!((waiting.woken(), work.strong_count()), (1, 0));
     assert!(poll(&relay, late, 0, &waiting, not_driven).is_ready());
-    assert!(relay.renew(terms(None)).is_none());
+    assert!(relay.reuse(terms(None)).is_none());
 }
 
 #[test]
@@ -645,9 +647,9 @@ fn what_a_crowd_has_left_is_not_used_again() {
     let (mut relay, place) = relay(());
     assert!(!relay.leave(member(&relay)));
     let mut turn = turn(&relay, place, &Task::new());
-    assert_eq!(turn.end(), End::Alone);
+    assert_eq!(turn.finish_alone(), DriveEnd::Alone);
     drop(turn);
-    assert!(relay.renew(terms(None)).is_none());
+    assert!(relay.reuse(terms(None)).is_none());
 }
 
 #[test]
@@ -659,65 +661,65 @@ fn a_waker_that_was_left_is_not_used_again() {
     let waker = Arc::downgrade(&task);
     drop(task);
     assert!(!relay.leave(other));
-    relay.ring();
+    relay.wake_driver();
     assert_eq!(waker.strong_count(), 0, "it was woken, and let go");
     let mut turn = turn(&relay, place, &Task::new());
-    assert_eq!(turn.end(), End::Alone);
+    assert_eq!(turn.finish_alone(), DriveEnd::Alone);
     drop(turn);
-    assert!(relay.renew(terms(None)).is_none());
+    assert!(relay.reuse(terms(None)).is_none());
 }
 
 #[test]
 fn a_relay_that_is_not_over_does_not_begin_again() {
     let (mut relay, place) = relay(());
-    assert!(relay.renew(terms(None)).is_none());
-    assert!(poll(&relay, place, 0, &Task::new(), |(), _| Drive::Done).is_ready());
-    assert!(relay.renew(terms(None)).is_none());
+    assert!(relay.reuse(terms(None)).is_none());
+    assert!(poll(&relay, place, 0, &Task::new(), |(), _| Driven::Done).is_ready());
+    assert!(relay.reuse(terms(None)).is_none());
 }
 
-fn relay<W>(work: W) -> (Relay<W>, Place) {
+fn relay<W>(work: W) -> (Relay<W>, MemberId) {
     Relay::new(work, terms(None))
 }
 
-fn turn<'a, W>(relay: &'a Relay<W>, place: Place, task: &Arc<Task>) -> Turn<'a, W> {
+fn turn<'a, W>(relay: &'a Relay<W>, place: MemberId, task: &Arc<Task>) -> Driver<'a, W> {
     let waker = Waker::from(Arc::clone(task));
-    match relay.turn(place, 0, &mut Context::from_waker(&waker)) {
+    match relay.poll_drive(place, 0, &mut Context::from_waker(&waker)) {
         Poll::Ready(Some(turn)) => turn,
         _ => panic!("it is not its turn"),
     }
 }
 
-fn terms(deadline: Option<Deadline>) -> Terms {
-    Terms { deadline, criticality: Criticality::default() }
+fn terms(deadline: Option<Deadline>) -> Ambient {
+    Ambient { deadline, criticality: Criticality::default() }
 }
 
-fn member<W>(relay: &Relay<W>) -> Place {
+fn member<W>(relay: &Relay<W>) -> MemberId {
     enter(relay, terms(None))
 }
 
-fn enter<W>(relay: &Relay<W>, terms: Terms) -> Place {
-    match relay.enter(terms) {
-        Entry::Member(place) => place,
+fn enter<W>(relay: &Relay<W>, terms: Ambient) -> MemberId {
+    match relay.join(terms) {
+        Join::Member(place) => place,
         entry => panic!("{entry:?}"),
     }
 }
 
 fn poll<W>(
     relay: &Relay<W>,
-    place: Place,
+    place: MemberId,
     known: u64,
     task: &Arc<Task>,
-    drive: impl FnOnce(&mut W, Terms) -> Drive,
+    drive: impl FnOnce(&mut W, Ambient) -> Driven,
 ) -> Poll<()> {
     let waker = Waker::from(Arc::clone(task));
     relay.poll(place, known, &mut Context::from_waker(&waker), drive)
 }
 
-fn pending(_: &mut (), _: Terms) -> Drive {
-    Drive::Pending
+fn pending(_: &mut (), _: Ambient) -> Driven {
+    Driven::Pending
 }
 
-fn not_driven<W>(_: &mut W, _: Terms) -> Drive {
+fn not_driven<W>(_: &mut W, _: Ambient) -> Driven {
     panic!("it was driven")
 }
 

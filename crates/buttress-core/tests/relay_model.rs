@@ -27,7 +27,7 @@ use std::{
     time::Duration,
 };
 
-use buttress_core::{Criticality, Deadline, Drive, Entry, Place, Relay, Terms};
+use buttress_core::{Ambient, Criticality, Deadline, Driven, Join, MemberId, Relay};
 use proptest::{collection::vec, option, prelude::*, sample::Index};
 use tokio::time::Instant;
 
@@ -45,7 +45,7 @@ enum Step {
 
 #[derive(Clone, Copy, Debug)]
 enum Outcome {
-    Returns(Drive),
+    Returns(Driven),
     Panics,
 }
 
@@ -67,7 +67,7 @@ enum Work {
 
 #[derive(Clone, Copy, Debug)]
 struct Member {
-    place: Place,
+    place: MemberId,
     task: usize,
     deadline: Option<Deadline>,
     known: u64,
@@ -86,7 +86,7 @@ struct World {
 impl World {
     fn new() -> Self {
         let dropped = Rc::default();
-        let terms = Terms { deadline: None, criticality: Criticality::Sheddable };
+        let terms = Ambient { deadline: None, criticality: Criticality::Sheddable };
         let (relay, place) = Relay::new(Load(Rc::clone(&dropped)), terms);
         let first = Member { place, task: 0, deadline: None, known: 0, waits: None };
         let model = RefCell::new(Model {
@@ -99,7 +99,7 @@ impl World {
         Self { start: Instant::now(), relay, dropped, tasks: Default::default(), model }
     }
 
-    fn step(&self, step: &Step, polled: Option<Place>) {
+    fn step(&self, step: &Step, polled: Option<MemberId>) {
         match step {
             Step::Enter(task, seconds, criticality) => self.enter(*task, *seconds, *criticality),
             Step::Ring => self.ring(),
@@ -112,17 +112,17 @@ impl World {
     fn enter(&self, task: usize, seconds: Option<u64>, criticality: usize) {
         let after = |seconds| Deadline::at(self.start + Duration::from_secs(seconds));
         let (deadline, criticality) = (seconds.map(after), Criticality::ALL[criticality]);
-        let entry = self.relay.enter(Terms { deadline, criticality });
+        let entry = self.relay.join(Ambient { deadline, criticality });
         let mut model = self.model.borrow_mut();
         if model.work == Work::Out {
-            assert_eq!(entry, Entry::Inside);
+            assert_eq!(entry, Join::Reentrant);
             return;
         }
         if model.members.is_empty() {
-            assert_eq!(entry, Entry::Closed);
+            assert_eq!(entry, Join::Closed);
             return;
         }
-        let Entry::Member(place) = entry else { panic!("{entry:?}") };
+        let Join::Member(place) = entry else { panic!("{entry:?}") };
         assert!(model.members.iter().all(|member| member.place != place));
         model.members.push(Member { place, task, deadline, known: 0, waits: None });
         model.highest = model.highest.max(criticality);
@@ -130,7 +130,7 @@ impl World {
 
     fn ring(&self) {
         let before = self.woken();
-        self.relay.ring();
+        self.relay.wake_driver();
         let mut model = self.model.borrow_mut();
         let told = self.woken() - before;
         match model.work {
@@ -140,7 +140,7 @@ impl World {
         model.woken = true;
     }
 
-    fn leave(&self, index: Index, polled: Option<Place>) {
+    fn leave(&self, index: Index, polled: Option<MemberId>) {
         let Some(at) = self.pick(index, polled) else { return };
         let member = self.model.borrow_mut().members.remove(at);
         let is_last = self.model.borrow().members.is_empty();
@@ -150,7 +150,7 @@ impl World {
         }
     }
 
-    fn poll(&self, index: Index, polled: Option<Place>, meanwhile: &[Step], outcome: Outcome) {
+    fn poll(&self, index: Index, polled: Option<MemberId>, meanwhile: &[Step], outcome: Outcome) {
         let Some(at) = self.pick(index, polled) else { return };
         let Member { place, task, known, .. } = self.model.borrow().members[at];
         let (is_news, drives) = {
@@ -185,9 +185,9 @@ impl World {
         if drives {
             is_ready = true;
             match outcome {
-                Outcome::Returns(Drive::Pending) => (model.work, is_ready) = (Work::In, false),
-                Outcome::Returns(Drive::More) => (model.work, model.woken) = (Work::In, true),
-                Outcome::Returns(Drive::Done) | Outcome::Panics => {
+                Outcome::Returns(Driven::Pending) => (model.work, is_ready) = (Work::In, false),
+                Outcome::Returns(Driven::More) => (model.work, model.woken) = (Work::In, true),
+                Outcome::Returns(Driven::Done) | Outcome::Panics => {
                     model.work = Work::Gone;
                 }
             }
@@ -206,7 +206,7 @@ impl World {
         let model = self.model.borrow();
         assert_eq!(self.relay.members(), model.members.len());
         assert_eq!(self.dropped.get(), u32::from(model.work == Work::Gone));
-        assert_eq!(self.relay.terms().deadline, self.terms().deadline);
+        assert_eq!(self.relay.ambient().deadline, self.terms().deadline);
         let waiting = model.members.iter().filter_map(|member| Some((member, member.waits?)));
         let (sleeping, awake): (Vec<_>, Vec<_>) =
             waiting.partition(|(member, woken)| self.tasks[member.task].woken() == *woken);
@@ -220,7 +220,7 @@ impl World {
     }
 
     /// The terms of whoever is a member now.
-    fn terms(&self) -> Terms {
+    fn terms(&self) -> Ambient {
         let model = self.model.borrow();
         let deadlines = || model.members.iter().map(|member| member.deadline);
         let deadline = if deadlines().any(|deadline| deadline.is_none()) {
@@ -228,11 +228,11 @@ impl World {
         } else {
             deadlines().max().flatten()
         };
-        Terms { deadline, criticality: model.highest }
+        Ambient { deadline, criticality: model.highest }
     }
 
     /// One of the members, but for the one that is being polled.
-    fn pick(&self, index: Index, polled: Option<Place>) -> Option<usize> {
+    fn pick(&self, index: Index, polled: Option<MemberId>) -> Option<usize> {
         let model = self.model.borrow();
         let free = |at: &usize| Some(model.members[*at].place) != polled;
         let free: Vec<_> = (0..model.members.len()).filter(free).collect();
@@ -282,8 +282,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     ];
     let outcome = prop_oneof![
         30 => Just(PENDING),
-        8 => Just(Outcome::Returns(Drive::More)),
-        1 => Just(Outcome::Returns(Drive::Done)),
+        8 => Just(Outcome::Returns(Driven::More)),
+        1 => Just(Outcome::Returns(Driven::Done)),
         1 => Just(Outcome::Panics),
     ];
     let poll = (any::<Index>(), vec(inner, 0..6), outcome)
@@ -291,7 +291,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     vec(prop_oneof![3 => enter, 1 => leave, 8 => poll, 4 => Just(Step::Ring)], 1..80)
 }
 
-const PENDING: Outcome = Outcome::Returns(Drive::Pending);
+const PENDING: Outcome = Outcome::Returns(Driven::Pending);
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]

@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use buttress_core::{Criticality, Deadline, Drive, Entry, Place, Relay, Rouse, Terms};
+use buttress_core::{Ambient, Criticality, Deadline, Driven, Join, MemberId, Relay, WatchdogHost};
 use tokio::time::{advance, sleep};
 
 /// A relay with members of a task each, all of which wait.
@@ -24,15 +24,15 @@ struct Host {
     relay: Relay<()>,
 }
 
-impl Rouse for Host {
-    fn rouse(&self) {
-        self.relay.rouse();
+impl WatchdogHost for Host {
+    fn on_watchdog(&self) {
+        self.relay.wake_if_stalled();
     }
 }
 
 struct Crowd {
     host: Arc<Host>,
-    members: Vec<(Place, Arc<Task>)>,
+    members: Vec<(MemberId, Arc<Task>)>,
 }
 
 impl Crowd {
@@ -40,7 +40,7 @@ impl Crowd {
         let (relay, first) = Relay::new((), terms(None));
         let host = Arc::new(Host { relay });
         let mut crowd = Self { host, members: vec![(first, Task::new())] };
-        crowd.poll(0, Drive::Pending);
+        crowd.poll(0, Driven::Pending);
         for _ in 1..many {
             crowd.join();
         }
@@ -48,23 +48,23 @@ impl Crowd {
     }
 
     fn join(&mut self) {
-        let Entry::Member(place) = self.host.relay.enter(terms(None)) else { panic!("closed") };
-        self.host.relay.watch(place, &self.host);
+        let Join::Member(place) = self.host.relay.join(terms(None)) else { panic!("closed") };
+        self.host.relay.start_watchdog(place, &self.host);
         self.members.push((place, Task::new()));
-        self.poll(self.members.len() - 1, Drive::Pending);
+        self.poll(self.members.len() - 1, Driven::Pending);
     }
 
     /// Polls this member, whose turn it may be: then this comes of it.
-    fn poll(&self, member: usize, drive: Drive) {
+    fn poll(&self, member: usize, drive: Driven) {
         let (place, task) = &self.members[member];
         let waker = Waker::from(Arc::clone(task));
         let polled =
             self.host.relay.poll(*place, 0, &mut Context::from_waker(&waker), |(), _| drive);
-        assert_eq!(polled == Poll::Ready(()), drive != Drive::Pending);
+        assert_eq!(polled == Poll::Ready(()), drive != Driven::Pending);
     }
 
     fn ring(&self) {
-        self.host.relay.ring();
+        self.host.relay.wake_driver();
     }
 
     /// How often each of them was woken.
@@ -73,8 +73,8 @@ impl Crowd {
     }
 }
 
-fn terms(deadline: Option<Deadline>) -> Terms {
-    Terms { deadline, criticality: Criticality::default() }
+fn terms(deadline: Option<Deadline>) -> Ambient {
+    Ambient { deadline, criticality: Criticality::default() }
 }
 
 #[derive(Debug, Default)]
@@ -112,10 +112,10 @@ async fn when_those_that_were_woken_do_not_come_all_others_are_woken_once() {
     sleep(ms(1_000)).await;
     assert_eq!(crowd.woken(), [1; 6]);
     // Those who do not come are not waited for again.
-    crowd.poll(2, Drive::Pending);
+    crowd.poll(2, Driven::Pending);
     for _ in 0..3 {
         crowd.ring();
-        crowd.poll(2, Drive::Pending);
+        crowd.poll(2, Driven::Pending);
         sleep(ms(20)).await;
     }
     assert_eq!(crowd.woken(), [1, 1, 4, 1, 1, 1]);
@@ -128,8 +128,8 @@ async fn when_one_of_them_comes_nobody_else_is_woken() {
         for _ in 0..10 {
             crowd.ring();
             sleep(ms(9)).await;
-            crowd.poll(comes, Drive::Pending);
-            crowd.poll(5 - comes, Drive::Pending);
+            crowd.poll(comes, Driven::Pending);
+            crowd.poll(5 - comes, Driven::Pending);
             sleep(ms(4)).await;
         }
         assert_eq!(crowd.woken(), [10, 0, 0, 0, 0, 10]);
@@ -141,8 +141,8 @@ async fn each_ring_has_its_own_ten_ms() {
     let crowd = Crowd::of(6);
     crowd.ring();
     sleep(ms(9)).await;
-    crowd.poll(0, Drive::Pending);
-    crowd.poll(5, Drive::Pending);
+    crowd.poll(0, Driven::Pending);
+    crowd.poll(5, Driven::Pending);
     crowd.ring();
     sleep(ms(9)).await;
     assert_eq!(crowd.woken(), [2, 0, 0, 0, 0, 2]);
@@ -162,7 +162,7 @@ async fn where_two_wait_or_all_in_one_task_there_is_nobody_else_to_be_woken() {
         crowd.join();
         let last = crowd.members.len() - 1;
         crowd.members[last].1 = task;
-        crowd.poll(last, Drive::Pending);
+        crowd.poll(last, Driven::Pending);
     }
     crowd.ring();
     sleep(ms(20)).await;
@@ -184,7 +184,7 @@ async fn the_timer_is_gone_with_what_it_is_for() {
 async fn work_that_is_done_meanwhile_rouses_nobody() {
     let crowd = Crowd::of(6);
     crowd.ring();
-    crowd.poll(0, Drive::Done);
+    crowd.poll(0, Driven::Done);
     assert_eq!(crowd.woken(), [1; 6]);
     sleep(ms(20)).await;
     assert_eq!(crowd.woken(), [1; 6]);
@@ -218,7 +218,7 @@ fn without_a_runtime_or_its_timers_nobody_is_roused() {
         let crowd = Crowd::of(6);
         for _ in 0..2 {
             crowd.ring();
-            crowd.poll(0, Drive::Pending);
+            crowd.poll(0, Driven::Pending);
         }
         assert_eq!(crowd.woken(), [2, 0, 0, 0, 1, 1]);
     }
@@ -227,8 +227,8 @@ fn without_a_runtime_or_its_timers_nobody_is_roused() {
 #[tokio::test(start_paused = true)]
 async fn once_a_member_has_waited_in_vain_until_its_deadline_nobody_joins_in_time() {
     let at = |millis| terms(Some(Deadline::after(ms(millis))));
-    let member = |relay: &Relay<()>, terms| match relay.enter_in_time(terms) {
-        Entry::Member(place) => place,
+    let member = |relay: &Relay<()>, terms| match relay.join_in_time(terms) {
+        Join::Member(place) => place,
         entry => panic!("{entry:?}"),
     };
     // Whether it stays, and whether it leaves before.
@@ -238,18 +238,18 @@ async fn once_a_member_has_waited_in_vain_until_its_deadline_nobody_joins_in_tim
             let second = member(&relay, if is_first { terms(None) } else { at(10) });
             member(&relay, at(1_000));
             let spent = if is_first { first } else { second };
-            assert!(!relay.is_spent());
+            assert!(!relay.is_closed());
             for now in 1..=20 {
                 advance(ms(1)).await;
                 if leaves_at == Some(now) {
-                    relay.give_up(spent);
+                    relay.note_unserved(spent);
                     assert!(!relay.leave(spent));
                 }
-                assert_eq!(relay.is_spent(), !is_open && now >= 10, "at {now}");
+                assert_eq!(relay.is_closed(), !is_open && now >= 10, "at {now}");
             }
-            let entry = relay.enter_in_time(terms(None));
-            assert_eq!(entry == Entry::Closed, !is_open);
-            assert!(matches!(relay.enter(terms(None)), Entry::Member(_)), "if it must");
+            let entry = relay.join_in_time(terms(None));
+            assert_eq!(entry == Join::Closed, !is_open);
+            assert!(matches!(relay.join(terms(None)), Join::Member(_)), "if it must");
         }
     }
 }
@@ -268,7 +268,7 @@ impl Crowd {
     fn sabotage(&self, member: usize) {
         let waker = Waker::from(Arc::new(Panics));
         let cx = &mut Context::from_waker(&waker);
-        let polled = self.host.relay.poll(self.members[member].0, 0, cx, |(), _| Drive::Pending);
+        let polled = self.host.relay.poll(self.members[member].0, 0, cx, |(), _| Driven::Pending);
         assert!(polled.is_pending());
     }
 }

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use buttress_core::Ticks;
+use buttress_core::TickTimer;
 use tokio::{
     runtime::Builder,
     time::{advance, sleep},
@@ -17,7 +17,7 @@ use tokio::{
 
 #[tokio::test(start_paused = true)]
 async fn a_tick_passes_after_each_period() {
-    let mut ticks = Ticks::new(MS);
+    let mut ticks = TickTimer::new(MS);
     let task = Arc::<Task>::default();
     for _ in 0..3 {
         assert_eq!(task.poll(&mut ticks), Poll::Pending);
@@ -29,7 +29,7 @@ async fn a_tick_passes_after_each_period() {
 
 #[tokio::test(start_paused = true)]
 async fn one_tick_passes_however_late_the_runtime_is() {
-    let mut ticks = Ticks::new(MS);
+    let mut ticks = TickTimer::new(MS);
     let task = Arc::<Task>::default();
     assert_eq!(task.poll(&mut ticks), Poll::Pending);
     sleep(50 * MS).await;
@@ -39,7 +39,7 @@ async fn one_tick_passes_however_late_the_runtime_is() {
 
 #[tokio::test(start_paused = true)]
 async fn a_timer_that_was_stopped_begins_with_a_whole_tick() {
-    let mut ticks = Ticks::new(2 * MS);
+    let mut ticks = TickTimer::new(2 * MS);
     let task = Arc::<Task>::default();
     assert_eq!(task.poll(&mut ticks), Poll::Pending);
     advance(MS).await;
@@ -54,7 +54,7 @@ async fn a_timer_that_was_stopped_begins_with_a_whole_tick() {
 #[test]
 fn a_tick_without_a_timer_is_one_turn_of_the_task() {
     let turns = || {
-        let mut ticks = Ticks::new(MS);
+        let mut ticks = TickTimer::new(MS);
         let task = Arc::<Task>::default();
         for _ in 0..3 {
             assert_eq!(task.poll(&mut ticks), Poll::Pending);
@@ -70,7 +70,7 @@ fn a_tick_without_a_timer_is_one_turn_of_the_task() {
 struct Task(AtomicBool);
 
 impl Task {
-    fn poll(self: &Arc<Self>, ticks: &mut Ticks) -> Poll<()> {
+    fn poll(self: &Arc<Self>, ticks: &mut TickTimer) -> Poll<()> {
         self.0.store(false, Ordering::Relaxed);
         ticks.poll(&mut Context::from_waker(&Waker::from(Arc::clone(self))))
     }

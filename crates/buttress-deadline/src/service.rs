@@ -5,7 +5,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use buttress_core::{Carry, Deadline, Expired, Plain, Respond};
+use buttress_core::{Deadline, NoTimeLeft, Plain, Propagate, Respond};
 use tokio::time::Instant;
 use tower_service::Service;
 
@@ -43,7 +43,7 @@ impl<S: Clone, M: Clone> Clone for DeadlineService<S, M> {
 impl<S, Req, M> Service<Req> for DeadlineService<S, M>
 where
     S: Service<Req> + Clone,
-    M: Respond<Req, S::Response, S::Error> + Carry<Req>,
+    M: Respond<Req, S::Response, S::Error> + Propagate<Req>,
 {
     type Response = M::Response<crate::DeadlineGuard>;
     type Error = S::Error;
@@ -66,7 +66,7 @@ where
     fn call(&mut self, mut request: Req) -> Self::Future {
         let seed = self.mode.seed(&request);
         // Before the clock is read: what came with no time left must not seem to have some.
-        let announced = self.mode.read(&request);
+        let announced = self.mode.deadline(&request);
         let (own, mut now) = match &self.readiness {
             Readiness::Idle => self.settings.own_deadline(),
             _ if !self.settings.is_ambient() => {
@@ -88,13 +88,13 @@ where
             deadline.instant() <= *now.get_or_insert_with(Instant::now)
         };
         match deadline {
-            Some(late) if passed(late) || self.mode.write(&mut request, late).is_err() => {
+            Some(late) if passed(late) || self.mode.set_deadline(&mut request, late).is_err() => {
                 if self.settings.reject_late() == Enforcement::Reject {
                     return self.reject(seed, late);
                 }
                 deadline = own.filter(|own| !passed(*own));
                 // If nothing is left to announce, it goes out without.
-                let _ = deadline.map(|own| self.mode.write(&mut request, own));
+                let _ = deadline.map(|own| self.mode.set_deadline(&mut request, own));
             }
             _ => self.settings.note_on_time(),
         }
@@ -119,9 +119,9 @@ impl<S: Clone, M> DeadlineService<S, M> {
     ) -> Result<Pin<Box<ApartCall<S::Future>>>, Deadline>
     where
         S: Service<Req>,
-        M: Carry<Req>,
+        M: Propagate<Req>,
     {
-        let announced = self.mode.read(&request);
+        let announced = self.mode.deadline(&request);
         let mut inherited = Deadline::earliest(Deadline::whole(), announced);
         let mut own = match mem::replace(&mut self.readiness, Readiness::Apart) {
             Readiness::Ready(deadline) => deadline,
@@ -171,14 +171,14 @@ impl<S: Clone, M> DeadlineService<S, M> {
         request: &mut Req,
         deadline: Option<Deadline>,
         inherited: Option<Deadline>,
-    ) -> Result<(), Expired>
+    ) -> Result<(), NoTimeLeft>
     where
-        M: Carry<Req>,
+        M: Propagate<Req>,
     {
         let told = if self.settings.extent == Extent::Head { inherited } else { deadline };
         match (told, self.settings.enforcement) {
-            (Some(told), Enforcement::Reject) => self.mode.write(request, told),
-            (Some(told), Enforcement::Observe) => self.mode.can_announce(request, told),
+            (Some(told), Enforcement::Reject) => self.mode.set_deadline(request, told),
+            (Some(told), Enforcement::Observe) => self.mode.can_set_deadline(request, told),
             (None, _) => Ok(()),
         }
     }

@@ -1,6 +1,6 @@
 use std::hash::Hash;
 
-use buttress_core::{By, ByMode, Freshness, KeyOf};
+use buttress_core::{By, ByMode, KeyOf, WantedFreshness};
 
 /// Who says which requests are the same in a layer of mode `M`: the mode itself ([`ByMode`]), or what
 /// the user gave ([`By`]).
@@ -16,16 +16,16 @@ pub trait Keys<M, Req>: Clone {
     /// The key of `request`, or `None` if it goes alone.
     fn key(&self, mode: &M, request: &Req) -> Option<Self::Key>;
 
-    /// The key of `request`, and how fresh a kept answer must be, as [`KeyOf::lookup`] has it.
-    fn lookup(&self, mode: &M, request: &Req) -> Option<(Self::Key, Freshness)>;
+    /// The key of `request`, and how fresh a kept answer must be, as [`KeyOf::key_and_freshness`] has it.
+    fn lookup(&self, mode: &M, request: &Req) -> Option<(Self::Key, WantedFreshness)>;
 
-    /// What `key` is about, as [`KeyOf::subject`] has it.
+    /// What `key` is about, as [`KeyOf::resource`] has it.
     fn subject(&self, mode: &M, key: &Self::Key) -> Option<u64>;
 
     /// What `key` takes, as [`KeyOf::weight`] has it.
     fn weight(&self, mode: &M, key: &Self::Key) -> usize;
 
-    /// What `request` changes, as [`KeyOf::changes`] has it.
+    /// What `request` changes, as [`KeyOf::invalidates`] has it.
     fn changes(&self, mode: &M, request: &Req) -> Option<u64>;
 }
 
@@ -39,13 +39,13 @@ impl<M: KeyOf<Req>, Req> Keys<M, Req> for ByMode {
     }
 
     #[inline]
-    fn lookup(&self, mode: &M, request: &Req) -> Option<(M::Key, Freshness)> {
-        mode.lookup(request)
+    fn lookup(&self, mode: &M, request: &Req) -> Option<(M::Key, WantedFreshness)> {
+        mode.key_and_freshness(request)
     }
 
     #[inline]
     fn subject(&self, mode: &M, key: &M::Key) -> Option<u64> {
-        mode.subject(key)
+        mode.resource(key)
     }
 
     fn weight(&self, mode: &M, key: &M::Key) -> usize {
@@ -54,7 +54,7 @@ impl<M: KeyOf<Req>, Req> Keys<M, Req> for ByMode {
 
     #[inline]
     fn changes(&self, mode: &M, request: &Req) -> Option<u64> {
-        mode.changes(request)
+        mode.invalidates(request)
     }
 }
 
@@ -68,13 +68,13 @@ impl<M, F: KeyOf<Req>, Req> Keys<M, Req> for By<F> {
     }
 
     #[inline]
-    fn lookup(&self, _: &M, request: &Req) -> Option<(F::Key, Freshness)> {
-        self.0.lookup(request)
+    fn lookup(&self, _: &M, request: &Req) -> Option<(F::Key, WantedFreshness)> {
+        self.0.key_and_freshness(request)
     }
 
     #[inline]
     fn subject(&self, _: &M, key: &F::Key) -> Option<u64> {
-        self.0.subject(key)
+        self.0.resource(key)
     }
 
     fn weight(&self, _: &M, key: &F::Key) -> usize {
@@ -83,6 +83,6 @@ impl<M, F: KeyOf<Req>, Req> Keys<M, Req> for By<F> {
 
     #[inline]
     fn changes(&self, _: &M, request: &Req) -> Option<u64> {
-        self.0.changes(request)
+        self.0.invalidates(request)
     }
 }

@@ -1,6 +1,6 @@
 use std::{borrow::Cow, sync::Arc};
 
-use buttress_core::{Allowance, Bind, By, ByMode, KeyOf, Plain};
+use buttress_core::{Bind, By, ByMode, ByteBudget, KeyOf, Plain};
 use tower_layer::Layer;
 
 use crate::{
@@ -85,7 +85,7 @@ impl<K, M, P: Clone, R> DedupLayer<K, M, P, R> {
     /// A response that says that it needs more than is left is not shared. A body that turns out to need
     /// more goes on for its callers within what it has by then, or with one frame at a time.
     pub fn max_bytes(self, bytes: usize) -> Self {
-        self.with(|settings| settings.allowance = Arc::new(Allowance::new(bytes)))
+        self.with(|settings| settings.allowance = Arc::new(ByteBudget::new(bytes)))
     }
 
     /// Lets a panic go on in whoever met it, instead of answering with a rejection. Everybody else who

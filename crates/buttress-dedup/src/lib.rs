@@ -82,7 +82,7 @@
 //! takes neither a flight nor the inner service. What is kept is bounded in number and bytes, and is forgotten
 //! by [`DedupHandle::forget`], together with what a call in flight is about to bring. A response is kept
 //! when its body has been read to its end. A request says how fresh a kept answer must be
-//! for it with a [`Freshness`](buttress_core::Freshness); in `Http` mode that is its `Cache-Control`.
+//! for it with a [`WantedFreshness`](buttress_core::WantedFreshness); in `Http` mode that is its `Cache-Control`.
 //!
 //! A flight that another has replaced keeps its answer only if it lands while the other one still flies.
 //! If a read of a [`Store`] outlasts a caller's patience, later flights give the store a head start of 10 ms

@@ -3,7 +3,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use buttress_core::{Allowance, Origin, Reason, Rejection};
+use buttress_core::{ByteBudget, Origin, Reason, Rejection};
 
 /// What a layer was told beside its key, its mode and its policy.
 #[derive(Clone, Debug)]
@@ -11,7 +11,7 @@ pub(crate) struct Settings {
     pub(crate) origin: Origin,
     pub(crate) panic_policy: PanicPolicy,
     pub(crate) scope: Scope,
-    pub(crate) allowance: Arc<Allowance>,
+    pub(crate) allowance: Arc<ByteBudget>,
 }
 
 impl Settings {
@@ -20,7 +20,7 @@ impl Settings {
             origin: Origin::new("dedup"),
             panic_policy: PanicPolicy::Rejected,
             scope: Scope::Layer,
-            allowance: Arc::new(Allowance::new(MAX_BYTES)),
+            allowance: Arc::new(ByteBudget::new(MAX_BYTES)),
         }
     }
 

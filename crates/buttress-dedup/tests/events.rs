@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use buttress_core::{
-    Allowance, Bind, BoxError, Classify, Guard, KeyOf, Plain, Reader, Rejection, Respond, Share,
+    Bind, BoxError, ByteBudget, Classify, Guard, KeyOf, Plain, Reader, Rejection, Respond, Share,
     Verdict,
 };
 use buttress_dedup::DedupLayer;
@@ -128,7 +128,7 @@ impl Share<u32> for Private {
     type Response = u32;
     type Finish = std::future::Ready<()>;
 
-    fn share(&self, response: u32, _: &Arc<Allowance>) -> Result<u32, u32> {
+    fn share(&self, response: u32, _: &Arc<ByteBudget>) -> Result<u32, u32> {
         Err(response)
     }
 

@@ -6,7 +6,7 @@
 //! ```
 //! use std::time::Duration;
 //!
-//! use buttress_core::Carry;
+//! use buttress_core::Propagate;
 //! use buttress_http::Http;
 //! use http::{HeaderName, Request};
 //!

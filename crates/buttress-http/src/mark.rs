@@ -1,4 +1,4 @@
-use buttress_core::Mark;
+use buttress_core::MarkGaveUp;
 use http::{HeaderName, StatusCode, header::CONTENT_LENGTH};
 
 use crate::{Http, ResponseHead, message::header_value::only};
@@ -7,8 +7,8 @@ use crate::{Http, ResponseHead, message::header_value::only};
 /// handed on.
 ///
 /// A response is bare if its head says that there is no body: gRPC's trailers alone, or a length of 0.
-impl<Res: ResponseHead> Mark<Res> for Http {
-    fn mark(&self, response: &mut Res) -> bool {
+impl<Res: ResponseHead> MarkGaveUp<Res> for Http {
+    fn mark_gave_up(&self, response: &mut Res) -> bool {
         response.extensions_mut().insert(GivenUp);
         true
     }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use allocation_counter::measure;
-use buttress_core::{Allowance, BoxError, KeyOf, Reader, Replay, Share};
+use buttress_core::{BoxError, ByteBudget, KeyOf, Reader, Replay, Share};
 use buttress_http::{Http, Idempotent, SharedBody};
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, Uri};
@@ -77,7 +77,7 @@ fn a_streamed_body_costs_a_box_and_a_place_for_its_tape() {
 
 #[test]
 fn a_response_is_shared_for_three_allocations_and_two_for_its_first_frame() {
-    let (response, allowance) = (response(1), Arc::new(Allowance::new(usize::MAX)));
+    let (response, allowance) = (response(1), Arc::new(ByteBudget::new(usize::MAX)));
     let mut shared = None;
     assert_eq!(measure(|| shared = Http::new().share(response, &allowance).ok()).count_total, 3);
     let shared = shared.unwrap();
@@ -114,7 +114,7 @@ fn a_kept_response_takes_five_allocations_and_no_more_bytes_than_it_weighs() {
     let ended = Pin::new(&mut read(&shared, 3)).poll_frame(&mut Context::from_waker(Waker::noop()));
     assert!(matches!(ended, Poll::Ready(None)));
     let mut kept = None;
-    let taken = measure(|| kept = Some(Share::<Response<Many>>::keep(&Http::new(), &shared)));
+    let taken = measure(|| kept = Some(Share::<Response<Many>>::for_cache(&Http::new(), &shared)));
     let weight = Share::<Response<Many>>::weight(&Http::new(), &kept.unwrap());
     // The response, its headers, their values and the count of those, and its data.
     assert_eq!(taken.count_current, 5);
@@ -148,11 +148,11 @@ fn get() -> http::request::Builder {
 type Shared = <Http as Share<Response<Many>>>::Shared;
 
 fn share(response: Response<Many>) -> Shared {
-    Http::new().share(response, &Arc::new(Allowance::new(usize::MAX))).unwrap()
+    Http::new().share(response, &Arc::new(ByteBudget::new(usize::MAX))).unwrap()
 }
 
 fn restore(shared: &Shared) -> Response<SharedBody<Many>> {
-    Share::<Response<Many>>::restore(&Http::new(), shared, Reader::Later)
+    Share::<Response<Many>>::restore(&Http::new(), shared, Reader::Follower)
 }
 
 fn read(shared: &Shared, frames: usize) -> SharedBody<Many> {

@@ -12,8 +12,8 @@ use std::{
 };
 
 use buttress_core::{
-    Allowance, Attempt, BoxError, Carry, Guard, Origin, Reader, Reason, Rejection, Replay, Respond,
-    Share,
+    Attempt, BoxError, ByteBudget, Guard, Origin, Propagate, Reader, Reason, Rejection, Replay,
+    Respond, Share,
 };
 use buttress_http::{ControlBody, Http, Protocol, ReplayBody};
 use bytes::Bytes;
@@ -124,10 +124,10 @@ async fn a_request_of_reqwest_that_ten_layers_record_says_once_that_its_body_fai
 #[tokio::test]
 async fn ten_layers_that_share_a_body_of_reqwest_say_once_that_it_failed() {
     let mut response = reqwest::Response::from(http::Response::new(of_reqwest(reset())));
-    let allowance = Arc::new(Allowance::new(1 << 20));
+    let allowance = Arc::new(ByteBudget::new(1 << 20));
     for _ in 0..LAYERS {
         let shared = Share::<reqwest::Response>::share(&Http::new(), response, &allowance).unwrap();
-        response = Share::<reqwest::Response>::restore(&Http::new(), &shared, Reader::First);
+        response = Share::<reqwest::Response>::restore(&Http::new(), &shared, Reader::Leader);
     }
     let told = chain(response.chunk().await.unwrap_err());
     assert_eq!(count(&told, REQWEST), 1, "{told:?}");
@@ -167,7 +167,7 @@ async fn a_request_whose_body_is_watched_by_many_layers_says_its_error_once() {
     let mut request = reqwest::Request::new(http::Method::PUT, "http://host/".parse().unwrap());
     *request.body_mut() = Some(of_reqwest(reset()));
     for _ in 0..LAYERS {
-        assert!(Http::new().watch(&mut request).is_some());
+        assert!(Http::new().watch_upload(&mut request).is_some());
     }
     let told = texts(request.body_mut().take().unwrap()).await;
     assert_eq!(count(&told, REQWEST), 1, "{told:?}");
@@ -175,14 +175,14 @@ async fn a_request_whose_body_is_watched_by_many_layers_says_its_error_once() {
 
     let mut request = http::Request::new(axum_core::body::Body::new(failing(reset())));
     for _ in 0..LAYERS {
-        assert!(Http::new().watch(&mut request).is_some());
+        assert!(Http::new().watch_upload(&mut request).is_some());
     }
     let told = texts(request.into_body()).await;
     assert_eq!(told.len(), 2, "{told:?}");
 
     let mut request = http::Request::new(tonic::body::Body::new(failing(reset())));
     for _ in 0..LAYERS {
-        assert!(Http::new().watch(&mut request).is_some());
+        assert!(Http::new().watch_upload(&mut request).is_some());
     }
     let told = texts(request.into_body()).await;
     assert_eq!(told.len(), 2, "{told:?}");

@@ -5,7 +5,7 @@
 use std::{error::Error, fmt, io, time::Duration};
 
 use buttress_core::{
-    BoxError, By, Classify, Deadline, Hint, Judge, Origin, Reason, Rejection,
+    BoxError, By, Classify, Deadline, Judge, Origin, Reason, Rejection, RetryHint,
     Verdict::{self, Expired, Permanent, Success, Throttled, Transient},
 };
 use buttress_http::{Http, never_processed};
@@ -50,7 +50,7 @@ fn a_status_says_whether_to_try_again() {
 #[test]
 fn a_hint_is_read_from_429_and_503_only() {
     let after = |status| of_response(&response(status, &[("retry-after", "3")]));
-    let hinted = Throttled(Some(Hint::After(Duration::from_secs(3))));
+    let hinted = Throttled(Some(RetryHint::After(Duration::from_secs(3))));
     assert_eq!(after(429), hinted);
     assert_eq!(after(503), hinted);
     for status in [408, 425, 500, 502, 504] {
@@ -68,8 +68,8 @@ fn a_malformed_hint_is_no_hint() {
 
 #[test]
 fn grpc_is_judged_by_its_status_in_the_head() {
-    let never = Throttled(Some(Hint::Never));
-    let after = Throttled(Some(Hint::Exactly(Duration::from_millis(25))));
+    let never = Throttled(Some(RetryHint::Never));
+    let after = Throttled(Some(RetryHint::Exactly(Duration::from_millis(25))));
     for (code, pushback, verdict) in [
         ("0", None, Success),
         ("0", Some("-1"), Success),
@@ -116,7 +116,7 @@ fn an_intermediary_that_knows_no_grpc_is_understood() {
     }
     assert_eq!(
         of_grpc(&response(503, &[("retry-after", "1")])),
-        Throttled(Some(Hint::After(Duration::from_secs(1))))
+        Throttled(Some(RetryHint::After(Duration::from_secs(1))))
     );
 }
 
@@ -160,7 +160,7 @@ fn a_verdict_of_the_users_does_not_change_what_an_answer_is() {
     let (http, request) = (Http::new(), grpc_request());
     let seed = Judge::<_, _, Response<()>, BoxError>::seed(&judge, &http, &request);
     let answered = |response: &Response<()>| {
-        Judge::<_, Request<()>, _, BoxError>::answered(&judge, &http, &seed, Ok(response))
+        Judge::<_, Request<()>, _, BoxError>::is_answer(&judge, &http, &seed, Ok(response))
     };
     assert!(!answered(&response(504, &[])));
     assert!(answered(&response(
@@ -275,7 +275,7 @@ fn grpc_answered(outcome: Outcome<'_>) -> bool {
 
 fn answered(request: &Request<()>, outcome: Outcome<'_>) -> bool {
     let seed = Classify::<_, Response<()>, BoxError>::seed(&Http::new(), request);
-    Classify::<Request<()>, _, _>::answered(&Http::new(), &seed, outcome)
+    Classify::<Request<()>, _, _>::is_answer(&Http::new(), &seed, outcome)
 }
 
 fn of_error<E: 'static>(error: &E) -> Verdict {

@@ -1,6 +1,6 @@
 //! The criticality in headers and extensions.
 
-use buttress_core::{Carry, Criticality, Plain};
+use buttress_core::{Criticality, Plain, Propagate};
 use buttress_http::Http;
 use http::{HeaderName, HeaderValue, Request};
 
@@ -59,7 +59,7 @@ fn at_the_edge_the_header_is_not_believed_and_the_extension_is() {
 #[test]
 fn at_the_edge_a_mark_takes_the_place_of_what_was_not_believed() {
     let mut request = said(&["critical-plus"]);
-    Http::new().ignore_criticality().mark(&mut request, Critical);
+    Http::new().ignore_criticality().set_criticality(&mut request, Critical);
     assert_eq!(values(&request, &USUAL), ["critical"]);
 }
 
@@ -74,7 +74,7 @@ fn a_mark_is_written_unless_the_header_says_the_same() {
         (&["high"], Sheddable, &["sheddable"]),
     ] {
         let mut request = said(there);
-        Http::new().mark(&mut request, mark);
+        Http::new().set_criticality(&mut request, mark);
         assert_eq!(values(&request, &USUAL), after, "{there:?}");
         assert_eq!(Http::new().criticality(&request), Some(mark));
     }
@@ -89,7 +89,7 @@ fn critical_is_written_only_in_place_of_another() {
         (&["high"], &["critical"]),
     ] {
         let mut request = said(there);
-        Http::new().mark(&mut request, Critical);
+        Http::new().set_criticality(&mut request, Critical);
         assert_eq!(values(&request, &USUAL), after, "{there:?}");
     }
 }
@@ -97,7 +97,7 @@ fn critical_is_written_only_in_place_of_another() {
 #[test]
 fn a_mark_goes_into_the_header_and_nowhere_else() {
     let mut request = said(&[]);
-    Http::new().deadline_in_extensions().mark(&mut request, Sheddable);
+    Http::new().deadline_in_extensions().set_criticality(&mut request, Sheddable);
     assert!(request.extensions().is_empty());
     assert_eq!(request.headers().len(), 1);
 }
@@ -107,7 +107,7 @@ fn a_chosen_header_takes_the_place_of_the_usual_one() {
     let http = Http::new().criticality_header(OTHER);
     let mut request = said(&["critical-plus"]);
     assert_eq!(http.criticality(&request), None);
-    http.mark(&mut request, Sheddable);
+    http.set_criticality(&mut request, Sheddable);
     assert_eq!(values(&request, &OTHER), ["sheddable"]);
     assert_eq!(values(&request, &USUAL), ["critical-plus"]);
     assert_eq!(http.criticality(&request), Some(Sheddable));
@@ -116,7 +116,7 @@ fn a_chosen_header_takes_the_place_of_the_usual_one() {
 #[test]
 fn plain_requests_carry_none() {
     let mut request = 7_u32;
-    Plain.mark(&mut request, Sheddable);
+    Plain.set_criticality(&mut request, Sheddable);
     assert_eq!((request, Plain.criticality(&request)), (7, None));
 }
 
@@ -126,7 +126,7 @@ fn a_request_of_reqwest_carries_the_header() {
     let url = reqwest::Url::parse("http://example.com/").unwrap();
     let mut request = reqwest::Request::new(http::Method::GET, url);
     assert_eq!(Http::new().criticality(&request), None);
-    Http::new().mark(&mut request, SheddablePlus);
+    Http::new().set_criticality(&mut request, SheddablePlus);
     assert_eq!(request.headers()[USUAL], "sheddable-plus");
     assert_eq!(Http::new().criticality(&request), Some(SheddablePlus));
 }

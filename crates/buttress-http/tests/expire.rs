@@ -13,10 +13,10 @@ const NEVER: Option<Lifetime> = None;
 /// What the layer was told.
 const ASKED: Lifetime = Lifetime {
     fresh: secs(10),
-    while_revalidate: secs(20),
-    if_error: secs(30),
+    stale_while_revalidate: secs(20),
+    stale_if_error: secs(30),
     age: Duration::ZERO,
-    is_told: false,
+    is_explicit: false,
 };
 
 #[test]
@@ -54,7 +54,7 @@ fn a_response_that_says_how_long_is_believed() {
         ("max-age=60, max-age=5", 5),
         ("immutable, max-age=60", 60),
     ] {
-        let expected = Lifetime { fresh: secs(fresh), is_told: true, ..ASKED };
+        let expected = Lifetime { fresh: secs(fresh), is_explicit: true, ..ASKED };
         assert_eq!(asked(cache_control(line)), Some(expected), "{line}");
         assert_eq!(unasked(cache_control(line)), Some(told(fresh)), "{line}");
     }
@@ -80,7 +80,7 @@ fn a_time_that_cannot_be_read_is_no_time() {
     {
         assert_eq!(unasked(cache_control(line)), NEVER, "{line}");
         // The windows of the layer are left.
-        let stale = Lifetime { fresh: Duration::ZERO, is_told: true, ..ASKED };
+        let stale = Lifetime { fresh: Duration::ZERO, is_explicit: true, ..ASKED };
         assert_eq!(asked(cache_control(line)), Some(stale), "{line}");
     }
     for expires in ["0", "-1", "", "soon", "Sun, 06 Nov 1994 08:49:37 GMT"] {
@@ -99,7 +99,7 @@ fn an_expiry_counts_from_the_responses_own_date() {
             .header("expires", httpdate::fmt_http_date(date + secs(600)));
         let lifetime = unasked(response).unwrap();
         assert!(lifetime.fresh <= secs(600) && lifetime.fresh > secs(540), "{lifetime:?}");
-        assert!(lifetime.is_told);
+        assert!(lifetime.is_explicit);
     }
 }
 
@@ -126,7 +126,11 @@ fn what_has_passed_of_its_time_is_gone() {
 fn a_response_says_for_how_long_it_may_be_stale() {
     let stale = |fresh, revalidate, error| {
         let (while_revalidate, if_error) = (secs(revalidate), secs(error));
-        Some(Lifetime { while_revalidate, if_error, ..told(fresh) })
+        Some(Lifetime {
+            stale_while_revalidate: while_revalidate,
+            stale_if_error: if_error,
+            ..told(fresh)
+        })
     };
     let both = "max-age=60, stale-while-revalidate=5, stale-if-error=7";
     assert_eq!(asked(cache_control(both)), stale(60, 5, 7));
@@ -135,14 +139,14 @@ fn a_response_says_for_how_long_it_may_be_stale() {
     assert_eq!(asked(cache_control("max-age=60, stale-if-error=x")), stale(60, 20, 0));
     assert_eq!(unasked(cache_control("max-age=0, stale-while-revalidate=5")), stale(0, 5, 0));
     let silent = asked(cache_control("stale-while-revalidate=5"));
-    assert_eq!(silent, Some(Lifetime { while_revalidate: secs(5), ..ASKED }));
+    assert_eq!(silent, Some(Lifetime { stale_while_revalidate: secs(5), ..ASKED }));
 }
 
 #[test]
 fn a_response_that_came_in_stale_has_less_of_its_windows_left() {
     let line = "max-age=60, stale-while-revalidate=5, stale-if-error=20";
     let lifetime = unasked(cache_control(line).header("age", "70"));
-    assert_eq!(lifetime, Some(Lifetime { if_error: secs(10), age: secs(70), ..told(0) }));
+    assert_eq!(lifetime, Some(Lifetime { stale_if_error: secs(10), age: secs(70), ..told(0) }));
 }
 
 #[test]
@@ -166,7 +170,7 @@ fn the_delay_of_a_response_counts_as_age() {
         let (request, response) = (Request::new(()), response.body(()).unwrap());
         let seed = Expire::<_, Response<()>>::seed(&Http::new(), &request);
         let http = Http::new();
-        Expire::<Request<()>, _>::lifetime_after(&http, &seed, &response, delay, None)
+        Expire::<Request<()>, _>::lifetime_with_delay(&http, &seed, &response, delay, None)
     };
     let kept = after(secs(4), cache_control("max-age=60").header("age", "10"));
     assert_eq!(kept, Some(Lifetime { fresh: secs(46), age: secs(14), ..told(0) }));
@@ -191,7 +195,7 @@ fn what_is_for_one_client_is_never_kept() {
         assert_eq!(asked(of(200).header(name, value)), NEVER, "{name}: {value}");
         let told = cache_control("public, max-age=60").header(name, value);
         let expected =
-            (name == "pragma").then_some(Lifetime { fresh: secs(60), is_told: true, ..ASKED });
+            (name == "pragma").then_some(Lifetime { fresh: secs(60), is_explicit: true, ..ASKED });
         assert_eq!(asked(told), expected, "{name}: {value}");
     }
     assert_eq!(asked(of(200).header("vary", "Accept, User-Agent")), Some(ASKED));
@@ -233,7 +237,7 @@ fn what_a_layer_or_a_stream_of_messages_answered_is_never_kept() {
 }
 
 fn told(fresh: u64) -> Lifetime {
-    Lifetime { fresh: secs(fresh), is_told: true, ..Lifetime::default() }
+    Lifetime { fresh: secs(fresh), is_explicit: true, ..Lifetime::default() }
 }
 
 fn asked(response: response::Builder) -> Option<Lifetime> {

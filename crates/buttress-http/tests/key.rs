@@ -466,7 +466,7 @@ mod of_reqwest {
         let url = Url::parse("http://host/a").unwrap();
         let post = Request::new(Method::POST, url);
         assert_eq!(Http::new().key(&post), None);
-        assert_eq!(Http::new().changes(&post), subject(http::Request::get("http://host/a")));
+        assert_eq!(Http::new().invalidates(&post), subject(http::Request::get("http://host/a")));
     }
 
     #[test]
@@ -659,9 +659,9 @@ fn key_of(http: &Http, request: Builder) -> Option<HttpKey> {
 
 fn subject(request: Builder) -> Option<u64> {
     let request = request.body(Empty::<Bytes>::new()).unwrap();
-    KeyOf::<Request<Empty<Bytes>>>::subject(&Http::new(), &Http::new().key(&request).unwrap())
+    KeyOf::<Request<Empty<Bytes>>>::resource(&Http::new(), &Http::new().key(&request).unwrap())
 }
 
 fn changes(request: Builder) -> Option<u64> {
-    Http::new().changes(&request.body(Empty::<Bytes>::new()).unwrap())
+    Http::new().invalidates(&request.body(Empty::<Bytes>::new()).unwrap())
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use buttress_core::{Carry, Deadline, Expired};
+use buttress_core::{Deadline, NoTimeLeft, Propagate};
 use buttress_http::Http;
 use http::{HeaderName, HeaderValue, Request};
 
@@ -11,21 +11,21 @@ const TIMEOUT: HeaderName = HeaderName::from_static("x-request-timeout-ms");
 
 #[tokio::test(start_paused = true)]
 async fn a_request_that_announces_nothing_has_no_deadline() {
-    assert_eq!(Http::new().read(&Request::new(())), None);
-    assert_eq!(Http::new().read(&grpc(&[])), None);
-    assert_eq!(chosen().read(&Request::new(())), None);
+    assert_eq!(Http::new().deadline(&Request::new(())), None);
+    assert_eq!(Http::new().deadline(&grpc(&[])), None);
+    assert_eq!(chosen().deadline(&Request::new(())), None);
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_earliest_of_all_that_came_counts() {
     let mut request = grpc(&["200m"]);
     request.headers_mut().insert(TIMEOUT, HeaderValue::from_static("150"));
-    assert_eq!(Http::new().read(&request), Some(in_ms(200)));
-    assert_eq!(chosen().read(&request), Some(in_ms(150)));
+    assert_eq!(Http::new().deadline(&request), Some(in_ms(200)));
+    assert_eq!(chosen().deadline(&request), Some(in_ms(150)));
     request.extensions_mut().insert(Deadline::after(100 * MS));
-    assert_eq!(chosen().read(&request), Some(in_ms(100)));
+    assert_eq!(chosen().deadline(&request), Some(in_ms(100)));
     request.extensions_mut().insert(Deadline::after(300 * MS));
-    assert_eq!(chosen().read(&request), Some(in_ms(150)));
+    assert_eq!(chosen().deadline(&request), Some(in_ms(150)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -42,34 +42,34 @@ async fn grpc_timeout_is_read_from_grpc_requests_only() {
     ] {
         let mut request = grpc(&["50m"]);
         request.headers_mut().insert("content-type", HeaderValue::from_static(content_type));
-        assert_eq!(Http::new().read(&request), deadline, "{content_type}");
+        assert_eq!(Http::new().deadline(&request), deadline, "{content_type}");
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn of_several_headers_the_shortest_counts_and_the_unreadable_do_not() {
-    assert_eq!(Http::new().read(&grpc(&["1S", "20m", "never", "123456789n"])), Some(in_ms(20)));
-    assert_eq!(chosen().read(&plain(&["30", "20", "-5"])), Some(in_ms(20)));
-    assert_eq!(Http::new().read(&grpc(&["123456789n"])), None);
+    assert_eq!(Http::new().deadline(&grpc(&["1S", "20m", "never", "123456789n"])), Some(in_ms(20)));
+    assert_eq!(chosen().deadline(&plain(&["30", "20", "-5"])), Some(in_ms(20)));
+    assert_eq!(Http::new().deadline(&grpc(&["123456789n"])), None);
     for value in ["", "-1", "+1", "1.5", " 1", "1s", "0x10", "1e3"] {
-        assert_eq!(chosen().read(&plain(&[value])), None, "{value:?}");
+        assert_eq!(chosen().deadline(&plain(&[value])), None, "{value:?}");
     }
     let mut request = plain(&[]);
     request.headers_mut().insert(TIMEOUT, HeaderValue::from_bytes(b"1\xff").unwrap());
-    assert_eq!(chosen().read(&request), None);
+    assert_eq!(chosen().deadline(&request), None);
 }
 
 #[tokio::test(start_paused = true)]
 async fn huge_times_are_far_away_and_harmless() {
     let never = Some(Deadline::after(Deadline::NEVER));
-    assert_eq!(Http::new().read(&grpc(&["99999999H"])), never);
-    assert_eq!(chosen().read(&plain(&["99999999999999999999999999"])), never);
+    assert_eq!(Http::new().deadline(&grpc(&["99999999H"])), never);
+    assert_eq!(chosen().deadline(&plain(&["99999999999999999999999999"])), never);
 }
 
 #[tokio::test(start_paused = true)]
 async fn no_time_left_is_a_deadline_that_has_passed() {
-    assert!(Http::new().read(&grpc(&["0S"])).unwrap().has_passed());
-    assert!(chosen().read(&plain(&["0"])).unwrap().has_passed());
+    assert!(Http::new().deadline(&grpc(&["0S"])).unwrap().has_passed());
+    assert!(chosen().deadline(&plain(&["0"])).unwrap().has_passed());
 }
 
 /// DL-15: 200 ms came in, the handler works, and goes out with 150 ms at most.
@@ -79,11 +79,11 @@ async fn a_hop_announces_what_is_left_of_both_deadlines_less_its_margin() {
         [(30, 0, "150000u"), (120, 0, "80000000n"), (120, 5, "75000000n")]
     {
         let http = Http::new().margin(margin * MS);
-        let inbound = http.read(&grpc(&["200m"]));
+        let inbound = http.deadline(&grpc(&["200m"]));
         tokio::time::advance(work * MS).await;
         let own = Some(Deadline::after(150 * MS));
         let mut request = grpc(&[]);
-        http.write(&mut request, Deadline::earliest(inbound, own).unwrap()).unwrap();
+        http.set_deadline(&mut request, Deadline::earliest(inbound, own).unwrap()).unwrap();
         assert_eq!(request.headers()["grpc-timeout"], announced);
     }
 }
@@ -93,12 +93,12 @@ async fn a_hop_announces_what_is_left_of_both_deadlines_less_its_margin() {
 async fn a_second_attempt_announces_less_than_the_first() {
     let deadline = Deadline::after(1000 * MS);
     let mut first = grpc(&[]);
-    Http::new().write(&mut first, deadline).unwrap();
+    Http::new().set_deadline(&mut first, deadline).unwrap();
     assert_eq!(first.headers()["grpc-timeout"], "1000000u");
 
     tokio::time::advance(400 * MS).await;
     let mut second = first.clone();
-    Http::new().write(&mut second, deadline).unwrap();
+    Http::new().set_deadline(&mut second, deadline).unwrap();
     assert_eq!(second.headers()["grpc-timeout"], "600000u");
 }
 
@@ -113,7 +113,7 @@ async fn what_is_announced_already_is_only_ever_shortened() {
         (&["never"], "100000u"),
     ] {
         let mut request = grpc(there);
-        Http::new().write(&mut request, Deadline::after(100 * MS)).unwrap();
+        Http::new().set_deadline(&mut request, Deadline::after(100 * MS)).unwrap();
         assert_eq!(request.headers()["grpc-timeout"], after, "{there:?}");
         assert_eq!(request.headers().get_all("grpc-timeout").iter().count(), 1);
     }
@@ -122,9 +122,9 @@ async fn what_is_announced_already_is_only_ever_shortened() {
 #[tokio::test(start_paused = true)]
 async fn the_chosen_header_is_written_in_whole_milliseconds_rounded_down() {
     let mut request = plain(&["90"]);
-    chosen().write(&mut request, Deadline::after(Duration::from_micros(75_999))).unwrap();
+    chosen().set_deadline(&mut request, Deadline::after(Duration::from_micros(75_999))).unwrap();
     assert_eq!(request.headers()[TIMEOUT], "75");
-    chosen().write(&mut request, Deadline::after(100 * MS)).unwrap();
+    chosen().set_deadline(&mut request, Deadline::after(100 * MS)).unwrap();
     assert_eq!(request.headers()[TIMEOUT], "75");
 }
 
@@ -146,8 +146,8 @@ async fn a_deadline_that_leaves_nothing_to_announce_is_expired_and_not_written()
     ] {
         let http = chosen().margin(margin).deadline_in_extensions();
         let mut written = request.clone();
-        assert_eq!(http.can_announce(&written, Deadline::after(left)), Err(Expired));
-        assert_eq!(http.write(&mut written, Deadline::after(left)), Err(Expired));
+        assert_eq!(http.can_set_deadline(&written, Deadline::after(left)), Err(NoTimeLeft));
+        assert_eq!(http.set_deadline(&mut written, Deadline::after(left)), Err(NoTimeLeft));
         assert_eq!(written.headers(), request.headers());
         assert!(written.extensions().is_empty());
     }
@@ -156,21 +156,24 @@ async fn a_deadline_that_leaves_nothing_to_announce_is_expired_and_not_written()
 #[tokio::test(start_paused = true)]
 async fn the_least_that_can_be_said_is_announced() {
     let mut request = grpc(&[]);
-    assert_eq!(Http::new().write(&mut request, Deadline::after(Duration::from_nanos(1))), Ok(()));
+    assert_eq!(
+        Http::new().set_deadline(&mut request, Deadline::after(Duration::from_nanos(1))),
+        Ok(())
+    );
     assert_eq!(request.headers()["grpc-timeout"], "1n");
     let mut request = plain(&[]);
-    assert_eq!(chosen().write(&mut request, Deadline::after(MS)), Ok(()));
+    assert_eq!(chosen().set_deadline(&mut request, Deadline::after(MS)), Ok(()));
     assert_eq!(request.headers()[TIMEOUT], "1");
     // A server reads a moment after the header was written.
     let rest = Deadline::after(Duration::from_micros(999));
-    assert_eq!(chosen().write(&mut request, rest), Ok(()));
+    assert_eq!(chosen().set_deadline(&mut request, rest), Ok(()));
     assert_eq!(request.headers()[TIMEOUT], "1");
 }
 
 #[tokio::test(start_paused = true)]
 async fn without_a_chosen_header_plain_requests_announce_nothing() {
     let mut request = Request::new(());
-    Http::new().write(&mut request, Deadline::after(MS)).unwrap();
+    Http::new().set_deadline(&mut request, Deadline::after(MS)).unwrap();
     assert!(request.headers().is_empty());
     assert!(request.extensions().is_empty());
 }
@@ -178,7 +181,7 @@ async fn without_a_chosen_header_plain_requests_announce_nothing() {
 #[tokio::test(start_paused = true)]
 async fn a_grpc_request_announces_in_grpc_timeout_only() {
     let mut request = grpc(&[]);
-    chosen().write(&mut request, Deadline::after(MS)).unwrap();
+    chosen().set_deadline(&mut request, Deadline::after(MS)).unwrap();
     assert_eq!(request.headers()["grpc-timeout"], "1000000n");
     assert!(!request.headers().contains_key(TIMEOUT));
 }
@@ -188,10 +191,10 @@ async fn the_extension_holds_the_earliest_deadline() {
     let http = Http::new().deadline_in_extensions();
     let mut request = Request::new(());
     for (written, held) in [(20, 20), (30, 20), (10, 10)] {
-        http.write(&mut request, Deadline::after(written * MS)).unwrap();
+        http.set_deadline(&mut request, Deadline::after(written * MS)).unwrap();
         assert_eq!(request.extensions().get(), Some(&Deadline::after(held * MS)));
     }
-    assert_eq!(Http::new().read(&request), Some(in_ms(10)));
+    assert_eq!(Http::new().deadline(&request), Some(in_ms(10)));
 }
 
 #[cfg(feature = "reqwest")]
@@ -199,9 +202,9 @@ async fn the_extension_holds_the_earliest_deadline() {
 async fn a_request_of_reqwest_carries_the_chosen_header() {
     let url = reqwest::Url::parse("http://example.com/").unwrap();
     let mut request = reqwest::Request::new(http::Method::GET, url);
-    chosen().write(&mut request, Deadline::after(20 * MS)).unwrap();
+    chosen().set_deadline(&mut request, Deadline::after(20 * MS)).unwrap();
     assert_eq!(request.headers()[TIMEOUT], "20");
-    assert_eq!(chosen().read(&request), Some(in_ms(20)));
+    assert_eq!(chosen().deadline(&request), Some(in_ms(20)));
 }
 
 fn chosen() -> Http {

@@ -105,7 +105,7 @@ fn an_answer_in_the_services_stead_tells_it_too() {
 #[test]
 fn a_response_of_reqwest_tells_it_too() {
     let mut response = reqwest::Response::from(Response::new(""));
-    <Http as Respond<reqwest::Request, reqwest::Response, reqwest::Error>>::announce::<Nothing>(
+    <Http as Respond<reqwest::Request, reqwest::Response, reqwest::Error>>::advertise::<Nothing>(
         &Http::new(),
         &mut response,
         &[quota("burst")],
@@ -137,7 +137,7 @@ fn admit(response: Inner) -> Outer {
 }
 
 fn announce(response: &mut Outer, quotas: &[Quota]) {
-    <Http as Respond<Request<()>, Inner, Infallible>>::announce(&Http::new(), response, quotas);
+    <Http as Respond<Request<()>, Inner, Infallible>>::advertise(&Http::new(), response, quotas);
 }
 
 fn lines<'a>(headers: &'a HeaderMap, name: &str) -> Vec<&'a str> {

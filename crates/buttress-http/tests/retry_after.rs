@@ -4,7 +4,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use buttress_core::{Deadline, Hint};
+use buttress_core::{Deadline, RetryHint};
 use buttress_http::{grpc_pushback, retry_after};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -70,7 +70,7 @@ fn what_stands_there_twice_says_nothing() {
             ("grpc-retry-pushback-ms", "1"),
             ("grpc-retry-pushback-ms", "1")
         ])),
-        Some(Hint::Never)
+        Some(RetryHint::Never)
     );
 }
 
@@ -84,9 +84,12 @@ fn more_than_thirty_years_is_thirty_years() {
 
 #[test]
 fn pushback_is_in_milliseconds() {
-    assert_eq!(pushback("0"), Some(Hint::Exactly(Duration::ZERO)));
-    assert_eq!(pushback("25"), Some(Hint::Exactly(Duration::from_millis(25))));
-    assert_eq!(pushback("2147483647"), Some(Hint::Exactly(Duration::from_millis(2_147_483_647))));
+    assert_eq!(pushback("0"), Some(RetryHint::Exactly(Duration::ZERO)));
+    assert_eq!(pushback("25"), Some(RetryHint::Exactly(Duration::from_millis(25))));
+    assert_eq!(
+        pushback("2147483647"),
+        Some(RetryHint::Exactly(Duration::from_millis(2_147_483_647)))
+    );
     assert_eq!(grpc_pushback(&HeaderMap::new()), None);
 }
 
@@ -94,7 +97,7 @@ fn pushback_is_in_milliseconds() {
 #[test]
 fn pushback_that_is_negative_or_no_number_means_never() {
     for value in ["-1", "", "abc", "9999999999", "2147483648", "+5", "1.5", "-0"] {
-        assert_eq!(pushback(value), Some(Hint::Never), "{value:?}");
+        assert_eq!(pushback(value), Some(RetryHint::Never), "{value:?}");
     }
 }
 
@@ -102,7 +105,7 @@ fn hint(value: &str) -> Option<Duration> {
     retry_after(&headers(&[("retry-after", value)]))
 }
 
-fn pushback(value: &str) -> Option<Hint> {
+fn pushback(value: &str) -> Option<RetryHint> {
     grpc_pushback(&headers(&[("grpc-retry-pushback-ms", value)]))
 }
 

@@ -7,7 +7,9 @@ use std::{
     task::{Context, Poll},
 };
 
-use buttress_core::{Attempt, Carry, Deadline, GaveUp, Judge, Mark, Replay, Told, Verdict};
+use buttress_core::{
+    Attempt, Deadline, GaveUp, InnerReport, Judge, MarkGaveUp, Propagate, Replay, Verdict,
+};
 use tower_service::Service;
 
 use crate::{
@@ -58,9 +60,9 @@ impl<S, M, C, Saved, Seed> Attempts<S, M, C, Saved, Seed> {
 
     /// Runs a poll with what is ambient for this call, and notes what it was told beside the outcome.
     #[inline]
-    pub(crate) fn within<R>(&self, told: &mut Told, f: impl FnOnce() -> R) -> R {
+    pub(crate) fn within<R>(&self, told: &mut InnerReport, f: impl FnOnce() -> R) -> R {
         let tally = self.settings.budget.tally();
-        Deadline::with(self.deadline, || tally.watch(self.attempt(), told, f))
+        Deadline::with(self.deadline, || tally.run_and_report(self.attempt(), told, f))
     }
 
     pub(crate) fn poll_ready<Req>(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>>
@@ -70,7 +72,7 @@ impl<S, M, C, Saved, Seed> Attempts<S, M, C, Saved, Seed> {
         let (deadline, attempt) = (self.deadline, self.attempt());
         let Some((service, _)) = &mut self.spare else { return Poll::Ready(Ok(())) };
         let tally = self.settings.budget.tally();
-        let polled = Deadline::with(deadline, || tally.inside(attempt, || service.poll_ready(cx)));
+        let polled = Deadline::with(deadline, || tally.run(attempt, || service.poll_ready(cx)));
         if let Poll::Ready(Err(_)) = polled {
             // An instance that failed is not to be polled again.
             *service = service.clone();
@@ -82,28 +84,29 @@ impl<S, M, C, Saved, Seed> Attempts<S, M, C, Saved, Seed> {
     pub(crate) fn begin_next<Req>(&mut self, plan: Plan<Req>) -> Option<S::Future>
     where
         S: Service<Req>,
-        M: Carry<Req>,
+        M: Propagate<Req>,
     {
         let Plan { mut request, attempt, paid, .. } = plan;
         let tries = self.tries();
         (tries.attempt, tries.paid) = (attempt, paid.spend());
         self.settings.state.retries.fetch_add(1, Ordering::Relaxed);
         if let Some(deadline) = self.deadline
-            && self.mode.write(&mut request, deadline).is_err()
+            && self.mode.set_deadline(&mut request, deadline).is_err()
         {
             // The wait for readiness took all the time there was, and left no outcome to return. The
             // request must not go out with the time it came with. Of one millisecond, a header of whole
             // ones could say none, because the clock goes on.
-            let _ = self.mode.write(&mut request, Deadline::after(2 * LEAST));
+            let _ = self.mode.set_deadline(&mut request, Deadline::after(2 * LEAST));
         }
-        self.began = Began::now(self.settings.late_attempts, || self.mode.watch(&mut request));
+        self.began =
+            Began::now(self.settings.late_attempts, || self.mode.watch_upload(&mut request));
         let deadline = self.deadline;
         if let Some(deadline) = deadline {
             deadline.announces();
         }
         let (service, _) = self.spare.as_mut()?;
         let tally = self.settings.budget.tally();
-        Some(Deadline::with(deadline, || tally.inside(attempt, || service.call(request))))
+        Some(Deadline::with(deadline, || tally.run(attempt, || service.call(request))))
     }
 
     /// Polls an attempt. If it has failed, `failed` says how.
@@ -118,7 +121,7 @@ impl<S, M, C, Saved, Seed> Attempts<S, M, C, Saved, Seed> {
         F: Future<Output = Result<Res, E>>,
         C: Judge<M, Req, Res, E, Seed = Seed>,
     {
-        let (mut told, mut verdict, mut ended) = (Told::NOTHING, Verdict::Success, None);
+        let (mut told, mut verdict, mut ended) = (InnerReport::EMPTY, Verdict::Success, None);
         self.within(&mut told, || {
             if let Poll::Ready(outcome) = future.poll(cx) {
                 // Judged in the poll, under the deadline of the call.
@@ -131,8 +134,8 @@ impl<S, M, C, Saved, Seed> Attempts<S, M, C, Saved, Seed> {
             self.succeed(told);
         } else {
             let answered = verdict != Verdict::TimedOut
-                && self.judge.answered(&self.mode, &self.seed, outcome.as_ref());
-            let (gave_up, counted) = (told.gave_up(), told.counted());
+                && self.judge.is_answer(&self.mode, &self.seed, outcome.as_ref());
+            let (gave_up, counted) = (told.gave_up(), told.is_counted());
             *failed = Some(Ended { verdict, gave_up, counted, answered });
         }
         Poll::Ready(outcome)
@@ -146,7 +149,7 @@ impl<S, M, C, Saved, Seed> Attempts<S, M, C, Saved, Seed> {
     where
         C: Judge<M, Req, Res, E, Seed = Seed>,
     {
-        let mut told = Told::NOTHING;
+        let mut told = InnerReport::EMPTY;
         let verdict = self
             .within(&mut told, || self.judge.judge(&self.mode, &self.seed, Err::<&Res, _>(error)));
         let is_free = self.is_free(verdict) && is_refused(verdict);
@@ -160,7 +163,7 @@ impl<S, M, C, Saved, Seed> Attempts<S, M, C, Saved, Seed> {
 
     /// Ends a call that succeeded.
     #[inline]
-    pub(crate) fn succeed(&self, told: Told) {
+    pub(crate) fn succeed(&self, told: InnerReport) {
         self.trace(Verdict::Success);
         if let Some(took) = self.began.took() {
             self.settings.state.attempt_time.learn(took);
@@ -180,7 +183,7 @@ impl<S, M, C, Saved, Seed> Attempts<S, M, C, Saved, Seed> {
         mut ended: Ended,
     ) -> ControlFlow<Result<Res, E>, NextAttempt<Req, Result<Res, E>>>
     where
-        M: Replay<Req, Saved = Saved> + Carry<Req> + Mark<Res>,
+        M: Replay<Req, Saved = Saved> + Propagate<Req> + MarkGaveUp<Res>,
     {
         self.trace(ended.verdict);
         if let Ok(response) = &outcome
@@ -214,7 +217,7 @@ impl<S, M, C, Saved, Seed> Attempts<S, M, C, Saved, Seed> {
         outcome: Result<Res, E>,
     ) -> Result<Res, E>
     where
-        M: Mark<Res>,
+        M: MarkGaveUp<Res>,
     {
         // The service may have become ready: what that has reserved goes back.
         self.spare = None;
@@ -230,14 +233,14 @@ impl<S, M, C, Saved, Seed> Attempts<S, M, C, Saved, Seed> {
         mut outcome: Result<Res, E>,
     ) -> Result<Res, E>
     where
-        M: Mark<Res>,
+        M: MarkGaveUp<Res>,
     {
         // A rejection that was waited for and came again is a failure of trying, too.
         let has_tried = self.attempt() > Attempt::FIRST;
         let is_giving_up =
             why.is_giving_up(has_tried) || (why == Stop::Rejected && self.was_rejected());
         if is_giving_up && self.settings.attempts > 1 {
-            let is_marked = outcome.as_mut().is_ok_and(|response| self.mode.mark(response));
+            let is_marked = outcome.as_mut().is_ok_and(|response| self.mode.mark_gave_up(response));
             if !is_marked {
                 GaveUp::mark();
             }

@@ -1,7 +1,7 @@
 use std::{sync::Arc, time::Duration};
 
 use buttress_control::{Nanos, Ratio, RetryBudget, RetryKind, RetryThrottle, TokenBucket};
-use buttress_core::{Tally, Told};
+use buttress_core::{InnerReport, SharedCount};
 use tokio::time::Instant;
 
 use crate::{
@@ -17,14 +17,14 @@ use crate::{
 /// However many layers of a stack share an account, it sees each call of a caller once, and each outcome
 /// of the service once: a layer counts a call unless a layer outside counts it or repeats it, and
 /// an outcome unless a layer inside has counted it. What a layer knows of the others is ambient
-/// ([`Tally`]): across a spawned task or a `Buffer`, each side counts for itself. A call that a handler
+/// ([`SharedCount`]): across a spawned task or a `Buffer`, each side counts for itself. A call that a handler
 /// makes on the side is part of the handler's call. Where callers share a flight, each caller's layer
 /// outside counts the outcome that its own caller gets.
 #[derive(Clone, Debug)]
 #[doc(alias("retry budget", "retry throttling"))]
 pub struct Budget {
     account: Arc<Account>,
-    tally: Tally,
+    tally: SharedCount,
 }
 
 impl Budget {
@@ -82,12 +82,12 @@ impl Budget {
     fn of(law: Law, ttl: Duration) -> Self {
         let pending_deposits = PendingDeposits::new(ttl.into());
         let account = Account { law, epoch: Instant::now(), pending_deposits };
-        Self { account: Arc::new(account), tally: Tally::new() }
+        Self { account: Arc::new(account), tally: SharedCount::new() }
     }
 
     /// What stands for the account among the layers of a call.
     #[inline]
-    pub(crate) const fn tally(&self) -> Tally {
+    pub(crate) const fn tally(&self) -> SharedCount {
         self.tally
     }
 
@@ -105,9 +105,9 @@ impl Budget {
     /// A call succeeded, after a retry that cost `paid`. Counted by a layer inside, it earns nothing
     /// here. A retry that succeeds gets back what it cost from the quota of AWS.
     #[inline]
-    pub(crate) fn succeeded(&self, paid: Option<Paid>, told: Told) {
+    pub(crate) fn succeeded(&self, paid: Option<Paid>, told: InnerReport) {
         if let Law::Throttle(_) | Law::Tokens(_) = &self.account.law {
-            self.earn(paid, told.counted());
+            self.earn(paid, told.is_counted());
         }
     }
 
@@ -117,10 +117,12 @@ impl Budget {
         match (&self.account.law, paid) {
             (Law::Throttle(throttle), _) if is_earning => throttle.success(),
             (Law::Tokens(bucket), Some(Paid::Tokens { kind, .. })) => bucket.refund(kind),
-            (Law::Tokens(bucket), _) if is_earning && !Tally::is_repeated() => bucket.success(),
+            (Law::Tokens(bucket), _) if is_earning && !SharedCount::is_repeated() => {
+                bucket.success()
+            }
             _ => return,
         }
-        self.tally.counted();
+        self.tally.mark_counted();
     }
 
     /// An attempt failed in a way that a retry is for, unless a layer inside has `counted` that.
@@ -129,7 +131,7 @@ impl Budget {
             && !counted
         {
             throttle.failure();
-            self.tally.counted();
+            self.tally.mark_counted();
         }
     }
 

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use buttress_core::{Carry, Deadline, Judge, Mark, Replay, Verdict};
+use buttress_core::{Deadline, Judge, MarkGaveUp, Propagate, Replay, Verdict};
 use pin_project::pin_project;
 use tokio::time::{Sleep, sleep, sleep_until};
 use tower_service::Service;
@@ -48,7 +48,7 @@ where
 impl<S, Req, M, C> Future for ResponseFuture<S, Req, M, C>
 where
     S: Service<Req> + Clone,
-    M: Replay<Req> + Carry<Req> + Mark<S::Response>,
+    M: Replay<Req> + Propagate<Req> + MarkGaveUp<S::Response>,
     C: Judge<M, Req, S::Response, S::Error>,
 {
     type Output = Result<S::Response, S::Error>;
@@ -78,7 +78,7 @@ fn go_on<S, Req, M, C>(
 ) -> Poll<Result<S::Response, S::Error>>
 where
     S: Service<Req> + Clone,
-    M: Replay<Req> + Carry<Req> + Mark<S::Response>,
+    M: Replay<Req> + Propagate<Req> + MarkGaveUp<S::Response>,
     C: Judge<M, Req, S::Response, S::Error>,
 {
     loop {

@@ -59,7 +59,7 @@
 //! # The deadline
 //!
 //! The deadline of a call is the earlier of the ambient one and the one that came with the request, in
-//! `grpc-timeout` or the [chosen header](buttress_core::Carry::read). Every attempt runs under it and
+//! `grpc-timeout` or the [chosen header](buttress_core::Propagate::deadline). Every attempt runs under it and
 //! announces what is left. No attempt is planned for its last millisecond.
 //!
 //! The deadline also ends a wait for the service to become ready. The call then returns its last error, or

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use buttress_control::{Delays, RetryKind};
-use buttress_core::{Attempt, Carry, Deadline, Expired, Hint, Reason, Replay, Verdict};
+use buttress_core::{Attempt, Deadline, NoTimeLeft, Propagate, Reason, Replay, RetryHint, Verdict};
 
 use crate::{Stop, attempts::Attempts, budget::Withdrawal, tries::Tries};
 
@@ -29,7 +29,7 @@ pub(crate) struct Ended {
 impl<S, M, C, Saved, Seed> Attempts<S, M, C, Saved, Seed> {
     pub(crate) fn plan<Req>(&mut self, ended: Ended) -> Result<Plan<Req>, Stop>
     where
-        M: Replay<Req, Saved = Saved> + Carry<Req>,
+        M: Replay<Req, Saved = Saved> + Propagate<Req>,
     {
         let free = self.is_free(ended.verdict);
         // Dropped at every return without a plan, which pays it back.
@@ -38,7 +38,7 @@ impl<S, M, C, Saved, Seed> Attempts<S, M, C, Saved, Seed> {
         if ended.gave_up {
             return Err(Stop::GaveUpBelow);
         }
-        if hint == Some(Hint::Never) {
+        if hint == Some(RetryHint::Never) {
             return Err(Stop::Pushback);
         }
         self.has_attempts(free)?;
@@ -78,14 +78,17 @@ impl<S, M, C, Saved, Seed> Attempts<S, M, C, Saved, Seed> {
     /// Whether another attempt may be made.
     fn has_attempts(&self, free: bool) -> Result<(), Stop> {
         let most = self.settings.attempts;
-        let is_left =
-            if free { most > 1 } else { self.attempt().previous().saturating_add(1) < most };
+        let is_left = if free {
+            most > 1
+        } else {
+            self.attempt().previous_attempts().saturating_add(1) < most
+        };
         is_left.then_some(()).ok_or(Stop::AttemptsUsed)
     }
 
     /// Tells the budget of a failure, and reads from the verdict what it says about the next attempt, if it
     /// leaves room for one.
-    fn account_for(&mut self, ended: Ended, free: bool) -> Result<Option<Hint>, Stop> {
+    fn account_for(&mut self, ended: Ended, free: bool) -> Result<Option<RetryHint>, Stop> {
         let hint = match ended.verdict {
             Verdict::Transient | Verdict::TimedOut | Verdict::NeverProcessed => None,
             Verdict::Throttled(hint) => hint,
@@ -94,7 +97,7 @@ impl<S, M, C, Saved, Seed> Attempts<S, M, C, Saved, Seed> {
             }
             Verdict::Rejected { .. } if self.was_rejected() => return Err(Stop::Rejected),
             Verdict::Rejected { retry_after, .. } => {
-                Some(Hint::Exactly(retry_after.ok_or(Stop::Rejected)?))
+                Some(RetryHint::Exactly(retry_after.ok_or(Stop::Rejected)?))
             }
             _ => return Err(Stop::NotRetryable),
         };
@@ -121,10 +124,10 @@ impl<S, M, C, Saved, Seed> Attempts<S, M, C, Saved, Seed> {
     }
 
     /// How long to wait, if an attempt after that can still end in time.
-    fn delay(&mut self, hint: Option<Hint>, free: bool) -> Result<Duration, Stop> {
+    fn delay(&mut self, hint: Option<RetryHint>, free: bool) -> Result<Duration, Stop> {
         let left = self.until().map(Deadline::remaining);
         match hint {
-            Some(Hint::Exactly(told)) => {
+            Some(RetryHint::Exactly(told)) => {
                 self.is_bearable(told, left)?;
                 self.fits(told, left)?;
                 if !free {
@@ -132,7 +135,7 @@ impl<S, M, C, Saved, Seed> Attempts<S, M, C, Saved, Seed> {
                 }
                 Ok(told)
             }
-            Some(Hint::After(told)) => {
+            Some(RetryHint::After(told)) => {
                 self.is_bearable(told, left)?;
                 self.fits(told, left)?;
                 // Where the whole spread does not fit it is shorter, so that callers with the same deadline
@@ -140,7 +143,7 @@ impl<S, M, C, Saved, Seed> Attempts<S, M, C, Saved, Seed> {
                 let most = self.backoff().min(self.spare_time(told, left));
                 Ok(told.saturating_add(most.mul_f64(self.settings.state.random.draw())))
             }
-            Some(Hint::Never) | None => {
+            Some(RetryHint::Never) | None => {
                 let delay = if free { Duration::ZERO } else { self.backoff() };
                 self.fits(delay, left)?;
                 Ok(delay)
@@ -183,11 +186,11 @@ impl<S, M, C, Saved, Seed> Attempts<S, M, C, Saved, Seed> {
     /// Whether a request that is sent after `delay` can still announce some time.
     pub(crate) fn can_announce<Req>(&self, request: &Req, delay: Duration) -> Result<(), Stop>
     where
-        M: Carry<Req>,
+        M: Propagate<Req>,
     {
         let Some(deadline) = self.deadline else { return Ok(()) };
         let then = deadline.instant().checked_sub(delay).ok_or(Stop::Deadline)?;
-        self.mode.can_announce(request, Deadline::at(then)).map_err(|Expired| Stop::Deadline)
+        self.mode.can_set_deadline(request, Deadline::at(then)).map_err(|NoTimeLeft| Stop::Deadline)
     }
 
     /// How much later than after `delay` an attempt may begin.

@@ -3,7 +3,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use buttress_core::{Attempt, ByMode, Carry, Deadline, Judge, Mark, Plain, Replay};
+use buttress_core::{Attempt, ByMode, Deadline, Judge, MarkGaveUp, Plain, Propagate, Replay};
 use tower_service::Service;
 
 use crate::{ResponseFuture, attempt_time::Began, attempts::Attempts, settings::Settings};
@@ -34,14 +34,14 @@ impl<S, M, C> Retry<S, M, C> {
             deadline.announces();
         }
         let tally = self.settings.budget.tally();
-        Deadline::with(deadline, || tally.inside(Attempt::FIRST, || self.inner.call(request)))
+        Deadline::with(deadline, || tally.run(Attempt::FIRST, || self.inner.call(request)))
     }
 }
 
 impl<S, Req, M, C> Service<Req> for Retry<S, M, C>
 where
     S: Service<Req> + Clone,
-    M: Replay<Req> + Carry<Req> + Mark<S::Response>,
+    M: Replay<Req> + Propagate<Req> + MarkGaveUp<S::Response>,
     C: Judge<M, Req, S::Response, S::Error>,
 {
     type Response = S::Response;
@@ -61,13 +61,14 @@ where
             if self.settings.attempts > 1 { self.mode.first(request) } else { (request, None) };
         // The instance at hand is the one that is ready; later attempts wait on their own.
         let other = first.1.is_some().then(|| self.inner.clone());
-        let began = Began::now(self.settings.late_attempts, || self.mode.watch(&mut first.0));
-        let came = first.1.as_ref().and_then(|saved| self.mode.deadline(saved));
+        let began =
+            Began::now(self.settings.late_attempts, || self.mode.watch_upload(&mut first.0));
+        let came = first.1.as_ref().and_then(|saved| self.mode.saved_deadline(saved));
         let deadline = Deadline::earliest(Deadline::whole(), came);
         let tally = self.settings.budget.tally();
         let (request, saved) = first;
         let future = if came.is_none() {
-            tally.inside(Attempt::FIRST, || self.inner.call(request))
+            tally.run(Attempt::FIRST, || self.inner.call(request))
         } else {
             self.call_under(deadline, request)
         };

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use buttress_core::{Attempt, BoxError, Deadline, Hint, Origin, Reason, Rejection, Verdict};
+use buttress_core::{Attempt, BoxError, Deadline, Origin, Reason, Rejection, RetryHint, Verdict};
 use buttress_deadline::DeadlineLayer;
 use buttress_retry::{
     Backoff, Budget, Jitter, Ratio, RetryLayer, RetryThrottle, Stop, TokenBucket,
@@ -203,8 +203,10 @@ async fn an_attempts_timeout_is_repeated_and_the_callers_deadline_is_not() {
 #[tokio::test(start_paused = true)]
 async fn a_hint_beyond_the_deadline_and_a_refusal_stop_at_once() {
     // PB-11, PB-05.
-    let cases =
-        [(Hint::After(2000 * MS), Stop::PushbackExceedsDeadline), (Hint::Never, Stop::Pushback)];
+    let cases = [
+        (RetryHint::After(2000 * MS), Stop::PushbackExceedsDeadline),
+        (RetryHint::Never, Stop::Pushback),
+    ];
     for (hint, why) in cases {
         let (service, log) = flaky(u32::MAX);
         let layer = RetryLayer::new(3).backoff(NO_WAIT).classify(throttled(hint));

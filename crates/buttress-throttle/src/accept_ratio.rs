@@ -1,7 +1,7 @@
 use std::{convert::Infallible, fmt, sync::Arc, time::Duration};
 
 use buttress_control::{AcceptRatio, Ended, Nanos, Random, Sent};
-use buttress_core::{Criticality, Deadline, Guard, Upload, Verdict, Waited};
+use buttress_core::{Criticality, Deadline, Guard, Upload, UploadWait, Verdict};
 
 use crate::{
     limit::{
@@ -140,7 +140,7 @@ impl SentCall {
 
     /// How a call ended that failed, ran out of time or was given up, if that was not for the sake of its
     /// own body.
-    fn unless_its_body(&self, is_to_blame: impl FnOnce(Waited) -> bool, how: Ended) -> Ended {
+    fn unless_its_body(&self, is_to_blame: impl FnOnce(UploadWait) -> bool, how: Ended) -> Ended {
         let upload = self.upload.as_ref().map(Upload::waited);
         if upload.is_some_and(is_to_blame) { Ended::Void } else { how }
     }
@@ -168,7 +168,7 @@ impl LimitPermit for SentCall {
             Verdict::TimedOut | Verdict::Expired => {
                 self.unless_its_body(is_unfinished, Ended::Failed)
             }
-            _ => self.unless_its_body(|waited| waited == Waited::InVain, Ended::Failed),
+            _ => self.unless_its_body(|waited| waited == UploadWait::Failed, Ended::Failed),
         });
     }
 }
@@ -182,15 +182,16 @@ impl Drop for SentCall {
             self.unless_its_body(is_unfinished, Ended::Failed)
         } else {
             // How late it is must not be the caller's doing.
-            let waited = |waited| !matches!(waited, Waited::For(Duration::ZERO) | Waited::Unknown);
+            let waited =
+                |waited| !matches!(waited, UploadWait::For(Duration::ZERO) | UploadWait::Unknown);
             self.unless_its_body(waited, Ended::GivenUp)
         });
     }
 }
 
 /// Whether the service still waited for the body, or in vain.
-const fn is_unfinished(waited: Waited) -> bool {
-    matches!(waited, Waited::Still | Waited::InVain)
+const fn is_unfinished(waited: UploadWait) -> bool {
+    matches!(waited, UploadWait::Ongoing | UploadWait::Failed)
 }
 
 /// Nobody waits here.

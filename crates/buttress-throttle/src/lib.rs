@@ -66,7 +66,7 @@
 //! asks for less load. A body that the service has let go of counts as read to its end.
 //!
 //! In `Http` mode the body is watched if the call may be a sample, or the limit is an accept ratio, and its
-//! type can hold another body: see [`Carry::watch`](buttress_core::Carry::watch). That costs two allocations. A `hyper::body::Incoming` that has
+//! type can hold another body: see [`Propagate::watch_upload`](buttress_core::Propagate::watch_upload). That costs two allocations. A `hyper::body::Incoming` that has
 //! not ended cannot be watched, and makes no sample: box it. A body of any other type, and all there is in
 //! `Plain` mode, counts as part of the request.
 //!
@@ -85,7 +85,7 @@
 //! shed from after 500 ms.
 //!
 //! "An error that no server sent" is a [permanent](buttress_core::Verdict::Permanent) one that the mode knows to be
-//! made on this side ([`Classify::is_local`](buttress_core::Classify::is_local)): the caller broke its upload off,
+//! made on this side ([`Classify::is_callers_own`](buttress_core::Classify::is_callers_own)): the caller broke its upload off,
 //! the request could not be built, a certificate is not trusted. In `Plain` mode an `Err` is the service's answer.
 //!
 //! # Queues

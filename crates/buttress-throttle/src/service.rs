@@ -3,7 +3,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use buttress_core::{Carry, Criticality, Deadline, Judge, Plain, Respond, take_ready};
+use buttress_core::{Criticality, Deadline, Judge, Plain, Propagate, Respond, take_ready};
 use tower_service::Service;
 
 use crate::{
@@ -47,7 +47,7 @@ impl<S, Req, L, M, J> Service<Req> for Throttle<S, L, M, J>
 where
     S: Service<Req> + Clone,
     L: Limit<Req>,
-    M: Respond<Req, S::Response, S::Error> + Carry<Req>,
+    M: Respond<Req, S::Response, S::Error> + Propagate<Req>,
     J: Judge<M, Req, S::Response, S::Error>,
 {
     type Response = M::Response<ThrottleGuard<L::Permit>>;
@@ -65,14 +65,14 @@ where
         let asked = self.mode.criticality(&request);
         let criticality = asked.unwrap_or_else(Criticality::current);
         // Also where nothing was asked for: what stands there may be somebody's whom nobody trusts.
-        self.mode.mark(&mut request, criticality);
+        self.mode.set_criticality(&mut request, criticality);
         let seeds = (self.mode.seed(&request), self.judge.seed(&self.mode, &request));
         let means = (self.mode.clone(), self.judge.clone());
         let extent = self.settings.extent;
         let call = CallInfo { settings: &self.settings, criticality };
         let permit = match self.limit.admit(&request, &call) {
             Admission::Admitted(mut permit) => {
-                permit.watch(|| self.mode.watch(&mut request));
+                permit.watch(|| self.mode.watch_upload(&mut request));
                 Some(permit)
             }
             Admission::Unlimited => None,
@@ -111,10 +111,10 @@ impl<S: Clone, L, M, J> Throttle<S, L, M, J> {
         criticality: Criticality,
     ) -> NotStarted<S, Req, W>
     where
-        M: Carry<Req>,
+        M: Propagate<Req>,
     {
         self.settings.queue(criticality);
-        let announced = self.mode.read(&request);
+        let announced = self.mode.deadline(&request);
         NotStarted::Waiting(Waiting {
             wait,
             inner: take_ready(&mut self.inner),

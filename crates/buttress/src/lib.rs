@@ -29,8 +29,8 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub use buttress_core::{
-    Attempt, BoxError, Check, Classify, Criticality, Deadline, Hint, Origin, Plain, Reason,
-    Rejection, Verdict,
+    Attempt, BoxError, Check, Classify, Criticality, Deadline, Origin, Plain, Reason, Rejection,
+    RetryHint, Verdict,
 };
 #[cfg(feature = "deadline")]
 pub use buttress_deadline::{DeadlineHandle, DeadlineLayer};

@@ -15,18 +15,18 @@ impl Attempt {
     /// The ambient attempt.
     #[inline]
     pub fn current() -> Self {
-        ambient(|ambient| ambient.attempt.get())
+        retry_ambient(|ambient| ambient.attempt.get())
     }
 
     /// The try after this one.
     pub const fn next(self) -> Self {
-        Self::of(self.before().saturating_add(1), self.previous().saturating_add(1))
+        Self::of(self.before().saturating_add(1), self.previous_attempts().saturating_add(1))
     }
 
     /// The try after this one, if this one never reached the service: a transparent retry of gRFC A6.
-    /// It has a number of its own, but [`previous`](Self::previous) stays as it is.
+    /// It has a number of its own, but [`previous_attempts`](Self::previous_attempts) stays as it is.
     pub const fn transparent(self) -> Self {
-        Self::of(self.before().saturating_add(1), self.previous())
+        Self::of(self.before().saturating_add(1), self.previous_attempts())
     }
 
     /// Its number, from 1.
@@ -37,7 +37,7 @@ impl Attempt {
     /// How many tries before this one may have reached the service, as `grpc-previous-rpc-attempts`
     /// counts them.
     #[expect(clippy::cast_possible_truncation, reason = "the lower half is meant")]
-    pub const fn previous(self) -> u32 {
+    pub const fn previous_attempts(self) -> u32 {
         self.word as u32
     }
 
@@ -52,14 +52,14 @@ impl Attempt {
     /// Runs `f` with this as the ambient attempt and restores what was there, also on panic.
     #[inline]
     pub fn with<R>(self, f: impl FnOnce() -> R) -> R {
-        let _restore = Restore(ambient(|ambient| ambient.attempt.replace(self)));
+        let _restore = Restore(retry_ambient(|ambient| ambient.attempt.replace(self)));
         f()
     }
 }
 
 impl fmt::Debug for Attempt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (number, previous) = (self.number(), self.previous());
+        let (number, previous) = (self.number(), self.previous_attempts());
         f.debug_struct("Attempt").field("number", &number).field("previous", &previous).finish()
     }
 }
@@ -70,51 +70,51 @@ impl fmt::Debug for Attempt {
 /// nested layers of three attempts make three calls, not 27. It works for any response and error
 /// type, because it does not travel in them; it is seen where the outcome is returned in the same
 /// poll, so not through a spawned task. A response that can carry the mark itself carries it instead
-/// ([`Mark`](crate::Mark)).
+/// ([`MarkGaveUp`](crate::MarkGaveUp)).
 #[derive(Clone, Copy, Debug)]
 pub struct GaveUp;
 
 impl GaveUp {
     /// Leaves the mark for the layer that is polling.
     pub fn mark() {
-        ambient(|ambient| ambient.state.set(ambient.state.get().marked(true)));
+        retry_ambient(|ambient| ambient.state.set(ambient.state.get().marked(true)));
     }
 
     /// Runs `f` and says whether the mark was left meanwhile.
     #[inline]
     pub fn watch<R>(f: impl FnOnce() -> R) -> (R, bool) {
-        let state = ambient(|ambient| ambient.state.get());
+        let state = retry_ambient(|ambient| ambient.state.get());
         let restore = RestoreMark(state.is_marked());
         // Hardly ever is there a mark, so there is nothing to be written.
         if state.is_marked() {
-            ambient(|ambient| ambient.state.set(state.marked(false)));
+            retry_ambient(|ambient| ambient.state.set(state.marked(false)));
         }
         let result = f();
-        let marked = ambient(|ambient| ambient.state.get().is_marked());
+        let marked = retry_ambient(|ambient| ambient.state.get().is_marked());
         drop(restore);
         (result, marked)
     }
 }
 
 /// What is ambient for retries: in one place, so that a retry looks for it once.
-pub(crate) struct Ambient {
+pub(crate) struct RetryAmbient {
     pub(crate) attempt: Cell<Attempt>,
-    pub(crate) state: Cell<TallyState>,
+    pub(crate) state: Cell<CountState>,
     /// The tallies that layers have entered.
     pub(crate) frames: [Cell<u64>; MOST_FRAMES],
 }
 
 #[inline]
-pub(crate) fn ambient<R>(f: impl FnOnce(&Ambient) -> R) -> R {
+pub(crate) fn retry_ambient<R>(f: impl FnOnce(&RetryAmbient) -> R) -> R {
     AMBIENT.with(f)
 }
 
-/// How many layers have [entered](crate::Tally) a tally, and the mark of [`GaveUp`] in the highest bit: one
+/// How many layers have [entered](crate::SharedCount) a tally, and the mark of [`GaveUp`] in the highest bit: one
 /// word, so that a retry enters and leaves both at once.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct TallyState(u32);
+pub(crate) struct CountState(u32);
 
-impl TallyState {
+impl CountState {
     pub(crate) const NONE: Self = Self(0);
 
     #[inline]
@@ -145,7 +145,7 @@ struct Restore(Attempt);
 impl Drop for Restore {
     #[inline]
     fn drop(&mut self) {
-        ambient(|ambient| ambient.attempt.set(self.0));
+        retry_ambient(|ambient| ambient.attempt.set(self.0));
     }
 }
 
@@ -154,7 +154,7 @@ struct RestoreMark(bool);
 impl Drop for RestoreMark {
     #[inline]
     fn drop(&mut self) {
-        ambient(|ambient| {
+        retry_ambient(|ambient| {
             let state = ambient.state.get();
             if state.is_marked() != self.0 {
                 ambient.state.set(state.marked(self.0));
@@ -165,10 +165,10 @@ impl Drop for RestoreMark {
 
 thread_local! {
     // `const` and without a destructor: no lazy initialisation, and usable while a thread ends.
-    static AMBIENT: Ambient = const {
-        Ambient {
+    static AMBIENT: RetryAmbient = const {
+        RetryAmbient {
             attempt: Cell::new(Attempt::FIRST),
-            state: Cell::new(TallyState::NONE),
+            state: Cell::new(CountState::NONE),
             frames: [const { Cell::new(0) }; MOST_FRAMES],
         }
     };

@@ -2,24 +2,24 @@ mod attempt;
 mod criticality;
 mod deadline;
 mod scope;
-mod tally;
+mod shared_count;
 
 pub use self::attempt::{Attempt, GaveUp};
 pub use self::criticality::Criticality;
 pub use self::deadline::Deadline;
 pub use self::scope::Scope;
-pub use self::tally::{Tally, Told};
+pub use self::shared_count::{InnerReport, SharedCount};
 
 /// On what terms somebody waits: until when, and how much it matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Terms {
+pub struct Ambient {
     /// Until when the whole call is waited for. `None` is later than any deadline.
     pub deadline: Option<Deadline>,
     /// How much it matters.
     pub criticality: Criticality,
 }
 
-impl Terms {
+impl Ambient {
     /// What is ambient now.
     #[inline]
     pub fn current() -> Self {

@@ -28,7 +28,7 @@ pub trait Expire<Req, Res>: Clone {
     ///
     /// Default: as if it had come at once.
     #[inline]
-    fn lifetime_after(
+    fn lifetime_with_delay(
         &self,
         seed: &Self::Seed,
         response: &Res,
@@ -63,11 +63,11 @@ pub struct Lifetime {
     /// How much longer it is fresh.
     pub fresh: Duration,
     /// For how long after that it may be given out while it is being refreshed.
-    pub while_revalidate: Duration,
+    pub stale_while_revalidate: Duration,
     /// For how long after `fresh` it may be given out in place of a failure.
-    pub if_error: Duration,
+    pub stale_if_error: Duration,
     /// How old it is already.
     pub age: Duration,
     /// The response said itself how long; then that is not exceeded by jitter.
-    pub is_told: bool,
+    pub is_explicit: bool,
 }

@@ -1,6 +1,6 @@
 use std::hash::Hash;
 
-use crate::{Freshness, Plain};
+use crate::{Plain, WantedFreshness};
 
 /// What makes two requests the same.
 ///
@@ -21,14 +21,14 @@ pub trait KeyOf<Req>: Clone {
     ///
     /// Default: the key, and any answer that may be given out.
     #[inline]
-    fn lookup(&self, request: &Req) -> Option<(Self::Key, Freshness)> {
-        Some((self.key(request)?, Freshness::default()))
+    fn key_and_freshness(&self, request: &Req) -> Option<(Self::Key, WantedFreshness)> {
+        Some((self.key(request)?, WantedFreshness::default()))
     }
 
-    /// What `key` is about, as a hash: requests that [`change`](Self::changes) it make all answers
+    /// What `key` is about, as a hash: requests that [`change`](Self::invalidates) it make all answers
     /// about it outdated, and what is in flight of it takes no more callers. `None` where there is no such
     /// thing.
-    fn subject(&self, key: &Self::Key) -> Option<u64> {
+    fn resource(&self, key: &Self::Key) -> Option<u64> {
         let _ = key;
         None
     }
@@ -39,8 +39,8 @@ pub trait KeyOf<Req>: Clone {
         size_of_val(key)
     }
 
-    /// The [`subject`](Self::subject) that `request` changes, if it succeeds.
-    fn changes(&self, request: &Req) -> Option<u64> {
+    /// The [`subject`](Self::resource) that `request` changes, if it succeeds.
+    fn invalidates(&self, request: &Req) -> Option<u64> {
         let _ = request;
         None
     }

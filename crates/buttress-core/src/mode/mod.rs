@@ -1,26 +1,26 @@
 mod byte_budget;
 mod expire;
-mod freshness;
 mod key;
-mod mark;
+mod mark_gave_up;
 mod propagate;
 mod quota;
 mod replay;
 mod respond;
 mod share;
 mod upload;
+mod wanted_freshness;
 
-pub use self::byte_budget::Allowance;
+pub use self::byte_budget::ByteBudget;
 pub use self::expire::{Expire, Lifetime};
-pub use self::freshness::Freshness;
 pub use self::key::KeyOf;
-pub use self::mark::Mark;
-pub use self::propagate::{Carry, Expired};
+pub use self::mark_gave_up::MarkGaveUp;
+pub use self::propagate::{NoTimeLeft, Propagate};
 pub use self::quota::Quota;
 pub use self::replay::Replay;
 pub use self::respond::{Guard, Plain, Respond};
 pub use self::share::{Age, Progress, Reader, Share};
-pub use self::upload::{Upload, Waited};
+pub use self::upload::{Upload, UploadWait};
+pub use self::wanted_freshness::WantedFreshness;
 
 /// Swaps the mode of a layer. `.http()` is `bind(Http::new())`.
 ///

@@ -8,22 +8,22 @@ use crate::{Criticality, Deadline, Plain, Upload};
     note = "`.http()` is for `http::Request` and `reqwest::Request`; leave it out for anything else"
 )]
 #[doc(alias("context propagation"))]
-pub trait Carry<Req>: Clone {
+pub trait Propagate<Req>: Clone {
     /// The deadline that came with `request`.
-    fn read(&self, request: &Req) -> Option<Deadline>;
+    fn deadline(&self, request: &Req) -> Option<Deadline>;
 
     /// Sends `deadline` along with `request`. It never extends one that is there already.
     ///
     /// # Errors
-    /// [`Expired`] if too little time is left to announce. The request is then left as it was, and
+    /// [`NoTimeLeft`] if too little time is left to announce. The request is then left as it was, and
     /// must not be sent under this deadline.
-    fn write(&self, request: &mut Req, deadline: Deadline) -> Result<(), Expired>;
+    fn set_deadline(&self, request: &mut Req, deadline: Deadline) -> Result<(), NoTimeLeft>;
 
-    /// Whether [`write`](Self::write) would succeed, without writing.
+    /// Whether [`set_deadline`](Self::set_deadline) would succeed, without writing.
     ///
     /// # Errors
-    /// Those of `write`.
-    fn can_announce(&self, request: &Req, deadline: Deadline) -> Result<(), Expired> {
+    /// Those of `set_deadline`.
+    fn can_set_deadline(&self, request: &Req, deadline: Deadline) -> Result<(), NoTimeLeft> {
         let _ = (request, deadline);
         Ok(())
     }
@@ -35,7 +35,7 @@ pub trait Carry<Req>: Clone {
     }
 
     /// Sends `criticality` along with `request`, in place of one that is there already.
-    fn mark(&self, request: &mut Req, criticality: Criticality) {
+    fn set_criticality(&self, request: &mut Req, criticality: Criticality) {
         let _ = (request, criticality);
     }
 
@@ -44,33 +44,33 @@ pub trait Carry<Req>: Clone {
     ///
     /// A body that comes bit by bit may be wrapped for it, and what is read of it stays the same. Default:
     /// `None`.
-    fn watch(&self, request: &mut Req) -> Option<Upload> {
+    fn watch_upload(&self, request: &mut Req) -> Option<Upload> {
         let _ = request;
         None
     }
 }
 
 #[diagnostic::do_not_recommend]
-impl<Req> Carry<Req> for Plain {
+impl<Req> Propagate<Req> for Plain {
     #[inline]
-    fn read(&self, _: &Req) -> Option<Deadline> {
+    fn deadline(&self, _: &Req) -> Option<Deadline> {
         None
     }
 
     #[inline]
-    fn write(&self, _: &mut Req, _: Deadline) -> Result<(), Expired> {
+    fn set_deadline(&self, _: &mut Req, _: Deadline) -> Result<(), NoTimeLeft> {
         Ok(())
     }
 }
 
 /// The time left until a deadline is too short to announce to another process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Expired;
+pub struct NoTimeLeft;
 
-impl fmt::Display for Expired {
+impl fmt::Display for NoTimeLeft {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("no time is left before the deadline")
     }
 }
 
-impl Error for Expired {}
+impl Error for NoTimeLeft {}

@@ -2,7 +2,7 @@ use std::{borrow::Cow, time::Duration};
 
 /// What a caller may know of a rate that its call counted against.
 ///
-/// A layer hands it to [`Respond::announce`](crate::Respond::announce); `Http` makes headers of it.
+/// A layer hands it to [`Respond::advertise`](crate::Respond::advertise); `Http` makes headers of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Quota {
     /// The rate's name.

@@ -18,9 +18,9 @@ pub trait Replay<Req>: Clone {
     /// The request for another `attempt`, or `None` if it can no longer be sent whole.
     fn again(&self, saved: &Self::Saved, attempt: Attempt) -> Option<Req>;
 
-    /// The deadline that came with the request, as [`Carry::read`](crate::Carry::read) gives it. It holds
+    /// The deadline that came with the request, as [`Propagate::deadline`](crate::Propagate::deadline) gives it. It holds
     /// for all attempts together.
-    fn deadline(&self, saved: &Self::Saved) -> Option<Deadline> {
+    fn saved_deadline(&self, saved: &Self::Saved) -> Option<Deadline> {
         let _ = saved;
         None
     }

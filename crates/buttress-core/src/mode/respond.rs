@@ -42,7 +42,7 @@ pub trait Respond<Req, Res, E>: Clone {
     fn reject<G: Guard>(&self, seed: Self::Seed, why: Rejection) -> Result<Self::Response<G>, E>;
 
     /// Tells the caller of the rates its call counted against, where the protocol has words for it.
-    fn announce<G: Guard>(&self, response: &mut Self::Response<G>, quotas: &[Quota]) {
+    fn advertise<G: Guard>(&self, response: &mut Self::Response<G>, quotas: &[Quota]) {
         let _ = (response, quotas);
     }
 

@@ -7,7 +7,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use crate::{Allowance, Plain};
+use crate::{ByteBudget, Plain};
 
 /// How one response is given to many callers.
 ///
@@ -31,10 +31,10 @@ pub trait Share<Res>: Clone {
 
     /// Whether a response has no rest that comes later. Where it has none, one that nobody waits for
     /// is handed on as it is.
-    const IS_WHOLE: bool = true;
+    const IS_COMPLETE: bool = true;
 
     /// Takes a response to share. `Err` gives back one that must have a single caller.
-    fn share(&self, response: Res, allowance: &Arc<Allowance>) -> Result<Self::Shared, Res>;
+    fn share(&self, response: Res, allowance: &Arc<ByteBudget>) -> Result<Self::Shared, Res>;
 
     /// A response that has a single caller, for that caller.
     fn own(&self, response: Res) -> Self::Response;
@@ -45,14 +45,14 @@ pub trait Share<Res>: Clone {
     /// How much of the response is there.
     fn progress(&self, shared: &Self::Shared) -> Progress {
         let _ = shared;
-        Progress::Whole
+        Progress::Complete
     }
 
     /// Says that so many more `callers` wait for the response: all that are there, before the first of them
     /// is given it, and after that each that joins.
     ///
     /// A body that is read by some and not yet by others may wait for those a little.
-    fn expect(&self, shared: &Self::Shared, callers: usize) {
+    fn expect_callers(&self, shared: &Self::Shared, callers: usize) {
         let _ = (shared, callers);
     }
 
@@ -66,7 +66,7 @@ pub trait Share<Res>: Clone {
 
     /// A whole response to be kept for later callers, with nothing about it that belongs to the
     /// callers of now.
-    fn keep(&self, shared: &Self::Shared) -> Self::Shared {
+    fn for_cache(&self, shared: &Self::Shared) -> Self::Shared {
         shared.clone()
     }
 
@@ -84,7 +84,7 @@ impl<Res: Clone + Send + Sync + 'static> Share<Res> for Plain {
     type Finish = Ready<()>;
 
     #[inline]
-    fn share(&self, response: Res, _: &Arc<Allowance>) -> Result<Res, Res> {
+    fn share(&self, response: Res, _: &Arc<ByteBudget>) -> Result<Res, Res> {
         Ok(response)
     }
 
@@ -107,11 +107,11 @@ impl<Res: Clone + Send + Sync + 'static> Share<Res> for Plain {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reader {
     /// The caller whose request brought it about.
-    First,
+    Leader,
     /// Another one who waited for it.
-    Later,
+    Follower,
     /// One who gets a kept response, and is told so.
-    Kept {
+    Cached {
         /// How long ago it was made.
         age: Age,
         /// Whether it has outlived its time, and is better than none.
@@ -142,11 +142,11 @@ impl Age {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
     /// The rest is on its way, and a new caller would get all of it.
-    Open,
+    Streaming,
     /// The rest is on its way to those who are there or wait for it. It takes no new caller.
     Closed,
     /// All of it is there.
-    Whole,
+    Complete,
     /// It failed on its way, or its beginning is not held any more: a caller that has not begun with it
     /// must do without.
     Lost,

@@ -34,13 +34,13 @@ struct UploadProgress {
 /// The share of an [`Upload`] in the time of its call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Waited {
+pub enum UploadWait {
     /// The service waited this long for the body. The rest of the time is its own.
     For(Duration),
     /// The service still waits, or got on without the rest: its own time is unknown.
-    Still,
+    Ongoing,
     /// The body failed: the call ended for its caller's sake.
-    InVain,
+    Failed,
     /// The body cannot be watched.
     Unknown,
 }
@@ -67,7 +67,7 @@ impl Upload {
 
     /// The service asked for more of the body, and there is none yet.
     #[inline]
-    pub fn waits(&self) {
+    pub fn pause(&self) {
         if self.0.since.load(Relaxed) == 0 {
             self.0.since.store(self.now().saturating_add(1), Relaxed);
         }
@@ -75,7 +75,7 @@ impl Upload {
 
     /// The service has got more of the body.
     #[inline]
-    pub fn goes_on(&self) {
+    pub fn resume(&self) {
         let since = self.0.since.load(Relaxed);
         if since != 0 {
             // There is one body, so nobody else adds to this.
@@ -88,46 +88,46 @@ impl Upload {
     }
 
     /// The service has got all of the body.
-    pub fn ends(&self) {
-        self.goes_on();
-        self.leave(ENDED);
+    pub fn finish(&self) {
+        self.resume();
+        self.end_as(ENDED);
     }
 
     /// The body failed.
-    pub fn fails(&self) {
-        self.leave(FAILED);
+    pub fn fail(&self) {
+        self.end_as(FAILED);
     }
 
     /// The body is gone: if the service was not waiting for it, it needed no more.
-    pub fn gone(&self) {
+    pub fn abandon(&self) {
         if self.0.since.load(Relaxed) == 0 {
-            self.leave(ENDED);
+            self.end_as(ENDED);
         }
     }
 
-    fn leave(&self, stage: u8) {
+    fn end_as(&self, stage: u8) {
         let _ = self.0.stage.compare_exchange(SENDING, stage, Release, Relaxed);
     }
 
     /// How long the service has waited for the body until now.
-    pub fn waited(&self) -> Waited {
+    pub fn waited(&self) -> UploadWait {
         let waited = || Duration::from_nanos(self.0.waited.load(Relaxed));
         match self.0.stage.load(Acquire) {
-            ENDED => Waited::For(waited()),
-            FAILED => Waited::InVain,
-            UNKNOWN => Waited::Unknown,
+            ENDED => UploadWait::For(waited()),
+            FAILED => UploadWait::Failed,
+            UNKNOWN => UploadWait::Unknown,
             // A service that has not waited for the body until now had all the time for itself.
             _ if self.0.since.load(Acquire) == 0 && waited().is_zero() => {
-                Waited::For(Duration::ZERO)
+                UploadWait::For(Duration::ZERO)
             }
-            _ => Waited::Still,
+            _ => UploadWait::Ongoing,
         }
     }
 
     /// Returns the time since the upload began without what the service waited for it, if that is known.
     pub fn elapsed(&self) -> Option<Duration> {
         match self.waited() {
-            Waited::For(waited) => Some(self.0.epoch.elapsed().saturating_sub(waited)),
+            UploadWait::For(waited) => Some(self.0.epoch.elapsed().saturating_sub(waited)),
             _ => None,
         }
     }
@@ -155,19 +155,19 @@ mod tests {
         let upload = Upload::begin();
         for _ in 0..3 {
             advance(5 * MILLI).await;
-            upload.waits();
+            upload.pause();
             advance(MILLI).await;
-            upload.waits();
+            upload.pause();
             advance(MILLI).await;
-            assert_eq!(upload.waited(), Waited::Still);
-            upload.goes_on();
+            assert_eq!(upload.waited(), UploadWait::Ongoing);
+            upload.resume();
         }
-        assert_eq!(upload.waited(), Waited::Still, "it got on without the rest");
-        upload.waits();
+        assert_eq!(upload.waited(), UploadWait::Ongoing, "it got on without the rest");
+        upload.pause();
         advance(MILLI).await;
         assert_eq!(upload.elapsed(), None);
-        upload.ends();
-        assert_eq!(upload.waited(), Waited::For(7 * MILLI));
+        upload.finish();
+        assert_eq!(upload.waited(), UploadWait::For(7 * MILLI));
         assert_eq!(upload.elapsed(), Some(15 * MILLI));
     }
 
@@ -175,25 +175,25 @@ mod tests {
     async fn a_body_that_nobody_waited_for_took_no_time() {
         let upload = Upload::begin();
         advance(MILLI).await;
-        assert_eq!(upload.waited(), Waited::For(Duration::ZERO));
-        upload.goes_on();
-        upload.gone();
-        assert_eq!(upload.waited(), Waited::For(Duration::ZERO));
+        assert_eq!(upload.waited(), UploadWait::For(Duration::ZERO));
+        upload.resume();
+        upload.abandon();
+        assert_eq!(upload.waited(), UploadWait::For(Duration::ZERO));
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_became_of_a_body_first_is_what_counts() {
         let dropped = Upload::begin();
-        dropped.waits();
-        dropped.gone();
-        assert_eq!(dropped.waited(), Waited::Still);
+        dropped.pause();
+        dropped.abandon();
+        assert_eq!(dropped.waited(), UploadWait::Ongoing);
         let failed = Upload::begin();
-        failed.fails();
-        failed.gone();
-        failed.ends();
-        assert_eq!(failed.waited(), Waited::InVain);
+        failed.fail();
+        failed.abandon();
+        failed.finish();
+        assert_eq!(failed.waited(), UploadWait::Failed);
         let unknown = Upload::unknown();
-        unknown.gone();
-        assert_eq!(unknown.waited(), Waited::Unknown);
+        unknown.abandon();
+        assert_eq!(unknown.waited(), UploadWait::Unknown);
     }
 }

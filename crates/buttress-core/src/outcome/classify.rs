@@ -14,7 +14,7 @@ pub enum Verdict {
     /// service may have acted on this one.
     TimedOut,
     /// The service asks for less load, and may say how long.
-    Throttled(Option<Hint>),
+    Throttled(Option<RetryHint>),
     /// The call failed, and would fail again.
     Permanent,
     /// The service itself ran out of the time it was given: too much load, perhaps, but another attempt
@@ -40,7 +40,7 @@ impl Verdict {
     /// A deadline that passed below while the reader's own ambient deadline has time left is an
     /// attempt's timeout, a failure of the service: [`TimedOut`](Self::TimedOut). Any other is a
     /// verdict of the layer that made it.
-    pub fn of(rejection: &Rejection) -> Self {
+    pub fn from_rejection(rejection: &Rejection) -> Self {
         if rejection.reason() == Reason::DeadlineExceeded && has_time_left(rejection.deadline()) {
             return Self::TimedOut;
         }
@@ -54,7 +54,7 @@ impl Verdict {
 
 /// What a server says about the next attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hint {
+pub enum RetryHint {
     /// Not before this time has passed, and better not all at once then: HTTP's `Retry-After`, which
     /// tells many clients the same second.
     After(Duration),
@@ -92,7 +92,7 @@ pub trait Classify<Req, Res, E>: Clone {
     /// it repeats a call that is not known to be idempotent.
     ///
     /// Default: `Ok` is an answer, `Err` is none.
-    fn answered(&self, seed: &Self::Seed, outcome: Result<&Res, &E>) -> bool {
+    fn is_answer(&self, seed: &Self::Seed, outcome: Result<&Res, &E>) -> bool {
         let _ = seed;
         outcome.is_ok()
     }
@@ -104,7 +104,7 @@ pub trait Classify<Req, Res, E>: Clone {
     /// that is not trusted. A limit that learns from outcomes counts it for nothing.
     ///
     /// Default: `false`, the service said so.
-    fn is_local(&self, seed: &Self::Seed, outcome: Result<&Res, &E>) -> bool {
+    fn is_callers_own(&self, seed: &Self::Seed, outcome: Result<&Res, &E>) -> bool {
         let _ = (seed, outcome);
         false
     }
@@ -123,7 +123,9 @@ impl<Req, Res, E: 'static> Classify<Req, Res, E> for Plain {
     fn classify(&self, (): &(), outcome: Result<&Res, &E>) -> Verdict {
         match outcome {
             Ok(_) => Verdict::Success,
-            Err(error) => Rejection::find(error).map_or(Verdict::Transient, Verdict::of),
+            Err(error) => {
+                Rejection::find(error).map_or(Verdict::Transient, Verdict::from_rejection)
+            }
         }
     }
 }
@@ -162,18 +164,18 @@ pub trait Judge<M, Req, Res, E>: Clone {
     /// What `outcome` means.
     fn judge(&self, mode: &M, seed: &Self::Seed, outcome: Result<&Res, &E>) -> Verdict;
 
-    /// Returns whether `outcome` is the service's own answer, as [`Classify::answered`] has it.
+    /// Returns whether `outcome` is the service's own answer, as [`Classify::is_answer`] has it.
     ///
     /// Default: `Ok` is an answer, `Err` is none.
-    fn answered(&self, mode: &M, seed: &Self::Seed, outcome: Result<&Res, &E>) -> bool {
+    fn is_answer(&self, mode: &M, seed: &Self::Seed, outcome: Result<&Res, &E>) -> bool {
         let _ = (mode, seed);
         outcome.is_ok()
     }
 
-    /// Returns whether `outcome` was made on this side, as [`Classify::is_local`] has it.
+    /// Returns whether `outcome` was made on this side, as [`Classify::is_callers_own`] has it.
     ///
     /// Default: `false`, the service said so.
-    fn is_local(&self, mode: &M, seed: &Self::Seed, outcome: Result<&Res, &E>) -> bool {
+    fn is_callers_own(&self, mode: &M, seed: &Self::Seed, outcome: Result<&Res, &E>) -> bool {
         let _ = (mode, seed, outcome);
         false
     }
@@ -198,19 +200,19 @@ impl<M: Classify<Req, Res, E>, Req, Res, E> Judge<M, Req, Res, E> for ByMode {
     }
 
     #[inline]
-    fn answered(&self, mode: &M, seed: &M::Seed, outcome: Result<&Res, &E>) -> bool {
-        mode.answered(seed, outcome)
+    fn is_answer(&self, mode: &M, seed: &M::Seed, outcome: Result<&Res, &E>) -> bool {
+        mode.is_answer(seed, outcome)
     }
 
     #[inline]
-    fn is_local(&self, mode: &M, seed: &M::Seed, outcome: Result<&Res, &E>) -> bool {
-        mode.is_local(seed, outcome)
+    fn is_callers_own(&self, mode: &M, seed: &M::Seed, outcome: Result<&Res, &E>) -> bool {
+        mode.is_callers_own(seed, outcome)
     }
 }
 
 /// The verdict is that of a [`Classify`] the user gave.
 ///
-/// Whether an outcome is an [answer](Classify::answered) of the service is a question of the protocol:
+/// Whether an outcome is an [answer](Classify::is_answer) of the service is a question of the protocol:
 /// the mode and the user's `Classify` must both say so. That it was made on this side is for either to say.
 #[derive(Clone, Copy, Debug)]
 pub struct By<C>(pub C);
@@ -234,13 +236,18 @@ where
     }
 
     #[inline]
-    fn answered(&self, mode: &M, (own, seed): &Self::Seed, outcome: Result<&Res, &E>) -> bool {
-        mode.answered(seed, outcome) && self.0.answered(own, outcome)
+    fn is_answer(&self, mode: &M, (own, seed): &Self::Seed, outcome: Result<&Res, &E>) -> bool {
+        mode.is_answer(seed, outcome) && self.0.is_answer(own, outcome)
     }
 
     #[inline]
-    fn is_local(&self, mode: &M, (own, seed): &Self::Seed, outcome: Result<&Res, &E>) -> bool {
-        mode.is_local(seed, outcome) || self.0.is_local(own, outcome)
+    fn is_callers_own(
+        &self,
+        mode: &M,
+        (own, seed): &Self::Seed,
+        outcome: Result<&Res, &E>,
+    ) -> bool {
+        mode.is_callers_own(seed, outcome) || self.0.is_callers_own(own, outcome)
     }
 }
 

@@ -1,5 +1,5 @@
 mod classify;
 mod rejection;
 
-pub use self::classify::{By, ByMode, Classify, Hint, Judge, Verdict};
+pub use self::classify::{By, ByMode, Classify, Judge, RetryHint, Verdict};
 pub use self::rejection::{BoxError, Origin, Reason, Rejection};

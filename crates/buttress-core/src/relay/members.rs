@@ -2,7 +2,7 @@ use std::{mem, task::Waker};
 
 use slab::Slab;
 
-use crate::{Criticality, Deadline, Terms, wake_all};
+use crate::{Ambient, Criticality, Deadline, wake_all};
 
 /// Who waits for a piece of work, and on what terms.
 #[derive(Debug)]
@@ -27,9 +27,9 @@ pub(super) struct Members {
 
 /// A member's place. It is given back with [`Relay::leave`](super::Relay::leave), once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place(usize);
+pub struct MemberId(usize);
 
-impl Place {
+impl MemberId {
     /// Whether it is that of the member whom the relay was made, or renewed, for.
     pub const fn is_first(self) -> bool {
         self.0 == 0
@@ -61,8 +61,8 @@ struct Member {
 
 impl Members {
     #[inline]
-    pub(super) fn new(terms: Terms) -> (Self, Place) {
-        let Terms { deadline, criticality } = terms;
+    pub(super) fn new(terms: Ambient) -> (Self, MemberId) {
+        let Ambient { deadline, criticality } = terms;
         let members = Self {
             first: Some(FirstMember { deadline, waker: None }),
             others: Slab::new(),
@@ -74,7 +74,7 @@ impl Members {
             spent: false,
             criticality,
         };
-        (members, Place(0))
+        (members, MemberId(0))
     }
 
     /// The one member goes, if it leaves nothing behind that would have to be dropped.
@@ -91,8 +91,8 @@ impl Members {
 
     /// A new first member, where nobody sits.
     #[inline]
-    pub(super) fn renew(&mut self, terms: Terms) -> Place {
-        let Terms { deadline, criticality } = terms;
+    pub(super) fn reuse(&mut self, terms: Ambient) -> MemberId {
+        let Ambient { deadline, criticality } = terms;
         self.first = Some(FirstMember { deadline, waker: None });
         self.patient = usize::from(deadline.is_none());
         self.latest = deadline;
@@ -100,7 +100,7 @@ impl Members {
         self.earliest = None;
         self.spent = false;
         self.criticality = criticality;
-        Place(0)
+        MemberId(0)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -111,8 +111,8 @@ impl Members {
         self.first.is_none() && self.others.is_empty()
     }
 
-    pub(super) fn enter(&mut self, terms: Terms) -> Place {
-        let Terms { deadline, criticality } = terms;
+    pub(super) fn join(&mut self, terms: Ambient) -> MemberId {
+        let Ambient { deadline, criticality } = terms;
         match deadline {
             Some(_) => {
                 self.latest = self.latest.max(deadline);
@@ -121,13 +121,13 @@ impl Members {
             None => self.patient += 1,
         }
         self.criticality = self.criticality.max(criticality);
-        Place(self.others.insert(Member { deadline, index: 0 }) + 1)
+        MemberId(self.others.insert(Member { deadline, index: 0 }) + 1)
     }
 
     /// Whether a member has spent its whole patience here. The clock is read only if a member has a
     /// deadline.
     #[inline]
-    pub(super) fn is_spent(&mut self) -> bool {
+    pub(super) fn is_closed(&mut self) -> bool {
         if !self.spent && self.patient != self.len() {
             self.look_at_earliest();
         }
@@ -143,17 +143,17 @@ impl Members {
     }
 
     /// The member at `place` is about to leave with nothing.
-    pub(super) fn give_up(&mut self, place: Place) {
+    pub(super) fn note_unserved(&mut self, place: MemberId) {
         self.spent = self.spent || self.deadline(place).is_some_and(Deadline::has_passed);
     }
 
     /// A member has waited in vain until a deadline that no [`Member`] holds.
-    pub(super) fn spend(&mut self) {
+    pub(super) fn close(&mut self) {
         self.spent = true;
     }
 
     /// Gives the place up, and returns the waker to be dropped.
-    pub(super) fn leave(&mut self, place: Place) -> Option<Waker> {
+    pub(super) fn leave(&mut self, place: MemberId) -> Option<Waker> {
         let waker = self.take(place);
         let deadline = match place.0.checked_sub(1) {
             None => self.first.take()?.deadline,
@@ -167,12 +167,12 @@ impl Members {
     }
 
     #[inline]
-    pub(super) fn terms(&mut self) -> Terms {
+    pub(super) fn ambient(&mut self) -> Ambient {
         if self.outdated {
             self.look_for_latest();
         }
         let deadline = if self.patient == 0 { self.latest } else { None };
-        Terms { deadline, criticality: self.criticality }
+        Ambient { deadline, criticality: self.criticality }
     }
 
     #[cold]
@@ -193,7 +193,7 @@ impl Members {
         first.chain(self.others.iter().filter_map(|(_, member)| member.deadline))
     }
 
-    fn deadline(&self, place: Place) -> Option<Deadline> {
+    fn deadline(&self, place: MemberId) -> Option<Deadline> {
         match place.0.checked_sub(1) {
             None => self.first.as_ref()?.deadline,
             Some(member) => self.others.get(member)?.deadline,
@@ -208,7 +208,7 @@ impl Members {
 
     /// Lets the member at `place` wait, and returns the waker to be dropped.
     #[inline]
-    pub(super) fn wait(&mut self, place: Place, waker: Waker) -> Option<Waker> {
+    pub(super) fn wait(&mut self, place: MemberId, waker: Waker) -> Option<Waker> {
         match (place.0.checked_sub(1), &mut self.first) {
             (Some(member), _) => self.wait_behind(member, waker),
             (None, Some(first)) => first.waker.replace(waker),
@@ -243,14 +243,14 @@ impl Members {
     /// Takes two wakers: of the driver or, if it does not wait, of anybody, and of a deputy who is
     /// another task.
     #[inline]
-    pub(super) fn next_wakers(&mut self, driver: Place) -> [Option<Waker>; 2] {
+    pub(super) fn next_wakers(&mut self, driver: MemberId) -> [Option<Waker>; 2] {
         if self.is_alone() {
             return [self.first.as_mut().and_then(|first| first.waker.take()), None];
         }
         self.next_wakers_of_many(driver)
     }
 
-    fn next_wakers_of_many(&mut self, driver: Place) -> [Option<Waker>; 2] {
+    fn next_wakers_of_many(&mut self, driver: MemberId) -> [Option<Waker>; 2] {
         let first = self.take(driver).or_else(|| self.take_any(|_| true));
         let second =
             first.as_ref().and_then(|first| self.take_any(|waker| !first.will_wake(waker)));
@@ -272,7 +272,7 @@ impl Members {
         })
     }
 
-    fn take(&mut self, place: Place) -> Option<Waker> {
+    fn take(&mut self, place: MemberId) -> Option<Waker> {
         match place.0.checked_sub(1) {
             None => self.first.as_mut()?.waker.take(),
             Some(member) => self.index(member).map(|index| self.remove(index)),

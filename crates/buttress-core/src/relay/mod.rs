@@ -3,40 +3,40 @@ use std::{
     task::{Context, Poll, Waker, ready},
 };
 
-use crate::{Terms, wake_all};
+use crate::{Ambient, wake_all};
 
 use self::{
     members::Members,
     state::{NextWakers, RelayState, WorkPhase},
     sync::{Mutex, MutexGuard, this_thread},
-    watch::{Arming, Watch, alarm},
+    watchdog::{Arming, Watchdog, alarm},
 };
 
 mod driver;
 mod members;
 mod state;
 mod sync;
-mod watch;
+mod watchdog;
 
-pub use self::driver::{End, Turn};
-pub use self::members::Place;
-pub use self::watch::Rouse;
+pub use self::driver::{DriveEnd, Driver};
+pub use self::members::MemberId;
+pub use self::watchdog::WatchdogHost;
 
 /// One piece of work that many wait for, and any of them may drive.
 ///
 /// The work lies in a slot. Whoever is polled while it is there and has been woken takes it out,
-/// drives it with no lock held, and puts it back. A wake of the work ([`ring`](Self::ring)) wakes whoever
+/// drives it with no lock held, and puts it back. A wake of the work ([`ring`](Self::wake_driver)) wakes whoever
 /// drove last, or anybody if that one does not wait, and a deputy with another waker, if one waits. So
 /// neither a driver that is gone nor one that is alive and never polled delays the others. If neither of
 /// the two takes the work up within 10 ms, all others are woken, once: members that are held and not
 /// polled, however many, delay the others by no more than that, and are not chosen again before they have
 /// been polled. Everybody is woken when there is something new.
 ///
-/// For that the relay has a timer, if it is [watched](Self::watch): it runs on the tokio runtimes where the
+/// For that the relay has a timer, if it is [watched](Self::start_watchdog): it runs on the tokio runtimes where the
 /// members are polled, and is set only while more than two wait. On a runtime without a time driver, and
 /// outside of any, there is none.
 ///
-/// The work runs under the [`Terms`] of its members: the latest deadline of those who are there, and the
+/// The work runs under the [`Ambient`] of its members: the latest deadline of those who are there, and the
 /// highest criticality of all who ever came.
 #[derive(Debug)]
 pub struct Relay<W> {
@@ -45,7 +45,7 @@ pub struct Relay<W> {
 
 /// What driving the work came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Drive {
+pub enum Driven {
     /// Nothing new; the work will ring.
     Pending,
     /// Something new has been published, and there may be more.
@@ -56,31 +56,38 @@ pub enum Drive {
 
 /// What became of somebody who wanted to join.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Entry {
+pub enum Join {
     /// A member now.
-    Member(Place),
+    Member(MemberId),
     /// The last member has left, and the work with it, or one has waited in vain until its deadline.
     Closed,
     /// The work itself wants to wait for the work, which would be for ever.
-    Inside,
+    Reentrant,
 }
 
 impl<W> Relay<W> {
     /// The relay of `work`, and the place of its first member.
     #[inline]
-    pub fn new(work: W, terms: Terms) -> (Self, Place) {
+    pub fn new(work: W, terms: Ambient) -> (Self, MemberId) {
         let (members, place) = Members::new(terms);
         let slot = Some(work);
-        let (phase, watch) = (WorkPhase::Idle, Watch::default());
-        let state =
-            RelayState { slot, phase, woken: true, generation: 0, driver: place, members, watch };
+        let (phase, watch) = (WorkPhase::Idle, Watchdog::default());
+        let state = RelayState {
+            slot,
+            phase,
+            woken: true,
+            generation: 0,
+            driver: place,
+            members,
+            watchdog: watch,
+        };
         (Self { state: Mutex::new(state) }, place)
     }
 
-    /// Begins again, for a new first member, after [`Turn::end`]. What was left of the work is to be
+    /// Begins again, for a new first member, after [`Driver::finish_alone`]. What was left of the work is to be
     /// filled with the next.
     #[inline]
-    pub fn renew(&mut self, terms: Terms) -> Option<(&mut W, Place)> {
+    pub fn reuse(&mut self, terms: Ambient) -> Option<(&mut W, MemberId)> {
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
         if state.phase != WorkPhase::Reusable {
             return None;
@@ -88,65 +95,65 @@ impl<W> Relay<W> {
         state.phase = WorkPhase::Idle;
         state.woken = true;
         state.generation = 0;
-        let place = state.members.renew(terms);
+        let place = state.members.reuse(terms);
         state.driver = place;
         Some((state.slot.as_mut()?, place))
     }
 
     /// Joins, on these terms.
-    pub fn enter(&self, terms: Terms) -> Entry {
+    pub fn join(&self, terms: Ambient) -> Join {
         self.admit(terms, |_| true)
     }
 
     /// Joins, unless a member has waited in vain until its deadline: then it is closed to those who come,
     /// who would do the same.
     #[inline]
-    pub fn enter_in_time(&self, terms: Terms) -> Entry {
-        self.admit(terms, |members| !members.is_spent())
+    pub fn join_in_time(&self, terms: Ambient) -> Join {
+        self.admit(terms, |members| !members.is_closed())
     }
 
     #[inline]
-    fn admit(&self, terms: Terms, is_open: impl FnOnce(&mut Members) -> bool) -> Entry {
+    fn admit(&self, terms: Ambient, is_open: impl FnOnce(&mut Members) -> bool) -> Join {
         let mut state = self.lock();
         if matches!(state.phase, WorkPhase::Polling(thread) if thread == this_thread()) {
-            return Entry::Inside;
+            return Join::Reentrant;
         }
         let members = &mut state.members;
         if members.is_empty() || !is_open(members) {
-            return Entry::Closed;
+            return Join::Closed;
         }
-        Entry::Member(members.enter(terms))
+        Join::Member(members.join(terms))
     }
 
     /// Whether a member has waited in vain until its deadline.
-    pub fn is_spent(&self) -> bool {
-        self.lock().members.is_spent()
+    pub fn is_closed(&self) -> bool {
+        self.lock().members.is_closed()
     }
 
     /// Says that the member at `place`, which is about to leave, has got nothing. If its deadline has
-    /// passed, no caller [joins in time](Self::enter_in_time) any more.
-    pub fn give_up(&self, place: Place) {
-        self.lock().members.give_up(place);
+    /// passed, no caller [joins in time](Self::join_in_time) any more.
+    pub fn note_unserved(&self, place: MemberId) {
+        self.lock().members.note_unserved(place);
     }
 
-    /// Says that a member has got nothing until a deadline of its own that is no part of its [`Terms`]:
-    /// no caller [joins in time](Self::enter_in_time) any more.
+    /// Says that a member has got nothing until a deadline of its own that is no part of its [`Ambient`]:
+    /// no caller [joins in time](Self::join_in_time) any more.
     #[cold]
-    pub fn spend(&self) {
-        self.lock().members.spend();
+    pub fn close(&self) {
+        self.lock().members.close();
     }
 
     /// Sees to it, once a third member has joined, that members which are not polled delay the others by
     /// 10 ms at most. `place` is that of the member who joined last, and `host` what the relay is a part of.
     #[inline]
-    pub fn watch<H: Rouse>(&self, place: Place, host: &Arc<H>) {
+    pub fn start_watchdog<H: WatchdogHost>(&self, place: MemberId, host: &Arc<H>) {
         if place.is_third() {
-            self.turn_on(alarm(host));
+            self.start_watchdog_with(alarm(host));
         }
     }
 
     /// Leaves. Whether this was the last member: then the work has been dropped.
-    pub fn leave(&self, place: Place) -> bool {
+    pub fn leave(&self, place: MemberId) -> bool {
         let mut state = self.lock();
         let waker = state.members.leave(place);
         let last = state.members.is_empty();
@@ -167,36 +174,38 @@ impl<W> Relay<W> {
     /// looks before for what has been published, and is woken for what will be.
     ///
     /// `drive` is run if the work needs somebody and this member is the one. It polls the work with a
-    /// waker that [`ring`](Self::ring)s, publishes what comes of it, and only then returns.
+    /// waker that [`ring`](Self::wake_driver)s, publishes what comes of it, and only then returns.
     #[inline]
     pub fn poll(
         &self,
-        place: Place,
+        place: MemberId,
         known: u64,
         cx: &mut Context<'_>,
-        drive: impl FnOnce(&mut W, Terms) -> Drive,
+        drive: impl FnOnce(&mut W, Ambient) -> Driven,
     ) -> Poll<()> {
-        let Some(mut turn) = ready!(self.turn(place, known, cx)) else { return Poll::Ready(()) };
-        let terms = turn.terms();
-        match turn.work().map_or(Drive::Done, |work| drive(work, terms)) {
-            Drive::Pending => {
-                turn.wait(cx);
+        let Some(mut turn) = ready!(self.poll_drive(place, known, cx)) else {
+            return Poll::Ready(());
+        };
+        let terms = turn.ambient();
+        match turn.work().map_or(Driven::Done, |work| drive(work, terms)) {
+            Driven::Pending => {
+                turn.park(cx);
                 return Poll::Pending;
             }
-            Drive::More => turn.tell(),
-            Drive::Done => drop(turn),
+            Driven::More => turn.publish(),
+            Driven::Done => drop(turn),
         }
         Poll::Ready(())
     }
 
-    /// The same in two steps: whoever gets a [`Turn`] drives the work.
+    /// The same in two steps: whoever gets a [`Driver`] drives the work.
     #[inline]
-    pub fn turn(
+    pub fn poll_drive(
         &self,
-        place: Place,
+        place: MemberId,
         known: u64,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Turn<'_, W>>> {
+    ) -> Poll<Option<Driver<'_, W>>> {
         // Cloned and dropped outside of the lock, for both are other people's code. Whoever came first
         // is the likeliest to drive, and needs none then.
         let mut waker = if place.is_first() { None } else { Some(cx.waker().clone()) };
@@ -206,7 +215,12 @@ impl<W> Relay<W> {
                 return Poll::Ready(None);
             }
             if let Some((work, terms)) = state.take(place) {
-                return Poll::Ready(Some(Turn { relay: self, work: Some(work), terms, place }));
+                return Poll::Ready(Some(Driver {
+                    relay: self,
+                    work: Some(work),
+                    ambient: terms,
+                    member: place,
+                }));
             }
             if let Some(waker) = waker.take() {
                 let old = state.wait(place, waker);
@@ -223,7 +237,7 @@ impl<W> Relay<W> {
     }
 
     /// Wakes somebody to drive the work. For the work's waker.
-    pub fn ring(&self) {
+    pub fn wake_driver(&self) {
         let mut state = self.lock();
         if state.woken {
             return;
@@ -239,9 +253,9 @@ impl<W> Relay<W> {
     }
 
     /// Wakes all members if those that were woken have not taken the work up in time. For the timer.
-    pub fn rouse(&self) {
+    pub fn wake_if_stalled(&self) {
         let mut state = self.lock();
-        let (all_wakers, arming) = state.rouse();
+        let (all_wakers, arming) = state.wake_if_stalled();
         drop(state);
         if let Some(all_wakers) = all_wakers {
             all_wakers.wake();
@@ -252,8 +266,8 @@ impl<W> Relay<W> {
     }
 
     /// The terms the work would be driven on now.
-    pub fn terms(&self) -> Terms {
-        self.lock().members.terms()
+    pub fn ambient(&self) -> Ambient {
+        self.lock().members.ambient()
     }
 
     /// How many members there are.
@@ -289,8 +303,8 @@ impl<W> Relay<W> {
     }
 
     #[cold]
-    fn turn_on(&self, alarm: Waker) {
-        let known = self.lock().watch.turn_on(alarm);
+    fn start_watchdog_with(&self, alarm: Waker) {
+        let known = self.lock().watchdog.turn_on(alarm);
         drop(known);
     }
 
@@ -298,9 +312,9 @@ impl<W> Relay<W> {
     #[cold]
     fn arm(&self, arming: Arming) {
         let timers = arming.set();
-        let fired = self.lock().watch.armed(timers);
+        let fired = self.lock().watchdog.armed(timers);
         if fired {
-            self.rouse();
+            self.wake_if_stalled();
         }
     }
 

@@ -1,12 +1,12 @@
 use std::task::Waker;
 
 use super::{
-    Place,
+    MemberId,
     members::{AllWakers, Members},
     sync::this_thread,
-    watch::{Arming, Watch},
+    watchdog::{Arming, Watchdog},
 };
-use crate::Terms;
+use crate::Ambient;
 
 #[derive(Debug)]
 pub(super) struct RelayState<W> {
@@ -17,9 +17,9 @@ pub(super) struct RelayState<W> {
     pub(super) woken: bool,
     /// How many times there was something new.
     pub(super) generation: u64,
-    pub(super) driver: Place,
+    pub(super) driver: MemberId,
     pub(super) members: Members,
-    pub(super) watch: Watch,
+    pub(super) watchdog: Watchdog,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +41,7 @@ impl<W> RelayState<W> {
 
     /// Takes the work out, if it needs somebody to drive it.
     #[inline]
-    pub(super) fn take(&mut self, place: Place) -> Option<(W, Terms)> {
+    pub(super) fn take(&mut self, place: MemberId) -> Option<(W, Ambient)> {
         if !self.woken || self.phase != WorkPhase::Idle {
             return None;
         }
@@ -49,7 +49,7 @@ impl<W> RelayState<W> {
         self.phase = WorkPhase::Polling(this_thread());
         self.woken = false;
         self.driver = place;
-        Some((work, self.members.terms()))
+        Some((work, self.members.ambient()))
     }
 
     pub(super) fn put_back(&mut self, work: Option<W>) {
@@ -59,9 +59,9 @@ impl<W> RelayState<W> {
 
     /// Lets the member at `place` wait, and returns the waker to be dropped.
     #[inline]
-    pub(super) fn wait(&mut self, place: Place, waker: Waker) -> Option<Waker> {
+    pub(super) fn wait(&mut self, place: MemberId, waker: Waker) -> Option<Waker> {
         if !place.is_first() || !self.members.is_alone() {
-            self.watch.note(place);
+            self.watchdog.note(place);
         }
         self.members.wait(place, waker)
     }
@@ -76,13 +76,13 @@ impl<W> RelayState<W> {
         let [_, deputy] = &wakers;
         // Without a deputy all who wait are in the driver's task.
         let others = deputy.is_some() && self.members.is_anyone_waiting();
-        NextWakers { wakers, arming: self.watch.start(others) }
+        NextWakers { wakers, arming: self.watchdog.start(others) }
     }
 
     /// Those that were woken may not have taken the work up: who else is to be woken.
-    pub(super) fn rouse(&mut self) -> (Option<AllWakers>, Option<Box<Arming>>) {
+    pub(super) fn wake_if_stalled(&mut self) -> (Option<AllWakers>, Option<Box<Arming>>) {
         let needs_driver = self.needs_driver();
-        match self.watch.fire(needs_driver) {
+        match self.watchdog.fire(needs_driver) {
             Ok(()) => (Some(self.members.take_all_wakers()), None),
             Err(arming) => (None, arming),
         }

@@ -1,6 +1,6 @@
 mod deadline_list;
 mod queue;
-mod ticks;
+mod tick_timer;
 
 use std::{
     cell::Cell,
@@ -19,7 +19,7 @@ use tokio::{
 };
 
 use self::queue::{QueuedTimer, TimerQueue};
-pub use self::ticks::Ticks;
+pub use self::tick_timer::TickTimer;
 use crate::Deadline;
 
 /// One call's timer, among the [`Timers`] of its layer.

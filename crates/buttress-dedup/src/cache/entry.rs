@@ -7,7 +7,7 @@ use std::{
 };
 
 use buttress_control::{Backoff, Delays};
-use buttress_core::{Age, Deadline, Freshness, Lifetime};
+use buttress_core::{Age, Deadline, Lifetime, WantedFreshness};
 use tokio::time::Instant;
 
 use super::invalidations::ResourceGeneration;
@@ -70,15 +70,15 @@ impl<V> Kept<V> {
             value,
             made,
             fresh_until: after(made, lifetime.fresh),
-            while_revalidate: bounded(lifetime.while_revalidate),
-            if_error: bounded(lifetime.if_error),
+            while_revalidate: bounded(lifetime.stale_while_revalidate),
+            if_error: bounded(lifetime.stale_if_error),
             age: bounded(lifetime.age),
             took: bounded(took),
             weight,
             refresh_from: AtomicU64::new(0),
             delays: Mutex::new(Delays::new()),
             resource_generation: ResourceGeneration::FIRST,
-            is_told: lifetime.is_told,
+            is_told: lifetime.is_explicit,
             valid: None,
         }
     }
@@ -95,10 +95,12 @@ impl<V> Kept<V> {
         let late = self.late(now);
         Lifetime {
             fresh: self.left(now),
-            while_revalidate: Duration::from_nanos(self.while_revalidate.saturating_sub(late)),
-            if_error: Duration::from_nanos(self.if_error.saturating_sub(late)),
+            stale_while_revalidate: Duration::from_nanos(
+                self.while_revalidate.saturating_sub(late),
+            ),
+            stale_if_error: Duration::from_nanos(self.if_error.saturating_sub(late)),
             age: Duration::from_nanos(self.age.saturating_add(self.nanos(now))),
-            is_told: self.is_told,
+            is_explicit: self.is_told,
         }
     }
 
@@ -130,14 +132,14 @@ impl<V> Kept<V> {
 
     /// Whether it is as fresh as it is `wanted`, or stale and wanted all the same.
     #[inline]
-    pub(crate) fn suits(&self, wanted: Option<&Freshness>, now: Instant) -> bool {
+    pub(crate) fn suits(&self, wanted: Option<&WantedFreshness>, now: Instant) -> bool {
         // Nearly all requests want nothing particular.
         wanted.is_none_or(|wanted| self.is_as_fresh_as(wanted, now))
     }
 
     #[cold]
-    fn is_as_fresh_as(&self, wanted: &Freshness, now: Instant) -> bool {
-        if *wanted == Freshness::default() {
+    fn is_as_fresh_as(&self, wanted: &WantedFreshness, now: Instant) -> bool {
+        if *wanted == WantedFreshness::default() {
             return true;
         }
         let age = Duration::from_nanos(self.age.saturating_add(self.nanos(now)));

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use buttress_core::Ticks;
+use buttress_core::TickTimer;
 use pin_project::pin_project;
 
 /// An answer on its way from a store, and for how long the service waits for it.
@@ -67,7 +67,7 @@ enum Pace {
     /// After that.
     After,
     /// After one tick, if the store has not answered by then.
-    Tick(Box<Ticks>),
+    Tick(Box<TickTimer>),
     /// Meanwhile.
     Beside,
 }
@@ -90,7 +90,7 @@ impl<G: Future> Future for Paced<G> {
 impl<G: Future> Fetch for Paced<G> {
     #[cold]
     fn hasten(&mut self) {
-        self.pace = Pace::Tick(Box::new(Ticks::new(HEAD_START)));
+        self.pace = Pace::Tick(Box::new(TickTimer::new(HEAD_START)));
     }
 
     fn is_awaited(&self) -> bool {

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use buttress_core::{Freshness, Share, Terms};
+use buttress_core::{Ambient, Share, WantedFreshness};
 
 use self::{fetch::Never, invalidations::Invalidations};
 use crate::settings::ValidFlag;
@@ -51,11 +51,11 @@ where
         shelf: &Self::Shelf,
         key: &K,
         subject: Option<u64>,
-        wanted: Option<&Freshness>,
+        wanted: Option<&WantedFreshness>,
     ) -> Look<KeptBy<M, Res, E>>;
 
     /// Whether what is kept is as fresh as it is `wanted`, be it in place of a failure.
-    fn suits(&self, kept: &KeptBy<M, Res, E>, wanted: Option<&Freshness>) -> bool {
+    fn suits(&self, kept: &KeptBy<M, Res, E>, wanted: Option<&WantedFreshness>) -> bool {
         let _ = (kept, wanted);
         true
     }
@@ -96,8 +96,8 @@ where
     fn accept(&self, order: &Self::Order, kept: &KeptBy<M, Res, E>) -> bool;
 
     /// On what terms a refresh is made.
-    fn refresh_terms(&self) -> Terms {
-        Terms::current()
+    fn refresh_terms(&self) -> Ambient {
+        Ambient::current()
     }
 
     /// Whether whoever asks is the one to refresh `kept`.
@@ -143,12 +143,12 @@ pub type KeptBy<M, Res, E> = Arc<Kept<Held<<M as Share<Res>>::Shared, E>>>;
 /// What is to be known of a key beside itself.
 #[derive(Clone, Copy, Debug)]
 pub struct About {
-    /// What it is about, as [`KeyOf::subject`](buttress_core::KeyOf::subject) has it.
+    /// What it is about, as [`KeyOf::resource`](buttress_core::KeyOf::resource) has it.
     pub subject: Option<u64>,
     /// What it takes, in bytes.
     pub weight: usize,
     /// How fresh a kept answer must be for the request. `None`: any that may be given out.
-    pub wanted: Option<Freshness>,
+    pub wanted: Option<WantedFreshness>,
 }
 
 /// What was found.
@@ -234,7 +234,7 @@ where
         _: &Invalidations,
         _: &K,
         _: Option<u64>,
-        _: Option<&Freshness>,
+        _: Option<&WantedFreshness>,
     ) -> Look<KeptBy<M, Res, E>> {
         Look::Missing(None)
     }

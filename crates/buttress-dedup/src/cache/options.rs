@@ -8,7 +8,8 @@ use std::{
 
 use buttress_control::{Backoff, EarlyRefresh, Jitter, Random, Ratio};
 use buttress_core::{
-    By, ByMode, Criticality, Deadline, Expire, Freshness, Judge, Lifetime, Share, Terms, Verdict,
+    Ambient, By, ByMode, Criticality, Deadline, Expire, Judge, Lifetime, Share, Verdict,
+    WantedFreshness,
 };
 use tokio::time::Instant;
 
@@ -204,7 +205,7 @@ where
         state: &Self::Shelf,
         key: &K,
         subject: Option<u64>,
-        wanted: Option<&Freshness>,
+        wanted: Option<&WantedFreshness>,
     ) -> Look<KeptBy<M, Res, E>> {
         let Some(kept) = state.store.peek(key) else { return Look::Missing(None) };
         if !kept.is_valid() || kept.resource_generation != state.invalidations.of(subject) {
@@ -238,7 +239,7 @@ where
         }
     }
 
-    fn suits(&self, kept: &KeptBy<M, Res, E>, wanted: Option<&Freshness>) -> bool {
+    fn suits(&self, kept: &KeptBy<M, Res, E>, wanted: Option<&WantedFreshness>) -> bool {
         kept.suits(wanted, Instant::now())
     }
 
@@ -290,9 +291,9 @@ where
             && order.spare.as_ref().is_none_or(is_newer)
     }
 
-    fn refresh_terms(&self) -> Terms {
+    fn refresh_terms(&self) -> Ambient {
         let deadline = Some(Deadline::after(self.options.refresh_timeout));
-        Terms { deadline, criticality: Criticality::SheddablePlus }
+        Ambient { deadline, criticality: Criticality::SheddablePlus }
     }
 
     fn claim(&self, kept: &KeptBy<M, Res, E>) -> bool {
@@ -347,7 +348,7 @@ where
         let now = Instant::now();
         let delay = now.saturating_duration_since(order.began);
         let lifetime = match outcome {
-            Ok(response) => mode.lifetime_after(&order.expiry, response, delay, asked),
+            Ok(response) => mode.lifetime_with_delay(&order.expiry, response, delay, asked),
             Err(_) => asked,
         };
         let lifetime = lifetime.map(|told| self.options.spread(told, order.state.random.draw()));
@@ -360,12 +361,18 @@ impl CacheOptions {
         let none = Duration::ZERO;
         let (while_revalidate, if_error) =
             if windows { (self.while_revalidate, self.if_error) } else { (none, none) };
-        Lifetime { fresh: ttl, while_revalidate, if_error, age: none, is_told: false }
+        Lifetime {
+            fresh: ttl,
+            stale_while_revalidate: while_revalidate,
+            stale_if_error: if_error,
+            age: none,
+            is_explicit: false,
+        }
     }
 
     /// A lifetime with its share of chance, which is from [0, 1).
     fn spread(&self, lifetime: Lifetime, chance: f64) -> Lifetime {
-        let share = if lifetime.is_told { -chance } else { 2.0 * chance - 1.0 };
+        let share = if lifetime.is_explicit { -chance } else { 2.0 * chance - 1.0 };
         let jitter = f64::from(self.jitter.parts_per_million()) / 1e6;
         let seconds = lifetime.fresh.as_secs_f64() * (1.0 + share * jitter);
         let fresh = Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(lifetime.fresh);

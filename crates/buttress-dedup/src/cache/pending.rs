@@ -57,7 +57,7 @@ impl<K: Clone, V, St, X, J> CachePlan<K, V, St, X, J> {
         lifetime: Lifetime,
         made: Instant,
     ) -> Option<PendingWrite<K, St>> {
-        let windows = lifetime.while_revalidate.max(lifetime.if_error);
+        let windows = lifetime.stale_while_revalidate.max(lifetime.stale_if_error);
         let total = lifetime.fresh.saturating_add(windows);
         if total.is_zero() {
             return None;

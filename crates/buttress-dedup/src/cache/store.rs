@@ -14,7 +14,7 @@ use crate::{Kept, Memory};
 /// The layer knows only of what happens in its own process. A key that is forgotten here is
 /// [`remove`](Self::remove)d, once or twice, and what was on its way from the store then is not given
 /// out; a `put` of the same key that is under way must not outlive the `remove`. A request that
-/// [changes](buttress_core::KeyOf::changes) a subject removes nothing: from then on, and for as long as
+/// [changes](buttress_core::KeyOf::invalidates) a subject removes nothing: from then on, and for as long as
 /// the layer lives, what the store makes again of this subject counts as older than the change and is not
 /// given out here; other processes go on with it until its time is over.
 pub trait Store<K, V>: Send + Sync + 'static {

@@ -5,7 +5,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use buttress_core::{Classify, Deadline, Place, Reason, Share, Verdict};
+use buttress_core::{Classify, Deadline, MemberId, Reason, Share, Verdict};
 
 use super::{
     Err, FlightIn, FlightResultIn, InfoIn, Judged, KeeperIn, KeptIn, Res, WorkIn,
@@ -25,7 +25,7 @@ use crate::{
 pub(crate) fn poll_flight<S, Req, C>(
     setup: &C,
     flight: &Arc<FlightIn<S, Req, C>>,
-    place: Place,
+    place: MemberId,
     cx: &mut Context<'_>,
 ) -> Poll<WaitEnd<WorkEndIn<S, Req, C>>>
 where
@@ -87,7 +87,7 @@ where
     let is_for_others_to_spare = C::Policy::KEEPS
         && policy.is_for_others_to_spare(&core.mode, &order, Some(outcome.as_ref()));
     let end = WorkEnd { outcome, marks, judged, keeper, is_for_others_to_spare };
-    if C::Mode::IS_WHOLE && !C::Policy::KEEPS {
+    if C::Mode::IS_COMPLETE && !C::Policy::KEEPS {
         return Poll::Ready(WorkResult::Own(end));
     }
     Poll::Ready(WorkResult::Answer(make_result(setup, flight, end)))
@@ -153,11 +153,11 @@ where
         marks.enforce(flight.start.terms.deadline);
     }
     let result = result(setup, outcome, keeper);
-    if !C::Mode::IS_WHOLE
+    if !C::Mode::IS_COMPLETE
         && let Published::Response { mode, shared, .. } = &result.published
     {
         // Before it is published, and so before anybody is given a response.
-        mode.expect(shared, flight.members());
+        mode.expect_callers(shared, flight.members());
     }
     FlightResult { marks, expired, is_for_others_to_spare, ..result }
 }

@@ -56,7 +56,7 @@ where
             Ok(outcome.map(|response| mode.admit(seed, mode.own(response), None::<Seat>)))
         }
         CallerOutcome::Shared(response) => {
-            let seat = if C::Mode::IS_WHOLE {
+            let seat = if C::Mode::IS_COMPLETE {
                 membership.forget();
                 None
             } else {
@@ -187,7 +187,7 @@ where
     let core = setup.core();
     match kept.value() {
         Held::Response(shared) => {
-            Some(Ok(core.mode.restore(shared, Reader::Kept { age: kept.age(), stale })))
+            Some(Ok(core.mode.restore(shared, Reader::Cached { age: kept.age(), stale })))
         }
         Held::Error(error) => core.errors.share(error).map(Err),
     }
@@ -276,7 +276,7 @@ where
     }
     match &result.published {
         Published::Response { mode, shared, .. } => {
-            let reader = if first { Reader::First } else { Reader::Later };
+            let reader = if first { Reader::Leader } else { Reader::Follower };
             let response = mode.restore(shared, reader);
             // After it is restored: from then on its beginning is held for it.
             match mode.progress(shared) {

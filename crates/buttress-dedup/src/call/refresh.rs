@@ -1,6 +1,6 @@
 use std::{future::poll_fn, sync::Arc};
 
-use buttress_core::{Progress, Share, Terms};
+use buttress_core::{Ambient, Progress, Share};
 use tokio::time::timeout_at;
 
 use super::{FlightIn, KeptIn, ShelfIn, drive::poll_flight, result::Published};
@@ -50,7 +50,7 @@ where
 
     /// Flies for nobody but those who come later, until the answer is whole or the deadline has passed.
     /// The one thing that is spawned.
-    pub(crate) async fn run(mut self, membership: Membership<FlightIn<S, Req, C>>, terms: Terms) {
+    pub(crate) async fn run(mut self, membership: Membership<FlightIn<S, Req, C>>, terms: Ambient) {
         let renewed = self.renew(&membership);
         let is_renewed = match terms.deadline {
             Some(deadline) => timeout_at(deadline.instant(), renewed).await.unwrap_or(false),
@@ -78,7 +78,7 @@ where
         match flight.result().map(|result| &result.published) {
             Some(Published::Response { mode, shared, keeper }) => {
                 mode.finish(shared).await;
-                keeper.is_kept() && mode.progress(shared) == Progress::Whole
+                keeper.is_kept() && mode.progress(shared) == Progress::Complete
             }
             Some(Published::CachedError(..)) => true,
             // From a store, or the old one again.

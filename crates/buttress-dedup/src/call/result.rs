@@ -72,13 +72,13 @@ where
     fn progress(&self) -> Progress {
         match &self.published {
             Published::Response { mode, shared, .. } => mode.progress(shared),
-            _ => Progress::Whole,
+            _ => Progress::Complete,
         }
     }
 
     fn expect_one(&self) {
         if let Published::Response { mode, shared, .. } = &self.published {
-            mode.expect(shared, 1);
+            mode.expect_callers(shared, 1);
         }
     }
 
@@ -91,7 +91,7 @@ where
     fn keep(&self) -> bool {
         match &self.published {
             Published::Response { mode, shared, keeper } => keeper.keep(|| {
-                let kept = mode.keep(shared);
+                let kept = mode.for_cache(shared);
                 let weight = mode.weight(&kept);
                 (Held::Response(kept), weight)
             }),

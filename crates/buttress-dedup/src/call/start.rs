@@ -3,7 +3,7 @@ use std::{
     sync::Arc,
 };
 
-use buttress_core::{Attempt, Classify, Freshness, Respond, Terms};
+use buttress_core::{Ambient, Attempt, Classify, Respond, WantedFreshness};
 
 use super::{
     Err, FlightResultIn, KeptIn, KeyIn, SharedConfig, WorkIn,
@@ -44,7 +44,7 @@ where
     match catch_unwind(AssertUnwindSafe(keyed)) {
         Ok(Some((key, subject, wanted))) => {
             // Nearly all want nothing particular, and none does in a mode that does not say so.
-            let wanted = (wanted != Freshness::default()).then_some(&wanted);
+            let wanted = (wanted != WantedFreshness::default()).then_some(&wanted);
             let call = KeyedCall { setup, typed_state, inner, subject, wanted };
             if C::Policy::KEEPS {
                 call.lookup_or_start(request, key)
@@ -75,7 +75,7 @@ where
     inner: &'a S,
     subject: Option<u64>,
     /// `None` for any answer that may be given out.
-    wanted: Option<&'a Freshness>,
+    wanted: Option<&'a WantedFreshness>,
 }
 
 impl<S, Req, C> KeyedCall<'_, S, Req, C>
@@ -154,7 +154,7 @@ where
         spare: Option<KeptIn<S, Req, C>>,
     ) -> Begin<S, Req, C> {
         let seed = respond_seed(self.setup, &request);
-        let terms = Terms::current();
+        let terms = Ambient::current();
         // A clone is the service's own code, so not under the lock.
         let mut call = Some((self.inner.clone(), request));
         let join = || {
@@ -187,7 +187,7 @@ where
 
     /// How a flight of `key` would begin.
     #[inline]
-    fn begin(&self, key: &KeyIn<S, Req, C>, terms: Terms) -> FlightStart {
+    fn begin(&self, key: &KeyIn<S, Req, C>, terms: Ambient) -> FlightStart {
         let hash = self.typed_state.flights.hash(key);
         // Before the call is made: what changes from here on ends the flight for those who come after.
         let resource_generation = self.typed_state.shelf.version(self.subject);

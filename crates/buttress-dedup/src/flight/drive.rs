@@ -7,7 +7,7 @@ use std::{
     task::{Context, Poll, Waker, ready},
 };
 
-use buttress_core::Place;
+use buttress_core::MemberId;
 
 use super::{Flight, SharedResult};
 use crate::sync::atomic::Ordering;
@@ -42,16 +42,16 @@ where
     #[inline]
     pub(crate) fn poll<O>(
         self: &Arc<Self>,
-        place: Place,
+        place: MemberId,
         cx: &mut Context<'_>,
         poll_work: impl FnOnce(Pin<&mut W>, &mut Context<'_>) -> Poll<WorkResult<A, O>>,
         make_result: impl FnOnce(O) -> A,
         panicked: impl FnOnce(Option<Pin<&mut W>>) -> A,
     ) -> Poll<WaitEnd<O>> {
-        let Some(mut turn) = ready!(self.relay.turn(place, 0, cx)) else {
+        let Some(mut turn) = ready!(self.relay.poll_drive(place, 0, cx)) else {
             return Poll::Ready(WaitEnd::Answered);
         };
-        let terms = turn.terms();
+        let terms = turn.ambient();
         let Some(work) = turn.work().and_then(|slot| slot.as_mut().as_pin_mut()) else {
             return Poll::Ready(WaitEnd::Answered);
         };
@@ -59,7 +59,7 @@ where
         let step = || poll_work(work, &mut Context::from_waker(&waker));
         match catch_unwind(AssertUnwindSafe(|| self.run(terms, step))) {
             Ok(Poll::Pending) => {
-                turn.wait(cx);
+                turn.park(cx);
                 return Poll::Pending;
             }
             Ok(Poll::Ready(WorkResult::Own(outcome))) => {

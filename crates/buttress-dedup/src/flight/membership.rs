@@ -1,29 +1,29 @@
 use std::{fmt, mem, sync::Arc};
 
-use buttress_core::{Guard, Place};
+use buttress_core::{Guard, MemberId};
 
 /// A caller's membership in a flight, given up when dropped.
 pub(crate) struct Membership<F: DynFlight> {
     flight: Option<Arc<F>>,
-    place: Place,
+    place: MemberId,
 }
 
 /// What a member wants of its flight, whatever its type.
 pub(crate) trait DynFlight: Send + Sync + 'static {
-    fn leave(&self, place: Place);
+    fn leave(&self, place: MemberId);
 
     /// Runs one step of a body under the flight's own ambient values.
     fn within(&self, step: &mut dyn FnMut());
 }
 
 impl<F: DynFlight> Membership<F> {
-    pub(crate) const fn new(flight: Arc<F>, place: Place) -> Self {
+    pub(crate) const fn new(flight: Arc<F>, place: MemberId) -> Self {
         Self { flight: Some(flight), place }
     }
 
     /// The flight, and the place in it. `None` once it has become a seat.
     #[inline]
-    pub(crate) fn flight(&self) -> Option<(&Arc<F>, Place)> {
+    pub(crate) fn flight(&self) -> Option<(&Arc<F>, MemberId)> {
         Some((self.flight.as_ref()?, self.place))
     }
 
@@ -59,7 +59,7 @@ impl<F: DynFlight> Drop for Membership<F> {
 /// callers may join. It is given up when dropped.
 pub struct Seat {
     flight: Arc<dyn DynFlight>,
-    place: Place,
+    place: MemberId,
 }
 
 impl Guard for Seat {

@@ -6,7 +6,7 @@ use std::{
     task::Wake,
 };
 
-use buttress_core::{Attempt, Deadline, Entry, Place, Progress, Relay, Rouse, Terms};
+use buttress_core::{Ambient, Attempt, Deadline, Join, MemberId, Progress, Relay, WatchdogHost};
 
 use self::membership::DynFlight;
 use crate::{
@@ -58,7 +58,7 @@ pub(crate) type WorkSlot<W> = Pin<Box<Option<W>>>;
 pub(crate) struct FlightStart {
     pub(crate) hash: u64,
     /// The terms of the first caller, on which the call is made.
-    pub(crate) terms: Terms,
+    pub(crate) terms: Ambient,
     pub(crate) attempt: Attempt,
     /// How often the subject had changed.
     pub(crate) resource_generation: ResourceGeneration,
@@ -99,11 +99,11 @@ impl<K, W, A: SharedResult> Flight<K, W, A> {
         work: impl FnOnce() -> W,
         idle: &mut Option<Arc<Self>>,
         table: &Arc<FlightTable<K, W, A>>,
-    ) -> (Arc<Self>, Place) {
+    ) -> (Arc<Self>, MemberId) {
         if let Some(mut spent) = idle.take() {
             if let Some(flight) = Arc::get_mut(&mut spent)
                 && flight.result.get().is_none()
-                && let Some((slot, place)) = flight.relay.renew(start.terms)
+                && let Some((slot, place)) = flight.relay.reuse(start.terms)
             {
                 slot.set(Some(work()));
                 flight.start = start;
@@ -163,15 +163,15 @@ impl<K, W, A: SharedResult> Flight<K, W, A> {
 
     /// Whether it has let a caller down.
     pub(crate) fn is_spent(&self) -> bool {
-        self.relay.is_spent()
+        self.relay.is_closed()
     }
 
     pub(crate) fn members(&self) -> usize {
         self.relay.members()
     }
 
-    pub(crate) fn terms(&self) -> Terms {
-        self.relay.terms()
+    pub(crate) fn terms(&self) -> Ambient {
+        self.relay.ambient()
     }
 
     /// Hears whether a layer inside goes by what was announced of the ambient deadline, under which the
@@ -197,7 +197,7 @@ impl<K, W, A: SharedResult> Flight<K, W, A> {
     }
 
     #[inline]
-    fn run<R>(&self, terms: Terms, f: impl FnOnce() -> R) -> R {
+    fn run<R>(&self, terms: Ambient, f: impl FnOnce() -> R) -> R {
         self.start.attempt.with(|| terms.with(f))
     }
 }
@@ -205,16 +205,16 @@ impl<K, W, A: SharedResult> Flight<K, W, A> {
 impl<K: Hash + Eq, W, A: SharedResult> Flight<K, W, A> {
     /// Joins, while everything is still to be had, for a call that knows of that many changes.
     #[inline]
-    pub(crate) fn enter(&self, terms: Terms, resource_generation: ResourceGeneration) -> Entry {
+    pub(crate) fn enter(&self, terms: Ambient, resource_generation: ResourceGeneration) -> Join {
         if self.start.resource_generation.is_before(resource_generation) {
-            return Entry::Closed;
+            return Join::Closed;
         }
-        let Some(result) = self.result.get() else { return self.relay.enter_in_time(terms) };
+        let Some(result) = self.result.get() else { return self.relay.join_in_time(terms) };
         if matches!(result.progress(), Progress::Closed | Progress::Lost) {
-            return Entry::Closed;
+            return Join::Closed;
         }
-        let entry = self.relay.enter_in_time(terms);
-        if matches!(entry, Entry::Member(_)) {
+        let entry = self.relay.join_in_time(terms);
+        if matches!(entry, Join::Member(_)) {
             // The others were counted before the answer was there.
             result.expect_one();
         }
@@ -223,11 +223,11 @@ impl<K: Hash + Eq, W, A: SharedResult> Flight<K, W, A> {
 
     /// Sees to it that members who are not polled delay nobody for long.
     #[inline]
-    pub(crate) fn watch(self: &Arc<Self>, place: Place)
+    pub(crate) fn watch(self: &Arc<Self>, place: MemberId)
     where
-        Self: Rouse,
+        Self: WatchdogHost,
     {
-        self.relay.watch(place, self);
+        self.relay.start_watchdog(place, self);
     }
 
     /// Takes it out of the table: the next call of its key starts another.
@@ -240,10 +240,10 @@ impl<K: Hash + Eq, W, A: SharedResult> Flight<K, W, A> {
 
     /// A member leaves without an answer. Of a deadline that ends at the response head it is known only
     /// here: whoever enforces it drops the call under it.
-    fn give_up(&self, place: Place) {
-        self.relay.give_up(place);
+    fn give_up(&self, place: MemberId) {
+        self.relay.note_unserved(place);
         if Deadline::head().is_some_and(Deadline::has_passed) {
-            self.relay.spend();
+            self.relay.close();
         }
     }
 
@@ -253,9 +253,9 @@ impl<K: Hash + Eq, W, A: SharedResult> Flight<K, W, A> {
             None if last => self.remove_from_table(),
             None => {}
             Some(result) => match result.progress() {
-                Progress::Whole => self.store_and_remove(result),
-                Progress::Open if !last => {}
-                Progress::Open | Progress::Closed | Progress::Lost => {
+                Progress::Complete => self.store_and_remove(result),
+                Progress::Streaming if !last => {}
+                Progress::Streaming | Progress::Closed | Progress::Lost => {
                     // First, or somebody could join what is about to be given up.
                     self.remove_from_table();
                     if last {
@@ -288,22 +288,22 @@ where
     A: Send + Sync + 'static,
 {
     fn wake(self: Arc<Self>) {
-        self.relay.ring();
+        self.relay.wake_driver();
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        self.relay.ring();
+        self.relay.wake_driver();
     }
 }
 
-impl<K, W, A> Rouse for Flight<K, W, A>
+impl<K, W, A> WatchdogHost for Flight<K, W, A>
 where
     K: Send + Sync + 'static,
     W: Send + 'static,
     A: Send + Sync + 'static,
 {
-    fn rouse(&self) {
-        self.relay.rouse();
+    fn on_watchdog(&self) {
+        self.relay.wake_if_stalled();
     }
 }
 
@@ -314,7 +314,7 @@ where
     A: SharedResult + Send + Sync + 'static,
 {
     #[inline(never)]
-    fn leave(&self, place: Place) {
+    fn leave(&self, place: MemberId) {
         let is_first = place.is_first();
         if is_first {
             // Before it has left: whoever finds itself alone then knows that the outcome is its own.
@@ -322,7 +322,7 @@ where
         }
         match self.result.get().map(SharedResult::progress) {
             None => self.give_up(place),
-            Some(Progress::Open) => self.relay.give_up(place),
+            Some(Progress::Streaming) => self.relay.note_unserved(place),
             Some(_) => {}
         }
         // If it was the last, the work is dropped, which is other people's code.

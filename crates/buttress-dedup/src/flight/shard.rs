@@ -1,6 +1,6 @@
 use std::{hash::Hash, sync::Arc};
 
-use buttress_core::{Entry as Entered, Terms};
+use buttress_core::{Ambient, Join as Entered};
 use hashbrown::HashTable;
 
 use super::{Flight, SharedResult, table::Joined};
@@ -109,7 +109,7 @@ impl<K: Hash + Eq, W, A: SharedResult> FlightShard<K, W, A> {
         &mut self,
         hash: u64,
         key: &K,
-        terms: Terms,
+        terms: Ambient,
         resource_generation: ResourceGeneration,
     ) -> Lookup<K, W, A> {
         let entry = match &self.single {
@@ -125,7 +125,7 @@ impl<K: Hash + Eq, W, A: SharedResult> FlightShard<K, W, A> {
                 self.joined += 1;
                 Lookup::Joined(Joined::Follower(Arc::clone(&entry.flight), place))
             }
-            Entered::Inside => Lookup::Joined(Joined::Reentrant),
+            Entered::Reentrant => Lookup::Joined(Joined::Reentrant),
             Entered::Closed => Lookup::Closed,
         }
     }

@@ -3,7 +3,7 @@ use std::{
     sync::Arc,
 };
 
-use buttress_core::{End, Place, Terms, Turn};
+use buttress_core::{Ambient, DriveEnd, Driver, MemberId};
 use hashbrown::DefaultHashBuilder;
 
 use super::{
@@ -40,9 +40,9 @@ struct PaddedShard<K, W, A> {
 /// What became of a call with a key.
 pub(crate) enum Joined<K, W, A> {
     /// It leads a new flight.
-    Leader(Arc<Flight<K, W, A>>, Place),
+    Leader(Arc<Flight<K, W, A>>, MemberId),
     /// It is one of those who wait for a flight that was there.
-    Follower(Arc<Flight<K, W, A>>, Place),
+    Follower(Arc<Flight<K, W, A>>, MemberId),
     /// It comes from inside the flight that it would wait for.
     Reentrant,
 }
@@ -82,7 +82,7 @@ where
         &self,
         key: &K,
         hash: u64,
-        terms: Terms,
+        terms: Ambient,
         resource_generation: ResourceGeneration,
     ) -> Option<Joined<K, W, A>> {
         let mut shard = lock(&self.shard(hash)?.flights);
@@ -146,19 +146,19 @@ where
         &self,
         hash: u64,
         flight: &Flight<K, W, A>,
-        turn: &mut Turn<'_, WorkSlot<W>>,
+        turn: &mut Driver<'_, WorkSlot<W>>,
     ) -> bool {
         let Some(shard) = self.shard(hash) else { return false };
         let mut shard = lock(&shard.flights);
         let entry = shard.take(hash, |entry| entry.is_of(flight));
-        let end = turn.end();
+        let end = turn.finish_alone();
         let left = entry.map(|FlightEntry { key, flight, .. }| match end {
-            End::Spent => (key, shard.leave(flight)),
-            End::Alone | End::Others => (key, Some(flight)),
+            DriveEnd::Reusable => (key, shard.leave(flight)),
+            DriveEnd::Alone | DriveEnd::Others => (key, Some(flight)),
         });
         drop(shard);
         drop(left);
-        end != End::Others
+        end != DriveEnd::Others
     }
 
     /// Lets go of what was left to the next: it holds these flights as much as they hold it.

@@ -18,11 +18,11 @@ impl KeyOf<u32> for LastDigit {
         (*request < 100).then_some(*request)
     }
 
-    fn subject(&self, key: &u32) -> Option<u64> {
+    fn resource(&self, key: &u32) -> Option<u64> {
         Some(hash(*key))
     }
 
-    fn changes(&self, request: &u32) -> Option<u64> {
+    fn invalidates(&self, request: &u32) -> Option<u64> {
         (*request >= 100).then(|| hash(*request))
     }
 }

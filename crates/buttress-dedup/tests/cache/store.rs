@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use buttress_core::{Deadline, Freshness, KeyOf, Lifetime, Reason, Verdict};
+use buttress_core::{Deadline, KeyOf, Lifetime, Reason, Verdict, WantedFreshness};
 use buttress_dedup::{DedupHandle, DedupLayer, Held, Kept, OpenStore, Store};
 use futures_util::future::join_all;
 use tokio::time::{Instant, advance, sleep, timeout};
@@ -105,10 +105,10 @@ impl Row {
         let late = past.saturating_sub(self.lifetime.fresh);
         let lifetime = Lifetime {
             fresh: self.lifetime.fresh.saturating_sub(past),
-            while_revalidate: self.lifetime.while_revalidate.saturating_sub(late),
-            if_error: self.lifetime.if_error.saturating_sub(late),
+            stale_while_revalidate: self.lifetime.stale_while_revalidate.saturating_sub(late),
+            stale_if_error: self.lifetime.stale_if_error.saturating_sub(late),
             age: self.lifetime.age.saturating_add(past),
-            is_told: self.lifetime.is_told,
+            is_explicit: self.lifetime.is_explicit,
         };
         let kept = Kept::new(value, lifetime, self.took, self.weight);
         (!kept.is_over()).then(|| Arc::new(kept))
@@ -236,12 +236,12 @@ impl KeyOf<u32> for NoOlder {
     type Key = u32;
 
     fn key(&self, request: &u32) -> Option<u32> {
-        self.lookup(request).map(|(key, _)| key)
+        self.key_and_freshness(request).map(|(key, _)| key)
     }
 
-    fn lookup(&self, request: &u32) -> Option<(u32, Freshness)> {
+    fn key_and_freshness(&self, request: &u32) -> Option<(u32, WantedFreshness)> {
         let max_age = (*request >= 100).then(|| s(u64::from(request / 100)));
-        Some((request % 100, Freshness { max_age, ..Freshness::default() }))
+        Some((request % 100, WantedFreshness { max_age, ..WantedFreshness::default() }))
     }
 }
 
@@ -266,7 +266,7 @@ async fn what_is_there_answers_nobody_who_wants_a_newer_one() {
 #[tokio::test(start_paused = true)]
 async fn one_that_is_stale_on_arrival_does_not_do() {
     let (remote, source) = (Remote::default(), Source::new());
-    let old = Lifetime { if_error: s(100), while_revalidate: s(100), ..fresh(ms(4)) };
+    let old = Lifetime { stale_if_error: s(100), stale_while_revalidate: s(100), ..fresh(ms(4)) };
     remote.seed(7, Ok(42), old);
     let service = source.under(&DedupLayer::in_flight().keep(remote.keep()));
     assert_eq!((get(&service, 7).await, source.calls()), (Ok(1), 1));
@@ -390,7 +390,7 @@ async fn a_store_that_panics_when_it_is_asked_for_a_refresh_costs_nobody_the_sta
     let (remote, source) = (Remote::default(), Source::new());
     let layer = DedupLayer::in_flight().keep(remote.keep());
     let service = source.under(&layer);
-    remote.seed(7, Ok(70), Lifetime { while_revalidate: s(100), ..Lifetime::default() });
+    remote.seed(7, Ok(70), Lifetime { stale_while_revalidate: s(100), ..Lifetime::default() });
     remote.with(|inside| (inside.is_near, inside.does) = (true, Trouble::GetPanics));
     assert_eq!(get(&service, 7).await, Ok(70));
     let handle = layer.handle();
@@ -451,7 +451,8 @@ async fn what_is_put_says_how_long_it_took_and_for_how_long_it_is_good() {
     let service = source.under(&DedupLayer::in_flight().keep(keep));
     get(&service, 7).await.unwrap();
     let row = remote.with(|inside| inside.rows[&7]);
-    let lifetime = Lifetime { while_revalidate: s(20), if_error: s(30), ..fresh(s(10)) };
+    let lifetime =
+        Lifetime { stale_while_revalidate: s(20), stale_if_error: s(30), ..fresh(s(10)) };
     assert_eq!((row.lifetime, row.took, row.weight), (lifetime, ms(55), 8), "with its key");
 }
 
@@ -491,16 +492,19 @@ async fn an_early_refresh_is_not_content_with_what_it_is_to_renew() {
 fn what_is_left_of_a_lifetime_never_overflows() {
     let all = Lifetime {
         fresh: Duration::MAX,
-        while_revalidate: Duration::MAX,
-        if_error: Duration::MAX,
+        stale_while_revalidate: Duration::MAX,
+        stale_if_error: Duration::MAX,
         age: Duration::MAX,
-        is_told: true,
+        is_explicit: true,
     };
     let kept = Kept::new(7, all, Duration::MAX, usize::MAX);
     let left = kept.lifetime();
-    assert_eq!((left.is_told, kept.is_over()), (true, false));
+    assert_eq!((left.is_explicit, kept.is_over()), (true, false));
     let years = s(30 * 365 * 24 * 60 * 60);
-    assert_eq!((left.while_revalidate, left.if_error, kept.took()), (years, years, years));
+    assert_eq!(
+        (left.stale_while_revalidate, left.stale_if_error, kept.took()),
+        (years, years, years)
+    );
     assert!(left.age >= years && left.age < years + s(60));
     assert!(left.fresh > years.saturating_sub(s(60)) && left.fresh <= years);
     assert!(Kept::new(7, Lifetime::default(), s(0), 0).is_over());

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use buttress_core::{Attempt, Deadline, Reason, Rejection, Terms};
+use buttress_core::{Ambient, Attempt, Deadline, Reason, Rejection};
 use buttress_dedup::{Jitter, Keep, Ratio};
 use futures_util::future::join_all;
 use tokio::{
@@ -55,7 +55,7 @@ pub(crate) enum Does {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Seen {
     pub(crate) at: Instant,
-    pub(crate) terms: Terms,
+    pub(crate) terms: Ambient,
     pub(crate) attempt: Attempt,
 }
 
@@ -127,7 +127,7 @@ impl Source {
     async fn call(self) -> Result<u32, Fault> {
         let number = {
             let mut seen = self.seen.lock().unwrap();
-            let (terms, attempt) = (Terms::current(), Attempt::current());
+            let (terms, attempt) = (Ambient::current(), Attempt::current());
             seen.push(Seen { at: Instant::now(), terms, attempt });
             u32::try_from(seen.len()).unwrap()
         };

@@ -19,11 +19,11 @@ impl KeyOf<u32> for LastDigit {
         (!(100..200).contains(request)).then_some(*request)
     }
 
-    fn subject(&self, key: &u32) -> Option<u64> {
+    fn resource(&self, key: &u32) -> Option<u64> {
         Some(hash(*key))
     }
 
-    fn changes(&self, request: &u32) -> Option<u64> {
+    fn invalidates(&self, request: &u32) -> Option<u64> {
         (*request >= 100).then(|| hash(*request))
     }
 }

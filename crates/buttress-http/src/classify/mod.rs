@@ -2,7 +2,7 @@ mod handshake;
 pub(crate) mod never_processed;
 pub(crate) mod retry_after;
 
-use buttress_core::{Classify, Hint, Verdict};
+use buttress_core::{Classify, RetryHint, Verdict};
 use http::{HeaderMap, HeaderName, StatusCode};
 
 use self::retry_after::{grpc_pushback, retry_after};
@@ -47,7 +47,7 @@ where
     fn classify(&self, protocol: &Protocol, outcome: Result<&Res, &E>) -> Verdict {
         match outcome {
             Ok(response) => match (response.rejection(), protocol) {
-                (Some(rejection), _) => Verdict::of(rejection),
+                (Some(rejection), _) => Verdict::from_rejection(rejection),
                 (None, Protocol::Grpc) => of_grpc(response.status(), response.headers()),
                 (None, Protocol::Http) => of_any(response.status(), response.headers()),
             },
@@ -58,7 +58,7 @@ where
     /// A response that no layer below made. For gRPC it must be one of the service itself: status 200
     /// and a content type of gRPC, with messages or a `grpc-status`. What a proxy says on its own (a 502,
     /// a 504, a `grpc-status` in an error page) leaves open what the service did.
-    fn answered(&self, protocol: &Protocol, outcome: Result<&Res, &E>) -> bool {
+    fn is_answer(&self, protocol: &Protocol, outcome: Result<&Res, &E>) -> bool {
         outcome.is_ok_and(|response| {
             response.rejection().is_none()
                 && match protocol {
@@ -70,7 +70,7 @@ where
 
     /// An error of a type that this crate knows, unless it is made of an answer: one that could not be
     /// read, or that reqwest or tonic took for an error. What another type says is the service's word.
-    fn is_local(&self, _: &Protocol, outcome: Result<&Res, &E>) -> bool {
+    fn is_callers_own(&self, _: &Protocol, outcome: Result<&Res, &E>) -> bool {
         let error = outcome.err().and_then(|error| never_processed::view(error));
         error.is_some_and(|error| !never_processed::is_answer(error))
     }
@@ -91,7 +91,7 @@ fn of_any(status: StatusCode, headers: &HeaderMap) -> Verdict {
 }
 
 fn of_status(status: StatusCode, headers: &HeaderMap) -> Verdict {
-    let hint = || retry_after(headers).map(Hint::After);
+    let hint = || retry_after(headers).map(RetryHint::After);
     match status.as_u16() {
         ..400 => Verdict::Success,
         429 => Verdict::Throttled(hint()),
@@ -110,7 +110,7 @@ fn of_grpc(status: StatusCode, headers: &HeaderMap) -> Verdict {
             200 => Verdict::Success,
             502 | 504 => of_code(UNAVAILABLE, grpc_pushback(headers)),
             429 | 503 => {
-                let hint = || retry_after(headers).map(Hint::After);
+                let hint = || retry_after(headers).map(RetryHint::After);
                 of_code(UNAVAILABLE, grpc_pushback(headers).or_else(hint))
             }
             _ => of_code(UNKNOWN, grpc_pushback(headers)),
@@ -118,10 +118,10 @@ fn of_grpc(status: StatusCode, headers: &HeaderMap) -> Verdict {
     }
 }
 
-fn of_code(code: &[u8], pushback: Option<Hint>) -> Verdict {
+fn of_code(code: &[u8], pushback: Option<RetryHint>) -> Verdict {
     match (code, pushback) {
-        (_, Some(Hint::Never)) | (RESOURCE_EXHAUSTED, None) => {
-            Verdict::Throttled(Some(Hint::Never))
+        (_, Some(RetryHint::Never)) | (RESOURCE_EXHAUSTED, None) => {
+            Verdict::Throttled(Some(RetryHint::Never))
         }
         (UNAVAILABLE | RESOURCE_EXHAUSTED, Some(hint)) => Verdict::Throttled(Some(hint)),
         (UNAVAILABLE, None) => Verdict::Transient,
@@ -135,7 +135,7 @@ fn of_error<E: 'static>(error: &E) -> Verdict {
         return Verdict::Permanent;
     };
     if let Some(rejection) = never_processed::rejection(error) {
-        Verdict::of(rejection)
+        Verdict::from_rejection(rejection)
     } else if handshake::is_refused(error) {
         // No server has processed it, and no attempt will get any further.
         Verdict::Permanent

@@ -3,7 +3,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use buttress_core::{Deadline, Hint};
+use buttress_core::{Deadline, RetryHint};
 use http::{
     HeaderMap, HeaderName,
     header::{DATE, RETRY_AFTER},
@@ -25,9 +25,9 @@ pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 }
 
 /// What `grpc-retry-pushback-ms` asks for (gRFC A6): a wait of exactly so many milliseconds, and
-/// [`Hint::Never`] if it is negative or anything else.
+/// [`RetryHint::Never`] if it is negative or anything else.
 #[must_use]
-pub fn grpc_pushback(headers: &HeaderMap) -> Option<Hint> {
+pub fn grpc_pushback(headers: &HeaderMap) -> Option<RetryHint> {
     if !headers.contains_key(PUSHBACK) {
         return None;
     }
@@ -35,7 +35,7 @@ pub fn grpc_pushback(headers: &HeaderMap) -> Option<Hint> {
         .filter(|value| value.iter().all(u8::is_ascii_digit))
         .and_then(|digits| str::from_utf8(digits).ok()?.parse::<i32>().ok())
         .and_then(|millis| u64::try_from(millis).ok());
-    Some(delay.map_or(Hint::Never, |millis| Hint::Exactly(Duration::from_millis(millis))))
+    Some(delay.map_or(RetryHint::Never, |millis| RetryHint::Exactly(Duration::from_millis(millis))))
 }
 
 fn until(date: SystemTime, headers: &HeaderMap) -> Duration {

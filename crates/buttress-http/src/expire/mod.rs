@@ -68,10 +68,10 @@ impl<Req: RequestHead, Res: ResponseHead> Expire<Req, Res> for Http {
         response: &Res,
         asked: Option<Lifetime>,
     ) -> Option<Lifetime> {
-        Expire::<Req, Res>::lifetime_after(self, permission, response, Duration::ZERO, asked)
+        Expire::<Req, Res>::lifetime_with_delay(self, permission, response, Duration::ZERO, asked)
     }
 
-    fn lifetime_after(
+    fn lifetime_with_delay(
         &self,
         permission: &StorePermission,
         response: &Res,
@@ -129,18 +129,22 @@ fn lifetime(
             let stale_for = age.saturating_sub(explicit);
             Lifetime {
                 fresh: explicit.saturating_sub(age),
-                while_revalidate: while_revalidate.saturating_sub(stale_for),
-                if_error: if_error.saturating_sub(stale_for),
+                stale_while_revalidate: while_revalidate.saturating_sub(stale_for),
+                stale_if_error: if_error.saturating_sub(stale_for),
                 age,
-                is_told: true,
+                is_explicit: true,
             }
         }
-        None if is_cacheable_by_default(status) => {
-            Lifetime { fresh: asked?.fresh, while_revalidate, if_error, age, is_told: false }
-        }
+        None if is_cacheable_by_default(status) => Lifetime {
+            fresh: asked?.fresh,
+            stale_while_revalidate: while_revalidate,
+            stale_if_error: if_error,
+            age,
+            is_explicit: false,
+        },
         _ => return None,
     };
-    let longest = lifetime.fresh.max(lifetime.while_revalidate).max(lifetime.if_error);
+    let longest = lifetime.fresh.max(lifetime.stale_while_revalidate).max(lifetime.stale_if_error);
     (longest > Duration::ZERO).then_some(lifetime)
 }
 
@@ -153,8 +157,8 @@ fn windows(control: &CacheControl, asked: Lifetime) -> (Duration, Duration) {
         said.map_or(asked, |seconds| Duration::from_secs(seconds).min(Deadline::NEVER))
     };
     (
-        window(control.stale_while_revalidate, asked.while_revalidate),
-        window(control.stale_if_error, asked.if_error),
+        window(control.stale_while_revalidate, asked.stale_while_revalidate),
+        window(control.stale_if_error, asked.stale_if_error),
     )
 }
 

@@ -7,7 +7,7 @@ mod wanted_freshness;
 
 use std::{cell::Cell, fmt, str, sync::Arc};
 
-use buttress_core::{Freshness, KeyOf};
+use buttress_core::{KeyOf, WantedFreshness};
 use http::{HeaderMap, Method, header::HOST};
 use http_body::Body;
 
@@ -56,7 +56,7 @@ use crate::{Http, mode::HttpOptions};
 /// [`Http::key_headers`] names the only headers that count instead.
 ///
 /// Nothing is normalized, for a service may answer by how its address was written, and one odd answer
-/// must not be everybody's. What a request [changes](KeyOf::changes) is found however it was written.
+/// must not be everybody's. What a request [changes](KeyOf::invalidates) is found however it was written.
 ///
 /// Of a header that stands there several times all values count, in their order. In which order
 /// headers of different names stand does not matter.
@@ -148,7 +148,7 @@ impl fmt::Debug for HttpKey {
 ///   that [`Http::key_headers`] or [`Http::vary`] names, or for another of the same request,
 /// - is gRPC or gRPC-Web.
 ///
-/// What `Cache-Control` says of kept answers ([`lookup`](KeyOf::lookup)) is as RFC 9111, section 5.2.1,
+/// What `Cache-Control` says of kept answers ([`lookup`](KeyOf::key_and_freshness)) is as RFC 9111, section 5.2.1,
 /// has it:
 ///
 /// | directive | effect |
@@ -170,10 +170,10 @@ impl<B: Body> KeyOf<http::Request<B>> for Http {
     type Key = HttpKey;
 
     fn key(&self, request: &http::Request<B>) -> Option<HttpKey> {
-        self.lookup(request).map(|(key, _)| key)
+        self.key_and_freshness(request).map(|(key, _)| key)
     }
 
-    fn lookup(&self, request: &http::Request<B>) -> Option<(HttpKey, Freshness)> {
+    fn key_and_freshness(&self, request: &http::Request<B>) -> Option<(HttpKey, WantedFreshness)> {
         if !request.body().is_end_stream() {
             return None;
         }
@@ -181,7 +181,7 @@ impl<B: Body> KeyOf<http::Request<B>> for Http {
         lookup(self.options(), request.method(), target, request.headers())
     }
 
-    fn subject(&self, key: &HttpKey) -> Option<u64> {
+    fn resource(&self, key: &HttpKey) -> Option<u64> {
         Some(key.subject())
     }
 
@@ -189,7 +189,7 @@ impl<B: Body> KeyOf<http::Request<B>> for Http {
         key.weight()
     }
 
-    fn changes(&self, request: &http::Request<B>) -> Option<u64> {
+    fn invalidates(&self, request: &http::Request<B>) -> Option<u64> {
         changes(request.method(), Target::of(request.uri()), request.headers())
     }
 }
@@ -200,10 +200,10 @@ impl KeyOf<reqwest::Request> for Http {
     type Key = HttpKey;
 
     fn key(&self, request: &reqwest::Request) -> Option<HttpKey> {
-        self.lookup(request).map(|(key, _)| key)
+        self.key_and_freshness(request).map(|(key, _)| key)
     }
 
-    fn lookup(&self, request: &reqwest::Request) -> Option<(HttpKey, Freshness)> {
+    fn key_and_freshness(&self, request: &reqwest::Request) -> Option<(HttpKey, WantedFreshness)> {
         let body = request.body();
         if body.is_some_and(|body| body.as_bytes().is_none_or(|bytes| !bytes.is_empty())) {
             return None;
@@ -212,7 +212,7 @@ impl KeyOf<reqwest::Request> for Http {
         lookup(self.options(), request.method(), target, request.headers())
     }
 
-    fn subject(&self, key: &HttpKey) -> Option<u64> {
+    fn resource(&self, key: &HttpKey) -> Option<u64> {
         Some(key.subject())
     }
 
@@ -220,7 +220,7 @@ impl KeyOf<reqwest::Request> for Http {
         key.weight()
     }
 
-    fn changes(&self, request: &reqwest::Request) -> Option<u64> {
+    fn invalidates(&self, request: &reqwest::Request) -> Option<u64> {
         changes(request.method(), Target::of_url(request.url()), request.headers())
     }
 }
@@ -230,7 +230,7 @@ fn lookup(
     method: &Method,
     target: Target<'_>,
     headers: &HeaderMap,
-) -> Option<(HttpKey, Freshness)> {
+) -> Option<(HttpKey, WantedFreshness)> {
     let filter = NameFilter::of(headers);
     if !matches!(*method, Method::GET | Method::HEAD) || must_bypass(options, headers, filter) {
         return None;

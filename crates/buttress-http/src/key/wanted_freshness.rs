@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use buttress_core::Freshness;
+use buttress_core::WantedFreshness;
 use http::{
     HeaderMap,
     header::{CACHE_CONTROL, PRAGMA},
@@ -15,12 +15,12 @@ use crate::{
 /// How fresh a kept answer must be for a request with these headers (RFC 9111, section 5.2.1), or `None` if
 /// the request wants a call of its own: `no-store`, `no-cache`, and `Pragma: no-cache` where there is no
 /// `Cache-Control` (section 5.4).
-pub(crate) fn wanted(headers: &HeaderMap, filter: NameFilter) -> Option<Freshness> {
+pub(crate) fn wanted(headers: &HeaderMap, filter: NameFilter) -> Option<WantedFreshness> {
     if filter.may_contain(&CACHE_CONTROL) && headers.contains_key(CACHE_CONTROL) {
         return Wanted::of(headers).freshness();
     }
     let pragma = || members(headers, &PRAGMA).any(|said| said.eq_ignore_ascii_case(b"no-cache"));
-    (!filter.may_contain(&PRAGMA) || !pragma()).then(Freshness::default)
+    (!filter.may_contain(&PRAGMA) || !pragma()).then(WantedFreshness::default)
 }
 
 /// The directives of a request. What is unknown or malformed has no effect (section 5.2.3), and of a
@@ -29,7 +29,7 @@ pub(crate) fn wanted(headers: &HeaderMap, filter: NameFilter) -> Option<Freshnes
 struct Wanted {
     no_cache: bool,
     no_store: bool,
-    freshness: Freshness,
+    freshness: WantedFreshness,
 }
 
 impl Wanted {
@@ -47,7 +47,7 @@ impl Wanted {
         let seconds = number(argument).map(Duration::from_secs);
         let least =
             |before: Option<Duration>, limit| Some(before.map_or(limit, |was| was.min(limit)));
-        let Freshness { max_age, min_fresh, max_stale, only_if_cached } = &mut self.freshness;
+        let WantedFreshness { max_age, min_fresh, max_stale, only_if_cached } = &mut self.freshness;
         match seconds {
             Some(seconds) if is(b"max-age") => *max_age = least(*max_age, seconds),
             Some(seconds) if is(b"min-fresh") => *min_fresh = seconds.max(*min_fresh),
@@ -64,10 +64,10 @@ impl Wanted {
     }
 
     /// `only-if-cached` forbids to ask the service, and so leaves nothing to be kept from being stored.
-    fn freshness(self) -> Option<Freshness> {
+    fn freshness(self) -> Option<WantedFreshness> {
         let Self { no_cache, no_store, freshness } = self;
         match (freshness.only_if_cached, no_cache) {
-            (true, true) => Some(Freshness { max_age: Some(Duration::ZERO), ..freshness }),
+            (true, true) => Some(WantedFreshness { max_age: Some(Duration::ZERO), ..freshness }),
             (true, false) => Some(freshness),
             (false, _) => (!no_cache && !no_store).then_some(freshness),
         }
@@ -80,7 +80,7 @@ mod tests {
 
     use super::*;
 
-    const ANY: Freshness = Freshness {
+    const ANY: WantedFreshness = WantedFreshness {
         max_age: None,
         min_fresh: Duration::ZERO,
         max_stale: None,
@@ -89,10 +89,10 @@ mod tests {
 
     #[test]
     fn what_a_request_says_is_a_table() {
-        let max_age = |seconds| Some(Freshness { max_age: Some(secs(seconds)), ..ANY });
-        let min_fresh = |seconds| Some(Freshness { min_fresh: secs(seconds), ..ANY });
-        let max_stale = |limit| Some(Freshness { max_stale: Some(limit), ..ANY });
-        let only = Freshness { only_if_cached: true, ..ANY };
+        let max_age = |seconds| Some(WantedFreshness { max_age: Some(secs(seconds)), ..ANY });
+        let min_fresh = |seconds| Some(WantedFreshness { min_fresh: secs(seconds), ..ANY });
+        let max_stale = |limit| Some(WantedFreshness { max_stale: Some(limit), ..ANY });
+        let only = WantedFreshness { only_if_cached: true, ..ANY };
         for (line, expected) in [
             ("", Some(ANY)),
             ("no-store", None),
@@ -111,7 +111,7 @@ mod tests {
             ("max-stale=60, max-stale", max_stale(secs(60))),
             ("only-if-cached", Some(only)),
             ("only-if-cached, no-store", Some(only)),
-            ("only-if-cached, no-cache", Some(Freshness { max_age: Some(secs(0)), ..only })),
+            ("only-if-cached, no-cache", Some(WantedFreshness { max_age: Some(secs(0)), ..only })),
             // Unknown, or malformed: without effect.
             ("no-transform", Some(ANY)),
             ("stale-if-error=60", Some(ANY)),
@@ -143,7 +143,7 @@ mod tests {
         Duration::from_secs(seconds)
     }
 
-    fn read(fields: &[(&'static str, &'static str)]) -> Option<Freshness> {
+    fn read(fields: &[(&'static str, &'static str)]) -> Option<WantedFreshness> {
         let mut headers = HeaderMap::new();
         for (name, value) in fields {
             headers.append(*name, HeaderValue::from_static(value));

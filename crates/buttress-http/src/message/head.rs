@@ -24,7 +24,7 @@ pub trait RequestHead {
     /// Its extensions, to change them.
     fn extensions_mut(&mut self) -> Option<&mut Extensions>;
 
-    /// Watches its body on its way, as [`Carry::watch`](buttress_core::Carry::watch) has it. Default: `None`.
+    /// Watches its body on its way, as [`Propagate::watch_upload`](buttress_core::Propagate::watch_upload) has it. Default: `None`.
     fn watch(&mut self) -> Option<Upload> {
         None
     }

@@ -58,17 +58,17 @@ where
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         let polled = Pin::new(&mut self.inner).poll_frame(cx);
         match &polled {
-            Poll::Pending => self.upload.waits(),
+            Poll::Pending => self.upload.pause(),
             Poll::Ready(Some(Ok(frame))) => {
                 // A body of known length is not polled again, and nothing follows trailers.
                 if frame.is_trailers() || self.inner.is_end_stream() {
-                    self.upload.ends();
+                    self.upload.finish();
                 } else {
-                    self.upload.goes_on();
+                    self.upload.resume();
                 }
             }
-            Poll::Ready(Some(Err(_))) => self.upload.fails(),
-            Poll::Ready(None) => self.upload.ends(),
+            Poll::Ready(Some(Err(_))) => self.upload.fail(),
+            Poll::Ready(None) => self.upload.finish(),
         }
         polled
     }
@@ -84,7 +84,7 @@ where
 
 impl<B> Drop for Watched<B> {
     fn drop(&mut self) {
-        self.upload.gone();
+        self.upload.abandon();
     }
 }
 

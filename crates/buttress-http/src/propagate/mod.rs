@@ -2,7 +2,7 @@ mod grpc_timeout;
 
 use std::time::Duration;
 
-use buttress_core::{Carry, Criticality, Deadline, Expired, Upload};
+use buttress_core::{Criticality, Deadline, NoTimeLeft, Propagate, Upload};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::{
@@ -21,10 +21,10 @@ pub use self::grpc_timeout::{encode_grpc_timeout, parse_grpc_timeout};
 ///
 /// A criticality crosses it in [a header of its own](Http::criticality_header), in the words of
 /// [`Criticality::as_str`]. Inside the process it, too, may come in the extensions.
-impl<Req: RequestHead> Carry<Req> for Http {
+impl<Req: RequestHead> Propagate<Req> for Http {
     /// The earliest deadline among a [`Deadline`] in the extensions, `grpc-timeout` if the request
     /// is gRPC, and the chosen header. Without any of them the clock is not read.
-    fn read(&self, request: &Req) -> Option<Deadline> {
+    fn deadline(&self, request: &Req) -> Option<Deadline> {
         let headers = request.headers();
         // The name is looked for first: almost no request has one.
         let grpc = has(headers, &GRPC_TIMEOUT) && Protocol::of(headers) == Protocol::Grpc;
@@ -41,7 +41,7 @@ impl<Req: RequestHead> Carry<Req> for Http {
     /// A request that announces as little already is left as it is, and so is one that announces up
     /// to a millisecond more: on the way through a server the time left is always a little shorter
     /// than what came in.
-    fn write(&self, request: &mut Req, deadline: Deadline) -> Result<(), Expired> {
+    fn set_deadline(&self, request: &mut Req, deadline: Deadline) -> Result<(), NoTimeLeft> {
         if let Some((header, left)) = self.outgoing_timeout(request.headers(), deadline) {
             header.write(request.headers_mut(), left)?;
         }
@@ -51,7 +51,7 @@ impl<Req: RequestHead> Carry<Req> for Http {
         Ok(())
     }
 
-    fn can_announce(&self, request: &Req, deadline: Deadline) -> Result<(), Expired> {
+    fn can_set_deadline(&self, request: &Req, deadline: Deadline) -> Result<(), NoTimeLeft> {
         let headers = request.headers();
         match self.outgoing_timeout(headers, deadline) {
             Some((header, left)) => header.is_said(headers, left).map(drop),
@@ -72,7 +72,7 @@ impl<Req: RequestHead> Carry<Req> for Http {
 
     /// Writes the header, unless it says the same already. [`Critical`](Criticality::Critical) is
     /// what no header means, so that is written only in place of another.
-    fn mark(&self, request: &mut Req, criticality: Criticality) {
+    fn set_criticality(&self, request: &mut Req, criticality: Criticality) {
         let name = &self.options().criticality_header;
         let headers = request.headers_mut();
         let said = if has(headers, name) {
@@ -94,7 +94,7 @@ impl<Req: RequestHead> Carry<Req> for Http {
     /// | `UnsyncBoxBody`, `BoxBody` (with `BoxError`, `Infallible`, `io::Error`, or the error of a client or server known by a feature), the bodies of axum, tonic and reqwest | watched |
     /// | `hyper::body::Incoming` that has not ended | unknown: box it to have it watched |
     /// | any other type | taken for one that is there already |
-    fn watch(&self, request: &mut Req) -> Option<Upload> {
+    fn watch_upload(&self, request: &mut Req) -> Option<Upload> {
         request.watch()
     }
 }
@@ -160,18 +160,18 @@ impl TimeoutHeader<'_> {
     ///
     /// # Errors
     /// [`Expired`] if it announces no time, or if `left` would be announced as none.
-    fn is_said(&self, headers: &HeaderMap, left: Duration) -> Result<bool, Expired> {
+    fn is_said(&self, headers: &HeaderMap, left: Duration) -> Result<bool, NoTimeLeft> {
         let said = self.read(headers);
         if left.is_zero() || said.is_some_and(|said| said.is_zero()) {
-            return Err(Expired);
+            return Err(NoTimeLeft);
         }
         if said.is_some_and(|said| said <= left.saturating_add(SAME)) {
             return Ok(true);
         }
-        if left < self.unit { Err(Expired) } else { Ok(false) }
+        if left < self.unit { Err(NoTimeLeft) } else { Ok(false) }
     }
 
-    fn write(&self, headers: &mut HeaderMap, left: Duration) -> Result<(), Expired> {
+    fn write(&self, headers: &mut HeaderMap, left: Duration) -> Result<(), NoTimeLeft> {
         if !self.is_said(headers, left)? {
             headers.insert(self.name, (self.encode)(left));
         }

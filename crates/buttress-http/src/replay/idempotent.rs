@@ -19,7 +19,7 @@ use crate::{Http, Protocol, RequestHead};
 /// | any other | no | no |
 ///
 /// An answer over gRPC is a `grpc-status` of the service itself, see
-/// [`Classify::answered`](buttress_core::Classify::answered). A broken connection, a timeout and a 502
+/// [`Classify::is_answer`](buttress_core::Classify::is_answer). A broken connection, a timeout and a 502
 /// or 504 of a proxy are none: the service may still be at work on the call.
 ///
 /// A request of reqwest has no extensions: there the mark is the header, or [`Http::idempotent`].

@@ -4,7 +4,7 @@ pub(crate) mod idempotent;
 mod recording;
 mod tee;
 
-use buttress_core::{Attempt, Carry, Deadline, Replay};
+use buttress_core::{Attempt, Deadline, Propagate, Replay};
 use http::{HeaderMap, HeaderName, HeaderValue, Request};
 
 #[cfg(feature = "reqwest")]
@@ -49,7 +49,7 @@ where
                 head: HeadCopy::of(&request, |name| is_announced |= announcing(name)),
                 body,
                 deadline: if is_announced || !request.extensions().is_empty() {
-                    self.read(&request)
+                    self.deadline(&request)
                 } else {
                     None
                 },
@@ -58,7 +58,7 @@ where
         (request, saved)
     }
 
-    fn deadline(&self, saved: &Self::Saved) -> Option<Deadline> {
+    fn saved_deadline(&self, saved: &Self::Saved) -> Option<Deadline> {
         saved.deadline
     }
 
@@ -105,7 +105,8 @@ impl Replay<reqwest::Request> for Http {
             None => (None, None),
         };
         let copy = request.try_clone();
-        let (repeatability, deadline) = (Repeatability::of(self, &request), self.read(&request));
+        let (repeatability, deadline) =
+            (Repeatability::of(self, &request), self.deadline(&request));
         if stream.is_some() {
             *request.body_mut() = stream;
         }
@@ -121,7 +122,7 @@ impl Replay<reqwest::Request> for Http {
         Some(request)
     }
 
-    fn deadline(&self, saved: &SavedReqwest) -> Option<Deadline> {
+    fn saved_deadline(&self, saved: &SavedReqwest) -> Option<Deadline> {
         saved.deadline
     }
 
@@ -149,8 +150,8 @@ pub struct SavedReqwest {
 
 fn count_attempts(headers: &mut HeaderMap, attempt: Attempt) {
     // A first attempt, and a transparent one after it, announce none.
-    if attempt.previous() > 0 && Protocol::of(headers) == Protocol::Grpc {
-        headers.insert(PREVIOUS_ATTEMPTS, HeaderValue::from(attempt.previous()));
+    if attempt.previous_attempts() > 0 && Protocol::of(headers) == Protocol::Grpc {
+        headers.insert(PREVIOUS_ATTEMPTS, HeaderValue::from(attempt.previous_attempts()));
     }
 }
 

@@ -39,7 +39,7 @@ where
         Ok(rejection_response(protocol, why).map(|()| ControlBody::empty()))
     }
 
-    fn announce<G: Guard>(&self, response: &mut Self::Response<G>, quotas: &[Quota]) {
+    fn advertise<G: Guard>(&self, response: &mut Self::Response<G>, quotas: &[Quota]) {
         rate_limit_headers::announce(response.headers_mut(), quotas);
     }
 
@@ -92,7 +92,7 @@ where
         Ok(at(url, rejection_response(protocol, why).map(|()| reqwest::Body::default())))
     }
 
-    fn announce<G: Guard>(&self, response: &mut reqwest::Response, quotas: &[Quota]) {
+    fn advertise<G: Guard>(&self, response: &mut reqwest::Response, quotas: &[Quota]) {
         rate_limit_headers::announce(response.headers_mut(), quotas);
     }
 

@@ -5,7 +5,7 @@ mod response;
 
 use std::sync::Arc;
 
-use buttress_core::{Allowance, Progress, Reader, Share};
+use buttress_core::{ByteBudget, Progress, Reader, Share};
 use http::{Extensions, HeaderMap, Response, StatusCode, header::CONTENT_LENGTH};
 
 use self::{allowed::is_shareable, body::ReadToEnd, response::SharedResponse};
@@ -35,12 +35,12 @@ impl<B: ShareBody> Share<Response<B>> for Http {
     type Shared = SharedResponse<B>;
     type Response = Response<SharedBody<B>>;
     type Finish = ReadToEnd<B>;
-    const IS_WHOLE: bool = false;
+    const IS_COMPLETE: bool = false;
 
     fn share(
         &self,
         response: Response<B>,
-        allowance: &Arc<Allowance>,
+        allowance: &Arc<ByteBudget>,
     ) -> Result<SharedResponse<B>, Response<B>> {
         let (headers, body) = (response.headers(), response.body());
         let length = if body.is_end_stream() {
@@ -68,7 +68,7 @@ impl<B: ShareBody> Share<Response<B>> for Http {
         shared.progress()
     }
 
-    fn expect(&self, shared: &SharedResponse<B>, callers: usize) {
+    fn expect_callers(&self, shared: &SharedResponse<B>, callers: usize) {
         shared.expect(callers);
     }
 
@@ -80,7 +80,7 @@ impl<B: ShareBody> Share<Response<B>> for Http {
         ReadToEnd::of(shared)
     }
 
-    fn keep(&self, shared: &SharedResponse<B>) -> SharedResponse<B> {
+    fn for_cache(&self, shared: &SharedResponse<B>) -> SharedResponse<B> {
         shared.keep()
     }
 
@@ -96,12 +96,12 @@ impl Share<reqwest::Response> for Http {
     type Shared = SharedReqwest;
     type Response = reqwest::Response;
     type Finish = ReadToEnd<reqwest::Body>;
-    const IS_WHOLE: bool = false;
+    const IS_COMPLETE: bool = false;
 
     fn share(
         &self,
         response: reqwest::Response,
-        allowance: &Arc<Allowance>,
+        allowance: &Arc<ByteBudget>,
     ) -> Result<SharedReqwest, reqwest::Response> {
         let headers = response.headers();
         let length = match response.content_length() {
@@ -134,7 +134,7 @@ impl Share<reqwest::Response> for Http {
         shared.response.progress()
     }
 
-    fn expect(&self, shared: &SharedReqwest, callers: usize) {
+    fn expect_callers(&self, shared: &SharedReqwest, callers: usize) {
         shared.response.expect(callers);
     }
 
@@ -146,7 +146,7 @@ impl Share<reqwest::Response> for Http {
         ReadToEnd::of(&shared.response)
     }
 
-    fn keep(&self, shared: &SharedReqwest) -> SharedReqwest {
+    fn for_cache(&self, shared: &SharedReqwest) -> SharedReqwest {
         SharedReqwest { url: Arc::clone(&shared.url), response: shared.response.keep() }
     }
 
@@ -175,8 +175,8 @@ impl Http {
     }
 
     /// Whether there is room for a body of `length`.
-    fn has_room(&self, length: u64, allowance: &Allowance) -> bool {
-        let room = self.options().share_cap.min(allowance.left());
+    fn has_room(&self, length: u64, allowance: &ByteBudget) -> bool {
+        let room = self.options().share_cap.min(allowance.remaining());
         usize::try_from(length).is_ok_and(|length| length <= room)
     }
 }

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use buttress_core::{Allowance, Progress, Reader};
+use buttress_core::{ByteBudget, Progress, Reader};
 use bytes::Bytes;
 use http::{Response, response::Parts};
 use http_body::Body;
@@ -32,7 +32,7 @@ where
     pub(crate) fn new(
         response: Response<B>,
         cap: usize,
-        allowance: &Arc<Allowance>,
+        allowance: &Arc<ByteBudget>,
     ) -> Result<Self, Response<B>> {
         let (head, body) = response.into_parts();
         match CallerSource::new(body, cap, allowance) {
@@ -53,7 +53,7 @@ impl<B> SharedResponse<B> {
                 stored.response(SharedBody { state })
             }
         };
-        if let Reader::Kept { age, stale } = reader {
+        if let Reader::Cached { age, stale } = reader {
             mark_from_cache(&mut response, age.by_now(), stale);
         }
         response
@@ -62,7 +62,7 @@ impl<B> SharedResponse<B> {
     pub(crate) fn progress(&self) -> Progress {
         match &self.source {
             ResponseSource::Call { body, .. } => body.progress(),
-            ResponseSource::Stored(_) => Progress::Whole,
+            ResponseSource::Stored(_) => Progress::Complete,
         }
     }
 

@@ -16,7 +16,7 @@ fn the_last_caller_to_leave_does_not_end_it() {
     assert_eq!(first.read_on(), read("one", Got::Nothing));
     drop(first);
     assert!(!feed.is_dropped());
-    assert_eq!(progress(&shared), Progress::Open);
+    assert_eq!(progress(&shared), Progress::Streaming);
     let mut later = Caller::later(&shared);
     feed.text("two");
     feed.end();
@@ -58,7 +58,7 @@ fn a_whole_body_cannot_be_abandoned() {
     feed.end();
     assert_eq!(first.read_on(), read("one", Got::End));
     abandon(&shared);
-    assert_eq!(progress(&shared), Progress::Whole);
+    assert_eq!(progress(&shared), Progress::Complete);
     assert_eq!(Caller::later(&shared).read(), text("one"));
 }
 
@@ -68,7 +68,7 @@ fn an_abandoned_body_over_the_cap_is_dropped_at_once() {
 
     let http = buttress_http::Http::new().share_cap(1);
     let feed = Feed::new();
-    let allowance = Arc::new(buttress_core::Allowance::new(10));
+    let allowance = Arc::new(buttress_core::ByteBudget::new(10));
     let shared = crate::callers::share_by(&http, &feed, &allowance);
     let (mut first, mut later) = (Caller::first(&shared), Caller::later(&shared));
     feed.text("one");
@@ -77,7 +77,7 @@ fn an_abandoned_body_over_the_cap_is_dropped_at_once() {
     drop(first);
     abandon(&shared);
     assert!(feed.is_dropped());
-    assert_eq!(allowance.left(), 10);
+    assert_eq!(allowance.remaining(), 10);
     assert_eq!(later.read(), Got::Failed);
 }
 

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use buttress_core::{Allowance, Progress};
+use buttress_core::{ByteBudget, Progress};
 use tokio::time::{Instant, advance};
 
 use crate::{
@@ -143,19 +143,19 @@ async fn callers_that_have_not_come_for_the_body_yet_are_waited_for_like_readers
 #[test]
 fn whoever_leaves_is_not_waited_for_and_frees_its_frames() {
     let feed = Feed::new();
-    let allowance = Arc::new(Allowance::new(1000));
+    let allowance = Arc::new(ByteBudget::new(1000));
     let shared = share_by(&capped(), &feed, &allowance);
     let (mut front, behind) = (Caller::later(&shared), Caller::first(&shared));
     for frame in ["12345", "67890", "over", "and on"] {
         feed.text(frame);
     }
     assert_eq!(front.read_on(), read("1234567890", Got::Nothing));
-    assert_eq!(allowance.left(), 990);
+    assert_eq!(allowance.remaining(), 990);
     drop(behind);
-    assert_eq!(allowance.left(), 1000);
+    assert_eq!(allowance.remaining(), 1000);
     assert!(front.is_woken());
     assert_eq!(front.read_on(), read("overand on", Got::Nothing));
-    assert_eq!(allowance.left(), 1000);
+    assert_eq!(allowance.remaining(), 1000);
 }
 
 /// There is no timer. A reader that is behind has some turns of the others to read on.

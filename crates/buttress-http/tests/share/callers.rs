@@ -2,7 +2,7 @@
 
 use std::{fmt::Debug, sync::Arc, task::Poll};
 
-use buttress_core::{Allowance, BoxError, Progress, Reader, Share};
+use buttress_core::{BoxError, ByteBudget, Progress, Reader, Share};
 use buttress_http::{Http, SharedBody, TooLong};
 use http::{HeaderMap, Response};
 use http_body::{Body, SizeHint};
@@ -15,17 +15,17 @@ pub(crate) type Shared = <Http as Share<Response<Fed>>>::Shared;
 
 /// A response with the body of `feed`, shared with the defaults.
 pub(crate) fn share(feed: &Feed) -> Shared {
-    share_by(&Http::new(), feed, &Arc::new(Allowance::new(usize::MAX)))
+    share_by(&Http::new(), feed, &Arc::new(ByteBudget::new(usize::MAX)))
 }
 
-pub(crate) fn share_by(http: &Http, feed: &Feed, allowance: &Arc<Allowance>) -> Shared {
+pub(crate) fn share_by(http: &Http, feed: &Feed, allowance: &Arc<ByteBudget>) -> Shared {
     http.share(Response::new(feed.body()), allowance).unwrap()
 }
 
 /// A response of which ten bytes are held.
 pub(crate) fn short() -> (Feed, Shared) {
     let feed = Feed::new();
-    let shared = share_by(&capped(), &feed, &Arc::new(Allowance::new(usize::MAX)));
+    let shared = share_by(&capped(), &feed, &Arc::new(ByteBudget::new(usize::MAX)));
     (feed, shared)
 }
 
@@ -38,7 +38,7 @@ pub(crate) fn progress(shared: &Shared) -> Progress {
 }
 
 pub(crate) fn expect(shared: &Shared, callers: usize) {
-    Share::<Response<Fed>>::expect(&Http::new(), shared, callers);
+    Share::<Response<Fed>>::expect_callers(&Http::new(), shared, callers);
 }
 
 pub(crate) fn abandon(shared: &Shared) {
@@ -46,7 +46,7 @@ pub(crate) fn abandon(shared: &Shared) {
 }
 
 pub(crate) fn keep(shared: &Shared) -> Shared {
-    Share::<Response<Fed>>::keep(&Http::new(), shared)
+    Share::<Response<Fed>>::for_cache(&Http::new(), shared)
 }
 
 pub(crate) fn restore(shared: &Shared, reader: Reader) -> Response<SharedBody<Fed>> {
@@ -70,11 +70,11 @@ pub(crate) enum Got {
 
 impl Caller {
     pub(crate) fn first(shared: &Shared) -> Self {
-        Self(spawn(restore(shared, Reader::First).into_body()))
+        Self(spawn(restore(shared, Reader::Leader).into_body()))
     }
 
     pub(crate) fn later(shared: &Shared) -> Self {
-        Self(spawn(restore(shared, Reader::Later).into_body()))
+        Self(spawn(restore(shared, Reader::Follower).into_body()))
     }
 
     /// Polls once.

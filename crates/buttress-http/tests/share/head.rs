@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, task::Poll};
 
-use buttress_core::{Allowance, Origin, Reader, Reason, Rejection, Share};
+use buttress_core::{ByteBudget, Origin, Reader, Reason, Rejection, Share};
 use buttress_http::Http;
 use http::{HeaderValue, Response, StatusCode, Version};
 use http_body::Body;
@@ -15,7 +15,7 @@ use crate::{
 #[test]
 fn everybody_gets_the_same_head() {
     let shared = share(response());
-    for reader in [Reader::First, Reader::Later, Reader::Later] {
+    for reader in [Reader::Leader, Reader::Follower, Reader::Follower] {
         let restored = restore(&shared, reader);
         assert_eq!(restored.status(), StatusCode::NOT_FOUND);
         assert_eq!(restored.version(), Version::HTTP_2);
@@ -29,7 +29,7 @@ fn everybody_gets_the_extensions_the_rejection_included() {
     let mut response = response();
     response.extensions_mut().insert(why.clone());
     let shared = share(response);
-    for reader in [Reader::First, Reader::Later] {
+    for reader in [Reader::Leader, Reader::Follower] {
         assert_eq!(restore(&shared, reader).extensions().get(), Some(&why));
     }
 }
@@ -40,7 +40,7 @@ fn a_response_that_carries_a_connection_is_not_shared() {
     let mut response = response();
     let upgrade = hyper::upgrade::on(http::Request::new(()));
     response.extensions_mut().insert(upgrade);
-    let allowance = Arc::new(Allowance::new(usize::MAX));
+    let allowance = Arc::new(ByteBudget::new(usize::MAX));
     assert!(Http::new().share(response, &allowance).is_err());
 }
 
@@ -61,7 +61,7 @@ fn a_response_with_a_single_caller_is_read_as_it_is() {
 }
 
 fn share(response: Response<Fed>) -> Shared {
-    Http::new().share(response, &Arc::new(Allowance::new(usize::MAX))).unwrap()
+    Http::new().share(response, &Arc::new(ByteBudget::new(usize::MAX))).unwrap()
 }
 
 fn response() -> Response<Fed> {

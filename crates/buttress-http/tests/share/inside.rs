@@ -7,7 +7,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use buttress_core::{Allowance, BoxError, Reader, Share};
+use buttress_core::{BoxError, ByteBudget, Reader, Share};
 use buttress_http::Http;
 use bytes::Bytes;
 use http::Response;
@@ -18,9 +18,9 @@ use tokio_test::{assert_ready, task::spawn};
 fn a_body_that_waits_for_itself_fails() {
     let itself = Arc::new(OnceLock::new());
     let response = Response::new(Itself(Arc::clone(&itself)));
-    let shared = Http::new().share(response, &Arc::new(Allowance::new(100))).unwrap();
+    let shared = Http::new().share(response, &Arc::new(ByteBudget::new(100))).unwrap();
     let read = move || {
-        Share::<Response<Itself>>::restore(&Http::new(), &shared, Reader::Later).into_body()
+        Share::<Response<Itself>>::restore(&Http::new(), &shared, Reader::Follower).into_body()
     };
     let mut reader = spawn(read());
     assert!(itself.set(Box::new(move |cx| Pin::new(&mut read()).poll_frame(cx))).is_ok());

@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use buttress_core::{Allowance, Progress};
+use buttress_core::{ByteBudget, Progress};
 use buttress_http::Http;
 use http::{HeaderMap, HeaderValue};
 use proptest::{collection::vec, prelude::*, sample::Index};
@@ -22,7 +22,7 @@ proptest! {
         cap in prop_oneof![Just(usize::MAX), 0_usize..60],
     ) {
         paused().block_on(async {
-            let allowance = Arc::new(Allowance::new(1000));
+            let allowance = Arc::new(ByteBudget::new(1000));
             let feed = Feed::new();
             let shared = share_by(&Http::new().share_cap(cap), &feed, &allowance);
             let mut frames = Vec::new();
@@ -46,7 +46,7 @@ proptest! {
                 }
                 check(&readings, &frames, cap)?;
                 let most = cap.max(4);
-                prop_assert!(allowance.left() >= 1000_usize.saturating_sub(most));
+                prop_assert!(allowance.remaining() >= 1000_usize.saturating_sub(most));
             }
             if can_join(&shared) {
                 readings.push(Reading::new(Caller::later(&shared)));
@@ -75,13 +75,13 @@ proptest! {
             let size = frames.iter().map(size).sum::<usize>();
             if size <= cap {
                 prop_assert!(readings.iter().all(|reading| reading.last == ending.gives()));
-                prop_assert_eq!(progress(&shared) == Progress::Whole, ending.gives() == Got::End);
+                prop_assert_eq!(progress(&shared) == Progress::Complete, ending.gives() == Got::End);
             } else if !readings.is_empty() {
                 prop_assert!(matches!(progress(&shared), Progress::Closed | Progress::Lost));
             }
             drop((readings, shared));
             prop_assert!(feed.is_dropped());
-            prop_assert_eq!(allowance.left(), 1000);
+            prop_assert_eq!(allowance.remaining(), 1000);
             Ok(())
         })?;
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use buttress_core::{Allowance, Progress};
+use buttress_core::{ByteBudget, Progress};
 use buttress_http::{Http, SharedBody};
 use http::HeaderMap;
 use http_body::{Body, SizeHint};
@@ -28,7 +28,7 @@ fn a_known_length_is_known_to_everybody() {
     assert!(first.is_end_stream());
     assert_eq!(first.size_hint().exact(), Some(0));
     // Known to be whole with its last byte.
-    assert_eq!(progress(&shared), Progress::Whole);
+    assert_eq!(progress(&shared), Progress::Complete);
     assert!(feed.is_dropped());
     assert_eq!(later.read(), text("12345"));
     assert!(!later.is_end_stream());
@@ -96,7 +96,7 @@ fn a_kept_body_knows_its_length() {
 fn a_body_that_has_ended_is_whole_and_not_read() {
     let feed = Feed::of_length(0);
     let shared = share(&feed);
-    assert_eq!(progress(&shared), Progress::Whole);
+    assert_eq!(progress(&shared), Progress::Complete);
     let mut caller = Caller::first(&shared);
     assert!(caller.is_end_stream());
     assert_eq!(bounds(&caller), (0, Some(0)));
@@ -108,7 +108,7 @@ fn a_body_that_has_ended_is_whole_and_not_read() {
 #[test]
 fn every_reader_of_a_body_over_the_cap_knows_what_is_left() {
     let feed = Feed::new();
-    let allowance = Arc::new(Allowance::new(usize::MAX));
+    let allowance = Arc::new(ByteBudget::new(usize::MAX));
     let shared = share_by(&Http::new().share_cap(10), &feed, &allowance);
     let mut first = Caller::first(&shared);
     let mut later = Caller::later(&shared);

@@ -2,7 +2,7 @@
 
 use std::{iter::successors, sync::Arc, task::Poll};
 
-use buttress_core::{Allowance, Progress, Reader, Share};
+use buttress_core::{ByteBudget, Progress, Reader, Share};
 use buttress_http::{Http, TooLong};
 use http::{HeaderValue, header::CONTENT_LENGTH};
 use http_body::Body;
@@ -18,17 +18,17 @@ async fn everybody_gets_the_address_the_head_and_the_body() {
     feed.text("one");
     feed.text("two");
     feed.end();
-    for reader in [Reader::First, Reader::Later] {
+    for reader in [Reader::Leader, Reader::Follower] {
         let restored = restore(&shared, reader);
         assert_eq!(restored.url().as_str(), ADDRESS);
         assert_eq!(restored.status(), 404);
         assert_eq!(restored.headers().get("etag").unwrap(), "\"one\"");
         assert_eq!(restored.text().await.unwrap(), "onetwo");
     }
-    assert_eq!(Share::<Response>::progress(&Http::new(), &shared), Progress::Whole);
+    assert_eq!(Share::<Response>::progress(&Http::new(), &shared), Progress::Complete);
     assert!(feed.is_dropped());
-    let kept = Share::<Response>::keep(&Http::new(), &shared);
-    let restored = restore(&kept, Reader::Later);
+    let kept = Share::<Response>::for_cache(&Http::new(), &shared);
+    let restored = restore(&kept, Reader::Follower);
     assert_eq!(restored.url().as_str(), ADDRESS);
     assert_eq!(restored.content_length(), Some(6));
     assert_eq!(restored.text().await.unwrap(), "onetwo");
@@ -39,7 +39,7 @@ async fn a_known_length_is_known_to_everybody() {
     let feed = Feed::of_length(6);
     let shared = Http::new().share(response(&feed), &plenty()).unwrap();
     feed.text("onetwo");
-    for reader in [Reader::First, Reader::Later] {
+    for reader in [Reader::Leader, Reader::Follower] {
         let restored = restore(&shared, reader);
         assert_eq!(restored.content_length(), Some(6));
         assert_eq!(restored.text().await.unwrap(), "onetwo");
@@ -67,7 +67,7 @@ async fn a_response_with_a_single_caller_stays_as_it_is() {
 async fn all_get_all_of_a_body_over_the_cap() {
     let feed = Feed::new();
     let shared = Http::new().share_cap(10).share(response(&feed), &plenty()).unwrap();
-    let mut readers = [Reader::First, Reader::Later].map(|reader| restore(&shared, reader));
+    let mut readers = [Reader::Leader, Reader::Follower].map(|reader| restore(&shared, reader));
     for _ in 0..10 {
         feed.text("twelve bytes");
         for reader in &mut readers {
@@ -85,8 +85,9 @@ async fn the_error_of_a_reader_that_fell_too_far_behind_is_in_the_chain() {
     let feed = Feed::new();
     let http = Http::new().share_cap(10);
     let shared = http.share(response(&feed), &plenty()).unwrap();
-    let first = restore(&shared, Reader::First);
-    let later = http::Response::<reqwest::Body>::from(restore(&shared, Reader::Later)).into_body();
+    let first = restore(&shared, Reader::Leader);
+    let later =
+        http::Response::<reqwest::Body>::from(restore(&shared, Reader::Follower)).into_body();
     feed.text("twelve bytes");
     feed.text(", and twenty bytes");
     feed.end();
@@ -110,8 +111,8 @@ fn restore(shared: &<Http as Share<Response>>::Shared, reader: Reader) -> Respon
     Share::<Response>::restore(&Http::new(), shared, reader)
 }
 
-fn plenty() -> Arc<Allowance> {
-    Arc::new(Allowance::new(usize::MAX))
+fn plenty() -> Arc<ByteBudget> {
+    Arc::new(ByteBudget::new(usize::MAX))
 }
 
 const ADDRESS: &str = "http://example.org/path?query";

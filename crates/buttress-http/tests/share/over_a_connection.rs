@@ -2,7 +2,7 @@
 
 use std::{cell::Cell, convert::Infallible, future::ready, sync::Arc};
 
-use buttress_core::{Allowance, Reader, Share};
+use buttress_core::{ByteBudget, Reader, Share};
 use buttress_http::{Http, SharedBody};
 use http::{Response, StatusCode, header::CONTENT_LENGTH};
 use hyper::{server::conn::http1, service::service_fn};
@@ -28,14 +28,14 @@ async fn a_known_length_is_announced() {
 #[tokio::test]
 async fn a_body_of_unknown_length_is_chunked_until_it_is_whole() {
     let feed = Feed::new();
-    let allowance = Arc::new(Allowance::new(usize::MAX));
+    let allowance = Arc::new(ByteBudget::new(usize::MAX));
     let shared = Http::new().share(Response::new(feed.body()), &allowance).unwrap();
     feed.text("one");
     feed.text("two");
     feed.end();
-    let written = write("GET", restore(&shared, Reader::First)).await;
+    let written = write("GET", restore(&shared, Reader::Leader)).await;
     assert!(written.ends_with("chunked\r\n\r\n3\r\none\r\n3\r\ntwo\r\n0\r\n\r\n"));
-    let written = write("GET", restore(&shared, Reader::Later)).await;
+    let written = write("GET", restore(&shared, Reader::Follower)).await;
     assert!(written.ends_with("content-length: 6\r\n\r\nonetwo"));
 }
 
@@ -66,9 +66,9 @@ async fn a_status_without_a_body_has_none() {
 /// What is written for a response with a single caller, and the same for the callers of a shared one.
 async fn look_the_same(method: &str, response: impl Fn() -> Response<Fed>) -> String {
     let own = write(method, Http::new().own(response())).await;
-    let allowance = Arc::new(Allowance::new(usize::MAX));
+    let allowance = Arc::new(ByteBudget::new(usize::MAX));
     let shared = Http::new().share(response(), &allowance).unwrap();
-    for reader in [Reader::First, Reader::Later] {
+    for reader in [Reader::Leader, Reader::Follower] {
         assert_eq!(write(method, restore(&shared, reader)).await, own);
     }
     own

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use buttress_core::{Allowance, Progress, Share};
+use buttress_core::{ByteBudget, Progress, Share};
 use buttress_http::Http;
 use http::{HeaderMap, HeaderValue, Response, header::CONTENT_LENGTH};
 use tokio::time::{Instant, advance};
@@ -60,7 +60,7 @@ fn a_body_over_the_cap_takes_no_new_caller_and_is_not_kept() {
     let (mut first, mut later) = (Caller::first(&shared), Caller::later(&shared));
     feed.text("1234567890");
     assert_eq!(first.read(), text("1234567890"));
-    assert_eq!(progress(&shared), Progress::Open);
+    assert_eq!(progress(&shared), Progress::Streaming);
     feed.text("over");
     assert_eq!(first.read(), Got::Nothing);
     assert_eq!(progress(&shared), Progress::Closed);
@@ -116,7 +116,7 @@ fn a_body_of_exactly_the_cap_is_whole() {
     feed.text("67890");
     feed.end();
     assert_eq!(Caller::first(&shared).read_on(), read("1234567890", Got::End));
-    assert_eq!(progress(&shared), Progress::Whole);
+    assert_eq!(progress(&shared), Progress::Complete);
     assert_eq!(Caller::later(&shared).read_on(), read("1234567890", Got::End));
 }
 
@@ -124,15 +124,15 @@ fn a_body_of_exactly_the_cap_is_whole() {
 fn a_frame_longer_than_the_cap_comes_to_every_reader() {
     for cap in [0, 10] {
         let feed = Feed::new();
-        let allowance = Arc::new(Allowance::new(1000));
+        let allowance = Arc::new(ByteBudget::new(1000));
         let shared = share_by(&Http::new().share_cap(cap), &feed, &allowance);
         let (mut first, mut later) = (Caller::first(&shared), Caller::later(&shared));
         for _ in 0..3 {
             feed.text("much too long");
             assert_eq!(first.read(), text("much too long"));
-            assert_eq!(allowance.left(), 1000 - 13);
+            assert_eq!(allowance.remaining(), 1000 - 13);
             assert_eq!(later.read(), text("much too long"));
-            assert_eq!(allowance.left(), 1000);
+            assert_eq!(allowance.remaining(), 1000);
         }
         feed.text("short");
         feed.end();
@@ -212,7 +212,7 @@ async fn a_body_of_countless_frames_is_over_the_cap() {
 #[tokio::test(start_paused = true)]
 async fn a_long_stream_holds_no_more_than_the_window() {
     let feed = Feed::new();
-    let allowance = Arc::new(Allowance::new(1000));
+    let allowance = Arc::new(ByteBudget::new(1000));
     let shared = share_by(&capped(), &feed, &allowance);
     let (mut first, mut later) = (Caller::first(&shared), Caller::later(&shared));
     for round in 0..10_000 {
@@ -220,21 +220,21 @@ async fn a_long_stream_holds_no_more_than_the_window() {
         let (one, other) = if round % 3 == 0 { (2, 1) } else { (1, 2) };
         for _ in 0..one {
             first.read();
-            assert!(allowance.left() >= 990);
+            assert!(allowance.remaining() >= 990);
         }
         for _ in 0..other {
             later.read();
-            assert!(allowance.left() >= 990);
+            assert!(allowance.remaining() >= 990);
         }
     }
     feed.end();
     assert!(first.read_on().1 == Got::End && later.read_on().1 == Got::End);
-    assert_eq!(allowance.left(), 1000);
+    assert_eq!(allowance.remaining(), 1000);
 }
 
 #[test]
 fn a_response_that_says_that_it_is_too_long_is_not_touched() {
-    let allowance = Arc::new(Allowance::new(1000));
+    let allowance = Arc::new(ByteBudget::new(1000));
     let feed = Feed::of_length(11);
     let response = capped().share(Response::new(feed.body()), &allowance).unwrap_err();
     assert_eq!(feed.polls(), 0);
@@ -243,7 +243,7 @@ fn a_response_that_says_that_it_is_too_long_is_not_touched() {
     let mut response = Response::new(Feed::new().body());
     response.headers_mut().insert(CONTENT_LENGTH, 11.into());
     assert!(capped().share(response, &allowance).is_err());
-    assert_eq!(allowance.left(), 1000);
+    assert_eq!(allowance.remaining(), 1000);
 
     // The answer to a HEAD has the length and not the body.
     let mut response = Response::new(Feed::of_length(0).body());

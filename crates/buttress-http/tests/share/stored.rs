@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use buttress_core::{Age, Allowance, Progress, Reader, Share};
+use buttress_core::{Age, ByteBudget, Progress, Reader, Share};
 use buttress_http::Http;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, Version};
 use http_body::Body;
@@ -21,11 +21,11 @@ use crate::{
 #[test]
 fn a_kept_response_is_the_same_for_every_later_caller() {
     let kept = keep(&whole());
-    assert_eq!(progress(&kept), Progress::Whole);
+    assert_eq!(progress(&kept), Progress::Complete);
     for _ in 0..3 {
         let response = restore(
             &kept,
-            Reader::Kept { age: Age::new(Duration::from_secs(3), Instant::now()), stale: false },
+            Reader::Cached { age: Age::new(Duration::from_secs(3), Instant::now()), stale: false },
         );
         assert_eq!(response.status(), StatusCode::ACCEPTED);
         assert_eq!(response.version(), Version::HTTP_10);
@@ -47,8 +47,8 @@ fn the_headers_of_a_kept_response_are_all_there_in_their_order_and_as_sensitive_
     headers.append("vary", HeaderValue::from_static(""));
     headers.append("x-odd", HeaderValue::from_bytes(b"\xff").unwrap());
     let headers = headers.clone();
-    let shared = Http::new().share(response, &Arc::new(Allowance::new(usize::MAX))).unwrap();
-    let kept = restore(&keep(&shared), Reader::Later);
+    let shared = Http::new().share(response, &Arc::new(ByteBudget::new(usize::MAX))).unwrap();
+    let kept = restore(&keep(&shared), Reader::Follower);
     assert_eq!(*kept.headers(), headers);
     assert!(kept.headers()["x-token"].is_sensitive());
     assert!(!kept.headers()["vary"].is_sensitive());
@@ -71,10 +71,10 @@ fn what_a_response_says_of_its_connection_is_not_kept() {
     ] {
         response.headers_mut().append(name, HeaderValue::from_static(value));
     }
-    let shared = Http::new().share(response, &Arc::new(Allowance::new(usize::MAX))).unwrap();
+    let shared = Http::new().share(response, &Arc::new(ByteBudget::new(usize::MAX))).unwrap();
     // Whoever joined in time gets what the first gets.
-    assert!(restore(&shared, Reader::Later).headers().contains_key("x-hop"));
-    let kept = restore(&keep(&shared), Reader::Later);
+    assert!(restore(&shared, Reader::Follower).headers().contains_key("x-hop"));
+    let kept = restore(&keep(&shared), Reader::Follower);
     let names: Vec<_> = kept.headers().keys().map(http::HeaderName::as_str).collect();
     assert_eq!(names, ["x-hops", "etag"]);
 }
@@ -82,7 +82,7 @@ fn what_a_response_says_of_its_connection_is_not_kept() {
 #[test]
 fn a_kept_body_is_as_long_as_what_is_left_of_it() {
     let kept = keep(&whole());
-    let mut body = restore(&kept, Reader::Later).into_body();
+    let mut body = restore(&kept, Reader::Follower).into_body();
     let mut lefts = Vec::new();
     while !body.is_end_stream() {
         lefts.push(body.size_hint().lower());
@@ -101,10 +101,10 @@ fn a_kept_response_has_none_of_the_extensions() {
     let feed = Feed::of_length(0);
     let mut response = Response::new(feed.body());
     response.extensions_mut().insert(OfThisCall);
-    let allowance = Arc::new(Allowance::new(usize::MAX));
+    let allowance = Arc::new(ByteBudget::new(usize::MAX));
     let shared = Http::new().share(response, &allowance).unwrap();
-    assert_eq!(restore(&shared, Reader::Later).extensions().get(), Some(&OfThisCall));
-    let kept = restore(&keep(&shared), Reader::Later);
+    assert_eq!(restore(&shared, Reader::Follower).extensions().get(), Some(&OfThisCall));
+    let kept = restore(&keep(&shared), Reader::Follower);
     assert_eq!(kept.extensions().get::<OfThisCall>(), None);
 }
 
@@ -126,7 +126,7 @@ fn whole() -> Shared {
     *response.status_mut() = StatusCode::ACCEPTED;
     *response.version_mut() = Version::HTTP_10;
     response.headers_mut().insert("etag", HeaderValue::from_static("\"one\""));
-    let shared = Http::new().share(response, &Arc::new(Allowance::new(usize::MAX))).unwrap();
+    let shared = Http::new().share(response, &Arc::new(ByteBudget::new(usize::MAX))).unwrap();
     feed.text("one");
     feed.text("two");
     feed.put(Step::Trailers(trailers()));

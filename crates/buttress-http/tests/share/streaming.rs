@@ -44,12 +44,12 @@ fn a_late_caller_reads_from_the_first_byte() {
     feed.text("one");
     feed.text("two");
     assert_eq!(first.read_on(), read("onetwo", Got::Nothing));
-    assert_eq!(progress(&shared), Progress::Open);
+    assert_eq!(progress(&shared), Progress::Streaming);
     let mut late = Caller::later(&shared);
     assert_eq!(late.read_on(), read("onetwo", Got::Nothing));
     feed.end();
     assert_eq!(first.read(), Got::End);
-    assert_eq!(progress(&shared), Progress::Whole);
+    assert_eq!(progress(&shared), Progress::Complete);
     assert_eq!(Caller::later(&shared).read_on(), read("onetwo", Got::End));
     assert_eq!(late.read(), Got::End);
 }
@@ -141,7 +141,7 @@ fn trailers_come_to_everybody_and_end_the_body() {
     feed.text("one");
     feed.put(Step::Trailers(trailers.clone()));
     assert_eq!(first.read_on(), read("one", Got::Trailers(trailers.clone())));
-    assert_eq!(progress(&shared), Progress::Whole);
+    assert_eq!(progress(&shared), Progress::Complete);
     assert!(feed.is_dropped());
     assert!(first.is_end_stream());
     assert_eq!(first.read(), Got::End);

@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use buttress_core::{Allowance, Progress, Reader};
+use buttress_core::{ByteBudget, Progress, Reader};
 use buttress_http::{Http, SharedBody, TooLong};
 use http_body_util::BodyExt;
 use tokio::runtime::Builder;
@@ -25,7 +25,7 @@ fn callers_on_many_threads_read_the_same() {
         let shared = share(&feed);
         std::thread::scope(|scope| {
             let reading = (0..6).map(|caller| {
-                let body = restore(&shared, Reader::Later).into_body();
+                let body = restore(&shared, Reader::Follower).into_body();
                 // Half of them stop somewhere.
                 let most = if caller < 3 { usize::MAX } else { round % FRAMES };
                 scope.spawn(move || block_on(read_frames(body, most)))
@@ -39,7 +39,7 @@ fn callers_on_many_threads_read_the_same() {
             let some = round % FRAMES;
             assert_eq!(read, [FRAMES, FRAMES, FRAMES, some, some, some]);
         });
-        assert_eq!(progress(&shared), Progress::Whole);
+        assert_eq!(progress(&shared), Progress::Complete);
     }
 }
 
@@ -49,10 +49,10 @@ fn callers_on_many_threads_read_a_body_over_the_cap_or_are_told_that_they_fell_b
     for round in 0..200 {
         let feed = Feed::new();
         let http = Http::new().share_cap(5 * (round % 4));
-        let shared = share_by(&http, &feed, &Arc::new(Allowance::new(usize::MAX)));
+        let shared = share_by(&http, &feed, &Arc::new(ByteBudget::new(usize::MAX)));
         std::thread::scope(|scope| {
             let reading = (0..6).map(|caller| {
-                let mut body = restore(&shared, Reader::Later).into_body();
+                let mut body = restore(&shared, Reader::Follower).into_body();
                 // Half of them stop somewhere.
                 let most = if caller < 3 { usize::MAX } else { round % FRAMES };
                 let read = async move {
@@ -92,7 +92,7 @@ fn callers_on_many_threads_have_each_frame_before_there_is_another() {
         let read = &AtomicUsize::new(0);
         std::thread::scope(|scope| {
             for _ in 0..CALLERS {
-                let mut body = restore(&shared, Reader::Later).into_body();
+                let mut body = restore(&shared, Reader::Follower).into_body();
                 scope.spawn(move || {
                     block_on(async {
                         while body.frame().await.is_some() {

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use buttress_core::{Allowance, BoxError, Reader, Share};
+use buttress_core::{BoxError, ByteBudget, Reader, Share};
 use buttress_http::{Http, SharedBody};
 use buttress_testkit::Frames;
 use bytes::Bytes;
@@ -25,11 +25,11 @@ async fn all_tasks_read_at_the_pace_of_the_body() {
     let shared = share(paced());
     let start = Instant::now();
     let (one, two, three) = tokio::join!(
-        times(reader(&shared, Reader::First)),
-        times(reader(&shared, Reader::Later)),
+        times(reader(&shared, Reader::Leader)),
+        times(reader(&shared, Reader::Follower)),
         async {
             sleep(ms(15)).await;
-            times(reader(&shared, Reader::Later)).await
+            times(reader(&shared, Reader::Follower)).await
         },
     );
     let at = |frame, after| (frame, start + ms(after));
@@ -43,8 +43,8 @@ async fn all_tasks_read_at_the_pace_of_the_body() {
 async fn a_driver_that_stops_in_the_middle_delays_nobody() {
     let shared = share(paced());
     let start = Instant::now();
-    let mut driver = reader(&shared, Reader::First);
-    let mut unpolled = reader(&shared, Reader::Later);
+    let mut driver = reader(&shared, Reader::Leader);
+    let mut unpolled = reader(&shared, Reader::Follower);
     tokio::join!(
         async {
             // Polls until the second frame is awaited, and is then dropped.
@@ -59,7 +59,7 @@ async fn a_driver_that_stops_in_the_middle_delays_nobody() {
                     .await;
         },
         async {
-            let times = times(reader(&shared, Reader::Later)).await;
+            let times = times(reader(&shared, Reader::Follower)).await;
             assert_eq!(times.last(), Some(&("three", start + ms(20))));
         },
     );
@@ -72,7 +72,7 @@ async fn a_thousand_readers_that_are_not_polled_delay_one_that_is_by_ten_ms_in_a
         let paced = (0..50).fold(Frames::new(), |frames, _| frames.delay(ms(20)).frame("one"));
         let (shared, start) = (share(paced), Instant::now());
         let held = || {
-            let mut held = spawn(reader(&shared, Reader::Later));
+            let mut held = spawn(reader(&shared, Reader::Follower));
             assert!(held.enter(|cx, body| body.poll_frame(cx)).is_pending());
             held
         };
@@ -81,7 +81,7 @@ async fn a_thousand_readers_that_are_not_polled_delay_one_that_is_by_ten_ms_in_a
             // After the other has been polled.
             idle.extend((0..after).map(|_| held()));
         };
-        let (read, ()) = tokio::join!(times(reader(&shared, Reader::Later)), join);
+        let (read, ()) = tokio::join!(times(reader(&shared, Reader::Follower)), join);
         assert_eq!(read.len(), 50);
         assert!(start.elapsed() <= ms(50 * 20 + 10), "{before}, {after}: {:?}", start.elapsed());
         for mut held in idle {
@@ -109,7 +109,7 @@ fn paced() -> Frames<&'static str> {
 }
 
 fn share(frames: Frames<&'static str>) -> Shared {
-    let allowance = Arc::new(Allowance::new(usize::MAX));
+    let allowance = Arc::new(ByteBudget::new(usize::MAX));
     Http::new().share(Response::new(Scripted(frames)), &allowance).unwrap()
 }
 

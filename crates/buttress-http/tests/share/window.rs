@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use buttress_core::{Allowance, BoxError, Reader, Share};
+use buttress_core::{BoxError, ByteBudget, Reader, Share};
 use buttress_http::{Http, SharedBody};
 use bytes::Bytes;
 use http::Response;
@@ -35,8 +35,8 @@ proptest! {
             let largest = sizes.iter().copied().max().unwrap_or(0);
             let body = Counted { sizes: sizes.into(), held: Arc::clone(&held) };
             let http = Http::new().share_cap(cap);
-            let shared = http.share(Response::new(body), &Arc::new(Allowance::new(1 << 20))).unwrap();
-            let restore = |_| Share::<Response<Counted>>::restore(&http, &shared, Reader::Later);
+            let shared = http.share(Response::new(body), &Arc::new(ByteBudget::new(1 << 20))).unwrap();
+            let restore = |_| Share::<Response<Counted>>::restore(&http, &shared, Reader::Follower);
             let mut bodies: Vec<_> = (0..readers).map(restore).collect();
             let mut bodies: Vec<_> = bodies.drain(..).map(|body| spawn(body.into_body())).collect();
             for (who, what) in turns {

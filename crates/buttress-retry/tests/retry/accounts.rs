@@ -10,7 +10,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use buttress_core::{BoxError, Hint, Rejection, Verdict};
+use buttress_core::{BoxError, Rejection, RetryHint, Verdict};
 use buttress_deadline::DeadlineLayer;
 use buttress_retry::{
     Backoff, Budget, Jitter, Ratio, RetryLayer, RetryThrottle, Stop, TokenBucket,
@@ -350,9 +350,9 @@ async fn a_repetition_within_which_an_inner_retry_gave_up_is_not_paid_back() {
     let by_text = |outcome: Result<&u32, &BoxError>| match outcome {
         Ok(_) => Verdict::Success,
         Err(error) if error.to_string() == "hinted" => {
-            Verdict::Throttled(Some(Hint::After(200 * MS)))
+            Verdict::Throttled(Some(RetryHint::After(200 * MS)))
         }
-        Err(error) => Rejection::find(error).map_or(Verdict::Transient, Verdict::of),
+        Err(error) => Rejection::find(error).map_or(Verdict::Transient, Verdict::from_rejection),
     };
     let stack = ServiceBuilder::new()
         .layer(on(&budget).classify(by_text))

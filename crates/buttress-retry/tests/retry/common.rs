@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use buttress_core::{Attempt, BoxError, Hint, Origin, Reason, Rejection, Verdict};
+use buttress_core::{Attempt, BoxError, Origin, Reason, Rejection, RetryHint, Verdict};
 use buttress_retry::Backoff;
 use tokio::time::Instant;
 use tower::{Service, service_fn};
@@ -53,7 +53,7 @@ pub(crate) fn times(log: &Log) -> Vec<u128> {
 }
 
 /// Every failure is throttling, with this hint.
-pub(crate) fn throttled(hint: Hint) -> impl Fn(Result<&u32, &BoxError>) -> Verdict + Clone {
+pub(crate) fn throttled(hint: RetryHint) -> impl Fn(Result<&u32, &BoxError>) -> Verdict + Clone {
     move |outcome| match outcome {
         Ok(_) => Verdict::Success,
         Err(_) => Verdict::Throttled(Some(hint)),

@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use buttress_core::{Attempt, BoxError, Deadline, Hint, Rejection, Verdict};
+use buttress_core::{Attempt, BoxError, Deadline, Rejection, RetryHint, Verdict};
 use buttress_deadline::DeadlineLayer;
 use buttress_retry::{Backoff, Budget, Jitter, Ratio, RetryLayer, RetryThrottle, Stop};
 use tokio::time::{Instant, sleep};
@@ -21,7 +21,7 @@ fn by_text(outcome: Result<&u32, &BoxError>) -> Verdict {
         Ok(_) => Verdict::Success,
         Err(text) if text == "refused" => Verdict::NeverProcessed,
         Err(_) => match outcome.err().and_then(Rejection::find) {
-            Some(rejection) => Verdict::of(rejection),
+            Some(rejection) => Verdict::from_rejection(rejection),
             None => Verdict::Transient,
         },
     }
@@ -32,7 +32,7 @@ async fn a_free_repetition_does_not_count_as_an_attempt() {
     let numbers = Arc::new(Mutex::new(Vec::new()));
     let seen = Arc::clone(&numbers);
     let (service, log) = scripted(move |attempt| {
-        seen.lock().unwrap().push((attempt, Attempt::current().previous()));
+        seen.lock().unwrap().push((attempt, Attempt::current().previous_attempts()));
         match attempt {
             1 => Err("refused".into()),
             2 => Err(rejected(100 * MS)),
@@ -115,7 +115,7 @@ async fn a_rejection_that_nobody_waited_for_is_judged_by_each_retry() {
 #[tokio::test(start_paused = true)]
 async fn a_retry_that_has_no_time_for_a_second_attempt_leaves_the_call_to_the_retry_around_it() {
     let slow = Backoff::constant(200 * MS).jitter(Jitter::None);
-    let hinted = throttled(Hint::After(200 * MS));
+    let hinted = throttled(RetryHint::After(200 * MS));
     for (hint, backoff) in [(false, slow), (true, NO_WAIT)] {
         let failed = Arc::new(AtomicBool::new(false));
         let (service, log) =

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use buttress_core::{BoxError, Deadline, Hint, Verdict};
+use buttress_core::{BoxError, Deadline, RetryHint, Verdict};
 use buttress_retry::{Backoff, Jitter, RetryLayer, Stop};
 use tokio::time::Instant;
 use tower::{Layer, ServiceExt};
@@ -15,7 +15,11 @@ fn constant(delay: Duration) -> RetryLayer {
 }
 
 /// When the second attempt came, in milliseconds.
-async fn second_attempt(layer: &RetryLayer, hint: Hint, left: Option<Duration>) -> Option<u128> {
+async fn second_attempt(
+    layer: &RetryLayer,
+    hint: RetryHint,
+    left: Option<Duration>,
+) -> Option<u128> {
     let (service, log) = flaky(1);
     let call = layer.clone().classify(throttled(hint)).layer(service).oneshot(0);
     let outcome = match left {
@@ -31,7 +35,8 @@ async fn a_hint_that_fits_into_the_deadline_is_waited_for_in_full_and_spread_aft
     let layer = constant(5 * SECOND);
     let mut all = Vec::new();
     for _ in 0..20 {
-        let at = second_attempt(&layer, Hint::After(20 * SECOND), Some(60 * SECOND)).await.unwrap();
+        let at =
+            second_attempt(&layer, RetryHint::After(20 * SECOND), Some(60 * SECOND)).await.unwrap();
         assert!((20_000..=25_000).contains(&at), "{at} ms");
         all.push(at);
     }
@@ -42,7 +47,7 @@ async fn a_hint_that_fits_into_the_deadline_is_waited_for_in_full_and_spread_aft
 
 #[tokio::test(start_paused = true)]
 async fn a_hint_longer_than_a_minute_is_waited_for_if_the_deadline_allows_it() {
-    let hint = Hint::After(120 * SECOND);
+    let hint = RetryHint::After(120 * SECOND);
     let at = second_attempt(&constant(Duration::ZERO), hint, Some(300 * SECOND)).await;
     assert_eq!(at, Some(120_000));
 }
@@ -51,7 +56,8 @@ async fn a_hint_longer_than_a_minute_is_waited_for_if_the_deadline_allows_it() {
 async fn a_spread_that_does_not_fit_is_shortened_and_the_hint_is_not() {
     let layer = constant(100 * SECOND);
     for _ in 0..20 {
-        let at = second_attempt(&layer, Hint::After(20 * SECOND), Some(21 * SECOND)).await.unwrap();
+        let at =
+            second_attempt(&layer, RetryHint::After(20 * SECOND), Some(21 * SECOND)).await.unwrap();
         assert!((20_000..=21_000).contains(&at), "{at} ms");
     }
 }
@@ -68,7 +74,7 @@ async fn without_a_deadline_a_hint_is_waited_for_up_to_a_limit_and_otherwise_sto
         (&still, Duration::MAX, None),
         (&still, Duration::ZERO, Some(0)),
     ] {
-        for hint in [Hint::After(hint), Hint::Exactly(hint)] {
+        for hint in [RetryHint::After(hint), RetryHint::Exactly(hint)] {
             let (start, before) =
                 (Instant::now(), layer.handle().stopped(Stop::PushbackExceedsDeadline));
             assert_eq!(second_attempt(layer, hint, None).await, at, "{hint:?}");
@@ -84,7 +90,7 @@ async fn a_hint_as_long_as_the_rest_stops_at_once() {
     let layer = constant(Duration::ZERO);
     for (hint, left, at) in [(1000, 1000, None), (2000, 1000, None), (900, 1000, Some(900))] {
         let start = Instant::now();
-        let came = second_attempt(&layer, Hint::After(hint * MS), Some(left * MS)).await;
+        let came = second_attempt(&layer, RetryHint::After(hint * MS), Some(left * MS)).await;
         assert_eq!((came, start.elapsed().as_millis()), (at, at.unwrap_or(0)));
     }
     assert_eq!(layer.handle().stopped(Stop::PushbackExceedsDeadline), 2);
@@ -95,7 +101,7 @@ async fn a_zero_hint_is_spread_by_the_backoff() {
     let layer = constant(4 * SECOND);
     let mut all = Vec::new();
     for _ in 0..10 {
-        all.push(second_attempt(&layer, Hint::After(Duration::ZERO), None).await.unwrap());
+        all.push(second_attempt(&layer, RetryHint::After(Duration::ZERO), None).await.unwrap());
     }
     assert!(all.iter().all(|at| *at <= 4000) && all.iter().any(|at| *at > 400), "{all:?}");
 }
@@ -113,7 +119,7 @@ async fn a_pushback_is_exact_and_the_backoff_starts_anew_after_it() {
         match outcome {
             Ok(_) => Verdict::Success,
             Err(error) if error.to_string() == "pushback" => {
-                Verdict::Throttled(Some(Hint::Exactly(500 * MS)))
+                Verdict::Throttled(Some(RetryHint::Exactly(500 * MS)))
             }
             Err(_) => Verdict::Transient,
         }
@@ -146,7 +152,7 @@ async fn a_hint_leaves_the_time_that_an_attempt_usually_takes() {
     });
     layer.layer(slow).oneshot(0).await.unwrap();
     for (left, comes) in [(1100, false), (1300, true)] {
-        let at = second_attempt(&layer, Hint::After(1000 * MS), Some(left * MS)).await;
+        let at = second_attempt(&layer, RetryHint::After(1000 * MS), Some(left * MS)).await;
         assert_eq!(at.is_some(), comes);
         assert!(at.is_none_or(|at| (1000..=1100).contains(&at)), "{at:?}");
     }

@@ -132,7 +132,7 @@ fn by_text(outcome: Result<&(), &BoxError>) -> Verdict {
     match outcome {
         Ok(()) => Verdict::Success,
         Err(error) if error.to_string() == "refused" => Verdict::NeverProcessed,
-        Err(error) => Rejection::find(error).map_or(Verdict::Transient, Verdict::of),
+        Err(error) => Rejection::find(error).map_or(Verdict::Transient, Verdict::from_rejection),
     }
 }
 

@@ -1,7 +1,7 @@
 use std::{fmt, mem, num::NonZeroU32, time::Duration};
 
 use buttress_control::{Adapt, Nanos, Sample, near_limit};
-use buttress_core::{Deadline, Upload, Verdict, Waited};
+use buttress_core::{Deadline, Upload, UploadWait, Verdict};
 
 use crate::{
     limit::LimitClock,
@@ -251,7 +251,7 @@ impl CallStart {
 #[cold]
 fn waited_for(upload: &Upload, verdict: Option<Verdict>) -> Option<u64> {
     match upload.waited() {
-        Waited::For(waited) => Some(Nanos::from(waited).get()),
+        UploadWait::For(waited) => Some(Nanos::from(waited).get()),
         // A service that says it has too much to do says so of itself.
         _ if matches!(verdict, Some(Verdict::Throttled(_))) => Some(0),
         // The caller was slow, or broke off: the time is the caller's.

@@ -7,7 +7,7 @@ use std::{
 };
 
 use buttress_core::{
-    Carry, Criticality, Deadline, Expired, Guard, Judge, Quota, Reason, Respond, Verdict,
+    Criticality, Deadline, Guard, Judge, NoTimeLeft, Propagate, Quota, Reason, Respond, Verdict,
 };
 use pin_project::pin_project;
 use tower_service::Service;
@@ -67,10 +67,10 @@ pub(crate) struct Waiting<S, Req, W> {
 
 impl<S, Req, W> Waiting<S, Req, W> {
     /// Lets the request announce what the wait has left of its time.
-    fn announce<M: Carry<Req>>(&mut self, mode: &M) -> Result<(), Refusal> {
+    fn announce<M: Propagate<Req>>(&mut self, mode: &M) -> Result<(), Refusal> {
         let Some(announced) = self.announced else { return Ok(()) };
-        let refusal = |Expired| Refusal::at(self.deadline.unwrap_or(announced));
-        mode.write(&mut self.request, announced).map_err(refusal)
+        let refusal = |NoTimeLeft| Refusal::at(self.deadline.unwrap_or(announced));
+        mode.set_deadline(&mut self.request, announced).map_err(refusal)
     }
 }
 
@@ -112,7 +112,7 @@ impl<S, Req, L, M, J> Future for ResponseFuture<S, Req, L, M, J>
 where
     S: Service<Req>,
     L: Limit<Req>,
-    M: Respond<Req, S::Response, S::Error> + Carry<Req>,
+    M: Respond<Req, S::Response, S::Error> + Propagate<Req>,
     J: Judge<M, Req, S::Response, S::Error>,
 {
     type Output = Result<M::Response<ThrottleGuard<L::Permit>>, S::Error>;
@@ -134,7 +134,7 @@ impl<S, Req, L, M, J> ResponseFuture<S, Req, L, M, J>
 where
     S: Service<Req>,
     L: Limit<Req>,
-    M: Respond<Req, S::Response, S::Error> + Carry<Req>,
+    M: Respond<Req, S::Response, S::Error> + Propagate<Req>,
     J: Judge<M, Req, S::Response, S::Error>,
 {
     /// Hands the outcome on.
@@ -146,7 +146,7 @@ where
         if let Some(permit) = &mut permit {
             let outcome = outcome.as_ref();
             match this.judge.judge(this.mode, &judged, outcome) {
-                Verdict::Permanent if this.judge.is_local(this.mode, &judged, outcome) => {
+                Verdict::Permanent if this.judge.is_callers_own(this.mode, &judged, outcome) => {
                     permit.forget();
                 }
                 verdict => permit.settle(verdict),
@@ -196,7 +196,7 @@ where
                 let Waiting { mut inner, mut request, deadline, .. } = waiting;
                 *this.permit = permit;
                 if let Some(permit) = this.permit {
-                    permit.watch(|| this.mode.watch(&mut request));
+                    permit.watch(|| this.mode.watch_upload(&mut request));
                 }
                 let call = || this.criticality.with(|| inner.call(request));
                 this.future.set(Some(Deadline::with(deadline, call)));
@@ -236,7 +236,7 @@ where
     G: Guard,
 {
     if !quotas.is_empty() {
-        mode.announce(response, quotas);
+        mode.advertise(response, quotas);
     }
 }
 

@@ -213,7 +213,7 @@ impl<S: Supply> Queue<S, S::Grant> {
         let mut waiters = lock(&self.waiters);
         let former = waiters.watch(id, waker);
         let over = waiters.is_over(id);
-        // Told after the look, when this call had left no waker.
+        // InnerReport after the look, when this call had left no waker.
         let told = home.filter(|runtime| waiters.alarms.is_told(*runtime));
         drop(waiters);
         // After the lock. If the wait is over meanwhile, this is the new one.

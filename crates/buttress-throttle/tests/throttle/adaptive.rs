@@ -7,7 +7,7 @@ use std::{
 
 use buttress_control::{AcceptRatio, Adapt, Sample};
 use buttress_core::{
-    BoxError, Classify, Criticality, Deadline, Hint, Origin, Reason, Rejection, Verdict,
+    BoxError, Classify, Criticality, Deadline, Origin, Reason, Rejection, RetryHint, Verdict,
 };
 use buttress_deadline::DeadlineLayer;
 use buttress_throttle::ThrottleLayer;
@@ -72,7 +72,7 @@ struct Failure(Verdict);
 
 impl From<Rejection> for Failure {
     fn from(rejection: Rejection) -> Self {
-        Self(Verdict::of(&rejection))
+        Self(Verdict::from_rejection(&rejection))
     }
 }
 
@@ -86,13 +86,13 @@ async fn timeouts_and_shed_calls_are_signs_of_overload_and_other_failures_are_no
     let service = ThrottleLayer::adaptive(notes.clone())
         .classify(meaning)
         .layer(service_fn(|verdict| async move { Err(Failure(verdict)) }));
-    let local = Verdict::of(&Rejection::new(Reason::Overloaded, Origin::new("test")));
+    let local = Verdict::from_rejection(&Rejection::new(Reason::Overloaded, Origin::new("test")));
     for (verdict, sample) in [
         (Verdict::Permanent, Some(false)),
         (Verdict::TimedOut, Some(true)),
         (Verdict::Expired, Some(true)),
         (Verdict::Throttled(None), Some(true)),
-        (Verdict::Throttled(Some(Hint::Never)), Some(true)),
+        (Verdict::Throttled(Some(RetryHint::Never)), Some(true)),
         (Verdict::Transient, None),
         (Verdict::NeverProcessed, None),
         (local, None),
@@ -153,7 +153,7 @@ impl Classify<u64, u64, BoxError> for Local {
         outcome.map_or(Verdict::Permanent, |_| Verdict::Success)
     }
 
-    fn is_local(&self, (): &(), outcome: Result<&u64, &BoxError>) -> bool {
+    fn is_callers_own(&self, (): &(), outcome: Result<&u64, &BoxError>) -> bool {
         outcome.is_err()
     }
 }

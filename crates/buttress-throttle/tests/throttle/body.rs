@@ -6,8 +6,8 @@ use std::{
 };
 
 use buttress_core::{
-    Bind, BoxError, Carry, Classify, Criticality, Deadline, Expired, Guard, Reason, Rejection,
-    Respond, Verdict,
+    Bind, BoxError, Classify, Criticality, Deadline, Guard, NoTimeLeft, Propagate, Reason,
+    Rejection, Respond, Verdict,
 };
 use buttress_throttle::{Adapt, Rate, Sample, ThrottleLayer};
 use tokio_test::{assert_pending, task};
@@ -63,12 +63,12 @@ impl<Req, B> Classify<Req, B, BoxError> for Streaming {
 }
 
 /// A request is how critical its caller says it is.
-impl Carry<Option<Criticality>> for Streaming {
-    fn read(&self, _: &Option<Criticality>) -> Option<Deadline> {
+impl Propagate<Option<Criticality>> for Streaming {
+    fn deadline(&self, _: &Option<Criticality>) -> Option<Deadline> {
         None
     }
 
-    fn write(&self, _: &mut Option<Criticality>, _: Deadline) -> Result<(), Expired> {
+    fn set_deadline(&self, _: &mut Option<Criticality>, _: Deadline) -> Result<(), NoTimeLeft> {
         Ok(())
     }
 
@@ -76,7 +76,7 @@ impl Carry<Option<Criticality>> for Streaming {
         *asked
     }
 
-    fn mark(&self, asked: &mut Option<Criticality>, criticality: Criticality) {
+    fn set_criticality(&self, asked: &mut Option<Criticality>, criticality: Criticality) {
         *asked = Some(criticality);
     }
 }

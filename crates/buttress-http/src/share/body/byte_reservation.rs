@@ -1,11 +1,11 @@
 use std::sync::Arc;
 
-use buttress_core::Allowance;
+use buttress_core::ByteBudget;
 
 /// The bytes of an allowance that one response holds. They are given back when it is dropped.
 #[derive(Debug)]
 pub(super) struct ByteReservation {
-    allowance: Arc<Allowance>,
+    allowance: Arc<ByteBudget>,
     /// Taken from the allowance. More than is used where the length was known before, less where the
     /// window was overdrawn.
     taken: usize,
@@ -14,9 +14,9 @@ pub(super) struct ByteReservation {
 
 impl ByteReservation {
     /// Takes the `bytes` that will be used at least, or `None` where there are not as many.
-    pub(super) fn reserve(allowance: &Arc<Allowance>, bytes: usize) -> Option<Self> {
+    pub(super) fn reserve(allowance: &Arc<ByteBudget>, bytes: usize) -> Option<Self> {
         let allowance = Arc::clone(allowance);
-        allowance.take(bytes).then(|| Self { allowance, taken: bytes, used: 0 })
+        allowance.try_take(bytes).then(|| Self { allowance, taken: bytes, used: 0 })
     }
 
     /// Uses `bytes` more, `cap` in all. `false` if they are not to be had.
@@ -25,7 +25,7 @@ impl ByteReservation {
             return false;
         }
         let missing = self.missing(bytes);
-        if !self.allowance.take(missing) {
+        if !self.allowance.try_take(missing) {
             return false;
         }
         self.taken += missing;
@@ -36,7 +36,7 @@ impl ByteReservation {
     /// Uses `bytes` more, whatever there is. Takes them from the allowance only if it has them.
     pub(super) fn overdraw(&mut self, bytes: usize) {
         let missing = self.missing(bytes);
-        if self.allowance.take(missing) {
+        if self.allowance.try_take(missing) {
             self.taken = self.taken.saturating_add(missing);
         }
         self.used = self.used.saturating_add(bytes);
@@ -45,7 +45,7 @@ impl ByteReservation {
     /// How many bytes must be given up before `bytes` more can be used, `cap` in all.
     pub(super) fn shortage(&self, bytes: usize, cap: usize) -> usize {
         let over = self.used.saturating_add(bytes).saturating_sub(cap);
-        over.max(self.missing(bytes).saturating_sub(self.allowance.left()))
+        over.max(self.missing(bytes).saturating_sub(self.allowance.remaining()))
     }
 
     /// Gives back `bytes` that were used, and all that were not.

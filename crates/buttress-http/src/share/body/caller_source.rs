@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use buttress_core::{Allowance, Progress};
+use buttress_core::{ByteBudget, Progress};
 use bytes::Bytes;
 use http_body::{Body, SizeHint};
 
@@ -26,7 +26,7 @@ where
     pub(in crate::share) fn new(
         body: B,
         cap: usize,
-        allowance: &Arc<Allowance>,
+        allowance: &Arc<ByteBudget>,
     ) -> Result<Self, B> {
         if body.is_end_stream() {
             return Ok(Self::Empty(Arc::new(body.size_hint())));
@@ -52,7 +52,7 @@ impl<B> CallerSource<B> {
     pub(in crate::share) fn progress(&self) -> Progress {
         match self {
             Self::Live(live) => live.progress(),
-            Self::Empty(_) => Progress::Whole,
+            Self::Empty(_) => Progress::Complete,
         }
     }
 

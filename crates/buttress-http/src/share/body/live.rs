@@ -5,7 +5,9 @@ use std::{
     time::Duration,
 };
 
-use buttress_core::{BoxError, Criticality, Drive, Place, Progress, Relay, Rouse, Terms, Ticks};
+use buttress_core::{
+    Ambient, BoxError, Criticality, Driven, MemberId, Progress, Relay, TickTimer, WatchdogHost,
+};
 use bytes::Bytes;
 use http_body::{Body, SizeHint};
 
@@ -22,10 +24,10 @@ pub(crate) struct LiveBody<B> {
     log: Mutex<FrameLog>,
     pub(super) relay: Relay<LiveWork<B>>,
     /// Keeps the source while there is no reader, until the body is given up.
-    keeper: Place,
+    keeper: MemberId,
     source_waker: Waker,
     /// Watches the relay. Only where the body is made it is known to be `'static`.
-    pub(super) watch: fn(&Arc<Self>, Place),
+    pub(super) watch: fn(&Arc<Self>, MemberId),
     /// What the source said before it was read.
     pub(super) hint: SizeHint,
 }
@@ -35,7 +37,7 @@ pub(crate) struct LiveBody<B> {
 pub(super) struct LiveWork<B> {
     source: Source<B>,
     /// While the source waits for readers that are behind.
-    ticks: Ticks,
+    ticks: TickTimer,
 }
 
 impl<B> LiveBody<B>
@@ -45,14 +47,14 @@ where
     /// `body` on its way, kept up to `cap` bytes.
     pub(super) fn new(body: B, cap: usize, reservation: ByteReservation) -> Arc<Self> {
         let hint = body.size_hint();
-        let work = LiveWork { source: Source::new(body), ticks: Ticks::new(TICK) };
+        let work = LiveWork { source: Source::new(body), ticks: TickTimer::new(TICK) };
         let (relay, keeper) = Relay::new(work, NO_TERMS);
         Arc::new_cyclic(|live| Self {
             log: Mutex::new(FrameLog::new(cap, reservation)),
             relay,
             keeper,
             source_waker: Waker::from(Arc::new(SourceWaker(live.clone()))),
-            watch: |live, place| live.relay.watch(place, live),
+            watch: |live, place| live.relay.start_watchdog(place, live),
             hint,
         })
     }
@@ -97,7 +99,7 @@ where
     B::Error: Into<BoxError>,
 {
     /// Pulls the source along, with no lock held. [`Drive::More`] stands for one frame.
-    pub(super) fn drive(&self, work: &mut LiveWork<B>) -> Drive {
+    pub(super) fn drive(&self, work: &mut LiveWork<B>) -> Driven {
         let cx = &mut Context::from_waker(&self.source_waker);
         let (mut read, mut freed) = (None, Vec::new());
         loop {
@@ -108,24 +110,24 @@ where
                 work.ticks.stop();
             }
             match step {
-                SourceStep::More => return Drive::More,
-                SourceStep::Done => return Drive::Done,
+                SourceStep::More => return Driven::More,
+                SourceStep::Done => return Driven::Done,
                 SourceStep::Pull => match work.source.poll(cx) {
                     Poll::Ready(frame) => read = Some(frame),
-                    Poll::Pending => return Drive::Pending,
+                    Poll::Pending => return Driven::Pending,
                 },
                 SourceStep::Wait => match work.ticks.poll(cx) {
                     Poll::Ready(()) => self.log().tick(),
-                    Poll::Pending => return Drive::Pending,
+                    Poll::Pending => return Driven::Pending,
                 },
             }
         }
     }
 }
 
-impl<B: Send + 'static> Rouse for LiveBody<B> {
-    fn rouse(&self) {
-        self.relay.rouse();
+impl<B: Send + 'static> WatchdogHost for LiveBody<B> {
+    fn on_watchdog(&self) {
+        self.relay.wake_if_stalled();
     }
 }
 
@@ -145,13 +147,14 @@ impl<B: Send + 'static> Wake for SourceWaker<B> {
 
     fn wake_by_ref(self: &Arc<Self>) {
         if let Some(live) = self.0.upgrade() {
-            live.relay.ring();
+            live.relay.wake_driver();
         }
     }
 }
 
 /// The source is read under what is ambient for whoever pulls it along, which a layer sets for all.
-pub(super) const NO_TERMS: Terms = Terms { deadline: None, criticality: Criticality::Sheddable };
+pub(super) const NO_TERMS: Ambient =
+    Ambient { deadline: None, criticality: Criticality::Sheddable };
 
 /// How long a tick is, in which a reader that is behind is waited for;
 /// [`Readers`](super::frame_log::readers::Readers) has how many.

@@ -20,7 +20,7 @@ pub struct ReadToEnd<B> {
 
 impl<B> ReadToEnd<B> {
     pub(crate) fn of(shared: &SharedResponse<B>) -> Self {
-        Self { shared: shared.clone(), body: shared.restore(Reader::Later).into_body() }
+        Self { shared: shared.clone(), body: shared.restore(Reader::Follower).into_body() }
     }
 }
 
@@ -33,7 +33,7 @@ where
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         // One that turns out to be too long could go on for ever, and nobody would have it.
-        while self.shared.progress() == Progress::Open {
+        while self.shared.progress() == Progress::Streaming {
             if !matches!(ready!(Pin::new(&mut self.body).poll_frame(cx)), Some(Ok(_))) {
                 break;
             }

@@ -3,7 +3,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use buttress_core::{BoxError, Entry, Place};
+use buttress_core::{BoxError, Join, MemberId};
 use bytes::Bytes;
 use http_body::{Body, SizeHint};
 
@@ -19,7 +19,7 @@ pub(in crate::share) struct BodyReader<B> {
     live: Arc<LiveBody<B>>,
     key: Key,
     /// From when it first had to wait.
-    place: Option<Place>,
+    place: Option<MemberId>,
     /// How many frames it has read.
     index: usize,
     /// How many bytes.
@@ -50,7 +50,7 @@ impl<B> BodyReader<B> {
             (log.next_frame(self.key), log.is_relieved())
         };
         if is_relieved {
-            self.live.relay.ring();
+            self.live.relay.wake_driver();
         }
         if let NextFrame::Frame(frame) | NextFrame::Last(frame) = &next {
             self.index += 1;
@@ -60,14 +60,14 @@ impl<B> BodyReader<B> {
     }
 
     /// Where it waits. `None` if it must not.
-    fn place(&mut self) -> Option<Place> {
+    fn place(&mut self) -> Option<MemberId> {
         if self.place.is_none() {
-            self.place = match self.live.relay.enter(NO_TERMS) {
-                Entry::Member(place) => {
+            self.place = match self.live.relay.join(NO_TERMS) {
+                Join::Member(place) => {
                     (self.live.watch)(&self.live, place);
                     Some(place)
                 }
-                Entry::Closed | Entry::Inside => None,
+                Join::Closed | Join::Reentrant => None,
             };
         }
         self.place
@@ -113,7 +113,7 @@ impl<B> Drop for BodyReader<B> {
         if is_deserted {
             self.live.give_up();
         } else if is_relieved {
-            self.live.relay.ring();
+            self.live.relay.wake_driver();
         }
     }
 }

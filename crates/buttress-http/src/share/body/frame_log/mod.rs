@@ -194,7 +194,7 @@ impl FrameLog {
 
     /// The whole body and its length. `None` if it is not whole. The source `said` how long it was.
     pub(super) fn whole(&self, said: &SizeHint) -> Option<(Vec<SharedFrame>, SizeHint)> {
-        (self.progress() == Progress::Whole)
+        (self.progress() == Progress::Complete)
             .then(|| (self.window.frames().cloned().collect(), self.hint(said)))
     }
 
@@ -203,8 +203,8 @@ impl FrameLog {
             LogState::Failed(_) | LogState::Abandoned => Progress::Lost,
             _ if self.window.start() > 0 => Progress::Lost,
             _ if self.window.moves() => Progress::Closed,
-            LogState::Open => Progress::Open,
-            LogState::Whole => Progress::Whole,
+            LogState::Open => Progress::Streaming,
+            LogState::Whole => Progress::Complete,
         }
     }
 

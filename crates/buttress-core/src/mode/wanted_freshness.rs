@@ -6,7 +6,7 @@ use std::time::Duration;
 ///
 /// [RFC 9111]: https://www.rfc-editor.org/rfc/rfc9111#section-5.2.1
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Freshness {
+pub struct WantedFreshness {
     /// The age that the answer must not exceed. Zero: no kept answer will do.
     pub max_age: Option<Duration>,
     /// For how much longer the answer must be fresh.
@@ -18,7 +18,7 @@ pub struct Freshness {
     pub only_if_cached: bool,
 }
 
-impl Freshness {
+impl WantedFreshness {
     /// Returns whether an answer of this `age` will do that is fresh for the time `left`.
     #[inline]
     pub fn accepts_fresh(&self, age: Duration, left: Duration) -> bool {

@@ -9,9 +9,9 @@ use crate::Plain;
     message = "`{Self}` cannot mark a `{Res}`",
     note = "`.http()` is for `http::Response` and `reqwest::Response`; leave it out for anything else"
 )]
-pub trait Mark<Res>: Clone {
+pub trait MarkGaveUp<Res>: Clone {
     /// Marks `response` as one that a retry gave up on. `false` if it cannot carry the mark.
-    fn mark(&self, response: &mut Res) -> bool {
+    fn mark_gave_up(&self, response: &mut Res) -> bool {
         let _ = response;
         false
     }
@@ -31,4 +31,4 @@ pub trait Mark<Res>: Clone {
 }
 
 #[diagnostic::do_not_recommend]
-impl<Res> Mark<Res> for Plain {}
+impl<Res> MarkGaveUp<Res> for Plain {}

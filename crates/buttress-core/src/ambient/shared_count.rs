@@ -3,24 +3,24 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use super::attempt::{TallyState, ambient};
+use super::attempt::{CountState, retry_ambient};
 use crate::Attempt;
 
 /// Stands for a count that several layers share, and that is to see each call and each outcome once:
 /// the account of a retry budget.
 ///
-/// A layer calls and polls its inner service [`inside`](Self::inside) its tally. A layer further in that shares
+/// A layer calls and polls its inner service [under](Self::run) its tally. A layer further in that shares
 /// the tally then knows that the call [is not new](Self::is_new_call), and tells the one outside that
-/// it has [counted](Self::counted) the outcome.
+/// it has [counted](Self::mark_counted) the outcome.
 ///
 /// Both travel in a list per thread that is entered around `call` and around each poll, so they reach
 /// what runs inside, in the same poll. They do not reach a spawned task or tower's `Buffer`. A flight
 /// that many callers share is inside the call of the one who polls it. The list holds
 /// 16 layers; those further in are not entered in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Tally(u64);
+pub struct SharedCount(u64);
 
-impl Tally {
+impl SharedCount {
     /// A tally of its own.
     #[expect(clippy::new_without_default, reason = "each one differs")]
     pub fn new() -> Self {
@@ -43,7 +43,7 @@ impl Tally {
     #[inline]
     pub fn is_new_call(self) -> bool {
         self.counts_calls()
-            && (ambient(|ambient| ambient.state.get().depth()) == 0 || self.is_new_inside())
+            && (retry_ambient(|ambient| ambient.state.get().depth()) == 0 || self.is_new_inside())
     }
 
     /// Whether a layer outside repeats the call that is being run.
@@ -52,7 +52,7 @@ impl Tally {
     }
 
     /// Tells the layers outside that share the tally that the outcome being returned is counted.
-    pub fn counted(self) {
+    pub fn mark_counted(self) {
         entered(|frame| {
             if frame.get() & !FLAGS == self.0 & !FLAGS {
                 frame.set(frame.get() | COUNTED);
@@ -64,27 +64,32 @@ impl Tally {
     /// Runs `f`, which is `attempt` of a call of a layer with this tally. The attempt is ambient for `f`.
     /// What was ambient before is restored, also when `f` panics.
     #[inline]
-    pub fn inside<R>(self, attempt: Attempt, f: impl FnOnce() -> R) -> R {
+    pub fn run<R>(self, attempt: Attempt, f: impl FnOnce() -> R) -> R {
         let _leave = self.enter(attempt);
         f()
     }
 
     /// The same, and notes in `told` what the layers inside have told meanwhile.
     #[inline]
-    pub fn watch<R>(self, attempt: Attempt, told: &mut Told, f: impl FnOnce() -> R) -> R {
+    pub fn run_and_report<R>(
+        self,
+        attempt: Attempt,
+        told: &mut InnerReport,
+        f: impl FnOnce() -> R,
+    ) -> R {
         let leave = self.enter(attempt);
         let result = f();
-        *told = ambient(|ambient| Told(ambient.state.get()));
+        *told = retry_ambient(|ambient| InnerReport(ambient.state.get()));
         drop(leave);
         result
     }
 
     #[inline]
     fn enter(self, attempt: Attempt) -> Leave {
-        ambient(|ambient| {
+        retry_ambient(|ambient| {
             let leave = Leave(ambient.attempt.replace(attempt), ambient.state.get());
             if let Some(place) = ambient.frames.get(leave.1.depth()) {
-                place.set(self.0 | u64::from(attempt.previous() > 0));
+                place.set(self.0 | u64::from(attempt.previous_attempts() > 0));
             }
             ambient.state.set(leave.1.deeper());
             leave
@@ -99,11 +104,11 @@ impl Tally {
 
 /// What the layers inside tell beside an outcome.
 #[derive(Clone, Copy, Debug)]
-pub struct Told(TallyState);
+pub struct InnerReport(CountState);
 
-impl Told {
+impl InnerReport {
     /// Nothing.
-    pub const NOTHING: Self = Self(TallyState::NONE);
+    pub const EMPTY: Self = Self(CountState::NONE);
 
     /// Whether a layer has left the mark of [`GaveUp`](crate::GaveUp).
     #[inline]
@@ -115,9 +120,9 @@ impl Told {
     ///
     /// Ask at once: it is known until the next layer enters a tally.
     #[inline]
-    pub fn counted(self) -> bool {
+    pub fn is_counted(self) -> bool {
         let place = self.0.depth().checked_sub(1);
-        ambient(|ambient| {
+        retry_ambient(|ambient| {
             let frame = place.and_then(|place| ambient.frames.get(place));
             frame.is_some_and(|frame| frame.get() & COUNTED != 0)
         })
@@ -130,15 +135,15 @@ fn any(is_it: impl Fn(u64) -> bool) -> bool {
 
 /// Whether `is_it` holds for the frame of a layer outside. Those further in are not looked at then.
 fn entered(is_it: impl Fn(&Cell<u64>) -> bool) -> bool {
-    ambient(|ambient| ambient.frames.iter().take(ambient.state.get().depth()).any(is_it))
+    retry_ambient(|ambient| ambient.frames.iter().take(ambient.state.get().depth()).any(is_it))
 }
 
-struct Leave(Attempt, TallyState);
+struct Leave(Attempt, CountState);
 
 impl Drop for Leave {
     #[inline]
     fn drop(&mut self) {
-        ambient(|ambient| {
+        retry_ambient(|ambient| {
             ambient.attempt.set(self.0);
             ambient.state.set(self.1);
         });

@@ -13,13 +13,13 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
-use super::{Place, sync::this_thread};
+use super::{MemberId, sync::this_thread};
 use crate::wake::catch;
 
 /// What a relay is a part of, where the relay's timer finds it.
-pub trait Rouse: Send + Sync + 'static {
-    /// [Rouses](super::Relay::rouse) the members of the relay.
-    fn rouse(&self);
+pub trait WatchdogHost: Send + Sync + 'static {
+    /// [Rouses](super::Relay::wake_if_stalled) the members of the relay.
+    fn on_watchdog(&self);
 }
 
 /// The timer that rouses all members of a relay if those that were woken do not take the work up.
@@ -28,8 +28,8 @@ pub trait Rouse: Send + Sync + 'static {
 /// set again only if there is still somebody to be roused. So it costs no more than one timer in
 /// [`PATIENCE`], however often the work rings.
 #[derive(Debug, Default)]
-pub(super) struct Watch {
-    /// [Rouses](super::Relay::rouse). `None` while the relay has never had three members.
+pub(super) struct Watchdog {
+    /// [Rouses](super::Relay::wake_if_stalled). `None` while the relay has never had three members.
     alarm: Option<Waker>,
     /// The thread on which a member registered last.
     thread: usize,
@@ -66,7 +66,7 @@ pub(super) struct Arming {
     old: Vec<Pin<Box<Sleep>>>,
 }
 
-impl Watch {
+impl Watchdog {
     #[inline]
     pub(super) fn is_on(&self) -> bool {
         self.alarm.is_some()
@@ -84,7 +84,7 @@ impl Watch {
     /// Notes where the member at `place` registers. A thread is compared at less cost than a runtime, so in
     /// a crowd a thread counts for the one it ran last.
     #[inline]
-    pub(super) fn note(&mut self, place: Place) {
+    pub(super) fn note(&mut self, place: MemberId) {
         let thread = this_thread();
         if self.thread != thread || place.is_early() {
             self.thread = thread;
@@ -195,7 +195,7 @@ fn set(runtime: &Handle, deadline: Instant, alarm: &Waker) -> Option<Pin<Box<Sle
 // Weak, because the relay's timers hold it: a strong reference would leak both.
 struct RelayAlarm<H>(Weak<H>);
 
-impl<H: Rouse> Wake for RelayAlarm<H> {
+impl<H: WatchdogHost> Wake for RelayAlarm<H> {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }
@@ -203,7 +203,7 @@ impl<H: Rouse> Wake for RelayAlarm<H> {
     fn wake_by_ref(self: &Arc<Self>) {
         let rouse = || {
             if let Some(host) = self.0.upgrade() {
-                host.rouse();
+                host.on_watchdog();
             }
         };
         // A member's waker may panic. The panic ends here: the timer is nobody's call, and in tokio's
@@ -212,7 +212,7 @@ impl<H: Rouse> Wake for RelayAlarm<H> {
     }
 }
 
-pub(super) fn alarm<H: Rouse>(host: &Arc<H>) -> Waker {
+pub(super) fn alarm<H: WatchdogHost>(host: &Arc<H>) -> Waker {
     Waker::from(Arc::new(RelayAlarm(Arc::downgrade(host))))
 }
 

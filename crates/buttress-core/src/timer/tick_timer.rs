@@ -16,15 +16,15 @@ use tokio::{
 /// However late the runtime is, one tick passes at a time. Between two ticks all other tasks have their
 /// turn, so a limit in ticks is fair on a machine that is busy.
 #[derive(Debug)]
-pub struct Ticks {
+pub struct TickTimer {
     period: Duration,
-    state: TicksState,
+    state: TickState,
 }
 
-impl Ticks {
+impl TickTimer {
     /// A timer that ticks every `period` while it is polled, and is off until then.
     pub const fn new(period: Duration) -> Self {
-        Self { period, state: TicksState::Off }
+        Self { period, state: TickState::Off }
     }
 
     /// Ready once for each tick.
@@ -36,39 +36,39 @@ impl Ticks {
         let polled = catch_unwind(AssertUnwindSafe(|| self.wait(cx)));
         let polled = polled.unwrap_or_else(|_| self.turn(cx));
         if polled.is_ready() {
-            self.state = TicksState::Off;
+            self.state = TickState::Off;
         }
         polled
     }
 
     /// Turns it off. The next tick is a whole one.
     pub fn stop(&mut self) {
-        self.state = TicksState::Off;
+        self.state = TickState::Off;
     }
 
     fn wait(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match &mut self.state {
-            TicksState::Off if Handle::try_current().is_err() => self.turn(cx),
-            TicksState::Off => {
+            TickState::Off if Handle::try_current().is_err() => self.turn(cx),
+            TickState::Off => {
                 let mut sleep = Box::pin(sleep(self.period));
                 let polled = pin!(unconstrained(sleep.as_mut())).poll(cx);
-                self.state = TicksState::Timer(sleep);
+                self.state = TickState::Timer(sleep);
                 polled
             }
-            TicksState::Timer(sleep) => pin!(unconstrained(sleep.as_mut())).poll(cx),
-            TicksState::Turn => Poll::Ready(()),
+            TickState::Timer(sleep) => pin!(unconstrained(sleep.as_mut())).poll(cx),
+            TickState::Turn => Poll::Ready(()),
         }
     }
 
     fn turn(&mut self, cx: &Context<'_>) -> Poll<()> {
-        self.state = TicksState::Turn;
+        self.state = TickState::Turn;
         cx.waker().wake_by_ref();
         Poll::Pending
     }
 }
 
 #[derive(Debug)]
-enum TicksState {
+enum TickState {
     Off,
     Timer(Pin<Box<Sleep>>),
     /// Until the next poll.
