@@ -10,8 +10,8 @@ use std::{
 
 use axum::{Router, http::header::CACHE_CONTROL, response::IntoResponse, routing::get};
 use buttress::{
-    BoxError, DeadlineLayer, DedupHandle, DedupLayer, HttpExt, Keep, RetryLayer, ThrottleLayer,
-    http_grpc::Kept,
+    BoxError, Cache, DeadlineLayer, DedupHandle, DedupLayer, HttpExt, RetryLayer, ThrottleLayer,
+    http_grpc::FromCache,
 };
 use bytes::Bytes;
 use http::{Method, Request};
@@ -29,7 +29,7 @@ async fn quote() -> impl IntoResponse {
 }
 
 fn show(what: &str, handle: &DedupHandle) {
-    let (led, joined, hits) = (handle.led(), handle.joined(), handle.hits());
+    let (led, joined, hits) = (handle.leaders(), handle.followers(), handle.cache_hits());
     println!("{what}: {led} requests, {joined} joined one, {hits} were answered with what is kept");
 }
 
@@ -39,7 +39,7 @@ async fn main() -> Result<(), BoxError> {
     let uri = format!("http://{}/quote", listener.local_addr()?);
     let app = Router::new().route("/quote", get(quote).put(async || "changed"));
 
-    let dedup = DedupLayer::in_flight().keep(Keep::as_told()).share_errors().http();
+    let dedup = DedupLayer::new().cache(Cache::from_headers()).share_errors().http();
     let handle = dedup.handle();
     let client = ServiceBuilder::new()
         .layer(DeadlineLayer::new(Duration::from_secs(5)).http())
@@ -54,14 +54,14 @@ async fn main() -> Result<(), BoxError> {
     let call = async |method: Method| {
         let request = Request::builder().method(method).uri(&uri).body(Empty::<Bytes>::new())?;
         let response = client.clone().oneshot(request).await?;
-        let kept = response.extensions().get::<Kept>().copied();
+        let kept = response.extensions().get::<FromCache>().copied();
         let body = response.into_body().collect().await?.to_bytes();
         Ok::<_, BoxError>((String::from_utf8_lossy(&body).into_owned(), kept))
     };
     let visit = async {
         tokio::try_join!(call(Method::GET), call(Method::GET), call(Method::GET))?;
         show("three at once", &handle);
-        assert_eq!((handle.led(), handle.joined()), (1, 2));
+        assert_eq!((handle.leaders(), handle.followers()), (1, 2));
 
         let (body, kept) = call(Method::GET).await?;
         show("a fourth", &handle);
@@ -77,13 +77,13 @@ async fn main() -> Result<(), BoxError> {
         show("after its time", &handle);
         assert!(body == "quote 2" && kept.is_some_and(|kept| kept.stale));
 
-        while handle.flights() > 0 {
+        while handle.in_flight() > 0 {
             sleep(Duration::from_millis(10)).await;
         }
         let (body, _) = call(Method::GET).await?;
         show("after a refresh", &handle);
-        assert!(body == "quote 3" && handle.refreshed() == 1);
-        println!("{} answer is kept", handle.kept());
+        assert!(body == "quote 3" && handle.refreshes() == 1);
+        println!("{} answer is kept", handle.cache_entries());
         Ok::<_, BoxError>(())
     };
     tokio::select! {

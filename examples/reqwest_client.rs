@@ -36,7 +36,7 @@ async fn main() -> Result<(), BoxError> {
         .build()?;
     let client = ServiceBuilder::new()
         .layer(DeadlineLayer::new(Duration::from_secs(5)).http())
-        .layer(DedupLayer::in_flight().http())
+        .layer(DedupLayer::new().http())
         .layer(retry)
         .service(transport);
 

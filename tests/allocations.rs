@@ -72,7 +72,7 @@ fn a_plain_stack_allocates_nothing() {
     for polls in [1, 2] {
         let layers = ServiceBuilder::new()
             .layer(DeadlineLayer::new(MINUTE))
-            .layer(RetryLayer::new(3).skip_hopeless())
+            .layer(RetryLayer::new(3).skip_late_attempts())
             .layer(ThrottleLayer::concurrency(1).queue(9))
             .layer(DeadlineLayer::new(MINUTE).named("attempt"));
         assert_eq!(plain(layers.service(After(polls))), 0, "ready at poll {polls}");

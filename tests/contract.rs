@@ -97,7 +97,7 @@ async fn http_and_grpc_limits_keep_the_contract() {
 #[tokio::test(start_paused = true)]
 async fn http_and_grpc_rates_keep_the_contract() {
     for web in DIALECTS {
-        contract(|| ThrottleLayer::rate(Rate::per_second(1000)).announce().http())
+        contract(|| ThrottleLayer::rate(Rate::per_second(1000)).advertise_quota().http())
             .dialect(web)
             .await;
         // Whose turn comes with time is woken by time, which does not pass in that check.

@@ -61,7 +61,7 @@ fn grpc() -> Request<Full<Bytes>> {
 }
 
 fn margin(milliseconds: u32) -> Http {
-    Http::new().timeout_header(TIMEOUT).margin(milliseconds * MS)
+    Http::new().timeout_header(TIMEOUT).deadline_margin(milliseconds * MS)
 }
 
 #[tokio::test(start_paused = true)]
@@ -106,7 +106,7 @@ async fn the_least_time_that_can_be_announced_is_sent() {
 
 #[tokio::test(start_paused = true)]
 async fn a_layer_that_serves_late_calls_announces_nothing_instead_of_zero() {
-    let layer = DeadlineLayer::new(5 * MS).reject_at_most(Ratio::percent(0));
+    let layer = DeadlineLayer::new(5 * MS).max_reject_ratio(Ratio::percent(0));
     let layer = layer.http_with(margin(5));
     for request in [grpc(), plain()] {
         let (arrived, service) = service(Duration::ZERO);
@@ -119,7 +119,7 @@ async fn a_layer_that_serves_late_calls_announces_nothing_instead_of_zero() {
 
 #[tokio::test(start_paused = true)]
 async fn without_a_header_to_announce_it_the_shortest_deadline_is_sent() {
-    let layer = DeadlineLayer::new(US).http_with(Http::new().margin(5 * MS));
+    let layer = DeadlineLayer::new(US).http_with(Http::new().deadline_margin(5 * MS));
     let (arrived, service) = service(Duration::ZERO);
     let stack = ServiceBuilder::new().layer(layer).service(service);
     assert_eq!(stack.oneshot(plain()).await.unwrap().status(), StatusCode::OK);

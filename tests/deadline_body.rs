@@ -94,7 +94,7 @@ async fn a_body_that_is_always_ready_fails_at_the_first_frame_after_the_deadline
     assert_too_late(&end);
     // One at the start, one every 10 ms, and one at the very deadline.
     assert_eq!((frames, start.elapsed()), (11, 110 * MS));
-    assert_eq!((layer.handle().exceeded(), layer.handle().pending()), (1, 0));
+    assert_eq!((layer.handle().exceeded(), layer.handle().in_flight()), (1, 0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -166,7 +166,7 @@ async fn a_deadline_until_the_head_hands_on_every_frame() {
 
 #[tokio::test(start_paused = true)]
 async fn a_deadline_above_a_shared_body_ends_it_for_its_own_reader_only() {
-    let shared = ServiceBuilder::new().layer(DedupLayer::in_flight().http()).service(service_fn(
+    let shared = ServiceBuilder::new().layer(DedupLayer::new().http()).service(service_fn(
         |_: Request<Full<Bytes>>| async {
             tokio::time::sleep(MS).await;
             Ok::<_, Infallible>(Response::new(always_ready()))
@@ -185,7 +185,7 @@ async fn a_deadline_above_a_shared_body_ends_it_for_its_own_reader_only() {
 #[tokio::test(start_paused = true)]
 async fn a_deadline_inside_a_flight_ends_the_shared_body_for_all_its_readers() {
     let shared = ServiceBuilder::new()
-        .layer(DedupLayer::in_flight().http())
+        .layer(DedupLayer::new().http())
         .layer(DeadlineLayer::new(100 * MS).http())
         .service(service());
     // A flight pulls its body as fast as the fastest reader does.

@@ -103,7 +103,7 @@ async fn a_call_that_comes_too_late_is_counted_and_passed_on_as_it_was() {
 
 #[tokio::test(start_paused = true)]
 async fn a_deadline_that_leaves_nothing_to_announce_is_counted_and_not_written() {
-    let http = Http::new().margin(500 * MS).timeout_header(TIMEOUT);
+    let http = Http::new().deadline_margin(500 * MS).timeout_header(TIMEOUT);
     let layer = DeadlineLayer::new(500 * MS).observe().http_with(http);
     for request in [grpc(None), Request::new(Full::default())] {
         let response = layer.layer(service_fn(told)).oneshot(request).await.unwrap();
@@ -181,7 +181,7 @@ async fn an_observed_deadline_is_counted_once_over_call_and_body() {
         let response = service.oneshot(Request::new(Full::default())).await.unwrap();
         let body: Result<_, BoxError> = response.into_body().collect().await;
         assert_eq!(body.unwrap().to_bytes().len(), 45);
-        assert_eq!((layer.handle().exceeded(), layer.handle().pending()), (1, 0));
+        assert_eq!((layer.handle().exceeded(), layer.handle().in_flight()), (1, 0));
     }
 }
 

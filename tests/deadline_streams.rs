@@ -161,5 +161,5 @@ async fn a_stream_of_messages_that_never_pauses_ends_with_deadline_exceeded_on_t
     let status = watch(layer.layer(channel(address).unwrap())).await;
     assert_eq!(status.code(), Code::DeadlineExceeded, "{status}");
     // The server was told of the deadline, and has not gone on either.
-    until(|| server.pending() == 0).await;
+    until(|| server.in_flight() == 0).await;
 }

@@ -213,7 +213,7 @@ async fn after_the_head_what_the_request_announced_is_ambient() {
 async fn a_flight_does_not_carry_it_into_a_shared_body() {
     let stack = ServiceBuilder::new()
         .layer(until_head(50))
-        .layer(DedupLayer::in_flight().http_with(http()))
+        .layer(DedupLayer::new().http_with(http()))
         .layer(within(1000))
         .service_fn(stream);
     let (a, b) = tokio::join!(stack.clone().oneshot(get()), stack.oneshot(get()));
@@ -226,7 +226,7 @@ async fn a_flight_does_not_carry_it_into_a_shared_body() {
 #[tokio::test(start_paused = true)]
 async fn a_shared_body_is_polled_under_the_deadline_that_the_most_patient_reader_has_for_it() {
     let shared =
-        ServiceBuilder::new().layer(DedupLayer::in_flight().http_with(http())).service_fn(stream);
+        ServiceBuilder::new().layer(DedupLayer::new().http_with(http())).service_fn(stream);
     let hurried = ServiceBuilder::new().layer(within(700)).layer(until_head(50));
     let patient = ServiceBuilder::new().layer(within(600));
     let (hurried, patient) = tokio::join!(

@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 use tower::{ServiceBuilder, ServiceExt};
 
 fn dedup() -> DedupLayer<ByMode, Http> {
-    DedupLayer::in_flight().http()
+    DedupLayer::new().http()
 }
 
 /// What each of a number of clients was answered.
@@ -70,8 +70,8 @@ async fn wherever_the_layer_is_put_many_clients_are_one_call() {
         let address = serve(app).await.unwrap();
         let answers = ten_ask(address, "nested", &handle, &work).await;
         assert_eq!(answers, vec![Bytes::from(round.to_string()); 10]);
-        assert_eq!((handle.led(), handle.joined(), handle.apart()), (1, 9, 0));
-        until(|| (handle.flights(), handle.waiters()) == (0, 0)).await;
+        assert_eq!((handle.leaders(), handle.followers(), handle.bypassed()), (1, 9, 0));
+        until(|| (handle.in_flight(), handle.waiters()) == (0, 0)).await;
     }
 }
 
@@ -123,7 +123,7 @@ async fn other_urls_methods_and_hosts_are_other_calls() {
     assert_eq!(work.calls(), 11);
     work.allow(11);
     answers.join_all().await;
-    assert_eq!((layer.handle().led(), layer.handle().joined()), (11, 11));
+    assert_eq!((layer.handle().leaders(), layer.handle().followers()), (11, 11));
 }
 
 #[tokio::test]
@@ -142,7 +142,7 @@ async fn calls_that_change_something_go_alone() {
         send(&mut answers, request.body(nothing()).unwrap());
     }
     until(|| work.running() == 9).await;
-    assert_eq!((layer.handle().apart(), layer.handle().flights()), (9, 0));
+    assert_eq!((layer.handle().bypassed(), layer.handle().in_flight()), (9, 0));
     work.allow(9);
     let mut served: Vec<_> = answers.join_all().await.into_iter().map(|(_, body)| body).collect();
     served.sort_unstable();
@@ -171,9 +171,9 @@ async fn a_head_has_the_length_of_the_body_it_has_not() {
             assert_eq!(response.headers()[CONTENT_LENGTH], "9");
             assert!(read(response).await.is_empty());
         }
-        until(|| layer.handle().flights() == 0).await;
+        until(|| layer.handle().in_flight() == 0).await;
     }
-    assert_eq!((layer.handle().led(), work.calls()), (2, 2));
+    assert_eq!((layer.handle().leaders(), work.calls()), (2, 2));
 }
 
 #[tokio::test]
@@ -224,7 +224,7 @@ async fn a_panic_is_a_500_for_everybody_and_the_next_call_is_fresh() {
     for (status, _) in answers.join_all().await {
         assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR);
     }
-    assert_eq!((work.calls(), layer.handle().panicked(), layer.handle().flights()), (1, 1, 0));
+    assert_eq!((work.calls(), layer.handle().panics(), layer.handle().in_flight()), (1, 1, 0));
     let response = http1().request(get_of(address, "")).await.unwrap();
     assert_eq!(read(response).await, "2");
 }

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use axum::{Router, routing::get};
 use buttress::{
-    DedupHandle, DedupLayer, HttpExt, Keep, Ratio,
-    dedup::Seat,
-    http_grpc::{ControlBody, Kept, SharedBody},
+    Cache, DedupHandle, DedupLayer, HttpExt, Ratio,
+    dedup::FlightGuard,
+    http_grpc::{ControlBody, FromCache, SharedBody},
 };
 use http::{Request, Response, StatusCode, header::AGE};
 use loopback::{
@@ -25,21 +25,21 @@ const fn seconds(seconds: u64) -> Duration {
 }
 
 /// Keeps what says so itself, and to the second.
-fn as_told() -> Keep {
-    Keep::as_told().jitter(Ratio::ZERO)
+fn from_headers() -> Cache {
+    Cache::from_headers().jitter(Ratio::ZERO)
 }
 
 /// An origin behind what is kept of it.
-struct Cache {
+struct CachedOrigin {
     stack: Cached,
     handle: DedupHandle,
 }
 
-type Answered = Response<ControlBody<SharedBody<AnyBody>, Seat>>;
+type Answered = Response<ControlBody<SharedBody<AnyBody>, FlightGuard>>;
 
-impl Cache {
-    fn new(keep: Keep, origin: &Origin) -> Self {
-        let layer = DedupLayer::in_flight().keep(keep).http();
+impl CachedOrigin {
+    fn new(keep: Cache, origin: &Origin) -> Self {
+        let layer = DedupLayer::new().cache(keep).http();
         let handle = layer.handle();
         Self { stack: ServiceBuilder::new().layer(layer).service(origin.clone()), handle }
     }
@@ -58,7 +58,7 @@ type Seen = (String, Option<u64>, Option<bool>);
 
 async fn see(response: Answered) -> Seen {
     let age = response.headers().get(AGE).map(|age| age.to_str().unwrap().parse().unwrap());
-    let stale = response.extensions().get::<Kept>().map(|kept| kept.stale);
+    let stale = response.extensions().get::<FromCache>().map(|kept| kept.stale);
     (String::from_utf8(read(response).await.to_vec()).unwrap(), age, stale)
 }
 
@@ -87,7 +87,7 @@ async fn a_server_and_its_client_keep_what_may_be_kept() {
         let work = work.clone();
         async move || ([("cache-control", "max-age=600")], work.call().await.to_string())
     };
-    let layer = || DedupLayer::in_flight().keep(Keep::as_told()).http();
+    let layer = || DedupLayer::new().cache(Cache::from_headers()).http();
     let (server, client) = (layer(), layer());
     let app = Router::new().route("/", get(handler)).layer(server.clone());
     let address = serve(app).await.unwrap();
@@ -97,18 +97,21 @@ async fn a_server_and_its_client_keep_what_may_be_kept() {
         assert_eq!(bare.headers().contains_key(AGE), hits > 0);
         assert_eq!(read(bare).await, "1");
         let through = stack.clone().oneshot(get_of(address, "")).await.unwrap();
-        assert_eq!(through.extensions().get::<Kept>().is_some(), hits > 0);
+        assert_eq!(through.extensions().get::<FromCache>().is_some(), hits > 0);
         assert_eq!(through.headers()["cache-control"], "max-age=600");
         assert_eq!(read(through).await, "1");
         until(|| server.handle().waiters() == 0).await;
     }
-    assert_eq!((work.calls(), client.handle().hits(), server.handle().hits()), (1, 2, 3));
+    assert_eq!(
+        (work.calls(), client.handle().cache_hits(), server.handle().cache_hits()),
+        (1, 2, 3)
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn its_age_grows_until_its_time_is_over() {
     let origin = numbered("max-age=60");
-    let cache = Cache::new(as_told(), &origin);
+    let cache = CachedOrigin::new(from_headers(), &origin);
     assert_eq!(cache.look().await, made("1"));
     assert_eq!(cache.look().await, kept("1", 0));
     advance(seconds(10)).await;
@@ -117,14 +120,14 @@ async fn its_age_grows_until_its_time_is_over() {
     assert_eq!(cache.look().await, kept("1", 59));
     advance(seconds(1)).await;
     assert_eq!(cache.look().await, made("2"));
-    assert_eq!((origin.calls(), cache.handle.hits(), cache.handle.stale()), (2, 3, 0));
+    assert_eq!((origin.calls(), cache.handle.cache_hits(), cache.handle.stale_hits()), (2, 3, 0));
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_comes_from_another_cache_is_as_old_as_it_was_there() {
     let headers = &[("cache-control", "max-age=60"), ("age", "25")];
     let origin = Origin::new(move |_, call| Ok(answer(OK, headers, call.to_string())));
-    let cache = Cache::new(as_told(), &origin);
+    let cache = CachedOrigin::new(from_headers(), &origin);
     assert_eq!(cache.look().await, ("1".to_owned(), Some(25), None));
     advance(seconds(34)).await;
     assert_eq!(cache.look().await, kept("1", 59));
@@ -142,7 +145,7 @@ async fn while_its_body_is_on_its_way_it_grows_older_too() {
         *response.headers_mut() = answer(OK, headers, "").headers().clone();
         Ok(response)
     });
-    let cache = Cache::new(as_told(), &origin);
+    let cache = CachedOrigin::new(from_headers(), &origin);
     for (slow, left) in [(40, 15), (54, 1), (55, 0), (100, 0)] {
         let response = cache.call("/").await.unwrap();
         let writer = writers.next().await;
@@ -154,7 +157,7 @@ async fn while_its_body_is_on_its_way_it_grows_older_too() {
             assert_eq!(cache.look().await, kept("whole", 5 + slow));
             advance(seconds(left)).await;
         }
-        assert_eq!((cache.handle.kept(), cache.handle.flights()), (0, 0), "{slow} s");
+        assert_eq!((cache.handle.cache_entries(), cache.handle.in_flight()), (0, 0), "{slow} s");
     }
 }
 
@@ -171,7 +174,7 @@ async fn a_hundred_readers_of_a_stale_answer_are_one_refresh_that_reads_its_body
         }
         Ok(answer(OK, headers, call.to_string()))
     });
-    let cache = Cache::new(as_told(), &origin);
+    let cache = CachedOrigin::new(from_headers(), &origin);
     assert_eq!(cache.look().await, made("1"));
     advance(seconds(15)).await;
     let mut readers = JoinSet::new();
@@ -182,18 +185,18 @@ async fn a_hundred_readers_of_a_stale_answer_are_one_refresh_that_reads_its_body
         assert_eq!(see(response.unwrap()).await, stale("1", 15));
     }
     let writer = writers.next().await;
-    assert_eq!((origin.calls(), cache.handle.refreshed()), (2, 1));
+    assert_eq!((origin.calls(), cache.handle.refreshes()), (2, 1));
     writer.write("all of ");
     advance(seconds(1)).await;
     assert_eq!(cache.look().await, stale("1", 16));
     writer.write("the second");
     drop(writer);
-    until(|| cache.handle.flights() == 0).await;
+    until(|| cache.handle.in_flight() == 0).await;
     assert_eq!(cache.look().await, kept("all of the second", 1));
     // Fresh for ten from when its head came, stale for twenty, and then over.
     advance(seconds(29)).await;
     assert_eq!(cache.look().await, made("3"));
-    assert_eq!((cache.handle.refreshed(), origin.calls()), (1, 3));
+    assert_eq!((cache.handle.refreshes(), origin.calls()), (1, 3));
 }
 
 /// CA-05.
@@ -206,13 +209,13 @@ async fn a_refresh_that_fails_leaves_the_old_answer_and_the_next_one_waits() {
         }
         _ => Ok(answer(StatusCode::BAD_GATEWAY, &[], "")),
     });
-    let cache = Cache::new(as_told(), &origin);
+    let cache = CachedOrigin::new(from_headers(), &origin);
     assert_eq!(cache.look().await, made("1"));
     advance(seconds(11)).await;
     for (waited, age, calls) in [(0, 11, 2), (0, 11, 2), (2, 13, 3), (0, 13, 3), (60, 73, 4)] {
         advance(seconds(waited)).await;
         assert_eq!(cache.look().await, stale("1", age));
-        until(|| cache.handle.flights() == 0).await;
+        until(|| cache.handle.in_flight() == 0).await;
         tokio::task::yield_now().await;
         assert_eq!(origin.calls(), calls, "at {age} s");
     }
@@ -228,7 +231,7 @@ async fn a_stale_answer_stands_in_for_a_failure_and_says_so() {
         (5, _) => panic!("as told"),
         _ => Ok(answer(StatusCode::SERVICE_UNAVAILABLE, &[], "down")),
     });
-    let cache = Cache::new(as_told(), &origin);
+    let cache = CachedOrigin::new(from_headers(), &origin);
     assert_eq!(cache.look().await, made("1"));
     advance(seconds(9)).await;
     for age in [10, 11, 12, 13] {
@@ -255,14 +258,14 @@ async fn what_must_be_revalidated_is_kept_but_never_given_out_stale() {
             1 => Ok(answer(OK, &[("cache-control", control)], "1")),
             _ => Ok(answer(StatusCode::SERVICE_UNAVAILABLE, &[], "down")),
         });
-        let keep = as_told().while_revalidate(seconds(60)).if_error(seconds(60));
-        let cache = Cache::new(keep, &origin);
+        let keep = from_headers().stale_while_revalidate(seconds(60)).stale_if_error(seconds(60));
+        let cache = CachedOrigin::new(keep, &origin);
         assert_eq!(cache.look().await, made("1"));
         advance(seconds(9)).await;
         assert_eq!(cache.look().await, kept("1", 9));
         advance(seconds(1)).await;
         assert_eq!(cache.look().await, made("down"), "{control}");
-        assert_eq!(cache.handle.refreshed(), 0);
+        assert_eq!(cache.handle.refreshes(), 0);
     }
 }
 
@@ -271,8 +274,11 @@ async fn what_must_be_revalidated_is_kept_but_never_given_out_stale() {
 async fn what_is_not_there_is_kept_for_a_time_of_its_own() {
     let origin =
         Origin::new(|_, call| Ok(answer(StatusCode::NOT_FOUND, &[], format!("no {call}"))));
-    let keep = Keep::new(seconds(60)).negative(seconds(2)).jitter(Ratio::ZERO);
-    let cache = Cache::new(keep.if_error(seconds(60)).while_revalidate(seconds(60)), &origin);
+    let keep = Cache::new(seconds(60)).negative_ttl(seconds(2)).jitter(Ratio::ZERO);
+    let cache = CachedOrigin::new(
+        keep.stale_if_error(seconds(60)).stale_while_revalidate(seconds(60)),
+        &origin,
+    );
     assert_eq!(cache.look().await, made("no 1"));
     advance(seconds(1)).await;
     let response = cache.call("/").await.unwrap();
@@ -280,7 +286,7 @@ async fn what_is_not_there_is_kept_for_a_time_of_its_own() {
     assert_eq!(read(response).await, "no 1");
     advance(seconds(2)).await;
     assert_eq!(cache.look().await, made("no 2"));
-    let unasked = Cache::new(Keep::new(seconds(60)), &origin);
+    let unasked = CachedOrigin::new(Cache::new(seconds(60)), &origin);
     assert_eq!(unasked.look().await, made("no 3"));
     assert_eq!(unasked.look().await, made("no 4"));
 }
@@ -289,7 +295,7 @@ async fn what_is_not_there_is_kept_for_a_time_of_its_own() {
 #[tokio::test(start_paused = true)]
 async fn a_hit_waits_for_nothing() {
     let work = Work::default();
-    let layer = DedupLayer::in_flight().keep(Keep::new(seconds(60))).http();
+    let layer = DedupLayer::new().cache(Cache::new(seconds(60))).http();
     let origin = numbered("max-age=60");
     let gated = Gated::new(work.clone(), origin);
     let stack = ServiceBuilder::new().layer(layer.clone()).service(gated);
@@ -300,7 +306,7 @@ async fn a_hit_waits_for_nothing() {
     running.spawn(ask("/stuck"));
     until(|| work.running() == 1).await;
     assert_eq!(read(ask("/").await.unwrap()).await, "1");
-    assert_eq!((layer.handle().hits(), layer.handle().flights()), (1, 1));
+    assert_eq!((layer.handle().cache_hits(), layer.handle().in_flight()), (1, 1));
     running.shutdown().await;
-    assert_eq!((work.running(), layer.handle().flights()), (0, 0));
+    assert_eq!((work.running(), layer.handle().in_flight()), (0, 0));
 }

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use axum::{Router, routing::get};
-use buttress::{DedupLayer, Http, HttpExt, Keep, ThrottleLayer, layer_api::ByMode};
+use buttress::{Cache, DedupLayer, Http, HttpExt, ThrottleLayer, layer_api::ByMode};
 use http::{HeaderName, Method, Request, StatusCode, header::CONTENT_LENGTH};
 use http_body_util::BodyExt;
 use loopback::{
@@ -19,9 +19,10 @@ const OK: StatusCode = StatusCode::OK;
 const LONG: Duration = Duration::from_secs(600);
 
 /// Keeps everything that may be.
-fn keep() -> DedupLayer<ByMode, Http, Keep> {
-    let keep = Keep::new(LONG).negative(LONG).while_revalidate(LONG).if_error(LONG);
-    DedupLayer::in_flight().keep(keep).http()
+fn keep() -> DedupLayer<ByMode, Http, Cache> {
+    let keep =
+        Cache::new(LONG).negative_ttl(LONG).stale_while_revalidate(LONG).stale_if_error(LONG);
+    DedupLayer::new().cache(keep).http()
 }
 
 /// Whether an answer to such a request is kept, so that the second caller gets it too.
@@ -35,8 +36,11 @@ async fn is_kept(request: Headers, status: u16, response: Headers) -> bool {
         assert_eq!(response.status(), status);
         read(response).await;
     }
-    let is_kept = layer.handle().kept() == 1;
-    assert_eq!((origin.calls(), layer.handle().hits()), if is_kept { (1, 1) } else { (2, 0) });
+    let is_kept = layer.handle().cache_entries() == 1;
+    assert_eq!(
+        (origin.calls(), layer.handle().cache_hits()),
+        if is_kept { (1, 1) } else { (2, 0) }
+    );
     is_kept
 }
 
@@ -127,7 +131,7 @@ async fn a_rejection_of_a_layer_below_is_never_kept() {
         let rejected = stack.clone().oneshot(ask_for("/")).await.unwrap();
         assert_eq!(rejected.status(), StatusCode::SERVICE_UNAVAILABLE);
     }
-    assert_eq!((limit.handle().rejected(), layer.handle().kept()), (3, 0));
+    assert_eq!((limit.handle().rejected(), layer.handle().cache_entries()), (3, 0));
     work.allow(2);
     read(running.join_next().await.unwrap().unwrap().unwrap()).await;
     assert_eq!(read(stack.oneshot(ask_for("/")).await.unwrap()).await, "there");
@@ -136,14 +140,14 @@ async fn a_rejection_of_a_layer_below_is_never_kept() {
 #[tokio::test(start_paused = true)]
 async fn what_is_not_whole_or_too_long_is_not_kept() {
     let origin = Origin::new(|request, _| Ok(answer(OK, &[], request.uri().path().to_owned())));
-    let layer = DedupLayer::in_flight().keep(Keep::new(LONG));
-    let layer = layer.http_with(Http::new().share_cap(8));
+    let layer = DedupLayer::new().cache(Cache::new(LONG));
+    let layer = layer.http_with(Http::new().max_shared_body(8));
     let stack = ServiceBuilder::new().layer(layer.clone()).service(origin.clone());
     assert_eq!(three(&stack, &origin, || ask_for("/1234567")).await, 1);
     assert_eq!(three(&stack, &origin, || ask_for("/12345678")).await, 3);
     let dropped = stack.clone().oneshot(ask_for("/unread")).await.unwrap();
     drop(dropped);
-    assert_eq!((layer.handle().kept(), layer.handle().flights()), (1, 0));
+    assert_eq!((layer.handle().cache_entries(), layer.handle().in_flight()), (1, 0));
     assert_eq!(three(&stack, &origin, || ask_for("/unread")).await, 1);
 }
 
@@ -160,7 +164,7 @@ async fn a_body_that_fails_on_its_way_is_not_kept() {
         writer.write("half of");
         writer.fail();
         response.into_body().collect().await.unwrap_err();
-        assert_eq!((layer.handle().kept(), layer.handle().flights()), (0, 0));
+        assert_eq!((layer.handle().cache_entries(), layer.handle().in_flight()), (0, 0));
     }
     let response = stack.clone().oneshot(get_of(address, "")).await.unwrap();
     let writer = writers.next().await;
@@ -191,10 +195,10 @@ async fn a_head_is_kept_for_heads_with_its_length_and_a_get_for_gets() {
         let whole = stack.clone().oneshot(get_of(address, "")).await.unwrap();
         assert_eq!(whole.headers()[CONTENT_LENGTH], "6");
         assert_eq!(read(whole).await, "call 2");
-        until(|| server.handle().flights() == 0).await;
-        assert_eq!((work.calls(), client.handle().hits()), (2, 2 * round));
+        until(|| server.handle().in_flight() == 0).await;
+        assert_eq!((work.calls(), client.handle().cache_hits()), (2, 2 * round));
     }
-    assert_eq!((client.handle().kept(), server.handle().kept()), (2, 1));
+    assert_eq!((client.handle().cache_entries(), server.handle().cache_entries()), (2, 1));
 }
 
 #[tokio::test(start_paused = true)]
@@ -212,7 +216,7 @@ async fn each_of_what_was_asked_for_is_kept_and_a_tenant_has_its_own_unless_it_i
         request
     };
     let http = Http::new().ignore_headers([HeaderName::from_static("x-tenant")]);
-    let layer = DedupLayer::in_flight().keep(Keep::new(LONG)).http_with(http);
+    let layer = DedupLayer::new().cache(Cache::new(LONG)).http_with(http);
     let ignored = ServiceBuilder::new().layer(layer).service(origin.clone());
     assert_eq!(three(&ignored, &origin, || with("de", "a")).await, 3);
     let named = ServiceBuilder::new().layer(keep()).service(origin.clone());

@@ -6,7 +6,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{Router, response::Redirect, routing::get};
 use buttress::{
-    Backoff, BoxError, DeadlineLayer, DedupLayer, Http, HttpExt, Keep, Reason, RetryLayer,
+    Backoff, BoxError, Cache, DeadlineLayer, DedupLayer, Http, HttpExt, Reason, RetryLayer,
     ThrottleLayer, http_grpc::ResponseHead, layer_api::ByMode,
 };
 use bytes::Bytes;
@@ -25,7 +25,7 @@ const LONG: Duration = Duration::from_secs(20);
 const SHORT: Duration = Duration::from_millis(50);
 
 fn dedup() -> DedupLayer<ByMode, Http> {
-    DedupLayer::in_flight().http()
+    DedupLayer::new().http()
 }
 
 /// An upstream that answers with the number of the call, when the test gives leave.
@@ -68,7 +68,7 @@ async fn ten_calls_of_hyper_are_one_request() {
             assert_eq!(response.status(), StatusCode::OK);
             assert_eq!(read(response).await, round.to_string());
         }
-        assert_eq!((work.calls(), layer.handle().flights()), (round, 0));
+        assert_eq!((work.calls(), layer.handle().in_flight()), (round, 0));
     }
 }
 
@@ -86,8 +86,8 @@ async fn ten_calls_of_reqwest_are_one_request_and_know_where_it_ended() {
         assert_eq!(response.url().as_str(), format!("http://{address}/final"));
         assert_eq!(response.text().await.unwrap(), "1");
     }
-    until(|| layer.handle().flights() == 0).await;
-    assert_eq!((work.calls(), layer.handle().led()), (1, 1));
+    until(|| layer.handle().in_flight() == 0).await;
+    assert_eq!((work.calls(), layer.handle().leaders()), (1, 1));
 }
 
 fn client_of_reqwest() -> reqwest::Client {
@@ -108,7 +108,7 @@ async fn with_trailers() -> Response<AnyBody> {
 #[tokio::test]
 async fn a_body_is_whole_for_everybody_with_its_trailers_on_its_way_and_kept() {
     let address = serve(Router::new().route("/", get(with_trailers))).await.unwrap();
-    let layer = DedupLayer::in_flight().keep(Keep::new(LONG)).http();
+    let layer = DedupLayer::new().cache(Cache::new(LONG)).http();
     let stack = ServiceBuilder::new().layer(layer.clone()).service(http2());
     for _ in 0..2 {
         let calls = ten(&stack, || get_of(address, ""));
@@ -118,8 +118,8 @@ async fn a_body_is_whole_for_everybody_with_its_trailers_on_its_way_and_kept() {
             assert_eq!(body.to_bytes(), "one two");
         }
     }
-    assert_eq!((layer.handle().led(), layer.handle().kept()), (1, 1));
-    assert!(layer.handle().hits() >= 10);
+    assert_eq!((layer.handle().leaders(), layer.handle().cache_entries()), (1, 1));
+    assert!(layer.handle().cache_hits() >= 10);
 }
 
 /// A server that closes each connection when the test gives leave, without a word.
@@ -147,13 +147,13 @@ async fn after_an_error_one_caller_at_a_time_makes_a_call_and_has_its_own_error(
     until(|| layer.handle().waiters() == 10).await;
     for call in 1..=10 {
         until(|| work.running() == 1).await;
-        assert_eq!((work.calls(), layer.handle().flights()), (call, 1));
+        assert_eq!((work.calls(), layer.handle().in_flight()), (call, 1));
         work.allow(1);
         let error: legacy::Error = calls.join_next().await.unwrap().unwrap().unwrap_err();
         assert!(!error.is_connect());
     }
-    assert_eq!((work.calls(), layer.handle().led()), (10, 10));
-    assert_eq!((layer.handle().flights(), layer.handle().waiters()), (0, 0));
+    assert_eq!((work.calls(), layer.handle().leaders()), (10, 10));
+    assert_eq!((layer.handle().in_flight(), layer.handle().waiters()), (0, 0));
 }
 
 #[tokio::test]
@@ -169,7 +169,7 @@ async fn an_error_of_reqwest_is_each_callers_own() {
         assert!(error.is_connect());
         assert_eq!(error.url(), Some(&url));
     }
-    assert_eq!((layer.handle().led(), layer.handle().flights()), (10, 0));
+    assert_eq!((layer.handle().leaders(), layer.handle().in_flight()), (10, 0));
 }
 
 #[tokio::test]
@@ -182,7 +182,7 @@ async fn an_error_that_can_be_cloned_is_everybodys() {
     work.allow(1);
     let errors: Vec<_> = calls.join_all().await.into_iter().map(Result::unwrap_err).collect();
     assert!(errors.windows(2).all(|two| Arc::ptr_eq(&two[0], &two[1])));
-    assert_eq!((work.calls(), layer.handle().led()), (1, 1));
+    assert_eq!((work.calls(), layer.handle().leaders()), (1, 1));
 }
 
 #[tokio::test]
@@ -204,7 +204,7 @@ async fn one_set_of_attempts_serves_everybody() {
     for response in calls.join_all().await {
         assert_eq!(response.unwrap().status(), StatusCode::OK);
     }
-    assert_eq!((work.calls(), retry.handle().retries(), layer.handle().led()), (3, 2, 1));
+    assert_eq!((work.calls(), retry.handle().retries(), layer.handle().leaders()), (3, 2, 1));
 }
 
 /// The limit rejects at once, so the test has the calls gather in front of it.
@@ -217,7 +217,7 @@ async fn everybody_is_told_that_a_limit_below_rejected_the_call_and_it_is_not_ke
     let limited = ServiceBuilder::new().layer(limit.clone()).service(http1());
     let running = limited.clone().oneshot(get_of(address, "")).await.unwrap();
     let gate = Work::default();
-    let layer = DedupLayer::in_flight().keep(Keep::new(LONG).negative(LONG)).http();
+    let layer = DedupLayer::new().cache(Cache::new(LONG).negative_ttl(LONG)).http();
     let stack =
         ServiceBuilder::new().layer(layer.clone()).service(Gated::new(gate.clone(), limited));
     let calls = ten(&stack, || get_of(address, ""));
@@ -230,7 +230,7 @@ async fn everybody_is_told_that_a_limit_below_rejected_the_call_and_it_is_not_ke
         assert_eq!(rejection.reason(), Reason::Overloaded);
         assert_eq!(rejection.origin().to_string(), "throttle `upstream`");
     }
-    assert_eq!((limit.handle().rejected(), layer.handle().kept()), (1, 0));
+    assert_eq!((limit.handle().rejected(), layer.handle().cache_entries()), (1, 0));
     drop(writers.next().await);
     read(running).await;
     let served = stack.oneshot(get_of(address, "")).await.unwrap();
@@ -258,11 +258,11 @@ async fn a_caller_whose_time_runs_out_leaves_alone_and_takes_nobody_along() {
         assert_eq!(gone.status(), StatusCode::GATEWAY_TIMEOUT);
         assert_eq!(gone.rejection().unwrap().origin().name(), "patience");
         assert_eq!((layer.handle().waiters(), work.running()), (1, 1));
-        assert_eq!(layer.handle().handed_over(), u64::from(!first_is_patient));
+        assert_eq!(layer.handle().handovers(), u64::from(!first_is_patient));
         work.allow(1);
         let served = calls.join_next().await.unwrap().unwrap().unwrap();
         assert_eq!(read(served).await, "1");
-        assert_eq!((work.calls(), layer.handle().flights()), (1, 0));
+        assert_eq!((work.calls(), layer.handle().in_flight()), (1, 0));
     }
 }
 

@@ -76,7 +76,7 @@ struct Got {
 }
 
 fn dedup() -> DedupLayer<By<impl Fn(&Request<String>) -> Option<u8> + Clone>, Http> {
-    DedupLayer::new(|_: &Request<String>| Some(7)).http()
+    DedupLayer::keyed(|_: &Request<String>| Some(7)).http()
 }
 
 const LEADER: Duration = Duration::from_micros(20_500);
@@ -88,7 +88,8 @@ const FOLLOWER: Duration = Duration::from_millis(100);
 async fn followers_with_time_left_go_again_whatever_the_rounding_or_the_margin() {
     for (margin, grpc) in [(0, false), (5, false), (15, false), (0, true), (5, true), (15, true)] {
         for nested in [false, true] {
-            let mode = Http::new().timeout_header(HEADER).margin(Duration::from_millis(margin));
+            let mode =
+                Http::new().timeout_header(HEADER).deadline_margin(Duration::from_millis(margin));
             let (upstream, calls) = taking(Duration::from_millis(50));
             let inner = DeadlineLayer::new(Duration::from_secs(1)).http_with(mode.clone());
             let inside = boxed(inner.layer(upstream));
@@ -115,12 +116,12 @@ async fn followers_with_time_left_go_again_whatever_the_rounding_or_the_margin()
 
 /// A layer with time of its own that goes by what the request announces.
 fn hop(margin: u64, inner: Upstream) -> Upstream {
-    let mode = Http::new().timeout_header(HEADER).margin(Duration::from_millis(margin));
+    let mode = Http::new().timeout_header(HEADER).deadline_margin(Duration::from_millis(margin));
     boxed(DeadlineLayer::new(Duration::from_secs(1)).http_with(mode).layer(inner))
 }
 
 fn retried(inner: Upstream) -> Upstream {
-    let mode = Http::new().timeout_header(HEADER).idempotent();
+    let mode = Http::new().timeout_header(HEADER).assume_idempotent();
     boxed(RetryLayer::new(3).backoff(Backoff::none()).http_with(mode).layer(inner))
 }
 
@@ -212,7 +213,7 @@ async fn a_body_that_hangs_lets_down_the_callers_of_one_patience_and_no_others()
             if first { streams.respond() } else { answer(StatusCode::OK, &[], "all of it") };
         async move { Ok::<_, BoxError>(response) }
     });
-    let layer = DedupLayer::in_flight().http();
+    let layer = DedupLayer::new().http();
     let stack = ServiceBuilder::new()
         .layer(DeadlineLayer::new(Duration::from_secs(1)).http())
         .layer(layer.clone())
@@ -233,7 +234,7 @@ async fn a_body_that_hangs_lets_down_the_callers_of_one_patience_and_no_others()
     hanging.write("some of it");
     let failed = callers.join_all().await.into_iter().filter(|is_served| !is_served).count();
     assert_eq!((failed, calls.load(SeqCst)), (10, 591));
-    assert_eq!((layer.handle().flights(), layer.handle().waiters()), (0, 0));
+    assert_eq!((layer.handle().in_flight(), layer.handle().waiters()), (0, 0));
     drop(hanging);
 }
 
@@ -255,7 +256,7 @@ async fn a_get_after_ones_own_post_joins_no_flight_from_before_it_though_nothing
             Ok(answer(StatusCode::OK, &[], number.to_string()))
         }
     });
-    let layer = DedupLayer::in_flight().http();
+    let layer = DedupLayer::new().http();
     let stack = boxed(layer.layer(upstream));
     let get = |path: &str| {
         let call = stack.clone().oneshot(ask_for(&format!("http://shop{path}")));
@@ -295,8 +296,10 @@ async fn a_get_after_ones_own_post_joins_no_flight_from_before_it_though_nothing
 #[tokio::test(start_paused = true)]
 async fn followers_with_time_left_go_again_whatever_stands_before_the_layer_that_ends_the_call() {
     for (margin, grpc) in [(0, false), (5, false), (0, true), (5, true)] {
-        let mode =
-            Http::new().timeout_header(HEADER).margin(Duration::from_millis(margin)).idempotent();
+        let mode = Http::new()
+            .timeout_header(HEADER)
+            .deadline_margin(Duration::from_millis(margin))
+            .assume_idempotent();
         let cut = DeadlineLayer::new(Duration::from_secs(1)).http_with(mode.clone());
         let retry = RetryLayer::new(3).http_with(mode.clone());
         let between = |name: &str, upstream: Upstream| match name {

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use buttress::{
-    DedupLayer, Http, HttpExt, Keep, Reason, Rejection,
+    Cache, DedupLayer, Http, HttpExt, Reason, Rejection,
     dedup::{Dedup, Ratio},
     layer_api::ByMode,
 };
@@ -22,12 +22,12 @@ const MINUTE: Headers = &[("cache-control", "public, max-age=60")];
 const AGED: Headers = &[("cache-control", "max-age=60"), ("age", "20")];
 
 /// Keeps as told, and to the second.
-fn exactly() -> Keep {
-    Keep::new(LONG).jitter(Ratio::percent(0))
+fn exactly() -> Cache {
+    Cache::new(LONG).jitter(Ratio::percent(0))
 }
 
-fn cached(keep: Keep, origin: &Origin) -> Cached {
-    DedupLayer::in_flight().keep(keep).http().layer(origin.clone())
+fn cached(keep: Cache, origin: &Origin) -> Cached {
+    DedupLayer::new().cache(keep).http().layer(origin.clone())
 }
 
 /// An origin that numbers its answers.
@@ -51,7 +51,7 @@ async fn get_with(cached: &Cached, headers: &[(&'static str, &'static str)]) -> 
 }
 
 /// Whether a request gets an answer that was kept so many seconds ago.
-async fn hits(keep: &Keep, kept: Headers, after: u64, control: &'static str) -> bool {
+async fn hits(keep: &Cache, kept: Headers, after: u64, control: &'static str) -> bool {
     let origin = origin(kept);
     let cached = cached(keep.clone(), &origin);
     get_with(&cached, &[]).await;
@@ -88,8 +88,8 @@ async fn a_request_gets_a_fresh_answer_no_older_than_it_wants() {
 #[tokio::test(start_paused = true)]
 async fn a_request_that_names_a_limit_gets_a_stale_answer_only_with_max_stale() {
     const MUST: Headers = &[("cache-control", "max-age=60, must-revalidate")];
-    let refreshing = exactly().while_revalidate(LONG);
-    let sparing = exactly().if_error(LONG);
+    let refreshing = exactly().stale_while_revalidate(LONG);
+    let sparing = exactly().stale_if_error(LONG);
     for (keep, kept, control, hit) in [
         (&refreshing, MINUTE, "x", true),
         (&refreshing, MINUTE, "max-age=600", false),
@@ -142,7 +142,7 @@ async fn a_request_that_wants_no_stale_answer_gets_the_failure() {
         ("min-fresh=1", 502),
         ("max-age=70, max-stale=10", 200),
     ] {
-        let cached = cached(exactly().if_error(LONG), &failing());
+        let cached = cached(exactly().stale_if_error(LONG), &failing());
         get_with(&cached, &[]).await;
         advance(Duration::from_secs(70)).await;
         assert_eq!(get(&cached, control).await.0, status, "{control}");
@@ -152,7 +152,7 @@ async fn a_request_that_wants_no_stale_answer_gets_the_failure() {
 #[tokio::test(start_paused = true)]
 async fn a_request_for_kept_answers_only_never_asks_the_service() {
     let origin = origin(MINUTE);
-    let keep = exactly().while_revalidate(LONG);
+    let keep = exactly().stale_while_revalidate(LONG);
     let cached = cached(keep, &origin);
     let only = || ask(Method::GET, "/", &[("cache-control", "only-if-cached")]);
     let response = cached.clone().oneshot(only()).await.unwrap();
@@ -175,7 +175,7 @@ async fn a_request_for_kept_answers_only_never_asks_the_service() {
 #[tokio::test]
 async fn requests_that_differ_in_what_they_want_of_a_cache_share_a_flight() {
     let (origin, gate) = (origin(MINUTE), Work::default());
-    let layer = DedupLayer::in_flight().keep(exactly()).http();
+    let layer = DedupLayer::new().cache(exactly()).http();
     let dedup = layer.layer(Gated::new(gate.clone(), origin.clone()));
     let controls = ["", "max-age=259200", "max-age=0", "min-fresh=10", "max-stale", "unheard-of"];
     let mut calls = JoinSet::new();
@@ -209,7 +209,7 @@ async fn the_time_that_an_answer_took_counts_as_its_age() {
             answer.await
         })
         .service(origin.clone());
-    let dedup = DedupLayer::in_flight().keep(exactly()).http().layer(slow);
+    let dedup = DedupLayer::new().cache(exactly()).http().layer(slow);
     let get = || ask(Method::GET, "/", &[]);
     read(dedup.clone().oneshot(get()).await.unwrap()).await;
     advance(Duration::from_secs(39)).await;
@@ -222,11 +222,11 @@ async fn the_time_that_an_answer_took_counts_as_its_age() {
 #[tokio::test]
 async fn a_layer_that_keeps_nothing_hands_a_request_for_kept_answers_on() {
     let origin = origin(MINUTE);
-    let layer = DedupLayer::in_flight().http();
+    let layer = DedupLayer::new().http();
     let dedup: Dedup<Origin, ByMode, Http> = layer.layer(origin.clone());
     let only = ask(Method::GET, "/", &[("cache-control", "only-if-cached")]);
     assert_eq!(dedup.oneshot(only).await.unwrap().status(), StatusCode::OK);
-    assert_eq!((origin.calls(), layer.handle().apart()), (1, 1));
+    assert_eq!((origin.calls(), layer.handle().bypassed()), (1, 1));
 }
 
 #[tokio::test(start_paused = true)]
@@ -238,7 +238,7 @@ async fn a_request_that_wants_nothing_stale_takes_that_from_nobody_who_joined_it
     });
     let gate = Work::default();
     gate.allow(1);
-    let layer = DedupLayer::in_flight().keep(exactly()).http();
+    let layer = DedupLayer::new().cache(exactly()).http();
     let dedup = layer.layer(Gated::new(gate.clone(), origin.clone()));
     let call = |control: Option<&'static str>| {
         let mut request = ask(Method::GET, "/", &[]);
@@ -262,5 +262,5 @@ async fn a_request_that_wants_nothing_stale_takes_that_from_nobody_who_joined_it
     };
     let (reload, other, ()) = tokio::join!(call(Some("max-age=0")), call(None), allow);
     assert_eq!((reload.0, other), (503, (200, "1".into())));
-    assert_eq!((layer.handle().joined(), gate.calls()), (1, 3));
+    assert_eq!((layer.handle().followers(), gate.calls()), (1, 3));
 }

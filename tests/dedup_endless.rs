@@ -29,7 +29,7 @@ async fn echo(mut request: Request) -> Response<AnyBody> {
 
 #[tokio::test]
 async fn connections_that_leave_http_do_so_each_for_itself_on_both_sides() {
-    let (server, client) = (DedupLayer::in_flight().http(), DedupLayer::in_flight().http());
+    let (server, client) = (DedupLayer::new().http(), DedupLayer::new().http());
     let app = Router::new().route("/", get(echo)).layer(server.clone());
     let address = serve(app).await.unwrap();
     let transport = reqwest::Client::builder().no_proxy().build().unwrap();
@@ -51,7 +51,7 @@ async fn connections_that_leave_http_do_so_each_for_itself_on_both_sides() {
         assert_eq!(&heard, said);
     }
     for handle in [server.handle(), client.handle()] {
-        assert_eq!((handle.led(), handle.joined(), handle.apart()), (0, 0, 3));
+        assert_eq!((handle.leaders(), handle.followers(), handle.bypassed()), (0, 0, 3));
     }
 }
 
@@ -60,7 +60,7 @@ async fn connections_that_leave_http_do_so_each_for_itself_on_both_sides() {
 async fn a_connection_that_hyper_hands_over_passes_through_a_client() {
     let app = Router::new().route("/", get(echo));
     let address = serve(app).await.unwrap();
-    let stack = ServiceBuilder::new().layer(DedupLayer::in_flight().http()).service(http1());
+    let stack = ServiceBuilder::new().layer(DedupLayer::new().http()).service(http1());
     let mut request = get_of(address, "");
     request.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
     request.headers_mut().insert(UPGRADE, HeaderValue::from_static("echo"));
@@ -90,7 +90,7 @@ async fn everybody_has_a_stream_of_events_of_their_own() {
     let last = HeaderName::from_static("last-event-id");
     let again = HeaderMap::from_iter([(last, HeaderValue::from_static("5"))]);
     for (headers, has_key) in [(none, true), (accept, false), (again, false)] {
-        let layer = DedupLayer::in_flight().http();
+        let layer = DedupLayer::new().http();
         let (streams, mut writers) = streams();
         let app = Router::new().route("/", get(async move || events(&streams)));
         let address = serve(app.layer(layer.clone())).await.unwrap();
@@ -106,8 +106,8 @@ async fn everybody_has_a_stream_of_events_of_their_own() {
         assert_eq!(chunk(&mut first).await, "data: one\n\n");
         other.write("data: two\n\n");
         assert_eq!(chunk(&mut second).await, "data: two\n\n");
-        assert_eq!(layer.handle().flights(), 0, "a stream can be joined");
-        assert_eq!(layer.handle().apart(), if has_key { 0 } else { 2 });
+        assert_eq!(layer.handle().in_flight(), 0, "a stream can be joined");
+        assert_eq!(layer.handle().bypassed(), if has_key { 0 } else { 2 });
         drop(first);
         one.abandoned().await;
         drop(other);

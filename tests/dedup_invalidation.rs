@@ -6,7 +6,7 @@ use axum::{
     Router,
     routing::{MethodRouter, get, post},
 };
-use buttress::{DedupLayer, Http, HttpExt, Keep, layer_api::ByMode};
+use buttress::{Cache, DedupLayer, Http, HttpExt, layer_api::ByMode};
 use http::{Method, Request, StatusCode, header::HOST};
 use loopback::{
     Cached, Headers, Origin, Work, answer, ask, ask_for, get_of, http1, nothing, read, serve,
@@ -15,8 +15,8 @@ use loopback::{
 use tokio::task::JoinSet;
 use tower::{ServiceBuilder, ServiceExt};
 
-fn keep() -> DedupLayer<ByMode, Http, Keep> {
-    DedupLayer::in_flight().keep(Keep::new(Duration::from_secs(600))).http()
+fn keep() -> DedupLayer<ByMode, Http, Cache> {
+    DedupLayer::new().cache(Cache::new(Duration::from_secs(600))).http()
 }
 
 /// A shop whose answers are the number of the call, and which refuses to sell `/none`.
@@ -111,7 +111,7 @@ async fn an_answer_that_was_on_its_way_when_its_target_changed_is_not_kept() {
     for _ in 0..3 {
         let fresh = http1().request(get_of(address, "")).await.unwrap();
         assert_eq!(read(fresh).await, "2");
-        until(|| layer.handle().flights() == 0).await;
+        until(|| layer.handle().in_flight() == 0).await;
     }
-    assert_eq!((work.calls(), layer.handle().hits()), (2, 2));
+    assert_eq!((work.calls(), layer.handle().cache_hits()), (2, 2));
 }

@@ -107,7 +107,7 @@ where
 
 async fn ten_clients_of_a_server(client: fn() -> AnyClient, ahead: usize) {
     let pace = Pace::new(ahead);
-    let (work, layer) = (Work::default(), DedupLayer::in_flight().http());
+    let (work, layer) = (Work::default(), DedupLayer::new().http());
     let address = serve_long(Some(&layer), &work, body_of(&pace)).await;
     let mut clients = JoinSet::new();
     for _ in 0..CALLERS {
@@ -121,8 +121,8 @@ async fn ten_clients_of_a_server(client: fn() -> AnyClient, ahead: usize) {
         bodies.spawn(pace.clone().read(reader, response));
     }
     assert_eq!(bodies.join_all().await, [LENGTH; CALLERS]);
-    assert_eq!((work.calls(), layer.handle().apart()), (1, 0));
-    until(|| (layer.handle().flights(), layer.handle().waiters()) == (0, 0)).await;
+    assert_eq!((work.calls(), layer.handle().bypassed()), (1, 0));
+    until(|| (layer.handle().in_flight(), layer.handle().waiters()) == (0, 0)).await;
 }
 
 #[tokio::test]
@@ -165,14 +165,14 @@ async fn ten_calls<S, R, B>(
     until(|| layer.handle().waiters() == CALLERS).await;
     work.allow(1);
     assert_eq!(calls.join_all().await, [LENGTH; CALLERS]);
-    assert_eq!((work.calls(), layer.handle().apart()), (1, 0));
-    until(|| (layer.handle().flights(), layer.handle().waiters()) == (0, 0)).await;
+    assert_eq!((work.calls(), layer.handle().bypassed()), (1, 0));
+    until(|| (layer.handle().in_flight(), layer.handle().waiters()) == (0, 0)).await;
 }
 
 async fn ten_calls_of_each_client(ahead: usize) {
     for client in [http1, http2] {
         let pace = Pace::new(ahead);
-        let (work, layer) = (Work::default(), DedupLayer::in_flight().http());
+        let (work, layer) = (Work::default(), DedupLayer::new().http());
         let address = serve_long(None, &work, body_of(&pace)).await;
         let stack = ServiceBuilder::new()
             .map_response(|response: Response<_>| response.map(reqwest::Body::wrap))
@@ -181,7 +181,7 @@ async fn ten_calls_of_each_client(ahead: usize) {
         ten_calls(stack, || get_of(address, ""), &pace, &work, &layer).await;
     }
     let pace = Pace::new(ahead);
-    let (work, layer) = (Work::default(), DedupLayer::in_flight().http());
+    let (work, layer) = (Work::default(), DedupLayer::new().http());
     let address = serve_long(None, &work, body_of(&pace)).await;
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let stack = ServiceBuilder::new().layer(layer.clone()).service(client);
@@ -203,7 +203,7 @@ async fn ten_calls_of_a_client_on_many_threads_all_get_a_body_of_three_times_the
 /// Its connection fills up, and it falls too far behind.
 #[tokio::test]
 async fn a_client_that_does_not_read_on_is_left_behind_and_the_others_get_all() {
-    let layer = DedupLayer::in_flight().http_with(Http::new().share_cap(256 << 10));
+    let layer = DedupLayer::new().http_with(Http::new().max_shared_body(256 << 10));
     let work = Work::default();
     let length = 48 << 20;
     let address = serve_long(Some(&layer), &work, move || long(length)).await;
@@ -224,7 +224,7 @@ async fn a_client_that_does_not_read_on_is_left_behind_and_the_others_get_all() 
     });
     assert_eq!(others.collect::<JoinSet<_>>().join_all().await, [length; 2]);
     stopped.into_body().collect().await.unwrap_err();
-    until(|| (layer.handle().flights(), layer.handle().waiters()) == (0, 0)).await;
+    until(|| (layer.handle().in_flight(), layer.handle().waiters()) == (0, 0)).await;
 }
 
 /// A stack over long bodies in memory, of which `cap` bytes are held.
@@ -241,7 +241,7 @@ fn in_memory(
     > + Clone,
 ) {
     let work = Work::default();
-    let layer = DedupLayer::in_flight().http_with(Http::new().share_cap(cap));
+    let layer = DedupLayer::new().http_with(Http::new().max_shared_body(cap));
     let service = {
         let work = work.clone();
         service_fn(move |_: Request<String>| {
@@ -294,7 +294,7 @@ async fn callers_in_one_task_all_get_a_body_that_is_always_ready() {
         };
         let (lengths, ()) = tokio::join!(in_one_task(calls), answer);
         assert_eq!(lengths, [LENGTH; CALLERS]);
-        assert_eq!((work.calls(), layer.handle().apart()), (1, 0));
+        assert_eq!((work.calls(), layer.handle().bypassed()), (1, 0));
         assert_eq!(Instant::now(), start);
     }
 }
@@ -320,7 +320,7 @@ async fn callers_that_read_at_different_speeds_all_get_all() {
     until(|| layer.handle().waiters() == CALLERS).await;
     work.allow(1);
     assert_eq!(calls.join_all().await, [LENGTH; CALLERS]);
-    assert_eq!((work.calls(), layer.handle().apart()), (1, 0));
+    assert_eq!((work.calls(), layer.handle().bypassed()), (1, 0));
 }
 
 /// The window has not moved yet, because one of the readers is behind.
@@ -331,11 +331,11 @@ async fn a_body_over_the_cap_takes_no_caller_while_its_beginning_is_still_held()
     let mut front = stack.clone().oneshot(ask()).await.unwrap().into_body();
     let behind = stack.clone().oneshot(ask()).await.unwrap();
     assert_eq!(front.frame().await.unwrap().unwrap().into_data().unwrap().len(), CHUNK.len());
-    assert_eq!((work.calls(), layer.handle().joined()), (1, 1));
+    assert_eq!((work.calls(), layer.handle().followers()), (1, 1));
     let mut next = Box::pin(front.frame());
     assert!(poll_fn(|cx| Poll::Ready(next.as_mut().poll(cx).is_pending())).await);
     let late = stack.clone().oneshot(ask()).await.unwrap();
-    assert_eq!((work.calls(), layer.handle().joined()), (2, 1));
+    assert_eq!((work.calls(), layer.handle().followers()), (2, 1));
     drop(next);
     let rest = async { front.collect().await.unwrap().to_bytes().len() + CHUNK.len() };
     let whole = async { behind.into_body().collect().await.unwrap().to_bytes().len() };
@@ -360,7 +360,7 @@ async fn a_caller_that_does_not_come_for_its_head_delays_the_others_by_10_ms_and
     assert_eq!(start.elapsed(), Duration::from_millis(10));
     let response = busy.await.unwrap();
     assert_eq!(response.into_body().collect().await.unwrap().to_bytes().len(), LENGTH);
-    assert_eq!((work.calls(), layer.handle().apart()), (2, 1));
+    assert_eq!((work.calls(), layer.handle().bypassed()), (2, 1));
 }
 
 #[tokio::test(start_paused = true)]
@@ -375,7 +375,7 @@ async fn a_caller_that_joins_late_does_not_take_the_place_of_one_that_was_there(
     work.allow(2);
     let other = other.join_next().await.unwrap().unwrap().unwrap();
     let new = stack.clone().oneshot(ask()).await.unwrap();
-    assert_eq!(layer.handle().joined(), 2);
+    assert_eq!(layer.handle().followers(), 2);
     let mut bodies = JoinSet::new();
     bodies.spawn(async move { other.into_body().collect().await.unwrap().to_bytes().len() });
     bodies.spawn(async move { new.into_body().collect().await.unwrap().to_bytes().len() });

@@ -7,7 +7,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use axum::{Router, routing::get};
 use buttress::{
-    Backoff, Deadline, DeadlineLayer, DedupHandle, DedupLayer, Http, HttpExt, Keep, Reason,
+    Backoff, Cache, Deadline, DeadlineLayer, DedupHandle, DedupLayer, Http, HttpExt, Reason,
     RetryHandle, RetryLayer, ThrottleHandle, ThrottleLayer, http_grpc::ResponseHead,
     throttle::ConcurrencyLimit,
 };
@@ -42,7 +42,7 @@ struct Handles {
 impl Handles {
     /// Nobody holds anything any more.
     fn are_idle(&self) -> bool {
-        (self.dedup.flights(), self.dedup.waiters()) == (0, 0)
+        (self.dedup.in_flight(), self.dedup.waiters()) == (0, 0)
             && (self.throttle.in_flight(), self.throttle.queued()) == (0, 0)
     }
 }
@@ -57,7 +57,7 @@ fn client(
     + 'static,
     Handles,
 ) {
-    let dedup = DedupLayer::in_flight().keep(Keep::as_told()).http();
+    let dedup = DedupLayer::new().cache(Cache::from_headers()).http();
     let retry = RetryLayer::new(3).backoff(Backoff::none()).http();
     let throttle = ThrottleLayer::concurrency(1).queue(100).http();
     let handles =
@@ -119,11 +119,11 @@ async fn many_callers_are_one_set_of_attempts_and_one_permit_at_a_time() {
         }
         assert_eq!(calls.join_all().await, [StatusCode::OK; 20]);
         // A caller who came too late for a flight has led another one.
-        assert_eq!(handles.throttle.admitted(), 3 * handles.dedup.led());
-        assert!(handles.dedup.led() >= round && handles.are_idle());
+        assert_eq!(handles.throttle.admitted(), 3 * handles.dedup.leaders());
+        assert!(handles.dedup.leaders() >= round && handles.are_idle());
         assert_eq!(handles.throttle.rejected(), 0);
     }
-    assert_eq!(handles.retry.retries(), 2 * handles.dedup.led());
+    assert_eq!(handles.retry.retries(), 2 * handles.dedup.leaders());
 }
 
 #[tokio::test]
@@ -141,7 +141,7 @@ async fn when_all_callers_leave_before_the_head_everything_is_given_back() {
         calls.shutdown().await;
         assert!(handles.are_idle());
         until(|| work.running() == 0).await;
-        assert_eq!((work.calls(), handles.dedup.led()), (round, 2 * round as u64));
+        assert_eq!((work.calls(), handles.dedup.leaders()), (round, 2 * round as u64));
     }
 }
 
@@ -167,7 +167,7 @@ async fn when_all_callers_leave_in_the_middle_of_a_body_everything_is_given_back
         assert!(handles.are_idle());
         writer.abandoned().await;
     }
-    assert_eq!((handles.throttle.admitted(), handles.dedup.led()), (5, 5));
+    assert_eq!((handles.throttle.admitted(), handles.dedup.leaders()), (5, 5));
 }
 
 #[tokio::test]
@@ -180,7 +180,7 @@ async fn a_permit_is_given_back_when_the_body_is_there_however_long_it_is_read()
     writer.write("all of it");
     drop(writer);
     assert_eq!(read(quick).await, "all of it");
-    assert!(handles.throttle.in_flight() == 0 && handles.dedup.flights() == 0);
+    assert!(handles.throttle.in_flight() == 0 && handles.dedup.in_flight() == 0);
     assert_eq!(read(slow).await, "all of it");
     assert!(handles.are_idle());
 }
@@ -198,7 +198,7 @@ async fn what_is_kept_is_answered_while_the_limit_below_has_nothing_left() {
     for hits in 1..=3 {
         let hit = stack.clone().oneshot(ask(address, "kept")).await.unwrap();
         assert_eq!(read(hit).await, "kept");
-        assert_eq!((handles.dedup.hits(), handles.throttle.admitted()), (hits, 2));
+        assert_eq!((handles.dedup.cache_hits(), handles.throttle.admitted()), (hits, 2));
     }
     running.shutdown().await;
     assert!(handles.are_idle());
@@ -221,7 +221,7 @@ async fn callers_without_patience_leave_with_one_verdict_each_and_nothing_is_lef
         assert_eq!(verdict, (StatusCode::GATEWAY_TIMEOUT, Reason::DeadlineExceeded));
     }
     assert!(handles.are_idle());
-    assert_eq!((handles.retry.retries(), handles.dedup.kept()), (0, 0));
+    assert_eq!((handles.retry.retries(), handles.dedup.cache_entries()), (0, 0));
     until(|| work.running() == 0).await;
 }
 
@@ -232,7 +232,7 @@ async fn a_server_with_its_layers_in_order_answers_many_with_one_permit() {
         let work = work.clone();
         async move || work.call().await.to_string()
     };
-    let (dedup, throttle) = (DedupLayer::in_flight().http(), ThrottleLayer::concurrency(1).http());
+    let (dedup, throttle) = (DedupLayer::new().http(), ThrottleLayer::concurrency(1).http());
     let stack = ServiceBuilder::new()
         .layer(DeadlineLayer::new(LONG).http())
         .layer(dedup.clone())
@@ -259,8 +259,8 @@ async fn a_server_with_its_layers_in_order_answers_many_with_one_permit() {
 #[tokio::test]
 async fn a_body_over_the_cap_holds_its_permit_until_its_last_reader_has_ended() {
     let (address, mut writers, _) = upstream().await;
-    let (dedup, throttle) = (DedupLayer::in_flight(), ThrottleLayer::concurrency(1).http());
-    let dedup = dedup.http_with(Http::new().share_cap(8));
+    let (dedup, throttle) = (DedupLayer::new(), ThrottleLayer::concurrency(1).http());
+    let dedup = dedup.http_with(Http::new().max_shared_body(8));
     let stack = ServiceBuilder::new().layer(dedup.clone()).layer(throttle.clone());
     let stack = stack.service(http1());
     let first = stack.clone().oneshot(get_of(address, "")).await.unwrap();
@@ -271,7 +271,7 @@ async fn a_body_over_the_cap_holds_its_permit_until_its_last_reader_has_ended() 
     let mut second = second.into_body();
     second.frame().await.unwrap().unwrap();
     drop(second);
-    assert_eq!((throttle.handle().in_flight(), dedup.handle().flights()), (1, 0));
+    assert_eq!((throttle.handle().in_flight(), dedup.handle().in_flight()), (1, 0));
     drop(writer);
     assert_eq!(read(first).await, "123456789 and on");
     assert_eq!((throttle.handle().in_flight(), dedup.handle().waiters()), (0, 0));
@@ -285,7 +285,7 @@ async fn a_page_about_a_timeout_below_is_for_whoever_had_no_more_time_and_the_ot
         StatusCode::GATEWAY_TIMEOUT => response.map(|_| chunks(&["too ", "late"])),
         _ => response.map(BodyExt::boxed_unsync),
     };
-    let layer = DedupLayer::in_flight().http();
+    let layer = DedupLayer::new().http();
     let stack = ServiceBuilder::new()
         .layer(layer.clone())
         .map_response(page)
@@ -305,12 +305,12 @@ async fn a_page_about_a_timeout_below_is_for_whoever_had_no_more_time_and_the_ot
     let late = leader.join_next().await.unwrap().unwrap().unwrap();
     until(|| work.running() == 1).await;
     followers.spawn(stack.oneshot(ask_for("/")));
-    until(|| layer.handle().joined() == 4).await;
+    until(|| layer.handle().followers() == 4).await;
     work.allow(1);
     for response in followers.join_all().await {
         assert_eq!(read(response.unwrap()).await, "1");
     }
     assert_eq!(late.status(), StatusCode::GATEWAY_TIMEOUT);
     assert_eq!(read(late).await, "too late");
-    assert_eq!((work.calls(), layer.handle().led(), layer.handle().flights()), (2, 2, 0));
+    assert_eq!((work.calls(), layer.handle().leaders(), layer.handle().in_flight()), (2, 2, 0));
 }

@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 type Layer = DedupLayer<ByMode, Http>;
 
 fn dedup() -> Layer {
-    DedupLayer::in_flight().http()
+    DedupLayer::new().http()
 }
 
 /// Both versions of HTTP, with a connection for each client.
@@ -61,8 +61,8 @@ async fn everybody_reads_chunks_as_they_come_and_who_is_late_from_the_first() {
         assert_eq!(read(third).await, "one two three");
         assert_eq!(read(first).await, "three");
         assert_eq!(read(second).await, "three");
-        until(|| (layer.handle().flights(), layer.handle().waiters()) == (0, 0)).await;
-        assert_eq!((layer.handle().led(), layer.handle().joined()), (1, 2));
+        until(|| (layer.handle().in_flight(), layer.handle().waiters()) == (0, 0)).await;
+        assert_eq!((layer.handle().leaders(), layer.handle().followers()), (1, 2));
         assert!(writers.is_empty(), "a second call was made");
     }
 }
@@ -72,7 +72,7 @@ async fn everybody_reads_chunks_as_they_come_and_who_is_late_from_the_first() {
 async fn a_client_that_does_not_read_on_keeps_nobody_waiting() {
     const CHUNK: &str =
         "a chunk of a body that is longer than what a connection takes in for nobody";
-    let layer = DedupLayer::in_flight().http_with(Http::new().share_cap(64 << 20));
+    let layer = DedupLayer::new().http_with(Http::new().max_shared_body(64 << 20));
     let (address, mut writers) = serve_streams(&layer).await;
     let slow = fetch(http1(), address).await;
     let quick = fetch(http1(), address).await;
@@ -105,7 +105,7 @@ async fn when_the_first_client_leaves_before_the_head_the_call_goes_on_for_the_o
         until(|| layer.handle().waiters() == 4).await;
         first.shutdown().await;
         until(|| layer.handle().waiters() == 3).await;
-        assert_eq!((work.running(), layer.handle().handed_over()), (1, 1));
+        assert_eq!((work.running(), layer.handle().handovers()), (1, 1));
         work.allow(1);
         assert_eq!(others.join_all().await, ["1"; 3]);
     }
@@ -150,7 +150,7 @@ async fn when_all_have_left_the_call_is_dropped_and_the_next_is_fresh() {
         }
         until(|| layer.handle().waiters() == 3).await;
         clients.shutdown().await;
-        until(|| (work.running(), layer.handle().flights()) == (0, 0)).await;
+        until(|| (work.running(), layer.handle().in_flight()) == (0, 0)).await;
         work.allow(1);
         assert_eq!(read(fetch(client(), address).await).await, "2");
     }
@@ -172,7 +172,7 @@ async fn when_all_have_left_the_body_is_dropped_and_the_next_call_has_another() 
         }
         drop(readers);
         writer.abandoned().await;
-        until(|| (layer.handle().flights(), layer.handle().waiters()) == (0, 0)).await;
+        until(|| (layer.handle().in_flight(), layer.handle().waiters()) == (0, 0)).await;
         let fresh = fetch(client(), address).await;
         let writer = writers.next().await;
         writer.write("another");
@@ -196,7 +196,7 @@ async fn a_body_that_fails_fails_for_everybody_after_what_there_was_of_it() {
         for mut reader in readers {
             reader.body_mut().frame().await.unwrap().unwrap_err();
         }
-        until(|| (layer.handle().flights(), layer.handle().waiters()) == (0, 0)).await;
+        until(|| (layer.handle().in_flight(), layer.handle().waiters()) == (0, 0)).await;
     }
 }
 
@@ -204,7 +204,7 @@ async fn a_body_that_fails_fails_for_everybody_after_what_there_was_of_it() {
 #[tokio::test]
 async fn a_body_that_turns_out_too_long_goes_on_for_all_who_read_it_and_takes_no_other() {
     for client in CLIENTS {
-        let layer = DedupLayer::in_flight().http_with(Http::new().share_cap(8));
+        let layer = DedupLayer::new().http_with(Http::new().max_shared_body(8));
         let (address, mut writers) = serve_streams(&layer).await;
         let mut first = fetch(client(), address).await;
         let mut second = fetch(client(), address).await;
@@ -225,13 +225,13 @@ async fn a_body_that_turns_out_too_long_goes_on_for_all_who_read_it_and_takes_no
         drop(writer);
         assert_eq!(read(first).await, " and more, of which nothing is kept");
         assert_eq!(read(second).await, " and more, of which nothing is kept");
-        until(|| (layer.handle().flights(), layer.handle().waiters()) == (0, 0)).await;
+        until(|| (layer.handle().in_flight(), layer.handle().waiters()) == (0, 0)).await;
     }
 }
 
 #[tokio::test]
 async fn a_body_that_turns_out_too_long_without_the_first_goes_on_for_all_others() {
-    let layer = DedupLayer::in_flight().http_with(Http::new().share_cap(8));
+    let layer = DedupLayer::new().http_with(Http::new().max_shared_body(8));
     let (address, mut writers) = serve_streams(&layer).await;
     let first = fetch(http1(), address).await;
     let others = [fetch(http1(), address).await, fetch(http1(), address).await];
@@ -250,7 +250,7 @@ async fn a_body_that_turns_out_too_long_without_the_first_goes_on_for_all_others
 #[tokio::test]
 async fn a_body_that_turns_out_too_long_is_dropped_when_all_its_readers_have_left() {
     for client in CLIENTS {
-        let layer = DedupLayer::in_flight().http_with(Http::new().share_cap(8));
+        let layer = DedupLayer::new().http_with(Http::new().max_shared_body(8));
         let (address, mut writers) = serve_streams(&layer).await;
         let mut readers = vec![fetch(client(), address).await, fetch(client(), address).await];
         let writer = writers.next().await;
@@ -260,15 +260,15 @@ async fn a_body_that_turns_out_too_long_is_dropped_when_all_its_readers_have_lef
         }
         drop(readers);
         writer.abandoned().await;
-        until(|| (layer.handle().flights(), layer.handle().waiters()) == (0, 0)).await;
+        until(|| (layer.handle().in_flight(), layer.handle().waiters()) == (0, 0)).await;
     }
 }
 
 /// SF-13.
 #[tokio::test]
 async fn a_body_that_says_it_is_too_long_is_for_the_first_and_the_others_make_calls_of_their_own() {
-    let (work, layer) = (Work::default(), DedupLayer::in_flight());
-    let layer = layer.http_with(Http::new().share_cap(8));
+    let (work, layer) = (Work::default(), DedupLayer::new());
+    let layer = layer.http_with(Http::new().max_shared_body(8));
     let handler = {
         let work = work.clone();
         async move || format!("the answer of call {}", work.call().await)
@@ -286,6 +286,6 @@ async fn a_body_that_says_it_is_too_long_is_for_the_first_and_the_others_make_ca
     answers.sort_unstable();
     let expected = [1, 2, 3, 4, 5].map(|call| format!("the answer of call {call}"));
     assert_eq!(answers, expected);
-    assert_eq!((layer.handle().led(), layer.handle().apart()), (1, 4));
-    until(|| (layer.handle().flights(), layer.handle().waiters()) == (0, 0)).await;
+    assert_eq!((layer.handle().leaders(), layer.handle().bypassed()), (1, 4));
+    until(|| (layer.handle().in_flight(), layer.handle().waiters()) == (0, 0)).await;
 }

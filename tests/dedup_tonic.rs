@@ -8,7 +8,7 @@
 
 use std::{net::SocketAddr, pin::Pin, time::Duration};
 
-use buttress::{DedupLayer, Http, HttpExt, Keep, RetryLayer, layer_api::By};
+use buttress::{Cache, DedupLayer, Http, HttpExt, RetryLayer, layer_api::By};
 use http::HeaderValue;
 use loopback::{Work, background, channel, incoming, until};
 use tokio::task::JoinSet;
@@ -75,7 +75,7 @@ fn key(request: &http::Request<Body>) -> Option<(String, HeaderValue)> {
 type Key = fn(&http::Request<Body>) -> Option<(String, HeaderValue)>;
 
 fn dedup() -> DedupLayer<By<Key>, Http> {
-    DedupLayer::new(key as Key).http()
+    DedupLayer::keyed(key as Key).http()
 }
 
 fn ask(service: &str) -> Request<HealthCheckRequest> {
@@ -127,7 +127,7 @@ async fn ten_calls_of_a_stub_are_one_and_all_have_its_answer_or_its_status() {
                 }
             }
         }
-        assert_eq!((work.calls(), layer.handle().flights()), (round, 0));
+        assert_eq!((work.calls(), layer.handle().in_flight()), (round, 0));
     }
 }
 
@@ -153,7 +153,7 @@ async fn a_stream_is_the_same_for_everybody_down_to_the_status_in_its_trailers()
         assert_eq!((status.code(), status.message()), (Code::NotFound, "by call 1"));
         assert_eq!(status.metadata().get("ward").unwrap(), "7");
     }
-    until(|| layer.handle().flights() == 0).await;
+    until(|| layer.handle().in_flight() == 0).await;
 }
 
 #[tokio::test]
@@ -171,7 +171,7 @@ async fn what_differs_in_its_key_is_another_call() {
         calls.spawn(async move { client.check(ask(service)).await.unwrap() });
     }
     until(|| layer.handle().waiters() == 8).await;
-    assert_eq!(layer.handle().flights(), 2);
+    assert_eq!(layer.handle().in_flight(), 2);
     work.allow(2);
     calls.join_all().await;
     assert_eq!(work.calls(), 2);
@@ -180,14 +180,14 @@ async fn what_differs_in_its_key_is_another_call() {
 #[tokio::test]
 async fn by_itself_a_grpc_call_goes_alone() {
     let (address, work) = serve();
-    let layer = DedupLayer::in_flight().keep(Keep::new(LONG)).http();
+    let layer = DedupLayer::new().cache(Cache::new(LONG)).http();
     let stack = ServiceBuilder::new().layer(layer.clone()).service(channel(address).unwrap());
     let client = HealthClient::new(stack);
     let calls = ten(&client, |mut client| async move { client.check(ask("any")).await.unwrap() });
     until(|| work.running() == 10).await;
     work.allow(10);
     calls.join_all().await;
-    assert_eq!((layer.handle().apart(), layer.handle().led()), (10, 0));
+    assert_eq!((layer.handle().bypassed(), layer.handle().leaders()), (10, 0));
 }
 
 /// Whether it failed is known at its end, and even a status of 0 says nothing of for how long.
@@ -195,14 +195,16 @@ async fn by_itself_a_grpc_call_goes_alone() {
 async fn an_answer_of_grpc_is_never_kept() {
     let (address, work) = serve();
     work.allow(4);
-    let layer = DedupLayer::new(key).keep(Keep::new(LONG).negative(LONG).if_error(LONG)).http();
+    let layer = DedupLayer::keyed(key)
+        .cache(Cache::new(LONG).negative_ttl(LONG).stale_if_error(LONG))
+        .http();
     let stack = ServiceBuilder::new().layer(layer.clone()).service(channel(address).unwrap());
     let mut client = HealthClient::new(stack);
     for _ in 0..2 {
         client.check(ask("any")).await.unwrap();
         client.check(ask("error")).await.unwrap_err();
     }
-    assert_eq!((work.calls(), layer.handle().kept()), (4, 0));
+    assert_eq!((work.calls(), layer.handle().cache_entries()), (4, 0));
 }
 
 #[tokio::test]
@@ -226,7 +228,7 @@ async fn a_server_answers_many_clients_with_one_call() {
         }
         until(|| layer.handle().waiters() == 0).await;
     }
-    assert_eq!((ward.0.calls(), layer.handle().led(), service.handle().led()), (2, 2, 2));
+    assert_eq!((ward.0.calls(), layer.handle().leaders(), service.handle().leaders()), (2, 2, 2));
 }
 
 #[tokio::test]
@@ -244,7 +246,7 @@ async fn a_service_that_panics_is_internal_for_everybody() {
         let status = answer.unwrap_err();
         assert_eq!((status.code(), status.message()), (Code::Internal, "dedup: the work panicked"));
     }
-    assert_eq!((ward.0.calls(), layer.handle().panicked()), (1, 1));
+    assert_eq!((ward.0.calls(), layer.handle().panics()), (1, 1));
 }
 
 #[tokio::test]

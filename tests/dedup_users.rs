@@ -6,7 +6,7 @@
 use std::{collections::BTreeSet, convert::Infallible, net::SocketAddr, time::Duration};
 
 use axum::{Router, body::Body, routing::get};
-use buttress::{BoxError, DedupHandle, DedupLayer, Http, HttpExt, Keep, layer_api::ByMode};
+use buttress::{BoxError, Cache, DedupHandle, DedupLayer, Http, HttpExt, layer_api::ByMode};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use http_body_util::{BodyExt, Empty};
@@ -170,8 +170,8 @@ where
     )
 }
 
-fn keep() -> DedupLayer<ByMode, Http, Keep> {
-    DedupLayer::in_flight().keep(Keep::as_told()).http()
+fn keep() -> DedupLayer<ByMode, Http, Cache> {
+    DedupLayer::new().cache(Cache::from_headers()).http()
 }
 
 fn request(address: SocketAddr, path: &str, user: Headers) -> Request<Empty<Bytes>> {
@@ -205,16 +205,16 @@ async fn hammer(client: &Asker, address: SocketAddr) {
 /// is proved without haste: every user that can share does, with the others of the same key.
 async fn prove_sharing(client: &Asker, address: SocketAddr, work: &Work, handle: &DedupHandle) {
     for user in USERS {
-        let (hits, apart) = (handle.hits(), handle.apart());
+        let (hits, apart) = (handle.cache_hits(), handle.bypassed());
         for _ in 0..2 {
             let response = client.clone().oneshot(request(address, "kept", user)).await.unwrap();
             assert_eq!(read(response).await, greeting(&headers(user)));
         }
-        let alone = handle.apart() - apart;
-        assert!(alone == 2 || handle.hits() > hits, "{user:?} is not given what is kept");
+        let alone = handle.bypassed() - apart;
+        assert!(alone == 2 || handle.cache_hits() > hits, "{user:?} is not given what is kept");
     }
     let mut calls = JoinSet::new();
-    let (joined, before) = (handle.joined(), work.calls());
+    let (joined, before) = (handle.followers(), work.calls());
     for user in [USERS[1], USERS[10], USERS[15]] {
         for _ in 0..4 {
             let client = client.clone();
@@ -227,7 +227,7 @@ async fn prove_sharing(client: &Asker, address: SocketAddr, work: &Work, handle:
     until(|| handle.waiters() == 12 && work.calls() - before == 3).await;
     work.allow(3);
     calls.join_all().await;
-    assert_eq!(handle.joined() - joined, 9);
+    assert_eq!(handle.followers() - joined, 9);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -236,7 +236,7 @@ async fn on_a_server_everybody_gets_their_own() {
     let address = serve(greeter(work.clone()).layer(layer.clone())).await.unwrap();
     let client = asker(bare());
     hammer(&client, address).await;
-    until(|| (layer.handle().flights(), layer.handle().waiters()) == (0, 0)).await;
+    until(|| (layer.handle().in_flight(), layer.handle().waiters()) == (0, 0)).await;
     prove_sharing(&client, address, &work, &layer.handle()).await;
 }
 
@@ -246,7 +246,7 @@ async fn on_a_client_everybody_gets_their_own() {
     let address = serve(greeter(work.clone())).await.unwrap();
     let client = asker(ServiceBuilder::new().layer(layer.clone()).service(bare()));
     hammer(&client, address).await;
-    assert_eq!((layer.handle().flights(), layer.handle().waiters()), (0, 0));
+    assert_eq!((layer.handle().in_flight(), layer.handle().waiters()), (0, 0));
     prove_sharing(&client, address, &work, &layer.handle()).await;
 }
 
@@ -263,7 +263,7 @@ async fn each_tenant_gets_its_own_answer_where_the_server_says_vary() {
         }
     };
     let http = Http::new().ignore_headers([HeaderName::from_static("x-tenant")]);
-    let layer = DedupLayer::in_flight().keep(Keep::as_told()).http_with(http);
+    let layer = DedupLayer::new().cache(Cache::from_headers()).http_with(http);
     let address = serve(Router::new().route("/", get(handler)).layer(layer.clone())).await.unwrap();
     for round in 1..=3 {
         let mut calls = JoinSet::new();
@@ -278,9 +278,9 @@ async fn each_tenant_gets_its_own_answer_where_the_server_says_vary() {
         until(|| layer.handle().waiters() == 20).await;
         work.allow(20);
         calls.join_all().await;
-        assert_eq!((work.calls(), layer.handle().kept()), (20 * round, 0));
+        assert_eq!((work.calls(), layer.handle().cache_entries()), (20 * round, 0));
     }
-    assert_eq!((layer.handle().led(), layer.handle().apart()), (3, 57));
+    assert_eq!((layer.handle().leaders(), layer.handle().bypassed()), (3, 57));
 }
 
 /// A header of the server's own is part of the key without being named, so its `Vary` is safe.
@@ -311,7 +311,7 @@ async fn each_tenant_shares_its_own_answer_where_the_server_says_vary() {
     until(|| layer.handle().waiters() == 20).await;
     work.allow(4);
     calls.join_all().await;
-    assert_eq!((layer.handle().led(), layer.handle().joined()), (4, 16));
+    assert_eq!((layer.handle().leaders(), layer.handle().followers()), (4, 16));
 }
 
 /// What is no header is no part of the key, and what a layer above has found out is none.
@@ -319,11 +319,11 @@ async fn each_tenant_shares_its_own_answer_where_the_server_says_vary() {
 async fn whoever_is_known_by_something_else_is_told_apart_by_a_key_of_ones_own() {
     #[derive(Clone, PartialEq, Eq, Hash)]
     struct User(String);
-    let layer = DedupLayer::new(|request: &Request<Body>| {
+    let layer = DedupLayer::keyed(|request: &Request<Body>| {
         let user = request.extensions().get::<User>()?.clone();
         Some((user, request.uri().clone()))
     });
-    let layer = layer.keep(Keep::new(Duration::from_secs(60))).http();
+    let layer = layer.cache(Cache::new(Duration::from_secs(60))).http();
     let handle = layer.handle();
     let handler = get(async |user: axum::Extension<User>| user.0.0.clone());
     let who = axum::middleware::from_fn(
@@ -343,5 +343,5 @@ async fn whoever_is_known_by_something_else_is_told_apart_by_a_key_of_ones_own()
             assert_eq!(read(response).await, user);
         }
     }
-    assert_eq!((handle.led(), handle.hits()), (2, 4));
+    assert_eq!((handle.leaders(), handle.cache_hits()), (2, 4));
 }

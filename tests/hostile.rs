@@ -13,7 +13,7 @@ use std::{
 
 use axum::{Router, routing::get};
 use buttress::{
-    Backoff, Budget, Deadline, DeadlineLayer, Http, HttpExt, Jitter, Ratio, RetryLayer, Stop,
+    Backoff, Budget, Deadline, DeadlineLayer, Http, HttpExt, Jitter, Ratio, RetryLayer, StopReason,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Empty};
@@ -70,7 +70,7 @@ async fn a_wait_that_has_no_end_is_not_begun_under_a_deadline() {
     let layer = RetryLayer::new(u32::MAX).backoff(Backoff::constant(Duration::MAX));
     let calls = Deadline::after(LONG).around(calls_of_a_failing_service(layer.clone())).await;
     assert_eq!(calls, 1);
-    assert_eq!(layer.handle().stopped(Stop::Deadline), 1);
+    assert_eq!(layer.handle().stopped(StopReason::Deadline), 1);
 }
 
 #[tokio::test]
@@ -182,7 +182,7 @@ async fn unavailable(headers: Vec<u8>) -> SocketAddr {
     address
 }
 
-async fn retried(headers: &[u8]) -> (u64, Option<Stop>) {
+async fn retried(headers: &[u8]) -> (u64, Option<StopReason>) {
     let address = unavailable(headers.to_vec()).await;
     let layer = RetryLayer::new(3).backoff(Backoff::none()).http();
     let stack = ServiceBuilder::new().layer(DeadlineLayer::new(LONG).http()).layer(layer.clone());
@@ -192,7 +192,7 @@ async fn retried(headers: &[u8]) -> (u64, Option<Stop>) {
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert!(began.elapsed() < LONG / 2, "{:?}", headers.escape_ascii().to_string());
     let handle = layer.handle();
-    (handle.retries(), Stop::ALL.into_iter().find(|stop| handle.stopped(*stop) > 0))
+    (handle.retries(), StopReason::ALL.into_iter().find(|stop| handle.stopped(*stop) > 0))
 }
 
 #[tokio::test]
@@ -210,7 +210,7 @@ async fn a_hostile_retry_after_is_no_hint_or_stops_the_call_at_once() {
     ];
     for headers in no_hint {
         let name = headers.escape_ascii().to_string();
-        assert_eq!(retried(headers).await, (2, Some(Stop::AttemptsUsed)), "{name}");
+        assert_eq!(retried(headers).await, (2, Some(StopReason::AttemptsUsed)), "{name}");
     }
     let too_late: [&[u8]; 4] = [
         b"retry-after: 99999999999999999999999999\r\n",
@@ -220,7 +220,11 @@ async fn a_hostile_retry_after_is_no_hint_or_stops_the_call_at_once() {
     ];
     for headers in too_late {
         let name = headers.escape_ascii().to_string();
-        assert_eq!(retried(headers).await, (0, Some(Stop::PushbackExceedsDeadline)), "{name}");
+        assert_eq!(
+            retried(headers).await,
+            (0, Some(StopReason::PushbackExceedsDeadline)),
+            "{name}"
+        );
     }
 }
 
@@ -242,7 +246,7 @@ async fn a_hostile_pushback_stops_the_call() {
         let mut request = Request::post(format!("http://{address}/")).body(nothing()).unwrap();
         request.headers_mut().insert("content-type", HeaderValue::from_static("application/grpc"));
         stack.oneshot(request).await.unwrap();
-        assert_eq!(layer.handle().stopped(Stop::Pushback), 1, "{values:?}");
+        assert_eq!(layer.handle().stopped(StopReason::Pushback), 1, "{values:?}");
     }
 }
 
@@ -260,7 +264,7 @@ async fn a_body_over_no_cap_at_all_is_sent_once() {
             }
         });
         let layer = RetryLayer::new(3).backoff(Backoff::none());
-        let layer = layer.http_with(Http::new().replay_cap(cap));
+        let layer = layer.http_with(Http::new().max_replay_body(cap));
         let request = Request::put("/").body(loopback::chunks(&["body"])).unwrap();
         ServiceBuilder::new().layer(layer).service(service).oneshot(request).await.unwrap();
         assert_eq!(calls.load(Ordering::Relaxed), calls_expected);

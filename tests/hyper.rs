@@ -13,7 +13,7 @@ use std::{
 
 use axum::{Router, extract::State, routing::any};
 use buttress::{
-    Backoff, DeadlineLayer, HttpExt, Reason, RetryLayer, Stop, http_grpc::ResponseHead,
+    Backoff, DeadlineLayer, HttpExt, Reason, RetryLayer, StopReason, http_grpc::ResponseHead,
 };
 use bytes::Bytes;
 use http::{Method, Request, StatusCode};
@@ -95,7 +95,7 @@ async fn a_post_that_was_answered_with_503_is_not_repeated() {
     let response = layer_over(&layer, http1()).oneshot(request).await.unwrap();
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(received.lock().unwrap().len(), 1);
-    assert_eq!(layer.handle().stopped(Stop::NotIdempotent), 1);
+    assert_eq!(layer.handle().stopped(StopReason::NotIdempotent), 1);
 }
 
 #[tokio::test]
@@ -123,7 +123,7 @@ async fn a_post_cut_off_after_it_was_read_is_not_repeated() {
     let error = layer_over(&layer, http1()).oneshot(request).await.unwrap_err();
     assert!(!error.is_connect());
     assert_eq!(attempts.load(Ordering::SeqCst), 1);
-    assert_eq!(layer.handle().stopped(Stop::NotIdempotent), 1);
+    assert_eq!(layer.handle().stopped(StopReason::NotIdempotent), 1);
 }
 
 #[tokio::test]

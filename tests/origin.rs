@@ -8,7 +8,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use buttress::{BoxError, Http, Keep, dedup::Dedup, layer_api::ByMode};
+use buttress::{BoxError, Cache, Http, dedup::Dedup, layer_api::ByMode};
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
@@ -63,7 +63,7 @@ impl fmt::Debug for Origin {
 }
 
 /// An origin behind what is kept of it.
-pub type Cached = Dedup<Origin, ByMode, Http, Keep>;
+pub type Cached = Dedup<Origin, ByMode, Http, Cache>;
 
 /// Sends a call to `cached` three times, and says how often the origin was asked.
 ///

@@ -72,14 +72,14 @@ async fn a_grpc_call_that_a_proxy_gave_up_on_is_sent_once() {
 #[tokio::test]
 async fn a_grpc_call_that_a_proxy_gave_up_on_is_repeated_if_it_is_idempotent() {
     assert_eq!(calls(page(504), Http::new(), Some("\"17\"")).await.0, 3);
-    assert_eq!(calls(page(504), Http::new().idempotent(), None).await.0, 3);
-    assert_eq!(calls(page(504), Http::new().only_idempotent(), Some("\"17\"")).await.0, 3);
+    assert_eq!(calls(page(504), Http::new().assume_idempotent(), None).await.0, 3);
+    assert_eq!(calls(page(504), Http::new().only_marked_idempotent(), Some("\"17\"")).await.0, 3);
 }
 
 #[tokio::test]
 async fn an_unmarked_grpc_call_is_sent_once_where_only_idempotent_ones_are_repeated() {
     // A server that is stopped may say so to the calls it is working on.
     assert_eq!(calls(unavailable(200), Http::new(), None).await, (3, Code::Unavailable));
-    let only = Http::new().only_idempotent();
+    let only = Http::new().only_marked_idempotent();
     assert_eq!(calls(unavailable(200), only, None).await, (1, Code::Unavailable));
 }

@@ -11,7 +11,7 @@ use std::{
 
 use axum::{Router, extract::State, routing::any};
 use buttress::{
-    Backoff, BoxError, DeadlineLayer, Http, HttpExt, Reason, Rejection, RetryLayer, Stop,
+    Backoff, BoxError, DeadlineLayer, Http, HttpExt, Reason, Rejection, RetryLayer, StopReason,
     http_grpc::ResponseHead,
 };
 use bytes::Bytes;
@@ -102,7 +102,7 @@ async fn a_post_is_repeated_where_its_key_makes_that_harmless() {
         let stack = ServiceBuilder::new().layer(layer.clone()).service(client());
         stack.oneshot(request).await.unwrap();
         assert_eq!(*received.lock().unwrap(), vec!["order"; times]);
-        assert_eq!(layer.handle().stopped(Stop::NotIdempotent), u64::from(times == 1));
+        assert_eq!(layer.handle().stopped(StopReason::NotIdempotent), u64::from(times == 1));
     }
 }
 

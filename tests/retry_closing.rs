@@ -2,7 +2,7 @@
 
 use std::{io, time::Duration};
 
-use buttress::{Backoff, HttpExt, RetryLayer, Stop};
+use buttress::{Backoff, HttpExt, RetryLayer, StopReason};
 use http::Request;
 use loopback::{background, http1, listen, nothing};
 use tokio::{
@@ -56,5 +56,5 @@ async fn no_get_is_lost_behind_a_proxy_that_closes_connections() {
             loopback::read(response.unwrap()).await;
         }
     }
-    assert_eq!(layer.handle().stopped(Stop::AttemptsUsed), 0);
+    assert_eq!(layer.handle().stopped(StopReason::AttemptsUsed), 0);
 }

@@ -12,7 +12,7 @@ use std::{
 
 use buttress::{
     Backoff, BoxError, Deadline, DeadlineLayer, DedupLayer, Http, HttpExt, Jitter, RetryLayer,
-    Stop,
+    StopReason,
     http_grpc::parse_grpc_timeout,
     layer_api::{Attempt, Verdict},
 };
@@ -80,7 +80,7 @@ async fn each_attempt_announces_what_is_left_of_the_deadline_that_came_with_the_
         let announced = parse_grpc_timeout(headers["grpc-timeout"].as_bytes()).unwrap();
         assert_eq!(announced + *at, 1000 * MS);
     }
-    assert_eq!(layer.handle().stopped(Stop::Deadline), 1);
+    assert_eq!(layer.handle().stopped(StopReason::Deadline), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -264,7 +264,7 @@ async fn a_body_that_an_ended_attempt_has_not_read_is_sent_again() {
     let response = layer.layer(service).oneshot(request).await.unwrap();
     assert_eq!(response.status(), StatusCode::OK);
     assert_eq!(received.lock().unwrap().take().unwrap(), "all of it");
-    assert_eq!(layer.handle().stopped(Stop::NotReplayable), 0);
+    assert_eq!(layer.handle().stopped(StopReason::NotReplayable), 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -311,7 +311,7 @@ async fn nested_retries_make_three_calls_through_whatever_hands_the_response_on(
         .layer(retry())
         .layer(DeadlineLayer::new(1000 * MS).http())
         .layer(retry())
-        .layer(DedupLayer::in_flight().http())
+        .layer(DedupLayer::new().http())
         .layer(retry())
         .service(service_fn(move |request: Request<String>| {
             let service = service.clone();

@@ -59,7 +59,7 @@ async fn in_a_full_queue_the_header_decides_who_is_shed() {
         StatusCode::SERVICE_UNAVAILABLE,
         "somebody who matters more needs the place"
     );
-    assert_eq!(Criticality::ALL.map(|criticality| handle.rejected_of(criticality)), [1, 1, 0, 0]);
+    assert_eq!(Criticality::ALL.map(|criticality| handle.rejected_at(criticality)), [1, 1, 0, 0]);
     drop(writer);
     writers.next().await.write("served");
     let (_, body) = critical.join_next().await.unwrap().unwrap();
@@ -144,15 +144,15 @@ async fn it_goes_along_with_what_the_handler_asks_of_others() {
 
 #[tokio::test]
 async fn a_header_from_outside_goes_no_further_than_an_edge_that_ignores_it() {
-    let edge = ThrottleLayer::concurrency(1).http_with(Http::new().ignore_criticality());
+    let edge = ThrottleLayer::concurrency(1).http_with(Http::new().ignore_criticality_header());
     let address = two_servers(edge.clone()).await;
     assert_eq!(ask(address, "", Some("critical-plus")).await.1, "none");
-    assert_eq!(edge.handle().admitted_of(Criticality::Critical), 1);
+    assert_eq!(edge.handle().admitted_at(Criticality::Critical), 1);
 }
 
 #[tokio::test]
 async fn no_layer_further_in_believes_a_header_that_the_edge_ignores() {
-    let edge = ThrottleLayer::concurrency(1).http_with(Http::new().ignore_criticality());
+    let edge = ThrottleLayer::concurrency(1).http_with(Http::new().ignore_criticality_header());
     let app = Router::new().route("/", get(tell)).layer(limit(1)).layer(edge);
     let address = serve(app).await.unwrap();
     for said in ["critical-plus", "sheddable"] {
@@ -173,5 +173,5 @@ async fn a_grpc_call_says_in_its_metadata_how_much_it_matters() {
     let check = client.check(HealthCheckRequest::default());
     Criticality::Sheddable.around(check).await.unwrap();
     assert_eq!(checkup.seen()[0].metadata.get("x-criticality").unwrap(), "sheddable");
-    assert_eq!(layer.handle().admitted_of(Criticality::Sheddable), 1);
+    assert_eq!(layer.handle().admitted_at(Criticality::Sheddable), 1);
 }

@@ -70,7 +70,7 @@ async fn a_flood_of_words_counts_as_none_of_them() {
         assert_eq!(response.status(), StatusCode::OK);
     }
     let handle = layer.handle();
-    let admitted = Criticality::ALL.map(|criticality| handle.admitted_of(criticality));
+    let admitted = Criticality::ALL.map(|criticality| handle.admitted_at(criticality));
     assert_eq!(admitted, [0, 0, 5000, 0]);
 }
 
@@ -164,9 +164,9 @@ async fn odd_numbers_of_a_rate_are_the_nearest_that_make_sense() {
     assert_eq!(served_of_three(rate(once)).await, (1, limited));
     assert_eq!(served_of_three(rate(once).observe().queue(usize::MAX)).await, (3, None));
     let weighs = |weight| move |_: &u32| weight;
-    assert_eq!(served_of_three(rate(once).weigh(weighs(0))).await, (3, None));
+    assert_eq!(served_of_three(rate(once).cost(weighs(0))).await, (3, None));
     let never = Some(Reason::NeverAdmissible);
-    assert_eq!(served_of_three(rate(once).weigh(weighs(u32::MAX)).queue(9)).await, (0, never));
+    assert_eq!(served_of_three(rate(once).cost(weighs(u32::MAX)).queue(9)).await, (0, never));
     // A wait that is known to be too long is not begun.
     let patient = rate(once).queue(9).max_wait(Duration::from_secs(1));
     assert_eq!(served_of_three(patient).await, (1, limited));
@@ -186,7 +186,8 @@ async fn an_odd_name_and_odd_rates_make_headers_all_the_same() {
         Rate::new(1, Duration::from_nanos(1)),
     ];
     for rate in rates {
-        let layer = ThrottleLayer::rate(rate).named("a \"name\"\n\\ \u{e9}\0").announce().http();
+        let layer =
+            ThrottleLayer::rate(rate).named("a \"name\"\n\\ \u{e9}\0").advertise_quota().http();
         let app: Router = Router::new().fallback(any(async || ())).layer(layer);
         for _ in 0..2 {
             let response = ask(&app, http::header::CONTENT_TYPE, "application/grpc").await;

@@ -66,13 +66,13 @@ async fn a_limit_by_key_and_by_weight_fits_an_axum_server() {
     let host = |request: &axum::extract::Request| request.headers().get(HOST).cloned();
     let weight = |_: &axum::extract::Request| 2;
     let adaptive = ThrottleLayer::adaptive(Vegas::default()).keyed(host).http();
-    let rate = ThrottleLayer::rate(Rate::per_hour(9)).weigh(weight).keyed(host).http();
+    let rate = ThrottleLayer::rate(Rate::per_hour(9)).cost(weight).keyed(host).http();
     let app = Router::new().route("/", get(handle)).layer(adaptive.clone()).layer(rate.clone());
     let address = serve(app).await.unwrap();
     assert_eq!(status(address).await, StatusCode::OK);
     let host = HeaderValue::try_from(address.to_string()).unwrap();
     assert_eq!(adaptive.handle().admitted(), 1);
-    assert_eq!(rate.handle().of(&host).unwrap().tokens(), 7);
+    assert_eq!(rate.handle().for_key(&host).unwrap().tokens(), 7);
 }
 
 #[tokio::test]

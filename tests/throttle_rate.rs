@@ -6,7 +6,7 @@ use std::{convert::Infallible, time::Duration};
 
 use axum::{Router, body::Body, response::Response, routing::any};
 use buttress::{
-    Backoff, DeadlineLayer, HttpExt, Rate, Rates, Reason, RetryLayer, Stop, ThrottleLayer,
+    Backoff, DeadlineLayer, HttpExt, Rate, Rates, Reason, RetryLayer, StopReason, ThrottleLayer,
     http_grpc::ResponseHead,
 };
 use http::{HeaderName, HeaderValue, Request, StatusCode};
@@ -67,7 +67,8 @@ async fn a_call_over_the_rate_is_answered_with_429_and_when_to_come_again() {
 
 #[tokio::test(start_paused = true)]
 async fn an_announced_rate_stands_in_every_answer() {
-    let app = app().layer(ThrottleLayer::rate(Rate::per_minute(2)).named("api").announce().http());
+    let app =
+        app().layer(ThrottleLayer::rate(Rate::per_minute(2)).named("api").advertise_quota().http());
     let told = [
         (StatusCode::OK, "\"api\";r=1;t=30", None),
         (StatusCode::OK, "\"api\";r=0;t=60", None),
@@ -85,7 +86,7 @@ async fn an_announced_rate_stands_in_every_answer() {
 #[tokio::test(start_paused = true)]
 async fn of_several_rates_each_is_announced_and_the_longest_wait_counts() {
     let rates = Rates::new(Rate::per_second(2)).and(Rate::per_minute(3));
-    let app = app().layer(ThrottleLayer::rates(rates).named("api").announce().http());
+    let app = app().layer(ThrottleLayer::rates(rates).named("api").advertise_quota().http());
     let told = ["\"api-1\";r=1;t=1,\"api-2\";r=2;t=20", "\"api-1\";r=0;t=1,\"api-2\";r=1;t=40"];
     for limit in told {
         let response = ask(&app, &[]).await;
@@ -107,7 +108,8 @@ fn by_length(request: &axum::extract::Request) -> u32 {
 
 #[tokio::test(start_paused = true)]
 async fn what_never_fits_is_answered_with_413_and_need_not_come_again() {
-    let layer = ThrottleLayer::rate(Rate::per_second(100)).weigh(by_length).queue(9).announce();
+    let layer =
+        ThrottleLayer::rate(Rate::per_second(100)).cost(by_length).queue(9).advertise_quota();
     let layer = layer.http();
     let app = app().layer(layer.clone());
     let length = |bytes| (http::header::CONTENT_LENGTH, HeaderValue::from_static(bytes));
@@ -126,7 +128,7 @@ async fn what_never_fits_is_answered_with_413_and_need_not_come_again() {
 #[tokio::test(start_paused = true)]
 async fn each_tenant_has_a_rate_of_its_own_and_is_told_of_no_other() {
     let tenant = |request: &axum::extract::Request| request.headers().get(TENANT).cloned();
-    let layer = ThrottleLayer::rate(Rate::per_minute(1)).announce().keyed(tenant).http();
+    let layer = ThrottleLayer::rate(Rate::per_minute(1)).advertise_quota().keyed(tenant).http();
     let app = app().layer(layer.clone());
     for name in ["ada", "grace"] {
         let by = [(TENANT, HeaderValue::from_static(name))];
@@ -208,7 +210,7 @@ async fn a_retry_over_a_rate_comes_again_when_it_is_told_to_and_pays_nothing() {
     }
     assert_eq!((retry.handle().retries(), layer.handle().rejected()), (2, 2));
     assert!(retry.handle().budget().balance() >= balance);
-    assert_eq!(Stop::ALL.map(|stop| retry.handle().stopped(stop)), [0; 11]);
+    assert_eq!(StopReason::ALL.map(|stop| retry.handle().stopped(stop)), [0; 11]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -242,7 +244,7 @@ async fn over_a_rate_the_more_critical_waits_and_the_less_critical_makes_room() 
 
 #[tokio::test(start_paused = true)]
 async fn a_call_that_waited_is_told_what_is_left_when_it_goes() {
-    let layer = ThrottleLayer::rate(Rate::per_minute(2)).queue(1).announce().http();
+    let layer = ThrottleLayer::rate(Rate::per_minute(2)).queue(1).advertise_quota().http();
     let app = app().layer(layer);
     for _ in 0..2 {
         ask(&app, &[]).await;

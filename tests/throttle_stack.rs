@@ -14,7 +14,7 @@ use std::{
 
 use axum::{Router, routing::get};
 use buttress::{
-    Backoff, Deadline, DeadlineLayer, Http, HttpExt, Reason, RetryLayer, Stop, ThrottleLayer,
+    Backoff, Deadline, DeadlineLayer, Http, HttpExt, Reason, RetryLayer, StopReason, ThrottleLayer,
     http_grpc::ResponseHead, throttle::ConcurrencyLimit,
 };
 use http::{HeaderValue, Request, Response, StatusCode};
@@ -92,7 +92,7 @@ async fn a_retry_pays_nothing_for_what_the_limit_below_it_rejects() {
         let response = stack.clone().oneshot(get_of(address, "flaky")).await.unwrap();
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(response.rejection().unwrap().origin().layer(), "throttle");
-        assert_eq!(retry.handle().stopped(Stop::Rejected), rejected);
+        assert_eq!(retry.handle().stopped(StopReason::Rejected), rejected);
     }
     assert_eq!(retry.handle().retries(), 0);
     assert!(retry.handle().budget().balance() >= before);
@@ -184,7 +184,7 @@ async fn a_rejection_by_the_servers_limit_is_a_failure_to_its_client() {
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert!(response.rejection().is_none());
     assert_eq!((retry.handle().retries(), layer.handle().rejected()), (2, 3));
-    assert_eq!(retry.handle().stopped(Stop::AttemptsUsed), 1);
+    assert_eq!(retry.handle().stopped(StopReason::AttemptsUsed), 1);
     drop((writer, running));
 }
 
@@ -212,7 +212,7 @@ async fn an_attempt_that_was_paid_for_and_is_rejected_by_the_limit_gives_its_tok
     let call = async {
         let response = stack.oneshot(Request::default()).await.unwrap();
         assert_eq!(response.rejection().unwrap().reason(), Reason::Overloaded);
-        assert_eq!(retry.handle().stopped(Stop::Rejected), 1);
+        assert_eq!(retry.handle().stopped(StopReason::Rejected), 1);
         assert!(retry.handle().budget().balance() >= before);
     };
     tokio::join!(call, other);

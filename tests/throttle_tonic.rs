@@ -199,7 +199,7 @@ async fn each_method_of_a_client_can_have_a_limit_of_its_own() {
     client.check(ask("")).await.unwrap();
     let status = client.watch(ask("first")).await.unwrap_err();
     assert_eq!(status.message(), "throttle `health`: overloaded");
-    let watch = layer.handle().of(&"Watch".to_owned()).unwrap();
+    let watch = layer.handle().for_key(&"Watch".to_owned()).unwrap();
     assert_eq!((watch.in_flight(), watch.admitted()), (1, 1));
     drop(stream);
     client.watch(ask("first")).await.unwrap();

@@ -9,7 +9,7 @@ use std::{
 };
 
 use buttress::{
-    Backoff, BoxError, DeadlineLayer, Http, HttpExt, RetryLayer, Stop, ThrottleLayer,
+    Backoff, BoxError, DeadlineLayer, Http, HttpExt, RetryLayer, StopReason, ThrottleLayer,
     layer_api::{Criticality, Deadline, Propagate},
     throttle::{AcceptRatio, Adapt, Aimd, Gradient, Gradient2, Sample, Trend, Vegas},
 };
@@ -53,7 +53,7 @@ impl Adapt for Notes {
         1
     }
 
-    fn learned(&self) -> Option<Duration> {
+    fn unloaded_rtt(&self) -> Option<Duration> {
         self.least
     }
 }
@@ -320,9 +320,9 @@ async fn slow_uploads_lower_no_limit() {
 
 #[tokio::test(start_paused = true)]
 async fn a_caller_that_sends_until_its_deadline_makes_no_service_look_overloaded() {
-    let layer = ThrottleLayer::accept_ratio_of(&AcceptRatio::new()).http();
+    let layer = ThrottleLayer::accept_ratio_with(&AcceptRatio::new()).http();
     let handle = layer.handle();
-    let rejection = || handle.rejection(Criticality::Critical);
+    let rejection = || handle.rejection_probability(Criticality::Critical);
     let service = layer.layer(service(&[ReadAll, Hang], StatusCode::OK));
     for _ in 0..100 {
         let call = service.clone().oneshot(post(sent_at(&[100, 200])));
@@ -340,8 +340,8 @@ async fn a_retry_learns_the_time_of_an_attempt_without_its_upload() {
     for (times, retries) in [([0].as_slice(), 1), (&[100], 1)] {
         let layer = RetryLayer::new(2)
             .backoff(Backoff::none())
-            .skip_hopeless()
-            .http_with(Http::new().idempotent());
+            .skip_late_attempts()
+            .http_with(Http::new().assume_idempotent());
         let upload = layer.layer(service(&[ReadAll, Work(5)], StatusCode::OK));
         for _ in 0..10 {
             upload.clone().oneshot(post(sent_at(times))).await.unwrap();
@@ -350,6 +350,6 @@ async fn a_retry_learns_the_time_of_an_attempt_without_its_upload() {
         let call = failing.oneshot(post(nothing()));
         Deadline::after(ms(50)).around(call).await.unwrap();
         let handle = layer.handle();
-        assert_eq!((handle.retries(), handle.stopped(Stop::CannotFinish)), (retries, 0));
+        assert_eq!((handle.retries(), handle.stopped(StopReason::CannotFinish)), (retries, 0));
     }
 }

@@ -176,7 +176,7 @@ where
     AcceptRatioOver<S>: Service<Req>,
     S: Clone,
 {
-    let layer = ThrottleLayer::accept_ratio_of(&AcceptRatio::new()).http();
+    let layer = ThrottleLayer::accept_ratio_with(&AcceptRatio::new()).http();
     let service = layer.layer(client);
     for how in ALL.into_iter().cycle().take(200) {
         let outcome = server.send(service.clone(), how, &convert).await;
@@ -184,7 +184,7 @@ where
     }
     let handle = layer.handle();
     assert_eq!(handle.admitted() + handle.rejected(), 200);
-    assert!(handle.rejection(Criticality::Critical).abs() < f64::EPSILON);
+    assert!(handle.rejection_probability(Criticality::Critical).abs() < f64::EPSILON);
     handle.rejected()
 }
 

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use arbitrary::Arbitrary;
-use buttress_core::{Carry, Deadline, Hint, Replay};
+use buttress_core::{Deadline, Propagate, Replay, RetryHint};
 use buttress_http::{Http, encode_grpc_timeout, grpc_pushback, parse_grpc_timeout, retry_after};
 use http::{HeaderMap, HeaderName, HeaderValue, Request};
 use libfuzzer_sys::fuzz_target;
@@ -43,7 +43,7 @@ fuzz_target!(|input: Input<'_>| {
     if let Some(delay) = retry_after(&headers) {
         assert!(delay <= Deadline::NEVER);
     }
-    if let Some(Hint::Exactly(delay)) = grpc_pushback(&headers) {
+    if let Some(RetryHint::Exactly(delay)) = grpc_pushback(&headers) {
         assert!(delay <= Duration::from_millis(i32::MAX.unsigned_abs().into()));
     }
     for (_, value) in &input.fields {
@@ -83,8 +83,8 @@ fn carry(headers: HeaderMap, left: Duration, grpc: bool) {
     }
     assert_eq!(again.headers(), &expected);
 
-    let _ = http.read(&request);
-    if http.write(&mut request, Deadline::after(left)).is_err() {
+    let _ = http.deadline(&request);
+    if http.set_deadline(&mut request, Deadline::after(left)).is_err() {
         return;
     }
     let announced = match request.headers().get(Field::GrpcTimeout.name()) {

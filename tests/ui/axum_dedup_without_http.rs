@@ -5,5 +5,5 @@ use buttress::DedupLayer;
 
 fn main() {
     let app = Router::new().route("/", get(|| async { "hello" }));
-    let _: Router = app.layer(DedupLayer::in_flight());
+    let _: Router = app.layer(DedupLayer::new());
 }

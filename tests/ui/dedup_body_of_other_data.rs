@@ -12,7 +12,7 @@ fn main() {
         Ok::<_, Infallible>(Response::new(Full::new(VecDeque::<u8>::new())))
     });
     ServiceBuilder::new()
-        .layer(DedupLayer::in_flight().http())
+        .layer(DedupLayer::new().http())
         .service(load)
         .check::<Request<String>>();
 }

@@ -3,5 +3,5 @@
 use buttress::DedupLayer;
 
 fn main() {
-    let _ = DedupLayer::new(|id: &u32| *id);
+    let _ = DedupLayer::keyed(|id: &u32| *id);
 }

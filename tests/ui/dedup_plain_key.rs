@@ -9,5 +9,5 @@ struct Query(f64);
 fn main() {
     let double =
         service_fn(|query: Query| async move { Ok::<_, BoxError>((2.0 * query.0).to_string()) });
-    ServiceBuilder::new().layer(DedupLayer::in_flight()).service(double).check::<Query>();
+    ServiceBuilder::new().layer(DedupLayer::new()).service(double).check::<Query>();
 }

@@ -7,5 +7,5 @@ struct Row(u32);
 
 fn main() {
     let load = service_fn(|id: u32| async move { Ok::<_, BoxError>(Row(id)) });
-    ServiceBuilder::new().layer(DedupLayer::in_flight()).service(load).check::<u32>();
+    ServiceBuilder::new().layer(DedupLayer::new()).service(load).check::<u32>();
 }

@@ -26,5 +26,5 @@ impl Service<u32> for Counting {
 }
 
 fn main() {
-    ServiceBuilder::new().layer(DedupLayer::in_flight()).service(Counting(0)).check::<u32>();
+    ServiceBuilder::new().layer(DedupLayer::new()).service(Counting(0)).check::<u32>();
 }

@@ -6,7 +6,7 @@ use tower::{ServiceBuilder, service_fn};
 fn main() {
     let load = service_fn(|id: u32| async move { Ok::<_, BoxError>(id) });
     ServiceBuilder::new()
-        .layer(DedupLayer::in_flight().share_errors())
+        .layer(DedupLayer::new().share_errors())
         .service(load)
         .check::<u32>();
 }

@@ -31,7 +31,7 @@ fn main() {
         Ok::<_, BoxError>(Response::new(Pinned(PhantomPinned)))
     });
     ServiceBuilder::new()
-        .layer(DedupLayer::in_flight().http())
+        .layer(DedupLayer::new().http())
         .service(load)
         .check::<Request<String>>();
 }

@@ -6,5 +6,5 @@ use buttress::{HttpExt, Rate, ThrottleLayer};
 fn main() {
     let app = Router::new().route("/", get(|| async { "hello" }));
     let weigh = |request: &http::Request<String>| u32::try_from(request.body().len()).unwrap_or(1);
-    let _: Router = app.layer(ThrottleLayer::rate(Rate::per_second(9)).weigh(weigh).http());
+    let _: Router = app.layer(ThrottleLayer::rate(Rate::per_second(9)).cost(weigh).http());
 }

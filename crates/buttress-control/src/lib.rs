@@ -75,7 +75,7 @@ mod retry;
 mod sync;
 mod window;
 
-pub use accept_ratio::{AcceptRatio, Ended, Sent};
+pub use accept_ratio::{AcceptRatio, RequestEnd, SentRequest};
 pub use adaptive::{Adapt, Aimd, Gradient, Gradient2, Sample, Slack, Trend, Vegas, near_limit};
 pub use codel::Codel;
 pub use early_refresh::EarlyRefresh;

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use buttress_control::{AcceptRatio, Ended, Nanos, Ratio, Sent};
+use buttress_control::{AcceptRatio, Nanos, Ratio, RequestEnd, SentRequest};
 use proptest::prelude::*;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -29,9 +29,9 @@ fn th_01_the_vectors_of_the_sre_book() {
     let vectors =
         [(100, 50, 0.0), (100, 40, 0.19802), (100, 0, 0.99010), (10, 1, 0.72727), (0, 0, 0.0)];
     for (requests, accepts, rejection) in vectors {
-        let throttle = AcceptRatio::new().cap(Ratio::percent(100));
+        let throttle = AcceptRatio::new().max_rejection(Ratio::percent(100));
         count(&throttle, 0, requests, accepts);
-        let found = throttle.rejection(at(0));
+        let found = throttle.rejection_probability(at(0));
         assert!(near(found, rejection), "{requests} and {accepts}: {found}");
     }
 }
@@ -40,14 +40,14 @@ fn th_01_the_vectors_of_the_sre_book() {
 fn a_draw_below_the_probability_is_rejected_and_one_at_it_is_sent() {
     let throttle = AcceptRatio::new();
     count(&throttle, 0, 99, 25);
-    assert!(near(throttle.rejection(at(0)), 0.49));
+    assert!(near(throttle.rejection_probability(at(0)), 0.49));
     assert!(throttle.attempt(at(0), 0.49 + 1e-9));
     assert!(!throttle.attempt(at(0), 0.49));
 }
 
 #[test]
 fn nothing_is_rejected_while_too_few_requests_were_made_to_tell() {
-    let throttle = AcceptRatio::new().at_least(20);
+    let throttle = AcceptRatio::new().min_requests(20);
     assert!(throttle.is_fresh(at(0)));
     assert!((0..20).all(|_| throttle.attempt(at(0), 0.0)));
     assert!(!throttle.attempt(at(0), 0.0));
@@ -59,7 +59,7 @@ fn nothing_is_rejected_while_too_few_requests_were_made_to_tell() {
 fn the_cap_leaves_one_request_in_ten_to_find_out() {
     let throttle = AcceptRatio::new();
     count(&throttle, 0, 1000, 0);
-    assert!(near(throttle.rejection(at(0)), 0.9));
+    assert!(near(throttle.rejection_probability(at(0)), 0.9));
     assert!(throttle.attempt(at(0), 0.9) && !throttle.attempt(at(0), 0.899));
 }
 
@@ -70,35 +70,40 @@ fn th_07_a_service_that_hangs_is_noticed_before_its_first_answer() {
     let sent = (0..1000).filter(|milli| throttle.attempt(at(50_000 + milli), 0.3)).count();
     // Up to 1429 requests for 500 accepts the probability is at most 0.3.
     assert_eq!(sent, 930);
-    assert!(throttle.rejection(at(51_000)) > 0.3);
+    assert!(throttle.rejection_probability(at(51_000)) > 0.3);
 }
 
 #[test]
 fn th_07_what_is_rejected_here_counts_as_a_request() {
     let throttle = AcceptRatio::new();
     count(&throttle, 0, 10, 1);
-    let before = throttle.rejection(at(0));
+    let before = throttle.rejection_probability(at(0));
     assert!(!throttle.attempt(at(0), 0.0));
-    assert!(throttle.rejection(at(0)) > before);
+    assert!(throttle.rejection_probability(at(0)) > before);
 }
 
 /// Requests that are sent at once and not answered yet.
-fn send(throttle: &AcceptRatio, millis: u64, requests: u32) -> Vec<Sent> {
+fn send(throttle: &AcceptRatio, millis: u64, requests: u32) -> Vec<SentRequest> {
     (0..requests).map(|_| throttle.send(at(millis), LUCKY).unwrap()).collect()
 }
 
-fn end(throttle: &AcceptRatio, millis: u64, sent: impl IntoIterator<Item = Sent>, how: Ended) {
+fn end(
+    throttle: &AcceptRatio,
+    millis: u64,
+    sent: impl IntoIterator<Item = SentRequest>,
+    how: RequestEnd,
+) {
     sent.into_iter().for_each(|sent| throttle.end(at(millis), sent, how));
 }
 
 #[test]
 fn requests_that_are_out_count_once_they_are_late() {
-    let throttle = AcceptRatio::new().cap(Ratio::percent(100));
+    let throttle = AcceptRatio::new().max_rejection(Ratio::percent(100));
     let out = send(&throttle, 0, 100);
-    assert!(throttle.rejection(at(499)) <= 0.0);
-    assert!(throttle.rejection(at(563)) > 0.9, "twice 250 ms and an eighth");
-    end(&throttle, 600, out, Ended::Accepted);
-    assert!(throttle.rejection(at(600)) <= 0.0);
+    assert!(throttle.rejection_probability(at(499)) <= 0.0);
+    assert!(throttle.rejection_probability(at(563)) > 0.9, "twice 250 ms and an eighth");
+    end(&throttle, 600, out, RequestEnd::Accepted);
+    assert!(throttle.rejection_probability(at(600)) <= 0.0);
 }
 
 #[test]
@@ -106,26 +111,26 @@ fn the_vectors_hold_for_requests_that_have_ended_too() {
     for (requests, accepts, rejection) in [(100, 50, 0.0), (100, 40, 0.19802), (10, 1, 0.72727)] {
         let throttle = AcceptRatio::new();
         let mut out = send(&throttle, 0, requests);
-        end(&throttle, 1, out.drain(..accepts), Ended::Accepted);
-        end(&throttle, 1, out, Ended::Failed);
-        let found = throttle.rejection(at(1));
+        end(&throttle, 1, out.drain(..accepts), RequestEnd::Accepted);
+        end(&throttle, 1, out, RequestEnd::Failed);
+        let found = throttle.rejection_probability(at(1));
         assert!(near(found, rejection), "{requests} and {accepts}: {found}");
     }
 }
 
 #[test]
 fn a_request_given_up_counts_if_it_was_late_and_one_that_says_nothing_never() {
-    let throttle = AcceptRatio::new().latency(Duration::from_millis(100));
+    let throttle = AcceptRatio::new().initial_latency(Duration::from_millis(100));
     let out = send(&throttle, 0, 2);
-    end(&throttle, 199, out, Ended::GivenUp);
-    assert!(throttle.rejection(at(1000)) <= 0.0);
+    end(&throttle, 199, out, RequestEnd::GivenUp);
+    assert!(throttle.rejection_probability(at(1000)) <= 0.0);
     assert!(throttle.is_fresh(at(1000)));
     let out = send(&throttle, 1000, 2);
-    end(&throttle, 1200, out, Ended::Void);
+    end(&throttle, 1200, out, RequestEnd::Void);
     assert!(throttle.is_fresh(at(1200)));
     let out = send(&throttle, 2000, 2);
-    end(&throttle, 2200, out, Ended::GivenUp);
-    assert!(near(throttle.rejection(at(2200)), 2.0 / 3.0));
+    end(&throttle, 2200, out, RequestEnd::GivenUp);
+    assert!(near(throttle.rejection_probability(at(2200)), 2.0 / 3.0));
 }
 
 #[test]
@@ -133,12 +138,20 @@ fn a_call_is_late_after_twice_what_calls_have_come_to_take() {
     for latency in [10, 100, 1000, 5000] {
         let throttle = AcceptRatio::new();
         for n in 0..300 {
-            end(&throttle, latency * (n + 1), send(&throttle, latency * n, 1), Ended::Accepted);
+            end(
+                &throttle,
+                latency * (n + 1),
+                send(&throttle, latency * n, 1),
+                RequestEnd::Accepted,
+            );
         }
         let made = 302 * latency;
         let _out = send(&throttle, made, 1000);
-        assert!(throttle.rejection(at(made + 2 * latency - 1)) <= 0.0, "{latency} ms");
-        assert!(throttle.rejection(at(made + 2 * latency + latency / 4 + 1)) > 0.1, "{latency} ms");
+        assert!(throttle.rejection_probability(at(made + 2 * latency - 1)) <= 0.0, "{latency} ms");
+        assert!(
+            throttle.rejection_probability(at(made + 2 * latency + latency / 4 + 1)) > 0.1,
+            "{latency} ms"
+        );
     }
 }
 
@@ -146,13 +159,13 @@ fn a_call_is_late_after_twice_what_calls_have_come_to_take() {
 fn a_service_whose_queue_grows_while_it_answers_is_sent_all_calls() {
     let throttle = AcceptRatio::new();
     for n in 0..100 {
-        end(&throttle, 10 * (n + 1), send(&throttle, 10 * n, 1), Ended::Accepted);
+        end(&throttle, 10 * (n + 1), send(&throttle, 10 * n, 1), RequestEnd::Accepted);
     }
     // A thousand at once, of which one is answered each millisecond.
     let start = 2000;
     for (n, sent) in (1..).zip(send(&throttle, start, 1000)) {
-        end(&throttle, start + n, [sent], Ended::Accepted);
-        assert!(throttle.rejection(at(start + n)) <= 0.0, "{n} ms");
+        end(&throttle, start + n, [sent], RequestEnd::Accepted);
+        assert!(throttle.rejection_probability(at(start + n)) <= 0.0, "{n} ms");
     }
 }
 
@@ -173,12 +186,12 @@ fn a_request_taken_back_was_never_made() {
     count(&throttle, 0, 10, 1);
     count(&throttle, 60_000, 1, 0);
     (0..9).for_each(|_| throttle.forget(at(60_000)));
-    assert!(throttle.rejection(at(60_000)) <= 0.0, "2 requests for 1 accept");
+    assert!(throttle.rejection_probability(at(60_000)) <= 0.0, "2 requests for 1 accept");
     assert!(throttle.attempt(at(60_000), 0.0));
-    assert!(near(throttle.rejection(at(60_000)), 0.25), "3 for 1");
+    assert!(near(throttle.rejection_probability(at(60_000)), 0.25), "3 for 1");
     (0..100).for_each(|_| throttle.forget(at(60_000)));
     assert!(throttle.attempt(at(60_000), 0.0));
-    assert!(throttle.rejection(at(60_000)) <= 0.0, "no debt is left");
+    assert!(throttle.rejection_probability(at(60_000)) <= 0.0, "no debt is left");
 }
 
 #[test]
@@ -186,9 +199,9 @@ fn requests_and_accepts_count_for_the_window_and_at_most_a_thirtieth_longer() {
     for start in (0..3000).step_by(7) {
         let throttle = AcceptRatio::new().window(SECOND);
         count(&throttle, start, 10, 1);
-        let before = throttle.rejection(at(start));
-        assert!(near(throttle.rejection(at(start + 1000)), before));
-        assert!(throttle.rejection(at(start + 1034)) <= 0.0);
+        let before = throttle.rejection_probability(at(start));
+        assert!(near(throttle.rejection_probability(at(start + 1000)), before));
+        assert!(throttle.rejection_probability(at(start + 1034)) <= 0.0);
     }
 }
 
@@ -206,34 +219,35 @@ fn a_time_that_steps_back_counts_as_the_latest() {
     let throttle = AcceptRatio::new().window(SECOND);
     count(&throttle, 100_000, 1, 0);
     count(&throttle, 0, 9, 1);
-    assert!(near(throttle.rejection(at(100_000)), 8.0 / 11.0));
-    assert!(near(throttle.rejection(at(0)), 8.0 / 11.0));
+    assert!(near(throttle.rejection_probability(at(100_000)), 8.0 / 11.0));
+    assert!(near(throttle.rejection_probability(at(0)), 8.0 / 11.0));
 }
 
 #[test]
 fn a_fresh_one_has_the_options_and_has_seen_nothing() {
-    let throttle = AcceptRatio::new().multiplier(Ratio::of(1.5)).cap(Ratio::percent(50));
+    let throttle = AcceptRatio::new().multiplier(Ratio::of(1.5)).max_rejection(Ratio::percent(50));
     count(&throttle, 0, 100, 0);
     let fresh = throttle.fresh();
-    assert!(fresh.rejection(at(0)) <= 0.0);
+    assert!(fresh.rejection_probability(at(0)) <= 0.0);
     count(&fresh, 0, 9, 4);
-    assert!(near(fresh.rejection(at(0)), 0.3));
+    assert!(near(fresh.rejection_probability(at(0)), 0.3));
     count(&fresh, 0, 100, 0);
-    assert!(near(fresh.rejection(at(0)), 0.5));
+    assert!(near(fresh.rejection_probability(at(0)), 0.5));
 }
 
 #[test]
 fn extreme_options_have_a_meaning() {
     let least = AcceptRatio::new().multiplier(Ratio::ZERO).window(Duration::ZERO);
     count(&least, 0, 10, 10);
-    assert!(least.rejection(at(0)) <= 0.0, "a multiplier of 1");
+    assert!(least.rejection_probability(at(0)) <= 0.0, "a multiplier of 1");
     count(&least, 0, 1, 0);
-    assert!(least.rejection(at(20)) > 0.0, "a window of 20 ms");
+    assert!(least.rejection_probability(at(20)) > 0.0, "a window of 20 ms");
 
-    let most = AcceptRatio::new().multiplier(Ratio::MAX).window(Duration::MAX).cap(Ratio::MAX);
+    let most =
+        AcceptRatio::new().multiplier(Ratio::MAX).window(Duration::MAX).max_rejection(Ratio::MAX);
     count(&most, 0, 1000, 1);
-    assert!(most.rejection(Nanos::new(u64::MAX)) <= 0.0);
-    let blind = AcceptRatio::new().cap(Ratio::ZERO);
+    assert!(most.rejection_probability(Nanos::new(u64::MAX)) <= 0.0);
+    let blind = AcceptRatio::new().max_rejection(Ratio::ZERO);
     count(&blind, 0, 1000, 0);
     assert!(blind.attempt(at(0), 0.0));
     let failing = AcceptRatio::new();
@@ -244,13 +258,13 @@ fn extreme_options_have_a_meaning() {
 
 #[test]
 fn requests_from_many_threads_all_count() {
-    let throttle = AcceptRatio::new().cap(Ratio::percent(100));
+    let throttle = AcceptRatio::new().max_rejection(Ratio::percent(100));
     std::thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| count(&throttle, 0, 1000, 400));
         }
     });
-    assert!(near(throttle.rejection(at(0)), 800.0 / 4001.0));
+    assert!(near(throttle.rejection_probability(at(0)), 800.0 / 4001.0));
 }
 
 #[derive(Clone, Debug)]
@@ -272,7 +286,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 proptest! {
     #[test]
     fn the_probability_is_that_of_a_list_of_all_requests(steps in steps()) {
-        let throttle = AcceptRatio::new().window(Duration::from_millis(31)).cap(Ratio::percent(100));
+        let throttle = AcceptRatio::new().window(Duration::from_millis(31)).max_rejection(Ratio::percent(100));
         // A step of this window is a millisecond: a thing counts in its own and the 31 after it.
         let (mut requests, mut accepts, mut clock) = (Vec::new(), Vec::new(), 1_u64);
         for step in steps {
@@ -299,7 +313,7 @@ proptest! {
             let count = |list: &Vec<u64>| f64::from(u32::try_from(list.len()).unwrap_or(u32::MAX));
             let (made, accepted) = (count(&requests), count(&accepts));
             let expected = ((made - 2.0 * accepted) / (made + 1.0)).max(0.0);
-            let found = throttle.rejection(Nanos::new(clock * 1_000_000 + 500_000));
+            let found = throttle.rejection_probability(Nanos::new(clock * 1_000_000 + 500_000));
             prop_assert!(near(found, expected), "{} for {}", found, expected);
         }
     }

@@ -157,7 +157,7 @@ fn a_refund_can_be_withdrawn_again_once() {
 #[test]
 fn a_refund_of_an_old_withdrawal_leaves_a_younger_one_in_the_window() {
     let budget = RetryBudget::new(SECOND, 10, Ratio::ZERO);
-    let old = budget.take(at(0), 5).unwrap();
+    let old = budget.try_withdraw(at(0), 5).unwrap();
     assert!(budget.withdraw(at(900), 5));
     budget.refund(old, 5);
     assert_eq!(withdrawals(&budget, 1100), 5, "what was taken at 900 ms still counts");
@@ -180,7 +180,7 @@ fn a_refund_of_what_was_never_withdrawn_or_has_expired_makes_no_tokens() {
 fn a_withdrawal_by_a_clock_that_stepped_back_is_refunded_from_where_it_counts() {
     let budget = RetryBudget::new(SECOND, 10, Ratio::ZERO);
     assert!(budget.withdraw(at(5000), 4));
-    let taken = budget.take(at(10), 6).unwrap();
+    let taken = budget.try_withdraw(at(10), 6).unwrap();
     assert_eq!(taken, at(5000));
     budget.refund(taken, 6);
     assert_eq!(budget.balance(at(5000)), 6);

@@ -69,7 +69,7 @@ fn run(steps: Vec<Step>, ratio: Ratio, floor: u32, punctual: bool) -> Result<(),
             Step::Withdraw { cost, late_by } => {
                 history.latest = history.latest.max(clock - late_by);
                 let wanted = |withdrawn: u64| (withdrawn + u64::from(cost)) * token;
-                if let Some(taken) = budget.take(at(clock - late_by), cost) {
+                if let Some(taken) = budget.try_withdraw(at(clock - late_by), cost) {
                     let credit = millionths(history.most_credit()) + reserve;
                     prop_assert!(wanted(history.withdrawn(TTL)) <= credit);
                     let time = history.latest;

@@ -39,7 +39,7 @@ impl Clients {
         let law = Trend::default();
         let gap = S * of / SERVERS / 2;
         // Client 0 of the service never calls.
-        let client = self.service.join(gap, law.limit());
+        let client = self.service.add_client(gap, law.limit());
         self.laws.push(law);
         assert_eq!(client, self.laws.len());
     }

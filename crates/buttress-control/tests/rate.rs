@@ -244,20 +244,20 @@ fn a_reservation_comes_back_whole_after_its_time_if_nothing_was_granted_since() 
 #[test]
 fn a_wait_counts_the_cells_of_those_ahead_and_takes_nothing() {
     let limit = Gcra::new(Rate::per_second(10).burst(5));
-    assert_eq!(limit.wait(at(0), 0, 5), Ok(Duration::ZERO));
-    assert_eq!(limit.wait(at(0), 5, 1), Ok(Duration::from_millis(100)));
+    assert_eq!(limit.wait_behind(at(0), 0, 5), Ok(Duration::ZERO));
+    assert_eq!(limit.wait_behind(at(0), 5, 1), Ok(Duration::from_millis(100)));
     limit.take(at(0), 5).unwrap();
-    assert_eq!(limit.wait(at(0), 0, 1), Ok(Duration::from_millis(100)));
-    assert_eq!(limit.wait(at(0), 7, 3), Ok(Duration::from_secs(1)));
-    assert_eq!(limit.wait(at(0), 7, 0), Ok(Duration::ZERO));
-    assert_eq!(limit.wait(at(0), 0, 6), Err(Denied::Never));
+    assert_eq!(limit.wait_behind(at(0), 0, 1), Ok(Duration::from_millis(100)));
+    assert_eq!(limit.wait_behind(at(0), 7, 3), Ok(Duration::from_secs(1)));
+    assert_eq!(limit.wait_behind(at(0), 7, 0), Ok(Duration::ZERO));
+    assert_eq!(limit.wait_behind(at(0), 0, 6), Err(Denied::Never));
     assert!(limit.fits(5) && !limit.fits(6));
     limit.set_rate(at(0), Rate::per_second(0));
     assert!(limit.fits(6), "a rate of 0 may be raised");
     limit.set_rate(at(0), Rate::per_second(10).burst(5));
     assert_eq!(limit.tokens(at(100)), 1);
     let several = Rates::new(Rate::per_second(10)).and(Rate::per_minute(10));
-    assert_eq!(several.wait(at(0), 10, 1), Ok(Duration::from_secs(6)));
+    assert_eq!(several.wait_behind(at(0), 10, 1), Ok(Duration::from_secs(6)));
 }
 
 #[test]

@@ -37,7 +37,7 @@ impl<L: Adapt> Roomy<L> {
 
     /// Calls take so long from now on: what is served of them after a hundred service times.
     fn change(&mut self, mean: Duration) -> f64 {
-        self.service.take((self.times)(mean));
+        self.service.service_time((self.times)(mean));
         self.run(mean);
         self.run(mean)
     }

@@ -55,10 +55,10 @@ fn a_retry_that_succeeds_returns_what_it_cost() {
 fn a_bucket_that_has_become_full_says_so_once() {
     let bucket = TokenBucket::new(10).refill_per_second(1.0);
     assert!(bucket.withdraw(START, RetryKind::Timeout));
-    assert_eq!((bucket.balance(at(9000)), bucket.fills()), (9, 0));
-    assert_eq!((bucket.balance(at(20_000)), bucket.fills()), (10, 1));
+    assert_eq!((bucket.balance(at(9000)), bucket.fill_count()), (9, 0));
+    assert_eq!((bucket.balance(at(20_000)), bucket.fill_count()), (10, 1));
     bucket.success();
-    assert_eq!(bucket.fills(), 1);
+    assert_eq!(bucket.fill_count(), 1);
 }
 
 #[test]

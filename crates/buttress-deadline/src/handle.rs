@@ -29,7 +29,7 @@ impl DeadlineHandle {
     }
 
     /// Calls and bodies that are pending under this layer's shared timers.
-    pub fn pending(&self) -> usize {
+    pub fn in_flight(&self) -> usize {
         self.state.timers.pending()
     }
 }

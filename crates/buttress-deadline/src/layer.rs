@@ -64,8 +64,8 @@ impl<M> DeadlineLayer<M> {
     /// Where clocks or callers are wrong about deadlines, this bounds the harm. It is the law of
     /// [Finagle's `DeadlineFilter`](https://github.com/twitter/finagle/blob/develop/finagle-core/src/main/scala/com/twitter/finagle/service/DeadlineFilter.scala),
     /// whose ratio is 20 %. A call that is served has this layer's own timeout.
-    pub fn reject_at_most(self, ratio: Ratio) -> Self {
-        self.with(|settings| settings.reject_at_most(ratio))
+    pub fn max_reject_ratio(self, ratio: Ratio) -> Self {
+        self.with(|settings| settings.max_reject_ratio(ratio))
     }
 
     /// Live numbers of all services this layer makes.

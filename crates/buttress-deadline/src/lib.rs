@@ -65,7 +65,7 @@
 //! `Err` in `Plain` mode (the error must be `From<Rejection>`), as a 504 or as `grpc-status: 4` in
 //! `Http` mode, and in the middle of a body as gRPC trailers or a body error. A call whose deadline
 //! has passed on arrival, or leaves nothing to announce, does not reach the inner service. A layer with
-//! [`reject_at_most`](DeadlineLayer::reject_at_most) may serve it, and then announces no zero.
+//! [`max_reject_ratio`](DeadlineLayer::max_reject_ratio) may serve it, and then announces no zero.
 //!
 //! # Cancellation
 //!
@@ -95,7 +95,7 @@
 //! |---|---|
 //! | [`named`](DeadlineLayer::named) | `"deadline"` |
 //! | [`until_head`](DeadlineLayer::until_head) | off: the body is covered |
-//! | [`reject_at_most`](DeadlineLayer::reject_at_most) | all calls that arrive too late are rejected |
+//! | [`max_reject_ratio`](DeadlineLayer::max_reject_ratio) | all calls that arrive too late are rejected |
 //! | [`observe`](DeadlineLayer::observe) | off: deadlines are enforced |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]

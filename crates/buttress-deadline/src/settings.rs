@@ -53,7 +53,7 @@ impl Settings {
         deadline.into_iter().fold(rejection, Rejection::enforcing)
     }
 
-    pub(crate) fn reject_at_most(&mut self, ratio: Ratio) {
+    pub(crate) fn max_reject_ratio(&mut self, ratio: Ratio) {
         self.late_rejections = Some(Arc::new(LateRejections::new(ratio)));
     }
 

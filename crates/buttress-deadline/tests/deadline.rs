@@ -202,7 +202,7 @@ async fn observing_counts_and_cuts_nothing_off() {
 #[tokio::test(start_paused = true)]
 async fn expired_calls_are_rejected_only_up_to_their_share_of_the_traffic() {
     // DL-09, DL-11: Finagle's DeadlineFilterTest.
-    let layer = DeadlineLayer::propagate().reject_at_most(Ratio::percent(20));
+    let layer = DeadlineLayer::propagate().max_reject_ratio(Ratio::percent(20));
     let handle = layer.handle();
     let service = layer.layer(service_fn(answer));
     let timely = |count: usize| {
@@ -273,9 +273,9 @@ async fn a_call_that_is_held_and_never_polled_delays_nobody_else() {
     for other in others.collect::<Vec<_>>() {
         other.await.unwrap();
     }
-    assert_eq!(layer.handle().pending(), 1);
+    assert_eq!(layer.handle().in_flight(), 1);
     rejected(&held.await.unwrap_err());
-    assert_eq!(layer.handle().pending(), 0);
+    assert_eq!(layer.handle().in_flight(), 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -295,7 +295,7 @@ async fn deadlines_far_out_of_order_are_kept_too() {
         let (took, timeout) = call.await.unwrap();
         assert_eq!(took, timeout);
     }
-    assert_eq!(layer.handle().pending(), 0);
+    assert_eq!(layer.handle().in_flight(), 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -356,7 +356,7 @@ fn a_runtime_can_be_dropped_before_the_calls_it_timed() {
     });
     drop(runtime);
     drop(calls);
-    assert_eq!(layer.handle().pending(), 0);
+    assert_eq!(layer.handle().in_flight(), 0);
 }
 
 #[test]
@@ -378,7 +378,7 @@ fn a_layer_outlives_the_runtimes_it_is_used_in() {
             drop(tokio::spawn(left));
         });
     }
-    assert_eq!(layer.handle().pending(), 0);
+    assert_eq!(layer.handle().in_flight(), 0);
 }
 
 #[test]
@@ -398,7 +398,7 @@ fn ten_thousand_calls_on_four_threads_all_end_at_their_deadline() {
         }
     });
     assert_eq!(layer.handle().exceeded(), 10_000);
-    assert_eq!(layer.handle().pending(), 0);
+    assert_eq!(layer.handle().in_flight(), 0);
 }
 
 async fn futures_poll<F: Future + Unpin>(mut future: F) -> Poll<F::Output> {

@@ -19,8 +19,8 @@ impl DedupHandle {
     /// The key must be of the very type that the layer's keys have, a `String` and no `&str`; false if no
     /// call so far had a key of that type. In `Http` mode it is an `HttpKey`, which the mode makes of a
     /// request: that of another user, or of another method, is another key.
-    #[doc(alias("invalidate", "purge", "evict"))]
-    pub fn forget<K: Any>(&self, key: &K) -> bool {
+    #[doc(alias("forget", "purge", "evict"))]
+    pub fn invalidate<K: Any>(&self, key: &K) -> bool {
         self.state
             .registry
             .typed_states()
@@ -28,14 +28,14 @@ impl DedupHandle {
     }
 
     /// The same for all keys.
-    pub fn clear(&self) {
+    pub fn invalidate_all(&self) {
         self.state.registry.typed_states().for_each(AnyTypedState::clear);
     }
 
     /// Calls of the service that are being made, one for each key: those that were forgotten do not count,
     /// nor do those that another one has replaced. A call whose body has failed or is too long for new
     /// callers counts until the first of its callers has left.
-    pub fn flights(&self) -> usize {
+    pub fn in_flight(&self) -> usize {
         self.numbers().flights
     }
 
@@ -45,52 +45,52 @@ impl DedupHandle {
     }
 
     /// Callers who started a call of the service, and refreshes that did.
-    pub fn led(&self) -> u64 {
+    pub fn leaders(&self) -> u64 {
         self.numbers().led
     }
 
     /// Callers who joined a call that another had started, and refreshes that found one.
-    pub fn joined(&self) -> u64 {
+    pub fn followers(&self) -> u64 {
         self.numbers().joined
     }
 
     /// Flights that went on without the caller who had started them.
-    pub fn handed_over(&self) -> u64 {
+    pub fn handovers(&self) -> u64 {
         self.numbers().handed_over
     }
 
     /// Callers who went alone: without a key, or because there was nothing to share.
-    pub fn apart(&self) -> u64 {
+    pub fn bypassed(&self) -> u64 {
         self.state.apart.get()
     }
 
     /// Callers who were answered with what was kept.
-    pub fn hits(&self) -> u64 {
+    pub fn cache_hits(&self) -> u64 {
         self.state.hits.get()
     }
 
     /// Those of them who got an answer that had outlived its time.
-    pub fn stale(&self) -> u64 {
+    pub fn stale_hits(&self) -> u64 {
         self.state.stale.get()
     }
 
     /// Refreshes that were started.
-    pub fn refreshed(&self) -> u64 {
+    pub fn refreshes(&self) -> u64 {
         self.state.refreshed.get()
     }
 
     /// Calls that panicked.
-    pub fn panicked(&self) -> u64 {
+    pub fn panics(&self) -> u64 {
         self.state.panicked.get()
     }
 
     /// Answers that are kept, those that a change has outdated included. Forgets what is too old.
-    pub fn kept(&self) -> usize {
+    pub fn cache_entries(&self) -> usize {
         self.numbers().kept
     }
 
     /// The bytes they take.
-    pub fn kept_bytes(&self) -> u64 {
+    pub fn cache_bytes(&self) -> u64 {
         self.numbers().kept_bytes
     }
 
@@ -108,7 +108,7 @@ impl fmt::Debug for DedupHandle {
             .field("waiters", &waiters)
             .field("led", &led)
             .field("joined", &joined)
-            .field("hits", &self.hits())
+            .field("hits", &self.cache_hits())
             .field("kept", &kept)
             .finish_non_exhaustive()
     }

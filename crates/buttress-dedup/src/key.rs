@@ -7,9 +7,9 @@ use buttress_core::{By, ByMode, KeyOf, WantedFreshness};
 #[diagnostic::on_unimplemented(
     message = "this layer cannot tell which requests of type `{Req}` are the same",
     note = "for `http::Request` and `reqwest::Request`, add `.http()` to the layer",
-    note = "otherwise let the request be `Hash + Eq + Clone`, or use `DedupLayer::new(|request: &Request| -> Option<Key> ..)`"
+    note = "otherwise let the request be `Hash + Eq + Clone`, or use `DedupLayer::keyed(|request: &Request| -> Option<Key> ..)`"
 )]
-pub trait Keys<M, Req>: Clone {
+pub trait KeySource<M, Req>: Clone {
     /// The key.
     type Key: Hash + Eq + Clone + Send + Sync + 'static;
 
@@ -17,20 +17,20 @@ pub trait Keys<M, Req>: Clone {
     fn key(&self, mode: &M, request: &Req) -> Option<Self::Key>;
 
     /// The key of `request`, and how fresh a kept answer must be, as [`KeyOf::key_and_freshness`] has it.
-    fn lookup(&self, mode: &M, request: &Req) -> Option<(Self::Key, WantedFreshness)>;
+    fn key_and_freshness(&self, mode: &M, request: &Req) -> Option<(Self::Key, WantedFreshness)>;
 
     /// What `key` is about, as [`KeyOf::resource`] has it.
-    fn subject(&self, mode: &M, key: &Self::Key) -> Option<u64>;
+    fn resource(&self, mode: &M, key: &Self::Key) -> Option<u64>;
 
     /// What `key` takes, as [`KeyOf::weight`] has it.
     fn weight(&self, mode: &M, key: &Self::Key) -> usize;
 
     /// What `request` changes, as [`KeyOf::invalidates`] has it.
-    fn changes(&self, mode: &M, request: &Req) -> Option<u64>;
+    fn invalidates(&self, mode: &M, request: &Req) -> Option<u64>;
 }
 
 #[diagnostic::do_not_recommend]
-impl<M: KeyOf<Req>, Req> Keys<M, Req> for ByMode {
+impl<M: KeyOf<Req>, Req> KeySource<M, Req> for ByMode {
     type Key = M::Key;
 
     #[inline]
@@ -39,12 +39,12 @@ impl<M: KeyOf<Req>, Req> Keys<M, Req> for ByMode {
     }
 
     #[inline]
-    fn lookup(&self, mode: &M, request: &Req) -> Option<(M::Key, WantedFreshness)> {
+    fn key_and_freshness(&self, mode: &M, request: &Req) -> Option<(M::Key, WantedFreshness)> {
         mode.key_and_freshness(request)
     }
 
     #[inline]
-    fn subject(&self, mode: &M, key: &M::Key) -> Option<u64> {
+    fn resource(&self, mode: &M, key: &M::Key) -> Option<u64> {
         mode.resource(key)
     }
 
@@ -53,13 +53,13 @@ impl<M: KeyOf<Req>, Req> Keys<M, Req> for ByMode {
     }
 
     #[inline]
-    fn changes(&self, mode: &M, request: &Req) -> Option<u64> {
+    fn invalidates(&self, mode: &M, request: &Req) -> Option<u64> {
         mode.invalidates(request)
     }
 }
 
 #[diagnostic::do_not_recommend]
-impl<M, F: KeyOf<Req>, Req> Keys<M, Req> for By<F> {
+impl<M, F: KeyOf<Req>, Req> KeySource<M, Req> for By<F> {
     type Key = F::Key;
 
     #[inline]
@@ -68,12 +68,12 @@ impl<M, F: KeyOf<Req>, Req> Keys<M, Req> for By<F> {
     }
 
     #[inline]
-    fn lookup(&self, _: &M, request: &Req) -> Option<(F::Key, WantedFreshness)> {
+    fn key_and_freshness(&self, _: &M, request: &Req) -> Option<(F::Key, WantedFreshness)> {
         self.0.key_and_freshness(request)
     }
 
     #[inline]
-    fn subject(&self, _: &M, key: &F::Key) -> Option<u64> {
+    fn resource(&self, _: &M, key: &F::Key) -> Option<u64> {
         self.0.resource(key)
     }
 
@@ -82,7 +82,7 @@ impl<M, F: KeyOf<Req>, Req> Keys<M, Req> for By<F> {
     }
 
     #[inline]
-    fn changes(&self, _: &M, request: &Req) -> Option<u64> {
+    fn invalidates(&self, _: &M, request: &Req) -> Option<u64> {
         self.0.invalidates(request)
     }
 }

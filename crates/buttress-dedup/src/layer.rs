@@ -4,10 +4,10 @@ use buttress_core::{Bind, By, ByMode, ByteBudget, KeyOf, Plain};
 use tower_layer::Layer;
 
 use crate::{
-    Core, Dedup, DedupHandle, InFlight, Unshared,
+    Dedup, DedupConfig, DedupHandle, NoCache, UnsharedErrors,
     call::SharedConfig,
     settings::{PanicPolicy, Scope, Settings},
-    share_error::{Cloned, SharedBy},
+    share_error::{ClonedErrors, MappedErrors},
     state::DedupState,
 };
 
@@ -17,14 +17,14 @@ use crate::{
 /// [`per_service`](Self::per_service).
 #[derive(Clone, Debug)]
 #[doc(alias("single flight", "singleflight", "coalesce", "request collapsing"))]
-pub struct DedupLayer<K = ByMode, M = Plain, P = InFlight, R = Unshared> {
-    core: Core<K, M, P, R>,
+pub struct DedupLayer<K = ByMode, M = Plain, P = NoCache, R = UnsharedErrors> {
+    core: DedupConfig<K, M, P, R>,
 }
 
 impl DedupLayer {
     /// Requests are the same if the mode says so: in `Plain` mode if they are equal, in `Http` mode if
     /// they are safe to share and would be answered alike.
-    pub fn in_flight() -> Self {
+    pub fn new() -> Self {
         Self::of(ByMode)
     }
 }
@@ -35,7 +35,7 @@ impl<F> DedupLayer<By<F>> {
     /// Whatever an answer depends on belongs into the key: who asks, above all. The key is owned, and the
     /// closure decides alone: in `Http` mode too a `POST` that has a key is shared, and kept, like any
     /// other request, and no request outdates what is kept unless a [`KeyOf`] of yours says so.
-    pub fn new<Req>(key: F) -> Self
+    pub fn keyed<Req>(key: F) -> Self
     where
         F: KeyOf<Req>,
     {
@@ -46,37 +46,44 @@ impl<F> DedupLayer<By<F>> {
 impl<K> DedupLayer<K> {
     fn of(keys: K) -> Self {
         let shared =
-            SharedConfig { policy: InFlight, settings: Settings::new(), state: Arc::default() };
-        Self { core: Core { keys, mode: Plain, errors: Unshared, shared: Arc::new(shared) } }
+            SharedConfig { policy: NoCache, settings: Settings::new(), state: Arc::default() };
+        Self {
+            core: DedupConfig {
+                keys,
+                mode: Plain,
+                errors: UnsharedErrors,
+                shared: Arc::new(shared),
+            },
+        }
     }
 }
 
 impl<K, M, P: Clone, R> DedupLayer<K, M, P, R> {
     /// Keeps answers for later callers, as `keep` says. What the layer has in flight or keeps already
     /// stays with the clones, and the handles, made before.
-    pub fn keep<P2>(self, keep: P2) -> DedupLayer<K, M, P2, R> {
-        let Core { keys, mode, errors, shared } = self.core;
+    pub fn cache<P2>(self, keep: P2) -> DedupLayer<K, M, P2, R> {
+        let DedupConfig { keys, mode, errors, shared } = self.core;
         let settings = shared.settings.clone();
         let shared = Arc::new(SharedConfig { policy: keep, settings, state: Arc::default() });
-        DedupLayer { core: Core { keys, mode, errors, shared } }
+        DedupLayer { core: DedupConfig { keys, mode, errors, shared } }
     }
 
     /// Gives an error to everybody who waited for it, by cloning it. By default each caller makes a
     /// call of its own after an error, one at a time: while the service is down, the last of n callers
     /// waits for n calls.
-    pub fn share_errors(self) -> DedupLayer<K, M, P, Cloned> {
-        self.errors(Cloned)
+    pub fn share_errors(self) -> DedupLayer<K, M, P, ClonedErrors> {
+        self.errors(ClonedErrors)
     }
 
     /// Gives an error to everybody who waited for it, where `share` makes another one of it.
     ///
     /// The first caller gets the error itself. Of what `share` makes of that, it makes one more for each
     /// of the others.
-    pub fn share_error<E, F>(self, share: F) -> DedupLayer<K, M, P, SharedBy<F>>
+    pub fn share_errors_with<E, F>(self, share: F) -> DedupLayer<K, M, P, MappedErrors<F>>
     where
         F: Fn(&E) -> Option<E> + Clone,
     {
-        self.errors(SharedBy(share))
+        self.errors(MappedErrors(share))
     }
 
     /// Limits how much the responses hold that are shared while they are on their way, in bytes, all of
@@ -84,7 +91,7 @@ impl<K, M, P: Clone, R> DedupLayer<K, M, P, R> {
     ///
     /// A response that says that it needs more than is left is not shared. A body that turns out to need
     /// more goes on for its callers within what it has by then, or with one frame at a time.
-    pub fn max_bytes(self, bytes: usize) -> Self {
+    pub fn max_shared_bytes(self, bytes: usize) -> Self {
         self.with(|settings| settings.allowance = Arc::new(ByteBudget::new(bytes)))
     }
 
@@ -111,8 +118,8 @@ impl<K, M, P: Clone, R> DedupLayer<K, M, P, R> {
     }
 
     fn errors<R2>(self, errors: R2) -> DedupLayer<K, M, P, R2> {
-        let Core { keys, mode, shared, .. } = self.core;
-        DedupLayer { core: Core { keys, mode, errors, shared } }
+        let DedupConfig { keys, mode, shared, .. } = self.core;
+        DedupLayer { core: DedupConfig { keys, mode, errors, shared } }
     }
 
     fn with(mut self, change: impl FnOnce(&mut Settings)) -> Self {
@@ -146,7 +153,7 @@ impl<K, M0, M, P, R> Bind<M> for DedupLayer<K, M0, P, R> {
     type Bound = DedupLayer<K, M, P, R>;
 
     fn bind(self, mode: M) -> DedupLayer<K, M, P, R> {
-        let Core { keys, errors, shared, .. } = self.core;
-        DedupLayer { core: Core { keys, mode, errors, shared } }
+        let DedupConfig { keys, errors, shared, .. } = self.core;
+        DedupLayer { core: DedupConfig { keys, mode, errors, shared } }
     }
 }

@@ -5,18 +5,18 @@
 //! use std::time::Duration;
 //!
 //! use buttress_core::BoxError;
-//! use buttress_dedup::{DedupLayer, Keep};
+//! use buttress_dedup::{DedupLayer, Cache};
 //! use tower::{ServiceBuilder, ServiceExt};
 //!
 //! # #[tokio::main(flavor = "current_thread")] async fn main() {
-//! let layer = DedupLayer::new(|id: &u32| Some(*id)).keep(Keep::new(Duration::from_secs(10)));
+//! let layer = DedupLayer::keyed(|id: &u32| Some(*id)).cache(Cache::new(Duration::from_secs(10)));
 //! let handle = layer.handle();
 //! let users = ServiceBuilder::new()
 //!     .layer(layer)
 //!     .service_fn(|id: u32| async move { Ok::<_, BoxError>(format!("user {id}")) });
 //! assert_eq!(users.clone().oneshot(7).await.unwrap(), "user 7");
 //! assert_eq!(users.oneshot(7).await.unwrap(), "user 7");
-//! assert_eq!((handle.led(), handle.hits()), (1, 1));
+//! assert_eq!((handle.leaders(), handle.cache_hits()), (1, 1));
 //! # }
 //! ```
 //!
@@ -32,8 +32,8 @@
 //!
 //! # Keys
 //!
-//! [`DedupLayer::in_flight`] asks the mode: in `Plain` mode requests are the same when they are equal, in
-//! `Http` mode when they are safe to share and would be answered alike. [`DedupLayer::new`] asks a
+//! [`DedupLayer::new`] asks the mode: in `Plain` mode requests are the same when they are equal, in
+//! `Http` mode when they are safe to share and would be answered alike. [`DedupLayer::keyed`] asks a
 //! function of yours. **Whatever an answer depends on belongs into its key, and who asks is the first
 //! of it.** A request without a key goes alone.
 //!
@@ -77,10 +77,10 @@
 //!
 //! # What is kept
 //!
-//! With [`keep`](DedupLayer::keep) successes are kept for a time, and others if one asks for it: see
-//! [`Keep`]. Failures that another attempt might mend, timeouts and rejections of layers never are. A hit
+//! With [`keep`](DedupLayer::cache) successes are kept for a time, and others if one asks for it: see
+//! [`Cache`]. Failures that another attempt might mend, timeouts and rejections of layers never are. A hit
 //! takes neither a flight nor the inner service. What is kept is bounded in number and bytes, and is forgotten
-//! by [`DedupHandle::forget`], together with what a call in flight is about to bring. A response is kept
+//! by [`DedupHandle::invalidate`], together with what a call in flight is about to bring. A response is kept
 //! when its body has been read to its end. A request says how fresh a kept answer must be
 //! for it with a [`WantedFreshness`](buttress_core::WantedFreshness); in `Http` mode that is its `Cache-Control`.
 //!
@@ -93,7 +93,7 @@
 //! In `Http` mode a request with an unsafe method that succeeds outdates what is kept of its target, and
 //! closes the flights of its target to later callers, where the key is the mode's own. So a call that is
 //! made after its outcome is known is never answered as of before. It is so without
-//! [`keep`](DedupLayer::keep) too, and with a [`KeyOf`](buttress_core::KeyOf) that says what changes. A call
+//! [`keep`](DedupLayer::cache) too, and with a [`KeyOf`](buttress_core::KeyOf) that says what changes. A call
 //! that comes while the change is still under way may join a flight from before it: which of the two
 //! the service sees first is not known.
 //!
@@ -106,7 +106,7 @@
 //!
 //! The error type is the inner service's. An error is for one caller unless it can be shared: with
 //! [`share_errors`](DedupLayer::share_errors) by cloning it, with
-//! [`share_error`](DedupLayer::share_error) as you say. Otherwise one of the others makes the next call,
+//! [`share_error`](DedupLayer::share_errors_with) as you say. Otherwise one of the others makes the next call,
 //! and the rest wait for that one: while the service is down, the last of many waits for as many calls,
 //! or until its deadline. So share errors where you can: one that cannot be cloned, as hyper's, can be
 //! once it is in an `Arc`, with `.map_err(Arc::new)` below this layer.
@@ -121,7 +121,7 @@
 //! Dropping the response future or body leaves the flight; when the last has left, the work is dropped at
 //! once. Work that is to be finished for nobody, to fill a cache say, must be a task of its own: spawn it in
 //! the service further in. Nothing is spawned here, but for a refresh in the background where
-//! [`while_revalidate`](Keep::while_revalidate) or [`early_refresh`](Keep::early_refresh) asks for it.
+//! [`stale_while_revalidate`](Cache::stale_while_revalidate) or [`early_refresh`](Cache::early_refresh) asks for it.
 //!
 //! # Sharing
 //!
@@ -136,10 +136,10 @@
 //! | level | event | fields |
 //! |---|---|---|
 //! | trace | `dedup.joined` | `instance` |
-//! | trace | `dedup.hit` | `instance`, `stale` |
-//! | debug | `dedup.unshared`: the response is for one caller alone | `instance` |
-//! | debug | `dedup.refreshed`: a refresh began | `instance` |
-//! | debug | `dedup.spared`: a kept answer stands for a failure | `instance` |
+//! | trace | `dedup.cache_hit` | `instance`, `stale` |
+//! | debug | `dedup.not_shared`: the response is for one caller alone | `instance` |
+//! | debug | `dedup.refresh_started`: a refresh began | `instance` |
+//! | debug | `dedup.error_replaced`: a kept answer stands for a failure | `instance` |
 //! | debug | `dedup.rejected`: the request asked for a kept answer only | `instance`, `reason` |
 //! | error | `dedup.panicked` | `instance` |
 //!
@@ -147,20 +147,20 @@
 //!
 //! | option | default |
 //! |---|---|
-//! | [`keep`](DedupLayer::keep) | nothing is kept |
+//! | [`keep`](DedupLayer::cache) | nothing is kept |
 //! | [`share_errors`](DedupLayer::share_errors) | errors are not shared |
-//! | [`max_bytes`](DedupLayer::max_bytes) | 64 MiB of responses on their way |
+//! | [`max_bytes`](DedupLayer::max_shared_bytes) | 64 MiB of responses on their way |
 //! | [`resume_panics`](DedupLayer::resume_panics) | off |
 //! | [`per_service`](DedupLayer::per_service) | off |
 //! | [`named`](DedupLayer::named) | `"dedup"` |
-//! | [`Keep::negative`] | failures are not kept |
-//! | [`Keep::jitter`] | 10 % |
-//! | [`Keep::while_revalidate`], [`Keep::if_error`] | none |
-//! | [`Keep::early_refresh`] | off |
-//! | [`Keep::refresh_timeout`] | 30 s |
-//! | [`Keep::backoff`] | 1 s to 60 s, give or take 20 % |
-//! | [`Keep::max_entries`], [`Keep::max_bytes`] | 10,000 and 64 MiB |
-//! | [`Keep::classify`] | the mode's |
+//! | [`Cache::negative_ttl`] | failures are not kept |
+//! | [`Cache::jitter`] | 10 % |
+//! | [`Cache::stale_while_revalidate`], [`Cache::stale_if_error`] | none |
+//! | [`Cache::early_refresh`] | off |
+//! | [`Cache::refresh_timeout`] | 30 s |
+//! | [`Cache::refresh_backoff`] | 1 s to 60 s, give or take 20 % |
+//! | [`Cache::max_entries`], [`Cache::max_bytes`] | 10,000 and 64 MiB |
+//! | [`Cache::classify`] | the mode's |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -180,16 +180,16 @@ mod sync;
 pub use buttress_control::{Backoff, EarlyRefresh, Jitter, Ratio};
 
 pub use cache::{
-    About, Conclusion, Held, InFlight, Keep, Keeper, Kept, KeptBy, Look, Memory, MemoryStore,
-    OpenStore, Policy, Shelf, Store,
+    Cache, CacheControls, CacheEntry, CacheLookup, CachePolicy, CacheWrite, CachedOutcome,
+    Decision, EntryFor, KeyInfo, Memory, MemoryStore, NoCache, OpenStore, Store,
 };
-pub use call::{Core, Inner, ResponseFuture, Setup};
-pub use flight::Seat;
+pub use call::{DedupConfig, ResponseFuture, Setup, SharedService};
+pub use flight::FlightGuard;
 pub use handle::DedupHandle;
-pub use key::Keys;
+pub use key::KeySource;
 pub use layer::DedupLayer;
 pub use service::Dedup;
-pub use share_error::{Cloned, ShareError, SharedBy, Unshared};
+pub use share_error::{ClonedErrors, MappedErrors, ShareError, UnsharedErrors};
 
 /// Runs the example of the README as a test.
 #[cfg(doctest)]

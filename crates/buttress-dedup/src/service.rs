@@ -7,18 +7,19 @@ use buttress_core::{ByMode, Classify, Plain, Respond, Share};
 use tower_service::Service;
 
 use crate::{
-    Core, DedupHandle, InFlight, Inner, ResponseFuture, Seat, Setup, Unshared, call::start,
+    DedupConfig, DedupHandle, FlightGuard, NoCache, ResponseFuture, Setup, SharedService,
+    UnsharedErrors, call::start,
 };
 
 /// The service of [`DedupLayer`](crate::DedupLayer).
 #[derive(Clone, Debug)]
-pub struct Dedup<S, K = ByMode, M = Plain, P = InFlight, R = Unshared> {
+pub struct Dedup<S, K = ByMode, M = Plain, P = NoCache, R = UnsharedErrors> {
     inner: S,
-    core: Core<K, M, P, R>,
+    core: DedupConfig<K, M, P, R>,
 }
 
 impl<S, K, M, P, R> Dedup<S, K, M, P, R> {
-    pub(crate) const fn new(inner: S, core: Core<K, M, P, R>) -> Self {
+    pub(crate) const fn new(inner: S, core: DedupConfig<K, M, P, R>) -> Self {
         Self { inner, core }
     }
 
@@ -31,18 +32,18 @@ impl<S, K, M, P, R> Dedup<S, K, M, P, R> {
 
 impl<S, Req, K, M, P, R> Service<Req> for Dedup<S, K, M, P, R>
 where
-    S: Inner<Req>,
+    S: SharedService<Req>,
     Req: Send + 'static,
     K: Clone,
     M: Share<S::Response>
         + Respond<Req, <M as Share<S::Response>>::Response, S::Error>
         + Classify<Req, S::Response, S::Error>,
-    Core<K, M, P, R>: Setup<S, Req, Mode = M>,
+    DedupConfig<K, M, P, R>: Setup<S, Req, Mode = M>,
 {
     type Response =
-        <M as Respond<Req, <M as Share<S::Response>>::Response, S::Error>>::Response<Seat>;
+        <M as Respond<Req, <M as Share<S::Response>>::Response, S::Error>>::Response<FlightGuard>;
     type Error = S::Error;
-    type Future = ResponseFuture<S, Req, Core<K, M, P, R>>;
+    type Future = ResponseFuture<S, Req, DedupConfig<K, M, P, R>>;
 
     /// Always ready: the inner service is asked when it is needed, inside the flight.
     #[inline]

@@ -10,9 +10,9 @@ pub trait ShareError<E>: Clone {
 
 /// Errors are not shared: each caller has its own.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Unshared;
+pub struct UnsharedErrors;
 
-impl<E> ShareError<E> for Unshared {
+impl<E> ShareError<E> for UnsharedErrors {
     #[inline]
     fn share(&self, _: &E) -> Option<E> {
         None
@@ -21,10 +21,10 @@ impl<E> ShareError<E> for Unshared {
 
 /// Errors are shared by cloning them.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Cloned;
+pub struct ClonedErrors;
 
 #[diagnostic::do_not_recommend]
-impl<E: Clone> ShareError<E> for Cloned {
+impl<E: Clone> ShareError<E> for ClonedErrors {
     #[inline]
     fn share(&self, error: &E) -> Option<E> {
         Some(error.clone())
@@ -33,10 +33,10 @@ impl<E: Clone> ShareError<E> for Cloned {
 
 /// Errors are shared as the user's function says.
 #[derive(Clone, Copy, Debug)]
-pub struct SharedBy<F>(pub(crate) F);
+pub struct MappedErrors<F>(pub(crate) F);
 
 #[diagnostic::do_not_recommend]
-impl<F, E> ShareError<E> for SharedBy<F>
+impl<F, E> ShareError<E> for MappedErrors<F>
 where
     F: Fn(&E) -> Option<E> + Clone,
 {

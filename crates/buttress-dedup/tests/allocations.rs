@@ -10,22 +10,22 @@ use std::{
 
 use allocation_counter::measure;
 use buttress_core::{BoxError, Verdict};
-use buttress_dedup::{DedupLayer, EarlyRefresh, Keep};
+use buttress_dedup::{Cache, DedupLayer, EarlyRefresh};
 use tower::{Layer, Service, service_fn};
 
 #[test]
 fn a_hit_allocates_nothing() {
-    let keep = Keep::new(Duration::from_secs(1_000));
-    let layer = DedupLayer::new(|key: &u64| Some(*key)).keep(keep);
+    let keep = Cache::new(Duration::from_secs(1_000));
+    let layer = DedupLayer::keyed(|key: &u64| Some(*key)).cache(keep);
     let mut service = layer.layer(service_fn(found));
     assert_eq!(hits(&mut service), 0);
-    assert_eq!(layer.handle().hits(), 101);
+    assert_eq!(layer.handle().cache_hits(), 101);
 }
 
 #[test]
 fn a_hit_that_may_be_refreshed_early_allocates_nothing_either() {
-    let keep = Keep::new(Duration::from_secs(1_000)).early_refresh(EarlyRefresh::OPTIMAL);
-    let layer = DedupLayer::new(|key: &u64| Some(*key)).keep(keep);
+    let keep = Cache::new(Duration::from_secs(1_000)).early_refresh(EarlyRefresh::OPTIMAL);
+    let layer = DedupLayer::keyed(|key: &u64| Some(*key)).cache(keep);
     let mut service = layer.layer(service_fn(found));
     assert_eq!(hits(&mut service), 0);
 }
@@ -34,24 +34,24 @@ fn a_hit_that_may_be_refreshed_early_allocates_nothing_either() {
 fn nor_does_a_stale_one_whose_refresh_is_in_flight() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let _entered = runtime.enter();
-    let keep = Keep::new(Duration::ZERO).while_revalidate(Duration::from_secs(1_000));
-    let layer = DedupLayer::new(|key: &u64| Some(*key)).keep(keep);
+    let keep = Cache::new(Duration::ZERO).stale_while_revalidate(Duration::from_secs(1_000));
+    let layer = DedupLayer::keyed(|key: &u64| Some(*key)).cache(keep);
     let mut service = layer.layer(service_fn(found));
     // The first starts it, and the runtime never gets to run it.
     call(&mut service).unwrap();
     call(&mut service).unwrap();
-    assert_eq!((layer.handle().refreshed(), layer.handle().flights()), (1, 1));
+    assert_eq!((layer.handle().refreshes(), layer.handle().in_flight()), (1, 1));
     assert_eq!(hits(&mut service), 0);
-    assert_eq!((layer.handle().refreshed(), layer.handle().stale()), (1, 103));
+    assert_eq!((layer.handle().refreshes(), layer.handle().stale_hits()), (1, 103));
 }
 
 #[test]
 fn a_kept_error_costs_what_a_copy_of_it_costs() {
-    let keep = Keep::new(Duration::ZERO)
-        .negative(Duration::from_secs(1_000))
+    let keep = Cache::new(Duration::ZERO)
+        .negative_ttl(Duration::from_secs(1_000))
         .classify(|_: Result<&Arc<str>, &BoxError>| Verdict::Permanent);
     let share = |error: &BoxError| Some(BoxError::from(error.to_string()));
-    let layer = DedupLayer::new(|key: &u64| Some(*key)).keep(keep).share_error(share);
+    let layer = DedupLayer::keyed(|key: &u64| Some(*key)).cache(keep).share_errors_with(share);
     let lost = |_: u64| ready(Err::<Arc<str>, _>(BoxError::from("not found")));
     let mut service = layer.layer(service_fn(lost));
     let error = call(&mut service).unwrap_err();
@@ -61,18 +61,18 @@ fn a_kept_error_costs_what_a_copy_of_it_costs() {
 
 #[test]
 fn one_call_after_the_other_allocates_nothing() {
-    let layer = DedupLayer::new(|key: &u64| Some(*key));
+    let layer = DedupLayer::keyed(|key: &u64| Some(*key));
     let mut service = layer.layer(service_fn(found_at_once));
     // Once in each shard.
     (0..1_000).for_each(|key| drop(call_for(&mut service, key)));
     let calls = measure(|| (0..1_000).for_each(|key| drop(call_for(&mut service, key))));
-    assert_eq!((calls.count_total, layer.handle().led()), (0, 2_000));
+    assert_eq!((calls.count_total, layer.handle().leaders()), (0, 2_000));
 }
 
 #[test]
 fn nothing_is_left_of_a_layer_that_is_gone() {
     let calls = measure(|| {
-        let layer = DedupLayer::new(|key: &u64| Some(*key));
+        let layer = DedupLayer::keyed(|key: &u64| Some(*key));
         let mut service = layer.layer(service_fn(found_at_once));
         (0..1_000).for_each(|key| drop(call_for(&mut service, key)));
         drop((layer, service));
@@ -84,7 +84,7 @@ fn nothing_is_left_of_a_layer_that_is_gone() {
 #[test]
 fn nor_when_a_call_outlives_it() {
     let calls = measure(|| {
-        let layer = DedupLayer::new(|key: &u64| Some(*key));
+        let layer = DedupLayer::keyed(|key: &u64| Some(*key));
         let mut service = layer.layer(service_fn(found_at_once));
         (0..1_000).for_each(|key| drop(call_for(&mut service, key)));
         let call = service.call(7);

@@ -14,44 +14,44 @@ use tower::{ServiceBuilder, ServiceExt};
 
 #[tokio::test(start_paused = true)]
 async fn calls_with_keys_of_their_own_keep_the_contract() {
-    contract(DedupLayer::in_flight).without(Clause::Backpressure).await;
+    contract(DedupLayer::new).without(Clause::Backpressure).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_layer_that_resumes_panics_and_one_for_each_service_keep_the_contract() {
-    contract(|| DedupLayer::in_flight().resume_panics()).without(Clause::Backpressure).await;
-    contract(|| DedupLayer::in_flight().per_service()).without(Clause::Backpressure).await;
+    contract(|| DedupLayer::new().resume_panics()).without(Clause::Backpressure).await;
+    contract(|| DedupLayer::new().per_service()).without(Clause::Backpressure).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_layer_that_shares_errors_keeps_the_contract() {
     let share = |error: &BoxError| Some(BoxError::from(error.to_string()));
-    contract(move || DedupLayer::in_flight().share_error(share))
+    contract(move || DedupLayer::new().share_errors_with(share))
         .without(Clause::Backpressure)
         .await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn calls_without_a_key_keep_the_contract() {
-    contract(|| DedupLayer::new(|_: &u32| None::<u32>)).without(Clause::Backpressure).await;
+    contract(|| DedupLayer::keyed(|_: &u32| None::<u32>)).without(Clause::Backpressure).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn calls_that_are_all_the_same_keep_the_contract() {
     // All that is asked at once is one call, whose answer says which request it was made of.
-    contract(|| DedupLayer::new(|_: &u32| Some(()))).without(Clause::Backpressure).await;
+    contract(|| DedupLayer::keyed(|_: &u32| Some(()))).without(Clause::Backpressure).await;
 }
 
 #[tokio::test(start_paused = true)]
 #[should_panic(expected = "Pending stays Pending")]
 async fn the_layer_hides_the_backpressure() {
-    contract(DedupLayer::in_flight).await;
+    contract(DedupLayer::new).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn nothing_is_left_behind_wherever_a_call_is_dropped() {
     let probe = Probe::new(|n: u32| Ok::<_, BoxError>(n)).permits(1).pausing(3);
-    let layer = DedupLayer::in_flight();
+    let layer = DedupLayer::new();
     let handle = layer.handle();
     let stack = ServiceBuilder::new()
         .layer(layer)
@@ -60,7 +60,7 @@ async fn nothing_is_left_behind_wherever_a_call_is_dropped() {
         .service(probe.clone());
     let drops = sweep(|| stack.clone().oneshot(1))
         .over(&probe)
-        .also(|at| assert_eq!((handle.flights(), handle.waiters()), (0, 0), "{at}"))
+        .also(|at| assert_eq!((handle.in_flight(), handle.waiters()), (0, 0), "{at}"))
         .await;
     assert!(drops > 5, "{drops}");
 }
@@ -68,7 +68,7 @@ async fn nothing_is_left_behind_wherever_a_call_is_dropped() {
 #[tokio::test(start_paused = true)]
 async fn nothing_is_left_behind_wherever_a_call_that_is_tried_again_is_dropped() {
     let probe = Probe::new(|_: u32| Err::<u32, _>(BoxError::from("down"))).permits(1).pausing(1);
-    let layer = DedupLayer::in_flight();
+    let layer = DedupLayer::new();
     let handle = layer.handle();
     let stack = ServiceBuilder::new()
         .layer(DeadlineLayer::new(Duration::from_secs(60)))
@@ -78,7 +78,7 @@ async fn nothing_is_left_behind_wherever_a_call_that_is_tried_again_is_dropped()
         .service(probe.clone());
     let drops = sweep(|| stack.clone().oneshot(1))
         .over(&probe)
-        .also(|at| assert_eq!((handle.flights(), handle.waiters()), (0, 0), "{at}"))
+        .also(|at| assert_eq!((handle.in_flight(), handle.waiters()), (0, 0), "{at}"))
         .await;
     assert!(drops > 9, "{drops}");
 }
@@ -88,7 +88,7 @@ async fn one_of_two_is_dropped_wherever_that_may_be_and_the_other_is_served() {
     for leader in [true, false] {
         for polls in 0..8 {
             let probe = Probe::new(|n: u32| Ok::<_, BoxError>(n)).permits(1).pausing(3);
-            let layer = DedupLayer::in_flight();
+            let layer = DedupLayer::new();
             let handle = layer.handle();
             let stack = ServiceBuilder::new()
                 .layer(layer)
@@ -105,7 +105,7 @@ async fn one_of_two_is_dropped_wherever_that_may_be_and_the_other_is_served() {
             assert_eq!(answer.ok(), Some(1), "{polls} polls, the leader leaves: {leader}");
             assert!(probe.at_rest());
             assert_eq!((probe.calls(), probe.abandoned()), (1, 0));
-            assert_eq!(handle.flights(), 0);
+            assert_eq!(handle.in_flight(), 0);
             assert!(over || polls < 4);
         }
     }

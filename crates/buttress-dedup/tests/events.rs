@@ -15,7 +15,7 @@ use tracing::Level;
 #[tokio::test(start_paused = true)]
 async fn whoever_joins_is_told_of_with_the_instance_and_whoever_leads_is_not() {
     let events = Events::of("buttress");
-    let service = DedupLayer::in_flight().named("users").layer(service_fn(work));
+    let service = DedupLayer::new().named("users").layer(service_fn(work));
     let mut calls = [(); 3].map(|()| task::spawn(service.clone().oneshot(1)));
     for call in &mut calls {
         assert_pending!(call.poll());
@@ -33,7 +33,7 @@ async fn whoever_joins_is_told_of_with_the_instance_and_whoever_leads_is_not() {
 #[tokio::test(start_paused = true)]
 async fn a_call_of_one_caller_is_not_told_of() {
     let events = Events::of("buttress");
-    let service = DedupLayer::in_flight().layer(service_fn(work));
+    let service = DedupLayer::new().layer(service_fn(work));
     service.clone().oneshot(1).await.unwrap();
     service.oneshot(1).await.unwrap();
     assert_eq!(events.names(), [""; 0]);
@@ -42,7 +42,7 @@ async fn a_call_of_one_caller_is_not_told_of() {
 #[tokio::test(start_paused = true)]
 async fn a_panic_is_told_once_whoever_waits_for_it() {
     let events = Events::of("buttress");
-    let service = DedupLayer::in_flight().named("users").layer(service_fn(|_: u32| async {
+    let service = DedupLayer::new().named("users").layer(service_fn(|_: u32| async {
         tokio::task::yield_now().await;
         std::panic::resume_unwind(Box::new("as told"));
         #[expect(unreachable_code, reason = "says what the service would return")]
@@ -64,7 +64,7 @@ async fn a_panic_is_told_once_whoever_waits_for_it() {
 async fn a_panic_of_a_key_is_told_too() {
     let events = Events::of("buttress");
     let key = |_: &u32| -> Option<u32> { std::panic::resume_unwind(Box::new("as told")) };
-    let service = DedupLayer::new(key).layer(service_fn(work));
+    let service = DedupLayer::keyed(key).layer(service_fn(work));
     service.oneshot(1).await.unwrap_err();
     assert_eq!(events.names(), ["dedup.panicked"]);
     assert_eq!(events.all()[0].field("instance"), Some("dedup"));
@@ -73,7 +73,7 @@ async fn a_panic_of_a_key_is_told_too() {
 #[tokio::test(start_paused = true)]
 async fn a_response_that_is_for_one_alone_is_told_of_and_the_others_go_alone() {
     let events = Events::of("buttress");
-    let layer = DedupLayer::in_flight().named("users");
+    let layer = DedupLayer::new().named("users");
     let handle = layer.handle();
     let service = layer.bind(Private).layer(service_fn(work));
     let mut calls = [(); 3].map(|()| task::spawn(service.clone().oneshot(7)));
@@ -83,15 +83,18 @@ async fn a_response_that_is_for_one_alone_is_told_of_and_the_others_go_alone() {
     for call in calls {
         assert_eq!(call.await.unwrap(), 7);
     }
-    assert_eq!((handle.led(), handle.joined(), handle.apart(), handle.flights()), (1, 2, 2, 0));
-    assert_eq!(events.names(), ["dedup.joined", "dedup.joined", "dedup.unshared"]);
-    let told = &events.named("dedup.unshared")[0];
+    assert_eq!(
+        (handle.leaders(), handle.followers(), handle.bypassed(), handle.in_flight()),
+        (1, 2, 2, 0)
+    );
+    assert_eq!(events.names(), ["dedup.joined", "dedup.joined", "dedup.not_shared"]);
+    let told = &events.named("dedup.not_shared")[0];
     assert_eq!((told.level, told.field("instance")), (Level::DEBUG, Some("users")));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_response_that_is_for_one_alone_is_nobodys_when_that_one_has_gone() {
-    let service = DedupLayer::in_flight().bind(Private).layer(service_fn(work));
+    let service = DedupLayer::new().bind(Private).layer(service_fn(work));
     let mut first = task::spawn(service.clone().oneshot(7));
     let mut others = [(); 2].map(|()| task::spawn(service.clone().oneshot(7)));
     assert_pending!(first.poll());
@@ -103,7 +106,7 @@ async fn a_response_that_is_for_one_alone_is_nobodys_when_that_one_has_gone() {
     for call in others {
         assert_eq!(call.await.unwrap(), 7);
     }
-    assert_eq!(events.names(), ["dedup.unshared"]);
+    assert_eq!(events.names(), ["dedup.not_shared"]);
 }
 
 async fn work(n: u32) -> Result<u32, BoxError> {

@@ -15,7 +15,7 @@ use std::{
 };
 
 use buttress_core::{By, Plain, Reason, Rejection};
-use buttress_dedup::{DedupLayer, InFlight, ShareError, Unshared};
+use buttress_dedup::{DedupLayer, NoCache, ShareError, UnsharedErrors};
 use proptest::prelude::*;
 use tokio_test::task::{self, Spawn};
 use tower::{Layer, service_fn};
@@ -257,7 +257,7 @@ where
             }
             Step::Forget(key) => {
                 model.table.remove(key);
-                handle.forget(key);
+                handle.invalidate(key);
             }
         }
         real.settle(&mut model);
@@ -265,7 +265,7 @@ where
         let running = |(id, (end, _)): (&Id, &(Option<End>, _))| end.is_none().then_some(*id);
         let running: BTreeSet<_> = upstream.running.iter().filter_map(running).collect();
         assert_eq!(running, model.running());
-        assert_eq!(handle.flights(), model.table.len());
+        assert_eq!(handle.in_flight(), model.table.len());
         assert_eq!(handle.waiters(), model.waiters());
         for id in &real.polled {
             let flight = &model.flights[&model.callers[id].1];
@@ -273,16 +273,16 @@ where
         }
     }
     drop(std::mem::take(&mut real.calls));
-    assert_eq!((handle.flights(), handle.waiters()), (0, 0));
+    assert_eq!((handle.in_flight(), handle.waiters()), (0, 0));
     assert!(real.upstream.lock().unwrap().running.is_empty());
 }
 
 type KeyFn = fn(&(u8, Id)) -> Option<u8>;
-type Layered<R> = DedupLayer<By<KeyFn>, Plain, InFlight, R>;
+type Layered<R> = DedupLayer<By<KeyFn>, Plain, NoCache, R>;
 
-fn layer() -> Layered<Unshared> {
+fn layer() -> Layered<UnsharedErrors> {
     let key: KeyFn = |(key, _)| Some(*key);
-    DedupLayer::new(key)
+    DedupLayer::keyed(key)
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {

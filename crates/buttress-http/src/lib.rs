@@ -12,7 +12,7 @@
 //!
 //! let http = Http::new().timeout_header(HeaderName::from_static("x-request-timeout-ms"));
 //! let request = Request::get("/").header("x-request-timeout-ms", "250").body(())?;
-//! let deadline = http.read(&request).ok_or("no deadline")?;
+//! let deadline = http.deadline(&request).ok_or("no deadline")?;
 //! assert!(deadline.remaining() <= Duration::from_millis(250));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -68,7 +68,7 @@
 //! read is ignored, and of several the shortest counts. What goes out is rounded down, and replaces
 //! only what is more than a millisecond longer.
 //!
-//! A zero is never written. If the time left, less the [margin](Http::margin), rounds down to zero,
+//! A zero is never written. If the time left, less the [margin](Http::deadline_margin), rounds down to zero,
 //! the layer is told that the deadline has expired. In `grpc-timeout` the least is 1 ns, and in the
 //! chosen header 1 ms.
 //!
@@ -82,7 +82,7 @@
 //! `critical-plus`, in letters of either case. A value that cannot be read is ignored, and of several
 //! the lowest counts. A [`Criticality`](buttress_core::Criticality) in the extensions of a request
 //! comes before the header: it is the program's own word. The header is its client's, so the edge of
-//! a network [ignores](Http::ignore_criticality) it. `critical` goes without saying: it is written
+//! a network [ignores](Http::ignore_criticality_header) it. `critical` goes without saying: it is written
 //! only in place of something else.
 //!
 //! # Rate headers
@@ -109,10 +109,10 @@
 //! implementation of [`KeyOf`](buttress_core::KeyOf). A response is shared unless it is for one client
 //! alone: `Set-Cookie`, `private`, `no-store`, `Content-Range` or status 206, a switch to another
 //! protocol, a stream of events or pictures without an end, and a `Vary` that is `*` or names a header
-//! that the key ignores. Of a long body only a window of [`share_cap`](Http::share_cap) bytes is held, and all
+//! that the key ignores. Of a long body only a window of [`max_shared_body`](Http::max_shared_body) bytes is held, and all
 //! its callers read on within that window; [`SharedBody`] has the rule. How long a response may be kept
 //! stands at the implementation of [`Expire`](buttress_core::Expire): as RFC 9111 has it, and what is
-//! malformed is read in the strictest way. A response that was kept says so by [`Kept`] and `Age`.
+//! malformed is read in the strictest way. A response that was kept says so by [`FromCache`] and `Age`.
 //!
 //! With a key closure of the user's none of these rules about requests apply. Such a key may be given to a
 //! `POST`, and a change then outdates nothing. A layer in a nested axum router sees the path without the
@@ -126,15 +126,15 @@
 //!
 //! | option | default |
 //! |---|---|
-//! | [`replay_cap`](Http::replay_cap) | 64 KiB |
-//! | [`share_cap`](Http::share_cap) | 1 MiB |
+//! | [`max_replay_body`](Http::max_replay_body) | 64 KiB |
+//! | [`max_shared_body`](Http::max_shared_body) | 1 MiB |
 //! | [`timeout_header`](Http::timeout_header) | none: only gRPC carries a deadline |
-//! | [`margin`](Http::margin) | none |
+//! | [`margin`](Http::deadline_margin) | none |
 //! | [`deadline_in_extensions`](Http::deadline_in_extensions) | off |
 //! | [`criticality_header`](Http::criticality_header) | `x-criticality` |
-//! | [`ignore_criticality`](Http::ignore_criticality) | off: the header is believed |
-//! | [`idempotent`](Http::idempotent) | off: the request itself has to say so |
-//! | [`only_idempotent`](Http::only_idempotent) | off: a gRPC call is repeated after the service's own answer too |
+//! | [`ignore_criticality_header`](Http::ignore_criticality_header) | off: the header is believed |
+//! | [`idempotent`](Http::assume_idempotent) | off: the request itself has to say so |
+//! | [`only_marked_idempotent`](Http::only_marked_idempotent) | off: a gRPC call is repeated after the service's own answer too |
 //! | [`ignore_headers`](Http::ignore_headers) | the headers that [`HttpKey`] lists |
 //! | [`key_headers`](Http::key_headers) | all headers but those |
 //! | [`vary`](Http::vary) | none of those |
@@ -154,7 +154,7 @@ mod share;
 
 pub use classify::never_processed::never_processed;
 pub use classify::retry_after::{grpc_pushback, retry_after};
-pub use expire::Kept;
+pub use expire::FromCache;
 pub use key::HttpKey;
 pub use message::{Protocol, RequestHead, ResponseHead};
 pub use mode::{Http, HttpExt};

@@ -25,7 +25,7 @@ impl Http {
     }
 
     /// Requests with a body of up to `bytes` can be sent again; 64 KiB by default.
-    pub fn replay_cap(self, bytes: usize) -> Self {
+    pub fn max_replay_body(self, bytes: usize) -> Self {
         self.with(|options| options.replay_cap = bytes)
     }
 
@@ -37,7 +37,7 @@ impl Http {
     /// that moves with them. A caller that falls further behind than that fails with
     /// [`TooLong`](crate::TooLong); see [`SharedBody`](crate::SharedBody). With 0, all callers read
     /// frame by frame.
-    pub fn share_cap(self, bytes: usize) -> Self {
+    pub fn max_shared_body(self, bytes: usize) -> Self {
         self.with(|options| options.share_cap = bytes)
     }
 
@@ -54,7 +54,7 @@ impl Http {
     ///
     /// It belongs on the innermost deadline: a layer further in reads what this one announced, and
     /// a margin of its own would come on top.
-    pub fn margin(self, margin: Duration) -> Self {
+    pub fn deadline_margin(self, margin: Duration) -> Self {
         self.with(|options| options.margin = margin)
     }
 
@@ -75,7 +75,7 @@ impl Http {
     ///
     /// For the edge of a network: whoever comes from outside would call everything critical. What
     /// the program itself puts into the request's extensions counts as before.
-    pub fn ignore_criticality(self) -> Self {
+    pub fn ignore_criticality_header(self) -> Self {
         self.with(|options| options.criticality = HeaderTrust::Ignored)
     }
 
@@ -83,7 +83,7 @@ impl Http {
     ///
     /// For a service that knows a repeated request, where the requests cannot say so one by one
     /// with [`Idempotent`](crate::Idempotent) or an `Idempotency-Key`.
-    pub fn idempotent(self) -> Self {
+    pub fn assume_idempotent(self) -> Self {
         self.with(|options| options.repeat_policy = RepeatPolicy::All)
     }
 
@@ -95,8 +95,8 @@ impl Http {
     /// service's place after a connection broke. Where a call must not run twice, set this, and mark
     /// the calls that may with [`Idempotent`](crate::Idempotent) or an `Idempotency-Key`.
     ///
-    /// Of this and [`idempotent`](Self::idempotent) the last counts.
-    pub fn only_idempotent(self) -> Self {
+    /// Of this and [`idempotent`](Self::assume_idempotent) the last counts.
+    pub fn only_marked_idempotent(self) -> Self {
         self.with(|options| options.repeat_policy = RepeatPolicy::Idempotent)
     }
 

@@ -49,7 +49,7 @@ fn the_extension_comes_before_the_header_whichever_is_lower() {
 
 #[test]
 fn at_the_edge_the_header_is_not_believed_and_the_extension_is() {
-    let edge = Http::new().ignore_criticality();
+    let edge = Http::new().ignore_criticality_header();
     let mut request = said(&["critical-plus"]);
     assert_eq!(edge.criticality(&request), None);
     request.extensions_mut().insert(Sheddable);
@@ -59,7 +59,7 @@ fn at_the_edge_the_header_is_not_believed_and_the_extension_is() {
 #[test]
 fn at_the_edge_a_mark_takes_the_place_of_what_was_not_believed() {
     let mut request = said(&["critical-plus"]);
-    Http::new().ignore_criticality().set_criticality(&mut request, Critical);
+    Http::new().ignore_criticality_header().set_criticality(&mut request, Critical);
     assert_eq!(values(&request, &USUAL), ["critical"]);
 }
 

@@ -78,7 +78,7 @@ async fn a_hop_announces_what_is_left_of_both_deadlines_less_its_margin() {
     for (work, margin, announced) in
         [(30, 0, "150000u"), (120, 0, "80000000n"), (120, 5, "75000000n")]
     {
-        let http = Http::new().margin(margin * MS);
+        let http = Http::new().deadline_margin(margin * MS);
         let inbound = http.deadline(&grpc(&["200m"]));
         tokio::time::advance(work * MS).await;
         let own = Some(Deadline::after(150 * MS));
@@ -144,7 +144,7 @@ async fn a_deadline_that_leaves_nothing_to_announce_is_expired_and_not_written()
         (plain(&["0"]), NONE, 20 * MS),
         (grpc(&["0n"]), NONE, 20 * MS),
     ] {
-        let http = chosen().margin(margin).deadline_in_extensions();
+        let http = chosen().deadline_margin(margin).deadline_in_extensions();
         let mut written = request.clone();
         assert_eq!(http.can_set_deadline(&written, Deadline::after(left)), Err(NoTimeLeft));
         assert_eq!(http.set_deadline(&mut written, Deadline::after(left)), Err(NoTimeLeft));

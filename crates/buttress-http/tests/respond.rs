@@ -154,7 +154,10 @@ fn the_timer_of_a_tonic_channel_is_recognised_wherever_it_stands_in_the_chain() 
         )
     };
     assert!(!early(Http::new()), "a timer of its own, with time left here");
-    assert!(early(Http::new().margin(Duration::from_millis(50))), "it was told of a margin less");
+    assert!(
+        early(Http::new().deadline_margin(Duration::from_millis(50))),
+        "it was told of a margin less"
+    );
 }
 
 #[cfg(feature = "reqwest")]

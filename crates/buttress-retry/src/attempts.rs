@@ -13,7 +13,7 @@ use buttress_core::{
 use tower_service::Service;
 
 use crate::{
-    Stop,
+    StopReason,
     attempt_time::Began,
     budget::Withdrawal,
     future::NextAttempt,
@@ -221,14 +221,14 @@ impl<S, M, C, Saved, Seed> Attempts<S, M, C, Saved, Seed> {
     {
         // The service may have become ready: what that has reserved goes back.
         self.spare = None;
-        self.stop(Stop::Deadline, verdict, outcome)
+        self.stop(StopReason::Deadline, verdict, outcome)
     }
 
     /// Ends the call with its last `outcome`.
     #[cold]
     fn stop<Res, E>(
         &mut self,
-        why: Stop,
+        why: StopReason,
         verdict: Verdict,
         mut outcome: Result<Res, E>,
     ) -> Result<Res, E>
@@ -238,7 +238,7 @@ impl<S, M, C, Saved, Seed> Attempts<S, M, C, Saved, Seed> {
         // A rejection that was waited for and came again is a failure of trying, too.
         let has_tried = self.attempt() > Attempt::FIRST;
         let is_giving_up =
-            why.is_giving_up(has_tried) || (why == Stop::Rejected && self.was_rejected());
+            why.is_giving_up(has_tried) || (why == StopReason::Rejected && self.was_rejected());
         if is_giving_up && self.settings.attempts > 1 {
             let is_marked = outcome.as_mut().is_ok_and(|response| self.mode.mark_gave_up(response));
             if !is_marked {

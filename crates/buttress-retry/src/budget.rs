@@ -5,7 +5,7 @@ use buttress_core::{InnerReport, SharedCount};
 use tokio::time::Instant;
 
 use crate::{
-    Stop,
+    StopReason,
     pending_deposits::{Latest, PendingDeposits},
 };
 
@@ -136,23 +136,23 @@ impl Budget {
     }
 
     /// Takes what one retry costs, if it is there.
-    pub(crate) fn withdraw(&self, kind: RetryKind) -> Result<Withdrawal, Stop> {
+    pub(crate) fn withdraw(&self, kind: RetryKind) -> Result<Withdrawal, StopReason> {
         let paid = match &self.account.law {
             Law::Ratio(budget) => {
                 let now = self.account.now();
                 self.account.pending_deposits.settle_deposits(budget, now, Latest::Unknown);
-                budget.take(now, 1).map(Paid::At)
+                budget.try_withdraw(now, 1).map(Paid::At)
             }
             Law::Throttle(throttle) => throttle.allows().then_some(Paid::Nothing),
             Law::Tokens(bucket) => {
                 // Read first: a bucket that becomes full meanwhile may have been without this withdrawal.
-                let fills = bucket.fills();
+                let fills = bucket.fill_count();
                 let is_paid = bucket.withdraw(self.account.now(), kind);
                 is_paid.then_some(Paid::Tokens { kind, fills })
             }
             Law::Unlimited => Some(Paid::Nothing),
         };
-        let paid = paid.ok_or(Stop::BudgetEmpty)?;
+        let paid = paid.ok_or(StopReason::BudgetEmpty)?;
         Ok(Withdrawal::of(self, Some(paid)))
     }
 
@@ -160,7 +160,7 @@ impl Budget {
     pub(crate) fn refund(&self, paid: Paid) {
         match (&self.account.law, paid) {
             (Law::Ratio(budget), Paid::At(taken)) => budget.refund(taken, 1),
-            (Law::Tokens(bucket), Paid::Tokens { kind, fills }) if bucket.fills() == fills => {
+            (Law::Tokens(bucket), Paid::Tokens { kind, fills }) if bucket.fill_count() == fills => {
                 bucket.refund(kind);
             }
             _ => {}

@@ -1,7 +1,7 @@
 use std::sync::{Arc, atomic::Ordering};
 
 use crate::{
-    Budget, Stop,
+    Budget, StopReason,
     settings::{RetryState, Settings},
 };
 
@@ -23,7 +23,7 @@ impl RetryHandle {
     }
 
     /// Failed calls that were not repeated because of `why`.
-    pub fn stopped(&self, why: Stop) -> u64 {
+    pub fn stopped(&self, why: StopReason) -> u64 {
         self.state.stopped(why).map_or(0, |count| count.load(Ordering::Relaxed))
     }
 

@@ -55,12 +55,12 @@ impl<M, C> RetryLayer<M, C> {
     ///
     /// The time that the service waits for the body of the request is not learned, because a repetition sends at
     /// once what came slowly before. Over HTTP a body that comes bit by bit costs two allocations for it.
-    pub fn skip_hopeless(self) -> Self {
+    pub fn skip_late_attempts(self) -> Self {
         self.with(|settings| settings.late_attempts = LateAttempts::Skipped)
     }
 
     /// The longest wait that a hint may ask for where no deadline bounds it. A call that is told to wait
-    /// for longer stops at once, with [`Stop::PushbackExceedsDeadline`](crate::Stop). By default 60 s.
+    /// for longer stops at once, with [`StopReason::PushbackExceedsDeadline`](crate::StopReason). By default 60 s.
     ///
     /// Where there is a deadline, every hint that fits into it is waited for.
     pub fn max_hint(self, max: Duration) -> Self {

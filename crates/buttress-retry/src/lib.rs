@@ -29,7 +29,7 @@
 //! A call is repeated if its [`Verdict`](buttress_core::Verdict) is transient, timed out, throttled or
 //! never processed; if the request can be sent again whole; if doing so is harmless; if the budget pays for
 //! it; and if another attempt can begin before the deadline. Otherwise the last outcome is
-//! returned at once and unchanged, and [`Stop`] says why. No wait is cut short to fit the deadline.
+//! returned at once and unchanged, and [`StopReason`] says why. No wait is cut short to fit the deadline.
 //!
 //! | the outcome | is repeated |
 //! |---|---|
@@ -114,7 +114,7 @@
 //! |---|---|---|
 //! | trace | `retry.attempt` | `instance`, `attempt` from 1, `verdict` |
 //! | debug | `retry.scheduled` | `instance`, `attempt` that failed, `delay`, `verdict` |
-//! | debug | `retry.stopped` | `instance`, `reason` ([`Stop`]), `attempts` made, `verdict` |
+//! | debug | `retry.stopped` | `instance`, `reason` ([`StopReason`]), `attempts` made, `verdict` |
 //!
 //! # Defaults
 //!
@@ -124,7 +124,7 @@
 //! | [`budget`](RetryLayer::budget) | 20 % of the calls plus 10 per second, over 10 s |
 //! | [`max_hint`](RetryLayer::max_hint) | 60 s |
 //! | [`classify`](RetryLayer::classify) | the mode's |
-//! | [`skip_hopeless`](RetryLayer::skip_hopeless) | off |
+//! | [`skip_late_attempts`](RetryLayer::skip_late_attempts) | off |
 //! | [`named`](RetryLayer::named) | `"retry"` |
 //! | [`seed`](RetryLayer::seed) | random |
 
@@ -149,7 +149,7 @@ pub use future::ResponseFuture;
 pub use handle::RetryHandle;
 pub use layer::RetryLayer;
 pub use service::Retry;
-pub use stop_reason::Stop;
+pub use stop_reason::StopReason;
 
 /// Runs the example of the README as a test.
 #[cfg(doctest)]

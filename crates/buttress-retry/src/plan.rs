@@ -3,7 +3,7 @@ use std::time::Duration;
 use buttress_control::{Delays, RetryKind};
 use buttress_core::{Attempt, Deadline, NoTimeLeft, Propagate, Reason, Replay, RetryHint, Verdict};
 
-use crate::{Stop, attempts::Attempts, budget::Withdrawal, tries::Tries};
+use crate::{StopReason, attempts::Attempts, budget::Withdrawal, tries::Tries};
 
 /// Another attempt: what to send, after how long, and what was paid for it.
 pub(crate) struct Plan<Req> {
@@ -27,7 +27,7 @@ pub(crate) struct Ended {
 
 /// The next attempt after one that failed, or why there is none.
 impl<S, M, C, Saved, Seed> Attempts<S, M, C, Saved, Seed> {
-    pub(crate) fn plan<Req>(&mut self, ended: Ended) -> Result<Plan<Req>, Stop>
+    pub(crate) fn plan<Req>(&mut self, ended: Ended) -> Result<Plan<Req>, StopReason>
     where
         M: Replay<Req, Saved = Saved> + Propagate<Req>,
     {
@@ -36,21 +36,21 @@ impl<S, M, C, Saved, Seed> Attempts<S, M, C, Saved, Seed> {
         let held = self.hold(ended, free);
         let hint = self.account_for(ended, free)?;
         if ended.gave_up {
-            return Err(Stop::GaveUpBelow);
+            return Err(StopReason::GaveUpBelow);
         }
         if hint == Some(RetryHint::Never) {
-            return Err(Stop::Pushback);
+            return Err(StopReason::Pushback);
         }
         self.has_attempts(free)?;
-        let (_, saved) = self.spare.as_ref().ok_or(Stop::NotReplayable)?;
+        let (_, saved) = self.spare.as_ref().ok_or(StopReason::NotReplayable)?;
         let never_processed = free || ended.verdict == Verdict::NeverProcessed;
         if !never_processed && !self.mode.repeatable(saved, ended.answered) {
-            return Err(Stop::NotIdempotent);
+            return Err(StopReason::NotIdempotent);
         }
         let delay = self.delay(hint, free)?;
         let attempt = if free { self.attempt().transparent() } else { self.attempt().next() };
-        let (_, saved) = self.spare.as_ref().ok_or(Stop::NotReplayable)?;
-        let request = self.mode.again(saved, attempt).ok_or(Stop::NotReplayable)?;
+        let (_, saved) = self.spare.as_ref().ok_or(StopReason::NotReplayable)?;
+        let request = self.mode.again(saved, attempt).ok_or(StopReason::NotReplayable)?;
         self.can_announce(&request, delay)?;
         let paid = match ended.verdict {
             _ if free => held,
@@ -76,30 +76,30 @@ impl<S, M, C, Saved, Seed> Attempts<S, M, C, Saved, Seed> {
     }
 
     /// Whether another attempt may be made.
-    fn has_attempts(&self, free: bool) -> Result<(), Stop> {
+    fn has_attempts(&self, free: bool) -> Result<(), StopReason> {
         let most = self.settings.attempts;
         let is_left = if free {
             most > 1
         } else {
             self.attempt().previous_attempts().saturating_add(1) < most
         };
-        is_left.then_some(()).ok_or(Stop::AttemptsUsed)
+        is_left.then_some(()).ok_or(StopReason::AttemptsUsed)
     }
 
     /// Tells the budget of a failure, and reads from the verdict what it says about the next attempt, if it
     /// leaves room for one.
-    fn account_for(&mut self, ended: Ended, free: bool) -> Result<Option<RetryHint>, Stop> {
+    fn account_for(&mut self, ended: Ended, free: bool) -> Result<Option<RetryHint>, StopReason> {
         let hint = match ended.verdict {
             Verdict::Transient | Verdict::TimedOut | Verdict::NeverProcessed => None,
             Verdict::Throttled(hint) => hint,
             Verdict::Rejected { reason: Reason::DeadlineExceeded, .. } => {
-                return Err(Stop::Deadline);
+                return Err(StopReason::Deadline);
             }
-            Verdict::Rejected { .. } if self.was_rejected() => return Err(Stop::Rejected),
+            Verdict::Rejected { .. } if self.was_rejected() => return Err(StopReason::Rejected),
             Verdict::Rejected { retry_after, .. } => {
-                Some(RetryHint::Exactly(retry_after.ok_or(Stop::Rejected)?))
+                Some(RetryHint::Exactly(retry_after.ok_or(StopReason::Rejected)?))
             }
-            _ => return Err(Stop::NotRetryable),
+            _ => return Err(StopReason::NotRetryable),
         };
         if !free {
             self.settings.budget.failed(ended.counted);
@@ -124,7 +124,7 @@ impl<S, M, C, Saved, Seed> Attempts<S, M, C, Saved, Seed> {
     }
 
     /// How long to wait, if an attempt after that can still end in time.
-    fn delay(&mut self, hint: Option<RetryHint>, free: bool) -> Result<Duration, Stop> {
+    fn delay(&mut self, hint: Option<RetryHint>, free: bool) -> Result<Duration, StopReason> {
         let left = self.until().map(Deadline::remaining);
         match hint {
             Some(RetryHint::Exactly(told)) => {
@@ -163,34 +163,36 @@ impl<S, M, C, Saved, Seed> Attempts<S, M, C, Saved, Seed> {
     }
 
     /// Whether a wait of as long as the call was `told` to may be made at all.
-    fn is_bearable(&self, told: Duration, left: Option<Duration>) -> Result<(), Stop> {
+    fn is_bearable(&self, told: Duration, left: Option<Duration>) -> Result<(), StopReason> {
         let is_bearable = match left {
             Some(left) => told.is_zero() || told.saturating_add(LEAST) <= left,
             None => told <= self.settings.max_hint,
         };
-        is_bearable.then_some(()).ok_or(Stop::PushbackExceedsDeadline)
+        is_bearable.then_some(()).ok_or(StopReason::PushbackExceedsDeadline)
     }
 
     /// Whether an attempt that begins after `delay` has the time that it takes.
-    fn fits(&self, delay: Duration, left: Option<Duration>) -> Result<(), Stop> {
+    fn fits(&self, delay: Duration, left: Option<Duration>) -> Result<(), StopReason> {
         let Some(left) = left else { return Ok(()) };
         if delay.saturating_add(LEAST) > left {
-            return Err(Stop::Deadline);
+            return Err(StopReason::Deadline);
         }
         if delay.saturating_add(self.usual()) >= left && !self.usual().is_zero() {
-            return Err(Stop::CannotFinish);
+            return Err(StopReason::CannotFinish);
         }
         Ok(())
     }
 
     /// Whether a request that is sent after `delay` can still announce some time.
-    pub(crate) fn can_announce<Req>(&self, request: &Req, delay: Duration) -> Result<(), Stop>
+    pub(crate) fn can_announce<Req>(&self, request: &Req, delay: Duration) -> Result<(), StopReason>
     where
         M: Propagate<Req>,
     {
         let Some(deadline) = self.deadline else { return Ok(()) };
-        let then = deadline.instant().checked_sub(delay).ok_or(Stop::Deadline)?;
-        self.mode.can_set_deadline(request, Deadline::at(then)).map_err(|NoTimeLeft| Stop::Deadline)
+        let then = deadline.instant().checked_sub(delay).ok_or(StopReason::Deadline)?;
+        self.mode
+            .can_set_deadline(request, Deadline::at(then))
+            .map_err(|NoTimeLeft| StopReason::Deadline)
     }
 
     /// How much later than after `delay` an attempt may begin.

@@ -6,7 +6,7 @@ use std::{
 use buttress_control::{Backoff, Random};
 use buttress_core::Origin;
 
-use crate::{Budget, Stop, attempt_time::AttemptTime};
+use crate::{Budget, StopReason, attempt_time::AttemptTime};
 
 /// What a layer was told, and the state its services share.
 #[derive(Clone, Debug)]
@@ -45,7 +45,7 @@ pub(crate) enum LateAttempts {
 pub(crate) struct RetryState {
     pub(crate) attempt_time: AttemptTime,
     pub(crate) retries: AtomicU64,
-    stops: [AtomicU64; Stop::ALL.len()],
+    stops: [AtomicU64; StopReason::ALL.len()],
     pub(crate) random: Random,
 }
 
@@ -59,8 +59,8 @@ impl RetryState {
         }
     }
 
-    pub(crate) fn stopped(&self, why: Stop) -> Option<&AtomicU64> {
-        let place = Stop::ALL.iter().position(|stop| *stop == why)?;
+    pub(crate) fn stopped(&self, why: StopReason) -> Option<&AtomicU64> {
+        let place = StopReason::ALL.iter().position(|stop| *stop == why)?;
         self.stops.get(place)
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 #[doc(alias("give up"))]
-pub enum Stop {
+pub enum StopReason {
     /// The verdict was permanent, or the service itself had run out of time.
     NotRetryable,
     /// This was the last attempt.
@@ -31,7 +31,7 @@ pub enum Stop {
     GaveUpBelow,
 }
 
-impl Stop {
+impl StopReason {
     /// Every reason.
     pub const ALL: [Self; 11] = [
         Self::NotRetryable,
@@ -78,7 +78,7 @@ impl Stop {
     }
 }
 
-impl fmt::Display for Stop {
+impl fmt::Display for StopReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }

@@ -16,7 +16,7 @@ use std::{
 use buttress_core::{Attempt, BoxError, Deadline, Origin, Reason, Rejection, RetryHint, Verdict};
 use buttress_deadline::DeadlineLayer;
 use buttress_retry::{
-    Backoff, Budget, Jitter, Ratio, RetryLayer, RetryThrottle, Stop, TokenBucket,
+    Backoff, Budget, Jitter, Ratio, RetryLayer, RetryThrottle, StopReason, TokenBucket,
 };
 use tokio::time::{Instant, sleep};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, limit::ConcurrencyLimitLayer, service_fn};
@@ -57,7 +57,7 @@ async fn delays_grow_to_the_cap_and_attempts_count_the_first() {
     let error = layer.layer(service).oneshot(0).await.unwrap_err();
     assert_eq!(error.to_string(), "failure 5");
     assert_eq!(times(&log), [0, 1000, 3000, 6000, 9000]);
-    assert_eq!(layer.handle().stopped(Stop::AttemptsUsed), 1);
+    assert_eq!(layer.handle().stopped(StopReason::AttemptsUsed), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -97,7 +97,7 @@ async fn a_permanent_failure_is_returned_unchanged_after_one_call() {
     });
     let error = layer.layer(service).oneshot(0).await.unwrap_err();
     assert_eq!(error.to_string(), "failure 1");
-    assert_eq!((calls(&log), layer.handle().stopped(Stop::NotRetryable)), (1, 1));
+    assert_eq!((calls(&log), layer.handle().stopped(StopReason::NotRetryable)), (1, 1));
 }
 
 #[tokio::test(start_paused = true)]
@@ -137,7 +137,7 @@ async fn a_wait_that_would_reach_the_deadline_is_not_begun() {
             (count.load(Ordering::Relaxed), start.elapsed().as_millis()),
             (calls_made, took)
         );
-        let stopped = layer.handle().stopped(Stop::Deadline);
+        let stopped = layer.handle().stopped(StopReason::Deadline);
         assert_eq!(stopped, u64::from(delay == 20));
         assert_eq!(Rejection::find(&error).is_none(), delay == 20, "the last outcome, unchanged");
     }
@@ -148,8 +148,9 @@ async fn a_hopeless_attempt_is_skipped_where_that_is_asked_for() {
     // DL-08: 80 ms left, a delay of 10 ms, attempts usually take 200 ms.
     let fail = Arc::new(AtomicUsize::new(0));
     let mode = Arc::clone(&fail);
-    let layer =
-        RetryLayer::new(3).backoff(Backoff::constant(10 * MS).jitter(Jitter::None)).skip_hopeless();
+    let layer = RetryLayer::new(3)
+        .backoff(Backoff::constant(10 * MS).jitter(Jitter::None))
+        .skip_late_attempts();
     let service = layer.layer(service_fn(move |_: u32| {
         let fail = mode.load(Ordering::Relaxed) == 1;
         async move {
@@ -165,7 +166,7 @@ async fn a_hopeless_attempt_is_skipped_where_that_is_asked_for() {
     let start = Instant::now();
     Deadline::after(80 * MS).around(service.oneshot(0)).await.unwrap_err();
     assert_eq!(start.elapsed(), Duration::ZERO);
-    assert_eq!(layer.handle().stopped(Stop::CannotFinish), 1);
+    assert_eq!(layer.handle().stopped(StopReason::CannotFinish), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -204,8 +205,8 @@ async fn an_attempts_timeout_is_repeated_and_the_callers_deadline_is_not() {
 async fn a_hint_beyond_the_deadline_and_a_refusal_stop_at_once() {
     // PB-11, PB-05.
     let cases = [
-        (RetryHint::After(2000 * MS), Stop::PushbackExceedsDeadline),
-        (RetryHint::Never, Stop::Pushback),
+        (RetryHint::After(2000 * MS), StopReason::PushbackExceedsDeadline),
+        (RetryHint::Never, StopReason::Pushback),
     ];
     for (hint, why) in cases {
         let (service, log) = flaky(u32::MAX);
@@ -230,7 +231,7 @@ async fn the_budget_bounds_retries_over_all_services_of_a_layer() {
     }
     assert_eq!(made, 1100);
     assert_eq!(layer.handle().retries(), 100);
-    assert!(layer.handle().stopped(Stop::BudgetEmpty) > 900);
+    assert!(layer.handle().stopped(StopReason::BudgetEmpty) > 900);
 }
 
 #[tokio::test(start_paused = true)]
@@ -304,7 +305,7 @@ async fn what_was_never_processed_is_repeated_once_at_once_and_free() {
         );
     layer.layer(service).oneshot(0).await.unwrap_err();
     assert_eq!(times(&log), [0, 0]);
-    assert_eq!(layer.handle().stopped(Stop::BudgetEmpty), 1);
+    assert_eq!(layer.handle().stopped(StopReason::BudgetEmpty), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -323,7 +324,7 @@ async fn a_local_rejection_is_repeated_once_only_and_only_if_it_says_when() {
         let layer = RetryLayer::new(9).backoff(NO_WAIT).budget(Budget::new(Ratio::percent(0), 0));
         layer.layer(service).oneshot(0).await.unwrap_err();
         assert_eq!(times(&log), times_called);
-        assert_eq!(layer.handle().stopped(Stop::Rejected), 1);
+        assert_eq!(layer.handle().stopped(StopReason::Rejected), 1);
     }
 }
 

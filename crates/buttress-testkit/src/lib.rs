@@ -93,7 +93,7 @@ pub use contract::{
 pub use events::{Event, Events};
 pub use frames::Frames;
 pub use probe::{Probe, ProbeFuture, Reserved};
-pub use queueing::{Answered, Queueing, Tally, Times};
+pub use queueing::{Answered, Queueing, QueueingReport, Times};
 pub use script::{Received, Script, Scripted, ScriptedFuture};
 pub use sweep::{Sweep, sweep};
 

@@ -102,7 +102,7 @@ fn odd_times_hang_nothing() {
 #[test]
 fn each_client_has_a_limit_of_its_own() {
     let mut queueing = Queueing::new(1, 2, Times::Constant(10 * MS)).every(MS).limit(1);
-    assert_eq!(queueing.join(MS, 3), 1);
+    assert_eq!(queueing.add_client(MS, 3), 1);
     let mut most = [0, 0];
     queueing.run(Duration::from_secs(10), |call| {
         most[call.client] = most[call.client].max(call.in_flight);
@@ -114,7 +114,7 @@ fn each_client_has_a_limit_of_its_own() {
 #[test]
 fn a_client_that_is_silenced_calls_no_more() {
     let mut queueing = Queueing::new(1, 2, Times::Constant(MS)).every(MS).limit(9);
-    let second = queueing.join(MS, 9);
+    let second = queueing.add_client(MS, 9);
     queueing.call_every(0, Duration::MAX);
     let tally = queueing.run(Duration::from_secs(10), |call| {
         assert_eq!(call.client, second);
@@ -128,7 +128,7 @@ fn a_service_that_becomes_slower_is_so_for_the_calls_that_come_then() {
     let mut queueing = Queueing::new(1, 9, Times::Constant(MS)).every(10 * MS);
     let mut last = Duration::ZERO;
     for millis in [1, 3, 2] {
-        queueing.take(Times::Constant(millis * MS));
+        queueing.service_time(Times::Constant(millis * MS));
         queueing.run(Duration::from_secs(1), |call| {
             last = call.rtt;
             u32::MAX

@@ -1,12 +1,12 @@
 use std::{convert::Infallible, fmt, sync::Arc, time::Duration};
 
-use buttress_control::{AcceptRatio, Ended, Nanos, Random, Sent};
+use buttress_control::{AcceptRatio, Nanos, Random, RequestEnd, SentRequest};
 use buttress_core::{Criticality, Deadline, Guard, Upload, UploadWait, Verdict};
 
 use crate::{
     limit::{
-        Admission, CallInfo, CountsByCriticality, Fresh, Limit, LimitClock, LimitPermit, Refusal,
-        RefusalReason, Wait,
+        Admission, CallInfo, CountsByCriticality, Limit, LimitClock, LimitPermit, LimitTemplate,
+        Refusal, RefusalReason, Wait,
     },
     sync::is_only,
 };
@@ -47,7 +47,7 @@ impl<Req> Limit<Req> for AcceptRatioLimit {
     }
 }
 
-impl Fresh for AcceptRatioLimit {
+impl LimitTemplate for AcceptRatioLimit {
     type View = Self;
 
     fn view(&self) -> Self {
@@ -105,7 +105,7 @@ impl AcceptRatioState {
     }
 
     pub(crate) fn rejection(&self, criticality: Criticality) -> f64 {
-        self.of(criticality).map_or(0.0, |law| law.rejection(self.now()))
+        self.of(criticality).map_or(0.0, |law| law.rejection_probability(self.now()))
     }
 
     fn of(&self, criticality: Criticality) -> Option<&AcceptRatio> {
@@ -122,7 +122,7 @@ impl AcceptRatioState {
 pub struct SentCall {
     /// `None` once the outcome is known.
     state: Option<Arc<AcceptRatioState>>,
-    sent: Sent,
+    sent: SentRequest,
     criticality: Criticality,
     deadline: Option<Deadline>,
     /// `None` for a body that was there already.
@@ -130,7 +130,7 @@ pub struct SentCall {
 }
 
 impl SentCall {
-    fn end(&mut self, how: Ended) {
+    fn end(&mut self, how: RequestEnd) {
         if let Some(state) = self.state.take()
             && let Some(law) = state.of(self.criticality)
         {
@@ -140,9 +140,13 @@ impl SentCall {
 
     /// How a call ended that failed, ran out of time or was given up, if that was not for the sake of its
     /// own body.
-    fn unless_its_body(&self, is_to_blame: impl FnOnce(UploadWait) -> bool, how: Ended) -> Ended {
+    fn unless_its_body(
+        &self,
+        is_to_blame: impl FnOnce(UploadWait) -> bool,
+        how: RequestEnd,
+    ) -> RequestEnd {
         let upload = self.upload.as_ref().map(Upload::waited);
-        if upload.is_some_and(is_to_blame) { Ended::Void } else { how }
+        if upload.is_some_and(is_to_blame) { RequestEnd::Void } else { how }
     }
 }
 
@@ -156,19 +160,19 @@ impl LimitPermit for SentCall {
     }
 
     fn forget(&mut self) {
-        self.end(Ended::Void);
+        self.end(RequestEnd::Void);
     }
 
     fn settle(&mut self, verdict: Verdict) {
         self.end(match verdict {
-            Verdict::Success | Verdict::Permanent => Ended::Accepted,
+            Verdict::Success | Verdict::Permanent => RequestEnd::Accepted,
             // A layer further in said no, and the service was not asked.
-            Verdict::Rejected { .. } => Ended::Void,
-            Verdict::Throttled(_) => Ended::Failed,
+            Verdict::Rejected { .. } => RequestEnd::Void,
+            Verdict::Throttled(_) => RequestEnd::Failed,
             Verdict::TimedOut | Verdict::Expired => {
-                self.unless_its_body(is_unfinished, Ended::Failed)
+                self.unless_its_body(is_unfinished, RequestEnd::Failed)
             }
-            _ => self.unless_its_body(|waited| waited == UploadWait::Failed, Ended::Failed),
+            _ => self.unless_its_body(|waited| waited == UploadWait::Failed, RequestEnd::Failed),
         });
     }
 }
@@ -179,12 +183,12 @@ impl Drop for SentCall {
             return;
         }
         self.end(if self.deadline.is_some_and(Deadline::has_passed) {
-            self.unless_its_body(is_unfinished, Ended::Failed)
+            self.unless_its_body(is_unfinished, RequestEnd::Failed)
         } else {
             // How late it is must not be the caller's doing.
             let waited =
                 |waited| !matches!(waited, UploadWait::For(Duration::ZERO) | UploadWait::Unknown);
-            self.unless_its_body(waited, Ended::GivenUp)
+            self.unless_its_body(waited, RequestEnd::GivenUp)
         });
     }
 }

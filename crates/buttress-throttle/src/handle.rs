@@ -12,7 +12,7 @@ use buttress_core::Criticality;
 use crate::{
     AcceptRatioLimit, ConcurrencyLimit, Keyed, RateLimit,
     concurrency::{Fixed, Regulate},
-    limit::{Fresh, Queued},
+    limit::{LimitTemplate, Queued},
     settings::Settings,
 };
 
@@ -44,23 +44,23 @@ impl<L> ThrottleHandle<L> {
 
     /// Calls that were rejected, or would have been if the layer did not only observe.
     pub fn rejected(&self) -> u64 {
-        Criticality::ALL.into_iter().map(|criticality| self.rejected_of(criticality)).sum()
+        Criticality::ALL.into_iter().map(|criticality| self.rejected_at(criticality)).sum()
     }
 
     /// The same of one criticality.
-    pub fn rejected_of(&self, criticality: Criticality) -> u64 {
+    pub fn rejected_at(&self, criticality: Criticality) -> u64 {
         self.rejected.get(criticality.index()).map_or(0, |count| count.load(Ordering::Relaxed))
     }
 }
 
-impl<L: Fresh> ThrottleHandle<L> {
+impl<L: LimitTemplate> ThrottleHandle<L> {
     /// Calls that were let through.
     pub fn admitted(&self) -> u64 {
         self.limit.admitted().into_iter().sum()
     }
 
     /// The same of one criticality.
-    pub fn admitted_of(&self, criticality: Criticality) -> u64 {
+    pub fn admitted_at(&self, criticality: Criticality) -> u64 {
         self.limit.admitted().get(criticality.index()).copied().unwrap_or_default()
     }
 }
@@ -109,12 +109,12 @@ impl<W> ThrottleHandle<RateLimit<W>> {
     /// wait at once: raised, it lets in those it has cells for, and a call that weighs more than a lowered
     /// burst is refused. At a rate of 0 calls wait until it is raised.
     pub fn set_rate(&self, rate: Rate) {
-        self.set_rate_of(0, rate);
+        self.set_rate_at(0, rate);
     }
 
     /// Sets the rate at this index, from 0, as [`set_rate`](Self::set_rate) does. An index that is not there
     /// changes nothing.
-    pub fn set_rate_of(&self, index: usize, rate: Rate) {
+    pub fn set_rate_at(&self, index: usize, rate: Rate) {
         self.limit.queue.supply.rates.set_rate(self.now(), index, rate);
         self.limit.queue.grant_waiters();
     }
@@ -126,12 +126,12 @@ impl<W> ThrottleHandle<RateLimit<W>> {
 
 impl ThrottleHandle<AcceptRatioLimit> {
     /// How probable it is that the next call of this criticality is not sent, from 0 to 1.
-    pub fn rejection(&self, criticality: Criticality) -> f64 {
+    pub fn rejection_probability(&self, criticality: Criticality) -> f64 {
         self.limit.state.rejection(criticality)
     }
 }
 
-impl<L: Fresh + Clone, K: Hash + Eq> ThrottleHandle<Keyed<L, K>> {
+impl<L: LimitTemplate + Clone, K: Hash + Eq> ThrottleHandle<Keyed<L, K>> {
     /// How many keys are in use. Forgets the others.
     pub fn keys(&self) -> usize {
         self.limit.table.len()
@@ -139,7 +139,7 @@ impl<L: Fresh + Clone, K: Hash + Eq> ThrottleHandle<Keyed<L, K>> {
 
     /// The handle of one key's limit, if the key is known. It counts the rejections of all keys, and
     /// keeps its key in use. What it sets is forgotten together with the key.
-    pub fn of(&self, key: &K) -> Option<ThrottleHandle<L>> {
+    pub fn for_key(&self, key: &K) -> Option<ThrottleHandle<L>> {
         self.limit.table.known(key).map(|limit| self.one(&limit))
     }
 

@@ -5,10 +5,10 @@ use buttress_core::{Bind, By, ByMode, KeyOf, Plain};
 use tower_layer::Layer;
 
 use crate::{
-    AcceptRatioLimit, Blind, ConcurrencyLimit, Keyed, RateLimit, Throttle, ThrottleHandle,
+    AcceptRatioLimit, ConcurrencyLimit, IgnoreOutcome, Keyed, RateLimit, Throttle, ThrottleHandle,
     concurrency::{Adaptive, Fixed, Regulate},
-    limit::{Fresh, QueueOrder, Queued},
-    rate::One,
+    limit::{LimitTemplate, QueueOrder, Queued},
+    rate::UnitCost,
     settings::{Enforcement, Extent, QuotaHeaders, Scope, Settings},
 };
 
@@ -21,7 +21,7 @@ use crate::{
 /// from it afterwards.
 #[derive(Clone, Debug)]
 #[doc(alias("limiter", "load shedding"))]
-pub struct ThrottleLayer<L, M = Plain, J = Blind> {
+pub struct ThrottleLayer<L, M = Plain, J = IgnoreOutcome> {
     limit: L,
     settings: Arc<Settings>,
     mode: M,
@@ -32,7 +32,7 @@ impl ThrottleLayer<ConcurrencyLimit> {
     /// At most `limit` calls at a time. None at all for 0.
     #[doc(alias("bulkhead", "semaphore", "max in flight"))]
     pub fn concurrency(limit: u32) -> Self {
-        Self::of(ConcurrencyLimit::new(limit, Fixed), Blind)
+        Self::of(ConcurrencyLimit::new(limit, Fixed), IgnoreOutcome)
     }
 }
 
@@ -45,7 +45,7 @@ impl ThrottleLayer<RateLimit> {
 
     /// At most as many calls as each of several rates allows: 10 a second and 100 a minute, say.
     pub fn rates(rates: Rates) -> Self {
-        Self::of(RateLimit::new(rates, One), Blind)
+        Self::of(RateLimit::new(rates, UnitCost), IgnoreOutcome)
     }
 }
 
@@ -84,11 +84,11 @@ impl ThrottleLayer<AcceptRatioLimit, Plain, ByMode> {
     /// [what a limit learns from](crate#what-limits-learn-from).
     #[doc(alias("client-side throttling", "adaptive throttling"))]
     pub fn accept_ratio() -> Self {
-        Self::accept_ratio_of(&AcceptRatio::new().at_least(20))
+        Self::accept_ratio_with(&AcceptRatio::new().min_requests(20))
     }
 
     /// The same with other numbers.
-    pub fn accept_ratio_of(law: &AcceptRatio) -> Self {
+    pub fn accept_ratio_with(law: &AcceptRatio) -> Self {
         Self::of(AcceptRatioLimit::new(law), ByMode)
     }
 
@@ -155,21 +155,21 @@ impl<A: Regulate, M, J> ThrottleLayer<ConcurrencyLimit<A>, M, J> {
 impl<W, M, J> ThrottleLayer<RateLimit<W>, M, J> {
     /// What a request weighs, in cells of the rate; by default one. All of its cells are taken, or
     /// none. A call that weighs more than the burst is rejected for good.
-    pub fn weigh<V>(self, weigh: V) -> ThrottleLayer<RateLimit<V>, M, J> {
+    pub fn cost<V>(self, weigh: V) -> ThrottleLayer<RateLimit<V>, M, J> {
         let Self { limit, settings, mode, judge } = self;
         ThrottleLayer { limit: limit.weighed(weigh), settings, mode, judge }
     }
 
     /// Tells callers how much of the rate is left, in the words of the mode: over HTTP the headers
     /// `RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers-11).
-    pub fn announce(self) -> Self {
+    pub fn advertise_quota(self) -> Self {
         self.with(|settings| settings.quota_headers = QuotaHeaders::Quotas)
     }
 }
 
 impl<L, K, F, M, J> ThrottleLayer<Keyed<L, K, F>, M, J>
 where
-    L: Fresh + Clone,
+    L: LimitTemplate + Clone,
 {
     /// Keeps the limits of up to about `max` keys in use apart; all further ones share one. 65,536 by
     /// default.
@@ -185,7 +185,7 @@ impl<L, M, J> ThrottleLayer<L, M, J> {
     #[doc(alias("per tenant", "per key"))]
     pub fn keyed<Req, F>(self, key: F) -> ThrottleLayer<Keyed<L, F::Key, F>, M, J>
     where
-        L: Fresh + Clone,
+        L: LimitTemplate + Clone,
         F: KeyOf<Req>,
     {
         let Self { limit, settings, mode, judge } = self;
@@ -237,7 +237,7 @@ impl<L, M, J> ThrottleLayer<L, M, J> {
     /// Live numbers of the limit, and the means to change it.
     pub fn handle(&self) -> ThrottleHandle<L::View>
     where
-        L: Fresh,
+        L: LimitTemplate,
     {
         ThrottleHandle::new(self.limit.view(), &self.settings)
     }
@@ -256,7 +256,7 @@ impl<L, J> ThrottleLayer<L, Plain, J> {
 
 impl<S, L, M, J> Layer<S> for ThrottleLayer<L, M, J>
 where
-    L: Fresh + Clone,
+    L: LimitTemplate + Clone,
     M: Clone,
     J: Clone,
 {

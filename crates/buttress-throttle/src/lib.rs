@@ -54,7 +54,7 @@
 //! |---|---|
 //! | a success, or a permanent failure that a server answered with | answered |
 //! | a timeout, here or further in, or an answer that asks for less load | a sign of overload |
-//! | its caller leaving before its deadline, after longer than a call without load takes ([`Adapt::learned`]) | answered after that long |
+//! | its caller leaving before its deadline, after longer than a call without load takes ([`Adapt::unloaded_rtt`]) | answered after that long |
 //! | its caller leaving earlier, any other failure, a rejection by a layer below, an error that no server sent | none |
 //!
 //! If most callers leave in this way, they leave after their own patience, however long the service's queue is.
@@ -81,7 +81,7 @@
 //!
 //! A call without an end counts as a request once it is *late*: out for twice the usual latency, which is
 //! learned from accepted calls. Until some were accepted in the window, 250 ms are usual
-//! ([`AcceptRatio::latency`]). So a first burst is let through whole, and a service that hangs from the start is
+//! ([`AcceptRatio::initial_latency`]). So a first burst is let through whole, and a service that hangs from the start is
 //! shed from after 500 ms.
 //!
 //! "An error that no server sent" is a [permanent](buttress_core::Verdict::Permanent) one that the mode knows to be
@@ -177,10 +177,10 @@
 //! | level | event | fields |
 //! |---|---|---|
 //! | trace | `throttle.queued` | `instance`, `criticality` |
-//! | debug | `throttle.rejected` | `instance`, `why`, `criticality`, `retry_after`, `observed` |
+//! | debug | `throttle.rejected` | `instance`, `reason`, `criticality`, `retry_after`, `observed` |
 //!
-//! `why` is `full`, `queue_full`, `displaced`, `expected_wait`, `max_wait`, `codel`, `deadline`, `rate`,
-//! `weight` or `accept_ratio`. `rate` is that of a rate without a queue.
+//! `reason` is `full`, `queue_full`, `displaced`, `expected_wait`, `max_wait`, `codel`, `deadline`, `rate`,
+//! `cost` or `accept_ratio`. `rate` is that of a rate without a queue.
 //!
 //! # Defaults
 //!
@@ -190,8 +190,8 @@
 //! | [`max_wait`](ThrottleLayer::max_wait) | the ambient deadline; without one a wait may have no end |
 //! | [`codel`](ThrottleLayer::codel), [`adaptive_lifo`](ThrottleLayer::adaptive_lifo) | off |
 //! | [`until_head`](ThrottleLayer::until_head) | off: a permit is held until the body has ended |
-//! | [`weigh`](ThrottleLayer::weigh) | one cell for each call |
-//! | [`announce`](ThrottleLayer::announce) | off |
+//! | [`weigh`](ThrottleLayer::cost) | one cell for each call |
+//! | [`announce`](ThrottleLayer::advertise_quota) | off |
 //! | [`retry_after`](ThrottleLayer::retry_after) | none |
 //! | [`max_keys`](ThrottleLayer::max_keys) | 65,536 |
 //! | [`classify`](ThrottleLayer::classify) | the mode's |
@@ -203,10 +203,10 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod accept_ratio;
-mod blind;
 mod concurrency;
 mod future;
 mod handle;
+mod ignore_outcome;
 mod keyed;
 mod layer;
 mod limit;
@@ -217,7 +217,6 @@ mod settings;
 mod sync;
 
 pub use accept_ratio::AcceptRatioLimit;
-pub use blind::Blind;
 pub use buttress_control::{
     AcceptRatio, Adapt, Aimd, Codel, Gradient, Gradient2, Rate, Rates, Ratio, Sample, Slack, Trend,
     Vegas,
@@ -225,10 +224,11 @@ pub use buttress_control::{
 pub use concurrency::{Adaptive, ConcurrencyLimit, Fixed, Regulate};
 pub use future::{ResponseFuture, ThrottleGuard};
 pub use handle::ThrottleHandle;
+pub use ignore_outcome::IgnoreOutcome;
 pub use keyed::Keyed;
 pub use layer::ThrottleLayer;
-pub use limit::{Fresh, Limit, Queued};
-pub use rate::{One, RateLimit, Weigh};
+pub use limit::{Limit, LimitTemplate, Queued};
+pub use rate::{Cost, RateLimit, UnitCost};
 pub use service::Throttle;
 
 /// Runs the example of the README as a test.

@@ -7,15 +7,15 @@ use buttress_core::{Criticality, Deadline, Judge, Plain, Propagate, Respond, tak
 use tower_service::Service;
 
 use crate::{
-    Blind, ResponseFuture, ThrottleHandle,
+    IgnoreOutcome, ResponseFuture, ThrottleHandle,
     future::{NotStarted, ThrottleGuard, Waiting},
-    limit::{Admission, CallInfo, Fresh, Limit, LimitPermit, Refusal},
+    limit::{Admission, CallInfo, Limit, LimitPermit, LimitTemplate, Refusal},
     settings::{Enforcement, Settings},
 };
 
 /// The service of [`ThrottleLayer`](crate::ThrottleLayer).
 #[derive(Clone, Debug)]
-pub struct Throttle<S, L, M = Plain, J = Blind> {
+pub struct Throttle<S, L, M = Plain, J = IgnoreOutcome> {
     inner: S,
     limit: L,
     settings: Arc<Settings>,
@@ -35,7 +35,7 @@ impl<S, L, M, J> Throttle<S, L, M, J> {
     }
 }
 
-impl<S, L: Fresh, M, J> Throttle<S, L, M, J> {
+impl<S, L: LimitTemplate, M, J> Throttle<S, L, M, J> {
     /// Live numbers of this service's limit, which is the layer's unless it is
     /// [`per_service`](crate::ThrottleLayer::per_service). Rejections are those of all its services.
     pub fn handle(&self) -> ThrottleHandle<L::View> {

@@ -47,10 +47,10 @@ impl Settings {
         if let Some(count) = self.rejected.get(criticality.index()) {
             count.fetch_add(1, Ordering::Relaxed);
         }
-        let (instance, why) = (self.origin.name(), refusal.why);
+        let (instance, reason) = (self.origin.name(), refusal.detail);
         let (criticality, retry_after) = (criticality.as_str(), refusal.retry_after);
         let observed = self.enforcement == Enforcement::Observe;
-        tracing::debug!(name: "throttle.rejected", target: "buttress", instance, %why, criticality, ?retry_after, observed);
+        tracing::debug!(name: "throttle.rejected", target: "buttress", instance, %reason, criticality, ?retry_after, observed);
         refusal
     }
 

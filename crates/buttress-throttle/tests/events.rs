@@ -24,7 +24,7 @@ async fn a_rejection_is_told_with_its_instance_its_reason_and_whom_it_hit() {
     assert_eq!(events.names(), ["throttle.queued", "throttle.rejected", "throttle.rejected"]);
     let told =
         |n: usize, field| events.named("throttle.rejected")[n].field(field).map(str::to_owned);
-    let fields = ["instance", "why", "criticality", "retry_after", "observed"];
+    let fields = ["instance", "reason", "criticality", "retry_after", "observed"];
     let full = ["db", "queue_full", "sheddable", "None", "false"];
     let late = ["db", "deadline", "critical", "None", "false"];
     for (field, (full, late)) in fields.into_iter().zip(full.into_iter().zip(late)) {
@@ -38,7 +38,7 @@ async fn without_a_queue_it_is_the_limit_that_is_full() {
     let events = Events::of("buttress");
     let service = ThrottleLayer::concurrency(0).layer(service_fn(work));
     service.oneshot(1).await.unwrap_err();
-    assert_eq!(events.named("throttle.rejected")[0].field("why"), Some("full"));
+    assert_eq!(events.named("throttle.rejected")[0].field("reason"), Some("full"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -48,7 +48,10 @@ async fn a_layer_that_observes_says_so() {
     service.clone().oneshot(1).await.unwrap();
     service.oneshot(1).await.unwrap();
     let rejected = &events.named("throttle.rejected")[0];
-    assert_eq!((rejected.field("why"), rejected.field("observed")), (Some("rate"), Some("true")));
+    assert_eq!(
+        (rejected.field("reason"), rejected.field("observed")),
+        (Some("rate"), Some("true"))
+    );
     assert_eq!(rejected.field("retry_after"), Some("Some(999ms)"));
 }
 

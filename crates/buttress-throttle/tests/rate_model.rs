@@ -125,7 +125,7 @@ impl Real {
 
     fn call(&mut self, id: Id, criticality: Criticality, cells: u32) {
         let service = service_fn(async |cells: u32| Ok::<_, BoxError>(cells));
-        let mut service = self.layer.clone().weigh(|cells: &u32| *cells).layer(service);
+        let mut service = self.layer.clone().cost(|cells: &u32| *cells).layer(service);
         let call = criticality.with(|| service.call(cells));
         if let Some(outcome) = self.calls.start(id, call) {
             self.end(id, outcome);

@@ -8,7 +8,7 @@
 //! # #[tokio::main(flavor = "current_thread")] async fn main() {
 //! let client = ServiceBuilder::new()
 //!     .layer(DeadlineLayer::new(Duration::from_secs(2))) // the caller's patience
-//!     .layer(DedupLayer::in_flight())
+//!     .layer(DedupLayer::new())
 //!     .layer(RetryLayer::new(3))
 //!     .layer(ThrottleLayer::concurrency(32).queue(100))
 //!     .layer(DeadlineLayer::new(Duration::from_millis(500))) // one attempt
@@ -35,12 +35,12 @@ pub use buttress_core::{
 #[cfg(feature = "deadline")]
 pub use buttress_deadline::{DeadlineHandle, DeadlineLayer};
 #[cfg(feature = "dedup")]
-pub use buttress_dedup::{DedupHandle, DedupLayer, EarlyRefresh, Keep};
+pub use buttress_dedup::{Cache, DedupHandle, DedupLayer, EarlyRefresh};
 #[cfg(feature = "http")]
 pub use buttress_http::{Http, HttpExt, Idempotent};
 #[cfg(feature = "retry")]
 pub use buttress_retry::{
-    Backoff, Budget, Jitter, Ratio, RetryHandle, RetryLayer, RetryThrottle, Stop, TokenBucket,
+    Backoff, Budget, Jitter, Ratio, RetryHandle, RetryLayer, RetryThrottle, StopReason, TokenBucket,
 };
 #[cfg(feature = "throttle")]
 pub use buttress_throttle::{

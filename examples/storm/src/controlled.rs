@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use buttress::throttle::ConcurrencyLimit;
 use buttress::{
-    Backoff, Budget, Deadline, DeadlineHandle, DeadlineLayer, DedupHandle, DedupLayer, HttpExt,
-    Keep, Ratio, RetryHandle, RetryLayer, Stop, ThrottleHandle, ThrottleLayer,
+    Backoff, Budget, Cache, Deadline, DeadlineHandle, DeadlineLayer, DedupHandle, DedupLayer,
+    HttpExt, Ratio, RetryHandle, RetryLayer, StopReason, ThrottleHandle, ThrottleLayer,
 };
 use bytes::Bytes;
 use http::{Request, Response};
@@ -64,12 +64,12 @@ macro_rules! stack {
 
 /// The whole stack. Answers are kept as their headers say.
 pub(crate) fn buttress(name: &'static str, percent: u32, seed: u64) -> impl Client {
-    stack!(name, DedupLayer::in_flight().keep(Keep::as_told().seed(seed)), percent, seed)
+    stack!(name, DedupLayer::new().cache(Cache::from_headers().seed(seed)), percent, seed)
 }
 
 /// The same, but nothing is kept.
-pub(crate) fn without_keep(name: &'static str, percent: u32, seed: u64) -> impl Client {
-    stack!(name, DedupLayer::in_flight(), percent, seed)
+pub(crate) fn without_cache(name: &'static str, percent: u32, seed: u64) -> impl Client {
+    stack!(name, DedupLayer::new(), percent, seed)
 }
 
 /// What the layers of one client decided.
@@ -77,7 +77,7 @@ pub(crate) fn without_keep(name: &'static str, percent: u32, seed: u64) -> impl 
 pub(crate) struct Decisions {
     /// Calls made of the retry: up to three an operation, less those that dedup spared.
     pub(crate) calls: u64,
-    pub(crate) spared: Spared,
+    pub(crate) dedup: Shared,
     pub(crate) retries: u64,
     /// The same by the verdict on the attempt before.
     pub(crate) retries_by_reason: BTreeMap<&'static str, u64>,
@@ -91,11 +91,11 @@ pub(crate) struct Decisions {
 
 /// The calls that dedup answered without a call of its own.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
-pub(crate) struct Spared {
+pub(crate) struct Shared {
     /// Those that joined another's.
-    pub(crate) joined: u64,
+    pub(crate) followers: u64,
     /// Those that got what was kept.
-    pub(crate) hits: u64,
+    pub(crate) cache_hits: u64,
 }
 
 /// What a limit did with the requests that came to it, the retries among them.
@@ -112,7 +112,7 @@ impl Decisions {
     pub(crate) fn none(deadline: Duration) -> Self {
         Self {
             calls: 0,
-            spared: Spared::default(),
+            dedup: Shared::default(),
             retries: 0,
             retries_by_reason: BTreeMap::new(),
             stops: BTreeMap::new(),
@@ -164,10 +164,10 @@ where
 
     fn decisions(&self) -> Option<Decisions> {
         let Controls { percent, calls, dedup, retry, throttle, attempt } = &self.controls;
-        let stops = Stop::ALL.into_iter().map(|why| (why.as_str(), retry.stopped(why)));
+        let stops = StopReason::ALL.into_iter().map(|why| (why.as_str(), retry.stopped(why)));
         Some(Decisions {
             calls: calls.load(Relaxed),
-            spared: Spared { joined: dedup.joined(), hits: dedup.hits() },
+            dedup: Shared { followers: dedup.followers(), cache_hits: dedup.cache_hits() },
             retries: retry.retries(),
             retries_by_reason: listener::retries_by_reason(),
             stops: stops.filter(|(_, number)| *number > 0).collect(),

@@ -8,7 +8,7 @@
 //! |---|---|
 //! | `linear` | three dependent awaits on a hyper client; no timeout, no retry |
 //! | `buttress` | the same transport under deadline 5 s → dedup, which keeps answers as their headers say → retry (6 attempts, full jitter 50 → 400 ms, budget 50 % + 10/s) → throttle (16 requests at a time, a queue for the others) → deadline 150 ms for each attempt |
-//! | `buttress-without-keep` | the same, but an answer is only for those who wait for it |
+//! | `buttress-without-cache` | the same, but an answer is only for those who wait for it |
 //! | `buttress-distinct-keys` | `buttress` with operations that share no key: dedup can spare nothing, and what is left is retry and throttle |
 //! | `buttress-default-budget` | `buttress` with the library's default budget, 20 % + 10/s |
 //!
@@ -145,8 +145,8 @@ async fn storm(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
                 let client = || controlled::buttress(name, ENOUGH, seed);
                 through(arguments, name, list, client).await?
             }
-            WITHOUT_KEEP => {
-                let client = || controlled::without_keep(name, ENOUGH, seed);
+            WITHOUT_CACHE => {
+                let client = || controlled::without_cache(name, ENOUGH, seed);
                 through(arguments, name, list, client).await?
             }
             DISTINCT_KEYS => {
@@ -177,9 +177,9 @@ async fn storm(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
 }
 
 /// The rows, in order.
-const NAMES: [&str; 5] = ["linear", BUTTRESS, WITHOUT_KEEP, DISTINCT_KEYS, DEFAULT_BUDGET];
+const NAMES: [&str; 5] = ["linear", BUTTRESS, WITHOUT_CACHE, DISTINCT_KEYS, DEFAULT_BUDGET];
 const BUTTRESS: &str = "buttress";
-const WITHOUT_KEEP: &str = "buttress-without-keep";
+const WITHOUT_CACHE: &str = "buttress-without-cache";
 const DISTINCT_KEYS: &str = "buttress-distinct-keys";
 const DEFAULT_BUDGET: &str = "buttress-default-budget";
 

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::callers::Record;
 use crate::client::Failure;
-use crate::controlled::{Decisions, Spared, Throttled};
+use crate::controlled::{Decisions, Shared, Throttled};
 use crate::heap::{IN_FLIGHT, Peaks};
 use crate::weather::Tally;
 
@@ -42,7 +42,7 @@ pub(crate) struct Row {
     pub(crate) retries_by_reason: BTreeMap<&'static str, u64>,
     pub(crate) stops_by_reason: BTreeMap<&'static str, u64>,
     /// What dedup answered; `null` where there is none.
-    pub(crate) spared: Option<Spared>,
+    pub(crate) dedup: Option<Shared>,
     /// What its limit did; `null` where it has none.
     pub(crate) throttled: Option<Throttled>,
     pub(crate) attempt_timeouts: u64,
@@ -94,7 +94,7 @@ impl Run {
             retries_allowed: decisions.map(|decisions| decisions.allowed(self.took())),
             retries_by_reason: decisions.map(|d| d.retries_by_reason.clone()).unwrap_or_default(),
             stops_by_reason: decisions.map(|d| d.stops.clone()).unwrap_or_default(),
-            spared: decisions.map(|decisions| decisions.spared),
+            dedup: decisions.map(|decisions| decisions.dedup),
             throttled: decisions.map(|decisions| decisions.throttled),
             attempt_timeouts: decisions.map_or(0, |decisions| decisions.attempt_timeouts),
             failures: self.failures(),

@@ -53,10 +53,10 @@ const LINES: &[Line] = &[
         format!("{:.2}", row.upstream_requests_per_operation)
     }),
     ("reads that joined another's call", |row| {
-        row.spared.map_or_else(dash, |spared| spared.joined.to_string())
+        row.dedup.map_or_else(dash, |dedup| dedup.followers.to_string())
     }),
     ("  that got what was kept", |row| {
-        row.spared.map_or_else(dash, |spared| spared.hits.to_string())
+        row.dedup.map_or_else(dash, |dedup| dedup.cache_hits.to_string())
     }),
     ("retries", |row| row.retries.to_string()),
     ("  by reason", |row| counts(&row.retries_by_reason)),

@@ -12,7 +12,7 @@ use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use crate::window::{MIN_WINDOW, Ticks, WindowCounts};
 use crate::{Nanos, Ratio};
 
-pub use self::sent::{Ended, Sent};
+pub use self::sent::{RequestEnd, SentRequest};
 
 /// Client-side throttling: sends as many requests as a service has lately shown that it accepts, times a
 /// multiplier, and rejects the rest before they are sent.
@@ -30,7 +30,7 @@ pub use self::sent::{Ended, Sent};
 ///     throttle.attempt(now, 1.0); // a draw that is never rejected
 /// }
 /// (0..40).for_each(|_| throttle.accept(now));
-/// assert_eq!(throttle.rejection(now), 20.0 / 101.0);
+/// assert_eq!(throttle.rejection_probability(now), 20.0 / 101.0);
 /// assert!(!throttle.attempt(now, 0.1));
 /// ```
 ///
@@ -49,7 +49,7 @@ pub use self::sent::{Ended, Sent};
 ///
 /// The usual latency is one that most accepted calls stay below. Each accepted call that takes longer raises
 /// the estimate by up to 30 %, each other one lowers it by up to 1.6 %. Less than 5 ms counts as 5 ms. While
-/// nothing has been accepted in the window, it is at least [`AcceptRatio::latency`].
+/// nothing has been accepted in the window, it is at least [`AcceptRatio::initial_latency`].
 ///
 /// The window must be longer than the longest call. A call is late after half a window at the latest.
 ///
@@ -124,13 +124,13 @@ impl AcceptRatio {
     }
 
     /// The most that is rejected, 90 % by default: the rest finds out whether the service has recovered.
-    pub fn cap(mut self, cap: Ratio) -> Self {
+    pub fn max_rejection(mut self, cap: Ratio) -> Self {
         self.cap = cap.as_f64().min(1.0);
         self
     }
 
     /// Rejects nothing while fewer requests than this count in the window, 0 by default.
-    pub fn at_least(mut self, requests: u32) -> Self {
+    pub fn min_requests(mut self, requests: u32) -> Self {
         self.at_least = u64::from(requests);
         self
     }
@@ -139,7 +139,7 @@ impl AcceptRatio {
     /// answer counts after twice that.
     ///
     /// A service whose first answers take longer than twice as long is shed from until they come.
-    pub fn latency(mut self, latency: Duration) -> Self {
+    pub fn initial_latency(mut self, latency: Duration) -> Self {
         self.usual.assume(saturating_nanos(latency));
         self
     }
@@ -171,12 +171,12 @@ impl AcceptRatio {
     ///
     /// `random` is a uniform draw from `[0, 1)`, one for each request; NaN counts as 0.
     #[inline]
-    pub fn send(&self, now: Nanos, random: f64) -> Option<Sent> {
+    pub fn send(&self, now: Nanos, random: f64) -> Option<SentRequest> {
         let tick = self.latest_tick(now);
         // It is out before it is a request: another thread must not see it as one that counts.
         let sent = self.admits(tick, now, random).map(|accepts| {
             let generation = self.outstanding.begin(now, self.usual.patience(accepts));
-            Sent { at: now, generation }
+            SentRequest { at: now, generation }
         });
         self.requests.add(tick);
         sent
@@ -184,15 +184,15 @@ impl AcceptRatio {
 
     /// Ends a request that was sent.
     #[inline]
-    pub fn end(&self, now: Nanos, sent: Sent, how: Ended) {
+    pub fn end(&self, now: Nanos, sent: SentRequest, how: RequestEnd) {
         match how {
-            Ended::Accepted => {
+            RequestEnd::Accepted => {
                 self.usual.learn(now.get().saturating_sub(sent.at.get()));
                 self.accept(now);
             }
-            Ended::Failed => {}
-            Ended::GivenUp if self.is_late(now, sent) => {}
-            Ended::GivenUp | Ended::Void => self.forget(now),
+            RequestEnd::Failed => {}
+            RequestEnd::GivenUp if self.is_late(now, sent) => {}
+            RequestEnd::GivenUp | RequestEnd::Void => self.forget(now),
         }
         // After the accept: another thread must not see a request that counts, and not yet its answer.
         self.outstanding.end(sent.generation);
@@ -216,7 +216,7 @@ impl AcceptRatio {
     }
 
     /// The probability with which a request would be rejected now, from 0 to the cap.
-    pub fn rejection(&self, now: Nanos) -> f64 {
+    pub fn rejection_probability(&self, now: Nanos) -> f64 {
         let tick = self.latest_tick(now);
         self.probability(self.counted(tick, self.totals(tick), now))
     }
@@ -265,7 +265,7 @@ impl AcceptRatio {
         }
     }
 
-    fn is_late(&self, now: Nanos, sent: Sent) -> bool {
+    fn is_late(&self, now: Nanos, sent: SentRequest) -> bool {
         let accepts = self.totals(self.latest_tick(now)).accepts;
         now.get().saturating_sub(sent.at.get()) >= self.usual.patience(accepts)
     }

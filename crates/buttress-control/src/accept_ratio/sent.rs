@@ -3,14 +3,14 @@ use crate::Nanos;
 /// A request that was sent, and has not ended yet.
 #[derive(Clone, Copy, Debug)]
 #[must_use = "a request that never ends counts as one that the service did not accept"]
-pub struct Sent {
+pub struct SentRequest {
     pub(crate) at: Nanos,
     pub(crate) generation: u64,
 }
 
 /// How a request ended that [was sent](crate::AcceptRatio::send).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
+pub enum RequestEnd {
     /// The service answered, and not that it is overloaded.
     Accepted,
     /// The service failed, or gave no answer in the time it had.

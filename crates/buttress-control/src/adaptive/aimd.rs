@@ -116,7 +116,7 @@ impl Adapt for Aimd {
     }
 
     #[inline]
-    fn learned(&self) -> Option<Duration> {
+    fn unloaded_rtt(&self) -> Option<Duration> {
         self.rounds.settled(self.span, self.limit).map(from_float)
     }
 }

@@ -143,7 +143,7 @@ impl Adapt for Gradient2 {
     }
 
     #[inline]
-    fn learned(&self) -> Option<Duration> {
+    fn unloaded_rtt(&self) -> Option<Duration> {
         self.rounds.settled(self.span, self.whole()).map(from_float)
     }
 }

@@ -51,7 +51,7 @@ pub use self::vegas::Vegas;
 /// is the service's alone: without what its caller needed to send the request.
 ///
 /// A call whose caller went away took at least as long as it lasted. If that is longer than
-/// [`Adapt::learned`], it is a sample that was answered then; otherwise it says nothing. If most callers go away, each
+/// [`Adapt::unloaded_rtt`], it is a sample that was answered then; otherwise it says nothing. If most callers go away, each
 /// is a sample that was dropped, because all go after their own patience, however long the queue. A call that
 /// was refused before it reached the service was never admitted.
 ///
@@ -107,7 +107,7 @@ pub trait Adapt: Clone + Debug + Send + 'static {
     /// Returns what a call takes that waits for nobody, if the law knows it and is not just measuring it.
     ///
     /// Default: `None`. Then a call that its caller drops is no sample, unless most callers drop theirs.
-    fn learned(&self) -> Option<Duration> {
+    fn unloaded_rtt(&self) -> Option<Duration> {
         None
     }
 }

@@ -132,7 +132,7 @@ impl Adapt for Vegas {
     }
 
     #[inline]
-    fn learned(&self) -> Option<Duration> {
+    fn unloaded_rtt(&self) -> Option<Duration> {
         self.rounds.settled(self.span, self.limit).map(from_float)
     }
 }

@@ -198,7 +198,7 @@ impl Gcra {
     /// first, each as soon as it can. Takes nothing.
     ///
     /// Zero if the cells are there now, or if `cells` is 0.
-    pub fn wait(&self, now: Nanos, ahead: u64, cells: u32) -> Result<Duration, Denied> {
+    pub fn wait_behind(&self, now: Nanos, ahead: u64, cells: u32) -> Result<Duration, Denied> {
         if cells == 0 {
             return Ok(Duration::ZERO);
         }

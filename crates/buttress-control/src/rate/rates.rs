@@ -111,9 +111,10 @@ impl Rates {
     }
 
     /// Returns the time until so many cells are there for a caller behind others that take `ahead` cells
-    /// first, as [`Gcra::wait`] does: that of the slowest rate alone. Takes nothing.
-    pub fn wait(&self, now: Nanos, ahead: u64, cells: u32) -> Result<Duration, Denied> {
-        let longest = |longest: Duration, law: &Gcra| Ok(law.wait(now, ahead, cells)?.max(longest));
+    /// first, as [`Gcra::wait_behind`] does: that of the slowest rate alone. Takes nothing.
+    pub fn wait_behind(&self, now: Nanos, ahead: u64, cells: u32) -> Result<Duration, Denied> {
+        let longest =
+            |longest: Duration, law: &Gcra| Ok(law.wait_behind(now, ahead, cells)?.max(longest));
         self.laws().try_fold(Duration::ZERO, longest)
     }
 
@@ -143,7 +144,7 @@ impl Rates {
         keep: &mut impl FnMut(ReservedCells),
     ) -> Result<(Nanos, ReservedCells), Denied> {
         loop {
-            let wait = self.wait(now, 0, cells)?;
+            let wait = self.wait_behind(now, 0, cells)?;
             if wait > patience {
                 return Err(Denied::After(wait));
             }

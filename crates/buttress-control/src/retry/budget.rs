@@ -98,14 +98,14 @@ impl RetryBudget {
 
     /// Takes `cost` tokens for a retry if they are all there, and leaves the budget as it is if not.
     pub fn withdraw(&self, now: Nanos, cost: u32) -> bool {
-        self.take(now, cost).is_some()
+        self.try_withdraw(now, cost).is_some()
     }
 
     /// Withdraws, and returns the time from which the withdrawal counts: what a
     /// [`refund`](Self::refund) has to be told.
     ///
     /// It is `now`, or the latest time that a withdrawal has seen, if that is later.
-    pub fn take(&self, now: Nanos, cost: u32) -> Option<Nanos> {
+    pub fn try_withdraw(&self, now: Nanos, cost: u32) -> Option<Nanos> {
         let cost = tokens(cost);
         self.settle(now, |withdrawn, credit| {
             let granted = withdrawn.amounts.total() + cost <= credit;

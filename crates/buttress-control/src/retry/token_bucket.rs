@@ -96,7 +96,7 @@ impl TokenBucket {
     ///
     /// If it has since a withdrawal, then that is made good: the tokens would be there without it too. A
     /// retry that was not made is then not refunded, or it would be paid twice.
-    pub fn fills(&self) -> u64 {
+    pub fn fill_count(&self) -> u64 {
         self.fills.load(Relaxed)
     }
 

@@ -206,7 +206,7 @@ impl<W> Relay<W> {
         known: u64,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Driver<'_, W>>> {
-        // Cloned and dropped outside of the lock, for both are other people's code. Whoever came first
+        // ClonedErrors and dropped outside of the lock, for both are other people's code. Whoever came first
         // is the likeliest to drive, and needs none then.
         let mut waker = if place.is_first() { None } else { Some(cx.waker().clone()) };
         loop {

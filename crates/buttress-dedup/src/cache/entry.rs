@@ -15,7 +15,7 @@ use crate::settings::ValidFlag;
 
 /// An answer that is kept, and until when.
 #[derive(Debug)]
-pub struct Kept<V> {
+pub struct CacheEntry<V> {
     value: V,
     /// When it was there.
     made: Instant,
@@ -45,14 +45,14 @@ pub struct Kept<V> {
 
 /// What is kept of an outcome.
 #[derive(Debug)]
-pub enum Held<R, E> {
+pub enum CachedOutcome<R, E> {
     /// A response, in the form that many can have.
     Response(R),
     /// An error that may be shared.
     Error(Arc<E>),
 }
 
-impl<V> Kept<V> {
+impl<V> CacheEntry<V> {
     /// A `value` made just now, which took `took` to make and takes `weight` bytes. A time of more than
     /// thirty years counts as thirty years.
     pub fn new(value: V, lifetime: Lifetime, took: Duration, weight: usize) -> Self {
@@ -115,7 +115,7 @@ impl<V> Kept<V> {
     }
 
     /// Whether nobody can be given it any more.
-    pub fn is_over(&self) -> bool {
+    pub fn is_expired(&self) -> bool {
         matches!(self.freshness(Instant::now()), EntryFreshness::Expired)
     }
 
@@ -210,7 +210,7 @@ impl<V> Kept<V> {
     }
 }
 
-impl<R: Clone, E> Clone for Held<R, E> {
+impl<R: Clone, E> Clone for CachedOutcome<R, E> {
     fn clone(&self) -> Self {
         match self {
             Self::Response(response) => Self::Response(response.clone()),

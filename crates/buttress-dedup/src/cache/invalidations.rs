@@ -3,7 +3,7 @@ use std::sync::{
     atomic::{AtomicU32, Ordering},
 };
 
-use super::Shelf;
+use super::CacheControls;
 
 /// How often each subject has changed.
 ///
@@ -57,10 +57,10 @@ impl ResourceGeneration {
 }
 
 /// Nothing is kept, and changes end what may be joined.
-impl<K, V> Shelf<K, V> for Invalidations {
-    fn forget(&self, _: &K) {}
+impl<K, V> CacheControls<K, V> for Invalidations {
+    fn invalidate(&self, _: &K) {}
 
-    fn outdate(&self, subject: u64) {
+    fn invalidate_resource(&self, subject: u64) {
         self.add(subject);
     }
 
@@ -70,13 +70,13 @@ impl<K, V> Shelf<K, V> for Invalidations {
     }
 
     #[inline]
-    fn version(&self, subject: Option<u64>) -> ResourceGeneration {
+    fn resource_generation(&self, subject: Option<u64>) -> ResourceGeneration {
         self.of(subject)
     }
 
-    fn clear(&self) {}
+    fn invalidate_all(&self) {}
 
-    fn kept(&self) -> (usize, u64) {
+    fn size(&self) -> (usize, u64) {
         (0, 0)
     }
 }

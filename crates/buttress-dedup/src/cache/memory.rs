@@ -11,7 +11,7 @@ use std::{
 use hashbrown::DefaultHashBuilder;
 use quick_cache::{Lifecycle, Options, OptionsBuilder, Weighter, sync::Cache};
 
-use crate::{Kept, Store};
+use crate::{CacheEntry, Store};
 
 /// Keeps answers in this process's memory: the ones that are asked for, as long as there is room.
 #[derive(Clone, Copy, Debug)]
@@ -53,7 +53,7 @@ impl Memory {
 /// The store of [`Memory`].
 pub struct MemoryStore<K, V> {
     // Keys are shared, for the one that is taken out is dropped under the lock.
-    cache: Cache<Arc<K>, Arc<Kept<V>>, WeightByShare, DefaultHashBuilder, DropOutsideLock>,
+    cache: Cache<Arc<K>, Arc<CacheEntry<V>>, WeightByShare, DefaultHashBuilder, DropOutsideLock>,
     memory: Memory,
     /// So many more answers until those that are over are forgotten.
     until_sweep: AtomicUsize,
@@ -81,7 +81,7 @@ where
         // They are dropped here, after the locks.
         let over = RefCell::new(Vec::new());
         self.cache.retain(|key, kept| {
-            let is_over = kept.is_over();
+            let is_over = kept.is_expired();
             if is_over {
                 over.borrow_mut().push((Arc::clone(key), Arc::clone(kept)));
             } else {
@@ -100,18 +100,18 @@ where
     K: Hash + Eq + Clone + Send + Sync + 'static,
     V: Send + Sync + 'static,
 {
-    type Get = Ready<Option<Arc<Kept<V>>>>;
+    type Fetch = Ready<Option<Arc<CacheEntry<V>>>>;
 
     #[inline]
-    fn peek(&self, key: &K) -> Option<Arc<Kept<V>>> {
+    fn get(&self, key: &K) -> Option<Arc<CacheEntry<V>>> {
         self.cache.get(key)
     }
 
-    fn get(&self, _: &K) -> Option<Self::Get> {
+    fn fetch(&self, _: &K) -> Option<Self::Fetch> {
         None
     }
 
-    fn put(&self, key: K, kept: Arc<Kept<V>>) {
+    fn insert(&self, key: K, kept: Arc<CacheEntry<V>>) {
         let counted = |left: usize| left.checked_sub(1);
         if self.until_sweep.fetch_update(Ordering::Relaxed, Ordering::Relaxed, counted).is_err() {
             self.sweep();
@@ -165,9 +165,9 @@ impl WeightByShare {
     }
 }
 
-impl<K, V> Weighter<K, Arc<Kept<V>>> for WeightByShare {
+impl<K, V> Weighter<K, Arc<CacheEntry<V>>> for WeightByShare {
     #[inline]
-    fn weight(&self, _: &K, kept: &Arc<Kept<V>>) -> u64 {
+    fn weight(&self, _: &K, kept: &Arc<CacheEntry<V>>) -> u64 {
         let share = (kept.weight() as u128 * u128::from(WHOLE)).div_ceil(self.max_bytes);
         u64::try_from(share).unwrap_or(u64::MAX).max(self.entry)
     }

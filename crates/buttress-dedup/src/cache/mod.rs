@@ -15,85 +15,85 @@ mod store;
 
 pub(crate) use self::{entry::EntryFreshness, fetch::Fetch, invalidations::ResourceGeneration};
 pub use self::{
-    entry::{Held, Kept},
+    entry::{CacheEntry, CachedOutcome},
     memory::{Memory, MemoryStore},
-    options::Keep,
+    options::Cache,
     store::{OpenStore, Store},
 };
 
-/// Whether, and where, a layer keeps answers: not at all ([`InFlight`]), or as a [`Keep`]
+/// Whether, and where, a layer keeps answers: not at all ([`NoCache`]), or as a [`Cache`]
 /// says.
-pub trait Policy<M, K, Req, Res, E>: Clone + Send + Sync + 'static
+pub trait CachePolicy<M, K, Req, Res, E>: Clone + Send + Sync + 'static
 where
     M: Share<Res>,
 {
     /// Where answers are kept.
-    type Shelf: Shelf<K, Held<M::Shared, E>>;
+    type Controls: CacheControls<K, CachedOutcome<M::Shared, E>>;
 
     /// What a call remembers of its request, to keep the answer.
-    type Order: Send + 'static;
+    type Plan: Send + 'static;
 
     /// An answer on its way from a store.
-    type Fetch: Fetch<Output = Option<KeptBy<M, Res, E>>> + Send + 'static;
+    type Fetch: Fetch<Output = Option<EntryFor<M, Res, E>>> + Send + 'static;
 
     /// What an answer needs to be kept once it is whole.
-    type Keeper: Keeper<Held<M::Shared, E>>;
+    type Write: CacheWrite<CachedOutcome<M::Shared, E>>;
 
     /// Whether there is anything to look up.
-    const KEEPS: bool;
+    const CACHES: bool;
 
     /// A new, empty shelf.
-    fn open(&self) -> Self::Shelf;
+    fn open(&self) -> Self::Controls;
 
     /// What is kept for `key`, as fresh as it is `wanted`, if that is anything particular.
-    fn look(
+    fn lookup(
         &self,
-        shelf: &Self::Shelf,
+        shelf: &Self::Controls,
         key: &K,
         subject: Option<u64>,
         wanted: Option<&WantedFreshness>,
-    ) -> Look<KeptBy<M, Res, E>>;
+    ) -> CacheLookup<EntryFor<M, Res, E>>;
 
     /// Whether what is kept is as fresh as it is `wanted`, be it in place of a failure.
-    fn suits(&self, kept: &KeptBy<M, Res, E>, wanted: Option<&WantedFreshness>) -> bool {
+    fn satisfies(&self, kept: &EntryFor<M, Res, E>, wanted: Option<&WantedFreshness>) -> bool {
         let _ = (kept, wanted);
         true
     }
 
     /// What must be remembered of a call that is about to be made, with a `spare` answer for the case
     /// that it fails.
-    fn order(
+    fn plan(
         &self,
         mode: &M,
-        shelf: &Arc<Self::Shelf>,
+        shelf: &Arc<Self::Controls>,
         request: &Req,
         key: &K,
-        about: About,
-        spare: Option<KeptBy<M, Res, E>>,
-    ) -> Self::Order;
+        about: KeyInfo,
+        spare: Option<EntryFor<M, Res, E>>,
+    ) -> Self::Plan;
 
     /// What says that the call's answer may be kept, once it is there.
-    fn ticket(&self, order: &Self::Order) -> Option<ValidFlag> {
+    fn valid_flag(&self, order: &Self::Plan) -> Option<ValidFlag> {
         let _ = order;
         None
     }
 
     /// Looks further away, if there is such a place.
-    fn fetch(&self, order: &Self::Order) -> Option<Self::Fetch>;
+    fn fetch(&self, order: &Self::Plan) -> Option<Self::Fetch>;
 
     /// Whether the service is not to wait for what is fetched.
-    fn doubts(&self, order: &Self::Order) -> bool {
+    fn doubts(&self, order: &Self::Plan) -> bool {
         let _ = order;
         false
     }
 
     /// What was fetched, and was not waited for, came after the service's answer if it `is_late`.
-    fn doubt(&self, order: &Self::Order, is_late: bool) {
+    fn doubt(&self, order: &Self::Plan, is_late: bool) {
         let _ = (order, is_late);
     }
 
     /// Whether what was fetched may be given out.
-    fn accept(&self, order: &Self::Order, kept: &KeptBy<M, Res, E>) -> bool;
+    fn accept(&self, order: &Self::Plan, kept: &EntryFor<M, Res, E>) -> bool;
 
     /// On what terms a refresh is made.
     fn refresh_terms(&self) -> Ambient {
@@ -101,27 +101,27 @@ where
     }
 
     /// Whether whoever asks is the one to refresh `kept`.
-    fn claim(&self, kept: &KeptBy<M, Res, E>) -> bool {
+    fn claim_refresh(&self, kept: &EntryFor<M, Res, E>) -> bool {
         let _ = kept;
         false
     }
 
     /// What was claimed is not refreshed after all.
-    fn disclaim(&self, kept: &KeptBy<M, Res, E>) {
+    fn release_refresh(&self, kept: &EntryFor<M, Res, E>) {
         let _ = kept;
     }
 
     /// A refresh of `kept` has failed: the next one has to wait.
-    fn put_off(&self, shelf: &Self::Shelf, kept: &KeptBy<M, Res, E>) {
+    fn delay_refresh(&self, shelf: &Self::Controls, kept: &EntryFor<M, Res, E>) {
         let _ = (shelf, kept);
     }
 
     /// Whether the outcome is a failure that stands because the request itself
-    /// [wanted](About::wanted) no kept answer in its place. Others who wait may want one.
+    /// [wanted](KeyInfo::wanted) no kept answer in its place. Others who wait may want one.
     fn is_for_others_to_spare(
         &self,
         mode: &M,
-        order: &Self::Order,
+        order: &Self::Plan,
         outcome: Option<Result<&Res, &E>>,
     ) -> bool {
         let _ = (mode, order, outcome);
@@ -129,20 +129,20 @@ where
     }
 
     /// What is to be kept of an outcome, or given out in its place. `None` stands for a panic.
-    fn conclude(
+    fn decide(
         &self,
         mode: &M,
-        order: &Self::Order,
+        order: &Self::Plan,
         outcome: Option<Result<&Res, &E>>,
-    ) -> Conclusion<Self::Keeper, KeptBy<M, Res, E>>;
+    ) -> Decision<Self::Write, EntryFor<M, Res, E>>;
 }
 
 /// A kept outcome of a service.
-pub type KeptBy<M, Res, E> = Arc<Kept<Held<<M as Share<Res>>::Shared, E>>>;
+pub type EntryFor<M, Res, E> = Arc<CacheEntry<CachedOutcome<<M as Share<Res>>::Shared, E>>>;
 
 /// What is to be known of a key beside itself.
 #[derive(Clone, Copy, Debug)]
-pub struct About {
+pub struct KeyInfo {
     /// What it is about, as [`KeyOf::resource`](buttress_core::KeyOf::resource) has it.
     pub subject: Option<u64>,
     /// What it takes, in bytes.
@@ -153,7 +153,7 @@ pub struct About {
 
 /// What was found.
 #[derive(Clone, Debug)]
-pub enum Look<V> {
+pub enum CacheLookup<V> {
     /// It can be given out.
     Found {
         /// What was kept.
@@ -169,7 +169,7 @@ pub enum Look<V> {
 
 /// What is made of an outcome.
 #[derive(Debug)]
-pub enum Conclusion<Kp, V> {
+pub enum Decision<Kp, V> {
     /// The outcome stands, and may be kept.
     Stands(Kp),
     /// It failed, and what was kept before is better.
@@ -177,7 +177,7 @@ pub enum Conclusion<Kp, V> {
 }
 
 /// Keeps an answer that has become whole.
-pub trait Keeper<V>: Send + Sync + 'static {
+pub trait CacheWrite<V>: Send + Sync + 'static {
     /// Whether it ever keeps anything.
     const KEEPS: bool = true;
 
@@ -189,39 +189,39 @@ pub trait Keeper<V>: Send + Sync + 'static {
 }
 
 /// What the handle of a layer does with a shelf.
-pub trait Shelf<K, V>: Send + Sync + 'static {
+pub trait CacheControls<K, V>: Send + Sync + 'static {
     /// Forgets the answer for `key`.
-    fn forget(&self, key: &K);
+    fn invalidate(&self, key: &K);
 
     /// Forgets everything about a subject.
-    fn outdate(&self, subject: u64);
+    fn invalidate_resource(&self, subject: u64);
 
-    /// Whether anything was ever [outdated](Self::outdate). Until then no subject need be known.
+    /// Whether anything was ever [outdated](Self::invalidate_resource). Until then no subject need be known.
     fn has_changed(&self) -> bool;
 
     /// How often that was said of this subject.
-    fn version(&self, subject: Option<u64>) -> ResourceGeneration;
+    fn resource_generation(&self, subject: Option<u64>) -> ResourceGeneration;
 
     /// Forgets everything.
-    fn clear(&self);
+    fn invalidate_all(&self);
 
     /// How many answers are kept, and how many bytes they take.
-    fn kept(&self) -> (usize, u64);
+    fn size(&self) -> (usize, u64);
 }
 
 /// Answers are shared by those who wait for them, and not kept.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct InFlight;
+pub struct NoCache;
 
-impl<M: Share<Res>, K, Req, Res, E> Policy<M, K, Req, Res, E> for InFlight
+impl<M: Share<Res>, K, Req, Res, E> CachePolicy<M, K, Req, Res, E> for NoCache
 where
     E: Send + Sync + 'static,
 {
-    type Shelf = Invalidations;
-    type Order = ();
-    type Fetch = Never<Option<KeptBy<M, Res, E>>>;
-    type Keeper = ();
-    const KEEPS: bool = false;
+    type Controls = Invalidations;
+    type Plan = ();
+    type Fetch = Never<Option<EntryFor<M, Res, E>>>;
+    type Write = ();
+    const CACHES: bool = false;
 
     #[inline]
     fn open(&self) -> Invalidations {
@@ -229,25 +229,25 @@ where
     }
 
     #[inline]
-    fn look(
+    fn lookup(
         &self,
         _: &Invalidations,
         _: &K,
         _: Option<u64>,
         _: Option<&WantedFreshness>,
-    ) -> Look<KeptBy<M, Res, E>> {
-        Look::Missing(None)
+    ) -> CacheLookup<EntryFor<M, Res, E>> {
+        CacheLookup::Missing(None)
     }
 
     #[inline]
-    fn order(
+    fn plan(
         &self,
         _: &M,
         _: &Arc<Invalidations>,
         _: &Req,
         _: &K,
-        _: About,
-        _: Option<KeptBy<M, Res, E>>,
+        _: KeyInfo,
+        _: Option<EntryFor<M, Res, E>>,
     ) {
     }
 
@@ -256,22 +256,22 @@ where
         None
     }
 
-    fn accept(&self, (): &(), _: &KeptBy<M, Res, E>) -> bool {
+    fn accept(&self, (): &(), _: &EntryFor<M, Res, E>) -> bool {
         false
     }
 
     #[inline]
-    fn conclude(
+    fn decide(
         &self,
         _: &M,
         (): &(),
         _: Option<Result<&Res, &E>>,
-    ) -> Conclusion<(), KeptBy<M, Res, E>> {
-        Conclusion::Stands(())
+    ) -> Decision<(), EntryFor<M, Res, E>> {
+        Decision::Stands(())
     }
 }
 
-impl<V> Keeper<V> for () {
+impl<V> CacheWrite<V> for () {
     const KEEPS: bool = false;
 
     #[inline]

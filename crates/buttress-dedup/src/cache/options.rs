@@ -14,13 +14,13 @@ use buttress_core::{
 use tokio::time::Instant;
 
 use super::{
-    About, Conclusion, KeptBy, Look, Policy,
+    CacheLookup, CachePolicy, Decision, EntryFor, KeyInfo,
     entry::EntryFreshness,
     fetch::Paced,
     invalidations::Invalidations,
     pending::{CachePlan, CacheState, CacheWriter},
 };
-use crate::{Held, Memory, OpenStore, Store, settings::ValidFlag};
+use crate::{CachedOutcome, Memory, OpenStore, Store, settings::ValidFlag};
 
 /// How long answers are kept, and how many.
 ///
@@ -29,7 +29,7 @@ use crate::{Held, Memory, OpenStore, Store, settings::ValidFlag};
 /// nothing.
 #[derive(Clone, Debug)]
 #[doc(alias("cache", "TTL", "response cache", "memoize"))]
-pub struct Keep<St = Memory, J = ByMode> {
+pub struct Cache<St = Memory, J = ByMode> {
     options: CacheOptions,
     store: St,
     judge: J,
@@ -48,7 +48,7 @@ struct CacheOptions {
     seed: Option<u64>,
 }
 
-impl Keep {
+impl Cache {
     /// Keeps successes for `ttl`, give or take the [`jitter`](Self::jitter).
     pub fn new(ttl: Duration) -> Self {
         Self::with_ttl(Some(ttl))
@@ -57,7 +57,7 @@ impl Keep {
     /// Keeps what says itself how long it may be kept, and nothing else. In `Plain` mode no answer says
     /// so.
     #[doc(alias("Cache-Control", "max-age", "Expires"))]
-    pub fn as_told() -> Self {
+    pub fn from_headers() -> Self {
         Self::with_ttl(None)
     }
 
@@ -78,7 +78,7 @@ impl Keep {
     }
 }
 
-impl<J> Keep<Memory, J> {
+impl<J> Cache<Memory, J> {
     /// Keeps up to `max` answers; 10,000 by default.
     pub fn max_entries(mut self, max: usize) -> Self {
         self.store.max_entries = max;
@@ -94,14 +94,14 @@ impl<J> Keep<Memory, J> {
     }
 }
 
-impl<St, J> Keep<St, J> {
+impl<St, J> Cache<St, J> {
     /// Keeps failures that would come again, such as "not found", for `ttl`: those whose verdict is
     /// [`Permanent`](Verdict::Permanent). By default they are not kept. All other failures never are.
     ///
     /// In `Plain` mode no error is known to be permanent: say so with [`classify`](Self::classify). An error
     /// is kept only where the layer may [share](crate::DedupLayer::share_errors) it.
     #[doc(alias("negative caching"))]
-    pub fn negative(mut self, ttl: Duration) -> Self {
+    pub fn negative_ttl(mut self, ttl: Duration) -> Self {
         self.options.negative = Some(ttl);
         self
     }
@@ -120,7 +120,7 @@ impl<St, J> Keep<St, J> {
     /// [`SheddablePlus`](Criticality::SheddablePlus), and ends after
     /// [`refresh_timeout`](Self::refresh_timeout).
     #[doc(alias("SWR", "stale-while-revalidate", "background refresh"))]
-    pub fn while_revalidate(mut self, window: Duration) -> Self {
+    pub fn stale_while_revalidate(mut self, window: Duration) -> Self {
         self.options.while_revalidate = window;
         self
     }
@@ -128,10 +128,10 @@ impl<St, J> Keep<St, J> {
     /// For so long after its time an answer is given out in place of a failure: of any that another
     /// attempt might mend, or a panic. None by default.
     ///
-    /// The call is made first, each time. Together with [`while_revalidate`](Self::while_revalidate) callers
-    /// are answered at once, and one refresh after the other waits for its [`backoff`](Self::backoff).
+    /// The call is made first, each time. Together with [`stale_while_revalidate`](Self::stale_while_revalidate) callers
+    /// are answered at once, and one refresh after the other waits for its [`backoff`](Self::refresh_backoff).
     #[doc(alias("stale-if-error", "fallback", "serve stale"))]
-    pub fn if_error(mut self, window: Duration) -> Self {
+    pub fn stale_if_error(mut self, window: Duration) -> Self {
         self.options.if_error = window;
         self
     }
@@ -151,20 +151,20 @@ impl<St, J> Keep<St, J> {
 
     /// How long the next refresh of an answer waits after one that failed; exponential from 1 s to 60 s,
     /// give or take 20 %, by default.
-    pub fn backoff(mut self, backoff: Backoff) -> Self {
+    pub fn refresh_backoff(mut self, backoff: Backoff) -> Self {
         self.options.backoff = backoff;
         self
     }
 
     /// What an outcome means, in place of the mode's own classification.
     #[doc(alias("is_retryable", "retry predicate"))]
-    pub fn classify<C>(self, classify: C) -> Keep<St, By<C>> {
-        Keep { options: self.options, store: self.store, judge: By(classify) }
+    pub fn classify<C>(self, classify: C) -> Cache<St, By<C>> {
+        Cache { options: self.options, store: self.store, judge: By(classify) }
     }
 
     /// Keeps answers somewhere else.
-    pub fn store<St2>(self, store: St2) -> Keep<St2, J> {
-        Keep { options: self.options, store, judge: self.judge }
+    pub fn store<St2>(self, store: St2) -> Cache<St2, J> {
+        Cache { options: self.options, store, judge: self.judge }
     }
 
     /// Makes chance repeatable.
@@ -174,22 +174,27 @@ impl<St, J> Keep<St, J> {
     }
 }
 
-impl<M, K, Req, Res, E, St, J> Policy<M, K, Req, Res, E> for Keep<St, J>
+impl<M, K, Req, Res, E, St, J> CachePolicy<M, K, Req, Res, E> for Cache<St, J>
 where
     M: Share<Res> + Expire<Req, Res>,
     K: Clone + Send + Sync + 'static,
     E: Send + Sync + 'static,
-    St: OpenStore<K, Held<M::Shared, E>>,
+    St: OpenStore<K, CachedOutcome<M::Shared, E>>,
     J: Judge<M, Req, Res, E, Seed: Send + 'static> + Send + Sync + 'static,
 {
-    type Shelf = CacheState<St::Store>;
-    type Order =
-        CachePlan<K, Held<M::Shared, E>, St::Store, <M as Expire<Req, Res>>::Seed, J::Seed>;
-    type Fetch = Paced<<St::Store as Store<K, Held<M::Shared, E>>>::Get>;
-    type Keeper = CacheWriter<K, St::Store>;
-    const KEEPS: bool = true;
+    type Controls = CacheState<St::Store>;
+    type Plan = CachePlan<
+        K,
+        CachedOutcome<M::Shared, E>,
+        St::Store,
+        <M as Expire<Req, Res>>::Seed,
+        J::Seed,
+    >;
+    type Fetch = Paced<<St::Store as Store<K, CachedOutcome<M::Shared, E>>>::Fetch>;
+    type Write = CacheWriter<K, St::Store>;
+    const CACHES: bool = true;
 
-    fn open(&self) -> Self::Shelf {
+    fn open(&self) -> Self::Controls {
         let seed = self.options.seed.unwrap_or_else(|| fastrand::u64(..));
         CacheState {
             store: self.store.open(),
@@ -200,20 +205,20 @@ where
     }
 
     #[inline]
-    fn look(
+    fn lookup(
         &self,
-        state: &Self::Shelf,
+        state: &Self::Controls,
         key: &K,
         subject: Option<u64>,
         wanted: Option<&WantedFreshness>,
-    ) -> Look<KeptBy<M, Res, E>> {
-        let Some(kept) = state.store.peek(key) else { return Look::Missing(None) };
+    ) -> CacheLookup<EntryFor<M, Res, E>> {
+        let Some(kept) = state.store.get(key) else { return CacheLookup::Missing(None) };
         if !kept.is_valid() || kept.resource_generation != state.invalidations.of(subject) {
-            return Look::Missing(None);
+            return CacheLookup::Missing(None);
         }
         let now = Instant::now();
         if !kept.suits(wanted, now) {
-            return Look::Missing(None);
+            return CacheLookup::Missing(None);
         }
         match kept.freshness(now) {
             EntryFreshness::Fresh => {
@@ -222,36 +227,36 @@ where
                     kept.may_refresh(now) && law.is_due(kept.left(now), kept.took(), chance)
                 };
                 let refresh = self.options.early.is_some_and(is_due);
-                Look::Found { kept, stale: false, refresh }
+                CacheLookup::Found { kept, stale: false, refresh }
             }
             EntryFreshness::Stale => {
                 let refresh = kept.may_refresh(now);
-                Look::Found { kept, stale: true, refresh }
+                CacheLookup::Found { kept, stale: true, refresh }
             }
             // `max-stale` permits what is kept for failures without waiting for one.
             EntryFreshness::StaleIfError
                 if wanted.is_some_and(|wanted| wanted.max_stale.is_some()) =>
             {
-                Look::Found { kept, stale: true, refresh: false }
+                CacheLookup::Found { kept, stale: true, refresh: false }
             }
-            EntryFreshness::StaleIfError => Look::Missing(Some(kept)),
-            EntryFreshness::Expired => Look::Missing(None),
+            EntryFreshness::StaleIfError => CacheLookup::Missing(Some(kept)),
+            EntryFreshness::Expired => CacheLookup::Missing(None),
         }
     }
 
-    fn suits(&self, kept: &KeptBy<M, Res, E>, wanted: Option<&WantedFreshness>) -> bool {
+    fn satisfies(&self, kept: &EntryFor<M, Res, E>, wanted: Option<&WantedFreshness>) -> bool {
         kept.suits(wanted, Instant::now())
     }
 
-    fn order(
+    fn plan(
         &self,
         mode: &M,
-        state: &Arc<Self::Shelf>,
+        state: &Arc<Self::Controls>,
         request: &Req,
         key: &K,
-        about: About,
-        spare: Option<KeptBy<M, Res, E>>,
-    ) -> Self::Order {
+        about: KeyInfo,
+        spare: Option<EntryFor<M, Res, E>>,
+    ) -> Self::Plan {
         CachePlan {
             state: Arc::clone(state),
             key: key.clone(),
@@ -265,25 +270,25 @@ where
         }
     }
 
-    fn ticket(&self, order: &Self::Order) -> Option<ValidFlag> {
+    fn valid_flag(&self, order: &Self::Plan) -> Option<ValidFlag> {
         Some(Arc::clone(&order.valid))
     }
 
-    fn fetch(&self, order: &Self::Order) -> Option<Self::Fetch> {
-        order.state.store.get(&order.key).map(Paced::new)
+    fn fetch(&self, order: &Self::Plan) -> Option<Self::Fetch> {
+        order.state.store.fetch(&order.key).map(Paced::new)
     }
 
-    fn doubts(&self, order: &Self::Order) -> bool {
+    fn doubts(&self, order: &Self::Plan) -> bool {
         order.state.is_doubtful.load(Ordering::Relaxed)
     }
 
-    fn doubt(&self, order: &Self::Order, is_late: bool) {
+    fn doubt(&self, order: &Self::Plan, is_late: bool) {
         order.state.is_doubtful.store(is_late, Ordering::Relaxed);
     }
 
-    fn accept(&self, order: &Self::Order, kept: &KeptBy<M, Res, E>) -> bool {
+    fn accept(&self, order: &Self::Plan, kept: &EntryFor<M, Res, E>) -> bool {
         let now = Instant::now();
-        let is_newer = |spare: &KeptBy<M, Res, E>| kept.left(now) > spare.left(now);
+        let is_newer = |spare: &EntryFor<M, Res, E>| kept.left(now) > spare.left(now);
         order.is_valid()
             && order.is_current(kept)
             && kept.freshness(now) == EntryFreshness::Fresh
@@ -296,22 +301,22 @@ where
         Ambient { deadline, criticality: Criticality::SheddablePlus }
     }
 
-    fn claim(&self, kept: &KeptBy<M, Res, E>) -> bool {
+    fn claim_refresh(&self, kept: &EntryFor<M, Res, E>) -> bool {
         kept.claim_refresh(Instant::now())
     }
 
-    fn disclaim(&self, kept: &KeptBy<M, Res, E>) {
+    fn release_refresh(&self, kept: &EntryFor<M, Res, E>) {
         kept.release_refresh();
     }
 
-    fn put_off(&self, state: &Self::Shelf, kept: &KeptBy<M, Res, E>) {
+    fn delay_refresh(&self, state: &Self::Controls, kept: &EntryFor<M, Res, E>) {
         kept.delay_refresh(&self.options.backoff, state.random.draw());
     }
 
     fn is_for_others_to_spare(
         &self,
         mode: &M,
-        order: &Self::Order,
+        order: &Self::Plan,
         outcome: Option<Result<&Res, &E>>,
     ) -> bool {
         let verdict = || outcome.map(|outcome| self.judge.judge(mode, &order.judged, outcome));
@@ -319,12 +324,12 @@ where
             && !matches!(verdict(), Some(Verdict::Success | Verdict::Permanent))
     }
 
-    fn conclude(
+    fn decide(
         &self,
         mode: &M,
-        order: &Self::Order,
+        order: &Self::Plan,
         outcome: Option<Result<&Res, &E>>,
-    ) -> Conclusion<Self::Keeper, KeptBy<M, Res, E>> {
+    ) -> Decision<Self::Write, EntryFor<M, Res, E>> {
         let verdict = outcome.map(|outcome| self.judge.judge(mode, &order.judged, outcome));
         let ttl = match verdict {
             Some(Verdict::Success) => Some(self.options.ttl),
@@ -333,14 +338,14 @@ where
         };
         let (Some(outcome), Some(ttl)) = (outcome, ttl) else {
             let now = Instant::now();
-            let serves = |spare: &&KeptBy<M, Res, E>| {
+            let serves = |spare: &&EntryFor<M, Res, E>| {
                 spare.is_spare(now)
                     && spare.suits(order.about.wanted.as_ref(), now)
                     && order.is_current(spare)
             };
             return match order.spare.as_ref().filter(serves) {
-                Some(spare) => Conclusion::Instead(Arc::clone(spare)),
-                None => Conclusion::Stands(CacheWriter(None)),
+                Some(spare) => Decision::Instead(Arc::clone(spare)),
+                None => Decision::Stands(CacheWriter(None)),
             };
         };
         let windows = verdict == Some(Verdict::Success);
@@ -352,7 +357,7 @@ where
             Err(_) => asked,
         };
         let lifetime = lifetime.map(|told| self.options.spread(told, order.state.random.draw()));
-        Conclusion::Stands(CacheWriter(lifetime.and_then(|lifetime| order.keep_for(lifetime, now))))
+        Decision::Stands(CacheWriter(lifetime.and_then(|lifetime| order.keep_for(lifetime, now))))
     }
 }
 

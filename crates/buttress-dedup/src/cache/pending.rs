@@ -11,10 +11,10 @@ use buttress_core::Lifetime;
 use tokio::time::Instant;
 
 use super::{
-    About, Keeper, Shelf,
+    CacheControls, CacheWrite, KeyInfo,
     invalidations::{Invalidations, ResourceGeneration},
 };
-use crate::{Kept, Store, settings::ValidFlag};
+use crate::{CacheEntry, Store, settings::ValidFlag};
 
 /// Where the answers of one service are kept.
 #[derive(Debug)]
@@ -30,11 +30,11 @@ pub struct CacheState<St> {
 pub struct CachePlan<K, V, St, X, J> {
     pub(crate) state: Arc<CacheState<St>>,
     pub(crate) key: K,
-    pub(crate) about: About,
+    pub(crate) about: KeyInfo,
     /// How often the subject had changed when the flight began.
     pub(crate) resource_generation: ResourceGeneration,
     pub(crate) valid: ValidFlag,
-    pub(crate) spare: Option<Arc<Kept<V>>>,
+    pub(crate) spare: Option<Arc<CacheEntry<V>>>,
     pub(crate) began: Instant,
     pub(crate) expiry: X,
     pub(crate) judged: J,
@@ -47,7 +47,7 @@ impl<K: Clone, V, St, X, J> CachePlan<K, V, St, X, J> {
     }
 
     /// Whether its subject has not changed since.
-    pub(crate) fn is_current(&self, kept: &Kept<V>) -> bool {
+    pub(crate) fn is_current(&self, kept: &CacheEntry<V>) -> bool {
         kept.resource_generation == self.state.invalidations.of(self.about.subject)
     }
 
@@ -82,7 +82,7 @@ pub struct CacheWriter<K, St>(pub(crate) Option<PendingWrite<K, St>>);
 pub(crate) struct PendingWrite<K, St> {
     state: Arc<CacheState<St>>,
     key: K,
-    about: About,
+    about: KeyInfo,
     resource_generation: ResourceGeneration,
     valid: ValidFlag,
     /// When the answer came. What is on its way still grows older from then on.
@@ -99,7 +99,7 @@ impl<K, St> PendingWrite<K, St> {
     }
 }
 
-impl<K, V, St> Keeper<V> for CacheWriter<K, St>
+impl<K, V, St> CacheWrite<V> for CacheWriter<K, St>
 where
     K: Clone + Send + Sync + 'static,
     St: Store<K, V>,
@@ -116,9 +116,9 @@ where
             pending;
         let (value, weight) = value();
         let weight = weight.saturating_add(about.weight);
-        let kept = Kept::made_at(*made, value, *lifetime, *took, weight);
+        let kept = CacheEntry::made_at(*made, value, *lifetime, *took, weight);
         let kept = kept.of(*resource_generation, Arc::clone(valid));
-        state.store.put(key.clone(), Arc::new(kept));
+        state.store.insert(key.clone(), Arc::new(kept));
         // Forgotten meanwhile, by one who did not find it there yet.
         if !pending.is_valid() {
             state.store.remove(key);
@@ -127,15 +127,15 @@ where
     }
 }
 
-impl<K, V, St> Shelf<K, V> for CacheState<St>
+impl<K, V, St> CacheControls<K, V> for CacheState<St>
 where
     St: Store<K, V>,
 {
-    fn forget(&self, key: &K) {
+    fn invalidate(&self, key: &K) {
         self.store.remove(key);
     }
 
-    fn outdate(&self, subject: u64) {
+    fn invalidate_resource(&self, subject: u64) {
         self.invalidations.add(subject);
     }
 
@@ -145,15 +145,15 @@ where
     }
 
     #[inline]
-    fn version(&self, subject: Option<u64>) -> ResourceGeneration {
+    fn resource_generation(&self, subject: Option<u64>) -> ResourceGeneration {
         self.invalidations.of(subject)
     }
 
-    fn clear(&self) {
+    fn invalidate_all(&self) {
         self.store.clear();
     }
 
-    fn kept(&self) -> (usize, u64) {
+    fn size(&self) -> (usize, u64) {
         self.store.size()
     }
 }

@@ -1,7 +1,7 @@
 use std::{future::Future, hash::Hash, sync::Arc};
 
 use super::memory::MemoryStore;
-use crate::{Kept, Memory};
+use crate::{CacheEntry, Memory};
 
 /// Where answers are kept. The default is this process's own memory, [`Memory`].
 ///
@@ -19,16 +19,16 @@ use crate::{Kept, Memory};
 /// given out here; other processes go on with it until its time is over.
 pub trait Store<K, V>: Send + Sync + 'static {
     /// An answer on its way.
-    type Get: Future<Output = Option<Arc<Kept<V>>>> + Send + 'static;
+    type Fetch: Future<Output = Option<Arc<CacheEntry<V>>>> + Send + 'static;
 
     /// The answer that is at hand, without any waiting. It is asked at each call.
-    fn peek(&self, key: &K) -> Option<Arc<Kept<V>>>;
+    fn get(&self, key: &K) -> Option<Arc<CacheEntry<V>>>;
 
     /// The answer that is further away; `None` if there is no such place.
-    fn get(&self, key: &K) -> Option<Self::Get>;
+    fn fetch(&self, key: &K) -> Option<Self::Fetch>;
 
-    /// Keeps an answer, in the store's own time, for as long as its [`lifetime`](Kept::lifetime) says.
-    fn put(&self, key: K, kept: Arc<Kept<V>>);
+    /// Keeps an answer, in the store's own time, for as long as its [`lifetime`](CacheEntry::lifetime) says.
+    fn insert(&self, key: K, kept: Arc<CacheEntry<V>>);
 
     /// Forgets an answer.
     fn remove(&self, key: &K);

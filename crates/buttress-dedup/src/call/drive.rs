@@ -14,8 +14,8 @@ use super::{
     work::{Work, WorkOutput},
 };
 use crate::{
-    Inner, Policy, Setup, ShareError,
-    cache::{Conclusion, Keeper},
+    CachePolicy, Setup, ShareError, SharedService,
+    cache::{CacheWrite, Decision},
     flight::{WaitEnd, WorkResult},
     marks::Marks,
 };
@@ -29,7 +29,7 @@ pub(crate) fn poll_flight<S, Req, C>(
     cx: &mut Context<'_>,
 ) -> Poll<WaitEnd<WorkEndIn<S, Req, C>>>
 where
-    S: Inner<Req>,
+    S: SharedService<Req>,
     Req: Send + 'static,
     C: Setup<S, Req>,
 {
@@ -52,7 +52,7 @@ fn poll_work<S, Req, C>(
     cx: &mut Context<'_>,
 ) -> Poll<WorkResultIn<S, Req, C>>
 where
-    S: Inner<Req>,
+    S: SharedService<Req>,
     Req: Send + 'static,
     C: Setup<S, Req>,
 {
@@ -78,16 +78,16 @@ where
     {
         core.shared.changed(subject);
     }
-    let keeper = match policy.conclude(&core.mode, &order, Some(outcome.as_ref())) {
-        Conclusion::Stands(keeper) => keeper,
-        Conclusion::Instead(kept) => {
+    let keeper = match policy.decide(&core.mode, &order, Some(outcome.as_ref())) {
+        Decision::Stands(keeper) => keeper,
+        Decision::Instead(kept) => {
             return Poll::Ready(WorkResult::Answer(replace_error(setup, kept)));
         }
     };
-    let is_for_others_to_spare = C::Policy::KEEPS
+    let is_for_others_to_spare = C::Policy::CACHES
         && policy.is_for_others_to_spare(&core.mode, &order, Some(outcome.as_ref()));
     let end = WorkEnd { outcome, marks, judged, keeper, is_for_others_to_spare };
-    if C::Mode::IS_COMPLETE && !C::Policy::KEEPS {
+    if C::Mode::IS_COMPLETE && !C::Policy::CACHES {
         return Poll::Ready(WorkResult::Own(end));
     }
     Poll::Ready(WorkResult::Answer(make_result(setup, flight, end)))
@@ -116,7 +116,7 @@ pub(crate) fn is_outcome_of_remaining_member<S, Req, C>(
     end: &WorkEndIn<S, Req, C>,
 ) -> bool
 where
-    S: Inner<Req>,
+    S: SharedService<Req>,
     Req: Send + 'static,
     C: Setup<S, Req>,
 {
@@ -138,7 +138,7 @@ fn make_result<S, Req, C>(
     end: WorkEndIn<S, Req, C>,
 ) -> FlightResultIn<S, Req, C>
 where
-    S: Inner<Req>,
+    S: SharedService<Req>,
     Req: Send + 'static,
     C: Setup<S, Req>,
 {
@@ -169,7 +169,7 @@ fn panicked<S, Req, C>(
     work: Option<Pin<&mut WorkIn<S, Req, C>>>,
 ) -> FlightResultIn<S, Req, C>
 where
-    S: Inner<Req>,
+    S: SharedService<Req>,
     Req: Send + 'static,
     C: Setup<S, Req>,
 {
@@ -177,9 +177,9 @@ where
     let Some((order, ..)) = work.and_then(Work::order) else {
         return FlightResult::new(Published::Panicked);
     };
-    match core.shared.policy.conclude(&core.mode, &order, None) {
-        Conclusion::Instead(kept) => replace_error(setup, kept),
-        Conclusion::Stands(_) => {
+    match core.shared.policy.decide(&core.mode, &order, None) {
+        Decision::Instead(kept) => replace_error(setup, kept),
+        Decision::Stands(_) => {
             let is_for_others_to_spare =
                 core.shared.policy.is_for_others_to_spare(&core.mode, &order, None);
             FlightResult { is_for_others_to_spare, ..FlightResult::new(Published::Panicked) }
@@ -192,12 +192,12 @@ type WorkResultIn<S, Req, C> = WorkResult<FlightResultIn<S, Req, C>, WorkEndIn<S
 /// A kept answer in place of a failure.
 fn replace_error<S, Req, C>(setup: &C, kept: KeptIn<S, Req, C>) -> FlightResultIn<S, Req, C>
 where
-    S: Inner<Req>,
+    S: SharedService<Req>,
     Req: Send + 'static,
     C: Setup<S, Req>,
 {
     let instance = setup.core().shared.settings.origin.name();
-    tracing::debug!(name: "dedup.spared", target: "buttress", instance);
+    tracing::debug!(name: "dedup.error_replaced", target: "buttress", instance);
     FlightResult::new(Published::Cached(kept))
 }
 
@@ -207,7 +207,7 @@ fn result<S, Req, C>(
     keeper: KeeperIn<S, Req, C>,
 ) -> FlightResultIn<S, Req, C>
 where
-    S: Inner<Req>,
+    S: SharedService<Req>,
     Req: Send + 'static,
     C: Setup<S, Req>,
 {
@@ -219,7 +219,7 @@ where
             }
             Err(response) => {
                 let instance = core.shared.settings.origin.name();
-                tracing::debug!(name: "dedup.unshared", target: "buttress", instance);
+                tracing::debug!(name: "dedup.not_shared", target: "buttress", instance);
                 FlightResult::owned(Ok(response), Published::Bypass)
             }
         },
@@ -242,7 +242,7 @@ fn is_expired<S, Req, C>(
     end: &WorkEndIn<S, Req, C>,
 ) -> bool
 where
-    S: Inner<Req>,
+    S: SharedService<Req>,
     Req: Send + 'static,
     C: Setup<S, Req>,
 {

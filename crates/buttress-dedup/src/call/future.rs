@@ -15,15 +15,15 @@ use super::{
     outcome::{caller_outcome, pass_on, restart},
 };
 use crate::{
-    Inner, Setup,
-    flight::{Membership, Seat, WaitEnd},
+    Setup, SharedService,
+    flight::{FlightGuard, Membership, WaitEnd},
 };
 
 /// The future of [`Dedup`](crate::Dedup).
 #[must_use = "futures do nothing unless polled"]
 pub struct ResponseFuture<S, Req, C>
 where
-    S: Inner<Req>,
+    S: SharedService<Req>,
     Req: Send + 'static,
     C: Setup<S, Req>,
 {
@@ -33,7 +33,7 @@ where
 // What is polled lies in a box of its own, here or in the flight.
 impl<S, Req, C> Unpin for ResponseFuture<S, Req, C>
 where
-    S: Inner<Req>,
+    S: SharedService<Req>,
     Req: Send + 'static,
     C: Setup<S, Req>,
 {
@@ -42,7 +42,7 @@ where
 /// Where a call is.
 pub(crate) enum Stage<S, Req, C>
 where
-    S: Inner<Req>,
+    S: SharedService<Req>,
     Req: Send + 'static,
     C: Setup<S, Req>,
 {
@@ -90,14 +90,14 @@ pub(crate) type SeedIn<S, Req, C> =
     <<C as Setup<S, Req>>::Mode as Respond<Req, ModeResponse<S, Req, C>, Err<S, Req>>>::Seed;
 pub(crate) type OutcomeIn<S, Req, C> = Result<
     <<C as Setup<S, Req>>::Mode as Respond<Req, ModeResponse<S, Req, C>, Err<S, Req>>>::Response<
-        Seat,
+        FlightGuard,
     >,
     Err<S, Req>,
 >;
 
 impl<S, Req, C> ResponseFuture<S, Req, C>
 where
-    S: Inner<Req>,
+    S: SharedService<Req>,
     Req: Send + 'static,
     C: Setup<S, Req>,
 {
@@ -109,7 +109,7 @@ where
 
 impl<S, Req, C> Future for ResponseFuture<S, Req, C>
 where
-    S: Inner<Req>,
+    S: SharedService<Req>,
     Req: Send + 'static,
     C: Setup<S, Req>,
 {
@@ -157,7 +157,7 @@ where
 
 impl<S, Req, C> Stage<S, Req, C>
 where
-    S: Inner<Req>,
+    S: SharedService<Req>,
     Req: Send + 'static,
     C: Setup<S, Req>,
 {
@@ -169,7 +169,7 @@ where
 
 impl<S, Req, C> fmt::Debug for ResponseFuture<S, Req, C>
 where
-    S: Inner<Req>,
+    S: SharedService<Req>,
     Req: Send + 'static,
     C: Setup<S, Req>,
 {
@@ -196,7 +196,7 @@ fn wait<S, Req, C>(
     cx: &mut Context<'_>,
 ) -> Poll<Waited<Result<S::Response, S::Error>>>
 where
-    S: Inner<Req>,
+    S: SharedService<Req>,
     Req: Send + 'static,
     C: Setup<S, Req>,
 {

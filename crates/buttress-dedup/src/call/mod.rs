@@ -5,10 +5,10 @@ use tower_service::Service;
 
 use self::{result::FlightResult, work::Work};
 use crate::{
-    Policy, ShareError,
-    cache::KeptBy,
+    CachePolicy, ShareError,
+    cache::EntryFor,
     flight::{Flight, FlightTable},
-    key::Keys,
+    key::KeySource,
     settings::{PanicPolicy, Settings},
     state::DedupState,
 };
@@ -28,7 +28,7 @@ pub(crate) use self::start::start;
 
 /// Everything about a layer but the service it is put over.
 #[derive(Clone, Debug)]
-pub struct Core<K, M, P, R> {
+pub struct DedupConfig<K, M, P, R> {
     pub(crate) keys: K,
     pub(crate) mode: M,
     pub(crate) errors: R,
@@ -68,7 +68,7 @@ impl<P> SharedConfig<P> {
 /// A service whose calls may be shared: its future is polled by whoever waits, on any thread.
 ///
 /// It is implemented for every service that fits.
-pub trait Inner<Req>:
+pub trait SharedService<Req>:
     Service<Req, Response: Send + 'static, Error: Send + Sync + 'static, Future: Send + 'static>
     + Clone
     + Send
@@ -76,7 +76,7 @@ pub trait Inner<Req>:
 {
 }
 
-impl<S, Req> Inner<Req> for S where
+impl<S, Req> SharedService<Req> for S where
     S: Service<Req, Response: Send + 'static, Error: Send + Sync + 'static, Future: Send + 'static>
         + Clone
         + Send
@@ -89,10 +89,10 @@ impl<S, Req> Inner<Req> for S where
 /// It is implemented for everything that fits; what is missing is named by the traits it is made of.
 pub trait Setup<S, Req>: Clone + Send + Sync + 'static
 where
-    S: Inner<Req>,
+    S: SharedService<Req>,
 {
     /// What makes two requests the same.
-    type Keys: Keys<Self::Mode, Req> + Send + Sync + 'static;
+    type Keys: KeySource<Self::Mode, Req> + Send + Sync + 'static;
 
     /// How responses are shared and rejections made.
     type Mode: Share<S::Response>
@@ -103,26 +103,26 @@ where
         + 'static;
 
     /// Whether and how answers are kept.
-    type Policy: Policy<Self::Mode, KeyIn<S, Req, Self>, Req, S::Response, S::Error>;
+    type Policy: CachePolicy<Self::Mode, KeyIn<S, Req, Self>, Req, S::Response, S::Error>;
 
     /// How errors are shared.
     type Errors: ShareError<S::Error> + Send + Sync + 'static;
 
     #[doc(hidden)]
-    fn core(&self) -> &Core<Self::Keys, Self::Mode, Self::Policy, Self::Errors>;
+    fn core(&self) -> &DedupConfig<Self::Keys, Self::Mode, Self::Policy, Self::Errors>;
 }
 
-impl<S, Req, K, M, P, R> Setup<S, Req> for Core<K, M, P, R>
+impl<S, Req, K, M, P, R> Setup<S, Req> for DedupConfig<K, M, P, R>
 where
-    S: Inner<Req>,
-    K: Keys<M, Req> + Send + Sync + 'static,
+    S: SharedService<Req>,
+    K: KeySource<M, Req> + Send + Sync + 'static,
     M: Share<S::Response>
         + Respond<Req, <M as Share<S::Response>>::Response, S::Error>
         + Classify<Req, S::Response, S::Error, Seed: Send + 'static>
         + Send
         + Sync
         + 'static,
-    P: Policy<M, K::Key, Req, S::Response, S::Error>,
+    P: CachePolicy<M, K::Key, Req, S::Response, S::Error>,
     R: ShareError<S::Error> + Send + Sync + 'static,
 {
     type Keys = K;
@@ -137,39 +137,39 @@ where
 }
 
 pub(crate) type KeyIn<S, Req, C> =
-    <<C as Setup<S, Req>>::Keys as Keys<<C as Setup<S, Req>>::Mode, Req>>::Key;
+    <<C as Setup<S, Req>>::Keys as KeySource<<C as Setup<S, Req>>::Mode, Req>>::Key;
 pub(crate) type Res<S, Req> = <S as Service<Req>>::Response;
 pub(crate) type Err<S, Req> = <S as Service<Req>>::Error;
-pub(crate) type KeptIn<S, Req, C> = KeptBy<<C as Setup<S, Req>>::Mode, Res<S, Req>, Err<S, Req>>;
+pub(crate) type KeptIn<S, Req, C> = EntryFor<<C as Setup<S, Req>>::Mode, Res<S, Req>, Err<S, Req>>;
 
-pub(crate) type OrderIn<S, Req, C> = <<C as Setup<S, Req>>::Policy as Policy<
+pub(crate) type OrderIn<S, Req, C> = <<C as Setup<S, Req>>::Policy as CachePolicy<
     <C as Setup<S, Req>>::Mode,
     KeyIn<S, Req, C>,
     Req,
     Res<S, Req>,
     Err<S, Req>,
->>::Order;
-pub(crate) type FetchIn<S, Req, C> = <<C as Setup<S, Req>>::Policy as Policy<
+>>::Plan;
+pub(crate) type FetchIn<S, Req, C> = <<C as Setup<S, Req>>::Policy as CachePolicy<
     <C as Setup<S, Req>>::Mode,
     KeyIn<S, Req, C>,
     Req,
     Res<S, Req>,
     Err<S, Req>,
 >>::Fetch;
-pub(crate) type KeeperIn<S, Req, C> = <<C as Setup<S, Req>>::Policy as Policy<
+pub(crate) type KeeperIn<S, Req, C> = <<C as Setup<S, Req>>::Policy as CachePolicy<
     <C as Setup<S, Req>>::Mode,
     KeyIn<S, Req, C>,
     Req,
     Res<S, Req>,
     Err<S, Req>,
->>::Keeper;
-pub(crate) type ShelfIn<S, Req, C> = <<C as Setup<S, Req>>::Policy as Policy<
+>>::Write;
+pub(crate) type ShelfIn<S, Req, C> = <<C as Setup<S, Req>>::Policy as CachePolicy<
     <C as Setup<S, Req>>::Mode,
     KeyIn<S, Req, C>,
     Req,
     Res<S, Req>,
     Err<S, Req>,
->>::Shelf;
+>>::Controls;
 /// What is remembered of a request, to judge its outcome.
 pub(crate) type Judged<S, Req, C> =
     <<C as Setup<S, Req>>::Mode as Classify<Req, Res<S, Req>, Err<S, Req>>>::Seed;

@@ -12,10 +12,10 @@ use super::{
     typed_state::TypedState,
 };
 use crate::{
-    Inner, Policy, Seat, Setup, ShareError,
-    cache::{EntryFreshness, Held, Look},
+    CachePolicy, FlightGuard, Setup, ShareError, SharedService,
+    cache::{CacheLookup, CachedOutcome, EntryFreshness},
     flight::Membership,
-    key::Keys,
+    key::KeySource,
 };
 
 /// Makes this caller's own outcome of the flight's answer, or lets it go again, or alone.
@@ -26,7 +26,7 @@ pub(crate) fn caller_outcome<S, Req, C>(
     setup: &C,
 ) -> Result<OutcomeIn<S, Req, C>, Stage<S, Req, C>>
 where
-    S: Inner<Req>,
+    S: SharedService<Req>,
     Req: Send + 'static,
     C: Setup<S, Req>,
 {
@@ -53,7 +53,7 @@ where
     let seed = role.into_seed();
     match outcome {
         CallerOutcome::Own(outcome) => {
-            Ok(outcome.map(|response| mode.admit(seed, mode.own(response), None::<Seat>)))
+            Ok(outcome.map(|response| mode.admit(seed, mode.own(response), None::<FlightGuard>)))
         }
         CallerOutcome::Shared(response) => {
             let seat = if C::Mode::IS_COMPLETE {
@@ -64,7 +64,7 @@ where
             };
             Ok(Ok(mode.admit(seed, response, seat)))
         }
-        CallerOutcome::Cached(response) => Ok(Ok(mode.admit(seed, response, None::<Seat>))),
+        CallerOutcome::Cached(response) => Ok(Ok(mode.admit(seed, response, None::<FlightGuard>))),
         CallerOutcome::Failed(error) => Ok(Err(error)),
         CallerOutcome::Panicked | CallerOutcome::Restart | CallerOutcome::Bypass => {
             Err(panicked(setup, seed))
@@ -78,7 +78,7 @@ pub(crate) fn restart<S, Req, C>(
     setup: &C,
 ) -> Stage<S, Req, C>
 where
-    S: Inner<Req>,
+    S: SharedService<Req>,
     Req: Send + 'static,
     C: Setup<S, Req>,
 {
@@ -97,7 +97,7 @@ pub(crate) fn pass_on<S, Req, C>(
     setup: &C,
 ) -> OutcomeIn<S, Req, C>
 where
-    S: Inner<Req>,
+    S: SharedService<Req>,
     Req: Send + 'static,
     C: Setup<S, Req>,
 {
@@ -107,13 +107,13 @@ where
     {
         core.shared.changed(subject);
     }
-    outcome.map(|response| core.mode.admit(seed, core.mode.own(response), None::<Seat>))
+    outcome.map(|response| core.mode.admit(seed, core.mode.own(response), None::<FlightGuard>))
 }
 
 /// A call that goes alone.
 pub(crate) fn bypass<S, Req, C>(setup: &C, inner: S, request: Req) -> Stage<S, Req, C>
 where
-    S: Inner<Req>,
+    S: SharedService<Req>,
     Req: Send + 'static,
     C: Setup<S, Req>,
 {
@@ -122,7 +122,7 @@ where
     let seed = respond_seed(setup, &request);
     let changes = core
         .keys
-        .changes(&core.mode, &request)
+        .invalidates(&core.mode, &request)
         .map(|subject| (subject, Classify::seed(&core.mode, &request)));
     let (call, setup) = (Box::pin(Oneshot::new(inner, request)), setup.clone());
     Stage::Bypass { call, seed, changes, setup }
@@ -132,7 +132,7 @@ where
 #[cold]
 pub(crate) fn panicked<S, Req, C>(setup: &C, seed: SeedIn<S, Req, C>) -> Stage<S, Req, C>
 where
-    S: Inner<Req>,
+    S: SharedService<Req>,
     Req: Send + 'static,
     C: Setup<S, Req>,
 {
@@ -144,7 +144,7 @@ where
 #[cold]
 pub(crate) fn not_cached<S, Req, C>(setup: &C, request: &Req) -> Stage<S, Req, C>
 where
-    S: Inner<Req>,
+    S: SharedService<Req>,
     Req: Send + 'static,
     C: Setup<S, Req>,
 {
@@ -163,14 +163,14 @@ fn suits<S, Req, C>(
     kept: &KeptIn<S, Req, C>,
 ) -> bool
 where
-    S: Inner<Req>,
+    S: SharedService<Req>,
     Req: Send + 'static,
     C: Setup<S, Req>,
 {
     let core = setup.core();
     let Role::Follower(_, request, _) = role else { return true };
-    let lookup = core.keys.lookup(&core.mode, request);
-    lookup.is_none_or(|(_, wanted)| core.shared.policy.suits(kept, Some(&wanted)))
+    let lookup = core.keys.key_and_freshness(&core.mode, request);
+    lookup.is_none_or(|(_, wanted)| core.shared.policy.satisfies(kept, Some(&wanted)))
 }
 
 /// What is kept, as this caller's own outcome. `None` if it is an error that cannot be shared any more.
@@ -180,29 +180,29 @@ pub(crate) fn restore<S, Req, C>(
     stale: bool,
 ) -> Option<Result<ModeResponse<S, Req, C>, S::Error>>
 where
-    S: Inner<Req>,
+    S: SharedService<Req>,
     Req: Send + 'static,
     C: Setup<S, Req>,
 {
     let core = setup.core();
     match kept.value() {
-        Held::Response(shared) => {
+        CachedOutcome::Response(shared) => {
             Some(Ok(core.mode.restore(shared, Reader::Cached { age: kept.age(), stale })))
         }
-        Held::Error(error) => core.errors.share(error).map(Err),
+        CachedOutcome::Error(error) => core.errors.share(error).map(Err),
     }
 }
 
 /// Whether somebody can be given what is kept: not if it is an error that cannot be shared.
 pub(crate) fn can_restore<S, Req, C>(setup: &C, kept: &KeptIn<S, Req, C>) -> bool
 where
-    S: Inner<Req>,
+    S: SharedService<Req>,
     Req: Send + 'static,
     C: Setup<S, Req>,
 {
     match kept.value() {
-        Held::Response(_) => true,
-        Held::Error(error) => setup.core().errors.share(error).is_some(),
+        CachedOutcome::Response(_) => true,
+        CachedOutcome::Error(error) => setup.core().errors.share(error).is_some(),
     }
 }
 
@@ -210,7 +210,7 @@ where
 #[inline]
 pub(crate) fn hit<S, Req, C>(setup: &C, stale: bool)
 where
-    S: Inner<Req>,
+    S: SharedService<Req>,
     Req: Send + 'static,
     C: Setup<S, Req>,
 {
@@ -220,12 +220,12 @@ where
         state.stale.add();
     }
     let instance = settings.origin.name();
-    tracing::trace!(name: "dedup.hit", target: "buttress", instance, stale);
+    tracing::trace!(name: "dedup.cache_hit", target: "buttress", instance, stale);
 }
 
 pub(crate) fn respond_seed<S, Req, C>(setup: &C, request: &Req) -> SeedIn<S, Req, C>
 where
-    S: Inner<Req>,
+    S: SharedService<Req>,
     Req: Send + 'static,
     C: Setup<S, Req>,
 {
@@ -254,7 +254,7 @@ fn decide<S, Req, C>(
     setup: &C,
 ) -> CallerOutcomeIn<S, Req, C>
 where
-    S: Inner<Req>,
+    S: SharedService<Req>,
     Req: Send + 'static,
     C: Setup<S, Req>,
 {
@@ -305,7 +305,7 @@ where
 /// What is kept, for one who waited. `None` if it is an error that cannot be shared any more.
 fn given<S, Req, C>(setup: &C, kept: &KeptIn<S, Req, C>) -> Option<CallerOutcomeIn<S, Req, C>>
 where
-    S: Inner<Req>,
+    S: SharedService<Req>,
     Req: Send + 'static,
     C: Setup<S, Req>,
 {
@@ -322,23 +322,23 @@ fn spared<S, Req, C>(
     role: &Role<S, Req, SeedIn<S, Req, C>>,
 ) -> Option<CallerOutcomeIn<S, Req, C>>
 where
-    S: Inner<Req>,
+    S: SharedService<Req>,
     Req: Send + 'static,
     C: Setup<S, Req>,
 {
     let core = setup.core();
     let Role::Follower(_, request, _) = role else { return None };
-    let (key, wanted) = core.keys.lookup(&core.mode, request)?;
-    let subject = core.keys.subject(&core.mode, &key);
+    let (key, wanted) = core.keys.key_and_freshness(&core.mode, request)?;
+    let subject = core.keys.resource(&core.mode, &key);
     let typed_state =
         core.shared.state.registry.typed_state(|| TypedState::<S, Req, C>::new(setup));
-    match core.shared.policy.look(&typed_state.shelf, &key, subject, Some(&wanted)) {
-        Look::Found { kept, .. } | Look::Missing(Some(kept)) => {
+    match core.shared.policy.lookup(&typed_state.shelf, &key, subject, Some(&wanted)) {
+        CacheLookup::Found { kept, .. } | CacheLookup::Missing(Some(kept)) => {
             let instance = core.shared.settings.origin.name();
-            tracing::debug!(name: "dedup.spared", target: "buttress", instance);
+            tracing::debug!(name: "dedup.error_replaced", target: "buttress", instance);
             given(setup, &kept)
         }
-        Look::Missing(None) => None,
+        CacheLookup::Missing(None) => None,
     }
 }
 

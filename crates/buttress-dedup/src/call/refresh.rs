@@ -5,15 +5,15 @@ use tokio::time::timeout_at;
 
 use super::{FlightIn, KeptIn, ShelfIn, drive::poll_flight, result::Published};
 use crate::{
-    Inner, Policy, Setup,
-    cache::Keeper,
+    CachePolicy, Setup, SharedService,
+    cache::CacheWrite,
     flight::{Membership, WaitEnd},
 };
 
 /// The refresh of a kept answer. Wherever it ends without a newer one, the next has to wait.
 pub(crate) struct Refresh<S, Req, C>
 where
-    S: Inner<Req>,
+    S: SharedService<Req>,
     Req: Send + 'static,
     C: Setup<S, Req>,
 {
@@ -31,7 +31,7 @@ enum RefreshEnd {
 
 impl<S, Req, C> Refresh<S, Req, C>
 where
-    S: Inner<Req>,
+    S: SharedService<Req>,
     Req: Send + 'static,
     C: Setup<S, Req>,
 {
@@ -90,16 +90,16 @@ where
 
 impl<S, Req, C> Drop for Refresh<S, Req, C>
 where
-    S: Inner<Req>,
+    S: SharedService<Req>,
     Req: Send + 'static,
     C: Setup<S, Req>,
 {
     fn drop(&mut self) {
         let policy = &self.setup.core().shared.policy;
         match self.end {
-            RefreshEnd::CalledOff => policy.disclaim(&self.kept),
+            RefreshEnd::CalledOff => policy.release_refresh(&self.kept),
             RefreshEnd::Renewed => {}
-            RefreshEnd::Failed => policy.put_off(&self.shelf, &self.kept),
+            RefreshEnd::Failed => policy.delay_refresh(&self.shelf, &self.kept),
         }
     }
 }

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use buttress_core::{Progress, Share};
 
 use crate::{
-    cache::{Held, Keeper, Kept},
+    cache::{CacheEntry, CacheWrite, CachedOutcome},
     flight::SharedResult,
     marks::Marks,
     sync::{Mutex, lock},
@@ -32,7 +32,7 @@ pub(crate) enum Published<M: Share<Res>, Res, E, Kp> {
     /// The error, and where it is kept.
     CachedError(Arc<E>, Kp),
     /// What was kept before, in place of a failure.
-    Cached(Arc<Kept<Held<M::Shared, E>>>),
+    Cached(Arc<CacheEntry<CachedOutcome<M::Shared, E>>>),
     /// Nothing: one of them makes the call, and the others wait for that one.
     Restart,
     /// Nothing, and what comes next is for nobody else either: each makes a call.
@@ -65,7 +65,7 @@ impl<M: Share<Res>, Res, E, Kp> FlightResult<M, Res, E, Kp> {
 impl<M, Res, E, Kp> SharedResult for FlightResult<M, Res, E, Kp>
 where
     M: Share<Res>,
-    Kp: Keeper<Held<M::Shared, E>>,
+    Kp: CacheWrite<CachedOutcome<M::Shared, E>>,
 {
     const KEEPS: bool = Kp::KEEPS;
 
@@ -93,10 +93,10 @@ where
             Published::Response { mode, shared, keeper } => keeper.keep(|| {
                 let kept = mode.for_cache(shared);
                 let weight = mode.weight(&kept);
-                (Held::Response(kept), weight)
+                (CachedOutcome::Response(kept), weight)
             }),
             Published::CachedError(error, keeper) => {
-                keeper.keep(|| (Held::Error(Arc::clone(error)), size_of::<E>()))
+                keeper.keep(|| (CachedOutcome::Error(Arc::clone(error)), size_of::<E>()))
             }
             _ => false,
         }

@@ -14,17 +14,17 @@ use super::{
     work::Work,
 };
 use crate::{
-    Inner, Policy, Seat, Setup,
-    cache::{About, Fetch, Look, Shelf},
+    CachePolicy, FlightGuard, Setup, SharedService,
+    cache::{CacheControls, CacheLookup, Fetch, KeyInfo},
     flight::{FlightStart, Joined, Membership},
-    key::Keys,
+    key::KeySource,
 };
 
 /// Lets a call begin: with what is kept, in a flight, or alone.
 #[inline]
 pub(crate) fn start<S, Req, C>(setup: &C, inner: &S, request: Req) -> Stage<S, Req, C>
 where
-    S: Inner<Req>,
+    S: SharedService<Req>,
     Req: Send + 'static,
     C: Setup<S, Req>,
 {
@@ -32,13 +32,13 @@ where
     let typed_state =
         core.shared.state.registry.typed_state(|| TypedState::<S, Req, C>::new(setup));
     let keyed = || {
-        let (key, wanted) = core.keys.lookup(&core.mode, &request)?;
-        if wanted.only_if_cached && !C::Policy::KEEPS {
+        let (key, wanted) = core.keys.key_and_freshness(&core.mode, &request)?;
+        if wanted.only_if_cached && !C::Policy::CACHES {
             // For a cache further on: this layer is none.
             return None;
         }
-        let is_needed = C::Policy::KEEPS || typed_state.shelf.has_changed();
-        let subject = if is_needed { core.keys.subject(&core.mode, &key) } else { None };
+        let is_needed = C::Policy::CACHES || typed_state.shelf.has_changed();
+        let subject = if is_needed { core.keys.resource(&core.mode, &key) } else { None };
         Some((key, subject, wanted))
     };
     match catch_unwind(AssertUnwindSafe(keyed)) {
@@ -46,7 +46,7 @@ where
             // Nearly all want nothing particular, and none does in a mode that does not say so.
             let wanted = (wanted != WantedFreshness::default()).then_some(&wanted);
             let call = KeyedCall { setup, typed_state, inner, subject, wanted };
-            if C::Policy::KEEPS {
+            if C::Policy::CACHES {
                 call.lookup_or_start(request, key)
             } else {
                 match call.join_or_lead(request, key, None, None) {
@@ -66,7 +66,7 @@ where
 /// A call with a key.
 struct KeyedCall<'a, S, Req, C>
 where
-    S: Inner<Req>,
+    S: SharedService<Req>,
     Req: Send + 'static,
     C: Setup<S, Req>,
 {
@@ -80,7 +80,7 @@ where
 
 impl<S, Req, C> KeyedCall<'_, S, Req, C>
 where
-    S: Inner<Req>,
+    S: SharedService<Req>,
     Req: Send + 'static,
     C: Setup<S, Req>,
 {
@@ -112,7 +112,7 @@ where
                             core.shared.panicked(payload);
                         }
                     }
-                    let admit = |response| core.mode.admit(seed, response, None::<Seat>);
+                    let admit = |response| core.mode.admit(seed, response, None::<FlightGuard>);
                     return Stage::Done(outcome.map(admit));
                 }
             };
@@ -133,14 +133,16 @@ where
     #[inline]
     fn lookup(&self, key: &KeyIn<S, Req, C>) -> LookupResultIn<S, Req, C> {
         let policy = &self.setup.core().shared.policy;
-        match policy.look(&self.typed_state.shelf, key, self.subject, self.wanted) {
-            Look::Missing(spare) => {
+        match policy.lookup(&self.typed_state.shelf, key, self.subject, self.wanted) {
+            CacheLookup::Missing(spare) => {
                 LookupResult::Missing(spare.filter(|spare| can_restore(self.setup, spare)))
             }
-            Look::Found { kept, stale, refresh } => match restore(self.setup, &kept, stale) {
-                Some(outcome) => LookupResult::Hit { outcome, kept, stale, refresh },
-                None => LookupResult::Missing(None),
-            },
+            CacheLookup::Found { kept, stale, refresh } => {
+                match restore(self.setup, &kept, stale) {
+                    Some(outcome) => LookupResult::Hit { outcome, kept, stale, refresh },
+                    None => LookupResult::Missing(None),
+                }
+            }
         }
     }
 
@@ -159,7 +161,7 @@ where
         let mut call = Some((self.inner.clone(), request));
         let join = || {
             let start = self.begin(&key, terms);
-            if C::Policy::KEEPS
+            if C::Policy::CACHES
                 && let Some(joined) = self.typed_state.flights.join(
                     &key,
                     start.hash,
@@ -190,7 +192,7 @@ where
     fn begin(&self, key: &KeyIn<S, Req, C>, terms: Ambient) -> FlightStart {
         let hash = self.typed_state.flights.hash(key);
         // Before the call is made: what changes from here on ends the flight for those who come after.
-        let resource_generation = self.typed_state.shelf.version(self.subject);
+        let resource_generation = self.typed_state.shelf.resource_generation(self.subject);
         FlightStart { hash, terms, attempt: Attempt::current(), resource_generation }
     }
 
@@ -208,13 +210,13 @@ where
         let policy = &core.shared.policy;
         let Some((_, request)) = call.as_ref() else { unreachable!("a call starts once") };
         let judged = Classify::seed(&core.mode, request);
-        let changes = core.keys.changes(&core.mode, request);
+        let changes = core.keys.invalidates(&core.mode, request);
         let controls = &self.typed_state.shelf;
-        let weight = if C::Policy::KEEPS { core.keys.weight(&core.mode, &key) } else { 0 };
-        let about = About { subject: self.subject, weight, wanted: self.wanted.copied() };
-        let order = policy.order(&core.mode, controls, request, &key, about, spare);
+        let weight = if C::Policy::CACHES { core.keys.weight(&core.mode, &key) } else { 0 };
+        let about = KeyInfo { subject: self.subject, weight, wanted: self.wanted.copied() };
+        let order = policy.plan(&core.mode, controls, request, &key, about, spare);
         let mut fetch = policy.fetch(&order);
-        let valid = policy.ticket(&order);
+        let valid = policy.valid_flag(&order);
         let doubts = fetch.is_some() && policy.doubts(&order);
         self.typed_state.flights.start(key, start, valid, generation, |is_late| match call.take() {
             Some((inner, request)) => {
@@ -264,7 +266,7 @@ where
     ) {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         let SharedConfig { policy, state, settings } = &*self.setup.core().shared;
-        if !policy.claim(&kept) {
+        if !policy.claim_refresh(&kept) {
             return;
         }
         let spare = Some(Arc::clone(&kept));
@@ -287,7 +289,7 @@ where
         };
         state.refreshed.add();
         let instance = settings.origin.name();
-        tracing::debug!(name: "dedup.refreshed", target: "buttress", instance);
+        tracing::debug!(name: "dedup.refresh_started", target: "buttress", instance);
         runtime.spawn(refresh.run(Membership::new(flight, place), terms));
     }
 }

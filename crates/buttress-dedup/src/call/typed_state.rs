@@ -2,8 +2,8 @@ use std::{any::Any, sync::Arc};
 
 use super::{FlightTableIn, KeyIn, ShelfIn};
 use crate::{
-    Inner, Policy, Setup,
-    cache::Shelf,
+    CachePolicy, Setup, SharedService,
+    cache::CacheControls,
     flight::FlightTable,
     state::{AnyTypedState, Numbers},
 };
@@ -11,7 +11,7 @@ use crate::{
 /// The state of a layer over services of one type, for requests of one type.
 pub(crate) struct TypedState<S, Req, C>
 where
-    S: Inner<Req>,
+    S: SharedService<Req>,
     Req: Send + 'static,
     C: Setup<S, Req>,
 {
@@ -21,7 +21,7 @@ where
 
 impl<S, Req, C> TypedState<S, Req, C>
 where
-    S: Inner<Req>,
+    S: SharedService<Req>,
     Req: Send + 'static,
     C: Setup<S, Req>,
 {
@@ -33,14 +33,14 @@ where
 
 impl<S, Req, C> AnyTypedState for TypedState<S, Req, C>
 where
-    S: Inner<Req>,
+    S: SharedService<Req>,
     Req: Send + 'static,
     C: Setup<S, Req>,
 {
     fn numbers(&self) -> Numbers {
         let (flights, waiters) = self.flights.in_flight();
         let (led, joined) = self.flights.counts();
-        let (kept, kept_bytes) = self.shelf.kept();
+        let (kept, kept_bytes) = self.shelf.size();
         let handed_over = self.flights.handed_over();
         Numbers { flights, waiters, led, joined, handed_over, kept, kept_bytes }
     }
@@ -49,7 +49,7 @@ where
         let Some(key) = key.downcast_ref::<KeyIn<S, Req, C>>() else { return false };
         // In this order: what has landed by then is found and forgotten.
         self.flights.forget(key);
-        self.shelf.forget(key);
+        self.shelf.invalidate(key);
         // And a flight that began in between, perhaps with what was there as a spare, is no more joined.
         self.flights.bump_generation();
         self.flights.forget(key);
@@ -57,12 +57,12 @@ where
     }
 
     fn invalidate_resource(&self, subject: u64) {
-        self.shelf.outdate(subject);
+        self.shelf.invalidate_resource(subject);
     }
 
     fn clear(&self) {
         self.flights.clear();
-        self.shelf.clear();
+        self.shelf.invalidate_all();
         self.flights.bump_generation();
         self.flights.clear();
     }
@@ -71,7 +71,7 @@ where
 // No call is in flight any more, for each holds the layer that this belongs to.
 impl<S, Req, C> Drop for TypedState<S, Req, C>
 where
-    S: Inner<Req>,
+    S: SharedService<Req>,
     Req: Send + 'static,
     C: Setup<S, Req>,
 {

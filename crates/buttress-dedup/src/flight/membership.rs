@@ -28,9 +28,9 @@ impl<F: DynFlight> Membership<F> {
     }
 
     /// What a response holds for as long as it lasts.
-    pub(crate) fn into_seat(mut self) -> Option<Seat> {
+    pub(crate) fn into_seat(mut self) -> Option<FlightGuard> {
         let flight = self.flight.take()?;
-        Some(Seat { flight, place: self.place })
+        Some(FlightGuard { flight, place: self.place })
     }
 
     /// The flight is over and out of the table: there is nothing to leave.
@@ -57,12 +57,12 @@ impl<F: DynFlight> Drop for Membership<F> {
 ///
 /// While somebody sits there, the rest of a shared response is fetched for whoever reads on, and new
 /// callers may join. It is given up when dropped.
-pub struct Seat {
+pub struct FlightGuard {
     flight: Arc<dyn DynFlight>,
     place: MemberId,
 }
 
-impl Guard for Seat {
+impl Guard for FlightGuard {
     fn within<R>(&self, f: impl FnOnce() -> R) -> R {
         let mut f = Some(f);
         let mut result = None;
@@ -74,13 +74,13 @@ impl Guard for Seat {
     }
 }
 
-impl Drop for Seat {
+impl Drop for FlightGuard {
     fn drop(&mut self) {
         self.flight.leave(self.place);
     }
 }
 
-impl fmt::Debug for Seat {
+impl fmt::Debug for FlightGuard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Seat").finish_non_exhaustive()
     }

@@ -24,7 +24,7 @@ mod membership;
 mod shard;
 mod table;
 
-pub use self::membership::Seat;
+pub use self::membership::FlightGuard;
 pub(crate) use self::{
     drive::{WaitEnd, WorkResult},
     membership::Membership,

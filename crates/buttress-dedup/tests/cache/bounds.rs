@@ -26,10 +26,10 @@ async fn of_no_entries_or_no_bytes_nothing_is_kept() {
     ];
     for keep in keeps {
         let source = Source::at_once();
-        let layer = DedupLayer::in_flight().keep(keep);
+        let layer = DedupLayer::new().cache(keep);
         let service = source.under(&layer);
         assert_eq!((get(&service, 7).await, get(&service, 7).await), (Ok(1), Ok(2)));
-        assert_eq!((layer.handle().kept(), layer.handle().kept_bytes()), (0, 0));
+        assert_eq!((layer.handle().cache_entries(), layer.handle().cache_bytes()), (0, 0));
     }
 }
 
@@ -37,16 +37,16 @@ async fn of_no_entries_or_no_bytes_nothing_is_kept() {
 async fn so_many_are_kept_as_there_may_be_and_never_more() {
     for max in [1, 2, 3, 7, 31, 32, 100, 1_000] {
         let source = Source::at_once();
-        let layer = DedupLayer::in_flight().keep(exactly(s(10)).max_entries(max));
+        let layer = DedupLayer::new().cache(exactly(s(10)).max_entries(max));
         let handle = layer.handle();
         let service = source.under(&layer);
         for key in 0..3_000 {
             get(&service, key).await.unwrap();
             if max < 100 || key % 100 == 0 {
-                assert!(handle.kept() <= max, "{} of {max}", handle.kept());
+                assert!(handle.cache_entries() <= max, "{} of {max}", handle.cache_entries());
             }
         }
-        assert!(handle.kept() > max * 9 / 10, "{} of {max}", handle.kept());
+        assert!(handle.cache_entries() > max * 9 / 10, "{} of {max}", handle.cache_entries());
         // What came last is there.
         let before = source.calls();
         get(&service, 2_999).await.unwrap();
@@ -59,12 +59,12 @@ async fn the_largest_bounds_are_no_bounds() {
     for (entries, bytes) in [(usize::MAX, usize::MAX), (10, usize::MAX), (usize::MAX, 100_000)] {
         let source = Source::at_once();
         let keep = exactly(s(10)).max_entries(entries).max_bytes(bytes);
-        let layer = DedupLayer::in_flight().keep(keep);
+        let layer = DedupLayer::new().cache(keep);
         let service = source.under(&layer);
         for key in 0..2_000 {
             get(&service, key).await.unwrap();
         }
-        assert_eq!(layer.handle().kept(), entries.min(2_000));
+        assert_eq!(layer.handle().cache_entries(), entries.min(2_000));
     }
 }
 
@@ -72,7 +72,8 @@ async fn the_largest_bounds_are_no_bounds() {
 type Hundred = [u8; 96];
 
 async fn hundreds(handle: impl Fn(&DedupHandle), max_bytes: usize, keys: u32) -> DedupHandle {
-    let layer = DedupLayer::new(|key: &u32| Some(*key)).keep(exactly(s(10)).max_bytes(max_bytes));
+    let layer =
+        DedupLayer::keyed(|key: &u32| Some(*key)).cache(exactly(s(10)).max_bytes(max_bytes));
     let service = layer.layer(service_fn(async |_: u32| Ok::<Hundred, Fault>([0; 96])));
     for key in 0..keys {
         service.clone().oneshot(key).await.unwrap();
@@ -84,35 +85,35 @@ async fn hundreds(handle: impl Fn(&DedupHandle), max_bytes: usize, keys: u32) ->
 #[tokio::test(start_paused = true)]
 async fn the_bytes_are_bounded_and_counted() {
     for max in [1_000, 1_001, 10_000, 123_456] {
-        let within = |handle: &DedupHandle| assert!(handle.kept_bytes() <= max as u64);
+        let within = |handle: &DedupHandle| assert!(handle.cache_bytes() <= max as u64);
         let handle = hundreds(within, max, 2_000).await;
-        let (kept, bytes) = (handle.kept(), handle.kept_bytes());
+        let (kept, bytes) = (handle.cache_entries(), handle.cache_bytes());
         assert_eq!(bytes, 100 * kept as u64);
         // Room is set aside in eighths.
         assert!(kept >= max / 100 * 8 / 10, "{kept} in {max}");
     }
     let handle = hundreds(|_| {}, 1 << 20, 5).await;
-    assert_eq!((handle.kept(), handle.kept_bytes()), (5, 500));
+    assert_eq!((handle.cache_entries(), handle.cache_bytes()), (5, 500));
 }
 
 #[tokio::test(start_paused = true)]
 async fn one_that_takes_more_than_a_tenth_of_all_is_not_kept() {
-    assert_eq!(hundreds(|_| {}, 999, 1).await.kept(), 0);
-    assert_eq!(hundreds(|_| {}, 1_000, 1).await.kept(), 1);
-    assert_eq!(hundreds(|_| {}, 99, 1).await.kept(), 0);
+    assert_eq!(hundreds(|_| {}, 999, 1).await.cache_entries(), 0);
+    assert_eq!(hundreds(|_| {}, 1_000, 1).await.cache_entries(), 1);
+    assert_eq!(hundreds(|_| {}, 99, 1).await.cache_entries(), 0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn answers_without_a_size_are_bounded_in_number() {
-    let layer = DedupLayer::new(|key: &u32| Some(*key)).keep(exactly(s(10)).max_entries(60));
+    let layer = DedupLayer::keyed(|key: &u32| Some(*key)).cache(exactly(s(10)).max_entries(60));
     let service = layer.layer(service_fn(async |_: u32| Ok::<_, Fault>(())));
     for key in 0..2_000 {
         service.clone().oneshot(key).await.unwrap();
-        assert!(layer.handle().kept() <= 60);
+        assert!(layer.handle().cache_entries() <= 60);
     }
-    let kept = layer.handle().kept();
+    let kept = layer.handle().cache_entries();
     assert!(kept > 50);
-    assert_eq!(layer.handle().kept_bytes(), 4 * kept as u64, "a key is there");
+    assert_eq!(layer.handle().cache_bytes(), 4 * kept as u64, "a key is there");
 }
 
 /// A key that takes a thousand bytes.
@@ -133,30 +134,30 @@ impl KeyOf<u32> for Large {
 
 #[tokio::test(start_paused = true)]
 async fn what_keys_take_is_bounded_too() {
-    let layer = DedupLayer::new(Large).keep(exactly(s(10)).max_bytes(20_000));
+    let layer = DedupLayer::keyed(Large).cache(exactly(s(10)).max_bytes(20_000));
     let service = layer.layer(service_fn(async |_: u32| Ok::<_, Fault>(())));
     for key in 0..1_000 {
         service.clone().oneshot(key).await.unwrap();
-        assert!(layer.handle().kept_bytes() <= 20_000);
+        assert!(layer.handle().cache_bytes() <= 20_000);
     }
-    assert!((16..=20).contains(&layer.handle().kept()));
+    assert!((16..=20).contains(&layer.handle().cache_entries()));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_million_keys_come_and_go_within_bounds_and_leave_nothing() {
-    let layer = DedupLayer::in_flight().keep(exactly(s(10)).max_entries(1_000));
+    let layer = DedupLayer::new().cache(exactly(s(10)).max_entries(1_000));
     let handle = layer.handle();
     let service = layer.layer(service_fn(async |key: u32| Ok::<_, Fault>(key)));
     for key in 0..1_000_000 {
         service.clone().oneshot(key).await.unwrap();
         if key % 10_000 == 0 {
-            assert!(handle.kept() <= 1_000);
+            assert!(handle.cache_entries() <= 1_000);
             advance(ms(100)).await;
         }
     }
-    assert!(handle.kept() > 900);
+    assert!(handle.cache_entries() > 900);
     advance(s(10)).await;
-    assert_eq!((handle.kept(), handle.kept_bytes(), handle.flights()), (0, 0, 0));
+    assert_eq!((handle.cache_entries(), handle.cache_bytes(), handle.in_flight()), (0, 0, 0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -178,7 +179,7 @@ async fn what_is_over_is_forgotten_though_nobody_asks() {
 
     let live = Arc::new(AtomicUsize::new(0));
     let make = Arc::clone(&live);
-    let layer = DedupLayer::new(|key: &u32| Some(*key)).keep(exactly(s(1)).max_entries(100_000));
+    let layer = DedupLayer::keyed(|key: &u32| Some(*key)).cache(exactly(s(1)).max_entries(100_000));
     let service = layer.layer(service_fn(move |_: u32| {
         make.fetch_add(1, Ordering::SeqCst);
         std::future::ready(Ok::<_, Fault>(Counted(Arc::clone(&make))))
@@ -190,13 +191,13 @@ async fn what_is_over_is_forgotten_though_nobody_asks() {
         assert!(live.load(Ordering::SeqCst) <= 2_100, "{}", live.load(Ordering::SeqCst));
     }
     advance(s(1)).await;
-    assert_eq!((layer.handle().kept(), live.load(Ordering::SeqCst)), (0, 0));
+    assert_eq!((layer.handle().cache_entries(), live.load(Ordering::SeqCst)), (0, 0));
 }
 
 #[tokio::test(start_paused = true)]
 async fn hot_keys_survive_a_scan() {
     let source = Source::at_once();
-    let layer = DedupLayer::in_flight().keep(exactly(s(1_000)).max_entries(1_000));
+    let layer = DedupLayer::new().cache(exactly(s(1_000)).max_entries(1_000));
     let service = source.under(&layer);
     for _ in 0..10 {
         for key in 0..100 {
@@ -217,7 +218,7 @@ async fn hot_keys_survive_a_scan() {
 #[tokio::test(start_paused = true)]
 async fn hot_keys_that_are_renewed_survive_a_scan() {
     let source = Source::at_once();
-    let layer = DedupLayer::in_flight().keep(exactly(s(10)).max_entries(1_000));
+    let layer = DedupLayer::new().cache(exactly(s(10)).max_entries(1_000));
     let service = source.under(&layer);
     for _ in 0..10 {
         for key in 0..100 {
@@ -252,14 +253,14 @@ struct Forgetful(DedupHandle);
 impl Drop for Forgetful {
     fn drop(&mut self) {
         for key in 0..50_u32 {
-            self.0.forget(&key);
+            self.0.invalidate(&key);
         }
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_has_to_go_is_dropped_outside_of_the_locks() {
-    let layer = DedupLayer::new(|key: &u32| Some(*key)).keep(exactly(s(10)).max_entries(20));
+    let layer = DedupLayer::keyed(|key: &u32| Some(*key)).cache(exactly(s(10)).max_entries(20));
     let handle = layer.handle();
     let made = handle.clone();
     let service = layer.layer(service_fn(move |_: u32| {
@@ -269,14 +270,14 @@ async fn what_has_to_go_is_dropped_outside_of_the_locks() {
     for key in 1_000..1_100 {
         drop(service.clone().oneshot(key).await.unwrap());
     }
-    handle.clear();
-    assert_eq!(handle.kept(), 0);
+    handle.invalidate_all();
+    assert_eq!(handle.cache_entries(), 0);
     for key in 1_000..1_010 {
         drop(service.clone().oneshot(key).await.unwrap());
     }
-    handle.forget(&1_000_u32);
+    handle.invalidate(&1_000_u32);
     advance(s(10)).await;
-    assert_eq!(handle.kept(), 0);
+    assert_eq!(handle.cache_entries(), 0);
 }
 
 /// A key whose end asks for the numbers, which a lock that is held would not stand.
@@ -286,8 +287,8 @@ struct Curious(u32, DedupHandle);
 impl Drop for Curious {
     fn drop(&mut self) {
         // Each of these takes all locks there are.
-        self.1.flights();
-        self.1.kept();
+        self.1.in_flight();
+        self.1.cache_entries();
     }
 }
 
@@ -307,7 +308,7 @@ impl Hash for Curious {
 
 #[tokio::test(start_paused = true)]
 async fn keys_are_dropped_outside_of_the_locks_too() {
-    let layer = DedupLayer::in_flight().keep(exactly(s(10)).max_entries(20));
+    let layer = DedupLayer::new().cache(exactly(s(10)).max_entries(20));
     let handle = layer.handle();
     let service = layer.layer(service_fn(|key: Curious| {
         let number = key.0;
@@ -320,11 +321,11 @@ async fn keys_are_dropped_outside_of_the_locks_too() {
     for number in (0..100).chain(0..20).chain(0..20) {
         get(number).await;
     }
-    handle.forget(&Curious(0, handle.clone()));
-    assert!(handle.kept() > 0);
+    handle.invalidate(&Curious(0, handle.clone()));
+    assert!(handle.cache_entries() > 0);
     advance(s(10)).await;
     get(1).await;
-    assert_eq!(handle.kept(), 1);
-    handle.clear();
-    assert_eq!((handle.kept(), handle.flights()), (0, 0));
+    assert_eq!(handle.cache_entries(), 1);
+    handle.invalidate_all();
+    assert_eq!((handle.cache_entries(), handle.in_flight()), (0, 0));
 }

@@ -10,7 +10,7 @@ async fn ca_04_a_hot_key_is_renewed_before_it_expires_by_about_one_at_a_time_and
     let source = Source::new();
     source.takes(ms(100));
     let keep = exactly(s(10)).early_refresh(EarlyRefresh::OPTIMAL).seed(7);
-    let layer = DedupLayer::in_flight().keep(keep);
+    let layer = DedupLayer::new().cache(keep);
     let handle = layer.handle();
     let service = source.under(&layer);
     get(&service, 7).await.unwrap();
@@ -23,7 +23,7 @@ async fn ca_04_a_hot_key_is_renewed_before_it_expires_by_about_one_at_a_time_and
         reads += 1;
         sleep(ms(2)).await;
     }
-    assert_eq!((handle.hits(), handle.stale()), (u64::from(reads), 0));
+    assert_eq!((handle.cache_hits(), handle.stale_hits()), (u64::from(reads), 0));
     assert_eq!(source.most(), 1);
     let at: Vec<_> = source.seen().iter().map(|seen| seen.at).collect();
     // With 50 reads in the time one takes to make, the earliest of them is about 0.4 s ahead.
@@ -32,7 +32,7 @@ async fn ca_04_a_hot_key_is_renewed_before_it_expires_by_about_one_at_a_time_and
         assert!((s(8)..ms(10_100)).contains(&passed), "{passed:?}");
     }
     assert!((20..=24).contains(&at.len()), "{}", at.len());
-    assert_eq!(handle.refreshed(), at.len() as u64 - 1);
+    assert_eq!(handle.refreshes(), at.len() as u64 - 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -41,7 +41,7 @@ async fn ca_04_a_larger_beta_renews_earlier() {
     for beta in [0.0, 1.0, 10.0] {
         let source = Source::new();
         let keep = exactly(s(10)).early_refresh(EarlyRefresh::new(beta)).seed(7);
-        let service = source.under(&DedupLayer::in_flight().keep(keep));
+        let service = source.under(&DedupLayer::new().cache(keep));
         for _ in 0..10_000 {
             get(&service, 7).await.unwrap();
             sleep(ms(10)).await;
@@ -57,30 +57,33 @@ async fn ca_04_a_larger_beta_renews_earlier() {
 async fn off_by_default_and_what_is_made_in_no_time_is_not_renewed_before() {
     let source = Source::at_once();
     let eager = exactly(s(10)).early_refresh(EarlyRefresh::new(1e6)).seed(7);
-    let layer = DedupLayer::in_flight().keep(eager);
+    let layer = DedupLayer::new().cache(eager);
     let service = source.under(&layer);
     for _ in 0..999 {
         get(&service, 7).await.unwrap();
         advance(ms(10)).await;
     }
-    assert_eq!((source.calls(), layer.handle().refreshed()), (1, 0));
+    assert_eq!((source.calls(), layer.handle().refreshes()), (1, 0));
 
     let source = Source::new();
-    let layer = DedupLayer::in_flight().keep(exactly(s(10)));
+    let layer = DedupLayer::new().cache(exactly(s(10)));
     let service = source.under(&layer);
     for _ in 0..999 {
         get(&service, 7).await.unwrap();
         advance(ms(10)).await;
     }
-    assert_eq!((source.calls(), layer.handle().refreshed()), (1, 0));
+    assert_eq!((source.calls(), layer.handle().refreshes()), (1, 0));
 }
 
 #[tokio::test(start_paused = true)]
 async fn after_an_early_refresh_that_failed_the_next_waits_too_and_the_answer_stays_fresh() {
     let source = Source::new();
     source.takes(s(1));
-    let keep = exactly(s(10)).early_refresh(EarlyRefresh::new(1e6)).backoff(constant(s(3))).seed(7);
-    let layer = DedupLayer::in_flight().keep(keep);
+    let keep = exactly(s(10))
+        .early_refresh(EarlyRefresh::new(1e6))
+        .refresh_backoff(constant(s(3)))
+        .seed(7);
+    let layer = DedupLayer::new().cache(keep);
     let handle = layer.handle();
     let service = source.under(&layer);
     get(&service, 7).await.unwrap();
@@ -92,7 +95,7 @@ async fn after_an_early_refresh_that_failed_the_next_waits_too_and_the_answer_st
         sleep(ms(10)).await;
     }
     // At 0, 3.1 and 6.2 s.
-    assert_eq!((source.calls(), handle.refreshed(), handle.stale()), (4, 3, 0));
+    assert_eq!((source.calls(), handle.refreshes(), handle.stale_hits()), (4, 3, 0));
     sleep(ms(800)).await;
     assert_eq!(get(&service, 7).await, Err(Fault::Transient));
 }
@@ -104,11 +107,11 @@ async fn how_long_it_took_counts_from_the_call_to_the_answer() {
         let source = Source::new();
         source.takes(took);
         let keep = exactly(s(100)).early_refresh(EarlyRefresh::new(1e4)).seed(7);
-        let layer = DedupLayer::in_flight().keep(keep);
+        let layer = DedupLayer::new().cache(keep);
         let service = source.under(&layer);
         get(&service, 7).await.unwrap();
         get(&service, 7).await.unwrap();
         settle().await;
-        assert_eq!(layer.handle().refreshed(), refreshed);
+        assert_eq!(layer.handle().refreshes(), refreshed);
     }
 }

@@ -17,7 +17,7 @@ const FAILED: Result<u32, Fault> = Err(Fault::Transient);
 #[tokio::test(start_paused = true)]
 async fn within_its_window_an_old_answer_stands_for_a_failure() {
     let source = Source::at_once();
-    let layer = DedupLayer::in_flight().keep(exactly(s(10)).if_error(s(20)));
+    let layer = DedupLayer::new().cache(exactly(s(10)).stale_if_error(s(20)));
     let handle = layer.handle();
     let service = source.under(&layer);
     get(&service, 7).await.unwrap();
@@ -25,20 +25,20 @@ async fn within_its_window_an_old_answer_stands_for_a_failure() {
     advance(s(10)).await;
     let events = Events::of("buttress");
     assert_eq!((get(&service, 7).await, source.calls()), (Ok(1), 2));
-    assert_eq!(events.names(), ["dedup.spared", "dedup.hit"]);
+    assert_eq!(events.names(), ["dedup.error_replaced", "dedup.cache_hit"]);
     assert_eq!(events.all()[1].field("stale"), Some("true"));
-    assert_eq!((handle.hits(), handle.stale(), handle.refreshed()), (1, 1, 0));
+    assert_eq!((handle.cache_hits(), handle.stale_hits(), handle.refreshes()), (1, 1, 0));
     advance(ms(19_999)).await;
     assert_eq!((get(&service, 7).await, source.calls()), (Ok(1), 3));
     advance(ms(1)).await;
     assert_eq!((get(&service, 7).await, source.calls()), (FAILED, 4));
-    assert_eq!((handle.hits(), handle.kept()), (2, 0));
+    assert_eq!((handle.cache_hits(), handle.cache_entries()), (2, 0));
 }
 
 #[tokio::test(start_paused = true)]
 async fn it_is_tried_each_time_and_the_first_success_takes_over() {
     let source = Source::at_once();
-    let service = source.under(&DedupLayer::in_flight().keep(exactly(s(10)).if_error(s(100))));
+    let service = source.under(&DedupLayer::new().cache(exactly(s(10)).stale_if_error(s(100))));
     get(&service, 7).await.unwrap();
     source.does(Does::Fail(Fault::Transient));
     advance(s(11)).await;
@@ -52,7 +52,7 @@ async fn it_is_tried_each_time_and_the_first_success_takes_over() {
 #[tokio::test(start_paused = true)]
 async fn by_default_a_failure_is_a_failure() {
     let source = Source::at_once();
-    let service = source.under(&DedupLayer::in_flight().keep(exactly(s(10))));
+    let service = source.under(&DedupLayer::new().cache(exactly(s(10))));
     get(&service, 7).await.unwrap();
     source.does(Does::Fail(Fault::Transient));
     advance(s(10)).await;
@@ -67,8 +67,8 @@ async fn it_stands_for_no_failure_that_would_come_again() {
         Err(Fault::NotFound) => Verdict::Permanent,
         Err(_) => Verdict::Transient,
     };
-    let keep = exactly(s(10)).if_error(s(100)).classify(classify);
-    let service = source.under(&DedupLayer::in_flight().keep(keep));
+    let keep = exactly(s(10)).stale_if_error(s(100)).classify(classify);
+    let service = source.under(&DedupLayer::new().cache(keep));
     get(&service, 7).await.unwrap();
     advance(s(10)).await;
     source.does(Does::Fail(Fault::NotFound));
@@ -84,8 +84,8 @@ async fn it_stands_for_a_response_that_is_a_failure() {
         Ok(1) => Verdict::Success,
         _ => Verdict::Throttled(None),
     };
-    let keep = exactly(s(10)).if_error(s(100)).classify(classify);
-    let service = source.under(&DedupLayer::in_flight().keep(keep));
+    let keep = exactly(s(10)).stale_if_error(s(100)).classify(classify);
+    let service = source.under(&DedupLayer::new().cache(keep));
     get(&service, 7).await.unwrap();
     advance(s(10)).await;
     assert_eq!((get(&service, 7).await, source.calls()), (Ok(1), 2));
@@ -94,7 +94,7 @@ async fn it_stands_for_a_response_that_is_a_failure() {
 #[tokio::test(start_paused = true)]
 async fn it_stands_for_a_panic_which_is_counted_all_the_same() {
     let source = Source::at_once();
-    let layer = DedupLayer::in_flight().keep(exactly(s(10)).if_error(s(20)));
+    let layer = DedupLayer::new().cache(exactly(s(10)).stale_if_error(s(20)));
     let handle = layer.handle();
     let service = source.under(&layer);
     get(&service, 7).await.unwrap();
@@ -102,8 +102,8 @@ async fn it_stands_for_a_panic_which_is_counted_all_the_same() {
     advance(s(10)).await;
     let events = Events::of("buttress");
     assert_eq!(get(&service, 7).await, Ok(1));
-    assert_eq!(events.names(), ["dedup.spared", "dedup.panicked", "dedup.hit"]);
-    assert_eq!((handle.panicked(), handle.stale(), handle.flights()), (1, 1, 0));
+    assert_eq!(events.names(), ["dedup.error_replaced", "dedup.panicked", "dedup.cache_hit"]);
+    assert_eq!((handle.panics(), handle.stale_hits(), handle.in_flight()), (1, 1, 0));
     advance(s(20)).await;
     assert_eq!(get(&service, 7).await, Err(Fault::Rejected(Reason::Panicked)));
 }
@@ -111,7 +111,7 @@ async fn it_stands_for_a_panic_which_is_counted_all_the_same() {
 #[tokio::test(start_paused = true)]
 async fn a_panic_that_is_resumed_hits_one_and_the_others_get_the_old_answer() {
     let source = Source::at_once();
-    let layer = DedupLayer::in_flight().keep(exactly(s(10)).if_error(s(20))).resume_panics();
+    let layer = DedupLayer::new().cache(exactly(s(10)).stale_if_error(s(20))).resume_panics();
     let service = source.under(&layer);
     get(&service, 7).await.unwrap();
     source.does(Does::Panic);
@@ -133,7 +133,7 @@ async fn a_panic_that_is_resumed_hits_one_and_the_others_get_the_old_answer() {
 async fn everybody_who_waited_gets_it() {
     for does in [Does::Fail(Fault::Transient), Does::Panic] {
         let source = Source::at_once();
-        let layer = DedupLayer::in_flight().keep(exactly(s(10)).if_error(s(20)));
+        let layer = DedupLayer::new().cache(exactly(s(10)).stale_if_error(s(20)));
         let handle = layer.handle();
         let service = source.under(&layer);
         get(&service, 7).await.unwrap();
@@ -142,14 +142,14 @@ async fn everybody_who_waited_gets_it() {
         advance(s(10)).await;
         let all = join_all((0..100).map(|_| get(&service, 7))).await;
         assert!(all.into_iter().all(|outcome| outcome == Ok(1)));
-        assert_eq!((source.calls(), handle.joined(), handle.stale()), (2, 99, 100));
+        assert_eq!((source.calls(), handle.followers(), handle.stale_hits()), (2, 99, 100));
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_window_counts_when_the_failure_comes_not_when_the_call_began() {
     let source = Source::at_once();
-    let service = source.under(&DedupLayer::in_flight().keep(exactly(s(10)).if_error(s(20))));
+    let service = source.under(&DedupLayer::new().cache(exactly(s(10)).stale_if_error(s(20))));
     get(&service, 7).await.unwrap();
     source.does(Does::Fail(Fault::Transient));
     source.takes(s(2));
@@ -161,8 +161,9 @@ async fn the_window_counts_when_the_failure_comes_not_when_the_call_began() {
 async fn the_two_windows_begin_at_the_same_time_and_end_each_at_its_own() {
     let source = Source::at_once();
     for (while_revalidate, if_error) in [(5, 20), (20, 5)] {
-        let keep = exactly(s(10)).while_revalidate(s(while_revalidate)).if_error(s(if_error));
-        let layer = DedupLayer::in_flight().keep(keep.backoff(constant(s(1_000))));
+        let keep =
+            exactly(s(10)).stale_while_revalidate(s(while_revalidate)).stale_if_error(s(if_error));
+        let layer = DedupLayer::new().cache(keep.refresh_backoff(constant(s(1_000))));
         let service = source.under(&layer);
         source.does(Does::Answer);
         let value = get(&service, 7).await;
@@ -187,8 +188,8 @@ async fn the_two_windows_begin_at_the_same_time_and_end_each_at_its_own() {
 #[tokio::test(start_paused = true)]
 async fn whoever_joined_a_refresh_that_fails_gets_the_old_answer_within_the_window() {
     let source = Source::at_once();
-    let keep = exactly(s(10)).while_revalidate(s(5)).if_error(s(100));
-    let service = source.under(&DedupLayer::in_flight().keep(keep));
+    let keep = exactly(s(10)).stale_while_revalidate(s(5)).stale_if_error(s(100));
+    let service = source.under(&DedupLayer::new().cache(keep));
     get(&service, 7).await.unwrap();
     source.does(Does::Fail(Fault::Transient));
     source.takes(s(10));
@@ -204,7 +205,7 @@ async fn whoever_joined_a_refresh_that_fails_gets_the_old_answer_within_the_wind
 async fn ca_10_behind_a_throttle_that_rejects_a_fresh_one_is_served_and_an_old_one_flagged() {
     let limit = ThrottleLayer::concurrency(1);
     let throttle = limit.handle();
-    let layer = DedupLayer::in_flight().keep(exactly(s(10)).if_error(s(20)));
+    let layer = DedupLayer::new().cache(exactly(s(10)).stale_if_error(s(20)));
     let handle = layer.handle();
     let service = ServiceBuilder::new()
         .layer(layer)
@@ -217,10 +218,10 @@ async fn ca_10_behind_a_throttle_that_rejects_a_fresh_one_is_served_and_an_old_o
     for _ in 0..100 {
         assert_eq!(get().await.unwrap(), 7);
     }
-    assert_eq!((throttle.rejected(), handle.stale()), (0, 0));
+    assert_eq!((throttle.rejected(), handle.stale_hits()), (0, 0));
     advance(s(5)).await;
     assert_eq!(get().await.unwrap(), 7);
-    assert_eq!((throttle.rejected(), handle.stale()), (1, 1));
+    assert_eq!((throttle.rejected(), handle.stale_hits()), (1, 1));
     advance(s(20)).await;
     let error = get().await.unwrap_err();
     assert_eq!(Rejection::find(&error).unwrap().reason(), Reason::Overloaded);
@@ -230,7 +231,7 @@ async fn ca_10_behind_a_throttle_that_rejects_a_fresh_one_is_served_and_an_old_o
 async fn it_stands_for_a_deadline_below_that_has_passed() {
     let source = Source::at_once();
     let source2 = source.clone();
-    let layer = DedupLayer::in_flight().keep(exactly(s(10)).if_error(s(20)));
+    let layer = DedupLayer::new().cache(exactly(s(10)).stale_if_error(s(20)));
     let slow = service_fn(move |key: u32| {
         let source = source2.clone();
         async move { source.service().oneshot(key).await.map_err(BoxError::from) }
@@ -257,7 +258,7 @@ async fn it_stands_for_a_deadline_below_that_has_passed() {
 #[tokio::test(start_paused = true)]
 async fn ca_07_when_a_loader_goes_another_who_waits_loads() {
     let source = Source::new();
-    let layer = DedupLayer::in_flight().keep(exactly(s(10)));
+    let layer = DedupLayer::new().cache(exactly(s(10)));
     let service = source.under(&layer);
     let loader = timeout(ms(20), get(&service, 7));
     let (left, waited) = futures_util::future::join(loader, get(&service, 7)).await;
@@ -269,12 +270,15 @@ async fn ca_07_when_a_loader_goes_another_who_waits_loads() {
 #[tokio::test(start_paused = true)]
 async fn ca_07_when_all_loaders_go_nothing_is_computing_for_ever() {
     let source = Source::new();
-    let layer = DedupLayer::in_flight().keep(exactly(s(10)));
+    let layer = DedupLayer::new().cache(exactly(s(10)));
     let service = source.under(&layer);
     for _ in 0..300 {
         assert!(timeout(ms(20), get(&service, 7)).await.is_err());
     }
-    assert_eq!((source.live(), layer.handle().flights(), layer.handle().kept()), (0, 0, 0));
+    assert_eq!(
+        (source.live(), layer.handle().in_flight(), layer.handle().cache_entries()),
+        (0, 0, 0)
+    );
     assert_eq!(get(&service, 7).await, Ok(301));
 }
 
@@ -282,7 +286,7 @@ async fn ca_07_when_all_loaders_go_nothing_is_computing_for_ever() {
 async fn ca_07_when_a_loader_panics_nobody_hangs_and_the_next_loads() {
     let source = Source::new();
     source.does(Does::Panic);
-    let service = source.under(&DedupLayer::in_flight().keep(exactly(s(10))));
+    let service = source.under(&DedupLayer::new().cache(exactly(s(10))));
     let panicked = Err(Fault::Rejected(Reason::Panicked));
     for outcome in join_all((0..10).map(|_| get(&service, 7))).await {
         assert_eq!(outcome, panicked);
@@ -305,15 +309,15 @@ impl Clone for Fragile {
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_whose_clone_panics_when_it_is_to_be_kept_is_given_out_and_not_kept() {
-    let layer = DedupLayer::in_flight().keep(exactly(s(10)));
+    let layer = DedupLayer::new().cache(exactly(s(10)));
     let handle = layer.handle();
     let clones = std::sync::Arc::default();
     let service = layer.layer(service_fn(move |_: u32| {
         std::future::ready(Ok::<_, Fault>(Fragile(std::sync::Arc::clone(&clones))))
     }));
     assert!(service.clone().oneshot(7).await.is_ok());
-    assert_eq!((handle.kept(), handle.flights(), handle.led()), (0, 0, 1));
+    assert_eq!((handle.cache_entries(), handle.in_flight(), handle.leaders()), (0, 0, 1));
     assert!(service.clone().oneshot(7).await.is_ok());
     assert!(service.oneshot(7).await.is_ok());
-    assert_eq!((handle.kept(), handle.led(), handle.hits()), (1, 2, 1));
+    assert_eq!((handle.cache_entries(), handle.leaders(), handle.cache_hits()), (1, 2, 1));
 }

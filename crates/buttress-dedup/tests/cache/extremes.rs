@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use buttress_core::{Deadline, Verdict};
-use buttress_dedup::{Backoff, DedupLayer, EarlyRefresh, Keep, Ratio};
+use buttress_dedup::{Backoff, Cache, DedupLayer, EarlyRefresh, Ratio};
 use proptest::{prelude::*, test_runner::Config};
 use tokio::time::{advance, sleep};
 
@@ -54,13 +54,13 @@ prop_compose! {
         jitter in ratios(),
         (entries, bytes) in (sizes(), sizes()),
         seed in any::<u64>(),
-    ) -> Keep {
-        Keep::new(ttl)
-            .negative(negative)
-            .while_revalidate(while_revalidate)
-            .if_error(if_error)
+    ) -> Cache {
+        Cache::new(ttl)
+            .negative_ttl(negative)
+            .stale_while_revalidate(while_revalidate)
+            .stale_if_error(if_error)
             .refresh_timeout(refresh_timeout)
-            .backoff(backoff)
+            .refresh_backoff(backoff)
             .early_refresh(EarlyRefresh::new(beta))
             .jitter(jitter)
             .max_entries(entries)
@@ -119,7 +119,7 @@ proptest! {
         runtime.block_on(async {
             let source = Source::at_once();
             let keep = keep.max_entries(entries).max_bytes(bytes);
-            let layer = DedupLayer::in_flight().keep(keep.classify(classify)).share_errors();
+            let layer = DedupLayer::new().cache(keep.classify(classify)).share_errors();
             let handle = layer.handle();
             let service = source.under(&layer);
             for step in steps {
@@ -131,13 +131,13 @@ proptest! {
                     Step::Does(does) => source.does(does),
                     Step::Advance(passed) => advance(passed).await,
                     Step::Forget(key) => {
-                        handle.forget(&key);
+                        handle.invalidate(&key);
                     }
                 }
-                assert!(handle.kept() <= entries && handle.kept_bytes() <= bytes as u64);
+                assert!(handle.cache_entries() <= entries && handle.cache_bytes() <= bytes as u64);
             }
             sleep(ms(1)).await;
-            assert_eq!((handle.flights(), handle.waiters(), source.live()), (0, 0, 0));
+            assert_eq!((handle.in_flight(), handle.waiters(), source.live()), (0, 0, 0));
         });
     }
 }

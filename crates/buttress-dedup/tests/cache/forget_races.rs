@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use buttress_dedup::{DedupHandle, DedupLayer, Keep};
+use buttress_dedup::{Cache, DedupHandle, DedupLayer};
 use futures_util::future::BoxFuture;
 use tower::{Layer, ServiceExt, service_fn, util::BoxCloneSyncService};
 
@@ -55,9 +55,9 @@ impl Truth {
         for value in 1..=times {
             self.now.store(value, Ordering::SeqCst);
             if value % 16 == 0 {
-                handle.clear();
+                handle.invalidate_all();
             } else {
-                handle.forget(&7_u32);
+                handle.invalidate(&7_u32);
             }
             self.forgotten.store(value, Ordering::SeqCst);
             if value % (times / WAITS) == 1 {
@@ -105,9 +105,9 @@ impl Drop for Over<'_> {
     }
 }
 
-fn hammer(keep: Keep, failing: u32, times: u32) -> DedupHandle {
+fn hammer(keep: Cache, failing: u32, times: u32) -> DedupHandle {
     let truth = Truth::default();
-    let layer = DedupLayer::in_flight().keep(keep);
+    let layer = DedupLayer::new().cache(keep);
     let handle = layer.handle();
     let service = Shared::new(layer.layer(truth.service(failing)));
     thread::scope(|scope| {
@@ -116,33 +116,33 @@ fn hammer(keep: Keep, failing: u32, times: u32) -> DedupHandle {
         let values: u32 = readers.into_iter().map(|reader| reader.join().unwrap()).sum();
         assert!(values > 0);
     });
-    assert_eq!((handle.flights(), handle.waiters()), (0, 0));
+    assert_eq!((handle.in_flight(), handle.waiters()), (0, 0));
     handle
 }
 
 #[test]
 fn whoever_begins_after_a_key_was_forgotten_sees_nothing_older() {
-    let handle = hammer(Keep::new(s(1_000)), u32::MAX, 100_000);
-    assert!(handle.hits() > 0 && handle.led() > 0);
+    let handle = hammer(Cache::new(s(1_000)), u32::MAX, 100_000);
+    assert!(handle.cache_hits() > 0 && handle.leaders() > 0);
 }
 
 #[test]
 fn nor_in_place_of_a_failure() {
-    let handle = hammer(Keep::new(Duration::ZERO).if_error(s(1_000)), 4, 20_000);
-    assert!(handle.stale() > 0, "some are spared");
+    let handle = hammer(Cache::new(Duration::ZERO).stale_if_error(s(1_000)), 4, 20_000);
+    assert!(handle.stale_hits() > 0, "some are spared");
 }
 
 #[test]
 fn nor_while_it_is_being_refreshed() {
-    let keep = Keep::new(Duration::ZERO).while_revalidate(s(1_000)).if_error(s(1_000));
-    let keep = keep.backoff(buttress_dedup::Backoff::none());
+    let keep = Cache::new(Duration::ZERO).stale_while_revalidate(s(1_000)).stale_if_error(s(1_000));
+    let keep = keep.refresh_backoff(buttress_dedup::Backoff::none());
     let handle = hammer(keep, 4, 20_000);
-    assert!(handle.refreshed() > 0);
+    assert!(handle.refreshes() > 0);
 }
 
 #[test]
 fn however_many_ask_at_once_what_is_kept_was_loaded_once() {
-    let layer = DedupLayer::in_flight().keep(Keep::new(s(1_000)).max_entries(100_000));
+    let layer = DedupLayer::new().cache(Cache::new(s(1_000)).max_entries(100_000));
     let loads = Arc::new(AtomicU32::new(0));
     let counted = Arc::clone(&loads);
     let service = Shared::new(layer.layer(service_fn(move |key: u32| {

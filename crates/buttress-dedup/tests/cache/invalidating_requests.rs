@@ -1,7 +1,7 @@
 //! Requests that change what answers are about.
 
 use buttress_core::KeyOf;
-use buttress_dedup::{DedupLayer, Keep};
+use buttress_dedup::{Cache, DedupLayer};
 use tokio::time::{advance, sleep};
 use tokio_test::{assert_pending, task};
 
@@ -31,8 +31,8 @@ fn hash(number: u32) -> u64 {
     u64::from(number % 10).wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }
 
-fn under(source: &Source, keep: Keep) -> (Bare, buttress_dedup::DedupHandle) {
-    let layer = DedupLayer::new(LastDigit).keep(keep);
+fn under(source: &Source, keep: Cache) -> (Bare, buttress_dedup::DedupHandle) {
+    let layer = DedupLayer::keyed(LastDigit).cache(keep);
     (source.under(&layer), layer.handle())
 }
 
@@ -46,7 +46,7 @@ async fn a_change_that_succeeds_outdates_what_is_kept_of_its_subject() {
     assert_eq!(get(&service, 107).await, Ok(4));
     assert_eq!((get(&service, 7).await, get(&service, 17).await), (Ok(5), Ok(6)));
     assert_eq!((get(&service, 8).await, get(&service, 7).await), (Ok(3), Ok(5)));
-    assert_eq!(handle.apart(), 1);
+    assert_eq!(handle.bypassed(), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -67,14 +67,14 @@ async fn a_load_that_began_before_a_change_is_not_kept() {
     assert_pending!(load.poll());
     source.takes(ms(1));
     get(&service, 107).await.unwrap();
-    assert_eq!((load.await, handle.kept()), (Ok(1), 0));
+    assert_eq!((load.await, handle.cache_entries()), (Ok(1), 0));
     assert_eq!((get(&service, 7).await, get(&service, 7).await), (Ok(3), Ok(3)));
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_is_outdated_stands_for_no_failure() {
     let source = Source::at_once();
-    let (service, _) = under(&source, exactly(s(10)).if_error(s(100)));
+    let (service, _) = under(&source, exactly(s(10)).stale_if_error(s(100)));
     get(&service, 7).await.unwrap();
     advance(s(10)).await;
     source.does(Does::Fail(Fault::Transient));
@@ -82,7 +82,7 @@ async fn what_is_outdated_stands_for_no_failure() {
     // Changed before the call, and while it is made.
     for before in [false, true] {
         source.does(Does::Answer);
-        let (service, _) = under(&source, exactly(s(10)).if_error(s(100)));
+        let (service, _) = under(&source, exactly(s(10)).stale_if_error(s(100)));
         get(&service, 7).await.unwrap();
         advance(s(10)).await;
         source.takes(ms(50));

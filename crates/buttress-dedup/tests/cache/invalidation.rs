@@ -5,7 +5,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use buttress_dedup::{DedupHandle, DedupLayer, Keep};
+use buttress_dedup::{Cache, DedupHandle, DedupLayer};
 use tokio::time::{advance, sleep};
 use tokio_test::{assert_pending, assert_ready_eq, task};
 use tower::{Layer, Service, ServiceExt};
@@ -15,26 +15,26 @@ use crate::support::{Bare, Does, Fault, Source, constant, exactly, get, ms, s, s
 #[tokio::test(start_paused = true)]
 async fn what_is_forgotten_is_fetched_again() {
     let source = Source::at_once();
-    let layer = DedupLayer::in_flight().keep(exactly(s(10)));
+    let layer = DedupLayer::new().cache(exactly(s(10)));
     let handle = layer.handle();
     let service = source.under(&layer);
     assert_eq!((get(&service, 7).await, get(&service, 8).await), (Ok(1), Ok(2)));
-    assert!(handle.forget(&7_u32));
-    assert_eq!(handle.kept(), 1);
+    assert!(handle.invalidate(&7_u32));
+    assert_eq!(handle.cache_entries(), 1);
     assert_eq!((get(&service, 7).await, get(&service, 8).await), (Ok(3), Ok(2)));
 }
 
 #[tokio::test(start_paused = true)]
 async fn all_of_it_is_forgotten_at_once() {
     let source = Source::at_once();
-    let layer = DedupLayer::in_flight().keep(exactly(s(10)));
+    let layer = DedupLayer::new().cache(exactly(s(10)));
     let handle = layer.handle();
     let service = source.under(&layer);
     for key in 0..100 {
         get(&service, key).await.unwrap();
     }
-    handle.clear();
-    assert_eq!((handle.kept(), handle.kept_bytes()), (0, 0));
+    handle.invalidate_all();
+    assert_eq!((handle.cache_entries(), handle.cache_bytes()), (0, 0));
     assert_eq!(get(&service, 0).await, Ok(101));
     assert_eq!(get(&service, 0).await, Ok(101));
 }
@@ -42,21 +42,21 @@ async fn all_of_it_is_forgotten_at_once() {
 #[tokio::test(start_paused = true)]
 async fn to_forget_a_key_that_is_not_there_is_nothing() {
     let source = Source::at_once();
-    let layer = DedupLayer::in_flight().keep(exactly(s(10)));
+    let layer = DedupLayer::new().cache(exactly(s(10)));
     let handle = layer.handle();
     let service = source.under(&layer);
-    assert!(!handle.forget(&7_u32), "no call so far has had such a key");
-    handle.clear();
+    assert!(!handle.invalidate(&7_u32), "no call so far has had such a key");
+    handle.invalidate_all();
     get(&service, 7).await.unwrap();
-    assert!(handle.forget(&8_u32));
-    assert!(!handle.forget(&7_u64) && !handle.forget(&"7") && !handle.forget(&7_i32));
-    assert_eq!((get(&service, 7).await, handle.kept()), (Ok(1), 1));
+    assert!(handle.invalidate(&8_u32));
+    assert!(!handle.invalidate(&7_u64) && !handle.invalidate(&"7") && !handle.invalidate(&7_i32));
+    assert_eq!((get(&service, 7).await, handle.cache_entries()), (Ok(1), 1));
 }
 
 #[tokio::test(start_paused = true)]
 async fn ca_06_what_a_load_in_flight_brings_goes_to_who_waits_and_is_not_kept() {
     let source = Source::new();
-    let layer = DedupLayer::in_flight().keep(exactly(s(10)));
+    let layer = DedupLayer::new().cache(exactly(s(10)));
     let handle = layer.handle();
     let service = source.under(&layer);
     for forget in [0, 1] {
@@ -67,21 +67,21 @@ async fn ca_06_what_a_load_in_flight_brings_goes_to_who_waits_and_is_not_kept() 
         }
         sleep(ms(20)).await;
         if forget == 0 {
-            assert!(handle.forget(&7_u32));
+            assert!(handle.invalidate(&7_u32));
         } else {
-            handle.clear();
+            handle.invalidate_all();
         }
-        assert_eq!(handle.flights(), 0, "nobody joins it any more");
+        assert_eq!(handle.in_flight(), 0, "nobody joins it any more");
         let mut next = task::spawn(get(&service, 7));
         assert_pending!(next.poll());
         sleep(ms(31)).await;
         for waiting in &mut waiting {
             assert_ready_eq!(waiting.poll(), Ok(before + 1));
         }
-        assert_eq!(handle.kept(), 0);
+        assert_eq!(handle.cache_entries(), 0);
         assert_eq!((next.await, get(&service, 7).await), (Ok(before + 2), Ok(before + 2)));
-        assert_eq!(handle.kept(), 1);
-        handle.clear();
+        assert_eq!(handle.cache_entries(), 1);
+        handle.invalidate_all();
     }
 }
 
@@ -89,22 +89,22 @@ async fn ca_06_what_a_load_in_flight_brings_goes_to_who_waits_and_is_not_kept() 
 async fn ca_06_a_load_that_ends_after_the_next_one_does_not_take_its_place() {
     let source = Source::new();
     source.takes(s(5));
-    let layer = DedupLayer::in_flight().keep(exactly(s(100)));
+    let layer = DedupLayer::new().cache(exactly(s(100)));
     let handle = layer.handle();
     let service = source.under(&layer);
     let mut slow = task::spawn(get(&service, 7));
     assert_pending!(slow.poll());
-    handle.forget(&7_u32);
+    handle.invalidate(&7_u32);
     source.takes(ms(50));
     assert_eq!(get(&service, 7).await, Ok(2));
     assert_eq!(slow.await, Ok(1));
-    assert_eq!((get(&service, 7).await, handle.kept()), (Ok(2), 1));
+    assert_eq!((get(&service, 7).await, handle.cache_entries()), (Ok(2), 1));
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_has_landed_is_forgotten_before_anybody_has_seen_it() {
     let source = Source::new();
-    let layer = DedupLayer::in_flight().keep(exactly(s(10)));
+    let layer = DedupLayer::new().cache(exactly(s(10)));
     let handle = layer.handle();
     let service = source.under(&layer);
     let mut loader = task::spawn(get(&service, 7));
@@ -113,8 +113,8 @@ async fn what_has_landed_is_forgotten_before_anybody_has_seen_it() {
     assert_pending!(other.poll());
     sleep(ms(51)).await;
     assert_ready_eq!(loader.poll(), Ok(1));
-    assert_eq!(handle.kept(), 1, "it has landed");
-    handle.forget(&7_u32);
+    assert_eq!(handle.cache_entries(), 1, "it has landed");
+    handle.invalidate(&7_u32);
     assert_ready_eq!(other.poll(), Ok(1));
     assert_eq!(get(&service, 7).await, Ok(2));
 }
@@ -122,7 +122,7 @@ async fn what_has_landed_is_forgotten_before_anybody_has_seen_it() {
 #[tokio::test(start_paused = true)]
 async fn what_a_refresh_in_flight_brings_is_not_kept_either() {
     let source = Source::at_once();
-    let layer = DedupLayer::in_flight().keep(exactly(s(10)).while_revalidate(s(20)));
+    let layer = DedupLayer::new().cache(exactly(s(10)).stale_while_revalidate(s(20)));
     let handle = layer.handle();
     let service = source.under(&layer);
     get(&service, 7).await.unwrap();
@@ -130,9 +130,9 @@ async fn what_a_refresh_in_flight_brings_is_not_kept_either() {
     advance(s(10)).await;
     assert_eq!(get(&service, 7).await, Ok(1));
     sleep(ms(20)).await;
-    handle.forget(&7_u32);
+    handle.invalidate(&7_u32);
     settle().await;
-    assert_eq!((source.calls(), handle.kept(), handle.flights()), (2, 0, 0));
+    assert_eq!((source.calls(), handle.cache_entries(), handle.in_flight()), (2, 0, 0));
     assert_eq!(get(&service, 7).await, Ok(3));
 }
 
@@ -145,8 +145,8 @@ async fn a_refresh_that_fails_does_not_bring_back_what_was_forgotten() {
         (Does::Hang, true),
     ] {
         let source = Source::at_once();
-        let keep = exactly(s(10)).while_revalidate(s(1_000)).refresh_timeout(s(5));
-        let layer = DedupLayer::in_flight().keep(keep);
+        let keep = exactly(s(10)).stale_while_revalidate(s(1_000)).refresh_timeout(s(5));
+        let layer = DedupLayer::new().cache(keep);
         let handle = layer.handle();
         let service = source.under(&layer);
         get(&service, 7).await.unwrap();
@@ -156,12 +156,12 @@ async fn a_refresh_that_fails_does_not_bring_back_what_was_forgotten() {
         assert_eq!(get(&service, 7).await, Ok(1));
         sleep(ms(20)).await;
         if clear {
-            handle.clear();
+            handle.invalidate_all();
         } else {
-            handle.forget(&7_u32);
+            handle.invalidate(&7_u32);
         }
         sleep(s(6)).await;
-        assert_eq!((source.live(), handle.kept()), (0, 0), "{does:?}");
+        assert_eq!((source.live(), handle.cache_entries()), (0, 0), "{does:?}");
         source.does(Does::Answer);
         assert_eq!(get(&service, 7).await, Ok(3), "{does:?}");
     }
@@ -170,8 +170,8 @@ async fn a_refresh_that_fails_does_not_bring_back_what_was_forgotten() {
 #[tokio::test(start_paused = true)]
 async fn a_refresh_that_ends_in_vain_does_not_take_the_place_of_a_newer_answer() {
     let source = Source::at_once();
-    let keep = exactly(s(100)).while_revalidate(s(1_000)).refresh_timeout(s(5));
-    let layer = DedupLayer::in_flight().keep(keep.backoff(constant(s(1))));
+    let keep = exactly(s(100)).stale_while_revalidate(s(1_000)).refresh_timeout(s(5));
+    let layer = DedupLayer::new().cache(keep.refresh_backoff(constant(s(1))));
     let handle = layer.handle();
     let service = source.under(&layer);
     get(&service, 7).await.unwrap();
@@ -179,7 +179,7 @@ async fn a_refresh_that_ends_in_vain_does_not_take_the_place_of_a_newer_answer()
     advance(s(100)).await;
     assert_eq!(get(&service, 7).await, Ok(1));
     sleep(s(1)).await;
-    handle.clear();
+    handle.invalidate_all();
     source.does(Does::Answer);
     assert_eq!(get(&service, 7).await, Ok(3));
     sleep(s(10)).await;
@@ -189,7 +189,7 @@ async fn a_refresh_that_ends_in_vain_does_not_take_the_place_of_a_newer_answer()
 #[tokio::test(start_paused = true)]
 async fn what_is_forgotten_stands_for_no_failure() {
     let source = Source::at_once();
-    let layer = DedupLayer::in_flight().keep(exactly(s(10)).if_error(s(1_000)));
+    let layer = DedupLayer::new().cache(exactly(s(10)).stale_if_error(s(1_000)));
     let handle = layer.handle();
     let service = source.under(&layer);
     get(&service, 7).await.unwrap();
@@ -199,7 +199,7 @@ async fn what_is_forgotten_stands_for_no_failure() {
     assert_eq!(get(&service, 7).await, Ok(1));
     let mut before = task::spawn(get(&service, 7));
     assert_pending!(before.poll());
-    handle.forget(&7_u32);
+    handle.invalidate(&7_u32);
     assert_eq!(get(&service, 7).await, Err(Fault::Transient));
     assert_eq!(before.await, Ok(1), "who waited before still gets it");
 }
@@ -207,11 +207,11 @@ async fn what_is_forgotten_stands_for_no_failure() {
 #[tokio::test(start_paused = true)]
 async fn what_was_loaded_after_it_was_forgotten_is_kept() {
     let source = Source::new();
-    let layer = DedupLayer::in_flight().keep(exactly(s(10)));
+    let layer = DedupLayer::new().cache(exactly(s(10)));
     let handle = layer.handle();
     let service = source.under(&layer);
     for value in 1..=5 {
-        handle.forget(&7_u32);
+        handle.invalidate(&7_u32);
         assert_eq!((get(&service, 7).await, get(&service, 7).await), (Ok(value), Ok(value)));
     }
 }
@@ -252,11 +252,11 @@ impl Service<u32> for Cloning {
 /// A key whose answer is ten seconds old, and over. The call that looks for it has it forgotten by
 /// `forget` between its look and its start: what the caller gets.
 async fn forgotten_in_between(
-    keep: Keep,
+    keep: Cache,
     source: &Source,
     forget: fn(&DedupHandle),
 ) -> (Result<u32, Fault>, DedupHandle) {
-    let layer = DedupLayer::in_flight().keep(keep);
+    let layer = DedupLayer::new().cache(keep);
     let handle = layer.handle();
     let when_cloned: Arc<Mutex<Option<Then>>> = Arc::default();
     let inner = Cloning { inner: source.service(), when_cloned: Arc::clone(&when_cloned) };
@@ -272,16 +272,17 @@ async fn forgotten_in_between(
     (outcome, handle)
 }
 
-const WAYS: [fn(&DedupHandle); 2] = [|handle| assert!(handle.forget(&7_u32)), DedupHandle::clear];
+const WAYS: [fn(&DedupHandle); 2] =
+    [|handle| assert!(handle.invalidate(&7_u32)), DedupHandle::invalidate_all];
 
 #[tokio::test(start_paused = true)]
 async fn what_is_forgotten_between_the_look_and_the_start_stands_for_no_failure() {
     for forget in WAYS {
         let source = Source::at_once();
-        let keep = exactly(s(10)).if_error(s(1_000));
+        let keep = exactly(s(10)).stale_if_error(s(1_000));
         let (outcome, handle) = forgotten_in_between(keep, &source, forget).await;
         assert_eq!((outcome, source.calls()), (Err(Fault::Transient), 2));
-        assert_eq!((handle.hits(), handle.kept()), (0, 0));
+        assert_eq!((handle.cache_hits(), handle.cache_entries()), (0, 0));
     }
 }
 
@@ -289,9 +290,9 @@ async fn what_is_forgotten_between_the_look_and_the_start_stands_for_no_failure(
 async fn what_is_forgotten_between_the_look_and_the_start_is_not_refreshed() {
     for forget in WAYS {
         let source = Source::at_once();
-        let keep = exactly(s(10)).while_revalidate(s(1_000)).if_error(s(1_000));
+        let keep = exactly(s(10)).stale_while_revalidate(s(1_000)).stale_if_error(s(1_000));
         let (outcome, handle) = forgotten_in_between(keep, &source, forget).await;
         assert_eq!((outcome, source.calls()), (Ok(1), 1), "who began before still gets it");
-        assert_eq!((handle.refreshed(), handle.flights(), handle.kept()), (0, 0, 0));
+        assert_eq!((handle.refreshes(), handle.in_flight(), handle.cache_entries()), (0, 0, 0));
     }
 }

@@ -212,18 +212,18 @@ impl Trial {
                 self.model.now += millis;
             }
             Step::Forget(key) => {
-                handle.forget(&key);
+                handle.invalidate(&key);
                 self.model.forget(|other| other == key);
             }
             Step::Clear => {
-                handle.clear();
+                handle.invalidate_all();
                 self.model.forget(|_| true);
             }
         }
         background().await;
         assert_eq!(self.hand.calls(), self.model.calls, "loads");
         let aloft = self.model.flights.iter().filter(|flight| !flight.is_forgotten).count();
-        assert_eq!(handle.flights(), aloft);
+        assert_eq!(handle.in_flight(), aloft);
     }
 
     fn flights(&self, key: u32) -> Vec<u32> {
@@ -259,11 +259,11 @@ async fn background() {
 async fn run(steps: Vec<Step>, windows: (u64, u64)) {
     let hand = Hand::default();
     let keep = exactly(ms(TTL))
-        .while_revalidate(ms(windows.0))
-        .if_error(ms(windows.1))
-        .backoff(constant(ms(BACKOFF)))
+        .stale_while_revalidate(ms(windows.0))
+        .stale_if_error(ms(windows.1))
+        .refresh_backoff(constant(ms(BACKOFF)))
         .refresh_timeout(Duration::from_secs(1_000_000));
-    let layer = DedupLayer::in_flight().keep(keep).share_errors();
+    let layer = DedupLayer::new().cache(keep).share_errors();
     let handle = layer.handle();
     let service = BoxCloneSyncService::new(tower::Layer::layer(&layer, hand.service()));
     let model = Model::default();
@@ -280,7 +280,7 @@ async fn run(steps: Vec<Step>, windows: (u64, u64)) {
     }
     assert!(trial.waiting.is_empty());
     background().await;
-    assert_eq!((handle.flights(), handle.waiters()), (0, 0));
+    assert_eq!((handle.in_flight(), handle.waiters()), (0, 0));
 }
 
 proptest! {

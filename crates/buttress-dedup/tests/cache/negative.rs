@@ -1,7 +1,7 @@
 //! Failures that would come again.
 
 use buttress_core::{Origin, Reason, Rejection, Verdict};
-use buttress_dedup::{DedupLayer, Keep};
+use buttress_dedup::{Cache, DedupLayer};
 use tokio::time::advance;
 use tower::{Layer, ServiceExt, service_fn};
 
@@ -21,14 +21,14 @@ fn classify(outcome: Result<&u32, &Fault>) -> Verdict {
 async fn ca_03_not_found_is_kept_for_its_own_ttl() {
     let source = Source::at_once();
     source.does(Does::Fail(Fault::NotFound));
-    let keep = exactly(s(10)).negative(s(2)).classify(classify);
-    let layer = DedupLayer::in_flight().keep(keep).share_errors();
+    let keep = exactly(s(10)).negative_ttl(s(2)).classify(classify);
+    let layer = DedupLayer::new().cache(keep).share_errors();
     let handle = layer.handle();
     let service = source.under(&layer);
     assert_eq!(get(&service, 7).await, NOT_FOUND);
     advance(s(1)).await;
     assert_eq!(get(&service, 7).await, NOT_FOUND);
-    assert_eq!((source.calls(), handle.hits(), handle.kept()), (1, 1, 1));
+    assert_eq!((source.calls(), handle.cache_hits(), handle.cache_entries()), (1, 1, 1));
     advance(s(2)).await;
     source.does(Does::Answer);
     assert_eq!(get(&service, 7).await, Ok(2));
@@ -45,8 +45,8 @@ async fn ca_03_a_response_that_says_not_found_is_too() {
         Ok(_) => Verdict::Success,
         Err(_) => Verdict::Transient,
     };
-    let keep = exactly(s(10)).negative(s(2)).classify(classify);
-    let service = source.under(&DedupLayer::in_flight().keep(keep));
+    let keep = exactly(s(10)).negative_ttl(s(2)).classify(classify);
+    let service = source.under(&DedupLayer::new().cache(keep));
     assert_eq!(get(&service, 7).await, Ok(1));
     advance(s(1)).await;
     assert_eq!((get(&service, 7).await, source.calls()), (Ok(1), 1));
@@ -60,8 +60,8 @@ async fn ca_03_a_response_that_says_not_found_is_too() {
 async fn everybody_who_waits_gets_the_one_that_is_kept() {
     let source = Source::new();
     source.does(Does::Fail(Fault::NotFound));
-    let keep = exactly(s(10)).negative(s(2)).classify(classify);
-    let service = source.under(&DedupLayer::in_flight().keep(keep).share_errors());
+    let keep = exactly(s(10)).negative_ttl(s(2)).classify(classify);
+    let service = source.under(&DedupLayer::new().cache(keep).share_errors());
     let all = futures_util::future::join_all((0..10).map(|_| get(&service, 7))).await;
     assert!(all.into_iter().all(|outcome| outcome == NOT_FOUND));
     assert_eq!(source.calls(), 1);
@@ -72,7 +72,7 @@ async fn by_default_no_failure_is_kept() {
     let source = Source::at_once();
     source.does(Does::Fail(Fault::NotFound));
     let keep = exactly(s(10)).classify(classify);
-    let service = source.under(&DedupLayer::in_flight().keep(keep).share_errors());
+    let service = source.under(&DedupLayer::new().cache(keep).share_errors());
     for calls in 1..=3 {
         assert_eq!((get(&service, 7).await, source.calls()), (NOT_FOUND, calls));
     }
@@ -94,15 +94,15 @@ async fn ca_03_no_other_failure_is_ever_kept() {
         for does in [Does::Answer, Does::Fail(Fault::Transient)] {
             let source = Source::at_once();
             source.does(does);
-            let keep = exactly(s(10)).negative(s(10)).if_error(s(10));
-            let layer = DedupLayer::in_flight()
-                .keep(keep.classify(move |_: Result<&u32, &Fault>| verdict))
+            let keep = exactly(s(10)).negative_ttl(s(10)).stale_if_error(s(10));
+            let layer = DedupLayer::new()
+                .cache(keep.classify(move |_: Result<&u32, &Fault>| verdict))
                 .share_errors();
             let handle = layer.handle();
             let service = source.under(&layer);
             let (first, second) = (get(&service, 7).await, get(&service, 7).await);
             assert_eq!(source.calls(), 2, "{verdict:?}: {first:?}, {second:?}");
-            assert_eq!((handle.hits(), handle.kept()), (0, 0));
+            assert_eq!((handle.cache_hits(), handle.cache_entries()), (0, 0));
         }
     }
 }
@@ -119,8 +119,8 @@ async fn a_rejection_of_a_layer_below_is_not_kept_by_the_mode_itself() {
     let shared = std::sync::Arc::new(std::sync::Mutex::new(rejects));
     let inner =
         service_fn(move |request: u32| tower::Service::call(&mut *shared.lock().unwrap(), request));
-    let keep = Keep::new(s(10)).negative(s(10));
-    let service = DedupLayer::in_flight().keep(keep).share_errors().layer(inner);
+    let keep = Cache::new(s(10)).negative_ttl(s(10));
+    let service = DedupLayer::new().cache(keep).share_errors().layer(inner);
     assert!(service.clone().oneshot(7).await.is_err());
     assert_eq!(service.oneshot(7).await.ok(), Some(2));
 }
@@ -129,16 +129,19 @@ async fn a_rejection_of_a_layer_below_is_not_kept_by_the_mode_itself() {
 async fn an_error_that_cannot_be_shared_is_not_kept() {
     let source = Source::at_once();
     source.does(Does::Fail(Fault::NotFound));
-    let keep = || exactly(s(10)).negative(s(10)).classify(classify);
-    let unshared = DedupLayer::in_flight().keep(keep());
-    let refused = DedupLayer::in_flight().keep(keep()).share_error(|_: &Fault| None);
+    let keep = || exactly(s(10)).negative_ttl(s(10)).classify(classify);
+    let unshared = DedupLayer::new().cache(keep());
+    let refused = DedupLayer::new().cache(keep()).share_errors_with(|_: &Fault| None);
     for (service, handle) in
         [(source.under(&unshared), unshared.handle()), (source.under(&refused), refused.handle())]
     {
         let before = source.calls();
         assert_eq!(get(&service, 7).await, NOT_FOUND);
         assert_eq!(get(&service, 7).await, NOT_FOUND);
-        assert_eq!((source.calls() - before, handle.kept(), handle.hits()), (2, 0, 0));
+        assert_eq!(
+            (source.calls() - before, handle.cache_entries(), handle.cache_hits()),
+            (2, 0, 0)
+        );
     }
 }
 
@@ -152,8 +155,8 @@ async fn a_kept_error_that_cannot_be_shared_any_more_is_fetched_again() {
         let order = std::sync::atomic::Ordering::SeqCst;
         copies.fetch_update(order, order, left).ok().map(|_| *fault)
     };
-    let keep = exactly(s(10)).negative(s(10)).classify(classify);
-    let service = source.under(&DedupLayer::in_flight().keep(keep).share_error(share));
+    let keep = exactly(s(10)).negative_ttl(s(10)).classify(classify);
+    let service = source.under(&DedupLayer::new().cache(keep).share_errors_with(share));
     // One copy to keep, one to give out.
     assert_eq!((get(&service, 7).await, source.calls()), (NOT_FOUND, 1));
     assert_eq!((get(&service, 7).await, source.calls()), (NOT_FOUND, 1));
@@ -164,13 +167,14 @@ async fn a_kept_error_that_cannot_be_shared_any_more_is_fetched_again() {
 async fn a_failure_has_no_time_after_its_time() {
     let source = Source::at_once();
     source.does(Does::Fail(Fault::NotFound));
-    let keep = exactly(s(10)).negative(s(2)).while_revalidate(s(20)).if_error(s(20));
-    let layer = DedupLayer::in_flight().keep(keep.classify(classify)).share_errors();
+    let keep =
+        exactly(s(10)).negative_ttl(s(2)).stale_while_revalidate(s(20)).stale_if_error(s(20));
+    let layer = DedupLayer::new().cache(keep.classify(classify)).share_errors();
     let handle = layer.handle();
     let service = source.under(&layer);
     assert_eq!(get(&service, 7).await, NOT_FOUND);
     advance(s(3)).await;
     source.does(Does::Fail(Fault::Transient));
     assert_eq!(get(&service, 7).await, Err(Fault::Transient));
-    assert_eq!((source.calls(), handle.hits(), handle.refreshed()), (2, 0, 0));
+    assert_eq!((source.calls(), handle.cache_hits(), handle.refreshes()), (2, 0, 0));
 }

@@ -19,18 +19,18 @@ use crate::support::{Fault, Source, exactly, get, s};
 #[tokio::test(start_paused = true)]
 async fn clones_of_a_layer_and_all_its_services_share_what_is_kept() {
     let source = Source::at_once();
-    let layer = DedupLayer::in_flight().keep(exactly(s(10)));
+    let layer = DedupLayer::new().cache(exactly(s(10)));
     let services = [source.under(&layer), source.under(&layer), source.under(&layer.clone())];
     for service in &services {
         assert_eq!(get(service, 7).await, Ok(1));
     }
-    assert_eq!(layer.handle().hits(), 2);
+    assert_eq!(layer.handle().cache_hits(), 2);
 }
 
 #[tokio::test(start_paused = true)]
 async fn per_service_each_service_keeps_its_own_and_its_clones_share_it() {
     let source = Source::at_once();
-    let layer = DedupLayer::in_flight().keep(exactly(s(10))).per_service();
+    let layer = DedupLayer::new().cache(exactly(s(10))).per_service();
     let (one, other) = (source.under(&layer), source.under(&layer));
     assert_eq!((get(&one, 7).await, get(&other, 7).await), (Ok(1), Ok(2)));
     assert_eq!((get(&one.clone(), 7).await, get(&other, 7).await), (Ok(1), Ok(2)));
@@ -39,24 +39,24 @@ async fn per_service_each_service_keeps_its_own_and_its_clones_share_it() {
 #[tokio::test(start_paused = true)]
 async fn what_a_layer_keeps_already_stays_with_the_clones_made_before() {
     let source = Source::at_once();
-    let before = DedupLayer::in_flight().keep(exactly(s(10)));
+    let before = DedupLayer::new().cache(exactly(s(10)));
     let service = source.under(&before);
     assert_eq!(get(&service, 7).await, Ok(1));
-    let after = before.clone().keep(exactly(s(20)));
+    let after = before.clone().cache(exactly(s(20)));
     assert_eq!(get(&source.under(&after), 7).await, Ok(2));
     assert_eq!(get(&service, 7).await, Ok(1));
-    assert_eq!((before.handle().kept(), after.handle().kept()), (1, 1));
-    assert_eq!((before.handle().hits(), after.handle().hits()), (1, 0));
+    assert_eq!((before.handle().cache_entries(), after.handle().cache_entries()), (1, 1));
+    assert_eq!((before.handle().cache_hits(), after.handle().cache_hits()), (1, 0));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_request_without_a_key_is_not_kept() {
     let source = Source::at_once();
-    let layer = DedupLayer::new(|key: &u32| (*key > 0).then_some(*key)).keep(exactly(s(10)));
+    let layer = DedupLayer::keyed(|key: &u32| (*key > 0).then_some(*key)).cache(exactly(s(10)));
     let service = source.under(&layer);
     assert_eq!((get(&service, 0).await, get(&service, 0).await), (Ok(1), Ok(2)));
     assert_eq!((get(&service, 1).await, get(&service, 1).await), (Ok(3), Ok(3)));
-    assert_eq!((layer.handle().kept(), layer.handle().apart()), (1, 2));
+    assert_eq!((layer.handle().cache_entries(), layer.handle().bypassed()), (1, 2));
 }
 
 /// Ready once, and never again; counts how often it was asked.
@@ -86,7 +86,7 @@ impl Service<u32> for ReadyOnce {
 async fn a_hit_neither_waits_for_the_inner_service_nor_asks_it() {
     let inner = ReadyOnce::default();
     let asked = Arc::clone(&inner.asked);
-    let layer = DedupLayer::in_flight().keep(exactly(s(10)));
+    let layer = DedupLayer::new().cache(exactly(s(10)));
     let mut service = layer.layer(inner);
     assert_eq!(service.ready().await.unwrap().call(7).await.unwrap(), 7);
     for _ in 0..100 {
@@ -95,13 +95,13 @@ async fn a_hit_neither_waits_for_the_inner_service_nor_asks_it() {
         let mut hit = task::spawn(service.call(7));
         assert_eq!(assert_ready_ok!(hit.poll()), 7, "at the first poll");
     }
-    assert_eq!((asked.load(Ordering::SeqCst), layer.handle().hits()), (1, 100));
+    assert_eq!((asked.load(Ordering::SeqCst), layer.handle().cache_hits()), (1, 100));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_hit_is_had_by_those_whose_time_is_over() {
     let source = Source::at_once();
-    let service = source.under(&DedupLayer::in_flight().keep(exactly(s(10))));
+    let service = source.under(&DedupLayer::new().cache(exactly(s(10))));
     get(&service, 7).await.unwrap();
     let late = Deadline::after(s(0)).around(get(&service, 7)).await;
     assert_eq!(late, Ok(1));
@@ -110,7 +110,8 @@ async fn a_hit_is_had_by_those_whose_time_is_over() {
 #[tokio::test(start_paused = true)]
 async fn a_hit_is_told_and_so_is_a_refresh() {
     let source = Source::new();
-    let layer = DedupLayer::in_flight().keep(exactly(s(10)).while_revalidate(s(10))).named("users");
+    let layer =
+        DedupLayer::new().cache(exactly(s(10)).stale_while_revalidate(s(10))).named("users");
     let service = source.under(&layer);
     let events = Events::of("buttress");
     get(&service, 7).await.unwrap();
@@ -118,7 +119,7 @@ async fn a_hit_is_told_and_so_is_a_refresh() {
     get(&service, 7).await.unwrap();
     tokio::time::advance(s(10)).await;
     get(&service, 7).await.unwrap();
-    assert_eq!(events.names(), ["dedup.hit", "dedup.hit", "dedup.refreshed"]);
+    assert_eq!(events.names(), ["dedup.cache_hit", "dedup.cache_hit", "dedup.refresh_started"]);
     let told = |n: usize, field| events.all()[n].field(field).map(str::to_owned).unwrap();
     assert_eq!((told(0, "instance"), told(0, "stale")), ("users".into(), "false".into()));
     assert_eq!((told(1, "instance"), told(1, "stale")), ("users".into(), "true".into()));
@@ -127,7 +128,7 @@ async fn a_hit_is_told_and_so_is_a_refresh() {
 
 #[tokio::test(start_paused = true)]
 async fn responses_of_two_types_lie_side_by_side() {
-    let layer = DedupLayer::new(|key: &u32| Some(*key)).keep(exactly(s(10)));
+    let layer = DedupLayer::keyed(|key: &u32| Some(*key)).cache(exactly(s(10)));
     let numbers = layer.layer(service_fn(async |key: u32| Ok::<_, Fault>(key)));
     let words = layer.layer(service_fn(async |key: u32| Ok::<_, Fault>(key.to_string())));
     for _ in 0..2 {
@@ -135,9 +136,9 @@ async fn responses_of_two_types_lie_side_by_side() {
         assert_eq!(words.clone().oneshot(7).await.unwrap(), "7");
     }
     let handle = layer.handle();
-    assert_eq!((handle.kept(), handle.hits(), handle.led()), (2, 2, 2));
-    assert!(handle.forget(&7_u32));
-    assert_eq!(handle.kept(), 0);
+    assert_eq!((handle.cache_entries(), handle.cache_hits(), handle.leaders()), (2, 2, 2));
+    assert!(handle.invalidate(&7_u32));
+    assert_eq!(handle.cache_entries(), 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -159,7 +160,7 @@ async fn a_classification_of_the_request_is_the_users_too() {
     }
 
     let source = Source::at_once();
-    let service = source.under(&DedupLayer::in_flight().keep(exactly(s(10)).classify(Even)));
+    let service = source.under(&DedupLayer::new().cache(exactly(s(10)).classify(Even)));
     assert_eq!((get(&service, 2).await, get(&service, 2).await), (Ok(1), Ok(1)));
     assert_eq!((get(&service, 3).await, get(&service, 3).await), (Ok(2), Ok(3)));
 }

@@ -1,7 +1,7 @@
 //! Stale while it is being refreshed.
 
 use buttress_core::{Attempt, Criticality, Deadline, Verdict};
-use buttress_dedup::{DedupLayer, Keep};
+use buttress_dedup::{Cache, DedupLayer};
 use buttress_testkit::Events;
 use futures_util::future::join_all;
 use tokio::time::{Instant, advance, sleep, timeout};
@@ -13,7 +13,7 @@ use crate::support::{Does, Fault, Source, constant, exactly, get, let_down, ms, 
 #[tokio::test(start_paused = true)]
 async fn ca_01_stale_at_once_one_refresh_for_a_hundred_readers_and_past_the_window_a_load() {
     let source = Source::at_once();
-    let layer = DedupLayer::in_flight().keep(exactly(s(10)).while_revalidate(s(20)));
+    let layer = DedupLayer::new().cache(exactly(s(10)).stale_while_revalidate(s(20)));
     let handle = layer.handle();
     let service = source.under(&layer);
     assert_eq!(get(&service, 7).await, Ok(1));
@@ -27,21 +27,21 @@ async fn ca_01_stale_at_once_one_refresh_for_a_hundred_readers_and_past_the_wind
     assert_eq!(asked.elapsed(), s(0), "nobody waits");
     settle().await;
     assert_eq!((source.calls(), source.most()), (2, 1));
-    assert_eq!((handle.hits(), handle.stale(), handle.refreshed()), (101, 100, 1));
-    assert_eq!((handle.led(), handle.joined(), handle.flights()), (2, 0, 0));
+    assert_eq!((handle.cache_hits(), handle.stale_hits(), handle.refreshes()), (101, 100, 1));
+    assert_eq!((handle.leaders(), handle.followers(), handle.in_flight()), (2, 0, 0));
     assert_eq!(get(&service, 7).await, Ok(2));
-    assert_eq!((handle.hits(), handle.stale()), (102, 100));
+    assert_eq!((handle.cache_hits(), handle.stale_hits()), (102, 100));
     advance(s(31)).await;
     let asked = Instant::now();
     assert_eq!(get(&service, 7).await, Ok(3));
     assert_eq!(asked.elapsed(), ms(50));
-    assert_eq!((handle.refreshed(), handle.stale()), (1, 100));
+    assert_eq!((handle.refreshes(), handle.stale_hits()), (1, 100));
 }
 
 #[tokio::test(start_paused = true)]
 async fn while_one_refresh_is_in_flight_there_is_no_second() {
     let source = Source::at_once();
-    let layer = DedupLayer::in_flight().keep(exactly(s(10)).while_revalidate(s(20)));
+    let layer = DedupLayer::new().cache(exactly(s(10)).stale_while_revalidate(s(20)));
     let handle = layer.handle();
     let service = source.under(&layer);
     get(&service, 7).await.unwrap();
@@ -51,8 +51,8 @@ async fn while_one_refresh_is_in_flight_there_is_no_second() {
         assert_eq!(get(&service, 7).await, Ok(1));
         sleep(ms(100)).await;
     }
-    assert_eq!((source.calls(), handle.refreshed(), handle.flights()), (2, 1, 1));
-    assert_eq!((handle.waiters(), handle.joined()), (1, 0), "readers are no members");
+    assert_eq!((source.calls(), handle.refreshes(), handle.in_flight()), (2, 1, 1));
+    assert_eq!((handle.waiters(), handle.followers()), (1, 0), "readers are no members");
     sleep(s(2)).await;
     assert_eq!((get(&service, 7).await, source.calls()), (Ok(2), 2));
 }
@@ -61,7 +61,7 @@ async fn while_one_refresh_is_in_flight_there_is_no_second() {
 async fn a_refresh_goes_on_when_the_reader_who_found_it_due_has_gone() {
     let source = Source::at_once();
     let service =
-        source.under(&DedupLayer::in_flight().keep(exactly(s(10)).while_revalidate(s(20))));
+        source.under(&DedupLayer::new().cache(exactly(s(10)).stale_while_revalidate(s(20))));
     get(&service, 7).await.unwrap();
     source.takes(s(1));
     advance(s(10)).await;
@@ -74,8 +74,8 @@ async fn a_refresh_goes_on_when_the_reader_who_found_it_due_has_gone() {
 #[tokio::test(start_paused = true)]
 async fn a_refresh_has_its_own_deadline_and_criticality_and_is_a_first_attempt() {
     let source = Source::at_once();
-    let keep = exactly(s(10)).while_revalidate(s(60)).refresh_timeout(s(3));
-    let service = source.under(&DedupLayer::in_flight().keep(keep));
+    let keep = exactly(s(10)).stale_while_revalidate(s(60)).refresh_timeout(s(3));
+    let service = source.under(&DedupLayer::new().cache(keep));
     get(&service, 7).await.unwrap();
     advance(s(10)).await;
     source.takes(ms(20));
@@ -99,7 +99,7 @@ async fn a_refresh_has_its_own_deadline_and_criticality_and_is_a_first_attempt()
 async fn a_refresh_takes_thirty_seconds_at_most_by_default() {
     let source = Source::at_once();
     let service =
-        source.under(&DedupLayer::in_flight().keep(exactly(s(10)).while_revalidate(s(60))));
+        source.under(&DedupLayer::new().cache(exactly(s(10)).stale_while_revalidate(s(60))));
     get(&service, 7).await.unwrap();
     advance(s(10)).await;
     let started = Instant::now();
@@ -111,9 +111,11 @@ async fn a_refresh_takes_thirty_seconds_at_most_by_default() {
 #[tokio::test(start_paused = true)]
 async fn a_refresh_that_hangs_is_dropped_at_its_timeout_and_the_next_waits() {
     let source = Source::at_once();
-    let keep =
-        exactly(s(10)).while_revalidate(s(100)).refresh_timeout(s(5)).backoff(constant(s(2)));
-    let layer = DedupLayer::in_flight().keep(keep);
+    let keep = exactly(s(10))
+        .stale_while_revalidate(s(100))
+        .refresh_timeout(s(5))
+        .refresh_backoff(constant(s(2)));
+    let layer = DedupLayer::new().cache(keep);
     let handle = layer.handle();
     let service = source.under(&layer);
     get(&service, 7).await.unwrap();
@@ -124,19 +126,19 @@ async fn a_refresh_that_hangs_is_dropped_at_its_timeout_and_the_next_waits() {
         assert_eq!(get(&service, 7).await, Ok(1));
         sleep(ms(1)).await;
     }
-    assert_eq!((source.calls(), source.live(), handle.flights()), (2, 1, 1));
+    assert_eq!((source.calls(), source.live(), handle.in_flight()), (2, 1, 1));
     sleep(ms(2)).await;
-    assert_eq!((source.live(), handle.flights(), handle.waiters()), (0, 0, 0));
+    assert_eq!((source.live(), handle.in_flight(), handle.waiters()), (0, 0, 0));
     while started.elapsed() < ms(6_999) {
         assert_eq!(get(&service, 7).await, Ok(1));
         sleep(ms(1)).await;
     }
-    assert_eq!((source.calls(), handle.refreshed()), (2, 1));
+    assert_eq!((source.calls(), handle.refreshes()), (2, 1));
     source.does(Does::Answer);
     sleep(ms(2)).await;
     assert_eq!(get(&service, 7).await, Ok(1));
     settle().await;
-    assert_eq!((get(&service, 7).await, source.calls(), handle.refreshed()), (Ok(3), 3, 2));
+    assert_eq!((get(&service, 7).await, source.calls(), handle.refreshes()), (Ok(3), 3, 2));
 }
 
 /// When refreshes began, in seconds after the value was stale, with a reader every 5 ms for `time`.
@@ -159,7 +161,7 @@ async fn refreshes(
 async fn ca_05_after_a_refresh_that_failed_the_next_waits_one_second_then_two_then_four() {
     for does in [Does::Fail(Fault::Transient), Does::Panic, Does::Fail(Fault::NotFound)] {
         let source = Source::at_once();
-        let layer = DedupLayer::in_flight().keep(exactly(s(10)).while_revalidate(s(20)));
+        let layer = DedupLayer::new().cache(exactly(s(10)).stale_while_revalidate(s(20)));
         let handle = layer.handle();
         let service = source.under(&layer);
         get(&service, 7).await.unwrap();
@@ -172,8 +174,8 @@ async fn ca_05_after_a_refresh_that_failed_the_next_waits_one_second_then_two_th
             let waited = began[n + 1] - began[n];
             assert!((delay * 0.8..=delay * 1.2 + 0.01).contains(&waited), "{does:?}: {began:?}");
         }
-        assert_eq!((source.most(), handle.refreshed()), (1, began.len() as u64));
-        assert_eq!(handle.panicked(), if does == Does::Panic { handle.refreshed() } else { 0 });
+        assert_eq!((source.most(), handle.refreshes()), (1, began.len() as u64));
+        assert_eq!(handle.panics(), if does == Does::Panic { handle.refreshes() } else { 0 });
         // The hard expiry.
         sleep(s(1)).await;
         source.does(Does::Answer);
@@ -184,8 +186,8 @@ async fn ca_05_after_a_refresh_that_failed_the_next_waits_one_second_then_two_th
 #[tokio::test(start_paused = true)]
 async fn after_a_refresh_that_succeeded_the_wait_is_the_first_again() {
     let source = Source::at_once();
-    let keep = exactly(s(10)).while_revalidate(s(100)).refresh_timeout(s(1));
-    let service = source.under(&DedupLayer::in_flight().keep(keep));
+    let keep = exactly(s(10)).stale_while_revalidate(s(100)).refresh_timeout(s(1));
+    let service = source.under(&DedupLayer::new().cache(keep));
     get(&service, 7).await.unwrap();
     source.does(Does::Fail(Fault::Transient));
     advance(s(10)).await;
@@ -216,8 +218,11 @@ async fn a_refresh_that_brings_nothing_to_keep_has_failed_too() {
         Ok(1) => Verdict::Success,
         _ => Verdict::Permanent,
     };
-    let keep = exactly(s(10)).while_revalidate(s(20)).backoff(constant(s(4))).classify(classify);
-    let service = source.under(&DedupLayer::in_flight().keep(keep));
+    let keep = exactly(s(10))
+        .stale_while_revalidate(s(20))
+        .refresh_backoff(constant(s(4)))
+        .classify(classify);
+    let service = source.under(&DedupLayer::new().cache(keep));
     get(&service, 7).await.unwrap();
     advance(s(10)).await;
     let began = refreshes(&source, &service, s(9)).await;
@@ -227,7 +232,7 @@ async fn a_refresh_that_brings_nothing_to_keep_has_failed_too() {
 #[tokio::test(start_paused = true)]
 async fn a_refresh_that_panics_is_told() {
     let source = Source::at_once();
-    let layer = DedupLayer::in_flight().keep(exactly(s(10)).while_revalidate(s(20)));
+    let layer = DedupLayer::new().cache(exactly(s(10)).stale_while_revalidate(s(20)));
     let service = source.under(&layer);
     get(&service, 7).await.unwrap();
     source.does(Does::Panic);
@@ -235,14 +240,14 @@ async fn a_refresh_that_panics_is_told() {
     let events = Events::of("buttress");
     assert_eq!(get(&service, 7).await, Ok(1));
     settle().await;
-    assert_eq!(events.names(), ["dedup.hit", "dedup.refreshed", "dedup.panicked"]);
-    assert_eq!((layer.handle().panicked(), layer.handle().flights()), (1, 0));
+    assert_eq!(events.names(), ["dedup.cache_hit", "dedup.refresh_started", "dedup.panicked"]);
+    assert_eq!((layer.handle().panics(), layer.handle().in_flight()), (1, 0));
 }
 
 #[tokio::test(start_paused = true)]
 async fn readers_past_the_window_join_the_refresh_in_flight() {
     let source = Source::at_once();
-    let layer = DedupLayer::in_flight().keep(exactly(s(10)).while_revalidate(s(5)));
+    let layer = DedupLayer::new().cache(exactly(s(10)).stale_while_revalidate(s(5)));
     let handle = layer.handle();
     let service = source.under(&layer);
     get(&service, 7).await.unwrap();
@@ -254,14 +259,14 @@ async fn readers_past_the_window_join_the_refresh_in_flight() {
     let all = join_all((0..10).map(|_| get(&service, 7))).await;
     assert!(all.into_iter().all(|outcome| outcome == Ok(2)));
     assert_eq!((asked.elapsed(), source.calls()), (s(8), 2));
-    assert_eq!((handle.joined(), handle.refreshed(), handle.led()), (10, 1, 2));
+    assert_eq!((handle.followers(), handle.refreshes(), handle.leaders()), (10, 1, 2));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_reader_who_joined_a_refresh_takes_it_past_the_refresh_timeout() {
     let source = Source::at_once();
-    let keep = exactly(s(10)).while_revalidate(s(5)).refresh_timeout(s(4));
-    let layer = DedupLayer::in_flight().keep(keep);
+    let keep = exactly(s(10)).stale_while_revalidate(s(5)).refresh_timeout(s(4));
+    let layer = DedupLayer::new().cache(keep);
     let service = source.under(&layer);
     get(&service, 7).await.unwrap();
     source.takes(s(10));
@@ -278,7 +283,7 @@ async fn a_reader_who_joined_a_refresh_takes_it_past_the_refresh_timeout() {
 async fn a_reader_who_leaves_a_refresh_does_not_end_it() {
     let source = Source::at_once();
     let service =
-        source.under(&DedupLayer::in_flight().keep(exactly(s(10)).while_revalidate(s(5))));
+        source.under(&DedupLayer::new().cache(exactly(s(10)).stale_while_revalidate(s(5))));
     get(&service, 7).await.unwrap();
     source.takes(s(10));
     advance(s(14)).await;
@@ -292,29 +297,29 @@ async fn a_reader_who_leaves_a_refresh_does_not_end_it() {
 #[test]
 fn without_a_runtime_what_is_stale_is_given_out_and_not_refreshed() {
     let source = Source::at_once();
-    let layer = DedupLayer::in_flight().keep(exactly(s(0)).while_revalidate(s(1_000)));
+    let layer = DedupLayer::new().cache(exactly(s(0)).stale_while_revalidate(s(1_000)));
     let handle = layer.handle();
     let service = source.under(&layer);
     let get = || service.clone().oneshot(7);
     let poll = || assert_ready_ok!(task::spawn(get()).poll());
     assert_eq!((poll(), poll(), poll()), (1, 1, 1));
-    assert_eq!((source.calls(), handle.stale(), handle.refreshed()), (1, 2, 0));
+    assert_eq!((source.calls(), handle.stale_hits(), handle.refreshes()), (1, 2, 0));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     runtime.block_on(async {
         assert_eq!(get().await, Ok(1));
-        while handle.flights() > 0 {
+        while handle.in_flight() > 0 {
             tokio::task::yield_now().await;
         }
         assert_eq!(get().await, Ok(2), "where there is one, it is refreshed");
     });
-    assert_eq!(handle.refreshed(), 2);
+    assert_eq!(handle.refreshes(), 2);
 }
 
 #[test]
 fn a_runtime_that_ends_takes_its_refreshes_with_it_and_the_next_does_it() {
     let source = Source::at_once();
-    let keep = exactly(s(0)).while_revalidate(s(1_000)).backoff(constant(s(0)));
-    let layer = DedupLayer::in_flight().keep(keep);
+    let keep = exactly(s(0)).stale_while_revalidate(s(1_000)).refresh_backoff(constant(s(0)));
+    let layer = DedupLayer::new().cache(keep);
     let handle = layer.handle();
     let service = source.under(&layer);
     let runtime = || tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
@@ -323,13 +328,13 @@ fn a_runtime_that_ends_takes_its_refreshes_with_it_and_the_next_does_it() {
         source.does(Does::Hang);
         assert_eq!(get(&service, 7).await, Ok(1));
         tokio::task::yield_now().await;
-        assert_eq!((source.live(), handle.flights()), (1, 1));
+        assert_eq!((source.live(), handle.in_flight()), (1, 1));
     });
-    assert_eq!((source.live(), handle.flights(), handle.waiters()), (0, 0, 0));
+    assert_eq!((source.live(), handle.in_flight(), handle.waiters()), (0, 0, 0));
     runtime().block_on(async {
         source.does(Does::Answer);
         assert_eq!(get(&service, 7).await, Ok(1));
-        while handle.flights() > 0 {
+        while handle.in_flight() > 0 {
             tokio::task::yield_now().await;
         }
         assert_eq!(get(&service, 7).await, Ok(3));
@@ -339,21 +344,21 @@ fn a_runtime_that_ends_takes_its_refreshes_with_it_and_the_next_does_it() {
 #[tokio::test(start_paused = true)]
 async fn no_window_no_refresh() {
     let source = Source::at_once();
-    let layer = DedupLayer::in_flight().keep(Keep::new(s(10)));
+    let layer = DedupLayer::new().cache(Cache::new(s(10)));
     let service = source.under(&layer);
     for _ in 0..200 {
         get(&service, 7).await.unwrap();
         advance(ms(500)).await;
     }
     let handle = layer.handle();
-    assert_eq!((handle.refreshed(), handle.stale()), (0, 0));
+    assert_eq!((handle.refreshes(), handle.stale_hits()), (0, 0));
     assert!((9..=12).contains(&source.calls()), "{}", source.calls());
 }
 
 #[tokio::test(start_paused = true)]
 async fn each_key_is_refreshed_for_itself() {
     let source = Source::at_once();
-    let layer = DedupLayer::in_flight().keep(exactly(s(10)).while_revalidate(s(10)));
+    let layer = DedupLayer::new().cache(exactly(s(10)).stale_while_revalidate(s(10)));
     let service = source.under(&layer);
     for key in 0..10 {
         get(&service, key).await.unwrap();
@@ -364,14 +369,14 @@ async fn each_key_is_refreshed_for_itself() {
         join_all((0..10).map(|key| get(&service, key))).await;
     }
     settle().await;
-    assert_eq!((source.calls(), source.most(), layer.handle().refreshed()), (20, 10, 10));
+    assert_eq!((source.calls(), source.most(), layer.handle().refreshes()), (20, 10, 10));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_refresh_that_hangs_lets_down_the_callers_of_one_patience_and_no_others() {
     let source = Source::at_once();
-    let keep = exactly(s(1)).while_revalidate(s(1)).refresh_timeout(s(30));
-    let layer = DedupLayer::in_flight().keep(keep);
+    let keep = exactly(s(1)).stale_while_revalidate(s(1)).refresh_timeout(s(30));
+    let layer = DedupLayer::new().cache(keep);
     let service = source.under(&layer);
     get(&service, 7).await.unwrap();
     advance(s(1)).await;
@@ -383,5 +388,5 @@ async fn a_refresh_that_hangs_lets_down_the_callers_of_one_patience_and_no_other
     // What was kept is over, so they wait for the refresh.
     assert_eq!(let_down(&service, 100, |_| 7).await, 10);
     sleep(s(30)).await;
-    assert_eq!((source.live(), layer.handle().flights()), (0, 0));
+    assert_eq!((source.live(), layer.handle().in_flight()), (0, 0));
 }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use buttress_core::{Deadline, KeyOf, Lifetime, Reason, Verdict, WantedFreshness};
-use buttress_dedup::{DedupHandle, DedupLayer, Held, Kept, OpenStore, Store};
+use buttress_dedup::{CacheEntry, CachedOutcome, DedupHandle, DedupLayer, OpenStore, Store};
 use futures_util::future::join_all;
 use tokio::time::{Instant, advance, sleep, timeout};
 use tokio_test::{assert_pending, task};
@@ -20,7 +20,7 @@ use crate::{
     support::{Does, Fault, Source, exactly, get, let_down, ms, s, settle},
 };
 
-type Value = Held<u32, Fault>;
+type Value = CachedOutcome<u32, Fault>;
 
 /// A store that is 5 ms away, and keeps what it is sent until its time is over.
 #[derive(Clone, Default)]
@@ -82,7 +82,7 @@ impl Remote {
         self.with(|inside| inside.rows.get(&key).map(|row| row.value))
     }
 
-    fn keep(&self) -> buttress_dedup::Keep<Self> {
+    fn keep(&self) -> buttress_dedup::Cache<Self> {
         exactly(s(10)).store(self.clone())
     }
 }
@@ -96,10 +96,10 @@ impl OpenStore<u32, Value> for Remote {
 }
 
 impl Row {
-    fn kept(&self) -> Option<Arc<Kept<Value>>> {
+    fn kept(&self) -> Option<Arc<CacheEntry<Value>>> {
         let value = match self.value {
-            Ok(number) => Held::Response(number),
-            Err(fault) => Held::Error(Arc::new(fault)),
+            Ok(number) => CachedOutcome::Response(number),
+            Err(fault) => CachedOutcome::Error(Arc::new(fault)),
         };
         let past = self.since.elapsed();
         let late = past.saturating_sub(self.lifetime.fresh);
@@ -110,19 +110,19 @@ impl Row {
             age: self.lifetime.age.saturating_add(past),
             is_explicit: self.lifetime.is_explicit,
         };
-        let kept = Kept::new(value, lifetime, self.took, self.weight);
-        (!kept.is_over()).then(|| Arc::new(kept))
+        let kept = CacheEntry::new(value, lifetime, self.took, self.weight);
+        (!kept.is_expired()).then(|| Arc::new(kept))
     }
 }
 
 impl Store<u32, Value> for Remote {
-    type Get = Pin<Box<dyn Future<Output = Option<Arc<Kept<Value>>>> + Send>>;
+    type Fetch = Pin<Box<dyn Future<Output = Option<Arc<CacheEntry<Value>>>> + Send>>;
 
-    fn peek(&self, key: &u32) -> Option<Arc<Kept<Value>>> {
+    fn get(&self, key: &u32) -> Option<Arc<CacheEntry<Value>>> {
         self.with(|inside| inside.rows.get(key).filter(|_| inside.is_near)?.kept())
     }
 
-    fn get(&self, key: &u32) -> Option<Self::Get> {
+    fn fetch(&self, key: &u32) -> Option<Self::Fetch> {
         let does = self.with(|inside| {
             inside.gets += 1;
             inside.does
@@ -145,15 +145,15 @@ impl Store<u32, Value> for Remote {
         }))
     }
 
-    fn put(&self, key: u32, kept: Arc<Kept<Value>>) {
+    fn insert(&self, key: u32, kept: Arc<CacheEntry<Value>>) {
         let value = match kept.value() {
-            Held::Response(number) => Ok(*number),
-            Held::Error(fault) => Err(**fault),
+            CachedOutcome::Response(number) => Ok(*number),
+            CachedOutcome::Error(fault) => Err(**fault),
         };
         let (lifetime, took, weight) = (kept.lifetime(), kept.took(), kept.weight());
         let row = Row { value, lifetime, took, weight, since: Instant::now() };
         if let Some(handle) = self.with(|inside| inside.forgets.take()) {
-            handle.forget(&key);
+            handle.invalidate(&key);
         }
         self.with(|inside| {
             assert!(inside.does != Trouble::PutPanics, "as told");
@@ -187,23 +187,23 @@ fn fresh(time: Duration) -> Lifetime {
 #[tokio::test(start_paused = true)]
 async fn a_hundred_callers_are_one_look_and_a_miss_there_is_one_call() {
     let (remote, source) = (Remote::default(), Source::new());
-    let layer = DedupLayer::in_flight().keep(remote.keep());
+    let layer = DedupLayer::new().cache(remote.keep());
     let handle = layer.handle();
     let service = source.under(&layer);
     let asked = Instant::now();
     let all = join_all((0..100).map(|_| get(&service, 7))).await;
     assert!(all.into_iter().all(|outcome| outcome == Ok(1)));
     assert_eq!(asked.elapsed(), ms(55));
-    assert_eq!((remote.gets(), source.calls(), handle.hits()), (1, 1, 0));
+    assert_eq!((remote.gets(), source.calls(), handle.cache_hits()), (1, 1, 0));
     assert_eq!((remote.with(|inside| inside.puts), remote.value(7)), (1, Some(Ok(1))));
-    assert_eq!((handle.kept(), handle.kept_bytes()), (1, 8));
+    assert_eq!((handle.cache_entries(), handle.cache_bytes()), (1, 8));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_hit_there_spares_the_call_and_is_a_hit_of_everybody() {
     let (remote, source) = (Remote::default(), Source::new());
     remote.seed(7, Ok(42), fresh(s(5)));
-    let layer = DedupLayer::in_flight().keep(remote.keep());
+    let layer = DedupLayer::new().cache(remote.keep());
     let handle = layer.handle();
     let service = source.under(&layer);
     let asked = Instant::now();
@@ -211,7 +211,10 @@ async fn a_hit_there_spares_the_call_and_is_a_hit_of_everybody() {
     assert!(all.into_iter().all(|outcome| outcome == Ok(42)));
     assert_eq!(asked.elapsed(), ms(5));
     assert_eq!((remote.gets(), source.calls()), (1, 0));
-    assert_eq!((handle.hits(), handle.stale(), handle.led(), handle.joined()), (100, 0, 1, 99));
+    assert_eq!(
+        (handle.cache_hits(), handle.stale_hits(), handle.leaders(), handle.followers()),
+        (100, 0, 1, 99)
+    );
     advance(s(5)).await;
     assert_eq!((get(&service, 7).await, remote.gets()), (Ok(1), 2));
 }
@@ -219,8 +222,8 @@ async fn a_hit_there_spares_the_call_and_is_a_hit_of_everybody() {
 #[tokio::test(start_paused = true)]
 async fn what_one_layer_put_there_another_finds_for_what_is_left_of_its_time() {
     let (remote, one, other) = (Remote::default(), Source::new(), Source::new());
-    let there = one.under(&DedupLayer::in_flight().keep(remote.keep()));
-    let here = other.under(&DedupLayer::in_flight().keep(remote.keep()));
+    let there = one.under(&DedupLayer::new().cache(remote.keep()));
+    let here = other.under(&DedupLayer::new().cache(remote.keep()));
     assert_eq!(get(&there, 7).await, Ok(1));
     advance(ms(9_990)).await;
     assert_eq!((get(&here, 7).await, other.calls()), (Ok(1), 0));
@@ -249,13 +252,13 @@ impl KeyOf<u32> for NoOlder {
 async fn what_is_there_answers_nobody_who_wants_a_newer_one() {
     let (remote, source) = (Remote::default(), Source::new());
     remote.seed(7, Ok(42), Lifetime { age: s(60), ..fresh(s(100)) });
-    let layer = DedupLayer::new(NoOlder).keep(remote.keep());
+    let layer = DedupLayer::keyed(NoOlder).cache(remote.keep());
     let service = source.under(&layer);
     // The first takes what is there, and one of those who joined cannot.
     let (any, newer, older) =
         tokio::join!(get(&service, 7), get(&service, 1_007), get(&service, 9_907));
     assert_eq!((any, newer, older), (Ok(42), Ok(1), Ok(42)));
-    assert_eq!((source.calls(), layer.handle().apart()), (1, 1));
+    assert_eq!((source.calls(), layer.handle().bypassed()), (1, 1));
     // Where the first wants a newer one, everybody gets that.
     let (newer, any) = tokio::join!(get(&service, 1_007), get(&service, 7));
     assert_eq!((newer, any, source.calls()), (Ok(2), Ok(2), 2));
@@ -268,7 +271,7 @@ async fn one_that_is_stale_on_arrival_does_not_do() {
     let (remote, source) = (Remote::default(), Source::new());
     let old = Lifetime { stale_if_error: s(100), stale_while_revalidate: s(100), ..fresh(ms(4)) };
     remote.seed(7, Ok(42), old);
-    let service = source.under(&DedupLayer::in_flight().keep(remote.keep()));
+    let service = source.under(&DedupLayer::new().cache(remote.keep()));
     assert_eq!((get(&service, 7).await, source.calls()), (Ok(1), 1));
 }
 
@@ -279,7 +282,7 @@ async fn after_a_change_made_here_what_is_there_of_its_subject_does_not_do() {
         remote.with(|inside| inside.is_near = is_near);
         remote.seed(7, Ok(42), fresh(s(5)));
         remote.seed(8, Ok(43), fresh(s(5)));
-        let service = source.under(&DedupLayer::new(LastDigit).keep(remote.keep()));
+        let service = source.under(&DedupLayer::keyed(LastDigit).cache(remote.keep()));
         assert_eq!((get(&service, 7).await, get(&service, 8).await), (Ok(42), Ok(43)));
         assert_eq!(get(&service, 107).await, Ok(1));
         assert_eq!((get(&service, 7).await, get(&service, 8).await), (Ok(2), Ok(43)));
@@ -290,7 +293,7 @@ async fn after_a_change_made_here_what_is_there_of_its_subject_does_not_do() {
 async fn one_that_was_forgotten_on_its_way_is_refused() {
     for clear in [false, true] {
         let (remote, source) = (Remote::default(), Source::new());
-        let layer = DedupLayer::in_flight().keep(remote.keep());
+        let layer = DedupLayer::new().cache(remote.keep());
         let handle = layer.handle();
         let service = source.under(&layer);
         remote.seed(7, Ok(42), fresh(s(100)));
@@ -300,9 +303,9 @@ async fn one_that_was_forgotten_on_its_way_is_refused() {
         sleep(ms(3)).await;
         assert_pending!(caller.poll());
         if clear {
-            handle.clear();
+            handle.invalidate_all();
         } else {
-            handle.forget(&7_u32);
+            handle.invalidate(&7_u32);
         }
         assert_eq!(caller.await, Ok(1), "so it is fetched from the source");
         assert_eq!(remote.value(7), None, "and what began before is not kept");
@@ -314,17 +317,17 @@ async fn one_that_was_forgotten_on_its_way_is_refused() {
 #[tokio::test(start_paused = true)]
 async fn what_is_forgotten_is_removed_there_and_a_load_in_flight_is_not_put() {
     let (remote, source) = (Remote::default(), Source::new());
-    let layer = DedupLayer::in_flight().keep(remote.keep());
+    let layer = DedupLayer::new().cache(remote.keep());
     let handle = layer.handle();
     let service = source.under(&layer);
     get(&service, 7).await.unwrap();
-    assert!(handle.forget(&7_u32));
+    assert!(handle.invalidate(&7_u32));
     assert_eq!((remote.value(7), remote.with(|inside| inside.removes)), (None, 1));
     let mut caller = task::spawn(get(&service, 7));
     assert_pending!(caller.poll());
     sleep(ms(20)).await;
     assert_pending!(caller.poll());
-    handle.forget(&7_u32);
+    handle.invalidate(&7_u32);
     assert_eq!(caller.await, Ok(2));
     assert_eq!((remote.value(7), remote.with(|inside| inside.puts)), (None, 1));
     assert_eq!(get(&service, 7).await, Ok(3));
@@ -333,7 +336,7 @@ async fn what_is_forgotten_is_removed_there_and_a_load_in_flight_is_not_put() {
 #[tokio::test(start_paused = true)]
 async fn what_is_forgotten_while_it_is_being_put_is_removed_again() {
     let (remote, source) = (Remote::default(), Source::new());
-    let layer = DedupLayer::in_flight().keep(remote.keep());
+    let layer = DedupLayer::new().cache(remote.keep());
     let service = source.under(&layer);
     remote.with(|inside| inside.forgets = Some(layer.handle()));
     assert_eq!(get(&service, 7).await, Ok(1));
@@ -345,11 +348,11 @@ async fn what_is_forgotten_while_it_is_being_put_is_removed_again() {
 #[tokio::test(start_paused = true)]
 async fn a_look_that_hangs_is_dropped_with_its_callers() {
     let (remote, source) = (Remote::default(), Source::new());
-    let layer = DedupLayer::in_flight().keep(remote.keep());
+    let layer = DedupLayer::new().cache(remote.keep());
     let service = source.under(&layer);
     remote.with(|inside| inside.does = Trouble::AnswerHangs);
     assert!(timeout(s(1), get(&service, 7)).await.is_err());
-    assert_eq!((source.calls(), layer.handle().flights()), (0, 0));
+    assert_eq!((source.calls(), layer.handle().in_flight()), (0, 0));
     remote.with(|inside| inside.does = Trouble::None);
     assert_eq!(get(&service, 7).await, Ok(1));
 }
@@ -357,14 +360,14 @@ async fn a_look_that_hangs_is_dropped_with_its_callers() {
 #[tokio::test(start_paused = true)]
 async fn a_look_that_panics_is_a_panic_of_the_flight() {
     let (remote, source) = (Remote::default(), Source::new());
-    let layer = DedupLayer::in_flight().keep(remote.keep());
+    let layer = DedupLayer::new().cache(remote.keep());
     let handle = layer.handle();
     let service = source.under(&layer);
     remote.with(|inside| inside.does = Trouble::AnswerPanics);
     for outcome in join_all((0..10).map(|_| get(&service, 7))).await {
         assert_eq!(outcome, Err(Fault::Rejected(Reason::Panicked)));
     }
-    assert_eq!((source.calls(), handle.panicked(), handle.flights()), (0, 1, 0));
+    assert_eq!((source.calls(), handle.panics(), handle.in_flight()), (0, 1, 0));
     remote.with(|inside| inside.does = Trouble::None);
     assert_eq!(get(&service, 7).await, Ok(1));
 }
@@ -372,7 +375,7 @@ async fn a_look_that_panics_is_a_panic_of_the_flight() {
 #[tokio::test(start_paused = true)]
 async fn a_store_that_panics_when_it_is_asked_leaves_nothing_behind() {
     let (remote, source) = (Remote::default(), Source::new());
-    let layer = DedupLayer::in_flight().keep(remote.keep());
+    let layer = DedupLayer::new().cache(remote.keep());
     let service = source.under(&layer);
     remote.with(|inside| inside.does = Trouble::GetPanics);
     // Either of the two is an end: the caller's own panic, or a rejection for it.
@@ -380,7 +383,7 @@ async fn a_store_that_panics_when_it_is_asked_leaves_nothing_behind() {
     if let Ok(call) = catch_unwind(AssertUnwindSafe(call)) {
         assert_eq!(call.await, Err(Fault::Rejected(Reason::Panicked)));
     }
-    assert_eq!((source.calls(), layer.handle().flights(), layer.handle().waiters()), (0, 0, 0));
+    assert_eq!((source.calls(), layer.handle().in_flight(), layer.handle().waiters()), (0, 0, 0));
     remote.with(|inside| inside.does = Trouble::None);
     assert_eq!(get(&service, 7).await, Ok(1));
 }
@@ -388,13 +391,13 @@ async fn a_store_that_panics_when_it_is_asked_leaves_nothing_behind() {
 #[tokio::test(start_paused = true)]
 async fn a_store_that_panics_when_it_is_asked_for_a_refresh_costs_nobody_the_stale_answer() {
     let (remote, source) = (Remote::default(), Source::new());
-    let layer = DedupLayer::in_flight().keep(remote.keep());
+    let layer = DedupLayer::new().cache(remote.keep());
     let service = source.under(&layer);
     remote.seed(7, Ok(70), Lifetime { stale_while_revalidate: s(100), ..Lifetime::default() });
     remote.with(|inside| (inside.is_near, inside.does) = (true, Trouble::GetPanics));
     assert_eq!(get(&service, 7).await, Ok(70));
     let handle = layer.handle();
-    assert_eq!((handle.panicked(), handle.stale(), handle.flights()), (1, 1, 0));
+    assert_eq!((handle.panics(), handle.stale_hits(), handle.in_flight()), (1, 1, 0));
     remote.with(|inside| inside.does = Trouble::None);
     assert_eq!(get(&service, 7).await, Ok(70));
     settle().await;
@@ -404,13 +407,13 @@ async fn a_store_that_panics_when_it_is_asked_for_a_refresh_costs_nobody_the_sta
 #[tokio::test(start_paused = true)]
 async fn a_store_that_panics_when_it_is_to_keep_costs_nobody_the_answer() {
     let (remote, source) = (Remote::default(), Source::new());
-    let layer = DedupLayer::in_flight().keep(remote.keep());
+    let layer = DedupLayer::new().cache(remote.keep());
     let service = source.under(&layer);
     remote.with(|inside| inside.does = Trouble::PutPanics);
     for outcome in join_all((0..10).map(|_| get(&service, 7))).await {
         assert_eq!(outcome, Ok(1));
     }
-    assert_eq!((layer.handle().flights(), layer.handle().waiters()), (0, 0));
+    assert_eq!((layer.handle().in_flight(), layer.handle().waiters()), (0, 0));
     remote.with(|inside| inside.does = Trouble::None);
     assert_eq!((get(&service, 7).await, get(&service, 7).await), (Ok(2), Ok(2)));
 }
@@ -419,11 +422,11 @@ async fn a_store_that_panics_when_it_is_to_keep_costs_nobody_the_answer() {
 async fn an_error_from_there_is_given_out_only_where_errors_are_shared() {
     let (remote, source) = (Remote::default(), Source::new());
     remote.seed(7, Err(Fault::NotFound), fresh(s(100)));
-    let sharing = source.under(&DedupLayer::in_flight().keep(remote.keep()).share_errors());
+    let sharing = source.under(&DedupLayer::new().cache(remote.keep()).share_errors());
     let all = join_all((0..3).map(|_| get(&sharing, 7))).await;
     assert!(all.into_iter().all(|outcome| outcome == Err(Fault::NotFound)));
     assert_eq!(source.calls(), 0);
-    let not = source.under(&DedupLayer::in_flight().keep(remote.keep()));
+    let not = source.under(&DedupLayer::new().cache(remote.keep()));
     let all = join_all((0..3).map(|_| get(&not, 7))).await;
     assert!(all.into_iter().all(|outcome| outcome == Ok(1)));
 }
@@ -436,8 +439,8 @@ async fn a_failure_is_put_there_for_its_own_time() {
         Ok(_) => Verdict::Success,
         Err(_) => Verdict::Permanent,
     };
-    let keep = remote.keep().negative(s(2)).while_revalidate(s(5)).classify(classify);
-    let service = source.under(&DedupLayer::in_flight().keep(keep).share_errors());
+    let keep = remote.keep().negative_ttl(s(2)).stale_while_revalidate(s(5)).classify(classify);
+    let service = source.under(&DedupLayer::new().cache(keep).share_errors());
     assert_eq!(get(&service, 7).await, Err(Fault::NotFound));
     let lifetime = remote.with(|inside| inside.rows[&7].lifetime);
     assert_eq!(lifetime, fresh(s(2)));
@@ -447,8 +450,8 @@ async fn a_failure_is_put_there_for_its_own_time() {
 #[tokio::test(start_paused = true)]
 async fn what_is_put_says_how_long_it_took_and_for_how_long_it_is_good() {
     let (remote, source) = (Remote::default(), Source::new());
-    let keep = remote.keep().while_revalidate(s(20)).if_error(s(30));
-    let service = source.under(&DedupLayer::in_flight().keep(keep));
+    let keep = remote.keep().stale_while_revalidate(s(20)).stale_if_error(s(30));
+    let service = source.under(&DedupLayer::new().cache(keep));
     get(&service, 7).await.unwrap();
     let row = remote.with(|inside| inside.rows[&7]);
     let lifetime =
@@ -460,8 +463,8 @@ async fn what_is_put_says_how_long_it_took_and_for_how_long_it_is_good() {
 async fn a_near_store_answers_at_once_and_has_its_stale_ones_refreshed() {
     let (remote, source) = (Remote::default(), Source::new());
     remote.with(|inside| inside.is_near = true);
-    let keep = remote.keep().while_revalidate(s(100));
-    let layer = DedupLayer::in_flight().keep(keep);
+    let keep = remote.keep().stale_while_revalidate(s(100));
+    let layer = DedupLayer::new().cache(keep);
     let handle = layer.handle();
     let service = source.under(&layer);
     assert_eq!(get(&service, 7).await, Ok(1));
@@ -469,9 +472,9 @@ async fn a_near_store_answers_at_once_and_has_its_stale_ones_refreshed() {
     assert_eq!(get(&service, 7).await, Ok(1));
     advance(s(10)).await;
     assert_eq!(get(&service, 7).await, Ok(1));
-    assert_eq!((asked.elapsed(), handle.hits(), handle.stale()), (s(10), 2, 1));
+    assert_eq!((asked.elapsed(), handle.cache_hits(), handle.stale_hits()), (s(10), 2, 1));
     settle().await;
-    assert_eq!((source.calls(), handle.refreshed()), (2, 1), "the stale one there does not do");
+    assert_eq!((source.calls(), handle.refreshes()), (2, 1), "the stale one there does not do");
     assert_eq!(get(&service, 7).await, Ok(2));
 }
 
@@ -480,12 +483,12 @@ async fn an_early_refresh_is_not_content_with_what_it_is_to_renew() {
     let (remote, source) = (Remote::default(), Source::new());
     remote.with(|inside| inside.is_near = true);
     let keep = remote.keep().early_refresh(buttress_dedup::EarlyRefresh::new(1e9));
-    let layer = DedupLayer::in_flight().keep(keep);
+    let layer = DedupLayer::new().cache(keep);
     let service = source.under(&layer);
     assert_eq!(get(&service, 7).await, Ok(1));
     assert_eq!(get(&service, 7).await, Ok(1));
     settle().await;
-    assert_eq!((source.calls(), layer.handle().refreshed()), (2, 1));
+    assert_eq!((source.calls(), layer.handle().refreshes()), (2, 1));
 }
 
 #[test]
@@ -497,9 +500,9 @@ fn what_is_left_of_a_lifetime_never_overflows() {
         age: Duration::MAX,
         is_explicit: true,
     };
-    let kept = Kept::new(7, all, Duration::MAX, usize::MAX);
+    let kept = CacheEntry::new(7, all, Duration::MAX, usize::MAX);
     let left = kept.lifetime();
-    assert_eq!((left.is_explicit, kept.is_over()), (true, false));
+    assert_eq!((left.is_explicit, kept.is_expired()), (true, false));
     let years = s(30 * 365 * 24 * 60 * 60);
     assert_eq!(
         (left.stale_while_revalidate, left.stale_if_error, kept.took()),
@@ -507,7 +510,7 @@ fn what_is_left_of_a_lifetime_never_overflows() {
     );
     assert!(left.age >= years && left.age < years + s(60));
     assert!(left.fresh > years.saturating_sub(s(60)) && left.fresh <= years);
-    assert!(Kept::new(7, Lifetime::default(), s(0), 0).is_over());
+    assert!(CacheEntry::new(7, Lifetime::default(), s(0), 0).is_expired());
 }
 
 #[tokio::test(start_paused = true)]
@@ -517,7 +520,7 @@ async fn a_store_that_hangs_lets_down_the_callers_of_one_patience_and_no_others(
         for (keys, expected) in [(1, 10), (3, 12)] {
             let (remote, source) = (Remote::default(), Source::new());
             remote.with(|inside| inside.does = Trouble::AnswerHangs);
-            let layer = DedupLayer::in_flight().keep(exactly(keep).store(remote.clone()));
+            let layer = DedupLayer::new().cache(exactly(keep).store(remote.clone()));
             let late = let_down(&source.under(&layer), 600, |n| n % keys).await;
             assert_eq!(late, expected, "{keys} keys");
         }
@@ -528,7 +531,7 @@ async fn a_store_that_hangs_lets_down_the_callers_of_one_patience_and_no_others(
 async fn a_store_that_hung_and_answers_again_spares_calls_again() {
     let (remote, source) = (Remote::default(), Source::new());
     remote.with(|inside| inside.does = Trouble::AnswerHangs);
-    let layer = DedupLayer::in_flight().keep(exactly(s(5)).store(remote.clone()));
+    let layer = DedupLayer::new().cache(exactly(s(5)).store(remote.clone()));
     let service = source.under(&layer);
     let_down(&service, 600, |_| 7).await;
     let lifetime = Lifetime { fresh: s(100), ..Lifetime::default() };
@@ -548,7 +551,7 @@ fn a_store_that_hangs_lets_nobody_down_for_longer_on_a_runtime_without_timers() 
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let (remote, source) = (Remote::default(), Source::at_once());
     remote.with(|inside| inside.does = Trouble::AnswerNeverComes);
-    let layer = DedupLayer::in_flight().keep(remote.keep());
+    let layer = DedupLayer::new().cache(remote.keep());
     let service = source.under(&layer);
     let passed = Deadline::after(Duration::ZERO);
     runtime.block_on(async {
@@ -556,5 +559,5 @@ fn a_store_that_hangs_lets_nobody_down_for_longer_on_a_runtime_without_timers() 
         assert_pending!(hangs.poll());
         assert_eq!(get(&service, 7).await, Ok(1));
     });
-    assert_eq!(layer.handle().panicked(), 0);
+    assert_eq!(layer.handle().panics(), 0);
 }

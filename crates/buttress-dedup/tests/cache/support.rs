@@ -10,7 +10,7 @@ use std::{
 };
 
 use buttress_core::{Ambient, Attempt, Deadline, Reason, Rejection};
-use buttress_dedup::{Jitter, Keep, Ratio};
+use buttress_dedup::{Cache, Jitter, Ratio};
 use futures_util::future::join_all;
 use tokio::{
     task::unconstrained,
@@ -183,8 +183,8 @@ pub(crate) async fn settle() {
 }
 
 /// Keeps for exactly `ttl`.
-pub(crate) fn exactly(ttl: Duration) -> Keep {
-    Keep::new(ttl).jitter(Ratio::ZERO)
+pub(crate) fn exactly(ttl: Duration) -> Cache {
+    Cache::new(ttl).jitter(Ratio::ZERO)
 }
 
 /// One second to one second.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use buttress_dedup::{DedupLayer, Keep, Ratio};
+use buttress_dedup::{Cache, DedupLayer, Ratio};
 use tokio::time::advance;
 
 use crate::support::{Does, Fault, Source, exactly, get, ms, s};
@@ -10,23 +10,26 @@ use crate::support::{Does, Fault, Source, exactly, get, ms, s};
 #[tokio::test(start_paused = true)]
 async fn a_success_is_kept_for_its_ttl_and_no_longer() {
     let source = Source::new();
-    let layer = DedupLayer::in_flight().keep(exactly(s(10)));
+    let layer = DedupLayer::new().cache(exactly(s(10)));
     let handle = layer.handle();
     let service = source.under(&layer);
     assert_eq!(get(&service, 7).await, Ok(1));
     advance(ms(9_999)).await;
     assert_eq!(get(&service, 7).await, Ok(1));
-    assert_eq!((source.calls(), handle.hits(), handle.stale(), handle.kept()), (1, 1, 0, 1));
+    assert_eq!(
+        (source.calls(), handle.cache_hits(), handle.stale_hits(), handle.cache_entries()),
+        (1, 1, 0, 1)
+    );
     advance(ms(1)).await;
-    assert_eq!(handle.kept(), 0, "whoever asks for the number has it swept");
+    assert_eq!(handle.cache_entries(), 0, "whoever asks for the number has it swept");
     assert_eq!(get(&service, 7).await, Ok(2));
-    assert_eq!((source.calls(), handle.hits(), handle.led()), (2, 1, 2));
+    assert_eq!((source.calls(), handle.cache_hits(), handle.leaders()), (2, 1, 2));
 }
 
 #[tokio::test(start_paused = true)]
 async fn each_key_has_its_own_answer() {
     let source = Source::new();
-    let service = source.under(&DedupLayer::in_flight().keep(exactly(s(10))));
+    let service = source.under(&DedupLayer::new().cache(exactly(s(10))));
     assert_eq!((get(&service, 1).await, get(&service, 2).await), (Ok(1), Ok(2)));
     assert_eq!((get(&service, 1).await, get(&service, 2).await), (Ok(1), Ok(2)));
 }
@@ -34,18 +37,18 @@ async fn each_key_has_its_own_answer() {
 #[tokio::test(start_paused = true)]
 async fn ca_09_a_thousand_equal_ttls_expire_over_a_tenth_of_it_on_either_side() {
     let source = Source::at_once();
-    let layer = DedupLayer::in_flight().keep(Keep::new(s(100)).seed(7));
+    let layer = DedupLayer::new().cache(Cache::new(s(100)).seed(7));
     let handle = layer.handle();
     let service = source.under(&layer);
     for key in 0..1000 {
         get(&service, key).await.unwrap();
     }
     advance(ms(90_000)).await;
-    assert_eq!(handle.kept(), 1000, "none is shorter than 90 s");
+    assert_eq!(handle.cache_entries(), 1000, "none is shorter than 90 s");
     let mut left = Vec::new();
     for _ in 0..20 {
         advance(s(1)).await;
-        left.push(handle.kept());
+        left.push(handle.cache_entries());
     }
     assert_eq!(left[19], 0, "none is longer than 110 s");
     let evenly = |second: usize| (1000 - 50 * second).abs_diff(left[second - 1]) < 60;
@@ -55,8 +58,8 @@ async fn ca_09_a_thousand_equal_ttls_expire_over_a_tenth_of_it_on_either_side() 
 #[tokio::test(start_paused = true)]
 async fn with_full_jitter_a_lifetime_is_anything_up_to_twice_the_ttl() {
     let source = Source::at_once();
-    let keep = Keep::new(s(100)).jitter(Ratio::percent(100)).seed(7);
-    let layer = DedupLayer::in_flight().keep(keep);
+    let keep = Cache::new(s(100)).jitter(Ratio::percent(100)).seed(7);
+    let layer = DedupLayer::new().cache(keep);
     let handle = layer.handle();
     let service = source.under(&layer);
     for key in 0..1000 {
@@ -65,7 +68,7 @@ async fn with_full_jitter_a_lifetime_is_anything_up_to_twice_the_ttl() {
     let mut left = Vec::new();
     for _ in 0..4 {
         advance(s(50)).await;
-        left.push(handle.kept());
+        left.push(handle.cache_entries());
     }
     assert_eq!(left[3], 0);
     assert!(left[0].abs_diff(750) < 60 && left[2].abs_diff(250) < 60, "{left:?}");
@@ -74,16 +77,16 @@ async fn with_full_jitter_a_lifetime_is_anything_up_to_twice_the_ttl() {
 #[tokio::test(start_paused = true)]
 async fn without_jitter_they_expire_together() {
     let source = Source::at_once();
-    let layer = DedupLayer::in_flight().keep(exactly(s(10)));
+    let layer = DedupLayer::new().cache(exactly(s(10)));
     let handle = layer.handle();
     let service = source.under(&layer);
     for key in 0..100 {
         get(&service, key).await.unwrap();
     }
     advance(ms(9_999)).await;
-    assert_eq!(handle.kept(), 100);
+    assert_eq!(handle.cache_entries(), 100);
     advance(ms(1)).await;
-    assert_eq!(handle.kept(), 0);
+    assert_eq!(handle.cache_entries(), 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -96,8 +99,8 @@ async fn one_seed_draws_the_same_lifetimes_again() {
 /// How many of a hundred live how long.
 async fn lives(seed: Option<u64>) -> Vec<usize> {
     let source = Source::at_once();
-    let keep = Keep::new(s(100)).jitter(Ratio::percent(50));
-    let layer = DedupLayer::in_flight().keep(match seed {
+    let keep = Cache::new(s(100)).jitter(Ratio::percent(50));
+    let layer = DedupLayer::new().cache(match seed {
         Some(seed) => keep.seed(seed),
         None => keep,
     });
@@ -109,7 +112,7 @@ async fn lives(seed: Option<u64>) -> Vec<usize> {
     let mut left = Vec::new();
     for _ in 0..150 {
         advance(s(1)).await;
-        left.push(handle.kept());
+        left.push(handle.cache_entries());
     }
     left
 }
@@ -117,20 +120,20 @@ async fn lives(seed: Option<u64>) -> Vec<usize> {
 #[tokio::test(start_paused = true)]
 async fn a_ttl_of_nothing_keeps_nothing() {
     let source = Source::new();
-    let layer = DedupLayer::in_flight().keep(Keep::new(Duration::ZERO));
+    let layer = DedupLayer::new().cache(Cache::new(Duration::ZERO));
     let handle = layer.handle();
     let service = source.under(&layer);
     assert_eq!(get(&service, 7).await, Ok(1));
     assert_eq!(get(&service, 7).await, Ok(2));
-    assert_eq!((handle.hits(), handle.kept()), (0, 0));
+    assert_eq!((handle.cache_hits(), handle.cache_entries()), (0, 0));
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_longest_ttl_is_one_of_thirty_years() {
     let source = Source::at_once();
     for jitter in [Ratio::ZERO, Ratio::percent(10), Ratio::percent(100), Ratio::MAX] {
-        let keep = Keep::new(Duration::MAX).jitter(jitter).seed(9);
-        let service = source.under(&DedupLayer::in_flight().keep(keep));
+        let keep = Cache::new(Duration::MAX).jitter(jitter).seed(9);
+        let service = source.under(&DedupLayer::new().cache(keep));
         let before = source.calls();
         get(&service, 7).await.unwrap();
         if jitter == Ratio::ZERO {
@@ -145,20 +148,20 @@ async fn the_longest_ttl_is_one_of_thirty_years() {
 #[tokio::test(start_paused = true)]
 async fn what_says_nothing_of_its_time_is_not_kept_as_told() {
     let source = Source::new();
-    let keep = Keep::as_told().while_revalidate(s(10)).if_error(s(10));
-    let layer = DedupLayer::in_flight().keep(keep);
+    let keep = Cache::from_headers().stale_while_revalidate(s(10)).stale_if_error(s(10));
+    let layer = DedupLayer::new().cache(keep);
     let handle = layer.handle();
     let service = source.under(&layer);
     assert_eq!(get(&service, 7).await, Ok(1));
     assert_eq!(get(&service, 7).await, Ok(2));
-    assert_eq!((handle.hits(), handle.kept()), (0, 0));
+    assert_eq!((handle.cache_hits(), handle.cache_entries()), (0, 0));
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_time_runs_from_when_the_answer_was_there() {
     let source = Source::new();
     source.takes(s(8));
-    let service = source.under(&DedupLayer::in_flight().keep(exactly(s(10))));
+    let service = source.under(&DedupLayer::new().cache(exactly(s(10))));
     assert_eq!(get(&service, 7).await, Ok(1));
     advance(ms(9_999)).await;
     assert_eq!(get(&service, 7).await, Ok(1));
@@ -167,7 +170,7 @@ async fn the_time_runs_from_when_the_answer_was_there() {
 #[tokio::test(start_paused = true)]
 async fn a_failure_does_not_take_the_place_of_what_is_kept_for_another_key() {
     let source = Source::new();
-    let service = source.under(&DedupLayer::in_flight().keep(exactly(s(10))));
+    let service = source.under(&DedupLayer::new().cache(exactly(s(10))));
     assert_eq!(get(&service, 1).await, Ok(1));
     source.does(Does::Fail(Fault::Transient));
     assert_eq!(get(&service, 2).await, Err(Fault::Transient));

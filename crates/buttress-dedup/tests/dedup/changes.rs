@@ -1,7 +1,7 @@
 //! A call that changes something: who asks after it is not answered as of before.
 
 use buttress_core::{By, KeyOf, Plain};
-use buttress_dedup::{DedupHandle, DedupLayer, InFlight};
+use buttress_dedup::{DedupHandle, DedupLayer, NoCache};
 use tokio::time::advance;
 use tower::Layer;
 
@@ -32,11 +32,11 @@ fn hash(number: u32) -> u64 {
     u64::from(number % 10).wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }
 
-type Service = buttress_dedup::Dedup<Upstream, By<LastDigit>, Plain, InFlight>;
+type Service = buttress_dedup::Dedup<Upstream, By<LastDigit>, Plain, NoCache>;
 
 /// Nothing is kept.
 fn over(upstream: &Upstream) -> (Service, DedupHandle) {
-    let layer = DedupLayer::new(LastDigit);
+    let layer = DedupLayer::keyed(LastDigit);
     (layer.layer(upstream.clone()), layer.handle())
 }
 
@@ -61,7 +61,7 @@ async fn a_read_after_a_change_joins_no_flight_from_before_it() {
         let last = waiting(&service, 7);
         advance(ms(20)).await;
         assert_eq!((outcome(after), outcome(joins), outcome(last)), (Ok(4), Ok(4), Ok(4)));
-        assert_eq!((upstream.calls(), handle.flights()), (4, 0));
+        assert_eq!((upstream.calls(), handle.in_flight()), (4, 0));
     }
 }
 
@@ -80,7 +80,7 @@ async fn so_it_is_for_the_second_change_and_for_every_key_of_the_subject() {
         let after = [7, 17, 27].map(|key| waiting(&service, key));
         assert_eq!(upstream.calls(), before + 3, "in round {round}");
         drop((read, after));
-        assert_eq!(handle.flights(), 0);
+        assert_eq!(handle.in_flight(), 0);
     }
 }
 

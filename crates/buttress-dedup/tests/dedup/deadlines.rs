@@ -10,7 +10,7 @@ use std::{
 
 use buttress_core::{Attempt, Criticality, Deadline, Reason, Rejection};
 use buttress_deadline::DeadlineLayer;
-use buttress_dedup::{DedupLayer, Keep};
+use buttress_dedup::{Cache, DedupLayer};
 use buttress_testkit::{Script, Scripted};
 use tokio::time::{Instant, advance};
 use tokio_test::assert_pending;
@@ -71,7 +71,7 @@ fn last<T: Clone>(seen: &Mutex<Vec<T>>) -> T {
 #[tokio::test(start_paused = true)]
 async fn a_flight_has_the_latest_deadline_of_those_who_wait_at_each_poll() {
     let (watched, seen) = watched();
-    let service = DedupLayer::in_flight().layer(watched);
+    let service = DedupLayer::new().layer(watched);
     let at = |millis| Some(Deadline::after(ms(millis)));
     let (early, middle, late) = (at(100), at(200), at(300));
     let mut first = within(200, &service);
@@ -103,7 +103,7 @@ async fn a_flight_has_the_latest_deadline_of_those_who_wait_at_each_poll() {
 #[tokio::test(start_paused = true)]
 async fn a_flight_is_as_critical_as_the_most_critical_of_those_who_wait() {
     let (watched, seen) = watched();
-    let service = DedupLayer::in_flight().layer(watched);
+    let service = DedupLayer::new().layer(watched);
     let with = |criticality: Criticality| {
         let mut call =
             tokio_test::task::spawn(Box::pin(criticality.around(service.clone().oneshot(1))));
@@ -122,7 +122,7 @@ async fn a_flight_is_as_critical_as_the_most_critical_of_those_who_wait() {
 #[tokio::test(start_paused = true)]
 async fn a_flight_is_the_attempt_of_whoever_was_first() {
     let (watched, seen) = watched();
-    let service = DedupLayer::in_flight().layer(watched);
+    let service = DedupLayer::new().layer(watched);
     let (second, third) = (Attempt::FIRST.next(), Attempt::FIRST.next().next());
     let mut first = call(&service, 1);
     assert!(second.with(|| first.poll()).is_pending());
@@ -137,7 +137,7 @@ async fn a_flight_is_the_attempt_of_whoever_was_first() {
 #[tokio::test(start_paused = true)]
 async fn nothing_of_a_flight_is_ambient_outside() {
     let (watched, _) = watched();
-    let service = DedupLayer::in_flight().layer(watched);
+    let service = DedupLayer::new().layer(watched);
     let mut patient = waiting(&service, 1);
     let own = Deadline::after(ms(30));
     Deadline::with(Some(own), || {
@@ -163,7 +163,7 @@ fn reason(outcome: io::Result<u32>) -> Reason {
 #[tokio::test(start_paused = true)]
 async fn sf11_a_follower_times_out_alone() {
     let upstream = slow();
-    let shared = DedupLayer::in_flight().layer(upstream.clone());
+    let shared = DedupLayer::new().layer(upstream.clone());
     let impatient = DeadlineLayer::new(ms(20)).layer(shared.clone());
     let (leader, follower) = (waiting(&shared, 1), waiting(&impatient, 1));
     let start = Instant::now();
@@ -176,7 +176,7 @@ async fn sf11_a_follower_times_out_alone() {
 #[tokio::test(start_paused = true)]
 async fn sf11_a_leader_times_out_alone() {
     let upstream = slow();
-    let shared = DedupLayer::in_flight().layer(upstream.clone());
+    let shared = DedupLayer::new().layer(upstream.clone());
     let impatient = DeadlineLayer::new(ms(20)).layer(shared.clone());
     let patient = DeadlineLayer::new(ms(100)).layer(shared);
     let (leader, follower) = (waiting(&impatient, 1), waiting(&patient, 1));
@@ -190,7 +190,7 @@ async fn sf11_a_leader_times_out_alone() {
 /// A deadline layer inside, which reads the leader's deadline when the call is made.
 fn cut_inside(upstream: &Scripted<u32, u32, io::Error>) -> BoxCloneService<u32, u32, io::Error> {
     ServiceBuilder::new()
-        .layer(DedupLayer::in_flight())
+        .layer(DedupLayer::new())
         .layer(DeadlineLayer::new(Duration::from_secs(1)))
         .service(upstream.clone())
         .boxed_clone()
@@ -227,7 +227,7 @@ async fn a_leaders_deadline_that_went_inside_is_nobodys_when_the_leader_has_gone
 async fn a_leaders_deadline_that_went_inside_is_not_shared_where_errors_are() {
     let upstream = slow();
     let again = |error: &io::Error| Some(io::Error::from(error.kind()));
-    let layer = DedupLayer::in_flight().share_error(again);
+    let layer = DedupLayer::new().share_errors_with(again);
     let service = ServiceBuilder::new()
         .layer(layer.clone())
         .layer(DeadlineLayer::new(Duration::from_secs(1)))
@@ -238,13 +238,13 @@ async fn a_leaders_deadline_that_went_inside_is_not_shared_where_errors_are() {
     assert_eq!(follower.await.unwrap(), 2);
     assert_eq!(reason(leader.await), Reason::DeadlineExceeded);
     assert_eq!(equal.await.unwrap_err().kind(), io::ErrorKind::TimedOut, "it has no more time");
-    assert_eq!((upstream.calls(), layer.handle().led()), (2, 2));
+    assert_eq!((upstream.calls(), layer.handle().leaders()), (2, 2));
 }
 
 #[tokio::test(start_paused = true)]
 async fn nor_where_the_error_is_the_users_own_and_says_nothing_of_it() {
     let upstream = taking(ms(50));
-    let layer = DedupLayer::in_flight().share_errors();
+    let layer = DedupLayer::new().share_errors();
     let service = ServiceBuilder::new()
         .layer(layer.clone())
         .map_err(|error: Failure| match error {
@@ -259,29 +259,29 @@ async fn nor_where_the_error_is_the_users_own_and_says_nothing_of_it() {
     let follower = within(100, &service);
     assert_eq!(follower.await, Ok(2));
     assert_eq!((leader.await, equal.await), (Err(Failure::Down(0)), Err(Failure::Down(0))));
-    assert_eq!((upstream.calls(), layer.handle().led()), (2, 2));
+    assert_eq!((upstream.calls(), layer.handle().leaders()), (2, 2));
 }
 
 #[tokio::test(start_paused = true)]
 async fn nor_where_another_dedup_stands_in_between() {
     let upstream = taking(ms(50));
-    let layer = DedupLayer::in_flight().share_errors();
+    let layer = DedupLayer::new().share_errors();
     let service = ServiceBuilder::new()
         .layer(layer.clone())
-        .layer(DedupLayer::in_flight().share_errors().keep(Keep::new(Duration::ZERO)))
+        .layer(DedupLayer::new().share_errors().cache(Cache::new(Duration::ZERO)))
         .map_err(|_: Failure| Failure::Down(0))
         .layer(DeadlineLayer::new(Duration::from_secs(1)))
         .service(upstream.clone());
     let leader = within(20, &service);
     let follower = within(100, &service);
     assert_eq!((follower.await, leader.await), (Ok(2), Err(Failure::Down(0))));
-    assert_eq!((upstream.calls(), layer.handle().led()), (2, 2));
+    assert_eq!((upstream.calls(), layer.handle().leaders()), (2, 2));
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_attempts_timeout_is_everybodys_whatever_the_error() {
     let upstream = taking(ms(50));
-    let layer = DedupLayer::in_flight().share_errors();
+    let layer = DedupLayer::new().share_errors();
     let service = ServiceBuilder::new()
         .layer(layer.clone())
         .layer(DeadlineLayer::new(ms(10)))
@@ -290,7 +290,7 @@ async fn an_attempts_timeout_is_everybodys_whatever_the_error() {
     let follower = within(100, &service);
     let timed_out = || Err(Failure::Rejected(Reason::DeadlineExceeded));
     assert_eq!((follower.await, leader.await), (timed_out(), timed_out()));
-    assert_eq!((upstream.calls(), layer.handle().led()), (1, 1));
+    assert_eq!((upstream.calls(), layer.handle().leaders()), (1, 1));
 }
 
 #[tokio::test(start_paused = true)]
@@ -311,7 +311,7 @@ async fn a_timeout_of_an_attempt_is_an_error_as_any_other() {
     let upstream = slow();
     let share = |error: &io::Error| Some(io::Error::from(error.kind()));
     let service = ServiceBuilder::new()
-        .layer(DedupLayer::in_flight().share_error(share))
+        .layer(DedupLayer::new().share_errors_with(share))
         .layer(DeadlineLayer::new(ms(10)))
         .service(upstream.clone());
     let leader = within(20, &service);

@@ -17,7 +17,7 @@ use crate::support::{Failure, call, failing, ms, outcome, settle, upstream, wait
 
 #[tokio::test(start_paused = true)]
 async fn an_error_is_the_leaders_and_the_others_call_one_after_another() {
-    let (layer, upstream) = (DedupLayer::in_flight(), failing(ms(50)));
+    let (layer, upstream) = (DedupLayer::new(), failing(ms(50)));
     let service = layer.layer(upstream.clone());
     let start = Instant::now();
     let mut callers = JoinSet::new();
@@ -31,14 +31,14 @@ async fn an_error_is_the_leaders_and_the_others_call_one_after_another() {
     outcomes.sort_by_key(|(_, at)| *at);
     let each = [1, 2, 3, 4, 5].map(|n| (Err(Failure::Down(n)), ms(50 * n as u64)));
     assert_eq!(outcomes, each);
-    assert_eq!((upstream.calls(), layer.handle().led()), (5, 5));
-    assert_eq!(layer.handle().flights(), 0);
+    assert_eq!((upstream.calls(), layer.handle().leaders()), (5, 5));
+    assert_eq!(layer.handle().in_flight(), 0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_first_call_that_succeeds_after_an_error_serves_all_who_are_left() {
     let upstream = upstream(ms(50), |n| if n < 3 { Err(Failure::Down(n)) } else { Ok(n) });
-    let service = DedupLayer::in_flight().layer(upstream.clone());
+    let service = DedupLayer::new().layer(upstream.clone());
     let mut calls: Vec<_> = (0..5).map(|_| Some(waiting(&service, 1))).collect();
     let mut outcomes = Vec::new();
     for _ in 0..3 {
@@ -53,7 +53,7 @@ async fn the_first_call_that_succeeds_after_an_error_serves_all_who_are_left() {
 #[tokio::test(start_paused = true)]
 async fn whoever_goes_again_joins_a_flight_that_has_started_in_the_meantime() {
     let upstream = upstream(ms(50), |n| if n < 2 { Err(Failure::Down(n)) } else { Ok(n) });
-    let service = DedupLayer::in_flight().layer(upstream.clone());
+    let service = DedupLayer::new().layer(upstream.clone());
     let (first, second) = (waiting(&service, 1), waiting(&service, 1));
     advance(ms(50)).await;
     assert_eq!(outcome(first), Err(Failure::Down(1)));
@@ -69,7 +69,7 @@ async fn whoever_goes_again_joins_a_flight_that_has_started_in_the_meantime() {
 #[tokio::test(start_paused = true)]
 async fn an_error_whose_caller_has_gone_is_somebody_elses() {
     let upstream = failing(ms(50));
-    let service = DedupLayer::in_flight().layer(upstream.clone());
+    let service = DedupLayer::new().layer(upstream.clone());
     let (first, second) = (waiting(&service, 1), waiting(&service, 1));
     advance(ms(10)).await;
     drop(first);
@@ -81,7 +81,7 @@ async fn an_error_whose_caller_has_gone_is_somebody_elses() {
 #[tokio::test(start_paused = true)]
 async fn an_error_whose_caller_has_gone_is_one_others_and_no_more() {
     let upstream = failing(ms(50));
-    let service = DedupLayer::in_flight().layer(upstream.clone());
+    let service = DedupLayer::new().layer(upstream.clone());
     let first = waiting(&service, 1);
     let mut others = [(); 3].map(|()| Some(waiting(&service, 1)));
     drop(first);
@@ -97,7 +97,7 @@ async fn an_error_whose_caller_has_gone_is_one_others_and_no_more() {
 #[tokio::test(start_paused = true)]
 async fn the_leaders_error_waits_for_the_leader_however_late_it_comes() {
     let upstream = upstream(ms(50), |n| if n < 2 { Err(Failure::Down(n)) } else { Ok(n) });
-    let service = DedupLayer::in_flight().layer(upstream.clone());
+    let service = DedupLayer::new().layer(upstream.clone());
     let (leader, follower) = (waiting(&service, 1), waiting(&service, 1));
     advance(ms(50)).await;
     let mut follower = [Some(follower)];
@@ -110,7 +110,7 @@ async fn the_leaders_error_waits_for_the_leader_however_late_it_comes() {
 #[tokio::test(start_paused = true)]
 async fn errors_that_are_shared_are_one_call() {
     let upstream = failing(ms(50));
-    let service = DedupLayer::in_flight().share_errors().layer(upstream.clone());
+    let service = DedupLayer::new().share_errors().layer(upstream.clone());
     let mut calls = [(); 5].map(|()| Some(waiting(&service, 1)));
     advance(ms(50)).await;
     assert_eq!(settle(&mut calls).1, [1; 5].map(|n| Err(Failure::Down(n))));
@@ -120,7 +120,7 @@ async fn errors_that_are_shared_are_one_call() {
 #[tokio::test(start_paused = true)]
 async fn a_shared_error_is_shared_also_when_its_caller_has_gone() {
     let upstream = failing(ms(50));
-    let service = DedupLayer::in_flight().share_errors().layer(upstream.clone());
+    let service = DedupLayer::new().share_errors().layer(upstream.clone());
     let first = waiting(&service, 1);
     let mut others = [(); 3].map(|()| Some(waiting(&service, 1)));
     drop(first);
@@ -138,7 +138,7 @@ async fn an_error_is_shared_where_the_users_function_makes_another_one_of_it() {
         Failure::Down(n) if *n > 100 => Some(error.clone()),
         _ => None,
     };
-    let service = DedupLayer::in_flight().share_error(share).layer(upstream.clone());
+    let service = DedupLayer::new().share_errors_with(share).layer(upstream.clone());
     let down = |n| Err(Failure::Down(n));
     let mut calls = [(); 3].map(|()| Some(waiting(&service, 1)));
     advance(ms(50)).await;
@@ -156,7 +156,7 @@ async fn an_error_is_shared_where_the_users_function_makes_another_one_of_it() {
 #[tokio::test(start_paused = true)]
 async fn an_error_of_one_caller_alone_is_handed_on_as_it_is() {
     let share = |_: &Failure| -> Option<Failure> { unreachable!("nobody else asks") };
-    let service = DedupLayer::in_flight().share_error(share).layer(failing(ms(0)));
+    let service = DedupLayer::new().share_errors_with(share).layer(failing(ms(0)));
     assert_eq!(call(&service, 1).await, Err(Failure::Down(1)));
 }
 
@@ -168,7 +168,7 @@ async fn what_the_call_held_is_free_before_its_error_is_looked_at() {
         assert_eq!(looked.live(), 0);
         Some(error.clone())
     };
-    let service = DedupLayer::in_flight().share_error(share).layer(upstream.clone());
+    let service = DedupLayer::new().share_errors_with(share).layer(upstream.clone());
     let mut calls = [(); 2].map(|()| Some(waiting(&service, 1)));
     advance(ms(50)).await;
     assert_eq!(settle(&mut calls).1, [1; 2].map(|n| Err(Failure::Down(n))));
@@ -176,7 +176,7 @@ async fn what_the_call_held_is_free_before_its_error_is_looked_at() {
 
 #[tokio::test(start_paused = true)]
 async fn an_error_is_gone_with_the_last_who_waited_for_it() {
-    let (kept, layer) = (Arc::new(()), DedupLayer::in_flight());
+    let (kept, layer) = (Arc::new(()), DedupLayer::new());
     let error = Arc::clone(&kept);
     let service = layer.layer(failing(ms(50)).map_err(move |_| Held(Arc::clone(&error))));
     let idle = Arc::strong_count(&kept);
@@ -196,7 +196,7 @@ async fn an_error_that_could_be_shared_and_then_could_not_is_gone_with_the_last_
     let share = move |Held(error): &Held| {
         (shared.fetch_add(1, SeqCst) == 0).then(|| Held(Arc::clone(error)))
     };
-    let layer = DedupLayer::in_flight().share_error(share);
+    let layer = DedupLayer::new().share_errors_with(share);
     let upstream = upstream(ms(50), |n| if n > 1 { Ok(n) } else { Err(Failure::Down(n)) });
     let service = layer.layer(upstream.map_err(move |_| Held(Arc::clone(&error))));
     let idle = Arc::strong_count(&kept);

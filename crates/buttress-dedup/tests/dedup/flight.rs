@@ -16,19 +16,19 @@ use crate::support::{Failure, failing, ms, outcome, settle, taking, waiting};
 
 #[tokio::test(start_paused = true)]
 async fn sf01_ten_calls_of_one_key_are_one_call_and_all_get_its_answer() {
-    let (layer, upstream) = (DedupLayer::in_flight(), taking(ms(50)));
+    let (layer, upstream) = (DedupLayer::new(), taking(ms(50)));
     let service = layer.layer(upstream.clone());
     let start = Instant::now();
     let all = join_all((0..10).map(|_| service.clone().oneshot(7))).await;
     assert!(all.iter().all(|answer| *answer == Ok(1)));
     assert_eq!((upstream.calls(), start.elapsed()), (1, ms(50)));
-    assert_eq!((layer.handle().led(), layer.handle().joined()), (1, 9));
+    assert_eq!((layer.handle().leaders(), layer.handle().followers()), (1, 9));
 }
 
 #[tokio::test(start_paused = true)]
 async fn calls_of_different_keys_are_calls_of_their_own() {
     let upstream = taking(ms(50));
-    let service = DedupLayer::new(|n: &u32| Some(n % 2)).layer(upstream.clone());
+    let service = DedupLayer::keyed(|n: &u32| Some(n % 2)).layer(upstream.clone());
     let mut all = join_all((0..6).map(|n| service.clone().oneshot(n))).await;
     all.sort_by_key(|answer| *answer.as_ref().unwrap());
     assert_eq!(all, [1, 1, 1, 2, 2, 2].map(Ok));
@@ -38,7 +38,7 @@ async fn calls_of_different_keys_are_calls_of_their_own() {
 #[tokio::test(start_paused = true)]
 async fn a_call_after_the_answer_is_a_new_one() {
     let upstream = taking(ms(50));
-    let service = DedupLayer::in_flight().layer(upstream.clone());
+    let service = DedupLayer::new().layer(upstream.clone());
     let (mut first, second) = (waiting(&service, 1), waiting(&service, 1));
     advance(ms(50)).await;
     assert_eq!(first.poll().map(Result::unwrap), std::task::Poll::Ready(1));
@@ -51,28 +51,28 @@ async fn a_call_after_the_answer_is_a_new_one() {
 
 #[tokio::test(start_paused = true)]
 async fn sf03_a_forgotten_flight_does_not_take_its_successor_with_it() {
-    let (layer, upstream) = (DedupLayer::in_flight(), taking(ms(50)));
+    let (layer, upstream) = (DedupLayer::new(), taking(ms(50)));
     let service = layer.layer(upstream.clone());
     let first = waiting(&service, 1);
     advance(ms(10)).await;
-    assert!(layer.handle().forget(&1_u32));
+    assert!(layer.handle().invalidate(&1_u32));
     let second = waiting(&service, 1);
     assert_eq!(upstream.calls(), 2);
     advance(ms(40)).await;
     assert_eq!(outcome(first), Ok(1));
     let third = waiting(&service, 1);
-    assert_eq!((upstream.calls(), layer.handle().flights()), (2, 1));
+    assert_eq!((upstream.calls(), layer.handle().in_flight()), (2, 1));
     advance(ms(10)).await;
     assert_eq!((outcome(second), outcome(third)), (Ok(2), Ok(2)));
-    assert_eq!((upstream.calls(), layer.handle().flights()), (2, 0));
+    assert_eq!((upstream.calls(), layer.handle().in_flight()), (2, 0));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_forgotten_flight_that_is_left_does_not_take_its_successor_with_it() {
-    let (layer, upstream) = (DedupLayer::in_flight(), taking(ms(50)));
+    let (layer, upstream) = (DedupLayer::new(), taking(ms(50)));
     let service = layer.layer(upstream.clone());
     let first = waiting(&service, 1);
-    layer.handle().clear();
+    layer.handle().invalidate_all();
     let second = waiting(&service, 1);
     drop(first);
     let third = waiting(&service, 1);
@@ -84,7 +84,7 @@ async fn a_forgotten_flight_that_is_left_does_not_take_its_successor_with_it() {
 #[tokio::test(start_paused = true)]
 async fn sf05_when_the_leader_is_aborted_one_of_those_who_wait_takes_over() {
     let upstream = taking(ms(50));
-    let service = DedupLayer::in_flight().layer(upstream.clone());
+    let service = DedupLayer::new().layer(upstream.clone());
     let leader = tokio::spawn(service.clone().oneshot(1));
     tokio::task::yield_now().await;
     let mut others = JoinSet::new();
@@ -100,7 +100,7 @@ async fn sf05_when_the_leader_is_aborted_one_of_those_who_wait_takes_over() {
 
 #[tokio::test(start_paused = true)]
 async fn sf06_a_follower_gets_the_answer_as_if_its_leader_had_stayed() {
-    let (layer, upstream) = (DedupLayer::in_flight(), taking(ms(50)));
+    let (layer, upstream) = (DedupLayer::new(), taking(ms(50)));
     let service = layer.layer(upstream.clone());
     let (leader, follower) = (waiting(&service, 1), waiting(&service, 1));
     advance(ms(10)).await;
@@ -108,24 +108,24 @@ async fn sf06_a_follower_gets_the_answer_as_if_its_leader_had_stayed() {
     let start = Instant::now();
     assert_eq!(follower.await, Ok(1));
     assert_eq!((start.elapsed(), upstream.calls()), (ms(40), 1));
-    assert_eq!(layer.handle().handed_over(), 1);
+    assert_eq!(layer.handle().handovers(), 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn sf07_when_all_have_left_the_call_is_dropped_at_once() {
-    let (layer, upstream) = (DedupLayer::in_flight(), taking(ms(50)));
+    let (layer, upstream) = (DedupLayer::new(), taking(ms(50)));
     let service = layer.layer(upstream.clone());
     let calls = [waiting(&service, 1), waiting(&service, 1), waiting(&service, 1)];
     advance(ms(20)).await;
-    assert_eq!((upstream.live(), layer.handle().flights()), (1, 1));
+    assert_eq!((upstream.live(), layer.handle().in_flight()), (1, 1));
     drop(calls);
-    assert_eq!((upstream.live(), layer.handle().flights()), (0, 0));
+    assert_eq!((upstream.live(), layer.handle().in_flight()), (0, 0));
 }
 
 #[tokio::test(start_paused = true)]
 async fn sf08_whoever_comes_when_all_have_left_has_a_call_of_its_own() {
     let upstream = taking(ms(50));
-    let service = DedupLayer::in_flight().layer(upstream.clone());
+    let service = DedupLayer::new().layer(upstream.clone());
     drop([waiting(&service, 1), waiting(&service, 1)]);
     let start = Instant::now();
     assert_eq!(service.oneshot(1).await, Ok(2));
@@ -145,7 +145,7 @@ impl Drop for Newcomer {
 
 #[tokio::test(start_paused = true)]
 async fn sf08_whoever_comes_while_the_last_one_leaves_has_a_call_of_its_own() {
-    let layer = DedupLayer::in_flight();
+    let layer = DedupLayer::new();
     let coming = Arc::<OnceLock<_>>::default();
     let comes = Arc::clone(&coming);
     let service = layer.layer(service_fn(move |_: u32| {
@@ -169,10 +169,10 @@ async fn sf08_whoever_comes_while_the_last_one_leaves_has_a_call_of_its_own() {
     assert!(coming.set(comes).is_ok());
     drop(leaving);
     let mut newcomers = std::mem::take(&mut *came.lock().unwrap());
-    assert_eq!((layer.handle().flights(), layer.handle().led()), (1, 2));
+    assert_eq!((layer.handle().in_flight(), layer.handle().leaders()), (1, 2));
     // The flight of before is out of the table, and has left the new one there.
     newcomers.push(waiting(&service, 1));
-    assert_eq!(layer.handle().joined(), 2);
+    assert_eq!(layer.handle().followers(), 2);
     advance(ms(50)).await;
     assert_eq!(newcomers.len(), 3);
     for newcomer in newcomers {
@@ -183,7 +183,7 @@ async fn sf08_whoever_comes_while_the_last_one_leaves_has_a_call_of_its_own() {
 #[tokio::test(start_paused = true)]
 async fn sf09_one_of_five_leaves_and_the_others_do_not_notice() {
     let upstream = taking(ms(50));
-    let service = DedupLayer::in_flight().layer(upstream.clone());
+    let service = DedupLayer::new().layer(upstream.clone());
     for leaver in 0..5 {
         let calls = upstream.calls();
         let mut five = [(); 5].map(|()| Some(waiting(&service, 1)));
@@ -200,7 +200,7 @@ async fn sf09_one_of_five_leaves_and_the_others_do_not_notice() {
 
 #[tokio::test(start_paused = true)]
 async fn sf10_whoever_joins_a_call_that_fails_gets_an_error() {
-    let service = DedupLayer::in_flight().share_errors().layer(failing(ms(50)));
+    let service = DedupLayer::new().share_errors().layer(failing(ms(50)));
     let (first, second) = (waiting(&service, 1), waiting(&service, 1));
     advance(ms(50)).await;
     assert_eq!((outcome(first), outcome(second)), (Err(Failure::Down(1)), Err(Failure::Down(1))));
@@ -209,29 +209,29 @@ async fn sf10_whoever_joins_a_call_that_fails_gets_an_error() {
 #[tokio::test(start_paused = true)]
 async fn a_call_without_a_key_goes_alone() {
     let upstream = taking(ms(50));
-    let layer = DedupLayer::new(|n: &u32| (*n > 0).then_some(*n));
+    let layer = DedupLayer::keyed(|n: &u32| (*n > 0).then_some(*n));
     let service = layer.layer(upstream.clone());
     let mut answers = join_all((0..4).map(|_| service.clone().oneshot(0))).await;
     answers.sort_by_key(|answer| *answer.as_ref().unwrap());
     assert_eq!(answers, [1, 2, 3, 4].map(Ok));
     let handle = layer.handle();
-    assert_eq!((handle.apart(), handle.led(), handle.joined()), (4, 0, 0));
+    assert_eq!((handle.bypassed(), handle.leaders(), handle.followers()), (4, 0, 0));
 }
 
 #[tokio::test(start_paused = true)]
 async fn nothing_is_called_before_the_first_poll_and_nothing_is_left_of_a_call_never_polled() {
-    let (layer, upstream) = (DedupLayer::in_flight(), taking(ms(50)));
+    let (layer, upstream) = (DedupLayer::new(), taking(ms(50)));
     let mut service = layer.layer(upstream.clone());
     let unpolled = tower_service::Service::call(&mut service, 1);
-    assert_eq!((upstream.calls(), layer.handle().flights()), (0, 1));
+    assert_eq!((upstream.calls(), layer.handle().in_flight()), (0, 1));
     drop(unpolled);
-    assert_eq!((upstream.calls(), layer.handle().flights()), (0, 0));
+    assert_eq!((upstream.calls(), layer.handle().in_flight()), (0, 0));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_call_that_hangs_hangs_for_no_other_key() {
     let upstream = Script::new().hang().answer(Ok::<u32, Failure>).service();
-    let service = DedupLayer::in_flight().layer(upstream.clone());
+    let service = DedupLayer::new().layer(upstream.clone());
     let mut hanging = waiting(&service, 1);
     assert_eq!(service.clone().oneshot(2).await, Ok(2));
     assert_pending!(hanging.poll());
@@ -239,7 +239,7 @@ async fn a_call_that_hangs_hangs_for_no_other_key() {
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_is_gone_with_the_last_who_waited_for_it() {
-    let (kept, layer) = (Arc::new(()), DedupLayer::in_flight());
+    let (kept, layer) = (Arc::new(()), DedupLayer::new());
     let answer = Arc::clone(&kept);
     let service = layer.layer(taking(ms(50)).map_response(move |_| Arc::clone(&answer)));
     let idle = Arc::strong_count(&kept);

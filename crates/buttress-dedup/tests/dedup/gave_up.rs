@@ -16,7 +16,7 @@ async fn three_attempts_inside_and_three_outside_are_three() {
     let upstream = failing(ms(5));
     let stack = ServiceBuilder::new()
         .layer(RetryLayer::new(3).classify(transient))
-        .layer(DedupLayer::in_flight())
+        .layer(DedupLayer::new())
         .layer(RetryLayer::new(3).classify(transient))
         .service(upstream.clone());
     assert_eq!(stack.oneshot(1).await, Err(Failure::Down(3)));
@@ -28,7 +28,7 @@ async fn they_are_three_for_all_who_share_the_error() {
     let upstream = failing(ms(5));
     let stack = ServiceBuilder::new()
         .layer(RetryLayer::new(3).classify(transient))
-        .layer(DedupLayer::in_flight().share_errors())
+        .layer(DedupLayer::new().share_errors())
         .layer(RetryLayer::new(3).classify(transient))
         .service(upstream.clone());
     let all = join_all((0..4).map(|_| stack.clone().oneshot(1))).await;
@@ -41,7 +41,7 @@ async fn they_are_three_for_each_who_has_an_error_of_its_own() {
     let upstream = failing(ms(5));
     let stack = ServiceBuilder::new()
         .layer(RetryLayer::new(3).classify(transient))
-        .layer(DedupLayer::in_flight())
+        .layer(DedupLayer::new())
         .layer(RetryLayer::new(3).classify(transient))
         .service(upstream.clone());
     let mut all = join_all((0..4).map(|_| stack.clone().oneshot(1))).await;
@@ -71,7 +71,7 @@ async fn the_mark_is_of_the_outcome_that_is_handed_on_and_not_of_one_before() {
     });
     let stack = ServiceBuilder::new()
         .layer(RetryLayer::new(3).classify(transient))
-        .layer(DedupLayer::in_flight())
+        .layer(DedupLayer::new())
         .service(shared);
     let (leader, follower) = (waiting(&stack, 1), waiting(&stack, 1));
     advance(ms(50)).await;
@@ -81,7 +81,7 @@ async fn the_mark_is_of_the_outcome_that_is_handed_on_and_not_of_one_before() {
 
 #[tokio::test(start_paused = true)]
 async fn the_mark_of_a_flight_is_not_left_with_whoever_drove_it() {
-    let layer = DedupLayer::in_flight();
+    let layer = DedupLayer::new();
     let work = |_: u32| async {
         tokio::time::sleep(ms(50)).await;
         GaveUp::mark();
@@ -116,7 +116,7 @@ async fn a_budget_on_both_sides_of_a_flight_counts_each_caller_once() {
     let budget = Budget::new(Ratio::percent(100), 0);
     let stack = ServiceBuilder::new()
         .layer(RetryLayer::new(3).budget(budget.clone()).classify(transient))
-        .layer(DedupLayer::in_flight())
+        .layer(DedupLayer::new())
         .layer(RetryLayer::new(3).budget(budget.clone()).classify(transient))
         .service(taking(ms(5)));
     join_all((0..4).map(|_| stack.clone().oneshot(1))).await;

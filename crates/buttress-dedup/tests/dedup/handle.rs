@@ -8,12 +8,12 @@ use crate::support::{failing, in_one_task, ms, outcome, settle, taking, waiting}
 
 /// Flights, waiters, led, joined and handed over.
 fn numbers(handle: &DedupHandle) -> (usize, usize, u64, u64, u64) {
-    (handle.flights(), handle.waiters(), handle.led(), handle.joined(), handle.handed_over())
+    (handle.in_flight(), handle.waiters(), handle.leaders(), handle.followers(), handle.handovers())
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_numbers_of_a_flight_from_start_to_end() {
-    let layer = DedupLayer::in_flight();
+    let layer = DedupLayer::new();
     let (handle, service) = (layer.handle(), layer.layer(taking(ms(50))));
     assert_eq!(numbers(&handle), (0, 0, 0, 0, 0));
     let leader = waiting(&service, 1);
@@ -32,14 +32,17 @@ async fn the_numbers_of_a_flight_from_start_to_end() {
     advance(ms(50)).await;
     assert_eq!(outcome(third), Ok(1));
     assert_eq!(numbers(&handle), (0, 0, 2, 2, 1));
-    assert_eq!((handle.apart(), handle.panicked(), handle.hits(), handle.kept()), (0, 0, 0, 0));
+    assert_eq!(
+        (handle.bypassed(), handle.panics(), handle.cache_hits(), handle.cache_entries()),
+        (0, 0, 0, 0)
+    );
     let all = "DedupHandle { flights: 0, waiters: 0, led: 2, joined: 2, hits: 0, kept: 0, .. }";
     assert_eq!(format!("{handle:?}"), all);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_leader_who_gets_its_answer_hands_nothing_over() {
-    let layer = DedupLayer::in_flight();
+    let layer = DedupLayer::new();
     let (handle, service) = (layer.handle(), layer.layer(taking(ms(50))));
     let mut calls = [(); 3].map(|()| Some(waiting(&service, 1)));
     advance(ms(50)).await;
@@ -49,7 +52,7 @@ async fn a_leader_who_gets_its_answer_hands_nothing_over() {
 
 #[tokio::test(start_paused = true)]
 async fn whoever_calls_again_after_an_error_leads_or_joins_again() {
-    let layer = DedupLayer::in_flight();
+    let layer = DedupLayer::new();
     let (handle, service) = (layer.handle(), layer.layer(failing(ms(50))));
     let mut calls = [(); 3].map(|()| Some(waiting(&service, 1)));
     advance(ms(50)).await;
@@ -59,48 +62,48 @@ async fn whoever_calls_again_after_an_error_leads_or_joins_again() {
 
 #[tokio::test(start_paused = true)]
 async fn a_flight_that_is_forgotten_still_answers_those_who_wait_and_takes_nobody_more() {
-    let (layer, upstream) = (DedupLayer::in_flight(), taking(ms(50)));
+    let (layer, upstream) = (DedupLayer::new(), taking(ms(50)));
     let (handle, service) = (layer.handle(), layer.layer(upstream.clone()));
     let (first, second) = (waiting(&service, 1), waiting(&service, 1));
     let other = waiting(&service, 2);
-    assert!(handle.forget(&1_u32));
+    assert!(handle.invalidate(&1_u32));
     assert_eq!(numbers(&handle), (1, 1, 2, 1, 0));
     let third = waiting(&service, 1);
     assert_eq!(upstream.calls(), 3);
     advance(ms(50)).await;
     assert_eq!((outcome(first), outcome(second)), (Ok(1), Ok(1)));
     assert_eq!((outcome(other), outcome(third)), (Ok(2), Ok(3)));
-    assert_eq!((handle.flights(), upstream.calls()), (0, 3));
+    assert_eq!((handle.in_flight(), upstream.calls()), (0, 3));
 }
 
 #[tokio::test(start_paused = true)]
 async fn to_clear_is_to_forget_all() {
     in_one_task(async {
-        let (layer, upstream) = (DedupLayer::in_flight(), taking(ms(50)));
+        let (layer, upstream) = (DedupLayer::new(), taking(ms(50)));
         let (handle, service) = (layer.handle(), layer.layer(upstream.clone()));
         let old: Vec<_> = (0..100).map(|key| waiting(&service, key)).collect();
-        assert_eq!(handle.flights(), 100);
-        handle.clear();
-        assert_eq!((handle.flights(), upstream.live()), (0, 100));
+        assert_eq!(handle.in_flight(), 100);
+        handle.invalidate_all();
+        assert_eq!((handle.in_flight(), upstream.live()), (0, 100));
         let new: Vec<_> = (0..100).map(|key| waiting(&service, key)).collect();
         advance(ms(50)).await;
         let answers = |calls: Vec<_>| calls.into_iter().map(|call| outcome(call).unwrap());
         assert!(answers(old).eq(1..=100));
         assert!(answers(new).eq(101..=200));
-        assert_eq!(handle.flights(), 0);
+        assert_eq!(handle.in_flight(), 0);
     })
     .await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_key_of_another_type_is_none_of_the_layers() {
-    let layer = DedupLayer::in_flight();
+    let layer = DedupLayer::new();
     let (handle, service) = (layer.handle(), layer.layer(taking(ms(50))));
-    assert!(!handle.forget(&1_u32), "nobody has called yet, and the layer knows no type");
+    assert!(!handle.invalidate(&1_u32), "nobody has called yet, and the layer knows no type");
     let _flying = waiting(&service, 1);
-    assert!(!handle.forget(&1_u64));
-    assert!(!handle.forget(&"1"));
-    assert_eq!(handle.flights(), 1);
-    assert!(handle.forget(&2_u32), "of the right type, though of no call");
-    assert_eq!(handle.flights(), 1);
+    assert!(!handle.invalidate(&1_u64));
+    assert!(!handle.invalidate(&"1"));
+    assert_eq!(handle.in_flight(), 1);
+    assert!(handle.invalidate(&2_u32), "of the right type, though of no call");
+    assert_eq!(handle.in_flight(), 1);
 }

@@ -35,7 +35,7 @@ impl Hash for Tenant {
 async fn sf15_a_million_keys_come_and_go_and_nothing_is_left_of_them() {
     let alive = Arc::new(());
     let tenant = Arc::clone(&alive);
-    let layer = DedupLayer::new(move |n: &u32| Some(Tenant(*n, Arc::clone(&tenant))));
+    let layer = DedupLayer::keyed(move |n: &u32| Some(Tenant(*n, Arc::clone(&tenant))));
     let mut service = layer.layer(service_fn(|n: u32| async move { Ok::<_, Failure>(n) }));
     let idle = Arc::strong_count(&alive);
     for key in 0..1_000_000 {
@@ -45,23 +45,23 @@ async fn sf15_a_million_keys_come_and_go_and_nothing_is_left_of_them() {
         drop(call);
         assert_eq!(Arc::strong_count(&alive), idle);
     }
-    assert_eq!((layer.handle().led(), layer.handle().flights()), (1_000_000, 0));
+    assert_eq!((layer.handle().leaders(), layer.handle().in_flight()), (1_000_000, 0));
 }
 
 #[tokio::test(start_paused = true)]
 async fn ten_thousand_keys_at_once_are_found_each_and_gone_at_the_end() {
     in_one_task(async {
-        let (layer, upstream) = (DedupLayer::in_flight(), taking(ms(50)));
+        let (layer, upstream) = (DedupLayer::new(), taking(ms(50)));
         let service = layer.layer(upstream.clone());
         let mut calls: Vec<_> = (0..20_000).map(|n| Some(waiting(&service, n % 10_000))).collect();
-        assert_eq!((upstream.calls(), layer.handle().flights()), (10_000, 10_000));
+        assert_eq!((upstream.calls(), layer.handle().in_flight()), (10_000, 10_000));
         calls.drain(..10_000).for_each(drop);
-        assert_eq!((upstream.live(), layer.handle().handed_over()), (10_000, 10_000));
+        assert_eq!((upstream.live(), layer.handle().handovers()), (10_000, 10_000));
         advance(ms(50)).await;
         let (polls, answers) = settle(&mut calls);
         assert_eq!((polls, answers.len()), (10_000, 10_000));
         assert_eq!(
-            (upstream.calls(), layer.handle().flights(), layer.handle().waiters()),
+            (upstream.calls(), layer.handle().in_flight(), layer.handle().waiters()),
             (10_000, 0, 0)
         );
     })
@@ -71,7 +71,7 @@ async fn ten_thousand_keys_at_once_are_found_each_and_gone_at_the_end() {
 #[tokio::test(start_paused = true)]
 async fn ten_thousand_callers_of_one_key_are_polled_when_there_is_something_for_them() {
     let steps = 100;
-    let layer = DedupLayer::in_flight();
+    let layer = DedupLayer::new();
     let service = layer.layer(service_fn(move |n: u32| async move {
         for _ in 0..steps {
             tokio::time::sleep(ms(1)).await;
@@ -92,12 +92,12 @@ async fn ten_thousand_callers_of_one_key_are_polled_when_there_is_something_for_
     let (polls, answers) = settle(&mut calls);
     assert_eq!(answers.len(), 10_000 - 99 * 50);
     assert!(polls <= answers.len() + 2, "{polls}");
-    assert_eq!(layer.handle().flights(), 0);
+    assert_eq!(layer.handle().in_flight(), 0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn ten_thousand_callers_who_go_one_by_one_leave_the_last_one_served() {
-    let (layer, upstream) = (DedupLayer::in_flight(), taking(ms(50)));
+    let (layer, upstream) = (DedupLayer::new(), taking(ms(50)));
     let service = layer.layer(upstream.clone());
     let mut calls: Vec<_> = (0..10_000).map(|_| Some(waiting(&service, 1))).collect();
     advance(ms(49)).await;

@@ -5,7 +5,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
-use buttress_dedup::{DedupLayer, Keep};
+use buttress_dedup::{Cache, DedupLayer};
 use tokio::time::{advance, sleep};
 use tower::{Layer, ServiceExt, service_fn, util::BoxCloneService};
 use tower_service::Service;
@@ -19,7 +19,7 @@ use crate::{
 async fn a_panic_of_the_key_function_is_that_callers_rejection() {
     let fuse = Fuse::default();
     let burning = fuse.clone();
-    let layer = DedupLayer::new(move |n: &u32| {
+    let layer = DedupLayer::keyed(move |n: &u32| {
         burning.burn();
         Some(*n)
     });
@@ -27,7 +27,7 @@ async fn a_panic_of_the_key_function_is_that_callers_rejection() {
     let flying = waiting(&service, 1);
     fuse.light();
     assert_eq!(call(&service, 1).await, Err(PANICKED));
-    assert_eq!((layer.handle().panicked(), layer.handle().waiters()), (1, 1));
+    assert_eq!((layer.handle().panics(), layer.handle().waiters()), (1, 1));
     let joining = waiting(&service, 1);
     advance(ms(50)).await;
     assert_eq!((outcome(flying), outcome(joining)), (Ok(1), Ok(1)));
@@ -36,7 +36,7 @@ async fn a_panic_of_the_key_function_is_that_callers_rejection() {
 #[tokio::test(start_paused = true)]
 async fn a_panic_of_the_key_function_goes_on_in_its_caller_if_that_is_wanted() {
     let fuse = Fuse::of(1);
-    let layer = DedupLayer::new(move |n: &u32| {
+    let layer = DedupLayer::keyed(move |n: &u32| {
         fuse.burn();
         Some(*n)
     });
@@ -70,26 +70,26 @@ impl Eq for Key {}
 async fn a_key_that_panics_when_it_is_hashed_or_compared_is_that_callers_rejection() {
     let (hash, eq) = (Fuse::default(), Fuse::default());
     let key = Key(0, hash.clone(), eq.clone());
-    let layer = DedupLayer::new(move |n: &u32| Some(Key(*n, key.1.clone(), key.2.clone())));
+    let layer = DedupLayer::keyed(move |n: &u32| Some(Key(*n, key.1.clone(), key.2.clone())));
     let service = layer.layer(upstream(ms(50), Ok));
     let flying = waiting(&service, 1);
     for (times, fuse) in [(1, hash), (2, eq)] {
         fuse.light();
         assert_eq!(call(&service, 1).await, Err(PANICKED));
-        assert_eq!((layer.handle().panicked(), layer.handle().waiters()), (times, 1));
+        assert_eq!((layer.handle().panics(), layer.handle().waiters()), (times, 1));
     }
     let joining = waiting(&service, 1);
     advance(ms(50)).await;
     assert_eq!((outcome(flying), outcome(joining)), (Ok(1), Ok(1)));
-    assert_eq!(layer.handle().flights(), 0);
+    assert_eq!(layer.handle().in_flight(), 0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_same_holds_where_answers_are_kept() {
     let (hash, eq) = (Fuse::default(), Fuse::default());
     let key = Key(0, hash.clone(), eq.clone());
-    let layer = DedupLayer::new(move |n: &u32| Some(Key(*n, key.1.clone(), key.2.clone())))
-        .keep(Keep::new(ms(10_000)));
+    let layer = DedupLayer::keyed(move |n: &u32| Some(Key(*n, key.1.clone(), key.2.clone())))
+        .cache(Cache::new(ms(10_000)));
     let service = layer.layer(upstream(ms(50), Ok));
     assert_eq!(call(&service, 1).await, Ok(1));
     for fuse in [hash, eq] {
@@ -97,7 +97,10 @@ async fn the_same_holds_where_answers_are_kept() {
         assert_eq!(call(&service, 1).await, Err(PANICKED));
         assert_eq!(call(&service, 1).await, Ok(1));
     }
-    assert_eq!((layer.handle().hits(), layer.handle().led(), layer.handle().flights()), (2, 1, 0));
+    assert_eq!(
+        (layer.handle().cache_hits(), layer.handle().leaders(), layer.handle().in_flight()),
+        (2, 1, 0)
+    );
 }
 
 /// A response that panics when it is cloned.
@@ -134,27 +137,27 @@ fn brittle(fuse: &Fuse) -> BoxCloneService<u32, Brittle, Failure> {
 
 #[tokio::test(start_paused = true)]
 async fn a_response_that_panics_when_it_is_cloned_is_a_rejection_of_whoever_met_that() {
-    let (layer, fuse) = (DedupLayer::in_flight(), Fuse::default());
+    let (layer, fuse) = (DedupLayer::new(), Fuse::default());
     let service = layer.layer(brittle(&fuse));
     let calls = [(); 3].map(|()| waiting(&service, 1));
     advance(ms(50)).await;
     fuse.light();
     let outcomes = calls.map(|call| outcome(call).map(drop));
     assert_eq!(outcomes, [Err(PANICKED), Ok(()), Ok(())]);
-    assert_eq!((layer.handle().flights(), layer.handle().panicked()), (0, 1));
+    assert_eq!((layer.handle().in_flight(), layer.handle().panics()), (0, 1));
     assert!(call(&service, 1).await.is_ok());
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_panic_of_a_response_goes_on_in_whoever_met_it_if_that_is_wanted() {
-    let (layer, fuse) = (DedupLayer::in_flight().resume_panics(), Fuse::default());
+    let (layer, fuse) = (DedupLayer::new().resume_panics(), Fuse::default());
     let service = layer.layer(brittle(&fuse));
     let [mut first, second] = [(); 2].map(|()| waiting(&service, 1));
     advance(ms(50)).await;
     fuse.light();
     catch_unwind(AssertUnwindSafe(|| drop(first.poll()))).unwrap_err();
     assert!(outcome(second).is_ok());
-    assert_eq!((layer.handle().flights(), layer.handle().panicked()), (0, 1));
+    assert_eq!((layer.handle().in_flight(), layer.handle().panics()), (0, 1));
 }
 
 #[tokio::test(start_paused = true)]
@@ -164,12 +167,12 @@ async fn a_panic_where_an_error_is_shared_is_everybodys_rejection() {
         fuse.burn();
         Some(error.clone())
     };
-    let layer = DedupLayer::in_flight().share_error(share);
+    let layer = DedupLayer::new().share_errors_with(share);
     let service = layer.layer(failing(ms(50)));
     let mut calls = [(); 3].map(|()| Some(waiting(&service, 1)));
     advance(ms(50)).await;
     assert_eq!(settle(&mut calls).1, [(); 3].map(|()| Err(PANICKED)));
-    assert_eq!(layer.handle().flights(), 0);
+    assert_eq!(layer.handle().in_flight(), 0);
     let mut calls = [(); 3].map(|()| Some(waiting(&service, 1)));
     advance(ms(50)).await;
     assert_eq!(settle(&mut calls).1, [2; 3].map(|n| Err(Failure::Down(n))));
@@ -183,12 +186,12 @@ async fn a_panic_where_an_error_is_made_for_one_of_many_is_that_ones_rejection()
         burning.burn();
         Some(error.clone())
     };
-    let layer = DedupLayer::in_flight().share_error(share);
+    let layer = DedupLayer::new().share_errors_with(share);
     let service = layer.layer(failing(ms(50)));
     let [first, second, third] = [(); 3].map(|()| waiting(&service, 1));
     advance(ms(50)).await;
     assert_eq!(outcome(first), Err(Failure::Down(1)));
     fuse.light();
     assert_eq!((outcome(second), outcome(third)), (Err(PANICKED), Err(Failure::Down(1))));
-    assert_eq!(layer.handle().flights(), 0);
+    assert_eq!(layer.handle().in_flight(), 0);
 }

@@ -88,18 +88,18 @@ where
         let boxed: Pin<Box<dyn Future<Output = _> + Send>> = Box::pin(call);
         tokio_test::task::spawn(boxed)
     });
-    assert_eq!((handle.led(), handle.joined()), (1, 1));
+    assert_eq!((handle.leaders(), handle.followers()), (1, 1));
     calls
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_panic_of_the_service_is_everybodys_rejection_and_the_next_call_a_new_one() {
     for place in [Where::Ready, Where::Call, Where::Poll] {
-        let layer = DedupLayer::in_flight();
+        let layer = DedupLayer::new();
         let service = layer.layer(Fragile(place, Fuse::of(1)));
         let [first, second] = two_calls(&service, &layer.handle());
         assert_eq!((outcome(first), outcome(second)), (Err(PANICKED), Err(PANICKED)));
-        assert_eq!((layer.handle().flights(), layer.handle().panicked()), (0, 1));
+        assert_eq!((layer.handle().in_flight(), layer.handle().panics()), (0, 1));
         assert_eq!(call(&service, 1).await, Ok(1));
     }
 }
@@ -107,19 +107,19 @@ async fn a_panic_of_the_service_is_everybodys_rejection_and_the_next_call_a_new_
 #[tokio::test(start_paused = true)]
 async fn a_panic_long_after_the_start_wakes_all_who_wait() {
     for place in [Where::LaterPoll, Where::Drop] {
-        let layer = DedupLayer::in_flight();
+        let layer = DedupLayer::new();
         let service = layer.layer(Fragile(place, Fuse::of(1)));
         let mut calls = [(); 4].map(|()| Some(waiting(&service, 1)));
         advance(ms(50)).await;
         assert_eq!(settle(&mut calls).1, [(); 4].map(|()| Err(PANICKED)));
-        assert_eq!(layer.handle().flights(), 0);
+        assert_eq!(layer.handle().in_flight(), 0);
         assert_eq!(call(&service, 1).await, Ok(1));
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_panic_in_a_flight_whose_leader_has_gone_is_a_rejection_too() {
-    let service = DedupLayer::in_flight().layer(Fragile(Where::LaterPoll, Fuse::of(1)));
+    let service = DedupLayer::new().layer(Fragile(Where::LaterPoll, Fuse::of(1)));
     let (first, second) = (waiting(&service, 1), waiting(&service, 1));
     drop(first);
     assert_eq!(second.await, Err(PANICKED));
@@ -127,7 +127,7 @@ async fn a_panic_in_a_flight_whose_leader_has_gone_is_a_rejection_too() {
 
 #[tokio::test(start_paused = true)]
 async fn a_panic_goes_on_in_whoever_met_it_if_that_is_wanted_and_in_nobody_else() {
-    let layer = DedupLayer::in_flight().resume_panics();
+    let layer = DedupLayer::new().resume_panics();
     let service = layer.layer(Fragile(Where::LaterPoll, Fuse::of(1)));
     let (mut first, mut second) = (waiting(&service, 1), waiting(&service, 1));
     let third = waiting(&service, 1);
@@ -137,17 +137,17 @@ async fn a_panic_goes_on_in_whoever_met_it_if_that_is_wanted_and_in_nobody_else(
     assert_eq!(first.poll(), Poll::Ready(Err(PANICKED)));
     assert_eq!(outcome(third), Err(PANICKED));
     drop((first, second));
-    assert_eq!((layer.handle().flights(), layer.handle().panicked()), (0, 1));
+    assert_eq!((layer.handle().in_flight(), layer.handle().panics()), (0, 1));
     assert_eq!(call(&service, 1).await, Ok(1));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_panic_of_a_destructor_leaves_no_flight_behind() {
-    let layer = DedupLayer::in_flight();
+    let layer = DedupLayer::new();
     let service = layer.layer(Fragile(Where::Drop, Fuse::of(1)));
     let leaving = waiting(&service, 1);
     catch_unwind(AssertUnwindSafe(|| drop(leaving))).unwrap_err();
-    assert_eq!(layer.handle().flights(), 0);
+    assert_eq!(layer.handle().in_flight(), 0);
     assert_eq!(call(&service, 1).await, Ok(1));
 }
 
@@ -171,14 +171,14 @@ impl Service<Debris> for Down {
 
 #[tokio::test(start_paused = true)]
 async fn a_panic_of_the_destructor_of_a_request_that_was_never_sent_is_everybodys_rejection() {
-    let layer = DedupLayer::new(|_: &Debris| Some(1));
+    let layer = DedupLayer::keyed(|_: &Debris| Some(1));
     let mut service = layer.layer(Down);
     let mut calls =
         [Some(Fuse::of(1)), None].map(|fuse| tokio_test::task::spawn(service.call(Debris(fuse))));
     for call in &mut calls {
         assert_eq!(call.poll(), Poll::Ready(Err(PANICKED)));
     }
-    assert_eq!((layer.handle().panicked(), layer.handle().flights()), (1, 0));
+    assert_eq!((layer.handle().panics(), layer.handle().in_flight()), (1, 0));
     let next = service.call(Debris(None));
     assert_eq!(next.await, Err(Failure::Down(1)));
 }
@@ -210,7 +210,7 @@ async fn a_panic_of_the_destructor_of_a_key_is_a_rejection_and_the_next_call_a_n
         let fuse = Mutex::new(Some(Fuse::of(1)));
         let fuse = Arc::new(fuse);
         let layer =
-            DedupLayer::new(move |_: &u32| Some(Brittle(Debris(fuse.lock().unwrap().take()))));
+            DedupLayer::keyed(move |_: &u32| Some(Brittle(Debris(fuse.lock().unwrap().take()))));
         let service = layer.layer(service_fn(async |n: u32| {
             sleep(ms(50)).await;
             Ok::<_, Failure>(n)
@@ -219,15 +219,15 @@ async fn a_panic_of_the_destructor_of_a_key_is_a_rejection_and_the_next_call_a_n
         advance(ms(50)).await;
         let (_, outcomes) = settle(&mut calls);
         assert_eq!(outcomes, vec![Err(PANICKED); others + 1]);
-        assert_eq!((layer.handle().panicked(), layer.handle().flights()), (1, 0));
+        assert_eq!((layer.handle().panics(), layer.handle().in_flight()), (1, 0));
         assert_eq!(call(&service, 1).await, Ok(1));
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_caller_who_goes_alone_meets_its_panic_itself() {
-    let layer = DedupLayer::new(|_: &u32| None::<u32>);
+    let layer = DedupLayer::keyed(|_: &u32| None::<u32>);
     let mut call = call(&layer.layer(Fragile(Where::Call, Fuse::of(1))), 1);
     catch_unwind(AssertUnwindSafe(|| call.poll())).unwrap_err();
-    assert_eq!(layer.handle().panicked(), 0);
+    assert_eq!(layer.handle().panics(), 0);
 }

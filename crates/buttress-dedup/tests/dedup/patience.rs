@@ -11,7 +11,7 @@ use std::{
 
 use buttress_core::{Deadline, Reason};
 use buttress_deadline::DeadlineLayer;
-use buttress_dedup::{DedupLayer, Keep};
+use buttress_dedup::{Cache, DedupLayer};
 use buttress_testkit::Script;
 use tokio::{
     task::JoinSet,
@@ -77,9 +77,9 @@ where
 #[tokio::test(start_paused = true)]
 async fn a_call_that_hangs_lets_down_the_callers_of_one_patience_and_no_others() {
     let (inner, calls) = hanging(1);
-    let layer = DedupLayer::in_flight();
+    let layer = DedupLayer::new();
     let timed_out = a_minute(second(layer.layer(inner))).await;
-    assert_eq!((timed_out, layer.handle().flights()), (10, 0));
+    assert_eq!((timed_out, layer.handle().in_flight()), (10, 0));
     // One of 50 ms for each caller after that.
     assert_eq!(calls.load(SeqCst), 1 + 590);
 }
@@ -87,14 +87,14 @@ async fn a_call_that_hangs_lets_down_the_callers_of_one_patience_and_no_others()
 #[tokio::test(start_paused = true)]
 async fn each_call_that_hangs_lets_down_the_callers_of_one_patience() {
     let (inner, _) = hanging(3);
-    let timed_out = a_minute(second(DedupLayer::in_flight().layer(inner))).await;
+    let timed_out = a_minute(second(DedupLayer::new().layer(inner))).await;
     assert_eq!(timed_out, 30);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_call_that_hangs_lets_nobody_down_for_longer_where_answers_are_kept() {
     let (inner, calls) = hanging(1);
-    let layer = DedupLayer::in_flight().keep(Keep::new(Duration::from_secs(1_000)));
+    let layer = DedupLayer::new().cache(Cache::new(Duration::from_secs(1_000)));
     let timed_out = a_minute(second(layer.layer(inner))).await;
     assert_eq!((timed_out, calls.load(SeqCst)), (10, 2));
 }
@@ -122,35 +122,35 @@ async fn a_service_that_is_not_ready_lets_down_the_callers_of_one_patience() {
     let readied = Arc::<AtomicUsize>::default();
     let upstream = taking(ms(50));
     let unready = Unready(upstream.clone(), readied, false);
-    let timed_out = a_minute(second(DedupLayer::in_flight().layer(unready))).await;
+    let timed_out = a_minute(second(DedupLayer::new().layer(unready))).await;
     assert_eq!((timed_out, upstream.calls()), (10, 590));
 }
 
 #[tokio::test(start_paused = true)]
 async fn callers_of_more_patience_keep_theirs_when_another_has_spent_its_own() {
-    let layer = DedupLayer::in_flight();
+    let layer = DedupLayer::new();
     let service = layer.layer(taking(ms(50)));
     let impatient = DeadlineLayer::new(ms(20)).layer(service.clone());
     let (patient, endless) = (DeadlineLayer::new(ms(100)).layer(service.clone()), &service);
     let (spent, before, also) = (waiting(&impatient, 1), waiting(&patient, 1), waiting(endless, 1));
     advance(ms(20)).await;
     assert_eq!(outcome(spent), Err(Failure::Rejected(Reason::DeadlineExceeded)));
-    assert_eq!((layer.handle().flights(), layer.handle().waiters()), (1, 2));
+    assert_eq!((layer.handle().in_flight(), layer.handle().waiters()), (1, 2));
     let (after, last) = (waiting(&patient, 1), waiting(endless, 1));
-    assert_eq!((layer.handle().flights(), layer.handle().waiters()), (1, 2), "the new ones");
+    assert_eq!((layer.handle().in_flight(), layer.handle().waiters()), (1, 2), "the new ones");
     advance(ms(30)).await;
     assert_eq!((outcome(before), outcome(also)), (Ok(1), Ok(1)));
     // Nor has the end of the first flight taken the second one with it.
     let joins = waiting(&patient, 1);
     advance(ms(20)).await;
     assert_eq!((outcome(after), outcome(last), outcome(joins)), (Ok(2), Ok(2), Ok(2)));
-    assert_eq!((layer.handle().led(), layer.handle().flights()), (2, 0));
+    assert_eq!((layer.handle().leaders(), layer.handle().in_flight()), (2, 0));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_caller_that_is_not_polled_when_its_patience_is_spent_lets_nobody_join_either() {
     let (inner, calls) = hanging(1);
-    let service = DedupLayer::in_flight().layer(inner);
+    let service = DedupLayer::new().layer(inner);
     let mut made = service.clone();
     let deadline = Some(Deadline::after(ms(100)));
     let mut held = tokio_test::task::spawn(Deadline::with(deadline, || made.call(1)));
@@ -166,7 +166,7 @@ async fn a_caller_that_is_not_polled_when_its_patience_is_spent_lets_nobody_join
 
 #[tokio::test(start_paused = true)]
 async fn a_caller_that_leaves_with_time_left_says_nothing_of_the_flight() {
-    let layer = DedupLayer::in_flight();
+    let layer = DedupLayer::new();
     let upstream = taking(ms(50));
     let service = DeadlineLayer::new(ms(100)).layer(layer.layer(upstream.clone()));
     let (leader, follower, _stays) =
@@ -180,7 +180,7 @@ async fn a_caller_that_leaves_with_time_left_says_nothing_of_the_flight() {
 
 #[tokio::test(start_paused = true)]
 async fn those_who_leave_early_in_any_order_do_not_close_a_flight() {
-    let layer = DedupLayer::in_flight();
+    let layer = DedupLayer::new();
     let (inner, calls) = hanging(1);
     let service = layer.layer(inner);
     let within = |millis| DeadlineLayer::new(ms(millis)).layer(service.clone());
@@ -206,7 +206,7 @@ async fn those_who_leave_early_in_any_order_do_not_close_a_flight() {
 #[tokio::test(start_paused = true)]
 async fn a_service_slower_than_all_patience_is_called_once_per_patience() {
     let upstream = taking(ms(50));
-    let shared = DedupLayer::in_flight().layer(upstream.clone());
+    let shared = DedupLayer::new().layer(upstream.clone());
     let timed_out = callers(60, ms(5), DeadlineLayer::new(ms(30)).layer(shared)).await;
     assert_eq!((upstream.calls(), 60 - timed_out), (10, 20));
 }
@@ -214,7 +214,7 @@ async fn a_service_slower_than_all_patience_is_called_once_per_patience() {
 #[tokio::test(start_paused = true)]
 async fn one_impatient_caller_costs_one_call() {
     let upstream = taking(ms(500));
-    let shared = DedupLayer::in_flight().layer(upstream.clone());
+    let shared = DedupLayer::new().layer(upstream.clone());
     let impatient = waiting(&DeadlineLayer::new(ms(30)).layer(shared.clone()), 1);
     let patient = DeadlineLayer::new(Duration::from_secs(1)).layer(shared);
     let callers = tokio::spawn(callers(60, ms(5), patient));
@@ -238,7 +238,7 @@ async fn what_a_flight_brings_late_is_kept_unless_there_is_something_newer() {
                 Ok::<_, Failure>(number + 1)
             }
         });
-        let layer = DedupLayer::in_flight().keep(Keep::new(Duration::from_secs(1_000)));
+        let layer = DedupLayer::new().cache(Cache::new(Duration::from_secs(1_000)));
         let service = layer.layer(upstream.service());
         let impatient = DeadlineLayer::new(ms(30)).layer(service.clone());
         let mut calls = vec![Some(waiting(&impatient, 1)), Some(waiting(&service, 1))];
@@ -249,8 +249,11 @@ async fn what_a_flight_brings_late_is_kept_unless_there_is_something_newer() {
         for _ in 0..25 {
             sleep(ms(10)).await;
             settle(&mut calls);
-            let look =
-                if layer.handle().kept() > 0 { Some(waiting_or(&service).await) } else { None };
+            let look = if layer.handle().cache_entries() > 0 {
+                Some(waiting_or(&service).await)
+            } else {
+                None
+            };
             seen.push(look);
         }
         let case = format!("{first} and {second} ms: {seen:?}");
@@ -271,7 +274,7 @@ where
 #[tokio::test(start_paused = true)]
 async fn what_is_forgotten_is_forgotten_of_a_flight_that_was_replaced_too() {
     for forget in [true, false] {
-        let layer = DedupLayer::in_flight().keep(Keep::new(Duration::from_secs(1_000)));
+        let layer = DedupLayer::new().cache(Cache::new(Duration::from_secs(1_000)));
         let service = layer.layer(taking(ms(100)));
         let impatient = DeadlineLayer::new(ms(30)).layer(service.clone());
         let mut calls = vec![Some(waiting(&impatient, 1)), Some(waiting(&service, 1))];
@@ -279,13 +282,13 @@ async fn what_is_forgotten_is_forgotten_of_a_flight_that_was_replaced_too() {
         settle(&mut calls);
         calls.push(Some(waiting(&service, 1)));
         if forget {
-            assert!(layer.handle().forget(&1_u32));
+            assert!(layer.handle().invalidate(&1_u32));
         } else {
-            layer.handle().clear();
+            layer.handle().invalidate_all();
         }
         sleep(ms(200)).await;
         assert_eq!(settle(&mut calls).1, [Ok(1), Ok(2)]);
-        assert_eq!(layer.handle().kept(), 0);
+        assert_eq!(layer.handle().cache_entries(), 0);
     }
 }
 
@@ -295,21 +298,21 @@ async fn a_deadline_until_the_head_that_ends_a_wait_closes_the_flight_too() {
     let second = Duration::from_secs(1);
     for outer in [None, Some(2 * second)] {
         let (inner, calls) = hanging(1);
-        let layer = DedupLayer::in_flight();
+        let layer = DedupLayer::new();
         let service = ServiceBuilder::new()
             .layer(DeadlineLayer::new(outer.unwrap_or(Deadline::NEVER)))
             .layer(DeadlineLayer::new(second).until_head())
             .layer(layer.clone())
             .service(inner);
         let timed_out = a_minute(service).await;
-        assert_eq!((timed_out, layer.handle().flights()), (10, 0), "{outer:?}");
+        assert_eq!((timed_out, layer.handle().in_flight()), (10, 0), "{outer:?}");
         assert_eq!(calls.load(SeqCst), 1 + 590, "{outer:?}");
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_caller_that_leaves_before_its_deadline_until_the_head_says_nothing_of_the_flight() {
-    let layer = DedupLayer::in_flight();
+    let layer = DedupLayer::new();
     let upstream = taking(ms(50));
     let service = DeadlineLayer::new(ms(30)).until_head().layer(layer.layer(upstream.clone()));
     let (leaves, stays) = (waiting(&service, 1), waiting(&layer.layer(upstream.clone()), 1));

@@ -9,7 +9,7 @@ use crate::support::{Failure, ms, outcome, taking, waiting};
 
 #[tokio::test(start_paused = true)]
 async fn clones_of_a_layer_and_all_services_they_make_share_their_flights() {
-    let (layer, upstream) = (DedupLayer::in_flight(), taking(ms(50)));
+    let (layer, upstream) = (DedupLayer::new(), taking(ms(50)));
     let services = [
         layer.layer(upstream.clone()),
         layer.layer(upstream.clone()),
@@ -18,12 +18,12 @@ async fn clones_of_a_layer_and_all_services_they_make_share_their_flights() {
     ];
     let all = join_all(services.iter().map(|service| service.clone().oneshot(1))).await;
     assert_eq!(all, [1; 4].map(Ok));
-    assert_eq!((upstream.calls(), layer.handle().joined()), (1, 3));
+    assert_eq!((upstream.calls(), layer.handle().followers()), (1, 3));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_layer_made_for_each_request_shares_them_too() {
-    let (layer, upstream) = (DedupLayer::in_flight(), taking(ms(50)));
+    let (layer, upstream) = (DedupLayer::new(), taking(ms(50)));
     let call = |_| layer.layer(upstream.clone()).oneshot(1);
     assert_eq!(join_all((0..4).map(call)).await, [1; 4].map(Ok));
     assert_eq!(upstream.calls(), 1);
@@ -32,14 +32,14 @@ async fn a_layer_made_for_each_request_shares_them_too() {
 #[tokio::test(start_paused = true)]
 async fn two_layers_share_nothing() {
     let upstream = taking(ms(50));
-    let services = [(); 2].map(|()| DedupLayer::in_flight().layer(upstream.clone()));
+    let services = [(); 2].map(|()| DedupLayer::new().layer(upstream.clone()));
     let all = join_all(services.iter().map(|service| service.clone().oneshot(1))).await;
     assert_eq!(all, [Ok(1), Ok(2)]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_layer_can_give_each_service_its_own_flights() {
-    let (layer, upstream) = (DedupLayer::in_flight().per_service(), taking(ms(50)));
+    let (layer, upstream) = (DedupLayer::new().per_service(), taking(ms(50)));
     let (one, other) = (layer.layer(upstream.clone()), layer.layer(upstream.clone()));
     let calls = [one.clone(), one, other.clone(), other].map(|service| service.oneshot(1));
     assert_eq!(join_all(calls).await, [Ok(1), Ok(1), Ok(2), Ok(2)]);
@@ -48,19 +48,19 @@ async fn a_layer_can_give_each_service_its_own_flights() {
 
 #[tokio::test(start_paused = true)]
 async fn a_service_with_flights_of_its_own_has_a_handle_of_its_own() {
-    let (layer, upstream) = (DedupLayer::in_flight().per_service(), taking(ms(50)));
+    let (layer, upstream) = (DedupLayer::new().per_service(), taking(ms(50)));
     let (one, other) = (layer.layer(upstream.clone()), layer.layer(upstream.clone()));
     let _flying = [waiting(&one, 1), waiting(&one.clone(), 1), waiting(&other, 1)];
-    let numbers = |service: &Dedup<_>| (service.handle().flights(), service.handle().waiters());
+    let numbers = |service: &Dedup<_>| (service.handle().in_flight(), service.handle().waiters());
     assert_eq!((numbers(&one), numbers(&other)), ((1, 2), (1, 1)));
-    one.handle().clear();
+    one.handle().invalidate_all();
     assert_eq!((numbers(&one), numbers(&other)), ((0, 0), (1, 1)));
-    assert_eq!(layer.handle().flights(), 0);
+    assert_eq!(layer.handle().in_flight(), 0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_handle_of_a_service_that_shares_is_the_layers() {
-    let layer = DedupLayer::in_flight();
+    let layer = DedupLayer::new();
     let service = layer.layer(taking(ms(50)));
     let _flying = [waiting(&service, 1), waiting(&service, 1)];
     assert_eq!((service.handle().waiters(), layer.handle().waiters()), (2, 2));
@@ -68,7 +68,7 @@ async fn the_handle_of_a_service_that_shares_is_the_layers() {
 
 #[tokio::test(start_paused = true)]
 async fn one_layer_over_services_of_two_types_has_flights_of_both() {
-    let layer = DedupLayer::in_flight();
+    let layer = DedupLayer::new();
     let (handle, upstream) = (layer.handle(), taking(ms(50)));
     let numbers = layer.layer(upstream.clone());
     let words = layer.layer(service_fn(|word: &'static str| async move {
@@ -77,18 +77,18 @@ async fn one_layer_over_services_of_two_types_has_flights_of_both() {
     }));
     let (number, word) = (waiting(&numbers, 1), waiting(&words, "abc"));
     let (also_number, also_word) = (waiting(&numbers, 1), waiting(&words, "abc"));
-    assert_eq!((handle.flights(), handle.waiters()), (2, 4));
-    assert!(handle.forget(&"abc"));
-    assert_eq!((handle.flights(), handle.waiters()), (1, 2));
+    assert_eq!((handle.in_flight(), handle.waiters()), (2, 4));
+    assert!(handle.invalidate(&"abc"));
+    assert_eq!((handle.in_flight(), handle.waiters()), (1, 2));
     advance(ms(50)).await;
     assert_eq!((outcome(number), outcome(also_number)), (Ok(1), Ok(1)));
     assert_eq!((outcome(word), outcome(also_word)), (Ok(3), Ok(3)));
-    assert_eq!((handle.led(), handle.joined(), handle.flights()), (2, 2, 0));
+    assert_eq!((handle.leaders(), handle.followers(), handle.in_flight()), (2, 2, 0));
 }
 
 #[tokio::test(start_paused = true)]
 async fn services_of_two_types_do_not_share_a_flight_of_one_key() {
-    let layer = DedupLayer::new(|_: &u32| Some("same"));
+    let layer = DedupLayer::keyed(|_: &u32| Some("same"));
     let other = layer.layer(taking(ms(50)));
     let doubled = layer.layer(service_fn(|n: u32| async move { Ok::<_, Failure>(2 * n) }));
     let flying = waiting(&other, 1);

@@ -23,7 +23,7 @@ use crate::support::{Call, Failure, call, ms, outcome, settle, taking, waiting};
 /// 60 callers, one per 5 ms, for work of 50 ms: how many calls there were, and how many were served.
 async fn sixty_callers(patience: Duration) -> (usize, usize) {
     let upstream = taking(ms(50));
-    let service = DedupLayer::in_flight().layer(upstream.clone());
+    let service = DedupLayer::new().layer(upstream.clone());
     let start = Instant::now();
     let mut callers = JoinSet::new();
     for n in 0..60 {
@@ -52,7 +52,7 @@ async fn patient_callers_are_all_served() {
 #[tokio::test(start_paused = true)]
 async fn sixty_patient_callers_within_one_call_are_one_call() {
     let upstream = taking(ms(500));
-    let service = DedupLayer::in_flight().layer(upstream.clone());
+    let service = DedupLayer::new().layer(upstream.clone());
     let start = Instant::now();
     let mut callers = JoinSet::new();
     for n in 0..60 {
@@ -68,7 +68,7 @@ async fn sixty_patient_callers_within_one_call_are_one_call() {
 
 #[tokio::test(start_paused = true)]
 async fn a_thousand_leaders_in_a_row_are_aborted_and_the_work_goes_on() {
-    let (layer, upstream) = (DedupLayer::in_flight(), taking(ms(5_000)));
+    let (layer, upstream) = (DedupLayer::new(), taking(ms(5_000)));
     let service = layer.layer(upstream.clone());
     let mut leader = tokio::spawn(service.clone().oneshot(1));
     for _ in 0..1000 {
@@ -79,13 +79,13 @@ async fn a_thousand_leaders_in_a_row_are_aborted_and_the_work_goes_on() {
         leader = next;
     }
     assert_eq!(leader.await.unwrap(), Ok(1));
-    assert_eq!((upstream.calls(), layer.handle().handed_over()), (1, 1));
+    assert_eq!((upstream.calls(), layer.handle().handovers()), (1, 1));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_leader_that_is_never_polled_delays_nobody() {
     let upstream = taking(ms(50));
-    let mut service = DedupLayer::in_flight().layer(upstream.clone());
+    let mut service = DedupLayer::new().layer(upstream.clone());
     let leader = service.call(1);
     let start = Instant::now();
     assert_eq!(service.clone().oneshot(1).await, Ok(1));
@@ -97,7 +97,7 @@ async fn a_leader_that_is_never_polled_delays_nobody() {
 #[tokio::test(start_paused = true)]
 async fn a_driver_that_is_alive_and_polled_no_more_delays_nobody() {
     let upstream = taking(ms(50));
-    let mut service = DedupLayer::in_flight().layer(upstream.clone());
+    let mut service = DedupLayer::new().layer(upstream.clone());
     let (leader, driver) = (service.call(1), waiting(&service, 1));
     let start = Instant::now();
     assert_eq!(service.clone().oneshot(1).await, Ok(1));
@@ -109,7 +109,7 @@ async fn a_driver_that_is_alive_and_polled_no_more_delays_nobody() {
 #[tokio::test(start_paused = true)]
 async fn a_driver_and_a_deputy_that_are_dropped_when_they_were_woken_delay_nobody() {
     let upstream = taking(ms(50));
-    let service = DedupLayer::in_flight().layer(upstream.clone());
+    let service = DedupLayer::new().layer(upstream.clone());
     let mut calls: Vec<_> = (0..6).map(|_| Some(waiting(&service, 1))).collect();
     advance(ms(50)).await;
     let woken = |call: &&mut Option<Call<usize>>| call.as_ref().is_some_and(Spawn::is_woken);
@@ -125,7 +125,7 @@ async fn a_driver_and_a_deputy_that_are_dropped_when_they_were_woken_delay_nobod
 #[tokio::test(start_paused = true)]
 async fn whoever_waits_is_polled_when_there_is_something_to_do_and_not_else() {
     let steps = 20;
-    let service = DedupLayer::in_flight().layer(service_fn(move |_: u32| async move {
+    let service = DedupLayer::new().layer(service_fn(move |_: u32| async move {
         for _ in 0..steps {
             tokio::time::sleep(ms(10)).await;
         }
@@ -149,7 +149,7 @@ async fn whoever_waits_is_polled_when_there_is_something_to_do_and_not_else() {
 async fn callers_who_are_polled_without_need_do_not_poll_the_work() {
     let polled = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&polled);
-    let service = DedupLayer::in_flight().layer(service_fn(move |_: u32| {
+    let service = DedupLayer::new().layer(service_fn(move |_: u32| {
         let counter = Arc::clone(&counter);
         std::future::poll_fn(move |_| {
             counter.fetch_add(1, SeqCst);
@@ -167,7 +167,7 @@ async fn callers_who_are_polled_without_need_do_not_poll_the_work() {
 
 #[tokio::test(start_paused = true)]
 async fn paused_time_goes_on_while_somebody_waits() {
-    let service = DedupLayer::in_flight().layer(taking(ms(24 * 60 * 60 * 1000)));
+    let service = DedupLayer::new().layer(taking(ms(24 * 60 * 60 * 1000)));
     let mut callers = JoinSet::new();
     for _ in 0..10 {
         callers.spawn(service.clone().oneshot(1));
@@ -200,40 +200,43 @@ fn nested(layer: &DedupLayer, next: fn(u32) -> u32) -> Nested {
 
 #[tokio::test(start_paused = true)]
 async fn a_layer_inside_itself_with_the_same_key_goes_alone() {
-    let layer = DedupLayer::in_flight();
+    let layer = DedupLayer::new();
     let service = nested(&layer, |n| n);
     let outcome = timeout(ms(1000), service.oneshot(1)).await;
     assert_eq!(outcome.expect("it waits for itself"), Ok(301));
     let handle = layer.handle();
-    assert_eq!((handle.led(), handle.apart(), handle.joined(), handle.flights()), (1, 3, 0, 0));
+    assert_eq!(
+        (handle.leaders(), handle.bypassed(), handle.followers(), handle.in_flight()),
+        (1, 3, 0, 0)
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_layer_inside_itself_in_a_ring_of_keys_goes_alone_where_the_ring_closes() {
-    let layer = DedupLayer::in_flight();
+    let layer = DedupLayer::new();
     let service = nested(&layer, |n| 3 - n);
     let outcome = timeout(ms(1000), service.oneshot(1)).await;
     assert_eq!(outcome.expect("it waits for itself"), Ok(302));
     let handle = layer.handle();
-    assert_eq!((handle.led(), handle.flights()), (2, 0));
+    assert_eq!((handle.leaders(), handle.in_flight()), (2, 0));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_layer_inside_itself_goes_alone_whoever_drives() {
-    let layer = DedupLayer::in_flight();
+    let layer = DedupLayer::new();
     let service = nested(&layer, |n| n);
     let (leader, follower) = (waiting(&service, 1), waiting(&service, 1));
     drop(leader);
     let outcome = timeout(ms(1000), follower).await;
     assert_eq!(outcome.expect("it waits for itself"), Ok(301));
-    assert_eq!(layer.handle().flights(), 0);
+    assert_eq!(layer.handle().in_flight(), 0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_comes_before_anybody_waits_for_it_is_seen_by_all() {
     let answered = Arc::new(Notify::new());
     let notify = Arc::clone(&answered);
-    let service = DedupLayer::in_flight().layer(service_fn(move |_: u32| {
+    let service = DedupLayer::new().layer(service_fn(move |_: u32| {
         let notify = Arc::clone(&notify);
         async move {
             notify.notified().await;

@@ -38,7 +38,7 @@ async fn poll_all<F: Future>(futures: &mut FuturesUnordered<F>) {
 #[tokio::test(start_paused = true)]
 async fn a_driver_and_a_deputy_in_one_busy_task_delay_a_caller_elsewhere_by_ten_ms() {
     let upstream = taking(ms(100));
-    let service = DedupLayer::in_flight().layer(upstream.clone());
+    let service = DedupLayer::new().layer(upstream.clone());
     let start = Instant::now();
     let inside = service.clone();
     let busy = tokio::spawn(async move {
@@ -62,7 +62,7 @@ async fn a_driver_and_a_deputy_in_one_busy_task_delay_a_caller_elsewhere_by_ten_
 #[tokio::test(start_paused = true)]
 async fn so_do_the_futures_of_a_buffered_stream_and_of_a_selection() {
     let upstream = taking(ms(100));
-    let service = DedupLayer::in_flight().layer(upstream.clone());
+    let service = DedupLayer::new().layer(upstream.clone());
     let (one, two) = (service.clone(), service.clone());
     let buffered = tokio::spawn(async move {
         // The first is another key, and keeps the task busy when it is there.
@@ -92,7 +92,7 @@ async fn so_do_the_futures_of_a_buffered_stream_and_of_a_selection() {
 /// Where the one caller who is polled stands among those who are not.
 async fn a_thousand_unpolled(before: usize, after: usize) -> Duration {
     let steps = 20;
-    let service = DedupLayer::in_flight().layer(service_fn(move |n: u32| async move {
+    let service = DedupLayer::new().layer(service_fn(move |n: u32| async move {
         for _ in 0..steps {
             sleep(ms(20)).await;
         }
@@ -131,7 +131,7 @@ async fn a_thousand_who_are_not_polled_delay_one_who_is_once_whenever_they_came(
 
 #[tokio::test(start_paused = true)]
 async fn one_who_is_polled_again_later_gets_all_and_delays_nobody_again() {
-    let service = DedupLayer::in_flight().layer(service_fn(|n: u32| async move {
+    let service = DedupLayer::new().layer(service_fn(|n: u32| async move {
         for _ in 0..10 {
             sleep(ms(20)).await;
         }
@@ -156,7 +156,7 @@ async fn one_who_is_polled_again_later_gets_all_and_delays_nobody_again() {
 #[tokio::test(start_paused = true)]
 async fn callers_who_are_polled_are_polled_no_more_often_than_before() {
     let steps = 100;
-    let service = DedupLayer::in_flight().layer(service_fn(move |n: u32| async move {
+    let service = DedupLayer::new().layer(service_fn(move |n: u32| async move {
         for _ in 0..steps {
             sleep(ms(7)).await;
         }
@@ -182,7 +182,7 @@ async fn callers_who_are_polled_are_polled_no_more_often_than_before() {
 #[tokio::test(start_paused = true)]
 async fn those_who_leave_after_they_were_woken_leave_the_same_to_the_next() {
     let upstream = taking(ms(100));
-    let service = DedupLayer::in_flight().layer(upstream.clone());
+    let service = DedupLayer::new().layer(upstream.clone());
     let mut held: Vec<_> = (0..6).map(|_| Some(waiting(&service, 1))).collect();
     let live = tokio::spawn(service.clone().oneshot(1));
     tokio::task::yield_now().await;
@@ -205,7 +205,7 @@ async fn those_who_leave_after_they_were_woken_leave_the_same_to_the_next() {
 fn told() -> (BoxCloneSyncService<u32, u32, Failure>, oneshot::Sender<()>) {
     let (done, said) = oneshot::channel::<()>();
     let said = future::FutureExt::shared(said);
-    let service = DedupLayer::in_flight().layer(service_fn(move |n: u32| {
+    let service = DedupLayer::new().layer(service_fn(move |n: u32| {
         let said = said.clone();
         async move {
             said.await.unwrap();

@@ -8,7 +8,7 @@ use http::{Response, header::AGE};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 #[doc(alias("X-Cache", "cache hit"))]
-pub struct Kept {
+pub struct FromCache {
     /// How long ago it was made, at its origin where that is known.
     pub age: Duration,
     /// Whether it has outlived its time, and is better than none.
@@ -18,7 +18,7 @@ pub struct Kept {
 /// Marks a kept response for a caller. An `Age` that the response came with is replaced.
 pub(crate) fn mark_from_cache<B>(response: &mut Response<B>, age: Duration, stale: bool) {
     response.headers_mut().insert(AGE, age.as_secs().into());
-    response.extensions_mut().insert(Kept { age, stale });
+    response.extensions_mut().insert(FromCache { age, stale });
 }
 
 #[cfg(test)]
@@ -35,6 +35,6 @@ mod tests {
         let age = Duration::from_millis(10_999);
         mark_from_cache(&mut response, age, true);
         assert_eq!(response.headers().get_all(AGE).iter().collect::<Vec<_>>(), ["10"]);
-        assert_eq!(response.extensions().get(), Some(&Kept { age, stale: true }));
+        assert_eq!(response.extensions().get(), Some(&FromCache { age, stale: true }));
     }
 }

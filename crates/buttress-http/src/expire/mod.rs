@@ -17,7 +17,7 @@ use crate::{
     share::allowed::is_shareable,
 };
 
-pub use self::from_cache::Kept;
+pub use self::from_cache::FromCache;
 
 /// As [RFC 9111] has it for a cache that many users share.
 ///

@@ -33,7 +33,7 @@ use crate::{Http, mode::HttpOptions};
 ///
 /// | ignored header | reason |
 /// |---|---|
-/// | `Connection`, `Keep-Alive`, `Proxy-Connection`, `TE` | about the connection to the next hop (RFC 9110, section 7.6.1); options of `Connection` other than `close` and `keep-alive` go alone |
+/// | `Connection`, `Cache-Alive`, `Proxy-Connection`, `TE` | about the connection to the next hop (RFC 9110, section 7.6.1); options of `Connection` other than `close` and `keep-alive` go alone |
 /// | `Content-Length` | 0, or the request goes alone |
 /// | `Cache-Control`, `Pragma` | read by the layer itself: see [`Http`]'s implementation of [`KeyOf`] |
 /// | `Priority` | how soon the response is wanted, not which (RFC 9218) |

@@ -35,7 +35,7 @@ impl<Req: RequestHead> Propagate<Req> for Http {
         Deadline::earliest(extension.copied(), timeout.map(Deadline::after))
     }
 
-    /// Announces what is left until `deadline`, less the [margin](Http::margin), and rounded down.
+    /// Announces what is left until `deadline`, less the [margin](Http::deadline_margin), and rounded down.
     /// If that leaves nothing, or if the request says itself that no time is left, nothing is written.
     ///
     /// A request that announces as little already is left as it is, and so is one that announces up
@@ -60,7 +60,7 @@ impl<Req: RequestHead> Propagate<Req> for Http {
     }
 
     /// The [`Criticality`] in the extensions, which the program itself has put there, and otherwise
-    /// the lowest in its header, unless that is [ignored](Http::ignore_criticality).
+    /// the lowest in its header, unless that is [ignored](Http::ignore_criticality_header).
     fn criticality(&self, request: &Req) -> Option<Criticality> {
         let HttpOptions { criticality_header, criticality, .. } = self.options();
         let extension = request.extensions().and_then(|extensions| extensions.get());

@@ -14,15 +14,15 @@ use crate::{Http, Protocol, RequestHead};
 /// | request | after an answer of the service | after anything else |
 /// |---|---|---|
 /// | provably [never processed](crate::never_processed) | – | yes |
-/// | this mark, an `Idempotency-Key`, a method that is idempotent (RFC 9110, section 9.2.2), or [`Http::idempotent`] | yes | yes |
-/// | gRPC | yes, unless [`Http::only_idempotent`] | no |
+/// | this mark, an `Idempotency-Key`, a method that is idempotent (RFC 9110, section 9.2.2), or [`Http::assume_idempotent`] | yes | yes |
+/// | gRPC | yes, unless [`Http::only_marked_idempotent`] | no |
 /// | any other | no | no |
 ///
 /// An answer over gRPC is a `grpc-status` of the service itself, see
 /// [`Classify::is_answer`](buttress_core::Classify::is_answer). A broken connection, a timeout and a 502
 /// or 504 of a proxy are none: the service may still be at work on the call.
 ///
-/// A request of reqwest has no extensions: there the mark is the header, or [`Http::idempotent`].
+/// A request of reqwest has no extensions: there the mark is the header, or [`Http::assume_idempotent`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[doc(alias("Idempotency-Key", "safe to retry"))]
 pub struct Idempotent;

@@ -26,7 +26,7 @@ pub use self::idempotent::Idempotent;
 /// or not at all.
 ///
 /// It can be once nobody reads the body any more, as long as what was read of it is no more than
-/// [`Http::replay_cap`]. A gRPC request says in `grpc-previous-rpc-attempts` how many came before.
+/// [`Http::max_replay_body`]. A gRPC request says in `grpc-previous-rpc-attempts` how many came before.
 ///
 /// A request that is not known to be idempotent is not repeated, unless it is gRPC and the service itself
 /// answered it: [`Idempotent`] has the table.
@@ -82,7 +82,7 @@ pub struct Saved<B> {
     deadline: Option<Deadline>,
 }
 
-/// As for [`http::Request`]; [`Http::idempotent`] stands for the mark that this request cannot
+/// As for [`http::Request`]; [`Http::assume_idempotent`] stands for the mark that this request cannot
 /// carry.
 ///
 /// A buffered body stays one, so that reqwest can still repeat it for itself, as it does for a

@@ -19,7 +19,7 @@ pub use self::bound::ShareBody;
 /// Each caller gets the same head, and the whole body from its first byte, while it is still on its
 /// way too; see [`SharedBody`].
 ///
-/// No more than [`Http::share_cap`] bytes of a body are held, as far as the layer has as many left for
+/// No more than [`Http::max_shared_body`] bytes of a body are held, as far as the layer has as many left for
 /// all its responses. A response that says that it is longer, in its size or in `Content-Length`, has a
 /// single caller. One that turns out to be longer takes no new caller, is not kept, and is read by its
 /// callers within a window of that size. The bytes of a body that knows its length are set aside at once.

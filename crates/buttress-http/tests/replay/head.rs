@@ -68,7 +68,7 @@ fn idempotent_requests_are_repeated_whatever_happened() {
     assert_eq!(repeatable(&Http::new(), keyed), (true, true));
     let marked = Request::post("/").extension(Idempotent).body(()).unwrap();
     assert_eq!(repeatable(&Http::new(), marked), (true, true));
-    assert_eq!(repeatable(&Http::new().idempotent(), request("POST")), (true, true));
+    assert_eq!(repeatable(&Http::new().assume_idempotent(), request("POST")), (true, true));
 }
 
 #[test]
@@ -90,7 +90,7 @@ fn grpc_requests_are_repeated_when_the_service_answered() {
 
 #[test]
 fn an_unmarked_grpc_request_is_never_repeated_when_only_idempotent_ones_are() {
-    let http = Http::new().only_idempotent();
+    let http = Http::new().only_marked_idempotent();
     assert_eq!(repeatable(&http, grpc()), (false, false));
     let mut keyed = grpc();
     keyed.headers_mut().insert("idempotency-key", HeaderValue::from_static("\"17\""));
@@ -100,7 +100,7 @@ fn an_unmarked_grpc_request_is_never_repeated_when_only_idempotent_ones_are() {
     assert_eq!(repeatable(&http, marked), (true, true));
     assert_eq!(repeatable(&http, request("PUT")), (true, true));
     assert_eq!(repeatable(&http, request("POST")), (false, false));
-    assert_eq!(repeatable(&http.idempotent(), grpc()), (true, true));
+    assert_eq!(repeatable(&http.assume_idempotent(), grpc()), (true, true));
 }
 
 fn repeatable(http: &Http, request: Request<()>) -> (bool, bool) {

@@ -48,7 +48,7 @@ fn a_body_over_the_cap_is_not_kept() {
     ] {
         let mut request = post();
         *request.body_mut() = Some(body);
-        let (mut first, saved) = Http::new().replay_cap(10).first(request);
+        let (mut first, saved) = Http::new().max_replay_body(10).first(request);
         assert!(saved.is_none());
         assert_eq!(text(&read_all(first.body_mut().take().unwrap())), "eleven bytes");
     }
@@ -57,7 +57,7 @@ fn a_body_over_the_cap_is_not_kept() {
 #[test]
 fn the_header_or_the_option_says_that_it_is_idempotent() {
     assert!(!answers(&Http::new(), post()));
-    assert!(answers(&Http::new().idempotent(), post()));
+    assert!(answers(&Http::new().assume_idempotent(), post()));
     let mut keyed = post();
     keyed.headers_mut().insert("idempotency-key", HeaderValue::from_static("17"));
     assert!(answers(&Http::new(), keyed));

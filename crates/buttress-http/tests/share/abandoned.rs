@@ -66,7 +66,7 @@ fn a_whole_body_cannot_be_abandoned() {
 fn an_abandoned_body_over_the_cap_is_dropped_at_once() {
     use std::sync::Arc;
 
-    let http = buttress_http::Http::new().share_cap(1);
+    let http = buttress_http::Http::new().max_shared_body(1);
     let feed = Feed::new();
     let allowance = Arc::new(buttress_core::ByteBudget::new(10));
     let shared = crate::callers::share_by(&http, &feed, &allowance);

@@ -69,7 +69,7 @@ fn the_window_is_as_small_as_what_is_left_for_all_when_that_is_used_up() {
 fn frames_of_a_body_over_the_cap_count_until_all_have_read_them() {
     let allowance = Arc::new(ByteBudget::new(100));
     let feed = Feed::new();
-    let shared = share_by(&Http::new().share_cap(10), &feed, &allowance);
+    let shared = share_by(&Http::new().max_shared_body(10), &feed, &allowance);
     let mut first = Caller::first(&shared);
     let mut later = Caller::later(&shared);
     for frame in ["123", "456", "789", "over"] {

@@ -30,7 +30,7 @@ pub(crate) fn short() -> (Feed, Shared) {
 }
 
 pub(crate) fn capped() -> Http {
-    Http::new().share_cap(10)
+    Http::new().max_shared_body(10)
 }
 
 pub(crate) fn progress(shared: &Shared) -> Progress {

@@ -24,7 +24,7 @@ proptest! {
         paused().block_on(async {
             let allowance = Arc::new(ByteBudget::new(1000));
             let feed = Feed::new();
-            let shared = share_by(&Http::new().share_cap(cap), &feed, &allowance);
+            let shared = share_by(&Http::new().max_shared_body(cap), &feed, &allowance);
             let mut frames = Vec::new();
             let mut readings = vec![Reading::new(Caller::first(&shared))];
             for play in moves {

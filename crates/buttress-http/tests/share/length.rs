@@ -109,7 +109,7 @@ fn a_body_that_has_ended_is_whole_and_not_read() {
 fn every_reader_of_a_body_over_the_cap_knows_what_is_left() {
     let feed = Feed::new();
     let allowance = Arc::new(ByteBudget::new(usize::MAX));
-    let shared = share_by(&Http::new().share_cap(10), &feed, &allowance);
+    let shared = share_by(&Http::new().max_shared_body(10), &feed, &allowance);
     let mut first = Caller::first(&shared);
     let mut later = Caller::later(&shared);
     for frame in ["123", "456", "over", "rest"] {

@@ -49,7 +49,7 @@ async fn a_known_length_is_known_to_everybody() {
 #[tokio::test]
 async fn a_response_with_a_single_caller_stays_as_it_is() {
     let feed = Feed::of_length(20);
-    let http = Http::new().share_cap(10);
+    let http = Http::new().max_shared_body(10);
     let response = http.share(response(&feed), &plenty()).unwrap_err();
     let response = Share::<Response>::own(&http, response);
     assert_eq!(response.url().as_str(), ADDRESS);
@@ -66,7 +66,7 @@ async fn a_response_with_a_single_caller_stays_as_it_is() {
 #[tokio::test]
 async fn all_get_all_of_a_body_over_the_cap() {
     let feed = Feed::new();
-    let shared = Http::new().share_cap(10).share(response(&feed), &plenty()).unwrap();
+    let shared = Http::new().max_shared_body(10).share(response(&feed), &plenty()).unwrap();
     let mut readers = [Reader::Leader, Reader::Follower].map(|reader| restore(&shared, reader));
     for _ in 0..10 {
         feed.text("twelve bytes");
@@ -83,7 +83,7 @@ async fn all_get_all_of_a_body_over_the_cap() {
 #[tokio::test(start_paused = true)]
 async fn the_error_of_a_reader_that_fell_too_far_behind_is_in_the_chain() {
     let feed = Feed::new();
-    let http = Http::new().share_cap(10);
+    let http = Http::new().max_shared_body(10);
     let shared = http.share(response(&feed), &plenty()).unwrap();
     let first = restore(&shared, Reader::Leader);
     let later =

@@ -125,7 +125,7 @@ fn a_frame_longer_than_the_cap_comes_to_every_reader() {
     for cap in [0, 10] {
         let feed = Feed::new();
         let allowance = Arc::new(ByteBudget::new(1000));
-        let shared = share_by(&Http::new().share_cap(cap), &feed, &allowance);
+        let shared = share_by(&Http::new().max_shared_body(cap), &feed, &allowance);
         let (mut first, mut later) = (Caller::first(&shared), Caller::later(&shared));
         for _ in 0..3 {
             feed.text("much too long");

@@ -48,7 +48,7 @@ fn callers_on_many_threads_read_the_same() {
 fn callers_on_many_threads_read_a_body_over_the_cap_or_are_told_that_they_fell_behind() {
     for round in 0..200 {
         let feed = Feed::new();
-        let http = Http::new().share_cap(5 * (round % 4));
+        let http = Http::new().max_shared_body(5 * (round % 4));
         let shared = share_by(&http, &feed, &Arc::new(ByteBudget::new(usize::MAX)));
         std::thread::scope(|scope| {
             let reading = (0..6).map(|caller| {

@@ -34,7 +34,7 @@ proptest! {
             let held = Arc::new(AtomicUsize::new(0));
             let largest = sizes.iter().copied().max().unwrap_or(0);
             let body = Counted { sizes: sizes.into(), held: Arc::clone(&held) };
-            let http = Http::new().share_cap(cap);
+            let http = Http::new().max_shared_body(cap);
             let shared = http.share(Response::new(body), &Arc::new(ByteBudget::new(1 << 20))).unwrap();
             let restore = |_| Share::<Response<Counted>>::restore(&http, &shared, Reader::Follower);
             let mut bodies: Vec<_> = (0..readers).map(restore).collect();

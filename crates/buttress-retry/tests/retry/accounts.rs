@@ -13,7 +13,7 @@ use std::{
 use buttress_core::{BoxError, Rejection, RetryHint, Verdict};
 use buttress_deadline::DeadlineLayer;
 use buttress_retry::{
-    Backoff, Budget, Jitter, Ratio, RetryLayer, RetryThrottle, Stop, TokenBucket,
+    Backoff, Budget, Jitter, Ratio, RetryLayer, RetryThrottle, StopReason, TokenBucket,
 };
 use tokio::time::{sleep, timeout};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
@@ -317,7 +317,7 @@ async fn a_repetition_that_a_limiter_below_delays_is_paid_for_once() {
             reached += asked.load(Ordering::Relaxed).saturating_sub(2);
         }
         assert_eq!((reached, budget.balance()), (60, Some(0)));
-        assert_eq!(layer.handle().stopped(Stop::BudgetEmpty), 40);
+        assert_eq!(layer.handle().stopped(StopReason::BudgetEmpty), 40);
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::{
 
 use buttress_core::{Attempt, BoxError, Deadline, Rejection, RetryHint, Verdict};
 use buttress_deadline::DeadlineLayer;
-use buttress_retry::{Backoff, Budget, Jitter, Ratio, RetryLayer, RetryThrottle, Stop};
+use buttress_retry::{Backoff, Budget, Jitter, Ratio, RetryLayer, RetryThrottle, StopReason};
 use tokio::time::{Instant, sleep};
 use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
 
@@ -42,7 +42,7 @@ async fn a_free_repetition_does_not_count_as_an_attempt() {
     let layer = RetryLayer::new(3).backoff(NO_WAIT).classify(by_text);
     layer.layer(service).oneshot(0).await.unwrap_err();
     // Two that never reached the service, and three that did.
-    assert_eq!((calls(&log), layer.handle().stopped(Stop::AttemptsUsed)), (5, 1));
+    assert_eq!((calls(&log), layer.handle().stopped(StopReason::AttemptsUsed)), (5, 1));
     assert_eq!(*numbers.lock().unwrap(), [(1, 0), (2, 0), (3, 0), (4, 1), (5, 2)]);
 }
 
@@ -52,7 +52,7 @@ async fn only_the_first_repetition_of_what_was_never_processed_is_free() {
     let (service, log) = scripted(|_| Err("refused".into()));
     let layer = RetryLayer::new(3).backoff(NO_WAIT).budget(budget.clone()).classify(by_text);
     layer.layer(service).oneshot(0).await.unwrap_err();
-    assert_eq!((calls(&log), layer.handle().stopped(Stop::AttemptsUsed)), (4, 1));
+    assert_eq!((calls(&log), layer.handle().stopped(StopReason::AttemptsUsed)), (4, 1));
     assert_eq!(budget.balance(), Some(97), "three of four failures are the throttle's");
 }
 
@@ -77,7 +77,7 @@ async fn a_layer_of_one_attempt_repeats_nothing_at_all() {
 
 #[tokio::test(start_paused = true)]
 async fn a_free_repetition_that_cannot_finish_is_skipped_where_that_is_asked_for() {
-    let layer = RetryLayer::new(3).skip_hopeless().classify(never_processed);
+    let layer = RetryLayer::new(3).skip_late_attempts().classify(never_processed);
     let service = layer.layer(service_fn(|request: u32| async move {
         sleep(200 * MS).await;
         if request == 0 { Ok(0) } else { Err(BoxError::from("refused")) }
@@ -86,7 +86,7 @@ async fn a_free_repetition_that_cannot_finish_is_skipped_where_that_is_asked_for
     let start = Instant::now();
     Deadline::after(300 * MS).around(service.oneshot(1)).await.unwrap_err();
     assert_eq!(start.elapsed(), 200 * MS);
-    assert_eq!(layer.handle().stopped(Stop::CannotFinish), 1);
+    assert_eq!(layer.handle().stopped(StopReason::CannotFinish), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -136,7 +136,7 @@ async fn a_retry_that_has_no_time_for_a_second_attempt_leaves_the_call_to_the_re
         };
         assert_eq!(call.unwrap(), 2, "{hint}");
         assert_eq!(times(&log), [0, 200], "{hint}");
-        let (late, told) = (Stop::Deadline, Stop::PushbackExceedsDeadline);
+        let (late, told) = (StopReason::Deadline, StopReason::PushbackExceedsDeadline);
         assert_eq!(handle.stopped(if hint { told } else { late }), 1);
     }
 }
@@ -174,7 +174,7 @@ async fn the_deadline_ends_the_wait_for_readiness_with_the_last_error() {
     let call = Deadline::after(1000 * MS).around(layer.layer(Once(Arc::default())).oneshot(0));
     assert_eq!(call.await.unwrap_err().to_string(), "down");
     assert_eq!(start.elapsed(), 1000 * MS);
-    assert_eq!((layer.handle().stopped(Stop::Deadline), layer.handle().retries()), (1, 0));
+    assert_eq!((layer.handle().stopped(StopReason::Deadline), layer.handle().retries()), (1, 0));
     assert_eq!(budget.balance(), Some(10), "what was paid for the attempt is back");
 }
 

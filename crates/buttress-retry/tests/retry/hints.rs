@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use buttress_core::{BoxError, Deadline, RetryHint, Verdict};
-use buttress_retry::{Backoff, Jitter, RetryLayer, Stop};
+use buttress_retry::{Backoff, Jitter, RetryLayer, StopReason};
 use tokio::time::Instant;
 use tower::{Layer, ServiceExt};
 
@@ -76,9 +76,9 @@ async fn without_a_deadline_a_hint_is_waited_for_up_to_a_limit_and_otherwise_sto
     ] {
         for hint in [RetryHint::After(hint), RetryHint::Exactly(hint)] {
             let (start, before) =
-                (Instant::now(), layer.handle().stopped(Stop::PushbackExceedsDeadline));
+                (Instant::now(), layer.handle().stopped(StopReason::PushbackExceedsDeadline));
             assert_eq!(second_attempt(layer, hint, None).await, at, "{hint:?}");
-            let stopped = layer.handle().stopped(Stop::PushbackExceedsDeadline) - before;
+            let stopped = layer.handle().stopped(StopReason::PushbackExceedsDeadline) - before;
             assert_eq!(stopped, u64::from(at.is_none()), "{hint:?}");
             assert_eq!(start.elapsed().as_millis(), at.unwrap_or(0), "{hint:?}");
         }
@@ -93,7 +93,7 @@ async fn a_hint_as_long_as_the_rest_stops_at_once() {
         let came = second_attempt(&layer, RetryHint::After(hint * MS), Some(left * MS)).await;
         assert_eq!((came, start.elapsed().as_millis()), (at, at.unwrap_or(0)));
     }
-    assert_eq!(layer.handle().stopped(Stop::PushbackExceedsDeadline), 2);
+    assert_eq!(layer.handle().stopped(StopReason::PushbackExceedsDeadline), 2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -141,7 +141,7 @@ async fn what_a_limiter_says_is_exact_whatever_the_backoff() {
 
 #[tokio::test(start_paused = true)]
 async fn a_hint_leaves_the_time_that_an_attempt_usually_takes() {
-    let layer = constant(10 * SECOND).skip_hopeless();
+    let layer = constant(10 * SECOND).skip_late_attempts();
     let (service, _) = flaky(0);
     let slow = tower::service_fn(move |request: u32| {
         let service = service.clone();
@@ -156,5 +156,5 @@ async fn a_hint_leaves_the_time_that_an_attempt_usually_takes() {
         assert_eq!(at.is_some(), comes);
         assert!(at.is_none_or(|at| (1000..=1100).contains(&at)), "{at:?}");
     }
-    assert_eq!(layer.handle().stopped(Stop::CannotFinish), 1);
+    assert_eq!(layer.handle().stopped(StopReason::CannotFinish), 1);
 }

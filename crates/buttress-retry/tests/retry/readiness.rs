@@ -12,7 +12,7 @@ use std::{
 };
 
 use buttress_core::{BoxError, Rejection, Verdict};
-use buttress_retry::{Backoff, Budget, Ratio, RetryLayer, Stop};
+use buttress_retry::{Backoff, Budget, Ratio, RetryLayer, StopReason};
 use proptest::prelude::*;
 use tokio::time::timeout;
 use tower::{Layer, Service, ServiceExt};
@@ -63,7 +63,7 @@ async fn failures_of_readiness_use_up_the_attempts() {
     let error = timeout(SECOND, call).await.expect("it ends").unwrap_err();
     assert_eq!(error.to_string(), "not ready");
     assert_eq!(calls.load(Ordering::Relaxed), 1);
-    assert_eq!(layer.handle().stopped(Stop::AttemptsUsed), 1);
+    assert_eq!(layer.handle().stopped(StopReason::AttemptsUsed), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -78,7 +78,7 @@ async fn a_rejection_while_getting_ready_pays_back_no_attempt_before_it() {
     assert!(layer.layer(service).oneshot(0).await.is_err());
     assert_eq!(calls.load(Ordering::Relaxed), 3);
     assert_eq!(before - budget.balance().unwrap(), 2, "both repetitions are paid for");
-    assert_eq!(layer.handle().stopped(Stop::AttemptsUsed), 1);
+    assert_eq!(layer.handle().stopped(StopReason::AttemptsUsed), 1);
 }
 
 #[derive(Clone, Copy, Debug)]

@@ -12,7 +12,7 @@ pub use self::times::Times;
 /// while as many as the limit are in flight.
 ///
 /// In [Kendall's notation][kendall] this is M/G/c/K. The limit is K, and the closure that sees each answer may
-/// change it. Several clients can call one service, each with a limit of its own: [`Queueing::join`].
+/// change it. Several clients can call one service, each with a limit of its own: [`Queueing::add_client`].
 ///
 /// ```
 /// use std::time::Duration;
@@ -76,7 +76,7 @@ impl Queueing {
     }
 
     /// Adds a client that calls from now on, and returns its number: 1 for the second client.
-    pub fn join(&mut self, gap: Duration, limit: u32) -> usize {
+    pub fn add_client(&mut self, gap: Duration, limit: u32) -> usize {
         let client = self.clients.len();
         self.clients.push(Client { limit, ..Client::SILENT });
         self.call_every(client, gap);
@@ -95,7 +95,7 @@ impl Queueing {
     }
 
     /// Sets how long the service takes for each call that is admitted from now on.
-    pub const fn take(&mut self, service: Times) {
+    pub const fn service_time(&mut self, service: Times) {
         self.service = service;
     }
 
@@ -112,10 +112,14 @@ impl Queueing {
 
     /// Lets so much time go by and shows each call when it is answered. The closure returns the limit of the
     /// client that made the call, from then on.
-    pub fn run(&mut self, time: Duration, mut answered: impl FnMut(Answered) -> u32) -> Tally {
+    pub fn run(
+        &mut self,
+        time: Duration,
+        mut answered: impl FnMut(Answered) -> u32,
+    ) -> QueueingReport {
         let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         let end = self.now.saturating_add(nanos);
-        let mut tally = Tally::default();
+        let mut tally = QueueingReport::default();
         loop {
             let ends = self.served.peek().map_or(u64::MAX, |Reverse((ends, _))| *ends);
             let arrival = self.clients.iter().map(|client| client.arrival).min();
@@ -137,7 +141,7 @@ impl Queueing {
         }
     }
 
-    fn arrive(&mut self, tally: &mut Tally) {
+    fn arrive(&mut self, tally: &mut QueueingReport) {
         let first = self.clients.iter_mut().enumerate().min_by_key(|(_, client)| client.arrival);
         let Some((number, client)) = first else { return };
         client.arrival = client.next_arrival(self.now, &mut self.random);
@@ -182,7 +186,7 @@ pub struct Answered {
 
 /// What became of the calls of one [`Queueing::run`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
+pub struct QueueingReport {
     /// How many were answered.
     pub answered: u64,
     /// How many were rejected, because as many as the limit of their client were in flight.

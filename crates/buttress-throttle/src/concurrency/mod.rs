@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use self::{permit::ConcurrencyPermit, semaphore::Semaphore};
 use crate::{
-    limit::{Admission, CallInfo, Fresh, Limit, QueueOptions, Queued},
+    limit::{Admission, CallInfo, Limit, LimitTemplate, QueueOptions, Queued},
     queue::{Queue, QueuedCall},
     sync::is_only,
 };
@@ -42,7 +42,7 @@ impl<Req, A: Regulate> Limit<Req> for ConcurrencyLimit<A> {
     }
 }
 
-impl<A: Regulate> Fresh for ConcurrencyLimit<A> {
+impl<A: Regulate> LimitTemplate for ConcurrencyLimit<A> {
     type View = Self;
 
     fn view(&self) -> Self {

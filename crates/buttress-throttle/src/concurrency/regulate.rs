@@ -151,7 +151,7 @@ impl<L: Adapt> LawState<L> {
         if told == Told::Overload {
             return Some(true);
         }
-        let known = self.law.learned();
+        let known = self.law.unloaded_rtt();
         // Zero before the first answer.
         if rtt <= known.unwrap_or(Duration::from_nanos(self.took)) {
             return None;

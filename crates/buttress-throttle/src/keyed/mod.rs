@@ -4,7 +4,7 @@ use buttress_core::KeyOf;
 
 use self::table::KeyTable;
 use crate::{
-    limit::{Admission, CallInfo, Fresh, Limit, QueueOptions, Queued},
+    limit::{Admission, CallInfo, Limit, LimitTemplate, QueueOptions, Queued},
     sync::is_only,
 };
 
@@ -35,7 +35,7 @@ pub struct Keyed<L, K, F = ()> {
     key: F,
 }
 
-impl<L: Fresh + Clone, K, F> Keyed<L, K, F> {
+impl<L: LimitTemplate + Clone, K, F> Keyed<L, K, F> {
     pub(crate) fn new(limit: L, key: F) -> Self {
         Self { table: Arc::new(KeyTable::new(limit)), key }
     }
@@ -59,7 +59,7 @@ where
     }
 }
 
-impl<L: Fresh + Clone, K: Hash + Eq, F: Clone> Fresh for Keyed<L, K, F> {
+impl<L: LimitTemplate + Clone, K: Hash + Eq, F: Clone> LimitTemplate for Keyed<L, K, F> {
     type View = Keyed<L, K>;
 
     fn view(&self) -> Keyed<L, K> {
@@ -79,7 +79,7 @@ impl<L: Fresh + Clone, K: Hash + Eq, F: Clone> Fresh for Keyed<L, K, F> {
     }
 }
 
-impl<L: Fresh + Clone + Queued, K: Hash + Eq, F> Queued for Keyed<L, K, F> {
+impl<L: LimitTemplate + Clone + Queued, K: Hash + Eq, F> Queued for Keyed<L, K, F> {
     fn change(&self, change: impl Fn(&mut QueueOptions)) {
         self.table.change(|limit| limit.change(&change));
     }

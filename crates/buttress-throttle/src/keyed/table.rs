@@ -8,7 +8,7 @@ use std::{
 use hashbrown::{DefaultHashBuilder, HashTable};
 
 use crate::{
-    limit::Fresh,
+    limit::LimitTemplate,
     sync::{
         Mutex, MutexGuard,
         atomic::{AtomicUsize, Ordering},
@@ -48,7 +48,7 @@ struct KeyShard<K, L> {
     admitted: [u64; 4],
 }
 
-impl<K, L: Fresh + Clone> KeyTable<K, L> {
+impl<K, L: LimitTemplate + Clone> KeyTable<K, L> {
     pub(crate) fn new(template: L) -> Self {
         Self {
             shards: std::array::from_fn(|_| Mutex::new(KeyShard::new())),
@@ -65,7 +65,7 @@ impl<K, L: Fresh + Clone> KeyTable<K, L> {
     }
 }
 
-impl<K: Hash + Eq, L: Fresh + Clone> KeyTable<K, L> {
+impl<K: Hash + Eq, L: LimitTemplate + Clone> KeyTable<K, L> {
     pub(crate) fn fresh(&self) -> Self {
         let table = Self::new(self.template.fresh());
         table.max_keys(self.max_keys.load(Ordering::Relaxed));
@@ -224,7 +224,7 @@ impl<K, L> KeyShard<K, L> {
     }
 }
 
-impl<K: Hash + Eq, L: Fresh + Clone> KeyShard<K, L> {
+impl<K: Hash + Eq, L: LimitTemplate + Clone> KeyShard<K, L> {
     #[inline]
     fn find(&mut self, hash: u64, key: &K) -> Option<Arc<L>> {
         let entry = self.limits.find_mut(hash, |entry| entry.key == *key)?;
@@ -269,7 +269,7 @@ enum SweepScope {
 }
 
 /// Whether a limit is idle, and held by nobody but its table, whose lock keeps it so.
-fn is_unused<L: Fresh>(limit: &Arc<L>) -> bool {
+fn is_unused<L: LimitTemplate>(limit: &Arc<L>) -> bool {
     is_only(limit) && limit.is_idle()
 }
 

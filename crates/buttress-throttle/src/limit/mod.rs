@@ -23,9 +23,9 @@ pub(crate) use self::{
 /// A clone shares the state. The trait is a bound, to be named and not to be implemented.
 #[diagnostic::on_unimplemented(
     message = "this limit cannot be put to requests of type `{Req}`",
-    note = "the closure given to `.keyed(..)` or `.weigh(..)` takes another type of request"
+    note = "the closure given to `.keyed(..)` or `.cost(..)` takes another type of request"
 )]
-pub trait Limit<Req>: Clone + Fresh {
+pub trait Limit<Req>: Clone + LimitTemplate {
     /// What a call holds while it runs.
     type Permit: LimitPermit;
     /// A place in a queue.
@@ -36,7 +36,7 @@ pub trait Limit<Req>: Clone + Fresh {
 }
 
 /// A limit that can be made anew, and looked at.
-pub trait Fresh {
+pub trait LimitTemplate {
     /// The limit without the user's closures, so that its type can be written out.
     type View: Clone;
 

@@ -5,7 +5,7 @@ use buttress_core::{Deadline, Quota, Reason};
 /// Why a call was not let through, and what its caller may be told.
 #[derive(Debug)]
 pub struct Refusal {
-    pub(crate) why: RefusalReason,
+    pub(crate) detail: RefusalReason,
     pub(crate) reason: Reason,
     pub(crate) retry_after: Option<Duration>,
     pub(crate) deadline: Option<Deadline>,
@@ -15,7 +15,7 @@ pub struct Refusal {
 impl Refusal {
     pub(crate) const fn new(why: RefusalReason) -> Self {
         let reason = why.reason();
-        Self { why, reason, retry_after: None, deadline: None, quotas: None }
+        Self { detail: why, reason, retry_after: None, deadline: None, quotas: None }
     }
 
     /// By a rate, whose cells are there after `delay`, if that is known.
@@ -48,7 +48,7 @@ pub enum RefusalReason {
     /// The rate was used up.
     Rate,
     /// It weighs more than the rate ever holds.
-    Weight,
+    Cost,
     /// The service accepts too few calls.
     AcceptRatio,
 }
@@ -58,7 +58,7 @@ impl RefusalReason {
         match self {
             Self::Deadline => Reason::DeadlineExceeded,
             Self::Rate => Reason::RateLimited,
-            Self::Weight => Reason::NeverAdmissible,
+            Self::Cost => Reason::NeverAdmissible,
             _ => Reason::Overloaded,
         }
     }
@@ -73,7 +73,7 @@ impl RefusalReason {
             Self::CoDel => "codel",
             Self::Deadline => "deadline",
             Self::Rate => "rate",
-            Self::Weight => "weight",
+            Self::Cost => "cost",
             Self::AcceptRatio => "accept_ratio",
         }
     }

@@ -177,7 +177,7 @@ impl<S: Supply> Queue<S, S::Grant> {
                     return Some(waiters.turns(now, entry).map_or(due, |turns| turns.min(due)));
                 }
                 Err(Later::Unknown) => return None,
-                Err(Later::Never) => waiters.refuse(id, RefusalReason::Weight, wake_list),
+                Err(Later::Never) => waiters.refuse(id, RefusalReason::Cost, wake_list),
             }
         }
     }

@@ -2,33 +2,33 @@
 ///
 /// Closures `Fn(&Req) -> u32` implement it.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` does not say how much a `{Req}` weighs",
+    message = "`{Self}` does not give the cost of a `{Req}`",
     note = "give the layer a closure `|request: &Request| -> u32`"
 )]
-pub trait Weigh<Req>: Clone {
-    /// The weight of `request`; zero is never limited.
-    fn weight(&self, request: &Req) -> u32;
+pub trait Cost<Req>: Clone {
+    /// The cells that `request` takes. A request of zero cells is never limited.
+    fn cost(&self, request: &Req) -> u32;
 }
 
 /// Every request takes one cell.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct One;
+pub struct UnitCost;
 
 #[diagnostic::do_not_recommend]
-impl<Req> Weigh<Req> for One {
+impl<Req> Cost<Req> for UnitCost {
     #[inline]
-    fn weight(&self, _: &Req) -> u32 {
+    fn cost(&self, _: &Req) -> u32 {
         1
     }
 }
 
 #[diagnostic::do_not_recommend]
-impl<F, Req> Weigh<Req> for F
+impl<F, Req> Cost<Req> for F
 where
     F: Fn(&Req) -> u32 + Clone,
 {
     #[inline]
-    fn weight(&self, request: &Req) -> u32 {
+    fn cost(&self, request: &Req) -> u32 {
         self(request)
     }
 }

@@ -6,7 +6,7 @@ use buttress_core::{Guard, Quota};
 use self::state::RateState;
 use crate::{
     limit::{
-        Admission, CallInfo, Fresh, Limit, LimitPermit, QueueOptions, Queued, Refusal,
+        Admission, CallInfo, Limit, LimitPermit, LimitTemplate, QueueOptions, Queued, Refusal,
         RefusalReason,
     },
     queue::{Queue, QueuedCall, Supply},
@@ -17,11 +17,11 @@ use crate::{
 mod cost;
 mod state;
 
-pub use self::cost::{One, Weigh};
+pub use self::cost::{Cost, UnitCost};
 
 /// So many calls per unit of time, by the generic cell rate algorithm.
 #[doc(alias("rate limiter", "GCRA", "leaky bucket", "token bucket"))]
-pub struct RateLimit<W = One> {
+pub struct RateLimit<W = UnitCost> {
     pub(crate) queue: Arc<Queue<RateState, Reservation>>,
     weigh: W,
 }
@@ -36,7 +36,7 @@ impl<W> RateLimit<W> {
     }
 }
 
-impl<W: Weigh<Req>, Req> Limit<Req> for RateLimit<W> {
+impl<W: Cost<Req>, Req> Limit<Req> for RateLimit<W> {
     type Permit = RateGrant;
     type Wait = QueuedCall<RateState>;
 
@@ -46,7 +46,7 @@ impl<W: Weigh<Req>, Req> Limit<Req> for RateLimit<W> {
         request: &Req,
         call: &CallInfo<'_>,
     ) -> Admission<RateGrant, QueuedCall<RateState>> {
-        let cells = self.weigh.weight(request);
+        let cells = self.weigh.cost(request);
         let (queue, now) = (&self.queue, self.queue.now());
         let state = &queue.supply;
         if !state.is_waiting_set() && state.rates.take(now, cells).is_ok() {
@@ -73,7 +73,7 @@ fn admit_later(
         return Admission::Admitted(RateGrant::new(state.quotas(call.settings, now)));
     }
     let refusal = if state.is_never(now, cells) {
-        Refusal::new(RefusalReason::Weight)
+        Refusal::new(RefusalReason::Cost)
     } else if observed || queue.is_off() {
         state.refusal(now, RefusalReason::Rate, 0, cells)
     } else {
@@ -85,11 +85,11 @@ fn admit_later(
     Admission::Refused(Refusal { quotas: state.quotas(call.settings, now), ..refusal })
 }
 
-impl<W: Clone> Fresh for RateLimit<W> {
+impl<W: Clone> LimitTemplate for RateLimit<W> {
     type View = RateLimit;
 
     fn view(&self) -> RateLimit {
-        RateLimit { queue: Arc::clone(&self.queue), weigh: One }
+        RateLimit { queue: Arc::clone(&self.queue), weigh: UnitCost }
     }
 
     fn fresh(&self) -> Self {

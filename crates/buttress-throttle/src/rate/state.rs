@@ -33,7 +33,7 @@ impl RateState {
     /// Whether so many cells are never there, whatever comes.
     pub(crate) fn is_never(&self, now: Nanos, cells: u32) -> bool {
         // The second look takes a lock.
-        self.rates.wait(now, 0, cells) == Err(Denied::Never) && !self.rates.fits(cells)
+        self.rates.wait_behind(now, 0, cells) == Err(Denied::Never) && !self.rates.fits(cells)
     }
 
     /// How long the last place of a full queue takes, if every call takes one cell.
@@ -126,13 +126,13 @@ impl Supply for RateState {
         cells: u32,
         _: Option<Duration>,
     ) -> Option<Duration> {
-        self.rates.wait(now, ahead, cells).ok()
+        self.rates.wait_behind(now, ahead, cells).ok()
     }
 
     fn refusal(&self, now: Nanos, why: RefusalReason, ahead: u64, cells: u32) -> Refusal {
         match why {
-            RefusalReason::Weight => Refusal::new(why),
-            _ => Refusal::new(why).limited(self.rates.wait(now, ahead, cells).ok()),
+            RefusalReason::Cost => Refusal::new(why),
+            _ => Refusal::new(why).limited(self.rates.wait_behind(now, ahead, cells).ok()),
         }
     }
 

@@ -49,7 +49,7 @@ async fn a_healthy_service_gets_every_call() {
         assert_eq!(outcome.is_ok(), n % 2 == 0);
     }
     assert_eq!((layer.handle().admitted(), layer.handle().rejected()), (1000, 0));
-    assert!(layer.handle().rejection(Criticality::Critical).abs() < f64::EPSILON);
+    assert!(layer.handle().rejection_probability(Criticality::Critical).abs() < f64::EPSILON);
 }
 
 #[tokio::test(start_paused = true)]
@@ -67,7 +67,7 @@ async fn a_service_that_fails_gets_one_call_in_ten_and_is_found_when_it_is_back(
     assert_eq!(reason(rejected(&service).await), Reason::Overloaded);
     tokio::time::advance(ms(130_000)).await;
     assert_eq!(service.clone().oneshot("ok").await.ok(), Some(()));
-    assert!(handle.rejection(Criticality::Critical).abs() < f64::EPSILON);
+    assert!(handle.rejection_probability(Criticality::Critical).abs() < f64::EPSILON);
 }
 
 /// Calls until one is not sent.
@@ -116,8 +116,8 @@ impl Hanging {
 #[tokio::test(start_paused = true)]
 async fn a_healthy_service_gets_every_call_of_its_first_burst() {
     for calls in [200, 1000] {
-        for law in [AcceptRatio::new().at_least(20), AcceptRatio::new()] {
-            let layer = ThrottleLayer::accept_ratio_of(&law).seed(1);
+        for law in [AcceptRatio::new().min_requests(20), AcceptRatio::new()] {
+            let layer = ThrottleLayer::accept_ratio_with(&law).seed(1);
             assert_eq!(burst(&service(&layer), calls, "100 ms").await, 0);
             assert_eq!(layer.handle().rejected(), 0);
         }
@@ -126,7 +126,7 @@ async fn a_healthy_service_gets_every_call_of_its_first_burst() {
 
 #[tokio::test(start_paused = true)]
 async fn a_healthy_service_gets_every_call_of_a_stream_that_begins_before_its_first_answer() {
-    let layer = ThrottleLayer::accept_ratio_of(&AcceptRatio::new()).seed(1);
+    let layer = ThrottleLayer::accept_ratio_with(&AcceptRatio::new()).seed(1);
     let service = service(&layer);
     let mut calls = Vec::new();
     for _ in 0..1000 {
@@ -141,7 +141,7 @@ async fn a_healthy_service_gets_every_call_of_a_stream_that_begins_before_its_fi
 
 #[tokio::test(start_paused = true)]
 async fn a_healthy_service_gets_every_call_of_a_burst_after_a_rest_or_of_ten_times_the_load() {
-    let layer = ThrottleLayer::accept_ratio_of(&AcceptRatio::new()).seed(1);
+    let layer = ThrottleLayer::accept_ratio_with(&AcceptRatio::new()).seed(1);
     let service = service(&layer);
     for _ in 0..20 {
         assert_eq!(burst(&service, 20, "100 ms").await, 0);
@@ -166,7 +166,7 @@ async fn th_07_a_service_that_hangs_from_the_start_is_noticed_before_its_first_a
     // Twice the 250 ms that are assumed, and an eighth, and then 20 calls to go by.
     let first = sent.iter().position(|sent| !sent);
     assert!(first.is_some_and(|first| (69..85).contains(&first)), "{first:?}");
-    assert!(layer.handle().rejection(Criticality::Critical) > 0.8);
+    assert!(layer.handle().rejection_probability(Criticality::Critical) > 0.8);
 }
 
 #[tokio::test(start_paused = true)]
@@ -191,9 +191,9 @@ async fn a_service_that_comes_to_hang_is_noticed_within_three_of_its_latencies()
 
 #[tokio::test(start_paused = true)]
 async fn a_call_that_was_given_up_counts_if_it_is_late_or_its_time_was_up() {
-    let layer = ThrottleLayer::accept_ratio_of(&AcceptRatio::new()).seed(1);
+    let layer = ThrottleLayer::accept_ratio_with(&AcceptRatio::new()).seed(1);
     let (service, handle) = (service(&layer), layer.handle());
-    let rejection = || handle.rejection(Criticality::Critical);
+    let rejection = || handle.rejection_probability(Criticality::Critical);
     let mut given_up = task::spawn(service.clone().oneshot("hang"));
     assert_pending!(given_up.poll());
     tokio::time::advance(ms(400)).await;
@@ -220,7 +220,7 @@ async fn a_call_that_was_given_up_counts_if_it_is_late_or_its_time_was_up() {
 
 #[tokio::test(start_paused = true)]
 async fn a_call_that_a_layer_below_rejects_does_not_count() {
-    let layer = ThrottleLayer::accept_ratio_of(&AcceptRatio::new());
+    let layer = ThrottleLayer::accept_ratio_with(&AcceptRatio::new());
     let full = ThrottleLayer::concurrency(0);
     let stack = ServiceBuilder::new().layer(layer.clone()).layer(full).service(worker());
     for _ in 0..10 {
@@ -237,8 +237,8 @@ async fn each_criticality_has_an_account_of_its_own() {
         let call = Criticality::Sheddable.around(service.clone().oneshot("broken"));
         call.await.unwrap_err();
     }
-    assert!(handle.rejection(Criticality::Sheddable) > 0.8);
-    assert!(handle.rejection(Criticality::CriticalPlus).abs() < f64::EPSILON);
+    assert!(handle.rejection_probability(Criticality::Sheddable) > 0.8);
+    assert!(handle.rejection_probability(Criticality::CriticalPlus).abs() < f64::EPSILON);
 }
 
 /// Which of two hundred calls are sent.

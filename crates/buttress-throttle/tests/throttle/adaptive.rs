@@ -48,7 +48,7 @@ impl Adapt for Notes {
         self.limit
     }
 
-    fn learned(&self) -> Option<Duration> {
+    fn unloaded_rtt(&self) -> Option<Duration> {
         self.learned
     }
 }
@@ -168,11 +168,11 @@ async fn an_error_that_no_server_sent_is_no_sample_and_no_accepted_call() {
     limited(&layer).oneshot(1).await.unwrap();
     assert_eq!(notes.take(), [(ms(1), 1, false)]);
 
-    let layer = ThrottleLayer::accept_ratio_of(&AcceptRatio::new()).classify(Local);
+    let layer = ThrottleLayer::accept_ratio_with(&AcceptRatio::new()).classify(Local);
     for _ in 0..100 {
         layer.layer(failing).oneshot(1).await.unwrap_err();
     }
-    let rejection = || layer.handle().rejection(Criticality::Critical);
+    let rejection = || layer.handle().rejection_probability(Criticality::Critical);
     assert_eq!((layer.handle().rejected(), rejection()), (0, 0.0));
     let down = |_: Result<&u64, &BoxError>| Verdict::Transient;
     layer.clone().classify(down).layer(failing).oneshot(1).await.unwrap_err();

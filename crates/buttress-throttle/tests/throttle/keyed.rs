@@ -21,8 +21,8 @@ async fn keys_do_not_take_from_one_another_and_equal_keys_share() {
     assert_eq!(reason(service.clone().oneshot(17).await), Reason::Overloaded);
     let handle = layer.handle();
     assert_eq!((handle.keys(), handle.admitted(), handle.rejected()), (2, 2, 1));
-    assert_eq!(handle.of(&7).unwrap().in_flight(), 1);
-    assert!(handle.of(&9).is_none());
+    assert_eq!(handle.for_key(&7).unwrap().in_flight(), 1);
+    assert!(handle.for_key(&9).is_none());
     seven.await.unwrap();
     assert_eq!(service.clone().oneshot(17).await.unwrap(), 17);
 }
@@ -49,7 +49,7 @@ async fn each_key_has_a_queue_of_its_own_with_the_layers_options() {
     assert_pending!(waiting.poll());
     assert_eq!(reason(service.clone().oneshot(100).await), Reason::Overloaded);
     assert_eq!(service.clone().oneshot(5).await.unwrap(), 5);
-    assert_eq!(layer.handle().of(&100).unwrap().queued(), 1);
+    assert_eq!(layer.handle().for_key(&100).unwrap().queued(), 1);
     assert_eq!(reason(waiting.await), Reason::Overloaded);
 }
 
@@ -121,7 +121,7 @@ async fn a_rate_is_forgotten_once_it_is_as_good_as_new_and_not_before() {
 async fn a_handle_keeps_its_key_in_use() {
     let layer = ThrottleLayer::rate(Rate::per_second(2)).keyed(|key: &u64| Some(*key));
     limited(&layer).oneshot(0).await.unwrap();
-    let kept = layer.handle().of(&0).unwrap();
+    let kept = layer.handle().for_key(&0).unwrap();
     advance(ms(1_000)).await;
     assert_eq!((layer.handle().keys(), kept.tokens()), (1, 2));
     drop(kept);
@@ -198,7 +198,7 @@ struct Limits {
 #[tokio::test(start_paused = true)]
 async fn a_handle_has_a_type_that_can_be_written_out() {
     let tenants = ThrottleLayer::concurrency(1).keyed(|key: &u64| Some(*key));
-    let writes = ThrottleLayer::rate(Rate::per_second(1)).weigh(|_: &u64| 1);
+    let writes = ThrottleLayer::rate(Rate::per_second(1)).cost(|_: &u64| 1);
     let limits = Limits { tenants: tenants.handle(), writes: writes.handle() };
     limits.tenants.set_limit(0);
     assert_eq!(reason(limited(&tenants).oneshot(1).await), Reason::Overloaded);

@@ -118,7 +118,7 @@ async fn a_waiter_that_leaves_gives_its_turn_to_later_callers() {
 
 #[tokio::test(start_paused = true)]
 async fn a_call_is_let_through_for_all_of_its_weight_or_not_at_all() {
-    let layer = ThrottleLayer::rate(Rate::per_second(5)).weigh(|n: &u32| *n);
+    let layer = ThrottleLayer::rate(Rate::per_second(5)).cost(|n: &u32| *n);
     let service = echo(&layer);
     service.clone().oneshot(3).await.unwrap();
     let rejection = rejection(service.clone().oneshot(3).await);
@@ -131,7 +131,7 @@ async fn a_call_is_let_through_for_all_of_its_weight_or_not_at_all() {
 
 #[tokio::test(start_paused = true)]
 async fn a_weight_that_never_fits_is_told_so_even_with_a_queue() {
-    let layer = ThrottleLayer::rate(Rate::per_second(5)).weigh(|n: &u32| *n).queue(9);
+    let layer = ThrottleLayer::rate(Rate::per_second(5)).cost(|n: &u32| *n).queue(9);
     let rejection = rejection(echo(&layer).oneshot(6).await);
     assert_eq!((rejection.reason(), rejection.retry_after()), (Reason::NeverAdmissible, None));
     assert_eq!((layer.handle().tokens(), layer.handle().queued()), (5, 0));
@@ -173,8 +173,8 @@ async fn the_rate_can_be_changed_while_calls_come() {
 async fn each_of_several_rates_can_be_changed_and_none_that_is_not_there() {
     let (one, other) = (Rate::per_second(3), Rate::per_minute(5));
     let handle = ThrottleLayer::rates(Rates::new(one).and(other)).handle();
-    handle.set_rate_of(1, Rate::per_minute(7));
-    handle.set_rate_of(2, Rate::per_minute(9));
+    handle.set_rate_at(1, Rate::per_minute(7));
+    handle.set_rate_at(2, Rate::per_minute(9));
     assert_eq!(handle.rates(), [one, Rate::per_minute(7)]);
 }
 

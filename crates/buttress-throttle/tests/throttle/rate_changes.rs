@@ -107,7 +107,7 @@ async fn calls_wait_at_a_rate_of_zero_until_it_is_raised() {
 
 #[tokio::test(start_paused = true)]
 async fn a_waiter_too_heavy_for_a_lowered_burst_is_refused_and_holds_up_no_other() {
-    let layer = ThrottleLayer::rate(Rate::per_second(10)).weigh(|n: &u32| *n).queue(9);
+    let layer = ThrottleLayer::rate(Rate::per_second(10)).cost(|n: &u32| *n).queue(9);
     let service = echo(&layer);
     service.clone().oneshot(10).await.unwrap();
     let mut heavy = task::spawn(service.clone().oneshot(6));
@@ -130,7 +130,7 @@ async fn each_of_several_rates_reaches_the_waiters_when_it_is_raised() {
     let start = Instant::now();
     let calls: Vec<_> = (0..3).map(|n| tokio::task::spawn(service.clone().oneshot(n))).collect();
     tokio::task::yield_now().await;
-    layer.handle().set_rate_of(1, Rate::per_minute(600));
+    layer.handle().set_rate_at(1, Rate::per_minute(600));
     for (call, at) in calls.into_iter().zip([100, 200, 300]) {
         call.await.unwrap().unwrap();
         assert_eq!(start.elapsed(), ms(at));
@@ -147,7 +147,7 @@ async fn a_rate_set_for_all_keys_reaches_the_waiters_of_each() {
     let calls: Vec<_> =
         (0..4).map(|key| tokio::task::spawn(service.clone().oneshot(key))).collect();
     tokio::task::yield_now().await;
-    assert_eq!((layer.handle().queued(), layer.handle().of(&0).unwrap().queued()), (4, 2));
+    assert_eq!((layer.handle().queued(), layer.handle().for_key(&0).unwrap().queued()), (4, 2));
     assert_eq!(reason(service.clone().oneshot(0).await), Reason::RateLimited);
     layer.handle().set_rate(Rate::per_second(10));
     for call in calls {

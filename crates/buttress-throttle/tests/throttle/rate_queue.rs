@@ -144,7 +144,7 @@ async fn a_cell_granted_to_the_last_waiter_comes_back_when_it_is_dropped() {
 
 #[tokio::test(start_paused = true)]
 async fn a_newcomer_waits_behind_those_in_line_even_if_there_are_cells_for_it() {
-    let layer = ThrottleLayer::rate(Rate::per_second(10).burst(5)).weigh(|n: &u32| *n).queue(9);
+    let layer = ThrottleLayer::rate(Rate::per_second(10).burst(5)).cost(|n: &u32| *n).queue(9);
     let service = echo(&layer);
     service.clone().oneshot(3).await.unwrap();
     let mut calls = waiting(&service, [5, 1]);
@@ -159,7 +159,7 @@ async fn a_newcomer_waits_behind_those_in_line_even_if_there_are_cells_for_it() 
 
 #[tokio::test(start_paused = true)]
 async fn a_light_waiter_goes_at_once_when_the_heavy_one_before_it_leaves() {
-    let layer = ThrottleLayer::rate(Rate::per_second(10).burst(5)).weigh(|n: &u32| *n).queue(9);
+    let layer = ThrottleLayer::rate(Rate::per_second(10).burst(5)).cost(|n: &u32| *n).queue(9);
     let service = echo(&layer);
     service.clone().oneshot(4).await.unwrap();
     let mut calls = waiting(&service, [5, 2]);
@@ -171,7 +171,7 @@ async fn a_light_waiter_goes_at_once_when_the_heavy_one_before_it_leaves() {
 
 #[tokio::test(start_paused = true)]
 async fn a_call_that_weighs_nothing_never_waits() {
-    let layer = ThrottleLayer::rate(Rate::per_second(10).burst(1)).weigh(|n: &u32| *n).queue(9);
+    let layer = ThrottleLayer::rate(Rate::per_second(10).burst(1)).cost(|n: &u32| *n).queue(9);
     let service = echo(&layer);
     service.clone().oneshot(1).await.unwrap();
     let _calls = waiting(&service, [1]);
@@ -180,7 +180,7 @@ async fn a_call_that_weighs_nothing_never_waits() {
 
 #[tokio::test(start_paused = true)]
 async fn a_refusal_says_when_to_come_again_by_those_who_still_wait() {
-    let layer = ThrottleLayer::rate(Rate::per_second(10).burst(2)).weigh(|n: &u32| *n).queue(3);
+    let layer = ThrottleLayer::rate(Rate::per_second(10).burst(2)).cost(|n: &u32| *n).queue(3);
     let service = echo(&layer);
     service.clone().oneshot(2).await.unwrap();
     let mut calls = waiting(&service, [2, 1, 1]);
@@ -198,7 +198,7 @@ async fn a_refusal_says_when_to_come_again_by_those_who_still_wait() {
 
 #[tokio::test(start_paused = true)]
 async fn a_deadline_is_held_against_the_cells_of_those_ahead() {
-    let layer = ThrottleLayer::rate(Rate::per_second(10).burst(2)).weigh(|n: &u32| *n).queue(9);
+    let layer = ThrottleLayer::rate(Rate::per_second(10).burst(2)).cost(|n: &u32| *n).queue(9);
     let service = echo(&layer);
     service.clone().oneshot(2).await.unwrap();
     let calls = waiting(&service, [2, 1]);

@@ -58,7 +58,7 @@ async fn in_a_full_queue_the_last_of_the_least_critical_makes_room() {
     assert_eq!(reason(call(&service, Sheddable).await.await.unwrap().0), Reason::RateLimited);
     assert!(critical.await.unwrap().0.is_ok());
     assert!(first.await.unwrap().0.is_ok());
-    assert_eq!(layer.handle().rejected_of(Sheddable), 2);
+    assert_eq!(layer.handle().rejected_at(Sheddable), 2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -158,7 +158,7 @@ async fn a_full_lifo_queue_drops_the_oldest_waiter() {
 #[tokio::test(start_paused = true)]
 async fn a_call_that_goes_first_and_finds_its_cells_takes_nobodys_place() {
     let rate = Rate::per_second(10).burst(3);
-    let layer = ThrottleLayer::rate(rate).queue(1).weigh(|cells: &u32| *cells);
+    let layer = ThrottleLayer::rate(rate).queue(1).cost(|cells: &u32| *cells);
     let service = echo(&layer);
     service.clone().oneshot(1).await.unwrap();
     let heavy = Sheddable.around(service.clone().oneshot(3));
@@ -174,7 +174,7 @@ async fn a_call_that_goes_first_and_finds_its_cells_takes_nobodys_place() {
 #[tokio::test(start_paused = true)]
 async fn a_light_call_goes_when_the_queue_turns_to_the_latest() {
     let rate = Rate::per_second(10).burst(5);
-    let layer = ThrottleLayer::rate(rate).queue(9).adaptive_lifo().weigh(|cells: &u32| *cells);
+    let layer = ThrottleLayer::rate(rate).queue(9).adaptive_lifo().cost(|cells: &u32| *cells);
     let service = echo(&layer);
     service.clone().oneshot(4).await.unwrap();
     let heavy = tokio::task::spawn(service.clone().oneshot(5));

@@ -11,7 +11,7 @@ use std::{
 };
 
 use buttress_core::{BoxError, Criticality, Deadline, Reason};
-use buttress_throttle::{Rate, ThrottleLayer, Weigh};
+use buttress_throttle::{Cost, Rate, ThrottleLayer};
 use tokio::time::advance;
 use tower::{Layer, ServiceExt, service_fn};
 
@@ -88,8 +88,8 @@ impl Clone for Weight {
     }
 }
 
-impl Weigh<u32> for Weight {
-    fn weight(&self, _: &u32) -> u32 {
+impl Cost<u32> for Weight {
+    fn cost(&self, _: &u32) -> u32 {
         1
     }
 }
@@ -98,7 +98,7 @@ impl Weigh<u32> for Weight {
 async fn no_lock_of_the_keys_is_held_while_a_weight_is_cloned() {
     let prying = Prying::default();
     let layer = ThrottleLayer::rate(Rate::per_second(2))
-        .weigh(Weight(Arc::clone(&prying)))
+        .cost(Weight(Arc::clone(&prying)))
         .keyed(|key: &u32| Some(*key));
     let handle = layer.handle();
     let service = layer.layer(service_fn(|key: u32| async move { Ok::<_, BoxError>(key) }));
@@ -106,7 +106,7 @@ async fn no_lock_of_the_keys_is_held_while_a_weight_is_cloned() {
     assert!(prying.set(Box::new(move || assert!(seen.keys() <= 1))).is_ok());
     service.clone().oneshot(7).await.unwrap();
     service.clone().oneshot(7).await.unwrap();
-    assert_eq!(handle.of(&7).unwrap().tokens(), 0);
+    assert_eq!(handle.for_key(&7).unwrap().tokens(), 0);
     handle.set_rate(Rate::per_second(1));
     assert_eq!(handle.admitted(), 2);
 }
@@ -119,7 +119,7 @@ async fn a_key_is_in_use_while_its_request_is_weighed() {
         pry(&weighing);
         1
     };
-    let layer = ThrottleLayer::rate(Rate::per_second(1)).weigh(weigh).keyed(|key: &u32| Some(*key));
+    let layer = ThrottleLayer::rate(Rate::per_second(1)).cost(weigh).keyed(|key: &u32| Some(*key));
     let service = layer.layer(service_fn(|key: u32| async move { Ok::<_, BoxError>(key) }));
     let seen = layer.handle();
     assert!(prying.set(Box::new(move || assert_eq!(seen.keys(), 1))).is_ok());
@@ -168,7 +168,7 @@ async fn no_lock_of_the_keys_is_held_while_a_key_of_a_key_is_dropped() {
 async fn a_rate_set_for_keys_holds_for_one_that_is_just_being_made() {
     let prying = Prying::default();
     let layer = ThrottleLayer::rate(Rate::per_second(2))
-        .weigh(Weight(Arc::clone(&prying)))
+        .cost(Weight(Arc::clone(&prying)))
         .keyed(|key: &u32| Some(*key));
     let handle = layer.handle();
     let service = layer.layer(service_fn(|key: u32| async move { Ok::<_, BoxError>(key) }));
@@ -180,5 +180,5 @@ async fn a_rate_set_for_keys_holds_for_one_that_is_just_being_made() {
     };
     assert!(prying.set(Box::new(once)).is_ok());
     service.oneshot(7).await.unwrap();
-    assert_eq!(handle.of(&7).unwrap().rates(), [Rate::per_second(9)]);
+    assert_eq!(handle.for_key(&7).unwrap().rates(), [Rate::per_second(9)]);
 }

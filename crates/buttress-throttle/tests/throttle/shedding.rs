@@ -55,8 +55,8 @@ async fn in_a_full_queue_the_last_of_the_least_critical_makes_room() {
     for (call, served) in [(first, true), (plus, true), (critical, true)] {
         assert_eq!(call.await.unwrap().0.is_ok(), served);
     }
-    assert_eq!(Criticality::ALL.map(|criticality| handle.rejected_of(criticality)), [2, 0, 0, 0]);
-    assert_eq!(Criticality::ALL.map(|criticality| handle.admitted_of(criticality)), [1, 1, 2, 0]);
+    assert_eq!(Criticality::ALL.map(|criticality| handle.rejected_at(criticality)), [2, 0, 0, 0]);
+    assert_eq!(Criticality::ALL.map(|criticality| handle.admitted_at(criticality)), [1, 1, 2, 0]);
 }
 
 #[tokio::test(start_paused = true)]

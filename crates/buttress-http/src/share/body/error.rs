@@ -6,7 +6,7 @@ use crate::message::body_error::behind;
 
 /// The error of a reader of a shared body that fell too far behind the others.
 ///
-/// Of a body of more than [`Http::share_cap`](crate::Http::share_cap) bytes, or of more than the layer
+/// Of a body of more than [`Http::max_shared_body`](crate::Http::max_shared_body) bytes, or of more than the layer
 /// has left for all bodies, only a window of that size is held. If a reader does not read on for 10 ms
 /// while the others wait for it, or holds them up for 1 s in all before it has caught up, the window
 /// moves on without it, and it gets this error. [`SharedBody`](crate::SharedBody) has the rule.

@@ -37,7 +37,7 @@ pub(super) use self::read_to_end::ReadToEnd;
 ///
 /// # Long bodies
 ///
-/// A body that turns out to be longer than [`Http::share_cap`](crate::Http::share_cap), or than what
+/// A body that turns out to be longer than [`Http::max_shared_body`](crate::Http::max_shared_body), or than what
 /// the layer has left for all bodies, takes no new reader and is not kept. Its readers get all of it.
 /// Their frames are held in a window of that size, which moves with them: a frame is dropped when its
 /// last reader has read it, or has left. If there is no room for the next frame, the readers in front

@@ -2,10 +2,10 @@ use buttress_core::{Judge, Verdict};
 
 /// Outcomes are not looked at, so they may be of any type.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Blind;
+pub struct IgnoreOutcome;
 
 #[diagnostic::do_not_recommend]
-impl<M, Req, Res, E> Judge<M, Req, Res, E> for Blind {
+impl<M, Req, Res, E> Judge<M, Req, Res, E> for IgnoreOutcome {
     type Seed = ();
 
     #[inline]
