@@ -4,13 +4,10 @@ use std::{
     task::{Context, Poll},
 };
 
-use buttress_core::{Deadline, Rejection, Respond};
+use buttress_core::{Deadline, Enforcement, Extent, Rejection, Respond};
 use pin_project::pin_project;
 
-use crate::{
-    settings::{Enforcement, Extent, Settings},
-    timed_call::TimedCall,
-};
+use crate::{settings::Settings, timed_call::TimedCall};
 
 /// A call, or the body of its response, under a deadline that is not what is ambient inside: it is only
 /// observed, or ends at the response head.
@@ -38,7 +35,7 @@ impl Apart {
     ) -> Self {
         let call = TimedCall::new(Deadline::earliest(own, inherited), settings);
         let inside = match settings.enforcement {
-            Enforcement::Reject => Inside::Call { inherited, head: own },
+            Enforcement::Enforce => Inside::Call { inherited, head: own },
             Enforcement::Observe => Inside::Outside,
         };
         Self { call, inside }

@@ -1,13 +1,10 @@
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use buttress_control::Ratio;
-use buttress_core::{Bind, Plain};
+use buttress_core::{Bind, Enforcement, Extent, Plain};
 use tower_layer::Layer;
 
-use crate::{
-    DeadlineHandle, DeadlineService,
-    settings::{Enforcement, Extent, Settings},
-};
+use crate::{DeadlineHandle, DeadlineService, settings::Settings};
 
 /// Ends calls at a deadline.
 ///

@@ -3,13 +3,10 @@ use std::{
     task::{Context, Poll},
 };
 
-use buttress_core::{Deadline, Timer};
+use buttress_core::{Deadline, Enforcement, Timer};
 use tower_service::Service;
 
-use crate::{
-    apart::Apart,
-    settings::{Enforcement, Settings},
-};
+use crate::{apart::Apart, settings::Settings};
 
 /// How far a handle has come in waiting for the inner service.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use buttress_core::{Deadline, NoTimeLeft, Plain, Propagate, Respond};
+use buttress_core::{Deadline, Enforcement, Extent, NoTimeLeft, Plain, Propagate, Respond};
 use tokio::time::Instant;
 use tower_service::Service;
 
@@ -13,7 +13,7 @@ use crate::{
     ResponseFuture,
     apart::{Apart, ApartCall},
     readiness::Readiness,
-    settings::{Enforcement, Extent, Settings},
+    settings::Settings,
     timed_call::TimedCall,
 };
 
@@ -89,7 +89,7 @@ where
         };
         match deadline {
             Some(late) if passed(late) || self.mode.set_deadline(&mut request, late).is_err() => {
-                if self.settings.reject_late() == Enforcement::Reject {
+                if self.settings.reject_late() == Enforcement::Enforce {
                     return self.reject(seed, late);
                 }
                 deadline = own.filter(|own| !passed(*own));
@@ -136,7 +136,7 @@ impl<S: Clone, M> DeadlineService<S, M> {
         if deadline.is_some_and(Deadline::has_passed)
             || self.write(&mut request, deadline, inherited).is_err()
         {
-            if self.settings.reject_late() == Enforcement::Reject
+            if self.settings.reject_late() == Enforcement::Enforce
                 && let Some(late) = deadline
             {
                 return Err(late);
@@ -148,7 +148,7 @@ impl<S: Clone, M> DeadlineService<S, M> {
         } else {
             self.settings.note_on_time();
             if let Some(came) = announced
-                && self.settings.enforcement == Enforcement::Reject
+                && self.settings.enforcement == Enforcement::Enforce
             {
                 came.announces();
             }
@@ -177,7 +177,7 @@ impl<S: Clone, M> DeadlineService<S, M> {
     {
         let told = if self.settings.extent == Extent::Head { inherited } else { deadline };
         match (told, self.settings.enforcement) {
-            (Some(told), Enforcement::Reject) => self.mode.set_deadline(request, told),
+            (Some(told), Enforcement::Enforce) => self.mode.set_deadline(request, told),
             (Some(told), Enforcement::Observe) => self.mode.can_set_deadline(request, told),
             (None, _) => Ok(()),
         }

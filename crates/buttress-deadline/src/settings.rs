@@ -7,7 +7,7 @@ use std::{
 };
 
 use buttress_control::{Nanos, Ratio, RetryBudget};
-use buttress_core::{Deadline, Origin, Reason, Rejection, Timers};
+use buttress_core::{Deadline, Enforcement, Extent, Origin, Reason, Rejection, Timers};
 use tokio::time::Instant;
 
 /// What a layer was told, and the state its services share.
@@ -26,7 +26,7 @@ impl Settings {
         Self {
             origin: Origin::new("deadline"),
             extent: Extent::Body,
-            enforcement: Enforcement::Reject,
+            enforcement: Enforcement::Enforce,
             state: Arc::default(),
             late_rejections: None,
             timeout: timeout.filter(|timeout| *timeout < Deadline::NEVER),
@@ -44,7 +44,7 @@ impl Settings {
     /// Whether the deadline of a call is what is ambient inside, until its body has ended.
     #[inline]
     pub(crate) fn is_ambient(&self) -> bool {
-        self.extent == Extent::Body && self.enforcement == Enforcement::Reject
+        self.extent == Extent::Body && self.enforcement == Enforcement::Enforce
     }
 
     pub(crate) fn rejection(&self, deadline: Option<Deadline>) -> Rejection {
@@ -89,19 +89,6 @@ impl Settings {
         tracing::debug!(name: "deadline.exceeded", target: "buttress", instance, phase, observed);
         self.enforcement
     }
-}
-
-/// How far into a response the deadline reaches.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Extent {
-    Head,
-    Body,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Enforcement {
-    Reject,
-    Observe,
 }
 
 #[derive(Debug, Default)]

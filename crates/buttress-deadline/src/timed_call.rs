@@ -3,10 +3,10 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use buttress_core::{Deadline, Rejection, Respond, Timer};
+use buttress_core::{Deadline, Enforcement, Extent, Rejection, Respond, Timer};
 use tokio::time::Instant;
 
-use crate::settings::{Enforcement, Extent, Settings};
+use crate::settings::Settings;
 
 /// A call, or the body of its response, under its deadline.
 #[derive(Debug)]
@@ -75,7 +75,7 @@ impl TimedCall {
     #[cold]
     fn enforce(&mut self, phase: &'static str) -> Poll<()> {
         match self.settings.exceeded(phase) {
-            Enforcement::Reject => Poll::Ready(()),
+            Enforcement::Enforce => Poll::Ready(()),
             Enforcement::Observe => {
                 self.forget_deadline();
                 Poll::Pending
@@ -100,6 +100,6 @@ impl TimedCall {
         M: Respond<Req, Res, E>,
     {
         announced.is_some_and(|deadline| mode.timed_out(error, deadline.remaining()))
-            && self.settings.exceeded("call") == Enforcement::Reject
+            && self.settings.exceeded("call") == Enforcement::Enforce
     }
 }

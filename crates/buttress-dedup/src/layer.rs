@@ -1,12 +1,12 @@
 use std::{borrow::Cow, sync::Arc};
 
-use buttress_core::{Bind, By, ByMode, ByteBudget, KeyOf, Plain};
+use buttress_core::{Bind, By, ByMode, ByteBudget, KeyOf, Plain, StateScope};
 use tower_layer::Layer;
 
 use crate::{
     Dedup, DedupConfig, DedupHandle, NoCache, UnsharedErrors,
     call::SharedConfig,
-    settings::{PanicPolicy, Scope, Settings},
+    settings::{PanicPolicy, Settings},
     share_error::{ClonedErrors, MappedErrors},
     state::DedupState,
 };
@@ -104,7 +104,7 @@ impl<K, M, P: Clone, R> DedupLayer<K, M, P, R> {
     /// Gives every service this layer makes flights and answers of its own. The numbers are those of each
     /// service's [handle](Dedup::handle), which alone can make it forget.
     pub fn per_service(self) -> Self {
-        self.with(|settings| settings.scope = Scope::Service)
+        self.with(|settings| settings.scope = StateScope::Service)
     }
 
     /// Names this instance in rejections and events. `"dedup"` by default.
@@ -139,7 +139,7 @@ where
 
     fn layer(&self, inner: S) -> Self::Service {
         let mut core = self.core.clone();
-        if core.shared.settings.scope == Scope::Service {
+        if core.shared.settings.scope == StateScope::Service {
             let SharedConfig { policy, settings, .. } = &*core.shared;
             let (policy, settings) = (policy.clone(), settings.clone());
             core.shared =

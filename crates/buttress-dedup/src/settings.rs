@@ -3,14 +3,14 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use buttress_core::{ByteBudget, Origin, Reason, Rejection};
+use buttress_core::{ByteBudget, Origin, Reason, Rejection, StateScope};
 
 /// What a layer was told beside its key, its mode and its policy.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) origin: Origin,
     pub(crate) panic_policy: PanicPolicy,
-    pub(crate) scope: Scope,
+    pub(crate) scope: StateScope,
     pub(crate) allowance: Arc<ByteBudget>,
 }
 
@@ -19,7 +19,7 @@ impl Settings {
         Self {
             origin: Origin::new("dedup"),
             panic_policy: PanicPolicy::Rejected,
-            scope: Scope::Layer,
+            scope: StateScope::Layer,
             allowance: Arc::new(ByteBudget::new(MAX_BYTES)),
         }
     }
@@ -47,15 +47,6 @@ pub(crate) fn forbid_caching(valid: &ValidFlag) {
 pub(crate) enum PanicPolicy {
     Rejected,
     Resumed,
-}
-
-/// Who shares flights and answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Scope {
-    /// All services of the layer.
-    Layer,
-    /// The clones of one service.
-    Service,
 }
 
 /// 64 MiB.

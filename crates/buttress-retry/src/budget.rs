@@ -118,7 +118,7 @@ impl Budget {
             (Law::Throttle(throttle), _) if is_earning => throttle.success(),
             (Law::Tokens(bucket), Some(Paid::Tokens { kind, .. })) => bucket.refund(kind),
             (Law::Tokens(bucket), _) if is_earning && !SharedCount::is_repeated() => {
-                bucket.success()
+                bucket.success();
             }
             _ => return,
         }

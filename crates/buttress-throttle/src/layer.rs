@@ -1,7 +1,7 @@
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use buttress_control::{AcceptRatio, Adapt, Codel, Random, Rate, Rates};
-use buttress_core::{Bind, By, ByMode, KeyOf, Plain};
+use buttress_core::{Bind, By, ByMode, Enforcement, Extent, KeyOf, Plain, StateScope};
 use tower_layer::Layer;
 
 use crate::{
@@ -9,7 +9,7 @@ use crate::{
     concurrency::{Adaptive, Fixed, Regulate},
     limit::{LimitTemplate, QueueOrder, Queued},
     rate::UnitCost,
-    settings::{Enforcement, Extent, QuotaHeaders, Scope, Settings},
+    settings::{QuotaHeaders, Settings},
 };
 
 /// Lets through as many calls as the service behind it can bear.
@@ -226,7 +226,7 @@ impl<L, M, J> ThrottleLayer<L, M, J> {
     /// The numbers are those of each service's [handle](Throttle::handle); rejections are counted for
     /// all services together.
     pub fn per_service(self) -> Self {
-        self.with(|settings| settings.scope = Scope::Service)
+        self.with(|settings| settings.scope = StateScope::Service)
     }
 
     /// Names this instance in rejections and events. `"throttle"` by default.
@@ -264,8 +264,8 @@ where
 
     fn layer(&self, inner: S) -> Self::Service {
         let limit = match self.settings.scope {
-            Scope::Layer => self.limit.clone(),
-            Scope::Service => self.limit.fresh(),
+            StateScope::Layer => self.limit.clone(),
+            StateScope::Service => self.limit.fresh(),
         };
         let (mode, judge) = (self.mode.clone(), self.judge.clone());
         Throttle::new(inner, limit, Arc::clone(&self.settings), mode, judge)

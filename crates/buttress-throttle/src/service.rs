@@ -3,14 +3,16 @@ use std::{
     task::{Context, Poll},
 };
 
-use buttress_core::{Criticality, Deadline, Judge, Plain, Propagate, Respond, take_ready};
+use buttress_core::{
+    Criticality, Deadline, Enforcement, Judge, Plain, Propagate, Respond, take_ready,
+};
 use tower_service::Service;
 
 use crate::{
     IgnoreOutcome, ResponseFuture, ThrottleHandle,
     future::{NotStarted, ThrottleGuard, Waiting},
     limit::{Admission, CallInfo, Limit, LimitPermit, LimitTemplate, Refusal},
-    settings::{Enforcement, Settings},
+    settings::Settings,
 };
 
 /// The service of [`ThrottleLayer`](crate::ThrottleLayer).

@@ -7,7 +7,7 @@ use std::{
 };
 
 use buttress_control::Random;
-use buttress_core::{Criticality, Origin, Reason, Rejection};
+use buttress_core::{Criticality, Enforcement, Extent, Origin, Reason, Rejection, StateScope};
 
 use crate::limit::Refusal;
 
@@ -18,7 +18,7 @@ pub struct Settings {
     pub(crate) extent: Extent,
     pub(crate) enforcement: Enforcement,
     pub(crate) quota_headers: QuotaHeaders,
-    pub(crate) scope: Scope,
+    pub(crate) scope: StateScope,
     /// What calls are told that a concurrency limit rejects.
     pub(crate) retry_after: Option<Duration>,
     pub(crate) random: Arc<Random>,
@@ -30,9 +30,9 @@ impl Settings {
         Self {
             origin: Origin::new("throttle"),
             extent: Extent::Body,
-            enforcement: Enforcement::Reject,
+            enforcement: Enforcement::Enforce,
             quota_headers: QuotaHeaders::Silent,
-            scope: Scope::Layer,
+            scope: StateScope::Layer,
             retry_after: None,
             random: Arc::new(Random::seeded(fastrand::u64(..))),
             rejected: Arc::default(),
@@ -75,31 +75,9 @@ impl Settings {
     }
 }
 
-/// How long a permit is held.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Extent {
-    Head,
-    Body,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Enforcement {
-    Reject,
-    Observe,
-}
-
 /// Whether responses say how much of the rate is left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum QuotaHeaders {
     Silent,
     Quotas,
-}
-
-/// Who shares a limit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Scope {
-    /// All services of the layer.
-    Layer,
-    /// The clones of one service.
-    Service,
 }

@@ -1,3 +1,5 @@
 mod ready;
+mod settings;
 
 pub use self::ready::{Check, take_ready};
+pub use self::settings::{Enforcement, Extent, StateScope};

@@ -1,13 +1,13 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use buttress_control::Nanos;
-use buttress_core::Criticality;
+use buttress_core::{Criticality, Enforcement};
 
 use super::{permit::ConcurrencyPermit, regulate::Regulate, word::PermitWord};
 use crate::{
     limit::{Admission, CallInfo, Refusal, RefusalReason},
     queue::{Entry, Later, Queue, QueuedCall, Supply},
-    settings::{Enforcement, Settings},
+    settings::Settings,
 };
 
 /// A bounded number of permits.

@@ -7,7 +7,8 @@ use std::{
 };
 
 use buttress_core::{
-    Criticality, Deadline, Guard, Judge, NoTimeLeft, Propagate, Quota, Reason, Respond, Verdict,
+    Criticality, Deadline, Extent, Guard, Judge, NoTimeLeft, Propagate, Quota, Reason, Respond,
+    Verdict,
 };
 use pin_project::pin_project;
 use tower_service::Service;
@@ -15,7 +16,7 @@ use tower_service::Service;
 use self::cold_box::ColdBox;
 use crate::{
     limit::{Limit, LimitPermit, Refusal, Wait},
-    settings::{Extent, Settings},
+    settings::Settings,
 };
 
 mod cold_box;

@@ -1,7 +1,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use buttress_control::{Nanos, Rates, Reservation};
-use buttress_core::{Guard, Quota};
+use buttress_core::{Enforcement, Guard, Quota};
 
 use self::state::RateState;
 use crate::{
@@ -10,7 +10,6 @@ use crate::{
         RefusalReason,
     },
     queue::{Queue, QueuedCall, Supply},
-    settings::Enforcement,
     sync::is_only,
 };
 
