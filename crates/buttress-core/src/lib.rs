@@ -61,7 +61,7 @@ mod timer;
 mod wake;
 
 pub use ambient::{
-    Ambient, Attempt, Criticality, Deadline, GaveUp, InnerReport, Scope, SharedCount,
+    Ambient, Attempt, Criticality, Deadline, InnerReport, Scope, SharedCount, Signals,
 };
 pub use layer::{Check, Enforcement, Extent, StateScope, take_ready};
 pub use mode::{

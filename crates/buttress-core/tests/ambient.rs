@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use buttress_core::{Attempt, Criticality, Deadline, GaveUp, InnerReport, SharedCount};
+use buttress_core::{Attempt, Criticality, Deadline, InnerReport, SharedCount, Signals};
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use proptest::prelude::*;
 use tokio::{task::LocalSet, time::Instant};
@@ -162,7 +162,7 @@ fn entering_and_leaving_allocates_nothing() {
         Deadline::with(Some(limit), || assert_eq!(Deadline::current(), Some(limit)));
         Attempt::FIRST.next().with(|| assert_eq!(Attempt::current().number(), 2));
         Criticality::Sheddable.with(|| assert_eq!(Criticality::current(), Criticality::Sheddable));
-        assert!(GaveUp::watch(GaveUp::mark).1);
+        assert!(Signals::watch(Signals::raise_gave_up).1.gave_up);
         assert!(scoped.as_mut().poll(&mut cx).is_pending());
     });
     assert_eq!(counted.count_total, 0);
@@ -263,66 +263,68 @@ fn attempts_count_from_one_and_stop_at_the_largest_number() {
 
 #[test]
 fn a_mark_is_seen_by_the_layer_that_polls_and_by_no_other() {
-    let ((inner, nothing), outer) = GaveUp::watch(|| {
-        let ((), inner) = GaveUp::watch(GaveUp::mark);
-        let ((), nothing) = GaveUp::watch(|| {});
+    let ((inner, nothing), outer) = Signals::watch(|| {
+        let ((), inner) = Signals::watch(Signals::raise_gave_up);
+        let ((), nothing) = Signals::watch(|| {});
         (inner, nothing)
     });
-    assert!(inner);
-    assert!(!nothing, "a mark is not left for who polls next");
-    assert!(!outer, "a mark is for the nearest layer, which may leave one of its own");
+    assert!(inner.gave_up);
+    assert!(!nothing.gave_up, "a mark is not left for who polls next");
+    assert!(!outer.gave_up, "a mark is for the nearest layer, which may leave one of its own");
 }
 
 #[test]
 fn a_layer_that_gives_up_in_turn_leaves_its_mark_for_the_next() {
-    let (inner, outer) = GaveUp::watch(|| {
-        let ((), inner) = GaveUp::watch(GaveUp::mark);
-        GaveUp::mark();
+    let (inner, outer) = Signals::watch(|| {
+        let ((), inner) = Signals::watch(Signals::raise_gave_up);
+        Signals::raise_gave_up();
         inner
     });
-    assert!(inner && outer);
+    assert!(inner.gave_up && outer.gave_up);
 }
 
 #[test]
 fn a_panic_leaves_no_mark_and_takes_none_away() {
-    let ((), outer) = GaveUp::watch(|| {
-        GaveUp::mark();
+    let ((), outer) = Signals::watch(|| {
+        Signals::raise_gave_up();
         let panicked = catch_unwind(|| {
-            GaveUp::watch(|| {
-                GaveUp::mark();
+            Signals::watch(|| {
+                Signals::raise_gave_up();
                 panic!("on purpose")
             })
         });
         assert!(panicked.is_err());
     });
-    assert!(outer, "the mark that was there before");
-    let ((), later) = GaveUp::watch(|| {});
-    assert!(!later);
+    assert!(outer.gave_up, "the mark that was there before");
+    let ((), later) = Signals::watch(|| {});
+    assert!(!later.gave_up);
 }
 
 #[test]
 fn a_deadline_that_was_enforced_is_seen_by_the_layer_that_polls_the_latest_of_several() {
     let (early, late) = (seconds(1), seconds(2));
-    let ((inner, nothing), outer) = Deadline::watch(|| {
-        let ((), inner) = Deadline::watch(|| {
-            late.enforced();
-            early.enforced();
+    let ((inner, nothing), outer) = Signals::watch(|| {
+        let ((), inner) = Signals::watch(|| {
+            Signals::raise_deadline(late);
+            Signals::raise_deadline(early);
         });
-        let ((), nothing) = Deadline::watch(|| {});
+        let ((), nothing) = Signals::watch(|| {});
         (inner, nothing)
     });
-    assert_eq!((inner, nothing, outer), (Some(late), None, None));
-    let ((), outer) = Deadline::watch(|| {
-        early.enforced();
+    assert_eq!(inner.deadline, Some(late));
+    assert_eq!(nothing, Signals::default());
+    assert_eq!(outer, Signals::default());
+    let ((), outer) = Signals::watch(|| {
+        Signals::raise_deadline(early);
         let panicked = catch_unwind(|| {
-            Deadline::watch(|| {
-                late.enforced();
+            Signals::watch(|| {
+                Signals::raise_deadline(late);
                 panic!("on purpose")
             })
         });
         assert!(panicked.is_err());
     });
-    assert_eq!(outer, Some(early), "what was there before, also after a panic");
+    assert_eq!(outer.deadline, Some(early), "what was there before, also after a panic");
 }
 
 #[test]
@@ -353,7 +355,7 @@ fn an_outcome_is_counted_for_all_layers_of_a_tally_and_for_no_other() {
     let (mut outer, mut middle) = (InnerReport::EMPTY, InnerReport::EMPTY);
     let counted = a.run_and_report(Attempt::FIRST, &mut outer, || {
         b.run_and_report(Attempt::FIRST, &mut middle, || {
-            a.run(Attempt::FIRST, || a.mark_counted())
+            a.run(Attempt::FIRST, || a.mark_counted());
         });
         middle.is_counted()
     });

@@ -7,7 +7,7 @@ use std::{
 };
 
 use buttress_control::{Nanos, Ratio, RetryBudget};
-use buttress_core::{Deadline, Enforcement, Extent, Origin, Reason, Rejection, Timers};
+use buttress_core::{Deadline, Enforcement, Extent, Origin, Reason, Rejection, Signals, Timers};
 use tokio::time::Instant;
 
 /// What a layer was told, and the state its services share.
@@ -49,7 +49,7 @@ impl Settings {
 
     pub(crate) fn rejection(&self, deadline: Option<Deadline>) -> Rejection {
         let rejection = Rejection::new(Reason::DeadlineExceeded, self.origin.clone());
-        let deadline = deadline.inspect(|deadline| deadline.enforced());
+        let deadline = deadline.inspect(|deadline| Signals::raise_deadline(*deadline));
         deadline.into_iter().fold(rejection, Rejection::enforcing)
     }
 

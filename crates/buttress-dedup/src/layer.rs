@@ -21,6 +21,12 @@ pub struct DedupLayer<K = ByMode, M = Plain, P = NoCache, R = UnsharedErrors> {
     core: DedupConfig<K, M, P, R>,
 }
 
+impl Default for DedupLayer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl DedupLayer {
     /// Requests are the same if the mode says so: in `Plain` mode if they are equal, in `Http` mode if
     /// they are safe to share and would be answered alike.

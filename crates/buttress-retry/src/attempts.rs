@@ -8,7 +8,7 @@ use std::{
 };
 
 use buttress_core::{
-    Attempt, Deadline, GaveUp, InnerReport, Judge, MarkGaveUp, Propagate, Replay, Verdict,
+    Attempt, Deadline, InnerReport, Judge, MarkGaveUp, Propagate, Replay, Signals, Verdict,
 };
 use tower_service::Service;
 
@@ -242,7 +242,7 @@ impl<S, M, C, Saved, Seed> Attempts<S, M, C, Saved, Seed> {
         if is_giving_up && self.settings.attempts > 1 {
             let is_marked = outcome.as_mut().is_ok_and(|response| self.mode.mark_gave_up(response));
             if !is_marked {
-                GaveUp::mark();
+                Signals::raise_gave_up();
             }
         }
         if let Some(count) = self.settings.state.stopped(why) {

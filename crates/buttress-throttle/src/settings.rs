@@ -7,7 +7,9 @@ use std::{
 };
 
 use buttress_control::Random;
-use buttress_core::{Criticality, Enforcement, Extent, Origin, Reason, Rejection, StateScope};
+use buttress_core::{
+    Criticality, Enforcement, Extent, Origin, Reason, Rejection, Signals, StateScope,
+};
 
 use crate::limit::Refusal;
 
@@ -70,7 +72,7 @@ impl Settings {
     pub(crate) fn rejection(&self, refusal: &Refusal) -> Rejection {
         let rejection = Rejection::new(refusal.reason, self.origin.clone());
         let rejection = refusal.retry_after.into_iter().fold(rejection, Rejection::after);
-        let deadline = refusal.deadline.inspect(|deadline| deadline.enforced());
+        let deadline = refusal.deadline.inspect(|deadline| Signals::raise_deadline(*deadline));
         deadline.into_iter().fold(rejection, Rejection::enforcing)
     }
 }

@@ -64,38 +64,6 @@ impl fmt::Debug for Attempt {
     }
 }
 
-/// The mark of a layer that gave up on a failure after trying for itself.
-///
-/// A retry leaves it when it stops, and an outer retry that polls the failed call reads it: three
-/// nested layers of three attempts make three calls, not 27. It works for any response and error
-/// type, because it does not travel in them; it is seen where the outcome is returned in the same
-/// poll, so not through a spawned task. A response that can carry the mark itself carries it instead
-/// ([`MarkGaveUp`](crate::MarkGaveUp)).
-#[derive(Clone, Copy, Debug)]
-pub struct GaveUp;
-
-impl GaveUp {
-    /// Leaves the mark for the layer that is polling.
-    pub fn mark() {
-        retry_ambient(|ambient| ambient.state.set(ambient.state.get().marked(true)));
-    }
-
-    /// Runs `f` and says whether the mark was left meanwhile.
-    #[inline]
-    pub fn watch<R>(f: impl FnOnce() -> R) -> (R, bool) {
-        let state = retry_ambient(|ambient| ambient.state.get());
-        let restore = RestoreMark(state.is_marked());
-        // Hardly ever is there a mark, so there is nothing to be written.
-        if state.is_marked() {
-            retry_ambient(|ambient| ambient.state.set(state.marked(false)));
-        }
-        let result = f();
-        let marked = retry_ambient(|ambient| ambient.state.get().is_marked());
-        drop(restore);
-        (result, marked)
-    }
-}
-
 /// What is ambient for retries: in one place, so that a retry looks for it once.
 pub(crate) struct RetryAmbient {
     pub(crate) attempt: Cell<Attempt>,
@@ -109,7 +77,7 @@ pub(crate) fn retry_ambient<R>(f: impl FnOnce(&RetryAmbient) -> R) -> R {
     AMBIENT.with(f)
 }
 
-/// How many layers have [entered](crate::SharedCount) a tally, and the mark of [`GaveUp`] in the highest bit: one
+/// How many layers have [entered](crate::SharedCount) a tally, and the signal `gave_up` in the highest bit: one
 /// word, so that a retry enters and leaves both at once.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CountState(u32);
@@ -119,23 +87,23 @@ impl CountState {
 
     #[inline]
     pub(crate) const fn depth(self) -> usize {
-        (self.0 & !MARK) as usize
+        (self.0 & !GAVE_UP) as usize
     }
 
-    /// One layer further in, where no mark has been left yet.
+    /// One layer further in, where nothing is raised yet.
     #[inline]
     pub(crate) const fn deeper(self) -> Self {
-        Self((self.0 & !MARK) + 1)
+        Self((self.0 & !GAVE_UP) + 1)
     }
 
     #[inline]
-    pub(crate) const fn is_marked(self) -> bool {
-        self.0 & MARK != 0
+    pub(crate) const fn gave_up(self) -> bool {
+        self.0 & GAVE_UP != 0
     }
 
     #[inline]
-    const fn marked(self, marked: bool) -> Self {
-        Self((self.0 & !MARK) | if marked { MARK } else { 0 })
+    pub(crate) const fn with_gave_up(self, gave_up: bool) -> Self {
+        Self((self.0 & !GAVE_UP) | if gave_up { GAVE_UP } else { 0 })
     }
 }
 
@@ -146,20 +114,6 @@ impl Drop for Restore {
     #[inline]
     fn drop(&mut self) {
         retry_ambient(|ambient| ambient.attempt.set(self.0));
-    }
-}
-
-struct RestoreMark(bool);
-
-impl Drop for RestoreMark {
-    #[inline]
-    fn drop(&mut self) {
-        retry_ambient(|ambient| {
-            let state = ambient.state.get();
-            if state.is_marked() != self.0 {
-                ambient.state.set(state.marked(self.0));
-            }
-        });
     }
 }
 
@@ -174,5 +128,5 @@ thread_local! {
     };
 }
 
-const MARK: u32 = 1 << 31;
+const GAVE_UP: u32 = 1 << 31;
 const MOST_FRAMES: usize = 16;

@@ -68,6 +68,12 @@ impl Deadline {
         }
     }
 
+    /// Whether `a` is later than `b`, where `None` is later than any.
+    #[inline]
+    pub fn is_later(a: Option<Self>, b: Option<Self>) -> bool {
+        b.is_some_and(|b| a.is_none_or(|a| a > b))
+    }
+
     /// The instant it stands for.
     #[inline]
     pub const fn instant(self) -> Instant {
@@ -113,24 +119,6 @@ impl Deadline {
     pub fn with_head<R>(head: Option<Self>, f: impl FnOnce() -> R) -> R {
         let _restore = RestoreHead(HEAD.replace(head));
         f()
-    }
-
-    /// Says to the layers outside that this deadline has ended the call that is being polled. An error of
-    /// the user's own, that no layer can look into, does not say so.
-    ///
-    /// It is seen where the outcome is returned in the same poll, so not through a spawned task.
-    pub fn enforced(self) {
-        ENFORCED.set(ENFORCED.get().max(Some(self)));
-    }
-
-    /// Runs `f` and says which deadline was [enforced](Self::enforced) meanwhile, the latest of several.
-    #[inline]
-    pub fn watch<R>(f: impl FnOnce() -> R) -> (R, Option<Self>) {
-        let restore = RestoreEnforced(ENFORCED.replace(None));
-        let result = f();
-        let enforced = ENFORCED.get();
-        drop(restore);
-        (result, enforced)
     }
 
     /// Says to the layers outside that this deadline came with the request of the call that is being made,
@@ -233,20 +221,10 @@ impl Drop for RestoreHead {
     }
 }
 
-struct RestoreEnforced(Option<Deadline>);
-
-impl Drop for RestoreEnforced {
-    #[inline]
-    fn drop(&mut self) {
-        ENFORCED.set(self.0);
-    }
-}
-
 thread_local! {
     // `const` and without a destructor: no lazy initialisation, and usable while a thread ends.
     static AMBIENT: Cell<Option<Deadline>> = const { Cell::new(None) };
     static HEAD: Cell<Option<Deadline>> = const { Cell::new(None) };
-    static ENFORCED: Cell<Option<Deadline>> = const { Cell::new(None) };
     // Left as it is by the reader: no two calls have the same deadline to the nanosecond.
     static ANNOUNCED: [Cell<Link>; MOST_LINKS] = const { [const { Cell::new(None) }; MOST_LINKS] };
 }

@@ -3,12 +3,14 @@ mod criticality;
 mod deadline;
 mod scope;
 mod shared_count;
+mod signals;
 
-pub use self::attempt::{Attempt, GaveUp};
+pub use self::attempt::Attempt;
 pub use self::criticality::Criticality;
 pub use self::deadline::Deadline;
 pub use self::scope::Scope;
 pub use self::shared_count::{InnerReport, SharedCount};
+pub use self::signals::Signals;
 
 /// On what terms somebody waits: until when, and how much it matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -110,10 +110,10 @@ impl InnerReport {
     /// Nothing.
     pub const EMPTY: Self = Self(CountState::NONE);
 
-    /// Whether a layer has left the mark of [`GaveUp`](crate::GaveUp).
+    /// Whether a layer has raised [`Signals::gave_up`](crate::Signals::gave_up).
     #[inline]
     pub fn gave_up(self) -> bool {
-        self.0.is_marked()
+        self.0.gave_up()
     }
 
     /// Whether a layer that shares the tally has counted the outcome.

@@ -3,7 +3,7 @@ use crate::Plain;
 /// How a response itself tells a retry what only its type knows.
 ///
 /// A mark that travels in the response belongs to that response alone. The ambient mark of
-/// [`GaveUp`](crate::GaveUp) belongs to the poll, so a call that a handler makes on the side can leave
+/// [`Signals`](crate::Signals) belongs to the poll, so a call that a handler makes on the side can leave
 /// it too.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot mark a `{Res}`",

@@ -5,19 +5,18 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use buttress_core::{Classify, Deadline, MemberId, Reason, Share, Verdict};
+use buttress_core::{Classify, Deadline, MemberId, Reason, Share, Signals, Verdict};
 
 use super::{
     Err, FlightIn, FlightResultIn, InfoIn, Judged, KeeperIn, KeptIn, Res, WorkIn,
-    outcome::{can_restore, is_later},
-    result::{FlightResult, Published},
+    outcome::can_restore,
+    result::{BoxedSignals, FlightResult, Published},
     work::{Work, WorkOutput},
 };
 use crate::{
     CachePolicy, Setup, ShareError, SharedService,
     cache::{CacheWrite, Decision},
     flight::{WaitEnd, WorkResult},
-    marks::Marks,
 };
 
 /// Waits for a flight's end, and drives its work where that is this member's turn.
@@ -62,7 +61,7 @@ where
         policy.accept(order, kept) && can_restore(setup, kept)
     };
     let doubt = |(order, ..): &InfoIn<S, Req, C>, is_late| policy.doubt(order, is_late);
-    let (polled, marks) = Marks::watch(|| work.as_mut().poll(cx, accept, doubt));
+    let (polled, signals) = Signals::watch(|| work.as_mut().poll(cx, accept, doubt));
     if flight.start.terms.deadline.is_some() {
         flight.hear();
     }
@@ -86,7 +85,13 @@ where
     };
     let is_for_others_to_spare = C::Policy::CACHES
         && policy.is_for_others_to_spare(&core.mode, &order, Some(outcome.as_ref()));
-    let end = WorkEnd { outcome, marks, judged, keeper, is_for_others_to_spare };
+    let end = WorkEnd {
+        outcome,
+        signals: BoxedSignals::new(signals),
+        judged,
+        keeper,
+        is_for_others_to_spare,
+    };
     if C::Mode::IS_COMPLETE && !C::Policy::CACHES {
         return Poll::Ready(WorkResult::Own(end));
     }
@@ -96,7 +101,7 @@ where
 /// How the work ended.
 pub(crate) struct WorkEnd<O, J, Kp> {
     pub(crate) outcome: O,
-    pub(crate) marks: Marks,
+    pub(crate) signals: BoxedSignals,
     judged: J,
     keeper: Kp,
     is_for_others_to_spare: bool,
@@ -147,10 +152,10 @@ where
         // Or whoever goes again would join it again, for as long as its body is on its way.
         flight.remove_from_table();
     }
-    let WorkEnd { outcome, keeper, mut marks, is_for_others_to_spare, .. } = end;
+    let WorkEnd { outcome, keeper, mut signals, is_for_others_to_spare, .. } = end;
     if expired {
         // Of a flight further out this one is the work.
-        marks.enforce(flight.start.terms.deadline);
+        signals.add_deadline(flight.start.terms.deadline);
     }
     let result = result(setup, outcome, keeper);
     if !C::Mode::IS_COMPLETE
@@ -159,7 +164,7 @@ where
         // Before it is published, and so before anybody is given a response.
         mode.expect_callers(shared, flight.members());
     }
-    FlightResult { marks, expired, is_for_others_to_spare, ..result }
+    FlightResult { signals, expired, is_for_others_to_spare, ..result }
 }
 
 /// What there is to say when the work has panicked.
@@ -247,12 +252,12 @@ where
     C: Setup<S, Req>,
 {
     let start_deadline = flight.start.terms.deadline;
-    if start_deadline.is_none() || !is_later(patience, start_deadline) {
+    if start_deadline.is_none() || !Deadline::is_later(patience, start_deadline) {
         return false;
     }
     // A layer inside may go by what was announced of it, which is rounded, or less a margin.
     let start_deadline = Deadline::earliest(start_deadline, flight.announced());
-    let is_enforced = end.marks.enforced() >= start_deadline;
+    let is_enforced = end.signals.deadline() >= start_deadline;
     // Whatever the error, also where the mode cannot look into it.
     if end.outcome.is_err() && is_enforced {
         return true;

@@ -210,7 +210,7 @@ where
             Waited::Restart
         }
         WaitEnd::Own(end) => {
-            end.marks.leave();
+            end.signals.raise();
             Waited::Own(end.outcome)
         }
         WaitEnd::Panicked(payload) => {

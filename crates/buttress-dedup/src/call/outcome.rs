@@ -48,7 +48,7 @@ where
         });
     }
     if let Some(result) = membership.flight().and_then(|(flight, _)| flight.result()) {
-        result.marks.leave();
+        result.signals.raise();
     }
     let seed = role.into_seed();
     match outcome {
@@ -263,7 +263,10 @@ where
     let Some((flight, _)) = membership.flight() else { return CallerOutcome::Panicked };
     let Some(result) = flight.result() else { return CallerOutcome::Panicked };
     let own = if first { result.take() } else { None };
-    if !first && result.expired && is_later(Deadline::current(), flight.start.terms.deadline) {
+    if !first
+        && result.expired
+        && Deadline::is_later(Deadline::current(), flight.start.terms.deadline)
+    {
         return CallerOutcome::Restart;
     }
     if let Some(outcome) = own {
@@ -339,14 +342,5 @@ where
             given(setup, &kept)
         }
         CacheLookup::Missing(None) => None,
-    }
-}
-
-/// Whether `a` is later than `b`, where `None` is later than any.
-pub(crate) fn is_later(a: Option<Deadline>, b: Option<Deadline>) -> bool {
-    match (a, b) {
-        (_, None) => false,
-        (None, Some(_)) => true,
-        (Some(a), Some(b)) => a > b,
     }
 }

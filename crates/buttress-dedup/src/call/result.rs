@@ -1,11 +1,10 @@
 use std::sync::Arc;
 
-use buttress_core::{Progress, Share};
+use buttress_core::{Deadline, Progress, Share, Signals};
 
 use crate::{
     cache::{CacheEntry, CacheWrite, CachedOutcome},
     flight::SharedResult,
-    marks::Marks,
     sync::{Mutex, lock},
 };
 
@@ -14,7 +13,7 @@ pub(crate) struct FlightResult<M: Share<Res>, Res, E, Kp> {
     pub(crate) published: Published<M, Res, E, Kp>,
     /// The outcome itself, where it is for the first caller alone.
     pub(crate) own: Mutex<Option<Result<Res, E>>>,
-    pub(crate) marks: Marks,
+    pub(crate) signals: BoxedSignals,
     /// It ended at the deadline of the first caller: whoever has more time goes again.
     pub(crate) expired: bool,
     /// It is a failure, and the first caller wanted no kept answer in its place: the others may.
@@ -45,7 +44,7 @@ impl<M: Share<Res>, Res, E, Kp> FlightResult<M, Res, E, Kp> {
         Self {
             published,
             own: Mutex::new(None),
-            marks: Marks::default(),
+            signals: BoxedSignals::default(),
             expired: false,
             is_for_others_to_spare: false,
         }
@@ -59,6 +58,42 @@ impl<M: Share<Res>, Res, E, Kp> FlightResult<M, Res, E, Kp> {
     /// Takes the outcome that is for one alone.
     pub(crate) fn take(&self) -> Option<Result<Res, E>> {
         lock(&self.own).take()
+    }
+}
+
+/// The signals that came with an outcome, in a box because hardly any call raises one: every outcome
+/// moves one word.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct BoxedSignals(Option<Box<Signals>>);
+
+impl BoxedSignals {
+    #[inline]
+    pub(crate) fn new(signals: Signals) -> Self {
+        if signals.is_empty() { Self(None) } else { Self::boxed(signals) }
+    }
+
+    #[cold]
+    fn boxed(signals: Signals) -> Self {
+        Self(Some(Box::new(signals)))
+    }
+
+    /// The deadline that ended the call.
+    pub(crate) fn deadline(&self) -> Option<Deadline> {
+        self.0.as_ref().and_then(|signals| signals.deadline)
+    }
+
+    /// Adds that `deadline` ended the call. The later of two is kept.
+    pub(crate) fn add_deadline(&mut self, deadline: Option<Deadline>) {
+        let signals = self.0.get_or_insert_default();
+        signals.deadline = signals.deadline.max(deadline);
+    }
+
+    /// Raises the signals again, for the layers around one caller.
+    #[inline]
+    pub(crate) fn raise(&self) {
+        if let Some(signals) = &self.0 {
+            signals.raise();
+        }
     }
 }
 

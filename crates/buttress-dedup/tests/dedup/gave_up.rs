@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
-use buttress_core::GaveUp;
+use buttress_core::Signals;
 use buttress_dedup::DedupLayer;
 use buttress_retry::{Budget, Ratio, RetryLayer};
 use futures_util::future::join_all;
@@ -59,7 +59,7 @@ async fn the_mark_is_of_the_outcome_that_is_handed_on_and_not_of_one_before() {
         async move {
             if number == 1 {
                 tokio::time::sleep(ms(50)).await;
-                GaveUp::mark();
+                Signals::raise_gave_up();
             }
             if number < 3 { Err(Failure::Down(number)) } else { Ok(number) }
         }
@@ -84,17 +84,17 @@ async fn the_mark_of_a_flight_is_not_left_with_whoever_drove_it() {
     let layer = DedupLayer::new();
     let work = |_: u32| async {
         tokio::time::sleep(ms(50)).await;
-        GaveUp::mark();
+        Signals::raise_gave_up();
         Err::<u32, _>(Failure::Down(1))
     };
     let service = layer.layer(service_fn(work));
     let (mut first, mut second) = (waiting(&service, 1), waiting(&service, 1));
     advance(ms(50)).await;
     // The second drives, and goes again; the error is the first one's.
-    let (polled, marked) = GaveUp::watch(|| second.poll());
-    assert!(polled.is_pending() && !marked);
-    let (polled, marked) = GaveUp::watch(|| first.poll());
-    assert!(polled.is_ready() && marked);
+    let (polled, signals) = Signals::watch(|| second.poll());
+    assert!(polled.is_pending() && !signals.gave_up);
+    let (polled, signals) = Signals::watch(|| first.poll());
+    assert!(polled.is_ready() && signals.gave_up);
 }
 
 fn transient<Res>(outcome: Result<&Res, &Failure>) -> buttress_core::Verdict {
