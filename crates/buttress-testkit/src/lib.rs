@@ -23,6 +23,8 @@
 //! | [`Script`] | an upstream that answers, fails, waits and hangs by script, and notes what it got |
 //! | [`Frames`] | a body that comes piece by piece, by script |
 //! | [`Events`] | the events a layer tells, by name and as a log to compare |
+//! | [`counts!`] | the expected snapshot of a handle, by the fields that are not zero |
+//! | [`TestError`] | an error type for tests: failed, not found, rejected |
 //! | [`Queueing`] | a service under load and a limit before it, in virtual time, to try a limit's law on |
 //!
 //! # A layer of a protocol
@@ -80,12 +82,14 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod contract;
+mod counts;
 mod events;
 mod frames;
 mod probe;
 mod queueing;
 mod script;
 mod sweep;
+mod test_error;
 
 pub use contract::{
     Answer, Clause, Contract, Dialect, Failure, Heard, Numbers, Subject, Understand, contract,
@@ -96,6 +100,7 @@ pub use probe::{Probe, ProbeFuture, Reserved};
 pub use queueing::{Answered, Queueing, QueueingReport, Times};
 pub use script::{Received, Script, Scripted, ScriptedFuture};
 pub use sweep::{Sweep, sweep};
+pub use test_error::TestError;
 
 /// Runs the example of the README as a test.
 #[cfg(doctest)]
