@@ -1,5 +1,7 @@
+mod check;
 mod ready;
 mod settings;
 
-pub use self::ready::{Check, take_ready};
+pub use self::check::Check;
+pub use self::ready::take_ready;
 pub use self::settings::{Enforcement, Extent, StateScope};

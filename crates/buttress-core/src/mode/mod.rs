@@ -17,10 +17,17 @@ pub use self::mark_gave_up::MarkGaveUp;
 pub use self::propagate::{NoTimeLeft, Propagate};
 pub use self::quota::Quota;
 pub use self::replay::Replay;
-pub use self::respond::{Guard, Plain, Respond};
+pub use self::respond::{Guard, Respond};
 pub use self::share::{Age, Progress, Reader, Share};
 pub use self::upload::{Upload, UploadWait};
 pub use self::wanted_freshness::WantedFreshness;
+
+/// The mode for any request and response: a rejection is an `Err`.
+///
+/// It needs an error type with `From<Rejection>`, which [`BoxError`](crate::BoxError),
+/// [`std::io::Error`] and [`Rejection`] are; a retry needs `Request: Clone`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Plain;
 
 /// Swaps the mode of a layer. `.http()` is `bind(Http::new())`.
 ///

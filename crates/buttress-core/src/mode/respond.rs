@@ -3,7 +3,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{Quota, Rejection};
+use crate::{Plain, Quota, Rejection};
 
 /// How a layer hands on a response, and how it answers in the service's stead.
 ///
@@ -85,13 +85,6 @@ pub trait Guard: Send + Sync + Unpin + 'static {
         f()
     }
 }
-
-/// The mode for any request and response: a rejection is an `Err`.
-///
-/// It needs an error type with `From<Rejection>`, which [`BoxError`](crate::BoxError),
-/// [`std::io::Error`] and [`Rejection`] are; a retry needs `Request: Clone`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Plain;
 
 #[diagnostic::do_not_recommend]
 impl<Req, Res, E: From<Rejection>> Respond<Req, Res, E> for Plain {

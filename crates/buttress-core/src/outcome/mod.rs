@@ -1,5 +1,7 @@
 mod classify;
 mod rejection;
+mod verdict;
 
-pub use self::classify::{By, ByMode, Classify, Judge, RetryHint, Verdict};
+pub use self::classify::{By, ByMode, Classify, Judge};
 pub use self::rejection::{BoxError, Origin, Reason, Rejection};
+pub use self::verdict::{RetryHint, Verdict};
