@@ -63,7 +63,7 @@ mod wake;
 pub use ambient::{
     Ambient, Attempt, Criticality, Deadline, InnerReport, Scope, SharedCount, Signals,
 };
-pub use layer::{Check, Enforcement, Extent, StateScope, take_ready};
+pub use layer::{Check, Enforcement, Extent, StateScope, give_back_ready, seeds, take_ready};
 pub use mode::{
     Age, Bind, ByteBudget, Expire, Guard, KeyOf, Lifetime, MarkGaveUp, NoTimeLeft, Plain, Progress,
     Propagate, Quota, Reader, Replay, Respond, Share, Upload, UploadWait, WantedFreshness,

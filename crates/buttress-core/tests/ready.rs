@@ -1,4 +1,4 @@
-//! `take_ready` and `check`.
+//! `take_ready`, `give_back_ready`, `seeds` and `check`.
 
 use std::{
     convert::Infallible,
@@ -6,7 +6,7 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use buttress_core::{Check, take_ready};
+use buttress_core::{ByMode, Check, Plain, Rejection, give_back_ready, seeds, take_ready};
 use tower_service::Service;
 
 /// A service that notes whether this instance was polled ready.
@@ -38,11 +38,24 @@ impl Service<u32> for Reserving {
 }
 
 #[test]
-fn the_instance_that_was_ready_is_taken_and_a_fresh_clone_is_left() {
+fn take_ready_takes_the_ready_instance_and_leaves_a_fresh_clone() {
     let mut service = Reserving::default().check::<u32>();
     assert!(service.poll_ready(&mut Context::from_waker(Waker::noop())).is_ready());
     let mut taken = take_ready(&mut service);
     assert!(taken.ready);
     assert!(!service.ready);
     drop(taken.call(1));
+}
+
+#[test]
+fn give_back_ready_leaves_a_fresh_clone() {
+    let mut service = Reserving::default();
+    assert!(service.poll_ready(&mut Context::from_waker(Waker::noop())).is_ready());
+    give_back_ready(&mut service);
+    assert!(!service.ready);
+}
+
+#[test]
+fn seeds_are_those_of_the_mode_and_of_the_judge() {
+    let ((), ()) = seeds::<_, _, u32, u32, Rejection>(&Plain, &ByMode, &1);
 }

@@ -5,7 +5,9 @@ use std::{
     task::{Context, Poll},
 };
 
-use buttress_core::{Deadline, Enforcement, Extent, NoTimeLeft, Plain, Propagate, Respond};
+use buttress_core::{
+    Deadline, Enforcement, Extent, NoTimeLeft, Plain, Propagate, Respond, give_back_ready,
+};
 use tokio::time::Instant;
 use tower_service::Service;
 
@@ -195,7 +197,7 @@ impl<S: Clone, M> DeadlineService<S, M> {
     where
         M: Clone,
     {
-        self.inner = self.inner.clone();
+        give_back_ready(&mut self.inner);
         let call = TimedCall::new(Some(deadline), &self.settings);
         ResponseFuture::rejected(call, seed, self.mode.clone())
     }

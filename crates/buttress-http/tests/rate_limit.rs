@@ -3,7 +3,7 @@
 
 use std::{convert::Infallible, time::Duration};
 
-use buttress_core::{Guard, Origin, Quota, Reason, Rejection, Respond};
+use buttress_core::{Origin, Quota, Reason, Rejection, Respond};
 use buttress_http::{ControlBody, Http};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response};
@@ -105,7 +105,7 @@ fn an_answer_in_the_services_stead_tells_it_too() {
 #[test]
 fn a_response_of_reqwest_tells_it_too() {
     let mut response = reqwest::Response::from(Response::new(""));
-    <Http as Respond<reqwest::Request, reqwest::Response, reqwest::Error>>::advertise::<Nothing>(
+    <Http as Respond<reqwest::Request, reqwest::Response, reqwest::Error>>::advertise::<()>(
         &Http::new(),
         &mut response,
         &[quota("burst")],
@@ -145,9 +145,4 @@ fn lines<'a>(headers: &'a HeaderMap, name: &str) -> Vec<&'a str> {
 }
 
 type Inner = Response<Empty<Bytes>>;
-type Outer = Response<ControlBody<Empty<Bytes>, Nothing>>;
-
-/// Nothing to hold.
-struct Nothing;
-
-impl Guard for Nothing {}
+type Outer = Response<ControlBody<Empty<Bytes>, ()>>;

@@ -4,7 +4,8 @@ use std::{
 };
 
 use buttress_core::{
-    Criticality, Deadline, Enforcement, Judge, Plain, Propagate, Respond, take_ready,
+    Criticality, Deadline, Enforcement, Judge, Plain, Propagate, Respond, give_back_ready, seeds,
+    take_ready,
 };
 use tower_service::Service;
 
@@ -68,7 +69,7 @@ where
         let criticality = asked.unwrap_or_else(Criticality::current);
         // Also where nothing was asked for: what stands there may be somebody's whom nobody trusts.
         self.mode.set_criticality(&mut request, criticality);
-        let seeds = (self.mode.seed(&request), self.judge.seed(&self.mode, &request));
+        let seeds = seeds(&self.mode, &self.judge, &request);
         let means = (self.mode.clone(), self.judge.clone());
         let extent = self.settings.extent;
         let call = CallInfo { settings: &self.settings, criticality };
@@ -138,8 +139,7 @@ impl<S: Clone, L, M, J> Throttle<S, L, M, J> {
         if self.settings.enforcement == Enforcement::Observe {
             return None;
         }
-        // What this instance has reserved goes back.
-        self.inner = self.inner.clone();
+        give_back_ready(&mut self.inner);
         Some(NotStarted::Refused(refusal, Arc::clone(&self.settings)))
     }
 }

@@ -86,6 +86,9 @@ pub trait Guard: Send + Sync + Unpin + 'static {
     }
 }
 
+/// The guard of a layer that holds nothing for the response.
+impl Guard for () {}
+
 #[diagnostic::do_not_recommend]
 impl<Req, Res, E: From<Rejection>> Respond<Req, Res, E> for Plain {
     type Seed = ();
