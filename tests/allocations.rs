@@ -122,7 +122,7 @@ fn an_http_stack_allocates_nothing() {
 
 /// What watches the body, and the box around it. A body that is all there is not watched.
 #[test]
-fn only_a_sample_with_a_body_that_comes_bit_by_bit_costs_two_allocations() {
+fn only_a_sample_with_a_streamed_body_costs_two_allocations() {
     let at_the_limit = || ThrottleLayer::adaptive(Vegas::default().max(1)).http();
     let layers = ServiceBuilder::new().layer(at_the_limit());
     assert_eq!(http(layers.service(After(1)), with_a_body), 0);
@@ -156,7 +156,7 @@ fn a_retry_of_a_request_with_extensions_costs_their_clone() {
 
 /// The first clone of `Bytes` made from a vector is what makes them shared.
 #[test]
-fn a_retry_of_a_body_that_nobody_shared_yet_costs_the_sharing() {
+fn a_retry_of_an_unshared_body_allocates_for_the_sharing() {
     let layers = ServiceBuilder::new().layer(RetryLayer::new(3).http());
     assert_eq!(http(layers.service(After(1)), with_a_body_of_its_own), CALLS);
 }

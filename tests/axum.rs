@@ -40,7 +40,7 @@ async fn fetch(url: String) -> hyper::Response<Incoming> {
 }
 
 #[tokio::test]
-async fn a_slow_handler_is_answered_for_with_504() {
+async fn a_slow_handler_is_answered_with_504() {
     let began = Instant::now();
     let app = Router::new().route("/", get(stuck)).layer(DeadlineLayer::new(SHORT).http());
     let address = serve(app).await.unwrap();
@@ -51,7 +51,7 @@ async fn a_slow_handler_is_answered_for_with_504() {
 }
 
 #[tokio::test]
-async fn one_layer_counts_over_all_routes_wherever_it_is_put() {
+async fn a_deadline_layer_counts_over_all_routes_at_each_place_of_a_router() {
     let layer = DeadlineLayer::new(SHORT).http();
     let app = Router::new()
         .route("/router/a", get(stuck))
@@ -72,7 +72,7 @@ async fn one_layer_counts_over_all_routes_wherever_it_is_put() {
 
 /// axum lays the layer over the handler anew for each of these requests.
 #[tokio::test]
-async fn one_layer_counts_over_the_services_axum_makes_per_request() {
+async fn a_layer_counts_over_the_services_that_axum_makes_per_request() {
     let layer = DeadlineLayer::new(SHORT).http();
     let app: Router = Router::new()
         .route("/router", get(stuck).layer(layer.clone()))
@@ -113,7 +113,7 @@ async fn a_deadline_until_the_head_lets_the_body_run() {
 }
 
 #[tokio::test]
-async fn handler_and_body_see_what_is_left() {
+async fn handler_and_body_see_the_remaining_deadline() {
     let app = Router::new().route("/", get(tell)).layer(DeadlineLayer::new(LONG).http());
     let address = serve(app).await.unwrap();
     let body = fetch(format!("http://{address}/")).await.into_body();

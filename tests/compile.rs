@@ -5,6 +5,6 @@
 //! anew, and what must remain is the sentence of buttress in each file.
 
 #[test]
-fn the_compiler_says_what_to_do() {
+fn compile_errors_name_the_missing_bound_and_the_remedy() {
     trybuild::TestCases::new().compile_fail("ui/*.rs");
 }

@@ -65,7 +65,7 @@ fn margin(milliseconds: u32) -> Http {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_left_to_announce_is_expired_and_not_sent() {
+async fn a_call_without_time_to_announce_is_expired_and_not_sent() {
     for (timeout, http, request) in [
         (5 * MS, margin(5), grpc()),
         (5 * MS, margin(9), grpc()),
@@ -118,7 +118,7 @@ async fn a_layer_that_serves_late_calls_announces_nothing_instead_of_zero() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_a_header_to_announce_it_the_shortest_deadline_is_sent() {
+async fn the_shortest_deadline_is_sent_when_no_header_announces_it() {
     let layer = DeadlineLayer::new(US).http_with(Http::new().deadline_margin(5 * MS));
     let (arrived, service) = service(Duration::ZERO);
     let stack = ServiceBuilder::new().layer(layer).service(service);

@@ -75,7 +75,7 @@ async fn an_observed_deadline_is_neither_ambient_nor_announced() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_another_layer_nothing_is_ambient_and_nothing_announced() {
+async fn an_observed_deadline_alone_leaves_nothing_ambient_and_announces_nothing() {
     let layer = observing(50 * MS);
     let response = layer.layer(service_fn(told)).oneshot(grpc(None)).await.unwrap();
     assert_eq!(*response.extensions().get::<Told>().unwrap(), (None, None, None));
@@ -83,7 +83,7 @@ async fn without_another_layer_nothing_is_ambient_and_nothing_announced() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_the_request_announces_is_observed_and_passed_on_as_it_was() {
+async fn an_announced_deadline_is_observed_and_passed_on_unchanged() {
     let layer = observing(200 * MS);
     let response = layer.layer(service_fn(told)).oneshot(grpc(Some("50m"))).await.unwrap();
     let told = response.extensions().get::<Told>().unwrap();

@@ -180,7 +180,7 @@ async fn no_attempt_of_a_retry_carries_it_into_the_body() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_the_head_what_was_inherited_is_ambient() {
+async fn the_inherited_deadline_is_ambient_after_the_head() {
     let stack = ServiceBuilder::new()
         .layer(within(500))
         .layer(until_head(50))
@@ -192,7 +192,7 @@ async fn after_the_head_what_was_inherited_is_ambient() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_the_head_what_the_request_announced_is_ambient() {
+async fn the_announced_deadline_is_ambient_after_the_head() {
     let mut request = get();
     request.headers_mut().insert(TIMEOUT, HeaderValue::from_static("500"));
     let layer = until_head(50);
@@ -239,7 +239,7 @@ async fn a_shared_body_is_polled_under_the_deadline_that_the_most_patient_reader
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_spawned_task_sees_what_reaches_beyond_the_head_only() {
+async fn a_spawned_task_sees_only_the_deadline_beyond_the_head() {
     let bare = until_head(50);
     let inherits = ServiceBuilder::new().layer(within(500)).layer(until_head(50));
     let spawns = service_fn(|_: Request<Full<Bytes>>| async {
@@ -275,7 +275,7 @@ async fn a_scope_that_is_polled_before_the_head_and_by_the_body_does_not_carry_i
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_extension_says_what_reaches_beyond_the_head() {
+async fn the_extension_holds_the_deadline_beyond_the_head() {
     let layer = DeadlineLayer::new(50 * MS).until_head();
     let layer = layer.http_with(Http::new().deadline_in_extensions());
     let stack = ServiceBuilder::new().layer(within(500)).layer(layer).service_fn(

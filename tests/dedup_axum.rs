@@ -45,7 +45,7 @@ async fn ten_ask(address: SocketAddr, path: &str, handle: &DedupHandle, work: &W
 }
 
 #[tokio::test]
-async fn wherever_the_layer_is_put_many_clients_are_one_call() {
+async fn concurrent_clients_share_one_call_at_each_place_of_a_router() {
     let work = Work::default();
     let handler = {
         let work = work.clone();
@@ -127,7 +127,7 @@ async fn other_urls_methods_and_hosts_are_other_calls() {
 }
 
 #[tokio::test]
-async fn calls_that_change_something_go_alone() {
+async fn unsafe_methods_bypass_deduplication() {
     let (work, layer) = (Work::default(), dedup());
     let handler = {
         let work = work.clone();
@@ -151,7 +151,7 @@ async fn calls_that_change_something_go_alone() {
 }
 
 #[tokio::test]
-async fn a_head_has_the_length_of_the_body_it_has_not() {
+async fn a_head_response_keeps_its_content_length() {
     let (work, layer) = (Work::default(), dedup());
     let handler = {
         let work = work.clone();
@@ -177,7 +177,7 @@ async fn a_head_has_the_length_of_the_body_it_has_not() {
 }
 
 #[tokio::test]
-async fn it_stands_between_the_other_layers_and_over_itself() {
+async fn a_dedup_layer_works_between_other_layers_and_over_itself() {
     let (work, layer) = (Work::default(), dedup());
     let handler = {
         let work = work.clone();
@@ -205,7 +205,7 @@ async fn it_stands_between_the_other_layers_and_over_itself() {
 }
 
 #[tokio::test]
-async fn a_panic_is_a_500_for_everybody_and_the_next_call_is_fresh() {
+async fn a_panic_is_a_500_for_all_callers_and_the_next_call_is_fresh() {
     let (work, layer) = (Work::default(), dedup());
     let handler = {
         let work = work.clone();
@@ -269,7 +269,7 @@ async fn below_a_prefix_that_is_taken_off_each_router_has_a_layer_of_its_own() {
 }
 
 #[tokio::test]
-async fn whatever_a_handler_answers_with_can_be_shared() {
+async fn each_response_type_of_a_handler_can_be_shared() {
     async fn failing() -> Result<&'static str, (StatusCode, String)> {
         Err((StatusCode::CONFLICT, "taken".to_owned()))
     }

@@ -80,7 +80,7 @@ fn numbered(control: &'static str) -> Origin {
 }
 
 #[tokio::test]
-async fn a_server_and_its_client_keep_what_may_be_kept() {
+async fn a_server_and_its_client_cache_cacheable_responses() {
     let work = Work::default();
     work.allow(2);
     let handler = {
@@ -109,7 +109,7 @@ async fn a_server_and_its_client_keep_what_may_be_kept() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn its_age_grows_until_its_time_is_over() {
+async fn the_age_of_an_entry_grows_until_the_entry_expires() {
     let origin = numbered("max-age=60");
     let cache = CachedOrigin::new(from_headers(), &origin);
     assert_eq!(cache.look().await, made("1"));
@@ -137,7 +137,7 @@ async fn an_answer_that_comes_from_another_cache_is_as_old_as_it_was_there() {
 
 /// RFC 9111, section 4.2.3: it is as old as its head, however slowly its body is read.
 #[tokio::test(start_paused = true)]
-async fn while_its_body_is_on_its_way_it_grows_older_too() {
+async fn the_age_of_an_entry_grows_while_its_body_is_streamed() {
     let (streams, mut writers) = streams();
     let origin = Origin::new(move |_, _| {
         let mut response = streams.respond();
@@ -248,7 +248,7 @@ async fn a_stale_answer_stands_in_for_a_failure_and_says_so() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_must_be_revalidated_is_kept_but_never_given_out_stale() {
+async fn a_must_revalidate_response_is_cached_but_never_served_stale() {
     for control in [
         "max-age=10, must-revalidate, stale-while-revalidate=60, stale-if-error=60",
         "max-age=10, proxy-revalidate",
@@ -271,7 +271,7 @@ async fn what_must_be_revalidated_is_kept_but_never_given_out_stale() {
 
 /// CA-03.
 #[tokio::test(start_paused = true)]
-async fn what_is_not_there_is_kept_for_a_time_of_its_own() {
+async fn a_not_found_response_is_cached_for_the_negative_ttl() {
     let origin =
         Origin::new(|_, call| Ok(answer(StatusCode::NOT_FOUND, &[], format!("no {call}"))));
     let keep = Cache::new(seconds(60)).negative_ttl(seconds(2)).jitter(Ratio::ZERO);

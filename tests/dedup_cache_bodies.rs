@@ -45,7 +45,7 @@ async fn is_kept(request: Headers, status: u16, response: Headers) -> bool {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_response_says_of_itself_decides() {
+async fn response_directives_decide_about_caching() {
     let table: [(u16, Headers, bool); 27] = [
         (200, &[], true),
         (200, &[("cache-control", "public")], true),
@@ -81,7 +81,7 @@ async fn what_a_response_says_of_itself_decides() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_request_says_decides_too() {
+async fn request_directives_decide_about_caching() {
     const MAY: Headers = &[("cache-control", "max-age=60")];
     const PUBLIC: Headers = &[("cache-control", "max-age=60, public")];
     const REVALIDATED: Headers = &[("cache-control", "max-age=60, must-revalidate")];
@@ -107,7 +107,7 @@ async fn what_a_request_says_decides_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failure_is_never_kept_whatever_it_says() {
+async fn a_failure_is_never_cached_despite_its_headers() {
     const KEEP_IT: Headers = &[("cache-control", "public, max-age=60")];
     for status in [408, 425, 429, 500, 502, 503, 504] {
         for response in [&[], KEEP_IT] {
@@ -118,7 +118,7 @@ async fn a_failure_is_never_kept_whatever_it_says() {
 
 /// It looks like an answer of the service, and there is time for what is kept.
 #[tokio::test(start_paused = true)]
-async fn a_rejection_of_a_layer_below_is_never_kept() {
+async fn a_rejection_of_a_layer_below_is_never_cached() {
     let (work, origin) = (Work::default(), Origin::new(|_, _| Ok(answer(OK, &[], "there"))));
     let (layer, limit) = (keep(), ThrottleLayer::concurrency(1).http());
     let limited = ServiceBuilder::new().layer(limit.clone());
@@ -138,7 +138,7 @@ async fn a_rejection_of_a_layer_below_is_never_kept() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_not_whole_or_too_long_is_not_kept() {
+async fn an_incomplete_or_too_long_body_is_not_cached() {
     let origin = Origin::new(|request, _| Ok(answer(OK, &[], request.uri().path().to_owned())));
     let layer = DedupLayer::new().cache(Cache::new(LONG));
     let layer = layer.http_with(Http::new().max_shared_body(8));
@@ -152,7 +152,7 @@ async fn what_is_not_whole_or_too_long_is_not_kept() {
 }
 
 #[tokio::test]
-async fn a_body_that_fails_on_its_way_is_not_kept() {
+async fn a_body_that_fails_midway_is_not_cached() {
     let (streams, mut writers) = streams();
     let app = Router::new().route("/", get(async move || streams.respond()));
     let address = serve(app).await.unwrap();
@@ -202,7 +202,7 @@ async fn a_head_is_kept_for_heads_with_its_length_and_a_get_for_gets() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_of_what_was_asked_for_is_kept_and_a_tenant_has_its_own_unless_it_is_ignored() {
+async fn each_target_has_an_entry_per_tenant_unless_the_tenant_header_is_ignored() {
     let origin = Origin::new(|request, call| {
         let headers: Headers = &[("vary", "accept-language, x-tenant")];
         let language = request.headers().get("accept-language");

@@ -106,7 +106,7 @@ async fn with_trailers() -> Response<AnyBody> {
 }
 
 #[tokio::test]
-async fn a_body_is_whole_for_everybody_with_its_trailers_on_its_way_and_kept() {
+async fn a_body_and_its_trailers_reach_all_callers_while_streamed_and_from_the_cache() {
     let address = serve(Router::new().route("/", get(with_trailers))).await.unwrap();
     let layer = DedupLayer::new().cache(Cache::new(LONG)).http();
     let stack = ServiceBuilder::new().layer(layer.clone()).service(http2());
@@ -157,7 +157,7 @@ async fn after_an_error_one_caller_at_a_time_makes_a_call_and_has_its_own_error(
 }
 
 #[tokio::test]
-async fn an_error_of_reqwest_is_each_callers_own() {
+async fn an_error_of_reqwest_is_not_shared() {
     let (address, listener) = listen().await.unwrap();
     drop(listener);
     let layer = dedup();
@@ -173,7 +173,7 @@ async fn an_error_of_reqwest_is_each_callers_own() {
 }
 
 #[tokio::test]
-async fn an_error_that_can_be_cloned_is_everybodys() {
+async fn an_error_that_is_clone_is_shared_by_all_callers() {
     let (address, work) = closing().await;
     let layer = dedup().share_errors();
     let stack = ServiceBuilder::new().layer(layer.clone()).map_err(Arc::new).service(http1());
@@ -186,7 +186,7 @@ async fn an_error_that_can_be_cloned_is_everybodys() {
 }
 
 #[tokio::test]
-async fn one_set_of_attempts_serves_everybody() {
+async fn one_set_of_attempts_serves_all_callers() {
     let work = Work::default();
     let handler = {
         let work = work.clone();
@@ -209,7 +209,7 @@ async fn one_set_of_attempts_serves_everybody() {
 
 /// The limit rejects at once, so the test has the calls gather in front of it.
 #[tokio::test]
-async fn everybody_is_told_that_a_limit_below_rejected_the_call_and_it_is_not_kept() {
+async fn a_rejection_by_a_limit_below_reaches_all_callers_and_is_not_cached() {
     let (streams, mut writers) = streams();
     let app = Router::new().fallback(async move || streams.respond());
     let address = serve(app).await.unwrap();
@@ -239,7 +239,7 @@ async fn everybody_is_told_that_a_limit_below_rejected_the_call_and_it_is_not_ke
 
 /// SF-11. Behind the layer there is one client, in front of it each caller has a patience of its own.
 #[tokio::test]
-async fn a_caller_whose_time_runs_out_leaves_alone_and_takes_nobody_along() {
+async fn a_caller_that_times_out_does_not_end_the_flight() {
     for first_is_patient in [true, false] {
         let (address, work) = upstream().await;
         let layer = dedup();

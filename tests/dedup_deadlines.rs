@@ -85,7 +85,7 @@ const TICK: Duration = Duration::from_millis(21);
 const FOLLOWER: Duration = Duration::from_millis(100);
 
 #[tokio::test(start_paused = true)]
-async fn followers_with_time_left_go_again_whatever_the_rounding_or_the_margin() {
+async fn followers_with_time_left_restart_despite_rounding_and_margin() {
     for (margin, grpc) in [(0, false), (5, false), (15, false), (0, true), (5, true), (15, true)] {
         for nested in [false, true] {
             let mode =
@@ -144,7 +144,7 @@ type Stack = fn(Upstream) -> Upstream;
 
 /// The flight knows only its own deadline, and a layer below it only the one that it read.
 #[tokio::test(start_paused = true)]
-async fn followers_go_again_through_whatever_layers_the_leaders_deadline_is_handed_on() {
+async fn followers_restart_through_each_layer_that_passes_the_leaders_deadline_on() {
     let stacks: [(&str, Stack); 8] = [
         ("a retry", |upstream| retried(hop(0, upstream))),
         ("two retries", |upstream| retried(retried(hop(0, upstream)))),
@@ -175,7 +175,7 @@ async fn followers_go_again_through_whatever_layers_the_leaders_deadline_is_hand
 
 /// It has nothing to do with who leads.
 #[tokio::test(start_paused = true)]
-async fn the_timeout_of_an_attempt_is_everybodys_also_where_it_goes_on_the_wire() {
+async fn the_timeout_of_an_attempt_is_shared_by_all_callers_also_when_announced() {
     let mode = Http::new().timeout_header(HEADER);
     let (upstream, calls) = taking(Duration::from_millis(50));
     let attempt = Duration::from_millis(10);
@@ -204,7 +204,7 @@ where
 
 /// A head comes at once, and then nothing.
 #[tokio::test(start_paused = true)]
-async fn a_body_that_hangs_lets_down_the_callers_of_one_patience_and_no_others() {
+async fn a_body_that_hangs_fails_only_the_callers_of_one_timeout() {
     let ((streams, mut writers), calls) = (streams(), Arc::<AtomicUsize>::default());
     let counted = Arc::clone(&calls);
     let upstream = service_fn(move |_: Request<String>| {
@@ -240,7 +240,7 @@ async fn a_body_that_hangs_lets_down_the_callers_of_one_patience_and_no_others()
 
 #[tokio::test(start_paused = true)]
 #[expect(clippy::disallowed_methods, reason = "callers of their own, some of whom wait")]
-async fn a_get_after_ones_own_post_joins_no_flight_from_before_it_though_nothing_is_kept() {
+async fn a_get_after_the_callers_own_post_joins_no_earlier_flight_without_a_cache() {
     let calls = Arc::<AtomicUsize>::default();
     let counted = Arc::clone(&calls);
     let upstream = service_fn(move |request: Request<String>| {
@@ -294,7 +294,7 @@ async fn a_get_after_ones_own_post_joins_no_flight_from_before_it_though_nothing
 }
 
 #[tokio::test(start_paused = true)]
-async fn followers_with_time_left_go_again_whatever_stands_before_the_layer_that_ends_the_call() {
+async fn followers_with_time_left_restart_with_each_layer_before_the_one_that_ends_the_call() {
     for (margin, grpc) in [(0, false), (5, false), (0, true), (5, true)] {
         let mode = Http::new()
             .timeout_header(HEADER)

@@ -220,7 +220,7 @@ async fn the_time_that_an_answer_took_counts_as_its_age() {
 }
 
 #[tokio::test]
-async fn a_layer_that_keeps_nothing_hands_a_request_for_kept_answers_on() {
+async fn a_layer_without_a_cache_passes_only_if_cached_on() {
     let origin = origin(MINUTE);
     let layer = DedupLayer::new().http();
     let dedup: Dedup<Origin, ByMode, Http> = layer.layer(origin.clone());
@@ -230,7 +230,7 @@ async fn a_layer_that_keeps_nothing_hands_a_request_for_kept_answers_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_that_wants_nothing_stale_takes_that_from_nobody_who_joined_it() {
+async fn a_leader_without_max_stale_does_not_deny_a_stale_answer_to_its_followers() {
     let origin = Origin::new(move |_, call| {
         let status = if call == 1 { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
         let headers = &[("cache-control", "max-age=60, stale-if-error=600")];

@@ -28,7 +28,7 @@ async fn echo(mut request: Request) -> Response<AnyBody> {
 }
 
 #[tokio::test]
-async fn connections_that_leave_http_do_so_each_for_itself_on_both_sides() {
+async fn each_upgraded_connection_is_separate_on_both_sides() {
     let (server, client) = (DedupLayer::new().http(), DedupLayer::new().http());
     let app = Router::new().route("/", get(echo)).layer(server.clone());
     let address = serve(app).await.unwrap();
@@ -84,7 +84,7 @@ async fn chunk(response: &mut Response<hyper::body::Incoming>) -> Bytes {
 }
 
 #[tokio::test]
-async fn everybody_has_a_stream_of_events_of_their_own() {
+async fn each_caller_has_an_event_stream_of_its_own() {
     let none = HeaderMap::new();
     let accept = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static("text/event-stream"))]);
     let last = HeaderName::from_static("last-event-id");

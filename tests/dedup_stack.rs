@@ -187,7 +187,7 @@ async fn a_permit_is_given_back_when_the_body_is_there_however_long_it_is_read()
 
 /// CA-10.
 #[tokio::test]
-async fn what_is_kept_is_answered_while_the_limit_below_has_nothing_left() {
+async fn a_cached_response_is_served_while_the_limit_below_is_full() {
     let (address, _writers, work) = upstream().await;
     let (stack, handles) = client(LONG);
     assert_eq!(read(stack.clone().oneshot(ask(address, "kept")).await.unwrap()).await, "kept");
@@ -205,7 +205,7 @@ async fn what_is_kept_is_answered_while_the_limit_below_has_nothing_left() {
 }
 
 #[tokio::test]
-async fn callers_without_patience_leave_with_one_verdict_each_and_nothing_is_left_behind() {
+async fn callers_that_time_out_get_one_verdict_each_and_leave_nothing_behind() {
     let (address, _writers, work) = upstream().await;
     let (stack, handles) = client(SHORT);
     let mut calls = JoinSet::new();
@@ -279,7 +279,7 @@ async fn a_body_over_the_cap_holds_its_permit_until_its_last_reader_has_ended() 
 
 /// The page has a body, so that the flight is to be joined while the impatient caller has not read it.
 #[tokio::test(start_paused = true)]
-async fn a_page_about_a_timeout_below_is_for_whoever_had_no_more_time_and_the_others_go_again() {
+async fn a_timeout_page_is_for_callers_without_time_and_the_others_restart() {
     let work = Work::default();
     let page = |response: Response<_>| match response.status() {
         StatusCode::GATEWAY_TIMEOUT => response.map(|_| chunks(&["too ", "late"])),

@@ -41,7 +41,7 @@ async fn chunk(response: &mut Response<Incoming>) -> Bytes {
 }
 
 #[tokio::test]
-async fn everybody_reads_chunks_as_they_come_and_who_is_late_from_the_first() {
+async fn all_callers_read_chunks_as_they_come_and_a_late_one_from_the_first() {
     for client in CLIENTS {
         let layer = dedup();
         let (address, mut writers) = serve_streams(&layer).await;
@@ -69,7 +69,7 @@ async fn everybody_reads_chunks_as_they_come_and_who_is_late_from_the_first() {
 
 /// It is not read at all here, as by a client on a slow line, and its connection fills up.
 #[tokio::test]
-async fn a_client_that_does_not_read_on_keeps_nobody_waiting() {
+async fn a_client_that_stops_reading_does_not_delay_the_others() {
     const CHUNK: &str =
         "a chunk of a body that is longer than what a connection takes in for nobody";
     let layer = DedupLayer::new().http_with(Http::new().max_shared_body(64 << 20));
@@ -182,7 +182,7 @@ async fn when_all_have_left_the_body_is_dropped_and_the_next_call_has_another() 
 }
 
 #[tokio::test]
-async fn a_body_that_fails_fails_for_everybody_after_what_there_was_of_it() {
+async fn a_body_that_fails_midway_fails_for_all_readers_after_the_same_bytes() {
     for client in CLIENTS {
         let layer = dedup();
         let (address, mut writers) = serve_streams(&layer).await;
@@ -202,7 +202,7 @@ async fn a_body_that_fails_fails_for_everybody_after_what_there_was_of_it() {
 
 /// SF-13.
 #[tokio::test]
-async fn a_body_that_turns_out_too_long_goes_on_for_all_who_read_it_and_takes_no_other() {
+async fn a_too_long_body_continues_for_its_readers_and_accepts_no_others() {
     for client in CLIENTS {
         let layer = DedupLayer::new().http_with(Http::new().max_shared_body(8));
         let (address, mut writers) = serve_streams(&layer).await;

@@ -132,7 +132,7 @@ async fn ten_calls_of_a_stub_are_one_and_all_have_its_answer_or_its_status() {
 }
 
 #[tokio::test]
-async fn a_stream_is_the_same_for_everybody_down_to_the_status_in_its_trailers() {
+async fn a_stream_is_the_same_for_all_callers_including_the_status_in_its_trailers() {
     let (address, work) = serve();
     let layer = dedup();
     let stack = ServiceBuilder::new().layer(layer.clone()).service(channel(address).unwrap());
@@ -157,7 +157,7 @@ async fn a_stream_is_the_same_for_everybody_down_to_the_status_in_its_trailers()
 }
 
 #[tokio::test]
-async fn what_differs_in_its_key_is_another_call() {
+async fn calls_with_different_keys_are_separate() {
     let (address, work) = serve();
     let layer = dedup();
     let stack = ServiceBuilder::new().layer(layer.clone()).service(channel(address).unwrap());
@@ -178,7 +178,7 @@ async fn what_differs_in_its_key_is_another_call() {
 }
 
 #[tokio::test]
-async fn by_itself_a_grpc_call_goes_alone() {
+async fn a_grpc_call_bypasses_deduplication_by_default() {
     let (address, work) = serve();
     let layer = DedupLayer::new().cache(Cache::new(LONG)).http();
     let stack = ServiceBuilder::new().layer(layer.clone()).service(channel(address).unwrap());
@@ -232,7 +232,7 @@ async fn a_server_answers_many_clients_with_one_call() {
 }
 
 #[tokio::test]
-async fn a_service_that_panics_is_internal_for_everybody() {
+async fn a_service_that_panics_is_internal_for_all_callers() {
     let (address, incoming) = incoming().unwrap();
     let (ward, layer) = (Ward::default(), dedup());
     let mut server = Server::builder().layer(layer.clone());
@@ -250,7 +250,7 @@ async fn a_service_that_panics_is_internal_for_everybody() {
 }
 
 #[tokio::test]
-async fn attempts_of_a_stub_are_made_once_for_everybody() {
+async fn attempts_of_a_stub_are_made_once_for_all_callers() {
     let (address, work) = serve();
     let layer = dedup();
     let stack = ServiceBuilder::new()

@@ -231,7 +231,7 @@ async fn prove_sharing(client: &Asker, address: SocketAddr, work: &Work, handle:
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn on_a_server_everybody_gets_their_own() {
+async fn each_user_of_a_server_gets_its_own_response() {
     let (layer, work) = (keep(), Work::default());
     let address = serve(greeter(work.clone()).layer(layer.clone())).await.unwrap();
     let client = asker(bare());
@@ -241,7 +241,7 @@ async fn on_a_server_everybody_gets_their_own() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn on_a_client_everybody_gets_their_own() {
+async fn each_user_of_a_client_gets_its_own_response() {
     let (layer, work) = (keep(), Work::default());
     let address = serve(greeter(work.clone())).await.unwrap();
     let client = asker(ServiceBuilder::new().layer(layer.clone()).service(bare()));
@@ -316,7 +316,7 @@ async fn each_tenant_shares_its_own_answer_where_the_server_says_vary() {
 
 /// What is no header is no part of the key, and what a layer above has found out is none.
 #[tokio::test]
-async fn whoever_is_known_by_something_else_is_told_apart_by_a_key_of_ones_own() {
+async fn a_custom_key_tells_users_of_another_identity_apart() {
     #[derive(Clone, PartialEq, Eq, Hash)]
     struct User(String);
     let layer = DedupLayer::keyed(|request: &Request<Body>| {

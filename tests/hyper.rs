@@ -139,7 +139,7 @@ async fn a_get_cut_off_after_it_was_read_is_repeated() {
 }
 
 #[tokio::test]
-async fn a_post_that_found_nobody_is_repeated() {
+async fn a_post_whose_connection_is_refused_is_repeated() {
     let (address, listener) = listen().await.unwrap();
     drop(listener);
     let layer = retry().http();
@@ -151,7 +151,7 @@ async fn a_post_that_found_nobody_is_repeated() {
 }
 
 #[tokio::test]
-async fn an_upstream_that_never_answers_is_answered_for() {
+async fn an_upstream_that_never_answers_ends_with_a_rejection() {
     let address = serve(Router::new().fallback(pending::<StatusCode>)).await.unwrap();
     let began = Instant::now();
     let layers =

@@ -71,7 +71,7 @@ async fn ask(url: String, left: Option<&str>) -> (StatusCode, String) {
 }
 
 #[tokio::test]
-async fn at_each_hop_there_is_less_left() {
+async fn each_hop_has_less_time_left() {
     let checkup = Checkup::default();
     let address = two_servers(checkup.clone()).await.unwrap();
     let began = Instant::now();
@@ -104,7 +104,7 @@ async fn the_callers_patience_ends_a_call_two_hops_away() {
 }
 
 #[tokio::test]
-async fn what_has_no_time_left_is_not_passed_on() {
+async fn a_call_without_time_left_is_not_passed_on() {
     let checkup = Checkup::default();
     let address = two_servers(checkup.clone()).await.unwrap();
     let (status, _) = ask(format!("http://{address}/any"), Some("100")).await;

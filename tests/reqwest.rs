@@ -66,7 +66,7 @@ async fn a_get_is_repeated_and_its_response_knows_where_it_came_from() {
 }
 
 #[tokio::test]
-async fn an_answer_in_the_servers_stead_knows_what_it_is_the_answer_to() {
+async fn a_rejection_response_knows_the_url_of_its_request() {
     let address = serve(Router::new().fallback(pending::<StatusCode>)).await.unwrap();
     let url = format!("http://{address}/a?b=c");
     let began = Instant::now();
@@ -107,7 +107,7 @@ async fn a_post_is_repeated_where_its_key_makes_that_harmless() {
 }
 
 #[tokio::test]
-async fn a_post_that_found_nobody_is_repeated() {
+async fn a_post_whose_connection_is_refused_is_repeated() {
     let (address, listener) = loopback::listen().await.unwrap();
     drop(listener);
     let layer = retry();

@@ -185,7 +185,7 @@ async fn an_attempt_that_begins_after_its_deadline_does_not_announce_what_came()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_transparent_attempt_is_announced_to_nobody() {
+async fn a_transparent_attempt_is_not_announced() {
     let (service, seen) = noting(|| trailers_only("14"));
     let layer =
         RetryLayer::new(3).backoff(NO_WAIT).http().classify(|outcome: Result<&Page, &BoxError>| {
@@ -304,7 +304,7 @@ async fn a_side_call_that_failed_with_an_error_does_not_stop_it_either() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nested_retries_make_three_calls_through_whatever_hands_the_response_on() {
+async fn nested_retries_make_three_calls_through_each_layer_between_them() {
     let retry = || RetryLayer::new(3).backoff(NO_WAIT).http();
     let (service, seen) = noting(|| page(503));
     let stack = ServiceBuilder::new()

@@ -91,7 +91,7 @@ async fn over_http2_a_call_holds_its_permit_until_the_body_ends_fails_or_is_drop
 }
 
 #[tokio::test]
-async fn a_call_that_finds_nobody_holds_no_permit() {
+async fn a_call_whose_connection_is_refused_holds_no_permit() {
     let (address, listener) = listen().await.unwrap();
     drop(listener);
     let layer = limit(1);

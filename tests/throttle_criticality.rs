@@ -84,7 +84,7 @@ async fn the_header_is_ambient_in_the_handler_and_its_body() {
 }
 
 #[tokio::test]
-async fn it_is_ambient_in_the_handler_of_a_call_that_has_waited() {
+async fn the_criticality_is_ambient_in_the_handler_of_a_queued_call() {
     let layer = limit(1).queue(1);
     let (handle, (streams, mut writers)) = (layer.handle(), streams());
     let app = Router::new()
@@ -107,7 +107,7 @@ async fn it_is_ambient_in_the_handler_of_a_call_that_has_waited() {
 }
 
 #[tokio::test]
-async fn what_the_program_says_in_the_extensions_counts_more_than_the_header() {
+async fn the_criticality_extension_takes_precedence_over_the_header() {
     let app = Router::new().route("/", get(tell)).layer(limit(1));
     let address = serve(app.layer(Extension(Criticality::SheddablePlus))).await.unwrap();
     let (_, told) = ask(address, "", Some("critical-plus")).await;
@@ -133,7 +133,7 @@ async fn two_servers(front: ThrottleLayer<ConcurrencyLimit, Http>) -> SocketAddr
 }
 
 #[tokio::test]
-async fn it_goes_along_with_what_the_handler_asks_of_others() {
+async fn the_criticality_travels_with_the_calls_of_a_handler() {
     let address = two_servers(limit(1)).await;
     for criticality in ["sheddable", "sheddable-plus", "critical-plus"] {
         assert_eq!(ask(address, "", Some(criticality)).await.1, criticality);

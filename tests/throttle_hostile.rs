@@ -62,7 +62,7 @@ async fn ask(app: &Router, name: HeaderName, value: &str) -> Response {
 }
 
 #[tokio::test]
-async fn a_flood_of_words_counts_as_none_of_them() {
+async fn a_flood_of_header_words_counts_as_none() {
     let layer = ThrottleLayer::concurrency(1).http();
     let app: Router = Router::new().fallback(any(tell)).layer(layer.clone());
     for number in 0..5000 {

@@ -66,7 +66,7 @@ async fn a_call_over_the_rate_is_answered_with_429_and_when_to_come_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_announced_rate_stands_in_every_answer() {
+async fn an_advertised_rate_is_in_every_response() {
     let app =
         app().layer(ThrottleLayer::rate(Rate::per_minute(2)).named("api").advertise_quota().http());
     let told = [
@@ -84,7 +84,7 @@ async fn an_announced_rate_stands_in_every_answer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_several_rates_each_is_announced_and_the_longest_wait_counts() {
+async fn each_of_several_rates_is_advertised_and_the_longest_wait_counts() {
     let rates = Rates::new(Rate::per_second(2)).and(Rate::per_minute(3));
     let app = app().layer(ThrottleLayer::rates(rates).named("api").advertise_quota().http());
     let told = ["\"api-1\";r=1;t=1,\"api-2\";r=2;t=20", "\"api-1\";r=0;t=1,\"api-2\";r=1;t=40"];
@@ -107,7 +107,7 @@ fn by_length(request: &axum::extract::Request) -> u32 {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_never_fits_is_answered_with_413_and_need_not_come_again() {
+async fn a_request_that_never_fits_is_answered_with_413_without_retry_after() {
     let layer =
         ThrottleLayer::rate(Rate::per_second(100)).cost(by_length).queue(9).advertise_quota();
     let layer = layer.http();

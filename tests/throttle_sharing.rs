@@ -31,7 +31,7 @@ async fn fetch(client: &AnyClient, address: SocketAddr, path: &str) -> hyper::Re
 }
 
 #[tokio::test]
-async fn one_limit_counts_over_all_routes_wherever_it_is_put() {
+async fn a_limit_counts_over_all_routes_at_each_place_of_a_router() {
     let layer = limit(1);
     let (streams, mut writers) = streams();
     let handler = async move || streams.respond();

@@ -42,7 +42,7 @@ use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
 
 #[tokio::test]
-async fn a_certificate_that_nobody_vouches_for_is_permanent() {
+async fn an_untrusted_certificate_is_permanent() {
     let server = Server::new(&[&TLS13]).answering().await;
     let (verdict, text) = server.ask(trusting(&[], &[&TLS13])).await;
     assert_eq!(verdict, Verdict::Permanent, "{text}");

@@ -165,7 +165,7 @@ async fn a_body_that_its_caller_breaks_off_makes_no_sample() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_service_that_sheds_a_call_says_so_whatever_its_caller_does() {
+async fn a_shed_call_is_a_sample_of_overload_despite_its_caller() {
     for body in [sent_at(&[100, 200]), broken_off()] {
         let samples = samples(&[ReadFor(5)], 429, body).await;
         assert_eq!(samples, [(ms(5), true)]);

@@ -147,7 +147,7 @@ fn meaning<T, E: 'static>(outcome: Result<T, E>) -> (Verdict, bool) {
 }
 
 #[tokio::test]
-async fn an_upload_that_its_caller_breaks_off_means_the_same_over_every_client() {
+async fn an_upload_cut_off_by_its_caller_has_the_same_verdict_over_every_client() {
     let mut server = server().await;
     let reqwest = client_of_reqwest();
     let channel = channel(server.address).unwrap();
@@ -191,7 +191,7 @@ where
 type AcceptRatioOver<S> = buttress::throttle::Throttle<S, AcceptRatioLimit, Http, ByMode>;
 
 #[tokio::test]
-async fn uploads_that_their_callers_break_off_make_no_call_be_rejected() {
+async fn uploads_cut_off_by_their_callers_cause_no_rejection() {
     let mut server = server().await;
     for client in [http1(), http2()] {
         let rejected = rejected_after_broken_uploads(client, &mut server, as_it_is).await;
@@ -220,7 +220,7 @@ impl Adapt for Notes {
 }
 
 #[tokio::test]
-async fn uploads_that_their_callers_break_off_are_no_samples() {
+async fn uploads_cut_off_by_their_callers_are_no_samples() {
     let mut server = server().await;
     let notes = Notes::default();
     let layer = ThrottleLayer::adaptive(notes.clone()).http();
