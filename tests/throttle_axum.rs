@@ -12,7 +12,7 @@ use axum::{
     Router,
     routing::{any, get},
 };
-use buttress::{Http, HttpExt, ThrottleLayer, throttle::ConcurrencyLimit};
+use buttress::{Http, HttpExt, ThrottleLayer};
 use bytes::Bytes;
 use http::{Method, Request, StatusCode, header::CONTENT_LENGTH};
 use http_body_util::BodyExt;
@@ -20,7 +20,7 @@ use hyper::body::Incoming;
 use loopback::{AnyClient, Writers, http1, http2, nothing, serve, streams, until};
 use tokio::task::JoinSet;
 
-type Limit = ThrottleLayer<ConcurrencyLimit, Http>;
+type Limit = ThrottleLayer<Http>;
 
 fn limit(limit: u32) -> Limit {
     ThrottleLayer::concurrency(limit).http()

@@ -15,7 +15,6 @@ use axum::{
 };
 use buttress::{
     BoxError, Http, HttpExt, Reason, Rejection, ThrottleLayer, http_grpc::ResponseHead,
-    throttle::ConcurrencyLimit,
 };
 use http::{Method, Request, StatusCode};
 use http_body_util::BodyExt;
@@ -27,7 +26,7 @@ use loopback::{AnyBody, AnyClient, Writers, http1, http2, listen, nothing, serve
 use tokio::{sync::Semaphore, task::JoinSet};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, layer::layer_fn};
 
-type Limit = ThrottleLayer<ConcurrencyLimit, Http>;
+type Limit = ThrottleLayer<Http>;
 
 fn limit(limit: u32) -> Limit {
     ThrottleLayer::concurrency(limit).named("upstream").http()

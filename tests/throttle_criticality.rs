@@ -5,7 +5,7 @@
 use std::{convert::Infallible, net::SocketAddr};
 
 use axum::{Extension, Router, body::Body, response::Response, routing::get};
-use buttress::{Criticality, Http, HttpExt, ThrottleLayer, throttle::ConcurrencyLimit};
+use buttress::{Criticality, Http, HttpExt, ThrottleLayer};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Request, StatusCode};
 use http_body_util::{BodyExt, Empty};
@@ -21,7 +21,7 @@ use tower::{ServiceBuilder, ServiceExt};
 
 const CRITICALITY: HeaderName = HeaderName::from_static("x-criticality");
 
-fn limit(limit: u32) -> ThrottleLayer<ConcurrencyLimit, Http> {
+fn limit(limit: u32) -> ThrottleLayer<Http> {
     ThrottleLayer::concurrency(limit).http()
 }
 
@@ -120,7 +120,7 @@ async fn echo(headers: HeaderMap) -> String {
 }
 
 /// A server whose handler asks one that echoes the header, through a limited client.
-async fn two_servers(front: ThrottleLayer<ConcurrencyLimit, Http>) -> SocketAddr {
+async fn two_servers(front: ThrottleLayer<Http>) -> SocketAddr {
     let backend = serve(Router::new().route("/", get(echo))).await.unwrap();
     let client = Client::builder(TokioExecutor::new()).build_http::<Empty<Bytes>>();
     let client = ServiceBuilder::new().layer(limit(9)).service(client);

@@ -11,9 +11,7 @@ use std::{
 };
 
 use axum::{Router, body::Body, handler::Handler, response::Response, routing::get};
-use buttress::{
-    Http, HttpExt, Reason, ThrottleLayer, http_grpc::ResponseHead, throttle::ConcurrencyLimit,
-};
+use buttress::{Http, HttpExt, Reason, ThrottleLayer, http_grpc::ResponseHead};
 use http::{Request, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -21,7 +19,7 @@ use loopback::{AnyClient, chunks, http1, http2, nothing, serve, streams, until};
 use tokio::{sync::watch, task::JoinSet};
 use tower::ServiceExt;
 
-fn limit(limit: u32) -> ThrottleLayer<ConcurrencyLimit, Http> {
+fn limit(limit: u32) -> ThrottleLayer<Http> {
     ThrottleLayer::concurrency(limit).http()
 }
 

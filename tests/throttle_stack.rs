@@ -15,7 +15,7 @@ use std::{
 use axum::{Router, routing::get};
 use buttress::{
     Backoff, Deadline, DeadlineLayer, Http, HttpExt, Reason, RetryLayer, StopReason, ThrottleLayer,
-    http_grpc::ResponseHead, throttle::ConcurrencyLimit,
+    http_grpc::ResponseHead,
 };
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::BodyExt;
@@ -26,7 +26,7 @@ use tower::{ServiceBuilder, ServiceExt, service_fn};
 const SHORT: Duration = Duration::from_millis(50);
 const LONG: Duration = Duration::from_secs(20);
 
-type Limit = ThrottleLayer<ConcurrencyLimit, Http>;
+type Limit = ThrottleLayer<Http>;
 
 fn limit(limit: u32) -> Limit {
     ThrottleLayer::concurrency(limit).http()

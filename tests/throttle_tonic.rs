@@ -4,7 +4,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use buttress::{Http, HttpExt, ThrottleLayer, throttle::ConcurrencyLimit};
+use buttress::{Http, HttpExt, ThrottleLayer};
 use http::Request;
 use loopback::{Checkup, background, channel, incoming, until};
 use tokio::{task::JoinSet, time::timeout};
@@ -27,7 +27,7 @@ use tower::{Layer, ServiceBuilder};
 /// What a test that does not hang stays below by far.
 const LONG: Duration = Duration::from_secs(20);
 
-type Limit = ThrottleLayer<ConcurrencyLimit, Http>;
+type Limit = ThrottleLayer<Http>;
 type Limited = <Limit as Layer<Channel>>::Service;
 
 fn limit(limit: u32) -> Limit {

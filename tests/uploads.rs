@@ -188,7 +188,7 @@ where
     handle.rejected()
 }
 
-type AcceptRatioOver<S> = buttress::throttle::Throttle<S, AcceptRatioLimit, Http, ByMode>;
+type AcceptRatioOver<S> = buttress::throttle::Throttle<S, Http, AcceptRatioLimit, ByMode>;
 
 #[tokio::test]
 async fn uploads_cut_off_by_their_callers_cause_no_rejection() {

@@ -21,14 +21,14 @@ use crate::{
 /// from it afterwards.
 #[derive(Clone, Debug)]
 #[doc(alias("limiter", "load shedding"))]
-pub struct ThrottleLayer<L, M = Plain, J = IgnoreOutcome> {
+pub struct ThrottleLayer<M = Plain, L = ConcurrencyLimit, J = IgnoreOutcome> {
     limit: L,
     settings: Arc<Settings>,
     mode: M,
     judge: J,
 }
 
-impl ThrottleLayer<ConcurrencyLimit> {
+impl ThrottleLayer {
     /// At most `limit` calls at a time. None at all for 0.
     #[doc(alias("bulkhead", "semaphore", "max in flight"))]
     pub fn concurrency(limit: u32) -> Self {
@@ -36,7 +36,7 @@ impl ThrottleLayer<ConcurrencyLimit> {
     }
 }
 
-impl ThrottleLayer<RateLimit> {
+impl ThrottleLayer<Plain, RateLimit> {
     /// At most `rate` calls per unit of time, as [`Rate`] says.
     #[doc(alias("rate limiter", "GCRA", "leaky bucket", "token bucket"))]
     pub fn rate(rate: Rate) -> Self {
@@ -49,7 +49,7 @@ impl ThrottleLayer<RateLimit> {
     }
 }
 
-impl<L: Adapt> ThrottleLayer<ConcurrencyLimit<Adaptive<L>>, Plain, ByMode> {
+impl<L: Adapt> ThrottleLayer<Plain, ConcurrencyLimit<Adaptive<L>>, ByMode> {
     /// As many calls at a time as `law` finds the service can bear, going by how long it takes.
     ///
     /// On a server, any law. On a client whose service has other clients, [`Trend`](crate::Trend): the
@@ -72,7 +72,7 @@ impl<L: Adapt> ThrottleLayer<ConcurrencyLimit<Adaptive<L>>, Plain, ByMode> {
     }
 }
 
-impl ThrottleLayer<AcceptRatioLimit, Plain, ByMode> {
+impl ThrottleLayer<Plain, AcceptRatioLimit, ByMode> {
     /// Sends at most about twice as many calls as the service accepts, and one in ten at the least:
     /// client-side throttling as in the [SRE book](https://sre.google/sre-book/handling-overload/), with
     /// a multiplier of 2, a window of two minutes and a cap of 90 %. Rejects nothing while fewer than 20
@@ -99,7 +99,7 @@ impl ThrottleLayer<AcceptRatioLimit, Plain, ByMode> {
     }
 }
 
-impl<L: Queued, M, J> ThrottleLayer<L, M, J> {
+impl<M, L: Queued, J> ThrottleLayer<M, L, J> {
     /// Sets how many calls may wait, for a permit or for the cells of a rate. Default: 0 (reject at once).
     ///
     /// The oldest waiter goes first, within a [criticality](buttress_core::Criticality). In a full queue
@@ -133,7 +133,7 @@ impl<L: Queued, M, J> ThrottleLayer<L, M, J> {
     }
 }
 
-impl<A: Regulate, M, J> ThrottleLayer<ConcurrencyLimit<A>, M, J> {
+impl<M, A: Regulate, J> ThrottleLayer<M, ConcurrencyLimit<A>, J> {
     /// Sets what a rejected call is told: to come again after at least `delay` and less than one and a
     /// half times that, drawn for each call, so that the rejected calls do not all come back together.
     /// Default: none.
@@ -152,10 +152,10 @@ impl<A: Regulate, M, J> ThrottleLayer<ConcurrencyLimit<A>, M, J> {
     }
 }
 
-impl<W, M, J> ThrottleLayer<RateLimit<W>, M, J> {
+impl<M, W, J> ThrottleLayer<M, RateLimit<W>, J> {
     /// What a request weighs, in cells of the rate; by default one. All of its cells are taken, or
     /// none. A call that weighs more than the burst is rejected for good.
-    pub fn cost<V>(self, weigh: V) -> ThrottleLayer<RateLimit<V>, M, J> {
+    pub fn cost<V>(self, weigh: V) -> ThrottleLayer<M, RateLimit<V>, J> {
         let Self { limit, settings, mode, judge } = self;
         ThrottleLayer { limit: limit.weighed(weigh), settings, mode, judge }
     }
@@ -167,7 +167,7 @@ impl<W, M, J> ThrottleLayer<RateLimit<W>, M, J> {
     }
 }
 
-impl<L, K, F, M, J> ThrottleLayer<Keyed<L, K, F>, M, J>
+impl<M, L, K, F, J> ThrottleLayer<M, Keyed<L, K, F>, J>
 where
     L: LimitTemplate + Clone,
 {
@@ -179,11 +179,11 @@ where
     }
 }
 
-impl<L, M, J> ThrottleLayer<L, M, J> {
+impl<M, L, J> ThrottleLayer<M, L, J> {
     /// Gives each key a limit of its own: a tenant, a host, a method. A request without a key is not
     /// limited at all. See [`Keyed`].
     #[doc(alias("per tenant", "per key"))]
-    pub fn keyed<Req, F>(self, key: F) -> ThrottleLayer<Keyed<L, F::Key, F>, M, J>
+    pub fn keyed<Req, F>(self, key: F) -> ThrottleLayer<M, Keyed<L, F::Key, F>, J>
     where
         L: LimitTemplate + Clone,
         F: KeyOf<Req>,
@@ -199,7 +199,7 @@ impl<L, M, J> ThrottleLayer<L, M, J> {
     /// A service with an error type of its own needs it, in `Plain` mode: there a rejection inside it,
     /// an attempt's timeout too, looks like any other failure.
     #[doc(alias("is_retryable", "retry predicate"))]
-    pub fn classify<C>(self, classify: C) -> ThrottleLayer<L, M, By<C>> {
+    pub fn classify<C>(self, classify: C) -> ThrottleLayer<M, L, By<C>> {
         let Self { limit, settings, mode, .. } = self;
         ThrottleLayer { limit, settings, mode, judge: By(classify) }
     }
@@ -248,19 +248,19 @@ impl<L, M, J> ThrottleLayer<L, M, J> {
     }
 }
 
-impl<L, J> ThrottleLayer<L, Plain, J> {
+impl<L, J> ThrottleLayer<Plain, L, J> {
     fn of(limit: L, judge: J) -> Self {
         Self { limit, settings: Arc::new(Settings::new()), mode: Plain, judge }
     }
 }
 
-impl<S, L, M, J> Layer<S> for ThrottleLayer<L, M, J>
+impl<S, M, L, J> Layer<S> for ThrottleLayer<M, L, J>
 where
     L: LimitTemplate + Clone,
     M: Clone,
     J: Clone,
 {
-    type Service = Throttle<S, L, M, J>;
+    type Service = Throttle<S, M, L, J>;
 
     fn layer(&self, inner: S) -> Self::Service {
         let limit = match self.settings.scope {
@@ -272,10 +272,10 @@ where
     }
 }
 
-impl<L, M0, M, J> Bind<M> for ThrottleLayer<L, M0, J> {
-    type Bound = ThrottleLayer<L, M, J>;
+impl<M0, M, L, J> Bind<M> for ThrottleLayer<M0, L, J> {
+    type Bound = ThrottleLayer<M, L, J>;
 
-    fn bind(self, mode: M) -> ThrottleLayer<L, M, J> {
+    fn bind(self, mode: M) -> ThrottleLayer<M, L, J> {
         ThrottleLayer { limit: self.limit, settings: self.settings, mode, judge: self.judge }
     }
 }

@@ -10,7 +10,7 @@ use buttress_core::{
 use tower_service::Service;
 
 use crate::{
-    IgnoreOutcome, ResponseFuture, ThrottleHandle,
+    ConcurrencyLimit, IgnoreOutcome, ResponseFuture, ThrottleHandle,
     future::{NotStarted, ThrottleGuard, Waiting},
     limit::{Admission, CallInfo, Limit, LimitPermit, LimitTemplate, Refusal},
     settings::Settings,
@@ -18,7 +18,7 @@ use crate::{
 
 /// The service of [`ThrottleLayer`](crate::ThrottleLayer).
 #[derive(Clone, Debug)]
-pub struct Throttle<S, L, M = Plain, J = IgnoreOutcome> {
+pub struct Throttle<S, M = Plain, L = ConcurrencyLimit, J = IgnoreOutcome> {
     inner: S,
     limit: L,
     settings: Arc<Settings>,
@@ -26,7 +26,7 @@ pub struct Throttle<S, L, M = Plain, J = IgnoreOutcome> {
     judge: J,
 }
 
-impl<S, L, M, J> Throttle<S, L, M, J> {
+impl<S, M, L, J> Throttle<S, M, L, J> {
     pub(crate) const fn new(
         inner: S,
         limit: L,
@@ -38,7 +38,7 @@ impl<S, L, M, J> Throttle<S, L, M, J> {
     }
 }
 
-impl<S, L: LimitTemplate, M, J> Throttle<S, L, M, J> {
+impl<S, M, L: LimitTemplate, J> Throttle<S, M, L, J> {
     /// Live numbers of this service's limit, which is the layer's unless it is
     /// [`per_service`](crate::ThrottleLayer::per_service). Rejections are those of all its services.
     pub fn handle(&self) -> ThrottleHandle<L::View> {
@@ -46,7 +46,7 @@ impl<S, L: LimitTemplate, M, J> Throttle<S, L, M, J> {
     }
 }
 
-impl<S, Req, L, M, J> Service<Req> for Throttle<S, L, M, J>
+impl<S, Req, M, L, J> Service<Req> for Throttle<S, M, L, J>
 where
     S: Service<Req> + Clone,
     L: Limit<Req>,
@@ -55,7 +55,7 @@ where
 {
     type Response = M::Response<ThrottleGuard<L::Permit>>;
     type Error = S::Error;
-    type Future = ResponseFuture<S, Req, L, M, J>;
+    type Future = ResponseFuture<S, Req, M, L, J>;
 
     /// The inner service's: the limit is asked in `call`, where it can answer.
     #[inline]
@@ -104,7 +104,7 @@ where
     }
 }
 
-impl<S: Clone, L, M, J> Throttle<S, L, M, J> {
+impl<S: Clone, M, L, J> Throttle<S, M, L, J> {
     /// Takes the instance that is ready along into the queue.
     #[cold]
     fn wait<Req, W>(

@@ -10,8 +10,8 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use buttress_core::{BoxError, Rejection};
-use buttress_throttle::{ConcurrencyLimit, Limit, Rate, RateLimit, ThrottleLayer};
+use buttress_core::{BoxError, Plain, Rejection};
+use buttress_throttle::{Limit, Rate, RateLimit, ThrottleLayer};
 use loom::{
     future::block_on,
     model::Builder,
@@ -74,7 +74,7 @@ fn model(f: impl Fn() + Send + Sync + 'static) {
 }
 
 fn call<L: Limit<u32> + 'static>(
-    layer: &ThrottleLayer<L>,
+    layer: &ThrottleLayer<Plain, L>,
     crowd: &Arc<AtomicUsize>,
     key: u32,
 ) -> Result<(), BoxError> {
@@ -83,7 +83,7 @@ fn call<L: Limit<u32> + 'static>(
 }
 
 /// Polls a call once and leaves.
-fn give_up(layer: &ThrottleLayer<ConcurrencyLimit>, crowd: &Arc<AtomicUsize>) {
+fn give_up(layer: &ThrottleLayer, crowd: &Arc<AtomicUsize>) {
     let mut service = layer.layer(Crowd(Arc::clone(crowd)));
     let mut call = pin!(service.call(0));
     let _ = call.as_mut().poll(&mut Context::from_waker(Waker::noop()));
@@ -134,7 +134,7 @@ fn a_raised_limit_reaches_whoever_is_just_lining_up() {
 }
 
 /// A rate that has no cells until it is raised, for no time passes here.
-fn shut(queue: usize) -> ThrottleLayer<RateLimit> {
+fn shut(queue: usize) -> ThrottleLayer<Plain, RateLimit> {
     ThrottleLayer::rate(Rate::per_hour(0)).queue(queue)
 }
 
@@ -235,7 +235,7 @@ fn a_key_has_one_limit_however_it_is_forgotten_and_made_again() {
 
 /// A call that holds a permit until it is dropped.
 fn hold<L: Limit<u32> + 'static>(
-    layer: &ThrottleLayer<L>,
+    layer: &ThrottleLayer<Plain, L>,
 ) -> impl Future<Output = Result<(), BoxError>> + use<L> {
     let mut service = layer.layer(Idle);
     service.call(0)

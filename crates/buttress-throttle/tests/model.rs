@@ -65,7 +65,7 @@ impl Model {
 
 /// The layer over a service that runs each call until it is told to end it.
 struct Real {
-    layer: ThrottleLayer<ConcurrencyLimit>,
+    layer: ThrottleLayer,
     running: Rc<RefCell<BTreeSet<Id>>>,
     ended: Rc<RefCell<BTreeSet<Id>>>,
     calls: Calls<()>,

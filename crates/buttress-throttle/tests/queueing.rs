@@ -22,7 +22,7 @@ use tower::{Layer, ServiceExt, service_fn};
 const SERVICE: f64 = 1.0;
 const SERVERS: u32 = 20;
 
-type Limited<L> = ThrottleLayer<ConcurrencyLimit<Adaptive<L>>, Plain, ByMode>;
+type Limited<L> = ThrottleLayer<Plain, ConcurrencyLimit<Adaptive<L>>, ByMode>;
 
 /// Calls at twice the capacity of twenty servers.
 struct Overload<L> {

@@ -6,7 +6,7 @@ mod calls;
 
 use std::{collections::BTreeSet, time::Duration};
 
-use buttress_core::{BoxError, Criticality, Reason, Rejection};
+use buttress_core::{BoxError, Criticality, Plain, Reason, Rejection};
 use buttress_throttle::{Rate, RateLimit, ThrottleHandle, ThrottleLayer};
 use proptest::prelude::*;
 use tokio::{runtime::Builder, time::advance};
@@ -110,7 +110,7 @@ impl Model {
 }
 
 struct Real {
-    layer: ThrottleLayer<RateLimit>,
+    layer: ThrottleLayer<Plain, RateLimit>,
     calls: Calls<u32>,
     served: BTreeSet<Id>,
     refused: BTreeSet<Id>,

@@ -27,7 +27,7 @@ pub use self::guard::ThrottleGuard;
 /// The future of [`Throttle`](crate::Throttle).
 #[must_use = "futures do nothing unless polled"]
 #[pin_project]
-pub struct ResponseFuture<S, Req, L, M, J>
+pub struct ResponseFuture<S, Req, M, L, J>
 where
     S: Service<Req>,
     L: Limit<Req>,
@@ -75,7 +75,7 @@ impl<S, Req, W> Waiting<S, Req, W> {
     }
 }
 
-impl<S, Req, L, M, J> ResponseFuture<S, Req, L, M, J>
+impl<S, Req, M, L, J> ResponseFuture<S, Req, M, L, J>
 where
     S: Service<Req>,
     L: Limit<Req>,
@@ -109,7 +109,7 @@ where
     }
 }
 
-impl<S, Req, L, M, J> Future for ResponseFuture<S, Req, L, M, J>
+impl<S, Req, M, L, J> Future for ResponseFuture<S, Req, M, L, J>
 where
     S: Service<Req>,
     L: Limit<Req>,
@@ -131,7 +131,7 @@ where
     }
 }
 
-impl<S, Req, L, M, J> ResponseFuture<S, Req, L, M, J>
+impl<S, Req, M, L, J> ResponseFuture<S, Req, M, L, J>
 where
     S: Service<Req>,
     L: Limit<Req>,
@@ -218,7 +218,7 @@ where
     }
 }
 
-impl<S, Req, L, M, J> fmt::Debug for ResponseFuture<S, Req, L, M, J>
+impl<S, Req, M, L, J> fmt::Debug for ResponseFuture<S, Req, M, L, J>
 where
     S: Service<Req>,
     L: Limit<Req>,

@@ -16,7 +16,7 @@ type Service = BoxCloneService<&'static str, (), BoxError>;
 
 /// A service that does as it is told.
 fn service(
-    layer: &ThrottleLayer<AcceptRatioLimit, buttress_core::Plain, buttress_core::ByMode>,
+    layer: &ThrottleLayer<buttress_core::Plain, AcceptRatioLimit, buttress_core::ByMode>,
 ) -> Service {
     layer.clone().classify(meaning).layer(service_fn(work)).boxed_clone()
 }

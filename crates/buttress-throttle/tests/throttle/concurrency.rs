@@ -195,7 +195,7 @@ async fn a_lowered_limit_evicts_nobody_and_admits_nobody_until_calls_are_fewer()
 
 #[tokio::test(start_paused = true)]
 async fn a_layer_that_only_observes_lets_all_through_and_counts_the_same() {
-    let run = |layer: ThrottleLayer<_, Plain, _>| async move {
+    let run = |layer: ThrottleLayer<Plain, _, _>| async move {
         let service = limited(&layer);
         let mut outcomes = Vec::new();
         for round in 1..=3 {

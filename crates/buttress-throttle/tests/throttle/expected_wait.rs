@@ -2,14 +2,14 @@
 
 use Criticality::{CriticalPlus, Sheddable};
 use buttress_core::{Criticality, Deadline, Reason};
-use buttress_throttle::{ConcurrencyLimit, ThrottleLayer};
+use buttress_throttle::ThrottleLayer;
 use tokio_test::{assert_pending, assert_ready_err, task};
 use tower::ServiceExt;
 
 use crate::common::{Worker, limited, ms, reason, rejection};
 
 /// Calls end every 100 ms, and two of them wait still.
-async fn busy(layer: &ThrottleLayer<ConcurrencyLimit>) -> Worker {
+async fn busy(layer: &ThrottleLayer) -> Worker {
     let service = limited(layer);
     for _ in 0..5 {
         let call = service.clone().oneshot(100);

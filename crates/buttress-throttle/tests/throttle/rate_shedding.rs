@@ -1,7 +1,7 @@
 //! Which of the calls that wait for a rate go first, and which are shed: as for permits.
 
 use Criticality::{Critical, CriticalPlus, Sheddable, SheddablePlus};
-use buttress_core::{Criticality, Deadline, Reason};
+use buttress_core::{Criticality, Deadline, Plain, Reason};
 use buttress_throttle::{Codel, Rate, RateLimit, ThrottleLayer};
 use tokio::{
     task::JoinHandle,
@@ -13,13 +13,13 @@ use tower::ServiceExt;
 use crate::common::{Echo, echo, ms, reason, rejection};
 
 /// Ten a second, one at a time, the first of them taken.
-async fn busy(layer: &ThrottleLayer<RateLimit>) -> Echo {
+async fn busy(layer: &ThrottleLayer<Plain, RateLimit>) -> Echo {
     let service = echo(layer);
     service.clone().oneshot(0).await.unwrap();
     service
 }
 
-fn ten() -> ThrottleLayer<RateLimit> {
+fn ten() -> ThrottleLayer<Plain, RateLimit> {
     ThrottleLayer::rate(Rate::per_second(10).burst(1))
 }
 
@@ -107,7 +107,7 @@ async fn a_waiter_whose_deadline_passes_in_the_queue_is_timed_out() {
 }
 
 /// Twenty calls a second for six seconds, at ten.
-async fn overload(layer: &ThrottleLayer<RateLimit>) -> Vec<Option<u128>> {
+async fn overload(layer: &ThrottleLayer<Plain, RateLimit>) -> Vec<Option<u128>> {
     let service = busy(layer).await;
     let mut calls = Vec::new();
     for _ in 0..120 {

@@ -2,7 +2,7 @@
 
 use Criticality::{Critical, CriticalPlus, Sheddable, SheddablePlus};
 use buttress_core::{BoxError, Criticality, Deadline, Reason};
-use buttress_throttle::{Codel, ConcurrencyLimit, ThrottleLayer};
+use buttress_throttle::{Codel, ThrottleLayer};
 use tokio::{
     task::JoinHandle,
     time::{Instant, advance},
@@ -83,7 +83,7 @@ async fn the_most_critical_is_shed_only_for_lack_of_anybody_less_so() {
 }
 
 /// One call every 5 ms, while the service takes 10: the queue stands.
-async fn overload(layer: &ThrottleLayer<ConcurrencyLimit>) -> Vec<Option<u128>> {
+async fn overload(layer: &ThrottleLayer) -> Vec<Option<u128>> {
     let service = limited(layer);
     let mut calls = Vec::new();
     for _ in 0..120 {

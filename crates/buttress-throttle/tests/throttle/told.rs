@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use buttress_core::{Deadline, Reason};
-use buttress_throttle::{ConcurrencyLimit, ThrottleLayer};
+use buttress_throttle::ThrottleLayer;
 use tokio_test::{assert_pending, task};
 use tower::ServiceExt;
 
 use crate::common::{limited, ms, reason, rejection};
 
 /// What so many rejected calls are told.
-async fn told(layer: &ThrottleLayer<ConcurrencyLimit>, calls: usize) -> Vec<Duration> {
+async fn told(layer: &ThrottleLayer, calls: usize) -> Vec<Duration> {
     let mut told = Vec::new();
     for _ in 0..calls {
         let rejection = rejection(limited(layer).oneshot(1).await);
