@@ -3,7 +3,7 @@ use std::sync::Arc;
 use self::{permit::ConcurrencyPermit, semaphore::Semaphore};
 use crate::{
     limit::{Admission, CallInfo, Limit, LimitTemplate, QueueOptions, Queued},
-    queue::{Queue, QueuedCall},
+    queue::{CallQueue, QueuedCall},
     sync::is_only,
 };
 
@@ -19,12 +19,12 @@ pub use self::regulate::{Adaptive, Fixed, Regulate};
 #[derive(Debug)]
 #[doc(alias("bulkhead", "semaphore", "max in flight"))]
 pub struct ConcurrencyLimit<A = Fixed> {
-    pub(crate) queue: Arc<Queue<Semaphore<A>, ()>>,
+    pub(crate) queue: Arc<CallQueue<Semaphore<A>, ()>>,
 }
 
 impl<A: Regulate> ConcurrencyLimit<A> {
     pub(crate) fn new(limit: u32, regulator: A) -> Self {
-        Self { queue: Arc::new(Queue::new(Semaphore::new(limit, regulator))) }
+        Self { queue: Arc::new(CallQueue::new(Semaphore::new(limit, regulator))) }
     }
 }
 

@@ -3,18 +3,18 @@ use std::sync::Arc;
 use buttress_core::{Guard, Upload, Verdict};
 
 use super::{regulate::Regulate, semaphore::Semaphore};
-use crate::{limit::LimitPermit, queue::Queue};
+use crate::{limit::LimitPermit, queue::CallQueue};
 
 /// One of the permits of a [`ConcurrencyLimit`](crate::ConcurrencyLimit), given back when dropped.
 #[derive(Debug)]
 pub struct ConcurrencyPermit<A: Regulate> {
-    queue: Arc<Queue<Semaphore<A>, ()>>,
+    queue: Arc<CallQueue<Semaphore<A>, ()>>,
     sample: A::Sample,
 }
 
 impl<A: Regulate> ConcurrencyPermit<A> {
     #[inline]
-    pub(crate) const fn new(queue: Arc<Queue<Semaphore<A>, ()>>, sample: A::Sample) -> Self {
+    pub(crate) const fn new(queue: Arc<CallQueue<Semaphore<A>, ()>>, sample: A::Sample) -> Self {
         Self { queue, sample }
     }
 

@@ -6,7 +6,7 @@ use buttress_core::{Criticality, Enforcement};
 use super::{permit::ConcurrencyPermit, regulate::Regulate, word::PermitWord};
 use crate::{
     limit::{Admission, CallInfo, Refusal, RefusalReason},
-    queue::{Entry, Later, Queue, QueuedCall, Supply},
+    queue::{CallQueue, Entry, QueuedCall, Supply, Unavailable},
     settings::Settings,
 };
 
@@ -31,7 +31,7 @@ impl<A: Regulate> Semaphore<A> {
     }
 
     /// Sets how many permits there may be, and says whether the limit was raised. If so,
-    /// [`grant_waiters`](Queue::grant_waiters) is due: a call may be lining up under the line's lock, going by
+    /// [`grant_waiters`](CallQueue::grant_waiters) is due: a call may be lining up under the line's lock, going by
     /// the former limit.
     pub(crate) fn store_limit(&self, limit: u32) -> bool {
         self.permits.set_limit(limit)
@@ -50,7 +50,7 @@ impl<A: Regulate> Semaphore<A> {
     }
 }
 
-impl<A: Regulate> Queue<Semaphore<A>, ()> {
+impl<A: Regulate> CallQueue<Semaphore<A>, ()> {
     /// Lets a call through, puts it in line, or refuses it.
     #[inline]
     pub(crate) fn admit(
@@ -125,8 +125,8 @@ impl<A: Regulate> Supply for Semaphore<A> {
         self.permits.take_or_set_waiting().map(drop)
     }
 
-    fn take_for_waiter(&self, _: Nanos, _: Entry) -> Result<(), Later> {
-        if self.permits.take_for_waiter() { Ok(()) } else { Err(Later::Unknown) }
+    fn take_for_waiter(&self, _: Nanos, _: Entry) -> Result<(), Unavailable> {
+        if self.permits.take_for_waiter() { Ok(()) } else { Err(Unavailable::Unknown) }
     }
 
     fn clear_waiting(&self) -> bool {
@@ -153,7 +153,7 @@ impl<A: Regulate> Supply for Semaphore<A> {
     }
 
     fn permit(
-        queue: &Arc<Queue<Self, ()>>,
+        queue: &Arc<CallQueue<Self, ()>>,
         (): (),
         criticality: Criticality,
         _: &Settings,

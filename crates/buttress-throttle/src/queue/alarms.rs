@@ -7,7 +7,7 @@ use buttress_control::Nanos;
 use buttress_core::Timer;
 use tokio::runtime::Id;
 
-use super::{Queue, supply::Supply};
+use super::{CallQueue, supply::Supply};
 
 /// The timers that wake a line when there is something for its first waiter: one for each runtime that
 /// a waiter was polled in, nearly always one.
@@ -121,10 +121,10 @@ impl Home {
 
 /// Wakes a line.
 // Weak, because the queue owns its timers, and they own this.
-pub(crate) struct Alarm<S: Supply>(Weak<Queue<S, S::Grant>>);
+pub(crate) struct Alarm<S: Supply>(Weak<CallQueue<S, S::Grant>>);
 
 impl<S: Supply> Alarm<S> {
-    pub(crate) fn waker(queue: &Arc<Queue<S, S::Grant>>) -> Waker {
+    pub(crate) fn waker(queue: &Arc<CallQueue<S, S::Grant>>) -> Waker {
         Waker::from(Arc::new(Self(Arc::downgrade(queue))))
     }
 }

@@ -11,14 +11,14 @@ use buttress_core::Timer;
 use tokio::runtime::{Handle, Id};
 
 use super::{
-    Queue,
+    CallQueue,
     alarms::{Alarm, Claim, Where},
     supply::Supply,
     wake_list::WakeList,
 };
 use crate::sync::lock;
 
-impl<S: Supply> Queue<S, S::Grant> {
+impl<S: Supply> CallQueue<S, S::Grant> {
     /// Gives what there is to the waiters.
     #[cold]
     pub(crate) fn grant_waiters(self: &Arc<Self>) {

@@ -36,7 +36,7 @@ mod wake_list;
 pub(crate) use self::{
     priority_list::Entry,
     queued::QueuedCall,
-    supply::{Later, Supply},
+    supply::{Supply, Unavailable},
 };
 
 /// A supply of permits or cells, and a line of the calls that wait for it.
@@ -45,7 +45,7 @@ pub(crate) use self::{
 /// marks the supply. From then on the line takes for its first waiter, under the lock, so that no later
 /// call takes what is due to an earlier one. Nothing is taken ahead of time, so a waiter that leaves
 /// costs the others nothing.
-pub struct Queue<S, G> {
+pub struct CallQueue<S, G> {
     pub(crate) supply: S,
     pub(crate) clock: LimitClock,
     /// That of the line's options, to be read without the lock.
@@ -65,7 +65,7 @@ pub(crate) struct QueueTimers {
     pub(crate) alarms: Timers,
 }
 
-impl<S: Supply> Queue<S, S::Grant> {
+impl<S: Supply> CallQueue<S, S::Grant> {
     pub(crate) fn new(supply: S) -> Self {
         Self::over(supply, WaitQueue::new(), Arc::default())
     }
@@ -173,11 +173,11 @@ impl<S: Supply> Queue<S, S::Grant> {
                     let shed = waiters.grant((id, entry), grant, now, wake_list);
                     left = shed.map(|grant| (entry.cells, grant));
                 }
-                Err(Later::At(due)) => {
+                Err(Unavailable::Until(due)) => {
                     return Some(waiters.turns(now, entry).map_or(due, |turns| turns.min(due)));
                 }
-                Err(Later::Unknown) => return None,
-                Err(Later::Never) => waiters.refuse(id, RefusalReason::Cost, wake_list),
+                Err(Unavailable::Unknown) => return None,
+                Err(Unavailable::Never) => waiters.refuse(id, RefusalReason::Cost, wake_list),
             }
         }
     }
@@ -299,9 +299,9 @@ impl<S: Supply> Queue<S, S::Grant> {
     }
 }
 
-impl<S, G> fmt::Debug for Queue<S, G> {
+impl<S, G> fmt::Debug for CallQueue<S, G> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Queue").finish_non_exhaustive()
+        f.debug_struct("CallQueue").finish_non_exhaustive()
     }
 }
 

@@ -8,7 +8,7 @@ use buttress_core::{Criticality, Deadline, Timer};
 use tokio::time::Instant;
 
 use super::{
-    Queue,
+    CallQueue,
     priority_list::{WaitState, WaiterId},
     supply::Supply,
 };
@@ -20,7 +20,7 @@ use crate::{
 /// A place in line, given up when dropped.
 #[derive(Debug)]
 pub struct QueuedCall<S: Supply> {
-    queue: Arc<Queue<S, S::Grant>>,
+    queue: Arc<CallQueue<S, S::Grant>>,
     /// `None` once the wait is over.
     id: Option<WaiterId>,
     wait_limit: Option<WaitLimit>,
@@ -31,7 +31,7 @@ pub struct QueuedCall<S: Supply> {
 
 impl<S: Supply> QueuedCall<S> {
     pub(crate) const fn new(
-        queue: Arc<Queue<S, S::Grant>>,
+        queue: Arc<CallQueue<S, S::Grant>>,
         id: WaiterId,
         wait_limit: Option<WaitLimit>,
         criticality: Criticality,

@@ -3,13 +3,13 @@ use std::{fmt, sync::Arc, time::Duration};
 use buttress_control::Nanos;
 use buttress_core::{Criticality, Quota};
 
-use super::{Queue, priority_list::Entry};
+use super::{CallQueue, priority_list::Entry};
 use crate::{
     limit::{Refusal, RefusalReason},
     settings::Settings,
 };
 
-/// What the calls of a [`Queue`] wait for: permits, or the cells of a rate.
+/// What the calls of a [`CallQueue`] wait for: permits, or the cells of a rate.
 ///
 /// All methods but [`is_waiting_set`](Self::is_waiting_set) run under the lock of the line, and call no foreign
 /// code. While the mark is set, nothing is taken but for the line.
@@ -29,7 +29,7 @@ pub trait Supply: Send + Sync + Sized + 'static {
     fn take_or_set_waiting(&self, now: Nanos, cells: u32) -> Option<Self::Grant>;
 
     /// Takes what the first in line waits for, whatever the mark.
-    fn take_for_waiter(&self, now: Nanos, entry: Entry) -> Result<Self::Grant, Later>;
+    fn take_for_waiter(&self, now: Nanos, entry: Entry) -> Result<Self::Grant, Unavailable>;
 
     /// Lets calls take without a look at the line again, and says whether they could not.
     fn clear_waiting(&self) -> bool;
@@ -58,7 +58,7 @@ pub trait Supply: Send + Sync + Sized + 'static {
 
     /// Counts a call that is let through. Runs without the lock.
     fn permit(
-        queue: &Arc<Queue<Self, Self::Grant>>,
+        queue: &Arc<CallQueue<Self, Self::Grant>>,
         grant: Self::Grant,
         criticality: Criticality,
         settings: &Settings,
@@ -67,9 +67,9 @@ pub trait Supply: Send + Sync + Sized + 'static {
 
 /// When there will be what the first in line waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Later {
+pub enum Unavailable {
     /// At this time, if nothing changes.
-    At(Nanos),
+    Until(Nanos),
     /// When something is given back or changed.
     Unknown,
     /// Never: the limit was lowered under it.

@@ -9,7 +9,7 @@ use crate::{
         Admission, CallInfo, Limit, LimitPermit, LimitTemplate, QueueOptions, Queued, Refusal,
         RefusalReason,
     },
-    queue::{Queue, QueuedCall, Supply},
+    queue::{CallQueue, QueuedCall, Supply},
     sync::is_only,
 };
 
@@ -21,13 +21,13 @@ pub use self::cost::{Cost, UnitCost};
 /// So many calls per unit of time, by the generic cell rate algorithm.
 #[doc(alias("rate limiter", "GCRA", "leaky bucket", "token bucket"))]
 pub struct RateLimit<W = UnitCost> {
-    pub(crate) queue: Arc<Queue<RateState, Reservation>>,
+    pub(crate) queue: Arc<CallQueue<RateState, Reservation>>,
     weigh: W,
 }
 
 impl<W> RateLimit<W> {
     pub(crate) fn new(rates: Rates, weigh: W) -> Self {
-        Self { queue: Arc::new(Queue::new(RateState::new(rates))), weigh }
+        Self { queue: Arc::new(CallQueue::new(RateState::new(rates))), weigh }
     }
 
     pub(crate) fn weighed<V>(self, weigh: V) -> RateLimit<V> {
@@ -58,7 +58,7 @@ impl<W: Cost<Req>, Req> Limit<Req> for RateLimit<W> {
 
 #[cold]
 fn admit_later(
-    queue: &Arc<Queue<RateState, Reservation>>,
+    queue: &Arc<CallQueue<RateState, Reservation>>,
     now: Nanos,
     cells: u32,
     call: &CallInfo<'_>,

@@ -6,7 +6,7 @@ use buttress_core::{Criticality, Quota};
 use super::RateGrant;
 use crate::{
     limit::{CountsByCriticality, Refusal, RefusalReason},
-    queue::{Entry, Later, Queue, Supply},
+    queue::{CallQueue, Entry, Supply, Unavailable},
     settings::{QuotaHeaders, Settings},
     sync::atomic::{AtomicBool, Ordering},
 };
@@ -90,7 +90,7 @@ impl Supply for RateState {
 
     /// Takes at the time the cells were there, if that is at most [`LATE`] ago: a timer rings up to a
     /// millisecond late, and a burst of one cell would not keep what came meanwhile.
-    fn take_for_waiter(&self, now: Nanos, entry: Entry) -> Result<Reservation, Later> {
+    fn take_for_waiter(&self, now: Nanos, entry: Entry) -> Result<Reservation, Unavailable> {
         let earliest = Nanos::new(now.get().saturating_sub(LATE));
         let mut at = entry.since.max(earliest);
         loop {
@@ -99,12 +99,14 @@ impl Supply for RateState {
                 Err(Denied::After(wait)) => {
                     at = Nanos::new(at.get().saturating_add(Nanos::from(wait).get()));
                     if at > now {
-                        return Err(Later::At(at));
+                        return Err(Unavailable::Until(at));
                     }
                 }
                 // A rate of zero can be raised again.
-                Err(Denied::Never) if self.rates.fits(entry.cells) => return Err(Later::Unknown),
-                Err(Denied::Never) => return Err(Later::Never),
+                Err(Denied::Never) if self.rates.fits(entry.cells) => {
+                    return Err(Unavailable::Unknown);
+                }
+                Err(Denied::Never) => return Err(Unavailable::Never),
             }
         }
     }
@@ -145,7 +147,7 @@ impl Supply for RateState {
     }
 
     fn permit(
-        queue: &Arc<Queue<Self, Reservation>>,
+        queue: &Arc<CallQueue<Self, Reservation>>,
         _: Reservation,
         criticality: Criticality,
         settings: &Settings,
