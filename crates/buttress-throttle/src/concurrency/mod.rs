@@ -1,8 +1,12 @@
 use std::sync::Arc;
 
+use buttress_core::Enforcement;
+
 use self::{permit::ConcurrencyPermit, semaphore::Semaphore};
 use crate::{
-    limit::{Admission, CallInfo, Limit, LimitTemplate, QueueOptions, Queued},
+    limit::{
+        Admission, CallInfo, Limit, LimitTemplate, QueueOptions, Queued, Refusal, RefusalReason,
+    },
     queue::{CallQueue, QueuedCall},
     sync::is_only,
 };
@@ -38,7 +42,38 @@ impl<Req, A: Regulate> Limit<Req> for ConcurrencyLimit<A> {
         _: &Req,
         call: &CallInfo<'_>,
     ) -> Admission<ConcurrencyPermit<A>, QueuedCall<Semaphore<A>>> {
-        self.queue.admit(call)
+        match self.queue.supply.take(0) {
+            Some(in_flight) => Admission::Admitted(self.permit(in_flight, call)),
+            None => self.admit_later(call),
+        }
+    }
+}
+
+impl<A: Regulate> ConcurrencyLimit<A> {
+    #[cold]
+    fn admit_later(
+        &self,
+        call: &CallInfo<'_>,
+    ) -> Admission<ConcurrencyPermit<A>, QueuedCall<Semaphore<A>>> {
+        let (extra, why) = if call.settings.enforcement == Enforcement::Observe {
+            let bound = self.queue.bound();
+            let why = if bound == 0 { RefusalReason::Full } else { RefusalReason::QueueFull };
+            (u32::try_from(bound).unwrap_or(u32::MAX), why)
+        } else if self.queue.is_off() {
+            // No call may wait, so a permit may be taken now or not at all.
+            (0, RefusalReason::Full)
+        } else {
+            return QueuedCall::enter(&self.queue, 1, call);
+        };
+        match self.queue.supply.take(extra) {
+            Some(in_flight) => Admission::Admitted(self.permit(in_flight, call)),
+            None => Admission::Refused(Refusal::new(why)),
+        }
+    }
+
+    #[inline]
+    fn permit(&self, in_flight: u32, call: &CallInfo<'_>) -> ConcurrencyPermit<A> {
+        ConcurrencyPermit::new(&self.queue, in_flight, call.criticality)
     }
 }
 

@@ -1,9 +1,13 @@
 use std::sync::Arc;
 
-use buttress_core::{Guard, Upload, Verdict};
+use buttress_core::{Criticality, Guard, Upload, Verdict};
 
 use super::{regulate::Regulate, semaphore::Semaphore};
-use crate::{limit::LimitPermit, queue::CallQueue};
+use crate::{
+    limit::LimitPermit,
+    queue::{CallQueue, FromGrant},
+    settings::Settings,
+};
 
 /// One of the permits of a [`ConcurrencyLimit`](crate::ConcurrencyLimit), given back when dropped.
 #[derive(Debug)]
@@ -14,8 +18,13 @@ pub struct ConcurrencyPermit<A: Regulate> {
 
 impl<A: Regulate> ConcurrencyPermit<A> {
     #[inline]
-    pub(crate) const fn new(queue: Arc<CallQueue<Semaphore<A>, ()>>, sample: A::Sample) -> Self {
-        Self { queue, sample }
+    pub(crate) fn new(
+        queue: &Arc<CallQueue<Semaphore<A>, ()>>,
+        in_flight: u32,
+        criticality: Criticality,
+    ) -> Self {
+        let sample = queue.supply.admit(in_flight, criticality);
+        Self { queue: Arc::clone(queue), sample }
     }
 
     #[inline]
@@ -25,6 +34,17 @@ impl<A: Regulate> ConcurrencyPermit<A> {
         {
             self.queue.grant_waiters();
         }
+    }
+}
+
+impl<A: Regulate> FromGrant<Semaphore<A>> for ConcurrencyPermit<A> {
+    fn from_grant(
+        queue: &Arc<CallQueue<Semaphore<A>, ()>>,
+        (): (),
+        criticality: Criticality,
+        _: &Settings,
+    ) -> Self {
+        Self::new(queue, queue.supply.in_flight(), criticality)
     }
 }
 

@@ -1,13 +1,12 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use buttress_control::Nanos;
-use buttress_core::{Criticality, Enforcement};
+use buttress_core::Criticality;
 
-use super::{permit::ConcurrencyPermit, regulate::Regulate, word::PermitWord};
+use super::{regulate::Regulate, word::PermitWord};
 use crate::{
-    limit::{Admission, CallInfo, Refusal, RefusalReason},
-    queue::{CallQueue, Entry, QueuedCall, Supply, Unavailable},
-    settings::Settings,
+    limit::{Refusal, RefusalReason},
+    queue::{CallQueue, Entry, Supply, Unavailable},
 };
 
 /// A bounded number of permits.
@@ -28,6 +27,20 @@ impl<A: Regulate> Semaphore<A> {
     pub(crate) fn fresh(&self) -> Self {
         let (limit, regulator) = self.regulator.fresh(self.limit());
         Self::new(limit, regulator)
+    }
+
+    /// Takes a permit if fewer than the limit and `extra` are in use and no call waits. Returns how many are
+    /// in use then.
+    #[inline]
+    pub(crate) fn take(&self, extra: u32) -> Option<u32> {
+        self.permits.take(extra)
+    }
+
+    /// Counts an admitted call, the `in_flight`th.
+    #[inline]
+    pub(crate) fn admit(&self, in_flight: u32, criticality: Criticality) -> A::Sample {
+        self.permits.admit(criticality);
+        self.regulator.begin(in_flight, self.limit())
     }
 
     /// Sets how many permits there may be, and says whether the limit was raised. If so,
@@ -51,50 +64,7 @@ impl<A: Regulate> Semaphore<A> {
 }
 
 impl<A: Regulate> CallQueue<Semaphore<A>, ()> {
-    /// Lets a call through, puts it in line, or refuses it.
-    #[inline]
-    pub(crate) fn admit(
-        self: &Arc<Self>,
-        call: &CallInfo<'_>,
-    ) -> Admission<ConcurrencyPermit<A>, QueuedCall<Semaphore<A>>> {
-        match self.supply.permits.take(0) {
-            Some(in_flight) => Admission::Admitted(self.permit(in_flight, call.criticality)),
-            None => self.admit_later(call),
-        }
-    }
-
-    #[cold]
-    fn admit_later(
-        self: &Arc<Self>,
-        call: &CallInfo<'_>,
-    ) -> Admission<ConcurrencyPermit<A>, QueuedCall<Semaphore<A>>> {
-        if call.settings.enforcement == Enforcement::Observe {
-            let bound = self.bound();
-            let why = if bound == 0 { RefusalReason::Full } else { RefusalReason::QueueFull };
-            return match self.supply.permits.take(u32::try_from(bound).unwrap_or(u32::MAX)) {
-                Some(in_flight) => Admission::Admitted(self.permit(in_flight, call.criticality)),
-                None => Admission::Refused(Refusal::new(why)),
-            };
-        }
-        if self.is_off() {
-            // No call has to leave a mark, so a permit may be taken now or not at all.
-            return match self.supply.permits.take(0) {
-                Some(in_flight) => Admission::Admitted(self.permit(in_flight, call.criticality)),
-                None => Admission::Refused(Refusal::new(RefusalReason::Full)),
-            };
-        }
-        self.enter(1, call)
-    }
-
-    /// The permit of a call that was let through as the `in_flight`th.
-    #[inline]
-    fn permit(self: &Arc<Self>, in_flight: u32, criticality: Criticality) -> ConcurrencyPermit<A> {
-        self.supply.permits.admit(criticality);
-        let sample = self.supply.regulator.begin(in_flight, self.supply.limit());
-        ConcurrencyPermit::new(Arc::clone(self), sample)
-    }
-
-    /// Gives a permit back.
+    /// Returns a permit.
     #[inline]
     pub(crate) fn release(self: &Arc<Self>) {
         if self.supply.permits.give_back() {
@@ -102,7 +72,7 @@ impl<A: Regulate> CallQueue<Semaphore<A>, ()> {
         }
     }
 
-    /// Sets how many permits there may be. What is out above that stays out until it is given back.
+    /// Sets the limit. Permits in use above a lowered limit stay in use until they are returned.
     pub(crate) fn set_limit(self: &Arc<Self>, limit: u32) {
         if self.supply.store_limit(limit) {
             self.grant_waiters();
@@ -112,7 +82,6 @@ impl<A: Regulate> CallQueue<Semaphore<A>, ()> {
 
 impl<A: Regulate> Supply for Semaphore<A> {
     type Grant = ();
-    type Permit = ConcurrencyPermit<A>;
 
     const TIMED: bool = false;
 
@@ -150,15 +119,6 @@ impl<A: Regulate> Supply for Semaphore<A> {
 
     fn refusal(&self, _: Nanos, why: RefusalReason, _: u64, _: u32) -> Refusal {
         Refusal::new(why)
-    }
-
-    fn permit(
-        queue: &Arc<CallQueue<Self, ()>>,
-        (): (),
-        criticality: Criticality,
-        _: &Settings,
-    ) -> ConcurrencyPermit<A> {
-        queue.permit(queue.supply.in_flight(), criticality)
     }
 }
 

@@ -1,13 +1,6 @@
-use std::{
-    sync::{Arc, Weak},
-    task::{Wake, Waker},
-};
-
 use buttress_control::Nanos;
 use buttress_core::Timer;
 use tokio::runtime::Id;
-
-use super::{CallQueue, supply::Supply};
 
 /// The timers that wake a line when there is something for its first waiter: one for each runtime that
 /// a waiter was polled in, nearly always one.
@@ -116,27 +109,5 @@ impl Home {
             self.told = Some(due);
         }
         late
-    }
-}
-
-/// Wakes a line.
-// Weak, because the queue owns its timers, and they own this.
-pub(crate) struct Alarm<S: Supply>(Weak<CallQueue<S, S::Grant>>);
-
-impl<S: Supply> Alarm<S> {
-    pub(crate) fn waker(queue: &Arc<CallQueue<S, S::Grant>>) -> Waker {
-        Waker::from(Arc::new(Self(Arc::downgrade(queue))))
-    }
-}
-
-impl<S: Supply> Wake for Alarm<S> {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        if let Some(queue) = self.0.upgrade() {
-            queue.grant_waiters();
-        }
     }
 }

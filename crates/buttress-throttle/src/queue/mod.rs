@@ -1,22 +1,18 @@
 use std::{
-    fmt, mem,
+    fmt,
     sync::{Arc, OnceLock},
-    task::{Poll, Waker},
+    task::Waker,
 };
 
 use buttress_control::Nanos;
 use buttress_core::{Criticality, Deadline, Timers};
-use tokio::{runtime::Handle, time::Instant};
+use tokio::time::Instant;
 
 use self::{
-    alarms::Where,
-    priority_list::{WaitState, WaiterId},
-    queued::WaitLimit,
-    wait_queue::WaitQueue,
-    wake_list::WakeList,
+    priority_list::WaiterId, wait_limit::WaitLimit, wait_queue::WaitQueue, wake_list::WakeList,
 };
 use crate::{
-    limit::{Admission, CallInfo, LimitClock, QueueOptions, Refusal, RefusalReason},
+    limit::{LimitClock, QueueOptions, Refusal, RefusalReason},
     sync::{
         Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -30,12 +26,13 @@ mod priority_list;
 mod queued;
 mod supply;
 mod wait_estimate;
+mod wait_limit;
 mod wait_queue;
 mod wake_list;
 
 pub(crate) use self::{
     priority_list::Entry,
-    queued::QueuedCall,
+    queued::{FromGrant, QueuedCall},
     supply::{Supply, Unavailable},
 };
 
@@ -81,31 +78,8 @@ impl<S: Supply> CallQueue<S, S::Grant> {
         Self { supply, clock: LimitClock::new(), bound, waiters, timers, alarm: OnceLock::new() }
     }
 
-    /// Lets a call through that found nothing to take, puts it in line, or refuses it.
-    #[cold]
-    pub(crate) fn enter(
-        self: &Arc<Self>,
-        cells: u32,
-        call: &CallInfo<'_>,
-    ) -> Admission<S::Permit, QueuedCall<S>> {
-        let mut wake_list = WakeList::default();
-        let admission = match self.enqueue(cells, call.criticality, &mut wake_list) {
-            Ok(Enqueued::Admitted(grant)) => {
-                Admission::Admitted(S::permit(self, grant, call.criticality, call.settings))
-            }
-            Ok(Enqueued::Waiting(id, wait_limit)) => {
-                let queue = Arc::clone(self);
-                Admission::Waiting(QueuedCall::new(queue, id, wait_limit, call.criticality, cells))
-            }
-            Err(refusal) => Admission::Refused(refusal),
-        };
-        // When the place has an owner: a waker that panics leaves none behind.
-        drop(wake_list);
-        admission
-    }
-
     /// Lines up, unless there is something to take meanwhile.
-    fn enqueue(
+    pub(crate) fn enqueue(
         &self,
         cells: u32,
         criticality: Criticality,
@@ -182,62 +156,6 @@ impl<S: Supply> CallQueue<S, S::Grant> {
         }
     }
 
-    /// Gives a permit or cells back that a call had taken.
-    pub(crate) fn take_back(self: &Arc<Self>, grant: S::Grant) {
-        let waiters = lock(&self.waiters);
-        // Under the lock: a call that lines up meanwhile finds what is given back, or is found below.
-        let waits = self.supply.give_back(self.now(), grant);
-        drop(waiters);
-        if waits {
-            self.grant_waiters();
-        }
-    }
-
-    /// Ready when the wait is over; otherwise `waker` is the one to be woken.
-    pub(crate) fn poll(self: &Arc<Self>, id: WaiterId, waker: &Waker) -> Poll<()> {
-        let mut home = None;
-        if S::TIMED && !lock(&self.waiters).is_over(id) {
-            if cfg!(buttress_loom) {
-                self.grant_waiters();
-            } else {
-                // A call that waits must be polled within a runtime, as tokio's timers must.
-                let runtime = Handle::current().id();
-                self.look(Where::Poll(runtime));
-                home = Some(runtime);
-            }
-        }
-        if let Some(seen) = lock(&self.waiters).look(id, waker) {
-            return seen;
-        }
-        let waker = waker.clone();
-        let mut waiters = lock(&self.waiters);
-        let former = waiters.watch(id, waker);
-        let over = waiters.is_over(id);
-        // InnerReport after the look, when this call had left no waker.
-        let told = home.filter(|runtime| waiters.alarms.is_told(*runtime));
-        drop(waiters);
-        // After the lock. If the wait is over meanwhile, this is the new one.
-        drop(former);
-        if let Some(runtime) = told {
-            self.look(Where::Poll(runtime));
-        }
-        if over { Poll::Ready(()) } else { Poll::Pending }
-    }
-
-    /// Gives a place up, and says what had become of it.
-    pub(crate) fn leave(self: &Arc<Self>, id: WaiterId) -> Option<WaitState<S::Grant>> {
-        let mut waiters = lock(&self.waiters);
-        let state = waiters.remove(id);
-        self.clear_waiting_if_empty(&mut waiters, self.now());
-        let alarms = waiters.is_empty().then(|| mem::take(&mut waiters.alarms));
-        drop(waiters);
-        if S::TIMED && alarms.is_none() && matches!(state, Some(WaitState::Waiting(_))) {
-            // The next may wait for less than the one that leaves.
-            self.grant_waiters();
-        }
-        state
-    }
-
     /// What a call is told that has waited until its time was up.
     pub(crate) fn refusal_at(
         &self,
@@ -305,7 +223,8 @@ impl<S, G> fmt::Debug for CallQueue<S, G> {
     }
 }
 
-enum Enqueued<G> {
+/// What became of a call that came to the queue, unless it was refused.
+pub(crate) enum Enqueued<G> {
     Admitted(G),
     Waiting(WaiterId, Option<WaitLimit>),
 }

@@ -1,23 +1,23 @@
 use std::{
     sync::Arc,
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
-use buttress_core::{Criticality, Deadline, Timer};
-use tokio::time::Instant;
+use buttress_core::{Criticality, Timer};
 
 use super::{
-    CallQueue,
+    CallQueue, Enqueued,
     priority_list::{WaitState, WaiterId},
     supply::Supply,
+    wait_limit::WaitLimit,
+    wake_list::WakeList,
 };
 use crate::{
-    limit::{Refusal, RefusalReason, Wait},
+    limit::{Admission, CallInfo, Refusal, RefusalReason, Wait},
     settings::Settings,
 };
 
-/// A place in line, given up when dropped.
+/// A call that waits in a [`CallQueue`]. Dropping it leaves the queue.
 #[derive(Debug)]
 pub struct QueuedCall<S: Supply> {
     queue: Arc<CallQueue<S, S::Grant>>,
@@ -29,15 +29,42 @@ pub struct QueuedCall<S: Supply> {
     cells: u32,
 }
 
-impl<S: Supply> QueuedCall<S> {
-    pub(crate) const fn new(
-        queue: Arc<CallQueue<S, S::Grant>>,
-        id: WaiterId,
-        wait_limit: Option<WaitLimit>,
+/// What a call holds while it runs, made of what the queue has taken for it.
+pub trait FromGrant<S: Supply>: Sized {
+    /// Counts the call as admitted. Runs without the queue's lock.
+    fn from_grant(
+        queue: &Arc<CallQueue<S, S::Grant>>,
+        grant: S::Grant,
         criticality: Criticality,
+        settings: &Settings,
+    ) -> Self;
+}
+
+impl<S: Supply> QueuedCall<S> {
+    /// Admits a call that found nothing to take at first, enqueues it, or refuses it.
+    #[cold]
+    pub(crate) fn enter<P: FromGrant<S>>(
+        queue: &Arc<CallQueue<S, S::Grant>>,
         cells: u32,
-    ) -> Self {
-        Self { queue, id: Some(id), wait_limit, timer: Timer::new(), criticality, cells }
+        call: &CallInfo<'_>,
+    ) -> Admission<P, Self> {
+        let criticality = call.criticality;
+        let mut wake_list = WakeList::default();
+        let admission = match queue.enqueue(cells, criticality, &mut wake_list) {
+            Ok(Enqueued::Admitted(grant)) => {
+                Admission::Admitted(P::from_grant(queue, grant, criticality, call.settings))
+            }
+            Ok(Enqueued::Waiting(id, wait_limit)) => {
+                let (queue, timer) = (Arc::clone(queue), Timer::new());
+                let id = Some(id);
+                Admission::Waiting(Self { queue, id, wait_limit, timer, criticality, cells })
+            }
+            Err(refusal) => Admission::Refused(refusal),
+        };
+        // Must run after the `QueuedCall` exists. If a waker panics, the unwinding drops the call, and the
+        // waiter leaves the queue.
+        drop(wake_list);
+        admission
     }
 
     /// Why the call gets nothing: `why`, or because its time is up.
@@ -55,12 +82,12 @@ impl<S: Supply> QueuedCall<S> {
     }
 }
 
-impl<S: Supply> Wait<S::Permit> for QueuedCall<S> {
+impl<S: Supply, P: FromGrant<S>> Wait<P> for QueuedCall<S> {
     fn poll_admit(
         &mut self,
         cx: &mut Context<'_>,
         settings: &Settings,
-    ) -> Poll<Result<S::Permit, Refusal>> {
+    ) -> Poll<Result<P, Refusal>> {
         let Some(id) = self.id else { unreachable!("polled after the wait was over") };
         if self.queue.poll(id, cx.waker()).is_pending() {
             let Some(wait_limit) = &self.wait_limit else { return Poll::Pending };
@@ -68,9 +95,9 @@ impl<S: Supply> Wait<S::Permit> for QueuedCall<S> {
         }
         self.id = None;
         Poll::Ready(match self.queue.leave(id) {
-            // Also one that came at the last moment.
+            // A grant counts even if it came after the timer had fired: `leave` looks under the lock.
             Some(WaitState::Granted(grant)) => {
-                Ok(S::permit(&self.queue, grant, self.criticality, settings))
+                Ok(P::from_grant(&self.queue, grant, self.criticality, settings))
             }
             Some(WaitState::Refused(why)) => Err(self.refusal(Some(why), settings)),
             Some(WaitState::Waiting(_)) | None => Err(self.refusal(None, settings)),
@@ -80,42 +107,11 @@ impl<S: Supply> Wait<S::Permit> for QueuedCall<S> {
 
 impl<S: Supply> Drop for QueuedCall<S> {
     fn drop(&mut self) {
+        // A grant that the call has not heard of goes back, and from there to the next waiter.
         if let Some(id) = self.id.take()
             && let Some(WaitState::Granted(grant)) = self.queue.leave(id)
         {
             self.queue.take_back(grant);
         }
-    }
-}
-
-/// When a call stops waiting, and why.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct WaitLimit {
-    pub(crate) deadline: Deadline,
-    pub(crate) why: RefusalReason,
-}
-
-impl WaitLimit {
-    /// The earlier of the call's deadline and the longest wait that the layer allows.
-    pub(crate) fn earliest(
-        now: Instant,
-        max_wait: Option<Duration>,
-        deadline: Option<Deadline>,
-    ) -> Option<Self> {
-        let own = max_wait.map(|max| Self {
-            deadline: Deadline::from_start(now, max),
-            why: RefusalReason::MaxWait,
-        });
-        let callers = deadline.map(|deadline| Self { deadline, why: RefusalReason::Deadline });
-        [callers, own].into_iter().flatten().min_by_key(|wait_limit| wait_limit.deadline)
-    }
-
-    pub(crate) fn has_passed(&self, now: Instant) -> bool {
-        self.deadline.instant() <= now
-    }
-
-    /// Whether it comes before `wait` has passed.
-    pub(crate) fn is_before(&self, now: Instant, wait: Duration) -> bool {
-        self.deadline.instant().saturating_duration_since(now) < wait
     }
 }

@@ -1,9 +1,9 @@
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, time::Duration};
 
 use buttress_control::Nanos;
-use buttress_core::{Criticality, Quota};
+use buttress_core::Quota;
 
-use super::{CallQueue, priority_list::Entry};
+use super::priority_list::Entry;
 use crate::{
     limit::{Refusal, RefusalReason},
     settings::Settings,
@@ -16,8 +16,6 @@ use crate::{
 pub trait Supply: Send + Sync + Sized + 'static {
     /// What has been taken for a call that has not heard of it yet.
     type Grant: fmt::Debug + Send + 'static;
-    /// What a call holds while it runs.
-    type Permit;
 
     /// Whether time alone brings more, so that a timer must wake the line.
     const TIMED: bool;
@@ -55,14 +53,6 @@ pub trait Supply: Send + Sync + Sized + 'static {
         let _ = (settings, now);
         None
     }
-
-    /// Counts a call that is let through. Runs without the lock.
-    fn permit(
-        queue: &Arc<CallQueue<Self, Self::Grant>>,
-        grant: Self::Grant,
-        criticality: Criticality,
-        settings: &Settings,
-    ) -> Self::Permit;
 }
 
 /// When there will be what the first in line waits for.

@@ -1,7 +1,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use buttress_control::{Nanos, Rates, Reservation};
-use buttress_core::{Enforcement, Guard, Quota};
+use buttress_core::{Criticality, Enforcement, Guard, Quota};
 
 use self::state::RateState;
 use crate::{
@@ -9,7 +9,8 @@ use crate::{
         Admission, CallInfo, Limit, LimitPermit, LimitTemplate, QueueOptions, Queued, Refusal,
         RefusalReason,
     },
-    queue::{CallQueue, QueuedCall, Supply},
+    queue::{CallQueue, FromGrant, QueuedCall, Supply},
+    settings::Settings,
     sync::is_only,
 };
 
@@ -76,7 +77,7 @@ fn admit_later(
     } else if observed || queue.is_off() {
         state.refusal(now, RefusalReason::Rate, 0, cells)
     } else {
-        match queue.enter(cells, call) {
+        match QueuedCall::enter(queue, cells, call) {
             Admission::Refused(refusal) => refusal,
             admission => return admission,
         }
@@ -139,6 +140,18 @@ impl RateGrant {
     #[inline]
     pub(crate) const fn new(quotas: Option<Box<[Quota]>>) -> Self {
         Self { quotas }
+    }
+}
+
+impl FromGrant<RateState> for RateGrant {
+    fn from_grant(
+        queue: &Arc<CallQueue<RateState, Reservation>>,
+        _: Reservation,
+        criticality: Criticality,
+        settings: &Settings,
+    ) -> Self {
+        queue.supply.admit(criticality);
+        Self::new(queue.supply.quotas(settings, queue.now()))
     }
 }
 

@@ -1,12 +1,11 @@
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use buttress_control::{Denied, Gcra, Nanos, Rates, Reservation};
 use buttress_core::{Criticality, Quota};
 
-use super::RateGrant;
 use crate::{
     limit::{CountsByCriticality, Refusal, RefusalReason},
-    queue::{CallQueue, Entry, Supply, Unavailable},
+    queue::{Entry, Supply, Unavailable},
     settings::{QuotaHeaders, Settings},
     sync::atomic::{AtomicBool, Ordering},
 };
@@ -72,7 +71,6 @@ impl RateState {
 
 impl Supply for RateState {
     type Grant = Reservation;
-    type Permit = RateGrant;
 
     const TIMED: bool = true;
 
@@ -144,16 +142,6 @@ impl Supply for RateState {
             QuotaHeaders::Silent => None,
             QuotaHeaders::Quotas => Some(self.describe(settings.origin.name(), now)),
         }
-    }
-
-    fn permit(
-        queue: &Arc<CallQueue<Self, Reservation>>,
-        _: Reservation,
-        criticality: Criticality,
-        settings: &Settings,
-    ) -> RateGrant {
-        queue.supply.admit(criticality);
-        RateGrant::new(queue.supply.quotas(settings, queue.now()))
     }
 }
 
