@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::bounds::Span;
+use super::bounds::Bounds;
 use super::options::limit_options;
 use super::rounds::{Round, Rounds};
 use crate::nanos::from_float;
@@ -44,7 +44,7 @@ use crate::{Adapt, Ratio, Sample, near_limit};
 /// [netflix]: https://github.com/Netflix/concurrency-limits/blob/main/concurrency-limits-core/src/main/java/com/netflix/concurrency/limits/limit/AIMDLimit.java
 #[derive(Clone, Debug)]
 pub struct Aimd {
-    span: Span,
+    bounds: Bounds,
     rounds: Rounds,
     limit: u32,
     backoff: Ratio,
@@ -85,7 +85,7 @@ impl Aimd {
         } else {
             self.limit
         };
-        self.limit = self.span.keep(limit);
+        self.limit = self.bounds.keep(limit);
     }
 
     fn is_slow(&self, round: Round) -> bool {
@@ -103,13 +103,13 @@ impl Aimd {
 impl Adapt for Aimd {
     #[inline]
     fn limit(&self) -> u32 {
-        self.rounds.cap(self.span, self.limit)
+        self.rounds.cap(self.bounds, self.limit)
     }
 
     #[inline]
     fn learn(&mut self, mut sample: Sample) -> u32 {
         sample.dropped |= sample.rtt > self.timeout;
-        if let Some(round) = self.rounds.learn(self.span, self.limit, sample) {
+        if let Some(round) = self.rounds.learn(self.bounds, self.limit, sample) {
             self.step(round);
         }
         self.limit()
@@ -117,16 +117,16 @@ impl Adapt for Aimd {
 
     #[inline]
     fn unloaded_rtt(&self) -> Option<Duration> {
-        self.rounds.settled(self.span, self.limit).map(from_float)
+        self.rounds.settled(self.bounds, self.limit).map(from_float)
     }
 }
 
 impl Default for Aimd {
     fn default() -> Self {
         Self {
-            span: Span::DEFAULT,
+            bounds: Bounds::DEFAULT,
             rounds: Rounds::DEFAULT,
-            limit: Span::DEFAULT.initial,
+            limit: Bounds::DEFAULT.initial,
             backoff: Ratio::percent(90),
             tolerance: Ratio::percent(150),
             timeout: Duration::MAX,

@@ -3,13 +3,13 @@
 /// The options may come in any order, so what they mean together is decided when it is read: the minimum is
 /// at least 1, the maximum at least the minimum, and the start between them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Span {
+pub(crate) struct Bounds {
     pub(crate) initial: u32,
     pub(crate) min: u32,
     pub(crate) max: u32,
 }
 
-impl Span {
+impl Bounds {
     pub(crate) const DEFAULT: Self = Self { initial: 20, min: 1, max: 1000 };
 
     pub(crate) fn start(self) -> u32 {

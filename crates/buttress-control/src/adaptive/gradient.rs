@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::bounds::Span;
+use super::bounds::Bounds;
 use super::options::limit_options;
 use super::rounds::{Round, Rounds};
 use crate::nanos::from_float;
@@ -48,7 +48,7 @@ use crate::{Adapt, Ratio, Sample, near_limit};
 /// [envoy]: https://github.com/envoyproxy/envoy/blob/main/source/extensions/filters/http/adaptive_concurrency/controller/gradient_controller.cc
 #[derive(Clone, Debug)]
 pub struct Gradient {
-    span: Span,
+    bounds: Bounds,
     rounds: Rounds,
     limit: u32,
     buffer: Ratio,
@@ -71,7 +71,7 @@ impl Gradient {
         } else {
             self.limit
         };
-        self.limit = self.span.keep(limit);
+        self.limit = self.bounds.keep(limit);
     }
 
     #[expect(
@@ -90,12 +90,12 @@ impl Gradient {
 impl Adapt for Gradient {
     #[inline]
     fn limit(&self) -> u32 {
-        self.rounds.cap(self.span, self.limit)
+        self.rounds.cap(self.bounds, self.limit)
     }
 
     #[inline]
     fn learn(&mut self, sample: Sample) -> u32 {
-        if let Some(round) = self.rounds.learn(self.span, self.limit, sample) {
+        if let Some(round) = self.rounds.learn(self.bounds, self.limit, sample) {
             self.step(round);
         }
         self.limit()
@@ -103,16 +103,16 @@ impl Adapt for Gradient {
 
     #[inline]
     fn unloaded_rtt(&self) -> Option<Duration> {
-        self.rounds.settled(self.span, self.limit).map(from_float)
+        self.rounds.settled(self.bounds, self.limit).map(from_float)
     }
 }
 
 impl Default for Gradient {
     fn default() -> Self {
         Self {
-            span: Span::DEFAULT,
+            bounds: Bounds::DEFAULT,
             rounds: Rounds::DEFAULT,
-            limit: Span::DEFAULT.initial,
+            limit: Bounds::DEFAULT.initial,
             buffer: Ratio::percent(25),
         }
     }

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::bounds::Span;
+use super::bounds::Bounds;
 use super::options::limit_options;
 use super::rounds::{Round, Rounds};
 use super::stats::Average;
@@ -53,7 +53,7 @@ use crate::{Adapt, Ratio, Sample, Slack, near_limit};
 /// [netflix]: https://github.com/Netflix/concurrency-limits/blob/main/concurrency-limits-core/src/main/java/com/netflix/concurrency/limits/limit/Gradient2Limit.java
 #[derive(Clone, Debug)]
 pub struct Gradient2 {
-    span: Span,
+    bounds: Bounds,
     rounds: Rounds,
     limit: f64,
     tolerance: Ratio,
@@ -86,7 +86,7 @@ impl Gradient2 {
 
     fn step(&mut self, round: Round) {
         if let Some(regrown) = self.rounds.regrown(self.whole(), round) {
-            self.limit = self.span.keep_float(regrown.into());
+            self.limit = self.bounds.keep_float(regrown.into());
             return;
         }
         let baseline = self.known(round);
@@ -100,7 +100,7 @@ impl Gradient2 {
         };
         let smoothing = self.smoothing.as_f64().min(1.0);
         let limit = self.limit * (1.0 - smoothing) + target * smoothing;
-        self.limit = self.span.keep_float(limit);
+        self.limit = self.bounds.keep_float(limit);
     }
 
     fn known(&mut self, round: Round) -> f64 {
@@ -131,12 +131,12 @@ impl Gradient2 {
 impl Adapt for Gradient2 {
     #[inline]
     fn limit(&self) -> u32 {
-        self.rounds.cap(self.span, self.whole())
+        self.rounds.cap(self.bounds, self.whole())
     }
 
     #[inline]
     fn learn(&mut self, sample: Sample) -> u32 {
-        if let Some(round) = self.rounds.learn(self.span, self.whole(), sample) {
+        if let Some(round) = self.rounds.learn(self.bounds, self.whole(), sample) {
             self.step(round);
         }
         self.limit()
@@ -144,16 +144,16 @@ impl Adapt for Gradient2 {
 
     #[inline]
     fn unloaded_rtt(&self) -> Option<Duration> {
-        self.rounds.settled(self.span, self.whole()).map(from_float)
+        self.rounds.settled(self.bounds, self.whole()).map(from_float)
     }
 }
 
 impl Default for Gradient2 {
     fn default() -> Self {
         Self {
-            span: Span::DEFAULT,
+            bounds: Bounds::DEFAULT,
             rounds: Rounds::DEFAULT,
-            limit: f64::from(Span::DEFAULT.initial),
+            limit: f64::from(Bounds::DEFAULT.initial),
             tolerance: Ratio::percent(120),
             queue: Slack::constant(4),
             smoothing: Ratio::percent(20),

@@ -3,22 +3,22 @@ macro_rules! limit_options {
     () => {
         /// The limit to start with, 20 by default. Outside of the lowest and the highest it counts as the nearer.
         pub fn initial(mut self, limit: u32) -> Self {
-            self.span.initial = limit;
-            self.limit = self.span.start().into();
+            self.bounds.initial = limit;
+            self.limit = self.bounds.start().into();
             self
         }
 
         /// The lowest limit, also while probing: 1 by default, and 0 counts as 1.
         pub fn min(mut self, limit: u32) -> Self {
-            self.span.min = limit;
-            self.limit = self.span.start().into();
+            self.bounds.min = limit;
+            self.limit = self.bounds.start().into();
             self
         }
 
         /// The highest limit, 1000 by default. Below the lowest it counts as the lowest.
         pub fn max(mut self, limit: u32) -> Self {
-            self.span.max = limit;
-            self.limit = self.span.start().into();
+            self.bounds.max = limit;
+            self.limit = self.bounds.start().into();
             self
         }
 

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::band::Band;
-use super::bounds::Span;
+use super::bounds::Bounds;
 use super::options::limit_options;
 use super::rounds::{Round, Rounds};
 use super::stats::{Average, Correlation, Quantile};
@@ -66,7 +66,7 @@ use crate::{Adapt, Ratio, Sample, Slack, near_limit};
 /// [failsafe]: https://github.com/failsafe-go/failsafe-go/blob/master/adaptivelimiter/adaptivelimiter.go
 #[derive(Clone, Debug)]
 pub struct Trend {
-    span: Span,
+    bounds: Bounds,
     rounds: Rounds,
     limit: u32,
     quantile: Ratio,
@@ -113,7 +113,7 @@ impl Trend {
                 self.limit
             }
         };
-        self.limit = self.span.keep(limit);
+        self.limit = self.bounds.keep(limit);
     }
 
     fn band(&self) -> Band {
@@ -158,7 +158,7 @@ impl Trend {
 impl Adapt for Trend {
     #[inline]
     fn limit(&self) -> u32 {
-        self.rounds.cap(self.span, self.limit)
+        self.rounds.cap(self.bounds, self.limit)
     }
 
     #[inline]
@@ -170,7 +170,7 @@ impl Adapt for Trend {
         if tells && !sample.dropped {
             self.times.add(to_float(sample.rtt).max(1.0));
         }
-        if let Some(round) = self.rounds.learn(self.span, self.limit, sample) {
+        if let Some(round) = self.rounds.learn(self.bounds, self.limit, sample) {
             self.step(round, self.times.value());
         }
         self.limit()
@@ -178,16 +178,16 @@ impl Adapt for Trend {
 
     #[inline]
     fn unloaded_rtt(&self) -> Option<Duration> {
-        self.rounds.settled(self.span, self.limit).map(from_float)
+        self.rounds.settled(self.bounds, self.limit).map(from_float)
     }
 }
 
 impl Default for Trend {
     fn default() -> Self {
         Self {
-            span: Span::DEFAULT,
+            bounds: Bounds::DEFAULT,
             rounds: Rounds::SHARED,
-            limit: Span::DEFAULT.initial,
+            limit: Bounds::DEFAULT.initial,
             quantile: Ratio::percent(90),
             times: Quantile::of(0.9),
             recent: Smoothed::new(),

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::band::Band;
-use super::bounds::Span;
+use super::bounds::Bounds;
 use super::options::limit_options;
 use super::rounds::{Round, Rounds};
 use crate::nanos::from_float;
@@ -52,7 +52,7 @@ use crate::{Adapt, Sample, Slack, near_limit};
 /// [netflix]: https://github.com/Netflix/concurrency-limits/blob/main/concurrency-limits-core/src/main/java/com/netflix/concurrency/limits/limit/VegasLimit.java
 #[derive(Clone, Debug)]
 pub struct Vegas {
-    span: Span,
+    bounds: Bounds,
     rounds: Rounds,
     limit: u32,
     alpha: Slack,
@@ -92,7 +92,7 @@ impl Vegas {
         } else {
             self.limit
         };
-        self.limit = self.span.keep(limit);
+        self.limit = self.bounds.keep(limit);
     }
 
     fn band(&self) -> Band {
@@ -120,12 +120,12 @@ impl Vegas {
 impl Adapt for Vegas {
     #[inline]
     fn limit(&self) -> u32 {
-        self.rounds.cap(self.span, self.limit)
+        self.rounds.cap(self.bounds, self.limit)
     }
 
     #[inline]
     fn learn(&mut self, sample: Sample) -> u32 {
-        if let Some(round) = self.rounds.learn(self.span, self.limit, sample) {
+        if let Some(round) = self.rounds.learn(self.bounds, self.limit, sample) {
             self.step(round);
         }
         self.limit()
@@ -133,16 +133,16 @@ impl Adapt for Vegas {
 
     #[inline]
     fn unloaded_rtt(&self) -> Option<Duration> {
-        self.rounds.settled(self.span, self.limit).map(from_float)
+        self.rounds.settled(self.bounds, self.limit).map(from_float)
     }
 }
 
 impl Default for Vegas {
     fn default() -> Self {
         Self {
-            span: Span::DEFAULT,
+            bounds: Bounds::DEFAULT,
             rounds: Rounds::DEFAULT,
-            limit: Span::DEFAULT.initial,
+            limit: Bounds::DEFAULT.initial,
             alpha: Slack::log10(3),
             beta: Slack::log10(6),
         }

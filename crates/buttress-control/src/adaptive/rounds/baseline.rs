@@ -1,8 +1,7 @@
 use std::mem;
 
-use super::Round;
-use super::schedule::{Jump, Next, Schedule};
-use crate::adaptive::bounds::Span;
+use super::schedule::{ABOUT, Jump, Next, Schedule};
+use crate::adaptive::bounds::Bounds;
 use crate::{Nanos, Sample};
 
 /// What a call takes that waits for no other: measured, again and again, under half of the limit.
@@ -64,10 +63,10 @@ impl Baseline {
     }
 
     #[inline]
-    pub(crate) fn cap(&self, span: Span, limit: u32) -> u32 {
+    pub(crate) fn cap(&self, bounds: Bounds, limit: u32) -> u32 {
         match self.phase {
             ProbePhase::Between | ProbePhase::Settle { probe: false, .. } => limit,
-            ProbePhase::Settle { .. } | ProbePhase::Probe { .. } => half(span, limit),
+            ProbePhase::Settle { .. } | ProbePhase::Probe { .. } => half(bounds, limit),
         }
     }
 
@@ -88,7 +87,7 @@ impl Baseline {
 
     /// Learns from a round without drops, and returns whether the law has nothing to learn from it: it was a
     /// probe, or is about to be checked by one.
-    pub(crate) fn learn(&mut self, span: Span, limit: u32, round: Round, now: Nanos) -> bool {
+    pub(crate) fn learn(&mut self, bounds: Bounds, limit: u32, round: Round, now: Nanos) -> bool {
         if let ProbePhase::Probe { since } = self.phase {
             self.phase = ProbePhase::Settle { since: now, calls: limit, probe: false };
             let next = self.adopt(limit, round.rtt);
@@ -96,7 +95,7 @@ impl Baseline {
             return true;
         }
         let full = round.in_flight >= limit;
-        if self.rtt == 0.0 || (full && half(span, limit) == limit) {
+        if self.rtt == 0.0 || (full && half(bounds, limit) == limit) {
             self.rtt = if self.rtt == 0.0 { round.rtt } else { f64::midpoint(self.rtt, round.rtt) };
             self.schedule.start_at(round.rtt);
             return false;
@@ -186,6 +185,17 @@ impl Baseline {
     }
 }
 
+/// What a law sees at the end of a round.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Round {
+    /// The mean, in nanoseconds and at least one, of the calls that were answered.
+    pub(crate) rtt: f64,
+    /// The most calls in flight.
+    pub(crate) in_flight: u32,
+    /// Whether so many calls were dropped that the mean does not matter.
+    pub(crate) dropped: bool,
+}
+
 #[derive(Clone, Copy, Debug)]
 enum ProbePhase {
     Between,
@@ -203,8 +213,8 @@ enum ProbePhase {
 }
 
 #[inline]
-fn half(span: Span, limit: u32) -> u32 {
-    (limit / 2).max(span.floor()).min(limit)
+fn half(bounds: Bounds, limit: u32) -> u32 {
+    (limit / 2).max(bounds.floor()).min(limit)
 }
 
 /// The limit times this, and a quarter more, because both times err.
@@ -223,9 +233,6 @@ const MUCH_MORE: f64 = 1.25;
 
 /// Of a first probe that has found more, no more than this is believed, and half of it at once.
 const BELIEVED: f64 = 1.5;
-
-/// Two times are about the same if the lower is more than this of the higher.
-pub(crate) const ABOUT: f64 = 2.0 / 3.0;
 
 /// Within this the mean of a round is that of calls that wait for no other.
 const NO_QUEUE: f64 = 1.05;

@@ -2,7 +2,8 @@ mod baseline;
 mod schedule;
 
 use self::baseline::Baseline;
-use super::bounds::Span;
+pub(crate) use self::baseline::Round;
+use super::bounds::Bounds;
 use crate::{Nanos, Sample, near_limit};
 
 /// Gathers samples into rounds, for one call says little: a law moves at the end of a round.
@@ -48,8 +49,8 @@ impl Rounds {
 
     /// The limit in force where the law's own is this: lower while a probe runs.
     #[inline]
-    pub(crate) fn cap(&self, span: Span, limit: u32) -> u32 {
-        self.baseline.cap(span, limit)
+    pub(crate) fn cap(&self, bounds: Bounds, limit: u32) -> u32 {
+        self.baseline.cap(bounds, limit)
     }
 
     /// What a call takes that waits for nobody, in nanoseconds, where that is known.
@@ -59,8 +60,8 @@ impl Rounds {
 
     /// The baseline, unless the limit is down to measure it.
     #[inline]
-    pub(crate) fn settled(&self, span: Span, limit: u32) -> Option<f64> {
-        if self.cap(span, limit) == limit { self.baseline() } else { None }
+    pub(crate) fn settled(&self, bounds: Bounds, limit: u32) -> Option<f64> {
+        if self.cap(bounds, limit) == limit { self.baseline() } else { None }
     }
 
     pub(crate) const fn know(&mut self, baseline: f64) {
@@ -80,8 +81,8 @@ impl Rounds {
 
     /// Counts a sample under the law's own limit, and returns the round that it ends.
     #[inline]
-    pub(crate) fn learn(&mut self, span: Span, limit: u32, sample: Sample) -> Option<Round> {
-        let cap = self.cap(span, limit);
+    pub(crate) fn learn(&mut self, bounds: Bounds, limit: u32, sample: Sample) -> Option<Round> {
+        let cap = self.cap(bounds, limit);
         let tells = if sample.dropped {
             sample.started >= self.last_drop_round
         } else {
@@ -93,31 +94,20 @@ impl Rounds {
         self.totals.add(sample);
         let size =
             if self.uses_single_samples() { 1 } else { self.least.max(cap.saturating_mul(2)) };
-        if self.totals.is_round_of(size) { self.end(span, limit, sample.ended()) } else { None }
+        if self.totals.is_round_of(size) { self.end(bounds, limit, sample.ended()) } else { None }
     }
 
     #[cold]
-    fn end(&mut self, span: Span, limit: u32, now: Nanos) -> Option<Round> {
+    fn end(&mut self, bounds: Bounds, limit: u32, now: Nanos) -> Option<Round> {
         let round = std::mem::replace(&mut self.totals, RoundTotals::EMPTY).round();
         if round.dropped {
             self.last_drop_round = now;
             self.baseline.give_up(now);
-        } else if !self.uses_single_samples() && self.baseline.learn(span, limit, round, now) {
+        } else if !self.uses_single_samples() && self.baseline.learn(bounds, limit, round, now) {
             return None;
         }
         Some(round)
     }
-}
-
-/// What a law sees at the end of a round.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Round {
-    /// The mean, in nanoseconds and at least one, of the calls that were answered.
-    pub(crate) rtt: f64,
-    /// The most calls in flight.
-    pub(crate) in_flight: u32,
-    /// Whether so many calls were dropped that the mean does not matter.
-    pub(crate) dropped: bool,
 }
 
 #[derive(Clone, Copy, Debug)]

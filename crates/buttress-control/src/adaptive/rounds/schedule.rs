@@ -1,6 +1,5 @@
 use std::mem;
 
-use super::baseline::ABOUT;
 use crate::Nanos;
 use crate::nanos::whole_nanos;
 
@@ -221,3 +220,6 @@ const AVERAGED: f64 = 8.0;
 /// In the second half of a window this much less than usual is taken for another client's probe. If it was
 /// chance, the probe comes a little early.
 const DIP: f64 = 0.95;
+
+/// Two times are about the same if the lower is more than this of the higher.
+pub(crate) const ABOUT: f64 = 2.0 / 3.0;
