@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use axum::{Router, body::Body, extract::Request, response::Response, routing::any};
 use buttress::{
-    BoxError, Criticality, HttpExt, Rate, Reason, Rejection, ThrottleLayer, http_grpc::ResponseHead,
+    BoxError, Criticality, HttpExt, Queue, Rate, Reason, Rejection, ThrottleLayer,
+    http_grpc::ResponseHead,
 };
 use http::{HeaderName, HeaderValue, StatusCode};
 use http_body_util::BodyExt;
@@ -143,13 +144,22 @@ async fn odd_numbers_of_a_limit_are_the_nearest_that_make_sense() {
     assert_eq!(served_of_three(limit(u32::MAX)).await, (3, None));
     assert_eq!(served_of_three(limit(1).queue(0)).await, (1, overloaded));
     assert_eq!(served_of_three(limit(1).queue(usize::MAX)).await, (3, None));
-    assert_eq!(served_of_three(limit(1).queue(9).max_wait(Duration::ZERO)).await, (1, overloaded));
-    assert_eq!(served_of_three(limit(1).queue(9).max_wait(Duration::MAX)).await, (3, None));
     assert_eq!(
-        served_of_three(limit(0).queue(9).max_wait(Duration::MAX).observe()).await,
+        served_of_three(limit(1).queue(Queue::new(9).max_wait(Duration::ZERO))).await,
+        (1, overloaded)
+    );
+    assert_eq!(
+        served_of_three(limit(1).queue(Queue::new(9).max_wait(Duration::MAX))).await,
         (3, None)
     );
-    assert_eq!(served_of_three(limit(1).queue(usize::MAX).adaptive_lifo()).await, (3, None));
+    assert_eq!(
+        served_of_three(limit(0).queue(Queue::new(9).max_wait(Duration::MAX)).observe()).await,
+        (3, None)
+    );
+    assert_eq!(
+        served_of_three(limit(1).queue(Queue::new(usize::MAX).adaptive_lifo())).await,
+        (3, None)
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -168,10 +178,10 @@ async fn odd_numbers_of_a_rate_are_the_nearest_that_make_sense() {
     let never = Some(Reason::NeverAdmissible);
     assert_eq!(served_of_three(rate(once).cost(weighs(u32::MAX)).queue(9)).await, (0, never));
     // A wait that is known to be too long is not begun.
-    let patient = rate(once).queue(9).max_wait(Duration::from_secs(1));
+    let patient = rate(once).queue(Queue::new(9).max_wait(Duration::from_secs(1)));
     assert_eq!(served_of_three(patient).await, (1, limited));
     // A rate of 0 may be raised, so calls wait for as long as they may, as they do for 0 permits.
-    let closed = rate(Rate::per_second(0)).queue(9).max_wait(Duration::from_secs(1));
+    let closed = rate(Rate::per_second(0)).queue(Queue::new(9).max_wait(Duration::from_secs(1)));
     assert_eq!(served_of_three(closed).await.0, 0);
 }
 

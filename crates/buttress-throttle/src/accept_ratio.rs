@@ -6,7 +6,7 @@ use buttress_core::{Criticality, Deadline, Guard, Upload, UploadWait, Verdict};
 use crate::{
     limit::{
         Admission, CallInfo, CountsByCriticality, Limit, LimitClock, LimitPermit, LimitTemplate,
-        Refusal, RefusalReason, Wait,
+        Refusal, RefusalReason, Seeded, Wait,
     },
     sync::is_only,
 };
@@ -69,6 +69,13 @@ impl LimitTemplate for AcceptRatioLimit {
     }
 }
 
+impl Seeded for AcceptRatioLimit {
+    fn with_seed(&self, seed: u64) -> Self {
+        let state = AcceptRatioState { random: Random::seeded(seed), ..self.state.fresh() };
+        Self { state: Arc::new(state) }
+    }
+}
+
 impl fmt::Debug for AcceptRatioLimit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AcceptRatioLimit").finish_non_exhaustive()
@@ -80,7 +87,7 @@ impl fmt::Debug for AcceptRatioLimit {
 pub(crate) struct AcceptRatioState {
     laws: [AcceptRatio; 4],
     admitted: CountsByCriticality,
-    pub(crate) random: Random,
+    random: Random,
     clock: LimitClock,
 }
 

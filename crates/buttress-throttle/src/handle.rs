@@ -12,7 +12,7 @@ use buttress_core::Criticality;
 use crate::{
     AcceptRatioLimit, ConcurrencyLimit, Keyed, RateLimit,
     concurrency::{Fixed, Regulate},
-    limit::{LimitTemplate, Queued},
+    limit::{ConcurrencyBased, LimitTemplate, Queued},
     settings::Settings,
 };
 
@@ -72,12 +72,14 @@ impl<L: Queued> ThrottleHandle<L> {
     }
 }
 
-impl<A: Regulate> ThrottleHandle<ConcurrencyLimit<A>> {
-    /// Calls that hold a permit.
+impl<L: ConcurrencyBased> ThrottleHandle<L> {
+    /// Returns the number of calls that hold a permit, of all keys together.
     pub fn in_flight(&self) -> u32 {
-        self.limit.queue.supply.in_flight()
+        self.limit.in_flight().unwrap_or_default()
     }
+}
 
+impl<A: Regulate> ThrottleHandle<ConcurrencyLimit<A>> {
     /// How many permits there may be.
     pub fn limit(&self) -> u32 {
         self.limit.queue.supply.limit()

@@ -1,13 +1,13 @@
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
-use buttress_control::{AcceptRatio, Adapt, Codel, Random, Rate, Rates};
+use buttress_control::{AcceptRatio, Adapt, Random, Rate, Rates};
 use buttress_core::{Bind, By, ByMode, Enforcement, Extent, KeyOf, Plain, StateScope};
 use tower_layer::Layer;
 
 use crate::{
     AcceptRatioLimit, ConcurrencyLimit, IgnoreOutcome, Keyed, RateLimit, Throttle, ThrottleHandle,
-    concurrency::{Adaptive, Fixed, Regulate},
-    limit::{LimitTemplate, QueueOrder, Queued},
+    concurrency::{Adaptive, Fixed},
+    limit::{ConcurrencyBased, LimitTemplate, Queue, Queued, RateBased, Seeded},
     rate::UnitCost,
     settings::{QuotaHeaders, Settings},
 };
@@ -91,80 +91,6 @@ impl ThrottleLayer<Plain, AcceptRatioLimit, ByMode> {
     pub fn accept_ratio_with(law: &AcceptRatio) -> Self {
         Self::of(AcceptRatioLimit::new(law), ByMode)
     }
-
-    /// Makes chance repeatable: the same seed and the same order of calls give the same decisions.
-    pub fn seed(self, seed: u64) -> Self {
-        self.limit.state.random.seed(seed);
-        self
-    }
-}
-
-impl<M, L: Queued, J> ThrottleLayer<M, L, J> {
-    /// Sets how many calls may wait, for a permit or for the cells of a rate. Default: 0 (reject at once).
-    ///
-    /// The oldest waiter goes first, within a [criticality](buttress_core::Criticality). In a full queue
-    /// the last to come of a lower criticality makes room for a higher one. With keys, the bound is that
-    /// of each key.
-    pub fn queue(self, bound: usize) -> Self {
-        self.limit.change(|options| options.bound = bound);
-        self
-    }
-
-    /// Limits the time a call spends in the queue. Default: no limit except the caller's deadline.
-    pub fn max_wait(self, max: Duration) -> Self {
-        self.limit.change(|options| options.max_wait = Some(max));
-        self
-    }
-
-    /// Serves the latest waiter first, while the queue has not been empty for 100 ms: the callers that
-    /// came first are about to give up by then. A full queue drops the oldest waiter. Default: off.
-    ///
-    /// From [Fail at Scale](https://queue.acm.org/detail.cfm?id=2839461), ACM Queue, 2015.
-    pub fn adaptive_lifo(self) -> Self {
-        self.limit.change(|options| options.order = QueueOrder::AdaptiveLifo);
-        self
-    }
-
-    /// Sheds the calls that waited too long in a queue that does not get shorter: controlled delay, as
-    /// [`Codel`] says. `Codel::default()` has a target of 5 ms and an interval of 100 ms. Default: off.
-    pub fn codel(self, codel: Codel) -> Self {
-        self.limit.change(|options| options.codel = Some(codel));
-        self
-    }
-}
-
-impl<M, A: Regulate, J> ThrottleLayer<M, ConcurrencyLimit<A>, J> {
-    /// Sets what a rejected call is told: to come again after at least `delay` and less than one and a
-    /// half times that, drawn for each call, so that the rejected calls do not all come back together.
-    /// Default: none.
-    ///
-    /// Without it a caller is told nothing, because no limit knows when its calls will end. Over HTTP it is
-    /// the header `Retry-After`, in whole seconds, rounded up; over gRPC `grpc-retry-pushback-ms`. A call
-    /// whose deadline passed in the queue is not told.
-    pub fn retry_after(self, delay: Duration) -> Self {
-        self.with(|settings| settings.retry_after = Some(delay))
-    }
-
-    /// Makes chance repeatable: with the same seed, the n-th rejection is told the same
-    /// [`retry_after`](Self::retry_after). Default: random.
-    pub fn seed(self, seed: u64) -> Self {
-        self.with(|settings| settings.random = Arc::new(Random::seeded(seed)))
-    }
-}
-
-impl<M, W, J> ThrottleLayer<M, RateLimit<W>, J> {
-    /// What a request weighs, in cells of the rate; by default one. All of its cells are taken, or
-    /// none. A call that weighs more than the burst is rejected for good.
-    pub fn cost<V>(self, weigh: V) -> ThrottleLayer<M, RateLimit<V>, J> {
-        let Self { limit, settings, mode, judge } = self;
-        ThrottleLayer { limit: limit.weighed(weigh), settings, mode, judge }
-    }
-
-    /// Tells callers how much of the rate is left, in the words of the mode: over HTTP the headers
-    /// `RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers-11).
-    pub fn advertise_quota(self) -> Self {
-        self.with(|settings| settings.quota_headers = QuotaHeaders::Quotas)
-    }
 }
 
 impl<M, L, K, F, J> ThrottleLayer<M, Keyed<L, K, F>, J>
@@ -173,9 +99,12 @@ where
 {
     /// Keeps the limits of up to about `max` keys in use apart; all further ones share one. 65,536 by
     /// default.
-    pub fn max_keys(self, max: usize) -> Self {
-        self.limit.table.max_keys(max);
-        self
+    pub fn max_keys(self, max: usize) -> Self
+    where
+        F: Clone,
+    {
+        let limit = self.limit.with_max_keys(max);
+        self.over(limit)
     }
 }
 
@@ -188,8 +117,65 @@ impl<M, L, J> ThrottleLayer<M, L, J> {
         L: LimitTemplate + Clone,
         F: KeyOf<Req>,
     {
+        let limit = Keyed::new(self.limit.fresh(), key);
+        self.over(limit)
+    }
+
+    /// Sets the queue: its length, or a [`Queue`] with more options. Default: 0 (reject at once).
+    ///
+    /// Returns a layer with fresh state.
+    pub fn queue(self, queue: impl Into<Queue>) -> Self
+    where
+        L: Queued,
+    {
+        let limit = self.limit.with_queue(queue.into());
+        self.over(limit)
+    }
+
+    /// What a request weighs, in cells of the rate; by default one. All of its cells are taken, or
+    /// none. A call that weighs more than the burst is rejected for good.
+    pub fn cost<C: Clone>(self, cost: C) -> ThrottleLayer<M, L::WithCost<C>, J>
+    where
+        L: RateBased,
+    {
         let Self { limit, settings, mode, judge } = self;
-        ThrottleLayer { limit: Keyed::new(limit, key), settings, mode, judge }
+        ThrottleLayer { limit: limit.with_cost(cost), settings, mode, judge }
+    }
+
+    /// Tells callers how much of the rate is left, in the words of the mode: over HTTP the headers
+    /// `RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers-11).
+    pub fn advertise_quota(self) -> Self
+    where
+        L: RateBased,
+    {
+        self.with(|settings| settings.quota_headers = QuotaHeaders::Quotas)
+    }
+
+    /// Sets what a rejected call is told: to come again after at least `delay` and less than one and a
+    /// half times that, drawn for each call, so that the rejected calls do not all come back together.
+    /// Default: none.
+    ///
+    /// Without it a caller is told nothing, because no limit knows when its calls will end. Over HTTP it is
+    /// the header `Retry-After`, in whole seconds, rounded up; over gRPC `grpc-retry-pushback-ms`. A call
+    /// whose deadline passed in the queue is not told.
+    pub fn retry_after(self, delay: Duration) -> Self
+    where
+        L: ConcurrencyBased,
+    {
+        self.with(|settings| settings.retry_after = Some(delay))
+    }
+
+    /// Makes chance repeatable: with an accept ratio, the same seed and the same order of calls give the same
+    /// decisions; with a concurrency limit, the n-th rejection is told the same
+    /// [`retry_after`](Self::retry_after). Default: random.
+    ///
+    /// Returns a layer with fresh state.
+    pub fn seed(self, seed: u64) -> Self
+    where
+        L: Seeded,
+    {
+        let limit = self.limit.with_seed(seed);
+        self.over(limit).with(|settings| settings.random = Arc::new(Random::seeded(seed)))
     }
 
     /// What an outcome means, in place of the mode's own classification. Only limits that learn from
@@ -240,6 +226,13 @@ impl<M, L, J> ThrottleLayer<M, L, J> {
         L: LimitTemplate,
     {
         ThrottleHandle::new(self.limit.view(), &self.settings)
+    }
+
+    /// The same layer over a limit in its first state, with rejections counted from zero.
+    fn over<T>(self, limit: T) -> ThrottleLayer<M, T, J> {
+        let Self { settings, mode, judge, .. } =
+            self.with(|settings| settings.rejected = Arc::default());
+        ThrottleLayer { limit, settings, mode, judge }
     }
 
     fn with(mut self, change: impl FnOnce(&mut Settings)) -> Self {

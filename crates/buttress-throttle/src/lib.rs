@@ -98,14 +98,14 @@
 //!   [criticalities](buttress_core::Criticality) go first, and in a full queue the last to come of the
 //!   lowest makes room for a higher one.
 //! - Nothing is taken ahead of time, so a waiter that leaves costs the others nothing.
-//! - A waiter leaves at the ambient deadline, and after [`max_wait`](ThrottleLayer::max_wait). A call is
+//! - A waiter leaves at the ambient deadline, and after [`max_wait`](Queue::max_wait). A call is
 //!   refused at once if it would wait for longer than it can. For a rate that wait is exact: the cells of
 //!   those that go first and its own, at the rate; of several rates, at the slowest. For a permit it is an
 //!   estimate: the call's position times the mean time between the latest releases. The mean weighs each
 //!   release by an eighth, and is forgotten when the queue runs empty. While the wait is not known, no
 //!   call is refused for it; at a rate of 0 it is not known.
-//! - [`codel`](ThrottleLayer::codel) sheds the calls that a standing queue has kept for too long, and
-//!   [`adaptive_lifo`](ThrottleLayer::adaptive_lifo) serves the latest first while it stands.
+//! - [`codel`](Queue::codel) sheds the calls that a standing queue has kept for too long, and
+//!   [`adaptive_lifo`](Queue::adaptive_lifo) serves the latest first while it stands.
 //! - A change of the limit or of the rate reaches all waiters at once. A waiter that weighs more than a
 //!   lowered burst is refused.
 //!
@@ -187,8 +187,8 @@
 //! | option | default |
 //! |---|---|
 //! | [`queue`](ThrottleLayer::queue) | 0: a call that finds no room is rejected |
-//! | [`max_wait`](ThrottleLayer::max_wait) | the ambient deadline; without one a wait may have no end |
-//! | [`codel`](ThrottleLayer::codel), [`adaptive_lifo`](ThrottleLayer::adaptive_lifo) | off |
+//! | [`max_wait`](Queue::max_wait) | the ambient deadline; without one a wait may have no end |
+//! | [`codel`](Queue::codel), [`adaptive_lifo`](Queue::adaptive_lifo) | off |
 //! | [`until_head`](ThrottleLayer::until_head) | off: a permit is held until the body has ended |
 //! | [`weigh`](ThrottleLayer::cost) | one cell for each call |
 //! | [`announce`](ThrottleLayer::advertise_quota) | off |
@@ -227,7 +227,7 @@ pub use handle::ThrottleHandle;
 pub use ignore_outcome::IgnoreOutcome;
 pub use keyed::Keyed;
 pub use layer::ThrottleLayer;
-pub use limit::{Limit, LimitTemplate, Queued};
+pub use limit::{ConcurrencyBased, Limit, LimitTemplate, Queue, Queued, RateBased, Seeded};
 pub use rate::{Cost, RateLimit, UnitCost};
 pub use service::Throttle;
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use buttress_core::BoxError;
 use buttress_testkit::{Clause, Probe, contract, sweep};
-use buttress_throttle::{Gradient2, Rate, ThrottleLayer, Vegas};
+use buttress_throttle::{Gradient2, Queue, Rate, ThrottleLayer, Vegas};
 use tower::{ServiceBuilder, ServiceExt};
 
 #[tokio::test(start_paused = true)]
@@ -16,8 +16,11 @@ async fn a_concurrency_limit_keeps_the_contract() {
 #[tokio::test(start_paused = true)]
 async fn a_concurrency_limit_with_a_queue_keeps_the_contract() {
     contract(|| ThrottleLayer::concurrency(1).queue(48)).await;
-    contract(|| ThrottleLayer::concurrency(1).queue(48).adaptive_lifo()).await;
-    contract(|| ThrottleLayer::concurrency(1).queue(48).max_wait(Duration::from_secs(1))).await;
+    contract(|| ThrottleLayer::concurrency(1).queue(Queue::new(48).adaptive_lifo())).await;
+    contract(|| {
+        ThrottleLayer::concurrency(1).queue(Queue::new(48).max_wait(Duration::from_secs(1)))
+    })
+    .await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -44,7 +44,7 @@ pub use buttress_retry::{
 };
 #[cfg(feature = "throttle")]
 pub use buttress_throttle::{
-    AcceptRatio, Aimd, Codel, Gradient, Gradient2, Rate, Rates, Slack, ThrottleHandle,
+    AcceptRatio, Aimd, Codel, Gradient, Gradient2, Queue, Rate, Rates, Slack, ThrottleHandle,
     ThrottleLayer, Trend, Vegas,
 };
 

@@ -8,8 +8,8 @@
 //! | column | server |
 //! |---|---|
 //! | `bare` | nothing around the handler |
-//! | `concurrency` | `ThrottleLayer::concurrency(16).queue(32).max_wait(400 ms)` around all of it |
-//! | `codel` | `ThrottleLayer::concurrency(16).queue(200).codel(Codel::new(20 ms, 100 ms))`: a longer queue, out of which whoever waited too long is shed |
+//! | `concurrency` | `ThrottleLayer::concurrency(16).queue(Queue::new(32).max_wait(400 ms))` around all of it |
+//! | `codel` | `ThrottleLayer::concurrency(16).queue(Queue::new(200).codel(Codel::new(20 ms, 100 ms)))`: a longer queue, out of which whoever waited too long is shed |
 //! | `adaptive` | `ThrottleLayer::adaptive(Vegas::default())`, with the queue of `concurrency` |
 //!
 //! # The service

@@ -10,7 +10,7 @@ use axum::extract::State;
 use axum::routing::get;
 use axum::serve::ListenerExt;
 use buttress::throttle::{ConcurrencyLimit, Regulate, Vegas};
-use buttress::{Codel, HttpExt, ThrottleHandle, ThrottleLayer};
+use buttress::{Codel, HttpExt, Queue, ThrottleHandle, ThrottleLayer};
 use bytes::Bytes;
 use http::StatusCode;
 use peak_alloc::PeakAlloc;
@@ -84,18 +84,20 @@ async fn page(State((pool, times)): State<(Pool, Arc<Mutex<Times>>)>) -> Result<
 fn behind(name: &str, app: Router) -> (Router, Option<Limit>) {
     match name {
         CONCURRENCY => {
-            let layer = ThrottleLayer::concurrency(PERMITS).queue(QUEUE).max_wait(WAIT);
+            let layer = ThrottleLayer::concurrency(PERMITS).queue(Queue::new(QUEUE).max_wait(WAIT));
             let limit = limit(layer.handle());
             (app.layer(layer.http()), Some(limit))
         }
         CODEL => {
             let codel = Codel::new(TARGET, INTERVAL);
-            let layer = ThrottleLayer::concurrency(PERMITS).queue(LONG_QUEUE).codel(codel);
+            let layer =
+                ThrottleLayer::concurrency(PERMITS).queue(Queue::new(LONG_QUEUE).codel(codel));
             let limit = limit(layer.handle());
             (app.layer(layer.http()), Some(limit))
         }
         ADAPTIVE => {
-            let layer = ThrottleLayer::adaptive(Vegas::default()).queue(QUEUE).max_wait(WAIT);
+            let layer =
+                ThrottleLayer::adaptive(Vegas::default()).queue(Queue::new(QUEUE).max_wait(WAIT));
             let limit = limit(layer.handle());
             (app.layer(layer.http()), Some(limit))
         }

@@ -5,7 +5,8 @@ use buttress_core::Enforcement;
 use self::{permit::ConcurrencyPermit, semaphore::Semaphore};
 use crate::{
     limit::{
-        Admission, CallInfo, Limit, LimitTemplate, QueueOptions, Queued, Refusal, RefusalReason,
+        Admission, CallInfo, ConcurrencyBased, Limit, LimitTemplate, Queue, Queued, Refusal,
+        RefusalReason, Seeded,
     },
     queue::{CallQueue, QueuedCall},
     sync::is_only,
@@ -28,7 +29,7 @@ pub struct ConcurrencyLimit<A = Fixed> {
 
 impl<A: Regulate> ConcurrencyLimit<A> {
     pub(crate) fn new(limit: u32, regulator: A) -> Self {
-        Self { queue: Arc::new(CallQueue::new(Semaphore::new(limit, regulator))) }
+        Self { queue: Arc::new(CallQueue::new(Semaphore::new(limit, regulator), &Queue::new(0))) }
     }
 }
 
@@ -56,9 +57,9 @@ impl<A: Regulate> ConcurrencyLimit<A> {
         call: &CallInfo<'_>,
     ) -> Admission<ConcurrencyPermit<A>, QueuedCall<Semaphore<A>>> {
         let (extra, why) = if call.settings.enforcement == Enforcement::Observe {
-            let bound = self.queue.bound();
-            let why = if bound == 0 { RefusalReason::Full } else { RefusalReason::QueueFull };
-            (u32::try_from(bound).unwrap_or(u32::MAX), why)
+            let max = self.queue.max();
+            let why = if max == 0 { RefusalReason::Full } else { RefusalReason::QueueFull };
+            (u32::try_from(max).unwrap_or(u32::MAX), why)
         } else if self.queue.is_off() {
             // No call may wait, so a permit may be taken now or not at all.
             (0, RefusalReason::Full)
@@ -96,15 +97,32 @@ impl<A: Regulate> LimitTemplate for ConcurrencyLimit<A> {
     fn admitted(&self) -> [u64; 4] {
         self.queue.supply.admitted()
     }
-}
-
-impl<A: Regulate> Queued for ConcurrencyLimit<A> {
-    fn change(&self, change: impl Fn(&mut QueueOptions)) {
-        self.queue.change(change);
-    }
 
     fn queued(&self) -> usize {
         self.queue.len()
+    }
+
+    fn in_flight(&self) -> Option<u32> {
+        Some(self.queue.supply.in_flight())
+    }
+
+    fn limit(&self) -> Option<u32> {
+        Some(self.queue.supply.limit())
+    }
+}
+
+impl<A: Regulate> Queued for ConcurrencyLimit<A> {
+    fn with_queue(&self, queue: Queue) -> Self {
+        Self { queue: Arc::new(self.queue.with_options(self.queue.supply.fresh(), &queue)) }
+    }
+}
+
+impl<A: Regulate> ConcurrencyBased for ConcurrencyLimit<A> {}
+
+impl<A: Regulate> Seeded for ConcurrencyLimit<A> {
+    // The layer's settings hold the random numbers: see `retry_after`.
+    fn with_seed(&self, _: u64) -> Self {
+        self.fresh()
     }
 }
 

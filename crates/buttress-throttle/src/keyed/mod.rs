@@ -4,7 +4,10 @@ use buttress_core::KeyOf;
 
 use self::table::KeyTable;
 use crate::{
-    limit::{Admission, CallInfo, Limit, LimitTemplate, QueueOptions, Queued},
+    limit::{
+        Admission, CallInfo, ConcurrencyBased, Limit, LimitTemplate, Queue, Queued, RateBased,
+        Seeded,
+    },
     sync::is_only,
 };
 
@@ -37,7 +40,24 @@ pub struct Keyed<L, K, F = ()> {
 
 impl<L: LimitTemplate + Clone, K, F> Keyed<L, K, F> {
     pub(crate) fn new(limit: L, key: F) -> Self {
-        Self { table: Arc::new(KeyTable::new(limit)), key }
+        Self { table: Arc::new(KeyTable::new(limit, MAX_KEYS)), key }
+    }
+}
+
+impl<L: LimitTemplate + Clone, K, F: Clone> Keyed<L, K, F> {
+    /// No keys, and room for `max`.
+    pub(crate) fn with_max_keys(&self, max: usize) -> Self {
+        let table = KeyTable::new(self.table.template().fresh(), max);
+        Self { table: Arc::new(table), key: self.key.clone() }
+    }
+
+    /// No keys, and a limit for each that is made of the present one.
+    fn with_template<T: LimitTemplate + Clone>(
+        &self,
+        make: impl FnOnce(&L) -> T,
+    ) -> Keyed<T, K, F> {
+        let table = KeyTable::new(make(self.table.template()), self.table.max_keys());
+        Keyed { table: Arc::new(table), key: self.key.clone() }
     }
 }
 
@@ -67,7 +87,7 @@ impl<L: LimitTemplate + Clone, K: Hash + Eq, F: Clone> LimitTemplate for Keyed<L
     }
 
     fn fresh(&self) -> Self {
-        Self { table: Arc::new(self.table.fresh()), key: self.key.clone() }
+        self.with_template(LimitTemplate::fresh)
     }
 
     fn is_idle(&self) -> bool {
@@ -77,15 +97,36 @@ impl<L: LimitTemplate + Clone, K: Hash + Eq, F: Clone> LimitTemplate for Keyed<L
     fn admitted(&self) -> [u64; 4] {
         self.table.admitted()
     }
-}
-
-impl<L: LimitTemplate + Clone + Queued, K: Hash + Eq, F> Queued for Keyed<L, K, F> {
-    fn change(&self, change: impl Fn(&mut QueueOptions)) {
-        self.table.change(|limit| limit.change(&change));
-    }
 
     fn queued(&self) -> usize {
-        self.table.sum(Queued::queued)
+        self.table.fold(0, |sum, limit| sum + limit.queued())
+    }
+
+    fn in_flight(&self) -> Option<u32> {
+        let add = |sum: Option<u32>, limit: &L| Some(sum?.saturating_add(limit.in_flight()?));
+        self.table.fold(Some(0), add)
+    }
+}
+
+impl<L: Queued + Clone, K: Hash + Eq, F: Clone> Queued for Keyed<L, K, F> {
+    fn with_queue(&self, queue: Queue) -> Self {
+        self.with_template(|limit| limit.with_queue(queue))
+    }
+}
+
+impl<L: RateBased + Clone, K: Hash + Eq, F: Clone> RateBased for Keyed<L, K, F> {
+    type WithCost<C: Clone> = Keyed<L::WithCost<C>, K, F>;
+
+    fn with_cost<C: Clone>(self, cost: C) -> Keyed<L::WithCost<C>, K, F> {
+        self.with_template(|limit| limit.fresh().with_cost(cost))
+    }
+}
+
+impl<L: ConcurrencyBased + Clone, K: Hash + Eq, F: Clone> ConcurrencyBased for Keyed<L, K, F> {}
+
+impl<L: Seeded + Clone, K: Hash + Eq, F: Clone> Seeded for Keyed<L, K, F> {
+    fn with_seed(&self, seed: u64) -> Self {
+        self.with_template(|limit| limit.with_seed(seed))
     }
 }
 
@@ -100,3 +141,5 @@ impl<L, K, F> fmt::Debug for Keyed<L, K, F> {
         f.debug_struct("Keyed").finish_non_exhaustive()
     }
 }
+
+const MAX_KEYS: usize = 65_536;

@@ -1,5 +1,4 @@
 use std::{
-    cell::Cell,
     hash::{BuildHasher, Hash},
     mem,
     sync::Arc,
@@ -27,7 +26,7 @@ pub(crate) struct KeyTable<K, L> {
     changes: AtomicUsize,
     /// For the keys that find no room.
     overflow: Arc<L>,
-    max_keys: AtomicUsize,
+    max_keys: usize,
 }
 
 struct KeyEntry<K, L> {
@@ -49,29 +48,27 @@ struct KeyShard<K, L> {
 }
 
 impl<K, L: LimitTemplate + Clone> KeyTable<K, L> {
-    pub(crate) fn new(template: L) -> Self {
+    pub(crate) fn new(template: L, max_keys: usize) -> Self {
         Self {
             shards: std::array::from_fn(|_| Mutex::new(KeyShard::new())),
             hasher: DefaultHashBuilder::default(),
             overflow: Arc::new(template.fresh()),
             template,
             changes: AtomicUsize::new(0),
-            max_keys: AtomicUsize::new(MAX_KEYS),
+            max_keys,
         }
     }
 
-    pub(crate) fn max_keys(&self, max: usize) {
-        self.max_keys.store(max, Ordering::Relaxed);
+    pub(crate) const fn template(&self) -> &L {
+        &self.template
+    }
+
+    pub(crate) const fn max_keys(&self) -> usize {
+        self.max_keys
     }
 }
 
 impl<K: Hash + Eq, L: LimitTemplate + Clone> KeyTable<K, L> {
-    pub(crate) fn fresh(&self) -> Self {
-        let table = Self::new(self.template.fresh());
-        table.max_keys(self.max_keys.load(Ordering::Relaxed));
-        table
-    }
-
     /// The limit of `key`, known already or made now.
     #[inline]
     pub(crate) fn limit(&self, key: K) -> Arc<L> {
@@ -106,7 +103,7 @@ impl<K: Hash + Eq, L: LimitTemplate + Clone> KeyTable<K, L> {
 
     #[cold]
     fn limit_of_new(&self, shard: &Mutex<KeyShard<K, L>>, hash: u64, key: K) -> Arc<L> {
-        let most = self.max_keys.load(Ordering::Relaxed).div_ceil(SHARDS);
+        let most = self.max_keys.div_ceil(SHARDS);
         let forgotten;
         let (fresh, mut locked) = self.fresh_for(shard);
         let full = locked.limits.len() >= most;
@@ -153,11 +150,15 @@ impl<K: Hash + Eq, L: LimitTemplate + Clone> KeyTable<K, L> {
         self.for_each(change);
     }
 
-    /// Adds up something of the limits of all keys in use.
-    pub(crate) fn sum(&self, count: impl Fn(&L) -> usize) -> usize {
-        let sum = Cell::new(count(&self.overflow));
-        self.for_each(|limit| sum.set(sum.get() + count(limit)));
-        sum.get()
+    /// Combines something of the limits of all keys in use.
+    ///
+    /// Holds the lock of each shard in turn, so that no key is in use because of it: an `Arc` that leaves
+    /// the lock would keep its key from being swept.
+    pub(crate) fn fold<T>(&self, init: T, mut f: impl FnMut(T, &L) -> T) -> T {
+        let sum = f(init, &self.overflow);
+        self.shards.iter().fold(sum, |sum, shard| {
+            lock(shard).limits.iter().fold(sum, |sum, entry| f(sum, &entry.limit))
+        })
     }
 
     /// Runs `f` without a lock.
@@ -285,5 +286,3 @@ const SHARD_MASK: u64 = SHARDS as u64 - 1;
 
 /// So many keys that are not in use a shard may keep.
 const KEPT: usize = if cfg!(buttress_loom) { 2 } else { 64 };
-
-const MAX_KEYS: usize = 65_536;

@@ -6,14 +6,20 @@ use crate::settings::Settings;
 
 mod clock;
 mod counters;
+mod options;
 mod queue_options;
 mod refusal;
 
 pub(crate) use self::{
     clock::LimitClock,
     counters::CountsByCriticality,
-    queue_options::{QueueOptions, QueueOrder},
+    queue_options::QueueOrder,
     refusal::{Refusal, RefusalReason},
+};
+
+pub use self::{
+    options::{ConcurrencyBased, RateBased, Seeded},
+    queue_options::{Queue, Queued},
 };
 
 /// What decides whether a call may go through: [`ConcurrencyLimit`](crate::ConcurrencyLimit),
@@ -51,21 +57,21 @@ pub trait LimitTemplate {
 
     /// How many calls were let through, by criticality.
     fn admitted(&self) -> [u64; 4];
-}
-
-/// A limit that calls can wait for: concurrency or rate, also for each key.
-///
-/// The trait is a bound, to be named and not to be implemented.
-#[diagnostic::on_unimplemented(
-    message = "no call can wait for `{Self}`",
-    note = "limits of concurrency and rates have a queue"
-)]
-pub trait Queued {
-    /// Changes the options of the queue.
-    fn change(&self, change: impl Fn(&mut QueueOptions));
 
     /// How many calls wait.
-    fn queued(&self) -> usize;
+    fn queued(&self) -> usize {
+        0
+    }
+
+    /// How many permits are in use. `None` if the limit has none.
+    fn in_flight(&self) -> Option<u32> {
+        None
+    }
+
+    /// How many permits there may be. `None` if the limit has none, or one for each key.
+    fn limit(&self) -> Option<u32> {
+        None
+    }
 }
 
 /// What else a limit may want to know of a call.

@@ -12,12 +12,8 @@ use self::{
     priority_list::WaiterId, wait_limit::WaitLimit, wait_queue::WaitQueue, wake_list::WakeList,
 };
 use crate::{
-    limit::{LimitClock, QueueOptions, Refusal, RefusalReason},
-    sync::{
-        Mutex,
-        atomic::{AtomicUsize, Ordering},
-        lock,
-    },
+    limit::{LimitClock, Queue, Refusal, RefusalReason},
+    sync::{Mutex, lock},
 };
 
 mod alarms;
@@ -45,8 +41,8 @@ pub(crate) use self::{
 pub struct CallQueue<S, G> {
     pub(crate) supply: S,
     pub(crate) clock: LimitClock,
-    /// That of the line's options, to be read without the lock.
-    bound: AtomicUsize,
+    /// That of the waiters' options, to be read without the lock.
+    max: usize,
     pub(crate) waiters: Mutex<WaitQueue<G>>,
     pub(crate) timers: Arc<QueueTimers>,
     /// Wakes the line.
@@ -63,19 +59,30 @@ pub(crate) struct QueueTimers {
 }
 
 impl<S: Supply> CallQueue<S, S::Grant> {
-    pub(crate) fn new(supply: S) -> Self {
-        Self::over(supply, WaitQueue::new(), Arc::default())
+    pub(crate) fn new(supply: S, options: &Queue) -> Self {
+        Self::over(supply, options, Arc::default())
     }
 
     /// An empty queue with the same options.
     pub(crate) fn fresh(&self, supply: S) -> Self {
-        let waiters = lock(&self.waiters).fresh();
-        Self::over(supply, waiters, Arc::clone(&self.timers))
+        let options = lock(&self.waiters).options.fresh();
+        self.with_options(supply, &options)
     }
 
-    fn over(supply: S, waiters: WaitQueue<S::Grant>, timers: Arc<QueueTimers>) -> Self {
-        let (bound, waiters) = (AtomicUsize::new(waiters.options.bound), Mutex::new(waiters));
-        Self { supply, clock: LimitClock::new(), bound, waiters, timers, alarm: OnceLock::new() }
+    /// An empty queue with other options.
+    pub(crate) fn with_options(&self, supply: S, options: &Queue) -> Self {
+        Self::over(supply, options, Arc::clone(&self.timers))
+    }
+
+    fn over(supply: S, options: &Queue, timers: Arc<QueueTimers>) -> Self {
+        Self {
+            supply,
+            clock: LimitClock::new(),
+            max: options.max,
+            waiters: Mutex::new(WaitQueue::new(options.fresh())),
+            timers,
+            alarm: OnceLock::new(),
+        }
     }
 
     /// Lines up, unless there is something to take meanwhile.
@@ -189,26 +196,19 @@ impl<S: Supply> CallQueue<S, S::Grant> {
 
     /// How many calls may wait.
     #[inline]
-    pub(crate) fn bound(&self) -> usize {
-        self.bound.load(Ordering::Relaxed)
+    pub(crate) const fn max(&self) -> usize {
+        self.max
     }
 
     /// Whether no call waits, and none may.
     #[inline]
     pub(crate) fn is_off(&self) -> bool {
-        self.bound() == 0 && !self.supply.is_waiting_set()
+        self.max == 0 && !self.supply.is_waiting_set()
     }
 
     /// How many calls wait.
     pub(crate) fn len(&self) -> usize {
         lock(&self.waiters).len()
-    }
-
-    /// Changes the line's options.
-    pub(crate) fn change(&self, f: impl Fn(&mut QueueOptions)) {
-        let mut waiters = lock(&self.waiters);
-        f(&mut waiters.options);
-        self.bound.store(waiters.options.bound, Ordering::Relaxed);
     }
 
     #[inline]

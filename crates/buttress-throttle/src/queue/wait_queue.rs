@@ -15,7 +15,7 @@ use super::{
     wait_estimate::WaitEstimate,
     wake_list::WakeList,
 };
-use crate::limit::{QueueOptions, QueueOrder, RefusalReason};
+use crate::limit::{Queue, QueueOrder, RefusalReason};
 
 /// Calls that wait for a permit or for the cells of a rate, in a list for each criticality.
 #[derive(Debug)]
@@ -26,26 +26,21 @@ pub(crate) struct WaitQueue<G> {
     /// When the line was last found empty.
     empty: Nanos,
     wait_estimate: WaitEstimate,
-    pub(crate) options: QueueOptions,
+    pub(crate) options: Queue,
     pub(crate) alarms: Alarms,
 }
 
 impl<G> WaitQueue<G> {
-    pub(crate) const fn new() -> Self {
+    pub(crate) const fn new(options: Queue) -> Self {
         Self {
             waiters: Slab::new(),
             lists: [PriorityList::EMPTY; 4],
             waiting: 0,
             empty: Nanos::new(0),
             wait_estimate: WaitEstimate::new(),
-            options: QueueOptions::new(),
+            options,
             alarms: Alarms::new(),
         }
-    }
-
-    /// An empty line with the same options.
-    pub(crate) fn fresh(&self) -> Self {
-        Self { options: self.options.fresh(), ..Self::new() }
     }
 
     pub(crate) const fn is_empty(&self) -> bool {
@@ -67,7 +62,7 @@ impl<G> WaitQueue<G> {
         if self.is_empty() {
             self.empty = entry.since;
         }
-        if self.waiting >= self.options.bound {
+        if self.waiting >= self.options.max {
             let displaceable =
                 self.displaceable(entry.since, criticality).ok_or(RefusalReason::QueueFull)?;
             self.refuse(displaceable, RefusalReason::Displaced, wake_list);

@@ -6,7 +6,7 @@ use buttress_core::{Criticality, Enforcement, Guard, Quota};
 use self::state::RateState;
 use crate::{
     limit::{
-        Admission, CallInfo, Limit, LimitPermit, LimitTemplate, QueueOptions, Queued, Refusal,
+        Admission, CallInfo, Limit, LimitPermit, LimitTemplate, Queue, Queued, RateBased, Refusal,
         RefusalReason,
     },
     queue::{CallQueue, FromGrant, QueuedCall, Supply},
@@ -23,16 +23,12 @@ pub use self::cost::{Cost, UnitCost};
 #[doc(alias("rate limiter", "GCRA", "leaky bucket", "token bucket"))]
 pub struct RateLimit<W = UnitCost> {
     pub(crate) queue: Arc<CallQueue<RateState, Reservation>>,
-    weigh: W,
+    cost: W,
 }
 
 impl<W> RateLimit<W> {
-    pub(crate) fn new(rates: Rates, weigh: W) -> Self {
-        Self { queue: Arc::new(CallQueue::new(RateState::new(rates))), weigh }
-    }
-
-    pub(crate) fn weighed<V>(self, weigh: V) -> RateLimit<V> {
-        RateLimit { queue: self.queue, weigh }
+    pub(crate) fn new(rates: Rates, cost: W) -> Self {
+        Self { queue: Arc::new(CallQueue::new(RateState::new(rates), &Queue::new(0))), cost }
     }
 }
 
@@ -46,7 +42,7 @@ impl<W: Cost<Req>, Req> Limit<Req> for RateLimit<W> {
         request: &Req,
         call: &CallInfo<'_>,
     ) -> Admission<RateGrant, QueuedCall<RateState>> {
-        let cells = self.weigh.cost(request);
+        let cells = self.cost.cost(request);
         let (queue, now) = (&self.queue, self.queue.now());
         let state = &queue.supply;
         if !state.is_waiting_set() && state.rates.take(now, cells).is_ok() {
@@ -67,7 +63,7 @@ fn admit_later(
     let state = &queue.supply;
     let observed = call.settings.enforcement == Enforcement::Observe;
     // What a queue would have let through later is let through now, and takes from later calls.
-    let max_delay = if observed { state.full_queue(queue.bound()) } else { Duration::ZERO };
+    let max_delay = if observed { state.full_queue(queue.max()) } else { Duration::ZERO };
     if (cells == 0 || observed) && state.rates.reserve(now, cells, max_delay).is_ok() {
         state.admit(call.criticality);
         return Admission::Admitted(RateGrant::new(state.quotas(call.settings, now)));
@@ -89,13 +85,13 @@ impl<W: Clone> LimitTemplate for RateLimit<W> {
     type View = RateLimit;
 
     fn view(&self) -> RateLimit {
-        RateLimit { queue: Arc::clone(&self.queue), weigh: UnitCost }
+        RateLimit { queue: Arc::clone(&self.queue), cost: UnitCost }
     }
 
     fn fresh(&self) -> Self {
         Self {
             queue: Arc::new(self.queue.fresh(self.queue.supply.fresh())),
-            weigh: self.weigh.clone(),
+            cost: self.cost.clone(),
         }
     }
 
@@ -106,21 +102,30 @@ impl<W: Clone> LimitTemplate for RateLimit<W> {
     fn admitted(&self) -> [u64; 4] {
         self.queue.supply.admitted()
     }
-}
-
-impl<W> Queued for RateLimit<W> {
-    fn change(&self, change: impl Fn(&mut QueueOptions)) {
-        self.queue.change(change);
-    }
 
     fn queued(&self) -> usize {
         self.queue.len()
     }
 }
 
+impl<W: Clone> Queued for RateLimit<W> {
+    fn with_queue(&self, queue: Queue) -> Self {
+        let queue = self.queue.with_options(self.queue.supply.fresh(), &queue);
+        Self { queue: Arc::new(queue), cost: self.cost.clone() }
+    }
+}
+
+impl<W: Clone> RateBased for RateLimit<W> {
+    type WithCost<C: Clone> = RateLimit<C>;
+
+    fn with_cost<C: Clone>(self, cost: C) -> RateLimit<C> {
+        RateLimit { queue: self.queue, cost }
+    }
+}
+
 impl<W: Clone> Clone for RateLimit<W> {
     fn clone(&self) -> Self {
-        Self { queue: Arc::clone(&self.queue), weigh: self.weigh.clone() }
+        Self { queue: Arc::clone(&self.queue), cost: self.cost.clone() }
     }
 }
 

@@ -80,8 +80,8 @@ async fn every_clone_of_the_layer_and_every_service_it_makes_shares_the_limit() 
 
 #[tokio::test(start_paused = true)]
 async fn a_queue_is_shared_by_all_clones_and_a_name_is_the_clones_own() {
-    let layer = ThrottleLayer::concurrency(1);
-    let other = layer.clone().queue(1).named("other");
+    let layer = ThrottleLayer::concurrency(1).queue(1);
+    let other = layer.clone().named("other");
     let mut calls = [layer.clone(), layer.clone()].map(|layer| {
         let mut call = task::spawn(limited(&layer).oneshot(10));
         assert_pending!(call.poll());

@@ -2,7 +2,7 @@
 
 use Criticality::{CriticalPlus, Sheddable};
 use buttress_core::{Criticality, Deadline, Reason};
-use buttress_throttle::ThrottleLayer;
+use buttress_throttle::{Queue, ThrottleLayer};
 use tokio_test::{assert_pending, assert_ready_err, task};
 use tower::ServiceExt;
 
@@ -51,7 +51,7 @@ async fn the_wait_to_expect_is_that_behind_all_who_go_first_and_nobody_else() {
 
 #[tokio::test(start_paused = true)]
 async fn whoever_goes_first_in_a_standing_lifo_queue_need_not_expect_to_wait_for_the_others() {
-    let service = busy(&ThrottleLayer::concurrency(1).queue(9).adaptive_lifo()).await;
+    let service = busy(&ThrottleLayer::concurrency(1).queue(Queue::new(9).adaptive_lifo())).await;
     let mut call = task::spawn(Deadline::after(ms(100)).around(service.oneshot(10)));
     assert_pending!(call.poll());
     assert_eq!(call.await.unwrap(), 10);

@@ -2,7 +2,7 @@
 
 use buttress_core::{BoxError, Reason};
 use buttress_throttle::{
-    ConcurrencyLimit, Keyed, Rate, RateLimit, ThrottleHandle, ThrottleLayer, Vegas,
+    ConcurrencyLimit, Keyed, Queue, Rate, RateLimit, ThrottleHandle, ThrottleLayer, Vegas,
 };
 use tokio::time::{Instant, advance};
 use tokio_test::{assert_pending, task};
@@ -40,8 +40,9 @@ async fn a_request_without_a_key_is_not_limited_and_not_counted() {
 
 #[tokio::test(start_paused = true)]
 async fn each_key_has_a_queue_of_its_own_with_the_layers_options() {
-    let layer =
-        ThrottleLayer::concurrency(1).queue(1).max_wait(ms(30)).keyed(|millis: &u64| Some(*millis));
+    let layer = ThrottleLayer::concurrency(1)
+        .queue(Queue::new(1).max_wait(ms(30)))
+        .keyed(|millis: &u64| Some(*millis));
     let service = limited(&layer);
     let mut running = task::spawn(service.clone().oneshot(100));
     let mut waiting = task::spawn(service.clone().oneshot(100));
@@ -74,7 +75,7 @@ async fn with_a_limit_of_one_the_calls_of_a_key_run_in_turn_whatever_becomes_of_
 async fn each_keys_rate_has_the_queue_and_the_patience_of_the_layer() {
     let rate = Rate::per_second(10).burst(1);
     let run = async |queue, max_wait| {
-        let layer = ThrottleLayer::rate(rate).queue(queue).max_wait(max_wait);
+        let layer = ThrottleLayer::rate(rate).queue(Queue::new(queue).max_wait(max_wait));
         let service = limited(&layer.keyed(|key: &u64| Some(*key)));
         let calls = [0; 3].map(|key| tokio::task::spawn(service.clone().oneshot(key)));
         let mut served = Vec::new();

@@ -15,6 +15,7 @@ mod concurrency;
 mod expected_wait;
 mod keyed;
 mod many_keys;
+mod options;
 mod panics;
 mod queue;
 mod rate;

@@ -12,7 +12,7 @@ use std::{
 
 use buttress_control::{Adapt, Sample};
 use buttress_core::{BoxError, Criticality, Verdict};
-use buttress_throttle::{Rate, ThrottleLayer};
+use buttress_throttle::{Queue, Rate, ThrottleLayer};
 use tokio::time::advance;
 use tokio_test::{assert_pending, task};
 use tower::{Layer, ServiceExt, service_fn};
@@ -178,7 +178,7 @@ async fn a_waker_that_panics_stops_no_timer_of_a_rate_and_no_waiter_behind_it() 
 
 #[tokio::test(start_paused = true)]
 async fn a_deadline_in_the_queue_passes_beside_one_whose_waker_panics() {
-    let layer = ThrottleLayer::concurrency(0).queue(9).max_wait(ms(50));
+    let layer = ThrottleLayer::concurrency(0).queue(Queue::new(9).max_wait(ms(50)));
     let (service, handle) = (limited(&layer), layer.handle());
     let _broken = wait(&service, &panicking());
     let mut whole = task::spawn(service.clone().oneshot(1));

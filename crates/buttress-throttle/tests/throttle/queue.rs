@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use buttress_core::{BoxError, Criticality, Deadline, Reason};
 use buttress_testkit::Probe;
-use buttress_throttle::ThrottleLayer;
+use buttress_throttle::{Queue, ThrottleLayer};
 use tokio::{
     task::JoinHandle,
     time::{Instant, advance},
@@ -139,7 +139,7 @@ async fn a_permit_granted_to_somebody_who_leaves_goes_to_the_next() {
 /// A timer of tokio's is `Pending`, too, for a task that has used up its budget.
 #[tokio::test(start_paused = true)]
 async fn a_task_that_used_up_its_budget_takes_the_permit_it_was_granted() {
-    let layer = ThrottleLayer::concurrency(1).queue(1).max_wait(ms(50));
+    let layer = ThrottleLayer::concurrency(1).queue(Queue::new(1).max_wait(ms(50)));
     let service = layer.layer(tower::service_fn(|n: u32| async move { Ok::<_, BoxError>(n) }));
     let mut holding = service.clone();
     let held = tower_service::Service::call(&mut holding, 0);
@@ -198,7 +198,7 @@ async fn a_call_whose_deadline_has_passed_does_not_line_up() {
 
 #[tokio::test(start_paused = true)]
 async fn nobody_waits_for_longer_than_max_wait_and_that_is_no_timeout() {
-    let layer = ThrottleLayer::concurrency(1).queue(1).max_wait(ms(30));
+    let layer = ThrottleLayer::concurrency(1).queue(Queue::new(1).max_wait(ms(30)));
     let service = limited(&layer);
     let _running = call(&service, 1000).await;
     let start = Instant::now();
@@ -231,7 +231,7 @@ async fn a_queued_call_runs_on_the_instance_that_was_ready_and_as_it_was_made() 
 #[tokio::test(start_paused = true)]
 async fn a_waiter_that_is_refused_gives_its_readiness_back_before_its_caller_hears() {
     let probe = Probe::new(|n: u32| Ok::<_, BoxError>(n)).permits(1);
-    let layer = ThrottleLayer::concurrency(0).queue(1).max_wait(ms(5));
+    let layer = ThrottleLayer::concurrency(0).queue(Queue::new(1).max_wait(ms(5)));
     let mut waiting = task::spawn(layer.layer(probe.clone()).oneshot(2));
     assert_pending!(waiting.poll());
     assert_eq!(probe.reserved(), 1);

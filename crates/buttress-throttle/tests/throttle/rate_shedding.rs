@@ -2,7 +2,7 @@
 
 use Criticality::{Critical, CriticalPlus, Sheddable, SheddablePlus};
 use buttress_core::{Criticality, Deadline, Plain, Reason};
-use buttress_throttle::{Codel, Rate, RateLimit, ThrottleLayer};
+use buttress_throttle::{Codel, Queue, Rate, RateLimit, ThrottleLayer};
 use tokio::{
     task::JoinHandle,
     time::{Instant, advance, sleep},
@@ -76,7 +76,7 @@ async fn the_wait_to_expect_is_that_behind_those_who_go_first_and_no_others() {
 
 #[tokio::test(start_paused = true)]
 async fn a_waiter_that_is_overtaken_leaves_at_its_deadline_or_max_wait() {
-    let layer = ten().queue(9).max_wait(ms(150));
+    let layer = ten().queue(Queue::new(9).max_wait(ms(150)));
     let service = busy(&layer).await;
     let start = Instant::now();
     let overtaken = call(&service, Sheddable).await;
@@ -126,7 +126,7 @@ async fn overload(layer: &ThrottleLayer<Plain, RateLimit>) -> Vec<Option<u128>> 
 async fn codel_keeps_the_wait_near_its_target_whatever_the_length_of_the_queue() {
     let patient = overload(&ten().queue(1000)).await;
     assert!(patient[119] >= Some(5900), "without it, {:?} ms", patient[119]);
-    let layer = ten().queue(1000).codel(Codel::new(ms(100), ms(1000)));
+    let layer = ten().queue(Queue::new(1000).codel(Codel::new(ms(100), ms(1000))));
     let waited = overload(&layer).await;
     let late: Vec<_> = waited[60..].iter().flatten().collect();
     assert!(late.len() >= 28, "the rate is used up: {} served", late.len());
@@ -137,14 +137,14 @@ async fn codel_keeps_the_wait_near_its_target_whatever_the_length_of_the_queue()
 
 #[tokio::test(start_paused = true)]
 async fn under_overload_the_latest_goes_first() {
-    let waited = overload(&ten().queue(1000).adaptive_lifo()).await;
+    let waited = overload(&ten().queue(Queue::new(1000).adaptive_lifo())).await;
     let quick = waited[60..].iter().flatten().filter(|waited| **waited <= 100).count();
     assert!(quick >= 28, "{quick} of the last 60 go at once");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_full_lifo_queue_drops_the_oldest_waiter() {
-    let layer = ThrottleLayer::rate(Rate::per_second(0)).queue(2).adaptive_lifo();
+    let layer = ThrottleLayer::rate(Rate::per_second(0)).queue(Queue::new(2).adaptive_lifo());
     let service = echo(&layer);
     let (oldest, older) = (call(&service, Critical).await, call(&service, Critical).await);
     advance(ms(100)).await;
@@ -174,7 +174,8 @@ async fn a_call_that_goes_first_and_finds_its_cells_takes_nobodys_place() {
 #[tokio::test(start_paused = true)]
 async fn a_light_call_goes_when_the_queue_turns_to_the_latest() {
     let rate = Rate::per_second(10).burst(5);
-    let layer = ThrottleLayer::rate(rate).queue(9).adaptive_lifo().cost(|cells: &u32| *cells);
+    let layer =
+        ThrottleLayer::rate(rate).queue(Queue::new(9).adaptive_lifo()).cost(|cells: &u32| *cells);
     let service = echo(&layer);
     service.clone().oneshot(4).await.unwrap();
     let heavy = tokio::task::spawn(service.clone().oneshot(5));

@@ -2,7 +2,7 @@
 
 use Criticality::{Critical, CriticalPlus, Sheddable, SheddablePlus};
 use buttress_core::{BoxError, Criticality, Deadline, Reason};
-use buttress_throttle::{Codel, ThrottleLayer};
+use buttress_throttle::{Codel, Queue, ThrottleLayer};
 use tokio::{
     task::JoinHandle,
     time::{Instant, advance},
@@ -108,7 +108,7 @@ async fn without_controls_a_standing_queue_makes_everybody_wait_longer_and_longe
 
 #[tokio::test(start_paused = true)]
 async fn codel_keeps_the_wait_near_its_target_whatever_the_length_of_the_queue() {
-    let layer = ThrottleLayer::concurrency(1).queue(1000).codel(Codel::default());
+    let layer = ThrottleLayer::concurrency(1).queue(Queue::new(1000).codel(Codel::default()));
     let waited = overload(&layer).await;
     let late: Vec<_> = waited[60..].iter().flatten().collect();
     assert!(late.len() >= 20, "the service is kept busy: {} served", late.len());
@@ -122,7 +122,7 @@ async fn codel_keeps_the_wait_near_its_target_whatever_the_length_of_the_queue()
 
 #[tokio::test(start_paused = true)]
 async fn a_permit_goes_to_the_last_in_line_however_long_that_one_waited() {
-    let layer = ThrottleLayer::concurrency(0).queue(4).codel(Codel::new(ms(5), ms(50)));
+    let layer = ThrottleLayer::concurrency(0).queue(Queue::new(4).codel(Codel::new(ms(5), ms(50))));
     let (service, handle) = (limited(&layer), layer.handle());
     let mut calls = Vec::new();
     for _ in 0..4 {
@@ -145,7 +145,7 @@ async fn a_permit_goes_to_the_last_in_line_however_long_that_one_waited() {
 
 #[tokio::test(start_paused = true)]
 async fn a_queue_that_ran_empty_does_not_stand_and_sheds_nobody() {
-    let layer = ThrottleLayer::concurrency(0).queue(2).codel(Codel::new(ms(5), ms(50)));
+    let layer = ThrottleLayer::concurrency(0).queue(Queue::new(2).codel(Codel::new(ms(5), ms(50))));
     let (service, handle) = (limited(&layer), layer.handle());
     for _ in 0..2 {
         let calls = [call(&service, Critical).await, call(&service, Critical).await];
@@ -160,13 +160,14 @@ async fn a_queue_that_ran_empty_does_not_stand_and_sheds_nobody() {
 
 #[tokio::test(start_paused = true)]
 async fn codel_sheds_in_the_queue_of_each_service_too() {
-    let layer = ThrottleLayer::concurrency(1).queue(1000).codel(Codel::default()).per_service();
+    let layer =
+        ThrottleLayer::concurrency(1).queue(Queue::new(1000).codel(Codel::default())).per_service();
     assert!(overload(&layer).await.iter().any(Option::is_none));
 }
 
 #[tokio::test(start_paused = true)]
 async fn under_overload_whoever_came_last_goes_first_and_fifo_returns_with_an_empty_queue() {
-    let layer = ThrottleLayer::concurrency(1).queue(1000).adaptive_lifo();
+    let layer = ThrottleLayer::concurrency(1).queue(Queue::new(1000).adaptive_lifo());
     let waited = overload(&layer).await;
     let quick = waited[60..].iter().flatten().filter(|waited| **waited <= 10).count();
     assert!(quick >= 25, "{quick} of the last 60 are served at once");
@@ -183,7 +184,7 @@ async fn under_overload_whoever_came_last_goes_first_and_fifo_returns_with_an_em
 
 #[tokio::test(start_paused = true)]
 async fn a_full_lifo_queue_drops_whoever_waited_longest() {
-    let layer = ThrottleLayer::concurrency(0).queue(2).adaptive_lifo();
+    let layer = ThrottleLayer::concurrency(0).queue(Queue::new(2).adaptive_lifo());
     let service = limited(&layer);
     let oldest = call(&service, Critical).await;
     let older = call(&service, Critical).await;
@@ -198,7 +199,7 @@ async fn a_full_lifo_queue_drops_whoever_waited_longest() {
 
 #[tokio::test(start_paused = true)]
 async fn a_lifo_queue_of_one_stands_however_often_its_place_changes_hands() {
-    let layer = ThrottleLayer::concurrency(0).queue(1).adaptive_lifo();
+    let layer = ThrottleLayer::concurrency(0).queue(Queue::new(1).adaptive_lifo());
     let service = limited(&layer);
     let oldest = call(&service, Critical).await;
     advance(ms(100)).await;

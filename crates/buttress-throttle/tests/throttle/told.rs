@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use buttress_core::{Deadline, Reason};
-use buttress_throttle::ThrottleLayer;
+use buttress_throttle::{Queue, ThrottleLayer};
 use tokio_test::{assert_pending, task};
 use tower::ServiceExt;
 
@@ -50,7 +50,8 @@ async fn the_edges_of_a_delay_have_a_meaning() {
 
 #[tokio::test(start_paused = true)]
 async fn a_waiter_that_is_shed_is_told_too_and_one_that_timed_out_is_not() {
-    let layer = ThrottleLayer::concurrency(0).queue(1).max_wait(ms(20)).retry_after(ms(100));
+    let layer =
+        ThrottleLayer::concurrency(0).queue(Queue::new(1).max_wait(ms(20))).retry_after(ms(100));
     let service = limited(&layer);
     let mut waiting = task::spawn(service.clone().oneshot(1));
     assert_pending!(waiting.poll());
