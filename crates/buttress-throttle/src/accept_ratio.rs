@@ -6,7 +6,7 @@ use buttress_core::{Criticality, Deadline, Guard, Upload, UploadWait, Verdict};
 use crate::{
     limit::{
         Admission, CallInfo, CountsByCriticality, Limit, LimitClock, LimitPermit, LimitTemplate,
-        Refusal, RefusalReason, Seeded, Wait,
+        Refusal, RefusalReason, Seeded, Wait, sealed,
     },
     sync::is_only,
 };
@@ -46,6 +46,8 @@ impl<Req> Limit<Req> for AcceptRatioLimit {
         })
     }
 }
+
+impl sealed::Sealed for AcceptRatioLimit {}
 
 impl LimitTemplate for AcceptRatioLimit {
     type View = Self;
@@ -213,7 +215,7 @@ impl<P> Wait<P> for NeverWaits {
     fn poll_admit(
         &mut self,
         _: &mut std::task::Context<'_>,
-        _: &crate::settings::Settings,
+        _: &crate::limit::Settings,
     ) -> std::task::Poll<Result<P, Refusal>> {
         match self.0 {}
     }

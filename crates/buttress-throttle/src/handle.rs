@@ -12,8 +12,7 @@ use buttress_core::Criticality;
 use crate::{
     AcceptRatioLimit, ConcurrencyLimit, Keyed, RateLimit,
     concurrency::{Fixed, Regulate},
-    limit::{ConcurrencyBased, LimitTemplate, Queued},
-    settings::Settings,
+    limit::{ConcurrencyBased, LimitTemplate, Queued, Settings},
 };
 
 /// Live numbers of a [`ThrottleLayer`](crate::ThrottleLayer), over all its services, and the means to

@@ -206,14 +206,12 @@ mod accept_ratio;
 mod concurrency;
 mod future;
 mod handle;
-mod ignore_outcome;
 mod keyed;
 mod layer;
 mod limit;
 mod queue;
 mod rate;
 mod service;
-mod settings;
 mod sync;
 
 pub use accept_ratio::AcceptRatioLimit;
@@ -224,9 +222,8 @@ pub use buttress_control::{
 pub use concurrency::{Adaptive, ConcurrencyLimit, Fixed, Regulate};
 pub use future::{ResponseFuture, ThrottleGuard};
 pub use handle::ThrottleHandle;
-pub use ignore_outcome::IgnoreOutcome;
 pub use keyed::Keyed;
-pub use layer::ThrottleLayer;
+pub use layer::{IgnoreOutcome, ThrottleLayer};
 pub use limit::{ConcurrencyBased, Limit, LimitTemplate, Queue, Queued, RateBased, Seeded};
 pub use rate::{Cost, RateLimit, UnitCost};
 pub use service::Throttle;

@@ -12,8 +12,7 @@ use tower_service::Service;
 use crate::{
     ConcurrencyLimit, IgnoreOutcome, ResponseFuture, ThrottleHandle,
     future::{NotStarted, ThrottleGuard, Waiting},
-    limit::{Admission, CallInfo, Limit, LimitPermit, LimitTemplate, Refusal},
-    settings::Settings,
+    limit::{Admission, CallInfo, Limit, LimitPermit, LimitTemplate, Refusal, Settings},
 };
 
 /// The service of [`ThrottleLayer`](crate::ThrottleLayer).

@@ -6,18 +6,22 @@ use self::{permit::ConcurrencyPermit, semaphore::Semaphore};
 use crate::{
     limit::{
         Admission, CallInfo, ConcurrencyBased, Limit, LimitTemplate, Queue, Queued, Refusal,
-        RefusalReason, Seeded,
+        RefusalReason, Seeded, sealed,
     },
     queue::{CallQueue, QueuedCall},
     sync::is_only,
 };
 
+mod adaptive;
 mod permit;
 mod regulate;
 mod semaphore;
 mod word;
 
-pub use self::regulate::{Adaptive, Fixed, Regulate};
+pub use self::{
+    adaptive::Adaptive,
+    regulate::{Fixed, Regulate},
+};
 
 /// So many calls at a time: a number that the user sets ([`Fixed`]) or a law
 /// ([`Adaptive`]).
@@ -77,6 +81,8 @@ impl<A: Regulate> ConcurrencyLimit<A> {
         ConcurrencyPermit::new(&self.queue, in_flight, call.criticality)
     }
 }
+
+impl<A> sealed::Sealed for ConcurrencyLimit<A> {}
 
 impl<A: Regulate> LimitTemplate for ConcurrencyLimit<A> {
     type View = Self;

@@ -4,9 +4,8 @@ use buttress_core::{Criticality, Guard, Upload, Verdict};
 
 use super::{regulate::Regulate, semaphore::Semaphore};
 use crate::{
-    limit::LimitPermit,
+    limit::{LimitPermit, Settings},
     queue::{CallQueue, FromGrant},
-    settings::Settings,
 };
 
 /// One of the permits of a [`ConcurrencyLimit`](crate::ConcurrencyLimit), given back when dropped.

@@ -14,10 +14,7 @@ use pin_project::pin_project;
 use tower_service::Service;
 
 use self::cold_box::ColdBox;
-use crate::{
-    limit::{Limit, LimitPermit, Refusal, Wait},
-    settings::Settings,
-};
+use crate::limit::{Limit, LimitPermit, Refusal, Settings, Wait};
 
 mod cold_box;
 mod guard;

@@ -6,7 +6,7 @@ use self::table::KeyTable;
 use crate::{
     limit::{
         Admission, CallInfo, ConcurrencyBased, Limit, LimitTemplate, Queue, Queued, RateBased,
-        Seeded,
+        Seeded, sealed,
     },
     sync::is_only,
 };
@@ -78,6 +78,8 @@ where
         }
     }
 }
+
+impl<L, K, F> sealed::Sealed for Keyed<L, K, F> {}
 
 impl<L: LimitTemplate + Clone, K: Hash + Eq, F: Clone> LimitTemplate for Keyed<L, K, F> {
     type View = Keyed<L, K>;

@@ -54,7 +54,7 @@ impl Queue {
         Self { order: QueueOrder::AdaptiveLifo, ..self }
     }
 
-    /// The same options, without what CoDel has measured.
+    /// The same options, without what the controlled delay has measured.
     pub(crate) fn fresh(&self) -> Self {
         Self { codel: self.codel.as_ref().map(Codel::fresh), ..*self }
     }

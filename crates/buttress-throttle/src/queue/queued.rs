@@ -12,10 +12,7 @@ use super::{
     wait_limit::WaitLimit,
     wake_list::WakeList,
 };
-use crate::{
-    limit::{Admission, CallInfo, Refusal, RefusalReason, Wait},
-    settings::Settings,
-};
+use crate::limit::{Admission, CallInfo, Refusal, RefusalReason, Settings, Wait};
 
 /// A call that waits in a [`CallQueue`]. Dropping it leaves the queue.
 #[derive(Debug)]

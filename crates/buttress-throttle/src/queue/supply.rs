@@ -4,10 +4,7 @@ use buttress_control::Nanos;
 use buttress_core::Quota;
 
 use super::priority_list::Entry;
-use crate::{
-    limit::{Refusal, RefusalReason},
-    settings::Settings,
-};
+use crate::limit::{Refusal, RefusalReason, Settings};
 
 /// What the calls of a [`CallQueue`] wait for: permits, or the cells of a rate.
 ///

@@ -7,10 +7,9 @@ use self::state::RateState;
 use crate::{
     limit::{
         Admission, CallInfo, Limit, LimitPermit, LimitTemplate, Queue, Queued, RateBased, Refusal,
-        RefusalReason,
+        RefusalReason, Settings, sealed,
     },
     queue::{CallQueue, FromGrant, QueuedCall, Supply},
-    settings::Settings,
     sync::is_only,
 };
 
@@ -80,6 +79,8 @@ fn admit_later(
     };
     Admission::Refused(Refusal { quotas: state.quotas(call.settings, now), ..refusal })
 }
+
+impl<W> sealed::Sealed for RateLimit<W> {}
 
 impl<W: Clone> LimitTemplate for RateLimit<W> {
     type View = RateLimit;

@@ -4,9 +4,8 @@ use buttress_control::{Denied, Gcra, Nanos, Rates, Reservation};
 use buttress_core::{Criticality, Quota};
 
 use crate::{
-    limit::{CountsByCriticality, Refusal, RefusalReason},
+    limit::{CountsByCriticality, QuotaHeaders, Refusal, RefusalReason, Settings},
     queue::{Entry, Supply, Unavailable},
-    settings::{QuotaHeaders, Settings},
     sync::atomic::{AtomicBool, Ordering},
 };
 

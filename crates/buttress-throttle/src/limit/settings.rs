@@ -11,7 +11,7 @@ use buttress_core::{
     Criticality, Enforcement, Extent, Origin, Reason, Rejection, Signals, StateScope,
 };
 
-use crate::limit::Refusal;
+use super::Refusal;
 
 /// What a layer was told beside its limit.
 #[derive(Clone, Debug)]
