@@ -1,4 +1,5 @@
 use std::{
+    fmt,
     hash::Hash,
     sync::{
         Arc,
@@ -15,8 +16,8 @@ use crate::{
     limit::{ConcurrencyBased, LimitTemplate, Queued, Settings},
 };
 
-/// Live numbers of a [`ThrottleLayer`](crate::ThrottleLayer), over all its services, and the means to
-/// change its limit while they run.
+/// Live numbers of a [`ThrottleLayer`](crate::ThrottleLayer), over all its services, and setters that change
+/// its limit while they run.
 ///
 /// ```
 /// use buttress_throttle::{ConcurrencyLimit, ThrottleHandle, ThrottleLayer};
@@ -28,12 +29,33 @@ use crate::{
 /// let layer = ThrottleLayer::concurrency(32).queue(64);
 /// let admin = Admin { database: layer.handle() };
 /// admin.database.set_limit(16);
-/// assert_eq!((admin.database.limit(), admin.database.in_flight()), (16, 0));
+/// let snapshot = admin.database.snapshot();
+/// assert_eq!(snapshot.limit, Some(16));
+/// assert_eq!(snapshot.in_flight, Some(0));
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ThrottleHandle<L> {
     limit: L,
     rejected: Arc<[AtomicU64; 4]>,
+}
+
+/// The numbers of a [`ThrottleHandle`] at one time.
+///
+/// The numbers are read one after the other while calls go on, so they need not fit together exactly.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ThrottleSnapshot {
+    /// Admitted calls, by [`Criticality::index`].
+    pub admitted: [u64; 4],
+    /// Rejected calls, or those that would have been under
+    /// [`observe`](crate::ThrottleLayer::observe), by [`Criticality::index`].
+    pub rejected: [u64; 4],
+    /// Waiting calls, of all keys together.
+    pub queued: usize,
+    /// Permits in use, of all keys together. `None` if the limit has no permits.
+    pub in_flight: Option<u32>,
+    /// The number of permits there may be. `None` if the limit has no permits, or some for each key.
+    pub limit: Option<u32>,
 }
 
 impl<L> ThrottleHandle<L> {
@@ -41,26 +63,51 @@ impl<L> ThrottleHandle<L> {
         Self { limit, rejected: Arc::clone(&settings.rejected) }
     }
 
-    /// Calls that were rejected, or would have been if the layer did not only observe.
+    /// Returns the number of calls that the layer rejected, or would have rejected under
+    /// [`observe`](crate::ThrottleLayer::observe).
     pub fn rejected(&self) -> u64 {
-        Criticality::ALL.into_iter().map(|criticality| self.rejected_at(criticality)).sum()
+        self.rejected_by_criticality().into_iter().sum()
     }
 
-    /// The same of one criticality.
+    /// Returns the number of rejected calls of one criticality.
     pub fn rejected_at(&self, criticality: Criticality) -> u64 {
-        self.rejected.get(criticality.index()).map_or(0, |count| count.load(Ordering::Relaxed))
+        self.rejected_by_criticality().get(criticality.index()).copied().unwrap_or_default()
+    }
+
+    fn rejected_by_criticality(&self) -> [u64; 4] {
+        self.rejected.each_ref().map(|count| count.load(Ordering::Relaxed))
     }
 }
 
 impl<L: LimitTemplate> ThrottleHandle<L> {
-    /// Calls that were let through.
+    /// Returns the number of calls that the limit decided on: [`admitted`](Self::admitted) and
+    /// [`rejected`](Self::rejected) together.
+    ///
+    /// A call that waits is not among them yet. Calls without a key, and calls that leave the queue because
+    /// their caller drops them, never are.
+    pub fn calls(&self) -> u64 {
+        self.admitted().saturating_add(self.rejected())
+    }
+
+    /// Returns the number of calls that were admitted.
     pub fn admitted(&self) -> u64 {
         self.limit.admitted().into_iter().sum()
     }
 
-    /// The same of one criticality.
+    /// Returns the number of admitted calls of one criticality.
     pub fn admitted_at(&self, criticality: Criticality) -> u64 {
         self.limit.admitted().get(criticality.index()).copied().unwrap_or_default()
+    }
+
+    /// Returns all numbers at once.
+    pub fn snapshot(&self) -> ThrottleSnapshot {
+        ThrottleSnapshot {
+            admitted: self.limit.admitted(),
+            rejected: self.rejected_by_criticality(),
+            queued: self.limit.queued(),
+            in_flight: self.limit.in_flight(),
+            limit: self.limit.limit(),
+        }
     }
 }
 
@@ -79,41 +126,43 @@ impl<L: ConcurrencyBased> ThrottleHandle<L> {
 }
 
 impl<A: Regulate> ThrottleHandle<ConcurrencyLimit<A>> {
-    /// How many permits there may be.
+    /// Returns the number of permits there may be.
     pub fn limit(&self) -> u32 {
         self.limit.queue.supply.limit()
     }
 }
 
 impl ThrottleHandle<ConcurrencyLimit<Fixed>> {
-    /// Sets how many permits there may be. Raising it lets those in who wait; lowering it evicts
-    /// nobody.
+    /// Sets the number of permits. 0: no further call is admitted.
+    ///
+    /// A raised limit admits waiting calls at once. A lowered limit takes no permit from a running call.
     pub fn set_limit(&self, limit: u32) {
         self.limit.queue.set_limit(limit);
     }
 }
 
 impl<W> ThrottleHandle<RateLimit<W>> {
-    /// Cells that could be taken now, of the rate that has the fewest.
+    /// Returns the number of cells that could be taken now. With several rates, that of the rate with the
+    /// fewest.
     pub fn tokens(&self) -> u32 {
         self.limit.queue.supply.rates.tokens(self.now())
     }
 
-    /// The rates, in the order they were given.
+    /// Returns the rates, in the order in which the layer got them.
     pub fn rates(&self) -> Vec<Rate> {
         self.limit.queue.supply.rates.laws().map(buttress_control::Gcra::rate).collect()
     }
 
     /// Sets the rate, or the first of several.
     ///
-    /// The cells that were taken stay taken, at most the new burst. The new rate holds for the calls that
-    /// wait at once: raised, it lets in those it has cells for, and a call that weighs more than a lowered
-    /// burst is refused. At a rate of 0 calls wait until it is raised.
+    /// The cells that were taken stay taken, at most the new burst. The new rate applies at once to waiting
+    /// calls: a raised rate admits those it has cells for, and a call that costs more than a lowered burst is
+    /// rejected. At a rate of 0, calls wait until the rate is raised.
     pub fn set_rate(&self, rate: Rate) {
         self.set_rate_at(0, rate);
     }
 
-    /// Sets the rate at this index, from 0, as [`set_rate`](Self::set_rate) does. An index that is not there
+    /// Sets the rate at this index, from 0, as [`set_rate`](Self::set_rate) does. An index out of range
     /// changes nothing.
     pub fn set_rate_at(&self, index: usize, rate: Rate) {
         self.limit.queue.supply.rates.set_rate(self.now(), index, rate);
@@ -126,20 +175,22 @@ impl<W> ThrottleHandle<RateLimit<W>> {
 }
 
 impl ThrottleHandle<AcceptRatioLimit> {
-    /// How probable it is that the next call of this criticality is not sent, from 0 to 1.
+    /// Returns the probability, from 0 to 1, that the next call of this criticality is rejected.
     pub fn rejection_probability(&self, criticality: Criticality) -> f64 {
         self.limit.state.rejection(criticality)
     }
 }
 
 impl<L: LimitTemplate + Clone, K: Hash + Eq> ThrottleHandle<Keyed<L, K>> {
-    /// How many keys are in use. Forgets the others.
+    /// Returns the number of keys in use, and drops all others.
     pub fn keys(&self) -> usize {
         self.limit.table.len()
     }
 
-    /// The handle of one key's limit, if the key is known. It counts the rejections of all keys, and
-    /// keeps its key in use. What it sets is forgotten together with the key.
+    /// Returns the handle of one key's limit, if the key is in use.
+    ///
+    /// The handle counts the rejections of all keys, and keeps its key in use. A limit or rate set through
+    /// the handle is dropped together with the key.
     pub fn for_key(&self, key: &K) -> Option<ThrottleHandle<L>> {
         self.limit.table.known(key).map(|limit| self.one(&limit))
     }
@@ -150,15 +201,22 @@ impl<L: LimitTemplate + Clone, K: Hash + Eq> ThrottleHandle<Keyed<L, K>> {
 }
 
 impl<K: Hash + Eq> ThrottleHandle<Keyed<ConcurrencyLimit, K>> {
-    /// Sets the limit of every key.
+    /// Sets the number of permits of every key, of those in use and of later ones.
     pub fn set_limit(&self, limit: u32) {
         self.limit.table.change(|key| self.one(key).set_limit(limit));
     }
 }
 
 impl<W: Clone, K: Hash + Eq> ThrottleHandle<Keyed<RateLimit<W>, K>> {
-    /// Changes the rate of every key, or the first of several.
+    /// Sets the rate of every key, or the first of several, of the keys in use and of later ones.
     pub fn set_rate(&self, rate: Rate) {
         self.limit.table.change(|key| self.one(key).set_rate(rate));
+    }
+}
+
+/// Prints the [`ThrottleSnapshot`].
+impl<L: LimitTemplate> fmt::Debug for ThrottleHandle<L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ThrottleHandle").field(&self.snapshot()).finish()
     }
 }

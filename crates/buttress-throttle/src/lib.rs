@@ -221,7 +221,7 @@ pub use buttress_control::{
 };
 pub use concurrency::{Adaptive, ConcurrencyLimit, Fixed, Regulate};
 pub use future::{ResponseFuture, ThrottleGuard};
-pub use handle::ThrottleHandle;
+pub use handle::{ThrottleHandle, ThrottleSnapshot};
 pub use keyed::Keyed;
 pub use layer::{IgnoreOutcome, ThrottleLayer};
 pub use limit::{ConcurrencyBased, Limit, LimitTemplate, Queue, Queued, RateBased, Seeded};

@@ -45,7 +45,7 @@ pub use buttress_retry::{
 #[cfg(feature = "throttle")]
 pub use buttress_throttle::{
     AcceptRatio, Aimd, Codel, Gradient, Gradient2, Queue, Rate, Rates, Slack, ThrottleHandle,
-    ThrottleLayer, Trend, Vegas,
+    ThrottleLayer, ThrottleSnapshot, Trend, Vegas,
 };
 
 /// The traits that a layer is bound by and the values they pass, for modes and layers of your own.
