@@ -50,12 +50,7 @@ fn run(name: &'static str, mut law: impl Adapt) -> Run {
         queueing.resize(servers);
         queueing.run(PART, |call| {
             if near_limit(call.in_flight, law.limit()) {
-                law.learn(Sample {
-                    started: Nanos::from(call.started),
-                    rtt: call.rtt,
-                    in_flight: call.in_flight,
-                    dropped: false,
-                });
+                law.learn(Sample::new(Nanos::from(call.started), call.rtt, call.in_flight, false));
             }
             let ended = call.started + call.rtt;
             calls.push(Call { ended, rtt: call.rtt, limit: law.limit() });

@@ -31,7 +31,7 @@
 //! match limit.reserve(now, 1, Duration::from_millis(200)) {
 //!     Ok(reservation) => assert_eq!(reservation.at(), now), // act then, or `cancel` it
 //!     Err(Denied::After(wait)) => println!("again in {wait:?}"),
-//!     Err(Denied::Never) => println!("more than a burst"),
+//!     Err(_) => println!("more than a burst"),
 //! }
 //! ```
 //!

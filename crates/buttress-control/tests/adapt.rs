@@ -57,7 +57,7 @@ impl Callers {
 }
 
 fn sample(started: Duration, rtt: Duration, in_flight: u32, dropped: bool) -> Sample {
-    Sample { started: Nanos::from(started), rtt, in_flight, dropped }
+    Sample::new(Nanos::from(started), rtt, in_flight, dropped)
 }
 
 fn a_limit_is_never_below_one(mut law: impl Adapt) {
@@ -192,11 +192,8 @@ fn any_sample() -> impl Strategy<Value = Sample> {
     let rtt = prop_oneof![any::<Duration>(), Just(Duration::ZERO), Just(Duration::MAX), Just(MS)];
     let dropped = prop_oneof![9 => Just(false), 1 => Just(true)];
     (any::<u64>(), rtt, prop_oneof![any::<u32>(), 0..50_u32], dropped).prop_map(
-        |(started, rtt, in_flight, dropped)| Sample {
-            started: Nanos::new(started),
-            rtt,
-            in_flight,
-            dropped,
+        |(started, rtt, in_flight, dropped)| {
+            Sample::new(Nanos::new(started), rtt, in_flight, dropped)
         },
     )
 }

@@ -8,7 +8,7 @@ use buttress_control::{Adapt, Aimd, Nanos, Ratio, Sample};
 const MS: Duration = Duration::from_millis(1);
 
 fn sample(rtt: Duration, in_flight: u32, dropped: bool) -> Sample {
-    Sample { started: Nanos::new(0), rtt, in_flight, dropped }
+    Sample::new(Nanos::new(0), rtt, in_flight, dropped)
 }
 
 /// Netflix's class by itself learns from every call.

@@ -23,7 +23,7 @@ impl Calls {
         let in_flight = self.law.limit();
         self.now += self.rtt / in_flight;
         let started = Nanos::from(self.now.saturating_sub(self.rtt));
-        self.law.learn(Sample { started, rtt: self.rtt, in_flight, dropped })
+        self.law.learn(Sample::new(started, self.rtt, in_flight, dropped))
     }
 
     /// The limits after each of so many calls.

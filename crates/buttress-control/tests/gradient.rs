@@ -10,7 +10,7 @@ const MS: Duration = Duration::from_millis(1);
 /// One step of Envoy's controller, with its 25 % of buffer.
 fn step(limit: u32, baseline: Duration, rtt: Duration) -> u32 {
     let mut law = Gradient::default().each_call().initial(limit).min(3).baseline(baseline);
-    law.learn(Sample { started: Nanos::new(0), rtt, in_flight: limit, dropped: false })
+    law.learn(Sample::new(Nanos::new(0), rtt, limit, false))
 }
 
 #[test]
@@ -39,12 +39,7 @@ fn until_probed(law: &mut Gradient, millis: u32) -> Duration {
         now += MS;
         let rtt = millis * MS;
         let in_flight = law.limit();
-        law.learn(Sample {
-            started: Nanos::from(now.saturating_sub(rtt)),
-            rtt,
-            in_flight,
-            dropped: false,
-        });
+        law.learn(Sample::new(Nanos::from(now.saturating_sub(rtt)), rtt, in_flight, false));
     }
     now
 }
@@ -55,7 +50,7 @@ fn ac_13_calls_that_started_before_the_probe_are_not_measured_in_it() {
     let since = until_probed(&mut law, 10);
     assert_eq!(law.limit(), 10);
     let mut call = |started, rtt: Duration| {
-        let sample = Sample { started: Nanos::from(started), rtt, in_flight: 10, dropped: false };
+        let sample = Sample::new(Nanos::from(started), rtt, 10, false);
         law.learn(sample)
     };
     for _ in 0..10_000 {

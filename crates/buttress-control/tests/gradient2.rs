@@ -13,7 +13,7 @@ fn netflix(initial: u32) -> Gradient2 {
 fn after(law: &mut Gradient2, samples: &[(u64, u32)]) -> Vec<u32> {
     let learn = |(millis, in_flight): &(u64, u32)| {
         let rtt = Duration::from_millis(*millis);
-        law.learn(Sample { started: Nanos::new(0), rtt, in_flight: *in_flight, dropped: false })
+        law.learn(Sample::new(Nanos::new(0), rtt, *in_flight, false))
     };
     samples.iter().map(learn).collect()
 }

@@ -130,7 +130,8 @@ impl Adapt for Windowed {
         self.calls += 1;
         if self.calls == 100 {
             let rtt = std::mem::take(&mut self.total) / std::mem::take(&mut self.calls);
-            self.law.learn(Sample { rtt, ..sample });
+            let Sample { started, in_flight, dropped, .. } = sample;
+            self.law.learn(Sample::new(started, rtt, in_flight, dropped));
         }
         self.limit()
     }

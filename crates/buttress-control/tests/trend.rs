@@ -13,7 +13,7 @@ fn failsafe() -> Trend {
 }
 
 fn learn(law: &mut Trend, millis: u32, in_flight: u32) -> u32 {
-    law.learn(Sample { started: Nanos::new(0), rtt: millis * MS, in_flight, dropped: false })
+    law.learn(Sample::new(Nanos::new(0), millis * MS, in_flight, false))
 }
 
 #[test]

@@ -13,7 +13,7 @@ fn netflix(initial: u32) -> Vegas {
 fn after<const N: usize>(mut law: Vegas, samples: [(u64, u32); N]) -> [u32; N] {
     samples.map(|(millis, in_flight)| {
         let rtt = Duration::from_millis(millis);
-        law.learn(Sample { started: Nanos::new(0), rtt, in_flight, dropped: false })
+        law.learn(Sample::new(Nanos::new(0), rtt, in_flight, false))
     })
 }
 
@@ -59,7 +59,7 @@ fn after_a_round(micros: u64) -> u32 {
     let mut law = Vegas::default().initial(100).baseline(Duration::from_millis(10));
     for _ in 0..200 {
         let rtt = Duration::from_micros(micros);
-        law.learn(Sample { started: Nanos::new(0), rtt, in_flight: 100, dropped: false });
+        law.learn(Sample::new(Nanos::new(0), rtt, 100, false));
     }
     law.limit()
 }

@@ -34,12 +34,7 @@ pub use self::vegas::Vegas;
 /// let mut now = Duration::ZERO;
 /// for _ in 0..1000 {
 ///     // As many calls as the limit lets in take 10 ms all the same: nobody waits, there is room for more.
-///     law.learn(Sample {
-///         started: Nanos::from(now),
-///         rtt: Duration::from_millis(10),
-///         in_flight: law.limit(),
-///         dropped: false,
-///     });
+///     law.learn(Sample::new(Nanos::from(now), Duration::from_millis(10), law.limit(), false));
 ///     now += Duration::from_micros(500);
 /// }
 /// assert!(law.limit() > 20);
@@ -124,6 +119,7 @@ pub const fn near_limit(in_flight: u32, limit: u32) -> bool {
 
 /// One call that ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Sample {
     /// When the call was admitted.
     pub started: Nanos,
@@ -136,6 +132,12 @@ pub struct Sample {
 }
 
 impl Sample {
+    /// A call admitted at `started` as one of `in_flight`, itself included. The call ended after `rtt`, or was
+    /// dropped then: shed by the service, or out of time.
+    pub const fn new(started: Nanos, rtt: Duration, in_flight: u32, dropped: bool) -> Self {
+        Self { started, rtt, in_flight, dropped }
+    }
+
     pub(crate) const fn nanos(&self) -> u64 {
         saturating_nanos(self.rtt)
     }

@@ -29,6 +29,7 @@ impl Reservation {
 
 /// Why cells were not granted. Nothing has been taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Denied {
     /// They will be there after this time, to the nanosecond, if nobody else takes them.
     After(Duration),

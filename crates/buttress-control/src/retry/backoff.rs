@@ -178,6 +178,7 @@ impl Default for Backoff {
 /// In the formulas `d` is the delay of the curve under the cap and `r` the draw.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[doc(alias("full jitter", "decorrelated jitter"))]
+#[non_exhaustive]
 pub enum Jitter {
     /// `d`, the same for everybody.
     None,

@@ -158,6 +158,7 @@ impl Default for TokenBucket {
 
 /// What made a retry necessary, which decides what it costs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum RetryKind {
     /// An error answered by the server.
     Error,

@@ -6,12 +6,7 @@ use buttress_testkit::Answered;
 /// Shows the call to the law if it is a sample, and returns the limit from then on.
 pub(crate) fn learn(law: &mut impl Adapt, call: Answered) -> u32 {
     if near_limit(call.in_flight, law.limit()) {
-        law.learn(Sample {
-            started: Nanos::from(call.started),
-            rtt: call.rtt,
-            in_flight: call.in_flight,
-            dropped: false,
-        });
+        law.learn(Sample::new(Nanos::from(call.started), call.rtt, call.in_flight, false));
     }
     law.limit()
 }

@@ -75,7 +75,7 @@ impl<L: Adapt> Adaptive<L> {
                 None => return false,
             }
         }
-        let sample = Sample { started: at, rtt, in_flight, dropped };
+        let sample = Sample::new(at, rtt, in_flight, dropped);
         state.at = Some(now);
         // A law of the user's may say 0, from which nothing could recover.
         let limit = state.law.learn(sample).max(1);

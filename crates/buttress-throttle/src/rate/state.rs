@@ -103,7 +103,7 @@ impl Supply for RateState {
                 Err(Denied::Never) if self.rates.fits(entry.cells) => {
                     return Err(Unavailable::Unknown);
                 }
-                Err(Denied::Never) => return Err(Unavailable::Never),
+                Err(_) => return Err(Unavailable::Never),
             }
         }
     }
