@@ -11,6 +11,7 @@ use crate::{
     sync::is_only,
 };
 
+mod shard;
 mod table;
 
 /// A limit of its own for each key.
