@@ -1,15 +1,16 @@
 mod outstanding;
+mod request_window;
 mod sent;
 mod usual;
 
 use std::time::Duration;
 
 use self::outstanding::Outstanding;
+use self::request_window::{RequestWindow, WindowTotals};
 use self::usual::Usual;
 use crate::nanos::saturating_nanos;
 use crate::ratio::MILLION;
-use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use crate::window::{MIN_WINDOW, Ticks, WindowCounts};
+use crate::window::{MIN_WINDOW, Ticks};
 use crate::{Nanos, Ratio};
 
 pub use self::sent::{RequestEnd, SentRequest};
@@ -76,17 +77,11 @@ pub use self::sent::{RequestEnd, SentRequest};
 /// [sre]: https://sre.google/sre-book/handling-overload/#eq2101
 #[derive(Debug)]
 pub struct AcceptRatio {
-    ticks: Ticks,
+    window: RequestWindow,
     /// In parts per million.
     multiplier: u64,
     cap: f64,
     at_least: u64,
-    /// The latest step that anybody saw.
-    latest: AtomicU64,
-    /// What the window held before its latest step: see [`WindowTotals::pack`].
-    earlier: AtomicU64,
-    requests: WindowCounts,
-    accepts: WindowCounts,
     outstanding: Outstanding,
     usual: Usual,
 }
@@ -95,14 +90,10 @@ impl AcceptRatio {
     /// A throttle that has seen nothing yet.
     pub fn new() -> Self {
         Self {
-            ticks: Ticks::covering(WINDOW),
+            window: RequestWindow::new(Ticks::covering(WINDOW)),
             multiplier: u64::from(2 * MILLION),
             cap: 0.9,
             at_least: 0,
-            latest: AtomicU64::new(0),
-            earlier: AtomicU64::new(0),
-            requests: WindowCounts::new(),
-            accepts: WindowCounts::new(),
             outstanding: Outstanding::new(),
             usual: Usual::assuming(Usual::DEFAULT_LATENCY, saturating_nanos(WINDOW) / 2),
         }
@@ -118,7 +109,7 @@ impl AcceptRatio {
     /// How far back requests and accepts count, two minutes by default.
     pub fn window(mut self, window: Duration) -> Self {
         let window = window.max(MIN_WINDOW);
-        self.ticks = Ticks::covering(window);
+        self.window.ticks = Ticks::covering(window);
         self.usual.wait_at_most(saturating_nanos(window) / 2);
         self
     }
@@ -146,13 +137,14 @@ impl AcceptRatio {
 
     /// A throttle with the same options that has seen nothing yet.
     pub fn fresh(&self) -> Self {
-        let Self { ticks, multiplier, cap, at_least, .. } = *self;
-        Self { ticks, multiplier, cap, at_least, usual: self.usual.fresh(), ..Self::new() }
+        let Self { multiplier, cap, at_least, .. } = *self;
+        let window = RequestWindow::new(self.window.ticks);
+        Self { window, multiplier, cap, at_least, usual: self.usual.fresh(), ..Self::new() }
     }
 
     /// Whether the window holds no request, so that a new throttle would do as well.
     pub fn is_fresh(&self, now: Nanos) -> bool {
-        self.totals(self.latest_tick(now)).requests == 0
+        self.window.totals(self.window.latest_tick(now)).requests == 0
     }
 
     /// Counts a request, and says whether to send it.
@@ -160,9 +152,9 @@ impl AcceptRatio {
     /// `random` is a uniform draw from `[0, 1)`, one for each request; NaN counts as 0.
     #[inline]
     pub fn attempt(&self, now: Nanos, random: f64) -> bool {
-        let tick = self.latest_tick(now);
+        let tick = self.window.latest_tick(now);
         let sent = self.admits(tick, now, random).is_some();
-        self.requests.add(tick);
+        self.window.add_request(tick);
         sent
     }
 
@@ -172,13 +164,13 @@ impl AcceptRatio {
     /// `random` is a uniform draw from `[0, 1)`, one for each request; NaN counts as 0.
     #[inline]
     pub fn send(&self, now: Nanos, random: f64) -> Option<SentRequest> {
-        let tick = self.latest_tick(now);
+        let tick = self.window.latest_tick(now);
         // It is out before it is a request: another thread must not see it as one that counts.
         let sent = self.admits(tick, now, random).map(|accepts| {
             let generation = self.outstanding.begin(now, self.usual.patience(accepts));
             SentRequest { at: now, generation }
         });
-        self.requests.add(tick);
+        self.window.add_request(tick);
         sent
     }
 
@@ -201,7 +193,7 @@ impl AcceptRatio {
     /// Counts an answer that shows the service is not overloaded.
     #[inline]
     pub fn accept(&self, now: Nanos) {
-        self.accepts.add(self.latest_tick(now));
+        self.window.add_accept(self.window.latest_tick(now));
     }
 
     /// Takes a request back whose outcome says nothing of the service: cancelled, or rejected further in.
@@ -209,22 +201,20 @@ impl AcceptRatio {
     /// It is taken from the newest step that has one, which need not be its own. Where the window has
     /// none, nothing is taken.
     pub fn forget(&self, now: Nanos) {
-        let tick = self.latest_tick(now);
-        if self.requests.remove(tick) != Some(tick) {
-            self.sum_up(tick);
-        }
+        let tick = self.window.latest_tick(now);
+        self.window.remove_request(tick);
     }
 
     /// The probability with which a request would be rejected now, from 0 to the cap.
     pub fn rejection_probability(&self, now: Nanos) -> f64 {
-        let tick = self.latest_tick(now);
-        self.probability(self.counted(tick, self.totals(tick), now))
+        let tick = self.window.latest_tick(now);
+        self.probability(self.counted(tick, self.window.totals(tick), now))
     }
 
     /// The accepts of the window, if another request is to be sent.
     #[inline]
     fn admits(&self, tick: u64, now: Nanos, random: f64) -> Option<u64> {
-        let totals = self.totals(tick);
+        let totals = self.window.totals(tick);
         // Almost always the accepts cover even the requests that do not count yet.
         (self.covers(totals) || self.spares(tick, totals, now, random)).then_some(totals.accepts)
     }
@@ -261,41 +251,13 @@ impl AcceptRatio {
         // The accepts once more, because a request that is no longer out may have been accepted meanwhile.
         WindowTotals {
             requests: requests.saturating_sub(young),
-            accepts: self.totals(tick).accepts,
+            accepts: self.window.totals(tick).accepts,
         }
     }
 
     fn is_late(&self, now: Nanos, sent: SentRequest) -> bool {
-        let accepts = self.totals(self.latest_tick(now)).accepts;
+        let accepts = self.window.totals(self.window.latest_tick(now)).accepts;
         now.get().saturating_sub(sent.at.get()) >= self.usual.patience(accepts)
-    }
-
-    /// The window never moves back, so that nothing is put where it has been summed up.
-    #[inline]
-    fn latest_tick(&self, now: Nanos) -> u64 {
-        self.ticks.at(now).max(self.latest.load(Relaxed))
-    }
-
-    #[inline]
-    fn totals(&self, tick: u64) -> WindowTotals {
-        let earlier = self.earlier.load(Relaxed);
-        let current = self.latest.load(Relaxed) == tick && WindowTotals::is_of(earlier, tick);
-        let earlier = if current { WindowTotals::unpack(earlier) } else { self.sum_up(tick) };
-        WindowTotals {
-            requests: earlier.requests + self.requests.at(tick),
-            accepts: earlier.accepts + self.accepts.at(tick),
-        }
-    }
-
-    #[cold]
-    fn sum_up(&self, tick: u64) -> WindowTotals {
-        let earlier = WindowTotals {
-            requests: self.requests.sum_before(tick),
-            accepts: self.accepts.sum_before(tick),
-        };
-        self.earlier.store(earlier.pack(tick), Relaxed);
-        self.latest.fetch_max(tick, Relaxed);
-        earlier
     }
 }
 
@@ -305,37 +267,9 @@ impl Default for AcceptRatio {
     }
 }
 
-/// How many requests and accepts, less than 2^29 of each.
-#[derive(Clone, Copy)]
-struct WindowTotals {
-    requests: u64,
-    accepts: u64,
-}
-
-impl WindowTotals {
-    /// Into one word, with the low bits of the step: whoever was slow to sum up an older step is
-    /// found out.
-    fn pack(&self, tick: u64) -> u64 {
-        (tick << (2 * SUM_BITS)) | (self.requests << SUM_BITS) | self.accepts
-    }
-
-    #[inline]
-    fn is_of(word: u64, tick: u64) -> bool {
-        word >> (2 * SUM_BITS) == tick & (u64::MAX >> (2 * SUM_BITS))
-    }
-
-    #[inline]
-    fn unpack(word: u64) -> Self {
-        let mask = (1 << SUM_BITS) - 1;
-        Self { requests: (word >> SUM_BITS) & mask, accepts: word & mask }
-    }
-}
-
 #[expect(clippy::cast_precision_loss, reason = "a part in 2^53 of a probability")]
 fn float(count: u64) -> f64 {
     count as f64
 }
-
-const SUM_BITS: u32 = 29;
 
 const WINDOW: Duration = Duration::from_secs(120);

@@ -1,10 +1,13 @@
+mod cancel;
+mod set_rate;
+
 use std::time::Duration;
 
 use super::reservation::{BookingStamp, ReservedCells};
 use super::{CellRate, FRACTION_BITS};
 use crate::sync::atomic::{
     AtomicU32, AtomicU64,
-    Ordering::{Acquire, Relaxed, Release},
+    Ordering::{Acquire, Relaxed},
 };
 use crate::sync::{Mutex, lock};
 use crate::{Denied, Nanos, Rate, Reservation};
@@ -91,30 +94,6 @@ impl Gcra {
         lock(&self.rate).rate
     }
 
-    /// Limits to another rate from now on.
-    ///
-    /// The cells that were taken stay taken: four of a burst of ten are four of the next one, and earned
-    /// again at the new rate. If they are more than the next burst holds, that burst is empty: 1,000 cells
-    /// taken at 1,000 a second are 10 at 10 a second, and the next cell comes after 100 ms. Cells that were
-    /// reserved ahead count in full. Reservations keep their times, and give back nothing when they are
-    /// cancelled later. A rate of 0 earns on at the rate before it. A call at the same moment may be judged
-    /// by parts of both rates.
-    pub fn set_rate(&self, now: Nanos, rate: Rate) {
-        let mut current = lock(&self.rate);
-        let (before, after) = (current.earning, rate.cell_rate());
-        current.rate = rate;
-        if after.burst > 0 {
-            self.rescale(sixteenths(now), before, after);
-            // After the backlog is rescaled: a call that sees this interval must see that backlog.
-            self.interval.store(after.interval, Release);
-            current.earning = after;
-        }
-        // Last, so that no call sees the burst of this rate with an interval before it: that of a rate of
-        // 0, say, at which a cell costs nothing.
-        self.burst.store(after.burst, Release);
-        self.changes.store(self.changes.load(Relaxed).wrapping_add(1), Release);
-    }
-
     /// Takes so many cells now if they are all there, and nothing if not.
     ///
     /// No cells are always there.
@@ -144,23 +123,6 @@ impl Gcra {
         let Booking { wait, end, cost, .. } = self.book(now, cells, patience)?;
         let at = Nanos::new(now.get().saturating_add(wait));
         Ok(Reservation::new(at, ReservedCells { end, cost, stamp }, Box::default()))
-    }
-
-    /// Gives back a reservation whose caller will not act.
-    ///
-    /// This is `CancelAt` of Go's [`x/time/rate`][go]: what was granted after it keeps its time and is not
-    /// given back with it, so the last one comes back whole. After its time it comes back whole if nothing
-    /// was granted since, and otherwise not at all, because the burst may have been full without it. Call
-    /// it once, and only if the caller has not acted.
-    ///
-    /// [go]: https://pkg.go.dev/golang.org/x/time/rate#Reservation.CancelAt
-    pub fn cancel(&self, now: Nanos, reservation: &Reservation) {
-        let ReservedCells { cost, .. } = reservation.first;
-        if now <= reservation.at() {
-            self.restore(&reservation.first, |since| cost.saturating_sub(since));
-        } else {
-            self.release(&reservation.first);
-        }
     }
 
     /// How many cells can be taken now.
@@ -209,22 +171,6 @@ impl Gcra {
         Ok(Duration::from_nanos(backlog.saturating_sub(cell_rate.span(spare)) / NANO))
     }
 
-    /// Takes cells, at least one, at a time that may lie in the future; for [`Gcra::release`].
-    pub(crate) fn hold(&self, at: Nanos, cells: u32) -> Result<ReservedCells, Denied> {
-        let stamp = self.stamp();
-        let Booking { before, end, .. } = self.book(at, cells, 0)?;
-        // Up to a future time nothing has been earned yet; that comes back too.
-        Ok(ReservedCells { end, cost: end - before, stamp })
-    }
-
-    /// Gives back reserved cells if nothing was granted after them.
-    ///
-    /// The others cannot be moved: of several rates each was told the time of the slowest, which may be
-    /// just when the cells of this one are due.
-    pub(crate) fn release(&self, reserved: &ReservedCells) {
-        self.restore(reserved, |since| if since == 0 { reserved.cost } else { 0 });
-    }
-
     #[inline]
     fn book(&self, now: Nanos, cells: u32, patience: u64) -> Result<Booking, Denied> {
         let (cell_rate, now) = (self.cell_rate(), sixteenths(now));
@@ -244,31 +190,6 @@ impl Gcra {
         }
     }
 
-    /// Moves the arrival time back by what `share` says, given how much was granted since the cells
-    /// were reserved.
-    fn restore(&self, reserved: &ReservedCells, share: impl Fn(u64) -> u64) {
-        let _one_at_a_time = lock(&self.rate);
-        let restored = self.restored.load(Relaxed);
-        if reserved.stamp.changes != self.changes.load(Relaxed) {
-            return;
-        }
-        let mut tat = self.tat.load(Relaxed);
-        loop {
-            let passed = tat.wrapping_sub(reserved.end);
-            let since = passed.wrapping_add(restored.wrapping_sub(reserved.stamp.restored));
-            let back = share(since).min(tat);
-            if back == 0 {
-                return;
-            }
-            match self.tat.compare_exchange_weak(tat, tat - back, Relaxed, Relaxed) {
-                // The last one leaves as if it had never been, and so makes the one before it the last.
-                Ok(_) if since == 0 => return,
-                Ok(_) => return self.restored.store(restored.wrapping_add(back), Release),
-                Err(seen) => tat = seen,
-            }
-        }
-    }
-
     /// To be read before cells are taken: what is missed here is taken for granted since, and not
     /// given back. The other way round, too much would be.
     fn stamp(&self) -> BookingStamp {
@@ -281,25 +202,6 @@ impl Gcra {
         let burst = self.burst.load(Acquire);
         CellRate { interval: self.interval.load(Acquire), burst }
     }
-
-    /// Counts the cells that were taken at the rate before at the one after.
-    fn rescale(&self, now: u64, before: CellRate, after: CellRate) {
-        let mut tat = self.tat.load(Relaxed);
-        while before.interval > 0 && tat > now {
-            let backlog = tat - now;
-            // What lies beyond the burst before was reserved ahead, and is owed whatever the burst.
-            let (taken, ahead) = match backlog.checked_sub(before.span(before.burst)) {
-                Some(ahead) => (backlog - ahead, ahead),
-                None => (backlog, 0),
-            };
-            let taken = convert(taken, before, after).min(after.span(after.burst));
-            let owed = taken.saturating_add(convert(ahead, before, after));
-            match self.tat.compare_exchange_weak(tat, now.saturating_add(owed), Relaxed, Relaxed) {
-                Ok(_) => return,
-                Err(seen) => tat = seen,
-            }
-        }
-    }
 }
 
 struct Booking {
@@ -308,12 +210,6 @@ struct Booking {
     before: u64,
     end: u64,
     cost: u64,
-}
-
-/// How long the cells that take `time` at one rate take at another.
-fn convert(time: u64, before: CellRate, after: CellRate) -> u64 {
-    let time = u128::from(time) * u128::from(after.interval);
-    u64::try_from(time.div_ceil(u128::from(before.interval.max(1)))).unwrap_or(u64::MAX)
 }
 
 #[inline]

@@ -1,0 +1,100 @@
+use crate::Nanos;
+use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use crate::window::{Ticks, WindowCounts};
+
+/// The requests and accepts of the last window.
+#[derive(Debug)]
+pub(crate) struct RequestWindow {
+    pub(crate) ticks: Ticks,
+    /// The latest step that anybody saw.
+    latest: AtomicU64,
+    /// What the window held before its latest step: see [`WindowTotals::pack`].
+    earlier: AtomicU64,
+    requests: WindowCounts,
+    accepts: WindowCounts,
+}
+
+impl RequestWindow {
+    pub(crate) fn new(ticks: Ticks) -> Self {
+        Self {
+            ticks,
+            latest: AtomicU64::new(0),
+            earlier: AtomicU64::new(0),
+            requests: WindowCounts::new(),
+            accepts: WindowCounts::new(),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn add_request(&self, tick: u64) {
+        self.requests.add(tick);
+    }
+
+    #[inline]
+    pub(crate) fn add_accept(&self, tick: u64) {
+        self.accepts.add(tick);
+    }
+
+    /// Takes a request back, from the newest step that has one.
+    pub(crate) fn remove_request(&self, tick: u64) {
+        if self.requests.remove(tick) != Some(tick) {
+            self.sum_up(tick);
+        }
+    }
+
+    /// The window never moves back, so that nothing is put where it has been summed up.
+    #[inline]
+    pub(crate) fn latest_tick(&self, now: Nanos) -> u64 {
+        self.ticks.at(now).max(self.latest.load(Relaxed))
+    }
+
+    #[inline]
+    pub(crate) fn totals(&self, tick: u64) -> WindowTotals {
+        let earlier = self.earlier.load(Relaxed);
+        let current = self.latest.load(Relaxed) == tick && WindowTotals::is_of(earlier, tick);
+        let earlier = if current { WindowTotals::unpack(earlier) } else { self.sum_up(tick) };
+        WindowTotals {
+            requests: earlier.requests + self.requests.at(tick),
+            accepts: earlier.accepts + self.accepts.at(tick),
+        }
+    }
+
+    #[cold]
+    fn sum_up(&self, tick: u64) -> WindowTotals {
+        let earlier = WindowTotals {
+            requests: self.requests.sum_before(tick),
+            accepts: self.accepts.sum_before(tick),
+        };
+        self.earlier.store(earlier.pack(tick), Relaxed);
+        self.latest.fetch_max(tick, Relaxed);
+        earlier
+    }
+}
+
+/// How many requests and accepts, less than 2^29 of each.
+#[derive(Clone, Copy)]
+pub(crate) struct WindowTotals {
+    pub(crate) requests: u64,
+    pub(crate) accepts: u64,
+}
+
+impl WindowTotals {
+    /// Into one word, with the low bits of the step: whoever was slow to sum up an older step is
+    /// found out.
+    fn pack(&self, tick: u64) -> u64 {
+        (tick << (2 * SUM_BITS)) | (self.requests << SUM_BITS) | self.accepts
+    }
+
+    #[inline]
+    fn is_of(word: u64, tick: u64) -> bool {
+        word >> (2 * SUM_BITS) == tick & (u64::MAX >> (2 * SUM_BITS))
+    }
+
+    #[inline]
+    fn unpack(word: u64) -> Self {
+        let mask = (1 << SUM_BITS) - 1;
+        Self { requests: (word >> SUM_BITS) & mask, accepts: word & mask }
+    }
+}
+
+const SUM_BITS: u32 = 29;
