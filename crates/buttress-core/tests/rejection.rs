@@ -107,8 +107,7 @@ async fn an_attempts_timeout_is_a_verdict_of_its_own_while_the_reader_has_time_l
 
     assert_eq!(verdict(None), Verdict::TimedOut, "a reader without a deadline has time left");
     assert_eq!(verdict(Some(whole)), Verdict::TimedOut);
-    let stop =
-        Verdict::Rejected { by: "deadline", reason: Reason::DeadlineExceeded, retry_after: None };
+    let stop = Verdict::rejected("deadline", Reason::DeadlineExceeded, None);
     assert_eq!(verdict(Some(attempt)), stop, "the reader's own deadline was enforced");
     let earlier = Deadline::after(Duration::ZERO);
     assert_eq!(verdict(Some(earlier)), stop, "the deadline enforced is not before the reader's");
@@ -137,7 +136,7 @@ async fn any_other_rejection_is_local_whatever_time_is_left() {
         Reason::Superseded,
     ] {
         let why = Rejection::new(reason, Origin::new("below").named("db"));
-        let local = |retry_after| Verdict::Rejected { by: "below", reason, retry_after };
+        let local = |retry_after| Verdict::rejected("below", reason, retry_after);
         assert_eq!(Verdict::from_rejection(&why), local(None));
         let delay = Duration::from_millis(5);
         assert_eq!(Verdict::from_rejection(&why.after(delay)), local(Some(delay)));

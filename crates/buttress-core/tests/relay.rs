@@ -323,7 +323,7 @@ fn work_runs_on_the_terms_of_those_who_are_there() {
     use Criticality::{Critical, Sheddable};
     let start = Instant::now();
     let until = |secs: u64| Some(Deadline::at(start + Duration::from_secs(secs)));
-    let on = |deadline, criticality| Ambient { deadline, criticality };
+    let on = |deadline, criticality| Ambient::new(deadline, criticality);
     let (relay, two) = Relay::new((), on(until(2), Sheddable));
     assert_eq!(relay.ambient(), on(until(2), Sheddable));
     let three = enter(&relay, on(until(3), Sheddable));
@@ -385,9 +385,9 @@ fn a_waker_that_panics_keeps_no_other_member_from_being_woken() {
 #[test]
 fn terms_are_what_is_ambient() {
     let deadline = Some(Deadline::after(Duration::from_secs(1)));
-    let terms = Ambient { deadline, criticality: Criticality::Sheddable };
+    let terms = Ambient::new(deadline, Criticality::Sheddable);
     assert_eq!(terms.with(Ambient::current), terms);
-    let nothing = Ambient { deadline: None, criticality: Criticality::Critical };
+    let nothing = Ambient::new(None, Criticality::Critical);
     assert_eq!(terms.with(|| nothing.with(Ambient::current)), nothing);
     assert_eq!(Ambient::current(), nothing);
 }
@@ -690,7 +690,7 @@ fn turn<'a, W>(relay: &'a Relay<W>, place: MemberId, task: &Arc<Task>) -> Driver
 }
 
 fn terms(deadline: Option<Deadline>) -> Ambient {
-    Ambient { deadline, criticality: Criticality::default() }
+    Ambient::new(deadline, Criticality::default())
 }
 
 fn member<W>(relay: &Relay<W>) -> MemberId {

@@ -86,7 +86,7 @@ struct World {
 impl World {
     fn new() -> Self {
         let dropped = Rc::default();
-        let terms = Ambient { deadline: None, criticality: Criticality::Sheddable };
+        let terms = Ambient::new(None, Criticality::Sheddable);
         let (relay, place) = Relay::new(Load(Rc::clone(&dropped)), terms);
         let first = Member { place, task: 0, deadline: None, known: 0, waits: None };
         let model = RefCell::new(Model {
@@ -112,7 +112,7 @@ impl World {
     fn enter(&self, task: usize, seconds: Option<u64>, criticality: usize) {
         let after = |seconds| Deadline::at(self.start + Duration::from_secs(seconds));
         let (deadline, criticality) = (seconds.map(after), Criticality::ALL[criticality]);
-        let entry = self.relay.join(Ambient { deadline, criticality });
+        let entry = self.relay.join(Ambient::new(deadline, criticality));
         let mut model = self.model.borrow_mut();
         if model.work == Work::Out {
             assert_eq!(entry, Join::Reentrant);
@@ -228,7 +228,7 @@ impl World {
         } else {
             deadlines().max().flatten()
         };
-        Ambient { deadline, criticality: model.highest }
+        Ambient::new(deadline, model.highest)
     }
 
     /// One of the members, but for the one that is being polled.

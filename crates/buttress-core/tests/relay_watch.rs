@@ -74,7 +74,7 @@ impl Crowd {
 }
 
 fn terms(deadline: Option<Deadline>) -> Ambient {
-    Ambient { deadline, criticality: Criticality::default() }
+    Ambient::new(deadline, Criticality::default())
 }
 
 #[derive(Debug, Default)]

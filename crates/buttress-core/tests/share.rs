@@ -61,7 +61,7 @@ fn a_response_is_shared_whole_and_holds_nothing_of_the_allowance() {
     let allowance = Arc::new(ByteBudget::new(0));
     let shared = Plain.share(String::from("one"), &allowance).unwrap();
     let age = Age::new(Duration::ZERO, Instant::now());
-    let kept = Reader::Cached { age, stale: true };
+    let kept = Reader::cached(age, true);
     for reader in [Reader::Leader, Reader::Follower, kept] {
         assert_eq!(Share::<String>::restore(&Plain, &shared, reader), "one");
     }
@@ -72,7 +72,7 @@ fn a_response_is_shared_whole_and_holds_nothing_of_the_allowance() {
 
 #[test]
 fn a_response_that_has_no_say_is_kept_for_as_long_as_was_asked() {
-    let asked = Lifetime { fresh: Duration::from_secs(1), ..Lifetime::default() };
+    let asked = Lifetime::new(Duration::from_secs(1));
     let lifetime = |asked| Expire::<u32, u32>::lifetime(&Plain, &(), &7, asked);
     assert_eq!((lifetime(Some(asked)), lifetime(None)), (Some(asked), None));
 }

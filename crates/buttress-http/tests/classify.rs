@@ -173,11 +173,8 @@ fn a_verdict_of_the_users_does_not_change_what_an_answer_is() {
 fn a_rejection_counts_before_status_and_error() {
     let rejection =
         Rejection::new(Reason::Overloaded, Origin::new("throttle")).after(Duration::from_millis(7));
-    let rejected = Verdict::Rejected {
-        by: "throttle",
-        reason: Reason::Overloaded,
-        retry_after: Some(Duration::from_millis(7)),
-    };
+    let delay = Some(Duration::from_millis(7));
+    let rejected = Verdict::rejected("throttle", Reason::Overloaded, delay);
     for status in [200, 503] {
         let mut response = response(status, &[]);
         response.extensions_mut().insert(rejection.clone());

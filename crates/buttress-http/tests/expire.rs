@@ -6,17 +6,17 @@ use std::time::{Duration, SystemTime};
 
 use buttress_core::{Deadline, Expire, Lifetime, Origin, Reason, Rejection};
 use buttress_http::Http;
+use buttress_testkit::counts;
 use http::{HeaderName, Request, Response, request, response};
 
 const NEVER: Option<Lifetime> = None;
 
 /// What the layer was told.
-const ASKED: Lifetime = Lifetime {
-    fresh: secs(10),
-    stale_while_revalidate: secs(20),
-    stale_if_error: secs(30),
-    age: Duration::ZERO,
-    is_explicit: false,
+const ASKED: Lifetime = {
+    let mut lifetime = Lifetime::new(secs(10));
+    lifetime.stale_while_revalidate = secs(20);
+    lifetime.stale_if_error = secs(30);
+    lifetime
 };
 
 #[test]
@@ -25,7 +25,7 @@ fn a_response_that_says_nothing_is_kept_as_asked() {
         assert_eq!(asked(of(status)), Some(ASKED), "{status}");
         assert_eq!(unasked(of(status)), NEVER, "{status}");
     }
-    let aged = Lifetime { age: secs(7), ..ASKED };
+    let aged = counts!(Lifetime { age: secs(7), ..ASKED });
     assert_eq!(asked(of(200).header("age", "7")), Some(aged));
     let modified = of(200).header("last-modified", "Sun, 06 Nov 1994 08:49:37 GMT");
     assert_eq!(unasked(modified), NEVER);
@@ -54,7 +54,7 @@ fn a_response_that_says_how_long_is_believed() {
         ("max-age=60, max-age=5", 5),
         ("immutable, max-age=60", 60),
     ] {
-        let expected = Lifetime { fresh: secs(fresh), is_explicit: true, ..ASKED };
+        let expected = counts!(Lifetime { fresh: secs(fresh), is_explicit: true, ..ASKED });
         assert_eq!(asked(cache_control(line)), Some(expected), "{line}");
         assert_eq!(unasked(cache_control(line)), Some(told(fresh)), "{line}");
     }
@@ -80,7 +80,7 @@ fn a_time_that_cannot_be_read_is_no_time() {
     {
         assert_eq!(unasked(cache_control(line)), NEVER, "{line}");
         // The windows of the layer are left.
-        let stale = Lifetime { fresh: Duration::ZERO, is_explicit: true, ..ASKED };
+        let stale = counts!(Lifetime { fresh: Duration::ZERO, is_explicit: true, ..ASKED });
         assert_eq!(asked(cache_control(line)), Some(stale), "{line}");
     }
     for expires in ["0", "-1", "", "soon", "Sun, 06 Nov 1994 08:49:37 GMT"] {
@@ -106,7 +106,7 @@ fn an_expiry_counts_from_the_responses_own_date() {
 #[test]
 fn what_has_passed_of_its_time_is_gone() {
     let response = |age| cache_control("max-age=60").header("age", age);
-    let expected = Lifetime { fresh: secs(50), age: secs(10), ..told(0) };
+    let expected = counts!(Lifetime { fresh: secs(50), age: secs(10), ..told(0) });
     assert_eq!(unasked(response("10")), Some(expected));
     assert_eq!(unasked(response("60")), NEVER);
     assert_eq!(unasked(response("61")), NEVER);
@@ -126,11 +126,11 @@ fn what_has_passed_of_its_time_is_gone() {
 fn a_response_says_for_how_long_it_may_be_stale() {
     let stale = |fresh, revalidate, error| {
         let (while_revalidate, if_error) = (secs(revalidate), secs(error));
-        Some(Lifetime {
+        Some(counts!(Lifetime {
             stale_while_revalidate: while_revalidate,
             stale_if_error: if_error,
             ..told(fresh)
-        })
+        }))
     };
     let both = "max-age=60, stale-while-revalidate=5, stale-if-error=7";
     assert_eq!(asked(cache_control(both)), stale(60, 5, 7));
@@ -139,14 +139,17 @@ fn a_response_says_for_how_long_it_may_be_stale() {
     assert_eq!(asked(cache_control("max-age=60, stale-if-error=x")), stale(60, 20, 0));
     assert_eq!(unasked(cache_control("max-age=0, stale-while-revalidate=5")), stale(0, 5, 0));
     let silent = asked(cache_control("stale-while-revalidate=5"));
-    assert_eq!(silent, Some(Lifetime { stale_while_revalidate: secs(5), ..ASKED }));
+    assert_eq!(silent, Some(counts!(Lifetime { stale_while_revalidate: secs(5), ..ASKED })));
 }
 
 #[test]
 fn a_response_that_came_in_stale_has_less_of_its_windows_left() {
     let line = "max-age=60, stale-while-revalidate=5, stale-if-error=20";
     let lifetime = unasked(cache_control(line).header("age", "70"));
-    assert_eq!(lifetime, Some(Lifetime { stale_if_error: secs(10), age: secs(70), ..told(0) }));
+    assert_eq!(
+        lifetime,
+        Some(counts!(Lifetime { stale_if_error: secs(10), age: secs(70), ..told(0) }))
+    );
 }
 
 #[test]
@@ -159,7 +162,7 @@ fn what_must_be_revalidated_is_never_given_out_stale() {
     ] {
         assert_eq!(asked(cache_control(line)), Some(told(60)), "{line}");
     }
-    let silent = Lifetime { fresh: ASKED.fresh, ..Lifetime::default() };
+    let silent = Lifetime::new(ASKED.fresh);
     assert_eq!(asked(cache_control("must-revalidate")), Some(silent));
 }
 
@@ -173,7 +176,7 @@ fn the_delay_of_a_response_counts_as_age() {
         Expire::<Request<()>, _>::lifetime_with_delay(&http, &seed, &response, delay, None)
     };
     let kept = after(secs(4), cache_control("max-age=60").header("age", "10"));
-    assert_eq!(kept, Some(Lifetime { fresh: secs(46), age: secs(14), ..told(0) }));
+    assert_eq!(kept, Some(counts!(Lifetime { fresh: secs(46), age: secs(14), ..told(0) })));
     assert_eq!(after(secs(60), cache_control("max-age=60")), NEVER);
 }
 
@@ -194,8 +197,11 @@ fn what_is_for_one_client_is_never_kept() {
     ] {
         assert_eq!(asked(of(200).header(name, value)), NEVER, "{name}: {value}");
         let told = cache_control("public, max-age=60").header(name, value);
-        let expected =
-            (name == "pragma").then_some(Lifetime { fresh: secs(60), is_explicit: true, ..ASKED });
+        let expected = (name == "pragma").then_some(counts!(Lifetime {
+            fresh: secs(60),
+            is_explicit: true,
+            ..ASKED
+        }));
         assert_eq!(asked(told), expected, "{name}: {value}");
     }
     assert_eq!(asked(of(200).header("vary", "Accept, User-Agent")), Some(ASKED));
@@ -237,7 +243,7 @@ fn what_a_layer_or_a_stream_of_messages_answered_is_never_kept() {
 }
 
 fn told(fresh: u64) -> Lifetime {
-    Lifetime { fresh: secs(fresh), is_explicit: true, ..Lifetime::default() }
+    counts!(Lifetime { fresh: secs(fresh), is_explicit: true })
 }
 
 fn asked(response: response::Builder) -> Option<Lifetime> {

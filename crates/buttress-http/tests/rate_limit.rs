@@ -21,7 +21,7 @@ fn a_rate_is_told_as_its_policy_and_what_is_left() {
 #[test]
 fn several_rates_are_one_list() {
     let day = 24 * 60 * MINUTE;
-    let daily = Quota { quota: 1000, window: day, remaining: 0, reset: day, ..quota("daily") };
+    let daily = Quota::new("daily", 1000, day, 0, day);
     let headers = announced(&[quota("burst"), daily]);
     assert_eq!(
         lines(&headers, "ratelimit-policy"),
@@ -43,7 +43,7 @@ fn seconds_are_rounded_up_and_a_window_is_at_least_one() {
         (Duration::from_secs(1), "w=1", "t=1"),
         (Duration::from_millis(1001), "w=2", "t=2"),
     ] {
-        let headers = announced(&[Quota { window: time, reset: time, ..quota("any") }]);
+        let headers = announced(&[Quota::new("any", 100, time, 45, time)]);
         assert!(lines(&headers, "ratelimit-policy")[0].ends_with(window), "{time:?}");
         assert!(lines(&headers, "ratelimit")[0].ends_with(reset), "{time:?}");
     }
@@ -51,13 +51,7 @@ fn seconds_are_rounded_up_and_a_window_is_at_least_one() {
 
 #[test]
 fn the_largest_numbers_are_those_a_structured_field_holds() {
-    let most = Quota {
-        quota: u64::MAX,
-        window: Duration::MAX,
-        remaining: u64::MAX,
-        reset: Duration::MAX,
-        ..quota("any")
-    };
+    let most = Quota::new("any", u64::MAX, Duration::MAX, u64::MAX, Duration::MAX);
     let headers = announced(&[most]);
     let number = "9".repeat(15);
     assert_eq!(lines(&headers, "ratelimit-policy"), [format!(r#""any";q={number};w={number}"#)]);
@@ -115,13 +109,7 @@ fn a_response_of_reqwest_tells_it_too() {
 }
 
 fn quota(name: &str) -> Quota {
-    Quota {
-        name: name.to_owned().into(),
-        quota: 100,
-        window: MINUTE,
-        remaining: 45,
-        reset: Duration::from_secs(30),
-    }
+    Quota::new(name.to_owned(), 100, MINUTE, 45, Duration::from_secs(30))
 }
 
 fn announced(quotas: &[Quota]) -> HeaderMap {

@@ -143,7 +143,7 @@ impl<S, M, C, Saved, Seed> Attempts<S, M, C, Saved, Seed> {
                 let most = self.backoff().min(self.spare_time(told, left));
                 Ok(told.saturating_add(most.mul_f64(self.settings.state.random.draw())))
             }
-            Some(RetryHint::Never) | None => {
+            _ => {
                 let delay = if free { Duration::ZERO } else { self.backoff() };
                 self.fits(delay, left)?;
                 Ok(delay)

@@ -108,6 +108,7 @@ impl Debug for Events {
 
 /// A recorded event.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Event {
     /// When, since the recording began.
     pub at: Duration,

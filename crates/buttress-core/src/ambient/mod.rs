@@ -14,6 +14,7 @@ pub use self::signals::Signals;
 
 /// On what terms somebody waits: until when, and how much it matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Ambient {
     /// Until when the whole call is waited for. `None` is later than any deadline.
     pub deadline: Option<Deadline>,
@@ -22,6 +23,12 @@ pub struct Ambient {
 }
 
 impl Ambient {
+    /// Returns these ambient values. No deadline is later than any deadline.
+    #[inline]
+    pub const fn new(deadline: Option<Deadline>, criticality: Criticality) -> Self {
+        Self { deadline, criticality }
+    }
+
     /// What is ambient now.
     #[inline]
     pub fn current() -> Self {

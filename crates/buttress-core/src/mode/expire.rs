@@ -59,6 +59,7 @@ impl<Req, Res> Expire<Req, Res> for Plain {
 /// [RFC 9111]: https://www.rfc-editor.org/rfc/rfc9111
 /// [RFC 5861]: https://www.rfc-editor.org/rfc/rfc5861
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Lifetime {
     /// How much longer it is fresh.
     pub fresh: Duration,
@@ -70,4 +71,19 @@ pub struct Lifetime {
     pub age: Duration,
     /// The response said itself how long; then that is not exceeded by jitter.
     pub is_explicit: bool,
+}
+
+impl Lifetime {
+    /// Returns a lifetime that is fresh for `fresh`. The other fields are zero and `false`: assign
+    /// them.
+    #[inline]
+    pub const fn new(fresh: Duration) -> Self {
+        Self {
+            fresh,
+            stale_while_revalidate: Duration::ZERO,
+            stale_if_error: Duration::ZERO,
+            age: Duration::ZERO,
+            is_explicit: false,
+        }
+    }
 }

@@ -105,18 +105,29 @@ impl<Res: Clone + Send + Sync + 'static> Share<Res> for Plain {
 
 /// Who a response is restored for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Reader {
     /// The caller whose request brought it about.
     Leader,
     /// Another one who waited for it.
     Follower,
     /// One who gets a kept response, and is told so.
+    #[non_exhaustive]
     Cached {
         /// How long ago it was made.
         age: Age,
         /// Whether it has outlived its time, and is better than none.
         stale: bool,
     },
+}
+
+impl Reader {
+    /// Returns the reader of a cached response of this `age`. `stale` says that the response has
+    /// outlived its lifetime.
+    #[inline]
+    pub const fn cached(age: Age, stale: bool) -> Self {
+        Self::Cached { age, stale }
+    }
 }
 
 /// How old a kept response is. Taking the time is left to whoever wants to know.
@@ -140,6 +151,7 @@ impl Age {
 
 /// How much of a shared response is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Progress {
     /// The rest is on its way, and a new caller would get all of it.
     Streaming,

@@ -24,6 +24,7 @@ pub enum Verdict {
     /// it asks for.
     NeverProcessed,
     /// A layer below rejected the call. The service is not to blame.
+    #[non_exhaustive]
     Rejected {
         /// The layer's pattern.
         by: &'static str,
@@ -44,16 +45,19 @@ impl Verdict {
         if rejection.reason() == Reason::DeadlineExceeded && has_time_left(rejection.deadline()) {
             return Self::TimedOut;
         }
-        Self::Rejected {
-            by: rejection.origin().layer(),
-            reason: rejection.reason(),
-            retry_after: rejection.retry_after(),
-        }
+        Self::rejected(rejection.origin().layer(), rejection.reason(), rejection.retry_after())
+    }
+
+    /// Returns the verdict on a call that the layer with the pattern `by` rejected for `reason`.
+    #[inline]
+    pub const fn rejected(by: &'static str, reason: Reason, retry_after: Option<Duration>) -> Self {
+        Self::Rejected { by, reason, retry_after }
     }
 }
 
 /// What a server says about the next attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum RetryHint {
     /// Not before this time has passed, and better not all at once then: HTTP's `Retry-After`, which
     /// tells many clients the same second.

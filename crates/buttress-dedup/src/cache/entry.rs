@@ -93,15 +93,13 @@ impl<V> CacheEntry<V> {
     pub fn lifetime(&self) -> Lifetime {
         let now = Instant::now();
         let late = self.late(now);
-        Lifetime {
-            fresh: self.left(now),
-            stale_while_revalidate: Duration::from_nanos(
-                self.while_revalidate.saturating_sub(late),
-            ),
-            stale_if_error: Duration::from_nanos(self.if_error.saturating_sub(late)),
-            age: Duration::from_nanos(self.age.saturating_add(self.nanos(now))),
-            is_explicit: self.is_told,
-        }
+        let mut lifetime = Lifetime::new(self.left(now));
+        lifetime.stale_while_revalidate =
+            Duration::from_nanos(self.while_revalidate.saturating_sub(late));
+        lifetime.stale_if_error = Duration::from_nanos(self.if_error.saturating_sub(late));
+        lifetime.age = Duration::from_nanos(self.age.saturating_add(self.nanos(now)));
+        lifetime.is_explicit = self.is_told;
+        lifetime
     }
 
     /// How long it took to make.

@@ -298,7 +298,7 @@ where
 
     fn refresh_terms(&self) -> Ambient {
         let deadline = Some(Deadline::after(self.options.refresh_timeout));
-        Ambient { deadline, criticality: Criticality::SheddablePlus }
+        Ambient::new(deadline, Criticality::SheddablePlus)
     }
 
     fn claim_refresh(&self, kept: &EntryFor<M, Res, E>) -> bool {
@@ -363,24 +363,22 @@ where
 
 impl CacheOptions {
     fn asked(&self, ttl: Duration, windows: bool) -> Lifetime {
-        let none = Duration::ZERO;
-        let (while_revalidate, if_error) =
-            if windows { (self.while_revalidate, self.if_error) } else { (none, none) };
-        Lifetime {
-            fresh: ttl,
-            stale_while_revalidate: while_revalidate,
-            stale_if_error: if_error,
-            age: none,
-            is_explicit: false,
+        let mut lifetime = Lifetime::new(ttl);
+        if windows {
+            lifetime.stale_while_revalidate = self.while_revalidate;
+            lifetime.stale_if_error = self.if_error;
         }
+        lifetime
     }
 
     /// A lifetime with its share of chance, which is from [0, 1).
-    fn spread(&self, lifetime: Lifetime, chance: f64) -> Lifetime {
+    fn spread(&self, mut lifetime: Lifetime, chance: f64) -> Lifetime {
         let share = if lifetime.is_explicit { -chance } else { 2.0 * chance - 1.0 };
         let jitter = f64::from(self.jitter.parts_per_million()) / 1e6;
         let seconds = lifetime.fresh.as_secs_f64() * (1.0 + share * jitter);
-        let fresh = Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(lifetime.fresh);
-        Lifetime { fresh, ..lifetime }
+        if let Ok(fresh) = Duration::try_from_secs_f64(seconds.max(0.0)) {
+            lifetime.fresh = fresh;
+        }
+        lifetime
     }
 }

@@ -187,7 +187,7 @@ where
     let core = setup.core();
     match kept.value() {
         CachedOutcome::Response(shared) => {
-            Some(Ok(core.mode.restore(shared, Reader::Cached { age: kept.age(), stale })))
+            Some(Ok(core.mode.restore(shared, Reader::cached(kept.age(), stale))))
         }
         CachedOutcome::Error(error) => core.errors.share(error).map(Err),
     }

@@ -255,7 +255,7 @@ impl<K: Hash + Eq, W, A: SharedResult> Flight<K, W, A> {
             Some(result) => match result.progress() {
                 Progress::Complete => self.store_and_remove(result),
                 Progress::Streaming if !last => {}
-                Progress::Streaming | Progress::Closed | Progress::Lost => {
+                _ => {
                     // First, or somebody could join what is about to be given up.
                     self.remove_from_table();
                     if last {

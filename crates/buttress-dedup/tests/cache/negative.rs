@@ -80,8 +80,7 @@ async fn by_default_no_failure_is_kept() {
 
 #[tokio::test(start_paused = true)]
 async fn ca_03_no_other_failure_is_ever_kept() {
-    let rejected =
-        Verdict::Rejected { by: "throttle", reason: Reason::Overloaded, retry_after: None };
+    let rejected = Verdict::rejected("throttle", Reason::Overloaded, None);
     let verdicts = [
         Verdict::Transient,
         Verdict::TimedOut,

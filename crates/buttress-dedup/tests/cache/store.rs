@@ -11,6 +11,7 @@ use std::{
 
 use buttress_core::{Deadline, KeyOf, Lifetime, Reason, Verdict, WantedFreshness};
 use buttress_dedup::{CacheEntry, CachedOutcome, DedupHandle, DedupLayer, OpenStore, Store};
+use buttress_testkit::counts;
 use futures_util::future::join_all;
 use tokio::time::{Instant, advance, sleep, timeout};
 use tokio_test::{assert_pending, task};
@@ -103,13 +104,13 @@ impl Row {
         };
         let past = self.since.elapsed();
         let late = past.saturating_sub(self.lifetime.fresh);
-        let lifetime = Lifetime {
+        let lifetime = counts!(Lifetime {
             fresh: self.lifetime.fresh.saturating_sub(past),
             stale_while_revalidate: self.lifetime.stale_while_revalidate.saturating_sub(late),
             stale_if_error: self.lifetime.stale_if_error.saturating_sub(late),
             age: self.lifetime.age.saturating_add(past),
             is_explicit: self.lifetime.is_explicit,
-        };
+        });
         let kept = CacheEntry::new(value, lifetime, self.took, self.weight);
         (!kept.is_expired()).then(|| Arc::new(kept))
     }
@@ -181,7 +182,7 @@ impl Store<u32, Value> for Remote {
 }
 
 fn fresh(time: Duration) -> Lifetime {
-    Lifetime { fresh: time, ..Lifetime::default() }
+    Lifetime::new(time)
 }
 
 #[tokio::test(start_paused = true)]
@@ -251,7 +252,7 @@ impl KeyOf<u32> for NoOlder {
 #[tokio::test(start_paused = true)]
 async fn what_is_there_answers_nobody_who_wants_a_newer_one() {
     let (remote, source) = (Remote::default(), Source::new());
-    remote.seed(7, Ok(42), Lifetime { age: s(60), ..fresh(s(100)) });
+    remote.seed(7, Ok(42), counts!(Lifetime { age: s(60), ..fresh(s(100)) }));
     let layer = DedupLayer::keyed(NoOlder).cache(remote.keep());
     let service = source.under(&layer);
     // The first takes what is there, and one of those who joined cannot.
@@ -269,7 +270,11 @@ async fn what_is_there_answers_nobody_who_wants_a_newer_one() {
 #[tokio::test(start_paused = true)]
 async fn one_that_is_stale_on_arrival_does_not_do() {
     let (remote, source) = (Remote::default(), Source::new());
-    let old = Lifetime { stale_if_error: s(100), stale_while_revalidate: s(100), ..fresh(ms(4)) };
+    let old = counts!(Lifetime {
+        stale_if_error: s(100),
+        stale_while_revalidate: s(100),
+        ..fresh(ms(4))
+    });
     remote.seed(7, Ok(42), old);
     let service = source.under(&DedupLayer::new().cache(remote.keep()));
     assert_eq!((get(&service, 7).await, source.calls()), (Ok(1), 1));
@@ -393,7 +398,7 @@ async fn a_store_that_panics_when_it_is_asked_for_a_refresh_costs_nobody_the_sta
     let (remote, source) = (Remote::default(), Source::new());
     let layer = DedupLayer::new().cache(remote.keep());
     let service = source.under(&layer);
-    remote.seed(7, Ok(70), Lifetime { stale_while_revalidate: s(100), ..Lifetime::default() });
+    remote.seed(7, Ok(70), counts!(Lifetime { stale_while_revalidate: s(100) }));
     remote.with(|inside| (inside.is_near, inside.does) = (true, Trouble::GetPanics));
     assert_eq!(get(&service, 7).await, Ok(70));
     let handle = layer.handle();
@@ -455,7 +460,7 @@ async fn what_is_put_says_how_long_it_took_and_for_how_long_it_is_good() {
     get(&service, 7).await.unwrap();
     let row = remote.with(|inside| inside.rows[&7]);
     let lifetime =
-        Lifetime { stale_while_revalidate: s(20), stale_if_error: s(30), ..fresh(s(10)) };
+        counts!(Lifetime { stale_while_revalidate: s(20), stale_if_error: s(30), ..fresh(s(10)) });
     assert_eq!((row.lifetime, row.took, row.weight), (lifetime, ms(55), 8), "with its key");
 }
 
@@ -493,13 +498,13 @@ async fn an_early_refresh_is_not_content_with_what_it_is_to_renew() {
 
 #[test]
 fn what_is_left_of_a_lifetime_never_overflows() {
-    let all = Lifetime {
+    let all = counts!(Lifetime {
         fresh: Duration::MAX,
         stale_while_revalidate: Duration::MAX,
         stale_if_error: Duration::MAX,
         age: Duration::MAX,
         is_explicit: true,
-    };
+    });
     let kept = CacheEntry::new(7, all, Duration::MAX, usize::MAX);
     let left = kept.lifetime();
     assert_eq!((left.is_explicit, kept.is_expired()), (true, false));
@@ -534,7 +539,7 @@ async fn a_store_that_hung_and_answers_again_spares_calls_again() {
     let layer = DedupLayer::new().cache(exactly(s(5)).store(remote.clone()));
     let service = source.under(&layer);
     let_down(&service, 600, |_| 7).await;
-    let lifetime = Lifetime { fresh: s(100), ..Lifetime::default() };
+    let lifetime = Lifetime::new(s(100));
     remote.seed(90, Ok(900), lifetime);
     let (start, calls) = (Instant::now(), source.calls());
     assert_eq!(get(&service, 90).await, Ok(u32::try_from(calls).unwrap() + 1));

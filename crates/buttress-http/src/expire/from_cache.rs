@@ -15,10 +15,19 @@ pub struct FromCache {
     pub stale: bool,
 }
 
+impl FromCache {
+    /// Returns the mark of a response of this `age`. `stale` says that the response has outlived its
+    /// lifetime.
+    #[inline]
+    pub const fn new(age: Duration, stale: bool) -> Self {
+        Self { age, stale }
+    }
+}
+
 /// Marks a kept response for a caller. An `Age` that the response came with is replaced.
 pub(crate) fn mark_from_cache<B>(response: &mut Response<B>, age: Duration, stale: bool) {
     response.headers_mut().insert(AGE, age.as_secs().into());
-    response.extensions_mut().insert(FromCache { age, stale });
+    response.extensions_mut().insert(FromCache::new(age, stale));
 }
 
 #[cfg(test)]
@@ -35,6 +44,6 @@ mod tests {
         let age = Duration::from_millis(10_999);
         mark_from_cache(&mut response, age, true);
         assert_eq!(response.headers().get_all(AGE).iter().collect::<Vec<_>>(), ["10"]);
-        assert_eq!(response.extensions().get(), Some(&FromCache { age, stale: true }));
+        assert_eq!(response.extensions().get(), Some(&FromCache::new(age, true)));
     }
 }

@@ -127,21 +127,20 @@ fn lifetime(
         Some(explicit) if is_understood(status) => {
             // A window begins where it ceased to be fresh, which may have been before it came in.
             let stale_for = age.saturating_sub(explicit);
-            Lifetime {
-                fresh: explicit.saturating_sub(age),
-                stale_while_revalidate: while_revalidate.saturating_sub(stale_for),
-                stale_if_error: if_error.saturating_sub(stale_for),
-                age,
-                is_explicit: true,
-            }
+            let mut lifetime = Lifetime::new(explicit.saturating_sub(age));
+            lifetime.stale_while_revalidate = while_revalidate.saturating_sub(stale_for);
+            lifetime.stale_if_error = if_error.saturating_sub(stale_for);
+            lifetime.age = age;
+            lifetime.is_explicit = true;
+            lifetime
         }
-        None if is_cacheable_by_default(status) => Lifetime {
-            fresh: asked?.fresh,
-            stale_while_revalidate: while_revalidate,
-            stale_if_error: if_error,
-            age,
-            is_explicit: false,
-        },
+        None if is_cacheable_by_default(status) => {
+            let mut lifetime = Lifetime::new(asked?.fresh);
+            lifetime.stale_while_revalidate = while_revalidate;
+            lifetime.stale_if_error = if_error;
+            lifetime.age = age;
+            lifetime
+        }
         _ => return None,
     };
     let longest = lifetime.fresh.max(lifetime.stale_while_revalidate).max(lifetime.stale_if_error);

@@ -2,6 +2,7 @@ use http::{HeaderMap, HeaderName, header};
 
 /// Which protocol a request speaks, and therefore how a rejection answers it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Protocol {
     /// HTTP: a verdict is a status.
     #[default]

@@ -53,7 +53,7 @@ impl<B> SharedResponse<B> {
                 stored.response(SharedBody { state })
             }
         };
-        if let Reader::Cached { age, stale } = reader {
+        if let Reader::Cached { age, stale, .. } = reader {
             mark_from_cache(&mut response, age.by_now(), stale);
         }
         response

@@ -23,10 +23,8 @@ fn a_kept_response_is_the_same_for_every_later_caller() {
     let kept = keep(&whole());
     assert_eq!(progress(&kept), Progress::Complete);
     for _ in 0..3 {
-        let response = restore(
-            &kept,
-            Reader::Cached { age: Age::new(Duration::from_secs(3), Instant::now()), stale: false },
-        );
+        let response =
+            restore(&kept, Reader::cached(Age::new(Duration::from_secs(3), Instant::now()), false));
         assert_eq!(response.status(), StatusCode::ACCEPTED);
         assert_eq!(response.version(), Version::HTTP_10);
         assert_eq!(response.headers().get("etag").unwrap(), "\"one\"");

@@ -35,6 +35,7 @@ pub trait Understand<Response, Error>: Dialect {
 
 /// What an outcome says, as a [`Dialect`] understands it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Heard {
     /// The service's answer to the request of this number, unchanged.
     Answer(u32),

@@ -173,6 +173,7 @@ impl Queueing {
 
 /// A call that a [`Queueing`] service has answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Answered {
     /// When it was admitted, counted from the start.
     pub started: Duration,
@@ -186,6 +187,7 @@ pub struct Answered {
 
 /// What became of the calls of one [`Queueing::run`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct QueueingReport {
     /// How many were answered.
     pub answered: u64,

@@ -2,6 +2,7 @@ use std::time::Duration;
 
 /// How long things take in a [`Queueing`](crate::Queueing): a distribution, given by its mean.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Times {
     /// Always the same.
     Constant(Duration),

@@ -117,6 +117,7 @@ impl<Req, Res, E, N> fmt::Debug for Scripted<Req, Res, E, N> {
 
 /// A call that a [`Scripted`] service received.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Received<N> {
     /// When, since the service was made.
     pub at: Duration,

@@ -177,11 +177,8 @@ where
                     Ok(()) => Ok(Some(permit)),
                     Err(refusal) => {
                         // The service is not asked, so the limit learns nothing.
-                        permit.settle(Verdict::Rejected {
-                            by: waiting.settings.origin.layer(),
-                            reason: Reason::DeadlineExceeded,
-                            retry_after: None,
-                        });
+                        let by = waiting.settings.origin.layer();
+                        permit.settle(Verdict::rejected(by, Reason::DeadlineExceeded, None));
                         Err(refusal)
                     }
                 })

@@ -56,13 +56,9 @@ impl RateState {
         let one = self.rates.laws().nth(1).is_none();
         let describe = |(law, number): (&Gcra, u32)| {
             let rate = law.rate();
-            Quota {
-                name: if one { name.to_owned() } else { format!("{name}-{number}") }.into(),
-                quota: u64::from(rate.count()),
-                window: rate.period(),
-                remaining: u64::from(law.tokens(now)),
-                reset: law.full_in(now),
-            }
+            let name = if one { name.to_owned() } else { format!("{name}-{number}") };
+            let (count, remaining) = (u64::from(rate.count()), u64::from(law.tokens(now)));
+            Quota::new(name, count, rate.period(), remaining, law.full_in(now))
         };
         self.rates.laws().zip(1..).map(describe).collect()
     }

@@ -153,8 +153,7 @@ impl<B: Send + 'static> Wake for SourceWaker<B> {
 }
 
 /// The source is read under what is ambient for whoever pulls it along, which a layer sets for all.
-pub(super) const NO_TERMS: Ambient =
-    Ambient { deadline: None, criticality: Criticality::Sheddable };
+pub(super) const NO_TERMS: Ambient = Ambient::new(None, Criticality::Sheddable);
 
 /// How long a tick is, in which a reader that is behind is waited for;
 /// [`Readers`](super::frame_log::readers::Readers) has how many.
