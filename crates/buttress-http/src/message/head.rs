@@ -1,14 +1,17 @@
 use buttress_core::{Rejection, Upload};
 use http::{Extensions, HeaderMap, Method, StatusCode};
 
+use self::sealed::Sealed;
 use super::watched_body::watch;
 
 /// The head of a request: [`http::Request`], and `reqwest::Request` with the feature `reqwest`.
+///
+/// The trait is sealed: more methods may come.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` has no head that `Http` can read",
     note = "`.http()` is for `http::Request` and, with the feature `reqwest`, for `reqwest::Request`"
 )]
-pub trait RequestHead {
+pub trait RequestHead: Sealed {
     /// Its method.
     fn method(&self) -> &Method;
 
@@ -31,11 +34,13 @@ pub trait RequestHead {
 }
 
 /// The head of a response: [`http::Response`], and `reqwest::Response` with the feature `reqwest`.
+///
+/// The trait is sealed: more methods may come.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` has no head that `Http` can read",
     note = "`.http()` is for `http::Response` and, with the feature `reqwest`, for `reqwest::Response`"
 )]
-pub trait ResponseHead {
+pub trait ResponseHead: Sealed {
     /// Its status.
     fn status(&self) -> StatusCode;
 
@@ -157,4 +162,15 @@ impl ResponseHead for reqwest::Response {
     fn rejection(&self) -> Option<&Rejection> {
         self.extensions().get()
     }
+}
+
+mod sealed {
+    pub trait Sealed {}
+
+    impl<B> Sealed for http::Request<B> {}
+    impl<B> Sealed for http::Response<B> {}
+    #[cfg(feature = "reqwest")]
+    impl Sealed for reqwest::Request {}
+    #[cfg(feature = "reqwest")]
+    impl Sealed for reqwest::Response {}
 }
