@@ -1,7 +1,5 @@
 use std::cell::Cell;
 
-use crate::Scope;
-
 /// How much it matters that a call is served, ambient like the [`Deadline`](crate::Deadline).
 ///
 /// Under overload the lowest is shed first. It is the caller's word, so it goes along with every call
@@ -61,20 +59,6 @@ impl Criticality {
         // Also if it is the same: `f` stands here once, so that it can be inlined.
         let _restore = Restore(AMBIENT.replace(self));
         f()
-    }
-
-    /// Runs `future` under this criticality, and under the deadline of whoever polls it.
-    ///
-    /// ```
-    /// # use buttress_core::Criticality;
-    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
-    /// let report = async { Criticality::current() };
-    /// assert_eq!(Criticality::Sheddable.around(report).await, Criticality::Sheddable);
-    /// assert_eq!(Criticality::current(), Criticality::Critical);
-    /// # }
-    /// ```
-    pub fn around<F>(self, future: F) -> Scope<F> {
-        Scope::of_criticality(self, future)
     }
 }
 

@@ -2,8 +2,6 @@ use std::{cell::Cell, time::Duration};
 
 use tokio::time::Instant;
 
-use crate::Scope;
-
 /// The instant by which a call must have ended.
 ///
 /// A deadline is absolute and ambient. A layer enters it around `call`, around every poll of the
@@ -164,32 +162,6 @@ impl Deadline {
                 },
             )
         })
-    }
-
-    /// Carries the ambient deadline of the [whole](Self::whole) call and the
-    /// [criticality](crate::Criticality), as they are now, to wherever `future` is polled.
-    ///
-    /// ```
-    /// # use buttress_core::Deadline;
-    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
-    /// let limit = Deadline::after(std::time::Duration::from_secs(1));
-    /// let seen = limit.around(async {
-    ///     let inside = Deadline::scope(async { Deadline::current() });
-    ///     tokio::spawn(inside).await.unwrap()
-    /// });
-    /// assert_eq!(seen.await, Some(limit));
-    /// # }
-    /// ```
-    pub fn scope<F>(future: F) -> Scope<F> {
-        Scope::of_all(future)
-    }
-
-    /// Runs `future` under this deadline, or under the ambient one if that is earlier, and under the
-    /// criticality of whoever polls it.
-    ///
-    /// Nothing is cut off: the layers inside do that.
-    pub fn around<F>(self, future: F) -> Scope<F> {
-        Scope::of_deadline(Self::earliest(Some(self), Self::whole()), future)
     }
 
     /// A timeout this long, thirty years, never ends: a layer with it has no deadline of its own.

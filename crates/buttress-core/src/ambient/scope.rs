@@ -19,27 +19,58 @@ pub struct Scope<F> {
     future: F,
 }
 
-impl<F> Scope<F> {
-    /// Everything that is ambient now and outlives an attempt.
-    pub(crate) fn of_all(future: F) -> Self {
-        Self { values: ScopeValues::All(Deadline::whole(), Criticality::current()), future }
-    }
-
-    pub(crate) const fn of_deadline(deadline: Option<Deadline>, future: F) -> Self {
-        Self { values: ScopeValues::Deadline(deadline), future }
-    }
-
-    pub(crate) const fn of_criticality(criticality: Criticality, future: F) -> Self {
-        Self { values: ScopeValues::Criticality(criticality), future }
-    }
-}
-
 impl<F: Future> Future for Scope<F> {
     type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
         this.values.run(|| this.future.poll(cx))
+    }
+}
+
+impl Deadline {
+    /// Carries the ambient deadline of the [whole](Self::whole) call and the
+    /// [criticality](crate::Criticality), as they are now, to wherever `future` is polled.
+    ///
+    /// ```
+    /// # use buttress_core::Deadline;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// let limit = Deadline::after(std::time::Duration::from_secs(1));
+    /// let seen = limit.around(async {
+    ///     let inside = Deadline::scope(async { Deadline::current() });
+    ///     tokio::spawn(inside).await.unwrap()
+    /// });
+    /// assert_eq!(seen.await, Some(limit));
+    /// # }
+    /// ```
+    pub fn scope<F>(future: F) -> Scope<F> {
+        let values = ScopeValues::All(Self::whole(), Criticality::current());
+        Scope { values, future }
+    }
+
+    /// Runs `future` under this deadline, or under the ambient one if that is earlier, and under the
+    /// criticality of whoever polls it.
+    ///
+    /// Nothing is cut off: the layers inside do that.
+    pub fn around<F>(self, future: F) -> Scope<F> {
+        let values = ScopeValues::Deadline(Self::earliest(Some(self), Self::whole()));
+        Scope { values, future }
+    }
+}
+
+impl Criticality {
+    /// Runs `future` under this criticality, and under the deadline of whoever polls it.
+    ///
+    /// ```
+    /// # use buttress_core::Criticality;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// let report = async { Criticality::current() };
+    /// assert_eq!(Criticality::Sheddable.around(report).await, Criticality::Sheddable);
+    /// assert_eq!(Criticality::current(), Criticality::Critical);
+    /// # }
+    /// ```
+    pub fn around<F>(self, future: F) -> Scope<F> {
+        Scope { values: ScopeValues::Criticality(self), future }
     }
 }
 

@@ -25,7 +25,7 @@ pub use self::wanted_freshness::WantedFreshness;
 /// The mode for any request and response: a rejection is an `Err`.
 ///
 /// It needs an error type with `From<Rejection>`, which [`BoxError`](crate::BoxError),
-/// [`std::io::Error`] and [`Rejection`] are; a retry needs `Request: Clone`.
+/// [`std::io::Error`] and [`Rejection`](crate::Rejection) are; a retry needs `Request: Clone`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Plain;
 
