@@ -147,6 +147,7 @@ mod key;
 mod mark;
 mod message;
 mod mode;
+mod options;
 mod propagate;
 mod replay;
 mod respond;

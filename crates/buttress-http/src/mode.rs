@@ -3,9 +3,8 @@ use std::{sync::Arc, time::Duration};
 use buttress_core::Bind;
 use http::HeaderName;
 
-use crate::{
-    key::ignored_headers::{IGNORED_BITS, bit},
-    replay::idempotent::RepeatPolicy,
+use crate::options::{
+    Counting, DEFAULT, DeadlineExtension, HeaderTrust, HttpOptions, RepeatPolicy,
 };
 
 /// The mode for `http::Request` and `reqwest::Request`: a rejection is a response.
@@ -173,72 +172,3 @@ pub trait HttpExt: Sized {
 }
 
 impl<L> HttpExt for L {}
-
-#[derive(Clone, Debug)]
-pub(crate) struct HttpOptions {
-    pub(crate) replay_cap: usize,
-    pub(crate) share_cap: usize,
-    pub(crate) timeout_header: Option<HeaderName>,
-    pub(crate) margin: Duration,
-    pub(crate) deadline_extension: DeadlineExtension,
-    pub(crate) criticality_header: HeaderName,
-    pub(crate) criticality: HeaderTrust,
-    pub(crate) repeat_policy: RepeatPolicy,
-    pub(crate) vary: Vec<HeaderName>,
-    pub(crate) counting: Counting,
-}
-
-impl HttpOptions {
-    /// Notes the bits of all names that may be ignored.
-    fn note_ignored(&mut self) {
-        let Counting::AllBut { names, bits } = &mut self.counting else { return };
-        let own = [Some(&self.criticality_header), self.timeout_header.as_ref()];
-        let names = names.iter().chain(own.into_iter().flatten());
-        *bits = names.fold(IGNORED_BITS, |bits, name| bits | bit(name.as_str().as_bytes()));
-    }
-}
-
-/// Which headers are part of a key.
-#[derive(Clone, Debug)]
-pub(crate) enum Counting {
-    /// All but the [`IGNORED_HEADERS`](crate::key::ignored_headers::IGNORED_HEADERS), those of the deadline
-    /// and the criticality, and these `names`.
-    AllBut {
-        names: Vec<HeaderName>,
-        /// All of them, each reduced to one bit: a name with another bit is none of them.
-        bits: u64,
-    },
-    Only(Vec<HeaderName>),
-}
-
-/// Whether the deadline is put into the request's extensions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum DeadlineExtension {
-    Absent,
-    Written,
-}
-
-/// Whether the header of the criticality is believed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum HeaderTrust {
-    Believed,
-    Ignored,
-}
-
-static DEFAULT: HttpOptions = HttpOptions {
-    replay_cap: 64 * 1024,
-    share_cap: 1024 * 1024,
-    timeout_header: None,
-    margin: Duration::ZERO,
-    deadline_extension: DeadlineExtension::Absent,
-    criticality_header: HeaderName::from_static(CRITICALITY),
-    criticality: HeaderTrust::Believed,
-    repeat_policy: RepeatPolicy::Answered,
-    vary: Vec::new(),
-    counting: Counting::AllBut {
-        names: Vec::new(),
-        bits: IGNORED_BITS | bit(CRITICALITY.as_bytes()),
-    },
-};
-
-const CRITICALITY: &str = "x-criticality";

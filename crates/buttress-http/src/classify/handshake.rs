@@ -1,6 +1,6 @@
 use std::{error::Error, io};
 
-use super::never_processed::{chain, is_connect, of_io};
+use super::error_chain::{chain, is_connect, of_io};
 
 /// Whether a TLS handshake was refused by either side: an untrusted or expired certificate, another name,
 /// no protocol in common, or a server that does not speak TLS at all. The next attempt would end alike.

@@ -1,5 +1,7 @@
+pub(crate) mod error_chain;
 mod handshake;
 pub(crate) mod never_processed;
+mod permanent;
 pub(crate) mod retry_after;
 
 use buttress_core::{Classify, RetryHint, Verdict};
@@ -71,8 +73,8 @@ where
     /// An error of a type that this crate knows, unless it is made of an answer: one that could not be
     /// read, or that reqwest or tonic took for an error. What another type says is the service's word.
     fn is_callers_own(&self, _: &Protocol, outcome: Result<&Res, &E>) -> bool {
-        let error = outcome.err().and_then(|error| never_processed::view(error));
-        error.is_some_and(|error| !never_processed::is_answer(error))
+        let error = outcome.err().and_then(|error| error_chain::view(error));
+        error.is_some_and(|error| !permanent::is_answer(error))
     }
 }
 
@@ -131,17 +133,17 @@ fn of_code(code: &[u8], pushback: Option<RetryHint>) -> Verdict {
 }
 
 fn of_error<E: 'static>(error: &E) -> Verdict {
-    let Some(error) = never_processed::view(error) else {
+    let Some(error) = error_chain::view(error) else {
         return Verdict::Permanent;
     };
-    if let Some(rejection) = never_processed::rejection(error) {
+    if let Some(rejection) = error_chain::rejection(error) {
         Verdict::from_rejection(rejection)
     } else if handshake::is_refused(error) {
         // No server has processed it, and no attempt will get any further.
         Verdict::Permanent
     } else if never_processed::never_processed(error) {
         Verdict::NeverProcessed
-    } else if never_processed::is_permanent(error) {
+    } else if permanent::is_permanent(error) {
         Verdict::Permanent
     } else {
         Verdict::Transient

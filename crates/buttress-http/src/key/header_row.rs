@@ -1,7 +1,7 @@
 use http::HeaderMap;
 
 use super::{headers::counts, length_prefixed::write};
-use crate::mode::HttpOptions;
+use crate::options::HttpOptions;
 
 /// Writes name and value of each header that counts, in an order that is the same in whatever order headers
 /// of different names stand. The values of one name keep theirs.

@@ -9,9 +9,9 @@ use http::{
 
 use super::ignored_headers::{IGNORED_HEADERS, bit, bits, has};
 use crate::{
-    expire::cache_control::is_word,
+    message::directives::is_word,
     message::header_value::members,
-    mode::{Counting, HttpOptions},
+    options::{Counting, HttpOptions},
 };
 
 /// Whether the values of the header `name` are part of a key.

@@ -8,7 +8,7 @@ use http::{
 
 use super::headers::NameFilter;
 use crate::{
-    expire::cache_control::directives,
+    message::directives::directives,
     message::header_value::{members, number},
 };
 

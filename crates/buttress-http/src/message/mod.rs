@@ -1,4 +1,5 @@
 pub(crate) mod body_error;
+pub(crate) mod directives;
 mod head;
 pub(crate) mod header_value;
 mod protocol;

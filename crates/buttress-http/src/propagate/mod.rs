@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use crate::{
     Http, Protocol, RequestHead,
     message::header_value::{has, number},
-    mode::{DeadlineExtension, HeaderTrust, HttpOptions},
+    options::{DeadlineExtension, HeaderTrust, HttpOptions},
 };
 
 pub use self::grpc_timeout::{encode_grpc_timeout, parse_grpc_timeout};

@@ -1,11 +1,10 @@
 use bytes::{Buf, Bytes};
-use http_body::Body;
 use http_body_util::{
     Empty, Full,
     combinators::{BoxBody, UnsyncBoxBody},
 };
 
-use super::tee::{self, Recording};
+use super::tee::{self, Recording, fits};
 #[cfg(feature = "axum")]
 use crate::message::body_error::bare;
 #[cfg(feature = "axum")]
@@ -140,9 +139,4 @@ impl ReplayBody for () {
     fn again((): &()) -> Option<()> {
         Some(())
     }
-}
-
-/// Whether a body holds at most `cap` bytes, as far as it says.
-pub(crate) fn fits(body: &impl Body, cap: usize) -> bool {
-    u64::try_from(cap).is_ok_and(|cap| body.size_hint().lower() <= cap)
 }

@@ -1,6 +1,6 @@
 use http::HeaderName;
 
-use crate::{Http, Protocol, RequestHead};
+use crate::{Http, Protocol, RequestHead, options::RepeatPolicy};
 
 /// The caller's mark on a request: sending it twice does what sending it once does.
 ///
@@ -56,16 +56,6 @@ impl Repeatability {
             Self::Never => false,
         }
     }
-}
-
-/// Which requests may be repeated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum RepeatPolicy {
-    /// Those known to be idempotent.
-    Idempotent,
-    /// Those, and gRPC calls that the service answered.
-    Answered,
-    All,
 }
 
 fn is_marked(request: &impl RequestHead) -> bool {

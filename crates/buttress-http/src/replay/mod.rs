@@ -8,10 +8,7 @@ use buttress_core::{Attempt, Deadline, Propagate, Replay};
 use http::{HeaderMap, HeaderName, HeaderValue, Request};
 
 #[cfg(feature = "reqwest")]
-use self::{
-    body::fits,
-    tee::{Recording, Tee},
-};
+use self::tee::{Recording, Tee, fits};
 use self::{head_copy::HeadCopy, idempotent::Repeatability};
 #[cfg(feature = "reqwest")]
 use crate::message::body_error::bare;

@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use super::{body::fits, recording::RecordedBody};
+use super::recording::RecordedBody;
 
 /// What is kept of a body: nothing of one that is empty, else where it is recorded.
 #[derive(Debug)]
@@ -43,6 +43,11 @@ where
         None => Some(B::default()),
         Some(slot) => Some(wrap(Tee::new(slot.take()?, slot.clone()))),
     }
+}
+
+/// Whether a body holds at most `cap` bytes, as far as it says.
+pub(crate) fn fits(body: &impl Body, cap: usize) -> bool {
+    u64::try_from(cap).is_ok_and(|cap| body.size_hint().lower() <= cap)
 }
 
 /// A body that is recorded while it is read.

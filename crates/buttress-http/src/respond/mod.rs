@@ -129,9 +129,8 @@ pub(crate) fn at(url: reqwest::Url, response: http::Response<reqwest::Body>) -> 
 
 #[cfg(feature = "tonic")]
 fn timer_fired<E: 'static>(error: &E) -> bool {
-    let chain = std::iter::successors(crate::classify::never_processed::view(error), |error| {
-        error.source()
-    });
+    let chain =
+        std::iter::successors(crate::classify::error_chain::view(error), |error| error.source());
     // A chain is a handful of links; the bound keeps a source() that returns itself harmless.
     chain.take(LONGEST_CHAIN).any(<dyn std::error::Error>::is::<tonic::TimeoutExpired>)
 }

@@ -7,7 +7,7 @@ use crate::{
     expire::cache_control::CacheControl,
     key::headers::{EVENTS, covers, starts_with},
     message::header_value::members,
-    mode::HttpOptions,
+    options::HttpOptions,
 };
 
 /// Whether a response may go to every caller whose request had the same key.

@@ -1,6 +1,7 @@
 pub(crate) mod allowed;
 mod body;
 mod bound;
+mod read_to_end;
 mod response;
 
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use std::sync::Arc;
 use buttress_core::{ByteBudget, Progress, Reader, Share};
 use http::{Extensions, HeaderMap, Response, StatusCode, header::CONTENT_LENGTH};
 
-use self::{allowed::is_shareable, body::ReadToEnd, response::SharedResponse};
+use self::{allowed::is_shareable, read_to_end::ReadToEnd, response::SharedResponse};
 use crate::Http;
 #[cfg(feature = "reqwest")]
 use crate::respond::at;

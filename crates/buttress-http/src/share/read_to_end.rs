@@ -8,8 +8,7 @@ use buttress_core::{BoxError, Progress, Reader};
 use bytes::Bytes;
 use http_body::Body;
 
-use super::SharedBody;
-use crate::share::response::SharedResponse;
+use super::{SharedBody, response::SharedResponse};
 
 /// Reads a response to its end, for nobody but those who come later.
 #[derive(Debug)]

@@ -16,13 +16,11 @@ mod error;
 pub(super) mod frame;
 mod frame_log;
 mod live;
-mod read_to_end;
 mod reader;
 mod source;
 pub(super) mod stored;
 
 pub use self::error::TooLong;
-pub(super) use self::read_to_end::ReadToEnd;
 
 /// The body of a response that may have many callers.
 ///
