@@ -7,8 +7,9 @@ use std::{
 
 /// Wakes every waker, even if one of them panics.
 ///
-/// The first panic is resumed once all are woken. It is dropped if the thread is panicking already,
-/// because a second panic would abort the process. Hold no lock: a waker is foreign code.
+/// The first panic is resumed once all are woken. If the thread is panicking already, the panic is
+/// dropped instead, because a second panic would abort the process. Hold no lock: a waker is
+/// foreign code.
 pub fn wake_all(wakers: impl IntoIterator<Item = Waker>) {
     let mut first = None;
     for waker in wakers {
@@ -23,7 +24,7 @@ pub fn wake_all(wakers: impl IntoIterator<Item = Waker>) {
     }
 }
 
-/// Runs foreign code, and returns its panic.
+/// Runs foreign code, and returns its panic as an error.
 pub(crate) fn catch(f: impl FnOnce()) -> Result<(), Box<dyn Any + Send>> {
     catch_unwind(AssertUnwindSafe(f))
 }

@@ -4,43 +4,48 @@ use slab::Slab;
 
 use crate::{Ambient, Criticality, Deadline, wake_all};
 
-/// Who waits for a piece of work, and on what terms.
+/// The members of a relay: their deadlines, criticality and wakers.
 #[derive(Debug)]
 pub(super) struct Members {
-    // One that waits alone costs no allocation.
+    // A member that waits alone costs no allocation.
     first: Option<FirstMember>,
     others: Slab<Member>,
-    /// The wakers of the others, and the members they belong to.
+    /// The registered wakers of the others, each with the index of its member. [`Member::index`]
+    /// points back, and `remove` keeps both in step.
     waiting: Vec<(usize, Waker)>,
-    /// Members without a deadline.
+    /// The number of members without a deadline.
     patient: usize,
-    /// The latest deadline of the others.
+    /// The latest deadline of all other members, unless `outdated`.
     latest: Option<Deadline>,
-    /// The member with the latest deadline may have left.
+    /// The member with the latest deadline may have left, so `latest` must be computed anew.
     outdated: bool,
-    /// No member but the first has an earlier deadline. The member that had this one may have left.
+    /// A lower bound: no member but the first has an earlier deadline. The member with this one may
+    /// have left.
     earliest: Option<Deadline>,
-    /// A member has left that had waited in vain until its deadline.
+    /// A member waited until its deadline without a result.
     spent: bool,
+    /// The highest criticality of all members that ever joined.
     criticality: Criticality,
 }
 
-/// A member's place. It is given back with [`Relay::leave`](super::Relay::leave), once.
+/// The id of a member. It is valid until [`Relay::leave`](super::Relay::leave), which is called
+/// once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemberId(usize);
 
 impl MemberId {
-    /// Whether it is that of the member whom the relay was made, or renewed, for.
+    /// Returns whether this is the member that the relay was created, or reused, for.
     pub const fn is_first(self) -> bool {
         self.0 == 0
     }
 
-    /// Whether it is one of the first eight.
+    /// Whether this is one of the first eight ids.
     pub(super) const fn is_early(self) -> bool {
         self.0 < 8
     }
 
-    /// Whether it is the one that makes two members three. No more than two are woken at a time.
+    /// Whether this id makes two members three. Two members are always woken both, so only a third
+    /// can be left out.
     pub(super) const fn is_third(self) -> bool {
         self.0 == 2
     }
@@ -55,14 +60,15 @@ struct FirstMember {
 #[derive(Debug)]
 struct Member {
     deadline: Option<Deadline>,
-    /// Where its waker is among those waiting, if the one there is its own.
+    /// The index of its waker in [`Members::waiting`]. Stale if the waker there belongs to another
+    /// member.
     index: usize,
 }
 
 impl Members {
     #[inline]
-    pub(super) fn new(terms: Ambient) -> (Self, MemberId) {
-        let Ambient { deadline, criticality } = terms;
+    pub(super) fn new(ambient: Ambient) -> (Self, MemberId) {
+        let Ambient { deadline, criticality } = ambient;
         let members = Self {
             first: Some(FirstMember { deadline, waker: None }),
             others: Slab::new(),
@@ -77,7 +83,8 @@ impl Members {
         (members, MemberId(0))
     }
 
-    /// The one member goes, if it leaves nothing behind that would have to be dropped.
+    /// Removes the only member. Returns `false` if there is anything to drop: a waker, or the
+    /// memory of others.
     #[inline]
     pub(super) fn vacate(&mut self) -> bool {
         if self.others.capacity() > 0
@@ -89,10 +96,10 @@ impl Members {
         true
     }
 
-    /// A new first member, where nobody sits.
+    /// Adds a first member after [`vacate`](Self::vacate).
     #[inline]
-    pub(super) fn reuse(&mut self, terms: Ambient) -> MemberId {
-        let Ambient { deadline, criticality } = terms;
+    pub(super) fn reuse(&mut self, ambient: Ambient) -> MemberId {
+        let Ambient { deadline, criticality } = ambient;
         self.first = Some(FirstMember { deadline, waker: None });
         self.patient = usize::from(deadline.is_none());
         self.latest = deadline;
@@ -111,8 +118,8 @@ impl Members {
         self.first.is_none() && self.others.is_empty()
     }
 
-    pub(super) fn join(&mut self, terms: Ambient) -> MemberId {
-        let Ambient { deadline, criticality } = terms;
+    pub(super) fn join(&mut self, ambient: Ambient) -> MemberId {
+        let Ambient { deadline, criticality } = ambient;
         match deadline {
             Some(_) => {
                 self.latest = self.latest.max(deadline);
@@ -124,7 +131,7 @@ impl Members {
         MemberId(self.others.insert(Member { deadline, index: 0 }) + 1)
     }
 
-    /// Whether a member has spent its whole patience here. The clock is read only if a member has a
+    /// Whether a member has waited until its deadline. Reads the clock only if a member has a
     /// deadline.
     #[inline]
     pub(super) fn is_closed(&mut self) -> bool {
@@ -142,30 +149,33 @@ impl Members {
         }
     }
 
-    /// The member at `place` is about to leave with nothing.
-    pub(super) fn note_unserved(&mut self, place: MemberId) {
-        self.spent = self.spent || self.deadline(place).is_some_and(Deadline::has_passed);
+    /// Notes that the member `id` is about to leave without a result.
+    pub(super) fn note_unserved(&mut self, id: MemberId) {
+        self.spent = self.spent || self.deadline(id).is_some_and(Deadline::has_passed);
     }
 
-    /// A member has waited in vain until a deadline that no [`Member`] holds.
+    /// Notes that a member waited without a result until a deadline that no [`Member`] holds.
     pub(super) fn close(&mut self) {
         self.spent = true;
     }
 
-    /// Gives the place up, and returns the waker to be dropped.
-    pub(super) fn leave(&mut self, place: MemberId) -> Option<Waker> {
-        let waker = self.take(place);
-        let deadline = match place.0.checked_sub(1) {
+    /// Removes the member `id`. Returns its waker, to be dropped without the lock.
+    pub(super) fn leave(&mut self, id: MemberId) -> Option<Waker> {
+        let waker = self.take(id);
+        let deadline = match id.0.checked_sub(1) {
             None => self.first.take()?.deadline,
             Some(member) => self.others.try_remove(member)?.deadline,
         };
         match deadline {
+            // Recomputed only when the work is driven next: a crowd that leaves at once costs one
+            // pass.
             Some(_) => self.outdated |= deadline == self.latest,
             None => self.patient -= 1,
         }
         waker
     }
 
+    /// The ambient values of all members. A member without a deadline outlasts any deadline.
     #[inline]
     pub(super) fn ambient(&mut self) -> Ambient {
         if self.outdated {
@@ -181,7 +191,8 @@ impl Members {
         self.outdated = false;
     }
 
-    /// Once for each time that the member with the earliest deadline has left.
+    /// Computes `earliest` anew. Runs once for each time that the member with the earliest deadline
+    /// has left.
     #[cold]
     fn look_for_earliest(&mut self) {
         self.earliest = self.deadlines().min();
@@ -193,30 +204,31 @@ impl Members {
         first.chain(self.others.iter().filter_map(|(_, member)| member.deadline))
     }
 
-    fn deadline(&self, place: MemberId) -> Option<Deadline> {
-        match place.0.checked_sub(1) {
+    fn deadline(&self, id: MemberId) -> Option<Deadline> {
+        match id.0.checked_sub(1) {
             None => self.first.as_ref()?.deadline,
             Some(member) => self.others.get(member)?.deadline,
         }
     }
 
-    /// Whether the first member waits with this very waker.
+    /// Whether the first member has registered this very waker.
     pub(super) fn is_waiting(&self, waker: &Waker) -> bool {
         let known = self.first.as_ref().and_then(|first| first.waker.as_ref());
         known.is_some_and(|known| known.will_wake(waker))
     }
 
-    /// Lets the member at `place` wait, and returns the waker to be dropped.
+    /// Registers the waker of the member `id`. Returns the replaced waker, to be dropped without
+    /// the lock.
     #[inline]
-    pub(super) fn wait(&mut self, place: MemberId, waker: Waker) -> Option<Waker> {
-        match (place.0.checked_sub(1), &mut self.first) {
+    pub(super) fn wait(&mut self, id: MemberId, waker: Waker) -> Option<Waker> {
+        match (id.0.checked_sub(1), &mut self.first) {
             (Some(member), _) => self.wait_behind(member, waker),
             (None, Some(first)) => first.waker.replace(waker),
             (None, None) => Some(waker),
         }
     }
 
-    /// The same for one of the others.
+    /// Does the same for a member that is not the first.
     fn wait_behind(&mut self, member: usize, waker: Waker) -> Option<Waker> {
         let Some(Member { index, .. }) = self.others.get_mut(member) else { return Some(waker) };
         match self.waiting.get_mut(*index) {
@@ -229,19 +241,19 @@ impl Members {
         }
     }
 
-    /// Whether a member waits who has not been woken.
+    /// Whether a member waits that has not been woken.
     pub(super) fn is_anyone_waiting(&self) -> bool {
         !self.waiting.is_empty() || self.first.as_ref().is_some_and(|first| first.waker.is_some())
     }
 
-    /// Whether the first member is all there is.
+    /// Whether there is no member but the first.
     #[inline]
     pub(super) fn is_alone(&self) -> bool {
         self.others.is_empty()
     }
 
-    /// Takes two wakers: of the driver or, if it does not wait, of anybody, and of a deputy who is
-    /// another task.
+    /// Takes two wakers: that of the driver, or of any member if the driver does not wait, and that
+    /// of a deputy in another task.
     #[inline]
     pub(super) fn next_wakers(&mut self, driver: MemberId) -> [Option<Waker>; 2] {
         if self.is_alone() {
@@ -257,13 +269,14 @@ impl Members {
         [first, second]
     }
 
-    /// Takes all wakers.
+    /// Takes the wakers of all members.
     pub(super) fn take_all_wakers(&mut self) -> AllWakers {
         let first = self.first.as_mut().and_then(|first| first.waker.take());
         AllWakers { first, others: mem::take(&mut self.waiting) }
     }
 
-    /// Takes a waker that `suits`. Of the others, whoever came last is the likeliest to be polled soon.
+    /// Takes a waker that `suits`. Of the others, the member that registered last is the likeliest
+    /// to be polled soon.
     fn take_any(&mut self, suits: impl Fn(&Waker) -> bool) -> Option<Waker> {
         let first = self.first.as_mut();
         first.and_then(|first| first.waker.take_if(|waker| suits(waker))).or_else(|| {
@@ -272,14 +285,14 @@ impl Members {
         })
     }
 
-    fn take(&mut self, place: MemberId) -> Option<Waker> {
-        match place.0.checked_sub(1) {
+    fn take(&mut self, id: MemberId) -> Option<Waker> {
+        match id.0.checked_sub(1) {
             None => self.first.as_mut()?.waker.take(),
             Some(member) => self.index(member).map(|index| self.remove(index)),
         }
     }
 
-    /// Where the waker of this member is, if it waits.
+    /// The index of this member's waker, if the member waits.
     fn index(&self, member: usize) -> Option<usize> {
         let index = self.others.get(member)?.index;
         self.waiting.get(index).is_some_and(|(owner, _)| *owner == member).then_some(index)
@@ -287,6 +300,7 @@ impl Members {
 
     fn remove(&mut self, index: usize) -> Waker {
         let (_, waker) = self.waiting.swap_remove(index);
+        // `swap_remove` has moved the last waker to `index`: its member must point there.
         let moved = self.waiting.get(index).and_then(|(owner, _)| self.others.get_mut(*owner));
         if let Some(moved) = moved {
             moved.index = index;

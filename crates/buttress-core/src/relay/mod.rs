@@ -18,76 +18,77 @@ mod state;
 mod sync;
 mod watchdog;
 
-pub use self::driver::{DriveEnd, Driver};
+pub use self::driver::{DriveEnd, Driven, Driver};
 pub use self::members::MemberId;
 pub use self::watchdog::WatchdogHost;
 
-/// One piece of work that many wait for, and any of them may drive.
+/// A piece of work that several members wait for, and that any of them may drive.
 ///
-/// The work lies in a slot. Whoever is polled while it is there and has been woken takes it out,
-/// drives it with no lock held, and puts it back. A wake of the work ([`ring`](Self::wake_driver)) wakes whoever
-/// drove last, or anybody if that one does not wait, and a deputy with another waker, if one waits. So
-/// neither a driver that is gone nor one that is alive and never polled delays the others. If neither of
-/// the two takes the work up within 10 ms, all others are woken, once: members that are held and not
-/// polled, however many, delay the others by no more than that, and are not chosen again before they have
-/// been polled. Everybody is woken when there is something new.
+/// The work lies in a slot. A member that is polled while the work is woken takes the work out of
+/// the slot, drives it with no lock held, and puts it back. At most one member, the *driver*, holds
+/// the work at a time.
 ///
-/// For that the relay has a timer, if it is [watched](Self::start_watchdog): it runs on the tokio runtimes where the
-/// members are polled, and is set only while more than two wait. On a runtime without a time driver, and
-/// outside of any, there is none.
+/// Wake-ups:
 ///
-/// The work runs under the [`Ambient`] of its members: the latest deadline of those who are there, and the
-/// highest criticality of all who ever came.
+/// - A wake of the work ([`wake_driver`](Self::wake_driver)) wakes the last driver, or any waiting
+///   member if the last driver does not wait. It also wakes a *deputy*: a second member with
+///   another waker, if one waits. So neither a driver that was dropped nor one that is alive and
+///   never polled delays the others.
+/// - If neither takes up the work within 10 ms, the *watchdog* wakes all other members once.
+///   Members that are held and not polled, however many, delay the others by no more than that.
+///   They are not chosen again before they have been polled.
+/// - When the driver publishes something new, all members are woken.
+///
+/// The watchdog is a timer, and exists only if [`start_watchdog`](Self::start_watchdog) was called.
+/// It runs on the tokio runtimes that poll the members, and is armed only while more than two
+/// members wait. A runtime without a time driver has no watchdog, and neither have members polled
+/// outside of any runtime.
+///
+/// The work runs under the [`Ambient`] values of its members: the latest deadline of the present
+/// members, and the highest criticality of all members that ever joined.
 #[derive(Debug)]
 pub struct Relay<W> {
+    // Held for a few moves only. The work, wakers and timers are foreign code: every method takes
+    // them out of the state, unlocks, and only then polls, wakes or drops them.
     state: Mutex<RelayState<W>>,
 }
 
-/// What driving the work came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Driven {
-    /// Nothing new; the work will ring.
-    Pending,
-    /// Something new has been published, and there may be more.
-    More,
-    /// The last has been published. The work is dropped.
-    Done,
-}
-
-/// What became of somebody who wanted to join.
+/// The result of [`Relay::join`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Join {
-    /// A member now.
+    /// The caller is a member now.
     Member(MemberId),
-    /// The last member has left, and the work with it, or one has waited in vain until its deadline.
+    /// The last member has left and the work was dropped, or a member waited until its deadline
+    /// without a result.
     Closed,
-    /// The work itself wants to wait for the work, which would be for ever.
+    /// The caller runs inside the work, on the same thread. Waiting for the work would never end.
     Reentrant,
 }
 
 impl<W> Relay<W> {
-    /// The relay of `work`, and the place of its first member.
+    /// Creates a relay for `work`, and returns the id of its first member.
     #[inline]
-    pub fn new(work: W, terms: Ambient) -> (Self, MemberId) {
-        let (members, place) = Members::new(terms);
-        let slot = Some(work);
-        let (phase, watch) = (WorkPhase::Idle, Watchdog::default());
+    pub fn new(work: W, ambient: Ambient) -> (Self, MemberId) {
+        let (members, id) = Members::new(ambient);
         let state = RelayState {
-            slot,
-            phase,
+            slot: Some(work),
+            phase: WorkPhase::Idle,
             woken: true,
             generation: 0,
-            driver: place,
+            driver: id,
             members,
-            watchdog: watch,
+            watchdog: Watchdog::default(),
         };
-        (Self { state: Mutex::new(state) }, place)
+        (Self { state: Mutex::new(state) }, id)
     }
 
-    /// Begins again, for a new first member, after [`Driver::finish_alone`]. What was left of the work is to be
-    /// filled with the next.
+    /// Starts again with a new first member, after [`Driver::finish_alone`] returned
+    /// [`DriveEnd::Reusable`].
+    ///
+    /// Returns the remains of the previous work, to be replaced by the next. `None` if the relay is
+    /// not reusable.
     #[inline]
-    pub fn reuse(&mut self, terms: Ambient) -> Option<(&mut W, MemberId)> {
+    pub fn reuse(&mut self, ambient: Ambient) -> Option<(&mut W, MemberId)> {
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
         if state.phase != WorkPhase::Reusable {
             return None;
@@ -95,26 +96,29 @@ impl<W> Relay<W> {
         state.phase = WorkPhase::Idle;
         state.woken = true;
         state.generation = 0;
-        let place = state.members.reuse(terms);
-        state.driver = place;
-        Some((state.slot.as_mut()?, place))
+        let id = state.members.reuse(ambient);
+        state.driver = id;
+        Some((state.slot.as_mut()?, id))
     }
 
-    /// Joins, on these terms.
-    pub fn join(&self, terms: Ambient) -> Join {
-        self.admit(terms, |_| true)
+    /// Joins with these ambient values.
+    pub fn join(&self, ambient: Ambient) -> Join {
+        self.admit(ambient, |_| true)
     }
 
-    /// Joins, unless a member has waited in vain until its deadline: then it is closed to those who come,
-    /// who would do the same.
+    /// Joins, unless a member has waited until its deadline without a result.
+    ///
+    /// From then on the relay is closed to new members, because they would wait in vain as well.
     #[inline]
-    pub fn join_in_time(&self, terms: Ambient) -> Join {
-        self.admit(terms, |members| !members.is_closed())
+    pub fn join_in_time(&self, ambient: Ambient) -> Join {
+        self.admit(ambient, |members| !members.is_closed())
     }
 
     #[inline]
-    fn admit(&self, terms: Ambient, is_open: impl FnOnce(&mut Members) -> bool) -> Join {
+    fn admit(&self, ambient: Ambient, is_open: impl FnOnce(&mut Members) -> bool) -> Join {
         let mut state = self.lock();
+        // Only the thread that drives can be inside the work. `take` stores the thread, and
+        // `put_back` clears it before another thread can drive.
         if matches!(state.phase, WorkPhase::Polling(thread) if thread == this_thread()) {
             return Join::Reentrant;
         }
@@ -122,112 +126,129 @@ impl<W> Relay<W> {
         if members.is_empty() || !is_open(members) {
             return Join::Closed;
         }
-        Join::Member(members.join(terms))
+        Join::Member(members.join(ambient))
     }
 
-    /// Whether a member has waited in vain until its deadline.
+    /// Returns whether a member has waited until its deadline without a result.
     pub fn is_closed(&self) -> bool {
         self.lock().members.is_closed()
     }
 
-    /// Says that the member at `place`, which is about to leave, has got nothing. If its deadline has
-    /// passed, no caller [joins in time](Self::join_in_time) any more.
-    pub fn note_unserved(&self, place: MemberId) {
-        self.lock().members.note_unserved(place);
+    /// Notes that the member `id` is about to leave without a result. Call it before
+    /// [`leave`](Self::leave).
+    ///
+    /// If the deadline of that member has passed, [`join_in_time`](Self::join_in_time) returns
+    /// [`Join::Closed`] from then on.
+    pub fn note_unserved(&self, id: MemberId) {
+        self.lock().members.note_unserved(id);
     }
 
-    /// Says that a member has got nothing until a deadline of its own that is no part of its [`Ambient`]:
-    /// no caller [joins in time](Self::join_in_time) any more.
+    /// Closes the relay to [`join_in_time`](Self::join_in_time).
+    ///
+    /// For a member that waited without a result until a deadline that is no part of its
+    /// [`Ambient`] values.
     #[cold]
     pub fn close(&self) {
         self.lock().members.close();
     }
 
-    /// Sees to it, once a third member has joined, that members which are not polled delay the others by
-    /// 10 ms at most. `place` is that of the member who joined last, and `host` what the relay is a part of.
+    /// Starts the watchdog once a third member has joined.
+    ///
+    /// From then on, members that are not polled delay the others by 10 ms at most. `id` is the
+    /// member that joined last, and `host` the object that owns this relay.
     #[inline]
-    pub fn start_watchdog<H: WatchdogHost>(&self, place: MemberId, host: &Arc<H>) {
-        if place.is_third() {
+    pub fn start_watchdog<H: WatchdogHost>(&self, id: MemberId, host: &Arc<H>) {
+        if id.is_third() {
             self.start_watchdog_with(alarm(host));
         }
     }
 
-    /// Leaves. Whether this was the last member: then the work has been dropped.
-    pub fn leave(&self, place: MemberId) -> bool {
+    /// Removes the member `id`, and returns whether it was the last one. If it was, the work is
+    /// dropped.
+    pub fn leave(&self, id: MemberId) -> bool {
         let mut state = self.lock();
-        let waker = state.members.leave(place);
+        let waker = state.members.leave(id);
         let last = state.members.is_empty();
+        // In `Polling` the driver holds the work. The driver is a member itself, and drops the work
+        // if it ends.
         let work = if last && state.phase == WorkPhase::Idle {
             state.phase = WorkPhase::Ended;
             state.slot.take()
         } else {
             None
         };
+        // The leaving member may have been woken to drive. Its wake-up passes on to another member.
         let next_wakers = if last { NextWakers::default() } else { state.next_wakers() };
         drop(state);
         self.wake(next_wakers);
+        // Last, because dropping the work may panic: by then the others have been woken.
         drop((waker, work));
         last
     }
 
-    /// Ready when there is more news than the `known`, or there will be none. The member at `place`
-    /// looks before for what has been published, and is woken for what will be.
+    /// Ready once more than `known` results have been published, or once none will follow.
     ///
-    /// `drive` is run if the work needs somebody and this member is the one. It polls the work with a
-    /// waker that [`ring`](Self::wake_driver)s, publishes what comes of it, and only then returns.
+    /// Before the call, the member `id` looks for published results itself. Later ones wake it.
+    ///
+    /// `drive` runs if the work needs a driver and this member becomes the driver. It polls the
+    /// work with a waker that calls [`wake_driver`](Self::wake_driver). It publishes the result
+    /// where members find it before it returns.
     #[inline]
     pub fn poll(
         &self,
-        place: MemberId,
+        id: MemberId,
         known: u64,
         cx: &mut Context<'_>,
         drive: impl FnOnce(&mut W, Ambient) -> Driven,
     ) -> Poll<()> {
-        let Some(mut turn) = ready!(self.poll_drive(place, known, cx)) else {
+        let Some(mut driver) = ready!(self.poll_drive(id, known, cx)) else {
             return Poll::Ready(());
         };
-        let terms = turn.ambient();
-        match turn.work().map_or(Driven::Done, |work| drive(work, terms)) {
+        let ambient = driver.ambient();
+        match driver.work().map_or(Driven::Done, |work| drive(work, ambient)) {
             Driven::Pending => {
-                turn.park(cx);
+                driver.park(cx);
                 return Poll::Pending;
             }
-            Driven::More => turn.publish(),
-            Driven::Done => drop(turn),
+            Driven::More => driver.publish(),
+            Driven::Done => drop(driver),
         }
         Poll::Ready(())
     }
 
-    /// The same in two steps: whoever gets a [`Driver`] drives the work.
+    /// Does the same in two steps: a member that receives a [`Driver`] drives the work. `None`
+    /// stands for a new result, or for the end.
     #[inline]
     pub fn poll_drive(
         &self,
-        place: MemberId,
+        id: MemberId,
         known: u64,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Driver<'_, W>>> {
-        // ClonedErrors and dropped outside of the lock, for both are other people's code. Whoever came first
-        // is the likeliest to drive, and needs none then.
-        let mut waker = if place.is_first() { None } else { Some(cx.waker().clone()) };
+        // Wakers are cloned and dropped outside of the lock, because both are foreign code. The
+        // first member most often becomes the driver, and then needs no waker.
+        let mut waker = if id.is_first() { None } else { Some(cx.waker().clone()) };
         loop {
             let mut state = self.lock();
             if state.is_later_than(known) {
                 return Poll::Ready(None);
             }
-            if let Some((work, terms)) = state.take(place) {
+            if let Some((work, ambient)) = state.take(id) {
                 return Poll::Ready(Some(Driver {
                     relay: self,
                     work: Some(work),
-                    ambient: terms,
-                    member: place,
+                    ambient,
+                    member: id,
                 }));
             }
             if let Some(waker) = waker.take() {
-                let old = state.wait(place, waker);
+                let old = state.wait(id, waker);
                 drop(state);
                 drop(old);
                 return Poll::Pending;
             }
+            // Only the first member gets here. If it waits with this very waker, there is nothing
+            // to register.
             if state.members.is_waiting(cx.waker()) {
                 return Poll::Pending;
             }
@@ -236,13 +257,15 @@ impl<W> Relay<W> {
         }
     }
 
-    /// Wakes somebody to drive the work. For the work's waker.
+    /// Wakes a member to drive the work. The waker of the work calls this.
     pub fn wake_driver(&self) {
         let mut state = self.lock();
+        // Woken before and not driven since: the members have been told already.
         if state.woken {
             return;
         }
         state.woken = true;
+        // `Driver::park` looks at `woken` under this lock when it puts the work back.
         if matches!(state.phase, WorkPhase::Polling(_)) {
             // Whoever drives it looks when it is put back.
             return;
@@ -252,7 +275,8 @@ impl<W> Relay<W> {
         self.wake(next_wakers);
     }
 
-    /// Wakes all members if those that were woken have not taken the work up in time. For the timer.
+    /// Wakes all members if the driver and the deputy have not taken up the work in time. The
+    /// watchdog's timer calls this.
     pub fn wake_if_stalled(&self) {
         let mut state = self.lock();
         let (all_wakers, arming) = state.wake_if_stalled();
@@ -265,24 +289,24 @@ impl<W> Relay<W> {
         }
     }
 
-    /// The terms the work would be driven on now.
+    /// Returns the ambient values that the work would be driven under now.
     pub fn ambient(&self) -> Ambient {
         self.lock().members.ambient()
     }
 
-    /// How many members there are.
+    /// Returns the number of members.
     pub fn members(&self) -> usize {
         self.lock().members.len()
     }
 
     #[cold]
     fn end(&self, work: W) {
-        // Also if dropping the work panics.
+        // Runs even if dropping the work panics. Otherwise all members would wait for ever.
         let _finish = FinishOnDrop(self);
         drop(work);
     }
 
-    /// The work is gone, and nobody needs to wait for it.
+    /// Marks the work as ended and wakes all members.
     fn finish(&self) {
         let mut state = self.lock();
         state.phase = WorkPhase::Ended;
@@ -295,7 +319,8 @@ impl<W> Relay<W> {
     #[inline]
     fn wake(&self, next_wakers: NextWakers) {
         let NextWakers { wakers: [driver, deputy], arming } = next_wakers;
-        // Dropped last, also if a waker panics. Otherwise no timer would ever be set again.
+        // Runs last, even if a waker panics. Otherwise the watchdog would stay in `Armed::Setting`,
+        // and no timer would ever be set again.
         let _arm_last = ArmLast(self, arming);
         if driver.is_some() || deputy.is_some() {
             wake_all(driver.into_iter().chain(deputy));
@@ -304,11 +329,15 @@ impl<W> Relay<W> {
 
     #[cold]
     fn start_watchdog_with(&self, alarm: Waker) {
+        // A waker that is not stored is dropped outside of the lock, like every waker.
         let known = self.lock().watchdog.turn_on(alarm);
         drop(known);
     }
 
-    /// Sets timers, which may fire meanwhile.
+    /// Sets timers with no lock held, because tokio takes locks of its own.
+    ///
+    /// A timer may fire before `armed` runs. `Watchdog::fire` notes that in `Armed::Setting`, and
+    /// this method makes up for it.
     #[cold]
     fn arm(&self, arming: Arming) {
         let timers = arming.set();
@@ -319,12 +348,12 @@ impl<W> Relay<W> {
     }
 
     fn lock(&self) -> MutexGuard<'_, RelayState<W>> {
-        // What is done under it cannot panic, so a poisoned lock means nothing.
+        // No code under this lock can panic, so a poisoned lock means nothing.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Sets timers when it is dropped.
+/// Sets the timers of the watchdog when dropped.
 struct ArmLast<'a, W>(&'a Relay<W>, Option<Box<Arming>>);
 
 impl<W> Drop for ArmLast<'_, W> {
@@ -336,6 +365,7 @@ impl<W> Drop for ArmLast<'_, W> {
     }
 }
 
+/// Ends the relay when dropped.
 struct FinishOnDrop<'a, W>(&'a Relay<W>);
 
 impl<W> Drop for FinishOnDrop<'_, W> {

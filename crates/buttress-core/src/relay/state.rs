@@ -8,15 +8,17 @@ use super::{
 };
 use crate::Ambient;
 
+/// The state of a relay, under its lock.
 #[derive(Debug)]
 pub(super) struct RelayState<W> {
-    /// The work, unless it is being driven or gone.
+    /// The work. `None` while a driver holds it, and after the end.
     pub(super) slot: Option<W>,
     pub(super) phase: WorkPhase,
-    /// The work has been woken, or never driven, and nobody has driven it since.
+    /// The work was woken, or is new, and has not been driven since.
     pub(super) woken: bool,
-    /// How many times there was something new.
+    /// The number of results published so far.
     pub(super) generation: u64,
+    /// The member that drove last. It may have left.
     pub(super) driver: MemberId,
     pub(super) members: Members,
     pub(super) watchdog: Watchdog,
@@ -24,31 +26,34 @@ pub(super) struct RelayState<W> {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum WorkPhase {
-    /// The work lies there.
+    /// The work lies in the slot.
     Idle,
-    /// It is being driven, on the thread with this mark.
+    /// The work is being driven, on the thread with this mark.
     Polling(usize),
-    /// It is done, and what is left of it lies there for the next.
+    /// The work is done, and its remains lie in the slot for the next one.
     Reusable,
-    /// It is done, or given up.
+    /// The work is done or abandoned.
     Ended,
 }
 
 impl<W> RelayState<W> {
+    /// Whether there are more than `known` results, or no more will follow.
     pub(super) fn is_later_than(&self, known: u64) -> bool {
         self.generation > known || matches!(self.phase, WorkPhase::Ended | WorkPhase::Reusable)
     }
 
-    /// Takes the work out, if it needs somebody to drive it.
+    /// Takes the work out of the slot if it needs a driver, and makes `id` the driver.
     #[inline]
-    pub(super) fn take(&mut self, place: MemberId) -> Option<(W, Ambient)> {
+    pub(super) fn take(&mut self, id: MemberId) -> Option<(W, Ambient)> {
         if !self.woken || self.phase != WorkPhase::Idle {
             return None;
         }
         let work = self.slot.take()?;
         self.phase = WorkPhase::Polling(this_thread());
+        // Before the poll, so that a wake-up during the poll is not lost: `wake_driver` sets the
+        // flag again, and `park` looks at it.
         self.woken = false;
-        self.driver = place;
+        self.driver = id;
         Some((work, self.members.ambient()))
     }
 
@@ -57,16 +62,18 @@ impl<W> RelayState<W> {
         self.slot = work;
     }
 
-    /// Lets the member at `place` wait, and returns the waker to be dropped.
+    /// Registers the waker of the member `id`. Returns the replaced waker, to be dropped without
+    /// the lock.
     #[inline]
-    pub(super) fn wait(&mut self, place: MemberId, waker: Waker) -> Option<Waker> {
-        if !place.is_first() || !self.members.is_alone() {
-            self.watchdog.note(place);
+    pub(super) fn wait(&mut self, id: MemberId, waker: Waker) -> Option<Waker> {
+        // A member that is alone has no use for a watchdog, and pays nothing for it.
+        if !id.is_first() || !self.members.is_alone() {
+            self.watchdog.note(id);
         }
-        self.members.wait(place, waker)
+        self.members.wait(id, waker)
     }
 
-    /// Who is to be woken, if the work lies there woken: the driver, and a deputy.
+    /// Takes the wakers of the driver and of a deputy, if the work needs a driver.
     #[inline]
     pub(super) fn next_wakers(&mut self) -> NextWakers {
         if !self.needs_driver() {
@@ -74,12 +81,14 @@ impl<W> RelayState<W> {
         }
         let wakers = self.members.next_wakers(self.driver);
         let [_, deputy] = &wakers;
-        // Without a deputy all who wait are in the driver's task.
+        // Without a deputy all waiting members share the driver's task, and there is nothing for
+        // the watchdog to wake.
         let others = deputy.is_some() && self.members.is_anyone_waiting();
         NextWakers { wakers, arming: self.watchdog.start(others) }
     }
 
-    /// Those that were woken may not have taken the work up: who else is to be woken.
+    /// Takes the wakers of all members if the driver and the deputy have had their time. Otherwise
+    /// returns the timers to set.
     pub(super) fn wake_if_stalled(&mut self) -> (Option<AllWakers>, Option<Box<Arming>>) {
         let needs_driver = self.needs_driver();
         match self.watchdog.fire(needs_driver) {
@@ -88,13 +97,13 @@ impl<W> RelayState<W> {
         }
     }
 
-    /// Whether the work lies there woken.
+    /// Whether the work is woken and lies in the slot.
     fn needs_driver(&self) -> bool {
         self.woken && self.phase == WorkPhase::Idle
     }
 }
 
-/// Who is to be woken with no lock held, and what to be armed after that.
+/// Wakers to wake and timers to set, with no lock held and in this order.
 #[derive(Default)]
 pub(super) struct NextWakers {
     pub(super) wakers: [Option<Waker>; 2],

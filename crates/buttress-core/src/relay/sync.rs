@@ -1,4 +1,4 @@
-//! The lock, and what tells threads apart: from std, or from loom when its model checker runs.
+//! The lock and the thread mark: from std, or from loom under its model checker.
 
 #[cfg(not(buttress_loom))]
 pub(super) use std::sync::{Mutex, MutexGuard};
@@ -6,7 +6,7 @@ pub(super) use std::sync::{Mutex, MutexGuard};
 #[cfg(buttress_loom)]
 pub(super) use loom::sync::{Mutex, MutexGuard};
 
-/// What tells this thread from all others that live.
+/// Returns a mark that no other live thread has.
 #[inline]
 pub(super) fn this_thread() -> usize {
     #[cfg(not(buttress_loom))]

@@ -16,31 +16,34 @@ use tokio::{
 use super::{MemberId, sync::this_thread};
 use crate::wake::catch;
 
-/// What a relay is a part of, where the relay's timer finds it.
+/// The owner of a [`Relay`](super::Relay), as its watchdog sees it.
 pub trait WatchdogHost: Send + Sync + 'static {
-    /// [Rouses](super::Relay::wake_if_stalled) the members of the relay.
+    /// Called when the watchdog's timer fires. Call
+    /// [`Relay::wake_if_stalled`](super::Relay::wake_if_stalled).
     fn on_watchdog(&self);
 }
 
-/// The timer that rouses all members of a relay if those that were woken do not take the work up.
+/// The timer that wakes all members of a relay if the driver and the deputy do not take up the
+/// work.
 ///
-/// It is set when some members are woken and others are not, and then left alone: it fires once, and is
-/// set again only if there is still somebody to be roused. So it costs no more than one timer in
-/// [`PATIENCE`], however often the work rings.
+/// It is set when some members are woken and others are not, and is not reset after that. It fires
+/// once, and is set again only if members are still waiting for the work to be taken up. So it
+/// costs at most one timer per [`PATIENCE`], however often the work is woken.
 #[derive(Debug, Default)]
 pub(super) struct Watchdog {
-    /// [Rouses](super::Relay::wake_if_stalled). `None` while the relay has never had three members.
+    /// Calls [`WatchdogHost::on_watchdog`]. `None` while the relay has never had three members.
     alarm: Option<Waker>,
     /// The thread on which a member registered last.
     thread: usize,
-    /// The runtime where a member registered first, and those where others did. A timer fires only while
-    /// its runtime runs, so there is one for each.
+    /// The runtime on which a member registered first, and below those of the others. A timer fires
+    /// only while its runtime runs, so each runtime needs one.
     runtime: Option<Handle>,
     others: Vec<Handle>,
-    /// When some members were woken, and others were not.
+    /// When some members were woken and others were not.
     since: Option<Instant>,
     armed: Armed,
-    // Never dropped under the relay's lock: to drop a timer is to lock its runtime's.
+    // Never dropped under the relay's lock, because dropping a timer takes the lock of its
+    // runtime's time driver.
     timers: Vec<Pin<Box<Sleep>>>,
 }
 
@@ -49,20 +52,20 @@ pub(super) struct Watchdog {
 enum Armed {
     #[default]
     No,
-    /// They are being set, outside of the relay's lock.
+    /// `Relay::arm` is setting the timers, with no lock held.
     Setting {
-        /// One has fired already.
+        /// A timer has fired already, so `Relay::arm` must act on it.
         fired: bool,
     },
     Yes,
 }
 
-/// Timers to be set with no lock held. In a box, for there hardly ever are any.
+/// Timers to set with no lock held. Boxed, because there is rarely one.
 pub(super) struct Arming {
     alarm: Waker,
     runtimes: Vec<Handle>,
     deadline: Instant,
-    /// Those that have fired, to be dropped.
+    /// The timers that have fired, to be dropped with no lock held.
     old: Vec<Pin<Box<Sleep>>>,
 }
 
@@ -72,7 +75,7 @@ impl Watchdog {
         self.alarm.is_some()
     }
 
-    /// Sets the alarm, or gives it back if there is one.
+    /// Stores the alarm, or returns it if there is one.
     pub(super) fn turn_on(&mut self, alarm: Waker) -> Option<Waker> {
         if self.is_on() {
             return Some(alarm);
@@ -81,12 +84,14 @@ impl Watchdog {
         None
     }
 
-    /// Notes where the member at `place` registers. A thread is compared at less cost than a runtime, so in
-    /// a crowd a thread counts for the one it ran last.
+    /// Notes the runtime on which the member `id` registers.
+    ///
+    /// Comparing threads is cheaper than comparing runtimes. So after the first eight members a
+    /// thread is taken to run the same runtime as before.
     #[inline]
-    pub(super) fn note(&mut self, place: MemberId) {
+    pub(super) fn note(&mut self, id: MemberId) {
         let thread = this_thread();
-        if self.thread != thread || place.is_early() {
+        if self.thread != thread || id.is_early() {
             self.thread = thread;
             self.note_runtime();
         }
@@ -101,7 +106,8 @@ impl Watchdog {
             Some(_) if self.others.iter().any(|other| other.id() == runtime.id()) => {}
             Some(_) => {
                 self.others.push(runtime);
-                // The timers that run may be those of a runtime that does not.
+                // The timers that are set may belong to a runtime that does not run. The next
+                // wake-up sets them for all.
                 if matches!(self.armed, Armed::Yes) {
                     self.armed = Armed::No;
                 }
@@ -109,7 +115,7 @@ impl Watchdog {
         }
     }
 
-    /// Some were woken. What is to be armed if `others` were not.
+    /// Notes that members were woken. Returns the timers to set if `others` were not woken.
     #[inline]
     pub(super) fn start(&mut self, others: bool) -> Option<Box<Arming>> {
         if self.is_on() { self.start_for(others) } else { None }
@@ -125,13 +131,16 @@ impl Watchdog {
         self.arm(now)
     }
 
-    /// A timer has fired. Whether all are to be woken, or what is to be armed.
+    /// Notes that a timer has fired. `Ok` if all members are to be woken, otherwise the timers to
+    /// set.
     pub(super) fn fire(&mut self, is_woken: bool) -> Result<(), Option<Box<Arming>>> {
         self.armed = match self.armed {
+            // `Relay::arm` still holds the timers. It sees the flag in `armed`, and fires again.
             Armed::Setting { .. } => Armed::Setting { fired: true },
             Armed::No | Armed::Yes => Armed::No,
         };
         let Some(since) = self.since.filter(|_| is_woken) else { return Err(None) };
+        // The timer was set for an earlier wake-up. The members of this one have time left.
         if !is_due(since) {
             return Err(self.arm(since));
         }
@@ -139,11 +148,11 @@ impl Watchdog {
         Ok(())
     }
 
-    /// Timers that were to be set run. Whether one has fired already.
+    /// Stores the timers that were set. Returns whether one has fired already.
     pub(super) fn armed(&mut self, timers: Vec<Pin<Box<Sleep>>>) -> bool {
         let fired = matches!(self.armed, Armed::Setting { fired: true });
         self.armed = if fired || timers.is_empty() { Armed::No } else { Armed::Yes };
-        // What was there has been taken out to be dropped.
+        // Drops nothing here: `arm` has moved the former timers into `Arming::old`.
         self.timers = timers;
         fired
     }
@@ -174,7 +183,8 @@ impl Arming {
     }
 }
 
-/// A timer of `runtime`. `None` if that has no time driver, or has shut down: then tokio panics.
+/// Sets a timer on `runtime`. `None` if the runtime has no time driver or has shut down, because
+/// tokio panics then.
 fn set(runtime: &Handle, deadline: Instant, alarm: &Waker) -> Option<Pin<Box<Sleep>>> {
     let set = || {
         let _entered = runtime.enter();
@@ -192,7 +202,9 @@ fn set(runtime: &Handle, deadline: Instant, alarm: &Waker) -> Option<Pin<Box<Sle
 }
 
 /// Rouses the members of a relay.
-// Weak, because the relay's timers hold it: a strong reference would leak both.
+/// The waker of the watchdog's timers.
+// Weak, because the relay owns the timers and the timers own this waker. A strong reference would
+// leak both.
 struct RelayAlarm<H>(Weak<H>);
 
 impl<H: WatchdogHost> Wake for RelayAlarm<H> {
@@ -206,8 +218,8 @@ impl<H: WatchdogHost> Wake for RelayAlarm<H> {
                 host.on_watchdog();
             }
         };
-        // A member's waker may panic. The panic ends here: the timer is nobody's call, and in tokio's
-        // driver a panic would drop the wakers that are about to be woken.
+        // A waker of a member may panic. The panic ends here, because the timer belongs to no call.
+        // In tokio's time driver the panic would drop the wakers that are about to be woken.
         drop(catch(rouse));
     }
 }
@@ -220,19 +232,20 @@ fn has_time(runtime: &Handle) -> bool {
     !without_time().contains(&runtime.id())
 }
 
-/// The lock is held for a look or a push, under a relay's lock or none.
+/// The lock is held for one look or one push. It may be taken under a relay's lock, and takes no
+/// other lock itself.
 fn without_time() -> MutexGuard<'static, Vec<Id>> {
     WITHOUT_TIME.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Whether those that were woken at `since` have had their time.
+/// Whether the members woken at `since` have had their time.
 fn is_due(since: Instant) -> bool {
-    // loom knows no time: any moment may be that one.
+    // loom has no clock: any moment may be that one.
     cfg!(buttress_loom) || since.elapsed() >= PATIENCE
 }
 
-/// Runtimes whose timers cannot be used. Each is tried once, because a panic is reported each time.
+/// Runtimes whose timers cannot be used. Each is tried once, because each try reports a panic.
 static WITHOUT_TIME: Mutex<Vec<Id>> = Mutex::new(Vec::new());
 
-/// How long those that were woken have to take the work up before all others are woken too.
+/// The time that the driver and the deputy have to take up the work before all others are woken.
 const PATIENCE: Duration = Duration::from_millis(10);

@@ -3,10 +3,10 @@ use std::task::Waker;
 use slab::Slab;
 use tokio::time::Instant;
 
-/// Deadlines in ascending order, with the task that waits for each: a linked list in a slab.
+/// Deadlines in ascending order with the waker of each: a doubly linked list in a slab.
 ///
-/// Insertion looks from the back and removal knows the place, so both take constant time for
-/// deadlines that come nearly in order.
+/// Insertion searches from the back, and removal knows the slot. Both take constant time if
+/// deadlines arrive nearly in order.
 #[derive(Debug)]
 pub(crate) struct DeadlineList {
     nodes: Slab<Node>,
@@ -14,7 +14,7 @@ pub(crate) struct DeadlineList {
     last: TimerSlot,
 }
 
-/// A place in a [`DeadlineList`].
+/// The slot of a deadline in a [`DeadlineList`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TimerSlot(usize);
 
@@ -23,7 +23,8 @@ struct Node {
     deadline: Instant,
     before: TimerSlot,
     after: TimerSlot,
-    /// `None` once the deadline has passed and the node is out of the list.
+    /// `None` once the deadline has passed. The node is then no longer linked, and waits for
+    /// `remove`.
     waker: Option<Waker>,
 }
 
@@ -36,8 +37,8 @@ impl DeadlineList {
         self.nodes.get(self.first.0).map(|node| node.deadline)
     }
 
-    /// Inserts behind all deadlines that are not later, or gives the waker back if that is too far
-    /// from the back.
+    /// Inserts a deadline behind all that are not later. Returns the waker if more than
+    /// [`MAX_SCAN`] nodes from the back are later.
     pub(crate) fn insert(&mut self, deadline: Instant, waker: Waker) -> Result<TimerSlot, Waker> {
         let mut before = self.last;
         for step in 0.. {
@@ -55,19 +56,19 @@ impl DeadlineList {
         Ok(slot)
     }
 
-    /// Whether the deadline of `slot` has passed.
+    /// Whether the deadline in `slot` has passed.
     pub(crate) fn is_due(&self, slot: TimerSlot) -> bool {
         self.nodes.get(slot.0).is_none_or(|node| node.waker.is_none())
     }
 
-    /// Whether `waker` is the one to be woken for `slot`; `None` if its deadline has passed.
+    /// Whether `waker` is the one registered in `slot`. `None` if the deadline has passed.
     pub(crate) fn watch(&self, slot: TimerSlot, waker: &Waker) -> Option<bool> {
         let current = self.nodes.get(slot.0)?.waker.as_ref()?;
         Some(current.will_wake(waker))
     }
 
-    /// Makes `waker` the one to be woken, and returns the former; gives it back if the deadline has
-    /// passed.
+    /// Registers `waker` and returns the former one. Returns `waker` as an error if the deadline
+    /// has passed.
     pub(crate) fn rewatch(&mut self, slot: TimerSlot, waker: Waker) -> Result<Waker, Waker> {
         match self.nodes.get_mut(slot.0).and_then(|node| node.waker.as_mut()) {
             Some(current) => Ok(std::mem::replace(current, waker)),
@@ -81,13 +82,14 @@ impl DeadlineList {
         if node.waker.is_some() {
             self.unlink(&node);
         }
+        // Gives the memory of a burst back, because a slab never shrinks.
         if self.nodes.is_empty() && self.nodes.capacity() > KEEP_CAPACITY {
             self.nodes = Slab::new();
         }
         node.waker
     }
 
-    /// Takes all deadlines up to `now` out of the list, and their tasks' wakers.
+    /// Unlinks all deadlines up to `now`, and collects their wakers.
     pub(crate) fn expire(&mut self, now: Instant, due: &mut Vec<Waker>) {
         while let Some(node) = self.nodes.get_mut(self.first.0) {
             if node.deadline > now {
@@ -105,12 +107,13 @@ impl DeadlineList {
         *self.link_before(node.after) = node.before;
     }
 
-    /// What names the node behind `slot`; in front of the list that is `first`.
+    /// The link to the node behind `slot`. For [`NOWHERE`], the front of the list, it is `first`.
     fn link_after(&mut self, slot: TimerSlot) -> &mut TimerSlot {
         self.nodes.get_mut(slot.0).map_or(&mut self.first, |node| &mut node.after)
     }
 
-    /// What names the node in front of `slot`; behind the list that is `last`.
+    /// The link to the node in front of `slot`. For [`NOWHERE`], the back of the list, it is
+    /// `last`.
     fn link_before(&mut self, slot: TimerSlot) -> &mut TimerSlot {
         self.nodes.get_mut(slot.0).map_or(&mut self.last, |node| &mut node.before)
     }
@@ -123,7 +126,9 @@ impl Default for DeadlineList {
 }
 
 const NOWHERE: TimerSlot = TimerSlot(usize::MAX);
+/// The number of later deadlines that an insertion skips before it gives up.
 const MAX_SCAN: usize = 32;
+/// An empty list keeps memory for this many deadlines.
 const KEEP_CAPACITY: usize = 1024;
 
 #[cfg(test)]

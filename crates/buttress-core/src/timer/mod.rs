@@ -22,26 +22,26 @@ use self::queue::{QueuedTimer, TimerQueue};
 pub use self::tick_timer::TickTimer;
 use crate::Deadline;
 
-/// One call's timer, among the [`Timers`] of its layer.
+/// The timer of one call, among the [`Timers`] of its layer.
 ///
-/// It costs nothing until it is polled, which is when the call is pending, and is off when it is
-/// dropped. Poll it after the call, so that an answer at the same instant wins.
+/// An unpolled timer costs nothing: poll it only while the call is pending. Dropping it cancels it.
+/// Poll the timer after the call, so that a response at the same instant wins.
 #[derive(Debug)]
 pub struct Timer {
     state: TimerState,
 }
 
 impl Timer {
-    /// A timer that is not running yet.
+    /// Creates a timer that is not set yet.
     pub const fn new() -> Self {
         Self { state: TimerState::Unarmed }
     }
 
     /// Ready once `deadline` has passed, and from then on.
     ///
-    /// It is set at the first poll: give the same `deadline` and the same `timers` at every other.
-    /// While it is pending it wakes the task that polled last. That takes a tokio runtime with its
-    /// time driver enabled, as tokio's own timers do, and panics without.
+    /// The first poll sets the timer: pass the same `deadline` and the same `timers` to every later
+    /// poll. A pending timer wakes the task that polled last. Like tokio's own timers it needs a
+    /// tokio runtime with its time driver enabled, and panics without.
     pub fn poll(&mut self, cx: &mut Context<'_>, deadline: Deadline, timers: &Timers) -> Poll<()> {
         if matches!(self.state, TimerState::Unarmed) {
             self.state = match timers.queue().and_then(|queue| queue.join(cx.waker(), deadline)) {
@@ -54,20 +54,20 @@ impl Timer {
         }
         match &mut self.state {
             TimerState::Queued(queued) => queued.poll(cx),
-            // A call that used up the task's budget is pending for that reason only, and must not
-            // thereby escape its deadline.
+            // `unconstrained`, because the call may have used up the task's cooperative budget. The
+            // timer would be pending for that reason alone, and the call would escape its deadline.
             TimerState::Alone(sleep) => pin!(unconstrained(sleep.as_mut())).poll(cx),
             TimerState::Unarmed | TimerState::Disarmed => Poll::Pending,
         }
     }
 
-    /// Whether it has been set, and so the call has been pending.
+    /// Returns whether the timer was set, which means that the call has been pending.
     #[inline]
     pub const fn is_set(&self) -> bool {
         matches!(self.state, TimerState::Queued(_) | TimerState::Alone(_))
     }
 
-    /// Makes it never fire again.
+    /// Stops the timer for good: it never fires again.
     pub fn disarm(&mut self) {
         self.state = TimerState::Disarmed;
     }
@@ -81,22 +81,23 @@ impl Default for Timer {
 
 /// The timers of one layer: a queue per thread and runtime.
 ///
-/// The calls of a layer share one timeout, so they expire in the order they began, and one timer of
-/// the runtime serves a whole queue. Threads have queues of their own so that they do not contend;
-/// runtimes do, because a timer fires only while its runtime runs. A deadline far out of that order
-/// gets a timer of the runtime for itself, which is an allocation.
+/// The calls of a layer share one timeout, so they expire in the order in which they began. One
+/// timer of the runtime serves a whole queue. Each thread has a queue of its own to avoid
+/// contention. Each runtime has one, because a timer fires only while its runtime runs. A deadline
+/// far out of order gets a runtime timer of its own, which allocates.
 #[derive(Debug, Default)]
 pub struct Timers {
     shards: [TimerShard; SHARDS],
 }
 
 impl Timers {
-    /// How many calls are in a queue. Those with a timer for themselves do not count.
+    /// Returns the number of calls in the queues. Calls with a runtime timer of their own do not
+    /// count.
     pub fn pending(&self) -> usize {
         self.shards.iter().map(TimerShard::pending).sum()
     }
 
-    /// The queue for the current thread and runtime; `None` outside of a runtime.
+    /// The queue for the current thread and runtime. `None` outside of a runtime.
     fn queue(&self) -> Option<Arc<TimerQueue>> {
         let runtime = Handle::try_current().ok()?.id();
         self.shards.get(shard() % SHARDS).map(|shard| shard.queue(runtime))
@@ -106,17 +107,19 @@ impl Timers {
 #[derive(Debug)]
 enum TimerState {
     Unarmed,
-    /// In a queue with the layer's other calls.
+    /// In a queue with the other calls of the layer.
     Queued(QueuedTimer),
-    /// Alone, because its deadline is far out of the queue's order.
+    /// With a runtime timer of its own, because the deadline is far out of the queue's order.
     Alone(Pin<Box<Sleep>>),
     Disarmed,
 }
 
 #[derive(Debug, Default)]
 struct TimerShard {
-    /// The queue of the first runtime that came, which is the only one in most programs.
+    /// The queue of the first runtime, which is the only one in most programs. Reading it takes no
+    /// lock.
     first: OnceLock<Arc<TimerQueue>>,
+    /// The queues of all further runtimes. The lock is held to find or insert one.
     others: Mutex<Vec<Arc<TimerQueue>>>,
 }
 
@@ -130,6 +133,8 @@ impl TimerShard {
         if let Some(queue) = others.iter().find(|queue| queue.runtime() == runtime) {
             return Arc::clone(queue);
         }
+        // The queue of a runtime that has ended is empty. It is removed here, and dropped after the
+        // lock, because its timer takes the lock of the runtime's time driver.
         let abandoned = others.extract_if(.., |queue| queue.len() == 0).collect::<Vec<_>>();
         let queue = TimerQueue::new(runtime);
         others.push(Arc::clone(&queue));
@@ -139,15 +144,17 @@ impl TimerShard {
     }
 
     fn pending(&self) -> usize {
+        // Cloned, because `len` takes the lock of each queue and may wake tasks.
         let others = self.others.lock().unwrap_or_else(PoisonError::into_inner).clone();
         self.first.get().into_iter().chain(&others).map(|queue| queue.len()).sum()
     }
 }
 
-/// This thread's number.
+/// The number of the current thread.
 fn shard() -> usize {
     SHARD.with(|shard| {
         if shard.get() == usize::MAX {
+            // Relaxed: the numbers need only differ, and publish no other memory.
             shard.set(NEXT_SHARD.fetch_add(1, Ordering::Relaxed));
         }
         shard.get()

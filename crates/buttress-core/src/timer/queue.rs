@@ -16,25 +16,27 @@ use tokio::{
 use super::deadline_list::{DeadlineList, TimerSlot};
 use crate::{Deadline, wake::catch};
 
-/// Calls in the order of their deadlines, and one timer of the runtime for the first of them.
+/// Calls in the order of their deadlines, with one timer of the runtime for the earliest.
 ///
-/// The timer is left alone when a call ends: it fires once at what was the earliest deadline and
-/// then moves on to the earliest that is left. So a call that ends in time costs an insertion and a
-/// removal. The timer wakes the queue, not a task, so nobody's deadline depends on another call
-/// being polled.
+/// The timer is not reset when a call ends. It fires once at the former earliest deadline, and is
+/// then set for the earliest that is left. So a call that ends in time costs one insertion and one
+/// removal. The timer wakes the queue and not a task, so the deadline of one call does not depend
+/// on another call being polled.
 #[derive(Debug)]
 pub(crate) struct TimerQueue {
     runtime: Id,
     alarm: Waker,
-    /// The timer fired and nobody has looked yet.
+    /// The timer has fired, and [`wake_due`](Self::wake_due) has not looked at the deadlines since.
     fired: AtomicBool,
+    // Not re-entered: the runtime's timer may call the alarm while the lock is held, so the alarm
+    // sets `fired` and only tries the lock.
     state: Mutex<TimerQueueState>,
 }
 
 #[derive(Debug, Default)]
 struct TimerQueueState {
     deadlines: DeadlineList,
-    /// When the timer fires, if it is going to.
+    /// The instant for which the timer is set, if it is set.
     armed: Option<Instant>,
     sleep: Option<Pin<Box<Sleep>>>,
 }
@@ -57,7 +59,8 @@ impl TimerQueue {
         self.enter(|state, _| state.deadlines.len())
     }
 
-    /// Lines up, and says whether the deadline has passed; `None` if it is far out of order.
+    /// Inserts a call, and returns whether its deadline has passed. `None` if the deadline is far
+    /// out of order.
     pub(crate) fn join(
         self: Arc<Self>,
         waker: &Waker,
@@ -69,34 +72,41 @@ impl TimerQueue {
             state.arm(&self.alarm, due);
             Ok((slot, if state.deadlines.is_due(slot) { Poll::Ready(()) } else { Poll::Pending }))
         });
-        // A waker that found no place is dropped here, after the lock.
+        // A waker that was not inserted is dropped here, after the lock.
         let (slot, passed) = joined.map_err(drop::<Waker>).ok()?;
         Some((QueuedTimer { queue: self, slot }, passed))
     }
 
-    /// Runs `f` under the lock, and wakes afterwards, without it, whom `f` found due.
+    /// Runs `f` under the lock, and wakes the tasks that `f` found due after unlocking.
     fn enter<R>(&self, f: impl FnOnce(&mut TimerQueueState, &mut Vec<Waker>) -> R) -> R {
         let mut due = Vec::new();
         let result = f(&mut self.lock(), &mut due);
         if !due.is_empty() {
             wake_each(due);
         }
-        // The timer may fire while the lock is held, even from within `f`.
+        // The timer may have fired while the lock was held, even from within `f`. `wake_due` then
+        // found the lock taken and returned, so this thread takes over.
+        //
+        // SeqCst pairs with `TimerAlarm::wake_by_ref`: the alarm stores `fired` and then tries the
+        // lock, while this thread unlocks and then loads `fired`. At least one of the two sees the
+        // other.
         if self.fired.load(Ordering::SeqCst) {
             self.wake_due();
         }
         result
     }
 
-    /// Wakes the calls whose deadline has passed and arms the timer for the next.
+    /// Wakes the calls whose deadlines have passed, and sets the timer for the next one.
     fn wake_due(&self) {
         while self.fired.load(Ordering::SeqCst) {
             let mut state = match self.state.try_lock() {
                 Ok(state) => state,
                 Err(TryLockError::Poisoned(state)) => state.into_inner(),
-                // Whoever holds the lock looks at `fired` after letting go of it.
+                // The holder of the lock looks at `fired` after unlocking, see `enter`.
                 Err(TryLockError::WouldBlock) => return,
             };
+            // Cleared under the lock and before the deadlines are read: a timer that fires from
+            // here on sets the flag again, and the loop looks once more.
             self.fired.store(false, Ordering::SeqCst);
             let mut due = Vec::new();
             state.on_fire(&self.alarm, &mut due);
@@ -113,8 +123,8 @@ impl TimerQueue {
 impl TimerQueueState {
     fn on_fire(&mut self, alarm: &Waker, due: &mut Vec<Waker>) {
         let now = Instant::now();
-        // Before its time the firing is one that somebody has dealt with, or that of a runtime that
-        // shuts down. There is nothing to arm then.
+        // An early wake-up was dealt with already, or comes from a runtime that shuts down. There
+        // is nothing to set then.
         if self.armed.is_some_and(|armed| armed <= now) {
             self.armed = None;
             self.deadlines.expire(now, due);
@@ -122,7 +132,7 @@ impl TimerQueueState {
         }
     }
 
-    /// Sees to it that the timer fires at the earliest deadline, or before.
+    /// Sets the timer so that it fires at the earliest deadline or before.
     fn arm(&mut self, alarm: &Waker, due: &mut Vec<Waker>) {
         while let Some(earliest) = self.deadlines.earliest() {
             if self.armed.is_some_and(|armed| armed <= earliest) {
@@ -131,8 +141,8 @@ impl TimerQueueState {
             let sleep = match &mut self.sleep {
                 Some(sleep) => {
                     sleep.as_mut().reset(earliest);
-                    // A timer of a runtime that has shut down has elapsed whatever its time, and
-                    // panics when it is polled.
+                    // The runtime has shut down: its timers count as elapsed, and polling one
+                    // panics.
                     if sleep.is_elapsed() && earliest > Instant::now() {
                         self.armed = Some(earliest);
                         return;
@@ -152,7 +162,7 @@ impl TimerQueueState {
     }
 }
 
-/// A call's place in a queue, given up when dropped.
+/// The place of a call in a queue. Dropping it removes the call.
 #[derive(Debug)]
 pub(crate) struct QueuedTimer {
     queue: Arc<TimerQueue>,
@@ -169,7 +179,7 @@ impl QueuedTimer {
             Some(false) => {
                 let waker = cx.waker().clone();
                 let former = self.queue.enter(|state, _| state.deadlines.rewatch(self.slot, waker));
-                // Whichever waker is not kept is dropped here, after the lock.
+                // The waker that is not stored is dropped here, after the lock.
                 former.map_or(Poll::Ready(()), |_| Poll::Pending)
             }
         }
@@ -178,16 +188,16 @@ impl QueuedTimer {
 
 impl Drop for QueuedTimer {
     fn drop(&mut self) {
-        // The timer stays as it is, so this wakes nobody.
+        // The timer stays set, so no task is woken. The waker is dropped after the lock.
         let waker = self.queue.enter(|state, _| state.deadlines.remove(self.slot));
         drop(waker);
     }
 }
 
-/// Wakes each call, even if the waker of another one panics.
+/// Wakes each task, even if the waker of another one panics.
 ///
-/// Such a panic ends here: it is neither the fault of the call that entered the queue, nor may it reach
-/// the runtime, which would drop the other wakers that it is about to wake.
+/// Such a panic ends here, because it is not the fault of the call that entered the queue. In the
+/// runtime it would drop the other wakers that are about to be woken.
 #[cold]
 fn wake_each(due: Vec<Waker>) {
     for waker in due {
@@ -197,7 +207,8 @@ fn wake_each(due: Vec<Waker>) {
 
 #[derive(Debug)]
 struct TimerAlarm {
-    // Weak, for the queue's timer holds the alarm.
+    // Weak, because the queue owns the timer and the timer owns this waker. A strong reference
+    // would leak both.
     queue: Weak<TimerQueue>,
 }
 
@@ -208,6 +219,8 @@ impl Wake for TimerAlarm {
 
     fn wake_by_ref(self: &Arc<Self>) {
         if let Some(queue) = self.queue.upgrade() {
+            // Before `wake_due` tries the lock: if another thread holds it, that thread loads
+            // `fired` after unlocking.
             queue.fired.store(true, Ordering::SeqCst);
             queue.wake_due();
         }

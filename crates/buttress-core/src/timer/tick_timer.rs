@@ -11,10 +11,10 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
-/// A timer that counts a wait in short ticks.
+/// A timer that measures a wait in short ticks.
 ///
-/// However late the runtime is, one tick passes at a time. Between two ticks all other tasks have their
-/// turn, so a limit in ticks is fair on a machine that is busy.
+/// At most one tick passes per poll, however late the runtime is. All other tasks run between two
+/// ticks, so a limit in ticks is fair on a busy machine.
 #[derive(Debug)]
 pub struct TickTimer {
     period: Duration,
@@ -22,17 +22,17 @@ pub struct TickTimer {
 }
 
 impl TickTimer {
-    /// A timer that ticks every `period` while it is polled, and is off until then.
+    /// Creates a timer that ticks every `period` while it is polled. The first poll starts it.
     pub const fn new(period: Duration) -> Self {
         Self { period, state: TickState::Off }
     }
 
     /// Ready once for each tick.
     ///
-    /// Without a tokio runtime that has its time driver enabled, a tick lasts until the next poll, for
-    /// which the task is woken at once.
+    /// Without a tokio runtime that has its time driver enabled, a tick lasts until the next poll,
+    /// and the task is woken at once for that poll.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        // A runtime without its time driver, or one that shuts down, panics.
+        // tokio panics if the runtime has no time driver or shuts down.
         let polled = catch_unwind(AssertUnwindSafe(|| self.wait(cx)));
         let polled = polled.unwrap_or_else(|_| self.turn(cx));
         if polled.is_ready() {
@@ -41,7 +41,7 @@ impl TickTimer {
         polled
     }
 
-    /// Turns it off. The next tick is a whole one.
+    /// Stops the timer. The next tick lasts a whole period.
     pub fn stop(&mut self) {
         self.state = TickState::Off;
     }
