@@ -23,10 +23,10 @@ use crate::{
 };
 
 /// What a call knows while its attempts come and go.
-pub(crate) struct Attempts<S, M, C, Saved, Seed> {
+pub(crate) struct Attempts<S, M, J, Saved, Seed> {
     pub(crate) settings: Arc<Settings>,
     pub(crate) mode: M,
-    judge: C,
+    judge: J,
     seed: Seed,
     /// For another attempt: a service to call, and what is kept of the request.
     pub(crate) spare: Option<(S, Saved)>,
@@ -38,12 +38,12 @@ pub(crate) struct Attempts<S, M, C, Saved, Seed> {
     pub(crate) tries: Option<Box<Tries>>,
 }
 
-impl<S, M, C, Saved, Seed> Attempts<S, M, C, Saved, Seed> {
+impl<S, M, J, Saved, Seed> Attempts<S, M, J, Saved, Seed> {
     #[inline]
     pub(crate) fn new(
         settings: &Arc<Settings>,
         mode: M,
-        judge: C,
+        judge: J,
         seed: Seed,
         spare: Option<(S, Saved)>,
         deadline: Option<Deadline>,
@@ -119,7 +119,7 @@ impl<S, M, C, Saved, Seed> Attempts<S, M, C, Saved, Seed> {
     ) -> Poll<Result<Res, E>>
     where
         F: Future<Output = Result<Res, E>>,
-        C: Judge<M, Req, Res, E, Seed = Seed>,
+        J: Judge<M, Req, Res, E, Seed = Seed>,
     {
         let (mut told, mut verdict, mut ended) = (InnerReport::EMPTY, Verdict::Success, None);
         self.within(&mut told, || {
@@ -147,7 +147,7 @@ impl<S, M, C, Saved, Seed> Attempts<S, M, C, Saved, Seed> {
     /// paid with what the attempt cost. Otherwise the `plan` pays that back.
     pub(crate) fn unready<Req, Res, E>(&mut self, plan: &mut Plan<Req>, error: &E) -> Ended
     where
-        C: Judge<M, Req, Res, E, Seed = Seed>,
+        J: Judge<M, Req, Res, E, Seed = Seed>,
     {
         let mut told = InnerReport::EMPTY;
         let verdict = self

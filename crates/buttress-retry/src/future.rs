@@ -20,36 +20,36 @@ use crate::{
 /// The future of [`Retry`](crate::Retry).
 #[must_use = "futures do nothing unless polled"]
 #[pin_project]
-pub struct ResponseFuture<S, Req, M, C>
+pub struct ResponseFuture<S, Req, M, J>
 where
     S: Service<Req>,
     M: Replay<Req>,
-    C: Judge<M, Req, S::Response, S::Error>,
+    J: Judge<M, Req, S::Response, S::Error>,
 {
     #[pin]
     state: AttemptState<S::Future, Req, Result<S::Response, S::Error>>,
-    attempts: Attempts<S, M, C, M::Saved, C::Seed>,
+    attempts: Attempts<S, M, J, M::Saved, J::Seed>,
 }
 
-impl<S, Req, M, C> ResponseFuture<S, Req, M, C>
+impl<S, Req, M, J> ResponseFuture<S, Req, M, J>
 where
     S: Service<Req>,
     M: Replay<Req>,
-    C: Judge<M, Req, S::Response, S::Error>,
+    J: Judge<M, Req, S::Response, S::Error>,
 {
     pub(crate) const fn new(
         future: S::Future,
-        attempts: Attempts<S, M, C, M::Saved, C::Seed>,
+        attempts: Attempts<S, M, J, M::Saved, J::Seed>,
     ) -> Self {
         Self { state: AttemptState::Attempting { future }, attempts }
     }
 }
 
-impl<S, Req, M, C> Future for ResponseFuture<S, Req, M, C>
+impl<S, Req, M, J> Future for ResponseFuture<S, Req, M, J>
 where
     S: Service<Req> + Clone,
     M: Replay<Req> + Propagate<Req> + MarkGaveUp<S::Response>,
-    C: Judge<M, Req, S::Response, S::Error>,
+    J: Judge<M, Req, S::Response, S::Error>,
 {
     type Output = Result<S::Response, S::Error>;
 
@@ -70,16 +70,16 @@ where
 /// Polls a call whose attempt has `failed` now, or before.
 #[cold]
 #[expect(clippy::type_complexity, reason = "the parts of a future that is polled")]
-fn go_on<S, Req, M, C>(
+fn go_on<S, Req, M, J>(
     mut state: Pin<&mut AttemptState<S::Future, Req, Result<S::Response, S::Error>>>,
-    attempts: &mut Attempts<S, M, C, M::Saved, C::Seed>,
+    attempts: &mut Attempts<S, M, J, M::Saved, J::Seed>,
     mut failed: Option<(Result<S::Response, S::Error>, Ended)>,
     cx: &mut Context<'_>,
 ) -> Poll<Result<S::Response, S::Error>>
 where
     S: Service<Req> + Clone,
     M: Replay<Req> + Propagate<Req> + MarkGaveUp<S::Response>,
-    C: Judge<M, Req, S::Response, S::Error>,
+    J: Judge<M, Req, S::Response, S::Error>,
 {
     loop {
         if let Some((outcome, ended)) = failed.take() {
@@ -140,11 +140,11 @@ where
     }
 }
 
-impl<S, Req, M, C> fmt::Debug for ResponseFuture<S, Req, M, C>
+impl<S, Req, M, J> fmt::Debug for ResponseFuture<S, Req, M, J>
 where
     S: Service<Req>,
     M: Replay<Req>,
-    C: Judge<M, Req, S::Response, S::Error>,
+    J: Judge<M, Req, S::Response, S::Error>,
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ResponseFuture").finish_non_exhaustive()

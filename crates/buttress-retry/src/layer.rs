@@ -15,10 +15,10 @@ use crate::{
 /// chance.
 #[derive(Clone, Debug)]
 #[doc(alias("retries", "repeat"))]
-pub struct RetryLayer<M = Plain, C = ByMode> {
+pub struct RetryLayer<M = Plain, J = ByMode> {
     settings: Arc<Settings>,
     mode: M,
-    judge: C,
+    judge: J,
 }
 
 impl RetryLayer {
@@ -29,7 +29,7 @@ impl RetryLayer {
     }
 }
 
-impl<M, C> RetryLayer<M, C> {
+impl<M, J> RetryLayer<M, J> {
     /// How long to wait before each attempt after the first. By default exponential from 1 s to
     /// 10 s with full jitter.
     pub fn backoff(self, backoff: Backoff) -> Self {
@@ -46,7 +46,7 @@ impl<M, C> RetryLayer<M, C> {
     /// [`Classify`](buttress_core::Classify). Write the closure's argument type out, or it is not
     /// general enough for the compiler.
     #[doc(alias("is_retryable", "retry predicate"))]
-    pub fn classify<C2>(self, classify: C2) -> RetryLayer<M, By<C2>> {
+    pub fn classify<J2>(self, classify: J2) -> RetryLayer<M, By<J2>> {
         RetryLayer { settings: self.settings, mode: self.mode, judge: By(classify) }
     }
 
@@ -89,18 +89,18 @@ impl<M, C> RetryLayer<M, C> {
     }
 }
 
-impl<S, M: Clone, C: Clone> Layer<S> for RetryLayer<M, C> {
-    type Service = Retry<S, M, C>;
+impl<S, M: Clone, J: Clone> Layer<S> for RetryLayer<M, J> {
+    type Service = Retry<S, M, J>;
 
     fn layer(&self, inner: S) -> Self::Service {
         Retry::new(inner, Arc::clone(&self.settings), self.mode.clone(), self.judge.clone())
     }
 }
 
-impl<M0, M, C> Bind<M> for RetryLayer<M0, C> {
-    type Bound = RetryLayer<M, C>;
+impl<M0, M, J> Bind<M> for RetryLayer<M0, J> {
+    type Bound = RetryLayer<M, J>;
 
-    fn bind(self, mode: M) -> RetryLayer<M, C> {
+    fn bind(self, mode: M) -> RetryLayer<M, J> {
         RetryLayer { settings: self.settings, mode, judge: self.judge }
     }
 }

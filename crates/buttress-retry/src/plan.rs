@@ -26,7 +26,7 @@ pub(crate) struct Ended {
 }
 
 /// The next attempt after one that failed, or why there is none.
-impl<S, M, C, Saved, Seed> Attempts<S, M, C, Saved, Seed> {
+impl<S, M, J, Saved, Seed> Attempts<S, M, J, Saved, Seed> {
     pub(crate) fn plan<Req>(&mut self, ended: Ended) -> Result<Plan<Req>, StopReason>
     where
         M: Replay<Req, Saved = Saved> + Propagate<Req>,

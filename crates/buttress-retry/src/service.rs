@@ -10,20 +10,20 @@ use crate::{ResponseFuture, attempt_time::Began, attempts::Attempts, settings::S
 
 /// The service of [`RetryLayer`](crate::RetryLayer).
 #[derive(Clone, Debug)]
-pub struct Retry<S, M = Plain, C = ByMode> {
+pub struct Retry<S, M = Plain, J = ByMode> {
     inner: S,
     settings: Arc<Settings>,
     mode: M,
-    judge: C,
+    judge: J,
 }
 
-impl<S, M, C> Retry<S, M, C> {
-    pub(crate) const fn new(inner: S, settings: Arc<Settings>, mode: M, judge: C) -> Self {
+impl<S, M, J> Retry<S, M, J> {
+    pub(crate) const fn new(inner: S, settings: Arc<Settings>, mode: M, judge: J) -> Self {
         Self { inner, settings, mode, judge }
     }
 }
 
-impl<S, M, C> Retry<S, M, C> {
+impl<S, M, J> Retry<S, M, J> {
     /// Makes the first attempt under a deadline that came with the request.
     #[cold]
     fn call_under<Req>(&mut self, deadline: Option<Deadline>, request: Req) -> S::Future
@@ -38,15 +38,15 @@ impl<S, M, C> Retry<S, M, C> {
     }
 }
 
-impl<S, Req, M, C> Service<Req> for Retry<S, M, C>
+impl<S, Req, M, J> Service<Req> for Retry<S, M, J>
 where
     S: Service<Req> + Clone,
     M: Replay<Req> + Propagate<Req> + MarkGaveUp<S::Response>,
-    C: Judge<M, Req, S::Response, S::Error>,
+    J: Judge<M, Req, S::Response, S::Error>,
 {
     type Response = S::Response;
     type Error = S::Error;
-    type Future = ResponseFuture<S, Req, M, C>;
+    type Future = ResponseFuture<S, Req, M, J>;
 
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
