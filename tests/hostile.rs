@@ -192,7 +192,7 @@ async fn retried(headers: &[u8]) -> (u64, Option<StopReason>) {
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert!(began.elapsed() < LONG / 2, "{:?}", headers.escape_ascii().to_string());
     let handle = layer.handle();
-    (handle.retries(), StopReason::ALL.into_iter().find(|stop| handle.stopped(*stop) > 0))
+    (handle.retries(), StopReason::ALL.iter().copied().find(|stop| handle.stopped(*stop) > 0))
 }
 
 #[tokio::test]

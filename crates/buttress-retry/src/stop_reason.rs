@@ -33,7 +33,7 @@ pub enum StopReason {
 
 impl StopReason {
     /// Every reason.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: &'static [Self] = &[
         Self::NotRetryable,
         Self::AttemptsUsed,
         Self::NotReplayable,

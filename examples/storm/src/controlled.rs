@@ -164,7 +164,7 @@ where
 
     fn decisions(&self) -> Option<Decisions> {
         let Controls { percent, calls, dedup, retry, throttle, attempt } = &self.controls;
-        let stops = StopReason::ALL.into_iter().map(|why| (why.as_str(), retry.stopped(why)));
+        let stops = StopReason::ALL.iter().map(|&why| (why.as_str(), retry.stopped(why)));
         Some(Decisions {
             calls: calls.load(Relaxed),
             dedup: Shared { followers: dedup.followers(), cache_hits: dedup.cache_hits() },
