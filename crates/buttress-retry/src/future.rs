@@ -12,10 +12,7 @@ use pin_project::pin_project;
 use tokio::time::{Sleep, sleep, sleep_until};
 use tower_service::Service;
 
-use crate::{
-    attempts::Attempts,
-    plan::{Ended, Plan},
-};
+use crate::attempts::{Attempts, Ended, Plan};
 
 /// The future of [`Retry`](crate::Retry).
 #[must_use = "futures do nothing unless polled"]

@@ -136,12 +136,9 @@ mod budget;
 mod future;
 mod handle;
 mod layer;
-mod pending_deposits;
-mod plan;
 mod service;
 mod settings;
 mod stop_reason;
-mod tries;
 
 pub use budget::Budget;
 pub use buttress_control::{Backoff, Jitter, Ratio, RetryThrottle, TokenBucket};

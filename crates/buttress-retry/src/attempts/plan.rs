@@ -3,7 +3,8 @@ use std::time::Duration;
 use buttress_control::{Delays, RetryKind};
 use buttress_core::{Attempt, Deadline, NoTimeLeft, Propagate, Reason, Replay, RetryHint, Verdict};
 
-use crate::{StopReason, attempts::Attempts, budget::Withdrawal, tries::Tries};
+use super::{Attempts, tries::Tries};
+use crate::{StopReason, budget::Withdrawal};
 
 /// Another attempt: what to send, after how long, and what was paid for it.
 pub(crate) struct Plan<Req> {

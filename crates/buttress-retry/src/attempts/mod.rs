@@ -1,3 +1,6 @@
+mod plan;
+mod tries;
+
 use std::{
     future::Future,
     mem,
@@ -12,14 +15,10 @@ use buttress_core::{
 };
 use tower_service::Service;
 
+pub(crate) use self::plan::{Ended, LEAST, Plan, is_refused};
+use self::tries::Tries;
 use crate::{
-    StopReason,
-    attempt_time::Began,
-    budget::Withdrawal,
-    future::NextAttempt,
-    plan::{Ended, LEAST, Plan, is_refused},
-    settings::Settings,
-    tries::Tries,
+    StopReason, attempt_time::Began, budget::Withdrawal, future::NextAttempt, settings::Settings,
 };
 
 /// What a call knows while its attempts come and go.

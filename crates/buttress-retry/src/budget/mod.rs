@@ -1,13 +1,13 @@
+mod pending_deposits;
+
 use std::{sync::Arc, time::Duration};
 
 use buttress_control::{Nanos, Ratio, RetryBudget, RetryKind, RetryThrottle, TokenBucket};
 use buttress_core::{InnerReport, SharedCount};
 use tokio::time::Instant;
 
-use crate::{
-    StopReason,
-    pending_deposits::{Latest, PendingDeposits},
-};
+use self::pending_deposits::{Latest, PendingDeposits};
+use crate::StopReason;
 
 /// How many retries a layer may make in all, whoever asks for them.
 ///
