@@ -6,8 +6,6 @@ use std::{
 use buttress_core::Upload;
 use tokio::time::Instant;
 
-use crate::settings::LateAttempts;
-
 /// How long a successful attempt usually takes: a running median.
 ///
 /// Each sample moves the estimate by a sixteenth towards itself, whatever its size, so that outliers
@@ -36,6 +34,13 @@ impl AttemptTime {
     pub(crate) fn usual(&self) -> Duration {
         Duration::from_nanos(self.nanos.load(Ordering::Relaxed))
     }
+}
+
+/// Whether the usual time of an attempt is learned, and attempts that cannot finish are skipped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LateAttempts {
+    Allowed,
+    Skipped,
 }
 
 /// When an attempt began, if that is of interest.

@@ -7,12 +7,12 @@ use std::{
     time::Duration,
 };
 
-use buttress_core::{Deadline, Judge, MarkGaveUp, Propagate, Replay, Verdict};
+use buttress_core::{Judge, MarkGaveUp, Propagate, Replay};
 use pin_project::pin_project;
-use tokio::time::{Sleep, sleep, sleep_until};
+use tokio::time::{Sleep, sleep};
 use tower_service::Service;
 
-use crate::attempts::{Attempts, Ended, Plan};
+use crate::attempts::{Attempts, Ended, NextAttempt};
 
 /// The future of [`Retry`](crate::Retry).
 #[must_use = "futures do nothing unless polled"]
@@ -165,38 +165,4 @@ enum AttemptState<F, Req, Outcome> {
         end: Option<Pin<Box<Sleep>>>,
     },
     Ended,
-}
-
-/// A call between two attempts.
-pub(crate) struct NextAttempt<Req, Outcome> {
-    pub(crate) plan: Plan<Req>,
-    /// What the last attempt ended with, if it can be kept: it is returned if the next attempt cannot
-    /// begin in time.
-    pub(crate) last: Option<Outcome>,
-    pub(crate) verdict: Verdict,
-}
-
-impl<Req, Outcome> NextAttempt<Req, Outcome> {
-    /// Takes the last outcome once the deadline has passed, or if the attempt is too late to announce any
-    /// time. Where nothing was kept there is nothing to
-    /// return, and the wait goes on.
-    fn overtaken<T>(
-        &mut self,
-        deadline: Option<Deadline>,
-        is_late: bool,
-        end: &mut Option<Pin<Box<Sleep>>>,
-        readiness: &Poll<T>,
-        cx: &mut Context<'_>,
-    ) -> Option<Outcome> {
-        let deadline = deadline.filter(|_| self.last.is_some())?;
-        let has_passed = match readiness {
-            Poll::Ready(_) => is_late || deadline.has_passed(),
-            Poll::Pending => end
-                .get_or_insert_with(|| Box::pin(sleep_until(deadline.instant())))
-                .as_mut()
-                .poll(cx)
-                .is_ready(),
-        };
-        if has_passed { self.last.take() } else { None }
-    }
 }

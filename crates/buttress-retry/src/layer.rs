@@ -4,10 +4,7 @@ use buttress_control::Backoff;
 use buttress_core::{Bind, By, ByMode, Plain};
 use tower_layer::Layer;
 
-use crate::{
-    Budget, Retry, RetryHandle,
-    settings::{LateAttempts, Settings},
-};
+use crate::{Budget, Retry, RetryHandle, attempt_time::LateAttempts, settings::Settings};
 
 /// Repeats failed calls.
 ///

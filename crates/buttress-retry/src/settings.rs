@@ -6,7 +6,10 @@ use std::{
 use buttress_control::{Backoff, Random};
 use buttress_core::Origin;
 
-use crate::{Budget, StopReason, attempt_time::AttemptTime};
+use crate::{
+    Budget, StopReason,
+    attempt_time::{AttemptTime, LateAttempts},
+};
 
 /// What a layer was told, and the state its services share.
 #[derive(Clone, Debug)]
@@ -32,13 +35,6 @@ impl Settings {
             state: Arc::new(RetryState::seeded(fastrand::u64(..))),
         }
     }
-}
-
-/// Whether the usual time of an attempt is learned, and attempts that cannot finish are skipped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum LateAttempts {
-    Allowed,
-    Skipped,
 }
 
 #[derive(Debug)]

@@ -1,40 +1,41 @@
+mod next_attempt;
 mod plan;
+mod settle;
 mod tries;
 
 use std::{
     future::Future,
     mem,
-    ops::ControlFlow,
     pin::Pin,
     sync::{Arc, atomic::Ordering},
     task::{Context, Poll},
+    time::Duration,
 };
 
-use buttress_core::{
-    Attempt, Deadline, InnerReport, Judge, MarkGaveUp, Propagate, Replay, Signals, Verdict,
-};
+use buttress_core::{Attempt, Deadline, InnerReport, Judge, NoTimeLeft, Propagate, Verdict};
 use tower_service::Service;
 
-pub(crate) use self::plan::{Ended, LEAST, Plan, is_refused};
-use self::tries::Tries;
-use crate::{
-    StopReason, attempt_time::Began, budget::Withdrawal, future::NextAttempt, settings::Settings,
+pub(crate) use self::next_attempt::{Ended, NextAttempt, Plan};
+use self::{
+    next_attempt::{LEAST, is_refused},
+    tries::Tries,
 };
+use crate::{StopReason, attempt_time::Began, budget::Withdrawal, settings::Settings};
 
 /// What a call knows while its attempts come and go.
 pub(crate) struct Attempts<S, M, J, Saved, Seed> {
-    pub(crate) settings: Arc<Settings>,
-    pub(crate) mode: M,
+    settings: Arc<Settings>,
+    mode: M,
     judge: J,
     seed: Seed,
     /// For another attempt: a service to call, and what is kept of the request.
-    pub(crate) spare: Option<(S, Saved)>,
+    spare: Option<(S, Saved)>,
     /// The earlier of the ambient one and the one that came with the request.
-    pub(crate) deadline: Option<Deadline>,
+    deadline: Option<Deadline>,
     /// When the current attempt began, if that is of interest.
     began: Began,
     /// `None` while the first attempt runs.
-    pub(crate) tries: Option<Box<Tries>>,
+    tries: Option<Box<Tries>>,
 }
 
 impl<S, M, J, Saved, Seed> Attempts<S, M, J, Saved, Seed> {
@@ -171,93 +172,44 @@ impl<S, M, J, Saved, Seed> Attempts<S, M, J, Saved, Seed> {
         self.settings.budget.succeeded(paid, told);
     }
 
-    /// What to do with a failure: hand it on, or try again after a while.
-    ///
-    /// Keeps what it can of an outcome through the wait: a response that holds nothing, and an error.
-    /// Any other response is dropped.
-    #[cold]
-    pub(crate) fn failed<Req, Res, E>(
-        &mut self,
-        outcome: Result<Res, E>,
-        mut ended: Ended,
-    ) -> ControlFlow<Result<Res, E>, NextAttempt<Req, Result<Res, E>>>
-    where
-        M: Replay<Req, Saved = Saved> + Propagate<Req> + MarkGaveUp<Res>,
-    {
-        self.trace(ended.verdict);
-        if let Ok(response) = &outcome
-            && let Some(is_marked) = self.mode.is_marked(response)
-        {
-            ended.gave_up = is_marked;
-        }
-        match self.plan(ended) {
-            Ok(plan) => {
-                let (instance, verdict) = (self.settings.origin.name(), ended.verdict);
-                let (attempt, delay) = (self.attempt().number(), plan.delay);
-                tracing::debug!(
-                    name: "retry.scheduled", target: "buttress",
-                    instance, attempt, ?delay, ?verdict,
-                );
-                let is_kept = match &outcome {
-                    Ok(response) => self.mode.is_bare(response),
-                    Err(_) => true,
-                };
-                let last = (self.until().is_some() && is_kept).then_some(outcome);
-                ControlFlow::Continue(NextAttempt { plan, last, verdict })
-            }
-            Err(why) => ControlFlow::Break(self.stop(why, ended.verdict, outcome)),
-        }
-    }
-
-    /// Ends the call with the outcome it kept, for its deadline has passed before another attempt began.
-    pub(crate) fn overtaken<Res, E>(
-        &mut self,
-        verdict: Verdict,
-        outcome: Result<Res, E>,
-    ) -> Result<Res, E>
-    where
-        M: MarkGaveUp<Res>,
-    {
-        // The service may have become ready: what that has reserved goes back.
-        self.spare = None;
-        self.stop(StopReason::Deadline, verdict, outcome)
-    }
-
-    /// Ends the call with its last `outcome`.
-    #[cold]
-    fn stop<Res, E>(
-        &mut self,
-        why: StopReason,
-        verdict: Verdict,
-        mut outcome: Result<Res, E>,
-    ) -> Result<Res, E>
-    where
-        M: MarkGaveUp<Res>,
-    {
-        // A rejection that was waited for and came again is a failure of trying, too.
-        let has_tried = self.attempt() > Attempt::FIRST;
-        let is_giving_up =
-            why.is_giving_up(has_tried) || (why == StopReason::Rejected && self.was_rejected());
-        if is_giving_up && self.settings.attempts > 1 {
-            let is_marked = outcome.as_mut().is_ok_and(|response| self.mode.mark_gave_up(response));
-            if !is_marked {
-                Signals::raise_gave_up();
-            }
-        }
-        if let Some(count) = self.settings.state.stopped(why) {
-            count.fetch_add(1, Ordering::Relaxed);
-        }
-        let (instance, attempts) = (self.settings.origin.name(), self.attempt().number());
-        let reason = why.as_str();
-        tracing::debug!(name: "retry.stopped", target: "buttress", instance, reason, attempts, ?verdict);
-        outcome
-    }
-
     #[inline]
     fn trace(&self, verdict: Verdict) {
         tracing::trace!(
             name: "retry.attempt", target: "buttress",
             instance = self.settings.origin.name(), attempt = self.attempt().number(), ?verdict,
         );
+    }
+
+    /// Whether a repetition is neither paid for nor counted: the first of each kind of call that provably
+    /// never reached the service.
+    pub(crate) fn is_free(&self, verdict: Verdict) -> bool {
+        match verdict {
+            Verdict::NeverProcessed => {
+                self.tries.as_ref().is_none_or(|tries| !tries.free.never_processed)
+            }
+            Verdict::Rejected { .. } => true,
+            _ => false,
+        }
+    }
+
+    /// Until when the next head must be there.
+    pub(crate) fn until(&self) -> Option<Deadline> {
+        Deadline::earliest(self.deadline, Deadline::head())
+    }
+
+    /// Whether a request that is sent after `delay` can still announce some time.
+    pub(crate) fn can_announce<Req>(&self, request: &Req, delay: Duration) -> Result<(), StopReason>
+    where
+        M: Propagate<Req>,
+    {
+        let Some(deadline) = self.deadline else { return Ok(()) };
+        let then = deadline.instant().checked_sub(delay).ok_or(StopReason::Deadline)?;
+        self.mode
+            .can_set_deadline(request, Deadline::at(then))
+            .map_err(|NoTimeLeft| StopReason::Deadline)
+    }
+
+    pub(crate) fn tries(&mut self) -> &mut Tries {
+        self.tries.get_or_insert_with(|| Box::new(Tries::new()))
     }
 }

@@ -1,30 +1,13 @@
 use std::time::Duration;
 
 use buttress_control::{Delays, RetryKind};
-use buttress_core::{Attempt, Deadline, NoTimeLeft, Propagate, Reason, Replay, RetryHint, Verdict};
+use buttress_core::{Deadline, Propagate, Reason, Replay, RetryHint, Verdict};
 
-use super::{Attempts, tries::Tries};
+use super::{
+    Attempts,
+    next_attempt::{Ended, LEAST, Plan, is_refused},
+};
 use crate::{StopReason, budget::Withdrawal};
-
-/// Another attempt: what to send, after how long, and what was paid for it.
-pub(crate) struct Plan<Req> {
-    pub(crate) request: Req,
-    pub(crate) attempt: Attempt,
-    pub(crate) paid: Withdrawal,
-    pub(crate) delay: Duration,
-}
-
-/// What an attempt ended with.
-#[derive(Clone, Copy)]
-pub(crate) struct Ended {
-    pub(crate) verdict: Verdict,
-    /// A retry further in gave up on it.
-    pub(crate) gave_up: bool,
-    /// A layer further in that shares the budget has counted it.
-    pub(crate) counted: bool,
-    /// The service itself has answered.
-    pub(crate) answered: bool,
-}
 
 /// The next attempt after one that failed, or why there is none.
 impl<S, M, J, Saved, Seed> Attempts<S, M, J, Saved, Seed> {
@@ -62,18 +45,6 @@ impl<S, M, J, Saved, Seed> Attempts<S, M, J, Saved, Seed> {
         used.never_processed |= free && ended.verdict == Verdict::NeverProcessed;
         used.rejected |= matches!(ended.verdict, Verdict::Rejected { .. });
         Ok(Plan { request, attempt, paid, delay })
-    }
-
-    /// Whether a repetition is neither paid for nor counted: the first of each kind of call that provably
-    /// never reached the service.
-    pub(crate) fn is_free(&self, verdict: Verdict) -> bool {
-        match verdict {
-            Verdict::NeverProcessed => {
-                self.tries.as_ref().is_none_or(|tries| !tries.free.never_processed)
-            }
-            Verdict::Rejected { .. } => true,
-            _ => false,
-        }
     }
 
     /// Whether another attempt may be made.
@@ -152,11 +123,6 @@ impl<S, M, J, Saved, Seed> Attempts<S, M, J, Saved, Seed> {
         }
     }
 
-    /// Until when the next head must be there.
-    pub(crate) fn until(&self) -> Option<Deadline> {
-        Deadline::earliest(self.deadline, Deadline::head())
-    }
-
     fn backoff(&mut self) -> Duration {
         let random = self.settings.state.random.draw();
         let backoff = self.settings.backoff;
@@ -184,18 +150,6 @@ impl<S, M, J, Saved, Seed> Attempts<S, M, J, Saved, Seed> {
         Ok(())
     }
 
-    /// Whether a request that is sent after `delay` can still announce some time.
-    pub(crate) fn can_announce<Req>(&self, request: &Req, delay: Duration) -> Result<(), StopReason>
-    where
-        M: Propagate<Req>,
-    {
-        let Some(deadline) = self.deadline else { return Ok(()) };
-        let then = deadline.instant().checked_sub(delay).ok_or(StopReason::Deadline)?;
-        self.mode
-            .can_set_deadline(request, Deadline::at(then))
-            .map_err(|NoTimeLeft| StopReason::Deadline)
-    }
-
     /// How much later than after `delay` an attempt may begin.
     fn spare_time(&self, delay: Duration, left: Option<Duration>) -> Duration {
         let needed = self.usual().max(LEAST);
@@ -205,20 +159,4 @@ impl<S, M, J, Saved, Seed> Attempts<S, M, J, Saved, Seed> {
     fn usual(&self) -> Duration {
         self.settings.state.attempt_time.usual()
     }
-
-    pub(crate) fn tries(&mut self) -> &mut Tries {
-        self.tries.get_or_insert_with(|| Box::new(Tries::new()))
-    }
 }
-
-/// Whether the service has not seen the call. If a deadline ended the call below, it may have.
-pub(crate) fn is_refused(verdict: Verdict) -> bool {
-    match verdict {
-        Verdict::NeverProcessed => true,
-        Verdict::Rejected { reason, .. } => reason != Reason::DeadlineExceeded,
-        _ => false,
-    }
-}
-
-/// The least time worth an attempt: timers fire up to a millisecond late.
-pub(crate) const LEAST: Duration = Duration::from_millis(1);

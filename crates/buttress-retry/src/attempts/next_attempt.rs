@@ -1,0 +1,77 @@
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use buttress_core::{Attempt, Deadline, Reason, Verdict};
+use tokio::time::{Sleep, sleep_until};
+
+use crate::budget::Withdrawal;
+
+/// A call between two attempts.
+pub(crate) struct NextAttempt<Req, Outcome> {
+    pub(crate) plan: Plan<Req>,
+    /// What the last attempt ended with, if it can be kept: it is returned if the next attempt cannot
+    /// begin in time.
+    pub(crate) last: Option<Outcome>,
+    pub(crate) verdict: Verdict,
+}
+
+impl<Req, Outcome> NextAttempt<Req, Outcome> {
+    /// Takes the last outcome once the deadline has passed, or if the attempt is too late to announce any
+    /// time. Where nothing was kept there is nothing to
+    /// return, and the wait goes on.
+    pub(crate) fn overtaken<T>(
+        &mut self,
+        deadline: Option<Deadline>,
+        is_late: bool,
+        end: &mut Option<Pin<Box<Sleep>>>,
+        readiness: &Poll<T>,
+        cx: &mut Context<'_>,
+    ) -> Option<Outcome> {
+        let deadline = deadline.filter(|_| self.last.is_some())?;
+        let has_passed = match readiness {
+            Poll::Ready(_) => is_late || deadline.has_passed(),
+            Poll::Pending => end
+                .get_or_insert_with(|| Box::pin(sleep_until(deadline.instant())))
+                .as_mut()
+                .poll(cx)
+                .is_ready(),
+        };
+        if has_passed { self.last.take() } else { None }
+    }
+}
+
+/// Another attempt: what to send, after how long, and what was paid for it.
+pub(crate) struct Plan<Req> {
+    pub(crate) request: Req,
+    pub(crate) attempt: Attempt,
+    pub(crate) paid: Withdrawal,
+    pub(crate) delay: Duration,
+}
+
+/// What an attempt ended with.
+#[derive(Clone, Copy)]
+pub(crate) struct Ended {
+    pub(crate) verdict: Verdict,
+    /// A retry further in gave up on it.
+    pub(crate) gave_up: bool,
+    /// A layer further in that shares the budget has counted it.
+    pub(crate) counted: bool,
+    /// The service itself has answered.
+    pub(crate) answered: bool,
+}
+
+/// Whether the service has not seen the call. If a deadline ended the call below, it may have.
+pub(crate) fn is_refused(verdict: Verdict) -> bool {
+    match verdict {
+        Verdict::NeverProcessed => true,
+        Verdict::Rejected { reason, .. } => reason != Reason::DeadlineExceeded,
+        _ => false,
+    }
+}
+
+/// The least time worth an attempt: timers fire up to a millisecond late.
+pub(crate) const LEAST: Duration = Duration::from_millis(1);
