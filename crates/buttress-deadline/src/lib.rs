@@ -104,6 +104,7 @@ mod apart;
 mod future;
 mod guard;
 mod handle;
+mod late_rejections;
 mod layer;
 mod readiness;
 mod service;

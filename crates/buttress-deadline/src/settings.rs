@@ -6,9 +6,11 @@ use std::{
     time::Duration,
 };
 
-use buttress_control::{Nanos, Ratio, RetryBudget};
+use buttress_control::Ratio;
 use buttress_core::{Deadline, Enforcement, Extent, Origin, Reason, Rejection, Signals, Timers};
 use tokio::time::Instant;
+
+use crate::late_rejections::LateRejections;
 
 /// What a layer was told, and the state its services share.
 #[derive(Clone, Debug)]
@@ -61,7 +63,7 @@ impl Settings {
     #[inline]
     pub(crate) fn note_on_time(&self) {
         if let Some(late_rejections) = &self.late_rejections {
-            late_rejections.budget.deposit(late_rejections.now());
+            late_rejections.note_on_time();
         }
     }
 
@@ -69,9 +71,7 @@ impl Settings {
     #[cold]
     pub(crate) fn reject_late(&self) -> Enforcement {
         self.state.expired.fetch_add(1, Ordering::Relaxed);
-        let is_served = self.late_rejections.as_ref().is_some_and(|late_rejections| {
-            !late_rejections.budget.withdraw(late_rejections.now(), 1)
-        });
+        let is_served = self.late_rejections.as_ref().is_some_and(|late| !late.try_reject());
         let enforcement = if is_served { Enforcement::Observe } else { self.enforcement };
         if !is_served {
             self.state.rejected.fetch_add(1, Ordering::Relaxed);
@@ -98,22 +98,3 @@ pub(crate) struct DeadlineState {
     pub(crate) rejected: AtomicU64,
     pub(crate) exceeded: AtomicU64,
 }
-
-/// How much of the traffic may be rejected on arrival.
-#[derive(Debug)]
-struct LateRejections {
-    budget: RetryBudget,
-    epoch: Instant,
-}
-
-impl LateRejections {
-    fn new(ratio: Ratio) -> Self {
-        Self { budget: RetryBudget::new(LATE_REJECTIONS_WINDOW, 0, ratio), epoch: Instant::now() }
-    }
-
-    fn now(&self) -> Nanos {
-        Nanos::from(Instant::now().saturating_duration_since(self.epoch))
-    }
-}
-
-const LATE_REJECTIONS_WINDOW: Duration = Duration::from_secs(10);
