@@ -1,9 +1,12 @@
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    fmt,
+    sync::{Arc, atomic::Ordering},
+};
 
 use crate::settings::{DeadlineState, Settings};
 
-/// Live numbers of a [`DeadlineLayer`](crate::DeadlineLayer), over all its services.
-#[derive(Clone, Debug)]
+/// Live numbers of a [`DeadlineLayer`](crate::DeadlineLayer), summed over the services that share them.
+#[derive(Clone)]
 pub struct DeadlineHandle {
     state: Arc<DeadlineState>,
 }
@@ -13,23 +16,83 @@ impl DeadlineHandle {
         Self { state: Arc::clone(&settings.state) }
     }
 
-    /// Calls whose deadline had passed before they began, or left nothing to announce.
+    /// Returns the number of calls, rejected calls included.
+    pub fn calls(&self) -> u64 {
+        self.state.calls.load(Ordering::Relaxed)
+    }
+
+    /// Returns the number of calls whose deadline had passed when they arrived, or left no time to
+    /// announce.
     pub fn expired(&self) -> u64 {
         self.state.expired.load(Ordering::Relaxed)
     }
 
-    /// Those of them that were rejected, or would have been if the layer did not only observe.
-    pub fn rejected(&self) -> u64 {
-        self.state.rejected.load(Ordering::Relaxed)
+    /// Returns the number of expired calls that
+    /// [`max_reject_ratio`](crate::DeadlineLayer::max_reject_ratio) let through. They are a part of
+    /// [`expired`](Self::expired).
+    pub fn served_late(&self) -> u64 {
+        self.state.served_late.load(Ordering::Relaxed)
     }
 
-    /// Calls and bodies whose deadline passed while they ran or waited.
+    /// Returns the number of calls and bodies whose deadline passed while they ran, or waited for
+    /// readiness.
     pub fn exceeded(&self) -> u64 {
         self.state.exceeded.load(Ordering::Relaxed)
     }
 
-    /// Calls and bodies that are pending under this layer's shared timers.
+    /// Returns the number of calls that this layer ended, or would have ended without
+    /// [`observe`](crate::DeadlineLayer::observe): on arrival, in readiness, or in the call or body.
+    ///
+    /// The number is `expired - served_late + exceeded`.
+    pub fn rejected(&self) -> u64 {
+        self.snapshot().rejected
+    }
+
+    /// Returns the number of calls and bodies that are pending under the shared timers.
+    ///
+    /// A call that has not been pending yet has no timer. A call whose deadline is far out of order
+    /// has a timer of its own. Neither is counted.
     pub fn in_flight(&self) -> usize {
         self.state.timers.pending()
     }
+
+    /// Returns all numbers at once. Calls may run in between, so the numbers need not agree.
+    pub fn snapshot(&self) -> DeadlineSnapshot {
+        let state = &self.state;
+        // Before `expired`, which is incremented first: so the part is rarely larger than the whole.
+        let served_late = state.served_late.load(Ordering::Relaxed);
+        let (expired, exceeded) = (self.expired(), self.exceeded());
+        DeadlineSnapshot {
+            calls: self.calls(),
+            expired,
+            served_late,
+            exceeded,
+            rejected: expired.saturating_sub(served_late).saturating_add(exceeded),
+            in_flight: self.in_flight(),
+        }
+    }
+}
+
+impl fmt::Debug for DeadlineHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("DeadlineHandle").field(&self.snapshot()).finish()
+    }
+}
+
+/// The numbers of a [`DeadlineHandle`] at one time. The getters of the handle define the fields.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DeadlineSnapshot {
+    /// [`DeadlineHandle::calls`].
+    pub calls: u64,
+    /// [`DeadlineHandle::expired`].
+    pub expired: u64,
+    /// [`DeadlineHandle::served_late`].
+    pub served_late: u64,
+    /// [`DeadlineHandle::exceeded`].
+    pub exceeded: u64,
+    /// [`DeadlineHandle::rejected`].
+    pub rejected: u64,
+    /// [`DeadlineHandle::in_flight`].
+    pub in_flight: usize,
 }

@@ -9,13 +9,19 @@ use tokio::time::Instant;
 /// is the law of Finagle's `DeadlineFilter`.
 #[derive(Debug)]
 pub(crate) struct LateRejections {
+    ratio: Ratio,
     budget: RetryBudget,
     epoch: Instant,
 }
 
 impl LateRejections {
     pub(crate) fn new(ratio: Ratio) -> Self {
-        Self { budget: RetryBudget::new(WINDOW, 0, ratio), epoch: Instant::now() }
+        Self { ratio, budget: RetryBudget::new(WINDOW, 0, ratio), epoch: Instant::now() }
+    }
+
+    /// Returns the same bound for the calls of another service.
+    pub(crate) fn fresh(&self) -> Self {
+        Self::new(self.ratio)
     }
 
     /// Notes a call that arrived in time.

@@ -1,7 +1,7 @@
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use buttress_control::Ratio;
-use buttress_core::{Bind, Enforcement, Extent, Plain};
+use buttress_core::{Bind, Enforcement, Extent, Plain, StateScope};
 use tower_layer::Layer;
 
 use crate::{DeadlineHandle, DeadlineService, settings::Settings};
@@ -65,7 +65,16 @@ impl<M> DeadlineLayer<M> {
         self.with(|settings| settings.max_reject_ratio(ratio))
     }
 
-    /// Live numbers of all services this layer makes.
+    /// Gives each service counters, timers and late rejections of its own. Default: all services of the
+    /// layer share them.
+    ///
+    /// The clones of one service share them too. [`DeadlineService::handle`] reads them. The layer's
+    /// own handle then counts nothing.
+    pub fn per_service(self) -> Self {
+        self.with(|settings| settings.scope = StateScope::Service)
+    }
+
+    /// Returns a handle to the live numbers of all services of this layer.
     pub fn handle(&self) -> DeadlineHandle {
         DeadlineHandle::new(&self.settings)
     }
@@ -80,7 +89,7 @@ impl<S, M: Clone> Layer<S> for DeadlineLayer<M> {
     type Service = DeadlineService<S, M>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        DeadlineService::new(inner, Arc::clone(&self.settings), self.mode.clone())
+        DeadlineService::new(inner, self.settings.for_service(), self.mode.clone())
     }
 }
 

@@ -114,7 +114,7 @@ mod timed_call;
 pub use buttress_control::Ratio;
 pub use future::ResponseFuture;
 pub use guard::DeadlineGuard;
-pub use handle::DeadlineHandle;
+pub use handle::{DeadlineHandle, DeadlineSnapshot};
 pub use layer::DeadlineLayer;
 pub use service::DeadlineService;
 

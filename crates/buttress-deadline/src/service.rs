@@ -12,10 +12,10 @@ use tokio::time::Instant;
 use tower_service::Service;
 
 use crate::{
-    ResponseFuture,
+    DeadlineHandle, ResponseFuture,
     apart::{Apart, ApartCall},
     readiness::Readiness,
-    settings::Settings,
+    settings::{LateCall, Settings},
     timed_call::TimedCall,
 };
 
@@ -32,6 +32,12 @@ impl<S, M> DeadlineService<S, M> {
     pub(crate) fn new(inner: S, settings: Arc<Settings>, mode: M) -> Self {
         let readiness = Readiness::at_rest(&settings);
         Self { inner, settings, mode, readiness }
+    }
+
+    /// Returns a handle to the live numbers of this service, its clones, and the services that share
+    /// its counters.
+    pub fn handle(&self) -> DeadlineHandle {
+        DeadlineHandle::new(&self.settings)
     }
 }
 
@@ -66,6 +72,7 @@ where
 
     #[inline]
     fn call(&mut self, mut request: Req) -> Self::Future {
+        self.settings.note_call();
         let seed = self.mode.seed(&request);
         // Before the clock is read: what came with no time left must not seem to have some.
         let announced = self.mode.deadline(&request);
@@ -91,7 +98,7 @@ where
         };
         match deadline {
             Some(late) if passed(late) || self.mode.set_deadline(&mut request, late).is_err() => {
-                if self.settings.reject_late() == Enforcement::Enforce {
+                if self.settings.reject_late() == LateCall::Rejected {
                     return self.reject(seed, late);
                 }
                 deadline = own.filter(|own| !passed(*own));
@@ -138,12 +145,11 @@ impl<S: Clone, M> DeadlineService<S, M> {
         if deadline.is_some_and(Deadline::has_passed)
             || self.write(&mut request, deadline, inherited).is_err()
         {
-            if self.settings.reject_late() == Enforcement::Enforce
-                && let Some(late) = deadline
-            {
-                return Err(late);
-            }
-            own = own.filter(|own| !own.has_passed());
+            own = match (self.settings.reject_late(), deadline) {
+                (LateCall::Rejected, Some(late)) => return Err(late),
+                (LateCall::Observed, _) => None,
+                _ => own.filter(|own| !own.has_passed()),
+            };
             inherited = None;
             // If nothing is left to announce, it goes out without.
             let _ = self.write(&mut request, own, None);

@@ -7,7 +7,9 @@ use std::{
 };
 
 use buttress_control::Ratio;
-use buttress_core::{Deadline, Enforcement, Extent, Origin, Reason, Rejection, Signals, Timers};
+use buttress_core::{
+    Deadline, Enforcement, Extent, Origin, Reason, Rejection, Signals, StateScope, Timers,
+};
 use tokio::time::Instant;
 
 use crate::late_rejections::LateRejections;
@@ -18,6 +20,7 @@ pub(crate) struct Settings {
     pub(crate) origin: Origin,
     pub(crate) extent: Extent,
     pub(crate) enforcement: Enforcement,
+    pub(crate) scope: StateScope,
     pub(crate) state: Arc<DeadlineState>,
     late_rejections: Option<Arc<LateRejections>>,
     timeout: Option<Duration>,
@@ -29,9 +32,22 @@ impl Settings {
             origin: Origin::new("deadline"),
             extent: Extent::Body,
             enforcement: Enforcement::Enforce,
+            scope: StateScope::Layer,
             state: Arc::default(),
             late_rejections: None,
             timeout: timeout.filter(|timeout| *timeout < Deadline::NEVER),
+        }
+    }
+
+    /// Returns the settings for one more service, with state of its own under `per_service`.
+    pub(crate) fn for_service(self: &Arc<Self>) -> Arc<Self> {
+        match self.scope {
+            StateScope::Layer => Arc::clone(self),
+            StateScope::Service => {
+                let late_rejections =
+                    self.late_rejections.as_ref().map(|late| Arc::new(late.fresh()));
+                Arc::new(Self { state: Arc::default(), late_rejections, ..Self::clone(self) })
+            }
         }
     }
 
@@ -59,6 +75,12 @@ impl Settings {
         self.late_rejections = Some(Arc::new(LateRejections::new(ratio)));
     }
 
+    /// Counts a call.
+    #[inline]
+    pub(crate) fn note_call(&self) {
+        self.state.calls.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Notes a call that arrived in time.
     #[inline]
     pub(crate) fn note_on_time(&self) {
@@ -67,18 +89,21 @@ impl Settings {
         }
     }
 
-    /// Counts and reports a call that arrived too late.
+    /// Counts and reports a call that arrived too late, and decides what becomes of the call.
     #[cold]
-    pub(crate) fn reject_late(&self) -> Enforcement {
+    pub(crate) fn reject_late(&self) -> LateCall {
         self.state.expired.fetch_add(1, Ordering::Relaxed);
-        let is_served = self.late_rejections.as_ref().is_some_and(|late| !late.try_reject());
-        let enforcement = if is_served { Enforcement::Observe } else { self.enforcement };
-        if !is_served {
-            self.state.rejected.fetch_add(1, Ordering::Relaxed);
-        }
-        let (instance, served) = (self.origin.name(), enforcement == Enforcement::Observe);
+        let late_call = if self.late_rejections.as_ref().is_some_and(|late| !late.try_reject()) {
+            self.state.served_late.fetch_add(1, Ordering::Relaxed);
+            LateCall::Served
+        } else if self.enforcement == Enforcement::Observe {
+            LateCall::Observed
+        } else {
+            LateCall::Rejected
+        };
+        let (instance, served) = (self.origin.name(), late_call != LateCall::Rejected);
         tracing::debug!(name: "deadline.expired", target: "buttress", instance, served);
-        enforcement
+        late_call
     }
 
     /// Counts and reports a call whose deadline passed while it was in `phase`.
@@ -91,10 +116,26 @@ impl Settings {
     }
 }
 
+/// What becomes of a call that arrived after its deadline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LateCall {
+    /// The layer rejects the call.
+    Rejected,
+    /// The call is served, because the layer has rejected as many late calls as it may.
+    Served,
+    /// The layer would have rejected the call, but only observes.
+    Observed,
+}
+
+/// The counters and timers that services share.
+///
+/// Each counter stands for itself and orders no other memory, so all accesses are `Relaxed`.
 #[derive(Debug, Default)]
 pub(crate) struct DeadlineState {
     pub(crate) timers: Timers,
+    pub(crate) calls: AtomicU64,
     pub(crate) expired: AtomicU64,
-    pub(crate) rejected: AtomicU64,
+    /// A part of `expired`.
+    pub(crate) served_late: AtomicU64,
     pub(crate) exceeded: AtomicU64,
 }

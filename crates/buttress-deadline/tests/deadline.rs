@@ -15,7 +15,8 @@ use std::{
 };
 
 use buttress_core::{BoxError, Deadline, Reason, Rejection};
-use buttress_deadline::{DeadlineLayer, Ratio};
+use buttress_deadline::{DeadlineHandle, DeadlineLayer, DeadlineService, DeadlineSnapshot, Ratio};
+use buttress_testkit::counts;
 use tokio::time::{Instant, advance, sleep};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, limit::ConcurrencyLimitLayer, service_fn};
 
@@ -146,7 +147,8 @@ async fn an_expired_deadline_never_reaches_the_inner_service_and_gives_its_reser
     let error = past.around(async { handle.ready().await.unwrap().call(0).await }).await;
     rejected(&error.unwrap_err());
     assert_eq!(calls.load(Ordering::Relaxed), 0);
-    assert_eq!((layer.handle().expired(), layer.handle().rejected()), (1, 1));
+    let expected = counts!(DeadlineSnapshot { calls: 1, expired: 1, rejected: 1 });
+    assert_eq!(layer.handle().snapshot(), expected);
     assert!(service.oneshot(0).await.is_ok(), "the permit is free although `handle` lives");
     drop(handle);
 }
@@ -195,8 +197,8 @@ async fn observing_counts_and_cuts_nothing_off() {
     assert!(service.clone().oneshot(500).await.is_ok());
     let past = Deadline::at(Instant::now());
     assert!(past.around(service.oneshot(0)).await.is_ok());
-    let handle = layer.handle();
-    assert_eq!((handle.exceeded(), handle.expired(), handle.rejected()), (1, 1, 1));
+    let expected = counts!(DeadlineSnapshot { calls: 2, expired: 1, exceeded: 1, rejected: 2 });
+    assert_eq!(layer.handle().snapshot(), expected);
 }
 
 #[tokio::test(start_paused = true)]
@@ -216,7 +218,8 @@ async fn expired_calls_are_rejected_only_up_to_their_share_of_the_traffic() {
     let expired = || Deadline::at(Instant::now()).around(service.clone().oneshot(0));
     timely(3).await;
     assert!(expired().await.is_ok());
-    assert_eq!((handle.expired(), handle.rejected()), (1, 0));
+    let expected = counts!(DeadlineSnapshot { calls: 4, expired: 1, served_late: 1 });
+    assert_eq!(handle.snapshot(), expected);
     timely(2).await;
     assert!(expired().await.is_err());
     assert!(expired().await.is_ok());
@@ -399,6 +402,115 @@ fn ten_thousand_calls_on_four_threads_all_end_at_their_deadline() {
     });
     assert_eq!(layer.handle().exceeded(), 10_000);
     assert_eq!(layer.handle().in_flight(), 0);
+}
+
+/// A layer with a deadline of 100 ms, and its handle.
+fn layer_of_100_ms() -> (DeadlineLayer, DeadlineHandle) {
+    let layer = DeadlineLayer::new(100 * MS);
+    let handle = layer.handle();
+    (layer, handle)
+}
+
+#[tokio::test(start_paused = true)]
+async fn snapshot_counts_each_call_once_by_its_end() {
+    let (layer, handle) = layer_of_100_ms();
+    let service = layer.layer(service_fn(answer));
+    service.clone().oneshot(0).await.unwrap();
+    service.clone().oneshot(200).await.unwrap_err();
+    let late = Deadline::at(Instant::now()).around(service.clone().oneshot(0));
+    late.await.unwrap_err();
+    let expected = counts!(DeadlineSnapshot { calls: 3, expired: 1, exceeded: 1, rejected: 2 });
+    assert_eq!(handle.snapshot(), expected);
+    let mut running = pin!(service.oneshot(50));
+    assert!(futures_poll(running.as_mut()).await.is_pending());
+    let (calls, in_flight) = (handle.snapshot().calls, handle.snapshot().in_flight);
+    assert_eq!((calls, in_flight), (handle.calls(), handle.in_flight()));
+    assert_eq!((calls, in_flight), (4, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn call_rejected_after_its_readiness_expired_counts_as_exceeded() {
+    let (layer, handle) = layer_of_100_ms();
+    let limited = layer.layer(ConcurrencyLimitLayer::new(1).layer(service_fn(answer)));
+    let mut holder = pin!(limited.clone().oneshot(99));
+    assert!(futures_poll(holder.as_mut()).await.is_pending());
+    sleep(50 * MS).await;
+    let waiting = Deadline::after(10 * MS).around(limited.oneshot(0));
+    waiting.await.unwrap_err();
+    holder.await.unwrap();
+    let expected = counts!(DeadlineSnapshot { calls: 2, exceeded: 1, rejected: 1 });
+    assert_eq!(handle.snapshot(), expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn served_late_call_is_not_rejected_until_it_exceeds_its_own_timeout() {
+    let layer = DeadlineLayer::new(100 * MS).max_reject_ratio(Ratio::percent(0));
+    let handle = layer.handle();
+    let service = layer.layer(service_fn(answer));
+    let late = |delay| Deadline::at(Instant::now()).around(service.clone().oneshot(delay));
+    late(0).await.unwrap();
+    let expected = counts!(DeadlineSnapshot { calls: 1, expired: 1, served_late: 1 });
+    assert_eq!(handle.snapshot(), expected);
+    late(200).await.unwrap_err();
+    assert_eq!(handle.served_late(), 2);
+    assert_eq!(handle.rejected(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn observed_call_counts_as_rejected_once_when_it_is_late_and_slow() {
+    let layer = DeadlineLayer::new(100 * MS).observe();
+    let service = layer.layer(service_fn(answer));
+    Deadline::at(Instant::now()).around(service.oneshot(200)).await.unwrap();
+    let expected = counts!(DeadlineSnapshot { calls: 1, expired: 1, rejected: 1 });
+    assert_eq!(layer.handle().snapshot(), expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn handle_of_a_service_reads_the_counters_of_the_layer() {
+    let (layer, handle) = layer_of_100_ms();
+    let service = layer.layer(service_fn(answer));
+    let of_service = service.handle();
+    service.oneshot(200).await.unwrap_err();
+    assert_eq!(of_service.snapshot(), handle.snapshot());
+    assert_eq!(handle.exceeded(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn per_service_gives_each_service_counters_of_its_own() {
+    let layer = DeadlineLayer::new(100 * MS).per_service();
+    let (slow, quick) = (layer.layer(service_fn(answer)), layer.layer(service_fn(answer)));
+    slow.clone().oneshot(200).await.unwrap_err();
+    slow.clone().clone().oneshot(0).await.unwrap();
+    quick.clone().oneshot(0).await.unwrap();
+    let slow_counts = counts!(DeadlineSnapshot { calls: 2, exceeded: 1, rejected: 1 });
+    assert_eq!(slow.handle().snapshot(), slow_counts);
+    assert_eq!(quick.handle().snapshot(), counts!(DeadlineSnapshot { calls: 1 }));
+    assert_eq!(layer.handle().snapshot(), DeadlineSnapshot::default());
+}
+
+#[tokio::test(start_paused = true)]
+async fn per_service_gives_each_service_late_rejections_of_its_own() {
+    let layer = DeadlineLayer::propagate().max_reject_ratio(Ratio::percent(50)).per_service();
+    let (busy, idle) = (layer.layer(service_fn(answer)), layer.layer(service_fn(answer)));
+    for _ in 0..2 {
+        busy.clone().oneshot(0).await.unwrap();
+    }
+    let late = |service: &DeadlineService<_>| {
+        Deadline::at(Instant::now()).around(service.clone().oneshot(0))
+    };
+    assert!(late(&idle).await.is_ok());
+    assert!(late(&busy).await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn options_never_change_a_sibling() {
+    let (layer, handle) = layer_of_100_ms();
+    let sibling = layer.clone();
+    let _ = layer.named("other").per_service().observe().max_reject_ratio(Ratio::ZERO);
+    let error = sibling.layer(service_fn(answer)).oneshot(200).await.unwrap_err();
+    assert_eq!(rejected(&error).origin().name(), "deadline");
+    assert_eq!(handle.snapshot(), sibling.handle().snapshot());
+    assert_eq!(handle.exceeded(), 1);
 }
 
 async fn futures_poll<F: Future + Unpin>(mut future: F) -> Poll<F::Output> {
