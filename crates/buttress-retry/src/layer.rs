@@ -1,7 +1,7 @@
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
-use buttress_control::Backoff;
-use buttress_core::{Bind, By, ByMode, Plain};
+use buttress_control::{Backoff, Random};
+use buttress_core::{Bind, By, ByMode, Enforcement, Plain, StateScope};
 use tower_layer::Layer;
 
 use crate::{Budget, Retry, RetryHandle, attempt_time::LateAttempts, settings::Settings};
@@ -35,7 +35,7 @@ impl<M, J> RetryLayer<M, J> {
 
     /// What retries are paid from. By default 20 % of the calls plus 10 per second.
     pub fn budget(self, budget: Budget) -> Self {
-        self.with(|settings| settings.budget = budget)
+        self.with(|settings| settings.share_budget(budget))
     }
 
     /// What an outcome means, in place of the mode's own classification: a closure
@@ -64,18 +64,39 @@ impl<M, J> RetryLayer<M, J> {
         self.with(|settings| settings.max_hint = max)
     }
 
-    /// Names this instance in events. `"retry"` by default.
+    /// Plans and pays for retries, and makes none: each call returns its first outcome at once.
+    ///
+    /// The budget is charged as for a real retry. `retry.scheduled` is emitted with `observed = true`,
+    /// and [`RetryHandle::retries`] counts the planned attempt. An outcome is never marked as given up.
+    #[doc(alias("shadow mode", "dry run"))]
+    pub fn observe(self) -> Self {
+        self.with(|settings| settings.enforcement = Enforcement::Observe)
+    }
+
+    /// Gives each service counters, learned times and a default budget of its own. Default: all services
+    /// of the layer share them.
+    ///
+    /// A budget given by [`budget`](Self::budget) stays shared, and so does the random generator. The
+    /// clones of one service share its state, which [`Retry::handle`] reads. The layer's own handle
+    /// then counts nothing.
+    pub fn per_service(self) -> Self {
+        self.with(|settings| settings.scope = StateScope::Service)
+    }
+
+    /// Sets the name of this instance in events. Default: `"retry"`.
     pub fn named(self, name: impl Into<Cow<'static, str>>) -> Self {
         self.with(|settings| settings.origin = settings.origin.clone().named(name))
     }
 
     /// Makes the jitter repeatable: the same seed and the same order of calls give the same delays.
+    /// Default: a random seed.
+    ///
+    /// Returns a layer with a generator of its own. Clones and services made before keep the old one.
     pub fn seed(self, seed: u64) -> Self {
-        self.settings.state.random.seed(seed);
-        self
+        self.with(|settings| settings.random = Arc::new(Random::seeded(seed)))
     }
 
-    /// Live numbers of all services this layer makes.
+    /// Returns a handle to the live numbers of all services of this layer.
     pub fn handle(&self) -> RetryHandle {
         RetryHandle::new(&self.settings)
     }
@@ -90,7 +111,7 @@ impl<S, M: Clone, J: Clone> Layer<S> for RetryLayer<M, J> {
     type Service = Retry<S, M, J>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Retry::new(inner, Arc::clone(&self.settings), self.mode.clone(), self.judge.clone())
+        Retry::new(inner, self.settings.for_service(), self.mode.clone(), self.judge.clone())
     }
 }
 

@@ -113,7 +113,7 @@
 //! | level | event | fields |
 //! |---|---|---|
 //! | trace | `retry.attempt` | `instance`, `attempt` from 1, `verdict` |
-//! | debug | `retry.scheduled` | `instance`, `attempt` that failed, `delay`, `verdict` |
+//! | debug | `retry.scheduled` | `instance`, `attempt` that failed, `delay`, `verdict`, `observed` |
 //! | debug | `retry.stopped` | `instance`, `reason` ([`StopReason`]), `attempts` made, `verdict` |
 //!
 //! # Defaults
@@ -138,14 +138,16 @@ mod handle;
 mod layer;
 mod service;
 mod settings;
+mod stop_counts;
 mod stop_reason;
 
 pub use budget::Budget;
 pub use buttress_control::{Backoff, Jitter, Ratio, RetryThrottle, TokenBucket};
 pub use future::ResponseFuture;
-pub use handle::RetryHandle;
+pub use handle::{RetryHandle, RetrySnapshot};
 pub use layer::RetryLayer;
 pub use service::Retry;
+pub use stop_counts::StopCounts;
 pub use stop_reason::StopReason;
 
 /// Runs the example of the README as a test.

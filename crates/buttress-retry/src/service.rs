@@ -6,7 +6,9 @@ use std::{
 use buttress_core::{Attempt, ByMode, Deadline, Judge, MarkGaveUp, Plain, Propagate, Replay};
 use tower_service::Service;
 
-use crate::{ResponseFuture, attempt_time::Began, attempts::Attempts, settings::Settings};
+use crate::{
+    ResponseFuture, RetryHandle, attempt_time::Began, attempts::Attempts, settings::Settings,
+};
 
 /// The service of [`RetryLayer`](crate::RetryLayer).
 #[derive(Clone, Debug)]
@@ -21,9 +23,13 @@ impl<S, M, J> Retry<S, M, J> {
     pub(crate) const fn new(inner: S, settings: Arc<Settings>, mode: M, judge: J) -> Self {
         Self { inner, settings, mode, judge }
     }
-}
 
-impl<S, M, J> Retry<S, M, J> {
+    /// Returns a handle to the live numbers of this service, its clones, and the services that share
+    /// its counters.
+    pub fn handle(&self) -> RetryHandle {
+        RetryHandle::new(&self.settings)
+    }
+
     /// Makes the first attempt under a deadline that came with the request.
     #[cold]
     fn call_under<Req>(&mut self, deadline: Option<Deadline>, request: Req) -> S::Future
@@ -54,6 +60,7 @@ where
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
+        self.settings.state.note_call();
         self.settings.budget.deposit();
         let seed = self.judge.seed(&self.mode, &request);
         // Not taken apart before its request is sent: a request is large, and is moved as seldom as can be.

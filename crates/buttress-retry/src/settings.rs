@@ -1,13 +1,16 @@
 use std::{
-    sync::{Arc, atomic::AtomicU64},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
 use buttress_control::{Backoff, Random};
-use buttress_core::Origin;
+use buttress_core::{Enforcement, Origin, StateScope};
 
 use crate::{
-    Budget, StopReason,
+    Budget, StopCounts, StopReason,
     attempt_time::{AttemptTime, LateAttempts},
 };
 
@@ -20,7 +23,14 @@ pub(crate) struct Settings {
     pub(crate) budget: Budget,
     pub(crate) max_hint: Duration,
     pub(crate) late_attempts: LateAttempts,
+    pub(crate) enforcement: Enforcement,
+    pub(crate) scope: StateScope,
+    /// Shared by all services, also under `per_service`: generators of one seed would give the services
+    /// the same delays at the same time.
+    pub(crate) random: Arc<Random>,
     pub(crate) state: Arc<RetryState>,
+    /// Whether `budget` was given, to be shared by all services.
+    is_budget_given: bool,
 }
 
 impl Settings {
@@ -32,31 +42,63 @@ impl Settings {
             budget: Budget::default(),
             max_hint: Duration::from_secs(60),
             late_attempts: LateAttempts::Allowed,
-            state: Arc::new(RetryState::seeded(fastrand::u64(..))),
+            enforcement: Enforcement::Enforce,
+            scope: StateScope::Layer,
+            random: Arc::new(Random::seeded(fastrand::u64(..))),
+            state: Arc::default(),
+            is_budget_given: false,
+        }
+    }
+
+    pub(crate) fn share_budget(&mut self, budget: Budget) {
+        (self.budget, self.is_budget_given) = (budget, true);
+    }
+
+    /// Returns the settings for one more service, with state of its own under `per_service`.
+    pub(crate) fn for_service(self: &Arc<Self>) -> Arc<Self> {
+        match self.scope {
+            StateScope::Layer => Arc::clone(self),
+            StateScope::Service => {
+                let budget =
+                    if self.is_budget_given { self.budget.clone() } else { Budget::default() };
+                Arc::new(Self { budget, state: Arc::default(), ..Self::clone(self) })
+            }
         }
     }
 }
 
-#[derive(Debug)]
+/// The counters that services share, and what they learned.
+///
+/// Each counter stands for itself and orders no other memory, so all accesses are `Relaxed`.
+#[derive(Debug, Default)]
 pub(crate) struct RetryState {
     pub(crate) attempt_time: AttemptTime,
+    pub(crate) calls: AtomicU64,
     pub(crate) retries: AtomicU64,
-    stops: [AtomicU64; StopReason::ALL.len()],
-    pub(crate) random: Random,
+    stopped: [AtomicU64; StopReason::ALL.len()],
 }
 
 impl RetryState {
-    fn seeded(seed: u64) -> Self {
-        Self {
-            attempt_time: AttemptTime::default(),
-            retries: AtomicU64::new(0),
-            stops: Default::default(),
-            random: Random::seeded(seed),
+    #[inline]
+    pub(crate) fn note_call(&self) {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn note_retry(&self) {
+        self.retries.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn note_stop(&self, reason: StopReason) {
+        if let Some(count) = self.stopped.get(reason.index()) {
+            count.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    pub(crate) fn stopped(&self, why: StopReason) -> Option<&AtomicU64> {
-        let place = StopReason::ALL.iter().position(|stop| *stop == why)?;
-        self.stops.get(place)
+    pub(crate) fn stopped(&self) -> StopCounts {
+        StopReason::ALL
+            .iter()
+            .zip(&self.stopped)
+            .map(|(reason, count)| (*reason, count.load(Ordering::Relaxed)))
+            .collect()
     }
 }

@@ -1,67 +1,72 @@
 use std::fmt;
 
-/// Why a failed call was not repeated.
+/// The reason why a failed call was not repeated, in the order in which the retry asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 #[doc(alias("give up"))]
 pub enum StopReason {
     /// The verdict was permanent, or the service itself had run out of time.
     NotRetryable,
+    /// A layer below rejected the call without saying when it would admit the call, or rejected the
+    /// call again at that time.
+    Rejected,
+    /// A retry further in gave up.
+    GaveUpBelow,
+    /// The server asked for no further attempt.
+    Pushback,
     /// This was the last attempt.
     AttemptsUsed,
     /// The request cannot be sent again whole.
     NotReplayable,
-    /// The service may have acted on the request, and doing so twice may do harm.
+    /// The service may have acted on the request, and acting twice may do harm.
     NotIdempotent,
-    /// The budget had no token.
-    BudgetEmpty,
-    /// The call's deadline passes before the next attempt could begin, or has passed.
-    Deadline,
-    /// The next attempt would take longer than is left, going by those that succeeded.
-    CannotFinish,
-    /// The server said not to.
-    Pushback,
-    /// The call was told to wait for longer than its deadline allows, or
-    /// [`max_hint`](crate::RetryLayer::max_hint) where there is none.
+    /// The hint asked for a longer wait than the deadline allows, or than
+    /// [`max_hint`](crate::RetryLayer::max_hint) allows if there is no deadline.
     PushbackExceedsDeadline,
-    /// A layer below rejected the call, and did not say when it would admit it; or it rejected the call
-    /// again when that time had come.
-    Rejected,
-    /// A retry further in gave up.
-    GaveUpBelow,
+    /// The call's deadline has passed, or passes before the next attempt could begin.
+    Deadline,
+    /// The next attempt would take longer than the time left, judging by successful attempts.
+    CannotFinish,
+    /// The budget could not pay for the next attempt.
+    BudgetEmpty,
 }
 
 impl StopReason {
-    /// Every reason.
+    /// Every reason, in the order in which the retry asks.
     pub const ALL: &'static [Self] = &[
         Self::NotRetryable,
+        Self::Rejected,
+        Self::GaveUpBelow,
+        Self::Pushback,
         Self::AttemptsUsed,
         Self::NotReplayable,
         Self::NotIdempotent,
-        Self::BudgetEmpty,
+        Self::PushbackExceedsDeadline,
         Self::Deadline,
         Self::CannotFinish,
-        Self::Pushback,
-        Self::PushbackExceedsDeadline,
-        Self::Rejected,
-        Self::GaveUpBelow,
+        Self::BudgetEmpty,
     ];
 
-    /// The reason in `snake_case`, as it stands in events.
+    /// Returns the reason in `snake_case`, as in events.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::NotRetryable => "not_retryable",
+            Self::Rejected => "rejected",
+            Self::GaveUpBelow => "gave_up_below",
+            Self::Pushback => "pushback",
             Self::AttemptsUsed => "attempts_used",
             Self::NotReplayable => "not_replayable",
             Self::NotIdempotent => "not_idempotent",
-            Self::BudgetEmpty => "budget_empty",
+            Self::PushbackExceedsDeadline => "pushback_exceeds_deadline",
             Self::Deadline => "deadline",
             Self::CannotFinish => "cannot_finish",
-            Self::Pushback => "pushback",
-            Self::PushbackExceedsDeadline => "pushback_exceeds_deadline",
-            Self::Rejected => "rejected",
-            Self::GaveUpBelow => "gave_up_below",
+            Self::BudgetEmpty => "budget_empty",
         }
+    }
+
+    /// Returns the place in [`ALL`](Self::ALL), which lists the variants in the order of their definition.
+    pub(crate) const fn index(self) -> usize {
+        self as usize
     }
 
     /// Whether an outer retry would only repeat what was tried here. `has_tried` says whether an attempt
@@ -81,5 +86,16 @@ impl StopReason {
 impl fmt::Display for StopReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_lists_each_reason_at_its_index() {
+        assert!(StopReason::ALL.iter().enumerate().all(|(index, reason)| reason.index() == index));
+        assert_eq!(StopReason::ALL.len(), StopReason::BudgetEmpty.index() + 1);
     }
 }

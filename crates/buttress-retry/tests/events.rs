@@ -20,10 +20,20 @@ async fn an_event_is_told_for_each_retry_and_for_the_end_of_trying() {
         events.names(),
         ["retry.attempt", "retry.scheduled", "retry.attempt", "retry.stopped"]
     );
+    assert_eq!(events.named("retry.scheduled")[0].field("observed"), Some("false"));
     let stopped = &events.named("retry.stopped")[0];
     assert_eq!(stopped.field("instance"), Some("db"));
     assert_eq!(stopped.field("reason"), Some("attempts_used"));
     assert_eq!(stopped.field("attempts"), Some("2"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn observed_retry_is_scheduled_with_observed_true() {
+    let events = Events::of("buttress");
+    let service = RetryLayer::new(2).observe().layer(service_fn(failing));
+    service.oneshot(()).await.unwrap_err();
+    assert_eq!(events.names(), ["retry.attempt", "retry.scheduled"]);
+    assert_eq!(events.named("retry.scheduled")[0].field("observed"), Some("true"));
 }
 
 #[tokio::test(start_paused = true)]

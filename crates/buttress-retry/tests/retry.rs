@@ -27,6 +27,8 @@ mod accounts;
 mod common;
 #[path = "retry/free.rs"]
 mod free;
+#[path = "retry/handle.rs"]
+mod handle;
 #[path = "retry/hints.rs"]
 mod hints;
 #[path = "retry/law.rs"]

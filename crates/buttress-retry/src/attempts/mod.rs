@@ -7,7 +7,7 @@ use std::{
     future::Future,
     mem,
     pin::Pin,
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -89,7 +89,7 @@ impl<S, M, J, Saved, Seed> Attempts<S, M, J, Saved, Seed> {
         let Plan { mut request, attempt, paid, .. } = plan;
         let tries = self.tries();
         (tries.attempt, tries.paid) = (attempt, paid.spend());
-        self.settings.state.retries.fetch_add(1, Ordering::Relaxed);
+        self.settings.state.note_retry();
         if let Some(deadline) = self.deadline
             && self.mode.set_deadline(&mut request, deadline).is_err()
         {

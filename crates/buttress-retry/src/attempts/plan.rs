@@ -113,7 +113,7 @@ impl<S, M, J, Saved, Seed> Attempts<S, M, J, Saved, Seed> {
                 // Where the whole spread does not fit it is shorter, so that callers with the same deadline
                 // do not come together either.
                 let most = self.backoff().min(self.spare_time(told, left));
-                Ok(told.saturating_add(most.mul_f64(self.settings.state.random.draw())))
+                Ok(told.saturating_add(most.mul_f64(self.settings.random.draw())))
             }
             _ => {
                 let delay = if free { Duration::ZERO } else { self.backoff() };
@@ -124,7 +124,7 @@ impl<S, M, J, Saved, Seed> Attempts<S, M, J, Saved, Seed> {
     }
 
     fn backoff(&mut self) -> Duration {
-        let random = self.settings.state.random.draw();
+        let random = self.settings.random.draw();
         let backoff = self.settings.backoff;
         backoff.next(&mut self.tries().delays, random)
     }

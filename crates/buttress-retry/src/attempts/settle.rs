@@ -1,6 +1,6 @@
-use std::{ops::ControlFlow, sync::atomic::Ordering};
+use std::ops::ControlFlow;
 
-use buttress_core::{Attempt, MarkGaveUp, Propagate, Replay, Signals, Verdict};
+use buttress_core::{Attempt, Enforcement, MarkGaveUp, Propagate, Replay, Signals, Verdict};
 
 use super::{
     Attempts,
@@ -33,10 +33,17 @@ impl<S, M, J, Saved, Seed> Attempts<S, M, J, Saved, Seed> {
             Ok(plan) => {
                 let (instance, verdict) = (self.settings.origin.name(), ended.verdict);
                 let (attempt, delay) = (self.attempt().number(), plan.delay);
+                let observed = self.is_observing();
                 tracing::debug!(
                     name: "retry.scheduled", target: "buttress",
-                    instance, attempt, ?delay, ?verdict,
+                    instance, attempt, ?delay, ?verdict, observed,
                 );
+                if observed {
+                    // The payment must not go back: the budget is to see what a real retry costs.
+                    plan.paid.spend();
+                    self.settings.state.note_retry();
+                    return ControlFlow::Break(outcome);
+                }
                 let is_kept = match &outcome {
                     Ok(response) => self.mode.is_bare(response),
                     Err(_) => true,
@@ -77,18 +84,21 @@ impl<S, M, J, Saved, Seed> Attempts<S, M, J, Saved, Seed> {
         let has_tried = self.attempt() > Attempt::FIRST;
         let is_giving_up =
             why.is_giving_up(has_tried) || (why == StopReason::Rejected && self.was_rejected());
-        if is_giving_up && self.settings.attempts > 1 {
+        if is_giving_up && self.settings.attempts > 1 && !self.is_observing() {
             let is_marked = outcome.as_mut().is_ok_and(|response| self.mode.mark_gave_up(response));
             if !is_marked {
                 Signals::raise_gave_up();
             }
         }
-        if let Some(count) = self.settings.state.stopped(why) {
-            count.fetch_add(1, Ordering::Relaxed);
-        }
+        self.settings.state.note_stop(why);
         let (instance, attempts) = (self.settings.origin.name(), self.attempt().number());
         let reason = why.as_str();
         tracing::debug!(name: "retry.stopped", target: "buttress", instance, reason, attempts, ?verdict);
         outcome
+    }
+
+    /// Whether the layer only observes. Then it makes no further attempt, and has given up nothing.
+    fn is_observing(&self) -> bool {
+        self.settings.enforcement == Enforcement::Observe
     }
 }
