@@ -1,4 +1,5 @@
-//! A control plane for async services: retries, deadlines, limits, deduplication and more, as tower layers.
+//! Timeouts, retries, rate and concurrency limits, request coalescing and caching as tower layers, for
+//! axum, tonic, hyper and reqwest.
 //!
 //! ```
 //! use std::time::Duration;
@@ -17,14 +18,32 @@
 //! # }
 //! ```
 //!
-//! `.http()` from [`HttpExt`] makes a layer answer in HTTP or gRPC, and leaves the service's error type
-//! as it is. The features `axum`, `tonic`, `hyper` and `reqwest` add support for their bodies and
-//! errors. A service without HTTP needs no `http`: `default-features = false` leaves it out.
+//! # Patterns
 //!
-//! This crate re-exports the others. The docs of [`deadline`], [`dedup`], [`retry`] and [`throttle`]
-//! say what each layer promises, under the same headings. The docs of [`layer_api`] define the words that
-//! the layers share. A mode of your own implements traits of [`layer_api`], an adaptive law of your own
-//! `Adapt` of [`throttle`].
+//! | pattern | layer | also known as |
+//! |---|---|---|
+//! | deadline | [`DeadlineLayer::new`], [`DeadlineLayer::propagate`] | timeout, time limit |
+//! | retry | [`RetryLayer::new`] | retry budget, backoff |
+//! | concurrency limit | [`ThrottleLayer::concurrency`] | bulkhead, semaphore |
+//! | rate limit | [`ThrottleLayer::rate`], [`ThrottleLayer::rates`] | rate limiter, GCRA |
+//! | adaptive limit | [`ThrottleLayer::adaptive`] | load shedding |
+//! | client-side throttling | [`ThrottleLayer::accept_ratio`] | adaptive throttling |
+//! | limit per key | [`ThrottleLayer::keyed`] | per tenant |
+//! | coalescing | [`DedupLayer::new`], [`DedupLayer::keyed`] | single flight |
+//! | cache | [`DedupLayer::cache`] with a [`Cache`] | stale-while-revalidate |
+//!
+//! # HTTP and gRPC
+//!
+//! `.http()` from [`HttpExt`] makes a layer answer in HTTP or gRPC, and leaves the service's error type
+//! unchanged. The features `axum`, `tonic`, `hyper` and `reqwest` add support for their bodies and
+//! errors. A service without HTTP does not need the feature `http`: set `default-features = false`.
+//!
+//! # Where to read on
+//!
+//! The [`guide`] has a chapter per question: which layer, in which order, with which errors. The docs
+//! of [`deadline`], [`dedup`], [`retry`] and [`throttle`] state the promises of each layer, under the
+//! same headings. The docs of [`http_grpc`] have the rules for HTTP. [`layer_api`] has the traits for a
+//! mode or a layer of your own, and [`throttle`] has `Adapt` for an adaptive law of your own.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -60,6 +79,10 @@ pub use buttress_http as http_grpc;
 pub use buttress_retry as retry;
 #[cfg(feature = "throttle")]
 pub use buttress_throttle as throttle;
+
+// Only for documentation: a glob import of this crate brings in no module of that name.
+#[cfg(doc)]
+pub mod guide;
 
 /// Runs the example of the README as a test.
 #[cfg(doctest)]

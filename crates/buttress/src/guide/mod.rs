@@ -1,0 +1,60 @@
+//! The guide: one chapter per question.
+//!
+//! | chapter | answers |
+//! |---|---|
+//! | [`choosing`] | which layer helps against which failure |
+//! | [`layers`] | how layers share state, what an option changes, where a layer goes in axum |
+//! | [`order`] | in which order layers stand, and what breaks in another order |
+//! | [`deadlines`] | how a deadline reaches attempts, tasks, bodies and other processes |
+//! | [`retries`] | which calls are repeated, when, and who pays |
+//! | [`limits`] | which limit to take, and what a queue does |
+//! | [`caching`] | keys, coalescing, TTL, stale windows, invalidation |
+//! | [`errors`] | modes, rejections, verdicts, panics |
+//! | [`testing`] | how to test a stack and a layer without real time |
+//! | [`writing_a_layer`] | a circuit breaker, step by step |
+//! | [`naming_types`] | how to write the type of a stack |
+//! | [`migrating`] | the same options in other crates |
+//!
+//! Each layer's crate docs list its promises under the same headings: Readiness, Errors, Cancellation,
+//! Sharing, Events, Defaults.
+
+#[doc = include_str!("choosing.md")]
+pub mod choosing {}
+
+#[doc = include_str!("layers.md")]
+pub mod layers {}
+
+#[doc = include_str!("order.md")]
+pub mod order {}
+
+#[doc = include_str!("deadlines.md")]
+pub mod deadlines {}
+
+#[doc = include_str!("retries.md")]
+pub mod retries {}
+
+#[doc = include_str!("limits.md")]
+pub mod limits {}
+
+#[doc = include_str!("caching.md")]
+pub mod caching {}
+
+#[doc = include_str!("errors.md")]
+pub mod errors {}
+
+#[doc = include_str!("testing.md")]
+pub mod testing {}
+
+#[doc = include_str!("writing_a_layer.md")]
+/// # The code
+///
+/// ```
+#[doc = include_str!("breaker.rs")]
+/// ```
+pub mod writing_a_layer {}
+
+#[doc = include_str!("naming_types.md")]
+pub mod naming_types {}
+
+#[doc = include_str!("migrating.md")]
+pub mod migrating {}
