@@ -52,14 +52,15 @@ pub use buttress_core::{
     RetryHint, Verdict,
 };
 #[cfg(feature = "deadline")]
-pub use buttress_deadline::{DeadlineHandle, DeadlineLayer};
+pub use buttress_deadline::{DeadlineHandle, DeadlineLayer, DeadlineSnapshot};
 #[cfg(feature = "dedup")]
 pub use buttress_dedup::{Cache, DedupHandle, DedupLayer, EarlyRefresh};
 #[cfg(feature = "http")]
 pub use buttress_http::{Http, HttpExt, Idempotent};
 #[cfg(feature = "retry")]
 pub use buttress_retry::{
-    Backoff, Budget, Jitter, Ratio, RetryHandle, RetryLayer, RetryThrottle, StopReason, TokenBucket,
+    Backoff, Budget, Jitter, Ratio, RetryHandle, RetryLayer, RetrySnapshot, RetryThrottle,
+    StopReason, TokenBucket,
 };
 #[cfg(feature = "throttle")]
 pub use buttress_throttle::{
