@@ -1,21 +1,5 @@
-//! The words that every buttress layer shares.
-//!
-//! A layer of buttress answers three questions through traits, and a *mode* ([`Plain`], or `Http` of
-//! `buttress-http`) implements them for the requests and responses at hand:
-//!
-//! | question | trait |
-//! |---|---|
-//! | how is a call answered in the service's stead? | [`Respond`], with a [`Guard`] that lives as long as the response |
-//! | what does an outcome mean? | [`Classify`], giving a [`Verdict`] |
-//! | how is a request sent again? | [`Replay`], and [`MarkGaveUp`] for the response that a retry gives up on |
-//! | how do a deadline and a criticality cross the wire? | [`Propagate`] |
-//! | which requests are the same, and how is a response shared and kept? | [`KeyOf`], [`Share`], [`Expire`] |
-//!
-//! [`Bind`] swaps the mode of a layer. [`Deadline`], [`Attempt`] and [`Criticality`] travel with the
-//! task, so that whatever runs inside a call knows how long it has, which try it is and how much it
-//! matters. [`Timers`] let the calls of a layer wait for their deadlines at little cost, and a [`Relay`]
-//! lets any of many waiters drive the one piece of work they wait for. [`TickTimer`] bound a wait in a way
-//! that is fair on a busy machine.
+//! Building blocks for tower middleware: ambient deadlines, rejections, verdicts, shared work and
+//! timers.
 //!
 //! ```
 //! use buttress_core::{Deadline, Rejection};
@@ -34,21 +18,51 @@
 //! assert!(Rejection::find(&error).is_some());
 //! ```
 //!
+//! When to use this crate: to write a layer that works with the layers of buttress, or a mode for
+//! another protocol. When not: to use the layers. The crate `buttress` re-exports all that their
+//! users need.
+//!
+//! A layer of buttress asks its *mode* through traits. [`Plain`] implements them for any request
+//! and response, and `Http` of `buttress-http` for HTTP and gRPC:
+//!
+//! | question | trait |
+//! |---|---|
+//! | How does the layer answer in place of the service? | [`Respond`], with a [`Guard`] that lives as long as the response |
+//! | What does an outcome mean? | [`Classify`], which returns a [`Verdict`]; a layer stores it as a [`Judge`] |
+//! | How is a request sent again? | [`Replay`], and [`MarkGaveUp`] for the response that a retry gives up on |
+//! | How do a deadline and a criticality cross the wire? | [`Propagate`] |
+//! | Which requests are the same, and how is a response shared and cached? | [`KeyOf`], [`Share`], [`Expire`] |
+//!
+//! [`Bind`] replaces the mode of a layer. [`Deadline`], [`Attempt`] and [`Criticality`] are
+//! ambient: they travel with the task, so that the layers and services inside a call can read them.
+//!
+//! Mechanisms for authors of layers:
+//!
+//! - [`take_ready`] and [`give_back_ready`] move the instance that was polled ready.
+//! - [`seeds`] captures what a mode and a judge need of a request.
+//! - [`Signals`] carries facts beside an outcome, and [`SharedCount`] lets nested layers count a
+//!   call once.
+//! - [`Relay`] lets any of many waiters drive the work that all wait for.
+//! - [`Timers`] serves the deadlines of all calls of a layer with few timers of the runtime.
+//! - [`TickTimer`] limits a wait in a way that is fair on a busy machine.
+//!
 //! # Cancellation
 //!
-//! Nothing here spawns, blocks or runs when dropped. [`Deadline::with`], [`Attempt::with`] and
-//! [`Criticality::with`] restore what was there before, also when the closure panics.
+//! No item here spawns a task, blocks, or does work after being dropped. [`Deadline::with`],
+//! [`Attempt::with`] and [`Criticality::with`] restore the former ambient value, also if the
+//! closure panics.
 //!
 //! # What the ambient values do not reach
 //!
-//! The ambient deadline, attempt and criticality are thread-locals that are set while a call, a future
-//! or a body is being run. Somebody else's future that is polled inside (a `LocalSet`, a `FuturesUnordered`
-//! shared with others, a nested runtime) sees them too. A future that runs elsewhere
-//! (`tokio::spawn`, `spawn_blocking`, tower's `Buffer`, hyper's connection task) does not:
-//! [`Deadline::scope`] carries the deadline and the criticality there.
+//! The ambient deadline, attempt and criticality are thread-locals that are set while a call, a
+//! future or a body runs. Another call's future that is polled inside sees them too: in a
+//! `LocalSet`, a `FuturesUnordered` shared between calls, or a nested runtime. A future that runs
+//! elsewhere does not see them: in `tokio::spawn`, `spawn_blocking`, tower's `Buffer` or hyper's
+//! connection task. [`Deadline::scope`] carries the deadline and the criticality there.
 //!
-//! A deadline can end at the response head ([`Deadline::until_head`]). It is ambient apart from that of
-//! the [whole](Deadline::whole) call, so neither a body nor a scope nor a shared call takes it along.
+//! A deadline can end at the response head ([`Deadline::until_head`]), apart from the
+//! deadline of the [whole](Deadline::whole) call. So it reaches neither a body, nor a scope, nor a
+//! shared call.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

@@ -5,7 +5,7 @@ use std::{
     thread,
 };
 
-/// Wakes every waker, even if one of them panics.
+/// Wakes every waker, even if a waker panics.
 ///
 /// The first panic is resumed once all are woken. If the thread is panicking already, the panic is
 /// dropped instead, because a second panic would abort the process. Hold no lock: a waker is

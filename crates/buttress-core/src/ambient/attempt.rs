@@ -1,41 +1,43 @@
 use std::{cell::Cell, fmt};
 
-/// Which try of a call is being run, ambient like the [`Deadline`](crate::Deadline).
+/// The attempt that is running, ambient like the [`Deadline`](crate::Deadline).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Attempt {
-    // One word, so that entering and leaving is one move each: in the upper half how many tries came
-    // before, in the lower how many of those may have reached the service.
+    // A single word, so that a layer sets and restores it at once. The upper half is the number of
+    // earlier attempts, the lower half the number of those that may have reached the service.
     word: u64,
 }
 
 impl Attempt {
-    /// The first try, which is also what is ambient where nobody retries.
+    /// The first attempt, which is ambient if no layer retries.
     pub const FIRST: Self = Self { word: 0 };
 
-    /// The ambient attempt.
+    /// Returns the ambient attempt.
     #[inline]
     pub fn current() -> Self {
         retry_ambient(|ambient| ambient.attempt.get())
     }
 
-    /// The try after this one.
+    /// Returns the next attempt.
     pub const fn next(self) -> Self {
         Self::of(self.before().saturating_add(1), self.previous_attempts().saturating_add(1))
     }
 
-    /// The try after this one, if this one never reached the service: a transparent retry of gRFC A6.
-    /// It has a number of its own, but [`previous_attempts`](Self::previous_attempts) stays as it is.
+    /// Returns the next attempt, if this attempt never reached the service: a transparent
+    /// retry of gRFC A6.
+    ///
+    /// The number grows by 1. [`previous_attempts`](Self::previous_attempts) stays the same.
     pub const fn transparent(self) -> Self {
         Self::of(self.before().saturating_add(1), self.previous_attempts())
     }
 
-    /// Its number, from 1.
+    /// Returns the number of this attempt, from 1.
     pub const fn number(self) -> u32 {
         self.before().saturating_add(1)
     }
 
-    /// How many tries before this one may have reached the service, as `grpc-previous-rpc-attempts`
-    /// counts them.
+    /// Returns the number of earlier attempts that may have reached the service, as
+    /// `grpc-previous-rpc-attempts` counts them.
     #[expect(clippy::cast_possible_truncation, reason = "the lower half is meant")]
     pub const fn previous_attempts(self) -> u32 {
         self.word as u32
@@ -49,7 +51,8 @@ impl Attempt {
         Self { word: (before as u64) << 32 | previous as u64 }
     }
 
-    /// Runs `f` with this as the ambient attempt and restores what was there, also on panic.
+    /// Runs `f` with this as the ambient attempt, and restores the former value, also if `f`
+    /// panics.
     #[inline]
     pub fn with<R>(self, f: impl FnOnce() -> R) -> R {
         let _restore = Restore(retry_ambient(|ambient| ambient.attempt.replace(self)));
@@ -64,11 +67,11 @@ impl fmt::Debug for Attempt {
     }
 }
 
-/// What is ambient for retries: in one place, so that a retry looks for it once.
+/// All ambient values of retries, in one thread-local, for a single access per retry.
 pub(crate) struct RetryAmbient {
     pub(crate) attempt: Cell<Attempt>,
     pub(crate) state: Cell<CountState>,
-    /// The tallies that layers have entered.
+    /// The shared counts that layers have entered, from the outermost on.
     pub(crate) frames: [Cell<u64>; MOST_FRAMES],
 }
 
@@ -77,8 +80,10 @@ pub(crate) fn retry_ambient<R>(f: impl FnOnce(&RetryAmbient) -> R) -> R {
     AMBIENT.with(f)
 }
 
-/// How many layers have [entered](crate::SharedCount) a tally, and the signal `gave_up` in the highest bit: one
-/// word, so that a retry enters and leaves both at once.
+/// The number of layers that have [entered](crate::SharedCount) a shared count, with the signal
+/// `gave_up` in the highest bit.
+///
+/// A single word, so that a retry sets and restores both at once.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CountState(u32);
 
@@ -90,7 +95,7 @@ impl CountState {
         (self.0 & !GAVE_UP) as usize
     }
 
-    /// One layer further in, where nothing is raised yet.
+    /// The state inside one more layer, with no signal raised.
     #[inline]
     pub(crate) const fn deeper(self) -> Self {
         Self((self.0 & !GAVE_UP) + 1)
@@ -107,7 +112,8 @@ impl CountState {
     }
 }
 
-/// Puts the ambient attempt back. It reads nothing, so it is safe at any point of unwinding.
+/// Restores the ambient attempt. `drop` reads only its own field, which is safe at any point of
+/// unwinding.
 struct Restore(Attempt);
 
 impl Drop for Restore {

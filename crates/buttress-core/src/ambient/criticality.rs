@@ -1,43 +1,45 @@
 use std::cell::Cell;
 
-/// How much it matters that a call is served, ambient like the [`Deadline`](crate::Deadline).
+/// The criticality of a call, ambient like the [`Deadline`](crate::Deadline).
 ///
-/// Under overload the lowest is shed first. It is the caller's word, so it goes along with every call
-/// that serves the first: a backend must not shed what its caller needs most. The four levels are
-/// those of [Google's SRE book, "Handling Overload", section "Criticality"][book].
+/// Under overload, layers shed the lowest level first. The caller sets the level, and every call
+/// made on behalf of the first call inherits the level. Otherwise a backend could shed the call
+/// that its caller needs most. The four levels are those of [Google's SRE book, chapter Handling
+/// Overload, section Criticality][book].
 ///
 /// [book]: https://sre.google/sre-book/handling-overload/#criticality
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[doc(alias("priority", "load shedding"))]
 pub enum Criticality {
-    /// Being refused often, and now and then for long, is expected.
+    /// Frequent partial unavailability and occasional full unavailability are expected.
     Sheddable,
-    /// Being refused now and then is expected: batch work, which comes again in minutes or hours.
+    /// Partial unavailability is expected: batch work that is retried after minutes or hours.
     SheddablePlus,
-    /// Users notice when it fails. What is ambient where nobody said anything.
+    /// A failure is visible to users. The default.
     #[default]
     Critical,
-    /// Users notice badly when it fails. Capacity must suffice for this and `Critical` together.
+    /// A failure has a serious impact on users. Capacity must suffice for this level and `Critical`
+    /// together.
     CriticalPlus,
 }
 
 impl Criticality {
-    /// All of them, the lowest first.
+    /// All levels, the lowest first.
     pub const ALL: [Self; 4] =
         [Self::Sheddable, Self::SheddablePlus, Self::Critical, Self::CriticalPlus];
 
-    /// The ambient criticality.
+    /// Returns the ambient criticality.
     #[inline]
     pub fn current() -> Self {
         AMBIENT.get()
     }
 
-    /// Its place in [`ALL`](Self::ALL), from 0.
+    /// Returns the index in [`ALL`](Self::ALL), from 0.
     pub const fn index(self) -> usize {
         self as usize
     }
 
-    /// The words it is written in: `sheddable`, `sheddable-plus`, `critical`, `critical-plus`.
+    /// Returns the name on the wire: `sheddable`, `sheddable-plus`, `critical` or `critical-plus`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Sheddable => "sheddable",
@@ -47,21 +49,25 @@ impl Criticality {
         }
     }
 
-    /// The one that `words`, in letters of either case, stand for; `None` for any others.
+    /// Returns the level with this name, in upper or lower case. `None` for any other text.
     pub fn parse(words: &[u8]) -> Option<Self> {
         let mut all = Self::ALL.into_iter();
         all.find(|criticality| words.eq_ignore_ascii_case(criticality.as_str().as_bytes()))
     }
 
-    /// Runs `f` with this as the ambient criticality and restores what was there, also on panic.
+    /// Runs `f` with this as the ambient criticality, and restores the former value, also if `f`
+    /// panics.
     #[inline]
     pub fn with<R>(self, f: impl FnOnce() -> R) -> R {
-        // Also if it is the same: `f` stands here once, so that it can be inlined.
+        // Also if the level is the same: with a branch, `f` would stand here twice and not be
+        // inlined.
         let _restore = Restore(AMBIENT.replace(self));
         f()
     }
 }
 
+/// Restores the ambient criticality. `drop` reads only its own field, which is safe at any point of
+/// unwinding.
 struct Restore(Criticality);
 
 impl Drop for Restore {

@@ -4,60 +4,64 @@ use tokio::time::Instant;
 
 /// The instant by which a call must have ended.
 ///
-/// A deadline is absolute and ambient. A layer enters it around `call`, around every poll of the
-/// future and of the body; whatever runs inside reads it with [`Deadline::current`]. It only ever
-/// shrinks on the way in: a layer takes the [`earliest`](Self::earliest) of its own and the ambient
-/// one.
+/// A deadline is absolute and ambient. A layer sets it around `call`, around every poll of the
+/// future and around every poll of the body. The code inside reads the deadline with
+/// [`Deadline::current`]. The deadline only shrinks on the way in: a layer takes the
+/// [`earliest`](Self::earliest) of its own and the ambient deadline.
 ///
-/// A second ambient deadline can end at the response head ([`until_head`](Self::until_head)). What
-/// plans ahead reads the earlier of both with [`current`](Self::current). What outlives the head, or
-/// announces a deadline to another process, reads [`whole`](Self::whole).
+/// A second ambient deadline can end at the response head ([`until_head`](Self::until_head)). Code
+/// that plans ahead reads the earlier of both with [`current`](Self::current). Code that outlives
+/// the head, or announces a deadline to another process, reads [`whole`](Self::whole).
 ///
-/// Entering and leaving is a swap of a thread-local cell: no allocation, no runtime needed.
+/// Setting and restoring the deadline swaps a thread-local cell, without an allocation and without
+/// a runtime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[doc(alias("timeout", "context deadline"))]
 pub struct Deadline(Instant);
 
 impl Deadline {
-    /// The deadline at `instant`.
+    /// Returns the deadline at `instant`.
     #[inline]
     pub const fn at(instant: Instant) -> Self {
         Self(instant)
     }
 
-    /// The deadline `timeout` from now. A timeout of more than thirty years counts as thirty years.
+    /// Returns the deadline `timeout` from now. A timeout of more than thirty years counts as
+    /// thirty years.
     #[inline]
     pub fn after(timeout: Duration) -> Self {
         Self::from_start(Instant::now(), timeout)
     }
 
-    /// The deadline `timeout` after `start`, with the same bound as [`after`](Self::after).
+    /// Returns the deadline `timeout` after `start`, with the same bound as [`after`](Self::after).
     #[inline]
     pub fn from_start(start: Instant, timeout: Duration) -> Self {
         let timeout = timeout.min(Self::NEVER);
         Self(start.checked_add(timeout).unwrap_or(start))
     }
 
-    /// The ambient deadline: that of the call, future or body being run on this thread. While a response
-    /// head is awaited, it is the earlier of [`whole`](Self::whole) and [`head`](Self::head).
+    /// Returns the ambient deadline of the call, future or body that runs on this thread.
+    ///
+    /// Until the response head arrives, this is the earlier of [`whole`](Self::whole) and
+    /// [`head`](Self::head).
     #[inline]
     pub fn current() -> Option<Self> {
         Self::earliest(AMBIENT.get(), HEAD.get())
     }
 
-    /// The ambient deadline of the whole call, body included.
+    /// Returns the ambient deadline of the whole call, body included.
     #[inline]
     pub fn whole() -> Option<Self> {
         AMBIENT.get()
     }
 
-    /// The ambient deadline that ends at the response head, if there is one.
+    /// Returns the ambient deadline that ends at the response head, if there is one.
     #[inline]
     pub fn head() -> Option<Self> {
         HEAD.get()
     }
 
-    /// The earlier of two deadlines, where `None` is later than any.
+    /// Returns the earlier of two deadlines, where `None` is later than any.
     #[inline]
     pub fn earliest(a: Option<Self>, b: Option<Self>) -> Option<Self> {
         match (a, b) {
@@ -66,66 +70,68 @@ impl Deadline {
         }
     }
 
-    /// Whether `a` is later than `b`, where `None` is later than any.
+    /// Returns whether `a` is later than `b`, where `None` is later than any.
     #[inline]
     pub fn is_later(a: Option<Self>, b: Option<Self>) -> bool {
         b.is_some_and(|b| a.is_none_or(|a| a > b))
     }
 
-    /// The instant it stands for.
+    /// Returns the instant of the deadline.
     #[inline]
     pub const fn instant(self) -> Instant {
         self.0
     }
 
-    /// The time left; zero once it has passed.
+    /// Returns the time left, or zero if the deadline has passed.
     #[inline]
     pub fn remaining(self) -> Duration {
         self.0.saturating_duration_since(Instant::now())
     }
 
-    /// Whether it has passed.
+    /// Returns whether the deadline has passed.
     #[inline]
     pub fn has_passed(self) -> bool {
         Instant::now() >= self.0
     }
 
-    /// Runs `f` with `ambient` as the ambient deadline, in place of what was there, and restores
-    /// that afterwards, also when `f` panics.
+    /// Runs `f` with `ambient` as the ambient deadline, and restores the former value, also if `f`
+    /// panics.
     ///
-    /// This is how a layer carries its value from `call` to a later poll. It replaces, also by
-    /// `None`: a future that is polled from inside another call keeps its own deadline. A deadline
-    /// [until the head](Self::until_head) stays in force.
+    /// A layer carries its deadline from `call` to a later poll this way. `None` replaces the
+    /// former deadline too: a future that is polled inside another call keeps its own deadline. A
+    /// deadline [until the head](Self::until_head) stays in force.
     #[inline]
     pub fn with<R>(ambient: Option<Self>, f: impl FnOnce() -> R) -> R {
         let _restore = Restore(AMBIENT.replace(ambient));
         f()
     }
 
-    /// Runs `f`, which awaits a response head, with this as the deadline until the head, or with the one
-    /// that is ambient if that is earlier.
+    /// Runs `f`, which awaits a response head, with this deadline until the head. If the ambient
+    /// deadline until the head is earlier, that deadline stays.
     ///
-    /// It is no part of [`whole`](Self::whole). So it reaches neither the body, nor a spawned task, nor
-    /// the wire.
+    /// The deadline is not part of [`whole`](Self::whole). So it reaches neither the body, nor a
+    /// spawned task, nor the wire.
     #[inline]
     pub fn until_head<R>(self, f: impl FnOnce() -> R) -> R {
         Self::with_head(Self::earliest(Some(self), HEAD.get()), f)
     }
 
-    /// Runs `f` with `head` as the deadline until the head, in place of what was there.
+    /// Runs `f` with `head` as the ambient deadline until the head, and restores the former value,
+    /// also if `f` panics.
     #[inline]
     pub fn with_head<R>(head: Option<Self>, f: impl FnOnce() -> R) -> R {
         let _restore = RestoreHead(HEAD.replace(head));
         f()
     }
 
-    /// Says to the layers outside that this deadline came with the request of the call that is being made,
-    /// in place of the ambient one of the [whole](Self::whole) call: the same one on its way, rounded down or
-    /// less a margin. A call that it ends is ended by the ambient one. If it is not the earlier, nothing is
-    /// said.
+    /// Announces to outer layers that the request of the current call carries this deadline.
     ///
-    /// If the ambient one stands for another in this way, this deadline stands for both, through up to
-    /// four layers. It is heard on the same thread, until something else is said.
+    /// It stands for the ambient deadline of the [whole](Self::whole) call: the same deadline on
+    /// the wire, rounded down or less a margin. A rejection with this deadline then counts as a
+    /// rejection with the ambient deadline. If this deadline is not earlier, nothing is announced.
+    ///
+    /// If the ambient deadline itself stands for another, this deadline stands for both,
+    /// through up to four layers. The announcement holds on this thread until the next.
     #[inline]
     pub fn announces(self) {
         if let Some(ambient) = Self::whole()
@@ -140,7 +146,7 @@ impl Deadline {
         ANNOUNCED.with(|chain| {
             let stands = |link: &Cell<Link>| link.get().is_some_and(|(_, told)| told == ambient);
             let before = chain.iter().position(stands).map_or(0, |place| place + 1);
-            // One layer too many is said in place of the last.
+            // Beyond `MOST_LINKS` layers, the last link is replaced.
             let place = before.min(MOST_LINKS - 1);
             let mut links = chain.iter().skip(place);
             if let Some(link) = links.next() {
@@ -150,7 +156,7 @@ impl Deadline {
         });
     }
 
-    /// What was said last to [announce](Self::announces) this deadline.
+    /// Returns the deadline that was last [announced](Self::announces) for this deadline.
     #[inline]
     pub fn announced(self) -> Option<Self> {
         ANNOUNCED.with(|chain| {
@@ -164,7 +170,8 @@ impl Deadline {
         })
     }
 
-    /// A timeout this long, thirty years, never ends: a layer with it has no deadline of its own.
+    /// A timeout that never ends: thirty years. A layer with this timeout has no deadline of its
+    /// own.
     pub const NEVER: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
 }
 
@@ -174,7 +181,8 @@ impl From<Instant> for Deadline {
     }
 }
 
-/// Puts the ambient deadline back. It reads nothing, so it is safe at any point of unwinding.
+/// Restores the ambient deadline. `drop` reads only its own field, which is safe at any point of
+/// unwinding.
 struct Restore(Option<Deadline>);
 
 impl Drop for Restore {
@@ -184,6 +192,7 @@ impl Drop for Restore {
     }
 }
 
+/// Restores the ambient deadline until the head.
 struct RestoreHead(Option<Deadline>);
 
 impl Drop for RestoreHead {
@@ -194,14 +203,15 @@ impl Drop for RestoreHead {
 }
 
 thread_local! {
-    // `const` and without a destructor: no lazy initialisation, and usable while a thread ends.
+    // `const` and without a destructor: there is no lazy initialization, and the cell is usable
+    // while a thread ends.
     static AMBIENT: Cell<Option<Deadline>> = const { Cell::new(None) };
     static HEAD: Cell<Option<Deadline>> = const { Cell::new(None) };
-    // Left as it is by the reader: no two calls have the same deadline to the nanosecond.
+    // Readers do not clear this, because no two calls have the same deadline to the nanosecond.
     static ANNOUNCED: [Cell<Link>; MOST_LINKS] = const { [const { Cell::new(None) }; MOST_LINKS] };
 }
 
-/// An ambient deadline, and the one that came with the request in its place.
+/// An ambient deadline, and the deadline that the request carries in its place.
 type Link = Option<(Deadline, Deadline)>;
 
 const MOST_LINKS: usize = 4;

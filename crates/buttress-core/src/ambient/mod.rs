@@ -12,31 +12,34 @@ pub use self::scope::Scope;
 pub use self::shared_count::{InnerReport, SharedCount};
 pub use self::signals::Signals;
 
-/// On what terms somebody waits: until when, and how much it matters.
+/// The ambient values of a call: its deadline and its criticality.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Ambient {
-    /// Until when the whole call is waited for. `None` is later than any deadline.
+    /// The deadline of the whole call. `None` is later than any deadline.
     pub deadline: Option<Deadline>,
-    /// How much it matters.
+    /// The criticality of the call.
     pub criticality: Criticality,
 }
 
 impl Ambient {
-    /// Returns these ambient values. No deadline is later than any deadline.
+    /// Creates a value of its parts. A deadline of `None` is later than any deadline.
     #[inline]
     pub const fn new(deadline: Option<Deadline>, criticality: Criticality) -> Self {
         Self { deadline, criticality }
     }
 
-    /// What is ambient now.
+    /// Returns the values that are ambient now.
     #[inline]
     pub fn current() -> Self {
         Self { deadline: Deadline::whole(), criticality: Criticality::current() }
     }
 
-    /// Runs `f` with these terms as the ambient ones. The poller's own deadline until the head is not
-    /// that of the work.
+    /// Runs `f` with these values as the ambient ones, and restores the former values, also if `f`
+    /// panics.
+    ///
+    /// A deadline [until the head](Deadline::until_head) of the polling call is not ambient for
+    /// `f`, because the work belongs to several calls.
     #[inline]
     pub fn with<R>(self, f: impl FnOnce() -> R) -> R {
         Deadline::with_head(None, || Deadline::with(self.deadline, || self.criticality.with(f)))

@@ -8,8 +8,9 @@ use pin_project::pin_project;
 
 use crate::{Criticality, Deadline};
 
-/// A future polled under a deadline or a criticality of its own. Made by [`Deadline::scope`],
-/// [`Deadline::around`] and [`Criticality::around`].
+/// A future that runs under a deadline or a criticality of its own.
+///
+/// Created by [`Deadline::scope`], [`Deadline::around`] and [`Criticality::around`].
 #[derive(Clone, Debug)]
 #[must_use = "futures do nothing unless polled"]
 #[pin_project]
@@ -29,8 +30,8 @@ impl<F: Future> Future for Scope<F> {
 }
 
 impl Deadline {
-    /// Carries the ambient deadline of the [whole](Self::whole) call and the
-    /// [criticality](crate::Criticality), as they are now, to wherever `future` is polled.
+    /// Captures the ambient deadline of the [whole](Self::whole) call and the ambient
+    /// [criticality](Criticality), and runs `future` under both on any thread.
     ///
     /// ```
     /// # use buttress_core::Deadline;
@@ -48,10 +49,10 @@ impl Deadline {
         Scope { values, future }
     }
 
-    /// Runs `future` under this deadline, or under the ambient one if that is earlier, and under the
-    /// criticality of whoever polls it.
+    /// Runs `future` under this deadline, or under the ambient deadline if that is earlier. The
+    /// criticality is that of the polling call.
     ///
-    /// Nothing is cut off: the layers inside do that.
+    /// The scope does not cut the future off at the deadline. The layers inside do that.
     pub fn around<F>(self, future: F) -> Scope<F> {
         let values = ScopeValues::Deadline(Self::earliest(Some(self), Self::whole()));
         Scope { values, future }
@@ -59,7 +60,7 @@ impl Deadline {
 }
 
 impl Criticality {
-    /// Runs `future` under this criticality, and under the deadline of whoever polls it.
+    /// Runs `future` under this criticality, and under the deadline of the polling call.
     ///
     /// ```
     /// # use buttress_core::Criticality;
@@ -74,7 +75,7 @@ impl Criticality {
     }
 }
 
-/// What is ambient inside. The rest is that of whoever polls.
+/// The ambient values inside the scope. All others are those of the polling call.
 #[derive(Clone, Copy, Debug)]
 enum ScopeValues {
     Deadline(Option<Deadline>),

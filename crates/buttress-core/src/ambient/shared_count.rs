@@ -6,52 +6,54 @@ use std::{
 use super::attempt::{CountState, retry_ambient};
 use crate::Attempt;
 
-/// Stands for a count that several layers share, and that is to see each call and each outcome once:
-/// the account of a retry budget.
+/// The identity of a count that several layers share, such as the balance of a retry budget. The
+/// shared count sees each call and each outcome once.
 ///
-/// A layer calls and polls its inner service [under](Self::run) its tally. A layer further in that shares
-/// the tally then knows that the call [is not new](Self::is_new_call), and tells the one outside that
-/// it has [counted](Self::mark_counted) the outcome.
+/// A layer calls and polls its inner service inside [`run`](Self::run). A layer further in that
+/// shares the count then knows that the call [is not new](Self::is_new_call), and reports to
+/// the outer layer that the outcome is [counted](Self::mark_counted).
 ///
-/// Both travel in a list per thread that is entered around `call` and around each poll, so they reach
-/// what runs inside, in the same poll. They do not reach a spawned task or tower's `Buffer`. A flight
-/// that many callers share is inside the call of the one who polls it. The list holds
-/// 16 layers; those further in are not entered in it.
+/// Both facts travel in a thread-local list that layers enter around `call` and around each poll.
+/// So they reach the layers that run inside the same poll. They reach neither a spawned task nor
+/// tower's `Buffer`. A flight that many callers share runs inside the call of the member that polls
+/// it. The list holds 16 layers, and layers further in are not entered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SharedCount(u64);
 
 impl SharedCount {
-    /// A tally of its own.
+    /// Creates a count that differs from all others.
     #[expect(clippy::new_without_default, reason = "each one differs")]
     pub fn new() -> Self {
+        // Relaxed: the numbers need only differ, and publish no other memory.
         Self(NEXT.fetch_add(FLAGS + 1, Ordering::Relaxed))
     }
 
-    /// The same tally for a layer that does not count calls. A layer further in then counts them.
+    /// Returns the same count for a layer that does not count calls. Layers further in count them
+    /// instead.
     #[must_use]
     pub const fn without_calls(self) -> Self {
         Self(self.0 | BLIND)
     }
 
-    /// Whether this is a tally for layers that count calls.
+    /// Returns whether this count is for layers that count calls.
     pub const fn counts_calls(self) -> bool {
         self.0 & BLIND == 0
     }
 
-    /// Whether the call that begins now has not been counted yet: no layer outside counts it, and it
-    /// is no repetition by a layer outside.
+    /// Returns whether the starting call is not counted yet: no outer layer counts the call, and
+    /// the call is no repetition by an outer layer.
     #[inline]
     pub fn is_new_call(self) -> bool {
         self.counts_calls()
             && (retry_ambient(|ambient| ambient.state.get().depth()) == 0 || self.is_new_inside())
     }
 
-    /// Whether a layer outside repeats the call that is being run.
+    /// Returns whether the running call is a repetition by an outer layer.
     pub fn is_repeated() -> bool {
         any(|frame| frame & REPEATED != 0)
     }
 
-    /// Tells the layers outside that share the tally that the outcome being returned is counted.
+    /// Reports to the outer layers that share the count that the returned outcome is counted.
     pub fn mark_counted(self) {
         entered(|frame| {
             if frame.get() & !FLAGS == self.0 & !FLAGS {
@@ -61,15 +63,16 @@ impl SharedCount {
         });
     }
 
-    /// Runs `f`, which is `attempt` of a call of a layer with this tally. The attempt is ambient for `f`.
-    /// What was ambient before is restored, also when `f` panics.
+    /// Runs `f`, which is the given `attempt` of a call of a layer with this count.
+    ///
+    /// The attempt is ambient for `f`. The former ambient values are restored, also if `f` panics.
     #[inline]
     pub fn run<R>(self, attempt: Attempt, f: impl FnOnce() -> R) -> R {
         let _leave = self.enter(attempt);
         f()
     }
 
-    /// The same, and notes in `told` what the layers inside have told meanwhile.
+    /// Does the same as [`run`](Self::run), and stores in `told` the report of the inner layers.
     #[inline]
     pub fn run_and_report<R>(
         self,
@@ -102,23 +105,23 @@ impl SharedCount {
     }
 }
 
-/// What the layers inside tell beside an outcome.
+/// The report of the inner layers beside an outcome.
 #[derive(Clone, Copy, Debug)]
 pub struct InnerReport(CountState);
 
 impl InnerReport {
-    /// Nothing.
+    /// An empty report.
     pub const EMPTY: Self = Self(CountState::NONE);
 
-    /// Whether a layer has raised [`Signals::gave_up`](crate::Signals::gave_up).
+    /// Returns whether an inner layer raised [`Signals::gave_up`](crate::Signals::gave_up).
     #[inline]
     pub fn gave_up(self) -> bool {
         self.0.gave_up()
     }
 
-    /// Whether a layer that shares the tally has counted the outcome.
+    /// Returns whether an inner layer that shares the count has counted the outcome.
     ///
-    /// Ask at once: it is known until the next layer enters a tally.
+    /// Ask at once: the answer is lost when the next layer enters a count.
     #[inline]
     pub fn is_counted(self) -> bool {
         let place = self.0.depth().checked_sub(1);
@@ -133,11 +136,13 @@ fn any(is_it: impl Fn(u64) -> bool) -> bool {
     entered(|frame| is_it(frame.get()))
 }
 
-/// Whether `is_it` holds for the frame of a layer outside. Those further in are not looked at then.
+/// Whether `is_it` holds for the frame of an outer layer. Stops at the first.
 fn entered(is_it: impl Fn(&Cell<u64>) -> bool) -> bool {
     retry_ambient(|ambient| ambient.frames.iter().take(ambient.state.get().depth()).any(is_it))
 }
 
+/// Restores the attempt and the depth. `drop` reads only its own fields, which is safe at any point
+/// of unwinding.
 struct Leave(Attempt, CountState);
 
 impl Drop for Leave {
@@ -150,11 +155,13 @@ impl Drop for Leave {
     }
 }
 
-/// The flags fill the bits below the number of a tally.
+/// The number of the next count, above the bits of the flags.
 static NEXT: AtomicU64 = AtomicU64::new(FLAGS + 1);
 
-/// Set where the attempt is a repetition.
+/// The attempt is a repetition.
 const REPEATED: u64 = 1;
+/// The outcome is counted.
 const COUNTED: u64 = 2;
+/// The layer does not count calls.
 const BLIND: u64 = 4;
 const FLAGS: u64 = 7;

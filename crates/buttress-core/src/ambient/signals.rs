@@ -5,14 +5,14 @@ use crate::Deadline;
 
 /// Signals that a layer raises, beside an outcome, for the layer that polls it.
 ///
-/// A signal works for any response and error type, because it does not travel in them. It is seen if
-/// the outcome is returned in the same poll, so not through a spawned task. A response that can carry
-/// the first signal itself carries it instead ([`MarkGaveUp`](crate::MarkGaveUp)).
+/// A signal works for any response and error type, because it does not travel in them. It is seen
+/// if the outcome is returned in the same poll, so not through a spawned task. A response that can
+/// carry the first signal itself carries it instead ([`MarkGaveUp`](crate::MarkGaveUp)).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Signals {
-    /// A layer stopped after attempts of its own. An outer retry then makes no further attempt: three
-    /// nested retries of three attempts make three calls, not 27.
+    /// A layer stopped after attempts of its own. An outer retry then makes no further attempt:
+    /// three nested retries of three attempts make three calls, not 27.
     pub gave_up: bool,
     /// The deadline that ended the call, the latest of several.
     pub deadline: Option<Deadline>,
@@ -24,15 +24,16 @@ impl Signals {
         retry_ambient(|ambient| ambient.state.set(ambient.state.get().with_gave_up(true)));
     }
 
-    /// Raises [`deadline`](Self::deadline) for the layer that is polling. Of several, the latest is kept.
+    /// Raises [`deadline`](Self::deadline) for the layer that is polling. Of several, the latest is
+    /// kept.
     ///
     /// An error type of the user's own may hide which deadline ended the call. The signal says so.
     pub fn raise_deadline(deadline: Deadline) {
         DEADLINE.set(DEADLINE.get().max(Some(deadline)));
     }
 
-    /// Runs `f` and returns the signals that were raised meanwhile. The signals that were raised before
-    /// are restored, also if `f` panics.
+    /// Runs `f` and returns the signals that were raised meanwhile. The signals that were raised
+    /// before are restored, also if `f` panics.
     #[inline]
     pub fn watch<R>(f: impl FnOnce() -> R) -> (R, Self) {
         let state = retry_ambient(|ambient| ambient.state.get());
@@ -66,8 +67,8 @@ impl Signals {
     }
 }
 
-/// Restores the signals of the layer outside. `drop` reads only its own fields, so it is safe at any
-/// point of unwinding.
+/// Restores the signals of the layer outside. `drop` reads only its own fields, which is safe at
+/// any point of unwinding.
 struct Restore {
     gave_up: bool,
     deadline: Option<Deadline>,

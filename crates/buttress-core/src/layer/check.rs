@@ -1,12 +1,12 @@
 use tower_service::Service;
 
-/// Asks the compiler why something is not a service.
+/// Makes the compiler name the trait bound that a service misses.
 ///
-/// `.oneshot()` and `.ready()` on a misfit say only that their bounds are not satisfied.
-/// `.check::<Request>()` prints the bound that is missing.
+/// `.oneshot()` and `.ready()` report only that their bounds are not satisfied.
+/// `.check::<Request>()` names the missing bound.
 #[doc(alias("debug_handler", "unsatisfied trait bound"))]
 pub trait Check: Sized {
-    /// Returns the service unchanged, if it is one for requests of type `Req`.
+    /// Returns the service unchanged, if it accepts requests of type `Req`.
     fn check<Req>(self) -> Self
     where
         Self: Service<Req>,

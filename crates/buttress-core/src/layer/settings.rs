@@ -1,11 +1,11 @@
-//! Choices that several layers offer, under one name each.
+//! Settings that several layers have under the same names.
 
-/// How long the control of a call lasts.
+/// How long a layer controls a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Extent {
-    /// Until the response head, as `until_head()` sets.
+    /// Until the response head arrives, as `until_head()` sets.
     Head,
-    /// Until the response body has ended.
+    /// Until the response body ends.
     Body,
 }
 
@@ -14,15 +14,15 @@ pub enum Extent {
 pub enum Enforcement {
     /// The layer acts.
     Enforce,
-    /// The layer counts and reports what it would do, as `observe()` sets, and changes nothing.
+    /// The layer changes nothing, and counts and reports its decisions, as `observe()` sets.
     Observe,
 }
 
-/// Which services share the state of a layer.
+/// The services that share the state of a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StateScope {
     /// All services that the layer makes.
     Layer,
-    /// Only the clones of one service, as `per_service()` sets.
+    /// The clones of one service only, as `per_service()` sets.
     Service,
 }

@@ -1,29 +1,31 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// How many bytes the responses may hold that a layer shares, all of them together.
+/// The number of bytes that all shared responses of a layer may hold together.
 #[derive(Debug)]
 pub struct ByteBudget {
+    // A plain counter. Relaxed everywhere, because the counter orders no other memory: `try_take`
+    // never goes below zero, and a read may be outdated at once.
     left: AtomicUsize,
 }
 
 impl ByteBudget {
-    /// An allowance of `bytes`.
+    /// Creates a budget of `bytes`.
     pub const fn new(bytes: usize) -> Self {
         Self { left: AtomicUsize::new(bytes) }
     }
 
-    /// Takes `bytes`, or nothing where there are not as many left.
+    /// Takes `bytes`. Returns `false`, and takes none, if fewer are left.
     pub fn try_take(&self, bytes: usize) -> bool {
         let taken = |left: usize| left.checked_sub(bytes);
         self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, taken).is_ok()
     }
 
-    /// Gives back `bytes` that were taken.
+    /// Returns `bytes` that were taken.
     pub fn give_back(&self, bytes: usize) {
         self.left.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// The bytes that are left.
+    /// Returns the number of bytes left.
     pub fn remaining(&self) -> usize {
         self.left.load(Ordering::Relaxed)
     }

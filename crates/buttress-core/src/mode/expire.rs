@@ -2,20 +2,22 @@ use std::time::Duration;
 
 use crate::Plain;
 
-/// How long a response may be kept, where the response itself, or its request, has a say in it.
+/// Returns how long a response may be cached, if the response or its request says so.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot tell how long a `{Res}` may be kept",
     note = "for `http::Response` and `reqwest::Response`, add `.http()` to the layer"
 )]
 pub trait Expire<Req, Res>: Clone {
-    /// What must be remembered of a request to tell how long its response may be kept.
+    /// State captured from the request, because the request is gone when the response is cached.
     type Seed: Send + 'static;
 
-    /// Remembers what is needed of `request`.
+    /// Captures the seed from `request`.
     fn seed(&self, request: &Req) -> Self::Seed;
 
-    /// How long `response` may be kept, or `None` if it may not. `asked` is what the layer was told for
-    /// responses that say nothing themselves, `None` if those are not to be kept.
+    /// Returns the lifetime of `response`, or `None` if it must not be cached.
+    ///
+    /// `asked` is the lifetime that the layer sets for responses that state none. It is `None` if
+    /// such responses are not cached.
     fn lifetime(
         &self,
         seed: &Self::Seed,
@@ -23,10 +25,10 @@ pub trait Expire<Req, Res>: Clone {
         asked: Option<Lifetime>,
     ) -> Option<Lifetime>;
 
-    /// The same for a response that came in `delay` after its request was sent: for all that is known, it
-    /// was made right after that.
+    /// Does the same for a response that arrived `delay` after its request was sent. As far as is
+    /// known, the response was made right after the request was sent.
     ///
-    /// Default: as if it had come at once.
+    /// Default: as if the response had arrived at once.
     #[inline]
     fn lifetime_with_delay(
         &self,
@@ -40,7 +42,7 @@ pub trait Expire<Req, Res>: Clone {
     }
 }
 
-/// The response has no say.
+/// The response says nothing: the lifetime is that of the layer.
 #[diagnostic::do_not_recommend]
 impl<Req, Res> Expire<Req, Res> for Plain {
     type Seed = ();
@@ -54,22 +56,22 @@ impl<Req, Res> Expire<Req, Res> for Plain {
     }
 }
 
-/// How long a response is good for, in the words of [RFC 9111] and [RFC 5861].
+/// The lifetime of a response ([RFC 9111] and [RFC 5861]).
 ///
 /// [RFC 9111]: https://www.rfc-editor.org/rfc/rfc9111
 /// [RFC 5861]: https://www.rfc-editor.org/rfc/rfc5861
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Lifetime {
-    /// How much longer it is fresh.
+    /// The time for which the response stays fresh from now on.
     pub fresh: Duration,
-    /// For how long after that it may be given out while it is being refreshed.
+    /// The time after `fresh` for which the response may be served while it is refreshed.
     pub stale_while_revalidate: Duration,
-    /// For how long after `fresh` it may be given out in place of a failure.
+    /// The time after `fresh` for which the response may be served in place of a failure.
     pub stale_if_error: Duration,
-    /// How old it is already.
+    /// The age of the response now.
     pub age: Duration,
-    /// The response said itself how long; then that is not exceeded by jitter.
+    /// The response stated `fresh` itself. Jitter then never adds to `fresh`.
     pub is_explicit: bool,
 }
 

@@ -2,51 +2,54 @@ use std::hash::Hash;
 
 use crate::{Plain, WantedFreshness};
 
-/// What makes two requests the same.
+/// Computes the key of a request. Requests with equal keys are the same.
 ///
-/// Closures `Fn(&Req) -> Option<K>` implement it.
+/// Closures `Fn(&Req) -> Option<K>` implement this trait.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` gives no key for requests of type `{Req}`",
     note = "give the layer a closure `|request: &Request| -> Option<Key>` whose key is `Hash + Eq + Clone + Send + Sync + 'static`"
 )]
 pub trait KeyOf<Req>: Clone {
-    /// The key.
+    /// The key of a request.
     type Key: Hash + Eq + Clone + Send + Sync + 'static;
 
-    /// The key of `request`, or `None` if it is like no other.
+    /// Returns the key of `request`, or `None` if the request must not be shared.
     fn key(&self, request: &Req) -> Option<Self::Key>;
 
-    /// The key of `request`, and how fresh a kept answer must be for it. `None` as for
+    /// Returns the key of `request`, and how fresh a cached response must be. `None` as for
     /// [`key`](Self::key).
     ///
-    /// Default: the key, and any answer that may be given out.
+    /// Default: the key, and no demand on freshness.
     #[inline]
     fn key_and_freshness(&self, request: &Req) -> Option<(Self::Key, WantedFreshness)> {
         Some((self.key(request)?, WantedFreshness::default()))
     }
 
-    /// What `key` is about, as a hash: requests that [`change`](Self::invalidates) it make all answers
-    /// about it outdated, and what is in flight of it takes no more callers. `None` where there is no such
-    /// thing.
+    /// Returns a hash of the resource that `key` belongs to, or `None` if there is none.
+    ///
+    /// A request that [invalidates](Self::invalidates) the resource outdates all its cached
+    /// responses, and closes its flights to new callers. Default: `None`.
     fn resource(&self, key: &Self::Key) -> Option<u64> {
         let _ = key;
         None
     }
 
-    /// What `key` takes, in bytes. A key with memory of its own must say so, or a cache whose bytes are
-    /// bounded takes more.
+    /// Returns the size of `key` in bytes. A key that owns memory must count that too. Otherwise a
+    /// cache with a limit in bytes exceeds the limit.
     fn weight(&self, key: &Self::Key) -> usize {
         size_of_val(key)
     }
 
-    /// The [`subject`](Self::resource) that `request` changes, if it succeeds.
+    /// Returns the [`resource`](Self::resource) that `request` changes if it succeeds.
+    ///
+    /// Default: `None`.
     fn invalidates(&self, request: &Req) -> Option<u64> {
         let _ = request;
         None
     }
 }
 
-/// A request is its own key.
+/// The request is its own key.
 #[diagnostic::do_not_recommend]
 impl<Req> KeyOf<Req> for Plain
 where

@@ -1,29 +1,31 @@
 use crate::Plain;
 
-/// How a response itself tells a retry what only its type knows.
+/// Marks a response that a retry gave up on, so that outer retries make no further attempt.
 ///
-/// A mark that travels in the response belongs to that response alone. The ambient mark of
-/// [`Signals`](crate::Signals) belongs to the poll, so a call that a handler makes on the side can leave
-/// it too.
+/// A mark in the response belongs to that response alone. The ambient [`Signals`](crate::Signals)
+/// belong to the poll, so a call that a handler makes on the side can raise them too.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot mark a `{Res}`",
     note = "`.http()` is for `http::Response` and `reqwest::Response`; leave it out for anything else"
 )]
 pub trait MarkGaveUp<Res>: Clone {
-    /// Marks `response` as one that a retry gave up on. `false` if it cannot carry the mark.
+    /// Marks `response` as given up by a retry. Returns `false` if the response cannot carry the
+    /// mark.
     fn mark_gave_up(&self, response: &mut Res) -> bool {
         let _ = response;
         false
     }
 
-    /// Whether `response` carries the mark, or `None` if it cannot.
+    /// Returns whether `response` carries the mark, or `None` if its type cannot.
     fn is_marked(&self, response: &Res) -> Option<bool> {
         let _ = response;
         None
     }
 
-    /// Whether `response` holds nothing: no connection, no permit. A retry can then keep it while it
-    /// waits.
+    /// Returns whether `response` holds no resource, such as a connection or a permit. A retry can
+    /// then keep it during the backoff.
+    ///
+    /// Default: `false`.
     fn is_bare(&self, response: &Res) -> bool {
         let _ = response;
         false

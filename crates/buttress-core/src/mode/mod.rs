@@ -24,14 +24,14 @@ pub use self::wanted_freshness::WantedFreshness;
 
 /// The mode for any request and response: a rejection is an `Err`.
 ///
-/// It needs an error type with `From<Rejection>`, which [`BoxError`](crate::BoxError),
-/// [`std::io::Error`] and [`Rejection`](crate::Rejection) are; a retry needs `Request: Clone`.
+/// The error type must implement `From<Rejection>`, as [`BoxError`](crate::BoxError),
+/// [`std::io::Error`] and [`Rejection`](crate::Rejection) do. A retry needs `Request: Clone`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Plain;
 
-/// Swaps the mode of a layer. `.http()` is `bind(Http::new())`.
+/// Replaces the mode of a layer. `.http()` is `bind(Http::new())`.
 ///
-/// The layer's state goes along: both handles speak of the same limits and counts.
+/// The state of the layer is kept: the handles of both layers report the same limits and counts.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a layer that can take the mode `{M}`",
     note = "`.http()` belongs on a layer of buttress, before it wraps a service"
@@ -40,6 +40,6 @@ pub trait Bind<M> {
     /// The layer in its new mode.
     type Bound;
 
-    /// The layer in the mode `mode`.
+    /// Returns the layer in the mode `mode`.
     fn bind(self, mode: M) -> Self::Bound;
 }

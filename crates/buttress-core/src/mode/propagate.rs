@@ -2,24 +2,24 @@ use std::{error::Error, fmt};
 
 use crate::{Criticality, Deadline, Plain, Upload};
 
-/// How a deadline and a criticality cross to and from another process.
+/// Carries a deadline and a criticality between processes.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot read or write a deadline in `{Req}`",
     note = "`.http()` is for `http::Request` and `reqwest::Request`; leave it out for anything else"
 )]
 #[doc(alias("context propagation"))]
 pub trait Propagate<Req>: Clone {
-    /// The deadline that came with `request`.
+    /// Returns the deadline that `request` carries.
     fn deadline(&self, request: &Req) -> Option<Deadline>;
 
-    /// Sends `deadline` along with `request`. It never extends one that is there already.
+    /// Writes `deadline` into `request`. An earlier deadline in the request stays.
     ///
     /// # Errors
-    /// [`NoTimeLeft`] if too little time is left to announce. The request is then left as it was, and
+    /// [`NoTimeLeft`] if too little time is left to announce. The request is then unchanged, and
     /// must not be sent under this deadline.
     fn set_deadline(&self, request: &mut Req, deadline: Deadline) -> Result<(), NoTimeLeft>;
 
-    /// Whether [`set_deadline`](Self::set_deadline) would succeed, without writing.
+    /// Checks whether [`set_deadline`](Self::set_deadline) would succeed, without writing.
     ///
     /// # Errors
     /// Those of `set_deadline`.
@@ -28,22 +28,25 @@ pub trait Propagate<Req>: Clone {
         Ok(())
     }
 
-    /// The criticality that came with `request`.
+    /// Returns the criticality that `request` carries.
+    ///
+    /// Default: `None`.
     fn criticality(&self, request: &Req) -> Option<Criticality> {
         let _ = request;
         None
     }
 
-    /// Sends `criticality` along with `request`, in place of one that is there already.
+    /// Writes `criticality` into `request`, in place of a former level.
+    ///
+    /// Default: does nothing.
     fn set_criticality(&self, request: &mut Req, criticality: Criticality) {
         let _ = (request, criticality);
     }
 
-    /// Watches the body of `request` on its way to the service, because the time its caller needs to send it
-    /// is not the service's. Returns `None` if the body is there already.
+    /// Watches the request body on its way to the service, because the time that the caller needs
+    /// to send it is not the service's. Returns `None` if the body is complete already.
     ///
-    /// A body that comes bit by bit may be wrapped for it, and what is read of it stays the same. Default:
-    /// `None`.
+    /// A streaming body may be wrapped for this. Its frames stay the same. Default: `None`.
     fn watch_upload(&self, request: &mut Req) -> Option<Upload> {
         let _ = request;
         None

@@ -1,25 +1,27 @@
 use std::{borrow::Cow, time::Duration};
 
-/// What a caller may know of a rate that its call counted against.
+/// The state of a rate that a call counted against, as the caller may see it.
 ///
-/// A layer hands it to [`Respond::advertise`](crate::Respond::advertise); `Http` makes headers of it.
+/// A layer passes quotas to [`Respond::advertise`](crate::Respond::advertise). `Http` writes them
+/// into headers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Quota {
-    /// The rate's name.
+    /// The name of the rate.
     pub name: Cow<'static, str>,
-    /// How many cells there are per `window`.
+    /// The number of cells per `window`.
     pub quota: u64,
-    /// How long the `quota` is for.
+    /// The time that `quota` refers to.
     pub window: Duration,
-    /// How many cells are left now. With a burst it may be more than the quota, or less.
+    /// The number of cells left now. With a burst, this can be more or less than `quota`.
     pub remaining: u64,
-    /// How long until all cells are there again, if none is taken meanwhile. Zero when they are.
+    /// The time until all cells are back, if no more are taken. Zero if all are back now.
     pub reset: Duration,
 }
 
 impl Quota {
-    /// Returns a quota of `quota` cells per `window`, with `remaining` cells left and `reset` to go.
+    /// Returns a quota of `quota` cells per `window`, with `remaining` cells left and `reset` to
+    /// go.
     pub fn new(
         name: impl Into<Cow<'static, str>>,
         quota: u64,

@@ -1,6 +1,6 @@
 use crate::{Attempt, Deadline, Plain};
 
-/// How a request is sent more than once.
+/// Sends a request more than once.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot send a `{Req}` twice",
     label = "the request can be sent only once",
@@ -8,25 +8,31 @@ use crate::{Attempt, Deadline, Plain};
     note = "otherwise the request must be `Clone`"
 )]
 pub trait Replay<Req>: Clone {
-    /// What is kept of a request while its attempts last.
+    /// The copy of a request that is kept until its last attempt.
     type Saved: Send;
 
-    /// Prepares the first attempt: the request to send, and what is kept of it. `None` means that
-    /// it cannot be sent again.
+    /// Prepares the first attempt: returns the request to send, and its copy. The copy is `None` if
+    /// the request cannot be sent again.
     fn first(&self, request: Req) -> (Req, Option<Self::Saved>);
 
-    /// The request for another `attempt`, or `None` if it can no longer be sent whole.
+    /// Returns the request for another `attempt`, or `None` if the body is no longer complete.
     fn again(&self, saved: &Self::Saved, attempt: Attempt) -> Option<Req>;
 
-    /// The deadline that came with the request, as [`Propagate::deadline`](crate::Propagate::deadline) gives it. It holds
-    /// for all attempts together.
+    /// Returns the deadline that the request carried, as
+    /// [`Propagate::deadline`](crate::Propagate::deadline) does. The deadline limits all attempts
+    /// together.
+    ///
+    /// Default: `None`.
     fn saved_deadline(&self, saved: &Self::Saved) -> Option<Deadline> {
         let _ = saved;
         None
     }
 
-    /// Whether sending the request again is harmless, the service having `answered` it with a
-    /// response or not. A request that was provably never processed is sent again without asking.
+    /// Returns whether the request may be sent again. `answered` says whether the service itself
+    /// responded to it.
+    ///
+    /// A request that was provably never processed is sent again without this check. Default:
+    /// `true`.
     fn repeatable(&self, saved: &Self::Saved, answered: bool) -> bool {
         let _ = (saved, answered);
         true

@@ -5,10 +5,18 @@ use std::{
 
 use crate::{Plain, Quota, Rejection};
 
-/// How a layer hands on a response, and how it answers in the service's stead.
+/// Passes a response on, or answers a call in place of the service.
 ///
-/// The error type never changes: a rejection becomes an error the service could have returned, or a
-/// response of its protocol.
+/// The error type of the service never changes: a rejection becomes an error that the service could
+/// have returned, or a response of its protocol.
+///
+/// # Seeds
+///
+/// `Seed` is state captured from the request, because the request is gone when the outcome is
+/// known. The layer calls [`seed`](Self::seed) before the service, and passes the seed to
+/// [`admit`](Self::admit) or [`reject`](Self::reject). The seeds of [`Judge`](crate::Judge),
+/// [`Classify`](crate::Classify) and [`Expire`](crate::Expire) are the same for other questions.
+/// [`seeds`](crate::seeds) captures the first two.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot answer for a service with the error `{E}`",
     label = "this mode has no way to reject a call of this service",
@@ -16,21 +24,20 @@ use crate::{Plain, Quota, Rejection};
     note = "otherwise let the error implement `From<buttress_core::Rejection>`, or put `.map_err(BoxError::from)` below this layer"
 )]
 pub trait Respond<Req, Res, E>: Clone {
-    /// What must be remembered of a request to answer it later, such as its protocol.
+    /// State captured from the request for a later response, such as its protocol.
     type Seed: Send;
 
-    /// The response the layer returns. `G` lives in it where a response outlives its head.
+    /// The response that the layer returns, with `G` inside if the response outlives its head.
     type Response<G: Guard>;
 
-    /// Whether [`admit`](Self::admit) keeps the guard it is given. Where it does not, a layer need
-    /// not make one.
+    /// Whether [`admit`](Self::admit) keeps its guard. If not, a layer need not create a guard.
     const KEEPS_GUARD: bool = true;
 
-    /// Remembers what is needed of `request`.
+    /// Captures the seed from `request`.
     fn seed(&self, request: &Req) -> Self::Seed;
 
-    /// Hands on the service's `response`. `guard` is kept until the response has ended; where a
-    /// response has no end of its own, it is dropped at once.
+    /// Passes the service's `response` on. The response keeps `guard` until its end. If a response
+    /// has no end of its own, the guard is dropped at once.
     fn admit<G: Guard>(
         &self,
         seed: Self::Seed,
@@ -38,55 +45,68 @@ pub trait Respond<Req, Res, E>: Clone {
         guard: Option<G>,
     ) -> Self::Response<G>;
 
-    /// Answers in the service's stead.
+    /// Answers in place of the service.
     fn reject<G: Guard>(&self, seed: Self::Seed, why: Rejection) -> Result<Self::Response<G>, E>;
 
-    /// Tells the caller of the rates its call counted against, where the protocol has words for it.
+    /// Reports to the caller the rates that the call counted against, if the protocol has a way to
+    /// say so.
+    ///
+    /// Default: does nothing.
     fn advertise<G: Guard>(&self, response: &mut Self::Response<G>, quotas: &[Quota]) {
         let _ = (response, quotas);
     }
 
-    /// Whether `response` was made by a layer further in, which has given its verdict.
+    /// Returns whether an inner layer made `response`. That layer has given its verdict.
+    ///
+    /// Default: `false`.
     fn is_rejection(&self, response: &Res) -> bool {
         let _ = response;
         false
     }
 
-    /// Whether `error` says that the service's own timer fired, for a deadline it was told of and
-    /// that has `remaining` left here.
+    /// Returns whether `error` means that the service's own timer fired, for a deadline that was
+    /// announced to the service and that has `remaining` left here.
+    ///
+    /// Default: `false`.
     fn timed_out(&self, error: &E, remaining: Duration) -> bool {
         let _ = (error, remaining);
         false
     }
 }
 
-/// What a layer holds for as long as a response lasts: a permit, a count, a deadline.
+/// A value that a layer holds until a response ends: a permit, a count, a deadline. A layer that
+/// holds nothing uses `()`.
 ///
-/// A body polls the body inside [within](Self::within) the guard. If a frame is ready, the body asks
-/// [`poll_stop`](Self::poll_stop) before it hands the frame on; if none is, it asks
-/// [`poll_cut`](Self::poll_cut). Once either is ready, the body inside is dropped with the guard, and
-/// the response ends with the rejection. An end and an error of the body inside are handed on unasked.
+/// A response body polls the inner body [within](Self::within) the guard. If a frame is ready, the
+/// body asks [`poll_stop`](Self::poll_stop) before passing the frame on. If no frame is ready, the
+/// body asks [`poll_cut`](Self::poll_cut). Once either is ready, the inner body and the guard are
+/// dropped, and the response ends with the rejection. The end and an error of the inner body are
+/// passed on without asking.
 pub trait Guard: Send + Sync + Unpin + 'static {
-    /// Ready once no further frame may be handed on. Polled for each frame that is ready.
+    /// Ready once no further frame may be passed on. Polled for each frame that is ready.
+    ///
+    /// Default: never ready.
     fn poll_stop(&mut self, cx: &mut Context<'_>) -> Poll<Rejection> {
         let _ = cx;
         Poll::Pending
     }
 
-    /// Ready once the rest of the response must be cut off. Polled after the body, and only when
-    /// that is pending.
+    /// Ready once the rest of the response must be cut off. Polled after the body, and only if the
+    /// body is pending.
+    ///
+    /// Default: never ready.
     fn poll_cut(&mut self, cx: &mut Context<'_>) -> Poll<Rejection> {
         let _ = cx;
         Poll::Pending
     }
 
-    /// Runs one poll of the body, with what is ambient for it.
+    /// Runs one poll of the body with its ambient values.
     fn within<R>(&self, f: impl FnOnce() -> R) -> R {
         f()
     }
 }
 
-/// The guard of a layer that holds nothing for the response.
+/// The guard of a layer that holds nothing.
 impl Guard for () {}
 
 #[diagnostic::do_not_recommend]

@@ -9,68 +9,81 @@ use tokio::time::Instant;
 
 use crate::{ByteBudget, Plain};
 
-/// How one response is given to many callers.
+/// Gives a response to several callers.
 ///
-/// A response of a protocol may have a body that is still on its way when its head is shared. Then
-/// [`progress`](Self::progress) says how far it is, and each caller's response pulls it along.
+/// The body of a response may still be streaming when its head is shared. Then
+/// [`progress`](Self::progress) reports how much has arrived, and each caller's response drives the
+/// body.
+///
+/// [`Respond`](crate::Respond) then adds the guard of the layer, with the
+/// [seed](crate::Respond#seeds) of each caller's own request.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot give a `{Res}` to more than one caller",
     note = "for `http::Response` and `reqwest::Response`, add `.http()` to the layer",
     note = "otherwise the response must be `Clone`"
 )]
 pub trait Share<Res>: Clone {
-    /// The response in a form that many can hold.
+    /// A shared form of the response, which many callers can hold.
     type Shared: Clone + Send + Sync + 'static;
 
-    /// The response each caller gets, before a layer's guard is tied to it by
-    /// [`Respond`](crate::Respond).
+    /// The response of one caller, before [`Respond`](crate::Respond) adds the guard of a layer.
     type Response;
 
-    /// Fetches the rest of a response that nobody reads.
+    /// A future that reads the rest of a response without a caller.
     type Finish: Future<Output = ()> + Send + 'static;
 
-    /// Whether a response has no rest that comes later. Where it has none, one that nobody waits for
-    /// is handed on as it is.
+    /// Whether every response is complete when its head arrives. If so, a response without
+    /// followers is passed on unshared.
     const IS_COMPLETE: bool = true;
 
-    /// Takes a response to share. `Err` gives back one that must have a single caller.
+    /// Turns a response into its shared form. `Err` returns a response that must have a single
+    /// caller.
     fn share(&self, response: Res, allowance: &Arc<ByteBudget>) -> Result<Self::Shared, Res>;
 
-    /// A response that has a single caller, for that caller.
+    /// Returns the response for a single caller.
     fn own(&self, response: Res) -> Self::Response;
 
-    /// One caller's own response.
+    /// Creates the response of one caller.
     fn restore(&self, shared: &Self::Shared, reader: Reader) -> Self::Response;
 
-    /// How much of the response is there.
+    /// Returns how much of the response has arrived.
+    ///
+    /// Default: all of it.
     fn progress(&self, shared: &Self::Shared) -> Progress {
         let _ = shared;
         Progress::Complete
     }
 
-    /// Says that so many more `callers` wait for the response: all that are there, before the first of them
-    /// is given it, and after that each that joins.
+    /// Announces that `callers` more will read the response. Called before the first caller
+    /// receives it for all present callers, and later for each caller that joins.
     ///
-    /// A body that is read by some and not yet by others may wait for those a little.
+    /// A body may wait a little for expected callers that have not started to read. Default: does
+    /// nothing.
     fn expect_callers(&self, shared: &Self::Shared, callers: usize) {
         let _ = (shared, callers);
     }
 
-    /// Nobody wants the response any more: what is still on its way is given up.
+    /// Stops reading the response, because no caller is left.
+    ///
+    /// Default: does nothing.
     fn abandon(&self, shared: &Self::Shared) {
         let _ = shared;
     }
 
-    /// Fetches the rest of the response, for nobody but those who come later.
+    /// Reads the rest of the response for later callers only.
     fn finish(&self, shared: &Self::Shared) -> Self::Finish;
 
-    /// A whole response to be kept for later callers, with nothing about it that belongs to the
-    /// callers of now.
+    /// Returns a complete response for the cache, without any value that belongs to the present
+    /// callers.
+    ///
+    /// Default: a clone.
     fn for_cache(&self, shared: &Self::Shared) -> Self::Shared {
         shared.clone()
     }
 
-    /// How much a whole response takes, in bytes.
+    /// Returns the size of a complete response, in bytes.
+    ///
+    /// Default: the size of the type.
     fn weight(&self, shared: &Self::Shared) -> usize {
         let _ = shared;
         size_of::<Self::Shared>()
@@ -103,34 +116,33 @@ impl<Res: Clone + Send + Sync + 'static> Share<Res> for Plain {
     }
 }
 
-/// Who a response is restored for.
+/// The kind of caller that a response is restored for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Reader {
-    /// The caller whose request brought it about.
+    /// The caller whose request made the call.
     Leader,
-    /// Another one who waited for it.
+    /// A caller that waited for the leader's call.
     Follower,
-    /// One who gets a kept response, and is told so.
+    /// A caller that receives a cached response, marked as such.
     #[non_exhaustive]
     Cached {
-        /// How long ago it was made.
+        /// The age of the response.
         age: Age,
-        /// Whether it has outlived its time, and is better than none.
+        /// Whether the response is stale.
         stale: bool,
     },
 }
 
 impl Reader {
-    /// Returns the reader of a cached response of this `age`. `stale` says that the response has
-    /// outlived its lifetime.
+    /// Returns the reader of a cached response of this `age`.
     #[inline]
     pub const fn cached(age: Age, stale: bool) -> Self {
         Self::Cached { age, stale }
     }
 }
 
-/// How old a kept response is. Taking the time is left to whoever wants to know.
+/// The age of a cached response. The clock is read only by [`by_now`](Self::by_now).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Age {
     before: Duration,
@@ -138,28 +150,28 @@ pub struct Age {
 }
 
 impl Age {
-    /// The age of a response that was there at `made`, and had that much `before` it already.
+    /// Creates the age of a response that arrived at `made` and was `before` old then.
     pub const fn new(before: Duration, made: Instant) -> Self {
         Self { before, made }
     }
 
-    /// The age by now.
+    /// Returns the age now.
     pub fn by_now(&self) -> Duration {
         self.before.saturating_add(self.made.elapsed())
     }
 }
 
-/// How much of a shared response is there.
+/// How much of a shared response has arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Progress {
-    /// The rest is on its way, and a new caller would get all of it.
+    /// The body is streaming, and a new caller would receive all of it.
     Streaming,
-    /// The rest is on its way to those who are there or wait for it. It takes no new caller.
+    /// The body is streaming to its present and expected callers, and takes no new caller.
     Closed,
-    /// All of it is there.
+    /// The whole response has arrived.
     Complete,
-    /// It failed on its way, or its beginning is not held any more: a caller that has not begun with it
-    /// must do without.
+    /// The body failed, or its beginning is no longer held. A caller that has not started to read
+    /// cannot have it.
     Lost,
 }

@@ -11,10 +11,11 @@ use std::{
 
 use tokio::time::Instant;
 
-/// The body of a request on its way to the service, and how long the service had to wait for it.
+/// The progress of a request body on its way to the service, and the time that the service waited
+/// for it.
 ///
-/// The body reports to one clone what becomes of it. A layer asks another clone when the call has ended,
-/// because the time a caller needs to send its request is not the service's.
+/// The body reports to one clone. A layer reads another clone when the call has ended, because the
+/// time that a caller needs to send its request is not the service's.
 ///
 /// The clock is read only when the service begins to wait and when that wait ends.
 #[derive(Clone, Debug)]
@@ -23,35 +24,38 @@ pub struct Upload(Arc<UploadProgress>);
 #[derive(Debug)]
 struct UploadProgress {
     epoch: Instant,
-    /// When the wait that goes on began, in nanoseconds after the epoch and one more; 0 without one.
+    /// The start of the current wait, in nanoseconds after the epoch plus 1. 0 if the service does
+    /// not wait.
     since: AtomicU64,
-    /// How long all waits took that are over, in nanoseconds.
+    /// The sum of all past waits, in nanoseconds. Only the body writes it.
     waited: AtomicU64,
-    // Written last and read first, so that whoever sees an end also sees what was waited for it.
+    // Stored last, by `end_as` (Release), and loaded first, by `waited` (Acquire): a reader that
+    // sees an end also sees all waits before it.
     stage: AtomicU8,
 }
 
-/// The share of an [`Upload`] in the time of its call.
+/// The part of an [`Upload`] in the time of its call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum UploadWait {
     /// The service waited this long for the body. The rest of the time is its own.
     For(Duration),
-    /// The service still waits, or got on without the rest: its own time is unknown.
+    /// The service is still waiting, or went on without the rest of the body. Its own time is
+    /// unknown.
     Ongoing,
-    /// The body failed: the call ended for its caller's sake.
+    /// The body failed, so the caller ended the call.
     Failed,
     /// The body cannot be watched.
     Unknown,
 }
 
 impl Upload {
-    /// An upload that begins now.
+    /// Creates an upload that starts now.
     pub fn begin() -> Self {
         Self::at(SENDING)
     }
 
-    /// The upload of a body that is not watched.
+    /// Creates the upload of a body that is not watched.
     pub fn unknown() -> Self {
         Self::at(UNKNOWN)
     }
@@ -65,29 +69,32 @@ impl Upload {
         }))
     }
 
-    /// The service asked for more of the body, and there is none yet.
+    /// The service asked for a frame, and none is ready.
     #[inline]
     pub fn pause(&self) {
+        // Relaxed: only the body calls `pause`, `resume` and `abandon`, and reads its own writes.
         if self.0.since.load(Relaxed) == 0 {
             self.0.since.store(self.now().saturating_add(1), Relaxed);
         }
     }
 
-    /// The service has got more of the body.
+    /// The service received a frame.
     #[inline]
     pub fn resume(&self) {
         let since = self.0.since.load(Relaxed);
         if since != 0 {
-            // There is one body, so nobody else adds to this.
+            // A load and a store are enough, because only the body adds.
             let waited = self.0.waited.load(Relaxed);
             self.0
                 .waited
                 .store(waited + self.now().saturating_add(1).saturating_sub(since), Relaxed);
+            // Release, for the Acquire load in `waited`: a reader that sees no wait sees the sum
+            // that includes the last wait.
             self.0.since.store(0, Release);
         }
     }
 
-    /// The service has got all of the body.
+    /// The service received the last frame.
     pub fn finish(&self) {
         self.resume();
         self.end_as(ENDED);
@@ -98,7 +105,7 @@ impl Upload {
         self.end_as(FAILED);
     }
 
-    /// The body is gone: if the service was not waiting for it, it needed no more.
+    /// The body was dropped. A service that was not waiting needed no more of the body.
     pub fn abandon(&self) {
         if self.0.since.load(Relaxed) == 0 {
             self.end_as(ENDED);
@@ -106,17 +113,18 @@ impl Upload {
     }
 
     fn end_as(&self, stage: u8) {
+        // The first end counts: a body that failed is dropped after that.
         let _ = self.0.stage.compare_exchange(SENDING, stage, Release, Relaxed);
     }
 
-    /// How long the service has waited for the body until now.
+    /// Returns the time that the service has waited for the body so far.
     pub fn waited(&self) -> UploadWait {
         let waited = || Duration::from_nanos(self.0.waited.load(Relaxed));
         match self.0.stage.load(Acquire) {
             ENDED => UploadWait::For(waited()),
             FAILED => UploadWait::Failed,
             UNKNOWN => UploadWait::Unknown,
-            // A service that has not waited for the body until now had all the time for itself.
+            // A service that never waited for the body has had all the time for itself.
             _ if self.0.since.load(Acquire) == 0 && waited().is_zero() => {
                 UploadWait::For(Duration::ZERO)
             }
@@ -124,7 +132,8 @@ impl Upload {
         }
     }
 
-    /// Returns the time since the upload began without what the service waited for it, if that is known.
+    /// Returns the time since the upload began, less the time that the service waited, if that is
+    /// known.
     pub fn elapsed(&self) -> Option<Duration> {
         match self.waited() {
             UploadWait::For(waited) => Some(self.0.epoch.elapsed().saturating_sub(waited)),

@@ -2,7 +2,7 @@ use crate::{Plain, Rejection, Verdict};
 
 /// Turns an outcome into a [`Verdict`].
 ///
-/// Closures `Fn(Result<&Res, &E>) -> Verdict` implement it, so that `.classify(..)` takes them.
+/// Closures `Fn(Result<&Res, &E>) -> Verdict` implement this trait for `.classify(..)`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot tell what an outcome of this service means",
     label = "no verdict on `Result<{Res}, {E}>` for requests of type `{Req}`",
@@ -11,21 +11,21 @@ use crate::{Plain, Rejection, Verdict};
 )]
 #[doc(alias("is_retryable", "retry predicate"))]
 pub trait Classify<Req, Res, E>: Clone {
-    /// What must be remembered of a request to judge its outcome.
+    /// State captured from the request, because the request is gone when the outcome is known.
     type Seed;
 
-    /// Remembers what is needed of `request`.
+    /// Captures the seed from `request`.
     fn seed(&self, request: &Req) -> Self::Seed;
 
-    /// What `outcome` means. The ambient deadline is the reader's.
+    /// Returns the verdict on `outcome`. The ambient deadline is that of the layer that asks.
     fn classify(&self, seed: &Self::Seed, outcome: Result<&Res, &E>) -> Verdict;
 
     /// Returns whether `outcome` is the service's own answer to the call.
     ///
-    /// `false` means that the outcome leaves open what the service did: an error, the rejection of a
-    /// layer below, or the response of an intermediary in the service's place. Such an outcome can still
-    /// be a failure of the service; that is for [`classify`](Self::classify) to say. A retry asks before
-    /// it repeats a call that is not known to be idempotent.
+    /// `false` means that the outcome does not show what the service did. Examples are an error,
+    /// the rejection of an inner layer, and the response of an intermediary. Such an outcome can
+    /// still be a failure of the service, which [`classify`](Self::classify) decides. A retry asks
+    /// before repeating a call that is not known to be idempotent.
     ///
     /// Default: `Ok` is an answer, `Err` is none.
     fn is_answer(&self, seed: &Self::Seed, outcome: Result<&Res, &E>) -> bool {
@@ -33,13 +33,13 @@ pub trait Classify<Req, Res, E>: Clone {
         outcome.is_ok()
     }
 
-    /// Returns whether a [`Permanent`](Verdict::Permanent) `outcome` was made on this side, so that it says
-    /// nothing of the service: no server sent it.
+    /// Returns whether a [`Permanent`](Verdict::Permanent) `outcome` was made on this side: no
+    /// server sent the outcome, which says nothing about the service.
     ///
-    /// A request that could not be built or whose own body broke off is such an outcome, and so is a certificate
-    /// that is not trusted. A limit that learns from outcomes counts it for nothing.
+    /// Examples are a request that could not be built, a request body that failed, and a
+    /// certificate that is not trusted. An adaptive limit ignores such an outcome.
     ///
-    /// Default: `false`, the service said so.
+    /// Default: `false`, the service sent the outcome.
     fn is_callers_own(&self, seed: &Self::Seed, outcome: Result<&Res, &E>) -> bool {
         let _ = (seed, outcome);
         false
@@ -53,7 +53,7 @@ impl<Req, Res, E: 'static> Classify<Req, Res, E> for Plain {
     #[inline]
     fn seed(&self, _: &Req) {}
 
-    /// `Ok` is a success. `Err` is a rejection if [`Rejection::find`] sees one, and transient
+    /// `Ok` is a success. `Err` is a rejection if [`Rejection::find`] finds one, and transient
     /// otherwise.
     #[inline]
     fn classify(&self, (): &(), outcome: Result<&Res, &E>) -> Verdict {
@@ -82,8 +82,12 @@ where
     }
 }
 
-/// Who gives the verdict in a layer of mode `M`: the mode itself ([`ByMode`]), or what the user gave
-/// ([`By`]).
+/// Gives the verdict in a layer of mode `M`: by the mode itself ([`ByMode`]), or by the user's
+/// classifier ([`By`]).
+///
+/// This trait exists beside [`Classify`] so that `.classify(f)` and `.http()` work in either order.
+/// A classifier knows no mode. So the layer stores the classifier as a `Judge`, and the mode that
+/// is bound later takes part in the verdict.
 #[diagnostic::on_unimplemented(
     message = "this layer cannot tell what an outcome of this service means",
     label = "no verdict on `Result<{Res}, {E}>` for requests of type `{Req}`",
@@ -91,16 +95,16 @@ where
     note = "otherwise give the layer `.classify(|outcome: Result<&Response, &Error>| ..)`"
 )]
 pub trait Judge<M, Req, Res, E>: Clone {
-    /// What must be remembered of a request to judge its outcome.
+    /// State captured from the request, because the request is gone when the outcome is known.
     type Seed;
 
-    /// Remembers what is needed of `request`.
+    /// Captures the seed from `request`.
     fn seed(&self, mode: &M, request: &Req) -> Self::Seed;
 
-    /// What `outcome` means.
+    /// Returns the verdict on `outcome`.
     fn judge(&self, mode: &M, seed: &Self::Seed, outcome: Result<&Res, &E>) -> Verdict;
 
-    /// Returns whether `outcome` is the service's own answer, as [`Classify::is_answer`] has it.
+    /// Returns whether `outcome` is the service's own answer, as [`Classify::is_answer`] does.
     ///
     /// Default: `Ok` is an answer, `Err` is none.
     fn is_answer(&self, mode: &M, seed: &Self::Seed, outcome: Result<&Res, &E>) -> bool {
@@ -108,16 +112,16 @@ pub trait Judge<M, Req, Res, E>: Clone {
         outcome.is_ok()
     }
 
-    /// Returns whether `outcome` was made on this side, as [`Classify::is_callers_own`] has it.
+    /// Returns whether `outcome` was made on this side, as [`Classify::is_callers_own`] does.
     ///
-    /// Default: `false`, the service said so.
+    /// Default: `false`, the service sent the outcome.
     fn is_callers_own(&self, mode: &M, seed: &Self::Seed, outcome: Result<&Res, &E>) -> bool {
         let _ = (mode, seed, outcome);
         false
     }
 }
 
-/// The verdict is the mode's.
+/// The verdict of the mode.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ByMode;
 
@@ -146,10 +150,11 @@ impl<M: Classify<Req, Res, E>, Req, Res, E> Judge<M, Req, Res, E> for ByMode {
     }
 }
 
-/// The verdict is that of a [`Classify`] the user gave.
+/// The verdict of a user's [`Classify`].
 ///
-/// Whether an outcome is an [answer](Classify::is_answer) of the service is a question of the protocol:
-/// the mode and the user's `Classify` must both say so. That it was made on this side is for either to say.
+/// Whether an outcome is an [answer](Classify::is_answer) of the service depends on the protocol:
+/// the mode and the user's classifier must both say so. Whether it [was made on this
+/// side](Classify::is_callers_own) is for either to say.
 #[derive(Clone, Copy, Debug)]
 pub struct By<C>(pub C);
 

@@ -2,13 +2,14 @@ use std::{any::Any, borrow::Cow, error::Error, fmt, io, time::Duration};
 
 use crate::Deadline;
 
-/// The error type most of tower speaks. Every layer in [`Plain`](crate::Plain) mode fits it.
+/// The boxed error type of most tower services. Every layer in [`Plain`](crate::Plain) mode
+/// supports it.
 pub type BoxError = Box<dyn Error + Send + Sync>;
 
-/// A layer's own answer: it did not let the call through, or did not let it finish.
+/// The answer of a layer itself: a call was not admitted, or cut off.
 ///
-/// One type serves all layers, so a user's error enum needs one `#[from]`. [`BoxError`] and
-/// [`io::Error`] have the conversion already.
+/// All layers share this type, so an error enum of your own needs a single `#[from]`. [`BoxError`]
+/// and [`io::Error`] have the conversion already.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[doc(alias("Elapsed", "Overloaded", "error"))]
 pub struct Rejection {
@@ -19,48 +20,48 @@ pub struct Rejection {
 }
 
 impl Rejection {
-    /// A rejection for `reason` by the layer instance `origin`.
+    /// Creates a rejection for `reason` by the layer instance `origin`.
     pub const fn new(reason: Reason, origin: Origin) -> Self {
         Self { reason, origin, retry_after: None, deadline: None }
     }
 
-    /// Says that a call made `delay` from now may be admitted.
+    /// Sets the delay after which a call may be admitted.
     pub const fn after(mut self, delay: Duration) -> Self {
         self.retry_after = Some(delay);
         self
     }
 
-    /// Says which deadline was enforced.
+    /// Sets the deadline that was enforced.
     pub const fn enforcing(mut self, deadline: Deadline) -> Self {
         self.deadline = Some(deadline);
         self
     }
 
-    /// Why the call was rejected.
+    /// Returns the reason of the rejection.
     pub const fn reason(&self) -> Reason {
         self.reason
     }
 
-    /// Which layer rejected it.
+    /// Returns the layer instance that rejected the call.
     pub const fn origin(&self) -> &Origin {
         &self.origin
     }
 
-    /// How long to wait before a call may be admitted, if that is known.
+    /// Returns the delay after which a call may be admitted, if that is known.
     pub const fn retry_after(&self) -> Option<Duration> {
         self.retry_after
     }
 
-    /// The deadline that was enforced, for [`Reason::DeadlineExceeded`].
+    /// Returns the deadline that was enforced, for [`Reason::DeadlineExceeded`].
     pub const fn deadline(&self) -> Option<Deadline> {
         self.deadline
     }
 
-    /// The rejection that `error` is or contains.
+    /// Returns the rejection that `error` is or contains.
     ///
     /// Looks into `Rejection`, [`io::Error`] and [`BoxError`], and along their
     /// [`source`](Error::source)s. Any other error type is opaque here: give the layer a
-    /// `.classify(..)` that knows it.
+    /// `.classify(..)` that knows the type.
     pub fn find<E: 'static>(error: &E) -> Option<&Self> {
         let error: &dyn Any = error;
         if let Some(rejection) = error.downcast_ref::<Self>() {
@@ -74,16 +75,17 @@ impl Rejection {
         }
     }
 
-    /// The first rejection among `error` and its [`source`](Error::source)s.
+    /// Returns the first rejection among `error` and its [`source`](Error::source)s.
     pub fn in_chain<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Self> {
         let mut next = Some(error);
-        // A chain is a handful of links; the bound keeps a source() that returns itself harmless.
+        // The bound stops at a `source()` that returns itself. Real chains have a handful of
+        // errors.
         for _ in 0..LONGEST_CHAIN {
             let error = next?;
             if let Some(rejection) = error.downcast_ref::<Self>() {
                 return Some(rejection);
             }
-            // `io::Error::source` skips the error it wraps and gives that one's source.
+            // `io::Error::source` skips the wrapped error and returns the source of that error.
             next = match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
                 Some(wrapped) => Some(wrapped as &(dyn Error + 'static)),
                 None => error.source(),
@@ -106,11 +108,12 @@ impl fmt::Display for Rejection {
 impl Error for Rejection {}
 
 impl From<Rejection> for io::Error {
-    /// [`TimedOut`](io::ErrorKind::TimedOut) for a deadline,
-    /// [`ResourceBusy`](io::ErrorKind::ResourceBusy) for everything else.
+    /// Returns [`TimedOut`](io::ErrorKind::TimedOut) for a deadline, and
+    /// [`ResourceBusy`](io::ErrorKind::ResourceBusy) for every other reason.
     ///
     /// For an error type other than `Rejection`, [`BoxError`] and `io::Error`, implement
-    /// `From<Rejection>` yourself and give an outer retry a `.classify(..)`: it cannot look inside.
+    /// `From<Rejection>` yourself. Give an outer retry a `.classify(..)`, because the retry cannot
+    /// look inside.
     fn from(rejection: Rejection) -> Self {
         let kind = match rejection.reason {
             Reason::DeadlineExceeded => io::ErrorKind::TimedOut,
@@ -120,31 +123,31 @@ impl From<Rejection> for io::Error {
     }
 }
 
-/// Why a layer rejected a call.
+/// The reason why a layer rejected a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Reason {
-    /// The deadline passed before the call ended, or had passed before it began.
+    /// The deadline passed before the end of the call, or before its start.
     DeadlineExceeded,
     /// A concurrency limit or a queue was full.
     Overloaded,
-    /// A rate was used up.
+    /// A rate limit was used up.
     RateLimited,
-    /// The request asks for more than the limit ever holds. It will not be admitted later either, so
-    /// there is no [`retry_after`](Rejection::retry_after).
+    /// The cost of the request exceeds what the limit ever holds. A later call would be rejected
+    /// too, so there is no [`retry_after`](Rejection::retry_after).
     NeverAdmissible,
     /// A circuit breaker is open.
     CircuitOpen,
-    /// A later call took this one's place.
+    /// A later call displaced this call.
     Superseded,
     /// The work that served the call panicked.
     Panicked,
-    /// The request asked for a kept answer only, and there is none.
+    /// The request accepted a cached response only, and there is none.
     NotCached,
 }
 
 impl Reason {
-    /// The reason in `snake_case`, as it stands in events.
+    /// Returns the reason in `snake_case`, as in events.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::DeadlineExceeded => "deadline_exceeded",
@@ -174,7 +177,7 @@ impl fmt::Display for Reason {
     }
 }
 
-/// Which layer, and which instance of it, a rejection or an event comes from.
+/// The layer instance that a rejection or an event comes from.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Origin {
     layer: &'static str,
@@ -182,23 +185,23 @@ pub struct Origin {
 }
 
 impl Origin {
-    /// A `layer`, by its pattern's name (`"deadline"`), which is the instance's name too until
-    /// [`named`](Self::named) says otherwise.
+    /// Creates the origin of a `layer`, by the name of its pattern, such as `"deadline"`. The
+    /// instance has the same name until [`named`](Self::named) sets another.
     pub const fn new(layer: &'static str) -> Self {
         Self { layer, name: Cow::Borrowed(layer) }
     }
 
-    /// The same layer with a `name` for this instance.
+    /// Sets the `name` of the instance.
     pub fn named(self, name: impl Into<Cow<'static, str>>) -> Self {
         Self { name: name.into(), ..self }
     }
 
-    /// The layer's pattern.
+    /// Returns the name of the layer's pattern.
     pub const fn layer(&self) -> &'static str {
         self.layer
     }
 
-    /// The instance's name.
+    /// Returns the name of the instance.
     pub fn name(&self) -> &str {
         &self.name
     }

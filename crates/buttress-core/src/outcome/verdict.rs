@@ -2,45 +2,44 @@ use std::time::Duration;
 
 use crate::{Deadline, Reason, Rejection};
 
-/// What an outcome means. Every layer reads the same one.
+/// The meaning of an outcome. All layers read the same verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Verdict {
-    /// The call did what it should.
+    /// The call succeeded.
     Success,
     /// The service failed, and another attempt may succeed.
     Transient,
-    /// The service gave no answer within an attempt's time. Another attempt may succeed, but the
-    /// service may have acted on this one.
+    /// The service did not respond within the time of an attempt. Another attempt may succeed, but
+    /// the service may have processed this attempt.
     TimedOut,
-    /// The service asks for less load, and may say how long.
+    /// The service asks for less load, and may say for how long.
     Throttled(Option<RetryHint>),
-    /// The call failed, and would fail again.
+    /// The call failed, and another attempt would fail too.
     Permanent,
-    /// The service itself ran out of the time it was given: too much load, perhaps, but another attempt
-    /// would have no more of it.
+    /// The service itself ran out of its time. Too much load is a possible cause, but another
+    /// attempt would have no more time.
     Expired,
-    /// The service provably never began to work on the call, so that it may be sent again whatever
-    /// it asks for.
+    /// The service provably never began to process the call, so any request may be sent again.
     NeverProcessed,
-    /// A layer below rejected the call. The service is not to blame.
+    /// An inner layer rejected the call. The service is not to blame.
     #[non_exhaustive]
     Rejected {
-        /// The layer's pattern.
+        /// The pattern of the layer.
         by: &'static str,
-        /// Why.
+        /// The reason of the rejection.
         reason: Reason,
-        /// How long to wait before a call may be admitted, if that is known.
+        /// The delay after which a call may be admitted, if that is known.
         retry_after: Option<Duration>,
     },
 }
 
 impl Verdict {
-    /// What a rejection found in an outcome means to the layer that reads it now.
+    /// Returns the verdict of the present layer on a rejection found in an outcome.
     ///
-    /// A deadline that passed below while the reader's own ambient deadline has time left is an
-    /// attempt's timeout, a failure of the service: [`TimedOut`](Self::TimedOut). Any other is a
-    /// verdict of the layer that made it.
+    /// If an inner deadline passed and the present ambient deadline has time left, an attempt timed
+    /// out. That is a failure of the service: [`TimedOut`](Self::TimedOut). Any other rejection is
+    /// [`Rejected`](Self::Rejected).
     pub fn from_rejection(rejection: &Rejection) -> Self {
         if rejection.reason() == Reason::DeadlineExceeded && has_time_left(rejection.deadline()) {
             return Self::TimedOut;
@@ -48,27 +47,27 @@ impl Verdict {
         Self::rejected(rejection.origin().layer(), rejection.reason(), rejection.retry_after())
     }
 
-    /// Returns the verdict on a call that the layer with the pattern `by` rejected for `reason`.
+    /// Creates the verdict on a call that the layer with the pattern `by` rejected.
     #[inline]
     pub const fn rejected(by: &'static str, reason: Reason, retry_after: Option<Duration>) -> Self {
         Self::Rejected { by, reason, retry_after }
     }
 }
 
-/// What a server says about the next attempt.
+/// A server's hint about the next attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RetryHint {
-    /// Not before this time has passed, and better not all at once then: HTTP's `Retry-After`, which
-    /// tells many clients the same second.
+    /// Not before this time has passed, and preferably spread out after that: HTTP's `Retry-After`,
+    /// which many clients receive for the same second.
     After(Duration),
-    /// When exactly this time has passed: gRPC's pushback. A backoff starts anew after it.
+    /// Exactly when this time has passed: gRPC's pushback. The backoff starts anew afterwards.
     Exactly(Duration),
-    /// Not at all.
+    /// No further attempt.
     Never,
 }
 
-/// Whether the reader's ambient deadline outlives the one that was enforced below it.
+/// Whether the ambient deadline of the present layer outlives the deadline that was enforced below.
 fn has_time_left(enforced: Option<Deadline>) -> bool {
     match (Deadline::current(), enforced) {
         (None, _) => true,

@@ -22,7 +22,7 @@ impl<W> Driver<'_, W> {
         self.ambient
     }
 
-    /// Returns the work. Poll it with a waker that calls [`Relay::wake_driver`].
+    /// Returns the work, to be polled with a waker that calls [`Relay::wake_driver`].
     #[inline]
     pub const fn work(&mut self) -> Option<&mut W> {
         self.work.as_mut()

@@ -19,8 +19,8 @@ pub(super) struct Members {
     latest: Option<Deadline>,
     /// The member with the latest deadline may have left, so `latest` must be computed anew.
     outdated: bool,
-    /// A lower bound: no member but the first has an earlier deadline. The member with this one may
-    /// have left.
+    /// A lower bound: no member but the first has an earlier deadline. The member with that
+    /// deadline may have left.
     earliest: Option<Deadline>,
     /// A member waited until its deadline without a result.
     spent: bool,
@@ -28,7 +28,7 @@ pub(super) struct Members {
     criticality: Criticality,
 }
 
-/// The id of a member. It is valid until [`Relay::leave`](super::Relay::leave), which is called
+/// The id of a member, valid until [`Relay::leave`](super::Relay::leave), which is called
 /// once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemberId(usize);
@@ -39,7 +39,7 @@ impl MemberId {
         self.0 == 0
     }
 
-    /// Whether this is one of the first eight ids.
+    /// Whether this is among the first eight ids.
     pub(super) const fn is_early(self) -> bool {
         self.0 < 8
     }

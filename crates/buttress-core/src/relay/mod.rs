@@ -31,8 +31,8 @@ pub use self::watchdog::WatchdogHost;
 /// Wake-ups:
 ///
 /// - A wake of the work ([`wake_driver`](Self::wake_driver)) wakes the last driver, or any waiting
-///   member if the last driver does not wait. It also wakes a *deputy*: a second member with
-///   another waker, if one waits. So neither a driver that was dropped nor one that is alive and
+///   member if the last driver does not wait. A *deputy* is woken too: a second member with another
+///   waker, if there is such a member. So neither a dropped driver nor a driver that is alive and
 ///   never polled delays the others.
 /// - If neither takes up the work within 10 ms, the *watchdog* wakes all other members once.
 ///   Members that are held and not polled, however many, delay the others by no more than that.
@@ -163,7 +163,7 @@ impl<W> Relay<W> {
         }
     }
 
-    /// Removes the member `id`, and returns whether it was the last one. If it was, the work is
+    /// Removes the member `id`, and returns whether no member is left. Then the work is
     /// dropped.
     pub fn leave(&self, id: MemberId) -> bool {
         let mut state = self.lock();
@@ -188,11 +188,12 @@ impl<W> Relay<W> {
 
     /// Ready once more than `known` results have been published, or once none will follow.
     ///
-    /// Before the call, the member `id` looks for published results itself. Later ones wake it.
+    /// Before the call, the member `id` looks for published results itself. Later results wake the
+    /// member.
     ///
-    /// `drive` runs if the work needs a driver and this member becomes the driver. It polls the
-    /// work with a waker that calls [`wake_driver`](Self::wake_driver). It publishes the result
-    /// where members find it before it returns.
+    /// `drive` runs if the work needs a driver and this member becomes the driver. The closure
+    /// polls the work with a waker that calls [`wake_driver`](Self::wake_driver), and publishes the
+    /// result where members find it, before returning.
     #[inline]
     pub fn poll(
         &self,

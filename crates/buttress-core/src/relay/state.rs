@@ -18,7 +18,7 @@ pub(super) struct RelayState<W> {
     pub(super) woken: bool,
     /// The number of results published so far.
     pub(super) generation: u64,
-    /// The member that drove last. It may have left.
+    /// The member that drove last, which may have left.
     pub(super) driver: MemberId,
     pub(super) members: Members,
     pub(super) watchdog: Watchdog,
@@ -30,7 +30,7 @@ pub(super) enum WorkPhase {
     Idle,
     /// The work is being driven, on the thread with this mark.
     Polling(usize),
-    /// The work is done, and its remains lie in the slot for the next one.
+    /// The work is done, and its remains lie in the slot for the next work.
     Reusable,
     /// The work is done or abandoned.
     Ended,

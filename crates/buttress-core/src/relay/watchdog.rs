@@ -26,7 +26,7 @@ pub trait WatchdogHost: Send + Sync + 'static {
 /// The timer that wakes all members of a relay if the driver and the deputy do not take up the
 /// work.
 ///
-/// It is set when some members are woken and others are not, and is not reset after that. It fires
+/// Set when some members are woken and others are not, and not reset after that. The timer fires
 /// once, and is set again only if members are still waiting for the work to be taken up. So it
 /// costs at most one timer per [`PATIENCE`], however often the work is woken.
 #[derive(Debug, Default)]
@@ -36,7 +36,7 @@ pub(super) struct Watchdog {
     /// The thread on which a member registered last.
     thread: usize,
     /// The runtime on which a member registered first, and below those of the others. A timer fires
-    /// only while its runtime runs, so each runtime needs one.
+    /// only while its runtime runs, so each runtime needs its own.
     runtime: Option<Handle>,
     others: Vec<Handle>,
     /// When some members were woken and others were not.
@@ -60,7 +60,7 @@ enum Armed {
     Yes,
 }
 
-/// Timers to set with no lock held. Boxed, because there is rarely one.
+/// Timers to set with no lock held. Boxed, because the case is rare.
 pub(super) struct Arming {
     alarm: Waker,
     runtimes: Vec<Handle>,
@@ -75,7 +75,7 @@ impl Watchdog {
         self.alarm.is_some()
     }
 
-    /// Stores the alarm, or returns it if there is one.
+    /// Stores the alarm, or returns it if an alarm is stored.
     pub(super) fn turn_on(&mut self, alarm: Waker) -> Option<Waker> {
         if self.is_on() {
             return Some(alarm);
@@ -135,12 +135,13 @@ impl Watchdog {
     /// set.
     pub(super) fn fire(&mut self, is_woken: bool) -> Result<(), Option<Box<Arming>>> {
         self.armed = match self.armed {
-            // `Relay::arm` still holds the timers. It sees the flag in `armed`, and fires again.
+            // `Relay::arm` still holds the timers. `armed` returns the flag, and the watchdog fires
+            // again.
             Armed::Setting { .. } => Armed::Setting { fired: true },
             Armed::No | Armed::Yes => Armed::No,
         };
         let Some(since) = self.since.filter(|_| is_woken) else { return Err(None) };
-        // The timer was set for an earlier wake-up. The members of this one have time left.
+        // The timer was set for an earlier wake-up. The members of this wake-up have time left.
         if !is_due(since) {
             return Err(self.arm(since));
         }
@@ -148,7 +149,7 @@ impl Watchdog {
         Ok(())
     }
 
-    /// Stores the timers that were set. Returns whether one has fired already.
+    /// Stores the timers that were set. Returns whether a timer has fired already.
     pub(super) fn armed(&mut self, timers: Vec<Pin<Box<Sleep>>>) -> bool {
         let fired = matches!(self.armed, Armed::Setting { fired: true });
         self.armed = if fired || timers.is_empty() { Armed::No } else { Armed::Yes };
@@ -201,8 +202,7 @@ fn set(runtime: &Handle, deadline: Instant, alarm: &Waker) -> Option<Pin<Box<Sle
     set
 }
 
-/// Rouses the members of a relay.
-/// The waker of the watchdog's timers.
+/// Rouses the members of a relay. The waker of the watchdog's timers.
 // Weak, because the relay owns the timers and the timers own this waker. A strong reference would
 // leak both.
 struct RelayAlarm<H>(Weak<H>);
@@ -232,15 +232,15 @@ fn has_time(runtime: &Handle) -> bool {
     !without_time().contains(&runtime.id())
 }
 
-/// The lock is held for one look or one push. It may be taken under a relay's lock, and takes no
-/// other lock itself.
+/// The lock is held for a look or a push. It may be taken under a relay's lock, and its holder
+/// takes no other lock itself.
 fn without_time() -> MutexGuard<'static, Vec<Id>> {
     WITHOUT_TIME.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Whether the members woken at `since` have had their time.
 fn is_due(since: Instant) -> bool {
-    // loom has no clock: any moment may be that one.
+    // loom has no clock: any moment may be due.
     cfg!(buttress_loom) || since.elapsed() >= PATIENCE
 }
 

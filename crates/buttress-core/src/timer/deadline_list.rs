@@ -61,13 +61,13 @@ impl DeadlineList {
         self.nodes.get(slot.0).is_none_or(|node| node.waker.is_none())
     }
 
-    /// Whether `waker` is the one registered in `slot`. `None` if the deadline has passed.
+    /// Whether `waker` is registered in `slot`. `None` if the deadline has passed.
     pub(crate) fn watch(&self, slot: TimerSlot, waker: &Waker) -> Option<bool> {
         let current = self.nodes.get(slot.0)?.waker.as_ref()?;
         Some(current.will_wake(waker))
     }
 
-    /// Registers `waker` and returns the former one. Returns `waker` as an error if the deadline
+    /// Registers `waker` and returns the former waker. Returns `waker` as an error if the deadline
     /// has passed.
     pub(crate) fn rewatch(&mut self, slot: TimerSlot, waker: Waker) -> Result<Waker, Waker> {
         match self.nodes.get_mut(slot.0).and_then(|node| node.waker.as_mut()) {

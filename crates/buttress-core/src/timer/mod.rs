@@ -22,10 +22,10 @@ use self::queue::{QueuedTimer, TimerQueue};
 pub use self::tick_timer::TickTimer;
 use crate::Deadline;
 
-/// The timer of one call, among the [`Timers`] of its layer.
+/// The timer of a call, among the [`Timers`] of its layer.
 ///
-/// An unpolled timer costs nothing: poll it only while the call is pending. Dropping it cancels it.
-/// Poll the timer after the call, so that a response at the same instant wins.
+/// An unpolled timer costs nothing: poll the timer only while the call is pending. Dropping the
+/// timer cancels it. Poll the timer after the call, so that a response at the same instant wins.
 #[derive(Debug)]
 pub struct Timer {
     state: TimerState,
@@ -40,7 +40,7 @@ impl Timer {
     /// Ready once `deadline` has passed, and from then on.
     ///
     /// The first poll sets the timer: pass the same `deadline` and the same `timers` to every later
-    /// poll. A pending timer wakes the task that polled last. Like tokio's own timers it needs a
+    /// poll. A pending timer wakes the task that polled last. Like tokio's own timers, this needs a
     /// tokio runtime with its time driver enabled, and panics without.
     pub fn poll(&mut self, cx: &mut Context<'_>, deadline: Deadline, timers: &Timers) -> Poll<()> {
         if matches!(self.state, TimerState::Unarmed) {
@@ -67,7 +67,7 @@ impl Timer {
         matches!(self.state, TimerState::Queued(_) | TimerState::Alone(_))
     }
 
-    /// Stops the timer for good: it never fires again.
+    /// Stops the timer for good.
     pub fn disarm(&mut self) {
         self.state = TimerState::Disarmed;
     }
@@ -79,12 +79,12 @@ impl Default for Timer {
     }
 }
 
-/// The timers of one layer: a queue per thread and runtime.
+/// The timers of a layer: a queue per thread and runtime.
 ///
-/// The calls of a layer share one timeout, so they expire in the order in which they began. One
+/// The calls of a layer share a timeout, so they expire in the order in which they began. A single
 /// timer of the runtime serves a whole queue. Each thread has a queue of its own to avoid
-/// contention. Each runtime has one, because a timer fires only while its runtime runs. A deadline
-/// far out of order gets a runtime timer of its own, which allocates.
+/// contention. Each runtime has its own, because a timer fires only while its runtime runs. A
+/// deadline far out of order gets a runtime timer of its own, which allocates.
 #[derive(Debug, Default)]
 pub struct Timers {
     shards: [TimerShard; SHARDS],
@@ -116,10 +116,10 @@ enum TimerState {
 
 #[derive(Debug, Default)]
 struct TimerShard {
-    /// The queue of the first runtime, which is the only one in most programs. Reading it takes no
-    /// lock.
+    /// The queue of the first runtime, which is the only runtime in most programs. Reading it takes
+    /// no lock.
     first: OnceLock<Arc<TimerQueue>>,
-    /// The queues of all further runtimes. The lock is held to find or insert one.
+    /// The queues of all further runtimes. The lock is held to find or insert a queue.
     others: Mutex<Vec<Arc<TimerQueue>>>,
 }
 
@@ -133,7 +133,7 @@ impl TimerShard {
         if let Some(queue) = others.iter().find(|queue| queue.runtime() == runtime) {
             return Arc::clone(queue);
         }
-        // The queue of a runtime that has ended is empty. It is removed here, and dropped after the
+        // The queue of a runtime that has ended is empty. Removed here, and dropped after the
         // lock, because its timer takes the lock of the runtime's time driver.
         let abandoned = others.extract_if(.., |queue| queue.len() == 0).collect::<Vec<_>>();
         let queue = TimerQueue::new(runtime);

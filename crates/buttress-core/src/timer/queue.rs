@@ -16,12 +16,12 @@ use tokio::{
 use super::deadline_list::{DeadlineList, TimerSlot};
 use crate::{Deadline, wake::catch};
 
-/// Calls in the order of their deadlines, with one timer of the runtime for the earliest.
+/// Calls in the order of their deadlines, with a timer of the runtime for the earliest.
 ///
-/// The timer is not reset when a call ends. It fires once at the former earliest deadline, and is
-/// then set for the earliest that is left. So a call that ends in time costs one insertion and one
-/// removal. The timer wakes the queue and not a task, so the deadline of one call does not depend
-/// on another call being polled.
+/// The timer is not reset when a call ends. The timer fires once at the former earliest deadline,
+/// and is then set for the earliest that is left. So a call that ends in time costs an insertion
+/// and a removal. The timer wakes the queue and not a task, so the deadline of a call does not
+/// depend on another call being polled.
 #[derive(Debug)]
 pub(crate) struct TimerQueue {
     runtime: Id,
@@ -36,7 +36,7 @@ pub(crate) struct TimerQueue {
 #[derive(Debug, Default)]
 struct TimerQueueState {
     deadlines: DeadlineList,
-    /// The instant for which the timer is set, if it is set.
+    /// The instant for which the timer is set, if any.
     armed: Option<Instant>,
     sleep: Option<Pin<Box<Sleep>>>,
 }
@@ -96,7 +96,7 @@ impl TimerQueue {
         result
     }
 
-    /// Wakes the calls whose deadlines have passed, and sets the timer for the next one.
+    /// Wakes the calls whose deadlines have passed, and sets the timer for the next.
     fn wake_due(&self) {
         while self.fired.load(Ordering::SeqCst) {
             let mut state = match self.state.try_lock() {
@@ -132,7 +132,7 @@ impl TimerQueueState {
         }
     }
 
-    /// Sets the timer so that it fires at the earliest deadline or before.
+    /// Sets the timer to fire at the earliest deadline or before.
     fn arm(&mut self, alarm: &Waker, due: &mut Vec<Waker>) {
         while let Some(earliest) = self.deadlines.earliest() {
             if self.armed.is_some_and(|armed| armed <= earliest) {
@@ -141,7 +141,7 @@ impl TimerQueueState {
             let sleep = match &mut self.sleep {
                 Some(sleep) => {
                     sleep.as_mut().reset(earliest);
-                    // The runtime has shut down: its timers count as elapsed, and polling one
+                    // The runtime has shut down: its timers count as elapsed, and polling them
                     // panics.
                     if sleep.is_elapsed() && earliest > Instant::now() {
                         self.armed = Some(earliest);
@@ -162,7 +162,7 @@ impl TimerQueueState {
     }
 }
 
-/// The place of a call in a queue. Dropping it removes the call.
+/// The place of a call in a queue. Dropping the place removes the call.
 #[derive(Debug)]
 pub(crate) struct QueuedTimer {
     queue: Arc<TimerQueue>,
@@ -194,10 +194,10 @@ impl Drop for QueuedTimer {
     }
 }
 
-/// Wakes each task, even if the waker of another one panics.
+/// Wakes each task, even if another waker panics.
 ///
 /// Such a panic ends here, because it is not the fault of the call that entered the queue. In the
-/// runtime it would drop the other wakers that are about to be woken.
+/// runtime the panic would drop the other wakers that are about to be woken.
 #[cold]
 fn wake_each(due: Vec<Waker>) {
     for waker in due {
@@ -219,7 +219,7 @@ impl Wake for TimerAlarm {
 
     fn wake_by_ref(self: &Arc<Self>) {
         if let Some(queue) = self.queue.upgrade() {
-            // Before `wake_due` tries the lock: if another thread holds it, that thread loads
+            // Before `wake_due` tries the lock: if another thread holds the lock, that thread loads
             // `fired` after unlocking.
             queue.fired.store(true, Ordering::SeqCst);
             queue.wake_due();

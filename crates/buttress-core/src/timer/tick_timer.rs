@@ -13,8 +13,8 @@ use tokio::{
 
 /// A timer that measures a wait in short ticks.
 ///
-/// At most one tick passes per poll, however late the runtime is. All other tasks run between two
-/// ticks, so a limit in ticks is fair on a busy machine.
+/// At most a single tick passes per poll, however late the runtime is. All other tasks run between
+/// two ticks, so a limit in ticks is fair on a busy machine.
 #[derive(Debug)]
 pub struct TickTimer {
     period: Duration,
