@@ -1,7 +1,9 @@
-//! The HTTP and gRPC binding of buttress.
+//! HTTP and gRPC support for the layers of buttress: rejections as responses, deadlines in headers,
+//! keys, shared bodies and cache rules.
 //!
 //! [`Http`] is the mode of a layer for `http::Request` and, with the feature `reqwest`, for
-//! `reqwest::Request`. `.http()` from [`HttpExt`] binds a layer to it, `.http_with(..)` with options.
+//! `reqwest::Request`. `.http()` from [`HttpExt`] binds a layer to this mode, and `.http_with(..)`
+//! does so with options.
 //!
 //! ```
 //! use std::time::Duration;
@@ -17,17 +19,17 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! It belongs on every layer around axum, tonic, hyper and reqwest, and on all layers of one stack:
-//! an outer layer in another mode takes a rejection for a success. Around anything else, as on a
-//! connector, the default mode [`Plain`](buttress_core::Plain) does what is needed.
+//! When to use it: on every layer around axum, tonic, hyper and reqwest, and on all layers of a
+//! stack. An outer layer in another mode takes a rejection for a success. When not: around anything
+//! else, such as a connector. There the default mode [`Plain`](buttress_core::Plain) is right.
 //!
 //! # Readiness
 //!
-//! The mode has none; that is the layer's.
+//! The mode has none. Readiness belongs to the layer.
 //!
 //! # Errors
 //!
-//! The error type of the service is untouched, because a rejection is a response:
+//! The error type of the service stays the same, because a rejection is a response:
 //!
 //! | reason | HTTP | gRPC |
 //! |---|---|---|
@@ -39,88 +41,32 @@
 //! | panicked | 500 | 13, `INTERNAL` |
 //! | not cached, for `only-if-cached` | 504 | 14, `UNAVAILABLE` |
 //!
-//! A superseded call must not come again, or it would take the place of the call that took its own,
-//! and a call that asks for more than the limit ever holds would be turned away again: clients repeat
-//! a 429 and a 503 by themselves, a 409 and a 413 they do not, and a negative pushback says the same.
+//! A retry of a superseded call would displace the call that displaced it, and a call whose cost
+//! exceeds the limit would be rejected again. Many clients repeat a 429 and a 503 without being
+//! told to, but neither a 409 nor a 413. A negative pushback says the same in gRPC.
 //!
-//! When it is known how long to wait, `Retry-After` says so in whole seconds, rounded up and at
-//! least one, or `grpc-retry-pushback-ms` in milliseconds. A gRPC answer is Trailers-Only, with
-//! status 200, and its `grpc-message` names the layer. The [`Rejection`](buttress_core::Rejection)
-//! stands in the extensions of the response, which tells it from the service's own answer.
+//! If the wait is known, `Retry-After` states it in whole seconds, rounded up and at least 1, or
+//! `grpc-retry-pushback-ms` in milliseconds. A gRPC rejection is Trailers-Only, with status 200,
+//! and its `grpc-message` names the layer. The [`Rejection`](buttress_core::Rejection) is in the
+//! extensions of the response, which distinguishes it from a response of the service.
 //!
-//! A body that is cut off ends with the status in the trailers when the request was gRPC, and with
-//! the rejection as its error otherwise, because the status has been sent by then. No frame is handed
-//! on once the layer's [`Guard`](buttress_core::Guard) stops the body, however ready the body is.
+//! If a layer cuts off a body, the status has been sent already. A gRPC response then ends with the
+//! status in its trailers, and any other response with the rejection as the error of its body. Once
+//! the layer's [`Guard`](buttress_core::Guard) stops the body, no frame is passed on, even if the
+//! body is always ready.
 //!
 //! # Cancellation
 //!
-//! [`ControlBody`] keeps what a layer holds until the body has ended, failed or been dropped, and
-//! drops the body inside first. Nothing is spawned.
+//! [`ControlBody`] holds the guard of a layer until the body has ended, failed or been dropped. It
+//! drops the inner body first. No task is spawned.
 //!
 //! # Sharing
 //!
-//! A clone of [`Http`] shares its options and has no state besides.
-//!
-//! # Deadlines
-//!
-//! A deadline travels as the time left: in `grpc-timeout` for gRPC, and in a header of one's
-//! [choice](Http::timeout_header) for the rest. What comes in only shortens; a value that cannot be
-//! read is ignored, and of several the shortest counts. What goes out is rounded down, and replaces
-//! only what is more than a millisecond longer.
-//!
-//! A zero is never written. If the time left, less the [margin](Http::deadline_margin), rounds down to zero,
-//! the layer is told that the deadline has expired. In `grpc-timeout` the least is 1 ns, and in the
-//! chosen header 1 ms.
-//!
-//! A deadline that ends at the response head is not announced, because the other side would apply it to
-//! the body.
-//!
-//! # Criticality
-//!
-//! How much a request matters travels in `x-criticality` or a header of one's
-//! [choice](Http::criticality_header), as `sheddable`, `sheddable-plus`, `critical` or
-//! `critical-plus`, in letters of either case. A value that cannot be read is ignored, and of several
-//! the lowest counts. A [`Criticality`](buttress_core::Criticality) in the extensions of a request
-//! comes before the header: it is the program's own word. The header is its client's, so the edge of
-//! a network [ignores](Http::ignore_criticality_header) it. `critical` goes without saying: it is written
-//! only in place of something else.
-//!
-//! # Rate headers
-//!
-//! A layer that limits a rate may tell its callers. It writes `RateLimit-Policy` (the `q` calls per
-//! `w` seconds there are) and `RateLimit` (the `r` calls left, and the `t` seconds until all are there
-//! again) as [draft-ietf-httpapi-ratelimit-headers-11][draft] has them. Seconds are rounded up, and a
-//! window is at least one. The header lines of an inner layer stay. In a name, what a structured field
-//! cannot hold is written as `%XX`.
-//!
-//! [draft]: https://datatracker.ietf.org/doc/html/draft-ietf-httpapi-ratelimit-headers-11
-//!
-//! # Outcomes and repetition
-//!
-//! What a status, a `grpc-status` or a transport's error means stands at [`Http`]'s implementation of
-//! [`Classify`](buttress_core::Classify), and what was [`never_processed`] there. Which requests a
-//! retry sends again, and how their bodies are kept, stands at [`Idempotent`], [`ReplayBody`] and the
-//! implementation of [`Replay`](buttress_core::Replay). How one response is given to many callers
-//! stands at [`SharedBody`] and the implementation of [`Share`](buttress_core::Share).
-//!
-//! # Shared and kept responses
-//!
-//! Which requests are the same, and so may have one response, stands at [`HttpKey`] and at [`Http`]'s
-//! implementation of [`KeyOf`](buttress_core::KeyOf). A response is shared unless it is for one client
-//! alone: `Set-Cookie`, `private`, `no-store`, `Content-Range` or status 206, a switch to another
-//! protocol, a stream of events or pictures without an end, and a `Vary` that is `*` or names a header
-//! that the key ignores. Of a long body only a window of [`max_shared_body`](Http::max_shared_body) bytes is held, and all
-//! its callers read on within that window; [`SharedBody`] has the rule. How long a response may be kept
-//! stands at the implementation of [`Expire`](buttress_core::Expire): as RFC 9111 has it, and what is
-//! malformed is read in the strictest way. A response that was kept says so by [`FromCache`] and `Age`.
-//!
-//! With a key closure of the user's none of these rules about requests apply. Such a key may be given to a
-//! `POST`, and a change then outdates nothing. A layer in a nested axum router sees the path without the
-//! router's prefix, so each nested router needs a layer of its own.
+//! A clone of [`Http`] shares its options. The mode has no other state.
 //!
 //! # Events
 //!
-//! None; they are the layer's.
+//! None. Events belong to the layer.
 //!
 //! # Defaults
 //!
@@ -129,15 +75,114 @@
 //! | [`max_replay_body`](Http::max_replay_body) | 64 KiB |
 //! | [`max_shared_body`](Http::max_shared_body) | 1 MiB |
 //! | [`timeout_header`](Http::timeout_header) | none: only gRPC carries a deadline |
-//! | [`margin`](Http::deadline_margin) | none |
+//! | [`deadline_margin`](Http::deadline_margin) | zero |
 //! | [`deadline_in_extensions`](Http::deadline_in_extensions) | off |
 //! | [`criticality_header`](Http::criticality_header) | `x-criticality` |
-//! | [`ignore_criticality_header`](Http::ignore_criticality_header) | off: the header is believed |
-//! | [`idempotent`](Http::assume_idempotent) | off: the request itself has to say so |
-//! | [`only_marked_idempotent`](Http::only_marked_idempotent) | off: a gRPC call is repeated after the service's own answer too |
+//! | [`ignore_criticality_header`](Http::ignore_criticality_header) | off: the header is trusted |
+//! | [`assume_idempotent`](Http::assume_idempotent) | off: the request itself must say so |
+//! | [`only_marked_idempotent`](Http::only_marked_idempotent) | off: a gRPC call is also repeated after the service's own response |
 //! | [`ignore_headers`](Http::ignore_headers) | the headers that [`HttpKey`] lists |
-//! | [`key_headers`](Http::key_headers) | all headers but those |
-//! | [`vary`](Http::vary) | none of those |
+//! | [`key_headers`](Http::key_headers) | all headers except those |
+//! | [`vary`](Http::vary) | none |
+//!
+//! # Headers
+//!
+//! All headers that the mode reads or writes. Every other header is only part of a key.
+//!
+//! | header | read by | written by | default |
+//! |---|---|---|---|
+//! | `grpc-timeout` | deadline, retry, throttle | deadline; retry and throttle anew after a wait | on for gRPC |
+//! | [`timeout_header`](Http::timeout_header) | deadline, retry, throttle | deadline; retry and throttle anew after a wait | no such header |
+//! | [`criticality_header`](Http::criticality_header) | throttle | throttle, unless it says the same already | `x-criticality` |
+//! | `Content-Type` of a request | all layers: HTTP or gRPC | – | on |
+//! | `Content-Type` of a response | retry, throttle, dedup: HTTP or gRPC, endless streams | all layers, in a gRPC rejection | on |
+//! | `grpc-status`, `grpc-message` | all layers that judge outcomes read the status | all layers, in a gRPC rejection | on |
+//! | `grpc-retry-pushback-ms` | retry and others that judge outcomes | all layers, in a gRPC rejection | on |
+//! | `Retry-After`, with `Date` | retry and others that judge outcomes | all layers, in a rejection | on |
+//! | `RateLimit-Policy`, `RateLimit` | – | throttle, for a rate | off: the layer's `advertise_quota` |
+//! | `Idempotency-Key` | retry | – | on |
+//! | `grpc-previous-rpc-attempts` | – | retry, from the second attempt on | on for gRPC |
+//! | `Cache-Control`, `Pragma` of a request | dedup, with a cache | – | on |
+//! | `Cache-Control`, `Pragma`, `Expires`, `Date` of a response | dedup, with a cache | – | on |
+//! | `Age` | dedup, with a cache | dedup, in a cached response | on |
+//! | `Vary`, `Set-Cookie`, `Content-Range`, `Connection`, `Content-Length` of a response | dedup: may the response be shared | – | on |
+//! | `Authorization` | dedup, with a cache | – | on |
+//! | `Range`, `If-*`, `Expect`, `Upgrade`, `Connection`, `Content-Length`, `Transfer-Encoding`, `Accept`, `Last-Event-ID`, `X-HTTP-Method`, `X-HTTP-Method-Override`, `X-Method-Override` of a request | dedup: does the request bypass it | – | on |
+//!
+//! # Deadlines
+//!
+//! A deadline travels as the time left: in `grpc-timeout` for gRPC, and in the [header of your
+//! choice](Http::timeout_header) for all other requests. An incoming header can only shorten the
+//! deadline. An unreadable value is ignored, and the shortest of several counts. An outgoing value
+//! is rounded down. It replaces a value in the request only if that one is more than 1 ms longer.
+//!
+//! Zero is never written. If the time left, less the [margin](Http::deadline_margin), rounds down
+//! to zero, the layer treats the deadline as expired. The smallest value is 1 ns in `grpc-timeout`
+//! and 1 ms in the header of your choice.
+//!
+//! A deadline that ends at the response head is not announced, because the other side would apply
+//! it to the body.
+//!
+//! # Criticality
+//!
+//! The criticality travels in `x-criticality`, or in the [header of your
+//! choice](Http::criticality_header), as `sheddable`, `sheddable-plus`, `critical` or
+//! `critical-plus`, in upper or lower case. An unreadable value is ignored, and the lowest of
+//! several counts.
+//!
+//! A [`Criticality`](buttress_core::Criticality) in the extensions of a request takes precedence
+//! over the header, because the program itself put it there. The header comes from the client, so
+//! [ignore](Http::ignore_criticality_header) it at the edge of a network. `critical` is the meaning
+//! of no header: it is written only in place of another value.
+//!
+//! # Rate headers
+//!
+//! A layer that limits a rate can report the rate to its callers. `RateLimit-Policy` states `q`
+//! calls per `w` seconds. `RateLimit` states the `r` calls left, and the `t` seconds until all are
+//! back. Both follow [draft-ietf-httpapi-ratelimit-headers-11][draft]. Seconds are rounded up, and
+//! a window is at least 1. The header lines of an inner layer stay. In a name, bytes that a
+//! structured field cannot hold are written as `%XX`.
+//!
+//! [draft]: https://datatracker.ietf.org/doc/html/draft-ietf-httpapi-ratelimit-headers-11
+//!
+//! # Outcomes and retries
+//!
+//! - The implementation of [`Classify`](buttress_core::Classify) for [`Http`] says what a status, a
+//!   `grpc-status` or a transport error means. [`never_processed`] says which requests no server
+//!   began to process.
+//! - [`Idempotent`] says which requests a retry repeats. [`ReplayBody`] and the implementation of
+//!   [`Replay`](buttress_core::Replay) say how their bodies are kept.
+//!
+//! # Shared and cached responses
+//!
+//! Each row is read from top to bottom, and the first row that applies decides:
+//!
+//! | request or response | shared between concurrent callers | cached | because |
+//! |---|---|---|---|
+//! | request with another method than `GET` or `HEAD`, with a body, `Range`, `If-*`, `Expect`, `Upgrade`, `Accept: text/event-stream`, or gRPC | bypassed | no | only this caller can use the response |
+//! | request with `Cache-Control: no-cache` or `no-store` | bypassed | no | the caller wants a response made now |
+//! | response with `Set-Cookie`, `private` or `no-store` | no | no | it is for one client |
+//! | response with `Content-Range`, status 206 or 1xx | no | no | it is not a whole response |
+//! | response that switches protocols | no | no | it carries the connection |
+//! | `text/event-stream`, `multipart/x-mixed-replace` | no | no | it has no end |
+//! | response with `Vary: *`, or `Vary` on a header outside of the key | no | no | the callers' requests may differ in it |
+//! | body that states a length over [`max_shared_body`](Http::max_shared_body) | no | no | it would not fit |
+//! | body that turns out to be longer | yes, by its present callers | no | they read on within a window of that size, see [`SharedBody`] |
+//! | response of gRPC (with a key of your own), or a rejection by an inner layer | yes | no | gRPC reports a failure at the end; a rejection says nothing about the resource |
+//! | response with `no-cache` | yes | no | it would have to be validated for each caller |
+//! | request with `Authorization` | yes | only with `public`, `s-maxage` or `must-revalidate` | RFC 9111, section 3.5 |
+//! | status other than 200, 203, 204, 300 to 303, 307, 308, 404, 405, 410, 414, 501 | yes | no | only the listed ones are known to stay true for a while (RFC 9110, section 15) |
+//! | response without a lifetime of its own | yes | if the layer's TTL says so, except 302, 303 and 307 | RFC 9110, section 15.1 |
+//! | any other response | yes | for the lifetime that it states | RFC 9111 |
+//!
+//! The key of a request is at [`HttpKey`], and the exact rules are at the implementations of
+//! [`KeyOf`](buttress_core::KeyOf), [`Share`](buttress_core::Share) and
+//! [`Expire`](buttress_core::Expire). Malformed cache headers are read in the strictest way. A
+//! cached response is marked by [`FromCache`] and `Age`.
+//!
+//! With a key closure of your own, no rule about requests applies. Such a key can also be given to
+//! a `POST`. Unsafe requests then invalidate no entry. A layer in a nested axum router sees the
+//! path without the prefix of the router, so each nested router needs a layer of its own.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

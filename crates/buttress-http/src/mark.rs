@@ -3,10 +3,10 @@ use http::{HeaderName, StatusCode, header::CONTENT_LENGTH};
 
 use crate::{Http, ResponseHead, message::header_value::only};
 
-/// A retry that gives up on a response says so in its extensions, and so only where that response is
-/// handed on.
+/// The mark is in the extensions of the response, so it ends where the response is not passed on.
 ///
-/// A response is bare if its head says that there is no body: gRPC's trailers alone, or a length of 0.
+/// A response is bare if its head says that there is no body: gRPC's trailers alone, or a length of
+/// 0.
 impl<Res: ResponseHead> MarkGaveUp<Res> for Http {
     fn mark_gave_up(&self, response: &mut Res) -> bool {
         response.extensions_mut().insert(GivenUp);
@@ -25,7 +25,7 @@ impl<Res: ResponseHead> MarkGaveUp<Res> for Http {
     }
 }
 
-/// A retry has tried, and gave up.
+/// The mark of a response that a retry gave up on.
 #[derive(Clone, Copy, Debug)]
 struct GivenUp;
 

@@ -4,6 +4,7 @@ use http::HeaderName;
 
 use crate::key::ignored_headers::{IGNORED_BITS, bit};
 
+/// The options of [`Http`](crate::Http).
 #[derive(Clone, Debug)]
 pub(crate) struct HttpOptions {
     pub(crate) replay_cap: usize,
@@ -19,7 +20,7 @@ pub(crate) struct HttpOptions {
 }
 
 impl HttpOptions {
-    /// Notes the bits of all names that may be ignored.
+    /// Collects the bits of all names that may be ignored.
     pub(crate) fn note_ignored(&mut self) {
         let Counting::AllBut { names, bits } = &mut self.counting else { return };
         let own = [Some(&self.criticality_header), self.timeout_header.as_ref()];
@@ -28,39 +29,39 @@ impl HttpOptions {
     }
 }
 
-/// Which headers are part of a key.
+/// The headers that are part of a key.
 #[derive(Clone, Debug)]
 pub(crate) enum Counting {
-    /// All but the [`IGNORED_HEADERS`](crate::key::ignored_headers::IGNORED_HEADERS), those of the deadline
-    /// and the criticality, and these `names`.
+    /// All headers except the [`IGNORED_HEADERS`](crate::key::ignored_headers::IGNORED_HEADERS),
+    /// the headers of the deadline and the criticality, and these `names`.
     AllBut {
         names: Vec<HeaderName>,
-        /// All of them, each reduced to one bit: a name with another bit is none of them.
+        /// The names, each reduced to one bit. A header with another bit is not ignored.
         bits: u64,
     },
     Only(Vec<HeaderName>),
 }
 
-/// Whether the deadline is put into the request's extensions.
+/// Whether the deadline is written into the extensions of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DeadlineExtension {
     Absent,
     Written,
 }
 
-/// Whether the header of the criticality is believed.
+/// Whether the criticality header is trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum HeaderTrust {
     Believed,
     Ignored,
 }
 
-/// Which requests may be repeated.
+/// The requests that may be repeated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RepeatPolicy {
-    /// Those known to be idempotent.
+    /// Requests that are known to be idempotent.
     Idempotent,
-    /// Those, and gRPC calls that the service answered.
+    /// Those, and gRPC calls that the service itself responded to.
     Answered,
     All,
 }

@@ -2,13 +2,15 @@ use std::error::Error;
 
 use buttress_core::BoxError;
 
-/// The error of a body without what the body's own type put around it, because the type will do so again:
-/// each layer around reqwest and axum puts its body into theirs.
+/// The error of a body without the wrappers of the body's own type.
+///
+/// Each layer around reqwest and axum wraps its body into their type again, which would add another
+/// wrapper each time.
 pub(crate) fn bare(error: impl Into<BoxError>) -> BoxError {
     of_reqwest::bare(of_axum(error.into()))
 }
 
-/// What stands behind an error that only stands for another.
+/// The error behind a wrapper of this crate.
 pub(crate) fn behind<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
     of_reqwest::behind(error).unwrap_or(error)
 }
@@ -69,7 +71,7 @@ mod of_reqwest {
         error.downcast_ref::<Read>()?.source()
     }
 
-    /// An error of reqwest's body in place of its cause, which reqwest does not give away.
+    /// The wrapper of a reqwest error whose cause reqwest does not give away by value.
     struct Read(Box<reqwest::Error>);
 
     impl fmt::Display for Read {
@@ -90,8 +92,8 @@ mod of_reqwest {
         }
     }
 
-    /// What stands behind all errors of reqwest's bodies around it. The loop ends, because each owns the
-    /// next.
+    /// The error behind all wrappers of reqwest's bodies. The loop ends, because each wrapper owns
+    /// the next.
     fn cause(error: &reqwest::Error) -> Option<&(dyn Error + 'static)> {
         let mut next = error.source();
         while let Some(error) = next {

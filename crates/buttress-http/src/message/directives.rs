@@ -6,29 +6,29 @@ pub(crate) fn directives(headers: &HeaderMap) -> impl Iterator<Item = Directive<
     lines.flat_map(|line| Elements::of(line.as_bytes())).filter_map(Directive::read)
 }
 
-/// One directive.
+/// A directive of `Cache-Control`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Directive<'a> {
-    /// The name, or the whole of a malformed one.
+    /// The name, or the whole text of a malformed directive.
     text: &'a [u8],
     form: DirectiveForm<'a>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum DirectiveForm<'a> {
-    /// `token [ "=" ( token / quoted-string ) ]`, with what is between the quotes; empty where there
-    /// is no argument.
+    /// `token [ "=" ( token / quoted-string ) ]`, with the text between the quotes. Empty without
+    /// an argument.
     Good(&'a [u8]),
     Bad,
 }
 
 impl<'a> Directive<'a> {
-    /// Its name, or the whole of a malformed one.
+    /// The name, or the whole text of a malformed directive.
     pub(crate) fn name(&self) -> &'a [u8] {
         self.text
     }
 
-    /// Its argument, empty where it has none. `None` if it is malformed.
+    /// The argument, empty if there is none. `None` if the directive is malformed.
     pub(crate) fn argument(&self) -> Option<&'a [u8]> {
         match self.form {
             DirectiveForm::Good(argument) => Some(argument),
@@ -60,8 +60,8 @@ impl<'a> Directive<'a> {
     }
 }
 
-/// The elements of a list, split at the commas that stand outside of quotes. From a quote that is
-/// never closed on, at all commas.
+/// The elements of a list, split at the commas outside of quotes. From an unclosed quote on, the
+/// list is split at all commas.
 struct Elements<'a> {
     line: Option<&'a [u8]>,
     quotes: bool,
@@ -86,7 +86,7 @@ impl<'a> Iterator for Elements<'a> {
                 self.line = Some(rest);
                 return line.get(..line.len() - rest.len() - 1);
             }
-            // Looking for the same end again at each quote would take a hostile line's length squared.
+            // Searching for the same end at each quote would take quadratic time on a hostile line.
             match self.quotes.then(|| closing(rest)).flatten() {
                 Some(length) => rest = rest.get(length + 1..)?,
                 None => self.quotes = false,
@@ -96,7 +96,7 @@ impl<'a> Iterator for Elements<'a> {
     }
 }
 
-/// Where the quote is that closes a string which begins here.
+/// The index of the quote that closes a string which begins here.
 fn closing(text: &[u8]) -> Option<usize> {
     let mut escaped = false;
     text.iter().position(|byte| {

@@ -6,28 +6,31 @@ use super::watched_body::watch;
 
 /// The head of a request: [`http::Request`], and `reqwest::Request` with the feature `reqwest`.
 ///
-/// The trait is sealed: more methods may come.
+/// The trait is sealed, because more methods may be added.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` has no head that `Http` can read",
     note = "`.http()` is for `http::Request` and, with the feature `reqwest`, for `reqwest::Request`"
 )]
 pub trait RequestHead: Sealed {
-    /// Its method.
+    /// Returns the method.
     fn method(&self) -> &Method;
 
-    /// Its headers.
+    /// Returns the headers.
     fn headers(&self) -> &HeaderMap;
 
-    /// Its headers, to change them.
+    /// Returns the headers to change them.
     fn headers_mut(&mut self) -> &mut HeaderMap;
 
-    /// Its extensions; `None` where a request has none, as reqwest's.
+    /// Returns the extensions. `None` for a request of reqwest, which has none.
     fn extensions(&self) -> Option<&Extensions>;
 
-    /// Its extensions, to change them.
+    /// Returns the extensions to change them.
     fn extensions_mut(&mut self) -> Option<&mut Extensions>;
 
-    /// Watches its body on its way, as [`Propagate::watch_upload`](buttress_core::Propagate::watch_upload) has it. Default: `None`.
+    /// Watches the body on its way, as
+    /// [`Propagate::watch_upload`](buttress_core::Propagate::watch_upload) does.
+    ///
+    /// Default: `None`.
     fn watch(&mut self) -> Option<Upload> {
         None
     }
@@ -35,25 +38,25 @@ pub trait RequestHead: Sealed {
 
 /// The head of a response: [`http::Response`], and `reqwest::Response` with the feature `reqwest`.
 ///
-/// The trait is sealed: more methods may come.
+/// The trait is sealed, because more methods may be added.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` has no head that `Http` can read",
     note = "`.http()` is for `http::Response` and, with the feature `reqwest`, for `reqwest::Response`"
 )]
 pub trait ResponseHead: Sealed {
-    /// Its status.
+    /// Returns the status.
     fn status(&self) -> StatusCode;
 
-    /// Its headers.
+    /// Returns the headers.
     fn headers(&self) -> &HeaderMap;
 
-    /// Its extensions.
+    /// Returns the extensions.
     fn extensions(&self) -> &Extensions;
 
-    /// Its extensions, to change them.
+    /// Returns the extensions to change them.
     fn extensions_mut(&mut self) -> &mut Extensions;
 
-    /// The rejection a layer below answered with, in the service's stead.
+    /// Returns the rejection of an inner layer that made this response.
     fn rejection(&self) -> Option<&Rejection>;
 }
 

@@ -4,7 +4,7 @@ use http::{HeaderMap, HeaderName};
 
 /// Whether there is a header of this name.
 ///
-/// Where there are few headers, to compare their names costs less than to hash one.
+/// With few headers, comparing names costs less than hashing one.
 #[inline]
 pub(crate) fn has(headers: &HeaderMap, name: &HeaderName) -> bool {
     if headers.keys_len() > FEW {
@@ -13,7 +13,7 @@ pub(crate) fn has(headers: &HeaderMap, name: &HeaderName) -> bool {
     headers.keys().any(|other| other == name)
 }
 
-/// The value of a header that stands there once.
+/// The value of a header that occurs once.
 pub(crate) fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a [u8]> {
     let mut values = headers.get_all(name).iter();
     let value = values.next()?;
@@ -30,7 +30,7 @@ pub(crate) fn members<'a>(
     members.map(<[u8]>::trim_ascii).filter(|member| !member.is_empty())
 }
 
-/// `1*DIGIT`; more than fits is the most there is.
+/// `1*DIGIT`. A number that does not fit becomes `u64::MAX`.
 pub(crate) fn number(value: &[u8]) -> Option<u64> {
     if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
         return None;
@@ -40,7 +40,7 @@ pub(crate) fn number(value: &[u8]) -> Option<u64> {
     }))
 }
 
-/// A date in any of the three forms that HTTP has had.
+/// A date in any of the three forms of HTTP (RFC 9110, section 5.6.7).
 pub(crate) fn date(value: &[u8]) -> Option<SystemTime> {
     httpdate::parse_http_date(str::from_utf8(value).ok()?).ok()
 }
@@ -53,5 +53,5 @@ pub(crate) fn wall_clock() -> SystemTime {
     SystemTime::now()
 }
 
-/// So many names are compared one by one.
+/// Up to this number of headers, names are compared one by one.
 const FEW: usize = 12;

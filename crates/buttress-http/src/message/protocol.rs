@@ -1,21 +1,21 @@
 use http::{HeaderMap, HeaderName, header};
 
-/// Which protocol a request speaks, and therefore how a rejection answers it.
+/// The protocol of a request, which decides the form of a rejection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Protocol {
-    /// HTTP: a verdict is a status.
+    /// HTTP: the verdict is a status.
     #[default]
     Http,
-    /// gRPC: a verdict is a `grpc-status` in the trailers.
+    /// gRPC: the verdict is a `grpc-status` in the trailers.
     Grpc,
 }
 
 impl Protocol {
-    /// The protocol of a message with these headers.
+    /// Returns the protocol of a message with these headers.
     ///
-    /// gRPC is the content type `application/grpc`, alone or followed by `+…` or `;…`. gRPC-Web is
-    /// plain HTTP here: it frames its trailers in the body, where this crate writes nothing.
+    /// gRPC is the content type `application/grpc`, alone or followed by `+…` or `;…`. gRPC-Web
+    /// counts as HTTP, because it frames its trailers in the body, where this crate writes nothing.
     #[inline]
     pub fn of(headers: &HeaderMap) -> Self {
         match headers.get(&CONTENT_TYPE) {

@@ -16,14 +16,15 @@ use super::body_error::bare;
 #[cfg(any(feature = "axum", feature = "reqwest"))]
 use http_body_util::BodyExt;
 
-/// Watches `body`, if it is one that comes bit by bit.
+/// Watches a streaming `body`.
 ///
-/// The type of the body stays, so it must be one that can hold any other; the types are asked one by one.
+/// The type of the body stays the same, so only a type that can hold any other body is watched. The
+/// types are asked one by one.
 pub(crate) fn watch(body: &mut dyn Any) -> Option<Upload> {
     boxed(body).or_else(|| of_axum(body)).or_else(|| of_tonic(body)).or_else(|| of_hyper(body))
 }
 
-/// `body` as one that reports its progress, unless it has ended.
+/// Wraps `body` into one that reports its progress, unless it has ended.
 pub(crate) fn wrap<B: Wrap>(body: &mut B) -> Option<Upload> {
     if body.is_end_stream() {
         return None;
@@ -33,12 +34,12 @@ pub(crate) fn wrap<B: Wrap>(body: &mut B) -> Option<Upload> {
     Some(upload)
 }
 
-/// A body that can hold another of its type.
+/// A body type that can hold another body of its own type.
 pub(crate) trait Wrap: Body<Data = Bytes> + Default + Unpin + 'static {
     fn wrap(watched: Watched<Self>) -> Self;
 }
 
-/// A body that says when its reader waits for it.
+/// A body that reports when its reader waits for it.
 #[derive(Debug)]
 pub(crate) struct Watched<B> {
     inner: B,
@@ -60,7 +61,7 @@ where
         match &polled {
             Poll::Pending => self.upload.pause(),
             Poll::Ready(Some(Ok(frame))) => {
-                // A body of known length is not polled again, and nothing follows trailers.
+                // A body of known length is not polled again, and no frame follows trailers.
                 if frame.is_trailers() || self.inner.is_end_stream() {
                     self.upload.finish();
                 } else {
@@ -155,7 +156,7 @@ impl Wrap for reqwest::Body {
     }
 }
 
-/// hyper's own body can hold no other, so nothing is known of one that has not ended.
+/// hyper's own body can hold no other, so the progress of an unfinished one is unknown.
 #[cfg(feature = "hyper")]
 fn of_hyper(body: &mut dyn Any) -> Option<Upload> {
     if let Some(incoming) = body.downcast_ref::<hyper::body::Incoming>() {

@@ -12,36 +12,40 @@ use crate::{Protocol, message::body_error::bare};
 
 /// The body of a response that passed a layer, or the empty body of a rejection.
 ///
-/// It keeps the layer's [`Guard`] until the body has ended: with its last frame, an error, or by
-/// being dropped. Every poll runs [within](Guard::within) the guard. When the guard cuts the body
-/// off, the body is dropped at once, and the response ends with a `grpc-status` in the trailers, or
-/// for HTTP, whose status has been sent already, with the [`Rejection`] as the error.
+/// It holds the layer's [`Guard`] until the body has ended: with its last frame, with an error, or
+/// by being dropped. Every poll runs [within](Guard::within) the guard. If the guard cuts the body
+/// off, the inner body is dropped at once. A gRPC response then ends with a `grpc-status` in the
+/// trailers. Any other response ends with the [`Rejection`] as the error, because its status has
+/// been sent already.
 ///
-/// The guard is [asked](Guard::poll_stop) for each frame that is ready, so a body that is never
-/// pending is cut off too. Trailers with `grpc-status: 4` are handed on unasked, because a deadline
-/// further in has ended the response already.
+/// The guard is [asked](Guard::poll_stop) for each ready frame, so a body that is never pending is
+/// cut off too. Trailers with `grpc-status: 4` are passed on without asking, because an inner
+/// deadline has ended the response already.
 ///
-/// The size and the end of the body are those of the body inside.
+/// The size and the end are those of the inner body.
 #[derive(Debug)]
 #[pin_project]
 pub struct ControlBody<B, G> {
     // Before the guard, so that a permit is not free until the work behind the body is gone.
     #[pin]
+    // Before the guard: fields drop in this order, so a permit is not free until the work behind
+    // the body is gone.
     inner: Option<B>,
     guard: Option<G>,
     protocol: Protocol,
 }
 
 impl<B, G> ControlBody<B, G> {
-    /// A body without an inner one, which has ended.
+    /// Creates a body without an inner body, which has ended.
     pub const fn empty() -> Self {
         Self { inner: None, guard: None, protocol: Protocol::Http }
     }
 }
 
 impl<B: Body, G: Guard> ControlBody<B, G> {
-    /// The body `inner` in a response of `protocol`, with a `guard` that lives as long. A guard of a
-    /// body that has ended already, as after a 204 or a HEAD, is dropped here.
+    /// Creates the body of a response of `protocol`, with a `guard` that lives as long.
+    ///
+    /// The guard is dropped at once if the body has ended already, as after a 204 or a `HEAD`.
     pub fn new(protocol: Protocol, inner: B, guard: Option<G>) -> Self {
         let guard = guard.filter(|_| !inner.is_end_stream());
         Self { inner: Some(inner), guard, protocol }
@@ -77,7 +81,7 @@ where
             Poll::Ready(Some(Ok(frame))) => match stop(this.guard, *this.protocol, &frame, cx) {
                 Poll::Ready(why) => Some(cut(*this.protocol, why)),
                 Poll::Pending => {
-                    // A body of known length is not polled again, and nothing follows trailers.
+                    // A body of known length is not polled again, and no frame follows trailers.
                     if this.guard.is_some() && (frame.is_trailers() || inner.is_end_stream()) {
                         *this.guard = None;
                     }
@@ -91,6 +95,7 @@ where
                 _ => return Poll::Pending,
             },
         };
+        // The inner body first: its work must be gone before the guard frees a permit.
         this.inner.set(None);
         *this.guard = None;
         Poll::Ready(frame)
@@ -105,7 +110,7 @@ where
     }
 }
 
-/// Ready if `frame` must not be handed on.
+/// Ready if `frame` must not be passed on.
 #[inline]
 fn stop<D, G: Guard>(
     guard: &mut Option<G>,
@@ -119,7 +124,8 @@ fn stop<D, G: Guard>(
     }
 }
 
-/// Whether the frame says itself that a deadline has ended the response: it is one verdict.
+/// Whether the frame itself says that a deadline has ended the response. That is the verdict
+/// already.
 fn is_timed_out<D>(protocol: Protocol, frame: &Frame<D>) -> bool {
     protocol == Protocol::Grpc && frame.trailers_ref().is_some_and(is_deadline_exceeded)
 }

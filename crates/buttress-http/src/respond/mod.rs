@@ -58,8 +58,8 @@ impl<E> Respond<reqwest::Request, reqwest::Response, E> for Http
 where
     E: 'static,
 {
-    /// The request's address is the address of an answer too, and the request itself is gone by
-    /// then. Copying it costs one allocation.
+    /// A response of reqwest has the URL of its request, which is gone by then. The copy costs one
+    /// allocation.
     type Seed = (Protocol, reqwest::Url);
     type Response<G: Guard> = reqwest::Response;
 
@@ -100,22 +100,23 @@ where
         response.extensions().get::<Rejection>().is_some()
     }
 
-    /// Whether a timer fired that had been told of the deadline. reqwest is never told of one: its
-    /// own timeouts are failures of the service.
+    /// Whether a timer fired that knew the deadline. reqwest never knows one, so its own timeouts
+    /// are failures of the service.
     fn timed_out(&self, error: &E, remaining: Duration) -> bool {
         self.is_at_end(remaining) && timer_fired(error)
     }
 }
 
 impl Http {
-    /// Whether a deadline with `remaining` left has ended for the other side, which was told of the
-    /// margin less and works with a header's precision and a timer's.
+    /// Whether a deadline with `remaining` left has ended for the other side. That side was told
+    /// the margin less, with the precision of a header and of a timer.
     fn is_at_end(&self, remaining: Duration) -> bool {
         remaining <= self.options().margin.saturating_add(ROUNDING)
     }
 }
 
-/// `response` as one of reqwest, which takes its address from an extension only the builder can set.
+/// Turns `response` into one of reqwest, which takes its URL from an extension that only the
+/// builder can set.
 #[cfg(feature = "reqwest")]
 pub(crate) fn at(url: reqwest::Url, response: http::Response<reqwest::Body>) -> reqwest::Response {
     use reqwest::ResponseBuilderExt;
@@ -131,7 +132,7 @@ pub(crate) fn at(url: reqwest::Url, response: http::Response<reqwest::Body>) -> 
 fn timer_fired<E: 'static>(error: &E) -> bool {
     let chain =
         std::iter::successors(crate::classify::error_chain::view(error), |error| error.source());
-    // A chain is a handful of links; the bound keeps a source() that returns itself harmless.
+    // The bound stops at a `source()` that returns itself. Real chains have a handful of errors.
     chain.take(LONGEST_CHAIN).any(<dyn std::error::Error>::is::<tonic::TimeoutExpired>)
 }
 
@@ -143,5 +144,5 @@ fn timer_fired<E: 'static>(_: &E) -> bool {
 #[cfg(feature = "tonic")]
 const LONGEST_CHAIN: usize = 64;
 
-/// A deadline under a day loses less than a millisecond in a header, and a timer as much again.
+/// A deadline under a day loses less than 1 ms in a header, and as much in a timer.
 const ROUNDING: Duration = Duration::from_millis(2);

@@ -3,10 +3,10 @@ use std::{fmt::Write, time::Duration};
 use buttress_core::Quota;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-/// Adds `RateLimit-Policy` and `RateLimit` for `quotas` to what is there already.
+/// Appends `RateLimit-Policy` and `RateLimit` for `quotas`.
 ///
-/// Both are lists of structured fields (draft-ietf-httpapi-ratelimit-headers-11, RFC 9651), so a
-/// layer further in may have written lines of its own.
+/// Both are lists of structured fields (draft-ietf-httpapi-ratelimit-headers-11, RFC 9651), so the
+/// lines of an inner layer can stay.
 pub(crate) fn announce(headers: &mut HeaderMap, quotas: &[Quota]) {
     append(headers, POLICY, quotas, |item, quota| {
         let window = whole_seconds(quota.window).max(1);
@@ -18,7 +18,7 @@ pub(crate) fn announce(headers: &mut HeaderMap, quotas: &[Quota]) {
     });
 }
 
-/// One line of `name`: for each quota its name and the parameters that `describe` writes.
+/// Appends a line of `name`: for each quota its name and the parameters that `describe` writes.
 fn append(
     headers: &mut HeaderMap,
     name: HeaderName,
@@ -34,7 +34,7 @@ fn append(
         // Writing to a `String` does not fail.
         let _ = describe(&mut line, quota);
     }
-    // Printable ASCII is always a header value.
+    // Printable ASCII is always a valid header value.
     if !line.is_empty()
         && let Ok(value) = HeaderValue::try_from(line)
     {
@@ -58,12 +58,12 @@ fn write_string(line: &mut String, text: &str) {
     line.push('"');
 }
 
-/// An `sf-integer` (RFC 9651, section 3.3.1), which has at most fifteen digits.
+/// An `sf-integer` (RFC 9651, section 3.3.1), which has at most 15 digits.
 fn integer(number: u64) -> u64 {
     number.min(999_999_999_999_999)
 }
 
-/// Rounded up.
+/// The seconds, rounded up.
 pub(crate) fn whole_seconds(duration: Duration) -> u64 {
     let whole = duration.as_secs();
     if duration.subsec_nanos() > 0 { whole.saturating_add(1) } else { whole }

@@ -9,8 +9,7 @@ use http::{
 use super::rate_limit_headers::whole_seconds;
 use crate::Protocol;
 
-/// The response that says `why` a call was rejected, in the words of `protocol`, as the crate's docs
-/// list them under Errors.
+/// The response of `protocol` for a rejection, as the crate docs list under Errors.
 pub(crate) fn rejection_response(protocol: Protocol, why: Rejection) -> Response<()> {
     let mut response = Response::new(());
     match protocol {
@@ -30,7 +29,7 @@ pub(crate) fn rejection_response(protocol: Protocol, why: Rejection) -> Response
     response
 }
 
-/// The trailers that end a gRPC response whose head has been sent already.
+/// The trailers that end a gRPC response after its head has been sent.
 pub(crate) fn grpc_trailers(why: &Rejection) -> HeaderMap {
     let mut trailers = HeaderMap::with_capacity(3);
     write_grpc_status(&mut trailers, why);
@@ -44,7 +43,7 @@ pub(crate) fn is_deadline_exceeded(trailers: &HeaderMap) -> bool {
 
 fn write_grpc_status(headers: &mut HeaderMap, why: &Rejection) {
     headers.insert(GRPC_STATUS, HeaderValue::from_static(grpc_status(why.reason())));
-    // Stubs drop the extensions of a response, so the message is what says which layer it was.
+    // Stubs drop the extensions of a response, so only the message names the layer.
     if let Ok(message) = HeaderValue::try_from(percent_encoded(&why.to_string())) {
         headers.insert(GRPC_MESSAGE, message);
     }
@@ -61,7 +60,7 @@ const fn status(reason: Reason) -> StatusCode {
         Reason::NeverAdmissible => StatusCode::PAYLOAD_TOO_LARGE,
         Reason::Superseded => StatusCode::CONFLICT,
         Reason::Panicked => StatusCode::INTERNAL_SERVER_ERROR,
-        // A reason that is added later is a service that cannot be had just now.
+        // The answer to a reason that is added later: the service is unavailable for now.
         _ => StatusCode::SERVICE_UNAVAILABLE,
     }
 }
