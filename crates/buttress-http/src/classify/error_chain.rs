@@ -2,10 +2,10 @@ use std::{any::Any, error::Error, io, iter};
 
 use buttress_core::{BoxError, Rejection};
 
-/// The error as a `dyn Error` whose chain can be walked, if its type is one this crate knows.
+/// The error as a `dyn Error` whose chain can be walked, if this crate knows its type.
 ///
-/// A blanket impl over `Error` cannot include [`BoxError`], which is none; so the types are asked
-/// one by one.
+/// A blanket impl over `Error` cannot include [`BoxError`], which does not implement it. So the
+/// types are asked one by one.
 pub(crate) fn view<E: 'static>(error: &E) -> Option<&(dyn Error + 'static)> {
     let error: &dyn Any = error;
     if let Some(boxed) = error.downcast_ref::<BoxError>() {
@@ -54,19 +54,20 @@ fn as_error<T: Error + 'static>(error: &dyn Any) -> Option<&(dyn Error + 'static
     error.downcast_ref::<T>().map(|error| error as &(dyn Error + 'static))
 }
 
-/// The rejection of a layer below. One that the body of the request failed with is none.
+/// The rejection of an inner layer. A rejection in the error of the request body is not one.
 pub(super) fn rejection<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Rejection> {
     chain(error).find_map(<dyn Error>::downcast_ref)
 }
 
-/// The error and its sources, also through [`io::Error`], whose `source` skips the error it wraps.
+/// The error and its sources, also through [`io::Error`], whose `source` skips the error that it
+/// wraps.
 ///
-/// It ends at an error of the caller's own making. What the body of a request failed with may be the error
-/// of another connection, and says nothing of this one.
+/// The chain ends at an error of the caller's own making. The error of a request body may come from
+/// another connection, and says nothing about this one.
 pub(super) fn chain<'a>(
     error: &'a (dyn Error + 'static),
 ) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    // The bound keeps a source() that returns itself harmless.
+    // The bound stops at a `source()` that returns itself.
     iter::successors(Some(error), |error| cause(*error)).take(LONGEST_CHAIN)
 }
 
@@ -80,7 +81,8 @@ fn cause<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'stati
     }
 }
 
-/// The error of a connection's reads and writes. h2's wraps one that is none of its sources.
+/// The error of a connection's reads and writes. h2's error wraps one that is not among its
+/// sources.
 #[cfg(feature = "hyper")]
 pub(super) fn of_io<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a io::Error> {
     error.downcast_ref().or_else(|| error.downcast_ref::<h2::Error>()?.get_io())
@@ -91,7 +93,7 @@ pub(super) fn of_io<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a io::Erro
     error.downcast_ref()
 }
 
-/// Whether the client was still connecting, and what caused the error stands further along its chain.
+/// Whether the client was still connecting. The cause is then further along the chain.
 #[cfg(feature = "hyper")]
 pub(super) fn is_connect(error: &(dyn Error + 'static)) -> bool {
     match error.downcast_ref::<hyper_util::client::legacy::Error>() {
@@ -117,9 +119,9 @@ fn is_tonic_connect(_: &(dyn Error + 'static)) -> bool {
 
 /// Whether the request is at fault, or its body, which the caller broke off.
 ///
-/// HTTP/1 says so. In HTTP/2 the stream was misused, or was reset from here, which hyper does if the body
-/// fails. Or the server reset it with `PROTOCOL_ERROR`, because the request was malformed (RFC 9113,
-/// section 8.1.1): its body ended before its `content-length`.
+/// HTTP/1 says so. In HTTP/2 the stream was misused, or was reset from this side, which hyper does
+/// if the body fails. Or the server reset it with `PROTOCOL_ERROR`, because the request was
+/// malformed (RFC 9113, section 8.1.1): its body ended before its `content-length`.
 #[cfg(feature = "hyper")]
 pub(super) fn is_of_the_caller(error: &(dyn Error + 'static)) -> bool {
     if let Some(error) = error.downcast_ref::<hyper::Error>() {

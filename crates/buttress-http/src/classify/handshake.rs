@@ -2,22 +2,23 @@ use std::{error::Error, io};
 
 use super::error_chain::{chain, is_connect, of_io};
 
-/// Whether a TLS handshake was refused by either side: an untrusted or expired certificate, another name,
-/// no protocol in common, or a server that does not speak TLS at all. The next attempt would end alike.
+/// Whether either side refused a TLS handshake, so that the next attempt would end the same: an
+/// untrusted or expired certificate, another name, no common protocol, or a server that does not
+/// speak TLS.
 ///
-/// A connection that broke during the handshake is none of it: that is an [`io::Error`] of the kinds that
-/// a reset, an end or a timeout have.
+/// A connection that broke during the handshake does not count. Its [`io::Error`] has the kind of a
+/// reset, an end or a timeout.
 ///
-/// | library | how it is told |
+/// | library | evidence |
 /// |---|---|
 /// | rustls, behind hyper-rustls, reqwest and tonic | `InvalidData` (tokio-rustls) around an error that is not named here |
-/// | native-tls, and openssl below it | by its text: neither has an error code that can be read without it |
+/// | native-tls, and openssl below it | the text, because neither has an error code that can be read without it |
 ///
-/// With TLS 1.3 a server refuses its client's certificate after the handshake: there the alert is told
-/// from data that came in broken by its name.
+/// With TLS 1.3 a server refuses its client's certificate after the handshake. The name of the
+/// alert then distinguishes it from broken data.
 ///
-/// The error of a resolver is not looked into, because it may say the name of the host, and that may be
-/// one of the words.
+/// The error of a resolver is not looked into, because it may contain the host name, which may
+/// contain one of the words.
 pub(crate) fn is_refused(error: &(dyn Error + 'static)) -> bool {
     let mut connecting = false;
     for error in chain(error) {
@@ -37,7 +38,7 @@ pub(crate) fn is_refused(error: &(dyn Error + 'static)) -> bool {
     false
 }
 
-/// Whether hyper-util's connector stands around the error of its resolver.
+/// Whether this is hyper-util's wrapper of a resolver error.
 fn is_of_resolver(error: &dyn Error) -> bool {
     error.to_string() == RESOLVING
 }
@@ -49,12 +50,12 @@ fn names(error: &dyn Error, words: &[&str]) -> bool {
 
 const RESOLVING: &str = "dns error";
 
-/// What a certificate can be called in the text of an error, or of a TLS alert (RFC 8446, section 6.2).
+/// The names of a certificate in an error text, or in a TLS alert (RFC 8446, section 6.2).
 const CERTIFICATES: [&str; 2] = ["certificate", "unknownca"];
 
-/// The same, what openssl's handshake says of all its failures, and tonic's word for a server that
-/// speaks TLS and no HTTP/2.
+/// The same, openssl's text for all failed handshakes, and tonic's text for a server that speaks
+/// TLS but not HTTP/2.
 const REFUSALS: [&str; 3] = ["certificate", "ssl routines", "http/2 was not negotiated"];
 
-/// openssl's word for a connection that was closed during the handshake, beside `ssl routines`.
+/// openssl's text for a connection that was closed during the handshake, beside `ssl routines`.
 const END: &str = "unexpected eof";

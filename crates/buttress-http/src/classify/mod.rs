@@ -10,29 +10,37 @@ use http::{HeaderMap, HeaderName, StatusCode};
 use self::retry_after::{grpc_pushback, retry_after};
 use crate::{Http, Protocol, RequestHead, ResponseHead};
 
-/// Reads the head of a response, or the error.
+/// Judges the head of a response, or the error.
 ///
 /// | outcome | verdict |
 /// |---|---|
-/// | a layer below answered | what its rejection says |
-/// | below 400 | success |
+/// | rejection by an inner layer | that of the rejection |
+/// | status below 400 | success |
 /// | 429, and 503 with `Retry-After` | throttled, with the hint if there is one |
-/// | 408, 425, 5xx but 501 and 505 | transient |
+/// | 408, 425, 5xx except 501 and 505 | transient |
 /// | any other status | permanent |
 ///
-/// For gRPC it is the `grpc-status` of a response without messages; a response with messages is a
-/// success, for it has been handed on. 14 (`UNAVAILABLE`) is transient, or throttled where
-/// `grpc-retry-pushback-ms` says how long; 8 (`RESOURCE_EXHAUSTED`) is throttled, and not to be
-/// tried again unless that header invites it; 4 (`DEADLINE_EXCEEDED`) is expired; any other failure is
-/// permanent. Where an intermediary
-/// answered without a `grpc-status`, 429, 502, 503 and 504 count as 14.
+/// For gRPC the `grpc-status` of a response without messages decides. A response with messages is a
+/// success, because it has been passed on. If an intermediary answered without a `grpc-status`,
+/// 429, 502, 503 and 504 count as 14.
 ///
-/// A TLS handshake that was refused, as with an untrusted certificate, is permanent. Any other error is
-/// what [`never_processed`](crate::never_processed) makes of it; otherwise transient, if
-/// it is a [`BoxError`](buttress_core::BoxError), an [`std::io::Error`] or an error of a client this
-/// crate knows by a feature, and permanent where the request itself is at fault: over HTTP/1 and HTTP/2
-/// alike, an upload that its own caller breaks off. An error of any other type is permanent: it may say that the request was wrong. Give the layer a `.classify(..)`
-/// that can read it.
+/// | `grpc-status` | verdict |
+/// |---|---|
+/// | 14, `UNAVAILABLE` | transient, or throttled if `grpc-retry-pushback-ms` says for how long |
+/// | 8, `RESOURCE_EXHAUSTED` | throttled, and not retried unless that header invites it |
+/// | 4, `DEADLINE_EXCEEDED` | expired |
+/// | any other failure | permanent |
+///
+/// An error is judged in this order:
+///
+/// 1. A refused TLS handshake, as with an untrusted certificate, is permanent.
+/// 2. An error that [`never_processed`](crate::never_processed) accepts is never processed.
+/// 3. An error by the request's own fault is permanent, over HTTP/1 and HTTP/2 alike. An upload
+///    that its caller breaks off is such an error.
+/// 4. Any other [`BoxError`](buttress_core::BoxError), [`std::io::Error`] or error of a client that
+///    this crate knows by a feature is transient.
+/// 5. An error of any other type is permanent, because the request itself may be wrong. Give the
+///    layer a `.classify(..)` that can read the type.
 impl<Req, Res, E> Classify<Req, Res, E> for Http
 where
     Req: RequestHead,
@@ -57,9 +65,9 @@ where
         }
     }
 
-    /// A response that no layer below made. For gRPC it must be one of the service itself: status 200
-    /// and a content type of gRPC, with messages or a `grpc-status`. What a proxy says on its own (a 502,
-    /// a 504, a `grpc-status` in an error page) leaves open what the service did.
+    /// A response that no inner layer made. For gRPC it must be the service's own: status 200 and a
+    /// content type of gRPC, with messages or a `grpc-status`. A response that a proxy makes itself
+    /// does not show what the service did: a 502, a 504, or a `grpc-status` in an error page.
     fn is_answer(&self, protocol: &Protocol, outcome: Result<&Res, &E>) -> bool {
         outcome.is_ok_and(|response| {
             response.rejection().is_none()
@@ -70,21 +78,22 @@ where
         })
     }
 
-    /// An error of a type that this crate knows, unless it is made of an answer: one that could not be
-    /// read, or that reqwest or tonic took for an error. What another type says is the service's word.
+    /// An error of a type that this crate knows, unless a response is behind it: a response that
+    /// could not be read, or that reqwest or tonic turned into an error. An error of any other type
+    /// counts as the service's word.
     fn is_callers_own(&self, _: &Protocol, outcome: Result<&Res, &E>) -> bool {
         let error = outcome.err().and_then(|error| error_chain::view(error));
         error.is_some_and(|error| !permanent::is_answer(error))
     }
 }
 
-/// Whether a server that speaks gRPC made the response: it says 200 whatever the outcome is, and names
-/// its content type ("gRPC over HTTP2", Responses).
+/// Whether a gRPC server made the response: it sends 200 for every outcome, and names its content
+/// type ("gRPC over HTTP2", Responses).
 fn is_of_grpc(status: StatusCode, headers: &HeaderMap) -> bool {
     status == StatusCode::OK && Protocol::of(headers) == Protocol::Grpc
 }
 
-/// The request was not gRPC; the response may be all the same.
+/// The request was not gRPC, but the response may be.
 fn of_any(status: StatusCode, headers: &HeaderMap) -> Verdict {
     match Protocol::of(headers) {
         Protocol::Grpc => of_grpc(status, headers),
@@ -138,6 +147,8 @@ fn of_error<E: 'static>(error: &E) -> Verdict {
     };
     if let Some(rejection) = error_chain::rejection(error) {
         Verdict::from_rejection(rejection)
+    // Before `never_processed`: no server has processed the request, but no attempt would get
+    // further.
     } else if handshake::is_refused(error) {
         // No server has processed it, and no attempt will get any further.
         Verdict::Permanent

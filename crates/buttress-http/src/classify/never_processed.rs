@@ -4,25 +4,25 @@ use super::error_chain::chain;
 #[cfg(feature = "hyper")]
 use super::error_chain::is_connect;
 
-/// Whether `error`, or what it stems from, proves that no server began to work on the request: it
-/// can be sent again whatever it asks for.
+/// Returns whether `error`, or one of its sources, proves that no server began to process the
+/// request. Such a request can be sent again, whatever it asks for.
 ///
-/// | what happened | where it is seen |
+/// | event | evidence |
 /// |---|---|
-/// | no connection: refused, name not found, a handshake that failed | hyper-util's `is_connect`, tonic's `ConnectError` |
+/// | no connection: refused, name not found, a failed handshake | hyper-util's `is_connect`, tonic's `ConnectError` |
 /// | the request was never handed to a connection | hyper's `is_canceled` |
 /// | the server reset the stream with `REFUSED_STREAM` | h2, RFC 9113 section 8.7 |
 /// | the server went away before it saw the stream | h2, `GOAWAY` with a lower last stream |
 ///
-/// A TLS handshake that was refused, as with an untrusted certificate, would be refused again:
-/// the verdict of [`Http`](crate::Http) on it is permanent all the same.
+/// A refused TLS handshake, as with an untrusted certificate, would be refused again. So its
+/// verdict in [`Http`](crate::Http) is permanent all the same.
 ///
-/// Everything else may have been processed: a connection that ends before a response, any other
-/// reset, a timeout. It needs the feature `hyper`, which `tonic` and `reqwest` imply; without it
-/// nothing is proved.
+/// Every other request may have been processed: after a connection that ends before a response, any
+/// other reset, a timeout. The function needs the feature `hyper`, which `tonic` and `reqwest`
+/// imply. Without it the result is `false`.
 ///
-/// A client that follows redirects by itself speaks of its last hop. A `POST` that was processed and
-/// redirected, to a server that cannot be reached, looks as if it had never been sent: follow
+/// The errors of a client that follows redirects itself are about its last hop. A `POST` that was
+/// processed, and redirected to an unreachable server, looks as if it had never been sent. Follow
 /// redirects above the retry, not below.
 #[must_use]
 pub fn never_processed(error: &(dyn Error + 'static)) -> bool {

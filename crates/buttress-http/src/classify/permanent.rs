@@ -4,8 +4,8 @@ use super::error_chain::chain;
 #[cfg(feature = "hyper")]
 use super::error_chain::is_of_the_caller;
 
-/// Whether a request that failed with `error` would fail again: the request itself, or what the
-/// client was told to do with it, is at fault. Ask [`is_refused`](super::handshake::is_refused) too.
+/// Whether a request that failed with `error` would fail again: the request itself, or the client's
+/// configuration, is at fault. [`is_refused`](super::handshake::is_refused) is asked separately.
 pub(super) fn is_permanent(error: &(dyn Error + 'static)) -> bool {
     chain(error).any(|error| {
         error.downcast_ref().is_some_and(io_is_permanent)
@@ -15,8 +15,8 @@ pub(super) fn is_permanent(error: &(dyn Error + 'static)) -> bool {
     })
 }
 
-/// Whether a server's answer is behind a permanent `error`. Any other was made on this side: a request
-/// that could not be built, a body that its caller broke off, a certificate that is not trusted.
+/// Whether a response of the server is behind a permanent `error`. Any other was made on this side:
+/// a request that could not be built, a body that its caller broke off, an untrusted certificate.
 pub(super) fn is_answer(error: &(dyn Error + 'static)) -> bool {
     chain(error).any(|error| {
         is_unreadable_answer(error) || is_answer_of_reqwest(error) || tonic_is_permanent(error)
@@ -24,7 +24,7 @@ pub(super) fn is_answer(error: &(dyn Error + 'static)) -> bool {
 }
 
 fn io_is_permanent(error: &io::Error) -> bool {
-    // An error that wraps another says with its kind only how it was wrapped.
+    // The kind of an error that wraps another says only how it was wrapped.
     error.get_ref().is_none()
         && matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported)
 }
@@ -55,7 +55,7 @@ fn reqwest_is_permanent(error: &(dyn Error + 'static)) -> bool {
     is_builder || is_answer_of_reqwest(error)
 }
 
-/// Whether reqwest has made an error of an answer.
+/// Whether reqwest turned a response into an error.
 #[cfg(feature = "reqwest")]
 fn is_answer_of_reqwest(error: &(dyn Error + 'static)) -> bool {
     error.downcast_ref::<reqwest::Error>().is_some_and(|error| {
@@ -73,8 +73,8 @@ fn is_answer_of_reqwest(_: &(dyn Error + 'static)) -> bool {
     false
 }
 
-/// tonic turns failures of the transport into a status with a code of its own making; the code
-/// counts only where nothing caused it.
+/// tonic turns failures of the transport into a status with a code of its own making. The code
+/// counts only without a source.
 #[cfg(feature = "tonic")]
 fn tonic_is_permanent(error: &(dyn Error + 'static)) -> bool {
     error.downcast_ref::<tonic::Status>().is_some_and(|status| {

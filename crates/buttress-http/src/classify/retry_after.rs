@@ -11,11 +11,12 @@ use http::{
 
 use crate::message::header_value::{self, date, number, only, wall_clock};
 
-/// What `Retry-After` asks for: seconds, or a date (RFC 9110, section 10.2.3).
+/// Returns the delay that `Retry-After` asks for, in seconds or as a date (RFC 9110, section
+/// 10.2.3).
 ///
-/// A date counts from the response's own `Date`, so that the two clocks need not agree, and from
-/// the system's clock where there is none. A date in the past is zero. More than thirty years counts
-/// as thirty years. A header that is malformed or stands there twice says nothing.
+/// A date counts from the response's own `Date`, so that both clocks need not agree, or from the
+/// system's clock without a `Date`. A past date is zero. More than thirty years count as thirty
+/// years. A header that is malformed or occurs twice is ignored.
 #[must_use]
 pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let value = only(headers, &RETRY_AFTER)?;
@@ -24,8 +25,8 @@ pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     Some(delay.min(Deadline::NEVER))
 }
 
-/// What `grpc-retry-pushback-ms` asks for (gRFC A6): a wait of exactly so many milliseconds, and
-/// [`RetryHint::Never`] if it is negative or anything else.
+/// Returns the hint of `grpc-retry-pushback-ms` (gRFC A6): an exact delay in milliseconds, or
+/// [`RetryHint::Never`] for a negative or malformed value.
 #[must_use]
 pub fn grpc_pushback(headers: &HeaderMap) -> Option<RetryHint> {
     if !headers.contains_key(PUSHBACK) {

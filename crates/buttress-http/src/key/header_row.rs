@@ -3,14 +3,14 @@ use http::HeaderMap;
 use super::{headers::counts, length_prefixed::write};
 use crate::options::HttpOptions;
 
-/// Writes name and value of each header that counts, in an order that is the same in whatever order headers
-/// of different names stand. The values of one name keep theirs.
+/// Writes the name and value of each counted header. The order of headers with different names does
+/// not matter, and the values of one name keep theirs.
 pub(crate) fn write_counted(bytes: &mut Vec<u8>, options: &HttpOptions, headers: &HeaderMap) {
     let counted = headers.iter().filter_map(|(name, value)| {
         let name = name.as_str();
         counts(options, name).then_some((name, value.as_bytes()))
     });
-    // On the stack for nearly all requests, for a key is made at each call.
+    // On the stack for nearly all requests, because a key is made for each call.
     let mut few: [Header<'_>; FEW] = [("", &[]); FEW];
     if headers.len() > FEW {
         return write_sorted(bytes, &mut counted.collect::<Vec<_>>());
@@ -35,5 +35,5 @@ fn write_sorted(bytes: &mut Vec<u8>, headers: &mut [Header<'_>]) {
 
 type Header<'a> = (&'a str, &'a [u8]);
 
-/// More than a browser sends.
+/// More headers than a browser sends.
 const FEW: usize = 24;

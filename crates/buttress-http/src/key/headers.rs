@@ -23,7 +23,7 @@ pub(crate) fn counts(options: &HttpOptions, name: &str) -> bool {
     }
 }
 
-/// The same, for a name with letters of either case.
+/// Does the same for a name in upper or lower case.
 fn counts_as_listed(options: &HttpOptions, name: &[u8]) -> bool {
     let is = |known: &HeaderName| known.as_str().as_bytes().eq_ignore_ascii_case(name);
     if is(&HOST) || has(&options.vary, name) {
@@ -40,13 +40,13 @@ fn counts_as_listed(options: &HttpOptions, name: &[u8]) -> bool {
     }
 }
 
-/// Whether requests with the same key agree in the header `name`: it is part of the key, or a request
-/// that has it has no key. `*` is no header.
+/// Whether requests with the same key agree in the header `name`: the header is part of the key, or
+/// a request that has it has no key. `*` is no header.
 pub(crate) fn covers(options: &HttpOptions, name: &[u8]) -> bool {
     name != b"*" && is_word(name) && (counts_as_listed(options, name) || has(&BYPASS_HEADERS, name))
 }
 
-/// Whether a request with these headers asks for something that is for it alone, or brings a body.
+/// Whether a request with these headers asks for a response that is for it alone, or has a body.
 pub(crate) fn must_bypass(options: &HttpOptions, headers: &HeaderMap, filter: NameFilter) -> bool {
     filter.has_underscore && aliases_with_underscore(options, headers)
         || filter.must_bypass
@@ -65,7 +65,7 @@ pub(crate) fn must_bypass(options: &HttpOptions, headers: &HeaderMap, filter: Na
 pub(crate) struct NameFilter {
     bits: u64,
     has_underscore: bool,
-    /// Whether one of them makes the request go alone.
+    /// One of the names makes the request bypass the layer.
     must_bypass: bool,
 }
 
@@ -95,12 +95,12 @@ fn has_underscore(name: &[u8]) -> bool {
     name.iter().any(|byte| *byte == b'_')
 }
 
-/// Whether a service may take one header for another: those that make variables of headers, as CGI does,
-/// write `-` as `_`.
+/// Whether a service may take a header for another: services that make variables of headers, as CGI
+/// does, write `-` as `_`.
 ///
-/// The service may take `X_HTTP_Method_Override` for a word about the method, `X_Tenant` for a header of
-/// which the program has said that it counts, and of `X-API-Key` and `X_API_Key` in one request either,
-/// depending on an order that is no part of the key.
+/// Such a service may take `X_HTTP_Method_Override` for a method, and `X_Tenant` for a header that
+/// the program counts. Of `X-API-Key` and `X_API_Key` in one request it may take either, by an
+/// order that is not part of the key.
 #[cold]
 fn aliases_with_underscore(options: &HttpOptions, headers: &HeaderMap) -> bool {
     headers.keys().filter(|name| name.as_str().contains('_')).any(|name| {
@@ -115,7 +115,7 @@ fn aliases_with_underscore(options: &HttpOptions, headers: &HeaderMap) -> bool {
     })
 }
 
-/// Whether two different names become one when `-` is written as `_`.
+/// Whether two different names become the same if `-` is written as `_`.
 fn alike(one: &HeaderName, other: &HeaderName) -> bool {
     let (one, other) = (one.as_str().as_bytes(), other.as_str().as_bytes());
     let dashed = |byte: u8| if byte == b'_' { b'-' } else { byte };
@@ -123,7 +123,7 @@ fn alike(one: &HeaderName, other: &HeaderName) -> bool {
     one != other && one.len() == other.len() && one.iter().zip(other).all(same)
 }
 
-/// Whether the method the service goes by may not be the one that the request has.
+/// Whether the service may go by another method than that of the request.
 pub(crate) fn is_overridden(headers: &HeaderMap) -> bool {
     let is_alias = |name: &HeaderName| {
         name.as_str().contains('_') && OVERRIDES.iter().any(|known| alike(known, name))
@@ -131,13 +131,13 @@ pub(crate) fn is_overridden(headers: &HeaderMap) -> bool {
     OVERRIDES.iter().any(|name| headers.contains_key(name)) || headers.keys().any(is_alias)
 }
 
-/// `Connection: upgrade` leaves HTTP, and any other name there may make a proxy further on drop the
-/// header of that name, which the key has as if it counted.
+/// `Connection: upgrade` leaves HTTP. Any other name there may make a proxy further on drop the
+/// header of that name, which the key counts.
 fn is_harmless_in_connection(option: &[u8]) -> bool {
     option.eq_ignore_ascii_case(b"keep-alive") || option.eq_ignore_ascii_case(b"close")
 }
 
-/// Whether a media type is this one, or one that is named after it, as gRPC-Web is.
+/// Whether a media type is `kind`, or is named after it, as gRPC-Web is.
 pub(crate) fn starts_with(value: &HeaderValue, kind: &[u8]) -> bool {
     let start = value.as_bytes().get(..kind.len());
     start.is_some_and(|start| start.eq_ignore_ascii_case(kind))
@@ -184,7 +184,7 @@ const HTTP_METHOD_OVERRIDE: HeaderName = HeaderName::from_static("x-http-method-
 const HTTP_METHOD: HeaderName = HeaderName::from_static("x-http-method");
 const GRPC: &[u8] = b"application/grpc";
 
-/// A stream of events that does not end, and begins with whoever asks for it.
+/// An endless stream of events, which starts when a client asks for it.
 pub(crate) const EVENTS: &[u8] = b"text/event-stream";
 
 #[cfg(test)]

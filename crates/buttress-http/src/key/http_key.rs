@@ -4,75 +4,78 @@ use http::{Method, header::HOST};
 
 use super::{length_prefixed::LengthPrefixed, target};
 
-/// What makes two HTTP requests the same: method, target and the headers, byte by byte.
+/// The key of an HTTP request: its method, target and headers, byte by byte.
 ///
-/// | part | as it counts |
+/// | part | value |
 /// |---|---|
 /// | method | `GET` or `HEAD` |
-/// | scheme, user and password, host, port, path, query | as they stand: `HOST` is not `host`, `:80` is not none, `%41` is not `A` |
-/// | `Host` | as it stands, also where the target names a host: a client may send another |
-/// | every other header | name and values, unless it is ignored |
+/// | scheme, user and password, host, port, path, query | unchanged: `HOST` is not `host`, `:80` is not a missing port, `%41` is not `A` |
+/// | `Host` | unchanged, also if the target names a host, because a client may send another |
+/// | every other header | name and values, unless the header is ignored |
 ///
-/// A header is ignored only if it can say neither who asks nor what is asked. Each is on this list:
+/// A header is ignored only if it can identify neither the caller nor the resource. These are
+/// ignored:
 ///
 /// | ignored header | reason |
 /// |---|---|
-/// | `Connection`, `Keep-Alive`, `Proxy-Connection`, `TE` | about the connection to the next hop (RFC 9110, section 7.6.1); options of `Connection` other than `close` and `keep-alive` go alone |
-/// | `Content-Length` | 0, or the request goes alone |
+/// | `Connection`, `Keep-Alive`, `Proxy-Connection`, `TE` | about the connection to the next hop (RFC 9110, section 7.6.1); with options of `Connection` other than `close` and `keep-alive`, the request has no key |
+/// | `Content-Length` | 0, or the request has no key |
 /// | `Cache-Control`, `Pragma` | read by the layer itself: see [`Http`](crate::Http)'s implementation of [`KeyOf`](buttress_core::KeyOf) |
-/// | `Priority` | how soon the response is wanted, not which (RFC 9218) |
-/// | `X-Request-ID`, `X-Correlation-ID` | the name of one request, for logs |
-/// | `traceparent`, `tracestate`, `b3`, `X-B3-TraceId`, `-SpanId`, `-ParentSpanId`, `-Sampled`, `-Flags`, `uber-trace-id`, `X-Amzn-Trace-Id`, `X-Cloud-Trace-Context`, `x-datadog-trace-id`, `-parent-id`, `-sampling-priority`, `-origin`, `-tags`, `newrelic`, `sentry-trace` | the place of one request in a trace |
-/// | [`Http::timeout_header`](crate::Http::timeout_header), [`Http::criticality_header`](crate::Http::criticality_header) | how long the caller waits and how much the call matters: other in each call, and read by the layers themselves |
-/// | [`Http::ignore_headers`](crate::Http::ignore_headers) | what the program adds |
+/// | `Priority` | when the response is wanted, not which (RFC 9218) |
+/// | `X-Request-ID`, `X-Correlation-ID` | the name of a single request, for logs |
+/// | `traceparent`, `tracestate`, `b3`, `X-B3-TraceId`, `-SpanId`, `-ParentSpanId`, `-Sampled`, `-Flags`, `uber-trace-id`, `X-Amzn-Trace-Id`, `X-Cloud-Trace-Context`, `x-datadog-trace-id`, `-parent-id`, `-sampling-priority`, `-origin`, `-tags`, `newrelic`, `sentry-trace` | the place of a single request in a trace |
+/// | [`Http::timeout_header`](crate::Http::timeout_header), [`Http::criticality_header`](crate::Http::criticality_header) | the time and the importance of a single call, read by the layers themselves |
+/// | [`Http::ignore_headers`](crate::Http::ignore_headers) | added by the program |
 ///
-/// Services find the caller in whatever header they like, and build links, redirects or whole pages from
-/// others without naming them in `Vary`. So the list is of what cannot matter, and not of what does: a
-/// header that is missing on it costs sharing, and one that is missing on a list of credentials would give
-/// a user the answer of another.
+/// Services find the caller in many headers, and build links, redirects or whole pages from others
+/// without naming them in `Vary`. So this is a list of headers that cannot matter, and not of
+/// headers that do. A header missing on this list costs sharing. A header missing on a list of
+/// credentials would give a user the response of another.
 ///
-/// | header that is not ignored | because | where it keeps equal requests apart |
+/// | header that is not ignored | because | where it separates equal requests |
 /// |---|---|---|
-/// | `User-Agent`, `Referer`, `Sec-*`, `Via` | services answer by them | – |
-/// | `X-Forwarded-For`, `X-Real-IP`, `Forwarded` | they name the caller | behind a proxy: [`Http::ignore_headers`](crate::Http::ignore_headers), if no service answers by them |
-/// | `baggage` | the application puts a user or a tenant there | where it holds nothing else than traces: [`Http::ignore_headers`](crate::Http::ignore_headers) |
+/// | `User-Agent`, `Referer`, `Sec-*`, `Via` | services respond by them | – |
+/// | `X-Forwarded-For`, `X-Real-IP`, `Forwarded` | they name the caller | behind a proxy: [`Http::ignore_headers`](crate::Http::ignore_headers), if no service responds by them |
+/// | `baggage` | the application puts a user or a tenant there | if it holds nothing but traces: [`Http::ignore_headers`](crate::Http::ignore_headers) |
 ///
-/// [`Http::key_headers`](crate::Http::key_headers) names the only headers that count instead.
+/// [`Http::key_headers`](crate::Http::key_headers) replaces this by a list of the only headers that
+/// count.
 ///
-/// Nothing is normalized, for a service may answer by how its address was written, and one odd answer
-/// must not be everybody's. What a request [changes](buttress_core::KeyOf::invalidates) is found however it was written.
+/// No part is normalized. A service may respond by how its address was written, and one odd
+/// response must not go to every caller. The resource that a request
+/// [invalidates](buttress_core::KeyOf::invalidates) is found in any spelling.
 ///
-/// Of a header that stands there several times all values count, in their order. In which order
-/// headers of different names stand does not matter.
+/// All values of a repeated header count, in their order. The order of headers with different names
+/// does not matter.
 ///
-/// The target is what the layer sees: where a router has taken a prefix off the path, as axum does below
-/// `nest`, what differs in the prefix is the same. A layer above the prefix, or one for each router,
-/// tells it apart.
+/// The target is the one that the layer sees. If a router has removed a prefix from the path, as
+/// axum does below `nest`, paths that differ in the prefix are the same. Use a layer above the
+/// router, or a layer for each router.
 ///
-/// What tells users apart and is no header, such as the certificate of a client or an extension that
-/// a layer above has put into the request, is **not** in it. Give the layer a key of your own there.
+/// Whatever identifies users outside of headers is **not** in the key, such as a client certificate
+/// or an extension that an outer layer has added. Give the layer a key of your own then.
 ///
-/// Its `Debug` shows method and target, the query included, and neither headers nor a password.
+/// `Debug` shows method and target, the query included, but neither headers nor a password.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct HttpKey {
-    /// Each part as its length and its bytes, so that no two rows of parts are written alike: method,
-    /// scheme, user, host, path and query, and then name and value of one header after the other.
+    /// Each part as its length and its bytes, so that different rows of parts have different bytes:
+    /// method, scheme, user, host, path and query, and then the name and value of each header.
     parts: Arc<[u8]>,
 }
 
 impl HttpKey {
-    /// A key of these `parts`, written as `lookup` does.
+    /// Creates a key of these `parts`, written as `lookup` does.
     pub(super) fn new(parts: &[u8]) -> Self {
         Self { parts: Arc::from(parts) }
     }
 
-    /// The method.
+    /// Returns the method.
     pub fn method(&self) -> Method {
         Method::from_bytes(self.part(METHOD)).unwrap_or_default()
     }
 
-    /// The target: a URI as far as it is known, without user and password, and without the host where
-    /// that stands in the `Host` of the request only.
+    /// Returns the target as a URI, without user and password. The host is missing if only the
+    /// `Host` header of the request names it.
     pub fn target(&self) -> String {
         let [scheme, host, path] = [SCHEME, AUTHORITY, PATH].map(|part| self.text(part));
         match (scheme, host) {

@@ -1,13 +1,14 @@
 use http::HeaderName;
 
-/// Request headers that are no part of a key: each can say neither who asks nor what is asked.
+/// Request headers that are not part of a key, because each can identify neither the caller nor the
+/// resource.
 ///
-/// Every other header may. A name belongs on this list only with such a reason, and only if it keeps equal
-/// requests apart in practice: a header that is missing here costs sharing, one too many gives a caller the
-/// answer of another.
+/// Every other header may. A name belongs on this list only for such a reason, and only if the
+/// header separates equal requests in practice. A missing name costs sharing. A wrong name gives a
+/// caller the response of another.
 ///
-/// Not here, although it travels with the traces: `baggage`, which holds what an application puts there, a
-/// user or a tenant for example.
+/// `baggage` travels with the traces but is not here: it holds what an application puts there, such
+/// as a user or a tenant.
 pub(crate) const IGNORED_HEADERS: [&str; 28] = [
     // Hop-by-hop: about this connection (RFC 9110, section 7.6.1).
     "connection",
@@ -49,10 +50,10 @@ pub(crate) const IGNORED_HEADERS: [&str; 28] = [
 /// The names of `IGNORED_HEADERS`, each reduced to one bit.
 pub(crate) const IGNORED_BITS: u64 = bits(&IGNORED_HEADERS);
 
-/// A name reduced to one bit. Most names that are looked for are not there, and to ask a header map is to
-/// hash each of them.
+/// A name reduced to one bit. Most names are looked up in vain, and asking a header map would hash
+/// each of them.
 pub(crate) const fn bit(name: &[u8]) -> u64 {
-    // The factors keep the headers that most requests have apart from those that are listed here.
+    // The factors below separate the headers of most requests from the listed ones.
     let (first, last) = match name {
         [first, .., last] => (*first as usize, *last as usize),
         [only] => (*only as usize, *only as usize),
@@ -61,7 +62,7 @@ pub(crate) const fn bit(name: &[u8]) -> u64 {
     1 << ((name.len() + 62 * first + 37 * last) % 64)
 }
 
-/// All of these names, each reduced to one bit.
+/// All these names, each reduced to one bit.
 pub(crate) const fn bits(names: &[&str]) -> u64 {
     match names {
         [] => 0,
@@ -69,7 +70,7 @@ pub(crate) const fn bits(names: &[&str]) -> u64 {
     }
 }
 
-/// Whether the list has `name`, whose letters may be of either case.
+/// Whether the list contains `name`, in upper or lower case.
 pub(crate) fn has(names: &[HeaderName], name: &[u8]) -> bool {
     names.iter().any(|known| known.as_str().as_bytes().eq_ignore_ascii_case(name))
 }

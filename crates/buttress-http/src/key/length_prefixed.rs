@@ -1,5 +1,5 @@
-/// Writes one part, which is made of `pieces`: its length and its bytes, so that no two rows of parts are
-/// written alike.
+/// Writes a part, which consists of `pieces`: its length and its bytes. So different rows of parts
+/// have different bytes.
 pub(crate) fn write<const N: usize>(bytes: &mut Vec<u8>, pieces: [impl AsRef<[u8]>; N]) {
     write_length(bytes, pieces.iter().fold(0, |length, piece| length + piece.as_ref().len()));
     for piece in pieces {
@@ -7,7 +7,7 @@ pub(crate) fn write<const N: usize>(bytes: &mut Vec<u8>, pieces: [impl AsRef<[u8
     }
 }
 
-/// Reads the parts of a row one after the other.
+/// Reads the parts of a row in order.
 pub(crate) struct LengthPrefixed<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Iterator for LengthPrefixed<'a> {
@@ -21,8 +21,8 @@ impl<'a> Iterator for LengthPrefixed<'a> {
     }
 }
 
-/// Seven bits in each byte, the lowest first, and a mark on all but the last (LEB128). Nearly every
-/// part is short, and then its length is one byte.
+/// Seven bits per byte, the lowest first, and a mark on all but the last byte (LEB128). Nearly
+/// every part is short, and its length takes one byte.
 fn write_length(bytes: &mut Vec<u8>, mut length: usize) {
     loop {
         let [low, ..] = length.to_le_bytes();

@@ -23,38 +23,39 @@ use crate::{Http, options::HttpOptions};
 
 pub use self::http_key::HttpKey;
 
-/// `GET` and `HEAD` have a key. A request goes alone if it
+/// `GET` and `HEAD` requests have a key. A request has none, and bypasses the layer, if it
 ///
 /// - has a body, or headers that announce one,
-/// - asks for a part, on a condition or for the switch to another protocol: `Range`, `If-Range`,
-///   `If-Match`, `If-None-Match`, `If-Modified-Since`, `If-Unmodified-Since`, `Expect`, `Upgrade`, and
-///   any `Connection` but `close` and `keep-alive`,
+/// - asks for a part, on a condition or for another protocol: `Range`, `If-Range`, `If-Match`,
+///   `If-None-Match`, `If-Modified-Since`, `If-Unmodified-Since`, `Expect`, `Upgrade`, and any
+///   `Connection` except `close` and `keep-alive`,
 /// - asks for a stream of events: `Accept: text/event-stream`, `Last-Event-ID`,
-/// - wants an answer that is made for it, now: `Cache-Control: no-cache` or `no-store`,
+/// - wants a response that is made now: `Cache-Control: no-cache` or `no-store`,
 /// - may have another method than it says: `X-HTTP-Method`, `X-HTTP-Method-Override`,
 ///   `X-Method-Override`,
-/// - has a header that a service may take for another, with `_` for `-`: for one of those above, for one
-///   that [`Http::key_headers`] or [`Http::vary`] names, or for another of the same request,
+/// - has a header that a service may take for another, with `_` for `-`: for a header above, for
+///   one that [`Http::key_headers`] or [`Http::vary`] names, or for another of the same request,
 /// - is gRPC or gRPC-Web.
 ///
-/// What `Cache-Control` says of kept answers ([`lookup`](KeyOf::key_and_freshness)) is as RFC 9111, section 5.2.1,
-/// has it:
+/// The `Cache-Control` of a request limits the cached responses that it
+/// [accepts](KeyOf::key_and_freshness), as RFC 9111, section 5.2.1, says:
 ///
 /// | directive | effect |
 /// |---|---|
-/// | `max-age=N` | no kept answer that is older than `N` seconds, or stale |
-/// | `min-fresh=N` | no kept answer that is not fresh for `N` seconds more |
-/// | `max-stale`, `max-stale=N` | a kept answer that is stale, by `N` seconds at most, as far as the answer and the layer permit one |
-/// | `only-if-cached` | a kept answer that is at hand, or 504; where the layer keeps nothing, the request goes alone |
-/// | `no-cache` | goes alone: neither a kept answer nor a flight that began before |
-/// | `no-store` | goes alone, and its answer is not kept |
-/// | anything else, and what is malformed | none (section 5.2.3) |
+/// | `max-age=N` | no cached response older than `N` seconds, and no stale one |
+/// | `min-fresh=N` | only a cached response that stays fresh for `N` more seconds |
+/// | `max-stale`, `max-stale=N` | a stale response too, by at most `N` seconds, as far as the response and the layer permit one |
+/// | `only-if-cached` | a cached response at hand, or 504; without a cache, the request bypasses the layer |
+/// | `no-cache` | bypasses the layer: neither a cached response nor an earlier flight |
+/// | `no-store` | bypasses the layer, and the response is not cached |
+/// | any other or malformed directive | none (section 5.2.3) |
 ///
-/// A request with `max-age`, `min-fresh` or `max-stale` joins and starts flights as any other, and its
-/// answer is kept. `Pragma: no-cache` counts as `no-cache` where there is no `Cache-Control` (section 5.4).
+/// A request with `max-age`, `min-fresh` or `max-stale` joins and starts flights like any other,
+/// and its response is cached. `Pragma: no-cache` counts as `no-cache` if there is no
+/// `Cache-Control` (section 5.4).
 ///
-/// A request whose method is not safe changes what its target answers (RFC 9111, section 4.4), over
-/// whichever version of HTTP it comes.
+/// A request with an unsafe method invalidates the resource of its target (RFC 9111, section 4.4),
+/// over every version of HTTP.
 impl<B: Body> KeyOf<http::Request<B>> for Http {
     type Key = HttpKey;
 
@@ -137,7 +138,7 @@ fn lookup(
     let key = HttpKey::new(&bytes);
     bytes.clear();
     if bytes.capacity() <= LARGEST_SPARE {
-        // Where the thread is ending, the buffer is freed instead.
+        // If the thread is ending, the buffer is freed instead.
         let _ = SPARE.try_with(|spare| spare.set(bytes));
     }
     Some((key, wanted))
@@ -148,9 +149,9 @@ fn changes(method: &Method, target: Target<'_>, headers: &HeaderMap) -> Option<u
 }
 
 thread_local! {
-    /// Keys are put together here, so that a key is one allocation of its own length.
+    /// Keys are assembled in this buffer, so that a key is one allocation of its exact length.
     static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-/// What a thread keeps, in bytes.
+/// The largest buffer that a thread keeps, in bytes.
 const LARGEST_SPARE: usize = 4096;

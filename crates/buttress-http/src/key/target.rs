@@ -7,14 +7,14 @@ use std::{
 
 use http::{HeaderMap, Uri, header::HOST};
 
-/// Where a request goes, without a fragment: a server never sees one.
+/// The target of a request, without a fragment, which a server never sees.
 #[derive(Clone, Copy)]
 pub(crate) struct Target<'a> {
     pub(crate) scheme: &'a str,
-    /// `user:password@`, or nothing.
+    /// `user:password@`, or empty.
     pub(crate) userinfo: &'a str,
-    /// `host` or `host:port`, as it stands. Empty in a request that has come in over HTTP/1, whose
-    /// `Host` says it.
+    /// `host` or `host:port`, unchanged. Empty in a request that came in over HTTP/1, where `Host`
+    /// names it.
     pub(crate) host: &'a str,
     pub(crate) path: &'a str,
     pub(crate) query: Option<&'a str>,
@@ -37,8 +37,8 @@ impl<'a> Target<'a> {
         Self { scheme, userinfo, host, path, query }
     }
 
-    /// What the target is about, as a hash: the host and the path with its query, however the request
-    /// was sent. `Host` says the host where the URI does not.
+    /// A hash of the resource: the host and the path with its query, in any spelling. `Host` names
+    /// the host if the URI does not.
     pub(crate) fn subject(&self, headers: &HeaderMap) -> u64 {
         let host = match self.host {
             "" => headers.get(HOST).map_or(&[][..], |host| host.as_bytes()),
@@ -48,8 +48,10 @@ impl<'a> Target<'a> {
     }
 }
 
-/// A server may not know the scheme, and a call that changes a target must be found to do so all the
-/// same. So the ports of both count as none, letters of either case as one, and `%41` as `A`.
+/// A hash of the resource in any spelling.
+///
+/// A server may not know the scheme, and an unsafe request must still find the resource that it
+/// changes. So the ports of both schemes count as none, upper case as lower case, and `%41` as `A`.
 pub(crate) fn subject(host: &[u8], path: &[u8], query: Option<&[u8]>) -> u64 {
     let mut ports = [&b":80"[..], b":443", b":"].into_iter();
     let host = ports.find_map(|port| host.strip_suffix(port)).unwrap_or(host);
@@ -65,8 +67,8 @@ pub(crate) fn subject(host: &[u8], path: &[u8], query: Option<&[u8]>) -> u64 {
     hasher.finish()
 }
 
-/// The bytes that `text` stands for. That `%2F` is no `/` does not matter: a target that counts as
-/// changed and was not is asked for once more.
+/// The bytes that `text` stands for. That `%2F` counts as `/` does no harm: a resource that is
+/// invalidated without need is fetched once more.
 fn decoded(text: &[u8]) -> Cow<'_, [u8]> {
     if !text.contains(&b'%') {
         return Cow::Borrowed(text);
@@ -82,7 +84,7 @@ fn decoded(text: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(bytes)
 }
 
-/// The byte that two digits stand for, and what follows them.
+/// The byte that two digits stand for, and the text after them.
 fn escaped(text: &[u8]) -> Option<(u8, &[u8])> {
     let ([high, low], after) = text.split_first_chunk()?;
     let digit = |digit: u8| char::from(digit).to_digit(16)?.try_into().ok();
@@ -90,5 +92,5 @@ fn escaped(text: &[u8]) -> Option<(u8, &[u8])> {
     Some(((high << 4) | low, after))
 }
 
-/// Drawn once for the process: whoever picks targets cannot make them collide.
+/// Drawn once per process, so that a client who chooses targets cannot make them collide.
 static SEED: LazyLock<RandomState> = LazyLock::new(RandomState::new);

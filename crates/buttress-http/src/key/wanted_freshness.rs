@@ -12,9 +12,9 @@ use crate::{
     message::header_value::{members, number},
 };
 
-/// How fresh a kept answer must be for a request with these headers (RFC 9111, section 5.2.1), or `None` if
-/// the request wants a call of its own: `no-store`, `no-cache`, and `Pragma: no-cache` where there is no
-/// `Cache-Control` (section 5.4).
+/// The freshness that a request with these headers demands of a cached response (RFC 9111, section
+/// 5.2.1). `None` if the request wants a call of its own: `no-store`, `no-cache`, or `Pragma:
+/// no-cache` without `Cache-Control` (section 5.4).
 pub(crate) fn wanted(headers: &HeaderMap, filter: NameFilter) -> Option<WantedFreshness> {
     if filter.may_contain(&CACHE_CONTROL) && headers.contains_key(CACHE_CONTROL) {
         return Wanted::of(headers).freshness();
@@ -23,8 +23,8 @@ pub(crate) fn wanted(headers: &HeaderMap, filter: NameFilter) -> Option<WantedFr
     (!filter.may_contain(&PRAGMA) || !pragma()).then(WantedFreshness::default)
 }
 
-/// The directives of a request. What is unknown or malformed has no effect (section 5.2.3), and of a
-/// directive that stands there twice the stricter one counts.
+/// The directives of a request. Unknown and malformed directives have no effect (section 5.2.3),
+/// and the stricter of two counts.
 #[derive(Default)]
 struct Wanted {
     no_cache: bool,
@@ -52,7 +52,7 @@ impl Wanted {
             Some(seconds) if is(b"max-age") => *max_age = least(*max_age, seconds),
             Some(seconds) if is(b"min-fresh") => *min_fresh = seconds.max(*min_fresh),
             Some(seconds) if is(b"max-stale") => *max_stale = least(*max_stale, seconds),
-            // However stale it is.
+            // However stale the response is.
             None if is(b"max-stale") && argument.is_empty() => {
                 *max_stale = least(*max_stale, Duration::MAX);
             }
@@ -63,7 +63,7 @@ impl Wanted {
         }
     }
 
-    /// `only-if-cached` forbids to ask the service, and so leaves nothing to be kept from being stored.
+    /// `only-if-cached` forbids a call of the service, so `no-store` has nothing to forbid.
     fn freshness(self) -> Option<WantedFreshness> {
         let Self { no_cache, no_store, freshness } = self;
         match (freshness.only_if_cached, no_cache) {

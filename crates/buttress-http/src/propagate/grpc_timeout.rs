@@ -2,10 +2,10 @@ use std::time::Duration;
 
 use http::HeaderValue;
 
-/// The time a `grpc-timeout` stands for: one to eight digits and one of the units `H`, `M`, `S`,
-/// `m`, `u` and `n`. `None` for anything else.
+/// Parses a `grpc-timeout`: one to eight digits and a unit, which is `H`, `M`, `S`, `m`, `u` or
+/// `n`. Returns `None` for any other text.
 ///
-/// Zero is accepted, though the [specification] wants a positive number: it means that no time is
+/// Zero is accepted, although the [specification] wants a positive number. It means that no time is
 /// left.
 ///
 /// [specification]: https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md#requests
@@ -26,9 +26,9 @@ pub fn parse_grpc_timeout(value: &[u8]) -> Option<Duration> {
     })
 }
 
-/// The `grpc-timeout` for what remains, in the finest unit in which it has at most eight digits.
+/// Encodes the time left as a `grpc-timeout`, in the finest unit that needs at most eight digits.
 ///
-/// It is rounded down, so what is announced never exceeds what is left. Zero is `0n`.
+/// The value is rounded down, so it never exceeds the time left. Zero is `0n`.
 pub fn encode_grpc_timeout(remaining: Duration) -> HeaderValue {
     let seconds = remaining.as_secs();
     let (number, unit) = [
@@ -57,7 +57,7 @@ fn value(number: u128, unit: u8) -> HeaderValue {
         }
     }
     let text = text.get(start..).unwrap_or_default();
-    // Digits and a letter are always a header value.
+    // Digits and a letter are always a valid header value.
     HeaderValue::from_bytes(text).unwrap_or(HeaderValue::from_static("0n"))
 }
 

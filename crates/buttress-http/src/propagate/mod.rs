@@ -14,19 +14,19 @@ use crate::{
 pub use self::grpc_timeout::{encode_grpc_timeout, parse_grpc_timeout};
 
 /// A deadline crosses the wire as the time left, because clocks differ: in `grpc-timeout` for gRPC,
-/// in [the header chosen](Http::timeout_header) for everything else. Inside the process it may come
-/// in the request's extensions.
+/// and in the [header of your choice](Http::timeout_header) for all other requests. Inside the
+/// process it may be in the extensions of the request.
 ///
-/// A header that cannot be read is ignored, and of several the shortest counts.
+/// An unreadable header is ignored, and the shortest of several counts.
 ///
-/// A criticality crosses it in [a header of its own](Http::criticality_header), in the words of
-/// [`Criticality::as_str`]. Inside the process it, too, may come in the extensions.
+/// A criticality crosses the wire in [a header of its own](Http::criticality_header), by the names
+/// of [`Criticality::as_str`]. Inside the process it may be in the extensions, too.
 impl<Req: RequestHead> Propagate<Req> for Http {
-    /// The earliest deadline among a [`Deadline`] in the extensions, `grpc-timeout` if the request
-    /// is gRPC, and the chosen header. Without any of them the clock is not read.
+    /// The earliest of a [`Deadline`] in the extensions, `grpc-timeout` if the request is gRPC, and
+    /// the header of your choice. Without any of them the clock is not read.
     fn deadline(&self, request: &Req) -> Option<Deadline> {
         let headers = request.headers();
-        // The name is looked for first: almost no request has one.
+        // The name comes first, because almost no request has this header.
         let grpc = has(headers, &GRPC_TIMEOUT) && Protocol::of(headers) == Protocol::Grpc;
         let grpc = if grpc { TimeoutHeader::grpc().read(headers) } else { None };
         let chosen = self.chosen().and_then(|header| header.read(headers));
@@ -35,12 +35,13 @@ impl<Req: RequestHead> Propagate<Req> for Http {
         Deadline::earliest(extension.copied(), timeout.map(Deadline::after))
     }
 
-    /// Announces what is left until `deadline`, less the [margin](Http::deadline_margin), and rounded down.
-    /// If that leaves nothing, or if the request says itself that no time is left, nothing is written.
+    /// Announces the time left until `deadline`, less the [margin](Http::deadline_margin), rounded
+    /// down. If nothing is left of it, or if the request already says that no time is left, nothing
+    /// is written.
     ///
-    /// A request that announces as little already is left as it is, and so is one that announces up
-    /// to a millisecond more: on the way through a server the time left is always a little shorter
-    /// than what came in.
+    /// A request that announces the same or less stays as it is. So does one that announces up to 1
+    /// ms more: on its way through a server the time left is always a little shorter than it came
+    /// in.
     fn set_deadline(&self, request: &mut Req, deadline: Deadline) -> Result<(), NoTimeLeft> {
         if let Some((header, left)) = self.outgoing_timeout(request.headers(), deadline) {
             header.write(request.headers_mut(), left)?;
@@ -59,8 +60,8 @@ impl<Req: RequestHead> Propagate<Req> for Http {
         }
     }
 
-    /// The [`Criticality`] in the extensions, which the program itself has put there, and otherwise
-    /// the lowest in its header, unless that is [ignored](Http::ignore_criticality_header).
+    /// The [`Criticality`] in the extensions, which the program itself put there. Otherwise the
+    /// lowest value of the header, unless the header is [ignored](Http::ignore_criticality_header).
     fn criticality(&self, request: &Req) -> Option<Criticality> {
         let HttpOptions { criticality_header, criticality, .. } = self.options();
         let extension = request.extensions().and_then(|extensions| extensions.get());
@@ -70,8 +71,8 @@ impl<Req: RequestHead> Propagate<Req> for Http {
         })
     }
 
-    /// Writes the header, unless it says the same already. [`Critical`](Criticality::Critical) is
-    /// what no header means, so that is written only in place of another.
+    /// Writes the header, unless it states this level already. Because a missing header means
+    /// [`Critical`](Criticality::Critical), that level is written only in place of another.
     fn set_criticality(&self, request: &mut Req, criticality: Criticality) {
         let name = &self.options().criticality_header;
         let headers = request.headers_mut();
@@ -85,22 +86,23 @@ impl<Req: RequestHead> Propagate<Req> for Http {
         }
     }
 
-    /// The upload of a body that comes bit by bit. It costs two allocations, and needs a body that can hold
-    /// another.
+    /// Watches a streaming body. This costs two allocations, and needs a body type that can hold
+    /// another body.
     ///
-    /// | body | |
+    /// | body | result |
     /// |---|---|
-    /// | one that has ended, `Full`, `Empty`, `String`, `()` | there already: not watched |
+    /// | an ended body, `Full`, `Empty`, `String`, `()` | complete already: not watched |
     /// | `UnsyncBoxBody`, `BoxBody` (with `BoxError`, `Infallible`, `io::Error`, or the error of a client or server known by a feature), the bodies of axum, tonic and reqwest | watched |
-    /// | `hyper::body::Incoming` that has not ended | unknown: box it to have it watched |
-    /// | any other type | taken for one that is there already |
+    /// | `hyper::body::Incoming` that has not ended | unknown: box the body to have it watched |
+    /// | any other type | taken to be complete already |
     fn watch_upload(&self, request: &mut Req) -> Option<Upload> {
         request.watch()
     }
 }
 
 impl Http {
-    /// The header in which a request with these `headers` announces `deadline`, and how much time.
+    /// The header in which a request with these `headers` announces `deadline`, and the time to
+    /// announce.
     fn outgoing_timeout(
         &self,
         headers: &HeaderMap,
@@ -113,8 +115,8 @@ impl Http {
         Some((header, deadline.remaining().saturating_sub(self.options().margin)))
     }
 
-    /// Whether a header of a name may announce a deadline. Names differ in length, mostly, so this is
-    /// quicker than to compare a [`HeaderName`].
+    /// Whether a header of this name may announce a deadline. Names mostly differ in length, so
+    /// this is quicker than comparing a [`HeaderName`].
     #[inline]
     pub(crate) fn announcing(&self) -> impl Fn(&str) -> bool + '_ {
         let chosen = self.options().timeout_header.as_ref().map_or("", HeaderName::as_str);
@@ -132,12 +134,12 @@ impl Http {
     }
 }
 
-/// A header that says how much time is left.
+/// A header that states the time left.
 struct TimeoutHeader<'a> {
     name: &'a HeaderName,
     parse: fn(&[u8]) -> Option<Duration>,
     encode: fn(Duration) -> HeaderValue,
-    /// The least that can be said: less is rounded down to zero.
+    /// The smallest value that can be written. Less is rounded down to zero.
     unit: Duration,
 }
 
@@ -156,10 +158,10 @@ impl TimeoutHeader<'_> {
         values.filter_map(|value| (self.parse)(value.as_bytes())).min()
     }
 
-    /// Whether a request with these `headers` announces about as much as `left` already.
+    /// Whether a request with these `headers` announces about `left` already.
     ///
     /// # Errors
-    /// [`Expired`] if it announces no time, or if `left` would be announced as none.
+    /// [`NoTimeLeft`] if the request announces no time, or if `left` would be announced as zero.
     fn is_said(&self, headers: &HeaderMap, left: Duration) -> Result<bool, NoTimeLeft> {
         let said = self.read(headers);
         if left.is_zero() || said.is_some_and(|said| said.is_zero()) {
@@ -188,7 +190,7 @@ fn extend<Req: RequestHead>(request: &mut Req, deadline: Deadline) {
 }
 
 fn read_criticality(headers: &HeaderMap, name: &HeaderName) -> Option<Criticality> {
-    // Almost no request has one.
+    // Almost no request has this header.
     if !has(headers, name) {
         return None;
     }
