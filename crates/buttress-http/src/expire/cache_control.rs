@@ -5,9 +5,8 @@ use crate::message::{
     header_value::number,
 };
 
-/// What the `Cache-Control` of a response says (RFC 9111, section 5.2.2, and RFC 5861), in the
-/// strictest way it can be read: what is malformed forbids and never permits, and of a time that
-/// stands there twice the shorter counts.
+/// The `Cache-Control` of a response (RFC 9111, section 5.2.2, and RFC 5861), read in the strictest
+/// way: a malformed directive forbids and never permits, and the shorter of two times counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a directive that is there or not")]
 pub(crate) struct CacheControl {
@@ -17,7 +16,7 @@ pub(crate) struct CacheControl {
     pub(crate) must_revalidate: bool,
     pub(crate) proxy_revalidate: bool,
     pub(crate) public: bool,
-    /// In seconds, as the times below; malformed ones are zero.
+    /// In seconds, like the times below. A malformed time is zero.
     pub(crate) max_age: Option<u64>,
     pub(crate) s_maxage: Option<u64>,
     pub(crate) stale_while_revalidate: Option<u64>,
@@ -30,21 +29,21 @@ impl CacheControl {
         for directive in directives(headers) {
             match directive.argument() {
                 Some(argument) => all.add(directive.name(), Some(argument)),
-                // A word that forbids may be hidden in it, as in `max-age=60; private`.
+                // A forbidding word may be hidden in it, as in `max-age=60; private`.
                 None => words(directive.name()).for_each(|word| all.add(word, None)),
             }
         }
         all
     }
 
-    /// Adds a directive; without an argument if it was not well formed.
+    /// Adds a directive. `argument` is `None` if the directive is malformed.
     fn add(&mut self, name: &[u8], argument: Option<&[u8]>) {
         let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
         let seconds = argument.and_then(number).unwrap_or_default();
         let shorter = |time: &mut Option<u64>| {
             *time = Some(time.map_or(seconds, |time| time.min(seconds)));
         };
-        // `private` and `no-cache` may be about some fields only. They count for the whole.
+        // `private` and `no-cache` may name some fields only. They count for the whole response.
         if is(b"private") {
             self.private = true;
         } else if is(b"no-store") {

@@ -9,10 +9,10 @@ use http::{
 use super::cache_control::CacheControl;
 use crate::message::header_value::{date, members, number, only};
 
-/// For how long after it was made a response says it is fresh (RFC 9111, section 4.2.1), `None` if it
-/// does not say: `s-maxage`, else `max-age`, else `Expires` less `Date`.
+/// The freshness lifetime that a response states (RFC 9111, section 4.2.1): `s-maxage`, otherwise
+/// `max-age`, otherwise `Expires` less `Date`. `None` if it states none.
 ///
-/// An `Expires` that is malformed, or there twice, is past. Without a `Date` it counts from `now`.
+/// A malformed or repeated `Expires` is in the past. Without a `Date` it counts from `now`.
 pub(crate) fn explicit_lifetime(
     headers: &HeaderMap,
     control: &CacheControl,
@@ -25,10 +25,11 @@ pub(crate) fn explicit_lifetime(
     Some(lifetime.min(Deadline::NEVER))
 }
 
-/// How old a response is that has come in at `now`, `delay` after its request was sent (RFC 9111, section
-/// 4.2.3): what `Age` says and the delay, or how long ago its `Date` is, if that is more.
+/// The age of a response that arrived at `now`, `delay` after its request was sent (RFC 9111,
+/// section 4.2.3): `Age` and the delay, or the time since its `Date`, if that is more.
 ///
-/// Of several ages the largest counts, and what is no number is ignored. A `Date` in the future is now.
+/// The largest of several ages counts, and a value that is no number is ignored. A `Date` in the
+/// future counts as now.
 pub(crate) fn age(headers: &HeaderMap, now: SystemTime, delay: Duration) -> Duration {
     let value = members(headers, &AGE).filter_map(number).max().unwrap_or_default();
     let corrected = Duration::from_secs(value).saturating_add(delay);

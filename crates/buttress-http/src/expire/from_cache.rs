@@ -2,29 +2,28 @@ use std::time::Duration;
 
 use http::{Response, header::AGE};
 
-/// The mark on a response that was kept: it stands in the extensions of what a later caller gets.
+/// The mark of a cached response, in the extensions of what a later caller receives.
 ///
-/// How old it is stands in `Age` too, in whole seconds.
+/// `Age` states the age, too, in whole seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 #[doc(alias("X-Cache", "cache hit"))]
 pub struct FromCache {
-    /// How long ago it was made, at its origin where that is known.
+    /// The time since the response was made, at its origin if that is known.
     pub age: Duration,
-    /// Whether it has outlived its time, and is better than none.
+    /// Whether the response is stale, and served in place of none.
     pub stale: bool,
 }
 
 impl FromCache {
-    /// Returns the mark of a response of this `age`. `stale` says that the response has outlived its
-    /// lifetime.
+    /// Creates the mark of a response of this `age`.
     #[inline]
     pub const fn new(age: Duration, stale: bool) -> Self {
         Self { age, stale }
     }
 }
 
-/// Marks a kept response for a caller. An `Age` that the response came with is replaced.
+/// Marks a cached response for a caller. An `Age` that the response came with is replaced.
 pub(crate) fn mark_from_cache<B>(response: &mut Response<B>, age: Duration, stale: bool) {
     response.headers_mut().insert(AGE, age.as_secs().into());
     response.extensions_mut().insert(FromCache::new(age, stale));

@@ -19,32 +19,32 @@ use crate::{
 
 pub use self::from_cache::FromCache;
 
-/// As [RFC 9111] has it for a cache that many users share.
+/// The rules of [RFC 9111] for a shared cache.
 ///
-/// | a response | is kept |
+/// | response | cached |
 /// |---|---|
-/// | with `s-maxage`, `max-age` or `Expires` | for what that leaves of it, with status 200, 203, 204, 300 to 303, 307, 308, 404, 405, 410, 414 or 501 |
-/// | that says nothing | as the layer was told, with one of these but 302, 303 and 307 |
+/// | with `s-maxage`, `max-age` or `Expires` | for the rest of that time, with status 200, 203, 204, 300 to 303, 307, 308, 404, 405, 410, 414 or 501 |
+/// | without any of these | as the layer says, with one of these statuses except 302, 303 and 307 |
 /// | with `private`, `no-store`, `no-cache`, `Set-Cookie`, `Vary: *` or a `Vary` on a header that the key ignores | never |
 /// | to a request with `no-store` | never |
 /// | to a request with `Authorization` | only with `public`, `s-maxage` or `must-revalidate` |
-/// | of gRPC | never: whether it failed is known at its end |
-/// | that a layer below gave in the service's stead | never |
+/// | of gRPC | never, because its end says whether it failed |
+/// | that is a rejection by an inner layer | never |
 ///
-/// A response is kept once all of its body has been read. axum makes a body for a `HEAD` as well and
-/// drops it, so that on a server the answer to a `HEAD` is not kept.
+/// A response is cached once its whole body has been read. axum makes a body for a `HEAD` as well
+/// and drops it, so on a server the response to a `HEAD` is not cached.
 ///
-/// How long a stale one may still be given out is for `stale-while-revalidate` and `stale-if-error` of
-/// [RFC 5861] to say, and for the layer where the response does not speak of it. `must-revalidate`,
-/// `proxy-revalidate` and `s-maxage` forbid it (RFC 9111, section 4.2.4).
+/// `stale-while-revalidate` and `stale-if-error` of [RFC 5861] say how long a stale response may be
+/// served. If the response has neither, the layer decides. `must-revalidate`, `proxy-revalidate`
+/// and `s-maxage` forbid it (RFC 9111, section 4.2.4).
 ///
-/// A time that is malformed is zero, of one that is given twice the shorter counts, and so in doubt
-/// with everything else. `Last-Modified` says nothing here. Dates are compared with the system's clock as
-/// the response comes in, and everything after counts from there.
+/// A malformed time is zero, and the shorter of two times counts. In doubt, all other directives
+/// are read the same way. `Last-Modified` has no effect. Dates are compared with the system's clock
+/// when the response arrives, and all later times count from there.
 ///
-/// The age of a response counts the time since its request was sent (section 4.2.3): the service may have
-/// made the response at any instant since then. The waits of the layers inside, such as a backoff, are
-/// part of it. They make the response look older than it is, never younger.
+/// The age of a response includes the time since its request was sent (section 4.2.3), because the
+/// service may have made the response at any instant since then. The waits of inner layers, such as
+/// a backoff, are part of that time. They make the response look older than it is, never younger.
 ///
 /// [RFC 5861]: https://www.rfc-editor.org/rfc/rfc5861
 /// [RFC 9111]: https://www.rfc-editor.org/rfc/rfc9111
@@ -94,11 +94,12 @@ impl<Req: RequestHead, Res: ResponseHead> Expire<Req, Res> for Http {
     }
 }
 
-/// Whether the response to a request may be kept at all, as far as the request has a say in it.
+/// Whether the request permits its response to be cached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StorePermission {
     Allowed,
-    /// It has credentials: the response has to say that it is for others too (RFC 9111, section 3.5).
+    /// The request has credentials, so the response must state that it is for others too (RFC 9111,
+    /// section 3.5).
     IfExplicit,
     Forbidden,
 }
@@ -125,7 +126,8 @@ fn lifetime(
     let (while_revalidate, if_error) = windows(control, asked.unwrap_or_default());
     let lifetime = match explicit {
         Some(explicit) if is_understood(status) => {
-            // A window begins where it ceased to be fresh, which may have been before it came in.
+            // A window begins when the response became stale, which may have been before it
+            // arrived.
             let stale_for = age.saturating_sub(explicit);
             let mut lifetime = Lifetime::new(explicit.saturating_sub(age));
             lifetime.stale_while_revalidate = while_revalidate.saturating_sub(stale_for);
@@ -147,7 +149,8 @@ fn lifetime(
     (longest > Duration::ZERO).then_some(lifetime)
 }
 
-/// For how long it may be given out while it is refreshed, and in place of an error.
+/// The times for which a stale response may be served: while it is refreshed, and in place of an
+/// error.
 fn windows(control: &CacheControl, asked: Lifetime) -> (Duration, Duration) {
     if control.must_revalidate || control.proxy_revalidate || control.s_maxage.is_some() {
         return (Duration::ZERO, Duration::ZERO);
@@ -161,14 +164,14 @@ fn windows(control: &CacheControl, asked: Lifetime) -> (Duration, Duration) {
     )
 }
 
-/// Whether the origin wants to be asked each time, which is never done here. `Pragma:
-/// no-cache` has no meaning in a response, and whoever writes it means this.
+/// Whether the origin must validate each use, which this cache never does. `Pragma: no-cache` has
+/// no meaning in a response, but its authors mean this.
 fn wants_validation(headers: &HeaderMap, control: &CacheControl) -> bool {
     let pragma = || members(headers, &PRAGMA).any(|said| said.eq_ignore_ascii_case(b"no-cache"));
     control.no_cache || (!headers.contains_key(CACHE_CONTROL) && pragma())
 }
 
-/// The final statuses whose answers stay true for a while (RFC 9110, section 15).
+/// The final statuses whose responses stay true for a while (RFC 9110, section 15).
 fn is_understood(status: StatusCode) -> bool {
     is_cacheable_by_default(status) || matches!(status.as_u16(), 302 | 303 | 307)
 }

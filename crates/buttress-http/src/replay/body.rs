@@ -10,27 +10,27 @@ use crate::message::body_error::bare;
 #[cfg(feature = "axum")]
 use http_body_util::BodyExt;
 
-/// The body of a request that can be sent more than once, whole each time.
+/// A request body that can be sent more than once, complete each time.
 ///
-/// A body that streams is read once and recorded as it goes, trailers and all; what an attempt left
-/// unread is read by the next.
+/// A streaming body is read once and recorded, trailers included. The next attempt reads the part
+/// that an attempt left unread.
 #[diagnostic::on_unimplemented(
     message = "the request body `{Self}` cannot be sent twice",
     label = "this body can be read only once",
     note = "box it first: `axum::body::Body`, `tonic::body::Body`, `UnsyncBoxBody<Bytes, BoxError>` (with the feature of that crate, where there is one), or `Full<Bytes>`"
 )]
 pub trait ReplayBody: Sized + 'static {
-    /// What is kept of a body while the attempts last.
+    /// The copy of a body that is kept until the last attempt.
     type Saved: Send;
 
-    /// Prepares the first attempt: the body to send, and what is kept of it. `None` means that it
-    /// holds more than `cap` bytes.
+    /// Prepares the first attempt: returns the body to send, and its copy. The copy is `None` if
+    /// the body states more than `cap` bytes.
     ///
-    /// A body that turns out to hold more while it is read is sent to its end, but not again.
+    /// A body that turns out to be longer is sent to its end, but not again.
     fn save(self, cap: usize) -> (Self, Option<Self::Saved>);
 
-    /// The whole body once more. `None` means that it cannot be had: an attempt still reads it, it
-    /// failed, or it held more than the cap.
+    /// Returns the whole body again. `None` if an attempt still reads it, if it failed, or if it
+    /// exceeded the limit.
     fn again(saved: &Self::Saved) -> Option<Self>;
 }
 

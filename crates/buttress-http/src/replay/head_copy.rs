@@ -3,12 +3,12 @@ use std::{cell::RefCell, mem};
 use bytes::Bytes;
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version};
 
-/// A copy of a request's head that costs nothing to make.
+/// A copy of a request's head that is cheap to make.
 ///
-/// The first attempt owns the request, so a copy is due on every call, and hardly any call reads
-/// it. The headers are therefore written down one after the other in a buffer that calls hand on to
-/// each other; only a retry makes a header map of them. Cloning the map instead is two allocations,
-/// and one more for each value that nobody has shared yet.
+/// The first attempt owns the request, so every call needs a copy, and hardly any call reads it.
+/// The headers are written one after the other into a buffer that calls reuse, and only a retry
+/// makes a header map of them. Cloning the map would take two allocations, and one more for each
+/// value that is not shared yet.
 #[derive(Debug)]
 pub(crate) struct HeadCopy {
     method: Method,
@@ -19,7 +19,7 @@ pub(crate) struct HeadCopy {
 }
 
 impl HeadCopy {
-    /// The copy. `see` is shown the names of the headers.
+    /// Copies the head. `see` receives the names of the headers.
     pub(crate) fn of<B>(request: &Request<B>, see: impl FnMut(&str)) -> Self {
         Self {
             method: request.method().clone(),
@@ -30,7 +30,7 @@ impl HeadCopy {
         }
     }
 
-    /// A request with this head.
+    /// Creates a request with this head.
     pub(crate) fn with<B>(&self, body: B) -> Option<Request<B>> {
         let mut request = Request::new(body);
         *request.method_mut() = self.method.clone();
@@ -42,7 +42,8 @@ impl HeadCopy {
     }
 }
 
-/// Headers as bytes: for each the lengths of its name and value, whether it is sensitive, and both.
+/// Headers as bytes: for each the lengths of its name and value, whether it is sensitive, and both
+/// texts.
 #[derive(Debug, Default)]
 struct HeaderBytes(Vec<u8>);
 
@@ -67,7 +68,7 @@ impl HeaderBytes {
 
     fn read(&self) -> Option<HeaderMap> {
         let mut headers = HeaderMap::new();
-        // The values share one copy of the buffer.
+        // All values share this one copy of the buffer.
         let mut rest = Bytes::copy_from_slice(&self.0);
         while !rest.is_empty() {
             let lengths = Lengths::read(&mut rest)?;
@@ -87,7 +88,7 @@ impl Drop for HeaderBytes {
         }
         let mut bytes = mem::take(&mut self.0);
         bytes.clear();
-        // Where the thread is ending, the buffer is freed instead.
+        // If the thread is ending, the buffer is freed instead.
         let _ = SPARE.try_with(|spare| {
             let mut spare = spare.borrow_mut();
             if spare.len() < MOST_SPARE {
@@ -97,8 +98,8 @@ impl Drop for HeaderBytes {
     }
 }
 
-/// What stands before a name and a value: one piece, because each that is appended costs a check of the
-/// buffer's room.
+/// The prefix of a name and a value, as one piece, because each appended piece costs a check of the
+/// buffer's capacity.
 struct Lengths {
     name: usize,
     value: usize,
@@ -136,6 +137,7 @@ thread_local! {
 
 const WORD: usize = size_of::<usize>();
 
-/// With [`MOST_SPARE`] it bounds what a thread keeps: 128 KiB.
+/// The largest buffer that a thread keeps. With [`MOST_SPARE`] this limits the spare buffers of a
+/// thread to 128 KiB.
 const LARGEST_SPARE: usize = 4096;
 const MOST_SPARE: usize = 32;

@@ -2,37 +2,36 @@ use http::HeaderName;
 
 use crate::{Http, Protocol, RequestHead, options::RepeatPolicy};
 
-/// The caller's mark on a request: sending it twice does what sending it once does.
+/// Marks a request as idempotent: sending it twice has the same effect as sending it once.
 ///
 /// ```
 /// # use buttress_http::Idempotent;
 /// let request = http::Request::post("/orders/7/cancel").extension(Idempotent).body(());
 /// ```
 ///
-/// Which requests a retry repeats:
+/// A retry repeats these requests:
 ///
-/// | request | after an answer of the service | after anything else |
+/// | request | after a response of the service | after any other outcome |
 /// |---|---|---|
 /// | provably [never processed](crate::never_processed) | – | yes |
-/// | this mark, an `Idempotency-Key`, a method that is idempotent (RFC 9110, section 9.2.2), or [`Http::assume_idempotent`] | yes | yes |
+/// | this mark, an `Idempotency-Key`, an idempotent method (RFC 9110, section 9.2.2), or [`Http::assume_idempotent`] | yes | yes |
 /// | gRPC | yes, unless [`Http::only_marked_idempotent`] | no |
 /// | any other | no | no |
 ///
-/// An answer over gRPC is a `grpc-status` of the service itself, see
-/// [`Classify::is_answer`](buttress_core::Classify::is_answer). A broken connection, a timeout and a 502
-/// or 504 of a proxy are none: the service may still be at work on the call.
+/// A response over gRPC is a `grpc-status` of the service itself, see
+/// [`Classify::is_answer`](buttress_core::Classify::is_answer). A broken connection, a timeout, and
+/// a 502 or 504 of a proxy are none, because the service may still be processing the call.
 ///
-/// A request of reqwest has no extensions: there the mark is the header, or [`Http::assume_idempotent`].
+/// A request of reqwest has no extensions. Use the header or [`Http::assume_idempotent`] there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[doc(alias("Idempotency-Key", "safe to retry"))]
 pub struct Idempotent;
 
-/// When sending a request again is harmless.
+/// Whether a request may be sent again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Repeatability {
     Always,
-    /// After an answer of the service itself: gRPC is retried by what the service said, not by what was
-    /// called.
+    /// After a response of the service itself: gRPC is retried by the response, not by the method.
     Answered,
     Never,
 }

@@ -22,11 +22,12 @@ pub use self::idempotent::Idempotent;
 /// A request is sent again with the same head, its `Idempotency-Key` included, and the whole body,
 /// or not at all.
 ///
-/// It can be once nobody reads the body any more, as long as what was read of it is no more than
-/// [`Http::max_replay_body`]. A gRPC request says in `grpc-previous-rpc-attempts` how many came before.
+/// It can be sent again once no attempt reads the body any more, if at most
+/// [`Http::max_replay_body`] bytes were read. A gRPC request states the number of earlier attempts
+/// in `grpc-previous-rpc-attempts`.
 ///
-/// A request that is not known to be idempotent is not repeated, unless it is gRPC and the service itself
-/// answered it: [`Idempotent`] has the table.
+/// A request that is not known to be idempotent is not repeated, unless it is gRPC and the service
+/// itself responded. [`Idempotent`] has the table.
 impl<B> Replay<Request<B>> for Http
 where
     B: ReplayBody,
@@ -42,7 +43,7 @@ where
             let mut is_announced = false;
             Saved {
                 repeatability: Repeatability::of(self, &request),
-                // All names are looked at for the copy: so the headers need not be searched for a deadline.
+                // The copy visits all names, so the headers need not be searched for a deadline.
                 head: HeadCopy::of(&request, |name| is_announced |= announcing(name)),
                 body,
                 deadline: if is_announced || !request.extensions().is_empty() {
@@ -70,7 +71,7 @@ where
     }
 }
 
-/// What is kept of a request while its attempts last.
+/// The copy of a request that is kept until its last attempt.
 #[derive(Debug)]
 pub struct Saved<B> {
     head: HeadCopy,
@@ -79,11 +80,11 @@ pub struct Saved<B> {
     deadline: Option<Deadline>,
 }
 
-/// As for [`http::Request`]; [`Http::assume_idempotent`] stands for the mark that this request cannot
-/// carry.
+/// As for [`http::Request`]. [`Http::assume_idempotent`] replaces the mark, which this request
+/// cannot carry.
 ///
-/// A buffered body stays one, so that reqwest can still repeat it for itself, as it does for a
-/// redirect.
+/// A buffered body stays buffered, so that reqwest itself can still repeat the request, as it does
+/// for a redirect.
 #[cfg(feature = "reqwest")]
 impl Replay<reqwest::Request> for Http {
     type Saved = SavedReqwest;
@@ -128,17 +129,17 @@ impl Replay<reqwest::Request> for Http {
     }
 }
 
-/// A recorded body in reqwest's own, with errors that say once where they come from.
+/// A recorded body in reqwest's own type, with errors wrapped once.
 #[cfg(feature = "reqwest")]
 fn wrap(tee: Tee<reqwest::Body>) -> reqwest::Body {
     reqwest::Body::wrap(tee.map_err(bare))
 }
 
-/// What is kept of a request of reqwest while its attempts last.
+/// The copy of a request of reqwest that is kept until its last attempt.
 #[cfg(feature = "reqwest")]
 #[derive(Debug)]
 pub struct SavedReqwest {
-    /// Without its body, if that is a stream.
+    /// Without its body, if the body is a stream.
     request: reqwest::Request,
     recording: Option<Recording<reqwest::Body>>,
     repeatability: Repeatability,
@@ -146,7 +147,7 @@ pub struct SavedReqwest {
 }
 
 fn count_attempts(headers: &mut HeaderMap, attempt: Attempt) {
-    // A first attempt, and a transparent one after it, announce none.
+    // A first attempt announces none, and neither does a transparent one after it.
     if attempt.previous_attempts() > 0 && Protocol::of(headers) == Protocol::Grpc {
         headers.insert(PREVIOUS_ATTEMPTS, HeaderValue::from(attempt.previous_attempts()));
     }

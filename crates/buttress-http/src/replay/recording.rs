@@ -8,36 +8,36 @@ use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 
-/// What was read of a body, and the body itself for what was not.
+/// The part of a body that was read, and the body itself for the rest.
 #[derive(Debug)]
 pub(crate) struct RecordedBody<B> {
-    /// `None` once it has ended, and while it is polled: one that panics is lost.
+    /// `None` once the body has ended, and while it is polled: a body that panics is lost.
     rest: Option<B>,
     ended: bool,
     chunks: Vec<Bytes>,
-    /// Where small chunks are copied together. A body of many would else take a multiple of its
-    /// bytes to keep.
+    /// Small chunks are copied together here. Otherwise a body of many would take several times its
+    /// size.
     small: BytesMut,
     trailers: Option<HeaderMap>,
     room: usize,
-    /// The whole length, if the body knew it. Only then is an attempt sent with one: a framing that
+    /// The whole length, if the body knew it. Only then do attempts state a length: a framing that
     /// differs between two attempts would lose the trailers.
     exact: Option<u64>,
     playing: Position,
 }
 
-/// How far an attempt is.
+/// The position of an attempt.
 #[derive(Debug, Default)]
 struct Position {
     sent: u64,
-    /// The recorded chunks that come next, up to what was recorded when it was put back.
+    /// The next recorded chunk, and below the number recorded at the start of the attempt.
     chunk: usize,
     chunks: usize,
     trailers: bool,
 }
 
 impl<B> RecordedBody<B> {
-    /// Puts it back to its start. `false` if it is not whole.
+    /// Moves to the start. `false` if the body is lost.
     pub(crate) fn rewind(&mut self) -> bool {
         if !self.small.is_empty() {
             self.chunks.push(self.small.split().freeze());
@@ -105,10 +105,9 @@ where
         }
     }
 
-    /// Records what was read. `false` if there is no room for it, or it is nothing that could be
-    /// played.
+    /// Records a frame. `false` if there is no room, or if the frame cannot be played again.
     pub(crate) fn record(&mut self, frame: &Frame<Bytes>) -> bool {
-        // Nothing comes after trailers.
+        // No frame follows trailers.
         if self.trailers.is_some() {
             return false;
         }
@@ -134,7 +133,7 @@ where
         true
     }
 
-    /// Whether nothing is left to send.
+    /// Whether no frame is left to send.
     pub(crate) fn is_played(&self) -> bool {
         let ended = self.ended || self.rest.as_ref().is_some_and(Body::is_end_stream);
         ended && self.is_recorded_played()
@@ -187,5 +186,5 @@ fn length(chunk: &Bytes) -> u64 {
     chunk.len().try_into().unwrap_or(u64::MAX)
 }
 
-/// Chunks below this many bytes are copied together, so that those kept apart are few.
+/// Chunks below this size are copied together, so that few are kept apart. In bytes.
 const SMALL: usize = 512;

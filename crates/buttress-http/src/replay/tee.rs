@@ -10,11 +10,12 @@ use http_body::{Body, Frame, SizeHint};
 
 use super::recording::RecordedBody;
 
-/// What is kept of a body: nothing of one that is empty, else where it is recorded.
+/// The recording of a body, or nothing for an empty body.
 #[derive(Debug)]
 pub struct Recording<B>(Option<RecordingSlot<B>>);
 
-/// A body on its way out, recorded, and `wrap`ped to look as before. `None` if it is too long.
+/// Records `body` while it is sent. `wrap` returns it to its own type. `None` if the body is too
+/// long.
 pub(crate) fn record<B>(
     body: B,
     cap: usize,
@@ -34,7 +35,7 @@ where
     (wrap(Tee::new(recorded, slot.clone())), Some(Recording(Some(slot))))
 }
 
-/// The same body from its start, unless it is being read or is lost.
+/// The same body from its start, unless an attempt reads it or it is lost.
 pub(crate) fn play<B>(recording: &Recording<B>, wrap: impl FnOnce(Tee<B>) -> B) -> Option<B>
 where
     B: Body<Data = Bytes> + Default,
@@ -45,16 +46,16 @@ where
     }
 }
 
-/// Whether a body holds at most `cap` bytes, as far as it says.
+/// Whether a body states at most `cap` bytes.
 pub(crate) fn fits(body: &impl Body, cap: usize) -> bool {
     u64::try_from(cap).is_ok_and(|cap| body.size_hint().lower() <= cap)
 }
 
 /// A body that is recorded while it is read.
 ///
-/// It owns its record, and puts it back into the slot once it is read to the end or dropped. So
-/// there is one reader at a time, the lock is held for a move, and while an attempt still reads there
-/// is nothing to make another from.
+/// It owns the recording, and puts it back into the slot once it is read to the end or dropped. So
+/// there is one reader at a time, the lock is held for a move, and no second attempt can start
+/// while one still reads.
 #[derive(Debug)]
 pub(crate) struct Tee<B> {
     state: TeeState<B>,
@@ -115,7 +116,7 @@ where
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
-            // What failed cannot be sent again: the record goes.
+            // A failed body cannot be sent again, so the recording is dropped.
             Some(Err(error)) => {
                 this.state = TeeState::Ended;
                 Poll::Ready(Some(Err(error)))
@@ -157,12 +158,12 @@ enum TeeState<B> {
         recorded: RecordedBody<B>,
         slot: RecordingSlot<B>,
     },
-    /// Too long to record, or nobody would play it.
+    /// Too long to record, or no attempt can follow.
     Passing(B),
     Ended,
 }
 
-/// Where the record lies between two attempts.
+/// The place of the recording between two attempts.
 struct RecordingSlot<B>(Arc<Mutex<Option<RecordedBody<B>>>>);
 
 impl<B> RecordingSlot<B> {
@@ -178,11 +179,13 @@ impl<B> RecordingSlot<B> {
         if !self.is_watched() || !recorded.rewind() {
             return;
         }
+        // Dropped after the lock: a body is foreign code.
         let before = self.0.lock().unwrap_or_else(PoisonError::into_inner).replace(recorded);
         drop(before);
     }
 
-    /// Whether there is still somebody who could want another attempt.
+    /// Whether another attempt can follow: the retry holds the other reference until its last
+    /// attempt.
     fn is_watched(&self) -> bool {
         Arc::strong_count(&self.0) > 1
     }

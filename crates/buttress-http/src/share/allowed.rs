@@ -12,9 +12,9 @@ use crate::{
 
 /// Whether a response may go to every caller whose request had the same key.
 ///
-/// What is meant for one client may not: `Set-Cookie`, `private` and `no-store`; nor a part of an
-/// answer, nor one that leaves HTTP, nor one that has no end. `Vary` may name headers that are part of a
-/// key, because requests with the same key agree in them, and no others.
+/// A response for one client may not: `Set-Cookie`, `private` and `no-store`. Neither may a part of
+/// a response, a response that leaves HTTP, or one without an end. `Vary` may name headers that are
+/// part of a key, because requests with the same key agree in them, and no others.
 pub(crate) fn is_shareable(
     options: &HttpOptions,
     status: StatusCode,
@@ -35,8 +35,8 @@ fn is_for_one(control: &CacheControl) -> bool {
     control.private || control.no_store
 }
 
-/// Whether it is of a kind that goes on until the client leaves: whoever came later would be given
-/// what happened before, and in the end be cut off.
+/// Whether the response goes on until the client leaves. A later caller would receive old events,
+/// and would be cut off in the end.
 fn is_endless(headers: &HeaderMap) -> bool {
     let kind = headers.get(CONTENT_TYPE);
     kind.is_some_and(|kind| starts_with(kind, EVENTS) || starts_with(kind, PICTURES))
@@ -47,7 +47,7 @@ fn upgrades(headers: &HeaderMap, extensions: &Extensions) -> bool {
         || carries_connection(extensions)
 }
 
-/// Whether hyper gives the connection away with the response.
+/// Whether hyper passes the connection on with the response.
 #[cfg(feature = "hyper")]
 fn carries_connection(extensions: &Extensions) -> bool {
     extensions.get::<hyper::upgrade::OnUpgrade>().is_some()
@@ -58,7 +58,7 @@ fn carries_connection(_: &Extensions) -> bool {
     false
 }
 
-/// A stream of pictures, each in place of the one before.
+/// A stream of pictures, each of which replaces the one before.
 const PICTURES: &[u8] = b"multipart/x-mixed-replace";
 
 #[cfg(test)]

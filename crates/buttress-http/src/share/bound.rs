@@ -2,10 +2,10 @@ use buttress_core::BoxError;
 use bytes::Bytes;
 use http_body::Body;
 
-/// The body of a response that several callers can read.
+/// A response body that several callers can read.
 ///
-/// The trait is sealed: a blanket implementation covers every body that meets its bounds, and
-/// there can be no other. Box any other body below the layer:
+/// The trait is sealed: a blanket implementation covers every body that meets its bounds, and there
+/// can be no other. Box any other body below the layer:
 ///
 /// ```
 /// use std::convert::Infallible;

@@ -17,21 +17,22 @@ use crate::respond::at;
 pub use self::body::{SharedBody, TooLong};
 pub use self::bound::ShareBody;
 
-/// Each caller gets the same head, and the whole body from its first byte, while it is still on its
-/// way too; see [`SharedBody`].
+/// Each caller receives the same head, and the whole body from its first byte, also while the body
+/// is still streaming. See [`SharedBody`].
 ///
-/// No more than [`Http::max_shared_body`] bytes of a body are held, as far as the layer has as many left for
-/// all its responses. A response that says that it is longer, in its size or in `Content-Length`, has a
-/// single caller. One that turns out to be longer takes no new caller, is not kept, and is read by its
-/// callers within a window of that size. The bytes of a body that knows its length are set aside at once.
+/// At most [`Http::max_shared_body`] bytes of a body are held, if the layer's limit for all
+/// responses leaves as many. A response that states a greater length, by its size or in
+/// `Content-Length`, has a single caller. A response that turns out to be longer takes no new
+/// caller and is not cached. Its callers read on within a window of that size. The bytes of a body
+/// with a known length are reserved at once.
 ///
 /// # Extensions
 ///
-/// The callers of one call all get its extensions, cloned: what an inner layer said in them, such as
-/// a [`Rejection`](buttress_core::Rejection), is as true for each of them, and so is on which
-/// connection it came (`HttpInfo` of hyper-util). A response that carries a connection itself, as
-/// hyper's `OnUpgrade`, is not shared. A kept response has none of them: they were about the callers
-/// of then.
+/// All callers of one call receive clones of its extensions. A value that an inner layer stored
+/// there, such as a [`Rejection`](buttress_core::Rejection), holds for each of them, and so does
+/// the connection that the response came from (`HttpInfo` of hyper-util). A response that carries a
+/// connection itself, as hyper's `OnUpgrade`, is not shared. A cached response has no extensions,
+/// because they were about past callers.
 impl<B: ShareBody> Share<Response<B>> for Http {
     type Shared = SharedResponse<B>;
     type Response = Response<SharedBody<B>>;
@@ -90,8 +91,8 @@ impl<B: ShareBody> Share<Response<B>> for Http {
     }
 }
 
-/// As for [`http::Response`]. A caller's response has the address of the one that is shared; a
-/// response with a single caller stays as it is.
+/// As for [`http::Response`]. Each caller's response has the URL of the shared response. A response
+/// with a single caller stays as it is.
 #[cfg(feature = "reqwest")]
 impl Share<reqwest::Response> for Http {
     type Shared = SharedReqwest;
@@ -156,7 +157,7 @@ impl Share<reqwest::Response> for Http {
     }
 }
 
-/// A response of reqwest that many can hold.
+/// A response of reqwest that many callers can hold.
 #[cfg(feature = "reqwest")]
 #[derive(Clone, Debug)]
 pub struct SharedReqwest {
@@ -165,7 +166,7 @@ pub struct SharedReqwest {
 }
 
 impl Http {
-    /// Whether a response with this head may have many callers.
+    /// Whether a response with this head may have several callers.
     fn is_for_many(
         &self,
         status: StatusCode,
@@ -182,7 +183,7 @@ impl Http {
     }
 }
 
-/// How long a body is at least that says so itself, and in `Content-Length`.
+/// The least length of a body, by its size hint `said` and by `Content-Length`.
 fn minimum_length(headers: &HeaderMap, said: u64) -> u64 {
     let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok());
     length.and_then(|length| length.parse().ok()).map_or(said, |length| said.max(length))

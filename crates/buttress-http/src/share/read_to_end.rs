@@ -10,7 +10,7 @@ use http_body::Body;
 
 use super::{SharedBody, response::SharedResponse};
 
-/// Reads a response to its end, for nobody but those who come later.
+/// Reads a response to its end for later callers only.
 #[derive(Debug)]
 pub struct ReadToEnd<B> {
     shared: SharedResponse<B>,
@@ -31,7 +31,7 @@ where
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        // One that turns out to be too long could go on for ever, and nobody would have it.
+        // A body that turns out to be too long may have no end, and would not be cached.
         while self.shared.progress() == Progress::Streaming {
             if !matches!(ready!(Pin::new(&mut self.body).poll_frame(cx)), Some(Ok(_))) {
                 break;

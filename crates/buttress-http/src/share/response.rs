@@ -10,13 +10,13 @@ use super::body::{
 };
 use crate::expire::from_cache::mark_from_cache;
 
-/// A response that many can hold. Cloning it copies nothing.
+/// A response that many callers can hold. Cloning copies no data.
 #[derive(Debug)]
 pub struct SharedResponse<B> {
     source: ResponseSource<B>,
 }
 
-/// What the responses of its callers are made from.
+/// The source of the responses of its callers.
 #[derive(Debug)]
 enum ResponseSource<B> {
     Call { head: Arc<Parts>, body: CallerSource<B> },
@@ -27,8 +27,8 @@ impl<B> SharedResponse<B>
 where
     B: Body<Data = Bytes> + Send + 'static,
 {
-    /// Takes `response` to be shared, or gives it back if the allowance has not as many bytes as its
-    /// body says it holds. No more than `cap` are kept.
+    /// Takes `response` to be shared. Returns it if the budget has fewer bytes left than its body
+    /// states. At most `cap` bytes are kept.
     pub(crate) fn new(
         response: Response<B>,
         cap: usize,
@@ -78,7 +78,8 @@ impl<B> SharedResponse<B> {
         }
     }
 
-    /// The same for later callers, in memory of its own and without the extensions, if it is whole.
+    /// A copy for later callers, in memory of its own and without the extensions, if the response
+    /// is complete.
     pub(crate) fn keep(&self) -> Self {
         let ResponseSource::Call { head, body } = &self.source else { return self.clone() };
         match body.whole() {
@@ -89,7 +90,7 @@ impl<B> SharedResponse<B> {
         }
     }
 
-    /// How many bytes it takes.
+    /// The size in bytes.
     pub(crate) fn weight(&self) -> usize {
         let takes = match &self.source {
             ResponseSource::Call { head, body } => {
@@ -113,5 +114,5 @@ impl<B> Clone for SharedResponse<B> {
     }
 }
 
-/// What a response takes besides its headers and its body.
+/// The size of a response besides its headers and its body, in bytes.
 const OVERHEAD: usize = 256;

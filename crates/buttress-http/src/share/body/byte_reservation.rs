@@ -2,24 +2,24 @@ use std::sync::Arc;
 
 use buttress_core::ByteBudget;
 
-/// The bytes of an allowance that one response holds. They are given back when it is dropped.
+/// The bytes of a budget that a response holds. Dropping it returns them.
 #[derive(Debug)]
 pub(super) struct ByteReservation {
     allowance: Arc<ByteBudget>,
-    /// Taken from the allowance. More than is used where the length was known before, less where the
-    /// window was overdrawn.
+    /// The bytes taken from the budget. More than `used` if the length was known in advance, less
+    /// if the window was overdrawn.
     taken: usize,
     used: usize,
 }
 
 impl ByteReservation {
-    /// Takes the `bytes` that will be used at least, or `None` where there are not as many.
+    /// Takes at least the `bytes` that will be used. `None` if fewer are left.
     pub(super) fn reserve(allowance: &Arc<ByteBudget>, bytes: usize) -> Option<Self> {
         let allowance = Arc::clone(allowance);
         allowance.try_take(bytes).then(|| Self { allowance, taken: bytes, used: 0 })
     }
 
-    /// Uses `bytes` more, `cap` in all. `false` if they are not to be had.
+    /// Uses `bytes` more, up to `cap` in all. `false` if they are not available.
     pub(super) fn grow(&mut self, bytes: usize, cap: usize) -> bool {
         if self.used.checked_add(bytes).is_none_or(|used| used > cap) {
             return false;
@@ -33,7 +33,7 @@ impl ByteReservation {
         true
     }
 
-    /// Uses `bytes` more, whatever there is. Takes them from the allowance only if it has them.
+    /// Uses `bytes` more in any case, and takes them from the budget only if they are left.
     pub(super) fn overdraw(&mut self, bytes: usize) {
         let missing = self.missing(bytes);
         if self.allowance.try_take(missing) {
@@ -42,13 +42,13 @@ impl ByteReservation {
         self.used = self.used.saturating_add(bytes);
     }
 
-    /// How many bytes must be given up before `bytes` more can be used, `cap` in all.
+    /// The bytes to return before `bytes` more can be used, up to `cap` in all.
     pub(super) fn shortage(&self, bytes: usize, cap: usize) -> usize {
         let over = self.used.saturating_add(bytes).saturating_sub(cap);
         over.max(self.missing(bytes).saturating_sub(self.allowance.remaining()))
     }
 
-    /// Gives back `bytes` that were used, and all that were not.
+    /// Returns `bytes` that were used, and all that were not.
     pub(super) fn shrink(&mut self, bytes: usize) {
         self.used = self.used.saturating_sub(bytes);
         let spare = self.taken.saturating_sub(self.used);
@@ -56,7 +56,7 @@ impl ByteReservation {
         self.allowance.give_back(spare);
     }
 
-    /// Gives everything back.
+    /// Returns all bytes.
     pub(super) fn clear(&mut self) {
         self.shrink(self.used);
     }

@@ -9,11 +9,11 @@ use super::{
     reader::BodyReader,
 };
 
-/// What the bodies of the callers of now are made from.
+/// The source of the bodies of the present callers.
 #[derive(Debug)]
 pub(in crate::share) enum CallerSource<B> {
     Live(Arc<LiveBody<B>>),
-    /// It had ended before it was shared, and said that of its length.
+    /// The body had ended before it was shared, and stated this size.
     Empty(Arc<SizeHint>),
 }
 
@@ -21,8 +21,8 @@ impl<B> CallerSource<B>
 where
     B: Body<Data = Bytes> + Send + 'static,
 {
-    /// Takes `body` to be shared up to `cap` bytes, or gives it back if the allowance has not as many
-    /// as it says it holds.
+    /// Takes `body` to be shared up to `cap` bytes. Returns it if the budget has fewer bytes left
+    /// than the body states.
     pub(in crate::share) fn new(
         body: B,
         cap: usize,
@@ -68,7 +68,7 @@ impl<B> CallerSource<B> {
         }
     }
 
-    /// The whole body and its length. `None` if it is not whole.
+    /// The complete body and its length. `None` if the body is not complete.
     pub(in crate::share) fn whole(&self) -> Option<(Vec<SharedFrame>, SizeHint)> {
         match self {
             Self::Live(live) => live.whole(),
@@ -76,7 +76,7 @@ impl<B> CallerSource<B> {
         }
     }
 
-    /// How many bytes it takes by now.
+    /// The size in bytes so far.
     pub(in crate::share) fn weight(&self) -> usize {
         match self {
             Self::Live(live) => live.weight(),

@@ -6,10 +6,11 @@ use crate::message::body_error::behind;
 
 /// The error of a reader of a shared body that fell too far behind the others.
 ///
-/// Of a body of more than [`Http::max_shared_body`](crate::Http::max_shared_body) bytes, or of more than the layer
-/// has left for all bodies, only a window of that size is held. If a reader does not read on for 10 ms
-/// while the others wait for it, or holds them up for 1 s in all before it has caught up, the window
-/// moves on without it, and it gets this error. [`SharedBody`](crate::SharedBody) has the rule.
+/// If a body exceeds [`Http::max_shared_body`](crate::Http::max_shared_body), or the bytes that the
+/// layer has left for all bodies, only a window of that size is held. The window moves on without a
+/// reader that does not read for 10 ms while others wait, or that holds them up for 1 s in all
+/// before it has caught up. That reader receives this error. [`SharedBody`](crate::SharedBody) has
+/// the rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooLong;
 
@@ -21,7 +22,7 @@ impl fmt::Display for TooLong {
 
 impl Error for TooLong {}
 
-/// How a body failed, for each of its readers.
+/// The failure of a body, for each of its readers.
 #[derive(Clone, Debug)]
 pub(super) enum BodyFailure {
     Error(Arc<dyn Error + Send + Sync>),
@@ -29,7 +30,8 @@ pub(super) enum BodyFailure {
 }
 
 impl BodyFailure {
-    /// The failure of a body with this error. The body of one shared response in another is told once.
+    /// The failure of a body with this error. If the body of a shared response is inside another
+    /// one, its error is wrapped once.
     pub(super) fn of(error: BoxError) -> Self {
         match behind(error.as_ref()).downcast_ref::<SharedError>() {
             Some(SharedError(error)) => Self::Error(Arc::clone(error)),
@@ -47,7 +49,7 @@ impl From<BodyFailure> for BoxError {
     }
 }
 
-/// One reader's handle of an error that all of them get. The error itself is its source.
+/// One reader's handle of an error that all readers receive. The error itself is its source.
 #[derive(Debug)]
 struct SharedError(Arc<dyn Error + Send + Sync>);
 
@@ -63,7 +65,7 @@ impl Error for SharedError {
     }
 }
 
-/// The error of a body that was given up, or is read by its own source.
+/// The error of a body that was abandoned, or that is read by its own source.
 #[derive(Debug)]
 pub(super) struct Abandoned;
 

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body::Frame;
 
-/// A frame of a body that many read. Cloning it copies nothing.
+/// A frame of a shared body. Cloning copies no data.
 #[derive(Clone, Debug)]
 pub(in crate::share) enum SharedFrame {
     Data(Bytes),
@@ -12,7 +12,7 @@ pub(in crate::share) enum SharedFrame {
 }
 
 impl SharedFrame {
-    /// How many bytes it adds to the body's length.
+    /// The number of bytes that the frame adds to the length of the body.
     pub(super) fn length(&self) -> u64 {
         match self {
             Self::Data(data) => length(data),
@@ -20,7 +20,7 @@ impl SharedFrame {
         }
     }
 
-    /// How many bytes it counts for where they are limited.
+    /// The number of bytes that count against limits.
     pub(super) fn size(&self) -> usize {
         match self {
             Self::Data(data) => data.len(),
@@ -54,17 +54,17 @@ impl SharedFrame {
     }
 }
 
-/// How long a chunk is.
+/// The length of a chunk.
 pub(super) fn length(data: &Bytes) -> u64 {
     data.len().try_into().unwrap_or(u64::MAX)
 }
 
-/// How many bytes a frame of this size takes.
+/// The memory of a frame of this size, in bytes.
 pub(super) const fn weight(size: usize) -> usize {
     size.saturating_add(ENTRY)
 }
 
-/// How many bytes headers take: their names, their values, and [`ENTRY`] for each.
+/// The size of headers: their names, their values, and [`ENTRY`] for each.
 pub(in crate::share) fn size<'a>(
     headers: impl IntoIterator<Item = (&'a HeaderName, &'a HeaderValue)>,
 ) -> usize {
@@ -76,6 +76,6 @@ pub(super) fn sum(sizes: impl IntoIterator<Item = usize>) -> usize {
     sizes.into_iter().fold(0, usize::saturating_add)
 }
 
-/// What a header takes besides its name and value, as HPACK (RFC 7541, section 4.1) counts it; also
-/// what a frame takes besides its bytes.
+/// The overhead of a header, as HPACK (RFC 7541, section 4.1) counts it, and the overhead of a
+/// frame. In bytes.
 const ENTRY: usize = 32;

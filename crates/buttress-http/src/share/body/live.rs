@@ -18,25 +18,28 @@ use super::{
     source::Source,
 };
 
-/// A body on its way to many readers, any of which pulls it along.
+/// A streaming body with many readers, each of which can drive it.
 pub(crate) struct LiveBody<B> {
-    // Never held together with the lock of the relay, nor while the source runs.
+    // Never held together with the lock of the relay, nor while the source runs. So neither lock
+    // waits for the other, and a source that reads its own response finds both free.
     log: Mutex<FrameLog>,
     pub(super) relay: Relay<LiveWork<B>>,
-    /// Keeps the source while there is no reader, until the body is given up.
+    /// A member of the relay that keeps the source while there is no reader. `give_up` removes it,
+    /// once.
     keeper: MemberId,
     source_waker: Waker,
-    /// Watches the relay. Only where the body is made it is known to be `'static`.
+    /// Starts the relay's watchdog. A function pointer, because only `new` knows that the body is
+    /// `'static`.
     pub(super) watch: fn(&Arc<Self>, MemberId),
-    /// What the source said before it was read.
+    /// The size that the source stated before it was read.
     pub(super) hint: SizeHint,
 }
 
-/// What a reader drives for all.
+/// The work that a reader drives for all.
 #[derive(Debug)]
 pub(super) struct LiveWork<B> {
     source: Source<B>,
-    /// While the source waits for readers that are behind.
+    /// Runs while the source waits for readers that are behind.
     ticks: TickTimer,
 }
 
@@ -44,7 +47,7 @@ impl<B> LiveBody<B>
 where
     B: Body<Data = Bytes> + Send + 'static,
 {
-    /// `body` on its way, kept up to `cap` bytes.
+    /// Starts to share `body`, with up to `cap` bytes kept.
     pub(super) fn new(body: B, cap: usize, reservation: ByteReservation) -> Arc<Self> {
         let hint = body.size_hint();
         let work = LiveWork { source: Source::new(body), ticks: TickTimer::new(TICK) };
@@ -65,20 +68,22 @@ impl<B> LiveBody<B> {
         self.log().progress()
     }
 
-    /// So many readers more are to come.
+    /// Announces that many more readers.
     pub(super) fn expect(&self, readers: usize) {
         self.log().expect(readers);
     }
 
-    /// Gives up what is still on its way.
+    /// Abandons the rest of the body.
     pub(super) fn give_up(&self) {
         let mut freed = Vec::new();
+        // The log first, and its lock is released at the end of the condition: readers find the end
+        // before the relay drops the source.
         if self.log().give_up(&mut freed) {
             self.relay.leave(self.keeper);
         }
     }
 
-    /// The whole body and its length. `None` if it is not whole.
+    /// The complete body and its length. `None` if the body is not complete.
     pub(super) fn whole(&self) -> Option<(Vec<SharedFrame>, SizeHint)> {
         self.log().whole(&self.hint)
     }
@@ -88,7 +93,7 @@ impl<B> LiveBody<B> {
     }
 
     pub(super) fn log(&self) -> MutexGuard<'_, FrameLog> {
-        // What is done under it cannot panic, so a poisoned lock means nothing.
+        // No code under this lock can panic, so a poisoned lock means nothing.
         self.log.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -98,13 +103,14 @@ where
     B: Body<Data = Bytes> + Unpin,
     B::Error: Into<BoxError>,
 {
-    /// Pulls the source along, with no lock held. [`Drive::More`] stands for one frame.
+    /// Drives the source with no lock held. [`Driven::More`] stands for one frame.
     pub(super) fn drive(&self, work: &mut LiveWork<B>) -> Driven {
         let cx = &mut Context::from_waker(&self.source_waker);
         let (mut read, mut freed) = (None, Vec::new());
         loop {
             let step = self.log().step(&mut read, &mut freed);
-            // With no lock held, and before the source brings more.
+            // Dropped with no lock held, because the bytes of a frame are foreign code, and before
+            // the source reads more.
             freed.clear();
             if step != SourceStep::Wait {
                 work.ticks.stop();
@@ -137,7 +143,9 @@ impl<B> fmt::Debug for LiveBody<B> {
     }
 }
 
-/// Wakes a reader to pull the source along. It does not keep the body alive: the source keeps it.
+/// Wakes a reader to drive the source.
+// Weak, because the body owns the source and the source holds this waker. A strong reference would
+// leak both.
 struct SourceWaker<B>(Weak<LiveBody<B>>);
 
 impl<B: Send + 'static> Wake for SourceWaker<B> {
@@ -152,9 +160,10 @@ impl<B: Send + 'static> Wake for SourceWaker<B> {
     }
 }
 
-/// The source is read under what is ambient for whoever pulls it along, which a layer sets for all.
+/// The source runs under the ambient values of the reader that drives it, which a layer sets for
+/// all.
 pub(super) const NO_TERMS: Ambient = Ambient::new(None, Criticality::Sheddable);
 
-/// How long a tick is, in which a reader that is behind is waited for;
-/// [`Readers`](super::frame_log::readers::Readers) has how many.
+/// The length of a tick. [`Readers`](super::frame_log::readers::Readers) limits the ticks for which
+/// a reader is waited for.
 const TICK: Duration = Duration::from_millis(1);

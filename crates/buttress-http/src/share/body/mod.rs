@@ -22,37 +22,40 @@ pub(super) mod stored;
 
 pub use self::error::TooLong;
 
-/// The body of a response that may have many callers.
+/// The body of a response that may have several callers.
 ///
-/// For a single caller it is the body inside, frame by frame. For many it reads what all of them
-/// read: each gets every frame from the first on, data and trailers, as soon as it is there. Whoever
-/// is polled pulls the body inside along, for all. A reader that is slow, or is not polled any more,
-/// does not delay the others, unless the body is long.
+/// For a single caller this is the inner body, frame by frame. Several callers read the same inner
+/// body: each receives every frame from the first on, data and trailers, as soon as the frame is
+/// there. Each reader that is polled drives the inner body for all of them. A reader that is slow,
+/// or no longer polled, delays the others only if the body is long.
 ///
-/// The body inside is dropped as soon as it has ended. If it fails, its error comes to each reader
-/// after the frames before it, as the [`source`](std::error::Error::source) of the one it gets. If
-/// it panics, each gets a [`Rejection`](buttress_core::Rejection).
+/// The inner body is dropped as soon as it has ended. If it fails, each reader receives the frames
+/// before the failure, and then an error whose [`source`](std::error::Error::source) is the error
+/// of the inner body. If it panics, each reader receives a [`Rejection`](buttress_core::Rejection).
 ///
 /// # Long bodies
 ///
-/// A body that turns out to be longer than [`Http::max_shared_body`](crate::Http::max_shared_body), or than what
-/// the layer has left for all bodies, takes no new reader and is not kept. Its readers get all of it.
-/// Their frames are held in a window of that size, which moves with them: a frame is dropped when its
-/// last reader has read it, or has left. If there is no room for the next frame, the readers in front
-/// wait for those behind. The window has room for at least one frame, however long the frame is.
+/// A body can turn out to be longer than [`Http::max_shared_body`](crate::Http::max_shared_body),
+/// or than the bytes that the layer has left for all bodies. Such a body takes no new reader and is
+/// not cached. Its readers still receive all of it. Their frames are held in a window of that size,
+/// which moves with them: a frame is dropped when its last reader has read it, or has left. If
+/// there is no room for the next frame, the readers in front wait for those behind. The window has
+/// room for at least one frame, however long the frame is.
 ///
-/// That wait is bounded. The window moves on without a reader, which then fails with [`TooLong`], if
-/// - it does not read on for 10 ms while others wait and there are frames for it,
-/// - or it has held the others up for 1 s in all since it last had read every frame.
+/// That wait is limited. The window moves on without a reader, which then fails with [`TooLong`],
+/// if the reader
 ///
-/// Both times are counted in ticks of 1 ms of such a wait. Readers that are held and not polled cost the
-/// others 10 ms together, however many they are. Without a tokio timer a tick is one turn of the task
-/// that waits.
+/// - does not read on for 10 ms while others wait and frames are there for it,
+/// - or has held up the others for 1 s in all since it last had read every frame.
+///
+/// Both times are counted in ticks of 1 ms of such a wait. Readers that are held and not polled
+/// cost the others 10 ms together, however many they are. Without a tokio timer a tick is one turn
+/// of the waiting task.
 ///
 /// # Size
 ///
-/// The size and the end of the body are those of the body inside, less what has been read. Where it
-/// did not say its size, that is known once all of it is there, unless it had trailers.
+/// The size and the end are those of the inner body, less the bytes read. If the inner body states
+/// no size, the size is known once all of the body is there, unless it had trailers.
 #[derive(Debug)]
 pub struct SharedBody<B> {
     pub(super) state: BodyState<B>,
@@ -66,13 +69,13 @@ pub(super) enum BodyState<B> {
         stored: Arc<StoredResponse>,
         index: usize,
     },
-    /// It had ended before it was shared, and said so.
+    /// The body had ended before it was shared, and stated this size.
     Empty(SizeHint),
     Ended,
 }
 
 impl<B> SharedBody<B> {
-    /// A body that has ended.
+    /// Creates a body that has ended.
     pub const fn empty() -> Self {
         Self { state: BodyState::Ended }
     }

@@ -13,16 +13,16 @@ use super::{
     stored::less,
 };
 
-/// A reader of a body that is on its way.
+/// A reader of a streaming body.
 #[derive(Debug)]
 pub(in crate::share) struct BodyReader<B> {
     live: Arc<LiveBody<B>>,
     key: Key,
-    /// From when it first had to wait.
+    /// The membership in the relay, from the first wait on.
     place: Option<MemberId>,
-    /// How many frames it has read.
+    /// The number of frames read.
     index: usize,
-    /// How many bytes.
+    /// The number of bytes read.
     read: u64,
 }
 
@@ -45,6 +45,7 @@ impl<B> BodyReader<B> {
     }
 
     fn next_frame(&mut self) -> NextFrame {
+        // The log's lock ends with this block, before `wake_driver` takes the lock of the relay.
         let (next, is_relieved) = {
             let mut log = self.live.log();
             (log.next_frame(self.key), log.is_relieved())
@@ -59,7 +60,7 @@ impl<B> BodyReader<B> {
         next
     }
 
-    /// Where it waits. `None` if it must not.
+    /// The membership in the relay. `None` if this reader must not wait.
     fn place(&mut self) -> Option<MemberId> {
         if self.place.is_none() {
             self.place = match self.live.relay.join(NO_TERMS) {
@@ -79,7 +80,7 @@ where
     B: Body<Data = Bytes> + Unpin,
     B::Error: Into<BoxError>,
 {
-    /// What is at its place; never [`NextFrame::Wait`].
+    /// The next frame or the end. Never [`NextFrame::Wait`].
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<NextFrame> {
         match self.next_frame() {
             NextFrame::Wait => {}
@@ -90,7 +91,7 @@ where
         let live = &self.live;
         ready!(live.relay.poll(place, known, cx, |work, _| live.drive(work)));
         match self.next_frame() {
-            // An error and not a wait for what does not come, whatever became of the source.
+            // An error in place of a wait without end, if the source ended without a last frame.
             NextFrame::Wait => Poll::Ready(NextFrame::Abandoned),
             next => Poll::Ready(next),
         }
@@ -99,8 +100,8 @@ where
 
 impl<B> Drop for BodyReader<B> {
     fn drop(&mut self) {
-        // Dropped at the end, with no lock held and after all else is done: the bytes of a frame may be
-        // anybody's.
+        // Declared first, so dropped last: with no lock held and after all else is done, because
+        // the bytes of a frame are foreign code.
         let mut freed = Vec::new();
         let (is_relieved, is_deserted) = {
             let mut log = self.live.log();

@@ -16,20 +16,20 @@ use super::{
 };
 use crate::message::body_error::bare;
 
-/// A body on its way to many readers.
+/// The inner body of a shared body.
 #[derive(Debug)]
 pub(super) struct Source<B> {
     body: B,
-    /// Where small chunks are copied together. Each would else keep the buffer alive that it was read
-    /// into, which takes a multiple of its bytes.
+    /// Small chunks are copied together here. Otherwise each would keep its read buffer alive,
+    /// which is several times its size.
     block: BytesMut,
     has_read: bool,
 }
 
-/// What came of a body.
+/// The result of reading the body.
 pub(super) enum SourceRead {
     Frame(SharedFrame),
-    /// The frame that ends it.
+    /// The frame that ends the body.
     Last(SharedFrame),
     End,
     Failed(BodyFailure),
@@ -40,7 +40,7 @@ impl<B> Source<B> {
         Self { body, block: BytesMut::new(), has_read: false }
     }
 
-    /// `None` if it is of a kind that cannot be shared.
+    /// The frame in its shared form. `None` if it is of a kind that cannot be shared.
     fn shared(&mut self, frame: Frame<Bytes>) -> Option<SharedFrame> {
         match frame.into_data() {
             Ok(data) => Some(SharedFrame::Data(self.compact(data))),
@@ -65,7 +65,7 @@ where
     B: Body<Data = Bytes> + Unpin,
     B::Error: Into<BoxError>,
 {
-    /// Reads on. A panic is a failure.
+    /// Reads the next frame. A panic is a failure.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<SourceRead> {
         catch_unwind(AssertUnwindSafe(|| self.read(cx)))
             .unwrap_or(Poll::Ready(SourceRead::Failed(BodyFailure::Panicked)))
@@ -78,7 +78,7 @@ where
             Some(Ok(frame)) => {
                 let is_last = self.body.is_end_stream();
                 match self.shared(frame) {
-                    // Nothing follows trailers.
+                    // No frame follows trailers.
                     Some(frame) if is_last || frame.is_trailers() => SourceRead::Last(frame),
                     Some(frame) => SourceRead::Frame(frame),
                     None => SourceRead::Failed(BodyFailure::Error(Arc::new(Unknown))),
@@ -88,8 +88,9 @@ where
     }
 }
 
-/// Chunks below this many bytes are copied together, except for the first: most bodies are one chunk.
+/// Chunks below this size are copied together, except for the first, because most bodies are a
+/// single chunk. In bytes.
 const SMALL: usize = 512;
 
-/// How many bytes are copied together.
+/// The size of a block that chunks are copied into, in bytes.
 const BLOCK: usize = 2048;

@@ -10,24 +10,24 @@ use http_body::{Frame, SizeHint};
 use super::frame::{SharedFrame, length, size, sum, weight};
 use crate::message::header_value::members;
 
-/// A whole response that is kept for later callers, with no tie to the call it came of.
+/// A complete response in a cache, detached from its call.
 ///
-/// All of it is in memory of its own, and in no more than it needs. What a transport hands on are pieces
-/// of its read buffers, and a page of one KiB that is kept for long would keep a buffer of eight. A header
-/// map has room for what is never put in.
+/// The response owns all of its memory, and no more than it needs. The chunks of a transport are
+/// parts of its read buffers: a cached page of 1 KiB would keep a buffer of 8 KiB. A header map has
+/// spare room that is never used.
 #[derive(Debug)]
 pub(in crate::share) struct StoredResponse {
     status: StatusCode,
     version: Version,
     headers: Box<[(HeaderName, HeaderValue)]>,
-    /// All that is data, in one piece.
+    /// All data, in one piece.
     data: Bytes,
     trailers: Option<Arc<HeaderMap>>,
     hint: SizeHint,
 }
 
 impl StoredResponse {
-    /// What is kept of a response with this `head`, of which `frames` are the whole body.
+    /// Creates the copy of a response with this `head`, whose whole body is `frames`.
     pub(in crate::share) fn new(head: &Parts, frames: &[SharedFrame], hint: SizeHint) -> Self {
         let trailers = frames.iter().find_map(SharedFrame::trailers);
         Self {
@@ -41,9 +41,9 @@ impl StoredResponse {
         }
     }
 
-    /// A response with this head.
+    /// Creates a response with this head.
     pub(in crate::share) fn response<B>(&self, body: B) -> Response<B> {
-        // With room for what says how old it is.
+        // Room for `Age`.
         let room = self.headers.len().saturating_add(1);
         let mut headers = HeaderMap::try_with_capacity(room).unwrap_or_default();
         for (name, value) in &self.headers {
@@ -56,7 +56,7 @@ impl StoredResponse {
         response
     }
 
-    /// How many bytes it takes.
+    /// The size in bytes.
     pub(in crate::share) fn weight(&self) -> usize {
         let headers = size(self.headers.iter().map(|(name, value)| (name, value)));
         let trailers = self.trailers.as_ref().map(|trailers| weight(size(trailers.as_ref())));
@@ -77,18 +77,18 @@ impl StoredResponse {
         index >= self.pieces() + usize::from(self.trailers.is_some())
     }
 
-    /// The length of what a reader of `index` frames has not read.
+    /// The size of the rest, for a reader of `index` frames.
     pub(super) fn hint(&self, index: usize) -> SizeHint {
         less(&self.hint, if index == 0 { 0 } else { length(&self.data) })
     }
 
-    /// How many frames of data there are: one, or none.
+    /// The number of data frames: 1 or 0.
     fn pieces(&self) -> usize {
         usize::from(!self.data.is_empty())
     }
 }
 
-/// The `hint` of a body of which `read` bytes have been read.
+/// The `hint` of a body after `read` bytes.
 pub(super) fn less(hint: &SizeHint, read: u64) -> SizeHint {
     let mut left = SizeHint::new();
     left.set_lower(hint.lower().saturating_sub(read));

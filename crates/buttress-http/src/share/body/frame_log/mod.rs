@@ -15,7 +15,7 @@ use super::{
     source::SourceRead,
 };
 
-/// What has been read of a body that many read, how far each of them is, and how it ended.
+/// The frames read from a shared body, the positions of its readers, and its end.
 #[derive(Debug)]
 pub(super) struct FrameLog {
     window: Window,
@@ -24,7 +24,7 @@ pub(super) struct FrameLog {
     held: Option<Held>,
     /// The source waits until there is room.
     waits: bool,
-    /// The length of all frames that ever came.
+    /// The total length of all frames so far.
     length: u64,
     has_trailers: bool,
     state: LogState,
@@ -33,25 +33,25 @@ pub(super) struct FrameLog {
 #[derive(Debug)]
 struct Held {
     frame: SharedFrame,
-    /// It ends the body.
+    /// The frame ends the body.
     is_last: bool,
 }
 
 #[derive(Debug)]
 enum LogState {
-    /// The rest is on its way.
+    /// The rest is streaming.
     Open,
     Whole,
     Failed(BodyFailure),
     Abandoned,
 }
 
-/// What a reader finds at its place.
+/// The next item for a reader.
 pub(super) enum NextFrame {
     Frame(SharedFrame),
     /// The frame that ends the body.
     Last(SharedFrame),
-    /// Nothing yet.
+    /// The next frame is not there yet.
     Wait,
     Ended,
     Failed(BodyFailure),
@@ -60,21 +60,21 @@ pub(super) enum NextFrame {
     Abandoned,
 }
 
-/// What is to be done with the source.
+/// The next step of the source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SourceStep {
     /// Read on.
     Pull,
-    /// Wait for the readers: there is no room.
+    /// Wait for the readers, because there is no room.
     Wait,
-    /// There is one more frame.
+    /// A new frame is in the log.
     More,
-    /// Nothing more comes of it.
+    /// The source has ended.
     Done,
 }
 
 impl FrameLog {
-    /// A log for up to `cap` bytes.
+    /// Creates a log for up to `cap` bytes.
     pub(super) fn new(cap: usize, reservation: ByteReservation) -> Self {
         Self {
             window: Window::new(cap, reservation),
@@ -87,7 +87,7 @@ impl FrameLog {
         }
     }
 
-    /// So many readers more are to come, unless it is too late for them.
+    /// Announces that many more readers, unless the first frame is gone.
     pub(super) fn expect(&mut self, readers: usize) {
         if self.window.start() == 0 {
             self.readers.expect(readers);
@@ -95,7 +95,8 @@ impl FrameLog {
         }
     }
 
-    /// A reader of all of it, or, if it comes too late for that, of nothing.
+    /// Adds a reader of the whole body. If the first frame is gone, the reader is lost and reads
+    /// nothing.
     pub(super) fn enter(&mut self) -> Key {
         let is_expected = self.readers.is_expected();
         let is_lost = self.window.start() > 0;
@@ -105,7 +106,7 @@ impl FrameLog {
         self.readers.enter(is_lost)
     }
 
-    /// The reader leaves. The frames that only it needed are `freed`.
+    /// Removes a reader. The frames that only this reader needed are `freed`.
     pub(super) fn leave(&mut self, key: Key, freed: &mut Vec<SharedFrame>) {
         if let Some(entry) = self.readers.leave(key)
             && !entry.is_lost
@@ -115,7 +116,7 @@ impl FrameLog {
         }
     }
 
-    /// What is there for a reader. It moves on by a frame.
+    /// Returns the next item for a reader, which moves on by a frame.
     pub(super) fn next_frame(&mut self, key: Key) -> NextFrame {
         let Some(entry) = self.readers.get(key) else { return NextFrame::Abandoned };
         if entry.is_lost {
@@ -136,8 +137,8 @@ impl FrameLog {
         }
     }
 
-    /// Puts down what was `read` of the source, and says how it goes on. What is left of `read`, and
-    /// what is `freed`, is dropped with no lock held.
+    /// Stores the frame that was `read` from the source, and returns the next step. The caller
+    /// drops what is left of `read` and `freed` with no lock held.
     pub(super) fn step(
         &mut self,
         read: &mut Option<SourceRead>,
@@ -169,19 +170,21 @@ impl FrameLog {
         self.readers.tick(self.window.bound(self.size()), self.window.end());
     }
 
-    /// Whether the source waits and need not any more. Then it has to be told.
+    /// Whether the source waits and can go on, so that its driver must be woken. Returns `true`
+    /// once per wait.
     pub(super) fn is_relieved(&mut self) -> bool {
         let is_relieved = self.waits && self.window.has_room(self.size());
         self.waits &= !is_relieved;
         is_relieved
     }
 
-    /// Whether the rest comes and there is no reader for it, nor can there be one.
+    /// Whether the body is streaming without a reader, and can have none any more.
     pub(super) fn is_deserted(&self) -> bool {
         self.window.start() > 0 && self.window.is_deserted() && matches!(self.state, LogState::Open)
     }
 
-    /// Gives up what is not whole: it is `freed`. Whether it was not.
+    /// Abandons an incomplete body, whose frames are `freed`. Returns whether the body was
+    /// incomplete.
     pub(super) fn give_up(&mut self, freed: &mut Vec<SharedFrame>) -> bool {
         if !matches!(self.state, LogState::Open) {
             return false;
@@ -192,7 +195,8 @@ impl FrameLog {
         true
     }
 
-    /// The whole body and its length. `None` if it is not whole. The source `said` how long it was.
+    /// The complete body and its length. `None` if the body is not complete. The source `said` its
+    /// size.
     pub(super) fn whole(&self, said: &SizeHint) -> Option<(Vec<SharedFrame>, SizeHint)> {
         (self.progress() == Progress::Complete)
             .then(|| (self.window.frames().cloned().collect(), self.hint(said)))
@@ -208,7 +212,7 @@ impl FrameLog {
         }
     }
 
-    /// How many bytes it takes.
+    /// The size in bytes.
     pub(super) fn weight(&self) -> usize {
         sum(self.window.frames().map(|frame| weight(frame.size())))
     }
@@ -218,10 +222,10 @@ impl FrameLog {
         matches!(self.state, LogState::Whole) && index == self.window.end()
     }
 
-    /// The length of the body, of which the source `said` that.
+    /// The size of the body, if the source `said` that size.
     ///
-    /// Where trailers came that is no more than was said: with a length of its own, HTTP/1.1 has no
-    /// place for them.
+    /// A body with trailers keeps the stated size, because with a `Content-Length` HTTP/1.1 has no
+    /// place for trailers.
     pub(super) fn hint(&self, said: &SizeHint) -> SizeHint {
         if said.exact().is_some() {
             return *said;
@@ -237,8 +241,10 @@ impl FrameLog {
         hint
     }
 
-    /// Whether there is room for the frame that is held or, in a window that moves, for any other. What
-    /// no reader needs makes room, and so does what is needed by those that are waited for no longer.
+    /// Whether there is room for the held frame, or for any frame in a moving window.
+    ///
+    /// Frames that no reader needs make room. So do the frames of readers that are no longer waited
+    /// for.
     fn has_room(&mut self, freed: &mut Vec<SharedFrame>) -> bool {
         if self.reserve() {
             return true;
@@ -261,7 +267,7 @@ impl FrameLog {
         }
     }
 
-    /// How many bytes the source waits for.
+    /// The number of bytes that the source waits for.
     fn size(&self) -> usize {
         self.held.as_ref().map_or(0, |held| held.frame.size())
     }

@@ -1,47 +1,47 @@
 use slab::Slab;
 
-/// The readers of a body: where each of them is, and how long the others have waited for it.
+/// The readers of a body: their positions, and the ticks that the others have waited for each.
 #[derive(Debug, Default)]
 pub(in crate::share::body) struct Readers {
-    // One that is alone costs no allocation.
+    // A reader that is alone costs no allocation.
     first: Option<ReaderEntry>,
     others: Slab<ReaderEntry>,
-    /// The number of those that have been promised the body and have not come for it.
+    /// The number of announced readers that have not started to read.
     expected: usize,
-    /// The ticks that the others have waited for these.
+    /// The ticks that the others have waited for announced readers.
     late: u16,
 }
 
-/// Which reader. It is given back with [`Readers::leave`], once.
+/// The key of a reader, valid until [`Readers::leave`], which is called once.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::share::body) struct Key(usize);
 
 #[derive(Debug)]
 pub(super) struct ReaderEntry {
-    /// The frame that it reads next.
+    /// The frame to read next.
     pub(super) index: usize,
-    /// It has fallen too far behind.
+    /// The reader has fallen too far behind.
     pub(super) is_lost: bool,
-    /// The ticks for which there was something to read since it last read.
+    /// The ticks since the last read for which a frame was there.
     idle: u16,
-    /// The ticks for which the others have waited for it since it last had read everything.
+    /// The ticks that the others have waited for this reader since it last had read every frame.
     held: u16,
 }
 
 impl Readers {
-    /// So many more are to come. They stand at the first frame.
+    /// Announces that many more readers. They stand at the first frame.
     pub(super) const fn expect(&mut self, readers: usize) {
         self.expected = self.expected.saturating_add(readers);
     }
 
-    /// Whether one more has come that was expected.
+    /// Whether the new reader was announced.
     pub(super) const fn is_expected(&mut self) -> bool {
         let is_expected = self.expected > 0;
         self.expected = self.expected.saturating_sub(1);
         is_expected
     }
 
-    /// A reader at the first frame.
+    /// Adds a reader at the first frame.
     pub(super) fn enter(&mut self, is_lost: bool) -> Key {
         let entry = ReaderEntry { index: 0, is_lost, idle: 0, held: 0 };
         if self.first.is_none() {
@@ -65,8 +65,8 @@ impl Readers {
         }
     }
 
-    /// For a tick the source has waited for the readers before `bound`, while frames up to `end` were
-    /// there.
+    /// Counts a tick in which the source waited for the readers before `bound`, while frames up to
+    /// `end` were there.
     pub(super) fn tick(&mut self, bound: usize, end: usize) {
         for entry in self.all().filter(|entry| entry.index < end) {
             entry.idle = entry.idle.saturating_add(1);
@@ -75,8 +75,8 @@ impl Readers {
         self.late = self.late.saturating_add(1);
     }
 
-    /// Gives up those before `bound` that the others have waited for long enough. `leave` is told
-    /// where each of them was.
+    /// Marks the readers before `bound` as lost if the others have waited for them long enough.
+    /// `leave` receives the position of each.
     pub(super) fn give_up(&mut self, bound: usize, mut leave: impl FnMut(usize)) {
         if bound > 0 && self.late >= IDLE {
             (0..std::mem::take(&mut self.expected)).for_each(|_| leave(0));
@@ -94,7 +94,7 @@ impl Readers {
 }
 
 impl ReaderEntry {
-    /// It has read a frame, which may be the last that is there.
+    /// Moves on by a frame, which may be the last one there.
     pub(super) const fn read(&mut self, is_last: bool) {
         self.index += 1;
         self.idle = 0;
@@ -104,8 +104,8 @@ impl ReaderEntry {
     }
 }
 
-/// After so many ticks the others do not wait any more for a reader that has not read on: 10 ms.
+/// The ticks for which the others wait for a reader that does not read on: 10 ms.
 const IDLE: u16 = 10;
 
-/// After so many ticks they do not wait for one that is slow: 1 s.
+/// The ticks for which the others wait for a slow reader: 1 s.
 const HELD: u16 = 1000;

@@ -2,14 +2,14 @@ use std::{collections::VecDeque, mem};
 
 use crate::share::body::{byte_reservation::ByteReservation, frame::SharedFrame};
 
-/// The frames of a body that are held for its readers, and how many readers stand at each.
+/// The frames held for the readers of a body, and the number of readers at each.
 ///
-/// At first it holds all of them, from the first on. Once there is no room for the next it moves:
-/// then each frame leaves with the last reader that needs it.
+/// At first the window holds all frames. Once there is no room for the next one, the window moves:
+/// each frame is dropped after its last reader.
 #[derive(Debug)]
 pub(super) struct Window {
     slots: VecDeque<Slot>,
-    /// The number of frames that have left.
+    /// The number of frames dropped at the front.
     start: usize,
     /// The number of readers that have read every frame so far.
     ahead: usize,
@@ -21,7 +21,8 @@ pub(super) struct Window {
 #[derive(Debug)]
 struct Slot {
     frame: SharedFrame,
-    /// The number of readers that read this frame next. Above 0 in the first slot of a moving window.
+    /// The number of readers that read this frame next. Above 0 in the first slot of a moving
+    /// window.
     readers: usize,
 }
 
@@ -30,12 +31,12 @@ impl Window {
         Self { slots: VecDeque::new(), start: 0, ahead: 0, reservation, cap, moves: false }
     }
 
-    /// Whether the body is over the cap.
+    /// Whether the body exceeds the limit.
     pub(super) const fn moves(&self) -> bool {
         self.moves
     }
 
-    /// The index of the first frame in it.
+    /// The index of the first frame held.
     pub(super) const fn start(&self) -> usize {
         self.start
     }
@@ -45,7 +46,7 @@ impl Window {
         self.start + self.slots.len()
     }
 
-    /// Whether no reader needs a frame of it, or one to come.
+    /// Whether no reader needs a frame, present or future.
     pub(super) fn is_deserted(&self) -> bool {
         self.slots.is_empty() && self.ahead == 0
     }
@@ -54,39 +55,39 @@ impl Window {
         self.slots.iter().map(|slot| &slot.frame)
     }
 
-    /// `readers` more that read the frame `index` next.
+    /// Adds `readers` that read the frame `index` next.
     pub(super) fn enter(&mut self, index: usize, readers: usize) {
         if let Some(count) = self.readers(index) {
             *count += readers;
         }
     }
 
-    /// One less that reads the frame `index` next. [`free`](Self::free) the frames after it.
+    /// Removes a reader that reads the frame `index` next. Call [`free`](Self::free) afterwards.
     pub(super) fn leave(&mut self, index: usize) {
         if let Some(count) = self.readers(index) {
             *count = count.saturating_sub(1);
         }
     }
 
-    /// Gives the frame `index` to a reader that is there, which moves on.
+    /// Returns the frame `index` to a reader, which moves on.
     pub(super) fn read(&mut self, index: usize) -> Option<SharedFrame> {
         let slot = self.slots.get_mut(index.checked_sub(self.start)?)?;
         slot.readers = slot.readers.saturating_sub(1);
         let is_last = self.moves && index == self.start && slot.readers == 0;
         let copy = if is_last { None } else { Some(slot.frame.clone()) };
         self.enter(index + 1, 1);
-        // After the reader has moved on: no other slot is left without one.
+        // After the reader has moved on. Otherwise the first slot could be left without a reader.
         copy.or_else(|| self.pop())
     }
 
-    /// Whether there is room for a frame of `size` bytes. A window that moves and is empty has room for
-    /// any.
+    /// Whether there is room for a frame of `size` bytes. An empty moving window has room for any
+    /// frame.
     pub(super) fn has_room(&self, size: usize) -> bool {
         let is_empty = self.moves && self.slots.is_empty();
         is_empty || (self.excess() == 0 && self.reservation.shortage(size, self.cap) == 0)
     }
 
-    /// Takes room for a frame of `size` bytes. `false` if there is none.
+    /// Reserves room for a frame of `size` bytes. `false` if there is none.
     pub(super) fn reserve(&mut self, size: usize) -> bool {
         if self.excess() == 0 && self.reservation.grow(size, self.cap) {
             return true;
@@ -98,12 +99,12 @@ impl Window {
         is_empty
     }
 
-    /// Puts in a frame that there was room for.
+    /// Appends a frame that room was reserved for.
     pub(super) fn push(&mut self, frame: SharedFrame) {
         self.slots.push_back(Slot { frame, readers: mem::take(&mut self.ahead) });
     }
 
-    /// The index of the first frame that may stay where one of `size` bytes needs room.
+    /// The index of the first frame that may stay if a frame of `size` bytes needs room.
     pub(super) fn bound(&self, size: usize) -> usize {
         let mut shortage = self.reservation.shortage(size, self.cap);
         let mut frames = self.excess();
@@ -116,20 +117,20 @@ impl Window {
         self.start + self.slots.iter().take_while(leaves).count()
     }
 
-    /// Begins to move, if it does not yet.
+    /// Makes the window move.
     pub(super) const fn begin_to_move(&mut self) {
         self.moves = true;
     }
 
-    /// Takes out the frames that no reader needs, to be dropped with no lock held: the bytes of a
-    /// frame may be anybody's.
+    /// Takes out the frames that no reader needs. The caller drops them with no lock held, because
+    /// the bytes of a frame are foreign code.
     pub(super) fn free(&mut self, freed: &mut Vec<SharedFrame>) {
         while self.moves && self.slots.front().is_some_and(|slot| slot.readers == 0) {
             freed.extend(self.pop());
         }
     }
 
-    /// Takes out all frames, to be dropped with no lock held. No reader is given another.
+    /// Takes out all frames, to be dropped with no lock held. No reader receives another.
     pub(super) fn clear(&mut self, freed: &mut Vec<SharedFrame>) {
         while let Some(frame) = self.pop() {
             freed.push(frame);
@@ -152,14 +153,14 @@ impl Window {
         Some(&mut slot.readers)
     }
 
-    /// How many frames too many it would hold with one more.
+    /// The number of frames over the limit, with one more.
     fn excess(&self) -> usize {
         let most = (self.cap / PER_FRAME).saturating_add(FRAMES);
         (self.slots.len() + 1).saturating_sub(most)
     }
 }
 
-/// A body of `cap` bytes may come in this many frames, and in one more for each [`PER_FRAME`] bytes,
-/// so that what is kept for each of them stays in proportion.
+/// A body of `cap` bytes may have this many frames, and one more for each [`PER_FRAME`] bytes. So
+/// the overhead of frames stays in proportion.
 const FRAMES: usize = 1024;
 const PER_FRAME: usize = 64;
