@@ -48,7 +48,7 @@
 //! If the wait is known, `Retry-After` states it in whole seconds, rounded up and at least 1, or
 //! `grpc-retry-pushback-ms` in milliseconds. A gRPC rejection is Trailers-Only, with status 200,
 //! and its `grpc-message` names the layer. The [`Rejection`](buttress_core::Rejection) is in the
-//! extensions of the response, which distinguishes it from a response of the service.
+//! extensions of the response, and is missing in a response of the service.
 //!
 //! If a layer cuts off a body, the status has been sent already. A gRPC response then ends with the
 //! status in its trailers, and any other response with the rejection as the error of its body. Once
@@ -57,7 +57,7 @@
 //!
 //! # Cancellation
 //!
-//! [`ControlBody`] holds the guard of a layer until the body has ended, failed or been dropped. It
+//! [`ControlBody`] holds the guard of a layer until the body has ended, failed or been dropped, and
 //! drops the inner body first. No task is spawned.
 //!
 //! # Sharing
@@ -114,14 +114,14 @@
 //! A deadline travels as the time left: in `grpc-timeout` for gRPC, and in the [header of your
 //! choice](Http::timeout_header) for all other requests. An incoming header can only shorten the
 //! deadline. An unreadable value is ignored, and the shortest of several counts. An outgoing value
-//! is rounded down. It replaces a value in the request only if that one is more than 1 ms longer.
+//! is rounded down, and replaces a value in the request only if that is more than 1 ms longer.
 //!
 //! Zero is never written. If the time left, less the [margin](Http::deadline_margin), rounds down
 //! to zero, the layer treats the deadline as expired. The smallest value is 1 ns in `grpc-timeout`
 //! and 1 ms in the header of your choice.
 //!
 //! A deadline that ends at the response head is not announced, because the other side would apply
-//! it to the body.
+//! the deadline to the body.
 //!
 //! # Criticality
 //!
@@ -161,15 +161,15 @@
 //! |---|---|---|---|
 //! | request with another method than `GET` or `HEAD`, with a body, `Range`, `If-*`, `Expect`, `Upgrade`, `Accept: text/event-stream`, or gRPC | bypassed | no | only this caller can use the response |
 //! | request with `Cache-Control: no-cache` or `no-store` | bypassed | no | the caller wants a response made now |
-//! | response with `Set-Cookie`, `private` or `no-store` | no | no | it is for one client |
-//! | response with `Content-Range`, status 206 or 1xx | no | no | it is not a whole response |
-//! | response that switches protocols | no | no | it carries the connection |
-//! | `text/event-stream`, `multipart/x-mixed-replace` | no | no | it has no end |
+//! | response with `Set-Cookie`, `private` or `no-store` | no | no | for a single client |
+//! | response with `Content-Range`, status 206 or 1xx | no | no | not a whole response |
+//! | response that switches protocols | no | no | carries the connection |
+//! | `text/event-stream`, `multipart/x-mixed-replace` | no | no | has no end |
 //! | response with `Vary: *`, or `Vary` on a header outside of the key | no | no | the callers' requests may differ in it |
-//! | body that states a length over [`max_shared_body`](Http::max_shared_body) | no | no | it would not fit |
+//! | body that states a length over [`max_shared_body`](Http::max_shared_body) | no | no | would not fit |
 //! | body that turns out to be longer | yes, by its present callers | no | they read on within a window of that size, see [`SharedBody`] |
 //! | response of gRPC (with a key of your own), or a rejection by an inner layer | yes | no | gRPC reports a failure at the end; a rejection says nothing about the resource |
-//! | response with `no-cache` | yes | no | it would have to be validated for each caller |
+//! | response with `no-cache` | yes | no | each use would need a validation |
 //! | request with `Authorization` | yes | only with `public`, `s-maxage` or `must-revalidate` | RFC 9111, section 3.5 |
 //! | status other than 200, 203, 204, 300 to 303, 307, 308, 404, 405, 410, 414, 501 | yes | no | only the listed ones are known to stay true for a while (RFC 9110, section 15) |
 //! | response without a lifetime of its own | yes | if the layer's TTL says so, except 302, 303 and 307 | RFC 9110, section 15.1 |

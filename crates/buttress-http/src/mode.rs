@@ -9,7 +9,7 @@ use crate::options::{
 
 /// The mode for `http::Request` and `reqwest::Request`: a rejection is a response.
 ///
-/// Cloning costs nothing with the defaults, and one reference count once an option is set.
+/// Cloning costs nothing with the defaults, and a reference count once an option is set.
 #[derive(Clone, Debug, Default)]
 #[doc(alias("axum", "tonic", "reqwest", "hyper"))]
 pub struct Http {
@@ -62,7 +62,7 @@ impl Http {
     /// Also writes the [`Deadline`](buttress_core::Deadline) into the extensions of the request.
     /// Default: off.
     ///
-    /// There it is found where the ambient deadline does not reach: behind tower's `Buffer`, or in
+    /// The extensions reach where the ambient deadline does not: behind tower's `Buffer`, or in
     /// a spawned task. This allocates. A request of reqwest has no extensions.
     pub fn deadline_in_extensions(self) -> Self {
         self.with(|options| options.deadline_extension = DeadlineExtension::Written)

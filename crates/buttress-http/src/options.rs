@@ -36,7 +36,7 @@ pub(crate) enum Counting {
     /// the headers of the deadline and the criticality, and these `names`.
     AllBut {
         names: Vec<HeaderName>,
-        /// The names, each reduced to one bit. A header with another bit is not ignored.
+        /// The names, each reduced to a bit. A header with another bit is not ignored.
         bits: u64,
     },
     Only(Vec<HeaderName>),

@@ -5,7 +5,7 @@ use buttress_core::{BoxError, Rejection};
 /// The error as a `dyn Error` whose chain can be walked, if this crate knows its type.
 ///
 /// A blanket impl over `Error` cannot include [`BoxError`], which does not implement it. So the
-/// types are asked one by one.
+/// types are asked in turn.
 pub(crate) fn view<E: 'static>(error: &E) -> Option<&(dyn Error + 'static)> {
     let error: &dyn Any = error;
     if let Some(boxed) = error.downcast_ref::<BoxError>() {
@@ -54,7 +54,7 @@ fn as_error<T: Error + 'static>(error: &dyn Any) -> Option<&(dyn Error + 'static
     error.downcast_ref::<T>().map(|error| error as &(dyn Error + 'static))
 }
 
-/// The rejection of an inner layer. A rejection in the error of the request body is not one.
+/// The rejection of an inner layer. A rejection in the error of the request body does not count.
 pub(super) fn rejection<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Rejection> {
     chain(error).find_map(<dyn Error>::downcast_ref)
 }
@@ -81,7 +81,7 @@ fn cause<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'stati
     }
 }
 
-/// The error of a connection's reads and writes. h2's error wraps one that is not among its
+/// The error of a connection's reads and writes. h2's error wraps an error that is not among its
 /// sources.
 #[cfg(feature = "hyper")]
 pub(super) fn of_io<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a io::Error> {

@@ -17,8 +17,8 @@ use super::error_chain::{chain, is_connect, of_io};
 /// With TLS 1.3 a server refuses its client's certificate after the handshake. The name of the
 /// alert then distinguishes it from broken data.
 ///
-/// The error of a resolver is not looked into, because it may contain the host name, which may
-/// contain one of the words.
+/// The error of a resolver is not looked into, because the host name in it may contain one of these
+/// words.
 pub(crate) fn is_refused(error: &(dyn Error + 'static)) -> bool {
     let mut connecting = false;
     for error in chain(error) {

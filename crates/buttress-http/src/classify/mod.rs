@@ -16,13 +16,13 @@ use crate::{Http, Protocol, RequestHead, ResponseHead};
 /// |---|---|
 /// | rejection by an inner layer | that of the rejection |
 /// | status below 400 | success |
-/// | 429, and 503 with `Retry-After` | throttled, with the hint if there is one |
+/// | 429, and 503 with `Retry-After` | throttled, with the hint if known |
 /// | 408, 425, 5xx except 501 and 505 | transient |
 /// | any other status | permanent |
 ///
 /// For gRPC the `grpc-status` of a response without messages decides. A response with messages is a
-/// success, because it has been passed on. If an intermediary answered without a `grpc-status`,
-/// 429, 502, 503 and 504 count as 14.
+/// success, because the layer has passed it on. If an intermediary answered without a
+/// `grpc-status`, 429, 502, 503 and 504 count as 14.
 ///
 /// | `grpc-status` | verdict |
 /// |---|---|
@@ -67,7 +67,7 @@ where
 
     /// A response that no inner layer made. For gRPC it must be the service's own: status 200 and a
     /// content type of gRPC, with messages or a `grpc-status`. A response that a proxy makes itself
-    /// does not show what the service did: a 502, a 504, or a `grpc-status` in an error page.
+    /// leaves open how far the service got: a 502, a 504, or a `grpc-status` in an error page.
     fn is_answer(&self, protocol: &Protocol, outcome: Result<&Res, &E>) -> bool {
         outcome.is_ok_and(|response| {
             response.rejection().is_none()
@@ -87,8 +87,8 @@ where
     }
 }
 
-/// Whether a gRPC server made the response: it sends 200 for every outcome, and names its content
-/// type ("gRPC over HTTP2", Responses).
+/// Whether a gRPC server made the response: such a server sends 200 for every outcome, and names
+/// its content type ("gRPC over HTTP2", Responses).
 fn is_of_grpc(status: StatusCode, headers: &HeaderMap) -> bool {
     status == StatusCode::OK && Protocol::of(headers) == Protocol::Grpc
 }
@@ -150,7 +150,7 @@ fn of_error<E: 'static>(error: &E) -> Verdict {
     // Before `never_processed`: no server has processed the request, but no attempt would get
     // further.
     } else if handshake::is_refused(error) {
-        // No server has processed it, and no attempt will get any further.
+        // No attempt will get any further.
         Verdict::Permanent
     } else if never_processed::never_processed(error) {
         Verdict::NeverProcessed

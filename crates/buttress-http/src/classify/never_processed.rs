@@ -4,8 +4,8 @@ use super::error_chain::chain;
 #[cfg(feature = "hyper")]
 use super::error_chain::is_connect;
 
-/// Returns whether `error`, or one of its sources, proves that no server began to process the
-/// request. Such a request can be sent again, whatever it asks for.
+/// Returns whether `error`, or an error in its chain of sources, proves that no server began to
+/// process the request. Such a request can always be sent again.
 ///
 /// | event | evidence |
 /// |---|---|

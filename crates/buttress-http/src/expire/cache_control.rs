@@ -121,7 +121,7 @@ mod tests {
             ("stale-if-error=7", CacheControl { stale_if_error: Some(7), ..nothing }),
             ("x=\"a, private, b\", max-age=60", max_age(60)),
             ("x=\"a\\\", private, b\", max-age=60", max_age(60)),
-            // Malformed: what forbids is found, what permits is not.
+            // Malformed: a directive that forbids is found, a directive that permits is not.
             ("public; max-age=60", max_age(0)),
             ("public; private", private),
             ("\"private\"", private),
@@ -164,7 +164,7 @@ mod tests {
         }
     }
 
-    /// Any value a header can have, most of it of what a parser looks at.
+    /// Any value a header can have, mostly of bytes that a parser looks at.
     fn header_value() -> impl Strategy<Value = Vec<u8>> {
         let byte = prop_oneof![
             4 => prop::sample::select(b"\"\\,=; ap".as_slice()),

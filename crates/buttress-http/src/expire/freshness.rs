@@ -10,7 +10,7 @@ use super::cache_control::CacheControl;
 use crate::message::header_value::{date, members, number, only};
 
 /// The freshness lifetime that a response states (RFC 9111, section 4.2.1): `s-maxage`, otherwise
-/// `max-age`, otherwise `Expires` less `Date`. `None` if it states none.
+/// `max-age`, otherwise `Expires` less `Date`. `None` without any of these.
 ///
 /// A malformed or repeated `Expires` is in the past. Without a `Date` it counts from `now`.
 pub(crate) fn explicit_lifetime(

@@ -24,7 +24,7 @@ pub use self::from_cache::FromCache;
 /// | response | cached |
 /// |---|---|
 /// | with `s-maxage`, `max-age` or `Expires` | for the rest of that time, with status 200, 203, 204, 300 to 303, 307, 308, 404, 405, 410, 414 or 501 |
-/// | without any of these | as the layer says, with one of these statuses except 302, 303 and 307 |
+/// | without any of these | as the layer says, with these statuses except 302, 303 and 307 |
 /// | with `private`, `no-store`, `no-cache`, `Set-Cookie`, `Vary: *` or a `Vary` on a header that the key ignores | never |
 /// | to a request with `no-store` | never |
 /// | to a request with `Authorization` | only with `public`, `s-maxage` or `must-revalidate` |

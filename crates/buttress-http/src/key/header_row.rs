@@ -4,7 +4,7 @@ use super::{headers::counts, length_prefixed::write};
 use crate::options::HttpOptions;
 
 /// Writes the name and value of each counted header. The order of headers with different names does
-/// not matter, and the values of one name keep theirs.
+/// not matter, and the values of a repeated name keep theirs.
 pub(crate) fn write_counted(bytes: &mut Vec<u8>, options: &HttpOptions, headers: &HeaderMap) {
     let counted = headers.iter().filter_map(|(name, value)| {
         let name = name.as_str();
@@ -24,7 +24,7 @@ pub(crate) fn write_counted(bytes: &mut Vec<u8>, options: &HttpOptions, headers:
 }
 
 fn write_sorted(bytes: &mut Vec<u8>, headers: &mut [Header<'_>]) {
-    // Stable, so that the values of one name stay in their order.
+    // Stable, so that the values of a repeated name stay in their order.
     headers
         .sort_by(|(one, _), (other, _)| one.len().cmp(&other.len()).then_with(|| one.cmp(other)));
     for (name, value) in headers {

@@ -46,7 +46,7 @@ pub(crate) fn covers(options: &HttpOptions, name: &[u8]) -> bool {
     name != b"*" && is_word(name) && (counts_as_listed(options, name) || has(&BYPASS_HEADERS, name))
 }
 
-/// Whether a request with these headers asks for a response that is for it alone, or has a body.
+/// Whether a request with these headers asks for a response of its own, or has a body.
 pub(crate) fn must_bypass(options: &HttpOptions, headers: &HeaderMap, filter: NameFilter) -> bool {
     filter.has_underscore && aliases_with_underscore(options, headers)
         || filter.must_bypass
@@ -60,12 +60,12 @@ pub(crate) fn must_bypass(options: &HttpOptions, headers: &HeaderMap, filter: Na
             && headers.get_all(ACCEPT).iter().any(|kind| starts_with(kind, EVENTS))
 }
 
-/// The names of a request's headers, each reduced to one [`bit`].
+/// The names of a request's headers, each reduced to a [`bit`].
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct NameFilter {
     bits: u64,
     has_underscore: bool,
-    /// One of the names makes the request bypass the layer.
+    /// A name in the request makes the request bypass the layer.
     must_bypass: bool,
 }
 
@@ -99,8 +99,8 @@ fn has_underscore(name: &[u8]) -> bool {
 /// does, write `-` as `_`.
 ///
 /// Such a service may take `X_HTTP_Method_Override` for a method, and `X_Tenant` for a header that
-/// the program counts. Of `X-API-Key` and `X_API_Key` in one request it may take either, by an
-/// order that is not part of the key.
+/// the program counts. Of `X-API-Key` and `X_API_Key` in a request the service may take either, by
+/// an order that is not part of the key.
 #[cold]
 fn aliases_with_underscore(options: &HttpOptions, headers: &HeaderMap) -> bool {
     headers.keys().filter(|name| name.as_str().contains('_')).any(|name| {
@@ -143,7 +143,7 @@ pub(crate) fn starts_with(value: &HeaderValue, kind: &[u8]) -> bool {
     start.is_some_and(|start| start.eq_ignore_ascii_case(kind))
 }
 
-/// A request with one of these has no key.
+/// A request with any of these has no key.
 static BYPASS_HEADERS: [HeaderName; 13] = [
     RANGE,
     IF_RANGE,
@@ -160,7 +160,7 @@ static BYPASS_HEADERS: [HeaderName; 13] = [
     HTTP_METHOD,
 ];
 
-/// The names of `BYPASS_HEADERS`, each reduced to one bit.
+/// The names of `BYPASS_HEADERS`, each reduced to a bit.
 const BYPASS_BITS: u64 = bits(&[
     "range",
     "if-range",

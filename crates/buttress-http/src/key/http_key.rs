@@ -41,14 +41,14 @@ use super::{length_prefixed::LengthPrefixed, target};
 /// [`Http::key_headers`](crate::Http::key_headers) replaces this by a list of the only headers that
 /// count.
 ///
-/// No part is normalized. A service may respond by how its address was written, and one odd
+/// No part is normalized. A service may respond by how its address was written, and an odd
 /// response must not go to every caller. The resource that a request
 /// [invalidates](buttress_core::KeyOf::invalidates) is found in any spelling.
 ///
 /// All values of a repeated header count, in their order. The order of headers with different names
 /// does not matter.
 ///
-/// The target is the one that the layer sees. If a router has removed a prefix from the path, as
+/// The target is that which the layer sees. If a router has removed a prefix from the path, as
 /// axum does below `nest`, paths that differ in the prefix are the same. Use a layer above the
 /// router, or a layer for each router.
 ///

@@ -7,8 +7,8 @@ use http::HeaderName;
 /// header separates equal requests in practice. A missing name costs sharing. A wrong name gives a
 /// caller the response of another.
 ///
-/// `baggage` travels with the traces but is not here: it holds what an application puts there, such
-/// as a user or a tenant.
+/// `baggage` travels with the traces but is not here: an application puts its own values there,
+/// such as a user or a tenant.
 pub(crate) const IGNORED_HEADERS: [&str; 28] = [
     // Hop-by-hop: about this connection (RFC 9110, section 7.6.1).
     "connection",
@@ -17,16 +17,17 @@ pub(crate) const IGNORED_HEADERS: [&str; 28] = [
     "te",
     // The length of no body: any other makes the request go alone.
     "content-length",
-    // What the request wants of a cache, which this layer reads itself (RFC 9111, section 5.2.1).
+    // The demands of the request on a cache, which this layer reads itself (RFC 9111, section
+    // 5.2.1).
     "cache-control",
     "pragma",
     // How soon the response is wanted, not which (RFC 9218).
     "priority",
-    // The name of one request, for logs.
+    // The name of a single request, for logs.
     "x-request-id",
     "x-correlation-id",
-    // The place of one request in a trace: W3C Trace Context, B3 (Zipkin), Jaeger, and the tracers of AWS,
-    // Google Cloud, Datadog, New Relic and Sentry.
+    // The place of a single request in a trace: W3C Trace Context, B3 (Zipkin), Jaeger, and the
+    // tracers of AWS, Google Cloud, Datadog, New Relic and Sentry.
     "traceparent",
     "tracestate",
     "b3",
@@ -47,10 +48,10 @@ pub(crate) const IGNORED_HEADERS: [&str; 28] = [
     "sentry-trace",
 ];
 
-/// The names of `IGNORED_HEADERS`, each reduced to one bit.
+/// The names of `IGNORED_HEADERS`, each reduced to a bit.
 pub(crate) const IGNORED_BITS: u64 = bits(&IGNORED_HEADERS);
 
-/// A name reduced to one bit. Most names are looked up in vain, and asking a header map would hash
+/// A name reduced to a bit. Most names are looked up in vain, and asking a header map would hash
 /// each of them.
 pub(crate) const fn bit(name: &[u8]) -> u64 {
     // The factors below separate the headers of most requests from the listed ones.
@@ -62,7 +63,7 @@ pub(crate) const fn bit(name: &[u8]) -> u64 {
     1 << ((name.len() + 62 * first + 37 * last) % 64)
 }
 
-/// All these names, each reduced to one bit.
+/// All these names, each reduced to a bit.
 pub(crate) const fn bits(names: &[&str]) -> u64 {
     match names {
         [] => 0,

@@ -22,7 +22,7 @@ impl<'a> Iterator for LengthPrefixed<'a> {
 }
 
 /// Seven bits per byte, the lowest first, and a mark on all but the last byte (LEB128). Nearly
-/// every part is short, and its length takes one byte.
+/// every part is short, and its length takes a byte.
 fn write_length(bytes: &mut Vec<u8>, mut length: usize) {
     loop {
         let [low, ..] = length.to_le_bytes();

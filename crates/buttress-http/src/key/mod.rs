@@ -42,7 +42,7 @@ pub use self::http_key::HttpKey;
 ///
 /// | directive | effect |
 /// |---|---|
-/// | `max-age=N` | no cached response older than `N` seconds, and no stale one |
+/// | `max-age=N` | no cached response older than `N` seconds, and none that is stale |
 /// | `min-fresh=N` | only a cached response that stays fresh for `N` more seconds |
 /// | `max-stale`, `max-stale=N` | a stale response too, by at most `N` seconds, as far as the response and the layer permit one |
 /// | `only-if-cached` | a cached response at hand, or 504; without a cache, the request bypasses the layer |
@@ -149,7 +149,7 @@ fn changes(method: &Method, target: Target<'_>, headers: &HeaderMap) -> Option<u
 }
 
 thread_local! {
-    /// Keys are assembled in this buffer, so that a key is one allocation of its exact length.
+    /// Keys are assembled in this buffer, so that a key is a single allocation of its exact length.
     static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 

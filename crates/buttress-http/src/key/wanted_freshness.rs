@@ -40,7 +40,7 @@ impl Wanted {
         wanted
     }
 
-    /// Adds a directive, if it is well formed.
+    /// Adds a well-formed directive.
     fn add(&mut self, name: &[u8], argument: Option<&[u8]>) {
         let Some(argument) = argument else { return };
         let is = |known: &[u8]| name.eq_ignore_ascii_case(known);

@@ -4,7 +4,7 @@ use http::{HeaderMap, HeaderName};
 
 /// Whether there is a header of this name.
 ///
-/// With few headers, comparing names costs less than hashing one.
+/// With few headers, comparing names costs less than hashing.
 #[inline]
 pub(crate) fn has(headers: &HeaderMap, name: &HeaderName) -> bool {
     if headers.keys_len() > FEW {
@@ -53,5 +53,5 @@ pub(crate) fn wall_clock() -> SystemTime {
     SystemTime::now()
 }
 
-/// Up to this number of headers, names are compared one by one.
+/// Up to this number of headers, names are compared in turn.
 const FEW: usize = 12;

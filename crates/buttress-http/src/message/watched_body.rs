@@ -19,12 +19,12 @@ use http_body_util::BodyExt;
 /// Watches a streaming `body`.
 ///
 /// The type of the body stays the same, so only a type that can hold any other body is watched. The
-/// types are asked one by one.
+/// types are asked in turn.
 pub(crate) fn watch(body: &mut dyn Any) -> Option<Upload> {
     boxed(body).or_else(|| of_axum(body)).or_else(|| of_tonic(body)).or_else(|| of_hyper(body))
 }
 
-/// Wraps `body` into one that reports its progress, unless it has ended.
+/// Wraps `body` into a body that reports its progress, unless it has ended.
 pub(crate) fn wrap<B: Wrap>(body: &mut B) -> Option<Upload> {
     if body.is_end_stream() {
         return None;
@@ -156,7 +156,7 @@ impl Wrap for reqwest::Body {
     }
 }
 
-/// hyper's own body can hold no other, so the progress of an unfinished one is unknown.
+/// hyper's own body can hold no other, so the progress of an unfinished body is unknown.
 #[cfg(feature = "hyper")]
 fn of_hyper(body: &mut dyn Any) -> Option<Upload> {
     if let Some(incoming) = body.downcast_ref::<hyper::body::Incoming>() {

@@ -5,8 +5,8 @@ use http::HeaderValue;
 /// Parses a `grpc-timeout`: one to eight digits and a unit, which is `H`, `M`, `S`, `m`, `u` or
 /// `n`. Returns `None` for any other text.
 ///
-/// Zero is accepted, although the [specification] wants a positive number. It means that no time is
-/// left.
+/// Zero is accepted, although the [specification] wants a positive number. Zero means that no time
+/// is left.
 ///
 /// [specification]: https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md#requests
 pub fn parse_grpc_timeout(value: &[u8]) -> Option<Duration> {
@@ -28,7 +28,7 @@ pub fn parse_grpc_timeout(value: &[u8]) -> Option<Duration> {
 
 /// Encodes the time left as a `grpc-timeout`, in the finest unit that needs at most eight digits.
 ///
-/// The value is rounded down, so it never exceeds the time left. Zero is `0n`.
+/// The value is rounded down, never above the time left. Zero is `0n`.
 pub fn encode_grpc_timeout(remaining: Duration) -> HeaderValue {
     let seconds = remaining.as_secs();
     let (number, unit) = [

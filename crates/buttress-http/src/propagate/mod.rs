@@ -40,8 +40,8 @@ impl<Req: RequestHead> Propagate<Req> for Http {
     /// is written.
     ///
     /// A request that announces the same or less stays as it is. So does one that announces up to 1
-    /// ms more: on its way through a server the time left is always a little shorter than it came
-    /// in.
+    /// ms more: on its way through a server the time left always becomes a little
+    /// shorter.
     fn set_deadline(&self, request: &mut Req, deadline: Deadline) -> Result<(), NoTimeLeft> {
         if let Some((header, left)) = self.outgoing_timeout(request.headers(), deadline) {
             header.write(request.headers_mut(), left)?;

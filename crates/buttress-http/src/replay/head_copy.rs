@@ -6,8 +6,8 @@ use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, Request, Uri,
 /// A copy of a request's head that is cheap to make.
 ///
 /// The first attempt owns the request, so every call needs a copy, and hardly any call reads it.
-/// The headers are written one after the other into a buffer that calls reuse, and only a retry
-/// makes a header map of them. Cloning the map would take two allocations, and one more for each
+/// The headers are written in a row into a buffer that calls reuse, and only a retry
+/// makes a header map of them. Cloning the map would take two allocations, and another for each
 /// value that is not shared yet.
 #[derive(Debug)]
 pub(crate) struct HeadCopy {
@@ -68,7 +68,7 @@ impl HeaderBytes {
 
     fn read(&self) -> Option<HeaderMap> {
         let mut headers = HeaderMap::new();
-        // All values share this one copy of the buffer.
+        // All values share this copy of the buffer.
         let mut rest = Bytes::copy_from_slice(&self.0);
         while !rest.is_empty() {
             let lengths = Lengths::read(&mut rest)?;
@@ -98,8 +98,8 @@ impl Drop for HeaderBytes {
     }
 }
 
-/// The prefix of a name and a value, as one piece, because each appended piece costs a check of the
-/// buffer's capacity.
+/// The prefix of a name and a value, as a single piece, because each appended piece costs a check
+/// of the buffer's capacity.
 struct Lengths {
     name: usize,
     value: usize,

@@ -22,7 +22,7 @@ pub use self::idempotent::Idempotent;
 /// A request is sent again with the same head, its `Idempotency-Key` included, and the whole body,
 /// or not at all.
 ///
-/// It can be sent again once no attempt reads the body any more, if at most
+/// A request can be sent again once no attempt reads the body any more, if at most
 /// [`Http::max_replay_body`] bytes were read. A gRPC request states the number of earlier attempts
 /// in `grpc-previous-rpc-attempts`.
 ///
@@ -147,7 +147,7 @@ pub struct SavedReqwest {
 }
 
 fn count_attempts(headers: &mut HeaderMap, attempt: Attempt) {
-    // A first attempt announces none, and neither does a transparent one after it.
+    // A first attempt announces none, and neither does a transparent attempt after it.
     if attempt.previous_attempts() > 0 && Protocol::of(headers) == Protocol::Grpc {
         headers.insert(PREVIOUS_ATTEMPTS, HeaderValue::from(attempt.previous_attempts()));
     }

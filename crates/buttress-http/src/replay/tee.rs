@@ -53,9 +53,9 @@ pub(crate) fn fits(body: &impl Body, cap: usize) -> bool {
 
 /// A body that is recorded while it is read.
 ///
-/// It owns the recording, and puts it back into the slot once it is read to the end or dropped. So
-/// there is one reader at a time, the lock is held for a move, and no second attempt can start
-/// while one still reads.
+/// The tee owns the recording, and puts it back into the slot at the end of the body or when
+/// dropped. So there is a single reader at a time, the lock is held for a move, and no second
+/// attempt can start while another still reads.
 #[derive(Debug)]
 pub(crate) struct Tee<B> {
     state: TeeState<B>,

@@ -12,7 +12,7 @@ use crate::{Protocol, message::body_error::bare};
 
 /// The body of a response that passed a layer, or the empty body of a rejection.
 ///
-/// It holds the layer's [`Guard`] until the body has ended: with its last frame, with an error, or
+/// Holds the layer's [`Guard`] until the body has ended: with its last frame, with an error, or
 /// by being dropped. Every poll runs [within](Guard::within) the guard. If the guard cuts the body
 /// off, the inner body is dropped at once. A gRPC response then ends with a `grpc-status` in the
 /// trailers. Any other response ends with the [`Rejection`] as the error, because its status has

@@ -58,7 +58,7 @@ impl<E> Respond<reqwest::Request, reqwest::Response, E> for Http
 where
     E: 'static,
 {
-    /// A response of reqwest has the URL of its request, which is gone by then. The copy costs one
+    /// A response of reqwest has the URL of its request, which is gone by then. The copy costs an
     /// allocation.
     type Seed = (Protocol, reqwest::Url);
     type Response<G: Guard> = reqwest::Response;
@@ -100,8 +100,8 @@ where
         response.extensions().get::<Rejection>().is_some()
     }
 
-    /// Whether a timer fired that knew the deadline. reqwest never knows one, so its own timeouts
-    /// are failures of the service.
+    /// Whether a timer fired that knew the deadline. reqwest never knows a deadline, so its own
+    /// timeouts are failures of the service.
     fn timed_out(&self, error: &E, remaining: Duration) -> bool {
         self.is_at_end(remaining) && timer_fired(error)
     }
@@ -115,7 +115,7 @@ impl Http {
     }
 }
 
-/// Turns `response` into one of reqwest, which takes its URL from an extension that only the
+/// Turns `response` into a response of reqwest, which takes its URL from an extension that only the
 /// builder can set.
 #[cfg(feature = "reqwest")]
 pub(crate) fn at(url: reqwest::Url, response: http::Response<reqwest::Body>) -> reqwest::Response {

@@ -87,7 +87,8 @@ const fn may_come_again(reason: Reason) -> bool {
     !matches!(reason, Reason::Superseded | Reason::NeverAdmissible)
 }
 
-/// A gRPC `Status-Message`: printable ASCII as it is, except for `%`, and every other byte as `%XX`.
+/// A gRPC `Status-Message`: printable ASCII unchanged, except for `%`, and every other byte as
+/// `%XX`.
 fn percent_encoded(message: &str) -> String {
     let mut encoded = String::with_capacity(message.len());
     for byte in message.bytes() {

@@ -12,9 +12,9 @@ use crate::{
 
 /// Whether a response may go to every caller whose request had the same key.
 ///
-/// A response for one client may not: `Set-Cookie`, `private` and `no-store`. Neither may a part of
-/// a response, a response that leaves HTTP, or one without an end. `Vary` may name headers that are
-/// part of a key, because requests with the same key agree in them, and no others.
+/// A response for a single client may not: `Set-Cookie`, `private` and `no-store`. Neither may a
+/// part of a response, a response that leaves HTTP, or a response without an end. `Vary` may name
+/// headers that are part of a key, because requests with the same key agree in them, and no others.
 pub(crate) fn is_shareable(
     options: &HttpOptions,
     status: StatusCode,
@@ -58,7 +58,7 @@ fn carries_connection(_: &Extensions) -> bool {
     false
 }
 
-/// A stream of pictures, each of which replaces the one before.
+/// A stream of pictures, each of which replaces its predecessor.
 const PICTURES: &[u8] = b"multipart/x-mixed-replace";
 
 #[cfg(test)]
@@ -85,7 +85,7 @@ mod tests {
             of(200).header("vary", "Host").header("vary", "X-Forwarded-Host, Cookie"),
             of(200).header("vary", "Accept").header("vary", "User-Agent"),
             of(200).header("vary", "X-Tenant, Private-Token, Sec-CH-UA"),
-            // A request with one of these has no key.
+            // A request with any of these has no key.
             of(200).header("vary", "Range, X-HTTP-Method-Override"),
         ] {
             assert!(shared(&Http::new(), response));

@@ -28,7 +28,7 @@ pub use self::bound::ShareBody;
 ///
 /// # Extensions
 ///
-/// All callers of one call receive clones of its extensions. A value that an inner layer stored
+/// All callers of a call receive clones of its extensions. A value that an inner layer stored
 /// there, such as a [`Rejection`](buttress_core::Rejection), holds for each of them, and so does
 /// the connection that the response came from (`HttpInfo` of hyper-util). A response that carries a
 /// connection itself, as hyper's `OnUpgrade`, is not shared. A cached response has no extensions,

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use buttress_core::ByteBudget;
 
-/// The bytes of a budget that a response holds. Dropping it returns them.
+/// The bytes of a budget that a response holds, returned on drop.
 #[derive(Debug)]
 pub(super) struct ByteReservation {
     allowance: Arc<ByteBudget>,

@@ -40,7 +40,7 @@ where
 }
 
 impl<B> CallerSource<B> {
-    /// The body of one caller.
+    /// The body of a caller.
     pub(in crate::share) fn read(&self) -> SharedBody<B> {
         let state = match self {
             Self::Live(live) => BodyState::Reading(BodyReader::new(live)),

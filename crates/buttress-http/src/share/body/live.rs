@@ -103,7 +103,7 @@ where
     B: Body<Data = Bytes> + Unpin,
     B::Error: Into<BoxError>,
 {
-    /// Drives the source with no lock held. [`Driven::More`] stands for one frame.
+    /// Drives the source with no lock held. [`Driven::More`] stands for a frame.
     pub(super) fn drive(&self, work: &mut LiveWork<B>) -> Driven {
         let cx = &mut Context::from_waker(&self.source_waker);
         let (mut read, mut freed) = (None, Vec::new());

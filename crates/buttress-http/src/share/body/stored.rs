@@ -20,7 +20,7 @@ pub(in crate::share) struct StoredResponse {
     status: StatusCode,
     version: Version,
     headers: Box<[(HeaderName, HeaderValue)]>,
-    /// All data, in one piece.
+    /// All data, in a single piece.
     data: Bytes,
     trailers: Option<Arc<HeaderMap>>,
     hint: SizeHint,
@@ -98,8 +98,8 @@ pub(super) fn less(hint: &SizeHint, read: u64) -> SizeHint {
     left
 }
 
-/// The same headers. Their values share one piece of memory, which is theirs alone: whoever holds on to
-/// one keeps no body.
+/// The same headers. Their values share memory of their own, so a holder of a value keeps no body
+/// alive.
 fn detach_values<'a>(
     headers: impl Iterator<Item = (&'a HeaderName, &'a HeaderValue)>,
 ) -> Box<[(HeaderName, HeaderValue)]> {
@@ -110,7 +110,7 @@ fn detach_values<'a>(
     }
     let mut bytes = Bytes::from(bytes);
     let mut detach = |value: &HeaderValue| {
-        // What was a value is one.
+        // A copy of a valid value is valid.
         let copy = HeaderValue::from_maybe_shared(bytes.split_to(value.len()));
         let mut copy = copy.unwrap_or_else(|_| value.clone());
         copy.set_sensitive(value.is_sensitive());
@@ -119,7 +119,7 @@ fn detach_values<'a>(
     headers.into_iter().map(|(name, value)| (name.clone(), detach(value))).collect()
 }
 
-/// The headers but for those that say something of one connection, or to one proxy, and are not to be
+/// The end-to-end headers: without those that are for a connection or a proxy, and are not to be
 /// stored (RFC 9111, section 3.1).
 fn end_to_end_headers(headers: &HeaderMap) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
     let is_named = |name: &HeaderName| {

@@ -94,7 +94,7 @@ impl Readers {
 }
 
 impl ReaderEntry {
-    /// Moves on by a frame, which may be the last one there.
+    /// Moves on by a frame, which may be the last there.
     pub(super) const fn read(&mut self, is_last: bool) {
         self.index += 1;
         self.idle = 0;

@@ -4,7 +4,7 @@ use crate::share::body::{byte_reservation::ByteReservation, frame::SharedFrame};
 
 /// The frames held for the readers of a body, and the number of readers at each.
 ///
-/// At first the window holds all frames. Once there is no room for the next one, the window moves:
+/// At first the window holds all frames. Once there is no room for the next, the window moves:
 /// each frame is dropped after its last reader.
 #[derive(Debug)]
 pub(super) struct Window {
@@ -160,7 +160,7 @@ impl Window {
     }
 }
 
-/// A body of `cap` bytes may have this many frames, and one more for each [`PER_FRAME`] bytes. So
+/// A body of `cap` bytes may have this many frames, and another for each [`PER_FRAME`] bytes. So
 /// the overhead of frames stays in proportion.
 const FRAMES: usize = 1024;
 const PER_FRAME: usize = 64;
