@@ -1,11 +1,11 @@
 use std::sync::Arc;
 
 use buttress_control::{AcceptRatio, Adapt, Rate, Rates};
-use buttress_core::{Bind, ByMode, Plain, StateScope};
+use buttress_core::{Bind, ByMode, KeyOf, Plain, StateScope};
 use tower_layer::Layer;
 
 use crate::{
-    AcceptRatioLimit, ConcurrencyLimit, RateLimit, Throttle, ThrottleHandle,
+    AcceptRatioLimit, ConcurrencyLimit, Keyed, RateLimit, Throttle, ThrottleHandle,
     concurrency::{Adaptive, Fixed},
     limit::{LimitTemplate, Settings},
     rate::UnitCost,
@@ -98,6 +98,18 @@ impl ThrottleLayer<Plain, AcceptRatioLimit, ByMode> {
 }
 
 impl<M, L, J> ThrottleLayer<M, L, J> {
+    /// Gives each key a limit of its own: a tenant, a host, a method. A request without a key is not
+    /// limited at all. See [`Keyed`].
+    #[doc(alias("per tenant", "per key"))]
+    pub fn keyed<Req, F>(self, key: F) -> ThrottleLayer<M, Keyed<L, F::Key, F>, J>
+    where
+        L: LimitTemplate + Clone,
+        F: KeyOf<Req>,
+    {
+        let limit = Keyed::new(self.limit.fresh(), key);
+        self.over(limit)
+    }
+
     /// Live numbers of the limit, and the means to change it.
     pub fn handle(&self) -> ThrottleHandle<L::View>
     where

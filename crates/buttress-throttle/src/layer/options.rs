@@ -1,7 +1,7 @@
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use buttress_control::Random;
-use buttress_core::{By, Enforcement, Extent, KeyOf, StateScope};
+use buttress_core::{By, Enforcement, Extent, StateScope};
 
 use super::ThrottleLayer;
 use crate::{
@@ -25,18 +25,6 @@ where
 }
 
 impl<M, L, J> ThrottleLayer<M, L, J> {
-    /// Gives each key a limit of its own: a tenant, a host, a method. A request without a key is not
-    /// limited at all. See [`Keyed`].
-    #[doc(alias("per tenant", "per key"))]
-    pub fn keyed<Req, F>(self, key: F) -> ThrottleLayer<M, Keyed<L, F::Key, F>, J>
-    where
-        L: LimitTemplate + Clone,
-        F: KeyOf<Req>,
-    {
-        let limit = Keyed::new(self.limit.fresh(), key);
-        self.over(limit)
-    }
-
     /// Sets the queue: its length, or a [`Queue`] with more options. Default: 0 (reject at once).
     ///
     /// Returns a layer with fresh state.
