@@ -1,5 +1,5 @@
-//! A layer that lets through as many calls as the service behind it can bear: so many at a time, so
-//! many per second, or as many as turn out well.
+//! Rate limits, concurrency limits (bulkheads), adaptive limits and client-side throttling, with a
+//! bounded queue, for any tower service.
 //!
 //! ```
 //! use buttress_core::BoxError;
@@ -19,158 +19,176 @@
 //!
 //! # When to use it
 //!
-//! On a server around the handlers, inside its deadline: what it cannot serve in time is answered for
-//! at once, and what it does serve stays fast. On a client around the attempts, inside its retry, so
-//! that the retries of all callers together cannot be more than the service bears, and outside the
-//! deadline of one attempt: a wait that ends with that one would count as the service's own timeout.
+//! On a server, place the layer around the handlers and inside the deadline. Calls that the server
+//! cannot serve in time are then rejected at once, and the admitted calls stay fast.
 //!
-//! Not to order calls, and not as a circuit breaker: a limit takes load off a service that is slow,
-//! not off one that is down.
+//! On a client, place the layer around the attempts and inside the retry. The retries of all
+//! callers together then stay within the limit. Place the layer outside the deadline of a single
+//! attempt. Otherwise a wait that exceeds this deadline would count as the service's own timeout.
 //!
-//! | limit | what it bounds | learns from outcomes |
+//! Do not use a limit to order calls, or as a circuit breaker. A limit takes load off a slow
+//! service, not off a service that is down.
+//!
+//! | limit | bounds | learns from outcomes |
 //! |---|---|---|
 //! | [`concurrency`](ThrottleLayer::concurrency) | calls at a time | no |
 //! | [`rate`](ThrottleLayer::rate), [`rates`](ThrottleLayer::rates) | calls per unit of time | no |
-//! | [`adaptive`](ThrottleLayer::adaptive) | calls at a time, as many as a law finds right | how long calls take, and timeouts |
-//! | [`accept_ratio`](ThrottleLayer::accept_ratio) | calls sent for each that is accepted | whether the service accepts them |
+//! | [`adaptive`](ThrottleLayer::adaptive) | calls at a time, set by a law | latency, and timeouts |
+//! | [`accept_ratio`](ThrottleLayer::accept_ratio) | calls sent per accepted call | whether the service accepts them |
 //!
-//! Each can be had for every key apart: [`keyed`](ThrottleLayer::keyed).
+//! [`keyed`](ThrottleLayer::keyed) gives each key a limit of its own.
 //!
 //! # Permits
 //!
-//! A call takes its permit in `call` and holds it until its response has ended: in `Http` mode until
-//! the body's last frame, its error or its drop, and with [`until_head`](ThrottleLayer::until_head), or
-//! in `Plain` mode, until the response is there. A layer that is applied to itself, or twice in one
-//! stack, takes two permits for one call.
+//! A call takes its permit in `call` and holds the permit until its response has ended. In `Http`
+//! mode the response ends with the body's last frame, its error or its drop. With
+//! [`until_head`](ThrottleLayer::until_head), or in `Plain` mode, the permit is free when the
+//! response is there. If a layer is applied twice in a stack, each call takes two permits.
 //!
 //! # What limits learn from
 //!
-//! A call is a *sample* of an [`adaptive`](ThrottleLayer::adaptive) limit if at least half of the limit was
-//! in use when it was admitted. Its time runs from the permit to the response head, without the time that
-//! the service waited for the body of the request. Neither how fast a caller reads its response nor how
-//! slowly it sends its request says anything of the service.
+//! A call is a *sample* of an [`adaptive`](ThrottleLayer::adaptive) limit if at least half of the
+//! limit was in use when the call was admitted. The time of a sample runs from the permit to the
+//! response head. The time that the service waited for the body of the request is not part of the
+//! sample. So the speed at which a caller sends its request or reads its response never changes the
+//! limit.
 //!
 //! | the call ended with | sample |
 //! |---|---|
 //! | a success, or a permanent failure that a server answered with | answered |
 //! | a timeout, here or further in, or an answer that asks for less load | a sign of overload |
-//! | its caller leaving before its deadline, after longer than a call without load takes ([`Adapt::unloaded_rtt`]) | answered after that long |
+//! | its caller leaving before the deadline, after longer than an unloaded call takes ([`Adapt::unloaded_rtt`]) | answered after that time |
 //! | its caller leaving earlier, any other failure, a rejection by a layer below, an error that no server sent | none |
 //!
-//! If most callers leave in this way, they leave after their own patience, however long the service's queue is.
-//! So once 100 more calls were given up than answered, each further one is a sign of overload, until more are answered
-//! again. While the law does not know what a call without load takes, the latest answer stands for it.
+//! If most callers leave before their calls end, the time to leave is their own patience, however
+//! long the service's queue is. So once 100 more calls were given up than answered, each further
+//! one is a sign of overload, until more calls are answered again. While the law does not know the
+//! unloaded latency, the latest answer stands for it.
 //!
-//! If the head comes, or the time is up, while the service still waits for the body, or after the body
-//! failed, the call is no sample either, because the time was its caller's. It is one only if the answer
-//! asks for less load. A body that the service has let go of counts as read to its end.
+//! A call is no sample either if the head comes, or the time is up, while the service still waits
+//! for the body, or after the body failed. That time was the caller's. There is one exception: an
+//! answer that asks for less load always counts. A body that the service dropped counts as read to
+//! its end.
 //!
-//! In `Http` mode the body is watched if the call may be a sample, or the limit is an accept ratio, and its
-//! type can hold another body: see [`Propagate::watch_upload`](buttress_core::Propagate::watch_upload). That costs two allocations. A `hyper::body::Incoming` that has
-//! not ended cannot be watched, and makes no sample: box it. A body of any other type, and all there is in
-//! `Plain` mode, counts as part of the request.
+//! In `Http` mode the layer watches the request body if the call may be a sample or the limit is an
+//! accept ratio. The body's type must be able to hold another body: see
+//! [`Propagate::watch_upload`](buttress_core::Propagate::watch_upload). Watching costs two
+//! allocations. A `hyper::body::Incoming` that has not ended cannot be watched, and makes no
+//! sample: box it. A body of any other type, and everything in `Plain` mode, counts as part of the
+//! request.
 //!
-//! An [`accept_ratio`](ThrottleLayer::accept_ratio) limit sorts all its calls:
+//! An [`accept_ratio`](ThrottleLayer::accept_ratio) limit counts all its calls:
 //!
 //! | the call ended with | counts as |
 //! |---|---|
 //! | a success, or a permanent failure that a server answered with | request and accepted |
 //! | any other failure, or a timeout | request |
-//! | its caller leaving before its deadline, and late | request |
-//! | its caller leaving earlier, a rejection by a layer below, an error that no server sent, its own body failing, or a timeout while the service waited for its body | nothing |
+//! | its caller leaving before the deadline, and late | request |
+//! | its caller leaving earlier, a rejection by a layer below, an error that no server sent, a failure of the request body, or a timeout while the service waited for the body | nothing |
 //!
-//! A call without an end counts as a request once it is *late*: out for twice the usual latency, which is
-//! learned from accepted calls. Until some were accepted in the window, 250 ms are usual
-//! ([`AcceptRatio::initial_latency`]). So a first burst is let through whole, and a service that hangs from the start is
-//! shed from after 500 ms.
+//! A call that has not ended counts as a request when it is *late*: in flight for twice the usual
+//! latency. The limit learns the usual latency from accepted calls. Until the window holds an
+//! accepted call, 250 ms are usual ([`AcceptRatio::initial_latency`]). So a first burst is sent
+//! whole, and a service that hangs from the start is shed from after 500 ms.
 //!
-//! "An error that no server sent" is a [permanent](buttress_core::Verdict::Permanent) one that the mode knows to be
-//! made on this side ([`Classify::is_callers_own`](buttress_core::Classify::is_callers_own)): the caller broke its upload off,
-//! the request could not be built, a certificate is not trusted. In `Plain` mode an `Err` is the service's answer.
+//! "An error that no server sent" is a [permanent](buttress_core::Verdict::Permanent) error that
+//! the mode knows to come from this side
+//! ([`Classify::is_callers_own`](buttress_core::Classify::is_callers_own)). Examples: the caller
+//! aborted its upload, the request could not be built, a certificate is not trusted. In `Plain`
+//! mode an `Err` is the service's answer.
 //!
 //! # Queues
 //!
-//! By default no call waits. With [`queue`](ThrottleLayer::queue), up to a given number of calls wait for
-//! a permit, or for the cells of a rate. The queue works in the same way for both:
+//! By default no call waits. With [`queue`](ThrottleLayer::queue), a limited number of calls wait
+//! for a permit or for the cells of a rate. The queue of a rate works like the queue for permits:
 //!
-//! - The oldest waiter is next. The queue takes the permit or the cells for that waiter, so no later call
-//!   can take them. A waiter that needs more cells than there are is not overtaken. Higher
-//!   [criticalities](buttress_core::Criticality) go first, and in a full queue the last to come of the
-//!   lowest makes room for a higher one.
-//! - Nothing is taken ahead of time, so a waiter that leaves costs the others nothing.
-//! - A waiter leaves at the ambient deadline, and after [`max_wait`](Queue::max_wait). A call is
-//!   refused at once if it would wait for longer than it can. For a rate that wait is exact: the cells of
-//!   those that go first and its own, at the rate; of several rates, at the slowest. For a permit it is an
-//!   estimate: the call's position times the mean time between the latest releases. The mean weighs each
-//!   release by an eighth, and is forgotten when the queue runs empty. While the wait is not known, no
-//!   call is refused for it; at a rate of 0 it is not known.
-//! - [`codel`](Queue::codel) sheds the calls that a standing queue has kept for too long, and
-//!   [`adaptive_lifo`](Queue::adaptive_lifo) serves the latest first while it stands.
-//! - A change of the limit or of the rate reaches all waiters at once. A waiter that weighs more than a
-//!   lowered burst is refused.
+//! - The oldest waiter is next. The queue takes the permit or the cells for that waiter, so no
+//!   later call can take them. A waiter that needs more cells than there are is not overtaken.
+//! - Higher [criticalities](buttress_core::Criticality) go first. In a full queue, the latest
+//!   waiter of the lowest criticality makes room for a call of a higher criticality.
+//! - The queue takes nothing ahead of time, so a waiter that leaves costs the others nothing.
+//! - A waiter leaves at the ambient deadline, and after [`Queue::max_wait`].
+//! - If the expected wait exceeds the time that a call has, the call is rejected at once. For a
+//!   rate the expected wait is exact: the cells of the waiters ahead and the call's own, at the
+//!   rate; with several rates, at the slowest. For a permit the expected wait is an estimate: the
+//!   call's position times the mean time between the latest releases. The mean weighs each release
+//!   by an eighth, and is reset when the queue runs empty. While the wait is unknown, no call is
+//!   rejected for it. At a rate of 0 the wait is unknown.
+//! - [`Queue::codel`] sheds calls that waited too long in a standing queue. While the queue stands,
+//!   [`Queue::adaptive_lifo`] serves the latest call first.
+//! - A change of the limit or of the rate reaches all waiters at once. A waiter that costs more
+//!   than a lowered burst is rejected.
 //!
-//! A request that announces a deadline announces what the wait has left of it. If that is nothing, the
-//! call is refused as if its deadline had passed in the queue.
+//! If a request announces a deadline, the layer reduces the announced time by the wait. If nothing
+//! is left, the call is rejected as if its deadline had passed in the queue.
 //!
-//! Cells come with time, so a timer wakes the queue when there are enough for the first waiter: one timer
-//! for each runtime that calls wait in. The timer depends on no call being polled. It may ring a
-//! millisecond late, as tokio's timers do; the cells count from the time they were there.
+//! Cells come with time, so a timer wakes the queue when the first waiter's cells are there. Each
+//! runtime in which calls wait has a timer of its own. The timer does not depend on any call being
+//! polled. The timer may fire a millisecond late, as tokio's timers do, but cells count from the
+//! time at which they were due.
 //!
 //! A call that waits for a rate, or under a deadline or a `max_wait`, must be polled within a tokio
 //! runtime that has its time driver enabled, as tokio's own timers must.
 //!
 //! # Criticality
 //!
-//! A call's criticality comes with its request (in `Http` mode the extension
-//! [`Criticality`](buttress_core::Criticality) or the header `x-criticality`), else it is the ambient
-//! one. It is ambient for everything inside, and goes out with the request.
+//! The criticality of a call is that of its request: in `Http` mode the extension
+//! [`Criticality`](buttress_core::Criticality) or the header `x-criticality`. Otherwise the ambient
+//! criticality applies. The layer makes the criticality ambient for everything inside, and writes
+//! it to the request.
 //!
 //! # Readiness
 //!
-//! `poll_ready` is the inner service's: a full limit is no reason not to be ready, and an idle handle
-//! holds no permit. The instance that was polled ready is the one called; a call that waits takes it
-//! along, and one that is rejected gives back what it had reserved.
+//! `poll_ready` is the inner service's: a full limit does not make the layer unready, and an idle
+//! handle holds no permit. The instance that was polled ready is the instance that is called. A
+//! call that waits takes the instance along. A rejected call gives back what the instance had
+//! reserved.
 //!
 //! # Errors
 //!
-//! The error type is the inner service's. A call that is not let through ends with a
+//! The error type is the inner service's. A rejected call ends with a
 //! [`Rejection`](buttress_core::Rejection): as an `Err` in `Plain` mode (the error must be
 //! `From<Rejection>`), as a response in `Http` mode.
 //!
 //! | reason | when | HTTP | gRPC |
 //! |---|---|---|---|
-//! | `Overloaded` | no permit, no place, too long a wait for one, too few calls accepted | 503 | 14 |
-//! | `RateLimited` | the rate is used up, or its queue is full, or the wait for it too long | 429 | 8 |
-//! | `NeverAdmissible` | the call weighs more than the rate ever holds | 413 | 8 |
+//! | `Overloaded` | no permit, no place in the queue, too long a wait for a permit, or too few calls accepted | 503 | 14 |
+//! | `RateLimited` | the rate is used up, its queue is full, or the wait for the rate is too long | 429 | 8 |
+//! | `NeverAdmissible` | the call costs more than the rate ever holds | 413 | 8 |
 //! | `DeadlineExceeded` | the deadline passed in the queue | 504 | 4 |
 //!
-//! `RateLimited` says when to come again: after as long as the calls that wait now and this one take. At a
-//! rate of 0 it says nothing. `Overloaded` says what a concurrency limit was given as its
-//! [`retry_after`](ThrottleLayer::retry_after), if it was given one.
+//! `RateLimited` carries a retry delay: the time that the calls now waiting and this call take. At
+//! a rate of 0 it carries none. `Overloaded` carries the
+//! [`retry_after`](ThrottleLayer::retry_after) of a concurrency limit, if that option is set.
 //!
-//! Code of the user's that panics (a law, a classification, a waker, a key) costs no permit and keeps no
-//! other call from being woken. The panic goes on afterwards, except that of a waker that a timer wakes.
+//! If user code panics (a law, a classification, a waker, a key), no permit is lost and every other
+//! call is still woken. The panic then continues, except that of a waker which a timer wakes.
 //!
 //! # Cancellation
 //!
-//! Dropping the response future or body gives its permit or its place back at once. A permit that had
-//! just been handed over goes to the next in line. So do the cells of a rate, if none were granted since and
-//! the rate was not changed; otherwise they are lost, because the burst may have been full without them.
-//! Nothing is spawned.
+//! Dropping the response future or body returns its permit, or its place in the queue, at once. If
+//! a permit was granted but not yet used, it goes to the next waiter. The cells of a rate are
+//! returned if none were granted since and the rate was not changed. Otherwise the cells are lost,
+//! because the burst may have been full without them. Nothing is spawned.
 //!
-//! A permit that is held until the body ends is held for as long as the caller takes to read it: a
-//! client that stops reading holds its permit, past any deadline, until its connection is closed. Close
-//! those, or use [`until_head`](ThrottleLayer::until_head). A connection that was upgraded (101) is not
-//! counted: its response ends with its head. Work that goes on when its call is dropped, in a task or a
-//! thread pool, goes on without a permit.
+//! A permit that is held until the body ends is held for as long as the caller takes to read the
+//! body. A client that stops reading holds its permit, past any deadline, until its connection is
+//! closed. Close such connections, or use [`until_head`](ThrottleLayer::until_head). An upgraded
+//! connection (101) is not counted, because its response ends with the head. Work that continues
+//! after its call is dropped, in a task or a thread pool, continues without a permit.
 //!
 //! # Sharing
 //!
-//! Clones of a layer and all services it makes share one limit, its queue and its counts, or with
-//! [`per_service`](ThrottleLayer::per_service) each service has its own. While no call waits, a permit
-//! is taken and given back with one atomic operation each, and the cells of a rate are taken with one.
-//! Calls that wait, and those that come while others wait, take a lock. No lock is held while a call is
-//! woken.
+//! Clones of a layer, and all services it makes, share a limit with its queue and counters. With
+//! [`per_service`](ThrottleLayer::per_service) each service has its own limit. The options
+//! [`queue`](ThrottleLayer::queue), [`keyed`](ThrottleLayer::keyed),
+//! [`max_keys`](ThrottleLayer::max_keys) and [`seed`](ThrottleLayer::seed) return a layer with
+//! fresh state. Clones and handles made before keep the former state. Every other option changes
+//! this layer only, and keeps sharing the limit.
+//!
+//! While no call waits, taking and returning a permit is one atomic operation each, and so is
+//! taking the cells of a rate. Waiting calls, and calls that come while others wait, take a lock.
+//! No lock is held while a call is woken.
 //!
 //! # Events
 //!
@@ -179,19 +197,19 @@
 //! | trace | `throttle.queued` | `instance`, `criticality` |
 //! | debug | `throttle.rejected` | `instance`, `reason`, `criticality`, `retry_after`, `observed` |
 //!
-//! `reason` is `full`, `queue_full`, `displaced`, `expected_wait`, `max_wait`, `codel`, `deadline`, `rate`,
-//! `cost` or `accept_ratio`. `rate` is that of a rate without a queue.
+//! `reason` is `full`, `queue_full`, `displaced`, `expected_wait`, `max_wait`, `codel`, `deadline`,
+//! `rate`, `cost` or `accept_ratio`. `rate` means a rate without a queue.
 //!
 //! # Defaults
 //!
 //! | option | default |
 //! |---|---|
 //! | [`queue`](ThrottleLayer::queue) | 0: a call that finds no room is rejected |
-//! | [`max_wait`](Queue::max_wait) | the ambient deadline; without one a wait may have no end |
-//! | [`codel`](Queue::codel), [`adaptive_lifo`](Queue::adaptive_lifo) | off |
+//! | [`Queue::max_wait`] | the ambient deadline; without a deadline a wait may have no end |
+//! | [`Queue::codel`], [`Queue::adaptive_lifo`] | off |
 //! | [`until_head`](ThrottleLayer::until_head) | off: a permit is held until the body has ended |
-//! | [`weigh`](ThrottleLayer::cost) | one cell for each call |
-//! | [`announce`](ThrottleLayer::advertise_quota) | off |
+//! | [`cost`](ThrottleLayer::cost) | 1 cell per call |
+//! | [`advertise_quota`](ThrottleLayer::advertise_quota) | off |
 //! | [`retry_after`](ThrottleLayer::retry_after) | none |
 //! | [`max_keys`](ThrottleLayer::max_keys) | 65,536 |
 //! | [`classify`](ThrottleLayer::classify) | the mode's |
@@ -199,7 +217,7 @@
 //! | [`per_service`](ThrottleLayer::per_service) | off |
 //! | [`named`](ThrottleLayer::named) | `"throttle"` |
 //! | [`seed`](ThrottleLayer::seed) | random |
-
+//!
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod accept_ratio;

@@ -120,6 +120,9 @@ impl<L: Queued + Clone, K: Hash + Eq, F: Clone> Queued for Keyed<L, K, F> {
 impl<L: RateBased + Clone, K: Hash + Eq, F: Clone> RateBased for Keyed<L, K, F> {
     type WithCost<C: Clone> = Keyed<L::WithCost<C>, K, F>;
 
+    // The table's limits have the type of the former cost.
+    const COST_STARTS_FRESH: bool = true;
+
     fn with_cost<C: Clone>(self, cost: C) -> Keyed<L::WithCost<C>, K, F> {
         self.with_template(|limit| limit.fresh().with_cost(cost))
     }

@@ -1,6 +1,6 @@
 use buttress_core::{Judge, Verdict};
 
-/// Outcomes are not looked at, so they may be of any type.
+/// The judge of limits that do not learn from outcomes. Accepts outcomes of any type.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct IgnoreOutcome;
 

@@ -16,13 +16,14 @@ mod options;
 
 pub use self::ignore_outcome::IgnoreOutcome;
 
-/// Lets through as many calls as the service behind it can bear.
+/// Limits how many calls reach the inner service: at a time, per unit of time, or by what the
+/// service accepts.
 ///
-/// All clones of a layer, and all services it makes, share one limit, unless it is
-/// [`per_service`](Self::per_service). What belongs to the limit is shared too: setting
-/// [`queue`](ThrottleLayer::queue), `max_wait`, `codel`, `adaptive_lifo` or `max_keys`, or the `seed` of an
-/// accept ratio, sets it for all of them. All other options are those of this layer and of what is made
-/// from it afterwards.
+/// All clones of a layer, and all services it makes, share a limit, unless the layer is
+/// [`per_service`](Self::per_service). An option that defines shared state ([`queue`](Self::queue),
+/// [`keyed`](Self::keyed), [`max_keys`](ThrottleLayer::max_keys), [`seed`](Self::seed)) returns a
+/// layer with fresh state and counters. Clones and handles made before keep the former state. Every
+/// other option changes this value only.
 #[derive(Clone, Debug)]
 #[doc(alias("limiter", "load shedding"))]
 pub struct ThrottleLayer<M = Plain, L = ConcurrencyLimit, J = IgnoreOutcome> {
@@ -33,7 +34,7 @@ pub struct ThrottleLayer<M = Plain, L = ConcurrencyLimit, J = IgnoreOutcome> {
 }
 
 impl ThrottleLayer {
-    /// At most `limit` calls at a time. None at all for 0.
+    /// Limits the number of calls at a time. 0: no call is admitted.
     #[doc(alias("bulkhead", "semaphore", "max in flight"))]
     pub fn concurrency(limit: u32) -> Self {
         Self::of(ConcurrencyLimit::new(limit, Fixed), IgnoreOutcome)
@@ -41,28 +42,30 @@ impl ThrottleLayer {
 }
 
 impl ThrottleLayer<Plain, RateLimit> {
-    /// At most `rate` calls per unit of time, as [`Rate`] says.
+    /// Limits the number of calls per unit of time to this [`Rate`].
     #[doc(alias("rate limiter", "GCRA", "leaky bucket", "token bucket"))]
     pub fn rate(rate: Rate) -> Self {
         Self::rates(Rates::new(rate))
     }
 
-    /// At most as many calls as each of several rates allows: 10 a second and 100 a minute, say.
+    /// Limits the number of calls by several rates at once, for example 10 per second and 100 per
+    /// minute. A call must fit each of them.
     pub fn rates(rates: Rates) -> Self {
         Self::of(RateLimit::new(rates, UnitCost), IgnoreOutcome)
     }
 }
 
 impl<L: Adapt> ThrottleLayer<Plain, ConcurrencyLimit<Adaptive<L>>, ByMode> {
-    /// As many calls at a time as `law` finds the service can bear, going by how long it takes.
+    /// Limits the number of calls at a time by a law that learns from latency and timeouts.
     ///
-    /// On a server, any law. On a client whose service has other clients, [`Trend`](crate::Trend): the
-    /// other laws can climb together, as [`Adapt`] says.
+    /// On a server, use any law. On a client whose service has other clients, use
+    /// [`Trend`](crate::Trend): the other laws can raise each other's limits, as [`Adapt`] says.
     ///
-    /// The law learns from calls that came near the limit. A call that ran out of time, here or
-    /// further in, or that the service shed, is a sign of overload. One that was given up earlier took at
-    /// least as long as it lasted. The time that its caller needs to send a request is no part of any call. The
-    /// crate's documentation lists [what a limit learns from](crate#what-limits-learn-from).
+    /// The law learns from calls that were admitted near the limit. A call that ran out of time,
+    /// here or further in, or that the service shed, is a sign of overload. A call that was given
+    /// up earlier took at least as long as it lasted. The time that a caller needs to send its
+    /// request is not part of any call. The crate's documentation lists [what a limit learns
+    /// from](crate#what-limits-learn-from).
     ///
     /// ```
     /// use buttress_throttle::{Gradient2, ThrottleLayer};
@@ -77,29 +80,35 @@ impl<L: Adapt> ThrottleLayer<Plain, ConcurrencyLimit<Adaptive<L>>, ByMode> {
 }
 
 impl ThrottleLayer<Plain, AcceptRatioLimit, ByMode> {
-    /// Sends at most about twice as many calls as the service accepts, and one in ten at the least:
-    /// client-side throttling as in the [SRE book](https://sre.google/sre-book/handling-overload/), with
-    /// a multiplier of 2, a window of two minutes and a cap of 90 %. Rejects nothing while fewer than 20
-    /// calls of a criticality count in the window.
+    /// Limits the calls to about twice as many as the service accepts, and sends at least 10 % of
+    /// them.
     ///
-    /// A call counts when it is answered, or when it is late: out for twice the usual latency. It counts as
-    /// accepted when it succeeds or a server answers that it fails for good. It does not count at all when it is
-    /// given up before it is late, rejected by a layer below, or fails on this side. The crate's documentation lists
-    /// [what a limit learns from](crate#what-limits-learn-from).
+    /// This is client-side throttling as in the [SRE
+    /// book](https://sre.google/sre-book/handling-overload/), with a multiplier of 2, a window of
+    /// two minutes and a cap of 90 %. While fewer than 20 calls of a criticality count in the
+    /// window, none is rejected.
+    ///
+    /// A call counts when it is answered, or when it is late: in flight for twice the usual
+    /// latency. A call counts as accepted if it succeeds, or if a server answers with a permanent
+    /// failure. A call does not count if it is given up before it is late, is rejected by a layer
+    /// below, or fails on this side. The crate's documentation lists [what a limit learns
+    /// from](crate#what-limits-learn-from).
     #[doc(alias("client-side throttling", "adaptive throttling"))]
     pub fn accept_ratio() -> Self {
         Self::accept_ratio_with(&AcceptRatio::new().min_requests(20))
     }
 
-    /// The same with other numbers.
+    /// Limits the calls as [`accept_ratio`](Self::accept_ratio) does, with the numbers of `law`.
     pub fn accept_ratio_with(law: &AcceptRatio) -> Self {
         Self::of(AcceptRatioLimit::new(law), ByMode)
     }
 }
 
 impl<M, L, J> ThrottleLayer<M, L, J> {
-    /// Gives each key a limit of its own: a tenant, a host, a method. A request without a key is not
-    /// limited at all. See [`Keyed`].
+    /// Gives each key, such as a tenant, a host or a method, a limit of its own. A request without
+    /// a key is not limited. See [`Keyed`].
+    ///
+    /// Returns a layer with fresh state.
     #[doc(alias("per tenant", "per key"))]
     pub fn keyed<Req, F>(self, key: F) -> ThrottleLayer<M, Keyed<L, F::Key, F>, J>
     where
@@ -110,7 +119,7 @@ impl<M, L, J> ThrottleLayer<M, L, J> {
         self.over(limit)
     }
 
-    /// Live numbers of the limit, and the means to change it.
+    /// Returns the handle of the limit: live numbers and setters.
     pub fn handle(&self) -> ThrottleHandle<L::View>
     where
         L: LimitTemplate,
@@ -118,10 +127,9 @@ impl<M, L, J> ThrottleLayer<M, L, J> {
         ThrottleHandle::new(self.limit.view(), &self.settings)
     }
 
-    /// The same layer over a limit in its first state, with rejections counted from zero.
+    /// The same layer over another limit, with rejections counted from zero.
     fn over<T>(self, limit: T) -> ThrottleLayer<M, T, J> {
-        let Self { settings, mode, judge, .. } =
-            self.with(|settings| settings.rejected = Arc::default());
+        let Self { settings, mode, judge, .. } = self.with(Settings::reset_rejected);
         ThrottleLayer { limit, settings, mode, judge }
     }
 

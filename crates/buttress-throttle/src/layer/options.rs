@@ -6,15 +6,19 @@ use buttress_core::{By, Enforcement, Extent, StateScope};
 use super::ThrottleLayer;
 use crate::{
     Keyed,
-    limit::{ConcurrencyBased, LimitTemplate, Queue, Queued, QuotaHeaders, RateBased, Seeded},
+    limit::{
+        ConcurrencyBased, LimitTemplate, Queue, Queued, QuotaHeaders, RateBased, Seeded, Settings,
+    },
 };
 
 impl<M, L, K, F, J> ThrottleLayer<M, Keyed<L, K, F>, J>
 where
     L: LimitTemplate + Clone,
 {
-    /// Keeps the limits of up to about `max` keys in use apart; all further ones share one. 65,536 by
-    /// default.
+    /// Sets the maximum number of keys in use, approximately. All further keys share a limit.
+    /// Default: 65,536.
+    ///
+    /// Returns a layer with fresh state.
     pub fn max_keys(self, max: usize) -> Self
     where
         F: Clone,
@@ -25,7 +29,8 @@ where
 }
 
 impl<M, L, J> ThrottleLayer<M, L, J> {
-    /// Sets the queue: its length, or a [`Queue`] with more options. Default: 0 (reject at once).
+    /// Sets the queue: its maximum length, or a [`Queue`] with more options. Default: 0 (reject at
+    /// once).
     ///
     /// Returns a layer with fresh state.
     pub fn queue(self, queue: impl Into<Queue>) -> Self
@@ -36,18 +41,24 @@ impl<M, L, J> ThrottleLayer<M, L, J> {
         self.over(limit)
     }
 
-    /// What a request weighs, in cells of the rate; by default one. All of its cells are taken, or
-    /// none. A call that weighs more than the burst is rejected for good.
+    /// Sets the cost of a request, in cells of the rate. Default: 1.
+    ///
+    /// The limit takes all cells of a request or none. A call that costs more than the burst is
+    /// rejected with `NeverAdmissible`. After [`keyed`](Self::keyed), this option returns a layer
+    /// with fresh state.
     pub fn cost<C: Clone>(self, cost: C) -> ThrottleLayer<M, L::WithCost<C>, J>
     where
         L: RateBased,
     {
         let Self { limit, settings, mode, judge } = self;
-        ThrottleLayer { limit: limit.with_cost(cost), settings, mode, judge }
+        let layer = ThrottleLayer { limit: limit.with_cost(cost), settings, mode, judge };
+        if L::COST_STARTS_FRESH { layer.with(Settings::reset_rejected) } else { layer }
     }
 
-    /// Tells callers how much of the rate is left, in the words of the mode: over HTTP the headers
-    /// `RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers-11).
+    /// Tells callers how much of the rate is left, as the mode does. Default: off.
+    ///
+    /// Over HTTP these are the headers `RateLimit` and `RateLimit-Policy`
+    /// (draft-ietf-httpapi-ratelimit-headers-11).
     pub fn advertise_quota(self) -> Self
     where
         L: RateBased,
@@ -55,13 +66,13 @@ impl<M, L, J> ThrottleLayer<M, L, J> {
         self.with(|settings| settings.quota_headers = QuotaHeaders::Quotas)
     }
 
-    /// Sets what a rejected call is told: to come again after at least `delay` and less than one and a
-    /// half times that, drawn for each call, so that the rejected calls do not all come back together.
-    /// Default: none.
+    /// Sets the delay after which a rejected call may come again. Default: none.
     ///
-    /// Without it a caller is told nothing, because no limit knows when its calls will end. Over HTTP it is
-    /// the header `Retry-After`, in whole seconds, rounded up; over gRPC `grpc-retry-pushback-ms`. A call
-    /// whose deadline passed in the queue is not told.
+    /// The delay is drawn for each call, from at least `delay` to less than 1.5 times `delay`, so
+    /// that the rejected calls do not all come back together. Without this option a caller is told
+    /// no delay, because no limit knows when its calls will end. Over HTTP the delay is the header
+    /// `Retry-After`, in whole seconds, rounded up. Over gRPC it is `grpc-retry-pushback-ms`. A
+    /// call whose deadline passed in the queue is told no delay.
     pub fn retry_after(self, delay: Duration) -> Self
     where
         L: ConcurrencyBased,
@@ -69,9 +80,11 @@ impl<M, L, J> ThrottleLayer<M, L, J> {
         self.with(|settings| settings.retry_after = Some(delay))
     }
 
-    /// Makes chance repeatable: with an accept ratio, the same seed and the same order of calls give the same
-    /// decisions; with a concurrency limit, the n-th rejection is told the same
-    /// [`retry_after`](Self::retry_after). Default: random.
+    /// Seeds the random numbers, to make a run repeatable. Default: random.
+    ///
+    /// With an accept ratio, the same seed and the same order of calls give the same decisions.
+    /// With a concurrency limit, the n-th rejection carries the same
+    /// [`retry_after`](Self::retry_after).
     ///
     /// Returns a layer with fresh state.
     pub fn seed(self, seed: u64) -> Self
@@ -82,44 +95,45 @@ impl<M, L, J> ThrottleLayer<M, L, J> {
         self.over(limit).with(|settings| settings.random = Arc::new(Random::seeded(seed)))
     }
 
-    /// What an outcome means, in place of the mode's own classification. Only limits that learn from
-    /// outcomes ask: [`adaptive`](ThrottleLayer::adaptive) and
-    /// [`accept_ratio`](ThrottleLayer::accept_ratio).
+    /// Sets the classification of outcomes. Default: the mode's.
     ///
-    /// A service with an error type of its own needs it, in `Plain` mode: there a rejection inside it,
-    /// an attempt's timeout too, looks like any other failure.
+    /// Only limits that learn from outcomes use a classification:
+    /// [`adaptive`](ThrottleLayer::adaptive) and [`accept_ratio`](ThrottleLayer::accept_ratio). A
+    /// service with an error type of its own needs this option in `Plain` mode. Otherwise a
+    /// rejection inside that error, such as an attempt's timeout, looks like any other failure.
     #[doc(alias("is_retryable", "retry predicate"))]
     pub fn classify<C>(self, classify: C) -> ThrottleLayer<M, L, By<C>> {
         let Self { limit, settings, mode, .. } = self;
         ThrottleLayer { limit, settings, mode, judge: By(classify) }
     }
 
-    /// Frees a permit at the response head. By default it is held until the body has ended.
+    /// Returns a permit at the response head. Default: when the body has ended.
     #[doc(alias("streaming", "time to first byte"))]
     pub fn until_head(self) -> Self {
         self.with(|settings| settings.extent = Extent::Head)
     }
 
-    /// Counts and reports what would be rejected, and rejects nothing and makes nobody wait.
+    /// Counts and reports rejections, but rejects no call and makes no call wait. Default: off.
     ///
-    /// A call that would be rejected goes through without a permit, so that the counts are those of a
-    /// layer that rejects. One that would wait takes a permit at once, and what would have become of
-    /// it in the queue is not foreseen.
+    /// A call that would be rejected is admitted without a permit, so that the counts are those of
+    /// a layer that rejects. A call that would wait takes a permit at once. The layer does not
+    /// predict the end of that wait.
     #[doc(alias("shadow mode", "dry run"))]
     pub fn observe(self) -> Self {
         self.with(|settings| settings.enforcement = Enforcement::Observe)
     }
 
-    /// Gives every service this layer makes a limit of its own, where a balancer wants one for each
-    /// endpoint. Do not use it with axum, which applies a layer once for each route or request.
+    /// Gives each service of this layer a limit of its own, for example for each endpoint of a
+    /// balancer. Default: all services share a limit.
     ///
-    /// The numbers are those of each service's [handle](Throttle::handle); rejections are counted for
-    /// all services together.
+    /// Do not use this option with axum, which applies a layer once per route or request. Each
+    /// service's [handle](crate::Throttle::handle) has the numbers of that service. Rejections are
+    /// counted for all services together.
     pub fn per_service(self) -> Self {
         self.with(|settings| settings.scope = StateScope::Service)
     }
 
-    /// Names this instance in rejections and events. `"throttle"` by default.
+    /// Sets the name of this instance in rejections and events. Default: `"throttle"`.
     pub fn named(self, name: impl Into<Cow<'static, str>>) -> Self {
         self.with(|settings| settings.origin = settings.origin.clone().named(name))
     }

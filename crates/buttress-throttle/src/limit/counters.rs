@@ -14,6 +14,7 @@ impl CountsByCriticality {
     #[inline]
     pub(crate) fn add(&self, criticality: Criticality) {
         if let Some(count) = self.0.get(criticality.index()) {
+            // Relaxed: the counts are statistics and order no other memory.
             count.fetch_add(1, Ordering::Relaxed);
         }
     }

@@ -22,9 +22,8 @@ pub use self::{
     queue_options::{Queue, Queued},
 };
 
-/// What decides whether a call may go through: [`ConcurrencyLimit`](crate::ConcurrencyLimit),
-/// [`RateLimit`](crate::RateLimit), [`AcceptRatioLimit`](crate::AcceptRatioLimit), or one of them
-/// for each key, [`Keyed`](crate::Keyed).
+/// A limit: [`ConcurrencyLimit`](crate::ConcurrencyLimit), [`RateLimit`](crate::RateLimit),
+/// [`AcceptRatioLimit`](crate::AcceptRatioLimit), or [`Keyed`](crate::Keyed) of these.
 ///
 /// A clone shares the state. This trait is sealed. Use it as a bound.
 #[diagnostic::on_unimplemented(
@@ -32,115 +31,116 @@ pub use self::{
     note = "the closure given to `.keyed(..)` or `.cost(..)` takes another type of request"
 )]
 pub trait Limit<Req>: Clone + LimitTemplate {
-    /// What a call holds while it runs.
+    /// The value that a running call holds.
     #[doc(hidden)]
     type Permit: LimitPermit;
-    /// A place in a queue.
+    /// A place in the queue.
     #[doc(hidden)]
     type Wait: Wait<Self::Permit>;
 
-    /// Asks for `request` to be let through.
+    /// Admits `request`, enqueues it, or refuses it.
     #[doc(hidden)]
     fn admit(&self, request: &Req, call: &CallInfo<'_>) -> Admission<Self::Permit, Self::Wait>;
 }
 
-/// A limit that can be made anew, and looked at: every [`Limit`].
+/// A limit that can be created anew and inspected: every [`Limit`].
 ///
 /// This trait is sealed. Use it as a bound.
 pub trait LimitTemplate: sealed::Sealed {
-    /// The limit without the user's closures, so that its type can be written out.
+    /// The limit without user closures, so that a handle has a type that can be written out.
     #[doc(hidden)]
     type View: Clone;
 
-    /// The same limit, for a handle.
+    /// The same state, for a handle.
     #[doc(hidden)]
     fn view(&self) -> Self::View;
 
-    /// The same limit in its first state.
+    /// A limit with the same options in its first state.
     #[doc(hidden)]
     fn fresh(&self) -> Self;
 
-    /// Whether it is in use by nobody, and no different from a fresh one.
+    /// Whether no call uses the limit, and its state equals that of a fresh limit.
     #[doc(hidden)]
     fn is_idle(&self) -> bool;
 
-    /// How many calls were let through, by criticality.
+    /// The number of admitted calls, by criticality.
     #[doc(hidden)]
     fn admitted(&self) -> [u64; 4];
 
-    /// How many calls wait.
+    /// The number of waiting calls.
     #[doc(hidden)]
     fn queued(&self) -> usize {
         0
     }
 
-    /// How many permits are in use. `None` if the limit has none.
+    /// The number of permits in use. `None` if the limit has no permits.
     #[doc(hidden)]
     fn in_flight(&self) -> Option<u32> {
         None
     }
 
-    /// How many permits there may be. `None` if the limit has none, or one for each key.
+    /// The number of permits there may be. `None` if the limit has no permits, or some for each
+    /// key.
     #[doc(hidden)]
     fn limit(&self) -> Option<u32> {
         None
     }
 }
 
-/// What else a limit may want to know of a call.
+/// The facts about a call, besides its request, that a limit uses.
 #[derive(Debug)]
 pub struct CallInfo<'a> {
     pub(crate) settings: &'a Settings,
     pub(crate) criticality: Criticality,
 }
 
-/// The answer of a limit.
+/// The decision of a limit.
 #[derive(Debug)]
 pub enum Admission<P, W> {
-    /// Go.
+    /// The call runs.
     Admitted(P),
-    /// Go, this one does not count.
+    /// The call runs and is not counted.
     Unlimited,
-    /// Wait.
+    /// The call waits in the queue.
     Waiting(W),
-    /// No.
+    /// The call does not run.
     Refused(Refusal),
 }
 
-/// What a call holds while it runs, until it is dropped.
+/// The value that a running call holds until it is dropped.
 pub trait LimitPermit: Guard {
-    /// Whether it stands for anything once the outcome is known.
+    /// Whether the permit still limits other calls after the outcome is known.
     const OUTLIVES_HEAD: bool;
 
-    /// The call is about to be made. Asks for its upload, if the time of the call matters.
+    /// Called before the inner call. Asks for the request's upload if the time of the call matters.
     #[inline]
     fn watch(&mut self, upload: impl FnOnce() -> Option<Upload>) {
         let _ = upload;
     }
 
-    /// The call has ended, and its outcome says nothing of the service.
+    /// Ends the call with an outcome that says nothing about the service.
     #[inline]
     fn forget(&mut self) {}
 
-    /// The call has ended.
+    /// Ends the call with this verdict.
     fn settle(&mut self, verdict: Verdict) {
         let _ = verdict;
     }
 
-    /// What the caller may be told.
+    /// The quotas to advertise on the response.
     fn quotas(&self) -> &[Quota] {
         &[]
     }
 }
 
-/// A place in a queue, given up when dropped.
+/// A place in a queue. Dropping it leaves the queue.
 pub trait Wait<P>: Unpin {
-    /// Ready when the wait is over, one way or the other.
+    /// Ready with a permit, or with the refusal that ends the wait.
     fn poll_admit(&mut self, cx: &mut Context<'_>, settings: &Settings)
     -> Poll<Result<P, Refusal>>;
 }
 
-/// Keeps the traits of limits from being implemented elsewhere.
+/// The private supertrait that seals the traits of limits.
 pub(crate) mod sealed {
     pub trait Sealed {}
 }

@@ -1,6 +1,7 @@
 use super::LimitTemplate;
 
-/// A rate, or a rate for each key: [`RateLimit`](crate::RateLimit) or [`Keyed`](crate::Keyed) of it.
+/// A rate limit, or a rate limit for each key: [`RateLimit`](crate::RateLimit) or
+/// [`Keyed`](crate::Keyed) of it.
 ///
 /// This trait is sealed. Use it as a bound.
 #[diagnostic::on_unimplemented(
@@ -12,13 +13,16 @@ pub trait RateBased: LimitTemplate {
     #[doc(hidden)]
     type WithCost<C: Clone>: RateBased + Clone;
 
-    /// With keys it is in its first state, because the state of a key depends on the type of the cost.
+    /// Whether [`with_cost`](Self::with_cost) returns a limit in its first state.
+    #[doc(hidden)]
+    const COST_STARTS_FRESH: bool;
+
     #[doc(hidden)]
     fn with_cost<C: Clone>(self, cost: C) -> Self::WithCost<C>;
 }
 
-/// A number of calls at a time, or one for each key: [`ConcurrencyLimit`](crate::ConcurrencyLimit) or
-/// [`Keyed`](crate::Keyed) of it.
+/// A concurrency limit, or a concurrency limit for each key:
+/// [`ConcurrencyLimit`](crate::ConcurrencyLimit) or [`Keyed`](crate::Keyed) of it.
 ///
 /// This trait is sealed. Use it as a bound.
 #[diagnostic::on_unimplemented(

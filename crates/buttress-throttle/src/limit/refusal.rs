@@ -2,7 +2,7 @@ use std::{fmt, time::Duration};
 
 use buttress_core::{Deadline, Quota, Reason};
 
-/// Why a call was not let through, and what its caller may be told.
+/// The reason why a call is not admitted, and what its caller is told.
 #[derive(Debug)]
 pub struct Refusal {
     pub(crate) detail: RefusalReason,
@@ -13,12 +13,12 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    pub(crate) const fn new(why: RefusalReason) -> Self {
-        let reason = why.reason();
-        Self { detail: why, reason, retry_after: None, deadline: None, quotas: None }
+    pub(crate) const fn new(detail: RefusalReason) -> Self {
+        let reason = detail.reason();
+        Self { detail, reason, retry_after: None, deadline: None, quotas: None }
     }
 
-    /// By a rate, whose cells are there after `delay`, if that is known.
+    /// A refusal by a rate. `delay`: when its cells will be there, if known.
     pub(crate) fn limited(self, delay: Option<Duration>) -> Self {
         Self { reason: Reason::RateLimited, retry_after: delay, ..self }
     }
@@ -28,26 +28,26 @@ impl Refusal {
     }
 }
 
-/// What stood against a call, more exactly than its [`Reason`] says.
+/// The reason of a refusal, in more detail than [`Reason`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RefusalReason {
-    /// All permits were out, and there is no queue.
+    /// All permits were in use, and there is no queue.
     Full,
-    /// The queue was full too.
+    /// All permits were in use, and the queue was full.
     QueueFull,
-    /// A later call needed the place in the queue more.
+    /// A later call of a higher criticality took the place in the queue.
     Displaced,
-    /// It would have waited for longer than it could.
+    /// The expected wait was longer than the call could wait.
     ExpectedWait,
-    /// It had waited for as long as calls may wait here.
+    /// The call had waited for `max_wait`.
     MaxWait,
-    /// It had waited for too long in a queue that does not get shorter.
+    /// The call had waited too long in a queue that does not get shorter.
     CoDel,
-    /// Its deadline passed in the queue.
+    /// The deadline passed in the queue.
     Deadline,
     /// The rate was used up.
     Rate,
-    /// It weighs more than the rate ever holds.
+    /// The call costs more than the rate ever holds.
     Cost,
     /// The service accepts too few calls.
     AcceptRatio,

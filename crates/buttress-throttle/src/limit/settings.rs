@@ -13,7 +13,7 @@ use buttress_core::{
 
 use super::Refusal;
 
-/// What a layer was told beside its limit.
+/// Options of a layer that are not part of its limit.
 #[derive(Clone, Debug)]
 pub struct Settings {
     pub(crate) origin: Origin,
@@ -21,7 +21,7 @@ pub struct Settings {
     pub(crate) enforcement: Enforcement,
     pub(crate) quota_headers: QuotaHeaders,
     pub(crate) scope: StateScope,
-    /// What calls are told that a concurrency limit rejects.
+    /// The retry delay of calls that a concurrency limit rejects.
     pub(crate) retry_after: Option<Duration>,
     pub(crate) random: Arc<Random>,
     pub(crate) rejected: Arc<[AtomicU64; 4]>,
@@ -41,7 +41,12 @@ impl Settings {
         }
     }
 
-    /// Counts and reports a call that is refused, or would be.
+    /// Counts rejections from zero. Clones made before keep their counters.
+    pub(crate) fn reset_rejected(&mut self) {
+        self.rejected = Arc::default();
+    }
+
+    /// Counts and reports a rejection, also in observe mode.
     #[cold]
     pub(crate) fn refuse(&self, refusal: Refusal, criticality: Criticality) -> Refusal {
         let retry_after = refusal.retry_after.or_else(|| self.delay(refusal.reason));
@@ -56,7 +61,8 @@ impl Settings {
         refusal
     }
 
-    /// What a call is told that finds too many others, spread so that they do not all come back together.
+    /// The retry delay of an overload, spread so that the rejected calls do not all come back
+    /// together.
     fn delay(&self, reason: Reason) -> Option<Duration> {
         let delay = self.retry_after.filter(|_| reason == Reason::Overloaded)?;
         Some(delay.saturating_add((delay / 2).mul_f64(self.random.draw())))
@@ -77,7 +83,7 @@ impl Settings {
     }
 }
 
-/// Whether responses say how much of the rate is left.
+/// Whether responses carry the quota of the rate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum QuotaHeaders {
     Silent,

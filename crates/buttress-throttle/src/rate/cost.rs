@@ -1,16 +1,16 @@
-/// How many cells of a rate a request takes.
+/// The cost of a request, in cells of a rate.
 ///
-/// Closures `Fn(&Req) -> u32` implement it.
+/// Closures `Fn(&Req) -> u32` implement this trait.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not give the cost of a `{Req}`",
     note = "give the layer a closure `|request: &Request| -> u32`"
 )]
 pub trait Cost<Req>: Clone {
-    /// The cells that `request` takes. A request of zero cells is never limited.
+    /// Returns the number of cells that `request` takes. A request of 0 cells is never limited.
     fn cost(&self, request: &Req) -> u32;
 }
 
-/// Every request takes one cell.
+/// The default cost: one cell per request.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct UnitCost;
 

@@ -119,6 +119,8 @@ impl<W: Clone> Queued for RateLimit<W> {
 impl<W: Clone> RateBased for RateLimit<W> {
     type WithCost<C: Clone> = RateLimit<C>;
 
+    const COST_STARTS_FRESH: bool = false;
+
     fn with_cost<C: Clone>(self, cost: C) -> RateLimit<C> {
         RateLimit { queue: self.queue, cost }
     }
