@@ -24,8 +24,9 @@ fn near(left: f64, right: f64) -> bool {
     (left - right).abs() < 5e-6
 }
 
+/// Values of the formula in the SRE book, chapter "Handling Overload".
 #[test]
-fn th_01_the_vectors_of_the_sre_book() {
+fn rejection_probability_matches_the_sre_book() {
     let vectors =
         [(100, 50, 0.0), (100, 40, 0.19802), (100, 0, 0.99010), (10, 1, 0.72727), (0, 0, 0.0)];
     for (requests, accepts, rejection) in vectors {
@@ -37,7 +38,7 @@ fn th_01_the_vectors_of_the_sre_book() {
 }
 
 #[test]
-fn a_draw_below_the_probability_is_rejected_and_one_at_it_is_sent() {
+fn draw_below_the_probability_is_rejected() {
     let throttle = AcceptRatio::new();
     count(&throttle, 0, 99, 25);
     assert!(near(throttle.rejection_probability(at(0)), 0.49));
@@ -46,7 +47,7 @@ fn a_draw_below_the_probability_is_rejected_and_one_at_it_is_sent() {
 }
 
 #[test]
-fn nothing_is_rejected_while_too_few_requests_were_made_to_tell() {
+fn min_requests_admits_all_requests_at_first() {
     let throttle = AcceptRatio::new().min_requests(20);
     assert!(throttle.is_fresh(at(0)));
     assert!((0..20).all(|_| throttle.attempt(at(0), 0.0)));
@@ -56,7 +57,7 @@ fn nothing_is_rejected_while_too_few_requests_were_made_to_tell() {
 }
 
 #[test]
-fn the_cap_leaves_one_request_in_ten_to_find_out() {
+fn cap_leaves_a_tenth_of_the_requests() {
     let throttle = AcceptRatio::new();
     count(&throttle, 0, 1000, 0);
     assert!(near(throttle.rejection_probability(at(0)), 0.9));
@@ -64,7 +65,7 @@ fn the_cap_leaves_one_request_in_ten_to_find_out() {
 }
 
 #[test]
-fn th_07_a_service_that_hangs_is_noticed_before_its_first_answer() {
+fn hanging_service_is_shed_before_its_first_answer() {
     let throttle = AcceptRatio::new();
     (0..50).for_each(|second| count(&throttle, second * 1000, 10, 10));
     let sent = (0..1000).filter(|milli| throttle.attempt(at(50_000 + milli), 0.3)).count();
@@ -74,7 +75,7 @@ fn th_07_a_service_that_hangs_is_noticed_before_its_first_answer() {
 }
 
 #[test]
-fn th_07_what_is_rejected_here_counts_as_a_request() {
+fn rejected_request_counts_as_a_request() {
     let throttle = AcceptRatio::new();
     count(&throttle, 0, 10, 1);
     let before = throttle.rejection_probability(at(0));
@@ -97,7 +98,7 @@ fn end(
 }
 
 #[test]
-fn requests_that_are_out_count_once_they_are_late() {
+fn request_in_flight_counts_once_late() {
     let throttle = AcceptRatio::new().max_rejection(Ratio::percent(100));
     let out = send(&throttle, 0, 100);
     assert!(throttle.rejection_probability(at(499)) <= 0.0);
@@ -107,7 +108,7 @@ fn requests_that_are_out_count_once_they_are_late() {
 }
 
 #[test]
-fn the_vectors_hold_for_requests_that_have_ended_too() {
+fn ended_requests_give_the_same_probability() {
     for (requests, accepts, rejection) in [(100, 50, 0.0), (100, 40, 0.19802), (10, 1, 0.72727)] {
         let throttle = AcceptRatio::new();
         let mut out = send(&throttle, 0, requests);
@@ -119,7 +120,7 @@ fn the_vectors_hold_for_requests_that_have_ended_too() {
 }
 
 #[test]
-fn a_request_given_up_counts_if_it_was_late_and_one_that_says_nothing_never() {
+fn abandoned_request_counts_when_late_and_a_void_request_never() {
     let throttle = AcceptRatio::new().initial_latency(Duration::from_millis(100));
     let out = send(&throttle, 0, 2);
     end(&throttle, 199, out, RequestEnd::GivenUp);
@@ -134,7 +135,7 @@ fn a_request_given_up_counts_if_it_was_late_and_one_that_says_nothing_never() {
 }
 
 #[test]
-fn a_call_is_late_after_twice_what_calls_have_come_to_take() {
+fn call_is_late_after_twice_the_usual_latency() {
     for latency in [10, 100, 1000, 5000] {
         let throttle = AcceptRatio::new();
         for n in 0..300 {
@@ -156,7 +157,7 @@ fn a_call_is_late_after_twice_what_calls_have_come_to_take() {
 }
 
 #[test]
-fn a_service_whose_queue_grows_while_it_answers_is_sent_all_calls() {
+fn growing_queue_of_an_answering_service_rejects_no_call() {
     let throttle = AcceptRatio::new();
     for n in 0..100 {
         end(&throttle, 10 * (n + 1), send(&throttle, 10 * n, 1), RequestEnd::Accepted);
@@ -170,7 +171,7 @@ fn a_service_whose_queue_grows_while_it_answers_is_sent_all_calls() {
 }
 
 #[test]
-fn nothing_is_rejected_while_the_service_accepts_more_than_one_in_two() {
+fn no_request_is_rejected_above_half_accepted() {
     let throttle = AcceptRatio::new().window(SECOND);
     for millis in 0..10_000 {
         assert!(throttle.attempt(at(millis), 0.0));
@@ -181,7 +182,7 @@ fn nothing_is_rejected_while_the_service_accepts_more_than_one_in_two() {
 }
 
 #[test]
-fn a_request_taken_back_was_never_made() {
+fn forgotten_request_counts_as_never_made() {
     let throttle = AcceptRatio::new();
     count(&throttle, 0, 10, 1);
     count(&throttle, 60_000, 1, 0);
@@ -206,7 +207,7 @@ fn requests_and_accepts_count_for_the_window_and_at_most_a_thirtieth_longer() {
 }
 
 #[test]
-fn after_any_rest_the_service_is_trusted_again() {
+fn window_is_empty_after_any_rest() {
     for rest in [1034, 64 * 34, 1_000_000_007, u64::MAX / 1_000_000] {
         let throttle = AcceptRatio::new().window(SECOND);
         count(&throttle, 0, 100, 0);
@@ -215,7 +216,7 @@ fn after_any_rest_the_service_is_trusted_again() {
 }
 
 #[test]
-fn a_time_that_steps_back_counts_as_the_latest() {
+fn earlier_time_counts_as_the_latest() {
     let throttle = AcceptRatio::new().window(SECOND);
     count(&throttle, 100_000, 1, 0);
     count(&throttle, 0, 9, 1);
@@ -224,7 +225,7 @@ fn a_time_that_steps_back_counts_as_the_latest() {
 }
 
 #[test]
-fn a_fresh_one_has_the_options_and_has_seen_nothing() {
+fn fresh_law_keeps_the_options_and_no_counts() {
     let throttle = AcceptRatio::new().multiplier(Ratio::of(1.5)).max_rejection(Ratio::percent(50));
     count(&throttle, 0, 100, 0);
     let fresh = throttle.fresh();
@@ -257,7 +258,7 @@ fn extreme_options_have_a_meaning() {
 }
 
 #[test]
-fn requests_from_many_threads_all_count() {
+fn concurrent_requests_all_count() {
     let throttle = AcceptRatio::new().max_rejection(Ratio::percent(100));
     std::thread::scope(|scope| {
         for _ in 0..4 {
@@ -285,7 +286,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 
 proptest! {
     #[test]
-    fn the_probability_is_that_of_a_list_of_all_requests(steps in steps()) {
+    fn probability_equals_that_of_a_list_of_all_requests(steps in steps()) {
         let throttle = AcceptRatio::new().window(Duration::from_millis(31)).max_rejection(Ratio::percent(100));
         // A step of this window is a millisecond: a thing counts in its own and the 31 after it.
         let (mut requests, mut accepts, mut clock) = (Vec::new(), Vec::new(), 1_u64);

@@ -60,7 +60,7 @@ fn sample(started: Duration, rtt: Duration, in_flight: u32, dropped: bool) -> Sa
     Sample::new(Nanos::from(started), rtt, in_flight, dropped)
 }
 
-fn a_limit_is_never_below_one(mut law: impl Adapt) {
+fn limit_is_never_below_one(mut law: impl Adapt) {
     let mut callers = Callers::new(1000, 20.0, 10 * MS);
     for _ in 0..100 {
         callers.drop(&mut law, 1000);
@@ -68,11 +68,11 @@ fn a_limit_is_never_below_one(mut law: impl Adapt) {
     }
 }
 
-fn one_call_at_a_time_raises_nothing(mut law: impl Adapt) {
+fn single_calls_raise_no_limit(mut law: impl Adapt) {
     assert_eq!(Callers::new(1, 20.0, 10 * MS).call(&mut law, 10_000), 20);
 }
 
-fn one_fast_call_lowers_nothing(mut law: impl Adapt) {
+fn single_fast_call_lowers_no_limit(mut law: impl Adapt) {
     let mut callers = Callers::new(1000, 20.0, 10 * MS);
     for _ in 0..100 {
         callers.call(&mut law, 100);
@@ -82,7 +82,7 @@ fn one_fast_call_lowers_nothing(mut law: impl Adapt) {
     assert!((20..=40).contains(&limit), "{limit}");
 }
 
-fn seven_drops_at_once_lower_it_by_a_tenth_at_most(mut law: impl Adapt) {
+fn seven_drops_at_once_lower_the_limit_by_a_tenth_at_most(mut law: impl Adapt) {
     let before = law.limit();
     for _ in 0..7 {
         law.learn(sample(Duration::from_secs(1), 10 * MS, before, true));
@@ -90,7 +90,7 @@ fn seven_drops_at_once_lower_it_by_a_tenth_at_most(mut law: impl Adapt) {
     assert!(law.limit() >= before * 9 / 10, "{} of {before}", law.limit());
 }
 
-fn calls_that_fail_together_lower_it_once_and_by_a_tenth(mut law: impl Adapt) {
+fn calls_that_fail_together_lower_the_limit_once_by_a_tenth(mut law: impl Adapt) {
     let before = law.limit();
     for _ in 0..before {
         law.learn(sample(Duration::from_secs(1), 10 * MS, before, true));
@@ -98,7 +98,7 @@ fn calls_that_fail_together_lower_it_once_and_by_a_tenth(mut law: impl Adapt) {
     assert_eq!(law.limit(), before * 9 / 10);
 }
 
-fn a_few_drops_lower_nothing(mut law: impl Adapt) {
+fn few_drops_lower_no_limit(mut law: impl Adapt) {
     let mut callers = Callers::new(1000, 20.0, 10 * MS);
     for _ in 0..200 {
         callers.call(&mut law, 99);
@@ -108,7 +108,8 @@ fn a_few_drops_lower_nothing(mut law: impl Adapt) {
     assert!((20..=40).contains(&limit), "{limit}");
 }
 
-fn ac_25_it_comes_back_from_its_floor_within_2000_calls(mut law: impl Adapt) {
+/// The regression of Netflix concurrency-limits issue 37 and platinummonkey/go-concurrency-limits issue 117.
+fn limit_recovers_from_its_floor_within_2000_calls(mut law: impl Adapt) {
     let mut callers = Callers::new(1000, 20.0, 10 * MS);
     callers.call(&mut law, 10_000);
     let before = callers.settled(&mut law);
@@ -120,7 +121,7 @@ fn ac_25_it_comes_back_from_its_floor_within_2000_calls(mut law: impl Adapt) {
     assert!(healthy.calls_until_above(before / 2, &mut law) < 2000);
 }
 
-fn ac_25_it_comes_back_from_an_outage_within_2000_calls(mut law: impl Adapt) {
+fn limit_recovers_from_an_outage_within_2000_calls(mut law: impl Adapt) {
     let mut callers = Callers::new(1000, 20.0, 10 * MS);
     callers.call(&mut law, 10_000);
     let before = callers.settled(&mut law);
@@ -130,7 +131,7 @@ fn ac_25_it_comes_back_from_an_outage_within_2000_calls(mut law: impl Adapt) {
     assert!(callers.calls_until_above(before / 2, &mut law) < 2000);
 }
 
-fn a_service_that_becomes_slower_by_itself_keeps_its_limit(mut law: impl Adapt) {
+fn slower_service_keeps_its_limit(mut law: impl Adapt) {
     let mut callers = Callers::new(1000, 20.0, 10 * MS);
     callers.call(&mut law, 20_000);
     callers.rtt *= 3;
@@ -139,7 +140,7 @@ fn a_service_that_becomes_slower_by_itself_keeps_its_limit(mut law: impl Adapt) 
     assert!((20..=40).contains(&limit), "{limit}");
 }
 
-fn a_limit_that_refuses_nobody_is_not_probed(mut law: impl Adapt) {
+fn limit_that_refuses_no_call_is_not_probed(mut law: impl Adapt) {
     for second in 0..100_000 {
         let limit = law.limit();
         let after = law.learn(sample(Duration::from_secs(second), 10 * MS, limit - 1, false));
@@ -153,18 +154,18 @@ macro_rules! promises {
             use super::$law;
 
             promises!(@ $law::default(),
-                a_limit_is_never_below_one
-                one_call_at_a_time_raises_nothing
-                one_fast_call_lowers_nothing
-                a_few_drops_lower_nothing
-                ac_25_it_comes_back_from_its_floor_within_2000_calls
-                ac_25_it_comes_back_from_an_outage_within_2000_calls
-                a_service_that_becomes_slower_by_itself_keeps_its_limit
-                a_limit_that_refuses_nobody_is_not_probed
+                limit_is_never_below_one
+                single_calls_raise_no_limit
+                single_fast_call_lowers_no_limit
+                few_drops_lower_no_limit
+                limit_recovers_from_its_floor_within_2000_calls
+                limit_recovers_from_an_outage_within_2000_calls
+                slower_service_keeps_its_limit
+                limit_that_refuses_no_call_is_not_probed
             );
             promises!(@ $law::default().initial(100),
-                seven_drops_at_once_lower_it_by_a_tenth_at_most
-                calls_that_fail_together_lower_it_once_and_by_a_tenth
+                seven_drops_at_once_lower_the_limit_by_a_tenth_at_most
+                calls_that_fail_together_lower_the_limit_once_by_a_tenth
             );
         }
     )* };
@@ -179,7 +180,7 @@ macro_rules! promises {
 promises!(aimd Aimd vegas Vegas gradient Gradient gradient2 Gradient2 trend Trend);
 
 #[test]
-fn odd_bounds_have_one_meaning() {
+fn crossed_bounds_have_a_meaning() {
     assert_eq!(Vegas::default().initial(0).limit(), 1);
     assert_eq!(Vegas::default().min(0).initial(0).limit(), 1);
     assert_eq!(Vegas::default().initial(5000).limit(), 1000);
@@ -207,7 +208,7 @@ fn stays_between(mut law: impl Adapt, samples: &[Sample], min: u32, max: u32) ->
 
 proptest! {
     #[test]
-    fn no_sample_takes_a_limit_out_of_its_bounds(
+    fn limit_stays_within_its_bounds_for_any_sample(
         samples in prop::collection::vec(any_sample(), 1..600),
         initial: u32, min in prop_oneof![any::<u32>(), 0..20_u32], max: u32, each: bool,
     ) {

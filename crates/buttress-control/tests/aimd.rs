@@ -16,35 +16,40 @@ fn netflix(initial: u32) -> Aimd {
     Aimd::default().each_call().initial(initial).timeout(Duration::from_secs(5))
 }
 
+/// Netflix concurrency-limits, `AIMDLimitTest`.
 #[test]
-fn ac_01_a_call_near_the_limit_raises_it_by_one() {
+fn call_near_the_limit_raises_the_limit_by_one() {
     assert_eq!(netflix(20).learn(sample(MS, 10, false)), 21);
 }
 
+/// Netflix concurrency-limits, `AIMDLimitTest`.
 #[test]
-fn ac_01_a_drop_leaves_nine_tenths() {
+fn drop_leaves_nine_tenths_of_the_limit() {
     assert_eq!(netflix(30).learn(sample(Duration::ZERO, 0, true)), 27);
 }
 
+/// Netflix concurrency-limits, `AIMDLimitTest`.
 #[test]
-fn ac_01_the_maximum_stays() {
+fn limit_stays_at_its_maximum() {
     assert_eq!(netflix(21).max(21).min(0).learn(sample(MS, 11, false)), 21);
 }
 
+/// The rule of Netflix concurrency-limits, `AIMDLimit`.
 #[test]
-fn ac_01_a_call_beyond_the_timeout_is_a_drop() {
+fn call_beyond_the_timeout_is_a_drop() {
     let timeout = Duration::from_secs(5);
     assert_eq!(netflix(30).learn(sample(timeout, 30, false)), 31);
     assert_eq!(netflix(30).learn(sample(timeout + MS, 30, false)), 27);
 }
 
+/// The rule of Netflix concurrency-limits, `AIMDLimit`.
 #[test]
-fn ac_01_a_call_far_from_the_limit_raises_nothing() {
+fn call_far_from_the_limit_raises_no_limit() {
     assert_eq!(netflix(20).learn(sample(MS, 9, false)), 20);
 }
 
 #[test]
-fn no_more_than_half_is_taken_and_nothing_is_added() {
+fn backoff_takes_at_most_half_and_adds_nothing() {
     let dropped = |backoff| netflix(30).backoff(backoff).learn(sample(MS, 30, true));
     assert_eq!(dropped(Ratio::ZERO), 15);
     assert_eq!(dropped(Ratio::percent(70)), 21);
@@ -62,7 +67,7 @@ fn after_a_round(mut law: Aimd, rtt: Duration) -> u32 {
 }
 
 #[test]
-fn a_round_that_takes_more_than_the_tolerance_is_bad() {
+fn round_above_the_tolerance_is_bad() {
     let law = || Aimd::default().max(20);
     assert_eq!(after_a_round(law(), 150 * MS), 20);
     assert_eq!(after_a_round(law(), 151 * MS), 18);
@@ -71,7 +76,7 @@ fn a_round_that_takes_more_than_the_tolerance_is_bad() {
 }
 
 #[test]
-fn one_call_in_twenty_may_be_late_and_no_more() {
+fn round_tolerates_a_twentieth_of_late_calls() {
     let mut law = Aimd::default().max(20).timeout(200 * MS);
     let mut late = || (0..5).fold(0, |_, _| law.learn(sample(201 * MS, 20, false)));
     assert_eq!(late(), 20);
@@ -80,7 +85,7 @@ fn one_call_in_twenty_may_be_late_and_no_more() {
 }
 
 #[test]
-fn a_known_baseline_counts_from_the_first_round() {
+fn given_baseline_counts_from_the_first_round() {
     let mut law = Aimd::default().baseline(10 * MS);
     assert_eq!(law.learned(), Some(10 * MS));
     for _ in 0..100 {

@@ -21,16 +21,18 @@ fn assert_near<const N: usize>(seconds: [f64; N], expected: [f64; N]) {
     }
 }
 
+/// Polly, `RetryHelperTests`.
 #[test]
-fn rb_01_the_curves_without_jitter() {
+fn curves_without_jitter_match_polly() {
     let of = |backoff: Backoff| seconds(backoff.jitter(Jitter::None), [0.7; 3]);
     assert_near(of(Backoff::exponential(SECOND, LONG)), [1.0, 2.0, 4.0]);
     assert_near(of(Backoff::linear(SECOND, LONG)), [1.0, 2.0, 3.0]);
     assert_near(of(Backoff::constant(SECOND)), [1.0, 1.0, 1.0]);
 }
 
+/// Polly, `RetryHelperTests`.
 #[test]
-fn rb_01_a_base_of_zero_never_waits() {
+fn base_of_zero_never_waits() {
     let backoffs = [
         Backoff::exponential(Duration::ZERO, LONG).factor(f64::INFINITY),
         Backoff::linear(Duration::ZERO, LONG),
@@ -44,14 +46,16 @@ fn rb_01_a_base_of_zero_never_waits() {
     }
 }
 
+/// smithy-rs, `standard.rs`, `max_backoff_time`.
 #[test]
-fn rb_03_the_cap_ends_the_doubling() {
+fn cap_ends_the_doubling() {
     let backoff = Backoff::exponential(SECOND, 3 * SECOND).jitter(Jitter::None);
     assert_near(seconds(backoff, [0.5; 4]), [1.0, 2.0, 3.0, 3.0]);
 }
 
+/// Polly, `RetryHelperTests`.
 #[test]
-fn rb_05_proportional_jitter_spreads_to_both_sides() {
+fn proportional_jitter_spreads_to_both_sides() {
     for (random, expected) in [(0.0, 0.75), (0.4, 0.95), (0.6, 1.05), (1.0, 1.25)] {
         assert_near(seconds(Backoff::constant(SECOND).jitter(QUARTER), [random]), [expected]);
     }
@@ -70,16 +74,18 @@ fn envoy(random: u32, base: u64, cap: u64, ceilings: &[u32]) -> Vec<u128> {
     ceilings.iter().map(|ceiling| backoff.next(&mut delays, draw(ceiling)).as_millis()).collect()
 }
 
+/// Envoy, `test/common/common/backoff_strategy_test.cc`.
 #[test]
-fn rb_07_full_jitter_is_envoys() {
+fn full_jitter_matches_envoy() {
     let delays = envoy(9999, 5, 100, &[5, 10, 20, 40, 80, 100, 100]);
     assert_eq!(delays, [4, 9, 19, 39, 79, 99, 99]);
     assert_eq!(envoy(9999, 5, 100, &[5]), [4], "a new call starts at the first ceiling");
     assert_eq!(envoy(27, 25, 30, &[25, 30]), [2, 27]);
 }
 
+/// Computed with the formula of Polly, `RetryHelper.cs`.
 #[test]
-fn rb_09_decorrelated_v2_is_pollys() {
+fn decorrelated_v2_matches_polly() {
     let uncapped = Backoff::decorrelated_v2(SECOND, LONG);
     let middle = [0.8974, 1.0930, 2.0357, 4.0460, 8.0836, 16.164];
     assert_near(seconds(uncapped, [0.5; 6]), middle);
@@ -89,8 +95,9 @@ fn rb_09_decorrelated_v2_is_pollys() {
     assert_near([sixth, seventh], [30.0, 30.0]);
 }
 
+/// The regression of Polly issue 2163.
 #[test]
-fn rb_11_decorrelated_v2_saturates_where_its_powers_are_infinite() {
+fn decorrelated_v2_saturates_where_its_powers_are_infinite() {
     for cap in [30 * SECOND, LONG, Duration::from_nanos(u64::MAX)] {
         let backoff = Backoff::decorrelated_v2(Duration::from_nanos(1), cap);
         let mut delays = Delays::new();
@@ -99,21 +106,23 @@ fn rb_11_decorrelated_v2_saturates_where_its_powers_are_infinite() {
     }
 }
 
+/// failsafe-go, `retrypolicy/retryexecutor_test.go`.
 #[test]
-fn rb_13_two_seconds_double_up_to_thirty() {
+fn two_seconds_double_up_to_thirty() {
     let backoff = Backoff::exponential(2 * SECOND, 30 * SECOND).factor(2.0).jitter(Jitter::None);
     assert_near(seconds(backoff, [0.5; 5]), [2.0, 4.0, 8.0, 16.0, 30.0]);
 }
 
+/// aws-sdk-rust, integration tests of DynamoDB, `retry-spec.rs`.
 #[test]
-fn bg_21_a_service_override_of_25_ms_sleeps_175_ms_in_four_attempts() {
+fn base_of_25_ms_sleeps_175_ms_in_four_attempts() {
     let backoff = Backoff::exponential(Duration::from_millis(25), 20 * SECOND).jitter(Jitter::None);
     let total: f64 = seconds(backoff, [0.5; 3]).iter().sum();
     assert_near([total], [0.175]);
 }
 
 #[test]
-fn decorrelated_jitter_draws_between_the_base_and_three_times_the_delay_before() {
+fn decorrelated_jitter_draws_between_the_base_and_three_times_the_former_delay() {
     let backoff = Backoff::decorrelated(SECOND, 10 * SECOND);
     assert_near(seconds(backoff, [0.0; 3]), [1.0, 1.0, 1.0]);
     // 1 + (3 − 1) / 2 = 2; 1 + (6 − 1) / 2 = 3.5; 1 + (10.5 − 1) / 2 = 5.75; 1 + (17.25 − 1) / 2 = 9.125
@@ -127,7 +136,7 @@ fn equal_jitter_keeps_half_of_the_delay() {
 }
 
 #[test]
-fn the_delay_is_still_spread_at_the_cap() {
+fn delay_is_spread_at_the_cap_too() {
     for jitter in [Jitter::Full, Jitter::Equal, QUARTER] {
         let backoff = Backoff::exponential(SECOND, 4 * SECOND).jitter(jitter);
         let mut delays = Delays::new();
@@ -140,7 +149,7 @@ fn the_delay_is_still_spread_at_the_cap() {
 }
 
 #[test]
-fn a_base_above_the_cap_counts_as_the_cap() {
+fn base_above_the_cap_counts_as_the_cap() {
     let backoffs = [
         Backoff::exponential(10 * SECOND, SECOND).jitter(Jitter::None),
         Backoff::linear(10 * SECOND, SECOND).jitter(Jitter::None),
@@ -154,7 +163,7 @@ fn a_base_above_the_cap_counts_as_the_cap() {
 }
 
 #[test]
-fn an_odd_factor_counts_as_one_and_an_infinite_one_leads_to_the_cap() {
+fn invalid_factor_counts_as_one_and_infinite_factor_leads_to_the_cap() {
     let with = |factor| Backoff::exponential(SECOND, LONG).jitter(Jitter::None).factor(factor);
     for factor in [f64::NAN, -2.0, 0.0, 0.999, f64::NEG_INFINITY] {
         assert_near(seconds(with(factor), [0.5; 3]), [1.0, 1.0, 1.0]);
@@ -165,7 +174,7 @@ fn an_odd_factor_counts_as_one_and_an_infinite_one_leads_to_the_cap() {
 }
 
 #[test]
-fn a_draw_outside_of_its_range_counts_as_the_nearer_end() {
+fn draw_out_of_range_counts_as_the_nearer_end() {
     let backoff = Backoff::exponential(SECOND, SECOND);
     let odd = [-1.0, f64::NAN, f64::NEG_INFINITY, 7.0, f64::INFINITY];
     assert_near(seconds(backoff, odd), [0.0, 0.0, 0.0, 1.0, 1.0]);
@@ -206,7 +215,7 @@ proptest! {
     }
 
     #[test]
-    fn a_larger_draw_is_never_a_shorter_delay(
+    fn larger_draw_never_gives_a_shorter_delay(
         (backoff, _) in any_backoff(), retries in 0..100, low in 0.0..1.0, high in 0.0..1.0,
     ) {
         let mut delays = Delays::new();
@@ -219,7 +228,7 @@ proptest! {
     }
 
     #[test]
-    fn without_jitter_the_delays_only_grow(base in any_duration(), max in any_duration(), factor: f64) {
+    fn delays_without_jitter_only_grow(base in any_duration(), max in any_duration(), factor: f64) {
         let backoffs = [
             Backoff::exponential(base, max).factor(factor),
             Backoff::linear(base, max),

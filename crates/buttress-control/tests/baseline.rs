@@ -39,7 +39,7 @@ impl Calls {
 }
 
 #[test]
-fn the_limit_is_halved_now_and_then_and_is_what_it_was_before() {
+fn probe_halves_the_limit_and_restores_the_limit() {
     let mut calls = Calls::new(Vegas::default().max(20), 10);
     let limits = calls.limits(100_000);
     let probed = limits.iter().filter(|limit| **limit == 10).count();
@@ -48,13 +48,13 @@ fn the_limit_is_halved_now_and_then_and_is_what_it_was_before() {
 }
 
 #[test]
-fn a_probe_keeps_the_minimum() {
+fn probe_keeps_the_minimum() {
     let mut calls = Calls::new(Vegas::default().min(15).max(20), 10);
     assert_eq!(calls.limits(10_000).into_iter().min(), Some(15));
 }
 
 #[test]
-fn a_probe_in_which_calls_are_dropped_measures_nothing() {
+fn probe_with_drops_measures_nothing() {
     let mut calls = Calls::new(Vegas::default().max(20), 10);
     calls.until_probed();
     assert_eq!(calls.law.limit(), 10);
@@ -66,7 +66,7 @@ fn a_probe_in_which_calls_are_dropped_measures_nothing() {
 }
 
 #[test]
-fn a_limit_that_cannot_be_halved_measures_all_the_time() {
+fn limit_that_cannot_be_halved_measures_all_the_time() {
     let mut calls = Calls::new(Vegas::default().max(1), 10);
     calls.limits(1000);
     calls.rtt = 12 * MS;
@@ -76,7 +76,7 @@ fn a_limit_that_cannot_be_halved_measures_all_the_time() {
 }
 
 #[test]
-fn a_service_that_becomes_a_little_slower_is_noticed_in_time() {
+fn slightly_slower_service_raises_the_baseline_in_time() {
     let mut calls = Calls::new(Vegas::default().max(20), 10);
     calls.limits(50_000);
     calls.rtt = 12 * MS;
@@ -86,7 +86,7 @@ fn a_service_that_becomes_a_little_slower_is_noticed_in_time() {
 }
 
 #[test]
-fn a_service_that_becomes_much_faster_is_noticed_at_once() {
+fn much_faster_service_lowers_the_baseline_at_once() {
     let mut calls = Calls::new(Vegas::default().max(20), 10);
     calls.limits(50_000);
     calls.rtt = 3 * MS;
@@ -95,7 +95,7 @@ fn a_service_that_becomes_much_faster_is_noticed_at_once() {
 }
 
 #[test]
-fn a_queue_that_has_not_drained_is_believed_by_a_quarter() {
+fn undrained_queue_is_believed_by_a_quarter() {
     let mut calls = Calls::new(Vegas::default().max(20), 10);
     calls.until_probed();
     calls.rtt = 100 * MS;

@@ -23,8 +23,9 @@ fn withdrawals(budget: &RetryBudget, millis: u64) -> usize {
     std::iter::from_fn(|| budget.withdraw(at(millis), 1).then_some(())).take(1_000_000).count()
 }
 
+/// Finagle, `RetryBudgetTest`.
 #[test]
-fn bg_01_the_floor_gives_ten_tokens_and_not_one_more() {
+fn floor_grants_exactly_ten_tokens() {
     for (ttl, floor) in [(SECOND, 10), (2 * SECOND, 5)] {
         let budget = RetryBudget::new(ttl, floor, Ratio::ZERO);
         assert_eq!(budget.balance(at(0)), 10);
@@ -34,8 +35,9 @@ fn bg_01_the_floor_gives_ten_tokens_and_not_one_more() {
     }
 }
 
+/// Finagle, `RetryBudgetTest`.
 #[test]
-fn bg_03_at_two_hundred_percent_ten_thousand_deposits_are_twenty_thousand_tokens() {
+fn ratio_of_two_grants_twenty_thousand_tokens_for_ten_thousand_deposits() {
     let budget = RetryBudget::new(60 * SECOND, 0, Ratio::of(2.0));
     assert!(!budget.withdraw(at(0), 1));
     deposits(&budget, 0, 10_000);
@@ -44,7 +46,7 @@ fn bg_03_at_two_hundred_percent_ten_thousand_deposits_are_twenty_thousand_tokens
 }
 
 #[test]
-fn bg_03_every_ratio_is_exact() {
+fn every_ratio_is_exact() {
     // tower's budget grants 100 % from 0.51 on, and 33 % for 0.3.
     for ratio in [0.0001, 0.001, 0.01, 0.1, 0.25, 0.3, 0.5, 0.51, 0.75, 0.99, 0.9999, 1.0, 3.7] {
         let budget = RetryBudget::new(60 * SECOND, 0, Ratio::of(ratio));
@@ -56,23 +58,26 @@ fn bg_03_every_ratio_is_exact() {
     }
 }
 
+/// tower, tests of `tps_budget.rs`.
 #[test]
-fn bg_05_a_deposit_has_expired_after_three_windows() {
+fn deposit_has_expired_after_three_windows() {
     let budget = RetryBudget::new(SECOND, 0, Ratio::percent(100));
     budget.deposit(at(0));
     assert!(!budget.withdraw(at(3000), 1));
 }
 
+/// tower, tests of `tps_budget.rs`.
 #[test]
-fn bg_05_two_half_tokens_are_one_within_the_window() {
+fn two_half_tokens_make_one_within_the_window() {
     let budget = RetryBudget::new(SECOND, 0, Ratio::percent(50));
     deposits(&budget, 0, 2);
     assert!(budget.withdraw(at(901), 1));
     assert!(!budget.withdraw(at(901), 1));
 }
 
+/// tower, tests of `tps_budget.rs`.
 #[test]
-fn bg_05_the_first_of_three_has_expired_and_the_others_count() {
+fn first_of_three_deposits_has_expired_and_the_others_count() {
     let budget = RetryBudget::new(SECOND, 0, Ratio::percent(50));
     for millis in [0, 301, 1102] {
         budget.deposit(at(millis));
@@ -83,7 +88,7 @@ fn bg_05_the_first_of_three_has_expired_and_the_others_count() {
 }
 
 #[test]
-fn a_deposit_lives_for_its_ttl_and_at_most_a_thirtieth_longer_wherever_it_falls() {
+fn deposit_counts_for_its_ttl_and_at_most_a_thirtieth_longer() {
     for start in 0..2000 {
         let budget = RetryBudget::new(SECOND, 0, Ratio::percent(100));
         budget.deposit(at(start));
@@ -93,7 +98,7 @@ fn a_deposit_lives_for_its_ttl_and_at_most_a_thirtieth_longer_wherever_it_falls(
 }
 
 #[test]
-fn bg_06_after_any_idle_time_only_the_floor_is_left() {
+fn only_the_floor_is_left_after_any_idle_time() {
     for idle in [1034, DAY, 7 * DAY, 200 * 365 * DAY] {
         let budget = RetryBudget::new(SECOND, 10, Ratio::percent(100));
         deposits(&budget, 0, 50);
@@ -103,7 +108,7 @@ fn bg_06_after_any_idle_time_only_the_floor_is_left() {
 }
 
 #[test]
-fn bg_07_a_thousand_tasks_share_a_hundred_tokens() {
+fn thousand_concurrent_withdrawals_share_a_hundred_tokens() {
     let budget = RetryBudget::new(SECOND, 100, Ratio::ZERO);
     let granted = AtomicU32::new(0);
     std::thread::scope(|scope| {
@@ -119,7 +124,7 @@ fn bg_07_a_thousand_tasks_share_a_hundred_tokens() {
 }
 
 #[test]
-fn deposits_from_many_threads_all_count() {
+fn concurrent_deposits_all_count() {
     let budget = RetryBudget::new(SECOND, 0, Ratio::percent(10));
     std::thread::scope(|scope| {
         for _ in 0..4 {
@@ -129,15 +134,16 @@ fn deposits_from_many_threads_all_count() {
     assert_eq!(budget.balance(at(0)), 4000);
 }
 
+/// Finagle, `RequeueFilterTest`.
 #[test]
-fn bg_09_half_of_nine_tokens_are_five_retries_of_one_call() {
+fn half_of_nine_tokens_is_five_retries() {
     let budget = RetryBudget::new(SECOND, 10, Ratio::ZERO);
     assert!(budget.withdraw(at(0), 1));
     assert_eq!(Ratio::percent(50).ceil_of(budget.balance(at(0))), 5);
 }
 
 #[test]
-fn a_cost_is_taken_whole_or_not_at_all() {
+fn cost_is_taken_whole_or_not_at_all() {
     let budget = RetryBudget::new(SECOND, 10, Ratio::ZERO);
     assert!(budget.withdraw(at(0), 7));
     assert!(!budget.withdraw(at(0), 4));
@@ -147,7 +153,7 @@ fn a_cost_is_taken_whole_or_not_at_all() {
 }
 
 #[test]
-fn a_refund_can_be_withdrawn_again_once() {
+fn refund_can_be_withdrawn_again_once() {
     let budget = RetryBudget::new(SECOND, 10, Ratio::ZERO);
     assert!(budget.withdraw(at(0), 6) && budget.withdraw(at(500), 4));
     budget.refund(at(0), 5);
@@ -155,7 +161,7 @@ fn a_refund_can_be_withdrawn_again_once() {
 }
 
 #[test]
-fn a_refund_of_an_old_withdrawal_leaves_a_younger_one_in_the_window() {
+fn refund_of_an_old_withdrawal_keeps_a_younger_withdrawal() {
     let budget = RetryBudget::new(SECOND, 10, Ratio::ZERO);
     let old = budget.try_withdraw(at(0), 5).unwrap();
     assert!(budget.withdraw(at(900), 5));
@@ -164,7 +170,7 @@ fn a_refund_of_an_old_withdrawal_leaves_a_younger_one_in_the_window() {
 }
 
 #[test]
-fn a_refund_of_what_was_never_withdrawn_or_has_expired_makes_no_tokens() {
+fn refund_without_a_live_withdrawal_makes_no_tokens() {
     let budget = RetryBudget::new(SECOND, 10, Ratio::ZERO);
     budget.refund(at(0), 5);
     assert_eq!(budget.balance(at(0)), 10);
@@ -177,7 +183,7 @@ fn a_refund_of_what_was_never_withdrawn_or_has_expired_makes_no_tokens() {
 }
 
 #[test]
-fn a_withdrawal_by_a_clock_that_stepped_back_is_refunded_from_where_it_counts() {
+fn withdrawal_at_an_earlier_time_is_refunded_where_it_counts() {
     let budget = RetryBudget::new(SECOND, 10, Ratio::ZERO);
     assert!(budget.withdraw(at(5000), 4));
     let taken = budget.try_withdraw(at(10), 6).unwrap();
@@ -187,7 +193,7 @@ fn a_withdrawal_by_a_clock_that_stepped_back_is_refunded_from_where_it_counts() 
 }
 
 #[test]
-fn a_withdrawal_is_forgotten_with_its_window() {
+fn withdrawal_expires_with_its_window() {
     let budget = RetryBudget::new(SECOND, 10, Ratio::ZERO);
     assert!(budget.withdraw(at(0), 10));
     assert_eq!(budget.balance(at(1000)), 0);
@@ -195,7 +201,7 @@ fn a_withdrawal_is_forgotten_with_its_window() {
 }
 
 #[test]
-fn over_a_long_run_the_ratio_holds() {
+fn ratio_holds_over_a_long_run() {
     let budget = RetryBudget::new(SECOND, 0, Ratio::percent(30));
     let mut granted = 0;
     for milli in 0..60_000 {
@@ -206,7 +212,7 @@ fn over_a_long_run_the_ratio_holds() {
 }
 
 #[test]
-fn a_time_that_steps_backwards_makes_no_tokens_and_loses_none() {
+fn earlier_time_makes_no_tokens_and_loses_none() {
     let budget = RetryBudget::new(SECOND, 10, Ratio::percent(100));
     assert_eq!(withdrawals(&budget, DAY), 10);
     assert_eq!(withdrawals(&budget, 0), 0);
@@ -218,7 +224,7 @@ fn a_time_that_steps_backwards_makes_no_tokens_and_loses_none() {
 }
 
 #[test]
-fn a_deposit_far_ahead_of_time_does_not_block_its_slot() {
+fn deposit_far_ahead_does_not_block_its_slot() {
     let budget = RetryBudget::new(SECOND, 0, Ratio::percent(100));
     for slot in 0..32 {
         budget.deposit(at(200 * 365 * DAY + slot * 32));

@@ -115,7 +115,7 @@ proptest! {
     }
 
     #[test]
-    fn withdrawals_of_a_window_are_covered_however_far_the_time_steps_back(
+    fn withdrawals_of_a_window_are_covered_when_the_time_steps_back(
         steps in steps(20_000), ratio in ratios(), floor in 0..5_u32,
     ) {
         run(steps, ratio, floor, false)?;

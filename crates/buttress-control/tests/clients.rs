@@ -117,14 +117,14 @@ fn twenty_clients_hold_the_sum_below_five_times_the_servers() {
 }
 
 #[test]
-fn one_client_and_two_use_the_servers() {
+fn one_or_two_clients_use_all_servers() {
     for clients in [1, 2] {
         hold(4, clients, Times::Exponential(S), 2);
     }
 }
 
 #[test]
-fn a_client_that_comes_back_finds_its_share() {
+fn returning_client_finds_its_share() {
     let mut all = Clients::new(5, Times::Exponential(S));
     for _ in 0..5 {
         all.start(5);

@@ -24,7 +24,7 @@ fn overloaded() -> Codel {
 }
 
 #[test]
-fn a_queue_that_stood_for_an_interval_sheds_whoever_waited_over_twice_the_target() {
+fn standing_queue_sheds_requests_that_waited_over_twice_the_target() {
     let mut codel = overloaded();
     assert!(codel.is_overloaded());
     assert!(codel.dequeue(at(102), LONG));
@@ -33,7 +33,7 @@ fn a_queue_that_stood_for_an_interval_sheds_whoever_waited_over_twice_the_target
 }
 
 #[test]
-fn one_short_wait_in_an_interval_shows_that_the_queue_does_not_stand() {
+fn single_short_wait_ends_the_overload() {
     let mut codel = overloaded();
     codel.dequeue(at(150), SHORT);
     assert!(codel.dequeue(at(201), LONG), "the interval before is still what counts");
@@ -43,7 +43,7 @@ fn one_short_wait_in_an_interval_shows_that_the_queue_does_not_stand() {
 }
 
 #[test]
-fn a_burst_that_is_worked_off_within_an_interval_is_not_shed() {
+fn burst_worked_off_within_an_interval_is_not_shed() {
     let mut codel = Codel::default();
     for millis in 0..1000 {
         let waited = Duration::from_millis(50 - millis % 50);
@@ -52,7 +52,7 @@ fn a_burst_that_is_worked_off_within_an_interval_is_not_shed() {
 }
 
 #[test]
-fn a_queue_that_ran_empty_does_not_stand() {
+fn queue_that_ran_empty_does_not_stand() {
     let mut codel = overloaded();
     codel.emptied(at(150));
     assert!(codel.is_overloaded());
@@ -61,7 +61,7 @@ fn a_queue_that_ran_empty_does_not_stand() {
 }
 
 #[test]
-fn running_empty_begins_an_interval_too() {
+fn running_empty_begins_an_interval() {
     let mut codel = overloaded();
     codel.emptied(at(300));
     assert!(codel.dequeue(at(301), LONG), "the interval before it stood");
@@ -70,7 +70,7 @@ fn running_empty_begins_an_interval_too() {
 }
 
 #[test]
-fn the_first_of_an_interval_is_let_through_however_long_it_waited() {
+fn first_request_of_an_interval_is_never_shed() {
     let mut codel = overloaded();
     for interval in 2..10 {
         let first = interval * 101;
@@ -80,14 +80,14 @@ fn the_first_of_an_interval_is_let_through_however_long_it_waited() {
 }
 
 #[test]
-fn a_time_that_steps_back_belongs_to_the_running_interval() {
+fn earlier_time_belongs_to_the_running_interval() {
     let mut codel = overloaded();
     assert!(codel.dequeue(at(0), LONG));
     assert!(codel.dequeue(at(201), LONG));
 }
 
 #[test]
-fn a_fresh_one_has_the_settings_and_has_seen_nothing() {
+fn fresh_codel_keeps_the_settings_and_no_measurements() {
     let codel = overloaded();
     assert!(!codel.fresh().is_overloaded());
     assert_eq!(codel.fresh(), Codel::default());
@@ -113,7 +113,7 @@ fn extreme_options_have_a_meaning() {
 
 proptest! {
     #[test]
-    fn every_interval_is_judged_by_the_shortest_wait_of_the_one_before(
+    fn shortest_wait_of_an_interval_judges_the_next(
         events in prop::collection::vec((0..80_u64, 0..20_u64), 1..200),
     ) {
         let mut codel = Codel::default();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use buttress_control::{EarlyRefresh, Random};
 
 #[test]
-fn the_vectors_of_the_formula() {
+fn is_due_matches_the_formula() {
     // −ln(0.5) = 0.693…, −ln(1) = 0.
     let law = EarlyRefresh::OPTIMAL;
     let ms = Duration::from_millis;
@@ -17,7 +17,7 @@ fn the_vectors_of_the_formula() {
 }
 
 #[test]
-fn a_value_that_has_expired_is_always_due_and_a_beta_of_nothing_waits_for_that() {
+fn expired_value_is_always_due_and_beta_of_zero_waits_for_expiry() {
     for beta in [0.0, -1.0, f64::NAN, f64::INFINITY] {
         let law = EarlyRefresh::new(beta);
         assert!(law.is_due(Duration::ZERO, Duration::from_secs(9), 0.01), "{beta}");
@@ -26,7 +26,7 @@ fn a_value_that_has_expired_is_always_due_and_a_beta_of_nothing_waits_for_that()
 }
 
 #[test]
-fn no_chance_makes_it_panic() {
+fn any_chance_is_accepted_without_a_panic() {
     for chance in [0.0, -1.0, 2.0, f64::NAN, f64::INFINITY] {
         let _ = EarlyRefresh::OPTIMAL.is_due(Duration::MAX, Duration::MAX, chance);
     }
@@ -34,7 +34,7 @@ fn no_chance_makes_it_panic() {
 
 /// The time before expiry at which one caller renews is exponential with the mean `took · beta`.
 #[test]
-fn one_caller_in_e_is_due_as_early_as_the_value_takes_to_make() {
+fn caller_is_due_one_computation_early_with_probability_one_in_e() {
     let random = Random::seeded(7);
     let took = Duration::from_millis(20);
     let due = (0..100_000)

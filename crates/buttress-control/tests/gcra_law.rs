@@ -135,21 +135,21 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(1024))]
 
     #[test]
-    fn no_window_holds_more_than_the_rate_and_a_burst_whoever_reserves_leaves_or_comes_late(
+    fn no_window_holds_more_than_the_rate_and_a_burst(
         steps in steps(), rate in rate(),
     ) {
         run(steps, &[rate])?;
     }
 
     #[test]
-    fn no_window_of_any_of_several_rates_holds_more_than_it_may(
+    fn no_window_of_several_rates_holds_more_than_its_rate(
         steps in steps(), rates in prop::collection::vec(rate(), 2..4),
     ) {
         run(steps, &rates)?;
     }
 
     #[test]
-    fn taking_as_early_as_told_uses_the_whole_rate(rate in rate(), cells in 1..13_u32) {
+    fn taking_at_the_denied_time_uses_the_whole_rate(rate in rate(), cells in 1..13_u32) {
         let cells = cells.min(rate.burst_size());
         let limit = Rates::new(rate);
         let (mut now, mut taken) = (0_u64, 0_u64);

@@ -13,21 +13,24 @@ fn step(limit: u32, baseline: Duration, rtt: Duration) -> u32 {
     law.learn(Sample::new(Nanos::new(0), rtt, limit, false))
 }
 
+/// Computed with the formula of Envoy, `gradient_controller.cc`.
 #[test]
-fn ac_11_the_limit_goes_where_the_gradient_says_and_a_square_root_further() {
+fn limit_follows_the_gradient_plus_a_square_root() {
     assert_eq!(step(10, 5 * MS, 5 * MS), 16);
     assert_eq!(step(100, 10 * MS, 12 * MS + MS / 2), 110);
     assert_eq!(step(100, 10 * MS, 25 * MS), 57);
 }
 
+/// Computed with the formula of Envoy, `gradient_controller.cc`.
 #[test]
-fn ac_11_a_step_at_most_halves_or_doubles() {
+fn step_at_most_halves_or_doubles() {
     assert_eq!(step(100, 10 * MS, 100 * MS), 57);
     assert_eq!(step(100, 10 * MS, MS), 214);
 }
 
+/// Computed with the formula of Envoy, `gradient_controller.cc`.
 #[test]
-fn ac_11_the_minimum_stays() {
+fn limit_stays_at_its_minimum() {
     assert_eq!(step(3, 5 * MS, 500 * MS), 3);
 }
 
@@ -44,8 +47,9 @@ fn until_probed(law: &mut Gradient, millis: u32) -> Duration {
     now
 }
 
+/// The rule of Envoy's `MinRTTEpoch`.
 #[test]
-fn ac_13_calls_that_started_before_the_probe_are_not_measured_in_it() {
+fn probe_ignores_calls_that_started_before() {
     let mut law = Gradient::default().max(20);
     let since = until_probed(&mut law, 10);
     assert_eq!(law.limit(), 10);

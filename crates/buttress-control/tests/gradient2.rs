@@ -18,8 +18,9 @@ fn after(law: &mut Gradient2, samples: &[(u64, u32)]) -> Vec<u32> {
     samples.iter().map(learn).collect()
 }
 
+/// Computed with the formula of Netflix concurrency-limits, `Gradient2Limit`.
 #[test]
-fn ac_07_a_steady_time_lets_it_grow_by_a_fifth_of_the_queue() {
+fn steady_latency_raises_the_limit_by_a_fifth_of_the_queue() {
     let mut law = netflix(20);
     let limits = after(&mut law, &[(10, 20); 10]);
     assert_eq!(limits, [20, 21, 22, 23, 24, 24, 25, 26, 27, 28]);
@@ -27,21 +28,23 @@ fn ac_07_a_steady_time_lets_it_grow_by_a_fifth_of_the_queue() {
     assert_eq!(after(&mut law, &[(100, 50); 3]), [26, 24, 22]);
 }
 
+/// Computed with the formula of Netflix concurrency-limits, `Gradient2Limit`.
 #[test]
-fn ac_07_a_longer_time_takes_at_most_half_and_a_fifth_of_that() {
+fn longer_latency_takes_at_most_a_fifth_of_a_half() {
     let mut law = netflix(100);
     assert_eq!(after(&mut law, &[(10, 100); 10]).last(), Some(&108));
     // 98.0, 89.0 and 80.9.
     assert_eq!(after(&mut law, &[(40, 100); 3]), [98, 89, 80]);
 }
 
+/// The rule of Netflix concurrency-limits, `Gradient2Limit`.
 #[test]
-fn ac_07_a_limit_that_is_not_half_used_stays() {
+fn limit_that_is_not_half_used_stays() {
     assert_eq!(after(&mut netflix(20), &[(10, 9); 10]), [20; 10]);
 }
 
 #[test]
-fn after_a_long_overload_the_average_comes_down_sooner_than_it_went_up() {
+fn average_falls_sooner_than_it_rose_after_a_long_overload() {
     let mut law = netflix(20);
     after(&mut law, &[(1000, 1); 1000]);
     after(&mut law, &[(10, 1); 100]);
@@ -50,7 +53,7 @@ fn after_a_long_overload_the_average_comes_down_sooner_than_it_went_up() {
 }
 
 #[test]
-fn the_queue_and_the_smoothing_are_the_users() {
+fn queue_and_smoothing_options_apply() {
     let law = netflix(100).queue(Slack::sqrt(4)).smoothing(Ratio::percent(100));
     assert_eq!(after(&mut law.clone(), &[(10, 100)]), [110]);
     assert_eq!(after(&mut law.smoothing(Ratio::MAX), &[(10, 100)]), [110]);

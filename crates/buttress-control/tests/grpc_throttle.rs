@@ -4,8 +4,9 @@
 use buttress_control::{Ratio, RetryThrottle};
 use proptest::prelude::*;
 
+/// gRPC proposal A6, "Throttling Retry Attempts and Hedged RPCs".
 #[test]
-fn bg_15_retries_stop_at_half_of_the_tokens_and_not_before() {
+fn retries_stop_at_half_of_the_tokens() {
     let throttle = RetryThrottle::new(10, Ratio::of(0.1));
     for _ in 0..4 {
         throttle.failure();
@@ -17,8 +18,9 @@ fn bg_15_retries_stop_at_half_of_the_tokens_and_not_before() {
     assert!(throttle.allows(), "5.1 is");
 }
 
+/// gRPC proposal A6, "Throttling Retry Attempts and Hedged RPCs".
 #[test]
-fn bg_15_an_outcome_that_is_neither_leaves_the_tokens_alone() {
+fn uncounted_outcome_changes_no_tokens() {
     let throttle = RetryThrottle::new(10, Ratio::of(0.1));
     throttle.failure();
     for _ in 0..100 {
@@ -28,7 +30,7 @@ fn bg_15_an_outcome_that_is_neither_leaves_the_tokens_alone() {
 }
 
 #[test]
-fn an_odd_number_of_tokens_is_halved_exactly() {
+fn odd_number_of_tokens_is_halved_exactly() {
     let throttle = RetryThrottle::new(3, Ratio::of(0.5));
     throttle.failure();
     assert!(throttle.allows(), "2 of 3");
@@ -50,7 +52,7 @@ fn three_decimals_of_the_ratio_count() {
 }
 
 #[test]
-fn without_tokens_nothing_is_retried() {
+fn throttle_without_tokens_allows_no_retry() {
     let throttle = RetryThrottle::new(0, Ratio::MAX);
     throttle.success();
     assert!(!throttle.allows());
@@ -58,7 +60,7 @@ fn without_tokens_nothing_is_retried() {
 
 proptest! {
     #[test]
-    fn the_tokens_stay_between_none_and_all(
+    fn tokens_stay_between_zero_and_the_maximum(
         max in 0..1000_u32, parts: u32, outcomes in prop::collection::vec(any::<bool>(), 0..500),
     ) {
         let ratio = Ratio::per_million(parts);

@@ -42,7 +42,7 @@ fn two_tokens_are_granted_to_exactly_two_of_three() {
 }
 
 #[test]
-fn a_token_deposited_meanwhile_is_granted_once_at_most_and_is_never_lost() {
+fn concurrently_deposited_token_is_granted_at_most_once_and_never_lost() {
     loom::model(|| {
         let budget = Arc::new(RetryBudget::new(SECOND, 0, Ratio::percent(100)));
         let (one, two) = (budget.clone(), budget.clone());
@@ -60,7 +60,7 @@ fn a_token_deposited_meanwhile_is_granted_once_at_most_and_is_never_lost() {
 }
 
 #[test]
-fn deposits_that_meet_in_a_slot_of_an_older_turn_both_count() {
+fn concurrent_deposits_in_an_older_slot_both_count() {
     loom::model(|| {
         let budget = Arc::new(RetryBudget::new(SECOND, 0, Ratio::percent(100)));
         for _ in 0..3 {
@@ -85,7 +85,7 @@ fn deposits_that_meet_in_a_slot_of_an_older_turn_both_count() {
 }
 
 #[test]
-fn a_withdrawal_that_moves_the_window_on_keeps_a_late_deposit() {
+fn withdrawal_that_moves_the_window_keeps_a_late_deposit() {
     loom::model(|| {
         let budget = Arc::new(RetryBudget::new(SECOND, 1, Ratio::percent(100)));
         let later = Nanos::from(20 * SECOND);
@@ -106,7 +106,7 @@ fn a_withdrawal_that_moves_the_window_on_keeps_a_late_deposit() {
 }
 
 #[test]
-fn a_refund_is_withdrawn_once() {
+fn refund_is_withdrawn_once() {
     loom::model(|| {
         let budget = Arc::new(RetryBudget::new(SECOND, 1, Ratio::ZERO));
         assert!(budget.withdraw(START, 1));
@@ -125,7 +125,7 @@ fn a_refund_is_withdrawn_once() {
 }
 
 #[test]
-fn a_throttle_loses_no_outcome() {
+fn retry_throttle_loses_no_outcome() {
     loom::model(|| {
         let throttle = Arc::new(RetryThrottle::new(5, Ratio::percent(100)));
         for _ in 0..3 {
@@ -138,7 +138,7 @@ fn a_throttle_loses_no_outcome() {
 }
 
 #[test]
-fn a_refill_pays_everybody_who_came_after_it_was_due() {
+fn due_refill_pays_every_later_withdrawal() {
     loom::model(|| {
         let bucket = Arc::new(TokenBucket::new(2).costs(1, 2).refill_per_second(1.0));
         assert!(bucket.withdraw(START, RetryKind::Timeout));
@@ -173,7 +173,7 @@ fn two_cells_of_a_rate_are_granted_to_exactly_two_of_three() {
 }
 
 #[test]
-fn reservations_made_together_act_one_after_the_other() {
+fn concurrent_reservations_act_one_after_the_other() {
     loom::model(|| {
         let limit = Arc::new(Gcra::new(Rate::per_second(1)));
         let (one, two) = (limit.clone(), limit.clone());
@@ -188,7 +188,7 @@ fn reservations_made_together_act_one_after_the_other() {
 }
 
 #[test]
-fn a_cancel_beside_a_reservation_frees_its_turn_once_for_whoever_comes_after_it() {
+fn cancel_beside_a_reservation_frees_its_time_once() {
     loom::model(|| {
         let limit = Arc::new(Gcra::new(Rate::per_second(1)));
         limit.take(START, 1).unwrap();
@@ -212,7 +212,7 @@ fn a_cancel_beside_a_reservation_frees_its_turn_once_for_whoever_comes_after_it(
 }
 
 #[test]
-fn two_cancels_beside_a_take_give_back_what_they_held_and_no_more() {
+fn two_cancels_beside_a_take_give_back_exactly_their_cells() {
     loom::model(|| {
         let limit = Arc::new(Gcra::new(Rate::per_second(4)));
         let four = limit.reserve(START, 3, SECOND).unwrap();
@@ -251,7 +251,7 @@ fn two_rates_admit_all_or_nothing_and_never_more_than_either_allows() {
 }
 
 #[test]
-fn a_rate_that_changes_beside_a_take_keeps_what_was_taken() {
+fn set_rate_beside_a_take_keeps_the_taken_cells() {
     loom::model(|| {
         let limit = Arc::new(Gcra::new(Rate::per_second(2)));
         limit.take(START, 1).unwrap();
@@ -272,7 +272,7 @@ fn a_rate_that_changes_beside_a_take_keeps_what_was_taken() {
 }
 
 #[test]
-fn requests_that_come_and_go_beside_an_accept_all_count() {
+fn requests_beside_an_accept_all_count() {
     loom::model(|| {
         let throttle = Arc::new(AcceptRatio::new().window(SECOND));
         (0..3).for_each(|_| assert!(throttle.attempt(START, 1.0)));

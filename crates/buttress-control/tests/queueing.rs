@@ -106,7 +106,7 @@ macro_rules! promises {
 promises!(aimd Aimd vegas Vegas gradient Gradient gradient2 Gradient2 trend Trend);
 
 #[test]
-fn from_each_call_by_itself_vegas_learns_from_the_luckiest() {
+fn vegas_on_single_calls_learns_from_the_luckiest() {
     let law = Vegas::default().each_call();
     let (limits, _) = Overload::new(1, law, Times::Exponential(10 * MS), 10 * MS).run(2000);
     assert!(median(&limits) < 10, "{} for 20 servers", median(&limits));
@@ -138,7 +138,7 @@ impl Adapt for Windowed {
 }
 
 #[test]
-fn from_an_average_gradient2_learns_that_any_load_is_right() {
+fn gradient2_on_an_average_learns_that_any_load_is_right() {
     let law = Gradient2::default().each_call().tolerance(Ratio::percent(150)).max(200);
     let law = Windowed { law, total: Duration::ZERO, calls: 0 };
     let (limits, _) = Overload::new(1, law, Times::Exponential(10 * MS), 10 * MS).run(10_000);

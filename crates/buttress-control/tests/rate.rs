@@ -33,8 +33,9 @@ fn takes(limit: &Gcra, now: Nanos) -> usize {
     std::iter::from_fn(|| limit.take(now, 1).ok()).take(1_000_000).count()
 }
 
+/// governor, `tests/direct.rs`.
 #[test]
-fn rl_01_two_a_second_pass_in_a_burst_and_then_as_they_are_earned() {
+fn rate_passes_a_burst_and_then_earned_cells() {
     let limit = Gcra::new(Rate::per_second(2));
     let ok = [(0, true), (1, true), (2, false), (1002, true), (1003, true), (1004, false)];
     for (millis, passes) in ok {
@@ -43,8 +44,9 @@ fn rl_01_two_a_second_pass_in_a_burst_and_then_as_they_are_earned() {
     assert_eq!(limit.take(at(1004), 1), wait(498));
 }
 
+/// governor, `tests/direct.rs`.
 #[test]
-fn rl_03_more_cells_than_the_burst_are_never_there_and_the_burst_is_taken_whole() {
+fn cells_above_the_burst_are_never_granted_and_a_burst_is_granted_whole() {
     let limit = Gcra::new(Rate::per_second(5));
     for cells in [6, 7, 15, u32::MAX] {
         assert_eq!(limit.take(at(0), cells), Err(Denied::Never));
@@ -55,8 +57,9 @@ fn rl_03_more_cells_than_the_burst_are_never_there_and_the_burst_is_taken_whole(
     assert_eq!(limit.tokens(at(600)), 3, "a refusal takes nothing");
 }
 
+/// uber-go/ratelimit, `ratelimit_test.go`.
 #[test]
-fn rl_05_a_leaky_limit_spaces_reservations_evenly() {
+fn burst_of_one_spaces_reservations_evenly() {
     let limit = Gcra::new(Rate::per_second(10).burst(1));
     let times = [(); 3].map(|()| reserve(&limit, 0, 1).at());
     assert_eq!(times, [at(0), at(100), at(200)]);
@@ -66,8 +69,9 @@ fn rl_05_a_leaky_limit_spaces_reservations_evenly() {
     assert_eq!(passed, 301);
 }
 
+/// uber-go/ratelimit, `ratelimit_test.go`.
 #[test]
-fn rl_05_seven_a_minute_are_met_to_the_nanosecond() {
+fn seven_per_minute_are_met_to_the_nanosecond() {
     let limit = Gcra::new(Rate::per_minute(7).burst(1));
     let times: Vec<_> = (0..15).map(|_| reserve(&limit, 0, 1).at()).collect();
     assert_eq!([times[0], times[7], times[14]], [at(0), at(60_000), at(120_000)]);
@@ -84,8 +88,9 @@ fn rl_05_seven_a_minute_are_met_to_the_nanosecond() {
 
 // failsafe-go cuts time into a grid from its start, so that after a rest two cells may pass 400 ms apart
 // where 500 are asked for: it waits 900 and 190 ms where this law waits 1000 and 200.
+/// failsafe-go, `ratelimiter/ratelimiterstats_test.go`.
 #[test]
-fn rl_07_waits_grow_with_what_is_reserved_and_shrink_with_time() {
+fn waits_grow_with_reservations_and_shrink_with_time() {
     let limit = Gcra::new(Rate::new(1, SECOND / 2));
     let steps = [(0, 7), (800, 3), (2300, 1), (3500, 3), (9100, 3), (11_000, 1)];
     let expected = [3000, 3700, 2700, 3000, 1000, 0];
@@ -97,8 +102,9 @@ fn rl_07_waits_grow_with_what_is_reserved_and_shrink_with_time() {
     assert_eq!(steps.map(|(millis, cells)| waits(&limit, millis, cells)), expected);
 }
 
+/// failsafe-go, `ratelimiter/ratelimiterstats_test.go`.
 #[test]
-fn rl_09_seven_at_once_wait_as_long_as_seven_one_by_one() {
+fn seven_cells_at_once_wait_as_long_as_seven_single_cells() {
     let (once, singly) = (Gcra::new(Rate::per_second(9)), Gcra::new(Rate::per_second(9)));
     once.take(at(0), 7).unwrap();
     (0..7).for_each(|_| singly.take(at(0), 1).unwrap());
@@ -108,8 +114,9 @@ fn rl_09_seven_at_once_wait_as_long_as_seven_one_by_one() {
     }
 }
 
+/// Bucket4j, `BucketStateSpecification.groovy`.
 #[test]
-fn rl_11_tokens_come_with_time_and_never_with_a_step_back() {
+fn tokens_come_with_time_and_never_with_a_step_back() {
     let limit = Gcra::new(Rate::new(1000, Duration::from_micros(1)));
     assert_eq!(takes(&limit, Nanos::new(5000)), 1000);
     assert_eq!(limit.tokens(Nanos::new(5040)), 40);
@@ -120,8 +127,9 @@ fn rl_11_tokens_come_with_time_and_never_with_a_step_back() {
     assert_eq!(takes(&limit, at(300 * DAY)), 1000, "a long rest fills it once");
 }
 
+/// Bucket4j, `BucketStateSpecification.groovy`.
 #[test]
-fn rl_11_what_is_earned_in_part_is_not_lost() {
+fn partly_earned_cell_is_not_lost() {
     let limit = Gcra::new(Rate::new(100, Duration::from_micros(1)));
     limit.take(Nanos::new(0), 100).unwrap();
     assert_eq!(limit.tokens(Nanos::new(3)), 0);
@@ -130,8 +138,9 @@ fn rl_11_what_is_earned_in_part_is_not_lost() {
     assert_eq!(limit.take(Nanos::new(917), 92), Err(Denied::After(Duration::from_nanos(3))));
 }
 
+/// Bucket4j, `BucketStateSpecification.groovy`.
 #[test]
-fn rl_13_the_tighter_of_two_rates_decides() {
+fn tighter_of_two_rates_decides() {
     let limit = Rates::new(Rate::per_second(5)).and(Rate::new(2, 10 * SECOND));
     assert_eq!(limit.tokens(at(0)), 2);
     assert_eq!(limit.take(at(0), 3), Err(Denied::Never));
@@ -141,7 +150,7 @@ fn rl_13_the_tighter_of_two_rates_decides() {
 }
 
 #[test]
-fn rl_13_a_refusal_by_one_rate_takes_nothing_from_the_other_and_tells_the_longest_wait() {
+fn denial_takes_from_no_rate_and_tells_the_longest_wait() {
     let limit = Rates::new(Rate::per_second(2)).and(Rate::per_minute(3));
     limit.take(at(0), 2).unwrap();
     assert_eq!(limit.take(at(0), 2), wait(20_000));
@@ -152,8 +161,9 @@ fn rl_13_a_refusal_by_one_rate_takes_nothing_from_the_other_and_tells_the_longes
     assert!(!limit.is_fresh(at(79_999)) && limit.is_fresh(at(80_000)));
 }
 
+/// The case of p-queue's `strict` option, `source/index.ts`.
 #[test]
-fn rl_15_no_second_sees_two_bursts() {
+fn no_second_sees_two_bursts() {
     let limit = Gcra::new(Rate::per_second(2).burst(1));
     let passed = [900, 950, 1050, 1100].map(|millis| limit.take(at(millis), 1).is_ok());
     assert_eq!(passed, [true, false, false, false]);
@@ -163,8 +173,9 @@ fn rl_15_no_second_sees_two_bursts() {
     assert_eq!(passed, [true, true, false, false]);
 }
 
+/// The regression of axum issue 2634.
 #[test]
-fn rl_16_everybody_together_gets_one_burst() {
+fn all_threads_together_get_a_single_burst() {
     let (limit, passed) = (Rates::new(Rate::per_second(5)), AtomicU32::new(0));
     std::thread::scope(|scope| {
         for _ in 0..4 {
@@ -179,7 +190,7 @@ fn rl_16_everybody_together_gets_one_burst() {
 }
 
 #[test]
-fn rl_17_a_waiter_that_leaves_gives_its_turn_to_those_who_come_later() {
+fn cancelled_reservation_gives_its_time_to_later_calls() {
     let limit = Gcra::new(Rate::per_second(1));
     limit.take(at(0), 1).unwrap();
     let leaves = reserve(&limit, 0, 1);
@@ -189,15 +200,16 @@ fn rl_17_a_waiter_that_leaves_gives_its_turn_to_those_who_come_later() {
 }
 
 #[test]
-fn rl_17_waiters_that_leave_last_come_first_leave_nothing_behind() {
+fn reservations_cancelled_in_reverse_leave_no_debt() {
     let limit = Gcra::new(Rate::per_second(1));
     let waiters: Vec<_> = (0..5).map(|_| reserve(&limit, 0, 1)).collect();
     waiters.iter().rev().for_each(|waiter| limit.cancel(at(0), waiter));
     assert!(limit.is_fresh(at(0)));
 }
 
+/// The rule of `CancelAt` in `golang.org/x/time/rate`.
 #[test]
-fn rl_23_a_cancel_gives_back_what_was_not_reserved_after_it() {
+fn cancel_gives_back_all_but_later_reservations() {
     let limit = Gcra::new(Rate::per_second(10));
     limit.take(at(0), 10).unwrap();
     let (one, two) = (reserve(&limit, 0, 5), reserve(&limit, 0, 3));
@@ -208,7 +220,7 @@ fn rl_23_a_cancel_gives_back_what_was_not_reserved_after_it() {
 }
 
 #[test]
-fn cancels_in_any_order_never_give_back_what_a_later_reservation_counts_on() {
+fn cancels_in_any_order_keep_the_cells_of_later_reservations() {
     let limit = Gcra::new(Rate::per_second(10));
     limit.take(at(0), 10).unwrap();
     let (one, two) = (reserve(&limit, 0, 10), reserve(&limit, 0, 10));
@@ -221,7 +233,7 @@ fn cancels_in_any_order_never_give_back_what_a_later_reservation_counts_on() {
 }
 
 #[test]
-fn after_its_time_a_reservation_gives_nothing_back() {
+fn reservation_gives_nothing_back_after_its_time() {
     let limit = Gcra::new(Rate::per_second(5));
     let early = reserve(&limit, 0, 5);
     limit.take(at(900), 4).unwrap();
@@ -230,7 +242,7 @@ fn after_its_time_a_reservation_gives_nothing_back() {
 }
 
 #[test]
-fn a_reservation_comes_back_whole_after_its_time_if_nothing_was_granted_since() {
+fn reservation_comes_back_whole_after_its_time_without_later_grants() {
     let limit = Gcra::new(Rate::per_second(5));
     let late = reserve(&limit, 0, 5);
     limit.cancel(at(900), &late);
@@ -242,7 +254,7 @@ fn a_reservation_comes_back_whole_after_its_time_if_nothing_was_granted_since() 
 }
 
 #[test]
-fn a_wait_counts_the_cells_of_those_ahead_and_takes_nothing() {
+fn wait_behind_counts_the_cells_ahead_and_takes_none() {
     let limit = Gcra::new(Rate::per_second(10).burst(5));
     assert_eq!(limit.wait_behind(at(0), 0, 5), Ok(Duration::ZERO));
     assert_eq!(limit.wait_behind(at(0), 5, 1), Ok(Duration::from_millis(100)));
@@ -261,7 +273,7 @@ fn a_wait_counts_the_cells_of_those_ahead_and_takes_nothing() {
 }
 
 #[test]
-fn a_lowered_rate_owes_no_more_cells_than_its_burst_holds() {
+fn lowered_rate_owes_at_most_its_burst() {
     let limit = Gcra::new(Rate::per_second(1000));
     limit.take(at(0), 1000).unwrap();
     limit.set_rate(at(0), Rate::per_second(10));
@@ -276,7 +288,7 @@ fn a_lowered_rate_owes_no_more_cells_than_its_burst_holds() {
 }
 
 #[test]
-fn cells_reserved_ahead_are_owed_in_full_at_a_lower_rate() {
+fn reserved_cells_are_owed_in_full_at_a_lower_rate() {
     let limit = Gcra::new(Rate::per_second(1000));
     limit.take(at(0), 1000).unwrap();
     let ahead = reserve(&limit, 0, 5);
@@ -286,7 +298,7 @@ fn cells_reserved_ahead_are_owed_in_full_at_a_lower_rate() {
 }
 
 #[test]
-fn a_reservation_beyond_the_patience_takes_nothing() {
+fn reservation_beyond_the_patience_takes_no_cells() {
     let limit = Gcra::new(Rate::per_second(1));
     limit.take(at(0), 1).unwrap();
     let impatient = limit.reserve(at(0), 1, Duration::from_nanos(999_999_999));
@@ -295,7 +307,7 @@ fn a_reservation_beyond_the_patience_takes_nothing() {
 }
 
 #[test]
-fn no_cells_always_pass_and_count_for_nothing() {
+fn zero_cells_always_pass_and_take_nothing() {
     for limit in
         [Rates::new(Rate::per_second(0)), Rates::new(Rate::per_second(1)).and(Rate::per_hour(0))]
     {
@@ -309,7 +321,7 @@ fn no_cells_always_pass_and_count_for_nothing() {
 }
 
 #[test]
-fn a_reservation_with_several_rates_waits_for_the_slowest_and_comes_back_whole() {
+fn reservation_of_several_rates_waits_for_the_slowest_and_comes_back_whole() {
     let limit = Rates::new(Rate::per_second(10)).and(Rate::per_minute(1));
     limit.take(at(0), 1).unwrap();
     let waits = limit.reserve(at(0), 1, FOREVER).unwrap();
@@ -321,7 +333,7 @@ fn a_reservation_with_several_rates_waits_for_the_slowest_and_comes_back_whole()
 }
 
 #[test]
-fn a_reservation_with_several_rates_uses_up_the_quick_one_when_it_acts_and_not_before() {
+fn reservation_of_several_rates_takes_from_the_quick_rate_at_its_time() {
     let limit = Rates::new(Rate::per_second(10)).and(Rate::per_minute(1));
     limit.take(at(0), 1).unwrap();
     limit.reserve(at(0), 1, FOREVER).unwrap();
@@ -330,7 +342,7 @@ fn a_reservation_with_several_rates_uses_up_the_quick_one_when_it_acts_and_not_b
 }
 
 #[test]
-fn what_was_used_stays_used_when_the_rate_changes() {
+fn taken_cells_stay_taken_when_the_rate_changes() {
     let limit = Gcra::new(Rate::per_second(10));
     limit.take(at(0), 4).unwrap();
     limit.set_rate(at(0), Rate::per_second(100));
@@ -341,7 +353,7 @@ fn what_was_used_stays_used_when_the_rate_changes() {
 }
 
 #[test]
-fn a_raised_rate_is_there_at_once_and_a_lowered_one_too() {
+fn changed_rate_applies_at_once() {
     let limit = Gcra::new(Rate::per_hour(1));
     limit.take(at(0), 1).unwrap();
     assert_eq!(limit.take(at(0), 1), wait(60 * 60 * 1000));
@@ -352,7 +364,7 @@ fn a_raised_rate_is_there_at_once_and_a_lowered_one_too() {
 }
 
 #[test]
-fn a_reservation_made_at_another_rate_gives_nothing_back() {
+fn reservation_made_at_another_rate_gives_nothing_back() {
     let limit = Gcra::new(Rate::per_hour(1));
     limit.take(at(0), 1).unwrap();
     let waits = reserve(&limit, 0, 1);
@@ -362,7 +374,7 @@ fn a_reservation_made_at_another_rate_gives_nothing_back() {
 }
 
 #[test]
-fn switched_off_and_on_again_it_has_forgotten_nothing() {
+fn rate_of_zero_keeps_the_debt_for_the_next_rate() {
     let limit = Gcra::new(Rate::per_second(10));
     limit.take(at(0), 10).unwrap();
     limit.set_rate(at(0), Rate::per_second(0));
@@ -373,7 +385,7 @@ fn switched_off_and_on_again_it_has_forgotten_nothing() {
 }
 
 #[test]
-fn a_fresh_limit_has_the_rates_of_now_and_none_of_the_debts() {
+fn fresh_limit_has_the_present_rates_and_no_debt() {
     let limit = Rates::new(Rate::per_second(1)).and(Rate::per_hour(7));
     limit.take(at(0), 1).unwrap();
     limit.set_rate(at(0), 0, Rate::per_second(3));
@@ -385,7 +397,7 @@ fn a_fresh_limit_has_the_rates_of_now_and_none_of_the_debts() {
 }
 
 #[test]
-fn a_period_of_zero_is_no_limit() {
+fn period_of_zero_is_no_limit() {
     let limit = Gcra::new(Rate::new(1, Duration::ZERO));
     assert_eq!(takes(&limit, at(0)), 1_000_000);
     assert_eq!(limit.take(at(0), u32::MAX), Ok(()));
@@ -394,14 +406,14 @@ fn a_period_of_zero_is_no_limit() {
 }
 
 #[test]
-fn a_rate_too_quick_for_its_unit_is_rounded_down_and_still_a_limit() {
+fn rate_above_the_resolution_is_rounded_down_to_a_limit() {
     let limit = Gcra::new(Rate::per_second(u32::MAX).burst(1));
     let passed: usize = (0..1000).map(|now| takes(&limit, Nanos::new(now))).sum();
     assert!((3990..=4010).contains(&passed), "{passed} in a microsecond");
 }
 
 #[test]
-fn the_slowest_rates_and_the_last_times_have_a_meaning() {
+fn slowest_rates_and_last_times_have_a_meaning() {
     let year = 365 * 24 * 60 * 60 * SECOND;
     let limit = Gcra::new(Rate::new(1, year).burst(100));
     assert_eq!(takes(&limit, at(0)), 18, "what eighteen years bring");

@@ -12,7 +12,7 @@ fn decimal_fractions_are_exact() {
 }
 
 #[test]
-fn what_is_no_ratio_counts_as_none_and_what_is_too_much_as_the_most() {
+fn invalid_ratio_counts_as_zero_and_excess_as_the_maximum() {
     for fraction in [f64::NAN, -0.1, f64::NEG_INFINITY, 1e-9] {
         assert_eq!(Ratio::of(fraction), Ratio::ZERO);
     }
@@ -24,7 +24,7 @@ fn what_is_no_ratio_counts_as_none_and_what_is_too_much_as_the_most() {
 
 proptest! {
     #[test]
-    fn a_share_rounded_up_is_less_than_one_too_much(parts: u32, whole in 0..1_000_000_000_u64) {
+    fn rounded_up_share_is_less_than_one_too_much(parts: u32, whole in 0..1_000_000_000_u64) {
         let ratio = Ratio::per_million(parts);
         let exact = u128::from(ratio.parts_per_million()) * u128::from(whole);
         let share = u128::from(ratio.ceil_of(whole)) * 1_000_000;

@@ -3,15 +3,17 @@
 
 use buttress_control::Slack;
 
+/// Netflix concurrency-limits, tests of `limit/functions`.
 #[test]
-fn ac_05_log10_counts_the_digits_after_the_first() {
+fn log10_counts_the_digits_after_the_first() {
     let at = [0, 1, 9, 10, 99, 100, 999, 1000, 10_000].map(|limit| Slack::log10(1).at(limit));
     assert_eq!(at, [1, 1, 1, 1, 1, 2, 2, 3, 4]);
     assert_eq!(Slack::log10(6).at(10_000), 24);
 }
 
+/// Netflix concurrency-limits, tests of `limit/functions`.
 #[test]
-fn ac_05_sqrt_has_a_floor() {
+fn sqrt_has_a_floor() {
     let at = [0, 16, 999, 2500].map(|limit| Slack::sqrt(4).at(limit));
     assert_eq!(at, [4, 4, 31, 50]);
 }

@@ -19,7 +19,7 @@ fn empty(bucket: TokenBucket) -> TokenBucket {
 }
 
 #[test]
-fn the_quota_of_500_pays_a_hundred_retries_or_fifty_after_timeouts() {
+fn quota_of_500_pays_100_retries_or_50_after_timeouts() {
     for (kind, retries) in [(RetryKind::Error, 100), (RetryKind::Timeout, 50)] {
         let bucket = TokenBucket::default();
         let granted = (0..1000).filter(|_| bucket.withdraw(START, kind)).count();
@@ -27,8 +27,9 @@ fn the_quota_of_500_pays_a_hundred_retries_or_fifty_after_timeouts() {
     }
 }
 
+/// smithy-rs, `quota_replenishes_on_first_try_success`.
 #[test]
-fn bg_19_successes_at_the_first_try_fill_the_bucket_and_no_further() {
+fn first_try_successes_fill_the_bucket_to_its_capacity() {
     let bucket = TokenBucket::new(20);
     assert!(
         bucket.withdraw(START, RetryKind::Timeout) && bucket.withdraw(START, RetryKind::Timeout)
@@ -43,7 +44,7 @@ fn bg_19_successes_at_the_first_try_fill_the_bucket_and_no_further() {
 }
 
 #[test]
-fn a_retry_that_succeeds_returns_what_it_cost() {
+fn successful_retry_returns_its_cost() {
     let bucket = TokenBucket::new(10);
     assert!(bucket.withdraw(START, RetryKind::Timeout));
     bucket.refund(RetryKind::Timeout);
@@ -52,7 +53,7 @@ fn a_retry_that_succeeds_returns_what_it_cost() {
 }
 
 #[test]
-fn a_bucket_that_has_become_full_says_so_once() {
+fn full_bucket_counts_the_fill_once() {
     let bucket = TokenBucket::new(10).refill_per_second(1.0);
     assert!(bucket.withdraw(START, RetryKind::Timeout));
     assert_eq!((bucket.balance(at(9000)), bucket.fill_count()), (9, 0));
@@ -62,14 +63,15 @@ fn a_bucket_that_has_become_full_says_so_once() {
 }
 
 #[test]
-fn costs_by_kind_can_be_chosen() {
+fn costs_by_kind_are_options() {
     let bucket = TokenBucket::new(10).costs(1, 0);
     assert!(bucket.withdraw(START, RetryKind::Timeout));
     assert_eq!((0..20).filter(|_| bucket.withdraw(START, RetryKind::Error)).count(), 10);
 }
 
+/// smithy-rs, tests of `token_bucket.rs`.
 #[test]
-fn bg_23_fractions_of_a_token_add_up() {
+fn fractions_of_a_token_add_up() {
     let bucket = empty(TokenBucket::new(10).reward(0.5));
     bucket.success();
     assert_eq!(bucket.balance(START), 0);
@@ -81,8 +83,9 @@ fn bg_23_fractions_of_a_token_add_up() {
     assert_eq!(bucket.balance(START), 10);
 }
 
+/// smithy-rs, tests of `token_bucket.rs`.
 #[test]
-fn bg_23_a_rate_that_is_no_rate_counts_as_none() {
+fn invalid_refill_rate_counts_as_zero() {
     for rate in [f64::NAN, -5.0, f64::INFINITY, f64::NEG_INFINITY, 0.0] {
         let bucket = empty(TokenBucket::new(10).refill_per_second(rate).reward(rate));
         bucket.success();
@@ -90,8 +93,9 @@ fn bg_23_a_rate_that_is_no_rate_counts_as_none() {
     }
 }
 
+/// smithy-rs, tests of `token_bucket.rs`.
 #[test]
-fn bg_23_time_refills_by_the_rate_up_to_the_capacity() {
+fn refill_follows_the_rate_up_to_the_capacity() {
     let cases =
         [(10.0, 2, 20), (0.001, 1100, 1), (0.0001, 11_000, 1), (0.001, 500, 0), (7.0, 60, 100)];
     for (rate, seconds, tokens) in cases {
@@ -101,7 +105,7 @@ fn bg_23_time_refills_by_the_rate_up_to_the_capacity() {
 }
 
 #[test]
-fn asking_often_loses_no_fraction_of_the_refill() {
+fn frequent_reads_lose_no_fraction_of_the_refill() {
     let bucket = empty(TokenBucket::new(100).refill_per_second(1.0 / 3.0));
     for nanos in 0..100_000 {
         bucket.balance(Nanos::new(nanos * 30_000));
@@ -110,7 +114,7 @@ fn asking_often_loses_no_fraction_of_the_refill() {
 }
 
 #[test]
-fn a_time_that_steps_backwards_refills_nothing_twice() {
+fn earlier_time_refills_nothing_twice() {
     let bucket = empty(TokenBucket::new(100).refill_per_second(1.0));
     assert_eq!(bucket.balance(at(10_000)), 10);
     assert_eq!(bucket.balance(at(0)), 10);
@@ -119,7 +123,7 @@ fn a_time_that_steps_backwards_refills_nothing_twice() {
 
 proptest! {
     #[test]
-    fn there_are_never_more_tokens_than_the_capacity(
+    fn tokens_never_exceed_the_capacity(
         capacity: u32, rate: f64, reward: f64, times in prop::collection::vec(any::<u64>(), 1..50),
     ) {
         let bucket = TokenBucket::new(capacity).refill_per_second(rate).reward(reward);
@@ -132,7 +136,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_granted_was_there_at_first_or_earned(
+    fn granted_tokens_were_there_at_first_or_earned(
         capacity in 0..100_u32,
         steps in prop::collection::vec((0..2000_u64, any::<bool>(), any::<bool>()), 1..200),
     ) {

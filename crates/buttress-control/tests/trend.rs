@@ -16,26 +16,30 @@ fn learn(law: &mut Trend, millis: u32, in_flight: u32) -> u32 {
     law.learn(Sample::new(Nanos::new(0), millis * MS, in_flight, false))
 }
 
+/// failsafe-go, `adaptivelimiter_test.go`.
 #[test]
-fn ac_15_it_grows_while_calls_take_what_they_took() {
+fn limit_grows_while_the_latency_is_steady() {
     let mut law = failsafe();
     assert_eq!([learn(&mut law, 1000, 5), learn(&mut law, 500, 5)], [21, 22]);
 }
 
+/// failsafe-go, `adaptivelimiter_test.go`.
 #[test]
-fn ac_15_it_shrinks_when_many_wait() {
+fn limit_shrinks_when_many_calls_wait() {
     let mut law = failsafe();
     assert_eq!([learn(&mut law, 2000, 10), learn(&mut law, 2000, 10)], [19, 18]);
 }
 
+/// failsafe-go, `adaptivelimiter_test.go`.
 #[test]
-fn ac_15_it_stays_when_a_few_wait() {
+fn limit_stays_when_a_few_calls_wait() {
     let mut law = failsafe();
     assert_eq!([learn(&mut law, 1300, 10), learn(&mut law, 1300, 10)], [20, 20]);
 }
 
+/// failsafe-go, `adaptivelimiter_test.go`.
 #[test]
-fn ac_15_times_are_filtered_and_smoothed() {
+fn times_are_filtered_and_smoothed() {
     let mut law = failsafe();
     let mut recent = |millis| {
         learn(&mut law, millis, 10);
@@ -50,7 +54,7 @@ fn ac_15_times_are_filtered_and_smoothed() {
 }
 
 #[test]
-fn it_grows_to_five_times_what_is_in_flight() {
+fn limit_grows_to_five_times_the_calls_in_flight() {
     let mut law = failsafe();
     let grown = (0..10).map(|_| learn(&mut law, 1000, 5)).last();
     assert_eq!(grown, Some(25));
@@ -80,29 +84,33 @@ fn free(millis: u32) -> i64 {
     moves(failsafe().initial(500).max(900), millis)
 }
 
+/// The rule of failsafe-go, `adaptivelimiter.go`, `computeChange`.
 #[test]
-fn ac_17_with_all_places_taken_it_grows_while_more_calls_get_more_done() {
+fn full_limit_grows_while_throughput_rises() {
     assert_eq!(full(1300), 1);
 }
 
+/// The rule of failsafe-go, `adaptivelimiter.go`, `computeChange`.
 #[test]
-fn ac_17_with_all_places_taken_it_shrinks_when_more_calls_get_less_done() {
+fn full_limit_shrinks_when_throughput_falls() {
     assert_eq!(full(3000), -1);
 }
 
+/// The rule of failsafe-go, `adaptivelimiter.go`, `computeChange`.
 #[test]
-fn ac_17_with_all_places_taken_it_shrinks_when_more_calls_hardly_get_more_done_and_take_longer() {
+fn full_limit_shrinks_when_throughput_hardly_rises_and_latency_does() {
     // The correlation of calls with throughput is 0.1, and with the time 0.9.
     assert_eq!(full(2200), -1);
 }
 
+/// The rule of failsafe-go, `adaptivelimiter.go`, `computeChange`.
 #[test]
-fn ac_17_with_all_places_taken_it_shrinks_when_the_throughput_stays_and_calls_take_longer() {
+fn full_limit_shrinks_when_throughput_stays_and_latency_rises() {
     // The throughput varies by 19 %, and by 23 % above.
     assert_eq!(full(1800), -1);
 }
 
 #[test]
-fn ac_17_with_places_free_it_grows_all_the_same() {
+fn limit_with_free_places_grows_in_all_cases() {
     assert_eq!([1300, 1800, 2200, 3000].map(free), [2; 4]);
 }

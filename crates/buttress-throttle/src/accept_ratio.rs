@@ -11,8 +11,8 @@ use crate::{
     sync::is_only,
 };
 
-/// Calls that the service would most likely not accept are not sent: the client-side throttling of
-/// the SRE book, with an account of its own for each criticality.
+/// Client-side throttling of the SRE book: calls that the service would most likely not accept are
+/// not sent. Each criticality has its own counts.
 #[derive(Clone)]
 #[doc(alias("client-side throttling", "adaptive throttling"))]
 pub struct AcceptRatioLimit {
@@ -84,7 +84,8 @@ impl fmt::Debug for AcceptRatioLimit {
     }
 }
 
-/// What is known of the service, by criticality: it may accept the one and not the other.
+/// The laws by criticality, because a service may accept calls of one criticality and not of
+/// another.
 #[derive(Debug)]
 pub(crate) struct AcceptRatioState {
     laws: [AcceptRatio; 4],
@@ -107,7 +108,7 @@ impl AcceptRatioState {
         Self {
             laws: self.laws.each_ref().map(AcceptRatio::fresh),
             admitted: CountsByCriticality::new(),
-            // Other draws, and yet the same for the same seed.
+            // Draws of its own, which the same seed repeats.
             random: Random::seeded(self.random.draw().to_bits()),
             clock: LimitClock::new(),
         }
@@ -134,7 +135,7 @@ pub struct SentCall {
     sent: SentRequest,
     criticality: Criticality,
     deadline: Option<Deadline>,
-    /// `None` for a body that was there already.
+    /// `None` if the request body was complete from the start.
     upload: Option<Upload>,
 }
 
@@ -147,8 +148,8 @@ impl SentCall {
         }
     }
 
-    /// How a call ended that failed, ran out of time or was given up, if that was not for the sake of its
-    /// own body.
+    /// `how`, unless the request body was to blame for the end of the call. Then the call does not
+    /// count.
     fn unless_its_body(
         &self,
         is_to_blame: impl FnOnce(UploadWait) -> bool,
@@ -175,7 +176,7 @@ impl LimitPermit for SentCall {
     fn settle(&mut self, verdict: Verdict) {
         self.end(match verdict {
             Verdict::Success | Verdict::Permanent => RequestEnd::Accepted,
-            // A layer further in said no, and the service was not asked.
+            // A layer further in rejected the call, so the service did not see it.
             Verdict::Rejected { .. } => RequestEnd::Void,
             Verdict::Throttled(_) => RequestEnd::Failed,
             Verdict::TimedOut | Verdict::Expired => {
@@ -194,7 +195,7 @@ impl Drop for SentCall {
         self.end(if self.deadline.is_some_and(Deadline::has_passed) {
             self.unless_its_body(is_unfinished, RequestEnd::Failed)
         } else {
-            // How late it is must not be the caller's doing.
+            // The lateness must not be the caller's doing.
             let waited =
                 |waited| !matches!(waited, UploadWait::For(Duration::ZERO) | UploadWait::Unknown);
             self.unless_its_body(waited, RequestEnd::GivenUp)
@@ -202,12 +203,12 @@ impl Drop for SentCall {
     }
 }
 
-/// Whether the service still waited for the body, or in vain.
+/// Whether the service still waited for the body, or the body failed.
 const fn is_unfinished(waited: UploadWait) -> bool {
     matches!(waited, UploadWait::Ongoing | UploadWait::Failed)
 }
 
-/// Nobody waits here.
+/// The wait of a limit without a queue. It has no values.
 #[derive(Debug)]
 pub struct NeverWaits(Infallible);
 

@@ -38,8 +38,9 @@ impl<S, M, L, J> Throttle<S, M, L, J> {
 }
 
 impl<S, M, L: LimitTemplate, J> Throttle<S, M, L, J> {
-    /// Live numbers of this service's limit, which is the layer's unless it is
-    /// [`per_service`](crate::ThrottleLayer::per_service). Rejections are those of all its services.
+    /// Returns the handle of this service's limit, which is the layer's unless the layer is
+    /// [`per_service`](crate::ThrottleLayer::per_service). Rejections are those of all services of
+    /// the layer.
     pub fn handle(&self) -> ThrottleHandle<L::View> {
         ThrottleHandle::new(self.limit.view(), &self.settings)
     }
@@ -56,7 +57,8 @@ where
     type Error = S::Error;
     type Future = ResponseFuture<S, Req, M, L, J>;
 
-    /// The inner service's: the limit is asked in `call`, where it can answer.
+    /// The inner service's readiness. The limit decides in `call`, where a rejection has a
+    /// response.
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
@@ -66,7 +68,8 @@ where
     fn call(&mut self, mut request: Req) -> Self::Future {
         let asked = self.mode.criticality(&request);
         let criticality = asked.unwrap_or_else(Criticality::current);
-        // Also where nothing was asked for: what stands there may be somebody's whom nobody trusts.
+        // Overwrite the header even if no criticality was read: an ignored header may come from an
+        // untrusted client.
         self.mode.set_criticality(&mut request, criticality);
         let seeds = seeds(&self.mode, &self.judge, &request);
         let means = (self.mode.clone(), self.judge.clone());
@@ -104,7 +107,7 @@ where
 }
 
 impl<S: Clone, M, L, J> Throttle<S, M, L, J> {
-    /// Takes the instance that is ready along into the queue.
+    /// Moves the ready instance into the queue with the call.
     #[cold]
     fn wait<Req, W>(
         &mut self,
@@ -127,7 +130,7 @@ impl<S: Clone, M, L, J> Throttle<S, M, L, J> {
         })
     }
 
-    /// `None` if the layer only observes, and lets the call through.
+    /// `None` in observe mode, which admits the call.
     #[cold]
     fn refuse<Req, W>(
         &mut self,

@@ -1,4 +1,4 @@
-//! The shared words, from std, or from loom when its model checker runs.
+//! Locks and atomics from std, or from loom when its model checker runs.
 
 #[cfg(not(buttress_loom))]
 pub(crate) use std::sync::{Mutex, MutexGuard, atomic};
@@ -8,15 +8,16 @@ pub(crate) use loom::sync::{Mutex, MutexGuard, atomic};
 
 use std::sync::{Arc, PoisonError};
 
-/// Locks for pointer moves that cannot panic, so that a poisoned lock means nothing.
+/// Locks a mutex and ignores poisoning. User code that may panic under a lock, a law or the
+/// comparison of keys, runs when nothing is half changed.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Whether nobody else holds `arc`. If so, all that others did while they held it is seen.
+/// Whether only the caller holds `arc`. If so, everything that former holders did is visible.
 pub(crate) fn is_only<T>(arc: &Arc<T>) -> bool {
     let only = Arc::strong_count(arc) == 1;
-    // The count is read in no order with what it stands for.
+    // `strong_count` is a relaxed load. The fence pairs with the release decrement of a drop.
     atomic::fence(atomic::Ordering::Acquire);
     only
 }

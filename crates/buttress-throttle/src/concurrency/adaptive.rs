@@ -9,7 +9,7 @@ use crate::{
     sync::{Mutex, lock},
 };
 
-/// The limit is what a law makes of the calls that met it.
+/// The limit that a law learns from the calls admitted near the limit.
 #[doc(alias("adaptive concurrency", "concurrency limits"))]
 pub struct Adaptive<L> {
     state: Mutex<LawState<L>>,
@@ -19,15 +19,15 @@ pub struct Adaptive<L> {
 #[derive(Debug)]
 struct LawState<L> {
     law: L,
-    /// The law as it was given.
+    /// The law as the user gave it.
     first: L,
-    /// What it said last.
+    /// The latest limit of the law.
     limit: u32,
-    /// When it last learned something.
+    /// The time of the latest sample.
     at: Option<Nanos>,
     /// How many more calls were given up than answered lately, at most [`MOST_LEAVE`].
     leaving: u32,
-    /// What the latest answer took, in nanoseconds; 0 before the first.
+    /// The time of the latest answer, in nanoseconds. 0 before the first answer.
     took: u64,
 }
 
@@ -77,27 +77,29 @@ impl<L: Adapt> Adaptive<L> {
         }
         let sample = Sample::new(at, rtt, in_flight, dropped);
         state.at = Some(now);
-        // A law of the user's may say 0, from which nothing could recover.
+        // A user's law may return 0. No call would be admitted then, and the law could not recover.
         let limit = state.law.learn(sample).max(1);
         let before = mem::replace(&mut state.limit, limit);
-        // Under the lock, or an older limit could come after a newer one.
+        // Must run under the lock. Otherwise an older limit could overwrite a newer limit of
+        // another call.
         limit != before && store(limit)
     }
 }
 
 impl<L: Adapt> LawState<L> {
-    /// Whether a call without an answer counts as dropped; `None` if it says nothing.
+    /// Returns whether a call without an answer counts as dropped. `None` if it says nothing.
     ///
-    /// One that was given up would have taken longer. That is news only if a call without load takes less. If most
-    /// callers leave, they leave after their own patience, however long the queue. Then what they took says
-    /// nothing of the limit, and that they leave says that it is too high.
+    /// A call that was given up would have taken longer. This tells something only if an unloaded
+    /// call takes less time. If most callers leave, they leave after their own patience, however
+    /// long the queue is. Then the time of a call says nothing about the limit, and the leaving
+    /// says that the limit is too high.
     #[cold]
     fn fail(&mut self, told: Told, rtt: Duration) -> Option<bool> {
         if told == Told::Overload {
             return Some(true);
         }
         let known = self.law.unloaded_rtt();
-        // Zero before the first answer.
+        // `took` is 0 before the first answer.
         if rtt <= known.unwrap_or(Duration::from_nanos(self.took)) {
             return None;
         }
@@ -114,7 +116,7 @@ impl<L: Adapt> Regulate for Adaptive<L> {
 
     #[inline]
     fn begin(&self, in_flight: u32, limit: u32) -> Option<CallStart> {
-        // Far from the limit a call says nothing about it, and needs no clock.
+        // A call far from the limit says nothing about the limit, so skip the clock.
         if !near_limit(in_flight, limit) {
             return None;
         }
@@ -128,7 +130,7 @@ impl<L: Adapt> Regulate for Adaptive<L> {
 
     #[inline]
     fn watch(sample: &mut Option<CallStart>, upload: impl FnOnce() -> Option<Upload>) {
-        // Where a mode never watches, nothing is left of this.
+        // If the mode never watches uploads, the compiler removes this.
         if let Some(start) = sample
             && let Some(upload) = upload()
         {
@@ -166,19 +168,20 @@ impl<L: fmt::Debug> fmt::Debug for Adaptive<L> {
     }
 }
 
-/// A call that may tell something about the limit.
+/// The start of a call that may be a sample.
 #[derive(Debug)]
 pub struct CallStart {
     at: Nanos,
     in_flight: NonZeroU32,
-    /// [`NEVER`] without one.
+    /// [`NEVER`] without a deadline.
     deadline: Nanos,
-    /// `None` for a body that was there already.
+    /// `None` if the request body was complete from the start.
     upload: Option<Upload>,
 }
 
 impl CallStart {
-    /// What the call says about the limit, if its upload agrees; `None` if it says nothing.
+    /// The meaning of the call for the limit, before its upload is considered. `None` if the call
+    /// says nothing.
     #[inline]
     fn tells(&self, verdict: Option<Verdict>, now: Nanos) -> Option<Told> {
         match verdict {
@@ -186,7 +189,7 @@ impl CallStart {
             Some(Verdict::TimedOut | Verdict::Expired | Verdict::Throttled(_)) => {
                 Some(Told::Overload)
             }
-            // Given up because its time was up is a timeout.
+            // A call given up at its deadline is a timeout.
             None if now >= self.deadline => Some(Told::Overload),
             None => Some(Told::GivenUp),
             Some(_) => None,
@@ -194,14 +197,15 @@ impl CallStart {
     }
 }
 
-/// For how many nanoseconds the service waited for the body of a call; `None` if the call says nothing.
+/// Returns for how many nanoseconds the service waited for the request body. `None` if the call
+/// says nothing.
 #[cold]
 fn waited_for(upload: &Upload, verdict: Option<Verdict>) -> Option<u64> {
     match upload.waited() {
         UploadWait::For(waited) => Some(Nanos::from(waited).get()),
-        // A service that says it has too much to do says so of itself.
+        // An answer that asks for less load is about the service, whatever the upload did.
         _ if matches!(verdict, Some(Verdict::Throttled(_))) => Some(0),
-        // The caller was slow, or broke off: the time is the caller's.
+        // The caller was slow or aborted, so the time is the caller's.
         _ => None,
     }
 }
@@ -218,8 +222,9 @@ enum Told {
 
 const NEVER: Nanos = Nanos::new(u64::MAX);
 
-/// So many more calls given up than answered are a sign of overload: a round of the laws.
+/// How many more calls must be given up than answered to be a sign of overload: one round of the
+/// laws.
 const MOST_LEAVE: u32 = 100;
 
-/// What was learned of a key that nobody asks for is kept for a minute, in nanoseconds.
+/// How long the state of an unused key is kept: 1 minute, in nanoseconds.
 const REMEMBERED: u64 = 60_000_000_000;

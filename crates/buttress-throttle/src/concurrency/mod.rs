@@ -23,7 +23,7 @@ pub use self::{
     regulate::{Fixed, Regulate},
 };
 
-/// So many calls at a time: a number that the user sets ([`Fixed`]) or a law
+/// A limit on the number of calls at a time, set by the user ([`Fixed`]) or by a law
 /// ([`Adaptive`]).
 #[derive(Debug)]
 #[doc(alias("bulkhead", "semaphore", "max in flight"))]
@@ -96,7 +96,7 @@ impl<A: Regulate> LimitTemplate for ConcurrencyLimit<A> {
     }
 
     fn is_idle(&self) -> bool {
-        // Every permit and every place in line holds the queue.
+        // Every permit and every waiting call holds an `Arc` of the queue.
         is_only(&self.queue) && self.queue.supply.regulator.is_idle()
     }
 

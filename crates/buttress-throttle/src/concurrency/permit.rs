@@ -8,7 +8,7 @@ use crate::{
     queue::{CallQueue, FromGrant},
 };
 
-/// One of the permits of a [`ConcurrencyLimit`](crate::ConcurrencyLimit), given back when dropped.
+/// A permit of a [`ConcurrencyLimit`](crate::ConcurrencyLimit), returned on drop.
 #[derive(Debug)]
 pub struct ConcurrencyPermit<A: Regulate> {
     queue: Arc<CallQueue<Semaphore<A>, ()>>,
@@ -29,6 +29,8 @@ impl<A: Regulate> ConcurrencyPermit<A> {
     #[inline]
     fn end(&mut self, verdict: Option<Verdict>) {
         let semaphore = &self.queue.supply;
+        // `store_limit` runs under the lock of `Adaptive`. `grant_waiters` must run after that lock
+        // is released, because it takes the lock of the queue and wakes foreign code.
         if semaphore.regulator.end(&mut self.sample, verdict, |limit| semaphore.store_limit(limit))
         {
             self.queue.grant_waiters();
@@ -71,7 +73,7 @@ impl<A: Regulate> LimitPermit for ConcurrencyPermit<A> {
 impl<A: Regulate> Drop for ConcurrencyPermit<A> {
     #[inline]
     fn drop(&mut self) {
-        // First: a law of the user's may panic, and then the permit is free all the same.
+        // Must run before `end`: a user's law may panic there, and the permit must be free by then.
         self.queue.release();
         self.end(None);
     }

@@ -4,27 +4,27 @@ use buttress_core::{Upload, Verdict};
 
 use crate::limit::sealed;
 
-/// Who sets the limit of a concurrency limit: the user ([`Fixed`]), or a law ([`Adaptive`]).
+/// The source of a concurrency limit: the user ([`Fixed`]) or a law ([`Adaptive`](crate::Adaptive)).
 ///
 /// This trait is sealed. Use it as a bound.
 pub trait Regulate: sealed::Sealed + Send + Sync + Sized + 'static {
-    /// What is remembered of a call while it runs. The default is nothing.
+    /// What is remembered of a running call. The default value remembers nothing.
     #[doc(hidden)]
     type Sample: fmt::Debug + Default + Send + Sync + Unpin + 'static;
 
-    /// A call begins, with so many in flight and this limit.
+    /// Called when a call is admitted as the `in_flight`th under this limit.
     #[doc(hidden)]
     fn begin(&self, in_flight: u32, limit: u32) -> Self::Sample;
 
-    /// The call is about to be made. Asks for its upload, if the call is a sample.
+    /// Called before the inner call. Asks for the request's upload if the call is a sample.
     #[doc(hidden)]
     #[inline]
     fn watch(sample: &mut Self::Sample, upload: impl FnOnce() -> Option<Upload>) {
         let _ = (sample, upload);
     }
 
-    /// A call has ended with this verdict, or was given up. `store` is told of a limit that changed,
-    /// and says whether it was raised; so does this.
+    /// Called when a call has ended with this verdict, or was given up (`None`). Passes a changed
+    /// limit to `store`, which returns whether the limit was raised. Returns the same.
     #[doc(hidden)]
     fn end(
         &self,
@@ -33,16 +33,16 @@ pub trait Regulate: sealed::Sealed + Send + Sync + Sized + 'static {
         store: impl FnOnce(u32) -> bool,
     ) -> bool;
 
-    /// The same in its first state, and the limit it starts with.
+    /// Returns the initial limit and the same regulator in its first state.
     #[doc(hidden)]
     fn fresh(&self, limit: u32) -> (u32, Self);
 
-    /// Whether it has learned nothing that is worth keeping.
+    /// Whether nothing learned is worth keeping.
     #[doc(hidden)]
     fn is_idle(&self) -> bool;
 }
 
-/// The limit is what it was set to.
+/// The limit that the user sets.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Fixed;
 

@@ -9,10 +9,10 @@ use crate::{
     queue::{CallQueue, Entry, Supply, Unavailable},
 };
 
-/// A bounded number of permits.
+/// A limited number of permits.
 ///
-/// While no call waits, taking a permit and giving it back are one atomic operation each. The mark lies
-/// in the same word.
+/// While no call waits, taking and returning a permit is one atomic operation each, because the
+/// flag for waiting calls is in the same word.
 pub struct Semaphore<A> {
     permits: PermitWord,
     pub(crate) regulator: A,
@@ -23,14 +23,14 @@ impl<A: Regulate> Semaphore<A> {
         Self { permits: PermitWord::new(limit), regulator }
     }
 
-    /// One with the same limit, out of which nothing has been taken.
+    /// A semaphore with the same limit and no permit in use.
     pub(crate) fn fresh(&self) -> Self {
         let (limit, regulator) = self.regulator.fresh(self.limit());
         Self::new(limit, regulator)
     }
 
-    /// Takes a permit if fewer than the limit and `extra` are in use and no call waits. Returns how many are
-    /// in use then.
+    /// Takes a permit if fewer than the limit and `extra` are in use and no call waits. Returns how
+    /// many are in use then.
     #[inline]
     pub(crate) fn take(&self, extra: u32) -> Option<u32> {
         self.permits.take(extra)
@@ -43,9 +43,10 @@ impl<A: Regulate> Semaphore<A> {
         self.regulator.begin(in_flight, self.limit())
     }
 
-    /// Sets how many permits there may be, and says whether the limit was raised. If so,
-    /// [`grant_waiters`](CallQueue::grant_waiters) is due: a call may be lining up under the line's lock, going by
-    /// the former limit.
+    /// Sets the limit, and returns whether the limit was raised.
+    ///
+    /// If so, [`grant_waiters`](CallQueue::grant_waiters) must follow. A call that enqueues
+    /// meanwhile, under the lock of the queue, may have read the former limit.
     pub(crate) fn store_limit(&self, limit: u32) -> bool {
         self.permits.set_limit(limit)
     }

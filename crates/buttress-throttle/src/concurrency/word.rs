@@ -7,11 +7,14 @@ use crate::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-/// How many permits are out, and how many there may be: what every call touches, on a cache line of
-/// its own.
+/// The permits in use, the limit and the admitted calls. Every call writes them, so they share a
+/// cache line of their own.
+///
+/// The number of permits in use and the flag [`WAITING`] share an atomic word. So a permit is taken
+/// only if the flag is clear, in the same compare-and-swap.
 #[repr(align(128))]
 pub(crate) struct PermitWord {
-    /// Permits that are out, and [`WAITING`].
+    /// Permits in use, and [`WAITING`].
     word: AtomicU64,
     limit: AtomicU64,
     admitted: CountsByCriticality,
@@ -26,13 +29,14 @@ impl PermitWord {
         }
     }
 
-    /// Takes a permit if fewer than the limit and `extra` are out and nobody waits, and says how many
-    /// are out then.
+    /// Takes a permit if fewer than the limit and `extra` are in use and no call waits. Returns how
+    /// many are in use then.
     #[inline]
     pub(crate) fn take(&self, extra: u32) -> Option<u32> {
         let limit = self.limit.load(Ordering::Relaxed) + u64::from(extra);
         let mut word = self.word.load(Ordering::Relaxed);
-        // With the mark the word is above every limit.
+        // While `WAITING` is set, the word is above every limit. Relaxed loads suffice: `replace`
+        // fails if the word has changed, and a stale limit only admits as an earlier call would.
         while word < limit {
             match self.replace(word, word + 1) {
                 Ok(next) => return Some(in_use(next)),
@@ -42,8 +46,10 @@ impl PermitWord {
         None
     }
 
-    /// Takes a permit for somebody in line.
+    /// Takes a permit for the first waiter, whether or not [`WAITING`] is set.
     pub(crate) fn take_for_waiter(&self) -> bool {
+        // Acquire, paired with the release in `give_back` and `set_limit`: the waiter's call sees
+        // the memory of the call that returned the permit.
         let limit = self.limit.load(Ordering::Acquire);
         let mut word = self.word.load(Ordering::Acquire);
         while word & !WAITING < limit {
@@ -55,10 +61,13 @@ impl PermitWord {
         false
     }
 
-    /// Takes a permit, or leaves the mark that makes everybody who gives one back look at the line.
+    /// Takes a permit, or sets [`WAITING`]. From then on every call that returns a permit looks at
+    /// the queue.
     pub(crate) fn take_or_set_waiting(&self) -> Option<u32> {
         let limit = self.limit.load(Ordering::Acquire);
         let mut word = self.word.load(Ordering::Acquire);
+        // A single compare-and-swap decides: a permit returned in between makes it fail. So no
+        // waiter enqueues behind a free permit that no call would hand over.
         loop {
             let free = word & !WAITING < limit;
             match self.replace(word, if free { word + 1 } else { word | WAITING }) {
@@ -68,26 +77,28 @@ impl PermitWord {
         }
     }
 
-    /// Whether permits are handed over under the line's lock.
+    /// Whether permits are handed over under the lock of the queue.
     #[inline]
     pub(crate) fn is_waiting_set(&self) -> bool {
         self.word.load(Ordering::Acquire) & WAITING != 0
     }
 
-    /// Gives one back, and says whether somebody waits for it.
+    /// Returns a permit, and returns whether a call waits for a permit.
     #[inline]
     pub(crate) fn give_back(&self) -> bool {
+        // Release: what this call did happens before the next call that takes this permit. The same
+        // operation reads `WAITING`, so a waiter that set the flag before is not missed.
         self.word.fetch_sub(1, Ordering::AcqRel) & WAITING != 0
     }
 
-    /// Lets permits be taken again without a look at the line. Whether they could not be.
+    /// Lets calls take permits without a look at the queue. Returns whether the flag was set.
     pub(crate) fn clear_waiting(&self) -> bool {
-        // Looked at first: mostly there is no mark, and nothing to write.
+        // A load first, because the flag is mostly clear and a load does not claim the cache line.
         self.word.load(Ordering::Acquire) & WAITING != 0
             && self.word.fetch_and(!WAITING, Ordering::AcqRel) & WAITING != 0
     }
 
-    /// Sets how many there may be, and says whether that is more than before.
+    /// Sets the limit, and returns whether the limit was raised.
     pub(crate) fn set_limit(&self, limit: u32) -> bool {
         self.limit.swap(u64::from(limit), Ordering::AcqRel) < u64::from(limit)
     }
@@ -101,7 +112,7 @@ impl PermitWord {
         in_use(self.word.load(Ordering::Relaxed))
     }
 
-    /// Counts a call that got one.
+    /// Counts an admitted call.
     #[inline]
     pub(crate) fn admit(&self, criticality: Criticality) {
         self.admitted.add(criticality);
@@ -133,5 +144,5 @@ fn in_use(word: u64) -> u32 {
     u32::try_from(word & !WAITING).unwrap_or(u32::MAX)
 }
 
-/// Somebody waits: permits are handed over under the line's lock.
+/// Set while calls wait: permits are handed over under the lock of the queue.
 const WAITING: u64 = 1 << 63;

@@ -1,4 +1,4 @@
-/// Something that is rarely there, in a box of its own, and that costs one test to drop when it is not.
+/// An optional boxed value. Dropping an empty box costs a single branch.
 #[derive(Debug)]
 pub(crate) struct ColdBox<T>(Option<Box<T>>);
 
@@ -19,7 +19,7 @@ impl<T> ColdBox<T> {
 }
 
 impl<T> Drop for ColdBox<T> {
-    // What the compiler makes by itself is a call, which saves registers before it looks.
+    // The drop glue would be a call, which saves registers before it tests for `None`.
     #[inline]
     fn drop(&mut self) {
         if let Some(value) = self.0.take() {

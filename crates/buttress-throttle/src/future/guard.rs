@@ -1,6 +1,6 @@
 use buttress_core::{Criticality, Guard};
 
-/// What goes along with a response until its body has ended.
+/// The permit and criticality of a call, kept with the response until its body has ended.
 #[derive(Debug)]
 pub struct ThrottleGuard<P> {
     #[expect(dead_code, reason = "held for its drop")]

@@ -31,14 +31,14 @@ where
     M: Respond<Req, S::Response, S::Error>,
     J: Judge<M, Req, S::Response, S::Error>,
 {
-    /// `None` for a call that has not begun, or has ended.
+    /// `None` if the call has not begun, or has ended.
     #[pin]
     future: Option<S::Future>,
-    /// `None` too for a call that the limit does not count.
+    /// `None` too if the limit does not count the call.
     permit: Option<L::Permit>,
-    // Apart, so that a call on its way through stays small: it is moved when it is made.
+    // Boxed, so that the future of an admitted call stays small: it is moved when it is created.
     not_started: ColdBox<NotStarted<S, Req, L::Wait>>,
-    /// `None` once it has ended.
+    /// `None` once the call has ended.
     seeds: Option<(M::Seed, J::Seed)>,
     mode: M,
     judge: J,
@@ -48,7 +48,7 @@ where
 
 /// A call that does not run at once.
 pub(crate) enum NotStarted<S, Req, W> {
-    /// In a queue, with the instance that was ready.
+    /// The call waits, with the instance that was ready.
     Waiting(Waiting<S, Req, W>),
     Refused(Refusal, Arc<Settings>),
 }
@@ -59,12 +59,12 @@ pub(crate) struct Waiting<S, Req, W> {
     pub(crate) request: Req,
     pub(crate) settings: Arc<Settings>,
     pub(crate) deadline: Option<Deadline>,
-    /// What the request announced when it was queued.
+    /// The deadline that the request announced when it was queued.
     pub(crate) announced: Option<Deadline>,
 }
 
 impl<S, Req, W> Waiting<S, Req, W> {
-    /// Lets the request announce what the wait has left of its time.
+    /// Reduces the deadline that the request announces by the time of the wait.
     fn announce<M: Propagate<Req>>(&mut self, mode: &M) -> Result<(), Refusal> {
         let Some(announced) = self.announced else { return Ok(()) };
         let refusal = |NoTimeLeft| Refusal::at(self.deadline.unwrap_or(announced));
@@ -135,7 +135,7 @@ where
     M: Respond<Req, S::Response, S::Error> + Propagate<Req>,
     J: Judge<M, Req, S::Response, S::Error>,
 {
-    /// Hands the outcome on.
+    /// Settles the permit, and passes the outcome on.
     #[inline]
     fn end(self: Pin<&mut Self>, outcome: Result<S::Response, S::Error>) -> Outcome<Self> {
         let mut this = self.project();
@@ -150,7 +150,8 @@ where
                 verdict => permit.settle(verdict),
             }
         }
-        // The call is dropped here, before its permit is free.
+        // Must run before the permit is dropped: the inner call may hold resources that the permit
+        // stands for, and another call may take the permit at once.
         this.future.set(None);
         let response = outcome?;
         let guard = M::KEEPS_GUARD.then(|| {
@@ -165,7 +166,7 @@ where
         Ok(response)
     }
 
-    /// Begins a call that has waited for long enough, or answers one that never will begin.
+    /// Starts a call whose wait is over, or ends a refused call.
     #[cold]
     fn poll_not_started(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome<Self>> {
         let mut this = self.as_mut().project();
@@ -176,7 +177,7 @@ where
                 admitted.and_then(|mut permit| match waiting.announce(this.mode) {
                     Ok(()) => Ok(Some(permit)),
                     Err(refusal) => {
-                        // The service is not asked, so the limit learns nothing.
+                        // The service is not called, so the limit learns nothing.
                         let by = waiting.settings.origin.layer();
                         permit.settle(Verdict::rejected(by, Reason::DeadlineExceeded, None));
                         Err(refusal)

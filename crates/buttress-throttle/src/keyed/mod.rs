@@ -16,23 +16,22 @@ mod table;
 
 /// A limit of its own for each key.
 ///
-/// What belongs to the limit is set before: `weigh`, `announce`, `retry_after`. A closure needs the
-/// type of its argument written out, and returns a key that borrows nothing.
+/// The type of a closure's argument must be written out. The closure returns an owned key.
 ///
 /// ```
 /// use buttress_throttle::{Rate, ThrottleLayer};
 ///
 /// let tenant = |(tenant, _): &(u32, &'static str)| Some(*tenant);
-/// let layer = ThrottleLayer::rate(Rate::per_second(5)).queue(10).keyed(tenant).max_keys(1000);
+/// let layer = ThrottleLayer::rate(Rate::per_second(5)).keyed(tenant).queue(10).max_keys(1000);
 /// assert_eq!(layer.handle().keys(), 0);
 /// ```
 ///
-/// A key is known from its first call on, until its limit is as good as new: nothing in flight,
-/// nobody waiting, the rate regained; what an adaptive limit has learned is kept for a minute. Then
-/// it is forgotten, when the next calls come or somebody asks how many keys there are.
+/// A key is in use from its first call until its limit equals a fresh limit: no call in flight, no
+/// call waiting, the rate regained. What an adaptive limit has learned is kept for a minute. Then
+/// the key is dropped, when later calls come or [`keys`](crate::ThrottleHandle::keys) is called.
 ///
-/// While as many keys are in use as there may be, 65,536 unless
-/// [`max_keys`](crate::ThrottleLayer::max_keys) says otherwise, all further ones share one limit.
+/// While the maximum number of keys is in use, 65,536 unless
+/// [`max_keys`](crate::ThrottleLayer::max_keys) is set, all further keys share a limit.
 #[doc(alias("per tenant", "per key"))]
 pub struct Keyed<L, K, F = ()> {
     pub(crate) table: Arc<KeyTable<K, L>>,
@@ -46,13 +45,13 @@ impl<L: LimitTemplate + Clone, K, F> Keyed<L, K, F> {
 }
 
 impl<L: LimitTemplate + Clone, K, F: Clone> Keyed<L, K, F> {
-    /// No keys, and room for `max`.
+    /// The same limit with no keys, and room for `max`.
     pub(crate) fn with_max_keys(&self, max: usize) -> Self {
         let table = KeyTable::new(self.table.template().fresh(), max);
         Self { table: Arc::new(table), key: self.key.clone() }
     }
 
-    /// No keys, and a limit for each that is made of the present one.
+    /// No keys. The limit of each key will be made of `make`'s result.
     fn with_template<T: LimitTemplate + Clone>(
         &self,
         make: impl FnOnce(&L) -> T,

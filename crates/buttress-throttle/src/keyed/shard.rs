@@ -6,19 +6,21 @@ use crate::{limit::LimitTemplate, sync::is_only};
 
 pub(crate) struct KeyEntry<K, L> {
     pub(crate) key: K,
-    // Kept, so that a key's own code, which may panic, does not run while the table moves its entries.
+    // Stored, so that the table does not run the key's `Hash`, which may panic, while it moves
+    // entries.
     pub(crate) hash: u64,
-    // An `Arc`, because a limit's own clone may be one of the user's code, and is made under no lock.
+    // An `Arc`, because cloning the limit itself may run user code, which must not run under the
+    // lock.
     pub(crate) limit: Arc<L>,
-    /// Asked for since the last sweep.
+    /// Whether a call asked for the key since the last sweep.
     pub(crate) used: bool,
 }
 
 pub(crate) struct KeyShard<K, L> {
     pub(crate) limits: HashTable<KeyEntry<K, L>>,
-    /// So many more lookups until the keys that are not in use are forgotten.
+    /// The number of lookups until the next sweep.
     until_sweep: usize,
-    /// Calls that were let through under keys which are forgotten.
+    /// Admitted calls of keys that were dropped.
     pub(crate) admitted: [u64; 4],
 }
 
@@ -36,14 +38,15 @@ impl<K: Hash + Eq, L: LimitTemplate + Clone> KeyShard<K, L> {
         Some(Arc::clone(&entry.limit))
     }
 
-    /// Whether it is time to take out what is not in use: after as many lookups as there are keys, so that
-    /// each lookup pays for one. A call that found no room counts for many.
+    /// Counts `lookups`, and returns whether a sweep is due: after as many lookups as there are
+    /// keys, so that each lookup pays for one key.
     #[inline]
     pub(crate) fn is_sweep_due(&mut self, lookups: usize) -> bool {
         self.until_sweep = self.until_sweep.saturating_sub(lookups);
         self.until_sweep == 0
     }
 
+    /// Takes unused keys out of the shard. The caller drops them after the lock is released.
     #[cold]
     pub(crate) fn sweep(&mut self, which: SweepScope) -> Vec<KeyEntry<K, L>> {
         let forgotten = |entry: &mut KeyEntry<K, L>| {
@@ -63,16 +66,17 @@ impl<K: Hash + Eq, L: LimitTemplate + Clone> KeyShard<K, L> {
     }
 }
 
-/// Which keys of those that nobody holds a sweep forgets.
+/// Which of the keys that no call holds are swept.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SweepScope {
-    /// Those that nobody has asked for since the last one: the others may be asked for again.
+    /// Those that no call asked for since the last sweep. The others may be asked for again.
     Unused,
-    /// All.
+    /// All of them.
     Idle,
 }
 
-/// Whether a limit is idle, and held by nobody but its table, whose lock keeps it so.
+/// Whether a limit is idle and only its table holds it. The caller holds the table's lock, so no
+/// call can get the limit meanwhile.
 pub(crate) fn is_unused<L: LimitTemplate>(limit: &Arc<L>) -> bool {
     is_only(limit) && limit.is_idle()
 }
@@ -83,5 +87,5 @@ pub(crate) fn add(sum: &mut [u64; 4], counts: [u64; 4]) {
     }
 }
 
-/// So many keys that are not in use a shard may keep.
+/// The number of unused keys that a shard keeps before it sweeps.
 pub(crate) const KEPT: usize = if cfg!(buttress_loom) { 2 } else { 64 };

@@ -16,15 +16,20 @@ use crate::{
 };
 
 /// The limits of all keys in use, in shards with a lock each.
+///
+/// Under the lock of a shard no user code runs except the comparison of keys: limits are created,
+/// and keys and limits are dropped, outside. A cost or a key may do anything, such as make a call
+/// through this same table.
 pub(crate) struct KeyTable<K, L> {
     shards: [Mutex<KeyShard<K, L>>; SHARDS],
-    // Seeded, and fast. Keys that were made to collide would cost a search of a shard, which is bounded.
+    // Seeded and fast. Keys crafted to collide would cost a search of a shard, whose size is
+    // bounded.
     hasher: DefaultHashBuilder,
-    /// What a new key gets a fresh one of.
+    /// The limit that new keys get a fresh one of.
     template: L,
-    /// How often that was changed.
+    /// The number of changes to the template: see [`KeyTable::change`].
     changes: AtomicUsize,
-    /// For the keys that find no room.
+    /// The limit that keys share if there is no room.
     overflow: Arc<L>,
     max_keys: usize,
 }
@@ -51,7 +56,7 @@ impl<K, L: LimitTemplate + Clone> KeyTable<K, L> {
 }
 
 impl<K: Hash + Eq, L: LimitTemplate + Clone> KeyTable<K, L> {
-    /// The limit of `key`, known already or made now.
+    /// The limit of `key`, created if the key is not in use.
     #[inline]
     pub(crate) fn limit(&self, key: K) -> Arc<L> {
         let hash = self.hasher.hash_one(&key);
@@ -66,14 +71,15 @@ impl<K: Hash + Eq, L: LimitTemplate + Clone> KeyTable<K, L> {
             known
         };
         let Some(known) = known else { return self.limit_of_new(shard, hash, key) };
-        // Here, because a value that is being returned leaks if a drop panics.
+        // Drop the key here: if its drop panicked while `known` is returned, `known` would leak.
         drop(key);
         known
     }
 
     #[cold]
     fn sweep_and_find(shard: &Mutex<KeyShard<K, L>>, hash: u64, key: &K) -> Option<Arc<L>> {
-        // Keys and limits are dropped after the lock, also if a key's comparison panics.
+        // Declared before `locked`, so that keys and limits are dropped after the lock is released,
+        // also if a key's comparison panics. Their drops are user code.
         let forgotten;
         let mut locked = lock(shard);
         forgotten = locked.sweep(SweepScope::Unused);
@@ -89,11 +95,12 @@ impl<K: Hash + Eq, L: LimitTemplate + Clone> KeyTable<K, L> {
         let forgotten;
         let (fresh, mut locked) = self.fresh_for(shard);
         let full = locked.limits.len() >= most;
-        // A flood of new keys must not make each of them look at all the others.
+        // A full shard counts a new key for `KEPT` lookups. So a flood of new keys sweeps the shard
+        // now and then, and not once per key.
         let due = locked.is_sweep_due(if full { KEPT } else { 0 });
         forgotten = if due { locked.sweep(SweepScope::Idle) } else { Vec::new() };
         let (limit, unused) = match locked.find(hash, &key) {
-            // Somebody else came first.
+            // Another call inserted the key while this one created a limit.
             Some(known) => (known, Some(key)),
             None if locked.limits.len() >= most => (Arc::clone(&self.overflow), Some(key)),
             None => {
@@ -107,15 +114,19 @@ impl<K: Hash + Eq, L: LimitTemplate + Clone> KeyTable<K, L> {
         limit
     }
 
-    /// A fresh limit, and the lock of its shard, under which no change has passed the limit by.
+    /// A fresh limit, and the lock of its shard. The loop makes sure that no
+    /// [`change`](Self::change) misses the limit.
     fn fresh_for<'a>(
         &self,
         shard: &'a Mutex<KeyShard<K, L>>,
     ) -> (Arc<L>, MutexGuard<'a, KeyShard<K, L>>) {
         loop {
             let changes = self.changes.load(Ordering::Acquire);
+            // Not under the lock, because `fresh` clones the user's closures.
             let fresh = Arc::new(self.template.fresh());
             let locked = lock(shard);
+            // Under the lock: a `change` after this look waits for the lock and then finds the
+            // limit in the shard. A `change` before it has raised the count.
             if self.changes.load(Ordering::Acquire) == changes {
                 return (fresh, locked);
             }
@@ -123,10 +134,11 @@ impl<K: Hash + Eq, L: LimitTemplate + Clone> KeyTable<K, L> {
         }
     }
 
-    /// Changes the limits of all keys, of those that are known and those to come.
+    /// Changes the limits of all keys, of those in use and of later ones.
     pub(crate) fn change(&self, change: impl Fn(&L)) {
         change(&self.template);
-        // Whoever has made a limit of the former template sees this, or is seen below.
+        // Release, paired with the acquire loads in `fresh_for`: a call that made a limit of the
+        // former template sees the new count and starts over, or `for_each` finds its limit below.
         self.changes.fetch_add(1, Ordering::Release);
         change(&self.overflow);
         self.for_each(change);
@@ -134,8 +146,8 @@ impl<K: Hash + Eq, L: LimitTemplate + Clone> KeyTable<K, L> {
 
     /// Combines something of the limits of all keys in use.
     ///
-    /// Holds the lock of each shard in turn, so that no key is in use because of it: an `Arc` that leaves
-    /// the lock would keep its key from being swept.
+    /// Holds the lock of each shard in turn, so that no key is in use because of it: an `Arc` that
+    /// leaves the lock would keep its key from being swept.
     pub(crate) fn fold<T>(&self, init: T, mut f: impl FnMut(T, &L) -> T) -> T {
         let sum = f(init, &self.overflow);
         self.shards.iter().fold(sum, |sum, shard| {
@@ -143,7 +155,7 @@ impl<K: Hash + Eq, L: LimitTemplate + Clone> KeyTable<K, L> {
         })
     }
 
-    /// Runs `f` without a lock.
+    /// Calls `f` for each limit in use, without holding a lock, because `f` may run user code.
     fn for_each(&self, f: impl Fn(&L)) {
         for shard in &self.shards {
             let known = |entry: &KeyEntry<K, L>| Arc::clone(&entry.limit);
@@ -154,13 +166,13 @@ impl<K: Hash + Eq, L: LimitTemplate + Clone> KeyTable<K, L> {
         }
     }
 
-    /// The limit of a key that is known.
+    /// The limit of a key in use.
     pub(crate) fn known(&self, key: &K) -> Option<Arc<L>> {
         let hash = self.hasher.hash_one(key);
         lock(self.shard(hash)).find(hash, key)
     }
 
-    /// How many keys are in use.
+    /// The number of keys in use. Drops all others.
     pub(crate) fn len(&self) -> usize {
         let count = |shard: &Mutex<KeyShard<K, L>>| {
             let mut locked = lock(shard);
@@ -173,7 +185,8 @@ impl<K: Hash + Eq, L: LimitTemplate + Clone> KeyTable<K, L> {
         self.shards.iter().map(count).sum()
     }
 
-    /// Whether no key is in use. It forgets none: whoever asks may hold the lock of another table.
+    /// Whether no key is in use. Drops no key, because the caller may hold the lock of an outer
+    /// table.
     pub(crate) fn is_idle(&self) -> bool {
         let idle = |shard: &Mutex<KeyShard<K, L>>| {
             lock(shard).limits.iter().all(|entry| is_unused(&entry.limit))
@@ -195,7 +208,7 @@ impl<K: Hash + Eq, L: LimitTemplate + Clone> KeyTable<K, L> {
     #[inline]
     fn shard(&self, hash: u64) -> &Mutex<KeyShard<K, L>> {
         let [first, ..] = &self.shards;
-        // Bits that the table itself does not go by.
+        // Other bits than those that select a bucket inside the shard.
         let index = usize::try_from(hash >> 32 & SHARD_MASK).unwrap_or(0);
         self.shards.get(index).unwrap_or(first)
     }

@@ -33,7 +33,7 @@ impl Refusal {
 pub enum RefusalReason {
     /// All permits were in use, and there is no queue.
     Full,
-    /// All permits were in use, and the queue was full.
+    /// The queue was full.
     QueueFull,
     /// A later call of a higher criticality took the place in the queue.
     Displaced,

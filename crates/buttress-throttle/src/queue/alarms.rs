@@ -2,45 +2,48 @@ use buttress_control::Nanos;
 use buttress_core::Timer;
 use tokio::runtime::Id;
 
-/// The timers that wake a line when there is something for its first waiter: one for each runtime that
-/// a waiter was polled in, nearly always one.
+/// The timers that wake a queue when the first waiter's cells are there: one per runtime in which a
+/// waiter was polled, nearly always one.
 ///
-/// A timer wakes the line and not a waiter, so no call depends on another one being polled. A runtime
-/// that stands still or ends takes its timer with it; the waiters of other runtimes have theirs. No timer
-/// is set in any other runtime, which may have no timers, or end at any time.
+/// A timer wakes the queue and not a waiter, so no call depends on another call being polled. A
+/// runtime that stands still or ends takes its timer with it. The waiters of other runtimes have
+/// timers of their own. No timer is set in a runtime without waiters, which may have no time
+/// driver, or end at any time.
 ///
-/// It is under the lock of the line, so that a timer is dropped only for what the line is now. Timers are
-/// set and dropped without that lock.
+/// The lock of the queue's waiters protects this list, so that a timer is dropped only for what the
+/// queue is now. Timers are set and dropped without that lock.
 #[derive(Debug, Default)]
 pub(crate) struct Alarms(Vec<Home>);
 
-/// A runtime that a waiter was polled in.
+/// A runtime in which a waiter was polled.
 #[derive(Debug)]
 struct Home {
     runtime: Id,
-    /// When its timer rings, or has rung.
+    /// When its timer fires, or has fired.
     at: Option<Nanos>,
-    /// For when its waiters were last woken to set an earlier timer, if none of them has done so yet.
+    /// The time for which its waiters were last woken to set an earlier timer. `None` once a waiter
+    /// has looked.
     told: Option<Nanos>,
-    /// `None` also while it is being set.
+    /// `None` also while the timer is being set.
     timer: Option<Timer>,
 }
 
-/// Where a line is looked at.
+/// The place in which a queue is looked at.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Where {
-    /// In a waiter's poll, within this runtime.
+    /// A waiter's poll, within this runtime.
     Poll(Id),
     /// Anywhere else, within this runtime or none.
     Other(Option<Id>),
 }
 
-/// What is to be done for an alarm.
+/// The timers to set and drop after a look at the queue.
 #[derive(Debug, Default)]
 pub(crate) struct Claim {
     /// The timer to set.
     pub(crate) set: Option<(Id, Nanos)>,
-    /// Waiters in other runtimes have no timer that is early enough, and must be woken to set one.
+    /// Whether waiters in other runtimes have no timer that is early enough, and must be woken to
+    /// set one.
     pub(crate) late_elsewhere: bool,
     /// Timers to drop.
     pub(crate) dropped: Vec<Timer>,
@@ -51,7 +54,7 @@ impl Alarms {
         Self(Vec::new())
     }
 
-    /// Sees to it that a timer rings when `due`. With nothing due, none needs to.
+    /// Makes sure that a timer fires when `due`. If nothing is due, no timer is needed.
     pub(crate) fn claim(&mut self, due: Option<Nanos>, place: Where, now: Nanos) -> Claim {
         let here = match place {
             Where::Poll(here) => {
@@ -70,8 +73,9 @@ impl Alarms {
                 continue;
             };
             if Some(home.runtime) != here {
-                // One that has rung is about to be set again there. Once for each time: a runtime that
-                // stands still sets none, and the waiters that are woken with its own look here again.
+                // A timer that has fired there is about to be set again. Wake the waiters once per
+                // due time only: a runtime that stands still never sets a timer, and the waiters
+                // that are woken together with its own look here again.
                 claim.late_elsewhere |= home.tell(due);
                 continue;
             }
@@ -85,12 +89,14 @@ impl Alarms {
         claim
     }
 
-    /// Whether waiters of this runtime were woken to set an earlier timer, and none has done so yet.
+    /// Whether waiters of this runtime were woken to set an earlier timer, and none has looked
+    /// since.
     pub(crate) fn is_told(&self, runtime: Id) -> bool {
         self.0.iter().any(|home| home.runtime == runtime && home.told.is_some())
     }
 
-    /// Keeps a timer that was claimed, or gives it back if another claim came since.
+    /// Stores a claimed timer. Returns the timer that is not needed: the former, or this one if a
+    /// later claim came.
     pub(crate) fn keep(&mut self, runtime: Id, at: Nanos, timer: Timer) -> Option<Timer> {
         let claimed = |home: &&mut Home| home.runtime == runtime && home.at == Some(at);
         match self.0.iter_mut().find(claimed) {
@@ -101,7 +107,8 @@ impl Alarms {
 }
 
 impl Home {
-    /// Notes that a timer is needed for `due`, and says whether that is news.
+    /// Notes that a timer is needed for `due`, and returns whether the waiters must be woken for
+    /// it.
     fn tell(&mut self, due: Nanos) -> bool {
         let is_later = |at: Nanos| at > due;
         let late = self.at.is_none_or(is_later) && self.told.is_none_or(is_later);

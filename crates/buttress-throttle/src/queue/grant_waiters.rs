@@ -18,19 +18,20 @@ use super::{
 use crate::sync::lock;
 
 impl<S: Supply> CallQueue<S, S::Grant> {
-    /// Gives what there is to the waiters.
+    /// Grants the waiters what there is.
     #[cold]
     pub(crate) fn grant_waiters(self: &Arc<Self>) {
-        // Permits need no timer, and under loom no runtime runs.
+        // Permits need no timer, and under loom there is no runtime.
         let timed = S::TIMED && !cfg!(buttress_loom);
         let runtime = if timed { Handle::try_current().ok() } else { None };
         self.look(Where::Other(runtime.map(|runtime| runtime.id())));
     }
 
-    /// Gives a permit or cells back that a call had taken.
+    /// Returns a grant that its call did not use.
     pub(crate) fn take_back(self: &Arc<Self>, grant: S::Grant) {
         let waiters = lock(&self.waiters);
-        // Under the lock: a call that lines up meanwhile finds what is given back, or is found below.
+        // Must run under the lock. A call that enqueues meanwhile finds the returned grant under
+        // the same lock, or has set the waiting flag, and `grant_waiters` below finds the call.
         let waits = self.supply.give_back(self.now(), grant);
         drop(waiters);
         if waits {
@@ -38,7 +39,7 @@ impl<S: Supply> CallQueue<S, S::Grant> {
         }
     }
 
-    /// Ready when the wait is over; otherwise `waker` is the one to be woken.
+    /// Ready when the wait is over. Otherwise `waker` will be woken.
     pub(crate) fn poll(self: &Arc<Self>, id: WaiterId, waker: &Waker) -> Poll<()> {
         let mut home = None;
         if S::TIMED && !lock(&self.waiters).is_over(id) {
@@ -51,6 +52,7 @@ impl<S: Supply> CallQueue<S, S::Grant> {
                 home = Some(runtime);
             }
         }
+        // The waker is cloned outside the lock, because cloning a waker is foreign code.
         if let Some(seen) = lock(&self.waiters).look(id, waker) {
             return seen;
         }
@@ -58,10 +60,12 @@ impl<S: Supply> CallQueue<S, S::Grant> {
         let mut waiters = lock(&self.waiters);
         let former = waiters.watch(id, waker);
         let over = waiters.is_over(id);
-        // InnerReport after the look, when this call had left no waker.
+        // `look` may have asked the waiters of this runtime for an earlier timer when this call had
+        // no waker there yet. Check again, under the lock that now holds the waker.
         let told = home.filter(|runtime| waiters.alarms.is_told(*runtime));
         drop(waiters);
-        // After the lock. If the wait is over meanwhile, this is the new one.
+        // After the lock, because the drop is foreign code. If the wait is over by now, this is the
+        // new waker, which is not needed.
         drop(former);
         if let Some(runtime) = told {
             self.look(Where::Poll(runtime));
@@ -69,21 +73,22 @@ impl<S: Supply> CallQueue<S, S::Grant> {
         if over { Poll::Ready(()) } else { Poll::Pending }
     }
 
-    /// Gives a place up, and says what had become of it.
+    /// Leaves the queue, and returns what became of the wait.
     pub(crate) fn leave(self: &Arc<Self>, id: WaiterId) -> Option<WaitState<S::Grant>> {
         let mut waiters = lock(&self.waiters);
         let state = waiters.remove(id);
         self.clear_waiting_if_empty(&mut waiters, self.now());
         let alarms = waiters.is_empty().then(|| mem::take(&mut waiters.alarms));
+        // Timers are dropped after the lock: `alarms` lives until the end of the function.
         drop(waiters);
         if S::TIMED && alarms.is_none() && matches!(state, Some(WaitState::Waiting(_))) {
-            // The next may wait for less than the one that leaves.
+            // The next waiter may need fewer cells than the waiter that leaves.
             self.grant_waiters();
         }
         state
     }
 
-    /// Gives what there is to the waiters, and sets a timer for what comes next.
+    /// Grants the waiters what there is, and sets a timer for the next grant.
     fn look(self: &Arc<Self>, place: Where) {
         let mut wake_list = WakeList::default();
         loop {
@@ -102,7 +107,7 @@ impl<S: Supply> CallQueue<S, S::Grant> {
             }
             let Claim { set, late_elsewhere, dropped } = waiters.alarms.claim(due, place, now);
             if late_elsewhere {
-                // Their own polls set a timer where they run.
+                // The waiters in other runtimes set a timer there when they are polled.
                 waiters.rouse(&mut wake_list);
             }
             drop(waiters);
@@ -114,7 +119,8 @@ impl<S: Supply> CallQueue<S, S::Grant> {
     }
 
     /// Sets the timer that was claimed. Ready if its time has come meanwhile.
-    // Without the lock: a queue of timers wakes other calls.
+    // Must run without the lock of `waiters`: polling a timer may wake other calls.
+    /// Sets the claimed timer. Ready if its time has come meanwhile.
     fn set_alarm(self: &Arc<Self>, runtime: Id, due: Nanos) -> Poll<()> {
         let waker = self.alarm.get_or_init(|| Alarm::waker(self));
         let (deadline, mut timer) = (self.clock.deadline(due), Timer::new());
@@ -123,14 +129,16 @@ impl<S: Supply> CallQueue<S, S::Grant> {
             return Poll::Ready(());
         }
         let superseded = lock(&self.waiters).alarms.keep(runtime, due, timer);
-        // After the lock, as the timer was made.
+        // A later claim came first. The timer is dropped without the lock, as it was set.
         drop(superseded);
         Poll::Pending
     }
 }
 
 /// Wakes a line.
-// Weak, because the queue owns its timers, and they own this.
+// Weak, because the queue owns its timers and a timer owns this waker. A strong reference would
+// leak both.
+/// The waker of a queue.
 struct Alarm<S: Supply>(Weak<CallQueue<S, S::Grant>>);
 
 impl<S: Supply> Alarm<S> {

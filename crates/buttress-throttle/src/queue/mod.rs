@@ -32,29 +32,32 @@ pub(crate) use self::{
     supply::{Supply, Unavailable},
 };
 
-/// A supply of permits or cells, and a line of the calls that wait for it.
+/// A supply of permits or cells, and the calls that wait for it.
 ///
-/// While no call waits, a call takes from the supply without the lock. The first call that has to wait
-/// marks the supply. From then on the line takes for its first waiter, under the lock, so that no later
-/// call takes what is due to an earlier one. Nothing is taken ahead of time, so a waiter that leaves
-/// costs the others nothing.
+/// While no call waits, a call takes from the supply without the lock of `waiters`. The first call
+/// that has to wait sets the supply's waiting flag. From then on the queue takes for its first
+/// waiter, under the lock, so no later call takes what is due to an earlier call. Nothing is taken
+/// ahead of time, so a waiter that leaves costs the others nothing.
 pub struct CallQueue<S, G> {
     pub(crate) supply: S,
     pub(crate) clock: LimitClock,
-    /// That of the waiters' options, to be read without the lock.
+    /// The maximum length, a copy of `waiters.options.max` that is read without the lock.
     max: usize,
+    /// No foreign code runs under this lock: wakers are collected in a [`WakeList`], and timers are
+    /// set and dropped outside.
     pub(crate) waiters: Mutex<WaitQueue<G>>,
     pub(crate) timers: Arc<QueueTimers>,
-    /// Wakes the line.
+    /// The waker that a timer calls to wake the queue.
     pub(crate) alarm: OnceLock<Waker>,
 }
 
-/// The timers of a layer's queues.
+/// The timers of all queues of a layer.
 #[derive(Debug, Default)]
 pub(crate) struct QueueTimers {
-    /// For the calls whose waits end at some time.
+    /// Timers of calls whose wait has an end.
     pub(crate) waits: Timers,
-    /// For the lines, apart because they come soon and would be far out of the others' order.
+    /// Timers of queues. Kept apart, because they fire soon and would be far out of order among the
+    /// others.
     pub(crate) alarms: Timers,
 }
 
@@ -85,7 +88,7 @@ impl<S: Supply> CallQueue<S, S::Grant> {
         }
     }
 
-    /// Lines up, unless there is something to take meanwhile.
+    /// Takes for a call that found nothing to take at first, enqueues it, or refuses it.
     pub(crate) fn enqueue(
         &self,
         cells: u32,
@@ -95,13 +98,13 @@ impl<S: Supply> CallQueue<S, S::Grant> {
         let instant = Instant::now();
         let now = self.clock.at(instant);
         let mut waiters = lock(&self.waiters);
-        // The waiters first, who may not have been looked after since something came.
+        // The waiters first: something may have come since the queue was last settled.
         self.settle(&mut waiters, now, wake_list);
         let entry = Entry { since: now, cells };
         let ahead = waiters.ahead(now, criticality);
         let taken = match ahead {
             _ if waiters.is_empty() => self.supply.take_or_set_waiting(now, cells),
-            // It goes before all that wait. If it need not wait itself, it must take none of their places.
+            // The call goes before all waiters. If it need not wait, it must not displace a waiter.
             0 => self.supply.take_for_waiter(now, entry).ok(),
             _ => None,
         };
@@ -128,14 +131,15 @@ impl<S: Supply> CallQueue<S, S::Grant> {
         enqueued
     }
 
-    /// Gives what there is to the waiters, and says when there will be more for the next one.
+    /// Grants the waiters what there is. Returns when there will be more for the next waiter.
     pub(crate) fn settle(
         &self,
         waiters: &mut WaitQueue<S::Grant>,
         now: Nanos,
         wake_list: &mut WakeList,
     ) -> Option<Nanos> {
-        // Taken for a waiter that was shed then, for as many cells.
+        // A grant whose waiter was then shed, and its cells. The next waiter of as many cells gets
+        // it.
         let mut left: Option<(u32, S::Grant)> = None;
         loop {
             let Some((id, entry)) = waiters.next(now) else {
@@ -163,7 +167,7 @@ impl<S: Supply> CallQueue<S, S::Grant> {
         }
     }
 
-    /// What a call is told that has waited until its time was up.
+    /// The refusal of a call whose wait limit has passed.
     pub(crate) fn refusal_at(
         &self,
         wait_limit: &WaitLimit,
@@ -177,12 +181,14 @@ impl<S: Supply> CallQueue<S, S::Grant> {
         }
     }
 
-    /// How many cells go to others before a call that comes now.
+    /// The cells that go to other calls before a call that comes now.
     pub(crate) fn ahead(&self, now: Nanos, criticality: Criticality) -> u64 {
         lock(&self.waiters).ahead(now, criticality)
     }
 
-    /// Lets calls take without the lock again, once none waits.
+    /// Clears the waiting flag once no call waits, so that calls take without the lock again.
+    ///
+    /// The caller holds the lock, so no call can enqueue between the check and the clearing.
     pub(crate) fn clear_waiting_if_empty(&self, waiters: &mut WaitQueue<S::Grant>, now: Nanos) {
         if waiters.is_empty() && self.supply.clear_waiting() {
             waiters.forget(now);
@@ -194,19 +200,19 @@ impl<S: Supply> CallQueue<S, S::Grant> {
         &self.timers.waits
     }
 
-    /// How many calls may wait.
+    /// The maximum number of waiting calls.
     #[inline]
     pub(crate) const fn max(&self) -> usize {
         self.max
     }
 
-    /// Whether no call waits, and none may.
+    /// Whether no call waits, and none may wait.
     #[inline]
     pub(crate) fn is_off(&self) -> bool {
         self.max == 0 && !self.supply.is_waiting_set()
     }
 
-    /// How many calls wait.
+    /// The number of waiting calls.
     pub(crate) fn len(&self) -> usize {
         lock(&self.waiters).len()
     }
@@ -223,7 +229,7 @@ impl<S, G> fmt::Debug for CallQueue<S, G> {
     }
 }
 
-/// What became of a call that came to the queue, unless it was refused.
+/// The result of [`CallQueue::enqueue`], unless the call was refused.
 pub(crate) enum Enqueued<G> {
     Admitted(G),
     Waiting(WaiterId, Option<WaitLimit>),

@@ -5,17 +5,18 @@ use slab::Slab;
 
 use crate::limit::RefusalReason;
 
-/// Waiters of one criticality, in the order they came: a linked list in a slab that all lists share.
+/// The waiters of one criticality in the order in which they came: a linked list in a slab that all
+/// lists share.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PriorityList {
     pub(crate) first: WaiterId,
     pub(crate) last: WaiterId,
     pub(crate) len: usize,
-    /// What its waiters wait for, all together.
+    /// The cells that all its waiters need together.
     pub(crate) cells: u64,
 }
 
-/// A call that waits, or has not yet heard that the wait is over.
+/// A call that waits, or has not yet been told that its wait is over.
 #[derive(Debug)]
 pub(crate) struct Waiter<G> {
     pub(crate) state: WaitState<G>,
@@ -25,27 +26,27 @@ pub(crate) struct Waiter<G> {
     after: WaiterId,
 }
 
-/// What a waiter waits for.
+/// The need of a waiter.
 #[derive(Clone, Copy, Debug)]
 pub struct Entry {
-    /// When it lined up.
+    /// When the call enqueued.
     pub(crate) since: Nanos,
-    /// Cells of a rate, or one permit.
+    /// Cells of a rate, or 1 for a permit.
     pub(crate) cells: u32,
 }
 
-/// A waiter's place.
+/// The slab key of a waiter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct WaiterId(usize);
 
-/// What became of a waiter.
+/// The state of a wait.
 #[derive(Debug)]
 pub(crate) enum WaitState<G> {
-    /// Nothing yet. The waker is that of its last poll.
+    /// The call waits. The waker is that of its last poll.
     Waiting(Option<Waker>),
-    /// It has what it waited for.
+    /// The wait ended with a grant.
     Granted(G),
-    /// It gets nothing.
+    /// The wait ended without a grant.
     Refused(RefusalReason),
 }
 
@@ -58,7 +59,7 @@ impl WaiterId {
 impl PriorityList {
     pub(crate) const EMPTY: Self = Self { first: NOWHERE, last: NOWHERE, len: 0, cells: 0 };
 
-    /// Lines a waiter up behind all others.
+    /// Appends a waiter.
     pub(crate) fn push<G>(
         &mut self,
         waiters: &mut Slab<Waiter<G>>,
@@ -83,7 +84,7 @@ impl PriorityList {
         id
     }
 
-    /// Takes a waiter out of the list, and leaves it in the slab.
+    /// Removes a waiter from the list. The waiter stays in the slab until its call has been told.
     pub(crate) fn unlink<G>(&mut self, waiters: &mut Slab<Waiter<G>>, id: WaiterId) {
         let Some(&Waiter { before, after, entry, .. }) = waiters.get(id.0) else { return };
         match waiters.get_mut(before.0) {
@@ -99,5 +100,5 @@ impl PriorityList {
     }
 }
 
-/// No slab grows so far.
+/// The end of a list. No slab has this many entries.
 const NOWHERE: WaiterId = WaiterId(usize::MAX);

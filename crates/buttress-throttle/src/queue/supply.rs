@@ -6,34 +6,36 @@ use buttress_core::Quota;
 use super::priority_list::Entry;
 use crate::limit::{Refusal, RefusalReason, Settings};
 
-/// What the calls of a [`CallQueue`] wait for: permits, or the cells of a rate.
+/// The supply that the calls of a [`CallQueue`](super::CallQueue) wait for: permits, or the cells
+/// of a rate.
 ///
-/// All methods but [`is_waiting_set`](Self::is_waiting_set) run under the lock of the line, and call no foreign
-/// code. While the mark is set, nothing is taken but for the line.
+/// All methods except [`is_waiting_set`](Self::is_waiting_set), [`refusal`](Self::refusal) and
+/// [`quotas`](Self::quotas) run under the lock of the queue, and none calls foreign code. While the
+/// waiting flag is set, only the queue takes from the supply.
 pub trait Supply: Send + Sync + Sized + 'static {
-    /// What has been taken for a call that has not heard of it yet.
+    /// What the queue has taken for a call that has not been told yet.
     type Grant: fmt::Debug + Send + 'static;
 
-    /// Whether time alone brings more, so that a timer must wake the line.
+    /// Whether time alone brings more, so that a timer must wake the queue.
     const TIMED: bool;
 
-    /// Whether newcomers must look at the line.
+    /// Whether later calls must take the lock of the queue.
     fn is_waiting_set(&self) -> bool;
 
-    /// Takes `cells` if they are there, or sets the mark.
+    /// Takes `cells` if they are there, or sets the waiting flag.
     fn take_or_set_waiting(&self, now: Nanos, cells: u32) -> Option<Self::Grant>;
 
-    /// Takes what the first in line waits for, whatever the mark.
+    /// Takes what the first waiter needs, whether or not the waiting flag is set.
     fn take_for_waiter(&self, now: Nanos, entry: Entry) -> Result<Self::Grant, Unavailable>;
 
-    /// Lets calls take without a look at the line again, and says whether they could not.
+    /// Clears the waiting flag, and returns whether it was set.
     fn clear_waiting(&self) -> bool;
 
-    /// Takes back what a call did not use, and says whether the line must be looked at.
+    /// Returns an unused grant to the supply. Returns whether the queue must grant it to a waiter.
     fn give_back(&self, now: Nanos, grant: Self::Grant) -> bool;
 
-    /// How long a call waits behind others that take `ahead` cells, if that is known. `mean` is the mean
-    /// time between two grants.
+    /// The wait of a call behind others that take `ahead` cells, if known. `mean` is the mean time
+    /// between two grants.
     fn expected_wait(
         &self,
         now: Nanos,
@@ -45,20 +47,20 @@ pub trait Supply: Send + Sync + Sized + 'static {
     /// The refusal of a call behind `ahead` cells.
     fn refusal(&self, now: Nanos, why: RefusalReason, ahead: u64, cells: u32) -> Refusal;
 
-    /// What a caller may be told of how much is left.
+    /// The quotas to advertise, if the layer advertises any.
     fn quotas(&self, settings: &Settings, now: Nanos) -> Option<Box<[Quota]>> {
         let _ = (settings, now);
         None
     }
 }
 
-/// When there will be what the first in line waits for.
+/// When the first waiter's cells or permit will be there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unavailable {
     /// At this time, if nothing changes.
     Until(Nanos),
-    /// When something is given back or changed.
+    /// When something is returned or changed.
     Unknown,
-    /// Never: the limit was lowered under it.
+    /// Never: the limit was lowered below the need of the waiter.
     Never,
 }

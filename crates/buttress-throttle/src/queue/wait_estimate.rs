@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use buttress_control::Nanos;
 
-/// How often permits have come free lately: the mean time between two hand-overs.
+/// The mean time between two grants, to estimate the wait for a permit.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct WaitEstimate {
     last: Option<Nanos>,
@@ -14,7 +14,7 @@ impl WaitEstimate {
         Self { last: None, mean: None }
     }
 
-    /// A permit came free, and somebody was waiting for it.
+    /// Notes a grant to a waiter.
     pub(crate) fn note(&mut self, now: Nanos) {
         if let Some(last) = self.last {
             let gap = now.get().saturating_sub(last.get());
@@ -23,11 +23,11 @@ impl WaitEstimate {
         self.last = Some(now);
     }
 
-    /// The mean, once two permits have come free.
+    /// The mean, after two grants.
     pub(crate) fn mean(&self) -> Option<Duration> {
         self.mean.map(Duration::from_nanos)
     }
 }
 
-/// A gap counts for an eighth, as a round-trip time does in TCP (RFC 6298).
+/// A gap counts for an eighth, as a round-trip time does in TCP (RFC 6298, section 2).
 const WEIGHT: u64 = 8;

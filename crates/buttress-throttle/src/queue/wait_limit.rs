@@ -5,7 +5,7 @@ use tokio::time::Instant;
 
 use crate::limit::RefusalReason;
 
-/// When a call stops waiting, and why.
+/// The end of a wait: the caller's deadline or the layer's `max_wait`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct WaitLimit {
     pub(crate) deadline: Deadline,
@@ -31,7 +31,7 @@ impl WaitLimit {
         self.deadline.instant() <= now
     }
 
-    /// Whether it comes before `wait` has passed.
+    /// Whether the end comes before `wait` has passed.
     pub(crate) fn is_before(&self, now: Instant, wait: Duration) -> bool {
         self.deadline.instant().saturating_duration_since(now) < wait
     }

@@ -17,13 +17,13 @@ use super::{
 };
 use crate::limit::{Queue, QueueOrder, RefusalReason};
 
-/// Calls that wait for a permit or for the cells of a rate, in a list for each criticality.
+/// The calls that wait for a permit or for cells, in a list per criticality.
 #[derive(Debug)]
 pub(crate) struct WaitQueue<G> {
     waiters: Slab<Waiter<G>>,
     lists: [PriorityList; 4],
     waiting: usize,
-    /// When the line was last found empty.
+    /// When the queue was last found empty.
     empty: Nanos,
     wait_estimate: WaitEstimate,
     pub(crate) options: Queue,
@@ -51,14 +51,15 @@ impl<G> WaitQueue<G> {
         self.waiting
     }
 
-    /// Lines up. In a full line the place of a waiter that needs it less is taken.
+    /// Enqueues a call. In a full queue, a waiter of a lower criticality loses its place.
     pub(crate) fn push(
         &mut self,
         entry: Entry,
         criticality: Criticality,
         wake_list: &mut WakeList,
     ) -> Result<WaiterId, RefusalReason> {
-        // Before a displaceable waiter leaves: a place that changes hands does not make the line empty.
+        // Must run before a displaceable waiter leaves: a place that changes hands does not make
+        // the queue empty.
         if self.is_empty() {
             self.empty = entry.since;
         }
@@ -73,14 +74,15 @@ impl<G> WaitQueue<G> {
         Ok(list.push(&mut self.waiters, index, entry))
     }
 
-    /// The waiter that is next: of the highest criticality, the first, or the last in a standing line.
+    /// The next waiter: of the highest criticality, the first, or the last in a standing LIFO
+    /// queue.
     pub(crate) fn next(&self, now: Nanos) -> Option<(WaiterId, Entry)> {
         let list = self.lists.iter().rev().find(|list| list.len > 0)?;
         let id = if self.is_lifo(now) { list.last } else { list.first };
         self.waiters.get(id.index()).map(|waiter| (id, waiter.entry))
     }
 
-    /// When the line turns to its latest waiter, if that one needs less than `next`.
+    /// When the queue turns to its latest waiter, if that waiter needs fewer cells than `next`.
     pub(crate) fn turns(&self, now: Nanos, next: Entry) -> Option<Nanos> {
         if self.options.order == QueueOrder::Fifo || self.is_lifo(now) {
             return None;
@@ -91,8 +93,8 @@ impl<G> WaitQueue<G> {
         (waiter.entry.cells < next.cells).then_some(turns)
     }
 
-    /// Gives `grant` to the waiter that is next, or sheds that one because it has waited for too long,
-    /// and returns the grant. The last waiter is never shed.
+    /// Gives `grant` to the next waiter. If that waiter has waited too long, the queue sheds it and
+    /// returns the grant. The last waiter is never shed.
     pub(crate) fn grant(
         &mut self,
         (id, entry): (WaiterId, Entry),
@@ -102,7 +104,7 @@ impl<G> WaitQueue<G> {
     ) -> Option<G> {
         let waited = Duration::from_nanos(now.get().saturating_sub(entry.since.get()));
         let late = self.options.codel.as_mut().is_some_and(|codel| codel.dequeue(now, waited));
-        // A grant that no waiter takes helps none (RFC 8289, section 5.6).
+        // Never shed the last waiter: then no call would use the grant (RFC 8289, section 5.6).
         if late && self.waiting > 1 {
             self.refuse(id, RefusalReason::CoDel, wake_list);
             return Some(grant);
@@ -112,12 +114,12 @@ impl<G> WaitQueue<G> {
         None
     }
 
-    /// Ends a wait with nothing.
+    /// Ends a wait without a grant.
     pub(crate) fn refuse(&mut self, id: WaiterId, why: RefusalReason, wake_list: &mut WakeList) {
         self.end(id, WaitState::Refused(why), wake_list);
     }
 
-    /// Makes all waiters look again, who then leave new wakers.
+    /// Wakes all waiters, so that each is polled and leaves a new waker.
     pub(crate) fn rouse(&mut self, wake_list: &mut WakeList) {
         for (_, waiter) in &mut self.waiters {
             if let WaitState::Waiting(waker) = &mut waiter.state {
@@ -126,7 +128,7 @@ impl<G> WaitQueue<G> {
         }
     }
 
-    /// An empty line says nothing of how long a wait takes.
+    /// Resets the estimates. An empty queue says nothing about how long a wait takes.
     pub(crate) fn forget(&mut self, now: Nanos) {
         self.wait_estimate = WaitEstimate::new();
         if let Some(codel) = &mut self.options.codel {
@@ -134,7 +136,7 @@ impl<G> WaitQueue<G> {
         }
     }
 
-    /// How many cells go to others before a call that comes now.
+    /// The cells that go to other calls before a call that comes now.
     pub(crate) fn ahead(&self, now: Nanos, criticality: Criticality) -> u64 {
         let lifo = self.is_lifo(now);
         let ahead = |(index, list): (usize, &PriorityList)| match index.cmp(&criticality.index()) {
@@ -145,12 +147,13 @@ impl<G> WaitQueue<G> {
         self.lists.iter().enumerate().map(ahead).sum()
     }
 
-    /// The mean time between two grants, once it is known.
+    /// The mean time between two grants, once known.
     pub(crate) fn mean(&self) -> Option<Duration> {
         self.wait_estimate.mean()
     }
 
-    /// Whether a wait is over, or that it goes on with `waker`. `None` if it goes on with another one.
+    /// Ready if a wait is over, pending if it goes on with `waker`, `None` if it goes on with
+    /// another waker.
     pub(crate) fn look(&self, id: WaiterId, waker: &Waker) -> Option<Poll<()>> {
         match &self.waiters.get(id.index())?.state {
             WaitState::Waiting(Some(current)) if current.will_wake(waker) => Some(Poll::Pending),
@@ -164,8 +167,8 @@ impl<G> WaitQueue<G> {
         !matches!(state, Some(WaitState::Waiting(_)))
     }
 
-    /// Makes `waker` the one to be woken, and returns the one that is not needed any more. It is
-    /// `waker` itself if the wait is over.
+    /// Sets the waker of a waiter, and returns the waker that is no longer needed. If the wait is
+    /// over, this is `waker`.
     pub(crate) fn watch(&mut self, id: WaiterId, waker: Waker) -> Option<Waker> {
         match self.waiters.get_mut(id.index()).map(|waiter| &mut waiter.state) {
             Some(WaitState::Waiting(current)) => current.replace(waker),
@@ -173,7 +176,7 @@ impl<G> WaitQueue<G> {
         }
     }
 
-    /// Gives the place up, and says what had become of it.
+    /// Removes a waiter, and returns what became of its wait.
     pub(crate) fn remove(&mut self, id: WaiterId) -> Option<WaitState<G>> {
         if !self.is_over(id) {
             self.unlink(id);
@@ -185,8 +188,9 @@ impl<G> WaitQueue<G> {
         Some(waiter.state)
     }
 
-    /// The waiter whose place a newcomer takes: of the lowest criticality below its own, the last to
-    /// come. Where the last go first, else the first of its own.
+    /// The waiter whose place a new call takes: the last of the lowest criticality below the call's
+    /// own. In a standing LIFO queue without such a waiter, the first of the call's own
+    /// criticality.
     fn displaceable(&self, now: Nanos, criticality: Criticality) -> Option<WaiterId> {
         let index = criticality.index();
         let waits = |list: &&PriorityList| list.len > 0;
@@ -200,7 +204,7 @@ impl<G> WaitQueue<G> {
         self.options.order == QueueOrder::AdaptiveLifo && standing >= LIFO_AFTER && !self.is_empty()
     }
 
-    /// Ends a wait; the waiter learns of it when it is polled.
+    /// Ends a wait. The call is told when it is polled.
     fn end(&mut self, id: WaiterId, state: WaitState<G>, wake_list: &mut WakeList) {
         self.unlink(id);
         if let Some(waiter) = self.waiters.get_mut(id.index())
@@ -219,9 +223,9 @@ impl<G> WaitQueue<G> {
     }
 }
 
-/// A line that was not empty for so long stands, in nanoseconds: 100 ms, as in "Fail at Scale" (ACM
-/// Queue, 2015).
+/// A queue stands when it has not been empty for this long, in nanoseconds: 100 ms, as in "Fail at
+/// Scale" (ACM Queue, 2015).
 const LIFO_AFTER: u64 = 100_000_000;
 
-/// Room for so many is kept when all have left.
+/// The slab keeps room for this many waiters when all have left.
 const KEPT: usize = 1024;

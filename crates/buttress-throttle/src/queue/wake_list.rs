@@ -2,12 +2,13 @@ use std::{mem, task::Waker};
 
 use buttress_core::wake_all;
 
-/// Wakers collected under a lock, to be woken after it: when this is dropped.
+/// Wakers that are collected under a lock and woken on drop.
 ///
-/// In `Drop`, so that a panic on the way costs no call its wake. Drop it after the lock.
+/// Must be declared before the lock is taken, so that it is dropped after the lock is released: a
+/// waker is foreign code. Waking on drop makes sure that a panic on the way costs no call its wake.
 #[derive(Debug, Default)]
 pub(crate) struct WakeList {
-    // Nearly always one, which then costs no allocation.
+    // Nearly always a single waker, which needs no allocation.
     first: Option<Waker>,
     others: Vec<Waker>,
 }

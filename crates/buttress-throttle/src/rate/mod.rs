@@ -18,7 +18,7 @@ mod state;
 
 pub use self::cost::{Cost, UnitCost};
 
-/// So many calls per unit of time, by the generic cell rate algorithm.
+/// A limit on the number of calls per unit of time, by the generic cell rate algorithm.
 #[doc(alias("rate limiter", "GCRA", "leaky bucket", "token bucket"))]
 pub struct RateLimit<W = UnitCost> {
     pub(crate) queue: Arc<CallQueue<RateState, Reservation>>,
@@ -61,7 +61,7 @@ fn admit_later(
 ) -> Admission<RateGrant, QueuedCall<RateState>> {
     let state = &queue.supply;
     let observed = call.settings.enforcement == Enforcement::Observe;
-    // What a queue would have let through later is let through now, and takes from later calls.
+    // Observe mode: a call that would have waited is admitted now, with cells of later calls.
     let max_delay = if observed { state.full_queue(queue.max()) } else { Duration::ZERO };
     if (cells == 0 || observed) && state.rates.reserve(now, cells, max_delay).is_ok() {
         state.admit(call.criticality);
@@ -138,7 +138,7 @@ impl<W> fmt::Debug for RateLimit<W> {
     }
 }
 
-/// What a call of a [`RateLimit`] has: nothing to give back.
+/// The value that a call of a [`RateLimit`] holds. There is nothing to return.
 #[derive(Debug)]
 pub struct RateGrant {
     quotas: Option<Box<[Quota]>>,

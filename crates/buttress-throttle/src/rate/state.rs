@@ -13,7 +13,7 @@ use crate::{
 #[derive(Debug)]
 pub struct RateState {
     pub(crate) rates: Rates,
-    // Beside the counts, which every call that takes a cell writes.
+    // Beside the counters: every call that takes a cell writes that cache line anyway.
     waiting: AtomicBool,
     admitted: CountsByCriticality,
 }
@@ -23,25 +23,25 @@ impl RateState {
         Self { rates, waiting: AtomicBool::new(false), admitted: CountsByCriticality::new() }
     }
 
-    /// The same with nothing taken.
+    /// The same rates with no cell taken.
     pub(crate) fn fresh(&self) -> Self {
         Self::new(self.rates.fresh())
     }
 
-    /// Whether so many cells are never there, whatever comes.
+    /// Whether the rates never hold this many cells.
     pub(crate) fn is_never(&self, now: Nanos, cells: u32) -> bool {
-        // The second look takes a lock.
+        // `fits` takes a lock, so it comes second.
         self.rates.wait_behind(now, 0, cells) == Err(Denied::Never) && !self.rates.fits(cells)
     }
 
-    /// How long the last place of a full queue takes, if every call takes one cell.
+    /// The wait of the last place in a full queue, if each call takes one cell.
     pub(crate) fn full_queue(&self, bound: usize) -> Duration {
         let bound = u32::try_from(bound).unwrap_or(u32::MAX);
         let interval = |law: &Gcra| law.rate().period() / law.rate().count().max(1);
         self.rates.laws().map(interval).max().unwrap_or_default().saturating_mul(bound)
     }
 
-    /// Counts a call that was let through.
+    /// Counts an admitted call.
     #[inline]
     pub(crate) fn admit(&self, criticality: Criticality) {
         self.admitted.add(criticality);
@@ -71,18 +71,20 @@ impl Supply for RateState {
 
     #[inline]
     fn is_waiting_set(&self) -> bool {
-        // Whoever comes after a call that lined up sees the mark. Any other order is as good.
+        // Acquire, paired with the release in `take_or_set_waiting`: a call that comes after a call
+        // has enqueued sees the flag. A call that comes at the same time may go first.
         self.waiting.load(Ordering::Acquire)
     }
 
     fn take_or_set_waiting(&self, now: Nanos, cells: u32) -> Option<Reservation> {
-        // Before the look: from then on newcomers come to the line's lock.
+        // Must precede `reserve`: from here on, later calls take the lock of the queue, which the
+        // caller holds. Otherwise a call could take the cells that come between the two steps.
         self.waiting.store(true, Ordering::Release);
         self.rates.reserve(now, cells, Duration::ZERO).ok()
     }
 
-    /// Takes at the time the cells were there, if that is at most [`LATE`] ago: a timer rings up to a
-    /// millisecond late, and a burst of one cell would not keep what came meanwhile.
+    /// Takes at the time the cells were due, if that is at most [`LATE`] ago. A timer fires up to a
+    /// millisecond late, and a burst of one cell would lose the cells that came meanwhile.
     fn take_for_waiter(&self, now: Nanos, entry: Entry) -> Result<Reservation, Unavailable> {
         let earliest = Nanos::new(now.get().saturating_sub(LATE));
         let mut at = entry.since.max(earliest);
@@ -95,7 +97,7 @@ impl Supply for RateState {
                         return Err(Unavailable::Until(at));
                     }
                 }
-                // A rate of zero can be raised again.
+                // A rate of 0 can be raised again.
                 Err(Denied::Never) if self.rates.fits(entry.cells) => {
                     return Err(Unavailable::Unknown);
                 }
@@ -105,6 +107,8 @@ impl Supply for RateState {
     }
 
     fn clear_waiting(&self) -> bool {
+        // Relaxed suffices, because the flag is written only under the lock of the queue, which the
+        // caller holds.
         self.waiting.load(Ordering::Relaxed) && self.waiting.swap(false, Ordering::Release)
     }
 
@@ -113,7 +117,7 @@ impl Supply for RateState {
         self.is_waiting_set()
     }
 
-    /// Exact for one rate, and that of the slowest of several.
+    /// Exact for one rate. With several rates, the wait of the slowest.
     fn expected_wait(
         &self,
         now: Nanos,
@@ -140,5 +144,5 @@ impl Supply for RateState {
     }
 }
 
-/// In nanoseconds: what tokio's timers round up to, a millisecond.
+/// How late a timer may fire, in nanoseconds: 1 ms, because tokio's timers round up to that.
 const LATE: u64 = 1_000_000;
