@@ -41,17 +41,17 @@ async fn limits_that_learn_keep_the_contract() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_limit_for_each_key_keeps_the_contract() {
+async fn keyed_limit_keeps_the_contract() {
     contract(|| ThrottleLayer::concurrency(1).queue(48).keyed(|n: &u32| Some(n % 3))).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_limit_that_only_observes_keeps_the_contract() {
+async fn observing_limit_keeps_the_contract() {
     contract(|| ThrottleLayer::concurrency(1).observe()).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_is_left_behind_wherever_a_call_is_dropped() {
+async fn dropped_call_leaves_no_permit_at_any_await() {
     let probe = Probe::new(|n: u32| Ok::<_, BoxError>(n)).permits(1).pausing(3);
     let layer = ThrottleLayer::concurrency(1).queue(2);
     let handle = layer.handle();
@@ -64,7 +64,7 @@ async fn nothing_is_left_behind_wherever_a_call_is_dropped() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_is_left_behind_wherever_a_waiting_call_is_dropped() {
+async fn dropped_waiter_leaves_no_place_at_any_await() {
     let probe = Probe::new(|n: u32| Ok::<_, BoxError>(n)).permits(1).pausing(1);
     let layer = ThrottleLayer::rate(Rate::per_second(10).burst(1)).queue(9);
     let handle = layer.handle();

@@ -9,7 +9,7 @@ use tokio_test::{assert_pending, task};
 use tower::{Layer, ServiceExt, service_fn};
 
 #[tokio::test(start_paused = true)]
-async fn a_rejection_is_told_with_its_instance_its_reason_and_whom_it_hit() {
+async fn rejected_event_names_instance_reason_and_criticality() {
     let events = Events::of("buttress");
     let layer = ThrottleLayer::concurrency(1).queue(1).named("db");
     let service = layer.layer(service_fn(work));
@@ -34,7 +34,7 @@ async fn a_rejection_is_told_with_its_instance_its_reason_and_whom_it_hit() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_a_queue_it_is_the_limit_that_is_full() {
+async fn rejected_event_says_full_when_there_is_no_queue() {
     let events = Events::of("buttress");
     let service = ThrottleLayer::concurrency(0).layer(service_fn(work));
     service.oneshot(1).await.unwrap_err();
@@ -42,7 +42,7 @@ async fn without_a_queue_it_is_the_limit_that_is_full() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_layer_that_observes_says_so() {
+async fn rejected_event_says_observed_when_the_layer_observes() {
     let events = Events::of("buttress");
     let service = ThrottleLayer::rate(Rate::per_second(1)).observe().layer(service_fn(work));
     service.clone().oneshot(1).await.unwrap();

@@ -185,21 +185,21 @@ async fn used_in_line(law: impl Adapt, patience: Duration) -> f64 {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_limit_comes_down_when_every_caller_leaves_before_its_turn() {
+async fn limit_falls_when_every_caller_leaves_before_its_permit() {
     // Twenty calls wait four times as long as one takes, so no caller is ever answered.
     let used = used_in_line(Aimd::default(), PATIENCE).await;
     assert!(used > 0.5, "{used} of the capacity is used");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_limit_does_not_climb_when_all_callers_leave_after_the_same_time() {
+async fn limit_does_not_climb_when_all_callers_leave_after_the_same_time() {
     // The first answers take nearly as long as the patience, and longer is nothing that a call can take.
     let used = used_in_line(Gradient::default(), Duration::from_secs(5)).await;
     assert!(used > 0.5, "{used} of the capacity is used");
 }
 
 #[tokio::test(start_paused = true)]
-async fn callers_that_leave_before_an_answer_could_come_do_not_lower_the_limit() {
+async fn callers_leaving_before_any_answer_do_not_lower_the_limit() {
     let layer = ThrottleLayer::adaptive(Aimd::default());
     let service = layer.layer(service_fn(async |()| {
         sleep(Duration::from_millis(100)).await;

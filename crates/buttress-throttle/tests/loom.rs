@@ -90,7 +90,7 @@ fn give_up(layer: &ThrottleLayer, crowd: &Arc<AtomicUsize>) {
 }
 
 #[test]
-fn a_permit_is_handed_on_and_nobody_waits_for_ever() {
+fn returned_permit_reaches_every_waiter() {
     model(|| {
         let (layer, crowd) = (ThrottleLayer::concurrency(1).queue(2), Arc::default());
         let threads = [(); 2].map(|()| {
@@ -105,7 +105,7 @@ fn a_permit_is_handed_on_and_nobody_waits_for_ever() {
 }
 
 #[test]
-fn a_permit_granted_to_somebody_who_leaves_is_not_lost() {
+fn permit_granted_to_a_leaving_call_goes_to_the_next_waiter() {
     model(|| {
         let (layer, crowd) = (ThrottleLayer::concurrency(1).queue(2), Arc::default());
         let (leaving, waiting) = ((layer.clone(), Arc::clone(&crowd)), (layer.clone(), crowd));
@@ -120,7 +120,7 @@ fn a_permit_granted_to_somebody_who_leaves_is_not_lost() {
 }
 
 #[test]
-fn a_raised_limit_reaches_whoever_is_just_lining_up() {
+fn raised_limit_reaches_a_call_that_is_enqueuing() {
     model(|| {
         let (layer, crowd) = (ThrottleLayer::concurrency(0).queue(2), Arc::default());
         let (one, other) = ((layer.clone(), Arc::clone(&crowd)), (layer.clone(), crowd));
@@ -144,7 +144,7 @@ fn alone() -> Arc<AtomicUsize> {
 }
 
 #[test]
-fn a_raised_rate_reaches_a_call_that_is_just_lining_up() {
+fn raised_rate_reaches_a_call_that_is_enqueuing() {
     model(|| {
         let layer = shut(2);
         let threads = [(); 2].map(|()| {
@@ -159,7 +159,7 @@ fn a_raised_rate_reaches_a_call_that_is_just_lining_up() {
 }
 
 #[test]
-fn a_cell_granted_to_a_call_that_leaves_goes_to_the_next() {
+fn cell_granted_to_a_leaving_call_goes_to_the_next_waiter() {
     model(|| {
         let layer = shut(2);
         let (leaving, waits) = (hold(&layer), hold(&layer));
@@ -175,7 +175,7 @@ fn a_cell_granted_to_a_call_that_leaves_goes_to_the_next() {
 }
 
 #[test]
-fn a_newcomer_takes_no_cell_that_is_due_to_a_call_in_line() {
+fn new_call_takes_no_cell_that_is_due_to_a_waiter() {
     model(|| {
         let layer = shut(2);
         let first = hold(&layer);
@@ -191,7 +191,7 @@ fn a_newcomer_takes_no_cell_that_is_due_to_a_call_in_line() {
 }
 
 #[test]
-fn a_free_permit_is_never_reported_as_full() {
+fn free_permit_is_never_reported_as_full() {
     model(|| {
         let (layer, crowd) = (ThrottleLayer::concurrency(2), Arc::default());
         let (one, other) = ((layer.clone(), Arc::<AtomicUsize>::default()), layer.clone());
@@ -203,7 +203,7 @@ fn a_free_permit_is_never_reported_as_full() {
 }
 
 #[test]
-fn a_limit_set_for_all_keys_holds_for_one_that_is_just_being_made() {
+fn limit_set_for_all_keys_applies_to_a_key_being_created() {
     model(|| {
         let layer = ThrottleLayer::concurrency(1).keyed(|key: &u32| Some(*key));
         let making = layer.clone();
@@ -215,7 +215,7 @@ fn a_limit_set_for_all_keys_holds_for_one_that_is_just_being_made() {
 }
 
 #[test]
-fn a_key_has_one_limit_however_it_is_forgotten_and_made_again() {
+fn key_has_a_single_limit_while_it_is_dropped_and_created_again() {
     model(|| {
         let layer = ThrottleLayer::concurrency(1).keyed(|key: &u32| Some(*key));
         let crowd = Arc::default();

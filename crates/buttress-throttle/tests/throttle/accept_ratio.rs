@@ -53,7 +53,7 @@ async fn a_healthy_service_gets_every_call() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_service_that_fails_gets_one_call_in_ten_and_is_found_when_it_is_back() {
+async fn failing_service_gets_a_tenth_of_the_calls_until_it_recovers() {
     let layer = ThrottleLayer::accept_ratio().seed(1);
     let (service, handle) = (service(&layer), layer.handle());
     let mut sent = 0;
@@ -155,7 +155,7 @@ async fn a_healthy_service_gets_every_call_of_a_burst_after_a_rest_or_of_ten_tim
 }
 
 #[tokio::test(start_paused = true)]
-async fn th_07_a_service_that_hangs_from_the_start_is_noticed_before_its_first_answer() {
+async fn service_that_hangs_from_the_start_is_shed_before_its_first_answer() {
     let layer = ThrottleLayer::accept_ratio().seed(1);
     let service = service(&layer);
     let (mut hanging, mut sent) = (Hanging(Vec::new()), Vec::new());
@@ -170,7 +170,7 @@ async fn th_07_a_service_that_hangs_from_the_start_is_noticed_before_its_first_a
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_service_that_comes_to_hang_is_noticed_within_three_of_its_latencies() {
+async fn service_that_starts_to_hang_is_shed_within_three_latencies() {
     for (latency, millis) in [("5 ms", 5), ("100 ms", 100), ("2 s", 2000)] {
         let layer = ThrottleLayer::accept_ratio().seed(1);
         let service = service(&layer);
@@ -190,7 +190,7 @@ async fn a_service_that_comes_to_hang_is_noticed_within_three_of_its_latencies()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_was_given_up_counts_if_it_is_late_or_its_time_was_up() {
+async fn abandoned_call_counts_when_late_or_past_its_deadline() {
     let layer = ThrottleLayer::accept_ratio_with(&AcceptRatio::new()).seed(1);
     let (service, handle) = (service(&layer), layer.handle());
     let rejection = || handle.rejection_probability(Criticality::Critical);
@@ -219,7 +219,7 @@ async fn a_call_that_was_given_up_counts_if_it_is_late_or_its_time_was_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_a_layer_below_rejects_does_not_count() {
+async fn call_rejected_by_a_layer_below_does_not_count() {
     let layer = ThrottleLayer::accept_ratio_with(&AcceptRatio::new());
     let full = ThrottleLayer::concurrency(0);
     let stack = ServiceBuilder::new().layer(layer.clone()).layer(full).service(worker());
@@ -230,7 +230,7 @@ async fn a_call_that_a_layer_below_rejects_does_not_count() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_criticality_has_an_account_of_its_own() {
+async fn each_criticality_has_counts_of_its_own() {
     let layer = ThrottleLayer::accept_ratio().seed(1);
     let (service, handle) = (service(&layer), layer.handle());
     for _ in 0..100 {
@@ -259,7 +259,7 @@ async fn the_same_seed_gives_the_same_decisions() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_seed_holds_for_each_service_and_for_each_key_too() {
+async fn seed_applies_to_each_service_and_to_each_key() {
     let run = async |seed| {
         let layer = ThrottleLayer::accept_ratio().seed(seed);
         let keyed = layer.clone().keyed(|_: &&'static str| Some(()));

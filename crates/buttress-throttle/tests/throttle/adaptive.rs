@@ -54,7 +54,7 @@ impl Adapt for Notes {
 }
 
 #[tokio::test(start_paused = true)]
-async fn only_calls_that_came_near_the_limit_are_samples() {
+async fn only_calls_near_the_limit_are_samples() {
     let notes = Notes::of(4);
     let service = limited(&ThrottleLayer::adaptive(notes.clone()));
     service.clone().oneshot(10).await.unwrap();
@@ -104,7 +104,7 @@ async fn timeouts_and_shed_calls_are_signs_of_overload_and_other_failures_are_no
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_is_given_up_says_something_only_if_its_time_was_up() {
+async fn abandoned_call_is_a_sample_only_when_past_its_deadline() {
     let notes = Notes::of(1);
     let layer = ThrottleLayer::adaptive(notes.clone());
     let mut given_up = task::spawn(limited(&layer).oneshot(100));
@@ -120,7 +120,7 @@ async fn a_call_that_is_given_up_says_something_only_if_its_time_was_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_given_up_after_longer_than_one_without_load_takes_is_a_sample_of_that_long() {
+async fn call_abandoned_after_the_unloaded_latency_is_a_sample_of_its_duration() {
     let notes = Notes { learned: Some(ms(10)), ..Notes::of(1) };
     let layer = ThrottleLayer::adaptive(notes.clone());
     for (patience, sample) in [(5, None), (10, None), (11, Some(11)), (100, Some(100))] {
@@ -159,7 +159,7 @@ impl Classify<u64, u64, BoxError> for Local {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_error_that_no_server_sent_is_no_sample_and_no_accepted_call() {
+async fn error_that_no_server_sent_is_no_sample_and_no_accepted_call() {
     let failing = service_fn(|_: u64| async { Err::<u64, BoxError>("not sent".into()) });
     let notes = Notes::of(1);
     let layer = ThrottleLayer::adaptive(notes.clone()).classify(Local);
@@ -180,7 +180,7 @@ async fn an_error_that_no_server_sent_is_no_sample_and_no_accepted_call() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_attempts_timeout_below_is_a_timeout_and_a_rejection_below_is_no_sample() {
+async fn timeout_below_is_overload_and_rejection_below_is_no_sample() {
     let notes = Notes::of(1);
     let layer = ThrottleLayer::adaptive(notes.clone());
     let attempt = DeadlineLayer::new(ms(20));
@@ -195,7 +195,7 @@ async fn an_attempts_timeout_below_is_a_timeout_and_a_rejection_below_is_no_samp
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_timeout_within_an_error_of_the_users_own_counts_once_the_layer_can_read_it() {
+async fn timeout_inside_a_custom_error_counts_when_classified() {
     let notes = Notes::of(1);
     let layer = ThrottleLayer::adaptive(notes.clone());
     let stuck = service_fn(|(): ()| std::future::pending::<Result<(), Failure>>());
@@ -211,7 +211,7 @@ async fn a_timeout_within_an_error_of_the_users_own_counts_once_the_layer_can_re
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_new_limit_holds_at_once_and_lets_in_who_waits() {
+async fn raised_adaptive_limit_admits_waiters_at_once() {
     let notes = Notes::of(1);
     let layer = ThrottleLayer::adaptive(notes.clone()).queue(9);
     let service = limited(&layer);
@@ -228,7 +228,7 @@ async fn a_new_limit_holds_at_once_and_lets_in_who_waits() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn time_in_the_queue_is_not_the_services() {
+async fn sample_excludes_the_time_in_the_queue() {
     let notes = Notes::of(1);
     let service = limited(&ThrottleLayer::adaptive(notes.clone()).queue(9));
     let calls = [10, 10].map(|millis| tokio::task::spawn(service.clone().oneshot(millis)));
@@ -239,7 +239,7 @@ async fn time_in_the_queue_is_not_the_services() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_waited_is_judged_by_the_deadline_it_came_with_whoever_polls_it() {
+async fn queued_call_keeps_its_own_deadline_when_polled_elsewhere() {
     let notes = Notes::of(1);
     let layer = ThrottleLayer::adaptive(notes.clone()).queue(1);
     let service = limited(&layer);
@@ -258,7 +258,7 @@ async fn a_call_that_waited_is_judged_by_the_deadline_it_came_with_whoever_polls
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_is_one_sample_however_late_it_ends() {
+async fn call_is_a_single_sample_however_late_it_ends() {
     let notes = Notes::of(1);
     let service = limited(&ThrottleLayer::adaptive(notes.clone()));
     assert_eq!(Deadline::after(ms(10)).around(service.oneshot(20)).await.unwrap(), 20);
@@ -266,7 +266,7 @@ async fn a_call_is_one_sample_however_late_it_ends() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_service_begins_with_the_law_as_it_was_given() {
+async fn each_service_starts_with_a_fresh_law() {
     let notes = Notes::of(1);
     *notes.next.lock().unwrap() = Some(7);
     let layer = ThrottleLayer::adaptive(notes);
@@ -276,7 +276,7 @@ async fn each_service_begins_with_the_law_as_it_was_given() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_law_that_says_none_gets_one() {
+async fn law_that_returns_zero_gets_a_limit_of_one() {
     let notes = Notes::of(0);
     let layer = ThrottleLayer::adaptive(notes.clone());
     assert_eq!(layer.handle().limit(), 1);

@@ -89,7 +89,7 @@ async fn work(_: Option<Criticality>) -> Result<Body, BoxError> {
 type Body = std::future::PollFn<fn(&mut Context<'_>) -> Poll<Criticality>>;
 
 #[tokio::test(start_paused = true)]
-async fn a_permit_is_held_until_the_body_has_ended_or_until_the_head_if_told_so() {
+async fn permit_is_held_until_the_body_ends_or_until_the_head() {
     let layer = ThrottleLayer::concurrency(1).bind(Streaming);
     let service = layer.layer(service_fn(work));
     let body = service.clone().oneshot(None).await.unwrap();
@@ -118,7 +118,7 @@ impl Adapt for Growing {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_limit_that_rises_with_the_head_lets_in_who_waits_while_the_body_lasts() {
+async fn limit_raised_at_the_head_admits_waiters_during_the_body() {
     let layer = ThrottleLayer::adaptive(Growing(1)).queue(1).bind(Streaming);
     let success = |_: Result<&Body, &BoxError>| Verdict::Success;
     let service = layer.classify(success).layer(service_fn(work));
@@ -131,7 +131,7 @@ async fn a_limit_that_rises_with_the_head_lets_in_who_waits_while_the_body_lasts
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_criticality_is_ambient_for_the_body_whatever_the_limit_holds() {
+async fn criticality_is_ambient_for_the_body_without_a_permit_too() {
     let limit = ThrottleLayer::concurrency(1).bind(Streaming);
     let none =
         ThrottleLayer::concurrency(1).keyed(|_: &Option<Criticality>| None::<u32>).bind(Streaming);
@@ -157,7 +157,7 @@ where
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_criticality_is_ambient_for_the_call_and_goes_on_with_it() {
+async fn criticality_is_ambient_for_the_call_and_written_to_the_request() {
     let seen = |asked: Option<Criticality>| {
         let ambient = Criticality::current();
         async move { Ok::<_, BoxError>((asked, ambient)) }

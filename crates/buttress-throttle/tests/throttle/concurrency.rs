@@ -15,7 +15,7 @@ use tower_service::Service;
 use crate::common::{limited, reason, rejection, worker};
 
 #[tokio::test(start_paused = true)]
-async fn the_call_over_the_limit_is_rejected_at_once_and_says_by_whom() {
+async fn call_over_the_limit_is_rejected_at_once_with_the_layers_name() {
     let layer = ThrottleLayer::concurrency(2).named("db");
     let (service, handle) = (limited(&layer), layer.handle());
     let mut first = task::spawn(service.clone().oneshot(10));
@@ -67,7 +67,7 @@ async fn an_unpolled_call_holds_its_permit_and_a_dropped_one_does_not() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_clone_of_the_layer_and_every_service_it_makes_shares_the_limit() {
+async fn clones_and_services_of_a_layer_share_the_limit() {
     let layer = ThrottleLayer::concurrency(10);
     let services: Vec<_> = (0..1000).map(|_| limited(&layer.clone())).collect();
     let calls = services.into_iter().map(|service| tokio::task::spawn(service.oneshot(100)));
@@ -79,7 +79,7 @@ async fn every_clone_of_the_layer_and_every_service_it_makes_shares_the_limit() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_queue_is_shared_by_all_clones_and_a_name_is_the_clones_own() {
+async fn clones_share_a_queue_and_keep_their_own_name() {
     let layer = ThrottleLayer::concurrency(1).queue(1);
     let other = layer.clone().named("other");
     let mut calls = [layer.clone(), layer.clone()].map(|layer| {
@@ -120,7 +120,7 @@ async fn a_thousand_idle_ready_handles_hold_nothing() {
 /// tower's `load_shed` over a shared limit: the freed permit goes to an idle handle, and with nothing
 /// in flight ten calls of ten are shed.
 #[tokio::test(start_paused = true)]
-async fn a_permit_that_comes_free_goes_to_no_idle_handle() {
+async fn free_permit_goes_to_no_idle_handle() {
     let layer = ThrottleLayer::concurrency(1);
     let mut idle = limited(&layer);
     idle.ready().await.unwrap();
@@ -135,7 +135,7 @@ async fn a_permit_that_comes_free_goes_to_no_idle_handle() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rejected_call_gives_back_what_it_had_reserved_inside() {
+async fn rejected_call_gives_back_the_inner_reservation() {
     let probe = Probe::new(|n: u32| Ok::<_, BoxError>(n)).permits(1);
     let mut service = ThrottleLayer::concurrency(0).layer(probe.clone());
     service.ready().await.unwrap();
@@ -160,7 +160,7 @@ async fn a_layer_inside_itself_takes_two_permits() {
 /// A semaphore of tokio's says `Pending` with permits free once the task has used up its budget, and
 /// a shedder takes that for "full".
 #[tokio::test(start_paused = true)]
-async fn a_task_that_used_up_its_budget_finds_the_free_permit() {
+async fn task_without_coop_budget_takes_the_free_permit() {
     let layer = ThrottleLayer::concurrency(1).queue(1);
     let service = layer.layer(service_fn(|n: u32| async move { Ok::<_, BoxError>(n) }));
     let spent = tokio::task::spawn(async move {
@@ -175,7 +175,7 @@ async fn a_task_that_used_up_its_budget_finds_the_free_permit() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lowered_limit_evicts_nobody_and_admits_nobody_until_calls_are_fewer() {
+async fn lowered_limit_evicts_no_call_and_admits_none_above_it() {
     let layer = ThrottleLayer::concurrency(4);
     let (service, handle) = (limited(&layer), layer.handle());
     let mut calls: Vec<_> = (1..=4).map(|n| task::spawn(service.clone().oneshot(n))).collect();
@@ -194,7 +194,7 @@ async fn a_lowered_limit_evicts_nobody_and_admits_nobody_until_calls_are_fewer()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_layer_that_only_observes_lets_all_through_and_counts_the_same() {
+async fn observing_limit_admits_all_and_counts_the_same() {
     let run = |layer: ThrottleLayer<Plain, _, _>| async move {
         let service = limited(&layer);
         let mut outcomes = Vec::new();
@@ -217,7 +217,7 @@ async fn a_layer_that_only_observes_lets_all_through_and_counts_the_same() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn limits_compose_and_each_answers_for_itself() {
+async fn stacked_limits_reject_in_their_own_name() {
     let (outer, inner) =
         (ThrottleLayer::concurrency(2).named("outer"), ThrottleLayer::concurrency(1));
     let stack = ServiceBuilder::new().layer(outer.clone()).layer(inner.clone()).service(worker());
@@ -230,7 +230,7 @@ async fn limits_compose_and_each_answers_for_itself() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_calls_criticality_is_ambient_for_its_work_whoever_polls_it() {
+async fn criticality_is_ambient_for_the_call_when_polled_elsewhere() {
     let work = |_: u32| async { Ok::<_, BoxError>(Criticality::current()) };
     let mut service = ThrottleLayer::concurrency(1).layer(service_fn(work));
     let call = Criticality::Sheddable.with(|| service.call(1));

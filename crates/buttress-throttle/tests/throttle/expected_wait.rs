@@ -24,7 +24,7 @@ async fn busy(layer: &ThrottleLayer) -> Worker {
 
 /// DL-17.
 #[tokio::test(start_paused = true)]
-async fn a_call_that_would_wait_longer_than_it_has_left_is_rejected_at_once() {
+async fn call_is_rejected_at_once_when_the_expected_wait_exceeds_its_time() {
     let service = busy(&ThrottleLayer::concurrency(1).queue(9)).await;
     let call = |left| task::spawn(Deadline::after(ms(left)).around(service.clone().oneshot(100)));
     let rejection = rejection::<u64>(Err(assert_ready_err!(call(299).poll())));
@@ -35,7 +35,7 @@ async fn a_call_that_would_wait_longer_than_it_has_left_is_rejected_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_wait_to_expect_is_that_behind_all_who_go_first_and_nobody_else() {
+async fn expected_wait_counts_only_the_waiters_ahead() {
     let service = busy(&ThrottleLayer::concurrency(1).queue(9)).await;
     let call = |criticality: Criticality, deadline| {
         let call = criticality.around(service.clone().oneshot(10));
@@ -50,7 +50,7 @@ async fn the_wait_to_expect_is_that_behind_all_who_go_first_and_nobody_else() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_goes_first_in_a_standing_lifo_queue_need_not_expect_to_wait_for_the_others() {
+async fn latest_call_in_a_standing_lifo_queue_expects_no_wait_behind_others() {
     let service = busy(&ThrottleLayer::concurrency(1).queue(Queue::new(9).adaptive_lifo())).await;
     let mut call = task::spawn(Deadline::after(ms(100)).around(service.oneshot(10)));
     assert_pending!(call.poll());
@@ -58,7 +58,7 @@ async fn whoever_goes_first_in_a_standing_lifo_queue_need_not_expect_to_wait_for
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_single_slow_call_counts_for_an_eighth() {
+async fn slow_call_counts_for_an_eighth_of_the_mean() {
     let service = limited(&ThrottleLayer::concurrency(1).queue(9));
     for millis in [100, 100, 100, 900, 100, 100] {
         tokio::task::spawn(service.clone().oneshot(millis));
@@ -73,7 +73,7 @@ async fn a_single_slow_call_counts_for_an_eighth() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_known_of_the_wait_is_forgotten_with_an_empty_queue() {
+async fn wait_estimate_is_reset_when_the_queue_runs_empty() {
     let layer = ThrottleLayer::concurrency(1).queue(9);
     let service = limited(&layer);
     let mut calls = Vec::new();

@@ -11,7 +11,7 @@ use tower::{Layer, ServiceExt, service_fn};
 use crate::common::{limited, ms, reason, worker};
 
 #[tokio::test(start_paused = true)]
-async fn keys_do_not_take_from_one_another_and_equal_keys_share() {
+async fn different_keys_have_separate_limits_and_equal_keys_share() {
     let layer = ThrottleLayer::concurrency(1).keyed(|millis: &u64| Some(millis % 10));
     let service = limited(&layer);
     let mut seven = task::spawn(service.clone().oneshot(7));
@@ -56,7 +56,7 @@ async fn each_key_has_a_queue_of_its_own_with_the_layers_options() {
 
 /// OR-01: one call at a time for each key, and those of one key in their order.
 #[tokio::test(start_paused = true)]
-async fn with_a_limit_of_one_the_calls_of_a_key_run_in_turn_whatever_becomes_of_the_first() {
+async fn calls_of_a_key_run_in_order_under_a_limit_of_one() {
     let layer = ThrottleLayer::concurrency(1).queue(9).keyed(|millis: &u64| Some(millis % 10));
     let (service, start) = (limited(&layer), Instant::now());
     let calls = [101, 51, 22, 41].map(|millis| {
@@ -72,7 +72,7 @@ async fn with_a_limit_of_one_the_calls_of_a_key_run_in_turn_whatever_becomes_of_
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_keys_rate_has_the_queue_and_the_patience_of_the_layer() {
+async fn rate_of_each_key_has_the_queue_options_of_the_layer() {
     let rate = Rate::per_second(10).burst(1);
     let run = async |queue, max_wait| {
         let layer = ThrottleLayer::rate(rate).queue(Queue::new(queue).max_wait(max_wait));
@@ -90,7 +90,7 @@ async fn each_keys_rate_has_the_queue_and_the_patience_of_the_layer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_is_forgotten_when_nothing_of_it_is_left() {
+async fn key_is_dropped_when_no_call_runs_or_waits() {
     let layer = ThrottleLayer::concurrency(1).queue(1).keyed(|millis: &u64| Some(*millis));
     let (service, handle) = (limited(&layer), layer.handle());
     let mut running = task::spawn(service.clone().oneshot(10));
@@ -105,7 +105,7 @@ async fn a_key_is_forgotten_when_nothing_of_it_is_left() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rate_is_forgotten_once_it_is_as_good_as_new_and_not_before() {
+async fn keyed_rate_is_dropped_when_its_burst_is_full_again() {
     let layer = ThrottleLayer::rate(Rate::per_second(2)).keyed(|key: &u64| Some(*key));
     let service = limited(&layer);
     service.clone().oneshot(0).await.unwrap();
@@ -119,7 +119,7 @@ async fn a_rate_is_forgotten_once_it_is_as_good_as_new_and_not_before() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_handle_keeps_its_key_in_use() {
+async fn handle_of_a_key_keeps_the_key_in_use() {
     let layer = ThrottleLayer::rate(Rate::per_second(2)).keyed(|key: &u64| Some(*key));
     limited(&layer).oneshot(0).await.unwrap();
     let kept = layer.handle().for_key(&0).unwrap();
@@ -130,7 +130,7 @@ async fn a_handle_keeps_its_key_in_use() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_accept_ratio_is_forgotten_with_its_window_and_not_while_a_call_runs() {
+async fn keyed_accept_ratio_is_dropped_with_its_window_and_not_during_a_call() {
     let layer = ThrottleLayer::accept_ratio().keyed(|key: &u64| Some(*key));
     let service = limited(&layer);
     service.clone().oneshot(0).await.unwrap();
@@ -146,7 +146,7 @@ async fn an_accept_ratio_is_forgotten_with_its_window_and_not_while_a_call_runs(
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_limit_set_for_keys_holds_for_those_in_use_and_those_to_come() {
+async fn limit_set_for_keys_applies_to_present_and_later_keys() {
     let layer = ThrottleLayer::concurrency(1).keyed(|key: &u64| Some(*key));
     let service = limited(&layer);
     let mut known = task::spawn(service.clone().oneshot(10));
@@ -162,7 +162,7 @@ async fn a_limit_set_for_keys_holds_for_those_in_use_and_those_to_come() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn keyed_limits_keep_to_their_service_when_they_are_per_service() {
+async fn per_service_keyed_limits_are_separate() {
     let layer = ThrottleLayer::concurrency(1).keyed(|key: &u64| Some(*key)).per_service();
     let (one, other) = (layer.layer(worker()), layer.layer(worker()));
     let mut busy = task::spawn(one.clone().oneshot(10));
@@ -173,7 +173,7 @@ async fn keyed_limits_keep_to_their_service_when_they_are_per_service() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_an_adaptive_limit_has_learned_of_a_key_is_kept_for_a_minute_and_nothing_else() {
+async fn adaptive_limit_of_an_unused_key_is_kept_for_a_minute() {
     // Of two calls at a time, the second comes near the limit.
     let law = Vegas::default().initial(4);
     let layer = ThrottleLayer::adaptive(law).keyed(|key: &u64| Some(*key));
@@ -197,7 +197,7 @@ struct Limits {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_handle_has_a_type_that_can_be_written_out() {
+async fn handle_type_names_no_closure() {
     let tenants = ThrottleLayer::concurrency(1).keyed(|key: &u64| Some(*key));
     let writes = ThrottleLayer::rate(Rate::per_second(1)).cost(|_: &u64| 1);
     let limits = Limits { tenants: tenants.handle(), writes: writes.handle() };

@@ -32,7 +32,7 @@ impl Hash for Tenant {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_million_keys_come_and_go_and_few_are_ever_kept() {
+async fn table_stays_small_while_a_million_keys_come_and_go() {
     let alive = Arc::new(());
     let tenant = Arc::clone(&alive);
     let layer = ThrottleLayer::concurrency(1)
@@ -52,7 +52,7 @@ async fn a_million_keys_come_and_go_and_few_are_ever_kept() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn keys_beyond_what_there_may_be_share_one_limit() {
+async fn keys_beyond_the_maximum_share_a_limit() {
     let layer = ThrottleLayer::concurrency(1).keyed(|key: &u64| Some(*key)).max_keys(0);
     let service = limited(&layer);
     let mut running = task::spawn(service.clone().oneshot(10));
@@ -64,7 +64,7 @@ async fn keys_beyond_what_there_may_be_share_one_limit() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_that_is_not_in_use_makes_room_for_a_new_one() {
+async fn unused_key_makes_room_for_a_new_key() {
     let layer = ThrottleLayer::concurrency(1).keyed(|key: &u64| Some(*key)).max_keys(1);
     let service = limited(&layer);
     for key in 0..60 {
@@ -76,7 +76,7 @@ async fn a_key_that_is_not_in_use_makes_room_for_a_new_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_number_of_keys_is_that_of_the_layer_for_each_service_too() {
+async fn max_keys_applies_to_each_service() {
     let layer = ThrottleLayer::concurrency(1).keyed(|key: &u64| Some(*key)).max_keys(0);
     let service = layer.per_service().layer(worker());
     let mut busy = task::spawn(service.clone().oneshot(10));
@@ -85,7 +85,7 @@ async fn the_number_of_keys_is_that_of_the_layer_for_each_service_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_whose_keys_find_no_room_is_in_use_while_a_call_of_it_runs() {
+async fn nested_key_in_the_overflow_keeps_its_outer_key_in_use() {
     let layer = ThrottleLayer::concurrency(1)
         .keyed(|millis: &u64| Some(*millis))
         .max_keys(0)
@@ -100,7 +100,7 @@ async fn a_key_whose_keys_find_no_room_is_in_use_while_a_call_of_it_runs() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_limit_set_for_keys_holds_for_the_one_they_share_too() {
+async fn limit_set_for_keys_applies_to_the_shared_overflow() {
     let layer = ThrottleLayer::concurrency(0).keyed(|key: &u64| Some(*key)).max_keys(0);
     layer.handle().set_limit(1);
     assert_eq!(limited(&layer).oneshot(10).await.unwrap(), 10);

@@ -103,7 +103,7 @@ async fn a_permit_comes_back_if_the_classification_panics() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn permits_reach_the_waiters_behind_one_whose_waker_panics() {
+async fn permits_reach_waiters_behind_a_panicking_waker() {
     let layer = ThrottleLayer::concurrency(0).queue(9);
     let (service, handle) = (limited(&layer), layer.handle());
     let broken = [wait(&service, &panicking()), wait(&service, &panicking())];
@@ -121,7 +121,7 @@ async fn permits_reach_the_waiters_behind_one_whose_waker_panics() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_permit_is_handed_on_if_the_waker_of_its_next_holder_panics() {
+async fn permit_goes_on_when_the_waker_of_its_next_holder_panics() {
     let layer = ThrottleLayer::concurrency(1).queue(2);
     let (service, handle) = (limited(&layer), layer.handle());
     let mut running = task::spawn(service.clone().oneshot(1));
@@ -138,7 +138,7 @@ async fn a_permit_is_handed_on_if_the_waker_of_its_next_holder_panics() {
 
 /// A second panic while the first unwinds would abort the process.
 #[tokio::test(start_paused = true)]
-async fn a_waker_that_panics_does_no_more_harm_when_a_call_panics_before() {
+async fn panicking_waker_during_unwinding_does_not_abort() {
     let layer = ThrottleLayer::concurrency(1).queue(3);
     let handle = layer.handle();
     let service = layer.layer(service_fn(async |n: u64| {
@@ -160,7 +160,7 @@ async fn a_waker_that_panics_does_no_more_harm_when_a_call_panics_before() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_waker_that_panics_stops_no_timer_of_a_rate_and_no_waiter_behind_it() {
+async fn panicking_waker_stops_no_rate_timer_and_no_later_waiter() {
     let layer = ThrottleLayer::rate(Rate::per_second(10).burst(1)).queue(9);
     let (service, handle) = (limited(&layer), layer.handle());
     service.clone().oneshot(1).await.unwrap();
@@ -177,7 +177,7 @@ async fn a_waker_that_panics_stops_no_timer_of_a_rate_and_no_waiter_behind_it() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deadline_in_the_queue_passes_beside_one_whose_waker_panics() {
+async fn deadline_in_the_queue_passes_beside_a_panicking_waker() {
     let layer = ThrottleLayer::concurrency(0).queue(Queue::new(9).max_wait(ms(50)));
     let (service, handle) = (limited(&layer), layer.handle());
     let _broken = wait(&service, &panicking());
@@ -234,7 +234,7 @@ impl Drop for Key {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_that_panics_costs_no_permit_and_no_other_key_its_limit() {
+async fn panicking_key_costs_no_permit_and_no_limit_of_other_keys() {
     let broken = Arc::<[AtomicBool; 3]>::default();
     let own = Arc::clone(&broken);
     let layer =
@@ -261,7 +261,7 @@ async fn a_key_that_panics_costs_no_permit_and_no_other_key_its_limit() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_displaced_waiter_whose_waker_panics_leaves_the_newcomer_no_place() {
+async fn panicking_waker_of_a_displaced_waiter_leaves_no_call_queued() {
     let layer = ThrottleLayer::rate(Rate::per_second(0)).queue(1);
     let (service, handle) = (limited(&layer), layer.handle());
     let mut least = Box::pin(Criticality::Sheddable.around(service.clone().oneshot(1)));

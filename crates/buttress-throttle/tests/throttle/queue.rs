@@ -23,7 +23,7 @@ async fn call(service: &Worker, millis: u64) -> JoinHandle<(Result<u64, BoxError
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_waited_longest_goes_first_and_newcomers_do_not_overtake() {
+async fn oldest_waiter_goes_first_and_new_calls_do_not_overtake() {
     let layer = ThrottleLayer::concurrency(1).queue(3);
     let service = limited(&layer);
     let start = Instant::now();
@@ -40,7 +40,7 @@ async fn whoever_waited_longest_goes_first_and_newcomers_do_not_overtake() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_permit_that_is_due_to_somebody_is_not_taken_by_a_newcomer() {
+async fn new_call_takes_no_permit_that_is_due_to_a_waiter() {
     let layer = ThrottleLayer::concurrency(1).queue(1);
     let service = limited(&layer);
     let mut running = task::spawn(service.clone().oneshot(10));
@@ -59,7 +59,7 @@ async fn a_permit_that_is_due_to_somebody_is_not_taken_by_a_newcomer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_full_queue_rejects_at_once_and_says_overloaded() {
+async fn full_queue_rejects_at_once_as_overloaded() {
     let layer = ThrottleLayer::concurrency(1).queue(2);
     let service = limited(&layer);
     let _running = call(&service, 10).await;
@@ -70,7 +70,7 @@ async fn a_full_queue_rejects_at_once_and_says_overloaded() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_release_wakes_one_waiter() {
+async fn returned_permit_wakes_a_single_waiter() {
     let layer = ThrottleLayer::concurrency(2).queue(10);
     let service = limited(&layer);
     let mut running: Vec<_> = (0..2).map(|_| task::spawn(service.clone().oneshot(10))).collect();
@@ -88,7 +88,7 @@ async fn one_release_wakes_one_waiter() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_waker_of_the_last_poll_is_the_one_that_is_woken() {
+async fn waker_of_the_last_poll_is_woken() {
     let layer = ThrottleLayer::concurrency(1).queue(1);
     let service = limited(&layer);
     let mut running = task::spawn(service.clone().oneshot(10));
@@ -103,7 +103,7 @@ async fn the_waker_of_the_last_poll_is_the_one_that_is_woken() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_waiter_that_leaves_frees_its_place_and_the_next_one_still_runs() {
+async fn leaving_waiter_frees_its_place_and_the_next_runs() {
     let layer = ThrottleLayer::concurrency(1).queue(3);
     let service = limited(&layer);
     let running = call(&service, 10).await;
@@ -119,7 +119,7 @@ async fn a_waiter_that_leaves_frees_its_place_and_the_next_one_still_runs() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_permit_granted_to_somebody_who_leaves_goes_to_the_next() {
+async fn granted_permit_of_a_dropped_waiter_goes_to_the_next() {
     let layer = ThrottleLayer::concurrency(1).queue(2);
     let service = limited(&layer);
     let mut running = task::spawn(service.clone().oneshot(10));
@@ -138,7 +138,7 @@ async fn a_permit_granted_to_somebody_who_leaves_goes_to_the_next() {
 
 /// A timer of tokio's is `Pending`, too, for a task that has used up its budget.
 #[tokio::test(start_paused = true)]
-async fn a_task_that_used_up_its_budget_takes_the_permit_it_was_granted() {
+async fn task_without_coop_budget_takes_its_granted_permit() {
     let layer = ThrottleLayer::concurrency(1).queue(Queue::new(1).max_wait(ms(50)));
     let service = layer.layer(tower::service_fn(|n: u32| async move { Ok::<_, BoxError>(n) }));
     let mut holding = service.clone();
@@ -156,7 +156,7 @@ async fn a_task_that_used_up_its_budget_takes_the_permit_it_was_granted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_raised_limit_lets_in_who_waits_at_once() {
+async fn raised_limit_admits_waiters_at_once() {
     let layer = ThrottleLayer::concurrency(0).queue(3);
     let service = limited(&layer);
     let mut waiting: Vec<_> = (0..3).map(|_| task::spawn(service.clone().oneshot(10))).collect();
@@ -188,7 +188,7 @@ async fn a_waiter_leaves_at_its_deadline_and_frees_its_place() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_whose_deadline_has_passed_does_not_line_up() {
+async fn call_past_its_deadline_does_not_enqueue() {
     let layer = ThrottleLayer::concurrency(0).queue(1);
     let call = Deadline::after(Duration::ZERO).around(limited(&layer).oneshot(10));
     let mut call = task::spawn(call);
@@ -197,7 +197,7 @@ async fn a_call_whose_deadline_has_passed_does_not_line_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nobody_waits_for_longer_than_max_wait_and_that_is_no_timeout() {
+async fn max_wait_ends_a_wait_as_overloaded() {
     let layer = ThrottleLayer::concurrency(1).queue(Queue::new(1).max_wait(ms(30)));
     let service = limited(&layer);
     let _running = call(&service, 1000).await;
@@ -209,7 +209,7 @@ async fn nobody_waits_for_longer_than_max_wait_and_that_is_no_timeout() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_queued_call_runs_on_the_instance_that_was_ready_and_as_it_was_made() {
+async fn queued_call_runs_on_the_ready_instance_with_its_own_request() {
     let probe = Probe::new(|n: u32| Ok::<_, BoxError>(n)).permits(2).pausing(1);
     let layer = ThrottleLayer::concurrency(1).queue(1);
     let service = layer.layer(probe.clone());
@@ -229,7 +229,7 @@ async fn a_queued_call_runs_on_the_instance_that_was_ready_and_as_it_was_made() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_waiter_that_is_refused_gives_its_readiness_back_before_its_caller_hears() {
+async fn refused_waiter_gives_back_readiness_before_its_response() {
     let probe = Probe::new(|n: u32| Ok::<_, BoxError>(n)).permits(1);
     let layer = ThrottleLayer::concurrency(0).queue(Queue::new(1).max_wait(ms(5)));
     let mut waiting = task::spawn(layer.layer(probe.clone()).oneshot(2));
@@ -241,7 +241,7 @@ async fn a_waiter_that_is_refused_gives_its_readiness_back_before_its_caller_hea
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_observing_layer_makes_nobody_wait() {
+async fn observing_layer_makes_no_call_wait() {
     let layer = ThrottleLayer::concurrency(1).queue(1).observe();
     let service = limited(&layer);
     let start = Instant::now();

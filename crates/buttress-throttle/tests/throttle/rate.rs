@@ -13,7 +13,7 @@ use tower_service::Service;
 use crate::common::{echo, ms, reason, rejection};
 
 #[tokio::test(start_paused = true)]
-async fn calls_over_the_rate_are_rejected_and_told_exactly_when_to_come_again() {
+async fn call_over_the_rate_is_rejected_with_the_exact_retry_delay() {
     let layer = ThrottleLayer::rate(Rate::per_second(2));
     let service = echo(&layer);
     assert_eq!(service.clone().oneshot(1).await.unwrap(), 1);
@@ -30,7 +30,7 @@ async fn calls_over_the_rate_are_rejected_and_told_exactly_when_to_come_again() 
 
 /// A fixed window lets 198 calls of 100 a second through inside 100 ms.
 #[tokio::test(start_paused = true)]
-async fn no_window_of_a_second_sees_more_than_the_rate_and_the_burst() {
+async fn any_window_of_a_second_admits_at_most_rate_plus_burst() {
     let service = echo(&ThrottleLayer::rate(Rate::per_second(100).burst(1)));
     let mut served = Vec::new();
     for _ in 0..2000 {
@@ -46,7 +46,7 @@ async fn no_window_of_a_second_sees_more_than_the_rate_and_the_burst() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_rate_counts_for_all_clones_and_services() {
+async fn clones_and_services_share_a_rate() {
     let layer = ThrottleLayer::rate(Rate::per_second(5));
     let mut served = 0;
     for _ in 0..1500 {
@@ -56,7 +56,7 @@ async fn one_rate_counts_for_all_clones_and_services() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_idle_ready_handle_or_one_dropped_without_a_call_takes_nothing() {
+async fn idle_ready_handle_takes_no_cell() {
     let layer = ThrottleLayer::rate(Rate::per_second(1));
     for _ in 0..100 {
         echo(&layer).ready().await.unwrap();
@@ -65,7 +65,7 @@ async fn an_idle_ready_handle_or_one_dropped_without_a_call_takes_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_queues_goes_in_turn_at_the_pace_of_the_rate() {
+async fn queued_calls_run_in_order_at_the_rate() {
     let layer = ThrottleLayer::rate(Rate::per_second(10).burst(1)).queue(3);
     let service = echo(&layer);
     let start = Instant::now();
@@ -84,7 +84,7 @@ async fn whoever_queues_goes_in_turn_at_the_pace_of_the_rate() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_turn_that_comes_too_late_is_refused_at_once_and_takes_nothing() {
+async fn call_whose_wait_is_too_long_is_refused_at_once_and_takes_no_cell() {
     let queue = Queue::new(9).max_wait(ms(150));
     let layer = ThrottleLayer::rate(Rate::per_second(10).burst(1)).queue(queue);
     let service = echo(&layer);
@@ -102,7 +102,7 @@ async fn a_turn_that_comes_too_late_is_refused_at_once_and_takes_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_waiter_that_leaves_gives_its_turn_to_later_callers() {
+async fn leaving_waiter_gives_its_cells_to_later_calls() {
     let layer = ThrottleLayer::rate(Rate::per_second(10).burst(1)).queue(9);
     let service = echo(&layer);
     let start = Instant::now();
@@ -117,7 +117,7 @@ async fn a_waiter_that_leaves_gives_its_turn_to_later_callers() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_is_let_through_for_all_of_its_weight_or_not_at_all() {
+async fn call_takes_all_its_cells_or_none() {
     let layer = ThrottleLayer::rate(Rate::per_second(5)).cost(|n: &u32| *n);
     let service = echo(&layer);
     service.clone().oneshot(3).await.unwrap();
@@ -130,7 +130,7 @@ async fn a_call_is_let_through_for_all_of_its_weight_or_not_at_all() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_weight_that_never_fits_is_told_so_even_with_a_queue() {
+async fn cost_above_the_burst_is_never_admissible_even_with_a_queue() {
     let layer = ThrottleLayer::rate(Rate::per_second(5)).cost(|n: &u32| *n).queue(9);
     let rejection = rejection(echo(&layer).oneshot(6).await);
     assert_eq!((rejection.reason(), rejection.retry_after()), (Reason::NeverAdmissible, None));
@@ -138,7 +138,7 @@ async fn a_weight_that_never_fits_is_told_so_even_with_a_queue() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_several_rates_the_tightest_counts_and_a_refusal_takes_from_none() {
+async fn tightest_of_several_rates_applies_and_a_refusal_takes_no_cells() {
     let rates = Rates::new(Rate::per_second(3)).and(Rate::per_minute(5));
     let layer = ThrottleLayer::rates(rates);
     let service = echo(&layer);
@@ -170,7 +170,7 @@ async fn the_rate_can_be_changed_while_calls_come() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_of_several_rates_can_be_changed_and_none_that_is_not_there() {
+async fn set_rate_at_changes_only_an_index_in_range() {
     let (one, other) = (Rate::per_second(3), Rate::per_minute(5));
     let handle = ThrottleLayer::rates(Rates::new(one).and(other)).handle();
     handle.set_rate_at(1, Rate::per_minute(7));
@@ -179,7 +179,7 @@ async fn each_of_several_rates_can_be_changed_and_none_that_is_not_there() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_observing_rate_lets_all_through_at_once_and_counts_the_same() {
+async fn observing_rate_admits_all_at_once_and_counts_the_same() {
     let run = |layer: ThrottleLayer<_, _, _>| async move {
         let service = echo(&layer);
         let mut pending = Vec::new();
@@ -205,7 +205,7 @@ async fn an_observing_rate_lets_all_through_at_once_and_counts_the_same() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rejected_call_gives_back_what_it_had_reserved_inside() {
+async fn rejected_call_gives_back_the_inner_reservation() {
     let probe = Probe::new(|n: u32| Ok::<_, BoxError>(n)).permits(1);
     let mut service = ThrottleLayer::rate(Rate::per_second(0)).layer(probe.clone());
     service.ready().await.unwrap();

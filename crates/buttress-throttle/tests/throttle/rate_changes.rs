@@ -31,7 +31,7 @@ async fn a_raised_rate_reaches_all_waiters_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_raised_rate_sets_the_pace_of_the_waiters_it_has_no_cells_for_yet() {
+async fn raised_rate_sets_the_pace_of_remaining_waiters() {
     let layer = ThrottleLayer::rate(Rate::per_minute(1)).queue(11);
     let service = echo(&layer);
     service.clone().oneshot(0).await.unwrap();
@@ -49,7 +49,7 @@ async fn a_raised_rate_sets_the_pace_of_the_waiters_it_has_no_cells_for_yet() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lowered_rate_sets_the_pace_of_the_waiters_too() {
+async fn lowered_rate_sets_the_pace_of_waiters() {
     let layer = ThrottleLayer::rate(Rate::per_second(1000).burst(1)).queue(10);
     let service = echo(&layer);
     service.clone().oneshot(0).await.unwrap();
@@ -64,7 +64,7 @@ async fn a_lowered_rate_sets_the_pace_of_the_waiters_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rate_that_was_used_up_and_lowered_has_a_cell_after_one_interval() {
+async fn used_up_rate_has_a_cell_an_interval_after_it_was_lowered() {
     let layer = ThrottleLayer::rate(Rate::per_second(1000));
     let (service, handle) = (echo(&layer), layer.handle());
     for n in 0..1000 {
@@ -106,7 +106,7 @@ async fn calls_wait_at_a_rate_of_zero_until_it_is_raised() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_waiter_too_heavy_for_a_lowered_burst_is_refused_and_holds_up_no_other() {
+async fn waiter_costlier_than_a_lowered_burst_is_refused_and_blocks_no_other() {
     let layer = ThrottleLayer::rate(Rate::per_second(10)).cost(|n: &u32| *n).queue(9);
     let service = echo(&layer);
     service.clone().oneshot(10).await.unwrap();
@@ -122,7 +122,7 @@ async fn a_waiter_too_heavy_for_a_lowered_burst_is_refused_and_holds_up_no_other
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_of_several_rates_reaches_the_waiters_when_it_is_raised() {
+async fn waiters_run_when_the_last_of_several_rates_is_raised() {
     let rates = Rates::new(Rate::per_second(10).burst(1)).and(Rate::per_minute(1));
     let layer = ThrottleLayer::rates(rates).queue(9);
     let service = echo(&layer);
@@ -138,7 +138,7 @@ async fn each_of_several_rates_reaches_the_waiters_when_it_is_raised() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rate_set_for_all_keys_reaches_the_waiters_of_each() {
+async fn rate_set_for_all_keys_reaches_the_waiters_of_each() {
     let layer = ThrottleLayer::rate(Rate::per_minute(1)).keyed(|key: &u64| Some(key % 2)).queue(2);
     let service = limited(&layer);
     for key in 0..2 {
@@ -158,7 +158,7 @@ async fn a_rate_set_for_all_keys_reaches_the_waiters_of_each() {
 
 /// In real time: other threads do not see time that is paused.
 #[tokio::test]
-async fn a_rate_raised_on_a_thread_that_keeps_no_timers_reaches_the_waiters() {
+async fn rate_raised_on_a_thread_without_timers_reaches_the_waiters() {
     let without_runtime = |raise: &dyn Fn()| raise();
     let in_one_without_timers = |raise: &dyn Fn()| {
         Builder::new_current_thread().build().unwrap().block_on(async { raise() });

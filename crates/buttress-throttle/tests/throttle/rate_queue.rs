@@ -47,7 +47,7 @@ fn woken(calls: &[Call]) -> Vec<bool> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hundred_waiters_that_hang_up_leave_no_wait_behind() {
+async fn dropped_waiters_leave_no_wait_behind() {
     let layer = ThrottleLayer::rate(Rate::per_second(10)).queue(100);
     let service = echo(&layer);
     for n in 0..10 {
@@ -64,7 +64,7 @@ async fn a_hundred_waiters_that_hang_up_leave_no_wait_behind() {
 
 /// Of 600 callers in 30 s the rate has cells for 10 + 299, the last of them at 29.9 s.
 #[tokio::test(start_paused = true)]
-async fn a_rate_is_used_up_however_impatient_its_callers_are() {
+async fn impatient_callers_use_the_whole_rate() {
     for queue in [5, 20, 100] {
         let layer = ThrottleLayer::rate(Rate::per_second(10)).queue(queue);
         let (service, served) = (echo(&layer), Arc::<AtomicU32>::default());
@@ -83,7 +83,7 @@ async fn a_rate_is_used_up_however_impatient_its_callers_are() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn waiters_behind_one_that_leaves_go_a_turn_earlier() {
+async fn waiters_behind_a_leaving_call_run_an_interval_earlier() {
     let layer = ThrottleLayer::rate(Rate::per_second(10).burst(1)).queue(9);
     let service = echo(&layer);
     service.clone().oneshot(0).await.unwrap();
@@ -97,7 +97,7 @@ async fn waiters_behind_one_that_leaves_go_a_turn_earlier() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn waiters_go_while_the_first_in_line_is_held_unpolled() {
+async fn waiters_run_while_the_first_is_held_unpolled() {
     let layer = ThrottleLayer::rate(Rate::per_second(10).burst(1)).queue(9);
     let service = echo(&layer);
     service.clone().oneshot(0).await.unwrap();
@@ -114,7 +114,7 @@ async fn waiters_go_while_the_first_in_line_is_held_unpolled() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cell_granted_to_a_call_that_is_dropped_goes_to_the_next() {
+async fn granted_cell_of_a_dropped_waiter_goes_to_the_next() {
     let layer = ThrottleLayer::rate(Rate::per_second(10).burst(1)).queue(9);
     let service = echo(&layer);
     service.clone().oneshot(0).await.unwrap();
@@ -127,7 +127,7 @@ async fn a_cell_granted_to_a_call_that_is_dropped_goes_to_the_next() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cell_granted_to_the_last_waiter_comes_back_when_it_is_dropped() {
+async fn granted_cell_of_the_last_waiter_comes_back_when_dropped() {
     let layer = ThrottleLayer::rates(Rates::new(Rate::per_second(1)).and(Rate::per_minute(2)));
     let layer = layer.queue(9);
     let service = echo(&layer);
@@ -143,7 +143,7 @@ async fn a_cell_granted_to_the_last_waiter_comes_back_when_it_is_dropped() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_newcomer_waits_behind_those_in_line_even_if_there_are_cells_for_it() {
+async fn new_call_waits_behind_waiters_even_if_its_cells_are_there() {
     let layer = ThrottleLayer::rate(Rate::per_second(10).burst(5)).cost(|n: &u32| *n).queue(9);
     let service = echo(&layer);
     service.clone().oneshot(3).await.unwrap();
@@ -158,7 +158,7 @@ async fn a_newcomer_waits_behind_those_in_line_even_if_there_are_cells_for_it() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_light_waiter_goes_at_once_when_the_heavy_one_before_it_leaves() {
+async fn cheap_waiter_runs_at_once_when_the_costly_call_ahead_leaves() {
     let layer = ThrottleLayer::rate(Rate::per_second(10).burst(5)).cost(|n: &u32| *n).queue(9);
     let service = echo(&layer);
     service.clone().oneshot(4).await.unwrap();
@@ -170,7 +170,7 @@ async fn a_light_waiter_goes_at_once_when_the_heavy_one_before_it_leaves() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_weighs_nothing_never_waits() {
+async fn call_without_cost_never_waits() {
     let layer = ThrottleLayer::rate(Rate::per_second(10).burst(1)).cost(|n: &u32| *n).queue(9);
     let service = echo(&layer);
     service.clone().oneshot(1).await.unwrap();
@@ -179,7 +179,7 @@ async fn a_call_that_weighs_nothing_never_waits() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refusal_says_when_to_come_again_by_those_who_still_wait() {
+async fn retry_delay_counts_the_calls_that_still_wait() {
     let layer = ThrottleLayer::rate(Rate::per_second(10).burst(2)).cost(|n: &u32| *n).queue(3);
     let service = echo(&layer);
     service.clone().oneshot(2).await.unwrap();
@@ -197,7 +197,7 @@ async fn a_refusal_says_when_to_come_again_by_those_who_still_wait() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deadline_is_held_against_the_cells_of_those_ahead() {
+async fn expected_wait_counts_the_cells_ahead() {
     let layer = ThrottleLayer::rate(Rate::per_second(10).burst(2)).cost(|n: &u32| *n).queue(9);
     let service = echo(&layer);
     service.clone().oneshot(2).await.unwrap();
@@ -218,7 +218,7 @@ async fn a_deadline_is_held_against_the_cells_of_those_ahead() {
 
 /// Timers ring up to a millisecond late, and a burst of one keeps nothing of what comes meanwhile.
 #[tokio::test(start_paused = true)]
-async fn a_queue_keeps_up_with_a_rate_that_is_quicker_than_the_timers() {
+async fn queue_keeps_up_with_a_rate_faster_than_its_timers() {
     let layer = ThrottleLayer::rate(Rate::per_second(10_000).burst(1)).queue(1000);
     let service = echo(&layer);
     let start = Instant::now();
@@ -230,7 +230,7 @@ async fn a_queue_keeps_up_with_a_rate_that_is_quicker_than_the_timers() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_long_standstill_lets_in_no_more_than_the_burst() {
+async fn standstill_admits_no_more_than_the_burst() {
     let layer = ThrottleLayer::rate(Rate::per_second(10).burst(2)).queue(50);
     let service = echo(&layer);
     service.clone().oneshot(0).await.unwrap();
@@ -245,7 +245,7 @@ async fn a_long_standstill_lets_in_no_more_than_the_burst() {
 
 /// In real time: each runtime that pauses time has a clock of its own.
 #[test]
-fn a_waiter_does_not_depend_on_the_runtime_of_another_one() {
+fn waiter_does_not_depend_on_the_runtime_of_another() {
     let layer = ThrottleLayer::rate(Rate::per_second(50).burst(1)).queue(9);
     let service = layer.layer(service_fn(async |n: u32| Ok::<_, BoxError>(n)));
     let runtime = || Builder::new_current_thread().enable_time().build().unwrap();
@@ -286,7 +286,7 @@ fn callers_on_several_threads_are_all_served() {
 
 /// In real time: each runtime that pauses time has a clock of its own.
 #[test]
-fn waiters_do_not_wake_each_other_for_a_runtime_that_stands_still() {
+fn waiters_do_not_wake_each_other_for_a_stalled_runtime() {
     let layer = ThrottleLayer::rate(Rate::per_hour(1)).queue(9);
     let service = layer.layer(service_fn(async |n: u32| Ok::<_, BoxError>(n)));
     let runtime = || Builder::new_current_thread().enable_time().build().unwrap();

@@ -33,7 +33,7 @@ async fn call(service: &Echo, criticality: Criticality) -> JoinHandle<Outcome> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_more_critical_goes_first_and_equals_in_their_order() {
+async fn higher_criticality_goes_first_and_equals_in_order() {
     let service = busy(&ten().queue(9)).await;
     let start = Instant::now();
     let mut calls = Vec::new();
@@ -47,7 +47,7 @@ async fn the_more_critical_goes_first_and_equals_in_their_order() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn in_a_full_queue_the_last_of_the_least_critical_makes_room() {
+async fn full_queue_displaces_the_latest_of_the_lowest_criticality() {
     let layer = ten().queue(2);
     let service = busy(&layer).await;
     let (first, last) = (call(&service, Sheddable).await, call(&service, Sheddable).await);
@@ -62,7 +62,7 @@ async fn in_a_full_queue_the_last_of_the_least_critical_makes_room() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_wait_to_expect_is_that_behind_those_who_go_first_and_no_others() {
+async fn expected_wait_counts_only_the_waiters_ahead() {
     let service = busy(&ten().queue(9)).await;
     let _waiting = [call(&service, Sheddable).await, call(&service, Sheddable).await];
     let within = |left, criticality: Criticality| {
@@ -75,7 +75,7 @@ async fn the_wait_to_expect_is_that_behind_those_who_go_first_and_no_others() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_waiter_that_is_overtaken_leaves_at_its_deadline_or_max_wait() {
+async fn overtaken_waiter_leaves_at_its_deadline_or_max_wait() {
     let layer = ten().queue(Queue::new(9).max_wait(ms(150)));
     let service = busy(&layer).await;
     let start = Instant::now();
@@ -94,7 +94,7 @@ async fn a_waiter_that_is_overtaken_leaves_at_its_deadline_or_max_wait() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_waiter_whose_deadline_passes_in_the_queue_is_timed_out() {
+async fn waiter_times_out_when_its_deadline_passes_in_the_queue() {
     let service = busy(&ten().queue(9)).await;
     let deadline = Deadline::after(ms(120));
     let overtaken = Sheddable.around(service.clone().oneshot(1));
@@ -123,7 +123,7 @@ async fn overload(layer: &ThrottleLayer<Plain, RateLimit>) -> Vec<Option<u128>> 
 }
 
 #[tokio::test(start_paused = true)]
-async fn codel_keeps_the_wait_near_its_target_whatever_the_length_of_the_queue() {
+async fn codel_keeps_the_wait_near_its_target_at_any_queue_length() {
     let patient = overload(&ten().queue(1000)).await;
     assert!(patient[119] >= Some(5900), "without it, {:?} ms", patient[119]);
     let layer = ten().queue(Queue::new(1000).codel(Codel::new(ms(100), ms(1000))));
@@ -136,14 +136,14 @@ async fn codel_keeps_the_wait_near_its_target_whatever_the_length_of_the_queue()
 }
 
 #[tokio::test(start_paused = true)]
-async fn under_overload_the_latest_goes_first() {
+async fn lifo_serves_the_latest_first_under_overload() {
     let waited = overload(&ten().queue(Queue::new(1000).adaptive_lifo())).await;
     let quick = waited[60..].iter().flatten().filter(|waited| **waited <= 100).count();
     assert!(quick >= 28, "{quick} of the last 60 go at once");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_full_lifo_queue_drops_the_oldest_waiter() {
+async fn full_lifo_queue_drops_the_oldest_waiter() {
     let layer = ThrottleLayer::rate(Rate::per_second(0)).queue(Queue::new(2).adaptive_lifo());
     let service = echo(&layer);
     let (oldest, older) = (call(&service, Critical).await, call(&service, Critical).await);
@@ -156,7 +156,7 @@ async fn a_full_lifo_queue_drops_the_oldest_waiter() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_goes_first_and_finds_its_cells_takes_nobodys_place() {
+async fn call_that_goes_first_and_finds_its_cells_displaces_no_waiter() {
     let rate = Rate::per_second(10).burst(3);
     let layer = ThrottleLayer::rate(rate).queue(1).cost(|cells: &u32| *cells);
     let service = echo(&layer);
@@ -172,7 +172,7 @@ async fn a_call_that_goes_first_and_finds_its_cells_takes_nobodys_place() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_light_call_goes_when_the_queue_turns_to_the_latest() {
+async fn cheap_call_runs_when_the_queue_turns_to_the_latest() {
     let rate = Rate::per_second(10).burst(5);
     let layer =
         ThrottleLayer::rate(rate).queue(Queue::new(9).adaptive_lifo()).cost(|cells: &u32| *cells);

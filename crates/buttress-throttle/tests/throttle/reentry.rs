@@ -25,7 +25,7 @@ impl<T: Send> Wake for Owner<T> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_permit_that_comes_while_its_waiter_learns_that_its_time_is_up_is_taken() {
+async fn permit_granted_during_the_timeout_is_taken() {
     let layer = ThrottleLayer::concurrency(1).queue(1);
     let (service, handle) = (limited(&layer), layer.handle());
     let mut cx = Context::from_waker(Waker::noop());
@@ -54,7 +54,7 @@ impl Wake for Broken {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_dies_of_somebody_elses_waker_leaves_no_place_behind() {
+async fn call_killed_by_a_foreign_waker_leaves_no_place() {
     let layer = ThrottleLayer::concurrency(0).queue(1);
     let (service, handle) = (limited(&layer), layer.handle());
     let mut least = Box::pin(Criticality::Sheddable.around(service.clone().oneshot(10)));
@@ -95,7 +95,7 @@ impl Cost<u32> for Weight {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_lock_of_the_keys_is_held_while_a_weight_is_cloned() {
+async fn cost_is_cloned_outside_the_lock_of_the_table() {
     let prying = Prying::default();
     let layer = ThrottleLayer::rate(Rate::per_second(2))
         .cost(Weight(Arc::clone(&prying)))
@@ -112,7 +112,7 @@ async fn no_lock_of_the_keys_is_held_while_a_weight_is_cloned() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_is_in_use_while_its_request_is_weighed() {
+async fn key_is_in_use_while_its_cost_is_computed() {
     let prying = Prying::default();
     let weighing = Arc::clone(&prying);
     let weigh = move |_: &u32| {
@@ -150,7 +150,7 @@ impl Hash for Key {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_lock_of_the_keys_is_held_while_a_key_of_a_key_is_dropped() {
+async fn nested_key_is_dropped_outside_the_lock_of_the_table() {
     let prying = Prying::default();
     let inner = Arc::clone(&prying);
     let layer = ThrottleLayer::concurrency(1)
@@ -165,7 +165,7 @@ async fn no_lock_of_the_keys_is_held_while_a_key_of_a_key_is_dropped() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rate_set_for_keys_holds_for_one_that_is_just_being_made() {
+async fn rate_set_for_keys_applies_to_a_key_being_created() {
     let prying = Prying::default();
     let layer = ThrottleLayer::rate(Rate::per_second(2))
         .cost(Weight(Arc::clone(&prying)))

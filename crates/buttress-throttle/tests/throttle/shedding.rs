@@ -21,7 +21,7 @@ async fn call(service: &Worker, criticality: Criticality) -> JoinHandle<Outcome>
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_more_critical_goes_first_and_equals_in_their_order() {
+async fn higher_criticality_goes_first_and_equals_in_order() {
     let layer = ThrottleLayer::concurrency(1).queue(9);
     let service = limited(&layer);
     let start = Instant::now();
@@ -40,7 +40,7 @@ async fn the_more_critical_goes_first_and_equals_in_their_order() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn in_a_full_queue_the_last_of_the_least_critical_makes_room() {
+async fn full_queue_displaces_the_latest_of_the_lowest_criticality() {
     let layer = ThrottleLayer::concurrency(1).queue(3);
     let service = limited(&layer);
     let _running = call(&service, Critical).await;
@@ -60,7 +60,7 @@ async fn in_a_full_queue_the_last_of_the_least_critical_makes_room() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_whose_deadline_has_passed_takes_nobodys_place() {
+async fn call_past_its_deadline_displaces_no_waiter() {
     let layer = ThrottleLayer::concurrency(0).queue(1);
     let service = limited(&layer);
     let waiting = call(&service, Sheddable).await;
@@ -71,7 +71,7 @@ async fn a_call_whose_deadline_has_passed_takes_nobodys_place() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_most_critical_is_shed_only_for_lack_of_anybody_less_so() {
+async fn most_critical_call_is_shed_only_without_lower_ones() {
     let layer = ThrottleLayer::concurrency(1).queue(2);
     let service = limited(&layer);
     let _running = call(&service, Critical).await;
@@ -100,14 +100,14 @@ async fn overload(layer: &ThrottleLayer) -> Vec<Option<u128>> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_controls_a_standing_queue_makes_everybody_wait_longer_and_longer() {
+async fn plain_queue_makes_waits_grow_under_overload() {
     let waited = overload(&ThrottleLayer::concurrency(1).queue(1000)).await;
     assert!(waited.iter().all(Option::is_some));
     assert!(waited[119] >= Some(580), "{:?}", waited[119]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn codel_keeps_the_wait_near_its_target_whatever_the_length_of_the_queue() {
+async fn codel_keeps_the_wait_near_its_target_at_any_queue_length() {
     let layer = ThrottleLayer::concurrency(1).queue(Queue::new(1000).codel(Codel::default()));
     let waited = overload(&layer).await;
     let late: Vec<_> = waited[60..].iter().flatten().collect();
@@ -121,7 +121,7 @@ async fn codel_keeps_the_wait_near_its_target_whatever_the_length_of_the_queue()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_permit_goes_to_the_last_in_line_however_long_that_one_waited() {
+async fn last_waiter_gets_the_permit_however_long_its_wait() {
     let layer = ThrottleLayer::concurrency(0).queue(Queue::new(4).codel(Codel::new(ms(5), ms(50))));
     let (service, handle) = (limited(&layer), layer.handle());
     let mut calls = Vec::new();
@@ -144,7 +144,7 @@ async fn a_permit_goes_to_the_last_in_line_however_long_that_one_waited() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_queue_that_ran_empty_does_not_stand_and_sheds_nobody() {
+async fn queue_that_ran_empty_sheds_no_call() {
     let layer = ThrottleLayer::concurrency(0).queue(Queue::new(2).codel(Codel::new(ms(5), ms(50))));
     let (service, handle) = (limited(&layer), layer.handle());
     for _ in 0..2 {
@@ -166,7 +166,7 @@ async fn codel_sheds_in_the_queue_of_each_service_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn under_overload_whoever_came_last_goes_first_and_fifo_returns_with_an_empty_queue() {
+async fn lifo_serves_the_latest_first_until_the_queue_runs_empty() {
     let layer = ThrottleLayer::concurrency(1).queue(Queue::new(1000).adaptive_lifo());
     let waited = overload(&layer).await;
     let quick = waited[60..].iter().flatten().filter(|waited| **waited <= 10).count();
@@ -183,7 +183,7 @@ async fn under_overload_whoever_came_last_goes_first_and_fifo_returns_with_an_em
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_full_lifo_queue_drops_whoever_waited_longest() {
+async fn full_lifo_queue_drops_the_oldest_waiter() {
     let layer = ThrottleLayer::concurrency(0).queue(Queue::new(2).adaptive_lifo());
     let service = limited(&layer);
     let oldest = call(&service, Critical).await;
@@ -198,7 +198,7 @@ async fn a_full_lifo_queue_drops_whoever_waited_longest() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lifo_queue_of_one_stands_however_often_its_place_changes_hands() {
+async fn lifo_queue_of_one_stands_while_its_place_changes_hands() {
     let layer = ThrottleLayer::concurrency(0).queue(Queue::new(1).adaptive_lifo());
     let service = limited(&layer);
     let oldest = call(&service, Critical).await;

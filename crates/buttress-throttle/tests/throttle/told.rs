@@ -21,12 +21,12 @@ async fn told(layer: &ThrottleLayer, calls: usize) -> Vec<Duration> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_full_limit_tells_no_time_unless_it_was_given_one() {
+async fn full_limit_tells_no_delay_by_default() {
     assert!(told(&ThrottleLayer::concurrency(0), 3).await.is_empty());
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_times_that_rejected_calls_are_told_are_spread_over_half_of_the_delay() {
+async fn retry_delays_are_spread_over_half_of_the_delay() {
     let delay = ms(1000);
     let layer = || ThrottleLayer::concurrency(0).retry_after(delay).seed(7);
     let told_first = told(&layer(), 1000).await;
@@ -42,14 +42,14 @@ async fn the_times_that_rejected_calls_are_told_are_spread_over_half_of_the_dela
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_edges_of_a_delay_have_a_meaning() {
+async fn edge_values_of_retry_after_have_a_meaning() {
     assert_eq!(told(&ThrottleLayer::concurrency(0).retry_after(ms(0)), 1).await, [ms(0)]);
     let longest = ThrottleLayer::concurrency(0).retry_after(Duration::MAX);
     assert_eq!(told(&longest, 1).await, [Duration::MAX]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_waiter_that_is_shed_is_told_too_and_one_that_timed_out_is_not() {
+async fn shed_waiter_is_told_a_delay_and_a_timed_out_waiter_is_not() {
     let layer =
         ThrottleLayer::concurrency(0).queue(Queue::new(1).max_wait(ms(20))).retry_after(ms(100));
     let service = limited(&layer);
@@ -63,7 +63,7 @@ async fn a_waiter_that_is_shed_is_told_too_and_one_that_timed_out_is_not() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_limit_of_each_key_tells_a_time_too() {
+async fn limit_of_each_key_tells_a_delay() {
     let layer = ThrottleLayer::concurrency(0).retry_after(ms(100)).keyed(|key: &u64| Some(*key));
     let rejection = rejection(limited(&layer).oneshot(1).await);
     assert!(rejection.retry_after() >= Some(ms(100)));
