@@ -152,7 +152,7 @@ async fn trend_stays_near_the_capacity_when_callers_leave() {
 }
 
 /// The share of the capacity of five servers that was used, over the second half of 6,000 calls at three times the
-/// capacity. The calls wait for a server in line, so a line that is too long serves only callers that have left.
+/// capacity. The calls queue for a server, so a queue that is too long serves only callers that have left.
 async fn used_in_line(law: impl Adapt, patience: Duration) -> f64 {
     let layer = ThrottleLayer::adaptive(law);
     let (servers, answered) = (Arc::new(Semaphore::new(5)), Arc::new(AtomicU32::new(0)));

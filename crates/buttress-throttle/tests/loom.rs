@@ -1,4 +1,4 @@
-//! Permits, cells, places in line and keys under the interleavings of up to three threads:
+//! Permits, cells, queue places and keys under the interleavings of up to three threads:
 //! `RUSTFLAGS="--cfg buttress_loom" cargo test -p buttress-throttle --test loom --release`.
 #![cfg(buttress_loom)]
 #![expect(clippy::unwrap_used, reason = "a thread that panicked has failed the test")]
@@ -67,7 +67,7 @@ impl Drop for Visit {
 }
 
 /// Explores with up to two preemptions. With three it finds no more, and takes minutes.
-fn model(f: impl Fn() + Send + Sync + 'static) {
+fn explore(f: impl Fn() + Send + Sync + 'static) {
     let mut builder = Builder::new();
     builder.preemption_bound = Some(2);
     builder.check(f);
@@ -91,7 +91,7 @@ fn give_up(layer: &ThrottleLayer, crowd: &Arc<AtomicUsize>) {
 
 #[test]
 fn returned_permit_reaches_every_waiter() {
-    model(|| {
+    explore(|| {
         let (layer, crowd) = (ThrottleLayer::concurrency(1).queue(2), Arc::default());
         let threads = [(); 2].map(|()| {
             let (layer, crowd) = (layer.clone(), Arc::clone(&crowd));
@@ -99,14 +99,15 @@ fn returned_permit_reaches_every_waiter() {
         });
         call(&layer, &crowd, 0).unwrap();
         threads.into_iter().for_each(|thread| thread.join().unwrap());
-        assert_eq!((layer.handle().in_flight(), layer.handle().queued()), (0, 0));
+        assert_eq!(layer.handle().in_flight(), 0);
+        assert_eq!(layer.handle().queued(), 0);
         assert_eq!(layer.handle().admitted(), 3);
     });
 }
 
 #[test]
 fn permit_granted_to_a_leaving_call_goes_to_the_next_waiter() {
-    model(|| {
+    explore(|| {
         let (layer, crowd) = (ThrottleLayer::concurrency(1).queue(2), Arc::default());
         let (leaving, waiting) = ((layer.clone(), Arc::clone(&crowd)), (layer.clone(), crowd));
         let held = hold(&layer);
@@ -115,13 +116,14 @@ fn permit_granted_to_a_leaving_call_goes_to_the_next_waiter() {
         drop(held);
         leaving.join().unwrap();
         waiting.join().unwrap();
-        assert_eq!((layer.handle().in_flight(), layer.handle().queued()), (0, 0));
+        assert_eq!(layer.handle().in_flight(), 0);
+        assert_eq!(layer.handle().queued(), 0);
     });
 }
 
 #[test]
 fn raised_limit_reaches_a_call_that_is_enqueuing() {
-    model(|| {
+    explore(|| {
         let (layer, crowd) = (ThrottleLayer::concurrency(0).queue(2), Arc::default());
         let (one, other) = ((layer.clone(), Arc::clone(&crowd)), (layer.clone(), crowd));
         let one = thread::spawn(move || call(&one.0, &one.1, 0).unwrap());
@@ -138,14 +140,14 @@ fn shut(queue: usize) -> ThrottleLayer<Plain, RateLimit> {
     ThrottleLayer::rate(Rate::per_hour(0)).queue(queue)
 }
 
-/// One call at a time is not what a rate sees to.
+/// A crowd for a single call, because a rate does not keep calls apart.
 fn alone() -> Arc<AtomicUsize> {
     Arc::default()
 }
 
 #[test]
 fn raised_rate_reaches_a_call_that_is_enqueuing() {
-    model(|| {
+    explore(|| {
         let layer = shut(2);
         let threads = [(); 2].map(|()| {
             let layer = layer.clone();
@@ -154,13 +156,15 @@ fn raised_rate_reaches_a_call_that_is_enqueuing() {
         layer.handle().set_rate(Rate::per_hour(2));
         threads.into_iter().for_each(|thread| thread.join().unwrap());
         let handle = layer.handle();
-        assert_eq!((handle.queued(), handle.tokens(), handle.admitted()), (0, 0, 2));
+        assert_eq!(handle.queued(), 0);
+        assert_eq!(handle.tokens(), 0);
+        assert_eq!(handle.admitted(), 2);
     });
 }
 
 #[test]
 fn cell_granted_to_a_leaving_call_goes_to_the_next_waiter() {
-    model(|| {
+    explore(|| {
         let layer = shut(2);
         let (leaving, waits) = (hold(&layer), hold(&layer));
         layer.handle().set_rate(Rate::per_hour(1));
@@ -170,20 +174,22 @@ fn cell_granted_to_a_leaving_call_goes_to_the_next_waiter() {
         drop(leaving);
         leaves.join().unwrap();
         waiting.join().unwrap();
-        assert_eq!((layer.handle().queued(), layer.handle().admitted()), (0, 1));
+        assert_eq!(layer.handle().queued(), 0);
+        assert_eq!(layer.handle().admitted(), 1);
     });
 }
 
 #[test]
 fn new_call_takes_no_cell_that_is_due_to_a_waiter() {
-    model(|| {
+    explore(|| {
         let layer = shut(2);
         let first = hold(&layer);
         let newcomer = layer.clone();
         let newcomer = thread::spawn(move || drop(hold(&newcomer)));
         layer.handle().set_rate(Rate::per_hour(1));
         newcomer.join().unwrap();
-        assert_eq!((layer.handle().admitted(), layer.handle().queued()), (0, 0));
+        assert_eq!(layer.handle().admitted(), 0);
+        assert_eq!(layer.handle().queued(), 0);
         let mut first = pin!(first);
         let _ = first.as_mut().poll(&mut Context::from_waker(Waker::noop()));
         assert_eq!(layer.handle().admitted(), 1);
@@ -192,7 +198,7 @@ fn new_call_takes_no_cell_that_is_due_to_a_waiter() {
 
 #[test]
 fn free_permit_is_never_reported_as_full() {
-    model(|| {
+    explore(|| {
         let (layer, crowd) = (ThrottleLayer::concurrency(2), Arc::default());
         let (one, other) = ((layer.clone(), Arc::<AtomicUsize>::default()), layer.clone());
         let one = thread::spawn(move || call(&one.0, &one.1, 0).unwrap());
@@ -204,31 +210,31 @@ fn free_permit_is_never_reported_as_full() {
 
 #[test]
 fn limit_set_for_all_keys_applies_to_a_key_being_created() {
-    model(|| {
+    explore(|| {
         let layer = ThrottleLayer::concurrency(1).keyed(|key: &u32| Some(*key));
         let making = layer.clone();
         let making = thread::spawn(move || hold(&making));
         layer.handle().set_limit(2);
         let _held = making.join().unwrap();
-        assert_eq!(layer.handle().of(&0).unwrap().limit(), 2);
+        assert_eq!(layer.handle().for_key(&0).unwrap().limit(), 2);
     });
 }
 
 #[test]
 fn key_has_a_single_limit_while_it_is_dropped_and_created_again() {
-    model(|| {
+    explore(|| {
         let layer = ThrottleLayer::concurrency(1).keyed(|key: &u32| Some(*key));
         let crowd = Arc::default();
         let (one, other) =
             ((layer.clone(), Arc::clone(&crowd)), (layer.clone(), Arc::clone(&crowd)));
         let one = thread::spawn(move || served(call(&one.0, &one.1, 7)));
         let other = thread::spawn(move || served(call(&other.0, &other.1, 7)));
-        // Lookups of other keys, that make the table forget what is not in use.
+        // Lookups of other keys make the table drop unused keys.
         let elsewhere = Arc::default();
         call(&layer, &elsewhere, 1).unwrap();
         call(&layer, &elsewhere, 2).unwrap();
         let served = one.join().unwrap() + other.join().unwrap();
-        assert!(served >= 1, "whoever comes first is served");
+        assert!(served >= 1, "the first call is served");
         assert_eq!(layer.handle().keys(), 0);
     });
 }

@@ -28,7 +28,7 @@ type Limited<L> = ThrottleLayer<Plain, ConcurrencyLimit<Adaptive<L>>, ByMode>;
 struct Overload<L> {
     layer: Limited<L>,
     servers: Arc<Semaphore>,
-    /// Servers that are to be lost when they have done what they are at.
+    /// Servers that are to be lost when they have finished their current call.
     leaving: Arc<AtomicU32>,
     answered: Arc<AtomicU32>,
     calls: JoinSet<()>,

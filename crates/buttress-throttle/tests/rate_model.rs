@@ -87,7 +87,7 @@ impl Model {
         fits
     }
 
-    /// Serves the first in line at the first moment of the last millisecond at which it can be.
+    /// Grants the first waiter at the earliest moment of the last millisecond at which its cells are there.
     fn settle(&mut self) {
         loop {
             let Some(most) = self.waiting.iter().map(|waiter| waiter.0).max() else { return };

@@ -1,20 +1,21 @@
-//! What a client does not send, because the service would not accept it.
+//! Calls that are not sent, because the service would not accept them.
 
 use std::task::Poll;
 
 use buttress_core::{BoxError, Criticality, Deadline, Reason, Verdict};
-use buttress_throttle::{AcceptRatio, AcceptRatioLimit, ThrottleLayer};
+use buttress_testkit::counts;
+use buttress_throttle::{AcceptRatio, AcceptRatioLimit, ThrottleLayer, ThrottleSnapshot};
 use tokio_test::{assert_pending, task};
 use tower::{
     Layer, ServiceBuilder, ServiceExt, service_fn,
     util::{BoxCloneService, Oneshot},
 };
 
-use crate::common::{ms, reason, worker};
+use crate::support::{ms, reason, worker};
 
 type Service = BoxCloneService<&'static str, (), BoxError>;
 
-/// A service that does as it is told.
+/// A service whose request names its outcome.
 fn service(
     layer: &ThrottleLayer<buttress_core::Plain, AcceptRatioLimit, buttress_core::ByMode>,
 ) -> Service {
@@ -48,7 +49,8 @@ async fn a_healthy_service_gets_every_call() {
         let outcome = service.clone().oneshot(if n % 2 == 0 { "ok" } else { "not found" }).await;
         assert_eq!(outcome.is_ok(), n % 2 == 0);
     }
-    assert_eq!((layer.handle().admitted(), layer.handle().rejected()), (1000, 0));
+    let expected = counts!(ThrottleSnapshot { admitted: [0, 0, 1000, 0] });
+    assert_eq!(layer.handle().snapshot(), expected);
     assert!(layer.handle().rejection_probability(Criticality::Critical).abs() < f64::EPSILON);
 }
 
@@ -226,7 +228,8 @@ async fn call_rejected_by_a_layer_below_does_not_count() {
     for _ in 0..10 {
         assert_eq!(reason(stack.clone().oneshot(1).await), Reason::Overloaded);
     }
-    assert_eq!((layer.handle().admitted(), layer.handle().rejected()), (10, 0));
+    let expected = counts!(ThrottleSnapshot { admitted: [0, 0, 10, 0] });
+    assert_eq!(layer.handle().snapshot(), expected);
 }
 
 #[tokio::test(start_paused = true)]

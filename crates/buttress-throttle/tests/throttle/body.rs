@@ -14,7 +14,7 @@ use tokio_test::{assert_pending, task};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_service::Service;
 
-use crate::common::reason;
+use crate::support::reason;
 
 /// A mode whose responses have a body, and keep a guard until that is dropped.
 #[derive(Clone, Copy, Debug)]
@@ -168,7 +168,7 @@ async fn criticality_is_ambient_for_the_call_and_written_to_the_request() {
     assert_eq!(told.body, (Some(sheddable), sheddable));
     let around = sheddable.around(service.clone().oneshot(None)).await.unwrap();
     assert_eq!(around.body, (Some(sheddable), sheddable));
-    // The mode is told of the default too: what came from a stranger may have to be overwritten.
+    // The mode gets the default too: a header of an untrusted client may have to be overwritten.
     let told = service.oneshot(None).await.unwrap();
     assert_eq!(told.body, (Some(Criticality::Critical), Criticality::Critical));
 }

@@ -1,4 +1,4 @@
-//! A number of permits, and what gives them back.
+//! Permits of a concurrency limit, and the events that return them.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -6,13 +6,13 @@ use std::{
 };
 
 use buttress_core::{BoxError, Criticality, Plain, Reason};
-use buttress_testkit::Probe;
-use buttress_throttle::ThrottleLayer;
+use buttress_testkit::{Probe, counts};
+use buttress_throttle::{ThrottleLayer, ThrottleSnapshot};
 use tokio_test::{assert_pending, assert_ready_ok, task};
 use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
 use tower_service::Service;
 
-use crate::common::{limited, reason, rejection, worker};
+use crate::support::{limited, reason, rejection, worker};
 
 #[tokio::test(start_paused = true)]
 async fn call_over_the_limit_is_rejected_at_once_with_the_layers_name() {
@@ -25,9 +25,21 @@ async fn call_over_the_limit_is_rejected_at_once_with_the_layers_name() {
     let rejection = rejection(service.clone().oneshot(10).await);
     assert_eq!(rejection.reason(), Reason::Overloaded);
     assert_eq!(rejection.to_string(), "throttle `db`: overloaded");
-    assert_eq!((handle.in_flight(), handle.limit(), handle.rejected()), (2, 2, 1));
+    let expected = counts!(ThrottleSnapshot {
+        admitted: [0, 0, 2, 0],
+        rejected: [0, 0, 1, 0],
+        in_flight: Some(2),
+        limit: Some(2)
+    });
+    assert_eq!(handle.snapshot(), expected);
     assert_eq!(first.await.unwrap() + second.await.unwrap(), 20);
-    assert_eq!((handle.in_flight(), handle.admitted()), (0, 2));
+    let expected = counts!(ThrottleSnapshot {
+        admitted: [0, 0, 2, 0],
+        rejected: [0, 0, 1, 0],
+        in_flight: Some(0),
+        limit: Some(2)
+    });
+    assert_eq!(handle.snapshot(), expected);
     assert_eq!(service.oneshot(1).await.unwrap(), 1);
 }
 
@@ -75,7 +87,8 @@ async fn clones_and_services_of_a_layer_share_the_limit() {
     for call in calls.collect::<Vec<_>>() {
         served += u32::from(call.await.unwrap().is_ok());
     }
-    assert_eq!((served, layer.handle().rejected()), (10, 990));
+    assert_eq!(served, 10);
+    assert_eq!(layer.handle().rejected(), 990);
 }
 
 #[tokio::test(start_paused = true)]
@@ -101,9 +114,13 @@ async fn per_service_gives_each_service_its_own_limit_and_its_clones_share_it() 
     assert_pending!(busy.poll());
     assert_eq!(reason(one.clone().oneshot(1).await), Reason::Overloaded);
     assert_eq!(other.clone().oneshot(1).await.unwrap(), 1);
-    assert_eq!((one.handle().in_flight(), other.handle().in_flight()), (1, 0));
-    assert_eq!((one.handle().admitted(), other.handle().admitted()), (1, 1));
-    assert_eq!((layer.handle().admitted(), layer.handle().rejected()), (0, 1));
+    assert_eq!(one.handle().in_flight(), 1);
+    assert_eq!(other.handle().in_flight(), 0);
+    assert_eq!(one.handle().admitted(), 1);
+    assert_eq!(other.handle().admitted(), 1);
+    let expected =
+        counts!(ThrottleSnapshot { rejected: [0, 0, 1, 0], in_flight: Some(0), limit: Some(1) });
+    assert_eq!(layer.handle().snapshot(), expected);
     assert_eq!(other.handle().rejected(), 1, "rejections are counted together");
 }
 
@@ -141,7 +158,8 @@ async fn rejected_call_gives_back_the_inner_reservation() {
     service.ready().await.unwrap();
     assert_eq!(probe.reserved(), 1);
     assert_eq!(reason(service.call(1).await), Reason::Overloaded);
-    assert_eq!((probe.reserved(), probe.calls()), (0, 0));
+    assert_eq!(probe.reserved(), 0);
+    assert_eq!(probe.calls(), 0);
     assert!(probe.reserve().is_some(), "a stranger gets the permit");
 }
 
@@ -171,7 +189,9 @@ async fn task_without_coop_budget_takes_the_free_permit() {
         assert_ready_ok!(call.poll())
     });
     assert_eq!(spent.await.unwrap(), 1);
-    assert_eq!((layer.handle().rejected(), layer.handle().admitted()), (0, 1));
+    let expected =
+        counts!(ThrottleSnapshot { admitted: [0, 0, 1, 0], in_flight: Some(0), limit: Some(1) });
+    assert_eq!(layer.handle().snapshot(), expected);
 }
 
 #[tokio::test(start_paused = true)]
@@ -208,12 +228,16 @@ async fn observing_limit_admits_all_and_counts_the_same() {
         (outcomes, handle.rejected(), handle.admitted(), handle.in_flight())
     };
     let (outcomes, rejected, admitted, left) = run(ThrottleLayer::concurrency(2)).await;
-    assert_eq!((rejected, admitted, left), (9, 6, 0));
+    assert_eq!(rejected, 9);
+    assert_eq!(admitted, 6);
+    assert_eq!(left, 0);
     assert_eq!(outcomes.iter().filter(|served| **served).count(), 6);
     let (outcomes, ..) = run(ThrottleLayer::concurrency(2).observe()).await;
     assert!(outcomes.into_iter().all(|served| served));
     let (_, rejected, admitted, left) = run(ThrottleLayer::concurrency(2).observe()).await;
-    assert_eq!((rejected, admitted, left), (9, 6, 0));
+    assert_eq!(rejected, 9);
+    assert_eq!(admitted, 6);
+    assert_eq!(left, 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -224,7 +248,9 @@ async fn stacked_limits_reject_in_their_own_name() {
     let mut first = task::spawn(stack.clone().oneshot(10));
     assert_pending!(first.poll());
     assert_eq!(rejection(stack.clone().oneshot(10).await).origin().name(), "throttle");
-    assert_eq!((outer.handle().in_flight(), outer.handle().rejected()), (1, 0));
+    let expected =
+        counts!(ThrottleSnapshot { admitted: [0, 0, 2, 0], in_flight: Some(1), limit: Some(2) });
+    assert_eq!(outer.handle().snapshot(), expected);
     tokio::time::timeout(Duration::from_secs(1), first).await.unwrap().unwrap();
     assert_eq!(stack.oneshot(1).await.unwrap(), 1);
 }

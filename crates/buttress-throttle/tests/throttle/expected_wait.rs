@@ -6,7 +6,7 @@ use buttress_throttle::{Queue, ThrottleLayer};
 use tokio_test::{assert_pending, assert_ready_err, task};
 use tower::ServiceExt;
 
-use crate::common::{Worker, limited, ms, reason, rejection};
+use crate::support::{Worker, limited, ms, reason, rejection};
 
 /// Calls end every 100 ms, and two of them wait still.
 async fn busy(layer: &ThrottleLayer) -> Worker {
@@ -28,7 +28,8 @@ async fn call_is_rejected_at_once_when_the_expected_wait_exceeds_its_time() {
     let service = busy(&ThrottleLayer::concurrency(1).queue(9)).await;
     let call = |left| task::spawn(Deadline::after(ms(left)).around(service.clone().oneshot(100)));
     let rejection = rejection::<u64>(Err(assert_ready_err!(call(299).poll())));
-    assert_eq!((rejection.reason(), rejection.retry_after()), (Reason::Overloaded, None));
+    assert_eq!(rejection.reason(), Reason::Overloaded);
+    assert_eq!(rejection.retry_after(), None);
     let mut hopeful = call(300);
     assert_pending!(hopeful.poll());
     assert_eq!(hopeful.await.unwrap(), 100);

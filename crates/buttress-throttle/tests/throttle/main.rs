@@ -10,7 +10,6 @@
 mod accept_ratio;
 mod adaptive;
 mod body;
-mod common;
 mod concurrency;
 mod expected_wait;
 mod keyed;
@@ -23,5 +22,6 @@ mod rate_changes;
 mod rate_queue;
 mod rate_shedding;
 mod reentry;
+mod retry_after;
 mod shedding;
-mod told;
+mod support;

@@ -8,7 +8,7 @@ use tokio::time::advance;
 use tokio_test::{assert_pending, task};
 use tower::ServiceExt;
 
-use crate::common::{echo, limited, ms, reason, rejection};
+use crate::support::{echo, limited, ms, reason, rejection};
 
 #[tokio::test(start_paused = true)]
 async fn queue_option_leaves_sibling_layers_as_they_were() {

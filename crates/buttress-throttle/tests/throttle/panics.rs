@@ -12,12 +12,13 @@ use std::{
 
 use buttress_control::{Adapt, Sample};
 use buttress_core::{BoxError, Criticality, Verdict};
-use buttress_throttle::{Queue, Rate, ThrottleLayer};
+use buttress_testkit::counts;
+use buttress_throttle::{Queue, Rate, ThrottleLayer, ThrottleSnapshot};
 use tokio::time::advance;
 use tokio_test::{assert_pending, task};
 use tower::{Layer, ServiceExt, service_fn};
 
-use crate::common::{Worker, limited, ms};
+use crate::support::{Worker, limited, ms};
 
 /// A law that allows one call at a time, and panics when it is to learn from one.
 #[derive(Clone, Debug)]
@@ -69,7 +70,8 @@ async fn a_permit_comes_back_if_the_law_panics_on_a_call_that_ended() {
     for n in 1..=2 {
         let mut call = task::spawn(service.clone().oneshot(1));
         panics(|| call.poll());
-        assert_eq!((handle.in_flight(), learned.load(Ordering::Relaxed)), (0, n));
+        assert_eq!(handle.in_flight(), 0);
+        assert_eq!(learned.load(Ordering::Relaxed), n);
     }
 }
 
@@ -88,7 +90,9 @@ async fn a_permit_comes_back_if_the_law_panics_on_a_call_that_timed_out() {
     assert_eq!(learned.load(Ordering::Relaxed), 1);
     assert!(waiting.is_woken(), "the permit went on");
     drop(waiting);
-    assert_eq!((handle.in_flight(), handle.queued()), (0, 0));
+    let expected =
+        counts!(ThrottleSnapshot { admitted: [0, 0, 1, 0], in_flight: Some(0), limit: Some(1) });
+    assert_eq!(handle.snapshot(), expected);
 }
 
 #[tokio::test(start_paused = true)]
@@ -117,7 +121,9 @@ async fn permits_reach_waiters_behind_a_panicking_waker() {
         call.await.unwrap();
     }
     drop(broken);
-    assert_eq!((handle.in_flight(), handle.queued()), (0, 0));
+    let expected =
+        counts!(ThrottleSnapshot { admitted: [0, 0, 2, 0], in_flight: Some(0), limit: Some(4) });
+    assert_eq!(handle.snapshot(), expected);
 }
 
 #[tokio::test(start_paused = true)]
@@ -130,10 +136,18 @@ async fn permit_goes_on_when_the_waker_of_its_next_holder_panics() {
     let mut whole = task::spawn(service.clone().oneshot(1));
     assert_pending!(whole.poll());
     panics(|| drop(running));
-    assert_eq!((handle.in_flight(), handle.queued()), (1, 1));
+    let expected = counts!(ThrottleSnapshot {
+        admitted: [0, 0, 1, 0],
+        queued: 1,
+        in_flight: Some(1),
+        limit: Some(1)
+    });
+    assert_eq!(handle.snapshot(), expected);
     drop(broken);
     whole.await.unwrap();
-    assert_eq!((handle.in_flight(), handle.queued()), (0, 0));
+    let expected =
+        counts!(ThrottleSnapshot { admitted: [0, 0, 2, 0], in_flight: Some(0), limit: Some(1) });
+    assert_eq!(handle.snapshot(), expected);
 }
 
 /// A second panic while the first unwinds would abort the process.
@@ -152,11 +166,19 @@ async fn panicking_waker_during_unwinding_does_not_abort() {
     assert!(running.as_mut().poll(&mut cx).is_pending());
     let broken = [wait(&service, &panicking()), wait(&service, &panicking())];
     panics(move || running.as_mut().poll(&mut Context::from_waker(Waker::noop())));
-    assert_eq!((handle.in_flight(), handle.queued()), (1, 1));
+    let expected = counts!(ThrottleSnapshot {
+        admitted: [0, 0, 1, 0],
+        queued: 1,
+        in_flight: Some(1),
+        limit: Some(1)
+    });
+    assert_eq!(handle.snapshot(), expected);
     let [first, second] = broken;
     panics(|| drop(first));
     drop(second);
-    assert_eq!((handle.in_flight(), handle.queued()), (0, 0));
+    let expected =
+        counts!(ThrottleSnapshot { admitted: [0, 0, 1, 0], in_flight: Some(0), limit: Some(1) });
+    assert_eq!(handle.snapshot(), expected);
 }
 
 #[tokio::test(start_paused = true)]
@@ -194,7 +216,7 @@ async fn deadline_in_the_queue_passes_beside_a_panicking_waker() {
     assert_eq!(handle.queued(), 2);
 }
 
-/// Keys whose comparison, hash and drop panic when they are told to.
+/// Keys whose comparison, hash or drop panics when the test says so.
 #[derive(Clone, Debug)]
 struct Key(u64, Arc<[AtomicBool; 3]>);
 

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use buttress_core::{BoxError, Criticality, Deadline, Reason};
-use buttress_testkit::Probe;
-use buttress_throttle::{Queue, ThrottleLayer};
+use buttress_testkit::{Probe, counts};
+use buttress_throttle::{Queue, ThrottleLayer, ThrottleSnapshot};
 use tokio::{
     task::JoinHandle,
     time::{Instant, advance},
@@ -12,7 +12,7 @@ use tokio::{
 use tokio_test::{assert_pending, assert_ready_err, assert_ready_ok, task};
 use tower::{Layer, ServiceExt};
 
-use crate::common::{Worker, limited, ms, reason, rejection};
+use crate::support::{Worker, limited, ms, reason, rejection};
 
 /// Makes a call in a task of its own, which has been polled once when this returns.
 async fn call(service: &Worker, millis: u64) -> JoinHandle<(Result<u64, BoxError>, Instant)> {
@@ -31,12 +31,21 @@ async fn oldest_waiter_goes_first_and_new_calls_do_not_overtake() {
     for _ in 0..4 {
         calls.push(call(&service, 10).await);
     }
-    assert_eq!((layer.handle().in_flight(), layer.handle().queued()), (1, 3));
+    let expected = counts!(ThrottleSnapshot {
+        admitted: [0, 0, 1, 0],
+        queued: 3,
+        in_flight: Some(1),
+        limit: Some(1)
+    });
+    assert_eq!(layer.handle().snapshot(), expected);
     for (call, at) in calls.into_iter().zip([10, 20, 30, 40]) {
         let (outcome, ended) = call.await.unwrap();
-        assert_eq!((outcome.unwrap(), ended - start), (10, ms(at)));
+        assert_eq!(outcome.unwrap(), 10);
+        assert_eq!(ended - start, ms(at));
     }
-    assert_eq!((layer.handle().in_flight(), layer.handle().queued()), (0, 0));
+    let expected =
+        counts!(ThrottleSnapshot { admitted: [0, 0, 4, 0], in_flight: Some(0), limit: Some(1) });
+    assert_eq!(layer.handle().snapshot(), expected);
 }
 
 #[tokio::test(start_paused = true)]
@@ -50,7 +59,9 @@ async fn new_call_takes_no_permit_that_is_due_to_a_waiter() {
     drop(running);
     // It has been granted, and its task has not run yet.
     assert!(waiting.is_woken());
-    assert_eq!((layer.handle().in_flight(), layer.handle().queued()), (1, 0));
+    let expected =
+        counts!(ThrottleSnapshot { admitted: [0, 0, 1, 0], in_flight: Some(1), limit: Some(1) });
+    assert_eq!(layer.handle().snapshot(), expected);
     let mut newcomer = task::spawn(service.clone().oneshot(10));
     assert_pending!(newcomer.poll());
     assert_eq!(layer.handle().queued(), 1);
@@ -66,7 +77,14 @@ async fn full_queue_rejects_at_once_as_overloaded() {
     let _waiting = (call(&service, 10).await, call(&service, 10).await);
     let mut refused = task::spawn(service.clone().oneshot(10));
     assert_eq!(reason::<u64>(Err(assert_ready_err!(refused.poll()))), Reason::Overloaded);
-    assert_eq!((layer.handle().queued(), layer.handle().rejected()), (2, 1));
+    let expected = counts!(ThrottleSnapshot {
+        admitted: [0, 0, 1, 0],
+        rejected: [0, 0, 1, 0],
+        queued: 2,
+        in_flight: Some(1),
+        limit: Some(1)
+    });
+    assert_eq!(layer.handle().snapshot(), expected);
 }
 
 #[tokio::test(start_paused = true)]
@@ -133,7 +151,9 @@ async fn granted_permit_of_a_dropped_waiter_goes_to_the_next() {
     drop(first);
     assert!(second.is_woken());
     second.await.unwrap();
-    assert_eq!((layer.handle().in_flight(), layer.handle().queued()), (0, 0));
+    let expected =
+        counts!(ThrottleSnapshot { admitted: [0, 0, 2, 0], in_flight: Some(0), limit: Some(1) });
+    assert_eq!(layer.handle().snapshot(), expected);
 }
 
 /// A timer of tokio's is `Pending`, too, for a task that has used up its budget.
@@ -184,7 +204,13 @@ async fn a_waiter_leaves_at_its_deadline_and_frees_its_place() {
         (rejection.reason(), rejection.deadline()),
         (Reason::DeadlineExceeded, Some(deadline))
     );
-    assert_eq!((layer.handle().queued(), layer.handle().rejected()), (0, 1));
+    let expected = counts!(ThrottleSnapshot {
+        admitted: [0, 0, 1, 0],
+        rejected: [0, 0, 1, 0],
+        in_flight: Some(1),
+        limit: Some(1)
+    });
+    assert_eq!(layer.handle().snapshot(), expected);
 }
 
 #[tokio::test(start_paused = true)]
@@ -246,9 +272,16 @@ async fn observing_layer_makes_no_call_wait() {
     let service = limited(&layer);
     let start = Instant::now();
     let calls = [call(&service, 10).await, call(&service, 10).await, call(&service, 10).await];
-    assert_eq!((layer.handle().in_flight(), layer.handle().rejected()), (2, 1));
+    let expected = counts!(ThrottleSnapshot {
+        admitted: [0, 0, 2, 0],
+        rejected: [0, 0, 1, 0],
+        in_flight: Some(2),
+        limit: Some(1)
+    });
+    assert_eq!(layer.handle().snapshot(), expected);
     for call in calls {
         let (outcome, ended) = call.await.unwrap();
-        assert_eq!((outcome.unwrap(), ended - start), (10, ms(10)));
+        assert_eq!(outcome.unwrap(), 10);
+        assert_eq!(ended - start, ms(10));
     }
 }

@@ -11,7 +11,8 @@ use std::{
 };
 
 use buttress_core::{BoxError, Deadline, Reason};
-use buttress_throttle::{Rate, Rates, ThrottleLayer};
+use buttress_testkit::counts;
+use buttress_throttle::{Rate, Rates, ThrottleLayer, ThrottleSnapshot};
 use tokio::{
     runtime::Builder,
     time::{Instant, advance, sleep, timeout},
@@ -20,7 +21,7 @@ use tokio_test::{assert_pending, assert_ready_err, assert_ready_ok, task};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_service::Service;
 
-use crate::common::{Echo, echo, ms, rejection};
+use crate::support::{Echo, echo, ms, rejection};
 
 type Call = task::Spawn<tower::util::Oneshot<Echo, u32>>;
 
@@ -134,7 +135,8 @@ async fn granted_cell_of_the_last_waiter_comes_back_when_dropped() {
     service.clone().oneshot(0).await.unwrap();
     let calls = waiting(&service, 1..2);
     advance(ms(1000)).await;
-    assert_eq!((woken(&calls), layer.handle().tokens()), (vec![true], 0));
+    assert_eq!(woken(&calls), vec![true]);
+    assert_eq!(layer.handle().tokens(), 0);
     advance(ms(500)).await;
     drop(calls);
     assert_eq!(layer.handle().tokens(), 1);
@@ -204,7 +206,8 @@ async fn expected_wait_counts_the_cells_ahead() {
     let calls = waiting(&service, [2, 1]);
     let call = |left| task::spawn(Deadline::after(ms(left)).around(service.clone().oneshot(2)));
     let hopeless = rejection::<u32>(Err(assert_ready_err!(call(499).poll())));
-    assert_eq!((hopeless.reason(), hopeless.retry_after()), (Reason::RateLimited, Some(ms(500))));
+    assert_eq!(hopeless.reason(), Reason::RateLimited);
+    assert_eq!(hopeless.retry_after(), Some(ms(500)));
     let mut hopeful = call(500);
     assert_pending!(hopeful.poll());
     let others = tokio::task::spawn(async move {
@@ -216,7 +219,7 @@ async fn expected_wait_counts_the_cells_ahead() {
     others.await.unwrap();
 }
 
-/// Timers ring up to a millisecond late, and a burst of one keeps nothing of what comes meanwhile.
+/// Timers fire up to a millisecond late, and a burst of one keeps no cell that comes meanwhile.
 #[tokio::test(start_paused = true)]
 async fn queue_keeps_up_with_a_rate_faster_than_its_timers() {
     let layer = ThrottleLayer::rate(Rate::per_second(10_000).burst(1)).queue(1000);
@@ -281,7 +284,8 @@ fn callers_on_several_threads_are_all_served() {
     for thread in threads {
         thread.join().unwrap();
     }
-    assert_eq!((layer.handle().admitted(), layer.handle().queued()), (200, 0));
+    let expected = counts!(ThrottleSnapshot { admitted: [0, 0, 200, 0] });
+    assert_eq!(layer.handle().snapshot(), expected);
 }
 
 /// In real time: each runtime that pauses time has a clock of its own.
@@ -300,7 +304,7 @@ fn waiters_do_not_wake_each_other_for_a_stalled_runtime() {
             assert_pending!(call.poll());
         }
     });
-    // The first in line is due earlier from now on than the other runtime has set its timer for.
+    // From now on the first waiter is due before the time for which the other runtime set its timer.
     layer.handle().set_rate(Rate::per_minute(1));
     let mut polls = 0;
     while polls < 100 && ours.iter().any(task::Spawn::is_woken) {

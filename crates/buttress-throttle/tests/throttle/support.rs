@@ -1,4 +1,4 @@
-//! A service that takes as long as it is told, and what a rejected call says.
+//! A service whose requests say how long it works, and the rejection inside an error.
 
 use std::time::Duration;
 
