@@ -1,9 +1,9 @@
-//! The control laws of buttress, pure: backoff, retry budgets, rate limits, queue delays, client-side
-//! throttling, adaptive limits.
+//! Backoff, retry budgets, rate limits, CoDel, client-side throttling and adaptive concurrency
+//! limits, as pure arithmetic without a runtime.
 //!
-//! A law is arithmetic: it reads no clock, draws no random number and knows no runtime. The caller
-//! passes the time as [`Nanos`] and the draw as an `f64` in `[0, 1)`, so a paused clock and a seed
-//! give the same answers twice.
+//! A law reads no clock, draws no random number and knows no runtime. The caller passes the time as
+//! [`Nanos`] and the draw as an `f64` in `[0, 1)`. So a run with a paused clock and a seed is
+//! repeatable.
 //!
 //! ```
 //! use std::time::Duration;
@@ -37,7 +37,7 @@
 //!
 //! # The laws
 //!
-//! | law | question it answers | state |
+//! | law | question | state |
 //! |---|---|---|
 //! | [`Backoff`] | how long until the next attempt? | [`Delays`], 16 bytes per call |
 //! | [`RetryBudget`] | may this call be retried, given what all calls did lately? | shared, a window of slots |
@@ -48,18 +48,18 @@
 //! | [`AcceptRatio`] | may this request be sent, given how many the service accepts? | shared, a window of slots |
 //! | [`EarlyRefresh`] | is it time to renew a cached value, before it expires? | a value |
 //! | [`Codel`] | has this request waited too long in its queue? | a value, of the queue |
-//! | [`Aimd`], [`Vegas`], [`Gradient`], [`Gradient2`], [`Trend`] | how many calls may be in flight? ([`Adapt`]) | a value, for the caller's lock |
+//! | [`Aimd`], [`Vegas`], [`Gradient`], [`Gradient2`], [`Trend`] | how many calls may be in flight? ([`Adapt`]) | a value under the caller's lock |
 //!
 //! # Sharing
 //!
-//! [`Backoff`] is a value, [`Delays`] belongs to one call, [`Codel`] to one queue, and the laws of
-//! [`Adapt`] want a lock around them. The others take `&self`, are `Sync` and never grant a token twice:
-//! put one into an `Arc`, or into a layer, and share it.
+//! [`Backoff`] and [`EarlyRefresh`] are values. [`Delays`] belongs to a single call, [`Codel`] to a
+//! single queue. The laws of [`Adapt`] need a lock around them. The others take `&self`, are `Sync`
+//! and never grant a token twice. Share them in an `Arc` or in a layer.
 //!
 //! # Bad input
 //!
-//! No constructor fails and no method panics. A ratio or factor that is not a number, a zero window or
-//! rate and a time that steps backwards each have one meaning, given where they are passed.
+//! No constructor fails and no method panics. Edge values have a documented meaning: a ratio or
+//! factor that is not a number, a zero window or rate, a time that steps backwards.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

@@ -7,10 +7,11 @@ use crate::nanos::from_float;
 use crate::ratio::MILLION;
 use crate::{Adapt, Ratio, Sample, near_limit};
 
-/// One call more after a good round, a tenth fewer after a bad one: additive increase, multiplicative decrease.
+/// Additive increase, multiplicative decrease: a call more after a good round, a tenth fewer after
+/// a bad round.
 ///
-/// The law of TCP's congestion avoidance, and of [Netflix's `AIMDLimit`][netflix]. A round is bad if calls were
-/// dropped in it, or if it was slow: its mean is above [`Aimd::tolerance`] times the baseline.
+/// The law of TCP's congestion avoidance, and of [Netflix's `AIMDLimit`][netflix]. A round is bad
+/// if calls were dropped in it, or if its mean is above [`Aimd::tolerance`] times the baseline.
 ///
 /// ```
 /// use buttress_control::{Adapt, Aimd, Ratio};
@@ -21,15 +22,16 @@ use crate::{Adapt, Ratio, Sample, near_limit};
 ///
 /// # Where it settles
 ///
-/// It swings below 1.5 times as many calls as the service can work on at once: at that point they take 1.5
-/// times the baseline. It grows by one a round, so from 20 to 200 it needs 180 rounds. If the service has become
-/// slower, it grows by a fifth a round, up to where it gets as much done as before.
+/// The limit swings below 1.5 times as many calls as the service can work on at once. At that point
+/// calls take 1.5 times the baseline. The limit grows by 1 per round, so the way from 20 to 200
+/// takes 180 rounds. If the service has become slower, the limit grows by a fifth per round, up to
+/// the throughput of before.
 ///
-/// # For servers, and for clients that are told of too much
+/// # For servers, and for clients that learn of overload
 ///
-/// If the service sheds calls, or if an [`Aimd::timeout`] bounds its queue, clients that limit themselves by this
-/// law share it fairly, as TCP's flows do. Without drops several clients can climb together: take
-/// [`Trend`](crate::Trend).
+/// If the service sheds calls, or if an [`Aimd::timeout`] bounds its queue, clients that limit
+/// themselves by this law share the service fairly, as TCP's flows do. Without drops, several
+/// clients can climb together. Use [`Trend`](crate::Trend) there.
 ///
 /// # Defaults
 ///
@@ -55,22 +57,23 @@ pub struct Aimd {
 impl Aimd {
     limit_options!();
 
-    /// What is left of the limit after a bad round: less than 50 % counts as 50 %, more than 100 % as 100 %.
+    /// Sets the share of the limit that is left after a bad round. Less than 50 % counts as 50 %,
+    /// more than 100 % as 100 %.
     pub const fn backoff(mut self, backoff: Ratio) -> Self {
         self.backoff = backoff;
         self
     }
 
-    /// How many times the baseline a round may take on average and still be good.
+    /// Sets the multiple of the baseline up to which the mean of a round is good.
     ///
-    /// Less than 100 % counts as 100 %. Under [`Aimd::each_call`] there is no baseline but a given one, and without
-    /// it only drops are bad.
+    /// Less than 100 % counts as 100 %. Under [`Aimd::each_call`] only a given baseline counts.
+    /// Without a baseline, only drops are bad.
     pub const fn tolerance(mut self, tolerance: Ratio) -> Self {
         self.tolerance = tolerance;
         self
     }
 
-    /// A call that took longer counts as dropped.
+    /// Sets the time above which a call counts as dropped. Default: none.
     pub const fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self

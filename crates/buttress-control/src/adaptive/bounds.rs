@@ -1,7 +1,7 @@
-/// Where a limit starts, and between which it stays.
+/// The initial, the lowest and the highest limit.
 ///
-/// The options may come in any order, so what they mean together is decided when it is read: the minimum is
-/// at least 1, the maximum at least the minimum, and the start between them.
+/// The options may come in any order, so their combined meaning is decided when they are read. The
+/// minimum is at least 1, the maximum at least the minimum, and the initial limit between them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Bounds {
     pub(crate) initial: u32,

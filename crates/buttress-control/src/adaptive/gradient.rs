@@ -6,7 +6,7 @@ use super::rounds::{Round, Rounds};
 use crate::nanos::from_float;
 use crate::{Adapt, Ratio, Sample, near_limit};
 
-/// Goes at once to where the time of calls says the limit should be, and a square root further.
+/// Scales the limit by baseline / RTT at once, and adds a square root of headroom.
 ///
 /// The law of [Envoy's adaptive concurrency filter][envoy]:
 ///
@@ -23,19 +23,19 @@ use crate::{Adapt, Ratio, Sample, near_limit};
 ///
 /// # Where it settles
 ///
-/// At 1.25 times as many calls as the service can work on at once, and the square root of that more. It can double
-/// in a round, and so is the quickest to follow, up and down.
+/// At 1.25 times as many calls as the service can work on at once, plus the square root of that.
+/// The limit can double in a round. So this law is the quickest to follow, up and down.
 ///
 /// # For servers
 ///
-/// For one limit in front of all calls of a service. Several clients that each limit themselves by this law can
-/// climb together: take [`Trend`](crate::Trend).
+/// Use this law for a single limit in front of all calls of a service. Several clients that each
+/// limit themselves by this law can climb together. Use [`Trend`](crate::Trend) there.
 ///
-/// # What it adds
+/// # Changes to the original
 ///
-/// Envoy measures the baseline with three calls at a time every 60 s, and steps every 100 ms. Here both go by
-/// rounds; under [`Gradient::each_call`] it wants a given [`Gradient::baseline`]. After drops the limit comes
-/// down by a tenth; Envoy's filter does not look at them.
+/// Envoy measures the baseline with three calls at a time every 60 s, and steps every 100 ms. Here
+/// both go by rounds. Under [`Gradient::each_call`] the law needs a given [`Gradient::baseline`].
+/// After drops the limit falls by a tenth. Envoy's filter ignores drops.
 ///
 /// # Defaults
 ///
@@ -57,7 +57,7 @@ pub struct Gradient {
 impl Gradient {
     limit_options!();
 
-    /// How much longer than the baseline calls may take before the limit shrinks.
+    /// Sets by how much longer than the baseline calls may take before the limit shrinks.
     pub const fn buffer(mut self, buffer: Ratio) -> Self {
         self.buffer = buffer;
         self

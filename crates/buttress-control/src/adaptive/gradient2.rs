@@ -7,7 +7,7 @@ use super::stats::Average;
 use crate::nanos::from_float;
 use crate::{Adapt, Ratio, Sample, Slack, near_limit};
 
-/// Scales the limit by how much slower calls have become, and always asks for a few calls more.
+/// Scales the limit by how much slower calls have become, and always adds a few calls.
 ///
 /// The law of [Netflix's `Gradient2Limit`][netflix]:
 ///
@@ -25,20 +25,21 @@ use crate::{Adapt, Ratio, Sample, Slack, near_limit};
 ///
 /// # Where it settles
 ///
-/// At 1.2 times as many calls as the service can work on at once, and 4 more; never below 8, for the gradient
-/// takes at most half and the queue gives 4 back. It grows by at most 0.8 a round, and by a fifth if the service
-/// has become slower, up to where it gets as much done as before.
+/// At 1.2 times as many calls as the service can work on at once, plus 4. The limit never falls
+/// below 8, because the gradient takes at most half and the queue gives 4 back. The limit grows by
+/// at most 0.8 per round. If the service has become slower, the limit grows by a fifth per round,
+/// up to the throughput of before.
 ///
 /// # For servers
 ///
-/// For one limit in front of all calls of a service. Several clients that each limit themselves by this law can
-/// climb together: take [`Trend`](crate::Trend).
+/// Use this law for a single limit in front of all calls of a service. Several clients that each
+/// limit themselves by this law can climb together. Use [`Trend`](crate::Trend) there.
 ///
-/// # What it adds
+/// # Changes to the original
 ///
-/// Netflix compares with an average over the last 600 rounds. Under an overload that lasts, this average becomes
-/// the time under overload, and the limit drifts up to its maximum. Here the baseline is measured by probes. After
-/// drops the limit comes down by a tenth; Netflix's class does not look at them.
+/// Netflix compares with an average over the last 600 rounds. Under a lasting overload, this
+/// average becomes the time under overload, and the limit drifts up to its maximum. Here probes
+/// measure the baseline. After drops the limit falls by a tenth. Netflix's class ignores drops.
 ///
 /// # Defaults
 ///
@@ -59,26 +60,27 @@ pub struct Gradient2 {
     tolerance: Ratio,
     queue: Slack,
     smoothing: Ratio,
-    /// Stands for the baseline where nothing is probed.
+    /// The baseline while nothing is probed.
     long: Average,
 }
 
 impl Gradient2 {
     limit_options!();
 
-    /// How many times the baseline calls may take before the limit shrinks. Less than 100 % counts as 100 %.
+    /// Sets the multiple of the baseline above which the limit shrinks. Less than 100 % counts as
+    /// 100 %.
     pub const fn tolerance(mut self, tolerance: Ratio) -> Self {
         self.tolerance = tolerance;
         self
     }
 
-    /// How many calls more than the gradient allows the limit asks for.
+    /// Sets how many calls the limit adds to what the gradient allows.
     pub const fn queue(mut self, queue: Slack) -> Self {
         self.queue = queue;
         self
     }
 
-    /// What the new limit weighs against the one before. More than 100 % counts as 100 %.
+    /// Sets the weight of the new limit against the former limit. More than 100 % counts as 100 %.
     pub const fn smoothing(mut self, smoothing: Ratio) -> Self {
         self.smoothing = smoothing;
         self
@@ -110,7 +112,7 @@ impl Gradient2 {
         }
         self.long.begin_at(probed);
         let long = self.long.add(round.rtt);
-        // After a long overload the average would take as long to come down.
+        // Otherwise the average would need as long to fall as the overload lasted.
         if long > 2.0 * round.rtt {
             self.long.scale(0.95);
         }
@@ -162,5 +164,5 @@ impl Default for Gradient2 {
     }
 }
 
-/// So that one bad round does not take everything.
+/// The smallest gradient, so that a single bad round does not take everything.
 const STEEPEST: f64 = 0.5;

@@ -1,4 +1,5 @@
-/// How many calls a limit may keep waiting inside the service: a number that grows slowly with the limit.
+/// How many calls a limit may keep waiting inside the service, as a function that grows slowly with
+/// the limit.
 ///
 /// The functions of [Netflix's concurrency-limits][netflix].
 ///
@@ -15,23 +16,23 @@
 pub struct Slack(SlackCurve);
 
 impl Slack {
-    /// So many calls at every limit.
+    /// The same number of calls at every limit.
     pub const fn constant(calls: u32) -> Self {
         Self(SlackCurve::Constant(calls))
     }
 
-    /// So many calls for each decimal digit of the limit after the first, and for a limit of one digit as for
-    /// one of two: `factor · max(1, ⌊log10 limit⌋)`.
+    /// `factor` calls for each decimal digit of the limit after the first; for a limit of a single
+    /// digit, the same as for two digits: `factor · max(1, ⌊log10 limit⌋)`.
     pub const fn log10(factor: u32) -> Self {
         Self(SlackCurve::Log10(factor))
     }
 
-    /// The square root of the limit, and at least so many calls: `max(floor, ⌊√limit⌋)`.
+    /// The square root of the limit, and at least `floor` calls: `max(floor, ⌊√limit⌋)`.
     pub const fn sqrt(floor: u32) -> Self {
         Self(SlackCurve::Sqrt(floor))
     }
 
-    /// The calls at this limit.
+    /// Returns the calls at this limit.
     pub const fn at(self, limit: u32) -> u32 {
         match self.0 {
             SlackCurve::Constant(calls) => calls,

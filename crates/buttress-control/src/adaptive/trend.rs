@@ -8,18 +8,18 @@ use super::stats::{Average, Correlation, Quantile};
 use crate::nanos::{from_float, to_float};
 use crate::{Adapt, Ratio, Sample, Slack, near_limit};
 
-/// Watches whether more calls in flight still get more done, or only take longer.
+/// Watches whether more calls in flight still raise the throughput, or only the latency.
 ///
-/// The law of [failsafe-go's adaptive limiter][failsafe]. As in [`Vegas`](crate::Vegas), the limit grows or
-/// shrinks by how many calls wait. Where every place was taken, it shrinks also if, over the last fifty rounds,
-/// with more calls in flight
+/// The law of [failsafe-go's adaptive limiter][failsafe]. As in [`Vegas`](crate::Vegas), the limit
+/// grows or shrinks by the number of waiting calls. If every place was taken, the limit also
+/// shrinks if, over the last fifty rounds, with more calls in flight
 ///
 /// * the throughput fell, or
-/// * it hardly rose (a correlation below 0.3) and the time rose (above 0.5), or
+/// * the throughput hardly rose (a correlation below 0.3) and the time rose (above 0.5), or
 /// * the time rose, and the throughput stayed within a fifth.
 ///
-/// The time is the [`Trend::quantile`] of a round, the median of five of these, averaged over five; the throughput
-/// the calls in flight divided by it.
+/// The time is the [`Trend::quantile`] of a round, the median of five of these, averaged over five.
+/// The throughput is the number of calls in flight divided by the time.
 ///
 /// ```
 /// use buttress_control::{Adapt, Ratio, Trend};
@@ -30,30 +30,35 @@ use crate::{Adapt, Ratio, Sample, Slack, near_limit};
 ///
 /// # Where it settles
 ///
-/// At 3 to 6 calls more than the service can work on at once, or fewer. It moves by one a round for each decimal
-/// digit of the limit after the first.
+/// At 3 to 6 calls more than the service can work on at once, or fewer. The limit moves by 1 per
+/// round for each decimal digit of the limit after the first.
 ///
 /// # For clients and for servers
 ///
-/// The law to take for a client whose service has other clients. It grows slowly enough that the clients come to
-/// probe together before their limits have climbed. Ten clients of a hundred servers hold the sum of their limits
-/// between once and three times the servers, and below four times if few calls take most of the time.
+/// Use this law for a client whose service has other clients. The limit grows slowly enough that
+/// the clients come to probe together before their limits have climbed. Ten clients of a hundred
+/// servers hold the sum of their limits between 1 and 3 times the servers, and below 4 times if few
+/// calls take most of the time.
 ///
-/// Each client keeps some calls waiting, so the sum grows with the number of clients, and is more times the servers if
-/// these are few: twenty clients of a hundred servers hold up to five times the servers. Alone, a client that starts at 20 needs some hundred round trips to come to 100.
+/// Each client keeps some calls waiting, so the sum grows with the number of clients. If the
+/// servers are few, the sum is a larger multiple of them: twenty clients of a hundred servers hold
+/// up to 5 times the servers. Alone, a client that starts at 20 needs some hundred round trips to
+/// reach 100.
 ///
-/// # What it adds
+/// # Changes to the original
 ///
-/// When the service has become slower, the limit grows by a fifth a round instead, up to where it gets as much
-/// done as before. A step by less than 1.45 is not recognized, because the queue of other clients can grow as fast. If
-/// a service becomes slower by such a step and has room for more, the limit falls, and comes back over some hundred
-/// round trips. For a service without other clients the laws for servers follow smaller steps.
+/// When the service has become slower, the limit grows by a fifth per round, up to the throughput
+/// of before. A step by less than 1.45 is not recognized, because the queue of other clients can
+/// grow as fast. If a service becomes slower by such a step and has room for more, the limit falls,
+/// and comes back over some hundred round trips. For a service without other clients the laws for
+/// servers follow smaller steps.
 ///
-/// failsafe-go compares with an average over ten rounds, which follows the load, and leaves it to the correlations
-/// to stop the drift; the limit then swings by half of itself. Here the baseline is measured by probes, and the
-/// correlations decide where the number of waiting calls would leave the limit as it is. As in `Vegas`, the
-/// thresholds are shares of the limit where it is large, and a limit far too high comes down by half of what is
-/// too much. After drops it comes down by a tenth; failsafe-go does not count them.
+/// failsafe-go compares with an average over ten rounds, which follows the load. Its correlations
+/// then have to stop the drift, and the limit swings by half of itself. Here probes measure the
+/// baseline. The correlations decide only where the number of waiting calls would leave the limit
+/// unchanged. As in `Vegas`, the thresholds are shares of a large limit, and a limit that is far
+/// too high falls by half of the excess. After drops the limit falls by a tenth. failsafe-go does
+/// not count drops.
 ///
 /// # Defaults
 ///
@@ -72,7 +77,7 @@ pub struct Trend {
     quantile: Ratio,
     times: Quantile,
     recent: Smoothed,
-    /// Stands for the baseline where nothing is probed.
+    /// The baseline while nothing is probed.
     average: Average,
     throughput: Correlation,
     slowness: Correlation,
@@ -81,14 +86,15 @@ pub struct Trend {
 impl Trend {
     limit_options!();
 
-    /// Which of the times of a round stands for it. More than 100 % counts as 100 %, the longest.
+    /// Sets the quantile of the times of a round that represents the round. Default: 90 %. More
+    /// than 100 % counts as 100 %, the longest.
     pub fn quantile(mut self, quantile: Ratio) -> Self {
         self.quantile = quantile;
         self.times = self.no_times();
         self
     }
 
-    /// What calls take now, smoothed; zero before the first round.
+    /// Returns the smoothed time of recent calls. Zero before the first round.
     pub fn recent(&self) -> Duration {
         from_float(self.recent.value)
     }
@@ -99,8 +105,8 @@ impl Trend {
             band.after_drops()
         } else {
             let waiting = self.waiting(band, round, time);
-            // Against a probed baseline few waiting calls mean that there is room. Against an average they may
-            // also mean that it has followed the load.
+            // Against a probed baseline, few waiting calls mean that there is room. Against an
+            // average, few waiting calls may also mean that the average has followed the load.
             let room = !self.rounds.uses_single_samples() && waiting < band.alpha;
             let futile = self.is_futile(round.in_flight) && !room;
             if let Some(regrown) = self.rounds.regrown(self.limit, round) {
@@ -124,7 +130,8 @@ impl Trend {
         }
     }
 
-    /// How many calls wait: against the probed baseline by the mean, for which Little's law holds.
+    /// The number of waiting calls. Against the probed baseline the mean counts, because Little's
+    /// law holds for the mean.
     fn waiting(&mut self, band: Band, round: Round, time: f64) -> u32 {
         let recent = self.recent.add(time);
         let probed = self.rounds.baseline();
@@ -144,7 +151,7 @@ impl Trend {
         in_flight >= self.limit && (throughput.coefficient < 0.0 || idle && slower)
     }
 
-    /// Up, but to no more than five times what is in flight; and down from beyond.
+    /// Up, to at most 5 times the calls in flight. Down from beyond that.
     fn up(&self, band: Band, in_flight: u32) -> u32 {
         let most = in_flight.saturating_mul(5);
         if self.limit > most { band.down(0) } else { band.up().min(most) }
@@ -201,7 +208,7 @@ impl Default for Trend {
 /// An average over five medians of five.
 #[derive(Clone, Debug)]
 struct Smoothed {
-    /// The newest first; NaN where there was none.
+    /// The newest first. NaN for a missing value.
     last: [f64; 5],
     average: Average,
     value: f64,
@@ -220,7 +227,7 @@ impl Smoothed {
         self.value
     }
 
-    /// The median, once there are five.
+    /// The median, if there are five values.
     fn median(&self) -> Option<f64> {
         let mut sorted = self.last;
         sorted.sort_unstable_by(f64::total_cmp);
@@ -229,6 +236,6 @@ impl Smoothed {
     }
 }
 
-/// Fewer calls waiting make the limit grow, more than [`BETA`] make it shrink.
+/// Fewer waiting calls make the limit grow, more than [`BETA`] make it shrink.
 const ALPHA: Slack = Slack::log10(3);
 const BETA: Slack = Slack::log10(6);

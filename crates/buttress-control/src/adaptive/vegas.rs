@@ -7,15 +7,15 @@ use super::rounds::{Round, Rounds};
 use crate::nanos::from_float;
 use crate::{Adapt, Sample, Slack, near_limit};
 
-/// Keeps a few calls waiting inside the service, and not more.
+/// Keeps a few calls waiting inside the service, and no more.
 ///
-/// The law of [TCP Vegas][vegas] as [Netflix's `VegasLimit`][netflix] has it. By Little's law, of the calls
-/// in flight
+/// The law of [TCP Vegas][vegas] in the form of [Netflix's `VegasLimit`][netflix]. By Little's law,
+/// of the calls in flight
 ///
 /// > `queue = limit · (1 − baseline / rtt)`
 ///
-/// wait. The limit grows while they are fewer than [`Vegas::alpha`], shrinks while they are more than
-/// [`Vegas::beta`], and stays in between.
+/// wait. While fewer than [`Vegas::alpha`] wait, the limit grows. While more than [`Vegas::beta`]
+/// wait, the limit shrinks. In between the limit stays.
 ///
 /// ```
 /// use buttress_control::{Adapt, Slack, Vegas};
@@ -26,19 +26,20 @@ use crate::{Adapt, Sample, Slack, near_limit};
 ///
 /// # Where it settles
 ///
-/// At 3 to 6 calls more than the service can work on at once, and for limits above 30 at a tenth to a fifth of
-/// the limit more.
+/// At 3 to 6 calls more than the service can work on at once. For limits above 30, at a tenth to a
+/// fifth of the limit more.
 ///
 /// # For servers
 ///
-/// For one limit in front of all calls of a service. Several clients that each limit themselves by this law can
-/// climb together: take [`Trend`](crate::Trend).
+/// Use this law for a single limit in front of all calls of a service. Several clients that each
+/// limit themselves by this law can climb together. Use [`Trend`](crate::Trend) there.
 ///
-/// # What it adds
+/// # Changes to the original
 ///
-/// The mean of a round of `n` calls errs by about `1/√n`, and the queue by that share of the limit. So in rounds
-/// `alpha` is at least a tenth of the limit and `beta` a fifth, as the comment on Netflix's class says and its
-/// code does not. A limit far too high comes down by half of what is too much, and after drops by a tenth.
+/// The mean of a round of `n` calls errs by about `1/√n`, and the queue by that share of the limit.
+/// So in rounds `alpha` is at least a tenth of the limit and `beta` a fifth, as the comment on
+/// Netflix's class says and its code does not. A limit that is far too high falls by half of the
+/// excess, and after drops by a tenth.
 ///
 /// # Defaults
 ///
@@ -62,14 +63,16 @@ pub struct Vegas {
 impl Vegas {
     limit_options!();
 
-    /// While fewer calls wait, the limit grows by one for each decimal digit of it after the first, or by
-    /// [`Vegas::beta`] while not even so many wait.
+    /// Sets the number of waiting calls below which the limit grows.
+    ///
+    /// The limit grows by 1 for each decimal digit of the limit after the first. While no more
+    /// calls than that wait, the limit grows by [`Vegas::beta`].
     pub const fn alpha(mut self, alpha: Slack) -> Self {
         self.alpha = alpha;
         self
     }
 
-    /// While more calls wait, the limit shrinks.
+    /// Sets the number of waiting calls above which the limit shrinks.
     pub const fn beta(mut self, beta: Slack) -> Self {
         self.beta = beta;
         self
@@ -103,7 +106,8 @@ impl Vegas {
         }
     }
 
-    /// The baseline, unless this round was the first to show it: without probes it is the least time of a call.
+    /// The baseline, unless this round was the first to show it. Without probes the baseline is the
+    /// least time of a call.
     fn known(&mut self, round: Round) -> Option<f64> {
         let known = self.rounds.baseline();
         if !self.rounds.uses_single_samples() || round.dropped {
