@@ -3,11 +3,13 @@ use std::time::Duration;
 use crate::Nanos;
 use crate::nanos::saturating_nanos;
 
-/// Controlled delay for a queue of requests: tells a queue that stands from one that works off a burst.
+/// Controlled delay for a queue of requests: tells a standing queue from a queue that works off a
+/// burst.
 ///
-/// The law of [folly's `Codel`][folly], described in [Fail at Scale][fail], ACM Queue 2015, after Nichols
-/// and Jacobson, [Controlling Queue Delay][codel], 2012. Where even the shortest wait of an interval was over
-/// the target, the queue is overloaded, and in the next interval whoever waited over twice the target is shed.
+/// The law of [folly's `Codel`][folly], described in [Fail at Scale][fail], ACM Queue 2015, after
+/// Nichols and Jacobson, [Controlling Queue Delay][codel], 2012. If even the shortest wait of an
+/// interval was over the target, the queue is overloaded. In the next interval, requests that
+/// waited over twice the target are shed.
 ///
 /// ```
 /// use std::time::Duration;
@@ -24,12 +26,12 @@ use crate::nanos::saturating_nanos;
 ///
 /// # Time
 ///
-/// An interval ends with the first event later than its length, and begins with that event, however much
-/// time lies between. A time that steps back belongs to the running interval.
+/// An interval ends with the first event later than its length. The next interval begins with that
+/// event, however much time lies between. A time that steps back belongs to the running interval.
 ///
 /// # Bounds
 ///
-/// With an interval of zero nothing is ever shed. With a target of zero any wait is too long.
+/// With an interval of zero no request is ever shed. With a target of zero any wait is too long.
 ///
 /// # Defaults
 ///
@@ -44,14 +46,14 @@ pub struct Codel {
     /// In nanoseconds, as are the others.
     target: u64,
     interval: u64,
-    /// The last time of the running interval; none before the first event.
+    /// The last time of the running interval. `None` before the first event.
     ends: Option<u64>,
     shortest: u64,
     overloaded: bool,
 }
 
 impl Codel {
-    /// A queue whose shortest wait in each interval shall be at most the target.
+    /// Sets the target for the shortest wait of each interval, and the length of an interval.
     pub const fn new(target: Duration, interval: Duration) -> Self {
         Self {
             target: saturating_nanos(target),
@@ -62,33 +64,35 @@ impl Codel {
         }
     }
 
-    /// The same target and interval, with nothing seen yet.
+    /// Returns the same target and interval, with nothing measured.
     pub const fn fresh(&self) -> Self {
         Self { ends: None, shortest: 0, overloaded: false, ..*self }
     }
 
-    /// Counts a request that leaves the queue now after this wait, and says whether to shed it.
+    /// Counts a request that leaves the queue now after this wait, and returns whether to shed the
+    /// request.
     ///
-    /// The first of an interval is never shed, so that there is always one to measure.
+    /// The first request of an interval is never shed, so that there is always a request to
+    /// measure.
     pub fn dequeue(&mut self, now: Nanos, waited: Duration) -> bool {
         let waited = saturating_nanos(waited);
         let first = self.measure(now, waited);
         !first && self.overloaded && waited > self.target.saturating_mul(2)
     }
 
-    /// Counts that the queue ran empty, which is a wait of zero: it does not stand.
+    /// Counts that the queue ran empty. This is a wait of zero, so the queue does not stand.
     pub fn emptied(&mut self, now: Nanos) {
         self.measure(now, 0);
     }
 
-    /// Whether the shortest wait of the last whole interval was over the target.
+    /// Returns whether the shortest wait of the last whole interval was over the target.
     ///
-    /// While nothing leaves the queue this stays as it was.
+    /// While no request leaves the queue, the result does not change.
     pub const fn is_overloaded(&self) -> bool {
         self.overloaded
     }
 
-    /// Notes a wait, and says whether it is the first of its interval.
+    /// Notes a wait, and returns whether it is the first of its interval.
     fn measure(&mut self, now: Nanos, waited: u64) -> bool {
         let ended = self.ends.is_none_or(|ends| now.get() > ends);
         if ended || self.interval == 0 {

@@ -1,8 +1,8 @@
 use std::time::Duration;
 
-/// A point in time: nanoseconds since an epoch of the caller's choosing.
+/// A point in time: nanoseconds since an epoch of the caller's choice.
 ///
-/// The epoch is often the moment a layer was built. All calls on one law must use the same one.
+/// The epoch is often the creation of a layer. All calls on a law must use the same epoch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Nanos(u64);
 
@@ -20,7 +20,7 @@ impl Nanos {
     }
 }
 
-/// The time this long after the epoch; more than 584 years count as 584 years.
+/// The time this long after the epoch. More than 584 years count as 584 years.
 impl From<Duration> for Nanos {
     #[inline]
     fn from(since_epoch: Duration) -> Self {
@@ -40,7 +40,7 @@ pub(crate) const fn to_float(duration: Duration) -> f64 {
     saturating_nanos(duration) as f64
 }
 
-/// So many nanoseconds.
+/// The duration of this many nanoseconds.
 pub(crate) fn from_float(nanos: f64) -> Duration {
     Duration::from_nanos(whole_nanos(nanos))
 }

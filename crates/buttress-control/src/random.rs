@@ -1,7 +1,9 @@
 use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// Uniform draws in one repeatable sequence, whoever asks: `SplitMix64` (Steele, Lea and Flood, "Fast
-/// Splittable Pseudorandom Number Generators", OOPSLA 2014) on one atomic.
+/// Uniform draws in a repeatable sequence that all callers share.
+///
+/// `SplitMix64` (Steele, Lea and Flood, "Fast Splittable Pseudorandom Number Generators", OOPSLA
+/// 2014) on a single atomic.
 ///
 /// ```
 /// use buttress_control::Random;
@@ -13,17 +15,17 @@ use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
 pub struct Random(AtomicU64);
 
 impl Random {
-    /// The sequence of this seed.
+    /// Creates the sequence of this seed.
     pub fn seeded(seed: u64) -> Self {
         Self(AtomicU64::new(seed))
     }
 
-    /// Begins the sequence of another seed.
+    /// Starts the sequence of another seed.
     pub fn seed(&self, seed: u64) {
         self.0.store(seed, Relaxed);
     }
 
-    /// The next draw, from [0, 1).
+    /// Returns the next draw, from `[0, 1)`.
     pub fn draw(&self) -> f64 {
         let mut z = self.0.fetch_add(GAMMA, Relaxed).wrapping_add(GAMMA);
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -1,7 +1,8 @@
 /// A share such as 20 %, held exactly in parts per million.
 ///
-/// A ratio lies between 0 and [`Ratio::MAX`], which is 1000 to 1; what is above counts as that. Decimal
-/// fractions of up to six places are exact, so three deposits at 0.3 are 0.9 tokens and never 1.
+/// A ratio lies between 0 and [`Ratio::MAX`], which is 1000 to 1. A larger value counts as the
+/// maximum. Decimal fractions of up to six places are exact, so three deposits at 0.3 are 0.9
+/// tokens and never 1.
 ///
 /// ```
 /// use buttress_control::Ratio;
@@ -14,18 +15,18 @@
 pub struct Ratio(u32);
 
 impl Ratio {
-    /// Nothing.
+    /// 0.
     pub const ZERO: Self = Self(0);
     /// 1000 to 1, the largest ratio.
     pub const MAX: Self = Self(1000 * MILLION);
 
-    /// So many parts in a hundred: `percent(20)` is 0.2.
+    /// Parts per hundred: `percent(20)` is 0.2.
     #[inline]
     pub const fn percent(percent: u32) -> Self {
         Self::per_million(percent.saturating_mul(MILLION / 100))
     }
 
-    /// So many parts in a million: `per_million(200_000)` is 0.2.
+    /// Parts per million: `per_million(200_000)` is 0.2.
     #[inline]
     pub const fn per_million(parts: u32) -> Self {
         if parts > Self::MAX.0 { Self::MAX } else { Self(parts) }
@@ -44,13 +45,14 @@ impl Ratio {
         Self::per_million((fraction * f64::from(MILLION)).round() as u32)
     }
 
-    /// The parts per million.
+    /// Returns the parts per million.
     #[inline]
     pub const fn parts_per_million(self) -> u32 {
         self.0
     }
 
-    /// This share of `whole`, rounded up: how many retries one call may take of a balance, say.
+    /// Returns this share of `whole`, rounded up. Example: the retries that a call may take of a
+    /// balance.
     #[inline]
     pub fn ceil_of(self, whole: u64) -> u64 {
         let parts = u128::from(whole) * u128::from(self.0);
@@ -63,5 +65,5 @@ impl Ratio {
     }
 }
 
-/// A million parts are the whole, and one token of a budget.
+/// The parts of a whole, and the parts of a token of a budget.
 pub(crate) const MILLION: u32 = 1_000_000;

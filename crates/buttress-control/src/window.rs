@@ -1,4 +1,4 @@
-//! A sliding window cut into slots: what is put into a slot is forgotten together with it.
+//! A sliding window of slots. The events of a slot are dropped together.
 
 use std::time::Duration;
 
@@ -14,8 +14,8 @@ pub(crate) struct Ticks {
 }
 
 impl Ticks {
-    /// Slots so long that all but one of them cover `window`: then the window may begin anywhere inside
-    /// a slot, and what was put there still lives for the whole of it.
+    /// Slots of such a length that all but one of them cover `window`. So the window may begin
+    /// anywhere inside a slot, and the events of that slot still count for the whole window.
     pub(crate) fn covering(window: Duration) -> Self {
         let slot = saturating_nanos(window).div_ceil(SLOTS - 1).max(1);
         Self { reciprocal: u64::MAX / slot }
@@ -29,8 +29,10 @@ impl Ticks {
 
 /// Counts events per slot, without a lock.
 ///
-/// A word holds the count and the turn it belongs to, which is how often the ring has gone round. So
-/// nobody has to empty a slot: whoever comes first in a new turn replaces the whole word.
+/// A word holds the count and its turn: how often the ring has gone round. So no thread has to
+/// empty a slot. The first event of a new turn replaces the whole word.
+///
+/// All orderings are relaxed, because each word is complete in itself and orders no other memory.
 #[derive(Debug)]
 #[repr(align(128))]
 pub(crate) struct WindowCounts {
@@ -56,7 +58,8 @@ impl WindowCounts {
         let turn = tick / SLOTS;
         let mut word = slot.load(Relaxed);
         loop {
-            // One turn ahead is somebody whose clock was read a moment later: their slot is the current one.
+            // A word that is a turn ahead comes from a thread that read the clock a moment later,
+            // so its slot is the current one.
             let current = (word >> COUNT_BITS).wrapping_sub(turn) <= 1;
             let room = if current { MAX_COUNT - (word & MAX_COUNT) } else { MAX_COUNT };
             if room == 0 {
@@ -71,13 +74,13 @@ impl WindowCounts {
         }
     }
 
-    /// Takes one out again from the newest slot of the window that has one, and says which it was.
+    /// Removes an event from the newest slot of the window that has one, and returns the slot.
     pub(crate) fn remove(&self, tick: u64) -> Option<u64> {
         let oldest = tick.saturating_sub(SLOTS - 1);
         (oldest..=tick).rev().find(|tick| self.remove_at(*tick))
     }
 
-    /// How much the window that ends with this slot holds.
+    /// The events in the window that ends with this slot.
     pub(crate) fn sum(&self, tick: u64) -> u64 {
         let live = |(position, slot): (u64, &AtomicU64)| {
             let word = slot.load(Relaxed);
@@ -87,12 +90,12 @@ impl WindowCounts {
         (0..).zip(&self.words).map(live).sum()
     }
 
-    /// How much the slots of the window before this one hold.
+    /// The events in the slots of the window before this slot.
     pub(crate) fn sum_before(&self, tick: u64) -> u64 {
         (tick.saturating_sub(SLOTS - 1)..tick).map(|tick| self.at(tick)).sum()
     }
 
-    /// How much this slot holds.
+    /// The events in this slot.
     #[inline]
     pub(crate) fn at(&self, tick: u64) -> u64 {
         let word = self.words.get(position(tick)).map_or(0, |slot| slot.load(Relaxed));
@@ -110,7 +113,7 @@ impl WindowCounts {
     }
 }
 
-/// Amounts per slot and their sum, for one owner at a time.
+/// Amounts per slot and their sum. The caller's lock protects them.
 #[derive(Debug)]
 pub(crate) struct Amounts {
     slots: [u64; RING],
@@ -123,7 +126,8 @@ impl Amounts {
         Self { slots: [0; RING], total: 0, latest: 0 }
     }
 
-    /// Forgets what has left the window that ends with this slot. The window never moves back.
+    /// Drops the slots that have left the window that ends with this slot. The window never moves
+    /// back.
     pub(crate) fn advance(&mut self, tick: u64) {
         let passed = tick.saturating_sub(self.latest);
         for step in 1..=passed.min(SLOTS) {
@@ -145,8 +149,8 @@ impl Amounts {
         }
     }
 
-    /// Takes an amount out of its slot again, and never more than the slot holds. What the window has
-    /// forgotten, or not reached, is left as it is.
+    /// Removes an amount from its slot, at most what the slot holds. A slot that the window has
+    /// left, or not reached, does not change.
     pub(crate) fn remove(&mut self, tick: u64, amount: u64) {
         let is_live = self.latest.checked_sub(tick).is_some_and(|age| age < SLOTS);
         if let Some(slot) = self.slots.get_mut(position(tick)).filter(|_| is_live) {
@@ -162,15 +166,15 @@ const fn position(tick: u64) -> usize {
     (tick % SLOTS) as usize
 }
 
-/// A power of two; loom walks every load of a slot, so there the window is short.
+/// A power of two. Loom explores every load of a slot, so its window is short.
 const RING: usize = if cfg!(buttress_loom) { 4 } else { 32 };
 
 const SLOTS: u64 = RING as u64;
 
-/// The shortest window whose turns fit into the bits that the count leaves, for every possible time.
+/// The shortest window whose turns fit into the bits beside the count, for every possible time.
 pub(crate) const MIN_WINDOW: Duration = Duration::from_millis(20);
 
-/// The largest count of a slot: 53 million events a second in a window of ten seconds.
+/// The maximum count of a slot: 53 million events per second in a window of ten seconds.
 const MAX_COUNT: u64 = (1 << COUNT_BITS) - 1;
 
 const COUNT_BITS: u32 = 24;

@@ -282,7 +282,7 @@ fn requests_beside_an_accept_all_count() {
             move || two.forget(START),
             || throttle.accept(START),
         );
-        let found = throttle.rejection(START);
+        let found = throttle.rejection_probability(START);
         assert!((found - 0.25).abs() < 1e-9, "{found} is not 3 requests for 1 accept");
     });
 }

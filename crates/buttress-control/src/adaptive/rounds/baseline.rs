@@ -4,37 +4,39 @@ use super::schedule::{ABOUT, Jump, Next, Schedule};
 use crate::adaptive::bounds::Bounds;
 use crate::{Nanos, Sample};
 
-/// What a call takes that waits for no other: measured, again and again, under half of the limit.
+/// The time of a call that waits for no other, measured repeatedly under half of the limit.
 ///
-/// The least time ever seen is too low (one lucky call), and an average that follows the load rises with it
-/// until no load is too much. So the limit is halved for a round now and then, as [BBR][bbr] does with its
-/// window, and as [Envoy][envoy] goes down to three calls. A limit of up to twice what the service can work
-/// on at once then keeps no call waiting.
+/// The least time ever seen is too low (a single lucky call). An average that follows the load
+/// rises with the load, until no load is too much. So the limit is halved for a round from time to
+/// time, as [BBR][bbr] does with its window, and as [Envoy][envoy] goes down to three calls. A
+/// limit of up to twice what the service can work on at once then keeps no call waiting.
 ///
-/// A probe can find more than the baseline for two reasons. Either the service has become slower, or a queue
-/// has not drained: that of other clients, or one that is longer than half of the limit. Only the first can
-/// come at once. So a jump is believed as soon as a probe confirms it, and a rise only when two probes agree.
-/// Neither is believed if half of the limit makes calls quicker by a third: then the queue is the limit's own.
+/// A probe can find more than the baseline for two reasons: the service has become slower, or a
+/// queue has not drained. That queue may belong to other clients, or be longer than half of the
+/// limit. Only the first reason can appear at once. So a jump is believed as soon as a probe
+/// confirms it, and a rise only when two probes agree. Neither is believed if half of the limit
+/// makes calls quicker by a third, because then the queue is the limit's own.
 ///
 /// [bbr]: https://www.ietf.org/archive/id/draft-ietf-ccwg-bbr-02.html#section-5.3.4
 /// [envoy]: https://www.envoyproxy.io/docs/envoy/latest/configuration/http/http_filters/adaptive_concurrency_filter
 #[derive(Clone, Debug)]
 pub(crate) struct Baseline {
-    /// In nanoseconds; 0 while it is unknown.
+    /// In nanoseconds. 0 while unknown.
     rtt: f64,
     phase: ProbePhase,
     schedule: Schedule,
     /// The jump that the running probe checks.
     jump: Option<Jump>,
-    /// What the round before the running probe took, with the whole limit.
+    /// The time of the round before the running probe, under the whole limit.
     full: f64,
-    /// What the last probe found, if that is not believed yet; 0 otherwise.
+    /// The result of the last probe, if not believed yet. 0 otherwise.
     doubt: f64,
     /// Whether the last round was much quicker than the baseline.
     quicker: bool,
-    /// The law's limit at the last probe; 0 before the first.
+    /// The law's limit at the last probe. 0 before the first.
     confirmed: u32,
-    /// The limit with which the service gets as much done as before it became slower; 0 if it did not.
+    /// The limit with which the service has the throughput of before it became slower. 0 if it did
+    /// not.
     reach: u32,
 }
 
@@ -51,7 +53,7 @@ impl Baseline {
         reach: 0,
     };
 
-    /// That of a service that has other clients.
+    /// The baseline of a service that has other clients.
     pub(crate) const SHARED: Self = Self { schedule: Schedule::SHARED, ..Self::UNKNOWN };
 
     pub(crate) const fn rtt(&self) -> Option<f64> {
@@ -70,7 +72,8 @@ impl Baseline {
         }
     }
 
-    /// Whether a sample belongs to a round, and not to the time after the limit was halved or restored.
+    /// Whether a sample belongs to a round, and not to the time after the limit was halved or
+    /// restored.
     #[inline]
     pub(crate) fn admits(&mut self, sample: Sample) -> bool {
         let ProbePhase::Settle { since, calls, probe } = &mut self.phase else { return true };
@@ -85,8 +88,8 @@ impl Baseline {
         false
     }
 
-    /// Learns from a round without drops, and returns whether the law has nothing to learn from it: it was a
-    /// probe, or is about to be checked by one.
+    /// Learns from a round without drops. Returns whether the law must not learn from the round,
+    /// because it was a probe or a probe is about to check it.
     pub(crate) fn learn(&mut self, bounds: Bounds, limit: u32, round: Round, now: Nanos) -> bool {
         if let ProbePhase::Probe { since } = self.phase {
             self.phase = ProbePhase::Settle { since: now, calls: limit, probe: false };
@@ -102,7 +105,7 @@ impl Baseline {
         }
         self.come_down(round.rtt);
         let jump = self.schedule.see(round.rtt, self.rtt, now);
-        // While the limit refuses no call, a lower one would for no need.
+        // While the limit refuses no call, a halved limit would refuse calls without need.
         if !full {
             return false;
         }
@@ -110,7 +113,7 @@ impl Baseline {
         if jump.is_some() && sure.is_none() {
             return true;
         }
-        // Down by half without a look at the baseline: the law may be wrong about it.
+        // The limit has halved since the last probe: the law may be wrong about the baseline.
         let starved = limit <= self.confirmed / 2;
         if self.schedule.is_due(limit, round.rtt, now) || sure.is_some() || starved {
             if sure.is_some() {
@@ -123,25 +126,25 @@ impl Baseline {
         sure.is_some()
     }
 
-    /// Ends a round with drops. A probe in which calls were dropped has measured nothing.
+    /// Ends a round with drops. A probe with drops has measured nothing.
     pub(crate) fn give_up(&mut self, now: Nanos) {
         let probed =
             matches!(self.phase, ProbePhase::Settle { probe: true, .. } | ProbePhase::Probe { .. });
         self.phase = ProbePhase::Between;
         self.schedule.give_up(now, probed);
-        // Drops say that there is no room, whatever calls take.
+        // Drops say that there is no room, whatever the time of calls.
         (self.reach, self.confirmed) = (0, 0);
     }
 
-    /// Where the limit was for the throughput before the service became slower, and calls wait for no other,
-    /// a fifth more.
+    /// A fifth more, while the limit is below the limit for the former throughput and calls wait
+    /// for no other.
     pub(crate) fn regrown(&self, limit: u32, round: Round) -> Option<u32> {
         let room = limit < self.reach && round.rtt <= self.rtt * NO_QUEUE;
         room.then(|| limit.saturating_add((limit / 5).max(1)))
     }
 
-    /// Calls that are faster under load than without any have shown that the baseline is too high. The first
-    /// such round may be chance.
+    /// Calls that are faster under load than without load show that the baseline is too high. The
+    /// first such round may be chance.
     fn come_down(&mut self, rtt: f64) {
         let before = mem::replace(&mut self.quicker, rtt < self.rtt * MUCH_LESS);
         if self.quicker {
@@ -150,16 +153,16 @@ impl Baseline {
         }
     }
 
-    /// Takes in what a probe has found, and returns when to probe again.
+    /// Learns from a probe, and returns when to probe again.
     fn adopt(&mut self, limit: u32, rtt: f64) -> Next {
         let full = self.full;
         let jump = mem::take(&mut self.jump).is_some_and(|jump| jump.is_confirmed_by(rtt, full));
         let doubt = mem::take(&mut self.doubt);
         let first = mem::replace(&mut self.confirmed, limit) == 0;
-        // With half of the limit a queue of these calls would be gone, or half as long.
+        // Under half of the limit, a queue of the limit's own would be gone, or half as long.
         let unmoved = rtt > self.full * ABOUT;
         if jump {
-            // By Little's law the same throughput takes so many more calls in flight.
+            // By Little's law the same throughput needs more calls in flight by this factor.
             self.reach = scaled(limit, rtt / self.rtt);
             self.rtt = rtt;
             return Next::Soon;
@@ -185,12 +188,12 @@ impl Baseline {
     }
 }
 
-/// What a law sees at the end of a round.
+/// The result of a round, for a law.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Round {
-    /// The mean, in nanoseconds and at least one, of the calls that were answered.
+    /// The mean time of the answered calls, in nanoseconds and at least 1.
     pub(crate) rtt: f64,
-    /// The most calls in flight.
+    /// The maximum number of calls in flight.
     pub(crate) in_flight: u32,
     /// Whether so many calls were dropped that the mean does not matter.
     pub(crate) dropped: bool,
@@ -199,9 +202,9 @@ pub(crate) struct Round {
 #[derive(Clone, Copy, Debug)]
 enum ProbePhase {
     Between,
-    /// The limit was halved for a probe, or restored after it. The next round must not see those who waited
-    /// before, and it must not see only the quick ones of those who came after: so it begins when so many of
-    /// these have ended, two round trips later.
+    /// The limit was halved for a probe, or restored after one. The next round must not see calls
+    /// that waited before. The round must not see only the quick calls among the later ones either.
+    /// So the round begins when `calls` of the later calls have ended, two round trips later.
     Settle {
         since: Nanos,
         calls: u32,
@@ -217,7 +220,7 @@ fn half(bounds: Bounds, limit: u32) -> u32 {
     (limit / 2).max(bounds.floor()).min(limit)
 }
 
-/// The limit times this, and a quarter more, because both times err.
+/// `limit · times`, and a quarter more, because both times err.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
@@ -227,12 +230,13 @@ fn scaled(limit: u32, times: f64) -> u32 {
     (f64::from(limit) * times * 1.25) as u32
 }
 
-/// Beyond what chance does to the mean of a round, which for exponential times is off by a tenth.
+/// Beyond the chance error of a round's mean, which is a tenth for exponential times.
 const MUCH_LESS: f64 = 0.75;
 const MUCH_MORE: f64 = 1.25;
 
-/// Of a first probe that has found more, no more than this is believed, and half of it at once.
+/// The most that is believed of a first probe that found more. Half of that is believed at once.
 const BELIEVED: f64 = 1.5;
 
-/// Within this the mean of a round is that of calls that wait for no other.
+/// Up to this multiple of the baseline, the mean of a round is that of calls that wait for no
+/// other.
 const NO_QUEUE: f64 = 1.05;

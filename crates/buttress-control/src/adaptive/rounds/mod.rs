@@ -6,10 +6,12 @@ pub(crate) use self::baseline::Round;
 use super::bounds::Bounds;
 use crate::{Nanos, Sample, near_limit};
 
-/// Gathers samples into rounds, for one call says little: a law moves at the end of a round.
+/// Groups samples into rounds, because a single call says little. A law moves at the end of a
+/// round.
 ///
-/// A round holds at least twice as many calls as may be in flight, so by [Little's law][little] it
-/// lasts two round trips or more, and a law sees what its last step did before it takes the next one.
+/// A round holds at least twice as many calls as may be in flight. By [Little's law][little] a
+/// round then lasts two round trips or more, and a law sees the effect of its last step before the
+/// next.
 ///
 /// [little]: https://en.wikipedia.org/wiki/Little%27s_law
 #[derive(Clone, Debug)]
@@ -17,8 +19,8 @@ pub(crate) struct Rounds {
     least: u32,
     totals: RoundTotals,
     baseline: Baseline,
-    /// When a round last ended for its drops. What had started by then is not held against the limit that
-    /// followed.
+    /// When a round last ended because of drops. Drops of calls that started before are not held
+    /// against the new limit.
     last_drop_round: Nanos,
 }
 
@@ -30,14 +32,14 @@ impl Rounds {
         last_drop_round: Nanos::new(0),
     };
 
-    /// For a client of a service that has others.
+    /// Rounds for a client of a service that has other clients.
     pub(crate) const SHARED: Self = Self { baseline: Baseline::SHARED, ..Self::DEFAULT };
 
     pub(crate) const fn set_round_size(&mut self, calls: u32) {
         self.least = if calls > SHORTEST { calls } else { SHORTEST };
     }
 
-    /// Every sample is a round, and nothing is probed: what a law does without any of this.
+    /// Makes every sample a round, without probes, as the original laws do.
     pub(crate) const fn use_single_samples(&mut self) {
         self.least = 1;
     }
@@ -47,18 +49,18 @@ impl Rounds {
         self.least == 1
     }
 
-    /// The limit in force where the law's own is this: lower while a probe runs.
+    /// The limit in force for the law's own `limit`: lower while a probe runs.
     #[inline]
     pub(crate) fn cap(&self, bounds: Bounds, limit: u32) -> u32 {
         self.baseline.cap(bounds, limit)
     }
 
-    /// What a call takes that waits for nobody, in nanoseconds, where that is known.
+    /// The time of a call that waits for no other, in nanoseconds, if known.
     pub(crate) const fn baseline(&self) -> Option<f64> {
         self.baseline.rtt()
     }
 
-    /// The baseline, unless the limit is down to measure it.
+    /// The baseline, unless the limit is halved to measure the baseline.
     #[inline]
     pub(crate) fn settled(&self, bounds: Bounds, limit: u32) -> Option<f64> {
         if self.cap(bounds, limit) == limit { self.baseline() } else { None }
@@ -68,7 +70,8 @@ impl Rounds {
         self.baseline.know(baseline);
     }
 
-    /// The limit after a round that shows that it may go back to where it was before the service became slower.
+    /// The limit after a round that shows that the limit may return to where it was before the
+    /// service became slower.
     pub(crate) fn regrown(&self, limit: u32, round: Round) -> Option<u32> {
         self.baseline.regrown(limit, round)
     }
@@ -79,7 +82,7 @@ impl Rounds {
         self.totals.calls() == 0
     }
 
-    /// Counts a sample under the law's own limit, and returns the round that it ends.
+    /// Counts a sample under the law's own limit, and returns the round that the sample ends.
     #[inline]
     pub(crate) fn learn(&mut self, bounds: Bounds, limit: u32, sample: Sample) -> Option<Round> {
         let cap = self.cap(bounds, limit);
@@ -124,8 +127,8 @@ impl RoundTotals {
     #[inline]
     fn add(&mut self, sample: Sample) {
         self.in_flight = self.in_flight.max(sample.in_flight);
-        // What a dropped call took says when it was dropped, not how fast the service is: calls that are shed
-        // at once would look like the fastest of all.
+        // The time of a dropped call says when the call was dropped, not how fast the service is.
+        // Calls that are shed at once would look like the fastest of all.
         if sample.dropped {
             self.drops = self.drops.saturating_add(1);
         } else {
@@ -139,7 +142,7 @@ impl RoundTotals {
         self.answered.saturating_add(self.drops)
     }
 
-    /// Whether this is a round of that size, or has the drops that decide one.
+    /// Whether this is a round of that size, or has enough drops to end one.
     #[inline]
     const fn is_round_of(&self, size: u32) -> bool {
         self.calls() >= size || self.drops > size / DROPS_IN
@@ -155,8 +158,9 @@ impl RoundTotals {
     }
 }
 
-/// The mean of ten exponential times is off by a third already.
+/// The smallest round. The mean of ten exponential times already errs by a third.
 const SHORTEST: u32 = 10;
 
-/// More than one call dropped in so many is a sign of too many; a few fail at any load.
+/// If more than one call in this many is dropped, the load is too high. A few calls fail at any
+/// load.
 const DROPS_IN: u32 = 20;

@@ -3,45 +3,47 @@ use std::mem;
 use crate::Nanos;
 use crate::nanos::whole_nanos;
 
-/// When the limit is halved for the next probe: a window of up to [`WINDOW`] round trips after the time at which
-/// calls were last quickest.
+/// When to halve the limit for the next probe: a window of up to [`WINDOW`] round trips after the
+/// lowest latency.
 ///
-/// Several clients of one service, each with a limit of its own, must probe at the same time, because half of
-/// one limit does not empty the queue of the others. They see the same queue, and so the same dip when one of
-/// them probes. Each counts its time from the lowest dip: the next time they come together, the dip is deeper,
-/// and the rest joins in. This is how the flows of [BBR][bbr] come to probe together.
+/// Several clients of a service, each with a limit of its own, must probe at the same time, because
+/// half of a single limit does not empty the queue of the others. The clients see the same queue,
+/// and so the same dip when one of them probes. Each client counts its time from the lowest dip.
+/// The next time they come together, the dip is deeper, and the rest joins in. The flows of
+/// [BBR][bbr] come to probe together in this way.
 ///
-/// The time is counted in what calls take, which is the same for all clients, and not in rounds, which are
-/// longer for small limits.
+/// The time is counted in round trips, which are the same for all clients, and not in rounds, which
+/// are longer for small limits.
 ///
 /// [bbr]: https://www.ietf.org/archive/id/draft-ietf-ccwg-bbr-02.html#section-5.3.4
 #[derive(Clone, Debug)]
 pub(crate) struct Schedule {
-    /// What rounds took lately, in nanoseconds; 0 before the first.
+    /// The recent mean time of rounds, in nanoseconds. 0 before the first round.
     usual: f64,
-    /// How many rounds that is the mean of.
+    /// The number of rounds in that mean.
     rounds: u32,
     /// Whether the last round took much longer.
     odd: bool,
-    /// What the last two rounds took, the later first.
+    /// The times of the last two rounds, the later first.
     last: [f64; 2],
-    /// What rounds took before these two.
+    /// The mean time of rounds before these two.
     before: f64,
-    /// By how much three rounds must be longer to be a jump; infinite if only [`JUMP`] is one.
+    /// The factor by which three rounds must be longer to be a jump. Infinite if only [`JUMP`]
+    /// counts.
     small: f64,
     /// The lowest mean of a round since the last probe, and when that round began.
     low: f64,
     low_at: Nanos,
     /// When the current round began.
     began: Nanos,
-    /// How many round trips the window lasts.
+    /// The length of the window, in round trips.
     times: f64,
-    /// A probe is due after so many rounds, whatever the time; 0 if that is not so.
+    /// A probe is due after this many rounds, whatever the time. 0 if not so.
     soon: u32,
 }
 
 impl Schedule {
-    /// The first time is a guess under whatever load there was, and is soon checked.
+    /// The first measurement is a guess under the present load, and is soon checked.
     pub(crate) const FIRST: Self = Self {
         usual: 0.0,
         rounds: 0,
@@ -56,21 +58,22 @@ impl Schedule {
         soon: SOON,
     };
 
-    /// The same for a service that has other clients. Their queue can grow by [`SMALL_JUMP`] within three of the
-    /// long rounds of a small limit.
+    /// The same for a service that has other clients. Their queue can grow by [`SMALL_JUMP`] within
+    /// three of the long rounds of a small limit.
     pub(crate) const SHARED: Self = Self { small: f64::INFINITY, ..Self::FIRST };
 
     pub(crate) const fn begin(&mut self, now: Nanos) {
         self.began = now;
     }
 
-    /// Counts from here: what calls take is not compared with anything before.
+    /// Starts over with this time, so that later rounds are not compared with earlier ones.
     pub(crate) const fn start_at(&mut self, rtt: f64) {
         self.usual = rtt;
         (self.last, self.before) = ([rtt; 2], rtt);
     }
 
-    /// Takes in a round at the whole limit, and returns the jump if calls take much longer all of a sudden.
+    /// Learns from a round under the whole limit. Returns the jump if calls suddenly take much
+    /// longer.
     pub(crate) fn see(&mut self, rtt: f64, baseline: f64, now: Nanos) -> Option<Jump> {
         let began = mem::replace(&mut self.began, now);
         if rtt < self.low {
@@ -89,7 +92,8 @@ impl Schedule {
         self.see_three(rtt, baseline)
     }
 
-    /// Takes in the same round, and returns the jump if the last three took longer than those before.
+    /// Learns from the same round. Returns the jump if the last three rounds took longer than those
+    /// before.
     fn see_three(&mut self, rtt: f64, baseline: f64) -> Option<Jump> {
         let [last, second] = self.last;
         self.last = [rtt, last];
@@ -133,8 +137,8 @@ impl Schedule {
         };
     }
 
-    /// A round has ended for its drops. Its time does not count, and if it was a probe, the next is due a window
-    /// later.
+    /// Ends a round because of drops. The time of the round does not count. If the round was a
+    /// probe, the next probe is due a window later.
     pub(crate) const fn give_up(&mut self, now: Nanos, probed: bool) {
         let lost = now.get().saturating_sub(self.began.get());
         let low_at = Nanos::new(self.low_at.get().saturating_add(lost));
@@ -149,77 +153,82 @@ impl Schedule {
 /// When to probe after a probe.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Next {
-    /// After [`SOON`] rounds: it has found something new.
+    /// After [`SOON`] rounds, because the probe has found something new.
     Soon,
-    /// After the [`FIRST_WINDOW`]: half of the limit was still too much.
+    /// After the [`FIRST_WINDOW`], because half of the limit was still too much.
     Early,
     /// After a window twice as long as the last.
     Later,
 }
 
-/// Calls that take longer than they did, all of a sudden.
+/// A sudden increase of the time of calls.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Jump {
     before: f64,
-    /// Whether this is not the first round of it, which may hold calls from before.
+    /// Whether this is a further round of the jump. The first round may hold calls from before.
     pub(crate) again: bool,
-    /// By how much calls must still take longer.
+    /// The factor by which calls must still take longer.
     still: f64,
-    /// Which part of what they took before they must take under half of the limit.
+    /// The share of their former time that calls must take under half of the limit.
     unmoved: f64,
 }
 
 impl Jump {
-    /// Whether calls still take that much longer under half of the limit, where `full` is what they took before.
+    /// Whether calls still take that much longer under half of the limit. `full` is their time
+    /// under the whole limit.
     pub(crate) fn is_confirmed_by(self, rtt: f64, full: f64) -> bool {
         rtt > self.before * self.still && rtt > full * self.unmoved
     }
 }
 
-/// So many round trips pass from one probe to the next. With a limit of 16 a probe takes about 15 of them, under half
-/// of the limit: about two calls in a hundred.
+/// The round trips between two probes. With a limit of 16 a probe takes about 15 of them, under
+/// half of the limit: about two calls in a hundred.
 const WINDOW: f64 = 256.0;
 
-/// The first window, which doubles from probe to probe: one that has found something new errs like every
-/// single one, and the next are to be averaged with it.
+/// The first window, which doubles from probe to probe. A probe that has found something new errs
+/// like any single measurement, and the next probes are to be averaged with it.
 const FIRST_WINDOW: f64 = 32.0;
 
-/// Under a smaller limit a probe, which needs a hundred calls, is long, and so the window is longer too.
+/// Below this limit the window is longer, because a probe needs a hundred calls and takes long.
 const LONG: f64 = 10.0;
 
-/// So many rounds, if a probe has found something new.
+/// The rounds until the next probe, if a probe has found something new.
 const SOON: u32 = 2;
 
-/// The mean of a hundred exponential times errs by a tenth, so 1.45 twice in a row is no chance. A queue grows to
-/// that over many rounds. A step of the service by 1.8 is still seen when the first round was half of it.
+/// The mean of a hundred exponential times errs by a tenth, so 1.45 twice in a row is no chance. A
+/// queue grows to that over many rounds. A step of the service by 1.8 is still seen if half of the
+/// first round was before the step.
 const JUMP: f64 = 1.45;
 
-/// The mean of three rounds errs by 0.06, and that of those before by 0.04, so a step by 1.3 is seen in most cases. A
-/// probe must find as much.
+/// The mean of three rounds errs by 0.06, and that of those before by 0.04, so a step by 1.3 is
+/// seen in most cases. A probe must find as much.
 const SMALL_JUMP: f64 = 1.2;
 
-/// What each of the three rounds must be longer by: a round that holds calls from before tells nothing.
+/// Each of the three rounds must be longer by this factor: a round that holds calls from before
+/// says nothing.
 const EACH: f64 = 1.1;
 
-/// If the limit keeps a fifth of its calls waiting, half of it makes calls quicker by that. One mean errs by half of it.
+/// If the limit keeps a fifth of its calls waiting, half of the limit makes calls quicker by a
+/// fifth. A mean errs by half of that.
 const UNMOVED_SMALL: f64 = 0.9;
 
-/// A jump must also be above the baseline by more than chance, or it may be the way back from a dip.
+/// A jump must also be above the baseline by more than chance. Otherwise it may be the way back
+/// from a dip.
 const SLOWER: f64 = 1.25;
 
-/// What a probe must find of a jump: a tenth less than [`JUMP`], because one mean errs by that.
+/// What a probe must find of a jump: a tenth less than [`JUMP`], because a mean errs by that.
 const STILL: f64 = 1.35;
 
-/// So many rounds must have been seen before one can stand out: half of what is averaged.
+/// The rounds that must have been seen before a round can stand out: half of what is averaged.
 const KNOWN: u32 = 4;
 
-/// What calls usually take is averaged over so many rounds: long enough to be steady, and short enough to follow a
-/// queue that grows.
+/// The rounds over which the usual time is averaged: enough to be steady, and few enough to follow
+/// a queue that grows.
 const AVERAGED: f64 = 8.0;
 
-/// In the second half of a window this much less than usual is taken for another client's probe. If it was
-/// chance, the probe comes a little early.
+/// In the second half of a window, a time this far below the usual time counts as another client's
+/// probe. If the dip was chance, the probe comes a little early.
 const DIP: f64 = 0.95;
 
-/// Two times are about the same if the lower is more than this of the higher.
+/// Two times are about the same if the lower is more than this share of the higher.
 pub(crate) const ABOUT: f64 = 2.0 / 3.0;

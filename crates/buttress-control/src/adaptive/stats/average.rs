@@ -1,6 +1,7 @@
 /// An exponentially weighted average that begins as the plain mean of its first values.
 ///
-/// [Netflix's `ExpAvgMeasurement`][netflix], and [failsafe-go's `MovingAverage`][failsafe].
+/// The law of [Netflix's `ExpAvgMeasurement`][netflix] and [failsafe-go's
+/// `MovingAverage`][failsafe].
 ///
 /// [netflix]: https://github.com/Netflix/concurrency-limits/blob/main/concurrency-limits-core/src/main/java/com/netflix/concurrency/limits/limit/measurement/ExpAvgMeasurement.java
 /// [failsafe]: https://github.com/failsafe-go/failsafe-go/blob/master/internal/util/average.go
@@ -8,17 +9,17 @@
 pub(crate) struct Average {
     value: f64,
     count: u32,
-    /// What a value weighs that comes after the first ones.
+    /// The weight of a value after the first ones.
     weight: f64,
 }
 
 impl Average {
-    /// One that mostly remembers so many values: each weighs `2 / (age + 1)`.
+    /// An average that mostly remembers `age` values: each has the weight `2 / (age + 1)`.
     pub(crate) fn over(age: u32) -> Self {
         Self { value: 0.0, count: 0, weight: 2.0 / (f64::from(age.max(1)) + 1.0) }
     }
 
-    /// Counts this as the mean of the first values, if there was none yet.
+    /// Takes this value as the mean of the first values, if there were none.
     pub(crate) fn begin_at(&mut self, value: Option<f64>) {
         if let Some(value) = value
             && self.count == 0
@@ -49,8 +50,9 @@ const WARM_UP: u32 = 10;
 mod tests {
     use super::Average;
 
+    /// Netflix concurrency-limits, `ExpAvgMeasurementTest`.
     #[test]
-    fn ac_09_the_mean_of_ten_values_goes_over_into_the_weighted_average() {
+    fn mean_of_ten_values_turns_into_the_weighted_average() {
         let mut average = Average::over(100);
         for step in 0..10_u32 {
             let mean = average.add(10.0 + f64::from(step));

@@ -1,11 +1,12 @@
-/// How two numbers have moved together over the last fifty rounds: [failsafe-go's `CorrelationWindow`][failsafe].
+/// The correlation of two numbers over the last fifty rounds, as in [failsafe-go's
+/// `CorrelationWindow`][failsafe].
 ///
 /// [failsafe]: https://github.com/failsafe-go/failsafe-go/blob/master/internal/util/windows.go
 #[derive(Clone, Debug)]
 pub(crate) struct Correlation {
     pairs: [(f64, f64); WINDOW],
     count: usize,
-    /// Where the oldest stands once the window is full.
+    /// The index of the oldest pair once the window is full.
     next: usize,
 }
 
@@ -36,10 +37,11 @@ impl Correlation {
     }
 }
 
-/// What a [`Correlation`] shows.
+/// The result of a [`Correlation`].
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Relation {
-    /// Pearson's, from −1 to 1; 0 where one of both hardly moves, or too little was seen.
+    /// Pearson's coefficient, from −1 to 1. 0 if one of the numbers hardly moves, or too few pairs
+    /// were seen.
     pub(crate) coefficient: f64,
     /// The standard deviation of the second number as a share of its mean.
     pub(crate) variation: f64,
@@ -58,5 +60,5 @@ const WINDOW: usize = 50;
 
 const WARM_UP: usize = 10;
 
-/// A number that varies by less than a hundredth is taken to stand still.
+/// A number that varies by less than a hundredth counts as constant.
 const STILL: f64 = 0.01;

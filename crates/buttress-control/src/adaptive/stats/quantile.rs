@@ -1,7 +1,7 @@
 /// A quantile of a stream of numbers, kept in five markers: the P² algorithm.
 ///
-/// R. Jain and I. Chlamtac, [The P² Algorithm for Dynamic Calculation of Quantiles and Histograms Without
-/// Storing Observations][p2], Communications of the ACM 28 (10), 1985.
+/// R. Jain and I. Chlamtac, [The P² Algorithm for Dynamic Calculation of Quantiles and Histograms
+/// Without Storing Observations][p2], Communications of the ACM 28 (10), 1985.
 ///
 /// [p2]: https://doi.org/10.1145/4372.4378
 #[derive(Clone, Copy, Debug)]
@@ -12,9 +12,9 @@ pub(crate) struct Quantile {
 }
 
 impl Quantile {
-    /// The value that this share of the numbers, from 0 to 1, lies below.
+    /// The value below which this share of the numbers lies, from 0 to 1.
     pub(crate) fn of(share: f64) -> Self {
-        // A marker at infinity is a place that is still free.
+        // A marker at infinity is a free place.
         let markers = [0.0, share / 2.0, share, f64::midpoint(1.0, share), 1.0];
         let markers = markers.map(|share| Marker { share, height: f64::INFINITY, rank: 0.0 });
         Self { share, count: 0, markers }
@@ -30,7 +30,7 @@ impl Quantile {
         }
     }
 
-    /// The estimate, which is exact for up to five numbers; 0 for none.
+    /// The estimate, which is exact for up to five numbers. 0 for none.
     pub(crate) fn value(&self) -> f64 {
         let [.., middle, _, _] = self.markers;
         if self.count > 5 {
@@ -66,7 +66,7 @@ impl Quantile {
         }
     }
 
-    /// Moves each inner marker by one rank where it stands at least one off.
+    /// Moves each inner marker by one rank if it stands at least one rank off.
     fn adjust(&mut self) {
         let numbers = f64::from(self.count - 1);
         let [lowest, low, middle, high, highest] = &mut self.markers;
@@ -78,10 +78,10 @@ impl Quantile {
 
 #[derive(Clone, Copy, Debug)]
 struct Marker {
-    /// Which quantile it stands for.
+    /// The quantile that the marker estimates.
     share: f64,
     height: f64,
-    /// How many numbers lie at or below it.
+    /// The number of values at or below the height.
     rank: f64,
 }
 
@@ -118,23 +118,24 @@ mod tests {
     }
 
     #[test]
-    fn a_quantile_of_few_numbers_is_one_of_them() {
+    fn quantile_of_few_numbers_is_exact() {
         assert!(ninety([]) < 1e-9);
         assert!((ninety([7]) - 7.0).abs() < 1e-9);
         assert!((ninety([5, 1, 4, 2, 3]) - 5.0).abs() < 1e-9);
     }
 
     #[test]
-    fn a_quantile_of_many_numbers_is_near() {
+    fn quantile_of_many_numbers_is_near() {
         // 7919 is prime to 10,000, so this is each number below 10,000 once, well mixed.
         let mixed = (0..10_000).map(|n| n * 7919 % 10_000);
         let estimate = ninety(mixed);
         assert!((estimate - 9000.0).abs() < 50.0, "{estimate}");
     }
 
-    /// The example of the paper, its table I: the median of twenty observations is estimated as 4.44.
+    /// The example of the paper, its table I: the median of twenty observations is estimated as
+    /// 4.44.
     #[test]
-    fn the_published_example_comes_out() {
+    fn published_example_gives_the_published_estimate() {
         let values = [
             0.02, 0.15, 0.74, 3.39, 0.83, 22.37, 10.15, 15.43, 38.62, 15.92, 34.60, 10.28, 1.47,
             0.40, 0.05, 11.39, 0.27, 0.42, 0.09, 11.37,
