@@ -1,4 +1,4 @@
-//! Backoff, retry budgets, rate limits, CoDel, client-side throttling and adaptive concurrency
+//! Backoff, retry budgets, rate limits, controlled delay, client-side throttling and adaptive concurrency
 //! limits, as pure arithmetic without a runtime.
 //!
 //! A law reads no clock, draws no random number and knows no runtime. The caller passes the time as

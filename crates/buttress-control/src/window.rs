@@ -149,7 +149,7 @@ impl Amounts {
         }
     }
 
-    /// Removes an amount from its slot, at most what the slot holds. A slot that the window has
+    /// Removes an amount from its slot, at most the amount of the slot. A slot that the window has
     /// left, or not reached, does not change.
     pub(crate) fn remove(&mut self, tick: u64, amount: u64) {
         let is_live = self.latest.checked_sub(tick).is_some_and(|age| age < SLOTS);

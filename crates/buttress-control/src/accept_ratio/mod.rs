@@ -15,12 +15,13 @@ use crate::{Nanos, Ratio};
 
 pub use self::sent::{RequestEnd, SentRequest};
 
-/// Client-side throttling: sends as many requests as a service has lately shown that it accepts, times a
+/// Client-side throttling: sends as many requests as the service lately accepted, times a
 /// multiplier, and rejects the rest before they are sent.
 ///
-/// A request is rejected with the probability `max(0, (requests - K · accepts) / (requests + 1))`, over
-/// the requests and accepts of the last window. This is [adaptive throttling][sre] of the SRE book, chapter
-/// "Handling Overload". While the service accepts at least one request in `K`, none is rejected.
+/// A request is rejected with the probability `max(0, (requests - K · accepts) / (requests + 1))`,
+/// over the requests and accepts of the last window. This is [adaptive throttling][sre] of the SRE
+/// book, chapter "Handling Overload". While the service accepts at least one request in `K`, no
+/// request is rejected.
 ///
 /// ```
 /// use buttress_control::{AcceptRatio, Nanos};
@@ -37,42 +38,45 @@ pub use self::sent::{RequestEnd, SentRequest};
 ///
 /// # What to count
 ///
-/// An accept is an answer of the service that does not say it is overloaded. A request counts
+/// An accept is an answer of the service that does not say that the service is overloaded. A
+/// request counts
 ///
 /// * at once if it is rejected here,
 /// * when it is answered, or
-/// * when it is *late*: still without an answer after twice the usual latency.
+/// * when it is *late*: without an answer after twice the usual latency.
 ///
-/// So a service that hangs is noticed before its first answer, and calls made side by side are not held
-/// against a service that has had no time to answer them. [`AcceptRatio::send`] and [`AcceptRatio::end`] keep
-/// account of all that. [`AcceptRatio::attempt`] and [`AcceptRatio::accept`] are the formula alone: there a
-/// request counts when it is made.
+/// So the law notices a service that hangs before its first answer. Concurrent calls are not held
+/// against a service that has had no time to answer them. [`AcceptRatio::send`] and
+/// [`AcceptRatio::end`] keep these counts. [`AcceptRatio::attempt`] and [`AcceptRatio::accept`] are
+/// the formula alone: there a request counts when it is made.
 ///
-/// The usual latency is one that most accepted calls stay below. Each accepted call that takes longer raises
-/// the estimate by up to 30 %, each other one lowers it by up to 1.6 %. Less than 5 ms counts as 5 ms. While
-/// nothing has been accepted in the window, it is at least [`AcceptRatio::initial_latency`].
+/// Most accepted calls stay below the usual latency. Each accepted call that takes longer raises
+/// the estimate by up to 30 %. Every other accepted call lowers it by up to 1.6 %. Less than 5 ms
+/// counts as 5 ms. While the window holds no accepted call, the usual latency is at least
+/// [`AcceptRatio::initial_latency`].
 ///
-/// The window must be longer than the longest call. A call is late after half a window at the latest.
+/// The window must be longer than the longest call. A call is late after half a window at the
+/// latest.
 ///
 /// # Time
 ///
-/// The window moves in 32 steps, and counts what is in it for at most a thirtieth longer. A time before
-/// the latest one counts as that one.
+/// The window moves in 32 steps, and counts its requests for at most a thirtieth longer. A time
+/// before the latest time counts as the latest.
 ///
 /// # Sharing
 ///
-/// A request and an accept are a few compare-and-swaps each, without a lock. The sums of a window are taken
-/// once a step, by whoever comes first in it; what somebody counts just then may count a step later.
+/// A request and an accept are a few compare-and-swaps each, without a lock. The first call of a
+/// step takes the sums of the window. A concurrent request or accept may count a step later.
 ///
 /// # Bounds
 ///
-/// A multiplier under 1 counts as 1, and a cap over 1 as 1. A window under 20 ms counts as 20 ms. A step
-/// counts at most 16,777,215 requests and as many accepts; more are ignored.
+/// A multiplier under 1 counts as 1, and a cap over 1 as 1. A window under 20 ms counts as 20 ms. A
+/// step counts at most 16,777,215 requests and as many accepts. Further ones are ignored.
 ///
 /// # Defaults
 ///
-/// `AcceptRatio::new()` has a multiplier of 2, a window of two minutes and a cap of 90 %, begins with the
-/// first request, and assumes a latency of 250 ms until it knows better.
+/// `AcceptRatio::new()` has a multiplier of 2, a window of two minutes and a cap of 90 %. It
+/// rejects from the first request on, and assumes a latency of 250 ms at first.
 ///
 /// [sre]: https://sre.google/sre-book/handling-overload/#eq2101
 #[derive(Debug)]
@@ -87,7 +91,7 @@ pub struct AcceptRatio {
 }
 
 impl AcceptRatio {
-    /// A throttle that has seen nothing yet.
+    /// Creates a throttle that has counted nothing yet.
     pub fn new() -> Self {
         Self {
             window: RequestWindow::new(Ticks::covering(WINDOW)),
@@ -99,14 +103,14 @@ impl AcceptRatio {
         }
     }
 
-    /// How many requests are sent for each that is accepted, 2 by default: what is sent on top shows when
-    /// the service has recovered.
+    /// Sets how many requests are sent per accepted request. Default: 2. The requests above the
+    /// accepted ones show when the service has recovered.
     pub fn multiplier(mut self, k: Ratio) -> Self {
         self.multiplier = u64::from(k.parts_per_million().max(MILLION));
         self
     }
 
-    /// How far back requests and accepts count, two minutes by default.
+    /// Sets how long requests and accepts count. Default: two minutes.
     pub fn window(mut self, window: Duration) -> Self {
         let window = window.max(MIN_WINDOW);
         self.window.ticks = Ticks::covering(window);
@@ -114,42 +118,44 @@ impl AcceptRatio {
         self
     }
 
-    /// The most that is rejected, 90 % by default: the rest finds out whether the service has recovered.
+    /// Sets the maximum rejection probability. Default: 90 %. The remaining requests find out
+    /// whether the service has recovered.
     pub fn max_rejection(mut self, cap: Ratio) -> Self {
         self.cap = cap.as_f64().min(1.0);
         self
     }
 
-    /// Rejects nothing while fewer requests than this count in the window, 0 by default.
+    /// Sets the number of requests in the window below which no request is rejected. Default: 0.
     pub fn min_requests(mut self, requests: u32) -> Self {
         self.at_least = u64::from(requests);
         self
     }
 
-    /// Sets the latency that is assumed until calls have been accepted, 250 ms by default: a call without an
-    /// answer counts after twice that.
+    /// Sets the latency that is assumed until calls have been accepted. Default: 250 ms. A call
+    /// without an answer counts after twice that.
     ///
-    /// A service whose first answers take longer than twice as long is shed from until they come.
+    /// If the first answers of a service take longer than twice this latency, calls are rejected
+    /// until they come.
     pub fn initial_latency(mut self, latency: Duration) -> Self {
         self.usual.assume(saturating_nanos(latency));
         self
     }
 
-    /// A throttle with the same options that has seen nothing yet.
+    /// Returns a throttle with the same options that has counted nothing yet.
     pub fn fresh(&self) -> Self {
         let Self { multiplier, cap, at_least, .. } = *self;
         let window = RequestWindow::new(self.window.ticks);
         Self { window, multiplier, cap, at_least, usual: self.usual.fresh(), ..Self::new() }
     }
 
-    /// Whether the window holds no request, so that a new throttle would do as well.
+    /// Returns whether the window holds no request, so that a new throttle would behave the same.
     pub fn is_fresh(&self, now: Nanos) -> bool {
         self.window.totals(self.window.latest_tick(now)).requests == 0
     }
 
-    /// Counts a request, and says whether to send it.
+    /// Counts a request, and returns whether to send the request.
     ///
-    /// `random` is a uniform draw from `[0, 1)`, one for each request; NaN counts as 0.
+    /// `random` is a uniform draw from `[0, 1)`, a new draw for each request. NaN counts as 0.
     #[inline]
     pub fn attempt(&self, now: Nanos, random: f64) -> bool {
         let tick = self.window.latest_tick(now);
@@ -158,14 +164,15 @@ impl AcceptRatio {
         sent
     }
 
-    /// Returns the request if it is to be sent. It counts when it [ends](Self::end), or is late; one that
-    /// is not to be sent counts at once.
+    /// Returns the request if it is to be sent. The request counts when it [ends](Self::end), or is
+    /// late. A request that is not to be sent counts at once.
     ///
-    /// `random` is a uniform draw from `[0, 1)`, one for each request; NaN counts as 0.
+    /// `random` is a uniform draw from `[0, 1)`, a new draw for each request. NaN counts as 0.
     #[inline]
     pub fn send(&self, now: Nanos, random: f64) -> Option<SentRequest> {
         let tick = self.window.latest_tick(now);
-        // It is out before it is a request: another thread must not see it as one that counts.
+        // Must run before `add_request`: otherwise another thread in `counted` could see the
+        // request as one that counts already.
         let sent = self.admits(tick, now, random).map(|accepts| {
             let generation = self.outstanding.begin(now, self.usual.patience(accepts));
             SentRequest { at: now, generation }
@@ -186,26 +193,28 @@ impl AcceptRatio {
             RequestEnd::GivenUp if self.is_late(now, sent) => {}
             RequestEnd::GivenUp | RequestEnd::Void => self.forget(now),
         }
-        // After the accept: another thread must not see a request that counts, and not yet its answer.
+        // Must run after `accept`: otherwise another thread in `counted` could see the request as
+        // one that counts, and not its accept.
         self.outstanding.end(sent.generation);
     }
 
-    /// Counts an answer that shows the service is not overloaded.
+    /// Counts an answer that shows that the service is not overloaded.
     #[inline]
     pub fn accept(&self, now: Nanos) {
         self.window.add_accept(self.window.latest_tick(now));
     }
 
-    /// Takes a request back whose outcome says nothing of the service: cancelled, or rejected further in.
+    /// Removes a request whose outcome says nothing about the service: cancelled, or rejected
+    /// further in.
     ///
-    /// It is taken from the newest step that has one, which need not be its own. Where the window has
-    /// none, nothing is taken.
+    /// The request is removed from the newest step that has a request, which may not be its own. If
+    /// the window has none, nothing is removed.
     pub fn forget(&self, now: Nanos) {
         let tick = self.window.latest_tick(now);
         self.window.remove_request(tick);
     }
 
-    /// The probability with which a request would be rejected now, from 0 to the cap.
+    /// Returns the probability with which a request would be rejected now, from 0 to the cap.
     pub fn rejection_probability(&self, now: Nanos) -> f64 {
         let tick = self.window.latest_tick(now);
         self.probability(self.counted(tick, self.window.totals(tick), now))
@@ -215,7 +224,7 @@ impl AcceptRatio {
     #[inline]
     fn admits(&self, tick: u64, now: Nanos, random: f64) -> Option<u64> {
         let totals = self.window.totals(tick);
-        // Almost always the accepts cover even the requests that do not count yet.
+        // The accepts almost always cover even the requests that do not count yet.
         (self.covers(totals) || self.spares(tick, totals, now, random)).then_some(totals.accepts)
     }
 
@@ -227,7 +236,8 @@ impl AcceptRatio {
 
     #[inline]
     fn covers(&self, WindowTotals { requests, accepts }: WindowTotals) -> bool {
-        // Neither overflows: a window counts less than 2^29 of each, and a multiplier is at most 10^9.
+        // Neither overflows: a window counts less than 2^29 of each, and a multiplier is at most
+        // 10^9.
         requests < self.at_least || requests * u64::from(MILLION) <= accepts * self.multiplier
     }
 
@@ -240,7 +250,7 @@ impl AcceptRatio {
         ((float(requests) - accepted) / (float(requests) + 1.0)).clamp(0.0, self.cap)
     }
 
-    /// Without the requests that may yet be answered in time.
+    /// The totals without the requests that may still be answered in time.
     fn counted(
         &self,
         tick: u64,
@@ -248,7 +258,8 @@ impl AcceptRatio {
         now: Nanos,
     ) -> WindowTotals {
         let young = self.outstanding.young(now, self.usual.patience(accepts));
-        // The accepts once more, because a request that is no longer out may have been accepted meanwhile.
+        // Read the accepts again after `young`: a request that has ended meanwhile may have been
+        // accepted. `end` counts the accept before it ends the request.
         WindowTotals {
             requests: requests.saturating_sub(young),
             accepts: self.window.totals(tick).accepts,

@@ -1,15 +1,16 @@
 use crate::Nanos;
 use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// How many calls are out, by when they were made: young ones, which may yet be answered in time, and
-/// the others, which are late.
+/// The calls in flight, by the time they were made: young calls, which may still be answered in
+/// time, and late calls.
 ///
-/// Calls made one after the other share a generation, an eighth of the time after which they are late. So
-/// a call is late at most an eighth after its time. A generation is reused once all of its calls are
-/// late; until then, calls that find none free join the newest.
+/// Calls made one after the other share a generation, an eighth of the time after which they are
+/// late. So a call is late at most an eighth after its time. A generation is reused once all its
+/// calls are late. Until then, calls that find no free generation join the newest.
 ///
-/// All orderings are relaxed: a generation's count and its two dates are separate words, and a reader
-/// that sees them out of step counts a few calls as young or late for the length of a generation.
+/// All orderings are relaxed. The count of a generation and its two times are separate words. A
+/// reader that sees them out of step counts a few calls as young or late for the length of a
+/// generation.
 #[derive(Debug)]
 pub(crate) struct Outstanding {
     /// The number of the newest generation.
@@ -19,7 +20,7 @@ pub(crate) struct Outstanding {
 
 #[derive(Debug)]
 struct Generation {
-    /// Its number, and how many of its calls are out.
+    /// The number of the generation, and how many of its calls are in flight.
     word: AtomicU64,
     /// When its first and its latest call were made, in nanoseconds.
     first: AtomicU64,
@@ -36,7 +37,7 @@ impl Outstanding {
         Self { newest: AtomicU64::new(0), generations: std::array::from_fn(|_| generation()) }
     }
 
-    /// A call is made now. Returns the number of its generation.
+    /// Counts a call made now. Returns the number of its generation.
     #[inline]
     pub(crate) fn begin(&self, now: Nanos, patience: u64) -> u64 {
         let newest = self.newest.load(Relaxed);
@@ -49,26 +50,27 @@ impl Outstanding {
         };
         let generation = self.generation(number);
         generation.join(number);
-        // No read-modify-write: two calls at once may leave the date of the earlier.
+        // No read-modify-write, to save an atomic operation: of two concurrent calls, the time of
+        // the earlier may stay.
         if generation.latest.load(Relaxed) < now.get() {
             generation.latest.store(now.get(), Relaxed);
         }
         number
     }
 
-    /// A call has ended that joined this generation.
+    /// Ends a call that joined this generation.
     #[inline]
     pub(crate) fn end(&self, number: u64) {
         self.generation(number).leave(number);
     }
 
-    /// How many calls are out and not late yet.
+    /// The number of calls that are in flight and not late yet.
     pub(crate) fn young(&self, now: Nanos, patience: u64) -> u64 {
         let young = |generation: &&Generation| !generation.is_late(now, patience);
         self.generations.iter().filter(young).map(Generation::count).sum()
     }
 
-    /// Begins a generation, if there is one whose calls are late.
+    /// Begins a generation, if there is a generation whose calls are late.
     #[cold]
     fn open(&self, number: u64, now: Nanos, patience: u64) -> Option<u64> {
         let generation = self.generation(number);
@@ -77,8 +79,8 @@ impl Outstanding {
         if !begun(word) && word & MAX_COUNT > 0 && !generation.is_late(now, patience) {
             return None;
         }
-        // Before the dates: the calls of the former generation must not look young again. Another thread
-        // may have begun this one already, and then its calls stay.
+        // Must run before the times are set: otherwise the calls of the former generation would
+        // look young again. If another thread has begun this generation already, its calls stay.
         let empty = (number & NUMBERS) << COUNT_BITS;
         let _ =
             generation.word.fetch_update(Relaxed, Relaxed, |word| (!begun(word)).then_some(empty));
@@ -102,7 +104,7 @@ impl Generation {
         self.change(number, |count| (count < MAX_COUNT).then_some(count + 1));
     }
 
-    /// Does nothing for a call whose generation is gone: it was late.
+    /// Does nothing if the generation has been reused, because the call was late then.
     #[inline]
     fn leave(&self, number: u64) {
         self.change(number, |count| count.checked_sub(1));
@@ -128,10 +130,11 @@ impl Generation {
     }
 }
 
-/// Half as many again as the young ones: a patience that shrinks leaves longer generations behind.
+/// Half as many again as hold young calls, because a shorter patience leaves longer generations
+/// behind.
 const GENERATIONS: usize = if cfg!(buttress_loom) { 2 } else { 16 };
 
-/// Generations in the time after which a call is late.
+/// The generations in the time after which a call is late.
 const PARTS: u64 = 8;
 
 const MAX_COUNT: u64 = (1 << COUNT_BITS) - 1;
@@ -151,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_is_young_for_the_patience_and_at_most_an_eighth_longer() {
+    fn call_is_young_for_the_patience_and_at_most_an_eighth_longer() {
         let calls = Outstanding::new();
         for made in 5000..5100 {
             calls.begin(at(made), PATIENCE);
@@ -161,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_that_ended_is_not_out_whatever_came_after_it() {
+    fn ended_call_is_not_in_flight_whatever_came_after() {
         let calls = Outstanding::new();
         let early: Vec<_> = (0..50).map(|n| calls.begin(at(1000 + n), PATIENCE)).collect();
         let late: Vec<_> = (0..50).map(|n| calls.begin(at(1600 + n), PATIENCE)).collect();
@@ -176,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_patience_that_grows_or_shrinks_loses_no_young_call() {
+    fn changed_patience_loses_no_young_call() {
         let calls = Outstanding::new();
         // Generations of 100 ns fill the ring before the patience is 1,000 times as long.
         for n in 0..6000 {
@@ -193,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn calls_after_a_long_rest_begin_a_generation_of_their_own() {
+    fn call_after_a_long_rest_begins_a_generation() {
         let calls = Outstanding::new();
         calls.begin(at(1), PATIENCE);
         let second = calls.begin(at(1_000_000), PATIENCE);

@@ -3,12 +3,15 @@ use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use crate::window::{Ticks, WindowCounts};
 
 /// The requests and accepts of the last window.
+///
+/// All orderings are relaxed: each word is complete in itself. A sum of an older step is found out
+/// by the step in its word.
 #[derive(Debug)]
 pub(crate) struct RequestWindow {
     pub(crate) ticks: Ticks,
-    /// The latest step that anybody saw.
+    /// The latest step that any thread saw.
     latest: AtomicU64,
-    /// What the window held before its latest step: see [`WindowTotals::pack`].
+    /// The totals before the latest step: see [`WindowTotals::pack`].
     earlier: AtomicU64,
     requests: WindowCounts,
     accepts: WindowCounts,
@@ -35,14 +38,15 @@ impl RequestWindow {
         self.accepts.add(tick);
     }
 
-    /// Takes a request back, from the newest step that has one.
+    /// Removes a request from the newest step that has one.
     pub(crate) fn remove_request(&self, tick: u64) {
         if self.requests.remove(tick) != Some(tick) {
             self.sum_up(tick);
         }
     }
 
-    /// The window never moves back, so that nothing is put where it has been summed up.
+    /// The window never moves back, so that no request is counted in a step that has been summed
+    /// up.
     #[inline]
     pub(crate) fn latest_tick(&self, now: Nanos) -> u64 {
         self.ticks.at(now).max(self.latest.load(Relaxed))
@@ -71,7 +75,7 @@ impl RequestWindow {
     }
 }
 
-/// How many requests and accepts, less than 2^29 of each.
+/// The numbers of requests and accepts, less than 2^29 of each.
 #[derive(Clone, Copy)]
 pub(crate) struct WindowTotals {
     pub(crate) requests: u64,
@@ -79,8 +83,8 @@ pub(crate) struct WindowTotals {
 }
 
 impl WindowTotals {
-    /// Into one word, with the low bits of the step: whoever was slow to sum up an older step is
-    /// found out.
+    /// Packs both totals into a word, with the low bits of the step. These bits expose a thread
+    /// that was slow to sum up an older step.
     fn pack(&self, tick: u64) -> u64 {
         (tick << (2 * SUM_BITS)) | (self.requests << SUM_BITS) | self.accepts
     }

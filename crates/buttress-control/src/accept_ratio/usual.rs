@@ -1,15 +1,14 @@
 use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// How long accepted calls usually take, and from that, when a call without an answer is late.
-///
-/// All of it is in nanoseconds.
+/// The usual latency of accepted calls, and the time after which a call without an answer is late.
+/// In nanoseconds.
 #[derive(Debug)]
 pub(crate) struct Usual {
-    /// Most calls take no longer.
+    /// Most accepted calls take no longer.
     latency: AtomicU64,
-    /// What is assumed at first, and while no call is known to have been accepted lately.
+    /// The latency assumed at first, and while no call is known to have been accepted lately.
     assumed: u64,
-    /// No call is waited for longer.
+    /// The maximum time until a call is late.
     longest: u64,
 }
 
@@ -20,7 +19,7 @@ impl Usual {
         Self { latency: AtomicU64::new(latency), assumed: latency, longest }
     }
 
-    /// The same before it has learned anything.
+    /// The same assumption, before anything was learned.
     pub(crate) fn fresh(&self) -> Self {
         Self::assuming(self.assumed, self.longest)
     }
@@ -33,7 +32,7 @@ impl Usual {
         self.longest = longest;
     }
 
-    /// How long a call may be out before it is late: twice the usual latency.
+    /// How long a call may be in flight before it is late: twice the usual latency.
     #[inline]
     pub(crate) fn patience(&self, accepts: u64) -> u64 {
         let usual = self.latency.load(Relaxed).max(LEAST);
@@ -41,10 +40,11 @@ impl Usual {
         usual.saturating_mul(2).min(self.longest)
     }
 
-    /// Takes an accepted call into account.
+    /// Learns from an accepted call.
     ///
-    /// This is the "frugal" estimator of Ma, Muthukrishnan and Sandler (2014), with steps in proportion: up
-    /// by 19 for one down, but never past the call. So it rests where about one call in ten takes longer.
+    /// This is the "frugal" estimator of Ma, Muthukrishnan and Sandler (2014), with steps in
+    /// proportion: up by 19 for a step down of 1, but never past the call. So the estimate rests
+    /// where about a tenth of the calls take longer.
     #[inline]
     pub(crate) fn learn(&self, took: u64) {
         let latency = self.latency.load(Relaxed);
@@ -54,7 +54,7 @@ impl Usual {
         } else {
             latency.saturating_sub(step).max(took)
         };
-        // Two calls at once may count as one.
+        // A store, and no compare-and-swap: of two concurrent calls, the step of one may be lost.
         if next != latency {
             self.latency.store(next, Relaxed);
         }
@@ -71,7 +71,7 @@ mod tests {
     const MILLI: u64 = 1_000_000;
 
     #[test]
-    fn the_usual_latency_is_one_that_most_calls_stay_below() {
+    fn most_calls_stay_below_the_usual_latency() {
         let usual = Usual::assuming(Usual::DEFAULT_LATENCY, u64::MAX);
         // 7919 is prime to 10,000, so this is each time below 10 s once, well mixed.
         for n in 0..10_000 {
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn few_calls_are_enough_to_learn_a_longer_latency() {
+    fn few_calls_teach_a_longer_latency() {
         let usual = Usual::assuming(Usual::DEFAULT_LATENCY, u64::MAX);
         (0..1000).for_each(|_| usual.learn(10 * MILLI));
         assert_eq!(usual.patience(1), 20 * MILLI);
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn the_patience_has_bounds() {
+    fn patience_has_bounds() {
         let usual = Usual::assuming(0, 60_000 * MILLI);
         assert_eq!(usual.patience(0), 10 * MILLI);
         usual.learn(1);

@@ -10,9 +10,9 @@ pub use self::gcra::Gcra;
 pub use self::rates::Rates;
 pub use self::reservation::{Denied, Reservation};
 
-/// How many cells may pass in a period, and how many of them at once.
+/// How many cells pass in a period, and how many of them at once.
 ///
-/// A cell is what is counted: a request, say, or a kilobyte of one.
+/// A cell is the unit that is counted: for example a request, or a kilobyte of a request.
 ///
 /// ```
 /// use std::time::Duration;
@@ -24,15 +24,16 @@ pub use self::reservation::{Denied, Reservation};
 ///
 /// # Burst
 ///
-/// The burst is what may pass at one moment after a rest, and the count if it is not given. In any window
-/// there pass at most `rate · window + burst` cells, so a rate of `n` a second with a burst of 1 never
-/// lets a second see more than `n + 1`.
+/// The burst is the number of cells that pass at a single moment after a rest. Default: the count.
+/// In any window at most `rate · window + burst` cells pass. So a rate of `n` per second with a
+/// burst of 1 lets at most `n + 1` cells pass in any second.
 ///
 /// # Bounds
 ///
-/// A count of 0 lets nothing pass, whatever the period. Otherwise a period of zero is no limit at all.
-/// The time between two cells is kept in sixteenths of a nanosecond, rounded up; more than 18 years
-/// count as that, and a burst that takes more than 18 years to come back counts as what 18 years bring.
+/// A count of 0 lets nothing pass, whatever the period. Otherwise a period of zero is no limit at
+/// all. The time between two cells is kept in sixteenths of a nanosecond, rounded up. More than 18
+/// years count as 18 years. A burst that takes more than 18 years to come back counts as the cells
+/// of 18 years.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[doc(alias("rate limiter", "leaky bucket", "token bucket"))]
 pub struct Rate {
@@ -42,43 +43,43 @@ pub struct Rate {
 }
 
 impl Rate {
-    /// So many cells in any one second, evenly spread, after a burst of as many.
+    /// `count` cells per second, evenly spread, after a burst of as many.
     pub const fn per_second(count: u32) -> Self {
         Self::new(count, Duration::from_secs(1))
     }
 
-    /// So many cells a minute, after a burst of as many.
+    /// `count` cells per minute, after a burst of as many.
     pub const fn per_minute(count: u32) -> Self {
         Self::new(count, Duration::from_secs(60))
     }
 
-    /// So many cells an hour, after a burst of as many.
+    /// `count` cells per hour, after a burst of as many.
     pub const fn per_hour(count: u32) -> Self {
         Self::new(count, Duration::from_secs(60 * 60))
     }
 
-    /// So many cells in each period, after a burst of as many.
+    /// `count` cells in each period, after a burst of as many.
     pub const fn new(count: u32, period: Duration) -> Self {
         Self { count, burst: count, period }.burst(count)
     }
 
-    /// How many cells may pass at once after a rest. A burst of 0 counts as 1.
+    /// Sets the number of cells that pass at once after a rest. Default: the count. 0 counts as 1.
     pub const fn burst(mut self, cells: u32) -> Self {
         self.burst = if cells == 0 { 1 } else { cells };
         self
     }
 
-    /// The cells of a period.
+    /// Returns the cells of a period.
     pub const fn count(self) -> u32 {
         self.count
     }
 
-    /// The time in which the count passes.
+    /// Returns the time in which the count passes.
     pub const fn period(self) -> Duration {
         self.period
     }
 
-    /// The cells that may pass at once after a rest, at least 1.
+    /// Returns the cells that pass at once after a rest, at least 1.
     pub const fn burst_size(self) -> u32 {
         self.burst
     }
@@ -97,25 +98,27 @@ impl Rate {
     }
 }
 
-/// A burst of 0 lets nothing pass, an interval of 0 everything.
+/// The rate of the cell rate algorithm. A burst of 0 lets nothing pass, an interval of 0
+/// everything.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CellRate {
-    /// From one cell to the next, in sixteenths of a nanosecond.
+    /// The time between two cells, in sixteenths of a nanosecond.
     pub(crate) interval: u64,
     pub(crate) burst: u32,
 }
 
 impl CellRate {
-    /// How long it takes for so many cells to come.
+    /// The time in which this many cells come.
     #[inline]
     pub(crate) fn span(self, cells: u32) -> u64 {
-        // A change of the rate can be seen half; otherwise a burst never takes more than `LONGEST`.
+        // Saturating, because a concurrent `set_rate` can show parts of two rates. Otherwise a
+        // burst never takes more than `LONGEST`.
         self.interval.saturating_mul(u64::from(cells))
     }
 }
 
-/// Time is kept in sixteenths of a nanosecond, so that rates which do not divide a second are met.
+/// Time is kept in sixteenths of a nanosecond, for rates that do not divide a second.
 pub(crate) const FRACTION_BITS: u32 = 4;
 
-/// Half of the time that a word can hold, 18 years.
+/// Half of the time that a word holds, 18 years.
 const LONGEST: u64 = 1 << 63;

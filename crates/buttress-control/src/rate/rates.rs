@@ -3,9 +3,9 @@ use std::time::Duration;
 use super::reservation::ReservedCells;
 use crate::{Denied, Gcra, Nanos, Rate, Reservation};
 
-/// Several rate limits at once: ten a second and a hundred a minute, say.
+/// Several rate limits at once, for example ten per second and a hundred per minute.
 ///
-/// A call takes from all of them or from none. One rate costs what a [`Gcra`] costs.
+/// A call takes from all of them or from none. A single rate costs as much as a [`Gcra`].
 ///
 /// ```
 /// use std::time::Duration;
@@ -20,9 +20,10 @@ use crate::{Denied, Gcra, Nanos, Rate, Reservation};
 ///
 /// # Sharing
 ///
-/// All limits are looked at first, then taken from in turn; whoever finds that others were faster gives
-/// back what it took and looks again. Meanwhile others may be refused for its sake. What somebody has
-/// taken on top of it is not moved, and then a cell can be lost until it is earned again.
+/// A call reads all limits first, and then takes from each in turn. If another call was faster, the
+/// call gives back what it took and starts over. Other calls may be denied meanwhile because of it.
+/// Cells that another call took on top are not moved. In that case a cell can be lost until it is
+/// earned again.
 #[derive(Debug)]
 pub struct Rates {
     first: Gcra,
@@ -30,12 +31,12 @@ pub struct Rates {
 }
 
 impl Rates {
-    /// A limit to one rate.
+    /// Creates a limit to a single rate.
     pub fn new(rate: Rate) -> Self {
         Self { first: Gcra::new(rate), more: Box::default() }
     }
 
-    /// Limits to this rate as well. Two rates that are the same count as one, with twice the work.
+    /// Adds a rate. Two equal rates count as one, with twice the work.
     pub fn and(mut self, rate: Rate) -> Self {
         let mut more = self.more.into_vec();
         more.push(Gcra::new(rate));
@@ -43,29 +44,30 @@ impl Rates {
         self
     }
 
-    /// A new limit to the rates of this one as they are now, with their whole bursts there.
+    /// Returns a new limit to the present rates, with their whole bursts available.
     pub fn fresh(&self) -> Self {
         let more = self.more.iter().map(|law| Gcra::new(law.rate())).collect();
         Self { first: Gcra::new(self.first.rate()), more }
     }
 
-    /// The single limits, in the order in which they were given.
+    /// Returns the single limits, in the order in which they were added.
     ///
-    /// Taking from one of them alone is not seen by the others.
+    /// Taking from a single limit does not take from the others.
     pub fn laws(&self) -> impl Iterator<Item = &Gcra> {
         std::iter::once(&self.first).chain(&self.more)
     }
 
-    /// Changes one rate, counted from 0, as [`Gcra::set_rate`] does. There may be none of this number.
+    /// Sets the rate at this index, from 0, as [`Gcra::set_rate`] does. An index out of range
+    /// changes nothing.
     pub fn set_rate(&self, now: Nanos, index: usize, rate: Rate) {
         if let Some(law) = self.laws().nth(index) {
             law.set_rate(now, rate);
         }
     }
 
-    /// Takes so many cells of each rate now if they are all there, and nothing if not.
+    /// Takes this many cells of each rate now if all of them are there. Otherwise takes none.
     ///
-    /// A denial tells the longest wait.
+    /// A denial carries the longest wait.
     #[inline]
     pub fn take(&self, now: Nanos, cells: u32) -> Result<(), Denied> {
         if self.more.is_empty() || cells == 0 {
@@ -74,9 +76,10 @@ impl Rates {
         self.hold(now, cells, Duration::ZERO, &mut |_| {}).map(drop)
     }
 
-    /// Sets so many cells of each rate aside for the time when they are all there.
+    /// Reserves this many cells of each rate for the time when all of them are there.
     ///
-    /// Refused, with nothing taken, when that is more than `patience` from now.
+    /// If that time is more than `patience` from now, the reservation is denied and no cells are
+    /// taken.
     pub fn reserve(
         &self,
         now: Nanos,
@@ -91,10 +94,11 @@ impl Rates {
         Ok(Reservation::new(at, first, more.into_boxed_slice()))
     }
 
-    /// Gives back a reservation whose caller will not act, under the conditions of [`Gcra::cancel`].
+    /// Gives back a reservation whose caller will not act, under the conditions of
+    /// [`Gcra::cancel`].
     ///
-    /// Of several rates, each gives back the reservation that was its last, at any time, and nothing of
-    /// others.
+    /// With several rates, each rate gives back the reservation if it was the rate's last, at any
+    /// time. Otherwise the rate gives back nothing.
     pub fn cancel(&self, now: Nanos, reservation: &Reservation) {
         if self.more.is_empty() {
             self.first.cancel(now, reservation);
@@ -105,37 +109,38 @@ impl Rates {
         }
     }
 
-    /// How many cells can be taken now: the fewest of all rates.
+    /// Returns the number of cells that can be taken now: the fewest of all rates.
     pub fn tokens(&self, now: Nanos) -> u32 {
         self.more.iter().map(|law| law.tokens(now)).fold(self.first.tokens(now), u32::min)
     }
 
-    /// Returns the time until so many cells are there for a caller behind others that take `ahead` cells
-    /// first, as [`Gcra::wait_behind`] does: that of the slowest rate alone. Takes nothing.
+    /// Returns the time until this many cells are there for a caller behind others that take
+    /// `ahead` cells first, as [`Gcra::wait_behind`] does. The slowest rate decides. Takes nothing.
     pub fn wait_behind(&self, now: Nanos, ahead: u64, cells: u32) -> Result<Duration, Denied> {
         let longest =
             |longest: Duration, law: &Gcra| Ok(law.wait_behind(now, ahead, cells)?.max(longest));
         self.laws().try_fold(Duration::ZERO, longest)
     }
 
-    /// Whether so many cells of each rate can be there at once, now or later, as [`Gcra::fits`] says.
+    /// Returns whether this many cells of each rate can be there at once, now or later, as
+    /// [`Gcra::fits`] does.
     pub fn fits(&self, cells: u32) -> bool {
         self.laws().all(|law| law.fits(cells))
     }
 
-    /// How long until all bursts are there again.
+    /// Returns the time until all bursts are there again.
     pub fn full_in(&self, now: Nanos) -> Duration {
         self.more.iter().map(|law| law.full_in(now)).fold(self.first.full_in(now), Duration::max)
     }
 
-    /// Whether all bursts are there, so that [`Rates::fresh`] would do as well.
+    /// Returns whether all bursts are there, so that [`Rates::fresh`] would behave the same.
     #[inline]
     pub fn is_fresh(&self, now: Nanos) -> bool {
         self.first.is_fresh(now) && self.more.iter().all(|law| law.is_fresh(now))
     }
 
-    /// Takes from all limits for the time when all have the cells, and hands the reserved cells of the
-    /// further ones over, the last first.
+    /// Takes from all limits at the time when all have the cells. Passes the reserved cells of the
+    /// further limits to `keep`, the last first.
     fn hold(
         &self,
         now: Nanos,
@@ -156,7 +161,7 @@ impl Rates {
     }
 }
 
-/// From this limit and the next ones, or from none if another caller was faster at one of them.
+/// Takes from this limit and the next ones, or from none if another call was faster at one of them.
 fn hold_all(
     law: &Gcra,
     next: &[Gcra],

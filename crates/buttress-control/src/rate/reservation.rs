@@ -2,9 +2,10 @@ use std::time::Duration;
 
 use crate::Nanos;
 
-/// Cells that are held for one caller, from a time on: see [`Gcra::reserve`] and [`Rates::reserve`].
+/// Cells that are reserved for a caller from a time on: see [`Gcra::reserve`] and
+/// [`Rates::reserve`].
 ///
-/// Dropping it gives nothing back; hand it to `cancel` of the law it came from.
+/// Dropping a reservation gives nothing back. Pass it to `cancel` of its law.
 ///
 /// [`Gcra::reserve`]: crate::Gcra::reserve
 /// [`Rates::reserve`]: crate::Rates::reserve
@@ -12,7 +13,8 @@ use crate::Nanos;
 pub struct Reservation {
     at: Nanos,
     pub(crate) first: ReservedCells,
-    /// Of the further rates, the last first. Empty, and no allocation, where there is one.
+    /// The cells of the further rates, the last first. Empty and without an allocation for a single
+    /// rate.
     pub(crate) more: Box<[ReservedCells]>,
 }
 
@@ -21,33 +23,34 @@ impl Reservation {
         Self { at, first, more }
     }
 
-    /// When its caller may act: at once if this is not later than the `now` it was made with.
+    /// Returns when the caller may act: at once if this is not later than the `now` of the
+    /// reservation.
     pub const fn at(&self) -> Nanos {
         self.at
     }
 }
 
-/// Why cells were not granted. Nothing has been taken.
+/// Why cells were not granted. No cells were taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Denied {
-    /// They will be there after this time, to the nanosecond, if nobody else takes them.
+    /// The cells will be there after this time, to the nanosecond, if no other call takes them.
     After(Duration),
-    /// They will never be there: more cells than the burst, or any at all at a rate of 0.
+    /// The cells will never be there: more than the burst, or any at a rate of 0.
     Never,
 }
 
-/// What one law has set aside, in its own units of time.
+/// The cells that a single law has reserved, in its own units of time.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ReservedCells {
-    /// The theoretical arrival time after it.
+    /// The theoretical arrival time after the reservation.
     pub(crate) end: u64,
-    /// How much of that is its own.
+    /// The part of that time that the reservation added.
     pub(crate) cost: u64,
     pub(crate) stamp: BookingStamp,
 }
 
-/// What had been given back when cells were reserved, so that what came after them can be told.
+/// What had been given back when the cells were reserved, to tell what was granted after them.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct BookingStamp {
     pub(crate) restored: u64,

@@ -3,7 +3,7 @@ use std::time::Duration;
 use crate::Ratio;
 use crate::nanos::saturating_nanos;
 
-/// How long to wait before each retry: a curve, a cap and a jitter.
+/// The delay before each retry: a curve, a cap and a jitter.
 ///
 /// ```
 /// use std::time::Duration;
@@ -17,9 +17,10 @@ use crate::nanos::saturating_nanos;
 ///
 /// # Bounds
 ///
-/// No delay is longer than the cap, however it is drawn: a base above the cap counts as the cap. Full,
-/// equal and proportional jitter spread the delay at the cap as well, so that callers who reached it do
-/// not return together. The retry number saturates; there is no overflow, and no delay is undefined.
+/// No delay is longer than the cap, whatever the draw. A base above the cap counts as the cap.
+/// Full, equal and proportional jitter also spread the delay at the cap, so callers that reached
+/// the cap do not return together. The retry number saturates. There is no overflow, and no delay
+/// is undefined.
 ///
 /// # Defaults
 ///
@@ -44,7 +45,7 @@ impl Backoff {
         Self::new(base, max, BackoffCurve::Linear, Jitter::Full)
     }
 
-    /// The same delay before every retry, without jitter unless [`Backoff::jitter`] asks for one.
+    /// The same delay before every retry, without jitter unless [`Backoff::jitter`] sets one.
     pub const fn constant(delay: Duration) -> Self {
         Self::new(delay, Duration::MAX, BackoffCurve::Constant, Jitter::None)
     }
@@ -69,23 +70,23 @@ impl Backoff {
         Self::new(base, max, BackoffCurve::DecorrelatedV2, Jitter::None)
     }
 
-    /// No wait at all.
+    /// No delay.
     pub const fn none() -> Self {
         Self::constant(Duration::ZERO)
     }
 
-    /// How the delay is spread around or below its curve.
+    /// Sets the jitter: how the delay is spread around or below its curve.
     ///
-    /// The two decorrelated backoffs are their own jitter and ignore it.
+    /// The two decorrelated backoffs are their own jitter and ignore this option.
     pub const fn jitter(mut self, jitter: Jitter) -> Self {
         self.jitter = jitter;
         self
     }
 
-    /// What an exponential backoff is multiplied by at each retry, 2 by default.
+    /// Sets the factor of an exponential backoff per retry. Default: 2.
     ///
-    /// A factor below 1, negative or NaN counts as 1; with an infinite one every delay after the first is
-    /// the cap. The other curves have no factor and ignore it.
+    /// A factor below 1, negative or NaN counts as 1. With an infinite factor, every delay after
+    /// the first is the cap. The other curves ignore this option.
     pub const fn factor(mut self, factor: f64) -> Self {
         if let BackoffCurve::Exponential(_) = self.curve {
             self.curve = BackoffCurve::Exponential(if factor >= 1.0 { factor } else { 1.0 });
@@ -93,10 +94,10 @@ impl Backoff {
         self
     }
 
-    /// The delay before the next retry of the call that `delays` belongs to.
+    /// Returns the delay before the next retry of the call that `delays` belongs to.
     ///
-    /// `random` is a uniform draw from `[0, 1)`, one for each delay; a number outside counts as the nearer
-    /// end, NaN as 0.
+    /// `random` is a uniform draw from `[0, 1)`, a new draw for each delay. A number outside counts
+    /// as the nearer end, NaN as 0.
     pub fn next(&self, delays: &mut Delays, random: f64) -> Duration {
         let random = if random >= 0.0 { random.min(1.0) } else { 0.0 };
         let delay = match self.curve {
@@ -112,7 +113,7 @@ impl Backoff {
         Self { base: saturating_nanos(base), max: saturating_nanos(max), curve, jitter }
     }
 
-    /// The curve at the retry of this number, counted from 0, under the cap.
+    /// The curve at this retry, counted from 0, under the cap.
     fn ceiling(&self, retry: u32) -> u64 {
         let delay = match self.curve {
             BackoffCurve::Linear => self.base.saturating_mul(u64::from(retry) + 1),
@@ -131,8 +132,8 @@ impl Backoff {
             Jitter::None => ceiling,
             Jitter::Full => nanos(top * random),
             Jitter::Equal => nanos(top * f64::midpoint(1.0, random)),
-            // Polly's `ApplyJitter`, centred. The upper end is cut to the cap before the draw, not after:
-            // otherwise half of all delays at the cap would be equal.
+            // Polly's `ApplyJitter`, centred. The upper end is cut to the cap before the draw.
+            // Otherwise half of all delays at the cap would be equal.
             Jitter::Proportional(ratio) => {
                 let low = (top * (1.0 - ratio.as_f64())).max(0.0);
                 let high = (top * (1.0 + ratio.as_f64())).min(float(self.max));
@@ -173,14 +174,14 @@ impl Default for Backoff {
     }
 }
 
-/// How a delay is spread, so that callers who failed together do not return together.
+/// How a delay is spread, so that callers that failed together do not return together.
 ///
-/// In the formulas `d` is the delay of the curve under the cap and `r` the draw.
+/// In the formulas, `d` is the delay of the curve under the cap and `r` the draw.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[doc(alias("full jitter", "decorrelated jitter"))]
 #[non_exhaustive]
 pub enum Jitter {
-    /// `d`, the same for everybody.
+    /// `d`, the same for all callers.
     None,
     /// `r · d`: anything up to the delay. As in [Exponential Backoff And Jitter][aws], and as
     /// [Envoy][envoy] draws it.
@@ -191,28 +192,29 @@ pub enum Jitter {
     Full,
     /// `d / 2 + r · d / 2`: at least half of the delay, from the same article.
     Equal,
-    /// `d · (1 − p) + r · 2 p d`: the delay plus or minus a share of it, 25 % in
-    /// [Polly][polly]. The upper end is never above the cap, the lower never below zero.
+    /// `d · (1 − p) + r · 2 p d`: the delay plus or minus a share of it, 25 % in [Polly][polly].
+    /// The upper end is never above the cap, the lower never below zero.
     ///
     /// [polly]: https://github.com/App-vNext/Polly/blob/main/src/Polly.Core/Retry/RetryHelper.cs
     Proportional(Ratio),
 }
 
-/// How far one call has come through its [`Backoff`]: a new one for each call.
+/// The progress of a call through its [`Backoff`]. Each call needs a new value.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Delays {
-    /// The delay before in nanoseconds (decorrelated), or the curve's value before (version 2).
+    /// The former delay in nanoseconds (decorrelated), or the former value of the curve (version
+    /// 2).
     memory: f64,
     retries: u32,
 }
 
 impl Delays {
-    /// Before the first retry.
+    /// Creates the state before the first retry.
     pub const fn new() -> Self {
         Self { memory: 0.0, retries: 0 }
     }
 
-    /// How many delays have been drawn.
+    /// Returns the number of delays drawn.
     pub const fn retries(&self) -> u32 {
         self.retries
     }
@@ -244,6 +246,6 @@ fn nanos(float: f64) -> u64 {
     float.round() as u64
 }
 
-/// From this retry on even a base of one nanosecond is past every cap. Further on the powers become
+/// From this retry on, even a base of one nanosecond is beyond every cap. Later the powers become
 /// infinite, and their difference NaN.
 const V2_SATURATED: u32 = 64;

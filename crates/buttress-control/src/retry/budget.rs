@@ -7,10 +7,12 @@ use crate::sync::{Mutex, lock};
 use crate::window::{Amounts, MIN_WINDOW, Ticks, WindowCounts};
 use crate::{Nanos, Ratio};
 
-/// How many retries all calls together may make: a share of the calls, and a floor for when there are few.
+/// Limits the retries of all calls together to a share of the calls, plus a floor for times of few
+/// calls.
 ///
-/// At any time, what was withdrawn within the last `ttl` is at most `ratio` tokens for each deposit
-/// within it plus the reserve, `floor_per_second · ttl`. This is the law of [Finagle's `RetryBudget`][finagle].
+/// At any time, the withdrawals of the last `ttl` are at most `ratio` tokens for each deposit
+/// within it, plus the reserve `floor_per_second · ttl`. This is the law of [Finagle's
+/// `RetryBudget`][finagle].
 ///
 /// ```
 /// use std::time::Duration;
@@ -27,24 +29,24 @@ use crate::{Nanos, Ratio};
 ///
 /// # Time
 ///
-/// The window moves in 32 steps. A deposit and a withdrawal count for at least `ttl`, by the newest time
-/// that any call gave, and for at most a thirtieth longer. Work per call is the same after any idle time.
-/// A time before the latest one that a withdrawal saw counts as that one: stepping back makes no tokens,
-/// and a step of less than `ttl` loses none.
+/// The window moves in 32 steps. A deposit and a withdrawal count for at least `ttl`, by the newest
+/// time that any call gave, and for at most a thirtieth longer. The work per call is the same after
+/// any idle time. A time before the latest time that a withdrawal saw counts as that latest time.
+/// So a step back makes no tokens, and a step of less than `ttl` loses none.
 ///
-/// A withdrawal that is refunded counts as never made: the tokens come back to the slot they were taken
-/// from, and not at all once the window has forgotten that slot.
+/// A refunded withdrawal counts as never made. The tokens return to the slot from which they were
+/// taken. If the window has dropped that slot, no tokens return.
 ///
 /// # Sharing
 ///
-/// A deposit takes no lock: it is one compare-and-swap, and nothing at all at a ratio of 0. Withdrawals
-/// exclude one another for the time of a sum, so no token is granted twice and none that is there is
-/// refused.
+/// A deposit takes no lock: it is a single compare-and-swap, and nothing at all at a ratio of 0.
+/// Withdrawals exclude one another while the deposits are summed. So no token is granted twice, and
+/// no available token is refused.
 ///
 /// # Bounds
 ///
-/// A `ttl` under 20 ms counts as 20 ms. The reserve is at most 10^12 tokens, and a slot (a 31st of the
-/// `ttl`) counts at most 16,777,215 deposits; more are ignored, and cost a load each.
+/// A `ttl` under 20 ms counts as 20 ms. The reserve is at most 10^12 tokens. A slot (a 31st of the
+/// `ttl`) counts at most 16,777,215 deposits. Further deposits are ignored, and cost a load each.
 ///
 /// # Defaults
 ///
@@ -54,17 +56,18 @@ use crate::{Nanos, Ratio};
 #[derive(Debug)]
 pub struct RetryBudget {
     ticks: Ticks,
-    /// What a deposit is worth, in millionths of a token, as is the reserve.
+    /// The value of a deposit, in millionths of a token, as is the reserve.
     ratio: u64,
     reserve: u64,
-    /// The latest slot a withdrawal saw; written under the lock.
+    /// The latest slot that a withdrawal saw. Written under the lock.
     latest: AtomicU64,
     deposits: WindowCounts,
     withdrawals: Mutex<Withdrawn>,
 }
 
 impl RetryBudget {
-    /// A budget of `ratio` tokens for each call of the last `ttl`, on top of `floor_per_second · ttl`.
+    /// Creates a budget of `ratio` tokens for each call of the last `ttl`, plus `floor_per_second ·
+    /// ttl`.
     pub fn new(ttl: Duration, floor_per_second: u32, ratio: Ratio) -> Self {
         let ttl = ttl.max(MIN_WINDOW);
         let reserve = u128::from(floor_per_second) * u128::from(saturating_nanos(ttl)) / 1000;
@@ -81,30 +84,31 @@ impl RetryBudget {
         }
     }
 
-    /// Counts one call, before or after it was made, but not a retry.
+    /// Counts a call, before or after the call. Do not count retries.
     #[inline]
     pub fn deposit(&self, now: Nanos) {
         self.deposit_many(now, 1);
     }
 
-    /// Counts so many calls at once.
+    /// Counts several calls at once.
     #[inline]
     pub fn deposit_many(&self, now: Nanos, calls: u32) {
         if self.ratio > 0 && calls > 0 {
+            // Relaxed: a stale slot only places the deposit as a slower clock would.
             let tick = self.ticks.at(now).max(self.latest.load(Relaxed));
             self.deposits.add_many(tick, u64::from(calls));
         }
     }
 
-    /// Takes `cost` tokens for a retry if they are all there, and leaves the budget as it is if not.
+    /// Takes `cost` tokens for a retry if all of them are available. Otherwise takes none.
     pub fn withdraw(&self, now: Nanos, cost: u32) -> bool {
         self.try_withdraw(now, cost).is_some()
     }
 
-    /// Withdraws, and returns the time from which the withdrawal counts: what a
-    /// [`refund`](Self::refund) has to be told.
+    /// Takes `cost` tokens as [`withdraw`](Self::withdraw) does, and returns the time from which
+    /// the withdrawal counts. A [`refund`](Self::refund) needs this time.
     ///
-    /// It is `now`, or the latest time that a withdrawal has seen, if that is later.
+    /// The time is `now`, or the latest time that a withdrawal has seen, if that is later.
     pub fn try_withdraw(&self, now: Nanos, cost: u32) -> Option<Nanos> {
         let cost = tokens(cost);
         self.settle(now, |withdrawn, credit| {
@@ -116,27 +120,30 @@ impl RetryBudget {
         })
     }
 
-    /// Gives back a withdrawal whose retry was not made. `taken` is the time from which it counts.
+    /// Returns the tokens of a retry that was not made. `taken` is the time from which the
+    /// withdrawal counts.
     ///
-    /// What has expired since, or was not withdrawn then, comes back as nothing.
+    /// Tokens that have expired since, or were not withdrawn at that time, are not returned.
     pub fn refund(&self, taken: Nanos, cost: u32) {
         lock(&self.withdrawals).amounts.remove(self.ticks.at(taken), tokens(cost));
     }
 
-    /// How many whole tokens can be withdrawn.
+    /// Returns the number of whole tokens that can be withdrawn.
     pub fn balance(&self, now: Nanos) -> u64 {
         self.settle(now, |withdrawn, credit| credit.saturating_sub(withdrawn.amounts.total()))
             / u64::from(MILLION)
     }
 
-    /// Decides under the lock, with the withdrawals and the credit of the window that ends now.
+    /// Calls `decide` under the lock, with the withdrawals and the credit of the window that ends
+    /// now.
     fn settle<T>(&self, now: Nanos, decide: impl FnOnce(&mut Withdrawn, u64) -> T) -> T {
         let mut withdrawn = lock(&self.withdrawals);
         withdrawn.latest = withdrawn.latest.max(now);
         let latest = self.ticks.at(withdrawn.latest);
         withdrawn.amounts.advance(latest);
         self.latest.store(latest, Relaxed);
-        // Neither overflows: a window counts less than 2^29 deposits, of at most 10^9 millionths each.
+        // Neither overflows: a window counts less than 2^29 deposits, of at most 10^9 millionths
+        // each.
         let credit = self.reserve + self.deposits.sum(latest) * self.ratio;
         decide(&mut withdrawn, credit)
     }

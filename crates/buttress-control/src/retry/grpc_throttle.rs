@@ -1,8 +1,8 @@
 use crate::Ratio;
 use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// gRPC's retry throttle: failures cost a token, successes return a part of one, and retries stop while
-/// half of the tokens or fewer are left.
+/// gRPC's retry throttle: a failure costs a token, and a success returns a part of a token. While
+/// half of the tokens or fewer are left, no call is retried.
 ///
 /// The law of [gRPC proposal A6][a6], "Throttling Retry Attempts and Hedged RPCs".
 ///
@@ -20,12 +20,13 @@ use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
 ///
 /// # What to count
 ///
-/// A failure is an outcome with a status that would be retried, or with a pushback that forbids it; a
-/// success is an OK. Everything else (`INVALID_ARGUMENT`, say, or a transparent retry) is neither.
+/// A failure is an outcome with a retryable status, or with a pushback that forbids a retry. A
+/// success is an OK. Every other outcome (such as `INVALID_ARGUMENT`, or a transparent retry) is
+/// neither.
 ///
 /// # Sharing
 ///
-/// One atomic. A success while all tokens are there only reads it.
+/// A single atomic. While all tokens are there, a success only reads the atomic.
 ///
 /// [a6]: https://github.com/grpc/proposal/blob/master/A6-client-retries.md#throttling-retry-attempts-and-hedged-rpcs
 #[derive(Debug)]
@@ -37,9 +38,11 @@ pub struct RetryThrottle {
 }
 
 impl RetryThrottle {
-    /// A throttle of so many tokens, all there at first, that earns `token_ratio` of one per success.
+    /// Creates a throttle with `max_tokens` tokens, all of them there at first. A success earns
+    /// `token_ratio` of a token.
     ///
-    /// Three decimals of the ratio count, as A6 has it. With no tokens at all it never allows a retry.
+    /// Three decimals of the ratio count, as in A6. With no tokens at all, no retry is ever
+    /// allowed.
     pub fn new(max_tokens: u32, token_ratio: Ratio) -> Self {
         let max = u64::from(max_tokens) * TOKEN;
         Self {
@@ -49,7 +52,7 @@ impl RetryThrottle {
         }
     }
 
-    /// Counts an answer that is a success.
+    /// Counts a success.
     #[inline]
     pub fn success(&self) {
         let mut tokens = self.tokens.load(Relaxed);
@@ -62,7 +65,7 @@ impl RetryThrottle {
         }
     }
 
-    /// Counts an answer that is a failure.
+    /// Counts a failure.
     #[inline]
     pub fn failure(&self) {
         let mut tokens = self.tokens.load(Relaxed);
@@ -75,7 +78,7 @@ impl RetryThrottle {
         }
     }
 
-    /// Whether a failed call may be retried now: more than half of the tokens are there.
+    /// Returns whether a failed call may be retried now: more than half of the tokens are there.
     ///
     /// Count the failure first.
     #[inline]
@@ -83,7 +86,7 @@ impl RetryThrottle {
         self.tokens.load(Relaxed) > self.max / 2
     }
 
-    /// The whole tokens that are there.
+    /// Returns the number of whole tokens.
     pub fn balance(&self) -> u64 {
         self.tokens.load(Relaxed) / TOKEN
     }

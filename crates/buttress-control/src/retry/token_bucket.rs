@@ -3,7 +3,8 @@ use crate::ratio::MILLION;
 use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use crate::sync::{Mutex, lock};
 
-/// The retry quota of the AWS SDKs: a bucket of tokens that retries empty and first-try successes fill.
+/// The retry quota of the AWS SDKs: a bucket of tokens that retries empty and first-try successes
+/// fill.
 ///
 /// The law of [smithy-rs][smithy]'s `TokenBucket`.
 ///
@@ -21,20 +22,20 @@ use crate::sync::{Mutex, lock};
 ///
 /// # Sharing
 ///
-/// One atomic; a success while the bucket is full only reads it. Only a bucket that refills with time
-/// takes a lock, in [`TokenBucket::withdraw`] and [`TokenBucket::balance`].
+/// A single atomic. While the bucket is full, a success only reads the atomic. Only a bucket that
+/// refills with time takes a lock, in [`TokenBucket::withdraw`] and [`TokenBucket::balance`].
 ///
 /// # Defaults
 ///
-/// `TokenBucket::default()` holds 500 tokens; a retry costs 5, after a timeout 10; a success earns 1; no
-/// refill with time.
+/// `TokenBucket::default()` holds 500 tokens. A retry costs 5, after a timeout 10. A success earns
+/// 1. There is no refill with time.
 ///
 /// [smithy]: https://github.com/smithy-lang/smithy-rs/blob/main/rust-runtime/aws-smithy-runtime/src/client/retries/token_bucket.rs
 #[derive(Debug)]
 pub struct TokenBucket {
     /// In millionths of a token, as are the others.
     tokens: AtomicU64,
-    /// How often the bucket has become full.
+    /// The number of times the bucket has become full.
     fills: AtomicU64,
     capacity: u64,
     error_cost: u64,
@@ -45,7 +46,7 @@ pub struct TokenBucket {
 }
 
 impl TokenBucket {
-    /// A full bucket of this many tokens.
+    /// Creates a full bucket of this many tokens.
     pub fn new(capacity: u32) -> Self {
         Self {
             tokens: AtomicU64::new(tokens(capacity)),
@@ -59,26 +60,28 @@ impl TokenBucket {
         }
     }
 
-    /// What a retry costs after an error, and after a timeout.
+    /// Sets the cost of a retry after an error, and after a timeout. Default: 5 and 10.
     pub fn costs(mut self, error: u32, timeout: u32) -> Self {
         self.error_cost = tokens(error);
         self.timeout_cost = tokens(timeout);
         self
     }
 
-    /// What [`TokenBucket::success`] earns. A reward that is negative or not finite counts as 0.
+    /// Sets the reward of [`TokenBucket::success`], in tokens. Default: 1. A negative or non-finite
+    /// reward counts as 0.
     pub fn reward(mut self, tokens: f64) -> Self {
         self.reward = millionths(tokens);
         self
     }
 
-    /// How many tokens come back per second. A rate that is negative or not finite counts as 0.
+    /// Sets the refill per second, in tokens. Default: 0. A negative or non-finite rate counts as
+    /// 0.
     pub fn refill_per_second(mut self, tokens: f64) -> Self {
         self.refill_per_second = millionths(tokens);
         self
     }
 
-    /// Takes what a retry of this kind costs if it is all there, and nothing if not.
+    /// Takes the cost of a retry of this kind if all its tokens are there. Otherwise takes none.
     pub fn withdraw(&self, now: Nanos, kind: RetryKind) -> bool {
         self.refill(now);
         let cost = self.cost(kind);
@@ -92,15 +95,16 @@ impl TokenBucket {
         false
     }
 
-    /// How often the bucket has become full.
+    /// Returns the number of times the bucket has become full.
     ///
-    /// If it has since a withdrawal, then that is made good: the tokens would be there without it too. A
-    /// retry that was not made is then not refunded, or it would be paid twice.
+    /// If the bucket has become full since a withdrawal, the withdrawal is made good: the tokens
+    /// would be there without it too. A retry that was not made must then not be refunded.
+    /// Otherwise it would be paid twice.
     pub fn fill_count(&self) -> u64 {
         self.fills.load(Relaxed)
     }
 
-    /// Gives back what a retry of this kind cost: it succeeded, or was not made.
+    /// Returns the cost of a retry of this kind that succeeded, or was not made.
     pub fn refund(&self, kind: RetryKind) {
         self.add(self.cost(kind));
     }
@@ -111,7 +115,7 @@ impl TokenBucket {
         self.add(self.reward);
     }
 
-    /// The whole tokens that are there.
+    /// Returns the number of whole tokens.
     pub fn balance(&self, now: Nanos) -> u64 {
         self.refill(now);
         self.tokens.load(Relaxed) / u64::from(MILLION)
@@ -141,7 +145,7 @@ impl TokenBucket {
         }
     }
 
-    /// Adds under the lock, so that whoever comes next finds the time and the tokens both moved on.
+    /// Adds under the lock, so that the next call finds both the time and the tokens advanced.
     fn refill(&self, now: Nanos) {
         if self.refill_per_second > 0 {
             let mut refilled = lock(&self.refilled);
@@ -156,26 +160,26 @@ impl Default for TokenBucket {
     }
 }
 
-/// What made a retry necessary, which decides what it costs.
+/// The reason of a retry, which decides its cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RetryKind {
-    /// An error answered by the server.
+    /// The server answered with an error.
     Error,
-    /// No answer in time.
+    /// There was no answer in time.
     Timeout,
 }
 
-/// Up to when time has been turned into tokens.
+/// The time up to which tokens have been earned.
 #[derive(Debug)]
 struct Refilled {
     at: u64,
-    /// What was too little for a millionth: in millionths of a token times nanoseconds per second.
+    /// The rest below a millionth: in millionths of a token times nanoseconds per second.
     remainder: u64,
 }
 
 impl Refilled {
-    /// The millionths earned since the last time. A time before that earns nothing.
+    /// The millionths earned since the last time. An earlier time earns nothing.
     fn advance(&mut self, now: Nanos, per_second: u64) -> u64 {
         let elapsed = now.get().saturating_sub(self.at);
         self.at += elapsed;

@@ -4,11 +4,12 @@ use buttress_core::{Upload, Verdict};
 
 use crate::limit::sealed;
 
-/// The source of a concurrency limit: the user ([`Fixed`]) or a law ([`Adaptive`](crate::Adaptive)).
+/// The source of a concurrency limit: the user ([`Fixed`]) or a law
+/// ([`Adaptive`](crate::Adaptive)).
 ///
 /// This trait is sealed. Use it as a bound.
 pub trait Regulate: sealed::Sealed + Send + Sync + Sized + 'static {
-    /// What is remembered of a running call. The default value remembers nothing.
+    /// The data kept of a running call. The default value keeps nothing.
     #[doc(hidden)]
     type Sample: fmt::Debug + Default + Send + Sync + Unpin + 'static;
 

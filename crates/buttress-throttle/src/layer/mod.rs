@@ -16,8 +16,8 @@ mod options;
 
 pub use self::ignore_outcome::IgnoreOutcome;
 
-/// Limits how many calls reach the inner service: at a time, per unit of time, or by what the
-/// service accepts.
+/// Limits how many calls reach the inner service: at a time, per unit of time, or by the calls that
+/// the service accepts.
 ///
 /// All clones of a layer, and all services it makes, share a limit, unless the layer is
 /// [`per_service`](Self::per_service). An option that defines shared state ([`queue`](Self::queue),

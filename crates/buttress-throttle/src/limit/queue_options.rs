@@ -4,7 +4,8 @@ use buttress_control::Codel;
 
 use super::LimitTemplate;
 
-/// Options of a queue: how many calls wait for a permit or for the cells of a rate, and for how long.
+/// Options of a queue: how many calls wait for a permit or for the cells of a rate, and for how
+/// long.
 ///
 /// ```
 /// use std::time::Duration;
@@ -26,9 +27,9 @@ pub struct Queue {
 impl Queue {
     /// Sets the maximum number of waiting calls. 0: a call that finds no room is rejected at once.
     ///
-    /// The oldest waiter goes first, within a [criticality](buttress_core::Criticality). In a full queue, the
-    /// latest waiter of a lower criticality makes room for a call of a higher one. With keys, each key has a
-    /// queue of this length.
+    /// The oldest waiter goes first, within a [criticality](buttress_core::Criticality). In a full
+    /// queue, the latest waiter of a lower criticality makes room for a call of a higher one. With
+    /// keys, each key has a queue of this length.
     pub const fn new(max: usize) -> Self {
         Self { max, max_wait: None, order: QueueOrder::Fifo, codel: None }
     }
@@ -40,21 +41,23 @@ impl Queue {
         Self { max_wait: Some(max), ..self }
     }
 
-    /// Sheds calls that waited too long in a queue that does not get shorter: controlled delay, as [`Codel`]
-    /// says. `Codel::default()` has a target of 5 ms and an interval of 100 ms. Default: off.
+    /// Sheds calls that waited too long in a queue that does not get shorter: controlled delay, as
+    /// [`Codel`] says. `Codel::default()` has a target of 5 ms and an interval of 100 ms. Default:
+    /// off.
     pub const fn codel(self, codel: Codel) -> Self {
         Self { codel: Some(codel), ..self }
     }
 
-    /// Serves the latest waiter first, while the queue has not been empty for 100 ms. By then the callers that
-    /// came first are about to give up. Meanwhile a full queue drops the oldest waiter. Default: off (FIFO).
+    /// Serves the latest waiter first, while the queue has not been empty for 100 ms. By then the
+    /// callers that came first are about to give up. Meanwhile a full queue drops the oldest
+    /// waiter. Default: off (FIFO).
     ///
     /// From [Fail at Scale](https://queue.acm.org/detail.cfm?id=2839461), ACM Queue, 2015.
     pub const fn adaptive_lifo(self) -> Self {
         Self { order: QueueOrder::AdaptiveLifo, ..self }
     }
 
-    /// The same options, without what the controlled delay has measured.
+    /// The same options, without the measurements of the controlled delay.
     pub(crate) fn fresh(&self) -> Self {
         Self { codel: self.codel.as_ref().map(Codel::fresh), ..*self }
     }

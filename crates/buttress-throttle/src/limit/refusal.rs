@@ -2,7 +2,7 @@ use std::{fmt, time::Duration};
 
 use buttress_core::{Deadline, Quota, Reason};
 
-/// The reason why a call is not admitted, and what its caller is told.
+/// The reason why a call is not admitted, and the facts for its caller.
 #[derive(Debug)]
 pub struct Refusal {
     pub(crate) detail: RefusalReason,

@@ -18,7 +18,7 @@ use super::{
 use crate::sync::lock;
 
 impl<S: Supply> CallQueue<S, S::Grant> {
-    /// Grants the waiters what there is.
+    /// Grants the waiters the available permits or cells.
     #[cold]
     pub(crate) fn grant_waiters(self: &Arc<Self>) {
         // Permits need no timer, and under loom there is no runtime.
@@ -73,7 +73,7 @@ impl<S: Supply> CallQueue<S, S::Grant> {
         if over { Poll::Ready(()) } else { Poll::Pending }
     }
 
-    /// Leaves the queue, and returns what became of the wait.
+    /// Leaves the queue, and returns the state of the wait.
     pub(crate) fn leave(self: &Arc<Self>, id: WaiterId) -> Option<WaitState<S::Grant>> {
         let mut waiters = lock(&self.waiters);
         let state = waiters.remove(id);
@@ -88,7 +88,7 @@ impl<S: Supply> CallQueue<S, S::Grant> {
         state
     }
 
-    /// Grants the waiters what there is, and sets a timer for the next grant.
+    /// Grants the waiters the available permits or cells, and sets a timer for the next grant.
     fn look(self: &Arc<Self>, place: Where) {
         let mut wake_list = WakeList::default();
         loop {
@@ -118,9 +118,8 @@ impl<S: Supply> CallQueue<S, S::Grant> {
         }
     }
 
-    /// Sets the timer that was claimed. Ready if its time has come meanwhile.
-    // Must run without the lock of `waiters`: polling a timer may wake other calls.
     /// Sets the claimed timer. Ready if its time has come meanwhile.
+    // Must run without the lock of `waiters`: polling a timer may wake other calls.
     fn set_alarm(self: &Arc<Self>, runtime: Id, due: Nanos) -> Poll<()> {
         let waker = self.alarm.get_or_init(|| Alarm::waker(self));
         let (deadline, mut timer) = (self.clock.deadline(due), Timer::new());
@@ -135,10 +134,9 @@ impl<S: Supply> CallQueue<S, S::Grant> {
     }
 }
 
-/// Wakes a line.
+/// The waker of a queue.
 // Weak, because the queue owns its timers and a timer owns this waker. A strong reference would
 // leak both.
-/// The waker of a queue.
 struct Alarm<S: Supply>(Weak<CallQueue<S, S::Grant>>);
 
 impl<S: Supply> Alarm<S> {

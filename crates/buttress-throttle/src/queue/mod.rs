@@ -36,8 +36,8 @@ pub(crate) use self::{
 ///
 /// While no call waits, a call takes from the supply without the lock of `waiters`. The first call
 /// that has to wait sets the supply's waiting flag. From then on the queue takes for its first
-/// waiter, under the lock, so no later call takes what is due to an earlier call. Nothing is taken
-/// ahead of time, so a waiter that leaves costs the others nothing.
+/// waiter, under the lock, so no later call takes a permit or cells due to an earlier call. Nothing
+/// is taken ahead of time, so a waiter that leaves costs the others nothing.
 pub struct CallQueue<S, G> {
     pub(crate) supply: S,
     pub(crate) clock: LimitClock,
@@ -131,7 +131,8 @@ impl<S: Supply> CallQueue<S, S::Grant> {
         enqueued
     }
 
-    /// Grants the waiters what there is. Returns when there will be more for the next waiter.
+    /// Grants the waiters the available permits or cells. Returns when there will be more for the
+    /// next waiter.
     pub(crate) fn settle(
         &self,
         waiters: &mut WaitQueue<S::Grant>,

@@ -26,7 +26,7 @@ pub struct QueuedCall<S: Supply> {
     cells: u32,
 }
 
-/// What a call holds while it runs, made of what the queue has taken for it.
+/// The value that a running call holds, made of a grant of the queue.
 pub trait FromGrant<S: Supply>: Sized {
     /// Counts the call as admitted. Runs without the queue's lock.
     fn from_grant(
@@ -58,8 +58,8 @@ impl<S: Supply> QueuedCall<S> {
             }
             Err(refusal) => Admission::Refused(refusal),
         };
-        // Must run after the `QueuedCall` exists. If a waker panics, the unwinding drops the call, and the
-        // waiter leaves the queue.
+        // Must run after the `QueuedCall` exists. If a waker panics, the unwinding drops the call,
+        // and the waiter leaves the queue.
         drop(wake_list);
         admission
     }
@@ -92,7 +92,8 @@ impl<S: Supply, P: FromGrant<S>> Wait<P> for QueuedCall<S> {
         }
         self.id = None;
         Poll::Ready(match self.queue.leave(id) {
-            // A grant counts even if it came after the timer had fired: `leave` looks under the lock.
+            // A grant counts even if it came after the timer had fired: `leave` looks under the
+            // lock.
             Some(WaitState::Granted(grant)) => {
                 Ok(P::from_grant(&self.queue, grant, self.criticality, settings))
             }

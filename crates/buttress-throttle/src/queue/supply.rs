@@ -13,7 +13,7 @@ use crate::limit::{Refusal, RefusalReason, Settings};
 /// [`quotas`](Self::quotas) run under the lock of the queue, and none calls foreign code. While the
 /// waiting flag is set, only the queue takes from the supply.
 pub trait Supply: Send + Sync + Sized + 'static {
-    /// What the queue has taken for a call that has not been told yet.
+    /// The permit or cells taken for a call that has not been told yet.
     type Grant: fmt::Debug + Send + 'static;
 
     /// Whether time alone brings more, so that a timer must wake the queue.
@@ -25,7 +25,7 @@ pub trait Supply: Send + Sync + Sized + 'static {
     /// Takes `cells` if they are there, or sets the waiting flag.
     fn take_or_set_waiting(&self, now: Nanos, cells: u32) -> Option<Self::Grant>;
 
-    /// Takes what the first waiter needs, whether or not the waiting flag is set.
+    /// Takes for the first waiter, whether or not the waiting flag is set.
     fn take_for_waiter(&self, now: Nanos, entry: Entry) -> Result<Self::Grant, Unavailable>;
 
     /// Clears the waiting flag, and returns whether it was set.

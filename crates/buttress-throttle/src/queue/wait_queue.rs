@@ -176,7 +176,7 @@ impl<G> WaitQueue<G> {
         }
     }
 
-    /// Removes a waiter, and returns what became of its wait.
+    /// Removes a waiter, and returns the state of its wait.
     pub(crate) fn remove(&mut self, id: WaiterId) -> Option<WaitState<G>> {
         if !self.is_over(id) {
             self.unlink(id);

@@ -7,10 +7,11 @@ use crate::{Denied, Nanos, Reservation};
 impl Gcra {
     /// Gives back a reservation whose caller will not act.
     ///
-    /// This is `CancelAt` of Go's [`x/time/rate`][go]: what was granted after it keeps its time and is not
-    /// given back with it, so the last one comes back whole. After its time it comes back whole if nothing
-    /// was granted since, and otherwise not at all, because the burst may have been full without it. Call
-    /// it once, and only if the caller has not acted.
+    /// This is `CancelAt` of Go's [`x/time/rate`][go]. Cells granted after the reservation keep
+    /// their time and are not given back with it, so the last reservation comes back whole. After
+    /// its time, a reservation comes back whole if nothing was granted since. Otherwise nothing
+    /// comes back, because the burst may have been full without it. Call this once, and only if the
+    /// caller has not acted.
     ///
     /// [go]: https://pkg.go.dev/golang.org/x/time/rate#Reservation.CancelAt
     pub fn cancel(&self, now: Nanos, reservation: &Reservation) {
@@ -22,25 +23,28 @@ impl Gcra {
         }
     }
 
-    /// Takes cells, at least one, at a time that may lie in the future; for [`Gcra::release`].
+    /// Takes cells, at least one, at a time that may lie in the future. [`Gcra::release`] gives
+    /// them back.
     pub(crate) fn hold(&self, at: Nanos, cells: u32) -> Result<ReservedCells, Denied> {
         let stamp = self.stamp();
         let Booking { before, end, .. } = self.book(at, cells, 0)?;
-        // Up to a future time nothing has been earned yet; that comes back too.
+        // The time up to a future `at` is part of the cost and comes back too.
         Ok(ReservedCells { end, cost: end - before, stamp })
     }
 
     /// Gives back reserved cells if nothing was granted after them.
     ///
-    /// The others cannot be moved: of several rates each was told the time of the slowest, which may be
-    /// just when the cells of this one are due.
+    /// Other cells cannot be moved. With several rates each call was told the time of the slowest
+    /// rate. That may be exactly when the cells of this rate are due.
     pub(crate) fn release(&self, reserved: &ReservedCells) {
         self.restore(reserved, |since| if since == 0 { reserved.cost } else { 0 });
     }
 
-    /// Moves the arrival time back by what `share` says, given how much was granted since the cells
-    /// were reserved.
+    /// Moves the arrival time back by the result of `share`, which gets how much was granted since
+    /// the cells were reserved.
     fn restore(&self, reserved: &ReservedCells, share: impl Fn(u64) -> u64) {
+        // The lock excludes other cancels and `set_rate`, which write `restored` and `changes`.
+        // Grants go on meanwhile, so `tat` needs a compare-and-swap.
         let _one_at_a_time = lock(&self.rate);
         let restored = self.restored.load(Relaxed);
         if reserved.stamp.changes != self.changes.load(Relaxed) {
@@ -55,7 +59,8 @@ impl Gcra {
                 return;
             }
             match self.tat.compare_exchange_weak(tat, tat - back, Relaxed, Relaxed) {
-                // The last one leaves as if it had never been, and so makes the one before it the last.
+                // The last reservation leaves no trace, so the reservation before it is the last
+                // again.
                 Ok(_) if since == 0 => return,
                 Ok(_) => return self.restored.store(restored.wrapping_add(back), Release),
                 Err(seen) => tat = seen,

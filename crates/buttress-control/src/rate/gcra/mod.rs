@@ -12,11 +12,12 @@ use crate::sync::atomic::{
 use crate::sync::{Mutex, lock};
 use crate::{Denied, Nanos, Rate, Reservation};
 
-/// A rate limit: the generic cell rate algorithm, in its virtual scheduling form.
+/// A rate limit by the generic cell rate algorithm, in its virtual scheduling form.
 ///
-/// In any window there pass at most `rate · window + burst` cells, whoever asks and however often. There
-/// are no fixed windows, and so no moment at which two bursts meet. The law is that of [ITU-T I.371][itu],
-/// annex A, as [governor] has it, with the reservations of Go's [`x/time/rate`][go].
+/// In any window at most `rate · window + burst` cells pass, from all callers together. There are
+/// no fixed windows, and so no moment at which two bursts meet. The law is that of [ITU-T
+/// I.371][itu], annex A, in the form of [governor], with the reservations of Go's
+/// [`x/time/rate`][go].
 ///
 /// ```
 /// use std::time::Duration;
@@ -33,21 +34,21 @@ use crate::{Denied, Nanos, Rate, Reservation};
 ///
 /// # Time
 ///
-/// A cell is granted at the first whole nanosecond at which it is due. Where a rate does not divide the
-/// second, the time between two cells is rounded up to a sixteenth of a nanosecond. A time before that of
-/// an earlier call sees less and gets no more. Time ends 36 years after the epoch: later times count as
-/// that, and nothing that does not fit before it is granted.
+/// A cell is granted at the first whole nanosecond at which it is due. If a rate does not divide
+/// the second, the time between two cells is rounded up to a sixteenth of a nanosecond. A time
+/// before that of an earlier call sees less and gets no more. Time ends 36 years after the epoch.
+/// Later times count as that end, and cells that do not fit before it are not granted.
 ///
 /// # Reservations
 ///
-/// Cells are given out in the order of the calls, reserved ones too: whoever comes later acts later,
-/// unless a cancel has made room. [`Gcra::cancel`] gives back what was reserved, less what was reserved
-/// after it, for that keeps its time.
+/// Cells are granted in the order of the calls, and so are reserved cells. A later call acts later,
+/// unless a cancel has made room. [`Gcra::cancel`] gives back the reserved cells, less the cells
+/// reserved after them, because those keep their time.
 ///
 /// # Sharing
 ///
-/// One atomic word, which a denial only reads. A cancel and a change of the rate exclude one another for
-/// some arithmetic; nobody who takes or reserves waits for them.
+/// A single atomic word, which a denial only reads. A cancel and a change of the rate exclude one
+/// another for some arithmetic. No call that takes or reserves waits for them.
 ///
 /// [itu]: https://www.itu.int/rec/T-REC-I.371
 /// [governor]: https://docs.rs/governor/latest/governor/_guide/index.html
@@ -56,14 +57,14 @@ use crate::{Denied, Nanos, Rate, Reservation};
 #[derive(Debug)]
 #[repr(align(128))]
 pub struct Gcra {
-    /// The theoretical arrival time: when all that was granted will have been earned again.
+    /// The theoretical arrival time: when all granted cells will have been earned again.
     tat: AtomicU64,
     interval: AtomicU64,
     burst: AtomicU32,
-    /// How often the rate was changed; written under the lock, as is `restored`.
+    /// The number of changes of the rate. Written under the lock, as is `restored`.
     changes: AtomicU32,
-    /// How far cancels have moved the arrival time back from under later grants. Its sum with `tat` is
-    /// what it would be without them, and tells how much was granted since a reservation.
+    /// How far cancels have moved the arrival time back from under later grants. Its sum with `tat`
+    /// is the arrival time without cancels, and tells how much was granted since a reservation.
     restored: AtomicU64,
     rate: Mutex<Current>,
 }
@@ -71,12 +72,12 @@ pub struct Gcra {
 #[derive(Clone, Copy, Debug)]
 struct Current {
     rate: Rate,
-    /// The cell rate that cells are earned at: the rate's, or that of the last one which was not 0.
+    /// The rate at which cells are earned: the present rate, or the last rate that was not 0.
     earning: CellRate,
 }
 
 impl Gcra {
-    /// A limit to this rate, with its whole burst there.
+    /// Creates a limit with its whole burst available.
     pub fn new(rate: Rate) -> Self {
         let cell_rate = rate.cell_rate();
         Self {
@@ -89,22 +90,23 @@ impl Gcra {
         }
     }
 
-    /// The rate it limits to.
+    /// Returns the rate.
     pub fn rate(&self) -> Rate {
         lock(&self.rate).rate
     }
 
-    /// Takes so many cells now if they are all there, and nothing if not.
+    /// Takes this many cells now if all of them are there. Otherwise takes none.
     ///
-    /// No cells are always there.
+    /// Zero cells are always granted.
     #[inline]
     pub fn take(&self, now: Nanos, cells: u32) -> Result<(), Denied> {
         if cells == 0 { Ok(()) } else { self.book(now, cells, 0).map(drop) }
     }
 
-    /// Sets so many cells aside for the time when they are all there, after everybody who came before.
+    /// Reserves this many cells for the time when all of them are there, after all earlier calls.
     ///
-    /// Refused, with nothing taken, when that is more than `patience` from now.
+    /// If that time is more than `patience` from now, the reservation is denied and no cells are
+    /// taken.
     pub fn reserve(
         &self,
         now: Nanos,
@@ -125,39 +127,42 @@ impl Gcra {
         Ok(Reservation::new(at, ReservedCells { end, cost, stamp }, Box::default()))
     }
 
-    /// How many cells can be taken now.
+    /// Returns the number of cells that can be taken now.
     pub fn tokens(&self, now: Nanos) -> u32 {
         let (cell_rate, now) = (self.cell_rate(), sixteenths(now));
         let backlog = self.tat.load(Relaxed).saturating_sub(now);
-        // As many as end less than a nanosecond after the burst does.
+        // The cells that end less than a nanosecond after the burst does.
         let free = (cell_rate.span(cell_rate.burst).saturating_add(NANO - 1)).checked_sub(backlog);
         let tokens =
             free.map_or(0, |free| free.checked_div(cell_rate.interval).unwrap_or(u64::MAX));
         u32::try_from(tokens).unwrap_or(u32::MAX).min(cell_rate.burst)
     }
 
-    /// Whether so many cells can be there at once, now or later. True at a rate of 0, which may be raised.
+    /// Returns whether this many cells can be there at once, now or later. True at a rate of 0,
+    /// which may be raised.
     ///
-    /// Unlike [`Denied::Never`] it takes no part of one rate for another while the rate is changed.
+    /// Unlike [`Denied::Never`], the result never mixes parts of two rates while the rate is
+    /// changed.
     pub fn fits(&self, cells: u32) -> bool {
         let Current { rate, earning } = *lock(&self.rate);
         rate.count() == 0 || cells <= earning.burst
     }
 
-    /// How long until the whole burst is there again.
+    /// Returns the time until the whole burst is there again.
     pub fn full_in(&self, now: Nanos) -> Duration {
         let backlog = self.tat.load(Relaxed).saturating_sub(sixteenths(now));
         Duration::from_nanos(backlog.div_ceil(NANO))
     }
 
-    /// Whether the whole burst is there, so that a new limit to the same rate would do as well.
+    /// Returns whether the whole burst is there, so that a new limit to the same rate would behave
+    /// the same.
     #[inline]
     pub fn is_fresh(&self, now: Nanos) -> bool {
         self.tat.load(Relaxed) <= sixteenths(now)
     }
 
-    /// Returns the time until so many cells are there for a caller behind others that take `ahead` cells
-    /// first, each as soon as it can. Takes nothing.
+    /// Returns the time until this many cells are there for a caller behind others that take
+    /// `ahead` cells first, each as soon as possible. Takes nothing.
     ///
     /// Zero if the cells are there now, or if `cells` is 0.
     pub fn wait_behind(&self, now: Nanos, ahead: u64, cells: u32) -> Result<Duration, Denied> {
@@ -176,6 +181,7 @@ impl Gcra {
         let (cell_rate, now) = (self.cell_rate(), sixteenths(now));
         let spare = cell_rate.burst.checked_sub(cells).ok_or(Denied::Never)?;
         let (room, cost) = (cell_rate.span(spare), cell_rate.span(cells));
+        // Relaxed: the word is complete in itself and orders no other memory.
         let mut before = self.tat.load(Relaxed);
         loop {
             let wait = before.saturating_sub(now).saturating_sub(room) / NANO;
@@ -190,15 +196,17 @@ impl Gcra {
         }
     }
 
-    /// To be read before cells are taken: what is missed here is taken for granted since, and not
-    /// given back. The other way round, too much would be.
+    /// Must be read before cells are taken. A change that is missed here then counts as a later
+    /// grant, and less is given back. In the other order, too much would be given back.
     fn stamp(&self) -> BookingStamp {
         BookingStamp { changes: self.changes.load(Acquire), restored: self.restored.load(Acquire) }
     }
 
     #[inline]
     fn cell_rate(&self) -> CellRate {
-        // In the other order than they are stored in.
+        // Must be read in the reverse order of the stores in `set_rate`. Acquire pairs with the
+        // releases there: a call that sees the new burst sees the new interval and the rescaled
+        // backlog too.
         let burst = self.burst.load(Acquire);
         CellRate { interval: self.interval.load(Acquire), burst }
     }
