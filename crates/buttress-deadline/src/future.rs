@@ -10,7 +10,7 @@ use std::{
 use buttress_core::{Deadline, Rejection, Respond};
 use pin_project::pin_project;
 
-use crate::{DeadlineGuard, apart::ApartCall, timed_call::TimedCall};
+use crate::{DeadlineGuard, scoped_call::ScopedFuture, timed_call::TimedCall};
 
 /// The future of [`DeadlineService`](crate::DeadlineService).
 #[must_use = "futures do nothing unless polled"]
@@ -31,16 +31,16 @@ enum CallState<F> {
     Timed(TimedCall),
     /// One in a box of its own, so that it costs the usual call nothing. `None` once the call has ended, or
     /// was handed on with the response.
-    Apart(Option<Pin<Box<ApartCall<F>>>>),
+    Scoped(Option<Pin<Box<ScopedFuture<F>>>>),
 }
 
 impl<F> CallState<F> {
     /// Takes the usual call out. The future stays until it is dropped whole; the guard outlives it.
     #[inline]
     fn take(&mut self) -> Option<TimedCall> {
-        match mem::replace(self, Self::Apart(None)) {
+        match mem::replace(self, Self::Scoped(None)) {
             Self::Timed(call) => Some(call),
-            Self::Apart(_) => None,
+            Self::Scoped(_) => None,
         }
     }
 }
@@ -52,8 +52,8 @@ impl<F, Req, M, Seed> ResponseFuture<F, Req, M, Seed> {
     }
 
     #[inline]
-    pub(crate) fn apart(call: Pin<Box<ApartCall<F>>>, seed: Seed, mode: M) -> Self {
-        Self::new(None, CallState::Apart(Some(call)), seed, mode)
+    pub(crate) fn scoped(call: Pin<Box<ScopedFuture<F>>>, seed: Seed, mode: M) -> Self {
+        Self::new(None, CallState::Scoped(Some(call)), seed, mode)
     }
 
     #[inline]
@@ -132,7 +132,7 @@ where
         Ok(mode.admit(seed, response, guard))
     }
 
-    /// Polls a call that was rejected before it began, or one that is [`Apart`].
+    /// Polls a call that was rejected before it began, or one that is [`ScopedCall`].
     #[cold]
     #[inline(never)]
     fn poll_unusual(
@@ -145,16 +145,16 @@ where
             CallState::Timed(call) => {
                 return Poll::Ready(Self::reject(mode, call.rejection(), seed));
             }
-            CallState::Apart(Some(running)) => running,
-            CallState::Apart(None) => unreachable!("polled after it had ended"),
+            CallState::Scoped(Some(running)) => running,
+            CallState::Scoped(None) => unreachable!("polled after it had ended"),
         };
-        let (apart, outcome) = ready!(running.as_mut().poll(mode, cx));
-        apart.within(|| *call = CallState::Apart(None));
+        let (scoped, outcome) = ready!(running.as_mut().poll(mode, cx));
+        scoped.within(|| *call = CallState::Scoped(None));
         let Some(outcome) = outcome else {
-            return Poll::Ready(Self::reject(mode, apart.rejection(), seed));
+            return Poll::Ready(Self::reject(mode, scoped.rejection(), seed));
         };
         let Some(seed) = seed.take() else { unreachable!("it has a seed until here") };
-        let guard = apart.beyond_head().filter(|_| M::KEEPS_GUARD).map(DeadlineGuard::apart);
+        let guard = scoped.into_body().filter(|_| M::KEEPS_GUARD).map(DeadlineGuard::scoped);
         Poll::Ready(outcome.map(|response| mode.admit(seed, response, guard)))
     }
 

@@ -2,7 +2,7 @@ use std::task::{Context, Poll};
 
 use buttress_core::{Deadline, Guard, Rejection};
 
-use crate::{apart::Apart, timed_call::TimedCall};
+use crate::{scoped_call::ScopedCall, timed_call::TimedCall};
 
 /// The deadline of a response's body: cuts it off, and is ambient while it is polled.
 #[derive(Debug)]
@@ -13,7 +13,7 @@ pub struct DeadlineGuard {
 #[derive(Debug)]
 enum Body {
     Timed(TimedCall),
-    Apart(Box<Apart>),
+    Scoped(Box<ScopedCall>),
 }
 
 impl DeadlineGuard {
@@ -22,15 +22,15 @@ impl DeadlineGuard {
         Self { body: Body::Timed(body) }
     }
 
-    pub(crate) fn apart(body: Apart) -> Self {
-        Self { body: Body::Apart(Box::new(body)) }
+    pub(crate) fn scoped(body: ScopedCall) -> Self {
+        Self { body: Body::Scoped(Box::new(body)) }
     }
 
     #[cold]
     fn rejection(&self) -> Rejection {
         match &self.body {
             Body::Timed(body) => body.rejection(),
-            Body::Apart(body) => body.rejection(),
+            Body::Scoped(body) => body.rejection(),
         }
     }
 }
@@ -40,7 +40,7 @@ impl Guard for DeadlineGuard {
     fn poll_stop(&mut self, _: &mut Context<'_>) -> Poll<Rejection> {
         let stopped = match &mut self.body {
             Body::Timed(body) => body.poll_stop("body"),
-            Body::Apart(body) => body.poll_stop("body"),
+            Body::Scoped(body) => body.poll_stop("body"),
         };
         stopped.map(|()| self.rejection())
     }
@@ -48,7 +48,7 @@ impl Guard for DeadlineGuard {
     fn poll_cut(&mut self, cx: &mut Context<'_>) -> Poll<Rejection> {
         let cut = match &mut self.body {
             Body::Timed(body) => body.poll_cut(cx, "body"),
-            Body::Apart(body) => body.poll_cut(cx, "body"),
+            Body::Scoped(body) => body.poll_cut(cx, "body"),
         };
         cut.map(|()| self.rejection())
     }
@@ -57,7 +57,7 @@ impl Guard for DeadlineGuard {
     fn within<R>(&self, f: impl FnOnce() -> R) -> R {
         match &self.body {
             Body::Timed(body) => Deadline::with(body.deadline(), f),
-            Body::Apart(body) => body.within(f),
+            Body::Scoped(body) => body.within(f),
         }
     }
 }

@@ -100,13 +100,13 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-mod apart;
 mod future;
 mod guard;
 mod handle;
 mod late_rejections;
 mod layer;
 mod readiness;
+mod scoped_call;
 mod service;
 mod settings;
 mod timed_call;

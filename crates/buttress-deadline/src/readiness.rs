@@ -6,7 +6,7 @@ use std::{
 use buttress_core::{Deadline, Enforcement, Timer};
 use tower_service::Service;
 
-use crate::{apart::Apart, settings::Settings};
+use crate::{scoped_call::ScopedCall, settings::Settings};
 
 /// How far a handle has come in waiting for the inner service.
 #[derive(Debug)]
@@ -15,7 +15,7 @@ pub(crate) enum Readiness {
     Idle,
     /// The same, in a layer whose deadline is not what is ambient inside. A state of its own, so that the
     /// usual call asks for one thing.
-    Apart,
+    IdleScoped,
     /// The inner service has been pending under `deadline`.
     Waiting { deadline: Option<Deadline>, timer: Timer },
     /// The inner service became ready after a wait under this deadline.
@@ -31,7 +31,7 @@ pub(crate) enum Readiness {
 impl Readiness {
     #[inline]
     pub(crate) fn at_rest(settings: &Settings) -> Self {
-        if settings.is_ambient() { Self::Idle } else { Self::Apart }
+        if settings.is_ambient() { Self::Idle } else { Self::IdleScoped }
     }
 
     /// `poll_ready` of a handle that has waited, or whose deadline acts apart.
@@ -51,11 +51,11 @@ impl Readiness {
                 Deadline::with(deadline, || inner.poll_ready(cx))
             }
             Self::Waiting { deadline, .. } => {
-                let apart = Apart::new(deadline, Deadline::whole(), settings);
-                apart.within(|| inner.poll_ready(cx))
+                let scoped = ScopedCall::new(deadline, Deadline::whole(), settings);
+                scoped.within(|| inner.poll_ready(cx))
             }
             Self::Late => inner.poll_ready(cx),
-            Self::Ready(_) | Self::ReadyLate | Self::Idle | Self::Apart => {
+            Self::Ready(_) | Self::ReadyLate | Self::Idle | Self::IdleScoped => {
                 // A wait that ended before belongs to a call that was never made.
                 *self = Self::at_rest(settings);
                 inner.poll_ready(cx)
@@ -80,7 +80,7 @@ impl Readiness {
         settings: &Settings,
         cx: &mut Context<'_>,
     ) -> Poll<()> {
-        if matches!(self, Self::Idle | Self::Apart) {
+        if matches!(self, Self::Idle | Self::IdleScoped) {
             let deadline = Deadline::earliest(settings.own_deadline().0, Deadline::whole());
             *self = Self::Waiting { deadline, timer: Timer::new() };
         }

@@ -13,8 +13,8 @@ use tower_service::Service;
 
 use crate::{
     DeadlineHandle, ResponseFuture,
-    apart::{Apart, ApartCall},
     readiness::Readiness,
+    scoped_call::{ScopedCall, ScopedFuture},
     settings::{LateCall, Settings},
     timed_call::TimedCall,
 };
@@ -79,8 +79,8 @@ where
         let (own, mut now) = match &self.readiness {
             Readiness::Idle => self.settings.own_deadline(),
             _ if !self.settings.is_ambient() => {
-                return match self.call_apart(request) {
-                    Ok(call) => ResponseFuture::apart(call, seed, self.mode.clone()),
+                return match self.call_scoped(request) {
+                    Ok(call) => ResponseFuture::scoped(call, seed, self.mode.clone()),
                     Err(late) => self.reject(seed, late),
                 };
             }
@@ -122,28 +122,28 @@ impl<S: Clone, M> DeadlineService<S, M> {
     /// Makes a call whose deadline is not what is ambient inside.
     #[cold]
     #[inline(never)]
-    fn call_apart<Req>(
+    fn call_scoped<Req>(
         &mut self,
         mut request: Req,
-    ) -> Result<Pin<Box<ApartCall<S::Future>>>, Deadline>
+    ) -> Result<Pin<Box<ScopedFuture<S::Future>>>, Deadline>
     where
         S: Service<Req>,
         M: Propagate<Req>,
     {
         let announced = self.mode.deadline(&request);
         let mut inherited = Deadline::earliest(Deadline::whole(), announced);
-        let mut own = match mem::replace(&mut self.readiness, Readiness::Apart) {
+        let mut own = match mem::replace(&mut self.readiness, Readiness::IdleScoped) {
             Readiness::Ready(deadline) => deadline,
             Readiness::Expired(deadline) => return Err(deadline),
             Readiness::ReadyLate => {
                 // It was observed to pass, and has been counted.
-                return Ok(self.run_apart(request, Apart::new(None, None, &self.settings)));
+                return Ok(self.run_scoped(request, ScopedCall::new(None, None, &self.settings)));
             }
             _ => self.settings.own_deadline().0,
         };
         let deadline = Deadline::earliest(own, inherited);
         if deadline.is_some_and(Deadline::has_passed)
-            || self.write(&mut request, deadline, inherited).is_err()
+            || self.announce(&mut request, deadline, inherited).is_err()
         {
             own = match (self.settings.reject_late(), deadline) {
                 (LateCall::Rejected, Some(late)) => return Err(late),
@@ -152,7 +152,7 @@ impl<S: Clone, M> DeadlineService<S, M> {
             };
             inherited = None;
             // If nothing is left to announce, it goes out without.
-            let _ = self.write(&mut request, own, None);
+            let _ = self.announce(&mut request, own, None);
         } else {
             self.settings.note_on_time();
             if let Some(came) = announced
@@ -161,20 +161,24 @@ impl<S: Clone, M> DeadlineService<S, M> {
                 came.announces();
             }
         }
-        Ok(self.run_apart(request, Apart::new(own, inherited, &self.settings)))
+        Ok(self.run_scoped(request, ScopedCall::new(own, inherited, &self.settings)))
     }
 
-    fn run_apart<Req>(&mut self, request: Req, apart: Apart) -> Pin<Box<ApartCall<S::Future>>>
+    fn run_scoped<Req>(
+        &mut self,
+        request: Req,
+        scoped: ScopedCall,
+    ) -> Pin<Box<ScopedFuture<S::Future>>>
     where
         S: Service<Req>,
     {
-        let future = apart.within(|| self.inner.call(request));
-        Box::pin(ApartCall::new(future, apart))
+        let future = scoped.within(|| self.inner.call(request));
+        Box::pin(ScopedFuture::new(future, scoped))
     }
 
     /// Announces `deadline` to the service, or what is `inherited` if that ends at the head, unless it is
     /// only observed.
-    fn write<Req>(
+    fn announce<Req>(
         &self,
         request: &mut Req,
         deadline: Option<Deadline>,

@@ -12,21 +12,21 @@ use crate::{settings::Settings, timed_call::TimedCall};
 /// A call, or the body of its response, under a deadline that is not what is ambient inside: it is only
 /// observed, or ends at the response head.
 #[derive(Debug)]
-pub(crate) struct Apart {
+pub(crate) struct ScopedCall {
     call: TimedCall,
-    inside: Inside,
+    ambient: InnerAmbient,
 }
 
 /// What is ambient inside.
 #[derive(Clone, Copy, Debug)]
-enum Inside {
+enum InnerAmbient {
     /// What is ambient outside. The deadline is only observed.
-    Outside,
+    Unchanged,
     /// What was `inherited` for the whole call, and a deadline until the `head` only.
-    Call { inherited: Option<Deadline>, head: Option<Deadline> },
+    Deadlines { inherited: Option<Deadline>, head: Option<Deadline> },
 }
 
-impl Apart {
+impl ScopedCall {
     /// A call with a deadline of its `own`, and the one it `inherited`.
     pub(crate) fn new(
         own: Option<Deadline>,
@@ -34,11 +34,11 @@ impl Apart {
         settings: &Arc<Settings>,
     ) -> Self {
         let call = TimedCall::new(Deadline::earliest(own, inherited), settings);
-        let inside = match settings.enforcement {
-            Enforcement::Enforce => Inside::Call { inherited, head: own },
-            Enforcement::Observe => Inside::Outside,
+        let ambient = match settings.enforcement {
+            Enforcement::Enforce => InnerAmbient::Deadlines { inherited, head: own },
+            Enforcement::Observe => InnerAmbient::Unchanged,
         };
-        Self { call, inside }
+        Self { call, ambient }
     }
 
     pub(crate) fn rejection(&self) -> Rejection {
@@ -55,9 +55,9 @@ impl Apart {
 
     /// Runs `f` with what is ambient inside.
     pub(crate) fn within<R>(&self, f: impl FnOnce() -> R) -> R {
-        match self.inside {
-            Inside::Outside => f(),
-            Inside::Call { inherited, head } => {
+        match self.ambient {
+            InnerAmbient::Unchanged => f(),
+            InnerAmbient::Deadlines { inherited, head } => {
                 let head = Deadline::earliest(head, Deadline::head());
                 Deadline::with(inherited, || Deadline::with_head(head, f))
             }
@@ -68,38 +68,38 @@ impl Apart {
     where
         M: Respond<Req, Res, E>,
     {
-        let announced = match self.inside {
-            Inside::Outside => None,
-            Inside::Call { inherited, .. } => inherited,
+        let announced = match self.ambient {
+            InnerAmbient::Unchanged => None,
+            InnerAmbient::Deadlines { inherited, .. } => inherited,
         };
         self.call.timed_out(announced, mode, error)
     }
 
     /// What is left of it once the head is there. `None` if that is nothing.
-    pub(crate) fn beyond_head(mut self) -> Option<Self> {
+    pub(crate) fn into_body(mut self) -> Option<Self> {
         if self.call.extent() == Extent::Head {
             self.call.forget_deadline();
         }
-        if let Inside::Call { head, .. } = &mut self.inside {
+        if let InnerAmbient::Deadlines { head, .. } = &mut self.ambient {
             *head = None;
         }
-        let is_ambient = matches!(self.inside, Inside::Call { inherited: Some(_), .. });
+        let is_ambient = matches!(self.ambient, InnerAmbient::Deadlines { inherited: Some(_), .. });
         (is_ambient || self.call.deadline().is_some()).then_some(self)
     }
 }
 
-/// A call that is [`Apart`], with the future of the inner service.
+/// A call that is [`ScopedCall`], with the future of the inner service.
 #[pin_project]
-pub(crate) struct ApartCall<F> {
+pub(crate) struct ScopedFuture<F> {
     #[pin]
     future: F,
     /// `None` once the response has it.
-    apart: Option<Apart>,
+    scoped: Option<ScopedCall>,
 }
 
-impl<F> ApartCall<F> {
-    pub(crate) fn new(future: F, apart: Apart) -> Self {
-        Self { future, apart: Some(apart) }
+impl<F> ScopedFuture<F> {
+    pub(crate) fn new(future: F, scoped: ScopedCall) -> Self {
+        Self { future, scoped: Some(scoped) }
     }
 
     /// Polls the inner call. Once it has ended, or was cut off, what is left of it comes too.
@@ -107,23 +107,25 @@ impl<F> ApartCall<F> {
         self: Pin<&mut Self>,
         mode: &M,
         cx: &mut Context<'_>,
-    ) -> Poll<(Apart, Option<Result<Res, E>>)>
+    ) -> Poll<(ScopedCall, Option<Result<Res, E>>)>
     where
         F: Future<Output = Result<Res, E>>,
         M: Respond<Req, Res, E>,
     {
         let this = self.project();
-        let Some(mut apart) = this.apart.take() else { unreachable!("polled after it had ended") };
-        let outcome = match apart.within(|| this.future.poll(cx)) {
-            Poll::Ready(Ok(response)) if apart.call.is_too_late(mode, &response) => None,
-            Poll::Ready(Err(error)) if apart.timed_out(mode, &error) => None,
+        let Some(mut scoped) = this.scoped.take() else {
+            unreachable!("polled after it had ended")
+        };
+        let outcome = match scoped.within(|| this.future.poll(cx)) {
+            Poll::Ready(Ok(response)) if scoped.call.is_too_late(mode, &response) => None,
+            Poll::Ready(Err(error)) if scoped.timed_out(mode, &error) => None,
             Poll::Ready(result) => Some(result),
-            Poll::Pending if apart.poll_cut(cx, "call").is_ready() => None,
+            Poll::Pending if scoped.poll_cut(cx, "call").is_ready() => None,
             Poll::Pending => {
-                *this.apart = Some(apart);
+                *this.scoped = Some(scoped);
                 return Poll::Pending;
             }
         };
-        Poll::Ready((apart, outcome))
+        Poll::Ready((scoped, outcome))
     }
 }
