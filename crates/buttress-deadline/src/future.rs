@@ -16,26 +16,27 @@ use crate::{DeadlineGuard, scoped_call::ScopedFuture, timed_call::TimedCall};
 #[must_use = "futures do nothing unless polled"]
 #[pin_project]
 pub struct ResponseFuture<F, Req, M, Seed> {
-    /// `None` unless the call is [`CallState::Timed`], and once that was rejected or cut off.
+    /// `Some` for a [`CallState::Timed`] call. `None` once the call was rejected or cut off.
     #[pin]
     future: Option<F>,
     call: CallState<F>,
-    /// `None` once it has ended.
+    /// `None` once the call has ended.
     seed: Option<Seed>,
     mode: M,
     request: PhantomData<fn(Req)>,
 }
 
 enum CallState<F> {
-    /// The usual call, whose deadline is what is ambient inside.
+    /// The usual call, whose deadline is ambient inside.
     Timed(TimedCall),
-    /// One in a box of its own, so that it costs the usual call nothing. `None` once the call has ended, or
-    /// was handed on with the response.
+    /// A call under `until_head` or `observe`. Boxed, so that the usual call has no room for the
+    /// parts. `None` once the call has ended, or was passed on with the response.
     Scoped(Option<Pin<Box<ScopedFuture<F>>>>),
 }
 
 impl<F> CallState<F> {
-    /// Takes the usual call out. The future stays until it is dropped whole; the guard outlives it.
+    /// Takes the usual call out, for the guard of the body. The inner future stays in place until
+    /// the whole response future is dropped, and the guard outlives both.
     #[inline]
     fn take(&mut self) -> Option<TimedCall> {
         match mem::replace(self, Self::Scoped(None)) {
@@ -100,8 +101,9 @@ where
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
             Poll::Pending => {
                 ready!(call.poll_cut(cx, "call"));
-                // The call is dropped before its end is heard of, and under its own deadline: a layer inside
-                // can tell that from a caller that leaves.
+                // Must run before the rejection is returned: the inner future may hold a permit or
+                // a connection. It is dropped under the deadline of the call, so that a layer
+                // inside can tell a timeout from a caller that leaves.
                 Deadline::with(call.deadline(), || this.future.set(None));
                 Poll::Ready(Self::reject(this.mode, call.rejection(), this.seed))
             }
@@ -114,7 +116,7 @@ where
     F: Future<Output = Result<Res, E>>,
     M: Respond<Req, Res, E>,
 {
-    /// Hands the response of a usual call on, with a guard for its body.
+    /// Passes the response of a usual call on, with a guard for its body.
     #[inline]
     fn admit(
         mode: &M,
@@ -132,7 +134,7 @@ where
         Ok(mode.admit(seed, response, guard))
     }
 
-    /// Polls a call that was rejected before it began, or one that is [`ScopedCall`].
+    /// Polls a call that was rejected before it began, or a [`ScopedFuture`].
     #[cold]
     #[inline(never)]
     fn poll_unusual(
@@ -149,6 +151,8 @@ where
             CallState::Scoped(None) => unreachable!("polled after it had ended"),
         };
         let (scoped, outcome) = ready!(running.as_mut().poll(mode, cx));
+        // Must run before the outcome is returned, as in `poll`. The inner future is dropped under
+        // the ambient deadlines of its call.
         scoped.within(|| *call = CallState::Scoped(None));
         let Some(outcome) = outcome else {
             return Poll::Ready(Self::reject(mode, scoped.rejection(), seed));

@@ -4,7 +4,7 @@ use buttress_core::{Deadline, Guard, Rejection};
 
 use crate::{scoped_call::ScopedCall, timed_call::TimedCall};
 
-/// The deadline of a response's body: cuts it off, and is ambient while it is polled.
+/// The deadline of a response body: cuts the body off, and is ambient while the body is polled.
 #[derive(Debug)]
 pub struct DeadlineGuard {
     body: Body,

@@ -5,7 +5,8 @@ use std::{
 
 use crate::settings::{DeadlineState, Settings};
 
-/// Live numbers of a [`DeadlineLayer`](crate::DeadlineLayer), summed over the services that share them.
+/// Live numbers of a [`DeadlineLayer`](crate::DeadlineLayer), summed over the services that share
+/// them.
 #[derive(Clone)]
 pub struct DeadlineHandle {
     state: Arc<DeadlineState>,
@@ -41,7 +42,8 @@ impl DeadlineHandle {
     }
 
     /// Returns the number of calls that this layer ended, or would have ended without
-    /// [`observe`](crate::DeadlineLayer::observe): on arrival, in readiness, or in the call or body.
+    /// [`observe`](crate::DeadlineLayer::observe): on arrival, in readiness, or in the call or
+    /// body.
     ///
     /// The number is `expired - served_late + exceeded`.
     pub fn rejected(&self) -> u64 {
@@ -59,7 +61,8 @@ impl DeadlineHandle {
     /// Returns all numbers at once. Calls may run in between, so the numbers need not agree.
     pub fn snapshot(&self) -> DeadlineSnapshot {
         let state = &self.state;
-        // Before `expired`, which is incremented first: so the part is rarely larger than the whole.
+        // Before `expired`, which is incremented first: so the part is rarely larger than the
+        // whole.
         let served_late = state.served_late.load(Ordering::Relaxed);
         let (expired, exceeded) = (self.expired(), self.exceeded());
         DeadlineSnapshot {
@@ -79,7 +82,7 @@ impl fmt::Debug for DeadlineHandle {
     }
 }
 
-/// The numbers of a [`DeadlineHandle`] at one time. The getters of the handle define the fields.
+/// The numbers of a [`DeadlineHandle`] at a moment. The getters of the handle define the fields.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DeadlineSnapshot {

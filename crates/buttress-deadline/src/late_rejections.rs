@@ -5,8 +5,8 @@ use tokio::time::Instant;
 
 /// Bounds the share of calls that are rejected because they arrive after their deadline.
 ///
-/// Each call in time deposits into a retry budget, and each rejection withdraws from the budget. This
-/// is the law of Finagle's `DeadlineFilter`.
+/// Each call in time deposits into a budget over 10 s, and each rejection withdraws from the
+/// budget. This is the law of Finagle's `DeadlineFilter`.
 #[derive(Debug)]
 pub(crate) struct LateRejections {
     ratio: Ratio,
@@ -29,7 +29,7 @@ impl LateRejections {
         self.budget.deposit(self.now());
     }
 
-    /// Returns whether one more late call may be rejected, and counts the rejection.
+    /// Returns whether a further late call may be rejected, and counts the rejection.
     pub(crate) fn try_reject(&self) -> bool {
         self.budget.withdraw(self.now(), 1)
     }

@@ -8,7 +8,8 @@ use crate::{DeadlineHandle, DeadlineService, settings::Settings};
 
 /// Ends calls at a deadline.
 ///
-/// All clones of a layer, and all services it makes, share its counts and its timers.
+/// Clones of a layer and all its services share counters and timers, except under
+/// [`per_service`](Self::per_service). No option changes a clone made before.
 #[derive(Clone, Debug)]
 #[doc(alias("timeout", "time limit"))]
 pub struct DeadlineLayer<M = Plain> {
@@ -17,15 +18,18 @@ pub struct DeadlineLayer<M = Plain> {
 }
 
 impl DeadlineLayer {
-    /// A deadline `timeout` after the call was made, or after it began to wait for readiness.
+    /// Creates a layer whose deadline is `timeout` after the call, or after the wait for readiness
+    /// began.
     ///
-    /// Zero rejects every call; thirty years or more ([`Deadline::NEVER`](buttress_core::Deadline::NEVER))
-    /// is no deadline of its own.
+    /// Zero rejects every call. Thirty years or more
+    /// ([`Deadline::NEVER`](buttress_core::Deadline::NEVER)) set no deadline, as in
+    /// [`propagate`](Self::propagate).
     pub fn new(timeout: Duration) -> Self {
         Self { settings: Arc::new(Settings::new(Some(timeout))), mode: Plain }
     }
 
-    /// No deadline of its own: enforces the ambient one and the one that came with the request.
+    /// Creates a layer without a timeout. The layer enforces the ambient deadline and the deadline
+    /// that came with the request.
     #[doc(alias("deadline propagation", "grpc-timeout"))]
     pub fn propagate() -> Self {
         Self { settings: Arc::new(Settings::new(None)), mode: Plain }
@@ -33,42 +37,46 @@ impl DeadlineLayer {
 }
 
 impl<M> DeadlineLayer<M> {
-    /// Names this instance in rejections and events. `"deadline"` by default.
+    /// Sets the name of this instance in rejections and events. Default: `"deadline"`.
     pub fn named(self, name: impl Into<Cow<'static, str>>) -> Self {
         self.with(|settings| settings.origin = settings.origin.clone().named(name))
     }
 
-    /// Ends the layer's own timeout at the response head. By default it covers the body too.
+    /// Ends the layer's own timeout at the response head. Default: the timeout covers the body too.
     ///
-    /// It is not announced to another process, because that would apply it to the body.
+    /// The timeout is not announced to another process, because that process would apply it to the
+    /// body.
     #[doc(alias("streaming", "time to first byte"))]
     pub fn until_head(self) -> Self {
         self.with(|settings| settings.extent = Extent::Head)
     }
 
-    /// Counts and reports what would be rejected, and rejects nothing.
+    /// Counts and reports the calls that would be rejected, and rejects none. Default: off.
     ///
-    /// The deadline is neither ambient inside nor announced. What the request announces itself is left
-    /// as it is.
+    /// The deadline is neither ambient inside nor announced. A deadline that the request announces
+    /// itself is left unchanged.
     #[doc(alias("shadow mode", "dry run"))]
     pub fn observe(self) -> Self {
         self.with(|settings| settings.enforcement = Enforcement::Observe)
     }
 
-    /// Serves calls that arrive after their deadline, except for `ratio` of the traffic of the last
-    /// ten seconds. By default all of them are rejected.
+    /// Limits the rejections of calls that arrive after their deadline to `ratio` of the traffic of
+    /// the last 10 s. Further late calls are served. Default: all late calls are rejected.
     ///
-    /// Where clocks or callers are wrong about deadlines, this bounds the harm. It is the law of
-    /// [Finagle's `DeadlineFilter`](https://github.com/twitter/finagle/blob/develop/finagle-core/src/main/scala/com/twitter/finagle/service/DeadlineFilter.scala),
-    /// whose ratio is 20 %. A call that is served has this layer's own timeout.
+    /// The limit bounds the harm if clocks or callers are wrong about deadlines. The law is that of
+    /// [Finagle's
+    /// `DeadlineFilter`](https://github.com/twitter/finagle/blob/develop/finagle-core/src/main/scala/com/twitter/finagle/service/DeadlineFilter.scala),
+    /// whose ratio is 20 %. A late call that is served has this layer's own timeout.
+    ///
+    /// Returns a layer that starts without traffic. Clones and services made before keep theirs.
     pub fn max_reject_ratio(self, ratio: Ratio) -> Self {
         self.with(|settings| settings.max_reject_ratio(ratio))
     }
 
-    /// Gives each service counters, timers and late rejections of its own. Default: all services of the
-    /// layer share them.
+    /// Gives each service counters, timers and late rejections of its own. Default: all services of
+    /// the layer share them.
     ///
-    /// The clones of one service share them too. [`DeadlineService::handle`] reads them. The layer's
+    /// The clones of a service share them. [`DeadlineService::handle`] reads them. The layer's
     /// own handle then counts nothing.
     pub fn per_service(self) -> Self {
         self.with(|settings| settings.scope = StateScope::Service)

@@ -1,4 +1,4 @@
-//! A layer that ends calls at a deadline: waiting for readiness, the call, and the response body.
+//! A deadline over readiness, the call and the response body, propagated to everything inside.
 //!
 //! ```
 //! use std::time::Duration;
@@ -21,63 +21,80 @@
 //!
 //! # When to use it
 //!
-//! On a client twice: outermost as the caller's patience, and inside a retry as the timeout of one
-//! attempt, which is then the earlier of the two. On a server outermost, so that everything a handler
-//! calls knows how long the client will wait.
+//! On a client, use the layer twice. The outermost layer limits the whole operation. A layer inside
+//! a retry is the timeout of an attempt, which then ends at the earlier of the two deadlines. On a
+//! server, use it outermost, so that everything a handler calls knows how long the client will
+//! wait.
 //!
-//! Not for idle timeouts (a connection without traffic), and not to stop a computation that does not
-//! yield: a future is cut off between two polls.
+//! Do not use it for idle timeouts (a connection without traffic). It cannot stop a computation
+//! that does not yield, because a future is cut off between two polls.
 //!
 //! # Deadlines
 //!
-//! The effective deadline is the earliest of the layer's own timeout, the ambient
-//! [`Deadline`](buttress_core::Deadline), and the one that came with the request (in `Http` mode:
-//! `grpc-timeout`, a configurable header, an extension). It is ambient for everything inside.
-//! The timeout counts from `call`, or from the first time `poll_ready` was pending, whether or not
-//! the response future has been polled since.
+//! The effective deadline is the earliest of three: the layer's own timeout, the ambient
+//! [`Deadline`](buttress_core::Deadline), and the deadline that came with the request. In `Http`
+//! mode the last is read from `grpc-timeout`, a configurable header, or an extension. The effective
+//! deadline is ambient for everything inside.
 //!
-//! An answer and a deadline at the same instant: the answer wins. In a body the same holds for each
-//! frame: a frame that is ready at the deadline is handed on, and a frame that is ready later is not.
-//! So a body that is never pending ends at the deadline too.
+//! The timeout counts from `call`, or from the first time `poll_ready` was pending. It counts
+//! whether or not the response future is polled.
 //!
-//! [`until_head`](DeadlineLayer::until_head) ends the layer's own timeout at the response head. Until
-//! then it is ambient like any other. It is not announced, and no layer inside applies it to a body.
-//! For the body, the ambient deadline is the earliest of the one outside and the one that came with the
-//! request. This layer does not enforce it there.
+//! If a response is ready at the very instant of the deadline, the response wins. In a body the
+//! same holds for each frame: a frame that is ready at the deadline is passed on, and a later frame
+//! is not. So a body that is never pending ends at the deadline too.
 //!
-//! [`observe`](DeadlineLayer::observe) counts and reports. The ambient deadline inside stays the one
-//! outside, and the request is sent as it came.
+//! If [`until_head`](DeadlineLayer::until_head) is set, the layer's own timeout ends at the
+//! response head. Until then the timeout is ambient like any other. It is not announced, and no
+//! layer inside applies it to a body. For the body, the ambient deadline is the earlier of the
+//! outer deadline and the deadline that came with the request. This layer does not enforce that
+//! deadline there.
 //!
-//! In `Http` mode a deadline is announced as the time left. If nothing is left to announce, the call
-//! is expired: it is rejected and not sent.
+//! If [`observe`](DeadlineLayer::observe) is set, the layer only counts and reports. The ambient
+//! deadline inside stays the outer deadline, and the request is sent unchanged.
+//!
+//! In `Http` mode a deadline is announced as the time left. If no time is left to announce, the
+//! call is expired: the layer rejects the call and does not send the request.
 //!
 //! # Readiness
 //!
-//! `poll_ready` is the inner service's. While that is pending the deadline runs; when it passes, the
-//! instance that waited is replaced by a clone, which gives up its place in any queue, `poll_ready`
-//! returns ready, and the next `call` is rejected. A handle whose wait was abandoned keeps counting:
-//! drop it, or let the late verdict out with a call. Clones have waited for nothing.
+//! `poll_ready` is the inner service's. The deadline runs while the inner service is pending. When
+//! the deadline passes:
+//!
+//! 1. The layer replaces the instance that waited by a clone, which gives up its place in any queue.
+//! 2. `poll_ready` returns ready.
+//! 3. The next `call` is rejected.
+//!
+//! If you stop waiting for readiness, the deadline of that handle keeps running. Drop the handle,
+//! or make one call to consume the rejection. A clone starts without a wait.
 //!
 //! # Errors
 //!
 //! The error type is the inner service's. A deadline that passes is a
-//! [`Rejection`](buttress_core::Rejection) with [`DeadlineExceeded`](buttress_core::Reason): as an
-//! `Err` in `Plain` mode (the error must be `From<Rejection>`), as a 504 or as `grpc-status: 4` in
-//! `Http` mode, and in the middle of a body as gRPC trailers or a body error. A call whose deadline
-//! has passed on arrival, or leaves nothing to announce, does not reach the inner service. A layer with
-//! [`max_reject_ratio`](DeadlineLayer::max_reject_ratio) may serve it, and then announces no zero.
+//! [`Rejection`](buttress_core::Rejection) with [`DeadlineExceeded`](buttress_core::Reason):
+//!
+//! | mode | before the head | in the body |
+//! |---|---|---|
+//! | `Plain` | an `Err`, so the error must be `From<Rejection>` | there is no body |
+//! | `Http` | a 504, or `grpc-status: 4` | gRPC trailers, or a body error |
+//!
+//! If the deadline has passed on arrival, or leaves no time to announce, the call does not reach
+//! the inner service. A layer with [`max_reject_ratio`](DeadlineLayer::max_reject_ratio) may serve
+//! such a call, and then announces no zero.
 //!
 //! # Cancellation
 //!
-//! When the deadline passes, the inner future or body is dropped before the caller hears of it.
-//! Dropping the response future or body disarms its timer. Nothing is spawned.
+//! When the deadline passes, the layer drops the inner future or body before the caller gets the
+//! rejection. Dropping the response future or body disarms its timer. The layer spawns nothing.
 //!
 //! # Sharing
 //!
-//! Clones of a layer and all services it makes share counts and timers. The timers of one layer wait
-//! in one queue per thread, behind a single timer of the runtime, and only once a call is pending: a
-//! call that answers at once costs no timer. Response futures must be polled within a tokio runtime
-//! that has its time driver enabled, like tokio's own timers.
+//! Clones of a layer and all its services share counters and timers. With
+//! [`per_service`](DeadlineLayer::per_service), only the clones of a service do.
+//!
+//! The timers of a layer wait in a queue per thread, behind a single timer of the runtime. A call
+//! joins the queue when it is first pending, so a call that completes at once costs no timer. Poll
+//! response futures within a tokio runtime that has its time driver enabled, as for tokio's own
+//! timers.
 //!
 //! # Events
 //!
@@ -86,8 +103,8 @@
 //! | debug | `deadline.expired` | `instance`; `served`: whether the call was let through all the same |
 //! | debug | `deadline.exceeded` | `instance`; `phase`: `readiness`, `call` or `body`; `observed` |
 //!
-//! A call has at most one `deadline.exceeded`. Of several layers with one deadline, the layer that ends
-//! the call or the body emits the event.
+//! A call has at most one `deadline.exceeded`. If several layers have the same deadline, the layer
+//! that ends the call or the body emits the event.
 //!
 //! # Defaults
 //!
@@ -97,6 +114,7 @@
 //! | [`until_head`](DeadlineLayer::until_head) | off: the body is covered |
 //! | [`max_reject_ratio`](DeadlineLayer::max_reject_ratio) | all calls that arrive too late are rejected |
 //! | [`observe`](DeadlineLayer::observe) | off: deadlines are enforced |
+//! | [`per_service`](DeadlineLayer::per_service) | off: all services share counters and timers |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -118,7 +136,7 @@ pub use handle::{DeadlineHandle, DeadlineSnapshot};
 pub use layer::DeadlineLayer;
 pub use service::DeadlineService;
 
-/// Runs the example of the README as a test.
+/// Runs the example in the README as a test.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -8,13 +8,13 @@ use tower_service::Service;
 
 use crate::{scoped_call::ScopedCall, settings::Settings};
 
-/// How far a handle has come in waiting for the inner service.
+/// The state of a service instance that waits for the inner service.
 #[derive(Debug)]
 pub(crate) enum Readiness {
-    /// Nothing was waited for.
+    /// The instance has not waited.
     Idle,
-    /// The same, in a layer whose deadline is not what is ambient inside. A state of its own, so that the
-    /// usual call asks for one thing.
+    /// The same in a layer whose deadline differs from the ambient deadline inside. A variant of
+    /// its own, so that the usual call makes a single test.
     IdleScoped,
     /// The inner service has been pending under `deadline`.
     Waiting { deadline: Option<Deadline>, timer: Timer },
@@ -22,9 +22,10 @@ pub(crate) enum Readiness {
     Ready(Option<Deadline>),
     /// The deadline passed, and the next call is rejected.
     Expired(Deadline),
-    /// The deadline passed and was only observed. The inner service is still pending.
+    /// The observed deadline passed while the inner service was pending.
     Late,
-    /// The inner service became ready after that. The call has been counted.
+    /// The inner service became ready after the observed deadline had passed. The next call has
+    /// been counted already.
     ReadyLate,
 }
 
@@ -34,7 +35,8 @@ impl Readiness {
         if settings.is_ambient() { Self::Idle } else { Self::IdleScoped }
     }
 
-    /// `poll_ready` of a handle that has waited, or whose deadline acts apart.
+    /// Polls the inner service for an instance that has waited, or whose deadline differs from the
+    /// ambient deadline inside.
     #[cold]
     pub(crate) fn poll_again<Req, S>(
         &mut self,
@@ -56,7 +58,7 @@ impl Readiness {
             }
             Self::Late => inner.poll_ready(cx),
             Self::Ready(_) | Self::ReadyLate | Self::Idle | Self::IdleScoped => {
-                // A wait that ended before belongs to a call that was never made.
+                // The earlier wait belongs to a call that was never made.
                 *self = Self::at_rest(settings);
                 inner.poll_ready(cx)
             }
@@ -72,7 +74,9 @@ impl Readiness {
         polled
     }
 
-    /// Waits for the deadline, which counts from the first time the inner service was not ready.
+    /// Polls the deadline of a wait. Ready if the wait has expired.
+    ///
+    /// The deadline counts from the first time that the inner service was pending.
     #[cold]
     pub(crate) fn poll_expiry<S: Clone>(
         &mut self,
@@ -95,8 +99,8 @@ impl Readiness {
             *self = Self::Late;
             return Poll::Pending;
         }
-        // The instance that waited keeps its place in the inner queue: only dropping it gives the
-        // place to another call.
+        // The instance that waited keeps its place in the inner queue. Dropping the instance gives
+        // the place to another call.
         *inner = inner.clone();
         *self = Self::Expired(deadline);
         Poll::Ready(())

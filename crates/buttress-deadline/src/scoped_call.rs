@@ -9,25 +9,26 @@ use pin_project::pin_project;
 
 use crate::{settings::Settings, timed_call::TimedCall};
 
-/// A call, or the body of its response, under a deadline that is not what is ambient inside: it is only
-/// observed, or ends at the response head.
+/// A call, or the body of its response, whose deadline differs from the ambient deadline inside.
+///
+/// The deadline is only observed, or ends at the response head.
 #[derive(Debug)]
 pub(crate) struct ScopedCall {
     call: TimedCall,
     ambient: InnerAmbient,
 }
 
-/// What is ambient inside.
+/// The ambient deadlines inside a [`ScopedCall`].
 #[derive(Clone, Copy, Debug)]
 enum InnerAmbient {
-    /// What is ambient outside. The deadline is only observed.
+    /// Those outside, because the call is only observed.
     Unchanged,
-    /// What was `inherited` for the whole call, and a deadline until the `head` only.
+    /// The `inherited` deadline for the whole call, and a deadline that ends at the `head`.
     Deadlines { inherited: Option<Deadline>, head: Option<Deadline> },
 }
 
 impl ScopedCall {
-    /// A call with a deadline of its `own`, and the one it `inherited`.
+    /// Creates a call from the layer's `own` and the `inherited` deadline.
     pub(crate) fn new(
         own: Option<Deadline>,
         inherited: Option<Deadline>,
@@ -53,7 +54,7 @@ impl ScopedCall {
         self.call.poll_stop(phase)
     }
 
-    /// Runs `f` with what is ambient inside.
+    /// Runs `f` under the ambient deadlines inside.
     pub(crate) fn within<R>(&self, f: impl FnOnce() -> R) -> R {
         match self.ambient {
             InnerAmbient::Unchanged => f(),
@@ -75,7 +76,7 @@ impl ScopedCall {
         self.call.timed_out(announced, mode, error)
     }
 
-    /// What is left of it once the head is there. `None` if that is nothing.
+    /// Returns the rest for the body, after the head. `None` if no deadline is left.
     pub(crate) fn into_body(mut self) -> Option<Self> {
         if self.call.extent() == Extent::Head {
             self.call.forget_deadline();
@@ -88,12 +89,12 @@ impl ScopedCall {
     }
 }
 
-/// A call that is [`ScopedCall`], with the future of the inner service.
+/// A [`ScopedCall`] with the future of the inner service.
 #[pin_project]
 pub(crate) struct ScopedFuture<F> {
     #[pin]
     future: F,
-    /// `None` once the response has it.
+    /// `None` once the call has ended, or was passed on with the response.
     scoped: Option<ScopedCall>,
 }
 
@@ -102,7 +103,8 @@ impl<F> ScopedFuture<F> {
         Self { future, scoped: Some(scoped) }
     }
 
-    /// Polls the inner call. Once it has ended, or was cut off, what is left of it comes too.
+    /// Polls the inner call. When the call has ended, returns the [`ScopedCall`] with the outcome.
+    /// The outcome is `None` if the call was cut off.
     pub(crate) fn poll<Req, M, Res, E>(
         self: Pin<&mut Self>,
         mode: &M,

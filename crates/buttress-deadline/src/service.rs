@@ -34,15 +34,15 @@ impl<S, M> DeadlineService<S, M> {
         Self { inner, settings, mode, readiness }
     }
 
-    /// Returns a handle to the live numbers of this service, its clones, and the services that share
-    /// its counters.
+    /// Returns a handle to the live numbers of this service, its clones, and the services that
+    /// share its counters.
     pub fn handle(&self) -> DeadlineHandle {
         DeadlineHandle::new(&self.settings)
     }
 }
 
 impl<S: Clone, M: Clone> Clone for DeadlineService<S, M> {
-    /// The clone has waited for nothing yet.
+    /// Returns a service that has not waited for readiness yet.
     fn clone(&self) -> Self {
         Self::new(self.inner.clone(), Arc::clone(&self.settings), self.mode.clone())
     }
@@ -74,7 +74,8 @@ where
     fn call(&mut self, mut request: Req) -> Self::Future {
         self.settings.note_call();
         let seed = self.mode.seed(&request);
-        // Before the clock is read: what came with no time left must not seem to have some.
+        // Must be read before the clock: a deadline that came with no time left would otherwise
+        // seem to have some.
         let announced = self.mode.deadline(&request);
         let (own, mut now) = match &self.readiness {
             Readiness::Idle => self.settings.own_deadline(),
@@ -93,7 +94,7 @@ where
         let inherited = Deadline::earliest(Deadline::whole(), announced);
         let mut deadline = Deadline::earliest(own, inherited);
         let mut passed = |deadline: Deadline| {
-            // One reading serves all: without a deadline there is none.
+            // One clock read serves all comparisons. A call without a deadline needs none.
             deadline.instant() <= *now.get_or_insert_with(Instant::now)
         };
         match deadline {
@@ -102,7 +103,7 @@ where
                     return self.reject(seed, late);
                 }
                 deadline = own.filter(|own| !passed(*own));
-                // If nothing is left to announce, it goes out without.
+                // If no time is left to announce, the request is sent without.
                 let _ = deadline.map(|own| self.mode.set_deadline(&mut request, own));
             }
             _ => self.settings.note_on_time(),
@@ -119,7 +120,9 @@ where
 }
 
 impl<S: Clone, M> DeadlineService<S, M> {
-    /// Makes a call whose deadline is not what is ambient inside.
+    /// Makes a call whose deadline differs from the ambient deadline inside.
+    ///
+    /// Returns the deadline if the call must be rejected.
     #[cold]
     #[inline(never)]
     fn call_scoped<Req>(
@@ -136,7 +139,7 @@ impl<S: Clone, M> DeadlineService<S, M> {
             Readiness::Ready(deadline) => deadline,
             Readiness::Expired(deadline) => return Err(deadline),
             Readiness::ReadyLate => {
-                // It was observed to pass, and has been counted.
+                // The wait exceeded the observed deadline and was counted. The call has none left.
                 return Ok(self.run_scoped(request, ScopedCall::new(None, None, &self.settings)));
             }
             _ => self.settings.own_deadline().0,
@@ -151,7 +154,7 @@ impl<S: Clone, M> DeadlineService<S, M> {
                 _ => own.filter(|own| !own.has_passed()),
             };
             inherited = None;
-            // If nothing is left to announce, it goes out without.
+            // If no time is left to announce, the request is sent without.
             let _ = self.announce(&mut request, own, None);
         } else {
             self.settings.note_on_time();
@@ -176,8 +179,9 @@ impl<S: Clone, M> DeadlineService<S, M> {
         Box::pin(ScopedFuture::new(future, scoped))
     }
 
-    /// Announces `deadline` to the service, or what is `inherited` if that ends at the head, unless it is
-    /// only observed.
+    /// Announces `deadline` to the service. If the own timeout ends at the head, announces the
+    /// `inherited` deadline instead. If the layer only observes, checks that the deadline could be
+    /// announced.
     fn announce<Req>(
         &self,
         request: &mut Req,
@@ -187,17 +191,20 @@ impl<S: Clone, M> DeadlineService<S, M> {
     where
         M: Propagate<Req>,
     {
-        let told = if self.settings.extent == Extent::Head { inherited } else { deadline };
-        match (told, self.settings.enforcement) {
-            (Some(told), Enforcement::Enforce) => self.mode.set_deadline(request, told),
-            (Some(told), Enforcement::Observe) => self.mode.can_set_deadline(request, told),
+        let announced = if self.settings.extent == Extent::Head { inherited } else { deadline };
+        match (announced, self.settings.enforcement) {
+            (Some(deadline), Enforcement::Enforce) => self.mode.set_deadline(request, deadline),
+            (Some(deadline), Enforcement::Observe) => self.mode.can_set_deadline(request, deadline),
             (None, _) => Ok(()),
         }
     }
 }
 
 impl<S: Clone, M> DeadlineService<S, M> {
-    /// Answers instead of the inner service, and gives back what that had reserved for the call.
+    /// Rejects a call.
+    ///
+    /// Replaces the inner instance by a clone, so that the permit it reserved in `poll_ready` goes
+    /// back.
     #[cold]
     fn reject<F, Req, Seed>(
         &mut self,

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use crate::late_rejections::LateRejections;
 
-/// What a layer was told, and the state its services share.
+/// The options of a layer, and the state that its services share.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) origin: Origin,
@@ -39,7 +39,7 @@ impl Settings {
         }
     }
 
-    /// Returns the settings for one more service, with state of its own under `per_service`.
+    /// Returns the settings for a further service, with state of its own under `per_service`.
     pub(crate) fn for_service(self: &Arc<Self>) -> Arc<Self> {
         match self.scope {
             StateScope::Layer => Arc::clone(self),
@@ -51,7 +51,8 @@ impl Settings {
         }
     }
 
-    /// The layer's own deadline for a call that begins now, and that moment, if it was looked at.
+    /// Returns the layer's own deadline for a call that begins now, and the time now if the clock
+    /// was read.
     #[inline]
     pub(crate) fn own_deadline(&self) -> (Option<Deadline>, Option<Instant>) {
         let Some(timeout) = self.timeout else { return (None, None) };
@@ -59,12 +60,13 @@ impl Settings {
         (Some(Deadline::from_start(now, timeout)), Some(now))
     }
 
-    /// Whether the deadline of a call is what is ambient inside, until its body has ended.
+    /// Whether the deadline of a call is the ambient deadline inside until the body has ended.
     #[inline]
     pub(crate) fn is_ambient(&self) -> bool {
         self.extent == Extent::Body && self.enforcement == Enforcement::Enforce
     }
 
+    /// Returns the rejection of a call, and raises its deadline for the layers outside.
     pub(crate) fn rejection(&self, deadline: Option<Deadline>) -> Rejection {
         let rejection = Rejection::new(Reason::DeadlineExceeded, self.origin.clone());
         let deadline = deadline.inspect(|deadline| Signals::raise_deadline(*deadline));
@@ -89,7 +91,7 @@ impl Settings {
         }
     }
 
-    /// Counts and reports a call that arrived too late, and decides what becomes of the call.
+    /// Counts and reports a call that arrived too late, and decides whether the call is rejected.
     #[cold]
     pub(crate) fn reject_late(&self) -> LateCall {
         self.state.expired.fetch_add(1, Ordering::Relaxed);
@@ -106,7 +108,7 @@ impl Settings {
         late_call
     }
 
-    /// Counts and reports a call whose deadline passed while it was in `phase`.
+    /// Counts and reports a call whose deadline passed in this `phase`.
     #[cold]
     pub(crate) fn exceeded(&self, phase: &'static str) -> Enforcement {
         self.state.exceeded.fetch_add(1, Ordering::Relaxed);
@@ -116,7 +118,7 @@ impl Settings {
     }
 }
 
-/// What becomes of a call that arrived after its deadline.
+/// The decision on a call that arrived after its deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LateCall {
     /// The layer rejects the call.

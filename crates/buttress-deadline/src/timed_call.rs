@@ -36,22 +36,24 @@ impl TimedCall {
         self.settings.rejection(self.deadline)
     }
 
-    /// Ready when the call must be cut off. Poll it only when there is nothing to hand on.
+    /// Ready when the call must be cut off. Poll only after the call or body was pending, so that a
+    /// response at the very deadline wins.
     pub(crate) fn poll_cut(&mut self, cx: &mut Context<'_>, phase: &'static str) -> Poll<()> {
         let Some(deadline) = self.deadline else { return Poll::Pending };
         ready!(self.timer.poll(cx, deadline, &self.settings.state.timers));
         self.enforce(phase)
     }
 
-    /// Ready when a frame of the body comes too late. At the very deadline it does not.
+    /// Ready when a frame of the body is too late. A frame at the very deadline is in time.
     #[inline]
     pub(crate) fn poll_stop(&mut self, phase: &'static str) -> Poll<()> {
         if self.is_late() { self.enforce(phase) } else { Poll::Pending }
     }
 
-    /// Whether the head comes so late that no frame of its body may be handed on. A call that has not been
-    /// pending is not late, and costs no clock read. If a layer further in rejected the call, its verdict
-    /// stands.
+    /// Whether the head is so late that no frame of its body may be passed on.
+    ///
+    /// A call that has not been pending is not late, and costs no clock read. If an inner layer
+    /// rejected the call, its rejection stands.
     #[inline]
     pub(crate) fn is_too_late<Req, M, Res, E>(&mut self, mode: &M, response: &Res) -> bool
     where
@@ -65,13 +67,13 @@ impl TimedCall {
             && self.enforce("call").is_ready()
     }
 
-    /// Whether the deadline has passed. At the very deadline it has not.
+    /// Whether the deadline has passed. At the very deadline the call is in time.
     #[inline]
     fn is_late(&self) -> bool {
         self.deadline.is_some_and(|deadline| Instant::now() > deadline.instant())
     }
 
-    /// Ready unless the deadline is only observed.
+    /// Counts the exceeded deadline. Ready unless the deadline is only observed.
     #[cold]
     fn enforce(&mut self, phase: &'static str) -> Poll<()> {
         match self.settings.exceeded(phase) {
@@ -83,12 +85,16 @@ impl TimedCall {
         }
     }
 
+    /// Lets the call run on without a deadline. The timer leaves its queue.
     pub(crate) fn forget_deadline(&mut self) {
         self.deadline = None;
         self.timer.disarm();
     }
 
-    /// Whether a timer further in was told of the `announced` deadline and fired first: one verdict.
+    /// Whether `error` is the timeout of an inner timer that knew the `announced` deadline and
+    /// fired first.
+    ///
+    /// Such a timeout counts as this layer's, so that a deadline has a single outcome.
     #[cold]
     pub(crate) fn timed_out<Req, M, Res, E>(
         &self,
