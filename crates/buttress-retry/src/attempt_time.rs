@@ -6,11 +6,11 @@ use std::{
 use buttress_core::Upload;
 use tokio::time::Instant;
 
-/// How long a successful attempt usually takes: a running median.
+/// A running median of the duration of successful attempts.
 ///
-/// Each sample moves the estimate by a sixteenth towards itself, whatever its size, so that outliers
-/// count no more than others (the "frugal" estimator of Ma, Muthukrishnan and Sandler, 2014, with a
-/// step in proportion).
+/// Each sample moves the estimate by a sixteenth of the estimate towards the sample, so that an
+/// outlier counts like any other sample. This is the “frugal” estimator of Ma, Muthukrishnan and
+/// Sandler (2014), with a proportional step.
 #[derive(Debug, Default)]
 pub(crate) struct AttemptTime {
     nanos: AtomicU64,
@@ -26,35 +26,36 @@ impl AttemptTime {
             _ if sample > estimate => estimate.saturating_add(step).min(sample),
             _ => (estimate - step).max(sample),
         };
-        // Two samples at once may count as one.
+        // `Relaxed`, and no compare-exchange: of two concurrent samples, one may be lost. `usual`
+        // reads an estimate, which orders no other memory.
         self.nanos.store(next, Ordering::Relaxed);
     }
 
-    /// Zero until something was learned.
+    /// Returns the estimate. Zero until the first sample.
     pub(crate) fn usual(&self) -> Duration {
         Duration::from_nanos(self.nanos.load(Ordering::Relaxed))
     }
 }
 
-/// Whether the usual time of an attempt is learned, and attempts that cannot finish are skipped.
+/// Whether attempts that would end late are made or skipped. Skipping learns the usual time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LateAttempts {
     Allowed,
     Skipped,
 }
 
-/// When an attempt began, if that is of interest.
+/// The start of an attempt, if attempt times are learned.
 #[derive(Debug, Default)]
 pub(crate) enum Began {
     #[default]
     Unknown,
     At(Instant),
-    /// With a body that its caller is still sending.
+    /// The attempt sends a body that the caller is still producing.
     Sending(Upload),
 }
 
 impl Began {
-    /// An attempt begins, with what watches its body.
+    /// Returns the start of an attempt that begins now. `upload` watches the request's body.
     #[inline]
     pub(crate) fn now(
         late_attempts: LateAttempts,
@@ -68,7 +69,8 @@ impl Began {
         }
     }
 
-    /// How long the service has had. A repetition sends at once what the first attempt waited for.
+    /// Returns the time that the service has had, without the waits for the body. A further attempt
+    /// has the whole body at hand.
     #[inline]
     pub(crate) fn took(&self) -> Option<Duration> {
         match self {
@@ -84,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_upload_makes_no_call_larger() {
+    fn upload_does_not_enlarge_began() {
         assert_eq!(size_of::<Began>(), size_of::<Option<Instant>>());
     }
 }

@@ -64,7 +64,7 @@ where
     }
 }
 
-/// Polls a call whose attempt has `failed` now, or before.
+/// Polls a call whose attempt has `failed`, in this poll or in an earlier one.
 #[cold]
 #[expect(clippy::type_complexity, reason = "the parts of a future that is polled")]
 fn go_on<S, Req, M, J>(
@@ -80,8 +80,9 @@ where
 {
     loop {
         if let Some((outcome, ended)) = failed.take() {
-            // Before anything is decided: what has ended may still own the body of the request, and what
-            // was paid for an attempt that did not begin goes back.
+            // Must run before `failed`: the ended attempt may still own the body of the request,
+            // and dropping a plan that did not begin refunds its payment before the budget is asked
+            // again.
             state.set(AttemptState::Ended);
             match attempts.failed(outcome, ended) {
                 ControlFlow::Continue(next) => {
@@ -113,7 +114,7 @@ where
                     && let Some(last) = next.overtaken(attempts.until(), is_late, end, &polled, cx)
                 {
                     let outcome = attempts.overtaken(next.verdict, last);
-                    // What was paid for the attempt goes back.
+                    // Drops the plan, which refunds its payment.
                     state.set(AttemptState::Ended);
                     return Poll::Ready(outcome);
                 }
@@ -155,13 +156,13 @@ enum AttemptState<F, Req, Outcome> {
         future: F,
     },
     Waiting {
-        // Both boxed, so that a call that never waits has no room for them, and stays `Unpin`.
+        // Both boxed, so that a call that never waits has no room for them and stays `Unpin`.
         sleep: Pin<Box<Sleep>>,
         next: Box<NextAttempt<Req, Outcome>>,
     },
     Readying {
         next: Box<NextAttempt<Req, Outcome>>,
-        /// Fires at the deadline, once the service has not been ready at once.
+        /// Fires at the deadline. Set once the service was pending.
         end: Option<Pin<Box<Sleep>>>,
     },
     Ended,

@@ -26,7 +26,8 @@ impl RetryHandle {
     }
 
     /// Returns the number of attempts after the first, of all calls. Under
-    /// [`observe`](crate::RetryLayer::observe): the number of attempts that would have been scheduled.
+    /// [`observe`](crate::RetryLayer::observe): the number of attempts that would have been
+    /// scheduled.
     pub fn retries(&self) -> u64 {
         self.state.retries.load(Ordering::Relaxed)
     }

@@ -1,4 +1,4 @@
-//! A layer that repeats failed calls: with jittered backoff, from a budget, and within the deadline.
+//! Retries with jittered backoff, a retry budget, server hints and the caller's deadline.
 //!
 //! ```
 //! use buttress_core::BoxError;
@@ -18,95 +18,138 @@
 //!
 //! # When to use it
 //!
-//! Around a client of a service that fails now and then, inside the caller's deadline and outside
-//! the attempt's: deadline → retry → deadline → transport. In one layer of a call tree only: the one
-//! next to what fails.
+//! Use the layer around a client of a service that sometimes fails. Place it inside the caller's
+//! deadline and outside the attempt's: deadline → retry → deadline → transport. In a call tree,
+//! retry in a single layer: the layer next to the failing service.
 //!
-//! Not for a service that is down (a breaker), and not on a server, where the client knows better.
+//! Do not use it for a service that is down (use a circuit breaker). Do not use it on a server,
+//! because the client knows better whether to retry.
 //!
 //! # What is repeated
 //!
-//! A call is repeated if its [`Verdict`](buttress_core::Verdict) is transient, timed out, throttled or
-//! never processed; if the request can be sent again whole; if doing so is harmless; if the budget pays for
-//! it; and if another attempt can begin before the deadline. Otherwise the last outcome is
-//! returned at once and unchanged, and [`StopReason`] says why. No wait is cut short to fit the deadline.
+//! A call is repeated if all of these hold:
 //!
-//! | the outcome | is repeated |
+//! - The [`Verdict`](buttress_core::Verdict) is transient, timed out, throttled or never processed, or a
+//!   layer below rejected the call and said when to retry.
+//! - The request can be sent again whole, and sending it again is harmless.
+//! - The budget pays for the attempt.
+//! - The attempt can begin before the deadline.
+//!
+//! Otherwise the last outcome is returned at once and unchanged, and [`StopReason`] says why. No
+//! wait is cut short to fit the deadline.
+//!
+//! | the outcome | the next attempt |
 //! |---|---|
 //! | transient, timed out, throttled | after the backoff, paid from the budget |
-//! | with HTTP's hint | after what it says and a random part of the backoff |
-//! | with gRPC's pushback | after exactly what it says; the backoff starts anew. A negative one stops |
-//! | provably never processed | once at once and free, whatever the method; later as transient |
-//! | rejected by a layer below | once and free, after exactly what it says, if it says when to come |
-//! | given up by a retry below | never |
+//! | with HTTP's hint | after the hinted time plus a random part of the backoff |
+//! | with gRPC's pushback | after exactly the hinted time, and the backoff starts anew. Negative: none |
+//! | provably never processed | the first: at once and free, for any method. Later: as transient |
+//! | rejected by a layer below | once and free, after exactly the time that the rejection names |
+//! | given up by a retry below | none |
 //!
-//! An attempt has timed out where a deadline passed below while the call's own has time left: the
-//! service did not answer, and may have acted.
+//! An attempt has timed out if a deadline passed below while the call's own deadline has time left.
+//! The service did not answer, and may have acted.
 //!
-//! A free repetition counts neither as an attempt nor in the budget, as gRFC A6 has it for transparent
-//! retries: the service never saw the call. `grpc-previous-rpc-attempts` leaves it out,
-//! [`Attempt::number`](buttress_core::Attempt::number) does not. If the call that is repeated was a paid
-//! repetition itself, its payment counts for the free one. A layer of one attempt repeats nothing, not even
-//! what is free.
+//! A free attempt counts neither as an attempt nor in the budget, as gRFC A6 defines transparent
+//! retries, because the service never saw the call. `grpc-previous-rpc-attempts` omits it, and
+//! [`Attempt::number`](buttress_core::Attempt::number) includes it. If the attempt that is repeated
+//! was paid for, its payment passes to the free attempt. A layer of a single attempt repeats
+//! nothing, not even for free.
+//!
+//! # Why a call stops
+//!
+//! The retry asks these questions in this order. The first answer of yes stops the call.
+//!
+//! | | question | [`StopReason`] |
+//! |--:|---|---|
+//! | 1 | Is the verdict permanent, or did the service itself run out of time? | `NotRetryable` |
+//! | 2 | Did a layer below reject the call because the deadline had passed? | `Deadline` |
+//! | 3 | Did a layer below reject the call again, or without naming a time? | `Rejected` |
+//! | 4 | Did a retry below give up? | `GaveUpBelow` |
+//! | 5 | Did the server ask for no further attempt? | `Pushback` |
+//! | 6 | Was this the last attempt? | `AttemptsUsed` |
+//! | 7 | Was the request not kept, because it can be sent only once? | `NotReplayable` |
+//! | 8 | May the service have acted, and is acting twice harmful? | `NotIdempotent` |
+//! | 9 | Does the hint leave less than 1 ms, or exceed `max_hint` where there is no deadline? | `PushbackExceedsDeadline` |
+//! | 10 | Would the attempt begin less than 1 ms before the deadline? | `Deadline` |
+//! | 11 | Would the attempt usually end at the deadline or later? Only with [`skip_late_attempts`](RetryLayer::skip_late_attempts) | `CannotFinish` |
+//! | 12 | Can the kept request no longer be sent whole? | `NotReplayable` |
+//! | 13 | Would no time be left to announce? | `Deadline` |
+//! | 14 | Is the budget empty? | `BudgetEmpty` |
+//!
+//! After the wait, `Deadline` also stops a call that is not ready in time.
 //!
 //! # Hints
 //!
-//! A call never comes earlier than it was told. A hint that fits into the deadline is waited for in full;
-//! without a deadline, one of up to [`max_hint`](RetryLayer::max_hint). Any other stops the call at once.
-//! After an HTTP hint the call waits up to the computed backoff longer, because many clients are told
-//! the same second. If the deadline leaves less, that part is shortened, never the hint.
+//! A call never retries earlier than a hint says. A hint that fits into the deadline is waited for
+//! in full. Without a deadline, a hint of up to [`max_hint`](RetryLayer::max_hint) is waited for.
+//! Any other hint stops the call at once.
+//!
+//! After an HTTP hint the call waits up to the computed backoff longer, because many clients are
+//! given the same second. If the deadline leaves less time, that random part is shortened, never
+//! the hint.
 //!
 //! # The deadline
 //!
-//! The deadline of a call is the earlier of the ambient one and the one that came with the request, in
-//! `grpc-timeout` or the [chosen header](buttress_core::Propagate::deadline). Every attempt runs under it and
-//! announces what is left. No attempt is planned for its last millisecond.
+//! The deadline of a call is the earlier of two: the ambient deadline, and the deadline that came
+//! with the request, in `grpc-timeout` or the [chosen header](buttress_core::Propagate::deadline).
+//! Every attempt runs under this deadline and announces the time left. No attempt is planned for
+//! the last millisecond.
 //!
-//! The deadline also ends a wait for the service to become ready. The call then returns its last error, or
-//! its last response if that has no body (gRPC's trailers alone, a length of 0). A response with a body
-//! was dropped before the wait, so that it holds no connection or permit, and nothing is left to return:
-//! this wait is ended by the layer that enforces the deadline. If there is none, the attempt begins once
-//! the service is ready, under the deadline that has passed, and announces 2 ms.
+//! The deadline also ends a wait for the service to become ready. The call then returns its last
+//! error, or its last response if that response has no body (gRPC's trailers alone, or a length of
+//! 0).
+//!
+//! A response with a body was dropped before the wait, so that no connection or permit is held.
+//! Then nothing is left to return, and the layer that enforces the deadline ends the wait. If there
+//! is no such layer, the attempt begins once the service is ready. It runs under the deadline that
+//! has passed, and announces 2 ms.
 //!
 //! # Nested retries
 //!
-//! A retry that stops after trying marks the outcome, and a retry around it does not repeat that outcome. If
-//! the deadline leaves no time for a second attempt, the outcome is not marked, because an outer retry may
-//! have more time. A response over HTTP carries the mark in its extensions. Anything else is marked for the layer that
-//! polls it: an error, and a response in `Plain` mode. A retry reads that mark for every
-//! outcome that comes in the same poll. So a call on the side that failed inside a handler stops
-//! the retry around the handler if the handler fails with an error in the same poll. Across a spawned task
-//! the mark is not seen, and each retry decides for itself.
+//! A retry that stops after trying marks the outcome, and an outer retry does not repeat a marked
+//! outcome. If the deadline leaves no time for a second attempt, the outcome is not marked, because
+//! an outer retry may have more time.
 //!
-//! In `Plain` mode every `Err` is transient and the request must be `Clone`. What `Http` mode takes
-//! each outcome for stands in the docs of `buttress-http`.
+//! A response over HTTP carries the mark in its extensions. Any other outcome (an error, and a
+//! response in `Plain` mode) is marked for the layer that polls it. A retry reads that mark for
+//! every outcome of the same poll. Example: a handler makes a call on the side, which fails. If the
+//! handler fails with an error in the same poll, the retry around the handler stops. Across a
+//! spawned task the mark is not seen, and each retry decides for itself.
+//!
+//! In `Plain` mode every `Err` is transient and the request must be `Clone`. The docs of
+//! `buttress-http` list the verdicts of `Http` mode.
 //!
 //! # Readiness
 //!
-//! `poll_ready` is the inner service's. The first attempt goes to the instance that was ready; later
-//! ones go to a clone, wait for it within the response future, and count a failure of readiness as
-//! one of the call.
+//! `poll_ready` is the inner service's. The first attempt goes to the instance that was ready.
+//! Later attempts go to a clone, whose readiness the response future polls. A failure of readiness
+//! counts as a failure of the call.
 //!
 //! # Errors
 //!
-//! The error type is the inner service's, and every error is one it returned.
+//! The error type is the inner service's, and every error comes from the inner service.
 //!
 //! # Cancellation
 //!
-//! Dropping the response future drops the attempt or the wait. A retry that had not begun is paid
-//! back: the same tokens, and to the time they were taken from. An attempt that has ended is dropped before
-//! anything is decided, since it may still own the request's body. A failed response is dropped before the
-//! wait, unless it has no body.
+//! Dropping the response future drops the attempt or the wait. If a retry has not begun, its
+//! payment goes back: the same tokens, dated to the time they were taken from.
+//!
+//! An attempt that has ended is dropped before the next is planned, because it may still own the
+//! request's body. A failed response is dropped before the wait, unless it has no body.
 //!
 //! # Sharing
 //!
-//! Clones of a layer and all services it makes share the budget, the counts and the source of chance.
-//! A [`Budget`] can be given to several layers, also to several in one stack: it counts each call and each
+//! Clones of a layer and all its services share the budget, the counters, the learned times and the
+//! random generator. With [`per_service`](RetryLayer::per_service), each service has counters,
+//! learned times and a default budget of its own.
+//!
+//! A [`Budget`] can be given to several layers, also within a stack: it counts each call and each
 //! outcome once. [`Budget::withdraw_only`] is for a layer whose calls earn nothing.
 //!
-//! A budget reads the clock for each call while calls come slowly, and for one in sixteen while they
-//! come fast. A call is never dated later than it was made. After a pause up to fifteen calls may count as
-//! from before it.
+//! While calls are slow, a budget reads the clock for each call. While calls are fast, it reads the
+//! clock for every 16th. A call is never dated later than it was made. After a pause, up to 15
+//! calls may be dated before the pause.
 //!
 //! # Events
 //!
@@ -125,6 +168,8 @@
 //! | [`max_hint`](RetryLayer::max_hint) | 60 s |
 //! | [`classify`](RetryLayer::classify) | the mode's |
 //! | [`skip_late_attempts`](RetryLayer::skip_late_attempts) | off |
+//! | [`observe`](RetryLayer::observe) | off: failed calls are repeated |
+//! | [`per_service`](RetryLayer::per_service) | off: all services share counters and the budget |
 //! | [`named`](RetryLayer::named) | `"retry"` |
 //! | [`seed`](RetryLayer::seed) | random |
 
@@ -150,7 +195,7 @@ pub use service::Retry;
 pub use stop_counts::StopCounts;
 pub use stop_reason::StopReason;
 
-/// Runs the example of the README as a test.
+/// Runs the example in the README as a test.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

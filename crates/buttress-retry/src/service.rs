@@ -24,8 +24,8 @@ impl<S, M, J> Retry<S, M, J> {
         Self { inner, settings, mode, judge }
     }
 
-    /// Returns a handle to the live numbers of this service, its clones, and the services that share
-    /// its counters.
+    /// Returns a handle to the live numbers of this service, its clones, and the services that
+    /// share its counters.
     pub fn handle(&self) -> RetryHandle {
         RetryHandle::new(&self.settings)
     }
@@ -63,18 +63,19 @@ where
         self.settings.state.note_call();
         self.settings.budget.deposit();
         let seed = self.judge.seed(&self.mode, &request);
-        // Not taken apart before its request is sent: a request is large, and is moved as seldom as can be.
+        // The pair is destructured as late as possible, because each move of a request costs a
+        // copy.
         let mut first =
             if self.settings.attempts > 1 { self.mode.first(request) } else { (request, None) };
-        // The instance at hand is the one that is ready; later attempts wait on their own.
+        // `inner` is the instance that is ready. Later attempts poll the readiness of this clone.
         let other = first.1.is_some().then(|| self.inner.clone());
         let began =
             Began::now(self.settings.late_attempts, || self.mode.watch_upload(&mut first.0));
-        let came = first.1.as_ref().and_then(|saved| self.mode.saved_deadline(saved));
-        let deadline = Deadline::earliest(Deadline::whole(), came);
+        let announced = first.1.as_ref().and_then(|saved| self.mode.saved_deadline(saved));
+        let deadline = Deadline::earliest(Deadline::whole(), announced);
         let tally = self.settings.budget.tally();
         let (request, saved) = first;
-        let future = if came.is_none() {
+        let future = if announced.is_none() {
             tally.run(Attempt::FIRST, || self.inner.call(request))
         } else {
             self.call_under(deadline, request)

@@ -14,7 +14,7 @@ use crate::{
     attempt_time::{AttemptTime, LateAttempts},
 };
 
-/// What a layer was told, and the state its services share.
+/// The options of a layer, and the state that its services share.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) origin: Origin,
@@ -25,8 +25,8 @@ pub(crate) struct Settings {
     pub(crate) late_attempts: LateAttempts,
     pub(crate) enforcement: Enforcement,
     pub(crate) scope: StateScope,
-    /// Shared by all services, also under `per_service`: generators of one seed would give the services
-    /// the same delays at the same time.
+    /// Shared by all services, also under `per_service`: with a generator per service, a seed would
+    /// give all services the same delays at the same time.
     pub(crate) random: Arc<Random>,
     pub(crate) state: Arc<RetryState>,
     /// Whether `budget` was given, to be shared by all services.
@@ -54,7 +54,7 @@ impl Settings {
         (self.budget, self.is_budget_given) = (budget, true);
     }
 
-    /// Returns the settings for one more service, with state of its own under `per_service`.
+    /// Returns the settings for a further service, with state of its own under `per_service`.
     pub(crate) fn for_service(self: &Arc<Self>) -> Arc<Self> {
         match self.scope {
             StateScope::Layer => Arc::clone(self),
@@ -67,7 +67,7 @@ impl Settings {
     }
 }
 
-/// The counters that services share, and what they learned.
+/// The counters and the learned attempt time that services share.
 ///
 /// Each counter stands for itself and orders no other memory, so all accesses are `Relaxed`.
 #[derive(Debug, Default)]

@@ -1,6 +1,8 @@
 use std::fmt;
 
-/// The reason why a failed call was not repeated, in the order in which the retry asks.
+/// The reason why a failed call was not repeated.
+///
+/// The variants stand in the order in which the retry asks. The crate docs list the questions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 #[doc(alias("give up"))]
@@ -10,7 +12,7 @@ pub enum StopReason {
     /// A layer below rejected the call without saying when it would admit the call, or rejected the
     /// call again at that time.
     Rejected,
-    /// A retry further in gave up.
+    /// An inner retry gave up.
     GaveUpBelow,
     /// The server asked for no further attempt.
     Pushback,
@@ -32,7 +34,7 @@ pub enum StopReason {
 }
 
 impl StopReason {
-    /// Every reason, in the order in which the retry asks.
+    /// Every reason, in the order of their definition.
     pub const ALL: &'static [Self] = &[
         Self::NotRetryable,
         Self::Rejected,
@@ -64,19 +66,20 @@ impl StopReason {
         }
     }
 
-    /// Returns the place in [`ALL`](Self::ALL), which lists the variants in the order of their definition.
+    /// Returns the place in [`ALL`](Self::ALL), which lists the variants in the order of their
+    /// definition.
     pub(crate) const fn index(self) -> usize {
         self as usize
     }
 
-    /// Whether an outer retry would only repeat what was tried here. `has_tried` says whether an attempt
-    /// was repeated.
+    /// Whether an outer retry would only repeat the attempts made here. `has_tried` says whether
+    /// there was more than one attempt.
     pub(crate) const fn is_giving_up(self, has_tried: bool) -> bool {
         match self {
             Self::NotRetryable | Self::NotReplayable | Self::NotIdempotent | Self::Rejected => {
                 false
             }
-            // The time left here may be that of one attempt of the outer retry.
+            // The deadline here may be that of a single attempt of the outer retry.
             Self::Deadline | Self::CannotFinish | Self::PushbackExceedsDeadline => has_tried,
             Self::AttemptsUsed | Self::BudgetEmpty | Self::Pushback | Self::GaveUpBelow => true,
         }

@@ -22,19 +22,20 @@ use self::{
 };
 use crate::{StopReason, attempt_time::Began, budget::Withdrawal, settings::Settings};
 
-/// What a call knows while its attempts come and go.
+/// The state of a call over all of its attempts.
 pub(crate) struct Attempts<S, M, J, Saved, Seed> {
     settings: Arc<Settings>,
     mode: M,
     judge: J,
     seed: Seed,
-    /// For another attempt: a service to call, and what is kept of the request.
+    /// The service and the kept request for a further attempt. `None` if there can be none.
     spare: Option<(S, Saved)>,
-    /// The earlier of the ambient one and the one that came with the request.
+    /// The earlier of the ambient deadline and the deadline that came with the request.
     deadline: Option<Deadline>,
-    /// When the current attempt began, if that is of interest.
+    /// The start of the current attempt, if attempt times are learned.
     began: Began,
-    /// `None` while the first attempt runs.
+    /// `None` until an attempt has failed. Boxed, so that a call that succeeds at once allocates
+    /// nothing.
     tries: Option<Box<Tries>>,
 }
 
@@ -58,11 +59,12 @@ impl<S, M, J, Saved, Seed> Attempts<S, M, J, Saved, Seed> {
         self.tries.as_ref().map_or(Attempt::FIRST, |tries| tries.attempt)
     }
 
-    /// Runs a poll with what is ambient for this call, and notes what it was told beside the outcome.
+    /// Runs a poll under the ambient values of this call, and collects what inner layers report
+    /// beside the outcome.
     #[inline]
-    pub(crate) fn within<R>(&self, told: &mut InnerReport, f: impl FnOnce() -> R) -> R {
+    pub(crate) fn within<R>(&self, report: &mut InnerReport, f: impl FnOnce() -> R) -> R {
         let tally = self.settings.budget.tally();
-        Deadline::with(self.deadline, || tally.run_and_report(self.attempt(), told, f))
+        Deadline::with(self.deadline, || tally.run_and_report(self.attempt(), report, f))
     }
 
     pub(crate) fn poll_ready<Req>(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>>
@@ -74,7 +76,7 @@ impl<S, M, J, Saved, Seed> Attempts<S, M, J, Saved, Seed> {
         let tally = self.settings.budget.tally();
         let polled = Deadline::with(deadline, || tally.run(attempt, || service.poll_ready(cx)));
         if let Poll::Ready(Err(_)) = polled {
-            // An instance that failed is not to be polled again.
+            // An instance that failed must not be polled again.
             *service = service.clone();
         }
         polled
@@ -93,9 +95,9 @@ impl<S, M, J, Saved, Seed> Attempts<S, M, J, Saved, Seed> {
         if let Some(deadline) = self.deadline
             && self.mode.set_deadline(&mut request, deadline).is_err()
         {
-            // The wait for readiness took all the time there was, and left no outcome to return. The
-            // request must not go out with the time it came with. Of one millisecond, a header of whole
-            // ones could say none, because the clock goes on.
+            // The wait for readiness used up the deadline, and no outcome was kept to return. The
+            // request must not announce the time that it came with. It announces 2 ms, because a
+            // header in whole milliseconds could round 1 ms down to none while the clock goes on.
             let _ = self.mode.set_deadline(&mut request, Deadline::after(2 * LEAST));
         }
         self.began =
@@ -109,7 +111,7 @@ impl<S, M, J, Saved, Seed> Attempts<S, M, J, Saved, Seed> {
         Some(Deadline::with(deadline, || tally.run(attempt, || service.call(request))))
     }
 
-    /// Polls an attempt. If it has failed, `failed` says how.
+    /// Polls an attempt. Sets `failed` if the attempt has failed.
     #[inline]
     pub(crate) fn poll_attempt<F, Req, Res, E>(
         &self,
@@ -121,37 +123,39 @@ impl<S, M, J, Saved, Seed> Attempts<S, M, J, Saved, Seed> {
         F: Future<Output = Result<Res, E>>,
         J: Judge<M, Req, Res, E, Seed = Seed>,
     {
-        let (mut told, mut verdict, mut ended) = (InnerReport::EMPTY, Verdict::Success, None);
-        self.within(&mut told, || {
+        let (mut report, mut verdict, mut ended) = (InnerReport::EMPTY, Verdict::Success, None);
+        self.within(&mut report, || {
             if let Poll::Ready(outcome) = future.poll(cx) {
-                // Judged in the poll, under the deadline of the call.
+                // Judged within the poll, so that the judge sees the deadline and signals of the
+                // call.
                 verdict = self.judge.judge(&self.mode, &self.seed, outcome.as_ref());
                 ended = Some(outcome);
             }
         });
         let Some(outcome) = ended else { return Poll::Pending };
         if verdict == Verdict::Success {
-            self.succeed(told);
+            self.succeed(report);
         } else {
             let answered = verdict != Verdict::TimedOut
                 && self.judge.is_answer(&self.mode, &self.seed, outcome.as_ref());
-            let (gave_up, counted) = (told.gave_up(), told.is_counted());
+            let (gave_up, counted) = (report.gave_up(), report.is_counted());
             *failed = Some(Ended { verdict, gave_up, counted, answered });
         }
         Poll::Ready(outcome)
     }
 
-    /// Returns what a failure of readiness ended an attempt with that did not begin.
+    /// Returns the end of an attempt that did not begin, because readiness failed.
     ///
-    /// The attempt counts. What was paid for an earlier one stays paid. A free repetition of the attempt is
-    /// paid with what the attempt cost. Otherwise the `plan` pays that back.
+    /// The attempt counts, and earlier payments stay. If the attempt may be repeated for free, its
+    /// payment is kept for the free attempt. Otherwise dropping the `plan` refunds the payment.
     pub(crate) fn unready<Req, Res, E>(&mut self, plan: &mut Plan<Req>, error: &E) -> Ended
     where
         J: Judge<M, Req, Res, E, Seed = Seed>,
     {
-        let mut told = InnerReport::EMPTY;
-        let verdict = self
-            .within(&mut told, || self.judge.judge(&self.mode, &self.seed, Err::<&Res, _>(error)));
+        let mut report = InnerReport::EMPTY;
+        let verdict = self.within(&mut report, || {
+            self.judge.judge(&self.mode, &self.seed, Err::<&Res, _>(error))
+        });
         let is_free = self.is_free(verdict) && is_refused(verdict);
         let tries = self.tries();
         tries.attempt = plan.attempt;
@@ -161,15 +165,15 @@ impl<S, M, J, Saved, Seed> Attempts<S, M, J, Saved, Seed> {
         Ended { verdict, gave_up: false, counted: false, answered: false }
     }
 
-    /// Ends a call that succeeded.
+    /// Reports the success of the call to the budget and to the learned attempt time.
     #[inline]
-    pub(crate) fn succeed(&self, told: InnerReport) {
+    pub(crate) fn succeed(&self, report: InnerReport) {
         self.trace(Verdict::Success);
         if let Some(took) = self.began.took() {
             self.settings.state.attempt_time.learn(took);
         }
         let paid = self.tries.as_ref().and_then(|tries| tries.paid);
-        self.settings.budget.succeeded(paid, told);
+        self.settings.budget.succeeded(paid, report);
     }
 
     #[inline]
@@ -180,8 +184,8 @@ impl<S, M, J, Saved, Seed> Attempts<S, M, J, Saved, Seed> {
         );
     }
 
-    /// Whether a repetition is neither paid for nor counted: the first of each kind of call that provably
-    /// never reached the service.
+    /// Whether a further attempt is neither paid for nor counted: the first of each kind for which
+    /// the call provably never reached the service.
     pub(crate) fn is_free(&self, verdict: Verdict) -> bool {
         match verdict {
             Verdict::NeverProcessed => {
@@ -192,12 +196,12 @@ impl<S, M, J, Saved, Seed> Attempts<S, M, J, Saved, Seed> {
         }
     }
 
-    /// Until when the next head must be there.
+    /// Returns the deadline for the next response head.
     pub(crate) fn until(&self) -> Option<Deadline> {
         Deadline::earliest(self.deadline, Deadline::head())
     }
 
-    /// Whether a request that is sent after `delay` can still announce some time.
+    /// Checks that a request which is sent after `delay` can still announce some time.
     pub(crate) fn can_announce<Req>(&self, request: &Req, delay: Duration) -> Result<(), StopReason>
     where
         M: Propagate<Req>,

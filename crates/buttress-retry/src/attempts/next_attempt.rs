@@ -13,16 +13,16 @@ use crate::budget::Withdrawal;
 /// A call between two attempts.
 pub(crate) struct NextAttempt<Req, Outcome> {
     pub(crate) plan: Plan<Req>,
-    /// What the last attempt ended with, if it can be kept: it is returned if the next attempt cannot
+    /// The outcome of the last attempt, if it could be kept. Returned if the next attempt cannot
     /// begin in time.
     pub(crate) last: Option<Outcome>,
     pub(crate) verdict: Verdict,
 }
 
 impl<Req, Outcome> NextAttempt<Req, Outcome> {
-    /// Takes the last outcome once the deadline has passed, or if the attempt is too late to announce any
-    /// time. Where nothing was kept there is nothing to
-    /// return, and the wait goes on.
+    /// Takes the last outcome if the deadline has passed, or if the attempt can announce no time.
+    ///
+    /// If no outcome was kept, there is nothing to return, and the wait goes on.
     pub(crate) fn overtaken<T>(
         &mut self,
         deadline: Option<Deadline>,
@@ -44,7 +44,7 @@ impl<Req, Outcome> NextAttempt<Req, Outcome> {
     }
 }
 
-/// Another attempt: what to send, after how long, and what was paid for it.
+/// A further attempt: the request, the delay, and the payment.
 pub(crate) struct Plan<Req> {
     pub(crate) request: Req,
     pub(crate) attempt: Attempt,
@@ -52,19 +52,20 @@ pub(crate) struct Plan<Req> {
     pub(crate) delay: Duration,
 }
 
-/// What an attempt ended with.
+/// The end of an attempt.
 #[derive(Clone, Copy)]
 pub(crate) struct Ended {
     pub(crate) verdict: Verdict,
-    /// A retry further in gave up on it.
+    /// An inner retry gave up.
     pub(crate) gave_up: bool,
-    /// A layer further in that shares the budget has counted it.
+    /// An inner layer that shares the budget has counted the outcome.
     pub(crate) counted: bool,
-    /// The service itself has answered.
+    /// The service itself has responded.
     pub(crate) answered: bool,
 }
 
-/// Whether the service has not seen the call. If a deadline ended the call below, it may have.
+/// Whether the service has provably not seen the call. If a deadline below ended the call, it may
+/// have.
 pub(crate) fn is_refused(verdict: Verdict) -> bool {
     match verdict {
         Verdict::NeverProcessed => true,
@@ -73,5 +74,5 @@ pub(crate) fn is_refused(verdict: Verdict) -> bool {
     }
 }
 
-/// The least time worth an attempt: timers fire up to a millisecond late.
+/// The least time left for an attempt, because timers fire up to a millisecond late.
 pub(crate) const LEAST: Duration = Duration::from_millis(1);

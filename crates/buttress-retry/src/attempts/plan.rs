@@ -9,14 +9,16 @@ use super::{
 };
 use crate::{StopReason, budget::Withdrawal};
 
-/// The next attempt after one that failed, or why there is none.
+/// Plans the attempt after a failed one, or returns why there is none.
+///
+/// [`plan`](Attempts::plan) asks in the order that the crate docs list.
 impl<S, M, J, Saved, Seed> Attempts<S, M, J, Saved, Seed> {
     pub(crate) fn plan<Req>(&mut self, ended: Ended) -> Result<Plan<Req>, StopReason>
     where
         M: Replay<Req, Saved = Saved> + Propagate<Req>,
     {
         let free = self.is_free(ended.verdict);
-        // Dropped at every return without a plan, which pays it back.
+        // Every return without a plan drops this payment, and `Withdrawal::drop` refunds it.
         let held = self.hold(ended, free);
         let hint = self.account_for(ended, free)?;
         if ended.gave_up {
@@ -47,7 +49,7 @@ impl<S, M, J, Saved, Seed> Attempts<S, M, J, Saved, Seed> {
         Ok(Plan { request, attempt, paid, delay })
     }
 
-    /// Whether another attempt may be made.
+    /// Checks that attempts are left. A free attempt needs a layer of more than one attempt.
     fn has_attempts(&self, free: bool) -> Result<(), StopReason> {
         let most = self.settings.attempts;
         let is_left = if free {
@@ -58,8 +60,7 @@ impl<S, M, J, Saved, Seed> Attempts<S, M, J, Saved, Seed> {
         is_left.then_some(()).ok_or(StopReason::AttemptsUsed)
     }
 
-    /// Tells the budget of a failure, and reads from the verdict what it says about the next attempt, if it
-    /// leaves room for one.
+    /// Reads the hint of a failure that may be repeated, and reports the failure to the budget.
     fn account_for(&mut self, ended: Ended, free: bool) -> Result<Option<RetryHint>, StopReason> {
         let hint = match ended.verdict {
             Verdict::Transient | Verdict::TimedOut | Verdict::NeverProcessed => None,
@@ -79,14 +80,16 @@ impl<S, M, J, Saved, Seed> Attempts<S, M, J, Saved, Seed> {
         Ok(hint)
     }
 
-    /// Whether a layer below rejected the call before, and was waited for.
+    /// Whether the call has waited for the time that an earlier rejection named.
     pub(crate) fn was_rejected(&self) -> bool {
         self.tries.as_ref().is_some_and(|tries| tries.free.rejected)
     }
 
-    /// Takes what was paid for the current attempt, if that did not get as far as the service and may be
-    /// repeated for free. The repetition is paid with it. Where a retry further in gave up, one of its
-    /// attempts may have got there.
+    /// Takes the payment of the current attempt for a free attempt after it, if the current attempt
+    /// did not reach the service.
+    ///
+    /// If an inner retry gave up, an attempt of its own may have reached the service, so the
+    /// payment stays.
     fn hold(&mut self, ended: Ended, free: bool) -> Withdrawal {
         if !free || ended.gave_up || !is_refused(ended.verdict) {
             return Withdrawal::FREE;
@@ -95,25 +98,25 @@ impl<S, M, J, Saved, Seed> Attempts<S, M, J, Saved, Seed> {
         Withdrawal::of(&self.settings.budget, paid)
     }
 
-    /// How long to wait, if an attempt after that can still end in time.
+    /// Returns the wait before the next attempt, if the attempt can still end in time.
     fn delay(&mut self, hint: Option<RetryHint>, free: bool) -> Result<Duration, StopReason> {
         let left = self.until().map(Deadline::remaining);
         match hint {
-            Some(RetryHint::Exactly(told)) => {
-                self.is_bearable(told, left)?;
-                self.fits(told, left)?;
+            Some(RetryHint::Exactly(hinted)) => {
+                self.allows_wait(hinted, left)?;
+                self.fits(hinted, left)?;
                 if !free {
                     self.tries().delays = Delays::new();
                 }
-                Ok(told)
+                Ok(hinted)
             }
-            Some(RetryHint::After(told)) => {
-                self.is_bearable(told, left)?;
-                self.fits(told, left)?;
-                // Where the whole spread does not fit it is shorter, so that callers with the same deadline
-                // do not come together either.
-                let most = self.backoff().min(self.spare_time(told, left));
-                Ok(told.saturating_add(most.mul_f64(self.settings.random.draw())))
+            Some(RetryHint::After(hinted)) => {
+                self.allows_wait(hinted, left)?;
+                self.fits(hinted, left)?;
+                // If the whole spread does not fit, a shorter spread still separates callers that
+                // have the same deadline.
+                let most = self.backoff().min(self.spare_time(hinted, left));
+                Ok(hinted.saturating_add(most.mul_f64(self.settings.random.draw())))
             }
             _ => {
                 let delay = if free { Duration::ZERO } else { self.backoff() };
@@ -129,16 +132,17 @@ impl<S, M, J, Saved, Seed> Attempts<S, M, J, Saved, Seed> {
         backoff.next(&mut self.tries().delays, random)
     }
 
-    /// Whether a wait of as long as the call was `told` to may be made at all.
-    fn is_bearable(&self, told: Duration, left: Option<Duration>) -> Result<(), StopReason> {
-        let is_bearable = match left {
-            Some(left) => told.is_zero() || told.saturating_add(LEAST) <= left,
-            None => told <= self.settings.max_hint,
+    /// Checks that a hinted wait fits into the deadline, or into `max_hint` if there is no
+    /// deadline.
+    fn allows_wait(&self, hinted: Duration, left: Option<Duration>) -> Result<(), StopReason> {
+        let is_allowed = match left {
+            Some(left) => hinted.is_zero() || hinted.saturating_add(LEAST) <= left,
+            None => hinted <= self.settings.max_hint,
         };
-        is_bearable.then_some(()).ok_or(StopReason::PushbackExceedsDeadline)
+        is_allowed.then_some(()).ok_or(StopReason::PushbackExceedsDeadline)
     }
 
-    /// Whether an attempt that begins after `delay` has the time that it takes.
+    /// Checks that an attempt which begins after `delay` has the least, and the usual, time.
     fn fits(&self, delay: Duration, left: Option<Duration>) -> Result<(), StopReason> {
         let Some(left) = left else { return Ok(()) };
         if delay.saturating_add(LEAST) > left {
@@ -150,7 +154,7 @@ impl<S, M, J, Saved, Seed> Attempts<S, M, J, Saved, Seed> {
         Ok(())
     }
 
-    /// How much later than after `delay` an attempt may begin.
+    /// Returns how much later than after `delay` the attempt may begin.
     fn spare_time(&self, delay: Duration, left: Option<Duration>) -> Duration {
         let needed = self.usual().max(LEAST);
         left.map_or(Duration::MAX, |left| left.saturating_sub(delay).saturating_sub(needed))

@@ -8,12 +8,12 @@ use super::{
 };
 use crate::StopReason;
 
-/// What follows an attempt that failed: another one, or the end of the call.
+/// Settles a failed attempt: plans the next one, or ends the call.
 impl<S, M, J, Saved, Seed> Attempts<S, M, J, Saved, Seed> {
-    /// What to do with a failure: hand it on, or try again after a while.
+    /// Returns the next attempt, or the outcome of the call if there is none.
     ///
-    /// Keeps what it can of an outcome through the wait: a response that holds nothing, and an error.
-    /// Any other response is dropped.
+    /// An outcome that holds no resources is kept through the wait: an error, or a response without
+    /// a body. Any other response is dropped.
     #[cold]
     pub(crate) fn failed<Req, Res, E>(
         &mut self,
@@ -39,7 +39,8 @@ impl<S, M, J, Saved, Seed> Attempts<S, M, J, Saved, Seed> {
                     instance, attempt, ?delay, ?verdict, observed,
                 );
                 if observed {
-                    // The payment must not go back: the budget is to see what a real retry costs.
+                    // Must be spent, not dropped: `Withdrawal::drop` would refund what a real retry
+                    // costs.
                     plan.paid.spend();
                     self.settings.state.note_retry();
                     return ControlFlow::Break(outcome);
@@ -51,11 +52,12 @@ impl<S, M, J, Saved, Seed> Attempts<S, M, J, Saved, Seed> {
                 let last = (self.until().is_some() && is_kept).then_some(outcome);
                 ControlFlow::Continue(NextAttempt { plan, last, verdict })
             }
-            Err(why) => ControlFlow::Break(self.stop(why, ended.verdict, outcome)),
+            Err(reason) => ControlFlow::Break(self.stop(reason, ended.verdict, outcome)),
         }
     }
 
-    /// Ends the call with the outcome it kept, for its deadline has passed before another attempt began.
+    /// Ends the call with the kept outcome, because the deadline has passed before the next attempt
+    /// began.
     pub(crate) fn overtaken<Res, E>(
         &mut self,
         verdict: Verdict,
@@ -64,7 +66,7 @@ impl<S, M, J, Saved, Seed> Attempts<S, M, J, Saved, Seed> {
     where
         M: MarkGaveUp<Res>,
     {
-        // The service may have become ready: what that has reserved goes back.
+        // Must be dropped: the service may have become ready, and then holds a permit.
         self.spare = None;
         self.stop(StopReason::Deadline, verdict, outcome)
     }
@@ -73,31 +75,32 @@ impl<S, M, J, Saved, Seed> Attempts<S, M, J, Saved, Seed> {
     #[cold]
     fn stop<Res, E>(
         &mut self,
-        why: StopReason,
+        reason: StopReason,
         verdict: Verdict,
         mut outcome: Result<Res, E>,
     ) -> Result<Res, E>
     where
         M: MarkGaveUp<Res>,
     {
-        // A rejection that was waited for and came again is a failure of trying, too.
+        // A call that waited for a rejection's time and was rejected again has tried, too.
         let has_tried = self.attempt() > Attempt::FIRST;
-        let is_giving_up =
-            why.is_giving_up(has_tried) || (why == StopReason::Rejected && self.was_rejected());
+        let is_giving_up = reason.is_giving_up(has_tried)
+            || (reason == StopReason::Rejected && self.was_rejected());
         if is_giving_up && self.settings.attempts > 1 && !self.is_observing() {
             let is_marked = outcome.as_mut().is_ok_and(|response| self.mode.mark_gave_up(response));
             if !is_marked {
                 Signals::raise_gave_up();
             }
         }
-        self.settings.state.note_stop(why);
+        self.settings.state.note_stop(reason);
         let (instance, attempts) = (self.settings.origin.name(), self.attempt().number());
-        let reason = why.as_str();
+        let reason = reason.as_str();
         tracing::debug!(name: "retry.stopped", target: "buttress", instance, reason, attempts, ?verdict);
         outcome
     }
 
-    /// Whether the layer only observes. Then it makes no further attempt, and has given up nothing.
+    /// Whether the layer only observes. Then the layer makes no further attempt, and never gives
+    /// up.
     fn is_observing(&self) -> bool {
         self.settings.enforcement == Enforcement::Observe
     }

@@ -3,14 +3,14 @@ use buttress_core::Attempt;
 
 use crate::budget::Paid;
 
-/// What a call knows once an attempt has failed: in a box, so that a call that succeeds has no room for it.
+/// The state of a call after its first failed attempt.
 #[derive(Debug)]
 pub(crate) struct Tries {
-    /// The current one.
+    /// The current attempt.
     pub(crate) attempt: Attempt,
     pub(crate) delays: Delays,
     pub(crate) free: FreeAttempts,
-    /// What was paid for the current attempt.
+    /// The payment for the current attempt.
     pub(crate) paid: Option<Paid>,
 }
 
@@ -21,7 +21,7 @@ impl Tries {
     }
 }
 
-/// What has been repeated once without being paid for, and without counting as an attempt.
+/// The free attempts that were made, by kind. Each kind is free once.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct FreeAttempts {
     pub(crate) never_processed: bool,

@@ -9,17 +9,20 @@ use tokio::time::Instant;
 use self::pending_deposits::{Latest, PendingDeposits};
 use crate::StopReason;
 
-/// How many retries a layer may make in all, whoever asks for them.
+/// An account that limits the retries of all calls together.
 ///
-/// Clones share one account, so that several layers can draw on the same. The default is 20 % of the
+/// Clones share the account, so that several layers can draw on it. The default is 20 % of the
 /// calls plus 10 per second, over a window of 10 s.
 ///
-/// However many layers of a stack share an account, it sees each call of a caller once, and each outcome
-/// of the service once: a layer counts a call unless a layer outside counts it or repeats it, and
-/// an outcome unless a layer inside has counted it. What a layer knows of the others is ambient
-/// ([`SharedCount`]): across a spawned task or a `Buffer`, each side counts for itself. A call that a handler
-/// makes on the side is part of the handler's call. Where callers share a flight, each caller's layer
-/// outside counts the outcome that its own caller gets.
+/// If several layers of a stack share an account, the account counts each call of a caller once,
+/// and each outcome of the service once. A layer counts a call unless an outer layer counts or
+/// repeats the call. A layer counts an outcome unless an inner layer has counted the outcome.
+///
+/// The layers know of each other through an ambient value ([`SharedCount`]):
+///
+/// - Across a spawned task or a `Buffer`, each side counts for itself.
+/// - A call that a handler makes on the side is part of the handler's call.
+/// - If callers share a flight, the outer layer of each caller counts the outcome that its caller gets.
 #[derive(Clone, Debug)]
 #[doc(alias("retry budget", "retry throttling"))]
 pub struct Budget {
@@ -28,44 +31,46 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// `ratio` retries for each call plus `per_second`, over a window of 10 s.
+    /// Allows `ratio` retries for each call plus `per_second`, over a window of 10 s.
     pub fn new(ratio: Ratio, per_second: u32) -> Self {
         Self::over(WINDOW, ratio, per_second)
     }
 
-    /// The same over a window of `ttl`, at least 20 ms.
+    /// Allows `ratio` retries for each call plus `per_second`, over a window of `ttl`, at least 20
+    /// ms.
     pub fn over(ttl: Duration, ratio: Ratio, per_second: u32) -> Self {
         let ttl = ttl.max(SHORTEST);
         Self::of(Law::Ratio(RetryBudget::new(ttl, per_second, ratio)), ttl)
     }
 
-    /// gRPC's retry throttling (gRFC A6).
+    /// Limits retries by gRPC's retry throttling (gRFC A6).
     pub fn throttle(throttle: RetryThrottle) -> Self {
         Self::of(Law::Throttle(throttle), WINDOW)
     }
 
-    /// The retry quota of the AWS SDKs.
+    /// Limits retries by the retry quota of the AWS SDKs.
     pub fn tokens(bucket: TokenBucket) -> Self {
         Self::of(Law::Tokens(bucket), WINDOW)
     }
 
-    /// Every retry is paid for.
+    /// Limits nothing: every retry is paid for.
     pub fn unlimited() -> Self {
         Self::of(Law::Unlimited, WINDOW)
     }
 
-    /// The same account, for a layer that withdraws only: its calls and successes earn nothing, and its
-    /// retries and failures cost what they cost.
+    /// Returns the same account for a layer that withdraws only. The calls and successes of that
+    /// layer earn nothing. Its retries and failures cost as usual.
     ///
-    /// For a layer whose calls are counted already, or must not buy retries for others.
+    /// Use it for a layer whose calls are counted already, or must not earn retries for others.
     #[must_use]
     pub fn withdraw_only(&self) -> Self {
         Self { account: Arc::clone(&self.account), tally: self.tally.without_calls() }
     }
 
-    /// How many retries could be made now, if that is bounded.
+    /// Returns the number of retries that could be made now. `None` for an
+    /// [`unlimited`](Self::unlimited) budget.
     ///
-    /// For [`throttle`](Self::throttle) and [`tokens`](Self::tokens) it is the number of tokens.
+    /// For [`throttle`](Self::throttle) and [`tokens`](Self::tokens), returns the number of tokens.
     pub fn balance(&self) -> Option<u64> {
         let now = self.account.now();
         match &self.account.law {
@@ -85,13 +90,13 @@ impl Budget {
         Self { account: Arc::new(account), tally: SharedCount::new() }
     }
 
-    /// What stands for the account among the layers of a call.
+    /// Returns the ambient identity of the account among the layers of a call.
     #[inline]
     pub(crate) const fn tally(&self) -> SharedCount {
         self.tally
     }
 
-    /// A call begins.
+    /// Counts a call that begins, unless an outer layer counts the call.
     #[inline]
     pub(crate) fn deposit(&self) {
         if let Law::Ratio(budget) = &self.account.law
@@ -102,12 +107,12 @@ impl Budget {
         }
     }
 
-    /// A call succeeded, after a retry that cost `paid`. Counted by a layer inside, it earns nothing
-    /// here. A retry that succeeds gets back what it cost from the quota of AWS.
+    /// Counts a success whose last attempt was `paid` for. A success that an inner layer has
+    /// counted earns nothing here. The quota of AWS refunds a retry that succeeds.
     #[inline]
-    pub(crate) fn succeeded(&self, paid: Option<Paid>, told: InnerReport) {
+    pub(crate) fn succeeded(&self, paid: Option<Paid>, report: InnerReport) {
         if let Law::Throttle(_) | Law::Tokens(_) = &self.account.law {
-            self.earn(paid, told.is_counted());
+            self.earn(paid, report.is_counted());
         }
     }
 
@@ -125,7 +130,7 @@ impl Budget {
         self.tally.mark_counted();
     }
 
-    /// An attempt failed in a way that a retry is for, unless a layer inside has `counted` that.
+    /// Counts a failure that may be repeated, unless an inner layer has `counted` the failure.
     pub(crate) fn failed(&self, counted: bool) {
         if let Law::Throttle(throttle) = &self.account.law
             && !counted
@@ -135,7 +140,7 @@ impl Budget {
         }
     }
 
-    /// Takes what one retry costs, if it is there.
+    /// Withdraws the cost of a retry, or returns [`StopReason::BudgetEmpty`].
     pub(crate) fn withdraw(&self, kind: RetryKind) -> Result<Withdrawal, StopReason> {
         let paid = match &self.account.law {
             Law::Ratio(budget) => {
@@ -145,7 +150,8 @@ impl Budget {
             }
             Law::Throttle(throttle) => throttle.allows().then_some(Paid::Nothing),
             Law::Tokens(bucket) => {
-                // Read first: a bucket that becomes full meanwhile may have been without this withdrawal.
+                // Read first: a bucket that becomes full meanwhile may have been without this
+                // withdrawal.
                 let fills = bucket.fill_count();
                 let is_paid = bucket.withdraw(self.account.now(), kind);
                 is_paid.then_some(Paid::Tokens { kind, fills })
@@ -156,7 +162,7 @@ impl Budget {
         Ok(Withdrawal::of(self, Some(paid)))
     }
 
-    /// Gives back what was `paid` for a retry that was not made, or did not reach the service.
+    /// Refunds a payment for a retry that was not made, or did not reach the service.
     pub(crate) fn refund(&self, paid: Paid) {
         match (&self.account.law, paid) {
             (Law::Ratio(budget), Paid::At(taken)) => budget.refund(taken, 1),
@@ -174,22 +180,22 @@ impl Default for Budget {
     }
 }
 
-/// What was paid for a retry that has not begun. Dropped, it goes back.
+/// The payment for a retry that has not begun. Dropping the payment refunds it.
 #[derive(Debug)]
 pub(crate) struct Withdrawal {
     from: Option<(Budget, Paid)>,
 }
 
 impl Withdrawal {
-    /// Of a retry that costs nothing.
+    /// The payment for a free retry.
     pub(crate) const FREE: Self = Self { from: None };
 
-    /// Of what was `paid` from `budget` before.
+    /// Returns a payment that was made from `budget` before.
     pub(crate) fn of(budget: &Budget, paid: Option<Paid>) -> Self {
         Self { from: paid.map(|paid| (budget.clone(), paid)) }
     }
 
-    /// The retry begins. What was paid for it.
+    /// Keeps the payment, because the retry begins. Dropping refunds nothing from here on.
     pub(crate) fn spend(mut self) -> Option<Paid> {
         self.from.take().map(|(_, paid)| paid)
     }
@@ -203,14 +209,14 @@ impl Drop for Withdrawal {
     }
 }
 
-/// What a retry was paid with, as it has to come back.
+/// The means of a payment, as a refund needs them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Paid {
-    /// A token of the window, from this time.
+    /// A token of the window, taken at this time.
     At(Nanos),
-    /// Tokens of a bucket that has been full so often.
+    /// Tokens of a bucket that had been full `fills` times. A later fill has made the payment good.
     Tokens { kind: RetryKind, fills: u64 },
-    /// A permission.
+    /// A permission that costs nothing.
     Nothing,
 }
 
@@ -222,7 +228,7 @@ struct Account {
 }
 
 impl Account {
-    /// Dates the deposits that are due, the last of them now.
+    /// Dates the pending deposits, the latest of them now.
     #[cold]
     fn settle_deposits(&self, budget: &RetryBudget) {
         self.pending_deposits.settle_deposits(budget, self.now(), Latest::Now);

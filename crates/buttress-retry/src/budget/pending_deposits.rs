@@ -5,15 +5,16 @@ use std::sync::{
 
 use buttress_control::{Nanos, RetryBudget};
 
-/// Deposits that no clock was read for yet.
+/// Deposits that have no date yet.
 ///
-/// Reading the clock costs more than the rest of a call that succeeds. So while calls come fast, it is
-/// read for one in [`BATCH`], and while they come slowly, for each. A deposit is never dated later than it
-/// was made: one that waited for others counts from when those before it were dated, and not at all if
-/// that is longer ago than the window.
+/// Reading the clock costs more than the rest of a call that succeeds. While calls are fast, the
+/// clock is read for every 16th ([`BATCH`]). While calls are slow, the clock is read for each.
+///
+/// A deposit is never dated later than it was made. A deposit that waited for others is dated to
+/// the time of the previous dating. If that time lies outside the window, the deposit is dropped.
 #[derive(Debug)]
 pub(crate) struct PendingDeposits {
-    /// The deposits since the last dating, on top of [`Dated::base`].
+    /// The deposits since the last dating, plus [`Dated::base`].
     count: AtomicU32,
     dated: Mutex<Dated>,
     ttl: u64,
@@ -28,18 +29,21 @@ impl PendingDeposits {
         }
     }
 
-    /// Adds a deposit. Says whether the deposits are due to be dated.
+    /// Adds a deposit. Returns whether the deposits are due to be dated.
     #[inline]
     pub(crate) fn add(&self) -> bool {
+        // `Relaxed`: the count orders no other memory, and `settle_deposits` takes it by a swap.
         self.count.fetch_add(1, Ordering::Relaxed) >= SLOW
     }
 
-    /// Dates all deposits, the latest of them `now` if the caller has just made it.
+    /// Dates all deposits. If the caller has just made the latest of them, that deposit is dated
+    /// `now`.
     pub(crate) fn settle_deposits(&self, budget: &RetryBudget, now: Nanos, latest: Latest) {
-        // Arithmetic alone runs under the lock, so a poisoned one means nothing.
+        // The lock makes the swap of `count` and the change of `base` one step for other settlers.
+        // `add` takes no lock. Only arithmetic runs under the lock, so poisoning is ignored.
         let mut dated = match latest {
             Latest::Unknown => self.dated.lock().unwrap_or_else(PoisonError::into_inner),
-            // Somebody else is dating: what they leave is dated with the next.
+            // Another call is dating. This deposit is dated with the next.
             Latest::Now => match self.dated.try_lock() {
                 Ok(dated) => dated,
                 Err(_) => return,
@@ -54,11 +58,12 @@ impl PendingDeposits {
         budget.deposit_many(now, fresh);
         dated.base = self.base(elapsed, count);
         dated.at = dated.at.max(now);
+        // Added, not stored: an `add` may have run since the swap above, and must not be lost.
         self.count.fetch_add(dated.base, Ordering::Relaxed);
     }
 
-    /// Whether the next deposits may wait for one another: at this pace a batch fits into a slot of the
-    /// budget's window.
+    /// Returns where the count begins: at zero if, at this pace, a batch fits into a slot of the
+    /// budget's window, and otherwise so that the next deposit is due.
     fn base(&self, elapsed: u64, count: u32) -> u32 {
         let slot = u128::from(self.ttl / SLOTS) * u128::from(count.max(1));
         if u128::from(elapsed) * u128::from(BATCH) <= slot { 0 } else { SLOW }
@@ -67,13 +72,13 @@ impl PendingDeposits {
 
 #[derive(Debug)]
 struct Dated {
-    /// When the deposits were last dated.
+    /// The time of the last dating.
     at: Nanos,
-    /// Where the count began then.
+    /// The count after the last dating, before further deposits.
     base: u32,
 }
 
-/// What is known about the latest deposit.
+/// The date of the latest deposit, as far as known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Latest {
     Now,
@@ -82,8 +87,8 @@ pub(crate) enum Latest {
 
 const BATCH: u32 = 16;
 
-/// Where the count begins while calls come slowly: the next deposit is due.
+/// The count at which the next deposit is due. The count begins here while calls are slow.
 const SLOW: u32 = BATCH - 1;
 
-/// Into so many slots [`RetryBudget`] divides its window.
+/// The number of slots into which [`RetryBudget`] divides its window.
 const SLOTS: u64 = 31;
