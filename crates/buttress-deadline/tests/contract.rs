@@ -10,22 +10,22 @@ use tower::{ServiceBuilder, ServiceExt};
 const SECOND: Duration = Duration::from_secs(1);
 
 #[tokio::test(start_paused = true)]
-async fn a_layer_with_a_timeout_keeps_the_contract() {
+async fn layer_with_a_timeout_keeps_the_contract() {
     contract(|| DeadlineLayer::new(SECOND)).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_layer_that_only_propagates_keeps_the_contract() {
+async fn propagating_layer_keeps_the_contract() {
     contract(DeadlineLayer::propagate).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_layer_that_only_observes_keeps_the_contract() {
+async fn observing_layer_keeps_the_contract() {
     contract(|| DeadlineLayer::new(SECOND).observe()).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_is_left_behind_wherever_a_call_is_dropped() {
+async fn dropped_call_leaves_nothing_behind_at_any_await() {
     let probe = Probe::new(|n: u32| Ok::<_, BoxError>(n)).permits(1).pausing(3);
     let layer = DeadlineLayer::new(SECOND);
     let handle = layer.handle();

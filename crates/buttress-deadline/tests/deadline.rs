@@ -36,7 +36,7 @@ fn rejected(error: &BoxError) -> &Rejection {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_in_time_is_handed_on_and_a_late_one_cut_off_at_the_deadline() {
+async fn response_in_time_is_returned_and_a_late_call_is_cut_off_at_the_deadline() {
     let service = DeadlineLayer::new(100 * MS).named("db").layer(service_fn(answer));
     let start = Instant::now();
     assert!(service.clone().oneshot(99).await.is_ok());
@@ -47,14 +47,14 @@ async fn an_answer_in_time_is_handed_on_and_a_late_one_cut_off_at_the_deadline()
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_at_the_very_deadline_wins() {
+async fn response_at_the_very_deadline_wins() {
     let layer = DeadlineLayer::new(100 * MS);
     assert!(layer.layer(service_fn(answer)).oneshot(100).await.is_ok());
     assert_eq!(layer.handle().exceeded(), 0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_clock_starts_at_the_call_and_not_at_the_first_poll() {
+async fn timeout_counts_from_the_call_and_not_from_the_first_poll() {
     // tower-resilience: 1 s became 5.9 s.
     let mut service = DeadlineLayer::new(1000 * MS).layer(service_fn(answer));
     let start = Instant::now();
@@ -71,7 +71,7 @@ async fn the_clock_starts_at_the_call_and_not_at_the_first_poll() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_full_limiter_below_is_covered() {
+async fn deadline_covers_the_wait_for_a_full_inner_limiter() {
     // tower: timeout(1 s) over a full limiter answered Ok after 30 s.
     let limited = ServiceBuilder::new()
         .layer(DeadlineLayer::new(1000 * MS))
@@ -85,7 +85,7 @@ async fn a_full_limiter_below_is_covered() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_a_late_verdict_on_an_idle_handle_a_stranger_gets_the_permit() {
+async fn expired_handle_gives_the_inner_permit_to_another_handle() {
     let layer = ServiceBuilder::new()
         .layer(DeadlineLayer::new(100 * MS))
         .layer(ConcurrencyLimitLayer::new(1));
@@ -103,7 +103,7 @@ async fn after_a_late_verdict_on_an_idle_handle_a_stranger_gets_the_permit() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn time_spent_waiting_for_readiness_counts() {
+async fn wait_for_readiness_counts_towards_the_timeout() {
     let service = ServiceBuilder::new()
         .layer(DeadlineLayer::new(100 * MS))
         .layer(ConcurrencyLimitLayer::new(1))
@@ -116,7 +116,7 @@ async fn time_spent_waiting_for_readiness_counts() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_handle_that_waited_once_gives_later_calls_their_whole_time() {
+async fn handle_that_waited_once_gives_later_calls_the_whole_timeout() {
     let mut service = ServiceBuilder::new()
         .layer(DeadlineLayer::new(100 * MS))
         .layer(ConcurrencyLimitLayer::new(1))
@@ -131,7 +131,7 @@ async fn a_handle_that_waited_once_gives_later_calls_their_whole_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_expired_deadline_never_reaches_the_inner_service_and_gives_its_reservation_back() {
+async fn expired_call_does_not_reach_the_inner_service_and_releases_its_permit() {
     let calls = Arc::new(AtomicUsize::new(0));
     let seen = Arc::clone(&calls);
     let layer = DeadlineLayer::new(100 * MS);
@@ -154,7 +154,7 @@ async fn an_expired_deadline_never_reaches_the_inner_service_and_gives_its_reser
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_earliest_of_own_and_ambient_deadline_holds() {
+async fn earliest_of_own_and_ambient_deadline_holds() {
     let service = DeadlineLayer::new(100 * MS).layer(service_fn(answer));
     let left = Deadline::after(40 * MS).around(service.clone().oneshot(0)).await.unwrap();
     assert_eq!(left, Some(40 * MS));
@@ -169,7 +169,7 @@ async fn the_earliest_of_own_and_ambient_deadline_holds() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_deadline_is_ambient_at_every_poll_wherever_the_future_went() {
+async fn deadline_is_ambient_at_every_poll_on_any_task() {
     let mut service = DeadlineLayer::new(100 * MS).layer(service_fn(|(): ()| async {
         let first = Deadline::current();
         sleep(10 * MS).await;
@@ -183,7 +183,7 @@ async fn the_deadline_is_ambient_at_every_poll_wherever_the_future_went() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn zero_rejects_everything_and_forever_nothing() {
+async fn zero_timeout_rejects_every_call_and_the_longest_none() {
     let none = DeadlineLayer::new(Duration::ZERO).layer(service_fn(answer));
     rejected(&none.oneshot(0).await.unwrap_err());
     let forever = DeadlineLayer::new(Duration::MAX).layer(service_fn(answer));
@@ -191,7 +191,7 @@ async fn zero_rejects_everything_and_forever_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn observing_counts_and_cuts_nothing_off() {
+async fn observing_layer_counts_and_cuts_nothing_off() {
     let layer = DeadlineLayer::new(100 * MS).observe();
     let service = layer.layer(service_fn(answer));
     assert!(service.clone().oneshot(500).await.is_ok());
@@ -201,9 +201,9 @@ async fn observing_counts_and_cuts_nothing_off() {
     assert_eq!(layer.handle().snapshot(), expected);
 }
 
+/// Finagle, DeadlineFilterTest.
 #[tokio::test(start_paused = true)]
-async fn expired_calls_are_rejected_only_up_to_their_share_of_the_traffic() {
-    // DL-09, DL-11: Finagle's DeadlineFilterTest.
+async fn expired_calls_are_rejected_up_to_max_reject_ratio() {
     let layer = DeadlineLayer::propagate().max_reject_ratio(Ratio::percent(20));
     let handle = layer.handle();
     let service = layer.layer(service_fn(answer));
@@ -231,7 +231,7 @@ async fn expired_calls_are_rejected_only_up_to_their_share_of_the_traffic() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_inner_future_is_dropped_before_the_caller_hears_of_it() {
+async fn inner_future_is_dropped_before_the_rejection_is_returned() {
     struct Alive(Arc<AtomicUsize>);
     impl Drop for Alive {
         fn drop(&mut self) {
@@ -258,7 +258,7 @@ async fn the_inner_future_is_dropped_before_the_caller_hears_of_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_is_held_and_never_polled_delays_nobody_else() {
+async fn call_that_is_never_polled_delays_no_other_call() {
     let layer = DeadlineLayer::new(100 * MS);
     let service = layer.layer(service_fn(answer));
     let mut held = Box::pin(service.clone().oneshot(1000));
@@ -282,7 +282,7 @@ async fn a_call_that_is_held_and_never_polled_delays_nobody_else() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn deadlines_far_out_of_order_are_kept_too() {
+async fn deadlines_far_out_of_order_are_kept() {
     let layer = DeadlineLayer::propagate();
     let service = layer.layer(service_fn(answer));
     let calls = (0..200_u32).map(|i| {
@@ -302,7 +302,7 @@ async fn deadlines_far_out_of_order_are_kept_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_first_polled_after_its_deadline_takes_nobody_elses_timer() {
+async fn call_first_polled_after_its_deadline_leaves_other_timers_alone() {
     let mut service = DeadlineLayer::new(10_000 * MS).layer(service_fn(answer));
     let mut first = Box::pin(service.call(100_000));
     assert!(futures_poll(first.as_mut()).await.is_pending());
@@ -316,7 +316,7 @@ async fn a_call_first_polled_after_its_deadline_takes_nobody_elses_timer() {
 }
 
 #[test]
-fn a_call_whose_sibling_keeps_polling_it_still_ends() {
+fn busy_polled_call_ends_at_its_deadline() {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_time()
@@ -341,7 +341,7 @@ fn a_call_whose_sibling_keeps_polling_it_still_ends() {
 }
 
 #[test]
-fn a_runtime_can_be_dropped_before_the_calls_it_timed() {
+fn runtime_can_be_dropped_before_its_calls() {
     let layer = DeadlineLayer::new(10 * MS);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
@@ -363,7 +363,7 @@ fn a_runtime_can_be_dropped_before_the_calls_it_timed() {
 }
 
 #[test]
-fn a_layer_outlives_the_runtimes_it_is_used_in() {
+fn layer_outlives_the_runtimes_of_its_calls() {
     let layer = DeadlineLayer::new(10 * MS);
     for _ in 0..20 {
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -385,7 +385,7 @@ fn a_layer_outlives_the_runtimes_it_is_used_in() {
 }
 
 #[test]
-fn ten_thousand_calls_on_four_threads_all_end_at_their_deadline() {
+fn calls_on_four_threads_all_end_at_their_deadline() {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(4)
         .enable_time()

@@ -11,7 +11,7 @@ use tower::{Layer, ServiceExt, service_fn};
 const SECOND: Duration = Duration::from_secs(1);
 
 #[tokio::test(start_paused = true)]
-async fn each_cut_is_one_event_with_its_phase() {
+async fn each_exceeded_deadline_emits_one_event_with_its_phase() {
     let events = Events::of("buttress");
     let service = DeadlineLayer::new(SECOND)
         .named("db")

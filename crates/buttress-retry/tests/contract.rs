@@ -17,17 +17,17 @@ use tower::{ServiceBuilder, ServiceExt};
 const SECOND: Duration = Duration::from_secs(1);
 
 #[tokio::test(start_paused = true)]
-async fn the_layer_keeps_the_contract() {
+async fn retry_layer_keeps_the_contract() {
     contract(|| RetryLayer::new(3)).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_layer_of_one_attempt_keeps_the_contract() {
+async fn layer_of_one_attempt_keeps_the_contract() {
     contract(|| RetryLayer::new(1)).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_stack_of_deadline_retry_and_attempt_deadline_keeps_the_contract() {
+async fn stack_of_deadline_retry_and_attempt_deadline_keeps_the_contract() {
     contract(|| {
         (DeadlineLayer::new(30 * SECOND), RetryLayer::new(3), DeadlineLayer::new(5 * SECOND))
     })
@@ -35,7 +35,7 @@ async fn the_stack_of_deadline_retry_and_attempt_deadline_keeps_the_contract() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_is_left_behind_wherever_a_call_is_dropped() {
+async fn dropped_call_leaves_nothing_behind_at_any_await() {
     let failures = Arc::new(AtomicU32::new(0));
     let count = Arc::clone(&failures);
     // Every other answer is a failure.

@@ -11,8 +11,7 @@ use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
 const SECOND: Duration = Duration::from_secs(1);
 
 #[tokio::test(start_paused = true)]
-async fn an_event_is_told_for_each_retry_and_for_the_end_of_trying() {
-    // RB-15, CO-05.
+async fn each_attempt_retry_and_stop_emits_an_event() {
     let events = Events::of("buttress");
     let service = RetryLayer::new(2).named("db").layer(service_fn(failing));
     service.oneshot(()).await.unwrap_err();
@@ -28,7 +27,7 @@ async fn an_event_is_told_for_each_retry_and_for_the_end_of_trying() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn observed_retry_is_scheduled_with_observed_true() {
+async fn observed_retry_emits_scheduled_with_observed_true() {
     let events = Events::of("buttress");
     let service = RetryLayer::new(2).observe().layer(service_fn(failing));
     service.oneshot(()).await.unwrap_err();
@@ -37,8 +36,7 @@ async fn observed_retry_is_scheduled_with_observed_true() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_same_seed_gives_the_same_log_byte_for_byte() {
-    // CO-08.
+async fn same_seed_gives_the_same_event_log() {
     let run = async |seed: u64| {
         let events = Events::of("buttress");
         let service = ServiceBuilder::new()

@@ -39,7 +39,7 @@ mod readiness;
 use common::{Log, MS, NO_WAIT, calls, flaky, never_processed, poll_once, throttled, times};
 
 #[tokio::test(start_paused = true)]
-async fn a_call_is_repeated_until_it_succeeds_and_each_attempt_knows_its_number() {
+async fn call_is_repeated_until_success_and_each_attempt_knows_its_number() {
     let (service, log) = flaky(2);
     let layer = RetryLayer::new(3);
     assert_eq!(layer.layer(service).oneshot(0).await.unwrap(), 3);
@@ -50,8 +50,7 @@ async fn a_call_is_repeated_until_it_succeeds_and_each_attempt_knows_its_number(
 }
 
 #[tokio::test(start_paused = true)]
-async fn delays_grow_to_the_cap_and_attempts_count_the_first() {
-    // RB-03: base 1 s, cap 3 s, five attempts.
+async fn delays_grow_to_the_cap_and_attempts_include_the_first() {
     let (service, log) = flaky(u32::MAX);
     let backoff =
         Backoff::exponential(Duration::from_secs(1), Duration::from_secs(3)).jitter(Jitter::None);
@@ -63,7 +62,7 @@ async fn delays_grow_to_the_cap_and_attempts_count_the_first() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn zero_attempts_are_one() {
+async fn zero_attempts_make_one_attempt() {
     for attempts in [0, 1] {
         let (service, log) = flaky(u32::MAX);
         assert!(RetryLayer::new(attempts).layer(service).oneshot(0).await.is_err());
@@ -72,7 +71,7 @@ async fn zero_attempts_are_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_default_jitter_differs_between_calls_and_a_seed_repeats_it() {
+async fn default_jitter_differs_between_calls_and_a_seed_repeats_the_delays() {
     // tower: all sessions of one maker draw the same delays, the first always exactly 1000 ms.
     let run = async |seed: u64| {
         let layer = RetryLayer::new(4).seed(seed);
@@ -91,7 +90,7 @@ async fn the_default_jitter_differs_between_calls_and_a_seed_repeats_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_permanent_failure_is_returned_unchanged_after_one_call() {
+async fn permanent_failure_is_returned_unchanged_after_one_call() {
     let (service, log) = flaky(u32::MAX);
     let layer = RetryLayer::new(3).classify(|outcome: Result<&u32, &BoxError>| match outcome {
         Ok(_) => Verdict::Success,
@@ -103,7 +102,7 @@ async fn a_permanent_failure_is_returned_unchanged_after_one_call() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_ok_can_be_a_failure_too() {
+async fn ok_response_is_repeated_when_its_verdict_is_a_failure() {
     let (service, log) = flaky(0);
     let layer = RetryLayer::new(3).backoff(NO_WAIT).classify(|outcome: Result<&u32, &BoxError>| {
         match outcome {
@@ -116,8 +115,8 @@ async fn an_ok_can_be_a_failure_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wait_that_would_reach_the_deadline_is_not_begun() {
-    // DL-07: 100 ms in all, 90 spent: a delay of 20 stops, one of 5 leaves 5 for the attempt.
+async fn wait_that_would_reach_the_deadline_is_not_begun() {
+    // Of 100 ms, 90 are spent. A delay of 20 ms stops the call. A delay of 5 ms leaves 5 ms.
     for (delay, calls_made, took) in [(20, 1, 90), (5, 2, 100)] {
         let count = Arc::new(AtomicUsize::new(0));
         let seen = Arc::clone(&count);
@@ -146,8 +145,8 @@ async fn a_wait_that_would_reach_the_deadline_is_not_begun() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hopeless_attempt_is_skipped_where_that_is_asked_for() {
-    // DL-08: 80 ms left, a delay of 10 ms, attempts usually take 200 ms.
+async fn late_attempt_is_skipped_under_skip_late_attempts() {
+    // 80 ms are left, the delay is 10 ms, and attempts usually take 200 ms.
     let fail = Arc::new(AtomicUsize::new(0));
     let mode = Arc::clone(&fail);
     let layer = RetryLayer::new(3)
@@ -172,8 +171,7 @@ async fn a_hopeless_attempt_is_skipped_where_that_is_asked_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn endless_attempts_end_with_the_deadline() {
-    // RB-28: a proxy with totalTimeoutMs 5000 went on for five hours.
+async fn unlimited_attempts_end_with_the_deadline() {
     let (service, log) = flaky(u32::MAX);
     let layer = RetryLayer::new(u32::MAX)
         .backoff(Backoff::constant(100 * MS).jitter(Jitter::None))
@@ -185,7 +183,7 @@ async fn endless_attempts_end_with_the_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_attempts_timeout_is_repeated_and_the_callers_deadline_is_not() {
+async fn attempt_timeout_is_repeated_and_the_callers_deadline_is_not() {
     let count = Arc::new(AtomicUsize::new(0));
     let seen = Arc::clone(&count);
     let layer = RetryLayer::new(10).backoff(NO_WAIT);
@@ -204,8 +202,7 @@ async fn an_attempts_timeout_is_repeated_and_the_callers_deadline_is_not() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hint_beyond_the_deadline_and_a_refusal_stop_at_once() {
-    // PB-11, PB-05.
+async fn hint_beyond_the_deadline_and_negative_pushback_stop_the_call() {
     let cases = [
         (RetryHint::After(2000 * MS), StopReason::PushbackExceedsDeadline),
         (RetryHint::Never, StopReason::Pushback),
@@ -222,8 +219,8 @@ async fn a_hint_beyond_the_deadline_and_a_refusal_stop_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_budget_bounds_retries_over_all_services_of_a_layer() {
-    // BG-07, BG-17: nothing waits for a token, first attempts are always sent.
+async fn budget_limits_retries_over_all_services_of_a_layer() {
+    // No call waits for a token, and first attempts are always sent.
     let layer = RetryLayer::new(4).backoff(NO_WAIT).budget(Budget::new(Ratio::percent(10), 0));
     let mut made = 0;
     for _ in 0..1000 {
@@ -237,8 +234,7 @@ async fn the_budget_bounds_retries_over_all_services_of_a_layer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_dropped_while_it_backs_off_costs_nothing() {
-    // RB-17.
+async fn call_dropped_during_backoff_costs_nothing() {
     let (service, log) = flaky(u32::MAX);
     let budget = Budget::new(Ratio::percent(0), 1);
     let layer = RetryLayer::new(3)
@@ -251,7 +247,7 @@ async fn a_call_dropped_while_it_backs_off_costs_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_budget_can_be_shared_between_layers() {
+async fn budget_is_shared_between_layers() {
     let budget = Budget::new(Ratio::percent(0), 1);
     let mut retries = 0;
     for _ in 0..4 {
@@ -263,9 +259,10 @@ async fn a_budget_can_be_shared_between_layers() {
     assert_eq!(retries, 10);
 }
 
+/// gRFC A6, retry throttling.
 #[tokio::test(start_paused = true)]
-async fn the_throttle_of_grpc_stops_retries_at_half_and_recovers_with_successes() {
-    // BG-15: 10 tokens, a failure takes one, retries go on above five.
+async fn grpc_throttle_stops_retries_at_half_and_recovers_with_successes() {
+    // 10 tokens, a failure takes one, and retries are allowed above five.
     let budget = Budget::throttle(RetryThrottle::new(10, Ratio::percent(50)));
     let layer = RetryLayer::new(10).backoff(NO_WAIT).budget(budget.clone());
     let (service, log) = flaky(u32::MAX);
@@ -280,7 +277,7 @@ async fn the_throttle_of_grpc_stops_retries_at_half_and_recovers_with_successes(
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_quota_of_aws_comes_back_with_success() {
+async fn aws_quota_recovers_with_successes() {
     let budget = Budget::tokens(TokenBucket::new(20));
     let layer = RetryLayer::new(10).backoff(NO_WAIT).budget(budget.clone());
     let (service, log) = flaky(u32::MAX);
@@ -295,7 +292,7 @@ async fn the_quota_of_aws_comes_back_with_success() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_never_processed_is_repeated_once_at_once_and_free() {
+async fn never_processed_call_is_repeated_once_at_once_and_for_free() {
     let (service, log) = flaky(u32::MAX);
     let budget = Budget::new(Ratio::percent(0), 0);
     let layer =
@@ -311,7 +308,7 @@ async fn what_was_never_processed_is_repeated_once_at_once_and_free() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_local_rejection_is_repeated_once_only_and_only_if_it_says_when() {
+async fn local_rejection_is_repeated_once_when_it_names_a_time() {
     for (retry_after, times_called) in [(None, vec![0]), (Some(300 * MS), vec![0, 300])] {
         let log = Log::default();
         let (seen, start) = (Arc::clone(&log), Instant::now());
@@ -331,8 +328,7 @@ async fn a_local_rejection_is_repeated_once_only_and_only_if_it_says_when() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn three_nested_retries_make_three_calls_and_not_twenty_seven() {
-    // BG-24.
+async fn three_nested_retries_make_three_calls() {
     let (service, log) = flaky(u32::MAX);
     let layer = || RetryLayer::new(3).backoff(NO_WAIT);
     let service =
@@ -342,7 +338,7 @@ async fn three_nested_retries_make_three_calls_and_not_twenty_seven() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn later_attempts_wait_for_readiness_and_readiness_errors_are_repeated() {
+async fn later_attempts_wait_for_readiness_and_repeat_readiness_errors() {
     // tower: readiness errors bypass the retry policy.
     #[derive(Clone)]
     struct Unready(Arc<AtomicUsize>, bool);
@@ -372,7 +368,7 @@ async fn later_attempts_wait_for_readiness_and_readiness_errors_are_repeated() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_limit_below_is_held_by_one_attempt_at_a_time_and_by_no_wait() {
+async fn inner_permit_is_held_by_an_attempt_and_not_by_the_backoff() {
     let service = ServiceBuilder::new()
         .layer(RetryLayer::new(3).backoff(Backoff::constant(100 * MS).jitter(Jitter::None)))
         .layer(ConcurrencyLimitLayer::new(1))
@@ -386,7 +382,7 @@ async fn a_limit_below_is_held_by_one_attempt_at_a_time_and_by_no_wait() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_failed_response_is_dropped_before_the_wait() {
+async fn failed_response_is_dropped_before_the_wait() {
     // tower-resilience held it through the backoff.
     let last = Arc::new(Mutex::new(Weak::new()));
     let seen = Arc::clone(&last);
@@ -406,7 +402,7 @@ async fn the_failed_response_is_dropped_before_the_wait() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_deadline_at_the_call_holds_wherever_the_future_is_polled() {
+async fn deadline_at_the_call_holds_on_any_task_that_polls_the_future() {
     let (service, log) = flaky(u32::MAX);
     let mut service =
         RetryLayer::new(9).backoff(Backoff::constant(100 * MS).jitter(Jitter::None)).layer(service);
@@ -418,7 +414,7 @@ async fn the_deadline_at_the_call_holds_wherever_the_future_is_polled() {
 }
 
 #[test]
-fn a_hot_loop_yields_to_the_runtime() {
+fn endless_retries_without_delay_yield_to_the_runtime() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     runtime.block_on(async {
         let (service, _) = flaky(u32::MAX);
@@ -431,7 +427,7 @@ fn a_hot_loop_yields_to_the_runtime() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_free_retry_does_not_begin_after_the_deadline() {
+async fn free_attempt_does_not_begin_after_the_deadline() {
     let layer = RetryLayer::new(3).classify(never_processed);
     let service = ServiceBuilder::new().layer(DeadlineLayer::new(100 * MS)).layer(layer.clone());
     let service = service.service_fn(|_: u32| async {
@@ -443,7 +439,7 @@ async fn a_free_retry_does_not_begin_after_the_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_free_retry_earns_no_more_than_a_first_success() {
+async fn free_attempt_earns_no_more_than_a_first_success() {
     let budget = Budget::tokens(TokenBucket::new(10));
     let drain = RetryLayer::new(3).backoff(NO_WAIT).budget(budget.clone());
     drain.layer(flaky(u32::MAX).0).oneshot(0).await.unwrap_err();
@@ -454,7 +450,7 @@ async fn a_free_retry_earns_no_more_than_a_first_success() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_layer_below_says_about_when_to_come_is_exact() {
+async fn retry_after_of_a_rejection_is_waited_for_exactly() {
     let (start, minute) = (Instant::now(), Duration::from_secs(60));
     let service = RetryLayer::new(3).layer(service_fn(move |_: u32| async move {
         let rejection = Rejection::new(Reason::RateLimited, Origin::new("throttle"));
@@ -464,7 +460,7 @@ async fn what_a_layer_below_says_about_when_to_come_is_exact() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_withdrawal_the_window_forgot_is_not_paid_back() {
+async fn withdrawal_outside_the_window_is_not_refunded() {
     let budget = Budget::over(1000 * MS, Ratio::percent(0), 1);
     let layer = RetryLayer::new(2)
         .backoff(Backoff::constant(5000 * MS).jitter(Jitter::None))

@@ -59,7 +59,7 @@ where
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_budget_counts_a_call_once_however_many_nested_layers_share_it() {
+async fn budget_counts_a_call_once_for_any_number_of_nested_layers() {
     let budget = one_each();
     let two = ServiceBuilder::new().layer(on(&budget)).layer(on(&budget));
     for _ in 0..40 {
@@ -71,7 +71,7 @@ async fn a_budget_counts_a_call_once_however_many_nested_layers_share_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_budget_counts_a_call_once_though_another_lies_between() {
+async fn budget_counts_a_call_once_when_another_budget_lies_between() {
     let (a, b) = (one_each(), one_each());
     let stack = ServiceBuilder::new().layer(on(&a)).layer(on(&b)).layer(on(&a));
     stack.service(flaky(0).0).oneshot(0).await.unwrap();
@@ -79,7 +79,7 @@ async fn a_budget_counts_a_call_once_though_another_lies_between() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_budget_counts_a_call_once_that_waits_in_a_queue_between_two_layers() {
+async fn budget_counts_a_call_once_when_it_waits_in_a_queue_between_two_layers() {
     let budget = one_each();
     let inner = on(&budget).layer(flaky(0).0);
     on(&budget).layer(Queue(inner)).oneshot(0).await.unwrap();
@@ -87,7 +87,7 @@ async fn a_budget_counts_a_call_once_that_waits_in_a_queue_between_two_layers() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn attempts_of_an_outer_retry_do_not_deposit_into_an_inner_budget() {
+async fn outer_attempts_do_not_deposit_into_an_inner_budget() {
     let inner = one_each();
     let (service, log) = flaky(u32::MAX);
     let stack = ServiceBuilder::new()
@@ -99,7 +99,7 @@ async fn attempts_of_an_outer_retry_do_not_deposit_into_an_inner_budget() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_first_got_no_further_than_a_layer_between_is_counted_when_it_does() {
+async fn call_is_counted_when_a_later_attempt_reaches_the_inner_budget() {
     let inner = one_each();
     let counted = on(&inner).layer(flaky(0).0);
     let stack = ServiceBuilder::new()
@@ -118,7 +118,7 @@ async fn a_call_that_first_got_no_further_than_a_layer_between_is_counted_when_i
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_panics_inside_leaves_nothing_behind() {
+async fn panic_in_a_call_leaves_no_ambient_count_behind() {
     let budget = one_each();
     let panics = on(&budget).layer(service_fn(|_: u32| async {
         assert_eq!(1, 2, "on purpose");
@@ -138,7 +138,7 @@ fn panics_when_polled(call: impl Future) -> bool {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_throttle_of_grpc_takes_one_failure_of_the_service_once() {
+async fn grpc_throttle_counts_a_failure_once_for_nested_layers() {
     // Three calls by the innermost, of which all layers hand on the last.
     for nested in 1..=3 {
         let budget = Budget::throttle(RetryThrottle::new(100, Ratio::percent(10)));
@@ -154,7 +154,7 @@ async fn the_throttle_of_grpc_takes_one_failure_of_the_service_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failure_is_taken_once_though_another_budget_lies_between() {
+async fn grpc_throttle_counts_a_failure_once_when_another_budget_lies_between() {
     let throttle = || Budget::throttle(RetryThrottle::new(100, Ratio::percent(10)));
     let (a, b) = (throttle(), throttle());
     let stack = ServiceBuilder::new().layer(on(&a)).layer(on(&b)).layer(on(&a));
@@ -163,7 +163,7 @@ async fn a_failure_is_taken_once_though_another_budget_lies_between() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_success_is_earned_once() {
+async fn budget_earns_a_success_once_for_nested_layers() {
     let throttle = Budget::throttle(RetryThrottle::new(100, Ratio::percent(100)));
     let tokens = Budget::tokens(TokenBucket::new(100));
     on(&throttle).layer(flaky(u32::MAX).0).oneshot(0).await.unwrap_err();
@@ -176,7 +176,7 @@ async fn a_success_is_earned_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_quota_gets_back_what_a_retry_after_a_timeout_cost_when_it_succeeds() {
+async fn aws_quota_refunds_a_retry_after_a_timeout_when_it_succeeds() {
     let budget = Budget::tokens(TokenBucket::new(100));
     let layer = on(&budget).classify(|outcome: Result<&u32, &BoxError>| match outcome {
         Ok(_) => Verdict::Success,
@@ -187,7 +187,7 @@ async fn a_quota_gets_back_what_a_retry_after_a_timeout_cost_when_it_succeeds() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_layer_that_only_withdraws_earns_nothing_and_pays_for_its_retries() {
+async fn withdraw_only_layer_earns_nothing_and_pays_for_its_retries() {
     let budget = one_each();
     let spender = on(&budget.withdraw_only());
     for _ in 0..5 {
@@ -204,7 +204,7 @@ async fn a_layer_that_only_withdraws_earns_nothing_and_pays_for_its_retries() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_throttle_that_is_only_withdrawn_from_takes_failures_and_earns_nothing() {
+async fn withdraw_only_throttle_counts_failures_and_earns_nothing() {
     let budget = Budget::throttle(RetryThrottle::new(100, Ratio::percent(100)));
     let spender = on(&budget.withdraw_only());
     spender.layer(flaky(u32::MAX).0).oneshot(0).await.unwrap_err();
@@ -215,7 +215,7 @@ async fn a_throttle_that_is_only_withdrawn_from_takes_failures_and_earns_nothing
 }
 
 #[tokio::test(start_paused = true)]
-async fn across_a_spawned_task_each_side_counts_for_itself() {
+async fn budget_counts_a_call_on_each_side_of_a_spawned_task() {
     // The limit that the docs name.
     let budget = one_each();
     let inner = on(&budget).layer(flaky(0).0);
@@ -228,7 +228,7 @@ async fn across_a_spawned_task_each_side_counts_for_itself() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn leaving_during_the_backoff_gives_back_what_was_paid_then_and_not_later() {
+async fn refund_is_dated_to_the_time_of_the_payment() {
     let budget = Budget::new(Ratio::ZERO, 1);
     let patient = RetryLayer::new(2)
         .backoff(Backoff::constant(60 * SECOND).jitter(Jitter::None))
@@ -253,7 +253,7 @@ async fn leaving_during_the_backoff_gives_back_what_was_paid_then_and_not_later(
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_retry_that_a_full_bucket_has_made_good_is_not_paid_back_again() {
+async fn aws_quota_does_not_refund_a_retry_that_a_full_bucket_made_good() {
     let budget = Budget::tokens(TokenBucket::new(10).costs(10, 10).refill_per_second(1.0));
     let waiting = RetryLayer::new(2)
         .backoff(Backoff::constant(600 * SECOND).jitter(Jitter::None))
@@ -268,7 +268,7 @@ async fn a_retry_that_a_full_bucket_has_made_good_is_not_paid_back_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn calls_of_before_an_idle_hour_buy_no_retries() {
+async fn calls_before_an_idle_hour_earn_no_retries() {
     let budget = one_each();
     let layer = RetryLayer::new(100).backoff(NO_WAIT).budget(budget.clone());
     for before in 1..=40 {
@@ -285,7 +285,7 @@ async fn calls_of_before_an_idle_hour_buy_no_retries() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn calls_that_come_slowly_all_count_while_the_window_lasts() {
+async fn slow_calls_all_count_within_the_window() {
     let budget = one_each();
     let layer = on(&budget);
     for _ in 0..100 {
@@ -301,7 +301,7 @@ async fn calls_that_come_slowly_all_count_while_the_window_lasts() {
 
 /// A limiter below asks each second attempt to wait, and then lets it through to a service that is down.
 #[tokio::test(start_paused = true)]
-async fn a_repetition_that_a_limiter_below_delays_is_paid_for_once() {
+async fn retry_that_a_limiter_delays_is_paid_for_once() {
     let quota = |tokens| TokenBucket::new(tokens).costs(1, 1);
     for budget in [Budget::over(SECOND * 60, Ratio::ZERO, 1), Budget::tokens(quota(60))] {
         let layer = RetryLayer::new(2).backoff(NO_WAIT).budget(budget.clone());
@@ -322,7 +322,7 @@ async fn a_repetition_that_a_limiter_below_delays_is_paid_for_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_repetition_that_leaves_while_a_limiter_below_delays_it_is_paid_back() {
+async fn retry_dropped_while_a_limiter_delays_it_is_refunded() {
     let budget = Budget::over(SECOND * 60, Ratio::ZERO, 1);
     let layer = RetryLayer::new(2).backoff(NO_WAIT).budget(budget.clone());
     let (service, log) = scripted(|attempt| match attempt {
@@ -338,7 +338,7 @@ async fn a_repetition_that_leaves_while_a_limiter_below_delays_it_is_paid_back()
 
 /// The inner layer reached the service before it met a limiter.
 #[tokio::test(start_paused = true)]
-async fn a_repetition_within_which_an_inner_retry_gave_up_is_not_paid_back() {
+async fn retry_within_which_an_inner_retry_gave_up_is_not_refunded() {
     let budget = Budget::over(SECOND * 60, Ratio::ZERO, 1);
     let asked = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&asked);

@@ -28,7 +28,7 @@ fn by_text(outcome: Result<&u32, &BoxError>) -> Verdict {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_free_repetition_does_not_count_as_an_attempt() {
+async fn free_attempt_does_not_count_as_an_attempt() {
     let numbers = Arc::new(Mutex::new(Vec::new()));
     let seen = Arc::clone(&numbers);
     let (service, log) = scripted(move |attempt| {
@@ -47,7 +47,7 @@ async fn a_free_repetition_does_not_count_as_an_attempt() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn only_the_first_repetition_of_what_was_never_processed_is_free() {
+async fn only_the_first_never_processed_attempt_is_repeated_for_free() {
     let budget = Budget::throttle(RetryThrottle::new(100, Ratio::percent(10)));
     let (service, log) = scripted(|_| Err("refused".into()));
     let layer = RetryLayer::new(3).backoff(NO_WAIT).budget(budget.clone()).classify(by_text);
@@ -57,7 +57,7 @@ async fn only_the_first_repetition_of_what_was_never_processed_is_free() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_throttle_of_grpc_never_hears_of_a_transparent_retry() {
+async fn grpc_throttle_ignores_transparent_retries() {
     let budget = Budget::throttle(RetryThrottle::new(100, Ratio::percent(10)));
     let (service, _) = scripted(|attempt| if attempt == 1 { Err("refused".into()) } else { Ok(0) });
     let layer = RetryLayer::new(2).budget(budget.clone()).classify(by_text);
@@ -66,7 +66,7 @@ async fn the_throttle_of_grpc_never_hears_of_a_transparent_retry() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_layer_of_one_attempt_repeats_nothing_at_all() {
+async fn layer_of_one_attempt_repeats_nothing() {
     for attempts in [0, 1] {
         let (service, log) = flaky(u32::MAX);
         let layer = RetryLayer::new(attempts).classify(never_processed);
@@ -76,7 +76,7 @@ async fn a_layer_of_one_attempt_repeats_nothing_at_all() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_free_repetition_that_cannot_finish_is_skipped_where_that_is_asked_for() {
+async fn free_attempt_that_cannot_finish_is_skipped_under_skip_late_attempts() {
     let layer = RetryLayer::new(3).skip_late_attempts().classify(never_processed);
     let service = layer.layer(service_fn(|request: u32| async move {
         sleep(200 * MS).await;
@@ -90,7 +90,7 @@ async fn a_free_repetition_that_cannot_finish_is_skipped_where_that_is_asked_for
 }
 
 #[tokio::test(start_paused = true)]
-async fn nested_retries_over_a_limiter_that_says_when_to_come_ask_twice_in_all() {
+async fn nested_retries_make_two_calls_when_a_limiter_rejects_with_retry_after() {
     let (service, log) = scripted(|_| Err(rejected(300 * MS)));
     let layer = || RetryLayer::new(9).backoff(NO_WAIT);
     let handle = layer().handle();
@@ -101,7 +101,7 @@ async fn nested_retries_over_a_limiter_that_says_when_to_come_ask_twice_in_all()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rejection_that_nobody_waited_for_is_judged_by_each_retry() {
+async fn rejection_is_judged_by_the_outer_retry_when_the_inner_did_not_wait() {
     // The inner layer cannot repeat at all, so it has given up nothing.
     let start = Instant::now();
     let stack = ServiceBuilder::new().layer(RetryLayer::new(2)).layer(RetryLayer::new(1));
@@ -113,7 +113,7 @@ async fn a_rejection_that_nobody_waited_for_is_judged_by_each_retry() {
 
 /// The deadline between the two layers is that of an attempt of the outer one.
 #[tokio::test(start_paused = true)]
-async fn a_retry_that_has_no_time_for_a_second_attempt_leaves_the_call_to_the_retry_around_it() {
+async fn retry_without_time_for_a_second_attempt_leaves_the_call_to_the_outer_retry() {
     let slow = Backoff::constant(200 * MS).jitter(Jitter::None);
     let hinted = throttled(RetryHint::After(200 * MS));
     for (hint, backoff) in [(false, slow), (true, NO_WAIT)] {
@@ -142,7 +142,7 @@ async fn a_retry_that_has_no_time_for_a_second_attempt_leaves_the_call_to_the_re
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_deadline_ends_the_wait_for_readiness_with_the_last_error() {
+async fn deadline_ends_the_wait_for_readiness_with_the_last_error() {
     /// Ready once, and never again.
     #[derive(Clone)]
     struct Once(Arc<Mutex<u32>>);
@@ -179,7 +179,7 @@ async fn the_deadline_ends_the_wait_for_readiness_with_the_last_error() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_attempt_does_not_begin_in_the_last_millisecond() {
+async fn attempt_does_not_begin_in_the_last_millisecond() {
     for (left, calls_made) in [(999_999, 1), (1_999_999, 2)] {
         let (service, log) = flaky(u32::MAX);
         let layer = RetryLayer::new(2).classify(never_processed);

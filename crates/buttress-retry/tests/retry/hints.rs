@@ -31,7 +31,7 @@ async fn second_attempt(
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hint_that_fits_into_the_deadline_is_waited_for_in_full_and_spread_afterwards() {
+async fn hint_within_the_deadline_is_waited_for_in_full_and_then_spread() {
     let layer = constant(5 * SECOND);
     let mut all = Vec::new();
     for _ in 0..20 {
@@ -46,14 +46,14 @@ async fn a_hint_that_fits_into_the_deadline_is_waited_for_in_full_and_spread_aft
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hint_longer_than_a_minute_is_waited_for_if_the_deadline_allows_it() {
+async fn hint_over_a_minute_is_waited_for_if_the_deadline_allows() {
     let hint = RetryHint::After(120 * SECOND);
     let at = second_attempt(&constant(Duration::ZERO), hint, Some(300 * SECOND)).await;
     assert_eq!(at, Some(120_000));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_spread_that_does_not_fit_is_shortened_and_the_hint_is_not() {
+async fn spread_is_shortened_to_the_deadline_and_the_hint_is_not() {
     let layer = constant(100 * SECOND);
     for _ in 0..20 {
         let at =
@@ -63,7 +63,7 @@ async fn a_spread_that_does_not_fit_is_shortened_and_the_hint_is_not() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_a_deadline_a_hint_is_waited_for_up_to_a_limit_and_otherwise_stops_at_once() {
+async fn hint_over_max_hint_stops_the_call_when_there_is_no_deadline() {
     let still = constant(Duration::ZERO);
     let short = still.clone().max_hint(5 * SECOND);
     for (layer, hint, at) in [
@@ -86,7 +86,7 @@ async fn without_a_deadline_a_hint_is_waited_for_up_to_a_limit_and_otherwise_sto
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hint_as_long_as_the_rest_stops_at_once() {
+async fn hint_as_long_as_the_time_left_stops_the_call() {
     let layer = constant(Duration::ZERO);
     for (hint, left, at) in [(1000, 1000, None), (2000, 1000, None), (900, 1000, Some(900))] {
         let start = Instant::now();
@@ -97,7 +97,7 @@ async fn a_hint_as_long_as_the_rest_stops_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_zero_hint_is_spread_by_the_backoff() {
+async fn hint_of_zero_is_spread_by_the_backoff() {
     let layer = constant(4 * SECOND);
     let mut all = Vec::new();
     for _ in 0..10 {
@@ -107,7 +107,7 @@ async fn a_zero_hint_is_spread_by_the_backoff() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pushback_is_exact_and_the_backoff_starts_anew_after_it() {
+async fn pushback_is_exact_and_resets_the_backoff() {
     // gRFC A6. The delays would be 1, 2, 4 and 8 s.
     let (service, log) = scripted(|attempt| match attempt {
         3 => Err("pushback".into()),
@@ -129,7 +129,7 @@ async fn a_pushback_is_exact_and_the_backoff_starts_anew_after_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_limiter_says_is_exact_whatever_the_backoff() {
+async fn retry_after_of_a_limiter_is_exact_for_any_backoff() {
     for backoff in [NO_WAIT, Backoff::constant(7 * SECOND)] {
         let (service, log) =
             scripted(|attempt| if attempt == 1 { Err(rejected(300 * MS)) } else { Ok(0) });
@@ -140,7 +140,7 @@ async fn what_a_limiter_says_is_exact_whatever_the_backoff() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hint_leaves_the_time_that_an_attempt_usually_takes() {
+async fn spread_of_a_hint_leaves_the_usual_attempt_time() {
     let layer = constant(10 * SECOND).skip_late_attempts();
     let (service, _) = flaky(0);
     let slow = tower::service_fn(move |request: u32| {

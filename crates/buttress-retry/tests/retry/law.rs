@@ -112,7 +112,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
     #[test]
-    fn no_window_grants_more_than_the_reserve_and_the_share_of_its_calls_whoever_leaves_when(
+    fn window_grants_at_most_the_reserve_and_the_share_of_its_calls(
         steps in steps(), percent in 0..150_u32, floor in 0..6_u32,
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread()

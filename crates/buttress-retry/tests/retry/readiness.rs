@@ -54,7 +54,7 @@ impl Service<u32> for Failing {
 }
 
 #[tokio::test(start_paused = true)]
-async fn failures_of_readiness_use_up_the_attempts() {
+async fn readiness_failures_use_up_the_attempts() {
     let service = Failing::new([Ok(())], || Err("not ready".into()));
     let calls = Arc::clone(&service.calls);
     let backoff = Backoff::constant(MS);
@@ -67,7 +67,7 @@ async fn failures_of_readiness_use_up_the_attempts() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rejection_while_getting_ready_pays_back_no_attempt_before_it() {
+async fn rejection_in_readiness_refunds_no_earlier_attempt() {
     // The second attempt reaches the service. The third gets no further than a limiter, once.
     let busy = Err(rejected(10 * MS));
     let service = Failing::new([Ok(()), Ok(()), busy], || Ok(()));
@@ -185,7 +185,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(500))]
 
     #[test]
-    fn what_reaches_the_service_again_is_paid_for_wherever_the_call_fails(
+    fn each_further_attempt_that_reaches_the_service_is_paid_for(
         readiness in script(),
         calls in script(),
         attempts in 1..5_u32,
