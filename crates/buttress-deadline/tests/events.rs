@@ -20,5 +20,6 @@ async fn each_exceeded_deadline_emits_one_event_with_its_phase() {
     Deadline::at(Instant::now()).around(service.oneshot(())).await.unwrap_err();
     assert_eq!(events.names(), ["deadline.exceeded", "deadline.expired"]);
     let cut = &events.named("deadline.exceeded")[0];
-    assert_eq!((cut.field("instance"), cut.field("phase")), (Some("db"), Some("call")));
+    assert_eq!(cut.field("instance"), Some("db"));
+    assert_eq!(cut.field("phase"), Some("call"));
 }

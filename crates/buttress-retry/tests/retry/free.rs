@@ -7,12 +7,12 @@ use std::sync::{
 
 use buttress_core::{Attempt, BoxError, Deadline, Rejection, RetryHint, Verdict};
 use buttress_deadline::DeadlineLayer;
-use buttress_retry::{Backoff, Budget, Jitter, Ratio, RetryLayer, RetryThrottle, StopReason};
+use buttress_retry::{Budget, Ratio, RetryLayer, RetryThrottle, StopReason};
 use tokio::time::{Instant, sleep};
 use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
 
-use crate::common::{
-    MS, NO_WAIT, calls, flaky, never_processed, rejected, scripted, throttled, times,
+use crate::support::{
+    MS, NO_WAIT, calls, fixed, flaky, never_processed, rejected, scripted, throttled, times,
 };
 
 /// An error says by its text what it is.
@@ -42,7 +42,8 @@ async fn free_attempt_does_not_count_as_an_attempt() {
     let layer = RetryLayer::new(3).backoff(NO_WAIT).classify(by_text);
     layer.layer(service).oneshot(0).await.unwrap_err();
     // Two that never reached the service, and three that did.
-    assert_eq!((calls(&log), layer.handle().stopped(StopReason::AttemptsUsed)), (5, 1));
+    assert_eq!(calls(&log), 5);
+    assert_eq!(layer.handle().stopped(StopReason::AttemptsUsed), 1);
     assert_eq!(*numbers.lock().unwrap(), [(1, 0), (2, 0), (3, 0), (4, 1), (5, 2)]);
 }
 
@@ -52,7 +53,8 @@ async fn only_the_first_never_processed_attempt_is_repeated_for_free() {
     let (service, log) = scripted(|_| Err("refused".into()));
     let layer = RetryLayer::new(3).backoff(NO_WAIT).budget(budget.clone()).classify(by_text);
     layer.layer(service).oneshot(0).await.unwrap_err();
-    assert_eq!((calls(&log), layer.handle().stopped(StopReason::AttemptsUsed)), (4, 1));
+    assert_eq!(calls(&log), 4);
+    assert_eq!(layer.handle().stopped(StopReason::AttemptsUsed), 1);
     assert_eq!(budget.balance(), Some(97), "three of four failures are the throttle's");
 }
 
@@ -114,7 +116,7 @@ async fn rejection_is_judged_by_the_outer_retry_when_the_inner_did_not_wait() {
 /// The deadline between the two layers is that of an attempt of the outer one.
 #[tokio::test(start_paused = true)]
 async fn retry_without_time_for_a_second_attempt_leaves_the_call_to_the_outer_retry() {
-    let slow = Backoff::constant(200 * MS).jitter(Jitter::None);
+    let slow = fixed(200 * MS);
     let hinted = throttled(RetryHint::After(200 * MS));
     for (hint, backoff) in [(false, slow), (true, NO_WAIT)] {
         let failed = Arc::new(AtomicBool::new(false));
@@ -167,14 +169,13 @@ async fn deadline_ends_the_wait_for_readiness_with_the_last_error() {
     }
 
     let budget = Budget::new(Ratio::ZERO, 1);
-    let layer = RetryLayer::new(3)
-        .backoff(Backoff::constant(100 * MS).jitter(Jitter::None))
-        .budget(budget.clone());
+    let layer = RetryLayer::new(3).backoff(fixed(100 * MS)).budget(budget.clone());
     let start = Instant::now();
     let call = Deadline::after(1000 * MS).around(layer.layer(Once(Arc::default())).oneshot(0));
     assert_eq!(call.await.unwrap_err().to_string(), "down");
     assert_eq!(start.elapsed(), 1000 * MS);
-    assert_eq!((layer.handle().stopped(StopReason::Deadline), layer.handle().retries()), (1, 0));
+    assert_eq!(layer.handle().stopped(StopReason::Deadline), 1);
+    assert_eq!(layer.handle().retries(), 0);
     assert_eq!(budget.balance(), Some(10), "what was paid for the attempt is back");
 }
 

@@ -2,13 +2,13 @@
 
 use buttress_core::BoxError;
 use buttress_retry::{
-    Backoff, Budget, Jitter, Ratio, RetryHandle, RetryLayer, RetrySnapshot, StopCounts, StopReason,
+    Backoff, Budget, Ratio, RetryHandle, RetryLayer, RetrySnapshot, StopCounts, StopReason,
 };
 use buttress_testkit::counts;
 use tokio::time::Instant;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 
-use crate::common::{MS, NO_WAIT, calls, flaky, permanent, times};
+use crate::support::{MS, NO_WAIT, calls, fixed, flaky, permanent, times};
 
 /// A layer of three attempts without delay, with a budget of ten retries.
 fn layer() -> (RetryLayer, RetryHandle) {
@@ -96,10 +96,8 @@ async fn per_service_draws_different_delays_for_each_service() {
 #[tokio::test(start_paused = true)]
 async fn observe_pays_for_a_retry_and_returns_the_first_outcome_at_once() {
     let (service, log) = flaky(u32::MAX);
-    let layer = RetryLayer::new(3)
-        .backoff(Backoff::constant(100 * MS).jitter(Jitter::None))
-        .budget(Budget::new(Ratio::ZERO, 1))
-        .observe();
+    let layer =
+        RetryLayer::new(3).backoff(fixed(100 * MS)).budget(Budget::new(Ratio::ZERO, 1)).observe();
     let start = Instant::now();
     let error = layer.layer(service).oneshot(0).await.unwrap_err();
     assert_eq!(error.to_string(), "failure 1");

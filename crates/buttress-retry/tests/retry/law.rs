@@ -3,12 +3,12 @@
 use std::{pin::Pin, time::Duration};
 
 use buttress_core::BoxError;
-use buttress_retry::{Backoff, Budget, Jitter, Ratio, RetryLayer};
+use buttress_retry::{Budget, Ratio, RetryLayer};
 use proptest::prelude::*;
 use tokio::time::{Instant, advance};
 use tower::{Layer, ServiceExt};
 
-use crate::common::{MS, flaky, poll_once};
+use crate::support::{MS, fixed, flaky, poll_once};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -61,7 +61,7 @@ impl History {
 async fn run(steps: Vec<Step>, percent: u32, floor: u32) -> Result<(), TestCaseError> {
     let budget = Budget::over(TTL, Ratio::percent(percent), floor);
     let layer = |delay| {
-        let backoff = Backoff::constant(delay).jitter(Jitter::None);
+        let backoff = fixed(delay);
         RetryLayer::new(2).backoff(backoff).budget(budget.clone())
     };
     let (calls, made, waiting) = (Vec::new(), Vec::new(), Vec::new());

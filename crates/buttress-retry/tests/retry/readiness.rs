@@ -17,7 +17,7 @@ use proptest::prelude::*;
 use tokio::time::timeout;
 use tower::{Layer, Service, ServiceExt};
 
-use super::common::{MS, NO_WAIT, SECOND, rejected};
+use super::support::{MS, NO_WAIT, SECOND, rejected};
 
 /// Is ready as the script says, and always after it; each call fails.
 #[derive(Clone)]

@@ -9,13 +9,23 @@ use std::{
 };
 
 use buttress_core::{Attempt, BoxError, Origin, Reason, Rejection, RetryHint, Verdict};
-use buttress_retry::Backoff;
+use buttress_retry::{Backoff, Budget, Jitter, RetryLayer};
 use tokio::time::Instant;
 use tower::{Service, service_fn};
 
 pub(crate) const MS: Duration = Duration::from_millis(1);
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 pub(crate) const NO_WAIT: Backoff = Backoff::none();
+
+/// A backoff of exactly `delay`.
+pub(crate) const fn fixed(delay: Duration) -> Backoff {
+    Backoff::constant(delay).jitter(Jitter::None)
+}
+
+/// A layer of three attempts without delay that draws on `budget`.
+pub(crate) fn on(budget: &Budget) -> RetryLayer {
+    RetryLayer::new(3).backoff(NO_WAIT).budget(budget.clone())
+}
 
 /// When a service was called, and at which attempt.
 pub(crate) type Log = Arc<Mutex<Vec<(Duration, u32)>>>;
