@@ -1,4 +1,4 @@
-//! What the crate docs promise, through the public API and under paused time.
+//! The promises of the crate docs, through the public API and under paused time.
 
 #![expect(clippy::disallowed_methods, reason = "tests spawn what a user would")]
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail like tests")]
@@ -50,7 +50,7 @@ async fn response_at_the_very_deadline_wins() {
 
 #[tokio::test(start_paused = true)]
 async fn timeout_counts_from_the_call_and_not_from_the_first_poll() {
-    // tower-resilience: 1 s became 5.9 s.
+    // In tower-resilience, 1 s became 5.9 s.
     let mut service = DeadlineLayer::new(1000 * MS).layer(service_fn(answer));
     let start = Instant::now();
     let future = service.ready().await.unwrap().call(2000);

@@ -38,7 +38,7 @@ async fn stack_of_deadline_retry_and_attempt_deadline_keeps_the_contract() {
 async fn dropped_call_leaves_nothing_behind_at_any_await() {
     let failures = Arc::new(AtomicU32::new(0));
     let count = Arc::clone(&failures);
-    // Every other answer is a failure.
+    // Every other response is a failure.
     let probe = Probe::new(move |n: u32| match count.fetch_add(1, Ordering::Relaxed) % 2 {
         0 => Err(BoxError::from("failure")),
         _ => Ok(n),

@@ -1,4 +1,4 @@
-//! What is told through `tracing`. In a process of its own, where every test records.
+//! Events. In a process of its own, because every test records.
 
 use std::time::Duration;
 

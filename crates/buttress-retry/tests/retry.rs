@@ -1,4 +1,4 @@
-//! What the crate docs promise, through the public API and under paused time.
+//! The promises of the crate docs, through the public API and under paused time.
 
 #![expect(clippy::disallowed_methods, reason = "tests spawn what a user would")]
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
@@ -75,7 +75,7 @@ async fn zero_attempts_make_one_attempt() {
 
 #[tokio::test(start_paused = true)]
 async fn default_jitter_differs_between_calls_and_a_seed_repeats_the_delays() {
-    // tower: all sessions of one maker draw the same delays, the first always exactly 1000 ms.
+    // In tower, all sessions of a maker draw the same delays, and the first is always 1000 ms.
     let run = async |seed: u64| {
         let layer = RetryLayer::new(4).seed(seed);
         let mut all = Vec::new();
@@ -184,7 +184,7 @@ async fn three_nested_retries_make_three_calls() {
 
 #[tokio::test(start_paused = true)]
 async fn later_attempts_wait_for_readiness_and_repeat_readiness_errors() {
-    // tower: readiness errors bypass the retry policy.
+    // In tower, readiness errors bypass the retry policy.
     #[derive(Clone)]
     struct Unready(Arc<AtomicUsize>, bool);
     impl Service<u32> for Unready {
@@ -228,7 +228,7 @@ async fn inner_permit_is_held_by_an_attempt_and_not_by_the_backoff() {
 
 #[tokio::test(start_paused = true)]
 async fn failed_response_is_dropped_before_the_wait() {
-    // tower-resilience held it through the backoff.
+    // tower-resilience held the response through the backoff.
     let last = Arc::new(Mutex::new(Weak::new()));
     let seen = Arc::clone(&last);
     let layer = RetryLayer::new(2)

@@ -10,7 +10,7 @@ use crate::support::{MS, answer, poll_once, poll_ready_once, rejected};
 
 #[tokio::test(start_paused = true)]
 async fn deadline_covers_the_wait_for_a_full_inner_limiter() {
-    // tower: timeout(1 s) over a full limiter answered Ok after 30 s.
+    // In tower, a timeout of 1 s over a full limiter returned `Ok` after 30 s.
     let limited = ServiceBuilder::new()
         .layer(DeadlineLayer::new(1000 * MS))
         .layer(ConcurrencyLimitLayer::new(1))
@@ -33,7 +33,7 @@ async fn expired_handle_gives_the_inner_permit_to_another_handle() {
     let held = holder.ready().await.unwrap().call(50);
     assert!(poll_ready_once(&mut idle).await.is_pending());
     sleep(200 * MS).await;
-    // The permit went to the idle handle, whose wait is over all the same.
+    // The permit went to the idle handle, whose wait has expired all the same.
     rejected(&held.await.map(|_| ()).unwrap_err());
     assert!(poll_ready_once(&mut idle).await.is_ready());
     rejected(&idle.call(0).await.unwrap_err());

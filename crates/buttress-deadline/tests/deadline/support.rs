@@ -13,7 +13,7 @@ use tower::Service;
 
 pub(crate) const MS: Duration = Duration::from_millis(1);
 
-/// Answers with the ambient deadline's distance after `delay` milliseconds.
+/// Returns the time left of the ambient deadline, after `delay` milliseconds.
 pub(crate) async fn answer(delay: u64) -> Result<Option<Duration>, BoxError> {
     let left = Deadline::current().map(Deadline::remaining);
     sleep(MS * u32::try_from(delay).unwrap()).await;

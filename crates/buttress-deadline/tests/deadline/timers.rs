@@ -124,7 +124,7 @@ fn layer_outlives_the_runtimes_of_its_calls() {
             .build()
             .unwrap();
         let service = layer.layer(service_fn(answer));
-        // One call ends while its timer is armed, and the runtime ends with it armed.
+        // The runtime ends while the timer of the last call is armed.
         runtime.block_on(async {
             assert!(service.clone().oneshot(1).await.is_ok());
             rejected(&service.clone().oneshot(100).await.unwrap_err());

@@ -1,4 +1,4 @@
-//! A budget sees each call of a caller once and each outcome of the service once, whatever layers share it.
+//! A budget counts each call and each outcome once, for any number of layers that share the budget.
 
 use std::{
     panic::AssertUnwindSafe,
@@ -13,12 +13,12 @@ use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 
 use crate::support::{MS, NO_WAIT, SECOND, calls, flaky, never_processed, on, permanent, scripted};
 
-/// A token for each call, and none otherwise.
+/// A budget of a token for each call, without a reserve.
 fn one_each() -> Budget {
     Budget::new(Ratio::percent(100), 0)
 }
 
-/// A call that its inner service gets later, from within the future.
+/// A service that calls the inner service later, from within its future.
 #[derive(Clone)]
 struct Queue<S>(S);
 
@@ -128,7 +128,7 @@ fn panics_when_polled(call: impl Future) -> bool {
 
 #[tokio::test(start_paused = true)]
 async fn grpc_throttle_counts_a_failure_once_for_nested_layers() {
-    // Three calls by the innermost, of which all layers hand on the last.
+    // The innermost layer makes three calls. All layers return the last outcome.
     for nested in 1..=3 {
         let budget = Budget::throttle(RetryThrottle::new(100, Ratio::percent(10)));
         let (service, log) = flaky(u32::MAX);
@@ -192,7 +192,7 @@ async fn withdraw_only_layer_earns_nothing_and_pays_for_its_retries() {
     spender.layer(service).oneshot(0).await.unwrap_err();
     assert_eq!(calls(&log), 2);
     assert_eq!(budget.balance(), Some(0));
-    // One that deposits counts the calls of one around it that does not.
+    // A layer that deposits counts the calls of an outer layer that only withdraws.
     spender.layer(on(&budget).layer(flaky(0).0)).oneshot(0).await.unwrap();
     assert_eq!(budget.balance(), Some(1));
 }
@@ -210,7 +210,7 @@ async fn withdraw_only_throttle_counts_failures_and_earns_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn budget_counts_a_call_on_each_side_of_a_spawned_task() {
-    // The limit that the docs name.
+    // The docs of `Budget` name this limit.
     let budget = one_each();
     let inner = on(&budget).layer(flaky(0).0);
     let stack = on(&budget).layer(service_fn(move |request: u32| {
@@ -246,7 +246,7 @@ async fn slow_calls_all_count_within_the_window() {
         sleep(SECOND).await;
         layer.layer(flaky(0).0).oneshot(0).await.unwrap();
     }
-    // The window is ten seconds and up to a third of one.
+    // The window is 10 s and up to a third of a second.
     assert_eq!(budget.balance(), Some(11));
     let (service, log) = scripted(|_| Err("down".into()));
     on(&budget).layer(service).oneshot(0).await.unwrap_err();

@@ -1,4 +1,4 @@
-//! What is repeated free of charge, and what a retry leaves to the retries around it.
+//! Free attempts, and outcomes that an inner retry leaves to an outer retry.
 
 use std::sync::{
     Arc, Mutex,
@@ -15,7 +15,7 @@ use crate::support::{
     MS, NO_WAIT, calls, fixed, flaky, never_processed, rejected, scripted, throttled, times,
 };
 
-/// An error says by its text what it is.
+/// Reads the verdict from the text of an error.
 fn by_text(outcome: Result<&u32, &BoxError>) -> Verdict {
     match outcome.map_err(ToString::to_string) {
         Ok(_) => Verdict::Success,
@@ -41,7 +41,7 @@ async fn free_attempt_does_not_count_as_an_attempt() {
     });
     let layer = RetryLayer::new(3).backoff(NO_WAIT).classify(by_text);
     layer.layer(service).oneshot(0).await.unwrap_err();
-    // Two that never reached the service, and three that did.
+    // Two attempts never reached the service, and three did.
     assert_eq!(calls(&log), 5);
     assert_eq!(layer.handle().stopped(StopReason::AttemptsUsed), 1);
     assert_eq!(*numbers.lock().unwrap(), [(1, 0), (2, 0), (3, 0), (4, 1), (5, 2)]);
@@ -104,7 +104,7 @@ async fn nested_retries_make_two_calls_when_a_limiter_rejects_with_retry_after()
 
 #[tokio::test(start_paused = true)]
 async fn rejection_is_judged_by_the_outer_retry_when_the_inner_did_not_wait() {
-    // The inner layer cannot repeat at all, so it has given up nothing.
+    // The inner layer makes a single attempt, so it never gives up.
     let start = Instant::now();
     let stack = ServiceBuilder::new().layer(RetryLayer::new(2)).layer(RetryLayer::new(1));
     let service = stack.service_fn(move |_: u32| async move {
@@ -113,7 +113,7 @@ async fn rejection_is_judged_by_the_outer_retry_when_the_inner_did_not_wait() {
     assert_eq!(service.oneshot(0).await.unwrap(), 7);
 }
 
-/// The deadline between the two layers is that of an attempt of the outer one.
+/// The deadline between the two layers limits an attempt of the outer layer.
 #[tokio::test(start_paused = true)]
 async fn retry_without_time_for_a_second_attempt_leaves_the_call_to_the_outer_retry() {
     let slow = fixed(200 * MS);
@@ -145,7 +145,7 @@ async fn retry_without_time_for_a_second_attempt_leaves_the_call_to_the_outer_re
 
 #[tokio::test(start_paused = true)]
 async fn deadline_ends_the_wait_for_readiness_with_the_last_error() {
-    /// Ready once, and never again.
+    /// A service that is ready once, and never again.
     #[derive(Clone)]
     struct Once(Arc<Mutex<u32>>);
 

@@ -1,4 +1,4 @@
-//! How long a call waits that was told how long: never shorter, under paused time.
+//! Hints: a call never waits for less time than a hint names.
 
 use std::time::Duration;
 
@@ -11,12 +11,12 @@ use crate::support::{
     MS, NO_WAIT, SECOND, calls, fixed, flaky, rejected, scripted, throttled, times,
 };
 
-/// A layer with this backoff, not spread, and with the same chance in each run.
+/// A layer with a backoff of exactly `delay`, and the same random numbers in each run.
 fn constant(delay: Duration) -> RetryLayer {
     RetryLayer::new(2).backoff(fixed(delay)).seed(7)
 }
 
-/// When the second attempt came, in milliseconds.
+/// Returns the time of the second attempt in milliseconds, if there was one.
 async fn second_attempt(
     layer: &RetryLayer,
     hint: RetryHint,

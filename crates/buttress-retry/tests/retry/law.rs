@@ -1,4 +1,4 @@
-//! The law of the budget, through the layer: against a list of all calls that came, waited and left.
+//! The law of the budget, through the layer, against a model: a list of all calls.
 
 use std::{pin::Pin, time::Duration};
 
@@ -14,21 +14,21 @@ use crate::support::{MS, fixed, flaky, poll_once};
 enum Step {
     Wait(u32),
     Succeed(u32),
-    /// A call that fails, and then waits for so long.
+    /// A call that fails, and then waits for this delay.
     Fail(u32),
-    /// The caller at this place among those who wait, round and round, goes away.
+    /// The waiting call at this index, modulo their number, is dropped.
     Leave(usize),
 }
 
 type Waiting = Pin<Box<dyn Future<Output = Result<u32, BoxError>>>>;
 
-/// Everything that happened.
+/// The history of all calls.
 struct History {
     start: Instant,
     calls: Vec<Duration>,
-    /// Retries that were made.
+    /// The retries that were made.
     made: Vec<Duration>,
-    /// Those that were granted and have not begun.
+    /// The retries that were granted and have not begun.
     waiting: Vec<(Waiting, Duration)>,
 }
 
@@ -126,5 +126,5 @@ proptest! {
 
 const TTL: Duration = Duration::from_secs(1);
 
-/// A thirtieth longer, and the millisecond that began.
+/// The window plus a thirtieth, plus the current millisecond.
 const LONGEST: Duration = Duration::from_millis(1035);

@@ -1,4 +1,4 @@
-//! What a service that is not ready again means to a call and to its budget.
+//! Readiness of later attempts: waits, failures, and the budget.
 
 use std::{
     collections::VecDeque,
@@ -19,7 +19,7 @@ use tower::{Layer, Service, ServiceExt};
 
 use super::support::{MS, NO_WAIT, SECOND, rejected};
 
-/// Is ready as the script says, and always after it; each call fails.
+/// A service whose readiness follows a script, then `then`. Each call fails.
 #[derive(Clone)]
 struct Failing {
     readiness: Arc<Mutex<VecDeque<Result<(), BoxError>>>>,
@@ -68,7 +68,7 @@ async fn readiness_failures_use_up_the_attempts() {
 
 #[tokio::test(start_paused = true)]
 async fn rejection_in_readiness_refunds_no_earlier_attempt() {
-    // The second attempt reaches the service. The third gets no further than a limiter, once.
+    // The second attempt reaches the service. A limiter rejects the third once.
     let busy = Err(rejected(10 * MS));
     let service = Failing::new([Ok(()), Ok(()), busy], || Ok(()));
     let calls = Arc::clone(&service.calls);
@@ -89,7 +89,7 @@ enum Step {
     Reject,
 }
 
-/// A service whose readiness and calls go as the scripts say, and then pass.
+/// A service whose readiness and calls follow scripts, and then pass.
 #[derive(Clone)]
 struct Scripted {
     readiness: Script,

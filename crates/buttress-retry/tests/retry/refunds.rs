@@ -32,7 +32,7 @@ async fn refund_is_dated_to_the_time_of_the_payment() {
     for _ in 0..10 {
         quick.layer(flaky(u32::MAX).0).oneshot(0).await.unwrap_err();
     }
-    // Of a reserve of ten for ten seconds, five were used two seconds ago.
+    // Of a reserve of 10 over 10 s, 5 were used 2 s ago.
     assert_eq!(quick.handle().retries(), 10);
 }
 
@@ -50,7 +50,7 @@ async fn aws_quota_does_not_refund_a_retry_that_a_full_bucket_made_good() {
     assert_eq!(budget.balance(), Some(0));
 }
 
-/// A limiter below asks each second attempt to wait, and then lets it through to a service that is down.
+/// A limiter below delays each second attempt, and then admits it to a service that is down.
 #[tokio::test(start_paused = true)]
 async fn retry_that_a_limiter_delays_is_paid_for_once() {
     let quota = |tokens| TokenBucket::new(tokens).costs(1, 1);
@@ -89,7 +89,7 @@ async fn retry_dropped_while_a_limiter_delays_it_is_refunded() {
     assert_eq!(budget.balance(), Some(60));
 }
 
-/// The inner layer reached the service before it met a limiter.
+/// The inner layer reached the service before a limiter rejected it.
 #[tokio::test(start_paused = true)]
 async fn retry_within_which_an_inner_retry_gave_up_is_not_refunded() {
     let budget = Budget::over(SECOND * 60, Ratio::ZERO, 1);

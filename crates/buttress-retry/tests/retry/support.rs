@@ -1,4 +1,4 @@
-//! What the tests of the layer share.
+//! Fixtures of the tests of the layer.
 
 use std::{
     future::{Future, poll_fn},
@@ -27,10 +27,10 @@ pub(crate) fn on(budget: &Budget) -> RetryLayer {
     RetryLayer::new(3).backoff(NO_WAIT).budget(budget.clone())
 }
 
-/// When a service was called, and at which attempt.
+/// The time and the attempt of each call to a service.
 pub(crate) type Log = Arc<Mutex<Vec<(Duration, u32)>>>;
 
-/// Fails `failures` times, then answers with the number of the attempt; logs when and which.
+/// A service that fails `failures` times and then returns the number of the attempt, and its log.
 pub(crate) fn flaky(
     failures: u32,
 ) -> (impl Service<u32, Response = u32, Error = BoxError, Future: Send> + Clone, Log) {
@@ -39,7 +39,7 @@ pub(crate) fn flaky(
     })
 }
 
-/// Answers each attempt as `answer` says; logs when and which.
+/// A service that returns `answer` of the attempt's number, and its log.
 pub(crate) fn scripted(
     answer: impl Fn(u32) -> Result<u32, BoxError> + Clone,
 ) -> (impl Service<u32, Response = u32, Error = BoxError, Future: Send> + Clone, Log) {
@@ -62,7 +62,7 @@ pub(crate) fn times(log: &Log) -> Vec<u128> {
     log.lock().unwrap().iter().map(|(at, _)| at.as_millis()).collect()
 }
 
-/// Every failure is throttling, with this hint.
+/// Judges every failure as throttled with this hint.
 pub(crate) fn throttled(hint: RetryHint) -> impl Fn(Result<&u32, &BoxError>) -> Verdict + Clone {
     move |outcome| match outcome {
         Ok(_) => Verdict::Success,
@@ -78,7 +78,7 @@ pub(crate) fn permanent(outcome: Result<&u32, &BoxError>) -> Verdict {
     if outcome.is_ok() { Verdict::Success } else { Verdict::Permanent }
 }
 
-/// The rejection of a limiter that says when it would admit the call.
+/// The rejection of a limiter that names a time.
 pub(crate) fn rejected(retry_after: Duration) -> BoxError {
     Rejection::new(Reason::RateLimited, Origin::new("throttle")).after(retry_after).into()
 }
