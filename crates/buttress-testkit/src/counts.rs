@@ -1,4 +1,5 @@
-/// Builds the expected value of a snapshot: the named fields are set, all others keep their default.
+/// Builds the expected value of a snapshot: the named fields are set, all others keep their
+/// default.
 ///
 /// A snapshot is `#[non_exhaustive]`, so a struct literal does not compile outside its crate. The
 /// macro starts with [`Default::default`] and assigns the fields instead. With `..base`

@@ -15,16 +15,16 @@ use tracing_core::{
     span,
 };
 
-/// Collects what is told through [`tracing`](https://docs.rs/tracing) on this thread, until it is
-/// dropped.
+/// Records the events that this thread emits through [`tracing`](https://docs.rs/tracing), until it
+/// is dropped.
 ///
-/// An event's name is that of its callsite: `tracing::debug!(name: "retry.scheduled", attempt = 2)`.
-/// Times are those of tokio's clock, so that under paused time the same script gives the same
+/// The name of an event is that of its callsite: `tracing::debug!(name: "retry.scheduled", attempt
+/// = 2)`. Times are on tokio's clock. So under paused time the same test gives the same
 /// [`log`](Self::log), byte for byte.
 ///
-/// tracing asks once for each callsite whether anybody wants its events. Where tests that record and
-/// tests that do not run on threads of one process, a callsite that two of them come upon first at
-/// the same instant may be lost to the recording: keep them in test files of their own.
+/// tracing asks each callsite once whether its events are wanted. If recording and other tests run
+/// on threads of one process, and two of them reach a new callsite at the same instant, its events
+/// may be lost. Keep such tests in files of their own.
 ///
 /// ```
 /// use buttress_testkit::Events;
@@ -46,41 +46,42 @@ impl Events {
         Self::of("")
     }
 
-    /// Records the events whose target starts with `target`: `"buttress"` for those of the layers
-    /// of buttress.
+    /// Records the events whose target starts with `target`, such as `"buttress"` for those of the
+    /// layers of buttress.
     pub fn of(target: &'static str) -> Self {
-        // While there is one subscriber in all, tracing asks the thread that comes upon a callsite
-        // whether anybody wants it, once and for everybody. These two make it ask them.
+        // With a single subscriber, tracing asks the thread that reaches a callsite once, and
+        // caches the answer for all threads. These two subscribers make tracing ask each thread.
         KEPT.get_or_init(|| [(); 2].map(|()| Dispatch::new(Recorder::new("", Arc::default()))));
         let recorded = Arc::default();
         let dispatch = Dispatch::new(Recorder::new(target, Arc::clone(&recorded)));
-        // A callsite that another thread came upon just before is asked for again.
+        // Asks again for callsites that another thread has just reached.
         callsite::rebuild_interest_cache();
         Self { recorded, _default: dispatcher::set_default(&dispatch) }
     }
 
-    /// All events so far, in their order.
+    /// Returns all events so far, in order.
     pub fn all(&self) -> Vec<Event> {
         self.lock().clone()
     }
 
-    /// The events called `name`, in their order.
+    /// Returns the events called `name`, in order.
     pub fn named(&self, name: &str) -> Vec<Event> {
         let recorded = self.lock();
         recorded.iter().filter(|event| event.name == name).cloned().collect()
     }
 
-    /// The names of all events, in their order.
+    /// Returns the names of all events, in order.
     pub fn names(&self) -> Vec<&'static str> {
         self.lock().iter().map(|event| event.name).collect()
     }
 
-    /// How many events are called `name`.
+    /// Returns the number of events called `name`.
     pub fn count(&self, name: &str) -> usize {
         self.lock().iter().filter(|event| event.name == name).count()
     }
 
-    /// All events as text, one per line: time since the recording began, level, name, fields.
+    /// Returns all events as text, a line each: time since the recording began, level, name,
+    /// fields.
     pub fn log(&self) -> String {
         let mut log = String::new();
         for event in self.lock().iter() {
@@ -90,7 +91,7 @@ impl Events {
         log
     }
 
-    /// Forgets the events so far.
+    /// Removes the events so far.
     pub fn clear(&self) {
         self.lock().clear();
     }
@@ -110,20 +111,20 @@ impl Debug for Events {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Event {
-    /// When, since the recording began.
+    /// The time since the recording began.
     pub at: Duration,
-    /// How important it is.
+    /// The level.
     pub level: Level,
-    /// The name of its callsite.
+    /// The name of the callsite.
     pub name: &'static str,
-    /// Where it comes from: by default the path of the module.
+    /// The target, by default the path of the module.
     pub target: &'static str,
-    /// Its fields as text, in their order; the message is the field `message`.
+    /// The fields as text, in order. The message is the field `message`.
     pub fields: Vec<(&'static str, String)>,
 }
 
 impl Event {
-    /// The field called `name`, as text.
+    /// Returns the field called `name`, as text.
     pub fn field(&self, name: &str) -> Option<&str> {
         self.fields.iter().find(|(field, _)| *field == name).map(|(_, value)| value.as_str())
     }

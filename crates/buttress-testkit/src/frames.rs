@@ -11,8 +11,8 @@ use tokio::time::{Sleep, sleep};
 
 /// The frames of a body, or the items of a stream, by script.
 ///
-/// It knows no protocol: [`poll_next`](Self::poll_next) is what a stream or a body is made of. With
-/// `http-body-util` and `futures-util`, a response's body is
+/// The type belongs to no protocol: build a stream or a body from [`poll_next`](Self::poll_next).
+/// With `http-body-util` and `futures-util`, the body of a response is
 /// `StreamBody::new(stream::poll_fn(move |cx| frames.poll_next(cx)))` over frames of type
 /// `Result<Frame<Bytes>, BoxError>`.
 ///
@@ -36,27 +36,27 @@ pub struct Frames<T> {
 }
 
 impl<T> Frames<T> {
-    /// No frames: the end comes at once.
+    /// Creates a script without frames, which ends at once.
     pub fn new() -> Self {
         Self { cues: VecDeque::new(), sleep: None }
     }
 
-    /// Then comes `frame`.
+    /// Appends `frame`.
     pub fn frame(self, frame: T) -> Self {
         self.then(Cue::Frame(frame))
     }
 
-    /// Then nothing comes for `delay`, on tokio's clock.
+    /// Appends a pause of `delay`, on tokio's clock.
     pub fn delay(self, delay: Duration) -> Self {
         self.then(Cue::Delay(delay))
     }
 
-    /// Then nothing comes any more, not even the end.
+    /// Stops here: neither a frame nor the end follows.
     pub fn hang(self) -> Self {
         self.then(Cue::Hang)
     }
 
-    /// The next frame, or `None` at the end.
+    /// Polls for the next frame, or `None` at the end.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<T>> {
         loop {
             if let Some(sleep) = &mut self.sleep {

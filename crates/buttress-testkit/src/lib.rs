@@ -1,4 +1,4 @@
-//! Test your own tower layers.
+//! Contract tests for tower layers: readiness, cancellation, wake-ups and scripted upstreams.
 //!
 //! ```
 //! # use tower::timeout::TimeoutLayer;
@@ -10,27 +10,27 @@
 //! # fn main() {}
 //! ```
 //!
-//! When to use it: for every layer that others put into their stacks. What most often goes wrong in
-//! a layer compiles and answers: a clone is called that was never ready, a rejected call keeps the
-//! permit it had reserved, a dropped call runs on. [`contract`] finds that, says which [`Clause`]
-//! is broken, and how. When not: it says nothing of what the layer is for.
+//! When to use it: for every layer that others put into their stacks. The most frequent faults of a
+//! layer compile and answer: the layer calls a clone that was never ready, a rejected call keeps
+//! its permit, or a dropped call runs on. [`contract`] finds them, and names the broken [`Clause`]
+//! and how it shows. When not: the contract says nothing about the purpose of the layer.
 //!
-//! | what | for |
+//! | item | use |
 //! |---|---|
-//! | [`contract`] | any layer: readiness, cancellation, wakers, outcomes; on one handle and on clones |
-//! | [`sweep`] | a whole stack: a call is dropped at every await, and nothing is left behind |
-//! | [`Probe`] | a service that shows how it is used, with permits that can be stranded |
-//! | [`Script`] | an upstream that answers, fails, waits and hangs by script, and notes what it got |
-//! | [`Frames`] | a body that comes piece by piece, by script |
-//! | [`Events`] | the events a layer tells, by name and as a log to compare |
+//! | [`contract`] | checks any layer: readiness, cancellation, wakers, outcomes, on a shared handle and on clones |
+//! | [`sweep`] | drops a call of a whole stack at every await, and checks that nothing is left behind |
+//! | [`Probe`] | a service that records its use, with permits that can be stranded |
+//! | [`Script`] | an upstream that answers, fails, waits and hangs by script, and records its calls |
+//! | [`Frames`] | a streaming body, by script |
+//! | [`Events`] | records the events of a layer, by name and as a log to compare |
 //! | [`counts!`] | the expected snapshot of a handle, by the fields that are not zero |
 //! | [`TestError`] | an error type for tests: failed, not found, rejected |
-//! | [`Queueing`] | a service under load and a limit before it, in virtual time, to try a limit's law on |
+//! | [`Queueing`] | a simulated service under load, in virtual time, to test the law of a limit |
 //!
-//! # A layer of a protocol
+//! # Layers of a protocol
 //!
-//! The contract speaks in numbers ([`Numbers`]): requests are `u32`, errors `BoxError`. A layer that
-//! wants requests of a protocol is given a [`Dialect`]:
+//! By default the contract uses numbers ([`Numbers`]): requests are `u32`, and errors are
+//! `BoxError`. A layer that needs the requests of a protocol takes a [`Dialect`]:
 //!
 //! ```
 //! use buttress_testkit::{Dialect, Heard, Understand, contract};
@@ -68,15 +68,15 @@
 //!
 //! # Time
 //!
-//! Everything here runs on tokio's clock. [`contract`] needs it paused, the others want it.
+//! All items run on tokio's clock. [`contract`] needs paused time, and the others are meant for it.
 //!
 //! # Defaults
 //!
-//! | | |
+//! | item | default |
 //! |---|---|
-//! | [`Probe`] | always ready, answers at once, a call without readiness panics |
-//! | [`Script`] | always ready, steps take no time, the last step stays, without steps it hangs |
-//! | [`Events`] | this thread's, of all targets and levels |
+//! | [`Probe`] | always ready, answers at once, panics on a call without readiness |
+//! | [`Script`] | always ready, steps take no time, the last step repeats, hangs without steps |
+//! | [`Events`] | events of this thread, of all targets and levels |
 //! | [`contract`] | all clauses, in [`Numbers`] |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]

@@ -10,12 +10,15 @@ use tokio::time::timeout;
 
 use crate::{Probe, contract::settle};
 
-/// Makes a call again and again, and drops it at each point where it can be dropped: before its
-/// first poll, after each poll that left it pending, and when it was woken but not yet polled,
-/// until it ends. After each drop a whole call is made, which must end within a day.
+/// Makes a call repeatedly, and drops it at each point where it can be dropped: before its first
+/// poll, after each poll that left it pending, and after a wake-up before the next poll. The sweep
+/// stops once the call ends.
 ///
-/// Give it a whole stack, in the way it is called: on a clone with `oneshot`, or on one handle. It
-/// runs on tokio's clock, which wants to be paused. Awaiting it returns how often a call was dropped.
+/// After each drop a whole call is made, which must end within a day of paused time.
+///
+/// Pass a whole stack, called as in production: on a clone with `oneshot`, or on a shared handle.
+/// The sweep runs on tokio's clock, which should be paused. Awaiting the sweep returns the number
+/// of drops.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() {
@@ -32,7 +35,7 @@ use crate::{Probe, contract::settle};
 ///
 /// # Panics
 ///
-/// If something is left behind, or nobody is served any more.
+/// If something is left behind, or if a later call is not served.
 #[doc(alias("test a layer", "cancellation safety"))]
 pub fn sweep<'a, C, F>(call: C) -> Sweep<'a, C>
 where
@@ -42,7 +45,7 @@ where
     Sweep { call, checks: Vec::new(), calls: Vec::new() }
 }
 
-/// A [`sweep`] to be made: await it.
+/// A [`sweep`] that runs when it is awaited.
 #[must_use = "nothing is checked unless it is awaited"]
 pub struct Sweep<'a, C> {
     call: C,
@@ -51,11 +54,12 @@ pub struct Sweep<'a, C> {
 }
 
 impl<'a, C> Sweep<'a, C> {
-    /// After each drop, `probe` must be [at rest](Probe::at_rest), and give a stranger a permit.
+    /// After each drop, `probe` must be [at rest](Probe::at_rest), and a new instance must get a
+    /// permit.
     ///
     /// # Panics
     ///
-    /// The sweep panics, if it is not.
+    /// The sweep panics if not.
     pub fn over<Req, Res, E>(mut self, probe: &Probe<Req, Res, E>) -> Self
     where
         Req: 'a,
@@ -83,8 +87,8 @@ impl<'a, C> Sweep<'a, C> {
         })
     }
 
-    /// After each drop, runs `check`, which is told when, for its messages: numbers in flight, maps
-    /// that must be empty.
+    /// Runs `check` after each drop, such as of calls in flight or of maps that must be empty. The
+    /// argument says when, for its messages.
     pub fn also(mut self, check: impl Fn(&str) + 'a) -> Self {
         self.checks.push(Box::new(check));
         self
@@ -144,7 +148,7 @@ impl<C> fmt::Debug for Sweep<'_, C> {
     }
 }
 
-/// Where a call is dropped.
+/// The point at which a call is dropped.
 #[derive(Clone, Copy)]
 struct Point {
     polls: usize,
@@ -158,7 +162,7 @@ impl fmt::Display for Point {
     }
 }
 
-/// Runs `call` to the point and drops it there. Whether it ended before.
+/// Runs `call` to the point and drops it there. Returns whether the call ended before.
 async fn run_up_to<F: Future>(point: Point, call: F) -> bool {
     let mut call = pin!(call);
     let mut polls = 0;

@@ -12,8 +12,7 @@ use tower_service::Service;
 
 use super::{handle_use::HandleUse, wake_flag::WakeFlag};
 
-/// Calls a service by hand: waits until it is ready, calls it, polls the response, and polls only
-/// when it was woken.
+/// Drives a call by hand: waits for readiness, calls, and polls the response only after a wake-up.
 pub(crate) struct Caller<S: Service<Req>, Req> {
     handle_use: HandleUse,
     handle: S,
@@ -24,7 +23,7 @@ pub(crate) struct Caller<S: Service<Req>, Req> {
     wake_flag: Arc<WakeFlag>,
 }
 
-/// How a call ended.
+/// The end of a call.
 pub(crate) enum CallEnd<Res, E> {
     /// `poll_ready` failed.
     Unready(E),
@@ -32,7 +31,7 @@ pub(crate) enum CallEnd<Res, E> {
     Ended(Result<Res, E>),
 }
 
-/// A future that asks to be polled again and again.
+/// The future wakes itself over and over.
 #[derive(Debug)]
 pub(crate) struct Spinning;
 
@@ -51,24 +50,24 @@ impl<S: Service<Req> + Clone, Req> Caller<S, Req> {
         }
     }
 
-    /// A caller on a clone of this one's handle, as it is now.
+    /// A caller on a clone of the handle as it is now.
     pub(crate) fn fork(&mut self) -> Self {
         Self::new(self.service().clone(), self.handle_use)
     }
 
-    /// Begins a call with `request`. What was left of the last one is dropped.
+    /// Starts a call with `request`, and drops the former call.
     pub(crate) fn ask(&mut self, request: Req) {
         self.abandon();
         self.request = Some(request);
         self.wake_flag = WakeFlag::new();
     }
 
-    /// Has this deadline around everything it does, or what is ambient.
+    /// Sets the deadline that is ambient for all later actions. `None` leaves the ambient deadline.
     pub(crate) fn under(&mut self, deadline: Option<Deadline>) {
         self.deadline = deadline;
     }
 
-    /// Drops the call. A long-lived handle stays, with what it has reserved.
+    /// Drops the call. A long-lived handle keeps its reservation.
     pub(crate) fn abandon(&mut self) {
         self.response = None;
         self.request = None;
@@ -84,14 +83,13 @@ impl<S: Service<Req> + Clone, Req> Caller<S, Req> {
         self.wake_flag.woken()
     }
 
-    /// Asks once whether the service is ready.
+    /// Polls the service for readiness once.
     pub(crate) fn poll_ready(&mut self) -> Poll<Result<(), S::Error>> {
         let waker = self.wake_flag.take();
         within(self.deadline, || self.service().poll_ready(&mut Context::from_waker(&waker)))
     }
 
-    /// Calls the service, which must have said that it is ready. A clone made for the call is
-    /// dropped with it.
+    /// Calls the service, which must be ready. A clone made for the call is dropped with it.
     pub(crate) fn call(&mut self) {
         if let Some(request) = self.request.take() {
             let response = within(self.deadline, || self.service().call(request));
@@ -101,7 +99,7 @@ impl<S: Service<Req> + Clone, Req> Caller<S, Req> {
         }
     }
 
-    /// Polls once, whether or not it was woken.
+    /// Polls once, woken or not.
     pub(crate) fn poll(&mut self) -> Poll<CallEnd<S::Response, S::Error>> {
         if self.request.is_some() {
             match self.poll_ready() {
@@ -125,7 +123,7 @@ impl<S: Service<Req> + Clone, Req> Caller<S, Req> {
         }
     }
 
-    /// Polls for as long as it is woken.
+    /// Polls as long as the future is woken.
     pub(crate) fn drive(&mut self) -> DriveResult<S::Response, S::Error> {
         for _ in 0..PATIENCE {
             if !self.woken() {
@@ -138,7 +136,7 @@ impl<S: Service<Req> + Clone, Req> Caller<S, Req> {
         Err(Spinning)
     }
 
-    /// Drives it to its end; `None` if nothing wakes it for as long as `limit`.
+    /// Drives the call to its end. `None` if it is not woken within `limit`.
     pub(crate) async fn finish(
         &mut self,
         limit: Duration,
@@ -154,7 +152,7 @@ impl<S: Service<Req> + Clone, Req> Caller<S, Req> {
         timeout(limit, end).await.ok().transpose()
     }
 
-    /// Changes the waker: only that of the next poll counts from then on.
+    /// Replaces the waker: only the waker of the next poll counts from then on.
     pub(crate) fn change_waker(&mut self) {
         self.wake_flag = WakeFlag::new();
     }
@@ -174,5 +172,5 @@ fn within<R>(deadline: Option<Deadline>, f: impl FnOnce() -> R) -> R {
     }
 }
 
-/// A future may ask to be polled again at once, a few times in a row; more is a loop.
+/// A future may wake itself at once this many times in a row. More is a loop.
 const PATIENCE: usize = 32;

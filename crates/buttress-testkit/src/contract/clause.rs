@@ -1,43 +1,43 @@
 use std::fmt;
 
-/// One clause of the contract a layer keeps with whatever stands around it.
+/// A clause of the contract between a layer and its surroundings.
 ///
-/// The message of a failed [`contract`](crate::contract) begins with the clause that broke.
+/// The message of a failed [`contract`](crate::contract) begins with the broken clause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Clause {
-    /// The instance that was polled ready is the one that is called, never a clone of it.
+    /// The layer calls the instance that was polled ready, never a clone of it.
     ///
-    /// A clone has reserved nothing: `ConcurrencyLimit`, `Buffer` and tonic's `Channel` panic when
-    /// it is called.
+    /// A clone has reserved nothing: `ConcurrencyLimit`, `Buffer` and tonic's `Channel` panic if a
+    /// clone is called.
     Instance,
-    /// While the service is not ready, neither is the layer: `Pending` stays `Pending`, and is not
-    /// read as "full".
+    /// While the service is not ready, neither is the layer: `Pending` stays `Pending`, and does
+    /// not count as "full".
     ///
-    /// A layer that says it is ready at once and waits inside the response future hides the
-    /// backpressure from a shedder or balancer above it.
+    /// A layer that is ready at once and waits inside the response future hides the backpressure
+    /// from an outer load shedder or balancer.
     Backpressure,
-    /// A rejection is made in `call`, never as an error of `poll_ready`.
+    /// The layer rejects in `call`, never as an error of `poll_ready`.
     ///
     /// An error of `poll_ready` means that the service is broken for good.
     Rejection,
-    /// What was reserved in the service is given back when a call is rejected or dropped, also while
-    /// the handle lives on, so that a stranger can have it.
+    /// If a call is rejected or dropped, its reservation in the service is returned, so that
+    /// another caller can have it. That holds while the handle lives on, too.
     Reservation,
-    /// Dropping the response future drops the call, at once.
+    /// Dropping the response future drops the call at once.
     Cancellation,
-    /// One call that succeeds is one call to the service.
+    /// A successful call makes a single call of the service.
     Once,
-    /// The service's responses are handed on as they are.
+    /// The service's responses are passed on unchanged.
     Response,
-    /// The service's errors are handed on as they are, those of `poll_ready` too.
+    /// The service's errors are passed on unchanged, those of `poll_ready` included.
     Error,
-    /// What is pending is not polled until there is something new.
+    /// A pending future is not polled until there is something new.
     Quiet,
-    /// Whoever waits is woken when the wait is over, by the waker of its last poll.
+    /// A waiting caller is woken at the end of the wait, by the waker of its last poll.
     Waking,
-    /// The service runs under the caller's ambient deadline or an earlier one, and the caller finds
-    /// its own deadline and attempt again afterwards.
+    /// The service runs under the caller's ambient deadline or an earlier deadline. Afterwards the
+    /// caller finds its own deadline and attempt again.
     Ambient,
 }
 

@@ -2,52 +2,53 @@ use std::{error::Error, fmt};
 
 use buttress_core::BoxError;
 
-/// How [`contract`](crate::contract) speaks to the service under a layer: in requests, responses and
-/// errors that each bear a number.
+/// The requests, responses and errors that [`contract`](crate::contract) uses, each of which
+/// carries a number.
 pub trait Dialect: Send + Sync + 'static {
-    /// The service's requests.
+    /// The requests of the service.
     type Request: 'static;
 
-    /// The service's responses.
+    /// The responses of the service.
     type Response: 'static;
 
-    /// The service's errors.
+    /// The errors of the service.
     type Error: 'static;
 
-    /// The request that bears `number`. Requests of different numbers are different to the layer.
+    /// Returns the request with `number`. Requests with different numbers must be different for the
+    /// layer.
     fn request(&self, number: u32) -> Self::Request;
 
-    /// Answers `request` with a response that bears its number.
+    /// Answers `request` with a response that carries its number.
     fn answer(request: Self::Request) -> Self::Response;
 
-    /// Fails `request` with an outcome that bears its number: an error, or where the protocol has
-    /// none a response that says so.
+    /// Fails `request` with an outcome that carries its number: an error, or a failure response if
+    /// the protocol has no errors.
     fn fail(request: Self::Request) -> Result<Self::Response, Self::Error>;
 }
 
-/// How [`contract`](crate::contract) reads what a layer returns.
+/// Reads the outcomes that a layer returns, for [`contract`](crate::contract).
 ///
-/// It is apart from [`Dialect`], because a layer may have a response type of its own.
+/// This trait is separate from [`Dialect`], because a layer may have a response type of its own.
 pub trait Understand<Response, Error>: Dialect {
-    /// What `outcome` says.
+    /// Returns the meaning of `outcome`.
     fn understand(&self, outcome: Result<Response, Error>) -> Heard;
 }
 
-/// What an outcome says, as a [`Dialect`] understands it.
+/// The meaning of an outcome, as a [`Dialect`] understands it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Heard {
-    /// The service's answer to the request of this number, unchanged.
+    /// The service's answer to the request with this number, unchanged.
     Answer(u32),
-    /// The service's failure of the request of this number, unchanged.
+    /// The service's failure of the request with this number, unchanged.
     Failure(u32),
-    /// Anything else: a rejection, or something that was changed on its way. The text is shown when
-    /// a check fails.
+    /// Any other outcome: a rejection, or a changed answer. The text appears in the message of a
+    /// failed check.
     Other(String),
 }
 
-/// The dialect of [`contract`](crate::contract) unless told otherwise: requests are `u32`, responses
-/// [`Answer`], errors [`BoxError`] with a [`Failure`] inside.
+/// The default dialect of [`contract`](crate::contract): requests are `u32`, responses [`Answer`],
+/// and errors [`BoxError`] with a [`Failure`] inside.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Numbers;
 
@@ -81,11 +82,11 @@ impl<E: Into<BoxError>> Understand<Answer, E> for Numbers {
     }
 }
 
-/// The answer to the request of the same number.
+/// The answer to the request with the same number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Answer(pub u32);
 
-/// The failure of the request of the same number.
+/// The failure of the request with the same number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Failure(pub u32);
 

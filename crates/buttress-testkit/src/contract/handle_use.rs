@@ -1,9 +1,9 @@
 use std::fmt;
 
-/// How a service is called.
+/// The handle that calls are made on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum HandleUse {
-    /// One handle is kept, and all calls are made on it.
+    /// All calls are made on the same handle.
     LongLived,
     /// Each call is made on a clone, which is dropped with the call.
     PerCall,

@@ -29,14 +29,14 @@ pub use self::{
     subject::Subject,
 };
 
-/// Checks that the layers `layer` makes keep the contract of a tower layer, [clause](Clause) by
-/// clause. Await it; it panics with the clause that broke and how.
+/// Checks that the layers which `layer` makes keep the contract of a tower layer, [clause](Clause)
+/// by clause. Await the result.
 ///
-/// Each check takes a new layer and puts it over a [`Probe`](crate::Probe). All of them run twice:
-/// on one long-lived handle, as a client holds, and on a clone per call, as servers make.
+/// Each check puts a new layer over a [`Probe`](crate::Probe). All checks run twice: on one
+/// long-lived handle, as a client has, and on a clone per call, as servers make.
 ///
-/// It needs a current-thread runtime with paused time, and a layer that has room: checks make up to
-/// 48 calls at once or in a row, and while a layer may reject those, it must let through single
+/// The contract needs a current-thread runtime with paused time, and a layer that has room. Checks
+/// make up to 48 calls at once or in a row, which a layer may reject. The layer must admit single
 /// calls, three in a row.
 ///
 /// ```
@@ -50,13 +50,13 @@ pub use self::{
 ///
 /// # Panics
 ///
-/// If a clause is broken, or time is not paused.
+/// If a clause is broken, with the clause and how it shows. If time is not paused.
 #[doc(alias("test a layer", "cancellation safety"))]
 pub fn contract<F>(layer: F) -> Contract<F> {
     Contract { layer, dialect: Arc::new(Numbers), without: Vec::new() }
 }
 
-/// A [`contract`] to be checked: await it.
+/// A [`contract`] that is checked when it is awaited.
 #[derive(Clone, Debug)]
 #[must_use = "nothing is checked unless it is awaited"]
 pub struct Contract<F, D = Numbers> {
@@ -66,14 +66,13 @@ pub struct Contract<F, D = Numbers> {
 }
 
 impl<F, D> Contract<F, D> {
-    /// Leaves out a clause that the layer is documented not to keep.
+    /// Leaves out a clause that the layer does not keep by its documentation.
     pub fn without(mut self, clause: Clause) -> Self {
         self.without.push(clause);
         self
     }
 
-    /// Speaks to the service in `dialect`, for a layer that wants requests and responses of a
-    /// protocol.
+    /// Sets the dialect, for a layer that needs the requests and responses of a protocol.
     pub fn dialect<D2: Dialect>(self, dialect: D2) -> Contract<F, D2> {
         Contract { layer: self.layer, dialect: Arc::new(dialect), without: self.without }
     }
@@ -91,9 +90,10 @@ where
 
     #[expect(clippy::panic, reason = "this is what the crate is for")]
     fn into_future(self) -> Self::IntoFuture {
-        // A check is one task that makes many calls: they must not use up one cooperative budget.
+        // A check is a single task that makes many calls, which must not use up its cooperative
+        // budget.
         Box::pin(tokio::task::unconstrained(async move {
-            // Panics where time is not paused, which no check here could do without.
+            // Panics if time is not paused, which every check needs.
             tokio::time::advance(Duration::ZERO).await;
             let without: Rc<[Clause]> = self.without.into();
             for handle_use in [HandleUse::LongLived, HandleUse::PerCall] {

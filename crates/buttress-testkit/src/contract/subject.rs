@@ -33,7 +33,7 @@ mod sealed {
     use super::{Dialect, Heard, Understand};
 
     pub trait Sealed<D, Response, Error> {
-        /// Returns what `outcome` says in `dialect`.
+        /// Returns the meaning of `outcome` in `dialect`.
         fn understand(dialect: &D, outcome: Result<Response, Error>) -> Heard;
     }
 

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{Clause, Dialect, Heard, Probe, Subject};
 
-/// One check of one layer: the service it made over a fresh probe.
+/// A check of a layer: the service that the layer made over a new probe.
 pub(crate) struct Trial<D: Dialect, S> {
     pub(crate) dialect: Arc<D>,
     pub(crate) probe: ProbeOf<D>,
@@ -28,7 +28,7 @@ pub(crate) struct Trial<D: Dialect, S> {
 pub(crate) type ProbeOf<D> =
     Probe<<D as Dialect>::Request, <D as Dialect>::Response, <D as Dialect>::Error>;
 
-/// Which clause does not hold, and how that shows.
+/// A broken clause, and how it shows.
 pub(crate) struct Breach {
     pub(crate) clause: Clause,
     pub(crate) how: String,
@@ -56,27 +56,27 @@ impl<D: Dialect, S> Trial<D, S> {
         Self { dialect, probe, handle_use, service, failing, without }
     }
 
-    /// Gives the probe so many permits.
+    /// Sets the number of permits of the probe.
     pub(crate) fn permits(&self, permits: usize) {
         drop(self.probe.clone().permits(permits));
     }
 
-    /// Lets each call be pending for so many polls.
+    /// Makes each call pending for this many polls.
     pub(crate) fn pausing(&self, polls: u32) {
         drop(self.probe.clone().pausing(polls));
     }
 
-    /// Lets every call fail.
+    /// Makes every call fail.
     pub(crate) fn failing(&self) {
         self.failing.store(true, Ordering::SeqCst);
     }
 
-    /// Whether a stranger who comes now gets a permit.
+    /// Whether a new instance gets a permit now.
     pub(crate) fn serves_strangers(&self) -> bool {
         self.probe.reserve().is_some()
     }
 
-    /// A breach of `clause` unless it is kept, or is not asked for.
+    /// A breach of `clause`, unless `kept` or not asked for.
     pub(crate) fn require(
         &self,
         clause: Clause,
@@ -89,7 +89,7 @@ impl<D: Dialect, S> Trial<D, S> {
         Err(Breach { clause, how: how() })
     }
 
-    /// The instances that were called had been polled ready.
+    /// Every called instance had been polled ready.
     pub(crate) fn require_instance(&self) -> CheckResult {
         let violations = self.probe.violations();
         self.require(Clause::Instance, violations.is_empty(), || {
@@ -101,7 +101,7 @@ impl<D: Dialect, S> Trial<D, S> {
         })
     }
 
-    /// Nothing is left in the service by calls that are over, while the handles live on.
+    /// Calls that are over leave nothing behind in the service, while the handles live on.
     pub(crate) fn require_rest(&self, when: &str) -> CheckResult {
         let (reserved, waiting) = (self.probe.reserved(), self.probe.waiting());
         self.require(Clause::Reservation, reserved == 0 && waiting == 0, || {
@@ -113,7 +113,7 @@ impl<D: Dialect, S> Trial<D, S> {
         })
     }
 
-    /// A long time passes without anything else to do.
+    /// A long time in which nothing else happens.
     pub(crate) const LONG: Duration = Duration::from_secs(24 * 60 * 60);
 }
 
@@ -130,7 +130,7 @@ where
         self.dialect.request(number)
     }
 
-    /// What an end says. An error of `poll_ready` is none that a call may have.
+    /// The meaning of an end. A call must not end with an error of `poll_ready`.
     pub(crate) fn hear(&self, end: CallEnd<S::Response, S::Error>) -> Result<Heard, Breach> {
         match end {
             CallEnd::Ended(outcome) => Ok(S::understand(&self.dialect, outcome)),
@@ -170,7 +170,7 @@ where
     }
 }
 
-/// Lets spawned tasks run, in no time.
+/// Lets spawned tasks run, without advancing the time.
 pub(crate) async fn settle() {
     for _ in 0..8 {
         tokio::task::yield_now().await;

@@ -6,14 +6,14 @@ use std::{
     task::{Wake, Waker},
 };
 
-/// Remembers whether it was woken, and passes that on.
+/// A waker that records its wake-up and passes it on.
 pub(crate) struct WakeFlag {
     woken: AtomicBool,
     outer: Mutex<Waker>,
 }
 
 impl WakeFlag {
-    /// A flag that counts as woken: a new future is to be polled.
+    /// Creates a woken flag, because a new future must be polled.
     pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self { woken: AtomicBool::new(true), outer: Mutex::new(Waker::noop().clone()) })
     }
@@ -22,18 +22,18 @@ impl WakeFlag {
         self.woken.load(Ordering::SeqCst)
     }
 
-    /// The waker for a poll, before which nothing counts as woken any more.
+    /// Returns the waker for a poll, and clears the flag.
     pub(crate) fn take(self: &Arc<Self>) -> Waker {
         self.woken.store(false, Ordering::SeqCst);
         Waker::from(Arc::clone(self))
     }
 
-    /// Makes it count as woken.
+    /// Sets the flag.
     pub(crate) fn wake_up(&self) {
         self.woken.store(true, Ordering::SeqCst);
     }
 
-    /// Wakes `outer` too from now on.
+    /// Also wakes `outer` from now on.
     pub(crate) fn forward(&self, outer: &Waker) {
         self.outer.lock().unwrap_or_else(PoisonError::into_inner).clone_from(outer);
     }

@@ -7,7 +7,10 @@ use std::{
 
 use buttress_core::{Attempt, Criticality, Deadline};
 
-/// What the clones of a probe share: who holds a permit, who waits, what was counted.
+/// The state that the clones of a probe share: permits, waiters and counts.
+///
+/// No method wakes or drops a waker under the lock, because both are foreign code that may use the
+/// probe.
 pub(crate) struct Ledger<E> {
     state: Mutex<LedgerState<E>>,
 }
@@ -18,7 +21,7 @@ pub(crate) struct InstanceId(u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct CallId(u64);
 
-/// One permit, out of the pool. Only [`Ledger::end`] puts it back.
+/// A permit taken from the pool. Only [`Ledger::end`] returns it.
 pub(crate) struct ProbePermit;
 
 #[derive(Default)]
@@ -80,7 +83,7 @@ impl<E> Ledger<E> {
         self.lock().breakdown = Some(error);
     }
 
-    /// What `poll_ready` fails with, if it does.
+    /// The error of a broken `poll_ready`, if there is one.
     pub(crate) fn breakdown(&self, instance: InstanceId) -> Option<Breakdown<E>> {
         let error = {
             let mut state = self.lock();
@@ -115,7 +118,7 @@ impl<E> Ledger<E> {
         self.lock().reserve_now(instance)
     }
 
-    /// Starts a call with what `instance` has reserved.
+    /// Starts a call with the permit of `instance`.
     #[expect(clippy::panic, reason = "the caller broke the contract of `Service`")]
     pub(crate) fn call(&self, instance: InstanceId) -> (CallId, Option<ProbePermit>) {
         let mut state = self.lock();
@@ -182,7 +185,7 @@ impl<E> Ledger<E> {
         }
     }
 
-    /// Gives back what `instance` has reserved, and takes it out of the line.
+    /// Returns the permit of `instance`, or removes it from the line.
     pub(crate) fn leave(&self, instance: InstanceId) {
         let mut state = self.lock();
         let slot = state.slots.remove(&instance);
@@ -234,7 +237,7 @@ struct LedgerState<E> {
     line: VecDeque<InstanceId>,
     /// The instances that wait in line or hold a permit.
     slots: HashMap<InstanceId, PermitSlot>,
-    /// The calls that live.
+    /// The live calls.
     parked: HashMap<CallId, Parked>,
     pauses: u32,
     held: bool,
@@ -261,8 +264,8 @@ impl<E> LedgerState<E> {
         }
     }
 
-    /// Hands a permit to the instance that waits longest, whether or not it is still polled, or puts
-    /// it back into the pool.
+    /// Passes a permit on to the instance that waits longest, whether polled or not, or returns the
+    /// permit to the pool.
     fn give_back(&mut self) -> Option<Waker> {
         let Some(first) = self.line.pop_front() else {
             self.free += 1;

@@ -14,15 +14,14 @@ use self::ledger::{CallId, InstanceId, Ledger, ProbePermit};
 
 mod ledger;
 
-/// A service that shows how it is used.
+/// A service that records how a layer uses it.
 ///
-/// Its clones share a pool of permits, as those of tower's `ConcurrencyLimit` do: `poll_ready`
-/// reserves one for this instance, waiting in line if there is none, `call` moves it into the
-/// response future, and dropping the instance or the future gives it back. A `call` on an instance
-/// that has reserved nothing panics, or is noted by a [`recording`](Self::recording) probe.
+/// Its clones share a pool of permits, as those of tower's `ConcurrencyLimit` do. `poll_ready`
+/// reserves a permit for the instance, and waits in line if none is free. `call` moves the permit
+/// into the response future. Dropping the instance or the future returns the permit. A `call` on an
+/// instance without a permit panics, or is recorded by a [`recording`](Self::recording) probe.
 ///
-/// The probe is its own instrument: keep a clone to read it and to steer it. A clone has reserved
-/// nothing.
+/// Keep a clone of the probe to read and to control it. A clone has reserved nothing.
 ///
 /// ```
 /// use buttress_testkit::Probe;
@@ -47,31 +46,31 @@ pub struct Probe<Req, Res, E> {
 }
 
 impl<Req, Res, E> Probe<Req, Res, E> {
-    /// A probe that is always ready and gives each request the outcome `answer` has for it.
+    /// Creates a probe that is always ready. `answer` returns the outcome of each request.
     pub fn new(answer: impl Fn(Req) -> Result<Res, E> + Send + Sync + 'static) -> Self {
         Self::over(ProbeState { ledger: Ledger::new(), answer: Box::new(answer) })
     }
 
-    /// Has `permits` permits, for the reservations and the calls of all clones together.
+    /// Sets the number of permits for the reservations and calls of all clones together.
     pub fn permits(self, permits: usize) -> Self {
         self.state.ledger.set_permits(permits);
         self
     }
 
-    /// Each call is pending for its first `polls` polls, and asks at once to be polled again.
+    /// Makes each call pending for its first `polls` polls, and wake itself at once.
     pub fn pausing(self, polls: u32) -> Self {
         self.state.ledger.set_pauses(polls);
         self
     }
 
-    /// A call on an instance that was not ready is noted in [`violations`](Self::violations) and
-    /// answered, instead of a panic.
+    /// Records a call without readiness in [`violations`](Self::violations) and answers it, instead
+    /// of a panic.
     pub fn recording(self) -> Self {
         self.state.ledger.set_recording();
         self
     }
 
-    /// Keeps all calls pending from now on, until they are [released](Self::release).
+    /// Keeps all calls pending until [`release`](Self::release).
     pub fn hold(&self) {
         self.state.ledger.hold();
     }
@@ -81,7 +80,7 @@ impl<Req, Res, E> Probe<Req, Res, E> {
         self.state.ledger.release();
     }
 
-    /// `poll_ready` fails from now on with what `error` makes.
+    /// Makes `poll_ready` fail from now on, with the errors that `error` returns.
     pub fn break_down(&self, error: impl Fn() -> E + Send + Sync + 'static)
     where
         E: 'static,
@@ -89,65 +88,66 @@ impl<Req, Res, E> Probe<Req, Res, E> {
         self.state.ledger.break_down(Arc::new(error));
     }
 
-    /// Takes a permit, if a stranger who comes now gets one. It is given back by drop.
+    /// Takes a permit as a new instance would, if one is free. Dropping the result returns the
+    /// permit.
     pub fn reserve(&self) -> Option<Reserved<Req, Res, E>> {
         let stranger = self.clone();
         let granted = self.state.ledger.reserve_now(stranger.instance);
         granted.then_some(Reserved(stranger))
     }
 
-    /// How many calls there have been.
+    /// Returns the number of calls.
     pub fn calls(&self) -> usize {
         self.state.ledger.read(|counts| counts.calls)
     }
 
-    /// How often response futures were polled.
+    /// Returns the number of polls of response futures.
     pub fn polls(&self) -> usize {
         self.state.ledger.read(|counts| counts.polls)
     }
 
-    /// How often `poll_ready` was called.
+    /// Returns the number of calls of `poll_ready`.
     pub fn ready_polls(&self) -> usize {
         self.state.ledger.read(|counts| counts.ready_polls)
     }
 
-    /// How many response futures there are, finished or not.
+    /// Returns the number of response futures, finished or not.
     pub fn live(&self) -> usize {
         self.state.ledger.read(|counts| counts.live)
     }
 
-    /// How many response futures were dropped before they had finished.
+    /// Returns the number of response futures that were dropped before the end.
     pub fn abandoned(&self) -> usize {
         self.state.ledger.read(|counts| counts.abandoned)
     }
 
-    /// How many instances are ready and hold a permit for it.
+    /// Returns the number of instances that are ready and hold a permit.
     pub fn reserved(&self) -> usize {
         self.state.ledger.reserved()
     }
 
-    /// How many instances wait in line for a permit.
+    /// Returns the number of instances that wait in line for a permit.
     pub fn waiting(&self) -> usize {
         self.state.ledger.waiting()
     }
 
-    /// Whether nothing is reserved, nobody waits and no call lives.
+    /// Returns whether no permit is reserved, no instance waits and no call is live.
     pub fn at_rest(&self) -> bool {
         self.reserved() == 0 && self.waiting() == 0 && self.live() == 0
     }
 
-    /// The number of each call, from 1, that reached an instance which was not ready.
+    /// Returns the number of each call, from 1, that reached an instance without readiness.
     pub fn violations(&self) -> Vec<usize> {
         self.state.ledger.violations()
     }
 
-    /// The ambient deadline and attempt that each `call` and each poll of a response future ran
-    /// under, in their order.
+    /// Returns the ambient deadline and attempt of each `call` and of each poll of a response
+    /// future, in order.
     pub fn ambient(&self) -> Vec<(Option<Deadline>, Attempt)> {
         self.state.ledger.ambient()
     }
 
-    /// The ambient criticality of each `call`, in their order.
+    /// Returns the ambient criticality of each `call`, in order.
     pub fn criticalities(&self) -> Vec<Criticality> {
         self.state.ledger.criticalities()
     }
@@ -199,14 +199,14 @@ impl<Req, Res, E> fmt::Debug for Probe<Req, Res, E> {
     }
 }
 
-/// A permit of a [`Probe`], given back by drop.
+/// A permit of a [`Probe`]. Dropping it returns the permit.
 #[derive(Debug)]
 #[must_use = "it is given back when dropped"]
 pub struct Reserved<Req, Res, E>(
     #[expect(dead_code, reason = "held for its drop")] Probe<Req, Res, E>,
 );
 
-/// The response of a [`Probe`].
+/// The response future of a [`Probe`].
 #[must_use = "futures do nothing unless polled"]
 #[pin_project(PinnedDrop)]
 pub struct ProbeFuture<Req, Res, E> {

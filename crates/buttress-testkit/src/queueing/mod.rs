@@ -8,11 +8,12 @@ mod times;
 
 pub use self::times::Times;
 
-/// A simulated service behind a limit: calls arrive at random, wait for one of its servers, and are rejected
-/// while as many as the limit are in flight.
+/// A simulated service behind a limit. Calls arrive at random and wait for a server. They are
+/// rejected if the calls in flight have reached the limit.
 ///
-/// In [Kendall's notation][kendall] this is M/G/c/K. The limit is K, and the closure that sees each answer may
-/// change it. Several clients can call one service, each with a limit of its own: [`Queueing::add_client`].
+/// In [Kendall's notation][kendall] this is M/G/c/K. The limit is K, and the closure that sees each
+/// answered call may change it. Several clients can call the service, each with a limit of its own:
+/// [`Queueing::add_client`].
 ///
 /// ```
 /// use std::time::Duration;
@@ -32,7 +33,8 @@ pub use self::times::Times;
 ///
 /// # Time and chance
 ///
-/// Time is virtual and starts at zero. The same seed gives the same calls, whatever is done with them.
+/// Time is virtual and starts at zero. The same seed gives the same calls, whatever the closure
+/// does.
 ///
 /// [kendall]: https://en.wikipedia.org/wiki/Kendall%27s_notation
 #[derive(Clone, Debug)]
@@ -43,12 +45,13 @@ pub struct Queueing {
     service: Times,
     clients: Vec<Client>,
     waiting: VecDeque<Admitted>,
-    /// By the time when they end.
+    /// Ordered by the time of their end.
     served: BinaryHeap<Reverse<(u64, Admitted)>>,
 }
 
 impl Queueing {
-    /// So many servers, each of which takes so long for a call, and at first nobody who calls.
+    /// Creates a service with `servers` servers, each of which takes `service` per call. At first
+    /// no client calls.
     pub fn new(seed: u64, servers: u32, service: Times) -> Self {
         Self {
             now: 0,
@@ -67,7 +70,7 @@ impl Queueing {
         self
     }
 
-    /// Sets the limit that the first client starts with. Default: every call is admitted.
+    /// Sets the initial limit of the first client. Default: every call is admitted.
     pub fn limit(mut self, limit: u32) -> Self {
         if let Some(first) = self.clients.first_mut() {
             first.limit = limit;
@@ -83,7 +86,7 @@ impl Queueing {
         client
     }
 
-    /// Sets the mean gap between two calls of a client from now on. Zero counts as a nanosecond,
+    /// Sets the mean gap between two calls of a client from now on. Zero counts as 1 ns.
     /// `Duration::MAX` silences the client.
     pub fn call_every(&mut self, client: usize, gap: Duration) {
         let Some(client) = self.clients.get_mut(client) else { return };
@@ -94,24 +97,24 @@ impl Queueing {
         client.arrival = client.next_arrival(self.now, &mut self.random);
     }
 
-    /// Sets how long the service takes for each call that is admitted from now on.
+    /// Sets the service time of each call that is admitted from now on.
     pub const fn service_time(&mut self, service: Times) {
         self.service = service;
     }
 
-    /// From now on there are so many servers. Calls that are being served end as they would have.
+    /// Sets the number of servers from now on. Calls that are being served end as planned.
     pub fn resize(&mut self, servers: u32) {
         self.servers = servers;
         self.serve();
     }
 
-    /// The time since the start.
+    /// Returns the time since the start.
     pub const fn now(&self) -> Duration {
         Duration::from_nanos(self.now)
     }
 
-    /// Lets so much time go by and shows each call when it is answered. The closure returns the limit of the
-    /// client that made the call, from then on.
+    /// Advances the time by `time`, and passes each answered call to the closure. The closure
+    /// returns the new limit of the client that made the call.
     pub fn run(
         &mut self,
         time: Duration,
@@ -175,23 +178,23 @@ impl Queueing {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Answered {
-    /// When it was admitted, counted from the start.
+    /// The time of its admission since the start.
     pub started: Duration,
-    /// How long it waited and was served.
+    /// The time from its admission to its answer.
     pub rtt: Duration,
-    /// How many calls of its client were in flight when it was admitted, itself included.
+    /// The calls of its client in flight at its admission, itself included.
     pub in_flight: u32,
-    /// Which client made it: 0 for the first.
+    /// The number of its client: 0 for the first.
     pub client: usize,
 }
 
-/// What became of the calls of one [`Queueing::run`].
+/// The calls of one [`Queueing::run`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct QueueingReport {
-    /// How many were answered.
+    /// The number of answered calls.
     pub answered: u64,
-    /// How many were rejected, because as many as the limit of their client were in flight.
+    /// The number of rejected calls, because the limit of their client was reached.
     pub rejected: u64,
 }
 

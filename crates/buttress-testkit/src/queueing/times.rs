@@ -1,15 +1,15 @@
 use std::time::Duration;
 
-/// How long things take in a [`Queueing`](crate::Queueing): a distribution, given by its mean.
+/// A distribution of service times or gaps in a [`Queueing`](crate::Queueing), by its mean.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Times {
     /// Always the same.
     Constant(Duration),
-    /// Without memory, as calls of many users arrive: the standard deviation is the mean.
+    /// Memoryless, like the arrival of calls of many users: the standard deviation equals the mean.
     Exponential(Duration),
-    /// Mostly short and sometimes very long. With a `sigma` of 1 the standard deviation is 1.3 times the mean,
-    /// and one in a hundred takes 6 times the mean.
+    /// Mostly short and sometimes very long. With a `sigma` of 1 the standard deviation is 1.3
+    /// times the mean, and one in a hundred takes 6 times the mean.
     LogNormal {
         /// The mean, not the median.
         mean: Duration,
@@ -41,7 +41,7 @@ impl SeededRandom {
         Self(seed)
     }
 
-    /// A draw from (0, 1], so that it has a logarithm.
+    /// A draw from (0, 1], so that its logarithm exists.
     #[expect(clippy::cast_precision_loss, reason = "53 bits fit")]
     fn uniform(&mut self) -> f64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -51,7 +51,7 @@ impl SeededRandom {
         (((z ^ (z >> 31)) >> 11) + 1) as f64 / (1_u64 << 53) as f64
     }
 
-    /// A standard normal draw, by Box and Muller.
+    /// A standard normal draw (Box and Muller).
     fn normal(&mut self) -> f64 {
         let radius = (-2.0 * self.uniform().ln()).sqrt();
         radius * (std::f64::consts::TAU * self.uniform()).cos()

@@ -6,9 +6,9 @@ mod scripted;
 
 pub use self::scripted::{Received, Scripted, ScriptedFuture};
 
-/// What a [`Scripted`] service does, call by call.
+/// A script for a [`Scripted`] service, call by call.
 ///
-/// Each step is for one call; the last one is for all calls that follow. A script without steps
+/// Each step is for one call, and the last step is for all later calls. A script without steps
 /// never answers.
 ///
 /// ```
@@ -30,7 +30,7 @@ pub use self::scripted::{Received, Scripted, ScriptedFuture};
 /// # }
 /// ```
 ///
-/// A protocol's hints and bodies are part of its responses: with `http`, a step is
+/// The hints and bodies of a protocol are part of its responses. With `http`, a step is
 /// `.answer(|_| http::Response::builder().status(503).header("retry-after", "1").body(..))`.
 #[must_use = "call `.service()`"]
 pub struct Script<Req, Res, E, N = Req> {
@@ -41,7 +41,7 @@ pub struct Script<Req, Res, E, N = Req> {
 }
 
 impl<Req: Clone + 'static, Res, E> Script<Req, Res, E> {
-    /// A script whose service notes down each request. For requests that are not `Clone`, see
+    /// Creates a script whose service records each request. For requests that are not `Clone`, see
     /// [`noting`](Self::noting).
     #[expect(clippy::new_without_default, reason = "a default says nothing about what is noted")]
     pub fn new() -> Self {
@@ -50,18 +50,18 @@ impl<Req: Clone + 'static, Res, E> Script<Req, Res, E> {
 }
 
 impl<Req, Res, E, N> Script<Req, Res, E, N> {
-    /// A script whose service notes down of each request what `note` makes of it.
+    /// Creates a script whose service records the value that `note` returns for each request.
     pub fn noting(note: impl Fn(&Req) -> N + Send + Sync + 'static) -> Self {
         Self { steps: Vec::new(), note: Box::new(note), delay: Duration::ZERO, ready: true }
     }
 
-    /// The next step takes this long, on tokio's clock.
+    /// Sets the duration of the next step, on tokio's clock.
     pub fn delay(mut self, delay: Duration) -> Self {
         self.delay = delay;
         self
     }
 
-    /// Answers with `response`.
+    /// Appends a step that answers with `response`.
     pub fn ok(self, response: Res) -> Self
     where
         Res: Clone + Send + Sync + 'static,
@@ -69,7 +69,8 @@ impl<Req, Res, E, N> Script<Req, Res, E, N> {
         self.answer(move |_| Ok(response.clone()))
     }
 
-    /// Fails with `error`. For errors that are not `Clone`, see [`answer`](Self::answer).
+    /// Appends a step that fails with `error`. For errors that are not `Clone`, see
+    /// [`answer`](Self::answer).
     pub fn error(self, error: E) -> Self
     where
         E: Clone + Send + Sync + 'static,
@@ -77,7 +78,7 @@ impl<Req, Res, E, N> Script<Req, Res, E, N> {
         self.answer(move |_| Err(error.clone()))
     }
 
-    /// Rejects the call, as a layer does.
+    /// Appends a step that rejects the call, as a layer does.
     pub fn reject(self, why: Rejection) -> Self
     where
         E: From<Rejection>,
@@ -85,12 +86,13 @@ impl<Req, Res, E, N> Script<Req, Res, E, N> {
         self.answer(move |_| Err(why.clone().into()))
     }
 
-    /// Gives the outcome that `answer` has for the request.
+    /// Appends a step whose outcome `answer` computes.
     pub fn answer(self, answer: impl Fn(Req) -> Result<Res, E> + Send + Sync + 'static) -> Self {
         self.then(Act::Answer(Arc::new(answer)))
     }
 
-    /// Does what `serve` does, which may wait, read the request's body and fail halfway.
+    /// Appends a step that runs `serve`, which may wait, read the body of the request and fail
+    /// halfway.
     pub fn serve<F>(self, serve: impl Fn(Req) -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = Result<Res, E>> + Send + 'static,
@@ -98,12 +100,12 @@ impl<Req, Res, E, N> Script<Req, Res, E, N> {
         self.then(Act::Serve(Arc::new(move |request| Box::pin(serve(request)))))
     }
 
-    /// Never answers.
+    /// Appends a step that never answers.
     pub fn hang(self) -> Self {
         self.then(Act::Hang)
     }
 
-    /// Has the last step `calls` times in all; 0 and 1 are once.
+    /// Makes the last step apply to `calls` calls in all. 0 and 1 both mean a single call.
     pub fn times(mut self, calls: usize) -> Self {
         if let Some(last) = self.steps.last().cloned() {
             self.steps.extend((1..calls).map(|_| last.clone()));
@@ -111,13 +113,13 @@ impl<Req, Res, E, N> Script<Req, Res, E, N> {
         self
     }
 
-    /// `poll_ready` is pending for ever, like a client whose connect hangs.
+    /// Makes `poll_ready` pending for ever, like a client whose connection attempt hangs.
     pub fn never_ready(mut self) -> Self {
         self.ready = false;
         self
     }
 
-    /// The service that follows this script. Its clones share one copy of it.
+    /// Creates the service. Its clones share a single run of the script.
     pub fn service(self) -> Scripted<Req, Res, E, N> {
         Scripted::new(self.steps, self.note, self.ready)
     }

@@ -17,9 +17,9 @@ use tower_service::Service;
 
 use super::{Act, Note, Serving, Step};
 
-/// An upstream that follows a [`Script`](crate::Script), and notes down what it received.
+/// An upstream that follows a [`Script`](crate::Script) and records its calls.
 ///
-/// Its clones share the script and the notes. `N` is what is noted of a request.
+/// Clones share the script and the records. `N` is the recorded part of a request.
 pub struct Scripted<Req, Res, E, N = Req> {
     cursor: Arc<ScriptCursor<Req, Res, E, N>>,
 }
@@ -38,7 +38,7 @@ impl<Req, Res, E, N> Scripted<Req, Res, E, N> {
         }
     }
 
-    /// The calls so far, in their order.
+    /// Returns the calls so far, in order.
     pub fn received(&self) -> Vec<Received<N>>
     where
         N: Clone,
@@ -46,17 +46,17 @@ impl<Req, Res, E, N> Scripted<Req, Res, E, N> {
         self.cursor.lock().clone()
     }
 
-    /// When each call came, since the service was made.
+    /// Returns the time of each call since the service was created.
     pub fn times(&self) -> Vec<Duration> {
         self.cursor.lock().iter().map(|call| call.at).collect()
     }
 
-    /// How many calls there have been.
+    /// Returns the number of calls.
     pub fn calls(&self) -> usize {
         self.cursor.lock().len()
     }
 
-    /// How many response futures there are, finished or not.
+    /// Returns the number of response futures, finished or not.
     pub fn live(&self) -> usize {
         self.cursor.live.load(Ordering::SeqCst)
     }
@@ -119,9 +119,9 @@ impl<Req, Res, E, N> fmt::Debug for Scripted<Req, Res, E, N> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Received<N> {
-    /// When, since the service was made.
+    /// The time since the service was created.
     pub at: Duration,
-    /// The request, or what was noted of it.
+    /// The request, or its recorded part.
     pub request: N,
     /// The ambient deadline of the call.
     pub deadline: Option<Deadline>,
@@ -129,7 +129,7 @@ pub struct Received<N> {
     pub attempt: Attempt,
 }
 
-/// The response of a [`Scripted`] service.
+/// The response future of a [`Scripted`] service.
 #[must_use = "futures do nothing unless polled"]
 #[pin_project(PinnedDrop)]
 pub struct ScriptedFuture<Req, Res, E> {
@@ -156,7 +156,7 @@ impl<Req, Res, E> Future for ScriptedFuture<Req, Res, E> {
                 Some((request, Act::Answer(answer))) => return Poll::Ready(answer(request)),
                 Some((request, Act::Serve(serve))) => ScriptedState::Serving(serve(request)),
                 hanging => {
-                    // The request is kept: an upstream that hangs has not read it.
+                    // The request stays alive, because an upstream that hangs has not read it.
                     state.set(ScriptedState::Acting(hanging));
                     return Poll::Pending;
                 }

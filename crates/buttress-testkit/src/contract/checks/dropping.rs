@@ -12,7 +12,7 @@ where
     D: Dialect,
     S: Subject<D>,
 {
-    /// A call is dropped after each of its polls in turn, until it is over.
+    /// A call is dropped after each of its polls in turn, until it ends.
     pub(crate) async fn drops(self) -> CheckResult {
         self.permits(1);
         self.pausing(3);

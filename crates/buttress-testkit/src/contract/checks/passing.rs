@@ -17,7 +17,7 @@ where
     D: Dialect,
     S: Subject<D>,
 {
-    /// Calls that succeed.
+    /// Calls succeed.
     pub(crate) async fn answers(self) -> CheckResult {
         let mut caller = self.caller();
         for number in 1..=3 {
@@ -36,7 +36,7 @@ where
         Ok(())
     }
 
-    /// Calls that the service fails.
+    /// The service fails calls.
     pub(crate) async fn failures(self) -> CheckResult {
         self.failing();
         let mut caller = self.caller();
@@ -52,7 +52,7 @@ where
         Ok(())
     }
 
-    /// A service that is broken: its `poll_ready` fails.
+    /// The service is broken: its `poll_ready` fails.
     pub(crate) async fn breakdown(self) -> CheckResult {
         const BROKEN: u32 = 1;
         if D::fail(self.request(BROKEN)).is_ok() {
@@ -77,7 +77,7 @@ where
         })
     }
 
-    /// A call under a deadline, as an attempt of somebody's retry.
+    /// A call runs under a deadline, as an attempt of an outer retry.
     pub(crate) async fn surroundings(self) -> CheckResult {
         self.pausing(2);
         let attempt = Attempt::FIRST.next().next();

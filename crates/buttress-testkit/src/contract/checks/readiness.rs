@@ -78,8 +78,8 @@ where
         self.require_instance()
     }
 
-    /// The service is full until the layer says something else than `Pending`, if it ever does.
-    /// The handle is left idle then, or `used` for a call.
+    /// The service is full until the layer stops waiting, if it ever does. The handle then stays
+    /// idle, or is `used` for a call.
     pub(crate) async fn lateness(self, timeout: Option<Duration>, used: bool) -> CheckResult {
         self.permits(1);
         let holder = self.probe.reserve();
@@ -96,7 +96,7 @@ where
             });
         };
         if late.is_zero() {
-            // It hides the backpressure, which is another check's.
+            // A layer that hides the backpressure is the business of another check.
             return Ok(());
         }
         let mut what = format!("poll_ready was ready {late:?} late and the handle is idle");
@@ -122,7 +122,7 @@ where
         })
     }
 
-    /// How long it took until `poll_ready` was ready, within a day.
+    /// The time until `poll_ready` was ready, within a day.
     async fn wait(
         &self,
         caller: &mut Caller<S, D::Request>,

@@ -15,7 +15,7 @@ where
     D: Dialect,
     S: Subject<D>,
 {
-    /// A call whose deadline has passed before it begins.
+    /// A call starts after its deadline.
     pub(crate) async fn expired(self) -> CheckResult {
         self.permits(1);
         let passed = Deadline::after(Duration::ZERO);
@@ -34,7 +34,7 @@ where
         })
     }
 
-    /// Many calls in a row on one handle, which the service answers or fails.
+    /// Many calls in a row on the same handle, which the service answers or fails.
     pub(crate) async fn series(self, failing: bool) -> CheckResult {
         self.permits(1);
         if failing {
@@ -50,7 +50,7 @@ where
         Ok(())
     }
 
-    /// Many calls at once, which the service does not answer before they are all there.
+    /// Many calls at once. The service answers none before all are there.
     pub(crate) async fn crowd(self) -> CheckResult {
         self.probe.hold();
         let mut callers: Vec<_> = (1..=MANY).map(|_| self.caller()).collect();

@@ -14,7 +14,7 @@ where
     D: Dialect,
     S: Subject<D>,
 {
-    /// A call that is polled with one waker, then with another, and answered.
+    /// A call is polled with a waker, then with another, and answered.
     pub(crate) async fn wakes(self) -> CheckResult {
         let start = Instant::now();
         self.probe.hold();
@@ -42,7 +42,7 @@ where
         })
     }
 
-    /// A call that is not answered for ten seconds.
+    /// A call is not answered for ten seconds.
     pub(crate) async fn quiet(self) -> CheckResult {
         self.probe.hold();
         let mut caller = self.caller();
@@ -60,8 +60,8 @@ where
         })
     }
 
-    /// Calls that wait for each other: for the service, if it has only so many `permits`, or for a
-    /// limit of the layer's own. One of them leaves when its turn has come.
+    /// Calls wait for each other: for the service, if it has only this many `permits`, or for a
+    /// limit of the layer's own. A caller leaves when it is woken.
     pub(crate) async fn waiters(self, permits: Option<usize>) -> CheckResult {
         let start = Instant::now();
         if let Some(permits) = permits {
