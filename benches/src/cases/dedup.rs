@@ -1,7 +1,10 @@
 use buttress::dedup::{Cache, DedupLayer};
 use tower::Layer;
 
-use crate::{Dedup, Hits, layers::TIMEOUT, limits::OURS};
+use crate::{
+    Dedup, Hits,
+    cases::{TIMEOUT, limits::OURS},
+};
 
 /// Ours, which keeps nothing.
 pub fn dedups() -> Vec<Dedup> {

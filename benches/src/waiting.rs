@@ -12,7 +12,11 @@ use stats_alloc::{Region, StatsAlloc};
 use tokio::{sync::Semaphore, time::timeout};
 use tower::{Layer, Service, ServiceExt, limit::ConcurrencyLimitLayer};
 
-use crate::{Echo, Inner, enter_runtime, layers::TIMEOUT, limits_by_others::SEMAPHORE};
+use crate::{
+    Echo, Inner,
+    cases::{TIMEOUT, other_limits::SEMAPHORE},
+    enter_runtime,
+};
 
 /// Calls that wait for the only permit, in a queue of someone's making.
 pub struct Line {

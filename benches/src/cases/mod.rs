@@ -1,3 +1,7 @@
+mod dedup;
+pub(crate) mod limits;
+pub(crate) mod other_limits;
+
 use std::{
     future::{Ready, ready},
     sync::Arc,
@@ -16,9 +20,9 @@ use tower::{
     timeout::TimeoutLayer,
 };
 
-use crate::{
-    Base, Case, Echo, Pattern, dedup, drive_http, drive_plain, limits, limits_by_others, sharing,
-};
+use crate::{Base, Case, Echo, Pattern, drive_http, drive_plain};
+
+pub use dedup::{dedups, hits};
 
 /// All cases: the service alone, tower's layers and ours.
 pub fn cases() -> Vec<Case> {
@@ -27,8 +31,8 @@ pub fn cases() -> Vec<Case> {
     cases.extend(http());
     cases.extend(limits::plain());
     cases.extend(limits::http());
-    cases.extend(sharing::dedups().into_iter().flat_map(|dedup| dedup.cases));
-    cases.extend(sharing::hits().into_iter().map(|hits| hits.case));
+    cases.extend(dedup::dedups().into_iter().flat_map(|dedup| dedup.cases));
+    cases.extend(dedup::hits().into_iter().map(|hits| hits.case));
     cases
 }
 
@@ -39,7 +43,7 @@ pub fn of_tower() -> Vec<Case> {
         Case::new(Pattern::Bare, "–", Base::Plain, |inner, calls| {
             drive_plain(Echo(inner), calls)
         }),
-        dedup::bare(),
+        crate::dedup::bare(),
         Case::new(Pattern::Bare, "–", Base::Http, |inner, calls| drive_http(Echo(inner), calls)),
         Case::new(Pattern::Deadline, TOWER, Base::Plain, |inner, calls| {
             drive_plain(TimeoutLayer::new(TIMEOUT).layer(Echo(inner)), calls)
@@ -64,8 +68,8 @@ pub fn of_tower() -> Vec<Case> {
             drive_http(TimeoutLayer::new(TIMEOUT).layer(retry), calls)
         }),
     ];
-    cases.extend(limits_by_others::plain());
-    cases.extend(limits_by_others::http());
+    cases.extend(other_limits::plain());
+    cases.extend(other_limits::http());
     cases
 }
 

@@ -1,7 +1,8 @@
 use tower::Service;
 
 use crate::{
-    Base, Case, Flight, Gathering, Inner, Pattern, Source, drive_plain, together::drive_together,
+    Base, Case, Flight, Gathering, Inner, Pattern, Source, concurrent_calls::drive_together,
+    drive_plain,
 };
 
 /// What shares a call, measured in all ways: a lone caller, 64 on a key, tasks on two threads that

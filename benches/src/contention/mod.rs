@@ -1,3 +1,5 @@
+mod dedup;
+
 use std::{
     fmt,
     future::poll_fn,
@@ -15,9 +17,13 @@ use tower::{Layer, Service, limit::ConcurrencyLimitLayer};
 
 use crate::{
     ByHand, Work, Worker,
-    limits::{IN_FLIGHT, OURS, rate},
-    limits_by_others::{PERMITS, SEMAPHORE, semaphore},
+    cases::{
+        limits::{IN_FLIGHT, OURS, rate},
+        other_limits::{PERMITS, SEMAPHORE, semaphore},
+    },
 };
+
+pub use dedup::{Gathering, print_gatherings};
 
 /// A layer over a service that many tasks on two threads call at the same time.
 pub struct Crowd {

@@ -1,3 +1,5 @@
+mod instructions;
+
 use std::{
     alloc::System,
     time::{Duration, Instant},
@@ -5,7 +7,9 @@ use std::{
 
 use stats_alloc::{Region, StatsAlloc};
 
-use crate::{Base, Case, Inner, Pattern, enter_runtime, instructions, layers::TOWER};
+pub use instructions::answer_if_asked;
+
+use crate::{Base, Case, Inner, Pattern, cases::TOWER, enter_runtime};
 
 /// Measures all cases and prints them as one Markdown table.
 pub fn print(cases: &[Case], allocator: &StatsAlloc<System>) {

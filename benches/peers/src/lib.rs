@@ -4,12 +4,12 @@
 //! A package of its own, so that nothing else waits for its dependencies, is bound by their licences,
 //! or needs as new a compiler.
 
+mod cache_aside;
 mod governor;
-mod lookup;
 mod moka;
 mod quick_cache;
 mod seatbelt;
-mod shared;
+mod shared_future;
 mod single_flight;
 mod tower_resilience;
 mod tower_resilience_dedup;
@@ -35,7 +35,8 @@ pub fn crowds() -> Vec<Crowd> {
 
 /// What shares one call among all that ask for the same.
 pub fn dedups() -> Vec<Dedup> {
-    let mut dedups = vec![shared::dedup(), tower_resilience_dedup::dedup(), quick_cache::dedup()];
+    let mut dedups =
+        vec![shared_future::dedup(), tower_resilience_dedup::dedup(), quick_cache::dedup()];
     dedups.extend(moka::dedups());
     dedups.extend(single_flight::dedups());
     dedups

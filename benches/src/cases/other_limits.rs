@@ -12,9 +12,10 @@ use tower::{
 };
 
 use crate::{
-    Base, ByHand, Case, Echo, Pattern, drive_http, drive_plain,
-    layers::{ATTEMPT, Budgeted, TIMEOUT, TOWER},
-    limits::{IN_FLIGHT, PER_SECOND},
+    Base, ByHand, Case, Echo, Pattern,
+    cases::limits::{IN_FLIGHT, PER_SECOND},
+    cases::{ATTEMPT, Budgeted, TIMEOUT, TOWER},
+    drive_http, drive_plain,
 };
 
 /// Limits as tower has them, and as one writes them with what tokio has. None is ever met.

@@ -8,7 +8,7 @@ use tower::Service;
 
 use crate::{
     Source,
-    crowd::{ROUNDS, Rush, TASKS, median},
+    contention::{ROUNDS, Rush, TASKS, median},
 };
 
 /// A layer that shares answers, and many tasks on two threads that ask for the same one.

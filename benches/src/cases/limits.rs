@@ -7,8 +7,9 @@ use buttress::{
 use tower::Layer;
 
 use crate::{
-    Base, Case, Echo, Inner, Pattern, drive_http, drive_plain,
-    layers::{ATTEMPT, ATTEMPTS, TIMEOUT},
+    Base, Case, Echo, Inner, Pattern,
+    cases::{ATTEMPT, ATTEMPTS, TIMEOUT},
+    drive_http, drive_plain,
 };
 
 /// Our limits, none of which is ever met.

@@ -5,7 +5,7 @@ use quick_cache::sync::Cache;
 use tokio::time::Instant;
 use tower::{Service, service_fn};
 
-use crate::{ENTRIES, TTL, lookup};
+use crate::{ENTRIES, TTL, cache_aside};
 
 /// It shares a call on its way into the cache, which the one that made it then takes out again.
 pub(crate) fn dedup() -> Dedup {
@@ -34,7 +34,7 @@ pub(crate) fn hits() -> [Hits; 2] {
     [
         Hits::new("quick_cache 0.7 and tokio's `Instant`, by hand", |inner| {
             let fresh = |(response, until)| (Instant::now() < until).then_some(response);
-            lookup::by_hand(
+            cache_aside::by_hand(
                 inner,
                 cache(),
                 move |cache, key| cache.get(&key).and_then(fresh),
@@ -42,7 +42,7 @@ pub(crate) fn hits() -> [Hits; 2] {
             )
         }),
         Hits::new("quick_cache 0.7, for ever, by hand", |inner| {
-            lookup::by_hand(inner, cache(), |cache, key| cache.get(&key), Cache::insert)
+            cache_aside::by_hand(inner, cache(), |cache, key| cache.get(&key), Cache::insert)
         }),
     ]
 }

@@ -17,37 +17,24 @@
 //! ([`Crowd`]), and an answer ([`Gathering`]); what a call takes while it waits in a queue
 //! ([`Line`]), and for another call's answer ([`Flight`]).
 
-mod by_hand;
 mod case;
-mod crowd;
+mod cases;
+mod concurrent_calls;
+mod contention;
+mod cost;
 mod dedup;
 mod flight;
-mod gathering;
-mod instructions;
-mod layers;
-mod limits;
-mod limits_by_others;
-mod line;
-mod ring;
 mod service;
-mod sharing;
-mod source;
-mod table;
-mod together;
-mod worker;
+mod waiting;
 
-pub use by_hand::{ByHand, Holding};
 pub use case::{Base, Case, Pattern, drive, drive_http, drive_plain, enter_runtime};
-pub use crowd::{Crowd, crowds, print_contention};
+pub use cases::{cases, dedups, hits, of_tower};
+pub use contention::{Crowd, Gathering, crowds, print_contention, print_gatherings};
+pub use cost::{answer_if_asked, print};
 pub use dedup::{Dedup, Hits};
 pub use flight::{Flight, print_flights};
-pub use gathering::{Gathering, print_gatherings};
-pub use instructions::answer_if_asked;
-pub use layers::{cases, of_tower};
-pub use line::{Line, lines, print_waiting};
-pub use service::{Answer, Echo, Inner};
-pub use sharing::{dedups, hits};
-pub use source::{Failed, Load, Source};
+pub use service::{
+    Answer, ByHand, Echo, Effort, Failed, Holding, Inner, Load, Source, Work, Worker,
+};
 pub use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
-pub use table::print;
-pub use worker::{Effort, Work, Worker};
+pub use waiting::{Line, lines, print_waiting};

@@ -4,7 +4,7 @@ use buttress_benches::{Dedup, Failed, Hits, Source};
 use moka::{future, sync};
 use tower::{Service, service_fn};
 
-use crate::{ENTRIES, TTL, lookup};
+use crate::{ENTRIES, TTL, cache_aside};
 
 /// It shares a call on its way into the cache, and has nothing else. What is in the cache must leave it
 /// for the next call to be one.
@@ -31,7 +31,7 @@ pub(crate) fn hits() -> [Hits; 2] {
     [
         Hits::new("moka 0.12 `sync`, by hand", |inner| {
             let cache = sync::Cache::builder().max_capacity(ENTRIES).time_to_live(TTL).build();
-            lookup::by_hand(inner, cache, |cache, key| cache.get(&key), sync::Cache::insert)
+            cache_aside::by_hand(inner, cache, |cache, key| cache.get(&key), sync::Cache::insert)
         }),
         Hits::new("moka 0.12 `get_with`", |inner| get_with(cache(TTL), inner)),
     ]
