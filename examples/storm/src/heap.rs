@@ -11,7 +11,7 @@ use tokio::task::{JoinSet, yield_now};
 
 use crate::client::Client;
 use crate::operations::Operation;
-use crate::process::Upstream;
+use crate::upstream::process::Upstream;
 
 /// Counts the live bytes of this process, as the program asked for them, and their peak.
 #[global_allocator]

@@ -71,19 +71,11 @@
 mod arguments;
 mod callers;
 mod client;
-mod controlled;
-mod deck;
 mod heap;
-mod listener;
-mod measure;
 mod operations;
-mod plot;
-mod process;
 mod progress;
 mod report;
 mod upstream;
-mod weather;
-mod wire;
 
 use std::error::Error;
 use std::fs;
@@ -96,13 +88,13 @@ use clap::Parser;
 use clap::error::ErrorKind;
 
 use crate::arguments::Arguments;
-use crate::client::{Client, Linear};
+use crate::client::{Client, Linear, layer_events, layered};
 use crate::heap::Peaks;
-use crate::measure::Run;
 use crate::operations::Operation;
-use crate::process::Upstream;
 use crate::progress::Progress;
-use crate::report::Report;
+use crate::report::row::Run;
+use crate::report::{Report, plot};
+use crate::upstream::process::Upstream;
 
 /// The storm, from its command line to its exit code: 0 when it has run, 1 when it could not, 2 for
 /// arguments that make no sense.
@@ -142,19 +134,19 @@ async fn storm(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         let list = Arc::clone(&list);
         runs.push(match name {
             BUTTRESS => {
-                let client = || controlled::buttress(name, ENOUGH, seed);
+                let client = || layered::buttress(name, ENOUGH, seed);
                 through(arguments, name, list, client).await?
             }
             WITHOUT_CACHE => {
-                let client = || controlled::without_cache(name, ENOUGH, seed);
+                let client = || layered::without_cache(name, ENOUGH, seed);
                 through(arguments, name, list, client).await?
             }
             DISTINCT_KEYS => {
-                let client = || controlled::buttress(name, ENOUGH, seed);
+                let client = || layered::buttress(name, ENOUGH, seed);
                 through(arguments, name, operations::distinct(number).into(), client).await?
             }
             DEFAULT_BUDGET => {
-                let client = || controlled::buttress(name, DEFAULT, seed);
+                let client = || layered::buttress(name, DEFAULT, seed);
                 through(arguments, name, list, client).await?
             }
             _ => through(arguments, name, list, Linear::new).await?,
@@ -201,7 +193,7 @@ async fn through<C: Client>(
     let distinct = heap::peak(&mut upstream, &fresh, heap::distinct()).await?;
     let client = Arc::new(fresh());
     let mut progress = Progress::new(name, arguments.operations);
-    listener::restart();
+    layer_events::restart();
     upstream.begin().await?;
     let count = |record: &_| progress.count(record);
     let records =

@@ -1,5 +1,8 @@
 //! What a client is, and the one without controls.
 
+pub(crate) mod layer_events;
+pub(crate) mod layered;
+
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -14,7 +17,7 @@ use hyper_util::client::legacy::{Client as Transport, Error, ResponseFuture};
 use hyper_util::rt::TokioExecutor;
 use tower::{Service, ServiceExt};
 
-use crate::controlled::Decisions;
+use crate::client::layered::Decisions;
 use crate::operations::Operation;
 
 /// A way to carry out operations.

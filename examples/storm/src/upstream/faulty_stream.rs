@@ -9,8 +9,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use crate::deck::Card;
-use crate::weather::{Fate, Weather};
+use crate::upstream::fault_plan::Card;
+use crate::upstream::network::{Fate, Weather};
 
 /// A connection whose requests get their fate with their first byte.
 ///

@@ -1,12 +1,15 @@
 //! The table and the JSON.
 
+pub(crate) mod plot;
+pub(crate) mod row;
+
 use std::collections::BTreeMap;
 
 use comfy_table::presets::UTF8_BORDERS_ONLY;
 use comfy_table::{CellAlignment, Table};
 use serde::Serialize;
 
-use crate::measure::Row;
+use crate::report::row::Row;
 
 /// A storm in numbers; its JSON keys are stable.
 #[derive(Clone, Debug, Serialize)]
@@ -103,8 +106,8 @@ fn counts(counts: &BTreeMap<impl AsRef<str>, u64>) -> String {
 mod tests {
     use super::*;
     use crate::client::Failure;
-    use crate::measure::Run;
-    use crate::weather::Tally;
+    use crate::report::row::Run;
+    use crate::upstream::network::Tally;
 
     fn report() -> Report {
         let run = Run {

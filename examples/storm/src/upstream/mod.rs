@@ -1,5 +1,10 @@
 //! The upstream: a hyper server on loopback, in a process of its own.
 
+pub(crate) mod fault_plan;
+pub(crate) mod faulty_stream;
+pub(crate) mod network;
+pub(crate) mod process;
+
 use std::fmt;
 use std::io;
 use std::net::Ipv4Addr;
@@ -20,9 +25,9 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::deck::{Card, SILENCE};
-use crate::weather::{Fate, Weather};
-use crate::wire::{Hand, Wire, lock};
+use crate::upstream::fault_plan::{Card, SILENCE};
+use crate::upstream::faulty_stream::{Hand, Wire, lock};
+use crate::upstream::network::{Fate, Weather};
 
 /// Serves until standard input ends, so that no upstream outlives the process that started it.
 ///

@@ -7,8 +7,8 @@ use std::time::Duration;
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
-use crate::measure::{Run, millis, share};
-use crate::weather::outages;
+use crate::report::row::{Run, millis, share};
+use crate::upstream::network::outages;
 
 /// Draws both panels into an SVG file.
 pub(crate) fn draw(file: &Path, runs: &[Run]) -> Result<(), Box<dyn Error>> {

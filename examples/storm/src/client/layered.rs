@@ -17,8 +17,8 @@ use http_body_util::Empty;
 use serde::Serialize;
 use tower::{Service, ServiceBuilder};
 
+use crate::client::layer_events;
 use crate::client::{Client, Failure, hyper, read};
-use crate::listener;
 use crate::operations::Operation;
 
 /// A client made of the usual layers in their standard order.
@@ -169,11 +169,11 @@ where
             calls: calls.load(Relaxed),
             dedup: Shared { followers: dedup.followers(), cache_hits: dedup.cache_hits() },
             retries: retry.retries(),
-            retries_by_reason: listener::retries_by_reason(),
+            retries_by_reason: layer_events::retries_by_reason(),
             stops: stops.filter(|(_, number)| *number > 0).collect(),
             throttled: Throttled {
                 admitted: throttle.admitted(),
-                queued: listener::queued(),
+                queued: layer_events::queued(),
                 rejected: throttle.rejected(),
             },
             attempt_timeouts: attempt.exceeded(),

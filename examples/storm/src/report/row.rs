@@ -7,9 +7,9 @@ use serde::Serialize;
 
 use crate::callers::Record;
 use crate::client::Failure;
-use crate::controlled::{Decisions, Shared, Throttled};
+use crate::client::layered::{Decisions, Shared, Throttled};
 use crate::heap::{IN_FLIGHT, Peaks};
-use crate::weather::Tally;
+use crate::upstream::network::Tally;
 
 /// One client's row: a member of `clients` in the JSON, whose keys are stable.
 #[derive(Clone, Debug, Serialize)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use crate::deck::{Card, Deck};
+use crate::upstream::fault_plan::{Card, Deck};
 
 /// The state of the sky over one upstream.
 ///

@@ -9,7 +9,7 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
-use crate::wire::lock;
+use crate::upstream::faulty_stream::lock;
 
 /// Counts from zero, in the whole process: one client runs at a time.
 pub(crate) fn restart() {

@@ -8,8 +8,8 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::timeout;
 
+use crate::upstream::network::Tally;
 use crate::upstream::{BEGIN, RELEASE, REPORT, SETTLE};
-use crate::weather::Tally;
 
 /// This very program once more, as an upstream.
 pub(crate) struct Upstream {
