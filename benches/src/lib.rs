@@ -24,6 +24,7 @@ mod contention;
 mod cost;
 mod dedup;
 mod flight;
+mod median;
 mod service;
 mod waiting;
 

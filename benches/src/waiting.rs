@@ -14,7 +14,7 @@ use tower::{Layer, Service, ServiceExt, limit::ConcurrencyLimitLayer};
 
 use crate::{
     Echo, Inner,
-    cases::{TIMEOUT, other_limits::SEMAPHORE},
+    cases::settings::{SEMAPHORE, TIMEOUT},
     enter_runtime,
 };
 

@@ -3,7 +3,7 @@ use tower::Layer;
 
 use crate::{
     Dedup, Hits,
-    cases::{TIMEOUT, limits::OURS},
+    cases::settings::{OURS, TIMEOUT},
 };
 
 /// Ours, which keeps nothing.

@@ -2,13 +2,13 @@ use buttress::{
     deadline::DeadlineLayer,
     http_grpc::HttpExt,
     retry::RetryLayer,
-    throttle::{Adapt, Aimd, Rate, ThrottleLayer, Vegas},
+    throttle::{Adapt, Aimd, ThrottleLayer, Vegas},
 };
 use tower::Layer;
 
 use crate::{
     Base, Case, Echo, Inner, Pattern,
-    cases::{ATTEMPT, ATTEMPTS, TIMEOUT},
+    cases::settings::{ATTEMPT, ATTEMPTS, IN_FLIGHT, OURS, TIMEOUT, rate},
     drive_http, drive_plain,
 };
 
@@ -80,17 +80,8 @@ fn adaptive<L: Adapt>(by: &'static str, law: impl Fn() -> L + 'static) -> Case {
     })
 }
 
-/// So many that it is never met.
-pub(crate) fn rate() -> Rate {
-    Rate::per_second(PER_SECOND).burst(u32::MAX)
-}
-
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "keys are read off a reference")]
 #[expect(clippy::unnecessary_wraps, reason = "a request may have no key")]
 fn itself(request: &u64) -> Option<u64> {
     Some(*request)
 }
-
-pub(crate) const OURS: &str = "buttress";
-pub(crate) const IN_FLIGHT: u32 = 1_000_000;
-pub(crate) const PER_SECOND: u32 = 1_000_000_000;

@@ -1,28 +1,15 @@
 mod dedup;
-pub(crate) mod limits;
-pub(crate) mod other_limits;
+mod limits;
+mod other_limits;
+pub(crate) mod settings;
 
-use std::{
-    future::{Ready, ready},
-    sync::Arc,
-    time::Duration,
-};
-
-use buttress::{
-    deadline::DeadlineLayer, http_grpc::HttpExt, layer_api::BoxError, retry::RetryLayer,
-};
-use tower::{
-    Layer,
-    retry::{
-        self, Policy,
-        budget::{Budget, TpsBudget},
-    },
-    timeout::TimeoutLayer,
-};
+use buttress::{deadline::DeadlineLayer, http_grpc::HttpExt, retry::RetryLayer};
+use tower::{Layer, retry, timeout::TimeoutLayer};
 
 use crate::{Base, Case, Echo, Pattern, drive_http, drive_plain};
 
 pub use dedup::{dedups, hits};
+use settings::{ATTEMPT, ATTEMPTS, Budgeted, TIMEOUT, TOWER};
 
 /// All cases: the service alone, tower's layers and ours.
 pub fn cases() -> Vec<Case> {
@@ -110,41 +97,3 @@ fn http() -> [Case; 4] {
         }),
     ]
 }
-
-/// The policy that tower's documentation shows: so many attempts, and a budget.
-#[derive(Clone)]
-pub(crate) struct Budgeted {
-    left: u32,
-    budget: Arc<TpsBudget>,
-}
-
-impl Budgeted {
-    pub(crate) fn new() -> Self {
-        Self { left: ATTEMPTS - 1, budget: Arc::new(TpsBudget::default()) }
-    }
-}
-
-impl<Req: Clone, Res> Policy<Req, Res, BoxError> for Budgeted {
-    type Future = Ready<()>;
-
-    fn retry(&mut self, _: &mut Req, outcome: &mut Result<Res, BoxError>) -> Option<Ready<()>> {
-        if outcome.is_ok() {
-            self.budget.deposit();
-            return None;
-        }
-        let granted = self.left > 0 && self.budget.withdraw();
-        granted.then(|| {
-            self.left -= 1;
-            ready(())
-        })
-    }
-
-    fn clone_request(&mut self, request: &Req) -> Option<Req> {
-        Some(request.clone())
-    }
-}
-
-pub(crate) const TOWER: &str = "tower";
-pub(crate) const ATTEMPTS: u32 = 3;
-pub(crate) const ATTEMPT: Duration = Duration::from_secs(30);
-pub(crate) const TIMEOUT: Duration = Duration::from_secs(120);

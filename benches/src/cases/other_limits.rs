@@ -1,9 +1,6 @@
-use std::{hint::black_box, sync::Arc, time::Duration};
+use std::{hint::black_box, time::Duration};
 
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::Instant,
-};
+use tokio::time::Instant;
 use tower::{
     Layer,
     limit::{ConcurrencyLimitLayer, RateLimitLayer},
@@ -13,8 +10,9 @@ use tower::{
 
 use crate::{
     Base, ByHand, Case, Echo, Pattern,
-    cases::limits::{IN_FLIGHT, PER_SECOND},
-    cases::{ATTEMPT, Budgeted, TIMEOUT, TOWER},
+    cases::settings::{
+        ATTEMPT, Budgeted, PER_SECOND, PERMITS, SEMAPHORE, TIMEOUT, TOWER, semaphore,
+    },
     drive_http, drive_plain,
 };
 
@@ -66,15 +64,6 @@ pub(crate) fn http() -> [Case; 4] {
     ]
 }
 
-/// Asks a semaphore that all clones share, and does not wait for it.
-pub(crate) fn semaphore<Req>() -> impl Fn(&Req) -> Option<OwnedSemaphorePermit> + Clone + use<Req> {
-    let permits = Arc::new(Semaphore::new(PERMITS));
-    move |_| Arc::clone(&permits).try_acquire_owned().ok()
-}
-
 fn rate() -> RateLimitLayer {
     RateLimitLayer::new(u64::from(PER_SECOND), Duration::from_secs(1))
 }
-
-pub(crate) const SEMAPHORE: &str = "tokio's `Semaphore`, by hand";
-pub(crate) const PERMITS: usize = IN_FLIGHT as usize;

@@ -8,7 +8,8 @@ use tower::Service;
 
 use crate::{
     Source,
-    contention::{ROUNDS, Rush, TASKS, median},
+    contention::round::{ROUNDS, Rush, TASKS},
+    median::median,
 };
 
 /// A layer that shares answers, and many tasks on two threads that ask for the same one.

@@ -9,7 +9,7 @@ use stats_alloc::{Region, StatsAlloc};
 
 pub use instructions::answer_if_asked;
 
-use crate::{Base, Case, Inner, Pattern, cases::TOWER, enter_runtime};
+use crate::{Base, Case, Inner, Pattern, cases::settings::TOWER, enter_runtime};
 
 /// Measures all cases and prints them as one Markdown table.
 pub fn print(cases: &[Case], allocator: &StatsAlloc<System>) {

@@ -12,7 +12,7 @@ use std::{
 use stats_alloc::{Region, StatsAlloc};
 use tower::Service;
 
-use crate::{Source, concurrent_calls::KEY, contention::median, enter_runtime};
+use crate::{Source, concurrent_calls::KEY, enter_runtime, median::median};
 
 use wake_queue::Ring;
 
