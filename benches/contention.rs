@@ -1,14 +1,17 @@
-//! Prints how limits fare when two threads share them, and what shares answers when they ask for the
-//! same: `cargo bench -p buttress-benches --bench contention`.
+//! Prints the throughput of limits, coalescers and caches that two threads share:
+//! `cargo bench -p buttress-benches --bench contention`.
 //!
-//! Read the ratios of one run only. They take a machine with two idle cores.
+//! Compare ratios within one run only. The machine needs two idle cores.
 
-use buttress_benches::{crowds, dedups, hits, print_contention, print_gatherings};
+use buttress_benches::{
+    coalescers, limit_contention, print_dedup_contention, print_limit_contention, response_caches,
+};
 
 fn main() {
-    let joins: Vec<_> = dedups().into_iter().map(|dedup| dedup.gathering).collect();
-    let hits: Vec<_> = hits().into_iter().map(|hits| hits.gathering).collect();
-    print_gatherings("joins", &joins);
-    print_gatherings("hits", &hits);
-    print_contention(&crowds());
+    let joins: Vec<_> = coalescers().into_iter().map(|dedup| dedup.contention).collect();
+    let response_caches: Vec<_> =
+        response_caches().into_iter().map(|response_caches| response_caches.contention).collect();
+    print_dedup_contention("joins", &joins);
+    print_dedup_contention("hits", &response_caches);
+    print_limit_contention(&limit_contention());
 }

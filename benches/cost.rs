@@ -1,13 +1,13 @@
-//! Prints what each layer costs, as one table: `cargo bench -p buttress-benches --bench cost`.
+//! Prints the cost of each layer as a table: `cargo bench -p buttress-benches --bench cost`.
 
 use std::alloc::System;
 
-use buttress_benches::{INSTRUMENTED_SYSTEM, StatsAlloc, answer_if_asked, cases, print};
+use buttress_benches::{INSTRUMENTED_SYSTEM, StatsAlloc, cases, print_costs, run_requested_case};
 
 fn main() {
     let cases = cases();
-    if !answer_if_asked(&cases) {
-        print(&cases, ALLOCATOR);
+    if !run_requested_case(&cases) {
+        print_costs(&cases, ALLOCATOR);
     }
 }
 

@@ -1,11 +1,11 @@
-//! Prints what a call takes while it waits: `cargo bench -p buttress-benches --bench waiting`.
+//! Prints the bytes of a call that waits in a queue: `cargo bench -p buttress-benches --bench waiting`.
 
 use std::alloc::System;
 
-use buttress_benches::{INSTRUMENTED_SYSTEM, StatsAlloc, lines, print_waiting};
+use buttress_benches::{INSTRUMENTED_SYSTEM, StatsAlloc, print_waiting, waiting_calls};
 
 fn main() {
-    print_waiting(&lines(), ALLOCATOR);
+    print_waiting(&waiting_calls(), ALLOCATOR);
 }
 
 #[global_allocator]

@@ -1,6 +1,6 @@
-//! The time each layer takes, with its distribution: `cargo bench -p buttress-benches --bench wall`.
+//! Measures the time per call of each layer, with the distribution: `cargo bench -p buttress-benches --bench wall`.
 //!
-//! Read the times of one run as ratios to each other; machines differ, and so do runs.
+//! Compare the times of one run only, as ratios. Machines and runs differ.
 
 use std::time::Instant;
 

@@ -1,14 +1,16 @@
-//! Prints what other crates' layers cost, as one table: `cargo bench -p buttress-peers --bench cost`.
+//! Prints the cost of other crates' layers as a table: `cargo bench -p buttress-peers --bench cost`.
 
 use std::alloc::System;
 
-use buttress_benches::{INSTRUMENTED_SYSTEM, StatsAlloc, answer_if_asked, of_tower, print};
+use buttress_benches::{
+    INSTRUMENTED_SYSTEM, StatsAlloc, print_costs, reference_cases, run_requested_case,
+};
 
 fn main() {
-    let mut cases = of_tower();
+    let mut cases = reference_cases();
     cases.extend(buttress_peers::cases());
-    if !answer_if_asked(&cases) {
-        print(&cases, ALLOCATOR);
+    if !run_requested_case(&cases) {
+        print_costs(&cases, ALLOCATOR);
     }
 }
 

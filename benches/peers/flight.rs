@@ -1,12 +1,12 @@
-//! Prints what it takes to wait for another call's answer:
+//! Prints the cost of waiting for another call's response:
 //! `cargo bench -p buttress-peers --bench flight`.
 
 use std::alloc::System;
 
-use buttress_benches::{INSTRUMENTED_SYSTEM, StatsAlloc, dedups, print_flights};
+use buttress_benches::{INSTRUMENTED_SYSTEM, StatsAlloc, coalescers, print_flights};
 
 fn main() {
-    let flights = dedups().into_iter().chain(buttress_peers::dedups());
+    let flights = coalescers().into_iter().chain(buttress_peers::coalescers());
     let flights: Vec<_> = flights.map(|dedup| dedup.flight).collect();
     print_flights(&flights, ALLOCATOR);
 }

@@ -15,36 +15,37 @@ use tower::Service;
 
 use crate::Inner;
 
-/// A layer over the service inside, to be called any number of times.
+/// A layer around the inner service, measured one call after the other.
 pub struct Case {
     pub(crate) pattern: Pattern,
-    pub(crate) by: &'static str,
-    pub(crate) base: Base,
+    pub(crate) provider: &'static str,
+    pub(crate) workload: Workload,
     run: Box<dyn Fn(Inner, u64) -> usize>,
 }
 
 impl Case {
-    /// What `by` offers for `pattern`. `run` makes that many calls, and returns the size of the
-    /// response future.
+    /// The implementation of `pattern` by `provider`.
+    ///
+    /// `run` makes the given number of calls and returns the size of the response future in bytes.
     pub fn new(
         pattern: Pattern,
-        by: &'static str,
-        base: Base,
+        provider: &'static str,
+        workload: Workload,
         run: impl Fn(Inner, u64) -> usize + 'static,
     ) -> Self {
-        Self { pattern, by, base, run: Box::new(run) }
+        Self { pattern, provider, workload, run: Box::new(run) }
     }
 
-    /// Makes `calls` calls, and returns the size of the response future.
+    /// Makes `calls` calls and returns the size of the response future in bytes.
     pub fn run(&self, inner: Inner, calls: u64) -> usize {
         (self.run)(inner, calls)
     }
 }
 
-/// The name by which a case is asked for.
+/// The unique name of a case.
 impl fmt::Display for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}, {}, {}", self.pattern.as_str(), self.base.as_str(), self.by)
+        write!(f, "{}, {}, {}", self.pattern.as_str(), self.workload.as_str(), self.provider)
     }
 }
 
@@ -54,39 +55,39 @@ impl fmt::Debug for Case {
     }
 }
 
-/// What a layer is for.
+/// The purpose of a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pattern {
-    /// No layer: what all others are measured from.
+    /// No layer. Subtracted from all other cases.
     Bare,
-    /// A time limit.
+    /// A deadline per call.
     Deadline,
     /// Retries with a budget.
     Retry,
     /// Deadline over retry over deadline.
     Stack,
-    /// No layer, but one reading of a clock: what everything costs that goes by time.
+    /// No layer, but one clock read: the least cost of a layer that depends on time.
     Clock,
-    /// So many calls at a time.
+    /// A concurrency limit.
     Concurrency,
-    /// So many calls per second.
+    /// A rate limit.
     Rate,
-    /// So many calls at a time as a law finds bearable.
+    /// An adaptive concurrency limit.
     Adaptive,
-    /// So many calls at a time for each key. There is one.
+    /// A concurrency limit per key. All calls have one key.
     KeyedConcurrency,
-    /// So many calls per second for each key. There is one.
+    /// A rate limit per key. All calls have one key.
     KeyedRate,
     /// Deadline over retry over a limit over deadline.
     LimitedStack,
-    /// One call for all that ask for the same at the same time.
-    Dedup,
-    /// An answer that is kept for a while, and given out.
-    Hit,
+    /// Request coalescing (single flight).
+    Coalescing,
+    /// A hit in a response cache with a TTL.
+    CacheHit,
 }
 
 impl Pattern {
-    /// Its name in the table.
+    /// Returns the name in the table.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Bare => "bare service",
@@ -100,46 +101,46 @@ impl Pattern {
             Self::KeyedConcurrency => "keyed concurrency",
             Self::KeyedRate => "keyed rate",
             Self::LimitedStack => "deadline → retry → throttle → deadline",
-            Self::Dedup => "dedup",
-            Self::Hit => "dedup, a kept answer",
+            Self::Coalescing => "dedup",
+            Self::CacheHit => "dedup, a kept answer",
         }
     }
 }
 
-/// What the calls are.
+/// The kind of calls a case makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Base {
-    /// A number for a number.
+pub enum Workload {
+    /// The request and the response are a `u64`.
     Plain,
-    /// The same, but 64 callers ask for one number at the same time. If the service inside answers at
-    /// once, each of them is alone.
-    Together,
-    /// An HTTP request with four headers for a page, which is read to its end.
+    /// The same with 64 concurrent callers and one key. If the inner service responds at once, no two
+    /// calls overlap.
+    Concurrent,
+    /// An HTTP request with four headers. The response body is read to its end.
     Http,
 }
 
-impl Base {
-    /// Its name in the table.
+impl Workload {
+    /// Returns the name in the table.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Plain => "u64",
-            Self::Together => "u64, 64 at a time",
+            Self::Concurrent => "u64, 64 at a time",
             Self::Http => "HTTP",
         }
     }
 }
 
-/// The runtime in whose context all cases run. Nothing is run on it.
+/// Builds the runtime that provides the timers. No task is spawned on that runtime.
 ///
 /// # Panics
 ///
-/// If the system has no resources for it.
+/// If the system has no resources for a runtime.
 #[expect(clippy::expect_used, reason = "without a runtime there is nothing to measure")]
 pub fn enter_runtime() -> Runtime {
     Builder::new_current_thread().enable_time().build().expect("a runtime can be built")
 }
 
-/// Calls `service` with numbers.
+/// Calls `service` with numbers. Returns the size of the future.
 pub fn drive_plain<S>(service: S, calls: u64) -> usize
 where
     S: Service<u64, Response = u64>,
@@ -154,7 +155,7 @@ where
     )
 }
 
-/// Calls `service` with HTTP requests and reads the responses to their end.
+/// Calls `service` with HTTP requests and reads the response bodies. Returns the size of the future.
 pub fn drive_http<S, B>(service: S, calls: u64) -> usize
 where
     S: Service<Request<Full<Bytes>>, Response = Response<B>>,
@@ -164,7 +165,7 @@ where
     drive(service, calls, || request.clone(), |response| read(response.into_body()))
 }
 
-/// Calls `service`, one call after the other, polling each until it has ended.
+/// Calls `service` sequentially and polls each call until it completes. Returns the size of the future.
 pub fn drive<S, Req>(
     mut service: S,
     calls: u64,

@@ -9,49 +9,51 @@ use tower::Service;
 
 use crate::Source;
 
-/// Calls `service` in rounds of 64 callers, who all ask for the same number before `source`, the service
-/// inside, answers what it holds.
+/// Calls `service` in rounds of 64 concurrent callers, all with the same key.
+///
+/// In each round all callers make their call before `source`, the inner service, releases the calls that
+/// are held.
 ///
 /// # Panics
 ///
-/// If a caller got no answer, or still waits after a thousand polls.
-pub(crate) fn drive_together<S>(mut service: S, source: &Source, calls: u64) -> usize
+/// If a caller gets no response, or still waits after 1,000 polls.
+pub(crate) fn drive_concurrent<S>(mut service: S, source: &Source, calls: u64) -> usize
 where
     S: Service<u64, Response = u64>,
 {
-    let mut seats: Vec<_> = (0..CALLERS).map(|_| Seat::empty()).collect();
+    let mut slots: Vec<_> = (0..CALLERS).map(|_| CallSlot::empty()).collect();
     let mut left = usize::try_from(calls).unwrap_or(usize::MAX);
     while left > 0 {
         let callers = left.min(CALLERS);
         left -= callers;
         let mut waiting = callers;
-        for seat in seats.iter_mut().take(callers) {
-            waiting -= usize::from(seat.enter(black_box(&mut service)));
+        for slot in slots.iter_mut().take(callers) {
+            waiting -= usize::from(slot.call(black_box(&mut service)));
         }
-        source.answer();
+        source.release();
         for polls in 0.. {
             if waiting == 0 {
                 break;
             }
-            assert!(polls < PATIENCE, "{waiting} callers still wait after {polls} polls each");
-            for seat in &mut seats {
-                waiting -= usize::from(seat.poll());
+            assert!(polls < MAX_POLLS, "{waiting} callers still wait after {polls} polls each");
+            for slot in &mut slots {
+                waiting -= usize::from(slot.poll());
             }
         }
     }
     size_of::<S::Future>()
 }
 
-/// Where the futures of one caller after the other are polled, without an allocation for each.
-struct Seat<F>(Pin<Box<Option<F>>>);
+/// Memory for the future of one call. Later calls reuse the memory, so no call allocates.
+struct CallSlot<F>(Pin<Box<Option<F>>>);
 
-impl<F> Seat<F> {
+impl<F> CallSlot<F> {
     fn empty() -> Self {
         Self(Box::pin(None))
     }
 
-    /// Makes a call. `true` if it has ended at once.
-    fn enter<S>(&mut self, service: &mut S) -> bool
+    /// Makes a call and polls the future once. Returns `true` if the call has completed.
+    fn call<S>(&mut self, service: &mut S) -> bool
     where
         S: Service<u64, Response = u64, Future = F>,
         F: Future<Output = Result<u64, S::Error>>,
@@ -62,7 +64,7 @@ impl<F> Seat<F> {
         self.poll()
     }
 
-    /// `true` if a call ended with this.
+    /// Polls the call. Returns `true` if this poll has completed the call.
     fn poll<E>(&mut self) -> bool
     where
         F: Future<Output = Result<u64, E>>,
@@ -77,5 +79,5 @@ impl<F> Seat<F> {
 }
 
 const CALLERS: usize = 64;
-const PATIENCE: u32 = 1_000;
+const MAX_POLLS: u32 = 1_000;
 pub(crate) const KEY: u64 = 7;

@@ -1,41 +1,48 @@
-//! What a layer costs: the cases, and the means to measure them.
+//! The measurements of what a layer costs.
 //!
-//! A case is a layer over a service that does next to nothing, called many times in a row on one
-//! thread. Four things are read off it:
+//! A [`Case`] is a layer around an inner service that does next to nothing. The bench calls the layer many
+//! times in a row on one thread and measures four quantities:
 //!
-//! - **instructions** per call, counted by valgrind's callgrind: repeatable to about one percent on
-//!   any machine, and so what a bar can be set on. The bench runs itself under callgrind twice, with
-//!   N and with 2 N calls; the difference is free of what is done once for all of them.
-//! - **allocations** per call, by an allocator that counts.
-//! - **bytes** per call in flight: the future, and what a call allocates.
-//! - **time**, as a ratio to tower's layer in the same run. Rounds of all cases alternate, and the
-//!   median counts.
+//! - **Instructions** per call, counted by callgrind. The count is repeatable to about one percent on
+//!   any machine, so a CI check can set a limit. The bench runs itself under callgrind twice, with N
+//!   and with 2 N calls. The difference excludes all work that is done once per process.
+//! - **Allocations** per call, counted by the allocator.
+//! - **Bytes** per call in flight: the size of the future and of its allocations.
+//! - **Time**, as the ratio to tower's layer in the same run. Rounds of all cases alternate, and the
+//!   table shows the median.
 //!
-//! From each the same of the service alone is subtracted.
+//! The same quantity of the bare service is subtracted from each.
 //!
-//! Some things need more than one call at a time: how a limit fares when two threads share it
-//! ([`Crowd`]), and an answer ([`Gathering`]); what a call takes while it waits in a queue
-//! ([`Line`]), and for another call's answer ([`Flight`]).
+//! Four measurements need more than one call at a time:
+//!
+//! - [`LimitContention`]: throughput of a limit that two threads share.
+//! - [`DedupContention`]: throughput of a coalescer or cache that two threads share.
+//! - [`WaitingCalls`]: bytes of a call that waits in a queue.
+//! - [`Flight`]: time, bytes and polls of a follower that waits for another call's response.
 
 mod case;
 mod cases;
+mod coalescer;
 mod concurrent_calls;
 mod contention;
 mod cost;
-mod dedup;
 mod flight;
 mod median;
 mod service;
 mod waiting;
 
-pub use case::{Base, Case, Pattern, drive, drive_http, drive_plain, enter_runtime};
-pub use cases::{cases, dedups, hits, of_tower};
-pub use contention::{Crowd, Gathering, crowds, print_contention, print_gatherings};
-pub use cost::{answer_if_asked, print};
-pub use dedup::{Dedup, Hits};
+pub use case::{Case, Pattern, Workload, drive, drive_http, drive_plain, enter_runtime};
+pub use cases::{cases, coalescers, reference_cases, response_caches};
+pub use coalescer::{Coalescer, ResponseCache};
+pub use contention::{
+    DedupContention, LimitContention, limit_contention, print_dedup_contention,
+    print_limit_contention,
+};
+pub use cost::{print_costs, run_requested_case};
 pub use flight::{Flight, print_flights};
 pub use service::{
-    Answer, ByHand, Echo, Effort, Failed, Holding, Inner, Load, Source, Work, Worker,
+    Acquire, AcquireFuture, Echo, EchoFuture, Inner, Source, SourceError, SourceFuture, Work,
+    Worker, WorkerFuture,
 };
 pub use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
-pub use waiting::{Line, lines, print_waiting};
+pub use waiting::{WaitingCalls, print_waiting, waiting_calls};

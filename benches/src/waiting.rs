@@ -18,99 +18,101 @@ use crate::{
     enter_runtime,
 };
 
-/// Calls that wait for the only permit, in a queue of someone's making.
-pub struct Line {
-    by: String,
-    wait: Box<Waiting>,
+/// Calls that wait in a queue for the only permit.
+pub struct WaitingCalls {
+    provider: String,
+    measure: Box<MeasureBytes>,
 }
 
-impl Line {
-    /// `open` makes the queue and returns what makes calls to it.
-    pub fn new<C, F>(by: impl Into<String>, open: impl Fn() -> C + 'static) -> Self
+impl WaitingCalls {
+    /// `open` makes a queue and returns a function that makes calls.
+    pub fn new<C, F>(provider: impl Into<String>, open: impl Fn() -> C + 'static) -> Self
     where
         C: Fn() -> F,
         F: Future,
     {
-        let wait = move |allocator: &StatsAlloc<System>| Bytes::of(allocator, &open());
-        Self { by: by.into(), wait: Box::new(wait) }
+        let measure = move |allocator: &StatsAlloc<System>| WaitingBytes::of(allocator, &open());
+        Self { provider: provider.into(), measure: Box::new(measure) }
     }
 }
 
-impl fmt::Debug for Line {
+impl fmt::Debug for WaitingCalls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Line({})", self.by)
+        write!(f, "WaitingCalls({})", self.provider)
     }
 }
 
-/// Our queue, tower's and tokio's, without a deadline and with one.
+/// The queues of buttress, tower and tokio, each without and with a deadline.
 ///
-/// Tower's time limit starts with the call, so around the wait goes tokio's.
-pub fn lines() -> Vec<Line> {
+/// tower's `Timeout` starts with the call and does not cover the wait, so the rows with a deadline use tokio's
+/// `timeout`.
+pub fn waiting_calls() -> Vec<WaitingCalls> {
     vec![
-        Line::new("buttress", || {
-            let service = ThrottleLayer::concurrency(1).queue(BOUND).layer(Echo(Inner::Pend));
+        WaitingCalls::new("buttress", || {
+            let service =
+                ThrottleLayer::concurrency(1).queue(QUEUE_LENGTH).layer(Echo(Inner::Pend));
             move || service.clone().oneshot(7)
         }),
-        Line::new("buttress, `DeadlineLayer` around", || {
-            let limit = ThrottleLayer::concurrency(1).queue(BOUND).layer(Echo(Inner::Pend));
+        WaitingCalls::new("buttress, `DeadlineLayer` around", || {
+            let limit = ThrottleLayer::concurrency(1).queue(QUEUE_LENGTH).layer(Echo(Inner::Pend));
             let service = DeadlineLayer::new(TIMEOUT).layer(limit);
             move || service.clone().oneshot(7)
         }),
-        Line::new("tower", || {
+        WaitingCalls::new("tower", || {
             let service = ConcurrencyLimitLayer::new(1).layer(Echo(Inner::Pend));
             move || service.clone().oneshot(7)
         }),
-        Line::new("tower, tokio's `timeout` around", || {
+        WaitingCalls::new("tower, tokio's `timeout` around", || {
             let service = ConcurrencyLimitLayer::new(1).layer(Echo(Inner::Pend));
             move || timeout(TIMEOUT, service.clone().oneshot(7))
         }),
-        Line::new(SEMAPHORE, || {
+        WaitingCalls::new(SEMAPHORE, || {
             let permits = Arc::new(Semaphore::new(1));
-            move || wait_by_hand(Arc::clone(&permits))
+            move || call_with_permit(Arc::clone(&permits))
         }),
-        Line::new(format!("{SEMAPHORE}, tokio's `timeout` around"), || {
+        WaitingCalls::new(format!("{SEMAPHORE}, tokio's `timeout` around"), || {
             let permits = Arc::new(Semaphore::new(1));
-            move || timeout(TIMEOUT, wait_by_hand(Arc::clone(&permits)))
+            move || timeout(TIMEOUT, call_with_permit(Arc::clone(&permits)))
         }),
     ]
 }
 
-/// Measures all lines and prints them as one Markdown table.
-pub fn print_waiting(lines: &[Line], allocator: &StatsAlloc<System>) {
+/// Prints the bytes per waiting call of all `queues` as a Markdown table.
+pub fn print_waiting(queues: &[WaitingCalls], allocator: &StatsAlloc<System>) {
     let runtime = enter_runtime();
     let _entered = runtime.enter();
-    println!("| queue | bytes per call | of these its future |");
+    println!("| queue | bytes per call | of which future |");
     println!("|---|--:|--:|");
-    for Line { by, wait } in lines {
-        let Bytes { all, future } = wait(allocator);
-        println!("| {by} | {all} | {future} |");
+    for WaitingCalls { provider, measure } in queues {
+        let WaitingBytes { all, future } = measure(allocator);
+        println!("| {provider} | {all} | {future} |");
     }
     println!();
     println!(
-        "On the heap, with {CALLS} calls waiting, each in a box. A queue that grows by doubling"
+        "Bytes on the heap with {CALLS} waiting calls, each in a box. The bytes include unused"
     );
-    println!("has room for up to twice as many, and that counts too.");
+    println!("capacity: a queue that grows by doubling has room for up to twice as many calls.");
 }
 
-async fn wait_by_hand(permits: Arc<Semaphore>) -> u64 {
+async fn call_with_permit(permits: Arc<Semaphore>) -> u64 {
     let Ok(_permit) = permits.acquire_owned().await else { return 0 };
     Echo(Inner::Pend).call(7).await.unwrap_or_default()
 }
 
-/// Lets calls wait.
-type Waiting = dyn Fn(&StatsAlloc<System>) -> Bytes;
+/// Opens a queue and measures the calls that wait there.
+type MeasureBytes = dyn Fn(&StatsAlloc<System>) -> WaitingBytes;
 
-/// What a call takes while it waits.
+/// The bytes of a call that waits.
 #[derive(Clone, Copy, Debug)]
-struct Bytes {
+struct WaitingBytes {
     all: usize,
     future: usize,
 }
 
-impl Bytes {
+impl WaitingBytes {
     fn of<F: Future>(allocator: &StatsAlloc<System>, call: &impl Fn() -> F) -> Self {
         let mut cx = Context::from_waker(Waker::noop());
-        let mut enter = || {
+        let mut start_call = || {
             let mut future = Box::pin(call());
             assert!(
                 future.as_mut().poll(&mut cx).is_pending(),
@@ -118,11 +120,11 @@ impl Bytes {
             );
             future
         };
-        // The first call gets the permit, and is not polled again.
-        let _holder = enter();
+        // The first call gets the permit. Nothing polls that call again, so it keeps the permit.
+        let _holder = start_call();
         let mut calls: Vec<Pin<Box<F>>> = Vec::with_capacity(CALLS);
         let region = Region::new(allocator);
-        calls.extend((0..CALLS).map(|_| enter()));
+        calls.extend((0..CALLS).map(|_| start_call()));
         let change = region.change();
         let all = (change.bytes_allocated - change.bytes_deallocated) / CALLS;
         Self { all, future: size_of::<F>() }
@@ -130,4 +132,4 @@ impl Bytes {
 }
 
 const CALLS: usize = 100_000;
-const BOUND: usize = 200_000;
+const QUEUE_LENGTH: usize = 200_000;

@@ -1,17 +1,18 @@
 use std::sync::Arc;
 
-use buttress_benches::{Failed, Source};
+use buttress_benches::{Source, SourceError};
 use futures_util::future::Either;
 use tower::{Service, service_fn};
 
-/// A service around a cache that knows of none, as one writes it by hand: it asks for the key, and puts
-/// in what the service inside answers.
+/// A service around a cache that knows nothing of services, as users write one by hand (cache-aside).
+///
+/// The service looks up the key. On a miss, the inner service's response is inserted.
 pub(crate) fn by_hand<C>(
     inner: Source,
     cache: C,
     get: impl Fn(&C, u64) -> Option<u64> + Clone + Send,
     put: impl Fn(&C, u64, u64) + Clone + Send,
-) -> impl Service<u64, Response = u64, Error = Failed, Future: Send> + Clone + Send
+) -> impl Service<u64, Response = u64, Error = SourceError, Future: Send> + Clone + Send
 where
     C: Send + Sync,
 {

@@ -1,6 +1,8 @@
 use std::{hint::black_box, num::NonZeroU32, sync::Arc};
 
-use buttress_benches::{Base, ByHand, Case, Crowd, Echo, Pattern, drive_http, drive_plain};
+use buttress_benches::{
+    Acquire, Case, Echo, LimitContention, Pattern, Workload, drive_http, drive_plain,
+};
 use governor::{
     Quota, RateLimiter,
     clock::{Clock, DefaultClock},
@@ -8,28 +10,28 @@ use governor::{
 
 use crate::PER_SECOND;
 
-/// It has no layer for any response: what it says is asked as one would by hand.
+/// governor has no layer for arbitrary responses, so [`Acquire`] asks the limiter before each call.
 pub(crate) fn cases() -> Vec<Case> {
     vec![
-        Case::new(Pattern::Clock, "governor's", Base::Plain, |inner, calls| {
+        Case::new(Pattern::Clock, "governor's", Workload::Plain, |inner, calls| {
             let clock = DefaultClock::default();
             let read = move |_: &u64| Some(black_box(clock.now()));
-            drive_plain(ByHand::new(Echo(inner), read), calls)
+            drive_plain(Acquire::new(Echo(inner), read), calls)
         }),
-        Case::new(Pattern::Rate, BY, Base::Plain, |inner, calls| {
-            drive_plain(ByHand::new(Echo(inner), direct()), calls)
+        Case::new(Pattern::Rate, PROVIDER, Workload::Plain, |inner, calls| {
+            drive_plain(Acquire::new(Echo(inner), direct()), calls)
         }),
-        Case::new(Pattern::Rate, BY, Base::Http, |inner, calls| {
-            drive_http(ByHand::new(Echo(inner), direct()), calls)
+        Case::new(Pattern::Rate, PROVIDER, Workload::Http, |inner, calls| {
+            drive_http(Acquire::new(Echo(inner), direct()), calls)
         }),
-        Case::new(Pattern::KeyedRate, BY, Base::Plain, |inner, calls| {
-            drive_plain(ByHand::new(Echo(inner), keyed()), calls)
+        Case::new(Pattern::KeyedRate, PROVIDER, Workload::Plain, |inner, calls| {
+            drive_plain(Acquire::new(Echo(inner), keyed()), calls)
         }),
     ]
 }
 
-pub(crate) fn crowds() -> [Crowd; 1] {
-    [Crowd::new(format!("rate, {BY}"), |worker| ByHand::new(worker, direct()))]
+pub(crate) fn limit_contention() -> [LimitContention; 1] {
+    [LimitContention::new(format!("rate, {PROVIDER}"), |worker| Acquire::new(worker, direct()))]
 }
 
 fn direct<Req>() -> impl Fn(&Req) -> Option<()> + Clone + use<Req> {
@@ -48,4 +50,4 @@ fn quota() -> Quota {
     Quota::per_second(rate).allow_burst(most)
 }
 
-const BY: &str = "governor 0.10, by hand";
+const PROVIDER: &str = "governor 0.10, by hand";

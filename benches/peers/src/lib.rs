@@ -1,8 +1,8 @@
-//! Layers of other crates, measured like ours: `cargo bench -p buttress-peers --bench cost`,
+//! Layers of other crates, measured like those of buttress: `cargo bench -p buttress-peers --bench cost`,
 //! `--bench contention` and `--bench flight`.
 //!
-//! A package of its own, so that nothing else waits for its dependencies, is bound by their licences,
-//! or needs as new a compiler.
+//! This is a separate package because of its dependencies: no other package compiles them, is bound by
+//! their licences, or needs their newer compiler.
 
 mod cache_aside;
 mod governor;
@@ -16,43 +16,43 @@ mod tower_resilience_dedup;
 
 use std::time::Duration;
 
-use buttress_benches::{Case, Crowd, Dedup, Hits};
+use buttress_benches::{Case, Coalescer, LimitContention, ResponseCache};
 
-/// What each layer does for one call at a time.
+/// All cases of one call at a time.
 pub fn cases() -> Vec<Case> {
     let mut cases = governor::cases();
     cases.extend(seatbelt::cases());
     cases.extend(tower_resilience::cases());
-    cases.extend(dedups().into_iter().flat_map(|dedup| dedup.cases));
-    cases.extend(hits().into_iter().map(|hits| hits.case));
+    cases.extend(coalescers().into_iter().flat_map(|dedup| dedup.cases));
+    cases.extend(response_caches().into_iter().map(|response_caches| response_caches.case));
     cases
 }
 
-/// The layers that two threads can share.
-pub fn crowds() -> Vec<Crowd> {
-    governor::crowds().into_iter().chain(tower_resilience::crowds()).collect()
+/// The limits that two threads can share.
+pub fn limit_contention() -> Vec<LimitContention> {
+    governor::limit_contention().into_iter().chain(tower_resilience::limit_contention()).collect()
 }
 
-/// What shares one call among all that ask for the same.
-pub fn dedups() -> Vec<Dedup> {
-    let mut dedups =
+/// The implementations of request coalescing.
+pub fn coalescers() -> Vec<Coalescer> {
+    let mut coalescers =
         vec![shared_future::dedup(), tower_resilience_dedup::dedup(), quick_cache::dedup()];
-    dedups.extend(moka::dedups());
-    dedups.extend(single_flight::dedups());
-    dedups
+    coalescers.extend(moka::coalescers());
+    coalescers.extend(single_flight::coalescers());
+    coalescers
 }
 
-/// What keeps an answer for two minutes.
-pub fn hits() -> Vec<Hits> {
-    let mut hits = vec![tower_resilience_dedup::hits()];
-    hits.extend(quick_cache::hits());
-    hits.extend(moka::hits());
-    hits
+/// The response caches, each with a TTL of 2 minutes where the cache has one.
+pub fn response_caches() -> Vec<ResponseCache> {
+    let mut response_caches = vec![tower_resilience_dedup::response_caches()];
+    response_caches.extend(quick_cache::response_caches());
+    response_caches.extend(moka::response_caches());
+    response_caches
 }
 
 const ATTEMPTS: usize = 3;
 const TIMEOUT: Duration = Duration::from_mins(2);
-// No limit is ever met.
+// No bench reaches a limit.
 const IN_FLIGHT: usize = 1_000_000;
 const PER_SECOND: usize = 1_000_000_000;
 const ENTRIES: u64 = 1_000;

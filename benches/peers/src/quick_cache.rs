@@ -1,15 +1,15 @@
 use std::sync::Arc;
 
-use buttress_benches::{Dedup, Failed, Hits};
+use buttress_benches::{Coalescer, ResponseCache, SourceError};
 use quick_cache::sync::Cache;
 use tokio::time::Instant;
 use tower::{Service, service_fn};
 
 use crate::{ENTRIES, TTL, cache_aside};
 
-/// It shares a call on its way into the cache, which the one that made it then takes out again.
-pub(crate) fn dedup() -> Dedup {
-    Dedup::new("quick_cache 0.7 `get_value_or_guard_async`, then `remove`", |inner| {
+/// `quick_cache` coalesces only calls that fill the cache, so the leader then removes the entry.
+pub(crate) fn dedup() -> Coalescer {
+    Coalescer::new("quick_cache 0.7 `get_value_or_guard_async`, then `remove`", |inner| {
         let cache = Arc::new(cache());
         service_fn(move |key| {
             let (cache, mut inner) = (Arc::clone(&cache), inner.clone());
@@ -21,7 +21,7 @@ pub(crate) fn dedup() -> Dedup {
                         if guard.insert(response).is_ok() {
                             cache.remove(&key);
                         }
-                        Ok::<_, Failed>(response)
+                        Ok::<_, SourceError>(response)
                     }
                 }
             }
@@ -29,10 +29,10 @@ pub(crate) fn dedup() -> Dedup {
     })
 }
 
-/// It knows no time to live: that stands beside the value.
-pub(crate) fn hits() -> [Hits; 2] {
+/// `quick_cache` has no TTL, so the first case stores the expiry beside the value.
+pub(crate) fn response_caches() -> [ResponseCache; 2] {
     [
-        Hits::new("quick_cache 0.7 and tokio's `Instant`, by hand", |inner| {
+        ResponseCache::new("quick_cache 0.7 and tokio's `Instant`, by hand", |inner| {
             let fresh = |(response, until)| (Instant::now() < until).then_some(response);
             cache_aside::by_hand(
                 inner,
@@ -41,7 +41,7 @@ pub(crate) fn hits() -> [Hits; 2] {
                 |cache, key, response| cache.insert(key, (response, Instant::now() + TTL)),
             )
         }),
-        Hits::new("quick_cache 0.7, for ever, by hand", |inner| {
+        ResponseCache::new("quick_cache 0.7, for ever, by hand", |inner| {
             cache_aside::by_hand(inner, cache(), |cache, key| cache.get(&key), Cache::insert)
         }),
     ]

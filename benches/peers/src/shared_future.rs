@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use buttress_benches::{Dedup, Failed, Source};
+use buttress_benches::{Coalescer, Source, SourceError};
 use futures_util::{
     FutureExt,
     future::{Shared, WeakShared},
@@ -13,12 +13,12 @@ use futures_util::{
 use hashbrown::{DefaultHashBuilder, HashMap};
 use tower::{Service, service_fn};
 
-/// A [`Shared`] for each key in a sharded map, as one writes it by hand.
+/// A [`Shared`] per key in a sharded map, as users write one by hand.
 ///
-/// The map holds it weakly, so that a call ends with its last caller. A call that ended that way
-/// leaves its key behind.
-pub(crate) fn dedup() -> Dedup {
-    Dedup::new("futures `Shared` in a sharded map, by hand", |inner| {
+/// The map holds a weak reference, so a call is dropped with its last caller. The key of such a call
+/// stays in the map.
+pub(crate) fn dedup() -> Coalescer {
+    Coalescer::new("futures `Shared` in a sharded map, by hand", |inner| {
         let flights = Arc::new(Flights::default());
         service_fn(move |key| Flights::join(&flights, key, || inner.clone()))
     })
@@ -52,7 +52,7 @@ impl Flights {
 
     fn shard(&self, key: u64) -> MutexGuard<'_, HashMap<u64, WeakShared<Boxed>>> {
         let [first, ..] = &self.shards;
-        // The map in the shard goes by the lowest bits and the highest seven.
+        // The map of a shard uses the lowest bits and the highest seven, so pick the shard by other bits.
         let shard = usize::try_from(self.hasher.hash_one(key) >> 48).unwrap_or_default() % SHARDS;
         let shard = self.shards.get(shard).unwrap_or(first);
         shard.lock().unwrap_or_else(PoisonError::into_inner)
@@ -60,6 +60,6 @@ impl Flights {
 }
 
 type Shard = Mutex<HashMap<u64, WeakShared<Boxed>, DefaultHashBuilder>>;
-type Boxed = Pin<Box<dyn Future<Output = Result<u64, Failed>> + Send>>;
+type Boxed = Pin<Box<dyn Future<Output = Result<u64, SourceError>> + Send>>;
 
 const SHARDS: usize = 16;

@@ -1,6 +1,6 @@
 use std::{sync::Arc, time::Duration};
 
-use buttress_benches::{Base, Case, Crowd, Echo, Pattern, drive_plain};
+use buttress_benches::{Case, Echo, LimitContention, Pattern, Workload, drive_plain};
 use tower::{BoxError, Layer};
 use tower_resilience_adaptive::{AdaptiveLimiterLayer, Vegas};
 use tower_resilience_bulkhead::BulkheadLayer;
@@ -12,11 +12,11 @@ use crate::{ATTEMPTS, IN_FLIGHT, PER_SECOND, TIMEOUT};
 
 pub(crate) fn cases() -> [Case; 6] {
     [
-        Case::new(Pattern::Deadline, BY, Base::Plain, |inner, calls| {
+        Case::new(Pattern::Deadline, PROVIDER, Workload::Plain, |inner, calls| {
             let layer = TimeLimiterLayer::builder().timeout_duration(TIMEOUT).build();
             drive_plain(layer.layer(Echo(inner)), calls)
         }),
-        Case::new(Pattern::Retry, BY, Base::Plain, |inner, calls| {
+        Case::new(Pattern::Retry, PROVIDER, Workload::Plain, |inner, calls| {
             let layer = RetryLayer::<u64, u64, BoxError>::builder()
                 .max_attempts(ATTEMPTS)
                 .exponential_backoff(Duration::from_secs(1))
@@ -24,33 +24,37 @@ pub(crate) fn cases() -> [Case; 6] {
                 .build();
             drive_plain(layer.layer(Echo(inner)), calls)
         }),
-        Case::new(Pattern::Concurrency, BY, Base::Plain, |inner, calls| {
+        Case::new(Pattern::Concurrency, PROVIDER, Workload::Plain, |inner, calls| {
             drive_plain(bulkhead().layer(Echo(inner)), calls)
         }),
         Case::new(
             Pattern::Rate,
             "tower-resilience 0.13, fixed window",
-            Base::Plain,
+            Workload::Plain,
             |inner, calls| drive_plain(fixed_window().layer(Echo(inner)), calls),
         ),
         Case::new(
             Pattern::Rate,
             "tower-resilience 0.13, token bucket",
-            Base::Plain,
+            Workload::Plain,
             |inner, calls| drive_plain(token_bucket().layer(Echo(inner)), calls),
         ),
-        Case::new(Pattern::Adaptive, BY, Base::Plain, |inner, calls| {
+        Case::new(Pattern::Adaptive, PROVIDER, Workload::Plain, |inner, calls| {
             drive_plain(adaptive().layer(Echo(inner)), calls)
         }),
     ]
 }
 
-pub(crate) fn crowds() -> [Crowd; 4] {
+pub(crate) fn limit_contention() -> [LimitContention; 4] {
     [
-        Crowd::new(format!("concurrency, {BY}"), |worker| bulkhead().layer(worker)),
-        Crowd::new(format!("rate, {BY}, fixed window"), |worker| fixed_window().layer(worker)),
-        Crowd::new(format!("rate, {BY}, token bucket"), |worker| token_bucket().layer(worker)),
-        Crowd::new(format!("adaptive, {BY}"), |worker| adaptive().layer(worker)),
+        LimitContention::new(format!("concurrency, {PROVIDER}"), |worker| bulkhead().layer(worker)),
+        LimitContention::new(format!("rate, {PROVIDER}, fixed window"), |worker| {
+            fixed_window().layer(worker)
+        }),
+        LimitContention::new(format!("rate, {PROVIDER}, token bucket"), |worker| {
+            token_bucket().layer(worker)
+        }),
+        LimitContention::new(format!("adaptive, {PROVIDER}"), |worker| adaptive().layer(worker)),
     ]
 }
 
@@ -75,7 +79,7 @@ fn token_bucket() -> RateLimiterLayer {
     RateLimiterLayer::burst(PER_SECOND, PER_SECOND).build().expect("the rate is valid")
 }
 
-/// Its service takes a sample of every call.
+/// The service of this layer takes a sample of every call.
 #[expect(clippy::expect_used, reason = "the limits are valid")]
 fn adaptive() -> AdaptiveLimiterLayer<Vegas> {
     let builder = Vegas::builder().initial_limit(IN_FLIGHT).min_limit(IN_FLIGHT);
@@ -83,4 +87,4 @@ fn adaptive() -> AdaptiveLimiterLayer<Vegas> {
     AdaptiveLimiterLayer::new(law)
 }
 
-const BY: &str = "tower-resilience 0.13";
+const PROVIDER: &str = "tower-resilience 0.13";

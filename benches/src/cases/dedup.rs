@@ -2,18 +2,18 @@ use buttress::dedup::{Cache, DedupLayer};
 use tower::Layer;
 
 use crate::{
-    Dedup, Hits,
-    cases::settings::{OURS, TIMEOUT},
+    Coalescer, ResponseCache,
+    cases::settings::{BUTTRESS, TIMEOUT},
 };
 
-/// Ours, which keeps nothing.
-pub fn dedups() -> Vec<Dedup> {
-    vec![Dedup::new(OURS, |inner| DedupLayer::new().layer(inner))]
+/// Request coalescing by buttress, without a cache.
+pub fn coalescers() -> Vec<Coalescer> {
+    vec![Coalescer::new(BUTTRESS, |inner| DedupLayer::new().layer(inner))]
 }
 
-/// Ours, with a time to live.
-pub fn hits() -> Vec<Hits> {
-    vec![Hits::new("buttress, `.keep(..)`", |inner| {
+/// The response cache of buttress, with a TTL.
+pub fn response_caches() -> Vec<ResponseCache> {
+    vec![ResponseCache::new("buttress, `.cache(..)`", |inner| {
         DedupLayer::new().cache(Cache::new(TIMEOUT)).layer(inner)
     })]
 }

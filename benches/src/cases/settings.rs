@@ -13,20 +13,20 @@ use tower::retry::{
     budget::{Budget, TpsBudget},
 };
 
-/// The policy that tower's documentation shows: so many attempts, and a budget.
+/// The retry policy that tower's documentation shows: a number of attempts and a budget.
 #[derive(Clone)]
-pub(crate) struct Budgeted {
+pub(crate) struct BudgetPolicy {
     left: u32,
     budget: Arc<TpsBudget>,
 }
 
-impl Budgeted {
+impl BudgetPolicy {
     pub(crate) fn new() -> Self {
         Self { left: ATTEMPTS - 1, budget: Arc::new(TpsBudget::default()) }
     }
 }
 
-impl<Req: Clone, Res> Policy<Req, Res, BoxError> for Budgeted {
+impl<Req: Clone, Res> Policy<Req, Res, BoxError> for BudgetPolicy {
     type Future = Ready<()>;
 
     fn retry(&mut self, _: &mut Req, outcome: &mut Result<Res, BoxError>) -> Option<Ready<()>> {
@@ -46,12 +46,12 @@ impl<Req: Clone, Res> Policy<Req, Res, BoxError> for Budgeted {
     }
 }
 
-/// So many that it is never met.
+/// A rate that no bench reaches.
 pub(crate) fn rate() -> Rate {
     Rate::per_second(PER_SECOND).burst(u32::MAX)
 }
 
-/// Asks a semaphore that all clones share, and does not wait for it.
+/// Takes a permit from a semaphore that all clones share. Never waits.
 pub(crate) fn semaphore<Req>() -> impl Fn(&Req) -> Option<OwnedSemaphorePermit> + Clone + use<Req> {
     let permits = Arc::new(Semaphore::new(PERMITS));
     move |_| Arc::clone(&permits).try_acquire_owned().ok()
@@ -61,7 +61,7 @@ pub(crate) const TOWER: &str = "tower";
 pub(crate) const ATTEMPTS: u32 = 3;
 pub(crate) const ATTEMPT: Duration = Duration::from_secs(30);
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(120);
-pub(crate) const OURS: &str = "buttress";
+pub(crate) const BUTTRESS: &str = "buttress";
 pub(crate) const IN_FLIGHT: u32 = 1_000_000;
 pub(crate) const PER_SECOND: u32 = 1_000_000_000;
 pub(crate) const SEMAPHORE: &str = "tokio's `Semaphore`, by hand";

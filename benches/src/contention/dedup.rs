@@ -8,129 +8,139 @@ use tower::Service;
 
 use crate::{
     Source,
-    contention::round::{ROUNDS, Rush, TASKS},
+    contention::round::{ROUNDS, Round, TASKS},
     median::median,
 };
 
-/// A layer that shares answers, and many tasks on two threads that ask for the same one.
-pub struct Gathering {
-    by: String,
-    rush: Box<Rushing>,
+/// A coalescer or cache that many tasks on two threads call with the same key.
+pub struct DedupContention {
+    provider: String,
+    run_round: Box<RunRound>,
 }
 
-impl Gathering {
-    /// All join the calls of others: a load is answered when a task of its own gets its turn.
+impl DedupContention {
+    /// Measures coalescing: calls join the flight of another call. A task of its own completes the inner
+    /// calls whenever the runtime polls that task.
     ///
-    /// `layer` is asked for one service, and each task calls a clone of it.
-    pub(crate) fn joining<S>(by: impl Into<String>, layer: impl Fn(Source) -> S + 'static) -> Self
+    /// Calls `layer` once a round. Each task calls a clone of the service that `layer` returns.
+    pub(crate) fn coalescing<S>(
+        provider: impl Into<String>,
+        layer: impl Fn(Source) -> S + 'static,
+    ) -> Self
     where
         S: Service<u64, Response = u64, Future: Send, Error: Send> + Clone + Send + 'static,
     {
-        Self::new(by, Source::held, layer)
+        Self::new(provider, Source::held, layer)
     }
 
-    /// All but the first find what is kept.
+    /// Measures a cache: all calls but the first are cache hits.
     ///
-    /// `layer` is asked for one service, and each task calls a clone of it.
-    pub(crate) fn hitting<S>(by: impl Into<String>, layer: impl Fn(Source) -> S + 'static) -> Self
+    /// Calls `layer` once a round. Each task calls a clone of the service that `layer` returns.
+    pub(crate) fn caching<S>(
+        provider: impl Into<String>,
+        layer: impl Fn(Source) -> S + 'static,
+    ) -> Self
     where
         S: Service<u64, Response = u64, Future: Send, Error: Send> + Clone + Send + 'static,
     {
-        Self::new(by, Source::counted, layer)
+        Self::new(provider, Source::counted, layer)
     }
 
     fn new<S>(
-        by: impl Into<String>,
+        provider: impl Into<String>,
         source: fn() -> Source,
         layer: impl Fn(Source) -> S + 'static,
     ) -> Self
     where
         S: Service<u64, Response = u64, Future: Send, Error: Send> + Clone + Send + 'static,
     {
-        let rush = move |runtime: &Runtime| {
+        let run_round = move |runtime: &Runtime| {
             let source = source();
-            let mut origin = JoinSet::new();
+            let mut releaser = JoinSet::new();
             if source.is_held() {
-                origin.spawn_on(answer_for_ever(source.clone()), runtime.handle());
+                releaser.spawn_on(release_forever(source.clone()), runtime.handle());
             }
-            (Rush::of(runtime, &layer(source.clone()), CALLS), source.loads())
+            (Round::run(runtime, &layer(source.clone()), CALLS), source.calls())
         };
-        Self { by: by.into(), rush: Box::new(rush) }
+        Self { provider: provider.into(), run_round: Box::new(run_round) }
     }
 }
 
-impl fmt::Debug for Gathering {
+impl fmt::Debug for DedupContention {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Gathering({})", self.by)
+        write!(f, "DedupContention({})", self.provider)
     }
 }
 
-/// Measures all gatherings in turns and prints what a call takes, as one Markdown table.
+/// Prints the time per call of all `layers` as a Markdown table.
+///
+/// In each round all layers are measured once, one after the other.
 ///
 /// # Panics
 ///
 /// If the system has no resources for a runtime.
 #[expect(clippy::expect_used, reason = "without a runtime there is nothing to measure")]
-pub fn print_gatherings(title: &str, gatherings: &[Gathering]) {
+pub fn print_dedup_contention(title: &str, layers: &[DedupContention]) {
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_time().build();
     let runtime = runtime.expect("a runtime can be built");
-    let mut tallies: Vec<_> = gatherings.iter().map(|who| (who, Tally::default())).collect();
+    let mut rows: Vec<_> = layers.iter().map(|layer| (layer, RoundStats::default())).collect();
     for _ in 0..ROUNDS {
         let mut first = None;
-        // Who left callers waiting once is not asked again.
-        for (who, tally) in tallies.iter_mut().filter(|(_, tally)| tally.refused == 0) {
-            let (rush, loads) = (who.rush)(&runtime);
-            tally.add(rush, *first.get_or_insert(rush), loads);
+        // A layer that rejected a call, or left a caller waiting, takes part in no further round.
+        for (layer, stats) in rows.iter_mut().filter(|(_, stats)| stats.rejected == 0) {
+            let (round, inner_calls) = (layer.run_round)(&runtime);
+            stats.add(round, *first.get_or_insert(round), inner_calls);
         }
     }
-    println!("| {title} | ns per call | time | calls per load |");
+    println!("| {title} | ns per call | time | calls per inner call |");
     println!("|---|--:|--:|--:|");
-    for (who, tally) in tallies {
-        println!("| {} | {} |", who.by, tally.row());
+    for (layer, stats) in rows {
+        println!("| {} | {} |", layer.provider, stats.row());
     }
     println!();
-    println!("{TASKS} tasks on two threads ask for one key, {CALLS} times each. Medians; time as");
-    println!("a ratio to the first row.\n");
+    println!("{TASKS} tasks on two threads make {CALLS} calls each, all with one key.");
+    println!("Medians. The time is the ratio to the first row.\n");
 }
 
-/// Answers what waits whenever the other tasks have had their turn.
-async fn answer_for_ever(source: Source) {
+/// Completes the waiting inner calls each time the other tasks have run.
+async fn release_forever(source: Source) {
     loop {
         yield_now().await;
-        source.answer();
+        source.release();
     }
 }
 
-/// What one layer did in all rounds.
+/// The measurements of one layer in all rounds.
 #[derive(Default)]
-struct Tally {
+struct RoundStats {
     nanos: Vec<f64>,
     ratios: Vec<f64>,
-    calls_per_load: Vec<f64>,
-    refused: u32,
+    calls_per_inner_call: Vec<f64>,
+    rejected: u32,
 }
 
-impl Tally {
-    fn add(&mut self, rush: Rush, first: Rush, loads: usize) {
-        let (calls, took) = (f64::from(TASKS * CALLS), rush.took.as_secs_f64());
+impl RoundStats {
+    fn add(&mut self, round: Round, first: Round, inner_calls: usize) {
+        let (calls, took) = (f64::from(TASKS * CALLS), round.took.as_secs_f64());
         self.nanos.push(took * 1e9 / calls);
         self.ratios.push(took / first.took.as_secs_f64());
-        self.calls_per_load.push(calls / u32::try_from(loads).map_or(f64::NAN, f64::from));
-        self.refused += rush.refused;
+        let inner_calls = u32::try_from(inner_calls).map_or(f64::NAN, f64::from);
+        self.calls_per_inner_call.push(calls / inner_calls);
+        self.rejected += round.rejected;
     }
 
     fn row(self) -> String {
         let nanos = median(self.nanos);
-        let (time, per_load) = (median(self.ratios), median(self.calls_per_load));
-        match self.refused {
-            0 => format!("{nanos:.0} | {time:.2} × | {per_load:.0}"),
-            refused => format!("{nanos:.0} | {refused} refused, or never answered | –"),
+        let (time, per_inner_call) = (median(self.ratios), median(self.calls_per_inner_call));
+        match self.rejected {
+            0 => format!("{nanos:.0} | {time:.2} × | {per_inner_call:.0}"),
+            rejected => format!("{nanos:.0} | {rejected} rejected or never completed | –"),
         }
     }
 }
 
-/// Makes one round of calls, and says how many loads there were.
-type Rushing = dyn Fn(&Runtime) -> (Rush, usize);
+/// Runs one round of calls. Also returns the number of inner calls.
+type RunRound = dyn Fn(&Runtime) -> (Round, usize);
 
-/// Of one task in one round.
+/// Calls of one task in one round.
 const CALLS: u32 = 1_000;

@@ -5,120 +5,127 @@ use tokio::runtime::{Builder, Runtime};
 use tower::{Layer, Service, limit::ConcurrencyLimitLayer};
 
 use crate::{
-    ByHand, Work, Worker,
-    cases::settings::{IN_FLIGHT, OURS, PERMITS, SEMAPHORE, rate, semaphore},
-    contention::round::{ROUNDS, Rush, TASKS},
+    Acquire, Work, Worker,
+    cases::settings::{BUTTRESS, IN_FLIGHT, PERMITS, SEMAPHORE, rate, semaphore},
+    contention::round::{ROUNDS, Round, TASKS},
     median::median,
 };
 
-/// A layer over a service that many tasks on two threads call at the same time.
-pub struct Crowd {
-    by: String,
-    rush: Box<Rushing>,
+/// A limit around a service that many tasks on two threads call at the same time.
+pub struct LimitContention {
+    provider: String,
+    run_round: Box<RunRound>,
 }
 
-impl Crowd {
-    /// `layer` is asked for one service, and each task calls a clone of it.
-    pub fn new<S>(by: impl Into<String>, layer: impl Fn(Worker) -> S + 'static) -> Self
+impl LimitContention {
+    /// Calls `layer` once a round. Each task calls a clone of the service that `layer` returns.
+    pub fn new<S>(provider: impl Into<String>, layer: impl Fn(Worker) -> S + 'static) -> Self
     where
         S: Service<u64, Response = u64, Future: Send, Error: Send> + Clone + Send + 'static,
     {
-        let rush = move |runtime: &Runtime, work| {
-            Rush::of(runtime, &layer(Worker::new(work)), calls(work))
+        let run_round = move |runtime: &Runtime, work| {
+            Round::run(runtime, &layer(Worker::new(work)), calls_per_task(work))
         };
-        Self { by: by.into(), rush: Box::new(rush) }
+        Self { provider: provider.into(), run_round: Box::new(run_round) }
     }
 }
 
-impl fmt::Debug for Crowd {
+impl fmt::Debug for LimitContention {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Crowd({})", self.by)
+        write!(f, "LimitContention({})", self.provider)
     }
 }
 
-/// No layer, our limits, tower's, and one made of tokio's semaphore. None is ever met.
+/// No layer, the limits of buttress and tower, and a limit made of tokio's semaphore.
 ///
-/// No layer comes first: it is what the others are compared with.
-pub fn crowds() -> Vec<Crowd> {
+/// No call ever reaches a limit. The row without a layer comes first, because all others are compared with it.
+pub fn limit_contention() -> Vec<LimitContention> {
     vec![
-        Crowd::new("no layer", |worker| worker),
-        Crowd::new(format!("concurrency, {OURS}"), |worker| {
+        LimitContention::new("no layer", |worker| worker),
+        LimitContention::new(format!("concurrency, {BUTTRESS}"), |worker| {
             ThrottleLayer::concurrency(IN_FLIGHT).layer(worker)
         }),
-        Crowd::new("concurrency, tower", |worker| {
+        LimitContention::new("concurrency, tower", |worker| {
             ConcurrencyLimitLayer::new(PERMITS).layer(worker)
         }),
-        Crowd::new(format!("concurrency, {SEMAPHORE}"), |worker| ByHand::new(worker, semaphore())),
-        Crowd::new(format!("rate, {OURS}"), |worker| ThrottleLayer::rate(rate()).layer(worker)),
-        Crowd::new(format!("adaptive, {OURS}, far from the limit"), |worker| {
+        LimitContention::new(format!("concurrency, {SEMAPHORE}"), |worker| {
+            Acquire::new(worker, semaphore())
+        }),
+        LimitContention::new(format!("rate, {BUTTRESS}"), |worker| {
+            ThrottleLayer::rate(rate()).layer(worker)
+        }),
+        LimitContention::new(format!("adaptive, {BUTTRESS}, far from the limit"), |worker| {
             let law = Vegas::default().min(1_000).initial(1_000);
             ThrottleLayer::adaptive(law).layer(worker)
         }),
-        Crowd::new(format!("adaptive, {OURS}, near the limit"), |worker| {
+        LimitContention::new(format!("adaptive, {BUTTRESS}, near the limit"), |worker| {
             let law = Vegas::default().min(TASKS).initial(TASKS).max(TASKS);
             ThrottleLayer::adaptive(law).layer(worker)
         }),
     ]
 }
 
-/// Measures all crowds in turns and prints how many calls each lets through, as one Markdown table.
+/// Prints the throughput of all `limits` as a Markdown table.
+///
+/// In each round all limits are measured once, one after the other.
 ///
 /// # Panics
 ///
 /// If the system has no resources for a runtime.
 #[expect(clippy::expect_used, reason = "without a runtime there is nothing to measure")]
-pub fn print_contention(crowds: &[Crowd]) {
+pub fn print_limit_contention(limits: &[LimitContention]) {
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_time().build();
     let runtime = runtime.expect("a runtime can be built");
-    let columns = [Work::Spin, Work::Nothing].map(|work| ratios(&runtime, crowds, work));
+    let columns = [Work::Spin, Work::Nothing].map(|work| ratios(&runtime, limits, work));
     let [spin, nothing] = columns;
     println!("| layer | throughput, half a microsecond of work | throughput, no work |");
     println!("|---|--:|--:|");
-    for (crowd, (spin, nothing)) in crowds.iter().zip(spin.into_iter().zip(nothing)) {
-        println!("| {} | {spin} | {nothing} |", crowd.by);
+    for (limit, (spin, nothing)) in limits.iter().zip(spin.into_iter().zip(nothing)) {
+        println!("| {} | {spin} | {nothing} |", limit.provider);
     }
     println!();
-    println!("{TASKS} tasks on two threads share the layer. Medians, as ratios to no layer.");
+    println!("{TASKS} tasks on two threads share the layer. Medians of the ratio to no layer.");
 }
 
-/// The median ratio of each crowd's throughput to that of the first in the same round; of the first
-/// one, nanoseconds per call.
-fn ratios(runtime: &Runtime, crowds: &[Crowd], work: Work) -> Vec<String> {
-    let mut rounds = vec![Vec::with_capacity(ROUNDS); crowds.len()];
-    let mut refused = vec![0; crowds.len()];
+/// The median ratio of each limit's throughput to the throughput of the first limit in the same round.
+///
+/// For the first limit: nanoseconds per call.
+fn ratios(runtime: &Runtime, limits: &[LimitContention], work: Work) -> Vec<String> {
+    let mut rounds = vec![Vec::with_capacity(ROUNDS); limits.len()];
+    let mut rejected = vec![0; limits.len()];
     let mut bare = Vec::with_capacity(ROUNDS);
     for _ in 0..ROUNDS {
         let mut first = None;
-        for ((crowd, ratios), refused) in crowds.iter().zip(&mut rounds).zip(&mut refused) {
-            let rush = (crowd.rush)(runtime, work);
-            let first = *first.get_or_insert(rush.took);
-            ratios.push(first.as_secs_f64() / rush.took.as_secs_f64());
-            *refused += rush.refused;
+        for ((limit, ratios), rejected) in limits.iter().zip(&mut rounds).zip(&mut rejected) {
+            let round = (limit.run_round)(runtime, work);
+            let first = *first.get_or_insert(round.took);
+            ratios.push(first.as_secs_f64() / round.took.as_secs_f64());
+            *rejected += round.rejected;
         }
-        bare.extend(first.map(|took| took.as_secs_f64() * 1e9 / calls_in_all(work)));
+        bare.extend(first.map(|took| took.as_secs_f64() * 1e9 / calls_per_round(work)));
     }
-    let ratio = |(ratios, refused)| match refused {
+    let ratio = |(ratios, rejected)| match rejected {
         0 => format!("{:.2}", median(ratios)),
-        refused => format!("refused {refused}"),
+        rejected => format!("rejected {rejected}"),
     };
-    let mut texts: Vec<_> = rounds.into_iter().zip(refused).map(ratio).collect();
+    let mut texts: Vec<_> = rounds.into_iter().zip(rejected).map(ratio).collect();
     if let Some(text) = texts.first_mut() {
         *text = format!("1 ({:.0} ns per call)", median(bare));
     }
     texts
 }
 
-/// Of one task in one round.
-const fn calls(work: Work) -> u32 {
+/// Calls of one task in one round.
+const fn calls_per_task(work: Work) -> u32 {
     match work {
         Work::Spin => 500,
         Work::Nothing => 5_000,
     }
 }
 
-fn calls_in_all(work: Work) -> f64 {
-    f64::from(calls(work)) * f64::from(TASKS)
+fn calls_per_round(work: Work) -> f64 {
+    f64::from(calls_per_task(work)) * f64::from(TASKS)
 }
 
-/// Makes one round of calls.
-type Rushing = dyn Fn(&Runtime, Work) -> Rush;
+/// Runs one round of calls.
+type RunRound = dyn Fn(&Runtime, Work) -> Round;

@@ -1,8 +1,8 @@
-//! Throughput of a layer that two threads share.
+//! Throughput of layers that many tasks on two threads share.
 
 mod dedup;
 mod limits;
 mod round;
 
-pub use dedup::{Gathering, print_gatherings};
-pub use limits::{Crowd, crowds, print_contention};
+pub use dedup::{DedupContention, print_dedup_contention};
+pub use limits::{LimitContention, limit_contention, print_limit_contention};

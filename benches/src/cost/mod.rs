@@ -7,15 +7,15 @@ use std::{
 
 use stats_alloc::{Region, StatsAlloc};
 
-pub use instructions::answer_if_asked;
+pub use instructions::run_requested_case;
 
-use crate::{Base, Case, Inner, Pattern, cases::settings::TOWER, enter_runtime};
+use crate::{Case, Inner, Pattern, Workload, cases::settings::TOWER, enter_runtime};
 
-/// Measures all cases and prints them as one Markdown table.
-pub fn print(cases: &[Case], allocator: &StatsAlloc<System>) {
+/// Prints the cost of all cases as a Markdown table.
+pub fn print_costs(cases: &[Case], allocator: &StatsAlloc<System>) {
     let counted = cases.first().and_then(|case| instructions::per_call(case, Inner::Ready));
     if counted.is_none() {
-        println!("There is no valgrind here, so instructions are not counted.\n");
+        println!("valgrind is not installed, so instructions are not counted.\n");
     }
     let runtime = enter_runtime();
     let _entered = runtime.enter();
@@ -28,18 +28,20 @@ pub fn print(cases: &[Case], allocator: &StatsAlloc<System>) {
         row.print(&rows);
     }
     println!();
-    println!("Per call. Ir: instructions. The bare service is subtracted from all others.");
-    println!("Time: the ratio to tower's layer, over the same calls; in ns where tower has none.");
+    println!("Per call. Ir: instructions. The bare service is subtracted from all other rows.");
+    println!(
+        "Time: the ratio to tower's layer with the same calls, or ns if tower has no such layer."
+    );
 }
 
 struct Row<'a> {
     case: &'a Case,
-    ready: Cost,
-    pend: Cost,
+    ready: Measurement,
+    pend: Measurement,
 }
 
 #[derive(Clone, Copy)]
-struct Cost {
+struct Measurement {
     instructions: Option<i64>,
     allocations: i64,
     bytes: i64,
@@ -48,64 +50,66 @@ struct Cost {
 
 impl<'a> Row<'a> {
     fn all(cases: &'a [Case], allocator: &StatsAlloc<System>, counted: bool) -> Vec<Self> {
-        let ready = Cost::of_all(cases, Inner::Ready, allocator, counted);
-        let pend = Cost::of_all(cases, Inner::Pend, allocator, counted);
-        let costs = ready.into_iter().zip(pend);
+        let ready = Measurement::of_all(cases, Inner::Ready, allocator, counted);
+        let pend = Measurement::of_all(cases, Inner::Pend, allocator, counted);
+        let measurements = ready.into_iter().zip(pend);
         let mut rows: Vec<_> = cases
             .iter()
-            .zip(costs)
+            .zip(measurements)
             .map(|(case, (ready, pend))| Self { case, ready, pend })
             .collect();
-        rows.sort_by_key(|row| (row.case.pattern as u8, row.case.base as u8));
+        rows.sort_by_key(|row| (row.case.pattern as u8, row.case.workload as u8));
         rows
     }
 
     fn print(&self, rows: &[Row<'_>]) {
-        let Case { pattern, by, base, .. } = self.case;
-        let find = |pattern, by| {
+        let Case { pattern, provider, workload, .. } = self.case;
+        let find = |pattern, provider| {
             rows.iter().find(|row| {
-                row.case.base == *base && row.case.pattern == pattern && by_matches(row, by)
+                row.case.workload == *workload
+                    && row.case.pattern == pattern
+                    && is_provided_by(row, provider)
             })
         };
         let bare = if *pattern == Pattern::Bare { None } else { find(Pattern::Bare, None) };
         let tower = if bare.is_some() { find(*pattern, Some(TOWER)) } else { None };
-        let ready = self.ready.above(bare.map(|row| row.ready));
-        let pend = self.pend.above(bare.map(|row| row.pend));
-        // Callers who are answered at once have nobody to share with.
-        let allocations = match base {
-            Base::Together => pend.allocations,
+        let ready = self.ready.minus(bare.map(|row| row.ready));
+        let pend = self.pend.minus(bare.map(|row| row.pend));
+        // If the inner service responds at once, concurrent calls do not overlap and share nothing.
+        let allocations = match workload {
+            Workload::Concurrent => pend.allocations,
             _ => pend.allocations.max(ready.allocations),
         };
         println!(
-            "| {} | {} | {by} | {} | {} | {} | {} | {} | {} |",
+            "| {} | {} | {provider} | {} | {} | {} | {} | {} | {} |",
             pattern.as_str(),
-            base.as_str(),
+            workload.as_str(),
             ready.instructions(),
             pend.instructions(),
             allocations,
             pend.bytes,
-            ready.time(tower.map(|row| row.ready.above(bare.map(|row| row.ready)))),
-            pend.time(tower.map(|row| row.pend.above(bare.map(|row| row.pend)))),
+            ready.time(tower.map(|row| row.ready.minus(bare.map(|row| row.ready)))),
+            pend.time(tower.map(|row| row.pend.minus(bare.map(|row| row.pend)))),
         );
     }
 }
 
-impl Cost {
+impl Measurement {
     fn of_all(
         cases: &[Case],
         inner: Inner,
         allocator: &StatsAlloc<System>,
         counted: bool,
     ) -> Vec<Self> {
-        let costs = cases.iter().zip(nanos(cases, inner)).map(|(case, nanos)| {
+        let measurements = cases.iter().zip(nanos(cases, inner)).map(|(case, nanos)| {
             let instructions = if counted { instructions::per_call(case, inner) } else { None };
             let (allocations, bytes) = memory(case, inner, allocator);
             Self { instructions, allocations, bytes, nanos }
         });
-        costs.collect()
+        measurements.collect()
     }
 
-    fn above(self, bare: Option<Self>) -> Self {
+    fn minus(self, bare: Option<Self>) -> Self {
         let Some(bare) = bare else { return self };
         Self {
             instructions: self.instructions.zip(bare.instructions).map(|(own, bare)| own - bare),
@@ -127,13 +131,13 @@ impl Cost {
     }
 }
 
-fn by_matches(row: &Row<'_>, by: Option<&str>) -> bool {
-    by.is_none_or(|by| row.case.by == by)
+fn is_provided_by(row: &Row<'_>, provider: Option<&str>) -> bool {
+    provider.is_none_or(|provider| row.case.provider == provider)
 }
 
-/// Allocations per call, and the bytes of a call in flight: the future, and what it allocates.
+/// Returns the allocations per call, and the bytes of a call in flight: the future and its allocations.
 fn memory(case: &Case, inner: Inner, allocator: &StatsAlloc<System>) -> (i64, i64) {
-    let in_all = |calls| {
+    let total = |calls| {
         let region = Region::new(allocator);
         let size = case.run(inner, calls);
         let change = region.change();
@@ -145,11 +149,11 @@ fn memory(case: &Case, inner: Inner, allocator: &StatsAlloc<System>) -> (i64, i6
         )
     };
     let calls = i64::try_from(MEMORY_CALLS).unwrap_or(1);
-    let (once, twice) = (in_all(MEMORY_CALLS), in_all(2 * MEMORY_CALLS));
+    let (once, twice) = (total(MEMORY_CALLS), total(2 * MEMORY_CALLS));
     ((twice.0 - once.0) / calls, (twice.1 - once.1) / calls + twice.2)
 }
 
-/// Nanoseconds per call of each case: the median of rounds in which all take turns.
+/// Returns the nanoseconds per call of each case: the median of rounds that run every case once.
 fn nanos(cases: &[Case], inner: Inner) -> Vec<f64> {
     let mut rounds = vec![Vec::with_capacity(ROUNDS); cases.len()];
     for _ in 0..ROUNDS {
@@ -173,7 +177,7 @@ fn time<R>(f: impl FnOnce() -> R) -> Duration {
     began.elapsed()
 }
 
-// Whole rounds of 64 callers.
+// Multiples of 64, so that all rounds of 64 concurrent callers are full.
 const MEMORY_CALLS: u64 = 1_024;
 const ROUND_CALLS: u64 = 20_480;
 const ROUNDS: usize = 31;

@@ -14,139 +14,140 @@ use tower::Service;
 
 use crate::{Source, concurrent_calls::KEY, enter_runtime, median::median};
 
-use wake_queue::Ring;
+use wake_queue::WakeQueue;
 
-/// One call that ten thousand others wait for.
+/// One flight that 10,000 followers wait for.
 pub struct Flight {
-    by: String,
-    fly: Box<Flying>,
+    provider: String,
+    measure: Box<MeasureFlight>,
 }
 
 impl Flight {
-    /// `layer` is asked for one service, which all callers call.
-    pub fn new<S>(by: impl Into<String>, layer: impl Fn(Source) -> S + 'static) -> Self
+    /// Calls `layer` once a round. All callers call the service that `layer` returns.
+    pub fn new<S>(provider: impl Into<String>, layer: impl Fn(Source) -> S + 'static) -> Self
     where
         S: Service<u64, Response = u64>,
     {
-        let fly = move |allocator: &StatsAlloc<System>| {
+        let measure = move |allocator: &StatsAlloc<System>| {
             let source = Source::held();
             let mut service = layer(source.clone());
-            Flown::of(&mut service, &source, allocator)
+            FlightCost::of(&mut service, &source, allocator)
         };
-        Self { by: by.into(), fly: Box::new(fly) }
+        Self { provider: provider.into(), measure: Box::new(measure) }
     }
 }
 
 impl fmt::Debug for Flight {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Flight({})", self.by)
+        write!(f, "Flight({})", self.provider)
     }
 }
 
-/// Measures all flights and prints them as one Markdown table.
+/// Prints the cost of all `flights` as a Markdown table.
 pub fn print_flights(flights: &[Flight], allocator: &StatsAlloc<System>) {
     let runtime = enter_runtime();
     let _entered = runtime.enter();
     println!(
-        "| layer | loads | ns to join | allocations | bytes | of these its future | polls in vain | ns to land | polls | wakes | allocations | |"
+        "| layer | inner calls | ns to join | allocations | bytes | of which future | polls before the result | ns to complete | polls | wakes | allocations | |"
     );
     println!("|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|");
-    for Flight { by, fly } in flights {
-        let mut rounds: Vec<_> = (0..ROUNDS).map(|_| fly(allocator)).collect();
-        let join = median(rounds.iter().map(|flown| per_caller(flown.join)).collect());
-        let land = median(rounds.iter().map(|flown| per_caller(flown.land)).collect());
-        if let Some(flown) = rounds.pop() {
-            println!("| {by} | {} |", flown.row(join, land));
+    for Flight { provider, measure } in flights {
+        let mut rounds: Vec<_> = (0..ROUNDS).map(|_| measure(allocator)).collect();
+        let join = median(rounds.iter().map(|cost| per_caller(cost.join)).collect());
+        let complete = median(rounds.iter().map(|cost| per_caller(cost.complete)).collect());
+        if let Some(cost) = rounds.pop() {
+            println!("| {provider} | {} |", cost.row(join, complete));
         }
     }
     println!();
     println!(
-        "Per caller, of {CALLERS} on one key, each in a box, which its bytes count and its allocations do not."
+        "Per follower, with {FOLLOWERS} followers on one key. Each call is in a box, which the bytes include and the allocations do not."
     );
     println!(
-        "In vain: before the answer is there, up to {IN_VAIN}. Polls and wakes: once it is there."
+        "Polls before the result: at most {MAX_EARLY_POLLS}. Polls, wakes and the last allocations: after the result is there."
     );
 }
 
-/// Lets callers join and land.
-type Flying = dyn Fn(&StatsAlloc<System>) -> Flown;
+/// Runs one flight from the first call to the last response.
+type MeasureFlight = dyn Fn(&StatsAlloc<System>) -> FlightCost;
 
-/// What one flight was. Counts are of all callers but the first.
-struct Flown {
-    loads: usize,
+/// The cost of one flight. All counts exclude the leader.
+struct FlightCost {
+    inner_calls: usize,
     future: usize,
     bytes: usize,
     allocations: usize,
     join: Duration,
-    in_vain: usize,
-    land: Duration,
+    early_polls: usize,
+    complete: Duration,
     polls: usize,
     wakes: usize,
-    land_allocations: usize,
+    completion_allocations: usize,
     waiting: usize,
     failed: usize,
 }
 
-impl Flown {
+impl FlightCost {
     #[expect(clippy::disallowed_methods, reason = "this measures the machine, not a layer's time")]
     fn of<S>(service: &mut S, source: &Source, allocator: &StatsAlloc<System>) -> Self
     where
         S: Service<u64, Response = u64>,
     {
-        let ring = Ring::new(CALLERS + 1);
-        let mut hall = Hall { calls: Vec::with_capacity(CALLERS + 1), failed: 0, waiting: 0 };
-        hall.enter(service, ring.waker(0));
+        let woken = WakeQueue::new(FOLLOWERS + 1);
+        let mut callers =
+            Callers { calls: Vec::with_capacity(FOLLOWERS + 1), failed: 0, waiting: 0 };
+        callers.call(service, woken.waker(0));
 
         let (region, began) = (Region::new(allocator), Instant::now());
-        for caller in 1..=CALLERS {
-            hall.enter(service, ring.waker(caller));
+        for follower in 1..=FOLLOWERS {
+            callers.call(service, woken.waker(follower));
         }
         let (join, joining) = (began.elapsed(), region.change());
 
-        let in_vain = hall.serve(&ring, IN_VAIN * CALLERS);
-        let before = ring.wakes();
-        source.answer();
+        let early_polls = callers.poll_woken(&woken, MAX_EARLY_POLLS * FOLLOWERS);
+        let before = woken.wakes();
+        source.release();
         let (region, began) = (Region::new(allocator), Instant::now());
-        let polls = hall.serve(&ring, PATIENCE * CALLERS);
-        let (land, landing) = (began.elapsed(), region.change());
+        let polls = callers.poll_woken(&woken, MAX_LATE_POLLS * FOLLOWERS);
+        let (complete, completing) = (began.elapsed(), region.change());
         Self {
-            loads: source.loads(),
+            inner_calls: source.calls(),
             future: size_of::<S::Future>(),
-            bytes: (joining.bytes_allocated - joining.bytes_deallocated) / CALLERS,
-            allocations: joining.allocations + joining.reallocations - CALLERS,
+            bytes: (joining.bytes_allocated - joining.bytes_deallocated) / FOLLOWERS,
+            allocations: joining.allocations + joining.reallocations - FOLLOWERS,
             join,
-            in_vain,
-            land,
+            early_polls,
+            complete,
             polls,
-            wakes: ring.wakes() - before,
-            land_allocations: landing.allocations + landing.reallocations,
-            waiting: hall.waiting,
-            failed: hall.failed,
+            wakes: woken.wakes() - before,
+            completion_allocations: completing.allocations + completing.reallocations,
+            waiting: callers.waiting,
+            failed: callers.failed,
         }
     }
 
-    fn row(&self, join: f64, land: f64) -> String {
+    fn row(&self, join: f64, complete: f64) -> String {
         let each = |count| format!("{:.2}", ratio(count));
         format!(
-            "{} | {join:.0} | {} | {} | {} | {} | {land:.0} | {} | {} | {} | {}",
-            self.loads,
+            "{} | {join:.0} | {} | {} | {} | {} | {complete:.0} | {} | {} | {} | {}",
+            self.inner_calls,
             each(self.allocations),
             self.bytes,
             self.future,
-            each(self.in_vain),
+            each(self.early_polls),
             each(self.polls),
             each(self.wakes),
-            each(self.land_allocations),
+            each(self.completion_allocations),
             self.remark(),
         )
     }
 
     fn remark(&self) -> String {
         if self.waiting > 0 {
-            format!("{} never answered", self.waiting)
+            format!("{} never completed", self.waiting)
         } else if self.failed > 0 {
             format!("{} failed", self.failed)
-        } else if self.in_vain >= IN_VAIN * CALLERS {
+        } else if self.early_polls >= MAX_EARLY_POLLS * FOLLOWERS {
             "spins".to_owned()
         } else {
             String::new()
@@ -154,15 +155,15 @@ impl Flown {
     }
 }
 
-/// Where all callers wait.
-struct Hall<F> {
+/// The calls of the leader and all followers.
+struct Callers<F> {
     calls: Vec<Option<Pin<Box<F>>>>,
     waiting: usize,
     failed: usize,
 }
 
-impl<F> Hall<F> {
-    fn enter<S>(&mut self, service: &mut S, waker: &Waker)
+impl<F> Callers<F> {
+    fn call<S>(&mut self, service: &mut S, waker: &Waker)
     where
         S: Service<u64, Response = u64, Future = F>,
         F: Future<Output = Result<u64, S::Error>>,
@@ -174,17 +175,16 @@ impl<F> Hall<F> {
         self.poll(self.calls.len() - 1, waker);
     }
 
-    /// Polls whom `ring` names, until it names nobody or there were so many polls. Returns their
-    /// number.
-    fn serve<E>(&mut self, ring: &Ring, most: usize) -> usize
+    /// Polls woken callers until none is left or `max_polls` polls were made. Returns the number of polls.
+    fn poll_woken<E>(&mut self, woken: &WakeQueue, max_polls: usize) -> usize
     where
         F: Future<Output = Result<u64, E>>,
     {
         let mut polls = 0;
-        while polls < most
-            && let Some(caller) = ring.next()
+        while polls < max_polls
+            && let Some(caller) = woken.next()
         {
-            self.poll(caller, ring.waker(caller));
+            self.poll(caller, woken.waker(caller));
             polls += 1;
         }
         polls
@@ -194,30 +194,31 @@ impl<F> Hall<F> {
     where
         F: Future<Output = Result<u64, E>>,
     {
-        let Some(seat) = self.calls.get_mut(caller) else { return };
-        let Some(future) = seat else { return };
+        let Some(slot) = self.calls.get_mut(caller) else { return };
+        let Some(future) = slot else { return };
         let Poll::Ready(outcome) = future.as_mut().poll(&mut Context::from_waker(waker)) else {
             return;
         };
-        *seat = None;
+        *slot = None;
         self.waiting -= 1;
         self.failed += usize::from(!outcome.is_ok_and(|response| response == KEY));
     }
 }
 
+/// Nanoseconds per follower.
 fn per_caller(took: Duration) -> f64 {
     took.as_secs_f64() * 1e9 * ratio(1)
 }
 
-/// So many, for each caller.
+/// `count` per follower.
 fn ratio(count: usize) -> f64 {
     let whole = |count| u32::try_from(count).map_or(f64::NAN, f64::from);
-    whole(count) / whole(CALLERS)
+    whole(count) / whole(FOLLOWERS)
 }
 
-const CALLERS: usize = 10_000;
+const FOLLOWERS: usize = 10_000;
 const ROUNDS: usize = 11;
-/// Polls of each caller before there is an answer, after which it counts as spinning.
-const IN_VAIN: usize = 20;
-/// Polls of each caller once there is an answer, after which nobody waits for it any more.
-const PATIENCE: usize = 100;
+/// Polls per follower before the result is there. A layer that needs more counts as spinning.
+const MAX_EARLY_POLLS: usize = 20;
+/// Polls per follower once the result is there. A caller that needs more counts as never completed.
+const MAX_LATE_POLLS: usize = 100;

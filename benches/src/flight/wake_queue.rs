@@ -7,65 +7,66 @@ use std::{
     task::{Wake, Waker},
 };
 
-/// Callers that want to be polled, in the order in which they were woken.
-pub(crate) struct Ring {
-    queue: Arc<Queue>,
-    bells: Vec<Arc<Bell>>,
+/// The callers that were woken and not yet polled, in the order in which they were woken.
+pub(crate) struct WakeQueue {
+    woken: Arc<WokenCallers>,
+    callers: Vec<Arc<CallerWaker>>,
     wakers: Vec<Waker>,
 }
 
-impl Ring {
+impl WakeQueue {
     pub(crate) fn new(callers: usize) -> Self {
-        let woken = Mutex::new(VecDeque::with_capacity(callers));
-        let queue = Arc::new(Queue { woken, wakes: AtomicUsize::new(0) });
-        let bell = |caller| {
-            let queue = Arc::clone(&queue);
-            Arc::new(Bell { caller, queue, is_queued: AtomicBool::new(false) })
+        let queue = Mutex::new(VecDeque::with_capacity(callers));
+        let woken = Arc::new(WokenCallers { queue, wakes: AtomicUsize::new(0) });
+        let caller_waker = |caller| {
+            let woken = Arc::clone(&woken);
+            Arc::new(CallerWaker { caller, woken, is_queued: AtomicBool::new(false) })
         };
-        let bells: Vec<_> = (0..callers).map(bell).collect();
-        let wakers = bells.iter().map(|bell| Waker::from(Arc::clone(bell))).collect();
-        Self { queue, bells, wakers }
+        let callers: Vec<_> = (0..callers).map(caller_waker).collect();
+        let wakers = callers.iter().map(|caller| Waker::from(Arc::clone(caller))).collect();
+        Self { woken, callers, wakers }
     }
 
-    /// The one of that caller; of one who is not there, one that does nothing.
+    /// Returns the waker of `caller`, or a waker that does nothing if there is no such caller.
     pub(crate) fn waker(&self, caller: usize) -> &Waker {
         self.wakers.get(caller).unwrap_or(Waker::noop())
     }
 
-    /// Who is to be polled next.
+    /// Removes and returns the caller to poll next.
     pub(crate) fn next(&self) -> Option<usize> {
-        let caller = self.queue.woken.lock().unwrap_or_else(PoisonError::into_inner).pop_front()?;
-        self.bells.get(caller)?.is_queued.store(false, Ordering::Relaxed);
+        let caller = self.woken.queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front()?;
+        self.callers.get(caller)?.is_queued.store(false, Ordering::Relaxed);
         Some(caller)
     }
 
-    /// How often a caller was woken so far.
+    /// Returns the number of wakes so far, of all callers.
     pub(crate) fn wakes(&self) -> usize {
-        self.queue.wakes.load(Ordering::Relaxed)
+        self.woken.wakes.load(Ordering::Relaxed)
     }
 }
 
-struct Queue {
-    woken: Mutex<VecDeque<usize>>,
+struct WokenCallers {
+    queue: Mutex<VecDeque<usize>>,
     wakes: AtomicUsize,
 }
 
-struct Bell {
+struct CallerWaker {
     caller: usize,
-    queue: Arc<Queue>,
+    woken: Arc<WokenCallers>,
+    // Relaxed: wakers and `WakeQueue::next` run on one thread, the bench's.
     is_queued: AtomicBool,
 }
 
-impl Wake for Bell {
+impl Wake for CallerWaker {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        self.queue.wakes.fetch_add(1, Ordering::Relaxed);
+        self.woken.wakes.fetch_add(1, Ordering::Relaxed);
         if !self.is_queued.swap(true, Ordering::Relaxed) {
-            let mut woken = self.queue.woken.lock().unwrap_or_else(PoisonError::into_inner);
-            woken.push_back(self.caller);
+            let mut queue = self.woken.queue.lock().unwrap_or_else(PoisonError::into_inner);
+            queue.push_back(self.caller);
         }
     }
 }

@@ -8,61 +8,62 @@ use buttress::layer_api::BoxError;
 use pin_project::pin_project;
 use tower::Service;
 
-/// The service of a layer as one writes it by hand around a limiter: it asks before a call, and holds
-/// what it was given until the call has ended.
+/// A limiter as a service, as users write one by hand.
+///
+/// Each call acquires a permit first, and holds the permit until the call has completed.
 #[derive(Clone, Debug)]
-pub struct ByHand<S, A> {
+pub struct Acquire<S, A> {
     inner: S,
-    ask: A,
+    acquire: A,
 }
 
-impl<S, A> ByHand<S, A> {
-    /// Calls go through to `inner` when `ask` gives something.
-    pub const fn new(inner: S, ask: A) -> Self {
-        Self { inner, ask }
+impl<S, A> Acquire<S, A> {
+    /// Calls `inner` if `acquire` returns a permit, and rejects the call otherwise.
+    pub const fn new(inner: S, acquire: A) -> Self {
+        Self { inner, acquire }
     }
 }
 
-impl<S, A, P, Req> Service<Req> for ByHand<S, A>
+impl<S, A, P, Req> Service<Req> for Acquire<S, A>
 where
     S: Service<Req, Error = BoxError>,
     A: Fn(&Req) -> Option<P>,
 {
     type Response = S::Response;
     type Error = BoxError;
-    type Future = Holding<S::Future, P>;
+    type Future = AcquireFuture<S::Future, P>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         self.inner.poll_ready(cx)
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
-        match (self.ask)(&request) {
+        match (self.acquire)(&request) {
             Some(permit) => {
-                Holding::Running { future: self.inner.call(request), permit: Some(permit) }
+                AcquireFuture::Running { future: self.inner.call(request), permit: Some(permit) }
             }
-            None => Holding::Refused,
+            None => AcquireFuture::Rejected,
         }
     }
 }
 
-/// The future of [`ByHand`].
-#[pin_project(project = Polled)]
+/// The future of [`Acquire`].
+#[pin_project(project = AcquireProjection)]
 #[derive(Debug)]
-pub enum Holding<F, P> {
-    /// Let through.
+pub enum AcquireFuture<F, P> {
+    /// The call has a permit.
     Running {
-        /// The call.
+        /// The inner call.
         #[pin]
         future: F,
-        /// What the limiter gave.
+        /// Dropped when the inner call completes.
         permit: Option<P>,
     },
-    /// Not let through.
-    Refused,
+    /// The call got no permit.
+    Rejected,
 }
 
-impl<F, P, Res> Future for Holding<F, P>
+impl<F, P, Res> Future for AcquireFuture<F, P>
 where
     F: Future<Output = Result<Res, BoxError>>,
 {
@@ -70,12 +71,12 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         match self.project() {
-            Polled::Running { future, permit } => {
+            AcquireProjection::Running { future, permit } => {
                 let outcome = ready!(future.poll(cx));
                 *permit = None;
                 Poll::Ready(outcome)
             }
-            Polled::Refused => Poll::Ready(Err(BoxError::from("refused"))),
+            AcquireProjection::Rejected => Poll::Ready(Err(BoxError::from("rejected"))),
         }
     }
 }

@@ -1,11 +1,11 @@
-//! The services that the measured layers wrap.
+//! The inner services, and the service that stands for a layer written by hand.
 
 mod acquire;
 mod echo;
 mod source;
 mod worker;
 
-pub use acquire::{ByHand, Holding};
-pub use echo::{Answer, Echo, Inner};
-pub use source::{Failed, Load, Source};
-pub use worker::{Effort, Work, Worker};
+pub use acquire::{Acquire, AcquireFuture};
+pub use echo::{Echo, EchoFuture, Inner};
+pub use source::{Source, SourceError, SourceFuture};
+pub use worker::{Work, Worker, WorkerFuture};

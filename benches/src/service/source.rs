@@ -14,138 +14,142 @@ use std::{
 use buttress::Rejection;
 use tower::Service;
 
-use crate::{Answer, Inner};
+use crate::{EchoFuture, Inner};
 
-/// The service inside of what shares answers: it answers a number with the number.
+/// The inner service of coalescers and caches. The response to a number is that number.
 ///
-/// Its error can be cloned, for some peers want that.
+/// The error is `Clone`, because some of the other crates require that.
 #[derive(Clone, Debug)]
 pub struct Source {
     inner: Inner,
-    watch: Option<Arc<Watch>>,
+    state: Option<Arc<SourceState>>,
 }
 
 impl Source {
-    /// Answers as `inner` says.
+    /// Responds as `inner` says. Calls are not counted.
     pub(crate) const fn new(inner: Inner) -> Self {
-        Self { inner, watch: None }
+        Self { inner, state: None }
     }
 
-    /// Answers at once, and counts its loads.
+    /// Responds at once and counts calls.
     pub(crate) fn counted() -> Self {
-        Self { inner: Inner::Ready, watch: Some(Arc::default()) }
+        Self { inner: Inner::Ready, state: Some(Arc::default()) }
     }
 
-    /// Answers at the next [`answer`](Self::answer), and counts its loads.
+    /// Counts calls and holds them until the next [`release`](Self::release).
     pub(crate) fn held() -> Self {
-        let watch = Watch { desk: Some(Mutex::default()), ..Watch::default() };
-        Self { inner: Inner::Ready, watch: Some(Arc::new(watch)) }
+        let state = SourceState { held: Some(Mutex::default()), ..SourceState::default() };
+        Self { inner: Inner::Ready, state: Some(Arc::new(state)) }
     }
 
-    /// Loads begun so far, if they are counted.
-    pub(crate) fn loads(&self) -> usize {
-        self.watch.as_ref().map_or(0, |watch| watch.loads.load(Ordering::Relaxed))
+    /// Returns the number of calls so far, or 0 if this source does not count calls.
+    pub(crate) fn calls(&self) -> usize {
+        self.state.as_ref().map_or(0, |state| state.calls.load(Ordering::Relaxed))
     }
 
-    /// Whether loads wait for [`answer`](Self::answer).
+    /// Whether calls wait for [`release`](Self::release).
     pub(crate) fn is_held(&self) -> bool {
-        self.watch.as_ref().is_some_and(|watch| watch.desk.is_some())
+        self.state.as_ref().is_some_and(|state| state.held.is_some())
     }
 
-    /// Answers all loads that wait.
-    pub(crate) fn answer(&self) {
-        let Some(mut desk) = self.watch.as_ref().and_then(|watch| watch.desk()) else { return };
-        desk.turn += 1;
-        let wakers = take(&mut desk.wakers);
-        drop(desk);
+    /// Completes all held calls.
+    pub(crate) fn release(&self) {
+        let Some(mut held) = self.state.as_ref().and_then(|state| state.held()) else { return };
+        held.release += 1;
+        let wakers = take(&mut held.wakers);
+        // Wake without the lock: a waker may poll a call at once, and `HeldCalls::is_held` takes the lock.
+        drop(held);
         wakers.into_iter().for_each(Waker::wake);
     }
 }
 
 impl Service<u64> for Source {
     type Response = u64;
-    type Error = Failed;
-    type Future = Load;
+    type Error = SourceError;
+    type Future = SourceFuture;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Failed>> {
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), SourceError>> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: u64) -> Load {
-        if let Some(watch) = &self.watch {
-            watch.loads.fetch_add(1, Ordering::Relaxed);
+    fn call(&mut self, request: u64) -> SourceFuture {
+        if let Some(state) = &self.state {
+            state.calls.fetch_add(1, Ordering::Relaxed);
         }
-        let held = self.watch.clone().filter(|watch| watch.desk.is_some());
-        Load { answer: Answer::new(self.inner, request), held, place: None }
+        let state = self.state.clone().filter(|state| state.held.is_some());
+        SourceFuture { response: EchoFuture::new(self.inner, request), state, position: None }
     }
 }
 
 /// The future of [`Source`].
 #[derive(Debug)]
-pub struct Load {
-    answer: Answer<u64, Failed>,
-    held: Option<Arc<Watch>>,
-    place: Option<Place>,
+pub struct SourceFuture {
+    response: EchoFuture<u64, SourceError>,
+    state: Option<Arc<SourceState>>,
+    position: Option<Position>,
 }
 
-impl Future for Load {
-    type Output = Result<u64, Failed>;
+impl Future for SourceFuture {
+    type Output = Result<u64, SourceError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Self { answer, held, place } = self.get_mut();
-        let desk = held.as_ref().and_then(|watch| watch.desk());
-        if desk.is_some_and(|mut desk| desk.is_waiting(place, cx.waker())) {
+        let Self { response, state, position } = self.get_mut();
+        let held = state.as_ref().and_then(|state| state.held());
+        if held.is_some_and(|mut held| held.is_held(position, cx.waker())) {
             return Poll::Pending;
         }
-        Pin::new(answer).poll(cx)
+        Pin::new(response).poll(cx)
     }
 }
 
 /// The error of [`Source`], which never fails.
 #[derive(Clone, Copy, Debug)]
-pub struct Failed;
+pub struct SourceError;
 
-impl fmt::Display for Failed {
+impl fmt::Display for SourceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("no answer")
     }
 }
 
-impl Error for Failed {}
+impl Error for SourceError {}
 
-impl From<Rejection> for Failed {
+impl From<Rejection> for SourceError {
     fn from(_: Rejection) -> Self {
         Self
     }
 }
 
 #[derive(Debug, Default)]
-struct Watch {
-    loads: AtomicUsize,
-    desk: Option<Mutex<Desk>>,
+struct SourceState {
+    // Relaxed: a counter that orders no other memory.
+    calls: AtomicUsize,
+    held: Option<Mutex<HeldCalls>>,
 }
 
-impl Watch {
-    fn desk(&self) -> Option<MutexGuard<'_, Desk>> {
-        Some(self.desk.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner))
+impl SourceState {
+    fn held(&self) -> Option<MutexGuard<'_, HeldCalls>> {
+        Some(self.held.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-/// Where loads wait for their answer. Those of one turn are answered together.
+/// The calls that wait for the next release. One release completes all of them.
 #[derive(Debug, Default)]
-struct Desk {
-    turn: u64,
+struct HeldCalls {
+    /// The number of releases so far.
+    release: u64,
     wakers: Vec<Waker>,
 }
 
-impl Desk {
-    fn is_waiting(&mut self, place: &mut Option<Place>, waker: &Waker) -> bool {
-        let Some(Place { turn, index }) = *place else {
-            *place = Some(Place { turn: self.turn, index: self.wakers.len() });
+impl HeldCalls {
+    /// Stores the waker of a call. Returns `false` if a release has completed the call.
+    fn is_held(&mut self, position: &mut Option<Position>, waker: &Waker) -> bool {
+        let Some(Position { release, index }) = *position else {
+            *position = Some(Position { release: self.release, index: self.wakers.len() });
             self.wakers.push(waker.clone());
             return true;
         };
-        if turn != self.turn {
+        if release != self.release {
             return false;
         }
         if let Some(own) = self.wakers.get_mut(index) {
@@ -155,8 +159,9 @@ impl Desk {
     }
 }
 
+/// The place of a held call's waker. Valid until the next release.
 #[derive(Clone, Copy, Debug)]
-struct Place {
-    turn: u64,
+struct Position {
+    release: u64,
     index: usize,
 }

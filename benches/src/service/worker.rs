@@ -8,16 +8,16 @@ use std::{
 use buttress::layer_api::BoxError;
 use tower::Service;
 
-/// What the service inside does.
+/// The work of the inner service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Work {
-    /// About half a microsecond of arithmetic; every sixteenth call lets other tasks run first.
+    /// About half a microsecond of arithmetic. Every 16th call yields to other tasks first.
     Spin,
-    /// It answers at once.
+    /// No work: the response is there at the first poll.
     Nothing,
 }
 
-/// The service inside.
+/// The inner service of the limits that two threads share.
 #[derive(Clone, Debug)]
 pub struct Worker {
     work: Work,
@@ -33,28 +33,28 @@ impl Worker {
 impl Service<u64> for Worker {
     type Response = u64;
     type Error = BoxError;
-    type Future = Effort;
+    type Future = WorkerFuture;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: u64) -> Effort {
+    fn call(&mut self, request: u64) -> WorkerFuture {
         self.calls = self.calls.wrapping_add(1);
         let yields = self.work == Work::Spin && self.calls.is_multiple_of(16);
-        Effort { work: self.work, yields, value: request }
+        WorkerFuture { work: self.work, yields, value: request }
     }
 }
 
 /// The future of [`Worker`].
 #[derive(Debug)]
-pub struct Effort {
+pub struct WorkerFuture {
     work: Work,
     yields: bool,
     value: u64,
 }
 
-impl Future for Effort {
+impl Future for WorkerFuture {
     type Output = Result<u64, BoxError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -64,12 +64,12 @@ impl Future for Effort {
             return Poll::Pending;
         }
         let steps = if self.work == Work::Spin { SPIN } else { 0 };
-        // Each step waits for the one before it: four cycles on the machines of today.
+        // Each step depends on the previous one, so a step takes four cycles on a current CPU.
         let step = |value: u64, step| value.wrapping_mul(ODD) ^ step;
         Poll::Ready(Ok(black_box((0..steps).fold(self.value, step))))
     }
 }
 
-/// Half a microsecond at 3 GHz.
+/// Steps that take half a microsecond at 3 GHz.
 const SPIN: u64 = 375;
 const ODD: u64 = 0x9E37_79B9_7F4A_7C15;
