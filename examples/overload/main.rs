@@ -1,4 +1,4 @@
-//! The overload: `cargo run --release --example overload`. What it does stands in the library beside it.
+//! The overload: `cargo run --release --example overload`. The documentation is in the library `src/lib.rs`.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! The storm: `cargo run --release --example storm`. What it does stands in the library beside it.
+//! The storm: `cargo run --release --example storm`. The documentation is in the library `src/lib.rs`.
 
 use std::process::ExitCode;
 

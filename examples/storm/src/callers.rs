@@ -1,4 +1,4 @@
-//! The callers: who starts which operation when.
+//! The callers: concurrent tasks that start operations at fixed times.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -10,20 +10,19 @@ use tokio::time::{Instant, sleep_until};
 use crate::client::{Client, Failure};
 use crate::operations::Operation;
 
-/// One operation as it went.
+/// The result of one operation.
 #[derive(Clone, Debug)]
 pub(crate) struct Record {
-    /// When it began, since the start of the run.
+    /// The start, since the start of the run.
     pub(crate) began: Duration,
-    /// How long it took.
     pub(crate) took: Duration,
     pub(crate) outcome: Result<(), Failure>,
 }
 
-/// Carries out all operations with `concurrency` callers and returns how each went.
+/// Carries out all operations with `concurrency` callers and returns the result of each.
 ///
-/// Caller *i* may begin an operation at *i* · 5 ms and every 500 ms from there; while it is busy its
-/// slots pass unused. Whoever is next takes the next operation of the list.
+/// Caller *i* has slots at *i* · 5 ms and every 500 ms from there. In a slot, a free caller begins the next
+/// operation of the list. The slots of a busy caller pass unused.
 pub(crate) async fn run<C: Client>(
     client: &Arc<C>,
     origin: &str,
@@ -47,7 +46,7 @@ pub(crate) async fn run<C: Client>(
                 let outcome = client.run(&origin, *operation).await;
                 let took = began.elapsed();
                 let _ = done.send(Record { began: began - start, took, outcome });
-                slot = following(slot, Instant::now());
+                slot = next_slot(slot, Instant::now());
             }
         });
     }
@@ -60,8 +59,8 @@ pub(crate) async fn run<C: Client>(
     all
 }
 
-/// The next slot after the one used that is still ahead.
-fn following(used: Instant, now: Instant) -> Instant {
+/// Returns the first slot after `used` that is not before `now`.
+fn next_slot(used: Instant, now: Instant) -> Instant {
     let mut slot = used + SLOT;
     while slot < now {
         slot += SLOT;
@@ -77,9 +76,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_late_caller_waits_for_its_next_slot_and_a_fast_one_for_the_same() {
+    fn next_slot_is_the_first_one_ahead() {
         let used = Instant::now();
-        let after = |millis| following(used, used + Duration::from_millis(millis)) - used;
+        let after = |millis| next_slot(used, used + Duration::from_millis(millis)) - used;
         assert_eq!(after(1), Duration::from_millis(500));
         assert_eq!(after(500), Duration::from_millis(500));
         assert_eq!(after(501), Duration::from_secs(1));

@@ -1,4 +1,4 @@
-//! What a hundred operations in flight take of the client's heap.
+//! The heap of a client with 100 operations in flight.
 
 use std::io;
 use std::sync::Arc;
@@ -11,17 +11,17 @@ use tokio::task::{JoinSet, yield_now};
 
 use crate::client::Client;
 use crate::operations::Operation;
-use crate::upstream::process::Upstream;
+use crate::upstream::process::UpstreamProcess;
 
-/// Counts the live bytes of this process, as the program asked for them, and their peak.
+/// Counts the live bytes that this process has requested, and their peak.
 #[global_allocator]
 static HEAP: PeakAlloc = PeakAlloc;
 
-/// How many operations are in flight while the heap is measured.
+/// The number of operations in flight while the heap is measured.
 pub(crate) const IN_FLIGHT: u32 = 100;
 
-/// What the upstream takes to answer a hundred requests, with a lot to spare.
-const ALL_HAVE_COME: Duration = Duration::from_millis(200);
+/// More than the time the upstream takes to respond to 100 requests.
+const RESPONSE_TIME: Duration = Duration::from_millis(200);
 
 /// The peaks of one client's heap, in bytes. `None` if the machine was too busy to measure.
 #[derive(Clone, Copy, Debug)]
@@ -37,23 +37,25 @@ pub(crate) fn distinct() -> impl Iterator<Item = Operation> {
     (0..IN_FLIGHT).map(Operation::distinct)
 }
 
-/// The first [`IN_FLIGHT`] operations of `list`, which begins again if the list is shorter.
+/// The first [`IN_FLIGHT`] operations of `list`. A shorter list is repeated.
 pub(crate) fn first(list: &[Operation]) -> impl Iterator<Item = Operation> {
     list.iter().copied().cycle().take(IN_FLIGHT as usize)
 }
 
-/// The peak of the heap, in bytes, over what was live before a fresh client is made, while it carries
-/// out `operations`, [`IN_FLIGHT`] of them, at once.
+/// Measures the peak of the heap while a new client carries out `operations` concurrently.
 ///
-/// The upstream holds its answers until all of them are in flight and no further request comes, and this
-/// process reads none of them before all have come: otherwise it is chance how many are in memory at once.
+/// There are [`IN_FLIGHT`] operations. The result is in bytes above the heap before the client was made.
 ///
-/// In calm weather no operation fails unless it runs out of time. Then the machine is too busy, the peak is not
-/// that of so many operations, and the result is `None`.
-#[expect(clippy::disallowed_methods, reason = "nothing else may run meanwhile")]
+/// The upstream holds its responses until all operations are in flight and no further request comes. This
+/// process reads no response before all have arrived. Otherwise the number of responses in memory would
+/// depend on chance.
+///
+/// In the calm phase operations fail only if their time runs out. Then the machine is too busy, fewer
+/// operations were in flight, and the result is `None`.
+#[expect(clippy::disallowed_methods, reason = "no other task may run meanwhile")]
 pub(crate) async fn peak<C: Client>(
-    upstream: &mut Upstream,
-    fresh: impl Fn() -> C,
+    upstream: &mut UpstreamProcess,
+    new_client: impl Fn() -> C,
     operations: impl Iterator<Item = Operation>,
 ) -> io::Result<Option<usize>> {
     let list: Vec<_> = operations.collect();
@@ -61,7 +63,7 @@ pub(crate) async fn peak<C: Client>(
     let started = Arc::new(AtomicU32::new(0));
     let before = HEAP.current_usage();
     HEAP.reset_peak_usage();
-    let client = Arc::new(fresh());
+    let client = Arc::new(new_client());
     let mut operations = JoinSet::new();
     for &operation in &list {
         let (client, origin, started) =
@@ -76,11 +78,11 @@ pub(crate) async fn peak<C: Client>(
     }
     upstream.settle().await?;
     upstream.release().await?;
-    thread::sleep(ALL_HAVE_COME);
+    thread::sleep(RESPONSE_TIME);
     let outcomes = operations.join_all().await;
     let peak = HEAP.peak_usage().saturating_sub(before);
     if let Some(failure) = outcomes.into_iter().find_map(Result::err) {
-        eprintln!("heap not measured, the machine is too busy: {failure:?} in calm weather");
+        eprintln!("heap not measured, the machine is too busy: {failure:?} in the calm phase");
         return Ok(None);
     }
     Ok(Some(peak))
@@ -91,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_counting_allocator_keeps_the_peak_after_the_memory_is_given_back() {
+    fn allocator_keeps_the_peak_after_memory_is_freed() {
         let before = HEAP.current_usage();
         drop(Vec::<u8>::with_capacity(64 << 20));
         assert!(HEAP.peak_usage() >= before.saturating_sub(1 << 20) + (64 << 20));

@@ -1,4 +1,4 @@
-//! What is asked for: the same list of operations for every client.
+//! The operations: the same list for every client.
 
 use rand::SeedableRng;
 use rand::rngs::Xoshiro256PlusPlus;
@@ -11,24 +11,24 @@ pub(crate) struct Operation {
 }
 
 impl Operation {
-    /// The paths to read, in order.
+    /// Returns the paths to read, in order.
     pub(crate) fn paths(self) -> impl Iterator<Item = String> {
         self.keys.into_iter().zip(1..).map(|(key, level)| format!("/l{level}/{key}"))
     }
 
-    /// An operation that shares no key with one of another number.
+    /// Returns an operation that shares no key with an operation of another number.
     pub(crate) fn distinct(number: u32) -> Self {
         Self { keys: [number; LEVELS] }
     }
 }
 
-/// The list of a run: keys by Zipf's law with exponent 1 over 200 keys a level.
+/// Returns the list of a run: keys by Zipf's law with exponent 1 over 200 keys a level.
 pub(crate) fn list(seed: u64, number: usize) -> Vec<Operation> {
     let mut random = Xoshiro256PlusPlus::seed_from_u64(seed ^ STREAM);
     (0..number).map(|_| Operation { keys: [(); LEVELS].map(|()| key(&mut random)) }).collect()
 }
 
-/// As many operations that share no key.
+/// Returns `number` operations that share no key.
 pub(crate) fn distinct(number: usize) -> Vec<Operation> {
     (0..).map(Operation::distinct).take(number).collect()
 }
@@ -42,7 +42,7 @@ const LEVELS: usize = 3;
 const KEYS: f64 = 200.0;
 const EXPONENT: f64 = 1.0;
 
-/// Keeps the list's draws apart from the deck's, which take the seed as it is.
+/// Separates the random numbers of the list from those of the fault plan, which uses the plain seed.
 const STREAM: u64 = 0x6f70_6572_6174_696f;
 
 #[cfg(test)]
@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_key_is_asked_for_as_often_as_zipf_says() {
+    fn first_key_has_the_frequency_of_zipfs_law() {
         let list = list(3, 20_000);
         let ones = list.iter().flat_map(|operation| operation.keys).filter(|key| *key == 1).count();
         // 1 / H(200) = .1701 of 60,000 draws is 10,207; five standard deviations are 460.
@@ -61,13 +61,13 @@ mod tests {
     }
 
     #[test]
-    fn the_same_seed_gives_the_same_list_and_a_longer_one_begins_with_it() {
+    fn list_depends_only_on_the_seed() {
         assert_eq!(list(3, 50), list(3, 100)[..50]);
         assert_ne!(list(3, 50), list(4, 50));
     }
 
     #[test]
-    fn an_operation_reads_one_key_of_each_level_in_order() {
+    fn operation_reads_one_key_of_each_level_in_order() {
         let paths: Vec<_> = Operation { keys: [9, 8, 7] }.paths().collect();
         assert_eq!(paths, ["/l1/9", "/l2/8", "/l3/7"]);
     }

@@ -1,4 +1,4 @@
-//! Progress while the storm runs, on standard error.
+//! The progress of a run, on standard error.
 
 use std::time::Duration;
 
@@ -8,17 +8,17 @@ use tokio::time::Instant;
 
 use crate::callers::Record;
 
-/// A bar on a terminal; elsewhere a plain line every few seconds.
+/// A progress bar on a terminal, or a line every 2 s elsewhere.
 pub(crate) enum Progress {
     Bar(ProgressBar),
-    Lines { name: &'static str, total: u32, done: u32, succeeded: u32, said: Instant },
+    Lines { name: &'static str, total: u32, done: u32, succeeded: u32, printed: Instant },
 }
 
 impl Progress {
     pub(crate) fn new(name: &'static str, total: u32) -> Self {
         if !std::io::stderr().is_terminal() {
             eprintln!("{name}: {total} operations");
-            return Self::Lines { name, total, done: 0, succeeded: 0, said: Instant::now() };
+            return Self::Lines { name, total, done: 0, succeeded: 0, printed: Instant::now() };
         }
         let bar = ProgressBar::with_draw_target(Some(total.into()), ProgressDrawTarget::stderr());
         if let Ok(style) = ProgressStyle::with_template(TEMPLATE) {
@@ -31,11 +31,11 @@ impl Progress {
     pub(crate) fn count(&mut self, record: &Record) {
         match self {
             Self::Bar(bar) => bar.inc(1),
-            Self::Lines { name, total, done, succeeded, said } => {
+            Self::Lines { name, total, done, succeeded, printed } => {
                 *done += 1;
                 *succeeded += u32::from(record.outcome.is_ok());
-                if said.elapsed() >= BETWEEN_LINES || done == total {
-                    *said = Instant::now();
+                if printed.elapsed() >= BETWEEN_LINES || done == total {
+                    *printed = Instant::now();
                     eprintln!("{name}: {done} of {total} done, {succeeded} succeeded");
                 }
             }

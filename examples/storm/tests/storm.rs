@@ -1,5 +1,5 @@
-//! The built example, run as a user runs it.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests, too")]
+//! Runs the built example as a child process.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "the helpers of tests may panic")]
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-/// Beside this test's own directory; `cargo test` builds the examples of a package with its tests.
+/// Returns the command of the built example.
+///
+/// `cargo test` builds the examples of a package with its tests, into the directory next to that of this test.
 fn storm() -> Command {
     let test = std::env::current_exe().unwrap();
     let program = test.ancestors().nth(2).unwrap().join("examples").join("storm");
@@ -23,13 +25,13 @@ fn run(arguments: &[&str]) -> Output {
     storm().args(arguments).stdin(Stdio::null()).output().unwrap()
 }
 
-fn picture(name: &str) -> PathBuf {
+fn plot_file(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name)
 }
 
 #[test]
-fn json_is_one_object_with_the_stable_keys_and_nothing_else_on_standard_output() {
-    let svg = picture("json.svg");
+fn json_is_one_object_with_the_stable_keys() {
+    let svg = plot_file("json.svg");
     let plot = svg.to_str().unwrap();
     let output = run(&[
         "--json",
@@ -65,7 +67,7 @@ fn json_is_one_object_with_the_stable_keys_and_nothing_else_on_standard_output()
         ] {
             assert!(client[key].is_number(), "{key} of {}", client["name"]);
         }
-        // They are missing if the machine is too busy for operations of 5 s.
+        // The heap is `null` if the machine is too busy to finish operations within 5 s.
         for key in
             ["peak_heap_bytes", "heap_bytes_per_operation", "heap_own_keys_bytes_per_operation"]
         {
@@ -81,14 +83,14 @@ fn json_is_one_object_with_the_stable_keys_and_nothing_else_on_standard_output()
     }
     let svg = std::fs::read_to_string(svg).unwrap();
     for word in ["<svg", "linear", "buttress", "outage", "milliseconds", "seconds"] {
-        assert!(svg.contains(word), "{word} stands in the picture");
+        assert!(svg.contains(word), "{word} is missing in the plot");
     }
 }
 
 #[test]
-fn bad_arguments_end_with_a_clear_error_and_code_2() {
+fn invalid_argument_exits_with_code_2_and_names_the_argument() {
     let nowhere = std::env::current_exe().unwrap().join("storm.svg");
-    for (arguments, what) in [
+    for (arguments, name) in [
         (["--operations", "0"], "--operations"),
         (["--operations", "many"], "--operations"),
         (["--concurrency", "-1"], "-1"),
@@ -98,15 +100,15 @@ fn bad_arguments_end_with_a_clear_error_and_code_2() {
         (["--storm", "1"], "--storm"),
     ] {
         let output = run(&arguments);
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
-        assert!(said.contains("error") && said.contains(what), "{arguments:?}: {said}");
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {error}");
+        assert!(error.contains("error") && error.contains(name), "{arguments:?}: {error}");
         assert!(output.stdout.is_empty(), "{arguments:?}");
     }
 }
 
 #[test]
-fn help_names_every_option_and_hides_what_is_not_for_users() {
+fn help_names_every_option_except_the_internal_ones() {
     let output = run(&["--help"]);
     let help = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(0));
@@ -117,24 +119,24 @@ fn help_names_every_option_and_hides_what_is_not_for_users() {
 }
 
 #[test]
-fn an_upstream_ends_with_its_standard_input() {
+fn upstream_ends_with_its_standard_input() {
     let (mut child, commands, _answers, _) = upstream();
     drop(commands);
     assert!(child.wait().unwrap().success());
 }
 
 #[test]
-fn forty_requests_meet_one_block_of_the_deck_and_resets_are_real() {
+fn first_40_requests_meet_one_block_of_the_fault_plan() {
     let (mut child, mut commands, mut answers, port) = upstream();
     commands.write_all(b"begin\nreport\n").unwrap();
-    answers.read_line(&mut String::new()).unwrap(); // so it has begun
-    let asked: Vec<_> = (0..40).map(|key| thread::spawn(move || ask(port, key))).collect();
-    let met: Vec<_> = asked.into_iter().map(|asked| asked.join().unwrap()).collect();
-    let count = |what: &str| met.iter().filter(|met| met.starts_with(what)).count();
-    assert_eq!(count("HTTP/1.1 200"), 30, "{met:?}");
-    assert_eq!(count("HTTP/1.1 50"), 3, "{met:?}");
-    assert_eq!(count("reset"), 4, "{met:?}");
-    assert_eq!(count("nothing yet"), 3, "one silent and two slow: {met:?}");
+    answers.read_line(&mut String::new()).unwrap(); // the storm has begun
+    let requests: Vec<_> = (0..40).map(|key| thread::spawn(move || request(port, key))).collect();
+    let results: Vec<_> = requests.into_iter().map(|request| request.join().unwrap()).collect();
+    let count = |prefix: &str| results.iter().filter(|result| result.starts_with(prefix)).count();
+    assert_eq!(count("HTTP/1.1 200"), 30, "{results:?}");
+    assert_eq!(count("HTTP/1.1 50"), 3, "{results:?}");
+    assert_eq!(count("reset"), 4, "{results:?}");
+    assert_eq!(count("nothing yet"), 3, "one silent and two slow: {results:?}");
     drop(commands);
     child.wait().unwrap();
 }
@@ -153,8 +155,8 @@ fn upstream() -> (Child, ChildStdin, BufReader<ChildStdout>, u16) {
     (child, commands, answers, port.trim().parse().unwrap())
 }
 
-/// What a request on a connection of its own meets within a second and a half.
-fn ask(port: u16, key: u32) -> String {
+/// Sends a request on a new connection. Returns the response or the error after at most 1.5 s.
+fn request(port: u16, key: u32) -> String {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
     stream.set_read_timeout(Some(Duration::from_millis(1_500))).unwrap();
     let request = format!("GET /l1/{key} HTTP/1.1\r\nhost: upstream\r\n\r\n");

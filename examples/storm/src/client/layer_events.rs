@@ -1,4 +1,4 @@
-//! What the layers say as they decide: some of it is in their events alone.
+//! Counts of the layers' events: two numbers of the report are in no handle.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,22 +9,22 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
-use crate::upstream::faulty_stream::lock;
+use crate::lock::lock;
 
-/// Counts from zero, in the whole process: one client runs at a time.
-pub(crate) fn restart() {
-    // Set once; the later attempts find this very subscriber.
-    let _ = tracing::subscriber::set_global_default(Counter);
+/// Resets the counts. The counts are global, because one client runs at a time.
+pub(crate) fn reset() {
+    // Later calls fail, because the first call has set this subscriber.
+    let _ = tracing::subscriber::set_global_default(EventCounter);
     lock(&SCHEDULED).clear();
     QUEUED.store(0, Relaxed);
 }
 
-/// How many retries were scheduled since the restart, by the verdict on the attempt before.
+/// Returns the number of scheduled retries since the reset, by the verdict on the previous attempt.
 pub(crate) fn retries_by_reason() -> BTreeMap<&'static str, u64> {
     lock(&SCHEDULED).clone()
 }
 
-/// How many requests had to wait for a permit since the restart.
+/// Returns the number of requests that waited for a permit since the reset.
 pub(crate) fn queued() -> u64 {
     QUEUED.load(Relaxed)
 }
@@ -32,16 +32,16 @@ pub(crate) fn queued() -> u64 {
 static SCHEDULED: Mutex<BTreeMap<&'static str, u64>> = Mutex::new(BTreeMap::new());
 static QUEUED: AtomicU64 = AtomicU64::new(0);
 
-/// Listens to `retry.scheduled` and `throttle.queued`, and to nothing else.
-struct Counter;
+/// Counts the events `retry.scheduled` and `throttle.queued`.
+struct EventCounter;
 
-impl Subscriber for Counter {
+impl Subscriber for EventCounter {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        matches!(metadata.name(), RETRIED | WAITS)
+        matches!(metadata.name(), RETRY_SCHEDULED | THROTTLE_QUEUED)
     }
 
     fn event(&self, event: &Event<'_>) {
-        if event.metadata().name() == WAITS {
+        if event.metadata().name() == THROTTLE_QUEUED {
             QUEUED.fetch_add(1, Relaxed);
             return;
         }
@@ -60,21 +60,21 @@ impl Subscriber for Counter {
     fn exit(&self, _: &Id) {}
 }
 
-/// The field `verdict` of an event, as a word.
+/// The field `verdict` of an event as a key of the report.
 struct Verdict(&'static str);
 
 impl Visit for Verdict {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         if field.name() == "verdict" {
             let verdict = format!("{value:?}");
-            let known = VERDICTS.iter().find(|(debug, _)| verdict.starts_with(debug));
-            self.0 = known.map_or("other", |(_, word)| word);
+            let found = VERDICTS.iter().find(|(debug, _)| verdict.starts_with(debug));
+            self.0 = found.map_or("other", |(_, key)| key);
         }
     }
 }
 
-const RETRIED: &str = "retry.scheduled";
-const WAITS: &str = "throttle.queued";
+const RETRY_SCHEDULED: &str = "retry.scheduled";
+const THROTTLE_QUEUED: &str = "throttle.queued";
 
 const VERDICTS: [(&str, &str); 5] = [
     ("Transient", "transient"),

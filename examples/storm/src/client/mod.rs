@@ -1,5 +1,6 @@
-//! What a client is, and the one without controls.
+//! The trait of all clients, and the client without layers.
 
+pub(crate) mod decisions;
 pub(crate) mod layer_events;
 pub(crate) mod layered;
 
@@ -17,19 +18,19 @@ use hyper_util::client::legacy::{Client as Transport, Error, ResponseFuture};
 use hyper_util::rt::TokioExecutor;
 use tower::{Service, ServiceExt};
 
-use crate::client::layered::Decisions;
+use crate::client::decisions::Decisions;
 use crate::operations::Operation;
 
 /// A way to carry out operations.
 pub(crate) trait Client: Send + Sync + 'static {
-    /// Reads the three pages of `operation`, each after the one before.
+    /// Reads the three pages of `operation` sequentially.
     fn run(
         &self,
         origin: &str,
         operation: Operation,
     ) -> impl Future<Output = Result<(), Failure>> + Send;
 
-    /// What its controls decided so far; `None` if it has none.
+    /// Returns the counts of the layers so far, or `None` if the client has no layers.
     fn decisions(&self) -> Option<Decisions> {
         None
     }
@@ -38,16 +39,17 @@ pub(crate) trait Client: Send + Sync + 'static {
 /// Why an operation failed.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Failure {
-    /// The upstream's own answer was not a success.
+    /// The upstream's response was not a success.
     Status(u16),
-    /// No answer, or not all of one: the connection broke.
+    /// The connection broke before the end of the response.
     Connection,
-    /// A layer of the client answered in the upstream's stead.
+    /// A layer of the client rejected the request.
     Rejected(Reason),
 }
 
-/// Three dependent awaits on a bare hyper client, no controls: a failed call fails the operation, and
-/// nothing limits how long a call may take.
+/// Three dependent calls on a hyper client without layers.
+///
+/// A failed call fails the operation, and no limit bounds the time of a call.
 pub(crate) struct Linear(Hyper);
 
 impl Linear {
@@ -58,12 +60,13 @@ impl Linear {
 
 impl Client for Linear {
     async fn run(&self, origin: &str, operation: Operation) -> Result<(), Failure> {
-        read(&self.0, origin, operation).await
+        read_pages(&self.0, origin, operation).await
     }
 }
 
-/// The transport of every client, as a handle: hyper-util's own takes 300 bytes, and whatever waits for
-/// its turn holds one.
+/// A handle to the transport of a client.
+///
+/// A clone of hyper-util's own client takes 300 bytes, and every waiting request holds a clone.
 #[derive(Clone)]
 pub(crate) struct Hyper(Arc<Transport<HttpConnector, Empty<Bytes>>>);
 
@@ -88,8 +91,8 @@ impl Service<Request<Empty<Bytes>>> for Hyper {
     }
 }
 
-/// The three reads of an operation, through any service that takes requests to answers.
-pub(crate) async fn read<S, B>(
+/// Reads the three pages of an operation through any HTTP service.
+pub(crate) async fn read_pages<S, B>(
     service: &S,
     origin: &str,
     operation: Operation,
@@ -102,15 +105,15 @@ where
         let request = Request::get(format!("{origin}{path}"))
             .body(Empty::new())
             .map_err(|_| Failure::Connection)?;
-        let answered = service.clone().oneshot(request).await;
-        let body = answered.map_err(|error| broken(&error)).and_then(page)?;
-        body.collect().await.map_err(|error| broken(&error))?;
+        let response = service.clone().oneshot(request).await;
+        let body = response.map_err(|error| failure(&error)).and_then(success_body)?;
+        body.collect().await.map_err(|error| failure(&error))?;
     }
     Ok(())
 }
 
-/// The body of an answer that is a success.
-fn page<B>(response: Response<B>) -> Result<B, Failure> {
+/// Returns the body of a response, or the failure if the response is not a success.
+fn success_body<B>(response: Response<B>) -> Result<B, Failure> {
     if let Some(rejection) = response.extensions().get::<Rejection>() {
         return Err(Failure::Rejected(rejection.reason()));
     }
@@ -120,8 +123,8 @@ fn page<B>(response: Response<B>) -> Result<B, Failure> {
     }
 }
 
-/// A layer that ends a body says so in the body's error.
-fn broken<E: 'static>(error: &E) -> Failure {
+/// The cause of an error. A layer that ends a body puts its rejection into the error of the body.
+fn failure<E: 'static>(error: &E) -> Failure {
     Rejection::find(error)
         .map_or(Failure::Connection, |rejection| Failure::Rejected(rejection.reason()))
 }

@@ -1,4 +1,4 @@
-//! The table and the JSON.
+//! The table, the JSON and the plot.
 
 pub(crate) mod plot;
 pub(crate) mod row;
@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::report::row::Row;
 
-/// A storm in numbers; its JSON keys are stable.
+/// The results of a storm. The JSON keys are stable.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Report {
     pub(crate) seed: u64,
@@ -21,7 +21,7 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// A column per client, a line per measure.
+    /// Returns a table with a column per client and a line per measure.
     pub(crate) fn table(&self) -> String {
         let mut table = Table::new();
         table.load_style(UTF8_BORDERS_ONLY);
@@ -55,10 +55,10 @@ const LINES: &[Line] = &[
     ("upstream requests per operation", |row| {
         format!("{:.2}", row.upstream_requests_per_operation)
     }),
-    ("reads that joined another's call", |row| {
+    ("reads that joined a flight", |row| {
         row.dedup.map_or_else(dash, |dedup| dedup.followers.to_string())
     }),
-    ("  that got what was kept", |row| {
+    ("reads answered from the cache", |row| {
         row.dedup.map_or_else(dash, |dedup| dedup.cache_hits.to_string())
     }),
     ("retries", |row| row.retries.to_string()),
@@ -97,9 +97,9 @@ fn counts(counts: &BTreeMap<impl AsRef<str>, u64>) -> String {
     if counts.is_empty() {
         return dash();
     }
-    let mut counts: Vec<_> = counts.iter().map(|(what, number)| (number, what.as_ref())).collect();
-    counts.sort_unstable_by_key(|(number, what)| (std::cmp::Reverse(*number), *what));
-    counts.iter().map(|(number, what)| format!("{number} {what}")).collect::<Vec<_>>().join("\n")
+    let mut counts: Vec<_> = counts.iter().map(|(name, number)| (number, name.as_ref())).collect();
+    counts.sort_unstable_by_key(|(number, name)| (std::cmp::Reverse(*number), *name));
+    counts.iter().map(|(number, name)| format!("{number} {name}")).collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]
@@ -107,7 +107,7 @@ mod tests {
     use super::*;
     use crate::client::Failure;
     use crate::report::row::Run;
-    use crate::upstream::network::Tally;
+    use crate::upstream::network::NetworkCounts;
 
     fn report() -> Report {
         let run = Run {
@@ -119,13 +119,13 @@ mod tests {
             }],
             decisions: None,
             peaks: crate::heap::Peaks { distinct: Some(204_800), own: Some(102_400) },
-            weather: Tally::default(),
+            network: NetworkCounts::default(),
         };
         Report { seed: 1, operations: 1, concurrency: 1, clients: vec![run.row()] }
     }
 
     #[test]
-    fn the_json_has_the_stable_keys_in_their_places() {
+    fn json_has_the_stable_keys() {
         let json = serde_json::to_value(report()).unwrap();
         for key in ["seed", "operations", "concurrency", "clients"] {
             assert!(json.get(key).is_some(), "{key}");
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_names_each_client_and_keeps_a_line_per_measure() {
+    fn table_has_a_column_per_client() {
         let table = report().table();
         assert!(table.contains("linear"));
         assert!(table.contains("200.0 KiB"));

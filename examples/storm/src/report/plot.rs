@@ -1,4 +1,4 @@
-//! The picture: how long operations took, and how many succeeded as time went on.
+//! The plot: the latency of operations, and their success rate over time.
 
 use std::error::Error;
 use std::path::Path;
@@ -23,11 +23,11 @@ pub(crate) fn draw(file: &Path, runs: &[Run]) -> Result<(), Box<dyn Error>> {
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
-/// For each latency, the share of all operations that had succeeded by then: a curve ends at its
-/// client's success rate.
+/// Plots the share of all operations that have succeeded within each latency. A curve ends at the client's
+/// success rate.
 fn latencies(area: &Area<'_>, runs: &[Run]) -> Result<(), Box<dyn Error>> {
     let mut chart = ChartBuilder::on(area)
-        .caption("How long until an operation has succeeded", (FONT, 20))
+        .caption("Time until an operation has succeeded", (FONT, 20))
         .margin(MARGIN)
         .margin_right(3 * MARGIN)
         .x_label_area_size(46)
@@ -46,27 +46,27 @@ fn latencies(area: &Area<'_>, runs: &[Run]) -> Result<(), Box<dyn Error>> {
         .draw()?;
     for (run, style) in runs.iter().zip(styles()) {
         chart
-            .draw_series(LineSeries::new(curve(run), style))?
-            .label(sum(run))
+            .draw_series(LineSeries::new(latency_curve(run), style))?
+            .label(legend_text(run))
             .legend(move |(x, y)| PathElement::new([(x, y), (x + 24, y)], style));
     }
     legend(&mut chart, SeriesLabelPosition::LowerRight)
 }
 
-/// Of the marks within a decade, those there is room for.
+/// Returns the label of a tick. Of a decade only 1, 2 and 5 are labelled.
 fn tick(ms: f64) -> String {
     let text = format!("{ms:.0}");
     if text.starts_with(['1', '2', '5']) { text } else { String::new() }
 }
 
-/// What a curve comes to.
-fn sum(run: &Run) -> String {
+/// Returns the legend of a curve.
+fn legend_text(run: &Run) -> String {
     let row = run.row();
     let p95 = row.p95_ms.map_or_else(String::new, |ms| format!(", 95 % of them within {ms:.0} ms"));
     format!("{}: {:.1} % succeed{p95}", row.name, row.success_rate * 100.0)
 }
 
-/// The share of the operations begun in each window that succeeded in the end, and the outages.
+/// Plots the share of successes among the operations that began in each window, and the outages.
 fn over_time(area: &Area<'_>, runs: &[Run]) -> Result<(), Box<dyn Error>> {
     let end = runs.iter().map(Run::took).max().unwrap_or_default();
     let mut chart = ChartBuilder::on(area)
@@ -78,8 +78,8 @@ fn over_time(area: &Area<'_>, runs: &[Run]) -> Result<(), Box<dyn Error>> {
         .build_cartesian_2d(0.0..end.as_secs_f64().ceil().max(1.0), 0.0..104.0)?;
     chart
         .configure_mesh()
-        .x_desc("seconds since the start of the run, at which operations began")
-        .y_desc("% of them that succeeded")
+        .x_desc("start of the operations (seconds since the start of the run)")
+        .y_desc("% of operations that succeeded")
         .x_label_formatter(&|seconds| format!("{seconds:.0}"))
         .y_label_formatter(&|percent| format!("{percent:.0}"))
         .y_labels(6)
@@ -93,11 +93,11 @@ fn over_time(area: &Area<'_>, runs: &[Run]) -> Result<(), Box<dyn Error>> {
     });
     chart
         .draw_series(bands)?
-        .label("outage: everything is reset")
+        .label("outage: connections are reset")
         .legend(|(x, y)| Rectangle::new([(x, y - 6), (x + 24, y + 6)], OUTAGE.filled()));
     for (run, style) in runs.iter().zip(styles()) {
         chart
-            .draw_series(LineSeries::new(windows(run), style))?
+            .draw_series(LineSeries::new(success_per_window(run), style))?
             .label(run.name)
             .legend(move |(x, y)| PathElement::new([(x, y), (x + 24, y)], style));
     }
@@ -125,7 +125,7 @@ where
 }
 
 /// Points of (milliseconds, percent).
-fn curve(run: &Run) -> Vec<(f64, f64)> {
+fn latency_curve(run: &Run) -> Vec<(f64, f64)> {
     let succeeded = run.records.iter().filter(|record| record.outcome.is_ok());
     let mut took: Vec<_> = succeeded.map(|record| millis(record.took)).collect();
     took.sort_unstable_by(f64::total_cmp);
@@ -135,10 +135,12 @@ fn curve(run: &Run) -> Vec<(f64, f64)> {
     std::iter::once((SHORTEST, 0.0)).chain(points).chain([last]).collect()
 }
 
-/// Points of (seconds, percent), one in the middle of each window in which operations began. The
-/// fewer operations there are, the longer the windows.
-fn windows(run: &Run) -> Vec<(f64, f64)> {
-    let sparse = run.took() * 2 * FEW / u32::try_from(run.records.len()).unwrap_or(u32::MAX).max(1);
+/// Points of (seconds, percent), one in the middle of each window in which operations began.
+///
+/// The fewer operations there are, the longer the windows.
+fn success_per_window(run: &Run) -> Vec<(f64, f64)> {
+    let sparse = run.took() * 2 * MIN_OPERATIONS
+        / u32::try_from(run.records.len()).unwrap_or(u32::MAX).max(1);
     let window = sparse.max(WINDOW);
     let mut points = Vec::new();
     let mut start = Duration::ZERO;
@@ -150,7 +152,7 @@ fn windows(run: &Run) -> Vec<(f64, f64)> {
             all += 1;
             succeeded += usize::from(record.outcome.is_ok());
         }
-        if all >= FEW as usize {
+        if all >= MIN_OPERATIONS as usize {
             points.push(((start + window / 2).as_secs_f64(), 100.0 * share(succeeded, all)));
         }
         start += window;
@@ -158,7 +160,7 @@ fn windows(run: &Run) -> Vec<(f64, f64)> {
     points
 }
 
-/// One per client, in the order of the rows.
+/// The line styles, one per client in the order of the rows.
 fn styles() -> impl Iterator<Item = ShapeStyle> {
     [(RED_BROWN, 3), (BLUE, 3), (LIGHT_BLUE, 2), (TEAL, 2), (PURPLE, 2)]
         .into_iter()
@@ -173,8 +175,8 @@ const SHORTEST: f64 = 50.0;
 const LONGEST: f64 = 10_000.0;
 const WINDOW: Duration = Duration::from_millis(500);
 
-/// A window with fewer operations shows nothing but chance.
-const FEW: u32 = 5;
+/// The least operations in a window. The success rate of fewer operations is noise.
+const MIN_OPERATIONS: u32 = 5;
 
 const RED_BROWN: RGBColor = RGBColor(192, 57, 43);
 const BLUE: RGBColor = RGBColor(31, 97, 191);

@@ -1,4 +1,4 @@
-//! What a run comes to.
+//! The results of one run.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,11 +7,11 @@ use serde::Serialize;
 
 use crate::callers::Record;
 use crate::client::Failure;
-use crate::client::layered::{Decisions, Shared, Throttled};
+use crate::client::decisions::{Decisions, DedupCounts, ThrottleCounts};
 use crate::heap::{IN_FLIGHT, Peaks};
-use crate::upstream::network::Tally;
+use crate::upstream::network::NetworkCounts;
 
-/// One client's row: a member of `clients` in the JSON, whose keys are stable.
+/// The results of one client: a member of `clients` in the JSON, whose keys are stable.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Row {
     pub(crate) name: &'static str,
@@ -24,46 +24,47 @@ pub(crate) struct Row {
     pub(crate) p95_all_ms: Option<f64>,
     pub(crate) p99_all_ms: Option<f64>,
     pub(crate) longest_ms: Option<f64>,
-    /// How long an operation may take; `null` where the client knows no limit.
+    /// The deadline of an operation; `null` if the client has none.
     pub(crate) deadline_ms: Option<f64>,
-    /// Operations that took longer, by more than the timer's millisecond and a loaded machine's delay.
+    /// Operations that exceeded the deadline by more than 20 ms.
     pub(crate) over_deadline: usize,
-    /// `null`, as the next two, if the machine was too busy to measure the heap.
+    /// `null`, like the next two, if the machine was too busy to measure the heap.
     pub(crate) peak_heap_bytes: Option<usize>,
     pub(crate) heap_bytes_per_operation: Option<usize>,
-    /// The same with the keys of the client's own operations, which it may share.
+    /// The same with the keys of the client's own operations, which may repeat.
     pub(crate) heap_own_keys_bytes_per_operation: Option<usize>,
     pub(crate) upstream_requests_per_operation: f64,
-    /// Calls the operations made of the client's retry; `null` where it has none.
+    /// Calls of the client's retry layer; `null` if the client has none.
     pub(crate) calls: Option<u64>,
     pub(crate) retries: u64,
-    /// The most its retry budget allows in a run of this length.
+    /// The most retries that the budget allows in a run of this length.
     pub(crate) retries_allowed: Option<u64>,
     pub(crate) retries_by_reason: BTreeMap<&'static str, u64>,
     pub(crate) stops_by_reason: BTreeMap<&'static str, u64>,
-    /// What dedup answered; `null` where there is none.
-    pub(crate) dedup: Option<Shared>,
-    /// What its limit did; `null` where it has none.
-    pub(crate) throttled: Option<Throttled>,
+    /// Calls that dedup answered; `null` if the client has no dedup.
+    pub(crate) dedup: Option<DedupCounts>,
+    /// The decisions of the concurrency limit; `null` if the client has none.
+    pub(crate) throttled: Option<ThrottleCounts>,
     pub(crate) attempt_timeouts: u64,
-    /// Failed operations, by what failed them.
+    /// Failed operations, by cause.
     pub(crate) failures: BTreeMap<String, u64>,
     pub(crate) seconds: f64,
-    /// What the upstream saw, by fate.
-    pub(crate) weather: Tally,
+    /// The requests that reached the upstream, by treatment.
+    #[serde(rename = "weather")]
+    pub(crate) network: NetworkCounts,
 }
 
 const fn per_operation(bytes: usize) -> usize {
     bytes / IN_FLIGHT as usize
 }
 
-/// All that is known of one client's run.
+/// The measurements of one client's run.
 pub(crate) struct Run {
     pub(crate) name: &'static str,
     pub(crate) records: Vec<Record>,
     pub(crate) decisions: Option<Decisions>,
     pub(crate) peaks: Peaks,
-    pub(crate) weather: Tally,
+    pub(crate) network: NetworkCounts,
 }
 
 impl Run {
@@ -71,7 +72,7 @@ impl Run {
         let succeeded = sorted(self.records.iter().filter(|record| record.outcome.is_ok()));
         let all = sorted(&self.records);
         let decisions = self.decisions.as_ref();
-        let patience = decisions.map(|decisions| decisions.deadline);
+        let deadline = decisions.map(|decisions| decisions.deadline);
         let over = |limit: Duration| all.iter().filter(|took| **took > limit + GRACE).count();
         Row {
             name: self.name,
@@ -83,12 +84,12 @@ impl Run {
             p95_all_ms: percentile(&all, 95),
             p99_all_ms: percentile(&all, 99),
             longest_ms: percentile(&all, 100),
-            deadline_ms: patience.map(millis),
-            over_deadline: patience.map_or(0, over),
+            deadline_ms: deadline.map(millis),
+            over_deadline: deadline.map_or(0, over),
             peak_heap_bytes: self.peaks.distinct,
             heap_bytes_per_operation: self.peaks.distinct.map(per_operation),
             heap_own_keys_bytes_per_operation: self.peaks.own.map(per_operation),
-            upstream_requests_per_operation: share_of(self.weather.requests, all.len()),
+            upstream_requests_per_operation: share_of(self.network.requests, all.len()),
             calls: decisions.map(|decisions| decisions.calls),
             retries: decisions.map_or(0, |decisions| decisions.retries),
             retries_allowed: decisions.map(|decisions| decisions.allowed(self.took())),
@@ -99,11 +100,11 @@ impl Run {
             attempt_timeouts: decisions.map_or(0, |decisions| decisions.attempt_timeouts),
             failures: self.failures(),
             seconds: self.took().as_secs_f64(),
-            weather: self.weather,
+            network: self.network,
         }
     }
 
-    /// From the start of the run to the end of its last operation.
+    /// Returns the time from the start of the run to the end of the last operation.
     pub(crate) fn took(&self) -> Duration {
         self.records.iter().map(|record| record.began + record.took).max().unwrap_or_default()
     }
@@ -111,13 +112,13 @@ impl Run {
     fn failures(&self) -> BTreeMap<String, u64> {
         let mut failures = BTreeMap::new();
         for failure in self.records.iter().filter_map(|record| record.outcome.as_ref().err()) {
-            *failures.entry(word(failure)).or_default() += 1;
+            *failures.entry(label(failure)).or_default() += 1;
         }
         failures
     }
 }
 
-fn word(failure: &Failure) -> String {
+fn label(failure: &Failure) -> String {
     match failure {
         Failure::Status(status) => status.to_string(),
         Failure::Connection => "connection".to_owned(),
@@ -131,13 +132,13 @@ fn sorted<'a>(records: impl IntoIterator<Item = &'a Record>) -> Vec<Duration> {
     took
 }
 
-/// By nearest rank, in milliseconds; `None` of nothing.
+/// Returns the percentile by nearest rank in milliseconds, or `None` if there are no values.
 fn percentile(sorted: &[Duration], percent: usize) -> Option<f64> {
     let rank = (sorted.len() * percent).div_ceil(100).max(1);
     sorted.get(rank - 1).copied().map(millis)
 }
 
-/// In milliseconds, to the microsecond.
+/// Converts to milliseconds, rounded to the microsecond.
 pub(crate) fn millis(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1e6).round() / 1e3
 }
@@ -151,7 +152,7 @@ fn share_of(part: u64, whole: usize) -> f64 {
     part as f64 / whole.max(1) as f64
 }
 
-/// A timer's millisecond, and what a loaded machine may add before the operation's clock is read.
+/// The timer's resolution of a millisecond, plus the delay of a loaded machine.
 const GRACE: Duration = Duration::from_millis(20);
 
 #[cfg(test)]
@@ -159,7 +160,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_percentile_is_the_smallest_value_that_share_of_the_sample_does_not_exceed() {
+    fn percentile_is_the_nearest_rank() {
         let sample: Vec<_> = (1..=200).map(Duration::from_millis).collect();
         assert_eq!(percentile(&sample, 50), Some(100.0));
         assert_eq!(percentile(&sample, 95), Some(190.0));
@@ -169,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn latencies_are_kept_over_successes_and_over_all_and_lateness_over_the_deadline() {
+    fn row_holds_latencies_of_successes_and_of_all_operations() {
         let record = |millis, outcome| Record {
             began: Duration::ZERO,
             took: Duration::from_millis(millis),
@@ -180,7 +181,7 @@ mod tests {
             records: vec![record(100, Ok(())), record(5_100, Err(Failure::Status(503)))],
             decisions: Some(Decisions::none(Duration::from_secs(5))),
             peaks: Peaks { distinct: Some(1_000), own: Some(500) },
-            weather: Tally { requests: 5, ..Tally::default() },
+            network: NetworkCounts { requests: 5, ..NetworkCounts::default() },
         };
         let row = run.row();
         assert_eq!((row.p99_ms, row.p99_all_ms), (Some(100.0), Some(5_100.0)));

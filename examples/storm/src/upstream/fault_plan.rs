@@ -1,4 +1,4 @@
-//! The deck: which fault the next request meets.
+//! The fault plan: what happens to each request, in the order of arrival.
 
 use std::time::Duration;
 
@@ -7,41 +7,41 @@ use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use rand_distr::{Distribution, LogNormal};
 
-/// Shuffled blocks of forty cards, one card for each request in the order of arrival.
+/// Shuffled blocks of 40 behaviours, one for each request in the order of arrival.
 ///
-/// Every block holds the same faults, so a run of any length meets them in the stated shares; only
-/// their order and the latencies depend on the seed.
-pub(crate) struct Deck {
+/// Every block holds the same faults, so the share of each fault is the same in a run of any length. Only
+/// the order and the latencies depend on the seed.
+pub(crate) struct FaultPlan {
     random: Xoshiro256PlusPlus,
-    block: Vec<Card>,
+    block: Vec<Behaviour>,
 }
 
 /// What happens to one request.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Card {
-    /// Answered after this long.
+pub(crate) enum Behaviour {
+    /// The response comes after this latency.
     Healthy(Duration),
-    /// Answered, but only after this long: far more than anyone should wait.
+    /// The response comes after this latency, which is far longer than a caller should wait.
     Slow(Duration),
-    /// Answered at once with this status.
+    /// The response comes at once and has this status.
     Status(u16),
     /// The connection is reset while the request still lies unread in the socket.
     ResetBefore,
     /// The connection is reset once the request has been read.
     ResetAfter,
-    /// Nothing is said until the connection is reset, [`SILENCE`] later.
+    /// No response. The connection is reset after [`SILENCE`].
     Silent,
 }
 
-impl Deck {
+impl FaultPlan {
     pub(crate) fn new(seed: u64) -> Self {
         Self { random: Xoshiro256PlusPlus::seed_from_u64(seed), block: Vec::new() }
     }
 
-    pub(crate) fn deal(&mut self) -> Card {
+    pub(crate) fn next_behaviour(&mut self) -> Behaviour {
         loop {
-            if let Some(card) = self.block.pop() {
-                return card;
+            if let Some(behaviour) = self.block.pop() {
+                return behaviour;
             }
             self.refill();
         }
@@ -51,23 +51,23 @@ impl Deck {
         self.block.extend(FAULTS);
         for _ in 0..SLOW {
             let seconds = self.random.random_range(SLOW_SECONDS);
-            self.block.push(Card::Slow(Duration::from_secs_f64(seconds)));
+            self.block.push(Behaviour::Slow(Duration::from_secs_f64(seconds)));
         }
         while self.block.len() < BLOCK {
             let latency = latency(&mut self.random);
-            self.block.push(Card::Healthy(latency));
+            self.block.push(Behaviour::Healthy(latency));
         }
         self.block.shuffle(&mut self.random);
     }
 }
 
-/// 40 ms times a lognormal factor of median 1.
+/// Draws a latency: 40 ms times a lognormal factor of median 1.
 fn latency(random: &mut Xoshiro256PlusPlus) -> Duration {
     let factor = LogNormal::new(0.0, SIGMA).map_or(1.0, |factors| factors.sample(random));
     MEDIAN.mul_f64(factor)
 }
 
-/// How long a silent request is left open before the upstream cuts it.
+/// The time until the upstream resets the connection of a silent request.
 pub(crate) const SILENCE: Duration = Duration::from_secs(3);
 
 const BLOCK: usize = 40;
@@ -76,47 +76,48 @@ const SLOW_SECONDS: std::ops::Range<f64> = 2.0..3.0;
 const MEDIAN: Duration = Duration::from_millis(40);
 const SIGMA: f64 = 0.25;
 
-/// The three 5xx are those a network in front of a service answers with.
-const FAULTS: [Card; 8] = [
-    Card::Status(502),
-    Card::Status(503),
-    Card::Status(504),
-    Card::ResetBefore,
-    Card::ResetBefore,
-    Card::ResetAfter,
-    Card::ResetAfter,
-    Card::Silent,
+/// The three 5xx are the responses of a proxy in front of a service.
+const FAULTS: [Behaviour; 8] = [
+    Behaviour::Status(502),
+    Behaviour::Status(503),
+    Behaviour::Status(504),
+    Behaviour::ResetBefore,
+    Behaviour::ResetBefore,
+    Behaviour::ResetAfter,
+    Behaviour::ResetAfter,
+    Behaviour::Silent,
 ];
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn cards(seed: u64, number: usize) -> Vec<Card> {
-        let mut deck = Deck::new(seed);
-        (0..number).map(|_| deck.deal()).collect()
+    fn behaviours(seed: u64, number: usize) -> Vec<Behaviour> {
+        let mut plan = FaultPlan::new(seed);
+        (0..number).map(|_| plan.next_behaviour()).collect()
     }
 
     #[test]
-    fn every_block_of_forty_holds_exactly_the_stated_faults() {
-        for block in cards(7, 100 * BLOCK).chunks(BLOCK) {
-            let count = |of: fn(&Card) -> bool| block.iter().filter(|card| of(card)).count();
-            assert_eq!(count(|card| matches!(card, Card::Status(500..=599))), 3);
-            assert_eq!(count(|card| matches!(card, Card::ResetBefore)), 2);
-            assert_eq!(count(|card| matches!(card, Card::ResetAfter)), 2);
-            assert_eq!(count(|card| matches!(card, Card::Silent)), 1);
-            assert_eq!(count(|card| matches!(card, Card::Slow(_))), 2);
-            assert_eq!(count(|card| matches!(card, Card::Healthy(_))), 30);
+    fn block_of_40_holds_exactly_the_stated_faults() {
+        for block in behaviours(7, 100 * BLOCK).chunks(BLOCK) {
+            let count =
+                |of: fn(&Behaviour) -> bool| block.iter().filter(|behaviour| of(behaviour)).count();
+            assert_eq!(count(|behaviour| matches!(behaviour, Behaviour::Status(500..=599))), 3);
+            assert_eq!(count(|behaviour| matches!(behaviour, Behaviour::ResetBefore)), 2);
+            assert_eq!(count(|behaviour| matches!(behaviour, Behaviour::ResetAfter)), 2);
+            assert_eq!(count(|behaviour| matches!(behaviour, Behaviour::Silent)), 1);
+            assert_eq!(count(|behaviour| matches!(behaviour, Behaviour::Slow(_))), 2);
+            assert_eq!(count(|behaviour| matches!(behaviour, Behaviour::Healthy(_))), 30);
         }
     }
 
     #[test]
-    fn slow_answers_take_two_to_three_seconds_and_healthy_ones_forty_milliseconds_in_the_median() {
+    fn slow_response_takes_2_to_3_s_and_healthy_response_40_ms_in_the_median() {
         let mut healthy = Vec::new();
-        for card in cards(7, 1000 * BLOCK) {
-            match card {
-                Card::Slow(after) => assert!((2.0..3.0).contains(&after.as_secs_f64())),
-                Card::Healthy(after) => healthy.push(after),
+        for behaviour in behaviours(7, 1000 * BLOCK) {
+            match behaviour {
+                Behaviour::Slow(after) => assert!((2.0..3.0).contains(&after.as_secs_f64())),
+                Behaviour::Healthy(after) => healthy.push(after),
                 _ => {}
             }
         }
@@ -128,8 +129,8 @@ mod tests {
     }
 
     #[test]
-    fn the_same_seed_deals_the_same_cards_and_another_seed_others() {
-        assert_eq!(cards(7, 400), cards(7, 400));
-        assert_ne!(cards(7, 400), cards(8, 400));
+    fn plan_depends_only_on_the_seed() {
+        assert_eq!(behaviours(7, 400), behaviours(7, 400));
+        assert_ne!(behaviours(7, 400), behaviours(8, 400));
     }
 }

@@ -1,72 +1,73 @@
-//! A server's end of a connection, on which the weather strikes before a request is read.
+//! The server's end of a connection, which can be reset before a request is read.
 
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use crate::upstream::fault_plan::Card;
-use crate::upstream::network::{Fate, Weather};
+use crate::lock::lock;
+use crate::upstream::fault_plan::Behaviour;
+use crate::upstream::network::{Network, Treatment};
 
-/// A connection whose requests get their fate with their first byte.
+/// A connection that decides the treatment of a request at its first byte.
 ///
-/// A client sends its next request on a connection only after the whole answer to the last one. So the
-/// first bytes to arrive while no fate is in hand are a new request: they are peeked at, not read,
-/// the weather deals, and a reset *before the request was read* leaves them unread in the socket. Any
-/// other fate waits in the [`Hand`] until the parsed request comes to the handler and takes it.
+/// A client sends its next request on a connection only after the whole response to the previous one. So the
+/// first bytes to arrive while no treatment is pending belong to a new request. The stream peeks at these
+/// bytes, and the network decides. A reset *before the request was read* leaves the bytes unread in the socket.
+/// Any other treatment waits in [`PendingTreatment`] until the handler of the parsed request takes it.
 ///
-/// Closing is always a reset (`SO_LINGER` of zero), whoever closes and for whatever reason.
-pub(crate) struct Wire {
+/// Closing is always a reset (`SO_LINGER` of zero), no matter which side closes and why.
+pub(crate) struct FaultyStream {
     stream: TcpStream,
-    weather: Arc<Mutex<Weather>>,
-    hand: Hand,
+    network: Arc<Mutex<Network>>,
+    pending: PendingTreatment,
 }
 
-/// The fate of the request that is being read on one connection.
+/// The treatment of the request that is being read on one connection.
 #[derive(Clone, Default)]
-pub(crate) struct Hand(Arc<Mutex<Option<Fate>>>);
+pub(crate) struct PendingTreatment(Arc<Mutex<Option<Treatment>>>);
 
-impl Wire {
-    pub(crate) fn new(stream: TcpStream, weather: Arc<Mutex<Weather>>) -> io::Result<Self> {
+impl FaultyStream {
+    pub(crate) fn new(stream: TcpStream, network: Arc<Mutex<Network>>) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         stream.set_zero_linger()?;
-        Ok(Self { stream, weather, hand: Hand::default() })
+        Ok(Self { stream, network, pending: PendingTreatment::default() })
     }
 
-    pub(crate) fn hand(&self) -> Hand {
-        self.hand.clone()
+    pub(crate) fn pending(&self) -> PendingTreatment {
+        self.pending.clone()
     }
 
-    /// Waits for the first byte of a request and asks the weather about it.
-    fn poll_fate(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// Waits for the first byte of a request and lets the network decide its treatment.
+    fn poll_treatment(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut first = [0; 1];
         if ready!(self.stream.poll_peek(cx, &mut ReadBuf::new(&mut first)))? == 0 {
             return Poll::Ready(Ok(())); // the client has closed
         }
-        match lock(&self.weather).arrival(Instant::now()) {
-            Fate::Outage | Fate::Dealt(Card::ResetBefore) => {
+        match lock(&self.network).treat(Instant::now()) {
+            Treatment::Outage | Treatment::Planned(Behaviour::ResetBefore) => {
                 Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()))
             }
-            fate => {
-                self.hand.put(fate);
+            treatment => {
+                self.pending.put(treatment);
                 Poll::Ready(Ok(()))
             }
         }
     }
 }
 
-impl Hand {
-    /// Takes the fate of the request just read.
-    pub(crate) fn take(&self) -> Option<Fate> {
+impl PendingTreatment {
+    /// Takes the treatment of the request that was just read.
+    pub(crate) fn take(&self) -> Option<Treatment> {
         lock(&self.0).take()
     }
 
-    fn put(&self, fate: Fate) {
-        *lock(&self.0) = Some(fate);
+    fn put(&self, treatment: Treatment) {
+        *lock(&self.0) = Some(treatment);
     }
 
     fn is_empty(&self) -> bool {
@@ -74,20 +75,20 @@ impl Hand {
     }
 }
 
-impl AsyncRead for Wire {
+impl AsyncRead for FaultyStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.hand.is_empty() {
-            ready!(self.poll_fate(cx))?;
+        if self.pending.is_empty() {
+            ready!(self.poll_treatment(cx))?;
         }
         Pin::new(&mut self.stream).poll_read(cx, buffer)
     }
 }
 
-impl AsyncWrite for Wire {
+impl AsyncWrite for FaultyStream {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -112,13 +113,8 @@ impl AsyncWrite for Wire {
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
-    /// Says no farewell: it would reach the client as an orderly end, before the reset.
+    /// Does nothing: a FIN would reach the client as an orderly end, before the reset.
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
-}
-
-/// Nothing panics under these locks, so a poisoned one is as good as any.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,41 +1,41 @@
-//! The weather: what becomes of a request, decided by when and as which one it arrives, never by whom
-//! it comes from.
+//! The network: decides what happens to a request by the time and the number of the arrival, never by
+//! the client.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use crate::upstream::fault_plan::{Card, Deck};
+use crate::upstream::fault_plan::{Behaviour, FaultPlan};
 
-/// The state of the sky over one upstream.
+/// The state of the network before one upstream.
 ///
-/// Calm until [`begin`](Self::begin): requests are held, for the measurement of memory. From then on
-/// each request gets the deck's next card, unless an outage or the overload gate takes it first.
-pub(crate) struct Weather {
-    deck: Deck,
-    gate: Gate,
+/// In the calm phase, until [`begin`](Self::begin), requests are held so that the heap can be measured. In the
+/// storm, each request takes the plan's next behaviour. An outage or the rate gate overrides that behaviour.
+pub(crate) struct Network {
+    plan: FaultPlan,
+    gate: RateGate,
     began: Option<Instant>,
     released: bool,
-    tally: Tally,
+    counts: NetworkCounts,
 }
 
-/// What becomes of one request.
+/// How one request is treated.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Fate {
-    /// As the deck says.
-    Dealt(Card),
-    /// Reset before it is read: nothing gets through now.
+pub(crate) enum Treatment {
+    /// As the fault plan says.
+    Planned(Behaviour),
+    /// The connection is reset before the request is read, because of an outage.
     Outage,
-    /// Refused with `503` and `Retry-After: 1`: too many requests a second.
+    /// The response is `503` with `Retry-After: 1`, because there were too many requests a second.
     Overloaded,
-    /// Answered as soon as the upstream lets go of all it holds.
+    /// The response is sent when the upstream releases all held requests.
     Held,
 }
 
-/// What the upstream saw since the weather began, by fate.
+/// The requests since the storm began, by treatment.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Serialize)]
-pub(crate) struct Tally {
+pub(crate) struct NetworkCounts {
     /// All requests that arrived.
     pub(crate) requests: u64,
     pub(crate) healthy: u64,
@@ -46,115 +46,120 @@ pub(crate) struct Tally {
     pub(crate) silent: u64,
     pub(crate) outage: u64,
     pub(crate) overloaded: u64,
-    /// Requests held in the calm before, when all were let go at once.
+    /// Requests held in the calm phase, until all were released at once.
     pub(crate) held: u64,
 }
 
-impl Weather {
+impl Network {
     pub(crate) fn new(seed: u64) -> Self {
         Self {
-            deck: Deck::new(seed),
-            gate: Gate::default(),
+            plan: FaultPlan::new(seed),
+            gate: RateGate::default(),
             began: None,
             released: false,
-            tally: Tally::default(),
+            counts: NetworkCounts::default(),
         }
     }
 
-    /// In the calm before, nothing is held any more.
+    /// Stops counting requests as held in the calm phase.
     pub(crate) fn release(&mut self) {
         self.released = true;
     }
 
+    /// Begins the storm.
     pub(crate) fn begin(&mut self, now: Instant) {
         self.began = Some(now);
     }
 
-    pub(crate) fn tally(&self) -> Tally {
-        self.tally
+    pub(crate) fn counts(&self) -> NetworkCounts {
+        self.counts
     }
 
-    /// The fate of the request that arrives now. Each arrival takes a card, whatever becomes of it.
-    pub(crate) fn arrival(&mut self, now: Instant) -> Fate {
+    /// Decides the treatment of the request that arrives now.
+    ///
+    /// Each arrival takes a behaviour from the plan, even if an outage or the rate gate overrides it.
+    pub(crate) fn treat(&mut self, now: Instant) -> Treatment {
         let Some(began) = self.began else {
-            self.tally.held += u64::from(!self.released);
-            return Fate::Held;
+            self.counts.held += u64::from(!self.released);
+            return Treatment::Held;
         };
         let since = now.saturating_duration_since(began);
-        let card = self.deck.deal();
-        let fate = if outage(since) {
-            Fate::Outage
-        } else if self.gate.is_shut(since) {
-            Fate::Overloaded
+        let behaviour = self.plan.next_behaviour();
+        let treatment = if is_outage(since) {
+            Treatment::Outage
+        } else if self.gate.rejects(since) {
+            Treatment::Overloaded
         } else {
-            Fate::Dealt(card)
+            Treatment::Planned(behaviour)
         };
-        self.tally.count(fate);
-        fate
+        self.counts.count(treatment);
+        treatment
     }
 
-    /// When the next outage starts.
+    /// Returns the start of the next outage.
     pub(crate) fn next_outage(&self, now: Instant) -> Option<Instant> {
         let began = self.began?;
         let mut start = FIRST_OUTAGE;
         while began + start <= now {
-            start += EVERY;
+            start += OUTAGE_INTERVAL;
         }
         Some(began + start)
     }
 }
 
-impl Tally {
-    fn count(&mut self, fate: Fate) {
+impl NetworkCounts {
+    fn count(&mut self, treatment: Treatment) {
         self.requests += 1;
-        let counter = match fate {
-            Fate::Dealt(Card::Healthy(_)) => &mut self.healthy,
-            Fate::Dealt(Card::Slow(_)) => &mut self.slow,
-            Fate::Dealt(Card::Status(_)) => &mut self.status,
-            Fate::Dealt(Card::ResetBefore) => &mut self.reset_before,
-            Fate::Dealt(Card::ResetAfter) => &mut self.reset_after,
-            Fate::Dealt(Card::Silent) => &mut self.silent,
-            Fate::Outage => &mut self.outage,
-            Fate::Overloaded => &mut self.overloaded,
-            Fate::Held => &mut self.held,
+        let counter = match treatment {
+            Treatment::Planned(Behaviour::Healthy(_)) => &mut self.healthy,
+            Treatment::Planned(Behaviour::Slow(_)) => &mut self.slow,
+            Treatment::Planned(Behaviour::Status(_)) => &mut self.status,
+            Treatment::Planned(Behaviour::ResetBefore) => &mut self.reset_before,
+            Treatment::Planned(Behaviour::ResetAfter) => &mut self.reset_after,
+            Treatment::Planned(Behaviour::Silent) => &mut self.silent,
+            Treatment::Outage => &mut self.outage,
+            Treatment::Overloaded => &mut self.overloaded,
+            Treatment::Held => &mut self.held,
         };
         *counter += 1;
     }
 }
 
-/// Whether an outage lasts at this time since the weather began.
-fn outage(since: Duration) -> bool {
+/// Whether the time `since` the start of the storm is in an outage.
+fn is_outage(since: Duration) -> bool {
     outages(since).last().is_some_and(|(_, end)| since < end)
 }
 
-/// The outages that start up to this time since the weather began, as start and end.
+/// Returns the start and the end of the outages that start until `until` after the start of the storm.
 pub(crate) fn outages(until: Duration) -> impl Iterator<Item = (Duration, Duration)> {
-    std::iter::successors(Some(FIRST_OUTAGE), |start| Some(*start + EVERY))
+    std::iter::successors(Some(FIRST_OUTAGE), |start| Some(*start + OUTAGE_INTERVAL))
         .take_while(move |start| *start <= until)
-        .map(|start| (start, start + LASTS))
+        .map(|start| (start, start + OUTAGE_LENGTH))
 }
 
-/// At most 1000 requests a second, 200 at once: a generic cell rate algorithm, where `full` is the
-/// time at which a bucket that leaks a request per millisecond would be empty again.
+/// Admits at most 1,000 requests a second and a burst of 200, by the generic cell rate algorithm.
+///
+/// `arrival` is the theoretical arrival time of the next request: the time at which a bucket that leaks one
+/// request per millisecond is empty again.
 #[derive(Default)]
-struct Gate {
-    full: Duration,
+struct RateGate {
+    arrival: Duration,
 }
 
-impl Gate {
-    fn is_shut(&mut self, since: Duration) -> bool {
-        let full = self.full.max(since) + PER_REQUEST;
-        if full > since + BURST {
+impl RateGate {
+    fn rejects(&mut self, since: Duration) -> bool {
+        let arrival = self.arrival.max(since) + PER_REQUEST;
+        if arrival > since + BURST {
             return true;
         }
-        self.full = full;
+        self.arrival = arrival;
         false
     }
 }
 
 const FIRST_OUTAGE: Duration = Duration::from_millis(2_500);
-const EVERY: Duration = Duration::from_secs(5);
-const LASTS: Duration = Duration::from_millis(300);
+const OUTAGE_INTERVAL: Duration = Duration::from_secs(5);
+const OUTAGE_LENGTH: Duration = Duration::from_millis(300);
 const PER_REQUEST: Duration = Duration::from_millis(1);
 const BURST: Duration = Duration::from_millis(200);
 
@@ -162,16 +167,16 @@ const BURST: Duration = Duration::from_millis(200);
 mod tests {
     use super::*;
 
-    fn begun(seed: u64) -> (Weather, Instant) {
+    fn begun(seed: u64) -> (Network, Instant) {
         let began = Instant::now();
-        let mut weather = Weather::new(seed);
-        weather.begin(began);
-        (weather, began)
+        let mut network = Network::new(seed);
+        network.begin(began);
+        (network, began)
     }
 
     #[test]
-    fn an_outage_lasts_three_hundred_milliseconds_every_five_seconds_from_two_and_a_half_on() {
-        for (millis, lasts) in [
+    fn outage_lasts_300_ms_every_5_s_from_2500_ms_on() {
+        for (millis, expected) in [
             (0, false),
             (2_499, false),
             (2_500, true),
@@ -179,45 +184,42 @@ mod tests {
             (2_800, false),
             (7_500, true),
         ] {
-            assert_eq!(outage(Duration::from_millis(millis)), lasts, "at {millis} ms");
+            assert_eq!(is_outage(Duration::from_millis(millis)), expected, "at {millis} ms");
         }
     }
 
     #[test]
-    fn a_fate_depends_on_the_number_of_the_arrival_alone() {
-        let (mut slowly, began) = begun(5);
-        let (mut at_once, _) = begun(5);
+    fn treatment_depends_only_on_the_number_of_the_arrival() {
+        let (mut slow, began) = begun(5);
+        let (mut fast, _) = begun(5);
         for number in 0..200 {
-            assert_eq!(
-                slowly.arrival(began + Duration::from_millis(number * 10)),
-                at_once.arrival(began)
-            );
+            let slow = slow.treat(began + Duration::from_millis(number * 10));
+            assert_eq!(slow, fast.treat(began));
         }
     }
 
     #[test]
-    fn more_than_two_hundred_at_once_or_a_thousand_a_second_are_refused() {
-        let (mut weather, began) = begun(5);
-        let refused = |weather: &mut Weather, at: u64| {
-            (0..1000)
-                .filter(|_| weather.arrival(began + Duration::from_millis(at)) == Fate::Overloaded)
-                .count()
+    fn rate_gate_rejects_above_1000_requests_a_second_and_a_burst_of_200() {
+        let (mut network, began) = begun(5);
+        let rejected = |network: &mut Network, at: u64| {
+            let now = began + Duration::from_millis(at);
+            (0..1000).filter(|_| network.treat(now) == Treatment::Overloaded).count()
         };
-        assert_eq!(refused(&mut weather, 0), 800);
-        assert_eq!(refused(&mut weather, 50), 950);
-        assert_eq!(refused(&mut weather, 2_000), 800);
+        assert_eq!(rejected(&mut network, 0), 800);
+        assert_eq!(rejected(&mut network, 50), 950);
+        assert_eq!(rejected(&mut network, 2_000), 800);
     }
 
     #[test]
-    fn an_outage_takes_cards_too_so_that_later_arrivals_meet_the_same_faults() {
+    fn outage_consumes_planned_behaviours() {
         let (mut through, began) = begun(5);
         let (mut around, _) = begun(5);
         for _ in 0..100 {
-            through.arrival(began + Duration::from_millis(2_600));
-            around.arrival(began + Duration::from_secs(2));
+            through.treat(began + Duration::from_millis(2_600));
+            around.treat(began + Duration::from_secs(2));
         }
         let later = began + Duration::from_secs(4);
-        assert_eq!(through.arrival(later), around.arrival(later));
-        assert_eq!(through.tally().outage, 100);
+        assert_eq!(through.treat(later), around.treat(later));
+        assert_eq!(through.counts().outage, 100);
     }
 }

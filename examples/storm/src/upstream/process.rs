@@ -1,4 +1,4 @@
-//! The upstream as its client's process sees it: a child to start, to command and to end.
+//! The upstream as a child process: start, commands and end.
 
 use std::io;
 use std::process::Stdio;
@@ -8,18 +8,18 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::timeout;
 
-use crate::upstream::network::Tally;
-use crate::upstream::{BEGIN, RELEASE, REPORT, SETTLE};
+use crate::upstream::network::NetworkCounts;
+use crate::upstream::server::{BEGIN, RELEASE, REPORT, SETTLE};
 
-/// This very program once more, as an upstream.
-pub(crate) struct Upstream {
+/// A child process that runs this program as an upstream.
+pub(crate) struct UpstreamProcess {
     child: Child,
     commands: ChildStdin,
-    answers: Lines<BufReader<ChildStdout>>,
+    replies: Lines<BufReader<ChildStdout>>,
     origin: String,
 }
 
-impl Upstream {
+impl UpstreamProcess {
     pub(crate) async fn start(seed: u64) -> io::Result<Self> {
         let mut child = Command::new(std::env::current_exe()?)
             .args([FLAG, "--seed", &seed.to_string()])
@@ -27,44 +27,44 @@ impl Upstream {
             .stdout(Stdio::piped())
             .kill_on_drop(true)
             .spawn()?;
-        let (Some(commands), Some(answers)) = (child.stdin.take(), child.stdout.take()) else {
+        let (Some(commands), Some(replies)) = (child.stdin.take(), child.stdout.take()) else {
             return Err(io::ErrorKind::BrokenPipe.into());
         };
-        let answers = BufReader::new(answers).lines();
-        let mut upstream = Self { child, commands, answers, origin: String::new() };
-        upstream.origin = format!("http://127.0.0.1:{}", upstream.answer().await?);
+        let replies = BufReader::new(replies).lines();
+        let mut upstream = Self { child, commands, replies, origin: String::new() };
+        upstream.origin = format!("http://127.0.0.1:{}", upstream.reply().await?);
         Ok(upstream)
     }
 
-    /// Scheme and authority of its URLs.
+    /// Returns the scheme and authority of the URLs.
     pub(crate) fn origin(&self) -> &str {
         &self.origin
     }
 
-    /// Waits until no further request has come to it for a while.
+    /// Waits until no request has arrived for 40 ms.
     pub(crate) async fn settle(&mut self) -> io::Result<()> {
         self.command(SETTLE).await?;
-        self.answer().await.map(drop)
+        self.reply().await.map(drop)
     }
 
-    /// Lets it answer what it holds, all at once.
+    /// Makes the upstream respond to all held requests at once.
     pub(crate) async fn release(&mut self) -> io::Result<()> {
         self.command(RELEASE).await
     }
 
-    /// Starts the weather.
+    /// Begins the storm.
     pub(crate) async fn begin(&mut self) -> io::Result<()> {
         self.command(BEGIN).await
     }
 
-    /// What it saw since the weather began; then it ends.
-    pub(crate) async fn finish(mut self) -> io::Result<Tally> {
+    /// Returns the counts since the storm began, and ends the upstream.
+    pub(crate) async fn finish(mut self) -> io::Result<NetworkCounts> {
         self.command(REPORT).await?;
-        let tally = serde_json::from_str(&self.answer().await?)?;
+        let counts = serde_json::from_str(&self.reply().await?)?;
         drop(self.commands);
-        // It ends with its standard input; should it not, dropping the child kills it.
-        let _ = timeout(PATIENCE, self.child.wait()).await;
-        Ok(tally)
+        // The upstream ends with its standard input. If it does not, dropping the child kills it.
+        let _ = timeout(REPLY_TIMEOUT, self.child.wait()).await;
+        Ok(counts)
     }
 
     async fn command(&mut self, word: &str) -> io::Result<()> {
@@ -72,13 +72,13 @@ impl Upstream {
         self.commands.flush().await
     }
 
-    async fn answer(&mut self) -> io::Result<String> {
+    async fn reply(&mut self) -> io::Result<String> {
         let ended = || io::Error::new(io::ErrorKind::UnexpectedEof, "the upstream ended too early");
-        timeout(PATIENCE, self.answers.next_line()).await??.ok_or_else(ended)
+        timeout(REPLY_TIMEOUT, self.replies.next_line()).await??.ok_or_else(ended)
     }
 }
 
 /// The hidden argument that makes this program an upstream.
 pub(crate) const FLAG: &str = "--upstream";
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const REPLY_TIMEOUT: Duration = Duration::from_secs(10);
