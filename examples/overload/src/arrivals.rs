@@ -1,4 +1,4 @@
-//! When requests are made: an open loop, in which nobody waits for the answers to others.
+//! The times of the requests: an open loop, independent of the responses.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use rand::SeedableRng;
 use rand::rngs::Xoshiro256PlusPlus;
 use rand_distr::{Distribution, Exp};
 
-/// The times from `from` to `to` at which requests are due: a Poisson process with so many a second.
+/// Returns the times between `from` and `to` at which requests are due: a Poisson process.
 pub(crate) fn between(
     from: Duration,
     to: Duration,
@@ -22,7 +22,7 @@ pub(crate) fn between(
     })
 }
 
-/// Keeps the arrivals' draws apart from those of the work, which takes the seed as it is.
+/// Separates the random numbers of the arrivals from those of the work, which uses the plain seed.
 const STREAM: u64 = 0x6172_7269_7661_6c73;
 
 #[cfg(test)]
@@ -34,7 +34,7 @@ mod tests {
     }
 
     #[test]
-    fn as_many_requests_are_due_as_the_rate_says_in_order_and_within_the_time() {
+    fn arrivals_are_ordered_and_follow_the_rate() {
         let arrivals = ten_seconds(3);
         // Five standard deviations of a Poisson count of 10,000.
         assert!((9_500..=10_500).contains(&arrivals.len()), "{}", arrivals.len());
@@ -44,7 +44,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_seed_gives_the_same_arrivals_and_another_seed_others() {
+    fn arrivals_depend_only_on_the_seed() {
         assert_eq!(ten_seconds(3), ten_seconds(3));
         assert_ne!(ten_seconds(3), ten_seconds(4));
     }

@@ -1,4 +1,4 @@
-//! Those who call the server, and how long each of them is ready to wait.
+//! The callers: requests at fixed times, each with a time limit.
 
 use std::io;
 use std::net::SocketAddr;
@@ -18,53 +18,53 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tower::Service;
 
-/// One request as it went.
+/// The result of one request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Record {
-    /// When it was to be made, since the start of the run.
+    /// The time the request was due, since the start of the run.
     pub(crate) due: Duration,
-    /// How much later the callers' process came to it.
+    /// The delay until the callers' process sent the request.
     pub(crate) late: Duration,
-    /// How long it took from when it was due.
+    /// The time from when the request was due to its result.
     pub(crate) took: Duration,
     pub(crate) outcome: Outcome,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Outcome {
-    /// Answered in time.
+    /// The response came in time.
     Served,
-    /// Turned away with a 503.
+    /// The response was a 503.
     Rejected,
-    /// Not answered in time: the caller has left.
+    /// The caller left, because no response came in time.
     TimedOut,
-    /// Anything else: another status, a broken connection.
+    /// Another status, or a broken connection.
     Failed,
-    /// Not made, because too many others were under way.
+    /// Not sent, because 4,000 requests were in flight.
     NotSent,
 }
 
 /// All the callers of one server.
 pub(crate) struct Callers {
-    visits: Visits,
+    client: PageClient,
     start: Instant,
-    room: Arc<Semaphore>,
+    in_flight: Arc<Semaphore>,
     calls: JoinSet<Record>,
 }
 
-/// A client that opens as many connections as it needs, and the page it asks for.
+/// An HTTP client and the URI of the page.
 #[derive(Clone)]
-struct Visits {
+struct PageClient {
     client: Client<Connector, Empty<Bytes>>,
     page: Uri,
 }
 
 impl Callers {
-    /// Those who call the server at this address. Their time counts from now.
-    pub(crate) fn of(server: SocketAddr) -> Result<Self, http::Error> {
+    /// Creates the callers of the server at this address. The run starts now.
+    pub(crate) fn new(server: SocketAddr) -> Result<Self, http::Error> {
         let page = Uri::builder().scheme("http").authority(server.to_string()).path_and_query("/");
         Ok(Self {
-            visits: Visits {
+            client: PageClient {
                 client: Client::builder(TokioExecutor::new())
                     .retry_canceled_requests(false)
                     .pool_max_idle_per_host(IDLE)
@@ -72,7 +72,7 @@ impl Callers {
                 page: page.build()?,
             },
             start: Instant::now(),
-            room: Arc::new(Semaphore::new(ROOM)),
+            in_flight: Arc::new(Semaphore::new(MAX_IN_FLIGHT)),
             calls: JoinSet::new(),
         })
     }
@@ -81,16 +81,17 @@ impl Callers {
         self.start
     }
 
-    /// Makes each request when it is due, whatever becomes of the others; returns when all are made.
-    pub(crate) async fn make(&mut self, arrivals: impl Iterator<Item = Duration>) {
+    /// Sends each request when it is due, whatever the state of the others. Returns when all are sent.
+    pub(crate) async fn send(&mut self, arrivals: impl Iterator<Item = Duration>) {
         for due in arrivals {
             let at = self.start + due;
             sleep_until(at).await;
             let late = at.elapsed();
-            let (visits, place) = (self.visits.clone(), Arc::clone(&self.room).try_acquire_owned());
+            let (client, permit) =
+                (self.client.clone(), Arc::clone(&self.in_flight).try_acquire_owned());
             self.calls.spawn(async move {
-                let outcome = match place {
-                    Ok(_place) => visits.visit(at + PATIENCE).await,
+                let outcome = match permit {
+                    Ok(_permit) => client.fetch(at + PATIENCE).await,
                     Err(_) => Outcome::NotSent,
                 };
                 Record { due, late, took: at.elapsed(), outcome }
@@ -98,17 +99,17 @@ impl Callers {
         }
     }
 
-    /// How each request went, once the last is over.
-    pub(crate) async fn records(self) -> Vec<Record> {
+    /// Waits for the last result and returns all results.
+    pub(crate) async fn finish(self) -> Vec<Record> {
         self.calls.join_all().await
     }
 }
 
-impl Visits {
-    /// Asks for the page, and leaves at the deadline: with the connection, for HTTP/1 has no other way.
-    async fn visit(&self, deadline: Instant) -> Outcome {
+impl PageClient {
+    /// Requests the page. At the deadline it drops the connection, because HTTP/1 cannot cancel a request.
+    async fn fetch(&self, deadline: Instant) -> Outcome {
         let outcome = timeout_at(deadline, self.read()).await;
-        // The answer is looked at before the time, so on a loaded machine it may be there and be late.
+        // `timeout_at` polls the response before the timer, so on a loaded machine a late response may still be ready.
         outcome.ok().filter(|_| Instant::now() <= deadline).unwrap_or(Outcome::TimedOut)
     }
 
@@ -125,8 +126,9 @@ impl Visits {
     }
 }
 
-/// Connects without delays, and closes with a reset: thousands leave in a run, and each orderly farewell
-/// would block its port for a minute.
+/// Connects with `TCP_NODELAY`, and closes with a reset.
+///
+/// Thousands of connections close in a run. Each orderly close would block its port for a minute (`TIME_WAIT`).
 #[derive(Clone)]
 struct Connector(SocketAddr);
 
@@ -150,11 +152,11 @@ impl Service<Uri> for Connector {
     }
 }
 
-/// How long a caller waits for the whole answer.
+/// The time a caller waits for the whole response.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Far more than callers of that patience can be under way: only a client that is stuck meets this.
-const ROOM: usize = 4000;
+/// The most requests in flight. Only a client that hangs reaches this, because callers leave after [`PATIENCE`].
+const MAX_IN_FLIGHT: usize = 4000;
 
-/// Connections kept for later.
+/// The most idle connections.
 const IDLE: usize = 64;

@@ -1,44 +1,43 @@
-//! The overload: a server under three times the load it can bear, on real sockets, with and without the
-//! layers.
+//! The overload: a server under three times its capacity on real sockets, with and without the layers.
 //!
-//! `cargo run --release --example overload` starts an axum server on loopback, in a child process that is
-//! this very program once more, so that its memory can be told from the callers', and puts the same load on
-//! each of several servers, one after the other:
+//! `cargo run --release --example overload` puts the same load on several servers, one after the other. Each is
+//! an axum server on loopback, in a child process that runs this same program. The child's heap is therefore
+//! separate from that of the callers.
 //!
 //! | column | server |
 //! |---|---|
-//! | `bare` | nothing around the handler |
-//! | `concurrency` | `ThrottleLayer::concurrency(16).queue(Queue::new(32).max_wait(400 ms))` around all of it |
-//! | `codel` | `ThrottleLayer::concurrency(16).queue(Queue::new(200).codel(Codel::new(20 ms, 100 ms)))`: a longer queue, out of which whoever waited too long is shed |
+//! | `bare` | no layer around the handler |
+//! | `concurrency` | `ThrottleLayer::concurrency(16).queue(Queue::new(32).max_wait(400 ms))` around the router |
+//! | `codel` | `ThrottleLayer::concurrency(16).queue(Queue::new(200).codel(Codel::new(20 ms, 100 ms)))`: a longer queue, from which controlled delay sheds requests that waited too long |
 //! | `adaptive` | `ThrottleLayer::adaptive(Vegas::default())`, with the queue of `concurrency` |
 //!
 //! # The service
 //!
-//! A handler has a page made by a pool of eight workers, 40 ms of work each on average (lognormal, σ .25):
-//! 200 a second. The pool stands for a database or a pool of threads: its queue has no bound, and a job
-//! that has been handed in is done whether or not its caller still waits. A job holds 4 KiB.
+//! A handler gets its page from a pool of eight workers. A page takes 40 ms of work on average (lognormal,
+//! σ .25), so the capacity is 200 pages a second. The pool stands for a database or a thread pool: its queue is
+//! unbounded, and it completes each job whether or not the caller still waits. A job holds 4 KiB.
 //!
 //! # The load
 //!
-//! An open loop: requests come at random (a Poisson process), 600 a second, and nobody waits for the
-//! answers to others before making one's own. A caller who has no answer after 1 s leaves, and the
-//! answer is worth nothing. Then, for 2 s, 100 a second come, which the server could bear easily.
+//! The load is an open loop: 600 requests a second as a Poisson process, independent of the responses. A caller
+//! leaves after 1 s without a response, and a later response is worth nothing. After the overload, the load is
+//! 100 requests a second for 2 s, half of the capacity.
 //!
-//! Without a limit the queue grows by 400 jobs a second, a job is soon worked on only when its caller has
-//! gone, and so it stays after the overload, until the queue has been worked off. Behind a limit the work
-//! goes to callers who are still there, and the others learn at once that they must turn elsewhere.
+//! Without a limit the queue grows by 400 jobs a second. Soon the workers reach a job only after its caller has
+//! left. This continues after the overload until the queue is empty. Behind a limit the workers serve callers
+//! that still wait, and the other callers get a 503 at once.
 //!
-//! Goodput counts answers in time, from the end of the first second to the end of the overload. Latency is
-//! measured from when a request was due, whether or not the callers' process was late.
+//! Goodput counts responses in time, from the end of the first second to the end of the overload. Latency counts
+//! from the time a request was due, whether or not the callers' process was late.
 
 mod arguments;
 mod arrivals;
 mod callers;
 mod measure;
-mod pool;
 mod process;
 mod report;
 mod server;
+mod worker_pool;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -50,11 +49,10 @@ use tokio::time::sleep_until;
 use crate::arguments::Arguments;
 use crate::callers::{Callers, PATIENCE};
 use crate::measure::Run;
-use crate::process::Server;
+use crate::process::ServerProcess;
 use crate::report::Report;
 
-/// The overload, from its command line to its exit code: 0 when it has run, 1 when it could not, 2 for
-/// arguments that make no sense.
+/// Runs the overload. Exit codes: 0 for success, 1 if the overload could not run, 2 for invalid arguments.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let done = match &arguments.server {
@@ -74,13 +72,17 @@ pub fn main() -> ExitCode {
 async fn overload(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let mut servers = Vec::new();
     for name in server::NAMES.into_iter().filter(|name| arguments.includes(name)) {
-        eprintln!("{name}: {} s of overload, {} s of calm", arguments.seconds, CALM.as_secs());
-        servers.push(through(arguments, name).await?.row());
+        eprintln!(
+            "{name}: {} s of overload, {} s at half the capacity",
+            arguments.seconds,
+            RECOVERY.as_secs()
+        );
+        servers.push(run_server(arguments, name).await?.row());
     }
     let report = Report {
         seed: arguments.seed,
         seconds: arguments.seconds,
-        capacity_per_second: pool::capacity(),
+        capacity_per_second: worker_pool::capacity(),
         patience_ms: PATIENCE.as_millis(),
         servers,
     };
@@ -92,32 +94,33 @@ async fn overload(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// One server's run.
-async fn through(arguments: &Arguments, name: &'static str) -> Result<Run, Box<dyn Error>> {
+/// Runs one server.
+async fn run_server(arguments: &Arguments, name: &'static str) -> Result<Run, Box<dyn Error>> {
     let overload = Duration::from_secs(arguments.seconds.into());
-    let between =
-        |from, to, load| arrivals::between(from, to, load * pool::capacity(), arguments.seed);
-    let mut server = Server::start(name, arguments.seed).await?;
-    let start = server.condition().await?;
-    let mut callers = Callers::of(server.address())?;
+    let between = |from, to, load| {
+        arrivals::between(from, to, load * worker_pool::capacity(), arguments.seed)
+    };
+    let mut server = ServerProcess::start(name, arguments.seed).await?;
+    let start = server.snapshot().await?;
+    let mut callers = Callers::new(server.address())?;
     let middle = callers.start() + overload / 2;
-    let (half, ()) = tokio::join!(
+    let (middle_snapshot, ()) = tokio::join!(
         async {
             sleep_until(middle).await;
-            server.condition().await
+            server.snapshot().await
         },
-        callers.make(between(Duration::ZERO, overload, OVERLOAD)),
+        callers.send(between(Duration::ZERO, overload, OVERLOAD)),
     );
-    let end = server.condition().await?;
-    callers.make(between(overload, overload + CALM, HALF)).await;
-    let records = callers.records().await;
+    let end = server.snapshot().await?;
+    callers.send(between(overload, overload + RECOVERY, HALF)).await;
+    let records = callers.finish().await;
     server.end().await;
-    Ok(Run { name, records, overload, start, half: half?, end })
+    Ok(Run { name, records, overload, start, half: middle_snapshot?, end })
 }
 
-/// The load, in capacities.
+/// The load as a multiple of the capacity.
 const OVERLOAD: f64 = 3.0;
 const HALF: f64 = 0.5;
 
-/// How long half the load is put on after the overload.
-const CALM: Duration = Duration::from_secs(2);
+/// The time at half the capacity after the overload.
+const RECOVERY: Duration = Duration::from_secs(2);

@@ -1,58 +1,59 @@
-//! What a run comes to.
+//! The results of one run.
 
 use std::time::Duration;
 
 use serde::Serialize;
 
 use crate::callers::{Outcome, Record};
-use crate::pool;
-use crate::server::Condition;
+use crate::server::ServerSnapshot;
+use crate::worker_pool;
 
-/// One server's row: a member of `servers` in the JSON, whose keys are stable.
+/// The results of one server: a member of `servers` in the JSON, whose keys are stable.
 ///
-/// Unless it says otherwise, a number counts requests that were over, one way or the other, during the
-/// overload and after its first second.
+/// If not stated otherwise, a number counts requests whose result came during the overload and after its
+/// first second.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Row {
     pub(crate) name: &'static str,
     pub(crate) offered_per_second: f64,
-    /// Answered in time.
+    /// Responses in time, per second.
     pub(crate) goodput_per_second: f64,
     /// The same as a share of the capacity.
     pub(crate) goodput: f64,
-    /// Of those answered in time.
+    /// Latency of the responses in time.
     pub(crate) p50_ms: Option<f64>,
     pub(crate) p99_ms: Option<f64>,
     pub(crate) rejected: usize,
     pub(crate) timed_out: usize,
     pub(crate) failed: usize,
     pub(crate) not_sent: usize,
-    /// How late the callers' process came to a request, at worst and in the whole run: more than some ten
-    /// milliseconds say that the machine had no time for this program, and its other numbers mean less.
+    /// The largest delay of the callers' process in the whole run.
+    ///
+    /// If this is more than about 10 ms, the machine was too busy and the other numbers mean less.
     pub(crate) late_ms: f64,
-    /// Of the server's process, before the first request.
+    /// Heap of the server's process before the first request.
     pub(crate) heap_start_bytes: usize,
-    /// In the middle of the overload.
+    /// Heap in the middle of the overload.
     pub(crate) heap_half_bytes: usize,
-    /// At its end.
+    /// Heap at the end of the overload.
     pub(crate) heap_end_bytes: usize,
     /// The most jobs in the pool at once, in the whole overload.
     pub(crate) most_jobs: usize,
-    /// How many requests the layer let through at a time, at the end; `null` without one.
+    /// The concurrency limit at the end of the overload; `null` without a layer.
     pub(crate) limit: Option<u32>,
-    /// The share answered in time of those made after the overload, at half the capacity.
+    /// The share of responses in time among the requests after the overload, at half the capacity.
     pub(crate) recovered: f64,
 }
 
-/// All that is known of one server's run.
+/// The measurements of one server's run.
 pub(crate) struct Run {
     pub(crate) name: &'static str,
     pub(crate) records: Vec<Record>,
-    /// When the overload ended.
+    /// The end of the overload, since the start of the run.
     pub(crate) overload: Duration,
-    pub(crate) start: Condition,
-    pub(crate) half: Condition,
-    pub(crate) end: Condition,
+    pub(crate) start: ServerSnapshot,
+    pub(crate) half: ServerSnapshot,
+    pub(crate) end: ServerSnapshot,
 }
 
 impl Run {
@@ -61,7 +62,7 @@ impl Run {
         let within = |time: Duration| (WARM_UP..self.overload).contains(&time);
         let over: Vec<_> =
             self.records.iter().filter(|record| within(record.due + record.took)).collect();
-        let count = |what| over.iter().filter(|record| record.outcome == what).count();
+        let count = |outcome| over.iter().filter(|record| record.outcome == outcome).count();
         let served = over.iter().filter(|record| record.outcome == Outcome::Served);
         let mut took: Vec<_> = served.map(|record| record.took).collect();
         took.sort_unstable();
@@ -71,7 +72,7 @@ impl Run {
             name: self.name,
             offered_per_second: number(made) / seconds,
             goodput_per_second: goodput,
-            goodput: goodput / pool::capacity(),
+            goodput: goodput / worker_pool::capacity(),
             p50_ms: percentile(&took, 50),
             p99_ms: percentile(&took, 99),
             rejected: count(Outcome::Rejected),
@@ -97,13 +98,13 @@ impl Run {
     }
 }
 
-/// By nearest rank, in milliseconds; `None` of nothing.
+/// Returns the percentile by nearest rank in milliseconds, or `None` if there are no values.
 fn percentile(sorted: &[Duration], percent: usize) -> Option<f64> {
     let rank = (sorted.len() * percent).div_ceil(100).max(1);
     sorted.get(rank - 1).copied().map(millis)
 }
 
-/// In milliseconds, to the microsecond.
+/// Converts to milliseconds, rounded to the microsecond.
 fn millis(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1e6).round() / 1e3
 }
@@ -113,7 +114,7 @@ fn number(count: usize) -> f64 {
     count as f64
 }
 
-/// Until then the queues fill, and a bare server still answers.
+/// The time in which the queues fill and a bare server still responds in time.
 const WARM_UP: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
@@ -126,12 +127,12 @@ mod tests {
     }
 
     fn run(records: Vec<Record>) -> Run {
-        let [start, half, end] = [Condition::default(); 3];
+        let [start, half, end] = [ServerSnapshot::default(); 3];
         Run { name: "test", records, overload: Duration::from_secs(3), start, half, end }
     }
 
     #[test]
-    fn goodput_is_what_was_answered_in_time_after_the_warm_up_and_within_the_overload() {
+    fn goodput_counts_responses_in_time_after_the_warm_up_and_within_the_overload() {
         let run = run(vec![
             record(500, 100, Outcome::Served),
             record(900, 200, Outcome::Served),
@@ -142,14 +143,14 @@ mod tests {
         ]);
         let row = run.row();
         assert!((row.goodput_per_second - 1.0).abs() < 1e-9, "two in two seconds");
-        assert!((row.goodput * pool::capacity() - 1.0).abs() < 1e-9);
+        assert!((row.goodput * worker_pool::capacity() - 1.0).abs() < 1e-9);
         assert!((row.offered_per_second - 2.0).abs() < 1e-9, "four in two seconds");
         assert_eq!((row.p50_ms, row.p99_ms), (Some(100.0), Some(200.0)));
         assert_eq!((row.rejected, row.timed_out, row.failed, row.not_sent), (1, 1, 0, 0));
     }
 
     #[test]
-    fn recovery_looks_at_the_requests_made_after_the_overload_alone() {
+    fn recovery_counts_only_requests_after_the_overload() {
         let row = run(vec![
             record(2_900, 200, Outcome::Served),
             record(3_000, 10, Outcome::Served),
@@ -160,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn where_nobody_was_served_there_are_no_percentiles() {
+    fn percentiles_are_none_if_no_response_came_in_time() {
         let row = run(vec![record(1_500, 500, Outcome::TimedOut)]).row();
         assert_eq!((row.p50_ms, row.p99_ms), (None, None));
         assert!(row.goodput.abs() < 1e-9);

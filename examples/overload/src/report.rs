@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::measure::Row;
 
-/// An overload in numbers; its JSON keys are stable.
+/// The results of an overload. The JSON keys are stable.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Report {
     pub(crate) seed: u64,
@@ -17,7 +17,7 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// A column per server, a line per measure.
+    /// Returns a table with a column per server and a line per measure.
     pub(crate) fn table(&self) -> String {
         let mut table = Table::new();
         table.load_style(UTF8_BORDERS_ONLY);
@@ -42,20 +42,22 @@ const LINES: &[Line] = &[
     ("offered", |row| format!("{:.0}", row.offered_per_second)),
     ("served in time", |row| format!("{:.0}", row.goodput_per_second)),
     ("  of the capacity", |row| percent(row.goodput)),
-    ("P50 / P99 of those (ms)", |row| {
+    ("P50 / P99 of served (ms)", |row| {
         [row.p50_ms, row.p99_ms].map(|ms| ms.map_or_else(dash, |ms| format!("{ms:.0}"))).join(" / ")
     }),
     ("rejected with 503", |row| row.rejected.to_string()),
     ("timed out at the caller", |row| row.timed_out.to_string()),
     ("failed otherwise", |row| row.failed.to_string()),
     ("not sent", |row| row.not_sent.to_string()),
-    ("made late by at most (ms)", |row| format!("{:.0}", row.late_ms)),
+    ("callers' largest delay (ms)", |row| format!("{:.0}", row.late_ms)),
     ("server's heap at the start", |row| mib(row.heap_start_bytes)),
-    ("  after half of the time", |row| mib(row.heap_half_bytes)),
-    ("  at the end", |row| mib(row.heap_end_bytes)),
+    ("  at half of the overload", |row| mib(row.heap_half_bytes)),
+    ("  at the end of the overload", |row| mib(row.heap_end_bytes)),
     ("most jobs in the pool", |row| row.most_jobs.to_string()),
-    ("limit at the end", |row| row.limit.map_or_else(dash, |limit| limit.to_string())),
-    ("served in time afterwards, at half the capacity", |row| percent(row.recovered)),
+    ("limit at the end of the overload", |row| {
+        row.limit.map_or_else(dash, |limit| limit.to_string())
+    }),
+    ("served in time after the overload", |row| percent(row.recovered)),
 ];
 
 fn dash() -> String {
@@ -75,19 +77,20 @@ fn mib(bytes: usize) -> String {
 mod tests {
     use super::*;
     use crate::measure::Run;
-    use crate::server::Condition;
+    use crate::server::ServerSnapshot;
     use std::time::Duration;
 
     #[test]
-    fn the_table_names_each_server_and_keeps_a_line_per_measure() {
-        let condition = |mib: usize| Condition { heap_bytes: mib << 20, ..Condition::default() };
+    fn table_has_a_column_per_server() {
+        let snapshot =
+            |mib: usize| ServerSnapshot { heap_bytes: mib << 20, ..ServerSnapshot::default() };
         let run = Run {
             name: "bare",
             records: Vec::new(),
             overload: Duration::from_secs(2),
-            start: condition(1),
-            half: condition(20),
-            end: Condition { most_jobs: 77, ..condition(40) },
+            start: snapshot(1),
+            half: snapshot(20),
+            end: ServerSnapshot { most_jobs: 77, ..snapshot(40) },
         };
         let servers = vec![run.row()];
         let (capacity_per_second, patience_ms) = (400.0, 500);

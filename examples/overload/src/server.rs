@@ -1,4 +1,4 @@
-//! The server: axum on loopback, in a process of its own, bare or behind a limit.
+//! The server: axum on loopback in a process of its own, bare or behind a limit.
 
 use std::io;
 use std::net::Ipv4Addr;
@@ -18,70 +18,72 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::TcpListener;
 
-use crate::pool::{Pool, Times};
+use crate::worker_pool::{WorkTimes, WorkerPool};
 
-/// Counts the live bytes of this process, as the program asked for them.
+/// Counts the live bytes that this process has requested.
 #[global_allocator]
 static HEAP: PeakAlloc = PeakAlloc;
 
-/// The servers, in order.
+/// The names of the servers, in order.
 pub(crate) const NAMES: [&str; 4] = [BARE, CONCURRENCY, CODEL, ADAPTIVE];
 const BARE: &str = "bare";
 const CONCURRENCY: &str = "concurrency";
 const CODEL: &str = "codel";
 const ADAPTIVE: &str = "adaptive";
 
-/// How a server is at some moment.
+/// The state of a server at one moment.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Serialize)]
-pub(crate) struct Condition {
+pub(crate) struct ServerSnapshot {
     pub(crate) heap_bytes: usize,
-    /// The most jobs its pool has held at once, waiting or worked on.
+    /// The most jobs in the pool at once so far, waiting or in progress.
     pub(crate) most_jobs: usize,
-    /// How many requests its layer lets through at a time; `None` without one.
+    /// The concurrency limit; `None` without a layer.
     pub(crate) limit: Option<u32>,
 }
 
 /// Serves until standard input ends, so that no server outlives the process that started it.
 ///
-/// It prints its port as the first line on standard output, and a [`Condition`] as JSON for each line that
-/// comes in.
+/// The first line on standard output is the port. For each line on standard input it prints a
+/// [`ServerSnapshot`] as JSON.
 #[tokio::main(flavor = "current_thread")]
 pub(crate) async fn serve(name: &str, seed: u64) -> io::Result<()> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     println!("{}", listener.local_addr()?.port());
     let listener = listener.tap_io(|stream| {
-        // What it costs to be without it is a delay, and not an error.
+        // Without `TCP_NODELAY` responses are delayed but correct, so an error is ignored.
         let _ = stream.set_nodelay(true);
     });
-    let (pool, _workers) = Pool::open();
-    let times = Arc::new(Mutex::new(Times::new(seed)));
+    let (pool, _workers) = WorkerPool::open();
+    let times = Arc::new(Mutex::new(WorkTimes::new(seed)));
     let app = Router::new().route("/", get(page)).with_state((pool.clone(), times));
-    let (app, limit) = behind(name, app);
-    let answers = async {
-        let mut questions = BufReader::new(tokio::io::stdin()).lines();
-        while questions.next_line().await?.is_some() {
-            let condition = Condition {
+    let (app, limit) = wrap(name, app);
+    let commands = async {
+        let mut lines = BufReader::new(tokio::io::stdin()).lines();
+        while lines.next_line().await?.is_some() {
+            let snapshot = ServerSnapshot {
                 heap_bytes: HEAP.current_usage(),
-                most_jobs: pool.most(),
+                most_jobs: pool.max_jobs(),
                 limit: limit.as_ref().map(|limit| limit()),
             };
-            println!("{}", serde_json::to_string(&condition)?);
+            println!("{}", serde_json::to_string(&snapshot)?);
         }
         Ok(())
     };
     tokio::select! {
         served = axum::serve(listener, app) => served,
-        ended = answers => ended,
+        ended = commands => ended,
     }
 }
 
-async fn page(State((pool, times)): State<(Pool, Arc<Mutex<Times>>)>) -> Result<Bytes, StatusCode> {
+async fn page(
+    State((pool, times)): State<(WorkerPool, Arc<Mutex<WorkTimes>>)>,
+) -> Result<Bytes, StatusCode> {
     let takes = times.lock().unwrap_or_else(PoisonError::into_inner).draw();
     pool.page(takes).await.ok_or(StatusCode::INTERNAL_SERVER_ERROR)
 }
 
-/// Puts the layer of this name around the app, and tells how to learn its limit.
-fn behind(name: &str, app: Router) -> (Router, Option<Limit>) {
+/// Wraps the app in the layer of this name. Returns a function that reads the limit.
+fn wrap(name: &str, app: Router) -> (Router, Option<Limit>) {
     match name {
         CONCURRENCY => {
             let layer = ThrottleLayer::concurrency(PERMITS).queue(Queue::new(QUEUE).max_wait(WAIT));
@@ -111,17 +113,17 @@ fn limit<A: Regulate>(handle: ThrottleHandle<ConcurrencyLimit<A>>) -> Limit {
     Box::new(move || handle.limit())
 }
 
-/// Twice as many as there are workers, so that none is idle between two jobs.
+/// Twice the number of workers, so that no worker is idle between two jobs.
 const PERMITS: u32 = 16;
 
-/// Emptied in 160 ms: far less than anybody's patience.
+/// Drained in 160 ms, far less than the 1 s that a caller waits.
 const QUEUE: usize = 32;
 const WAIT: Duration = Duration::from_millis(400);
 
-/// Emptied in 1 s, when nobody would be left: it is for the delay, and not for the length, to end a wait.
+/// Drained in 1 s, after which every caller would have left. So controlled delay must end the wait, not the queue's length.
 const LONG_QUEUE: usize = 200;
 
-/// Half a job's time. The 5 ms of the paper are for shorter ones: where this process comes to the next
-/// request only after twice the target, nobody in the queue has waited for less, and all are shed.
+/// Half of the time of a job. The paper's 5 ms suit shorter jobs: if the process reaches the next request only
+/// after twice the target, every queued request has waited too long, and `Codel` sheds all of them.
 const TARGET: Duration = Duration::from_millis(20);
 const INTERVAL: Duration = Duration::from_millis(100);

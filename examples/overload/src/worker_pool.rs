@@ -1,4 +1,4 @@
-//! What the server is for: a pool of workers with a queue before it, as a database or a thread pool is.
+//! A pool of workers with an unbounded queue. It stands for a database or a thread pool.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -12,82 +12,82 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-/// The way to the workers.
+/// A handle that sends jobs to the workers.
 ///
-/// Their queue has no bound, and what stands in it is worked on whether or not anybody still waits for it:
-/// nobody tells a database that a user has closed the page.
+/// The queue is unbounded, and the workers complete a queued job even if its caller has left. Likewise a
+/// database does not learn that a user has closed the page.
 #[derive(Clone)]
-pub(crate) struct Pool {
+pub(crate) struct WorkerPool {
     jobs: mpsc::UnboundedSender<Job>,
-    held: Arc<Held>,
+    counts: Arc<JobCounts>,
 }
 
 struct Job {
-    came: Instant,
-    takes: Duration,
-    /// What is worked on; it becomes the answer.
+    queued_at: Instant,
+    work_time: Duration,
+    /// The memory of the job, which becomes the response.
     page: Vec<u8>,
-    answer: oneshot::Sender<Bytes>,
+    response: oneshot::Sender<Bytes>,
 }
 
-/// How many jobs are in the pool, in the queue or with a worker.
+/// The number of jobs in the pool, queued or in progress.
 #[derive(Default)]
-struct Held {
+struct JobCounts {
     now: AtomicUsize,
-    most: AtomicUsize,
+    max: AtomicUsize,
 }
 
-impl Pool {
-    /// Employs the workers, which work as long as the set is kept.
+impl WorkerPool {
+    /// Starts the workers. They stop when the returned set is dropped.
     pub(crate) fn open() -> (Self, JoinSet<()>) {
         let (jobs, queue) = mpsc::unbounded_channel();
         let queue = Arc::new(Mutex::new(queue));
-        let held = Arc::<Held>::default();
+        let counts = Arc::<JobCounts>::default();
         let mut workers = JoinSet::new();
         for _ in 0..WORKERS {
-            workers.spawn(work(Arc::clone(&queue), Arc::clone(&held)));
+            workers.spawn(work(Arc::clone(&queue), Arc::clone(&counts)));
         }
-        (Self { jobs, held }, workers)
+        (Self { jobs, counts }, workers)
     }
 
-    /// Has a page made; `None` if the pool is closed.
-    pub(crate) async fn page(&self, takes: Duration) -> Option<Bytes> {
-        let (answer, answered) = oneshot::channel();
-        let job = Job { came: Instant::now(), takes, page: vec![b'.'; PAGE], answer };
-        let held = self.held.now.fetch_add(1, Relaxed) + 1;
-        self.held.most.fetch_max(held, Relaxed);
+    /// Makes a page; `None` if the pool is closed.
+    pub(crate) async fn page(&self, work_time: Duration) -> Option<Bytes> {
+        let (response, receiver) = oneshot::channel();
+        let job = Job { queued_at: Instant::now(), work_time, page: vec![b'.'; PAGE], response };
+        let now = self.counts.now.fetch_add(1, Relaxed) + 1;
+        self.counts.max.fetch_max(now, Relaxed);
         self.jobs.send(job).ok()?;
-        answered.await.ok()
+        receiver.await.ok()
     }
 
-    /// The most jobs it has ever held at once.
-    pub(crate) fn most(&self) -> usize {
-        self.held.most.load(Relaxed)
+    /// Returns the most jobs in the pool at once so far.
+    pub(crate) fn max_jobs(&self) -> usize {
+        self.counts.max.load(Relaxed)
     }
 }
 
-/// One worker: a job at a time, in the order they came.
+/// Runs one worker: one job at a time, in the order of the queue.
 ///
-/// It begins a job when the last one was due and not when its timer fired, which is up to a millisecond
-/// later and more on a loaded machine. So the capacity is what is stated, as long as jobs are there.
-async fn work(queue: Arc<Mutex<mpsc::UnboundedReceiver<Job>>>, held: Arc<Held>) {
+/// A job begins when the previous job was due, not when its timer fired. The timer fires up to a millisecond
+/// later, and later still on a loaded machine. So the capacity is exact as long as jobs are queued.
+async fn work(queue: Arc<Mutex<mpsc::UnboundedReceiver<Job>>>, counts: Arc<JobCounts>) {
     let mut free = Instant::now();
     loop {
         let Some(job) = queue.lock().await.recv().await else { return };
-        free = free.max(job.came) + job.takes;
+        free = free.max(job.queued_at) + job.work_time;
         sleep_until(free).await;
-        held.now.fetch_sub(1, Relaxed);
-        // An error here is a caller that has gone: the work was for nothing.
-        let _ = job.answer.send(job.page.into());
+        counts.now.fetch_sub(1, Relaxed);
+        // An error here means that the caller has left, so the result is dropped.
+        let _ = job.response.send(job.page.into());
     }
 }
 
-/// How long jobs take: 40 ms on average, times a lognormal factor.
-pub(crate) struct Times {
+/// The work times of jobs: 40 ms on average, times a lognormal factor.
+pub(crate) struct WorkTimes {
     random: Xoshiro256PlusPlus,
 }
 
-impl Times {
+impl WorkTimes {
     pub(crate) fn new(seed: u64) -> Self {
         Self { random: Xoshiro256PlusPlus::seed_from_u64(seed) }
     }
@@ -99,7 +99,7 @@ impl Times {
     }
 }
 
-/// Jobs a second that the workers can do.
+/// Returns the number of jobs that the workers complete per second.
 pub(crate) fn capacity() -> f64 {
     f64::from(WORKERS) / MEAN.as_secs_f64()
 }
@@ -108,7 +108,7 @@ const WORKERS: u32 = 8;
 const MEAN: Duration = Duration::from_millis(40);
 const SIGMA: f64 = 0.25;
 
-/// Bytes of an answer, and of a job while it waits.
+/// Bytes of a response, and of a queued job.
 const PAGE: usize = 4096;
 
 #[cfg(test)]
@@ -117,8 +117,8 @@ mod tests {
     use tokio::task::yield_now;
 
     #[test]
-    fn work_takes_forty_milliseconds_on_average() {
-        let mut times = Times::new(3);
+    fn work_time_is_40_ms_on_average() {
+        let mut times = WorkTimes::new(3);
         let total: Duration = (0..20_000).map(|_| times.draw()).sum();
         // The standard deviation of a factor is √(e^.0625 − 1) = .254: five of the mean are .36 ms.
         let mean = total.as_secs_f64() / 20_000.0;
@@ -126,8 +126,8 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn eight_jobs_are_worked_on_at_a_time_and_the_ninth_waits() {
-        let (pool, _workers) = Pool::open();
+    async fn ninth_job_waits_for_one_of_eight_workers() {
+        let (pool, _workers) = WorkerPool::open();
         let start = Instant::now();
         let mut pages = JoinSet::new();
         for _ in 0..9 {
@@ -142,12 +142,12 @@ mod tests {
         made.sort_unstable();
         assert_eq!(made[7], (Some(4096), 30));
         assert_eq!(made[8], (Some(4096), 60));
-        assert_eq!(pool.most(), 9);
+        assert_eq!(pool.max_jobs(), 9);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_work_of_a_caller_who_has_gone_is_done_all_the_same() {
-        let (pool, _workers) = Pool::open();
+    async fn job_is_completed_after_its_caller_has_left() {
+        let (pool, _workers) = WorkerPool::open();
         let start = Instant::now();
         for _ in 0..8 {
             let gone = pool.page(Duration::from_millis(30));

@@ -1,5 +1,5 @@
-//! The built example, run as a user runs it.
-#![expect(clippy::unwrap_used, reason = "helpers of tests, too")]
+//! Runs the built example as a child process.
+#![expect(clippy::unwrap_used, reason = "the helpers of tests may panic")]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -7,7 +7,9 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
 
 use serde_json::Value;
 
-/// Beside this test's own directory; `cargo test` builds the examples of a package with its tests.
+/// Returns the command of the built example.
+///
+/// `cargo test` builds the examples of a package with its tests, into the directory next to that of this test.
 fn overload() -> Command {
     let test = std::env::current_exe().unwrap();
     let program = test.ancestors().nth(2).unwrap().join("examples").join("overload");
@@ -24,7 +26,7 @@ fn run(arguments: &[&str]) -> Output {
 }
 
 #[test]
-fn json_is_one_object_with_the_stable_keys_and_nothing_else_on_standard_output() {
+fn json_is_one_object_with_the_stable_keys() {
     let output = run(&["--json", "--seed", "5", "--seconds", "2"]);
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -57,15 +59,15 @@ fn json_is_one_object_with_the_stable_keys_and_nothing_else_on_standard_output()
     }
     let (bare, limited) = (&servers[0], &servers[1]);
     assert!(bare["limit"].is_null() && bare["rejected"] == 0, "{bare}");
-    // How much is offered depends on the machine; that no more jobs run than the limit allows does not.
+    // The offered load depends on the machine. The limit on concurrent jobs does not.
     assert_eq!(limited["limit"], 16, "{limited}");
     assert!(limited["most_jobs"].as_u64() <= Some(16), "{limited}");
     assert!(bare["most_jobs"].as_u64() >= limited["most_jobs"].as_u64(), "{bare}");
 }
 
 #[test]
-fn bad_arguments_end_with_a_clear_error_and_code_2() {
-    for (arguments, what) in [
+fn invalid_argument_exits_with_code_2_and_names_the_argument() {
+    for (arguments, name) in [
         (["--seconds", "1"], "--seconds"),
         (["--seconds", "many"], "--seconds"),
         (["--seed", "1.5"], "--seed"),
@@ -73,15 +75,15 @@ fn bad_arguments_end_with_a_clear_error_and_code_2() {
         (["--overload", "1"], "--overload"),
     ] {
         let output = run(&arguments);
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
-        assert!(said.contains("error") && said.contains(what), "{arguments:?}: {said}");
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {error}");
+        assert!(error.contains("error") && error.contains(name), "{arguments:?}: {error}");
         assert!(output.stdout.is_empty(), "{arguments:?}");
     }
 }
 
 #[test]
-fn help_names_every_option_and_hides_what_is_not_for_users() {
+fn help_names_every_option_except_the_internal_ones() {
     let output = run(&["--help"]);
     let help = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(0));
@@ -92,28 +94,28 @@ fn help_names_every_option_and_hides_what_is_not_for_users() {
 }
 
 #[test]
-fn a_server_ends_with_its_standard_input() {
-    let (mut child, questions, _answers, _) = server("bare");
-    drop(questions);
+fn server_ends_with_its_standard_input() {
+    let (mut child, commands, _answers, _) = server("bare");
+    drop(commands);
     assert!(child.wait().unwrap().success());
 }
 
 #[test]
-fn a_server_answers_with_a_page_and_tells_its_condition() {
-    let (mut child, mut questions, mut answers, port) = server("concurrency");
+fn server_responds_with_a_page_and_prints_a_snapshot() {
+    let (mut child, mut commands, mut answers, port) = server("concurrency");
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
     stream.write_all(b"GET / HTTP/1.1\r\nhost: server\r\nconnection: close\r\n\r\n").unwrap();
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).unwrap();
     assert!(answer.starts_with(b"HTTP/1.1 200 OK"), "{}", String::from_utf8_lossy(&answer));
     assert!(answer.ends_with(&[b'.'; 4096]));
-    questions.write_all(b"?\n").unwrap();
-    let mut condition = String::new();
-    answers.read_line(&mut condition).unwrap();
-    let condition: Value = serde_json::from_str(&condition).unwrap();
-    assert_eq!((&condition["most_jobs"], &condition["limit"]), (&1.into(), &16.into()));
-    assert!(condition["heap_bytes"].as_u64() > Some(0));
-    drop(questions);
+    commands.write_all(b"?\n").unwrap();
+    let mut snapshot = String::new();
+    answers.read_line(&mut snapshot).unwrap();
+    let snapshot: Value = serde_json::from_str(&snapshot).unwrap();
+    assert_eq!((&snapshot["most_jobs"], &snapshot["limit"]), (&1.into(), &16.into()));
+    assert!(snapshot["heap_bytes"].as_u64() > Some(0));
+    drop(commands);
     child.wait().unwrap();
 }
 
@@ -124,9 +126,9 @@ fn server(name: &str) -> (Child, ChildStdin, BufReader<ChildStdout>, u16) {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let questions = child.stdin.take().unwrap();
+    let commands = child.stdin.take().unwrap();
     let mut answers = BufReader::new(child.stdout.take().unwrap());
     let mut port = String::new();
     answers.read_line(&mut port).unwrap();
-    (child, questions, answers, port.trim().parse().unwrap())
+    (child, commands, answers, port.trim().parse().unwrap())
 }
