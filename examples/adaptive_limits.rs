@@ -1,5 +1,6 @@
-//! How the adaptive limits follow a service that loses half of its servers and gets them back, in virtual
-//! time: a table, and a picture in `target/adaptive_limits.svg` or the file that is named.
+//! The adaptive limits under a service that loses half of its servers and regains them, in virtual time.
+//!
+//! Prints a table, and writes a plot to the file of the first argument. Default: `target/adaptive_limits.svg`.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -28,7 +29,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// A law, and what each call saw of it.
+/// The calls under one law.
 struct Run {
     name: &'static str,
     calls: Vec<Call>,
@@ -38,7 +39,7 @@ struct Run {
 struct Call {
     ended: Duration,
     rtt: Duration,
-    /// The limit from then on.
+    /// The limit after the call.
     limit: u32,
 }
 
@@ -61,20 +62,19 @@ fn run(name: &'static str, mut law: impl Adapt) -> Run {
 }
 
 impl Run {
-    /// The calls that ended while this part was the current one.
+    /// Returns the calls that ended in a part.
     fn part(&self, part: u32) -> impl Iterator<Item = &Call> {
         let during = PART * part..PART * (part + 1);
         self.calls.iter().filter(move |call| during.contains(&call.ended))
     }
 
-    /// In a part: the median limit, what was answered in percent of what the servers can, and within what time
-    /// 95 % of the calls were, in milliseconds.
+    /// Returns the median limit of a part, the throughput in percent of the capacity, and P95 in milliseconds.
     fn figures(&self, part: u32, servers: u32) -> (u32, f64, f64) {
         let limit = percentile(50, self.part(part).map(|call| call.limit));
         let rtt = percentile(95, self.part(part).map(|call| call.rtt));
-        let answered = u32::try_from(self.part(part).count()).unwrap_or(u32::MAX);
+        let completed = u32::try_from(self.part(part).count()).unwrap_or(u32::MAX);
         let capacity = (PART * servers).div_duration_f64(SERVICE);
-        (limit, 100.0 * f64::from(answered) / capacity, rtt.as_secs_f64() * 1e3)
+        (limit, 100.0 * f64::from(completed) / capacity, rtt.as_secs_f64() * 1e3)
     }
 
     fn caption(&self) -> String {
@@ -82,26 +82,24 @@ impl Run {
         let medians: Vec<_> = figures.iter().map(|(limit, _, _)| limit.to_string()).collect();
         let p95s: Vec<_> = figures.iter().map(|(_, _, p95)| format!("{p95:.0}")).collect();
         let (medians, p95s) = (medians.join(", "), p95s.join(", "));
-        format!("{}: median {medians}; 95 % of calls within {p95s} ms", self.name)
+        format!("{}: median {medians}; P95 {p95s} ms", self.name)
     }
 }
 
 fn table(runs: &[Run]) {
-    println!("Calls of 10 ms arrive at twice the rate that twenty servers can answer.\n");
+    println!("Calls of 10 ms arrive at twice the capacity of 20 servers.\n");
     println!("          |      20 servers       |      10 servers       |      20 servers");
-    println!("          | limit  answered   P95 | limit  answered   P95 | limit  answered   P95");
+    println!("          | limit completed   P95 | limit completed   P95 | limit completed   P95");
     for run in runs {
         print!("{:9}", run.name);
         for (part, servers) in (0..).zip(SERVERS) {
-            let (limit, answered, p95) = run.figures(part, servers);
+            let (limit, completed, p95) = run.figures(part, servers);
             let limit = if limit == u32::MAX { "-".to_owned() } else { limit.to_string() };
-            print!(" | {limit:>5} {answered:>6.1} % {p95:>5.0}");
+            print!(" | {limit:>5} {completed:>6.1} % {p95:>5.0}");
         }
         println!();
     }
-    println!(
-        "\nanswered: of what the servers can answer. P95: of the calls that were admitted, in ms."
-    );
+    println!("\ncompleted: percent of the capacity. P95: of the admitted calls, in ms.");
 }
 
 fn draw(file: &Path, runs: &[Run]) -> Result<(), Box<dyn Error>> {
@@ -115,7 +113,7 @@ fn draw(file: &Path, runs: &[Run]) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The limit of one law as time goes by, over what it should be: once to twice the servers.
+/// Plots the limit of one law over time. The background marks one to two times the number of servers.
 fn limits(area: &DrawingArea<SVGBackend<'_>, Shift>, run: &Run) -> Result<(), Box<dyn Error>> {
     let end = PART.as_secs_f64() * 3.0;
     let mut chart = ChartBuilder::on(area)
@@ -125,12 +123,12 @@ fn limits(area: &DrawingArea<SVGBackend<'_>, Shift>, run: &Run) -> Result<(), Bo
         .x_label_area_size(30)
         .y_label_area_size(50)
         .build_cartesian_2d(0.0..end, 0.0..50.0)?;
-    let wanted = (0..).zip(SERVERS).map(|(part, servers)| {
+    let target = (0..).zip(SERVERS).map(|(part, servers)| {
         let (from, to) = (PART * part, PART * (part + 1));
         let (low, high) = (f64::from(servers), f64::from(2 * servers));
-        Rectangle::new([(from.as_secs_f64(), low), (to.as_secs_f64(), high)], WANTED.filled())
+        Rectangle::new([(from.as_secs_f64(), low), (to.as_secs_f64(), high)], TARGET.filled())
     });
-    chart.draw_series(wanted)?;
+    chart.draw_series(target)?;
     chart
         .configure_mesh()
         .y_desc("limit")
@@ -144,7 +142,7 @@ fn limits(area: &DrawingArea<SVGBackend<'_>, Shift>, run: &Run) -> Result<(), Bo
     Ok(())
 }
 
-/// Points of (seconds, limit), two for each change.
+/// Returns points of (seconds, limit), two for each change.
 fn steps(calls: &[Call]) -> Vec<(f64, f64)> {
     let changes = calls.windows(2).filter_map(|pair| match pair {
         [before, after] if before.limit != after.limit => Some(
@@ -168,10 +166,10 @@ const SERVICE: Duration = Duration::from_millis(10);
 const PART: Duration = Duration::from_secs(20);
 const SERVERS: [u32; 3] = [20, 10, 20];
 
-const TITLE: &str = "The limit, for 20 servers, 10, and 20 again, with twice the load. Green: once to \
-                     twice the servers. Dips: probes.";
+const TITLE: &str = "The limit with 20, 10 and again 20 servers, at twice the capacity. Green: one to two \
+                     times the servers. Dips: probes.";
 const WIDTH: u32 = 1000;
 const HEIGHT: u32 = 1050;
 const FONT: &str = "sans-serif";
-const WANTED: RGBColor = RGBColor(214, 234, 220);
+const TARGET: RGBColor = RGBColor(214, 234, 220);
 const BLUE: RGBColor = RGBColor(31, 97, 191);

@@ -1,4 +1,6 @@
-//! An axum server that answers in time, and a handler that knows how much time it has.
+//! `DeadlineLayer` around an axum router, and a handler that reads the remaining time.
+//!
+//! Prints the response of a fast handler and the 504 of a handler that never responds.
 
 use std::{future::pending, time::Duration};
 
@@ -10,14 +12,16 @@ use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use tokio::net::TcpListener;
 
 async fn hello() -> String {
+    // The layer sets the ambient deadline, so handlers and clients within them can read it.
     let left = Deadline::current().map(Deadline::remaining).unwrap_or_default();
     format!("hello, with {} ms left", left.as_millis())
 }
 
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
+    // `.http()` turns an exceeded deadline into a 504.
     let deadline = DeadlineLayer::new(Duration::from_millis(300)).http();
-    let counts = deadline.handle();
+    let handle = deadline.handle();
     let app = Router::new()
         .route("/hello", get(hello))
         .route("/stuck", get(pending::<()>))
@@ -25,7 +29,7 @@ async fn main() -> Result<(), BoxError> {
 
     let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
     let address = listener.local_addr()?;
-    let visit = async {
+    let requests = async {
         let client = Client::builder(TokioExecutor::new()).build_http::<Body>();
         for (path, expected) in [("hello", StatusCode::OK), ("stuck", StatusCode::GATEWAY_TIMEOUT)]
         {
@@ -40,9 +44,9 @@ async fn main() -> Result<(), BoxError> {
     };
     tokio::select! {
         served = axum::serve(listener, app) => served?,
-        visited = visit => visited?,
+        done = requests => done?,
     }
-    assert_eq!(counts.exceeded(), 1);
-    println!("{} call ran out of time", counts.exceeded());
+    assert_eq!(handle.exceeded(), 1);
+    println!("{} request exceeded its deadline", handle.exceeded());
     Ok(())
 }

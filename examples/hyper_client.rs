@@ -1,4 +1,6 @@
-//! A client of hyper-util that repeats what failed, body and all, within a deadline.
+//! `DeadlineLayer`, `RetryLayer` and `ThrottleLayer` around the client of hyper-util.
+//!
+//! The retries send the request body again. Prints each call of the upstream, and the final status.
 
 use std::{
     sync::atomic::{AtomicU32, Ordering},
@@ -14,7 +16,7 @@ use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use tokio::net::TcpListener;
 use tower::{ServiceBuilder, ServiceExt};
 
-/// Busy at first.
+/// Responds with a 503 twice, then with a 201.
 async fn save(body: String) -> StatusCode {
     static CALLS: AtomicU32 = AtomicU32::new(0);
     let call = CALLS.fetch_add(1, Ordering::Relaxed) + 1;
@@ -31,9 +33,13 @@ async fn main() -> Result<(), BoxError> {
 
     let retry = RetryLayer::new(3).backoff(Backoff::constant(Duration::from_millis(20)));
     let client = ServiceBuilder::new()
+        // The time of the whole call: all attempts, the backoff between them and the body.
         .layer(DeadlineLayer::new(Duration::from_secs(5)).http())
+        // At most three attempts. PUT is idempotent, so a 503 is retried.
         .layer(retry.http())
+        // At most 32 requests in flight and 200 in the queue.
         .layer(ThrottleLayer::concurrency(32).queue(200).http())
+        // The time of one attempt, without the time in the queue.
         .layer(DeadlineLayer::new(Duration::from_secs(1)).named("attempt").http())
         .service(Client::builder(TokioExecutor::new()).build_http());
 

@@ -1,4 +1,4 @@
-//! The documents of the repository. Their programs compile as doctests.
+//! The README and the documents of `docs/`. Their Rust code compiles as doctests.
 
 #[doc = include_str!("../README.md")]
 pub mod readme {}

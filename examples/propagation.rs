@@ -1,4 +1,7 @@
-//! One deadline through two servers: client, axum, handler, stub of tonic, server of tonic.
+//! `DeadlineLayer` in an axum server, in the tonic client of its handler, and in a tonic server: one deadline
+//! passes through all three.
+//!
+//! Prints the time left of 3,000 ms on arrival in axum, after some work, and on arrival in tonic.
 
 use std::time::Duration;
 
@@ -18,12 +21,12 @@ fn left() -> u128 {
     Deadline::current().map(Deadline::remaining).unwrap_or_default().as_millis()
 }
 
-/// Works for a while, and asks the second server with what is left.
+/// Works for 100 ms, then calls the tonic server with the remaining time.
 async fn handle(backend: Channel) -> Result<String, StatusCode> {
     let on_arrival = left();
     tokio::time::sleep(Duration::from_millis(100)).await;
     let after_work = left();
-    // No timeout of its own: the stub sends on what the handler has left.
+    // No timeout of its own: the layer sends the remaining time of the handler as `grpc-timeout`.
     let channel = ServiceBuilder::new().layer(DeadlineLayer::propagate().http()).service(backend);
     let answer = HealthClient::new(channel).check(HealthCheckRequest::default()).await;
     answer.map_err(|_| StatusCode::BAD_GATEWAY)?;
@@ -34,12 +37,13 @@ async fn handle(backend: Channel) -> Result<String, StatusCode> {
 async fn main() -> Result<(), BoxError> {
     let incoming = TcpIncoming::bind(([127, 0, 0, 1], 0).into())?;
     let channel = Endpoint::try_from(format!("http://{}", incoming.local_addr()?))?.connect_lazy();
-    let (seen, mut in_backend) = tokio::sync::mpsc::unbounded_channel();
+    let (time_left, mut in_backend) = tokio::sync::mpsc::unbounded_channel();
     let (_reporter, health) = tonic_health::server::health_reporter();
-    let second = Server::builder()
+    let tonic_server = Server::builder()
+        // Reads `grpc-timeout` of the request. No timeout of its own.
         .layer(DeadlineLayer::propagate().http())
         .layer(tower::util::MapRequestLayer::new(move |request| {
-            let _ = seen.send(left());
+            let _ = time_left.send(left());
             request
         }))
         .add_service(health)
@@ -47,27 +51,28 @@ async fn main() -> Result<(), BoxError> {
 
     let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
     let uri = format!("http://{}/", listener.local_addr()?);
+    // The server's own limit. The header may only shorten the deadline.
     let layer = DeadlineLayer::new(Duration::from_secs(10));
     let app = Router::new()
         .route("/", get(move || handle(channel.clone())))
         .layer(layer.http_with(Http::new().timeout_header(TIME_LEFT)));
 
-    let visit = async {
+    let request = async {
         let client = Client::builder(TokioExecutor::new()).build_http::<Body>();
-        let request = Request::get(uri).header(TIME_LEFT, 3000).body(Body::empty())?;
-        let body = client.oneshot(request).await?.into_body().collect().await?.to_bytes();
-        let told = String::from_utf8(body.to_vec())?;
-        let (on_arrival, after_work) = told.split_once(' ').ok_or("two numbers")?;
+        let http_request = Request::get(uri).header(TIME_LEFT, 3000).body(Body::empty())?;
+        let body = client.oneshot(http_request).await?.into_body().collect().await?.to_bytes();
+        let text = String::from_utf8(body.to_vec())?;
+        let (on_arrival, after_work) = text.split_once(' ').ok_or("two numbers")?;
         Ok::<[u128; 2], BoxError>([on_arrival.parse()?, after_work.parse()?])
     };
     let [on_arrival, after_work] = tokio::select! {
-        served = second => return Ok(served?),
+        served = tonic_server => return Ok(served?),
         served = axum::serve(listener, app) => return Ok(served?),
-        told = visit => told?,
+        times = request => times?,
     };
-    let in_backend = in_backend.recv().await.ok_or("the second server was asked")?;
+    let in_backend = in_backend.recv().await.ok_or("no call of the tonic server")?;
     println!(
-        "left of 3000 ms: {on_arrival} in axum, {after_work} after work, {in_backend} in tonic"
+        "ms left of 3000: {on_arrival} in axum, {after_work} after work, {in_backend} in tonic"
     );
     assert!(3000 >= on_arrival && on_arrival >= after_work + 99 && after_work >= in_backend);
     assert!(in_backend > 0);

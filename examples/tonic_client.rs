@@ -1,4 +1,7 @@
-//! A stub of tonic that waits for a server to come up: what was never sent may always be repeated.
+//! `DeadlineLayer` and `RetryLayer` around a tonic channel: the client retries until the server has started.
+//!
+//! A request that was never sent is safe to retry, even if it is not idempotent. Prints the serving status and
+//! the number of retries.
 
 use std::{net::TcpListener, time::Duration};
 
@@ -11,15 +14,17 @@ use tower::ServiceBuilder;
 
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
-    // A port that is free for now.
+    // The listener is dropped at once, so connections to this port are refused until the server starts.
     let address = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?;
     let channel = Endpoint::try_from(format!("http://{address}"))?.connect_lazy();
 
     let retry = RetryLayer::new(20).backoff(Backoff::constant(Duration::from_millis(50))).http();
-    let counts = retry.handle();
+    let handle = retry.handle();
     let mut client = HealthClient::new(
         ServiceBuilder::new()
+            // The time of the whole call. It is sent to the server as `grpc-timeout`.
             .layer(DeadlineLayer::new(Duration::from_secs(5)).http())
+            // At most 20 attempts, 50 ms apart.
             .layer(retry)
             .service(channel),
     );
@@ -34,8 +39,8 @@ async fn main() -> Result<(), BoxError> {
         answer = client.check(HealthCheckRequest::default()) => {
             let status = answer?.into_inner().status();
             assert_eq!(status, ServingStatus::Serving);
-            assert!(counts.retries() > 0);
-            println!("{status:?}, after {} retries", counts.retries());
+            assert!(handle.retries() > 0);
+            println!("{status:?} after {} retries", handle.retries());
         }
     }
     Ok(())
