@@ -12,37 +12,37 @@ use tonic_health::pb::{
     health_server::Health,
 };
 
-/// A health service that behaves as the request asks, and notes what it saw.
+/// A health service whose behaviour the request selects, and which records the requests.
 ///
 /// | `service` | `Check` | `Watch` |
 /// |---|---|---|
 /// | `stuck` | never answers | three messages, then silence |
-/// | `flaky` | `UNAVAILABLE`, but at every third call | three messages |
-/// | any other | serving | three messages |
+/// | `flaky` | `UNAVAILABLE`, except at every third call | three messages |
+/// | any other | `SERVING` | three messages |
 #[derive(Clone, Debug, Default)]
 pub struct Checkup {
     seen: Arc<Mutex<Vec<Seen>>>,
 }
 
-/// A request as the service saw it.
+/// A recorded request.
 #[derive(Clone, Debug)]
 pub struct Seen {
-    /// What the message asked for.
+    /// The field `service` of the message.
     pub service: String,
-    /// The metadata it came with.
+    /// The metadata of the request.
     pub metadata: MetadataMap,
-    /// What was left of the ambient deadline.
+    /// The time left until the ambient deadline.
     pub left: Option<Duration>,
 }
 
 impl Checkup {
-    /// Every request so far.
+    /// Returns all requests so far.
     pub fn seen(&self) -> Vec<Seen> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Notes a request, and says how many there have been.
-    fn note(&self, request: &Request<HealthCheckRequest>) -> usize {
+    /// Records a request. Returns the number of requests so far.
+    fn record(&self, request: &Request<HealthCheckRequest>) -> usize {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         seen.push(Seen {
             service: request.get_ref().service.clone(),
@@ -61,7 +61,7 @@ impl Health for Checkup {
         &self,
         request: Request<HealthCheckRequest>,
     ) -> Result<Response<HealthCheckResponse>, Status> {
-        let calls = self.note(&request);
+        let calls = self.record(&request);
         match request.get_ref().service.as_str() {
             "stuck" => std::future::pending().await,
             "flaky" if !calls.is_multiple_of(3) => Err(Status::unavailable("not yet")),
@@ -73,7 +73,7 @@ impl Health for Checkup {
         &self,
         request: Request<HealthCheckRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
-        self.note(&request);
+        self.record(&request);
         let messages = iter([serving(), serving(), serving()].map(Ok));
         Ok(Response::new(if request.get_ref().service == "stuck" {
             Box::pin(messages.chain(pending()))

@@ -7,7 +7,7 @@ use tower::Service;
 
 use crate::Work;
 
-/// A service whose calls wait for the test's leave before they begin.
+/// A service whose calls wait until the test allows them to begin.
 #[derive(Clone, Debug)]
 pub struct Gated<S> {
     inner: S,
@@ -15,7 +15,7 @@ pub struct Gated<S> {
 }
 
 impl<S> Gated<S> {
-    /// Puts `gate` before `inner`.
+    /// Wraps `inner`. Each call waits for `gate` first.
     pub const fn new(gate: Work, inner: S) -> Self {
         Self { inner, gate }
     }

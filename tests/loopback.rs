@@ -1,4 +1,4 @@
-//! What the tests of the integrations share: servers on loopback, and clients for them.
+//! Fixtures of the integration tests: servers on loopback, and clients for them.
 
 mod checkup;
 mod gated;
@@ -26,60 +26,60 @@ pub use origin::{Cached, Headers, Origin, answer, ask, ask_for, three};
 pub use streams::{Streams, Writer, Writers, streams};
 pub use work::{Work, get_of, read};
 
-/// A body that can stand for any other.
+/// A boxed body of any type.
 pub type AnyBody = UnsyncBoxBody<Bytes, BoxError>;
 
-/// A client of hyper-util that repeats nothing by itself.
+/// A hyper-util client without retries of its own.
 pub type AnyClient = Client<HttpConnector, AnyBody>;
 
-/// Runs `server` beside the test, until its runtime ends.
-#[expect(clippy::disallowed_methods, reason = "a server is not the work of any call")]
+/// Runs `server` in the background until the runtime of the test ends.
+#[expect(clippy::disallowed_methods, reason = "a server belongs to no call")]
 pub fn background(server: impl Future<Output: Send> + Send + 'static) {
     tokio::spawn(async move { drop(server.await) });
 }
 
-/// A listener on a free port of loopback.
+/// Binds a listener to a free port of loopback.
 ///
 /// # Errors
-/// Where there is none.
+/// If there is no free port.
 pub async fn listen() -> std::io::Result<(SocketAddr, TcpListener)> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
     Ok((listener.local_addr()?, listener))
 }
 
-/// Serves `app`, and says where.
+/// Serves `app` in the background. Returns the address.
 ///
 /// # Errors
-/// Where there is no free port.
+/// If there is no free port.
 pub async fn serve(app: Router) -> std::io::Result<SocketAddr> {
     let (address, listener) = listen().await?;
     background(axum::serve(listener, app).into_future());
     Ok(address)
 }
 
-/// Where a server of tonic may serve.
+/// Binds the listener of a tonic server to a free port of loopback.
 ///
 /// # Errors
-/// Where there is no free port.
+/// If there is no free port.
 pub fn incoming() -> std::io::Result<(SocketAddr, TcpIncoming)> {
     let incoming = TcpIncoming::bind(([127, 0, 0, 1], 0).into())?;
     Ok((incoming.local_addr()?, incoming))
 }
 
-/// A channel to `address`, which connects when it is first used.
+/// Creates a channel to `address`. It connects at the first request.
 ///
 /// # Errors
-/// None that a socket address could cause.
+/// Never, because every socket address makes a valid URI.
 pub fn channel(address: SocketAddr) -> Result<Channel, tonic::transport::Error> {
     Ok(Endpoint::try_from(format!("http://{address}"))?.connect_lazy())
 }
 
-/// A client for HTTP/1.
+/// Creates a client for HTTP/1.
 pub fn http1() -> AnyClient {
     Client::builder(TokioExecutor::new()).retry_canceled_requests(false).build_http()
 }
 
-/// A client for HTTP/2, without negotiation.
+/// Creates a client for HTTP/2 with prior knowledge.
 pub fn http2() -> AnyClient {
     Client::builder(TokioExecutor::new())
         .retry_canceled_requests(false)
@@ -87,29 +87,29 @@ pub fn http2() -> AnyClient {
         .build_http()
 }
 
-/// No body.
+/// Creates an empty body.
 pub fn nothing() -> AnyBody {
     Empty::new().map_err(|never: Infallible| match never {}).boxed_unsync()
 }
 
-/// A body of these chunks, which does not say how long it is.
+/// Creates a body of these chunks without a known length.
 pub fn chunks(chunks: &'static [&'static str]) -> AnyBody {
     let frames = chunks.iter().map(|chunk| Ok(Frame::data(Bytes::from_static(chunk.as_bytes()))));
     StreamBody::new(tokio_stream::iter(frames)).boxed_unsync()
 }
 
-/// Lets everything else run until `condition` holds.
+/// Lets other tasks run until `condition` holds.
 ///
 /// # Panics
-/// When it does not come to hold in a time that no machine is too busy for.
+/// If `condition` does not hold within 20 s.
 pub async fn until(condition: impl Fn() -> bool) {
     let holds = async {
         while !condition() {
             tokio::task::yield_now().await;
         }
     };
-    assert!(timeout(PATIENCE, holds).await.is_ok(), "it did not come to that");
+    assert!(timeout(TIME_LIMIT, holds).await.is_ok(), "the condition did not hold in time");
 }
 
-/// What a test that does not hang stays below by far.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Far more than any test takes that does not hang.
+const TIME_LIMIT: Duration = Duration::from_secs(20);

@@ -16,26 +16,26 @@ use tower::{Service, ServiceExt};
 
 use crate::{AnyBody, read};
 
-/// A service in memory that answers as the test says, and counts its calls.
+/// An in-memory service whose responses the test defines, and which counts its calls.
 #[derive(Clone)]
 pub struct Origin {
     calls: Arc<AtomicUsize>,
     answer: Arc<Answer>,
 }
 
-/// Answers a request, which is the call with that number, from 1.
+/// Responds to a request. The number of the call counts from 1.
 type Answer = dyn Fn(&Request<String>, usize) -> Outcome + Send + Sync;
 type Outcome = Result<Response<AnyBody>, BoxError>;
 
 impl Origin {
-    /// An origin that answers with `answer`, which is told how often it has been asked.
+    /// Creates an origin that responds with `answer`, which gets the request and the number of the call.
     pub fn new(
         answer: impl Fn(&Request<String>, usize) -> Outcome + Send + Sync + 'static,
     ) -> Self {
         Self { calls: Arc::default(), answer: Arc::new(answer) }
     }
 
-    /// How often it was asked.
+    /// Returns the number of calls.
     pub fn calls(&self) -> usize {
         self.calls.load(Ordering::SeqCst)
     }
@@ -62,14 +62,14 @@ impl fmt::Debug for Origin {
     }
 }
 
-/// An origin behind what is kept of it.
+/// An origin behind a dedup layer with a cache.
 pub type Cached = Dedup<Origin, ByMode, Http, Cache>;
 
-/// Sends a call to `cached` three times, and says how often the origin was asked.
+/// Sends three sequential requests to `cached`. Returns the number of calls that reached the origin.
 ///
 /// # Panics
-/// When the origin fails.
-#[expect(clippy::expect_used, reason = "helpers of tests fail like tests")]
+/// If the origin fails.
+#[expect(clippy::expect_used, reason = "fixtures of tests may panic")]
 pub async fn three(
     cached: &Cached,
     origin: &Origin,
@@ -82,14 +82,14 @@ pub async fn three(
     origin.calls() - before
 }
 
-/// Names and values.
+/// Header names and values.
 pub type Headers = &'static [(&'static str, &'static str)];
 
-/// A request with these headers.
+/// Creates a request with these headers.
 ///
 /// # Panics
-/// When there is no such request.
-#[expect(clippy::expect_used, reason = "helpers of tests fail like tests")]
+/// If a part of the request is invalid.
+#[expect(clippy::expect_used, reason = "fixtures of tests may panic")]
 pub fn ask(method: Method, uri: &str, headers: Headers) -> Request<String> {
     let request = Request::builder().method(method).uri(uri);
     let request =
@@ -97,12 +97,12 @@ pub fn ask(method: Method, uri: &str, headers: Headers) -> Request<String> {
     request.body(String::new()).expect("a request")
 }
 
-/// A plain `GET`.
+/// Creates a `GET` request without headers.
 pub fn ask_for(uri: &str) -> Request<String> {
     ask(Method::GET, uri, &[])
 }
 
-/// A response with these headers.
+/// Creates a response with these headers.
 pub fn answer(
     status: StatusCode,
     headers: &[(&'static str, &'static str)],

@@ -12,25 +12,25 @@ use crate::AnyBody;
 #[derive(Clone, Debug)]
 pub struct Streams(UnboundedSender<Writer>);
 
-/// Where the test gets hold of them, in the order they were made.
+/// The writers of these bodies, in the order in which the responses were made.
 #[derive(Debug)]
 pub struct Writers(UnboundedReceiver<Writer>);
 
-/// The test's end of a body. The body ends when it is dropped.
+/// The test's end of a body. The body ends when the writer is dropped.
 #[derive(Debug)]
 pub struct Writer(UnboundedSender<Result<Bytes, BoxError>>);
 
-/// Responses for a server, and their other ends for the test.
+/// Creates a source of responses for a server, and the writers of their bodies for the test.
 pub fn streams() -> (Streams, Writers) {
     let (made, writers) = unbounded_channel();
     (Streams(made), Writers(writers))
 }
 
 impl Streams {
-    /// A response whose body has not ended, and does not say how long it is.
+    /// Creates a response whose body stays open and has no known length.
     pub fn respond(&self) -> Response<AnyBody> {
         let (writer, chunks) = unbounded_channel();
-        // A test that has ended writes nothing more, and so does its body.
+        // If the test has ended, the send fails and drops the writer, which ends the body.
         drop(self.0.send(Writer(writer)));
         let frames = UnboundedReceiverStream::new(chunks).map(|chunk| chunk.map(Frame::data));
         Response::new(StreamBody::new(frames).boxed_unsync())
@@ -38,23 +38,23 @@ impl Streams {
 }
 
 impl Writers {
-    /// The next response that is made.
+    /// Waits for the writer of the next response.
     ///
     /// # Panics
-    /// When none can come any more.
-    #[expect(clippy::expect_used, reason = "helpers of tests fail like tests")]
+    /// If every [`Streams`] has been dropped.
+    #[expect(clippy::expect_used, reason = "fixtures of tests may panic")]
     pub async fn next(&mut self) -> Writer {
         self.0.recv().await.expect("a response")
     }
 
-    /// Whether a response was made that the test has not got hold of.
+    /// Whether no response was made whose writer the test has not taken.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 }
 
 impl Writer {
-    /// Writes a chunk, if anybody still reads.
+    /// Writes a chunk. Does nothing if the body was dropped.
     pub fn write(&self, chunk: &'static str) {
         drop(self.0.send(Ok(Bytes::from_static(chunk.as_bytes()))));
     }
@@ -64,7 +64,7 @@ impl Writer {
         drop(self.0.send(Err("as told".into())));
     }
 
-    /// Returns when the body has been dropped.
+    /// Waits until the body has been dropped.
     pub async fn abandoned(&self) {
         self.0.closed().await;
     }

@@ -14,43 +14,43 @@ use tokio::sync::Semaphore;
 
 use crate::{AnyBody, nothing};
 
-/// Calls that go on when the test gives leave, and are counted.
+/// Counted calls that complete when the test allows them to.
 #[derive(Clone, Debug)]
 pub struct Work {
     calls: Arc<AtomicUsize>,
     running: Arc<AtomicUsize>,
-    leave: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
 }
 
 impl Default for Work {
     fn default() -> Self {
         let (calls, running) = (Arc::default(), Arc::default());
-        Self { calls, running, leave: Arc::new(Semaphore::new(0)) }
+        Self { calls, running, permits: Arc::new(Semaphore::new(0)) }
     }
 }
 
 impl Work {
-    /// Begins a call, waits for leave, and says which call it is, from 1.
+    /// Begins a call and waits for a permit. Returns the number of the call, from 1.
     pub async fn call(&self) -> usize {
         let call = self.calls.fetch_add(1, Ordering::SeqCst) + 1;
         let _running = Running::new(&self.running);
-        if let Ok(leave) = self.leave.acquire().await {
-            leave.forget();
+        if let Ok(permit) = self.permits.acquire().await {
+            permit.forget();
         }
         call
     }
 
-    /// Gives leave to `calls` of those that run and those to come.
+    /// Allows `calls` running or future calls to complete.
     pub fn allow(&self, calls: usize) {
-        self.leave.add_permits(calls);
+        self.permits.add_permits(calls);
     }
 
-    /// Calls that have begun.
+    /// Returns the number of calls that have begun.
     pub fn calls(&self) -> usize {
         self.calls.load(Ordering::SeqCst)
     }
 
-    /// Calls that wait for leave. One that was dropped does not.
+    /// Returns the number of calls that wait for a permit. Dropped calls do not count.
     pub fn running(&self) -> usize {
         self.running.load(Ordering::SeqCst)
     }
@@ -71,21 +71,21 @@ impl Drop for Running {
     }
 }
 
-/// A request for what lies at `path`.
+/// Creates a `GET` request for `path`.
 ///
 /// # Panics
-/// When it is no path.
-#[expect(clippy::expect_used, reason = "helpers of tests fail like tests")]
+/// If `path` is invalid.
+#[expect(clippy::expect_used, reason = "fixtures of tests may panic")]
 pub fn get_of(address: SocketAddr, path: &str) -> Request<AnyBody> {
     let request = Request::get(format!("http://{address}/{path}"));
     request.body(nothing()).expect("a path")
 }
 
-/// The whole body of a response.
+/// Reads the whole body of a response.
 ///
 /// # Panics
-/// When it fails.
-#[expect(clippy::expect_used, reason = "helpers of tests fail like tests")]
+/// If the body fails.
+#[expect(clippy::expect_used, reason = "fixtures of tests may panic")]
 pub async fn read<B>(response: Response<B>) -> Bytes
 where
     B: Body<Data = Bytes, Error: std::fmt::Debug>,
