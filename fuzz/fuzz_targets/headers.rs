@@ -1,4 +1,4 @@
-//! Headers from the other side: nothing panics, every wait is bounded, and no deadline grows.
+//! Fuzzes headers of the peer: no panic, bounded waits, and deadlines that never grow.
 #![no_main]
 
 use std::time::Duration;
@@ -48,24 +48,24 @@ fuzz_target!(|input: Input<'_>| {
     }
     for (_, value) in &input.fields {
         if let Some(timeout) = parse_grpc_timeout(value) {
-            assert!(written(timeout) <= timeout);
+            assert!(round_trip(timeout) <= timeout);
         }
     }
-    assert!(written(input.left) <= input.left);
+    assert!(round_trip(input.left) <= input.left);
 
     let grpc = input.fields.iter().any(|(field, _)| *field == Field::GrpcTimeout);
-    carry(headers, input.left, grpc);
+    replay_and_announce(headers, input.left, grpc);
 });
 
-/// What the other side reads of `timeout`.
-fn written(timeout: Duration) -> Duration {
+/// Returns the timeout that the peer reads after it was encoded and parsed.
+fn round_trip(timeout: Duration) -> Duration {
     let value = encode_grpc_timeout(timeout);
     assert!(value.len() <= 9);
-    parse_grpc_timeout(value.as_bytes()).expect("what is written can be read")
+    parse_grpc_timeout(value.as_bytes()).expect("an encoded timeout can be parsed")
 }
 
-/// A layer that reads, shortens and writes, and a request that is sent again.
-fn carry(headers: HeaderMap, left: Duration, grpc: bool) {
+/// Checks that a replayed request has the same headers, and that an announced deadline is not extended.
+fn replay_and_announce(headers: HeaderMap, left: Duration, grpc: bool) {
     let http = Http::new().timeout_header(Field::Timeout.name());
     let mut request = Request::new(());
     *request.headers_mut() = headers;
@@ -75,7 +75,7 @@ fn carry(headers: HeaderMap, left: Duration, grpc: bool) {
     }
     let (mut request, saved) = http.first(request);
     let again: Request<()> = http
-        .again(&saved.expect("there is no body"), buttress_core::Attempt::FIRST.next())
+        .again(&saved.expect("an empty body can be saved"), buttress_core::Attempt::FIRST.next())
         .expect("a head can always be sent again");
     let mut expected = request.headers().clone();
     if again.headers().contains_key("grpc-previous-rpc-attempts") {
@@ -91,7 +91,7 @@ fn carry(headers: HeaderMap, left: Duration, grpc: bool) {
         Some(_) if grpc => shortest(request.headers()),
         _ => return,
     };
-    let announced = announced.expect("what was written can be read");
+    let announced = announced.expect("an announced timeout can be parsed");
     assert!(announced <= left.saturating_add(Duration::from_millis(1)));
 }
 

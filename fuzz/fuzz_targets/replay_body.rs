@@ -1,5 +1,6 @@
-//! A body of any frames, dropped anywhere, against a list of what it holds: each attempt reads all
-//! of it, or there is none.
+//! Fuzzes the replay of a body with arbitrary frames, dropped at any point, against a model.
+//!
+//! Each attempt reads the whole body, or no further attempt is possible.
 #![no_main]
 
 use std::{
@@ -24,7 +25,7 @@ struct Input {
     steps: Vec<Step>,
     sized: bool,
     cap: u16,
-    /// After how many polls each attempt is dropped, and whether another is asked for before.
+    /// Per attempt: the polls until it is dropped, and whether a replay is requested before the drop.
     attempts: Vec<(u8, bool)>,
 }
 
@@ -65,11 +66,11 @@ fuzz_target!(|input: Input| {
         }
     }
     assert_eq!(read(&mut body, usize::MAX), model);
-    let whole = model.size <= cap && !matches!(model.end, End::Failed);
-    assert_eq!(Boxed::again(&saved).is_some(), whole);
+    let is_replayable = model.size <= cap && !matches!(model.end, End::Failed);
+    assert_eq!(Boxed::again(&saved).is_some(), is_replayable);
 });
 
-/// What a reader makes of a body.
+/// The contents of a body.
 #[derive(Debug, Default)]
 struct Model {
     data: Vec<u8>,
@@ -124,7 +125,7 @@ struct Stream {
 }
 
 impl Stream {
-    /// Trailers and failures come last, as in any body; one that knows its length has neither.
+    /// Ends the steps after the first trailers or failure. A body of known length has neither.
     fn new(input: &Input) -> Self {
         let is_last = |step: &Step| matches!(step, Step::Trailers(_) | Step::Fail);
         let last = input.steps.iter().position(is_last);
