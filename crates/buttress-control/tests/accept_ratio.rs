@@ -1,4 +1,4 @@
-//! Client-side throttling: its vectors, its window, and what counts.
+//! Client-side throttling: the published values, the window, and the requests that count.
 #![cfg(not(buttress_loom))]
 #![expect(clippy::unwrap_used, reason = "what helps a test may panic as the test may")]
 

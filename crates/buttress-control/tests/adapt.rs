@@ -1,4 +1,4 @@
-//! What every adaptive law promises with its defaults.
+//! Promises of every adaptive law with its defaults.
 // Miri would need hours, and there is nothing in it for Miri.
 #![cfg(not(any(buttress_loom, miri)))]
 

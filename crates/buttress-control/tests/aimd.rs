@@ -1,4 +1,4 @@
-//! AIMD: one more, or a tenth fewer.
+//! AIMD: a call more, or a tenth fewer.
 #![cfg(not(buttress_loom))]
 
 use std::time::Duration;

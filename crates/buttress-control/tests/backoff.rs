@@ -113,7 +113,7 @@ fn two_seconds_double_up_to_thirty() {
     assert_near(seconds(backoff, [0.5; 5]), [2.0, 4.0, 8.0, 16.0, 30.0]);
 }
 
-/// aws-sdk-rust, integration tests of DynamoDB, `retry-spec.rs`.
+/// smithy-rs, `aws/sdk/integration-tests/dynamodb/tests/retry-spec.rs`.
 #[test]
 fn base_of_25_ms_sleeps_175_ms_in_four_attempts() {
     let backoff = Backoff::exponential(Duration::from_millis(25), 20 * SECOND).jitter(Jitter::None);

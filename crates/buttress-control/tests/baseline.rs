@@ -1,4 +1,4 @@
-//! How an adaptive law learns what a call takes that waits for nobody.
+//! The baseline: how an adaptive law measures the time of a call that waits for no other.
 #![cfg(not(buttress_loom))]
 
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The retry budget: its vectors, its window, and the traps that other budgets fell into.
+//! The retry budget: published values, the window, and regressions of other budgets.
 #![cfg(not(buttress_loom))]
 
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -25,7 +25,7 @@ struct Clients {
 struct Seen {
     /// The median of the sum of all limits.
     limits: u32,
-    /// The median of what calls took.
+    /// The median time of calls.
     rtt: Duration,
     answered: usize,
 }

@@ -1,4 +1,4 @@
-//! Controlled delay: what makes a queue overloaded, and whom that sheds.
+//! Controlled delay: when a queue is overloaded, and which requests it sheds.
 #![cfg(not(buttress_loom))]
 
 use std::time::Duration;
@@ -13,7 +13,7 @@ fn at(millis: u64) -> Nanos {
     Nanos::from(Duration::from_millis(millis))
 }
 
-/// A queue in which everybody waits too long, in its second interval, which ends at 201 ms.
+/// A queue in its second interval, which ends at 201 ms. All its requests wait too long.
 fn overloaded() -> Codel {
     let mut codel = Codel::default();
     for millis in (0..=100).step_by(10) {

@@ -23,8 +23,8 @@ struct Granted {
 }
 
 impl Granted {
-    /// Takes whatever can be taken whenever a reservation acts: what a cancel gave back too much of
-    /// shows then.
+    /// Takes all available cells whenever a reservation acts. This shows if a cancel gave back too
+    /// many cells.
     fn flood(&mut self, limit: &Rates, clock: u64) {
         let mut times: Vec<_> = self.reserved.iter().map(|(one, _)| one.at().get()).collect();
         times.retain(|time| *time >= clock);

@@ -35,7 +35,7 @@ impl<L: Adapt> Roomy<L> {
         count(tally.answered) / count(tally.answered + tally.rejected)
     }
 
-    /// Calls take so long from now on: what is served of them after a hundred service times.
+    /// Changes the time of calls, and returns the share of calls served after a hundred service times.
     fn change(&mut self, mean: Duration) -> f64 {
         self.service.service_time((self.times)(mean));
         self.run(mean);

@@ -1,4 +1,4 @@
-//! Vegas: a few calls wait, and not more.
+//! Vegas: a few calls wait, and no more.
 #![cfg(not(buttress_loom))]
 
 use std::time::Duration;
