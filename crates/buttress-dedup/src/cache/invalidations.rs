@@ -3,8 +3,6 @@ use std::sync::{
     atomic::{AtomicU32, Ordering},
 };
 
-use super::CacheControls;
-
 /// How often each subject has changed.
 ///
 /// Subjects whose hashes are alike in sixteen bits share a count, so that now and then an answer is
@@ -53,31 +51,6 @@ impl ResourceGeneration {
     pub(crate) const fn is_before(self, other: Self) -> bool {
         // From 1 to the half of all numbers.
         other.0.wrapping_sub(self.0).wrapping_sub(1) < u32::MAX >> 1
-    }
-}
-
-/// Nothing is kept, and changes end what may be joined.
-impl<K, V> CacheControls<K, V> for Invalidations {
-    fn invalidate(&self, _: &K) {}
-
-    fn invalidate_resource(&self, subject: u64) {
-        self.add(subject);
-    }
-
-    #[inline]
-    fn has_changed(&self) -> bool {
-        self.are_any()
-    }
-
-    #[inline]
-    fn resource_generation(&self, subject: Option<u64>) -> ResourceGeneration {
-        self.of(subject)
-    }
-
-    fn invalidate_all(&self) {}
-
-    fn size(&self) -> (usize, u64) {
-        (0, 0)
     }
 }
 

@@ -11,7 +11,7 @@ use std::{
 use hashbrown::DefaultHashBuilder;
 use quick_cache::{Lifecycle, Options, OptionsBuilder, Weighter, sync::Cache};
 
-use crate::{CacheEntry, Store};
+use crate::{CacheEntry, OpenStore, Store};
 
 /// Keeps answers in this process's memory: the ones that are asked for, as long as there is room.
 #[derive(Clone, Copy, Debug)]
@@ -135,6 +135,18 @@ where
 
     fn size(&self) -> (usize, u64) {
         self.sweep()
+    }
+}
+
+impl<K, V> OpenStore<K, V> for Memory
+where
+    K: Hash + Eq + Clone + Send + Sync + 'static,
+    V: Send + Sync + 'static,
+{
+    type Store = MemoryStore<K, V>;
+
+    fn open(&self) -> MemoryStore<K, V> {
+        MemoryStore::new(*self)
     }
 }
 

@@ -2,13 +2,13 @@ use std::sync::Arc;
 
 use buttress_core::{Ambient, Share, WantedFreshness};
 
-use self::{fetch::Never, invalidations::Invalidations};
 use crate::settings::ValidFlag;
 
 mod entry;
 mod fetch;
 mod invalidations;
 mod memory;
+mod no_cache;
 mod options;
 mod pending;
 mod store;
@@ -17,6 +17,7 @@ pub(crate) use self::{entry::EntryFreshness, fetch::Fetch, invalidations::Resour
 pub use self::{
     entry::{CacheEntry, CachedOutcome},
     memory::{Memory, MemoryStore},
+    no_cache::NoCache,
     options::Cache,
     store::{OpenStore, Store},
 };
@@ -207,80 +208,4 @@ pub trait CacheControls<K, V>: Send + Sync + 'static {
 
     /// How many answers are kept, and how many bytes they take.
     fn size(&self) -> (usize, u64);
-}
-
-/// Answers are shared by those who wait for them, and not kept.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct NoCache;
-
-impl<M: Share<Res>, K, Req, Res, E> CachePolicy<M, K, Req, Res, E> for NoCache
-where
-    E: Send + Sync + 'static,
-{
-    type Controls = Invalidations;
-    type Plan = ();
-    type Fetch = Never<Option<EntryFor<M, Res, E>>>;
-    type Write = ();
-    const CACHES: bool = false;
-
-    #[inline]
-    fn open(&self) -> Invalidations {
-        Invalidations::default()
-    }
-
-    #[inline]
-    fn lookup(
-        &self,
-        _: &Invalidations,
-        _: &K,
-        _: Option<u64>,
-        _: Option<&WantedFreshness>,
-    ) -> CacheLookup<EntryFor<M, Res, E>> {
-        CacheLookup::Missing(None)
-    }
-
-    #[inline]
-    fn plan(
-        &self,
-        _: &M,
-        _: &Arc<Invalidations>,
-        _: &Req,
-        _: &K,
-        _: KeyInfo,
-        _: Option<EntryFor<M, Res, E>>,
-    ) {
-    }
-
-    #[inline]
-    fn fetch(&self, (): &()) -> Option<Self::Fetch> {
-        None
-    }
-
-    fn accept(&self, (): &(), _: &EntryFor<M, Res, E>) -> bool {
-        false
-    }
-
-    #[inline]
-    fn decide(
-        &self,
-        _: &M,
-        (): &(),
-        _: Option<Result<&Res, &E>>,
-    ) -> Decision<(), EntryFor<M, Res, E>> {
-        Decision::Stands(())
-    }
-}
-
-impl<V> CacheWrite<V> for () {
-    const KEEPS: bool = false;
-
-    #[inline]
-    fn is_kept(&self) -> bool {
-        false
-    }
-
-    #[inline]
-    fn keep(&self, _: impl FnOnce() -> (V, usize)) -> bool {
-        false
-    }
 }

@@ -1,9 +1,8 @@
-use std::{future::Future, hash::Hash, sync::Arc};
+use std::{future::Future, sync::Arc};
 
-use super::memory::MemoryStore;
-use crate::{CacheEntry, Memory};
+use crate::CacheEntry;
 
-/// Where answers are kept. The default is this process's own memory, [`Memory`].
+/// Where answers are kept. The default is this process's own memory, [`Memory`](crate::Memory).
 ///
 /// A store somewhere else answers in its own time: [`get`](Self::get) is a part of the flight, so that
 /// one look serves all who wait. What it keeps must be made of `V`, and `V` of it.
@@ -47,16 +46,4 @@ pub trait OpenStore<K, V>: Clone + Send + Sync + 'static {
 
     /// Opens it.
     fn open(&self) -> Self::Store;
-}
-
-impl<K, V> OpenStore<K, V> for Memory
-where
-    K: Hash + Eq + Clone + Send + Sync + 'static,
-    V: Send + Sync + 'static,
-{
-    type Store = MemoryStore<K, V>;
-
-    fn open(&self) -> MemoryStore<K, V> {
-        MemoryStore::new(*self)
-    }
 }

@@ -9,8 +9,8 @@ use buttress_core::{Classify, Deadline, MemberId, Reason, Share, Signals, Verdic
 
 use super::{
     Err, FlightIn, FlightResultIn, InfoIn, Judged, KeeperIn, KeptIn, Res, WorkIn,
-    outcome::can_restore,
     result::{BoxedSignals, FlightResult, Published},
+    stage::can_restore,
     work::{Work, WorkOutput},
 };
 use crate::{

@@ -1,22 +1,20 @@
 use std::{
     fmt,
     future::Future,
-    mem,
     pin::Pin,
     task::{Context, Poll, ready},
 };
 
-use buttress_core::{Respond, Share};
-
 use super::{
-    Err, FlightIn, Judged, Res,
+    FlightIn,
     drive::{is_outcome_of_remaining_member, poll_flight},
-    oneshot::Oneshot,
-    outcome::{caller_outcome, pass_on, restart},
+    outcome::{Next, caller_outcome, pass_on, restart},
+    stage::{OutcomeIn, Stage},
+    start::start,
 };
 use crate::{
     Setup, SharedService,
-    flight::{FlightGuard, Membership, WaitEnd},
+    flight::{Membership, WaitEnd},
 };
 
 /// The future of [`Dedup`](crate::Dedup).
@@ -38,62 +36,6 @@ where
     C: Setup<S, Req>,
 {
 }
-
-/// Where a call is.
-pub(crate) enum Stage<S, Req, C>
-where
-    S: SharedService<Req>,
-    Req: Send + 'static,
-    C: Setup<S, Req>,
-{
-    /// The outcome is known already.
-    Done(OutcomeIn<S, Req, C>),
-    /// It waits for a flight.
-    Waiting {
-        membership: Membership<FlightIn<S, Req, C>>,
-        role: Role<S, Req, SeedIn<S, Req, C>>,
-        setup: C,
-    },
-    /// It goes alone. If it succeeds, all that is kept about a subject is outdated.
-    Bypass {
-        // Inline it would make every call's future as large as two.
-        call: Pin<Box<Oneshot<S, Req>>>,
-        seed: SeedIn<S, Req, C>,
-        changes: Option<(u64, Judged<S, Req, C>)>,
-        setup: C,
-    },
-    Ended,
-}
-
-/// Whose request the flight carries.
-pub(crate) enum Role<S, Req, Seed> {
-    /// This one's.
-    Leader(Seed),
-    /// Another's; it has its own still, in case it must go itself.
-    Follower(S, Req, Seed),
-}
-
-impl<S, Req, Seed> Role<S, Req, Seed> {
-    pub(crate) fn into_seed(self) -> Seed {
-        let (Self::Leader(seed) | Self::Follower(_, _, seed)) = self;
-        seed
-    }
-
-    pub(crate) const fn is_leader(&self) -> bool {
-        matches!(self, Self::Leader(_))
-    }
-}
-
-pub(crate) type ModeResponse<S, Req, C> =
-    <<C as Setup<S, Req>>::Mode as Share<Res<S, Req>>>::Response;
-pub(crate) type SeedIn<S, Req, C> =
-    <<C as Setup<S, Req>>::Mode as Respond<Req, ModeResponse<S, Req, C>, Err<S, Req>>>::Seed;
-pub(crate) type OutcomeIn<S, Req, C> = Result<
-    <<C as Setup<S, Req>>::Mode as Respond<Req, ModeResponse<S, Req, C>, Err<S, Req>>>::Response<
-        FlightGuard,
-    >,
-    Err<S, Req>,
->;
 
 impl<S, Req, C> ResponseFuture<S, Req, C>
 where
@@ -123,7 +65,7 @@ where
                 Stage::Waiting { membership, setup, .. } => {
                     let waited = ready!(wait(membership, setup, cx));
                     let Stage::Waiting { membership, role, setup } = stage.end() else { break };
-                    match waited {
+                    let next = match waited {
                         Waited::Own(outcome) => {
                             // The flight is over, and out of the table: there is nothing to leave.
                             membership.forget();
@@ -133,10 +75,12 @@ where
                             membership.forget();
                             restart(role, &setup)
                         }
-                        Waited::Answered => match caller_outcome(membership, role, &setup) {
-                            Ok(outcome) => return Poll::Ready(outcome),
-                            Err(next) => next,
-                        },
+                        Waited::Answered => caller_outcome(membership, role, &setup),
+                    };
+                    match next {
+                        Next::Outcome(outcome) => return Poll::Ready(outcome),
+                        Next::Stage(stage) => stage,
+                        Next::Restart(inner, request) => start(&setup, &inner, request),
                     }
                 }
                 Stage::Bypass { call, .. } => {
@@ -152,18 +96,6 @@ where
             *stage = next;
         }
         unreachable!("polled after it ended")
-    }
-}
-
-impl<S, Req, C> Stage<S, Req, C>
-where
-    S: SharedService<Req>,
-    Req: Send + 'static,
-    C: Setup<S, Req>,
-{
-    #[inline]
-    fn end(&mut self) -> Self {
-        mem::replace(self, Self::Ended)
     }
 }
 

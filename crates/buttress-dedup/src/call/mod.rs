@@ -19,6 +19,7 @@ mod oneshot;
 mod outcome;
 mod refresh;
 mod result;
+mod stage;
 mod start;
 mod typed_state;
 mod work;

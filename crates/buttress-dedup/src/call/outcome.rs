@@ -4,19 +4,29 @@ use buttress_core::{Classify, Deadline, Progress, Reader, Respond, Share, Verdic
 use tokio::time::Instant;
 
 use super::{
-    Err, FlightIn, Judged, KeptIn, Res, SharedConfig,
-    future::{ModeResponse, OutcomeIn, Role, SeedIn, Stage},
-    oneshot::Oneshot,
+    Err, FlightIn, Judged, KeptIn, Res,
     result::Published,
-    start::start,
+    stage::{ModeResponse, OutcomeIn, Role, SeedIn, Stage, bypass, hit, panicked, restore},
     typed_state::TypedState,
 };
 use crate::{
     CachePolicy, FlightGuard, Setup, ShareError, SharedService,
-    cache::{CacheLookup, CachedOutcome, EntryFreshness},
+    cache::{CacheLookup, EntryFreshness},
     flight::Membership,
     key::KeySource,
 };
+
+/// The next step of a call whose flight has ended.
+pub(crate) enum Next<O, T, S, Req> {
+    /// The outcome of this caller.
+    Outcome(O),
+    /// The call goes on here.
+    Stage(T),
+    /// The call begins again, with this service and this request.
+    Restart(S, Req),
+}
+
+type NextIn<S, Req, C> = Next<OutcomeIn<S, Req, C>, Stage<S, Req, C>, S, Req>;
 
 /// Makes this caller's own outcome of the flight's answer, or lets it go again, or alone.
 #[inline]
@@ -24,7 +34,7 @@ pub(crate) fn caller_outcome<S, Req, C>(
     membership: Membership<FlightIn<S, Req, C>>,
     role: Role<S, Req, SeedIn<S, Req, C>>,
     setup: &C,
-) -> Result<OutcomeIn<S, Req, C>, Stage<S, Req, C>>
+) -> NextIn<S, Req, C>
 where
     S: SharedService<Req>,
     Req: Send + 'static,
@@ -40,21 +50,21 @@ where
     if matches!(outcome, CallerOutcome::Restart | CallerOutcome::Bypass) {
         // Also so that the flight does not wait for somebody who goes elsewhere.
         drop(membership);
-        return Err(match (role, outcome) {
+        return match (role, outcome) {
             (Role::Follower(inner, request, _), CallerOutcome::Bypass) => {
-                bypass(setup, inner, request)
+                Next::Stage(bypass(setup, inner, request))
             }
             (role, _) => restart(role, setup),
-        });
+        };
     }
     if let Some(result) = membership.flight().and_then(|(flight, _)| flight.result()) {
         result.signals.raise();
     }
     let seed = role.into_seed();
     match outcome {
-        CallerOutcome::Own(outcome) => {
-            Ok(outcome.map(|response| mode.admit(seed, mode.own(response), None::<FlightGuard>)))
-        }
+        CallerOutcome::Own(outcome) => Next::Outcome(
+            outcome.map(|response| mode.admit(seed, mode.own(response), None::<FlightGuard>)),
+        ),
         CallerOutcome::Shared(response) => {
             let seat = if C::Mode::IS_COMPLETE {
                 membership.forget();
@@ -62,12 +72,14 @@ where
             } else {
                 membership.into_seat()
             };
-            Ok(Ok(mode.admit(seed, response, seat)))
+            Next::Outcome(Ok(mode.admit(seed, response, seat)))
         }
-        CallerOutcome::Cached(response) => Ok(Ok(mode.admit(seed, response, None::<FlightGuard>))),
-        CallerOutcome::Failed(error) => Ok(Err(error)),
+        CallerOutcome::Cached(response) => {
+            Next::Outcome(Ok(mode.admit(seed, response, None::<FlightGuard>)))
+        }
+        CallerOutcome::Failed(error) => Next::Outcome(Err(error)),
         CallerOutcome::Panicked | CallerOutcome::Restart | CallerOutcome::Bypass => {
-            Err(panicked(setup, seed))
+            Next::Stage(panicked(setup, seed))
         }
     }
 }
@@ -76,16 +88,16 @@ where
 pub(crate) fn restart<S, Req, C>(
     role: Role<S, Req, SeedIn<S, Req, C>>,
     setup: &C,
-) -> Stage<S, Req, C>
+) -> NextIn<S, Req, C>
 where
     S: SharedService<Req>,
     Req: Send + 'static,
     C: Setup<S, Req>,
 {
     match role {
-        Role::Follower(inner, request, _) => start(setup, &inner, request),
+        Role::Follower(inner, request, _) => Next::Restart(inner, request),
         // Whose request the flight carried has got what there was.
-        Role::Leader(seed) => panicked(setup, seed),
+        Role::Leader(seed) => Next::Stage(panicked(setup, seed)),
     }
 }
 
@@ -110,52 +122,6 @@ where
     outcome.map(|response| core.mode.admit(seed, core.mode.own(response), None::<FlightGuard>))
 }
 
-/// A call that goes alone.
-pub(crate) fn bypass<S, Req, C>(setup: &C, inner: S, request: Req) -> Stage<S, Req, C>
-where
-    S: SharedService<Req>,
-    Req: Send + 'static,
-    C: Setup<S, Req>,
-{
-    let core = setup.core();
-    core.shared.state.apart.add();
-    let seed = respond_seed(setup, &request);
-    let changes = core
-        .keys
-        .invalidates(&core.mode, &request)
-        .map(|subject| (subject, Classify::seed(&core.mode, &request)));
-    let (call, setup) = (Box::pin(Oneshot::new(inner, request)), setup.clone());
-    Stage::Bypass { call, seed, changes, setup }
-}
-
-/// A call that met, or waited for, a panic.
-#[cold]
-pub(crate) fn panicked<S, Req, C>(setup: &C, seed: SeedIn<S, Req, C>) -> Stage<S, Req, C>
-where
-    S: SharedService<Req>,
-    Req: Send + 'static,
-    C: Setup<S, Req>,
-{
-    let core = setup.core();
-    Stage::Done(core.mode.reject(seed, core.shared.settings.panicked()))
-}
-
-/// A call that was to be answered with what is kept, and there is nothing that will do.
-#[cold]
-pub(crate) fn not_cached<S, Req, C>(setup: &C, request: &Req) -> Stage<S, Req, C>
-where
-    S: SharedService<Req>,
-    Req: Send + 'static,
-    C: Setup<S, Req>,
-{
-    let core = setup.core();
-    let SharedConfig { settings, .. } = &*core.shared;
-    let why = settings.not_cached();
-    let (instance, reason) = (settings.origin.name(), why.reason().as_str());
-    tracing::debug!(name: "dedup.rejected", target: "buttress", instance, reason);
-    Stage::Done(core.mode.reject(respond_seed(setup, request), why))
-}
-
 /// Whether what is kept will do for a caller who waited for another's call.
 fn suits<S, Req, C>(
     setup: &C,
@@ -171,65 +137,6 @@ where
     let Role::Follower(_, request, _) = role else { return true };
     let lookup = core.keys.key_and_freshness(&core.mode, request);
     lookup.is_none_or(|(_, wanted)| core.shared.policy.satisfies(kept, Some(&wanted)))
-}
-
-/// What is kept, as this caller's own outcome. `None` if it is an error that cannot be shared any more.
-pub(crate) fn restore<S, Req, C>(
-    setup: &C,
-    kept: &KeptIn<S, Req, C>,
-    stale: bool,
-) -> Option<Result<ModeResponse<S, Req, C>, S::Error>>
-where
-    S: SharedService<Req>,
-    Req: Send + 'static,
-    C: Setup<S, Req>,
-{
-    let core = setup.core();
-    match kept.value() {
-        CachedOutcome::Response(shared) => {
-            Some(Ok(core.mode.restore(shared, Reader::cached(kept.age(), stale))))
-        }
-        CachedOutcome::Error(error) => core.errors.share(error).map(Err),
-    }
-}
-
-/// Whether somebody can be given what is kept: not if it is an error that cannot be shared.
-pub(crate) fn can_restore<S, Req, C>(setup: &C, kept: &KeptIn<S, Req, C>) -> bool
-where
-    S: SharedService<Req>,
-    Req: Send + 'static,
-    C: Setup<S, Req>,
-{
-    match kept.value() {
-        CachedOutcome::Response(_) => true,
-        CachedOutcome::Error(error) => setup.core().errors.share(error).is_some(),
-    }
-}
-
-/// Somebody is answered with what was kept.
-#[inline]
-pub(crate) fn hit<S, Req, C>(setup: &C, stale: bool)
-where
-    S: SharedService<Req>,
-    Req: Send + 'static,
-    C: Setup<S, Req>,
-{
-    let SharedConfig { state, settings, .. } = &*setup.core().shared;
-    state.hits.add();
-    if stale {
-        state.stale.add();
-    }
-    let instance = settings.origin.name();
-    tracing::trace!(name: "dedup.cache_hit", target: "buttress", instance, stale);
-}
-
-pub(crate) fn respond_seed<S, Req, C>(setup: &C, request: &Req) -> SeedIn<S, Req, C>
-where
-    S: SharedService<Req>,
-    Req: Send + 'static,
-    C: Setup<S, Req>,
-{
-    Respond::seed(&setup.core().mode, request)
 }
 
 /// What becomes of one caller.

@@ -7,9 +7,11 @@ use buttress_core::{Ambient, Attempt, Classify, Respond, WantedFreshness};
 
 use super::{
     Err, FlightResultIn, KeptIn, KeyIn, SharedConfig, WorkIn,
-    future::{ModeResponse, Role, SeedIn, Stage},
-    outcome::{bypass, can_restore, hit, not_cached, panicked, respond_seed, restore},
     refresh::Refresh,
+    stage::{
+        ModeResponse, Role, SeedIn, Stage, bypass, can_restore, hit, not_cached, panicked,
+        respond_seed, restore,
+    },
     typed_state::TypedState,
     work::Work,
 };

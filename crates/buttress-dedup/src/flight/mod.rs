@@ -28,7 +28,8 @@ pub use self::membership::FlightGuard;
 pub(crate) use self::{
     drive::{WaitEnd, WorkResult},
     membership::Membership,
-    table::{FlightTable, Joined},
+    shard::Joined,
+    table::FlightTable,
 };
 
 /// One call of the service, for everybody who asks for the same while it lasts.

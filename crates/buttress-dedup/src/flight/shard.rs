@@ -1,9 +1,9 @@
 use std::{hash::Hash, sync::Arc};
 
-use buttress_core::{Ambient, Join as Entered};
+use buttress_core::{Ambient, Join as Entered, MemberId};
 use hashbrown::HashTable;
 
-use super::{Flight, SharedResult, table::Joined};
+use super::{Flight, SharedResult};
 use crate::cache::ResourceGeneration;
 
 /// The flights of one shard.
@@ -27,6 +27,16 @@ impl<K, W, A> FlightEntry<K, W, A> {
     pub(crate) fn is_of(&self, flight: &Flight<K, W, A>) -> bool {
         std::ptr::eq(Arc::as_ptr(&self.flight), flight)
     }
+}
+
+/// What became of a call with a key.
+pub(crate) enum Joined<K, W, A> {
+    /// It leads a new flight.
+    Leader(Arc<Flight<K, W, A>>, MemberId),
+    /// It is one of those who wait for a flight that was there.
+    Follower(Arc<Flight<K, W, A>>, MemberId),
+    /// It comes from inside the flight that it would wait for.
+    Reentrant,
 }
 
 pub(crate) enum Lookup<K, W, A> {

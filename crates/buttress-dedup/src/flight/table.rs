@@ -3,12 +3,12 @@ use std::{
     sync::Arc,
 };
 
-use buttress_core::{Ambient, DriveEnd, Driver, MemberId};
+use buttress_core::{Ambient, DriveEnd, Driver};
 use hashbrown::DefaultHashBuilder;
 
 use super::{
     Flight, FlightStart, SharedResult, WorkSlot,
-    shard::{FlightEntry, FlightShard, Lookup},
+    shard::{FlightEntry, FlightShard, Joined, Lookup},
 };
 use crate::{
     cache::ResourceGeneration,
@@ -35,16 +35,6 @@ pub(crate) struct FlightTable<K, W, A> {
 #[repr(align(128))]
 struct PaddedShard<K, W, A> {
     flights: Mutex<FlightShard<K, W, A>>,
-}
-
-/// What became of a call with a key.
-pub(crate) enum Joined<K, W, A> {
-    /// It leads a new flight.
-    Leader(Arc<Flight<K, W, A>>, MemberId),
-    /// It is one of those who wait for a flight that was there.
-    Follower(Arc<Flight<K, W, A>>, MemberId),
-    /// It comes from inside the flight that it would wait for.
-    Reentrant,
 }
 
 impl<K, W, A> FlightTable<K, W, A>

@@ -1,0 +1,110 @@
+use std::sync::Arc;
+
+use buttress_core::{Share, WantedFreshness};
+
+use super::{
+    CacheControls, CacheLookup, CachePolicy, CacheWrite, Decision, EntryFor, KeyInfo,
+    fetch::Never,
+    invalidations::{Invalidations, ResourceGeneration},
+};
+
+/// Answers are shared by those who wait for them, and not kept.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoCache;
+
+impl<M: Share<Res>, K, Req, Res, E> CachePolicy<M, K, Req, Res, E> for NoCache
+where
+    E: Send + Sync + 'static,
+{
+    type Controls = Invalidations;
+    type Plan = ();
+    type Fetch = Never<Option<EntryFor<M, Res, E>>>;
+    type Write = ();
+    const CACHES: bool = false;
+
+    #[inline]
+    fn open(&self) -> Invalidations {
+        Invalidations::default()
+    }
+
+    #[inline]
+    fn lookup(
+        &self,
+        _: &Invalidations,
+        _: &K,
+        _: Option<u64>,
+        _: Option<&WantedFreshness>,
+    ) -> CacheLookup<EntryFor<M, Res, E>> {
+        CacheLookup::Missing(None)
+    }
+
+    #[inline]
+    fn plan(
+        &self,
+        _: &M,
+        _: &Arc<Invalidations>,
+        _: &Req,
+        _: &K,
+        _: KeyInfo,
+        _: Option<EntryFor<M, Res, E>>,
+    ) {
+    }
+
+    #[inline]
+    fn fetch(&self, (): &()) -> Option<Self::Fetch> {
+        None
+    }
+
+    fn accept(&self, (): &(), _: &EntryFor<M, Res, E>) -> bool {
+        false
+    }
+
+    #[inline]
+    fn decide(
+        &self,
+        _: &M,
+        (): &(),
+        _: Option<Result<&Res, &E>>,
+    ) -> Decision<(), EntryFor<M, Res, E>> {
+        Decision::Stands(())
+    }
+}
+
+impl<V> CacheWrite<V> for () {
+    const KEEPS: bool = false;
+
+    #[inline]
+    fn is_kept(&self) -> bool {
+        false
+    }
+
+    #[inline]
+    fn keep(&self, _: impl FnOnce() -> (V, usize)) -> bool {
+        false
+    }
+}
+
+/// Nothing is kept, and changes end what may be joined.
+impl<K, V> CacheControls<K, V> for Invalidations {
+    fn invalidate(&self, _: &K) {}
+
+    fn invalidate_resource(&self, subject: u64) {
+        self.add(subject);
+    }
+
+    #[inline]
+    fn has_changed(&self) -> bool {
+        self.are_any()
+    }
+
+    #[inline]
+    fn resource_generation(&self, subject: Option<u64>) -> ResourceGeneration {
+        self.of(subject)
+    }
+
+    fn invalidate_all(&self) {}
+
+    fn size(&self) -> (usize, u64) {
+        (0, 0)
+    }
+}
