@@ -182,7 +182,7 @@ pub use cache::{
     Cache, CacheControls, CacheEntry, CacheLookup, CachePolicy, CacheWrite, CachedOutcome,
     Decision, EntryFor, KeyInfo, Memory, MemoryStore, NoCache, OpenStore, Store,
 };
-pub use call::{DedupConfig, ResponseFuture, Setup, SharedService};
+pub use call::{DedupConfig, ResponseFuture, SharedService};
 pub use flight::FlightGuard;
 pub use handle::DedupHandle;
 pub use key::KeySource;

@@ -7,8 +7,9 @@ use buttress_core::{ByMode, Classify, Plain, Respond, Share};
 use tower_service::Service;
 
 use crate::{
-    DedupConfig, DedupHandle, FlightGuard, NoCache, ResponseFuture, Setup, SharedService,
-    UnsharedErrors, call::start,
+    CachePolicy, DedupConfig, DedupHandle, FlightGuard, KeySource, NoCache, ResponseFuture,
+    SharedService, UnsharedErrors,
+    call::{Call, Of, start},
 };
 
 /// The service of [`DedupLayer`](crate::DedupLayer).
@@ -34,16 +35,28 @@ impl<S, Req, K, M, P, R> Service<Req> for Dedup<S, K, M, P, R>
 where
     S: SharedService<Req>,
     Req: Send + 'static,
-    K: Clone,
     M: Share<S::Response>
         + Respond<Req, <M as Share<S::Response>>::Response, S::Error>
         + Classify<Req, S::Response, S::Error>,
-    DedupConfig<K, M, P, R>: Setup<S, Req, Mode = M>,
+    K: KeySource<M, Req>,
+    P: CachePolicy<M, K::Key, Req, S::Response, S::Error>,
+    Of<S, Req, M, K, P, R>: Call<
+            Request = Req,
+            Service = S,
+            Response = S::Response,
+            Error = S::Error,
+            Body = <M as Share<S::Response>>::Response,
+            Key = K::Key,
+            Keys = K,
+            Mode = M,
+            Cache = P,
+            Errors = R,
+        >,
 {
     type Response =
         <M as Respond<Req, <M as Share<S::Response>>::Response, S::Error>>::Response<FlightGuard>;
     type Error = S::Error;
-    type Future = ResponseFuture<S, Req, DedupConfig<K, M, P, R>>;
+    type Future = ResponseFuture<Of<S, Req, M, K, P, R>>;
 
     /// Always ready: the inner service is asked when it is needed, inside the flight.
     #[inline]

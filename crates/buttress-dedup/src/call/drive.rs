@@ -8,59 +8,50 @@ use std::{
 use buttress_core::{Classify, Deadline, MemberId, Reason, Share, Signals, Verdict};
 
 use super::{
-    Err, FlightIn, FlightResultIn, InfoIn, Judged, KeeperIn, KeptIn, Res, WorkIn,
+    Call, Config, Entry, VerdictSeed, Writer,
     result::{BoxedSignals, FlightResult, Published},
     stage::can_restore,
-    work::{Work, WorkOutput},
+    typed_state::CallFlight,
+    work::{Work, WorkInfo, WorkOutput},
 };
 use crate::{
-    CachePolicy, Setup, ShareError, SharedService,
+    CachePolicy, ShareError,
     cache::{CacheWrite, Decision},
     flight::{WaitEnd, WorkResult},
 };
 
 /// Waits for a flight's end, and drives its work where that is this member's turn.
 #[inline]
-pub(crate) fn poll_flight<S, Req, C>(
-    setup: &C,
-    flight: &Arc<FlightIn<S, Req, C>>,
+pub(crate) fn poll_flight<C: Call>(
+    config: &Config<C>,
+    flight: &Arc<CallFlight<C>>,
     place: MemberId,
     cx: &mut Context<'_>,
-) -> Poll<WaitEnd<WorkEndIn<S, Req, C>>>
-where
-    S: SharedService<Req>,
-    Req: Send + 'static,
-    C: Setup<S, Req>,
-{
-    let poll_work = |work: Pin<&mut _>, cx: &mut Context<'_>| poll_work(setup, flight, work, cx);
+) -> Poll<WaitEnd<WorkEnd<C>>> {
+    let poll_work =
+        |work: Pin<&mut _>, cx: &mut Context<'_>| poll_work::<C>(config, flight, work, cx);
     flight.poll(
         place,
         cx,
         poll_work,
-        |end| make_result(setup, flight, end),
-        |work| panicked(setup, work),
+        |end| make_result::<C>(config, flight, end),
+        |work| panicked::<C>(config, work),
     )
 }
 
 /// Polls a flight's work once, for whoever drives it, and makes the answer of what it came to.
 #[inline]
-fn poll_work<S, Req, C>(
-    setup: &C,
-    flight: &FlightIn<S, Req, C>,
-    mut work: Pin<&mut WorkIn<S, Req, C>>,
+fn poll_work<C: Call>(
+    config: &Config<C>,
+    flight: &CallFlight<C>,
+    mut work: Pin<&mut Work<C>>,
     cx: &mut Context<'_>,
-) -> Poll<WorkResultIn<S, Req, C>>
-where
-    S: SharedService<Req>,
-    Req: Send + 'static,
-    C: Setup<S, Req>,
-{
-    let core = setup.core();
-    let policy = &core.shared.policy;
-    let accept = |(order, ..): &InfoIn<S, Req, C>, kept: &_| {
-        policy.accept(order, kept) && can_restore(setup, kept)
+) -> Poll<WorkResult<FlightResult<C>, WorkEnd<C>>> {
+    let policy = &config.shared.policy;
+    let accept = |(order, ..): &WorkInfo<C>, kept: &_| {
+        policy.accept(order, kept) && can_restore::<C>(config, kept)
     };
-    let doubt = |(order, ..): &InfoIn<S, Req, C>, is_late| policy.doubt(order, is_late);
+    let doubt = |(order, ..): &WorkInfo<C>, is_late| policy.doubt(order, is_late);
     let (polled, signals) = Signals::watch(|| work.as_mut().poll(cx, accept, doubt));
     if flight.start.terms.deadline.is_some() {
         flight.hear();
@@ -73,18 +64,18 @@ where
     };
     let Some((order, judged, changes)) = work.order() else { unreachable!("it ends once") };
     if let Some(subject) = changes
-        && core.mode.classify(&judged, outcome.as_ref()) == Verdict::Success
+        && config.mode.classify(&judged, outcome.as_ref()) == Verdict::Success
     {
-        core.shared.changed(subject);
+        config.shared.changed(subject);
     }
-    let keeper = match policy.decide(&core.mode, &order, Some(outcome.as_ref())) {
+    let keeper = match policy.decide(&config.mode, &order, Some(outcome.as_ref())) {
         Decision::Stands(keeper) => keeper,
         Decision::Instead(kept) => {
-            return Poll::Ready(WorkResult::Answer(replace_error(setup, kept)));
+            return Poll::Ready(WorkResult::Answer(replace_error::<C>(config, kept)));
         }
     };
-    let is_for_others_to_spare = C::Policy::CACHES
-        && policy.is_for_others_to_spare(&core.mode, &order, Some(outcome.as_ref()));
+    let is_for_others_to_spare = C::Cache::CACHES
+        && policy.is_for_others_to_spare(&config.mode, &order, Some(outcome.as_ref()));
     let end = WorkEnd {
         outcome,
         signals: BoxedSignals::new(signals),
@@ -92,62 +83,49 @@ where
         keeper,
         is_for_others_to_spare,
     };
-    if C::Mode::IS_COMPLETE && !C::Policy::CACHES {
+    if C::Mode::IS_COMPLETE && !C::Cache::CACHES {
         return Poll::Ready(WorkResult::Own(end));
     }
-    Poll::Ready(WorkResult::Answer(make_result(setup, flight, end)))
+    Poll::Ready(WorkResult::Answer(make_result::<C>(config, flight, end)))
 }
 
 /// How the work ended.
-pub(crate) struct WorkEnd<O, J, Kp> {
-    pub(crate) outcome: O,
+pub(crate) struct WorkEnd<C: Call> {
+    pub(crate) outcome: Result<C::Response, C::Error>,
     pub(crate) signals: BoxedSignals,
-    judged: J,
-    keeper: Kp,
+    judged: VerdictSeed<C>,
+    keeper: Writer<C>,
     is_for_others_to_spare: bool,
 }
-
-pub(crate) type WorkEndIn<S, Req, C> =
-    WorkEnd<Result<Res<S, Req>, Err<S, Req>>, Judged<S, Req, C>, KeeperIn<S, Req, C>>;
 
 /// Whether the end is the outcome of a member that is alone now.
 ///
 /// If that member joined, it may be the end of the time of whoever has gone, while there is more of its
 /// own.
 #[inline]
-pub(crate) fn is_outcome_of_remaining_member<S, Req, C>(
-    setup: &C,
-    flight: &FlightIn<S, Req, C>,
-    end: &WorkEndIn<S, Req, C>,
-) -> bool
-where
-    S: SharedService<Req>,
-    Req: Send + 'static,
-    C: Setup<S, Req>,
-{
+pub(crate) fn is_outcome_of_remaining_member<C: Call>(
+    config: &Config<C>,
+    flight: &CallFlight<C>,
+    end: &WorkEnd<C>,
+) -> bool {
     if !flight.has_leader_left() {
         return true;
     }
     // To judge an outcome is to run the user's code.
-    let is_expired = || is_expired(setup, flight, Deadline::current(), end);
+    let is_expired = || is_expired::<C>(config, flight, Deadline::current(), end);
     !catch_unwind(AssertUnwindSafe(is_expired)).unwrap_or_else(|payload| {
-        setup.core().shared.panicked(payload);
+        config.shared.panicked(payload);
         false
     })
 }
 
 /// What an end is for everybody who waits.
-fn make_result<S, Req, C>(
-    setup: &C,
-    flight: &FlightIn<S, Req, C>,
-    end: WorkEndIn<S, Req, C>,
-) -> FlightResultIn<S, Req, C>
-where
-    S: SharedService<Req>,
-    Req: Send + 'static,
-    C: Setup<S, Req>,
-{
-    let expired = is_expired(setup, flight, flight.terms().deadline, &end);
+fn make_result<C: Call>(
+    config: &Config<C>,
+    flight: &CallFlight<C>,
+    end: WorkEnd<C>,
+) -> FlightResult<C> {
+    let expired = is_expired::<C>(config, flight, flight.terms().deadline, &end);
     if expired {
         // Or whoever goes again would join it again, for as long as its body is on its way.
         flight.remove_from_table();
@@ -157,7 +135,7 @@ where
         // Of a flight further out this one is the work.
         signals.add_deadline(flight.start.terms.deadline);
     }
-    let result = result(setup, outcome, keeper);
+    let result = result::<C>(config, outcome, keeper);
     if !C::Mode::IS_COMPLETE
         && let Published::Response { mode, shared, .. } = &result.published
     {
@@ -169,67 +147,45 @@ where
 
 /// What there is to say when the work has panicked.
 #[cold]
-fn panicked<S, Req, C>(
-    setup: &C,
-    work: Option<Pin<&mut WorkIn<S, Req, C>>>,
-) -> FlightResultIn<S, Req, C>
-where
-    S: SharedService<Req>,
-    Req: Send + 'static,
-    C: Setup<S, Req>,
-{
-    let core = setup.core();
+fn panicked<C: Call>(config: &Config<C>, work: Option<Pin<&mut Work<C>>>) -> FlightResult<C> {
     let Some((order, ..)) = work.and_then(Work::order) else {
         return FlightResult::new(Published::Panicked);
     };
-    match core.shared.policy.decide(&core.mode, &order, None) {
-        Decision::Instead(kept) => replace_error(setup, kept),
+    match config.shared.policy.decide(&config.mode, &order, None) {
+        Decision::Instead(kept) => replace_error::<C>(config, kept),
         Decision::Stands(_) => {
             let is_for_others_to_spare =
-                core.shared.policy.is_for_others_to_spare(&core.mode, &order, None);
+                config.shared.policy.is_for_others_to_spare(&config.mode, &order, None);
             FlightResult { is_for_others_to_spare, ..FlightResult::new(Published::Panicked) }
         }
     }
 }
 
-type WorkResultIn<S, Req, C> = WorkResult<FlightResultIn<S, Req, C>, WorkEndIn<S, Req, C>>;
-
 /// A kept answer in place of a failure.
-fn replace_error<S, Req, C>(setup: &C, kept: KeptIn<S, Req, C>) -> FlightResultIn<S, Req, C>
-where
-    S: SharedService<Req>,
-    Req: Send + 'static,
-    C: Setup<S, Req>,
-{
-    let instance = setup.core().shared.settings.origin.name();
+fn replace_error<C: Call>(config: &Config<C>, kept: Entry<C>) -> FlightResult<C> {
+    let instance = config.shared.settings.origin.name();
     tracing::debug!(name: "dedup.error_replaced", target: "buttress", instance);
     FlightResult::new(Published::Cached(kept))
 }
 
-fn result<S, Req, C>(
-    setup: &C,
-    outcome: Result<S::Response, S::Error>,
-    keeper: KeeperIn<S, Req, C>,
-) -> FlightResultIn<S, Req, C>
-where
-    S: SharedService<Req>,
-    Req: Send + 'static,
-    C: Setup<S, Req>,
-{
-    let core = setup.core();
+fn result<C: Call>(
+    config: &Config<C>,
+    outcome: Result<C::Response, C::Error>,
+    keeper: Writer<C>,
+) -> FlightResult<C> {
     match outcome {
-        Ok(response) => match core.mode.share(response, &core.shared.settings.allowance) {
+        Ok(response) => match config.mode.share(response, &config.shared.settings.allowance) {
             Ok(shared) => {
-                FlightResult::new(Published::Response { mode: core.mode.clone(), shared, keeper })
+                FlightResult::new(Published::Response { mode: config.mode.clone(), shared, keeper })
             }
             Err(response) => {
-                let instance = core.shared.settings.origin.name();
+                let instance = config.shared.settings.origin.name();
                 tracing::debug!(name: "dedup.not_shared", target: "buttress", instance);
                 FlightResult::owned(Ok(response), Published::Bypass)
             }
         },
         Err(error) => {
-            let published = match core.errors.share(&error) {
+            let published = match config.errors.share(&error) {
                 Some(copy) if keeper.is_kept() => Published::CachedError(Arc::new(copy), keeper),
                 Some(copy) => Published::Error(copy),
                 None => Published::Restart,
@@ -240,17 +196,12 @@ where
 }
 
 /// Whether it ended because the first caller's time ran out, while somebody has `patience` for longer.
-fn is_expired<S, Req, C>(
-    setup: &C,
-    flight: &FlightIn<S, Req, C>,
+fn is_expired<C: Call>(
+    config: &Config<C>,
+    flight: &CallFlight<C>,
     patience: Option<Deadline>,
-    end: &WorkEndIn<S, Req, C>,
-) -> bool
-where
-    S: SharedService<Req>,
-    Req: Send + 'static,
-    C: Setup<S, Req>,
-{
+    end: &WorkEnd<C>,
+) -> bool {
     let start_deadline = flight.start.terms.deadline;
     if start_deadline.is_none() || !Deadline::is_later(patience, start_deadline) {
         return false;
@@ -262,7 +213,7 @@ where
     if end.outcome.is_err() && is_enforced {
         return true;
     }
-    let mode = &setup.core().mode;
+    let mode = &config.mode;
     let classify = || mode.classify(&end.judged, end.outcome.as_ref());
     match Deadline::with(start_deadline, classify) {
         Verdict::Expired => true,

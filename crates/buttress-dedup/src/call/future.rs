@@ -6,87 +6,69 @@ use std::{
 };
 
 use super::{
-    FlightIn,
+    Call, Config, Outcome,
     drive::{is_outcome_of_remaining_member, poll_flight},
     outcome::{Next, caller_outcome, pass_on, restart},
-    stage::{OutcomeIn, Stage},
+    stage::Stage,
     start::start,
+    typed_state::CallFlight,
 };
-use crate::{
-    Setup, SharedService,
-    flight::{Membership, WaitEnd},
-};
+use crate::flight::{Membership, WaitEnd};
 
 /// The future of [`Dedup`](crate::Dedup).
 #[must_use = "futures do nothing unless polled"]
-pub struct ResponseFuture<S, Req, C>
-where
-    S: SharedService<Req>,
-    Req: Send + 'static,
-    C: Setup<S, Req>,
-{
-    stage: Stage<S, Req, C>,
+pub struct ResponseFuture<C: Call> {
+    stage: Stage<C>,
 }
 
 // What is polled lies in a box of its own, here or in the flight.
-impl<S, Req, C> Unpin for ResponseFuture<S, Req, C>
-where
-    S: SharedService<Req>,
-    Req: Send + 'static,
-    C: Setup<S, Req>,
-{
-}
+impl<C: Call> Unpin for ResponseFuture<C> {}
 
-impl<S, Req, C> ResponseFuture<S, Req, C>
-where
-    S: SharedService<Req>,
-    Req: Send + 'static,
-    C: Setup<S, Req>,
-{
+impl<C: Call> ResponseFuture<C> {
     #[inline]
-    pub(crate) const fn new(stage: Stage<S, Req, C>) -> Self {
+    pub(crate) const fn new(stage: Stage<C>) -> Self {
         Self { stage }
     }
 }
 
-impl<S, Req, C> Future for ResponseFuture<S, Req, C>
-where
-    S: SharedService<Req>,
-    Req: Send + 'static,
-    C: Setup<S, Req>,
-{
-    type Output = OutcomeIn<S, Req, C>;
+impl<C: Call> Future for ResponseFuture<C> {
+    type Output = Outcome<C>;
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let stage = &mut self.get_mut().stage;
         loop {
             let next = match stage {
-                Stage::Waiting { membership, setup, .. } => {
-                    let waited = ready!(wait(membership, setup, cx));
-                    let Stage::Waiting { membership, role, setup } = stage.end() else { break };
+                Stage::Waiting { membership, config, .. } => {
+                    let waited = ready!(wait(membership, config, cx));
+                    let Stage::Waiting { membership, role, config } = stage.end() else { break };
                     let next = match waited {
                         Waited::Own(outcome) => {
                             // The flight is over, and out of the table: there is nothing to leave.
                             membership.forget();
-                            return Poll::Ready(pass_on(outcome, role.into_seed(), None, &setup));
+                            return Poll::Ready(pass_on::<C>(
+                                outcome,
+                                role.into_seed(),
+                                None,
+                                &config,
+                            ));
                         }
                         Waited::Restart => {
                             membership.forget();
-                            restart(role, &setup)
+                            restart(role, &config)
                         }
-                        Waited::Answered => caller_outcome(membership, role, &setup),
+                        Waited::Answered => caller_outcome(membership, role, &config),
                     };
                     match next {
                         Next::Outcome(outcome) => return Poll::Ready(outcome),
                         Next::Stage(stage) => stage,
-                        Next::Restart(inner, request) => start(&setup, &inner, request),
+                        Next::Restart(inner, request) => start_again(&config, &inner, request),
                     }
                 }
                 Stage::Bypass { call, .. } => {
                     let outcome = ready!(call.as_mut().poll(cx));
-                    let Stage::Bypass { seed, changes, setup, .. } = stage.end() else { break };
-                    return Poll::Ready(pass_on(outcome, seed, changes, &setup));
+                    let Stage::Bypass { seed, changes, config, .. } = stage.end() else { break };
+                    return Poll::Ready(pass_on::<C>(outcome, seed, changes, &config));
                 }
                 Stage::Done(_) | Stage::Ended => {
                     let Stage::Done(outcome) = stage.end() else { break };
@@ -99,15 +81,17 @@ where
     }
 }
 
-impl<S, Req, C> fmt::Debug for ResponseFuture<S, Req, C>
-where
-    S: SharedService<Req>,
-    Req: Send + 'static,
-    C: Setup<S, Req>,
-{
+impl<C: Call> fmt::Debug for ResponseFuture<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ResponseFuture").finish_non_exhaustive()
     }
+}
+
+/// Starts a call again, out of line: inlined into `poll` it would slow down every call.
+#[cold]
+#[inline(never)]
+fn start_again<C: Call>(config: &Config<C>, inner: &C::Service, request: C::Request) -> Stage<C> {
+    start(config, inner, request)
 }
 
 /// How a member's wait ended.
@@ -122,23 +106,18 @@ enum Waited<O> {
 
 /// Waits for the flight's end.
 #[inline]
-fn wait<S, Req, C>(
-    membership: &Membership<FlightIn<S, Req, C>>,
-    setup: &C,
+fn wait<C: Call>(
+    membership: &Membership<CallFlight<C>>,
+    config: &Config<C>,
     cx: &mut Context<'_>,
-) -> Poll<Waited<Result<S::Response, S::Error>>>
-where
-    S: SharedService<Req>,
-    Req: Send + 'static,
-    C: Setup<S, Req>,
-{
+) -> Poll<Waited<Result<C::Response, C::Error>>> {
     let Some((flight, place)) = membership.flight() else { return Poll::Ready(Waited::Answered) };
     if flight.result().is_some() {
         return Poll::Ready(Waited::Answered);
     }
-    Poll::Ready(match ready!(poll_flight(setup, flight, place, cx)) {
+    Poll::Ready(match ready!(poll_flight::<C>(config, flight, place, cx)) {
         WaitEnd::Answered => Waited::Answered,
-        WaitEnd::Own(end) if !is_outcome_of_remaining_member(setup, flight, &end) => {
+        WaitEnd::Own(end) if !is_outcome_of_remaining_member::<C>(config, flight, &end) => {
             Waited::Restart
         }
         WaitEnd::Own(end) => {
@@ -146,7 +125,7 @@ where
             Waited::Own(end.outcome)
         }
         WaitEnd::Panicked(payload) => {
-            setup.core().shared.panicked(payload);
+            config.shared.panicked(payload);
             Waited::Answered
         }
     })

@@ -1,13 +1,11 @@
-use std::{any::Any, panic::resume_unwind, sync::Arc};
+use std::{any::Any, hash::Hash, marker::PhantomData, panic::resume_unwind, sync::Arc};
 
 use buttress_core::{Classify, Respond, Share};
 use tower_service::Service;
 
-use self::{result::FlightResult, work::Work};
 use crate::{
-    CachePolicy, ShareError,
+    CachePolicy, FlightGuard, ShareError,
     cache::EntryFor,
-    flight::{Flight, FlightTable},
     key::KeySource,
     settings::{PanicPolicy, Settings},
     state::DedupState,
@@ -56,6 +54,17 @@ impl<P> SharedConfig<P> {
         }
     }
 
+    /// Counts and tells of a caller who is answered with what was kept.
+    #[inline]
+    pub(crate) fn hit(&self, stale: bool) {
+        self.state.hits.add();
+        if stale {
+            self.state.stale.add();
+        }
+        let instance = self.settings.origin.name();
+        tracing::trace!(name: "dedup.cache_hit", target: "buttress", instance, stale);
+    }
+
     /// A call has changed a subject: what is kept of it is outdated, and what is in flight takes nobody.
     #[cold]
     pub(crate) fn changed(&self, subject: u64) {
@@ -85,37 +94,52 @@ impl<S, Req> SharedService<Req> for S where
 {
 }
 
-/// A layer's choices that fit the requests of a service, in one word.
-///
-/// It is implemented for everything that fits; what is missing is named by the traits it is made of.
-pub trait Setup<S, Req>: Clone + Send + Sync + 'static
-where
-    S: SharedService<Req>,
-{
-    /// What makes two requests the same.
-    type Keys: KeySource<Self::Mode, Req> + Send + Sync + 'static;
+/// The types that one kind of call is made of.
+pub trait Call: Sized + 'static {
+    /// The request.
+    type Request: Send + 'static;
+
+    /// The inner service.
+    type Service: SharedService<Self::Request, Response = Self::Response, Error = Self::Error>;
+
+    /// The response of the inner service.
+    type Response: Send + 'static;
+
+    /// The error of the inner service.
+    type Error: Send + Sync + 'static;
+
+    /// The response of one caller, as the mode makes it.
+    type Body;
+
+    /// The key that requests for the same have in common.
+    type Key: Hash + Eq + Clone + Send + Sync + 'static;
+
+    /// The source of the keys.
+    type Keys: KeySource<Self::Mode, Self::Request, Key = Self::Key> + Send + Sync + 'static;
 
     /// How responses are shared and rejections made.
-    type Mode: Share<S::Response>
-        + Respond<Req, <Self::Mode as Share<S::Response>>::Response, S::Error>
-        + Classify<Req, S::Response, S::Error, Seed: Send + 'static>
+    type Mode: Share<Self::Response, Response = Self::Body>
+        + Respond<Self::Request, Self::Body, Self::Error>
+        + Classify<Self::Request, Self::Response, Self::Error, Seed: Send + 'static>
         + Send
         + Sync
         + 'static;
 
-    /// Whether and how answers are kept.
-    type Policy: CachePolicy<Self::Mode, KeyIn<S, Req, Self>, Req, S::Response, S::Error>;
+    /// Whether and how responses are cached.
+    type Cache: CachePolicy<Self::Mode, Self::Key, Self::Request, Self::Response, Self::Error>;
 
     /// How errors are shared.
-    type Errors: ShareError<S::Error> + Send + Sync + 'static;
-
-    #[doc(hidden)]
-    fn core(&self) -> &DedupConfig<Self::Keys, Self::Mode, Self::Policy, Self::Errors>;
+    type Errors: ShareError<Self::Error> + Send + Sync + 'static;
 }
 
-impl<S, Req, K, M, P, R> Setup<S, Req> for DedupConfig<K, M, P, R>
+/// The [`Call`] of a service `S` for requests `Req` under a layer with these parts.
+#[derive(Debug)]
+pub struct Of<S, Req, M, K, C, E>(PhantomData<(S, Req, M, K, C, E)>);
+
+impl<S, Req, M, K, C, E> Call for Of<S, Req, M, K, C, E>
 where
     S: SharedService<Req>,
+    Req: Send + 'static,
     K: KeySource<M, Req> + Send + Sync + 'static,
     M: Share<S::Response>
         + Respond<Req, <M as Share<S::Response>>::Response, S::Error>
@@ -123,64 +147,78 @@ where
         + Send
         + Sync
         + 'static,
-    P: CachePolicy<M, K::Key, Req, S::Response, S::Error>,
-    R: ShareError<S::Error> + Send + Sync + 'static,
+    C: CachePolicy<M, K::Key, Req, S::Response, S::Error>,
+    E: ShareError<S::Error> + Send + Sync + 'static,
 {
+    type Request = Req;
+    type Service = S;
+    type Response = S::Response;
+    type Error = S::Error;
+    type Body = <M as Share<S::Response>>::Response;
+    type Key = K::Key;
     type Keys = K;
     type Mode = M;
-    type Policy = P;
-    type Errors = R;
-
-    #[inline]
-    fn core(&self) -> &Self {
-        self
-    }
+    type Cache = C;
+    type Errors = E;
 }
 
-pub(crate) type KeyIn<S, Req, C> =
-    <<C as Setup<S, Req>>::Keys as KeySource<<C as Setup<S, Req>>::Mode, Req>>::Key;
-pub(crate) type Res<S, Req> = <S as Service<Req>>::Response;
-pub(crate) type Err<S, Req> = <S as Service<Req>>::Error;
-pub(crate) type KeptIn<S, Req, C> = EntryFor<<C as Setup<S, Req>>::Mode, Res<S, Req>, Err<S, Req>>;
+pub(crate) type Config<C> =
+    DedupConfig<<C as Call>::Keys, <C as Call>::Mode, <C as Call>::Cache, <C as Call>::Errors>;
 
-pub(crate) type OrderIn<S, Req, C> = <<C as Setup<S, Req>>::Policy as CachePolicy<
-    <C as Setup<S, Req>>::Mode,
-    KeyIn<S, Req, C>,
-    Req,
-    Res<S, Req>,
-    Err<S, Req>,
->>::Plan;
-pub(crate) type FetchIn<S, Req, C> = <<C as Setup<S, Req>>::Policy as CachePolicy<
-    <C as Setup<S, Req>>::Mode,
-    KeyIn<S, Req, C>,
-    Req,
-    Res<S, Req>,
-    Err<S, Req>,
->>::Fetch;
-pub(crate) type KeeperIn<S, Req, C> = <<C as Setup<S, Req>>::Policy as CachePolicy<
-    <C as Setup<S, Req>>::Mode,
-    KeyIn<S, Req, C>,
-    Req,
-    Res<S, Req>,
-    Err<S, Req>,
->>::Write;
-pub(crate) type ShelfIn<S, Req, C> = <<C as Setup<S, Req>>::Policy as CachePolicy<
-    <C as Setup<S, Req>>::Mode,
-    KeyIn<S, Req, C>,
-    Req,
-    Res<S, Req>,
-    Err<S, Req>,
->>::Controls;
+/// The outcome of one caller.
+pub(crate) type Outcome<C> =
+    Result<
+        <<C as Call>::Mode as Respond<
+            <C as Call>::Request,
+            <C as Call>::Body,
+            <C as Call>::Error,
+        >>::Response<FlightGuard>,
+        <C as Call>::Error,
+    >;
+
+/// What rejections of a request are made of.
+pub(crate) type RespondSeed<C> = <<C as Call>::Mode as Respond<
+    <C as Call>::Request,
+    <C as Call>::Body,
+    <C as Call>::Error,
+>>::Seed;
+
 /// What is remembered of a request, to judge its outcome.
-pub(crate) type Judged<S, Req, C> =
-    <<C as Setup<S, Req>>::Mode as Classify<Req, Res<S, Req>, Err<S, Req>>>::Seed;
+pub(crate) type VerdictSeed<C> = <<C as Call>::Mode as Classify<
+    <C as Call>::Request,
+    <C as Call>::Response,
+    <C as Call>::Error,
+>>::Seed;
 
-/// What is remembered of a request: to keep its answer, to judge it, and what it changes.
-pub(crate) type InfoIn<S, Req, C> = (OrderIn<S, Req, C>, Judged<S, Req, C>, Option<u64>);
-pub(crate) type WorkIn<S, Req, C> = Work<S, Req, InfoIn<S, Req, C>, FetchIn<S, Req, C>>;
-pub(crate) type FlightResultIn<S, Req, C> =
-    FlightResult<<C as Setup<S, Req>>::Mode, Res<S, Req>, Err<S, Req>, KeeperIn<S, Req, C>>;
-pub(crate) type FlightIn<S, Req, C> =
-    Flight<KeyIn<S, Req, C>, WorkIn<S, Req, C>, FlightResultIn<S, Req, C>>;
-pub(crate) type FlightTableIn<S, Req, C> =
-    FlightTable<KeyIn<S, Req, C>, WorkIn<S, Req, C>, FlightResultIn<S, Req, C>>;
+/// A response in the form that many callers share.
+pub(crate) type SharedResponse<C> = <<C as Call>::Mode as Share<<C as Call>::Response>>::Shared;
+
+pub(crate) type Entry<C> = EntryFor<<C as Call>::Mode, <C as Call>::Response, <C as Call>::Error>;
+pub(crate) type Plan<C> = <<C as Call>::Cache as CachePolicy<
+    <C as Call>::Mode,
+    <C as Call>::Key,
+    <C as Call>::Request,
+    <C as Call>::Response,
+    <C as Call>::Error,
+>>::Plan;
+pub(crate) type StoreFetch<C> = <<C as Call>::Cache as CachePolicy<
+    <C as Call>::Mode,
+    <C as Call>::Key,
+    <C as Call>::Request,
+    <C as Call>::Response,
+    <C as Call>::Error,
+>>::Fetch;
+pub(crate) type Writer<C> = <<C as Call>::Cache as CachePolicy<
+    <C as Call>::Mode,
+    <C as Call>::Key,
+    <C as Call>::Request,
+    <C as Call>::Response,
+    <C as Call>::Error,
+>>::Write;
+pub(crate) type Controls<C> = <<C as Call>::Cache as CachePolicy<
+    <C as Call>::Mode,
+    <C as Call>::Key,
+    <C as Call>::Request,
+    <C as Call>::Response,
+    <C as Call>::Error,
+>>::Controls;

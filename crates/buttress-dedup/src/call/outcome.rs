@@ -4,47 +4,40 @@ use buttress_core::{Classify, Deadline, Progress, Reader, Respond, Share, Verdic
 use tokio::time::Instant;
 
 use super::{
-    Err, FlightIn, Judged, KeptIn, Res,
+    Call, Config, Entry, Outcome, RespondSeed, VerdictSeed,
     result::Published,
-    stage::{ModeResponse, OutcomeIn, Role, SeedIn, Stage, bypass, hit, panicked, restore},
-    typed_state::TypedState,
+    stage::{Role, Stage, bypass, panicked, restore},
+    typed_state::{CallFlight, TypedState},
 };
 use crate::{
-    CachePolicy, FlightGuard, Setup, ShareError, SharedService,
+    CachePolicy, FlightGuard, ShareError,
     cache::{CacheLookup, EntryFreshness},
     flight::Membership,
     key::KeySource,
 };
 
 /// The next step of a call whose flight has ended.
-pub(crate) enum Next<O, T, S, Req> {
+pub(crate) enum Next<C: Call> {
     /// The outcome of this caller.
-    Outcome(O),
+    Outcome(Outcome<C>),
     /// The call goes on here.
-    Stage(T),
+    Stage(Stage<C>),
     /// The call begins again, with this service and this request.
-    Restart(S, Req),
+    Restart(C::Service, C::Request),
 }
-
-type NextIn<S, Req, C> = Next<OutcomeIn<S, Req, C>, Stage<S, Req, C>, S, Req>;
 
 /// Makes this caller's own outcome of the flight's answer, or lets it go again, or alone.
 #[inline]
-pub(crate) fn caller_outcome<S, Req, C>(
-    membership: Membership<FlightIn<S, Req, C>>,
-    role: Role<S, Req, SeedIn<S, Req, C>>,
-    setup: &C,
-) -> NextIn<S, Req, C>
-where
-    S: SharedService<Req>,
-    Req: Send + 'static,
-    C: Setup<S, Req>,
-{
-    let mode = &setup.core().mode;
+pub(crate) fn caller_outcome<C: Call>(
+    membership: Membership<CallFlight<C>>,
+    role: Role<C>,
+    config: &Config<C>,
+) -> Next<C> {
+    let mode = &config.mode;
     // To share is to run the user's `Clone`, or whatever makes another one of an error.
-    let outcome = catch_unwind(AssertUnwindSafe(|| decide(&membership, &role, setup)));
+    let outcome = catch_unwind(AssertUnwindSafe(|| decide(&membership, &role, config)));
     let outcome = outcome.unwrap_or_else(|payload| {
-        setup.core().shared.panicked(payload);
+        config.shared.panicked(payload);
         CallerOutcome::Panicked
     });
     if matches!(outcome, CallerOutcome::Restart | CallerOutcome::Bypass) {
@@ -52,9 +45,9 @@ where
         drop(membership);
         return match (role, outcome) {
             (Role::Follower(inner, request, _), CallerOutcome::Bypass) => {
-                Next::Stage(bypass(setup, inner, request))
+                Next::Stage(bypass::<C>(config, inner, request))
             }
-            (role, _) => restart(role, setup),
+            (role, _) => restart(role, config),
         };
     }
     if let Some(result) = membership.flight().and_then(|(flight, _)| flight.result()) {
@@ -79,73 +72,49 @@ where
         }
         CallerOutcome::Failed(error) => Next::Outcome(Err(error)),
         CallerOutcome::Panicked | CallerOutcome::Restart | CallerOutcome::Bypass => {
-            Next::Stage(panicked(setup, seed))
+            Next::Stage(panicked::<C>(config, seed))
         }
     }
 }
 
 /// Begins again, for one who waited for another's call.
-pub(crate) fn restart<S, Req, C>(
-    role: Role<S, Req, SeedIn<S, Req, C>>,
-    setup: &C,
-) -> NextIn<S, Req, C>
-where
-    S: SharedService<Req>,
-    Req: Send + 'static,
-    C: Setup<S, Req>,
-{
+pub(crate) fn restart<C: Call>(role: Role<C>, config: &Config<C>) -> Next<C> {
     match role {
         Role::Follower(inner, request, _) => Next::Restart(inner, request),
         // Whose request the flight carried has got what there was.
-        Role::Leader(seed) => Next::Stage(panicked(setup, seed)),
+        Role::Leader(seed) => Next::Stage(panicked::<C>(config, seed)),
     }
 }
 
 /// Hands on the outcome of a call that went alone.
-pub(crate) fn pass_on<S, Req, C>(
-    outcome: Result<S::Response, S::Error>,
-    seed: SeedIn<S, Req, C>,
-    changes: Option<(u64, Judged<S, Req, C>)>,
-    setup: &C,
-) -> OutcomeIn<S, Req, C>
-where
-    S: SharedService<Req>,
-    Req: Send + 'static,
-    C: Setup<S, Req>,
-{
-    let core = setup.core();
+pub(crate) fn pass_on<C: Call>(
+    outcome: Result<C::Response, C::Error>,
+    seed: RespondSeed<C>,
+    changes: Option<(u64, VerdictSeed<C>)>,
+    config: &Config<C>,
+) -> Outcome<C> {
     if let Some((subject, judged)) = changes
-        && core.mode.classify(&judged, outcome.as_ref()) == Verdict::Success
+        && config.mode.classify(&judged, outcome.as_ref()) == Verdict::Success
     {
-        core.shared.changed(subject);
+        config.shared.changed(subject);
     }
-    outcome.map(|response| core.mode.admit(seed, core.mode.own(response), None::<FlightGuard>))
+    outcome.map(|response| config.mode.admit(seed, config.mode.own(response), None::<FlightGuard>))
 }
 
 /// Whether what is kept will do for a caller who waited for another's call.
-fn suits<S, Req, C>(
-    setup: &C,
-    role: &Role<S, Req, SeedIn<S, Req, C>>,
-    kept: &KeptIn<S, Req, C>,
-) -> bool
-where
-    S: SharedService<Req>,
-    Req: Send + 'static,
-    C: Setup<S, Req>,
-{
-    let core = setup.core();
+fn suits<C: Call>(config: &Config<C>, role: &Role<C>, kept: &Entry<C>) -> bool {
     let Role::Follower(_, request, _) = role else { return true };
-    let lookup = core.keys.key_and_freshness(&core.mode, request);
-    lookup.is_none_or(|(_, wanted)| core.shared.policy.satisfies(kept, Some(&wanted)))
+    let lookup = config.keys.key_and_freshness(&config.mode, request);
+    lookup.is_none_or(|(_, wanted)| config.shared.policy.satisfies(kept, Some(&wanted)))
 }
 
 /// What becomes of one caller.
-enum CallerOutcome<Res, Response, E> {
+enum CallerOutcome<C: Call> {
     /// The outcome itself is its.
-    Own(Result<Res, E>),
-    Shared(Response),
-    Cached(Response),
-    Failed(E),
+    Own(Result<C::Response, C::Error>),
+    Shared(C::Body),
+    Cached(C::Body),
+    Failed(C::Error),
     /// Another flight, led by whoever comes first.
     Restart,
     /// A call of its own.
@@ -153,19 +122,11 @@ enum CallerOutcome<Res, Response, E> {
     Panicked,
 }
 
-type CallerOutcomeIn<S, Req, C> = CallerOutcome<Res<S, Req>, ModeResponse<S, Req, C>, Err<S, Req>>;
-
-fn decide<S, Req, C>(
-    membership: &Membership<FlightIn<S, Req, C>>,
-    role: &Role<S, Req, SeedIn<S, Req, C>>,
-    setup: &C,
-) -> CallerOutcomeIn<S, Req, C>
-where
-    S: SharedService<Req>,
-    Req: Send + 'static,
-    C: Setup<S, Req>,
-{
-    let core = setup.core();
+fn decide<C: Call>(
+    membership: &Membership<CallFlight<C>>,
+    role: &Role<C>,
+    config: &Config<C>,
+) -> CallerOutcome<C> {
     let first = role.is_leader();
     let Some((flight, _)) = membership.flight() else { return CallerOutcome::Panicked };
     let Some(result) = flight.result() else { return CallerOutcome::Panicked };
@@ -180,7 +141,7 @@ where
         return CallerOutcome::Own(outcome);
     }
     if result.is_for_others_to_spare
-        && let Some(outcome) = spared(setup, role)
+        && let Some(outcome) = spared::<C>(config, role)
     {
         return outcome;
     }
@@ -195,13 +156,13 @@ where
             }
         }
         Published::Error(error) => {
-            core.errors.share(error).map_or(CallerOutcome::Restart, CallerOutcome::Failed)
+            config.errors.share(error).map_or(CallerOutcome::Restart, CallerOutcome::Failed)
         }
         Published::CachedError(error, _) => {
-            core.errors.share(error).map_or(CallerOutcome::Restart, CallerOutcome::Failed)
+            config.errors.share(error).map_or(CallerOutcome::Restart, CallerOutcome::Failed)
         }
-        Published::Cached(kept) if !suits(setup, role, kept) => CallerOutcome::Bypass,
-        Published::Cached(kept) => given(setup, kept).unwrap_or(CallerOutcome::Restart),
+        Published::Cached(kept) if !suits::<C>(config, role, kept) => CallerOutcome::Bypass,
+        Published::Cached(kept) => given::<C>(config, kept).unwrap_or(CallerOutcome::Restart),
         // Whoever made the call has gone: its error is as good as one's own.
         Published::Restart if flight.has_leader_left() => {
             result.take().map_or(CallerOutcome::Restart, CallerOutcome::Own)
@@ -213,40 +174,25 @@ where
 }
 
 /// What is kept, for one who waited. `None` if it is an error that cannot be shared any more.
-fn given<S, Req, C>(setup: &C, kept: &KeptIn<S, Req, C>) -> Option<CallerOutcomeIn<S, Req, C>>
-where
-    S: SharedService<Req>,
-    Req: Send + 'static,
-    C: Setup<S, Req>,
-{
+fn given<C: Call>(config: &Config<C>, kept: &Entry<C>) -> Option<CallerOutcome<C>> {
     let stale = kept.freshness(Instant::now()) != EntryFreshness::Fresh;
-    let outcome = restore(setup, kept, stale)?;
-    hit(setup, stale);
+    let outcome = restore::<C>(config, kept, stale)?;
+    config.shared.hit(stale);
     Some(outcome.map_or_else(CallerOutcome::Failed, CallerOutcome::Cached))
 }
 
 /// What is kept in place of a failure, as this caller wants it, where the first one did not.
 #[cold]
-fn spared<S, Req, C>(
-    setup: &C,
-    role: &Role<S, Req, SeedIn<S, Req, C>>,
-) -> Option<CallerOutcomeIn<S, Req, C>>
-where
-    S: SharedService<Req>,
-    Req: Send + 'static,
-    C: Setup<S, Req>,
-{
-    let core = setup.core();
+fn spared<C: Call>(config: &Config<C>, role: &Role<C>) -> Option<CallerOutcome<C>> {
     let Role::Follower(_, request, _) = role else { return None };
-    let (key, wanted) = core.keys.key_and_freshness(&core.mode, request)?;
-    let subject = core.keys.resource(&core.mode, &key);
-    let typed_state =
-        core.shared.state.registry.typed_state(|| TypedState::<S, Req, C>::new(setup));
-    match core.shared.policy.lookup(&typed_state.shelf, &key, subject, Some(&wanted)) {
+    let (key, wanted) = config.keys.key_and_freshness(&config.mode, request)?;
+    let subject = config.keys.resource(&config.mode, &key);
+    let typed_state = config.shared.state.registry.typed_state(|| TypedState::<C>::new(config));
+    match config.shared.policy.lookup(&typed_state.shelf, &key, subject, Some(&wanted)) {
         CacheLookup::Found { kept, .. } | CacheLookup::Missing(Some(kept)) => {
-            let instance = core.shared.settings.origin.name();
+            let instance = config.shared.settings.origin.name();
             tracing::debug!(name: "dedup.error_replaced", target: "buttress", instance);
-            given(setup, &kept)
+            given::<C>(config, &kept)
         }
         CacheLookup::Missing(None) => None,
     }

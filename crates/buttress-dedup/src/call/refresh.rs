@@ -3,23 +3,20 @@ use std::{future::poll_fn, sync::Arc};
 use buttress_core::{Ambient, Progress, Share};
 use tokio::time::timeout_at;
 
-use super::{FlightIn, KeptIn, ShelfIn, drive::poll_flight, result::Published};
+use super::{
+    Call, Config, Controls, Entry, drive::poll_flight, result::Published, typed_state::CallFlight,
+};
 use crate::{
-    CachePolicy, Setup, SharedService,
+    CachePolicy,
     cache::CacheWrite,
     flight::{Membership, WaitEnd},
 };
 
 /// The refresh of a kept answer. Wherever it ends without a newer one, the next has to wait.
-pub(crate) struct Refresh<S, Req, C>
-where
-    S: SharedService<Req>,
-    Req: Send + 'static,
-    C: Setup<S, Req>,
-{
-    setup: C,
-    shelf: Arc<ShelfIn<S, Req, C>>,
-    kept: KeptIn<S, Req, C>,
+pub(crate) struct Refresh<C: Call> {
+    config: Config<C>,
+    shelf: Arc<Controls<C>>,
+    kept: Entry<C>,
     end: RefreshEnd,
 }
 
@@ -29,18 +26,9 @@ enum RefreshEnd {
     Failed,
 }
 
-impl<S, Req, C> Refresh<S, Req, C>
-where
-    S: SharedService<Req>,
-    Req: Send + 'static,
-    C: Setup<S, Req>,
-{
-    pub(crate) const fn new(
-        setup: C,
-        shelf: Arc<ShelfIn<S, Req, C>>,
-        kept: KeptIn<S, Req, C>,
-    ) -> Self {
-        Self { setup, shelf, kept, end: RefreshEnd::Failed }
+impl<C: Call> Refresh<C> {
+    pub(crate) const fn new(config: Config<C>, shelf: Arc<Controls<C>>, kept: Entry<C>) -> Self {
+        Self { config, shelf, kept, end: RefreshEnd::Failed }
     }
 
     /// It does not begin.
@@ -50,7 +38,7 @@ where
 
     /// Flies for nobody but those who come later, until the answer is whole or the deadline has passed.
     /// The one thing that is spawned.
-    pub(crate) async fn run(mut self, membership: Membership<FlightIn<S, Req, C>>, terms: Ambient) {
+    pub(crate) async fn run(mut self, membership: Membership<CallFlight<C>>, terms: Ambient) {
         let renewed = self.renew(&membership);
         let is_renewed = match terms.deadline {
             Some(deadline) => timeout_at(deadline.instant(), renewed).await.unwrap_or(false),
@@ -65,14 +53,14 @@ where
     }
 
     /// Whether there is a newer answer.
-    async fn renew(&self, membership: &Membership<FlightIn<S, Req, C>>) -> bool {
+    async fn renew(&self, membership: &Membership<CallFlight<C>>) -> bool {
         let Some((flight, place)) = membership.flight() else { return false };
         if flight.result().is_none() {
-            let setup = &self.setup;
+            let config = &self.config;
             if let WaitEnd::Panicked(payload) =
-                poll_fn(|cx| poll_flight(setup, flight, place, cx)).await
+                poll_fn(|cx| poll_flight::<C>(config, flight, place, cx)).await
             {
-                setup.core().shared.panicked(payload);
+                config.shared.panicked(payload);
             }
         }
         match flight.result().map(|result| &result.published) {
@@ -88,14 +76,9 @@ where
     }
 }
 
-impl<S, Req, C> Drop for Refresh<S, Req, C>
-where
-    S: SharedService<Req>,
-    Req: Send + 'static,
-    C: Setup<S, Req>,
-{
+impl<C: Call> Drop for Refresh<C> {
     fn drop(&mut self) {
-        let policy = &self.setup.core().shared.policy;
+        let policy = &self.config.shared.policy;
         match self.end {
             RefreshEnd::CalledOff => policy.release_refresh(&self.kept),
             RefreshEnd::Renewed => {}

@@ -2,17 +2,18 @@ use std::sync::Arc;
 
 use buttress_core::{Deadline, Progress, Share, Signals};
 
+use super::{Call, Entry, SharedResponse, Writer};
 use crate::{
-    cache::{CacheEntry, CacheWrite, CachedOutcome},
+    cache::{CacheWrite, CachedOutcome},
     flight::SharedResult,
     sync::{Mutex, lock},
 };
 
 /// What a flight came to.
-pub(crate) struct FlightResult<M: Share<Res>, Res, E, Kp> {
-    pub(crate) published: Published<M, Res, E, Kp>,
+pub(crate) struct FlightResult<C: Call> {
+    pub(crate) published: Published<C>,
     /// The outcome itself, where it is for the first caller alone.
-    pub(crate) own: Mutex<Option<Result<Res, E>>>,
+    pub(crate) own: Mutex<Option<Result<C::Response, C::Error>>>,
     pub(crate) signals: BoxedSignals,
     /// It ended at the deadline of the first caller: whoever has more time goes again.
     pub(crate) expired: bool,
@@ -21,17 +22,17 @@ pub(crate) struct FlightResult<M: Share<Res>, Res, E, Kp> {
 }
 
 /// What there is for those who wait.
-pub(crate) enum Published<M: Share<Res>, Res, E, Kp> {
+pub(crate) enum Published<C: Call> {
     Response {
-        mode: M,
-        shared: M::Shared,
-        keeper: Kp,
+        mode: C::Mode,
+        shared: SharedResponse<C>,
+        keeper: Writer<C>,
     },
-    Error(E),
+    Error(C::Error),
     /// The error, and where it is kept.
-    CachedError(Arc<E>, Kp),
+    CachedError(Arc<C::Error>, Writer<C>),
     /// What was kept before, in place of a failure.
-    Cached(Arc<CacheEntry<CachedOutcome<M::Shared, E>>>),
+    Cached(Entry<C>),
     /// Nothing: one of them makes the call, and the others wait for that one.
     Restart,
     /// Nothing, and what comes next is for nobody else either: each makes a call.
@@ -39,8 +40,8 @@ pub(crate) enum Published<M: Share<Res>, Res, E, Kp> {
     Panicked,
 }
 
-impl<M: Share<Res>, Res, E, Kp> FlightResult<M, Res, E, Kp> {
-    pub(crate) fn new(published: Published<M, Res, E, Kp>) -> Self {
+impl<C: Call> FlightResult<C> {
+    pub(crate) fn new(published: Published<C>) -> Self {
         Self {
             published,
             own: Mutex::new(None),
@@ -51,12 +52,12 @@ impl<M: Share<Res>, Res, E, Kp> FlightResult<M, Res, E, Kp> {
     }
 
     /// For the first caller alone, and nothing for the others.
-    pub(crate) fn owned(outcome: Result<Res, E>, published: Published<M, Res, E, Kp>) -> Self {
+    pub(crate) fn owned(outcome: Result<C::Response, C::Error>, published: Published<C>) -> Self {
         Self { own: Mutex::new(Some(outcome)), ..Self::new(published) }
     }
 
     /// Takes the outcome that is for one alone.
-    pub(crate) fn take(&self) -> Option<Result<Res, E>> {
+    pub(crate) fn take(&self) -> Option<Result<C::Response, C::Error>> {
         lock(&self.own).take()
     }
 }
@@ -97,12 +98,8 @@ impl BoxedSignals {
     }
 }
 
-impl<M, Res, E, Kp> SharedResult for FlightResult<M, Res, E, Kp>
-where
-    M: Share<Res>,
-    Kp: CacheWrite<CachedOutcome<M::Shared, E>>,
-{
-    const KEEPS: bool = Kp::KEEPS;
+impl<C: Call> SharedResult for FlightResult<C> {
+    const KEEPS: bool = Writer::<C>::KEEPS;
 
     fn progress(&self) -> Progress {
         match &self.published {
@@ -131,7 +128,7 @@ where
                 (CachedOutcome::Response(kept), weight)
             }),
             Published::CachedError(error, keeper) => {
-                keeper.keep(|| (CachedOutcome::Error(Arc::clone(error)), size_of::<E>()))
+                keeper.keep(|| (CachedOutcome::Error(Arc::clone(error)), size_of::<C::Error>()))
             }
             _ => false,
         }

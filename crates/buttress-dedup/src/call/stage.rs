@@ -2,44 +2,34 @@ use std::{mem, pin::Pin};
 
 use buttress_core::{Classify, Reader, Respond, Share};
 
-use super::{Err, FlightIn, Judged, KeptIn, Res, SharedConfig, oneshot::Oneshot};
-use crate::{
-    FlightGuard, Setup, ShareError, SharedService, cache::CachedOutcome, flight::Membership,
-    key::KeySource,
+use super::{
+    Call, Config, Entry, Outcome, RespondSeed, SharedConfig, VerdictSeed, oneshot::Oneshot,
+    typed_state::CallFlight,
 };
+use crate::{ShareError, cache::CachedOutcome, flight::Membership, key::KeySource};
 
 /// Where a call is.
-pub(crate) enum Stage<S, Req, C>
-where
-    S: SharedService<Req>,
-    Req: Send + 'static,
-    C: Setup<S, Req>,
-{
+pub(crate) enum Stage<C: Call> {
     /// The outcome is known already.
-    Done(OutcomeIn<S, Req, C>),
+    Done(Outcome<C>),
     /// It waits for a flight.
     Waiting {
-        membership: Membership<FlightIn<S, Req, C>>,
-        role: Role<S, Req, SeedIn<S, Req, C>>,
-        setup: C,
+        membership: Membership<CallFlight<C>>,
+        role: Role<C>,
+        config: Config<C>,
     },
     /// It goes alone. If it succeeds, all that is kept about a subject is outdated.
     Bypass {
         // Inline it would make every call's future as large as two.
-        call: Pin<Box<Oneshot<S, Req>>>,
-        seed: SeedIn<S, Req, C>,
-        changes: Option<(u64, Judged<S, Req, C>)>,
-        setup: C,
+        call: Pin<Box<Oneshot<C::Service, C::Request>>>,
+        seed: RespondSeed<C>,
+        changes: Option<(u64, VerdictSeed<C>)>,
+        config: Config<C>,
     },
     Ended,
 }
 
-impl<S, Req, C> Stage<S, Req, C>
-where
-    S: SharedService<Req>,
-    Req: Send + 'static,
-    C: Setup<S, Req>,
-{
+impl<C: Call> Stage<C> {
     #[inline]
     pub(crate) fn end(&mut self) -> Self {
         mem::replace(self, Self::Ended)
@@ -47,15 +37,15 @@ where
 }
 
 /// Whose request the flight carries.
-pub(crate) enum Role<S, Req, Seed> {
+pub(crate) enum Role<C: Call> {
     /// This one's.
-    Leader(Seed),
+    Leader(RespondSeed<C>),
     /// Another's; it has its own still, in case it must go itself.
-    Follower(S, Req, Seed),
+    Follower(C::Service, C::Request, RespondSeed<C>),
 }
 
-impl<S, Req, Seed> Role<S, Req, Seed> {
-    pub(crate) fn into_seed(self) -> Seed {
+impl<C: Call> Role<C> {
+    pub(crate) fn into_seed(self) -> RespondSeed<C> {
         let (Self::Leader(seed) | Self::Follower(_, _, seed)) = self;
         seed
     }
@@ -66,117 +56,59 @@ impl<S, Req, Seed> Role<S, Req, Seed> {
 }
 
 /// A call that goes alone.
-pub(crate) fn bypass<S, Req, C>(setup: &C, inner: S, request: Req) -> Stage<S, Req, C>
-where
-    S: SharedService<Req>,
-    Req: Send + 'static,
-    C: Setup<S, Req>,
-{
-    let core = setup.core();
-    core.shared.state.apart.add();
-    let seed = respond_seed(setup, &request);
-    let changes = core
+pub(crate) fn bypass<C: Call>(
+    config: &Config<C>,
+    inner: C::Service,
+    request: C::Request,
+) -> Stage<C> {
+    config.shared.state.apart.add();
+    let seed = respond_seed::<C>(config, &request);
+    let changes = config
         .keys
-        .invalidates(&core.mode, &request)
-        .map(|subject| (subject, Classify::seed(&core.mode, &request)));
-    let (call, setup) = (Box::pin(Oneshot::new(inner, request)), setup.clone());
-    Stage::Bypass { call, seed, changes, setup }
+        .invalidates(&config.mode, &request)
+        .map(|subject| (subject, Classify::seed(&config.mode, &request)));
+    let (call, config) = (Box::pin(Oneshot::new(inner, request)), config.clone());
+    Stage::Bypass { call, seed, changes, config }
 }
 
 /// A call that met, or waited for, a panic.
 #[cold]
-pub(crate) fn panicked<S, Req, C>(setup: &C, seed: SeedIn<S, Req, C>) -> Stage<S, Req, C>
-where
-    S: SharedService<Req>,
-    Req: Send + 'static,
-    C: Setup<S, Req>,
-{
-    let core = setup.core();
-    Stage::Done(core.mode.reject(seed, core.shared.settings.panicked()))
+pub(crate) fn panicked<C: Call>(config: &Config<C>, seed: RespondSeed<C>) -> Stage<C> {
+    Stage::Done(config.mode.reject(seed, config.shared.settings.panicked()))
 }
 
 /// A call that was to be answered with what is kept, and there is nothing that will do.
 #[cold]
-pub(crate) fn not_cached<S, Req, C>(setup: &C, request: &Req) -> Stage<S, Req, C>
-where
-    S: SharedService<Req>,
-    Req: Send + 'static,
-    C: Setup<S, Req>,
-{
-    let core = setup.core();
-    let SharedConfig { settings, .. } = &*core.shared;
+pub(crate) fn not_cached<C: Call>(config: &Config<C>, request: &C::Request) -> Stage<C> {
+    let SharedConfig { settings, .. } = &*config.shared;
     let why = settings.not_cached();
     let (instance, reason) = (settings.origin.name(), why.reason().as_str());
     tracing::debug!(name: "dedup.rejected", target: "buttress", instance, reason);
-    Stage::Done(core.mode.reject(respond_seed(setup, request), why))
+    Stage::Done(config.mode.reject(respond_seed::<C>(config, request), why))
 }
 
 /// What is kept, as this caller's own outcome. `None` if it is an error that cannot be shared any more.
-pub(crate) fn restore<S, Req, C>(
-    setup: &C,
-    kept: &KeptIn<S, Req, C>,
+pub(crate) fn restore<C: Call>(
+    config: &Config<C>,
+    kept: &Entry<C>,
     stale: bool,
-) -> Option<Result<ModeResponse<S, Req, C>, S::Error>>
-where
-    S: SharedService<Req>,
-    Req: Send + 'static,
-    C: Setup<S, Req>,
-{
-    let core = setup.core();
+) -> Option<Result<C::Body, C::Error>> {
     match kept.value() {
         CachedOutcome::Response(shared) => {
-            Some(Ok(core.mode.restore(shared, Reader::cached(kept.age(), stale))))
+            Some(Ok(config.mode.restore(shared, Reader::cached(kept.age(), stale))))
         }
-        CachedOutcome::Error(error) => core.errors.share(error).map(Err),
+        CachedOutcome::Error(error) => config.errors.share(error).map(Err),
     }
 }
 
 /// Whether somebody can be given what is kept: not if it is an error that cannot be shared.
-pub(crate) fn can_restore<S, Req, C>(setup: &C, kept: &KeptIn<S, Req, C>) -> bool
-where
-    S: SharedService<Req>,
-    Req: Send + 'static,
-    C: Setup<S, Req>,
-{
+pub(crate) fn can_restore<C: Call>(config: &Config<C>, kept: &Entry<C>) -> bool {
     match kept.value() {
         CachedOutcome::Response(_) => true,
-        CachedOutcome::Error(error) => setup.core().errors.share(error).is_some(),
+        CachedOutcome::Error(error) => config.errors.share(error).is_some(),
     }
 }
 
-/// Somebody is answered with what was kept.
-#[inline]
-pub(crate) fn hit<S, Req, C>(setup: &C, stale: bool)
-where
-    S: SharedService<Req>,
-    Req: Send + 'static,
-    C: Setup<S, Req>,
-{
-    let SharedConfig { state, settings, .. } = &*setup.core().shared;
-    state.hits.add();
-    if stale {
-        state.stale.add();
-    }
-    let instance = settings.origin.name();
-    tracing::trace!(name: "dedup.cache_hit", target: "buttress", instance, stale);
+pub(crate) fn respond_seed<C: Call>(config: &Config<C>, request: &C::Request) -> RespondSeed<C> {
+    Respond::seed(&config.mode, request)
 }
-
-pub(crate) fn respond_seed<S, Req, C>(setup: &C, request: &Req) -> SeedIn<S, Req, C>
-where
-    S: SharedService<Req>,
-    Req: Send + 'static,
-    C: Setup<S, Req>,
-{
-    Respond::seed(&setup.core().mode, request)
-}
-
-pub(crate) type ModeResponse<S, Req, C> =
-    <<C as Setup<S, Req>>::Mode as Share<Res<S, Req>>>::Response;
-pub(crate) type SeedIn<S, Req, C> =
-    <<C as Setup<S, Req>>::Mode as Respond<Req, ModeResponse<S, Req, C>, Err<S, Req>>>::Seed;
-pub(crate) type OutcomeIn<S, Req, C> = Result<
-    <<C as Setup<S, Req>>::Mode as Respond<Req, ModeResponse<S, Req, C>, Err<S, Req>>>::Response<
-        FlightGuard,
-    >,
-    Err<S, Req>,
->;

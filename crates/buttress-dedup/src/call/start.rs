@@ -6,17 +6,15 @@ use std::{
 use buttress_core::{Ambient, Attempt, Classify, Respond, WantedFreshness};
 
 use super::{
-    Err, FlightResultIn, KeptIn, KeyIn, SharedConfig, WorkIn,
+    Call, Config, Entry, RespondSeed, SharedConfig,
     refresh::Refresh,
-    stage::{
-        ModeResponse, Role, SeedIn, Stage, bypass, can_restore, hit, not_cached, panicked,
-        respond_seed, restore,
-    },
+    result::FlightResult,
+    stage::{Role, Stage, bypass, can_restore, not_cached, panicked, respond_seed, restore},
     typed_state::TypedState,
     work::Work,
 };
 use crate::{
-    CachePolicy, FlightGuard, Setup, SharedService,
+    CachePolicy, FlightGuard,
     cache::{CacheControls, CacheLookup, Fetch, KeyInfo},
     flight::{FlightStart, Joined, Membership},
     key::KeySource,
@@ -24,31 +22,28 @@ use crate::{
 
 /// Lets a call begin: with what is kept, in a flight, or alone.
 #[inline]
-pub(crate) fn start<S, Req, C>(setup: &C, inner: &S, request: Req) -> Stage<S, Req, C>
-where
-    S: SharedService<Req>,
-    Req: Send + 'static,
-    C: Setup<S, Req>,
-{
-    let core = setup.core();
-    let typed_state =
-        core.shared.state.registry.typed_state(|| TypedState::<S, Req, C>::new(setup));
+pub(crate) fn start<C: Call>(
+    config: &Config<C>,
+    inner: &C::Service,
+    request: C::Request,
+) -> Stage<C> {
+    let typed_state = config.shared.state.registry.typed_state(|| TypedState::<C>::new(config));
     let keyed = || {
-        let (key, wanted) = core.keys.key_and_freshness(&core.mode, &request)?;
-        if wanted.only_if_cached && !C::Policy::CACHES {
+        let (key, wanted) = config.keys.key_and_freshness(&config.mode, &request)?;
+        if wanted.only_if_cached && !C::Cache::CACHES {
             // For a cache further on: this layer is none.
             return None;
         }
-        let is_needed = C::Policy::CACHES || typed_state.shelf.has_changed();
-        let subject = if is_needed { core.keys.resource(&core.mode, &key) } else { None };
+        let is_needed = C::Cache::CACHES || typed_state.shelf.has_changed();
+        let subject = if is_needed { config.keys.resource(&config.mode, &key) } else { None };
         Some((key, subject, wanted))
     };
     match catch_unwind(AssertUnwindSafe(keyed)) {
         Ok(Some((key, subject, wanted))) => {
             // Nearly all want nothing particular, and none does in a mode that does not say so.
             let wanted = (wanted != WantedFreshness::default()).then_some(&wanted);
-            let call = KeyedCall { setup, typed_state, inner, subject, wanted };
-            if C::Policy::CACHES {
+            let call = KeyedCall { config, typed_state, inner, subject, wanted };
+            if C::Cache::CACHES {
                 call.lookup_or_start(request, key)
             } else {
                 match call.join_or_lead(request, key, None, None) {
@@ -57,64 +52,54 @@ where
                 }
             }
         }
-        Ok(None) => bypass(setup, inner.clone(), request),
+        Ok(None) => bypass::<C>(config, inner.clone(), request),
         Err(payload) => {
-            core.shared.panicked(payload);
-            panicked(setup, respond_seed(setup, &request))
+            config.shared.panicked(payload);
+            panicked::<C>(config, respond_seed::<C>(config, &request))
         }
     }
 }
 
 /// A call with a key.
-struct KeyedCall<'a, S, Req, C>
-where
-    S: SharedService<Req>,
-    Req: Send + 'static,
-    C: Setup<S, Req>,
-{
-    setup: &'a C,
-    typed_state: &'a TypedState<S, Req, C>,
-    inner: &'a S,
+struct KeyedCall<'a, C: Call> {
+    config: &'a Config<C>,
+    typed_state: &'a TypedState<C>,
+    inner: &'a C::Service,
     subject: Option<u64>,
     /// `None` for any answer that may be given out.
     wanted: Option<&'a WantedFreshness>,
 }
 
-impl<S, Req, C> KeyedCall<'_, S, Req, C>
-where
-    S: SharedService<Req>,
-    Req: Send + 'static,
-    C: Setup<S, Req>,
-{
+impl<C: Call> KeyedCall<'_, C> {
     /// Takes what is kept, or starts.
-    fn lookup_or_start(self, mut request: Req, mut key: KeyIn<S, Req, C>) -> Stage<S, Req, C> {
-        let core = self.setup.core();
+    fn lookup_or_start(self, mut request: C::Request, mut key: C::Key) -> Stage<C> {
         loop {
             let generation = self.typed_state.flights.generation();
             // A store asks for the key's `Hash` and `Eq`, and to restore is to run the user's `Clone`.
             let result = match catch_unwind(AssertUnwindSafe(|| self.lookup(&key))) {
                 Ok(result) => result,
                 Err(payload) => {
-                    core.shared.panicked(payload);
-                    return panicked(self.setup, respond_seed(self.setup, &request));
+                    self.config.shared.panicked(payload);
+                    return panicked::<C>(self.config, respond_seed::<C>(self.config, &request));
                 }
             };
             let spare = match result {
                 LookupResult::Missing(_) if self.is_only_if_cached() => {
-                    return not_cached(self.setup, &request);
+                    return not_cached::<C>(self.config, &request);
                 }
                 LookupResult::Missing(spare) => spare,
                 LookupResult::Hit { outcome, kept, stale, refresh } => {
-                    hit(self.setup, stale);
-                    let seed = respond_seed(self.setup, &request);
+                    self.config.shared.hit(stale);
+                    let seed = respond_seed::<C>(self.config, &request);
                     if refresh && !self.is_only_if_cached() {
                         // The answer is there, whatever becomes of a newer one.
                         let refresh = || self.refresh(request, key, kept, generation);
                         if let Err(payload) = catch_unwind(AssertUnwindSafe(refresh)) {
-                            core.shared.panicked(payload);
+                            self.config.shared.panicked(payload);
                         }
                     }
-                    let admit = |response| core.mode.admit(seed, response, None::<FlightGuard>);
+                    let admit =
+                        |response| self.config.mode.admit(seed, response, None::<FlightGuard>);
                     return Stage::Done(outcome.map(admit));
                 }
             };
@@ -133,14 +118,14 @@ where
 
     /// What is kept, as this caller's own outcome.
     #[inline]
-    fn lookup(&self, key: &KeyIn<S, Req, C>) -> LookupResultIn<S, Req, C> {
-        let policy = &self.setup.core().shared.policy;
+    fn lookup(&self, key: &C::Key) -> LookupResult<C> {
+        let policy = &self.config.shared.policy;
         match policy.lookup(&self.typed_state.shelf, key, self.subject, self.wanted) {
             CacheLookup::Missing(spare) => {
-                LookupResult::Missing(spare.filter(|spare| can_restore(self.setup, spare)))
+                LookupResult::Missing(spare.filter(|spare| can_restore::<C>(self.config, spare)))
             }
             CacheLookup::Found { kept, stale, refresh } => {
-                match restore(self.setup, &kept, stale) {
+                match restore::<C>(self.config, &kept, stale) {
                     Some(outcome) => LookupResult::Hit { outcome, kept, stale, refresh },
                     None => LookupResult::Missing(None),
                 }
@@ -152,18 +137,18 @@ where
     #[inline]
     fn join_or_lead(
         &self,
-        request: Req,
-        key: KeyIn<S, Req, C>,
+        request: C::Request,
+        key: C::Key,
         generation: Option<u64>,
-        spare: Option<KeptIn<S, Req, C>>,
-    ) -> Begin<S, Req, C> {
-        let seed = respond_seed(self.setup, &request);
+        spare: Option<Entry<C>>,
+    ) -> Begin<C> {
+        let seed = respond_seed::<C>(self.config, &request);
         let terms = Ambient::current();
         // A clone is the service's own code, so not under the lock.
         let mut call = Some((self.inner.clone(), request));
         let join = || {
             let start = self.begin(&key, terms);
-            if C::Policy::CACHES
+            if C::Cache::CACHES
                 && let Some(joined) = self.typed_state.flights.join(
                     &key,
                     start.hash,
@@ -179,8 +164,8 @@ where
         match catch_unwind(AssertUnwindSafe(join)) {
             Ok(Ok(joined)) => Ok(self.stage_of(joined, call, seed)),
             Err(payload) => {
-                self.setup.core().shared.panicked(payload);
-                Ok(panicked(self.setup, seed))
+                self.config.shared.panicked(payload);
+                Ok(panicked::<C>(self.config, seed))
             }
             Ok(Err(key)) => match call {
                 Some((_, request)) => Err((request, key)),
@@ -191,7 +176,7 @@ where
 
     /// How a flight of `key` would begin.
     #[inline]
-    fn begin(&self, key: &KeyIn<S, Req, C>, terms: Ambient) -> FlightStart {
+    fn begin(&self, key: &C::Key, terms: Ambient) -> FlightStart {
         let hash = self.typed_state.flights.hash(key);
         // Before the call is made: what changes from here on ends the flight for those who come after.
         let resource_generation = self.typed_state.shelf.resource_generation(self.subject);
@@ -202,21 +187,21 @@ where
     #[inline]
     fn lead(
         &self,
-        call: &mut Option<(S, Req)>,
-        key: KeyIn<S, Req, C>,
+        call: &mut Option<(C::Service, C::Request)>,
+        key: C::Key,
         start: FlightStart,
         generation: Option<u64>,
-        spare: Option<KeptIn<S, Req, C>>,
-    ) -> Result<JoinedIn<S, Req, C>, KeyIn<S, Req, C>> {
-        let core = self.setup.core();
-        let policy = &core.shared.policy;
+        spare: Option<Entry<C>>,
+    ) -> Result<JoinedIn<C>, C::Key> {
+        let policy = &self.config.shared.policy;
         let Some((_, request)) = call.as_ref() else { unreachable!("a call starts once") };
-        let judged = Classify::seed(&core.mode, request);
-        let changes = core.keys.invalidates(&core.mode, request);
+        let judged = Classify::seed(&self.config.mode, request);
+        let changes = self.config.keys.invalidates(&self.config.mode, request);
         let controls = &self.typed_state.shelf;
-        let weight = if C::Policy::CACHES { core.keys.weight(&core.mode, &key) } else { 0 };
+        let weight =
+            if C::Cache::CACHES { self.config.keys.weight(&self.config.mode, &key) } else { 0 };
         let about = KeyInfo { subject: self.subject, weight, wanted: self.wanted.copied() };
-        let order = policy.plan(&core.mode, controls, request, &key, about, spare);
+        let order = policy.plan(&self.config.mode, controls, request, &key, about, spare);
         let mut fetch = policy.fetch(&order);
         let valid = policy.valid_flag(&order);
         let doubts = fetch.is_some() && policy.doubts(&order);
@@ -235,44 +220,38 @@ where
     #[inline]
     fn stage_of(
         &self,
-        joined: JoinedIn<S, Req, C>,
-        call: Option<(S, Req)>,
-        seed: SeedIn<S, Req, C>,
-    ) -> Stage<S, Req, C> {
+        joined: JoinedIn<C>,
+        call: Option<(C::Service, C::Request)>,
+        seed: RespondSeed<C>,
+    ) -> Stage<C> {
         match (joined, call) {
             (Joined::Follower(flight, place), Some((inner, request))) => {
-                let instance = self.setup.core().shared.settings.origin.name();
+                let instance = self.config.shared.settings.origin.name();
                 tracing::trace!(name: "dedup.joined", target: "buttress", instance);
                 flight.watch(place);
                 let role = Role::Follower(inner, request, seed);
-                let (membership, setup) = (Membership::new(flight, place), self.setup.clone());
-                Stage::Waiting { membership, role, setup }
+                let (membership, config) = (Membership::new(flight, place), self.config.clone());
+                Stage::Waiting { membership, role, config }
             }
-            (Joined::Reentrant, Some((inner, request))) => bypass(self.setup, inner, request),
+            (Joined::Reentrant, Some((inner, request))) => bypass::<C>(self.config, inner, request),
             (Joined::Leader(flight, place) | Joined::Follower(flight, place), _) => {
-                let (membership, setup) = (Membership::new(flight, place), self.setup.clone());
-                Stage::Waiting { membership, role: Role::Leader(seed), setup }
+                let (membership, config) = (Membership::new(flight, place), self.config.clone());
+                Stage::Waiting { membership, role: Role::Leader(seed), config }
             }
-            (Joined::Reentrant, None) => panicked(self.setup, seed),
+            (Joined::Reentrant, None) => panicked::<C>(self.config, seed),
         }
     }
 
     /// Has a newer answer fetched, if nobody does so already, unless the `generation` has changed since the look.
     #[cold]
-    fn refresh(
-        &self,
-        request: Req,
-        key: KeyIn<S, Req, C>,
-        kept: KeptIn<S, Req, C>,
-        generation: u64,
-    ) {
+    fn refresh(&self, request: C::Request, key: C::Key, kept: Entry<C>, generation: u64) {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-        let SharedConfig { policy, state, settings } = &*self.setup.core().shared;
+        let SharedConfig { policy, state, settings } = &*self.config.shared;
         if !policy.claim_refresh(&kept) {
             return;
         }
         let spare = Some(Arc::clone(&kept));
-        let refresh = Refresh::new(self.setup.clone(), Arc::clone(&self.typed_state.shelf), kept);
+        let refresh = Refresh::new(self.config.clone(), Arc::clone(&self.typed_state.shelf), kept);
         let terms = policy.refresh_terms();
         let mut call = Some((self.inner.clone(), request));
         // It is nobody's second attempt, and for all who come later.
@@ -297,21 +276,18 @@ where
 }
 
 /// What was found for a key.
-enum LookupResult<O, V> {
+enum LookupResult<C: Call> {
     Hit {
-        outcome: O,
-        kept: V,
+        outcome: Result<C::Body, C::Error>,
+        kept: Entry<C>,
         stale: bool,
         refresh: bool,
     },
     /// Nothing, but for what may serve in place of a failure.
-    Missing(Option<V>),
+    Missing(Option<Entry<C>>),
 }
 
-type LookupResultIn<S, Req, C> =
-    LookupResult<Result<ModeResponse<S, Req, C>, Err<S, Req>>, KeptIn<S, Req, C>>;
-
 /// A call that has begun, or is given back.
-type Begin<S, Req, C> = Result<Stage<S, Req, C>, (Req, KeyIn<S, Req, C>)>;
+type Begin<C> = Result<Stage<C>, (<C as Call>::Request, <C as Call>::Key)>;
 
-type JoinedIn<S, Req, C> = Joined<KeyIn<S, Req, C>, WorkIn<S, Req, C>, FlightResultIn<S, Req, C>>;
+type JoinedIn<C> = Joined<<C as Call>::Key, Work<C>, FlightResult<C>>;

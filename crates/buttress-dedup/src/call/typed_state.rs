@@ -1,42 +1,26 @@
 use std::{any::Any, sync::Arc};
 
-use super::{FlightTableIn, KeyIn, ShelfIn};
+use super::{Call, Config, Controls, result::FlightResult, work::Work};
 use crate::{
-    CachePolicy, Setup, SharedService,
+    CachePolicy,
     cache::CacheControls,
-    flight::FlightTable,
+    flight::{Flight, FlightTable},
     state::{AnyTypedState, Numbers},
 };
 
 /// The state of a layer over services of one type, for requests of one type.
-pub(crate) struct TypedState<S, Req, C>
-where
-    S: SharedService<Req>,
-    Req: Send + 'static,
-    C: Setup<S, Req>,
-{
-    pub(crate) flights: Arc<FlightTableIn<S, Req, C>>,
-    pub(crate) shelf: Arc<ShelfIn<S, Req, C>>,
+pub(crate) struct TypedState<C: Call> {
+    pub(crate) flights: Arc<CallFlights<C>>,
+    pub(crate) shelf: Arc<Controls<C>>,
 }
 
-impl<S, Req, C> TypedState<S, Req, C>
-where
-    S: SharedService<Req>,
-    Req: Send + 'static,
-    C: Setup<S, Req>,
-{
-    pub(crate) fn new(setup: &C) -> Self {
-        let core = setup.core();
-        Self { flights: Arc::new(FlightTable::new()), shelf: Arc::new(core.shared.policy.open()) }
+impl<C: Call> TypedState<C> {
+    pub(crate) fn new(config: &Config<C>) -> Self {
+        Self { flights: Arc::new(FlightTable::new()), shelf: Arc::new(config.shared.policy.open()) }
     }
 }
 
-impl<S, Req, C> AnyTypedState for TypedState<S, Req, C>
-where
-    S: SharedService<Req>,
-    Req: Send + 'static,
-    C: Setup<S, Req>,
-{
+impl<C: Call> AnyTypedState for TypedState<C> {
     fn numbers(&self) -> Numbers {
         let (flights, waiters) = self.flights.in_flight();
         let (led, joined) = self.flights.counts();
@@ -46,7 +30,7 @@ where
     }
 
     fn forget(&self, key: &dyn Any) -> bool {
-        let Some(key) = key.downcast_ref::<KeyIn<S, Req, C>>() else { return false };
+        let Some(key) = key.downcast_ref::<C::Key>() else { return false };
         // In this order: what has landed by then is found and forgotten.
         self.flights.forget(key);
         self.shelf.invalidate(key);
@@ -69,13 +53,11 @@ where
 }
 
 // No call is in flight any more, for each holds the layer that this belongs to.
-impl<S, Req, C> Drop for TypedState<S, Req, C>
-where
-    S: SharedService<Req>,
-    Req: Send + 'static,
-    C: Setup<S, Req>,
-{
+impl<C: Call> Drop for TypedState<C> {
     fn drop(&mut self) {
         self.flights.empty();
     }
 }
+
+pub(crate) type CallFlight<C> = Flight<<C as Call>::Key, Work<C>, FlightResult<C>>;
+pub(crate) type CallFlights<C> = FlightTable<<C as Call>::Key, Work<C>, FlightResult<C>>;

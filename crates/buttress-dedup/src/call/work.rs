@@ -4,49 +4,50 @@ use std::{
 };
 
 use pin_project::pin_project;
-use tower_service::Service;
 
-use super::oneshot::Oneshot;
+use super::{Call, Entry, Plan, StoreFetch, VerdictSeed, oneshot::Oneshot};
 use crate::cache::Fetch;
 
 /// What a flight does: looks where answers are kept far away, if there is such a place, and calls the
 /// service.
 #[pin_project]
-pub(crate) struct Work<S, Req, O, G>
-where
-    S: Service<Req>,
-{
+pub(crate) struct Work<C: Call> {
     /// What is remembered of the request, to keep the answer.
-    order: Option<O>,
+    order: Option<WorkInfo<C>>,
     #[pin]
-    fetch: Option<G>,
+    fetch: Option<StoreFetch<C>>,
     #[pin]
-    call: Oneshot<S, Req>,
+    call: Oneshot<C::Service, C::Request>,
 }
+
+/// What is remembered of a request: to keep its answer, to judge it, and what it changes.
+pub(crate) type WorkInfo<C> = (Plan<C>, VerdictSeed<C>, Option<u64>);
 
 /// Where the answer comes from.
-pub(crate) enum WorkOutput<Res, E, V> {
-    Made(Result<Res, E>),
-    Fetched(V),
+pub(crate) enum WorkOutput<C: Call> {
+    Made(Result<C::Response, C::Error>),
+    Fetched(Entry<C>),
 }
 
-impl<S: Service<Req>, Req, O, G> Work<S, Req, O, G> {
-    pub(crate) const fn new(inner: S, request: Req, order: O, fetch: Option<G>) -> Self {
+impl<C: Call> Work<C> {
+    pub(crate) const fn new(
+        inner: C::Service,
+        request: C::Request,
+        order: WorkInfo<C>,
+        fetch: Option<StoreFetch<C>>,
+    ) -> Self {
         Self { order: Some(order), fetch, call: Oneshot::new(inner, request) }
     }
 
     /// Polls it. `accept` says whether what was fetched will do, and `doubt` hears whether a store that
     /// was not waited for was slower than the service.
     #[inline]
-    pub(crate) fn poll<V>(
+    pub(crate) fn poll(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        accept: impl FnOnce(&O, &V) -> bool,
-        doubt: impl FnOnce(&O, bool),
-    ) -> Poll<WorkOutput<S::Response, S::Error, V>>
-    where
-        G: Fetch<Output = Option<V>>,
-    {
+        accept: impl FnOnce(&WorkInfo<C>, &Entry<C>) -> bool,
+        doubt: impl FnOnce(&WorkInfo<C>, bool),
+    ) -> Poll<WorkOutput<C>> {
         let mut this = self.project();
         let Some(mut fetch) = this.fetch.as_mut().as_pin_mut() else {
             return this.call.poll(cx).map(WorkOutput::Made);
@@ -76,7 +77,7 @@ impl<S: Service<Req>, Req, O, G> Work<S, Req, O, G> {
 
     /// Takes what was remembered.
     #[inline]
-    pub(crate) fn order(self: Pin<&mut Self>) -> Option<O> {
+    pub(crate) fn order(self: Pin<&mut Self>) -> Option<WorkInfo<C>> {
         self.project().order.take()
     }
 }
