@@ -9,16 +9,14 @@ use axum::{
     handler::Handler,
     routing::{any, get},
 };
-use buttress::{
-    DeadlineLayer, DedupHandle, DedupLayer, Http, HttpExt, ThrottleLayer, layer_api::ByMode,
-};
+use buttress::{DeadlineLayer, DedupHandle, DedupLayer, Http, HttpExt, ThrottleLayer};
 use bytes::Bytes;
 use http::{Request, StatusCode, header::CONTENT_LENGTH};
 use loopback::{AnyBody, Work, get_of, http1, http2, nothing, read, serve, until};
 use tokio::task::JoinSet;
 use tower::{ServiceBuilder, ServiceExt};
 
-fn dedup() -> DedupLayer<ByMode, Http> {
+fn dedup() -> DedupLayer<Http> {
     DedupLayer::new().http()
 }
 
@@ -52,7 +50,7 @@ async fn concurrent_clients_share_one_call_at_each_place_of_a_router() {
         async move || work.call().await.to_string()
     };
     let path = |router: Router| Router::new().nest("/nested", router);
-    let of = |put: &dyn Fn(DedupLayer<ByMode, Http>) -> Router| {
+    let of = |put: &dyn Fn(DedupLayer<Http>) -> Router| {
         let layer = dedup();
         let handle = layer.handle();
         (path(put(layer)), handle)

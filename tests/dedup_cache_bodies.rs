@@ -19,7 +19,7 @@ const OK: StatusCode = StatusCode::OK;
 const LONG: Duration = Duration::from_secs(600);
 
 /// Keeps everything that may be.
-fn keep() -> DedupLayer<ByMode, Http, Cache> {
+fn keep() -> DedupLayer<Http, ByMode, Cache> {
     let keep =
         Cache::new(LONG).negative_ttl(LONG).stale_while_revalidate(LONG).stale_if_error(LONG);
     DedupLayer::new().cache(keep).http()

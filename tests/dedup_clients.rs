@@ -7,7 +7,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use axum::{Router, response::Redirect, routing::get};
 use buttress::{
     Backoff, BoxError, Cache, DeadlineLayer, DedupLayer, Http, HttpExt, Reason, RetryLayer,
-    ThrottleLayer, http_grpc::ResponseHead, layer_api::ByMode,
+    ThrottleLayer, http_grpc::ResponseHead,
 };
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
@@ -24,7 +24,7 @@ use tower::{Service, ServiceBuilder, ServiceExt};
 const LONG: Duration = Duration::from_secs(20);
 const SHORT: Duration = Duration::from_millis(50);
 
-fn dedup() -> DedupLayer<ByMode, Http> {
+fn dedup() -> DedupLayer<Http> {
     DedupLayer::new().http()
 }
 
@@ -266,4 +266,4 @@ async fn a_caller_that_times_out_does_not_end_the_flight() {
     }
 }
 
-type AnyShared = <DedupLayer<ByMode, Http> as tower::Layer<AnyClient>>::Service;
+type AnyShared = <DedupLayer<Http> as tower::Layer<AnyClient>>::Service;

@@ -75,7 +75,7 @@ struct Got {
     after: Duration,
 }
 
-fn dedup() -> DedupLayer<By<impl Fn(&Request<String>) -> Option<u8> + Clone>, Http> {
+fn dedup() -> DedupLayer<Http, By<impl Fn(&Request<String>) -> Option<u8> + Clone>> {
     DedupLayer::keyed(|_: &Request<String>| Some(7)).http()
 }
 

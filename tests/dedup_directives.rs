@@ -7,7 +7,6 @@ use std::time::Duration;
 use buttress::{
     Cache, DedupLayer, Http, HttpExt, Reason, Rejection,
     dedup::{Dedup, Ratio},
-    layer_api::ByMode,
 };
 use http::{Method, StatusCode};
 use loopback::{Cached, Gated, Headers, Origin, Work, answer, ask, read, until};
@@ -223,7 +222,7 @@ async fn the_time_that_an_answer_took_counts_as_its_age() {
 async fn a_layer_without_a_cache_passes_only_if_cached_on() {
     let origin = origin(MINUTE);
     let layer = DedupLayer::new().http();
-    let dedup: Dedup<Origin, ByMode, Http> = layer.layer(origin.clone());
+    let dedup: Dedup<Origin, Http> = layer.layer(origin.clone());
     let only = ask(Method::GET, "/", &[("cache-control", "only-if-cached")]);
     assert_eq!(dedup.oneshot(only).await.unwrap().status(), StatusCode::OK);
     assert_eq!((origin.calls(), layer.handle().bypassed()), (1, 1));

@@ -15,7 +15,7 @@ use loopback::{
 use tokio::task::JoinSet;
 use tower::{ServiceBuilder, ServiceExt};
 
-fn keep() -> DedupLayer<ByMode, Http, Cache> {
+fn keep() -> DedupLayer<Http, ByMode, Cache> {
     DedupLayer::new().cache(Cache::new(Duration::from_secs(600))).http()
 }
 

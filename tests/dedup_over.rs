@@ -11,7 +11,7 @@ use std::{
 };
 
 use axum::{Router, body::Body, routing::get};
-use buttress::{BoxError, DedupLayer, Http, HttpExt, layer_api::ByMode};
+use buttress::{BoxError, DedupLayer, Http, HttpExt};
 use bytes::Bytes;
 use http::{Method, Request, Response};
 use http_body_util::BodyExt;
@@ -24,7 +24,7 @@ use tokio::{
 use tokio_stream::{StreamExt as _, iter};
 use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
 
-type Layer = DedupLayer<ByMode, Http>;
+type Layer = DedupLayer<Http>;
 
 const CALLERS: usize = 10;
 

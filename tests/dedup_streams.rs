@@ -5,7 +5,7 @@
 use std::net::SocketAddr;
 
 use axum::{Router, routing::get};
-use buttress::{DedupLayer, Http, HttpExt, layer_api::ByMode};
+use buttress::{DedupLayer, Http, HttpExt};
 use bytes::Bytes;
 use http::{Response, StatusCode};
 use http_body_util::BodyExt;
@@ -13,7 +13,7 @@ use hyper::body::Incoming;
 use loopback::{AnyClient, Work, Writers, get_of, http1, http2, read, serve, streams, until};
 use tokio::task::JoinSet;
 
-type Layer = DedupLayer<ByMode, Http>;
+type Layer = DedupLayer<Http>;
 
 fn dedup() -> Layer {
     DedupLayer::new().http()

@@ -74,7 +74,7 @@ fn key(request: &http::Request<Body>) -> Option<(String, HeaderValue)> {
 
 type Key = fn(&http::Request<Body>) -> Option<(String, HeaderValue)>;
 
-fn dedup() -> DedupLayer<By<Key>, Http> {
+fn dedup() -> DedupLayer<Http, By<Key>> {
     DedupLayer::keyed(key as Key).http()
 }
 

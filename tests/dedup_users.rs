@@ -170,7 +170,7 @@ where
     )
 }
 
-fn keep() -> DedupLayer<ByMode, Http, Cache> {
+fn keep() -> DedupLayer<Http, ByMode, Cache> {
     DedupLayer::new().cache(Cache::from_headers()).http()
 }
 

@@ -63,7 +63,7 @@ impl fmt::Debug for Origin {
 }
 
 /// An origin behind a dedup layer with a cache.
-pub type Cached = Dedup<Origin, ByMode, Http, Cache>;
+pub type Cached = Dedup<Origin, Http, ByMode, Cache>;
 
 /// Sends three sequential requests to `cached`. Returns the number of calls that reached the origin.
 ///

@@ -17,8 +17,8 @@ use crate::{
 /// [`per_service`](Self::per_service).
 #[derive(Clone, Debug)]
 #[doc(alias("single flight", "singleflight", "coalesce", "request collapsing"))]
-pub struct DedupLayer<K = ByMode, M = Plain, P = NoCache, R = UnsharedErrors> {
-    core: DedupConfig<K, M, P, R>,
+pub struct DedupLayer<M = Plain, K = ByMode, C = NoCache, E = UnsharedErrors> {
+    core: DedupConfig<M, K, C, E>,
 }
 
 impl Default for DedupLayer {
@@ -35,7 +35,7 @@ impl DedupLayer {
     }
 }
 
-impl<F> DedupLayer<By<F>> {
+impl<F> DedupLayer<Plain, By<F>> {
     /// Requests are the same if `key` gives them the same key, and go alone if it gives none.
     ///
     /// Whatever an answer depends on belongs into the key: who asks, above all. The key is owned, and the
@@ -49,7 +49,7 @@ impl<F> DedupLayer<By<F>> {
     }
 }
 
-impl<K> DedupLayer<K> {
+impl<K> DedupLayer<Plain, K> {
     fn of(keys: K) -> Self {
         let shared =
             SharedConfig { policy: NoCache, settings: Settings::new(), state: Arc::default() };
@@ -64,10 +64,10 @@ impl<K> DedupLayer<K> {
     }
 }
 
-impl<K, M, P: Clone, R> DedupLayer<K, M, P, R> {
+impl<M, K, C: Clone, E> DedupLayer<M, K, C, E> {
     /// Keeps answers for later callers, as `keep` says. What the layer has in flight or keeps already
     /// stays with the clones, and the handles, made before.
-    pub fn cache<P2>(self, keep: P2) -> DedupLayer<K, M, P2, R> {
+    pub fn cache<C2>(self, keep: C2) -> DedupLayer<M, K, C2, E> {
         let DedupConfig { keys, mode, errors, shared } = self.core;
         let settings = shared.settings.clone();
         let shared = Arc::new(SharedConfig { policy: keep, settings, state: Arc::default() });
@@ -77,7 +77,7 @@ impl<K, M, P: Clone, R> DedupLayer<K, M, P, R> {
     /// Gives an error to everybody who waited for it, by cloning it. By default each caller makes a
     /// call of its own after an error, one at a time: while the service is down, the last of n callers
     /// waits for n calls.
-    pub fn share_errors(self) -> DedupLayer<K, M, P, ClonedErrors> {
+    pub fn share_errors(self) -> DedupLayer<M, K, C, ClonedErrors> {
         self.errors(ClonedErrors)
     }
 
@@ -85,9 +85,9 @@ impl<K, M, P: Clone, R> DedupLayer<K, M, P, R> {
     ///
     /// The first caller gets the error itself. Of what `share` makes of that, it makes one more for each
     /// of the others.
-    pub fn share_errors_with<E, F>(self, share: F) -> DedupLayer<K, M, P, MappedErrors<F>>
+    pub fn share_errors_with<Err, F>(self, share: F) -> DedupLayer<M, K, C, MappedErrors<F>>
     where
-        F: Fn(&E) -> Option<E> + Clone,
+        F: Fn(&Err) -> Option<Err> + Clone,
     {
         self.errors(MappedErrors(share))
     }
@@ -123,7 +123,7 @@ impl<K, M, P: Clone, R> DedupLayer<K, M, P, R> {
         DedupHandle::new(Arc::clone(&self.core.shared.state))
     }
 
-    fn errors<R2>(self, errors: R2) -> DedupLayer<K, M, P, R2> {
+    fn errors<E2>(self, errors: E2) -> DedupLayer<M, K, C, E2> {
         let DedupConfig { keys, mode, shared, .. } = self.core;
         DedupLayer { core: DedupConfig { keys, mode, errors, shared } }
     }
@@ -134,14 +134,14 @@ impl<K, M, P: Clone, R> DedupLayer<K, M, P, R> {
     }
 }
 
-impl<S, K, M, P, R> Layer<S> for DedupLayer<K, M, P, R>
+impl<S, M, K, C, E> Layer<S> for DedupLayer<M, K, C, E>
 where
-    K: Clone,
     M: Clone,
-    P: Clone,
-    R: Clone,
+    K: Clone,
+    C: Clone,
+    E: Clone,
 {
-    type Service = Dedup<S, K, M, P, R>;
+    type Service = Dedup<S, M, K, C, E>;
 
     fn layer(&self, inner: S) -> Self::Service {
         let mut core = self.core.clone();
@@ -155,10 +155,10 @@ where
     }
 }
 
-impl<K, M0, M, P, R> Bind<M> for DedupLayer<K, M0, P, R> {
-    type Bound = DedupLayer<K, M, P, R>;
+impl<M0, M, K, C, E> Bind<M> for DedupLayer<M0, K, C, E> {
+    type Bound = DedupLayer<M, K, C, E>;
 
-    fn bind(self, mode: M) -> DedupLayer<K, M, P, R> {
+    fn bind(self, mode: M) -> DedupLayer<M, K, C, E> {
         let DedupConfig { keys, errors, shared, .. } = self.core;
         DedupLayer { core: DedupConfig { keys, mode, errors, shared } }
     }

@@ -14,13 +14,13 @@ use crate::{
 
 /// The service of [`DedupLayer`](crate::DedupLayer).
 #[derive(Clone, Debug)]
-pub struct Dedup<S, K = ByMode, M = Plain, P = NoCache, R = UnsharedErrors> {
+pub struct Dedup<S, M = Plain, K = ByMode, C = NoCache, E = UnsharedErrors> {
     inner: S,
-    core: DedupConfig<K, M, P, R>,
+    core: DedupConfig<M, K, C, E>,
 }
 
-impl<S, K, M, P, R> Dedup<S, K, M, P, R> {
-    pub(crate) const fn new(inner: S, core: DedupConfig<K, M, P, R>) -> Self {
+impl<S, M, K, C, E> Dedup<S, M, K, C, E> {
+    pub(crate) const fn new(inner: S, core: DedupConfig<M, K, C, E>) -> Self {
         Self { inner, core }
     }
 
@@ -31,7 +31,7 @@ impl<S, K, M, P, R> Dedup<S, K, M, P, R> {
     }
 }
 
-impl<S, Req, K, M, P, R> Service<Req> for Dedup<S, K, M, P, R>
+impl<S, Req, M, K, C, E> Service<Req> for Dedup<S, M, K, C, E>
 where
     S: SharedService<Req>,
     Req: Send + 'static,
@@ -39,8 +39,8 @@ where
         + Respond<Req, <M as Share<S::Response>>::Response, S::Error>
         + Classify<Req, S::Response, S::Error>,
     K: KeySource<M, Req>,
-    P: CachePolicy<M, K::Key, Req, S::Response, S::Error>,
-    Of<S, Req, M, K, P, R>: Call<
+    C: CachePolicy<M, K::Key, Req, S::Response, S::Error>,
+    Of<S, Req, M, K, C, E>: Call<
             Request = Req,
             Service = S,
             Response = S::Response,
@@ -49,14 +49,14 @@ where
             Key = K::Key,
             Keys = K,
             Mode = M,
-            Cache = P,
-            Errors = R,
+            Cache = C,
+            Errors = E,
         >,
 {
     type Response =
         <M as Respond<Req, <M as Share<S::Response>>::Response, S::Error>>::Response<FlightGuard>;
     type Error = S::Error;
-    type Future = ResponseFuture<Of<S, Req, M, K, P, R>>;
+    type Future = ResponseFuture<Of<S, Req, M, K, C, E>>;
 
     /// Always ready: the inner service is asked when it is needed, inside the flight.
     #[inline]

@@ -278,7 +278,7 @@ where
 }
 
 type KeyFn = fn(&(u8, Id)) -> Option<u8>;
-type Layered<R> = DedupLayer<By<KeyFn>, Plain, NoCache, R>;
+type Layered<R> = DedupLayer<Plain, By<KeyFn>, NoCache, R>;
 
 fn layer() -> Layered<UnsharedErrors> {
     let key: KeyFn = |(key, _)| Some(*key);

@@ -27,22 +27,22 @@ pub(crate) use self::start::start;
 
 /// Everything about a layer but the service it is put over.
 #[derive(Clone, Debug)]
-pub struct DedupConfig<K, M, P, R> {
-    pub(crate) keys: K,
+pub struct DedupConfig<M, K, C, E> {
     pub(crate) mode: M,
-    pub(crate) errors: R,
-    pub(crate) shared: Arc<SharedConfig<P>>,
+    pub(crate) keys: K,
+    pub(crate) errors: E,
+    pub(crate) shared: Arc<SharedConfig<C>>,
 }
 
 /// What all calls of a layer have in common.
 #[derive(Clone, Debug)]
-pub(crate) struct SharedConfig<P> {
-    pub(crate) policy: P,
+pub(crate) struct SharedConfig<C> {
+    pub(crate) policy: C,
     pub(crate) settings: Settings,
     pub(crate) state: Arc<DedupState>,
 }
 
-impl<P> SharedConfig<P> {
+impl<C> SharedConfig<C> {
     /// Tells of a panic, and lets it go on where that was asked for.
     #[cold]
     pub(crate) fn panicked(&self, payload: Box<dyn Any + Send>) {
@@ -163,7 +163,7 @@ where
 }
 
 pub(crate) type Config<C> =
-    DedupConfig<<C as Call>::Keys, <C as Call>::Mode, <C as Call>::Cache, <C as Call>::Errors>;
+    DedupConfig<<C as Call>::Mode, <C as Call>::Keys, <C as Call>::Cache, <C as Call>::Errors>;
 
 /// The outcome of one caller.
 pub(crate) type Outcome<C> =

@@ -32,7 +32,7 @@ fn hash(number: u32) -> u64 {
     u64::from(number % 10).wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }
 
-type Service = buttress_dedup::Dedup<Upstream, By<LastDigit>, Plain, NoCache>;
+type Service = buttress_dedup::Dedup<Upstream, Plain, By<LastDigit>, NoCache>;
 
 /// Nothing is kept.
 fn over(upstream: &Upstream) -> (Service, DedupHandle) {
