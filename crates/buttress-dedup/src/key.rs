@@ -2,6 +2,8 @@ use std::hash::Hash;
 
 use buttress_core::{By, ByMode, KeyOf, WantedFreshness};
 
+use crate::sealed::Sealed;
+
 /// Who says which requests are the same in a layer of mode `M`: the mode itself ([`ByMode`]), or what
 /// the user gave ([`By`]).
 #[diagnostic::on_unimplemented(
@@ -9,7 +11,7 @@ use buttress_core::{By, ByMode, KeyOf, WantedFreshness};
     note = "for `http::Request` and `reqwest::Request`, add `.http()` to the layer",
     note = "otherwise let the request be `Hash + Eq + Clone`, or use `DedupLayer::keyed(|request: &Request| -> Option<Key> ..)`"
 )]
-pub trait KeySource<M, Req>: Clone {
+pub trait KeySource<M, Req>: Clone + Sealed {
     /// The key.
     type Key: Hash + Eq + Clone + Send + Sync + 'static;
 
@@ -86,3 +88,6 @@ impl<M, F: KeyOf<Req>, Req> KeySource<M, Req> for By<F> {
         self.0.invalidates(request)
     }
 }
+
+impl Sealed for ByMode {}
+impl<F> Sealed for By<F> {}

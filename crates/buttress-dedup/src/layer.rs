@@ -4,8 +4,8 @@ use buttress_core::{Bind, By, ByMode, ByteBudget, KeyOf, Plain, StateScope};
 use tower_layer::Layer;
 
 use crate::{
-    Dedup, DedupConfig, DedupHandle, NoCache, UnsharedErrors,
-    call::SharedConfig,
+    Cache, Dedup, DedupHandle, NoCache, UnsharedErrors,
+    call::{DedupConfig, SharedConfig},
     settings::{PanicPolicy, Settings},
     share_error::{ClonedErrors, MappedErrors},
     state::DedupState,
@@ -67,10 +67,10 @@ impl<K> DedupLayer<Plain, K> {
 impl<M, K, C: Clone, E> DedupLayer<M, K, C, E> {
     /// Keeps answers for later callers, as `keep` says. What the layer has in flight or keeps already
     /// stays with the clones, and the handles, made before.
-    pub fn cache<C2>(self, keep: C2) -> DedupLayer<M, K, C2, E> {
+    pub fn cache<St, J>(self, cache: Cache<St, J>) -> DedupLayer<M, K, Cache<St, J>, E> {
         let DedupConfig { keys, mode, errors, shared } = self.core;
         let settings = shared.settings.clone();
-        let shared = Arc::new(SharedConfig { policy: keep, settings, state: Arc::default() });
+        let shared = Arc::new(SharedConfig { policy: cache, settings, state: Arc::default() });
         DedupLayer { core: DedupConfig { keys, mode, errors, shared } }
     }
 

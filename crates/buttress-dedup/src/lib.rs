@@ -170,6 +170,7 @@ mod flight;
 mod handle;
 mod key;
 mod layer;
+mod sealed;
 mod service;
 mod settings;
 mod share_error;
@@ -178,11 +179,8 @@ mod sync;
 
 pub use buttress_control::{Backoff, EarlyRefresh, Jitter, Ratio};
 
-pub use cache::{
-    Cache, CacheControls, CacheEntry, CacheLookup, CachePolicy, CacheWrite, CachedOutcome,
-    Decision, EntryFor, KeyInfo, Memory, MemoryStore, NoCache, OpenStore, Store,
-};
-pub use call::{DedupConfig, ResponseFuture, SharedService};
+pub use cache::{Cache, CacheEntry, CachedOutcome, Memory, NoCache, OpenStore, Store};
+pub use call::{ResponseFuture, SharedService};
 pub use flight::FlightGuard;
 pub use handle::DedupHandle;
 pub use key::KeySource;

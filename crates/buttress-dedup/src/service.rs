@@ -7,9 +7,9 @@ use buttress_core::{ByMode, Classify, Plain, Respond, Share};
 use tower_service::Service;
 
 use crate::{
-    CachePolicy, DedupConfig, DedupHandle, FlightGuard, KeySource, NoCache, ResponseFuture,
-    SharedService, UnsharedErrors,
-    call::{Call, Of, start},
+    DedupHandle, FlightGuard, KeySource, NoCache, ResponseFuture, SharedService, UnsharedErrors,
+    cache::CachePolicy,
+    call::{Call, DedupConfig, Of, start},
 };
 
 /// The service of [`DedupLayer`](crate::DedupLayer).

@@ -45,6 +45,7 @@ pub struct CacheEntry<V> {
 
 /// What is kept of an outcome.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum CachedOutcome<R, E> {
     /// A response, in the form that many can have.
     Response(R),

@@ -16,7 +16,7 @@ mod store;
 pub(crate) use self::{entry::EntryFreshness, fetch::Fetch, invalidations::ResourceGeneration};
 pub use self::{
     entry::{CacheEntry, CachedOutcome},
-    memory::{Memory, MemoryStore},
+    memory::Memory,
     no_cache::NoCache,
     options::Cache,
     store::{OpenStore, Store},
@@ -139,7 +139,7 @@ where
 }
 
 /// A kept outcome of a service.
-pub type EntryFor<M, Res, E> = Arc<CacheEntry<CachedOutcome<<M as Share<Res>>::Shared, E>>>;
+pub(crate) type EntryFor<M, Res, E> = Arc<CacheEntry<CachedOutcome<<M as Share<Res>>::Shared, E>>>;
 
 /// What is to be known of a key beside itself.
 #[derive(Clone, Copy, Debug)]

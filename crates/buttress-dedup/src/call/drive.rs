@@ -15,8 +15,8 @@ use super::{
     work::{Work, WorkInfo, WorkOutput},
 };
 use crate::{
-    CachePolicy, ShareError,
-    cache::{CacheWrite, Decision},
+    ShareError,
+    cache::{CachePolicy, CacheWrite, Decision},
     flight::{WaitEnd, WorkResult},
 };
 

@@ -4,8 +4,8 @@ use buttress_core::{Classify, Respond, Share};
 use tower_service::Service;
 
 use crate::{
-    CachePolicy, FlightGuard, ShareError,
-    cache::EntryFor,
+    FlightGuard, ShareError,
+    cache::{CachePolicy, EntryFor},
     key::KeySource,
     settings::{PanicPolicy, Settings},
     state::DedupState,
@@ -27,7 +27,7 @@ pub(crate) use self::start::start;
 
 /// Everything about a layer but the service it is put over.
 #[derive(Clone, Debug)]
-pub struct DedupConfig<M, K, C, E> {
+pub(crate) struct DedupConfig<M, K, C, E> {
     pub(crate) mode: M,
     pub(crate) keys: K,
     pub(crate) errors: E,

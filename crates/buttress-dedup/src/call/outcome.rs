@@ -10,8 +10,8 @@ use super::{
     typed_state::{CallFlight, TypedState},
 };
 use crate::{
-    CachePolicy, FlightGuard, ShareError,
-    cache::{CacheLookup, EntryFreshness},
+    FlightGuard, ShareError,
+    cache::{CacheLookup, CachePolicy, EntryFreshness},
     flight::Membership,
     key::KeySource,
 };

@@ -7,8 +7,7 @@ use super::{
     Call, Config, Controls, Entry, drive::poll_flight, result::Published, typed_state::CallFlight,
 };
 use crate::{
-    CachePolicy,
-    cache::CacheWrite,
+    cache::{CachePolicy, CacheWrite},
     flight::{Membership, WaitEnd},
 };
 

@@ -14,8 +14,8 @@ use super::{
     work::Work,
 };
 use crate::{
-    CachePolicy, FlightGuard,
-    cache::{CacheControls, CacheLookup, Fetch, KeyInfo},
+    FlightGuard,
+    cache::{CacheControls, CacheLookup, CachePolicy, Fetch, KeyInfo},
     flight::{FlightStart, Joined, Membership},
     key::KeySource,
 };

@@ -2,8 +2,7 @@ use std::{any::Any, sync::Arc};
 
 use super::{Call, Config, Controls, result::FlightResult, work::Work};
 use crate::{
-    CachePolicy,
-    cache::CacheControls,
+    cache::{CacheControls, CachePolicy},
     flight::{Flight, FlightTable},
     state::{AnyTypedState, Numbers},
 };

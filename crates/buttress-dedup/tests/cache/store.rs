@@ -150,6 +150,7 @@ impl Store<u32, Value> for Remote {
         let value = match kept.value() {
             CachedOutcome::Response(number) => Ok(*number),
             CachedOutcome::Error(fault) => Err(**fault),
+            other => unreachable!("an outcome is a response or an error: {other:?}"),
         };
         let (lifetime, took, weight) = (kept.lifetime(), kept.took(), kept.weight());
         let row = Row { value, lifetime, took, weight, since: Instant::now() };

@@ -1,0 +1,2 @@
+/// Seals a trait: no other crate can name this one.
+pub trait Sealed {}
