@@ -24,12 +24,12 @@ impl DedupHandle {
         self.state
             .registry
             .typed_states()
-            .fold(false, |known, typed_state| typed_state.forget(key) | known)
+            .fold(false, |known, typed_state| typed_state.invalidate(key) | known)
     }
 
     /// The same for all keys.
     pub fn invalidate_all(&self) {
-        self.state.registry.typed_states().for_each(AnyTypedState::clear);
+        self.state.registry.typed_states().for_each(AnyTypedState::invalidate_all);
     }
 
     /// Calls of the service that are being made, one for each key: those that were forgotten do not count,
@@ -46,52 +46,52 @@ impl DedupHandle {
 
     /// Callers who started a call of the service, and refreshes that did.
     pub fn leaders(&self) -> u64 {
-        self.numbers().led
+        self.numbers().leaders
     }
 
     /// Callers who joined a call that another had started, and refreshes that found one.
     pub fn followers(&self) -> u64 {
-        self.numbers().joined
+        self.numbers().followers
     }
 
     /// Flights that went on without the caller who had started them.
     pub fn handovers(&self) -> u64 {
-        self.numbers().handed_over
+        self.numbers().handovers
     }
 
     /// Callers who went alone: without a key, or because there was nothing to share.
     pub fn bypassed(&self) -> u64 {
-        self.state.apart.get()
+        self.state.bypassed.get()
     }
 
     /// Callers who were answered with what was kept.
     pub fn cache_hits(&self) -> u64 {
-        self.state.hits.get()
+        self.state.cache_hits.get()
     }
 
     /// Those of them who got an answer that had outlived its time.
     pub fn stale_hits(&self) -> u64 {
-        self.state.stale.get()
+        self.state.stale_hits.get()
     }
 
     /// Refreshes that were started.
     pub fn refreshes(&self) -> u64 {
-        self.state.refreshed.get()
+        self.state.refreshes.get()
     }
 
     /// Calls that panicked.
     pub fn panics(&self) -> u64 {
-        self.state.panicked.get()
+        self.state.panics.get()
     }
 
     /// Answers that are kept, those that a change has outdated included. Forgets what is too old.
     pub fn cache_entries(&self) -> usize {
-        self.numbers().kept
+        self.numbers().cache_entries
     }
 
     /// The bytes they take.
     pub fn cache_bytes(&self) -> u64 {
-        self.numbers().kept_bytes
+        self.numbers().cache_bytes
     }
 
     fn numbers(&self) -> Numbers {
@@ -102,14 +102,14 @@ impl DedupHandle {
 
 impl fmt::Debug for DedupHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Numbers { flights, waiters, led, joined, kept, .. } = self.numbers();
+        let Numbers { flights, waiters, leaders, followers, cache_entries, .. } = self.numbers();
         f.debug_struct("DedupHandle")
             .field("flights", &flights)
             .field("waiters", &waiters)
-            .field("led", &led)
-            .field("joined", &joined)
+            .field("led", &leaders)
+            .field("joined", &followers)
             .field("hits", &self.cache_hits())
-            .field("kept", &kept)
+            .field("kept", &cache_entries)
             .finish_non_exhaustive()
     }
 }

@@ -71,7 +71,7 @@ impl<M, K, C: Clone, E> DedupLayer<M, K, C, E> {
         let DedupConfig { keys, mode, errors, shared } = self.core;
         let settings = shared.settings.clone();
         let shared = Arc::new(SharedConfig { policy: cache, settings, state: Arc::default() });
-        DedupLayer { core: DedupConfig { keys, mode, errors, shared } }
+        DedupLayer { core: DedupConfig { mode, keys, errors, shared } }
     }
 
     /// Gives an error to everybody who waited for it, by cloning it. By default each caller makes a
@@ -98,7 +98,7 @@ impl<M, K, C: Clone, E> DedupLayer<M, K, C, E> {
     /// A response that says that it needs more than is left is not shared. A body that turns out to need
     /// more goes on for its callers within what it has by then, or with one frame at a time.
     pub fn max_shared_bytes(self, bytes: usize) -> Self {
-        self.with(|settings| settings.allowance = Arc::new(ByteBudget::new(bytes)))
+        self.with(|settings| settings.shared_bytes = Arc::new(ByteBudget::new(bytes)))
     }
 
     /// Lets a panic go on in whoever met it, instead of answering with a rejection. Everybody else who
@@ -125,7 +125,7 @@ impl<M, K, C: Clone, E> DedupLayer<M, K, C, E> {
 
     fn errors<E2>(self, errors: E2) -> DedupLayer<M, K, C, E2> {
         let DedupConfig { keys, mode, shared, .. } = self.core;
-        DedupLayer { core: DedupConfig { keys, mode, errors, shared } }
+        DedupLayer { core: DedupConfig { mode, keys, errors, shared } }
     }
 
     fn with(mut self, change: impl FnOnce(&mut Settings)) -> Self {
@@ -160,6 +160,6 @@ impl<M0, M, K, C, E> Bind<M> for DedupLayer<M0, K, C, E> {
 
     fn bind(self, mode: M) -> DedupLayer<M, K, C, E> {
         let DedupConfig { keys, errors, shared, .. } = self.core;
-        DedupLayer { core: DedupConfig { keys, mode, errors, shared } }
+        DedupLayer { core: DedupConfig { mode, keys, errors, shared } }
     }
 }

@@ -11,7 +11,7 @@ pub(crate) struct Settings {
     pub(crate) origin: Origin,
     pub(crate) panic_policy: PanicPolicy,
     pub(crate) scope: StateScope,
-    pub(crate) allowance: Arc<ByteBudget>,
+    pub(crate) shared_bytes: Arc<ByteBudget>,
 }
 
 impl Settings {
@@ -20,7 +20,7 @@ impl Settings {
             origin: Origin::new("dedup"),
             panic_policy: PanicPolicy::Rejected,
             scope: StateScope::Layer,
-            allowance: Arc::new(ByteBudget::new(MAX_BYTES)),
+            shared_bytes: Arc::new(ByteBudget::new(MAX_BYTES)),
         }
     }
 

@@ -23,9 +23,9 @@ pub struct CacheEntry<V> {
     // much: there may be a great many answers.
     fresh_until: Instant,
     /// For how long after that it may be given out while it is being refreshed.
-    while_revalidate: u64,
+    stale_while_revalidate: u64,
     /// For how long after `fresh_until` it may be given out in place of a failure.
-    if_error: u64,
+    stale_if_error: u64,
     /// How old it was already.
     age: u64,
     /// How long it took to make.
@@ -38,7 +38,7 @@ pub struct CacheEntry<V> {
     /// How far those that failed have come.
     delays: Mutex<Delays>,
     pub(crate) resource_generation: ResourceGeneration,
-    is_told: bool,
+    is_explicit: bool,
     /// Whether it is forgotten; `None` if it came from far away.
     valid: Option<ValidFlag>,
 }
@@ -71,15 +71,15 @@ impl<V> CacheEntry<V> {
             value,
             made,
             fresh_until: after(made, lifetime.fresh),
-            while_revalidate: bounded(lifetime.stale_while_revalidate),
-            if_error: bounded(lifetime.stale_if_error),
+            stale_while_revalidate: bounded(lifetime.stale_while_revalidate),
+            stale_if_error: bounded(lifetime.stale_if_error),
             age: bounded(lifetime.age),
             took: bounded(took),
             weight,
             refresh_from: AtomicU64::new(0),
             delays: Mutex::new(Delays::new()),
             resource_generation: ResourceGeneration::FIRST,
-            is_told: lifetime.is_explicit,
+            is_explicit: lifetime.is_explicit,
             valid: None,
         }
     }
@@ -93,13 +93,14 @@ impl<V> CacheEntry<V> {
     /// to make the same of it again.
     pub fn lifetime(&self) -> Lifetime {
         let now = Instant::now();
-        let late = self.late(now);
-        let mut lifetime = Lifetime::new(self.left(now));
+        let staleness = self.staleness(now);
+        let mut lifetime = Lifetime::new(self.remaining(now));
         lifetime.stale_while_revalidate =
-            Duration::from_nanos(self.while_revalidate.saturating_sub(late));
-        lifetime.stale_if_error = Duration::from_nanos(self.if_error.saturating_sub(late));
+            Duration::from_nanos(self.stale_while_revalidate.saturating_sub(staleness));
+        lifetime.stale_if_error =
+            Duration::from_nanos(self.stale_if_error.saturating_sub(staleness));
         lifetime.age = Duration::from_nanos(self.age.saturating_add(self.nanos(now)));
-        lifetime.is_explicit = self.is_told;
+        lifetime.is_explicit = self.is_explicit;
         lifetime
     }
 
@@ -122,16 +123,16 @@ impl<V> CacheEntry<V> {
         if now < self.fresh_until {
             return EntryFreshness::Fresh;
         }
-        match self.late(now) {
-            late if late < self.while_revalidate => EntryFreshness::Stale,
-            late if late < self.if_error => EntryFreshness::StaleIfError,
+        match self.staleness(now) {
+            staleness if staleness < self.stale_while_revalidate => EntryFreshness::Stale,
+            staleness if staleness < self.stale_if_error => EntryFreshness::StaleIfError,
             _ => EntryFreshness::Expired,
         }
     }
 
     /// Whether it is as fresh as it is `wanted`, or stale and wanted all the same.
     #[inline]
-    pub(crate) fn suits(&self, wanted: Option<&WantedFreshness>, now: Instant) -> bool {
+    pub(crate) fn satisfies(&self, wanted: Option<&WantedFreshness>, now: Instant) -> bool {
         // Nearly all requests want nothing particular.
         wanted.is_none_or(|wanted| self.is_as_fresh_as(wanted, now))
     }
@@ -143,14 +144,14 @@ impl<V> CacheEntry<V> {
         }
         let age = Duration::from_nanos(self.age.saturating_add(self.nanos(now)));
         if now < self.fresh_until {
-            wanted.accepts_fresh(age, self.left(now))
+            wanted.accepts_fresh(age, self.remaining(now))
         } else {
-            wanted.accepts_stale(age, Duration::from_nanos(self.late(now)))
+            wanted.accepts_stale(age, Duration::from_nanos(self.staleness(now)))
         }
     }
 
     /// How long it is fresh yet.
-    pub(crate) fn left(&self, now: Instant) -> Duration {
+    pub(crate) fn remaining(&self, now: Instant) -> Duration {
         self.fresh_until.saturating_duration_since(now)
     }
 
@@ -184,7 +185,11 @@ impl<V> CacheEntry<V> {
     }
 
     /// The same, as of the version of its subject and for as long as the `valid` flag is set.
-    pub(crate) fn of(self, resource_generation: ResourceGeneration, valid: ValidFlag) -> Self {
+    pub(crate) fn valid_while(
+        self,
+        resource_generation: ResourceGeneration,
+        valid: ValidFlag,
+    ) -> Self {
         Self { resource_generation, valid: Some(valid), ..self }
     }
 
@@ -194,12 +199,12 @@ impl<V> CacheEntry<V> {
     }
 
     /// Whether it may be given out in place of a failure.
-    pub(crate) fn is_spare(&self, now: Instant) -> bool {
-        now < self.fresh_until || self.late(now) < self.if_error
+    pub(crate) fn can_replace_error(&self, now: Instant) -> bool {
+        now < self.fresh_until || self.staleness(now) < self.stale_if_error
     }
 
     /// How long it has not been fresh any more, in nanoseconds.
-    fn late(&self, now: Instant) -> u64 {
+    fn staleness(&self, now: Instant) -> u64 {
         as_nanos(now.saturating_duration_since(self.fresh_until))
     }
 

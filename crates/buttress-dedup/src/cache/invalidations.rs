@@ -16,23 +16,23 @@ pub struct Invalidations {
 impl Invalidations {
     /// Whether anything has ever changed.
     #[inline]
-    pub(crate) fn are_any(&self) -> bool {
+    pub(crate) fn has_any(&self) -> bool {
         self.counts.get().is_some()
     }
 
     #[inline]
-    pub(crate) fn of(&self, subject: Option<u64>) -> ResourceGeneration {
-        let Some(subject) = subject else { return ResourceGeneration::FIRST };
-        let count = self.counts.get().and_then(|counts| counts.get(place(subject)));
+    pub(crate) fn generation(&self, resource: Option<u64>) -> ResourceGeneration {
+        let Some(resource) = resource else { return ResourceGeneration::FIRST };
+        let count = self.counts.get().and_then(|counts| counts.get(place(resource)));
         count.map_or(ResourceGeneration::FIRST, |count| {
             ResourceGeneration(count.load(Ordering::Acquire))
         })
     }
 
-    pub(crate) fn add(&self, subject: u64) {
+    pub(crate) fn add(&self, resource: u64) {
         let counts =
             self.counts.get_or_init(|| (0..=u16::MAX).map(|_| AtomicU32::new(0)).collect());
-        if let Some(count) = counts.get(place(subject)) {
+        if let Some(count) = counts.get(place(resource)) {
             count.fetch_add(1, Ordering::AcqRel);
         }
     }
@@ -55,6 +55,6 @@ impl ResourceGeneration {
 }
 
 /// The top sixteen bits.
-fn place(subject: u64) -> usize {
-    (subject >> 48) as usize
+fn place(resource: u64) -> usize {
+    (resource >> 48) as usize
 }

@@ -80,13 +80,13 @@ where
         let (entries, bytes) = (Cell::new(0), Cell::new(0_u64));
         // They are dropped here, after the locks.
         let over = RefCell::new(Vec::new());
-        self.cache.retain(|key, kept| {
-            let is_over = kept.is_expired();
+        self.cache.retain(|key, entry| {
+            let is_over = entry.is_expired();
             if is_over {
-                over.borrow_mut().push((Arc::clone(key), Arc::clone(kept)));
+                over.borrow_mut().push((Arc::clone(key), Arc::clone(entry)));
             } else {
                 entries.set(entries.get() + 1);
-                bytes.set(bytes.get().saturating_add(as_u64(kept.weight())));
+                bytes.set(bytes.get().saturating_add(as_u64(entry.weight())));
             }
             !is_over
         });
@@ -111,16 +111,16 @@ where
         None
     }
 
-    fn insert(&self, key: K, kept: Arc<CacheEntry<V>>) {
-        let counted = |left: usize| left.checked_sub(1);
+    fn insert(&self, key: K, entry: Arc<CacheEntry<V>>) {
+        let counted = |remaining: usize| remaining.checked_sub(1);
         if self.until_sweep.fetch_update(Ordering::Relaxed, Ordering::Relaxed, counted).is_err() {
             self.sweep();
         }
-        if kept.weight() > self.memory.largest() {
+        if entry.weight() > self.memory.largest() {
             return self.remove(&key);
         }
         let mut removed = Vec::new();
-        self.cache.insert_with_lifecycle(Arc::new(key), kept, &mut removed);
+        self.cache.insert_with_lifecycle(Arc::new(key), entry, &mut removed);
         drop(removed);
     }
 
@@ -179,8 +179,8 @@ impl WeightByShare {
 
 impl<K, V> Weighter<K, Arc<CacheEntry<V>>> for WeightByShare {
     #[inline]
-    fn weight(&self, _: &K, kept: &Arc<CacheEntry<V>>) -> u64 {
-        let share = (kept.weight() as u128 * u128::from(WHOLE)).div_ceil(self.max_bytes);
+    fn weight(&self, _: &K, entry: &Arc<CacheEntry<V>>) -> u64 {
+        let share = (entry.weight() as u128 * u128::from(WHOLE)).div_ceil(self.max_bytes);
         u64::try_from(share).unwrap_or(u64::MAX).max(self.entry)
     }
 }

@@ -49,15 +49,15 @@ where
     /// What is kept for `key`, as fresh as it is `wanted`, if that is anything particular.
     fn lookup(
         &self,
-        shelf: &Self::Controls,
+        controls: &Self::Controls,
         key: &K,
-        subject: Option<u64>,
+        resource: Option<u64>,
         wanted: Option<&WantedFreshness>,
     ) -> CacheLookup<EntryFor<M, Res, E>>;
 
     /// Whether what is kept is as fresh as it is `wanted`, be it in place of a failure.
-    fn satisfies(&self, kept: &EntryFor<M, Res, E>, wanted: Option<&WantedFreshness>) -> bool {
-        let _ = (kept, wanted);
+    fn satisfies(&self, entry: &EntryFor<M, Res, E>, wanted: Option<&WantedFreshness>) -> bool {
+        let _ = (entry, wanted);
         true
     }
 
@@ -66,66 +66,66 @@ where
     fn plan(
         &self,
         mode: &M,
-        shelf: &Arc<Self::Controls>,
+        controls: &Arc<Self::Controls>,
         request: &Req,
         key: &K,
         about: KeyInfo,
-        spare: Option<EntryFor<M, Res, E>>,
+        fallback: Option<EntryFor<M, Res, E>>,
     ) -> Self::Plan;
 
     /// What says that the call's answer may be kept, once it is there.
-    fn valid_flag(&self, order: &Self::Plan) -> Option<ValidFlag> {
-        let _ = order;
+    fn valid_flag(&self, plan: &Self::Plan) -> Option<ValidFlag> {
+        let _ = plan;
         None
     }
 
     /// Looks further away, if there is such a place.
-    fn fetch(&self, order: &Self::Plan) -> Option<Self::Fetch>;
+    fn fetch(&self, plan: &Self::Plan) -> Option<Self::Fetch>;
 
     /// Whether the service is not to wait for what is fetched.
-    fn doubts(&self, order: &Self::Plan) -> bool {
-        let _ = order;
+    fn is_store_slow(&self, plan: &Self::Plan) -> bool {
+        let _ = plan;
         false
     }
 
     /// What was fetched, and was not waited for, came after the service's answer if it `is_late`.
-    fn doubt(&self, order: &Self::Plan, is_late: bool) {
-        let _ = (order, is_late);
+    fn note_store_speed(&self, plan: &Self::Plan, is_late: bool) {
+        let _ = (plan, is_late);
     }
 
     /// Whether what was fetched may be given out.
-    fn accept(&self, order: &Self::Plan, kept: &EntryFor<M, Res, E>) -> bool;
+    fn accepts_fetched(&self, plan: &Self::Plan, entry: &EntryFor<M, Res, E>) -> bool;
 
     /// On what terms a refresh is made.
-    fn refresh_terms(&self) -> Ambient {
+    fn refresh_ambient(&self) -> Ambient {
         Ambient::current()
     }
 
     /// Whether whoever asks is the one to refresh `kept`.
-    fn claim_refresh(&self, kept: &EntryFor<M, Res, E>) -> bool {
-        let _ = kept;
+    fn claim_refresh(&self, entry: &EntryFor<M, Res, E>) -> bool {
+        let _ = entry;
         false
     }
 
     /// What was claimed is not refreshed after all.
-    fn release_refresh(&self, kept: &EntryFor<M, Res, E>) {
-        let _ = kept;
+    fn release_refresh(&self, entry: &EntryFor<M, Res, E>) {
+        let _ = entry;
     }
 
     /// A refresh of `kept` has failed: the next one has to wait.
-    fn delay_refresh(&self, shelf: &Self::Controls, kept: &EntryFor<M, Res, E>) {
-        let _ = (shelf, kept);
+    fn delay_refresh(&self, controls: &Self::Controls, entry: &EntryFor<M, Res, E>) {
+        let _ = (controls, entry);
     }
 
     /// Whether the outcome is a failure that stands because the request itself
     /// [wanted](KeyInfo::wanted) no kept answer in its place. Others who wait may want one.
-    fn is_for_others_to_spare(
+    fn others_may_serve_stale(
         &self,
         mode: &M,
-        order: &Self::Plan,
+        plan: &Self::Plan,
         outcome: Option<Result<&Res, &E>>,
     ) -> bool {
-        let _ = (mode, order, outcome);
+        let _ = (mode, plan, outcome);
         false
     }
 
@@ -133,7 +133,7 @@ where
     fn decide(
         &self,
         mode: &M,
-        order: &Self::Plan,
+        plan: &Self::Plan,
         outcome: Option<Result<&Res, &E>>,
     ) -> Decision<Self::Write, EntryFor<M, Res, E>>;
 }
@@ -145,7 +145,7 @@ pub(crate) type EntryFor<M, Res, E> = Arc<CacheEntry<CachedOutcome<<M as Share<R
 #[derive(Clone, Copy, Debug)]
 pub struct KeyInfo {
     /// What it is about, as [`KeyOf::resource`](buttress_core::KeyOf::resource) has it.
-    pub subject: Option<u64>,
+    pub resource: Option<u64>,
     /// What it takes, in bytes.
     pub weight: usize,
     /// How fresh a kept answer must be for the request. `None`: any that may be given out.
@@ -158,7 +158,7 @@ pub enum CacheLookup<V> {
     /// It can be given out.
     Found {
         /// What was kept.
-        kept: V,
+        entry: V,
         /// It has outlived its time.
         stale: bool,
         /// Somebody should fetch a newer one meanwhile.
@@ -180,13 +180,13 @@ pub enum Decision<Kp, V> {
 /// Keeps an answer that has become whole.
 pub trait CacheWrite<V>: Send + Sync + 'static {
     /// Whether it ever keeps anything.
-    const KEEPS: bool = true;
+    const CACHES: bool = true;
 
     /// Whether there is anything to keep.
-    fn is_kept(&self) -> bool;
+    fn will_write(&self) -> bool;
 
     /// Keeps the value, whose weight is in bytes. Whether there was a place for it.
-    fn keep(&self, value: impl FnOnce() -> (V, usize)) -> bool;
+    fn write(&self, value: impl FnOnce() -> (V, usize)) -> bool;
 }
 
 /// What the handle of a layer does with a shelf.
@@ -195,13 +195,13 @@ pub trait CacheControls<K, V>: Send + Sync + 'static {
     fn invalidate(&self, key: &K);
 
     /// Forgets everything about a subject.
-    fn invalidate_resource(&self, subject: u64);
+    fn invalidate_resource(&self, resource: u64);
 
     /// Whether anything was ever [outdated](Self::invalidate_resource). Until then no subject need be known.
     fn has_changed(&self) -> bool;
 
     /// How often that was said of this subject.
-    fn resource_generation(&self, subject: Option<u64>) -> ResourceGeneration;
+    fn resource_generation(&self, resource: Option<u64>) -> ResourceGeneration;
 
     /// Forgets everything.
     fn invalidate_all(&self);

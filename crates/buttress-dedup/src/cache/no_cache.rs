@@ -55,7 +55,7 @@ where
         None
     }
 
-    fn accept(&self, (): &(), _: &EntryFor<M, Res, E>) -> bool {
+    fn accepts_fetched(&self, (): &(), _: &EntryFor<M, Res, E>) -> bool {
         false
     }
 
@@ -71,15 +71,15 @@ where
 }
 
 impl<V> CacheWrite<V> for () {
-    const KEEPS: bool = false;
+    const CACHES: bool = false;
 
     #[inline]
-    fn is_kept(&self) -> bool {
+    fn will_write(&self) -> bool {
         false
     }
 
     #[inline]
-    fn keep(&self, _: impl FnOnce() -> (V, usize)) -> bool {
+    fn write(&self, _: impl FnOnce() -> (V, usize)) -> bool {
         false
     }
 }
@@ -88,18 +88,18 @@ impl<V> CacheWrite<V> for () {
 impl<K, V> CacheControls<K, V> for Invalidations {
     fn invalidate(&self, _: &K) {}
 
-    fn invalidate_resource(&self, subject: u64) {
-        self.add(subject);
+    fn invalidate_resource(&self, resource: u64) {
+        self.add(resource);
     }
 
     #[inline]
     fn has_changed(&self) -> bool {
-        self.are_any()
+        self.has_any()
     }
 
     #[inline]
-    fn resource_generation(&self, subject: Option<u64>) -> ResourceGeneration {
-        self.of(subject)
+    fn resource_generation(&self, resource: Option<u64>) -> ResourceGeneration {
+        self.generation(resource)
     }
 
     fn invalidate_all(&self) {}

@@ -38,11 +38,11 @@ pub struct Cache<St = Memory, J = ByMode> {
 #[derive(Clone, Copy, Debug)]
 struct CacheOptions {
     ttl: Option<Duration>,
-    negative: Option<Duration>,
+    negative_ttl: Option<Duration>,
     jitter: Ratio,
-    while_revalidate: Duration,
-    if_error: Duration,
-    early: Option<EarlyRefresh>,
+    stale_while_revalidate: Duration,
+    stale_if_error: Duration,
+    early_refresh: Option<EarlyRefresh>,
     refresh_timeout: Duration,
     backoff: Backoff,
     seed: Option<u64>,
@@ -64,11 +64,11 @@ impl Cache {
     fn with_ttl(ttl: Option<Duration>) -> Self {
         let options = CacheOptions {
             ttl,
-            negative: None,
+            negative_ttl: None,
             jitter: Ratio::percent(10),
-            while_revalidate: Duration::ZERO,
-            if_error: Duration::ZERO,
-            early: None,
+            stale_while_revalidate: Duration::ZERO,
+            stale_if_error: Duration::ZERO,
+            early_refresh: None,
             refresh_timeout: Duration::from_secs(30),
             backoff: Backoff::exponential(Duration::from_secs(1), Duration::from_secs(60))
                 .jitter(Jitter::Proportional(Ratio::percent(20))),
@@ -102,7 +102,7 @@ impl<St, J> Cache<St, J> {
     /// is kept only where the layer may [share](crate::DedupLayer::share_errors) it.
     #[doc(alias("negative caching"))]
     pub fn negative_ttl(mut self, ttl: Duration) -> Self {
-        self.options.negative = Some(ttl);
+        self.options.negative_ttl = Some(ttl);
         self
     }
 
@@ -121,7 +121,7 @@ impl<St, J> Cache<St, J> {
     /// [`refresh_timeout`](Self::refresh_timeout).
     #[doc(alias("SWR", "stale-while-revalidate", "background refresh"))]
     pub fn stale_while_revalidate(mut self, window: Duration) -> Self {
-        self.options.while_revalidate = window;
+        self.options.stale_while_revalidate = window;
         self
     }
 
@@ -132,14 +132,14 @@ impl<St, J> Cache<St, J> {
     /// are answered at once, and one refresh after the other waits for its [`backoff`](Self::refresh_backoff).
     #[doc(alias("stale-if-error", "fallback", "serve stale"))]
     pub fn stale_if_error(mut self, window: Duration) -> Self {
-        self.options.if_error = window;
+        self.options.stale_if_error = window;
         self
     }
 
     /// Renews answers in the background before their time has come: the likelier the longer they took
     /// to make, as [`EarlyRefresh`] says. Off by default.
     pub fn early_refresh(mut self, law: EarlyRefresh) -> Self {
-        self.options.early = Some(law);
+        self.options.early_refresh = Some(law);
         self
     }
 
@@ -199,7 +199,7 @@ where
         CacheState {
             store: self.store.open(),
             invalidations: Invalidations::default(),
-            is_doubtful: AtomicBool::new(false),
+            is_store_slow: AtomicBool::new(false),
             random: Random::seeded(seed),
         }
     }
@@ -209,43 +209,45 @@ where
         &self,
         state: &Self::Controls,
         key: &K,
-        subject: Option<u64>,
+        resource: Option<u64>,
         wanted: Option<&WantedFreshness>,
     ) -> CacheLookup<EntryFor<M, Res, E>> {
-        let Some(kept) = state.store.get(key) else { return CacheLookup::Missing(None) };
-        if !kept.is_valid() || kept.resource_generation != state.invalidations.of(subject) {
+        let Some(entry) = state.store.get(key) else { return CacheLookup::Missing(None) };
+        if !entry.is_valid()
+            || entry.resource_generation != state.invalidations.generation(resource)
+        {
             return CacheLookup::Missing(None);
         }
         let now = Instant::now();
-        if !kept.suits(wanted, now) {
+        if !entry.satisfies(wanted, now) {
             return CacheLookup::Missing(None);
         }
-        match kept.freshness(now) {
+        match entry.freshness(now) {
             EntryFreshness::Fresh => {
                 let is_due = |law: EarlyRefresh| {
                     let chance = 1.0 - state.random.draw();
-                    kept.may_refresh(now) && law.is_due(kept.left(now), kept.took(), chance)
+                    entry.may_refresh(now) && law.is_due(entry.remaining(now), entry.took(), chance)
                 };
-                let refresh = self.options.early.is_some_and(is_due);
-                CacheLookup::Found { kept, stale: false, refresh }
+                let refresh = self.options.early_refresh.is_some_and(is_due);
+                CacheLookup::Found { entry, stale: false, refresh }
             }
             EntryFreshness::Stale => {
-                let refresh = kept.may_refresh(now);
-                CacheLookup::Found { kept, stale: true, refresh }
+                let refresh = entry.may_refresh(now);
+                CacheLookup::Found { entry, stale: true, refresh }
             }
             // `max-stale` permits what is kept for failures without waiting for one.
             EntryFreshness::StaleIfError
                 if wanted.is_some_and(|wanted| wanted.max_stale.is_some()) =>
             {
-                CacheLookup::Found { kept, stale: true, refresh: false }
+                CacheLookup::Found { entry, stale: true, refresh: false }
             }
-            EntryFreshness::StaleIfError => CacheLookup::Missing(Some(kept)),
+            EntryFreshness::StaleIfError => CacheLookup::Missing(Some(entry)),
             EntryFreshness::Expired => CacheLookup::Missing(None),
         }
     }
 
-    fn satisfies(&self, kept: &EntryFor<M, Res, E>, wanted: Option<&WantedFreshness>) -> bool {
-        kept.suits(wanted, Instant::now())
+    fn satisfies(&self, entry: &EntryFor<M, Res, E>, wanted: Option<&WantedFreshness>) -> bool {
+        entry.satisfies(wanted, Instant::now())
     }
 
     fn plan(
@@ -254,119 +256,124 @@ where
         state: &Arc<Self::Controls>,
         request: &Req,
         key: &K,
-        about: KeyInfo,
-        spare: Option<EntryFor<M, Res, E>>,
+        info: KeyInfo,
+        fallback: Option<EntryFor<M, Res, E>>,
     ) -> Self::Plan {
         CachePlan {
             state: Arc::clone(state),
             key: key.clone(),
-            about,
-            resource_generation: state.invalidations.of(about.subject),
+            info,
+            resource_generation: state.invalidations.generation(info.resource),
             valid: ValidFlag::new(AtomicBool::new(true)),
-            spare,
+            fallback,
             began: Instant::now(),
             expiry: Expire::seed(mode, request),
-            judged: self.judge.seed(mode, request),
+            verdict_seed: self.judge.seed(mode, request),
         }
     }
 
-    fn valid_flag(&self, order: &Self::Plan) -> Option<ValidFlag> {
-        Some(Arc::clone(&order.valid))
+    fn valid_flag(&self, plan: &Self::Plan) -> Option<ValidFlag> {
+        Some(Arc::clone(&plan.valid))
     }
 
-    fn fetch(&self, order: &Self::Plan) -> Option<Self::Fetch> {
-        order.state.store.fetch(&order.key).map(Paced::new)
+    fn fetch(&self, plan: &Self::Plan) -> Option<Self::Fetch> {
+        plan.state.store.fetch(&plan.key).map(Paced::new)
     }
 
-    fn doubts(&self, order: &Self::Plan) -> bool {
-        order.state.is_doubtful.load(Ordering::Relaxed)
+    fn is_store_slow(&self, plan: &Self::Plan) -> bool {
+        plan.state.is_store_slow.load(Ordering::Relaxed)
     }
 
-    fn doubt(&self, order: &Self::Plan, is_late: bool) {
-        order.state.is_doubtful.store(is_late, Ordering::Relaxed);
+    fn note_store_speed(&self, plan: &Self::Plan, is_late: bool) {
+        plan.state.is_store_slow.store(is_late, Ordering::Relaxed);
     }
 
-    fn accept(&self, order: &Self::Plan, kept: &EntryFor<M, Res, E>) -> bool {
+    fn accepts_fetched(&self, plan: &Self::Plan, entry: &EntryFor<M, Res, E>) -> bool {
         let now = Instant::now();
-        let is_newer = |spare: &EntryFor<M, Res, E>| kept.left(now) > spare.left(now);
-        order.is_valid()
-            && order.is_current(kept)
-            && kept.freshness(now) == EntryFreshness::Fresh
-            && kept.suits(order.about.wanted.as_ref(), now)
-            && order.spare.as_ref().is_none_or(is_newer)
+        let is_newer =
+            |fallback: &EntryFor<M, Res, E>| entry.remaining(now) > fallback.remaining(now);
+        plan.is_valid()
+            && plan.is_current(entry)
+            && entry.freshness(now) == EntryFreshness::Fresh
+            && entry.satisfies(plan.info.wanted.as_ref(), now)
+            && plan.fallback.as_ref().is_none_or(is_newer)
     }
 
-    fn refresh_terms(&self) -> Ambient {
+    fn refresh_ambient(&self) -> Ambient {
         let deadline = Some(Deadline::after(self.options.refresh_timeout));
         Ambient::new(deadline, Criticality::SheddablePlus)
     }
 
-    fn claim_refresh(&self, kept: &EntryFor<M, Res, E>) -> bool {
-        kept.claim_refresh(Instant::now())
+    fn claim_refresh(&self, entry: &EntryFor<M, Res, E>) -> bool {
+        entry.claim_refresh(Instant::now())
     }
 
-    fn release_refresh(&self, kept: &EntryFor<M, Res, E>) {
-        kept.release_refresh();
+    fn release_refresh(&self, entry: &EntryFor<M, Res, E>) {
+        entry.release_refresh();
     }
 
-    fn delay_refresh(&self, state: &Self::Controls, kept: &EntryFor<M, Res, E>) {
-        kept.delay_refresh(&self.options.backoff, state.random.draw());
+    fn delay_refresh(&self, state: &Self::Controls, entry: &EntryFor<M, Res, E>) {
+        entry.delay_refresh(&self.options.backoff, state.random.draw());
     }
 
-    fn is_for_others_to_spare(
+    fn others_may_serve_stale(
         &self,
         mode: &M,
-        order: &Self::Plan,
+        plan: &Self::Plan,
         outcome: Option<Result<&Res, &E>>,
     ) -> bool {
-        let verdict = || outcome.map(|outcome| self.judge.judge(mode, &order.judged, outcome));
-        order.about.wanted.is_some()
+        let verdict = || outcome.map(|outcome| self.judge.judge(mode, &plan.verdict_seed, outcome));
+        plan.info.wanted.is_some()
             && !matches!(verdict(), Some(Verdict::Success | Verdict::Permanent))
     }
 
     fn decide(
         &self,
         mode: &M,
-        order: &Self::Plan,
+        plan: &Self::Plan,
         outcome: Option<Result<&Res, &E>>,
     ) -> Decision<Self::Write, EntryFor<M, Res, E>> {
-        let verdict = outcome.map(|outcome| self.judge.judge(mode, &order.judged, outcome));
+        let verdict = outcome.map(|outcome| self.judge.judge(mode, &plan.verdict_seed, outcome));
         let ttl = match verdict {
             Some(Verdict::Success) => Some(self.options.ttl),
-            Some(Verdict::Permanent) => Some(self.options.negative),
+            Some(Verdict::Permanent) => Some(self.options.negative_ttl),
             _ => None,
         };
         let (Some(outcome), Some(ttl)) = (outcome, ttl) else {
             let now = Instant::now();
-            let serves = |spare: &&EntryFor<M, Res, E>| {
-                spare.is_spare(now)
-                    && spare.suits(order.about.wanted.as_ref(), now)
-                    && order.is_current(spare)
+            let is_usable = |fallback: &&EntryFor<M, Res, E>| {
+                fallback.can_replace_error(now)
+                    && fallback.satisfies(plan.info.wanted.as_ref(), now)
+                    && plan.is_current(fallback)
             };
-            return match order.spare.as_ref().filter(serves) {
-                Some(spare) => Decision::Instead(Arc::clone(spare)),
+            return match plan.fallback.as_ref().filter(is_usable) {
+                Some(fallback) => Decision::Instead(Arc::clone(fallback)),
                 None => Decision::Stands(CacheWriter(None)),
             };
         };
         let windows = verdict == Some(Verdict::Success);
-        let asked = ttl.map(|ttl| self.options.asked(ttl, windows));
+        let configured_lifetime = ttl.map(|ttl| self.options.configured_lifetime(ttl, windows));
         let now = Instant::now();
-        let delay = now.saturating_duration_since(order.began);
+        let delay = now.saturating_duration_since(plan.began);
         let lifetime = match outcome {
-            Ok(response) => mode.lifetime_with_delay(&order.expiry, response, delay, asked),
-            Err(_) => asked,
+            Ok(response) => {
+                mode.lifetime_with_delay(&plan.expiry, response, delay, configured_lifetime)
+            }
+            Err(_) => configured_lifetime,
         };
-        let lifetime = lifetime.map(|told| self.options.spread(told, order.state.random.draw()));
-        Decision::Stands(CacheWriter(lifetime.and_then(|lifetime| order.keep_for(lifetime, now))))
+        let lifetime = lifetime.map(|told| self.options.spread(told, plan.state.random.draw()));
+        Decision::Stands(CacheWriter(
+            lifetime.and_then(|lifetime| plan.pending_write(lifetime, now)),
+        ))
     }
 }
 
 impl CacheOptions {
-    fn asked(&self, ttl: Duration, windows: bool) -> Lifetime {
+    fn configured_lifetime(&self, ttl: Duration, windows: bool) -> Lifetime {
         let mut lifetime = Lifetime::new(ttl);
         if windows {
-            lifetime.stale_while_revalidate = self.while_revalidate;
-            lifetime.stale_if_error = self.if_error;
+            lifetime.stale_while_revalidate = self.stale_while_revalidate;
+            lifetime.stale_if_error = self.stale_if_error;
         }
         lifetime
     }

@@ -22,7 +22,7 @@ pub struct CacheState<St> {
     pub(crate) store: St,
     pub(crate) invalidations: Invalidations,
     /// The store let a caller wait in vain, and has been slower than the service since.
-    pub(crate) is_doubtful: AtomicBool,
+    pub(crate) is_store_slow: AtomicBool,
     pub(crate) random: Random,
 }
 
@@ -30,29 +30,29 @@ pub struct CacheState<St> {
 pub struct CachePlan<K, V, St, X, J> {
     pub(crate) state: Arc<CacheState<St>>,
     pub(crate) key: K,
-    pub(crate) about: KeyInfo,
+    pub(crate) info: KeyInfo,
     /// How often the subject had changed when the flight began.
     pub(crate) resource_generation: ResourceGeneration,
     pub(crate) valid: ValidFlag,
-    pub(crate) spare: Option<Arc<CacheEntry<V>>>,
+    pub(crate) fallback: Option<Arc<CacheEntry<V>>>,
     pub(crate) began: Instant,
     pub(crate) expiry: X,
-    pub(crate) judged: J,
+    pub(crate) verdict_seed: J,
 }
 
 impl<K: Clone, V, St, X, J> CachePlan<K, V, St, X, J> {
     pub(crate) fn is_valid(&self) -> bool {
         self.valid.load(Ordering::Acquire)
-            && self.resource_generation == self.state.invalidations.of(self.about.subject)
+            && self.resource_generation == self.state.invalidations.generation(self.info.resource)
     }
 
     /// Whether its subject has not changed since.
-    pub(crate) fn is_current(&self, kept: &CacheEntry<V>) -> bool {
-        kept.resource_generation == self.state.invalidations.of(self.about.subject)
+    pub(crate) fn is_current(&self, entry: &CacheEntry<V>) -> bool {
+        entry.resource_generation == self.state.invalidations.generation(self.info.resource)
     }
 
     /// What to do with an answer that came at the instant `made`, if it is to be kept.
-    pub(crate) fn keep_for(
+    pub(crate) fn pending_write(
         &self,
         lifetime: Lifetime,
         made: Instant,
@@ -65,7 +65,7 @@ impl<K: Clone, V, St, X, J> CachePlan<K, V, St, X, J> {
         Some(PendingWrite {
             state: Arc::clone(&self.state),
             key: self.key.clone(),
-            about: self.about,
+            info: self.info,
             resource_generation: self.resource_generation,
             valid: Arc::clone(&self.valid),
             made,
@@ -82,7 +82,7 @@ pub struct CacheWriter<K, St>(pub(crate) Option<PendingWrite<K, St>>);
 pub(crate) struct PendingWrite<K, St> {
     state: Arc<CacheState<St>>,
     key: K,
-    about: KeyInfo,
+    info: KeyInfo,
     resource_generation: ResourceGeneration,
     valid: ValidFlag,
     /// When the answer came. What is on its way still grows older from then on.
@@ -95,7 +95,7 @@ impl<K, St> PendingWrite<K, St> {
     /// Whether nobody had it forgotten before it was there, and its subject has not changed.
     fn is_valid(&self) -> bool {
         self.valid.load(Ordering::Acquire)
-            && self.resource_generation == self.state.invalidations.of(self.about.subject)
+            && self.resource_generation == self.state.invalidations.generation(self.info.resource)
     }
 }
 
@@ -104,21 +104,21 @@ where
     K: Clone + Send + Sync + 'static,
     St: Store<K, V>,
 {
-    fn is_kept(&self) -> bool {
+    fn will_write(&self) -> bool {
         self.0.is_some()
     }
 
-    fn keep(&self, value: impl FnOnce() -> (V, usize)) -> bool {
+    fn write(&self, value: impl FnOnce() -> (V, usize)) -> bool {
         let Some(pending) = self.0.as_ref().filter(|pending| pending.is_valid()) else {
             return false;
         };
-        let PendingWrite { state, key, about, resource_generation, valid, made, took, lifetime } =
+        let PendingWrite { state, key, info, resource_generation, valid, made, took, lifetime } =
             pending;
         let (value, weight) = value();
-        let weight = weight.saturating_add(about.weight);
-        let kept = CacheEntry::made_at(*made, value, *lifetime, *took, weight);
-        let kept = kept.of(*resource_generation, Arc::clone(valid));
-        state.store.insert(key.clone(), Arc::new(kept));
+        let weight = weight.saturating_add(info.weight);
+        let entry = CacheEntry::made_at(*made, value, *lifetime, *took, weight);
+        let entry = entry.valid_while(*resource_generation, Arc::clone(valid));
+        state.store.insert(key.clone(), Arc::new(entry));
         // Forgotten meanwhile, by one who did not find it there yet.
         if !pending.is_valid() {
             state.store.remove(key);
@@ -135,18 +135,18 @@ where
         self.store.remove(key);
     }
 
-    fn invalidate_resource(&self, subject: u64) {
-        self.invalidations.add(subject);
+    fn invalidate_resource(&self, resource: u64) {
+        self.invalidations.add(resource);
     }
 
     #[inline]
     fn has_changed(&self) -> bool {
-        self.invalidations.are_any()
+        self.invalidations.has_any()
     }
 
     #[inline]
-    fn resource_generation(&self, subject: Option<u64>) -> ResourceGeneration {
-        self.invalidations.of(subject)
+    fn resource_generation(&self, resource: Option<u64>) -> ResourceGeneration {
+        self.invalidations.generation(resource)
     }
 
     fn invalidate_all(&self) {

@@ -27,7 +27,7 @@ pub trait Store<K, V>: Send + Sync + 'static {
     fn fetch(&self, key: &K) -> Option<Self::Fetch>;
 
     /// Keeps an answer, in the store's own time, for as long as its [`lifetime`](CacheEntry::lifetime) says.
-    fn insert(&self, key: K, kept: Arc<CacheEntry<V>>);
+    fn insert(&self, key: K, entry: Arc<CacheEntry<V>>);
 
     /// Forgets an answer.
     fn remove(&self, key: &K);

@@ -25,13 +25,13 @@ use crate::{
 pub(crate) fn poll_flight<C: Call>(
     config: &Config<C>,
     flight: &Arc<CallFlight<C>>,
-    place: MemberId,
+    member: MemberId,
     cx: &mut Context<'_>,
 ) -> Poll<WaitEnd<WorkEnd<C>>> {
     let poll_work =
         |work: Pin<&mut _>, cx: &mut Context<'_>| poll_work::<C>(config, flight, work, cx);
     flight.poll(
-        place,
+        member,
         cx,
         poll_work,
         |end| make_result::<C>(config, flight, end),
@@ -48,40 +48,43 @@ fn poll_work<C: Call>(
     cx: &mut Context<'_>,
 ) -> Poll<WorkResult<FlightResult<C>, WorkEnd<C>>> {
     let policy = &config.shared.policy;
-    let accept = |(order, ..): &WorkInfo<C>, kept: &_| {
-        policy.accept(order, kept) && can_restore::<C>(config, kept)
+    let accept = |(plan, ..): &WorkInfo<C>, entry: &_| {
+        policy.accepts_fetched(plan, entry) && can_restore::<C>(config, entry)
     };
-    let doubt = |(order, ..): &WorkInfo<C>, is_late| policy.doubt(order, is_late);
-    let (polled, signals) = Signals::watch(|| work.as_mut().poll(cx, accept, doubt));
-    if flight.start.terms.deadline.is_some() {
-        flight.hear();
+    let note_store_speed =
+        |(plan, ..): &WorkInfo<C>, is_late| policy.note_store_speed(plan, is_late);
+    let (polled, signals) = Signals::watch(|| work.as_mut().poll(cx, accept, note_store_speed));
+    if flight.start.ambient.deadline.is_some() {
+        flight.note_announced();
     }
     let outcome = match ready!(polled) {
         WorkOutput::Made(outcome) => outcome,
-        WorkOutput::Fetched(kept) => {
-            return Poll::Ready(WorkResult::Answer(FlightResult::new(Published::Cached(kept))));
+        WorkOutput::Fetched(entry) => {
+            return Poll::Ready(WorkResult::Answer(FlightResult::new(Published::Cached(entry))));
         }
     };
-    let Some((order, judged, changes)) = work.order() else { unreachable!("it ends once") };
-    if let Some(subject) = changes
-        && config.mode.classify(&judged, outcome.as_ref()) == Verdict::Success
+    let Some((plan, verdict_seed, invalidates)) = work.take_info() else {
+        unreachable!("it ends once")
+    };
+    if let Some(resource) = invalidates
+        && config.mode.classify(&verdict_seed, outcome.as_ref()) == Verdict::Success
     {
-        config.shared.changed(subject);
+        config.shared.invalidate_resource(resource);
     }
-    let keeper = match policy.decide(&config.mode, &order, Some(outcome.as_ref())) {
-        Decision::Stands(keeper) => keeper,
-        Decision::Instead(kept) => {
-            return Poll::Ready(WorkResult::Answer(replace_error::<C>(config, kept)));
+    let writer = match policy.decide(&config.mode, &plan, Some(outcome.as_ref())) {
+        Decision::Stands(writer) => writer,
+        Decision::Instead(entry) => {
+            return Poll::Ready(WorkResult::Answer(replace_error::<C>(config, entry)));
         }
     };
-    let is_for_others_to_spare = C::Cache::CACHES
-        && policy.is_for_others_to_spare(&config.mode, &order, Some(outcome.as_ref()));
+    let others_may_serve_stale = C::Cache::CACHES
+        && policy.others_may_serve_stale(&config.mode, &plan, Some(outcome.as_ref()));
     let end = WorkEnd {
         outcome,
         signals: BoxedSignals::new(signals),
-        judged,
-        keeper,
-        is_for_others_to_spare,
+        verdict_seed,
+        writer,
+        others_may_serve_stale,
     };
     if C::Mode::IS_COMPLETE && !C::Cache::CACHES {
         return Poll::Ready(WorkResult::Own(end));
@@ -93,9 +96,9 @@ fn poll_work<C: Call>(
 pub(crate) struct WorkEnd<C: Call> {
     pub(crate) outcome: Result<C::Response, C::Error>,
     pub(crate) signals: BoxedSignals,
-    judged: VerdictSeed<C>,
-    keeper: Writer<C>,
-    is_for_others_to_spare: bool,
+    verdict_seed: VerdictSeed<C>,
+    writer: Writer<C>,
+    others_may_serve_stale: bool,
 }
 
 /// Whether the end is the outcome of a member that is alone now.
@@ -125,58 +128,58 @@ fn make_result<C: Call>(
     flight: &CallFlight<C>,
     end: WorkEnd<C>,
 ) -> FlightResult<C> {
-    let expired = is_expired::<C>(config, flight, flight.terms().deadline, &end);
+    let expired = is_expired::<C>(config, flight, flight.ambient().deadline, &end);
     if expired {
         // Or whoever goes again would join it again, for as long as its body is on its way.
         flight.remove_from_table();
     }
-    let WorkEnd { outcome, keeper, mut signals, is_for_others_to_spare, .. } = end;
+    let WorkEnd { outcome, writer, mut signals, others_may_serve_stale, .. } = end;
     if expired {
         // Of a flight further out this one is the work.
-        signals.add_deadline(flight.start.terms.deadline);
+        signals.add_deadline(flight.start.ambient.deadline);
     }
-    let result = result::<C>(config, outcome, keeper);
+    let result = result::<C>(config, outcome, writer);
     if !C::Mode::IS_COMPLETE
         && let Published::Response { mode, shared, .. } = &result.published
     {
         // Before it is published, and so before anybody is given a response.
         mode.expect_callers(shared, flight.members());
     }
-    FlightResult { signals, expired, is_for_others_to_spare, ..result }
+    FlightResult { signals, expired, others_may_serve_stale, ..result }
 }
 
 /// What there is to say when the work has panicked.
 #[cold]
 fn panicked<C: Call>(config: &Config<C>, work: Option<Pin<&mut Work<C>>>) -> FlightResult<C> {
-    let Some((order, ..)) = work.and_then(Work::order) else {
+    let Some((plan, ..)) = work.and_then(Work::take_info) else {
         return FlightResult::new(Published::Panicked);
     };
-    match config.shared.policy.decide(&config.mode, &order, None) {
-        Decision::Instead(kept) => replace_error::<C>(config, kept),
+    match config.shared.policy.decide(&config.mode, &plan, None) {
+        Decision::Instead(entry) => replace_error::<C>(config, entry),
         Decision::Stands(_) => {
-            let is_for_others_to_spare =
-                config.shared.policy.is_for_others_to_spare(&config.mode, &order, None);
-            FlightResult { is_for_others_to_spare, ..FlightResult::new(Published::Panicked) }
+            let others_may_serve_stale =
+                config.shared.policy.others_may_serve_stale(&config.mode, &plan, None);
+            FlightResult { others_may_serve_stale, ..FlightResult::new(Published::Panicked) }
         }
     }
 }
 
 /// A kept answer in place of a failure.
-fn replace_error<C: Call>(config: &Config<C>, kept: Entry<C>) -> FlightResult<C> {
+fn replace_error<C: Call>(config: &Config<C>, entry: Entry<C>) -> FlightResult<C> {
     let instance = config.shared.settings.origin.name();
     tracing::debug!(name: "dedup.error_replaced", target: "buttress", instance);
-    FlightResult::new(Published::Cached(kept))
+    FlightResult::new(Published::Cached(entry))
 }
 
 fn result<C: Call>(
     config: &Config<C>,
     outcome: Result<C::Response, C::Error>,
-    keeper: Writer<C>,
+    writer: Writer<C>,
 ) -> FlightResult<C> {
     match outcome {
-        Ok(response) => match config.mode.share(response, &config.shared.settings.allowance) {
+        Ok(response) => match config.mode.share(response, &config.shared.settings.shared_bytes) {
             Ok(shared) => {
-                FlightResult::new(Published::Response { mode: config.mode.clone(), shared, keeper })
+                FlightResult::new(Published::Response { mode: config.mode.clone(), shared, writer })
             }
             Err(response) => {
                 let instance = config.shared.settings.origin.name();
@@ -186,7 +189,7 @@ fn result<C: Call>(
         },
         Err(error) => {
             let published = match config.errors.share(&error) {
-                Some(copy) if keeper.is_kept() => Published::CachedError(Arc::new(copy), keeper),
+                Some(copy) if writer.will_write() => Published::CachedError(Arc::new(copy), writer),
                 Some(copy) => Published::Error(copy),
                 None => Published::Restart,
             };
@@ -202,7 +205,7 @@ fn is_expired<C: Call>(
     patience: Option<Deadline>,
     end: &WorkEnd<C>,
 ) -> bool {
-    let start_deadline = flight.start.terms.deadline;
+    let start_deadline = flight.start.ambient.deadline;
     if start_deadline.is_none() || !Deadline::is_later(patience, start_deadline) {
         return false;
     }
@@ -214,7 +217,7 @@ fn is_expired<C: Call>(
         return true;
     }
     let mode = &config.mode;
-    let classify = || mode.classify(&end.judged, end.outcome.as_ref());
+    let classify = || mode.classify(&end.verdict_seed, end.outcome.as_ref());
     match Deadline::with(start_deadline, classify) {
         Verdict::Expired => true,
         Verdict::TimedOut => is_enforced,

@@ -40,10 +40,10 @@ impl<C: Call> Future for ResponseFuture<C> {
         loop {
             let next = match stage {
                 Stage::Waiting { membership, config, .. } => {
-                    let waited = ready!(wait(membership, config, cx));
+                    let end = ready!(wait(membership, config, cx));
                     let Stage::Waiting { membership, role, config } = stage.end() else { break };
-                    let next = match waited {
-                        Waited::Own(outcome) => {
+                    let next = match end {
+                        FlightEnd::Own(outcome) => {
                             // The flight is over, and out of the table: there is nothing to leave.
                             membership.forget();
                             return Poll::Ready(pass_on::<C>(
@@ -53,11 +53,11 @@ impl<C: Call> Future for ResponseFuture<C> {
                                 &config,
                             ));
                         }
-                        Waited::Restart => {
+                        FlightEnd::Restart => {
                             membership.forget();
                             restart(role, &config)
                         }
-                        Waited::Answered => caller_outcome(membership, role, &config),
+                        FlightEnd::Answered => caller_outcome(membership, role, &config),
                     };
                     match next {
                         Next::Outcome(outcome) => return Poll::Ready(outcome),
@@ -67,8 +67,10 @@ impl<C: Call> Future for ResponseFuture<C> {
                 }
                 Stage::Bypass { call, .. } => {
                     let outcome = ready!(call.as_mut().poll(cx));
-                    let Stage::Bypass { seed, changes, config, .. } = stage.end() else { break };
-                    return Poll::Ready(pass_on::<C>(outcome, seed, changes, &config));
+                    let Stage::Bypass { seed, invalidates, config, .. } = stage.end() else {
+                        break;
+                    };
+                    return Poll::Ready(pass_on::<C>(outcome, seed, invalidates, &config));
                 }
                 Stage::Done(_) | Stage::Ended => {
                     let Stage::Done(outcome) = stage.end() else { break };
@@ -95,7 +97,7 @@ fn start_again<C: Call>(config: &Config<C>, inner: &C::Service, request: C::Requ
 }
 
 /// How a member's wait ended.
-enum Waited<O> {
+enum FlightEnd<O> {
     /// The flight has the answer.
     Answered,
     /// Nobody else waits, and this is the outcome.
@@ -110,23 +112,25 @@ fn wait<C: Call>(
     membership: &Membership<CallFlight<C>>,
     config: &Config<C>,
     cx: &mut Context<'_>,
-) -> Poll<Waited<Result<C::Response, C::Error>>> {
-    let Some((flight, place)) = membership.flight() else { return Poll::Ready(Waited::Answered) };
+) -> Poll<FlightEnd<Result<C::Response, C::Error>>> {
+    let Some((flight, member)) = membership.flight() else {
+        return Poll::Ready(FlightEnd::Answered);
+    };
     if flight.result().is_some() {
-        return Poll::Ready(Waited::Answered);
+        return Poll::Ready(FlightEnd::Answered);
     }
-    Poll::Ready(match ready!(poll_flight::<C>(config, flight, place, cx)) {
-        WaitEnd::Answered => Waited::Answered,
+    Poll::Ready(match ready!(poll_flight::<C>(config, flight, member, cx)) {
+        WaitEnd::Answered => FlightEnd::Answered,
         WaitEnd::Own(end) if !is_outcome_of_remaining_member::<C>(config, flight, &end) => {
-            Waited::Restart
+            FlightEnd::Restart
         }
         WaitEnd::Own(end) => {
             end.signals.raise();
-            Waited::Own(end.outcome)
+            FlightEnd::Own(end.outcome)
         }
         WaitEnd::Panicked(payload) => {
             config.shared.panicked(payload);
-            Waited::Answered
+            FlightEnd::Answered
         }
     })
 }

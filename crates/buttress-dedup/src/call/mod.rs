@@ -46,7 +46,7 @@ impl<C> SharedConfig<C> {
     /// Tells of a panic, and lets it go on where that was asked for.
     #[cold]
     pub(crate) fn panicked(&self, payload: Box<dyn Any + Send>) {
-        self.state.panicked.add();
+        self.state.panics.add();
         let instance = self.settings.origin.name();
         tracing::error!(name: "dedup.panicked", target: "buttress", instance);
         if self.settings.panic_policy == PanicPolicy::Resumed {
@@ -56,10 +56,10 @@ impl<C> SharedConfig<C> {
 
     /// Counts and tells of a caller who is answered with what was kept.
     #[inline]
-    pub(crate) fn hit(&self, stale: bool) {
-        self.state.hits.add();
+    pub(crate) fn count_hit(&self, stale: bool) {
+        self.state.cache_hits.add();
         if stale {
-            self.state.stale.add();
+            self.state.stale_hits.add();
         }
         let instance = self.settings.origin.name();
         tracing::trace!(name: "dedup.cache_hit", target: "buttress", instance, stale);
@@ -67,11 +67,11 @@ impl<C> SharedConfig<C> {
 
     /// A call has changed a subject: what is kept of it is outdated, and what is in flight takes nobody.
     #[cold]
-    pub(crate) fn changed(&self, subject: u64) {
+    pub(crate) fn invalidate_resource(&self, resource: u64) {
         self.state
             .registry
             .typed_states()
-            .for_each(|typed_state| typed_state.invalidate_resource(subject));
+            .for_each(|typed_state| typed_state.invalidate_resource(resource));
     }
 }
 

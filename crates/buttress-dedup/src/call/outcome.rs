@@ -59,13 +59,13 @@ pub(crate) fn caller_outcome<C: Call>(
             outcome.map(|response| mode.admit(seed, mode.own(response), None::<FlightGuard>)),
         ),
         CallerOutcome::Shared(response) => {
-            let seat = if C::Mode::IS_COMPLETE {
+            let guard = if C::Mode::IS_COMPLETE {
                 membership.forget();
                 None
             } else {
-                membership.into_seat()
+                membership.into_guard()
             };
-            Next::Outcome(Ok(mode.admit(seed, response, seat)))
+            Next::Outcome(Ok(mode.admit(seed, response, guard)))
         }
         CallerOutcome::Cached(response) => {
             Next::Outcome(Ok(mode.admit(seed, response, None::<FlightGuard>)))
@@ -90,22 +90,22 @@ pub(crate) fn restart<C: Call>(role: Role<C>, config: &Config<C>) -> Next<C> {
 pub(crate) fn pass_on<C: Call>(
     outcome: Result<C::Response, C::Error>,
     seed: RespondSeed<C>,
-    changes: Option<(u64, VerdictSeed<C>)>,
+    invalidates: Option<(u64, VerdictSeed<C>)>,
     config: &Config<C>,
 ) -> Outcome<C> {
-    if let Some((subject, judged)) = changes
-        && config.mode.classify(&judged, outcome.as_ref()) == Verdict::Success
+    if let Some((resource, verdict_seed)) = invalidates
+        && config.mode.classify(&verdict_seed, outcome.as_ref()) == Verdict::Success
     {
-        config.shared.changed(subject);
+        config.shared.invalidate_resource(resource);
     }
     outcome.map(|response| config.mode.admit(seed, config.mode.own(response), None::<FlightGuard>))
 }
 
 /// Whether what is kept will do for a caller who waited for another's call.
-fn suits<C: Call>(config: &Config<C>, role: &Role<C>, kept: &Entry<C>) -> bool {
+fn satisfies<C: Call>(config: &Config<C>, role: &Role<C>, entry: &Entry<C>) -> bool {
     let Role::Follower(_, request, _) = role else { return true };
     let lookup = config.keys.key_and_freshness(&config.mode, request);
-    lookup.is_none_or(|(_, wanted)| config.shared.policy.satisfies(kept, Some(&wanted)))
+    lookup.is_none_or(|(_, wanted)| config.shared.policy.satisfies(entry, Some(&wanted)))
 }
 
 /// What becomes of one caller.
@@ -133,15 +133,15 @@ fn decide<C: Call>(
     let own = if first { result.take() } else { None };
     if !first
         && result.expired
-        && Deadline::is_later(Deadline::current(), flight.start.terms.deadline)
+        && Deadline::is_later(Deadline::current(), flight.start.ambient.deadline)
     {
         return CallerOutcome::Restart;
     }
     if let Some(outcome) = own {
         return CallerOutcome::Own(outcome);
     }
-    if result.is_for_others_to_spare
-        && let Some(outcome) = spared::<C>(config, role)
+    if result.others_may_serve_stale
+        && let Some(outcome) = replace_with_stale::<C>(config, role)
     {
         return outcome;
     }
@@ -161,8 +161,8 @@ fn decide<C: Call>(
         Published::CachedError(error, _) => {
             config.errors.share(error).map_or(CallerOutcome::Restart, CallerOutcome::Failed)
         }
-        Published::Cached(kept) if !suits::<C>(config, role, kept) => CallerOutcome::Bypass,
-        Published::Cached(kept) => given::<C>(config, kept).unwrap_or(CallerOutcome::Restart),
+        Published::Cached(entry) if !satisfies::<C>(config, role, entry) => CallerOutcome::Bypass,
+        Published::Cached(entry) => restored::<C>(config, entry).unwrap_or(CallerOutcome::Restart),
         // Whoever made the call has gone: its error is as good as one's own.
         Published::Restart if flight.has_leader_left() => {
             result.take().map_or(CallerOutcome::Restart, CallerOutcome::Own)
@@ -174,25 +174,25 @@ fn decide<C: Call>(
 }
 
 /// What is kept, for one who waited. `None` if it is an error that cannot be shared any more.
-fn given<C: Call>(config: &Config<C>, kept: &Entry<C>) -> Option<CallerOutcome<C>> {
-    let stale = kept.freshness(Instant::now()) != EntryFreshness::Fresh;
-    let outcome = restore::<C>(config, kept, stale)?;
-    config.shared.hit(stale);
+fn restored<C: Call>(config: &Config<C>, entry: &Entry<C>) -> Option<CallerOutcome<C>> {
+    let stale = entry.freshness(Instant::now()) != EntryFreshness::Fresh;
+    let outcome = restore::<C>(config, entry, stale)?;
+    config.shared.count_hit(stale);
     Some(outcome.map_or_else(CallerOutcome::Failed, CallerOutcome::Cached))
 }
 
 /// What is kept in place of a failure, as this caller wants it, where the first one did not.
 #[cold]
-fn spared<C: Call>(config: &Config<C>, role: &Role<C>) -> Option<CallerOutcome<C>> {
+fn replace_with_stale<C: Call>(config: &Config<C>, role: &Role<C>) -> Option<CallerOutcome<C>> {
     let Role::Follower(_, request, _) = role else { return None };
     let (key, wanted) = config.keys.key_and_freshness(&config.mode, request)?;
-    let subject = config.keys.resource(&config.mode, &key);
+    let resource = config.keys.resource(&config.mode, &key);
     let typed_state = config.shared.state.registry.typed_state(|| TypedState::<C>::new(config));
-    match config.shared.policy.lookup(&typed_state.shelf, &key, subject, Some(&wanted)) {
-        CacheLookup::Found { kept, .. } | CacheLookup::Missing(Some(kept)) => {
+    match config.shared.policy.lookup(&typed_state.cache, &key, resource, Some(&wanted)) {
+        CacheLookup::Found { entry, .. } | CacheLookup::Missing(Some(entry)) => {
             let instance = config.shared.settings.origin.name();
             tracing::debug!(name: "dedup.error_replaced", target: "buttress", instance);
-            given::<C>(config, &kept)
+            restored::<C>(config, &entry)
         }
         CacheLookup::Missing(None) => None,
     }

@@ -14,32 +14,32 @@ use crate::{
 /// The refresh of a kept answer. Wherever it ends without a newer one, the next has to wait.
 pub(crate) struct Refresh<C: Call> {
     config: Config<C>,
-    shelf: Arc<Controls<C>>,
-    kept: Entry<C>,
+    cache: Arc<Controls<C>>,
+    entry: Entry<C>,
     end: RefreshEnd,
 }
 
 enum RefreshEnd {
-    CalledOff,
+    Cancelled,
     Renewed,
     Failed,
 }
 
 impl<C: Call> Refresh<C> {
-    pub(crate) const fn new(config: Config<C>, shelf: Arc<Controls<C>>, kept: Entry<C>) -> Self {
-        Self { config, shelf, kept, end: RefreshEnd::Failed }
+    pub(crate) const fn new(config: Config<C>, cache: Arc<Controls<C>>, entry: Entry<C>) -> Self {
+        Self { config, cache, entry, end: RefreshEnd::Failed }
     }
 
     /// It does not begin.
-    pub(crate) fn call_off(mut self) {
-        self.end = RefreshEnd::CalledOff;
+    pub(crate) fn cancel(mut self) {
+        self.end = RefreshEnd::Cancelled;
     }
 
     /// Flies for nobody but those who come later, until the answer is whole or the deadline has passed.
     /// The one thing that is spawned.
-    pub(crate) async fn run(mut self, membership: Membership<CallFlight<C>>, terms: Ambient) {
+    pub(crate) async fn run(mut self, membership: Membership<CallFlight<C>>, ambient: Ambient) {
         let renewed = self.renew(&membership);
-        let is_renewed = match terms.deadline {
+        let is_renewed = match ambient.deadline {
             Some(deadline) => timeout_at(deadline.instant(), renewed).await.unwrap_or(false),
             None => renewed.await,
         };
@@ -53,23 +53,23 @@ impl<C: Call> Refresh<C> {
 
     /// Whether there is a newer answer.
     async fn renew(&self, membership: &Membership<CallFlight<C>>) -> bool {
-        let Some((flight, place)) = membership.flight() else { return false };
+        let Some((flight, member)) = membership.flight() else { return false };
         if flight.result().is_none() {
             let config = &self.config;
             if let WaitEnd::Panicked(payload) =
-                poll_fn(|cx| poll_flight::<C>(config, flight, place, cx)).await
+                poll_fn(|cx| poll_flight::<C>(config, flight, member, cx)).await
             {
                 config.shared.panicked(payload);
             }
         }
         match flight.result().map(|result| &result.published) {
-            Some(Published::Response { mode, shared, keeper }) => {
+            Some(Published::Response { mode, shared, writer }) => {
                 mode.finish(shared).await;
-                keeper.is_kept() && mode.progress(shared) == Progress::Complete
+                writer.will_write() && mode.progress(shared) == Progress::Complete
             }
             Some(Published::CachedError(..)) => true,
             // From a store, or the old one again.
-            Some(Published::Cached(kept)) => !Arc::ptr_eq(kept, &self.kept),
+            Some(Published::Cached(entry)) => !Arc::ptr_eq(entry, &self.entry),
             _ => false,
         }
     }
@@ -79,9 +79,9 @@ impl<C: Call> Drop for Refresh<C> {
     fn drop(&mut self) {
         let policy = &self.config.shared.policy;
         match self.end {
-            RefreshEnd::CalledOff => policy.release_refresh(&self.kept),
+            RefreshEnd::Cancelled => policy.release_refresh(&self.entry),
             RefreshEnd::Renewed => {}
-            RefreshEnd::Failed => policy.delay_refresh(&self.shelf, &self.kept),
+            RefreshEnd::Failed => policy.delay_refresh(&self.cache, &self.entry),
         }
     }
 }

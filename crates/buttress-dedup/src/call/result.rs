@@ -18,7 +18,7 @@ pub(crate) struct FlightResult<C: Call> {
     /// It ended at the deadline of the first caller: whoever has more time goes again.
     pub(crate) expired: bool,
     /// It is a failure, and the first caller wanted no kept answer in its place: the others may.
-    pub(crate) is_for_others_to_spare: bool,
+    pub(crate) others_may_serve_stale: bool,
 }
 
 /// What there is for those who wait.
@@ -26,7 +26,7 @@ pub(crate) enum Published<C: Call> {
     Response {
         mode: C::Mode,
         shared: SharedResponse<C>,
-        keeper: Writer<C>,
+        writer: Writer<C>,
     },
     Error(C::Error),
     /// The error, and where it is kept.
@@ -47,7 +47,7 @@ impl<C: Call> FlightResult<C> {
             own: Mutex::new(None),
             signals: BoxedSignals::default(),
             expired: false,
-            is_for_others_to_spare: false,
+            others_may_serve_stale: false,
         }
     }
 
@@ -99,7 +99,7 @@ impl BoxedSignals {
 }
 
 impl<C: Call> SharedResult for FlightResult<C> {
-    const KEEPS: bool = Writer::<C>::KEEPS;
+    const CACHES: bool = Writer::<C>::CACHES;
 
     fn progress(&self) -> Progress {
         match &self.published {
@@ -108,7 +108,7 @@ impl<C: Call> SharedResult for FlightResult<C> {
         }
     }
 
-    fn expect_one(&self) {
+    fn expect_caller(&self) {
         if let Published::Response { mode, shared, .. } = &self.published {
             mode.expect_callers(shared, 1);
         }
@@ -120,15 +120,15 @@ impl<C: Call> SharedResult for FlightResult<C> {
         }
     }
 
-    fn keep(&self) -> bool {
+    fn store(&self) -> bool {
         match &self.published {
-            Published::Response { mode, shared, keeper } => keeper.keep(|| {
-                let kept = mode.for_cache(shared);
-                let weight = mode.weight(&kept);
-                (CachedOutcome::Response(kept), weight)
+            Published::Response { mode, shared, writer } => writer.write(|| {
+                let entry = mode.for_cache(shared);
+                let weight = mode.weight(&entry);
+                (CachedOutcome::Response(entry), weight)
             }),
-            Published::CachedError(error, keeper) => {
-                keeper.keep(|| (CachedOutcome::Error(Arc::clone(error)), size_of::<C::Error>()))
+            Published::CachedError(error, writer) => {
+                writer.write(|| (CachedOutcome::Error(Arc::clone(error)), size_of::<C::Error>()))
             }
             _ => false,
         }

@@ -23,7 +23,7 @@ pub(crate) enum Stage<C: Call> {
         // Inline it would make every call's future as large as two.
         call: Pin<Box<Oneshot<C::Service, C::Request>>>,
         seed: RespondSeed<C>,
-        changes: Option<(u64, VerdictSeed<C>)>,
+        invalidates: Option<(u64, VerdictSeed<C>)>,
         config: Config<C>,
     },
     Ended,
@@ -61,14 +61,14 @@ pub(crate) fn bypass<C: Call>(
     inner: C::Service,
     request: C::Request,
 ) -> Stage<C> {
-    config.shared.state.apart.add();
+    config.shared.state.bypassed.add();
     let seed = respond_seed::<C>(config, &request);
-    let changes = config
+    let invalidates = config
         .keys
         .invalidates(&config.mode, &request)
-        .map(|subject| (subject, Classify::seed(&config.mode, &request)));
+        .map(|resource| (resource, Classify::seed(&config.mode, &request)));
     let (call, config) = (Box::pin(Oneshot::new(inner, request)), config.clone());
-    Stage::Bypass { call, seed, changes, config }
+    Stage::Bypass { call, seed, invalidates, config }
 }
 
 /// A call that met, or waited for, a panic.
@@ -90,20 +90,20 @@ pub(crate) fn not_cached<C: Call>(config: &Config<C>, request: &C::Request) -> S
 /// What is kept, as this caller's own outcome. `None` if it is an error that cannot be shared any more.
 pub(crate) fn restore<C: Call>(
     config: &Config<C>,
-    kept: &Entry<C>,
+    entry: &Entry<C>,
     stale: bool,
 ) -> Option<Result<C::Body, C::Error>> {
-    match kept.value() {
+    match entry.value() {
         CachedOutcome::Response(shared) => {
-            Some(Ok(config.mode.restore(shared, Reader::cached(kept.age(), stale))))
+            Some(Ok(config.mode.restore(shared, Reader::cached(entry.age(), stale))))
         }
         CachedOutcome::Error(error) => config.errors.share(error).map(Err),
     }
 }
 
 /// Whether somebody can be given what is kept: not if it is an error that cannot be shared.
-pub(crate) fn can_restore<C: Call>(config: &Config<C>, kept: &Entry<C>) -> bool {
-    match kept.value() {
+pub(crate) fn can_restore<C: Call>(config: &Config<C>, entry: &Entry<C>) -> bool {
+    match entry.value() {
         CachedOutcome::Response(_) => true,
         CachedOutcome::Error(error) => config.errors.share(error).is_some(),
     }

@@ -34,15 +34,15 @@ pub(crate) fn start<C: Call>(
             // For a cache further on: this layer is none.
             return None;
         }
-        let is_needed = C::Cache::CACHES || typed_state.shelf.has_changed();
-        let subject = if is_needed { config.keys.resource(&config.mode, &key) } else { None };
-        Some((key, subject, wanted))
+        let is_needed = C::Cache::CACHES || typed_state.cache.has_changed();
+        let resource = if is_needed { config.keys.resource(&config.mode, &key) } else { None };
+        Some((key, resource, wanted))
     };
     match catch_unwind(AssertUnwindSafe(keyed)) {
-        Ok(Some((key, subject, wanted))) => {
+        Ok(Some((key, resource, wanted))) => {
             // Nearly all want nothing particular, and none does in a mode that does not say so.
             let wanted = (wanted != WantedFreshness::default()).then_some(&wanted);
-            let call = KeyedCall { config, typed_state, inner, subject, wanted };
+            let call = KeyedCall { config, typed_state, inner, resource, wanted };
             if C::Cache::CACHES {
                 call.lookup_or_start(request, key)
             } else {
@@ -65,7 +65,7 @@ struct KeyedCall<'a, C: Call> {
     config: &'a Config<C>,
     typed_state: &'a TypedState<C>,
     inner: &'a C::Service,
-    subject: Option<u64>,
+    resource: Option<u64>,
     /// `None` for any answer that may be given out.
     wanted: Option<&'a WantedFreshness>,
 }
@@ -83,17 +83,17 @@ impl<C: Call> KeyedCall<'_, C> {
                     return panicked::<C>(self.config, respond_seed::<C>(self.config, &request));
                 }
             };
-            let spare = match result {
+            let fallback = match result {
                 LookupResult::Missing(_) if self.is_only_if_cached() => {
                     return not_cached::<C>(self.config, &request);
                 }
-                LookupResult::Missing(spare) => spare,
-                LookupResult::Hit { outcome, kept, stale, refresh } => {
-                    self.config.shared.hit(stale);
+                LookupResult::Missing(fallback) => fallback,
+                LookupResult::Hit { outcome, entry, stale, refresh } => {
+                    self.config.shared.count_hit(stale);
                     let seed = respond_seed::<C>(self.config, &request);
                     if refresh && !self.is_only_if_cached() {
                         // The answer is there, whatever becomes of a newer one.
-                        let refresh = || self.refresh(request, key, kept, generation);
+                        let refresh = || self.refresh(request, key, entry, generation);
                         if let Err(payload) = catch_unwind(AssertUnwindSafe(refresh)) {
                             self.config.shared.panicked(payload);
                         }
@@ -103,7 +103,7 @@ impl<C: Call> KeyedCall<'_, C> {
                     return Stage::Done(outcome.map(admit));
                 }
             };
-            match self.join_or_lead(request, key, Some(generation), spare) {
+            match self.join_or_lead(request, key, Some(generation), fallback) {
                 Ok(stage) => return stage,
                 // An answer came between the look and the start.
                 Err(call) => (request, key) = call,
@@ -120,13 +120,13 @@ impl<C: Call> KeyedCall<'_, C> {
     #[inline]
     fn lookup(&self, key: &C::Key) -> LookupResult<C> {
         let policy = &self.config.shared.policy;
-        match policy.lookup(&self.typed_state.shelf, key, self.subject, self.wanted) {
-            CacheLookup::Missing(spare) => {
-                LookupResult::Missing(spare.filter(|spare| can_restore::<C>(self.config, spare)))
-            }
-            CacheLookup::Found { kept, stale, refresh } => {
-                match restore::<C>(self.config, &kept, stale) {
-                    Some(outcome) => LookupResult::Hit { outcome, kept, stale, refresh },
+        match policy.lookup(&self.typed_state.cache, key, self.resource, self.wanted) {
+            CacheLookup::Missing(fallback) => LookupResult::Missing(
+                fallback.filter(|fallback| can_restore::<C>(self.config, fallback)),
+            ),
+            CacheLookup::Found { entry, stale, refresh } => {
+                match restore::<C>(self.config, &entry, stale) {
+                    Some(outcome) => LookupResult::Hit { outcome, entry, stale, refresh },
                     None => LookupResult::Missing(None),
                 }
             }
@@ -140,25 +140,25 @@ impl<C: Call> KeyedCall<'_, C> {
         request: C::Request,
         key: C::Key,
         generation: Option<u64>,
-        spare: Option<Entry<C>>,
+        fallback: Option<Entry<C>>,
     ) -> Begin<C> {
         let seed = respond_seed::<C>(self.config, &request);
-        let terms = Ambient::current();
+        let ambient = Ambient::current();
         // A clone is the service's own code, so not under the lock.
         let mut call = Some((self.inner.clone(), request));
         let join = || {
-            let start = self.begin(&key, terms);
+            let start = self.begin(&key, ambient);
             if C::Cache::CACHES
                 && let Some(joined) = self.typed_state.flights.join(
                     &key,
                     start.hash,
-                    terms,
+                    ambient,
                     start.resource_generation,
                 )
             {
                 return Ok(joined);
             }
-            self.lead(&mut call, key, start, generation, spare)
+            self.lead(&mut call, key, start, generation, fallback)
         };
         // The key's `Hash` and `Eq` are the user's.
         match catch_unwind(AssertUnwindSafe(join)) {
@@ -176,11 +176,11 @@ impl<C: Call> KeyedCall<'_, C> {
 
     /// How a flight of `key` would begin.
     #[inline]
-    fn begin(&self, key: &C::Key, terms: Ambient) -> FlightStart {
+    fn begin(&self, key: &C::Key, ambient: Ambient) -> FlightStart {
         let hash = self.typed_state.flights.hash(key);
         // Before the call is made: what changes from here on ends the flight for those who come after.
-        let resource_generation = self.typed_state.shelf.resource_generation(self.subject);
-        FlightStart { hash, terms, attempt: Attempt::current(), resource_generation }
+        let resource_generation = self.typed_state.cache.resource_generation(self.resource);
+        FlightStart { hash, ambient, attempt: Attempt::current(), resource_generation }
     }
 
     /// Joins a flight, or starts one with the call.
@@ -191,27 +191,27 @@ impl<C: Call> KeyedCall<'_, C> {
         key: C::Key,
         start: FlightStart,
         generation: Option<u64>,
-        spare: Option<Entry<C>>,
+        fallback: Option<Entry<C>>,
     ) -> Result<JoinedIn<C>, C::Key> {
         let policy = &self.config.shared.policy;
         let Some((_, request)) = call.as_ref() else { unreachable!("a call starts once") };
-        let judged = Classify::seed(&self.config.mode, request);
-        let changes = self.config.keys.invalidates(&self.config.mode, request);
-        let controls = &self.typed_state.shelf;
+        let verdict_seed = Classify::seed(&self.config.mode, request);
+        let invalidates = self.config.keys.invalidates(&self.config.mode, request);
+        let controls = &self.typed_state.cache;
         let weight =
             if C::Cache::CACHES { self.config.keys.weight(&self.config.mode, &key) } else { 0 };
-        let about = KeyInfo { subject: self.subject, weight, wanted: self.wanted.copied() };
-        let order = policy.plan(&self.config.mode, controls, request, &key, about, spare);
-        let mut fetch = policy.fetch(&order);
-        let valid = policy.valid_flag(&order);
-        let doubts = fetch.is_some() && policy.doubts(&order);
+        let info = KeyInfo { resource: self.resource, weight, wanted: self.wanted.copied() };
+        let plan = policy.plan(&self.config.mode, controls, request, &key, info, fallback);
+        let mut fetch = policy.fetch(&plan);
+        let valid = policy.valid_flag(&plan);
+        let is_store_slow = fetch.is_some() && policy.is_store_slow(&plan);
         self.typed_state.flights.start(key, start, valid, generation, |is_late| match call.take() {
             Some((inner, request)) => {
                 // Before it is a part of the work, which is better made in its place than moved there.
-                if let Some(fetch) = fetch.as_mut().filter(|_| is_late || doubts) {
+                if let Some(fetch) = fetch.as_mut().filter(|_| is_late || is_store_slow) {
                     fetch.hasten();
                 }
-                Work::new(inner, request, (order, judged, changes), fetch)
+                Work::new(inner, request, (plan, verdict_seed, invalidates), fetch)
             }
             None => unreachable!("a call starts once"),
         })
@@ -225,17 +225,17 @@ impl<C: Call> KeyedCall<'_, C> {
         seed: RespondSeed<C>,
     ) -> Stage<C> {
         match (joined, call) {
-            (Joined::Follower(flight, place), Some((inner, request))) => {
+            (Joined::Follower(flight, member), Some((inner, request))) => {
                 let instance = self.config.shared.settings.origin.name();
                 tracing::trace!(name: "dedup.joined", target: "buttress", instance);
-                flight.watch(place);
+                flight.watch(member);
                 let role = Role::Follower(inner, request, seed);
-                let (membership, config) = (Membership::new(flight, place), self.config.clone());
+                let (membership, config) = (Membership::new(flight, member), self.config.clone());
                 Stage::Waiting { membership, role, config }
             }
             (Joined::Reentrant, Some((inner, request))) => bypass::<C>(self.config, inner, request),
-            (Joined::Leader(flight, place) | Joined::Follower(flight, place), _) => {
-                let (membership, config) = (Membership::new(flight, place), self.config.clone());
+            (Joined::Leader(flight, member) | Joined::Follower(flight, member), _) => {
+                let (membership, config) = (Membership::new(flight, member), self.config.clone());
                 Stage::Waiting { membership, role: Role::Leader(seed), config }
             }
             (Joined::Reentrant, None) => panicked::<C>(self.config, seed),
@@ -244,34 +244,34 @@ impl<C: Call> KeyedCall<'_, C> {
 
     /// Has a newer answer fetched, if nobody does so already, unless the `generation` has changed since the look.
     #[cold]
-    fn refresh(&self, request: C::Request, key: C::Key, kept: Entry<C>, generation: u64) {
+    fn refresh(&self, request: C::Request, key: C::Key, entry: Entry<C>, generation: u64) {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         let SharedConfig { policy, state, settings } = &*self.config.shared;
-        if !policy.claim_refresh(&kept) {
+        if !policy.claim_refresh(&entry) {
             return;
         }
-        let spare = Some(Arc::clone(&kept));
-        let refresh = Refresh::new(self.config.clone(), Arc::clone(&self.typed_state.shelf), kept);
-        let terms = policy.refresh_terms();
+        let fallback = Some(Arc::clone(&entry));
+        let refresh = Refresh::new(self.config.clone(), Arc::clone(&self.typed_state.cache), entry);
+        let ambient = policy.refresh_ambient();
         let mut call = Some((self.inner.clone(), request));
         // It is nobody's second attempt, and for all who come later.
         let for_all = Self { wanted: None, ..*self };
         let lead = || {
-            let start = for_all.begin(&key, terms);
-            for_all.lead(&mut call, key, start, Some(generation), spare)
+            let start = for_all.begin(&key, ambient);
+            for_all.lead(&mut call, key, start, Some(generation), fallback)
         };
-        let (flight, place) = match Attempt::FIRST.with(lead) {
-            Ok(Joined::Leader(flight, place)) => (flight, place),
-            Ok(Joined::Follower(flight, place)) => {
-                drop(Membership::new(flight, place));
-                return refresh.call_off();
+        let (flight, member) = match Attempt::FIRST.with(lead) {
+            Ok(Joined::Leader(flight, member)) => (flight, member),
+            Ok(Joined::Follower(flight, member)) => {
+                drop(Membership::new(flight, member));
+                return refresh.cancel();
             }
-            Ok(Joined::Reentrant) | Err(_) => return refresh.call_off(),
+            Ok(Joined::Reentrant) | Err(_) => return refresh.cancel(),
         };
-        state.refreshed.add();
+        state.refreshes.add();
         let instance = settings.origin.name();
         tracing::debug!(name: "dedup.refresh_started", target: "buttress", instance);
-        runtime.spawn(refresh.run(Membership::new(flight, place), terms));
+        runtime.spawn(refresh.run(Membership::new(flight, member), ambient));
     }
 }
 
@@ -279,7 +279,7 @@ impl<C: Call> KeyedCall<'_, C> {
 enum LookupResult<C: Call> {
     Hit {
         outcome: Result<C::Body, C::Error>,
-        kept: Entry<C>,
+        entry: Entry<C>,
         stale: bool,
         refresh: bool,
     },

@@ -13,7 +13,7 @@ use crate::cache::Fetch;
 #[pin_project]
 pub(crate) struct Work<C: Call> {
     /// What is remembered of the request, to keep the answer.
-    order: Option<WorkInfo<C>>,
+    info: Option<WorkInfo<C>>,
     #[pin]
     fetch: Option<StoreFetch<C>>,
     #[pin]
@@ -33,10 +33,10 @@ impl<C: Call> Work<C> {
     pub(crate) const fn new(
         inner: C::Service,
         request: C::Request,
-        order: WorkInfo<C>,
+        info: WorkInfo<C>,
         fetch: Option<StoreFetch<C>>,
     ) -> Self {
-        Self { order: Some(order), fetch, call: Oneshot::new(inner, request) }
+        Self { info: Some(info), fetch, call: Oneshot::new(inner, request) }
     }
 
     /// Polls it. `accept` says whether what was fetched will do, and `doubt` hears whether a store that
@@ -46,21 +46,21 @@ impl<C: Call> Work<C> {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         accept: impl FnOnce(&WorkInfo<C>, &Entry<C>) -> bool,
-        doubt: impl FnOnce(&WorkInfo<C>, bool),
+        note_store_speed: impl FnOnce(&WorkInfo<C>, bool),
     ) -> Poll<WorkOutput<C>> {
         let mut this = self.project();
         let Some(mut fetch) = this.fetch.as_mut().as_pin_mut() else {
             return this.call.poll(cx).map(WorkOutput::Made);
         };
-        let Some(order) = this.order.as_ref() else { unreachable!("it ends once") };
+        let Some(info) = this.info.as_ref() else { unreachable!("it ends once") };
         match fetch.as_mut().poll(cx) {
             Poll::Ready(fetched) => {
                 let was_awaited = fetch.is_awaited();
                 this.fetch.set(None);
                 if !was_awaited {
-                    doubt(order, false);
+                    note_store_speed(info, false);
                 }
-                if let Some(value) = fetched.filter(|value| accept(order, value)) {
+                if let Some(value) = fetched.filter(|value| accept(info, value)) {
                     return Poll::Ready(WorkOutput::Fetched(value));
                 }
                 this.call.poll(cx).map(WorkOutput::Made)
@@ -69,7 +69,7 @@ impl<C: Call> Work<C> {
                 ready!(fetch.poll_start(cx));
                 let outcome = ready!(this.call.poll(cx));
                 this.fetch.set(None);
-                doubt(order, true);
+                note_store_speed(info, true);
                 Poll::Ready(WorkOutput::Made(outcome))
             }
         }
@@ -77,7 +77,7 @@ impl<C: Call> Work<C> {
 
     /// Takes what was remembered.
     #[inline]
-    pub(crate) fn order(self: Pin<&mut Self>) -> Option<WorkInfo<C>> {
-        self.project().order.take()
+    pub(crate) fn take_info(self: Pin<&mut Self>) -> Option<WorkInfo<C>> {
+        self.project().info.take()
     }
 }

@@ -42,35 +42,35 @@ where
     #[inline]
     pub(crate) fn poll<O>(
         self: &Arc<Self>,
-        place: MemberId,
+        member: MemberId,
         cx: &mut Context<'_>,
         poll_work: impl FnOnce(Pin<&mut W>, &mut Context<'_>) -> Poll<WorkResult<A, O>>,
         make_result: impl FnOnce(O) -> A,
         panicked: impl FnOnce(Option<Pin<&mut W>>) -> A,
     ) -> Poll<WaitEnd<O>> {
-        let Some(mut turn) = ready!(self.relay.poll_drive(place, 0, cx)) else {
+        let Some(mut driver) = ready!(self.relay.poll_drive(member, 0, cx)) else {
             return Poll::Ready(WaitEnd::Answered);
         };
-        let terms = turn.ambient();
-        let Some(work) = turn.work().and_then(|slot| slot.as_mut().as_pin_mut()) else {
+        let ambient = driver.ambient();
+        let Some(work) = driver.work().and_then(|slot| slot.as_mut().as_pin_mut()) else {
             return Poll::Ready(WaitEnd::Answered);
         };
         let waker = Waker::from(Arc::clone(self));
         let step = || poll_work(work, &mut Context::from_waker(&waker));
-        match catch_unwind(AssertUnwindSafe(|| self.run(terms, step))) {
+        match catch_unwind(AssertUnwindSafe(|| self.run(ambient, step))) {
             Ok(Poll::Pending) => {
-                turn.park(cx);
+                driver.park(cx);
                 return Poll::Pending;
             }
             Ok(Poll::Ready(WorkResult::Own(outcome))) => {
                 let end = || {
                     // Nothing of the call is left but its place.
-                    if let Some(slot) = turn.work() {
+                    if let Some(slot) = driver.work() {
                         slot.set(None);
                     }
                     // To share is to run the user's `Clone`, or whatever makes another one of an error.
                     self.in_table.store(false, Ordering::Relaxed);
-                    let has_ended = self.table.end(self.start.hash, self, &mut turn);
+                    let has_ended = self.table.finish_alone(self.start.hash, self, &mut driver);
                     if has_ended { Ok(outcome) } else { Err(make_result(outcome)) }
                 };
                 // The key is dropped too.
@@ -85,7 +85,7 @@ where
             }
             Ok(Poll::Ready(WorkResult::Answer(result))) => self.publish(result),
             Err(payload) => {
-                self.publish(panicked(turn.work().and_then(|slot| slot.as_mut().as_pin_mut())));
+                self.publish(panicked(driver.work().and_then(|slot| slot.as_mut().as_pin_mut())));
                 return Poll::Ready(WaitEnd::Panicked(payload));
             }
         }
@@ -95,7 +95,7 @@ where
     fn publish(&self, result: A) {
         // There is none yet: the work, which is driven by one at a time, ends once.
         if self.result.set(result).is_ok() {
-            self.settle(false);
+            self.update_table(false);
         }
     }
 }

@@ -5,32 +5,32 @@ use buttress_core::{Guard, MemberId};
 /// A caller's membership in a flight, given up when dropped.
 pub(crate) struct Membership<F: DynFlight> {
     flight: Option<Arc<F>>,
-    place: MemberId,
+    member: MemberId,
 }
 
 /// What a member wants of its flight, whatever its type.
 pub(crate) trait DynFlight: Send + Sync + 'static {
-    fn leave(&self, place: MemberId);
+    fn leave(&self, member: MemberId);
 
     /// Runs one step of a body under the flight's own ambient values.
     fn within(&self, step: &mut dyn FnMut());
 }
 
 impl<F: DynFlight> Membership<F> {
-    pub(crate) const fn new(flight: Arc<F>, place: MemberId) -> Self {
-        Self { flight: Some(flight), place }
+    pub(crate) const fn new(flight: Arc<F>, member: MemberId) -> Self {
+        Self { flight: Some(flight), member }
     }
 
     /// The flight, and the place in it. `None` once it has become a seat.
     #[inline]
     pub(crate) fn flight(&self) -> Option<(&Arc<F>, MemberId)> {
-        Some((self.flight.as_ref()?, self.place))
+        Some((self.flight.as_ref()?, self.member))
     }
 
     /// What a response holds for as long as it lasts.
-    pub(crate) fn into_seat(mut self) -> Option<FlightGuard> {
+    pub(crate) fn into_guard(mut self) -> Option<FlightGuard> {
         let flight = self.flight.take()?;
-        Some(FlightGuard { flight, place: self.place })
+        Some(FlightGuard { flight, member: self.member })
     }
 
     /// The flight is over and out of the table: there is nothing to leave.
@@ -48,7 +48,7 @@ impl<F: DynFlight> Drop for Membership<F> {
     #[inline]
     fn drop(&mut self) {
         if let Some(flight) = self.flight.take() {
-            flight.leave(self.place);
+            flight.leave(self.member);
         }
     }
 }
@@ -59,7 +59,7 @@ impl<F: DynFlight> Drop for Membership<F> {
 /// callers may join. It is given up when dropped.
 pub struct FlightGuard {
     flight: Arc<dyn DynFlight>,
-    place: MemberId,
+    member: MemberId,
 }
 
 impl Guard for FlightGuard {
@@ -76,12 +76,12 @@ impl Guard for FlightGuard {
 
 impl Drop for FlightGuard {
     fn drop(&mut self) {
-        self.flight.leave(self.place);
+        self.flight.leave(self.member);
     }
 }
 
 impl fmt::Debug for FlightGuard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Seat").finish_non_exhaustive()
+        f.debug_struct("FlightGuard").finish_non_exhaustive()
     }
 }

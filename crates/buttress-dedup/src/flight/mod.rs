@@ -59,7 +59,7 @@ pub(crate) type WorkSlot<W> = Pin<Box<Option<W>>>;
 pub(crate) struct FlightStart {
     pub(crate) hash: u64,
     /// The terms of the first caller, on which the call is made.
-    pub(crate) terms: Ambient,
+    pub(crate) ambient: Ambient,
     pub(crate) attempt: Attempt,
     /// How often the subject had changed.
     pub(crate) resource_generation: ResourceGeneration,
@@ -75,19 +75,19 @@ struct ValidFlags {
 /// What a flight came to, as far as the flight is concerned with it.
 pub(crate) trait SharedResult {
     /// Whether answers are ever kept. Where they are not, there are no flags.
-    const KEEPS: bool;
+    const CACHES: bool;
 
     /// How much of it is there.
     fn progress(&self) -> Progress;
 
     /// One more comes for it.
-    fn expect_one(&self);
+    fn expect_caller(&self);
 
     /// Nobody wants it any more.
     fn abandon(&self);
 
     /// All of it is there. Puts it where later calls find it; whether there is such a place.
-    fn keep(&self) -> bool;
+    fn store(&self) -> bool;
 }
 
 impl<K, W, A: SharedResult> Flight<K, W, A> {
@@ -104,23 +104,23 @@ impl<K, W, A: SharedResult> Flight<K, W, A> {
         if let Some(mut spent) = idle.take() {
             if let Some(flight) = Arc::get_mut(&mut spent)
                 && flight.result.get().is_none()
-                && let Some((slot, place)) = flight.relay.reuse(start.terms)
+                && let Some((slot, member)) = flight.relay.reuse(start.ambient)
             {
                 slot.set(Some(work()));
                 flight.start = start;
-                if A::KEEPS {
+                if A::CACHES {
                     flight.valid_flags = ValidFlags { own, older };
                 }
-                if start.terms.deadline.is_some() {
+                if start.ambient.deadline.is_some() {
                     flight.announced = Mutex::new(None);
                 }
                 flight.leader_left.store(false, Ordering::Relaxed);
                 flight.in_table.store(true, Ordering::Relaxed);
-                return (spent, place);
+                return (spent, member);
             }
             *idle = Some(spent);
         }
-        let (relay, place) = Relay::new(Box::pin(Some(work())), start.terms);
+        let (relay, member) = Relay::new(Box::pin(Some(work())), start.ambient);
         let flight = Self {
             relay,
             result: OnceLock::new(),
@@ -131,7 +131,7 @@ impl<K, W, A: SharedResult> Flight<K, W, A> {
             leader_left: AtomicBool::new(false),
             in_table: AtomicBool::new(true),
         };
-        (Arc::new(flight), place)
+        (Arc::new(flight), member)
     }
 
     /// What it came to, once that is known.
@@ -157,7 +157,7 @@ impl<K, W, A: SharedResult> Flight<K, W, A> {
     }
 
     /// Another flight comes in its place. It may have its own answer kept for as long as that one flies.
-    pub(crate) fn hand_down(&self) -> Option<ValidFlag> {
+    pub(crate) fn replace(&self) -> Option<ValidFlag> {
         self.forbid_caching_of_older();
         self.valid_flags.own.clone()
     }
@@ -171,15 +171,15 @@ impl<K, W, A: SharedResult> Flight<K, W, A> {
         self.relay.members()
     }
 
-    pub(crate) fn terms(&self) -> Ambient {
+    pub(crate) fn ambient(&self) -> Ambient {
         self.relay.ambient()
     }
 
     /// Hears whether a layer inside goes by what was announced of the ambient deadline, under which the
     /// work has just been driven, or of the first caller's, which a layer that makes the call later has
     /// noted.
-    pub(crate) fn hear(&self) {
-        let (ambient, first) = (Deadline::current(), self.start.terms.deadline);
+    pub(crate) fn note_announced(&self) {
+        let (ambient, first) = (Deadline::current(), self.start.ambient.deadline);
         let of_ambient = ambient.and_then(Deadline::announced);
         let announced = if of_ambient.is_none() && ambient != first {
             first.and_then(Deadline::announced)
@@ -198,37 +198,37 @@ impl<K, W, A: SharedResult> Flight<K, W, A> {
     }
 
     #[inline]
-    fn run<R>(&self, terms: Ambient, f: impl FnOnce() -> R) -> R {
-        self.start.attempt.with(|| terms.with(f))
+    fn run<R>(&self, ambient: Ambient, f: impl FnOnce() -> R) -> R {
+        self.start.attempt.with(|| ambient.with(f))
     }
 }
 
 impl<K: Hash + Eq, W, A: SharedResult> Flight<K, W, A> {
     /// Joins, while everything is still to be had, for a call that knows of that many changes.
     #[inline]
-    pub(crate) fn enter(&self, terms: Ambient, resource_generation: ResourceGeneration) -> Join {
+    pub(crate) fn join(&self, ambient: Ambient, resource_generation: ResourceGeneration) -> Join {
         if self.start.resource_generation.is_before(resource_generation) {
             return Join::Closed;
         }
-        let Some(result) = self.result.get() else { return self.relay.join_in_time(terms) };
+        let Some(result) = self.result.get() else { return self.relay.join_in_time(ambient) };
         if matches!(result.progress(), Progress::Closed | Progress::Lost) {
             return Join::Closed;
         }
-        let entry = self.relay.join_in_time(terms);
+        let entry = self.relay.join_in_time(ambient);
         if matches!(entry, Join::Member(_)) {
             // The others were counted before the answer was there.
-            result.expect_one();
+            result.expect_caller();
         }
         entry
     }
 
     /// Sees to it that members who are not polled delay nobody for long.
     #[inline]
-    pub(crate) fn watch(self: &Arc<Self>, place: MemberId)
+    pub(crate) fn watch(self: &Arc<Self>, member: MemberId)
     where
         Self: WatchdogHost,
     {
-        self.relay.start_watchdog(place, self);
+        self.relay.start_watchdog(member, self);
     }
 
     /// Takes it out of the table: the next call of its key starts another.
@@ -241,15 +241,15 @@ impl<K: Hash + Eq, W, A: SharedResult> Flight<K, W, A> {
 
     /// A member leaves without an answer. Of a deadline that ends at the response head it is known only
     /// here: whoever enforces it drops the call under it.
-    fn give_up(&self, place: MemberId) {
-        self.relay.note_unserved(place);
+    fn note_unserved(&self, member: MemberId) {
+        self.relay.note_unserved(member);
         if Deadline::head().is_some_and(Deadline::has_passed) {
             self.relay.close();
         }
     }
 
     /// What there is of the answer now decides what becomes of the flight.
-    fn settle(&self, last: bool) {
+    fn update_table(&self, last: bool) {
         match self.result.get() {
             None if last => self.remove_from_table(),
             None => {}
@@ -275,7 +275,7 @@ impl<K: Hash + Eq, W, A: SharedResult> Flight<K, W, A> {
         self.forbid_caching_of_older();
         // In this order, so that a call finds the flight, or what it brought, or knows that it missed it.
         // A response's `Clone` and a store may panic: then it is not kept.
-        if catch_unwind(AssertUnwindSafe(|| result.keep())).unwrap_or(false) {
+        if catch_unwind(AssertUnwindSafe(|| result.store())).unwrap_or(false) {
             self.table.bump_generation();
         }
         self.table.remove(self.start.hash, self);
@@ -315,24 +315,24 @@ where
     A: SharedResult + Send + Sync + 'static,
 {
     #[inline(never)]
-    fn leave(&self, place: MemberId) {
-        let is_first = place.is_first();
+    fn leave(&self, member: MemberId) {
+        let is_first = member.is_first();
         if is_first {
             // Before it has left: whoever finds itself alone then knows that the outcome is its own.
             self.leader_left.store(true, Ordering::Relaxed);
         }
         match self.result.get().map(SharedResult::progress) {
-            None => self.give_up(place),
-            Some(Progress::Streaming) => self.relay.note_unserved(place),
+            None => self.note_unserved(member),
+            Some(Progress::Streaming) => self.relay.note_unserved(member),
             Some(_) => {}
         }
         // If it was the last, the work is dropped, which is other people's code.
-        let left = catch_unwind(AssertUnwindSafe(|| self.relay.leave(place)));
+        let left = catch_unwind(AssertUnwindSafe(|| self.relay.leave(member)));
         let last = left.as_ref().map_or_else(|_| self.members() == 0, |last| *last);
         if is_first && !last && self.result.get().is_none() {
-            self.table.hand_over();
+            self.table.count_handover();
         }
-        self.settle(last);
+        self.update_table(last);
         if let Err(payload) = left {
             resume_unwind(payload);
         }
@@ -340,6 +340,6 @@ where
 
     fn within(&self, step: &mut dyn FnMut()) {
         // The response is there: a deadline that ended at its head does not reach the body.
-        self.run(self.terms(), step);
+        self.run(self.ambient(), step);
     }
 }

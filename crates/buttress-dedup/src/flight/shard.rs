@@ -13,8 +13,8 @@ pub(crate) struct FlightShard<K, W, A> {
     others: HashTable<FlightEntry<K, W, A>>,
     /// Those that are over, for the next to use what they were made of.
     idle: Vec<Arc<Flight<K, W, A>>>,
-    pub(crate) led: u64,
-    pub(crate) joined: u64,
+    pub(crate) leaders: u64,
+    pub(crate) followers: u64,
 }
 
 pub(crate) struct FlightEntry<K, W, A> {
@@ -48,7 +48,7 @@ pub(crate) enum Lookup<K, W, A> {
 
 impl<K, W, A> FlightShard<K, W, A> {
     pub(crate) const fn new() -> Self {
-        Self { single: None, others: HashTable::new(), idle: Vec::new(), led: 0, joined: 0 }
+        Self { single: None, others: HashTable::new(), idle: Vec::new(), leaders: 0, followers: 0 }
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &FlightEntry<K, W, A>> {
@@ -79,13 +79,13 @@ impl<K, W, A> FlightShard<K, W, A> {
     }
 
     /// Takes out what is idle.
-    pub(crate) fn empty(&mut self) -> Vec<Arc<Flight<K, W, A>>> {
+    pub(crate) fn take_idle(&mut self) -> Vec<Arc<Flight<K, W, A>>> {
         std::mem::take(&mut self.idle)
     }
 
     /// Leaves a flight that is over to the next, or gives it back.
     #[inline]
-    pub(crate) fn leave(&mut self, flight: Arc<Flight<K, W, A>>) -> Option<Arc<Flight<K, W, A>>> {
+    pub(crate) fn recycle(&mut self, flight: Arc<Flight<K, W, A>>) -> Option<Arc<Flight<K, W, A>>> {
         if self.idle.len() >= IDLE {
             return Some(flight);
         }
@@ -94,7 +94,7 @@ impl<K, W, A> FlightShard<K, W, A> {
     }
 
     #[inline]
-    pub(crate) fn idle(&mut self) -> Option<Arc<Flight<K, W, A>>> {
+    pub(crate) fn pop_idle(&mut self) -> Option<Arc<Flight<K, W, A>>> {
         self.idle.pop()
     }
 
@@ -119,7 +119,7 @@ impl<K: Hash + Eq, W, A: SharedResult> FlightShard<K, W, A> {
         &mut self,
         hash: u64,
         key: &K,
-        terms: Ambient,
+        ambient: Ambient,
         resource_generation: ResourceGeneration,
     ) -> Lookup<K, W, A> {
         let entry = match &self.single {
@@ -130,10 +130,10 @@ impl<K: Hash + Eq, W, A: SharedResult> FlightShard<K, W, A> {
                 None => return Lookup::Nothing,
             },
         };
-        match entry.flight.enter(terms, resource_generation) {
-            Entered::Member(place) => {
-                self.joined += 1;
-                Lookup::Joined(Joined::Follower(Arc::clone(&entry.flight), place))
+        match entry.flight.join(ambient, resource_generation) {
+            Entered::Member(member) => {
+                self.followers += 1;
+                Lookup::Joined(Joined::Follower(Arc::clone(&entry.flight), member))
             }
             Entered::Reentrant => Lookup::Joined(Joined::Reentrant),
             Entered::Closed => Lookup::Closed,

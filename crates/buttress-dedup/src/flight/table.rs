@@ -28,7 +28,7 @@ pub(crate) struct FlightTable<K, W, A> {
     /// How many answers were put where the next call finds them.
     generation: AtomicU64,
     /// How often a flight went on without its first caller.
-    handed_over: AtomicU64,
+    handovers: AtomicU64,
 }
 
 // A cache line of its own, so that two shards do not slow each other down.
@@ -47,7 +47,7 @@ where
             shards: std::array::from_fn(|_| PaddedShard::new()),
             hasher: DefaultHashBuilder::default(),
             generation: AtomicU64::new(0),
-            handed_over: AtomicU64::new(0),
+            handovers: AtomicU64::new(0),
         }
     }
 
@@ -72,12 +72,12 @@ where
         &self,
         key: &K,
         hash: u64,
-        terms: Ambient,
+        ambient: Ambient,
         resource_generation: ResourceGeneration,
     ) -> Option<Joined<K, W, A>> {
         let mut shard = lock(&self.shard(hash)?.flights);
-        match shard.join(hash, key, terms, resource_generation) {
-            Lookup::Joined(joined) => Some(joined),
+        match shard.join(hash, key, ambient, resource_generation) {
+            Lookup::Joined(followers) => Some(followers),
             Lookup::Closed | Lookup::Nothing => None,
         }
     }
@@ -95,13 +95,13 @@ where
         generation: Option<u64>,
         work: impl FnOnce(bool) -> W,
     ) -> Result<Joined<K, W, A>, K> {
-        let FlightStart { hash, terms, resource_generation, .. } = start;
+        let FlightStart { hash, ambient, resource_generation, .. } = start;
         let Some(shard) = self.shard(hash) else { return Ok(Joined::Reentrant) };
         let mut shard = lock(&shard.flights);
-        let lookup = shard.join(hash, &key, terms, resource_generation);
-        if let Lookup::Joined(joined) = lookup {
+        let lookup = shard.join(hash, &key, ambient, resource_generation);
+        if let Lookup::Joined(followers) = lookup {
             drop(shard);
-            return Ok(joined);
+            return Ok(followers);
         }
         if generation.is_some_and(|generation| self.generation() != generation) {
             drop(shard);
@@ -110,17 +110,17 @@ where
         let is_closed = matches!(lookup, Lookup::Closed);
         let old = if is_closed { shard.take_closed(hash, &key) } else { None };
         let older =
-            if A::KEEPS { old.as_ref().and_then(|old| old.flight.hand_down()) } else { None };
-        let mut idle = shard.idle();
+            if A::CACHES { old.as_ref().and_then(|old| old.flight.replace()) } else { None };
+        let mut idle = shard.pop_idle();
         let is_needed = old.as_ref().is_some_and(|old| old.flight.is_spent());
-        let (flight, place) =
+        let (flight, member) =
             Flight::begin(start, (valid, older), || work(is_needed), &mut idle, self);
         let entry = FlightEntry { key, hash, flight: Arc::clone(&flight) };
-        shard.led += 1;
+        shard.leaders += 1;
         shard.insert(entry);
         drop(shard);
         drop((old, idle));
-        Ok(Joined::Leader(flight, place))
+        Ok(Joined::Leader(flight, member))
     }
 
     /// Takes `flight` out, so that the next call of its key starts another.
@@ -132,18 +132,18 @@ where
     /// The same, and ends it for whoever has the `turn`, if nobody else waits. Then what it is made of is
     /// left to the next. Whether it has ended.
     #[inline]
-    pub(crate) fn end(
+    pub(crate) fn finish_alone(
         &self,
         hash: u64,
         flight: &Flight<K, W, A>,
-        turn: &mut Driver<'_, WorkSlot<W>>,
+        driver: &mut Driver<'_, WorkSlot<W>>,
     ) -> bool {
         let Some(shard) = self.shard(hash) else { return false };
         let mut shard = lock(&shard.flights);
         let entry = shard.take(hash, |entry| entry.is_of(flight));
-        let end = turn.finish_alone();
+        let end = driver.finish_alone();
         let left = entry.map(|FlightEntry { key, flight, .. }| match end {
-            DriveEnd::Reusable => (key, shard.leave(flight)),
+            DriveEnd::Reusable => (key, shard.recycle(flight)),
             DriveEnd::Alone | DriveEnd::Others => (key, Some(flight)),
         });
         drop(shard);
@@ -152,20 +152,20 @@ where
     }
 
     /// Lets go of what was left to the next: it holds these flights as much as they hold it.
-    pub(crate) fn empty(&self) {
+    pub(crate) fn drop_idle(&self) {
         for shard in &self.shards {
-            let idle = lock(&shard.flights).empty();
+            let idle = lock(&shard.flights).take_idle();
             drop(idle);
         }
     }
 
     /// Takes the flight of `key` out. Whoever waits for it still gets its answer.
-    pub(crate) fn forget(&self, key: &K) -> bool {
+    pub(crate) fn invalidate(&self, key: &K) -> bool {
         let entry = self.take(self.hash(key), |entry| entry.key == *key);
         entry.as_ref().inspect(|entry| entry.flight.forbid_caching()).is_some()
     }
 
-    pub(crate) fn clear(&self) {
+    pub(crate) fn invalidate_all(&self) {
         for shard in &self.shards {
             let flights = lock(&shard.flights).clear();
             flights.for_each(|entry| entry.flight.forbid_caching());
@@ -182,15 +182,15 @@ where
 
     /// How many flights there were, and how many calls joined one.
     pub(crate) fn counts(&self) -> (u64, u64) {
-        self.count(|shard| (shard.led, shard.joined))
+        self.count(|shard| (shard.leaders, shard.followers))
     }
 
-    pub(crate) fn hand_over(&self) {
-        self.handed_over.fetch_add(1, Ordering::Relaxed);
+    pub(crate) fn count_handover(&self) {
+        self.handovers.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(crate) fn handed_over(&self) -> u64 {
-        self.handed_over.load(Ordering::Relaxed)
+    pub(crate) fn handovers(&self) -> u64 {
+        self.handovers.load(Ordering::Relaxed)
     }
 
     fn count<N: std::ops::Add<Output = N> + Default>(

@@ -13,11 +13,11 @@ pub(crate) use self::registry::{AnyTypedState, Numbers};
 #[derive(Default)]
 pub(crate) struct DedupState {
     pub(crate) registry: Registry,
-    pub(crate) hits: Count,
-    pub(crate) stale: Count,
-    pub(crate) refreshed: Count,
-    pub(crate) apart: Count,
-    pub(crate) panicked: Count,
+    pub(crate) cache_hits: Count,
+    pub(crate) stale_hits: Count,
+    pub(crate) refreshes: Count,
+    pub(crate) bypassed: Count,
+    pub(crate) panics: Count,
 }
 
 impl fmt::Debug for DedupState {

@@ -16,12 +16,12 @@ pub(crate) trait AnyTypedState: Any + Send + Sync {
     fn numbers(&self) -> Numbers;
 
     /// Forgets the key, if it is one of this part's.
-    fn forget(&self, key: &dyn Any) -> bool;
+    fn invalidate(&self, key: &dyn Any) -> bool;
 
     /// Forgets everything about a subject.
-    fn invalidate_resource(&self, subject: u64);
+    fn invalidate_resource(&self, resource: u64);
 
-    fn clear(&self);
+    fn invalidate_all(&self);
 }
 
 /// Live numbers of one part.
@@ -29,11 +29,11 @@ pub(crate) trait AnyTypedState: Any + Send + Sync {
 pub(crate) struct Numbers {
     pub(crate) flights: usize,
     pub(crate) waiters: usize,
-    pub(crate) led: u64,
-    pub(crate) joined: u64,
-    pub(crate) handed_over: u64,
-    pub(crate) kept: usize,
-    pub(crate) kept_bytes: u64,
+    pub(crate) leaders: u64,
+    pub(crate) followers: u64,
+    pub(crate) handovers: u64,
+    pub(crate) cache_entries: usize,
+    pub(crate) cache_bytes: u64,
 }
 
 impl Numbers {
@@ -41,11 +41,11 @@ impl Numbers {
         Self {
             flights: self.flights + other.flights,
             waiters: self.waiters + other.waiters,
-            led: self.led + other.led,
-            joined: self.joined + other.joined,
-            handed_over: self.handed_over + other.handed_over,
-            kept: self.kept + other.kept,
-            kept_bytes: self.kept_bytes + other.kept_bytes,
+            leaders: self.leaders + other.leaders,
+            followers: self.followers + other.followers,
+            handovers: self.handovers + other.handovers,
+            cache_entries: self.cache_entries + other.cache_entries,
+            cache_bytes: self.cache_bytes + other.cache_bytes,
         }
     }
 }
