@@ -1,6 +1,9 @@
 use std::{any::Any, fmt, sync::Arc};
 
-use crate::state::{AnyTypedState, DedupState, Numbers};
+use crate::{
+    DedupSnapshot,
+    state::{AnyTypedState, DedupState},
+};
 
 /// Live numbers of a layer's flights and of what it keeps, and the means to forget both.
 #[derive(Clone)]
@@ -32,31 +35,36 @@ impl DedupHandle {
         self.state.registry.typed_states().for_each(AnyTypedState::invalidate_all);
     }
 
+    /// Returns the number of calls.
+    pub fn calls(&self) -> u64 {
+        self.snapshot().calls
+    }
+
     /// Calls of the service that are being made, one for each key: those that were forgotten do not count,
     /// nor do those that another one has replaced. A call whose body has failed or is too long for new
     /// callers counts until the first of its callers has left.
     pub fn in_flight(&self) -> usize {
-        self.numbers().flights
+        self.snapshot().in_flight
     }
 
     /// Callers who wait for those, or read their responses.
     pub fn waiters(&self) -> usize {
-        self.numbers().waiters
+        self.snapshot().waiters
     }
 
     /// Callers who started a call of the service, and refreshes that did.
     pub fn leaders(&self) -> u64 {
-        self.numbers().leaders
+        self.snapshot().leaders
     }
 
     /// Callers who joined a call that another had started, and refreshes that found one.
     pub fn followers(&self) -> u64 {
-        self.numbers().followers
+        self.snapshot().followers
     }
 
     /// Flights that went on without the caller who had started them.
     pub fn handovers(&self) -> u64 {
-        self.numbers().handovers
+        self.snapshot().handovers
     }
 
     /// Callers who went alone: without a key, or because there was nothing to share.
@@ -66,7 +74,7 @@ impl DedupHandle {
 
     /// Callers who were answered with what was kept.
     pub fn cache_hits(&self) -> u64 {
-        self.state.cache_hits.get()
+        self.state.cache_hits.get() + self.state.flight_hits.get()
     }
 
     /// Those of them who got an answer that had outlived its time.
@@ -86,30 +94,22 @@ impl DedupHandle {
 
     /// Answers that are kept, those that a change has outdated included. Forgets what is too old.
     pub fn cache_entries(&self) -> usize {
-        self.numbers().cache_entries
+        self.snapshot().cache_entries
     }
 
     /// The bytes they take.
     pub fn cache_bytes(&self) -> u64 {
-        self.numbers().cache_bytes
+        self.snapshot().cache_bytes
     }
 
-    fn numbers(&self) -> Numbers {
-        let typed_states = self.state.registry.typed_states().map(AnyTypedState::numbers);
-        typed_states.fold(Numbers::default(), Numbers::plus)
+    /// Returns all numbers at once. Calls may run in between, so the numbers need not agree.
+    pub fn snapshot(&self) -> DedupSnapshot {
+        self.state.snapshot()
     }
 }
 
 impl fmt::Debug for DedupHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Numbers { flights, waiters, leaders, followers, cache_entries, .. } = self.numbers();
-        f.debug_struct("DedupHandle")
-            .field("flights", &flights)
-            .field("waiters", &waiters)
-            .field("led", &leaders)
-            .field("joined", &followers)
-            .field("hits", &self.cache_hits())
-            .field("kept", &cache_entries)
-            .finish_non_exhaustive()
+        f.debug_tuple("DedupHandle").field(&self.snapshot()).finish()
     }
 }

@@ -1,6 +1,6 @@
 use std::{borrow::Cow, sync::Arc};
 
-use buttress_core::{Bind, By, ByMode, ByteBudget, KeyOf, Plain, StateScope};
+use buttress_core::{Bind, By, ByMode, ByteBudget, Enforcement, KeyOf, Plain, StateScope};
 use tower_layer::Layer;
 
 use crate::{
@@ -105,6 +105,20 @@ impl<M, K, C: Clone, E> DedupLayer<M, K, C, E> {
     /// waited still gets the rejection.
     pub fn resume_panics(self) -> Self {
         self.with(|settings| settings.panic_policy = PanicPolicy::Resumed)
+    }
+
+    /// Counts and reports what the layer would do, and shares nothing.
+    ///
+    /// Keys are computed, and flights and entries are kept as usual. A call that would join a flight or
+    /// be answered from the cache is counted, reported with `observed = true`, and makes a call of its
+    /// own. A failure is not replaced with a stale entry, and no refresh is started: the call that would
+    /// have started the refresh renews the entry itself. Panics are resumed.
+    #[doc(alias("shadow mode", "dry run"))]
+    pub fn observe(self) -> Self {
+        self.with(|settings| {
+            settings.enforcement = Enforcement::Observe;
+            settings.panic_policy = PanicPolicy::Resumed;
+        })
     }
 
     /// Gives every service this layer makes flights and answers of its own. The numbers are those of each

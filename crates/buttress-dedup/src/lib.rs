@@ -187,6 +187,7 @@ pub use key::KeySource;
 pub use layer::DedupLayer;
 pub use service::Dedup;
 pub use share_error::{ClonedErrors, MappedErrors, ShareError, UnsharedErrors};
+pub use state::DedupSnapshot;
 
 /// Runs the example of the README as a test.
 #[cfg(doctest)]

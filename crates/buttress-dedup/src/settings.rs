@@ -3,7 +3,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use buttress_core::{ByteBudget, Origin, Reason, Rejection, StateScope};
+use buttress_core::{ByteBudget, Enforcement, Origin, Reason, Rejection, StateScope};
 
 /// What a layer was told beside its key, its mode and its policy.
 #[derive(Clone, Debug)]
@@ -11,6 +11,7 @@ pub(crate) struct Settings {
     pub(crate) origin: Origin,
     pub(crate) panic_policy: PanicPolicy,
     pub(crate) scope: StateScope,
+    pub(crate) enforcement: Enforcement,
     pub(crate) shared_bytes: Arc<ByteBudget>,
 }
 
@@ -20,6 +21,7 @@ impl Settings {
             origin: Origin::new("dedup"),
             panic_policy: PanicPolicy::Rejected,
             scope: StateScope::Layer,
+            enforcement: Enforcement::Enforce,
             shared_bytes: Arc::new(ByteBudget::new(MAX_BYTES)),
         }
     }

@@ -227,6 +227,7 @@ where
         })
     }));
     let mut model = Model { shares_errors, ..Model::default() };
+    let mut calls = 0;
     let mut real = Real { service, upstream, calls: BTreeMap::new(), polled: BTreeSet::new() };
     for (id, step) in steps.iter().enumerate() {
         let pick = |among: &BTreeSet<Id>, which: usize| {
@@ -236,6 +237,7 @@ where
         match step {
             Step::Call(key) => {
                 model.call(id, *key);
+                calls += 1;
                 real.calls.insert(id, task::spawn(Box::pin(real.service.call((*key, id)))));
             }
             Step::Poll(which) => {
@@ -267,6 +269,7 @@ where
         assert_eq!(running, model.running());
         assert_eq!(handle.in_flight(), model.table.len());
         assert_eq!(handle.waiters(), model.waiters());
+        assert_eq!(handle.calls(), calls);
         for id in &real.polled {
             let flight = &model.flights[&model.callers[id].1];
             assert!(flight.end.is_none(), "caller {id} waits, and is not woken for what is there");

@@ -49,7 +49,9 @@ fn poll_work<C: Call>(
 ) -> Poll<WorkResult<FlightResult<C>, WorkEnd<C>>> {
     let policy = &config.shared.policy;
     let accept = |(plan, ..): &WorkInfo<C>, entry: &_| {
-        policy.accepts_fetched(plan, entry) && can_restore::<C>(config, entry)
+        policy.accepts_fetched(plan, entry)
+            && can_restore::<C>(config, entry)
+            && !observe_fetched::<C>(config)
     };
     let note_store_speed =
         |(plan, ..): &WorkInfo<C>, is_late| policy.note_store_speed(plan, is_late);
@@ -90,6 +92,15 @@ fn poll_work<C: Call>(
         return Poll::Ready(WorkResult::Own(end));
     }
     Poll::Ready(WorkResult::Answer(make_result::<C>(config, flight, end)))
+}
+
+/// Under `observe`, counts an entry that a store has found. The service is called all the same.
+fn observe_fetched<C: Call>(config: &Config<C>) -> bool {
+    let is_observed = config.shared.is_observed();
+    if is_observed {
+        config.shared.count_flight_hit(false);
+    }
+    is_observed
 }
 
 /// How the work ended.

@@ -93,6 +93,7 @@ impl<C: Call> fmt::Debug for ResponseFuture<C> {
 #[cold]
 #[inline(never)]
 fn start_again<C: Call>(config: &Config<C>, inner: &C::Service, request: C::Request) -> Stage<C> {
+    config.shared.state.repeats.add();
     start(config, inner, request)
 }
 

@@ -1,6 +1,6 @@
 use std::{any::Any, hash::Hash, marker::PhantomData, panic::resume_unwind, sync::Arc};
 
-use buttress_core::{Classify, Respond, Share};
+use buttress_core::{Classify, Enforcement, Respond, Share};
 use tower_service::Service;
 
 use crate::{
@@ -54,15 +54,42 @@ impl<C> SharedConfig<C> {
         }
     }
 
-    /// Counts and tells of a caller who is answered with what was kept.
+    /// Whether the layer only counts and reports what it would do.
+    #[inline]
+    pub(crate) fn is_observed(&self) -> bool {
+        self.settings.enforcement == Enforcement::Observe
+    }
+
+    /// Counts and reports a call that the cache answers before it joins or leads a flight.
     #[inline]
     pub(crate) fn count_hit(&self, stale: bool) {
         self.state.cache_hits.add();
+        self.report_hit(stale);
+    }
+
+    /// Counts and reports a member of a flight that is answered with an entry.
+    pub(crate) fn count_flight_hit(&self, stale: bool) {
+        self.state.flight_hits.add();
+        self.report_hit(stale);
+    }
+
+    #[inline]
+    fn report_hit(&self, stale: bool) {
         if stale {
             self.state.stale_hits.add();
         }
         let instance = self.settings.origin.name();
-        tracing::trace!(name: "dedup.cache_hit", target: "buttress", instance, stale);
+        tracing::trace!(
+            name: "dedup.cache_hit", target: "buttress",
+            instance, stale, observed = self.is_observed()
+        );
+    }
+
+    /// Counts a call that ends here because of a panic, in none of the other counters.
+    #[cold]
+    pub(crate) fn panicked_early(&self, payload: Box<dyn Any + Send>) {
+        self.state.ended_early.add();
+        self.panicked(payload);
     }
 
     /// A call has changed a subject: what is kept of it is outdated, and what is in flight takes nobody.

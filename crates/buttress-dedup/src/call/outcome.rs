@@ -45,6 +45,8 @@ pub(crate) fn caller_outcome<C: Call>(
         drop(membership);
         return match (role, outcome) {
             (Role::Follower(inner, request, _), CallerOutcome::Bypass) => {
+                // The call counts as a follower already.
+                config.shared.state.repeats.add();
                 Next::Stage(bypass::<C>(config, inner, request))
             }
             (role, _) => restart(role, config),
@@ -177,7 +179,7 @@ fn decide<C: Call>(
 fn restored<C: Call>(config: &Config<C>, entry: &Entry<C>) -> Option<CallerOutcome<C>> {
     let stale = entry.freshness(Instant::now()) != EntryFreshness::Fresh;
     let outcome = restore::<C>(config, entry, stale)?;
-    config.shared.count_hit(stale);
+    config.shared.count_flight_hit(stale);
     Some(outcome.map_or_else(CallerOutcome::Failed, CallerOutcome::Cached))
 }
 

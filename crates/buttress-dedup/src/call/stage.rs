@@ -62,6 +62,15 @@ pub(crate) fn bypass<C: Call>(
     request: C::Request,
 ) -> Stage<C> {
     config.shared.state.bypassed.add();
+    own_call(config, inner, request)
+}
+
+/// A call of its own that the caller has counted: as [`bypass`], or as what it would have been.
+pub(crate) fn own_call<C: Call>(
+    config: &Config<C>,
+    inner: C::Service,
+    request: C::Request,
+) -> Stage<C> {
     let seed = respond_seed::<C>(config, &request);
     let invalidates = config
         .keys
@@ -80,7 +89,8 @@ pub(crate) fn panicked<C: Call>(config: &Config<C>, seed: RespondSeed<C>) -> Sta
 /// A call that was to be answered with what is kept, and there is nothing that will do.
 #[cold]
 pub(crate) fn not_cached<C: Call>(config: &Config<C>, request: &C::Request) -> Stage<C> {
-    let SharedConfig { settings, .. } = &*config.shared;
+    let SharedConfig { settings, state, .. } = &*config.shared;
+    state.ended_early.add();
     let why = settings.not_cached();
     let (instance, reason) = (settings.origin.name(), why.reason().as_str());
     tracing::debug!(name: "dedup.rejected", target: "buttress", instance, reason);

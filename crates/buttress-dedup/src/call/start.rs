@@ -3,13 +3,15 @@ use std::{
     sync::Arc,
 };
 
-use buttress_core::{Ambient, Attempt, Classify, Respond, WantedFreshness};
+use buttress_core::{Ambient, Attempt, Classify, Enforcement, Respond, WantedFreshness};
 
 use super::{
     Call, Config, Entry, RespondSeed, SharedConfig,
     refresh::Refresh,
     result::FlightResult,
-    stage::{Role, Stage, bypass, can_restore, not_cached, panicked, respond_seed, restore},
+    stage::{
+        Role, Stage, bypass, can_restore, not_cached, own_call, panicked, respond_seed, restore,
+    },
     typed_state::TypedState,
     work::Work,
 };
@@ -54,7 +56,7 @@ pub(crate) fn start<C: Call>(
         }
         Ok(None) => bypass::<C>(config, inner.clone(), request),
         Err(payload) => {
-            config.shared.panicked(payload);
+            config.shared.panicked_early(payload);
             panicked::<C>(config, respond_seed::<C>(config, &request))
         }
     }
@@ -79,17 +81,27 @@ impl<C: Call> KeyedCall<'_, C> {
             let result = match catch_unwind(AssertUnwindSafe(|| self.lookup(&key))) {
                 Ok(result) => result,
                 Err(payload) => {
-                    self.config.shared.panicked(payload);
+                    self.config.shared.panicked_early(payload);
                     return panicked::<C>(self.config, respond_seed::<C>(self.config, &request));
                 }
             };
             let fallback = match result {
                 LookupResult::Missing(_) if self.is_only_if_cached() => {
+                    if self.config.shared.is_observed() {
+                        return bypass(self.config, self.inner.clone(), request);
+                    }
                     return not_cached::<C>(self.config, &request);
                 }
-                LookupResult::Missing(fallback) => fallback,
+                // An observed call keeps its own failure.
+                LookupResult::Missing(fallback) => {
+                    fallback.filter(|_| !self.config.shared.is_observed())
+                }
                 LookupResult::Hit { outcome, entry, stale, refresh } => {
                     self.config.shared.count_hit(stale);
+                    if self.config.shared.is_observed() {
+                        let is_due = refresh && !self.is_only_if_cached();
+                        return self.observe_hit(request, key, is_due.then_some(generation));
+                    }
                     let seed = respond_seed::<C>(self.config, &request);
                     if refresh && !self.is_only_if_cached() {
                         // The answer is there, whatever becomes of a newer one.
@@ -109,6 +121,23 @@ impl<C: Call> KeyedCall<'_, C> {
                 Err(call) => (request, key) = call,
             }
         }
+    }
+
+    /// Goes on with a call that would have been a hit. If a refresh of the entry is due, the call leads
+    /// the flight that renews the entry, so that `observe` adds no call. Otherwise it goes by itself.
+    #[cold]
+    fn observe_hit(&self, request: C::Request, key: C::Key, refresh_of: Option<u64>) -> Stage<C> {
+        let request = match refresh_of {
+            None => request,
+            generation => match self.join_or_lead(request, key, generation, None) {
+                Ok(stage) => {
+                    self.config.shared.state.refreshes.add();
+                    return stage;
+                }
+                Err((request, _)) => request,
+            },
+        };
+        own_call(self.config, self.inner.clone(), request)
     }
 
     #[inline]
@@ -148,6 +177,11 @@ impl<C: Call> KeyedCall<'_, C> {
         let mut call = Some((self.inner.clone(), request));
         let join = || {
             let start = self.begin(&key, ambient);
+            if self.config.shared.is_observed()
+                && self.typed_state.flights.observe_join(&key, &start)
+            {
+                return Ok(Joined::Observed);
+            }
             if C::Cache::CACHES
                 && let Some(joined) = self.typed_state.flights.join(
                     &key,
@@ -164,7 +198,7 @@ impl<C: Call> KeyedCall<'_, C> {
         match catch_unwind(AssertUnwindSafe(join)) {
             Ok(Ok(joined)) => Ok(self.stage_of(joined, call, seed)),
             Err(payload) => {
-                self.config.shared.panicked(payload);
+                self.config.shared.panicked_early(payload);
                 Ok(panicked::<C>(self.config, seed))
             }
             Ok(Err(key)) => match call {
@@ -226,20 +260,36 @@ impl<C: Call> KeyedCall<'_, C> {
     ) -> Stage<C> {
         match (joined, call) {
             (Joined::Follower(flight, member), Some((inner, request))) => {
-                let instance = self.config.shared.settings.origin.name();
-                tracing::trace!(name: "dedup.joined", target: "buttress", instance);
+                self.report_join();
+                if self.config.shared.is_observed() {
+                    // The flight began after `observe_join` had looked.
+                    drop(Membership::new(flight, member));
+                    return own_call(self.config, inner, request);
+                }
                 flight.watch(member);
                 let role = Role::Follower(inner, request, seed);
                 let (membership, config) = (Membership::new(flight, member), self.config.clone());
                 Stage::Waiting { membership, role, config }
             }
-            (Joined::Reentrant, Some((inner, request))) => bypass::<C>(self.config, inner, request),
+            (Joined::Observed, Some((inner, request))) => {
+                self.report_join();
+                own_call(self.config, inner, request)
+            }
+            (Joined::Reentrant, Some((inner, request))) => bypass(self.config, inner, request),
             (Joined::Leader(flight, member) | Joined::Follower(flight, member), _) => {
                 let (membership, config) = (Membership::new(flight, member), self.config.clone());
                 Stage::Waiting { membership, role: Role::Leader(seed), config }
             }
-            (Joined::Reentrant, None) => panicked::<C>(self.config, seed),
+            (Joined::Reentrant | Joined::Observed, None) => panicked::<C>(self.config, seed),
         }
+    }
+
+    #[inline]
+    fn report_join(&self) {
+        let SharedConfig { settings, .. } = &*self.config.shared;
+        let instance = settings.origin.name();
+        let observed = settings.enforcement == Enforcement::Observe;
+        tracing::trace!(name: "dedup.joined", target: "buttress", instance, observed);
     }
 
     /// Has a newer answer fetched, if nobody does so already, unless the `generation` has changed since the look.
@@ -263,10 +313,11 @@ impl<C: Call> KeyedCall<'_, C> {
         let (flight, member) = match Attempt::FIRST.with(lead) {
             Ok(Joined::Leader(flight, member)) => (flight, member),
             Ok(Joined::Follower(flight, member)) => {
+                state.repeats.add();
                 drop(Membership::new(flight, member));
                 return refresh.cancel();
             }
-            Ok(Joined::Reentrant) | Err(_) => return refresh.cancel(),
+            Ok(Joined::Reentrant | Joined::Observed) | Err(_) => return refresh.cancel(),
         };
         state.refreshes.add();
         let instance = settings.origin.name();

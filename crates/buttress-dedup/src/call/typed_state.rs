@@ -4,7 +4,7 @@ use super::{Call, Config, Controls, result::FlightResult, work::Work};
 use crate::{
     cache::{CacheControls, CachePolicy},
     flight::{Flight, FlightTable},
-    state::{AnyTypedState, Numbers},
+    state::{AnyTypedState, DedupSnapshot},
 };
 
 /// The state of a layer over services of one type, for requests of one type.
@@ -20,12 +20,17 @@ impl<C: Call> TypedState<C> {
 }
 
 impl<C: Call> AnyTypedState for TypedState<C> {
-    fn numbers(&self) -> Numbers {
-        let (flights, waiters) = self.flights.in_flight();
+    fn add_to(&self, snapshot: &mut DedupSnapshot) {
+        let (in_flight, waiters) = self.flights.in_flight();
         let (leaders, followers) = self.flights.counts();
         let (cache_entries, cache_bytes) = self.cache.size();
-        let handovers = self.flights.handovers();
-        Numbers { flights, waiters, leaders, followers, handovers, cache_entries, cache_bytes }
+        snapshot.in_flight += in_flight;
+        snapshot.waiters += waiters;
+        snapshot.leaders += leaders;
+        snapshot.followers += followers;
+        snapshot.handovers += self.flights.handovers();
+        snapshot.cache_entries += cache_entries;
+        snapshot.cache_bytes += cache_bytes;
     }
 
     fn invalidate(&self, key: &dyn Any) -> bool {

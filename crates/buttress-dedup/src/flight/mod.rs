@@ -222,6 +222,14 @@ impl<K: Hash + Eq, W, A: SharedResult> Flight<K, W, A> {
         entry
     }
 
+    /// Whether a call that knows of that many changes could join.
+    pub(crate) fn accepts_callers(&self, resource_generation: ResourceGeneration) -> bool {
+        let progress = self.result.get().map(SharedResult::progress);
+        !self.start.resource_generation.is_before(resource_generation)
+            && !matches!(progress, Some(Progress::Closed | Progress::Lost))
+            && !self.relay.is_closed()
+    }
+
     /// Sees to it that members who are not polled delay nobody for long.
     #[inline]
     pub(crate) fn watch(self: &Arc<Self>, member: MemberId)

@@ -37,6 +37,8 @@ pub(crate) enum Joined<K, W, A> {
     Follower(Arc<Flight<K, W, A>>, MemberId),
     /// It comes from inside the flight that it would wait for.
     Reentrant,
+    /// It would be a follower, but the layer only observes.
+    Observed,
 }
 
 pub(crate) enum Lookup<K, W, A> {
@@ -138,6 +140,21 @@ impl<K: Hash + Eq, W, A: SharedResult> FlightShard<K, W, A> {
             Entered::Reentrant => Lookup::Joined(Joined::Reentrant),
             Entered::Closed => Lookup::Closed,
         }
+    }
+
+    /// Counts a call that would join the flight of `key`, if there is one that accepts callers.
+    #[cold]
+    pub(crate) fn observe_join(
+        &mut self,
+        hash: u64,
+        key: &K,
+        resource_generation: ResourceGeneration,
+    ) -> bool {
+        let entry = self.iter().find(|entry| entry.hash == hash && entry.key == *key);
+        let is_joinable =
+            entry.is_some_and(|entry| entry.flight.accepts_callers(resource_generation));
+        self.followers += u64::from(is_joinable);
+        is_joinable
     }
 
     /// Takes out the flight of `key`, which takes nobody any more, for another in its place.

@@ -82,6 +82,13 @@ where
         }
     }
 
+    /// Counts a call that would join the flight of `key`, if there is one that accepts callers.
+    #[cold]
+    pub(crate) fn observe_join(&self, key: &K, start: &FlightStart) -> bool {
+        let Some(shard) = self.shard(start.hash) else { return false };
+        lock(&shard.flights).observe_join(start.hash, key, start.resource_generation)
+    }
+
     /// Joins the flight of `key`, or starts one of the `work`, unless the `generation` has changed since.
     ///
     /// The key is taken if a flight is started. The `work` hears whether that is in place of another which

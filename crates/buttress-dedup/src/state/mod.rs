@@ -6,8 +6,10 @@ use std::{
 use self::registry::Registry;
 
 mod registry;
+mod snapshot;
 
-pub(crate) use self::registry::{AnyTypedState, Numbers};
+pub(crate) use self::registry::AnyTypedState;
+pub use self::snapshot::DedupSnapshot;
 
 /// What all clones of a layer, and all services it makes, have in common.
 #[derive(Default)]
@@ -18,6 +20,34 @@ pub(crate) struct DedupState {
     pub(crate) refreshes: Count,
     pub(crate) bypassed: Count,
     pub(crate) panics: Count,
+    /// Members of a flight that were answered with an entry.
+    pub(crate) flight_hits: Count,
+    /// Calls that ended before any other counter had them: rejected, or because of a panic.
+    pub(crate) ended_early: Count,
+    /// Counts of `leaders`, `followers` and `bypassed` that are not a call of their own: a follower that
+    /// starts again or bypasses, and a refresh that found a flight.
+    pub(crate) repeats: Count,
+}
+
+impl DedupState {
+    /// Sums the numbers over all parts. No counter is taken for the number of calls: each call is in
+    /// exactly one of the others when it starts, but for the corrections.
+    pub(crate) fn snapshot(&self) -> DedupSnapshot {
+        let cache_hits = self.cache_hits.get();
+        let mut snapshot = DedupSnapshot {
+            bypassed: self.bypassed.get(),
+            cache_hits: cache_hits + self.flight_hits.get(),
+            stale_hits: self.stale_hits.get(),
+            refreshes: self.refreshes.get(),
+            panics: self.panics.get(),
+            ..DedupSnapshot::default()
+        };
+        self.registry.typed_states().for_each(|typed_state| typed_state.add_to(&mut snapshot));
+        let DedupSnapshot { leaders, followers, bypassed, refreshes, .. } = snapshot;
+        let counted = leaders + followers + bypassed + cache_hits + self.ended_early.get();
+        snapshot.calls = counted.saturating_sub(refreshes + self.repeats.get());
+        snapshot
+    }
 }
 
 impl fmt::Debug for DedupState {

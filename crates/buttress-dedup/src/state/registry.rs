@@ -1,5 +1,7 @@
 use std::{any::Any, sync::OnceLock};
 
+use super::snapshot::DedupSnapshot;
+
 /// The state of one layer, by its type.
 ///
 /// A layer does not know what it will be put over. Its state has types that only a call knows: the
@@ -13,7 +15,8 @@ pub(crate) struct Registry {
 
 /// What the handle of a layer does with each part of its state, whatever the type.
 pub(crate) trait AnyTypedState: Any + Send + Sync {
-    fn numbers(&self) -> Numbers;
+    /// Adds the numbers of this part.
+    fn add_to(&self, snapshot: &mut DedupSnapshot);
 
     /// Forgets the key, if it is one of this part's.
     fn invalidate(&self, key: &dyn Any) -> bool;
@@ -22,32 +25,6 @@ pub(crate) trait AnyTypedState: Any + Send + Sync {
     fn invalidate_resource(&self, resource: u64);
 
     fn invalidate_all(&self);
-}
-
-/// Live numbers of one part.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Numbers {
-    pub(crate) flights: usize,
-    pub(crate) waiters: usize,
-    pub(crate) leaders: u64,
-    pub(crate) followers: u64,
-    pub(crate) handovers: u64,
-    pub(crate) cache_entries: usize,
-    pub(crate) cache_bytes: u64,
-}
-
-impl Numbers {
-    pub(crate) const fn plus(self, other: Self) -> Self {
-        Self {
-            flights: self.flights + other.flights,
-            waiters: self.waiters + other.waiters,
-            leaders: self.leaders + other.leaders,
-            followers: self.followers + other.followers,
-            handovers: self.handovers + other.handovers,
-            cache_entries: self.cache_entries + other.cache_entries,
-            cache_bytes: self.cache_bytes + other.cache_bytes,
-        }
-    }
 }
 
 impl Registry {

@@ -16,6 +16,7 @@ mod gave_up;
 mod handle;
 mod inner;
 mod many;
+mod observe;
 mod panicking_words;
 mod panics;
 mod patience;
