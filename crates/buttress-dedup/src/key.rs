@@ -2,8 +2,6 @@ use std::hash::Hash;
 
 use buttress_core::{By, ByMode, KeyOf, WantedFreshness};
 
-use crate::sealed::Sealed;
-
 /// Who says which requests are the same in a layer of mode `M`: the mode itself ([`ByMode`]), or what
 /// the user gave ([`By`]).
 #[diagnostic::on_unimplemented(
@@ -11,7 +9,7 @@ use crate::sealed::Sealed;
     note = "for `http::Request` and `reqwest::Request`, add `.http()` to the layer",
     note = "otherwise let the request be `Hash + Eq + Clone`, or use `DedupLayer::keyed(|request: &Request| -> Option<Key> ..)`"
 )]
-pub trait KeySource<M, Req>: Clone + Sealed {
+pub trait KeySource<M, Req>: Clone + sealed::Sealed {
     /// The key.
     type Key: Hash + Eq + Clone + Send + Sync + 'static;
 
@@ -89,5 +87,11 @@ impl<M, F: KeyOf<Req>, Req> KeySource<M, Req> for By<F> {
     }
 }
 
-impl Sealed for ByMode {}
-impl<F> Sealed for By<F> {}
+mod sealed {
+    use super::{By, ByMode};
+
+    pub trait Sealed {}
+
+    impl Sealed for ByMode {}
+    impl<F> Sealed for By<F> {}
+}

@@ -170,7 +170,6 @@ mod flight;
 mod handle;
 mod key;
 mod layer;
-mod sealed;
 mod service;
 mod settings;
 mod share_error;

@@ -1,7 +1,4 @@
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
-};
+use std::sync::Arc;
 
 use buttress_core::{ByteBudget, Enforcement, Origin, Reason, Rejection, StateScope};
 
@@ -35,13 +32,6 @@ impl Settings {
     pub(crate) fn not_cached(&self) -> Rejection {
         Rejection::new(Reason::NotCached, self.origin.clone())
     }
-}
-
-/// Whether what a flight brings may be kept: not any more once its key is forgotten.
-pub(crate) type ValidFlag = Arc<AtomicBool>;
-
-pub(crate) fn forbid_caching(valid: &ValidFlag) {
-    valid.store(false, Ordering::Release);
 }
 
 /// What whoever meets a panic does with it.

@@ -1,11 +1,9 @@
-use crate::sealed::Sealed;
-
 /// How one error is given to many callers.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot give a `{E}` to more than one caller",
     note = "`.share_errors()` is for errors that are `Clone`; for any other, use `.share_error(|error: &Error| -> Option<Error> ..)`, or `.map_err(Arc::new)` below this layer"
 )]
-pub trait ShareError<E>: Clone + Sealed {
+pub trait ShareError<E>: Clone + sealed::Sealed {
     /// An error for one more caller. `None` if that one must find out for itself.
     fn share(&self, error: &E) -> Option<E>;
 }
@@ -48,6 +46,12 @@ where
     }
 }
 
-impl Sealed for UnsharedErrors {}
-impl Sealed for ClonedErrors {}
-impl<F> Sealed for MappedErrors<F> {}
+mod sealed {
+    use super::{ClonedErrors, MappedErrors, UnsharedErrors};
+
+    pub trait Sealed {}
+
+    impl Sealed for UnsharedErrors {}
+    impl Sealed for ClonedErrors {}
+    impl<F> Sealed for MappedErrors<F> {}
+}

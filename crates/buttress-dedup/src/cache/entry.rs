@@ -10,8 +10,7 @@ use buttress_control::{Backoff, Delays};
 use buttress_core::{Age, Deadline, Lifetime, WantedFreshness};
 use tokio::time::Instant;
 
-use super::invalidations::ResourceGeneration;
-use crate::settings::ValidFlag;
+use super::{invalidations::ResourceGeneration, valid_flag::ValidFlag};
 
 /// An answer that is kept, and until when.
 #[derive(Debug)]

@@ -2,8 +2,6 @@ use std::sync::Arc;
 
 use buttress_core::{Ambient, Share, WantedFreshness};
 
-use crate::settings::ValidFlag;
-
 mod entry;
 mod fetch;
 mod invalidations;
@@ -11,9 +9,16 @@ mod memory;
 mod no_cache;
 mod options;
 mod pending;
+mod rules;
 mod store;
+mod valid_flag;
 
-pub(crate) use self::{entry::EntryFreshness, fetch::Fetch, invalidations::ResourceGeneration};
+pub(crate) use self::{
+    entry::EntryFreshness,
+    fetch::Fetch,
+    invalidations::ResourceGeneration,
+    valid_flag::{ValidFlag, forbid_caching},
+};
 pub use self::{
     entry::{CacheEntry, CachedOutcome},
     memory::Memory,

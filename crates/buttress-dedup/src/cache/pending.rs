@@ -13,8 +13,9 @@ use tokio::time::Instant;
 use super::{
     CacheControls, CacheWrite, KeyInfo,
     invalidations::{Invalidations, ResourceGeneration},
+    valid_flag::ValidFlag,
 };
-use crate::{CacheEntry, Store, settings::ValidFlag};
+use crate::{CacheEntry, Store};
 
 /// Where the answers of one service are kept.
 #[derive(Debug)]

@@ -13,6 +13,7 @@ use crate::{
 
 mod drive;
 mod future;
+mod keyed_call;
 mod oneshot;
 mod outcome;
 mod refresh;

@@ -1,24 +1,16 @@
-use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
-};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use buttress_core::{Ambient, Attempt, Classify, Enforcement, Respond, WantedFreshness};
+use buttress_core::{Respond, WantedFreshness};
 
 use super::{
-    Call, Config, Entry, RespondSeed, SharedConfig,
-    refresh::Refresh,
-    result::FlightResult,
-    stage::{
-        Role, Stage, bypass, can_restore, not_cached, own_call, panicked, respond_seed, restore,
-    },
+    Call, Config, Entry,
+    keyed_call::KeyedCall,
+    stage::{Stage, bypass, can_restore, not_cached, own_call, panicked, respond_seed, restore},
     typed_state::TypedState,
-    work::Work,
 };
 use crate::{
     FlightGuard,
-    cache::{CacheControls, CacheLookup, CachePolicy, Fetch, KeyInfo},
-    flight::{FlightStart, Joined, Membership},
+    cache::{CacheControls, CacheLookup, CachePolicy},
     key::KeySource,
 };
 
@@ -60,16 +52,6 @@ pub(crate) fn start<C: Call>(
             panicked::<C>(config, respond_seed::<C>(config, &request))
         }
     }
-}
-
-/// A call with a key.
-struct KeyedCall<'a, C: Call> {
-    config: &'a Config<C>,
-    typed_state: &'a TypedState<C>,
-    inner: &'a C::Service,
-    resource: Option<u64>,
-    /// `None` for any answer that may be given out.
-    wanted: Option<&'a WantedFreshness>,
 }
 
 impl<C: Call> KeyedCall<'_, C> {
@@ -161,169 +143,6 @@ impl<C: Call> KeyedCall<'_, C> {
             }
         }
     }
-
-    /// Joins a flight or starts one. Gives everything back if the `generation` has changed in the meantime.
-    #[inline]
-    fn join_or_lead(
-        &self,
-        request: C::Request,
-        key: C::Key,
-        generation: Option<u64>,
-        fallback: Option<Entry<C>>,
-    ) -> Begin<C> {
-        let seed = respond_seed::<C>(self.config, &request);
-        let ambient = Ambient::current();
-        // A clone is the service's own code, so not under the lock.
-        let mut call = Some((self.inner.clone(), request));
-        let join = || {
-            let start = self.begin(&key, ambient);
-            if self.config.shared.is_observed()
-                && self.typed_state.flights.observe_join(&key, &start)
-            {
-                return Ok(Joined::Observed);
-            }
-            if C::Cache::CACHES
-                && let Some(joined) = self.typed_state.flights.join(
-                    &key,
-                    start.hash,
-                    ambient,
-                    start.resource_generation,
-                )
-            {
-                return Ok(joined);
-            }
-            self.lead(&mut call, key, start, generation, fallback)
-        };
-        // The key's `Hash` and `Eq` are the user's.
-        match catch_unwind(AssertUnwindSafe(join)) {
-            Ok(Ok(joined)) => Ok(self.stage_of(joined, call, seed)),
-            Err(payload) => {
-                self.config.shared.panicked_early(payload);
-                Ok(panicked::<C>(self.config, seed))
-            }
-            Ok(Err(key)) => match call {
-                Some((_, request)) => Err((request, key)),
-                None => unreachable!("a call that was taken has started"),
-            },
-        }
-    }
-
-    /// How a flight of `key` would begin.
-    #[inline]
-    fn begin(&self, key: &C::Key, ambient: Ambient) -> FlightStart {
-        let hash = self.typed_state.flights.hash(key);
-        // Before the call is made: what changes from here on ends the flight for those who come after.
-        let resource_generation = self.typed_state.cache.resource_generation(self.resource);
-        FlightStart { hash, ambient, attempt: Attempt::current(), resource_generation }
-    }
-
-    /// Joins a flight, or starts one with the call.
-    #[inline]
-    fn lead(
-        &self,
-        call: &mut Option<(C::Service, C::Request)>,
-        key: C::Key,
-        start: FlightStart,
-        generation: Option<u64>,
-        fallback: Option<Entry<C>>,
-    ) -> Result<JoinedIn<C>, C::Key> {
-        let policy = &self.config.shared.policy;
-        let Some((_, request)) = call.as_ref() else { unreachable!("a call starts once") };
-        let verdict_seed = Classify::seed(&self.config.mode, request);
-        let invalidates = self.config.keys.invalidates(&self.config.mode, request);
-        let controls = &self.typed_state.cache;
-        let weight =
-            if C::Cache::CACHES { self.config.keys.weight(&self.config.mode, &key) } else { 0 };
-        let info = KeyInfo { resource: self.resource, weight, wanted: self.wanted.copied() };
-        let plan = policy.plan(&self.config.mode, controls, request, &key, info, fallback);
-        let mut fetch = policy.fetch(&plan);
-        let valid = policy.valid_flag(&plan);
-        let is_store_slow = fetch.is_some() && policy.is_store_slow(&plan);
-        self.typed_state.flights.start(key, start, valid, generation, |is_late| match call.take() {
-            Some((inner, request)) => {
-                // Before it is a part of the work, which is better made in its place than moved there.
-                if let Some(fetch) = fetch.as_mut().filter(|_| is_late || is_store_slow) {
-                    fetch.hasten();
-                }
-                Work::new(inner, request, (plan, verdict_seed, invalidates), fetch)
-            }
-            None => unreachable!("a call starts once"),
-        })
-    }
-
-    #[inline]
-    fn stage_of(
-        &self,
-        joined: JoinedIn<C>,
-        call: Option<(C::Service, C::Request)>,
-        seed: RespondSeed<C>,
-    ) -> Stage<C> {
-        match (joined, call) {
-            (Joined::Follower(flight, member), Some((inner, request))) => {
-                self.report_join();
-                if self.config.shared.is_observed() {
-                    // The flight began after `observe_join` had looked.
-                    drop(Membership::new(flight, member));
-                    return own_call(self.config, inner, request);
-                }
-                flight.watch(member);
-                let role = Role::Follower(inner, request, seed);
-                let (membership, config) = (Membership::new(flight, member), self.config.clone());
-                Stage::Waiting { membership, role, config }
-            }
-            (Joined::Observed, Some((inner, request))) => {
-                self.report_join();
-                own_call(self.config, inner, request)
-            }
-            (Joined::Reentrant, Some((inner, request))) => bypass(self.config, inner, request),
-            (Joined::Leader(flight, member) | Joined::Follower(flight, member), _) => {
-                let (membership, config) = (Membership::new(flight, member), self.config.clone());
-                Stage::Waiting { membership, role: Role::Leader(seed), config }
-            }
-            (Joined::Reentrant | Joined::Observed, None) => panicked::<C>(self.config, seed),
-        }
-    }
-
-    #[inline]
-    fn report_join(&self) {
-        let SharedConfig { settings, .. } = &*self.config.shared;
-        let instance = settings.origin.name();
-        let observed = settings.enforcement == Enforcement::Observe;
-        tracing::trace!(name: "dedup.joined", target: "buttress", instance, observed);
-    }
-
-    /// Has a newer answer fetched, if nobody does so already, unless the `generation` has changed since the look.
-    #[cold]
-    fn refresh(&self, request: C::Request, key: C::Key, entry: Entry<C>, generation: u64) {
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-        let SharedConfig { policy, state, settings } = &*self.config.shared;
-        if !policy.claim_refresh(&entry) {
-            return;
-        }
-        let fallback = Some(Arc::clone(&entry));
-        let refresh = Refresh::new(self.config.clone(), Arc::clone(&self.typed_state.cache), entry);
-        let ambient = policy.refresh_ambient();
-        let mut call = Some((self.inner.clone(), request));
-        // It is nobody's second attempt, and for all who come later.
-        let for_all = Self { wanted: None, ..*self };
-        let lead = || {
-            let start = for_all.begin(&key, ambient);
-            for_all.lead(&mut call, key, start, Some(generation), fallback)
-        };
-        let (flight, member) = match Attempt::FIRST.with(lead) {
-            Ok(Joined::Leader(flight, member)) => (flight, member),
-            Ok(Joined::Follower(flight, member)) => {
-                state.repeats.add();
-                drop(Membership::new(flight, member));
-                return refresh.cancel();
-            }
-            Ok(Joined::Reentrant | Joined::Observed) | Err(_) => return refresh.cancel(),
-        };
-        state.refreshes.add();
-        let instance = settings.origin.name();
-        tracing::debug!(name: "dedup.refresh_started", target: "buttress", instance);
-        runtime.spawn(refresh.run(Membership::new(flight, member), ambient));
-    }
 }
 
 /// What was found for a key.
@@ -337,8 +156,3 @@ enum LookupResult<C: Call> {
     /// Nothing, but for what may serve in place of a failure.
     Missing(Option<Entry<C>>),
 }
-
-/// A call that has begun, or is given back.
-type Begin<C> = Result<Stage<C>, (<C as Call>::Request, <C as Call>::Key)>;
-
-type JoinedIn<C> = Joined<<C as Call>::Key, Work<C>, FlightResult<C>>;

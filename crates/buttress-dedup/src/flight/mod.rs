@@ -1,6 +1,5 @@
 use std::{
     hash::Hash,
-    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     pin::Pin,
     sync::{Arc, OnceLock},
     task::Wake,
@@ -8,10 +7,9 @@ use std::{
 
 use buttress_core::{Ambient, Attempt, Deadline, Join, MemberId, Progress, Relay, WatchdogHost};
 
-use self::membership::DynFlight;
+use self::valid_flags::ValidFlags;
 use crate::{
-    cache::ResourceGeneration,
-    settings::{ValidFlag, forbid_caching},
+    cache::{ResourceGeneration, ValidFlag, forbid_caching},
     sync::{
         Mutex,
         atomic::{AtomicBool, Ordering},
@@ -20,15 +18,19 @@ use crate::{
 };
 
 mod drive;
+mod leave;
 mod membership;
 mod shard;
+mod shared_result;
 mod table;
+mod valid_flags;
 
 pub use self::membership::FlightGuard;
 pub(crate) use self::{
     drive::{WaitEnd, WorkResult},
     membership::Membership,
     shard::Joined,
+    shared_result::SharedResult,
     table::FlightTable,
 };
 
@@ -63,31 +65,6 @@ pub(crate) struct FlightStart {
     pub(crate) attempt: Attempt,
     /// How often the subject had changed.
     pub(crate) resource_generation: ResourceGeneration,
-}
-
-/// What says that answers may be kept.
-struct ValidFlags {
-    own: Option<ValidFlag>,
-    /// That of the flight it came in place of, which may have its answer kept until this one ends.
-    older: Option<ValidFlag>,
-}
-
-/// What a flight came to, as far as the flight is concerned with it.
-pub(crate) trait SharedResult {
-    /// Whether answers are ever kept. Where they are not, there are no flags.
-    const CACHES: bool;
-
-    /// How much of it is there.
-    fn progress(&self) -> Progress;
-
-    /// One more comes for it.
-    fn expect_caller(&self);
-
-    /// Nobody wants it any more.
-    fn abandon(&self);
-
-    /// All of it is there. Puts it where later calls find it; whether there is such a place.
-    fn store(&self) -> bool;
 }
 
 impl<K, W, A: SharedResult> Flight<K, W, A> {
@@ -238,56 +215,6 @@ impl<K: Hash + Eq, W, A: SharedResult> Flight<K, W, A> {
     {
         self.relay.start_watchdog(member, self);
     }
-
-    /// Takes it out of the table: the next call of its key starts another.
-    pub(crate) fn remove_from_table(&self) {
-        if self.in_table.swap(false, Ordering::Relaxed) {
-            self.forbid_caching_of_older();
-            self.table.remove(self.start.hash, self);
-        }
-    }
-
-    /// A member leaves without an answer. Of a deadline that ends at the response head it is known only
-    /// here: whoever enforces it drops the call under it.
-    fn note_unserved(&self, member: MemberId) {
-        self.relay.note_unserved(member);
-        if Deadline::head().is_some_and(Deadline::has_passed) {
-            self.relay.close();
-        }
-    }
-
-    /// What there is of the answer now decides what becomes of the flight.
-    fn update_table(&self, last: bool) {
-        match self.result.get() {
-            None if last => self.remove_from_table(),
-            None => {}
-            Some(result) => match result.progress() {
-                Progress::Complete => self.store_and_remove(result),
-                Progress::Streaming if !last => {}
-                _ => {
-                    // First, or somebody could join what is about to be given up.
-                    self.remove_from_table();
-                    if last {
-                        result.abandon();
-                    }
-                }
-            },
-        }
-    }
-
-    fn store_and_remove(&self, result: &A) {
-        if !self.in_table.swap(false, Ordering::Relaxed) {
-            return;
-        }
-        // First, or what is older could come over what is kept here.
-        self.forbid_caching_of_older();
-        // In this order, so that a call finds the flight, or what it brought, or knows that it missed it.
-        // A response's `Clone` and a store may panic: then it is not kept.
-        if catch_unwind(AssertUnwindSafe(|| result.store())).unwrap_or(false) {
-            self.table.bump_generation();
-        }
-        self.table.remove(self.start.hash, self);
-    }
 }
 
 impl<K, W, A> Wake for Flight<K, W, A>
@@ -313,41 +240,5 @@ where
 {
     fn on_watchdog(&self) {
         self.relay.wake_if_stalled();
-    }
-}
-
-impl<K, W, A> DynFlight for Flight<K, W, A>
-where
-    K: Hash + Eq + Send + Sync + 'static,
-    W: Send + 'static,
-    A: SharedResult + Send + Sync + 'static,
-{
-    #[inline(never)]
-    fn leave(&self, member: MemberId) {
-        let is_first = member.is_first();
-        if is_first {
-            // Before it has left: whoever finds itself alone then knows that the outcome is its own.
-            self.leader_left.store(true, Ordering::Relaxed);
-        }
-        match self.result.get().map(SharedResult::progress) {
-            None => self.note_unserved(member),
-            Some(Progress::Streaming) => self.relay.note_unserved(member),
-            Some(_) => {}
-        }
-        // If it was the last, the work is dropped, which is other people's code.
-        let left = catch_unwind(AssertUnwindSafe(|| self.relay.leave(member)));
-        let last = left.as_ref().map_or_else(|_| self.members() == 0, |last| *last);
-        if is_first && !last && self.result.get().is_none() {
-            self.table.count_handover();
-        }
-        self.update_table(last);
-        if let Err(payload) = left {
-            resume_unwind(payload);
-        }
-    }
-
-    fn within(&self, step: &mut dyn FnMut()) {
-        // The response is there: a deadline that ended at its head does not reach the body.
-        self.run(self.ambient(), step);
     }
 }

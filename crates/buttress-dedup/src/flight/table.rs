@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     cache::ResourceGeneration,
-    settings::ValidFlag,
+    cache::ValidFlag,
     sync::{
         Mutex,
         atomic::{AtomicU64, Ordering},

@@ -1,2 +1,0 @@
-/// Seals a trait: no other crate can name this one.
-pub trait Sealed {}
