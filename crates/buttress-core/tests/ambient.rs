@@ -124,7 +124,8 @@ async fn a_spawned_task_sees_the_deadline_only_by_a_scope() {
             (bare, tokio::spawn(Deadline::scope(see)).await.unwrap())
         })
         .await;
-    assert_eq!((bare, scoped), (None, Some(limit)));
+    assert_eq!(bare, None);
+    assert_eq!(scoped, Some(limit));
 }
 
 /// A known limit: what is polled inside a scope sees the scope, whoever it belongs to.
@@ -226,7 +227,8 @@ async fn a_scope_leaves_a_deadline_until_the_head_behind() {
     };
     let two = Some(Duration::from_secs(2));
     let (scoped, around) = scope();
-    assert_eq!((scoped.await, around.await), (two, two));
+    assert_eq!(scoped.await, two);
+    assert_eq!(around.await, two);
     let (scoped, around) = scope();
     let seen = (tokio::spawn(scoped).await.unwrap(), tokio::spawn(around).await.unwrap());
     assert_eq!(seen, (two, two));
@@ -250,9 +252,11 @@ proptest! {
 
 #[test]
 fn attempts_count_from_one_and_stop_at_the_largest_number() {
-    assert_eq!((Attempt::FIRST.number(), Attempt::FIRST.previous_attempts()), (1, 0));
+    assert_eq!(Attempt::FIRST.number(), 1);
+    assert_eq!(Attempt::FIRST.previous_attempts(), 0);
     let third = Attempt::FIRST.next().next();
-    assert_eq!((third.number(), third.previous_attempts()), (3, 2));
+    assert_eq!(third.number(), 3);
+    assert_eq!(third.previous_attempts(), 2);
     third.with(|| {
         assert_eq!(Attempt::current(), third);
         Attempt::FIRST.with(|| assert_eq!(Attempt::current(), Attempt::FIRST));
@@ -330,9 +334,11 @@ fn a_deadline_that_was_enforced_is_seen_by_the_layer_that_polls_the_latest_of_se
 #[test]
 fn a_transparent_attempt_has_a_number_and_is_no_previous_one() {
     let transparent = Attempt::FIRST.transparent();
-    assert_eq!((transparent.number(), transparent.previous_attempts()), (2, 0));
+    assert_eq!(transparent.number(), 2);
+    assert_eq!(transparent.previous_attempts(), 0);
     let next = transparent.next();
-    assert_eq!((next.number(), next.previous_attempts()), (3, 1));
+    assert_eq!(next.number(), 3);
+    assert_eq!(next.previous_attempts(), 1);
 }
 
 #[test]

@@ -55,9 +55,11 @@ fn a_ring_wakes_the_driver_and_one_other_task() {
         assert!(poll(&relay, member(&relay), 0, driving, not_driven).is_pending());
     }
     relay.wake_driver();
-    assert_eq!((driving.woken(), woken(others)), (1, 1));
+    assert_eq!(driving.woken(), 1);
+    assert_eq!(woken(others), 1);
     relay.wake_driver();
-    assert_eq!((driving.woken(), woken(others)), (1, 1), "it was woken already");
+    assert_eq!(driving.woken(), 1, "it was woken already");
+    assert_eq!(woken(others), 1, "it was woken already");
 }
 
 #[test]
@@ -76,7 +78,8 @@ fn whoever_drove_last_is_the_one_that_is_woken() {
         }
         let before = (task.woken(), woken(&tasks));
         relay.wake_driver();
-        assert_eq!((task.woken(), woken(&tasks)), (before.0 + 1, before.1 + 2));
+        assert_eq!(task.woken(), before.0 + 1);
+        assert_eq!(woken(&tasks), before.1 + 2);
     }
 }
 
@@ -90,7 +93,9 @@ fn a_member_is_woken_where_it_was_polled_last() {
     assert!(poll(&relay, first, 0, &driving, not_driven).is_pending());
     assert!(poll(&relay, second, 0, &waiting, not_driven).is_pending());
     relay.wake_driver();
-    assert_eq!((before.woken(), driving.woken(), waiting.woken()), (0, 1, 1));
+    assert_eq!(before.woken(), 0);
+    assert_eq!(driving.woken(), 1);
+    assert_eq!(waiting.woken(), 1);
 }
 
 #[test]
@@ -146,11 +151,13 @@ fn a_ring_while_the_work_is_out_is_heard_when_it_is_put_back() {
         assert!(poll(&relay, place, 0, &other, not_driven).is_pending());
         relay.wake_driver();
         thread::scope(|scope| scope.spawn(|| relay.wake_driver()).join().unwrap());
-        assert_eq!((task.woken(), other.woken()), (0, 0), "there is nothing to be driven yet");
+        assert_eq!(task.woken(), 0, "there is nothing to be driven yet");
+        assert_eq!(other.woken(), 0, "there is nothing to be driven yet");
         Driven::Pending
     });
     assert!(outcome.is_pending());
-    assert_eq!((task.woken(), other.woken()), (1, 1));
+    assert_eq!(task.woken(), 1);
+    assert_eq!(other.woken(), 1);
     assert!(poll(&relay, place, 0, &other, |(), _| Driven::Done).is_ready());
 }
 
@@ -248,7 +255,8 @@ fn a_panic_of_the_work_goes_to_the_driver_and_lets_everybody_go() {
     });
     let panic = catch_unwind(panics).unwrap_err();
     assert_eq!(panic.downcast_ref(), Some(&"the work's own"));
-    assert_eq!((task.woken(), dropped.load(SeqCst)), (1, 1));
+    assert_eq!(task.woken(), 1);
+    assert_eq!(dropped.load(SeqCst), 1);
     assert!(poll(&relay, waiting, 0, &task, not_driven).is_ready());
     assert!(!relay.leave(driver));
     assert!(relay.leave(waiting));
@@ -285,9 +293,11 @@ fn the_last_to_leave_drops_the_work_and_closes_the_door() {
     assert!(!relay.leave(second));
     let third = member(&relay);
     assert!(!relay.leave(first));
-    assert_eq!((relay.members(), dropped.load(SeqCst)), (1, 0));
+    assert_eq!(relay.members(), 1);
+    assert_eq!(dropped.load(SeqCst), 0);
     assert!(relay.leave(third));
-    assert_eq!((relay.members(), dropped.load(SeqCst)), (0, 1));
+    assert_eq!(relay.members(), 0);
+    assert_eq!(dropped.load(SeqCst), 1);
     assert_eq!(relay.join(terms(None)), Join::Closed);
     relay.wake_driver();
     drop(relay);
@@ -433,7 +443,8 @@ fn a_place_that_is_taken_again_has_nothing_of_its_former_holder() {
     assert!(again.iter().all(|place| places.contains(place)), "places are used again");
     assert!(poll(&relay, again[1], 0, &fresh[1], not_driven).is_pending());
     relay.wake_driver();
-    assert_eq!((woken(&tasks), fresh.each_ref().map(|task| task.woken())), (0, [0, 1, 0]));
+    assert_eq!(woken(&tasks), 0);
+    assert_eq!(fresh.each_ref().map(|task| task.woken()), [0, 1, 0]);
 }
 
 /// Under the lock it would never end.
@@ -613,9 +624,11 @@ fn whoever_is_alone_ends_the_work_and_the_relay_begins_again() {
     let deadline = Some(Deadline::after(Duration::from_secs(1)));
     let (work, place) = relay.reuse(terms(deadline)).unwrap();
     assert_eq!(std::mem::replace(work, 2), 1);
-    assert_eq!((relay.members(), relay.ambient()), (1, terms(deadline)));
+    assert_eq!(relay.members(), 1);
+    assert_eq!(relay.ambient(), terms(deadline));
     let given = |work: &mut i32, given| {
-        assert_eq!((*work, given), (2, terms(deadline)));
+        assert_eq!(*work, 2);
+        assert_eq!(given, terms(deadline));
         Driven::Pending
     };
     assert!(poll(&relay, place, 0, &task, given).is_pending());
@@ -637,7 +650,8 @@ fn an_end_that_others_wait_for_is_told_when_the_turn_is_over() {
     assert_eq!(waiting.woken(), 0);
     let work = Arc::downgrade(turn.work().unwrap());
     drop(turn);
-    assert_eq!((waiting.woken(), work.strong_count()), (1, 0));
+    assert_eq!(waiting.woken(), 1);
+    assert_eq!(work.strong_count(), 0);
     assert!(poll(&relay, late, 0, &waiting, not_driven).is_ready());
     assert!(relay.reuse(terms(None)).is_none());
 }

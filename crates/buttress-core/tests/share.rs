@@ -27,7 +27,8 @@ fn threads_together_take_no_more_than_there_is() {
         let threads = [(); 4].map(|()| scope.spawn(take));
         threads.into_iter().map(|thread| thread.join().unwrap()).sum()
     });
-    assert_eq!((taken, allowance.remaining()), (999, 1));
+    assert_eq!(taken, 999);
+    assert_eq!(allowance.remaining(), 1);
 }
 
 #[test]
@@ -52,8 +53,10 @@ fn threads_that_give_back_what_they_took_leave_all_of_it() {
 fn a_request_is_its_own_key_or_has_that_of_a_closure() {
     assert_eq!(Plain.key(&"same"), Some("same"));
     let even = |request: &u32| request.is_multiple_of(2).then_some(*request / 2);
-    assert_eq!((even.key(&8), even.key(&7)), (Some(4), None));
-    assert_eq!((even.resource(&4), even.invalidates(&8)), (None, None));
+    assert_eq!(even.key(&8), Some(4));
+    assert_eq!(even.key(&7), None);
+    assert_eq!(even.resource(&4), None);
+    assert_eq!(even.invalidates(&8), None);
 }
 
 #[test]
@@ -74,5 +77,6 @@ fn a_response_is_shared_whole_and_holds_nothing_of_the_allowance() {
 fn a_response_that_has_no_say_is_kept_for_as_long_as_was_asked() {
     let asked = Lifetime::new(Duration::from_secs(1));
     let lifetime = |asked| Expire::<u32, u32>::lifetime(&Plain, &(), &7, asked);
-    assert_eq!((lifetime(Some(asked)), lifetime(None)), (Some(asked), None));
+    assert_eq!(lifetime(Some(asked)), Some(asked));
+    assert_eq!(lifetime(None), None);
 }

@@ -116,7 +116,8 @@ async fn a_request_of_reqwest_that_ten_layers_record_says_once_that_its_body_fai
         request = first;
     }
     let told = texts(request.body_mut().take().unwrap()).await;
-    assert_eq!((count(&told, REQWEST), told.len()), (1, 3), "{told:?}");
+    assert_eq!(count(&told, REQWEST), 1, "{told:?}");
+    assert_eq!(told.len(), 3, "{told:?}");
     let again = Replay::<reqwest::Request>::again(&Http::new(), &kept[0], Attempt::FIRST.next());
     assert!(again.is_none(), "what failed cannot be sent again");
 }
@@ -158,7 +159,8 @@ async fn a_status_in_a_body_of_tonic_stays_the_only_one() {
         body = tonic::body::Body::new(control);
     }
     let status = body.frame().await.unwrap().unwrap_err();
-    assert_eq!((status.code(), status.message()), (tonic::Code::DataLoss, "torn"));
+    assert_eq!(status.code(), tonic::Code::DataLoss);
+    assert_eq!(status.message(), "torn");
     assert!(status.source().is_none(), "{status:?}");
 }
 

@@ -177,7 +177,8 @@ async fn the_guard_is_asked_once_for_each_frame_that_is_ready_and_never_while_no
         frames += usize::from(matches!(polled, Poll::Ready(Some(_))));
         advance(SECOND / 5).await;
     }
-    assert_eq!((frames, asked.load(Ordering::SeqCst)), (2, 2));
+    assert_eq!(frames, 2);
+    assert_eq!(asked.load(Ordering::SeqCst), 2);
 }
 
 #[tokio::test(start_paused = true)]

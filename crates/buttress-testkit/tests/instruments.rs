@@ -29,7 +29,8 @@ fn the_clones_of_a_probe_share_its_permits_first_come_first_served() {
     assert!(poll_ready(&mut first).is_ready());
     assert!(poll_ready(&mut second).is_pending());
     assert!(poll_ready(&mut third).is_pending());
-    assert_eq!((probe.reserved(), probe.waiting()), (1, 2));
+    assert_eq!(probe.reserved(), 1);
+    assert_eq!(probe.waiting(), 2);
 
     drop(first);
     assert!(poll_ready(&mut third).is_pending(), "the permit is the second's");

@@ -35,7 +35,8 @@ mod ledger;
 /// assert!(probe.reserve().is_none(), "a stranger would have to wait");
 ///
 /// let response = service.call(1);
-/// assert_eq!((probe.reserved(), probe.live()), (0, 1));
+/// assert_eq!(probe.reserved(), 0);
+/// assert_eq!(probe.live(), 1);
 /// assert_eq!(response.await.unwrap(), 2);
 /// assert!(probe.at_rest());
 /// # }
