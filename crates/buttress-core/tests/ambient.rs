@@ -1,4 +1,4 @@
-//! The ambient deadline, attempt and criticality: what they reach, what they survive, what they cost.
+//! The ambient deadline, attempt and criticality: their reach, their restoring, their cost.
 
 use std::{
     future::{pending, poll_fn},
@@ -18,7 +18,7 @@ fn seconds(seconds: u64) -> Deadline {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nested_scopes_put_back_what_was_there() {
+async fn nested_scopes_restore_the_former_value() {
     let (outer, inner) = (seconds(2), seconds(1));
     Deadline::with(Some(outer), || {
         Deadline::with(Some(inner), || assert_eq!(Deadline::current(), Some(inner)));
@@ -30,7 +30,7 @@ async fn nested_scopes_put_back_what_was_there() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_panic_puts_back_what_was_there() {
+async fn deadline_with_restores_the_former_deadline_on_panic() {
     let outer = seconds(2);
     Deadline::with(Some(outer), || {
         let panicked = catch_unwind(|| Deadline::with(Some(seconds(1)), || panic!("on purpose")));
@@ -50,7 +50,7 @@ async fn a_panic_puts_back_what_was_there() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_future_that_panics_leaves_no_deadline_behind() {
+async fn panicking_future_leaves_no_deadline_behind() {
     let mut broken = Box::pin(seconds(1).around(async { panic!("on purpose") }));
     let mut cx = Context::from_waker(Waker::noop());
     let poll = AssertUnwindSafe(|| broken.as_mut().poll(&mut cx).map(|(): ()| ()));
@@ -59,7 +59,7 @@ async fn a_future_that_panics_leaves_no_deadline_behind() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn code_that_is_unwound_through_a_scope_sees_that_scopes_deadline() {
+async fn unwinding_code_sees_the_deadline_it_runs_under() {
     struct Seen<'a>(&'a mut Option<Deadline>);
     impl Drop for Seen<'_> {
         fn drop(&mut self) {
@@ -79,7 +79,7 @@ async fn code_that_is_unwound_through_a_scope_sees_that_scopes_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_future_keeps_its_own_deadline_wherever_it_is_polled() {
+async fn scoped_future_keeps_its_deadline_wherever_it_is_polled() {
     let mut none = pin!(Deadline::scope(poll_fn(|_| Poll::Ready(Deadline::current()))));
     let other = seconds(1);
     let seen =
@@ -88,7 +88,7 @@ async fn a_future_keeps_its_own_deadline_wherever_it_is_polled() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deadline_around_a_future_never_extends_the_ambient_one() {
+async fn deadline_around_never_extends_the_ambient_deadline() {
     let (long, short) = (seconds(9), seconds(1));
     let see = || async { Deadline::current() };
     let shortened = short.around(async { long.around(see()).await });
@@ -97,7 +97,7 @@ async fn a_deadline_around_a_future_never_extends_the_ambient_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deadline_is_ambient_at_every_poll_and_not_between_them() {
+async fn deadline_around_is_ambient_only_during_polls() {
     let limit = seconds(1);
     let mut polls = 0;
     let mut future = pin!(limit.around(poll_fn(|_| {
@@ -114,7 +114,7 @@ async fn a_deadline_is_ambient_at_every_poll_and_not_between_them() {
 
 #[tokio::test(start_paused = true)]
 #[expect(clippy::disallowed_methods, reason = "a task is what the deadline is carried to")]
-async fn a_spawned_task_sees_the_deadline_only_by_a_scope() {
+async fn spawned_task_sees_the_deadline_only_in_a_scope() {
     let limit = seconds(1);
     let (bare, scoped) = limit
         .around(async {
@@ -128,9 +128,10 @@ async fn a_spawned_task_sees_the_deadline_only_by_a_scope() {
     assert_eq!(scoped, Some(limit));
 }
 
-/// A known limit: what is polled inside a scope sees the scope, whoever it belongs to.
+/// A known limit: a future that is polled inside a scope sees the scope, even if it belongs to
+/// another call.
 #[tokio::test(start_paused = true)]
-async fn somebody_elses_future_sees_the_deadline_of_who_polls_it_unless_it_is_scoped() {
+async fn unscoped_future_sees_the_deadline_of_the_polling_call() {
     let others = FuturesUnordered::<Pin<Box<dyn Future<Output = _>>>>::new();
     others.push(Box::pin(async { Deadline::current() }));
     others.push(Box::pin(Deadline::scope(async { Deadline::current() })));
@@ -140,9 +141,9 @@ async fn somebody_elses_future_sees_the_deadline_of_who_polls_it_unless_it_is_sc
     assert_eq!(seen, [None, Some(limit)]);
 }
 
-/// The same limit, with tasks: a `LocalSet` is polled by whoever awaits it.
+/// The same limit, with tasks: a `LocalSet` is polled by its awaiter.
 #[tokio::test(start_paused = true)]
-async fn the_tasks_of_a_local_set_see_the_deadline_of_who_awaits_it_unless_they_are_scoped() {
+async fn unscoped_tasks_of_a_local_set_see_the_deadline_of_its_awaiter() {
     let local = LocalSet::new();
     let bare = local.spawn_local(async { Deadline::current() });
     let scoped = local.spawn_local(Deadline::scope(async { Deadline::current() }));
@@ -155,7 +156,7 @@ async fn the_tasks_of_a_local_set_see_the_deadline_of_who_awaits_it_unless_they_
 }
 
 #[test]
-fn entering_and_leaving_allocates_nothing() {
+fn ambient_values_do_not_allocate() {
     let limit = Deadline::at(Instant::now());
     let mut scoped = pin!(limit.around(pending::<()>()));
     let mut cx = Context::from_waker(Waker::noop());
@@ -170,7 +171,7 @@ fn entering_and_leaving_allocates_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_remains_is_zero_once_the_deadline_has_passed() {
+async fn remaining_is_zero_after_the_deadline() {
     let limit = seconds(1);
     tokio::time::advance(Duration::from_millis(400)).await;
     assert_eq!(limit.remaining(), Duration::from_millis(600));
@@ -183,14 +184,14 @@ async fn what_remains_is_zero_once_the_deadline_has_passed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_timeout_of_any_length_makes_a_deadline() {
+async fn deadline_accepts_a_timeout_of_any_length() {
     assert_eq!(Deadline::after(Duration::MAX), Deadline::after(Deadline::NEVER));
     assert!(Deadline::after(Duration::ZERO).has_passed());
     assert!(!Deadline::after(Duration::from_nanos(1)).has_passed());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deadline_until_the_head_is_ambient_apart_from_that_of_the_whole_call() {
+async fn head_deadline_is_separate_from_the_whole_deadline() {
     let (head, call) = (seconds(1), seconds(2));
     let seen = || (Deadline::current(), Deadline::whole(), Deadline::head());
     Deadline::with(Some(call), || {
@@ -209,7 +210,7 @@ async fn a_deadline_until_the_head_is_ambient_apart_from_that_of_the_whole_call(
 }
 
 #[test]
-fn a_deadline_until_the_head_is_put_back_also_on_panic() {
+fn head_deadline_is_restored_on_panic() {
     let panicked = std::panic::catch_unwind(|| seconds(1).until_head(|| panic!("inside")));
     assert!(panicked.is_err());
     assert_eq!(Deadline::head(), None);
@@ -217,7 +218,7 @@ fn a_deadline_until_the_head_is_put_back_also_on_panic() {
 
 #[tokio::test(start_paused = true)]
 #[expect(clippy::disallowed_methods, reason = "a task is what the deadline is carried to")]
-async fn a_scope_leaves_a_deadline_until_the_head_behind() {
+async fn scope_does_not_carry_the_head_deadline() {
     let see = || async { Deadline::current().map(Deadline::remaining) };
     let (head, call) = (seconds(1), seconds(2));
     let scope = || {
@@ -235,9 +236,8 @@ async fn a_scope_leaves_a_deadline_until_the_head_behind() {
 }
 
 proptest! {
-    /// DL-01.
     #[test]
-    fn the_earliest_of_two_deadlines_is_the_same_either_way(
+    fn earliest_deadline_does_not_depend_on_the_order(
         a in proptest::option::of(0..1000_u64),
         b in proptest::option::of(0..1000_u64),
     ) {
@@ -251,7 +251,7 @@ proptest! {
 }
 
 #[test]
-fn attempts_count_from_one_and_stop_at_the_largest_number() {
+fn attempts_count_from_one_and_saturate() {
     assert_eq!(Attempt::FIRST.number(), 1);
     assert_eq!(Attempt::FIRST.previous_attempts(), 0);
     let third = Attempt::FIRST.next().next();
@@ -266,7 +266,7 @@ fn attempts_count_from_one_and_stop_at_the_largest_number() {
 }
 
 #[test]
-fn a_mark_is_seen_by_the_layer_that_polls_and_by_no_other() {
+fn signal_is_seen_by_the_polling_layer_only() {
     let ((inner, nothing), outer) = Signals::watch(|| {
         let ((), inner) = Signals::watch(Signals::raise_gave_up);
         let ((), nothing) = Signals::watch(|| {});
@@ -278,7 +278,7 @@ fn a_mark_is_seen_by_the_layer_that_polls_and_by_no_other() {
 }
 
 #[test]
-fn a_layer_that_gives_up_in_turn_leaves_its_mark_for_the_next() {
+fn nested_layer_that_gives_up_signals_the_next_layer() {
     let (inner, outer) = Signals::watch(|| {
         let ((), inner) = Signals::watch(Signals::raise_gave_up);
         Signals::raise_gave_up();
@@ -288,7 +288,7 @@ fn a_layer_that_gives_up_in_turn_leaves_its_mark_for_the_next() {
 }
 
 #[test]
-fn a_panic_leaves_no_mark_and_takes_none_away() {
+fn panic_leaves_signals_unchanged() {
     let ((), outer) = Signals::watch(|| {
         Signals::raise_gave_up();
         let panicked = catch_unwind(|| {
@@ -305,7 +305,7 @@ fn a_panic_leaves_no_mark_and_takes_none_away() {
 }
 
 #[test]
-fn a_deadline_that_was_enforced_is_seen_by_the_layer_that_polls_the_latest_of_several() {
+fn signals_report_the_latest_raised_deadline_to_the_polling_layer() {
     let (early, late) = (seconds(1), seconds(2));
     let ((inner, nothing), outer) = Signals::watch(|| {
         let ((), inner) = Signals::watch(|| {
@@ -332,7 +332,7 @@ fn a_deadline_that_was_enforced_is_seen_by_the_layer_that_polls_the_latest_of_se
 }
 
 #[test]
-fn a_transparent_attempt_has_a_number_and_is_no_previous_one() {
+fn transparent_attempt_adds_to_the_number_and_not_to_previous_attempts() {
     let transparent = Attempt::FIRST.transparent();
     assert_eq!(transparent.number(), 2);
     assert_eq!(transparent.previous_attempts(), 0);
@@ -342,7 +342,7 @@ fn a_transparent_attempt_has_a_number_and_is_no_previous_one() {
 }
 
 #[test]
-fn a_tally_knows_whether_the_call_it_is_in_is_new() {
+fn shared_count_knows_whether_a_call_is_new() {
     let (a, b) = (SharedCount::new(), SharedCount::new());
     assert!(a.is_new_call() && !a.without_calls().is_new_call());
     a.run(Attempt::FIRST, || {
@@ -356,7 +356,7 @@ fn a_tally_knows_whether_the_call_it_is_in_is_new() {
 }
 
 #[test]
-fn an_outcome_is_counted_for_all_layers_of_a_tally_and_for_no_other() {
+fn counted_outcome_is_seen_by_layers_of_the_same_count_only() {
     let (a, b) = (SharedCount::new(), SharedCount::new());
     let (mut outer, mut middle) = (InnerReport::EMPTY, InnerReport::EMPTY);
     let counted = a.run_and_report(Attempt::FIRST, &mut outer, || {
@@ -371,7 +371,7 @@ fn an_outcome_is_counted_for_all_layers_of_a_tally_and_for_no_other() {
 }
 
 #[test]
-fn a_tally_restores_what_was_ambient_also_on_panic_and_however_deep() {
+fn shared_count_restores_ambient_values_on_panic_at_any_depth() {
     let tally = SharedCount::new();
     for depth in [1, 16, 17, 40] {
         assert!(std::panic::catch_unwind(|| deeper(tally, depth)).is_err());
@@ -387,7 +387,7 @@ fn deeper(tally: SharedCount, left: u32) {
 }
 
 #[test]
-fn a_deadline_that_is_announced_in_steps_stands_for_each_step_before() {
+fn announced_deadline_stands_for_all_earlier_announcements() {
     let steps = [9, 8, 7, 6, 5].map(seconds);
     let [first, second, third, fourth, last] = steps;
     for pair in steps.windows(2) {

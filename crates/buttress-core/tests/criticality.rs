@@ -1,4 +1,4 @@
-//! How much a call matters: the words, and what is ambient.
+//! The criticality: its names, and its ambient value.
 
 use std::{
     future::{Future, poll_fn},
@@ -17,7 +17,7 @@ fn seen() -> (Option<Deadline>, Criticality) {
 }
 
 #[test]
-fn the_lowest_is_shed_first_and_nothing_said_is_critical() {
+fn sheddable_is_the_lowest_level_and_critical_the_default() {
     assert!(Sheddable < SheddablePlus && SheddablePlus < Critical && Critical < CriticalPlus);
     assert!(Criticality::ALL.is_sorted());
     assert_eq!(Criticality::ALL.map(Criticality::index), [0, 1, 2, 3]);
@@ -25,7 +25,7 @@ fn the_lowest_is_shed_first_and_nothing_said_is_critical() {
 }
 
 #[test]
-fn each_is_read_from_its_own_words_in_letters_of_either_case() {
+fn criticality_is_parsed_in_upper_and_lower_case() {
     for criticality in Criticality::ALL {
         let words = criticality.as_str();
         assert_eq!(Criticality::parse(words.as_bytes()), Some(criticality));
@@ -35,7 +35,7 @@ fn each_is_read_from_its_own_words_in_letters_of_either_case() {
 }
 
 #[test]
-fn other_words_are_no_criticality() {
+fn unknown_words_are_no_criticality() {
     for words in
         ["", " critical", "critical ", "critical+", "critical_plus", "crit", "2", "sheddable-"]
     {
@@ -45,7 +45,7 @@ fn other_words_are_no_criticality() {
 }
 
 #[test]
-fn nested_scopes_put_back_what_was_there() {
+fn nested_scopes_restore_the_former_value() {
     CriticalPlus.with(|| {
         Sheddable.with(|| assert_eq!(Criticality::current(), Sheddable));
         assert_eq!(Criticality::current(), CriticalPlus);
@@ -56,7 +56,7 @@ fn nested_scopes_put_back_what_was_there() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_criticality_around_a_future_is_there_at_every_poll_and_not_between_them() {
+async fn criticality_around_is_ambient_only_during_polls() {
     let mut polls = 0;
     let mut future = pin!(Sheddable.around(poll_fn(|_| {
         assert_eq!(Criticality::current(), Sheddable);
@@ -71,7 +71,7 @@ async fn a_criticality_around_a_future_is_there_at_every_poll_and_not_between_th
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_criticality_around_a_future_leaves_the_deadline_of_whoever_polls_it() {
+async fn criticality_around_keeps_the_deadline_of_the_polling_call() {
     let (made, polled) = (seconds(1), seconds(2));
     let future = Deadline::with(Some(made), || Sheddable.around(async { seen() }));
     let mut future = pin!(future);
@@ -81,14 +81,14 @@ async fn a_criticality_around_a_future_leaves_the_deadline_of_whoever_polls_it()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deadline_around_a_future_leaves_the_criticality_of_whoever_polls_it() {
+async fn deadline_around_keeps_the_criticality_of_the_polling_call() {
     let limit = seconds(1);
     let future = CriticalPlus.with(|| limit.around(async { seen() }));
     assert_eq!(Sheddable.around(future).await, (Some(limit), Sheddable));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_future_that_panics_leaves_no_criticality_behind() {
+async fn panicking_future_leaves_no_criticality_behind() {
     let mut broken = Box::pin(Sheddable.around(async { panic!("on purpose") }));
     let mut cx = Context::from_waker(Waker::noop());
     let poll = AssertUnwindSafe(|| broken.as_mut().poll(&mut cx).map(|(): ()| ()));
@@ -98,7 +98,7 @@ async fn a_future_that_panics_leaves_no_criticality_behind() {
 
 #[tokio::test(start_paused = true)]
 #[expect(clippy::disallowed_methods, reason = "a task is what the criticality is carried to")]
-async fn a_spawned_task_sees_the_criticality_only_by_a_scope() {
+async fn spawned_task_sees_the_criticality_only_in_a_scope() {
     let limit = seconds(1);
     let tasks = async {
         let bare = tokio::spawn(async { seen() }).await.unwrap();
@@ -110,7 +110,7 @@ async fn a_spawned_task_sees_the_criticality_only_by_a_scope() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_scope_keeps_its_own_criticality_wherever_it_is_polled() {
+async fn scope_keeps_its_criticality_wherever_it_is_polled() {
     let mut scoped = pin!(Deadline::scope(async { Criticality::current() }));
     let mut cx = Context::from_waker(Waker::noop());
     let seen = Sheddable.with(|| scoped.as_mut().poll(&mut cx));

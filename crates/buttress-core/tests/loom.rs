@@ -116,7 +116,7 @@ fn model(f: impl Fn() + Send + Sync + 'static) {
 }
 
 #[test]
-fn two_who_wait_both_see_the_end() {
+fn two_waiting_members_both_see_the_end() {
     model(|| {
         let (shared, one) = Shared::new(1);
         let other = shared.member();
@@ -133,7 +133,7 @@ fn two_who_wait_both_see_the_end() {
 }
 
 #[test]
-fn whoever_leaves_while_the_work_rings_leaves_it_to_somebody() {
+fn leave_during_a_wake_up_passes_the_wake_up_on() {
     model(|| {
         let (shared, leaving) = Shared::new(1);
         let waiting = shared.member();
@@ -152,7 +152,7 @@ fn whoever_leaves_while_the_work_rings_leaves_it_to_somebody() {
 }
 
 #[test]
-fn two_who_were_woken_and_leave_pass_the_wake_on() {
+fn two_woken_members_that_leave_pass_the_wake_up_on() {
     model(|| {
         let (shared, one) = Shared::new(1);
         let (other, waiting) = (shared.member(), shared.member());
@@ -175,7 +175,7 @@ fn two_who_were_woken_and_leave_pass_the_wake_on() {
 }
 
 #[test]
-fn whoever_is_woken_and_never_polled_again_delays_nobody() {
+fn woken_member_that_is_not_polled_delays_no_other() {
     model(|| {
         let (shared, idle) = Shared::new(1);
         let waiting = shared.member();
@@ -191,7 +191,7 @@ fn whoever_is_woken_and_never_polled_again_delays_nobody() {
 }
 
 #[test]
-fn whoever_joins_while_the_work_ends_sees_the_end() {
+fn join_during_the_end_sees_the_end() {
     model(|| {
         let (shared, first) = Shared::new(1);
         let threads = (shared.clone(), shared.clone());
@@ -208,7 +208,7 @@ fn whoever_joins_while_the_work_ends_sees_the_end() {
 }
 
 #[test]
-fn whoever_joins_while_the_last_leaves_is_a_member_of_live_work_or_told() {
+fn join_during_the_last_leave_is_closed_or_finds_live_work() {
     model(|| {
         let (shared, last) = Shared::new(1);
         let threads = (shared.clone(), shared.clone());
@@ -235,7 +235,7 @@ fn whoever_joins_while_the_last_leaves_is_a_member_of_live_work_or_told() {
 }
 
 #[test]
-fn a_reader_that_is_slower_misses_nothing() {
+fn slower_member_misses_no_result() {
     model(|| {
         let (shared, fast) = Shared::new(2);
         let slow = shared.member();
@@ -263,7 +263,7 @@ impl Rouse for Host {
 }
 
 #[test]
-fn those_who_are_roused_find_the_work_though_those_who_were_woken_never_come() {
+fn watchdog_wakes_members_that_find_the_work() {
     model(|| {
         let (shared, driver) = Shared::new(1);
         let (waiting, deputy) = (shared.member(), shared.member());
@@ -284,7 +284,7 @@ fn those_who_are_roused_find_the_work_though_those_who_were_woken_never_come() {
 }
 
 #[test]
-fn those_who_are_roused_while_the_work_is_driven_are_told_of_its_end() {
+fn members_woken_by_the_watchdog_see_the_end_of_the_work() {
     model(|| {
         let (shared, driver) = Shared::new(1);
         let (waiting, deputy) = (shared.member(), shared.member());

@@ -56,6 +56,6 @@ fn give_back_ready_leaves_a_fresh_clone() {
 }
 
 #[test]
-fn seeds_are_those_of_the_mode_and_of_the_judge() {
+fn seeds_returns_the_seed_of_the_mode_and_of_the_judge() {
     let ((), ()) = seeds::<_, _, u32, u32, Rejection>(&Plain, &ByMode, &1);
 }

@@ -1,4 +1,4 @@
-//! Where a rejection is found, and what it means to who finds it.
+//! Finding a rejection, and the verdict on it.
 
 use std::{error::Error, fmt, io, time::Duration};
 
@@ -47,7 +47,7 @@ impl Error for Circular {
 }
 
 #[test]
-fn a_rejection_is_found_in_itself_a_boxed_error_and_an_io_error() {
+fn rejection_is_found_in_itself_and_in_boxed_and_io_errors() {
     let why = overloaded();
     assert_eq!(Rejection::find(&why), Some(&why));
     assert_eq!(Rejection::find(&BoxError::from(why.clone())), Some(&why));
@@ -55,7 +55,7 @@ fn a_rejection_is_found_in_itself_a_boxed_error_and_an_io_error() {
 }
 
 #[test]
-fn a_rejection_is_found_along_the_sources_and_through_io_errors_among_them() {
+fn rejection_is_found_along_sources_and_through_io_errors() {
     let why = overloaded();
     let once = BoxError::from(Wrapped(why.clone().into()));
     assert_eq!(Rejection::find(&once), Some(&why));
@@ -68,14 +68,14 @@ fn a_rejection_is_found_along_the_sources_and_through_io_errors_among_them() {
 }
 
 #[test]
-fn the_outermost_of_several_rejections_is_found() {
+fn outermost_rejection_is_found_first() {
     let outer = Rejection::new(Reason::CircuitOpen, Origin::new("breaker"));
     let error = io::Error::from(outer.clone());
     assert_eq!(Rejection::find(&BoxError::from(Wrapped(error.into()))), Some(&outer));
 }
 
 #[test]
-fn there_is_no_rejection_in_an_error_without_one_nor_in_a_type_that_is_opaque() {
+fn opaque_error_contains_no_rejection() {
     assert_eq!(Rejection::find(&BoxError::from("down")), None);
     assert_eq!(Rejection::find(&io::Error::from(io::ErrorKind::TimedOut)), None);
     assert_eq!(Rejection::find(&Wrapped(overloaded().into())), None, "a type of the user's own");
@@ -83,12 +83,12 @@ fn there_is_no_rejection_in_an_error_without_one_nor_in_a_type_that_is_opaque() 
 }
 
 #[test]
-fn a_chain_that_runs_in_a_circle_ends() {
+fn circular_error_chain_ends() {
     assert_eq!(Rejection::find(&BoxError::from(Circular)), None);
 }
 
 #[test]
-fn a_rejection_as_an_io_error_has_the_kind_that_fits_and_keeps_what_it_says() {
+fn rejection_becomes_an_io_error_of_the_fitting_kind() {
     let busy = io::Error::from(overloaded());
     assert_eq!(busy.kind(), io::ErrorKind::ResourceBusy);
     assert_eq!(busy.to_string(), "throttle: overloaded, retry after 1s");
@@ -99,7 +99,7 @@ fn a_rejection_as_an_io_error_has_the_kind_that_fits_and_keeps_what_it_says() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_attempts_timeout_is_a_verdict_of_its_own_while_the_reader_has_time_left() {
+async fn attempt_timeout_is_timed_out_while_the_caller_has_time_left() {
     let attempt = Deadline::after(Duration::from_secs(1));
     let whole = Deadline::after(Duration::from_secs(2));
     tokio::time::advance(Duration::from_secs(1)).await;
@@ -117,7 +117,7 @@ async fn an_attempts_timeout_is_a_verdict_of_its_own_while_the_reader_has_time_l
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deadline_that_is_not_told_is_judged_by_the_readers_clock() {
+async fn rejection_without_a_deadline_is_judged_by_the_ambient_deadline() {
     let why = Rejection::new(Reason::DeadlineExceeded, Origin::new("theirs"));
     let own = Deadline::after(Duration::from_secs(1));
     let verdict = || Deadline::with(Some(own), || Verdict::from_rejection(&why));
@@ -127,7 +127,7 @@ async fn a_deadline_that_is_not_told_is_judged_by_the_readers_clock() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn any_other_rejection_is_local_whatever_time_is_left() {
+async fn other_rejections_are_rejected_verdicts_at_any_time() {
     for reason in [
         Reason::Overloaded,
         Reason::RateLimited,
@@ -144,7 +144,7 @@ async fn any_other_rejection_is_local_whatever_time_is_left() {
 }
 
 #[test]
-fn plain_reads_an_answer_as_success_an_error_as_transient_and_a_rejection_as_what_it_is() {
+fn plain_classifies_answers_errors_and_rejections() {
     let judge = |outcome: Result<(), BoxError>| {
         Classify::<u32, (), BoxError>::classify(&Plain, &(), outcome.as_ref())
     };
@@ -155,7 +155,7 @@ fn plain_reads_an_answer_as_success_an_error_as_transient_and_a_rejection_as_wha
 }
 
 #[test]
-fn a_closure_gives_verdicts() {
+fn closure_classifies_outcomes() {
     let classify = |outcome: Result<&u32, &BoxError>| match outcome {
         Ok(200) => Verdict::Success,
         Ok(429) => Verdict::Throttled(Some(RetryHint::After(Duration::from_secs(1)))),

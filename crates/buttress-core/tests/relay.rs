@@ -1,4 +1,4 @@
-//! The relay: one piece of work, and many who wait for it.
+//! The relay: one piece of work with many members.
 
 #![expect(clippy::panic, reason = "what helps a test may panic as the test may")]
 
@@ -20,7 +20,7 @@ use buttress_core::{
 use tokio::time::Instant;
 
 #[test]
-fn work_is_driven_by_whoever_is_polled_first() {
+fn first_polled_member_drives() {
     let (relay, idle) = relay(());
     let place = member(&relay);
     assert!(poll(&relay, place, 0, &Task::new(), |(), _| Driven::Done).is_ready());
@@ -28,7 +28,7 @@ fn work_is_driven_by_whoever_is_polled_first() {
 }
 
 #[test]
-fn work_that_has_not_been_woken_is_not_driven() {
+fn work_is_not_driven_without_a_wake_up() {
     let (relay, place) = relay(());
     let task = Task::new();
     assert!(poll(&relay, place, 0, &task, pending).is_pending());
@@ -39,7 +39,7 @@ fn work_that_has_not_been_woken_is_not_driven() {
 }
 
 #[test]
-fn a_ring_wakes_the_driver_and_one_other_task() {
+fn wake_driver_wakes_the_driver_and_a_deputy() {
     let (relay, driver) = relay(());
     let tasks = [(); 4].map(|()| Task::new());
     let [driving, others @ ..] = &tasks;
@@ -63,7 +63,7 @@ fn a_ring_wakes_the_driver_and_one_other_task() {
 }
 
 #[test]
-fn whoever_drove_last_is_the_one_that_is_woken() {
+fn wake_driver_wakes_the_last_driver() {
     let (relay, _first) = relay(());
     let tasks = [(); 5].map(|()| Task::new());
     let members = tasks.each_ref().map(|task| (member(&relay), task));
@@ -84,7 +84,7 @@ fn whoever_drove_last_is_the_one_that_is_woken() {
 }
 
 #[test]
-fn a_member_is_woken_where_it_was_polled_last() {
+fn member_is_woken_by_its_last_waker() {
     let (relay, first) = relay(());
     let second = member(&relay);
     let [before, driving, waiting] = [(); 3].map(|()| Task::new());
@@ -99,7 +99,7 @@ fn a_member_is_woken_where_it_was_polled_last() {
 }
 
 #[test]
-fn two_tasks_stand_in_for_a_driver_that_has_left() {
+fn two_members_replace_a_driver_that_left() {
     let (relay, driver) = relay(());
     let tasks = [(); 3].map(|()| Task::new());
     assert!(poll(&relay, driver, 0, &Task::new(), pending).is_pending());
@@ -113,7 +113,7 @@ fn two_tasks_stand_in_for_a_driver_that_has_left() {
 }
 
 #[test]
-fn a_driver_that_is_never_polled_again_delays_nobody() {
+fn driver_that_is_not_polled_delays_no_other() {
     let (relay, driver) = relay(());
     let deputy = member(&relay);
     let task = Task::new();
@@ -125,7 +125,7 @@ fn a_driver_that_is_never_polled_again_delays_nobody() {
 }
 
 #[test]
-fn whoever_leaves_after_it_was_woken_passes_the_wake_on() {
+fn woken_member_that_leaves_passes_the_wake_up_on() {
     let (relay, first) = relay(());
     let places = [first, member(&relay), member(&relay), member(&relay)];
     let tasks = [(); 4].map(|()| Task::new());
@@ -143,7 +143,7 @@ fn whoever_leaves_after_it_was_woken_passes_the_wake_on() {
 }
 
 #[test]
-fn a_ring_while_the_work_is_out_is_heard_when_it_is_put_back() {
+fn wake_up_during_a_drive_takes_effect_when_the_driver_parks() {
     let (relay, driver) = relay(());
     let (task, other) = (Task::new(), Task::new());
     let place = member(&relay);
@@ -162,7 +162,7 @@ fn a_ring_while_the_work_is_out_is_heard_when_it_is_put_back() {
 }
 
 #[test]
-fn news_wakes_everybody_and_work_that_may_have_more_is_driven_on() {
+fn published_result_wakes_all_members_and_work_is_driven_on() {
     let (relay, driver) = relay(());
     let tasks = [(); 3].map(|()| Task::new());
     let places = tasks.each_ref().map(|task| {
@@ -187,7 +187,7 @@ fn news_wakes_everybody_and_work_that_may_have_more_is_driven_on() {
 }
 
 #[test]
-fn one_who_reads_slower_is_not_kept_waiting_for_what_is_there() {
+fn slower_member_does_not_wait_for_published_results() {
     let (relay, slow) = relay(());
     let fast = member(&relay);
     for known in 0..3 {
@@ -200,7 +200,7 @@ fn one_who_reads_slower_is_not_kept_waiting_for_what_is_there() {
 }
 
 #[test]
-fn work_that_is_done_lets_everybody_go() {
+fn finished_work_releases_all_members() {
     let (relay, waiting) = relay(());
     let (task, driver) = (Task::new(), member(&relay));
     assert!(
@@ -221,7 +221,7 @@ fn work_that_is_done_lets_everybody_go() {
 }
 
 #[test]
-fn the_work_is_dropped_before_anybody_hears_of_its_end() {
+fn work_is_dropped_before_members_see_its_end() {
     struct Hears(Arc<AtomicUsize>, AtomicUsize);
     impl Wake for Hears {
         fn wake(self: Arc<Self>) {
@@ -243,7 +243,7 @@ fn the_work_is_dropped_before_anybody_hears_of_its_end() {
 }
 
 #[test]
-fn a_panic_of_the_work_goes_to_the_driver_and_lets_everybody_go() {
+fn panic_of_the_work_reaches_the_driver_and_releases_all_members() {
     let (load, dropped) = Load::new();
     let (relay, driver) = relay(load);
     let (task, waiting) = (Task::new(), member(&relay));
@@ -263,7 +263,7 @@ fn a_panic_of_the_work_goes_to_the_driver_and_lets_everybody_go() {
 }
 
 #[test]
-fn a_destructor_that_panics_lets_everybody_go() {
+fn panicking_destructor_of_the_work_releases_all_members() {
     struct Panics;
     impl Drop for Panics {
         fn drop(&mut self) {
@@ -285,7 +285,7 @@ fn a_destructor_that_panics_lets_everybody_go() {
 }
 
 #[test]
-fn the_last_to_leave_drops_the_work_and_closes_the_door() {
+fn last_leave_drops_the_work_and_closes_the_relay() {
     let (load, dropped) = Load::new();
     let (relay, first) = relay(load);
     let second = member(&relay);
@@ -305,7 +305,7 @@ fn the_last_to_leave_drops_the_work_and_closes_the_door() {
 }
 
 #[test]
-fn nobody_enters_when_all_have_left_though_the_work_was_done() {
+fn relay_is_closed_after_all_members_left() {
     let (relay, place) = relay(());
     assert!(poll(&relay, place, 0, &Task::new(), |(), _| Driven::Done).is_ready());
     assert!(relay.leave(place));
@@ -313,7 +313,7 @@ fn nobody_enters_when_all_have_left_though_the_work_was_done() {
 }
 
 #[test]
-fn the_work_may_not_wait_for_itself_but_another_thread_may() {
+fn join_is_reentrant_only_on_the_driving_thread() {
     let (relay, place) = relay(());
     assert!(
         poll(&relay, place, 0, &Task::new(), |(), _| {
@@ -329,7 +329,7 @@ fn the_work_may_not_wait_for_itself_but_another_thread_may() {
 }
 
 #[test]
-fn work_runs_on_the_terms_of_those_who_are_there() {
+fn work_runs_under_the_ambient_values_of_its_members() {
     use Criticality::{Critical, Sheddable};
     let start = Instant::now();
     let until = |secs: u64| Some(Deadline::at(start + Duration::from_secs(secs)));
@@ -363,7 +363,7 @@ fn work_runs_on_the_terms_of_those_who_are_there() {
 }
 
 #[test]
-fn terms_have_no_deadline_that_ends_at_the_head() {
+fn ambient_has_no_head_deadline() {
     let deadline = Deadline::after(Duration::from_secs(1));
     let terms = deadline.until_head(Ambient::current);
     assert_eq!(terms.deadline, None);
@@ -372,7 +372,7 @@ fn terms_have_no_deadline_that_ends_at_the_head() {
 }
 
 #[test]
-fn a_waker_that_panics_keeps_no_other_member_from_being_woken() {
+fn panicking_waker_does_not_stop_other_wake_ups() {
     struct Panics;
     impl Wake for Panics {
         fn wake(self: Arc<Self>) {
@@ -393,7 +393,7 @@ fn a_waker_that_panics_keeps_no_other_member_from_being_woken() {
 }
 
 #[test]
-fn terms_are_what_is_ambient() {
+fn ambient_with_sets_deadline_and_criticality() {
     let deadline = Some(Deadline::after(Duration::from_secs(1)));
     let terms = Ambient::new(deadline, Criticality::Sheddable);
     assert_eq!(terms.with(Ambient::current), terms);
@@ -403,7 +403,7 @@ fn terms_are_what_is_ambient() {
 }
 
 #[test]
-fn those_who_have_left_in_any_order_are_not_woken_and_all_others_are() {
+fn publish_wakes_exactly_the_remaining_members() {
     for order in orders(vec![0, 1, 2, 3]) {
         for leave in 0..=order.len() {
             let (relay, driver) = relay(());
@@ -426,7 +426,7 @@ fn those_who_have_left_in_any_order_are_not_woken_and_all_others_are() {
 }
 
 #[test]
-fn a_place_that_is_taken_again_has_nothing_of_its_former_holder() {
+fn reused_member_id_keeps_nothing_of_its_former_member() {
     let (relay, driver) = relay(());
     let tasks = [(); 3].map(|()| Task::new());
     assert!(poll(&relay, driver, 0, &Task::new(), pending).is_pending());
@@ -510,14 +510,14 @@ fn wakers_are_dropped_with_no_lock_held() {
 }
 
 #[test]
-fn the_work_is_dropped_with_no_lock_held() {
+fn work_is_dropped_with_no_lock_held() {
     let (relay, place, looks) = watched();
     assert!(relay.get().unwrap().leave(place));
     assert_eq!(looks.times(), 1);
 }
 
 #[test]
-fn one_who_waits_alone_costs_no_allocation() {
+fn lone_member_does_not_allocate() {
     let waker = Waker::from(Task::new());
     let cx = &mut Context::from_waker(&waker);
     let counted = allocation_counter::measure(|| {
@@ -611,7 +611,7 @@ fn watched() -> (Arc<OnceLock<Relay<Looks>>>, MemberId, Looks) {
 }
 
 #[test]
-fn whoever_is_alone_ends_the_work_and_the_relay_begins_again() {
+fn lone_driver_finishes_and_the_relay_is_reused() {
     let (mut relay, place) = relay(1);
     let task = Task::new();
     let mut turn = turn(&relay, place, &task);
@@ -641,7 +641,7 @@ fn whoever_is_alone_ends_the_work_and_the_relay_begins_again() {
 }
 
 #[test]
-fn an_end_that_others_wait_for_is_told_when_the_turn_is_over() {
+fn other_members_are_woken_when_the_last_driver_is_dropped() {
     let (mut relay, place) = relay(Arc::new(()));
     let (late, waiting) = (member(&relay), Task::new());
     let mut turn = turn(&relay, place, &Task::new());
@@ -657,7 +657,7 @@ fn an_end_that_others_wait_for_is_told_when_the_turn_is_over() {
 }
 
 #[test]
-fn what_a_crowd_has_left_is_not_used_again() {
+fn relay_of_several_members_is_not_reused() {
     let (mut relay, place) = relay(());
     assert!(!relay.leave(member(&relay)));
     let mut turn = turn(&relay, place, &Task::new());
@@ -667,7 +667,7 @@ fn what_a_crowd_has_left_is_not_used_again() {
 }
 
 #[test]
-fn a_waker_that_was_left_is_not_used_again() {
+fn waker_of_a_former_member_is_not_used() {
     let (mut relay, place) = relay(());
     let (task, other) = (Task::new(), member(&relay));
     assert!(poll(&relay, other, 0, &Task::new(), pending).is_pending());
@@ -684,7 +684,7 @@ fn a_waker_that_was_left_is_not_used_again() {
 }
 
 #[test]
-fn a_relay_that_is_not_over_does_not_begin_again() {
+fn unfinished_relay_cannot_be_reused() {
     let (mut relay, place) = relay(());
     assert!(relay.reuse(terms(None)).is_none());
     assert!(poll(&relay, place, 0, &Task::new(), |(), _| Driven::Done).is_ready());

@@ -1,11 +1,11 @@
-//! The relay against a naive one, step by step, also while the work is being driven.
+//! The relay against a naive model, step by step, also while the work is being driven.
 //!
-//! A member *waits* from a poll that was pending to its next poll, and *sleeps* while it waits and
-//! its task has not been woken since. What must hold whenever the work lies in its slot:
+//! A member *waits* from a pending poll to its next poll. It *sleeps* while it waits and its task has
+//! not been woken since. Whenever the work lies in its slot, this must hold:
 //!
-//! - if it has been woken and somebody sleeps, then two tasks are awake that have a member waiting:
-//!   either of them may never be polled again and the other still drives the work;
-//! - if it has ended, or there is news, nobody sleeps who does not know it.
+//! - If the work is woken and a member sleeps, two tasks with a waiting member are awake. Either of
+//!   them may never be polled again, and the other still drives the work.
+//! - If the work has ended or published a result, no member sleeps that does not know it.
 
 #![expect(
     clippy::indexing_slicing,
@@ -35,7 +35,7 @@ const TASKS: usize = 4;
 
 #[derive(Clone, Debug)]
 enum Step {
-    /// Somebody joins, with a deadline in so many seconds.
+    /// A member joins, with a deadline in this many seconds.
     Enter(usize, Option<u64>, usize),
     Leave(Index),
     /// A member is polled. If it drives the work, these steps are made meanwhile.
@@ -219,7 +219,7 @@ impl World {
         }
     }
 
-    /// The terms of whoever is a member now.
+    /// The ambient values of the present members.
     fn terms(&self) -> Ambient {
         let model = self.model.borrow();
         let deadlines = || model.members.iter().map(|member| member.deadline);
@@ -297,7 +297,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
     #[test]
-    fn whoever_waits_is_told_whatever_the_others_do(steps in steps()) {
+    fn every_waiting_member_sees_the_end_in_random_runs(steps in steps()) {
         let world = World::new();
         for step in &steps {
             world.step(step, None);

@@ -1,4 +1,4 @@
-//! The relay over time: who is woken when those that were do not come, and whom it lets down.
+//! The watchdog of the relay, over time.
 
 #![expect(
     clippy::panic,
@@ -101,7 +101,7 @@ const fn ms(millis: u64) -> Duration {
 }
 
 #[tokio::test(start_paused = true)]
-async fn when_those_that_were_woken_do_not_come_all_others_are_woken_once() {
+async fn watchdog_wakes_all_others_once_after_ten_ms() {
     let crowd = Crowd::of(6);
     crowd.ring();
     assert_eq!(crowd.woken(), [1, 0, 0, 0, 0, 1]);
@@ -122,7 +122,7 @@ async fn when_those_that_were_woken_do_not_come_all_others_are_woken_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn when_one_of_them_comes_nobody_else_is_woken() {
+async fn watchdog_stays_silent_if_a_woken_member_drives() {
     for comes in [0, 5] {
         let crowd = Crowd::of(6);
         for _ in 0..10 {
@@ -137,7 +137,7 @@ async fn when_one_of_them_comes_nobody_else_is_woken() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_ring_has_its_own_ten_ms() {
+async fn each_wake_up_has_its_own_ten_ms() {
     let crowd = Crowd::of(6);
     crowd.ring();
     sleep(ms(9)).await;
@@ -151,7 +151,7 @@ async fn each_ring_has_its_own_ten_ms() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_two_wait_or_all_in_one_task_there_is_nobody_else_to_be_woken() {
+async fn watchdog_is_not_armed_for_two_members_or_a_single_task() {
     let crowd = Crowd::of(2);
     crowd.ring();
     sleep(ms(20)).await;
@@ -170,7 +170,7 @@ async fn where_two_wait_or_all_in_one_task_there_is_nobody_else_to_be_woken() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_timer_is_gone_with_what_it_is_for() {
+async fn watchdog_timer_is_dropped_with_the_relay() {
     let crowd = Crowd::of(6);
     crowd.ring();
     let (host, tasks) = (Arc::downgrade(&crowd.host), crowd.members);
@@ -181,7 +181,7 @@ async fn the_timer_is_gone_with_what_it_is_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn work_that_is_done_meanwhile_rouses_nobody() {
+async fn watchdog_stays_silent_after_the_end() {
     let crowd = Crowd::of(6);
     crowd.ring();
     crowd.poll(0, Driven::Done);
@@ -192,7 +192,7 @@ async fn work_that_is_done_meanwhile_rouses_nobody() {
 
 /// Under the lock it would never end.
 #[tokio::test(start_paused = true)]
-async fn those_who_are_roused_are_woken_with_no_lock_held() {
+async fn watchdog_wakes_with_no_lock_held() {
     struct Looks(Arc<Host>, AtomicUsize);
     impl Wake for Looks {
         fn wake(self: Arc<Self>) {
@@ -212,7 +212,7 @@ async fn those_who_are_roused_are_woken_with_no_lock_held() {
 }
 
 #[test]
-fn without_a_runtime_or_its_timers_nobody_is_roused() {
+fn watchdog_needs_a_runtime_with_timers() {
     for runtime in [None, Some(tokio::runtime::Builder::new_current_thread().build().unwrap())] {
         let _entered = runtime.as_ref().map(tokio::runtime::Runtime::enter);
         let crowd = Crowd::of(6);
@@ -225,7 +225,7 @@ fn without_a_runtime_or_its_timers_nobody_is_roused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn once_a_member_has_waited_in_vain_until_its_deadline_nobody_joins_in_time() {
+async fn join_in_time_is_closed_after_a_member_waited_in_vain() {
     let at = |millis| terms(Some(Deadline::after(ms(millis))));
     let member = |relay: &Relay<()>, terms| match relay.join_in_time(terms) {
         Join::Member(place) => place,
@@ -274,7 +274,7 @@ impl Crowd {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_waker_that_panics_when_it_is_rung_does_not_keep_the_others_from_being_roused() {
+async fn panicking_waker_of_a_driver_does_not_stop_the_watchdog() {
     for culprit in [0, 5] {
         let crowd = Crowd::of(6);
         crowd.sabotage(culprit);
@@ -285,7 +285,7 @@ async fn a_waker_that_panics_when_it_is_rung_does_not_keep_the_others_from_being
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_waker_that_panics_when_all_are_roused_takes_no_other_timer_with_it() {
+async fn panicking_waker_in_the_watchdog_stops_no_other_timer() {
     let crowd = Crowd::of(6);
     crowd.sabotage(2);
     crowd.ring();

@@ -1,4 +1,4 @@
-//! What makes requests the same, and how a response is shared, in the mode without a protocol.
+//! Keys, sharing and lifetimes in the mode `Plain`.
 
 use std::{sync::Arc, thread, time::Duration};
 
@@ -6,7 +6,7 @@ use buttress_core::{Age, ByteBudget, Expire, KeyOf, Lifetime, Plain, Progress, R
 use tokio::time::Instant;
 
 #[test]
-fn an_allowance_gives_what_is_left_and_never_more() {
+fn byte_budget_never_gives_more_than_is_left() {
     let allowance = ByteBudget::new(10);
     assert!(allowance.try_take(7));
     assert!(!allowance.try_take(4));
@@ -20,7 +20,7 @@ fn an_allowance_gives_what_is_left_and_never_more() {
 }
 
 #[test]
-fn threads_together_take_no_more_than_there_is() {
+fn threads_never_take_more_than_the_byte_budget() {
     let allowance = ByteBudget::new(1_000);
     let taken: usize = thread::scope(|scope| {
         let take = || (0..1_000).filter(|_| allowance.try_take(3)).count() * 3;
@@ -32,7 +32,7 @@ fn threads_together_take_no_more_than_there_is() {
 }
 
 #[test]
-fn threads_that_give_back_what_they_took_leave_all_of_it() {
+fn byte_budget_is_whole_after_all_threads_gave_back() {
     let allowance = ByteBudget::new(10);
     thread::scope(|scope| {
         for _ in 0..4 {
@@ -50,7 +50,7 @@ fn threads_that_give_back_what_they_took_leave_all_of_it() {
 }
 
 #[test]
-fn a_request_is_its_own_key_or_has_that_of_a_closure() {
+fn key_is_the_request_or_the_result_of_a_closure() {
     assert_eq!(Plain.key(&"same"), Some("same"));
     let even = |request: &u32| request.is_multiple_of(2).then_some(*request / 2);
     assert_eq!(even.key(&8), Some(4));
@@ -60,7 +60,7 @@ fn a_request_is_its_own_key_or_has_that_of_a_closure() {
 }
 
 #[test]
-fn a_response_is_shared_whole_and_holds_nothing_of_the_allowance() {
+fn plain_response_is_complete_and_takes_no_bytes() {
     let allowance = Arc::new(ByteBudget::new(0));
     let shared = Plain.share(String::from("one"), &allowance).unwrap();
     let age = Age::new(Duration::ZERO, Instant::now());
@@ -74,7 +74,7 @@ fn a_response_is_shared_whole_and_holds_nothing_of_the_allowance() {
 }
 
 #[test]
-fn a_response_that_has_no_say_is_kept_for_as_long_as_was_asked() {
+fn plain_response_has_the_lifetime_of_the_layer() {
     let asked = Lifetime::new(Duration::from_secs(1));
     let lifetime = |asked| Expire::<u32, u32>::lifetime(&Plain, &(), &7, asked);
     assert_eq!(lifetime(Some(asked)), Some(asked));

@@ -1,4 +1,4 @@
-//! A wait that is counted in ticks.
+//! The timer that counts a wait in ticks.
 
 use std::{
     sync::{
@@ -16,7 +16,7 @@ use tokio::{
 };
 
 #[tokio::test(start_paused = true)]
-async fn a_tick_passes_after_each_period() {
+async fn tick_passes_after_each_period() {
     let mut ticks = TickTimer::new(MS);
     let task = Arc::<Task>::default();
     for _ in 0..3 {
@@ -28,7 +28,7 @@ async fn a_tick_passes_after_each_period() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_tick_passes_however_late_the_runtime_is() {
+async fn late_runtime_passes_a_single_tick() {
     let mut ticks = TickTimer::new(MS);
     let task = Arc::<Task>::default();
     assert_eq!(task.poll(&mut ticks), Poll::Pending);
@@ -38,7 +38,7 @@ async fn one_tick_passes_however_late_the_runtime_is() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_timer_that_was_stopped_begins_with_a_whole_tick() {
+async fn stopped_timer_starts_with_a_whole_tick() {
     let mut ticks = TickTimer::new(2 * MS);
     let task = Arc::<Task>::default();
     assert_eq!(task.poll(&mut ticks), Poll::Pending);
@@ -52,7 +52,7 @@ async fn a_timer_that_was_stopped_begins_with_a_whole_tick() {
 }
 
 #[test]
-fn a_tick_without_a_timer_is_one_turn_of_the_task() {
+fn tick_without_a_timer_is_a_turn_of_the_task() {
     let turns = || {
         let mut ticks = TickTimer::new(MS);
         let task = Arc::<Task>::default();

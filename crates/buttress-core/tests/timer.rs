@@ -16,7 +16,7 @@ use tokio::time::advance;
 const MS: Duration = Duration::from_millis(1);
 
 #[tokio::test(start_paused = true)]
-async fn a_timer_is_ready_from_its_deadline_on_and_not_before() {
+async fn timer_is_ready_from_its_deadline_on() {
     let (timers, mut timer) = (Timers::default(), Timer::new());
     let deadline = Deadline::after(10 * MS);
     assert!(poll(&mut timer, deadline, &timers).is_pending());
@@ -28,13 +28,13 @@ async fn a_timer_is_ready_from_its_deadline_on_and_not_before() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deadline_that_has_passed_is_ready_at_the_first_poll() {
+async fn timer_is_ready_at_the_first_poll_after_the_deadline() {
     let timers = Timers::default();
     assert!(poll(&mut Timer::new(), Deadline::after(Duration::ZERO), &timers).is_ready());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_timer_wakes_the_task_that_polled_last() {
+async fn timer_wakes_the_last_polling_task() {
     let (timers, mut timer) = (Timers::default(), Timer::new());
     let deadline = Deadline::after(10 * MS);
     let [first, last] = [(), ()].map(|()| Arc::new(Woken::default()));
@@ -49,7 +49,7 @@ async fn a_timer_wakes_the_task_that_polled_last() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn deadlines_in_any_order_pass_when_they_should() {
+async fn deadlines_in_any_order_pass_on_time() {
     let timers = Timers::default();
     let mut calls: Vec<_> =
         (1..=100).rev().map(|ms| (Timer::new(), Deadline::after(ms * MS))).collect();
@@ -65,7 +65,7 @@ async fn deadlines_in_any_order_pass_when_they_should() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_timer_that_is_dropped_or_disarmed_leaves_the_queue_and_never_fires() {
+async fn dropped_or_disarmed_timer_leaves_the_queue() {
     let timers = Timers::default();
     let deadline = Deadline::after(MS);
     let [mut dropped, mut disarmed] = [Timer::new(), Timer::new()];
@@ -81,14 +81,14 @@ async fn a_timer_that_is_dropped_or_disarmed_leaves_the_queue_and_never_fires() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_timer_that_was_never_polled_is_in_no_queue() {
+async fn unpolled_timer_is_in_no_queue() {
     let timers = Timers::default();
     let _timer = Timer::new();
     assert_eq!(timers.pending(), 0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_waker_that_panics_keeps_no_other_deadline_from_passing() {
+async fn panicking_waker_does_not_stop_other_deadlines() {
     let timers = Timers::default();
     let whole = Arc::new(Woken::default());
     let (broken, waker) = (Waker::from(Arc::new(Broken)), Waker::from(Arc::clone(&whole)));
@@ -109,7 +109,7 @@ async fn a_waker_that_panics_keeps_no_other_deadline_from_passing() {
 }
 
 #[test]
-fn all_wakers_are_woken_before_the_panic_of_one_goes_on() {
+fn wake_all_wakes_all_before_it_resumes_a_panic() {
     let whole = Arc::new(Woken::default());
     let wakers = || {
         let broken = || Waker::from(Arc::new(Broken));

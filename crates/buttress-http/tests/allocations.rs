@@ -1,4 +1,4 @@
-//! What it costs to be able to send a request again, to know it again, and to share a response.
+//! The allocations of copied requests, keys and shared responses.
 #![expect(clippy::unwrap_used, reason = "the helpers of a test panic as the test would")]
 
 use std::{
@@ -39,14 +39,14 @@ fn many_calls_at_once_are_copied_without_an_allocation() {
 }
 
 #[test]
-fn a_body_in_memory_is_copied_without_an_allocation_once_it_is_shared() {
+fn shared_body_in_memory_is_copied_without_an_allocation() {
     let body = Bytes::from(vec![b'x'; 100]);
     let shared = body.clone();
     assert_eq!(allocations(|| get().body(Full::new(shared.clone())).unwrap()), 0);
 }
 
 #[test]
-fn a_key_is_one_allocation_of_its_own_length() {
+fn key_is_a_single_allocation_of_its_length() {
     let request = get().body(Empty::<Bytes>::new()).unwrap();
     drop(Http::new().key(&request));
     let measured = measure(|| drop(Http::new().key(&request)));
@@ -55,7 +55,7 @@ fn a_key_is_one_allocation_of_its_own_length() {
 }
 
 #[test]
-fn an_extension_or_an_address_nobody_shares_yet_costs_what_a_clone_of_it_costs() {
+fn unshared_extension_or_uri_costs_its_clone() {
     let unshared = || Uri::try_from("/path?query".to_owned()).unwrap();
     let request = || Request::get(unshared()).body(Empty::<Bytes>::new()).unwrap();
     let clone = unshared();
@@ -69,7 +69,7 @@ fn an_extension_or_an_address_nobody_shares_yet_costs_what_a_clone_of_it_costs()
 }
 
 #[test]
-fn a_streamed_body_costs_a_box_and_a_place_for_its_tape() {
+fn streamed_body_costs_a_box_and_a_recording_slot() {
     let stream = || Full::new(Bytes::from_static(b"stream")).map_err(BoxError::from).boxed_unsync();
     let request = || get().body::<UnsyncBoxBody<Bytes, _>>(stream()).unwrap();
     assert_eq!(allocations(request), 2);
@@ -95,7 +95,7 @@ fn frames_cost_no_allocation_but_for_their_list() {
 }
 
 #[test]
-fn another_caller_costs_a_copy_of_the_headers() {
+fn further_caller_costs_a_copy_of_the_headers() {
     let mut response = response(1);
     response.headers_mut().insert("etag", HeaderValue::from_static("one"));
     let shared = share(response);
@@ -106,7 +106,7 @@ fn another_caller_costs_a_copy_of_the_headers() {
 }
 
 #[test]
-fn a_kept_response_takes_five_allocations_and_no_more_bytes_than_it_weighs() {
+fn cached_response_takes_five_allocations_and_its_weight() {
     let mut response = response(3);
     response.headers_mut().insert("etag", HeaderValue::from_static("one"));
     response.headers_mut().insert("x-served-by", HeaderValue::from_static("somebody"));

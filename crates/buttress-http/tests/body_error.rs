@@ -1,4 +1,4 @@
-//! What the error of a body says after it has passed many layers.
+//! The error of a body after many layers.
 #![cfg(all(feature = "axum", feature = "reqwest", feature = "tonic"))]
 #![expect(clippy::unwrap_used, reason = "the helpers of a test panic as the test would")]
 
@@ -96,7 +96,7 @@ fn admitted(body: reqwest::Body) -> reqwest::Response {
 }
 
 #[tokio::test]
-async fn ten_layers_around_reqwest_say_once_that_the_body_failed() {
+async fn ten_layers_around_reqwest_wrap_a_body_error_once() {
     let told = chain(admitted(of_reqwest(reset())).chunk().await.unwrap_err());
     assert_eq!(count(&told, REQWEST), 1, "{told:?}");
     assert_eq!(count(&told, "connection reset"), 1, "{told:?}");
@@ -106,7 +106,7 @@ async fn ten_layers_around_reqwest_say_once_that_the_body_failed() {
 }
 
 #[tokio::test]
-async fn a_request_of_reqwest_that_ten_layers_record_says_once_that_its_body_failed() {
+async fn ten_recording_layers_wrap_a_reqwest_body_error_once() {
     let mut request = reqwest::Request::new(http::Method::PUT, "http://host/".parse().unwrap());
     *request.body_mut() = Some(of_reqwest(reset()));
     let mut kept = Vec::new();
@@ -123,7 +123,7 @@ async fn a_request_of_reqwest_that_ten_layers_record_says_once_that_its_body_fai
 }
 
 #[tokio::test]
-async fn ten_layers_that_share_a_body_of_reqwest_say_once_that_it_failed() {
+async fn ten_sharing_layers_wrap_a_reqwest_body_error_once() {
     let mut response = reqwest::Response::from(http::Response::new(of_reqwest(reset())));
     let allowance = Arc::new(ByteBudget::new(1 << 20));
     for _ in 0..LAYERS {
@@ -136,7 +136,7 @@ async fn ten_layers_that_share_a_body_of_reqwest_say_once_that_it_failed() {
 }
 
 #[tokio::test]
-async fn ten_layers_around_axum_say_once_what_failed() {
+async fn ten_layers_around_axum_wrap_an_error_once() {
     let mut body = axum_core::body::Body::new(failing(reset()));
     let mut kept = Vec::new();
     for _ in 0..LAYERS {
@@ -151,7 +151,7 @@ async fn ten_layers_around_axum_say_once_what_failed() {
 }
 
 #[tokio::test]
-async fn a_status_in_a_body_of_tonic_stays_the_only_one() {
+async fn tonic_body_status_stays_single() {
     let mut body = tonic::body::Body::new(failing(tonic::Status::data_loss("torn")));
     for _ in 0..LAYERS {
         let (recorded, _saved) = body.save(1 << 16);
@@ -165,7 +165,7 @@ async fn a_status_in_a_body_of_tonic_stays_the_only_one() {
 }
 
 #[tokio::test]
-async fn a_request_whose_body_is_watched_by_many_layers_says_its_error_once() {
+async fn many_watching_layers_wrap_a_body_error_once() {
     let mut request = reqwest::Request::new(http::Method::PUT, "http://host/".parse().unwrap());
     *request.body_mut() = Some(of_reqwest(reset()));
     for _ in 0..LAYERS {

@@ -1,4 +1,4 @@
-//! What an outcome means.
+//! The verdicts on outcomes.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
@@ -13,9 +13,8 @@ use http::{Request, Response};
 
 type Outcome<'a, E = BoxError> = Result<&'a Response<()>, &'a E>;
 
-/// RB-23.
 #[test]
-fn a_status_says_whether_to_try_again() {
+fn status_decides_the_verdict() {
     for (status, verdict) in [
         (100, Success),
         (200, Success),
@@ -46,9 +45,8 @@ fn a_status_says_whether_to_try_again() {
     }
 }
 
-/// PB-09.
 #[test]
-fn a_hint_is_read_from_429_and_503_only() {
+fn retry_after_is_read_from_429_and_503_only() {
     let after = |status| of_response(&response(status, &[("retry-after", "3")]));
     let hinted = Throttled(Some(RetryHint::After(Duration::from_secs(3))));
     assert_eq!(after(429), hinted);
@@ -61,13 +59,13 @@ fn a_hint_is_read_from_429_and_503_only() {
 }
 
 #[test]
-fn a_malformed_hint_is_no_hint() {
+fn malformed_retry_after_is_ignored() {
     assert_eq!(of_response(&response(429, &[("retry-after", "9e99")])), Throttled(None));
     assert_eq!(of_response(&response(503, &[("retry-after", "9e99")])), Transient);
 }
 
 #[test]
-fn grpc_is_judged_by_its_status_in_the_head() {
+fn grpc_verdict_follows_the_status_in_the_head() {
     let never = Throttled(Some(RetryHint::Never));
     let after = Throttled(Some(RetryHint::Exactly(Duration::from_millis(25))));
     for (code, pushback, verdict) in [
@@ -96,12 +94,12 @@ fn grpc_is_judged_by_its_status_in_the_head() {
 }
 
 #[test]
-fn a_grpc_response_with_messages_is_handed_on() {
+fn grpc_response_with_messages_is_a_success() {
     assert_eq!(of_grpc(&response(200, &[("content-type", "application/grpc")])), Success);
 }
 
 #[test]
-fn an_intermediary_that_knows_no_grpc_is_understood() {
+fn status_of_an_intermediary_without_grpc_is_mapped() {
     for (status, verdict) in [
         (400, Permanent),
         (401, Permanent),
@@ -121,7 +119,7 @@ fn an_intermediary_that_knows_no_grpc_is_understood() {
 }
 
 #[test]
-fn a_grpc_answer_is_a_status_of_the_service_itself() {
+fn grpc_answer_is_a_status_of_the_service_itself() {
     let grpc = ("content-type", "application/grpc+proto");
     for (status, fields, answered) in [
         (200, &[grpc, ("grpc-status", "14")][..], true),
@@ -144,7 +142,7 @@ fn a_grpc_answer_is_a_status_of_the_service_itself() {
 }
 
 #[test]
-fn a_response_that_a_layer_made_is_no_answer_of_the_service() {
+fn response_made_by_a_layer_is_no_answer() {
     let why = Rejection::new(Reason::Overloaded, Origin::new("throttle"));
     let mut rejected =
         response(200, &[("content-type", "application/grpc"), ("grpc-status", "14")]);
@@ -155,7 +153,7 @@ fn a_response_that_a_layer_made_is_no_answer_of_the_service() {
 }
 
 #[test]
-fn a_verdict_of_the_users_does_not_change_what_an_answer_is() {
+fn user_classifier_does_not_change_is_answer() {
     let judge = By(|_: Result<&Response<()>, &BoxError>| Transient);
     let (http, request) = (Http::new(), grpc_request());
     let seed = Judge::<_, _, Response<()>, BoxError>::seed(&judge, &http, &request);
@@ -170,7 +168,7 @@ fn a_verdict_of_the_users_does_not_change_what_an_answer_is() {
 }
 
 #[test]
-fn a_rejection_counts_before_status_and_error() {
+fn rejection_takes_precedence_over_status_and_error() {
     let rejection =
         Rejection::new(Reason::Overloaded, Origin::new("throttle")).after(Duration::from_millis(7));
     let delay = Some(Duration::from_millis(7));
@@ -186,7 +184,7 @@ fn a_rejection_counts_before_status_and_error() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_attempts_timeout_is_the_services_failure_while_time_is_left() {
+async fn attempt_timeout_is_timed_out_while_time_is_left() {
     let inner = Deadline::after(Duration::from_millis(10));
     let rejection =
         Rejection::new(Reason::DeadlineExceeded, Origin::new("deadline")).enforcing(inner);
@@ -199,7 +197,7 @@ async fn an_attempts_timeout_is_the_services_failure_while_time_is_left() {
 }
 
 #[test]
-fn an_error_of_the_transport_is_transient() {
+fn transport_error_is_transient() {
     for kind in [
         io::ErrorKind::ConnectionReset,
         io::ErrorKind::BrokenPipe,
@@ -214,26 +212,26 @@ fn an_error_of_the_transport_is_transient() {
 }
 
 #[test]
-fn a_misuse_is_permanent() {
+fn client_misuse_is_permanent() {
     assert_eq!(of_error(&io::Error::from(io::ErrorKind::InvalidInput)), Permanent);
     assert_eq!(of_error(&io::Error::from(io::ErrorKind::Unsupported)), Permanent);
 }
 
 #[test]
-fn an_error_of_a_type_nobody_knows_is_permanent_until_it_is_boxed() {
+fn error_of_an_unknown_type_is_permanent_unless_boxed() {
     assert_eq!(of_error(&Wrapped("opaque".into())), Permanent);
     assert_eq!(of_error(&BoxError::from(Wrapped("opaque".into()))), Transient);
 }
 
 #[test]
-fn an_error_that_is_its_own_source_is_harmless() {
+fn error_that_is_its_own_source_ends_the_walk() {
     assert!(!never_processed(&Endless));
     assert_eq!(of_error(&BoxError::from(Endless)), Transient);
 }
 
 #[cfg(feature = "tonic")]
 #[test]
-fn a_status_of_tonic_is_judged_by_what_caused_it() {
+fn tonic_status_is_judged_by_its_source() {
     use tonic::{Code, ConnectError, Status};
 
     assert_eq!(of_error(&Status::unavailable("elsewhere")), Transient);

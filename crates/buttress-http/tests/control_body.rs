@@ -1,4 +1,4 @@
-//! The body that keeps a layer's guard.
+//! The body that holds a layer's guard.
 #![expect(clippy::unwrap_used, reason = "the helpers of a test panic as the test would")]
 
 mod scripted;
@@ -65,7 +65,7 @@ async fn an_http_body_is_cut_with_the_rejection_as_its_error() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_frame_that_is_there_when_the_time_is_up_is_handed_on() {
+async fn frame_ready_at_the_deadline_is_passed_on() {
     let script = Script::new([Wait(SECOND), Data("a"), Data("b"), Wait(SECOND)]);
     let mut body = ControlBody::new(Protocol::Http, script, Some(Cut::after(SECOND)));
     assert_eq!(data(&mut body).await, "a");
@@ -139,7 +139,7 @@ async fn an_end_and_an_error_after_the_deadline_pass_unchanged() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_nested_bodies_the_inner_one_says_that_the_deadline_has_passed() {
+async fn inner_of_nested_bodies_reports_the_deadline() {
     struct Never;
     impl Guard for Never {
         fn poll_stop(&mut self, _: &mut Context<'_>) -> Poll<Rejection> {

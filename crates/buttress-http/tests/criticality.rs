@@ -15,7 +15,7 @@ fn a_request_that_says_nothing_has_no_criticality() {
 }
 
 #[test]
-fn the_header_says_it_in_letters_of_either_case() {
+fn criticality_header_is_read_in_upper_and_lower_case() {
     for (value, criticality) in [
         ("sheddable", Sheddable),
         ("Sheddable-Plus", SheddablePlus),
@@ -27,7 +27,7 @@ fn the_header_says_it_in_letters_of_either_case() {
 }
 
 #[test]
-fn what_cannot_be_read_is_ignored_and_of_several_the_lowest_counts() {
+fn unreadable_criticality_is_ignored_and_the_lowest_counts() {
     for value in ["", "high", "critical plus", "sheddable,critical", "3"] {
         assert_eq!(Http::new().criticality(&said(&[value])), None, "{value:?}");
     }
@@ -48,7 +48,7 @@ fn the_extension_comes_before_the_header_whichever_is_lower() {
 }
 
 #[test]
-fn at_the_edge_the_header_is_not_believed_and_the_extension_is() {
+fn ignored_header_does_not_hide_the_extension() {
     let edge = Http::new().ignore_criticality_header();
     let mut request = said(&["critical-plus"]);
     assert_eq!(edge.criticality(&request), None);
@@ -57,14 +57,14 @@ fn at_the_edge_the_header_is_not_believed_and_the_extension_is() {
 }
 
 #[test]
-fn at_the_edge_a_mark_takes_the_place_of_what_was_not_believed() {
+fn ignored_header_is_overwritten_by_the_criticality() {
     let mut request = said(&["critical-plus"]);
     Http::new().ignore_criticality_header().set_criticality(&mut request, Critical);
     assert_eq!(values(&request, &USUAL), ["critical"]);
 }
 
 #[test]
-fn a_mark_is_written_unless_the_header_says_the_same() {
+fn criticality_is_written_unless_the_header_states_it() {
     for (there, mark, after) in [
         (&[][..], Sheddable, &["sheddable"][..]),
         (&[], CriticalPlus, &["critical-plus"]),
@@ -95,7 +95,7 @@ fn critical_is_written_only_in_place_of_another() {
 }
 
 #[test]
-fn a_mark_goes_into_the_header_and_nowhere_else() {
+fn criticality_is_written_into_the_header_only() {
     let mut request = said(&[]);
     Http::new().deadline_in_extensions().set_criticality(&mut request, Sheddable);
     assert!(request.extensions().is_empty());
@@ -114,7 +114,7 @@ fn a_chosen_header_takes_the_place_of_the_usual_one() {
 }
 
 #[test]
-fn plain_requests_carry_none() {
+fn plain_requests_carry_no_criticality() {
     let mut request = 7_u32;
     Plain.set_criticality(&mut request, Sheddable);
     assert_eq!(request, 7);

@@ -1,4 +1,4 @@
-//! How long a response may be kept.
+//! The lifetimes of responses.
 #![expect(clippy::unwrap_used, reason = "the helpers of a test panic as the test would")]
 #![expect(clippy::disallowed_methods, reason = "dates in headers are compared with the wall clock")]
 
@@ -20,7 +20,7 @@ const ASKED: Lifetime = {
 };
 
 #[test]
-fn a_response_that_says_nothing_is_kept_as_asked() {
+fn silent_response_has_the_lifetime_of_the_layer() {
     for status in [200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 501] {
         assert_eq!(asked(of(status)), Some(ASKED), "{status}");
         assert_eq!(unasked(of(status)), NEVER, "{status}");
@@ -31,9 +31,8 @@ fn a_response_that_says_nothing_is_kept_as_asked() {
     assert_eq!(unasked(modified), NEVER);
 }
 
-/// CA-03.
 #[test]
-fn a_failure_that_may_pass_is_never_kept() {
+fn failure_that_may_pass_is_never_cached() {
     for status in [400, 401, 403, 408, 409, 425, 429, 500, 502, 503, 504] {
         assert_eq!(asked(of(status)), NEVER, "{status}");
         assert_eq!(asked(cache_control("max-age=60").status(status)), NEVER, "{status}");
@@ -47,7 +46,7 @@ fn a_failure_that_may_pass_is_never_kept() {
 }
 
 #[test]
-fn a_response_that_says_how_long_is_believed() {
+fn stated_lifetime_is_used() {
     for (line, fresh) in [
         ("max-age=60", 60),
         ("public, Max-Age=\"60\"", 60),
@@ -67,14 +66,14 @@ fn a_response_that_says_how_long_is_believed() {
 }
 
 #[test]
-fn what_a_shared_cache_is_told_comes_first() {
+fn s_maxage_takes_precedence() {
     assert_eq!(unasked(cache_control("max-age=60, s-maxage=5")), Some(told(5)));
     assert_eq!(unasked(cache_control("s-maxage=120, max-age=60")), Some(told(120)));
     assert_eq!(asked(cache_control("s-maxage=x, max-age=60")), NEVER);
 }
 
 #[test]
-fn a_time_that_cannot_be_read_is_no_time() {
+fn malformed_max_age_is_zero() {
     for line in
         ["max-age=x", "max-age", "max-age=-1", "max-age=1.5", "max-age = 60", "max-age=60;x"]
     {
@@ -104,7 +103,7 @@ fn an_expiry_counts_from_the_responses_own_date() {
 }
 
 #[test]
-fn what_has_passed_of_its_time_is_gone() {
+fn age_is_subtracted_from_the_lifetime() {
     let response = |age| cache_control("max-age=60").header("age", age);
     let expected = counts!(Lifetime { fresh: secs(50), age: secs(10), ..told(0) });
     assert_eq!(unasked(response("10")), Some(expected));
@@ -153,7 +152,7 @@ fn a_response_that_came_in_stale_has_less_of_its_windows_left() {
 }
 
 #[test]
-fn what_must_be_revalidated_is_never_given_out_stale() {
+fn response_with_must_revalidate_is_never_served_stale() {
     for line in [
         "must-revalidate, max-age=60",
         "max-age=60, Proxy-Revalidate",
@@ -181,7 +180,7 @@ fn the_delay_of_a_response_counts_as_age() {
 }
 
 #[test]
-fn what_is_for_one_client_is_never_kept() {
+fn response_for_one_client_is_never_cached() {
     for (name, value) in [
         ("cache-control", "private"),
         ("cache-control", "PRIVATE=\"x-a, x-b\""),
@@ -211,7 +210,7 @@ fn what_is_for_one_client_is_never_kept() {
 }
 
 #[test]
-fn a_response_to_credentials_is_kept_if_it_says_that_it_may() {
+fn response_to_credentials_is_cached_only_if_it_permits() {
     let request = || Request::get("/").header("authorization", "Basic YTpi");
     let kept = |line| lifetime(&Http::new(), request(), cache_control(line), Some(ASKED));
     for line in ["max-age=60", "stale-if-error=60", "Public=x, max-age=60", "public; max-age=60"] {
@@ -225,7 +224,7 @@ fn a_response_to_credentials_is_kept_if_it_says_that_it_may() {
 }
 
 #[test]
-fn a_request_may_forbid_that_its_response_is_kept() {
+fn request_can_forbid_caching() {
     for line in ["no-store", "max-stale, No-Store", "x; no-store"] {
         let request = Request::get("/").header("cache-control", line);
         let response = cache_control("public, max-age=60");
@@ -234,7 +233,7 @@ fn a_request_may_forbid_that_its_response_is_kept() {
 }
 
 #[test]
-fn what_a_layer_or_a_stream_of_messages_answered_is_never_kept() {
+fn rejections_and_grpc_responses_are_never_cached() {
     let rejection = Rejection::new(Reason::Overloaded, Origin::new("throttle"));
     let rejected = cache_control("max-age=60").extension(rejection);
     assert_eq!(asked(rejected), NEVER);

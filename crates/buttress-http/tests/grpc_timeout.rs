@@ -1,4 +1,4 @@
-//! `grpc-timeout`, read and written.
+//! Parsing and encoding of `grpc-timeout`.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ fn every_unit_is_understood_and_its_case_matters() {
 }
 
 #[test]
-fn anything_else_is_no_timeout() {
+fn malformed_timeout_is_rejected() {
     for value in [
         "",
         "S",
@@ -69,7 +69,7 @@ fn the_finest_unit_of_eight_digits_is_chosen_and_the_rest_is_cut_off() {
 
 proptest! {
     #[test]
-    fn what_is_announced_never_grows_and_loses_little(
+    fn encoded_timeout_never_grows_and_loses_little(
         seconds in prop_oneof![0_u64..200, 0..200_000_u64, any::<u64>()],
         nanos in 0_u32..1_000_000_000,
     ) {
@@ -77,7 +77,7 @@ proptest! {
     }
 
     #[test]
-    fn what_was_announced_is_announced_again_unchanged(number in 0_u32..100_000_000, unit in 0..6_usize) {
+    fn timeout_round_trips_unchanged(number in 0_u32..100_000_000, unit in 0..6_usize) {
         let value = format!("{number}{}", ["H", "M", "S", "m", "u", "n"][unit]);
         let timeout = parse_grpc_timeout(value.as_bytes()).unwrap();
         let again = encode_grpc_timeout(timeout);
@@ -85,7 +85,7 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_make_it_panic(value in any::<Vec<u8>>()) {
+    fn parser_panics_on_no_bytes(value in any::<Vec<u8>>()) {
         if let Some(timeout) = parse_grpc_timeout(&value) {
             announced_is_at_most(timeout)?;
         }

@@ -1,4 +1,4 @@
-//! What makes two requests the same.
+//! The keys of requests.
 #![expect(clippy::unwrap_used, reason = "the helpers of a test panic as the test would")]
 
 use std::{
@@ -26,7 +26,7 @@ fn requests_that_are_sent_alike_have_one_key() {
 }
 
 #[test]
-fn what_no_server_sees_is_not_part_of_the_key() {
+fn fragment_is_not_part_of_the_key() {
     for (one, other) in [
         ("http://host/", "HTTP://host/"),
         ("http://host/", "http://host"),
@@ -90,7 +90,6 @@ fn requests_for_something_else_have_another_key() {
     all_differ(requests);
 }
 
-/// SF-12.
 #[test]
 fn two_users_never_have_one_key() {
     for name in ["authorization", "cookie", "proxy-authorization", "x-api-key", "x-auth-token"] {
@@ -156,7 +155,7 @@ fn a_header_that_no_list_knows_is_part_of_the_key() {
 }
 
 #[test]
-fn a_header_that_can_say_neither_who_asks_nor_for_what_is_ignored() {
+fn header_that_identifies_neither_caller_nor_resource_is_ignored() {
     for (name, value) in IGNORED {
         let request = || Request::get("/").header("cookie", "a");
         assert_eq!(key(request().header(name, value)), key(request()), "{name}");
@@ -165,7 +164,7 @@ fn a_header_that_can_say_neither_who_asks_nor_for_what_is_ignored() {
 }
 
 #[test]
-fn what_a_deadline_and_a_criticality_travel_in_is_ignored() {
+fn deadline_and_criticality_headers_are_ignored() {
     let left = HeaderName::from_static("x-left");
     let weight = HeaderName::from_static("x-weight");
     let http = Http::new().timeout_header(left).criticality_header(weight);
@@ -206,7 +205,7 @@ fn the_program_can_name_the_only_headers_that_count() {
 }
 
 #[test]
-fn two_spellings_of_one_variable_in_one_request_go_alone() {
+fn two_spellings_of_a_cgi_variable_have_no_key() {
     let request = Request::get("/").header("x-user", "alice");
     assert_eq!(key(request.header("x_user", "bob")), None);
     let request = Request::get("/").header("x_user_id", "alice");
@@ -312,7 +311,7 @@ fn only_get_and_head_have_a_key() {
 }
 
 #[test]
-fn a_request_for_something_of_its_own_goes_alone() {
+fn request_for_a_response_of_its_own_has_no_key() {
     for (name, value) in [
         ("range", "bytes=0-1"),
         ("if-range", "\"a\""),
@@ -368,7 +367,7 @@ fn a_request_that_asks_for_no_more_than_others_has_a_key() {
 }
 
 #[test]
-fn a_request_with_a_body_goes_alone() {
+fn request_with_a_body_has_no_key() {
     let request = |body| Request::get("/").body(Full::new(Bytes::from_static(body))).unwrap();
     assert_eq!(Http::new().key(&request(b"body")), None);
     assert_eq!(Http::new().key(&request(b"")), get("/"));
@@ -392,7 +391,7 @@ fn the_debug_of_a_key_shows_no_secret() {
 }
 
 #[test]
-fn a_key_takes_what_its_headers_take() {
+fn weight_of_a_key_includes_its_headers() {
     let cookie = "c".repeat(64 << 10);
     let weight = |request| {
         let request = Builder::body(request, Empty::<Bytes>::new()).unwrap();
@@ -470,7 +469,7 @@ mod of_reqwest {
     }
 
     #[test]
-    fn a_request_of_reqwest_with_a_body_goes_alone() {
+    fn reqwest_request_with_a_body_has_no_key() {
         let request = |body| {
             let mut request = Request::new(Method::GET, Url::parse("http://host/").unwrap());
             *request.body_mut() = Some(body);
@@ -618,7 +617,7 @@ const IGNORED: [(&str, &str); 29] = [
     ("x-criticality", "sheddable"),
 ];
 
-/// A body of which nobody knows whether there is more.
+/// A body that does not say whether more follows.
 struct Stream;
 
 impl Body for Stream {

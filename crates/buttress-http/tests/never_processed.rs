@@ -1,4 +1,4 @@
-//! What real connections make of real failures.
+//! The verdicts on real failures of real connections.
 #![cfg(feature = "hyper")]
 #![expect(clippy::unwrap_used, reason = "the helpers of a test panic as the test would")]
 
@@ -31,7 +31,7 @@ type Body = UnsyncBoxBody<Bytes, BoxError>;
 
 #[tokio::test]
 async fn a_refused_connection_was_never_processed() {
-    let error = client().request(post(nobody().await)).await.unwrap_err();
+    let error = client().request(post(no_listener().await)).await.unwrap_err();
     assert_eq!(verdict(&error), Verdict::NeverProcessed);
     assert_eq!(verdict(&BoxError::from(error)), Verdict::NeverProcessed);
 }
@@ -186,7 +186,7 @@ async fn a_stream_that_the_server_calls_malformed_is_permanent() {
 
 /// A proxy sends on what it reads, and so it may be another connection that failed.
 #[tokio::test]
-async fn what_a_request_body_failed_with_says_nothing_of_its_own_connection() {
+async fn error_of_a_request_body_says_nothing_about_the_connection() {
     let origin = Origin::new("deadline");
     let cut = Rejection::new(Reason::DeadlineExceeded, origin);
     let refused = talk_h2(&[reset(REFUSED_STREAM)], Then::Hold).await;
@@ -224,13 +224,13 @@ mod of_reqwest {
 
     #[tokio::test]
     async fn a_refused_connection_was_never_processed() {
-        let request = reqwest::Client::new().post(format!("http://{}/", nobody().await));
+        let request = reqwest::Client::new().post(format!("http://{}/", no_listener().await));
         let error = request.send().await.unwrap_err();
         assert_eq!(verdict(&error), Verdict::NeverProcessed);
     }
 
     #[tokio::test]
-    async fn an_address_it_cannot_use_is_permanent() {
+    async fn unusable_address_is_permanent() {
         let error = reqwest::Client::new().get("no address").send().await.unwrap_err();
         assert_eq!(verdict(&error), Verdict::Permanent);
     }
@@ -261,7 +261,7 @@ mod of_tonic {
 
     #[tokio::test]
     async fn a_refused_connection_was_never_processed() {
-        let endpoint = Endpoint::try_from(format!("http://{}", nobody().await)).unwrap();
+        let endpoint = Endpoint::try_from(format!("http://{}", no_listener().await)).unwrap();
         let mut channel = endpoint.connect_lazy();
         poll_fn(|cx| GrpcService::<tonic::body::Body>::poll_ready(&mut channel, cx)).await.unwrap();
         let request = Request::post("/service/method").body(tonic::body::Body::empty()).unwrap();
@@ -394,8 +394,8 @@ async fn listener() -> TcpListener {
     TcpListener::bind("127.0.0.1:0").await.unwrap()
 }
 
-/// An address where nobody listens.
-async fn nobody() -> SocketAddr {
+/// An address without a listener.
+async fn no_listener() -> SocketAddr {
     listener().await.local_addr().unwrap()
 }
 

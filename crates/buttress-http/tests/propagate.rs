@@ -17,7 +17,7 @@ async fn a_request_that_announces_nothing_has_no_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_earliest_of_all_that_came_counts() {
+async fn earliest_incoming_deadline_counts() {
     let mut request = grpc(&["200m"]);
     request.headers_mut().insert(TIMEOUT, HeaderValue::from_static("150"));
     assert_eq!(Http::new().deadline(&request), Some(in_ms(200)));
@@ -72,7 +72,7 @@ async fn no_time_left_is_a_deadline_that_has_passed() {
     assert!(chosen().deadline(&plain(&["0"])).unwrap().has_passed());
 }
 
-/// DL-15: 200 ms came in, the handler works, and goes out with 150 ms at most.
+/// A deadline of 200 ms arrives, the handler works, and its own call has 150 ms at most.
 #[tokio::test(start_paused = true)]
 async fn a_hop_announces_what_is_left_of_both_deadlines_less_its_margin() {
     for (work, margin, announced) in
@@ -88,7 +88,7 @@ async fn a_hop_announces_what_is_left_of_both_deadlines_less_its_margin() {
     }
 }
 
-/// DL-16: every attempt announces what is left when it is made.
+/// Each attempt announces the time left when it starts.
 #[tokio::test(start_paused = true)]
 async fn a_second_attempt_announces_less_than_the_first() {
     let deadline = Deadline::after(1000 * MS);
@@ -103,7 +103,7 @@ async fn a_second_attempt_announces_less_than_the_first() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_announced_already_is_only_ever_shortened() {
+async fn announced_deadline_is_only_shortened() {
     for (there, after) in [
         (&["50m"][..], "50m"),
         (&["100m"], "100m"),
@@ -154,7 +154,7 @@ async fn a_deadline_that_leaves_nothing_to_announce_is_expired_and_not_written()
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_least_that_can_be_said_is_announced() {
+async fn smallest_timeout_value_is_announced() {
     let mut request = grpc(&[]);
     assert_eq!(
         Http::new().set_deadline(&mut request, Deadline::after(Duration::from_nanos(1))),

@@ -1,4 +1,4 @@
-//! What a caller is told of a rate.
+//! The headers that report a rate.
 #![expect(clippy::unwrap_used, reason = "the helpers of a test panic as the test would")]
 
 use std::{convert::Infallible, time::Duration};
@@ -12,14 +12,14 @@ use http_body_util::Empty;
 const MINUTE: Duration = Duration::from_secs(60);
 
 #[test]
-fn a_rate_is_told_as_its_policy_and_what_is_left() {
+fn rate_is_advertised_as_policy_and_remaining_cells() {
     let headers = announced(&[quota("burst")]);
     assert_eq!(lines(&headers, "ratelimit-policy"), [r#""burst";q=100;w=60"#]);
     assert_eq!(lines(&headers, "ratelimit"), [r#""burst";r=45;t=30"#]);
 }
 
 #[test]
-fn several_rates_are_one_list() {
+fn several_rates_form_a_single_list() {
     let day = 24 * 60 * MINUTE;
     let daily = Quota::new("daily", 1000, day, 0, day);
     let headers = announced(&[quota("burst"), daily]);
@@ -31,7 +31,7 @@ fn several_rates_are_one_list() {
 }
 
 #[test]
-fn without_a_rate_nothing_is_told() {
+fn no_rate_writes_no_header() {
     assert!(announced(&[]).is_empty());
 }
 
@@ -74,7 +74,7 @@ fn a_name_is_always_a_string_of_a_structured_field() {
 }
 
 #[test]
-fn what_an_inner_layer_told_stays() {
+fn rate_headers_of_an_inner_layer_stay() {
     let mut response = admit(Response::default());
     announce(&mut response, &[quota("inner")]);
     announce(&mut response, &[quota("outer")]);
@@ -84,7 +84,7 @@ fn what_an_inner_layer_told_stays() {
 }
 
 #[test]
-fn an_answer_in_the_services_stead_tells_it_too() {
+fn rejection_is_advertised_too() {
     let why = Rejection::new(Reason::RateLimited, Origin::new("throttle")).after(MINUTE);
     let http = Http::new();
     let seed = <Http as Respond<Request<()>, Inner, Infallible>>::seed(&http, &Request::new(()));
@@ -97,7 +97,7 @@ fn an_answer_in_the_services_stead_tells_it_too() {
 
 #[cfg(feature = "reqwest")]
 #[test]
-fn a_response_of_reqwest_tells_it_too() {
+fn reqwest_response_is_advertised_too() {
     let mut response = reqwest::Response::from(Response::new(""));
     <Http as Respond<reqwest::Request, reqwest::Response, reqwest::Error>>::advertise::<()>(
         &Http::new(),

@@ -1,4 +1,4 @@
-//! Answers in the service's stead.
+//! Rejections as responses, and admitted responses.
 #![expect(clippy::unwrap_used, reason = "the helpers of a test panic as the test would")]
 
 use std::{
@@ -55,7 +55,6 @@ fn a_grpc_rejection_is_a_status_without_a_body() {
     }
 }
 
-/// RL-18.
 #[test]
 fn retry_after_is_rounded_up_to_whole_seconds_and_is_at_least_one() {
     for (delay, seconds) in [
@@ -88,7 +87,7 @@ fn pushback_is_rounded_up_to_milliseconds_and_fits_an_i32() {
 }
 
 #[test]
-fn a_call_that_was_superseded_or_is_never_admissible_is_told_not_to_come_again() {
+fn superseded_and_never_admissible_calls_are_told_not_to_retry() {
     for reason in [Reason::Superseded, Reason::NeverAdmissible] {
         for why in [rejection(reason), rejection(reason).after(SECOND)] {
             let answer = reject(&grpc(), why.clone());
@@ -162,7 +161,7 @@ fn the_timer_of_a_tonic_channel_is_recognised_wherever_it_stands_in_the_chain() 
 
 #[cfg(feature = "reqwest")]
 #[tokio::test]
-async fn a_response_of_reqwest_keeps_its_address_whoever_made_it() {
+async fn reqwest_response_keeps_its_url() {
     let url = reqwest::Url::parse("http://example.com/a?b=c").unwrap();
     let request = reqwest::Request::new(http::Method::GET, url.clone());
     let http = Http::new();

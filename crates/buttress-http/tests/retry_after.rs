@@ -1,4 +1,4 @@
-//! What a server says about the next attempt.
+//! The server's hints about the next attempt.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
@@ -11,14 +11,14 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 #[test]
-fn seconds_are_seconds() {
+fn retry_after_is_read_in_seconds() {
     assert_eq!(hint("10"), Some(Duration::from_secs(10)));
     assert_eq!(hint("0"), Some(Duration::ZERO));
     assert_eq!(hint("007"), Some(Duration::from_secs(7)));
 }
 
 #[test]
-fn nothing_said_is_no_hint() {
+fn missing_header_gives_no_hint() {
     assert_eq!(retry_after(&HeaderMap::new()), None);
 }
 
@@ -53,7 +53,7 @@ fn a_date_in_the_past_is_a_hint_to_go_on_at_once() {
 }
 
 #[test]
-fn what_is_malformed_says_nothing() {
+fn malformed_header_gives_no_hint() {
     for value in ["", "-1", "+1", "1.5", "9e99", "1 0", "0x10", "soon", "Sun, 99 Nov 1994"] {
         assert_eq!(hint(value), None, "{value:?}");
     }
@@ -63,7 +63,7 @@ fn what_is_malformed_says_nothing() {
 }
 
 #[test]
-fn what_stands_there_twice_says_nothing() {
+fn repeated_header_gives_no_hint() {
     assert_eq!(retry_after(&headers(&[("retry-after", "1"), ("retry-after", "2")])), None);
     assert_eq!(
         grpc_pushback(&headers(&[
@@ -93,7 +93,7 @@ fn pushback_is_in_milliseconds() {
     assert_eq!(grpc_pushback(&HeaderMap::new()), None);
 }
 
-/// PB-05.
+/// gRFC A6, "Pushback".
 #[test]
 fn pushback_that_is_negative_or_no_number_means_never() {
     for value in ["-1", "", "abc", "9999999999", "2147483648", "+5", "1.5", "-0"] {

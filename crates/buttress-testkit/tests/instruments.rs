@@ -1,4 +1,4 @@
-//! What the probe, the scripted upstream, the event recorder and the sweep promise.
+//! The promises of the probe, the scripted upstream, the event recorder and the sweep.
 
 use std::{
     future::poll_fn,
@@ -244,7 +244,7 @@ async fn a_sweep_runs_checks_of_the_users_own() {
 
 #[tokio::test(start_paused = true)]
 #[should_panic(expected = "the next call does not end within a day")]
-async fn a_sweep_finds_that_nobody_is_served_any_more() {
+async fn sweep_finds_that_later_calls_are_not_served() {
     let spoilt = std::cell::Cell::new(false);
     let call = || async {
         if spoilt.replace(true) {

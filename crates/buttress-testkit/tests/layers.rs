@@ -1,4 +1,4 @@
-//! What the contract says of layers that keep it, and of those that do not.
+//! The verdict of the contract on correct and on broken layers.
 
 #![expect(clippy::unwrap_used, reason = "the locks of the mutants, outside test functions")]
 

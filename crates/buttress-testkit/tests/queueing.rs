@@ -46,7 +46,7 @@ fn a_variable_time_of_service_waits_as_pollaczek_and_khinchine_say() {
 
 #[test]
 fn as_many_calls_are_refused_as_erlang_says() {
-    // Erlang B for two servers at a load of 2: (2²/2) / (1 + 2 + 2²/2). Nobody waits.
+    // Erlang B for two servers at a load of 2: (2²/2) / (1 + 2 + 2²/2). No call waits.
     let queueing = Queueing::new(1, 2, Times::Exponential(10 * MS)).every(5 * MS);
     let (time, refused) = measured(queueing, 2);
     assert_near(refused, 0.4);

@@ -38,7 +38,7 @@ pub trait Share<Res>: Clone {
 
     /// Turns a response into its shared form. `Err` returns a response that must have a single
     /// caller.
-    fn share(&self, response: Res, allowance: &Arc<ByteBudget>) -> Result<Self::Shared, Res>;
+    fn share(&self, response: Res, budget: &Arc<ByteBudget>) -> Result<Self::Shared, Res>;
 
     /// Returns the response for a single caller.
     fn own(&self, response: Res) -> Self::Response;

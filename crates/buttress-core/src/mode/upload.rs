@@ -160,7 +160,7 @@ mod tests {
     const MILLI: Duration = Duration::from_millis(1);
 
     #[tokio::test(start_paused = true)]
-    async fn the_times_of_all_waits_add_up() {
+    async fn upload_adds_up_all_waits() {
         let upload = Upload::begin();
         for _ in 0..3 {
             advance(5 * MILLI).await;
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_body_that_nobody_waited_for_took_no_time() {
+    async fn upload_without_a_wait_takes_no_time() {
         let upload = Upload::begin();
         advance(MILLI).await;
         assert_eq!(upload.waited(), UploadWait::For(Duration::ZERO));
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_became_of_a_body_first_is_what_counts() {
+    async fn first_end_of_an_upload_counts() {
         let dropped = Upload::begin();
         dropped.pause();
         dropped.abandon();

@@ -268,7 +268,6 @@ impl<W> Relay<W> {
         state.woken = true;
         // `Driver::park` looks at `woken` under this lock when it puts the work back.
         if matches!(state.phase, WorkPhase::Polling(_)) {
-            // Whoever drives it looks when it is put back.
             return;
         }
         let next_wakers = state.next_wakers();

@@ -141,7 +141,7 @@ mod tests {
 
     /// Random steps against a sorted vector.
     #[test]
-    fn deadlines_come_out_in_order_whatever_was_removed_meanwhile() {
+    fn deadlines_expire_in_order_after_any_removals() {
         let start = Instant::now();
         let mut random = 1_u64;
         let mut draw = |below: u64| {

@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_response_says_is_a_table() {
+    fn cache_control_of_a_response_follows_the_table() {
         let nothing = CacheControl::default();
         let max_age = |seconds| CacheControl { max_age: Some(seconds), ..nothing };
         let private = CacheControl { private: true, ..nothing };
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn all_lines_count() {
+    fn directives_of_all_lines_count() {
         let lines = [&b"max-age=60"[..], b"x=\"\xff\", private"];
         let expected = CacheControl { max_age: Some(60), private: true, ..Default::default() };
         assert_eq!(read(&lines), expected);
@@ -148,14 +148,14 @@ mod tests {
     }
 
     #[test]
-    fn a_hostile_line_is_read_in_one_go() {
+    fn hostile_line_is_parsed_in_linear_time() {
         let line = format!("x=\"{},private", "\\\"".repeat(1 << 19));
         assert!(read(&[line.as_bytes()]).private);
     }
 
     proptest! {
         #[test]
-        fn whatever_stands_next_to_it_a_word_that_forbids_is_found(line in header_value()) {
+        fn forbidding_word_is_found_beside_any_text(line in header_value()) {
             let before = [b"no-store,", line.as_slice()].concat();
             let after = [line.as_slice(), b",no-store"].concat();
             prop_assert!(read(&[&before]).no_store);

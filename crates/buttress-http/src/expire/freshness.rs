@@ -55,7 +55,7 @@ mod tests {
     const NOON: &str = "Sun, 06 Nov 1994 12:00:00 GMT";
 
     #[test]
-    fn what_a_response_says_is_a_table() {
+    fn explicit_lifetime_follows_the_table() {
         for (lines, expected) in [
             (&[][..], None),
             (&[("cache-control", "public")], None),
@@ -98,14 +98,14 @@ mod tests {
     }
 
     #[test]
-    fn a_time_that_is_too_long_to_count_is_as_long_as_can_be_counted() {
+    fn explicit_lifetime_is_capped_at_thirty_years() {
         let headers = headers(&[("cache-control", "max-age=99999999999999999999999")]);
         let lifetime = explicit_lifetime(&headers, &CacheControl::of(&headers), noon());
         assert_eq!(lifetime, Some(Deadline::NEVER));
     }
 
     #[test]
-    fn how_old_a_response_is_is_a_table() {
+    fn age_of_a_response_follows_the_table() {
         for (lines, expected) in [
             (&[][..], 0),
             (&[("age", "7")], 7),
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn the_delay_of_a_response_adds_to_its_age_and_not_to_how_long_ago_its_date_is() {
+    fn delay_adds_to_the_age_header_and_not_to_the_date() {
         let ten_ago = ("date", "Sun, 06 Nov 1994 11:59:50 GMT");
         for (lines, expected) in [
             (&[][..], 4),

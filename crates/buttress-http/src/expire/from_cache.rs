@@ -36,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_kept_response_says_how_old_it_is() {
+    fn cached_response_is_marked_with_its_age() {
         let mut response = Response::new(());
         response.headers_mut().append(AGE, HeaderValue::from_static("3"));
         response.headers_mut().append(AGE, HeaderValue::from_static("4"));

@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parts_of_any_length_are_read_as_they_were_written() {
+    fn parts_of_any_length_round_trip() {
         let lengths = [0, 1, 127, 128, 129, 255, 16_383, 16_384, 2_097_152];
         let mut bytes = Vec::new();
         for length in lengths {
@@ -63,14 +63,14 @@ mod tests {
     }
 
     #[test]
-    fn a_short_part_takes_one_byte_more_than_it_has() {
+    fn short_part_takes_an_extra_byte() {
         let mut bytes = Vec::new();
         write(&mut bytes, ["GET"]);
         assert_eq!(bytes, b"\x03GET");
     }
 
     #[test]
-    fn what_was_cut_off_is_no_part() {
+    fn truncated_part_is_not_read() {
         let mut bytes = Vec::new();
         write(&mut bytes, [vec![b'x'; 200]]);
         assert!((0..bytes.len()).all(|end| LengthPrefixed(&bytes[..end]).next().is_none()));

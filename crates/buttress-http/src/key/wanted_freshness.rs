@@ -88,7 +88,7 @@ mod tests {
     };
 
     #[test]
-    fn what_a_request_says_is_a_table() {
+    fn wanted_freshness_follows_the_table() {
         let max_age = |seconds| Some(WantedFreshness { max_age: Some(secs(seconds)), ..ANY });
         let min_fresh = |seconds| Some(WantedFreshness { min_fresh: secs(seconds), ..ANY });
         let max_stale = |limit| Some(WantedFreshness { max_stale: Some(limit), ..ANY });

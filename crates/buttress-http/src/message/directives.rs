@@ -128,7 +128,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_list_is_read_as_it_was_written(
+        fn directive_list_round_trips(
             list in prop::collection::vec(("[a-z]{1,8}", prop::option::of("[ ,a\"\\\\\\xe9]{0,8}")), 0..6),
         ) {
             let element = |(name, argument): &(String, Option<String>)| match argument {

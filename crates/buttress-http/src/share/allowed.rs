@@ -69,7 +69,7 @@ mod tests {
     use crate::Http;
 
     #[test]
-    fn an_answer_for_everybody_may_be_shared() {
+    fn response_for_all_clients_is_shareable() {
         for response in [
             of(200),
             of(301),
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_for_one_is_not_shared() {
+    fn response_for_one_client_is_not_shareable() {
         for response in [
             of(100),
             of(101),
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_that_the_program_ignores_may_not_stand_in_vary() {
+    fn vary_on_an_ignored_header_forbids_sharing() {
         let names = |name| [HeaderName::from_static(name)];
         let varies = |http: &Http, name| shared(http, of(200).header("vary", name));
         assert!(!varies(&Http::new().ignore_headers(names("x-color")), "X-Color"));
@@ -138,7 +138,7 @@ mod tests {
 
     #[test]
     #[cfg(feature = "hyper")]
-    fn a_response_that_carries_its_connection_is_not_shared() {
+    fn response_that_carries_its_connection_is_not_shareable() {
         let upgrade = hyper::upgrade::on(Response::new(()));
         assert!(!shared(&Http::new(), of(200).extension(upgrade)));
     }

@@ -42,7 +42,7 @@ impl<B: ShareBody> Share<Response<B>> for Http {
     fn share(
         &self,
         response: Response<B>,
-        allowance: &Arc<ByteBudget>,
+        budget: &Arc<ByteBudget>,
     ) -> Result<SharedResponse<B>, Response<B>> {
         let (headers, body) = (response.headers(), response.body());
         let length = if body.is_end_stream() {
@@ -50,12 +50,12 @@ impl<B: ShareBody> Share<Response<B>> for Http {
         } else {
             minimum_length(headers, body.size_hint().lower())
         };
-        if !self.has_room(length, allowance)
+        if !self.has_room(length, budget)
             || !self.is_for_many(response.status(), headers, response.extensions())
         {
             return Err(response);
         }
-        SharedResponse::new(response, self.options().share_cap, allowance)
+        SharedResponse::new(response, self.options().share_cap, budget)
     }
 
     fn own(&self, response: Response<B>) -> Response<SharedBody<B>> {
@@ -103,21 +103,21 @@ impl Share<reqwest::Response> for Http {
     fn share(
         &self,
         response: reqwest::Response,
-        allowance: &Arc<ByteBudget>,
+        budget: &Arc<ByteBudget>,
     ) -> Result<SharedReqwest, reqwest::Response> {
         let headers = response.headers();
         let length = match response.content_length() {
             Some(0) => 0,
             length => minimum_length(headers, length.unwrap_or(0)),
         };
-        if !self.has_room(length, allowance)
+        if !self.has_room(length, budget)
             || !self.is_for_many(response.status(), headers, response.extensions())
         {
             return Err(response);
         }
         let url = response.url().clone();
         let response = Response::<reqwest::Body>::from(response);
-        match SharedResponse::new(response, self.options().share_cap, allowance) {
+        match SharedResponse::new(response, self.options().share_cap, budget) {
             Ok(response) => Ok(SharedReqwest { url: Arc::new(url), response }),
             Err(response) => Err(at(url, response)),
         }
@@ -177,8 +177,8 @@ impl Http {
     }
 
     /// Whether there is room for a body of `length`.
-    fn has_room(&self, length: u64, allowance: &ByteBudget) -> bool {
-        let room = self.options().share_cap.min(allowance.remaining());
+    fn has_room(&self, length: u64, budget: &ByteBudget) -> bool {
+        let room = self.options().share_cap.min(budget.remaining());
         usize::try_from(length).is_ok_and(|length| length <= room)
     }
 }

@@ -32,10 +32,10 @@ where
     pub(crate) fn new(
         response: Response<B>,
         cap: usize,
-        allowance: &Arc<ByteBudget>,
+        budget: &Arc<ByteBudget>,
     ) -> Result<Self, Response<B>> {
         let (head, body) = response.into_parts();
-        match CallerSource::new(body, cap, allowance) {
+        match CallerSource::new(body, cap, budget) {
             Ok(body) => Ok(Self { source: ResponseSource::Call { head: Arc::new(head), body } }),
             Err(body) => Err(Response::from_parts(head, body)),
         }

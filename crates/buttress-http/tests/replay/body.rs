@@ -1,4 +1,4 @@
-//! Bodies that stream.
+//! Streaming request bodies.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
@@ -16,7 +16,6 @@ use http_body_util::{Empty, Full, combinators::BoxBody};
 
 use crate::stream::{Boxed, Step, Stream, read_all, read_some, text};
 
-/// RB-25.
 #[test]
 fn every_attempt_carries_the_whole_body() {
     let (mut body, saved) = saved(Stream::text(&["all ", "of ", "it"]));
@@ -28,7 +27,6 @@ fn every_attempt_carries_the_whole_body() {
     }
 }
 
-/// RB-21.
 #[test]
 fn a_body_over_the_cap_is_sent_to_its_end_but_not_again() {
     let chunk = Bytes::from(vec![b'x'; 10 * 1024]);
@@ -215,7 +213,7 @@ fn many_small_frames_are_kept_in_the_order_they_came() {
 }
 
 #[test]
-fn what_nobody_will_send_again_is_not_recorded() {
+fn body_is_not_recorded_if_no_attempt_can_follow() {
     for watched in [true, false] {
         let chunk = Bytes::from(vec![b'x'; 1000]);
         let (mut body, saved) = saved(Stream::of([Step::Data(chunk)]));

@@ -40,7 +40,7 @@ fn the_head_is_sent_again_as_it_was() {
     }
 }
 
-/// RB-19.
+/// gRFC A6, "Exposed Retry Metadata".
 #[test]
 fn a_grpc_request_counts_the_attempts_before_it() {
     let (first, saved) = Http::new().first(grpc());

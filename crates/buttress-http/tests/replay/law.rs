@@ -1,4 +1,4 @@
-//! Whatever a body does and wherever it is dropped, what is sent again is all of it.
+//! The repeated body is complete, whatever the body does and wherever an attempt is dropped.
 
 use std::collections::VecDeque;
 

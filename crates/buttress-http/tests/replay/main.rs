@@ -1,4 +1,4 @@
-//! A request is sent again whole, or not at all.
+//! Requests that are sent again complete, or not at all.
 
 mod body;
 mod head;

@@ -55,7 +55,7 @@ fn a_body_over_the_cap_is_not_kept() {
 }
 
 #[test]
-fn the_header_or_the_option_says_that_it_is_idempotent() {
+fn header_or_option_marks_a_request_as_idempotent() {
     assert!(!answers(&Http::new(), post()));
     assert!(answers(&Http::new().assume_idempotent(), post()));
     let mut keyed = post();

@@ -1,4 +1,4 @@
-//! What a real client hands back.
+//! Replay over real connections.
 #![expect(clippy::unwrap_used, reason = "the helpers of a test panic as the test would")]
 
 use std::{
@@ -104,7 +104,7 @@ impl Body for Gated {
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        // Nobody waits at a gate that is closed: each attempt finds it as it is.
+        // Pending without a waker, because the gate never opens during an attempt.
         let open = self.chunks.len() != 1 || self.gate.load(Relaxed);
         ready!(if open { Poll::Ready(()) } else { Poll::Pending });
         Poll::Ready(self.chunks.pop().map(|chunk| Ok(Frame::data(chunk.into()))))

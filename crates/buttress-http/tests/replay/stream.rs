@@ -1,4 +1,4 @@
-//! A body whose frames, pauses and failures are given, and a reader that can stop anywhere.
+//! A body with given frames, pauses and failures, and a reader that can stop anywhere.
 
 use std::{
     collections::VecDeque,

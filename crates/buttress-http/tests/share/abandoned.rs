@@ -1,4 +1,4 @@
-//! A response nobody wants any more.
+//! A response without callers.
 
 use buttress_core::Progress;
 
@@ -38,7 +38,7 @@ fn an_abandoned_body_is_dropped_at_once() {
 }
 
 #[test]
-fn whoever_still_reads_an_abandoned_body_fails() {
+fn reader_of_an_abandoned_body_fails() {
     let feed = Feed::new();
     let shared = share(&feed);
     let mut first = Caller::first(&shared);

@@ -1,4 +1,4 @@
-//! How long readers wait for one that is behind, when the body is longer than what is held of it.
+//! The wait for slow readers of a body that is longer than its window.
 
 use std::{sync::Arc, time::Duration};
 
@@ -143,7 +143,7 @@ async fn callers_that_have_not_come_for_the_body_yet_are_waited_for_like_readers
 }
 
 #[test]
-fn whoever_leaves_is_not_waited_for_and_frees_its_frames() {
+fn reader_that_leaves_is_not_waited_for_and_frees_its_frames() {
     let feed = Feed::new();
     let allowance = Arc::new(ByteBudget::new(1000));
     let shared = share_by(&capped(), &feed, &allowance);

@@ -1,4 +1,4 @@
-//! Which bodies can be shared. That it compiles is the test.
+//! The bodies that can be shared. Compiling is the test.
 
 use buttress_core::{BoxError, Share};
 use buttress_http::{Http, SharedBody};

@@ -1,4 +1,4 @@
-//! What a layer has for all its responses.
+//! The byte budget of all responses of a layer.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::{
 };
 
 #[test]
-fn what_is_kept_counts_until_the_response_is_dropped() {
+fn held_bytes_count_until_the_response_is_dropped() {
     let allowance = Arc::new(ByteBudget::new(100));
     let feed = Feed::new();
     let shared = share_by(&Http::new(), &feed, &allowance);
@@ -29,7 +29,7 @@ fn what_is_kept_counts_until_the_response_is_dropped() {
 }
 
 #[test]
-fn the_window_is_as_small_as_what_is_left_for_all_when_that_is_used_up() {
+fn window_shrinks_to_the_remaining_byte_budget() {
     let allowance = Arc::new(ByteBudget::new(12));
     let (feed, other_feed) = (Feed::new(), Feed::new());
     let shared = share_by(&Http::new(), &feed, &allowance);
@@ -94,7 +94,7 @@ fn frames_of_a_body_over_the_cap_count_until_all_have_read_them() {
 }
 
 #[test]
-fn what_a_body_says_is_set_aside_at_once() {
+fn stated_length_is_reserved_at_once() {
     let allowance = Arc::new(ByteBudget::new(10));
     let feed = Feed::of_length(8);
     let shared = share_by(&Http::new(), &feed, &allowance);
@@ -110,7 +110,7 @@ fn what_a_body_says_is_set_aside_at_once() {
 }
 
 #[test]
-fn what_is_kept_for_later_callers_does_not_count_and_what_is_read_still_does() {
+fn cached_copy_does_not_count_and_read_frames_do() {
     let allowance = Arc::new(ByteBudget::new(10));
     let feed = Feed::new();
     let shared = share_by(&Http::new(), &feed, &allowance);

@@ -1,4 +1,4 @@
-//! A response that is shared, and one caller who reads it.
+//! A shared response, and a caller that reads it.
 
 use std::{fmt::Debug, sync::Arc, task::Poll};
 
@@ -126,7 +126,7 @@ pub(crate) fn text(text: &str) -> Got {
     Got::Text(text.to_owned())
 }
 
-/// What somebody has read who reads on.
+/// The frames that a caller has read, up to the next wait or the end.
 pub(crate) fn read(read: &str, then: Got) -> (String, Got) {
     (read.to_owned(), then)
 }

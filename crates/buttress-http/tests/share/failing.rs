@@ -1,4 +1,4 @@
-//! What becomes of everybody when the body fails.
+//! The callers of a body that fails.
 
 use std::io;
 
@@ -10,7 +10,7 @@ use crate::{
 };
 
 #[test]
-fn an_error_comes_to_everybody_after_the_frames_before_it() {
+fn error_reaches_every_reader_after_the_earlier_frames() {
     let feed = Feed::new();
     let shared = share(&feed);
     let mut first = Caller::first(&shared);
@@ -33,7 +33,7 @@ fn an_error_comes_to_everybody_after_the_frames_before_it() {
 }
 
 #[test]
-fn whoever_waits_for_a_body_that_fails_is_woken() {
+fn waiting_reader_is_woken_if_the_body_fails() {
     let feed = Feed::new();
     let shared = share(&feed);
     let mut callers = [Caller::first(&shared), Caller::later(&shared), Caller::later(&shared)];
@@ -49,7 +49,7 @@ fn whoever_waits_for_a_body_that_fails_is_woken() {
 }
 
 #[test]
-fn a_rejection_is_found_in_the_error_of_everybody() {
+fn rejection_is_found_in_the_error_of_every_reader() {
     let why = Rejection::new(Reason::DeadlineExceeded, Origin::new("deadline").named("db"));
     let feed = Feed::new();
     let shared = share(&feed);
@@ -60,7 +60,7 @@ fn a_rejection_is_found_in_the_error_of_everybody() {
 }
 
 #[test]
-fn a_panic_comes_to_everybody_as_a_rejection() {
+fn panic_reaches_every_reader_as_a_rejection() {
     let feed = Feed::new();
     let shared = share(&feed);
     let mut first = Caller::first(&shared);

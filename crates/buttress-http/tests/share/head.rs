@@ -1,4 +1,4 @@
-//! The head that everybody gets, and a response with a single caller.
+//! The head for all callers, and a response with a single caller.
 
 use std::{sync::Arc, task::Poll};
 
@@ -13,7 +13,7 @@ use crate::{
 };
 
 #[test]
-fn everybody_gets_the_same_head() {
+fn every_caller_gets_the_same_head() {
     let shared = share(response());
     for reader in [Reader::Leader, Reader::Follower, Reader::Follower] {
         let restored = restore(&shared, reader);
@@ -24,7 +24,7 @@ fn everybody_gets_the_same_head() {
 }
 
 #[test]
-fn everybody_gets_the_extensions_the_rejection_included() {
+fn every_caller_gets_the_extensions() {
     let why = Rejection::new(Reason::Overloaded, Origin::new("throttle"));
     let mut response = response();
     response.extensions_mut().insert(why.clone());

@@ -16,7 +16,7 @@ use crate::{
 
 proptest! {
     #[test]
-    fn everybody_reads_all_frames_in_order_who_does_not_fall_too_far_behind(
+    fn readers_in_time_read_all_frames_in_order(
         moves in vec(play(), 0..120),
         ending in ending(),
         cap in prop_oneof![Just(usize::MAX), 0_usize..60],
@@ -56,7 +56,7 @@ proptest! {
             }
             ending.puts(&feed);
 
-            // Who waits is polled only when woken. Time passes only where nobody is.
+            // A waiting caller is polled only when woken. Time passes only if none is woken.
             let mut waited = 0;
             while readings.iter().any(|reading| !reading.has_ended()) {
                 if let Some(reading) = readings.iter_mut().find(|reading| reading.may_go_on()) {

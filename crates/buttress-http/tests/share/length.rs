@@ -1,4 +1,4 @@
-//! The length and the end of a body look to everybody as they are.
+//! Each caller sees the length and the end of a body.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::{
 };
 
 #[test]
-fn a_known_length_is_known_to_everybody() {
+fn known_length_is_known_to_every_caller() {
     let feed = Feed::of_length(10);
     let shared = share(&feed);
     let mut first = Caller::first(&shared);
@@ -78,7 +78,7 @@ fn a_body_with_trailers_is_given_no_length_it_did_not_say() {
 }
 
 #[test]
-fn a_kept_body_knows_its_length() {
+fn cached_body_knows_its_length() {
     let feed = Feed::new();
     let shared = share(&feed);
     feed.text("12345");

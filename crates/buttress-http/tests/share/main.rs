@@ -1,4 +1,4 @@
-//! Many callers read one body, each of them all of it.
+//! Shared responses: many callers read the whole of one body.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 

@@ -12,7 +12,7 @@ use tokio_test::task::spawn;
 use crate::source::Feed;
 
 #[tokio::test]
-async fn everybody_gets_the_address_the_head_and_the_body() {
+async fn every_caller_gets_the_url_the_head_and_the_body() {
     let feed = Feed::new();
     let shared = Http::new().share(response(&feed), &plenty()).unwrap();
     feed.text("one");
@@ -35,7 +35,7 @@ async fn everybody_gets_the_address_the_head_and_the_body() {
 }
 
 #[tokio::test]
-async fn a_known_length_is_known_to_everybody() {
+async fn known_length_is_known_to_every_caller() {
     let feed = Feed::of_length(6);
     let shared = Http::new().share(response(&feed), &plenty()).unwrap();
     feed.text("onetwo");

@@ -1,4 +1,4 @@
-//! What hyper writes for a shared response, byte by byte.
+//! The bytes that hyper writes for a shared response.
 
 use std::{cell::Cell, convert::Infallible, future::ready, sync::Arc};
 
@@ -26,7 +26,7 @@ async fn a_known_length_is_announced() {
 }
 
 #[tokio::test]
-async fn a_body_of_unknown_length_is_chunked_until_it_is_whole() {
+async fn body_of_unknown_length_is_chunked_until_complete() {
     let feed = Feed::new();
     let allowance = Arc::new(ByteBudget::new(usize::MAX));
     let shared = Http::new().share(Response::new(feed.body()), &allowance).unwrap();

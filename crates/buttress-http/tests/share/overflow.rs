@@ -1,4 +1,4 @@
-//! What becomes of everybody when the body is longer than what is held of it.
+//! The callers of a body that is longer than its window.
 
 use std::{sync::Arc, time::Duration};
 
@@ -55,7 +55,7 @@ async fn readers_of_one_task_get_all_of_a_body_that_is_always_ready() {
 }
 
 #[test]
-fn a_body_over_the_cap_takes_no_new_caller_and_is_not_kept() {
+fn body_over_the_cap_takes_no_new_caller_and_is_not_cached() {
     let (feed, shared) = short();
     let (mut first, mut later) = (Caller::first(&shared), Caller::later(&shared));
     feed.text("1234567890");
@@ -75,7 +75,7 @@ fn a_body_over_the_cap_takes_no_new_caller_and_is_not_kept() {
 
 /// As a refresh does in the background.
 #[test]
-fn what_reads_a_body_for_nobody_stops_at_the_cap() {
+fn read_to_end_stops_at_the_cap() {
     let (feed, shared) = short();
     let mut finish = spawn(Share::<Response<Fed>>::finish(&Http::new(), &shared));
     feed.text("1234567890");
@@ -91,7 +91,7 @@ fn what_reads_a_body_for_nobody_stops_at_the_cap() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_reads_a_body_for_nobody_leaves_it_to_those_who_read_it() {
+async fn read_to_end_leaves_the_rest_to_the_readers() {
     let (feed, shared) = short();
     let mut finish = spawn(Share::<Response<Fed>>::finish(&Http::new(), &shared));
     let mut reader = Caller::later(&shared);

@@ -1,4 +1,4 @@
-//! A body that is fed by the test, and tells what becomes of it.
+//! A body that the test feeds, and that reports its end.
 
 use std::{
     collections::VecDeque,
@@ -53,7 +53,7 @@ impl Feed {
         Fed(self.clone())
     }
 
-    /// Then comes this, and whoever waits is woken.
+    /// Appends a frame, and wakes the waiting reader.
     pub(crate) fn put(&self, step: Step) {
         let waker = {
             let mut inside = self.inside();

@@ -1,4 +1,4 @@
-//! A response that is kept for later callers.
+//! Responses in a cache.
 
 use std::{
     pin::Pin,
@@ -19,7 +19,7 @@ use crate::{
 };
 
 #[test]
-fn a_kept_response_is_the_same_for_every_later_caller() {
+fn cached_response_is_the_same_for_every_caller() {
     let kept = keep(&whole());
     assert_eq!(progress(&kept), Progress::Complete);
     for _ in 0..3 {
@@ -34,7 +34,7 @@ fn a_kept_response_is_the_same_for_every_later_caller() {
 }
 
 #[test]
-fn the_headers_of_a_kept_response_are_all_there_in_their_order_and_as_sensitive_as_they_were() {
+fn cached_response_keeps_its_headers_their_order_and_sensitivity() {
     let feed = Feed::of_length(0);
     let mut response = Response::new(feed.body());
     let mut secret = HeaderValue::from_static("secret");
@@ -53,7 +53,7 @@ fn the_headers_of_a_kept_response_are_all_there_in_their_order_and_as_sensitive_
 }
 
 #[test]
-fn what_a_response_says_of_its_connection_is_not_kept() {
+fn hop_by_hop_headers_are_not_cached() {
     let mut response = Response::new(Feed::of_length(0).body());
     for (name, value) in [
         ("connection", "close, X-Hop"),
@@ -70,7 +70,7 @@ fn what_a_response_says_of_its_connection_is_not_kept() {
         response.headers_mut().append(name, HeaderValue::from_static(value));
     }
     let shared = Http::new().share(response, &Arc::new(ByteBudget::new(usize::MAX))).unwrap();
-    // Whoever joined in time gets what the first gets.
+    // A caller that joined in time gets the same as the first.
     assert!(restore(&shared, Reader::Follower).headers().contains_key("x-hop"));
     let kept = restore(&keep(&shared), Reader::Follower);
     let names: Vec<_> = kept.headers().keys().map(http::HeaderName::as_str).collect();
@@ -78,7 +78,7 @@ fn what_a_response_says_of_its_connection_is_not_kept() {
 }
 
 #[test]
-fn a_kept_body_is_as_long_as_what_is_left_of_it() {
+fn size_of_a_cached_body_is_that_of_its_rest() {
     let kept = keep(&whole());
     let mut body = restore(&kept, Reader::Follower).into_body();
     let mut lefts = Vec::new();
@@ -92,7 +92,7 @@ fn a_kept_body_is_as_long_as_what_is_left_of_it() {
 }
 
 #[test]
-fn a_kept_response_has_none_of_the_extensions() {
+fn cached_response_has_no_extensions() {
     #[derive(Clone, Debug, PartialEq)]
     struct OfThisCall;
 

@@ -1,4 +1,4 @@
-//! How the bytes come to everybody.
+//! Streaming to several callers.
 
 use buttress_core::Progress;
 use http::{HeaderMap, HeaderValue};
@@ -55,7 +55,7 @@ fn a_late_caller_reads_from_the_first_byte() {
 }
 
 #[test]
-fn a_caller_who_does_not_read_delays_nobody() {
+fn caller_that_does_not_read_delays_no_other() {
     let feed = Feed::new();
     let shared = share(&feed);
     let mut slow = Caller::first(&shared);
@@ -70,7 +70,7 @@ fn a_caller_who_does_not_read_delays_nobody() {
 }
 
 #[test]
-fn where_the_driver_is_gone_another_goes_on() {
+fn another_reader_drives_after_the_driver_left() {
     let feed = Feed::new();
     let shared = share(&feed);
     let mut driver = Caller::first(&shared);
@@ -94,7 +94,7 @@ fn where_the_driver_is_gone_another_goes_on() {
 }
 
 #[test]
-fn a_driver_who_is_never_polled_again_delays_nobody() {
+fn reader_that_drove_and_is_not_polled_delays_no_other() {
     let feed = Feed::new();
     let shared = share(&feed);
     let mut driver = Caller::first(&shared);
@@ -131,7 +131,7 @@ fn callers_who_wait_do_not_poll_the_body_again() {
 }
 
 #[test]
-fn trailers_come_to_everybody_and_end_the_body() {
+fn trailers_reach_every_reader_and_end_the_body() {
     let mut trailers = HeaderMap::new();
     trailers.insert("grpc-status", HeaderValue::from_static("0"));
     let feed = Feed::new();

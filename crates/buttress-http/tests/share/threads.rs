@@ -105,7 +105,7 @@ fn callers_on_many_threads_have_each_frame_before_there_is_another() {
                 feed.text("frame");
                 let all_have_it = || read.load(Ordering::Relaxed) == fed * CALLERS;
                 let mut looks = std::iter::repeat_with(std::thread::yield_now).take(PATIENCE);
-                // The end lets everybody go, so that the test fails and does not hang.
+                // The end releases all callers, so that the test fails and does not hang.
                 if !looks.any(|()| all_have_it()) {
                     feed.end();
                     panic!("somebody waits for a frame that is there");
@@ -132,5 +132,5 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
 const FRAMES: usize = 40;
 const CALLERS: usize = 4;
 
-/// How often to look whether everybody has read on; some seconds.
+/// How often to check whether all callers have read on: for some seconds.
 const PATIENCE: usize = 20_000_000;

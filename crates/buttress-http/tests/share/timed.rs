@@ -1,4 +1,4 @@
-//! Bodies that take their time, on tokio's clock.
+//! Bodies with pauses, on tokio's clock.
 
 use std::{
     future::poll_fn,
@@ -40,7 +40,7 @@ async fn all_tasks_read_at_the_pace_of_the_body() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_driver_that_stops_in_the_middle_delays_nobody() {
+async fn driver_that_stops_midway_delays_no_other() {
     let shared = share(paced());
     let start = Instant::now();
     let mut driver = reader(&shared, Reader::Leader);

@@ -1,4 +1,4 @@
-//! What is held of a body in memory.
+//! The memory of a shared body.
 
 use std::{
     collections::VecDeque,

@@ -23,11 +23,11 @@ pub use self::times::Times;
 /// let service = Times::Exponential(Duration::from_millis(10));
 /// let mut queueing = Queueing::new(7, 2, service).every(Duration::from_micros(1250)).limit(4);
 /// let mut total = Duration::ZERO;
-/// let tally = queueing.run(Duration::from_secs(100), |call| {
+/// let report = queueing.run(Duration::from_secs(100), |call| {
 ///     total += call.rtt;
 ///     4
 /// });
-/// let mean = total.div_f64(tally.answered as f64);
+/// let mean = total.div_f64(report.answered as f64);
 /// assert!(mean > Duration::from_millis(17) && mean < Duration::from_millis(20));
 /// ```
 ///
@@ -122,35 +122,35 @@ impl Queueing {
     ) -> QueueingReport {
         let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         let end = self.now.saturating_add(nanos);
-        let mut tally = QueueingReport::default();
+        let mut report = QueueingReport::default();
         loop {
             let ends = self.served.peek().map_or(u64::MAX, |Reverse((ends, _))| *ends);
             let arrival = self.clients.iter().map(|client| client.arrival).min();
             let next = ends.min(arrival.unwrap_or(u64::MAX));
             if next > end || next == u64::MAX {
                 self.now = end;
-                return tally;
+                return report;
             }
             self.now = next;
             if ends == next {
                 if let Some(Reverse((_, call))) = self.served.pop() {
-                    tally.answered += 1;
+                    report.answered += 1;
                     self.leave(call.client, answered(call.answered(next)));
                 }
                 self.serve();
             } else {
-                self.arrive(&mut tally);
+                self.arrive(&mut report);
             }
         }
     }
 
-    fn arrive(&mut self, tally: &mut QueueingReport) {
+    fn arrive(&mut self, report: &mut QueueingReport) {
         let first = self.clients.iter_mut().enumerate().min_by_key(|(_, client)| client.arrival);
         let Some((number, client)) = first else { return };
         client.arrival = client.next_arrival(self.now, &mut self.random);
         let in_flight = client.in_flight.saturating_add(1);
         if in_flight > client.limit {
-            tally.rejected += 1;
+            report.rejected += 1;
             return;
         }
         client.in_flight = in_flight;

@@ -5,7 +5,7 @@ use buttress_core::ByteBudget;
 /// The bytes of a budget that a response holds, returned on drop.
 #[derive(Debug)]
 pub(super) struct ByteReservation {
-    allowance: Arc<ByteBudget>,
+    budget: Arc<ByteBudget>,
     /// The bytes taken from the budget. More than `used` if the length was known in advance, less
     /// if the window was overdrawn.
     taken: usize,
@@ -14,9 +14,9 @@ pub(super) struct ByteReservation {
 
 impl ByteReservation {
     /// Takes at least the `bytes` that will be used. `None` if fewer are left.
-    pub(super) fn reserve(allowance: &Arc<ByteBudget>, bytes: usize) -> Option<Self> {
-        let allowance = Arc::clone(allowance);
-        allowance.try_take(bytes).then(|| Self { allowance, taken: bytes, used: 0 })
+    pub(super) fn reserve(budget: &Arc<ByteBudget>, bytes: usize) -> Option<Self> {
+        let budget = Arc::clone(budget);
+        budget.try_take(bytes).then(|| Self { budget, taken: bytes, used: 0 })
     }
 
     /// Uses `bytes` more, up to `cap` in all. `false` if they are not available.
@@ -25,7 +25,7 @@ impl ByteReservation {
             return false;
         }
         let missing = self.missing(bytes);
-        if !self.allowance.try_take(missing) {
+        if !self.budget.try_take(missing) {
             return false;
         }
         self.taken += missing;
@@ -36,7 +36,7 @@ impl ByteReservation {
     /// Uses `bytes` more in any case, and takes them from the budget only if they are left.
     pub(super) fn overdraw(&mut self, bytes: usize) {
         let missing = self.missing(bytes);
-        if self.allowance.try_take(missing) {
+        if self.budget.try_take(missing) {
             self.taken = self.taken.saturating_add(missing);
         }
         self.used = self.used.saturating_add(bytes);
@@ -45,7 +45,7 @@ impl ByteReservation {
     /// The bytes to return before `bytes` more can be used, up to `cap` in all.
     pub(super) fn shortage(&self, bytes: usize, cap: usize) -> usize {
         let over = self.used.saturating_add(bytes).saturating_sub(cap);
-        over.max(self.missing(bytes).saturating_sub(self.allowance.remaining()))
+        over.max(self.missing(bytes).saturating_sub(self.budget.remaining()))
     }
 
     /// Returns `bytes` that were used, and all that were not.
@@ -53,7 +53,7 @@ impl ByteReservation {
         self.used = self.used.saturating_sub(bytes);
         let spare = self.taken.saturating_sub(self.used);
         self.taken -= spare;
-        self.allowance.give_back(spare);
+        self.budget.give_back(spare);
     }
 
     /// Returns all bytes.

@@ -23,16 +23,12 @@ where
 {
     /// Takes `body` to be shared up to `cap` bytes. Returns it if the budget has fewer bytes left
     /// than the body states.
-    pub(in crate::share) fn new(
-        body: B,
-        cap: usize,
-        allowance: &Arc<ByteBudget>,
-    ) -> Result<Self, B> {
+    pub(in crate::share) fn new(body: B, cap: usize, budget: &Arc<ByteBudget>) -> Result<Self, B> {
         if body.is_end_stream() {
             return Ok(Self::Empty(Arc::new(body.size_hint())));
         }
         let reservation = usize::try_from(body.size_hint().lower()).ok();
-        match reservation.and_then(|bytes| ByteReservation::reserve(allowance, bytes)) {
+        match reservation.and_then(|bytes| ByteReservation::reserve(budget, bytes)) {
             Some(reservation) => Ok(Self::Live(LiveBody::new(body, cap, reservation))),
             None => Err(body),
         }

@@ -51,13 +51,13 @@ where
     pub(super) fn new(body: B, cap: usize, reservation: ByteReservation) -> Arc<Self> {
         let hint = body.size_hint();
         let work = LiveWork { source: Source::new(body), ticks: TickTimer::new(TICK) };
-        let (relay, keeper) = Relay::new(work, NO_TERMS);
+        let (relay, keeper) = Relay::new(work, NO_AMBIENT);
         Arc::new_cyclic(|live| Self {
             log: Mutex::new(FrameLog::new(cap, reservation)),
             relay,
             keeper,
             source_waker: Waker::from(Arc::new(SourceWaker(live.clone()))),
-            watch: |live, place| live.relay.start_watchdog(place, live),
+            watch: |live, member| live.relay.start_watchdog(member, live),
             hint,
         })
     }
@@ -162,7 +162,7 @@ impl<B: Send + 'static> Wake for SourceWaker<B> {
 
 /// The source runs under the ambient values of the reader that drives it, which a layer sets for
 /// all.
-pub(super) const NO_TERMS: Ambient = Ambient::new(None, Criticality::Sheddable);
+pub(super) const NO_AMBIENT: Ambient = Ambient::new(None, Criticality::Sheddable);
 
 /// The length of a tick. [`Readers`](super::frame_log::readers::Readers) limits the ticks for which
 /// a reader is waited for.

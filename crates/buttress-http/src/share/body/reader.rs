@@ -9,7 +9,7 @@ use http_body::{Body, SizeHint};
 
 use super::{
     frame_log::{NextFrame, readers::Key},
-    live::{LiveBody, NO_TERMS},
+    live::{LiveBody, NO_AMBIENT},
     stored::less,
 };
 
@@ -19,7 +19,7 @@ pub(in crate::share) struct BodyReader<B> {
     live: Arc<LiveBody<B>>,
     key: Key,
     /// The membership in the relay, from the first wait on.
-    place: Option<MemberId>,
+    member: Option<MemberId>,
     /// The number of frames read.
     index: usize,
     /// The number of bytes read.
@@ -29,7 +29,7 @@ pub(in crate::share) struct BodyReader<B> {
 impl<B> BodyReader<B> {
     pub(super) fn new(live: &Arc<LiveBody<B>>) -> Self {
         let key = live.log().enter();
-        Self { live: Arc::clone(live), key, place: None, index: 0, read: 0 }
+        Self { live: Arc::clone(live), key, member: None, index: 0, read: 0 }
     }
 
     pub(super) fn is_end_stream(&self) -> bool {
@@ -61,17 +61,17 @@ impl<B> BodyReader<B> {
     }
 
     /// The membership in the relay. `None` if this reader must not wait.
-    fn place(&mut self) -> Option<MemberId> {
-        if self.place.is_none() {
-            self.place = match self.live.relay.join(NO_TERMS) {
-                Join::Member(place) => {
-                    (self.live.watch)(&self.live, place);
-                    Some(place)
+    fn member(&mut self) -> Option<MemberId> {
+        if self.member.is_none() {
+            self.member = match self.live.relay.join(NO_AMBIENT) {
+                Join::Member(member) => {
+                    (self.live.watch)(&self.live, member);
+                    Some(member)
                 }
                 Join::Closed | Join::Reentrant => None,
             };
         }
-        self.place
+        self.member
     }
 }
 
@@ -86,12 +86,12 @@ where
             NextFrame::Wait => {}
             next => return Poll::Ready(next),
         }
-        let Some(place) = self.place() else { return Poll::Ready(NextFrame::Abandoned) };
+        let Some(member) = self.member() else { return Poll::Ready(NextFrame::Abandoned) };
         let known = self.index.try_into().unwrap_or(u64::MAX);
         let live = &self.live;
-        ready!(live.relay.poll(place, known, cx, |work, _| live.drive(work)));
+        ready!(live.relay.poll(member, known, cx, |work, _| live.drive(work)));
         match self.next_frame() {
-            // An error in place of a wait without end, if the source ended without a last frame.
+            // An error in member of a wait without end, if the source ended without a last frame.
             NextFrame::Wait => Poll::Ready(NextFrame::Abandoned),
             next => Poll::Ready(next),
         }
@@ -108,8 +108,8 @@ impl<B> Drop for BodyReader<B> {
             log.leave(self.key, &mut freed);
             (log.is_relieved(), log.is_deserted())
         };
-        if let Some(place) = self.place.take() {
-            self.live.relay.leave(place);
+        if let Some(member) = self.member.take() {
+            self.live.relay.leave(member);
         }
         if is_deserted {
             self.live.give_up();
