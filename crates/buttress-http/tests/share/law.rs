@@ -1,5 +1,5 @@
-//! However callers come, read, stop and go, each reads the frames of the body from the first on, and all
-//! of them in the end unless it falls too far behind.
+//! Readers that join, read, stop and leave in any order read all frames in order, unless they fall
+//! too far behind.
 
 use std::{sync::Arc, time::Duration};
 
