@@ -35,7 +35,7 @@ async fn quote() -> impl IntoResponse {
 fn print_counts(step: &str, handle: &DedupHandle) {
     let (leaders, followers) = (handle.leaders(), handle.followers());
     let cached = handle.cache_hits();
-    println!("{step}: {leaders} leaders, {followers} followers, {cached} cache hits");
+    println!("{step}: leaders {leaders}, followers {followers}, cache hits {cached}");
 }
 
 #[tokio::main]

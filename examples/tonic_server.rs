@@ -32,7 +32,7 @@ async fn main() -> Result<(), BoxError> {
         println!("status: {:?}", first.status());
         let end = statuses.message().await.err().ok_or("no end of the stream")?;
         assert_eq!(end.code(), Code::DeadlineExceeded);
-        println!("then: {:?}, {}", end.code(), end.message());
+        println!("end of the stream: {:?}, {}", end.code(), end.message());
         Ok::<_, BoxError>(())
     };
     tokio::select! {
