@@ -29,7 +29,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The calls under one law.
+/// The calls under a law.
 struct Run {
     name: &'static str,
     calls: Vec<Call>,
@@ -113,7 +113,7 @@ fn draw(file: &Path, runs: &[Run]) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Plots the limit of one law over time. The background marks one to two times the number of servers.
+/// Plots the limit of a law over time. The background marks one to two times the number of servers.
 fn limits(area: &DrawingArea<SVGBackend<'_>, Shift>, run: &Run) -> Result<(), Box<dyn Error>> {
     let end = PART.as_secs_f64() * 3.0;
     let mut chart = ChartBuilder::on(area)

@@ -1,8 +1,8 @@
 //! `DedupLayer` around a hyper client: concurrent requests share one upstream request, and responses are cached
 //! as long as `Cache-Control` allows.
 //!
-//! Outside and inside of it are the usual layers: a deadline, retries, a concurrency limit and a deadline per
-//! attempt. Prints the leaders, followers and cache hits after each step.
+//! The other layers are the usual ones: a deadline, retries, a concurrency limit and a deadline per attempt.
+//! Prints the leaders, followers and cache hits after each step.
 
 use std::{
     sync::{
@@ -57,7 +57,7 @@ async fn main() -> Result<(), BoxError> {
         .layer(RetryLayer::new(3).http())
         // At most 32 requests in flight. A retry waits for a permit again.
         .layer(ThrottleLayer::concurrency(32).queue(200).http())
-        // The time of one attempt, without the time in the queue.
+        // The time of an attempt, without the time in the queue.
         .layer(DeadlineLayer::new(Duration::from_secs(1)).named("attempt").http())
         .service(Client::builder(TokioExecutor::new()).build_http());
 

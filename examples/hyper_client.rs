@@ -39,7 +39,7 @@ async fn main() -> Result<(), BoxError> {
         .layer(retry.http())
         // At most 32 requests in flight and 200 in the queue.
         .layer(ThrottleLayer::concurrency(32).queue(200).http())
-        // The time of one attempt, without the time in the queue.
+        // The time of an attempt, without the time in the queue.
         .layer(DeadlineLayer::new(Duration::from_secs(1)).named("attempt").http())
         .service(Client::builder(TokioExecutor::new()).build_http());
 

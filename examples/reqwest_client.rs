@@ -33,6 +33,7 @@ async fn main() -> Result<(), BoxError> {
     let transport = reqwest::Client::builder()
         // The retry layer below decides, with its budget. reqwest must not retry as well.
         .retry(reqwest::retry::never())
+        // A redirect is a response that the layers see, not a hidden second request.
         .redirect(reqwest::redirect::Policy::none())
         // reqwest accepts tower layers around its connector: at most 1 s to connect.
         .connector_layer(DeadlineLayer::new(Duration::from_secs(1)).named("connect"))

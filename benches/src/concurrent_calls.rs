@@ -44,7 +44,7 @@ where
     size_of::<S::Future>()
 }
 
-/// Memory for the future of one call. Later calls reuse the memory, so no call allocates.
+/// Memory for the future of a call. Later calls reuse the memory, so no call allocates.
 struct CallSlot<F>(Pin<Box<Option<F>>>);
 
 impl<F> CallSlot<F> {

@@ -1,4 +1,4 @@
-//! The measurements of what a layer costs.
+//! The measurements of the cost of a layer.
 //!
 //! A [`Case`] is a layer around an inner service that does next to nothing. The bench calls the layer many
 //! times in a row on one thread and measures four quantities:

@@ -4,7 +4,7 @@ use buttress_benches::{Source, SourceError};
 use futures_util::future::Either;
 use tower::{Service, service_fn};
 
-/// A service around a cache that knows nothing of services, as users write one by hand (cache-aside).
+/// A service around a cache that knows nothing of services, as written by hand (cache-aside).
 ///
 /// The service looks up the key. On a miss, the inner service's response is inserted.
 pub(crate) fn by_hand<C>(

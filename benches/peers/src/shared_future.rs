@@ -13,7 +13,7 @@ use futures_util::{
 use hashbrown::{DefaultHashBuilder, HashMap};
 use tower::{Service, service_fn};
 
-/// A [`Shared`] per key in a sharded map, as users write one by hand.
+/// A [`Shared`] per key in a sharded map, as written by hand.
 ///
 /// The map holds a weak reference, so a call is dropped with its last caller. The key of such a call
 /// stays in the map.

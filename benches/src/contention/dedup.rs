@@ -110,7 +110,7 @@ async fn release_forever(source: Source) {
     }
 }
 
-/// The measurements of one layer in all rounds.
+/// The measurements of a layer in all rounds.
 #[derive(Default)]
 struct RoundStats {
     nanos: Vec<f64>,
@@ -139,8 +139,8 @@ impl RoundStats {
     }
 }
 
-/// Runs one round of calls. Also returns the number of inner calls.
+/// Runs a round of calls. Also returns the number of inner calls.
 type RunRound = dyn Fn(&Runtime) -> (Round, usize);
 
-/// Calls of one task in one round.
+/// Calls of a task in a round.
 const CALLS: u32 = 1_000;

@@ -115,7 +115,7 @@ fn ratios(runtime: &Runtime, limits: &[LimitContention], work: Work) -> Vec<Stri
     texts
 }
 
-/// Calls of one task in one round.
+/// Calls of a task in a round.
 const fn calls_per_task(work: Work) -> u32 {
     match work {
         Work::Spin => 500,
@@ -127,5 +127,5 @@ fn calls_per_round(work: Work) -> f64 {
     f64::from(calls_per_task(work)) * f64::from(TASKS)
 }
 
-/// Runs one round of calls.
+/// Runs a round of calls.
 type RunRound = dyn Fn(&Runtime, Work) -> Round;

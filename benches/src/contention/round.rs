@@ -16,7 +16,7 @@ pub(crate) struct Round {
 }
 
 impl Round {
-    /// Runs one round. Each task makes `calls` calls on a clone of `service`.
+    /// Runs a round. Each task makes `calls` calls on a clone of `service`.
     #[expect(clippy::disallowed_methods, reason = "this measures the machine, not a layer's time")]
     pub(crate) fn run<S>(runtime: &Runtime, service: &S, calls: u32) -> Self
     where

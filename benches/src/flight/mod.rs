@@ -16,7 +16,7 @@ use crate::{Source, concurrent_calls::KEY, enter_runtime, median::median};
 
 use wake_queue::WakeQueue;
 
-/// One flight that 10,000 followers wait for.
+/// A flight that 10,000 followers wait for.
 pub struct Flight {
     provider: String,
     measure: Box<MeasureFlight>,
@@ -68,10 +68,10 @@ pub fn print_flights(flights: &[Flight], allocator: &StatsAlloc<System>) {
     );
 }
 
-/// Runs one flight from the first call to the last response.
+/// Runs a flight from the first call to the last response.
 type MeasureFlight = dyn Fn(&StatsAlloc<System>) -> FlightCost;
 
-/// The cost of one flight. All counts exclude the leader.
+/// The cost of a flight. All counts exclude the leader.
 struct FlightCost {
     inner_calls: usize,
     future: usize,

@@ -8,7 +8,7 @@ use buttress::layer_api::BoxError;
 use pin_project::pin_project;
 use tower::Service;
 
-/// A limiter as a service, as users write one by hand.
+/// A limiter as a service, as written by hand.
 ///
 /// Each call acquires a permit first, and holds the permit until the call has completed.
 #[derive(Clone, Debug)]

@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tower::Service;
 
-/// The result of one request.
+/// The result of a request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Record {
     /// The time the request was due, since the start of the run.
@@ -44,7 +44,7 @@ pub(crate) enum Outcome {
     NotSent,
 }
 
-/// All the callers of one server.
+/// All callers of a server.
 pub(crate) struct Callers {
     client: PageClient,
     start: Instant,

@@ -94,7 +94,7 @@ async fn overload(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Runs one server.
+/// Runs a server.
 async fn run_server(arguments: &Arguments, name: &'static str) -> Result<Run, Box<dyn Error>> {
     let overload = Duration::from_secs(arguments.seconds.into());
     let between = |from, to, load| {

@@ -1,4 +1,4 @@
-//! The results of one run.
+//! The results of a run.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::callers::{Outcome, Record};
 use crate::server::ServerSnapshot;
 use crate::worker_pool;
 
-/// The results of one server: a member of `servers` in the JSON, whose keys are stable.
+/// The results of a server: a member of `servers` in the JSON, whose keys are stable.
 ///
 /// If not stated otherwise, a number counts requests whose result came during the overload and after its
 /// first second.
@@ -45,7 +45,7 @@ pub(crate) struct Row {
     pub(crate) recovered: f64,
 }
 
-/// The measurements of one server's run.
+/// The measurements of a server's run.
 pub(crate) struct Run {
     pub(crate) name: &'static str,
     pub(crate) records: Vec<Record>,

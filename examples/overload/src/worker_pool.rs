@@ -66,7 +66,7 @@ impl WorkerPool {
     }
 }
 
-/// Runs one worker: one job at a time, in the order of the queue.
+/// Runs a worker: one job at a time, in the order of the queue.
 ///
 /// A job begins when the previous job was due, not when its timer fired. The timer fires up to a millisecond
 /// later, and later still on a loaded machine. So the capacity is exact as long as jobs are queued.

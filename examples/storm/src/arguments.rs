@@ -23,7 +23,7 @@ pub(crate) struct Arguments {
           value_parser = clap::value_parser!(u32).range(1..=400))]
     pub(crate) concurrency: u32,
 
-    /// Prints one JSON object instead of the table, and nothing else on standard output
+    /// Prints a JSON object instead of the table, and nothing else on standard output
     #[arg(long)]
     pub(crate) json: bool,
 

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::client::{Client, Failure};
 use crate::operations::Operation;
 
-/// The result of one operation.
+/// The result of a operation.
 #[derive(Clone, Debug)]
 pub(crate) struct Record {
     /// The start, since the start of the run.

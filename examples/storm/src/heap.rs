@@ -23,7 +23,7 @@ pub(crate) const IN_FLIGHT: u32 = 100;
 /// More than the time the upstream takes to respond to 100 requests.
 const RESPONSE_TIME: Duration = Duration::from_millis(200);
 
-/// The peaks of one client's heap, in bytes. `None` if the machine was too busy to measure.
+/// The peaks of a client's heap, in bytes. `None` if the machine was too busy to measure.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Peaks {
     /// With operations that share no key.

@@ -178,7 +178,7 @@ const DEFAULT_BUDGET: &str = "buttress-default-budget";
 const STORM_BUDGET: u32 = 50;
 const LIBRARY_BUDGET: u32 = 20;
 
-/// Runs one client: first the measurements of the heap in the calm phase, then the storm.
+/// Runs a client: first the measurements of the heap in the calm phase, then the storm.
 async fn run_client<C: Client>(
     arguments: &Arguments,
     name: &'static str,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-/// The counts of one client's layers.
+/// The counts of a client's layers.
 #[derive(Clone, Debug)]
 pub(crate) struct Decisions {
     /// Calls of the retry layer: up to three per operation, minus the calls that dedup answered.

@@ -28,7 +28,7 @@ use crate::operations::Operation;
 /// 2. Dedup.
 /// 3. Retry. The budget allows `percent` of the calls plus 10 retries a second.
 /// 4. The concurrency limit. Time in its queue counts against the operation, not against the attempt.
-/// 5. The deadline of one attempt.
+/// 5. The deadline of an attempt.
 /// 6. The transport.
 macro_rules! stack {
     ($name:expr, $dedup:expr, $percent:expr, $seed:expr) => {{

@@ -1,4 +1,4 @@
-//! The results of one run.
+//! The results of a run.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::client::decisions::{Decisions, DedupCounts, ThrottleCounts};
 use crate::heap::{IN_FLIGHT, Peaks};
 use crate::upstream::network::NetworkCounts;
 
-/// The results of one client: a member of `clients` in the JSON, whose keys are stable.
+/// The results of a client: a member of `clients` in the JSON, whose keys are stable.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Row {
     pub(crate) name: &'static str,
@@ -58,7 +58,7 @@ const fn per_operation(bytes: usize) -> usize {
     bytes / IN_FLIGHT as usize
 }
 
-/// The measurements of one client's run.
+/// The measurements of a client's run.
 pub(crate) struct Run {
     pub(crate) name: &'static str,
     pub(crate) records: Vec<Record>,

@@ -1,4 +1,4 @@
-//! The fault plan: what happens to each request, in the order of arrival.
+//! The fault plan: the behaviour for each request, in the order of arrival.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ pub(crate) struct FaultPlan {
     block: Vec<Behaviour>,
 }
 
-/// What happens to one request.
+/// The behaviour of the upstream for a request.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Behaviour {
     /// The response comes after this latency.

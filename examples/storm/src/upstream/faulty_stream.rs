@@ -27,7 +27,7 @@ pub(crate) struct FaultyStream {
     pending: PendingTreatment,
 }
 
-/// The treatment of the request that is being read on one connection.
+/// The treatment of the request that is being read on a connection.
 #[derive(Clone, Default)]
 pub(crate) struct PendingTreatment(Arc<Mutex<Option<Treatment>>>);
 
@@ -61,7 +61,7 @@ impl FaultyStream {
 }
 
 impl PendingTreatment {
-    /// Takes the treatment of the request that was just read.
+    /// Takes the treatment of the request that was read.
     pub(crate) fn take(&self) -> Option<Treatment> {
         lock(&self.0).take()
     }

@@ -1,4 +1,4 @@
-//! The network: decides what happens to a request by the time and the number of the arrival, never by
+//! The network: decides the treatment of a request by the time and the number of the arrival, never by
 //! the client.
 
 use std::time::Duration;
@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use crate::upstream::fault_plan::{Behaviour, FaultPlan};
 
-/// The state of the network before one upstream.
+/// The state of the network before an upstream.
 ///
 /// In the calm phase, until [`begin`](Self::begin), requests are held so that the heap can be measured. In the
 /// storm, each request takes the plan's next behaviour. An outage or the rate gate overrides that behaviour.
@@ -20,7 +20,7 @@ pub(crate) struct Network {
     counts: NetworkCounts,
 }
 
-/// How one request is treated.
+/// How a request is treated.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Treatment {
     /// As the fault plan says.
