@@ -48,7 +48,7 @@ impl<M> DeadlineLayer<M> {
     /// body.
     #[doc(alias("streaming", "time to first byte"))]
     pub fn until_head(self) -> Self {
-        self.with(|settings| settings.extent = Extent::Head)
+        self.with(|settings| settings.extent = Extent::UntilHead)
     }
 
     /// Counts and reports the calls that would be rejected, and rejects none. Default: off.
@@ -79,7 +79,7 @@ impl<M> DeadlineLayer<M> {
     /// The clones of a service share them. [`DeadlineService::handle`] reads them. The layer's
     /// own handle then counts nothing.
     pub fn per_service(self) -> Self {
-        self.with(|settings| settings.scope = StateScope::Service)
+        self.with(|settings| settings.scope = StateScope::PerService)
     }
 
     /// Returns a handle to the live numbers of all services of this layer.

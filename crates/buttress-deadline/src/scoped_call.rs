@@ -78,7 +78,7 @@ impl ScopedCall {
 
     /// Returns the rest for the body, after the head. `None` if no deadline is left.
     pub(crate) fn into_body(mut self) -> Option<Self> {
-        if self.call.extent() == Extent::Head {
+        if self.call.extent() == Extent::UntilHead {
             self.call.forget_deadline();
         }
         if let InnerAmbient::Deadlines { head, .. } = &mut self.ambient {

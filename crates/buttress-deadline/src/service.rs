@@ -191,7 +191,8 @@ impl<S: Clone, M> DeadlineService<S, M> {
     where
         M: Propagate<Req>,
     {
-        let announced = if self.settings.extent == Extent::Head { inherited } else { deadline };
+        let announced =
+            if self.settings.extent == Extent::UntilHead { inherited } else { deadline };
         match (announced, self.settings.enforcement) {
             (Some(deadline), Enforcement::Enforce) => self.mode.set_deadline(request, deadline),
             (Some(deadline), Enforcement::Observe) => self.mode.can_set_deadline(request, deadline),

@@ -30,9 +30,9 @@ impl Settings {
     pub(crate) fn new(timeout: Option<Duration>) -> Self {
         Self {
             origin: Origin::new("deadline"),
-            extent: Extent::Body,
+            extent: Extent::UntilEnd,
             enforcement: Enforcement::Enforce,
-            scope: StateScope::Layer,
+            scope: StateScope::PerLayer,
             state: Arc::default(),
             late_rejections: None,
             timeout: timeout.filter(|timeout| *timeout < Deadline::NEVER),
@@ -42,8 +42,8 @@ impl Settings {
     /// Returns the settings for a further service, with state of its own under `per_service`.
     pub(crate) fn for_service(self: &Arc<Self>) -> Arc<Self> {
         match self.scope {
-            StateScope::Layer => Arc::clone(self),
-            StateScope::Service => {
+            StateScope::PerLayer => Arc::clone(self),
+            StateScope::PerService => {
                 let late_rejections =
                     self.late_rejections.as_ref().map(|late| Arc::new(late.fresh()));
                 Arc::new(Self { state: Arc::default(), late_rejections, ..Self::clone(self) })
@@ -63,7 +63,7 @@ impl Settings {
     /// Whether the deadline of a call is the ambient deadline inside until the body has ended.
     #[inline]
     pub(crate) fn is_ambient(&self) -> bool {
-        self.extent == Extent::Body && self.enforcement == Enforcement::Enforce
+        self.extent == Extent::UntilEnd && self.enforcement == Enforcement::Enforce
     }
 
     /// Returns the rejection of a call, and raises its deadline for the layers outside.

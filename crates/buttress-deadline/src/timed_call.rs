@@ -61,7 +61,7 @@ impl TimedCall {
     {
         M::KEEPS_GUARD
             && self.timer.is_set()
-            && self.settings.extent == Extent::Body
+            && self.settings.extent == Extent::UntilEnd
             && self.is_late()
             && !mode.is_rejection(response)
             && self.enforce("call").is_ready()

@@ -124,7 +124,7 @@ impl<M, K, C: Clone, E> DedupLayer<M, K, C, E> {
     /// Gives every service this layer makes flights and answers of its own. The numbers are those of each
     /// service's [handle](Dedup::handle), which alone can make it forget.
     pub fn per_service(self) -> Self {
-        self.with(|settings| settings.scope = StateScope::Service)
+        self.with(|settings| settings.scope = StateScope::PerService)
     }
 
     /// Names this instance in rejections and events. `"dedup"` by default.
@@ -159,7 +159,7 @@ where
 
     fn layer(&self, inner: S) -> Self::Service {
         let mut core = self.core.clone();
-        if core.shared.settings.scope == StateScope::Service {
+        if core.shared.settings.scope == StateScope::PerService {
             let SharedConfig { policy, settings, .. } = &*core.shared;
             let (policy, settings) = (policy.clone(), settings.clone());
             core.shared =

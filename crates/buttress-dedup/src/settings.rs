@@ -17,7 +17,7 @@ impl Settings {
         Self {
             origin: Origin::new("dedup"),
             panic_policy: PanicPolicy::Rejected,
-            scope: StateScope::Layer,
+            scope: StateScope::PerLayer,
             enforcement: Enforcement::Enforce,
             shared_bytes: Arc::new(ByteBudget::new(MAX_BYTES)),
         }

@@ -88,7 +88,7 @@ impl<M, J> RetryLayer<M, J> {
     /// The clones of one service share its state, which [`Retry::handle`] reads. The layer's own
     /// handle then counts nothing.
     pub fn per_service(self) -> Self {
-        self.with(|settings| settings.scope = StateScope::Service)
+        self.with(|settings| settings.scope = StateScope::PerService)
     }
 
     /// Sets the name of this instance in events. Default: `"retry"`.

@@ -43,7 +43,7 @@ impl Settings {
             max_hint: Duration::from_secs(60),
             late_attempts: LateAttempts::Allowed,
             enforcement: Enforcement::Enforce,
-            scope: StateScope::Layer,
+            scope: StateScope::PerLayer,
             random: Arc::new(Random::seeded(fastrand::u64(..))),
             state: Arc::default(),
             is_budget_given: false,
@@ -57,8 +57,8 @@ impl Settings {
     /// Returns the settings for a further service, with state of its own under `per_service`.
     pub(crate) fn for_service(self: &Arc<Self>) -> Arc<Self> {
         match self.scope {
-            StateScope::Layer => Arc::clone(self),
-            StateScope::Service => {
+            StateScope::PerLayer => Arc::clone(self),
+            StateScope::PerService => {
                 let budget =
                     if self.is_budget_given { self.budget.clone() } else { Budget::default() };
                 Arc::new(Self { budget, state: Arc::default(), ..Self::clone(self) })

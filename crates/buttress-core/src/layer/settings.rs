@@ -4,9 +4,9 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Extent {
     /// Until the response head arrives, as `until_head()` sets.
-    Head,
+    UntilHead,
     /// Until the response body ends.
-    Body,
+    UntilEnd,
 }
 
 /// Whether a layer acts on its decisions.
@@ -22,7 +22,7 @@ pub enum Enforcement {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StateScope {
     /// All services that the layer makes.
-    Layer,
+    PerLayer,
     /// The clones of one service only, as `per_service()` sets.
-    Service,
+    PerService,
 }

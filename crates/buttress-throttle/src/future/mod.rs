@@ -155,7 +155,7 @@ where
         this.future.set(None);
         let response = outcome?;
         let guard = M::KEEPS_GUARD.then(|| {
-            let outlives = L::Permit::OUTLIVES_HEAD && *this.extent == Extent::Body;
+            let outlives = L::Permit::OUTLIVES_HEAD && *this.extent == Extent::UntilEnd;
             let held = if outlives { permit.take() } else { None };
             ThrottleGuard::new(held, *this.criticality)
         });

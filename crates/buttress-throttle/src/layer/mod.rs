@@ -155,8 +155,8 @@ where
 
     fn layer(&self, inner: S) -> Self::Service {
         let limit = match self.settings.scope {
-            StateScope::Layer => self.limit.clone(),
-            StateScope::Service => self.limit.fresh(),
+            StateScope::PerLayer => self.limit.clone(),
+            StateScope::PerService => self.limit.fresh(),
         };
         let (mode, judge) = (self.mode.clone(), self.judge.clone());
         Throttle::new(inner, limit, Arc::clone(&self.settings), mode, judge)

@@ -110,7 +110,7 @@ impl<M, L, J> ThrottleLayer<M, L, J> {
     /// Returns a permit at the response head. Default: when the body has ended.
     #[doc(alias("streaming", "time to first byte"))]
     pub fn until_head(self) -> Self {
-        self.with(|settings| settings.extent = Extent::Head)
+        self.with(|settings| settings.extent = Extent::UntilHead)
     }
 
     /// Counts and reports rejections, but rejects no call and makes no call wait. Default: off.
@@ -130,7 +130,7 @@ impl<M, L, J> ThrottleLayer<M, L, J> {
     /// service's [handle](crate::Throttle::handle) has the numbers of that service. Rejections are
     /// counted for all services together.
     pub fn per_service(self) -> Self {
-        self.with(|settings| settings.scope = StateScope::Service)
+        self.with(|settings| settings.scope = StateScope::PerService)
     }
 
     /// Sets the name of this instance in rejections and events. Default: `"throttle"`.

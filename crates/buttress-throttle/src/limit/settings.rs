@@ -31,10 +31,10 @@ impl Settings {
     pub(crate) fn new() -> Self {
         Self {
             origin: Origin::new("throttle"),
-            extent: Extent::Body,
+            extent: Extent::UntilEnd,
             enforcement: Enforcement::Enforce,
             quota_headers: QuotaHeaders::Silent,
-            scope: StateScope::Layer,
+            scope: StateScope::PerLayer,
             retry_after: None,
             random: Arc::new(Random::seeded(fastrand::u64(..))),
             rejected: Arc::default(),
