@@ -19,7 +19,7 @@ use loom::{
     thread,
 };
 
-/// Work that has something new for each time it was fed.
+/// Work that publishes one result per feed.
 #[derive(Clone, Default)]
 struct Feed {
     fed: Arc<AtomicUsize>,
@@ -33,15 +33,15 @@ struct Work {
 }
 
 impl Work {
-    fn drive(&mut self) -> Drive {
+    fn drive(&mut self) -> Driven {
         let Feed { fed, published, dropped } = &self.feed;
         assert_eq!(dropped.load(SeqCst), 0, "driven after its end");
         let now = published.load(SeqCst);
         if fed.load(SeqCst) == now {
-            return Drive::Pending;
+            return Driven::Pending;
         }
         published.store(now + 1, SeqCst);
-        if now + 1 == self.last { Drive::Done } else { Drive::More }
+        if now + 1 == self.last { Driven::Done } else { Driven::More }
     }
 }
 
@@ -59,41 +59,41 @@ struct Shared {
 }
 
 impl Shared {
-    fn new(last: usize) -> (Self, Place) {
+    fn new(last: usize) -> (Self, MemberId) {
         let feed = Feed::default();
-        let (relay, place) = Relay::new(Work { feed: feed.clone(), last }, TERMS);
-        (Self { relay: Arc::new(relay), feed }, place)
+        let (relay, id) = Relay::new(Work { feed: feed.clone(), last }, AMBIENT);
+        (Self { relay: Arc::new(relay), feed }, id)
     }
 
-    fn member(&self) -> Place {
-        match self.relay.enter(TERMS) {
-            Entry::Member(place) => place,
+    fn member(&self) -> MemberId {
+        match self.relay.join(AMBIENT) {
+            Join::Member(id) => id,
             entry => panic!("{entry:?}"),
         }
     }
 
     fn feed(&self) {
         self.feed.fed.fetch_add(1, SeqCst);
-        self.relay.ring();
+        self.relay.wake_driver();
     }
 
-    fn poll(&self, place: Place, known: usize, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll(&self, id: MemberId, known: usize, cx: &mut Context<'_>) -> Poll<()> {
         let known = u64::try_from(known).unwrap();
-        self.relay.poll(place, known, cx, |work, _| work.drive())
+        self.relay.poll(id, known, cx, |work, _| work.drive())
     }
 
-    /// Waits for one thing after the other, until so many are known.
-    fn read(&self, place: Place, until: usize) {
+    /// Waits for one result after the other, until this many are known.
+    fn read(&self, id: MemberId, until: usize) {
         for known in 0..until {
-            block_on(poll_fn(|cx| self.poll(place, known, cx)));
-            assert!(self.feed.published.load(SeqCst) > known, "it was told of nothing");
+            block_on(poll_fn(|cx| self.poll(id, known, cx)));
+            assert!(self.feed.published.load(SeqCst) > known, "woken without a result");
         }
     }
 
-    /// Polls as a task of its own that does not listen to being woken.
-    fn poll_once(&self, place: Place) {
+    /// Polls once as a task of its own that ignores wake-ups.
+    fn poll_once(&self, id: MemberId) {
         let waker = Waker::from(std::sync::Arc::new(Deaf));
-        let _ = self.poll(place, 0, &mut Context::from_waker(&waker));
+        let _ = self.poll(id, 0, &mut Context::from_waker(&waker));
     }
 
     fn dropped(&self) -> usize {
@@ -107,7 +107,7 @@ impl Wake for Deaf {
     fn wake(self: std::sync::Arc<Self>) {}
 }
 
-const TERMS: Terms = Terms { deadline: None, criticality: Criticality::Critical };
+const AMBIENT: Ambient = Ambient::new(None, Criticality::Critical);
 
 fn model(f: impl Fn() + Send + Sync + 'static) {
     let mut builder = Builder::new();
@@ -120,9 +120,9 @@ fn two_waiting_members_both_see_the_end() {
     model(|| {
         let (shared, one) = Shared::new(1);
         let other = shared.member();
-        let waiting = [one, other].map(|place| {
+        let waiting = [one, other].map(|id| {
             let shared = shared.clone();
-            thread::spawn(move || shared.read(place, 1))
+            thread::spawn(move || shared.read(id, 1))
         });
         shared.feed();
         for thread in waiting {
@@ -197,8 +197,8 @@ fn join_during_the_end_sees_the_end() {
         let threads = (shared.clone(), shared.clone());
         let driving = thread::spawn(move || threads.0.read(first, 1));
         let joining = thread::spawn(move || {
-            let place = threads.1.member();
-            threads.1.read(place, 1);
+            let id = threads.1.member();
+            threads.1.read(id, 1);
         });
         shared.feed();
         driving.join().unwrap();
@@ -214,16 +214,16 @@ fn join_during_the_last_leave_is_closed_or_finds_live_work() {
         let threads = (shared.clone(), shared.clone());
         shared.feed.fed.store(1, SeqCst);
         let leaving = thread::spawn(move || threads.0.relay.leave(last));
-        let joining = thread::spawn(move || match threads.1.relay.enter(TERMS) {
-            Entry::Member(place) => {
+        let joining = thread::spawn(move || match threads.1.relay.join(AMBIENT) {
+            Join::Member(id) => {
                 assert_eq!(threads.1.dropped(), 0);
-                threads.1.read(place, 1);
-                threads.1.relay.leave(place)
+                threads.1.read(id, 1);
+                threads.1.relay.leave(id)
             }
-            Entry::Closed => false,
-            Entry::Inside => panic!("nobody drives on this thread"),
+            Join::Closed => false,
+            Join::Reentrant => panic!("nobody drives on this thread"),
         });
-        shared.relay.ring();
+        shared.relay.wake_driver();
         let last = [leaving.join().unwrap(), joining.join().unwrap()];
         assert!(
             matches!(last, [true, false] | [false, true]),
@@ -253,12 +253,12 @@ fn slower_member_misses_no_result() {
     });
 }
 
-/// What the relay is a part of.
+/// The owner of the relay.
 struct Host(Shared);
 
-impl Rouse for Host {
-    fn rouse(&self) {
-        self.0.relay.rouse();
+impl WatchdogHost for Host {
+    fn on_watchdog(&self) {
+        self.0.relay.wake_if_stalled();
     }
 }
 
@@ -268,14 +268,14 @@ fn watchdog_wakes_members_that_find_the_work() {
         let (shared, driver) = Shared::new(1);
         let (waiting, deputy) = (shared.member(), shared.member());
         let host = std::sync::Arc::new(Host(shared.clone()));
-        [driver, waiting, deputy].map(|place| shared.relay.watch(place, &host));
+        [driver, waiting, deputy].map(|id| shared.relay.start_watchdog(id, &host));
         shared.poll_once(driver);
         let threads = (shared.clone(), shared.clone());
         let waits = thread::spawn(move || threads.0.read(waiting, 1));
         let idle = thread::spawn(move || threads.1.poll_once(deputy));
         shared.feed();
-        // The time of those who were woken is over.
-        host.rouse();
+        // The time of the woken members is over.
+        host.on_watchdog();
         waits.join().unwrap();
         idle.join().unwrap();
         assert_eq!(shared.dropped(), 1);
@@ -289,17 +289,17 @@ fn members_woken_by_the_watchdog_see_the_end_of_the_work() {
         let (shared, driver) = Shared::new(1);
         let (waiting, deputy) = (shared.member(), shared.member());
         let host = std::sync::Arc::new(Host(shared.clone()));
-        for place in [driver, waiting, deputy] {
-            shared.relay.watch(place, &host);
+        for id in [driver, waiting, deputy] {
+            shared.relay.start_watchdog(id, &host);
         }
         shared.poll_once(waiting);
         shared.poll_once(deputy);
         let threads = (shared.clone(), std::sync::Arc::clone(&host));
         let drives = thread::spawn(move || threads.0.read(driver, 1));
-        let rouses = thread::spawn(move || threads.1.rouse());
+        let watchdog = thread::spawn(move || threads.1.on_watchdog());
         shared.feed();
         drives.join().unwrap();
-        rouses.join().unwrap();
+        watchdog.join().unwrap();
         assert_eq!(shared.dropped(), 1);
         assert_eq!(shared.relay.members(), 3);
     });

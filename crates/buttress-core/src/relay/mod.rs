@@ -1,21 +1,22 @@
 use std::{
-    sync::{Arc, PoisonError},
-    task::{Context, Poll, Waker, ready},
+    sync::PoisonError,
+    task::{Context, Poll, ready},
 };
 
-use crate::{Ambient, wake_all};
+use crate::Ambient;
 
 use self::{
     members::Members,
     state::{NextWakers, RelayState, WorkPhase},
     sync::{Mutex, MutexGuard, this_thread},
-    watchdog::{Arming, Watchdog, alarm},
+    watchdog::Watchdog,
 };
 
 mod driver;
 mod members;
 mod state;
 mod sync;
+mod wake;
 mod watchdog;
 
 pub use self::driver::{DriveEnd, Driven, Driver};
@@ -89,6 +90,7 @@ impl<W> Relay<W> {
     /// not reusable.
     #[inline]
     pub fn reuse(&mut self, ambient: Ambient) -> Option<(&mut W, MemberId)> {
+        // `&mut self`: the caller is the only owner, so no lock is needed.
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
         if state.phase != WorkPhase::Reusable {
             return None;
@@ -150,17 +152,6 @@ impl<W> Relay<W> {
     #[cold]
     pub fn close(&self) {
         self.lock().members.close();
-    }
-
-    /// Starts the watchdog once a third member has joined.
-    ///
-    /// From then on, members that are not polled delay the others by 10 ms at most. `id` is the
-    /// member that joined last, and `host` the object that owns this relay.
-    #[inline]
-    pub fn start_watchdog<H: WatchdogHost>(&self, id: MemberId, host: &Arc<H>) {
-        if id.is_third() {
-            self.start_watchdog_with(alarm(host));
-        }
     }
 
     /// Removes the member `id`, and returns whether no member is left. Then the work is
@@ -232,6 +223,8 @@ impl<W> Relay<W> {
         loop {
             let mut state = self.lock();
             if state.is_later_than(known) {
+                // Checked before `take`: a member reads all published results before it drives for
+                // more.
                 return Poll::Ready(None);
             }
             if let Some((work, ambient)) = state.take(id) {
@@ -258,37 +251,6 @@ impl<W> Relay<W> {
         }
     }
 
-    /// Wakes a member to drive the work. The waker of the work calls this.
-    pub fn wake_driver(&self) {
-        let mut state = self.lock();
-        // Woken before and not driven since: the members have been told already.
-        if state.woken {
-            return;
-        }
-        state.woken = true;
-        // `Driver::park` looks at `woken` under this lock when it puts the work back.
-        if matches!(state.phase, WorkPhase::Polling(_)) {
-            return;
-        }
-        let next_wakers = state.next_wakers();
-        drop(state);
-        self.wake(next_wakers);
-    }
-
-    /// Wakes all members if the driver and the deputy have not taken up the work in time. The
-    /// watchdog's timer calls this.
-    pub fn wake_if_stalled(&self) {
-        let mut state = self.lock();
-        let (all_wakers, arming) = state.wake_if_stalled();
-        drop(state);
-        if let Some(all_wakers) = all_wakers {
-            all_wakers.wake();
-        }
-        if let Some(arming) = arming {
-            self.arm(*arming);
-        }
-    }
-
     /// Returns the ambient values that the work would be driven under now.
     pub fn ambient(&self) -> Ambient {
         self.lock().members.ambient()
@@ -299,77 +261,8 @@ impl<W> Relay<W> {
         self.lock().members.len()
     }
 
-    #[cold]
-    fn end(&self, work: W) {
-        // Runs even if dropping the work panics. Otherwise all members would wait for ever.
-        let _finish = FinishOnDrop(self);
-        drop(work);
-    }
-
-    /// Marks the work as ended and wakes all members.
-    fn finish(&self) {
-        let mut state = self.lock();
-        state.phase = WorkPhase::Ended;
-        state.generation += 1;
-        let all_wakers = state.members.take_all_wakers();
-        drop(state);
-        all_wakers.wake();
-    }
-
-    #[inline]
-    fn wake(&self, next_wakers: NextWakers) {
-        let NextWakers { wakers: [driver, deputy], arming } = next_wakers;
-        // Runs last, even if a waker panics. Otherwise the watchdog would stay in `Armed::Setting`,
-        // and no timer would ever be set again.
-        let _arm_last = ArmLast(self, arming);
-        if driver.is_some() || deputy.is_some() {
-            wake_all(driver.into_iter().chain(deputy));
-        }
-    }
-
-    #[cold]
-    fn start_watchdog_with(&self, alarm: Waker) {
-        // A waker that is not stored is dropped outside of the lock, like every waker.
-        let known = self.lock().watchdog.turn_on(alarm);
-        drop(known);
-    }
-
-    /// Sets timers with no lock held, because tokio takes locks of its own.
-    ///
-    /// A timer may fire before `armed` runs. `Watchdog::fire` notes that in `Armed::Setting`, and
-    /// this method makes up for it.
-    #[cold]
-    fn arm(&self, arming: Arming) {
-        let timers = arming.set();
-        let fired = self.lock().watchdog.armed(timers);
-        if fired {
-            self.wake_if_stalled();
-        }
-    }
-
     fn lock(&self) -> MutexGuard<'_, RelayState<W>> {
         // No code under this lock can panic, so a poisoned lock means nothing.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Sets the timers of the watchdog when dropped.
-struct ArmLast<'a, W>(&'a Relay<W>, Option<Box<Arming>>);
-
-impl<W> Drop for ArmLast<'_, W> {
-    #[inline]
-    fn drop(&mut self) {
-        if let Some(arming) = self.1.take() {
-            self.0.arm(*arming);
-        }
-    }
-}
-
-/// Ends the relay when dropped.
-struct FinishOnDrop<'a, W>(&'a Relay<W>);
-
-impl<W> Drop for FinishOnDrop<'_, W> {
-    fn drop(&mut self) {
-        self.0.finish();
     }
 }

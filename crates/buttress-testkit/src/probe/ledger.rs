@@ -76,6 +76,7 @@ impl<E> Ledger<E> {
             state.held = false;
             state.parked.values_mut().filter_map(|call| call.waker.take()).collect()
         };
+        // After the lock: a waker may poll a call, which locks the ledger again.
         parked.into_iter().for_each(Waker::wake);
     }
 
@@ -108,6 +109,7 @@ impl<E> Ledger<E> {
         if !state.slots.contains_key(&instance) {
             state.line.push_back(instance);
         }
+        // The replaced waker is dropped after the lock.
         let before = state.slots.insert(instance, PermitSlot::Waiting(cx.waker().clone()));
         drop(state);
         drop(before);
@@ -267,6 +269,8 @@ impl<E> LedgerState<E> {
     /// Passes a permit on to the instance that waits longest, whether polled or not, or returns the
     /// permit to the pool.
     fn give_back(&mut self) -> Option<Waker> {
+        // First come, first served, like tokio's semaphore: a waiter that is never polled keeps its
+        // permit.
         let Some(first) = self.line.pop_front() else {
             self.free += 1;
             return None;

@@ -108,11 +108,14 @@ where
         let cx = &mut Context::from_waker(&self.source_waker);
         let (mut read, mut freed) = (None, Vec::new());
         loop {
+            // The lock of the log is released at the end of the statement: below, the source and
+            // the timer run without it.
             let step = self.log().step(&mut read, &mut freed);
             // Dropped with no lock held, because the bytes of a frame are foreign code, and before
             // the source reads more.
             freed.clear();
             if step != SourceStep::Wait {
+                // There is room: a later wait starts with a whole tick.
                 work.ticks.stop();
             }
             match step {
@@ -155,6 +158,7 @@ impl<B: Send + 'static> Wake for SourceWaker<B> {
 
     fn wake_by_ref(self: &Arc<Self>) {
         if let Some(live) = self.0.upgrade() {
+            // No lock of the log here: `wake_driver` wakes members, which are foreign code.
             live.relay.wake_driver();
         }
     }

@@ -28,6 +28,8 @@ pub(in crate::share) struct BodyReader<B> {
 
 impl<B> BodyReader<B> {
     pub(super) fn new(live: &Arc<LiveBody<B>>) -> Self {
+        // Registers before the first read, so that the window cannot move past the first frame
+        // meanwhile.
         let key = live.log().enter();
         Self { live: Arc::clone(live), key, member: None, index: 0, read: 0 }
     }
@@ -65,6 +67,7 @@ impl<B> BodyReader<B> {
         if self.member.is_none() {
             self.member = match self.live.relay.join(NO_AMBIENT) {
                 Join::Member(member) => {
+                    // After `join` has released the lock of the relay: the watchdog takes it again.
                     (self.live.watch)(&self.live, member);
                     Some(member)
                 }
@@ -87,6 +90,8 @@ where
             next => return Poll::Ready(next),
         }
         let Some(member) = self.member() else { return Poll::Ready(NextFrame::Abandoned) };
+        // A drive publishes once per frame, so the number of frames read is the number of known
+        // results.
         let known = self.index.try_into().unwrap_or(u64::MAX);
         let live = &self.live;
         ready!(live.relay.poll(member, known, cx, |work, _| live.drive(work)));
@@ -108,6 +113,7 @@ impl<B> Drop for BodyReader<B> {
             log.leave(self.key, &mut freed);
             (log.is_relieved(), log.is_deserted())
         };
+        // After the log's lock is released, because `leave` wakes members, which are foreign code.
         if let Some(member) = self.member.take() {
             self.live.relay.leave(member);
         }

@@ -89,6 +89,7 @@ impl FrameLog {
 
     /// Announces that many more readers, unless the first frame is gone.
     pub(super) fn expect(&mut self, readers: usize) {
+        // Announced readers hold the first frame, as if they had started to read.
         if self.window.start() == 0 {
             self.readers.expect(readers);
             self.window.enter(0, readers);
@@ -100,6 +101,7 @@ impl FrameLog {
     pub(super) fn enter(&mut self) -> Key {
         let is_expected = self.readers.is_expected();
         let is_lost = self.window.start() > 0;
+        // An announced reader was added to the window by `expect`.
         if !is_expected && !is_lost {
             self.window.enter(0, 1);
         }
@@ -124,6 +126,8 @@ impl FrameLog {
         }
         match (self.window.read(entry.index), &self.state) {
             (Some(frame), state) => {
+                // Moves on even if the source has failed: the frames before a failure reach every
+                // reader.
                 entry.read(entry.index + 1 == self.window.end());
                 match state {
                     LogState::Whole if entry.index == self.window.end() => NextFrame::Last(frame),
@@ -161,6 +165,7 @@ impl FrameLog {
         let Some(Held { frame, is_last }) = self.held.take() else { return SourceStep::Pull };
         self.length = self.length.saturating_add(frame.length());
         self.has_trailers |= frame.is_trailers();
+        // `has_room` has reserved the bytes of this frame.
         self.window.push(frame);
         if is_last { self.close(LogState::Whole) } else { SourceStep::More }
     }
@@ -173,6 +178,7 @@ impl FrameLog {
     /// Whether the source waits and can go on, so that its driver must be woken. Returns `true`
     /// once per wait.
     pub(super) fn is_relieved(&mut self) -> bool {
+        // `waits` is cleared, so that a wait is ended by one wake-up and not by one per reader.
         let is_relieved = self.waits && self.window.has_room(self.size());
         self.waits &= !is_relieved;
         is_relieved
@@ -249,11 +255,14 @@ impl FrameLog {
         if self.reserve() {
             return true;
         }
+        // From here on there is no new caller: `progress` is `Closed`, and `Lost` once the first
+        // frame is gone.
         self.window.begin_to_move();
         self.window.free(freed);
         if self.reserve() {
             return true;
         }
+        // Last resort: leave behind the readers that have used up their ticks.
         let bound = self.window.bound(self.size());
         self.readers.give_up(bound, |index| self.window.leave(index));
         self.window.free(freed);

@@ -81,6 +81,7 @@ impl Readers {
         if bound > 0 && self.late >= IDLE {
             (0..std::mem::take(&mut self.expected)).for_each(|_| leave(0));
         }
+        // A reader at `bound` or later blocks no room, however slow it is.
         let behind = self.all().filter(|entry| !entry.is_lost && entry.index < bound);
         for entry in behind.filter(|entry| entry.idle >= IDLE || entry.held >= HELD) {
             entry.is_lost = true;

@@ -74,6 +74,7 @@ impl Window {
         let slot = self.slots.get_mut(index.checked_sub(self.start)?)?;
         slot.readers = slot.readers.saturating_sub(1);
         let is_last = self.moves && index == self.start && slot.readers == 0;
+        // The last reader takes the frame itself, which saves a clone.
         let copy = if is_last { None } else { Some(slot.frame.clone()) };
         self.enter(index + 1, 1);
         // After the reader has moved on. Otherwise the first slot could be left without a reader.
@@ -92,6 +93,8 @@ impl Window {
         if self.excess() == 0 && self.reservation.grow(size, self.cap) {
             return true;
         }
+        // An empty window must take the next frame, or a frame longer than the cap would stop the
+        // body for good.
         let is_empty = self.moves && self.slots.is_empty();
         if is_empty {
             self.reservation.overdraw(size);

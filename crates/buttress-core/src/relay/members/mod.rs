@@ -1,8 +1,12 @@
-use std::{mem, task::Waker};
+use std::task::Waker;
 
 use slab::Slab;
 
-use crate::{Ambient, Criticality, Deadline, wake_all};
+use crate::{Ambient, Criticality, Deadline};
+
+mod wakers;
+
+pub(super) use self::wakers::AllWakers;
 
 /// The members of a relay: their deadlines, criticality and wakers.
 #[derive(Debug)]
@@ -28,7 +32,7 @@ pub(super) struct Members {
     criticality: Criticality,
 }
 
-/// The id of a member, valid until [`Relay::leave`](super::Relay::leave), which is called
+/// The id of a member, valid until [`Relay::leave`](crate::Relay::leave), which is called
 /// once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemberId(usize);
@@ -211,113 +215,9 @@ impl Members {
         }
     }
 
-    /// Whether the first member has registered this very waker.
-    pub(super) fn is_waiting(&self, waker: &Waker) -> bool {
-        let known = self.first.as_ref().and_then(|first| first.waker.as_ref());
-        known.is_some_and(|known| known.will_wake(waker))
-    }
-
-    /// Registers the waker of the member `id`. Returns the replaced waker, to be dropped without
-    /// the lock.
-    #[inline]
-    pub(super) fn wait(&mut self, id: MemberId, waker: Waker) -> Option<Waker> {
-        match (id.0.checked_sub(1), &mut self.first) {
-            (Some(member), _) => self.wait_behind(member, waker),
-            (None, Some(first)) => first.waker.replace(waker),
-            (None, None) => Some(waker),
-        }
-    }
-
-    /// Does the same for a member that is not the first.
-    fn wait_behind(&mut self, member: usize, waker: Waker) -> Option<Waker> {
-        let Some(Member { index, .. }) = self.others.get_mut(member) else { return Some(waker) };
-        match self.waiting.get_mut(*index) {
-            Some((owner, known)) if *owner == member => Some(mem::replace(known, waker)),
-            _ => {
-                *index = self.waiting.len();
-                self.waiting.push((member, waker));
-                None
-            }
-        }
-    }
-
-    /// Whether a member waits that has not been woken.
-    pub(super) fn is_anyone_waiting(&self) -> bool {
-        !self.waiting.is_empty() || self.first.as_ref().is_some_and(|first| first.waker.is_some())
-    }
-
     /// Whether there is no member but the first.
     #[inline]
     pub(super) fn is_alone(&self) -> bool {
         self.others.is_empty()
-    }
-
-    /// Takes two wakers: that of the driver, or of any member if the driver does not wait, and that
-    /// of a deputy in another task.
-    #[inline]
-    pub(super) fn next_wakers(&mut self, driver: MemberId) -> [Option<Waker>; 2] {
-        if self.is_alone() {
-            return [self.first.as_mut().and_then(|first| first.waker.take()), None];
-        }
-        self.next_wakers_of_many(driver)
-    }
-
-    fn next_wakers_of_many(&mut self, driver: MemberId) -> [Option<Waker>; 2] {
-        let first = self.take(driver).or_else(|| self.take_any(|_| true));
-        let second =
-            first.as_ref().and_then(|first| self.take_any(|waker| !first.will_wake(waker)));
-        [first, second]
-    }
-
-    /// Takes the wakers of all members.
-    pub(super) fn take_all_wakers(&mut self) -> AllWakers {
-        let first = self.first.as_mut().and_then(|first| first.waker.take());
-        AllWakers { first, others: mem::take(&mut self.waiting) }
-    }
-
-    /// Takes a waker that `suits`. Of the others, the member that registered last is the likeliest
-    /// to be polled soon.
-    fn take_any(&mut self, suits: impl Fn(&Waker) -> bool) -> Option<Waker> {
-        let first = self.first.as_mut();
-        first.and_then(|first| first.waker.take_if(|waker| suits(waker))).or_else(|| {
-            let index = self.waiting.iter().rposition(|(_, waker)| suits(waker))?;
-            Some(self.remove(index))
-        })
-    }
-
-    fn take(&mut self, id: MemberId) -> Option<Waker> {
-        match id.0.checked_sub(1) {
-            None => self.first.as_mut()?.waker.take(),
-            Some(member) => self.index(member).map(|index| self.remove(index)),
-        }
-    }
-
-    /// The index of this member's waker, if the member waits.
-    fn index(&self, member: usize) -> Option<usize> {
-        let index = self.others.get(member)?.index;
-        self.waiting.get(index).is_some_and(|(owner, _)| *owner == member).then_some(index)
-    }
-
-    fn remove(&mut self, index: usize) -> Waker {
-        let (_, waker) = self.waiting.swap_remove(index);
-        // `swap_remove` has moved the last waker to `index`: its member must point there.
-        let moved = self.waiting.get(index).and_then(|(owner, _)| self.others.get_mut(*owner));
-        if let Some(moved) = moved {
-            moved.index = index;
-        }
-        waker
-    }
-}
-
-/// The wakers of all members, to be woken with no lock held.
-pub(super) struct AllWakers {
-    first: Option<Waker>,
-    others: Vec<(usize, Waker)>,
-}
-
-impl AllWakers {
-    pub(super) fn wake(self) {
-        let others = self.others.into_iter().map(|(_, waker)| waker);
-        wake_all(self.first.into_iter().chain(others));
     }
 }
