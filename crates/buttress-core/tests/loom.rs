@@ -221,7 +221,7 @@ fn join_during_the_last_leave_is_closed_or_finds_live_work() {
                 threads.1.relay.leave(id)
             }
             Join::Closed => false,
-            Join::Reentrant => panic!("nobody drives on this thread"),
+            Join::Reentrant => panic!("no member drives on this thread"),
         });
         shared.relay.wake_driver();
         let last = [leaving.join().unwrap(), joining.join().unwrap()];
@@ -268,7 +268,9 @@ fn watchdog_wakes_members_that_find_the_work() {
         let (shared, driver) = Shared::new(1);
         let (waiting, deputy) = (shared.member(), shared.member());
         let host = std::sync::Arc::new(Host(shared.clone()));
-        [driver, waiting, deputy].map(|id| shared.relay.start_watchdog(id, &host));
+        for id in [driver, waiting, deputy] {
+            shared.relay.start_watchdog(id, &host);
+        }
         shared.poll_once(driver);
         let threads = (shared.clone(), shared.clone());
         let waits = thread::spawn(move || threads.0.read(waiting, 1));

@@ -80,12 +80,12 @@ impl<Req: RequestHead, Res: ResponseHead> Expire<Req, Res> for Http {
     ) -> Option<Lifetime> {
         let (status, headers) = (response.status(), response.headers());
         let control = CacheControl::of(headers);
-        let may_be_kept = response.rejection().is_none()
+        let may_be_cached = response.rejection().is_none()
             && permission.allows(&control)
             && !wants_validation(headers, &control)
             && Protocol::of(headers) == Protocol::Http
             && is_shareable(self.options(), status, headers, response.extensions());
-        if !may_be_kept {
+        if !may_be_cached {
             return None;
         }
         let now = wall_clock();

@@ -89,13 +89,13 @@ impl HttpKey {
         size_of_val(self) + self.parts.len()
     }
 
-    pub(super) fn subject(&self) -> u64 {
+    pub(super) fn resource(&self) -> u64 {
         let host = match self.part(AUTHORITY) {
             [] => self.host_header(),
             host => host,
         };
         let mut path = self.part(PATH).splitn(2, |byte| *byte == b'?');
-        target::subject(host, path.next().unwrap_or_default(), path.next())
+        target::resource(host, path.next().unwrap_or_default(), path.next())
     }
 
     fn host_header(&self) -> &[u8] {

@@ -72,7 +72,7 @@ impl<B: Body> KeyOf<http::Request<B>> for Http {
     }
 
     fn resource(&self, key: &HttpKey) -> Option<u64> {
-        Some(key.subject())
+        Some(key.resource())
     }
 
     fn weight(&self, key: &HttpKey) -> usize {
@@ -80,7 +80,7 @@ impl<B: Body> KeyOf<http::Request<B>> for Http {
     }
 
     fn invalidates(&self, request: &http::Request<B>) -> Option<u64> {
-        changes(request.method(), Target::of(request.uri()), request.headers())
+        invalidated_resource(request.method(), Target::of(request.uri()), request.headers())
     }
 }
 
@@ -103,7 +103,7 @@ impl KeyOf<reqwest::Request> for Http {
     }
 
     fn resource(&self, key: &HttpKey) -> Option<u64> {
-        Some(key.subject())
+        Some(key.resource())
     }
 
     fn weight(&self, key: &HttpKey) -> usize {
@@ -111,7 +111,7 @@ impl KeyOf<reqwest::Request> for Http {
     }
 
     fn invalidates(&self, request: &reqwest::Request) -> Option<u64> {
-        changes(request.method(), Target::of_url(request.url()), request.headers())
+        invalidated_resource(request.method(), Target::of_url(request.url()), request.headers())
     }
 }
 
@@ -144,8 +144,8 @@ fn lookup(
     Some((key, wanted))
 }
 
-fn changes(method: &Method, target: Target<'_>, headers: &HeaderMap) -> Option<u64> {
-    (!method.is_safe() || is_overridden(headers)).then(|| target.subject(headers))
+fn invalidated_resource(method: &Method, target: Target<'_>, headers: &HeaderMap) -> Option<u64> {
+    (!method.is_safe() || is_overridden(headers)).then(|| target.resource(headers))
 }
 
 thread_local! {

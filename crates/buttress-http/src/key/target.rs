@@ -39,12 +39,12 @@ impl<'a> Target<'a> {
 
     /// A hash of the resource: the host and the path with its query, in any spelling. `Host` names
     /// the host if the URI does not.
-    pub(crate) fn subject(&self, headers: &HeaderMap) -> u64 {
+    pub(crate) fn resource(&self, headers: &HeaderMap) -> u64 {
         let host = match self.host {
             "" => headers.get(HOST).map_or(&[][..], |host| host.as_bytes()),
             host => host.as_bytes(),
         };
-        subject(host, self.path.as_bytes(), self.query.map(str::as_bytes))
+        resource(host, self.path.as_bytes(), self.query.map(str::as_bytes))
     }
 }
 
@@ -52,7 +52,7 @@ impl<'a> Target<'a> {
 ///
 /// A server may not know the scheme, and an unsafe request must still find the resource that it
 /// changes. So the ports of both schemes count as none, upper case as lower case, and `%41` as `A`.
-pub(crate) fn subject(host: &[u8], path: &[u8], query: Option<&[u8]>) -> u64 {
+pub(crate) fn resource(host: &[u8], path: &[u8], query: Option<&[u8]>) -> u64 {
     let mut ports = [&b":80"[..], b":443", b":"].into_iter();
     let host = ports.find_map(|port| host.strip_suffix(port)).unwrap_or(host);
     let mut hasher = SEED.build_hasher();

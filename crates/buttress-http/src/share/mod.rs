@@ -83,7 +83,7 @@ impl<B: ShareBody> Share<Response<B>> for Http {
     }
 
     fn for_cache(&self, shared: &SharedResponse<B>) -> SharedResponse<B> {
-        shared.keep()
+        shared.for_cache()
     }
 
     fn weight(&self, shared: &SharedResponse<B>) -> usize {
@@ -149,7 +149,7 @@ impl Share<reqwest::Response> for Http {
     }
 
     fn for_cache(&self, shared: &SharedReqwest) -> SharedReqwest {
-        SharedReqwest { url: Arc::clone(&shared.url), response: shared.response.keep() }
+        SharedReqwest { url: Arc::clone(&shared.url), response: shared.response.for_cache() }
     }
 
     fn weight(&self, shared: &SharedReqwest) -> usize {

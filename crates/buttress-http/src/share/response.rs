@@ -80,9 +80,9 @@ impl<B> SharedResponse<B> {
 
     /// A copy for later callers, in memory of its own and without the extensions, if the response
     /// is complete.
-    pub(crate) fn keep(&self) -> Self {
+    pub(crate) fn for_cache(&self) -> Self {
         let ResponseSource::Call { head, body } = &self.source else { return self.clone() };
-        match body.whole() {
+        match body.complete() {
             Some((frames, hint)) => Self {
                 source: ResponseSource::Stored(Arc::new(StoredResponse::new(head, &frames, hint))),
             },

@@ -65,9 +65,9 @@ impl<B> CallerSource<B> {
     }
 
     /// The complete body and its length. `None` if the body is not complete.
-    pub(in crate::share) fn whole(&self) -> Option<(Vec<SharedFrame>, SizeHint)> {
+    pub(in crate::share) fn complete(&self) -> Option<(Vec<SharedFrame>, SizeHint)> {
         match self {
-            Self::Live(live) => live.whole(),
+            Self::Live(live) => live.complete(),
             Self::Empty(hint) => Some((Vec::new(), **hint)),
         }
     }

@@ -84,8 +84,8 @@ impl<B> LiveBody<B> {
     }
 
     /// The complete body and its length. `None` if the body is not complete.
-    pub(super) fn whole(&self) -> Option<(Vec<SharedFrame>, SizeHint)> {
-        self.log().whole(&self.hint)
+    pub(super) fn complete(&self) -> Option<(Vec<SharedFrame>, SizeHint)> {
+        self.log().complete(&self.hint)
     }
 
     pub(super) fn weight(&self) -> usize {

@@ -41,7 +41,7 @@ struct Held {
 enum LogState {
     /// The rest is streaming.
     Open,
-    Whole,
+    Complete,
     Failed(BodyFailure),
     Abandoned,
 }
@@ -130,12 +130,14 @@ impl FrameLog {
                 // reader.
                 entry.read(entry.index + 1 == self.window.end());
                 match state {
-                    LogState::Whole if entry.index == self.window.end() => NextFrame::Last(frame),
+                    LogState::Complete if entry.index == self.window.end() => {
+                        NextFrame::Last(frame)
+                    }
                     _ => NextFrame::Frame(frame),
                 }
             }
             (None, LogState::Open) => NextFrame::Wait,
-            (None, LogState::Whole) => NextFrame::Ended,
+            (None, LogState::Complete) => NextFrame::Ended,
             (None, LogState::Failed(failure)) => NextFrame::Failed(failure.clone()),
             (None, LogState::Abandoned) => NextFrame::Abandoned,
         }
@@ -155,7 +157,7 @@ impl FrameLog {
             None => {}
             Some(SourceRead::Frame(frame)) => self.held = Some(Held { frame, is_last: false }),
             Some(SourceRead::Last(frame)) => self.held = Some(Held { frame, is_last: true }),
-            Some(SourceRead::End) => return self.close(LogState::Whole),
+            Some(SourceRead::End) => return self.close(LogState::Complete),
             Some(SourceRead::Failed(failure)) => return self.close(LogState::Failed(failure)),
         }
         self.waits = !self.has_room(freed);
@@ -167,7 +169,7 @@ impl FrameLog {
         self.has_trailers |= frame.is_trailers();
         // `has_room` has reserved the bytes of this frame.
         self.window.push(frame);
-        if is_last { self.close(LogState::Whole) } else { SourceStep::More }
+        if is_last { self.close(LogState::Complete) } else { SourceStep::More }
     }
 
     /// The source has waited for a tick.
@@ -203,7 +205,7 @@ impl FrameLog {
 
     /// The complete body and its length. `None` if the body is not complete. The source `said` its
     /// size.
-    pub(super) fn whole(&self, said: &SizeHint) -> Option<(Vec<SharedFrame>, SizeHint)> {
+    pub(super) fn complete(&self, said: &SizeHint) -> Option<(Vec<SharedFrame>, SizeHint)> {
         (self.progress() == Progress::Complete)
             .then(|| (self.window.frames().cloned().collect(), self.hint(said)))
     }
@@ -214,7 +216,7 @@ impl FrameLog {
             _ if self.window.start() > 0 => Progress::Lost,
             _ if self.window.moves() => Progress::Closed,
             LogState::Open => Progress::Streaming,
-            LogState::Whole => Progress::Complete,
+            LogState::Complete => Progress::Complete,
         }
     }
 
@@ -225,7 +227,7 @@ impl FrameLog {
 
     /// Whether a reader of `index` frames has read the whole body.
     pub(super) fn is_read(&self, index: usize) -> bool {
-        matches!(self.state, LogState::Whole) && index == self.window.end()
+        matches!(self.state, LogState::Complete) && index == self.window.end()
     }
 
     /// The size of the body, if the source `said` that size.
@@ -236,7 +238,7 @@ impl FrameLog {
         if said.exact().is_some() {
             return *said;
         }
-        if matches!(self.state, LogState::Whole) && !self.has_trailers {
+        if matches!(self.state, LogState::Complete) && !self.has_trailers {
             return SizeHint::with_exact(self.length);
         }
         let mut hint = SizeHint::new();
