@@ -98,6 +98,7 @@ impl CountState {
     /// The state inside one more layer, with no signal raised.
     #[inline]
     pub(crate) const fn deeper(self) -> Self {
+        // Clearing the flag hides the signals of earlier inner calls from this one.
         Self((self.0 & !GAVE_UP) + 1)
     }
 

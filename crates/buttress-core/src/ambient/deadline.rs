@@ -152,6 +152,7 @@ impl Deadline {
             if let Some(link) = links.next() {
                 link.set(Some((ambient, self)));
             }
+            // Links behind the new one belong to an earlier call.
             links.for_each(|link| link.set(None));
         });
     }
@@ -161,12 +162,10 @@ impl Deadline {
     pub fn announced(self) -> Option<Self> {
         ANNOUNCED.with(|chain| {
             let links = chain.iter().map_while(Cell::get);
-            links.fold(
-                None,
-                |found, (ambient, told)| {
-                    if ambient == found.unwrap_or(self) { Some(told) } else { found }
-                },
-            )
+            links.fold(None, |found, (ambient, told)| {
+                // Follows the chain: each link starts where the one before ends.
+                if ambient == found.unwrap_or(self) { Some(told) } else { found }
+            })
         })
     }
 

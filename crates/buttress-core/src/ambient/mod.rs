@@ -42,6 +42,7 @@ impl Ambient {
     /// `f`, because the work belongs to several calls.
     #[inline]
     pub fn with<R>(self, f: impl FnOnce() -> R) -> R {
+        // The head deadline is that of one caller, and the work may belong to several.
         Deadline::with_head(None, || Deadline::with(self.deadline, || self.criticality.with(f)))
     }
 }

@@ -56,6 +56,8 @@ impl SharedCount {
     /// Reports to the outer layers that share the count that the returned outcome is counted.
     pub fn mark_counted(self) {
         entered(|frame| {
+            // Every frame of the same count, because an outer layer may share it across layers in
+            // between.
             if frame.get() & !FLAGS == self.0 & !FLAGS {
                 frame.set(frame.get() | COUNTED);
             }
@@ -82,6 +84,8 @@ impl SharedCount {
     ) -> R {
         let leave = self.enter(attempt);
         let result = f();
+        // Before `leave` restores the outer state, which has neither the signal nor the depth of
+        // this layer.
         *told = retry_ambient(|ambient| InnerReport(ambient.state.get()));
         drop(leave);
         result
@@ -91,6 +95,8 @@ impl SharedCount {
     fn enter(self, attempt: Attempt) -> Leave {
         retry_ambient(|ambient| {
             let leave = Leave(ambient.attempt.replace(attempt), ambient.state.get());
+            // Beyond `MOST_FRAMES` the depth still grows, so that leaving stays symmetric, but no
+            // frame is stored.
             if let Some(place) = ambient.frames.get(leave.1.depth()) {
                 place.set(self.0 | u64::from(attempt.previous_attempts() > 0));
             }
@@ -126,6 +132,8 @@ impl InnerReport {
     pub fn is_counted(self) -> bool {
         let place = self.0.depth().checked_sub(1);
         retry_ambient(|ambient| {
+            // The frame of the reporting layer is still there: leaving lowers the depth and clears
+            // no frame.
             let frame = place.and_then(|place| ambient.frames.get(place));
             frame.is_some_and(|frame| frame.get() & COUNTED != 0)
         })

@@ -172,7 +172,7 @@ impl fmt::Display for Reason {
             Self::CircuitOpen => "circuit open",
             Self::Superseded => "superseded by a later call",
             Self::Panicked => "the work panicked",
-            Self::NotCached => "no kept answer",
+            Self::NotCached => "no cached response",
         })
     }
 }

@@ -125,6 +125,7 @@ struct TimerShard {
 
 impl TimerShard {
     fn queue(&self, runtime: Id) -> Arc<TimerQueue> {
+        // The common case takes no lock: one load of the `OnceLock`.
         let first = self.first.get_or_init(|| TimerQueue::new(runtime));
         if first.runtime() == runtime {
             return Arc::clone(first);
