@@ -372,17 +372,17 @@ fn counted_outcome_is_seen_by_layers_of_the_same_count_only() {
 
 #[test]
 fn shared_count_restores_ambient_values_on_panic_at_any_depth() {
-    let tally = SharedCount::new();
+    let count = SharedCount::new();
     for depth in [1, 16, 17, 40] {
-        assert!(std::panic::catch_unwind(|| deeper(tally, depth)).is_err());
-        assert!(tally.is_new_call() && Attempt::current() == Attempt::FIRST);
+        assert!(std::panic::catch_unwind(|| deeper(count, depth)).is_err());
+        assert!(count.is_new_call() && Attempt::current() == Attempt::FIRST);
     }
 }
 
-fn deeper(tally: SharedCount, left: u32) {
+fn deeper(count: SharedCount, left: u32) {
     match left {
         0 => std::panic::resume_unwind(Box::new("on purpose")),
-        _ => tally.run(Attempt::FIRST.next(), || deeper(tally, left - 1)),
+        _ => count.run(Attempt::FIRST.next(), || deeper(count, left - 1)),
     }
 }
 

@@ -22,20 +22,20 @@ use tokio::time::Instant;
 #[test]
 fn first_polled_member_drives() {
     let (relay, idle) = relay(());
-    let place = member(&relay);
-    assert!(poll(&relay, place, 0, &Task::new(), |(), _| Driven::Done).is_ready());
+    let id = member(&relay);
+    assert!(poll(&relay, id, 0, &Task::new(), |(), _| Driven::Done).is_ready());
     assert!(poll(&relay, idle, 0, &Task::new(), not_driven).is_ready());
 }
 
 #[test]
 fn work_is_not_driven_without_a_wake_up() {
-    let (relay, place) = relay(());
+    let (relay, id) = relay(());
     let task = Task::new();
-    assert!(poll(&relay, place, 0, &task, pending).is_pending());
-    assert!(poll(&relay, place, 0, &task, not_driven).is_pending());
+    assert!(poll(&relay, id, 0, &task, pending).is_pending());
+    assert!(poll(&relay, id, 0, &task, not_driven).is_pending());
     relay.wake_driver();
     assert_eq!(task.woken(), 1);
-    assert!(poll(&relay, place, 0, &task, |(), _| Driven::Done).is_ready());
+    assert!(poll(&relay, id, 0, &task, |(), _| Driven::Done).is_ready());
 }
 
 #[test]
@@ -67,12 +67,12 @@ fn wake_driver_wakes_the_last_driver() {
     let (relay, _first) = relay(());
     let tasks = [(); 5].map(|()| Task::new());
     let members = tasks.each_ref().map(|task| (member(&relay), task));
-    for (place, task) in members {
-        assert!(poll(&relay, place, 0, task, pending).is_pending());
+    for (id, task) in members {
+        assert!(poll(&relay, id, 0, task, pending).is_pending());
     }
-    for (place, task) in members {
+    for (id, task) in members {
         relay.wake_driver();
-        assert!(poll(&relay, place, 0, task, pending).is_pending());
+        assert!(poll(&relay, id, 0, task, pending).is_pending());
         for (other, task) in members {
             assert!(poll(&relay, other, 0, task, not_driven).is_pending());
         }
@@ -127,17 +127,17 @@ fn driver_that_is_not_polled_delays_no_other() {
 #[test]
 fn woken_member_that_leaves_passes_the_wake_up_on() {
     let (relay, first) = relay(());
-    let places = [first, member(&relay), member(&relay), member(&relay)];
+    let ids = [first, member(&relay), member(&relay), member(&relay)];
     let tasks = [(); 4].map(|()| Task::new());
-    let mut members: Vec<_> = places.into_iter().zip(&tasks).collect();
-    for (place, task) in &members {
-        assert!(poll(&relay, *place, 0, task, |(), _| Driven::Pending).is_pending());
+    let mut members: Vec<_> = ids.into_iter().zip(&tasks).collect();
+    for (id, task) in &members {
+        assert!(poll(&relay, *id, 0, task, |(), _| Driven::Pending).is_pending());
     }
     relay.wake_driver();
     while members.len() > 1 {
         let heir = members.iter().position(|(_, task)| task.woken() > 0).unwrap();
         assert!(!relay.leave(members.remove(heir).0));
-        assert!(members.iter().any(|(_, task)| task.woken() > 0), "nobody was told");
+        assert!(members.iter().any(|(_, task)| task.woken() > 0), "no member was woken");
     }
     assert!(relay.leave(members[0].0));
 }
@@ -146,9 +146,9 @@ fn woken_member_that_leaves_passes_the_wake_up_on() {
 fn wake_up_during_a_drive_takes_effect_when_the_driver_parks() {
     let (relay, driver) = relay(());
     let (task, other) = (Task::new(), Task::new());
-    let place = member(&relay);
+    let id = member(&relay);
     let outcome = poll(&relay, driver, 0, &task, |(), _| {
-        assert!(poll(&relay, place, 0, &other, not_driven).is_pending());
+        assert!(poll(&relay, id, 0, &other, not_driven).is_pending());
         relay.wake_driver();
         thread::scope(|scope| scope.spawn(|| relay.wake_driver()).join().unwrap());
         assert_eq!(task.woken(), 0, "there is nothing to be driven yet");
@@ -158,32 +158,32 @@ fn wake_up_during_a_drive_takes_effect_when_the_driver_parks() {
     assert!(outcome.is_pending());
     assert_eq!(task.woken(), 1);
     assert_eq!(other.woken(), 1);
-    assert!(poll(&relay, place, 0, &other, |(), _| Driven::Done).is_ready());
+    assert!(poll(&relay, id, 0, &other, |(), _| Driven::Done).is_ready());
 }
 
 #[test]
 fn published_result_wakes_all_members_and_work_is_driven_on() {
     let (relay, driver) = relay(());
     let tasks = [(); 3].map(|()| Task::new());
-    let places = tasks.each_ref().map(|task| {
-        let place = member(&relay);
-        assert!(poll(&relay, place, 0, task, pending).is_pending());
-        place
+    let ids = tasks.each_ref().map(|task| {
+        let id = member(&relay);
+        assert!(poll(&relay, id, 0, task, pending).is_pending());
+        id
     });
     relay.wake_driver();
     let before = tasks.each_ref().map(|task| task.woken());
-    for (place, task) in places.into_iter().zip(&tasks) {
-        assert!(poll(&relay, place, 0, task, pending).is_pending());
+    for (id, task) in ids.into_iter().zip(&tasks) {
+        assert!(poll(&relay, id, 0, task, pending).is_pending());
     }
     relay.wake_driver();
     assert!(poll(&relay, driver, 0, &Task::new(), |(), _| Driven::More).is_ready());
     for (before, task) in before.iter().zip(&tasks) {
         assert!(task.woken() > *before);
     }
-    for (place, task) in places.into_iter().zip(&tasks) {
-        assert!(poll(&relay, place, 0, task, not_driven).is_ready());
+    for (id, task) in ids.into_iter().zip(&tasks) {
+        assert!(poll(&relay, id, 0, task, not_driven).is_ready());
     }
-    assert!(poll(&relay, places[0], 1, &tasks[0], |(), _| Driven::Done).is_ready());
+    assert!(poll(&relay, ids[0], 1, &tasks[0], |(), _| Driven::Done).is_ready());
 }
 
 #[test]
@@ -213,9 +213,9 @@ fn finished_work_releases_all_members() {
     assert_eq!(task.woken(), 1);
     relay.wake_driver();
     assert_eq!(task.woken(), 1);
-    for place in [driver, waiting, member(&relay)] {
+    for id in [driver, waiting, member(&relay)] {
         for known in [0, 1, 7] {
-            assert!(poll(&relay, place, known, &task, not_driven).is_ready());
+            assert!(poll(&relay, id, known, &task, not_driven).is_ready());
         }
     }
 }
@@ -298,7 +298,7 @@ fn last_leave_drops_the_work_and_closes_the_relay() {
     assert!(relay.leave(third));
     assert_eq!(relay.members(), 0);
     assert_eq!(dropped.load(SeqCst), 1);
-    assert_eq!(relay.join(terms(None)), Join::Closed);
+    assert_eq!(relay.join(ambient(None)), Join::Closed);
     relay.wake_driver();
     drop(relay);
     assert_eq!(dropped.load(SeqCst), 1);
@@ -306,26 +306,26 @@ fn last_leave_drops_the_work_and_closes_the_relay() {
 
 #[test]
 fn relay_is_closed_after_all_members_left() {
-    let (relay, place) = relay(());
-    assert!(poll(&relay, place, 0, &Task::new(), |(), _| Driven::Done).is_ready());
-    assert!(relay.leave(place));
-    assert_eq!(relay.join(terms(None)), Join::Closed);
+    let (relay, id) = relay(());
+    assert!(poll(&relay, id, 0, &Task::new(), |(), _| Driven::Done).is_ready());
+    assert!(relay.leave(id));
+    assert_eq!(relay.join(ambient(None)), Join::Closed);
 }
 
 #[test]
 fn join_is_reentrant_only_on_the_driving_thread() {
-    let (relay, place) = relay(());
+    let (relay, id) = relay(());
     assert!(
-        poll(&relay, place, 0, &Task::new(), |(), _| {
-            assert_eq!(relay.join(terms(None)), Join::Reentrant);
-            let elsewhere = thread::scope(|scope| scope.spawn(|| relay.join(terms(None))).join());
+        poll(&relay, id, 0, &Task::new(), |(), _| {
+            assert_eq!(relay.join(ambient(None)), Join::Reentrant);
+            let elsewhere = thread::scope(|scope| scope.spawn(|| relay.join(ambient(None))).join());
             assert!(matches!(elsewhere.unwrap(), Join::Member(_)));
             Driven::Pending
         })
         .is_pending()
     );
     assert_eq!(relay.members(), 2);
-    assert!(matches!(relay.join(terms(None)), Join::Member(_)), "it is not driven now");
+    assert!(matches!(relay.join(ambient(None)), Join::Member(_)), "it is not driven now");
 }
 
 #[test]
@@ -350,8 +350,8 @@ fn work_runs_under_the_ambient_values_of_its_members() {
     assert!(!relay.leave(two));
 
     let seen = Cell::new(None);
-    let polled = poll(&relay, one, 0, &Task::new(), |(), terms| {
-        seen.set(Some(terms));
+    let polled = poll(&relay, one, 0, &Task::new(), |(), ambient| {
+        seen.set(Some(ambient));
         Driven::Pending
     });
     assert!(polled.is_pending());
@@ -365,10 +365,10 @@ fn work_runs_under_the_ambient_values_of_its_members() {
 #[test]
 fn ambient_has_no_head_deadline() {
     let deadline = Deadline::after(Duration::from_secs(1));
-    let terms = deadline.until_head(Ambient::current);
-    assert_eq!(terms.deadline, None);
-    let seen = deadline.until_head(|| terms.with(Deadline::current));
-    assert_eq!(seen, None, "the work is not that of whoever polls it");
+    let ambient = deadline.until_head(Ambient::current);
+    assert_eq!(ambient.deadline, None);
+    let seen = deadline.until_head(|| ambient.with(Deadline::current));
+    assert_eq!(seen, None, "the work does not belong to the polling call");
 }
 
 #[test]
@@ -379,8 +379,8 @@ fn panicking_waker_does_not_stop_other_wake_ups() {
             panic!("on purpose");
         }
     }
-    let (relay, driver) = Relay::new((), terms(None));
-    let deputy = enter(&relay, terms(None));
+    let (relay, driver) = Relay::new((), ambient(None));
+    let deputy = enter(&relay, ambient(None));
     let (panics, task) = (Waker::from(Arc::new(Panics)), Arc::<Task>::default());
     let cx = &mut Context::from_waker(&panics);
     assert!(relay.poll(driver, 0, cx, |(), _| Driven::Pending).is_pending());
@@ -395,10 +395,10 @@ fn panicking_waker_does_not_stop_other_wake_ups() {
 #[test]
 fn ambient_with_sets_deadline_and_criticality() {
     let deadline = Some(Deadline::after(Duration::from_secs(1)));
-    let terms = Ambient::new(deadline, Criticality::Sheddable);
-    assert_eq!(terms.with(Ambient::current), terms);
+    let ambient = Ambient::new(deadline, Criticality::Sheddable);
+    assert_eq!(ambient.with(Ambient::current), ambient);
     let nothing = Ambient::new(None, Criticality::Critical);
-    assert_eq!(terms.with(|| nothing.with(Ambient::current)), nothing);
+    assert_eq!(ambient.with(|| nothing.with(Ambient::current)), nothing);
     assert_eq!(Ambient::current(), nothing);
 }
 
@@ -409,13 +409,13 @@ fn publish_wakes_exactly_the_remaining_members() {
             let (relay, driver) = relay(());
             assert!(poll(&relay, driver, 0, &Task::new(), pending).is_pending());
             let tasks = [(); 4].map(|()| Task::new());
-            let places = tasks.each_ref().map(|task| {
-                let place = member(&relay);
-                assert!(poll(&relay, place, 0, task, not_driven).is_pending());
-                place
+            let ids = tasks.each_ref().map(|task| {
+                let id = member(&relay);
+                assert!(poll(&relay, id, 0, task, not_driven).is_pending());
+                id
             });
             let (left, stayed) = order.split_at(leave);
-            assert!(left.iter().all(|member| !relay.leave(places[*member])));
+            assert!(left.iter().all(|member| !relay.leave(ids[*member])));
             relay.wake_driver();
             let outcome = poll(&relay, driver, 0, &Task::new(), |(), _| Driven::Done);
             assert!(outcome.is_ready());
@@ -430,17 +430,17 @@ fn reused_member_id_keeps_nothing_of_its_former_member() {
     let (relay, driver) = relay(());
     let tasks = [(); 3].map(|()| Task::new());
     assert!(poll(&relay, driver, 0, &Task::new(), pending).is_pending());
-    let places = tasks.each_ref().map(|task| {
-        let place = member(&relay);
-        assert!(poll(&relay, place, 0, task, not_driven).is_pending());
-        place
+    let ids = tasks.each_ref().map(|task| {
+        let id = member(&relay);
+        assert!(poll(&relay, id, 0, task, not_driven).is_pending());
+        id
     });
-    for place in places {
-        assert!(!relay.leave(place));
+    for id in ids {
+        assert!(!relay.leave(id));
     }
     let fresh = [(); 3].map(|()| Task::new());
     let again = fresh.each_ref().map(|_| member(&relay));
-    assert!(again.iter().all(|place| places.contains(place)), "places are used again");
+    assert!(again.iter().all(|id| ids.contains(id)), "ids are used again");
     assert!(poll(&relay, again[1], 0, &fresh[1], not_driven).is_pending());
     relay.wake_driver();
     assert_eq!(woken(&tasks), 0);
@@ -460,7 +460,7 @@ fn wakers_are_woken_with_no_lock_held() {
     assert!(relay.poll(first, 0, &mut one, |_, _| Driven::Pending).is_pending());
     assert!(relay.poll(second, 0, &mut two, not_driven).is_pending());
     relay.wake_driver();
-    assert_eq!(looks.times(), 2, "by a ring");
+    assert_eq!(looks.times(), 2, "by a wake-up");
     let outcome = relay.poll(first, 0, &mut one, |_, _| {
         assert!(relay.poll(second, 0, &mut two, not_driven).is_pending());
         assert!(relay.poll(third, 0, &mut three, not_driven).is_pending());
@@ -476,7 +476,7 @@ fn wakers_are_woken_with_no_lock_held() {
         Driven::More
     });
     assert!(outcome.is_ready());
-    assert_eq!(looks.times(), 6, "by news");
+    assert_eq!(looks.times(), 6, "by a result");
     let outcome = relay.poll(second, 1, &mut two, |_, _| {
         assert!(relay.poll(third, 1, &mut three, not_driven).is_pending());
         Driven::Done
@@ -491,9 +491,9 @@ fn wakers_are_dropped_with_no_lock_held() {
     let relay = relay.get().unwrap();
     let (second, third) = (member(relay), member(relay));
     let idle = &mut Context::from_waker(Waker::noop());
-    let waits = |place, drive: fn(&mut Looks, Ambient) -> Driven| {
+    let waits = |id, drive: fn(&mut Looks, Ambient) -> Driven| {
         let waker = Waker::from(Arc::new(looks.again()));
-        assert!(relay.poll(place, 0, &mut Context::from_waker(&waker), drive).is_pending());
+        assert!(relay.poll(id, 0, &mut Context::from_waker(&waker), drive).is_pending());
     };
 
     assert!(relay.poll(first, 0, idle, |_, _| Driven::Pending).is_pending());
@@ -511,8 +511,8 @@ fn wakers_are_dropped_with_no_lock_held() {
 
 #[test]
 fn work_is_dropped_with_no_lock_held() {
-    let (relay, place, looks) = watched();
-    assert!(relay.get().unwrap().leave(place));
+    let (relay, id, looks) = watched();
+    assert!(relay.get().unwrap().leave(id));
     assert_eq!(looks.times(), 1);
 }
 
@@ -521,14 +521,14 @@ fn lone_member_does_not_allocate() {
     let waker = Waker::from(Task::new());
     let cx = &mut Context::from_waker(&waker);
     let counted = allocation_counter::measure(|| {
-        let (relay, place) = relay(());
-        assert!(relay.poll(place, 0, cx, pending).is_pending());
+        let (relay, id) = relay(());
+        assert!(relay.poll(id, 0, cx, pending).is_pending());
         relay.wake_driver();
-        assert!(relay.poll(place, 0, cx, |(), _| Driven::More).is_ready());
-        assert!(relay.poll(place, 1, cx, pending).is_pending());
+        assert!(relay.poll(id, 0, cx, |(), _| Driven::More).is_ready());
+        assert!(relay.poll(id, 1, cx, pending).is_pending());
         relay.wake_driver();
-        assert!(relay.poll(place, 1, cx, |(), _| Driven::Done).is_ready());
-        assert!(relay.leave(place));
+        assert!(relay.poll(id, 1, cx, |(), _| Driven::Done).is_ready());
+        assert!(relay.leave(id));
     });
     assert_eq!(counted.count_total, 0);
 }
@@ -605,128 +605,128 @@ impl Drop for Looks {
 fn watched() -> (Arc<OnceLock<Relay<Looks>>>, MemberId, Looks) {
     let relay = Arc::<OnceLock<_>>::default();
     let looks = Looks(Arc::downgrade(&relay), Arc::default());
-    let (made, place) = Relay::new(looks.again(), terms(None));
+    let (made, id) = Relay::new(looks.again(), ambient(None));
     assert!(relay.set(made).is_ok());
-    (relay, place, looks)
+    (relay, id, looks)
 }
 
 #[test]
 fn lone_driver_finishes_and_the_relay_is_reused() {
-    let (mut relay, place) = relay(1);
+    let (mut relay, id) = relay(1);
     let task = Task::new();
-    let mut turn = turn(&relay, place, &task);
-    assert_eq!(turn.finish_alone(), DriveEnd::Reusable);
-    drop(turn);
-    assert_eq!(relay.join(terms(None)), Join::Closed);
+    let mut driver = driver(&relay, id, &task);
+    assert_eq!(driver.finish_alone(), DriveEnd::Reusable);
+    drop(driver);
+    assert_eq!(relay.join(ambient(None)), Join::Closed);
     relay.wake_driver();
     assert_eq!(task.woken(), 0);
 
     let deadline = Some(Deadline::after(Duration::from_secs(1)));
-    let (work, place) = relay.reuse(terms(deadline)).unwrap();
+    let (work, id) = relay.reuse(ambient(deadline)).unwrap();
     assert_eq!(std::mem::replace(work, 2), 1);
     assert_eq!(relay.members(), 1);
-    assert_eq!(relay.ambient(), terms(deadline));
+    assert_eq!(relay.ambient(), ambient(deadline));
     let given = |work: &mut i32, given| {
         assert_eq!(*work, 2);
-        assert_eq!(given, terms(deadline));
+        assert_eq!(given, ambient(deadline));
         Driven::Pending
     };
-    assert!(poll(&relay, place, 0, &task, given).is_pending());
+    assert!(poll(&relay, id, 0, &task, given).is_pending());
     let late = member(&relay);
     relay.wake_driver();
     assert_eq!(task.woken(), 1);
     assert!(poll(&relay, late, 0, &Task::new(), |_, _| Driven::Done).is_ready());
-    assert!(!relay.leave(place));
+    assert!(!relay.leave(id));
     assert!(relay.leave(late));
 }
 
 #[test]
 fn other_members_are_woken_when_the_last_driver_is_dropped() {
-    let (mut relay, place) = relay(Arc::new(()));
+    let (mut relay, id) = relay(Arc::new(()));
     let (late, waiting) = (member(&relay), Task::new());
-    let mut turn = turn(&relay, place, &Task::new());
+    let mut driver = driver(&relay, id, &Task::new());
     assert!(poll(&relay, late, 0, &waiting, not_driven).is_pending());
-    assert_eq!(turn.finish_alone(), DriveEnd::Others);
+    assert_eq!(driver.finish_alone(), DriveEnd::Others);
     assert_eq!(waiting.woken(), 0);
-    let work = Arc::downgrade(turn.work().unwrap());
-    drop(turn);
+    let work = Arc::downgrade(driver.work().unwrap());
+    drop(driver);
     assert_eq!(waiting.woken(), 1);
     assert_eq!(work.strong_count(), 0);
     assert!(poll(&relay, late, 0, &waiting, not_driven).is_ready());
-    assert!(relay.reuse(terms(None)).is_none());
+    assert!(relay.reuse(ambient(None)).is_none());
 }
 
 #[test]
 fn relay_of_several_members_is_not_reused() {
-    let (mut relay, place) = relay(());
+    let (mut relay, id) = relay(());
     assert!(!relay.leave(member(&relay)));
-    let mut turn = turn(&relay, place, &Task::new());
-    assert_eq!(turn.finish_alone(), DriveEnd::Alone);
-    drop(turn);
-    assert!(relay.reuse(terms(None)).is_none());
+    let mut driver = driver(&relay, id, &Task::new());
+    assert_eq!(driver.finish_alone(), DriveEnd::Alone);
+    drop(driver);
+    assert!(relay.reuse(ambient(None)).is_none());
 }
 
 #[test]
 fn waker_of_a_former_member_is_not_used() {
-    let (mut relay, place) = relay(());
+    let (mut relay, id) = relay(());
     let (task, other) = (Task::new(), member(&relay));
     assert!(poll(&relay, other, 0, &Task::new(), pending).is_pending());
-    assert!(poll(&relay, place, 0, &task, not_driven).is_pending());
+    assert!(poll(&relay, id, 0, &task, not_driven).is_pending());
     let waker = Arc::downgrade(&task);
     drop(task);
     assert!(!relay.leave(other));
     relay.wake_driver();
     assert_eq!(waker.strong_count(), 0, "it was woken, and let go");
-    let mut turn = turn(&relay, place, &Task::new());
-    assert_eq!(turn.finish_alone(), DriveEnd::Alone);
-    drop(turn);
-    assert!(relay.reuse(terms(None)).is_none());
+    let mut driver = driver(&relay, id, &Task::new());
+    assert_eq!(driver.finish_alone(), DriveEnd::Alone);
+    drop(driver);
+    assert!(relay.reuse(ambient(None)).is_none());
 }
 
 #[test]
 fn unfinished_relay_cannot_be_reused() {
-    let (mut relay, place) = relay(());
-    assert!(relay.reuse(terms(None)).is_none());
-    assert!(poll(&relay, place, 0, &Task::new(), |(), _| Driven::Done).is_ready());
-    assert!(relay.reuse(terms(None)).is_none());
+    let (mut relay, id) = relay(());
+    assert!(relay.reuse(ambient(None)).is_none());
+    assert!(poll(&relay, id, 0, &Task::new(), |(), _| Driven::Done).is_ready());
+    assert!(relay.reuse(ambient(None)).is_none());
 }
 
 fn relay<W>(work: W) -> (Relay<W>, MemberId) {
-    Relay::new(work, terms(None))
+    Relay::new(work, ambient(None))
 }
 
-fn turn<'a, W>(relay: &'a Relay<W>, place: MemberId, task: &Arc<Task>) -> Driver<'a, W> {
+fn driver<'a, W>(relay: &'a Relay<W>, id: MemberId, task: &Arc<Task>) -> Driver<'a, W> {
     let waker = Waker::from(Arc::clone(task));
-    match relay.poll_drive(place, 0, &mut Context::from_waker(&waker)) {
-        Poll::Ready(Some(turn)) => turn,
-        _ => panic!("it is not its turn"),
+    match relay.poll_drive(id, 0, &mut Context::from_waker(&waker)) {
+        Poll::Ready(Some(driver)) => driver,
+        _ => panic!("this member does not drive"),
     }
 }
 
-fn terms(deadline: Option<Deadline>) -> Ambient {
+fn ambient(deadline: Option<Deadline>) -> Ambient {
     Ambient::new(deadline, Criticality::default())
 }
 
 fn member<W>(relay: &Relay<W>) -> MemberId {
-    enter(relay, terms(None))
+    enter(relay, ambient(None))
 }
 
-fn enter<W>(relay: &Relay<W>, terms: Ambient) -> MemberId {
-    match relay.join(terms) {
-        Join::Member(place) => place,
+fn enter<W>(relay: &Relay<W>, ambient: Ambient) -> MemberId {
+    match relay.join(ambient) {
+        Join::Member(id) => id,
         entry => panic!("{entry:?}"),
     }
 }
 
 fn poll<W>(
     relay: &Relay<W>,
-    place: MemberId,
+    id: MemberId,
     known: u64,
     task: &Arc<Task>,
     drive: impl FnOnce(&mut W, Ambient) -> Driven,
 ) -> Poll<()> {
     let waker = Waker::from(Arc::clone(task));
-    relay.poll(place, known, &mut Context::from_waker(&waker), drive)
+    relay.poll(id, known, &mut Context::from_waker(&waker), drive)
 }
 
 fn pending(_: &mut (), _: Ambient) -> Driven {

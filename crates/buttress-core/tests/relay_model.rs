@@ -53,7 +53,7 @@ enum Outcome {
 struct Model {
     work: Work,
     woken: bool,
-    news: u64,
+    results: u64,
     members: Vec<Member>,
     highest: Criticality,
 }
@@ -67,7 +67,7 @@ enum Work {
 
 #[derive(Clone, Copy, Debug)]
 struct Member {
-    place: MemberId,
+    id: MemberId,
     task: usize,
     deadline: Option<Deadline>,
     known: u64,
@@ -86,13 +86,13 @@ struct World {
 impl World {
     fn new() -> Self {
         let dropped = Rc::default();
-        let terms = Ambient::new(None, Criticality::Sheddable);
-        let (relay, place) = Relay::new(Load(Rc::clone(&dropped)), terms);
-        let first = Member { place, task: 0, deadline: None, known: 0, waits: None };
+        let ambient = Ambient::new(None, Criticality::Sheddable);
+        let (relay, id) = Relay::new(Load(Rc::clone(&dropped)), ambient);
+        let first = Member { id, task: 0, deadline: None, known: 0, waits: None };
         let model = RefCell::new(Model {
             work: Work::In,
             woken: true,
-            news: 0,
+            results: 0,
             members: vec![first],
             highest: Criticality::Sheddable,
         });
@@ -122,9 +122,9 @@ impl World {
             assert_eq!(entry, Join::Closed);
             return;
         }
-        let Join::Member(place) = entry else { panic!("{entry:?}") };
-        assert!(model.members.iter().all(|member| member.place != place));
-        model.members.push(Member { place, task, deadline, known: 0, waits: None });
+        let Join::Member(id) = entry else { panic!("{entry:?}") };
+        assert!(model.members.iter().all(|member| member.id != id));
+        model.members.push(Member { id, task, deadline, known: 0, waits: None });
         model.highest = model.highest.max(criticality);
     }
 
@@ -132,10 +132,10 @@ impl World {
         let before = self.woken();
         self.relay.wake_driver();
         let mut model = self.model.borrow_mut();
-        let told = self.woken() - before;
+        let woken_tasks = self.woken() - before;
         match model.work {
-            Work::In if !model.woken => assert!(told <= 2, "{told} woken"),
-            _ => assert_eq!(told, 0),
+            Work::In if !model.woken => assert!(woken_tasks <= 2, "{woken_tasks} woken"),
+            _ => assert_eq!(woken_tasks, 0),
         }
         model.woken = true;
     }
@@ -144,7 +144,7 @@ impl World {
         let Some(at) = self.pick(index, polled) else { return };
         let member = self.model.borrow_mut().members.remove(at);
         let is_last = self.model.borrow().members.is_empty();
-        assert_eq!(self.relay.leave(member.place), is_last);
+        assert_eq!(self.relay.leave(member.id), is_last);
         if is_last {
             self.model.borrow_mut().work = Work::Gone;
         }
@@ -152,24 +152,24 @@ impl World {
 
     fn poll(&self, index: Index, polled: Option<MemberId>, meanwhile: &[Step], outcome: Outcome) {
         let Some(at) = self.pick(index, polled) else { return };
-        let Member { place, task, known, .. } = self.model.borrow().members[at];
+        let Member { id, task, known, .. } = self.model.borrow().members[at];
         let (is_news, drives) = {
             let model = self.model.borrow();
-            let is_news = model.news > known || model.work == Work::Gone;
+            let is_news = model.results > known || model.work == Work::Gone;
             (is_news, !is_news && model.work == Work::In && model.woken)
         };
-        let terms = self.terms();
+        let ambient = self.ambient();
         let (has_driven, woken) = (Cell::new(false), Cell::new(self.tasks[task].woken()));
         let waker = Waker::from(Arc::clone(&self.tasks[task]));
         let poll = AssertUnwindSafe(|| {
-            self.relay.poll(place, known, &mut Context::from_waker(&waker), |_, given| {
+            self.relay.poll(id, known, &mut Context::from_waker(&waker), |_, given| {
                 has_driven.set(true);
-                assert_eq!(given, terms);
+                assert_eq!(given, ambient);
                 let mut model = self.model.borrow_mut();
                 (model.work, model.woken) = (Work::Out, false);
                 drop(model);
                 for step in meanwhile {
-                    self.step(step, Some(place));
+                    self.step(step, Some(id));
                 }
                 woken.set(self.tasks[task].woken());
                 match outcome {
@@ -191,13 +191,13 @@ impl World {
                     model.work = Work::Gone;
                 }
             }
-            model.news += u64::from(is_ready);
+            model.results += u64::from(is_ready);
         }
         match (outcome, returned) {
             (Outcome::Panics, Err(_)) if drives => {}
             (_, returned) => assert_eq!(returned.unwrap().is_ready(), is_ready),
         }
-        let member = model.members.iter_mut().find(|member| member.place == place).unwrap();
+        let member = model.members.iter_mut().find(|member| member.id == id).unwrap();
         member.known += u64::from(is_ready);
         member.waits = (!is_ready).then_some(woken.get());
     }
@@ -206,12 +206,12 @@ impl World {
         let model = self.model.borrow();
         assert_eq!(self.relay.members(), model.members.len());
         assert_eq!(self.dropped.get(), u32::from(model.work == Work::Gone));
-        assert_eq!(self.relay.ambient().deadline, self.terms().deadline);
+        assert_eq!(self.relay.ambient().deadline, self.ambient().deadline);
         let waiting = model.members.iter().filter_map(|member| Some((member, member.waits?)));
         let (sleeping, awake): (Vec<_>, Vec<_>) =
             waiting.partition(|(member, woken)| self.tasks[member.task].woken() == *woken);
         for (member, _) in &sleeping {
-            assert!(model.news <= member.known && model.work != Work::Gone, "{member:?} sleeps");
+            assert!(model.results <= member.known && model.work != Work::Gone, "{member:?} sleeps");
         }
         if model.work == Work::In && model.woken && !sleeping.is_empty() {
             let tasks: BTreeSet<_> = awake.iter().map(|(member, _)| member.task).collect();
@@ -220,7 +220,7 @@ impl World {
     }
 
     /// The ambient values of the present members.
-    fn terms(&self) -> Ambient {
+    fn ambient(&self) -> Ambient {
         let model = self.model.borrow();
         let deadlines = || model.members.iter().map(|member| member.deadline);
         let deadline = if deadlines().any(|deadline| deadline.is_none()) {
@@ -234,7 +234,7 @@ impl World {
     /// One of the members, but for the one that is being polled.
     fn pick(&self, index: Index, polled: Option<MemberId>) -> Option<usize> {
         let model = self.model.borrow();
-        let free = |at: &usize| Some(model.members[*at].place) != polled;
+        let free = |at: &usize| Some(model.members[*at].id) != polled;
         let free: Vec<_> = (0..model.members.len()).filter(free).collect();
         (!free.is_empty()).then(|| *index.get(&free))
     }

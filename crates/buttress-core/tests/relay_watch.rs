@@ -37,7 +37,7 @@ struct Crowd {
 
 impl Crowd {
     fn of(many: usize) -> Self {
-        let (relay, first) = Relay::new((), terms(None));
+        let (relay, first) = Relay::new((), ambient(None));
         let host = Arc::new(Host { relay });
         let mut crowd = Self { host, members: vec![(first, Task::new())] };
         crowd.poll(0, Driven::Pending);
@@ -48,22 +48,21 @@ impl Crowd {
     }
 
     fn join(&mut self) {
-        let Join::Member(place) = self.host.relay.join(terms(None)) else { panic!("closed") };
-        self.host.relay.start_watchdog(place, &self.host);
-        self.members.push((place, Task::new()));
+        let Join::Member(id) = self.host.relay.join(ambient(None)) else { panic!("closed") };
+        self.host.relay.start_watchdog(id, &self.host);
+        self.members.push((id, Task::new()));
         self.poll(self.members.len() - 1, Driven::Pending);
     }
 
     /// Polls this member, whose turn it may be: then this comes of it.
     fn poll(&self, member: usize, drive: Driven) {
-        let (place, task) = &self.members[member];
+        let (id, task) = &self.members[member];
         let waker = Waker::from(Arc::clone(task));
-        let polled =
-            self.host.relay.poll(*place, 0, &mut Context::from_waker(&waker), |(), _| drive);
+        let polled = self.host.relay.poll(*id, 0, &mut Context::from_waker(&waker), |(), _| drive);
         assert_eq!(polled == Poll::Ready(()), drive != Driven::Pending);
     }
 
-    fn ring(&self) {
+    fn wake_driver(&self) {
         self.host.relay.wake_driver();
     }
 
@@ -73,7 +72,7 @@ impl Crowd {
     }
 }
 
-fn terms(deadline: Option<Deadline>) -> Ambient {
+fn ambient(deadline: Option<Deadline>) -> Ambient {
     Ambient::new(deadline, Criticality::default())
 }
 
@@ -103,7 +102,7 @@ const fn ms(millis: u64) -> Duration {
 #[tokio::test(start_paused = true)]
 async fn watchdog_wakes_all_others_once_after_ten_ms() {
     let crowd = Crowd::of(6);
-    crowd.ring();
+    crowd.wake_driver();
     assert_eq!(crowd.woken(), [1, 0, 0, 0, 0, 1]);
     sleep(ms(9)).await;
     assert_eq!(crowd.woken(), [1, 0, 0, 0, 0, 1]);
@@ -114,7 +113,7 @@ async fn watchdog_wakes_all_others_once_after_ten_ms() {
     // Those who do not come are not waited for again.
     crowd.poll(2, Driven::Pending);
     for _ in 0..3 {
-        crowd.ring();
+        crowd.wake_driver();
         crowd.poll(2, Driven::Pending);
         sleep(ms(20)).await;
     }
@@ -126,7 +125,7 @@ async fn watchdog_stays_silent_if_a_woken_member_drives() {
     for comes in [0, 5] {
         let crowd = Crowd::of(6);
         for _ in 0..10 {
-            crowd.ring();
+            crowd.wake_driver();
             sleep(ms(9)).await;
             crowd.poll(comes, Driven::Pending);
             crowd.poll(5 - comes, Driven::Pending);
@@ -139,11 +138,11 @@ async fn watchdog_stays_silent_if_a_woken_member_drives() {
 #[tokio::test(start_paused = true)]
 async fn each_wake_up_has_its_own_ten_ms() {
     let crowd = Crowd::of(6);
-    crowd.ring();
+    crowd.wake_driver();
     sleep(ms(9)).await;
     crowd.poll(0, Driven::Pending);
     crowd.poll(5, Driven::Pending);
-    crowd.ring();
+    crowd.wake_driver();
     sleep(ms(9)).await;
     assert_eq!(crowd.woken(), [2, 0, 0, 0, 0, 2]);
     sleep(ms(1)).await;
@@ -153,7 +152,7 @@ async fn each_wake_up_has_its_own_ten_ms() {
 #[tokio::test(start_paused = true)]
 async fn watchdog_is_not_armed_for_two_members_or_a_single_task() {
     let crowd = Crowd::of(2);
-    crowd.ring();
+    crowd.wake_driver();
     sleep(ms(20)).await;
     assert_eq!(crowd.woken(), [1, 1]);
     let mut crowd = Crowd::of(1);
@@ -164,7 +163,7 @@ async fn watchdog_is_not_armed_for_two_members_or_a_single_task() {
         crowd.members[last].1 = task;
         crowd.poll(last, Driven::Pending);
     }
-    crowd.ring();
+    crowd.wake_driver();
     sleep(ms(20)).await;
     assert_eq!(crowd.members[0].1.woken(), 1);
 }
@@ -172,7 +171,7 @@ async fn watchdog_is_not_armed_for_two_members_or_a_single_task() {
 #[tokio::test(start_paused = true)]
 async fn watchdog_timer_is_dropped_with_the_relay() {
     let crowd = Crowd::of(6);
-    crowd.ring();
+    crowd.wake_driver();
     let (host, tasks) = (Arc::downgrade(&crowd.host), crowd.members);
     drop(crowd.host);
     assert_eq!(host.strong_count(), 0);
@@ -183,7 +182,7 @@ async fn watchdog_timer_is_dropped_with_the_relay() {
 #[tokio::test(start_paused = true)]
 async fn watchdog_stays_silent_after_the_end() {
     let crowd = Crowd::of(6);
-    crowd.ring();
+    crowd.wake_driver();
     crowd.poll(0, Driven::Done);
     assert_eq!(crowd.woken(), [1; 6]);
     sleep(ms(20)).await;
@@ -203,10 +202,10 @@ async fn watchdog_wakes_with_no_lock_held() {
     let crowd = Crowd::of(5);
     let looks = Arc::new(Looks(Arc::clone(&crowd.host), AtomicUsize::new(0)));
     let waker = Waker::from(Arc::clone(&looks));
-    let place = crowd.members[2].0;
+    let id = crowd.members[2].0;
     let cx = &mut Context::from_waker(&waker);
-    assert!(crowd.host.relay.poll(place, 0, cx, |(), _| panic!("it was driven")).is_pending());
-    crowd.ring();
+    assert!(crowd.host.relay.poll(id, 0, cx, |(), _| panic!("it was driven")).is_pending());
+    crowd.wake_driver();
     sleep(ms(10)).await;
     assert_eq!(looks.1.load(SeqCst), 5);
 }
@@ -217,7 +216,7 @@ fn watchdog_needs_a_runtime_with_timers() {
         let _entered = runtime.as_ref().map(tokio::runtime::Runtime::enter);
         let crowd = Crowd::of(6);
         for _ in 0..2 {
-            crowd.ring();
+            crowd.wake_driver();
             crowd.poll(0, Driven::Pending);
         }
         assert_eq!(crowd.woken(), [2, 0, 0, 0, 1, 1]);
@@ -226,16 +225,16 @@ fn watchdog_needs_a_runtime_with_timers() {
 
 #[tokio::test(start_paused = true)]
 async fn join_in_time_is_closed_after_a_member_waited_in_vain() {
-    let at = |millis| terms(Some(Deadline::after(ms(millis))));
-    let member = |relay: &Relay<()>, terms| match relay.join_in_time(terms) {
-        Join::Member(place) => place,
+    let at = |millis| ambient(Some(Deadline::after(ms(millis))));
+    let member = |relay: &Relay<()>, ambient| match relay.join_in_time(ambient) {
+        Join::Member(id) => id,
         entry => panic!("{entry:?}"),
     };
     // Whether it stays, and whether it leaves before.
     for (leaves_at, is_open) in [(None, false), (Some(10), false), (Some(9), true)] {
         for is_first in [true, false] {
-            let (relay, first) = Relay::new((), if is_first { at(10) } else { terms(None) });
-            let second = member(&relay, if is_first { terms(None) } else { at(10) });
+            let (relay, first) = Relay::new((), if is_first { at(10) } else { ambient(None) });
+            let second = member(&relay, if is_first { ambient(None) } else { at(10) });
             member(&relay, at(1_000));
             let spent = if is_first { first } else { second };
             assert!(!relay.is_closed());
@@ -247,9 +246,9 @@ async fn join_in_time_is_closed_after_a_member_waited_in_vain() {
                 }
                 assert_eq!(relay.is_closed(), !is_open && now >= 10, "at {now}");
             }
-            let entry = relay.join_in_time(terms(None));
+            let entry = relay.join_in_time(ambient(None));
             assert_eq!(entry == Join::Closed, !is_open);
-            assert!(matches!(relay.join(terms(None)), Join::Member(_)), "if it must");
+            assert!(matches!(relay.join(ambient(None)), Join::Member(_)), "if it must");
         }
     }
 }
@@ -278,7 +277,7 @@ async fn panicking_waker_of_a_driver_does_not_stop_the_watchdog() {
     for culprit in [0, 5] {
         let crowd = Crowd::of(6);
         crowd.sabotage(culprit);
-        assert!(catch_unwind(AssertUnwindSafe(|| crowd.ring())).is_err());
+        assert!(catch_unwind(AssertUnwindSafe(|| crowd.wake_driver())).is_err());
         sleep(ms(10)).await;
         assert_eq!(crowd.woken()[1..5], [1; 4], "{culprit}");
     }
@@ -288,7 +287,7 @@ async fn panicking_waker_of_a_driver_does_not_stop_the_watchdog() {
 async fn panicking_waker_in_the_watchdog_stops_no_other_timer() {
     let crowd = Crowd::of(6);
     crowd.sabotage(2);
-    crowd.ring();
+    crowd.wake_driver();
     let mut due: Vec<_> = (0..20).map(|_| (Box::pin(sleep(ms(10))), Task::new())).collect();
     for (sleep, task) in &mut due {
         let waker = Waker::from(Arc::clone(task));

@@ -7,46 +7,46 @@ use tokio::time::Instant;
 
 #[test]
 fn byte_budget_never_gives_more_than_is_left() {
-    let allowance = ByteBudget::new(10);
-    assert!(allowance.try_take(7));
-    assert!(!allowance.try_take(4));
-    assert_eq!(allowance.remaining(), 3, "nothing is taken where not all is there");
-    assert!(allowance.try_take(3));
-    assert!(allowance.try_take(0));
-    assert!(!allowance.try_take(1));
-    assert!(!allowance.try_take(usize::MAX));
-    allowance.give_back(7);
-    assert_eq!(allowance.remaining(), 7);
+    let budget = ByteBudget::new(10);
+    assert!(budget.try_take(7));
+    assert!(!budget.try_take(4));
+    assert_eq!(budget.remaining(), 3, "nothing is taken where not all is there");
+    assert!(budget.try_take(3));
+    assert!(budget.try_take(0));
+    assert!(!budget.try_take(1));
+    assert!(!budget.try_take(usize::MAX));
+    budget.give_back(7);
+    assert_eq!(budget.remaining(), 7);
 }
 
 #[test]
 fn threads_never_take_more_than_the_byte_budget() {
-    let allowance = ByteBudget::new(1_000);
+    let budget = ByteBudget::new(1_000);
     let taken: usize = thread::scope(|scope| {
-        let take = || (0..1_000).filter(|_| allowance.try_take(3)).count() * 3;
+        let take = || (0..1_000).filter(|_| budget.try_take(3)).count() * 3;
         let threads = [(); 4].map(|()| scope.spawn(take));
         threads.into_iter().map(|thread| thread.join().unwrap()).sum()
     });
     assert_eq!(taken, 999);
-    assert_eq!(allowance.remaining(), 1);
+    assert_eq!(budget.remaining(), 1);
 }
 
 #[test]
 fn byte_budget_is_whole_after_all_threads_gave_back() {
-    let allowance = ByteBudget::new(10);
+    let budget = ByteBudget::new(10);
     thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
                 for _ in 0..1_000 {
-                    if allowance.try_take(4) {
-                        assert!(allowance.remaining() <= 6);
-                        allowance.give_back(4);
+                    if budget.try_take(4) {
+                        assert!(budget.remaining() <= 6);
+                        budget.give_back(4);
                     }
                 }
             });
         }
     });
-    assert_eq!(allowance.remaining(), 10);
+    assert_eq!(budget.remaining(), 10);
 }
 
 #[test]
@@ -61,8 +61,8 @@ fn key_is_the_request_or_the_result_of_a_closure() {
 
 #[test]
 fn plain_response_is_complete_and_takes_no_bytes() {
-    let allowance = Arc::new(ByteBudget::new(0));
-    let shared = Plain.share(String::from("one"), &allowance).unwrap();
+    let budget = Arc::new(ByteBudget::new(0));
+    let shared = Plain.share(String::from("one"), &budget).unwrap();
     let age = Age::new(Duration::ZERO, Instant::now());
     let kept = Reader::cached(age, true);
     for reader in [Reader::Leader, Reader::Follower, kept] {
