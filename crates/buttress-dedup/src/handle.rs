@@ -5,7 +5,7 @@ use crate::{
     state::{AnyTypedState, DedupState},
 };
 
-/// Live numbers of a layer's flights and of what it keeps, and the means to forget both.
+/// The counters of a [`DedupLayer`](crate::DedupLayer), and invalidation of its flights and entries.
 #[derive(Clone)]
 pub struct DedupHandle {
     state: Arc<DedupState>,
@@ -16,12 +16,12 @@ impl DedupHandle {
         Self { state }
     }
 
-    /// Forgets the answer for `key`: what is kept, and what a call in flight will bring, which goes only
-    /// to those who wait for it already. The next call of the key is a new one.
+    /// Removes the entry of `key`, and keeps the result of a call in flight out of the cache. That result
+    /// still goes to the callers that wait for it already. The next call of the key starts a new flight.
     ///
-    /// The key must be of the very type that the layer's keys have, a `String` and no `&str`; false if no
-    /// call so far had a key of that type. In `Http` mode it is an `HttpKey`, which the mode makes of a
-    /// request: that of another user, or of another method, is another key.
+    /// `key` must have exactly the type of the layer's keys: a `String`, not a `&str`. Returns false if no
+    /// call so far had a key of that type. In `Http` mode the type is `HttpKey`, which the mode makes of a
+    /// request. Another user or another method makes another key.
     #[doc(alias("forget", "purge", "evict"))]
     pub fn invalidate<K: Any>(&self, key: &K) -> bool {
         self.state
@@ -30,74 +30,77 @@ impl DedupHandle {
             .fold(false, |known, typed_state| typed_state.invalidate(key) | known)
     }
 
-    /// The same for all keys.
+    /// Removes all entries, and keeps the results of all calls in flight out of the cache.
     pub fn invalidate_all(&self) {
         self.state.registry.typed_states().for_each(AnyTypedState::invalidate_all);
     }
 
-    /// Returns the number of calls.
+    /// Returns the number of calls. A call that starts again counts once, and a background refresh does
+    /// not count.
     pub fn calls(&self) -> u64 {
         self.snapshot().calls
     }
 
-    /// Calls of the service that are being made, one for each key: those that were forgotten do not count,
-    /// nor do those that another one has replaced. A call whose body has failed or is too long for new
-    /// callers counts until the first of its callers has left.
+    /// Returns the number of inner calls that a caller can join: at most one for each key. Invalidated
+    /// and replaced flights do not count. A flight whose body has failed, or is too long for new callers,
+    /// counts until the first of its callers leaves.
     pub fn in_flight(&self) -> usize {
         self.snapshot().in_flight
     }
 
-    /// Callers who wait for those, or read their responses.
+    /// Returns the number of callers that wait for these inner calls, or read their responses.
     pub fn waiters(&self) -> usize {
         self.snapshot().waiters
     }
 
-    /// Callers who started a call of the service, and refreshes that did.
+    /// Returns the number of calls and background refreshes that started a flight.
     pub fn leaders(&self) -> u64 {
         self.snapshot().leaders
     }
 
-    /// Callers who joined a call that another had started, and refreshes that found one.
+    /// Returns the number of calls that joined a flight, and of background refreshes that found one.
     pub fn followers(&self) -> u64 {
         self.snapshot().followers
     }
 
-    /// Flights that went on without the caller who had started them.
+    /// Returns the number of flights that continued after their leader had left.
     pub fn handovers(&self) -> u64 {
         self.snapshot().handovers
     }
 
-    /// Callers who went alone: without a key, or because there was nothing to share.
+    /// Returns the number of calls that bypassed deduplication, because they had no key or the result
+    /// could not be shared.
     pub fn bypassed(&self) -> u64 {
         self.state.bypassed.get()
     }
 
-    /// Callers who were answered with what was kept.
+    /// Returns the number of calls that were answered with an entry.
     pub fn cache_hits(&self) -> u64 {
         self.state.cache_hits.get() + self.state.flight_hits.get()
     }
 
-    /// Those of them who got an answer that had outlived its time.
+    /// Returns the number of cache hits whose entry was stale.
     pub fn stale_hits(&self) -> u64 {
         self.state.stale_hits.get()
     }
 
-    /// Refreshes that were started.
+    /// Returns the number of background refreshes that were started.
     pub fn refreshes(&self) -> u64 {
         self.state.refreshes.get()
     }
 
-    /// Calls that panicked.
+    /// Returns the number of panics that callers met.
     pub fn panics(&self) -> u64 {
         self.state.panics.get()
     }
 
-    /// Answers that are kept, those that a change has outdated included. Forgets what is too old.
+    /// Returns the number of entries, including entries that a change has invalidated. Removes expired
+    /// entries first.
     pub fn cache_entries(&self) -> usize {
         self.snapshot().cache_entries
     }
 
-    /// The bytes they take.
+    /// Returns the bytes that the entries take.
     pub fn cache_bytes(&self) -> u64 {
         self.snapshot().cache_bytes
     }

@@ -2,30 +2,38 @@ use std::hash::Hash;
 
 use buttress_core::{By, ByMode, KeyOf, WantedFreshness};
 
-/// Who says which requests are the same in a layer of mode `M`: the mode itself ([`ByMode`]), or what
-/// the user gave ([`By`]).
+/// The source of keys in a layer of mode `M`: the mode ([`ByMode`]), or a function of yours ([`By`]).
+///
+/// This trait is sealed. To define keys, implement [`KeyOf`] or pass a closure to
+/// [`DedupLayer::keyed`](crate::DedupLayer::keyed).
 #[diagnostic::on_unimplemented(
     message = "this layer cannot tell which requests of type `{Req}` are the same",
     note = "for `http::Request` and `reqwest::Request`, add `.http()` to the layer",
     note = "otherwise let the request be `Hash + Eq + Clone`, or use `DedupLayer::keyed(|request: &Request| -> Option<Key> ..)`"
 )]
 pub trait KeySource<M, Req>: Clone + sealed::Sealed {
-    /// The key.
+    /// The key. Requests with equal keys share a flight and a cache entry.
     type Key: Hash + Eq + Clone + Send + Sync + 'static;
 
-    /// The key of `request`, or `None` if it goes alone.
+    /// Returns the key of `request`, or `None` if the request bypasses the layer.
+    #[doc(hidden)]
     fn key(&self, mode: &M, request: &Req) -> Option<Self::Key>;
 
-    /// The key of `request`, and how fresh a kept answer must be, as [`KeyOf::key_and_freshness`] has it.
+    /// Returns the key of `request`, and how fresh a cached response must be. See
+    /// [`KeyOf::key_and_freshness`].
+    #[doc(hidden)]
     fn key_and_freshness(&self, mode: &M, request: &Req) -> Option<(Self::Key, WantedFreshness)>;
 
-    /// What `key` is about, as [`KeyOf::resource`] has it.
+    /// Returns the resource of `key`. See [`KeyOf::resource`].
+    #[doc(hidden)]
     fn resource(&self, mode: &M, key: &Self::Key) -> Option<u64>;
 
-    /// What `key` takes, as [`KeyOf::weight`] has it.
+    /// Returns the bytes that `key` takes. See [`KeyOf::weight`].
+    #[doc(hidden)]
     fn weight(&self, mode: &M, key: &Self::Key) -> usize;
 
-    /// What `request` changes, as [`KeyOf::invalidates`] has it.
+    /// Returns the resource that `request` changes. See [`KeyOf::invalidates`].
+    #[doc(hidden)]
     fn invalidates(&self, mode: &M, request: &Req) -> Option<u64>;
 }
 

@@ -11,9 +11,9 @@ use crate::{
     state::DedupState,
 };
 
-/// Makes one call of many that ask for the same at the same time, and gives all of them its answer.
+/// Coalesces concurrent identical calls, and optionally caches responses.
 ///
-/// All clones of a layer, and all services it makes, share its flights and what it keeps, unless it is
+/// The clones of a layer, and all services it makes, share flights and cache entries, unless the layer is
 /// [`per_service`](Self::per_service).
 #[derive(Clone, Debug)]
 #[doc(alias("single flight", "singleflight", "coalesce", "request collapsing"))]
@@ -28,19 +28,20 @@ impl Default for DedupLayer {
 }
 
 impl DedupLayer {
-    /// Requests are the same if the mode says so: in `Plain` mode if they are equal, in `Http` mode if
-    /// they are safe to share and would be answered alike.
+    /// Takes the keys of the mode. In `Plain` mode, requests share a key if they are equal. In `Http` mode,
+    /// requests share a key if they are safe to share and would get the same response.
     pub fn new() -> Self {
         Self::of(ByMode)
     }
 }
 
 impl<F> DedupLayer<Plain, By<F>> {
-    /// Requests are the same if `key` gives them the same key, and go alone if it gives none.
+    /// Takes the keys of a function. If `key` returns `None`, the request bypasses the layer.
     ///
-    /// Whatever an answer depends on belongs into the key: who asks, above all. The key is owned, and the
-    /// closure decides alone: in `Http` mode too a `POST` that has a key is shared, and kept, like any
-    /// other request, and no request outdates what is kept unless a [`KeyOf`] of yours says so.
+    /// The key must contain everything the response depends on, starting with the caller's identity. The
+    /// key is an owned value. The function alone decides, in `Http` mode too: a `POST` with a key is shared
+    /// and cached like any other request. No request invalidates entries, unless a [`KeyOf`] of yours
+    /// implements `invalidates`.
     pub fn keyed<Req>(key: F) -> Self
     where
         F: KeyOf<Req>,
@@ -65,8 +66,9 @@ impl<K> DedupLayer<Plain, K> {
 }
 
 impl<M, K, C: Clone, E> DedupLayer<M, K, C, E> {
-    /// Keeps answers for later callers, as `keep` says. What the layer has in flight or keeps already
-    /// stays with the clones, and the handles, made before.
+    /// Caches responses for later callers, with the options of `cache`. Default: no cache.
+    ///
+    /// The returned layer has fresh state. Clones and handles made before keep the old flights and entries.
     pub fn cache<St, J>(self, cache: Cache<St, J>) -> DedupLayer<M, K, Cache<St, J>, E> {
         let DedupConfig { keys, mode, errors, shared } = self.core;
         let settings = shared.settings.clone();
@@ -74,17 +76,19 @@ impl<M, K, C: Clone, E> DedupLayer<M, K, C, E> {
         DedupLayer { core: DedupConfig { mode, keys, errors, shared } }
     }
 
-    /// Gives an error to everybody who waited for it, by cloning it. By default each caller makes a
-    /// call of its own after an error, one at a time: while the service is down, the last of n callers
-    /// waits for n calls.
+    /// Gives an error to all callers that waited for it, by cloning the error.
+    ///
+    /// By default, each caller makes a call of its own after an error, one at a time. So while the service
+    /// is down, the last of n callers waits for n calls.
     pub fn share_errors(self) -> DedupLayer<M, K, C, ClonedErrors> {
         self.errors(ClonedErrors)
     }
 
-    /// Gives an error to everybody who waited for it, where `share` makes another one of it.
+    /// Gives an error to all callers that waited for it, if `share` returns a copy. If `share` returns
+    /// `None`, each caller makes a call of its own. Default: errors are not shared.
     ///
-    /// The first caller gets the error itself. Of what `share` makes of that, it makes one more for each
-    /// of the others.
+    /// The leader gets the error itself. `share` is called once on that error, and then once more on the
+    /// copy for each follower.
     pub fn share_errors_with<Err, F>(self, share: F) -> DedupLayer<M, K, C, MappedErrors<F>>
     where
         F: Fn(&Err) -> Option<Err> + Clone,
@@ -92,27 +96,29 @@ impl<M, K, C: Clone, E> DedupLayer<M, K, C, E> {
         self.errors(MappedErrors(share))
     }
 
-    /// Limits how much the responses hold that are shared while they are on their way, in bytes, all of
-    /// them together. Default: 64 MiB.
+    /// Sets the maximum bytes that shared responses in progress hold, all of them together. Default:
+    /// 64 MiB.
     ///
-    /// A response that says that it needs more than is left is not shared. A body that turns out to need
-    /// more goes on for its callers within what it has by then, or with one frame at a time.
+    /// If a response announces that it needs more than is left, it is not shared. If a body turns out to
+    /// need more, it continues for its callers within the bytes that it holds by then, or with one frame at
+    /// a time.
     pub fn max_shared_bytes(self, bytes: usize) -> Self {
         self.with(|settings| settings.shared_bytes = Arc::new(ByteBudget::new(bytes)))
     }
 
-    /// Lets a panic go on in whoever met it, instead of answering with a rejection. Everybody else who
-    /// waited still gets the rejection.
+    /// Resumes a panic in the caller that met it, instead of returning a rejection. All other callers
+    /// that waited still get the rejection. Default: off.
     pub fn resume_panics(self) -> Self {
         self.with(|settings| settings.panic_policy = PanicPolicy::Resumed)
     }
 
-    /// Counts and reports what the layer would do, and shares nothing.
+    /// Counts and reports what the layer would do, and shares nothing. Default: off.
     ///
     /// Keys are computed, and flights and entries are kept as usual. A call that would join a flight or
     /// be answered from the cache is counted, reported with `observed = true`, and makes a call of its
-    /// own. A failure is not replaced with a stale entry, and no refresh is started: the call that would
-    /// have started the refresh renews the entry itself. Panics are resumed.
+    /// own. A failure is not replaced with a stale entry. No background refresh is started: the call that
+    /// would have started one renews the entry itself. A [`Store`](crate::Store) is read as usual, and the
+    /// service is called after the read. Panics are resumed.
     #[doc(alias("shadow mode", "dry run"))]
     pub fn observe(self) -> Self {
         self.with(|settings| {
@@ -121,18 +127,20 @@ impl<M, K, C: Clone, E> DedupLayer<M, K, C, E> {
         })
     }
 
-    /// Gives every service this layer makes flights and answers of its own. The numbers are those of each
-    /// service's [handle](Dedup::handle), which alone can make it forget.
+    /// Gives each service that this layer makes flights and entries of its own. Default: off.
+    ///
+    /// Each service's own [handle](Dedup::handle) has its counters, and only that handle can invalidate its
+    /// entries.
     pub fn per_service(self) -> Self {
         self.with(|settings| settings.scope = StateScope::PerService)
     }
 
-    /// Names this instance in rejections and events. `"dedup"` by default.
+    /// Sets the name of this instance in rejections and events. Default: `"dedup"`.
     pub fn named(self, name: impl Into<Cow<'static, str>>) -> Self {
         self.with(|settings| settings.origin = settings.origin.clone().named(name))
     }
 
-    /// Live numbers, and the means to forget what is in flight and kept.
+    /// Returns the handle of this layer, with its counters and invalidation.
     pub fn handle(&self) -> DedupHandle {
         DedupHandle::new(Arc::clone(&self.core.shared.state))
     }

@@ -12,7 +12,7 @@ use crate::{
     call::{Call, DedupConfig, Of, start},
 };
 
-/// The service of [`DedupLayer`](crate::DedupLayer).
+/// The service that [`DedupLayer`](crate::DedupLayer) makes.
 #[derive(Clone, Debug)]
 pub struct Dedup<S, M = Plain, K = ByMode, C = NoCache, E = UnsharedErrors> {
     inner: S,
@@ -24,8 +24,8 @@ impl<S, M, K, C, E> Dedup<S, M, K, C, E> {
         Self { inner, core }
     }
 
-    /// Live numbers of this service's flights, and the means to forget them: those of all services of
-    /// its layer, unless that is [`per_service`](crate::DedupLayer::per_service).
+    /// Returns the handle of this service, with its counters and invalidation. All services of a layer
+    /// share them, unless the layer is [`per_service`](crate::DedupLayer::per_service).
     pub fn handle(&self) -> DedupHandle {
         DedupHandle::new(Arc::clone(&self.core.shared.state))
     }
@@ -58,7 +58,7 @@ where
     type Error = S::Error;
     type Future = ResponseFuture<Of<S, Req, M, K, C, E>>;
 
-    /// Always ready: the inner service is asked when it is needed, inside the flight.
+    /// Always ready. The flight waits for the readiness of the inner service.
     #[inline]
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         Poll::Ready(Ok(()))

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use buttress_core::{ByteBudget, Enforcement, Origin, Reason, Rejection, StateScope};
 
-/// What a layer was told beside its key, its mode and its policy.
+/// The options of a layer, except its keys, its mode and its cache.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) origin: Origin,
@@ -34,12 +34,14 @@ impl Settings {
     }
 }
 
-/// What whoever meets a panic does with it.
+/// How the caller that meets a panic proceeds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PanicPolicy {
+    /// The caller gets a rejection.
     Rejected,
+    /// The panic resumes in the caller.
     Resumed,
 }
 
-/// 64 MiB.
+/// The default of `max_shared_bytes`: 64 MiB.
 const MAX_BYTES: usize = 64 << 20;

@@ -1,14 +1,15 @@
-/// How one error is given to many callers.
+/// How one error reaches several callers. This trait is sealed.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot give a `{E}` to more than one caller",
     note = "`.share_errors()` is for errors that are `Clone`; for any other, use `.share_error(|error: &Error| -> Option<Error> ..)`, or `.map_err(Arc::new)` below this layer"
 )]
 pub trait ShareError<E>: Clone + sealed::Sealed {
-    /// An error for one more caller. `None` if that one must find out for itself.
+    /// Returns an error for one more caller, or `None` if that caller must make a call of its own.
+    #[doc(hidden)]
     fn share(&self, error: &E) -> Option<E>;
 }
 
-/// Errors are not shared: each caller has its own.
+/// Does not share errors: each caller gets an error of its own.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct UnsharedErrors;
 
@@ -19,7 +20,7 @@ impl<E> ShareError<E> for UnsharedErrors {
     }
 }
 
-/// Errors are shared by cloning them.
+/// Shares errors by cloning them.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ClonedErrors;
 
@@ -31,7 +32,7 @@ impl<E: Clone> ShareError<E> for ClonedErrors {
     }
 }
 
-/// Errors are shared as the user's function says.
+/// Shares the errors for which a function returns a copy.
 #[derive(Clone, Copy, Debug)]
 pub struct MappedErrors<F>(pub(crate) F);
 

@@ -12,49 +12,50 @@ use tokio::time::Instant;
 
 use super::{invalidations::ResourceGeneration, valid_flag::ValidFlag};
 
-/// An answer that is kept, and until when.
+/// A cached outcome with its lifetime.
 #[derive(Debug)]
 pub struct CacheEntry<V> {
     value: V,
-    /// When it was there.
+    /// When the outcome arrived.
     made: Instant,
-    // Every look compares this one, so it is an instant. All else is in nanoseconds, which take half as
-    // much: there may be a great many answers.
+    // Every lookup compares this instant. All other times are in nanoseconds, which take half the space,
+    // because there may be very many entries.
     fresh_until: Instant,
-    /// For how long after that it may be given out while it is being refreshed.
+    /// How long after `fresh_until` the entry may be served while it is being refreshed.
     stale_while_revalidate: u64,
-    /// For how long after `fresh_until` it may be given out in place of a failure.
+    /// How long after `fresh_until` the entry may be served in place of a failure.
     stale_if_error: u64,
-    /// How old it was already.
+    /// The age of the outcome when it arrived.
     age: u64,
-    /// How long it took to make.
+    /// How long the call took.
     took: u64,
-    /// What it takes, in bytes.
+    /// The bytes that the entry and its key take.
     weight: usize,
-    // In place, for an answer that is put once more for it could be one that was forgotten meanwhile.
-    /// Not to be refreshed before so many nanoseconds after it was made: one does so, or has failed.
+    // The refresh state is changed in place. Inserting a changed copy could restore an entry that was
+    // invalidated meanwhile.
+    /// Nanoseconds after `made` before which no refresh may start. `u64::MAX` marks a refresh in progress.
     refresh_from: AtomicU64,
-    /// How far those that failed have come.
+    /// The backoff of failed refreshes. A leaf lock: no other lock is taken under it.
     delays: Mutex<Delays>,
     pub(crate) resource_generation: ResourceGeneration,
     is_explicit: bool,
-    /// Whether it is forgotten; `None` if it came from far away.
+    /// False once the key is invalidated. `None` if the entry came from a remote store.
     valid: Option<ValidFlag>,
 }
 
-/// What is kept of an outcome.
+/// An outcome in the form in which it is cached.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum CachedOutcome<R, E> {
-    /// A response, in the form that many can have.
+    /// A response, in the form that several callers can share.
     Response(R),
     /// An error that may be shared.
     Error(Arc<E>),
 }
 
 impl<V> CacheEntry<V> {
-    /// A `value` made just now, which took `took` to make and takes `weight` bytes. A time of more than
-    /// thirty years counts as thirty years.
+    /// Makes an entry of a `value` that has just arrived, after a call of length `took`, and that takes
+    /// `weight` bytes. A time of more than thirty years counts as thirty years.
     pub fn new(value: V, lifetime: Lifetime, took: Duration, weight: usize) -> Self {
         Self::made_at(Instant::now(), value, lifetime, took, weight)
     }
@@ -83,13 +84,13 @@ impl<V> CacheEntry<V> {
         }
     }
 
-    /// The answer itself.
+    /// Returns the cached outcome.
     pub const fn value(&self) -> &V {
         &self.value
     }
 
-    /// How much longer it is good for, and how old it is by now: what a store somewhere else must note
-    /// to make the same of it again.
+    /// Returns the remaining lifetime and the current age. A remote store must save these to make an equal
+    /// entry again.
     pub fn lifetime(&self) -> Lifetime {
         let now = Instant::now();
         let staleness = self.staleness(now);
@@ -103,17 +104,17 @@ impl<V> CacheEntry<V> {
         lifetime
     }
 
-    /// How long it took to make.
+    /// Returns how long the call took.
     pub const fn took(&self) -> Duration {
         Duration::from_nanos(self.took)
     }
 
-    /// What it takes, in bytes.
+    /// Returns the bytes that the entry and its key take.
     pub const fn weight(&self) -> usize {
         self.weight
     }
 
-    /// Whether nobody can be given it any more.
+    /// Returns whether the entry may not be served any more, not even in place of a failure.
     pub fn is_expired(&self) -> bool {
         matches!(self.freshness(Instant::now()), EntryFreshness::Expired)
     }
@@ -129,10 +130,10 @@ impl<V> CacheEntry<V> {
         }
     }
 
-    /// Whether it is as fresh as it is `wanted`, or stale and wanted all the same.
+    /// Whether the entry is as fresh as the request wants it, or as stale as the request accepts.
     #[inline]
     pub(crate) fn satisfies(&self, wanted: Option<&WantedFreshness>, now: Instant) -> bool {
-        // Nearly all requests want nothing particular.
+        // Nearly all requests want nothing particular, so the check is out of line.
         wanted.is_none_or(|wanted| self.is_as_fresh_as(wanted, now))
     }
 
@@ -149,7 +150,7 @@ impl<V> CacheEntry<V> {
         }
     }
 
-    /// How long it is fresh yet.
+    /// How much longer the entry is fresh.
     pub(crate) fn remaining(&self, now: Instant) -> Duration {
         self.fresh_until.saturating_duration_since(now)
     }
@@ -158,32 +159,34 @@ impl<V> CacheEntry<V> {
         Age::new(Duration::from_nanos(self.age), self.made)
     }
 
+    /// Whether a refresh may start. Pairs with the release stores of `claim_refresh` and `delay_refresh`.
     pub(crate) fn may_refresh(&self, now: Instant) -> bool {
         self.nanos(now) >= self.refresh_from.load(Ordering::Acquire)
     }
 
-    /// Whether whoever asks is the one to refresh it: nobody else is until that has come to an end.
+    /// Claims the refresh. At most one caller succeeds until `release_refresh` or `delay_refresh`, because
+    /// the compare-and-swap replaces a time with `u64::MAX`.
     pub(crate) fn claim_refresh(&self, now: Instant) -> bool {
         let now = self.nanos(now);
         let claimed = |from: u64| (now >= from && from < u64::MAX).then_some(u64::MAX);
         self.refresh_from.fetch_update(Ordering::AcqRel, Ordering::Acquire, claimed).is_ok()
     }
 
-    /// The refresh did not begin: the next who asks may.
+    /// Gives back a claim whose refresh did not begin. The next caller may claim it.
     pub(crate) fn release_refresh(&self) {
         self.refresh_from.store(0, Ordering::Release);
     }
 
-    /// A refresh has failed: not to be refreshed for a while.
+    /// Ends a claim whose refresh has failed. The next refresh waits for the backoff.
     pub(crate) fn delay_refresh(&self, backoff: &Backoff, chance: f64) {
         let mut delays = self.delays.lock().unwrap_or_else(PoisonError::into_inner);
         let delay = backoff.next(&mut delays, chance);
-        // The end of time stands for one that is going on.
+        // `u64::MAX` marks a refresh in progress; stay below it.
         let from = self.nanos(Instant::now()).saturating_add(as_nanos(delay)).min(u64::MAX - 1);
         self.refresh_from.store(from, Ordering::Release);
     }
 
-    /// The same, as of the version of its subject and for as long as the `valid` flag is set.
+    /// The entry, as of a generation of its resource and for as long as the `valid` flag is set.
     pub(crate) fn valid_while(
         self,
         resource_generation: ResourceGeneration,
@@ -192,22 +195,22 @@ impl<V> CacheEntry<V> {
         Self { resource_generation, valid: Some(valid), ..self }
     }
 
-    /// Whether nobody had it forgotten.
+    /// Whether the key was not invalidated. Pairs with the release store of `forbid_caching`.
     pub(crate) fn is_valid(&self) -> bool {
         self.valid.as_ref().is_none_or(|valid| valid.load(Ordering::Acquire))
     }
 
-    /// Whether it may be given out in place of a failure.
+    /// Whether the entry may be served in place of a failure.
     pub(crate) fn can_replace_error(&self, now: Instant) -> bool {
         now < self.fresh_until || self.staleness(now) < self.stale_if_error
     }
 
-    /// How long it has not been fresh any more, in nanoseconds.
+    /// How long the entry has been stale, in nanoseconds.
     fn staleness(&self, now: Instant) -> u64 {
         as_nanos(now.saturating_duration_since(self.fresh_until))
     }
 
-    /// How long it has been there, in nanoseconds.
+    /// How long ago the outcome arrived, in nanoseconds.
     fn nanos(&self, now: Instant) -> u64 {
         as_nanos(now.saturating_duration_since(self.made))
     }
@@ -236,13 +239,13 @@ fn after(instant: Instant, wait: Duration) -> Instant {
     Deadline::from_start(instant, wait).instant()
 }
 
-/// What a kept answer is good for.
+/// How an entry may be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum EntryFreshness {
     Fresh,
-    /// While it is being refreshed.
+    /// The entry may be served while it is being refreshed.
     Stale,
-    /// In place of a failure.
+    /// The entry may be served in place of a failure.
     StaleIfError,
     Expired,
 }

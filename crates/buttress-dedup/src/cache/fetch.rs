@@ -10,19 +10,19 @@ use std::{
 use buttress_core::TickTimer;
 use pin_project::pin_project;
 
-/// An answer on its way from a store, and for how long the service waits for it.
+/// A read of a store, and how long the service waits for it.
 pub trait Fetch: Future {
-    /// Does not wait for a store that may hang: it has a head start, no more.
+    /// Gives the store only a head start of 10 ms, because it may hang.
     fn hasten(&mut self);
 
-    /// Whether the service waits for it, however long that takes.
+    /// Whether the service waits until the read ends.
     fn is_awaited(&self) -> bool;
 
-    /// Ready when the service is to be called though the store has not answered.
+    /// Ready when the service is to be called although the store has not answered.
     fn poll_start(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()>;
 }
 
-/// What is never fetched. As there is none, the place for one takes no room, and a look no time.
+/// A read that never exists. The type has no value, so its field takes no space and its poll no time.
 #[derive(Debug)]
 pub struct Never<T>(Infallible, PhantomData<fn() -> T>);
 
@@ -52,7 +52,7 @@ impl<T> Fetch for Never<T> {
     }
 }
 
-/// What a store is asked for.
+/// A read of a store, with the time at which the service is called.
 #[pin_project]
 #[derive(Debug)]
 pub struct Paced<G> {
@@ -61,14 +61,14 @@ pub struct Paced<G> {
     pace: Pace,
 }
 
-/// When the service is called while a store is read.
+/// When the service is called.
 #[derive(Debug)]
 enum Pace {
-    /// After that.
+    /// After the read.
     After,
     /// After one tick, if the store has not answered by then.
     Tick(Box<TickTimer>),
-    /// Meanwhile.
+    /// Now, beside the read.
     Beside,
 }
 
@@ -109,5 +109,5 @@ impl<G: Future> Fetch for Paced<G> {
     }
 }
 
-/// How long a store that is in doubt is waited for. Without tokio's timers it is one turn of the task.
+/// The head start of a slow store. Without tokio's timers it is one poll of the task.
 const HEAD_START: Duration = Duration::from_millis(10);

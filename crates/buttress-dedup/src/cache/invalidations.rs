@@ -3,23 +3,25 @@ use std::sync::{
     atomic::{AtomicU32, Ordering},
 };
 
-/// How often each subject has changed.
+/// How often each resource was invalidated.
 ///
-/// Subjects whose hashes are alike in sixteen bits share a count, so that now and then an answer is
-/// outdated that was not. In return it has a bound, and a look is a load.
+/// Resources whose hashes agree in their top 16 bits share a counter, so an invalidation may also hit
+/// entries of another resource. In return the memory is bounded, and a lookup is a single load.
 #[derive(Debug, Default)]
 pub struct Invalidations {
-    // 256 KiB, and most layers never see a change.
+    // 65,536 counters, 256 KiB. Allocated by the first invalidation, because most layers never see one.
     counts: OnceLock<Box<[AtomicU32]>>,
 }
 
 impl Invalidations {
-    /// Whether anything has ever changed.
+    /// Whether any resource was ever invalidated.
     #[inline]
     pub(crate) fn has_any(&self) -> bool {
         self.counts.get().is_some()
     }
 
+    /// The current generation of `resource`. Acquire pairs with the increment in `add`: a call that sees the
+    /// new generation also sees all that the invalidating call did before.
     #[inline]
     pub(crate) fn generation(&self, resource: Option<u64>) -> ResourceGeneration {
         let Some(resource) = resource else { return ResourceGeneration::FIRST };
@@ -29,6 +31,7 @@ impl Invalidations {
         })
     }
 
+    /// Invalidates all entries and flights of `resource` made so far.
     pub(crate) fn add(&self, resource: u64) {
         let counts =
             self.counts.get_or_init(|| (0..=u16::MAX).map(|_| AtomicU32::new(0)).collect());
@@ -38,18 +41,18 @@ impl Invalidations {
     }
 }
 
-/// How often a subject had changed.
+/// The number of invalidations of a resource at one time. The counter wraps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ResourceGeneration(u32);
 
 impl ResourceGeneration {
-    /// It had not.
+    /// No invalidation yet.
     pub(crate) const FIRST: Self = Self(0);
 
-    /// Whether the subject has changed between this one and the `other`.
+    /// Whether the resource was invalidated between this generation and the `other`.
     #[inline]
     pub(crate) const fn is_before(self, other: Self) -> bool {
-        // From 1 to the half of all numbers.
+        // Because the counter wraps: a distance from 1 to half of all values counts as later.
         other.0.wrapping_sub(self.0).wrapping_sub(1) < u32::MAX >> 1
     }
 }

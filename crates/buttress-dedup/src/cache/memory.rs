@@ -13,7 +13,7 @@ use quick_cache::{Lifecycle, Options, OptionsBuilder, Weighter, sync::Cache};
 
 use crate::{CacheEntry, OpenStore, Store};
 
-/// Keeps answers in this process's memory: the ones that are asked for, as long as there is room.
+/// The store in this process's memory. If it is full, it evicts entries that are rarely used.
 #[derive(Clone, Copy, Debug)]
 pub struct Memory {
     pub(crate) max_entries: usize,
@@ -21,7 +21,7 @@ pub struct Memory {
 }
 
 impl Default for Memory {
-    /// 10,000 answers and 64 MiB.
+    /// 10,000 entries and 64 MiB.
     fn default() -> Self {
         Self { max_entries: 10_000, max_bytes: 64 << 20 }
     }
@@ -32,7 +32,7 @@ impl Memory {
         self.max_entries == 0 || self.max_bytes == 0
     }
 
-    /// The most that one answer may take.
+    /// The maximum bytes of one entry.
     fn largest(self) -> usize {
         self.max_bytes / 10
     }
@@ -43,7 +43,7 @@ impl Memory {
         options.estimated_items_capacity(self.max_entries);
         options.weight_capacity(if self.is_nothing() { 0 } else { WHOLE });
         if self.max_entries == 1 {
-            // Or a part would be set aside, and the one would find no room.
+            // Otherwise quick_cache reserves a part of the capacity, and the one entry finds no room.
             options.hot_allocation(1.0);
         }
         options.build().ok()
@@ -52,10 +52,11 @@ impl Memory {
 
 /// The store of [`Memory`].
 pub struct MemoryStore<K, V> {
-    // Keys are shared, for the one that is taken out is dropped under the lock.
+    // Keys are shared, because quick_cache drops the key of a removed entry under its lock. The drop of the
+    // last reference, which runs code of the user, comes later.
     cache: Cache<Arc<K>, Arc<CacheEntry<V>>, WeightByShare, DefaultHashBuilder, DropOutsideLock>,
     memory: Memory,
-    /// So many more answers until those that are over are forgotten.
+    /// The number of inserts until expired entries are swept.
     until_sweep: AtomicUsize,
 }
 
@@ -72,13 +73,14 @@ where
         Self { cache, memory, until_sweep: AtomicUsize::new(SWEEP) }
     }
 
-    /// Forgets what is over, and returns how many answers there are after that, and their bytes. The
-    /// next look at all of them is paid by as many answers put in as there are now.
+    /// Removes expired entries. Returns the number of entries that are left, and their bytes. The next
+    /// sweep comes after as many inserts as there are entries now, so its cost per insert is constant.
     fn sweep(&self) -> (usize, u64) {
-        // Nobody else meanwhile.
+        // No other insert starts a sweep meanwhile. Relaxed: a second sweep would only cost time.
         self.until_sweep.store(usize::MAX, Ordering::Relaxed);
         let (entries, bytes) = (Cell::new(0), Cell::new(0_u64));
-        // They are dropped here, after the locks.
+        // Dropped at the end of this function, after the locks of the shards: a drop may run code of the
+        // user that uses this store.
         let over = RefCell::new(Vec::new());
         self.cache.retain(|key, entry| {
             let is_over = entry.is_expired();
@@ -129,7 +131,7 @@ where
     }
 
     fn clear(&self) {
-        // One by one, for each is dropped after the lock.
+        // One by one, because each entry is dropped after the lock.
         self.cache.drain().for_each(drop);
     }
 
@@ -150,7 +152,7 @@ where
     }
 }
 
-/// What has to go is dropped outside of the locks, all of it.
+/// Collects evicted entries, so that they are dropped outside of the locks.
 #[derive(Clone, Copy, Debug)]
 struct DropOutsideLock;
 
@@ -162,8 +164,7 @@ impl<K, V> Lifecycle<K, V> for DropOutsideLock {
     }
 }
 
-/// Each answer counts with the share that it takes of all bytes, or with its share of all entries if that
-/// is more.
+/// Weighs an entry by its share of `max_bytes`, or by its share of `max_entries` if that is more.
 #[derive(Clone, Debug)]
 struct WeightByShare {
     max_bytes: u128,
@@ -189,12 +190,12 @@ fn as_u64(bytes: usize) -> u64 {
     u64::try_from(bytes).unwrap_or(u64::MAX)
 }
 
-/// The weight of all there is room for. Small enough that sums stay in range, and large enough that a
-/// share of up to a thousand million entries is not rounded to that of one more.
+/// The weight of the whole capacity. Small enough that sums stay in range. Large enough that the share of
+/// one entry in 10^9 is not rounded to the share of one more entry.
 const WHOLE: u64 = 1 << 60;
 
-/// An answer has room in one of them.
+/// The number of shards. Each entry must fit into one.
 const SHARDS: usize = 8;
 
-/// The fewest answers between two sweeps.
+/// The minimum number of inserts between two sweeps.
 const SWEEP: usize = 1024;

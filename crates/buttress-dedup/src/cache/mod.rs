@@ -27,31 +27,30 @@ pub use self::{
     store::{OpenStore, Store},
 };
 
-/// Whether, and where, a layer keeps answers: not at all ([`NoCache`]), or as a [`Cache`]
-/// says.
+/// How a layer caches: not at all ([`NoCache`]), or as a [`Cache`] says.
 pub trait CachePolicy<M, K, Req, Res, E>: Clone + Send + Sync + 'static
 where
     M: Share<Res>,
 {
-    /// Where answers are kept.
+    /// The cache itself.
     type Controls: CacheControls<K, CachedOutcome<M::Shared, E>>;
 
-    /// What a call remembers of its request, to keep the answer.
+    /// The state that a flight captures from its request, to write its result.
     type Plan: Send + 'static;
 
-    /// An answer on its way from a store.
+    /// A read of a remote store.
     type Fetch: Fetch<Output = Option<EntryFor<M, Res, E>>> + Send + 'static;
 
-    /// What an answer needs to be kept once it is whole.
+    /// The pending write of a result, until the response is complete.
     type Write: CacheWrite<CachedOutcome<M::Shared, E>>;
 
-    /// Whether there is anything to look up.
+    /// Whether there is a cache.
     const CACHES: bool;
 
-    /// A new, empty shelf.
+    /// Makes a new, empty cache.
     fn open(&self) -> Self::Controls;
 
-    /// What is kept for `key`, as fresh as it is `wanted`, if that is anything particular.
+    /// Looks up the entry of `key`. `wanted` is the freshness that the request wants, if it is particular.
     fn lookup(
         &self,
         controls: &Self::Controls,
@@ -60,14 +59,14 @@ where
         wanted: Option<&WantedFreshness>,
     ) -> CacheLookup<EntryFor<M, Res, E>>;
 
-    /// Whether what is kept is as fresh as it is `wanted`, be it in place of a failure.
+    /// Whether an entry is as fresh as `wanted`, also in place of a failure.
     fn satisfies(&self, entry: &EntryFor<M, Res, E>, wanted: Option<&WantedFreshness>) -> bool {
         let _ = (entry, wanted);
         true
     }
 
-    /// What must be remembered of a call that is about to be made, with a `spare` answer for the case
-    /// that it fails.
+    /// Captures the state of a call that is about to be made. `fallback` is a stale entry for the case that
+    /// the call fails.
     fn plan(
         &self,
         mode: &M,
@@ -78,52 +77,53 @@ where
         fallback: Option<EntryFor<M, Res, E>>,
     ) -> Self::Plan;
 
-    /// What says that the call's answer may be kept, once it is there.
+    /// The flag that permits to cache the result of the call.
     fn valid_flag(&self, plan: &Self::Plan) -> Option<ValidFlag> {
         let _ = plan;
         None
     }
 
-    /// Looks further away, if there is such a place.
+    /// Starts a read of the remote store, if there is one.
     fn fetch(&self, plan: &Self::Plan) -> Option<Self::Fetch>;
 
-    /// Whether the service is not to wait for what is fetched.
+    /// Whether the store is marked as slow, so that the service does not wait for its read.
     fn is_store_slow(&self, plan: &Self::Plan) -> bool {
         let _ = plan;
         false
     }
 
-    /// What was fetched, and was not waited for, came after the service's answer if it `is_late`.
+    /// Marks the store as slow if a read that the service did not wait for `is_late`: the service answered
+    /// first.
     fn note_store_speed(&self, plan: &Self::Plan, is_late: bool) {
         let _ = (plan, is_late);
     }
 
-    /// Whether what was fetched may be given out.
+    /// Whether an entry that a read has returned may be served.
     fn accepts_fetched(&self, plan: &Self::Plan, entry: &EntryFor<M, Res, E>) -> bool;
 
-    /// On what terms a refresh is made.
+    /// The ambient values of a background refresh.
     fn refresh_ambient(&self) -> Ambient {
         Ambient::current()
     }
 
-    /// Whether whoever asks is the one to refresh `kept`.
+    /// Claims the refresh of `entry`. At most one caller succeeds at a time.
     fn claim_refresh(&self, entry: &EntryFor<M, Res, E>) -> bool {
         let _ = entry;
         false
     }
 
-    /// What was claimed is not refreshed after all.
+    /// Gives back a claim whose refresh did not begin.
     fn release_refresh(&self, entry: &EntryFor<M, Res, E>) {
         let _ = entry;
     }
 
-    /// A refresh of `kept` has failed: the next one has to wait.
+    /// Ends a claim whose refresh has failed. The next refresh waits for the backoff.
     fn delay_refresh(&self, controls: &Self::Controls, entry: &EntryFor<M, Res, E>) {
         let _ = (controls, entry);
     }
 
-    /// Whether the outcome is a failure that stands because the request itself
-    /// [wanted](KeyInfo::wanted) no kept answer in its place. Others who wait may want one.
+    /// Whether the outcome is a failure that stands only because the leader's request
+    /// [wanted](KeyInfo::wanted) no stale entry in its place. The followers may want one.
     fn others_may_serve_stale(
         &self,
         mode: &M,
@@ -134,7 +134,7 @@ where
         false
     }
 
-    /// What is to be kept of an outcome, or given out in its place. `None` stands for a panic.
+    /// Decides whether an outcome is cached, or replaced with a stale entry. `None` stands for a panic.
     fn decide(
         &self,
         mode: &M,
@@ -143,74 +143,76 @@ where
     ) -> Decision<Self::Write, EntryFor<M, Res, E>>;
 }
 
-/// A kept outcome of a service.
+/// The entry of a service with this mode, response and error.
 pub(crate) type EntryFor<M, Res, E> = Arc<CacheEntry<CachedOutcome<<M as Share<Res>>::Shared, E>>>;
 
-/// What is to be known of a key beside itself.
+/// The facts about a key that the cache needs.
 #[derive(Clone, Copy, Debug)]
 pub struct KeyInfo {
-    /// What it is about, as [`KeyOf::resource`](buttress_core::KeyOf::resource) has it.
+    /// The resource of the key. See [`KeyOf::resource`](buttress_core::KeyOf::resource).
     pub resource: Option<u64>,
-    /// What it takes, in bytes.
+    /// The bytes that the key takes.
     pub weight: usize,
-    /// How fresh a kept answer must be for the request. `None`: any that may be given out.
+    /// The freshness that the request wants. `None`: any entry that may be served.
     pub wanted: Option<WantedFreshness>,
 }
 
-/// What was found.
+/// The result of a lookup.
 #[derive(Clone, Debug)]
 pub enum CacheLookup<V> {
-    /// It can be given out.
+    /// The entry can be served.
     Found {
-        /// What was kept.
+        /// The entry.
         entry: V,
-        /// It has outlived its time.
+        /// The entry is stale.
         stale: bool,
-        /// Somebody should fetch a newer one meanwhile.
+        /// A background refresh is due.
         refresh: bool,
     },
-    /// Nothing, but for what may serve in place of a failure.
+    /// No entry can be served now. The value is an entry that may be served in place of a failure.
     Missing(Option<V>),
 }
 
-/// What is made of an outcome.
+/// The decision about an outcome.
 #[derive(Debug)]
 pub enum Decision<Kp, V> {
-    /// The outcome stands, and may be kept.
+    /// The outcome stands, and the writer may cache it.
     Stands(Kp),
-    /// It failed, and what was kept before is better.
+    /// The call failed, and this entry is served instead.
     Instead(V),
 }
 
-/// Keeps an answer that has become whole.
+/// Writes a result to the cache once the response is complete.
 pub trait CacheWrite<V>: Send + Sync + 'static {
-    /// Whether it ever keeps anything.
+    /// Whether any write can ever happen.
     const CACHES: bool = true;
 
-    /// Whether there is anything to keep.
+    /// Whether this result is to be written.
     fn will_write(&self) -> bool;
 
-    /// Keeps the value, whose weight is in bytes. Whether there was a place for it.
+    /// Writes the value, whose weight is in bytes. Returns false if there is no cache, the result must not
+    /// be cached, or the key was invalidated.
     fn write(&self, value: impl FnOnce() -> (V, usize)) -> bool;
 }
 
-/// What the handle of a layer does with a shelf.
+/// Invalidation and counters of a cache.
 pub trait CacheControls<K, V>: Send + Sync + 'static {
-    /// Forgets the answer for `key`.
+    /// Removes the entry of `key`.
     fn invalidate(&self, key: &K);
 
-    /// Forgets everything about a subject.
+    /// Invalidates all entries of a resource.
     fn invalidate_resource(&self, resource: u64);
 
-    /// Whether anything was ever [outdated](Self::invalidate_resource). Until then no subject need be known.
+    /// Whether any resource was ever [invalidated](Self::invalidate_resource). Until then no call computes
+    /// its resource.
     fn has_changed(&self) -> bool;
 
-    /// How often that was said of this subject.
+    /// The current generation of `resource`.
     fn resource_generation(&self, resource: Option<u64>) -> ResourceGeneration;
 
-    /// Forgets everything.
+    /// Removes all entries.
     fn invalidate_all(&self);
 
-    /// How many answers are kept, and how many bytes they take.
+    /// Returns the number of entries, and their bytes.
     fn size(&self) -> (usize, u64);
 }

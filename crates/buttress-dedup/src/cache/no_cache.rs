@@ -8,7 +8,7 @@ use super::{
     invalidations::{Invalidations, ResourceGeneration},
 };
 
-/// Answers are shared by those who wait for them, and not kept.
+/// No cache: flights share their result with the callers that wait, and with no later caller.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoCache;
 
@@ -84,7 +84,7 @@ impl<V> CacheWrite<V> for () {
     }
 }
 
-/// Nothing is kept, and changes end what may be joined.
+/// Without a cache, invalidations only close flights to later callers.
 impl<K, V> CacheControls<K, V> for Invalidations {
     fn invalidate(&self, _: &K) {}
 

@@ -5,11 +5,11 @@ use buttress_core::{By, ByMode};
 
 use crate::Memory;
 
-/// How long answers are kept, and how many.
+/// The options of the cache: TTL, stale windows and bounds.
 ///
-/// In `Http` mode the answers themselves have the first word, as
-/// [RFC 9111](https://www.rfc-editor.org/rfc/rfc9111) says, and what is set here is for those that say
-/// nothing.
+/// In `Http` mode a response's own freshness comes first, as
+/// [RFC 9111](https://www.rfc-editor.org/rfc/rfc9111) requires. The options here apply to responses that
+/// state none.
 #[derive(Clone, Debug)]
 #[doc(alias("cache", "TTL", "response cache", "memoize"))]
 pub struct Cache<St = Memory, J = ByMode> {
@@ -32,13 +32,13 @@ pub(super) struct CacheOptions {
 }
 
 impl Cache {
-    /// Keeps successes for `ttl`, give or take the [`jitter`](Self::jitter).
+    /// Caches successes for `ttl`, spread by the [`jitter`](Self::jitter).
     pub fn new(ttl: Duration) -> Self {
         Self::with_ttl(Some(ttl))
     }
 
-    /// Keeps what says itself how long it may be kept, and nothing else. In `Plain` mode no answer says
-    /// so.
+    /// Caches only responses that state their own freshness (`Cache-Control`, `Expires`). In `Plain` mode
+    /// no response does.
     #[doc(alias("Cache-Control", "max-age", "Expires"))]
     pub fn from_headers() -> Self {
         Self::with_ttl(None)
@@ -62,15 +62,17 @@ impl Cache {
 }
 
 impl<J> Cache<Memory, J> {
-    /// Keeps up to `max` answers; 10,000 by default.
+    /// Sets the maximum number of entries. Default: 10,000. With 0 nothing is cached.
     pub fn max_entries(mut self, max: usize) -> Self {
         self.store.max_entries = max;
         self
     }
 
-    /// Keeps answers of up to `max` bytes in all; 64 MiB by default. One that takes more than a tenth of
-    /// that is not kept. An answer counts together with its [key](buttress_core::KeyOf::weight); in
-    /// `Plain` mode with the size of its type, without what it owns elsewhere.
+    /// Sets the maximum bytes of all entries. Default: 64 MiB. With 0 nothing is cached.
+    ///
+    /// A response that takes more than a tenth of `max` is not cached. An entry counts together with its
+    /// [key](buttress_core::KeyOf::weight). In `Plain` mode a response counts with the size of its type,
+    /// without the memory that it owns elsewhere.
     pub fn max_bytes(mut self, max: usize) -> Self {
         self.store.max_bytes = max;
         self
@@ -78,29 +80,30 @@ impl<J> Cache<Memory, J> {
 }
 
 impl<St, J> Cache<St, J> {
-    /// Keeps failures that would come again, such as "not found", for `ttl`: those whose verdict is
-    /// [`Permanent`](buttress_core::Verdict::Permanent). By default they are not kept. All other failures never are.
+    /// Sets the TTL of permanent failures (verdict [`Permanent`](buttress_core::Verdict::Permanent), such
+    /// as *not found*). Default: not cached. Other failures are never cached.
     ///
-    /// In `Plain` mode no error is known to be permanent: say so with [`classify`](Self::classify). An error
-    /// is kept only where the layer may [share](crate::DedupLayer::share_errors) it.
+    /// In `Plain` mode no error is permanent unless [`classify`](Self::classify) says so. An error is cached
+    /// only if the layer may [share](crate::DedupLayer::share_errors) it.
     #[doc(alias("negative caching"))]
     pub fn negative_ttl(mut self, ttl: Duration) -> Self {
         self.options.negative_ttl = Some(ttl);
         self
     }
 
-    /// Spreads lifetimes by up to this much, so that what came together does not go together; 10 % by
-    /// default. A ttl is made longer or shorter, what an answer said of itself only shorter.
+    /// Sets the maximum spread of lifetimes, so that entries made together do not expire together.
+    /// Default: 10 %. A configured TTL becomes longer or shorter. A lifetime that the response stated
+    /// becomes only shorter.
     pub fn jitter(mut self, jitter: Ratio) -> Self {
         self.options.jitter = jitter;
         self
     }
 
-    /// For so long after its time an answer is given out still, while one call in the background fetches
-    /// a newer one. None by default.
+    /// Sets how long after its TTL an entry is still served, while one background call refreshes it.
+    /// Default: 0 (never).
     ///
-    /// That call is spawned on the runtime of the caller who found the answer stale. It is
-    /// [`SheddablePlus`](buttress_core::Criticality::SheddablePlus), and ends after
+    /// That call is spawned on the runtime of the caller that found the entry stale. Its criticality is
+    /// [`SheddablePlus`](buttress_core::Criticality::SheddablePlus). It ends after
     /// [`refresh_timeout`](Self::refresh_timeout).
     #[doc(alias("SWR", "stale-while-revalidate", "background refresh"))]
     pub fn stale_while_revalidate(mut self, window: Duration) -> Self {
@@ -108,49 +111,50 @@ impl<St, J> Cache<St, J> {
         self
     }
 
-    /// For so long after its time an answer is given out in place of a failure: of any that another
-    /// attempt might mend, or a panic. None by default.
+    /// Sets how long after its TTL an entry is served in place of a failure: a failure that is not
+    /// permanent, or a panic. Default: 0 (never).
     ///
-    /// The call is made first, each time. Together with [`stale_while_revalidate`](Self::stale_while_revalidate) callers
-    /// are answered at once, and one refresh after the other waits for its [`backoff`](Self::refresh_backoff).
+    /// The inner call is made first, each time. Together with
+    /// [`stale_while_revalidate`](Self::stale_while_revalidate), callers are answered at once, and after a
+    /// failed refresh the next one waits for its [`backoff`](Self::refresh_backoff).
     #[doc(alias("stale-if-error", "fallback", "serve stale"))]
     pub fn stale_if_error(mut self, window: Duration) -> Self {
         self.options.stale_if_error = window;
         self
     }
 
-    /// Renews answers in the background before their time has come: the likelier the longer they took
-    /// to make, as [`EarlyRefresh`] says. Off by default.
+    /// Refreshes entries in the background before they expire. The longer a response took, the more likely
+    /// is an early refresh, as [`EarlyRefresh`] describes. Default: off.
     pub fn early_refresh(mut self, law: EarlyRefresh) -> Self {
         self.options.early_refresh = Some(law);
         self
     }
 
-    /// How long a refresh in the background may take; 30 s by default.
+    /// Sets the time limit of a background refresh. Default: 30 s.
     pub fn refresh_timeout(mut self, timeout: Duration) -> Self {
         self.options.refresh_timeout = timeout;
         self
     }
 
-    /// How long the next refresh of an answer waits after one that failed; exponential from 1 s to 60 s,
-    /// give or take 20 %, by default.
+    /// Sets how long the next refresh of an entry waits after a failed one. Default: exponential from 1 s
+    /// to 60 s, ± 20 %.
     pub fn refresh_backoff(mut self, backoff: Backoff) -> Self {
         self.options.backoff = backoff;
         self
     }
 
-    /// What an outcome means, in place of the mode's own classification.
+    /// Sets the classification of outcomes for the cache, in place of the mode's own.
     #[doc(alias("is_retryable", "retry predicate"))]
     pub fn classify<C>(self, classify: C) -> Cache<St, By<C>> {
         Cache { options: self.options, store: self.store, judge: By(classify) }
     }
 
-    /// Keeps answers somewhere else.
+    /// Sets the store of the entries. Default: [`Memory`], in this process.
     pub fn store<St2>(self, store: St2) -> Cache<St2, J> {
         Cache { options: self.options, store, judge: self.judge }
     }
 
-    /// Makes chance repeatable.
+    /// Sets the seed of all random decisions: jitter, early refresh and backoff. Default: a random seed.
     pub fn seed(mut self, seed: u64) -> Self {
         self.options.seed = Some(seed);
         self

@@ -17,22 +17,23 @@ use super::{
 };
 use crate::{CacheEntry, Store};
 
-/// Where the answers of one service are kept.
+/// The cache of one service: the store, and the invalidations of resources.
 #[derive(Debug)]
 pub struct CacheState<St> {
     pub(crate) store: St,
     pub(crate) invalidations: Invalidations,
-    /// The store let a caller wait in vain, and has been slower than the service since.
+    /// A read of the store outlasted the deadline of a caller. False again once the store answers before
+    /// the service.
     pub(crate) is_store_slow: AtomicBool,
     pub(crate) random: Random,
 }
 
-/// What a flight remembers, to keep its answer.
+/// The state that a flight captures from its request, to write the result to the cache.
 pub struct CachePlan<K, V, St, X, J> {
     pub(crate) state: Arc<CacheState<St>>,
     pub(crate) key: K,
     pub(crate) info: KeyInfo,
-    /// How often the subject had changed when the flight began.
+    /// The generation of the resource when the flight began.
     pub(crate) resource_generation: ResourceGeneration,
     pub(crate) valid: ValidFlag,
     pub(crate) fallback: Option<Arc<CacheEntry<V>>>,
@@ -42,17 +43,18 @@ pub struct CachePlan<K, V, St, X, J> {
 }
 
 impl<K: Clone, V, St, X, J> CachePlan<K, V, St, X, J> {
+    /// Whether neither the key nor the resource was invalidated since the flight began.
     pub(crate) fn is_valid(&self) -> bool {
         self.valid.load(Ordering::Acquire)
             && self.resource_generation == self.state.invalidations.generation(self.info.resource)
     }
 
-    /// Whether its subject has not changed since.
+    /// Whether the resource of `entry` has not changed since the entry was made.
     pub(crate) fn is_current(&self, entry: &CacheEntry<V>) -> bool {
         entry.resource_generation == self.state.invalidations.generation(self.info.resource)
     }
 
-    /// What to do with an answer that came at the instant `made`, if it is to be kept.
+    /// The write of a result that arrived at `made`. `None` if the result could never be served.
     pub(crate) fn pending_write(
         &self,
         lifetime: Lifetime,
@@ -76,24 +78,24 @@ impl<K: Clone, V, St, X, J> CachePlan<K, V, St, X, J> {
     }
 }
 
-/// Keeps an answer, if it is to be kept.
+/// Writes a result to the cache, if it may be cached.
 pub struct CacheWriter<K, St>(pub(crate) Option<PendingWrite<K, St>>);
 
-/// How it is to be kept.
+/// A write that waits for the end of the response.
 pub(crate) struct PendingWrite<K, St> {
     state: Arc<CacheState<St>>,
     key: K,
     info: KeyInfo,
     resource_generation: ResourceGeneration,
     valid: ValidFlag,
-    /// When the answer came. What is on its way still grows older from then on.
+    /// When the result arrived. A response in progress ages from then on.
     made: Instant,
     took: Duration,
     lifetime: Lifetime,
 }
 
 impl<K, St> PendingWrite<K, St> {
-    /// Whether nobody had it forgotten before it was there, and its subject has not changed.
+    /// Whether neither the key nor the resource was invalidated since the flight began.
     fn is_valid(&self) -> bool {
         self.valid.load(Ordering::Acquire)
             && self.resource_generation == self.state.invalidations.generation(self.info.resource)
@@ -120,7 +122,8 @@ where
         let entry = CacheEntry::made_at(*made, value, *lifetime, *took, weight);
         let entry = entry.valid_while(*resource_generation, Arc::clone(valid));
         state.store.insert(key.clone(), Arc::new(entry));
-        // Forgotten meanwhile, by one who did not find it there yet.
+        // Checked again after the insert: an `invalidate` in between cleared the flag, but its `remove` may
+        // have come before the insert.
         if !pending.is_valid() {
             state.store.remove(key);
         }

@@ -84,7 +84,8 @@ where
                 let refresh = entry.may_refresh(now);
                 CacheLookup::Found { entry, stale: true, refresh }
             }
-            // `max-stale` permits what is kept for failures without waiting for one.
+            // `max-stale` (RFC 9111, section 5.2.1.2) permits an entry that is kept for failures, before
+            // any failure.
             EntryFreshness::StaleIfError
                 if wanted.is_some_and(|wanted| wanted.max_stale.is_some()) =>
             {
@@ -130,6 +131,7 @@ where
     }
 
     fn is_store_slow(&self, plan: &Self::Plan) -> bool {
+        // Relaxed: a hint. A stale value costs one head start of 10 ms, or one call of the service.
         plan.state.is_store_slow.load(Ordering::Relaxed)
     }
 
@@ -190,6 +192,7 @@ where
         };
         let (Some(outcome), Some(ttl)) = (outcome, ttl) else {
             let now = Instant::now();
+            // The resource is checked again, because it may have changed while the call was made.
             let is_usable = |fallback: &&EntryFor<M, Res, E>| {
                 fallback.can_replace_error(now)
                     && fallback.satisfies(plan.info.wanted.as_ref(), now)
@@ -218,6 +221,7 @@ where
 }
 
 impl CacheOptions {
+    /// The lifetime by the options alone. The stale windows are for successes.
     fn configured_lifetime(&self, ttl: Duration, windows: bool) -> Lifetime {
         let mut lifetime = Lifetime::new(ttl);
         if windows {
@@ -227,7 +231,7 @@ impl CacheOptions {
         lifetime
     }
 
-    /// A lifetime with its share of chance, which is from [0, 1).
+    /// Spreads a lifetime by the jitter. `chance` is from [0, 1).
     fn spread(&self, mut lifetime: Lifetime, chance: f64) -> Lifetime {
         let share = if lifetime.is_explicit { -chance } else { 2.0 * chance - 1.0 };
         let jitter = f64::from(self.jitter.parts_per_million()) / 1e6;

@@ -2,48 +2,57 @@ use std::{future::Future, sync::Arc};
 
 use crate::CacheEntry;
 
-/// Where answers are kept. The default is this process's own memory, [`Memory`](crate::Memory).
+/// A place for cache entries. The default is [`Memory`](crate::Memory), in this process.
 ///
-/// A store somewhere else answers in its own time: [`get`](Self::get) is a part of the flight, so that
-/// one look serves all who wait. What it keeps must be made of `V`, and `V` of it.
+/// A remote store answers in its own time: [`fetch`](Self::fetch) is part of the flight, so one read serves
+/// all waiting callers. The store must be able to save a `V`, and to make the `V` again.
 ///
-/// If a read outlasts the deadline of a caller who waits for it, the store is in doubt: from then on the
-/// service is called too when a read has taken 10 ms, until a read comes before the service's answer.
+/// If a read outlasts the deadline of a caller that waits for it, the store is marked as slow. From then
+/// on, the service is called as well when a read has taken 10 ms. The mark is removed once a read ends
+/// before the service answers.
 ///
-/// The layer knows only of what happens in its own process. A key that is forgotten here is
-/// [`remove`](Self::remove)d, once or twice, and what was on its way from the store then is not given
-/// out; a `put` of the same key that is under way must not outlive the `remove`. A request that
-/// [changes](buttress_core::KeyOf::invalidates) a subject removes nothing: from then on, and for as long as
-/// the layer lives, what the store makes again of this subject counts as older than the change and is not
-/// given out here; other processes go on with it until its time is over.
+/// # Invalidation
+///
+/// The layer knows only about its own process.
+///
+/// - When a key is invalidated, the layer calls [`remove`](Self::remove) once or twice. Reads in progress
+///   are not served. An [`insert`](Self::insert) of the same key in progress must not outlive the `remove`.
+/// - A request that [changes](buttress_core::KeyOf::invalidates) a resource removes nothing. From then on,
+///   for as long as the layer lives, entries of this resource that the store makes again count as older
+///   than the change, and this process does not serve them. Other processes serve them until they expire.
+///
+/// # Panics
+///
+/// A panic of [`get`](Self::get) or [`fetch`](Self::fetch), or of the future of `fetch`, is handled as a
+/// panic of the call. If [`insert`](Self::insert) panics, the response is not cached.
 pub trait Store<K, V>: Send + Sync + 'static {
-    /// An answer on its way.
+    /// A read of a remote store.
     type Fetch: Future<Output = Option<Arc<CacheEntry<V>>>> + Send + 'static;
 
-    /// The answer that is at hand, without any waiting. It is asked at each call.
+    /// Returns the entry of `key` without waiting. The layer asks at each call.
     fn get(&self, key: &K) -> Option<Arc<CacheEntry<V>>>;
 
-    /// The answer that is further away; `None` if there is no such place.
+    /// Reads the entry of `key` from a remote place. `None` if the store has no such place.
     fn fetch(&self, key: &K) -> Option<Self::Fetch>;
 
-    /// Keeps an answer, in the store's own time, for as long as its [`lifetime`](CacheEntry::lifetime) says.
+    /// Inserts an entry, in the store's own time, for as long as its [`lifetime`](CacheEntry::lifetime).
     fn insert(&self, key: K, entry: Arc<CacheEntry<V>>);
 
-    /// Forgets an answer.
+    /// Removes the entry of `key`.
     fn remove(&self, key: &K);
 
-    /// Forgets all answers.
+    /// Removes all entries.
     fn clear(&self);
 
-    /// How many answers are at hand, and the bytes they take.
+    /// Returns the number of entries that [`get`](Self::get) can return, and their bytes.
     fn size(&self) -> (usize, u64);
 }
 
-/// How a store is made for the keys and the answers of one service.
+/// Opens a store for the keys and the entries of one service.
 pub trait OpenStore<K, V>: Clone + Send + Sync + 'static {
     /// The store.
     type Store: Store<K, V>;
 
-    /// Opens it.
+    /// Opens the store. The layer calls this once for each type of service and request.
     fn open(&self) -> Self::Store;
 }

@@ -20,7 +20,7 @@ use crate::{
     flight::{WaitEnd, WorkResult},
 };
 
-/// Waits for a flight's end, and drives its work where that is this member's turn.
+/// Waits for the end of a flight, and drives its work while this member is the driver.
 #[inline]
 pub(crate) fn poll_flight<C: Call>(
     config: &Config<C>,
@@ -39,7 +39,7 @@ pub(crate) fn poll_flight<C: Call>(
     )
 }
 
-/// Polls a flight's work once, for whoever drives it, and makes the answer of what it came to.
+/// Polls the work of a flight once, for the member that drives it, and makes the result.
 #[inline]
 fn poll_work<C: Call>(
     config: &Config<C>,
@@ -103,7 +103,7 @@ fn observe_fetched<C: Call>(config: &Config<C>) -> bool {
     is_observed
 }
 
-/// How the work ended.
+/// The end of the work, before a result is made of it.
 pub(crate) struct WorkEnd<C: Call> {
     pub(crate) outcome: Result<C::Response, C::Error>,
     pub(crate) signals: BoxedSignals,
@@ -112,10 +112,10 @@ pub(crate) struct WorkEnd<C: Call> {
     others_may_serve_stale: bool,
 }
 
-/// Whether the end is the outcome of a member that is alone now.
+/// Whether the end of the work is the outcome of the member that is alone now.
 ///
-/// If that member joined, it may be the end of the time of whoever has gone, while there is more of its
-/// own.
+/// If that member is a follower and the leader has left, the work may have ended at the leader's deadline
+/// although the follower has more time. Then the follower starts again.
 #[inline]
 pub(crate) fn is_outcome_of_remaining_member<C: Call>(
     config: &Config<C>,
@@ -125,7 +125,7 @@ pub(crate) fn is_outcome_of_remaining_member<C: Call>(
     if !flight.has_leader_left() {
         return true;
     }
-    // To judge an outcome is to run the user's code.
+    // Classification runs code of the user.
     let is_expired = || is_expired::<C>(config, flight, Deadline::current(), end);
     !catch_unwind(AssertUnwindSafe(is_expired)).unwrap_or_else(|payload| {
         config.shared.panicked(payload);
@@ -133,7 +133,7 @@ pub(crate) fn is_outcome_of_remaining_member<C: Call>(
     })
 }
 
-/// What an end is for everybody who waits.
+/// Makes the result that all members share.
 fn make_result<C: Call>(
     config: &Config<C>,
     flight: &CallFlight<C>,
@@ -141,25 +141,25 @@ fn make_result<C: Call>(
 ) -> FlightResult<C> {
     let expired = is_expired::<C>(config, flight, flight.ambient().deadline, &end);
     if expired {
-        // Or whoever goes again would join it again, for as long as its body is on its way.
+        // Otherwise a follower that starts again would join the same flight, while its body is in progress.
         flight.remove_from_table();
     }
     let WorkEnd { outcome, writer, mut signals, others_may_serve_stale, .. } = end;
     if expired {
-        // Of a flight further out this one is the work.
+        // An outer flight, whose work this flight is, then knows that the deadline ended the call.
         signals.add_deadline(flight.start.ambient.deadline);
     }
     let result = result::<C>(config, outcome, writer);
     if !C::Mode::IS_COMPLETE
         && let Published::Response { mode, shared, .. } = &result.published
     {
-        // Before it is published, and so before anybody is given a response.
+        // Before the result is published, and so before any member takes a response.
         mode.expect_callers(shared, flight.members());
     }
     FlightResult { signals, expired, others_may_serve_stale, ..result }
 }
 
-/// What there is to say when the work has panicked.
+/// Makes the result of work that has panicked.
 #[cold]
 fn panicked<C: Call>(config: &Config<C>, work: Option<Pin<&mut Work<C>>>) -> FlightResult<C> {
     let Some((plan, ..)) = work.and_then(Work::take_info) else {
@@ -175,7 +175,7 @@ fn panicked<C: Call>(config: &Config<C>, work: Option<Pin<&mut Work<C>>>) -> Fli
     }
 }
 
-/// A kept answer in place of a failure.
+/// Makes a result of a stale entry, in place of a failure.
 fn replace_error<C: Call>(config: &Config<C>, entry: Entry<C>) -> FlightResult<C> {
     let instance = config.shared.settings.origin.name();
     tracing::debug!(name: "dedup.error_replaced", target: "buttress", instance);
@@ -209,7 +209,7 @@ fn result<C: Call>(
     }
 }
 
-/// Whether it ended because the first caller's time ran out, while somebody has `patience` for longer.
+/// Whether the work ended at the leader's deadline, although a member has a later deadline `patience`.
 fn is_expired<C: Call>(
     config: &Config<C>,
     flight: &CallFlight<C>,
@@ -220,10 +220,10 @@ fn is_expired<C: Call>(
     if start_deadline.is_none() || !Deadline::is_later(patience, start_deadline) {
         return false;
     }
-    // A layer inside may go by what was announced of it, which is rounded, or less a margin.
+    // An inner layer may enforce the announced deadline, which is rounded or reduced by a margin.
     let start_deadline = Deadline::earliest(start_deadline, flight.announced());
     let is_enforced = end.signals.deadline() >= start_deadline;
-    // Whatever the error, also where the mode cannot look into it.
+    // Any error counts, because the mode may not be able to classify it.
     if end.outcome.is_err() && is_enforced {
         return true;
     }

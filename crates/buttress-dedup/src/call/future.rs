@@ -21,7 +21,7 @@ pub struct ResponseFuture<C: Call> {
     stage: Stage<C>,
 }
 
-// What is polled lies in a box of its own, here or in the flight.
+// All polled futures are in a box, here or in the flight.
 impl<C: Call> Unpin for ResponseFuture<C> {}
 
 impl<C: Call> ResponseFuture<C> {
@@ -44,7 +44,7 @@ impl<C: Call> Future for ResponseFuture<C> {
                     let Stage::Waiting { membership, role, config } = stage.end() else { break };
                     let next = match end {
                         FlightEnd::Own(outcome) => {
-                            // The flight is over, and out of the table: there is nothing to leave.
+                            // `finish_alone` has ended the flight and removed it: there is nothing to leave.
                             membership.forget();
                             return Poll::Ready(pass_on::<C>(
                                 outcome,
@@ -97,17 +97,17 @@ fn start_again<C: Call>(config: &Config<C>, inner: &C::Service, request: C::Requ
     start(config, inner, request)
 }
 
-/// How a member's wait ended.
+/// How the flight ended for one member.
 enum FlightEnd<O> {
-    /// The flight has the answer.
+    /// The flight has a result.
     Answered,
-    /// Nobody else waits, and this is the outcome.
+    /// No other member waits, and this is the outcome.
     Own(O),
-    /// It was somebody else's time that ran out.
+    /// The call ended at the deadline of a leader that has left. The member starts again.
     Restart,
 }
 
-/// Waits for the flight's end.
+/// Waits for the end of the flight.
 #[inline]
 fn wait<C: Call>(
     membership: &Membership<CallFlight<C>>,

@@ -3,14 +3,14 @@ use std::{
     sync::Arc,
 };
 
-use buttress_core::{Ambient, Attempt, Classify, Enforcement, WantedFreshness};
+use buttress_core::{Ambient, Attempt, Classify, MemberId, WantedFreshness};
 
 use super::{
     Call, Config, Entry, RespondSeed, SharedConfig,
     refresh::Refresh,
     result::FlightResult,
     stage::{Role, Stage, bypass, own_call, panicked, respond_seed},
-    typed_state::TypedState,
+    typed_state::{CallFlight, TypedState},
     work::Work,
 };
 use crate::{
@@ -25,12 +25,12 @@ pub(crate) struct KeyedCall<'a, C: Call> {
     pub(crate) typed_state: &'a TypedState<C>,
     pub(crate) inner: &'a C::Service,
     pub(crate) resource: Option<u64>,
-    /// `None` for any answer that may be given out.
+    /// `None` accepts any entry that may be served.
     pub(crate) wanted: Option<&'a WantedFreshness>,
 }
 
 impl<C: Call> KeyedCall<'_, C> {
-    /// Joins a flight or starts one. Gives everything back if the `generation` has changed in the meantime.
+    /// Joins a flight or starts one. Gives the call back if the `generation` has changed since the lookup.
     #[inline]
     pub(crate) fn join_or_lead(
         &self,
@@ -39,17 +39,15 @@ impl<C: Call> KeyedCall<'_, C> {
         generation: Option<u64>,
         fallback: Option<Entry<C>>,
     ) -> Begin<C> {
+        if self.config.shared.is_observed() && self.would_join(&key) {
+            return Ok(self.observe(self.inner.clone(), request));
+        }
         let seed = respond_seed::<C>(self.config, &request);
         let ambient = Ambient::current();
-        // A clone is the service's own code, so not under the lock.
+        // Cloned before the lock of the shard is taken, because `Clone` is code of the user.
         let mut call = Some((self.inner.clone(), request));
         let join = || {
             let start = self.begin(&key, ambient);
-            if self.config.shared.is_observed()
-                && self.typed_state.flights.observe_join(&key, &start)
-            {
-                return Ok(Joined::Observed);
-            }
             if C::Cache::CACHES
                 && let Some(joined) = self.typed_state.flights.join(
                     &key,
@@ -62,7 +60,7 @@ impl<C: Call> KeyedCall<'_, C> {
             }
             self.lead(&mut call, key, start, generation, fallback)
         };
-        // The key's `Hash` and `Eq` are the user's.
+        // `Hash` and `Eq` of the key are code of the user. They are all that runs under the lock of a shard.
         match catch_unwind(AssertUnwindSafe(join)) {
             Ok(Ok(joined)) => Ok(self.stage_of(joined, call, seed)),
             Err(payload) => {
@@ -71,21 +69,21 @@ impl<C: Call> KeyedCall<'_, C> {
             }
             Ok(Err(key)) => match call {
                 Some((_, request)) => Err((request, key)),
-                None => unreachable!("a call that was taken has started"),
+                None => unreachable!("a call that is given back was not taken"),
             },
         }
     }
 
-    /// How a flight of `key` would begin.
+    /// The start of a flight of `key`.
     #[inline]
     fn begin(&self, key: &C::Key, ambient: Ambient) -> FlightStart {
         let hash = self.typed_state.flights.hash(key);
-        // Before the call is made: what changes from here on ends the flight for those who come after.
+        // Read before the call is made: a change from here on closes the flight to later callers.
         let resource_generation = self.typed_state.cache.resource_generation(self.resource);
         FlightStart { hash, ambient, attempt: Attempt::current(), resource_generation }
     }
 
-    /// Joins a flight, or starts one with the call.
+    /// Joins a flight, or leads a new one with `call`.
     #[inline]
     fn lead(
         &self,
@@ -109,7 +107,7 @@ impl<C: Call> KeyedCall<'_, C> {
         let is_store_slow = fetch.is_some() && policy.is_store_slow(&plan);
         self.typed_state.flights.start(key, start, valid, generation, |is_late| match call.take() {
             Some((inner, request)) => {
-                // Before it is a part of the work, which is better made in its place than moved there.
+                // Set before the work is made, because the work is made in its slot and never moved.
                 if let Some(fetch) = fetch.as_mut().filter(|_| is_late || is_store_slow) {
                     fetch.hasten();
                 }
@@ -128,39 +126,65 @@ impl<C: Call> KeyedCall<'_, C> {
     ) -> Stage<C> {
         match (joined, call) {
             (Joined::Follower(flight, member), Some((inner, request))) => {
-                self.report_join();
                 if self.config.shared.is_observed() {
-                    // The flight began after `observe_join` had looked.
-                    drop(Membership::new(flight, member));
-                    return own_call(self.config, inner, request);
+                    // The flight began after `would_join` had looked.
+                    return self.observe_member(flight, member, inner, request);
                 }
+                let instance = self.config.shared.settings.origin.name();
+                tracing::trace!(name: "dedup.joined", target: "buttress", instance, observed = false);
                 flight.watch(member);
                 let role = Role::Follower(inner, request, seed);
                 let (membership, config) = (Membership::new(flight, member), self.config.clone());
                 Stage::Waiting { membership, role, config }
-            }
-            (Joined::Observed, Some((inner, request))) => {
-                self.report_join();
-                own_call(self.config, inner, request)
             }
             (Joined::Reentrant, Some((inner, request))) => bypass(self.config, inner, request),
             (Joined::Leader(flight, member) | Joined::Follower(flight, member), _) => {
                 let (membership, config) = (Membership::new(flight, member), self.config.clone());
                 Stage::Waiting { membership, role: Role::Leader(seed), config }
             }
-            (Joined::Reentrant | Joined::Observed, None) => panicked::<C>(self.config, seed),
+            (Joined::Reentrant, None) => panicked::<C>(self.config, seed),
         }
     }
 
-    #[inline]
-    fn report_join(&self) {
-        let SharedConfig { settings, .. } = &*self.config.shared;
-        let instance = settings.origin.name();
-        let observed = settings.enforcement == Enforcement::Observe;
-        tracing::trace!(name: "dedup.joined", target: "buttress", instance, observed);
+    /// Counts an observed call that would join a flight. Out of line, to keep the other calls fast.
+    #[cold]
+    #[inline(never)]
+    fn would_join(&self, key: &C::Key) -> bool {
+        let observe = || {
+            let start = self.begin(key, Ambient::current());
+            self.typed_state.flights.observe_join(key, &start)
+        };
+        catch_unwind(AssertUnwindSafe(observe)).unwrap_or_else(|payload| {
+            self.config.shared.panicked_early(payload);
+            false
+        })
     }
 
-    /// Has a newer answer fetched, if nobody does so already, unless the `generation` has changed since the look.
+    /// Reports a call that would have joined a flight, and lets it go by itself.
+    #[cold]
+    #[inline(never)]
+    fn observe(&self, inner: C::Service, request: C::Request) -> Stage<C> {
+        let instance = self.config.shared.settings.origin.name();
+        tracing::trace!(name: "dedup.joined", target: "buttress", instance, observed = true);
+        own_call(self.config, inner, request)
+    }
+
+    /// Leaves a flight that an observed call has joined.
+    #[cold]
+    #[inline(never)]
+    fn observe_member(
+        &self,
+        flight: Arc<CallFlight<C>>,
+        member: MemberId,
+        inner: C::Service,
+        request: C::Request,
+    ) -> Stage<C> {
+        drop(Membership::new(flight, member));
+        self.observe(inner, request)
+    }
+
+    /// Starts a background refresh of `entry`, unless one is in progress or the `generation` has changed
+    /// since the lookup.
     #[cold]
     pub(crate) fn refresh(
         &self,
@@ -178,7 +202,7 @@ impl<C: Call> KeyedCall<'_, C> {
         let refresh = Refresh::new(self.config.clone(), Arc::clone(&self.typed_state.cache), entry);
         let ambient = policy.refresh_ambient();
         let mut call = Some((self.inner.clone(), request));
-        // It is nobody's second attempt, and for all who come later.
+        // The refresh is a first attempt, and it serves all later callers, so no caller's freshness applies.
         let for_all = Self { wanted: None, ..*self };
         let lead = || {
             let start = for_all.begin(&key, ambient);
@@ -191,7 +215,7 @@ impl<C: Call> KeyedCall<'_, C> {
                 drop(Membership::new(flight, member));
                 return refresh.cancel();
             }
-            Ok(Joined::Reentrant | Joined::Observed) | Err(_) => return refresh.cancel(),
+            Ok(Joined::Reentrant) | Err(_) => return refresh.cancel(),
         };
         state.refreshes.add();
         let instance = settings.origin.name();
@@ -200,7 +224,7 @@ impl<C: Call> KeyedCall<'_, C> {
     }
 }
 
-/// A call that has begun, or is given back.
+/// A call that has started, or is given back.
 type Begin<C> = Result<Stage<C>, (<C as Call>::Request, <C as Call>::Key)>;
 
 type JoinedIn<C> = Joined<<C as Call>::Key, Work<C>, FlightResult<C>>;

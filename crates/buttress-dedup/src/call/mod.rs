@@ -26,7 +26,7 @@ mod work;
 pub use self::future::ResponseFuture;
 pub(crate) use self::start::start;
 
-/// Everything about a layer but the service it is put over.
+/// The parts of a layer, without the service that it wraps.
 #[derive(Clone, Debug)]
 pub(crate) struct DedupConfig<M, K, C, E> {
     pub(crate) mode: M,
@@ -35,7 +35,7 @@ pub(crate) struct DedupConfig<M, K, C, E> {
     pub(crate) shared: Arc<SharedConfig<C>>,
 }
 
-/// What all calls of a layer have in common.
+/// The parts that all calls of a layer share.
 #[derive(Clone, Debug)]
 pub(crate) struct SharedConfig<C> {
     pub(crate) policy: C,
@@ -44,7 +44,7 @@ pub(crate) struct SharedConfig<C> {
 }
 
 impl<C> SharedConfig<C> {
-    /// Tells of a panic, and lets it go on where that was asked for.
+    /// Counts and reports a panic. Resumes the panic if the layer is set to.
     #[cold]
     pub(crate) fn panicked(&self, payload: Box<dyn Any + Send>) {
         self.state.panics.add();
@@ -93,7 +93,8 @@ impl<C> SharedConfig<C> {
         self.panicked(payload);
     }
 
-    /// A call has changed a subject: what is kept of it is outdated, and what is in flight takes nobody.
+    /// Invalidates a resource, because a call has changed it: its entries are not served any more, and its
+    /// flights accept no more callers.
     #[cold]
     pub(crate) fn invalidate_resource(&self, resource: u64) {
         self.state
@@ -103,9 +104,9 @@ impl<C> SharedConfig<C> {
     }
 }
 
-/// A service whose calls may be shared: its future is polled by whoever waits, on any thread.
+/// A service whose calls can be shared: any waiting caller may poll its future, on any thread.
 ///
-/// It is implemented for every service that fits.
+/// Implemented for every service with these bounds.
 pub trait SharedService<Req>:
     Service<Req, Response: Send + 'static, Error: Send + Sync + 'static, Future: Send + 'static>
     + Clone

@@ -7,7 +7,7 @@ use std::{
 use pin_project::pin_project;
 use tower_service::Service;
 
-/// One call of a service, from readiness on.
+/// One call of a service: waits for readiness, then calls.
 #[pin_project(project = StageProj, project_replace = StageOwn)]
 pub(crate) enum Oneshot<S, Req>
 where
@@ -39,7 +39,8 @@ impl<S: Service<Req>, Req> Future for Oneshot<S, Req> {
                 }
                 StageProj::Calling(future) => {
                     let outcome = ready!(future.poll(cx));
-                    // What it holds is free before the outcome is seen.
+                    // The future is dropped before the outcome is returned, so that its permits are free when a
+                    // caller sees the outcome.
                     self.set(Self::Ended);
                     return Poll::Ready(outcome);
                 }
@@ -48,7 +49,7 @@ impl<S: Service<Req>, Req> Future for Oneshot<S, Req> {
             if let StageOwn::Readying { mut inner, request } =
                 self.as_mut().project_replace(Self::Ended)
             {
-                // The instance that is ready is the one called.
+                // The clone that became ready is the one that is called.
                 let future = inner.call(request);
                 self.set(Self::Calling(future));
             }

@@ -26,7 +26,7 @@ pub(crate) enum Next<C: Call> {
     Restart(C::Service, C::Request),
 }
 
-/// Makes this caller's own outcome of the flight's answer, or lets it go again, or alone.
+/// Makes the outcome of one caller of the result of its flight, or returns what the call does next.
 #[inline]
 pub(crate) fn caller_outcome<C: Call>(
     membership: Membership<CallFlight<C>>,
@@ -34,14 +34,14 @@ pub(crate) fn caller_outcome<C: Call>(
     config: &Config<C>,
 ) -> Next<C> {
     let mode = &config.mode;
-    // To share is to run the user's `Clone`, or whatever makes another one of an error.
+    // Sharing runs code of the user: `Clone` of a response, or the function that copies an error.
     let outcome = catch_unwind(AssertUnwindSafe(|| decide(&membership, &role, config)));
     let outcome = outcome.unwrap_or_else(|payload| {
         config.shared.panicked(payload);
         CallerOutcome::Panicked
     });
     if matches!(outcome, CallerOutcome::Restart | CallerOutcome::Bypass) {
-        // Also so that the flight does not wait for somebody who goes elsewhere.
+        // Leaves before the next call starts, so that the flight does not keep a place for this caller.
         drop(membership);
         return match (role, outcome) {
             (Role::Follower(inner, request, _), CallerOutcome::Bypass) => {
@@ -79,16 +79,16 @@ pub(crate) fn caller_outcome<C: Call>(
     }
 }
 
-/// Begins again, for one who waited for another's call.
+/// Starts the call of a follower again.
 pub(crate) fn restart<C: Call>(role: Role<C>, config: &Config<C>) -> Next<C> {
     match role {
         Role::Follower(inner, request, _) => Next::Restart(inner, request),
-        // Whose request the flight carried has got what there was.
+        // The request of a leader is gone: the flight made the call with it.
         Role::Leader(seed) => Next::Stage(panicked::<C>(config, seed)),
     }
 }
 
-/// Hands on the outcome of a call that went alone.
+/// Passes on the outcome of a call that was not shared, and invalidates the resource that it changed.
 pub(crate) fn pass_on<C: Call>(
     outcome: Result<C::Response, C::Error>,
     seed: RespondSeed<C>,
@@ -103,23 +103,23 @@ pub(crate) fn pass_on<C: Call>(
     outcome.map(|response| config.mode.admit(seed, config.mode.own(response), None::<FlightGuard>))
 }
 
-/// Whether what is kept will do for a caller who waited for another's call.
+/// Whether an entry satisfies the freshness that a follower wants. A leader's was checked before.
 fn satisfies<C: Call>(config: &Config<C>, role: &Role<C>, entry: &Entry<C>) -> bool {
     let Role::Follower(_, request, _) = role else { return true };
     let lookup = config.keys.key_and_freshness(&config.mode, request);
     lookup.is_none_or(|(_, wanted)| config.shared.policy.satisfies(entry, Some(&wanted)))
 }
 
-/// What becomes of one caller.
+/// The outcome of one caller, or its next step.
 enum CallerOutcome<C: Call> {
-    /// The outcome itself is its.
+    /// The inner outcome itself.
     Own(Result<C::Response, C::Error>),
     Shared(C::Body),
     Cached(C::Body),
     Failed(C::Error),
-    /// Another flight, led by whoever comes first.
+    /// The caller starts again: the first to do so leads another flight.
     Restart,
-    /// A call of its own.
+    /// The caller makes a call of its own.
     Bypass,
     Panicked,
 }
@@ -151,7 +151,8 @@ fn decide<C: Call>(
         Published::Response { mode, shared, .. } => {
             let reader = if first { Reader::Leader } else { Reader::Follower };
             let response = mode.restore(shared, reader);
-            // After it is restored: from then on its beginning is held for it.
+            // Checked after `restore`, because only from then on the body holds its beginning for this
+            // caller.
             match mode.progress(shared) {
                 Progress::Lost if !first => CallerOutcome::Bypass,
                 _ => CallerOutcome::Shared(response),
@@ -165,7 +166,7 @@ fn decide<C: Call>(
         }
         Published::Cached(entry) if !satisfies::<C>(config, role, entry) => CallerOutcome::Bypass,
         Published::Cached(entry) => restored::<C>(config, entry).unwrap_or(CallerOutcome::Restart),
-        // Whoever made the call has gone: its error is as good as one's own.
+        // The leader has left, so the first follower that comes takes its error.
         Published::Restart if flight.has_leader_left() => {
             result.take().map_or(CallerOutcome::Restart, CallerOutcome::Own)
         }
@@ -175,7 +176,7 @@ fn decide<C: Call>(
     }
 }
 
-/// What is kept, for one who waited. `None` if it is an error that cannot be shared any more.
+/// Restores an entry for a member. `None` if the entry is an error that cannot be shared any more.
 fn restored<C: Call>(config: &Config<C>, entry: &Entry<C>) -> Option<CallerOutcome<C>> {
     let stale = entry.freshness(Instant::now()) != EntryFreshness::Fresh;
     let outcome = restore::<C>(config, entry, stale)?;
@@ -183,7 +184,7 @@ fn restored<C: Call>(config: &Config<C>, entry: &Entry<C>) -> Option<CallerOutco
     Some(outcome.map_or_else(CallerOutcome::Failed, CallerOutcome::Cached))
 }
 
-/// What is kept in place of a failure, as this caller wants it, where the first one did not.
+/// Looks up a stale entry in place of a failure, for a follower that accepts one where the leader did not.
 #[cold]
 fn replace_with_stale<C: Call>(config: &Config<C>, role: &Role<C>) -> Option<CallerOutcome<C>> {
     let Role::Follower(_, request, _) = role else { return None };

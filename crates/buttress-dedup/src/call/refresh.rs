@@ -11,7 +11,8 @@ use crate::{
     flight::{Membership, WaitEnd},
 };
 
-/// The refresh of a kept answer. Wherever it ends without a newer one, the next has to wait.
+/// A background refresh of an entry. If it ends without a newer entry, the next refresh waits for the
+/// backoff: dropped in any state, it ends its claim.
 pub(crate) struct Refresh<C: Call> {
     config: Config<C>,
     cache: Arc<Controls<C>>,
@@ -30,13 +31,13 @@ impl<C: Call> Refresh<C> {
         Self { config, cache, entry, end: RefreshEnd::Failed }
     }
 
-    /// It does not begin.
+    /// Ends the refresh before it has begun.
     pub(crate) fn cancel(mut self) {
         self.end = RefreshEnd::Cancelled;
     }
 
-    /// Flies for nobody but those who come later, until the answer is whole or the deadline has passed.
-    /// The one thing that is spawned.
+    /// Drives the flight as its only member, until the response is complete or the deadline has passed. The
+    /// only task that this crate spawns.
     pub(crate) async fn run(mut self, membership: Membership<CallFlight<C>>, ambient: Ambient) {
         let renewed = self.renew(&membership);
         let is_renewed = match ambient.deadline {
@@ -46,12 +47,13 @@ impl<C: Call> Refresh<C> {
         if is_renewed {
             self.end = RefreshEnd::Renewed;
         }
-        // Before the flight is left, so that nobody starts another in between.
+        // The claim ends before the flight is left. Otherwise a caller could find neither a refresh in
+        // progress nor the backoff, and start another refresh in between.
         drop(self);
         drop(membership);
     }
 
-    /// Whether there is a newer answer.
+    /// Returns whether there is a newer entry.
     async fn renew(&self, membership: &Membership<CallFlight<C>>) -> bool {
         let Some((flight, member)) = membership.flight() else { return false };
         if flight.result().is_none() {
@@ -68,7 +70,7 @@ impl<C: Call> Refresh<C> {
                 writer.will_write() && mode.progress(shared) == Progress::Complete
             }
             Some(Published::CachedError(..)) => true,
-            // From a store, or the old one again.
+            // From a store, or the old entry again in place of a failure.
             Some(Published::Cached(entry)) => !Arc::ptr_eq(entry, &self.entry),
             _ => false,
         }

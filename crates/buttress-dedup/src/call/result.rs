@@ -9,19 +9,20 @@ use crate::{
     sync::{Mutex, lock},
 };
 
-/// What a flight came to.
+/// The result of a flight.
 pub(crate) struct FlightResult<C: Call> {
     pub(crate) published: Published<C>,
-    /// The outcome itself, where it is for the first caller alone.
+    /// The inner outcome, if it is for the leader only. A leaf lock: each caller takes or leaves the value,
+    /// and no other lock is taken under it.
     pub(crate) own: Mutex<Option<Result<C::Response, C::Error>>>,
     pub(crate) signals: BoxedSignals,
-    /// It ended at the deadline of the first caller: whoever has more time goes again.
+    /// The call ended at the leader's deadline. Followers with more time start again.
     pub(crate) expired: bool,
-    /// It is a failure, and the first caller wanted no kept answer in its place: the others may.
+    /// The result is a failure, and only the leader wanted no stale entry in its place.
     pub(crate) others_may_serve_stale: bool,
 }
 
-/// What there is for those who wait.
+/// The part of a result that all members can use.
 pub(crate) enum Published<C: Call> {
     Response {
         mode: C::Mode,
@@ -29,13 +30,13 @@ pub(crate) enum Published<C: Call> {
         writer: Writer<C>,
     },
     Error(C::Error),
-    /// The error, and where it is kept.
+    /// The error, and its pending write to the cache.
     CachedError(Arc<C::Error>, Writer<C>),
-    /// What was kept before, in place of a failure.
+    /// An entry, from a store or in place of a failure.
     Cached(Entry<C>),
-    /// Nothing: one of them makes the call, and the others wait for that one.
+    /// Nothing to share: one follower makes the next call, and the others wait for it.
     Restart,
-    /// Nothing, and what comes next is for nobody else either: each makes a call.
+    /// Nothing to share, now and next time: each follower makes a call of its own.
     Bypass,
     Panicked,
 }
@@ -51,12 +52,12 @@ impl<C: Call> FlightResult<C> {
         }
     }
 
-    /// For the first caller alone, and nothing for the others.
+    /// A result with an outcome for the leader only.
     pub(crate) fn owned(outcome: Result<C::Response, C::Error>, published: Published<C>) -> Self {
         Self { own: Mutex::new(Some(outcome)), ..Self::new(published) }
     }
 
-    /// Takes the outcome that is for one alone.
+    /// Takes the outcome that is for one caller only.
     pub(crate) fn take(&self) -> Option<Result<C::Response, C::Error>> {
         lock(&self.own).take()
     }

@@ -8,19 +8,19 @@ use super::{
 };
 use crate::{ShareError, cache::CachedOutcome, flight::Membership, key::KeySource};
 
-/// Where a call is.
+/// The stage of a call.
 pub(crate) enum Stage<C: Call> {
-    /// The outcome is known already.
+    /// The outcome is known.
     Done(Outcome<C>),
-    /// It waits for a flight.
+    /// The call waits for a flight.
     Waiting {
         membership: Membership<CallFlight<C>>,
         role: Role<C>,
         config: Config<C>,
     },
-    /// It goes alone. If it succeeds, all that is kept about a subject is outdated.
+    /// The call bypasses the flights. If it succeeds and `invalidates` is set, that resource is invalidated.
     Bypass {
-        // Inline it would make every call's future as large as two.
+        // Boxed, because inline it would double the size of every response future.
         call: Pin<Box<Oneshot<C::Service, C::Request>>>,
         seed: RespondSeed<C>,
         invalidates: Option<(u64, VerdictSeed<C>)>,
@@ -36,11 +36,12 @@ impl<C: Call> Stage<C> {
     }
 }
 
-/// Whose request the flight carries.
+/// The role of a caller in its flight.
 pub(crate) enum Role<C: Call> {
-    /// This one's.
+    /// The flight makes the call with the request of this caller.
     Leader(RespondSeed<C>),
-    /// Another's; it has its own still, in case it must go itself.
+    /// The flight makes another caller's call. This caller keeps its service and request, in case it must
+    /// make a call of its own.
     Follower(C::Service, C::Request, RespondSeed<C>),
 }
 
@@ -55,7 +56,7 @@ impl<C: Call> Role<C> {
     }
 }
 
-/// A call that goes alone.
+/// A call that bypasses the flights.
 pub(crate) fn bypass<C: Call>(
     config: &Config<C>,
     inner: C::Service,
@@ -80,13 +81,13 @@ pub(crate) fn own_call<C: Call>(
     Stage::Bypass { call, seed, invalidates, config }
 }
 
-/// A call that met, or waited for, a panic.
+/// A call that met a panic, or waited for work that panicked.
 #[cold]
 pub(crate) fn panicked<C: Call>(config: &Config<C>, seed: RespondSeed<C>) -> Stage<C> {
     Stage::Done(config.mode.reject(seed, config.shared.settings.panicked()))
 }
 
-/// A call that was to be answered with what is kept, and there is nothing that will do.
+/// A call that wanted only a cached response, and no entry satisfies it.
 #[cold]
 pub(crate) fn not_cached<C: Call>(config: &Config<C>, request: &C::Request) -> Stage<C> {
     let SharedConfig { settings, state, .. } = &*config.shared;
@@ -97,7 +98,7 @@ pub(crate) fn not_cached<C: Call>(config: &Config<C>, request: &C::Request) -> S
     Stage::Done(config.mode.reject(respond_seed::<C>(config, request), why))
 }
 
-/// What is kept, as this caller's own outcome. `None` if it is an error that cannot be shared any more.
+/// Restores an entry for one caller. `None` if the entry is an error that cannot be shared any more.
 pub(crate) fn restore<C: Call>(
     config: &Config<C>,
     entry: &Entry<C>,
@@ -111,7 +112,7 @@ pub(crate) fn restore<C: Call>(
     }
 }
 
-/// Whether somebody can be given what is kept: not if it is an error that cannot be shared.
+/// Whether an entry can be restored: not if it is an error that cannot be shared any more.
 pub(crate) fn can_restore<C: Call>(config: &Config<C>, entry: &Entry<C>) -> bool {
     match entry.value() {
         CachedOutcome::Response(_) => true,

@@ -14,7 +14,7 @@ use crate::{
     key::KeySource,
 };
 
-/// Lets a call begin: with what is kept, in a flight, or alone.
+/// Starts a call: answers it from the cache, joins or leads a flight, or bypasses the layer.
 #[inline]
 pub(crate) fn start<C: Call>(
     config: &Config<C>,
@@ -25,7 +25,7 @@ pub(crate) fn start<C: Call>(
     let keyed = || {
         let (key, wanted) = config.keys.key_and_freshness(&config.mode, &request)?;
         if wanted.only_if_cached && !C::Cache::CACHES {
-            // For a cache further on: this layer is none.
+            // The directive is for a cache further in, because this layer has none.
             return None;
         }
         let is_needed = C::Cache::CACHES || typed_state.cache.has_changed();
@@ -34,7 +34,7 @@ pub(crate) fn start<C: Call>(
     };
     match catch_unwind(AssertUnwindSafe(keyed)) {
         Ok(Some((key, resource, wanted))) => {
-            // Nearly all want nothing particular, and none does in a mode that does not say so.
+            // `None` lets the cache skip the freshness check. Nearly all requests want nothing particular.
             let wanted = (wanted != WantedFreshness::default()).then_some(&wanted);
             let call = KeyedCall { config, typed_state, inner, resource, wanted };
             if C::Cache::CACHES {
@@ -42,7 +42,7 @@ pub(crate) fn start<C: Call>(
             } else {
                 match call.join_or_lead(request, key, None, None) {
                     Ok(stage) => stage,
-                    Err(_) => unreachable!("nothing lands where nothing is kept"),
+                    Err(_) => unreachable!("without a cache the generation is not compared"),
                 }
             }
         }
@@ -55,11 +55,14 @@ pub(crate) fn start<C: Call>(
 }
 
 impl<C: Call> KeyedCall<'_, C> {
-    /// Takes what is kept, or starts.
+    /// Answers the call from the cache, or joins or leads a flight.
+    ///
+    /// The generation is read before the lookup. If a result is cached between the lookup and the start, the
+    /// generation has changed, the start gives the call back, and the next lookup finds the entry.
     fn lookup_or_start(self, mut request: C::Request, mut key: C::Key) -> Stage<C> {
         loop {
             let generation = self.typed_state.flights.generation();
-            // A store asks for the key's `Hash` and `Eq`, and to restore is to run the user's `Clone`.
+            // A lookup runs code of the user: the store, `Hash` and `Eq` of the key, and `Clone` of a response.
             let result = match catch_unwind(AssertUnwindSafe(|| self.lookup(&key))) {
                 Ok(result) => result,
                 Err(payload) => {
@@ -86,7 +89,7 @@ impl<C: Call> KeyedCall<'_, C> {
                     }
                     let seed = respond_seed::<C>(self.config, &request);
                     if refresh && !self.is_only_if_cached() {
-                        // The answer is there, whatever becomes of a newer one.
+                        // A panic here must not take the response from the caller.
                         let refresh = || self.refresh(request, key, entry, generation);
                         if let Err(payload) = catch_unwind(AssertUnwindSafe(refresh)) {
                             self.config.shared.panicked(payload);
@@ -99,7 +102,7 @@ impl<C: Call> KeyedCall<'_, C> {
             };
             match self.join_or_lead(request, key, Some(generation), fallback) {
                 Ok(stage) => return stage,
-                // An answer came between the look and the start.
+                // A result was cached between the lookup and the start.
                 Err(call) => (request, key) = call,
             }
         }
@@ -108,6 +111,7 @@ impl<C: Call> KeyedCall<'_, C> {
     /// Goes on with a call that would have been a hit. If a refresh of the entry is due, the call leads
     /// the flight that renews the entry, so that `observe` adds no call. Otherwise it goes by itself.
     #[cold]
+    #[inline(never)]
     fn observe_hit(&self, request: C::Request, key: C::Key, refresh_of: Option<u64>) -> Stage<C> {
         let request = match refresh_of {
             None => request,
@@ -127,7 +131,7 @@ impl<C: Call> KeyedCall<'_, C> {
         self.wanted.is_some_and(|wanted| wanted.only_if_cached)
     }
 
-    /// What is kept, as this caller's own outcome.
+    /// Looks up the entry and restores it for this caller.
     #[inline]
     fn lookup(&self, key: &C::Key) -> LookupResult<C> {
         let policy = &self.config.shared.policy;
@@ -145,7 +149,7 @@ impl<C: Call> KeyedCall<'_, C> {
     }
 }
 
-/// What was found for a key.
+/// The result of a lookup for one caller.
 enum LookupResult<C: Call> {
     Hit {
         outcome: Result<C::Body, C::Error>,
@@ -153,6 +157,6 @@ enum LookupResult<C: Call> {
         stale: bool,
         refresh: bool,
     },
-    /// Nothing, but for what may serve in place of a failure.
+    /// No entry can be served now. The value is an entry that may be served in place of a failure.
     Missing(Option<Entry<C>>),
 }

@@ -7,7 +7,7 @@ use crate::{
     state::{AnyTypedState, DedupSnapshot},
 };
 
-/// The state of a layer over services of one type, for requests of one type.
+/// The flights and the cache of a layer, for one type of service and request.
 pub(crate) struct TypedState<C: Call> {
     pub(crate) flights: Arc<CallFlights<C>>,
     pub(crate) cache: Arc<Controls<C>>,
@@ -35,10 +35,12 @@ impl<C: Call> AnyTypedState for TypedState<C> {
 
     fn invalidate(&self, key: &dyn Any) -> bool {
         let Some(key) = key.downcast_ref::<C::Key>() else { return false };
-        // In this order: what has landed by then is found and forgotten.
+        // Order matters: first the flights, so that no result is written after this, then the cache. A result
+        // written in between is found in the cache and removed.
         self.flights.invalidate(key);
         self.cache.invalidate(key);
-        // And a flight that began in between, perhaps with what was there as a spare, is no more joined.
+        // A flight may have begun in between with the removed entry as its fallback. The new generation makes
+        // calls between lookup and start look again, and the second `invalidate` removes the flight.
         self.flights.bump_generation();
         self.flights.invalidate(key);
         true
@@ -56,7 +58,8 @@ impl<C: Call> AnyTypedState for TypedState<C> {
     }
 }
 
-// No call is in flight any more, for each holds the layer that this belongs to.
+// No call is in flight any more, because each holds the layer that owns this state. The idle flights hold the
+// table, and the table holds them: without this the cycle would leak.
 impl<C: Call> Drop for TypedState<C> {
     fn drop(&mut self) {
         self.flights.drop_idle();

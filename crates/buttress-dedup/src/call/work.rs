@@ -8,11 +8,10 @@ use pin_project::pin_project;
 use super::{Call, Entry, Plan, StoreFetch, VerdictSeed, oneshot::Oneshot};
 use crate::cache::Fetch;
 
-/// What a flight does: looks where answers are kept far away, if there is such a place, and calls the
-/// service.
+/// The work of a flight: reads the remote store, if there is one, and calls the service.
 #[pin_project]
 pub(crate) struct Work<C: Call> {
-    /// What is remembered of the request, to keep the answer.
+    /// The state captured from the request. Taken once, when the work ends.
     info: Option<WorkInfo<C>>,
     #[pin]
     fetch: Option<StoreFetch<C>>,
@@ -20,10 +19,11 @@ pub(crate) struct Work<C: Call> {
     call: Oneshot<C::Service, C::Request>,
 }
 
-/// What is remembered of a request: to keep its answer, to judge it, and what it changes.
+/// The state captured from a request: for the cache, for the classification, and the resource that the
+/// request changes.
 pub(crate) type WorkInfo<C> = (Plan<C>, VerdictSeed<C>, Option<u64>);
 
-/// Where the answer comes from.
+/// The output of the work: a call was made, or the store had an entry.
 pub(crate) enum WorkOutput<C: Call> {
     Made(Result<C::Response, C::Error>),
     Fetched(Entry<C>),
@@ -39,8 +39,8 @@ impl<C: Call> Work<C> {
         Self { info: Some(info), fetch, call: Oneshot::new(inner, request) }
     }
 
-    /// Polls it. `accept` says whether what was fetched will do, and `doubt` hears whether a store that
-    /// was not waited for was slower than the service.
+    /// Polls the work. `accept` decides whether the entry of the store can be used. `note_store_speed` is
+    /// called with whether a store that the service did not wait for was slower than the service.
     #[inline]
     pub(crate) fn poll(
         self: Pin<&mut Self>,
@@ -75,7 +75,7 @@ impl<C: Call> Work<C> {
         }
     }
 
-    /// Takes what was remembered.
+    /// Takes the state captured from the request.
     #[inline]
     pub(crate) fn take_info(self: Pin<&mut Self>) -> Option<WorkInfo<C>> {
         self.project().info.take()

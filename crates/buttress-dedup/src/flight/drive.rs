@@ -12,21 +12,21 @@ use buttress_core::MemberId;
 use super::{Flight, SharedResult};
 use crate::sync::atomic::Ordering;
 
-/// What came of a flight's work.
+/// The result of a flight's work.
 pub(crate) enum WorkResult<A, O> {
-    /// This for everybody.
+    /// A result for all members.
     Answer(A),
-    /// This for whoever drove it, if nobody else waits.
+    /// An outcome for the driver, if no other member waits.
     Own(O),
 }
 
 /// How a member's wait ended.
 pub(crate) enum WaitEnd<O> {
-    /// The answer is there, or will never be.
+    /// There is a result, or there never will be one.
     Answered,
-    /// It is alone, and this is the outcome.
+    /// The member is alone, and this is the outcome.
     Own(O),
-    /// It drove the work, which panicked, with this.
+    /// The member drove the work, which panicked with this payload.
     Panicked(Box<dyn Any + Send>),
 }
 
@@ -36,9 +36,9 @@ where
     W: Send + 'static,
     A: SharedResult + Send + Sync + 'static,
 {
-    /// Ready when there is an answer, or none will come. If the work needs it, this member drives it:
-    /// `poll_work` polls it, `make_result` makes an answer of an outcome that others wait for too, and `panicked` one
-    /// of a panic.
+    /// Ready when there is a result, or none will come. If the work was woken, this member drives it:
+    /// `poll_work` polls the work, `make_result` makes a result of an outcome that other members wait for too,
+    /// and `panicked` makes one of a panic.
     #[inline]
     pub(crate) fn poll<O>(
         self: &Arc<Self>,
@@ -64,16 +64,17 @@ where
             }
             Ok(Poll::Ready(WorkResult::Own(outcome))) => {
                 let end = || {
-                    // Nothing of the call is left but its place.
+                    // The call is dropped before the flight ends, so that the slot is empty for the next flight.
                     if let Some(slot) = driver.work() {
                         slot.set(None);
                     }
-                    // To share is to run the user's `Clone`, or whatever makes another one of an error.
+                    // `finish_alone` removes the flight, so `remove_from_table` has nothing left to do. Relaxed, as
+                    // there. After it, `make_result` runs code of the user: `Clone`, or the error function.
                     self.in_table.store(false, Ordering::Relaxed);
                     let has_ended = self.table.finish_alone(self.start.hash, self, &mut driver);
                     if has_ended { Ok(outcome) } else { Err(make_result(outcome)) }
                 };
-                // The key is dropped too.
+                // `end` also drops the key, which may panic.
                 match catch_unwind(AssertUnwindSafe(end)) {
                     Ok(Ok(outcome)) => return Poll::Ready(WaitEnd::Own(outcome)),
                     Ok(Err(result)) => self.publish(result),
@@ -93,7 +94,7 @@ where
     }
 
     fn publish(&self, result: A) {
-        // There is none yet: the work, which is driven by one at a time, ends once.
+        // No other result is set: one member at a time drives the work, and the work ends once.
         if self.result.set(result).is_ok() {
             self.update_table(false);
         }

@@ -9,16 +9,17 @@ use super::{Flight, SharedResult, membership::DynFlight};
 use crate::sync::atomic::Ordering;
 
 impl<K: Hash + Eq, W, A: SharedResult> Flight<K, W, A> {
-    /// Takes it out of the table: the next call of its key starts another.
+    /// Removes the flight from the table, so that the next call of the key starts another flight.
     pub(crate) fn remove_from_table(&self) {
+        // Relaxed: the lock of the shard orders the removal. The swap only lets one caller do the work.
         if self.in_table.swap(false, Ordering::Relaxed) {
             self.forbid_caching_of_older();
             self.table.remove(self.start.hash, self);
         }
     }
 
-    /// A member leaves without an answer. Of a deadline that ends at the response head it is known only
-    /// here: whoever enforces it drops the call under it.
+    /// Notes that a member leaves without a result. A deadline that ends at the response head is known only
+    /// here, because the layer that enforces it drops the call while the deadline is ambient.
     fn note_unserved(&self, member: MemberId) {
         self.relay.note_unserved(member);
         if Deadline::head().is_some_and(Deadline::has_passed) {
@@ -26,7 +27,7 @@ impl<K: Hash + Eq, W, A: SharedResult> Flight<K, W, A> {
         }
     }
 
-    /// What there is of the answer now decides what becomes of the flight.
+    /// Updates the table after a result was published or a member has left. `last`: no member is left.
     pub(super) fn update_table(&self, last: bool) {
         match self.result.get() {
             None if last => self.remove_from_table(),
@@ -35,7 +36,7 @@ impl<K: Hash + Eq, W, A: SharedResult> Flight<K, W, A> {
                 Progress::Complete => self.store_and_remove(result),
                 Progress::Streaming if !last => {}
                 _ => {
-                    // First, or somebody could join what is about to be given up.
+                    // Removed first. Otherwise a caller could join a response that is about to be abandoned.
                     self.remove_from_table();
                     if last {
                         result.abandon();
@@ -49,10 +50,11 @@ impl<K: Hash + Eq, W, A: SharedResult> Flight<K, W, A> {
         if !self.in_table.swap(false, Ordering::Relaxed) {
             return;
         }
-        // First, or what is older could come over what is kept here.
+        // Cleared first. Otherwise the older result could overwrite this one.
         self.forbid_caching_of_older();
-        // In this order, so that a call finds the flight, or what it brought, or knows that it missed it.
-        // A response's `Clone` and a store may panic: then it is not kept.
+        // Order matters: store the entry, bump the generation, then remove the flight. A concurrent call finds
+        // the flight, finds the entry, or sees the generation change in `FlightTable::start` and looks again.
+        // `Clone` of a response and a store may panic. Then the response is not cached.
         if catch_unwind(AssertUnwindSafe(|| result.store())).unwrap_or(false) {
             self.table.bump_generation();
         }
@@ -70,7 +72,8 @@ where
     fn leave(&self, member: MemberId) {
         let is_first = member.is_first();
         if is_first {
-            // Before it has left: whoever finds itself alone then knows that the outcome is its own.
+            // Must run before `relay.leave`: a member that then finds itself alone reads this flag and may take
+            // the leader's outcome. Relaxed: the lock of the relay orders the two.
             self.leader_left.store(true, Ordering::Relaxed);
         }
         match self.result.get().map(SharedResult::progress) {
@@ -78,7 +81,8 @@ where
             Some(Progress::Streaming) => self.relay.note_unserved(member),
             Some(_) => {}
         }
-        // If it was the last, the work is dropped, which is other people's code.
+        // If this was the last member, the relay drops the work, which runs code of the user and may panic. The
+        // table must be updated all the same, so the panic resumes at the end.
         let left = catch_unwind(AssertUnwindSafe(|| self.relay.leave(member)));
         let last = left.as_ref().map_or_else(|_| self.members() == 0, |last| *last);
         if is_first && !last && self.result.get().is_none() {
@@ -91,7 +95,7 @@ where
     }
 
     fn within(&self, step: &mut dyn FnMut()) {
-        // The response is there: a deadline that ended at its head does not reach the body.
+        // The head has arrived, so a deadline that ends at the head does not reach the body.
         self.run(self.ambient(), step);
     }
 }

@@ -2,17 +2,18 @@ use std::{fmt, mem, sync::Arc};
 
 use buttress_core::{Guard, MemberId};
 
-/// A caller's membership in a flight, given up when dropped.
+/// A caller's membership in a flight. Dropping it leaves the flight.
 pub(crate) struct Membership<F: DynFlight> {
     flight: Option<Arc<F>>,
     member: MemberId,
 }
 
-/// What a member wants of its flight, whatever its type.
+/// The operations of a member on its flight, independent of the type.
 pub(crate) trait DynFlight: Send + Sync + 'static {
+    /// Leaves the flight. The last member drops the work.
     fn leave(&self, member: MemberId);
 
-    /// Runs one step of a body under the flight's own ambient values.
+    /// Runs one step of a body under the ambient values of the flight.
     fn within(&self, step: &mut dyn FnMut());
 }
 
@@ -21,30 +22,30 @@ impl<F: DynFlight> Membership<F> {
         Self { flight: Some(flight), member }
     }
 
-    /// The flight, and the place in it. `None` once it has become a seat.
+    /// The flight, and the id in it. `None` once the membership has become a guard.
     #[inline]
     pub(crate) fn flight(&self) -> Option<(&Arc<F>, MemberId)> {
         Some((self.flight.as_ref()?, self.member))
     }
 
-    /// What a response holds for as long as it lasts.
+    /// Makes the guard that a response holds until it has ended.
     pub(crate) fn into_guard(mut self) -> Option<FlightGuard> {
         let flight = self.flight.take()?;
         Some(FlightGuard { flight, member: self.member })
     }
 
-    /// The flight is over and out of the table: there is nothing to leave.
+    /// Ends the membership without leaving, because the flight is over and removed from the table.
     #[inline]
     pub(crate) fn forget(mut self) {
         let flight = self.flight.take();
-        // Nothing is left to be dropped but the look for a flight.
+        // Skips the drop, which would only test for a flight.
         mem::forget(self);
         drop(flight);
     }
 }
 
 impl<F: DynFlight> Drop for Membership<F> {
-    // To have nothing to leave is the rule, for those whose flight is over.
+    // Inlined, because most memberships have nothing to leave: their flight is over.
     #[inline]
     fn drop(&mut self) {
         if let Some(flight) = self.flight.take() {
@@ -53,10 +54,10 @@ impl<F: DynFlight> Drop for Membership<F> {
     }
 }
 
-/// A caller's seat in a flight, held until its response has ended.
+/// A caller's membership in a flight, held until its response has ended.
 ///
-/// While somebody sits there, the rest of a shared response is fetched for whoever reads on, and new
-/// callers may join. It is given up when dropped.
+/// While a guard exists, the rest of a shared response is read for its callers, and new callers may join.
+/// Dropping the guard leaves the flight.
 pub struct FlightGuard {
     flight: Arc<dyn DynFlight>,
     member: MemberId,

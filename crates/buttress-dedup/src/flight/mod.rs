@@ -34,42 +34,41 @@ pub(crate) use self::{
     table::FlightTable,
 };
 
-/// One call of the service, for everybody who asks for the same while it lasts.
+/// One inner call, shared by all callers of its key while it is in progress.
 ///
-/// It belongs to none of them: its work lies in the relay, and runs under the flight's own ambient
-/// values.
+/// No caller owns the call: its work lies in the relay, and runs under ambient values of the flight.
 pub(crate) struct Flight<K, W, A> {
     relay: Relay<WorkSlot<W>>,
     result: OnceLock<A>,
     table: Arc<FlightTable<K, W, A>>,
     pub(crate) start: FlightStart,
     valid_flags: ValidFlags,
-    /// The deadline of the first caller as it came with the request, if a layer inside goes by that. A
-    /// leaf lock, and nobody looks where the first caller has none.
+    /// The leader's deadline as announced to an inner service, if an inner layer enforces that one. A leaf
+    /// lock. Not used if the leader has no deadline.
     announced: Mutex<Option<Deadline>>,
-    /// The first caller has gone.
+    /// The leader has left. Written in `leave` before the relay is left, see there.
     leader_left: AtomicBool,
-    /// Still in the table, unless somebody has it forgotten.
+    /// The flight has not removed itself from the table. An invalidation removes a flight without this flag.
     in_table: AtomicBool,
 }
 
-/// Where a flight's work lies. It is empty between two flights.
+/// The slot of a flight's work. Empty while the flight is idle.
 pub(crate) type WorkSlot<W> = Pin<Box<Option<W>>>;
 
-/// How a flight begins.
+/// The start of a flight.
 #[derive(Clone, Copy)]
 pub(crate) struct FlightStart {
     pub(crate) hash: u64,
-    /// The terms of the first caller, on which the call is made.
+    /// The ambient values of the leader, under which the call is made.
     pub(crate) ambient: Ambient,
     pub(crate) attempt: Attempt,
-    /// How often the subject had changed.
+    /// The generation of the resource when the flight began.
     pub(crate) resource_generation: ResourceGeneration,
 }
 
 impl<K, W, A: SharedResult> Flight<K, W, A> {
-    /// A flight with its first member, made of the `idle` one that is over, if there is one that can be
-    /// used again.
+    /// Makes a flight with its leader. Reuses the allocation of the `idle` flight, if no other reference to
+    /// it is left.
     #[inline]
     pub(crate) fn begin(
         start: FlightStart,
@@ -111,35 +110,37 @@ impl<K, W, A: SharedResult> Flight<K, W, A> {
         (Arc::new(flight), member)
     }
 
-    /// What it came to, once that is known.
+    /// The result, once there is one.
     #[inline]
     pub(crate) fn result(&self) -> Option<&A> {
         self.result.get()
     }
 
-    /// Whether its first caller has gone.
+    /// Whether the leader has left.
     pub(crate) fn has_leader_left(&self) -> bool {
+        // Relaxed: the lock of the relay orders this load after the store in `leave`.
         self.leader_left.load(Ordering::Relaxed)
     }
 
-    /// What it brings is not kept, nor what the one before it does.
+    /// Keeps the result of this flight, and of the flight that it replaced, out of the cache.
     pub(crate) fn forbid_caching(&self) {
         self.forbid_caching_of_older();
         self.valid_flags.own.iter().for_each(forbid_caching);
     }
 
-    /// What the one before it brings would be older than what is there, or is to be.
+    /// Keeps the result of the replaced flight out of the cache, because it would be older than the entry.
     fn forbid_caching_of_older(&self) {
         self.valid_flags.older.iter().for_each(forbid_caching);
     }
 
-    /// Another flight comes in its place. It may have its own answer kept for as long as that one flies.
+    /// Prepares the flight to be replaced in the table. Its result may still be cached until the newer flight
+    /// clears the returned flag.
     pub(crate) fn replace(&self) -> Option<ValidFlag> {
         self.forbid_caching_of_older();
         self.valid_flags.own.clone()
     }
 
-    /// Whether it has let a caller down.
+    /// Whether the deadline of a member has passed without a result.
     pub(crate) fn is_spent(&self) -> bool {
         self.relay.is_closed()
     }
@@ -152,9 +153,8 @@ impl<K, W, A: SharedResult> Flight<K, W, A> {
         self.relay.ambient()
     }
 
-    /// Hears whether a layer inside goes by what was announced of the ambient deadline, under which the
-    /// work has just been driven, or of the first caller's, which a layer that makes the call later has
-    /// noted.
+    /// Notes the deadline that was announced to an inner service while the work was polled. It belongs to
+    /// the ambient deadline, or to the leader's, which a layer that makes the call later has noted.
     pub(crate) fn note_announced(&self) {
         let (ambient, first) = (Deadline::current(), self.start.ambient.deadline);
         let of_ambient = ambient.and_then(Deadline::announced);
@@ -169,7 +169,7 @@ impl<K, W, A: SharedResult> Flight<K, W, A> {
         }
     }
 
-    /// What a layer inside took for the first caller's deadline.
+    /// The leader's deadline as announced to an inner service.
     pub(crate) fn announced(&self) -> Option<Deadline> {
         *lock(&self.announced)
     }
@@ -181,7 +181,8 @@ impl<K, W, A: SharedResult> Flight<K, W, A> {
 }
 
 impl<K: Hash + Eq, W, A: SharedResult> Flight<K, W, A> {
-    /// Joins, while everything is still to be had, for a call that knows of that many changes.
+    /// Joins, if the whole response can still be read, and if the resource was not invalidated since the
+    /// flight began.
     #[inline]
     pub(crate) fn join(&self, ambient: Ambient, resource_generation: ResourceGeneration) -> Join {
         if self.start.resource_generation.is_before(resource_generation) {
@@ -193,13 +194,13 @@ impl<K: Hash + Eq, W, A: SharedResult> Flight<K, W, A> {
         }
         let entry = self.relay.join_in_time(ambient);
         if matches!(entry, Join::Member(_)) {
-            // The others were counted before the answer was there.
+            // Earlier members were counted when the result was published.
             result.expect_caller();
         }
         entry
     }
 
-    /// Whether a call that knows of that many changes could join.
+    /// Whether a call at this generation of the resource could join.
     pub(crate) fn accepts_callers(&self, resource_generation: ResourceGeneration) -> bool {
         let progress = self.result.get().map(SharedResult::progress);
         !self.start.resource_generation.is_before(resource_generation)
@@ -207,7 +208,7 @@ impl<K: Hash + Eq, W, A: SharedResult> Flight<K, W, A> {
             && !self.relay.is_closed()
     }
 
-    /// Sees to it that members who are not polled delay nobody for long.
+    /// Starts the watchdog, so that members that are not polled delay the others by at most 10 ms.
     #[inline]
     pub(crate) fn watch(self: &Arc<Self>, member: MemberId)
     where

@@ -8,10 +8,10 @@ use crate::cache::ResourceGeneration;
 
 /// The flights of one shard.
 pub(crate) struct FlightShard<K, W, A> {
-    /// One that is alone costs no search.
+    /// The first flight, so that a single flight needs no hash table.
     single: Option<FlightEntry<K, W, A>>,
     others: HashTable<FlightEntry<K, W, A>>,
-    /// Those that are over, for the next to use what they were made of.
+    /// Ended flights, whose allocations the next flights reuse.
     idle: Vec<Arc<Flight<K, W, A>>>,
     pub(crate) leaders: u64,
     pub(crate) followers: u64,
@@ -29,21 +29,19 @@ impl<K, W, A> FlightEntry<K, W, A> {
     }
 }
 
-/// What became of a call with a key.
+/// How a call with a key was assigned to a flight.
 pub(crate) enum Joined<K, W, A> {
-    /// It leads a new flight.
+    /// The call leads a new flight.
     Leader(Arc<Flight<K, W, A>>, MemberId),
-    /// It is one of those who wait for a flight that was there.
+    /// The call has joined a flight.
     Follower(Arc<Flight<K, W, A>>, MemberId),
-    /// It comes from inside the flight that it would wait for.
+    /// The call was made inside the flight that it would wait for.
     Reentrant,
-    /// It would be a follower, but the layer only observes.
-    Observed,
 }
 
 pub(crate) enum Lookup<K, W, A> {
     Joined(Joined<K, W, A>),
-    /// A flight that takes nobody any more.
+    /// There is a flight that accepts no more callers.
     Closed,
     Nothing,
 }
@@ -61,7 +59,7 @@ impl<K, W, A> FlightShard<K, W, A> {
         usize::from(self.single.is_some()) + self.others.len()
     }
 
-    /// Takes the one out for which `is_it` holds.
+    /// Removes the entry for which `is_it` holds.
     #[inline]
     pub(crate) fn take(
         &mut self,
@@ -75,17 +73,18 @@ impl<K, W, A> FlightShard<K, W, A> {
         }
     }
 
-    /// Takes all of them out.
+    /// Removes all entries.
     pub(crate) fn clear(&mut self) -> impl Iterator<Item = FlightEntry<K, W, A>> + use<K, W, A> {
         self.single.take().into_iter().chain(std::mem::take(&mut self.others))
     }
 
-    /// Takes out what is idle.
+    /// Removes the idle flights.
     pub(crate) fn take_idle(&mut self) -> Vec<Arc<Flight<K, W, A>>> {
         std::mem::take(&mut self.idle)
     }
 
-    /// Leaves a flight that is over to the next, or gives it back.
+    /// Keeps an ended flight for reuse. Gives it back if there are enough: its drop belongs outside of the
+    /// lock.
     #[inline]
     pub(crate) fn recycle(&mut self, flight: Arc<Flight<K, W, A>>) -> Option<Arc<Flight<K, W, A>>> {
         if self.idle.len() >= IDLE {
@@ -107,7 +106,7 @@ impl<K, W, A> FlightShard<K, W, A> {
         is_it: impl FnMut(&FlightEntry<K, W, A>) -> bool,
     ) -> Option<FlightEntry<K, W, A>> {
         let (entry, _) = self.others.find_entry(hash, is_it).ok()?.remove();
-        // Gives memory back after a crowd has gone.
+        // Gives the memory of many flights back once they have ended.
         if self.others.is_empty() && self.others.capacity() > ROOM {
             self.others = HashTable::new();
         }
@@ -157,7 +156,7 @@ impl<K: Hash + Eq, W, A: SharedResult> FlightShard<K, W, A> {
         is_joinable
     }
 
-    /// Takes out the flight of `key`, which takes nobody any more, for another in its place.
+    /// Removes the flight of `key`, which accepts no more callers, to replace it.
     #[cold]
     pub(crate) fn take_closed(&mut self, hash: u64, key: &K) -> Option<FlightEntry<K, W, A>> {
         self.take(hash, |old| old.key == *key)
@@ -173,8 +172,8 @@ impl<K: Hash + Eq, W, A: SharedResult> FlightShard<K, W, A> {
     }
 }
 
-/// What an empty shard may keep room for.
+/// The maximum capacity that an empty shard keeps.
 const ROOM: usize = 64;
 
-/// How many flights of the past a shard keeps.
+/// The maximum number of idle flights of a shard.
 const IDLE: usize = 4;

@@ -1,19 +1,19 @@
 use buttress_core::Progress;
 
-/// What a flight came to, as far as the flight is concerned with it.
+/// The result of a flight, as far as the flight itself uses it.
 pub(crate) trait SharedResult {
-    /// Whether answers are ever kept. Where they are not, there are no flags.
+    /// Whether results are ever cached. If not, flights have no valid flags.
     const CACHES: bool;
 
-    /// How much of it is there.
+    /// How much of the response has arrived.
     fn progress(&self) -> Progress;
 
-    /// One more comes for it.
+    /// Announces one more caller of the response.
     fn expect_caller(&self);
 
-    /// Nobody wants it any more.
+    /// Drops a response in progress, because no member is left.
     fn abandon(&self);
 
-    /// All of it is there. Puts it where later calls find it; whether there is such a place.
+    /// Writes the complete response to the cache. Returns whether later calls can find it.
     fn store(&self) -> bool;
 }

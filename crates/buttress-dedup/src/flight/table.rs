@@ -21,17 +21,22 @@ use crate::{
 };
 
 /// The flights of all keys, in shards with a lock each.
+///
+/// Locks are taken in the order shard, then relay: `join` and `finish_alone` enter the relay under the lock of
+/// a shard. No code of the user runs under the lock of a shard, except `Hash` and `Eq` of a key. Removed
+/// entries are dropped after the lock.
 pub(crate) struct FlightTable<K, W, A> {
     shards: [PaddedShard<K, W, A>; SHARDS],
-    // Seeded, and fast. Keys that were made to collide would cost a search of those in flight.
+    // Randomly seeded and fast. Keys made to collide would cost a search of the flights in progress.
     hasher: DefaultHashBuilder,
-    /// How many answers were put where the next call finds them.
+    /// Counts the changes that a call between its lookup and its start may have missed: a result was cached, or
+    /// an entry was removed.
     generation: AtomicU64,
-    /// How often a flight went on without its first caller.
+    /// The number of flights that continued after their leader had left.
     handovers: AtomicU64,
 }
 
-// A cache line of its own, so that two shards do not slow each other down.
+// On cache lines of its own, so that two shards do not slow each other down.
 #[repr(align(128))]
 struct PaddedShard<K, W, A> {
     flights: Mutex<FlightShard<K, W, A>>,
@@ -56,13 +61,15 @@ where
         self.hasher.hash_one(key)
     }
 
-    /// How much has landed so far.
+    /// The current generation. Acquire pairs with `bump_generation`: a call that reads the new generation also
+    /// finds the entry.
     #[inline]
     pub(crate) fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
     }
 
-    /// Says so, when what has landed can be found, or what was there cannot any more.
+    /// Marks a change of the cache, after the change is visible and before the flight is removed. See
+    /// `Flight::store_and_remove`.
     pub(crate) fn bump_generation(&self) {
         self.generation.fetch_add(1, Ordering::Release);
     }
@@ -84,15 +91,17 @@ where
 
     /// Counts a call that would join the flight of `key`, if there is one that accepts callers.
     #[cold]
+    #[inline(never)]
     pub(crate) fn observe_join(&self, key: &K, start: &FlightStart) -> bool {
         let Some(shard) = self.shard(start.hash) else { return false };
         lock(&shard.flights).observe_join(start.hash, key, start.resource_generation)
     }
 
-    /// Joins the flight of `key`, or starts one of the `work`, unless the `generation` has changed since.
+    /// Joins the flight of `key`, or starts one with `work`. Gives the key back if the `generation` has changed
+    /// since the lookup.
     ///
-    /// The key is taken if a flight is started. The `work` hears whether that is in place of another which
-    /// has let a caller down.
+    /// `work` is called with whether the new flight replaces a flight in which the deadline of a member has
+    /// passed.
     #[inline]
     pub(crate) fn start(
         self: &Arc<Self>,
@@ -110,6 +119,8 @@ where
             drop(shard);
             return Ok(followers);
         }
+        // Compared under the lock: the generation is bumped before a flight is removed. So if the flight is not
+        // here any more, its generation is visible.
         if generation.is_some_and(|generation| self.generation() != generation) {
             drop(shard);
             return Err(key);
@@ -130,14 +141,16 @@ where
         Ok(Joined::Leader(flight, member))
     }
 
-    /// Takes `flight` out, so that the next call of its key starts another.
+    /// Removes `flight`, so that the next call of its key starts another flight.
     #[inline]
     pub(crate) fn remove(&self, hash: u64, flight: &Flight<K, W, A>) {
         drop(self.take(hash, |entry| entry.is_of(flight)));
     }
 
-    /// The same, and ends it for whoever has the `turn`, if nobody else waits. Then what it is made of is
-    /// left to the next. Whether it has ended.
+    /// Removes `flight`, and ends it for the driver, if no other member waits. Then the allocation of the flight
+    /// may be reused. Returns whether the flight has ended.
+    ///
+    /// Both happen under the lock of the shard, so no call joins in between.
     #[inline]
     pub(crate) fn finish_alone(
         &self,
@@ -158,7 +171,7 @@ where
         end != DriveEnd::Others
     }
 
-    /// Lets go of what was left to the next: it holds these flights as much as they hold it.
+    /// Drops the idle flights, because they hold the table as the table holds them.
     pub(crate) fn drop_idle(&self) {
         for shard in &self.shards {
             let idle = lock(&shard.flights).take_idle();
@@ -166,7 +179,7 @@ where
         }
     }
 
-    /// Takes the flight of `key` out. Whoever waits for it still gets its answer.
+    /// Removes the flight of `key`, and keeps its result out of the cache. Its members still get the result.
     pub(crate) fn invalidate(&self, key: &K) -> bool {
         let entry = self.take(self.hash(key), |entry| entry.key == *key);
         entry.as_ref().inspect(|entry| entry.flight.forbid_caching()).is_some()
@@ -179,7 +192,7 @@ where
         }
     }
 
-    /// How many flights, and how many callers who wait for them.
+    /// Returns the number of flights, and of their members.
     pub(crate) fn in_flight(&self) -> (usize, usize) {
         self.count(|shard| {
             let waiters = shard.iter().map(|entry| entry.flight.members()).sum();
@@ -187,7 +200,7 @@ where
         })
     }
 
-    /// How many flights there were, and how many calls joined one.
+    /// Returns the number of flights started so far, and of calls that joined one.
     pub(crate) fn counts(&self) -> (u64, u64) {
         self.count(|shard| (shard.leaders, shard.followers))
     }
@@ -217,7 +230,7 @@ where
     }
 
     fn shard(&self, hash: u64) -> Option<&PaddedShard<K, W, A>> {
-        // The table takes the low bits and the top seven.
+        // The hash table of a shard uses the low bits and the top seven, so the shard takes others.
         self.shards.get((hash >> 32) as usize % SHARDS)
     }
 }
@@ -228,5 +241,5 @@ impl<K, W, A> PaddedShard<K, W, A> {
     }
 }
 
-/// One for loom, which walks every lock.
+/// One shard for loom, which explores every lock.
 const SHARDS: usize = if cfg!(buttress_loom) { 1 } else { 16 };

@@ -1,8 +1,8 @@
 use crate::cache::ValidFlag;
 
-/// What says that answers may be kept.
+/// The flags of the results that may be cached.
 pub(crate) struct ValidFlags {
     pub(crate) own: Option<ValidFlag>,
-    /// That of the flight it came in place of, which may have its answer kept until this one ends.
+    /// The flag of the replaced flight, whose result may be cached until this flight ends.
     pub(crate) older: Option<ValidFlag>,
 }

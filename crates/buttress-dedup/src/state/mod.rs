@@ -11,7 +11,7 @@ mod snapshot;
 pub(crate) use self::registry::AnyTypedState;
 pub use self::snapshot::DedupSnapshot;
 
-/// What all clones of a layer, and all services it makes, have in common.
+/// The state that the clones of a layer, and all services it makes, share.
 #[derive(Default)]
 pub(crate) struct DedupState {
     pub(crate) registry: Registry,
@@ -56,7 +56,7 @@ impl fmt::Debug for DedupState {
     }
 }
 
-/// A count on a cache line of its own.
+/// A counter on a cache line of its own, so that two counters do not slow each other down.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub(crate) struct Count(AtomicU64);
@@ -64,6 +64,7 @@ pub(crate) struct Count(AtomicU64);
 impl Count {
     #[inline]
     pub(crate) fn add(&self) {
+        // Relaxed: no other memory is published with a counter.
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 

@@ -2,33 +2,35 @@ use std::{any::Any, sync::OnceLock};
 
 use super::snapshot::DedupSnapshot;
 
-/// The state of one layer, by its type.
+/// The typed states of one layer, found by type.
 ///
-/// A layer does not know what it will be put over. Its state has types that only a call knows: the
-/// key, the response, the future of the service. So the state of each combination is made by the
-/// first call of its kind, and found again by its type; there is hardly ever more than one.
+/// A layer does not know the services that it will wrap. Its state has types that only a call knows: the
+/// key, the response, the future of the service. So the first call of each combination makes its state,
+/// and later calls find the state by type. There is hardly ever more than one.
+///
+/// The list only grows, and each cell is set once. So a lookup takes no lock.
 #[derive(Default)]
 pub(crate) struct Registry {
     here: OnceLock<Box<dyn AnyTypedState>>,
     next: OnceLock<Box<Registry>>,
 }
 
-/// What the handle of a layer does with each part of its state, whatever the type.
+/// The operations of a layer's handle on one typed state, independent of the type.
 pub(crate) trait AnyTypedState: Any + Send + Sync {
-    /// Adds the numbers of this part.
+    /// Adds the numbers of this state to `snapshot`.
     fn add_to(&self, snapshot: &mut DedupSnapshot);
 
-    /// Forgets the key, if it is one of this part's.
+    /// Invalidates `key`. Returns false if the key has another type than the keys of this state.
     fn invalidate(&self, key: &dyn Any) -> bool;
 
-    /// Forgets everything about a subject.
+    /// Invalidates all entries and flights of a resource.
     fn invalidate_resource(&self, resource: u64);
 
     fn invalidate_all(&self);
 }
 
 impl Registry {
-    /// The part of type `T`, made now if this is the first call that asks for it.
+    /// Returns the state of type `T`. The first call makes it.
     #[inline]
     pub(crate) fn typed_state<T: AnyTypedState>(&self, make: impl FnOnce() -> T) -> &T {
         match self.here.get().and_then(|typed_state| downcast(typed_state.as_ref())) {
@@ -50,7 +52,7 @@ impl Registry {
         loop {
             let typed_state = registry.here.get_or_init(|| match make.take() {
                 Some(make) => Box::new(make()),
-                // A part that is made here is of the type that is asked for, and ends the search.
+                // A state made here has type `T`, so the downcast below ends the search.
                 None => unreachable!("made twice"),
             });
             if let Some(typed_state) = downcast(typed_state.as_ref()) {
