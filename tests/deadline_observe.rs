@@ -12,8 +12,10 @@ use std::{
 };
 
 use buttress::{
-    Backoff, BoxError, Deadline, DeadlineLayer, Http, HttpExt, RetryLayer, ThrottleLayer,
+    Backoff, BoxError, Deadline, DeadlineLayer, DeadlineSnapshot, Http, HttpExt, RetryLayer,
+    ThrottleLayer,
 };
+use buttress_testkit::counts;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 use http_body::Frame;
@@ -97,8 +99,8 @@ async fn a_call_that_comes_too_late_is_counted_and_passed_on_as_it_was() {
     let response = layer.layer(service_fn(told)).oneshot(grpc(Some("0n"))).await.unwrap();
     let told = response.extensions().get::<Told>().unwrap();
     assert_eq!(*told, (None, Some("0n".to_owned()), None));
-    let handle = layer.handle();
-    assert_eq!((handle.expired(), handle.rejected(), handle.exceeded()), (1, 1, 0));
+    let expected = counts!(DeadlineSnapshot { calls: 1, expired: 1, rejected: 1 });
+    assert_eq!(layer.handle().snapshot(), expected);
 }
 
 #[tokio::test(start_paused = true)]
@@ -109,7 +111,8 @@ async fn a_deadline_that_leaves_nothing_to_announce_is_counted_and_not_written()
         let response = layer.layer(service_fn(told)).oneshot(request).await.unwrap();
         assert_eq!(*response.extensions().get::<Told>().unwrap(), (None, None, None));
     }
-    assert_eq!((layer.handle().expired(), layer.handle().rejected()), (2, 2));
+    let expected = counts!(DeadlineSnapshot { calls: 2, expired: 2, rejected: 2 });
+    assert_eq!(layer.handle().snapshot(), expected);
 }
 
 #[tokio::test(start_paused = true)]
@@ -162,7 +165,8 @@ async fn a_wait_for_readiness_beyond_an_observed_deadline_is_counted_once() {
     let (first, second) = tokio::join!(first, second);
     assert_eq!(first.unwrap(), None);
     assert_eq!(second.unwrap(), Some(800 * MS));
-    assert_eq!((layer.handle().exceeded(), layer.handle().expired()), (2, 0));
+    let expected = counts!(DeadlineSnapshot { calls: 2, exceeded: 2, rejected: 2 });
+    assert_eq!(layer.handle().snapshot(), expected);
 }
 
 #[tokio::test(start_paused = true)]
@@ -181,7 +185,8 @@ async fn an_observed_deadline_is_counted_once_over_call_and_body() {
         let response = service.oneshot(Request::new(Full::default())).await.unwrap();
         let body: Result<_, BoxError> = response.into_body().collect().await;
         assert_eq!(body.unwrap().to_bytes().len(), 45);
-        assert_eq!((layer.handle().exceeded(), layer.handle().in_flight()), (1, 0));
+        let expected = counts!(DeadlineSnapshot { calls: 1, exceeded: 1, rejected: 1 });
+        assert_eq!(layer.handle().snapshot(), expected);
     }
 }
 

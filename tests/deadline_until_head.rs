@@ -87,7 +87,8 @@ where
 async fn a_body_may_take_longer_than_a_deadline_until_the_head() {
     let response = until_head(50).layer(service_fn(stream)).oneshot(get()).await.unwrap();
     let (ambient, announced, body) = told(response).await;
-    assert_eq!((ambient.as_str(), announced.as_str()), ("50", "-"));
+    assert_eq!(ambient.as_str(), "50");
+    assert_eq!(announced.as_str(), "-");
     assert_eq!(body.unwrap(), "- - - ");
 }
 
@@ -111,11 +112,13 @@ async fn a_layer_inside_keeps_its_own_deadline_for_the_body_and_announces_that()
     let start = Instant::now();
     let response = stack.service_fn(stream).oneshot(get()).await.unwrap();
     let (ambient, announced, body) = told(response).await;
-    assert_eq!((ambient.as_str(), announced.as_str()), ("50", "100"));
+    assert_eq!(ambient.as_str(), "50");
+    assert_eq!(announced.as_str(), "100");
     let error = body.unwrap_err();
     let rejection = Rejection::find(&error).unwrap();
     assert_eq!(rejection.deadline(), Some(Deadline::at(start + 100 * MS)));
-    assert_eq!((start.elapsed(), inner.handle().exceeded()), (100 * MS, 1));
+    assert_eq!(start.elapsed(), 100 * MS);
+    assert_eq!(inner.handle().exceeded(), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -129,7 +132,8 @@ async fn while_the_head_is_awaited_every_layer_inside_ends_at_it() {
     );
     let start = Instant::now();
     let response = stack.oneshot(get()).await.unwrap();
-    assert_eq!((response.status(), start.elapsed()), (StatusCode::GATEWAY_TIMEOUT, 50 * MS));
+    assert_eq!(response.status(), StatusCode::GATEWAY_TIMEOUT);
+    assert_eq!(start.elapsed(), 50 * MS);
 }
 
 #[tokio::test(start_paused = true)]
@@ -175,7 +179,8 @@ async fn no_attempt_of_a_retry_carries_it_into_the_body() {
             }
         });
     let (ambient, announced, body) = told(stack.oneshot(get()).await.unwrap()).await;
-    assert_eq!((ambient.as_str(), announced.as_str()), ("40", "1000"));
+    assert_eq!(ambient.as_str(), "40");
+    assert_eq!(announced.as_str(), "1000");
     assert_eq!(body.unwrap(), "950 910 870 ");
 }
 
@@ -187,7 +192,8 @@ async fn the_inherited_deadline_is_ambient_after_the_head() {
         .layer(DeadlineLayer::propagate().http())
         .service_fn(stream);
     let (ambient, announced, body) = told(stack.oneshot(get()).await.unwrap()).await;
-    assert_eq!((ambient.as_str(), announced.as_str()), ("50", "500"));
+    assert_eq!(ambient.as_str(), "50");
+    assert_eq!(announced.as_str(), "500");
     assert_eq!(body.unwrap(), "450 410 370 ");
 }
 
@@ -198,7 +204,8 @@ async fn the_announced_deadline_is_ambient_after_the_head() {
     let layer = until_head(50);
     let response = layer.layer(service_fn(stream)).oneshot(request).await.unwrap();
     let (ambient, announced, body) = told(response).await;
-    assert_eq!((ambient.as_str(), announced.as_str()), ("50", "500"));
+    assert_eq!(ambient.as_str(), "50");
+    assert_eq!(announced.as_str(), "500");
     assert_eq!(body.unwrap(), "450 410 370 ");
 
     // It is ambient, and not the layer's own to enforce.

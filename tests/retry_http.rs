@@ -140,7 +140,8 @@ async fn a_wait_for_readiness_ends_at_the_requests_own_deadline_with_the_last_an
     let service = layer.layer(Once(Arc::default()));
     let response = service.oneshot(grpc("1S")).await.unwrap();
     assert_eq!(response.headers()["grpc-status"], "14");
-    assert_eq!((start.elapsed(), layer.handle().retries()), (1000 * MS, 0));
+    assert_eq!(start.elapsed(), 1000 * MS);
+    assert_eq!(layer.handle().retries(), 0);
 }
 
 /// Ready at once; each clone after the time of two calls.
@@ -283,7 +284,8 @@ async fn a_retry_that_gave_up_on_a_side_call_does_not_stop_the_one_around_the_ha
     let layer = RetryLayer::new(2).backoff(NO_WAIT).http();
     let response = layer.layer(handler).oneshot(get()).await.unwrap();
     assert_eq!(response.status(), StatusCode::OK);
-    assert_eq!((layer.handle().retries(), asked.lock().unwrap().len()), (1, 4));
+    assert_eq!(layer.handle().retries(), 1);
+    assert_eq!(asked.lock().unwrap().len(), 4);
 }
 
 #[tokio::test(start_paused = true)]
