@@ -61,7 +61,9 @@ async fn while_a_body_runs_others_are_answered_with_503_and_after_it_they_are_se
         drop(writer);
         assert_eq!(read(first).await, "one two");
         let handle = layer.handle();
-        assert_eq!((handle.in_flight(), handle.admitted(), handle.rejected()), (0, round, round));
+        assert_eq!(handle.in_flight(), 0);
+        assert_eq!(handle.admitted(), round);
+        assert_eq!(handle.rejected(), round);
     }
     assert!(writers.is_empty(), "a handler was reached without a permit");
 }
@@ -116,7 +118,8 @@ async fn a_handler_that_panics_frees_its_permit() {
     for client in [http1(), http2()] {
         let request = Request::get(&url).body(nothing()).unwrap();
         client.request(request).await.unwrap_err();
-        assert_eq!((layer.handle().in_flight(), layer.handle().rejected()), (0, 0));
+        assert_eq!(layer.handle().in_flight(), 0);
+        assert_eq!(layer.handle().rejected(), 0);
     }
 }
 
@@ -163,7 +166,8 @@ async fn a_permit_until_the_head_lets_bodies_run_side_by_side() {
     let (address, mut writers) = serve_streams(&layer).await;
     let first = fetch(address).await;
     let second = fetch(address).await;
-    assert_eq!((first.status(), second.status()), (StatusCode::OK, StatusCode::OK));
+    assert_eq!(first.status(), StatusCode::OK);
+    assert_eq!(second.status(), StatusCode::OK);
     assert_eq!(layer.handle().in_flight(), 0);
     let (one, two) = (writers.next().await, writers.next().await);
     two.write("second");
@@ -205,6 +209,7 @@ async fn a_client_that_leaves_the_queue_gives_its_place_up() {
     until(|| layer.handle().queued() == 0).await;
     drop(writers.next().await);
     assert!(read(first).await.is_empty());
-    assert_eq!((layer.handle().in_flight(), layer.handle().admitted()), (0, 1));
+    assert_eq!(layer.handle().in_flight(), 0);
+    assert_eq!(layer.handle().admitted(), 1);
     assert!(writers.is_empty(), "a call was made for nobody");
 }

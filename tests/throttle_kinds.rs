@@ -117,7 +117,8 @@ async fn each_kind_fits_clients_of_hyper_util_and_reqwest_and_a_connector() {
         let request = reqwest::Request::new(Method::GET, url.clone());
         let response = client.oneshot(request).await.unwrap();
         // What reqwest knows of a response it still knows.
-        assert_eq!((response.url(), response.remote_addr()), (&url, Some(address)));
+        assert_eq!(response.url(), &url);
+        assert_eq!(response.remote_addr(), Some(address));
         assert_eq!(response.content_length(), Some(6));
         assert_eq!(response.text().await.unwrap(), "served");
         assert_eq!(layer.handle().admitted(), 3);

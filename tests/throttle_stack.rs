@@ -69,7 +69,8 @@ async fn each_attempt_takes_a_permit_and_none_is_held_between_them() {
         response.into_body().collect().await.unwrap();
     }
     assert_eq!(retry.handle().retries(), 6);
-    assert_eq!((layer.handle().admitted(), layer.handle().rejected()), (9, 0));
+    assert_eq!(layer.handle().admitted(), 9);
+    assert_eq!(layer.handle().rejected(), 0);
     assert_eq!(layer.handle().in_flight(), 0);
 }
 
@@ -121,11 +122,13 @@ async fn a_waiter_leaves_at_its_callers_deadline_with_one_verdict() {
         assert_eq!(layer.handle().rejected() + patience.handle().exceeded(), verdicts);
         assert_eq!(layer.handle().queued(), 0);
     }
-    assert_eq!((retry.handle().retries(), attempt.handle().exceeded()), (0, 0));
+    assert_eq!(retry.handle().retries(), 0);
+    assert_eq!(attempt.handle().exceeded(), 0);
     drop(writers.next().await);
     running.into_body().collect().await.unwrap();
     assert!(writers.is_empty(), "a call was made for somebody who had left");
-    assert_eq!((layer.handle().admitted(), layer.handle().in_flight()), (1, 0));
+    assert_eq!(layer.handle().admitted(), 1);
+    assert_eq!(layer.handle().in_flight(), 0);
 }
 
 /// Asked by a client that enforces no deadline itself, as a stub of tonic would.
@@ -143,7 +146,8 @@ async fn a_waiter_on_a_server_leaves_at_its_callers_deadline_in_the_words_of_grp
     assert_eq!(response.status(), StatusCode::OK);
     assert_eq!(response.headers()["grpc-status"], "4");
     assert_eq!(layer.handle().rejected() + deadline.handle().exceeded(), 1);
-    assert_eq!((layer.handle().admitted(), layer.handle().queued()), (1, 0));
+    assert_eq!(layer.handle().admitted(), 1);
+    assert_eq!(layer.handle().queued(), 0);
     drop(writers.next().await);
     running.into_body().collect().await.unwrap();
     assert!(writers.is_empty(), "a call was made for somebody who had left");
@@ -165,7 +169,8 @@ async fn a_body_that_is_cut_off_at_its_deadline_frees_its_permit() {
         let writer = writers.next().await;
         response.into_body().collect().await.unwrap_err();
         writer.abandoned().await;
-        assert_eq!((layer.handle().in_flight(), deadline.handle().exceeded()), (0, 1));
+        assert_eq!(layer.handle().in_flight(), 0);
+        assert_eq!(deadline.handle().exceeded(), 1);
     }
 }
 
@@ -183,7 +188,8 @@ async fn a_rejection_by_the_servers_limit_is_a_failure_to_its_client() {
     let response = Deadline::after(LONG).around(stack.oneshot(get_of(address, ""))).await.unwrap();
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert!(response.rejection().is_none());
-    assert_eq!((retry.handle().retries(), layer.handle().rejected()), (2, 3));
+    assert_eq!(retry.handle().retries(), 2);
+    assert_eq!(layer.handle().rejected(), 3);
     assert_eq!(retry.handle().stopped(StopReason::AttemptsUsed), 1);
     drop((writer, running));
 }

@@ -79,7 +79,8 @@ async fn a_limited_server_says_unavailable_and_which_layer_it_was() {
     reporter.clear_service_status("a").await;
     assert_eq!(next(&mut stream).await, None);
     assert_eq!(client.check(ask("")).await.unwrap().into_inner().status(), Answer::Serving);
-    assert_eq!((layer.handle().admitted(), layer.handle().rejected()), (2, 2));
+    assert_eq!(layer.handle().admitted(), 2);
+    assert_eq!(layer.handle().rejected(), 2);
 }
 
 #[tokio::test]
@@ -90,12 +91,15 @@ async fn a_unary_call_is_over_with_its_answer_or_its_error() {
     let mut client = limited(&client_side, address);
     for _ in 0..3 {
         client.check(ask("")).await.unwrap();
-        assert_eq!((layer.handle().in_flight(), client_side.handle().in_flight()), (0, 0));
+        assert_eq!(layer.handle().in_flight(), 0);
+        assert_eq!(client_side.handle().in_flight(), 0);
         let error = client.check(ask("unknown")).await.unwrap_err();
         assert_eq!(error.code(), Code::NotFound);
-        assert_eq!((layer.handle().in_flight(), client_side.handle().in_flight()), (0, 0));
+        assert_eq!(layer.handle().in_flight(), 0);
+        assert_eq!(client_side.handle().in_flight(), 0);
     }
-    assert_eq!((layer.handle().rejected(), client_side.handle().rejected()), (0, 0));
+    assert_eq!(layer.handle().rejected(), 0);
+    assert_eq!(client_side.handle().rejected(), 0);
 }
 
 #[tokio::test]
@@ -107,7 +111,8 @@ async fn one_service_alone_can_be_limited() {
     let mut client = bare(address);
     let _stream = client.watch(ask("stuck")).await.unwrap();
     let status = client.check(ask("")).await.unwrap_err();
-    assert_eq!((status.code(), layer.handle().rejected()), (Code::Unavailable, 1));
+    assert_eq!(status.code(), Code::Unavailable);
+    assert_eq!(layer.handle().rejected(), 1);
 }
 
 /// One stream runs, another waits for it under `layer`, which is on either side.
@@ -125,12 +130,14 @@ async fn take_turns<F>(
     assert_eq!(next(&mut first).await, Some(Answer::Serving));
     reporter.set_service_status("first", ServingStatus::NotServing).await;
     assert_eq!(next(&mut first).await, Some(Answer::NotServing));
-    assert_eq!((layer.handle().in_flight(), layer.handle().queued()), (1, 1));
+    assert_eq!(layer.handle().in_flight(), 1);
+    assert_eq!(layer.handle().queued(), 1);
     reporter.clear_service_status("first").await;
     assert_eq!(next(&mut first).await, None);
     let mut second = waiting.join_next().await.unwrap().unwrap();
     assert_eq!(next(&mut second).await, Some(Answer::Serving));
-    assert_eq!((layer.handle().in_flight(), layer.handle().queued()), (1, 0));
+    assert_eq!(layer.handle().in_flight(), 1);
+    assert_eq!(layer.handle().queued(), 0);
 }
 
 #[tokio::test]
@@ -200,8 +207,10 @@ async fn each_method_of_a_client_can_have_a_limit_of_its_own() {
     let status = client.watch(ask("first")).await.unwrap_err();
     assert_eq!(status.message(), "throttle `health`: overloaded");
     let watch = layer.handle().for_key(&"Watch".to_owned()).unwrap();
-    assert_eq!((watch.in_flight(), watch.admitted()), (1, 1));
+    assert_eq!(watch.in_flight(), 1);
+    assert_eq!(watch.admitted(), 1);
     drop(stream);
     client.watch(ask("first")).await.unwrap();
-    assert_eq!((layer.handle().admitted(), layer.handle().rejected()), (3, 1));
+    assert_eq!(layer.handle().admitted(), 3);
+    assert_eq!(layer.handle().rejected(), 1);
 }
