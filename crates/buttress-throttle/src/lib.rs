@@ -180,7 +180,8 @@
 //! # Sharing
 //!
 //! Clones of a layer, and all services it makes, share a limit with its queue and counters. With
-//! [`per_service`](ThrottleLayer::per_service) each service has its own limit. The options
+//! [`per_service`](ThrottleLayer::per_service) each service has its own limit, queue and counters,
+//! which its clones share, and the layer's own handle counts nothing. The options
 //! [`queue`](ThrottleLayer::queue), [`keyed`](ThrottleLayer::keyed),
 //! [`max_keys`](ThrottleLayer::max_keys) and [`seed`](ThrottleLayer::seed) return a layer with
 //! fresh state. Clones and handles made before keep the former state. Every other option changes

@@ -38,9 +38,8 @@ impl<S, M, L, J> Throttle<S, M, L, J> {
 }
 
 impl<S, M, L: LimitTemplate, J> Throttle<S, M, L, J> {
-    /// Returns the handle of this service's limit, which is the layer's unless the layer is
-    /// [`per_service`](crate::ThrottleLayer::per_service). Rejections are those of all services of
-    /// the layer.
+    /// Returns the handle of this service's limit and counters, which are the layer's unless the
+    /// layer is [`per_service`](crate::ThrottleLayer::per_service).
     pub fn handle(&self) -> ThrottleHandle<L::View> {
         ThrottleHandle::new(self.limit.view(), &self.settings)
     }

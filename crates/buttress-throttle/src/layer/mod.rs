@@ -159,7 +159,7 @@ where
             StateScope::PerService => self.limit.fresh(),
         };
         let (mode, judge) = (self.mode.clone(), self.judge.clone());
-        Throttle::new(inner, limit, Arc::clone(&self.settings), mode, judge)
+        Throttle::new(inner, limit, self.settings.for_service(), mode, judge)
     }
 }
 

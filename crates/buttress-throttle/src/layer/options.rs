@@ -123,12 +123,14 @@ impl<M, L, J> ThrottleLayer<M, L, J> {
         self.with(|settings| settings.enforcement = Enforcement::Observe)
     }
 
-    /// Gives each service of this layer a limit of its own, for example for each endpoint of a
-    /// balancer. Default: all services share a limit.
+    /// Gives each service of this layer a limit and counters of its own, for example for each
+    /// endpoint of a balancer. Default: all services share them.
     ///
-    /// Do not use this option with axum, which applies a layer once per route or request. Each
-    /// service's [handle](crate::Throttle::handle) has the numbers of that service. Rejections are
-    /// counted for all services together.
+    /// The clones of a service share them. [`Throttle::handle`](crate::Throttle::handle) reads
+    /// them. The layer's own handle then counts nothing. The random numbers of
+    /// [`retry_after`](Self::retry_after) stay shared.
+    ///
+    /// Do not use this option with axum, which applies a layer once per route or request.
     pub fn per_service(self) -> Self {
         self.with(|settings| settings.scope = StateScope::PerService)
     }

@@ -23,7 +23,11 @@ pub struct Settings {
     pub(crate) scope: StateScope,
     /// The retry delay of calls that a concurrency limit rejects.
     pub(crate) retry_after: Option<Duration>,
+    /// Shared by all services, also under `per_service`: with a generator per service, a seed would
+    /// give the rejected calls of all services the same delays.
     pub(crate) random: Arc<Random>,
+    /// Rejected calls by criticality. Shared by the services that share the limit, and by the
+    /// handles of all its keys.
     pub(crate) rejected: Arc<[AtomicU64; 4]>,
 }
 
@@ -38,6 +42,14 @@ impl Settings {
             retry_after: None,
             random: Arc::new(Random::seeded(fastrand::u64(..))),
             rejected: Arc::default(),
+        }
+    }
+
+    /// Returns the settings for a further service, with counters of its own under `per_service`.
+    pub(crate) fn for_service(self: &Arc<Self>) -> Arc<Self> {
+        match self.scope {
+            StateScope::Layer => Arc::clone(self),
+            StateScope::Service => Arc::new(Self { rejected: Arc::default(), ..Self::clone(self) }),
         }
     }
 

@@ -177,6 +177,8 @@ async fn per_service_keyed_limits_are_separate() {
     assert_eq!(other.clone().oneshot(10).await.unwrap(), 10);
     assert_eq!(one.handle().keys(), 1);
     assert_eq!(other.handle().keys(), 0);
+    assert_eq!(one.handle().rejected(), 1);
+    assert_eq!(other.handle().rejected(), 0);
 }
 
 #[tokio::test(start_paused = true)]
