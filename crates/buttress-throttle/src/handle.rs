@@ -16,8 +16,11 @@ use crate::{
     limit::{ConcurrencyBased, LimitTemplate, Queued, Settings},
 };
 
-/// Live numbers of a [`ThrottleLayer`](crate::ThrottleLayer), over all its services, and setters that change
-/// its limit while they run.
+/// Live numbers of a [`ThrottleLayer`](crate::ThrottleLayer), over all its services, and setters
+/// that change its limit while they run.
+///
+/// If the layer is [`per_service`](crate::ThrottleLayer::per_service), the handle of a
+/// [`Throttle`](crate::Throttle) belongs to that service and its clones alone.
 ///
 /// ```
 /// use buttress_throttle::{ConcurrencyLimit, ThrottleHandle, ThrottleLayer};
@@ -41,7 +44,8 @@ pub struct ThrottleHandle<L> {
 
 /// The numbers of a [`ThrottleHandle`] at one time.
 ///
-/// The numbers are read one after the other while calls go on, so they need not fit together exactly.
+/// The numbers are read one after the other while calls go on, so they need not fit together
+/// exactly.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ThrottleSnapshot {
@@ -54,7 +58,8 @@ pub struct ThrottleSnapshot {
     pub queued: usize,
     /// Permits in use, of all keys together. `None` if the limit has no permits.
     pub in_flight: Option<u32>,
-    /// The number of permits there may be. `None` if the limit has no permits, or some for each key.
+    /// The number of permits there may be. `None` if the limit has no permits, or some for each
+    /// key.
     pub limit: Option<u32>,
 }
 
@@ -83,8 +88,8 @@ impl<L: LimitTemplate> ThrottleHandle<L> {
     /// Returns the number of calls that the limit decided on: [`admitted`](Self::admitted) and
     /// [`rejected`](Self::rejected) together.
     ///
-    /// A call that waits is not among them yet. Calls without a key, and calls that leave the queue because
-    /// their caller drops them, never are.
+    /// A call that waits is not among them yet. Calls without a key, and calls that leave the queue
+    /// because their caller drops them, never are.
     pub fn calls(&self) -> u64 {
         self.admitted().saturating_add(self.rejected())
     }
@@ -135,15 +140,16 @@ impl<A: Regulate> ThrottleHandle<ConcurrencyLimit<A>> {
 impl ThrottleHandle<ConcurrencyLimit<Fixed>> {
     /// Sets the number of permits. 0: no further call is admitted.
     ///
-    /// A raised limit admits waiting calls at once. A lowered limit takes no permit from a running call.
+    /// A raised limit admits waiting calls at once. A lowered limit takes no permit from a running
+    /// call.
     pub fn set_limit(&self, limit: u32) {
         self.limit.queue.set_limit(limit);
     }
 }
 
 impl<W> ThrottleHandle<RateLimit<W>> {
-    /// Returns the number of cells that could be taken now. With several rates, that of the rate with the
-    /// fewest.
+    /// Returns the number of cells that could be taken now. With several rates, that of the rate
+    /// with the fewest.
     pub fn tokens(&self) -> u32 {
         self.limit.queue.supply.rates.tokens(self.now())
     }
@@ -155,15 +161,15 @@ impl<W> ThrottleHandle<RateLimit<W>> {
 
     /// Sets the rate, or the first of several.
     ///
-    /// The cells that were taken stay taken, at most the new burst. The new rate applies at once to waiting
-    /// calls: a raised rate admits those it has cells for, and a call that costs more than a lowered burst is
-    /// rejected. At a rate of 0, calls wait until the rate is raised.
+    /// The cells that were taken stay taken, at most the new burst. The new rate applies at once to
+    /// waiting calls: a raised rate admits those it has cells for, and a call that costs more than
+    /// a lowered burst is rejected. At a rate of 0, calls wait until the rate is raised.
     pub fn set_rate(&self, rate: Rate) {
         self.set_rate_at(0, rate);
     }
 
-    /// Sets the rate at this index, from 0, as [`set_rate`](Self::set_rate) does. An index out of range
-    /// changes nothing.
+    /// Sets the rate at this index, from 0, as [`set_rate`](Self::set_rate) does. An index out of
+    /// range changes nothing.
     pub fn set_rate_at(&self, index: usize, rate: Rate) {
         self.limit.queue.supply.rates.set_rate(self.now(), index, rate);
         self.limit.queue.grant_waiters();
@@ -187,10 +193,11 @@ impl<L: LimitTemplate + Clone, K: Hash + Eq> ThrottleHandle<Keyed<L, K>> {
         self.limit.table.len()
     }
 
-    /// Returns the handle of one key's limit, if the key is in use.
+    /// Returns the handle of one key's limit. `None` if no call has used the key, or the key was
+    /// dropped.
     ///
-    /// The handle counts the rejections of all keys, and keeps its key in use. A limit or rate set through
-    /// the handle is dropped together with the key.
+    /// The handle counts the rejections of all keys, and keeps its key in use. A limit or rate set
+    /// through the handle is dropped together with the key.
     pub fn for_key(&self, key: &K) -> Option<ThrottleHandle<L>> {
         self.limit.table.known(key).map(|limit| self.one(&limit))
     }

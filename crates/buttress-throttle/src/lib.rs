@@ -60,10 +60,10 @@
 //! | its caller leaving before the deadline, after longer than an unloaded call takes ([`Adapt::unloaded_rtt`]) | answered after that time |
 //! | its caller leaving earlier, any other failure, a rejection by a layer below, an error that no server sent | none |
 //!
-//! If most callers leave before their calls end, the time to leave is their own patience, however
-//! long the service's queue is. So once 100 more calls were given up than answered, each further
-//! one is a sign of overload, until more calls are answered again. While the law does not know the
-//! unloaded latency, the latest answer stands for it.
+//! If most callers leave in this way, after longer than an unloaded call takes, the time to leave is
+//! their own patience, however long the service's queue is. So once 100 more calls were given up in
+//! this way than answered, each further one is a sign of overload, until more calls are answered
+//! again. While the law does not know the unloaded latency, the latest answer stands for it.
 //!
 //! A call is no sample either if the head comes, or the time is up, while the service still waits
 //! for the body, or after the body failed. That time was the caller's. There is one exception: an
@@ -88,8 +88,8 @@
 //!
 //! A call that has not ended counts as a request when it is *late*: in flight for twice the usual
 //! latency. The limit learns the usual latency from accepted calls. Until the window holds an
-//! accepted call, 250 ms are usual ([`AcceptRatio::initial_latency`]). So a first burst is sent
-//! whole, and a service that hangs from the start is shed from after 500 ms.
+//! accepted call, at least 250 ms are usual ([`AcceptRatio::initial_latency`]). So a first burst is
+//! sent whole, and a service that hangs from the start is shed from after 500 ms.
 //!
 //! "An error that no server sent" is a [permanent](buttress_core::Verdict::Permanent) error that
 //! the mode knows to come from this side
@@ -167,9 +167,10 @@
 //! # Cancellation
 //!
 //! Dropping the response future or body returns its permit, or its place in the queue, at once. If
-//! a permit was granted but not yet used, it goes to the next waiter. The cells of a rate are
-//! returned if none were granted since and the rate was not changed. Otherwise the cells are lost,
-//! because the burst may have been full without them. Nothing is spawned.
+//! a permit was granted but not yet used, it goes to the next waiter. So do the cells of a
+//! rate, if none were granted since and the rate was not changed. Otherwise the cells are lost,
+//! because the burst may have been full without them. Cells of a call that was made are never
+//! returned. Nothing is spawned.
 //!
 //! A permit that is held until the body ends is held for as long as the caller takes to read the
 //! body. A client that stops reading holds its permit, past any deadline, until its connection is
@@ -183,9 +184,9 @@
 //! [`per_service`](ThrottleLayer::per_service) each service has its own limit, queue and counters,
 //! which its clones share, and the layer's own handle counts nothing. The options
 //! [`queue`](ThrottleLayer::queue), [`keyed`](ThrottleLayer::keyed),
-//! [`max_keys`](ThrottleLayer::max_keys) and [`seed`](ThrottleLayer::seed) return a layer with
-//! fresh state. Clones and handles made before keep the former state. Every other option changes
-//! this layer only, and keeps sharing the limit.
+//! [`max_keys`](ThrottleLayer::max_keys) and [`seed`](ThrottleLayer::seed), and after `keyed` also
+//! [`cost`](ThrottleLayer::cost), return a layer with fresh state. Clones and handles made before
+//! keep the former state. Every other option changes this layer only, and keeps sharing the limit.
 //!
 //! While no call waits, taking and returning a permit is one atomic operation each, and so is
 //! taking the cells of a rate. Waiting calls, and calls that come while others wait, take a lock.

@@ -95,8 +95,8 @@ impl<K: Hash + Eq, L: LimitTemplate + Clone> KeyTable<K, L> {
         let forgotten;
         let (fresh, mut locked) = self.fresh_for(shard);
         let full = locked.limits.len() >= most;
-        // A full shard counts a new key for `KEPT` lookups. So a flood of new keys sweeps the shard
-        // now and then, and not once per key.
+        // A full shard counts a new key for `KEPT` lookups. So a flood of new keys sweeps a shard of
+        // `n` keys once per `n / KEPT` new keys, and not once per key.
         let due = locked.is_sweep_due(if full { KEPT } else { 0 });
         forgotten = if due { locked.sweep(SweepScope::Idle) } else { Vec::new() };
         let (limit, unused) = match locked.find(hash, &key) {

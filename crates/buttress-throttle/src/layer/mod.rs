@@ -21,9 +21,9 @@ pub use self::ignore_outcome::IgnoreOutcome;
 ///
 /// All clones of a layer, and all services it makes, share a limit, unless the layer is
 /// [`per_service`](Self::per_service). An option that defines shared state ([`queue`](Self::queue),
-/// [`keyed`](Self::keyed), [`max_keys`](ThrottleLayer::max_keys), [`seed`](Self::seed)) returns a
-/// layer with fresh state and counters. Clones and handles made before keep the former state. Every
-/// other option changes this value only.
+/// [`keyed`](Self::keyed), [`max_keys`](ThrottleLayer::max_keys), [`seed`](Self::seed), and after
+/// `keyed` also [`cost`](Self::cost)) returns a layer with fresh state and counters. Clones and
+/// handles made before keep the former state. Every other option changes this value only.
 #[derive(Clone, Debug)]
 #[doc(alias("limiter", "load shedding"))]
 pub struct ThrottleLayer<M = Plain, L = ConcurrencyLimit, J = IgnoreOutcome> {
