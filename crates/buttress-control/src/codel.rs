@@ -53,7 +53,7 @@ pub struct Codel {
 }
 
 impl Codel {
-    /// Sets the target for the shortest wait of each interval, and the length of an interval.
+    /// Creates the law of a queue whose shortest wait in each interval shall be at most `target`.
     pub const fn new(target: Duration, interval: Duration) -> Self {
         Self {
             target: saturating_nanos(target),

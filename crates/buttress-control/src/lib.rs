@@ -1,5 +1,5 @@
-//! Backoff, retry budgets, rate limits, controlled delay, client-side throttling and adaptive concurrency
-//! limits, as pure arithmetic without a runtime.
+//! Backoff, retry budgets, rate limits, controlled delay, client-side throttling and adaptive
+//! concurrency limits, as pure arithmetic without a runtime.
 //!
 //! A law reads no clock, draws no random number and knows no runtime. The caller passes the time as
 //! [`Nanos`] and the draw as an `f64` in `[0, 1)`. So a run with a paused clock and a seed is

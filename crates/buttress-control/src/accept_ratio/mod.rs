@@ -45,8 +45,8 @@ pub use self::sent::{RequestEnd, SentRequest};
 /// * when it is answered, or
 /// * when it is *late*: without an answer after twice the usual latency.
 ///
-/// So the law notices a service that hangs before its first answer. Concurrent calls are not held
-/// against a service that has had no time to answer them. [`AcceptRatio::send`] and
+/// So the law notices that a service hangs even before its first answer. Concurrent calls are not
+/// held against a service that has had no time to answer them. [`AcceptRatio::send`] and
 /// [`AcceptRatio::end`] keep these counts. [`AcceptRatio::attempt`] and [`AcceptRatio::accept`] are
 /// the formula alone: there a request counts when it is made.
 ///
@@ -135,7 +135,8 @@ impl AcceptRatio {
     /// without an answer counts after twice that.
     ///
     /// If the first answers of a service take longer than twice this latency, calls are rejected
-    /// until they come.
+    /// until the answers come, with a probability of up to
+    /// [`max_rejection`](Self::max_rejection).
     pub fn initial_latency(mut self, latency: Duration) -> Self {
         self.usual.assume(saturating_nanos(latency));
         self

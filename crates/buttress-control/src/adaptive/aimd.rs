@@ -57,14 +57,14 @@ pub struct Aimd {
 impl Aimd {
     limit_options!();
 
-    /// Sets the share of the limit that is left after a bad round. Less than 50 % counts as 50 %,
-    /// more than 100 % as 100 %.
+    /// Sets the share of the limit that is left after a bad round. Default: 90 %. Less than 50 %
+    /// counts as 50 %, more than 100 % as 100 %.
     pub const fn backoff(mut self, backoff: Ratio) -> Self {
         self.backoff = backoff;
         self
     }
 
-    /// Sets the multiple of the baseline up to which the mean of a round is good.
+    /// Sets the multiple of the baseline up to which the mean of a round is good. Default: 150 %.
     ///
     /// Less than 100 % counts as 100 %. Under [`Aimd::each_call`] only a given baseline counts.
     /// Without a baseline, only drops are bad.

@@ -57,7 +57,8 @@ pub struct Gradient {
 impl Gradient {
     limit_options!();
 
-    /// Sets by how much longer than the baseline calls may take before the limit shrinks.
+    /// Sets by how much longer than the baseline calls may take before the limit shrinks, as a
+    /// share of the baseline. Default: 25 %.
     pub const fn buffer(mut self, buffer: Ratio) -> Self {
         self.buffer = buffer;
         self

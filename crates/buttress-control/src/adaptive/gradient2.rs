@@ -25,10 +25,10 @@ use crate::{Adapt, Ratio, Sample, Slack, near_limit};
 ///
 /// # Where it settles
 ///
-/// At 1.2 times as many calls as the service can work on at once, plus 4. The limit never falls
-/// below 8, because the gradient takes at most half and the queue gives 4 back. The limit grows by
-/// at most 0.8 per round. If the service has become slower, the limit grows by a fifth per round,
-/// up to the throughput of before.
+/// At 1.2 times as many calls as the service can work on at once, plus 4. Without drops, the limit
+/// never falls below 8, because the gradient takes at most half and the queue gives 4 back. The
+/// limit grows by at most 0.8 per round. If the service has become slower, the limit grows by a
+/// fifth per round, up to the throughput of before.
 ///
 /// # For servers
 ///
@@ -67,20 +67,21 @@ pub struct Gradient2 {
 impl Gradient2 {
     limit_options!();
 
-    /// Sets the multiple of the baseline above which the limit shrinks. Less than 100 % counts as
-    /// 100 %.
+    /// Sets the multiple of the baseline above which the limit shrinks. Default: 120 %. Less than
+    /// 100 % counts as 100 %.
     pub const fn tolerance(mut self, tolerance: Ratio) -> Self {
         self.tolerance = tolerance;
         self
     }
 
-    /// Sets how many calls the limit adds to what the gradient allows.
+    /// Sets how many calls the limit adds to what the gradient allows. Default: 4.
     pub const fn queue(mut self, queue: Slack) -> Self {
         self.queue = queue;
         self
     }
 
-    /// Sets the weight of the new limit against the former limit. More than 100 % counts as 100 %.
+    /// Sets the weight of the new limit against the former limit. Default: 20 %. More than 100 %
+    /// counts as 100 %.
     pub const fn smoothing(mut self, smoothing: Ratio) -> Self {
         self.smoothing = smoothing;
         self

@@ -63,16 +63,16 @@ pub struct Vegas {
 impl Vegas {
     limit_options!();
 
-    /// Sets the number of waiting calls below which the limit grows.
+    /// Sets the number of waiting calls below which the limit grows. Default: `Slack::log10(3)`.
     ///
-    /// The limit grows by 1 for each decimal digit of the limit after the first. While no more
-    /// calls than that wait, the limit grows by [`Vegas::beta`].
+    /// The limit grows by 1 for each decimal digit of the limit after the first, and by at least 1.
+    /// If no more calls wait than these steps count, the limit grows by [`Vegas::beta`].
     pub const fn alpha(mut self, alpha: Slack) -> Self {
         self.alpha = alpha;
         self
     }
 
-    /// Sets the number of waiting calls above which the limit shrinks.
+    /// Sets the number of waiting calls above which the limit shrinks. Default: `Slack::log10(6)`.
     pub const fn beta(mut self, beta: Slack) -> Self {
         self.beta = beta;
         self

@@ -120,10 +120,10 @@ impl RetryBudget {
         })
     }
 
-    /// Returns the tokens of a retry that was not made. `taken` is the time from which the
+    /// Gives back the tokens of a retry that was not made. `taken` is the time from which the
     /// withdrawal counts.
     ///
-    /// Tokens that have expired since, or were not withdrawn at that time, are not returned.
+    /// Tokens that have expired since, or were not withdrawn at that time, do not come back.
     pub fn refund(&self, taken: Nanos, cost: u32) {
         lock(&self.withdrawals).amounts.remove(self.ticks.at(taken), tokens(cost));
     }

@@ -60,7 +60,7 @@ impl TokenBucket {
         }
     }
 
-    /// Sets the cost of a retry after an error, and after a timeout. Default: 5 and 10.
+    /// Sets the cost of a retry after an error, and after a timeout, in tokens. Default: 5 and 10.
     pub fn costs(mut self, error: u32, timeout: u32) -> Self {
         self.error_cost = tokens(error);
         self.timeout_cost = tokens(timeout);
@@ -104,7 +104,7 @@ impl TokenBucket {
         self.fills.load(Relaxed)
     }
 
-    /// Returns the cost of a retry of this kind that succeeded, or was not made.
+    /// Gives back the cost of a retry of this kind that succeeded, or was not made.
     pub fn refund(&self, kind: RetryKind) {
         self.add(self.cost(kind));
     }
