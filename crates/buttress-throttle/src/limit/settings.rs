@@ -48,8 +48,10 @@ impl Settings {
     /// Returns the settings for a further service, with counters of its own under `per_service`.
     pub(crate) fn for_service(self: &Arc<Self>) -> Arc<Self> {
         match self.scope {
-            StateScope::Layer => Arc::clone(self),
-            StateScope::Service => Arc::new(Self { rejected: Arc::default(), ..Self::clone(self) }),
+            StateScope::PerLayer => Arc::clone(self),
+            StateScope::PerService => {
+                Arc::new(Self { rejected: Arc::default(), ..Self::clone(self) })
+            }
         }
     }
 
