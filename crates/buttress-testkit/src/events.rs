@@ -54,7 +54,7 @@ impl Events {
         KEPT.get_or_init(|| [(); 2].map(|()| Dispatch::new(Recorder::new("", Arc::default()))));
         let recorded = Arc::default();
         let dispatch = Dispatch::new(Recorder::new(target, Arc::clone(&recorded)));
-        // Asks again for callsites that another thread has just reached.
+        // Asks again for callsites that another thread has reached meanwhile.
         callsite::rebuild_interest_cache();
         Self { recorded, _default: dispatcher::set_default(&dispatch) }
     }

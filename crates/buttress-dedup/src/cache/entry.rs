@@ -54,7 +54,7 @@ pub enum CachedOutcome<R, E> {
 }
 
 impl<V> CacheEntry<V> {
-    /// Makes an entry of a `value` that has just arrived, after a call of length `took`, and that takes
+    /// Makes an entry of a `value` that has arrived now, after a call of length `took`, and that takes
     /// `weight` bytes. A time of more than thirty years counts as thirty years.
     pub fn new(value: V, lifetime: Lifetime, took: Duration, weight: usize) -> Self {
         Self::made_at(Instant::now(), value, lifetime, took, weight)
