@@ -20,6 +20,7 @@ impl<S, M, J, Saved, Seed> Attempts<S, M, J, Saved, Seed> {
         let free = self.is_free(ended.verdict);
         // Every return without a plan drops this payment, and `Withdrawal::drop` refunds it.
         let held = self.hold(ended, free);
+        // Before the checks below: a failure counts against the budget also if the call stops here.
         let hint = self.account_for(ended, free)?;
         if ended.gave_up {
             return Err(StopReason::GaveUpBelow);
@@ -38,6 +39,7 @@ impl<S, M, J, Saved, Seed> Attempts<S, M, J, Saved, Seed> {
         let (_, saved) = self.spare.as_ref().ok_or(StopReason::NotReplayable)?;
         let request = self.mode.again(saved, attempt).ok_or(StopReason::NotReplayable)?;
         self.can_announce(&request, delay)?;
+        // Asked last, so that a call which stops for another reason pays nothing.
         let paid = match ended.verdict {
             _ if free => held,
             Verdict::TimedOut => self.settings.budget.withdraw(RetryKind::Timeout)?,

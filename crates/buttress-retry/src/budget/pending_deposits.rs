@@ -36,8 +36,7 @@ impl PendingDeposits {
         self.count.fetch_add(1, Ordering::Relaxed) >= SLOW
     }
 
-    /// Dates all deposits. If the caller made the latest of them, that deposit is dated
-    /// `now`.
+    /// Dates all deposits. If the latest of them is the caller's, that deposit is dated `now`.
     pub(crate) fn settle_deposits(&self, budget: &RetryBudget, now: Nanos, latest: Latest) {
         // The lock makes the swap of `count` and the change of `base` one step for other settlers.
         // `add` takes no lock. Only arithmetic runs under the lock, so poisoning is ignored.
