@@ -49,7 +49,7 @@ where
 #[must_use = "nothing is checked unless it is awaited"]
 pub struct Sweep<'a, C> {
     call: C,
-    checks: Vec<Check<'a>>,
+    checks: Vec<SweepCheck<'a>>,
     calls: Vec<Box<dyn Fn() -> usize + 'a>>,
 }
 
@@ -181,6 +181,6 @@ async fn run_up_to<F: Future>(point: Point, call: F) -> bool {
     ended.unwrap_or(true)
 }
 
-type Check<'a> = Box<dyn Fn(&str) + 'a>;
+type SweepCheck<'a> = Box<dyn Fn(&str) + 'a>;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);

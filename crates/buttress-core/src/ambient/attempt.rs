@@ -55,7 +55,7 @@ impl Attempt {
     /// panics.
     #[inline]
     pub fn with<R>(self, f: impl FnOnce() -> R) -> R {
-        let _restore = Restore(retry_ambient(|ambient| ambient.attempt.replace(self)));
+        let _restore = RestoreAttempt(retry_ambient(|ambient| ambient.attempt.replace(self)));
         f()
     }
 }
@@ -115,9 +115,9 @@ impl CountState {
 
 /// Restores the ambient attempt. `drop` reads only its own field, which is safe at any point of
 /// unwinding.
-struct Restore(Attempt);
+struct RestoreAttempt(Attempt);
 
-impl Drop for Restore {
+impl Drop for RestoreAttempt {
     #[inline]
     fn drop(&mut self) {
         retry_ambient(|ambient| ambient.attempt.set(self.0));

@@ -61,16 +61,16 @@ impl Criticality {
     pub fn with<R>(self, f: impl FnOnce() -> R) -> R {
         // Also if the level is the same: with a branch, `f` would stand here twice and not be
         // inlined.
-        let _restore = Restore(AMBIENT.replace(self));
+        let _restore = RestoreCriticality(AMBIENT.replace(self));
         f()
     }
 }
 
 /// Restores the ambient criticality. `drop` reads only its own field, which is safe at any point of
 /// unwinding.
-struct Restore(Criticality);
+struct RestoreCriticality(Criticality);
 
-impl Drop for Restore {
+impl Drop for RestoreCriticality {
     #[inline]
     fn drop(&mut self) {
         AMBIENT.set(self.0);

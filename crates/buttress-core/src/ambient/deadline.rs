@@ -102,7 +102,7 @@ impl Deadline {
     /// deadline [until the head](Self::until_head) stays in force.
     #[inline]
     pub fn with<R>(ambient: Option<Self>, f: impl FnOnce() -> R) -> R {
-        let _restore = Restore(AMBIENT.replace(ambient));
+        let _restore = RestoreDeadline(AMBIENT.replace(ambient));
         f()
     }
 
@@ -182,9 +182,9 @@ impl From<Instant> for Deadline {
 
 /// Restores the ambient deadline. `drop` reads only its own field, which is safe at any point of
 /// unwinding.
-struct Restore(Option<Deadline>);
+struct RestoreDeadline(Option<Deadline>);
 
-impl Drop for Restore {
+impl Drop for RestoreDeadline {
     #[inline]
     fn drop(&mut self) {
         AMBIENT.set(self.0);

@@ -37,7 +37,7 @@ impl Signals {
     #[inline]
     pub fn watch<R>(f: impl FnOnce() -> R) -> (R, Self) {
         let state = retry_ambient(|ambient| ambient.state.get());
-        let restore = Restore { gave_up: state.gave_up(), deadline: DEADLINE.replace(None) };
+        let restore = RestoreSignals { gave_up: state.gave_up(), deadline: DEADLINE.replace(None) };
         // Nearly always nothing is raised, so nothing is written.
         if state.gave_up() {
             retry_ambient(|ambient| ambient.state.set(state.with_gave_up(false)));
@@ -69,12 +69,12 @@ impl Signals {
 
 /// Restores the signals of the layer outside. `drop` reads only its own fields, which is safe at
 /// any point of unwinding.
-struct Restore {
+struct RestoreSignals {
     gave_up: bool,
     deadline: Option<Deadline>,
 }
 
-impl Drop for Restore {
+impl Drop for RestoreSignals {
     #[inline]
     fn drop(&mut self) {
         DEADLINE.set(self.deadline);

@@ -220,7 +220,7 @@ pub(crate) type VerdictSeed<C> = <<C as Call>::Mode as Classify<
 >>::Seed;
 
 /// A response in the form that many callers share.
-pub(crate) type SharedResponse<C> = <<C as Call>::Mode as Share<<C as Call>::Response>>::Shared;
+pub(crate) type SharedOf<C> = <<C as Call>::Mode as Share<<C as Call>::Response>>::Shared;
 
 pub(crate) type Entry<C> = EntryFor<<C as Call>::Mode, <C as Call>::Response, <C as Call>::Error>;
 pub(crate) type Plan<C> = <<C as Call>::Cache as CachePolicy<

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use buttress_core::{Deadline, Progress, Share, Signals};
 
-use super::{Call, Entry, SharedResponse, Writer};
+use super::{Call, Entry, SharedOf, Writer};
 use crate::{
     cache::{CacheWrite, CachedOutcome},
     flight::SharedResult,
@@ -26,7 +26,7 @@ pub(crate) struct FlightResult<C: Call> {
 pub(crate) enum Published<C: Call> {
     Response {
         mode: C::Mode,
-        shared: SharedResponse<C>,
+        shared: SharedOf<C>,
         writer: Writer<C>,
     },
     Error(C::Error),

@@ -15,7 +15,7 @@ use std::{
 use buttress_core::{Attempt, Deadline, InnerReport, Judge, NoTimeLeft, Propagate, Verdict};
 use tower_service::Service;
 
-pub(crate) use self::next_attempt::{Ended, NextAttempt, Plan};
+pub(crate) use self::next_attempt::{AttemptPlan, Ended, NextAttempt};
 use self::{
     next_attempt::{LEAST, is_refused},
     tries::Tries,
@@ -83,12 +83,12 @@ impl<S, M, J, Saved, Seed> Attempts<S, M, J, Saved, Seed> {
     }
 
     /// Begins the next attempt.
-    pub(crate) fn begin_next<Req>(&mut self, plan: Plan<Req>) -> Option<S::Future>
+    pub(crate) fn begin_next<Req>(&mut self, plan: AttemptPlan<Req>) -> Option<S::Future>
     where
         S: Service<Req>,
         M: Propagate<Req>,
     {
-        let Plan { mut request, attempt, paid, .. } = plan;
+        let AttemptPlan { mut request, attempt, paid, .. } = plan;
         let tries = self.tries();
         (tries.attempt, tries.paid) = (attempt, paid.spend());
         self.settings.state.note_retry();
@@ -148,7 +148,7 @@ impl<S, M, J, Saved, Seed> Attempts<S, M, J, Saved, Seed> {
     ///
     /// The attempt counts, and earlier payments stay. If the attempt may be repeated for free, its
     /// payment is kept for the free attempt. Otherwise dropping the `plan` refunds the payment.
-    pub(crate) fn unready<Req, Res, E>(&mut self, plan: &mut Plan<Req>, error: &E) -> Ended
+    pub(crate) fn unready<Req, Res, E>(&mut self, plan: &mut AttemptPlan<Req>, error: &E) -> Ended
     where
         J: Judge<M, Req, Res, E, Seed = Seed>,
     {

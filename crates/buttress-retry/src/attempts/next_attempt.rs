@@ -12,7 +12,7 @@ use crate::budget::Withdrawal;
 
 /// A call between two attempts.
 pub(crate) struct NextAttempt<Req, Outcome> {
-    pub(crate) plan: Plan<Req>,
+    pub(crate) plan: AttemptPlan<Req>,
     /// The outcome of the last attempt, if it could be kept. Returned if the next attempt cannot
     /// begin in time.
     pub(crate) last: Option<Outcome>,
@@ -45,7 +45,7 @@ impl<Req, Outcome> NextAttempt<Req, Outcome> {
 }
 
 /// A further attempt: the request, the delay, and the payment.
-pub(crate) struct Plan<Req> {
+pub(crate) struct AttemptPlan<Req> {
     pub(crate) request: Req,
     pub(crate) attempt: Attempt,
     pub(crate) paid: Withdrawal,

@@ -5,7 +5,7 @@ use buttress_core::{Deadline, Propagate, Reason, Replay, RetryHint, Verdict};
 
 use super::{
     Attempts,
-    next_attempt::{Ended, LEAST, Plan, is_refused},
+    next_attempt::{AttemptPlan, Ended, LEAST, is_refused},
 };
 use crate::{StopReason, budget::Withdrawal};
 
@@ -13,7 +13,7 @@ use crate::{StopReason, budget::Withdrawal};
 ///
 /// [`plan`](Attempts::plan) asks in the order that the crate docs list.
 impl<S, M, J, Saved, Seed> Attempts<S, M, J, Saved, Seed> {
-    pub(crate) fn plan<Req>(&mut self, ended: Ended) -> Result<Plan<Req>, StopReason>
+    pub(crate) fn plan<Req>(&mut self, ended: Ended) -> Result<AttemptPlan<Req>, StopReason>
     where
         M: Replay<Req, Saved = Saved> + Propagate<Req>,
     {
@@ -48,7 +48,7 @@ impl<S, M, J, Saved, Seed> Attempts<S, M, J, Saved, Seed> {
         let used = &mut self.tries().free;
         used.never_processed |= free && ended.verdict == Verdict::NeverProcessed;
         used.rejected |= matches!(ended.verdict, Verdict::Rejected { .. });
-        Ok(Plan { request, attempt, paid, delay })
+        Ok(AttemptPlan { request, attempt, paid, delay })
     }
 
     /// Checks that attempts are left. A free attempt needs a layer of more than one attempt.

@@ -6,7 +6,7 @@ use buttress_core::Criticality;
 use super::{regulate::Regulate, word::PermitWord};
 use crate::{
     limit::{Refusal, RefusalReason},
-    queue::{CallQueue, Entry, Supply, Unavailable},
+    queue::{CallQueue, Supply, Unavailable, WaiterEntry},
 };
 
 /// A limited number of permits.
@@ -95,7 +95,7 @@ impl<A: Regulate> Supply for Semaphore<A> {
         self.permits.take_or_set_waiting().map(drop)
     }
 
-    fn take_for_waiter(&self, _: Nanos, _: Entry) -> Result<(), Unavailable> {
+    fn take_for_waiter(&self, _: Nanos, _: WaiterEntry) -> Result<(), Unavailable> {
         if self.permits.take_for_waiter() { Ok(()) } else { Err(Unavailable::Unknown) }
     }
 

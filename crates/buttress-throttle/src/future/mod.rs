@@ -137,7 +137,7 @@ where
 {
     /// Settles the permit, and passes the outcome on.
     #[inline]
-    fn end(self: Pin<&mut Self>, outcome: Result<S::Response, S::Error>) -> Outcome<Self> {
+    fn end(self: Pin<&mut Self>, outcome: Result<S::Response, S::Error>) -> CallOutcome<Self> {
         let mut this = self.project();
         let Some((seed, judged)) = this.seeds.take() else { unreachable!("it has ended before") };
         let mut permit = this.permit.take();
@@ -168,7 +168,7 @@ where
 
     /// Starts a call whose wait is over, or ends a refused call.
     #[cold]
-    fn poll_not_started(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome<Self>> {
+    fn poll_not_started(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<CallOutcome<Self>> {
         let mut this = self.as_mut().project();
         let admitted = match this.not_started.get() {
             Some(NotStarted::Waiting(waiting)) => {
@@ -236,4 +236,4 @@ where
     }
 }
 
-type Outcome<F> = <F as Future>::Output;
+type CallOutcome<F> = <F as Future>::Output;

@@ -27,7 +27,7 @@ mod wait_queue;
 mod wake_list;
 
 pub(crate) use self::{
-    priority_list::Entry,
+    priority_list::WaiterEntry,
     queued::{FromGrant, QueuedCall},
     supply::{Supply, Unavailable},
 };
@@ -100,7 +100,7 @@ impl<S: Supply> CallQueue<S, S::Grant> {
         let mut waiters = lock(&self.waiters);
         // The waiters first: something may have come since the queue was last settled.
         self.settle(&mut waiters, now, wake_list);
-        let entry = Entry { since: now, cells };
+        let entry = WaiterEntry { since: now, cells };
         let ahead = waiters.ahead(now, criticality);
         let taken = match ahead {
             _ if waiters.is_empty() => self.supply.take_or_set_waiting(now, cells),

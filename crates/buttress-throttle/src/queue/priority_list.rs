@@ -20,7 +20,7 @@ pub(crate) struct PriorityList {
 #[derive(Debug)]
 pub(crate) struct Waiter<G> {
     pub(crate) state: WaitState<G>,
-    pub(crate) entry: Entry,
+    pub(crate) entry: WaiterEntry,
     pub(crate) list: usize,
     before: WaiterId,
     after: WaiterId,
@@ -28,7 +28,7 @@ pub(crate) struct Waiter<G> {
 
 /// The need of a waiter.
 #[derive(Clone, Copy, Debug)]
-pub struct Entry {
+pub struct WaiterEntry {
     /// When the call enqueued.
     pub(crate) since: Nanos,
     /// Cells of a rate, or 1 for a permit.
@@ -64,7 +64,7 @@ impl PriorityList {
         &mut self,
         waiters: &mut Slab<Waiter<G>>,
         index: usize,
-        entry: Entry,
+        entry: WaiterEntry,
     ) -> WaiterId {
         let waiter = Waiter {
             state: WaitState::Waiting(None),

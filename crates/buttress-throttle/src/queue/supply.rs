@@ -3,7 +3,7 @@ use std::{fmt, time::Duration};
 use buttress_control::Nanos;
 use buttress_core::Quota;
 
-use super::priority_list::Entry;
+use super::priority_list::WaiterEntry;
 use crate::limit::{Refusal, RefusalReason, Settings};
 
 /// The supply that the calls of a [`CallQueue`](super::CallQueue) wait for: permits, or the cells
@@ -26,7 +26,7 @@ pub trait Supply: Send + Sync + Sized + 'static {
     fn take_or_set_waiting(&self, now: Nanos, cells: u32) -> Option<Self::Grant>;
 
     /// Takes for the first waiter, whether or not the waiting flag is set.
-    fn take_for_waiter(&self, now: Nanos, entry: Entry) -> Result<Self::Grant, Unavailable>;
+    fn take_for_waiter(&self, now: Nanos, entry: WaiterEntry) -> Result<Self::Grant, Unavailable>;
 
     /// Clears the waiting flag, and returns whether it was set.
     fn clear_waiting(&self) -> bool;

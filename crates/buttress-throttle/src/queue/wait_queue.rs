@@ -11,7 +11,7 @@ use slab::Slab;
 
 use super::{
     alarms::Alarms,
-    priority_list::{Entry, PriorityList, WaitState, Waiter, WaiterId},
+    priority_list::{PriorityList, WaitState, Waiter, WaiterEntry, WaiterId},
     wait_estimate::WaitEstimate,
     wake_list::WakeList,
 };
@@ -54,7 +54,7 @@ impl<G> WaitQueue<G> {
     /// Enqueues a call. In a full queue, a waiter of a lower criticality loses its place.
     pub(crate) fn push(
         &mut self,
-        entry: Entry,
+        entry: WaiterEntry,
         criticality: Criticality,
         wake_list: &mut WakeList,
     ) -> Result<WaiterId, RefusalReason> {
@@ -76,14 +76,14 @@ impl<G> WaitQueue<G> {
 
     /// The next waiter: of the highest criticality, the first, or the last in a standing LIFO
     /// queue.
-    pub(crate) fn next(&self, now: Nanos) -> Option<(WaiterId, Entry)> {
+    pub(crate) fn next(&self, now: Nanos) -> Option<(WaiterId, WaiterEntry)> {
         let list = self.lists.iter().rev().find(|list| list.len > 0)?;
         let id = if self.is_lifo(now) { list.last } else { list.first };
         self.waiters.get(id.index()).map(|waiter| (id, waiter.entry))
     }
 
     /// When the queue turns to its latest waiter, if that waiter needs fewer cells than `next`.
-    pub(crate) fn turns(&self, now: Nanos, next: Entry) -> Option<Nanos> {
+    pub(crate) fn turns(&self, now: Nanos, next: WaiterEntry) -> Option<Nanos> {
         if self.options.order == QueueOrder::Fifo || self.is_lifo(now) {
             return None;
         }
@@ -97,7 +97,7 @@ impl<G> WaitQueue<G> {
     /// returns the grant. The last waiter is never shed.
     pub(crate) fn grant(
         &mut self,
-        (id, entry): (WaiterId, Entry),
+        (id, entry): (WaiterId, WaiterEntry),
         grant: G,
         now: Nanos,
         wake_list: &mut WakeList,

@@ -5,6 +5,7 @@
     message = "`{Self}` does not give the cost of a `{Req}`",
     note = "give the layer a closure `|request: &Request| -> u32`"
 )]
+#[doc(alias("permits per call", "weight"))]
 pub trait Cost<Req>: Clone {
     /// Returns the number of cells that `request` takes. A request of 0 cells is never limited.
     fn cost(&self, request: &Req) -> u32;

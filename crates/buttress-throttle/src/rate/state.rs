@@ -5,7 +5,7 @@ use buttress_core::{Criticality, Quota};
 
 use crate::{
     limit::{CountsByCriticality, QuotaHeaders, Refusal, RefusalReason, Settings},
-    queue::{Entry, Supply, Unavailable},
+    queue::{Supply, Unavailable, WaiterEntry},
     sync::atomic::{AtomicBool, Ordering},
 };
 
@@ -85,7 +85,7 @@ impl Supply for RateState {
 
     /// Takes at the time the cells were due, if that is at most [`LATE`] ago. A timer fires up to a
     /// millisecond late, and a burst of one cell would lose the cells that came meanwhile.
-    fn take_for_waiter(&self, now: Nanos, entry: Entry) -> Result<Reservation, Unavailable> {
+    fn take_for_waiter(&self, now: Nanos, entry: WaiterEntry) -> Result<Reservation, Unavailable> {
         let earliest = Nanos::new(now.get().saturating_sub(LATE));
         let mut at = entry.since.max(earliest);
         loop {

@@ -1,6 +1,6 @@
 use std::mem;
 
-use super::schedule::{ABOUT, Jump, Next, Schedule};
+use super::schedule::{ABOUT, Jump, NextRound, Schedule};
 use crate::adaptive::bounds::Bounds;
 use crate::{Nanos, Sample};
 
@@ -154,7 +154,7 @@ impl Baseline {
     }
 
     /// Learns from a probe, and returns when to probe again.
-    fn adopt(&mut self, limit: u32, rtt: f64) -> Next {
+    fn adopt(&mut self, limit: u32, rtt: f64) -> NextRound {
         let full = self.full;
         let jump = mem::take(&mut self.jump).is_some_and(|jump| jump.is_confirmed_by(rtt, full));
         let doubt = mem::take(&mut self.doubt);
@@ -165,26 +165,26 @@ impl Baseline {
             // By Little's law the same throughput needs more calls in flight by this factor.
             self.reach = scaled(limit, rtt / self.rtt);
             self.rtt = rtt;
-            return Next::Soon;
+            return NextRound::Soon;
         }
         if rtt < self.rtt * MUCH_LESS {
             self.rtt = rtt;
-            return Next::Soon;
+            return NextRound::Soon;
         }
         if rtt < self.rtt * MUCH_MORE {
             self.rtt = f64::midpoint(self.rtt, rtt);
-            return Next::Later;
+            return NextRound::Later;
         }
         if !unmoved {
-            return Next::Early;
+            return NextRound::Early;
         }
         if rtt.max(doubt) * ABOUT < rtt.min(doubt) {
             self.rtt = rtt.min(doubt);
-            return Next::Later;
+            return NextRound::Later;
         }
         self.doubt = rtt;
         self.rtt = f64::midpoint(self.rtt, rtt.min(self.rtt * BELIEVED));
-        if first { Next::Soon } else { Next::Later }
+        if first { NextRound::Soon } else { NextRound::Later }
     }
 }
 

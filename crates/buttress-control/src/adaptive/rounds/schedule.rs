@@ -128,12 +128,12 @@ impl Schedule {
         age > window || (age > window / 2 && rtt < self.usual * DIP)
     }
 
-    pub(crate) fn probed(&mut self, since: Nanos, rtt: f64, next: Next) {
+    pub(crate) fn probed(&mut self, since: Nanos, rtt: f64, next: NextRound) {
         (self.low, self.low_at) = (rtt, since);
-        self.soon = if matches!(next, Next::Soon) { SOON } else { 0 };
+        self.soon = if matches!(next, NextRound::Soon) { SOON } else { 0 };
         self.times = match next {
-            Next::Soon | Next::Early => FIRST_WINDOW,
-            Next::Later => (2.0 * self.times).min(WINDOW),
+            NextRound::Soon | NextRound::Early => FIRST_WINDOW,
+            NextRound::Later => (2.0 * self.times).min(WINDOW),
         };
     }
 
@@ -152,7 +152,7 @@ impl Schedule {
 
 /// When to probe after a probe.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Next {
+pub(crate) enum NextRound {
     /// After [`SOON`] rounds, because the probe has found something new.
     Soon,
     /// After the [`FIRST_WINDOW`], because half of the limit was still too much.
