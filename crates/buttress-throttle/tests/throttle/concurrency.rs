@@ -125,7 +125,9 @@ async fn per_service_gives_each_service_counters_of_its_own() {
     let layer = ThrottleLayer::concurrency(1).retry_after(ms(100)).seed(7).per_service();
     let (one, other) = (layer.layer(worker()), layer.layer(worker()));
     let mut busy = [&one, &other].map(|service| task::spawn(service.clone().oneshot(10)));
-    busy.iter_mut().for_each(|call| assert_pending!(call.poll()));
+    for call in &mut busy {
+        assert_pending!(call.poll());
+    }
     let first = rejection(one.clone().clone().oneshot(1).await).retry_after();
     let counts = |rejected| {
         counts!(ThrottleSnapshot {
