@@ -32,6 +32,7 @@ impl<Req> Limit<Req> for AcceptRatioLimit {
     #[inline]
     fn admit(&self, _: &Req, call: &CallInfo<'_>) -> Admission<SentCall, NeverWaits> {
         let state = &self.state;
+        // Never `None`: there is a law for each criticality.
         let Some(law) = state.of(call.criticality) else { return Admission::Unlimited };
         let Some(sent) = law.send(state.now(), state.random.draw()) else {
             return Admission::Refused(Refusal::new(RefusalReason::AcceptRatio));
@@ -63,6 +64,7 @@ impl LimitTemplate for AcceptRatioLimit {
     fn is_idle(&self) -> bool {
         let now = self.state.now();
         let fresh = |law: &AcceptRatio| law.is_fresh(now);
+        // A call in flight holds an `Arc` of the state. No lock: the laws are atomics.
         is_only(&self.state) && self.state.laws.iter().all(fresh)
     }
 
@@ -141,6 +143,7 @@ pub struct SentCall {
 
 impl SentCall {
     fn end(&mut self, how: RequestEnd) {
+        // Taken, so that a settled call does not end again on drop.
         if let Some(state) = self.state.take()
             && let Some(law) = state.of(self.criticality)
         {

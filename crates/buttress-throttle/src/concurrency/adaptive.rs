@@ -12,6 +12,8 @@ use crate::{
 /// The limit that a law learns from the calls admitted near the limit.
 #[doc(alias("adaptive concurrency", "concurrency limits"))]
 pub struct Adaptive<L> {
+    /// User code, the law, runs under this lock. `store` runs under it too, and only writes an
+    /// atomic. The lock of a shard of keys is taken before this one, for `is_idle`.
     state: Mutex<LawState<L>>,
     clock: LimitClock,
 }
@@ -64,6 +66,8 @@ impl<L: Adapt> Adaptive<L> {
         let took = now.get().saturating_sub(at.get());
         let rtt = Duration::from_nanos(took);
         let in_flight = start.in_flight.get();
+        // `now` was read before the lock, so the law may see two calls in the other order of their
+        // ends.
         let mut state = lock(&self.state);
         let mut dropped = false;
         if told == Told::Answer {

@@ -45,6 +45,7 @@ impl<A: Regulate> FromGrant<Semaphore<A>> for ConcurrencyPermit<A> {
         criticality: Criticality,
         _: &Settings,
     ) -> Self {
+        // The grant is among the permits in use since `take_for_waiter`, so the count includes it.
         Self::new(queue, queue.supply.in_flight(), criticality)
     }
 }

@@ -68,6 +68,9 @@ impl<A: Regulate> CallQueue<Semaphore<A>, ()> {
     /// Returns a permit.
     #[inline]
     pub(crate) fn release(self: &Arc<Self>) {
+        // Without the lock of the queue: `give_back` returns the permit and reads the flag in a
+        // single operation. A call that sets the flag later finds the permit in
+        // `take_or_set_waiting`.
         if self.supply.permits.give_back() {
             self.grant_waiters();
         }
@@ -75,6 +78,8 @@ impl<A: Regulate> CallQueue<Semaphore<A>, ()> {
 
     /// Sets the limit. Permits in use above a lowered limit stay in use until they are returned.
     pub(crate) fn set_limit(self: &Arc<Self>, limit: u32) {
+        // Must run in this order, as `store_limit` says. No flag is read: with no waiter,
+        // `grant_waiters` only takes the lock.
         if self.supply.store_limit(limit) {
             self.grant_waiters();
         }
@@ -96,6 +101,7 @@ impl<A: Regulate> Supply for Semaphore<A> {
     }
 
     fn take_for_waiter(&self, _: Nanos, _: WaiterEntry) -> Result<(), Unavailable> {
+        // No timer helps. A call that returns a permit, or raises the limit, looks at the queue.
         if self.permits.take_for_waiter() { Ok(()) } else { Err(Unavailable::Unknown) }
     }
 

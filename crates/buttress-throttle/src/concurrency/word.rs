@@ -67,7 +67,9 @@ impl PermitWord {
         let limit = self.limit.load(Ordering::Acquire);
         let mut word = self.word.load(Ordering::Acquire);
         // A single compare-and-swap decides: a permit returned in between makes it fail. So no
-        // waiter enqueues behind a free permit that no call would hand over.
+        // waiter enqueues behind a free permit that no call would hand over. A limit raised in
+        // between is missed here. `grant_waiters`, which must follow `set_limit`, then finds the
+        // call under the lock of the queue.
         loop {
             let free = word & !WAITING < limit;
             match self.replace(word, if free { word + 1 } else { word | WAITING }) {
@@ -80,6 +82,8 @@ impl PermitWord {
     /// Whether permits are handed over under the lock of the queue.
     #[inline]
     pub(crate) fn is_waiting_set(&self) -> bool {
+        // Acquire, paired with `replace` in `take_or_set_waiting`. The answer may be stale at once:
+        // only the operations on `word` that change it decide.
         self.word.load(Ordering::Acquire) & WAITING != 0
     }
 
@@ -94,17 +98,22 @@ impl PermitWord {
     /// Lets calls take permits without a look at the queue. Returns whether the flag was set.
     pub(crate) fn clear_waiting(&self) -> bool {
         // A load first, because the flag is mostly clear and a load does not claim the cache line.
+        // The flag cannot be set in between: its only writers hold the lock of the queue.
         self.word.load(Ordering::Acquire) & WAITING != 0
             && self.word.fetch_and(!WAITING, Ordering::AcqRel) & WAITING != 0
     }
 
     /// Sets the limit, and returns whether the limit was raised.
     pub(crate) fn set_limit(&self, limit: u32) -> bool {
+        // Release, paired with the acquire loads of `limit` in `take_for_waiter` and
+        // `take_or_set_waiting`. A swap, so that of two concurrent changes each sees the limit that
+        // it replaces, and a raise is never missed.
         self.limit.swap(u64::from(limit), Ordering::AcqRel) < u64::from(limit)
     }
 
     #[inline]
     pub(crate) fn limit(&self) -> u32 {
+        // Relaxed, as in `in_use`: the number is reported, or measures a call, and admits none.
         u32::try_from(self.limit.load(Ordering::Relaxed)).unwrap_or(u32::MAX)
     }
 

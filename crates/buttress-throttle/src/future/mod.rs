@@ -32,6 +32,8 @@ where
     J: Judge<M, Req, S::Response, S::Error>,
 {
     /// `None` if the call has not begun, or has ended.
+    // Declared before `permit`: if the caller leaves, the inner call is dropped before its permit
+    // is free, as `end` does it.
     #[pin]
     future: Option<S::Future>,
     /// `None` too if the limit does not count the call.

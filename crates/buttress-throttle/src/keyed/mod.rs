@@ -73,6 +73,9 @@ where
     #[inline]
     fn admit(&self, request: &Req, call: &CallInfo<'_>) -> Admission<L::Permit, L::Wait> {
         match self.key.key(request) {
+            // The limit leaves the table as an `Arc`, so `admit`, which may run a user's cost,
+            // holds no lock. After this `Arc` is dropped, permits, waiting calls and spent cells
+            // keep the limit from being idle.
             Some(key) => self.table.limit(key).admit(request, call),
             None => Admission::Unlimited,
         }

@@ -53,6 +53,8 @@ impl<K: Hash + Eq, L: LimitTemplate + Clone> KeyShard<K, L> {
             let used = mem::replace(&mut entry.used, false);
             (!used || which == SweepScope::Idle) && is_unused(&entry.limit)
         };
+        // No call can add to these counts any more: under the lock, `is_unused` saw that no other
+        // reference is left.
         let idle: Vec<_> = self.limits.extract_if(forgotten).collect();
         for entry in &idle {
             add(&mut self.admitted, entry.limit.admitted());

@@ -92,11 +92,12 @@ impl<K: Hash + Eq, L: LimitTemplate + Clone> KeyTable<K, L> {
     #[cold]
     fn limit_of_new(&self, shard: &Mutex<KeyShard<K, L>>, hash: u64, key: K) -> Arc<L> {
         let most = self.max_keys.div_ceil(SHARDS);
+        // Declared before `locked`, as in `sweep_and_find`. `key` outlives the lock too.
         let forgotten;
         let (fresh, mut locked) = self.fresh_for(shard);
         let full = locked.limits.len() >= most;
-        // A full shard counts a new key for `KEPT` lookups. So a flood of new keys sweeps a shard of
-        // `n` keys once per `n / KEPT` new keys, and not once per key.
+        // A full shard counts a new key for `KEPT` lookups. So a flood of new keys sweeps a shard
+        // of `n` keys once per `n / KEPT` new keys, and not once per key.
         let due = locked.is_sweep_due(if full { KEPT } else { 0 });
         forgotten = if due { locked.sweep(SweepScope::Idle) } else { Vec::new() };
         let (limit, unused) = match locked.find(hash, &key) {
@@ -159,6 +160,7 @@ impl<K: Hash + Eq, L: LimitTemplate + Clone> KeyTable<K, L> {
     fn for_each(&self, f: impl Fn(&L)) {
         for shard in &self.shards {
             let known = |entry: &KeyEntry<K, L>| Arc::clone(&entry.limit);
+            // The clones keep these keys from being swept until `f` has run.
             let known: Vec<_> = lock(shard).limits.iter().map(known).collect();
             for limit in &known {
                 f(limit);
@@ -195,6 +197,8 @@ impl<K: Hash + Eq, L: LimitTemplate + Clone> KeyTable<K, L> {
     }
 
     pub(crate) fn admitted(&self) -> [u64; 4] {
+        // A sweep moves the counts of dropped keys to the shard under the same lock, so each call
+        // is counted once. No call holds a key that is swept.
         let mut sum = self.template.admitted();
         add(&mut sum, self.overflow.admitted());
         for shard in &self.shards {

@@ -68,6 +68,7 @@ impl Alarms {
         let mut claim = Claim::default();
         for home in &mut self.0 {
             let Some(due) = due else {
+                // The caller drops the timers after the lock.
                 (home.at, home.told) = (None, None);
                 claim.dropped.extend(home.timer.take());
                 continue;
@@ -80,7 +81,11 @@ impl Alarms {
                 continue;
             }
             home.told = None;
+            // A timer that fires later than now and at most at `due` serves: it looks at the queue
+            // and claims the next timer. A timer whose time has come counts as fired.
             if !home.at.is_some_and(|at| now < at && at <= due) {
+                // Noted before the timer is set: a concurrent claim for the same or a later time
+                // then sets none, and `keep` finds out if an earlier one came.
                 home.at = Some(due);
                 claim.dropped.extend(home.timer.take());
                 claim.set = Some((home.runtime, due));

@@ -76,6 +76,8 @@ impl<S: Supply> CallQueue<S, S::Grant> {
     /// Leaves the queue, and returns the state of the wait.
     pub(crate) fn leave(self: &Arc<Self>, id: WaiterId) -> Option<WaitState<S::Grant>> {
         let mut waiters = lock(&self.waiters);
+        // Under the lock a wait ends once: a grant by `settle` came before and is in `state`, or
+        // comes too late to find this waiter.
         let state = waiters.remove(id);
         self.clear_waiting_if_empty(&mut waiters, self.now());
         let alarms = waiters.is_empty().then(|| mem::take(&mut waiters.alarms));
@@ -90,6 +92,7 @@ impl<S: Supply> CallQueue<S, S::Grant> {
 
     /// Grants the waiters the available permits or cells, and sets a timer for the next grant.
     fn look(self: &Arc<Self>, place: Where) {
+        // Declared before the lock, so that the wakers are woken after it on each way out.
         let mut wake_list = WakeList::default();
         loop {
             let now = self.now();
@@ -100,6 +103,7 @@ impl<S: Supply> CallQueue<S, S::Grant> {
                 return;
             }
             if waiters.is_empty() {
+                // Dropped after the lock: the drop of a timer may wake other calls.
                 let alarms = mem::take(&mut waiters.alarms);
                 drop(waiters);
                 drop(alarms);
@@ -112,6 +116,7 @@ impl<S: Supply> CallQueue<S, S::Grant> {
             }
             drop(waiters);
             drop(dropped);
+            // If `due` has passed while the timer was set, no timer will fire for it. Look again.
             if !set.is_some_and(|(runtime, due)| self.set_alarm(runtime, due).is_ready()) {
                 return;
             }

@@ -44,7 +44,8 @@ pub struct CallQueue<S, G> {
     /// The maximum length, a copy of `waiters.options.max` that is read without the lock.
     max: usize,
     /// No foreign code runs under this lock: wakers are collected in a [`WakeList`], and timers are
-    /// set and dropped outside.
+    /// set and dropped outside. The supply takes its own locks, if any, under this lock, and the
+    /// lock of a shard of keys is taken before it.
     pub(crate) waiters: Mutex<WaitQueue<G>>,
     pub(crate) timers: Arc<QueueTimers>,
     /// The waker that a timer calls to wake the queue.
@@ -95,6 +96,7 @@ impl<S: Supply> CallQueue<S, S::Grant> {
         criticality: Criticality,
         wake_list: &mut WakeList,
     ) -> Result<Enqueued<S::Grant>, Refusal> {
+        // One reading of the clock for the law and for the deadline, so that both agree on `now`.
         let instant = Instant::now();
         let now = self.clock.at(instant);
         let mut waiters = lock(&self.waiters);
@@ -103,6 +105,8 @@ impl<S: Supply> CallQueue<S, S::Grant> {
         let entry = WaiterEntry { since: now, cells };
         let ahead = waiters.ahead(now, criticality);
         let taken = match ahead {
+            // May set the waiting flag before the call is in a list. The lock is held until the
+            // end, so no call under the lock finds the flag set and the queue empty.
             _ if waiters.is_empty() => self.supply.take_or_set_waiting(now, cells),
             // The call goes before all waiters. If it need not wait, it must not displace a waiter.
             0 => self.supply.take_for_waiter(now, entry).ok(),
@@ -127,6 +131,8 @@ impl<S: Supply> CallQueue<S, S::Grant> {
                 Err(why) => Err(self.supply.refusal(now, why, ahead, cells)),
             },
         };
+        // A refused call may have set the flag above, and leaves no waiter. Otherwise later calls
+        // would take the lock without need.
         self.clear_waiting_if_empty(&mut waiters, now);
         enqueued
     }
@@ -144,12 +150,16 @@ impl<S: Supply> CallQueue<S, S::Grant> {
         let mut left: Option<(u32, S::Grant)> = None;
         loop {
             let Some((id, entry)) = waiters.next(now) else {
+                // `grant` never sheds the last waiter, so no grant should be left. If one is, no
+                // call can have enqueued for it, because the caller holds the lock.
                 left.map(|(_, grant)| self.supply.give_back(now, grant));
                 return None;
             };
             let taken = match left.take() {
                 Some((cells, grant)) if cells == entry.cells => Ok(grant),
                 other => {
+                    // A grant of another number of cells goes back first, so that `take_for_waiter`
+                    // can take from it.
                     other.map(|(_, grant)| self.supply.give_back(now, grant));
                     self.supply.take_for_waiter(now, entry)
                 }
@@ -160,6 +170,7 @@ impl<S: Supply> CallQueue<S, S::Grant> {
                     left = shed.map(|grant| (entry.cells, grant));
                 }
                 Err(Unavailable::Until(due)) => {
+                    // An adaptive LIFO queue may turn to a cheaper waiter before `due`.
                     return Some(waiters.turns(now, entry).map_or(due, |turns| turns.min(due)));
                 }
                 Err(Unavailable::Unknown) => return None,
@@ -210,6 +221,7 @@ impl<S: Supply> CallQueue<S, S::Grant> {
     /// Whether no call waits, and none may wait.
     #[inline]
     pub(crate) fn is_off(&self) -> bool {
+        // No lock: with a maximum of 0, no call ever enqueues or sets the waiting flag.
         self.max == 0 && !self.supply.is_waiting_set()
     }
 

@@ -86,6 +86,7 @@ impl PriorityList {
 
     /// Removes a waiter from the list. The waiter stays in the slab until its call has been told.
     pub(crate) fn unlink<G>(&mut self, waiters: &mut Slab<Waiter<G>>, id: WaiterId) {
+        // The links of the waiter itself stay as they are, so it must be unlinked only once.
         let Some(&Waiter { before, after, entry, .. }) = waiters.get(id.0) else { return };
         match waiters.get_mut(before.0) {
             Some(waiter) => waiter.after = after,

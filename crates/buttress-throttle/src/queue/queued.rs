@@ -46,6 +46,7 @@ impl<S: Supply> QueuedCall<S> {
         call: &CallInfo<'_>,
     ) -> Admission<P, Self> {
         let criticality = call.criticality;
+        // `enqueue` fills this list under the lock. Its calls are woken below, after the lock.
         let mut wake_list = WakeList::default();
         let admission = match queue.enqueue(cells, criticality, &mut wake_list) {
             Ok(Enqueued::Admitted(grant)) => {
@@ -90,6 +91,8 @@ impl<S: Supply, P: FromGrant<S>> Wait<P> for QueuedCall<S> {
             let Some(wait_limit) = &self.wait_limit else { return Poll::Pending };
             ready!(self.timer.poll(cx, wait_limit.deadline, self.queue.waits()));
         }
+        // Must run before `leave`, which may panic in the waker of another call: the drop of this
+        // value must not leave again then.
         self.id = None;
         Poll::Ready(match self.queue.leave(id) {
             // A grant counts even if it came after the timer had fired: `leave` looks under the

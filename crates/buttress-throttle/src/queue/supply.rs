@@ -11,7 +11,8 @@ use crate::limit::{Refusal, RefusalReason, Settings};
 ///
 /// All methods except [`is_waiting_set`](Self::is_waiting_set), [`refusal`](Self::refusal) and
 /// [`quotas`](Self::quotas) run under the lock of the queue, and none calls foreign code. While the
-/// waiting flag is set, only the queue takes from the supply.
+/// waiting flag is set, only the queue takes from the supply. The exception is a layer in observe
+/// mode that shares a rate with layers that enforce it, because its calls never wait.
 pub trait Supply: Send + Sync + Sized + 'static {
     /// The permit or cells taken for a call that has not been told yet.
     type Grant: fmt::Debug + Send + 'static;

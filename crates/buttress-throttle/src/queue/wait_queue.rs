@@ -20,8 +20,11 @@ use crate::limit::{Queue, QueueOrder, RefusalReason};
 /// The calls that wait for a permit or for cells, in a list per criticality.
 #[derive(Debug)]
 pub(crate) struct WaitQueue<G> {
+    /// Waiters, and calls that have not been told yet that their wait is over. The latter are in no
+    /// list.
     waiters: Slab<Waiter<G>>,
     lists: [PriorityList; 4],
+    /// The lengths of all lists together. Every change goes through `push` and `unlink`.
     waiting: usize,
     /// When the queue was last found empty.
     empty: Nanos,
@@ -121,6 +124,7 @@ impl<G> WaitQueue<G> {
 
     /// Wakes all waiters, so that each is polled and leaves a new waker.
     pub(crate) fn rouse(&mut self, wake_list: &mut WakeList) {
+        // Taken, and not cloned: cloning is foreign code. The waiter's poll leaves a new waker.
         for (_, waiter) in &mut self.waiters {
             if let WaitState::Waiting(waker) = &mut waiter.state {
                 waker.take().into_iter().for_each(|waker| wake_list.push(waker));
@@ -182,6 +186,7 @@ impl<G> WaitQueue<G> {
             self.unlink(id);
         }
         let waiter = self.waiters.try_remove(id.index())?;
+        // A slab does not shrink by itself, so replace it after a large backlog.
         if self.waiters.is_empty() && self.waiters.capacity() > KEPT {
             self.waiters = Slab::new();
         }
@@ -206,6 +211,8 @@ impl<G> WaitQueue<G> {
 
     /// Ends a wait. The call is told when it is polled.
     fn end(&mut self, id: WaiterId, state: WaitState<G>, wake_list: &mut WakeList) {
+        // Out of the list, so that no grant reaches this waiter twice. It stays in the slab until
+        // its call collects `state` in `remove`.
         self.unlink(id);
         if let Some(waiter) = self.waiters.get_mut(id.index())
             && let WaitState::Waiting(Some(waker)) = mem::replace(&mut waiter.state, state)

@@ -44,6 +44,8 @@ impl<W: Cost<Req>, Req> Limit<Req> for RateLimit<W> {
         let cells = self.cost.cost(request);
         let (queue, now) = (&self.queue, self.queue.now());
         let state = &queue.supply;
+        // The flag first: while calls wait, cells are taken under the lock of the queue only. The
+        // two steps are no single operation, see `is_waiting_set`.
         if !state.is_waiting_set() && state.rates.take(now, cells).is_ok() {
             state.admit(call.criticality);
             return Admission::Admitted(RateGrant::new(state.quotas(call.settings, now)));
@@ -63,6 +65,7 @@ fn admit_later(
     let observed = call.settings.enforcement == Enforcement::Observe;
     // Observe mode: a call that would have waited is admitted now, with cells of later calls.
     let max_delay = if observed { state.full_queue(queue.max()) } else { Duration::ZERO };
+    // A call of no cells never waits, whatever the queue.
     if (cells == 0 || observed) && state.rates.reserve(now, cells, max_delay).is_ok() {
         state.admit(call.criticality);
         return Admission::Admitted(RateGrant::new(state.quotas(call.settings, now)));
@@ -152,6 +155,7 @@ impl RateGrant {
 }
 
 impl FromGrant<RateState> for RateGrant {
+    // The reservation is dropped, which gives nothing back: the cells are spent.
     fn from_grant(
         queue: &Arc<CallQueue<RateState, Reservation>>,
         _: Reservation,

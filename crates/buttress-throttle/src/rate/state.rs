@@ -107,12 +107,15 @@ impl Supply for RateState {
     }
 
     fn clear_waiting(&self) -> bool {
-        // Relaxed suffices, because the flag is written only under the lock of the queue, which the
-        // caller holds.
+        // A relaxed load suffices, because the flag is written only under the lock of the queue,
+        // which the caller holds. Release, paired with the acquire in `is_waiting_set`: a call that
+        // sees the flag clear sees the cells that the queue took for its waiters.
         self.waiting.load(Ordering::Relaxed) && self.waiting.swap(false, Ordering::Release)
     }
 
     fn give_back(&self, now: Nanos, taken: Reservation) -> bool {
+        // The caller holds the lock of the queue. A call that enqueues later finds the cells, and a
+        // call that waits already has set the flag.
         self.rates.cancel(now, &taken);
         self.is_waiting_set()
     }
