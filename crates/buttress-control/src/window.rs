@@ -23,6 +23,7 @@ impl Ticks {
 
     #[inline]
     pub(crate) fn at(self, now: Nanos) -> u64 {
+        // The product needs 128 bits. Its upper half is the quotient, which fits into 64.
         ((u128::from(now.get()) * u128::from(self.reciprocal)) >> 64) as u64
     }
 }
@@ -58,8 +59,9 @@ impl WindowCounts {
         let turn = tick / SLOTS;
         let mut word = slot.load(Relaxed);
         loop {
-            // A word that is a turn ahead comes from a thread that read the clock a moment later,
-            // so its slot is the current one.
+            // The whole word is replaced in a compare-and-swap, so no event is added to the count
+            // of another turn. A word that is a turn ahead comes from a thread that read the clock
+            // a moment later, so its slot is the current one.
             let current = (word >> COUNT_BITS).wrapping_sub(turn) <= 1;
             let room = if current { MAX_COUNT - (word & MAX_COUNT) } else { MAX_COUNT };
             if room == 0 {
@@ -82,6 +84,7 @@ impl WindowCounts {
 
     /// The events in the window that ends with this slot.
     pub(crate) fn sum(&self, tick: u64) -> u64 {
+        // A slot may be ahead of `tick`, from a thread that read the clock later. It counts too.
         let live = |(position, slot): (u64, &AtomicU64)| {
             let word = slot.load(Relaxed);
             let at = (word >> COUNT_BITS) * SLOTS + position;
@@ -104,6 +107,7 @@ impl WindowCounts {
 
     fn remove_at(&self, tick: u64) -> bool {
         self.words.get(position(tick)).is_some_and(|slot| {
+            // Checked in the same operation as the removal: a slot of another turn stays as it is.
             let less = |word| {
                 let there = word >> COUNT_BITS == tick / SLOTS && word & MAX_COUNT > 0;
                 there.then(|| word - 1)
@@ -130,6 +134,7 @@ impl Amounts {
     /// back.
     pub(crate) fn advance(&mut self, tick: u64) {
         let passed = tick.saturating_sub(self.latest);
+        // At most one round: after `SLOTS` steps every slot is empty, however long the pause was.
         for step in 1..=passed.min(SLOTS) {
             if let Some(slot) = self.slots.get_mut(position(self.latest + step)) {
                 self.total -= std::mem::take(slot);

@@ -160,6 +160,7 @@ impl AcceptRatio {
     #[inline]
     pub fn attempt(&self, now: Nanos, random: f64) -> bool {
         let tick = self.window.latest_tick(now);
+        // Decides before the request is added, so a request is not held against itself.
         let sent = self.admits(tick, now, random).is_some();
         self.window.add_request(tick);
         sent
@@ -173,7 +174,8 @@ impl AcceptRatio {
     pub fn send(&self, now: Nanos, random: f64) -> Option<SentRequest> {
         let tick = self.window.latest_tick(now);
         // Must run before `add_request`: otherwise another thread in `counted` could see the
-        // request as one that counts already.
+        // request as one that counts already. Relaxed orderings do not force other CPUs to see this
+        // order. There the request may count early for a moment.
         let sent = self.admits(tick, now, random).map(|accepts| {
             let generation = self.outstanding.begin(now, self.usual.patience(accepts));
             SentRequest { at: now, generation }
@@ -187,6 +189,8 @@ impl AcceptRatio {
     pub fn end(&self, now: Nanos, sent: SentRequest, how: RequestEnd) {
         match how {
             RequestEnd::Accepted => {
+                // Late answers teach too. Otherwise, if a service became more than twice as slow,
+                // all its calls would stay late.
                 self.usual.learn(now.get().saturating_sub(sent.at.get()));
                 self.accept(now);
             }
@@ -268,6 +272,7 @@ impl AcceptRatio {
     }
 
     fn is_late(&self, now: Nanos, sent: SentRequest) -> bool {
+        // By its own time, and not by that of its generation, which may be an eighth later.
         let accepts = self.window.totals(self.window.latest_tick(now)).accepts;
         now.get().saturating_sub(sent.at.get()) >= self.usual.patience(accepts)
     }

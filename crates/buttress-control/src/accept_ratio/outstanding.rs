@@ -49,6 +49,8 @@ impl Outstanding {
             newest
         };
         let generation = self.generation(number);
+        // Does nothing if another thread has reused the generation since `newest` was read. The
+        // call then counts as late at once, and `leave` finds the other number too.
         generation.join(number);
         // No read-modify-write, to save an atomic operation: of two concurrent calls, the time of
         // the earlier may stay.
@@ -84,8 +86,10 @@ impl Outstanding {
         let empty = (number & NUMBERS) << COUNT_BITS;
         let _ =
             generation.word.fetch_update(Relaxed, Relaxed, |word| (!begun(word)).then_some(empty));
+        // `fetch_max`: another thread may have begun this generation with a later time.
         generation.first.fetch_max(now.get(), Relaxed);
         generation.latest.fetch_max(now.get(), Relaxed);
+        // Last: a call that finds this number takes the age of the generation from `first`.
         self.newest.fetch_max(number, Relaxed);
         Some(number)
     }
@@ -112,6 +116,8 @@ impl Generation {
 
     #[inline]
     fn change(&self, number: u64, change: impl Fn(u64) -> Option<u64>) {
+        // The number and the count are in one word, so a call never changes the count of a later
+        // generation in the same place.
         let _ = self.word.fetch_update(Relaxed, Relaxed, |word| {
             if word >> COUNT_BITS != number & NUMBERS {
                 return None;

@@ -40,6 +40,7 @@ impl RequestWindow {
 
     /// Removes a request from the newest step that has one.
     pub(crate) fn remove_request(&self, tick: u64) {
+        // A request of an earlier step is part of the stored totals, so sum up again.
         if self.requests.remove(tick) != Some(tick) {
             self.sum_up(tick);
         }
@@ -54,6 +55,8 @@ impl RequestWindow {
 
     #[inline]
     pub(crate) fn totals(&self, tick: u64) -> WindowTotals {
+        // Both checks, because the two words are stored one after the other in `sum_up`, and a
+        // thread that was slow may have stored the totals of another step.
         let earlier = self.earlier.load(Relaxed);
         let current = self.latest.load(Relaxed) == tick && WindowTotals::is_of(earlier, tick);
         let earlier = if current { WindowTotals::unpack(earlier) } else { self.sum_up(tick) };
@@ -69,6 +72,9 @@ impl RequestWindow {
             requests: self.requests.sum_before(tick),
             accepts: self.accepts.sum_before(tick),
         };
+        // A plain store: a thread that is still in an older step may overwrite newer totals. The
+        // next call sees the step in the word and sums up again. Counts that a slow thread adds to
+        // an earlier step after this sum are found by the sum of the next step.
         self.earlier.store(earlier.pack(tick), Relaxed);
         self.latest.fetch_max(tick, Relaxed);
         earlier

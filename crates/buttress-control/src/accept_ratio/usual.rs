@@ -36,6 +36,8 @@ impl Usual {
     #[inline]
     pub(crate) fn patience(&self, accepts: u64) -> u64 {
         let usual = self.latency.load(Relaxed).max(LEAST);
+        // A service that hangs teaches nothing. Without this, a low estimate of long ago would
+        // count its calls as late too early.
         let usual = if accepts == 0 { usual.max(self.assumed) } else { usual };
         usual.saturating_mul(2).min(self.longest)
     }

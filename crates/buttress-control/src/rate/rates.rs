@@ -103,6 +103,7 @@ impl Rates {
         if self.more.is_empty() {
             self.first.cancel(now, reservation);
         } else {
+            // In the order in which `hold` kept the cells: the last rate first.
             let further = self.more.iter().rev().zip(&reservation.more);
             further.for_each(|(law, reserved)| law.release(reserved));
             self.first.release(&reservation.first);
@@ -148,6 +149,8 @@ impl Rates {
         patience: Duration,
         keep: &mut impl FnMut(ReservedCells),
     ) -> Result<(Nanos, ReservedCells), Denied> {
+        // Each further round means that another call, or a change of a rate, came between
+        // `wait_behind` and `hold_all`.
         loop {
             let wait = self.wait_behind(now, 0, cells)?;
             if wait > patience {
@@ -171,6 +174,8 @@ fn hold_all(
 ) -> Result<Option<ReservedCells>, Denied> {
     let reserved = match law.hold(at, cells) {
         Ok(reserved) => reserved,
+        // The cells were there in `wait_behind`, so another call was faster, or the rate has
+        // changed.
         Err(Denied::After(_)) => return Ok(None),
         Err(Denied::Never) => return Err(Denied::Never),
     };
@@ -183,6 +188,7 @@ fn hold_all(
             Ok(Some(reserved))
         }
         otherwise => {
+            // Comes back only if no other call was granted on top: see `Gcra::release`.
             law.release(&reserved);
             otherwise
         }

@@ -52,6 +52,8 @@ impl Gcra {
         }
         let mut tat = self.tat.load(Relaxed);
         loop {
+            // What was granted since: how far `tat` has moved, and how far cancels have moved it
+            // back.
             let passed = tat.wrapping_sub(reserved.end);
             let since = passed.wrapping_add(restored.wrapping_sub(reserved.stamp.restored));
             let back = share(since).min(tat);
@@ -62,6 +64,8 @@ impl Gcra {
                 // The last reservation leaves no trace, so the reservation before it is the last
                 // again.
                 Ok(_) if since == 0 => return,
+                // Must run after `tat` has moved. A `stamp` that misses it counts the way back as a
+                // later grant, and too little comes back. The other way round it would be too much.
                 Ok(_) => return self.restored.store(restored.wrapping_add(back), Release),
                 Err(seen) => tat = seen,
             }

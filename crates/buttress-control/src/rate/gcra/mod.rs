@@ -66,6 +66,8 @@ pub struct Gcra {
     /// How far cancels have moved the arrival time back from under later grants. Its sum with `tat`
     /// is the arrival time without cancels, and tells how much was granted since a reservation.
     restored: AtomicU64,
+    /// Guards the writes of `interval`, `burst`, `changes` and `restored`. Only arithmetic runs
+    /// under this lock, and no other lock is taken.
     rate: Mutex<Current>,
 }
 
@@ -184,6 +186,7 @@ impl Gcra {
         // Relaxed: the word is complete in itself and orders no other memory.
         let mut before = self.tat.load(Relaxed);
         loop {
+            // Rounded down, so a cell is granted in the nanosecond in which it is due.
             let wait = before.saturating_sub(now).saturating_sub(room) / NANO;
             if wait > patience {
                 return Err(Denied::After(Duration::from_nanos(wait)));
@@ -198,6 +201,8 @@ impl Gcra {
 
     /// Must be read before cells are taken. A change that is missed here then counts as a later
     /// grant, and less is given back. In the other order, too much would be given back.
+    // Acquire, paired with the releases in `restore` and `set_rate`: a stamp that counts a cancel
+    // or a change is followed by a `book` that sees the `tat` of it.
     fn stamp(&self) -> BookingStamp {
         BookingStamp { changes: self.changes.load(Acquire), restored: self.restored.load(Acquire) }
     }

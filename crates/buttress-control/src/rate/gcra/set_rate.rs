@@ -27,11 +27,14 @@ impl Gcra {
         // Must run last: a call must not see this burst with the former interval. A rate that began
         // at 0 has an interval of 0, at which a cell costs nothing.
         self.burst.store(after.burst, Release);
+        // Release, paired with the acquire in `stamp`: a reservation with the new number was booked
+        // on the rescaled backlog. One with the former number gives back nothing in `restore`.
         self.changes.store(self.changes.load(Relaxed).wrapping_add(1), Release);
     }
 
     /// Converts the cells taken at the former rate to the new rate.
     fn rescale(&self, now: u64, before: CellRate, after: CellRate) {
+        // The lock excludes `restore`. Grants go on meanwhile, so this is a compare-and-swap.
         let mut tat = self.tat.load(Relaxed);
         while before.interval > 0 && tat > now {
             let backlog = tat - now;
