@@ -15,8 +15,9 @@ impl<M, L, K, F, J> ThrottleLayer<M, Keyed<L, K, F>, J>
 where
     L: LimitTemplate + Clone,
 {
-    /// Sets the maximum number of keys in use, approximately. All further keys share a limit.
-    /// Default: 65,536.
+    /// Sets the maximum number of keys in use, approximately, because each shard of the table has
+    /// its part of the maximum. All further keys share a limit. Default: 65,536. 0: all keys share
+    /// a limit.
     ///
     /// Returns a layer with fresh state.
     pub fn max_keys(self, max: usize) -> Self

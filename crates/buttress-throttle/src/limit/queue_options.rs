@@ -36,21 +36,23 @@ impl Queue {
 
     /// Limits the time a call spends in the queue. Default: no limit except the caller's deadline.
     ///
-    /// A call that would wait for longer is rejected at once, as far as the wait is known.
+    /// A call that would wait for longer is rejected at once, as far as the wait is known. Zero: no
+    /// call waits.
     pub const fn max_wait(self, max: Duration) -> Self {
         Self { max_wait: Some(max), ..self }
     }
 
     /// Sheds calls that waited too long in a queue that does not get shorter: controlled delay, as
-    /// [`Codel`] says. `Codel::default()` has a target of 5 ms and an interval of 100 ms. Default:
-    /// off.
+    /// [`Codel`] says. `Codel::default()` has a target of 5 ms and an interval of 100 ms. The last
+    /// waiter of a queue is never shed. Default: off.
     pub const fn codel(self, codel: Codel) -> Self {
         Self { codel: Some(codel), ..self }
     }
 
     /// Serves the latest waiter first, while the queue has not been empty for 100 ms. By then the
-    /// callers that came first are about to give up. Meanwhile a full queue drops the oldest
-    /// waiter. Default: off (FIFO).
+    /// callers that came first are about to give up. Meanwhile, in a full queue without a
+    /// waiter of a lower criticality, the oldest waiter of the call's own criticality makes room.
+    /// Default: off (FIFO).
     ///
     /// From [Fail at Scale](https://queue.acm.org/detail.cfm?id=2839461), ACM Queue, 2015.
     pub const fn adaptive_lifo(self) -> Self {
