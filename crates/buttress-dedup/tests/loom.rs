@@ -118,7 +118,7 @@ struct Flying {
 
 impl Flying {
     fn new() -> Self {
-        Self { upstream: Upstream::default(), layer: DedupLayer::in_flight() }
+        Self { upstream: Upstream::default(), layer: DedupLayer::new() }
     }
 
     fn call(&self) -> Call {
@@ -138,7 +138,7 @@ impl Flying {
 
     /// Nothing is in flight, and the service runs no call.
     fn rest(&self) {
-        assert_eq!((self.handle().flights(), self.handle().waiters()), (0, 0));
+        assert_eq!((self.handle().in_flight(), self.handle().waiters()), (0, 0));
         assert_eq!(self.upstream.0.live.load(Relaxed), 0);
     }
 }
@@ -148,7 +148,7 @@ fn poll_once(call: &mut Call) -> Poll<Result<usize, Down>> {
 }
 
 /// Explores with up to two preemptions.
-fn model(f: impl Fn() + Send + Sync + 'static) {
+fn explore(f: impl Fn() + Send + Sync + 'static) {
     let mut builder = Builder::new();
     builder.preemption_bound = Some(2);
     builder.check(f);
@@ -156,7 +156,7 @@ fn model(f: impl Fn() + Send + Sync + 'static) {
 
 #[test]
 fn whoever_joins_while_the_answer_comes_gets_it_or_a_call_of_its_own() {
-    model(|| {
+    explore(|| {
         let flying = Flying::new();
         let threads = [(); 2].map(|()| {
             let flying = flying.clone();
@@ -165,16 +165,16 @@ fn whoever_joins_while_the_answer_comes_gets_it_or_a_call_of_its_own() {
         flying.upstream.say();
         let answers = threads.map(|thread| thread.join().unwrap());
         let handle = flying.handle();
-        assert_eq!(flying.upstream.calls() as u64, handle.led());
-        assert_eq!(handle.led() + handle.joined(), 2);
-        assert_eq!(handle.joined() == 1, answers == [1, 1], "{answers:?}");
+        assert_eq!(flying.upstream.calls() as u64, handle.leaders());
+        assert_eq!(handle.leaders() + handle.followers(), 2);
+        assert_eq!(handle.followers() == 1, answers == [1, 1], "{answers:?}");
         flying.rest();
     });
 }
 
 #[test]
 fn whoever_joins_while_the_last_one_leaves_is_served() {
-    model(|| {
+    explore(|| {
         let flying = Flying::new();
         let leaving = flying.waiting();
         let joining = flying.clone();
@@ -184,15 +184,15 @@ fn whoever_joins_while_the_last_one_leaves_is_served() {
         leaves.join().unwrap();
         let answer = joins.join().unwrap();
         let handle = flying.handle();
-        assert_eq!((answer as u64, flying.upstream.calls()), (handle.led(), answer));
-        assert!(handle.handed_over() <= handle.joined());
+        assert_eq!((answer as u64, flying.upstream.calls()), (handle.leaders(), answer));
+        assert!(handle.handovers() <= handle.followers());
         flying.rest();
     });
 }
 
 #[test]
 fn an_answer_that_comes_while_the_leader_leaves_is_not_lost() {
-    model(|| {
+    explore(|| {
         let flying = Flying::new();
         let (leader, follower) = (flying.waiting(), flying.waiting());
         let leaves = thread::spawn(move || drop(leader));
@@ -206,7 +206,7 @@ fn an_answer_that_comes_while_the_leader_leaves_is_not_lost() {
 
 #[test]
 fn an_answer_that_comes_while_a_follower_leaves_is_not_lost() {
-    model(|| {
+    explore(|| {
         let flying = Flying::new();
         let (leader, follower) = (flying.waiting(), flying.waiting());
         let leaves = thread::spawn(move || drop(follower));
@@ -220,7 +220,7 @@ fn an_answer_that_comes_while_a_follower_leaves_is_not_lost() {
 
 #[test]
 fn an_error_that_comes_while_the_leader_leaves_is_the_followers_or_it_calls_itself() {
-    model(|| {
+    explore(|| {
         let flying = Flying::new();
         flying.upstream.failing();
         let (leader, follower) = (flying.waiting(), flying.waiting());
@@ -237,7 +237,7 @@ fn an_error_that_comes_while_the_leader_leaves_is_the_followers_or_it_calls_itse
 
 #[test]
 fn two_who_wait_for_an_answer_drive_it_between_them() {
-    model(|| {
+    explore(|| {
         let flying = Flying::new();
         let calls = [flying.waiting(), flying.waiting()];
         let threads = calls.map(|call| thread::spawn(move || block_on(call).unwrap()));
@@ -250,7 +250,7 @@ fn two_who_wait_for_an_answer_drive_it_between_them() {
 
 #[test]
 fn a_driver_who_leaves_as_it_is_woken_leaves_somebody_to_drive() {
-    model(|| {
+    explore(|| {
         let flying = Flying::new();
         let (mut leader, follower) = (flying.waiting(), flying.call());
         let leaves = thread::spawn(move || {
@@ -267,33 +267,33 @@ fn a_driver_who_leaves_as_it_is_woken_leaves_somebody_to_drive() {
 
 #[test]
 fn whoever_joins_while_its_key_is_forgotten_is_served_by_one_flight_or_the_other() {
-    model(|| {
+    explore(|| {
         let flying = Flying::new();
         let first = flying.waiting();
         let joining = flying.clone();
         let joins = thread::spawn(move || block_on(joining.call()).unwrap());
         let forgetting = flying.handle();
-        let forgets = thread::spawn(move || assert!(forgetting.forget(&7_u32)));
+        let forgets = thread::spawn(move || assert!(forgetting.invalidate(&7_u32)));
         flying.upstream.say();
         forgets.join().unwrap();
         let answer = joins.join().unwrap();
         assert_eq!(
             (block_on(first), flying.upstream.calls() as u64),
-            (Ok(1), flying.handle().led())
+            (Ok(1), flying.handle().leaders())
         );
-        assert_eq!(answer as u64, flying.handle().led());
+        assert_eq!(answer as u64, flying.handle().leaders());
         flying.rest();
     });
 }
 
 #[test]
 fn an_answer_that_comes_while_its_key_is_forgotten_takes_no_other_flight_with_it() {
-    model(|| {
+    explore(|| {
         let flying = Flying::new();
         let first = flying.waiting();
         let forgetting = flying.clone();
         let forgets = thread::spawn(move || {
-            forgetting.handle().forget(&7_u32);
+            forgetting.handle().invalidate(&7_u32);
             block_on(forgetting.call()).unwrap()
         });
         let waits = thread::spawn(move || block_on(first).unwrap());
@@ -306,7 +306,7 @@ fn an_answer_that_comes_while_its_key_is_forgotten_takes_no_other_flight_with_it
 
 #[test]
 fn a_wake_for_a_call_that_is_over_leaves_the_next_one_alone() {
-    model(|| {
+    explore(|| {
         let flying = Flying::new();
         let calling = flying.clone();
         // The second is made of what the first was made of, unless somebody has its waker still.
@@ -319,7 +319,7 @@ fn a_wake_for_a_call_that_is_over_leaves_the_next_one_alone() {
 
 #[test]
 fn what_a_call_was_made_of_serves_one_other_at_a_time() {
-    model(|| {
+    explore(|| {
         let flying = Flying::new();
         flying.upstream.say();
         assert_eq!(block_on(flying.call()), Ok(1));
@@ -329,15 +329,15 @@ fn what_a_call_was_made_of_serves_one_other_at_a_time() {
             thread::spawn(move || block_on(flying.call()).unwrap())
         });
         let answers = threads.map(|thread| thread.join().unwrap());
-        assert_eq!(flying.upstream.calls(), flying.handle().led() as usize);
-        assert_eq!(flying.handle().joined() == 1, answers == [2, 2], "{answers:?}");
+        assert_eq!(flying.upstream.calls(), flying.handle().leaders() as usize);
+        assert_eq!(flying.handle().followers() == 1, answers == [2, 2], "{answers:?}");
         flying.rest();
     });
 }
 
 #[test]
 fn an_error_is_given_to_its_caller_and_the_other_calls_itself() {
-    model(|| {
+    explore(|| {
         let flying = Flying::new();
         flying.upstream.failing();
         let calls = [flying.waiting(), flying.waiting()];
