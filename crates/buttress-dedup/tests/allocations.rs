@@ -14,7 +14,7 @@ use buttress_dedup::{Cache, DedupLayer, EarlyRefresh};
 use tower::{Layer, Service, service_fn};
 
 #[test]
-fn a_hit_allocates_nothing() {
+fn hit_does_not_allocate() {
     let keep = Cache::new(Duration::from_secs(1_000));
     let layer = DedupLayer::keyed(|key: &u64| Some(*key)).cache(keep);
     let mut service = layer.layer(service_fn(found));
@@ -23,7 +23,7 @@ fn a_hit_allocates_nothing() {
 }
 
 #[test]
-fn a_hit_that_may_be_refreshed_early_allocates_nothing_either() {
+fn hit_with_early_refresh_does_not_allocate() {
     let keep = Cache::new(Duration::from_secs(1_000)).early_refresh(EarlyRefresh::OPTIMAL);
     let layer = DedupLayer::keyed(|key: &u64| Some(*key)).cache(keep);
     let mut service = layer.layer(service_fn(found));
@@ -31,7 +31,7 @@ fn a_hit_that_may_be_refreshed_early_allocates_nothing_either() {
 }
 
 #[test]
-fn nor_does_a_stale_one_whose_refresh_is_in_flight() {
+fn stale_hit_does_not_allocate_while_a_refresh_is_in_flight() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let _entered = runtime.enter();
     let keep = Cache::new(Duration::ZERO).stale_while_revalidate(Duration::from_secs(1_000));
@@ -46,7 +46,7 @@ fn nor_does_a_stale_one_whose_refresh_is_in_flight() {
 }
 
 #[test]
-fn a_kept_error_costs_what_a_copy_of_it_costs() {
+fn cached_error_allocates_only_for_its_copy() {
     let keep = Cache::new(Duration::ZERO)
         .negative_ttl(Duration::from_secs(1_000))
         .classify(|_: Result<&Arc<str>, &BoxError>| Verdict::Permanent);
@@ -60,7 +60,7 @@ fn a_kept_error_costs_what_a_copy_of_it_costs() {
 }
 
 #[test]
-fn one_call_after_the_other_allocates_nothing() {
+fn sequential_calls_do_not_allocate() {
     let layer = DedupLayer::keyed(|key: &u64| Some(*key));
     let mut service = layer.layer(service_fn(found_at_once));
     // Once in each shard.
@@ -70,7 +70,7 @@ fn one_call_after_the_other_allocates_nothing() {
 }
 
 #[test]
-fn nothing_is_left_of_a_layer_that_is_gone() {
+fn dropped_layer_frees_all_its_memory() {
     let calls = measure(|| {
         let layer = DedupLayer::keyed(|key: &u64| Some(*key));
         let mut service = layer.layer(service_fn(found_at_once));
@@ -82,7 +82,7 @@ fn nothing_is_left_of_a_layer_that_is_gone() {
 }
 
 #[test]
-fn nor_when_a_call_outlives_it() {
+fn dropped_layer_frees_all_its_memory_when_a_call_outlives_it() {
     let calls = measure(|| {
         let layer = DedupLayer::keyed(|key: &u64| Some(*key));
         let mut service = layer.layer(service_fn(found_at_once));

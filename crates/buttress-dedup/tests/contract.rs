@@ -13,18 +13,18 @@ use tower::{ServiceBuilder, ServiceExt};
 // Left out is `Backpressure` alone: the layer is ready at once, for it may know the answer already.
 
 #[tokio::test(start_paused = true)]
-async fn calls_with_keys_of_their_own_keep_the_contract() {
+async fn calls_with_distinct_keys_keep_the_contract() {
     contract(DedupLayer::new).without(Clause::Backpressure).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_layer_that_resumes_panics_and_one_for_each_service_keep_the_contract() {
+async fn layers_that_resume_panics_or_are_per_service_keep_the_contract() {
     contract(|| DedupLayer::new().resume_panics()).without(Clause::Backpressure).await;
     contract(|| DedupLayer::new().per_service()).without(Clause::Backpressure).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_layer_that_shares_errors_keeps_the_contract() {
+async fn layer_that_shares_errors_keeps_the_contract() {
     let share = |error: &BoxError| Some(BoxError::from(error.to_string()));
     contract(move || DedupLayer::new().share_errors_with(share))
         .without(Clause::Backpressure)
@@ -37,19 +37,19 @@ async fn calls_without_a_key_keep_the_contract() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn calls_that_are_all_the_same_keep_the_contract() {
+async fn calls_with_equal_keys_keep_the_contract() {
     // All that is asked at once is one call, whose answer says which request it was made of.
     contract(|| DedupLayer::keyed(|_: &u32| Some(()))).without(Clause::Backpressure).await;
 }
 
 #[tokio::test(start_paused = true)]
 #[should_panic(expected = "Pending stays Pending")]
-async fn the_layer_hides_the_backpressure() {
+async fn layer_hides_the_backpressure() {
     contract(DedupLayer::new).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_is_left_behind_wherever_a_call_is_dropped() {
+async fn dropped_call_leaves_no_flight_at_any_await() {
     let probe = Probe::new(|n: u32| Ok::<_, BoxError>(n)).permits(1).pausing(3);
     let layer = DedupLayer::new();
     let handle = layer.handle();
@@ -66,7 +66,7 @@ async fn nothing_is_left_behind_wherever_a_call_is_dropped() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_is_left_behind_wherever_a_call_that_is_tried_again_is_dropped() {
+async fn dropped_call_leaves_no_flight_at_any_await_of_a_retry() {
     let probe = Probe::new(|_: u32| Err::<u32, _>(BoxError::from("down"))).permits(1).pausing(1);
     let layer = DedupLayer::new();
     let handle = layer.handle();
@@ -84,7 +84,7 @@ async fn nothing_is_left_behind_wherever_a_call_that_is_tried_again_is_dropped()
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_of_two_is_dropped_wherever_that_may_be_and_the_other_is_served() {
+async fn remaining_caller_is_served_when_the_other_is_dropped_at_any_await() {
     for leader in [true, false] {
         for polls in 0..8 {
             let probe = Probe::new(|n: u32| Ok::<_, BoxError>(n)).permits(1).pausing(3);

@@ -13,7 +13,7 @@ use tower::{Layer, ServiceExt, service_fn};
 use tracing::Level;
 
 #[tokio::test(start_paused = true)]
-async fn whoever_joins_is_told_of_with_the_instance_and_whoever_leads_is_not() {
+async fn joined_event_names_the_instance_for_followers_only() {
     let events = Events::of("buttress");
     let service = DedupLayer::new().named("users").layer(service_fn(work));
     let mut calls = [(); 3].map(|()| task::spawn(service.clone().oneshot(1)));
@@ -31,7 +31,7 @@ async fn whoever_joins_is_told_of_with_the_instance_and_whoever_leads_is_not() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_of_one_caller_is_not_told_of() {
+async fn lone_calls_emit_no_events() {
     let events = Events::of("buttress");
     let service = DedupLayer::new().layer(service_fn(work));
     service.clone().oneshot(1).await.unwrap();
@@ -40,7 +40,7 @@ async fn a_call_of_one_caller_is_not_told_of() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_panic_is_told_once_whoever_waits_for_it() {
+async fn panic_emits_one_event_for_all_waiters() {
     let events = Events::of("buttress");
     let service = DedupLayer::new().named("users").layer(service_fn(|_: u32| async {
         tokio::task::yield_now().await;
@@ -61,7 +61,7 @@ async fn a_panic_is_told_once_whoever_waits_for_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_panic_of_a_key_is_told_too() {
+async fn panicking_key_function_emits_an_event() {
     let events = Events::of("buttress");
     let key = |_: &u32| -> Option<u32> { std::panic::resume_unwind(Box::new("as told")) };
     let service = DedupLayer::keyed(key).layer(service_fn(work));
@@ -71,7 +71,7 @@ async fn a_panic_of_a_key_is_told_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_response_that_is_for_one_alone_is_told_of_and_the_others_go_alone() {
+async fn unshareable_response_emits_an_event_and_followers_bypass() {
     let events = Events::of("buttress");
     let layer = DedupLayer::new().named("users");
     let handle = layer.handle();
@@ -93,7 +93,7 @@ async fn a_response_that_is_for_one_alone_is_told_of_and_the_others_go_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_response_that_is_for_one_alone_is_nobodys_when_that_one_has_gone() {
+async fn unshareable_response_is_dropped_when_the_leader_left() {
     let service = DedupLayer::new().bind(Private).layer(service_fn(work));
     let mut first = task::spawn(service.clone().oneshot(7));
     let mut others = [(); 2].map(|()| task::spawn(service.clone().oneshot(7)));

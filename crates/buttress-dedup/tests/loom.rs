@@ -155,7 +155,7 @@ fn explore(f: impl Fn() + Send + Sync + 'static) {
 }
 
 #[test]
-fn whoever_joins_while_the_answer_comes_gets_it_or_a_call_of_its_own() {
+fn call_that_races_with_the_response_joins_or_starts_a_flight() {
     explore(|| {
         let flying = Flying::new();
         let threads = [(); 2].map(|()| {
@@ -173,7 +173,7 @@ fn whoever_joins_while_the_answer_comes_gets_it_or_a_call_of_its_own() {
 }
 
 #[test]
-fn whoever_joins_while_the_last_one_leaves_is_served() {
+fn call_that_races_with_the_last_leave_is_served() {
     explore(|| {
         let flying = Flying::new();
         let leaving = flying.waiting();
@@ -191,7 +191,7 @@ fn whoever_joins_while_the_last_one_leaves_is_served() {
 }
 
 #[test]
-fn an_answer_that_comes_while_the_leader_leaves_is_not_lost() {
+fn response_is_not_lost_while_the_leader_leaves() {
     explore(|| {
         let flying = Flying::new();
         let (leader, follower) = (flying.waiting(), flying.waiting());
@@ -205,7 +205,7 @@ fn an_answer_that_comes_while_the_leader_leaves_is_not_lost() {
 }
 
 #[test]
-fn an_answer_that_comes_while_a_follower_leaves_is_not_lost() {
+fn response_is_not_lost_while_a_follower_leaves() {
     explore(|| {
         let flying = Flying::new();
         let (leader, follower) = (flying.waiting(), flying.waiting());
@@ -219,7 +219,7 @@ fn an_answer_that_comes_while_a_follower_leaves_is_not_lost() {
 }
 
 #[test]
-fn an_error_that_comes_while_the_leader_leaves_is_the_followers_or_it_calls_itself() {
+fn error_reaches_the_follower_or_a_restart_while_the_leader_leaves() {
     explore(|| {
         let flying = Flying::new();
         flying.upstream.failing();
@@ -236,7 +236,7 @@ fn an_error_that_comes_while_the_leader_leaves_is_the_followers_or_it_calls_itse
 }
 
 #[test]
-fn two_who_wait_for_an_answer_drive_it_between_them() {
+fn two_waiters_drive_the_flight_to_its_end() {
     explore(|| {
         let flying = Flying::new();
         let calls = [flying.waiting(), flying.waiting()];
@@ -249,7 +249,7 @@ fn two_who_wait_for_an_answer_drive_it_between_them() {
 }
 
 #[test]
-fn a_driver_who_leaves_as_it_is_woken_leaves_somebody_to_drive() {
+fn follower_drives_when_the_driver_leaves_while_woken() {
     explore(|| {
         let flying = Flying::new();
         let (mut leader, follower) = (flying.waiting(), flying.call());
@@ -266,7 +266,7 @@ fn a_driver_who_leaves_as_it_is_woken_leaves_somebody_to_drive() {
 }
 
 #[test]
-fn whoever_joins_while_its_key_is_forgotten_is_served_by_one_flight_or_the_other() {
+fn call_that_races_with_an_invalidation_is_served_by_either_flight() {
     explore(|| {
         let flying = Flying::new();
         let first = flying.waiting();
@@ -287,7 +287,7 @@ fn whoever_joins_while_its_key_is_forgotten_is_served_by_one_flight_or_the_other
 }
 
 #[test]
-fn an_answer_that_comes_while_its_key_is_forgotten_takes_no_other_flight_with_it() {
+fn response_that_races_with_an_invalidation_removes_no_other_flight() {
     explore(|| {
         let flying = Flying::new();
         let first = flying.waiting();
@@ -305,7 +305,7 @@ fn an_answer_that_comes_while_its_key_is_forgotten_takes_no_other_flight_with_it
 }
 
 #[test]
-fn a_wake_for_a_call_that_is_over_leaves_the_next_one_alone() {
+fn late_wake_of_an_ended_flight_does_not_disturb_the_next() {
     explore(|| {
         let flying = Flying::new();
         let calling = flying.clone();
@@ -318,7 +318,7 @@ fn a_wake_for_a_call_that_is_over_leaves_the_next_one_alone() {
 }
 
 #[test]
-fn what_a_call_was_made_of_serves_one_other_at_a_time() {
+fn recycled_flight_serves_a_single_flight_at_a_time() {
     explore(|| {
         let flying = Flying::new();
         flying.upstream.say();
@@ -336,7 +336,7 @@ fn what_a_call_was_made_of_serves_one_other_at_a_time() {
 }
 
 #[test]
-fn an_error_is_given_to_its_caller_and_the_other_calls_itself() {
+fn error_goes_to_its_caller_and_the_other_calls_again() {
     explore(|| {
         let flying = Flying::new();
         flying.upstream.failing();

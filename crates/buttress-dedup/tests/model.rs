@@ -303,12 +303,12 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
     #[test]
-    fn every_poll_is_as_in_a_naive_flight(steps in steps()) {
+    fn polls_match_a_naive_flight(steps in steps()) {
         run(&layer(), false, &steps);
     }
 
     #[test]
-    fn every_poll_is_as_in_a_naive_flight_whose_errors_are_shared(steps in steps()) {
+    fn polls_match_a_naive_flight_with_shared_errors(steps in steps()) {
         run(&layer().share_errors(), true, &steps);
     }
 }

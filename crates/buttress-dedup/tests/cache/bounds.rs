@@ -16,7 +16,7 @@ use tower::{Layer, ServiceExt, service_fn};
 use crate::support::{Fault, Source, exactly, get, ms, s};
 
 #[tokio::test(start_paused = true)]
-async fn of_no_entries_or_no_bytes_nothing_is_kept() {
+async fn cache_of_zero_entries_or_bytes_stores_nothing() {
     let keeps = [
         exactly(s(10)).max_entries(0),
         exactly(s(10)).max_bytes(0),
@@ -34,7 +34,7 @@ async fn of_no_entries_or_no_bytes_nothing_is_kept() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn so_many_are_kept_as_there_may_be_and_never_more() {
+async fn cache_fills_up_to_its_entry_limit_and_never_exceeds_it() {
     for max in [1, 2, 3, 7, 31, 32, 100, 1_000] {
         let source = Source::at_once();
         let layer = DedupLayer::new().cache(exactly(s(10)).max_entries(max));
@@ -55,7 +55,7 @@ async fn so_many_are_kept_as_there_may_be_and_never_more() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_largest_bounds_are_no_bounds() {
+async fn largest_limits_do_not_limit_the_cache() {
     for (entries, bytes) in [(usize::MAX, usize::MAX), (10, usize::MAX), (usize::MAX, 100_000)] {
         let source = Source::at_once();
         let keep = exactly(s(10)).max_entries(entries).max_bytes(bytes);
@@ -83,7 +83,7 @@ async fn hundreds(handle: impl Fn(&DedupHandle), max_bytes: usize, keys: u32) ->
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_bytes_are_bounded_and_counted() {
+async fn cache_limits_and_counts_its_bytes() {
     for max in [1_000, 1_001, 10_000, 123_456] {
         let within = |handle: &DedupHandle| assert!(handle.cache_bytes() <= max as u64);
         let handle = hundreds(within, max, 2_000).await;
@@ -97,14 +97,14 @@ async fn the_bytes_are_bounded_and_counted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_takes_more_than_a_tenth_of_all_is_not_kept() {
+async fn response_larger_than_a_tenth_of_the_cache_is_not_cached() {
     assert_eq!(hundreds(|_| {}, 999, 1).await.cache_entries(), 0);
     assert_eq!(hundreds(|_| {}, 1_000, 1).await.cache_entries(), 1);
     assert_eq!(hundreds(|_| {}, 99, 1).await.cache_entries(), 0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn answers_without_a_size_are_bounded_in_number() {
+async fn entry_limit_applies_to_responses_without_a_size() {
     let layer = DedupLayer::keyed(|key: &u32| Some(*key)).cache(exactly(s(10)).max_entries(60));
     let service = layer.layer(service_fn(async |_: u32| Ok::<_, Fault>(())));
     for key in 0..2_000 {
@@ -133,7 +133,7 @@ impl KeyOf<u32> for Large {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_keys_take_is_bounded_too() {
+async fn byte_limit_includes_the_keys() {
     let layer = DedupLayer::keyed(Large).cache(exactly(s(10)).max_bytes(20_000));
     let service = layer.layer(service_fn(async |_: u32| Ok::<_, Fault>(())));
     for key in 0..1_000 {
@@ -144,7 +144,7 @@ async fn what_keys_take_is_bounded_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_million_keys_come_and_go_within_bounds_and_leave_nothing() {
+async fn million_keys_stay_within_the_limits_and_leave_no_entry() {
     let layer = DedupLayer::new().cache(exactly(s(10)).max_entries(1_000));
     let handle = layer.handle();
     let service = layer.layer(service_fn(async |key: u32| Ok::<_, Fault>(key)));
@@ -161,7 +161,7 @@ async fn a_million_keys_come_and_go_within_bounds_and_leave_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_over_is_forgotten_though_nobody_asks() {
+async fn expired_entries_are_swept_without_lookups_of_their_keys() {
     struct Counted(Arc<AtomicUsize>);
 
     impl Clone for Counted {
@@ -216,7 +216,7 @@ async fn hot_keys_survive_a_scan() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn hot_keys_that_are_renewed_survive_a_scan() {
+async fn renewed_hot_keys_survive_a_scan() {
     let source = Source::at_once();
     let layer = DedupLayer::new().cache(exactly(s(10)).max_entries(1_000));
     let service = source.under(&layer);
@@ -259,7 +259,7 @@ impl Drop for Forgetful {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_has_to_go_is_dropped_outside_of_the_locks() {
+async fn removed_entries_are_dropped_outside_the_locks() {
     let layer = DedupLayer::keyed(|key: &u32| Some(*key)).cache(exactly(s(10)).max_entries(20));
     let handle = layer.handle();
     let made = handle.clone();
@@ -307,7 +307,7 @@ impl Hash for Curious {
 }
 
 #[tokio::test(start_paused = true)]
-async fn keys_are_dropped_outside_of_the_locks_too() {
+async fn removed_keys_are_dropped_outside_the_locks() {
     let layer = DedupLayer::new().cache(exactly(s(10)).max_entries(20));
     let handle = layer.handle();
     let service = layer.layer(service_fn(|key: Curious| {

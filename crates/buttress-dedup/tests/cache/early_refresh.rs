@@ -5,8 +5,9 @@ use tokio::time::{Instant, advance, sleep};
 
 use crate::support::{Does, Fault, Source, constant, exactly, get, ms, s, settle};
 
+/// Vattani, Chierichetti and Lowenstein, *Optimal Probabilistic Cache Stampede Prevention*.
 #[tokio::test(start_paused = true)]
-async fn ca_04_a_hot_key_is_renewed_before_it_expires_by_about_one_at_a_time_and_nobody_waits() {
+async fn hot_key_is_refreshed_early_by_a_single_call_and_no_reader_waits() {
     let source = Source::new();
     source.takes(ms(100));
     let keep = exactly(s(10)).early_refresh(EarlyRefresh::OPTIMAL).seed(7);
@@ -35,8 +36,9 @@ async fn ca_04_a_hot_key_is_renewed_before_it_expires_by_about_one_at_a_time_and
     assert_eq!(handle.refreshes(), at.len() as u64 - 1);
 }
 
+/// Vattani, Chierichetti and Lowenstein, *Optimal Probabilistic Cache Stampede Prevention*.
 #[tokio::test(start_paused = true)]
-async fn ca_04_a_larger_beta_renews_earlier() {
+async fn larger_beta_refreshes_earlier() {
     let mut calls = Vec::new();
     for beta in [0.0, 1.0, 10.0] {
         let source = Source::new();
@@ -54,7 +56,7 @@ async fn ca_04_a_larger_beta_renews_earlier() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn off_by_default_and_what_is_made_in_no_time_is_not_renewed_before() {
+async fn early_refresh_is_off_by_default_and_for_instant_responses() {
     let source = Source::at_once();
     let eager = exactly(s(10)).early_refresh(EarlyRefresh::new(1e6)).seed(7);
     let layer = DedupLayer::new().cache(eager);
@@ -76,7 +78,7 @@ async fn off_by_default_and_what_is_made_in_no_time_is_not_renewed_before() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_an_early_refresh_that_failed_the_next_waits_too_and_the_answer_stays_fresh() {
+async fn failed_early_refresh_starts_the_backoff_and_the_entry_stays_fresh() {
     let source = Source::new();
     source.takes(s(1));
     let keep = exactly(s(10))
@@ -101,7 +103,7 @@ async fn after_an_early_refresh_that_failed_the_next_waits_too_and_the_answer_st
 }
 
 #[tokio::test(start_paused = true)]
-async fn how_long_it_took_counts_from_the_call_to_the_answer() {
+async fn early_refresh_uses_the_time_from_call_to_response() {
     // Due from the first reader on, if it took 1 s; hardly ever, if it took 1 ms.
     for (took, refreshed) in [(s(1), 1), (ms(1), 0)] {
         let source = Source::new();

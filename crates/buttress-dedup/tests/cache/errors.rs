@@ -15,7 +15,7 @@ use crate::support::{Does, Fault, Source, constant, exactly, get, ms, s, settle}
 const FAILED: Result<u32, Fault> = Err(Fault::Transient);
 
 #[tokio::test(start_paused = true)]
-async fn within_its_window_an_old_answer_stands_for_a_failure() {
+async fn stale_entry_replaces_a_failure_within_its_window() {
     let source = Source::at_once();
     let layer = DedupLayer::new().cache(exactly(s(10)).stale_if_error(s(20)));
     let handle = layer.handle();
@@ -36,7 +36,7 @@ async fn within_its_window_an_old_answer_stands_for_a_failure() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_is_tried_each_time_and_the_first_success_takes_over() {
+async fn stale_if_error_calls_the_service_each_time_until_a_success() {
     let source = Source::at_once();
     let service = source.under(&DedupLayer::new().cache(exactly(s(10)).stale_if_error(s(100))));
     get(&service, 7).await.unwrap();
@@ -50,7 +50,7 @@ async fn it_is_tried_each_time_and_the_first_success_takes_over() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn by_default_a_failure_is_a_failure() {
+async fn expired_entry_does_not_replace_a_failure_by_default() {
     let source = Source::at_once();
     let service = source.under(&DedupLayer::new().cache(exactly(s(10))));
     get(&service, 7).await.unwrap();
@@ -60,7 +60,7 @@ async fn by_default_a_failure_is_a_failure() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_stands_for_no_failure_that_would_come_again() {
+async fn stale_entry_does_not_replace_a_permanent_failure() {
     let source = Source::at_once();
     let classify = |outcome: Result<&u32, &Fault>| match outcome {
         Ok(_) => Verdict::Success,
@@ -78,7 +78,7 @@ async fn it_stands_for_no_failure_that_would_come_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_stands_for_a_response_that_is_a_failure() {
+async fn stale_entry_replaces_a_response_classified_as_failure() {
     let source = Source::at_once();
     let classify = |outcome: Result<&u32, &Fault>| match outcome {
         Ok(1) => Verdict::Success,
@@ -92,7 +92,7 @@ async fn it_stands_for_a_response_that_is_a_failure() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_stands_for_a_panic_which_is_counted_all_the_same() {
+async fn stale_entry_replaces_a_panic_and_the_panic_is_counted() {
     let source = Source::at_once();
     let layer = DedupLayer::new().cache(exactly(s(10)).stale_if_error(s(20)));
     let handle = layer.handle();
@@ -109,7 +109,7 @@ async fn it_stands_for_a_panic_which_is_counted_all_the_same() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_panic_that_is_resumed_hits_one_and_the_others_get_the_old_answer() {
+async fn resumed_panic_reaches_one_caller_and_the_others_get_the_stale_entry() {
     let source = Source::at_once();
     let layer = DedupLayer::new().cache(exactly(s(10)).stale_if_error(s(20))).resume_panics();
     let service = source.under(&layer);
@@ -130,7 +130,7 @@ async fn a_panic_that_is_resumed_hits_one_and_the_others_get_the_old_answer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn everybody_who_waited_gets_it() {
+async fn all_waiters_get_the_stale_entry_in_place_of_a_failure() {
     for does in [Does::Fail(Fault::Transient), Does::Panic] {
         let source = Source::at_once();
         let layer = DedupLayer::new().cache(exactly(s(10)).stale_if_error(s(20)));
@@ -147,7 +147,7 @@ async fn everybody_who_waited_gets_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_window_counts_when_the_failure_comes_not_when_the_call_began() {
+async fn stale_if_error_window_is_checked_when_the_failure_arrives() {
     let source = Source::at_once();
     let service = source.under(&DedupLayer::new().cache(exactly(s(10)).stale_if_error(s(20))));
     get(&service, 7).await.unwrap();
@@ -158,7 +158,7 @@ async fn the_window_counts_when_the_failure_comes_not_when_the_call_began() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_two_windows_begin_at_the_same_time_and_end_each_at_its_own() {
+async fn stale_windows_start_together_and_end_separately() {
     let source = Source::at_once();
     for (while_revalidate, if_error) in [(5, 20), (20, 5)] {
         let keep =
@@ -186,7 +186,7 @@ async fn the_two_windows_begin_at_the_same_time_and_end_each_at_its_own() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_joined_a_refresh_that_fails_gets_the_old_answer_within_the_window() {
+async fn followers_of_a_failed_refresh_get_the_stale_entry_within_the_window() {
     let source = Source::at_once();
     let keep = exactly(s(10)).stale_while_revalidate(s(5)).stale_if_error(s(100));
     let service = source.under(&DedupLayer::new().cache(keep));
@@ -202,7 +202,7 @@ async fn whoever_joined_a_refresh_that_fails_gets_the_old_answer_within_the_wind
 }
 
 #[tokio::test(start_paused = true)]
-async fn ca_10_behind_a_throttle_that_rejects_a_fresh_one_is_served_and_an_old_one_flagged() {
+async fn fresh_and_stale_entries_are_served_while_a_throttle_rejects() {
     let limit = ThrottleLayer::concurrency(1);
     let throttle = limit.handle();
     let layer = DedupLayer::new().cache(exactly(s(10)).stale_if_error(s(20)));
@@ -228,7 +228,7 @@ async fn ca_10_behind_a_throttle_that_rejects_a_fresh_one_is_served_and_an_old_o
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_stands_for_a_deadline_below_that_has_passed() {
+async fn stale_entry_replaces_a_timeout_of_the_inner_service() {
     let source = Source::at_once();
     let source2 = source.clone();
     let layer = DedupLayer::new().cache(exactly(s(10)).stale_if_error(s(20)));
@@ -255,8 +255,9 @@ async fn it_stands_for_a_deadline_below_that_has_passed() {
     assert_eq!(Rejection::find(&error).unwrap().reason(), Reason::DeadlineExceeded);
 }
 
+/// moka, `value_initializer.rs`.
 #[tokio::test(start_paused = true)]
-async fn ca_07_when_a_loader_goes_another_who_waits_loads() {
+async fn waiter_completes_the_flight_when_the_leader_leaves() {
     let source = Source::new();
     let layer = DedupLayer::new().cache(exactly(s(10)));
     let service = source.under(&layer);
@@ -267,8 +268,9 @@ async fn ca_07_when_a_loader_goes_another_who_waits_loads() {
     assert_eq!((get(&service, 7).await, source.calls()), (Ok(1), 1), "and it is kept");
 }
 
+/// moka, `value_initializer.rs`.
 #[tokio::test(start_paused = true)]
-async fn ca_07_when_all_loaders_go_nothing_is_computing_for_ever() {
+async fn abandoned_flights_leave_no_state_behind() {
     let source = Source::new();
     let layer = DedupLayer::new().cache(exactly(s(10)));
     let service = source.under(&layer);
@@ -282,8 +284,9 @@ async fn ca_07_when_all_loaders_go_nothing_is_computing_for_ever() {
     assert_eq!(get(&service, 7).await, Ok(301));
 }
 
+/// moka, `value_initializer.rs`.
 #[tokio::test(start_paused = true)]
-async fn ca_07_when_a_loader_panics_nobody_hangs_and_the_next_loads() {
+async fn panic_rejects_all_waiters_and_the_next_call_succeeds() {
     let source = Source::new();
     source.does(Does::Panic);
     let service = source.under(&DedupLayer::new().cache(exactly(s(10))));
@@ -308,7 +311,7 @@ impl Clone for Fragile {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_whose_clone_panics_when_it_is_to_be_kept_is_given_out_and_not_kept() {
+async fn response_is_returned_and_not_cached_when_its_clone_panics() {
     let layer = DedupLayer::new().cache(exactly(s(10)));
     let handle = layer.handle();
     let clones = std::sync::Arc::default();

@@ -106,7 +106,7 @@ proptest! {
     #![proptest_config(Config { cases: 500, failure_persistence: None, ..Config::default() })]
 
     #[test]
-    fn whatever_is_asked_for_a_call_comes_to_an_end_and_the_bounds_hold(
+    fn calls_end_and_limits_hold_with_any_options(
         keep in keeps(),
         (entries, bytes) in (sizes(), sizes()),
         steps in prop::collection::vec(steps(), 0..60),

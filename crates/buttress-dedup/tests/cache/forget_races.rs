@@ -121,19 +121,19 @@ fn hammer(keep: Cache, failing: u32, times: u32) -> DedupHandle {
 }
 
 #[test]
-fn whoever_begins_after_a_key_was_forgotten_sees_nothing_older() {
+fn calls_after_an_invalidation_see_no_older_value() {
     let handle = hammer(Cache::new(s(1_000)), u32::MAX, 100_000);
     assert!(handle.cache_hits() > 0 && handle.leaders() > 0);
 }
 
 #[test]
-fn nor_in_place_of_a_failure() {
+fn calls_after_an_invalidation_see_no_older_value_in_place_of_a_failure() {
     let handle = hammer(Cache::new(Duration::ZERO).stale_if_error(s(1_000)), 4, 20_000);
     assert!(handle.stale_hits() > 0, "some are spared");
 }
 
 #[test]
-fn nor_while_it_is_being_refreshed() {
+fn calls_after_an_invalidation_see_no_older_value_during_a_refresh() {
     let keep = Cache::new(Duration::ZERO).stale_while_revalidate(s(1_000)).stale_if_error(s(1_000));
     let keep = keep.refresh_backoff(buttress_dedup::Backoff::none());
     let handle = hammer(keep, 4, 20_000);
@@ -141,7 +141,7 @@ fn nor_while_it_is_being_refreshed() {
 }
 
 #[test]
-fn however_many_ask_at_once_what_is_kept_was_loaded_once() {
+fn concurrent_threads_load_each_entry_once() {
     let layer = DedupLayer::new().cache(Cache::new(s(1_000)).max_entries(100_000));
     let loads = Arc::new(AtomicU32::new(0));
     let counted = Arc::clone(&loads);

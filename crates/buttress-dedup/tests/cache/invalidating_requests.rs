@@ -37,7 +37,7 @@ fn under(source: &Source, keep: Cache) -> (Bare, buttress_dedup::DedupHandle) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_change_that_succeeds_outdates_what_is_kept_of_its_subject() {
+async fn successful_invalidating_request_outdates_the_entries_of_its_resource() {
     let source = Source::at_once();
     let (service, handle) = under(&source, exactly(s(10)));
     for key in [7, 17, 8] {
@@ -50,7 +50,7 @@ async fn a_change_that_succeeds_outdates_what_is_kept_of_its_subject() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_change_that_fails_outdates_nothing() {
+async fn failed_invalidating_request_outdates_nothing() {
     let source = Source::at_once();
     let (service, _) = under(&source, exactly(s(10)));
     get(&service, 7).await.unwrap();
@@ -60,7 +60,7 @@ async fn a_change_that_fails_outdates_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_load_that_began_before_a_change_is_not_kept() {
+async fn response_of_a_call_before_an_invalidating_request_is_not_cached() {
     let source = Source::new();
     let (service, handle) = under(&source, exactly(s(10)));
     let mut load = task::spawn(get(&service, 7));
@@ -72,7 +72,7 @@ async fn a_load_that_began_before_a_change_is_not_kept() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_outdated_stands_for_no_failure() {
+async fn outdated_entry_does_not_replace_a_failure() {
     let source = Source::at_once();
     let (service, _) = under(&source, exactly(s(10)).stale_if_error(s(100)));
     get(&service, 7).await.unwrap();

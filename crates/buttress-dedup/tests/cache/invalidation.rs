@@ -13,7 +13,7 @@ use tower::{Layer, Service, ServiceExt};
 use crate::support::{Bare, Does, Fault, Source, constant, exactly, get, ms, s, settle};
 
 #[tokio::test(start_paused = true)]
-async fn what_is_forgotten_is_fetched_again() {
+async fn invalidated_key_is_loaded_again() {
     let source = Source::at_once();
     let layer = DedupLayer::new().cache(exactly(s(10)));
     let handle = layer.handle();
@@ -25,7 +25,7 @@ async fn what_is_forgotten_is_fetched_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn all_of_it_is_forgotten_at_once() {
+async fn invalidate_all_removes_every_entry() {
     let source = Source::at_once();
     let layer = DedupLayer::new().cache(exactly(s(10)));
     let handle = layer.handle();
@@ -40,7 +40,7 @@ async fn all_of_it_is_forgotten_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn to_forget_a_key_that_is_not_there_is_nothing() {
+async fn invalidate_of_a_missing_key_changes_nothing() {
     let source = Source::at_once();
     let layer = DedupLayer::new().cache(exactly(s(10)));
     let handle = layer.handle();
@@ -54,7 +54,7 @@ async fn to_forget_a_key_that_is_not_there_is_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn ca_06_what_a_load_in_flight_brings_goes_to_who_waits_and_is_not_kept() {
+async fn invalidated_flight_answers_its_waiters_and_is_not_cached() {
     let source = Source::new();
     let layer = DedupLayer::new().cache(exactly(s(10)));
     let handle = layer.handle();
@@ -86,7 +86,7 @@ async fn ca_06_what_a_load_in_flight_brings_goes_to_who_waits_and_is_not_kept() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn ca_06_a_load_that_ends_after_the_next_one_does_not_take_its_place() {
+async fn invalidated_flight_that_ends_late_does_not_replace_the_newer_entry() {
     let source = Source::new();
     source.takes(s(5));
     let layer = DedupLayer::new().cache(exactly(s(100)));
@@ -102,7 +102,7 @@ async fn ca_06_a_load_that_ends_after_the_next_one_does_not_take_its_place() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_has_landed_is_forgotten_before_anybody_has_seen_it() {
+async fn ended_flight_is_invalidated_before_its_followers_read_it() {
     let source = Source::new();
     let layer = DedupLayer::new().cache(exactly(s(10)));
     let handle = layer.handle();
@@ -120,7 +120,7 @@ async fn what_has_landed_is_forgotten_before_anybody_has_seen_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_refresh_in_flight_brings_is_not_kept_either() {
+async fn invalidated_refresh_is_not_cached() {
     let source = Source::at_once();
     let layer = DedupLayer::new().cache(exactly(s(10)).stale_while_revalidate(s(20)));
     let handle = layer.handle();
@@ -137,7 +137,7 @@ async fn what_a_refresh_in_flight_brings_is_not_kept_either() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refresh_that_fails_does_not_bring_back_what_was_forgotten() {
+async fn failed_refresh_does_not_restore_an_invalidated_entry() {
     for (does, clear) in [
         (Does::Fail(Fault::Transient), false),
         (Does::Panic, false),
@@ -168,7 +168,7 @@ async fn a_refresh_that_fails_does_not_bring_back_what_was_forgotten() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refresh_that_ends_in_vain_does_not_take_the_place_of_a_newer_answer() {
+async fn failed_refresh_does_not_replace_a_newer_entry() {
     let source = Source::at_once();
     let keep = exactly(s(100)).stale_while_revalidate(s(1_000)).refresh_timeout(s(5));
     let layer = DedupLayer::new().cache(keep.refresh_backoff(constant(s(1))));
@@ -187,7 +187,7 @@ async fn a_refresh_that_ends_in_vain_does_not_take_the_place_of_a_newer_answer()
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_forgotten_stands_for_no_failure() {
+async fn invalidated_entry_does_not_replace_a_failure() {
     let source = Source::at_once();
     let layer = DedupLayer::new().cache(exactly(s(10)).stale_if_error(s(1_000)));
     let handle = layer.handle();
@@ -205,7 +205,7 @@ async fn what_is_forgotten_stands_for_no_failure() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_loaded_after_it_was_forgotten_is_kept() {
+async fn response_loaded_after_an_invalidation_is_cached() {
     let source = Source::new();
     let layer = DedupLayer::new().cache(exactly(s(10)));
     let handle = layer.handle();
@@ -276,7 +276,7 @@ const WAYS: [fn(&DedupHandle); 2] =
     [|handle| assert!(handle.invalidate(&7_u32)), DedupHandle::invalidate_all];
 
 #[tokio::test(start_paused = true)]
-async fn what_is_forgotten_between_the_look_and_the_start_stands_for_no_failure() {
+async fn entry_invalidated_between_lookup_and_start_does_not_replace_a_failure() {
     for forget in WAYS {
         let source = Source::at_once();
         let keep = exactly(s(10)).stale_if_error(s(1_000));
@@ -287,7 +287,7 @@ async fn what_is_forgotten_between_the_look_and_the_start_stands_for_no_failure(
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_forgotten_between_the_look_and_the_start_is_not_refreshed() {
+async fn entry_invalidated_between_lookup_and_start_is_not_refreshed() {
     for forget in WAYS {
         let source = Source::at_once();
         let keep = exactly(s(10)).stale_while_revalidate(s(1_000)).stale_if_error(s(1_000));

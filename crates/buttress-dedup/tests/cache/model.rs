@@ -287,7 +287,7 @@ proptest! {
     #![proptest_config(Config { cases: 1_000, failure_persistence: None, ..Config::default() })]
 
     #[test]
-    fn values_and_loads_are_those_of_a_naive_map(
+    fn cache_matches_a_naive_map_in_values_and_loads(
         steps in prop::collection::vec(steps(), 0..80),
         while_revalidate in prop_oneof![Just(0_u64), Just(50), Just(150)],
         if_error in prop_oneof![Just(0_u64), Just(100), Just(300)],

@@ -17,8 +17,9 @@ fn classify(outcome: Result<&u32, &Fault>) -> Verdict {
     }
 }
 
+/// RFC 2308, negative caching.
 #[tokio::test(start_paused = true)]
-async fn ca_03_not_found_is_kept_for_its_own_ttl() {
+async fn permanent_failure_is_cached_for_the_negative_ttl() {
     let source = Source::at_once();
     source.does(Does::Fail(Fault::NotFound));
     let keep = exactly(s(10)).negative_ttl(s(2)).classify(classify);
@@ -36,8 +37,9 @@ async fn ca_03_not_found_is_kept_for_its_own_ttl() {
     assert_eq!(get(&service, 7).await, Ok(2));
 }
 
+/// RFC 2308, negative caching.
 #[tokio::test(start_paused = true)]
-async fn ca_03_a_response_that_says_not_found_is_too() {
+async fn response_classified_as_permanent_failure_is_cached_for_the_negative_ttl() {
     let source = Source::at_once();
     // The first answer is 1.
     let classify = |outcome: Result<&u32, &Fault>| match outcome {
@@ -57,7 +59,7 @@ async fn ca_03_a_response_that_says_not_found_is_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn everybody_who_waits_gets_the_one_that_is_kept() {
+async fn all_waiters_get_the_permanent_failure_that_is_cached() {
     let source = Source::new();
     source.does(Does::Fail(Fault::NotFound));
     let keep = exactly(s(10)).negative_ttl(s(2)).classify(classify);
@@ -68,7 +70,7 @@ async fn everybody_who_waits_gets_the_one_that_is_kept() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn by_default_no_failure_is_kept() {
+async fn permanent_failure_is_not_cached_by_default() {
     let source = Source::at_once();
     source.does(Does::Fail(Fault::NotFound));
     let keep = exactly(s(10)).classify(classify);
@@ -79,7 +81,7 @@ async fn by_default_no_failure_is_kept() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn ca_03_no_other_failure_is_ever_kept() {
+async fn other_failures_are_never_cached() {
     let rejected = Verdict::rejected("throttle", Reason::Overloaded, None);
     let verdicts = [
         Verdict::Transient,
@@ -107,7 +109,7 @@ async fn ca_03_no_other_failure_is_ever_kept() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rejection_of_a_layer_below_is_not_kept_by_the_mode_itself() {
+async fn rejection_by_a_layer_below_is_not_cached_by_default_classification() {
     let mut calls = 0;
     let rejects = service_fn(move |_: u32| {
         calls += 1;
@@ -125,7 +127,7 @@ async fn a_rejection_of_a_layer_below_is_not_kept_by_the_mode_itself() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_error_that_cannot_be_shared_is_not_kept() {
+async fn unshared_error_is_not_cached() {
     let source = Source::at_once();
     source.does(Does::Fail(Fault::NotFound));
     let keep = || exactly(s(10)).negative_ttl(s(10)).classify(classify);
@@ -145,7 +147,7 @@ async fn an_error_that_cannot_be_shared_is_not_kept() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_kept_error_that_cannot_be_shared_any_more_is_fetched_again() {
+async fn cached_error_is_loaded_again_when_it_can_no_longer_be_shared() {
     let source = Source::at_once();
     source.does(Does::Fail(Fault::NotFound));
     let copies = std::sync::Arc::new(std::sync::atomic::AtomicU32::new(2));
@@ -163,7 +165,7 @@ async fn a_kept_error_that_cannot_be_shared_any_more_is_fetched_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failure_has_no_time_after_its_time() {
+async fn cached_failure_is_never_served_stale() {
     let source = Source::at_once();
     source.does(Does::Fail(Fault::NotFound));
     let keep =

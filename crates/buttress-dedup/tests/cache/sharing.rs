@@ -17,7 +17,7 @@ use tower::{Layer, Service, ServiceExt, service_fn};
 use crate::support::{Fault, Source, exactly, get, s};
 
 #[tokio::test(start_paused = true)]
-async fn clones_of_a_layer_and_all_its_services_share_what_is_kept() {
+async fn clones_and_services_of_a_layer_share_a_cache() {
     let source = Source::at_once();
     let layer = DedupLayer::new().cache(exactly(s(10)));
     let services = [source.under(&layer), source.under(&layer), source.under(&layer.clone())];
@@ -28,7 +28,7 @@ async fn clones_of_a_layer_and_all_its_services_share_what_is_kept() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn per_service_each_service_keeps_its_own_and_its_clones_share_it() {
+async fn per_service_cache_is_shared_by_the_clones_of_a_service() {
     let source = Source::at_once();
     let layer = DedupLayer::new().cache(exactly(s(10))).per_service();
     let (one, other) = (source.under(&layer), source.under(&layer));
@@ -37,7 +37,7 @@ async fn per_service_each_service_keeps_its_own_and_its_clones_share_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_layer_keeps_already_stays_with_the_clones_made_before() {
+async fn cache_option_leaves_existing_entries_with_earlier_clones() {
     let source = Source::at_once();
     let before = DedupLayer::new().cache(exactly(s(10)));
     let service = source.under(&before);
@@ -50,7 +50,7 @@ async fn what_a_layer_keeps_already_stays_with_the_clones_made_before() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_without_a_key_is_not_kept() {
+async fn response_without_a_key_is_not_cached() {
     let source = Source::at_once();
     let layer = DedupLayer::keyed(|key: &u32| (*key > 0).then_some(*key)).cache(exactly(s(10)));
     let service = source.under(&layer);
@@ -83,7 +83,7 @@ impl Service<u32> for ReadyOnce {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hit_neither_waits_for_the_inner_service_nor_asks_it() {
+async fn hit_does_not_poll_the_inner_readiness() {
     let inner = ReadyOnce::default();
     let asked = Arc::clone(&inner.asked);
     let layer = DedupLayer::new().cache(exactly(s(10)));
@@ -99,7 +99,7 @@ async fn a_hit_neither_waits_for_the_inner_service_nor_asks_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hit_is_had_by_those_whose_time_is_over() {
+async fn hit_is_returned_after_the_callers_deadline() {
     let source = Source::at_once();
     let service = source.under(&DedupLayer::new().cache(exactly(s(10))));
     get(&service, 7).await.unwrap();
@@ -108,7 +108,7 @@ async fn a_hit_is_had_by_those_whose_time_is_over() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hit_is_told_and_so_is_a_refresh() {
+async fn hits_and_refreshes_emit_events() {
     let source = Source::new();
     let layer =
         DedupLayer::new().cache(exactly(s(10)).stale_while_revalidate(s(10))).named("users");
@@ -127,7 +127,7 @@ async fn a_hit_is_told_and_so_is_a_refresh() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn responses_of_two_types_lie_side_by_side() {
+async fn responses_of_two_types_share_a_layers_cache() {
     let layer = DedupLayer::keyed(|key: &u32| Some(*key)).cache(exactly(s(10)));
     let numbers = layer.layer(service_fn(async |key: u32| Ok::<_, Fault>(key)));
     let words = layer.layer(service_fn(async |key: u32| Ok::<_, Fault>(key.to_string())));
@@ -142,7 +142,7 @@ async fn responses_of_two_types_lie_side_by_side() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_classification_of_the_request_is_the_users_too() {
+async fn custom_classification_reads_the_request() {
     /// Only what is asked for by an even number is a success.
     #[derive(Clone)]
     struct Even;

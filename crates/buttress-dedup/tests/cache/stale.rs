@@ -10,8 +10,9 @@ use tower::ServiceExt;
 
 use crate::support::{Does, Fault, Source, constant, exactly, get, let_down, ms, s, settle};
 
+/// RFC 5861.
 #[tokio::test(start_paused = true)]
-async fn ca_01_stale_at_once_one_refresh_for_a_hundred_readers_and_past_the_window_a_load() {
+async fn hundred_readers_of_a_stale_entry_start_one_refresh_and_do_not_wait() {
     let source = Source::at_once();
     let layer = DedupLayer::new().cache(exactly(s(10)).stale_while_revalidate(s(20)));
     let handle = layer.handle();
@@ -39,7 +40,7 @@ async fn ca_01_stale_at_once_one_refresh_for_a_hundred_readers_and_past_the_wind
 }
 
 #[tokio::test(start_paused = true)]
-async fn while_one_refresh_is_in_flight_there_is_no_second() {
+async fn refresh_in_flight_prevents_a_second_one() {
     let source = Source::at_once();
     let layer = DedupLayer::new().cache(exactly(s(10)).stale_while_revalidate(s(20)));
     let handle = layer.handle();
@@ -58,7 +59,7 @@ async fn while_one_refresh_is_in_flight_there_is_no_second() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refresh_goes_on_when_the_reader_who_found_it_due_has_gone() {
+async fn refresh_continues_when_its_reader_leaves() {
     let source = Source::at_once();
     let service =
         source.under(&DedupLayer::new().cache(exactly(s(10)).stale_while_revalidate(s(20))));
@@ -72,7 +73,7 @@ async fn a_refresh_goes_on_when_the_reader_who_found_it_due_has_gone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refresh_has_its_own_deadline_and_criticality_and_is_a_first_attempt() {
+async fn refresh_has_its_own_deadline_and_criticality_and_is_a_first_attempt() {
     let source = Source::at_once();
     let keep = exactly(s(10)).stale_while_revalidate(s(60)).refresh_timeout(s(3));
     let service = source.under(&DedupLayer::new().cache(keep));
@@ -96,7 +97,7 @@ async fn a_refresh_has_its_own_deadline_and_criticality_and_is_a_first_attempt()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refresh_takes_thirty_seconds_at_most_by_default() {
+async fn refresh_timeout_is_thirty_seconds_by_default() {
     let source = Source::at_once();
     let service =
         source.under(&DedupLayer::new().cache(exactly(s(10)).stale_while_revalidate(s(60))));
@@ -109,7 +110,7 @@ async fn a_refresh_takes_thirty_seconds_at_most_by_default() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refresh_that_hangs_is_dropped_at_its_timeout_and_the_next_waits() {
+async fn hanging_refresh_is_dropped_at_its_timeout_and_starts_the_backoff() {
     let source = Source::at_once();
     let keep = exactly(s(10))
         .stale_while_revalidate(s(100))
@@ -158,7 +159,7 @@ async fn refreshes(
 }
 
 #[tokio::test(start_paused = true)]
-async fn ca_05_after_a_refresh_that_failed_the_next_waits_one_second_then_two_then_four() {
+async fn failed_refreshes_back_off_by_one_two_and_four_seconds() {
     for does in [Does::Fail(Fault::Transient), Does::Panic, Does::Fail(Fault::NotFound)] {
         let source = Source::at_once();
         let layer = DedupLayer::new().cache(exactly(s(10)).stale_while_revalidate(s(20)));
@@ -184,7 +185,7 @@ async fn ca_05_after_a_refresh_that_failed_the_next_waits_one_second_then_two_th
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_a_refresh_that_succeeded_the_wait_is_the_first_again() {
+async fn successful_refresh_resets_the_backoff() {
     let source = Source::at_once();
     let keep = exactly(s(10)).stale_while_revalidate(s(100)).refresh_timeout(s(1));
     let service = source.under(&DedupLayer::new().cache(keep));
@@ -211,7 +212,7 @@ async fn after_a_refresh_that_succeeded_the_wait_is_the_first_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refresh_that_brings_nothing_to_keep_has_failed_too() {
+async fn refresh_without_a_cacheable_response_starts_the_backoff() {
     let source = Source::at_once();
     // All but the first are "not found".
     let classify = |outcome: Result<&u32, &Fault>| match outcome {
@@ -230,7 +231,7 @@ async fn a_refresh_that_brings_nothing_to_keep_has_failed_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refresh_that_panics_is_told() {
+async fn panicking_refresh_emits_an_event() {
     let source = Source::at_once();
     let layer = DedupLayer::new().cache(exactly(s(10)).stale_while_revalidate(s(20)));
     let service = source.under(&layer);
@@ -245,7 +246,7 @@ async fn a_refresh_that_panics_is_told() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn readers_past_the_window_join_the_refresh_in_flight() {
+async fn readers_after_the_window_join_the_refresh_in_flight() {
     let source = Source::at_once();
     let layer = DedupLayer::new().cache(exactly(s(10)).stale_while_revalidate(s(5)));
     let handle = layer.handle();
@@ -263,7 +264,7 @@ async fn readers_past_the_window_join_the_refresh_in_flight() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_reader_who_joined_a_refresh_takes_it_past_the_refresh_timeout() {
+async fn follower_of_a_refresh_extends_it_past_the_refresh_timeout() {
     let source = Source::at_once();
     let keep = exactly(s(10)).stale_while_revalidate(s(5)).refresh_timeout(s(4));
     let layer = DedupLayer::new().cache(keep);
@@ -280,7 +281,7 @@ async fn a_reader_who_joined_a_refresh_takes_it_past_the_refresh_timeout() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_reader_who_leaves_a_refresh_does_not_end_it() {
+async fn follower_that_leaves_a_refresh_does_not_end_it() {
     let source = Source::at_once();
     let service =
         source.under(&DedupLayer::new().cache(exactly(s(10)).stale_while_revalidate(s(5))));
@@ -295,7 +296,7 @@ async fn a_reader_who_leaves_a_refresh_does_not_end_it() {
 }
 
 #[test]
-fn without_a_runtime_what_is_stale_is_given_out_and_not_refreshed() {
+fn stale_entry_is_served_without_refresh_when_there_is_no_runtime() {
     let source = Source::at_once();
     let layer = DedupLayer::new().cache(exactly(s(0)).stale_while_revalidate(s(1_000)));
     let handle = layer.handle();
@@ -316,7 +317,7 @@ fn without_a_runtime_what_is_stale_is_given_out_and_not_refreshed() {
 }
 
 #[test]
-fn a_runtime_that_ends_takes_its_refreshes_with_it_and_the_next_does_it() {
+fn refreshes_end_with_their_runtime_and_start_again_on_the_next() {
     let source = Source::at_once();
     let keep = exactly(s(0)).stale_while_revalidate(s(1_000)).refresh_backoff(constant(s(0)));
     let layer = DedupLayer::new().cache(keep);
@@ -342,7 +343,7 @@ fn a_runtime_that_ends_takes_its_refreshes_with_it_and_the_next_does_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_window_no_refresh() {
+async fn entries_are_not_refreshed_without_a_stale_window() {
     let source = Source::at_once();
     let layer = DedupLayer::new().cache(Cache::new(s(10)));
     let service = source.under(&layer);
@@ -356,7 +357,7 @@ async fn no_window_no_refresh() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_key_is_refreshed_for_itself() {
+async fn each_key_has_its_own_refresh() {
     let source = Source::at_once();
     let layer = DedupLayer::new().cache(exactly(s(10)).stale_while_revalidate(s(10)));
     let service = source.under(&layer);
@@ -373,7 +374,7 @@ async fn each_key_is_refreshed_for_itself() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refresh_that_hangs_lets_down_the_callers_of_one_patience_and_no_others() {
+async fn hanging_refresh_times_out_only_the_callers_of_one_timeout() {
     let source = Source::at_once();
     let keep = exactly(s(1)).stale_while_revalidate(s(1)).refresh_timeout(s(30));
     let layer = DedupLayer::new().cache(keep);

@@ -187,7 +187,7 @@ fn fresh(time: Duration) -> Lifetime {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hundred_callers_are_one_look_and_a_miss_there_is_one_call() {
+async fn hundred_callers_share_one_store_fetch_and_one_call_on_a_miss() {
     let (remote, source) = (Remote::default(), Source::new());
     let layer = DedupLayer::new().cache(remote.keep());
     let handle = layer.handle();
@@ -202,7 +202,7 @@ async fn a_hundred_callers_are_one_look_and_a_miss_there_is_one_call() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hit_there_spares_the_call_and_is_a_hit_of_everybody() {
+async fn store_hit_answers_all_callers_without_a_call() {
     let (remote, source) = (Remote::default(), Source::new());
     remote.seed(7, Ok(42), fresh(s(5)));
     let layer = DedupLayer::new().cache(remote.keep());
@@ -222,7 +222,7 @@ async fn a_hit_there_spares_the_call_and_is_a_hit_of_everybody() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_one_layer_put_there_another_finds_for_what_is_left_of_its_time() {
+async fn stored_entry_serves_another_layer_for_its_remaining_lifetime() {
     let (remote, one, other) = (Remote::default(), Source::new(), Source::new());
     let there = one.under(&DedupLayer::new().cache(remote.keep()));
     let here = other.under(&DedupLayer::new().cache(remote.keep()));
@@ -251,7 +251,7 @@ impl KeyOf<u32> for NoOlder {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_there_answers_nobody_who_wants_a_newer_one() {
+async fn stored_entry_does_not_answer_requests_for_a_newer_one() {
     let (remote, source) = (Remote::default(), Source::new());
     remote.seed(7, Ok(42), counts!(Lifetime { age: s(60), ..fresh(s(100)) }));
     let layer = DedupLayer::keyed(NoOlder).cache(remote.keep());
@@ -269,7 +269,7 @@ async fn what_is_there_answers_nobody_who_wants_a_newer_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_is_stale_on_arrival_does_not_do() {
+async fn entry_that_is_stale_on_arrival_is_not_served() {
     let (remote, source) = (Remote::default(), Source::new());
     let old = counts!(Lifetime {
         stale_if_error: s(100),
@@ -282,7 +282,7 @@ async fn one_that_is_stale_on_arrival_does_not_do() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_a_change_made_here_what_is_there_of_its_subject_does_not_do() {
+async fn stored_entries_of_a_changed_resource_are_not_served() {
     for is_near in [false, true] {
         let (remote, source) = (Remote::default(), Source::at_once());
         remote.with(|inside| inside.is_near = is_near);
@@ -296,7 +296,7 @@ async fn after_a_change_made_here_what_is_there_of_its_subject_does_not_do() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_was_forgotten_on_its_way_is_refused() {
+async fn entry_invalidated_during_its_fetch_is_not_served() {
     for clear in [false, true] {
         let (remote, source) = (Remote::default(), Source::new());
         let layer = DedupLayer::new().cache(remote.keep());
@@ -321,7 +321,7 @@ async fn one_that_was_forgotten_on_its_way_is_refused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_forgotten_is_removed_there_and_a_load_in_flight_is_not_put() {
+async fn invalidate_removes_the_stored_entry_and_flights_are_not_stored() {
     let (remote, source) = (Remote::default(), Source::new());
     let layer = DedupLayer::new().cache(remote.keep());
     let handle = layer.handle();
@@ -340,7 +340,7 @@ async fn what_is_forgotten_is_removed_there_and_a_load_in_flight_is_not_put() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_forgotten_while_it_is_being_put_is_removed_again() {
+async fn entry_invalidated_during_its_insert_is_removed_again() {
     let (remote, source) = (Remote::default(), Source::new());
     let layer = DedupLayer::new().cache(remote.keep());
     let service = source.under(&layer);
@@ -352,7 +352,7 @@ async fn what_is_forgotten_while_it_is_being_put_is_removed_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_look_that_hangs_is_dropped_with_its_callers() {
+async fn hanging_store_fetch_is_dropped_with_its_callers() {
     let (remote, source) = (Remote::default(), Source::new());
     let layer = DedupLayer::new().cache(remote.keep());
     let service = source.under(&layer);
@@ -364,7 +364,7 @@ async fn a_look_that_hangs_is_dropped_with_its_callers() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_look_that_panics_is_a_panic_of_the_flight() {
+async fn panicking_store_fetch_rejects_all_callers() {
     let (remote, source) = (Remote::default(), Source::new());
     let layer = DedupLayer::new().cache(remote.keep());
     let handle = layer.handle();
@@ -379,7 +379,7 @@ async fn a_look_that_panics_is_a_panic_of_the_flight() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_store_that_panics_when_it_is_asked_leaves_nothing_behind() {
+async fn panicking_fetch_call_rejects_its_caller_and_leaves_no_flight() {
     let (remote, source) = (Remote::default(), Source::new());
     let layer = DedupLayer::new().cache(remote.keep());
     let service = source.under(&layer);
@@ -395,7 +395,7 @@ async fn a_store_that_panics_when_it_is_asked_leaves_nothing_behind() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_store_that_panics_when_it_is_asked_for_a_refresh_costs_nobody_the_stale_answer() {
+async fn stale_entry_is_served_when_the_store_panics_during_a_refresh() {
     let (remote, source) = (Remote::default(), Source::new());
     let layer = DedupLayer::new().cache(remote.keep());
     let service = source.under(&layer);
@@ -411,7 +411,7 @@ async fn a_store_that_panics_when_it_is_asked_for_a_refresh_costs_nobody_the_sta
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_store_that_panics_when_it_is_to_keep_costs_nobody_the_answer() {
+async fn callers_get_the_response_when_the_store_panics_in_insert() {
     let (remote, source) = (Remote::default(), Source::new());
     let layer = DedupLayer::new().cache(remote.keep());
     let service = source.under(&layer);
@@ -425,7 +425,7 @@ async fn a_store_that_panics_when_it_is_to_keep_costs_nobody_the_answer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_error_from_there_is_given_out_only_where_errors_are_shared() {
+async fn stored_error_is_served_only_when_errors_are_shared() {
     let (remote, source) = (Remote::default(), Source::new());
     remote.seed(7, Err(Fault::NotFound), fresh(s(100)));
     let sharing = source.under(&DedupLayer::new().cache(remote.keep()).share_errors());
@@ -438,7 +438,7 @@ async fn an_error_from_there_is_given_out_only_where_errors_are_shared() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failure_is_put_there_for_its_own_time() {
+async fn failure_is_stored_with_the_negative_ttl() {
     let (remote, source) = (Remote::default(), Source::new());
     source.does(Does::Fail(Fault::NotFound));
     let classify = |outcome: Result<&u32, &Fault>| match outcome {
@@ -454,7 +454,7 @@ async fn a_failure_is_put_there_for_its_own_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_put_says_how_long_it_took_and_for_how_long_it_is_good() {
+async fn stored_entry_has_its_lifetime_cost_and_weight() {
     let (remote, source) = (Remote::default(), Source::new());
     let keep = remote.keep().stale_while_revalidate(s(20)).stale_if_error(s(30));
     let service = source.under(&DedupLayer::new().cache(keep));
@@ -466,7 +466,7 @@ async fn what_is_put_says_how_long_it_took_and_for_how_long_it_is_good() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_near_store_answers_at_once_and_has_its_stale_ones_refreshed() {
+async fn local_store_answers_at_once_and_its_stale_entries_are_refreshed() {
     let (remote, source) = (Remote::default(), Source::new());
     remote.with(|inside| inside.is_near = true);
     let keep = remote.keep().stale_while_revalidate(s(100));
@@ -485,7 +485,7 @@ async fn a_near_store_answers_at_once_and_has_its_stale_ones_refreshed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_early_refresh_is_not_content_with_what_it_is_to_renew() {
+async fn early_refresh_ignores_the_stored_entry_that_it_renews() {
     let (remote, source) = (Remote::default(), Source::new());
     remote.with(|inside| inside.is_near = true);
     let keep = remote.keep().early_refresh(buttress_dedup::EarlyRefresh::new(1e9));
@@ -498,7 +498,7 @@ async fn an_early_refresh_is_not_content_with_what_it_is_to_renew() {
 }
 
 #[test]
-fn what_is_left_of_a_lifetime_never_overflows() {
+fn remaining_lifetime_never_overflows() {
     let all = counts!(Lifetime {
         fresh: Duration::MAX,
         stale_while_revalidate: Duration::MAX,
@@ -520,7 +520,7 @@ fn what_is_left_of_a_lifetime_never_overflows() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_store_that_hangs_lets_down_the_callers_of_one_patience_and_no_others() {
+async fn hanging_store_times_out_only_the_callers_of_one_timeout() {
     for keep in [ms(1), s(5)] {
         // Of three keys, two have callers still whose patience is not spent at the first second.
         for (keys, expected) in [(1, 10), (3, 12)] {
@@ -534,7 +534,7 @@ async fn a_store_that_hangs_lets_down_the_callers_of_one_patience_and_no_others(
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_store_that_hung_and_answers_again_spares_calls_again() {
+async fn recovered_store_is_preferred_to_calls_again() {
     let (remote, source) = (Remote::default(), Source::new());
     remote.with(|inside| inside.does = Trouble::AnswerHangs);
     let layer = DedupLayer::new().cache(exactly(s(5)).store(remote.clone()));
@@ -553,7 +553,7 @@ async fn a_store_that_hung_and_answers_again_spares_calls_again() {
 }
 
 #[test]
-fn a_store_that_hangs_lets_nobody_down_for_longer_on_a_runtime_without_timers() {
+fn hanging_store_does_not_block_later_calls_without_timers() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let (remote, source) = (Remote::default(), Source::at_once());
     remote.with(|inside| inside.does = Trouble::AnswerNeverComes);

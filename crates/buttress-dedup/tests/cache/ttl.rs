@@ -8,7 +8,7 @@ use tokio::time::advance;
 use crate::support::{Does, Fault, Source, exactly, get, ms, s};
 
 #[tokio::test(start_paused = true)]
-async fn a_success_is_kept_for_its_ttl_and_no_longer() {
+async fn success_is_cached_for_exactly_its_ttl() {
     let source = Source::new();
     let layer = DedupLayer::new().cache(exactly(s(10)));
     let handle = layer.handle();
@@ -27,7 +27,7 @@ async fn a_success_is_kept_for_its_ttl_and_no_longer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_key_has_its_own_answer() {
+async fn each_key_has_its_own_entry() {
     let source = Source::new();
     let service = source.under(&DedupLayer::new().cache(exactly(s(10))));
     assert_eq!((get(&service, 1).await, get(&service, 2).await), (Ok(1), Ok(2)));
@@ -35,7 +35,7 @@ async fn each_key_has_its_own_answer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn ca_09_a_thousand_equal_ttls_expire_over_a_tenth_of_it_on_either_side() {
+async fn thousand_equal_ttls_expire_within_a_tenth_on_either_side() {
     let source = Source::at_once();
     let layer = DedupLayer::new().cache(Cache::new(s(100)).seed(7));
     let handle = layer.handle();
@@ -56,7 +56,7 @@ async fn ca_09_a_thousand_equal_ttls_expire_over_a_tenth_of_it_on_either_side() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn with_full_jitter_a_lifetime_is_anything_up_to_twice_the_ttl() {
+async fn full_jitter_spreads_lifetimes_up_to_twice_the_ttl() {
     let source = Source::at_once();
     let keep = Cache::new(s(100)).jitter(Ratio::percent(100)).seed(7);
     let layer = DedupLayer::new().cache(keep);
@@ -75,7 +75,7 @@ async fn with_full_jitter_a_lifetime_is_anything_up_to_twice_the_ttl() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_jitter_they_expire_together() {
+async fn entries_expire_together_without_jitter() {
     let source = Source::at_once();
     let layer = DedupLayer::new().cache(exactly(s(10)));
     let handle = layer.handle();
@@ -90,7 +90,7 @@ async fn without_jitter_they_expire_together() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_seed_draws_the_same_lifetimes_again() {
+async fn equal_seeds_draw_equal_lifetimes() {
     assert_eq!(lives(Some(7)).await, lives(Some(7)).await);
     assert_ne!(lives(Some(7)).await, lives(Some(8)).await);
     assert_ne!(lives(None).await, lives(None).await);
@@ -118,7 +118,7 @@ async fn lives(seed: Option<u64>) -> Vec<usize> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_ttl_of_nothing_keeps_nothing() {
+async fn zero_ttl_caches_nothing() {
     let source = Source::new();
     let layer = DedupLayer::new().cache(Cache::new(Duration::ZERO));
     let handle = layer.handle();
@@ -129,7 +129,7 @@ async fn a_ttl_of_nothing_keeps_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_longest_ttl_is_one_of_thirty_years() {
+async fn longest_ttl_is_accepted_with_any_jitter() {
     let source = Source::at_once();
     for jitter in [Ratio::ZERO, Ratio::percent(10), Ratio::percent(100), Ratio::MAX] {
         let keep = Cache::new(Duration::MAX).jitter(jitter).seed(9);
@@ -146,7 +146,7 @@ async fn the_longest_ttl_is_one_of_thirty_years() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_says_nothing_of_its_time_is_not_kept_as_told() {
+async fn response_without_a_lifetime_is_not_cached_from_headers() {
     let source = Source::new();
     let keep = Cache::from_headers().stale_while_revalidate(s(10)).stale_if_error(s(10));
     let layer = DedupLayer::new().cache(keep);
@@ -158,7 +158,7 @@ async fn what_says_nothing_of_its_time_is_not_kept_as_told() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_time_runs_from_when_the_answer_was_there() {
+async fn ttl_starts_when_the_response_arrives() {
     let source = Source::new();
     source.takes(s(8));
     let service = source.under(&DedupLayer::new().cache(exactly(s(10))));
@@ -168,7 +168,7 @@ async fn the_time_runs_from_when_the_answer_was_there() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failure_does_not_take_the_place_of_what_is_kept_for_another_key() {
+async fn failure_does_not_replace_the_entry_of_another_key() {
     let source = Source::new();
     let service = source.under(&DedupLayer::new().cache(exactly(s(10))));
     assert_eq!(get(&service, 1).await, Ok(1));

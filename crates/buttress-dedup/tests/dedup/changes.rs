@@ -41,7 +41,7 @@ fn over(upstream: &Upstream) -> (Service, DedupHandle) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_read_after_a_change_joins_no_flight_from_before_it() {
+async fn read_after_a_change_joins_no_earlier_flight() {
     for change in [107, 207] {
         let upstream = taking(ms(50));
         let (service, handle) = over(&upstream);
@@ -66,7 +66,7 @@ async fn a_read_after_a_change_joins_no_flight_from_before_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn so_it_is_for_the_second_change_and_for_every_key_of_the_subject() {
+async fn each_change_ends_joining_for_every_key_of_its_resource() {
     let upstream = taking(ms(50));
     let (service, handle) = over(&upstream);
     for round in 0..3 {
@@ -85,7 +85,7 @@ async fn so_it_is_for_the_second_change_and_for_every_key_of_the_subject() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_change_that_fails_ends_nothing() {
+async fn failed_change_leaves_flights_open() {
     for change in [107, 207] {
         let upstream =
             upstream(

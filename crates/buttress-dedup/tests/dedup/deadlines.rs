@@ -69,7 +69,7 @@ fn last<T: Clone>(seen: &Mutex<Vec<T>>) -> T {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_flight_has_the_latest_deadline_of_those_who_wait_at_each_poll() {
+async fn flight_has_the_latest_deadline_of_its_waiters_at_each_poll() {
     let (watched, seen) = watched();
     let service = DedupLayer::new().layer(watched);
     let at = |millis| Some(Deadline::after(ms(millis)));
@@ -101,7 +101,7 @@ async fn a_flight_has_the_latest_deadline_of_those_who_wait_at_each_poll() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_flight_is_as_critical_as_the_most_critical_of_those_who_wait() {
+async fn flight_has_the_highest_criticality_of_its_waiters() {
     let (watched, seen) = watched();
     let service = DedupLayer::new().layer(watched);
     let with = |criticality: Criticality| {
@@ -120,7 +120,7 @@ async fn a_flight_is_as_critical_as_the_most_critical_of_those_who_wait() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_flight_is_the_attempt_of_whoever_was_first() {
+async fn flight_has_the_attempt_of_its_first_caller() {
     let (watched, seen) = watched();
     let service = DedupLayer::new().layer(watched);
     let (second, third) = (Attempt::FIRST.next(), Attempt::FIRST.next().next());
@@ -135,7 +135,7 @@ async fn a_flight_is_the_attempt_of_whoever_was_first() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_of_a_flight_is_ambient_outside() {
+async fn flight_leaves_no_ambient_values_outside() {
     let (watched, _) = watched();
     let service = DedupLayer::new().layer(watched);
     let mut patient = waiting(&service, 1);
@@ -161,7 +161,7 @@ fn reason(outcome: io::Result<u32>) -> Reason {
 }
 
 #[tokio::test(start_paused = true)]
-async fn sf11_a_follower_times_out_alone() {
+async fn follower_times_out_alone() {
     let upstream = slow();
     let shared = DedupLayer::new().layer(upstream.clone());
     let impatient = DeadlineLayer::new(ms(20)).layer(shared.clone());
@@ -174,7 +174,7 @@ async fn sf11_a_follower_times_out_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn sf11_a_leader_times_out_alone() {
+async fn leader_times_out_alone() {
     let upstream = slow();
     let shared = DedupLayer::new().layer(upstream.clone());
     let impatient = DeadlineLayer::new(ms(20)).layer(shared.clone());
@@ -197,7 +197,7 @@ fn cut_inside(upstream: &Scripted<u32, u32, io::Error>) -> BoxCloneService<u32, 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_leaders_deadline_that_went_inside_is_the_leaders_alone() {
+async fn leaders_deadline_inside_the_flight_ends_only_the_leader() {
     let upstream = slow();
     let service = cut_inside(&upstream);
     let start = Instant::now();
@@ -210,7 +210,7 @@ async fn a_leaders_deadline_that_went_inside_is_the_leaders_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_leaders_deadline_that_went_inside_is_nobodys_when_the_leader_has_gone() {
+async fn leaders_deadline_inside_the_flight_ends_no_follower_when_the_leader_left() {
     let upstream = slow();
     let service = cut_inside(&upstream);
     let start = Instant::now();
@@ -224,7 +224,7 @@ async fn a_leaders_deadline_that_went_inside_is_nobodys_when_the_leader_has_gone
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_leaders_deadline_that_went_inside_is_not_shared_where_errors_are() {
+async fn leaders_deadline_inside_the_flight_is_not_shared_with_shared_errors() {
     let upstream = slow();
     let again = |error: &io::Error| Some(io::Error::from(error.kind()));
     let layer = DedupLayer::new().share_errors_with(again);
@@ -242,7 +242,7 @@ async fn a_leaders_deadline_that_went_inside_is_not_shared_where_errors_are() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nor_where_the_error_is_the_users_own_and_says_nothing_of_it() {
+async fn leaders_deadline_inside_the_flight_is_not_shared_through_a_custom_error() {
     let upstream = taking(ms(50));
     let layer = DedupLayer::new().share_errors();
     let service = ServiceBuilder::new()
@@ -263,7 +263,7 @@ async fn nor_where_the_error_is_the_users_own_and_says_nothing_of_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nor_where_another_dedup_stands_in_between() {
+async fn leaders_deadline_inside_the_flight_is_not_shared_through_another_dedup() {
     let upstream = taking(ms(50));
     let layer = DedupLayer::new().share_errors();
     let service = ServiceBuilder::new()
@@ -279,7 +279,7 @@ async fn nor_where_another_dedup_stands_in_between() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_attempts_timeout_is_everybodys_whatever_the_error() {
+async fn attempt_timeout_is_shared_by_all_waiters() {
     let upstream = taking(ms(50));
     let layer = DedupLayer::new().share_errors();
     let service = ServiceBuilder::new()
@@ -294,7 +294,7 @@ async fn an_attempts_timeout_is_everybodys_whatever_the_error() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_follower_whose_time_is_up_as_well_makes_no_call_of_its_own() {
+async fn follower_past_its_deadline_makes_no_call_of_its_own() {
     let upstream = slow();
     let service = cut_inside(&upstream);
     let mut leader = tokio_test::task::spawn(under(20, service.clone().oneshot(1)));
@@ -306,7 +306,7 @@ async fn a_follower_whose_time_is_up_as_well_makes_no_call_of_its_own() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_timeout_of_an_attempt_is_an_error_as_any_other() {
+async fn attempt_timeout_is_shared_through_the_users_function() {
     // Shorter than the leader's deadline: it has nothing to do with who leads.
     let upstream = slow();
     let share = |error: &io::Error| Some(io::Error::from(error.kind()));

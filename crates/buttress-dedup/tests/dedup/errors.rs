@@ -16,7 +16,7 @@ use tower::{Layer, ServiceExt};
 use crate::support::{Failure, call, failing, ms, outcome, settle, upstream, waiting};
 
 #[tokio::test(start_paused = true)]
-async fn an_error_is_the_leaders_and_the_others_call_one_after_another() {
+async fn error_goes_to_the_leader_and_followers_call_one_after_another() {
     let (layer, upstream) = (DedupLayer::new(), failing(ms(50)));
     let service = layer.layer(upstream.clone());
     let start = Instant::now();
@@ -36,7 +36,7 @@ async fn an_error_is_the_leaders_and_the_others_call_one_after_another() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_first_call_that_succeeds_after_an_error_serves_all_who_are_left() {
+async fn first_success_after_errors_serves_all_remaining_waiters() {
     let upstream = upstream(ms(50), |n| if n < 3 { Err(Failure::Down(n)) } else { Ok(n) });
     let service = DedupLayer::new().layer(upstream.clone());
     let mut calls: Vec<_> = (0..5).map(|_| Some(waiting(&service, 1))).collect();
@@ -51,7 +51,7 @@ async fn the_first_call_that_succeeds_after_an_error_serves_all_who_are_left() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_goes_again_joins_a_flight_that_has_started_in_the_meantime() {
+async fn restarted_follower_joins_a_flight_started_in_the_meantime() {
     let upstream = upstream(ms(50), |n| if n < 2 { Err(Failure::Down(n)) } else { Ok(n) });
     let service = DedupLayer::new().layer(upstream.clone());
     let (first, second) = (waiting(&service, 1), waiting(&service, 1));
@@ -67,7 +67,7 @@ async fn whoever_goes_again_joins_a_flight_that_has_started_in_the_meantime() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_error_whose_caller_has_gone_is_somebody_elses() {
+async fn error_goes_to_a_follower_when_the_leader_left() {
     let upstream = failing(ms(50));
     let service = DedupLayer::new().layer(upstream.clone());
     let (first, second) = (waiting(&service, 1), waiting(&service, 1));
@@ -79,7 +79,7 @@ async fn an_error_whose_caller_has_gone_is_somebody_elses() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_error_whose_caller_has_gone_is_one_others_and_no_more() {
+async fn error_goes_to_only_one_follower_when_the_leader_left() {
     let upstream = failing(ms(50));
     let service = DedupLayer::new().layer(upstream.clone());
     let first = waiting(&service, 1);
@@ -95,7 +95,7 @@ async fn an_error_whose_caller_has_gone_is_one_others_and_no_more() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_leaders_error_waits_for_the_leader_however_late_it_comes() {
+async fn error_is_held_for_the_leader_until_the_leader_polls() {
     let upstream = upstream(ms(50), |n| if n < 2 { Err(Failure::Down(n)) } else { Ok(n) });
     let service = DedupLayer::new().layer(upstream.clone());
     let (leader, follower) = (waiting(&service, 1), waiting(&service, 1));
@@ -108,7 +108,7 @@ async fn the_leaders_error_waits_for_the_leader_however_late_it_comes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn errors_that_are_shared_are_one_call() {
+async fn shared_error_serves_all_waiters_with_one_call() {
     let upstream = failing(ms(50));
     let service = DedupLayer::new().share_errors().layer(upstream.clone());
     let mut calls = [(); 5].map(|()| Some(waiting(&service, 1)));
@@ -118,7 +118,7 @@ async fn errors_that_are_shared_are_one_call() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_shared_error_is_shared_also_when_its_caller_has_gone() {
+async fn shared_error_serves_all_waiters_when_the_leader_left() {
     let upstream = failing(ms(50));
     let service = DedupLayer::new().share_errors().layer(upstream.clone());
     let first = waiting(&service, 1);
@@ -130,7 +130,7 @@ async fn a_shared_error_is_shared_also_when_its_caller_has_gone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_error_is_shared_where_the_users_function_makes_another_one_of_it() {
+async fn error_is_shared_only_when_the_users_function_returns_a_copy() {
     let upstream = failing(ms(50));
     // The errors of odd calls are told to all, those of even calls to nobody else.
     let share = |error: &Failure| match error {
@@ -154,14 +154,14 @@ async fn an_error_is_shared_where_the_users_function_makes_another_one_of_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_error_of_one_caller_alone_is_handed_on_as_it_is() {
+async fn error_of_a_lone_caller_is_not_copied() {
     let share = |_: &Failure| -> Option<Failure> { unreachable!("nobody else asks") };
     let service = DedupLayer::new().share_errors_with(share).layer(failing(ms(0)));
     assert_eq!(call(&service, 1).await, Err(Failure::Down(1)));
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_the_call_held_is_free_before_its_error_is_looked_at() {
+async fn inner_call_is_dropped_before_its_error_is_shared() {
     let upstream = failing(ms(50));
     let looked = upstream.clone();
     let share = move |error: &Failure| {
@@ -175,7 +175,7 @@ async fn what_the_call_held_is_free_before_its_error_is_looked_at() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_error_is_gone_with_the_last_who_waited_for_it() {
+async fn unshared_error_is_dropped_with_its_last_waiter() {
     let (kept, layer) = (Arc::new(()), DedupLayer::new());
     let error = Arc::clone(&kept);
     let service = layer.layer(failing(ms(50)).map_err(move |_| Held(Arc::clone(&error))));
@@ -190,7 +190,7 @@ async fn an_error_is_gone_with_the_last_who_waited_for_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_error_that_could_be_shared_and_then_could_not_is_gone_with_the_last_who_waited() {
+async fn error_that_can_no_longer_be_shared_is_dropped_with_its_last_waiter() {
     let (kept, shared) = (Arc::new(()), Arc::new(AtomicUsize::new(0)));
     let error = Arc::clone(&kept);
     let share = move |Held(error): &Held| {

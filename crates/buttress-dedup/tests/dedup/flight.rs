@@ -14,8 +14,9 @@ use tower::{Layer, ServiceExt, service_fn, util::BoxCloneService};
 
 use crate::support::{Failure, failing, ms, outcome, settle, taking, waiting};
 
+/// golang.org/x/sync, `singleflight_test.go`.
 #[tokio::test(start_paused = true)]
-async fn sf01_ten_calls_of_one_key_are_one_call_and_all_get_its_answer() {
+async fn ten_calls_of_one_key_share_one_call_and_its_response() {
     let (layer, upstream) = (DedupLayer::new(), taking(ms(50)));
     let service = layer.layer(upstream.clone());
     let start = Instant::now();
@@ -26,7 +27,7 @@ async fn sf01_ten_calls_of_one_key_are_one_call_and_all_get_its_answer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn calls_of_different_keys_are_calls_of_their_own() {
+async fn calls_of_different_keys_are_not_shared() {
     let upstream = taking(ms(50));
     let service = DedupLayer::keyed(|n: &u32| Some(n % 2)).layer(upstream.clone());
     let mut all = join_all((0..6).map(|n| service.clone().oneshot(n))).await;
@@ -36,7 +37,7 @@ async fn calls_of_different_keys_are_calls_of_their_own() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_after_the_answer_is_a_new_one() {
+async fn call_after_the_response_starts_a_new_flight() {
     let upstream = taking(ms(50));
     let service = DedupLayer::new().layer(upstream.clone());
     let (mut first, second) = (waiting(&service, 1), waiting(&service, 1));
@@ -49,8 +50,9 @@ async fn a_call_after_the_answer_is_a_new_one() {
     assert_eq!(outcome(third), Ok(2));
 }
 
+/// golang.org/x/sync, `TestForget`.
 #[tokio::test(start_paused = true)]
-async fn sf03_a_forgotten_flight_does_not_take_its_successor_with_it() {
+async fn invalidated_flight_that_ends_does_not_remove_its_successor() {
     let (layer, upstream) = (DedupLayer::new(), taking(ms(50)));
     let service = layer.layer(upstream.clone());
     let first = waiting(&service, 1);
@@ -68,7 +70,7 @@ async fn sf03_a_forgotten_flight_does_not_take_its_successor_with_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_forgotten_flight_that_is_left_does_not_take_its_successor_with_it() {
+async fn invalidated_flight_that_is_abandoned_does_not_remove_its_successor() {
     let (layer, upstream) = (DedupLayer::new(), taking(ms(50)));
     let service = layer.layer(upstream.clone());
     let first = waiting(&service, 1);
@@ -81,8 +83,9 @@ async fn a_forgotten_flight_that_is_left_does_not_take_its_successor_with_it() {
     assert_eq!((outcome(second), outcome(third)), (Ok(2), Ok(2)));
 }
 
+/// golang.org/x/sync, `TestGoexitDo`; moka, `value_initializer.rs`.
 #[tokio::test(start_paused = true)]
-async fn sf05_when_the_leader_is_aborted_one_of_those_who_wait_takes_over() {
+async fn follower_takes_over_when_the_leader_is_aborted() {
     let upstream = taking(ms(50));
     let service = DedupLayer::new().layer(upstream.clone());
     let leader = tokio::spawn(service.clone().oneshot(1));
@@ -98,8 +101,9 @@ async fn sf05_when_the_leader_is_aborted_one_of_those_who_wait_takes_over() {
     assert_eq!(upstream.calls(), 1);
 }
 
+/// authzed/spicedb#925, buildbuddy#7199.
 #[tokio::test(start_paused = true)]
-async fn sf06_a_follower_gets_the_answer_as_if_its_leader_had_stayed() {
+async fn follower_gets_the_response_on_time_when_the_leader_leaves() {
     let (layer, upstream) = (DedupLayer::new(), taking(ms(50)));
     let service = layer.layer(upstream.clone());
     let (leader, follower) = (waiting(&service, 1), waiting(&service, 1));
@@ -111,8 +115,9 @@ async fn sf06_a_follower_gets_the_answer_as_if_its_leader_had_stayed() {
     assert_eq!(layer.handle().handovers(), 1);
 }
 
+/// tailscale#12003, buildbuddy#7199.
 #[tokio::test(start_paused = true)]
-async fn sf07_when_all_have_left_the_call_is_dropped_at_once() {
+async fn inner_call_is_dropped_when_all_callers_leave() {
     let (layer, upstream) = (DedupLayer::new(), taking(ms(50)));
     let service = layer.layer(upstream.clone());
     let calls = [waiting(&service, 1), waiting(&service, 1), waiting(&service, 1)];
@@ -122,8 +127,9 @@ async fn sf07_when_all_have_left_the_call_is_dropped_at_once() {
     assert_eq!((upstream.live(), layer.handle().in_flight()), (0, 0));
 }
 
+/// tailscale#18919, GetStream/stream-video-android#1764.
 #[tokio::test(start_paused = true)]
-async fn sf08_whoever_comes_when_all_have_left_has_a_call_of_its_own() {
+async fn new_caller_starts_a_flight_after_all_callers_left() {
     let upstream = taking(ms(50));
     let service = DedupLayer::new().layer(upstream.clone());
     drop([waiting(&service, 1), waiting(&service, 1)]);
@@ -143,8 +149,9 @@ impl Drop for Newcomer {
     }
 }
 
+/// tailscale#18919, GetStream/stream-video-android#1764.
 #[tokio::test(start_paused = true)]
-async fn sf08_whoever_comes_while_the_last_one_leaves_has_a_call_of_its_own() {
+async fn new_caller_starts_a_flight_while_the_last_caller_leaves() {
     let layer = DedupLayer::new();
     let coming = Arc::<OnceLock<_>>::default();
     let comes = Arc::clone(&coming);
@@ -180,8 +187,9 @@ async fn sf08_whoever_comes_while_the_last_one_leaves_has_a_call_of_its_own() {
     }
 }
 
+/// janos/singleflight#4.
 #[tokio::test(start_paused = true)]
-async fn sf09_one_of_five_leaves_and_the_others_do_not_notice() {
+async fn leaving_caller_does_not_affect_the_four_others() {
     let upstream = taking(ms(50));
     let service = DedupLayer::new().layer(upstream.clone());
     for leaver in 0..5 {
@@ -198,8 +206,9 @@ async fn sf09_one_of_five_leaves_and_the_others_do_not_notice() {
     }
 }
 
+/// redis/rueidis#1014.
 #[tokio::test(start_paused = true)]
-async fn sf10_whoever_joins_a_call_that_fails_gets_an_error() {
+async fn follower_of_a_failed_call_gets_its_error() {
     let service = DedupLayer::new().share_errors().layer(failing(ms(50)));
     let (first, second) = (waiting(&service, 1), waiting(&service, 1));
     advance(ms(50)).await;
@@ -207,7 +216,7 @@ async fn sf10_whoever_joins_a_call_that_fails_gets_an_error() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_without_a_key_goes_alone() {
+async fn call_without_a_key_bypasses_deduplication() {
     let upstream = taking(ms(50));
     let layer = DedupLayer::keyed(|n: &u32| (*n > 0).then_some(*n));
     let service = layer.layer(upstream.clone());
@@ -219,7 +228,7 @@ async fn a_call_without_a_key_goes_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_is_called_before_the_first_poll_and_nothing_is_left_of_a_call_never_polled() {
+async fn unpolled_call_makes_no_inner_call_and_leaves_no_flight() {
     let (layer, upstream) = (DedupLayer::new(), taking(ms(50)));
     let mut service = layer.layer(upstream.clone());
     let unpolled = tower_service::Service::call(&mut service, 1);
@@ -229,7 +238,7 @@ async fn nothing_is_called_before_the_first_poll_and_nothing_is_left_of_a_call_n
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_hangs_hangs_for_no_other_key() {
+async fn hanging_call_does_not_block_other_keys() {
     let upstream = Script::new().hang().answer(Ok::<u32, Failure>).service();
     let service = DedupLayer::new().layer(upstream.clone());
     let mut hanging = waiting(&service, 1);
@@ -238,7 +247,7 @@ async fn a_call_that_hangs_hangs_for_no_other_key() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_is_gone_with_the_last_who_waited_for_it() {
+async fn response_is_dropped_with_its_last_waiter() {
     let (kept, layer) = (Arc::new(()), DedupLayer::new());
     let answer = Arc::clone(&kept);
     let service = layer.layer(taking(ms(50)).map_response(move |_| Arc::clone(&answer)));

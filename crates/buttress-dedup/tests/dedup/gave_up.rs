@@ -12,7 +12,7 @@ use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
 use crate::support::{Failure, failing, ms, outcome, taking, waiting};
 
 #[tokio::test(start_paused = true)]
-async fn three_attempts_inside_and_three_outside_are_three() {
+async fn three_attempts_inside_and_outside_make_three_calls() {
     let upstream = failing(ms(5));
     let stack = ServiceBuilder::new()
         .layer(RetryLayer::new(3).classify(transient))
@@ -24,7 +24,7 @@ async fn three_attempts_inside_and_three_outside_are_three() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn they_are_three_for_all_who_share_the_error() {
+async fn nested_retries_make_three_calls_for_all_callers_of_a_shared_error() {
     let upstream = failing(ms(5));
     let stack = ServiceBuilder::new()
         .layer(RetryLayer::new(3).classify(transient))
@@ -37,7 +37,7 @@ async fn they_are_three_for_all_who_share_the_error() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn they_are_three_for_each_who_has_an_error_of_its_own() {
+async fn nested_retries_make_three_calls_for_each_unshared_error() {
     let upstream = failing(ms(5));
     let stack = ServiceBuilder::new()
         .layer(RetryLayer::new(3).classify(transient))
@@ -51,7 +51,7 @@ async fn they_are_three_for_each_who_has_an_error_of_its_own() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_mark_is_of_the_outcome_that_is_handed_on_and_not_of_one_before() {
+async fn gave_up_signal_belongs_to_the_returned_outcome() {
     let calls = AtomicUsize::new(0);
     // The first flight gives up, the second fails at once, and a third would succeed.
     let work = service_fn(move |_: u32| {
@@ -80,7 +80,7 @@ async fn the_mark_is_of_the_outcome_that_is_handed_on_and_not_of_one_before() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_mark_of_a_flight_is_not_left_with_whoever_drove_it() {
+async fn gave_up_signal_does_not_stay_with_the_driver() {
     let layer = DedupLayer::new();
     let work = |_: u32| async {
         tokio::time::sleep(ms(50)).await;
@@ -112,7 +112,7 @@ fn number(outcome: &Result<usize, Failure>) -> usize {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_budget_on_both_sides_of_a_flight_counts_each_caller_once() {
+async fn retry_budget_on_both_sides_counts_each_caller_once() {
     let budget = Budget::new(Ratio::percent(100), 0);
     let stack = ServiceBuilder::new()
         .layer(RetryLayer::new(3).budget(budget.clone()).classify(transient))

@@ -12,7 +12,7 @@ fn numbers(handle: &DedupHandle) -> (usize, usize, u64, u64, u64) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_numbers_of_a_flight_from_start_to_end() {
+async fn handle_counts_a_flight_from_start_to_end() {
     let layer = DedupLayer::new();
     let (handle, service) = (layer.handle(), layer.layer(taking(ms(50))));
     assert_eq!(numbers(&handle), (0, 0, 0, 0, 0));
@@ -40,7 +40,7 @@ async fn the_numbers_of_a_flight_from_start_to_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_leader_who_gets_its_answer_hands_nothing_over() {
+async fn answered_leader_makes_no_handover() {
     let layer = DedupLayer::new();
     let (handle, service) = (layer.handle(), layer.layer(taking(ms(50))));
     let mut calls = [(); 3].map(|()| Some(waiting(&service, 1)));
@@ -50,7 +50,7 @@ async fn a_leader_who_gets_its_answer_hands_nothing_over() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_calls_again_after_an_error_leads_or_joins_again() {
+async fn restarted_callers_count_as_leaders_or_followers_again() {
     let layer = DedupLayer::new();
     let (handle, service) = (layer.handle(), layer.layer(failing(ms(50))));
     let mut calls = [(); 3].map(|()| Some(waiting(&service, 1)));
@@ -60,7 +60,7 @@ async fn whoever_calls_again_after_an_error_leads_or_joins_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_flight_that_is_forgotten_still_answers_those_who_wait_and_takes_nobody_more() {
+async fn invalidated_flight_answers_its_waiters_and_takes_no_more() {
     let (layer, upstream) = (DedupLayer::new(), taking(ms(50)));
     let (handle, service) = (layer.handle(), layer.layer(upstream.clone()));
     let (first, second) = (waiting(&service, 1), waiting(&service, 1));
@@ -76,7 +76,7 @@ async fn a_flight_that_is_forgotten_still_answers_those_who_wait_and_takes_nobod
 }
 
 #[tokio::test(start_paused = true)]
-async fn to_clear_is_to_forget_all() {
+async fn invalidate_all_detaches_every_flight() {
     in_one_task(async {
         let (layer, upstream) = (DedupLayer::new(), taking(ms(50)));
         let (handle, service) = (layer.handle(), layer.layer(upstream.clone()));
@@ -95,7 +95,7 @@ async fn to_clear_is_to_forget_all() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_of_another_type_is_none_of_the_layers() {
+async fn invalidate_ignores_keys_of_other_types() {
     let layer = DedupLayer::new();
     let (handle, service) = (layer.handle(), layer.layer(taking(ms(50))));
     assert!(!handle.invalidate(&1_u32), "nobody has called yet, and the layer knows no type");

@@ -21,7 +21,7 @@ use tower_service::Service;
 use crate::support::{Failure, call, ms, outcome, taking, waiting};
 
 #[tokio::test(start_paused = true)]
-async fn ten_calls_over_a_limit_of_one_are_one_call() {
+async fn ten_calls_share_one_permit_of_the_limit_below() {
     let upstream = taking(ms(50));
     let stack = ServiceBuilder::new()
         .layer(DedupLayer::new())
@@ -34,7 +34,7 @@ async fn ten_calls_over_a_limit_of_one_are_one_call() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_joins_does_not_wait_for_a_service_that_is_busy() {
+async fn follower_does_not_wait_for_inner_readiness() {
     let upstream = taking(ms(50));
     let stack = ServiceBuilder::new()
         .layer(DedupLayer::new())
@@ -51,7 +51,7 @@ async fn whoever_joins_does_not_wait_for_a_service_that_is_busy() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_layer_is_ready_though_the_service_is_not() {
+async fn layer_is_ready_when_the_inner_service_is_not() {
     let upstream = Script::new().ok(7).never_ready().service();
     let layer = DedupLayer::new();
     let mut service = layer.layer(upstream.clone());
@@ -69,7 +69,7 @@ async fn the_layer_is_ready_though_the_service_is_not() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_flight_waits_for_a_permit_and_gives_it_back_when_all_have_left() {
+async fn flight_waits_for_a_permit_and_returns_it_when_all_callers_leave() {
     let probe = Probe::new(|n: u32| Ok::<_, Failure>(n)).permits(1);
     let service = DedupLayer::new().layer(probe.clone());
     let held = probe.reserve().unwrap();
@@ -88,7 +88,7 @@ async fn a_flight_waits_for_a_permit_and_gives_it_back_when_all_have_left() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_error_of_readiness_is_an_error_of_the_call() {
+async fn readiness_error_becomes_the_error_of_the_call() {
     let probe = Probe::new(|n: u32| Ok::<_, Failure>(n));
     let broken = AtomicUsize::new(0);
     probe.break_down(move || Failure::Down(broken.fetch_add(1, SeqCst) + 1));
@@ -100,7 +100,7 @@ async fn an_error_of_readiness_is_an_error_of_the_call() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_error_of_readiness_is_shared_as_any_other() {
+async fn readiness_error_becomes_the_error_of_the_call_with_shared_errors() {
     let probe = Probe::new(|n: u32| Ok::<_, Failure>(n));
     probe.break_down(|| Failure::Down(7));
     let held = DedupLayer::new().share_errors().layer(probe.clone());
@@ -132,7 +132,7 @@ impl<S: Service<u32>> Service<u32> for Gate<S> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_service_is_asked_whether_it_is_ready_for_whoever_leads_and_for_nobody_else() {
+async fn inner_readiness_is_polled_only_for_the_leader() {
     let gate = Gate { inner: taking(ms(50)), polled: Arc::default() };
     let service = DedupLayer::new().layer(gate.clone());
     let all = join_all((0..10).map(|_| service.clone().oneshot(7))).await;
@@ -141,7 +141,7 @@ async fn the_service_is_asked_whether_it_is_ready_for_whoever_leads_and_for_nobo
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_the_call_held_is_free_before_its_answer_is_seen() {
+async fn inner_call_is_dropped_before_its_response_is_read() {
     let stack =
         ServiceBuilder::new().layer(DedupLayer::new()).concurrency_limit(1).service(taking(ms(50)));
     let (first, second) = (waiting(&stack, 1), waiting(&stack, 1));
@@ -154,7 +154,7 @@ async fn what_the_call_held_is_free_before_its_answer_is_seen() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_service_whose_error_is_boxed_fits() {
+async fn boxed_errors_are_supported() {
     let work = |n: u32| async move {
         sleep(ms(50)).await;
         Err::<u32, BoxError>(n.to_string().into())

@@ -32,7 +32,7 @@ impl Hash for Tenant {
 }
 
 #[tokio::test(start_paused = true)]
-async fn sf15_a_million_keys_come_and_go_and_nothing_is_left_of_them() {
+async fn million_keys_leave_no_key_behind() {
     let alive = Arc::new(());
     let tenant = Arc::clone(&alive);
     let layer = DedupLayer::keyed(move |n: &u32| Some(Tenant(*n, Arc::clone(&tenant))));
@@ -49,7 +49,7 @@ async fn sf15_a_million_keys_come_and_go_and_nothing_is_left_of_them() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn ten_thousand_keys_at_once_are_found_each_and_gone_at_the_end() {
+async fn ten_thousand_concurrent_keys_are_found_and_leave_nothing() {
     in_one_task(async {
         let (layer, upstream) = (DedupLayer::new(), taking(ms(50)));
         let service = layer.layer(upstream.clone());
@@ -69,7 +69,7 @@ async fn ten_thousand_keys_at_once_are_found_each_and_gone_at_the_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn ten_thousand_callers_of_one_key_are_polled_when_there_is_something_for_them() {
+async fn ten_thousand_callers_are_polled_only_for_progress() {
     let steps = 100;
     let layer = DedupLayer::new();
     let service = layer.layer(service_fn(move |n: u32| async move {
@@ -96,7 +96,7 @@ async fn ten_thousand_callers_of_one_key_are_polled_when_there_is_something_for_
 }
 
 #[tokio::test(start_paused = true)]
-async fn ten_thousand_callers_who_go_one_by_one_leave_the_last_one_served() {
+async fn last_of_ten_thousand_callers_is_served_when_the_others_leave() {
     let (layer, upstream) = (DedupLayer::new(), taking(ms(50)));
     let service = layer.layer(upstream.clone());
     let mut calls: Vec<_> = (0..10_000).map(|_| Some(waiting(&service, 1))).collect();

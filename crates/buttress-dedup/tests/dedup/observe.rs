@@ -99,7 +99,7 @@ async fn observed_panic_is_resumed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn calls_are_counted_once_however_they_go_on() {
+async fn each_call_is_counted_once_despite_restarts() {
     in_one_task(async {
         let layer = DedupLayer::keyed(|n: &u32| (*n > 0).then_some(*n));
         let fails = |number| Err(Failure::Down(number));

@@ -16,7 +16,7 @@ use crate::{
 };
 
 #[tokio::test(start_paused = true)]
-async fn a_panic_of_the_key_function_is_that_callers_rejection() {
+async fn panicking_key_function_rejects_its_caller() {
     let fuse = Fuse::default();
     let burning = fuse.clone();
     let layer = DedupLayer::keyed(move |n: &u32| {
@@ -34,7 +34,7 @@ async fn a_panic_of_the_key_function_is_that_callers_rejection() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_panic_of_the_key_function_goes_on_in_its_caller_if_that_is_wanted() {
+async fn panicking_key_function_resumes_in_its_caller_when_enabled() {
     let fuse = Fuse::of(1);
     let layer = DedupLayer::keyed(move |n: &u32| {
         fuse.burn();
@@ -67,7 +67,7 @@ impl PartialEq for Key {
 impl Eq for Key {}
 
 #[tokio::test(start_paused = true)]
-async fn a_key_that_panics_when_it_is_hashed_or_compared_is_that_callers_rejection() {
+async fn panicking_hash_or_eq_rejects_its_caller() {
     let (hash, eq) = (Fuse::default(), Fuse::default());
     let key = Key(0, hash.clone(), eq.clone());
     let layer = DedupLayer::keyed(move |n: &u32| Some(Key(*n, key.1.clone(), key.2.clone())));
@@ -85,7 +85,7 @@ async fn a_key_that_panics_when_it_is_hashed_or_compared_is_that_callers_rejecti
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_same_holds_where_answers_are_kept() {
+async fn panicking_hash_or_eq_rejects_its_caller_with_a_cache() {
     let (hash, eq) = (Fuse::default(), Fuse::default());
     let key = Key(0, hash.clone(), eq.clone());
     let layer = DedupLayer::keyed(move |n: &u32| Some(Key(*n, key.1.clone(), key.2.clone())))
@@ -136,7 +136,7 @@ fn brittle(fuse: &Fuse) -> BoxCloneService<u32, Brittle, Failure> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_response_that_panics_when_it_is_cloned_is_a_rejection_of_whoever_met_that() {
+async fn panicking_clone_of_a_response_rejects_its_caller() {
     let (layer, fuse) = (DedupLayer::new(), Fuse::default());
     let service = layer.layer(brittle(&fuse));
     let calls = [(); 3].map(|()| waiting(&service, 1));
@@ -149,7 +149,7 @@ async fn a_response_that_panics_when_it_is_cloned_is_a_rejection_of_whoever_met_
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_panic_of_a_response_goes_on_in_whoever_met_it_if_that_is_wanted() {
+async fn panicking_clone_of_a_response_resumes_in_its_caller_when_enabled() {
     let (layer, fuse) = (DedupLayer::new().resume_panics(), Fuse::default());
     let service = layer.layer(brittle(&fuse));
     let [mut first, second] = [(); 2].map(|()| waiting(&service, 1));
@@ -161,7 +161,7 @@ async fn a_panic_of_a_response_goes_on_in_whoever_met_it_if_that_is_wanted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_panic_where_an_error_is_shared_is_everybodys_rejection() {
+async fn panic_while_sharing_an_error_rejects_all_waiters() {
     let fuse = Fuse::of(1);
     let share = move |error: &Failure| {
         fuse.burn();
@@ -179,7 +179,7 @@ async fn a_panic_where_an_error_is_shared_is_everybodys_rejection() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_panic_where_an_error_is_made_for_one_of_many_is_that_ones_rejection() {
+async fn panic_while_copying_a_shared_error_rejects_its_caller() {
     let fuse = Fuse::default();
     let burning = fuse.clone();
     let share = move |error: &Failure| {

@@ -93,7 +93,7 @@ where
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_panic_of_the_service_is_everybodys_rejection_and_the_next_call_a_new_one() {
+async fn panicking_service_rejects_all_waiters_and_the_next_call_succeeds() {
     for place in [Where::Ready, Where::Call, Where::Poll] {
         let layer = DedupLayer::new();
         let service = layer.layer(Fragile(place, Fuse::of(1)));
@@ -105,7 +105,7 @@ async fn a_panic_of_the_service_is_everybodys_rejection_and_the_next_call_a_new_
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_panic_long_after_the_start_wakes_all_who_wait() {
+async fn late_panic_wakes_and_rejects_all_waiters() {
     for place in [Where::LaterPoll, Where::Drop] {
         let layer = DedupLayer::new();
         let service = layer.layer(Fragile(place, Fuse::of(1)));
@@ -118,7 +118,7 @@ async fn a_panic_long_after_the_start_wakes_all_who_wait() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_panic_in_a_flight_whose_leader_has_gone_is_a_rejection_too() {
+async fn panic_rejects_the_follower_when_the_leader_left() {
     let service = DedupLayer::new().layer(Fragile(Where::LaterPoll, Fuse::of(1)));
     let (first, second) = (waiting(&service, 1), waiting(&service, 1));
     drop(first);
@@ -126,7 +126,7 @@ async fn a_panic_in_a_flight_whose_leader_has_gone_is_a_rejection_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_panic_goes_on_in_whoever_met_it_if_that_is_wanted_and_in_nobody_else() {
+async fn panic_resumes_only_in_the_driver_when_enabled() {
     let layer = DedupLayer::new().resume_panics();
     let service = layer.layer(Fragile(Where::LaterPoll, Fuse::of(1)));
     let (mut first, mut second) = (waiting(&service, 1), waiting(&service, 1));
@@ -142,7 +142,7 @@ async fn a_panic_goes_on_in_whoever_met_it_if_that_is_wanted_and_in_nobody_else(
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_panic_of_a_destructor_leaves_no_flight_behind() {
+async fn panicking_destructor_of_the_call_leaves_no_flight() {
     let layer = DedupLayer::new();
     let service = layer.layer(Fragile(Where::Drop, Fuse::of(1)));
     let leaving = waiting(&service, 1);
@@ -170,7 +170,7 @@ impl Service<Debris> for Down {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_panic_of_the_destructor_of_a_request_that_was_never_sent_is_everybodys_rejection() {
+async fn panicking_destructor_of_an_unsent_request_rejects_all_waiters() {
     let layer = DedupLayer::keyed(|_: &Debris| Some(1));
     let mut service = layer.layer(Down);
     let mut calls =
@@ -205,7 +205,7 @@ impl Hash for Brittle {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_panic_of_the_destructor_of_a_key_is_a_rejection_and_the_next_call_a_new_one() {
+async fn panicking_destructor_of_a_key_rejects_all_waiters_and_the_next_call_succeeds() {
     for others in [0, 1] {
         let fuse = Mutex::new(Some(Fuse::of(1)));
         let fuse = Arc::new(fuse);
@@ -225,7 +225,7 @@ async fn a_panic_of_the_destructor_of_a_key_is_a_rejection_and_the_next_call_a_n
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_caller_who_goes_alone_meets_its_panic_itself() {
+async fn panic_reaches_the_caller_that_bypasses_deduplication() {
     let layer = DedupLayer::keyed(|_: &u32| None::<u32>);
     let mut call = call(&layer.layer(Fragile(Where::Call, Fuse::of(1))), 1);
     catch_unwind(AssertUnwindSafe(|| call.poll())).unwrap_err();

@@ -75,7 +75,7 @@ where
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_hangs_lets_down_the_callers_of_one_patience_and_no_others() {
+async fn hanging_call_times_out_only_the_callers_of_one_timeout() {
     let (inner, calls) = hanging(1);
     let layer = DedupLayer::new();
     let timed_out = a_minute(second(layer.layer(inner))).await;
@@ -85,14 +85,14 @@ async fn a_call_that_hangs_lets_down_the_callers_of_one_patience_and_no_others()
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_call_that_hangs_lets_down_the_callers_of_one_patience() {
+async fn each_hanging_call_times_out_the_callers_of_one_timeout() {
     let (inner, _) = hanging(3);
     let timed_out = a_minute(second(DedupLayer::new().layer(inner))).await;
     assert_eq!(timed_out, 30);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_hangs_lets_nobody_down_for_longer_where_answers_are_kept() {
+async fn hanging_call_times_out_only_the_callers_of_one_timeout_with_a_cache() {
     let (inner, calls) = hanging(1);
     let layer = DedupLayer::new().cache(Cache::new(Duration::from_secs(1_000)));
     let timed_out = a_minute(second(layer.layer(inner))).await;
@@ -118,7 +118,7 @@ impl<S: Service<u32>> Service<u32> for Unready<S> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_service_that_is_not_ready_lets_down_the_callers_of_one_patience() {
+async fn unready_service_times_out_only_the_callers_of_one_timeout() {
     let readied = Arc::<AtomicUsize>::default();
     let upstream = taking(ms(50));
     let unready = Unready(upstream.clone(), readied, false);
@@ -127,7 +127,7 @@ async fn a_service_that_is_not_ready_lets_down_the_callers_of_one_patience() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn callers_of_more_patience_keep_theirs_when_another_has_spent_its_own() {
+async fn patient_callers_keep_their_flight_when_another_caller_times_out() {
     let layer = DedupLayer::new();
     let service = layer.layer(taking(ms(50)));
     let impatient = DeadlineLayer::new(ms(20)).layer(service.clone());
@@ -148,7 +148,7 @@ async fn callers_of_more_patience_keep_theirs_when_another_has_spent_its_own() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_caller_that_is_not_polled_when_its_patience_is_spent_lets_nobody_join_either() {
+async fn unpolled_caller_past_its_deadline_closes_the_flight() {
     let (inner, calls) = hanging(1);
     let service = DedupLayer::new().layer(inner);
     let mut made = service.clone();
@@ -165,7 +165,7 @@ async fn a_caller_that_is_not_polled_when_its_patience_is_spent_lets_nobody_join
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_caller_that_leaves_with_time_left_says_nothing_of_the_flight() {
+async fn caller_that_leaves_before_its_deadline_keeps_the_flight_open() {
     let layer = DedupLayer::new();
     let upstream = taking(ms(50));
     let service = DeadlineLayer::new(ms(100)).layer(layer.layer(upstream.clone()));
@@ -179,7 +179,7 @@ async fn a_caller_that_leaves_with_time_left_says_nothing_of_the_flight() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn those_who_leave_early_in_any_order_do_not_close_a_flight() {
+async fn callers_that_leave_early_in_any_order_keep_the_flight_open() {
     let layer = DedupLayer::new();
     let (inner, calls) = hanging(1);
     let service = layer.layer(inner);
@@ -204,7 +204,7 @@ async fn those_who_leave_early_in_any_order_do_not_close_a_flight() {
 /// callers of each, the two that come in its last 10 ms are served. Without deadlines there are six calls and
 /// 36 callers served, and a call that hangs takes the key with it.
 #[tokio::test(start_paused = true)]
-async fn a_service_slower_than_all_patience_is_called_once_per_patience() {
+async fn service_slower_than_each_timeout_is_called_once_per_timeout() {
     let upstream = taking(ms(50));
     let shared = DedupLayer::new().layer(upstream.clone());
     let timed_out = callers(60, ms(5), DeadlineLayer::new(ms(30)).layer(shared)).await;
@@ -212,7 +212,7 @@ async fn a_service_slower_than_all_patience_is_called_once_per_patience() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_impatient_caller_costs_one_call() {
+async fn impatient_caller_costs_one_additional_call() {
     let upstream = taking(ms(500));
     let shared = DedupLayer::new().layer(upstream.clone());
     let impatient = waiting(&DeadlineLayer::new(ms(30)).layer(shared.clone()), 1);
@@ -223,7 +223,7 @@ async fn one_impatient_caller_costs_one_call() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_flight_brings_late_is_kept_unless_there_is_something_newer() {
+async fn late_response_is_cached_unless_a_newer_entry_exists() {
     // How long the first call takes and the second, which begins after 30 ms, and what is kept at the end.
     for (first, second, at_60, at_the_end) in
         [(50, 50, Some(1), 2), (70, 10, Some(2), 2), (200, 10, Some(2), 2), (50, 200, Some(1), 2)]
@@ -272,7 +272,7 @@ where
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_forgotten_is_forgotten_of_a_flight_that_was_replaced_too() {
+async fn invalidate_includes_flights_that_were_replaced() {
     for forget in [true, false] {
         let layer = DedupLayer::new().cache(Cache::new(Duration::from_secs(1_000)));
         let service = layer.layer(taking(ms(100)));
@@ -294,7 +294,7 @@ async fn what_is_forgotten_is_forgotten_of_a_flight_that_was_replaced_too() {
 
 /// It is no part of the flight's terms, and is known when it ends a wait.
 #[tokio::test(start_paused = true)]
-async fn a_deadline_until_the_head_that_ends_a_wait_closes_the_flight_too() {
+async fn deadline_until_the_head_closes_the_flight_when_it_passes() {
     let second = Duration::from_secs(1);
     for outer in [None, Some(2 * second)] {
         let (inner, calls) = hanging(1);
@@ -311,7 +311,7 @@ async fn a_deadline_until_the_head_that_ends_a_wait_closes_the_flight_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_caller_that_leaves_before_its_deadline_until_the_head_says_nothing_of_the_flight() {
+async fn caller_that_leaves_before_its_deadline_until_the_head_keeps_the_flight_open() {
     let layer = DedupLayer::new();
     let upstream = taking(ms(50));
     let service = DeadlineLayer::new(ms(30)).until_head().layer(layer.layer(upstream.clone()));

@@ -8,7 +8,7 @@ use tower::{Layer, ServiceExt, service_fn};
 use crate::support::{Failure, ms, outcome, taking, waiting};
 
 #[tokio::test(start_paused = true)]
-async fn clones_of_a_layer_and_all_services_they_make_share_their_flights() {
+async fn clones_and_services_of_a_layer_share_flights() {
     let (layer, upstream) = (DedupLayer::new(), taking(ms(50)));
     let services = [
         layer.layer(upstream.clone()),
@@ -22,7 +22,7 @@ async fn clones_of_a_layer_and_all_services_they_make_share_their_flights() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_layer_made_for_each_request_shares_them_too() {
+async fn services_made_for_each_request_share_flights() {
     let (layer, upstream) = (DedupLayer::new(), taking(ms(50)));
     let call = |_| layer.layer(upstream.clone()).oneshot(1);
     assert_eq!(join_all((0..4).map(call)).await, [1; 4].map(Ok));
@@ -30,7 +30,7 @@ async fn a_layer_made_for_each_request_shares_them_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn two_layers_share_nothing() {
+async fn separate_layers_share_no_flights() {
     let upstream = taking(ms(50));
     let services = [(); 2].map(|()| DedupLayer::new().layer(upstream.clone()));
     let all = join_all(services.iter().map(|service| service.clone().oneshot(1))).await;
@@ -38,7 +38,7 @@ async fn two_layers_share_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_layer_can_give_each_service_its_own_flights() {
+async fn per_service_layer_gives_each_service_its_own_flights() {
     let (layer, upstream) = (DedupLayer::new().per_service(), taking(ms(50)));
     let (one, other) = (layer.layer(upstream.clone()), layer.layer(upstream.clone()));
     let calls = [one.clone(), one, other.clone(), other].map(|service| service.oneshot(1));
@@ -47,7 +47,7 @@ async fn a_layer_can_give_each_service_its_own_flights() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_service_with_flights_of_its_own_has_a_handle_of_its_own() {
+async fn per_service_layer_gives_each_service_its_own_handle() {
     let (layer, upstream) = (DedupLayer::new().per_service(), taking(ms(50)));
     let (one, other) = (layer.layer(upstream.clone()), layer.layer(upstream.clone()));
     let _flying = [waiting(&one, 1), waiting(&one.clone(), 1), waiting(&other, 1)];
@@ -59,7 +59,7 @@ async fn a_service_with_flights_of_its_own_has_a_handle_of_its_own() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_handle_of_a_service_that_shares_is_the_layers() {
+async fn service_and_layer_have_the_same_handle() {
     let layer = DedupLayer::new();
     let service = layer.layer(taking(ms(50)));
     let _flying = [waiting(&service, 1), waiting(&service, 1)];
@@ -67,7 +67,7 @@ async fn the_handle_of_a_service_that_shares_is_the_layers() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_layer_over_services_of_two_types_has_flights_of_both() {
+async fn layer_over_two_service_types_counts_flights_of_both() {
     let layer = DedupLayer::new();
     let (handle, upstream) = (layer.handle(), taking(ms(50)));
     let numbers = layer.layer(upstream.clone());
@@ -87,7 +87,7 @@ async fn one_layer_over_services_of_two_types_has_flights_of_both() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn services_of_two_types_do_not_share_a_flight_of_one_key() {
+async fn services_of_two_types_do_not_share_a_flight() {
     let layer = DedupLayer::keyed(|_: &u32| Some("same"));
     let other = layer.layer(taking(ms(50)));
     let doubled = layer.layer(service_fn(|n: u32| async move { Ok::<_, Failure>(2 * n) }));

@@ -40,7 +40,7 @@ async fn sixty_callers(patience: Duration) -> (usize, usize) {
 /// Their patience is no ambient deadline, so a flight is not told that it has let one of them down: the
 /// number of calls is the least there can be.
 #[tokio::test(start_paused = true)]
-async fn impatient_callers_pass_the_work_on_until_it_is_done() {
+async fn impatient_callers_hand_the_flight_over_until_it_ends() {
     assert_eq!(sixty_callers(ms(30)).await, (6, 36));
 }
 
@@ -50,7 +50,7 @@ async fn patient_callers_are_all_served() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn sixty_patient_callers_within_one_call_are_one_call() {
+async fn sixty_patient_callers_share_one_long_call() {
     let upstream = taking(ms(500));
     let service = DedupLayer::new().layer(upstream.clone());
     let start = Instant::now();
@@ -67,7 +67,7 @@ async fn sixty_patient_callers_within_one_call_are_one_call() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_thousand_leaders_in_a_row_are_aborted_and_the_work_goes_on() {
+async fn flight_survives_a_thousand_aborted_drivers() {
     let (layer, upstream) = (DedupLayer::new(), taking(ms(5_000)));
     let service = layer.layer(upstream.clone());
     let mut leader = tokio::spawn(service.clone().oneshot(1));
@@ -83,7 +83,7 @@ async fn a_thousand_leaders_in_a_row_are_aborted_and_the_work_goes_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_leader_that_is_never_polled_delays_nobody() {
+async fn unpolled_leader_delays_no_follower() {
     let upstream = taking(ms(50));
     let mut service = DedupLayer::new().layer(upstream.clone());
     let leader = service.call(1);
@@ -95,7 +95,7 @@ async fn a_leader_that_is_never_polled_delays_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_driver_that_is_alive_and_polled_no_more_delays_nobody() {
+async fn unpolled_driver_delays_no_follower() {
     let upstream = taking(ms(50));
     let mut service = DedupLayer::new().layer(upstream.clone());
     let (leader, driver) = (service.call(1), waiting(&service, 1));
@@ -107,7 +107,7 @@ async fn a_driver_that_is_alive_and_polled_no_more_delays_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_driver_and_a_deputy_that_are_dropped_when_they_were_woken_delay_nobody() {
+async fn woken_driver_and_deputy_delay_no_follower_when_dropped() {
     let upstream = taking(ms(50));
     let service = DedupLayer::new().layer(upstream.clone());
     let mut calls: Vec<_> = (0..6).map(|_| Some(waiting(&service, 1))).collect();
@@ -123,7 +123,7 @@ async fn a_driver_and_a_deputy_that_are_dropped_when_they_were_woken_delay_nobod
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_waits_is_polled_when_there_is_something_to_do_and_not_else() {
+async fn waiters_are_woken_only_for_progress() {
     let steps = 20;
     let service = DedupLayer::new().layer(service_fn(move |_: u32| async move {
         for _ in 0..steps {
@@ -146,7 +146,7 @@ async fn whoever_waits_is_polled_when_there_is_something_to_do_and_not_else() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn callers_who_are_polled_without_need_do_not_poll_the_work() {
+async fn spurious_polls_do_not_poll_the_inner_call() {
     let polled = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&polled);
     let service = DedupLayer::new().layer(service_fn(move |_: u32| {
@@ -166,7 +166,7 @@ async fn callers_who_are_polled_without_need_do_not_poll_the_work() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn paused_time_goes_on_while_somebody_waits() {
+async fn paused_time_advances_while_callers_wait() {
     let service = DedupLayer::new().layer(taking(ms(24 * 60 * 60 * 1000)));
     let mut callers = JoinSet::new();
     for _ in 0..10 {
@@ -199,7 +199,7 @@ fn nested(layer: &DedupLayer, next: fn(u32) -> u32) -> Nested {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_layer_inside_itself_with_the_same_key_goes_alone() {
+async fn nested_call_of_the_same_key_bypasses_deduplication() {
     let layer = DedupLayer::new();
     let service = nested(&layer, |n| n);
     let outcome = timeout(ms(1000), service.oneshot(1)).await;
@@ -212,7 +212,7 @@ async fn a_layer_inside_itself_with_the_same_key_goes_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_layer_inside_itself_in_a_ring_of_keys_goes_alone_where_the_ring_closes() {
+async fn nested_call_bypasses_deduplication_when_its_keys_form_a_cycle() {
     let layer = DedupLayer::new();
     let service = nested(&layer, |n| 3 - n);
     let outcome = timeout(ms(1000), service.oneshot(1)).await;
@@ -222,7 +222,7 @@ async fn a_layer_inside_itself_in_a_ring_of_keys_goes_alone_where_the_ring_close
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_layer_inside_itself_goes_alone_whoever_drives() {
+async fn nested_call_bypasses_deduplication_when_a_follower_drives() {
     let layer = DedupLayer::new();
     let service = nested(&layer, |n| n);
     let (leader, follower) = (waiting(&service, 1), waiting(&service, 1));
@@ -233,7 +233,7 @@ async fn a_layer_inside_itself_goes_alone_whoever_drives() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_comes_before_anybody_waits_for_it_is_seen_by_all() {
+async fn early_response_reaches_all_waiters() {
     let answered = Arc::new(Notify::new());
     let notify = Arc::clone(&answered);
     let service = DedupLayer::new().layer(service_fn(move |_: u32| {

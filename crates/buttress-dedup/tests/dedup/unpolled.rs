@@ -36,7 +36,7 @@ async fn poll_all<F: Future>(futures: &mut FuturesUnordered<F>) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_driver_and_a_deputy_in_one_busy_task_delay_a_caller_elsewhere_by_ten_ms() {
+async fn driver_and_deputy_in_a_busy_task_delay_other_callers_by_ten_ms() {
     let upstream = taking(ms(100));
     let service = DedupLayer::new().layer(upstream.clone());
     let start = Instant::now();
@@ -60,7 +60,7 @@ async fn a_driver_and_a_deputy_in_one_busy_task_delay_a_caller_elsewhere_by_ten_
 }
 
 #[tokio::test(start_paused = true)]
-async fn so_do_the_futures_of_a_buffered_stream_and_of_a_selection() {
+async fn unpolled_futures_of_a_stream_or_selection_delay_other_callers_by_ten_ms() {
     let upstream = taking(ms(100));
     let service = DedupLayer::new().layer(upstream.clone());
     let (one, two) = (service.clone(), service.clone());
@@ -121,7 +121,7 @@ async fn a_thousand_unpolled(before: usize, after: usize) -> Duration {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_thousand_who_are_not_polled_delay_one_who_is_once_whenever_they_came() {
+async fn thousand_unpolled_callers_delay_a_polled_one_once() {
     let (steps, grace) = (ms(400), ms(10));
     for (before, after) in [(1_000, 0), (0, 1_000), (500, 500), (2, 0), (1, 1), (0, 2), (999, 1)] {
         let took = in_one_task(a_thousand_unpolled(before, after)).await;
@@ -130,7 +130,7 @@ async fn a_thousand_who_are_not_polled_delay_one_who_is_once_whenever_they_came(
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_who_is_polled_again_later_gets_all_and_delays_nobody_again() {
+async fn callers_polled_again_later_get_the_response_and_delay_no_other() {
     let service = DedupLayer::new().layer(service_fn(|n: u32| async move {
         for _ in 0..10 {
             sleep(ms(20)).await;
@@ -154,7 +154,7 @@ async fn one_who_is_polled_again_later_gets_all_and_delays_nobody_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn callers_who_are_polled_are_polled_no_more_often_than_before() {
+async fn polled_callers_are_polled_at_most_twice_per_step() {
     let steps = 100;
     let service = DedupLayer::new().layer(service_fn(move |n: u32| async move {
         for _ in 0..steps {
@@ -180,7 +180,7 @@ async fn callers_who_are_polled_are_polled_no_more_often_than_before() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn those_who_leave_after_they_were_woken_leave_the_same_to_the_next() {
+async fn callers_that_leave_when_woken_delay_the_next_by_at_most_ten_ms() {
     let upstream = taking(ms(100));
     let service = DedupLayer::new().layer(upstream.clone());
     let mut held: Vec<_> = (0..6).map(|_| Some(waiting(&service, 1))).collect();
@@ -216,7 +216,7 @@ fn told() -> (BoxCloneSyncService<u32, u32, Failure>, oneshot::Sender<()>) {
 }
 
 #[test]
-fn a_wake_from_elsewhere_is_heard_on_the_runtime_that_runs() {
+fn wake_from_another_thread_reaches_the_running_runtime() {
     let (service, done) = told();
     let runtime = || runtime::Builder::new_current_thread().enable_time().build().unwrap();
     // One whose calls are not polled, which stands still.
@@ -249,7 +249,7 @@ fn a_wake_from_elsewhere_is_heard_on_the_runtime_that_runs() {
 }
 
 #[test]
-fn one_thread_that_runs_one_runtime_after_the_other_is_no_obstacle() {
+fn wake_reaches_the_second_runtime_of_a_thread() {
     let (service, done) = told();
     let runtime = || runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let [still, other] = [runtime(), runtime()];
@@ -273,7 +273,7 @@ fn one_thread_that_runs_one_runtime_after_the_other_is_no_obstacle() {
 
 /// As callers do who need no runtime.
 #[test]
-fn without_a_runtime_or_its_timers_all_else_is_as_before() {
+fn callers_are_served_without_a_runtime_or_timers() {
     let no_timers = runtime::Builder::new_current_thread().build().unwrap();
     let entered = [None, Some(no_timers.enter())];
     for entered in entered {
