@@ -10,10 +10,11 @@ use std::{
 
 use buttress_core::KeyOf;
 use buttress_dedup::{DedupHandle, DedupLayer};
+use buttress_testkit::TestError;
 use tokio::time::advance;
 use tower::{Layer, ServiceExt, service_fn};
 
-use crate::support::{Fault, Source, exactly, get, ms, s};
+use crate::support::{Source, exactly, get, ms, s};
 
 #[tokio::test(start_paused = true)]
 async fn cache_of_zero_entries_or_bytes_stores_nothing() {
@@ -74,7 +75,7 @@ type Hundred = [u8; 96];
 async fn hundreds(handle: impl Fn(&DedupHandle), max_bytes: usize, keys: u32) -> DedupHandle {
     let layer =
         DedupLayer::keyed(|key: &u32| Some(*key)).cache(exactly(s(10)).max_bytes(max_bytes));
-    let service = layer.layer(service_fn(async |_: u32| Ok::<Hundred, Fault>([0; 96])));
+    let service = layer.layer(service_fn(async |_: u32| Ok::<Hundred, TestError>([0; 96])));
     for key in 0..keys {
         service.clone().oneshot(key).await.unwrap();
         handle(&layer.handle());
@@ -106,7 +107,7 @@ async fn response_larger_than_a_tenth_of_the_cache_is_not_cached() {
 #[tokio::test(start_paused = true)]
 async fn entry_limit_applies_to_responses_without_a_size() {
     let layer = DedupLayer::keyed(|key: &u32| Some(*key)).cache(exactly(s(10)).max_entries(60));
-    let service = layer.layer(service_fn(async |_: u32| Ok::<_, Fault>(())));
+    let service = layer.layer(service_fn(async |_: u32| Ok::<_, TestError>(())));
     for key in 0..2_000 {
         service.clone().oneshot(key).await.unwrap();
         assert!(layer.handle().cache_entries() <= 60);
@@ -135,7 +136,7 @@ impl KeyOf<u32> for Large {
 #[tokio::test(start_paused = true)]
 async fn byte_limit_includes_the_keys() {
     let layer = DedupLayer::keyed(Large).cache(exactly(s(10)).max_bytes(20_000));
-    let service = layer.layer(service_fn(async |_: u32| Ok::<_, Fault>(())));
+    let service = layer.layer(service_fn(async |_: u32| Ok::<_, TestError>(())));
     for key in 0..1_000 {
         service.clone().oneshot(key).await.unwrap();
         assert!(layer.handle().cache_bytes() <= 20_000);
@@ -147,7 +148,7 @@ async fn byte_limit_includes_the_keys() {
 async fn million_keys_stay_within_the_limits_and_leave_no_entry() {
     let layer = DedupLayer::new().cache(exactly(s(10)).max_entries(1_000));
     let handle = layer.handle();
-    let service = layer.layer(service_fn(async |key: u32| Ok::<_, Fault>(key)));
+    let service = layer.layer(service_fn(async |key: u32| Ok::<_, TestError>(key)));
     for key in 0..1_000_000 {
         service.clone().oneshot(key).await.unwrap();
         if key % 10_000 == 0 {
@@ -182,7 +183,7 @@ async fn expired_entries_are_swept_without_lookups_of_their_keys() {
     let layer = DedupLayer::keyed(|key: &u32| Some(*key)).cache(exactly(s(1)).max_entries(100_000));
     let service = layer.layer(service_fn(move |_: u32| {
         make.fetch_add(1, Ordering::SeqCst);
-        std::future::ready(Ok::<_, Fault>(Counted(Arc::clone(&make))))
+        std::future::ready(Ok::<_, TestError>(Counted(Arc::clone(&make))))
     }));
     // A thousand are good at any time; about as many again may wait for the broom.
     for key in 0..20_000 {
@@ -265,7 +266,7 @@ async fn removed_entries_are_dropped_outside_the_locks() {
     let made = handle.clone();
     let service = layer.layer(service_fn(move |_: u32| {
         let linked = Linked { _at_its_end: Arc::new(Forgetful(made.clone())) };
-        std::future::ready(Ok::<_, Fault>(linked))
+        std::future::ready(Ok::<_, TestError>(linked))
     }));
     for key in 1_000..1_100 {
         drop(service.clone().oneshot(key).await.unwrap());
@@ -312,7 +313,7 @@ async fn removed_keys_are_dropped_outside_the_locks() {
     let handle = layer.handle();
     let service = layer.layer(service_fn(|key: Curious| {
         let number = key.0;
-        std::future::ready(Ok::<_, Fault>(number))
+        std::future::ready(Ok::<_, TestError>(number))
     }));
     let get = async |number| {
         let key = Curious(number, handle.clone());

@@ -1,9 +1,10 @@
 //! Renewed before its time has come.
 
 use buttress_dedup::{DedupLayer, EarlyRefresh};
+use buttress_testkit::TestError;
 use tokio::time::{Instant, advance, sleep};
 
-use crate::support::{Does, Fault, Source, constant, exactly, get, ms, s, settle};
+use crate::support::{Does, Source, constant, exactly, get, ms, s, settle};
 
 /// Vattani, Chierichetti and Lowenstein, *Optimal Probabilistic Cache Stampede Prevention*.
 #[tokio::test(start_paused = true)]
@@ -89,7 +90,7 @@ async fn failed_early_refresh_starts_the_backoff_and_the_entry_stays_fresh() {
     let handle = layer.handle();
     let service = source.under(&layer);
     get(&service, 7).await.unwrap();
-    source.does(Does::Fail(Fault::Transient));
+    source.does(Does::Fail(TestError::Failed));
     source.takes(ms(100));
     let started = Instant::now();
     while started.elapsed() < ms(9_200) {
@@ -99,7 +100,7 @@ async fn failed_early_refresh_starts_the_backoff_and_the_entry_stays_fresh() {
     // At 0, 3.1 and 6.2 s.
     assert_eq!((source.calls(), handle.refreshes(), handle.stale_hits()), (4, 3, 0));
     sleep(ms(800)).await;
-    assert_eq!(get(&service, 7).await, Err(Fault::Transient));
+    assert_eq!(get(&service, 7).await, Err(TestError::Failed));
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,16 +3,16 @@
 use buttress_core::{BoxError, Deadline, Reason, Rejection, Verdict};
 use buttress_deadline::DeadlineLayer;
 use buttress_dedup::DedupLayer;
-use buttress_testkit::Events;
+use buttress_testkit::{Events, TestError};
 use buttress_throttle::ThrottleLayer;
 use futures_util::future::join_all;
 use tokio::time::{Instant, advance, sleep, timeout};
 use tokio_test::{assert_pending, task};
 use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
 
-use crate::support::{Does, Fault, Source, constant, exactly, get, ms, s, settle};
+use crate::support::{Does, Source, constant, exactly, get, ms, s, settle};
 
-const FAILED: Result<u32, Fault> = Err(Fault::Transient);
+const FAILED: Result<u32, TestError> = Err(TestError::Failed);
 
 #[tokio::test(start_paused = true)]
 async fn stale_entry_replaces_a_failure_within_its_window() {
@@ -21,7 +21,7 @@ async fn stale_entry_replaces_a_failure_within_its_window() {
     let handle = layer.handle();
     let service = source.under(&layer);
     get(&service, 7).await.unwrap();
-    source.does(Does::Fail(Fault::Transient));
+    source.does(Does::Fail(TestError::Failed));
     advance(s(10)).await;
     let events = Events::of("buttress");
     assert_eq!((get(&service, 7).await, source.calls()), (Ok(1), 2));
@@ -40,7 +40,7 @@ async fn stale_if_error_calls_the_service_each_time_until_a_success() {
     let source = Source::at_once();
     let service = source.under(&DedupLayer::new().cache(exactly(s(10)).stale_if_error(s(100))));
     get(&service, 7).await.unwrap();
-    source.does(Does::Fail(Fault::Transient));
+    source.does(Does::Fail(TestError::Failed));
     advance(s(11)).await;
     for calls in 2..10 {
         assert_eq!((get(&service, 7).await, source.calls()), (Ok(1), calls));
@@ -54,7 +54,7 @@ async fn expired_entry_does_not_replace_a_failure_by_default() {
     let source = Source::at_once();
     let service = source.under(&DedupLayer::new().cache(exactly(s(10))));
     get(&service, 7).await.unwrap();
-    source.does(Does::Fail(Fault::Transient));
+    source.does(Does::Fail(TestError::Failed));
     advance(s(10)).await;
     assert_eq!(get(&service, 7).await, FAILED);
 }
@@ -62,25 +62,25 @@ async fn expired_entry_does_not_replace_a_failure_by_default() {
 #[tokio::test(start_paused = true)]
 async fn stale_entry_does_not_replace_a_permanent_failure() {
     let source = Source::at_once();
-    let classify = |outcome: Result<&u32, &Fault>| match outcome {
+    let classify = |outcome: Result<&u32, &TestError>| match outcome {
         Ok(_) => Verdict::Success,
-        Err(Fault::NotFound) => Verdict::Permanent,
+        Err(TestError::NotFound) => Verdict::Permanent,
         Err(_) => Verdict::Transient,
     };
     let keep = exactly(s(10)).stale_if_error(s(100)).classify(classify);
     let service = source.under(&DedupLayer::new().cache(keep));
     get(&service, 7).await.unwrap();
     advance(s(10)).await;
-    source.does(Does::Fail(Fault::NotFound));
-    assert_eq!(get(&service, 7).await, Err(Fault::NotFound));
-    source.does(Does::Fail(Fault::Transient));
+    source.does(Does::Fail(TestError::NotFound));
+    assert_eq!(get(&service, 7).await, Err(TestError::NotFound));
+    source.does(Does::Fail(TestError::Failed));
     assert_eq!(get(&service, 7).await, Ok(1));
 }
 
 #[tokio::test(start_paused = true)]
 async fn stale_entry_replaces_a_response_classified_as_failure() {
     let source = Source::at_once();
-    let classify = |outcome: Result<&u32, &Fault>| match outcome {
+    let classify = |outcome: Result<&u32, &TestError>| match outcome {
         Ok(1) => Verdict::Success,
         _ => Verdict::Throttled(None),
     };
@@ -105,7 +105,7 @@ async fn stale_entry_replaces_a_panic_and_the_panic_is_counted() {
     assert_eq!(events.names(), ["dedup.error_replaced", "dedup.panicked", "dedup.cache_hit"]);
     assert_eq!((handle.panics(), handle.stale_hits(), handle.in_flight()), (1, 1, 0));
     advance(s(20)).await;
-    assert_eq!(get(&service, 7).await, Err(Fault::Rejected(Reason::Panicked)));
+    assert_eq!(get(&service, 7).await, Err(TestError::Rejected(Reason::Panicked)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -131,7 +131,7 @@ async fn resumed_panic_reaches_one_caller_and_the_others_get_the_stale_entry() {
 
 #[tokio::test(start_paused = true)]
 async fn all_waiters_get_the_stale_entry_in_place_of_a_failure() {
-    for does in [Does::Fail(Fault::Transient), Does::Panic] {
+    for does in [Does::Fail(TestError::Failed), Does::Panic] {
         let source = Source::at_once();
         let layer = DedupLayer::new().cache(exactly(s(10)).stale_if_error(s(20)));
         let handle = layer.handle();
@@ -151,7 +151,7 @@ async fn stale_if_error_window_is_checked_when_the_failure_arrives() {
     let source = Source::at_once();
     let service = source.under(&DedupLayer::new().cache(exactly(s(10)).stale_if_error(s(20))));
     get(&service, 7).await.unwrap();
-    source.does(Does::Fail(Fault::Transient));
+    source.does(Does::Fail(TestError::Failed));
     source.takes(s(2));
     advance(s(29)).await;
     assert_eq!(get(&service, 7).await, FAILED);
@@ -167,7 +167,7 @@ async fn stale_windows_start_together_and_end_separately() {
         let service = source.under(&layer);
         source.does(Does::Answer);
         let value = get(&service, 7).await;
-        source.does(Does::Fail(Fault::Transient));
+        source.does(Does::Fail(TestError::Failed));
         advance(s(10)).await;
         // Both are open: given out, and refreshed once in vain.
         let before = source.calls();
@@ -191,7 +191,7 @@ async fn followers_of_a_failed_refresh_get_the_stale_entry_within_the_window() {
     let keep = exactly(s(10)).stale_while_revalidate(s(5)).stale_if_error(s(100));
     let service = source.under(&DedupLayer::new().cache(keep));
     get(&service, 7).await.unwrap();
-    source.does(Does::Fail(Fault::Transient));
+    source.does(Does::Fail(TestError::Failed));
     source.takes(s(10));
     advance(s(14)).await;
     assert_eq!(get(&service, 7).await, Ok(1));
@@ -290,7 +290,7 @@ async fn panic_rejects_all_waiters_and_the_next_call_succeeds() {
     let source = Source::new();
     source.does(Does::Panic);
     let service = source.under(&DedupLayer::new().cache(exactly(s(10))));
-    let panicked = Err(Fault::Rejected(Reason::Panicked));
+    let panicked = Err(TestError::Rejected(Reason::Panicked));
     for outcome in join_all((0..10).map(|_| get(&service, 7))).await {
         assert_eq!(outcome, panicked);
     }
@@ -316,7 +316,7 @@ async fn response_is_returned_and_not_cached_when_its_clone_panics() {
     let handle = layer.handle();
     let clones = std::sync::Arc::default();
     let service = layer.layer(service_fn(move |_: u32| {
-        std::future::ready(Ok::<_, Fault>(Fragile(std::sync::Arc::clone(&clones))))
+        std::future::ready(Ok::<_, TestError>(Fragile(std::sync::Arc::clone(&clones))))
     }));
     assert!(service.clone().oneshot(7).await.is_ok());
     assert_eq!((handle.cache_entries(), handle.in_flight(), handle.leaders()), (0, 0, 1));

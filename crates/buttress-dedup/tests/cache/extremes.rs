@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use buttress_core::{Deadline, Verdict};
 use buttress_dedup::{Backoff, Cache, DedupLayer, EarlyRefresh, Ratio};
+use buttress_testkit::TestError;
 use proptest::{prelude::*, test_runner::Config};
 use tokio::time::{advance, sleep};
 
-use crate::support::{Does, Fault, Source, get, ms};
+use crate::support::{Does, Source, get, ms};
 
 fn durations() -> impl Strategy<Value = Duration> {
     prop_oneof![
@@ -80,8 +81,8 @@ enum Step {
 fn steps() -> impl Strategy<Value = Step> {
     let does = prop_oneof![
         Just(Does::Answer),
-        Just(Does::Fail(Fault::NotFound)),
-        Just(Does::Fail(Fault::Transient)),
+        Just(Does::Fail(TestError::NotFound)),
+        Just(Does::Fail(TestError::Failed)),
         Just(Does::Panic),
     ];
     // A clock that has been put on by hundreds of years is none that timers are made for.
@@ -94,10 +95,10 @@ fn steps() -> impl Strategy<Value = Step> {
     ]
 }
 
-fn classify(outcome: Result<&u32, &Fault>) -> Verdict {
+fn classify(outcome: Result<&u32, &TestError>) -> Verdict {
     match outcome {
         Ok(_) => Verdict::Success,
-        Err(Fault::NotFound) => Verdict::Permanent,
+        Err(TestError::NotFound) => Verdict::Permanent,
         Err(_) => Verdict::Transient,
     }
 }

@@ -10,12 +10,13 @@ use std::{
 };
 
 use buttress_dedup::{Cache, DedupHandle, DedupLayer};
+use buttress_testkit::TestError;
 use futures_util::future::BoxFuture;
 use tower::{Layer, ServiceExt, service_fn, util::BoxCloneSyncService};
 
-use crate::support::{Fault, s};
+use crate::support::s;
 
-type Shared = BoxCloneSyncService<u32, u32, Fault>;
+type Shared = BoxCloneSyncService<u32, u32, TestError>;
 
 /// A truth that changes, and a service that reads it.
 #[derive(Clone, Default)]
@@ -33,7 +34,7 @@ impl Truth {
     /// Fails once in so many calls.
     fn service(&self, failing: u32) -> Shared {
         let truth = self.clone();
-        let read = move |_: u32| -> BoxFuture<'static, Result<u32, Fault>> {
+        let read = move |_: u32| -> BoxFuture<'static, Result<u32, TestError>> {
             let truth = truth.clone();
             Box::pin(async move {
                 let value = truth.now.load(Ordering::SeqCst);
@@ -44,7 +45,7 @@ impl Truth {
                 if reads.is_multiple_of(5) {
                     thread::yield_now();
                 }
-                if reads % failing == failing - 1 { Err(Fault::Transient) } else { Ok(value) }
+                if reads % failing == failing - 1 { Err(TestError::Failed) } else { Ok(value) }
             })
         };
         Shared::new(service_fn(read))
@@ -147,7 +148,7 @@ fn concurrent_threads_load_each_entry_once() {
     let counted = Arc::clone(&loads);
     let service = Shared::new(layer.layer(service_fn(move |key: u32| {
         counted.fetch_add(1, Ordering::SeqCst);
-        std::future::ready(Ok::<_, Fault>(key))
+        std::future::ready(Ok::<_, TestError>(key))
     })));
     let keys = 20_000;
     // They keep abreast, so that each key is asked for by all of them at about the same time.

@@ -2,10 +2,11 @@
 
 use buttress_core::KeyOf;
 use buttress_dedup::{Cache, DedupLayer};
+use buttress_testkit::TestError;
 use tokio::time::{advance, sleep};
 use tokio_test::{assert_pending, task};
 
-use crate::support::{Bare, Does, Fault, Source, exactly, get, ms, s};
+use crate::support::{Bare, Does, Source, exactly, get, ms, s};
 
 /// Below a hundred a request reads; `100 + n` changes all that ends with `n`.
 #[derive(Clone)]
@@ -54,7 +55,7 @@ async fn failed_invalidating_request_outdates_nothing() {
     let source = Source::at_once();
     let (service, _) = under(&source, exactly(s(10)));
     get(&service, 7).await.unwrap();
-    source.does(Does::Fail(Fault::Transient));
+    source.does(Does::Fail(TestError::Failed));
     get(&service, 107).await.unwrap_err();
     assert_eq!(get(&service, 7).await, Ok(1));
 }
@@ -77,7 +78,7 @@ async fn outdated_entry_does_not_replace_a_failure() {
     let (service, _) = under(&source, exactly(s(10)).stale_if_error(s(100)));
     get(&service, 7).await.unwrap();
     advance(s(10)).await;
-    source.does(Does::Fail(Fault::Transient));
+    source.does(Does::Fail(TestError::Failed));
     assert_eq!(get(&service, 7).await, Ok(1));
     // Changed before the call, and while it is made.
     for before in [false, true] {
@@ -93,7 +94,7 @@ async fn outdated_entry_does_not_replace_a_failure() {
         sleep(ms(10)).await;
         source.takes(ms(1));
         get(&service, 107).await.unwrap();
-        source.does(Does::Fail(Fault::Transient));
-        assert_eq!(load.await, Err(Fault::Transient), "before: {before}");
+        source.does(Does::Fail(TestError::Failed));
+        assert_eq!(load.await, Err(TestError::Failed), "before: {before}");
     }
 }

@@ -6,11 +6,12 @@ use std::{
 };
 
 use buttress_dedup::{Cache, DedupHandle, DedupLayer};
+use buttress_testkit::TestError;
 use tokio::time::{advance, sleep};
 use tokio_test::{assert_pending, assert_ready_eq, task};
 use tower::{Layer, Service, ServiceExt};
 
-use crate::support::{Bare, Does, Fault, Source, constant, exactly, get, ms, s, settle};
+use crate::support::{Bare, Does, Source, constant, exactly, get, ms, s, settle};
 
 #[tokio::test(start_paused = true)]
 async fn invalidated_key_is_loaded_again() {
@@ -139,7 +140,7 @@ async fn invalidated_refresh_is_not_cached() {
 #[tokio::test(start_paused = true)]
 async fn failed_refresh_does_not_restore_an_invalidated_entry() {
     for (does, clear) in [
-        (Does::Fail(Fault::Transient), false),
+        (Does::Fail(TestError::Failed), false),
         (Does::Panic, false),
         (Does::Hang, false),
         (Does::Hang, true),
@@ -193,14 +194,14 @@ async fn invalidated_entry_does_not_replace_a_failure() {
     let handle = layer.handle();
     let service = source.under(&layer);
     get(&service, 7).await.unwrap();
-    source.does(Does::Fail(Fault::Transient));
+    source.does(Does::Fail(TestError::Failed));
     source.takes(ms(50));
     advance(s(10)).await;
     assert_eq!(get(&service, 7).await, Ok(1));
     let mut before = task::spawn(get(&service, 7));
     assert_pending!(before.poll());
     handle.invalidate(&7_u32);
-    assert_eq!(get(&service, 7).await, Err(Fault::Transient));
+    assert_eq!(get(&service, 7).await, Err(TestError::Failed));
     assert_eq!(before.await, Ok(1), "who waited before still gets it");
 }
 
@@ -237,10 +238,10 @@ impl Clone for Cloning {
 
 impl Service<u32> for Cloning {
     type Response = u32;
-    type Error = Fault;
+    type Error = TestError;
     type Future = <Bare as Service<u32>>::Future;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), TestError>> {
         self.inner.poll_ready(cx)
     }
 
@@ -255,7 +256,7 @@ async fn forgotten_in_between(
     keep: Cache,
     source: &Source,
     forget: fn(&DedupHandle),
-) -> (Result<u32, Fault>, DedupHandle) {
+) -> (Result<u32, TestError>, DedupHandle) {
     let layer = DedupLayer::new().cache(keep);
     let handle = layer.handle();
     let when_cloned: Arc<Mutex<Option<Then>>> = Arc::default();
@@ -263,7 +264,7 @@ async fn forgotten_in_between(
     let mut service = layer.layer(inner);
     service.ready().await.unwrap().call(7).await.unwrap();
     advance(s(10)).await;
-    source.does(Does::Fail(Fault::Transient));
+    source.does(Does::Fail(TestError::Failed));
     let forgets = handle.clone();
     *when_cloned.lock().unwrap() = Some(Box::new(move || forget(&forgets)));
     let outcome = service.call(7).await;
@@ -281,7 +282,7 @@ async fn entry_invalidated_between_lookup_and_start_does_not_replace_a_failure()
         let source = Source::at_once();
         let keep = exactly(s(10)).stale_if_error(s(1_000));
         let (outcome, handle) = forgotten_in_between(keep, &source, forget).await;
-        assert_eq!((outcome, source.calls()), (Err(Fault::Transient), 2));
+        assert_eq!((outcome, source.calls()), (Err(TestError::Failed), 2));
         assert_eq!((handle.cache_hits(), handle.cache_entries()), (0, 0));
     }
 }

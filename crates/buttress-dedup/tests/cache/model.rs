@@ -10,6 +10,7 @@ use std::{
 };
 
 use buttress_dedup::DedupLayer;
+use buttress_testkit::TestError;
 use proptest::{prelude::*, test_runner::Config};
 use tokio::{
     sync::oneshot,
@@ -18,7 +19,7 @@ use tokio::{
 use tokio_test::task::{self, Spawn};
 use tower::{ServiceExt, service_fn, util::BoxCloneSyncService};
 
-use crate::support::{Bare, Fault, constant, exactly, ms};
+use crate::support::{Bare, constant, exactly, ms};
 
 const TTL: u64 = 100;
 const BACKOFF: u64 = 30;
@@ -114,7 +115,7 @@ impl Model {
     }
 
     /// What those who waited for `call` get.
-    fn finish(&mut self, call: u32, ok: bool, windows: (u64, u64)) -> Result<u32, Fault> {
+    fn finish(&mut self, call: u32, ok: bool, windows: (u64, u64)) -> Result<u32, TestError> {
         let place = self.flights.iter().position(|flight| flight.call == call).unwrap();
         let flight = self.flights.remove(place);
         if ok {
@@ -128,7 +129,7 @@ impl Model {
             self.kept.get_mut(&flight.key).unwrap().refresh_from = self.now + BACKOFF;
         }
         let spare = flight.spare.filter(|spare| self.now - spare.made < TTL + windows.1);
-        spare.map_or(Err(Fault::Transient), |spare| Ok(spare.value))
+        spare.map_or(Err(TestError::Failed), |spare| Ok(spare.value))
     }
 
     fn leave(&mut self, call: u32) {
@@ -160,7 +161,7 @@ impl Hand {
             let mut calls = hand.calls.lock().unwrap();
             let number = u32::try_from(calls.len()).unwrap();
             calls.push(Some(end));
-            async move { if ended.await.unwrap() { Ok(number) } else { Err(Fault::Transient) } }
+            async move { if ended.await.unwrap() { Ok(number) } else { Err(TestError::Failed) } }
         }))
     }
 
@@ -174,7 +175,7 @@ impl Hand {
     }
 }
 
-type Call = Spawn<Pin<Box<dyn Future<Output = Result<u32, Fault>>>>>;
+type Call = Spawn<Pin<Box<dyn Future<Output = Result<u32, TestError>>>>>;
 
 struct Trial {
     model: Model,

@@ -2,17 +2,18 @@
 
 use buttress_core::{Origin, Reason, Rejection, Verdict};
 use buttress_dedup::{Cache, DedupLayer};
+use buttress_testkit::TestError;
 use tokio::time::advance;
 use tower::{Layer, ServiceExt, service_fn};
 
-use crate::support::{Does, Fault, Source, exactly, get, s};
+use crate::support::{Does, Source, exactly, get, s};
 
-const NOT_FOUND: Result<u32, Fault> = Err(Fault::NotFound);
+const NOT_FOUND: Result<u32, TestError> = Err(TestError::NotFound);
 
-fn classify(outcome: Result<&u32, &Fault>) -> Verdict {
+fn classify(outcome: Result<&u32, &TestError>) -> Verdict {
     match outcome {
         Ok(_) => Verdict::Success,
-        Err(Fault::NotFound) => Verdict::Permanent,
+        Err(TestError::NotFound) => Verdict::Permanent,
         Err(_) => Verdict::Transient,
     }
 }
@@ -21,7 +22,7 @@ fn classify(outcome: Result<&u32, &Fault>) -> Verdict {
 #[tokio::test(start_paused = true)]
 async fn permanent_failure_is_cached_for_the_negative_ttl() {
     let source = Source::at_once();
-    source.does(Does::Fail(Fault::NotFound));
+    source.does(Does::Fail(TestError::NotFound));
     let keep = exactly(s(10)).negative_ttl(s(2)).classify(classify);
     let layer = DedupLayer::new().cache(keep).share_errors();
     let handle = layer.handle();
@@ -42,7 +43,7 @@ async fn permanent_failure_is_cached_for_the_negative_ttl() {
 async fn response_classified_as_permanent_failure_is_cached_for_the_negative_ttl() {
     let source = Source::at_once();
     // The first answer is 1.
-    let classify = |outcome: Result<&u32, &Fault>| match outcome {
+    let classify = |outcome: Result<&u32, &TestError>| match outcome {
         Ok(1) => Verdict::Permanent,
         Ok(_) => Verdict::Success,
         Err(_) => Verdict::Transient,
@@ -61,7 +62,7 @@ async fn response_classified_as_permanent_failure_is_cached_for_the_negative_ttl
 #[tokio::test(start_paused = true)]
 async fn all_waiters_get_the_permanent_failure_that_is_cached() {
     let source = Source::new();
-    source.does(Does::Fail(Fault::NotFound));
+    source.does(Does::Fail(TestError::NotFound));
     let keep = exactly(s(10)).negative_ttl(s(2)).classify(classify);
     let service = source.under(&DedupLayer::new().cache(keep).share_errors());
     let all = futures_util::future::join_all((0..10).map(|_| get(&service, 7))).await;
@@ -72,7 +73,7 @@ async fn all_waiters_get_the_permanent_failure_that_is_cached() {
 #[tokio::test(start_paused = true)]
 async fn permanent_failure_is_not_cached_by_default() {
     let source = Source::at_once();
-    source.does(Does::Fail(Fault::NotFound));
+    source.does(Does::Fail(TestError::NotFound));
     let keep = exactly(s(10)).classify(classify);
     let service = source.under(&DedupLayer::new().cache(keep).share_errors());
     for calls in 1..=3 {
@@ -92,12 +93,12 @@ async fn other_failures_are_never_cached() {
         rejected,
     ];
     for verdict in verdicts {
-        for does in [Does::Answer, Does::Fail(Fault::Transient)] {
+        for does in [Does::Answer, Does::Fail(TestError::Failed)] {
             let source = Source::at_once();
             source.does(does);
             let keep = exactly(s(10)).negative_ttl(s(10)).stale_if_error(s(10));
             let layer = DedupLayer::new()
-                .cache(keep.classify(move |_: Result<&u32, &Fault>| verdict))
+                .cache(keep.classify(move |_: Result<&u32, &TestError>| verdict))
                 .share_errors();
             let handle = layer.handle();
             let service = source.under(&layer);
@@ -129,10 +130,10 @@ async fn rejection_by_a_layer_below_is_not_cached_by_default_classification() {
 #[tokio::test(start_paused = true)]
 async fn unshared_error_is_not_cached() {
     let source = Source::at_once();
-    source.does(Does::Fail(Fault::NotFound));
+    source.does(Does::Fail(TestError::NotFound));
     let keep = || exactly(s(10)).negative_ttl(s(10)).classify(classify);
     let unshared = DedupLayer::new().cache(keep());
-    let refused = DedupLayer::new().cache(keep()).share_errors_with(|_: &Fault| None);
+    let refused = DedupLayer::new().cache(keep()).share_errors_with(|_: &TestError| None);
     for (service, handle) in
         [(source.under(&unshared), unshared.handle()), (source.under(&refused), refused.handle())]
     {
@@ -149,9 +150,9 @@ async fn unshared_error_is_not_cached() {
 #[tokio::test(start_paused = true)]
 async fn cached_error_is_loaded_again_when_it_can_no_longer_be_shared() {
     let source = Source::at_once();
-    source.does(Does::Fail(Fault::NotFound));
+    source.does(Does::Fail(TestError::NotFound));
     let copies = std::sync::Arc::new(std::sync::atomic::AtomicU32::new(2));
-    let share = move |fault: &Fault| {
+    let share = move |fault: &TestError| {
         let left = |left: u32| left.checked_sub(1);
         let order = std::sync::atomic::Ordering::SeqCst;
         copies.fetch_update(order, order, left).ok().map(|_| *fault)
@@ -167,7 +168,7 @@ async fn cached_error_is_loaded_again_when_it_can_no_longer_be_shared() {
 #[tokio::test(start_paused = true)]
 async fn cached_failure_is_never_served_stale() {
     let source = Source::at_once();
-    source.does(Does::Fail(Fault::NotFound));
+    source.does(Does::Fail(TestError::NotFound));
     let keep =
         exactly(s(10)).negative_ttl(s(2)).stale_while_revalidate(s(20)).stale_if_error(s(20));
     let layer = DedupLayer::new().cache(keep.classify(classify)).share_errors();
@@ -175,7 +176,7 @@ async fn cached_failure_is_never_served_stale() {
     let service = source.under(&layer);
     assert_eq!(get(&service, 7).await, NOT_FOUND);
     advance(s(3)).await;
-    source.does(Does::Fail(Fault::Transient));
-    assert_eq!(get(&service, 7).await, Err(Fault::Transient));
+    source.does(Does::Fail(TestError::Failed));
+    assert_eq!(get(&service, 7).await, Err(TestError::Failed));
     assert_eq!((source.calls(), handle.cache_hits(), handle.refreshes()), (2, 0, 0));
 }

@@ -10,11 +10,11 @@ use std::{
 
 use buttress_core::{Deadline, Verdict};
 use buttress_dedup::DedupLayer;
-use buttress_testkit::Events;
+use buttress_testkit::{Events, TestError};
 use tokio_test::{assert_ready_ok, task};
 use tower::{Layer, Service, ServiceExt, service_fn};
 
-use crate::support::{Fault, Source, exactly, get, s};
+use crate::support::{Source, exactly, get, s};
 
 #[tokio::test(start_paused = true)]
 async fn clones_and_services_of_a_layer_share_a_cache() {
@@ -68,10 +68,10 @@ struct ReadyOnce {
 
 impl Service<u32> for ReadyOnce {
     type Response = u32;
-    type Error = Fault;
-    type Future = std::future::Ready<Result<u32, Fault>>;
+    type Error = TestError;
+    type Future = std::future::Ready<Result<u32, TestError>>;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Fault>> {
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), TestError>> {
         self.asked.fetch_add(1, Ordering::SeqCst);
         if self.is_spent.load(Ordering::SeqCst) { Poll::Pending } else { Poll::Ready(Ok(())) }
     }
@@ -129,8 +129,8 @@ async fn hits_and_refreshes_emit_events() {
 #[tokio::test(start_paused = true)]
 async fn responses_of_two_types_share_a_layers_cache() {
     let layer = DedupLayer::keyed(|key: &u32| Some(*key)).cache(exactly(s(10)));
-    let numbers = layer.layer(service_fn(async |key: u32| Ok::<_, Fault>(key)));
-    let words = layer.layer(service_fn(async |key: u32| Ok::<_, Fault>(key.to_string())));
+    let numbers = layer.layer(service_fn(async |key: u32| Ok::<_, TestError>(key)));
+    let words = layer.layer(service_fn(async |key: u32| Ok::<_, TestError>(key.to_string())));
     for _ in 0..2 {
         assert_eq!(numbers.clone().oneshot(7).await.unwrap(), 7);
         assert_eq!(words.clone().oneshot(7).await.unwrap(), "7");
@@ -147,14 +147,14 @@ async fn custom_classification_reads_the_request() {
     #[derive(Clone)]
     struct Even;
 
-    impl buttress_core::Classify<u32, u32, Fault> for Even {
+    impl buttress_core::Classify<u32, u32, TestError> for Even {
         type Seed = bool;
 
         fn seed(&self, request: &u32) -> bool {
             request.is_multiple_of(2)
         }
 
-        fn classify(&self, seed: &bool, _: Result<&u32, &Fault>) -> Verdict {
+        fn classify(&self, seed: &bool, _: Result<&u32, &TestError>) -> Verdict {
             if *seed { Verdict::Success } else { Verdict::Transient }
         }
     }

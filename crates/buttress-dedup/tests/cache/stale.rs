@@ -2,13 +2,13 @@
 
 use buttress_core::{Attempt, Criticality, Deadline, Verdict};
 use buttress_dedup::{Cache, DedupLayer};
-use buttress_testkit::Events;
+use buttress_testkit::{Events, TestError};
 use futures_util::future::join_all;
 use tokio::time::{Instant, advance, sleep, timeout};
 use tokio_test::{assert_ready_ok, task};
 use tower::ServiceExt;
 
-use crate::support::{Does, Fault, Source, constant, exactly, get, let_down, ms, s, settle};
+use crate::support::{Does, Source, constant, exactly, get, let_down, ms, s, settle};
 
 /// RFC 5861.
 #[tokio::test(start_paused = true)]
@@ -160,7 +160,7 @@ async fn refreshes(
 
 #[tokio::test(start_paused = true)]
 async fn failed_refreshes_back_off_by_one_two_and_four_seconds() {
-    for does in [Does::Fail(Fault::Transient), Does::Panic, Does::Fail(Fault::NotFound)] {
+    for does in [Does::Fail(TestError::Failed), Does::Panic, Does::Fail(TestError::NotFound)] {
         let source = Source::at_once();
         let layer = DedupLayer::new().cache(exactly(s(10)).stale_while_revalidate(s(20)));
         let handle = layer.handle();
@@ -190,7 +190,7 @@ async fn successful_refresh_resets_the_backoff() {
     let keep = exactly(s(10)).stale_while_revalidate(s(100)).refresh_timeout(s(1));
     let service = source.under(&DedupLayer::new().cache(keep));
     get(&service, 7).await.unwrap();
-    source.does(Does::Fail(Fault::Transient));
+    source.does(Does::Fail(TestError::Failed));
     advance(s(10)).await;
     assert!(refreshes(&source, &service, s(20)).await.len() >= 4);
     source.does(Does::Answer);
@@ -201,7 +201,7 @@ async fn successful_refresh_resets_the_backoff() {
             value => break value,
         }
     };
-    source.does(Does::Fail(Fault::Transient));
+    source.does(Does::Fail(TestError::Failed));
     advance(s(11)).await;
     let (started, before) = (Instant::now(), source.calls());
     while started.elapsed() < ms(1_300) {
@@ -215,7 +215,7 @@ async fn successful_refresh_resets_the_backoff() {
 async fn refresh_without_a_cacheable_response_starts_the_backoff() {
     let source = Source::at_once();
     // All but the first are "not found".
-    let classify = |outcome: Result<&u32, &Fault>| match outcome {
+    let classify = |outcome: Result<&u32, &TestError>| match outcome {
         Ok(1) => Verdict::Success,
         _ => Verdict::Permanent,
     };

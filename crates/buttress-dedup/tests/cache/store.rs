@@ -11,17 +11,17 @@ use std::{
 
 use buttress_core::{Deadline, KeyOf, Lifetime, Reason, Verdict, WantedFreshness};
 use buttress_dedup::{CacheEntry, CachedOutcome, DedupHandle, DedupLayer, OpenStore, Store};
-use buttress_testkit::counts;
+use buttress_testkit::{TestError, counts};
 use futures_util::future::join_all;
 use tokio::time::{Instant, advance, sleep, timeout};
 use tokio_test::{assert_pending, task};
 
 use crate::{
     invalidating_requests::LastDigit,
-    support::{Does, Fault, Source, exactly, get, let_down, ms, s, settle},
+    support::{Does, Source, exactly, get, let_down, ms, s, settle},
 };
 
-type Value = CachedOutcome<u32, Fault>;
+type Value = CachedOutcome<u32, TestError>;
 
 /// A store that is 5 ms away, and keeps what it is sent until its time is over.
 #[derive(Clone, Default)]
@@ -57,7 +57,7 @@ enum Trouble {
 /// What is sent over.
 #[derive(Clone, Copy)]
 struct Row {
-    value: Result<u32, Fault>,
+    value: Result<u32, TestError>,
     lifetime: Lifetime,
     took: Duration,
     weight: usize,
@@ -74,12 +74,12 @@ impl Remote {
     }
 
     /// What another process has put there.
-    fn seed(&self, key: u32, value: Result<u32, Fault>, lifetime: Lifetime) {
+    fn seed(&self, key: u32, value: Result<u32, TestError>, lifetime: Lifetime) {
         let row = Row { value, lifetime, took: ms(50), weight: 4, since: Instant::now() };
         self.with(|inside| inside.rows.insert(key, row));
     }
 
-    fn value(&self, key: u32) -> Option<Result<u32, Fault>> {
+    fn value(&self, key: u32) -> Option<Result<u32, TestError>> {
         self.with(|inside| inside.rows.get(&key).map(|row| row.value))
     }
 
@@ -371,7 +371,7 @@ async fn panicking_store_fetch_rejects_all_callers() {
     let service = source.under(&layer);
     remote.with(|inside| inside.does = Trouble::AnswerPanics);
     for outcome in join_all((0..10).map(|_| get(&service, 7))).await {
-        assert_eq!(outcome, Err(Fault::Rejected(Reason::Panicked)));
+        assert_eq!(outcome, Err(TestError::Rejected(Reason::Panicked)));
     }
     assert_eq!((source.calls(), handle.panics(), handle.in_flight()), (0, 1, 0));
     remote.with(|inside| inside.does = Trouble::None);
@@ -387,7 +387,7 @@ async fn panicking_fetch_call_rejects_its_caller_and_leaves_no_flight() {
     // Either of the two is an end: the caller's own panic, or a rejection for it.
     let call = || tower::Service::call(&mut service.clone(), 7);
     if let Ok(call) = catch_unwind(AssertUnwindSafe(call)) {
-        assert_eq!(call.await, Err(Fault::Rejected(Reason::Panicked)));
+        assert_eq!(call.await, Err(TestError::Rejected(Reason::Panicked)));
     }
     assert_eq!((source.calls(), layer.handle().in_flight(), layer.handle().waiters()), (0, 0, 0));
     remote.with(|inside| inside.does = Trouble::None);
@@ -427,10 +427,10 @@ async fn callers_get_the_response_when_the_store_panics_in_insert() {
 #[tokio::test(start_paused = true)]
 async fn stored_error_is_served_only_when_errors_are_shared() {
     let (remote, source) = (Remote::default(), Source::new());
-    remote.seed(7, Err(Fault::NotFound), fresh(s(100)));
+    remote.seed(7, Err(TestError::NotFound), fresh(s(100)));
     let sharing = source.under(&DedupLayer::new().cache(remote.keep()).share_errors());
     let all = join_all((0..3).map(|_| get(&sharing, 7))).await;
-    assert!(all.into_iter().all(|outcome| outcome == Err(Fault::NotFound)));
+    assert!(all.into_iter().all(|outcome| outcome == Err(TestError::NotFound)));
     assert_eq!(source.calls(), 0);
     let not = source.under(&DedupLayer::new().cache(remote.keep()));
     let all = join_all((0..3).map(|_| get(&not, 7))).await;
@@ -440,17 +440,17 @@ async fn stored_error_is_served_only_when_errors_are_shared() {
 #[tokio::test(start_paused = true)]
 async fn failure_is_stored_with_the_negative_ttl() {
     let (remote, source) = (Remote::default(), Source::new());
-    source.does(Does::Fail(Fault::NotFound));
-    let classify = |outcome: Result<&u32, &Fault>| match outcome {
+    source.does(Does::Fail(TestError::NotFound));
+    let classify = |outcome: Result<&u32, &TestError>| match outcome {
         Ok(_) => Verdict::Success,
         Err(_) => Verdict::Permanent,
     };
     let keep = remote.keep().negative_ttl(s(2)).stale_while_revalidate(s(5)).classify(classify);
     let service = source.under(&DedupLayer::new().cache(keep).share_errors());
-    assert_eq!(get(&service, 7).await, Err(Fault::NotFound));
+    assert_eq!(get(&service, 7).await, Err(TestError::NotFound));
     let lifetime = remote.with(|inside| inside.rows[&7].lifetime);
     assert_eq!(lifetime, fresh(s(2)));
-    assert_eq!((get(&service, 7).await, source.calls()), (Err(Fault::NotFound), 1));
+    assert_eq!((get(&service, 7).await, source.calls()), (Err(TestError::NotFound), 1));
 }
 
 #[tokio::test(start_paused = true)]

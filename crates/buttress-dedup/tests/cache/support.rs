@@ -1,7 +1,6 @@
 //! A source that does what it is told, and counts.
 
 use std::{
-    fmt,
     sync::{
         Arc, Mutex,
         atomic::{AtomicU32, Ordering},
@@ -9,8 +8,9 @@ use std::{
     time::Duration,
 };
 
-use buttress_core::{Ambient, Attempt, Deadline, Reason, Rejection};
+use buttress_core::{Ambient, Attempt, Deadline};
 use buttress_dedup::{Cache, Jitter, Ratio};
+use buttress_testkit::TestError;
 use futures_util::future::join_all;
 use tokio::{
     task::unconstrained,
@@ -19,34 +19,13 @@ use tokio::{
 use tower::{Layer, Service, ServiceExt, service_fn, util::BoxCloneSyncService};
 
 /// The value of the call of this number, the first being 1.
-pub(crate) type Bare = BoxCloneSyncService<u32, u32, Fault>;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fault {
-    Transient,
-    NotFound,
-    Rejected(Reason),
-}
-
-impl From<Rejection> for Fault {
-    fn from(rejection: Rejection) -> Self {
-        Self::Rejected(rejection.reason())
-    }
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self, f)
-    }
-}
-
-impl std::error::Error for Fault {}
+pub(crate) type Bare = BoxCloneSyncService<u32, u32, TestError>;
 
 /// What the source does with a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Does {
     Answer,
-    Fail(Fault),
+    Fail(TestError),
     Panic,
     Hang,
 }
@@ -110,7 +89,7 @@ impl Source {
     pub(crate) fn under<L>(&self, layer: &L) -> Bare
     where
         L: Layer<Bare>,
-        L::Service: Service<u32, Response = u32, Error = Fault, Future: Send>
+        L::Service: Service<u32, Response = u32, Error = TestError, Future: Send>
             + Clone
             + Send
             + Sync
@@ -124,7 +103,7 @@ impl Source {
         BoxCloneSyncService::new(service_fn(move |_: u32| source.clone().call()))
     }
 
-    async fn call(self) -> Result<u32, Fault> {
+    async fn call(self) -> Result<u32, TestError> {
         let number = {
             let mut seen = self.seen.lock().unwrap();
             let (terms, attempt) = (Ambient::current(), Attempt::current());
@@ -157,7 +136,7 @@ impl Drop for Live<'_> {
 }
 
 /// One call through `service`.
-pub(crate) async fn get(service: &Bare, key: u32) -> Result<u32, Fault> {
+pub(crate) async fn get(service: &Bare, key: u32) -> Result<u32, TestError> {
     service.clone().oneshot(key).await
 }
 

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use buttress_dedup::{Cache, DedupLayer, Ratio};
+use buttress_testkit::TestError;
 use tokio::time::advance;
 
-use crate::support::{Does, Fault, Source, exactly, get, ms, s};
+use crate::support::{Does, Source, exactly, get, ms, s};
 
 #[tokio::test(start_paused = true)]
 async fn success_is_cached_for_exactly_its_ttl() {
@@ -172,7 +173,7 @@ async fn failure_does_not_replace_the_entry_of_another_key() {
     let source = Source::new();
     let service = source.under(&DedupLayer::new().cache(exactly(s(10))));
     assert_eq!(get(&service, 1).await, Ok(1));
-    source.does(Does::Fail(Fault::Transient));
-    assert_eq!(get(&service, 2).await, Err(Fault::Transient));
+    source.does(Does::Fail(TestError::Failed));
+    assert_eq!(get(&service, 2).await, Err(TestError::Failed));
     assert_eq!(get(&service, 1).await, Ok(1));
 }
