@@ -41,7 +41,7 @@ impl DedupHandle {
         self.snapshot().calls
     }
 
-    /// Returns the number of inner calls that a caller can join: at most one for each key. Invalidated
+    /// Returns the number of inner calls that a caller can join: at most a single call for each key. Invalidated
     /// and replaced flights do not count. A flight whose body has failed, or is too long for new callers,
     /// counts until the first of its callers leaves.
     pub fn in_flight(&self) -> usize {
@@ -58,7 +58,7 @@ impl DedupHandle {
         self.snapshot().leaders
     }
 
-    /// Returns the number of calls that joined a flight, and of background refreshes that found one.
+    /// Returns the number of calls that joined a flight, and of background refreshes that found a flight.
     pub fn followers(&self) -> u64 {
         self.snapshot().followers
     }

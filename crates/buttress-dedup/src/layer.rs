@@ -78,7 +78,7 @@ impl<M, K, C: Clone, E> DedupLayer<M, K, C, E> {
 
     /// Gives an error to all callers that waited for it, by cloning the error.
     ///
-    /// By default, each caller makes a call of its own after an error, one at a time. So while the service
+    /// By default, each caller makes a call of its own after an error, each after the other. So while the service
     /// is down, the last of n callers waits for n calls.
     pub fn share_errors(self) -> DedupLayer<M, K, C, ClonedErrors> {
         self.errors(ClonedErrors)
@@ -99,9 +99,9 @@ impl<M, K, C: Clone, E> DedupLayer<M, K, C, E> {
     /// Sets the maximum bytes that shared responses in progress hold, all of them together. Default:
     /// 64 MiB.
     ///
-    /// If a response announces that it needs more than is left, it is not shared. If a body turns out to
-    /// need more, it continues for its callers within the bytes that it holds by then, or with one frame at
-    /// a time.
+    /// A response that announces a need of more than is left is not shared. If a body turns out to
+    /// need more, it continues for its callers within the bytes that it holds by then, or with a single
+    /// frame at a time.
     pub fn max_shared_bytes(self, bytes: usize) -> Self {
         self.with(|settings| settings.shared_bytes = Arc::new(ByteBudget::new(bytes)))
     }
@@ -117,7 +117,7 @@ impl<M, K, C: Clone, E> DedupLayer<M, K, C, E> {
     /// Keys are computed, and flights and entries are kept as usual. A call that would join a flight or
     /// be answered from the cache is counted, reported with `observed = true`, and makes a call of its
     /// own. A failure is not replaced with a stale entry. No background refresh is started: the call that
-    /// would have started one renews the entry itself. A [`Store`](crate::Store) is read as usual, and the
+    /// would have started the refresh renews the entry itself. A [`Store`](crate::Store) is read as usual, and the
     /// service is called after the read. Panics are resumed.
     #[doc(alias("shadow mode", "dry run"))]
     pub fn observe(self) -> Self {

@@ -21,7 +21,7 @@
 //!
 //! # When to use it
 //!
-//! - On a client: inside the caller's deadline and outside its retry, so that one set of attempts serves
+//! - On a client: inside the caller's deadline and outside its retry, so that a single set of attempts serves
 //!   all waiting callers.
 //! - On a server: around expensive handlers that many callers request at once.
 //!
@@ -42,7 +42,7 @@
 //!
 //! The first call of a key, the leader, starts a flight. Later calls of the key are followers. No caller
 //! owns the flight: its work lies in a slot, and any member that is polled after the work was woken drives
-//! the work. A wake of the work wakes the last driver and one deputy with another waker. So a driver that
+//! the work. A wake of the work wakes the last driver and a deputy with another waker. So a driver that
 //! is dropped, or is held without being polled, delays no other caller.
 //!
 //! If neither the driver nor the deputy is polled within 10 ms, the flight wakes all other members, once.
@@ -53,11 +53,11 @@
 //!
 //! A flight accepts no more callers once the [deadline](buttress_core::Deadline) of a member has passed,
 //! because that member has waited in vain for as long as it could. The next call of the key starts another
-//! flight, and the members of the first keep their places. So a call that hangs fails the callers of one
+//! flight, and the members of the first keep their places. So a call that hangs fails the callers of a single
 //! patience, and no others. The same holds for a service that does not become ready, and for a shared body
 //! that makes no progress. If a caller without a deadline leaves, the flight stays open.
 //!
-//! If a call takes longer than the callers' patience, one further call begins per patience. Only callers
+//! If a call takes longer than the callers' patience, a further call begins per patience. Only callers
 //! that join late enough are served. If a call takes twice as long, no caller is served.
 //!
 //! A flight runs under ambient values of its own: the latest deadline and the highest criticality of its
@@ -69,7 +69,7 @@
 //! polled, the flight does not know that the deadline has passed.
 //!
 //! A response may still be in progress when its head arrives, as an HTTP body is. Then the members read it
-//! together, each at its own pace, and new callers join until it is complete. If a body exceeds the limit
+//! together, each at its own pace, and new callers join until the body is complete. If a body exceeds the limit
 //! of the mode (in `Http` mode 1 MiB), the flight accepts no more callers. Callers that have a head get the
 //! whole body, within a window of that size. A follower that does not take its head in time makes a call
 //! of its own.
@@ -88,7 +88,7 @@
 //! A request can state how fresh an entry must be, with a
 //! [`WantedFreshness`](buttress_core::WantedFreshness). In `Http` mode that is its `Cache-Control` header.
 //!
-//! A flight that another flight has replaced writes its result only if it ends before the other one ends.
+//! A flight that another flight has replaced writes its result only if it ends before the other flight ends.
 //! If a read of a [`Store`] outlasts a caller's patience, later flights give the store a head start of
 //! 10 ms and then call the service as well, until the store answers first again.
 //!
@@ -110,8 +110,8 @@
 //!
 //! The error type is the inner service's. An error goes to one caller, unless errors are shared:
 //! [`share_errors`](DedupLayer::share_errors) clones them, and
-//! [`share_errors_with`](DedupLayer::share_errors_with) takes a function of yours. Otherwise one of the
-//! followers makes the next call, and the rest wait for that call. So while the service is down, the last
+//! [`share_errors_with`](DedupLayer::share_errors_with) takes a function of yours. Otherwise a single
+//! follower makes the next call, and the rest wait for that call. So while the service is down, the last
 //! of n callers waits for n calls, or until its deadline. Share errors if you can. An error that is not
 //! `Clone`, such as hyper's, can be shared in an `Arc`, with `.map_err(Arc::new)` below this layer.
 //!
@@ -142,7 +142,7 @@
 //! |---|---|---|
 //! | trace | `dedup.joined`: a call joined a flight | `instance`, `observed` |
 //! | trace | `dedup.cache_hit`: a call was answered from the cache | `instance`, `stale`, `observed` |
-//! | debug | `dedup.not_shared`: the response is for one caller only | `instance` |
+//! | debug | `dedup.not_shared`: the response is for a single caller | `instance` |
 //! | debug | `dedup.refresh_started`: a background refresh began | `instance` |
 //! | debug | `dedup.error_replaced`: a stale entry was served in place of a failure | `instance` |
 //! | debug | `dedup.rejected`: the request wanted only a cached answer, and there was none | `instance`, `reason` |

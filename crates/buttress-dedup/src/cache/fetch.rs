@@ -66,7 +66,7 @@ pub struct Paced<G> {
 enum Pace {
     /// After the read.
     After,
-    /// After one tick, if the store has not answered by then.
+    /// After a tick, if the store has not answered by then.
     Tick(Box<TickTimer>),
     /// Now, beside the read.
     Beside,
@@ -109,5 +109,5 @@ impl<G: Future> Fetch for Paced<G> {
     }
 }
 
-/// The head start of a slow store. Without tokio's timers it is one poll of the task.
+/// The head start of a slow store. Without tokio's timers: a single poll of the task.
 const HEAD_START: Duration = Duration::from_millis(10);

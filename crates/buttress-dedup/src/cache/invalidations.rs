@@ -41,7 +41,7 @@ impl Invalidations {
     }
 }
 
-/// The number of invalidations of a resource at one time. The counter wraps.
+/// The number of invalidations of a resource at some time. The counter wraps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ResourceGeneration(u32);
 

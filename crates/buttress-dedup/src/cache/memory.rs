@@ -13,7 +13,7 @@ use quick_cache::{Lifecycle, Options, OptionsBuilder, Weighter, sync::Cache};
 
 use crate::{CacheEntry, OpenStore, Store};
 
-/// The store in this process's memory. If it is full, it evicts entries that are rarely used.
+/// The store in this process's memory. A full store evicts entries that are rarely used.
 #[derive(Clone, Copy, Debug)]
 pub struct Memory {
     pub(crate) max_entries: usize,
@@ -32,7 +32,7 @@ impl Memory {
         self.max_entries == 0 || self.max_bytes == 0
     }
 
-    /// The maximum bytes of one entry.
+    /// The maximum bytes of an entry.
     fn largest(self) -> usize {
         self.max_bytes / 10
     }
@@ -191,10 +191,10 @@ fn as_u64(bytes: usize) -> u64 {
 }
 
 /// The weight of the whole capacity. Small enough that sums stay in range. Large enough that the share of
-/// one entry in 10^9 is not rounded to the share of one more entry.
+/// an entry among 10^9 is exact to a single entry.
 const WHOLE: u64 = 1 << 60;
 
-/// The number of shards. Each entry must fit into one.
+/// The number of shards. Each entry must fit into a single shard.
 const SHARDS: usize = 8;
 
 /// The minimum number of inserts between two sweeps.

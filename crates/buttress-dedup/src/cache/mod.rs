@@ -50,7 +50,7 @@ where
     /// Makes a new, empty cache.
     fn open(&self) -> Self::Controls;
 
-    /// Looks up the entry of `key`. `wanted` is the freshness that the request wants, if it is particular.
+    /// Looks up the entry of `key`. `wanted` is the freshness that the request wants, if that is particular.
     fn lookup(
         &self,
         controls: &Self::Controls,
@@ -83,7 +83,7 @@ where
         None
     }
 
-    /// Starts a read of the remote store, if there is one.
+    /// Starts a read of the remote store, if the store has a remote place.
     fn fetch(&self, plan: &Self::Plan) -> Option<Self::Fetch>;
 
     /// Whether the store is marked as slow, so that the service does not wait for its read.
@@ -123,7 +123,7 @@ where
     }
 
     /// Whether the outcome is a failure that stands only because the leader's request
-    /// [wanted](KeyInfo::wanted) no stale entry in its place. The followers may want one.
+    /// [wanted](KeyInfo::wanted) no stale entry in its place. The followers may want such an entry.
     fn others_may_serve_stale(
         &self,
         mode: &M,

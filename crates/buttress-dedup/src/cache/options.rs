@@ -99,7 +99,7 @@ impl<St, J> Cache<St, J> {
         self
     }
 
-    /// Sets how long after its TTL an entry is still served, while one background call refreshes it.
+    /// Sets how long after its TTL an entry is still served, while a background call refreshes the entry.
     /// Default: 0 (never).
     ///
     /// That call is spawned on the runtime of the caller that found the entry stale. Its criticality is
@@ -116,7 +116,7 @@ impl<St, J> Cache<St, J> {
     ///
     /// The inner call is made first, each time. Together with
     /// [`stale_while_revalidate`](Self::stale_while_revalidate), callers are answered at once, and after a
-    /// failed refresh the next one waits for its [`backoff`](Self::refresh_backoff).
+    /// failed refresh the next refresh waits for its [`backoff`](Self::refresh_backoff).
     #[doc(alias("stale-if-error", "fallback", "serve stale"))]
     pub fn stale_if_error(mut self, window: Duration) -> Self {
         self.options.stale_if_error = window;
@@ -136,7 +136,7 @@ impl<St, J> Cache<St, J> {
         self
     }
 
-    /// Sets how long the next refresh of an entry waits after a failed one. Default: exponential from 1 s
+    /// Sets how long the next refresh of an entry waits after a failed refresh. Default: exponential from 1 s
     /// to 60 s, ± 20 %.
     pub fn refresh_backoff(mut self, backoff: Backoff) -> Self {
         self.options.backoff = backoff;

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{CacheEntry, Store};
 
-/// The cache of one service: the store, and the invalidations of resources.
+/// The cache of a service: the store, and the invalidations of resources.
 #[derive(Debug)]
 pub struct CacheState<St> {
     pub(crate) store: St,

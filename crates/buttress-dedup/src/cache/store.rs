@@ -4,7 +4,7 @@ use crate::CacheEntry;
 
 /// A place for cache entries. The default is [`Memory`](crate::Memory), in this process.
 ///
-/// A remote store answers in its own time: [`fetch`](Self::fetch) is part of the flight, so one read serves
+/// A remote store answers in its own time: [`fetch`](Self::fetch) is part of the flight, so a single read serves
 /// all waiting callers. The store must be able to save a `V`, and to make the `V` again.
 ///
 /// If a read outlasts the deadline of a caller that waits for it, the store is marked as slow. From then
@@ -48,7 +48,7 @@ pub trait Store<K, V>: Send + Sync + 'static {
     fn size(&self) -> (usize, u64);
 }
 
-/// Opens a store for the keys and the entries of one service.
+/// Opens a store for the keys and the entries of a service.
 pub trait OpenStore<K, V>: Clone + Send + Sync + 'static {
     /// The store.
     type Store: Store<K, V>;

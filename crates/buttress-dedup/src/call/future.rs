@@ -89,7 +89,7 @@ impl<C: Call> fmt::Debug for ResponseFuture<C> {
     }
 }
 
-/// Starts a call again, out of line: inlined into `poll` it would slow down every call.
+/// Starts a call again, out of line: inlined into `poll`, `start` would slow down every call.
 #[cold]
 #[inline(never)]
 fn start_again<C: Call>(config: &Config<C>, inner: &C::Service, request: C::Request) -> Stage<C> {
@@ -97,7 +97,7 @@ fn start_again<C: Call>(config: &Config<C>, inner: &C::Service, request: C::Requ
     start(config, inner, request)
 }
 
-/// How the flight ended for one member.
+/// How the flight ended for a member.
 enum FlightEnd<O> {
     /// The flight has a result.
     Answered,

@@ -30,7 +30,7 @@ pub(crate) struct KeyedCall<'a, C: Call> {
 }
 
 impl<C: Call> KeyedCall<'_, C> {
-    /// Joins a flight or starts one. Gives the call back if the `generation` has changed since the lookup.
+    /// Joins a flight or starts a new flight. Gives the call back if the `generation` has changed since the lookup.
     #[inline]
     pub(crate) fn join_or_lead(
         &self,
@@ -39,9 +39,6 @@ impl<C: Call> KeyedCall<'_, C> {
         generation: Option<u64>,
         fallback: Option<Entry<C>>,
     ) -> Begin<C> {
-        if self.config.shared.is_observed() && self.would_join(&key) {
-            return Ok(self.observe(self.inner.clone(), request));
-        }
         let seed = respond_seed::<C>(self.config, &request);
         let ambient = Ambient::current();
         // Cloned before the lock of the shard is taken, because `Clone` is code of the user.
@@ -83,7 +80,7 @@ impl<C: Call> KeyedCall<'_, C> {
         FlightStart { hash, ambient, attempt: Attempt::current(), resource_generation }
     }
 
-    /// Joins a flight, or leads a new one with `call`.
+    /// Joins a flight, or leads a new flight with `call`.
     #[inline]
     fn lead(
         &self,
@@ -149,7 +146,7 @@ impl<C: Call> KeyedCall<'_, C> {
     /// Counts an observed call that would join a flight. Out of line, to keep the other calls fast.
     #[cold]
     #[inline(never)]
-    fn would_join(&self, key: &C::Key) -> bool {
+    pub(crate) fn would_join(&self, key: &C::Key) -> bool {
         let observe = || {
             let start = self.begin(key, Ambient::current());
             self.typed_state.flights.observe_join(key, &start)
@@ -160,10 +157,10 @@ impl<C: Call> KeyedCall<'_, C> {
         })
     }
 
-    /// Reports a call that would have joined a flight, and lets it go by itself.
+    /// Reports a call that would have joined a flight, and lets the call go by itself.
     #[cold]
     #[inline(never)]
-    fn observe(&self, inner: C::Service, request: C::Request) -> Stage<C> {
+    pub(crate) fn observe(&self, inner: C::Service, request: C::Request) -> Stage<C> {
         let instance = self.config.shared.settings.origin.name();
         tracing::trace!(name: "dedup.joined", target: "buttress", instance, observed = true);
         own_call(self.config, inner, request)
@@ -183,7 +180,7 @@ impl<C: Call> KeyedCall<'_, C> {
         self.observe(inner, request)
     }
 
-    /// Starts a background refresh of `entry`, unless one is in progress or the `generation` has changed
+    /// Starts a background refresh of `entry`, unless a refresh is in progress or the `generation` has changed
     /// since the lookup.
     #[cold]
     pub(crate) fn refresh(

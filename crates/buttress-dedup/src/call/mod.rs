@@ -93,7 +93,7 @@ impl<C> SharedConfig<C> {
         self.panicked(payload);
     }
 
-    /// Invalidates a resource, because a call has changed it: its entries are not served any more, and its
+    /// Invalidates a resource, because a call has changed the resource: its entries are not served any more, and its
     /// flights accept no more callers.
     #[cold]
     pub(crate) fn invalidate_resource(&self, resource: u64) {
@@ -123,7 +123,7 @@ impl<S, Req> SharedService<Req> for S where
 {
 }
 
-/// The types that one kind of call is made of.
+/// The types that a kind of call is made of.
 pub trait Call: Sized + 'static {
     /// The request.
     type Request: Send + 'static;
@@ -137,7 +137,7 @@ pub trait Call: Sized + 'static {
     /// The error of the inner service.
     type Error: Send + Sync + 'static;
 
-    /// The response of one caller, as the mode makes it.
+    /// The response of a caller, as the mode makes it.
     type Body;
 
     /// The key that requests for the same have in common.
@@ -194,7 +194,7 @@ where
 pub(crate) type Config<C> =
     DedupConfig<<C as Call>::Mode, <C as Call>::Keys, <C as Call>::Cache, <C as Call>::Errors>;
 
-/// The outcome of one caller.
+/// The outcome of a caller.
 pub(crate) type Outcome<C> =
     Result<
         <<C as Call>::Mode as Respond<

@@ -7,7 +7,7 @@ use std::{
 use pin_project::pin_project;
 use tower_service::Service;
 
-/// One call of a service: waits for readiness, then calls.
+/// A call of a service: waits for readiness, then calls.
 #[pin_project(project = StageProj, project_replace = StageOwn)]
 pub(crate) enum Oneshot<S, Req>
 where

@@ -26,7 +26,7 @@ pub(crate) enum Next<C: Call> {
     Restart(C::Service, C::Request),
 }
 
-/// Makes the outcome of one caller of the result of its flight, or returns what the call does next.
+/// Makes the outcome of a caller from the result of its flight, or returns what the call does next.
 #[inline]
 pub(crate) fn caller_outcome<C: Call>(
     membership: Membership<CallFlight<C>>,
@@ -110,7 +110,7 @@ fn satisfies<C: Call>(config: &Config<C>, role: &Role<C>, entry: &Entry<C>) -> b
     lookup.is_none_or(|(_, wanted)| config.shared.policy.satisfies(entry, Some(&wanted)))
 }
 
-/// The outcome of one caller, or its next step.
+/// The outcome of a caller, or its next step.
 enum CallerOutcome<C: Call> {
     /// The inner outcome itself.
     Own(Result<C::Response, C::Error>),
@@ -184,7 +184,7 @@ fn restored<C: Call>(config: &Config<C>, entry: &Entry<C>) -> Option<CallerOutco
     Some(outcome.map_or_else(CallerOutcome::Failed, CallerOutcome::Cached))
 }
 
-/// Looks up a stale entry in place of a failure, for a follower that accepts one where the leader did not.
+/// Looks up a stale entry in place of a failure, for a follower that accepts such an entry where the leader did not.
 #[cold]
 fn replace_with_stale<C: Call>(config: &Config<C>, role: &Role<C>) -> Option<CallerOutcome<C>> {
     let Role::Follower(_, request, _) = role else { return None };

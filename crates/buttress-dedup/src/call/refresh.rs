@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// A background refresh of an entry. If it ends without a newer entry, the next refresh waits for the
-/// backoff: dropped in any state, it ends its claim.
+/// backoff. Dropping it in any state ends its claim.
 pub(crate) struct Refresh<C: Call> {
     config: Config<C>,
     cache: Arc<Controls<C>>,

@@ -34,7 +34,7 @@ pub(crate) enum Published<C: Call> {
     CachedError(Arc<C::Error>, Writer<C>),
     /// An entry, from a store or in place of a failure.
     Cached(Entry<C>),
-    /// Nothing to share: one follower makes the next call, and the others wait for it.
+    /// Nothing to share: a single follower makes the next call, and the others wait for it.
     Restart,
     /// Nothing to share, now and next time: each follower makes a call of its own.
     Bypass,
@@ -57,14 +57,14 @@ impl<C: Call> FlightResult<C> {
         Self { own: Mutex::new(Some(outcome)), ..Self::new(published) }
     }
 
-    /// Takes the outcome that is for one caller only.
+    /// Takes the outcome that is for a single caller.
     pub(crate) fn take(&self) -> Option<Result<C::Response, C::Error>> {
         lock(&self.own).take()
     }
 }
 
-/// The signals that came with an outcome, in a box because hardly any call raises one: every outcome
-/// moves one word.
+/// The signals that came with an outcome. Boxed, because hardly any call raises a signal, and so an outcome
+/// grows by a single word.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct BoxedSignals(Option<Box<Signals>>);
 
@@ -90,7 +90,7 @@ impl BoxedSignals {
         signals.deadline = signals.deadline.max(deadline);
     }
 
-    /// Raises the signals again, for the layers around one caller.
+    /// Raises the signals again, for the layers around a caller.
     #[inline]
     pub(crate) fn raise(&self) {
         if let Some(signals) = &self.0 {

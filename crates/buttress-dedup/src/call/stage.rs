@@ -98,7 +98,7 @@ pub(crate) fn not_cached<C: Call>(config: &Config<C>, request: &C::Request) -> S
     Stage::Done(config.mode.reject(respond_seed::<C>(config, request), why))
 }
 
-/// Restores an entry for one caller. `None` if the entry is an error that cannot be shared any more.
+/// Restores an entry for a caller. `None` if the entry is an error that cannot be shared any more.
 pub(crate) fn restore<C: Call>(
     config: &Config<C>,
     entry: &Entry<C>,

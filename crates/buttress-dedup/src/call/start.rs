@@ -39,6 +39,8 @@ pub(crate) fn start<C: Call>(
             let call = KeyedCall { config, typed_state, inner, resource, wanted };
             if C::Cache::CACHES {
                 call.lookup_or_start(request, key)
+            } else if config.shared.is_observed() {
+                call.observe_or_lead(request, key)
             } else {
                 match call.join_or_lead(request, key, None, None) {
                     Ok(stage) => stage,
@@ -100,6 +102,9 @@ impl<C: Call> KeyedCall<'_, C> {
                     return Stage::Done(outcome.map(admit));
                 }
             };
+            if self.config.shared.is_observed() && self.would_join(&key) {
+                return self.observe(self.inner.clone(), request);
+            }
             match self.join_or_lead(request, key, Some(generation), fallback) {
                 Ok(stage) => return stage,
                 // A result was cached between the lookup and the start.
@@ -109,7 +114,7 @@ impl<C: Call> KeyedCall<'_, C> {
     }
 
     /// Goes on with a call that would have been a hit. If a refresh of the entry is due, the call leads
-    /// the flight that renews the entry, so that `observe` adds no call. Otherwise it goes by itself.
+    /// the flight that renews the entry, so that `observe` adds no call. Otherwise the call goes by itself.
     #[cold]
     #[inline(never)]
     fn observe_hit(&self, request: C::Request, key: C::Key, refresh_of: Option<u64>) -> Stage<C> {
@@ -124,6 +129,19 @@ impl<C: Call> KeyedCall<'_, C> {
             },
         };
         own_call(self.config, self.inner.clone(), request)
+    }
+
+    /// Goes on with an observed call of a layer without a cache.
+    #[cold]
+    #[inline(never)]
+    fn observe_or_lead(&self, request: C::Request, key: C::Key) -> Stage<C> {
+        if self.would_join(&key) {
+            return self.observe(self.inner.clone(), request);
+        }
+        match self.join_or_lead(request, key, None, None) {
+            Ok(stage) => stage,
+            Err((request, _)) => own_call(self.config, self.inner.clone(), request),
+        }
     }
 
     #[inline]
@@ -149,7 +167,7 @@ impl<C: Call> KeyedCall<'_, C> {
     }
 }
 
-/// The result of a lookup for one caller.
+/// The result of a lookup for a caller.
 enum LookupResult<C: Call> {
     Hit {
         outcome: Result<C::Body, C::Error>,

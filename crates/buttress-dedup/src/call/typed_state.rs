@@ -7,7 +7,7 @@ use crate::{
     state::{AnyTypedState, DedupSnapshot},
 };
 
-/// The flights and the cache of a layer, for one type of service and request.
+/// The flights and the cache of a layer, for a type of service and request.
 pub(crate) struct TypedState<C: Call> {
     pub(crate) flights: Arc<CallFlights<C>>,
     pub(crate) cache: Arc<Controls<C>>,

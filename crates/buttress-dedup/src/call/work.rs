@@ -8,7 +8,7 @@ use pin_project::pin_project;
 use super::{Call, Entry, Plan, StoreFetch, VerdictSeed, oneshot::Oneshot};
 use crate::cache::Fetch;
 
-/// The work of a flight: reads the remote store, if there is one, and calls the service.
+/// The work of a flight: reads the remote store, if any, and calls the service.
 #[pin_project]
 pub(crate) struct Work<C: Call> {
     /// The state captured from the request. Taken once, when the work ends.

@@ -22,7 +22,7 @@ pub(crate) enum WorkResult<A, O> {
 
 /// How a member's wait ended.
 pub(crate) enum WaitEnd<O> {
-    /// There is a result, or there never will be one.
+    /// There is a result, or there never will be a result.
     Answered,
     /// The member is alone, and this is the outcome.
     Own(O),
@@ -38,7 +38,7 @@ where
 {
     /// Ready when there is a result, or none will come. If the work was woken, this member drives it:
     /// `poll_work` polls the work, `make_result` makes a result of an outcome that other members wait for too,
-    /// and `panicked` makes one of a panic.
+    /// and `panicked` makes a result of a panic.
     #[inline]
     pub(crate) fn poll<O>(
         self: &Arc<Self>,

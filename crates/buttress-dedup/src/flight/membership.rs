@@ -13,7 +13,7 @@ pub(crate) trait DynFlight: Send + Sync + 'static {
     /// Leaves the flight. The last member drops the work.
     fn leave(&self, member: MemberId);
 
-    /// Runs one step of a body under the ambient values of the flight.
+    /// Runs a step of a body under the ambient values of the flight.
     fn within(&self, step: &mut dyn FnMut());
 }
 

@@ -34,7 +34,7 @@ pub(crate) use self::{
     table::FlightTable,
 };
 
-/// One inner call, shared by all callers of its key while it is in progress.
+/// An inner call, shared by all callers of its key while the call is in progress.
 ///
 /// No caller owns the call: its work lies in the relay, and runs under ambient values of the flight.
 pub(crate) struct Flight<K, W, A> {
@@ -43,7 +43,7 @@ pub(crate) struct Flight<K, W, A> {
     table: Arc<FlightTable<K, W, A>>,
     pub(crate) start: FlightStart,
     valid_flags: ValidFlags,
-    /// The leader's deadline as announced to an inner service, if an inner layer enforces that one. A leaf
+    /// The leader's deadline as announced to an inner service, if an inner layer enforces that value. A leaf
     /// lock. Not used if the leader has no deadline.
     announced: Mutex<Option<Deadline>>,
     /// The leader has left. Written in `leave` before the relay is left, see there.
@@ -110,7 +110,7 @@ impl<K, W, A: SharedResult> Flight<K, W, A> {
         (Arc::new(flight), member)
     }
 
-    /// The result, once there is one.
+    /// The result, or `None` while the call is in progress.
     #[inline]
     pub(crate) fn result(&self) -> Option<&A> {
         self.result.get()

@@ -6,7 +6,7 @@ use hashbrown::HashTable;
 use super::{Flight, SharedResult};
 use crate::cache::ResourceGeneration;
 
-/// The flights of one shard.
+/// The flights of a shard.
 pub(crate) struct FlightShard<K, W, A> {
     /// The first flight, so that a single flight needs no hash table.
     single: Option<FlightEntry<K, W, A>>,
@@ -141,7 +141,7 @@ impl<K: Hash + Eq, W, A: SharedResult> FlightShard<K, W, A> {
         }
     }
 
-    /// Counts a call that would join the flight of `key`, if there is one that accepts callers.
+    /// Counts a call that would join the flight of `key`, if that flight accepts callers.
     #[cold]
     pub(crate) fn observe_join(
         &mut self,

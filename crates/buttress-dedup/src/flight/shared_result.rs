@@ -8,7 +8,7 @@ pub(crate) trait SharedResult {
     /// How much of the response has arrived.
     fn progress(&self) -> Progress;
 
-    /// Announces one more caller of the response.
+    /// Announces a further caller of the response.
     fn expect_caller(&self);
 
     /// Drops a response in progress, because no member is left.

@@ -74,7 +74,7 @@ where
         self.generation.fetch_add(1, Ordering::Release);
     }
 
-    /// Joins the flight of `key`, if there is one.
+    /// Joins the flight of `key`, if any.
     pub(crate) fn join(
         &self,
         key: &K,
@@ -89,7 +89,7 @@ where
         }
     }
 
-    /// Counts a call that would join the flight of `key`, if there is one that accepts callers.
+    /// Counts a call that would join the flight of `key`, if that flight accepts callers.
     #[cold]
     #[inline(never)]
     pub(crate) fn observe_join(&self, key: &K, start: &FlightStart) -> bool {
@@ -97,7 +97,7 @@ where
         lock(&shard.flights).observe_join(start.hash, key, start.resource_generation)
     }
 
-    /// Joins the flight of `key`, or starts one with `work`. Gives the key back if the `generation` has changed
+    /// Joins the flight of `key`, or starts a new flight with `work`. Gives the key back if the `generation` has changed
     /// since the lookup.
     ///
     /// `work` is called with whether the new flight replaces a flight in which the deadline of a member has
@@ -200,7 +200,7 @@ where
         })
     }
 
-    /// Returns the number of flights started so far, and of calls that joined one.
+    /// Returns the number of flights started so far, and of calls that joined a flight.
     pub(crate) fn counts(&self) -> (u64, u64) {
         self.count(|shard| (shard.leaders, shard.followers))
     }
@@ -241,5 +241,5 @@ impl<K, W, A> PaddedShard<K, W, A> {
     }
 }
 
-/// One shard for loom, which explores every lock.
+/// A single shard for loom, which explores every lock.
 const SHARDS: usize = if cfg!(buttress_loom) { 1 } else { 16 };

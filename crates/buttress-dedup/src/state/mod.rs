@@ -31,7 +31,7 @@ pub(crate) struct DedupState {
 
 impl DedupState {
     /// Sums the numbers over all parts. No counter is taken for the number of calls: each call is in
-    /// exactly one of the others when it starts, but for the corrections.
+    /// a single other counter when it starts, and the last two fields are the corrections.
     pub(crate) fn snapshot(&self) -> DedupSnapshot {
         let cache_hits = self.cache_hits.get();
         let mut snapshot = DedupSnapshot {

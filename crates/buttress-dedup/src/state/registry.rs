@@ -2,11 +2,11 @@ use std::{any::Any, sync::OnceLock};
 
 use super::snapshot::DedupSnapshot;
 
-/// The typed states of one layer, found by type.
+/// The typed states of a layer, found by type.
 ///
 /// A layer does not know the services that it will wrap. Its state has types that only a call knows: the
 /// key, the response, the future of the service. So the first call of each combination makes its state,
-/// and later calls find the state by type. There is hardly ever more than one.
+/// and later calls find the state by type. There is hardly ever a second state.
 ///
 /// The list only grows, and each cell is set once. So a lookup takes no lock.
 #[derive(Default)]
@@ -15,7 +15,7 @@ pub(crate) struct Registry {
     next: OnceLock<Box<Registry>>,
 }
 
-/// The operations of a layer's handle on one typed state, independent of the type.
+/// The operations of a layer's handle on a typed state, independent of the type.
 pub(crate) trait AnyTypedState: Any + Send + Sync {
     /// Adds the numbers of this state to `snapshot`.
     fn add_to(&self, snapshot: &mut DedupSnapshot);

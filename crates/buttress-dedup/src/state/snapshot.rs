@@ -1,4 +1,4 @@
-/// The numbers of a [`DedupHandle`](crate::DedupHandle) at one time.
+/// The numbers of a [`DedupHandle`](crate::DedupHandle) at some time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DedupSnapshot {
