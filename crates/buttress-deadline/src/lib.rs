@@ -26,6 +26,12 @@
 //! server, use it outermost, so that everything a handler calls knows how long the client will
 //! wait.
 //!
+//! Inside a handler, use [`propagate`](DeadlineLayer::propagate): that layer has no timeout of its
+//! own, enforces the caller's deadline and passes it on.
+//!
+//! A layer is in `Plain` mode, where a rejection is an `Err`, until `.http()` of `buttress-http`
+//! puts it into `Http` mode, where a rejection is a response.
+//!
 //! Do not use it for idle timeouts (a connection without traffic). It cannot stop a computation
 //! that does not yield, because a future is cut off between two polls.
 //!
@@ -64,8 +70,8 @@
 //! 2. `poll_ready` returns ready.
 //! 3. The next `call` is rejected.
 //!
-//! If you stop waiting for readiness, the deadline of that handle keeps running. Drop the handle,
-//! or make one call to consume the rejection. A clone starts without a wait.
+//! If you stop waiting for readiness, the deadline of that clone of the service keeps running. Drop
+//! the clone, or make one call to consume the rejection. A new clone starts without a wait.
 //!
 //! # Errors
 //!

@@ -53,12 +53,12 @@
 //!
 //! A flight accepts no more callers once the [deadline](buttress_core::Deadline) of a member has passed,
 //! because that member has waited in vain for as long as it could. The next call of the key starts another
-//! flight, and the members of the first keep their places. So a call that hangs fails the callers of a single
-//! patience, and no others. The same holds for a service that does not become ready, and for a shared body
-//! that makes no progress. If a caller without a deadline leaves, the flight stays open.
+//! flight, and the members of the first keep their places. So a call that hangs fails only the callers that
+//! joined before that deadline. The same holds for a service that does not become ready, and for a shared
+//! body that makes no progress. If a caller without a deadline leaves, the flight stays open.
 //!
-//! If a call takes longer than the callers' patience, a further call begins per patience. Only callers
-//! that join late enough are served. If a call takes twice as long, no caller is served.
+//! If a call takes longer than the callers' timeout, a further call starts each time a timeout passes, and
+//! only callers that join late enough are served. If a call takes twice the timeout, no caller is served.
 //!
 //! A flight runs under ambient values of its own: the latest deadline and the highest criticality of its
 //! members, and the attempt of its leader. An inner layer may have noted the leader's deadline when it was
@@ -122,8 +122,10 @@
 //!
 //! # Cancellation
 //!
-//! Dropping the response future or the body leaves the flight. When the last member leaves, the work is
-//! dropped at once. If work must finish without callers, for example to fill a cache, spawn a task for it
+//! Dropping the response future or the body leaves the flight. If the leader leaves while others wait,
+//! another member drives the call, nothing is sent again, and [`handovers`](DedupHandle::handovers) counts
+//! the change. If the leader leaves while the body is read, the other members read on. When the last member
+//! leaves, the work is dropped at once. If work must finish without callers, for example to fill a cache, spawn a task for it
 //! in the inner service. The layer itself spawns only background refreshes, if
 //! [`stale_while_revalidate`](Cache::stale_while_revalidate) or
 //! [`early_refresh`](Cache::early_refresh) is set.

@@ -87,7 +87,8 @@
 //!
 //! # Headers
 //!
-//! All headers that the mode reads or writes. Every other header is only part of a key.
+//! All headers that the mode reads or writes. Any other header is only part of a key, unless [`HttpKey`]
+//! lists it as ignored.
 //!
 //! | header | read by | written by | default |
 //! |---|---|---|---|

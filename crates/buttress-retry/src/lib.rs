@@ -77,7 +77,7 @@
 //! | 13 | Would no time be left to announce? | `Deadline` |
 //! | 14 | Is the budget empty? | `BudgetEmpty` |
 //!
-//! After the wait, `Deadline` also stops a call that is not ready in time.
+//! After the wait, `Deadline` also stops a call that is not ready in time, if its last outcome was kept.
 //!
 //! # Hints
 //!

@@ -2,7 +2,8 @@ use std::fmt;
 
 /// The reason why a failed call was not repeated.
 ///
-/// The variants stand in the order in which the retry asks. The crate docs list the questions.
+/// The [crate docs](crate#why-a-call-stops) list the questions in the order in which the retry asks. One
+/// reason can answer several of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 #[doc(alias("give up"))]

@@ -100,13 +100,16 @@
 //! # Queues
 //!
 //! By default no call waits. With [`queue`](ThrottleLayer::queue), a limited number of calls wait
-//! for a permit or for the cells of a rate. The queue of a rate works like the queue for permits:
+//! for a permit or for the cells of a rate. A rate is counted in cells: a call takes one cell, or its
+//! [`cost`](ThrottleLayer::cost), and cells come back at the rate, up to the burst. The queue of a
+//! rate works like the queue for permits:
 //!
 //! - The oldest waiter is next. The queue takes the permit or the cells for that waiter, so no
 //!   later call can take them. A waiter that needs more cells than there are is not overtaken.
 //! - Higher [criticalities](buttress_core::Criticality) go first. In a full queue, the latest
 //!   waiter of the lowest criticality makes room for a call of a higher criticality.
-//! - The queue takes nothing ahead of time, so a waiter that leaves costs the others nothing.
+//! - The queue takes nothing ahead of time, so a waiter that leaves before its grant costs the
+//!   others nothing.
 //! - A waiter leaves at the ambient deadline, and after [`Queue::max_wait`].
 //! - If the expected wait exceeds the time that a call has, the call is rejected at once. For a
 //!   rate the expected wait is exact: the cells of the waiters ahead and the call's own, at the
@@ -140,7 +143,7 @@
 //! # Readiness
 //!
 //! `poll_ready` is the inner service's: a full limit does not make the layer unready, and an idle
-//! handle holds no permit. The instance that was polled ready is the instance that is called. A
+//! clone of the service holds no permit. The instance that was polled ready is the instance that is called. A
 //! call that waits takes the instance along. A rejected call gives back what the instance had
 //! reserved.
 //!
