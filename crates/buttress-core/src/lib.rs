@@ -34,7 +34,8 @@
 //! | Which requests are the same, and how is a response shared and cached? | [`KeyOf`], [`Share`], [`Expire`] |
 //!
 //! [`Bind`] replaces the mode of a layer. [`Deadline`], [`Attempt`] and [`Criticality`] are
-//! ambient: they travel with the task, so that the layers and services inside a call can read them.
+//! ambient: they travel with the task. So the layers and services inside a call can read the time
+//! left, the number of the attempt and the importance of the call.
 //!
 //! Mechanisms for authors of layers:
 //!

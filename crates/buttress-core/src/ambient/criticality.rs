@@ -15,7 +15,7 @@ pub enum Criticality {
     Sheddable,
     /// Partial unavailability is expected: batch work that is retried after minutes or hours.
     SheddablePlus,
-    /// A failure is visible to users. The default.
+    /// A failure is visible to users. The default, ambient if no level was set.
     #[default]
     Critical,
     /// A failure has a serious impact on users. Capacity must suffice for this level and `Critical`

@@ -36,6 +36,8 @@ pub trait KeyOf<Req>: Clone {
 
     /// Returns the size of `key` in bytes. A key that owns memory must count that too. Otherwise a
     /// cache with a limit in bytes exceeds the limit.
+    ///
+    /// Default: the size of the type.
     fn weight(&self, key: &Self::Key) -> usize {
         size_of_val(key)
     }

@@ -11,12 +11,16 @@ use crate::Plain;
 pub trait MarkGaveUp<Res>: Clone {
     /// Marks `response` as given up by a retry. Returns `false` if the response cannot carry the
     /// mark.
+    ///
+    /// Default: `false`.
     fn mark_gave_up(&self, response: &mut Res) -> bool {
         let _ = response;
         false
     }
 
     /// Returns whether `response` carries the mark, or `None` if its type cannot.
+    ///
+    /// Default: `None`.
     fn is_marked(&self, response: &Res) -> Option<bool> {
         let _ = response;
         None

@@ -21,6 +21,8 @@ pub trait Propagate<Req>: Clone {
 
     /// Checks whether [`set_deadline`](Self::set_deadline) would succeed, without writing.
     ///
+    /// Default: `Ok`.
+    ///
     /// # Errors
     /// Those of `set_deadline`.
     fn can_set_deadline(&self, request: &Req, deadline: Deadline) -> Result<(), NoTimeLeft> {

@@ -15,7 +15,7 @@ pub trait Replay<Req>: Clone {
     /// the request cannot be sent again.
     fn first(&self, request: Req) -> (Req, Option<Self::Saved>);
 
-    /// Returns the request for another `attempt`, or `None` if the body is no longer complete.
+    /// Returns the request for another `attempt`, or `None` if it can no longer be sent whole.
     fn again(&self, saved: &Self::Saved, attempt: Attempt) -> Option<Req>;
 
     /// Returns the deadline that the request carried, as
@@ -28,8 +28,8 @@ pub trait Replay<Req>: Clone {
         None
     }
 
-    /// Returns whether the request may be sent again. `answered` says whether the service itself
-    /// responded to it.
+    /// Returns whether sending the request again is harmless. `answered` says whether the service
+    /// itself responded to it.
     ///
     /// A request that was provably never processed is sent again without this check. Default:
     /// `true`.

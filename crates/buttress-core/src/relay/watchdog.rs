@@ -202,7 +202,7 @@ fn set(runtime: &Handle, deadline: Instant, alarm: &Waker) -> Option<Pin<Box<Sle
     set
 }
 
-/// Rouses the members of a relay. The waker of the watchdog's timers.
+/// The waker of the watchdog's timers, which calls [`WatchdogHost::on_watchdog`].
 // Weak, because the relay owns the timers and the timers own this waker. A strong reference would
 // leak both.
 struct RelayAlarm<H>(Weak<H>);
