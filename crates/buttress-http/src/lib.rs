@@ -141,7 +141,7 @@
 //! A layer that limits a rate can report the rate to its callers. `RateLimit-Policy` states `q`
 //! calls per `w` seconds. `RateLimit` states the `r` calls left, and the `t` seconds until all are
 //! back. Both follow [draft-ietf-httpapi-ratelimit-headers-11][draft]. Seconds are rounded up, and
-//! a window is at least 1. The header lines of an inner layer stay. In a name, bytes that a
+//! a window is at least 1 s. The header lines of an inner layer stay. In a name, bytes that a
 //! structured field cannot hold are written as `%XX`.
 //!
 //! [draft]: https://datatracker.ietf.org/doc/html/draft-ietf-httpapi-ratelimit-headers-11
@@ -156,7 +156,7 @@
 //!
 //! # Shared and cached responses
 //!
-//! Each row is read from top to bottom, and the first row that applies decides:
+//! The rows are read from top to bottom, and the first row that applies decides:
 //!
 //! | request or response | shared between concurrent callers | cached | because |
 //! |---|---|---|---|
@@ -171,7 +171,7 @@
 //! | body that turns out to be longer | yes, by its present callers | no | they read on within a window of that size, see [`SharedBody`] |
 //! | response of gRPC (with a key of your own), or a rejection by an inner layer | yes | no | gRPC reports a failure at the end; a rejection says nothing about the resource |
 //! | response with `no-cache` | yes | no | each use would need a validation |
-//! | request with `Authorization` | yes | only with `public`, `s-maxage` or `must-revalidate` | RFC 9111, section 3.5 |
+//! | request with `Authorization`, and a response without `public`, `s-maxage` and `must-revalidate` | yes | no | RFC 9111, section 3.5 |
 //! | status other than 200, 203, 204, 300 to 303, 307, 308, 404, 405, 410, 414, 501 | yes | no | only the listed ones are known to stay true for a while (RFC 9110, section 15) |
 //! | response without a lifetime of its own | yes | if the layer's TTL says so, except 302, 303 and 307 | RFC 9110, section 15.1 |
 //! | any other response | yes | for the lifetime that it states | RFC 9111 |
@@ -181,9 +181,13 @@
 //! [`Expire`](buttress_core::Expire). Malformed cache headers are read in the strictest way. A
 //! cached response is marked by [`FromCache`] and `Age`.
 //!
-//! With a key closure of your own, no rule about requests applies. Such a key can also be given to
-//! a `POST`. Unsafe requests then invalidate no entry. A layer in a nested axum router sees the
-//! path without the prefix of the router, so each nested router needs a layer of its own.
+//! With a key closure of your own, the closure alone decides which requests bypass the layer. Such
+//! a key can also be given to a `POST`. `Cache-Control` of a request then demands no freshness, and
+//! unsafe requests invalidate no entry. A response to a request with `no-store` is still not
+//! cached, and the rule about `Authorization` still holds.
+//!
+//! A layer in a nested axum router sees the path without the prefix of the router, so each nested
+//! router needs a layer of its own.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

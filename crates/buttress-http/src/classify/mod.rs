@@ -35,8 +35,9 @@ use crate::{Http, Protocol, RequestHead, ResponseHead};
 ///
 /// 1. A refused TLS handshake, as with an untrusted certificate, is permanent.
 /// 2. An error that [`never_processed`](crate::never_processed) accepts is never processed.
-/// 3. An error by the request's own fault is permanent, over HTTP/1 and HTTP/2 alike. An upload
-///    that its caller breaks off is such an error.
+/// 3. An error by the fault of the request or of the client's configuration is permanent, over
+///    HTTP/1 and HTTP/2 alike. An upload that its caller breaks off is such an error. A response
+///    that cannot be read is permanent, too.
 /// 4. Any other [`BoxError`](buttress_core::BoxError), [`std::io::Error`] or error of a client that
 ///    this crate knows by a feature is transient.
 /// 5. An error of any other type is permanent, because the request itself may be wrong. Give the

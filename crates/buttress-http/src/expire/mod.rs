@@ -35,12 +35,12 @@ pub use self::from_cache::FromCache;
 /// and drops it, so on a server the response to a `HEAD` is not cached.
 ///
 /// `stale-while-revalidate` and `stale-if-error` of [RFC 5861] say how long a stale response may be
-/// served. If the response has neither, the layer decides. `must-revalidate`, `proxy-revalidate`
-/// and `s-maxage` forbid it (RFC 9111, section 4.2.4).
+/// served. For a directive that the response lacks, the layer decides. `must-revalidate`,
+/// `proxy-revalidate` and `s-maxage` forbid stale responses (RFC 9111, section 4.2.4).
 ///
-/// A malformed time is zero, and the shorter of two times counts. In doubt, all other directives
-/// are read the same way. `Last-Modified` has no effect. Dates are compared with the system's clock
-/// when the response arrives, and all later times count from there.
+/// A malformed time is zero, and the shorter of two times counts. In doubt, every other directive
+/// is read in the strictest way, too. `Last-Modified` has no effect. Dates are compared with the
+/// system's clock when the response arrives, and all later times count from there.
 ///
 /// The age of a response includes the time since its request was sent (section 4.2.3), because the
 /// service may have made the response at any instant since then. The waits of inner layers, such as

@@ -74,8 +74,8 @@ impl HttpKey {
         Method::from_bytes(self.part(METHOD)).unwrap_or_default()
     }
 
-    /// Returns the target as a URI, without user and password. The host is missing if only the
-    /// `Host` header of the request names it.
+    /// Returns the target as a URI, as far as known, without user and password. The host is missing
+    /// if only the `Host` header of the request names it.
     pub fn target(&self) -> String {
         let [scheme, host, path] = [SCHEME, AUTHORITY, PATH].map(|part| self.text(part));
         match (scheme, host) {

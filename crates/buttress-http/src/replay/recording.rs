@@ -30,8 +30,9 @@ pub(crate) struct RecordedBody<B> {
 #[derive(Debug, Default)]
 struct Position {
     sent: u64,
-    /// The next recorded chunk, and below the number recorded at the start of the attempt.
+    /// The next recorded chunk to send.
     chunk: usize,
+    /// The number of chunks that were recorded when the attempt began.
     chunks: usize,
     trailers: bool,
 }

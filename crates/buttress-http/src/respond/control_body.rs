@@ -26,7 +26,6 @@ use crate::{Protocol, message::body_error::bare};
 #[derive(Debug)]
 #[pin_project]
 pub struct ControlBody<B, G> {
-    // Before the guard, so that a permit is not free until the work behind the body is gone.
     #[pin]
     // Before the guard: fields drop in this order, so a permit is not free until the work behind
     // the body is gone.

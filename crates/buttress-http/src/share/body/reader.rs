@@ -96,7 +96,7 @@ where
         let live = &self.live;
         ready!(live.relay.poll(member, known, cx, |work, _| live.drive(work)));
         match self.next_frame() {
-            // An error in member of a wait without end, if the source ended without a last frame.
+            // An error in place of a wait without end, if the source ended without a last frame.
             NextFrame::Wait => Poll::Ready(NextFrame::Abandoned),
             next => Poll::Ready(next),
         }

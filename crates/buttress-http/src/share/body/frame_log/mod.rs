@@ -230,10 +230,11 @@ impl FrameLog {
         matches!(self.state, LogState::Complete) && index == self.window.end()
     }
 
-    /// The size of the body, if the source `said` that size.
+    /// The size of the body, for which the source `said` this hint.
     ///
-    /// A body with trailers keeps the stated size, because with a `Content-Length` HTTP/1.1 has no
-    /// place for trailers.
+    /// If the source stated no exact size, the size is known once the body is complete. A body with
+    /// trailers gets none even then, because with a `Content-Length` HTTP/1.1 has no place for
+    /// trailers.
     pub(super) fn hint(&self, said: &SizeHint) -> SizeHint {
         if said.exact().is_some() {
             return *said;
