@@ -70,7 +70,7 @@
 //! | 6 | Was this the last attempt? | `AttemptsUsed` |
 //! | 7 | Was the request not kept, because it can be sent only once? | `NotReplayable` |
 //! | 8 | May the service have acted, and is acting twice harmful? | `NotIdempotent` |
-//! | 9 | Does the hint leave less than 1 ms, or exceed `max_hint` where there is no deadline? | `PushbackExceedsDeadline` |
+//! | 9 | Does a hint above zero leave less than 1 ms before the deadline, or exceed `max_hint` without a deadline? | `PushbackExceedsDeadline` |
 //! | 10 | Would the attempt begin less than 1 ms before the deadline? | `Deadline` |
 //! | 11 | Would the attempt usually end at the deadline or later? Only with [`skip_late_attempts`](RetryLayer::skip_late_attempts) | `CannotFinish` |
 //! | 12 | Can the kept request no longer be sent whole? | `NotReplayable` |
@@ -147,9 +147,9 @@
 //! A [`Budget`] can be given to several layers, also within a stack: it counts each call and each
 //! outcome once. [`Budget::withdraw_only`] is for a layer whose calls earn nothing.
 //!
-//! While calls are slow, a budget reads the clock for each call. While calls are fast, it reads the
-//! clock for every 16th. A call is never dated later than it was made. After a pause, up to 15
-//! calls may be dated before the pause.
+//! While calls come slowly, a budget reads the clock for each call. While calls come in quick
+//! succession, the clock is read for every 16th. A call is never dated later than it was made.
+//! After a pause, up to 15 calls may be dated before the pause.
 //!
 //! # Events
 //!

@@ -28,7 +28,7 @@ pub enum StopReason {
     PushbackExceedsDeadline,
     /// The call's deadline has passed, or passes before the next attempt could begin.
     Deadline,
-    /// The next attempt would take longer than the time left, judging by successful attempts.
+    /// The next attempt would end at the deadline or later, judging by successful attempts.
     CannotFinish,
     /// The budget could not pay for the next attempt.
     BudgetEmpty,

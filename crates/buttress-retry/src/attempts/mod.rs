@@ -34,8 +34,8 @@ pub(crate) struct Attempts<S, M, J, Saved, Seed> {
     deadline: Option<Deadline>,
     /// The start of the current attempt, if attempt times are learned.
     began: Began,
-    /// `None` until an attempt has failed. Boxed, so that a call that succeeds at once allocates
-    /// nothing.
+    /// `None` until an attempt has failed. Boxed, so that the future of a call that succeeds at
+    /// once has no room for it.
     tries: Option<Box<Tries>>,
 }
 

@@ -150,8 +150,9 @@ impl Budget {
             }
             Law::Throttle(throttle) => throttle.allows().then_some(Paid::Nothing),
             Law::Tokens(bucket) => {
-                // Read first: a bucket that becomes full meanwhile may have been without this
-                // withdrawal.
+                // Must be read before the withdrawal: a fill between the two only prevents a
+                // refund. Read later, a fill that made the payment good would go unseen, and a
+                // refund would add tokens.
                 let fills = bucket.fill_count();
                 let is_paid = bucket.withdraw(self.account.now(), kind);
                 is_paid.then_some(Paid::Tokens { kind, fills })

@@ -7,8 +7,9 @@ use buttress_control::{Nanos, RetryBudget};
 
 /// Deposits that have no date yet.
 ///
-/// Reading the clock costs more than the rest of a call that succeeds. While calls are fast, the
-/// clock is read for every 16th ([`BATCH`]). While calls are slow, the clock is read for each.
+/// Reading the clock costs more than the rest of a call that succeeds. While calls come in quick
+/// succession, the clock is read for every 16th ([`BATCH`]). While calls come slowly, the clock is
+/// read for each.
 ///
 /// A deposit is never dated later than it was made. A deposit that waited for others is dated to
 /// the time of the previous dating. If that time lies outside the window, the deposit is dropped.
@@ -86,7 +87,7 @@ pub(crate) enum Latest {
 
 const BATCH: u32 = 16;
 
-/// The count at which the next deposit is due. The count begins here while calls are slow.
+/// The count at which the next deposit is due. The count begins here while calls come slowly.
 const SLOW: u32 = BATCH - 1;
 
 /// The number of slots into which [`RetryBudget`] divides its window.
