@@ -66,7 +66,7 @@ impl<M> DeadlineLayer<M> {
     /// The limit bounds the harm if clocks or callers are wrong about deadlines. The law is that of
     /// [Finagle's
     /// `DeadlineFilter`](https://github.com/twitter/finagle/blob/develop/finagle-core/src/main/scala/com/twitter/finagle/service/DeadlineFilter.scala),
-    /// whose ratio is 20 %. A late call that is served has this layer's own timeout.
+    /// whose ratio is 20 %. A late call that is served has this layer's own timeout only.
     ///
     /// Returns a layer that starts without traffic. Clones and services made before keep theirs.
     pub fn max_reject_ratio(self, ratio: Ratio) -> Self {

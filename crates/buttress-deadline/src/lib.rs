@@ -71,7 +71,8 @@
 //! 3. The next `call` is rejected.
 //!
 //! If you stop waiting for readiness, the deadline of that clone of the service keeps running. Drop
-//! the clone, or make one call to consume the rejection. A new clone starts without a wait.
+//! the clone, or make one call to consume the rejection. A new clone has not waited, so no earlier
+//! wait counts against its calls.
 //!
 //! # Errors
 //!
@@ -80,7 +81,7 @@
 //!
 //! | mode | before the head | in the body |
 //! |---|---|---|
-//! | `Plain` | an `Err`, so the error must be `From<Rejection>` | there is no body |
+//! | `Plain` | an `Err`, so the error must be `From<Rejection>` | never, because this mode knows no bodies |
 //! | `Http` | a 504, or `grpc-status: 4` | gRPC trailers, or a body error |
 //!
 //! If the deadline has passed on arrival, or leaves no time to announce, the call does not reach
