@@ -87,8 +87,8 @@ impl<'a, C> Sweep<'a, C> {
         })
     }
 
-    /// Runs `check` after each drop, such as of calls in flight or of maps that must be empty. The
-    /// argument says when, for its messages.
+    /// Runs `check` after each drop, for example of a number in flight or of a map that must be
+    /// empty. The argument of `check` says when the drop was, for its messages.
     pub fn also(mut self, check: impl Fn(&str) + 'a) -> Self {
         self.checks.push(Box::new(check));
         self
