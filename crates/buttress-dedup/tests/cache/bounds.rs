@@ -14,58 +14,57 @@ use buttress_testkit::TestError;
 use tokio::time::advance;
 use tower::{Layer, ServiceExt, service_fn};
 
-use crate::support::{Source, exactly, get, ms, s};
+use crate::support::{Cached, exactly, ms, s};
 
 #[tokio::test(start_paused = true)]
 async fn cache_of_zero_entries_or_bytes_stores_nothing() {
-    let keeps = [
+    let empty = [
         exactly(s(10)).max_entries(0),
         exactly(s(10)).max_bytes(0),
         exactly(s(10)).max_entries(0).max_bytes(0),
         exactly(s(10)).max_entries(0).max_bytes(usize::MAX),
         exactly(s(10)).max_entries(usize::MAX).max_bytes(0),
     ];
-    for keep in keeps {
-        let source = Source::at_once();
-        let layer = DedupLayer::new().cache(keep);
-        let service = source.under(&layer);
-        assert_eq!((get(&service, 7).await, get(&service, 7).await), (Ok(1), Ok(2)));
-        assert_eq!((layer.handle().cache_entries(), layer.handle().cache_bytes()), (0, 0));
+    for cache in empty {
+        let cached = Cached::new(cache);
+        assert_eq!((cached.get(7).await, cached.get(7).await), (Ok(1), Ok(2)));
+        assert_eq!((cached.handle.cache_entries(), cached.handle.cache_bytes()), (0, 0));
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn cache_fills_up_to_its_entry_limit_and_never_exceeds_it() {
     for max in [1, 2, 3, 7, 31, 32, 100, 1_000] {
-        let source = Source::at_once();
-        let layer = DedupLayer::new().cache(exactly(s(10)).max_entries(max));
-        let handle = layer.handle();
-        let service = source.under(&layer);
+        let cached = Cached::new(exactly(s(10)).max_entries(max));
         for key in 0..3_000 {
-            get(&service, key).await.unwrap();
+            cached.get(key).await.unwrap();
             if max < 100 || key % 100 == 0 {
-                assert!(handle.cache_entries() <= max, "{} of {max}", handle.cache_entries());
+                assert!(
+                    cached.handle.cache_entries() <= max,
+                    "{} of {max}",
+                    cached.handle.cache_entries()
+                );
             }
         }
-        assert!(handle.cache_entries() > max * 9 / 10, "{} of {max}", handle.cache_entries());
+        assert!(
+            cached.handle.cache_entries() > max * 9 / 10,
+            "{} of {max}",
+            cached.handle.cache_entries()
+        );
         // What came last is there.
-        let before = source.calls();
-        get(&service, 2_999).await.unwrap();
-        assert_eq!(source.calls(), before, "{max}");
+        let before = cached.source.calls();
+        cached.get(2_999).await.unwrap();
+        assert_eq!(cached.source.calls(), before, "{max}");
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn largest_limits_do_not_limit_the_cache() {
     for (entries, bytes) in [(usize::MAX, usize::MAX), (10, usize::MAX), (usize::MAX, 100_000)] {
-        let source = Source::at_once();
-        let keep = exactly(s(10)).max_entries(entries).max_bytes(bytes);
-        let layer = DedupLayer::new().cache(keep);
-        let service = source.under(&layer);
-        for key in 0..2_000 {
-            get(&service, key).await.unwrap();
-        }
-        assert_eq!(layer.handle().cache_entries(), entries.min(2_000));
+        let cache = exactly(s(10)).max_entries(entries).max_bytes(bytes);
+        let cached = Cached::new(cache);
+        cached.load(0..2_000).await;
+        assert_eq!(cached.handle.cache_entries(), entries.min(2_000));
     }
 }
 
@@ -197,50 +196,38 @@ async fn expired_entries_are_swept_without_lookups_of_their_keys() {
 
 #[tokio::test(start_paused = true)]
 async fn hot_keys_survive_a_scan() {
-    let source = Source::at_once();
-    let layer = DedupLayer::new().cache(exactly(s(1_000)).max_entries(1_000));
-    let service = source.under(&layer);
+    let cached = Cached::new(exactly(s(1_000)).max_entries(1_000));
     for _ in 0..10 {
-        for key in 0..100 {
-            get(&service, key).await.unwrap();
-        }
+        cached.load(0..100).await;
     }
-    assert_eq!(source.calls(), 100);
-    for key in 1_000..11_000 {
-        get(&service, key).await.unwrap();
-    }
-    let before = source.calls();
-    for key in 0..100 {
-        get(&service, key).await.unwrap();
-    }
-    assert!(source.calls() - before <= 2, "{} of 100 are gone", source.calls() - before);
+    assert_eq!(cached.source.calls(), 100);
+    cached.load(1_000..11_000).await;
+    let before = cached.source.calls();
+    cached.load(0..100).await;
+    assert!(
+        cached.source.calls() - before <= 2,
+        "{} of 100 are gone",
+        cached.source.calls() - before
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn renewed_hot_keys_survive_a_scan() {
-    let source = Source::at_once();
-    let layer = DedupLayer::new().cache(exactly(s(10)).max_entries(1_000));
-    let service = source.under(&layer);
+    let cached = Cached::new(exactly(s(10)).max_entries(1_000));
     for _ in 0..10 {
-        for key in 0..100 {
-            get(&service, key).await.unwrap();
-        }
+        cached.load(0..100).await;
     }
-    for key in 1_000..2_000 {
-        get(&service, key).await.unwrap();
-    }
+    cached.load(1_000..2_000).await;
     advance(s(10)).await;
-    for key in 0..100 {
-        get(&service, key).await.unwrap();
-    }
-    for key in 20_000..30_000 {
-        get(&service, key).await.unwrap();
-    }
-    let before = source.calls();
-    for key in 0..100 {
-        get(&service, key).await.unwrap();
-    }
-    assert!(source.calls() - before <= 2, "{} of 100 are gone", source.calls() - before);
+    cached.load(0..100).await;
+    cached.load(20_000..30_000).await;
+    let before = cached.source.calls();
+    cached.load(0..100).await;
+    assert!(
+        cached.source.calls() - before <= 2,
+        "{} of 100 are gone",
+        cached.source.calls() - before
+    );
 }
 
 /// A response whose end has a key forgotten, which a lock that is held would not stand.

@@ -1,40 +1,37 @@
 //! Renewed before its time has come.
 
-use buttress_dedup::{DedupLayer, EarlyRefresh};
+use buttress_dedup::EarlyRefresh;
 use buttress_testkit::TestError;
 use tokio::time::{Instant, advance, sleep};
 
-use crate::support::{Does, Source, constant, exactly, get, ms, s, settle};
+use crate::support::{Cached, Does, constant, exactly, ms, s, settle};
 
 /// Vattani, Chierichetti and Lowenstein, *Optimal Probabilistic Cache Stampede Prevention*.
 #[tokio::test(start_paused = true)]
 async fn hot_key_is_refreshed_early_by_a_single_call_and_no_reader_waits() {
-    let source = Source::new();
-    source.takes(ms(100));
-    let keep = exactly(s(10)).early_refresh(EarlyRefresh::OPTIMAL).seed(7);
-    let layer = DedupLayer::new().cache(keep);
-    let handle = layer.handle();
-    let service = source.under(&layer);
-    get(&service, 7).await.unwrap();
+    let cache = exactly(s(10)).early_refresh(EarlyRefresh::OPTIMAL).seed(7);
+    let cached = Cached::slow(cache);
+    cached.source.takes(ms(100));
+    cached.get(7).await.unwrap();
     let started = Instant::now();
     let mut reads = 0_u32;
     while started.elapsed() < s(200) {
         let asked = Instant::now();
-        get(&service, 7).await.unwrap();
+        cached.get(7).await.unwrap();
         assert_eq!(asked.elapsed(), s(0), "nobody waits");
         reads += 1;
         sleep(ms(2)).await;
     }
-    assert_eq!((handle.cache_hits(), handle.stale_hits()), (u64::from(reads), 0));
-    assert_eq!(source.most(), 1);
-    let at: Vec<_> = source.seen().iter().map(|seen| seen.at).collect();
+    assert_eq!((cached.handle.cache_hits(), cached.handle.stale_hits()), (u64::from(reads), 0));
+    assert_eq!(cached.source.most(), 1);
+    let at: Vec<_> = cached.source.seen().iter().map(|seen| seen.at).collect();
     // With 50 reads in the time one takes to make, the earliest of them is about 0.4 s ahead.
     for pair in at.windows(2) {
         let passed = pair[1].duration_since(pair[0]);
         assert!((s(8)..ms(10_100)).contains(&passed), "{passed:?}");
     }
     assert!((20..=24).contains(&at.len()), "{}", at.len());
-    assert_eq!(handle.refreshes(), at.len() as u64 - 1);
+    assert_eq!(cached.handle.refreshes(), at.len() as u64 - 1);
 }
 
 /// Vattani, Chierichetti and Lowenstein, *Optimal Probabilistic Cache Stampede Prevention*.
@@ -42,14 +39,13 @@ async fn hot_key_is_refreshed_early_by_a_single_call_and_no_reader_waits() {
 async fn larger_beta_refreshes_earlier() {
     let mut calls = Vec::new();
     for beta in [0.0, 1.0, 10.0] {
-        let source = Source::new();
-        let keep = exactly(s(10)).early_refresh(EarlyRefresh::new(beta)).seed(7);
-        let service = source.under(&DedupLayer::new().cache(keep));
+        let cache = exactly(s(10)).early_refresh(EarlyRefresh::new(beta)).seed(7);
+        let cached = Cached::slow(cache);
         for _ in 0..10_000 {
-            get(&service, 7).await.unwrap();
+            cached.get(7).await.unwrap();
             sleep(ms(10)).await;
         }
-        calls.push(source.calls());
+        calls.push(cached.source.calls());
     }
     assert!(calls[0] < calls[1] && calls[1] < calls[2], "{calls:?}");
     // One for each time it expired, and none before.
@@ -58,63 +54,51 @@ async fn larger_beta_refreshes_earlier() {
 
 #[tokio::test(start_paused = true)]
 async fn early_refresh_is_off_by_default_and_for_instant_responses() {
-    let source = Source::at_once();
     let eager = exactly(s(10)).early_refresh(EarlyRefresh::new(1e6)).seed(7);
-    let layer = DedupLayer::new().cache(eager);
-    let service = source.under(&layer);
-    for _ in 0..999 {
-        get(&service, 7).await.unwrap();
-        advance(ms(10)).await;
+    for cached in [Cached::new(eager), Cached::slow(exactly(s(10)))] {
+        for _ in 0..999 {
+            cached.get(7).await.unwrap();
+            advance(ms(10)).await;
+        }
+        assert_eq!((cached.source.calls(), cached.handle.refreshes()), (1, 0));
     }
-    assert_eq!((source.calls(), layer.handle().refreshes()), (1, 0));
-
-    let source = Source::new();
-    let layer = DedupLayer::new().cache(exactly(s(10)));
-    let service = source.under(&layer);
-    for _ in 0..999 {
-        get(&service, 7).await.unwrap();
-        advance(ms(10)).await;
-    }
-    assert_eq!((source.calls(), layer.handle().refreshes()), (1, 0));
 }
 
 #[tokio::test(start_paused = true)]
 async fn failed_early_refresh_starts_the_backoff_and_the_entry_stays_fresh() {
-    let source = Source::new();
-    source.takes(s(1));
-    let keep = exactly(s(10))
+    let cache = exactly(s(10))
         .early_refresh(EarlyRefresh::new(1e6))
         .refresh_backoff(constant(s(3)))
         .seed(7);
-    let layer = DedupLayer::new().cache(keep);
-    let handle = layer.handle();
-    let service = source.under(&layer);
-    get(&service, 7).await.unwrap();
-    source.does(Does::Fail(TestError::Failed));
-    source.takes(ms(100));
+    let cached = Cached::slow(cache);
+    cached.source.takes(s(1));
+    cached.get(7).await.unwrap();
+    cached.source.does(Does::Fail(TestError::Failed));
+    cached.source.takes(ms(100));
     let started = Instant::now();
     while started.elapsed() < ms(9_200) {
-        assert_eq!(get(&service, 7).await, Ok(1));
+        assert_eq!(cached.get(7).await, Ok(1));
         sleep(ms(10)).await;
     }
     // At 0, 3.1 and 6.2 s.
-    assert_eq!((source.calls(), handle.refreshes(), handle.stale_hits()), (4, 3, 0));
+    assert_eq!(
+        (cached.source.calls(), cached.handle.refreshes(), cached.handle.stale_hits()),
+        (4, 3, 0)
+    );
     sleep(ms(800)).await;
-    assert_eq!(get(&service, 7).await, Err(TestError::Failed));
+    assert_eq!(cached.get(7).await, Err(TestError::Failed));
 }
 
 #[tokio::test(start_paused = true)]
 async fn early_refresh_uses_the_time_from_call_to_response() {
     // Due from the first reader on, if it took 1 s; hardly ever, if it took 1 ms.
     for (took, refreshed) in [(s(1), 1), (ms(1), 0)] {
-        let source = Source::new();
-        source.takes(took);
-        let keep = exactly(s(100)).early_refresh(EarlyRefresh::new(1e4)).seed(7);
-        let layer = DedupLayer::new().cache(keep);
-        let service = source.under(&layer);
-        get(&service, 7).await.unwrap();
-        get(&service, 7).await.unwrap();
+        let cache = exactly(s(100)).early_refresh(EarlyRefresh::new(1e4)).seed(7);
+        let cached = Cached::slow(cache);
+        cached.source.takes(took);
+        cached.get(7).await.unwrap();
+        cached.get(7).await.unwrap();
         settle().await;
-        assert_eq!(layer.handle().refreshes(), refreshed);
+        assert_eq!(cached.handle.refreshes(), refreshed);
     }
 }

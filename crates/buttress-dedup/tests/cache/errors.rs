@@ -10,117 +10,113 @@ use tokio::time::{Instant, advance, sleep, timeout};
 use tokio_test::{assert_pending, task};
 use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
 
-use crate::support::{Does, Source, constant, exactly, get, ms, s, settle};
+use crate::support::{Cached, Does, Source, constant, exactly, ms, s, settle};
 
 const FAILED: Result<u32, TestError> = Err(TestError::Failed);
 
 #[tokio::test(start_paused = true)]
 async fn stale_entry_replaces_a_failure_within_its_window() {
-    let source = Source::at_once();
-    let layer = DedupLayer::new().cache(exactly(s(10)).stale_if_error(s(20)));
-    let handle = layer.handle();
-    let service = source.under(&layer);
-    get(&service, 7).await.unwrap();
-    source.does(Does::Fail(TestError::Failed));
+    let cached = Cached::new(exactly(s(10)).stale_if_error(s(20)));
+    cached.get(7).await.unwrap();
+    cached.source.does(Does::Fail(TestError::Failed));
     advance(s(10)).await;
     let events = Events::of("buttress");
-    assert_eq!((get(&service, 7).await, source.calls()), (Ok(1), 2));
+    assert_eq!((cached.get(7).await, cached.source.calls()), (Ok(1), 2));
     assert_eq!(events.names(), ["dedup.error_replaced", "dedup.cache_hit"]);
     assert_eq!(events.all()[1].field("stale"), Some("true"));
-    assert_eq!((handle.cache_hits(), handle.stale_hits(), handle.refreshes()), (1, 1, 0));
+    assert_eq!(
+        (cached.handle.cache_hits(), cached.handle.stale_hits(), cached.handle.refreshes()),
+        (1, 1, 0)
+    );
     advance(ms(19_999)).await;
-    assert_eq!((get(&service, 7).await, source.calls()), (Ok(1), 3));
+    assert_eq!((cached.get(7).await, cached.source.calls()), (Ok(1), 3));
     advance(ms(1)).await;
-    assert_eq!((get(&service, 7).await, source.calls()), (FAILED, 4));
-    assert_eq!((handle.cache_hits(), handle.cache_entries()), (2, 0));
+    assert_eq!((cached.get(7).await, cached.source.calls()), (FAILED, 4));
+    assert_eq!((cached.handle.cache_hits(), cached.handle.cache_entries()), (2, 0));
 }
 
 #[tokio::test(start_paused = true)]
 async fn stale_if_error_calls_the_service_each_time_until_a_success() {
-    let source = Source::at_once();
-    let service = source.under(&DedupLayer::new().cache(exactly(s(10)).stale_if_error(s(100))));
-    get(&service, 7).await.unwrap();
-    source.does(Does::Fail(TestError::Failed));
+    let cached = Cached::new(exactly(s(10)).stale_if_error(s(100)));
+    cached.get(7).await.unwrap();
+    cached.source.does(Does::Fail(TestError::Failed));
     advance(s(11)).await;
     for calls in 2..10 {
-        assert_eq!((get(&service, 7).await, source.calls()), (Ok(1), calls));
+        assert_eq!((cached.get(7).await, cached.source.calls()), (Ok(1), calls));
     }
-    source.does(Does::Answer);
-    assert_eq!((get(&service, 7).await, get(&service, 7).await), (Ok(10), Ok(10)));
+    cached.source.does(Does::Answer);
+    assert_eq!((cached.get(7).await, cached.get(7).await), (Ok(10), Ok(10)));
 }
 
 #[tokio::test(start_paused = true)]
 async fn expired_entry_does_not_replace_a_failure_by_default() {
-    let source = Source::at_once();
-    let service = source.under(&DedupLayer::new().cache(exactly(s(10))));
-    get(&service, 7).await.unwrap();
-    source.does(Does::Fail(TestError::Failed));
+    let cached = Cached::new(exactly(s(10)));
+    cached.get(7).await.unwrap();
+    cached.source.does(Does::Fail(TestError::Failed));
     advance(s(10)).await;
-    assert_eq!(get(&service, 7).await, FAILED);
+    assert_eq!(cached.get(7).await, FAILED);
 }
 
 #[tokio::test(start_paused = true)]
 async fn stale_entry_does_not_replace_a_permanent_failure() {
-    let source = Source::at_once();
     let classify = |outcome: Result<&u32, &TestError>| match outcome {
         Ok(_) => Verdict::Success,
         Err(TestError::NotFound) => Verdict::Permanent,
         Err(_) => Verdict::Transient,
     };
-    let keep = exactly(s(10)).stale_if_error(s(100)).classify(classify);
-    let service = source.under(&DedupLayer::new().cache(keep));
-    get(&service, 7).await.unwrap();
+    let cache = exactly(s(10)).stale_if_error(s(100)).classify(classify);
+    let cached = Cached::new(cache);
+    cached.get(7).await.unwrap();
     advance(s(10)).await;
-    source.does(Does::Fail(TestError::NotFound));
-    assert_eq!(get(&service, 7).await, Err(TestError::NotFound));
-    source.does(Does::Fail(TestError::Failed));
-    assert_eq!(get(&service, 7).await, Ok(1));
+    cached.source.does(Does::Fail(TestError::NotFound));
+    assert_eq!(cached.get(7).await, Err(TestError::NotFound));
+    cached.source.does(Does::Fail(TestError::Failed));
+    assert_eq!(cached.get(7).await, Ok(1));
 }
 
 #[tokio::test(start_paused = true)]
 async fn stale_entry_replaces_a_response_classified_as_failure() {
-    let source = Source::at_once();
     let classify = |outcome: Result<&u32, &TestError>| match outcome {
         Ok(1) => Verdict::Success,
         _ => Verdict::Throttled(None),
     };
-    let keep = exactly(s(10)).stale_if_error(s(100)).classify(classify);
-    let service = source.under(&DedupLayer::new().cache(keep));
-    get(&service, 7).await.unwrap();
+    let cache = exactly(s(10)).stale_if_error(s(100)).classify(classify);
+    let cached = Cached::new(cache);
+    cached.get(7).await.unwrap();
     advance(s(10)).await;
-    assert_eq!((get(&service, 7).await, source.calls()), (Ok(1), 2));
+    assert_eq!((cached.get(7).await, cached.source.calls()), (Ok(1), 2));
 }
 
 #[tokio::test(start_paused = true)]
 async fn stale_entry_replaces_a_panic_and_the_panic_is_counted() {
-    let source = Source::at_once();
-    let layer = DedupLayer::new().cache(exactly(s(10)).stale_if_error(s(20)));
-    let handle = layer.handle();
-    let service = source.under(&layer);
-    get(&service, 7).await.unwrap();
-    source.does(Does::Panic);
+    let cached = Cached::new(exactly(s(10)).stale_if_error(s(20)));
+    cached.get(7).await.unwrap();
+    cached.source.does(Does::Panic);
     advance(s(10)).await;
     let events = Events::of("buttress");
-    assert_eq!(get(&service, 7).await, Ok(1));
+    assert_eq!(cached.get(7).await, Ok(1));
     assert_eq!(events.names(), ["dedup.error_replaced", "dedup.panicked", "dedup.cache_hit"]);
-    assert_eq!((handle.panics(), handle.stale_hits(), handle.in_flight()), (1, 1, 0));
+    assert_eq!(
+        (cached.handle.panics(), cached.handle.stale_hits(), cached.handle.in_flight()),
+        (1, 1, 0)
+    );
     advance(s(20)).await;
-    assert_eq!(get(&service, 7).await, Err(TestError::Rejected(Reason::Panicked)));
+    assert_eq!(cached.get(7).await, Err(TestError::Rejected(Reason::Panicked)));
 }
 
 #[tokio::test(start_paused = true)]
 async fn resumed_panic_reaches_one_caller_and_the_others_get_the_stale_entry() {
-    let source = Source::at_once();
-    let layer = DedupLayer::new().cache(exactly(s(10)).stale_if_error(s(20))).resume_panics();
-    let service = source.under(&layer);
-    get(&service, 7).await.unwrap();
-    source.does(Does::Panic);
-    source.takes(ms(50));
+    let cache = exactly(s(10)).stale_if_error(s(20));
+    let layer = DedupLayer::new().cache(cache).resume_panics();
+    let cached = Cached::over(Source::at_once(), &layer);
+    cached.get(7).await.unwrap();
+    cached.source.does(Does::Panic);
+    cached.source.takes(ms(50));
     advance(s(10)).await;
     let tasks: Vec<_> = (0..5)
         .map(|_| {
-            let service = service.clone();
-            tokio::spawn(async move { get(&service, 7).await })
+            let cached = cached.clone();
+            tokio::spawn(async move { cached.get(7).await })
         })
         .collect();
     let outcomes = join_all(tasks).await;
@@ -132,73 +128,69 @@ async fn resumed_panic_reaches_one_caller_and_the_others_get_the_stale_entry() {
 #[tokio::test(start_paused = true)]
 async fn all_waiters_get_the_stale_entry_in_place_of_a_failure() {
     for does in [Does::Fail(TestError::Failed), Does::Panic] {
-        let source = Source::at_once();
-        let layer = DedupLayer::new().cache(exactly(s(10)).stale_if_error(s(20)));
-        let handle = layer.handle();
-        let service = source.under(&layer);
-        get(&service, 7).await.unwrap();
-        source.does(does);
-        source.takes(ms(50));
+        let cached = Cached::new(exactly(s(10)).stale_if_error(s(20)));
+        cached.get(7).await.unwrap();
+        cached.source.does(does);
+        cached.source.takes(ms(50));
         advance(s(10)).await;
-        let all = join_all((0..100).map(|_| get(&service, 7))).await;
-        assert!(all.into_iter().all(|outcome| outcome == Ok(1)));
-        assert_eq!((source.calls(), handle.followers(), handle.stale_hits()), (2, 99, 100));
+        let all = cached.get_together(100, 7).await;
+        assert_eq!(all, [Ok(1); 100]);
+        assert_eq!(
+            (cached.source.calls(), cached.handle.followers(), cached.handle.stale_hits()),
+            (2, 99, 100)
+        );
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn stale_if_error_window_is_checked_when_the_failure_arrives() {
-    let source = Source::at_once();
-    let service = source.under(&DedupLayer::new().cache(exactly(s(10)).stale_if_error(s(20))));
-    get(&service, 7).await.unwrap();
-    source.does(Does::Fail(TestError::Failed));
-    source.takes(s(2));
+    let cached = Cached::new(exactly(s(10)).stale_if_error(s(20)));
+    cached.get(7).await.unwrap();
+    cached.source.does(Does::Fail(TestError::Failed));
+    cached.source.takes(s(2));
     advance(s(29)).await;
-    assert_eq!(get(&service, 7).await, FAILED);
+    assert_eq!(cached.get(7).await, FAILED);
 }
 
 #[tokio::test(start_paused = true)]
 async fn stale_windows_start_together_and_end_separately() {
-    let source = Source::at_once();
     for (while_revalidate, if_error) in [(5, 20), (20, 5)] {
-        let keep =
+        let cache =
             exactly(s(10)).stale_while_revalidate(s(while_revalidate)).stale_if_error(s(if_error));
-        let layer = DedupLayer::new().cache(keep.refresh_backoff(constant(s(1_000))));
-        let service = source.under(&layer);
-        source.does(Does::Answer);
-        let value = get(&service, 7).await;
-        source.does(Does::Fail(TestError::Failed));
+        let cached = Cached::new(cache.refresh_backoff(constant(s(1_000))));
+        cached.source.does(Does::Answer);
+        let value = cached.get(7).await;
+        cached.source.does(Does::Fail(TestError::Failed));
         advance(s(10)).await;
         // Both are open: given out, and refreshed once in vain.
-        let before = source.calls();
-        assert_eq!(get(&service, 7).await, value);
+        let before = cached.source.calls();
+        assert_eq!(cached.get(7).await, value);
         settle().await;
-        assert_eq!(source.calls() - before, 1);
+        assert_eq!(cached.source.calls() - before, 1);
         advance(s(10)).await;
         // One is over, the other is not.
-        let before = source.calls();
-        assert_eq!(get(&service, 7).await, value);
+        let before = cached.source.calls();
+        assert_eq!(cached.get(7).await, value);
         let loads = usize::from(while_revalidate < if_error);
-        assert_eq!(source.calls() - before, loads, "a load that failed, or none");
+        assert_eq!(cached.source.calls() - before, loads, "a load that failed, or none");
         advance(s(10)).await;
-        assert_eq!(get(&service, 7).await, FAILED);
+        assert_eq!(cached.get(7).await, FAILED);
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn followers_of_a_failed_refresh_get_the_stale_entry_within_the_window() {
-    let source = Source::at_once();
-    let keep = exactly(s(10)).stale_while_revalidate(s(5)).stale_if_error(s(100));
-    let service = source.under(&DedupLayer::new().cache(keep));
-    get(&service, 7).await.unwrap();
-    source.does(Does::Fail(TestError::Failed));
-    source.takes(s(10));
+    let cache = exactly(s(10)).stale_while_revalidate(s(5)).stale_if_error(s(100));
+    let cached = Cached::new(cache);
+    cached.get(7).await.unwrap();
+    cached.source.does(Does::Fail(TestError::Failed));
+    cached.source.takes(s(10));
     advance(s(14)).await;
-    assert_eq!(get(&service, 7).await, Ok(1));
+    assert_eq!(cached.get(7).await, Ok(1));
     sleep(s(2)).await;
-    let all = join_all((0..10).map(|_| get(&service, 7))).await;
-    assert!(all.into_iter().all(|outcome| outcome == Ok(1)));
-    assert_eq!(source.calls(), 2);
+    let all = cached.get_together(10, 7).await;
+    assert_eq!(all, [Ok(1); 10]);
+    assert_eq!(cached.source.calls(), 2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -258,44 +250,39 @@ async fn stale_entry_replaces_a_timeout_of_the_inner_service() {
 /// moka, `value_initializer.rs`.
 #[tokio::test(start_paused = true)]
 async fn waiter_completes_the_flight_when_the_leader_leaves() {
-    let source = Source::new();
-    let layer = DedupLayer::new().cache(exactly(s(10)));
-    let service = source.under(&layer);
-    let loader = timeout(ms(20), get(&service, 7));
-    let (left, waited) = futures_util::future::join(loader, get(&service, 7)).await;
+    let cached = Cached::slow(exactly(s(10)));
+    let loader = timeout(ms(20), cached.get(7));
+    let (left, waited) = futures_util::future::join(loader, cached.get(7)).await;
     assert!(left.is_err());
-    assert_eq!((waited, source.calls()), (Ok(1), 1));
-    assert_eq!((get(&service, 7).await, source.calls()), (Ok(1), 1), "and it is kept");
+    assert_eq!((waited, cached.source.calls()), (Ok(1), 1));
+    assert_eq!((cached.get(7).await, cached.source.calls()), (Ok(1), 1), "and it is kept");
 }
 
 /// moka, `value_initializer.rs`.
 #[tokio::test(start_paused = true)]
 async fn abandoned_flights_leave_no_state_behind() {
-    let source = Source::new();
-    let layer = DedupLayer::new().cache(exactly(s(10)));
-    let service = source.under(&layer);
+    let cached = Cached::slow(exactly(s(10)));
     for _ in 0..300 {
-        assert!(timeout(ms(20), get(&service, 7)).await.is_err());
+        assert!(timeout(ms(20), cached.get(7)).await.is_err());
     }
     assert_eq!(
-        (source.live(), layer.handle().in_flight(), layer.handle().cache_entries()),
+        (cached.source.live(), cached.handle.in_flight(), cached.handle.cache_entries()),
         (0, 0, 0)
     );
-    assert_eq!(get(&service, 7).await, Ok(301));
+    assert_eq!(cached.get(7).await, Ok(301));
 }
 
 /// moka, `value_initializer.rs`.
 #[tokio::test(start_paused = true)]
 async fn panic_rejects_all_waiters_and_the_next_call_succeeds() {
-    let source = Source::new();
-    source.does(Does::Panic);
-    let service = source.under(&DedupLayer::new().cache(exactly(s(10))));
+    let cached = Cached::slow(exactly(s(10)));
+    cached.source.does(Does::Panic);
     let panicked = Err(TestError::Rejected(Reason::Panicked));
-    for outcome in join_all((0..10).map(|_| get(&service, 7))).await {
+    for outcome in join_all((0..10).map(|_| cached.get(7))).await {
         assert_eq!(outcome, panicked);
     }
-    source.does(Does::Answer);
-    assert_eq!((get(&service, 7).await, get(&service, 7).await), (Ok(2), Ok(2)));
+    cached.source.does(Does::Answer);
+    assert_eq!((cached.get(7).await, cached.get(7).await), (Ok(2), Ok(2)));
 }
 
 /// A response whose second clone panics.

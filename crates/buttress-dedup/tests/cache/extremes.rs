@@ -8,7 +8,7 @@ use buttress_testkit::TestError;
 use proptest::{prelude::*, test_runner::Config};
 use tokio::time::{advance, sleep};
 
-use crate::support::{Does, Source, get, ms};
+use crate::support::{Cached, Does, Source, ms};
 
 fn durations() -> impl Strategy<Value = Duration> {
     prop_oneof![
@@ -44,7 +44,7 @@ fn backoffs() -> impl Strategy<Value = Backoff> {
 }
 
 prop_compose! {
-    fn keeps()(
+    fn caches()(
         ttl in durations(),
         negative in durations(),
         while_revalidate in durations(),
@@ -108,7 +108,7 @@ proptest! {
 
     #[test]
     fn calls_end_and_limits_hold_with_any_options(
-        keep in keeps(),
+        cache in caches(),
         (entries, bytes) in (sizes(), sizes()),
         steps in prop::collection::vec(steps(), 0..60),
     ) {
@@ -118,27 +118,29 @@ proptest! {
             .build()
             .unwrap();
         runtime.block_on(async {
-            let source = Source::at_once();
-            let keep = keep.max_entries(entries).max_bytes(bytes);
-            let layer = DedupLayer::new().cache(keep.classify(classify)).share_errors();
-            let handle = layer.handle();
-            let service = source.under(&layer);
+            let cache = cache.max_entries(entries).max_bytes(bytes);
+            let layer = DedupLayer::new().cache(cache.classify(classify)).share_errors();
+            let cached = Cached::over(Source::at_once(), &layer);
             for step in steps {
                 match step {
                     Step::Get(key) => {
-                        let outcome = tokio::time::timeout(ms(1_000), get(&service, key)).await;
+                        let outcome = tokio::time::timeout(ms(1_000), cached.get(key)).await;
                         assert!(outcome.is_ok(), "it hangs");
                     }
-                    Step::Does(does) => source.does(does),
+                    Step::Does(does) => cached.source.does(does),
                     Step::Advance(passed) => advance(passed).await,
                     Step::Forget(key) => {
-                        handle.invalidate(&key);
+                        cached.handle.invalidate(&key);
                     }
                 }
-                assert!(handle.cache_entries() <= entries && handle.cache_bytes() <= bytes as u64);
+                assert!(cached.handle.cache_entries() <= entries);
+                assert!(cached.handle.cache_bytes() <= bytes as u64);
             }
             sleep(ms(1)).await;
-            assert_eq!((handle.in_flight(), handle.waiters(), source.live()), (0, 0, 0));
+            assert_eq!(
+                (cached.handle.in_flight(), cached.handle.waiters(), cached.source.live()),
+                (0, 0, 0)
+            );
         });
     }
 }

@@ -106,9 +106,9 @@ impl Drop for Over<'_> {
     }
 }
 
-fn hammer(keep: Cache, failing: u32, times: u32) -> DedupHandle {
+fn hammer(cache: Cache, failing: u32, times: u32) -> DedupHandle {
     let truth = Truth::default();
-    let layer = DedupLayer::new().cache(keep);
+    let layer = DedupLayer::new().cache(cache);
     let handle = layer.handle();
     let service = Shared::new(layer.layer(truth.service(failing)));
     thread::scope(|scope| {
@@ -135,9 +135,10 @@ fn calls_after_an_invalidation_see_no_older_value_in_place_of_a_failure() {
 
 #[test]
 fn calls_after_an_invalidation_see_no_older_value_during_a_refresh() {
-    let keep = Cache::new(Duration::ZERO).stale_while_revalidate(s(1_000)).stale_if_error(s(1_000));
-    let keep = keep.refresh_backoff(buttress_dedup::Backoff::none());
-    let handle = hammer(keep, 4, 20_000);
+    let cache =
+        Cache::new(Duration::ZERO).stale_while_revalidate(s(1_000)).stale_if_error(s(1_000));
+    let cache = cache.refresh_backoff(buttress_dedup::Backoff::none());
+    let handle = hammer(cache, 4, 20_000);
     assert!(handle.refreshes() > 0);
 }
 

@@ -6,7 +6,7 @@ use buttress_testkit::TestError;
 use tokio::time::{advance, sleep};
 use tokio_test::{assert_pending, task};
 
-use crate::support::{Bare, Does, Source, exactly, get, ms, s};
+use crate::support::{Cached, Does, Source, exactly, ms, s};
 
 /// Below a hundred a request reads; `100 + n` changes all that ends with `n`.
 #[derive(Clone)]
@@ -32,69 +32,61 @@ fn hash(number: u32) -> u64 {
     u64::from(number % 10).wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }
 
-fn under(source: &Source, keep: Cache) -> (Bare, buttress_dedup::DedupHandle) {
-    let layer = DedupLayer::keyed(LastDigit).cache(keep);
-    (source.under(&layer), layer.handle())
+fn keyed(source: Source, cache: Cache) -> Cached {
+    Cached::over(source, &DedupLayer::keyed(LastDigit).cache(cache))
 }
 
 #[tokio::test(start_paused = true)]
 async fn successful_invalidating_request_outdates_the_entries_of_its_resource() {
-    let source = Source::at_once();
-    let (service, handle) = under(&source, exactly(s(10)));
-    for key in [7, 17, 8] {
-        get(&service, key).await.unwrap();
-    }
-    assert_eq!(get(&service, 107).await, Ok(4));
-    assert_eq!((get(&service, 7).await, get(&service, 17).await), (Ok(5), Ok(6)));
-    assert_eq!((get(&service, 8).await, get(&service, 7).await), (Ok(3), Ok(5)));
-    assert_eq!(handle.bypassed(), 1);
+    let cached = keyed(Source::at_once(), exactly(s(10)));
+    cached.load([7, 17, 8]).await;
+    assert_eq!(cached.get(107).await, Ok(4));
+    assert_eq!((cached.get(7).await, cached.get(17).await), (Ok(5), Ok(6)));
+    assert_eq!((cached.get(8).await, cached.get(7).await), (Ok(3), Ok(5)));
+    assert_eq!(cached.handle.bypassed(), 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn failed_invalidating_request_outdates_nothing() {
-    let source = Source::at_once();
-    let (service, _) = under(&source, exactly(s(10)));
-    get(&service, 7).await.unwrap();
-    source.does(Does::Fail(TestError::Failed));
-    get(&service, 107).await.unwrap_err();
-    assert_eq!(get(&service, 7).await, Ok(1));
+    let cached = keyed(Source::at_once(), exactly(s(10)));
+    cached.get(7).await.unwrap();
+    cached.source.does(Does::Fail(TestError::Failed));
+    cached.get(107).await.unwrap_err();
+    assert_eq!(cached.get(7).await, Ok(1));
 }
 
 #[tokio::test(start_paused = true)]
 async fn response_of_a_call_before_an_invalidating_request_is_not_cached() {
-    let source = Source::new();
-    let (service, handle) = under(&source, exactly(s(10)));
-    let mut load = task::spawn(get(&service, 7));
+    let cached = keyed(Source::new(), exactly(s(10)));
+    let mut load = task::spawn(cached.get(7));
     assert_pending!(load.poll());
-    source.takes(ms(1));
-    get(&service, 107).await.unwrap();
-    assert_eq!((load.await, handle.cache_entries()), (Ok(1), 0));
-    assert_eq!((get(&service, 7).await, get(&service, 7).await), (Ok(3), Ok(3)));
+    cached.source.takes(ms(1));
+    cached.get(107).await.unwrap();
+    assert_eq!((load.await, cached.handle.cache_entries()), (Ok(1), 0));
+    assert_eq!((cached.get(7).await, cached.get(7).await), (Ok(3), Ok(3)));
 }
 
 #[tokio::test(start_paused = true)]
 async fn outdated_entry_does_not_replace_a_failure() {
-    let source = Source::at_once();
-    let (service, _) = under(&source, exactly(s(10)).stale_if_error(s(100)));
-    get(&service, 7).await.unwrap();
+    let cached = keyed(Source::at_once(), exactly(s(10)).stale_if_error(s(100)));
+    cached.get(7).await.unwrap();
     advance(s(10)).await;
-    source.does(Does::Fail(TestError::Failed));
-    assert_eq!(get(&service, 7).await, Ok(1));
+    cached.source.does(Does::Fail(TestError::Failed));
+    assert_eq!(cached.get(7).await, Ok(1));
     // Changed before the call, and while it is made.
     for before in [false, true] {
-        source.does(Does::Answer);
-        let (service, _) = under(&source, exactly(s(10)).stale_if_error(s(100)));
-        get(&service, 7).await.unwrap();
+        let cached = keyed(Source::at_once(), exactly(s(10)).stale_if_error(s(100)));
+        cached.get(7).await.unwrap();
         advance(s(10)).await;
-        source.takes(ms(50));
-        let mut load = task::spawn(get(&service, 7));
+        cached.source.takes(ms(50));
+        let mut load = task::spawn(cached.get(7));
         if !before {
             assert_pending!(load.poll());
         }
         sleep(ms(10)).await;
-        source.takes(ms(1));
-        get(&service, 107).await.unwrap();
-        source.does(Does::Fail(TestError::Failed));
+        cached.source.takes(ms(1));
+        cached.get(107).await.unwrap();
+        cached.source.does(Does::Fail(TestError::Failed));
         assert_eq!(load.await, Err(TestError::Failed), "before: {before}");
     }
 }

@@ -11,130 +11,114 @@ use tokio::time::{advance, sleep};
 use tokio_test::{assert_pending, assert_ready_eq, task};
 use tower::{Layer, Service, ServiceExt};
 
-use crate::support::{Bare, Does, Source, constant, exactly, get, ms, s, settle};
+use crate::support::{Bare, Cached, Does, Source, constant, exactly, ms, s, settle};
 
 #[tokio::test(start_paused = true)]
 async fn invalidated_key_is_loaded_again() {
-    let source = Source::at_once();
-    let layer = DedupLayer::new().cache(exactly(s(10)));
-    let handle = layer.handle();
-    let service = source.under(&layer);
-    assert_eq!((get(&service, 7).await, get(&service, 8).await), (Ok(1), Ok(2)));
-    assert!(handle.invalidate(&7_u32));
-    assert_eq!(handle.cache_entries(), 1);
-    assert_eq!((get(&service, 7).await, get(&service, 8).await), (Ok(3), Ok(2)));
+    let cached = Cached::new(exactly(s(10)));
+    assert_eq!((cached.get(7).await, cached.get(8).await), (Ok(1), Ok(2)));
+    assert!(cached.handle.invalidate(&7_u32));
+    assert_eq!(cached.handle.cache_entries(), 1);
+    assert_eq!((cached.get(7).await, cached.get(8).await), (Ok(3), Ok(2)));
 }
 
 #[tokio::test(start_paused = true)]
 async fn invalidate_all_removes_every_entry() {
-    let source = Source::at_once();
-    let layer = DedupLayer::new().cache(exactly(s(10)));
-    let handle = layer.handle();
-    let service = source.under(&layer);
-    for key in 0..100 {
-        get(&service, key).await.unwrap();
-    }
-    handle.invalidate_all();
-    assert_eq!((handle.cache_entries(), handle.cache_bytes()), (0, 0));
-    assert_eq!(get(&service, 0).await, Ok(101));
-    assert_eq!(get(&service, 0).await, Ok(101));
+    let cached = Cached::new(exactly(s(10)));
+    cached.load(0..100).await;
+    cached.handle.invalidate_all();
+    assert_eq!((cached.handle.cache_entries(), cached.handle.cache_bytes()), (0, 0));
+    assert_eq!(cached.get(0).await, Ok(101));
+    assert_eq!(cached.get(0).await, Ok(101));
 }
 
 #[tokio::test(start_paused = true)]
 async fn invalidate_of_a_missing_key_changes_nothing() {
-    let source = Source::at_once();
-    let layer = DedupLayer::new().cache(exactly(s(10)));
-    let handle = layer.handle();
-    let service = source.under(&layer);
-    assert!(!handle.invalidate(&7_u32), "no call so far has had such a key");
-    handle.invalidate_all();
-    get(&service, 7).await.unwrap();
-    assert!(handle.invalidate(&8_u32));
-    assert!(!handle.invalidate(&7_u64) && !handle.invalidate(&"7") && !handle.invalidate(&7_i32));
-    assert_eq!((get(&service, 7).await, handle.cache_entries()), (Ok(1), 1));
+    let cached = Cached::new(exactly(s(10)));
+    assert!(!cached.handle.invalidate(&7_u32), "no call so far has had such a key");
+    cached.handle.invalidate_all();
+    cached.get(7).await.unwrap();
+    assert!(cached.handle.invalidate(&8_u32));
+    assert!(
+        !cached.handle.invalidate(&7_u64)
+            && !cached.handle.invalidate(&"7")
+            && !cached.handle.invalidate(&7_i32)
+    );
+    assert_eq!((cached.get(7).await, cached.handle.cache_entries()), (Ok(1), 1));
 }
 
 #[tokio::test(start_paused = true)]
 async fn invalidated_flight_answers_its_waiters_and_is_not_cached() {
-    let source = Source::new();
-    let layer = DedupLayer::new().cache(exactly(s(10)));
-    let handle = layer.handle();
-    let service = source.under(&layer);
+    let cached = Cached::slow(exactly(s(10)));
     for forget in [0, 1] {
-        let before = u32::try_from(source.calls()).unwrap();
-        let mut waiting = [0; 3].map(|_| task::spawn(get(&service, 7)));
+        let before = u32::try_from(cached.source.calls()).unwrap();
+        let mut waiting = [0; 3].map(|_| task::spawn(cached.get(7)));
         for waiting in &mut waiting {
             assert_pending!(waiting.poll());
         }
         sleep(ms(20)).await;
         if forget == 0 {
-            assert!(handle.invalidate(&7_u32));
+            assert!(cached.handle.invalidate(&7_u32));
         } else {
-            handle.invalidate_all();
+            cached.handle.invalidate_all();
         }
-        assert_eq!(handle.in_flight(), 0, "nobody joins it any more");
-        let mut next = task::spawn(get(&service, 7));
+        assert_eq!(cached.handle.in_flight(), 0, "nobody joins it any more");
+        let mut next = task::spawn(cached.get(7));
         assert_pending!(next.poll());
         sleep(ms(31)).await;
         for waiting in &mut waiting {
             assert_ready_eq!(waiting.poll(), Ok(before + 1));
         }
-        assert_eq!(handle.cache_entries(), 0);
-        assert_eq!((next.await, get(&service, 7).await), (Ok(before + 2), Ok(before + 2)));
-        assert_eq!(handle.cache_entries(), 1);
-        handle.invalidate_all();
+        assert_eq!(cached.handle.cache_entries(), 0);
+        assert_eq!((next.await, cached.get(7).await), (Ok(before + 2), Ok(before + 2)));
+        assert_eq!(cached.handle.cache_entries(), 1);
+        cached.handle.invalidate_all();
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn invalidated_flight_that_ends_late_does_not_replace_the_newer_entry() {
-    let source = Source::new();
-    source.takes(s(5));
-    let layer = DedupLayer::new().cache(exactly(s(100)));
-    let handle = layer.handle();
-    let service = source.under(&layer);
-    let mut slow = task::spawn(get(&service, 7));
+    let cached = Cached::slow(exactly(s(100)));
+    cached.source.takes(s(5));
+    let mut slow = task::spawn(cached.get(7));
     assert_pending!(slow.poll());
-    handle.invalidate(&7_u32);
-    source.takes(ms(50));
-    assert_eq!(get(&service, 7).await, Ok(2));
+    cached.handle.invalidate(&7_u32);
+    cached.source.takes(ms(50));
+    assert_eq!(cached.get(7).await, Ok(2));
     assert_eq!(slow.await, Ok(1));
-    assert_eq!((get(&service, 7).await, handle.cache_entries()), (Ok(2), 1));
+    assert_eq!((cached.get(7).await, cached.handle.cache_entries()), (Ok(2), 1));
 }
 
 #[tokio::test(start_paused = true)]
 async fn ended_flight_is_invalidated_before_its_followers_read_it() {
-    let source = Source::new();
-    let layer = DedupLayer::new().cache(exactly(s(10)));
-    let handle = layer.handle();
-    let service = source.under(&layer);
-    let mut loader = task::spawn(get(&service, 7));
-    let mut other = task::spawn(get(&service, 7));
+    let cached = Cached::slow(exactly(s(10)));
+    let mut loader = task::spawn(cached.get(7));
+    let mut other = task::spawn(cached.get(7));
     assert_pending!(loader.poll());
     assert_pending!(other.poll());
     sleep(ms(51)).await;
     assert_ready_eq!(loader.poll(), Ok(1));
-    assert_eq!(handle.cache_entries(), 1, "it has landed");
-    handle.invalidate(&7_u32);
+    assert_eq!(cached.handle.cache_entries(), 1, "it has landed");
+    cached.handle.invalidate(&7_u32);
     assert_ready_eq!(other.poll(), Ok(1));
-    assert_eq!(get(&service, 7).await, Ok(2));
+    assert_eq!(cached.get(7).await, Ok(2));
 }
 
 #[tokio::test(start_paused = true)]
 async fn invalidated_refresh_is_not_cached() {
-    let source = Source::at_once();
-    let layer = DedupLayer::new().cache(exactly(s(10)).stale_while_revalidate(s(20)));
-    let handle = layer.handle();
-    let service = source.under(&layer);
-    get(&service, 7).await.unwrap();
-    source.takes(ms(50));
+    let cached = Cached::new(exactly(s(10)).stale_while_revalidate(s(20)));
+    cached.get(7).await.unwrap();
+    cached.source.takes(ms(50));
     advance(s(10)).await;
-    assert_eq!(get(&service, 7).await, Ok(1));
+    assert_eq!(cached.get(7).await, Ok(1));
     sleep(ms(20)).await;
-    handle.invalidate(&7_u32);
+    cached.handle.invalidate(&7_u32);
     settle().await;
-    assert_eq!((source.calls(), handle.cache_entries(), handle.in_flight()), (2, 0, 0));
-    assert_eq!(get(&service, 7).await, Ok(3));
+    assert_eq!(
+        (cached.source.calls(), cached.handle.cache_entries(), cached.handle.in_flight()),
+        (2, 0, 0)
+    );
+    assert_eq!(cached.get(7).await, Ok(3));
 }
 
 #[tokio::test(start_paused = true)]
@@ -145,75 +129,63 @@ async fn failed_refresh_does_not_restore_an_invalidated_entry() {
         (Does::Hang, false),
         (Does::Hang, true),
     ] {
-        let source = Source::at_once();
-        let keep = exactly(s(10)).stale_while_revalidate(s(1_000)).refresh_timeout(s(5));
-        let layer = DedupLayer::new().cache(keep);
-        let handle = layer.handle();
-        let service = source.under(&layer);
-        get(&service, 7).await.unwrap();
-        source.does(does);
-        source.takes(ms(50));
+        let cache = exactly(s(10)).stale_while_revalidate(s(1_000)).refresh_timeout(s(5));
+        let cached = Cached::new(cache);
+        cached.get(7).await.unwrap();
+        cached.source.does(does);
+        cached.source.takes(ms(50));
         advance(s(10)).await;
-        assert_eq!(get(&service, 7).await, Ok(1));
+        assert_eq!(cached.get(7).await, Ok(1));
         sleep(ms(20)).await;
         if clear {
-            handle.invalidate_all();
+            cached.handle.invalidate_all();
         } else {
-            handle.invalidate(&7_u32);
+            cached.handle.invalidate(&7_u32);
         }
         sleep(s(6)).await;
-        assert_eq!((source.live(), handle.cache_entries()), (0, 0), "{does:?}");
-        source.does(Does::Answer);
-        assert_eq!(get(&service, 7).await, Ok(3), "{does:?}");
+        assert_eq!((cached.source.live(), cached.handle.cache_entries()), (0, 0), "{does:?}");
+        cached.source.does(Does::Answer);
+        assert_eq!(cached.get(7).await, Ok(3), "{does:?}");
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn failed_refresh_does_not_replace_a_newer_entry() {
-    let source = Source::at_once();
-    let keep = exactly(s(100)).stale_while_revalidate(s(1_000)).refresh_timeout(s(5));
-    let layer = DedupLayer::new().cache(keep.refresh_backoff(constant(s(1))));
-    let handle = layer.handle();
-    let service = source.under(&layer);
-    get(&service, 7).await.unwrap();
-    source.does(Does::Hang);
+    let cache = exactly(s(100)).stale_while_revalidate(s(1_000)).refresh_timeout(s(5));
+    let cached = Cached::new(cache.refresh_backoff(constant(s(1))));
+    cached.get(7).await.unwrap();
+    cached.source.does(Does::Hang);
     advance(s(100)).await;
-    assert_eq!(get(&service, 7).await, Ok(1));
+    assert_eq!(cached.get(7).await, Ok(1));
     sleep(s(1)).await;
-    handle.invalidate_all();
-    source.does(Does::Answer);
-    assert_eq!(get(&service, 7).await, Ok(3));
+    cached.handle.invalidate_all();
+    cached.source.does(Does::Answer);
+    assert_eq!(cached.get(7).await, Ok(3));
     sleep(s(10)).await;
-    assert_eq!((get(&service, 7).await, source.live()), (Ok(3), 0));
+    assert_eq!((cached.get(7).await, cached.source.live()), (Ok(3), 0));
 }
 
 #[tokio::test(start_paused = true)]
 async fn invalidated_entry_does_not_replace_a_failure() {
-    let source = Source::at_once();
-    let layer = DedupLayer::new().cache(exactly(s(10)).stale_if_error(s(1_000)));
-    let handle = layer.handle();
-    let service = source.under(&layer);
-    get(&service, 7).await.unwrap();
-    source.does(Does::Fail(TestError::Failed));
-    source.takes(ms(50));
+    let cached = Cached::new(exactly(s(10)).stale_if_error(s(1_000)));
+    cached.get(7).await.unwrap();
+    cached.source.does(Does::Fail(TestError::Failed));
+    cached.source.takes(ms(50));
     advance(s(10)).await;
-    assert_eq!(get(&service, 7).await, Ok(1));
-    let mut before = task::spawn(get(&service, 7));
+    assert_eq!(cached.get(7).await, Ok(1));
+    let mut before = task::spawn(cached.get(7));
     assert_pending!(before.poll());
-    handle.invalidate(&7_u32);
-    assert_eq!(get(&service, 7).await, Err(TestError::Failed));
+    cached.handle.invalidate(&7_u32);
+    assert_eq!(cached.get(7).await, Err(TestError::Failed));
     assert_eq!(before.await, Ok(1), "who waited before still gets it");
 }
 
 #[tokio::test(start_paused = true)]
 async fn response_loaded_after_an_invalidation_is_cached() {
-    let source = Source::new();
-    let layer = DedupLayer::new().cache(exactly(s(10)));
-    let handle = layer.handle();
-    let service = source.under(&layer);
+    let cached = Cached::slow(exactly(s(10)));
     for value in 1..=5 {
-        handle.invalidate(&7_u32);
-        assert_eq!((get(&service, 7).await, get(&service, 7).await), (Ok(value), Ok(value)));
+        cached.handle.invalidate(&7_u32);
+        assert_eq!((cached.get(7).await, cached.get(7).await), (Ok(value), Ok(value)));
     }
 }
 
@@ -253,11 +225,11 @@ impl Service<u32> for Cloning {
 /// A key whose answer is ten seconds old, and over. The call that looks for it has it forgotten by
 /// `forget` between its look and its start: what the caller gets.
 async fn forgotten_in_between(
-    keep: Cache,
+    cache: Cache,
     source: &Source,
     forget: fn(&DedupHandle),
 ) -> (Result<u32, TestError>, DedupHandle) {
-    let layer = DedupLayer::new().cache(keep);
+    let layer = DedupLayer::new().cache(cache);
     let handle = layer.handle();
     let when_cloned: Arc<Mutex<Option<Then>>> = Arc::default();
     let inner = Cloning { inner: source.service(), when_cloned: Arc::clone(&when_cloned) };
@@ -280,8 +252,8 @@ const WAYS: [fn(&DedupHandle); 2] =
 async fn entry_invalidated_between_lookup_and_start_does_not_replace_a_failure() {
     for forget in WAYS {
         let source = Source::at_once();
-        let keep = exactly(s(10)).stale_if_error(s(1_000));
-        let (outcome, handle) = forgotten_in_between(keep, &source, forget).await;
+        let cache = exactly(s(10)).stale_if_error(s(1_000));
+        let (outcome, handle) = forgotten_in_between(cache, &source, forget).await;
         assert_eq!((outcome, source.calls()), (Err(TestError::Failed), 2));
         assert_eq!((handle.cache_hits(), handle.cache_entries()), (0, 0));
     }
@@ -291,8 +263,8 @@ async fn entry_invalidated_between_lookup_and_start_does_not_replace_a_failure()
 async fn entry_invalidated_between_lookup_and_start_is_not_refreshed() {
     for forget in WAYS {
         let source = Source::at_once();
-        let keep = exactly(s(10)).stale_while_revalidate(s(1_000)).stale_if_error(s(1_000));
-        let (outcome, handle) = forgotten_in_between(keep, &source, forget).await;
+        let cache = exactly(s(10)).stale_while_revalidate(s(1_000)).stale_if_error(s(1_000));
+        let (outcome, handle) = forgotten_in_between(cache, &source, forget).await;
         assert_eq!((outcome, source.calls()), (Ok(1), 1), "who began before still gets it");
         assert_eq!((handle.refreshes(), handle.in_flight(), handle.cache_entries()), (0, 0, 0));
     }

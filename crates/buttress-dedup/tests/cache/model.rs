@@ -259,12 +259,12 @@ async fn background() {
 
 async fn run(steps: Vec<Step>, windows: (u64, u64)) {
     let hand = Hand::default();
-    let keep = exactly(ms(TTL))
+    let cache = exactly(ms(TTL))
         .stale_while_revalidate(ms(windows.0))
         .stale_if_error(ms(windows.1))
         .refresh_backoff(constant(ms(BACKOFF)))
         .refresh_timeout(Duration::from_secs(1_000_000));
-    let layer = DedupLayer::new().cache(keep).share_errors();
+    let layer = DedupLayer::new().cache(cache).share_errors();
     let handle = layer.handle();
     let service = BoxCloneSyncService::new(tower::Layer::layer(&layer, hand.service()));
     let model = Model::default();

@@ -6,7 +6,7 @@ use buttress_testkit::TestError;
 use tokio::time::advance;
 use tower::{Layer, ServiceExt, service_fn};
 
-use crate::support::{Does, Source, exactly, get, s};
+use crate::support::{Cached, Does, Source, exactly, s};
 
 const NOT_FOUND: Result<u32, TestError> = Err(TestError::NotFound);
 
@@ -21,63 +21,60 @@ fn classify(outcome: Result<&u32, &TestError>) -> Verdict {
 /// RFC 2308, negative caching.
 #[tokio::test(start_paused = true)]
 async fn permanent_failure_is_cached_for_the_negative_ttl() {
-    let source = Source::at_once();
-    source.does(Does::Fail(TestError::NotFound));
-    let keep = exactly(s(10)).negative_ttl(s(2)).classify(classify);
-    let layer = DedupLayer::new().cache(keep).share_errors();
-    let handle = layer.handle();
-    let service = source.under(&layer);
-    assert_eq!(get(&service, 7).await, NOT_FOUND);
+    let cache = exactly(s(10)).negative_ttl(s(2)).classify(classify);
+    let cached = Cached::over(Source::at_once(), &DedupLayer::new().cache(cache).share_errors());
+    cached.source.does(Does::Fail(TestError::NotFound));
+    assert_eq!(cached.get(7).await, NOT_FOUND);
     advance(s(1)).await;
-    assert_eq!(get(&service, 7).await, NOT_FOUND);
-    assert_eq!((source.calls(), handle.cache_hits(), handle.cache_entries()), (1, 1, 1));
+    assert_eq!(cached.get(7).await, NOT_FOUND);
+    assert_eq!(
+        (cached.source.calls(), cached.handle.cache_hits(), cached.handle.cache_entries()),
+        (1, 1, 1)
+    );
     advance(s(2)).await;
-    source.does(Does::Answer);
-    assert_eq!(get(&service, 7).await, Ok(2));
+    cached.source.does(Does::Answer);
+    assert_eq!(cached.get(7).await, Ok(2));
     advance(s(9)).await;
-    assert_eq!(get(&service, 7).await, Ok(2));
+    assert_eq!(cached.get(7).await, Ok(2));
 }
 
 /// RFC 2308, negative caching.
 #[tokio::test(start_paused = true)]
 async fn response_classified_as_permanent_failure_is_cached_for_the_negative_ttl() {
-    let source = Source::at_once();
     // The first answer is 1.
     let classify = |outcome: Result<&u32, &TestError>| match outcome {
         Ok(1) => Verdict::Permanent,
         Ok(_) => Verdict::Success,
         Err(_) => Verdict::Transient,
     };
-    let keep = exactly(s(10)).negative_ttl(s(2)).classify(classify);
-    let service = source.under(&DedupLayer::new().cache(keep));
-    assert_eq!(get(&service, 7).await, Ok(1));
+    let cache = exactly(s(10)).negative_ttl(s(2)).classify(classify);
+    let cached = Cached::new(cache);
+    assert_eq!(cached.get(7).await, Ok(1));
     advance(s(1)).await;
-    assert_eq!((get(&service, 7).await, source.calls()), (Ok(1), 1));
+    assert_eq!((cached.get(7).await, cached.source.calls()), (Ok(1), 1));
     advance(s(2)).await;
-    assert_eq!((get(&service, 7).await, source.calls()), (Ok(2), 2));
+    assert_eq!((cached.get(7).await, cached.source.calls()), (Ok(2), 2));
     advance(s(9)).await;
-    assert_eq!((get(&service, 7).await, source.calls()), (Ok(2), 2));
+    assert_eq!((cached.get(7).await, cached.source.calls()), (Ok(2), 2));
 }
 
 #[tokio::test(start_paused = true)]
 async fn all_waiters_get_the_permanent_failure_that_is_cached() {
-    let source = Source::new();
-    source.does(Does::Fail(TestError::NotFound));
-    let keep = exactly(s(10)).negative_ttl(s(2)).classify(classify);
-    let service = source.under(&DedupLayer::new().cache(keep).share_errors());
-    let all = futures_util::future::join_all((0..10).map(|_| get(&service, 7))).await;
+    let cache = exactly(s(10)).negative_ttl(s(2)).classify(classify);
+    let cached = Cached::over(Source::new(), &DedupLayer::new().cache(cache).share_errors());
+    cached.source.does(Does::Fail(TestError::NotFound));
+    let all = futures_util::future::join_all((0..10).map(|_| cached.get(7))).await;
     assert!(all.into_iter().all(|outcome| outcome == NOT_FOUND));
-    assert_eq!(source.calls(), 1);
+    assert_eq!(cached.source.calls(), 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn permanent_failure_is_not_cached_by_default() {
-    let source = Source::at_once();
-    source.does(Does::Fail(TestError::NotFound));
-    let keep = exactly(s(10)).classify(classify);
-    let service = source.under(&DedupLayer::new().cache(keep).share_errors());
+    let cache = exactly(s(10)).classify(classify);
+    let cached = Cached::over(Source::at_once(), &DedupLayer::new().cache(cache).share_errors());
+    cached.source.does(Does::Fail(TestError::NotFound));
     for calls in 1..=3 {
-        assert_eq!((get(&service, 7).await, source.calls()), (NOT_FOUND, calls));
+        assert_eq!((cached.get(7).await, cached.source.calls()), (NOT_FOUND, calls));
     }
 }
 
@@ -94,17 +91,17 @@ async fn other_failures_are_never_cached() {
     ];
     for verdict in verdicts {
         for does in [Does::Answer, Does::Fail(TestError::Failed)] {
-            let source = Source::at_once();
-            source.does(does);
-            let keep = exactly(s(10)).negative_ttl(s(10)).stale_if_error(s(10));
-            let layer = DedupLayer::new()
-                .cache(keep.classify(move |_: Result<&u32, &TestError>| verdict))
-                .share_errors();
-            let handle = layer.handle();
-            let service = source.under(&layer);
-            let (first, second) = (get(&service, 7).await, get(&service, 7).await);
-            assert_eq!(source.calls(), 2, "{verdict:?}: {first:?}, {second:?}");
-            assert_eq!((handle.cache_hits(), handle.cache_entries()), (0, 0));
+            let cache = exactly(s(10)).negative_ttl(s(10)).stale_if_error(s(10));
+            let cached = Cached::over(
+                Source::at_once(),
+                &DedupLayer::new()
+                    .cache(cache.classify(move |_: Result<&u32, &TestError>| verdict))
+                    .share_errors(),
+            );
+            cached.source.does(does);
+            let (first, second) = (cached.get(7).await, cached.get(7).await);
+            assert_eq!(cached.source.calls(), 2, "{verdict:?}: {first:?}, {second:?}");
+            assert_eq!((cached.handle.cache_hits(), cached.handle.cache_entries()), (0, 0));
         }
     }
 }
@@ -121,27 +118,24 @@ async fn rejection_by_a_layer_below_is_not_cached_by_default_classification() {
     let shared = std::sync::Arc::new(std::sync::Mutex::new(rejects));
     let inner =
         service_fn(move |request: u32| tower::Service::call(&mut *shared.lock().unwrap(), request));
-    let keep = Cache::new(s(10)).negative_ttl(s(10));
-    let service = DedupLayer::new().cache(keep).share_errors().layer(inner);
+    let cache = Cache::new(s(10)).negative_ttl(s(10));
+    let service = DedupLayer::new().cache(cache).share_errors().layer(inner);
     assert!(service.clone().oneshot(7).await.is_err());
     assert_eq!(service.oneshot(7).await.ok(), Some(2));
 }
 
 #[tokio::test(start_paused = true)]
 async fn unshared_error_is_not_cached() {
-    let source = Source::at_once();
-    source.does(Does::Fail(TestError::NotFound));
-    let keep = || exactly(s(10)).negative_ttl(s(10)).classify(classify);
-    let unshared = DedupLayer::new().cache(keep());
-    let refused = DedupLayer::new().cache(keep()).share_errors_with(|_: &TestError| None);
-    for (service, handle) in
-        [(source.under(&unshared), unshared.handle()), (source.under(&refused), refused.handle())]
-    {
-        let before = source.calls();
-        assert_eq!(get(&service, 7).await, NOT_FOUND);
-        assert_eq!(get(&service, 7).await, NOT_FOUND);
+    let cache = || exactly(s(10)).negative_ttl(s(10)).classify(classify);
+    let unshared = DedupLayer::new().cache(cache());
+    let refused = DedupLayer::new().cache(cache()).share_errors_with(|_: &TestError| None);
+    let source = Source::at_once;
+    for cached in [Cached::over(source(), &unshared), Cached::over(source(), &refused)] {
+        cached.source.does(Does::Fail(TestError::NotFound));
+        assert_eq!(cached.get(7).await, NOT_FOUND);
+        assert_eq!(cached.get(7).await, NOT_FOUND);
         assert_eq!(
-            (source.calls() - before, handle.cache_entries(), handle.cache_hits()),
+            (cached.source.calls(), cached.handle.cache_entries(), cached.handle.cache_hits()),
             (2, 0, 0)
         );
     }
@@ -149,34 +143,37 @@ async fn unshared_error_is_not_cached() {
 
 #[tokio::test(start_paused = true)]
 async fn cached_error_is_loaded_again_when_it_can_no_longer_be_shared() {
-    let source = Source::at_once();
-    source.does(Does::Fail(TestError::NotFound));
     let copies = std::sync::Arc::new(std::sync::atomic::AtomicU32::new(2));
-    let share = move |fault: &TestError| {
+    let share = move |error: &TestError| {
         let left = |left: u32| left.checked_sub(1);
         let order = std::sync::atomic::Ordering::SeqCst;
-        copies.fetch_update(order, order, left).ok().map(|_| *fault)
+        copies.fetch_update(order, order, left).ok().map(|_| *error)
     };
-    let keep = exactly(s(10)).negative_ttl(s(10)).classify(classify);
-    let service = source.under(&DedupLayer::new().cache(keep).share_errors_with(share));
+    let cache = exactly(s(10)).negative_ttl(s(10)).classify(classify);
+    let cached =
+        Cached::over(Source::at_once(), &DedupLayer::new().cache(cache).share_errors_with(share));
+    cached.source.does(Does::Fail(TestError::NotFound));
     // One copy to keep, one to give out.
-    assert_eq!((get(&service, 7).await, source.calls()), (NOT_FOUND, 1));
-    assert_eq!((get(&service, 7).await, source.calls()), (NOT_FOUND, 1));
-    assert_eq!((get(&service, 7).await, source.calls()), (NOT_FOUND, 2));
+    assert_eq!((cached.get(7).await, cached.source.calls()), (NOT_FOUND, 1));
+    assert_eq!((cached.get(7).await, cached.source.calls()), (NOT_FOUND, 1));
+    assert_eq!((cached.get(7).await, cached.source.calls()), (NOT_FOUND, 2));
 }
 
 #[tokio::test(start_paused = true)]
 async fn cached_failure_is_never_served_stale() {
-    let source = Source::at_once();
-    source.does(Does::Fail(TestError::NotFound));
-    let keep =
+    let cache =
         exactly(s(10)).negative_ttl(s(2)).stale_while_revalidate(s(20)).stale_if_error(s(20));
-    let layer = DedupLayer::new().cache(keep.classify(classify)).share_errors();
-    let handle = layer.handle();
-    let service = source.under(&layer);
-    assert_eq!(get(&service, 7).await, NOT_FOUND);
+    let cached = Cached::over(
+        Source::at_once(),
+        &DedupLayer::new().cache(cache.classify(classify)).share_errors(),
+    );
+    cached.source.does(Does::Fail(TestError::NotFound));
+    assert_eq!(cached.get(7).await, NOT_FOUND);
     advance(s(3)).await;
-    source.does(Does::Fail(TestError::Failed));
-    assert_eq!(get(&service, 7).await, Err(TestError::Failed));
-    assert_eq!((source.calls(), handle.cache_hits(), handle.refreshes()), (2, 0, 0));
+    cached.source.does(Does::Fail(TestError::Failed));
+    assert_eq!(cached.get(7).await, Err(TestError::Failed));
+    assert_eq!(
+        (cached.source.calls(), cached.handle.cache_hits(), cached.handle.refreshes()),
+        (2, 0, 0)
+    );
 }

@@ -14,15 +14,16 @@ use buttress_testkit::{Events, TestError};
 use tokio_test::{assert_ready_ok, task};
 use tower::{Layer, Service, ServiceExt, service_fn};
 
-use crate::support::{Source, exactly, get, s};
+use crate::support::{Cached, Source, exactly, s};
 
 #[tokio::test(start_paused = true)]
 async fn clones_and_services_of_a_layer_share_a_cache() {
     let source = Source::at_once();
     let layer = DedupLayer::new().cache(exactly(s(10)));
-    let services = [source.under(&layer), source.under(&layer), source.under(&layer.clone())];
-    for service in &services {
-        assert_eq!(get(service, 7).await, Ok(1));
+    let services =
+        [&layer, &layer, &layer.clone()].map(|layer| Cached::over(source.clone(), layer));
+    for service in services {
+        assert_eq!(service.get(7).await, Ok(1));
     }
     assert_eq!(layer.handle().cache_hits(), 2);
 }
@@ -31,32 +32,32 @@ async fn clones_and_services_of_a_layer_share_a_cache() {
 async fn per_service_cache_is_shared_by_the_clones_of_a_service() {
     let source = Source::at_once();
     let layer = DedupLayer::new().cache(exactly(s(10))).per_service();
-    let (one, other) = (source.under(&layer), source.under(&layer));
-    assert_eq!((get(&one, 7).await, get(&other, 7).await), (Ok(1), Ok(2)));
-    assert_eq!((get(&one.clone(), 7).await, get(&other, 7).await), (Ok(1), Ok(2)));
+    let [one, other] = [(); 2].map(|()| Cached::over(source.clone(), &layer));
+    assert_eq!((one.get(7).await, other.get(7).await), (Ok(1), Ok(2)));
+    assert_eq!((one.clone().get(7).await, other.get(7).await), (Ok(1), Ok(2)));
 }
 
 #[tokio::test(start_paused = true)]
 async fn cache_option_leaves_existing_entries_with_earlier_clones() {
-    let source = Source::at_once();
-    let before = DedupLayer::new().cache(exactly(s(10)));
-    let service = source.under(&before);
-    assert_eq!(get(&service, 7).await, Ok(1));
-    let after = before.clone().cache(exactly(s(20)));
-    assert_eq!(get(&source.under(&after), 7).await, Ok(2));
-    assert_eq!(get(&service, 7).await, Ok(1));
-    assert_eq!((before.handle().cache_entries(), after.handle().cache_entries()), (1, 1));
-    assert_eq!((before.handle().cache_hits(), after.handle().cache_hits()), (1, 0));
+    let layer = DedupLayer::new().cache(exactly(s(10)));
+    let before = Cached::over(Source::at_once(), &layer);
+    assert_eq!(before.get(7).await, Ok(1));
+    let after = Cached::over(before.source.clone(), &layer.clone().cache(exactly(s(20))));
+    assert_eq!(after.get(7).await, Ok(2));
+    assert_eq!(before.get(7).await, Ok(1));
+    assert_eq!((before.handle.cache_entries(), after.handle.cache_entries()), (1, 1));
+    assert_eq!((before.handle.cache_hits(), after.handle.cache_hits()), (1, 0));
 }
 
 #[tokio::test(start_paused = true)]
 async fn response_without_a_key_is_not_cached() {
-    let source = Source::at_once();
-    let layer = DedupLayer::keyed(|key: &u32| (*key > 0).then_some(*key)).cache(exactly(s(10)));
-    let service = source.under(&layer);
-    assert_eq!((get(&service, 0).await, get(&service, 0).await), (Ok(1), Ok(2)));
-    assert_eq!((get(&service, 1).await, get(&service, 1).await), (Ok(3), Ok(3)));
-    assert_eq!((layer.handle().cache_entries(), layer.handle().bypassed()), (1, 2));
+    let cached = Cached::over(
+        Source::at_once(),
+        &DedupLayer::keyed(|key: &u32| (*key > 0).then_some(*key)).cache(exactly(s(10))),
+    );
+    assert_eq!((cached.get(0).await, cached.get(0).await), (Ok(1), Ok(2)));
+    assert_eq!((cached.get(1).await, cached.get(1).await), (Ok(3), Ok(3)));
+    assert_eq!((cached.handle.cache_entries(), cached.handle.bypassed()), (1, 2));
 }
 
 /// Ready once, and never again; counts how often it was asked.
@@ -100,25 +101,24 @@ async fn hit_does_not_poll_the_inner_readiness() {
 
 #[tokio::test(start_paused = true)]
 async fn hit_is_returned_after_the_callers_deadline() {
-    let source = Source::at_once();
-    let service = source.under(&DedupLayer::new().cache(exactly(s(10))));
-    get(&service, 7).await.unwrap();
-    let late = Deadline::after(s(0)).around(get(&service, 7)).await;
+    let cached = Cached::new(exactly(s(10)));
+    cached.get(7).await.unwrap();
+    let late = Deadline::after(s(0)).around(cached.get(7)).await;
     assert_eq!(late, Ok(1));
 }
 
 #[tokio::test(start_paused = true)]
 async fn hits_and_refreshes_emit_events() {
-    let source = Source::new();
-    let layer =
-        DedupLayer::new().cache(exactly(s(10)).stale_while_revalidate(s(10))).named("users");
-    let service = source.under(&layer);
+    let cached = Cached::over(
+        Source::new(),
+        &DedupLayer::new().cache(exactly(s(10)).stale_while_revalidate(s(10))).named("users"),
+    );
     let events = Events::of("buttress");
-    get(&service, 7).await.unwrap();
+    cached.get(7).await.unwrap();
     assert_eq!(events.names(), [""; 0]);
-    get(&service, 7).await.unwrap();
+    cached.get(7).await.unwrap();
     tokio::time::advance(s(10)).await;
-    get(&service, 7).await.unwrap();
+    cached.get(7).await.unwrap();
     assert_eq!(events.names(), ["dedup.cache_hit", "dedup.cache_hit", "dedup.refresh_started"]);
     let told = |n: usize, field| events.all()[n].field(field).map(str::to_owned).unwrap();
     assert_eq!((told(0, "instance"), told(0, "stale")), ("users".into(), "false".into()));
@@ -159,8 +159,7 @@ async fn custom_classification_reads_the_request() {
         }
     }
 
-    let source = Source::at_once();
-    let service = source.under(&DedupLayer::new().cache(exactly(s(10)).classify(Even)));
-    assert_eq!((get(&service, 2).await, get(&service, 2).await), (Ok(1), Ok(1)));
-    assert_eq!((get(&service, 3).await, get(&service, 3).await), (Ok(2), Ok(3)));
+    let cached = Cached::new(exactly(s(10)).classify(Even));
+    assert_eq!((cached.get(2).await, cached.get(2).await), (Ok(1), Ok(1)));
+    assert_eq!((cached.get(3).await, cached.get(3).await), (Ok(2), Ok(3)));
 }

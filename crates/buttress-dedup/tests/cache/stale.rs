@@ -1,393 +1,382 @@
 //! Stale while it is being refreshed.
 
+use std::time::Duration;
+
 use buttress_core::{Attempt, Criticality, Deadline, Verdict};
-use buttress_dedup::{Cache, DedupLayer};
+use buttress_dedup::Cache;
 use buttress_testkit::{Events, TestError};
 use futures_util::future::join_all;
 use tokio::time::{Instant, advance, sleep, timeout};
 use tokio_test::{assert_ready_ok, task};
 use tower::ServiceExt;
 
-use crate::support::{Does, Source, constant, exactly, get, let_down, ms, s, settle};
+use crate::support::{Cached, Does, Seen, constant, exactly, ms, s, settle};
 
 /// RFC 5861.
 #[tokio::test(start_paused = true)]
 async fn hundred_readers_of_a_stale_entry_start_one_refresh_and_do_not_wait() {
-    let source = Source::at_once();
-    let layer = DedupLayer::new().cache(exactly(s(10)).stale_while_revalidate(s(20)));
-    let handle = layer.handle();
-    let service = source.under(&layer);
-    assert_eq!(get(&service, 7).await, Ok(1));
-    source.takes(ms(50));
+    let cached = Cached::new(exactly(s(10)).stale_while_revalidate(s(20)));
+    assert_eq!(cached.get(7).await, Ok(1));
+    cached.source.takes(ms(50));
     advance(s(5)).await;
-    assert_eq!((get(&service, 7).await, source.calls()), (Ok(1), 1));
+    assert_eq!((cached.get(7).await, cached.source.calls()), (Ok(1), 1));
     advance(s(10)).await;
     let asked = Instant::now();
-    let all = join_all((0..100).map(|_| get(&service, 7))).await;
-    assert!(all.into_iter().all(|outcome| outcome == Ok(1)));
+    let all = cached.get_together(100, 7).await;
+    assert_eq!(all, [Ok(1); 100]);
     assert_eq!(asked.elapsed(), s(0), "nobody waits");
     settle().await;
-    assert_eq!((source.calls(), source.most()), (2, 1));
-    assert_eq!((handle.cache_hits(), handle.stale_hits(), handle.refreshes()), (101, 100, 1));
-    assert_eq!((handle.leaders(), handle.followers(), handle.in_flight()), (2, 0, 0));
-    assert_eq!(get(&service, 7).await, Ok(2));
-    assert_eq!((handle.cache_hits(), handle.stale_hits()), (102, 100));
+    assert_eq!((cached.source.calls(), cached.source.most()), (2, 1));
+    assert_eq!(
+        (cached.handle.cache_hits(), cached.handle.stale_hits(), cached.handle.refreshes()),
+        (101, 100, 1)
+    );
+    assert_eq!(
+        (cached.handle.leaders(), cached.handle.followers(), cached.handle.in_flight()),
+        (2, 0, 0)
+    );
+    assert_eq!(cached.get(7).await, Ok(2));
+    assert_eq!((cached.handle.cache_hits(), cached.handle.stale_hits()), (102, 100));
     advance(s(31)).await;
     let asked = Instant::now();
-    assert_eq!(get(&service, 7).await, Ok(3));
+    assert_eq!(cached.get(7).await, Ok(3));
     assert_eq!(asked.elapsed(), ms(50));
-    assert_eq!((handle.refreshes(), handle.stale_hits()), (1, 100));
+    assert_eq!((cached.handle.refreshes(), cached.handle.stale_hits()), (1, 100));
 }
 
 #[tokio::test(start_paused = true)]
 async fn refresh_in_flight_prevents_a_second_one() {
-    let source = Source::at_once();
-    let layer = DedupLayer::new().cache(exactly(s(10)).stale_while_revalidate(s(20)));
-    let handle = layer.handle();
-    let service = source.under(&layer);
-    get(&service, 7).await.unwrap();
-    source.takes(s(15));
+    let cached = Cached::new(exactly(s(10)).stale_while_revalidate(s(20)));
+    cached.get(7).await.unwrap();
+    cached.source.takes(s(15));
     advance(s(11)).await;
     for _ in 0..140 {
-        assert_eq!(get(&service, 7).await, Ok(1));
+        assert_eq!(cached.get(7).await, Ok(1));
         sleep(ms(100)).await;
     }
-    assert_eq!((source.calls(), handle.refreshes(), handle.in_flight()), (2, 1, 1));
-    assert_eq!((handle.waiters(), handle.followers()), (1, 0), "readers are no members");
+    assert_eq!(
+        (cached.source.calls(), cached.handle.refreshes(), cached.handle.in_flight()),
+        (2, 1, 1)
+    );
+    assert_eq!(
+        (cached.handle.waiters(), cached.handle.followers()),
+        (1, 0),
+        "readers are no members"
+    );
     sleep(s(2)).await;
-    assert_eq!((get(&service, 7).await, source.calls()), (Ok(2), 2));
+    assert_eq!((cached.get(7).await, cached.source.calls()), (Ok(2), 2));
 }
 
 #[tokio::test(start_paused = true)]
 async fn refresh_continues_when_its_reader_leaves() {
-    let source = Source::at_once();
-    let service =
-        source.under(&DedupLayer::new().cache(exactly(s(10)).stale_while_revalidate(s(20))));
-    get(&service, 7).await.unwrap();
-    source.takes(s(1));
+    let cached = Cached::new(exactly(s(10)).stale_while_revalidate(s(20)));
+    cached.get(7).await.unwrap();
+    cached.source.takes(s(1));
     advance(s(10)).await;
     // It is not even polled.
-    drop(tower::Service::call(&mut service.clone(), 7));
+    drop(tower::Service::call(&mut cached.service.clone(), 7));
     sleep(s(2)).await;
-    assert_eq!((get(&service, 7).await, source.calls()), (Ok(2), 2));
+    assert_eq!((cached.get(7).await, cached.source.calls()), (Ok(2), 2));
 }
 
 #[tokio::test(start_paused = true)]
 async fn refresh_has_its_own_deadline_and_criticality_and_is_a_first_attempt() {
-    let source = Source::at_once();
-    let keep = exactly(s(10)).stale_while_revalidate(s(60)).refresh_timeout(s(3));
-    let service = source.under(&DedupLayer::new().cache(keep));
-    get(&service, 7).await.unwrap();
+    let cache = exactly(s(10)).stale_while_revalidate(s(60)).refresh_timeout(s(3));
+    let cached = Cached::new(cache);
+    cached.get(7).await.unwrap();
     advance(s(10)).await;
-    source.takes(ms(20));
+    cached.source.takes(ms(20));
     let started = Instant::now();
-    let reader = Criticality::CriticalPlus.around(get(&service, 7));
+    let reader = Criticality::CriticalPlus.around(cached.get(7));
     let reader = Deadline::after(ms(5)).around(reader);
     let mut reader = std::pin::pin!(reader);
     let third = Attempt::FIRST.next().next();
     let poll = |cx: &mut std::task::Context<'_>| third.with(|| reader.as_mut().poll(cx));
     assert_eq!(std::future::poll_fn(poll).await, Ok(1));
     settle().await;
-    let seen = source.seen()[1];
+    let seen = cached.source.seen()[1];
     assert_eq!(seen.at, started);
     assert_eq!(seen.terms.deadline, Some(Deadline::at(started + s(3))));
     assert_eq!(seen.terms.criticality, Criticality::SheddablePlus);
     assert_eq!(seen.attempt, Attempt::FIRST);
-    assert_eq!(get(&service, 7).await, Ok(2), "the reader's 5 ms were not the refresh's");
+    assert_eq!(cached.get(7).await, Ok(2), "the reader's 5 ms were not the refresh's");
 }
 
 #[tokio::test(start_paused = true)]
 async fn refresh_timeout_is_thirty_seconds_by_default() {
-    let source = Source::at_once();
-    let service =
-        source.under(&DedupLayer::new().cache(exactly(s(10)).stale_while_revalidate(s(60))));
-    get(&service, 7).await.unwrap();
+    let cached = Cached::new(exactly(s(10)).stale_while_revalidate(s(60)));
+    cached.get(7).await.unwrap();
     advance(s(10)).await;
     let started = Instant::now();
-    get(&service, 7).await.unwrap();
+    cached.get(7).await.unwrap();
     settle().await;
-    assert_eq!(source.seen()[1].terms.deadline, Some(Deadline::at(started + s(30))));
+    assert_eq!(cached.source.seen()[1].terms.deadline, Some(Deadline::at(started + s(30))));
 }
 
 #[tokio::test(start_paused = true)]
 async fn hanging_refresh_is_dropped_at_its_timeout_and_starts_the_backoff() {
-    let source = Source::at_once();
-    let keep = exactly(s(10))
+    let cache = exactly(s(10))
         .stale_while_revalidate(s(100))
         .refresh_timeout(s(5))
         .refresh_backoff(constant(s(2)));
-    let layer = DedupLayer::new().cache(keep);
-    let handle = layer.handle();
-    let service = source.under(&layer);
-    get(&service, 7).await.unwrap();
-    source.does(Does::Hang);
+    let cached = Cached::new(cache);
+    cached.get(7).await.unwrap();
+    cached.source.does(Does::Hang);
     advance(s(10)).await;
     let started = Instant::now();
     while started.elapsed() < ms(4_999) {
-        assert_eq!(get(&service, 7).await, Ok(1));
+        assert_eq!(cached.get(7).await, Ok(1));
         sleep(ms(1)).await;
     }
-    assert_eq!((source.calls(), source.live(), handle.in_flight()), (2, 1, 1));
+    assert_eq!((cached.source.calls(), cached.source.live(), cached.handle.in_flight()), (2, 1, 1));
     sleep(ms(2)).await;
-    assert_eq!((source.live(), handle.in_flight(), handle.waiters()), (0, 0, 0));
+    assert_eq!(
+        (cached.source.live(), cached.handle.in_flight(), cached.handle.waiters()),
+        (0, 0, 0)
+    );
     while started.elapsed() < ms(6_999) {
-        assert_eq!(get(&service, 7).await, Ok(1));
+        assert_eq!(cached.get(7).await, Ok(1));
         sleep(ms(1)).await;
     }
-    assert_eq!((source.calls(), handle.refreshes()), (2, 1));
-    source.does(Does::Answer);
+    assert_eq!((cached.source.calls(), cached.handle.refreshes()), (2, 1));
+    cached.source.does(Does::Answer);
     sleep(ms(2)).await;
-    assert_eq!(get(&service, 7).await, Ok(1));
+    assert_eq!(cached.get(7).await, Ok(1));
     settle().await;
-    assert_eq!((get(&service, 7).await, source.calls(), handle.refreshes()), (Ok(3), 3, 2));
+    assert_eq!(
+        (cached.get(7).await, cached.source.calls(), cached.handle.refreshes()),
+        (Ok(3), 3, 2)
+    );
 }
 
 /// When refreshes began, in seconds after the value was stale, with a reader every 5 ms for `time`.
-async fn refreshes(
-    source: &Source,
-    service: &crate::support::Bare,
-    time: std::time::Duration,
-) -> Vec<f64> {
+async fn refreshes(cached: &Cached, time: Duration) -> Vec<f64> {
     let started = Instant::now();
-    let before = source.calls();
+    let before = cached.source.calls();
     while started.elapsed() < time {
-        assert_eq!(get(service, 7).await, Ok(1));
+        assert_eq!(cached.get(7).await, Ok(1));
         sleep(ms(5)).await;
     }
-    let began = |seen: &crate::support::Seen| seen.at.duration_since(started).as_secs_f64();
-    source.seen().iter().skip(before).map(began).collect()
+    let began = |seen: &Seen| seen.at.duration_since(started).as_secs_f64();
+    cached.source.seen().iter().skip(before).map(began).collect()
 }
 
 #[tokio::test(start_paused = true)]
 async fn failed_refreshes_back_off_by_one_two_and_four_seconds() {
     for does in [Does::Fail(TestError::Failed), Does::Panic, Does::Fail(TestError::NotFound)] {
-        let source = Source::at_once();
-        let layer = DedupLayer::new().cache(exactly(s(10)).stale_while_revalidate(s(20)));
-        let handle = layer.handle();
-        let service = source.under(&layer);
-        get(&service, 7).await.unwrap();
-        source.does(does);
+        let cached = Cached::new(exactly(s(10)).stale_while_revalidate(s(20)));
+        cached.get(7).await.unwrap();
+        cached.source.does(does);
         advance(s(10)).await;
-        let began = refreshes(&source, &service, s(19)).await;
+        let began = refreshes(&cached, s(19)).await;
         assert!(began.len() >= 4, "{does:?}: {began:?}");
         assert!(began[0] < 0.01, "{began:?}");
         for (n, delay) in [1.0, 2.0, 4.0].into_iter().enumerate() {
             let waited = began[n + 1] - began[n];
             assert!((delay * 0.8..=delay * 1.2 + 0.01).contains(&waited), "{does:?}: {began:?}");
         }
-        assert_eq!((source.most(), handle.refreshes()), (1, began.len() as u64));
-        assert_eq!(handle.panics(), if does == Does::Panic { handle.refreshes() } else { 0 });
+        assert_eq!((cached.source.most(), cached.handle.refreshes()), (1, began.len() as u64));
+        assert_eq!(
+            cached.handle.panics(),
+            if does == Does::Panic { cached.handle.refreshes() } else { 0 }
+        );
         // The hard expiry.
         sleep(s(1)).await;
-        source.does(Does::Answer);
-        assert_eq!(get(&service, 7).await, Ok(u32::try_from(began.len()).unwrap() + 2));
+        cached.source.does(Does::Answer);
+        assert_eq!(cached.get(7).await, Ok(u32::try_from(began.len()).unwrap() + 2));
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn successful_refresh_resets_the_backoff() {
-    let source = Source::at_once();
-    let keep = exactly(s(10)).stale_while_revalidate(s(100)).refresh_timeout(s(1));
-    let service = source.under(&DedupLayer::new().cache(keep));
-    get(&service, 7).await.unwrap();
-    source.does(Does::Fail(TestError::Failed));
+    let cache = exactly(s(10)).stale_while_revalidate(s(100)).refresh_timeout(s(1));
+    let cached = Cached::new(cache);
+    cached.get(7).await.unwrap();
+    cached.source.does(Does::Fail(TestError::Failed));
     advance(s(10)).await;
-    assert!(refreshes(&source, &service, s(20)).await.len() >= 4);
-    source.does(Does::Answer);
+    assert!(refreshes(&cached, s(20)).await.len() >= 4);
+    cached.source.does(Does::Answer);
     let renewed = loop {
         sleep(s(1)).await;
-        match get(&service, 7).await.unwrap() {
+        match cached.get(7).await.unwrap() {
             1 => {}
             value => break value,
         }
     };
-    source.does(Does::Fail(TestError::Failed));
+    cached.source.does(Does::Fail(TestError::Failed));
     advance(s(11)).await;
-    let (started, before) = (Instant::now(), source.calls());
+    let (started, before) = (Instant::now(), cached.source.calls());
     while started.elapsed() < ms(1_300) {
-        assert_eq!(get(&service, 7).await, Ok(renewed));
+        assert_eq!(cached.get(7).await, Ok(renewed));
         sleep(ms(5)).await;
     }
-    assert_eq!(source.calls() - before, 2);
+    assert_eq!(cached.source.calls() - before, 2);
 }
 
 #[tokio::test(start_paused = true)]
 async fn refresh_without_a_cacheable_response_starts_the_backoff() {
-    let source = Source::at_once();
     // All but the first are "not found".
     let classify = |outcome: Result<&u32, &TestError>| match outcome {
         Ok(1) => Verdict::Success,
         _ => Verdict::Permanent,
     };
-    let keep = exactly(s(10))
+    let cache = exactly(s(10))
         .stale_while_revalidate(s(20))
         .refresh_backoff(constant(s(4)))
         .classify(classify);
-    let service = source.under(&DedupLayer::new().cache(keep));
-    get(&service, 7).await.unwrap();
+    let cached = Cached::new(cache);
+    cached.get(7).await.unwrap();
     advance(s(10)).await;
-    let began = refreshes(&source, &service, s(9)).await;
+    let began = refreshes(&cached, s(9)).await;
     assert_eq!(began.len(), 3, "{began:?}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn panicking_refresh_emits_an_event() {
-    let source = Source::at_once();
-    let layer = DedupLayer::new().cache(exactly(s(10)).stale_while_revalidate(s(20)));
-    let service = source.under(&layer);
-    get(&service, 7).await.unwrap();
-    source.does(Does::Panic);
+    let cached = Cached::new(exactly(s(10)).stale_while_revalidate(s(20)));
+    cached.get(7).await.unwrap();
+    cached.source.does(Does::Panic);
     advance(s(10)).await;
     let events = Events::of("buttress");
-    assert_eq!(get(&service, 7).await, Ok(1));
+    assert_eq!(cached.get(7).await, Ok(1));
     settle().await;
     assert_eq!(events.names(), ["dedup.cache_hit", "dedup.refresh_started", "dedup.panicked"]);
-    assert_eq!((layer.handle().panics(), layer.handle().in_flight()), (1, 0));
+    assert_eq!((cached.handle.panics(), cached.handle.in_flight()), (1, 0));
 }
 
 #[tokio::test(start_paused = true)]
 async fn readers_after_the_window_join_the_refresh_in_flight() {
-    let source = Source::at_once();
-    let layer = DedupLayer::new().cache(exactly(s(10)).stale_while_revalidate(s(5)));
-    let handle = layer.handle();
-    let service = source.under(&layer);
-    get(&service, 7).await.unwrap();
-    source.takes(s(10));
+    let cached = Cached::new(exactly(s(10)).stale_while_revalidate(s(5)));
+    cached.get(7).await.unwrap();
+    cached.source.takes(s(10));
     advance(s(14)).await;
-    assert_eq!(get(&service, 7).await, Ok(1));
+    assert_eq!(cached.get(7).await, Ok(1));
     sleep(s(2)).await;
     let asked = Instant::now();
-    let all = join_all((0..10).map(|_| get(&service, 7))).await;
-    assert!(all.into_iter().all(|outcome| outcome == Ok(2)));
-    assert_eq!((asked.elapsed(), source.calls()), (s(8), 2));
-    assert_eq!((handle.followers(), handle.refreshes(), handle.leaders()), (10, 1, 2));
+    let all = cached.get_together(10, 7).await;
+    assert_eq!(all, [Ok(2); 10]);
+    assert_eq!((asked.elapsed(), cached.source.calls()), (s(8), 2));
+    assert_eq!(
+        (cached.handle.followers(), cached.handle.refreshes(), cached.handle.leaders()),
+        (10, 1, 2)
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn follower_of_a_refresh_extends_it_past_the_refresh_timeout() {
-    let source = Source::at_once();
-    let keep = exactly(s(10)).stale_while_revalidate(s(5)).refresh_timeout(s(4));
-    let layer = DedupLayer::new().cache(keep);
-    let service = source.under(&layer);
-    get(&service, 7).await.unwrap();
-    source.takes(s(10));
+    let cache = exactly(s(10)).stale_while_revalidate(s(5)).refresh_timeout(s(4));
+    let cached = Cached::new(cache);
+    cached.get(7).await.unwrap();
+    cached.source.takes(s(10));
     advance(s(14)).await;
-    assert_eq!(get(&service, 7).await, Ok(1));
+    assert_eq!(cached.get(7).await, Ok(1));
     sleep(s(2)).await;
     let asked = Instant::now();
-    assert_eq!(get(&service, 7).await, Ok(2));
-    assert_eq!((asked.elapsed(), source.calls()), (s(8), 2));
-    assert_eq!(get(&service, 7).await, Ok(2));
+    assert_eq!(cached.get(7).await, Ok(2));
+    assert_eq!((asked.elapsed(), cached.source.calls()), (s(8), 2));
+    assert_eq!(cached.get(7).await, Ok(2));
 }
 
 #[tokio::test(start_paused = true)]
 async fn follower_that_leaves_a_refresh_does_not_end_it() {
-    let source = Source::at_once();
-    let service =
-        source.under(&DedupLayer::new().cache(exactly(s(10)).stale_while_revalidate(s(5))));
-    get(&service, 7).await.unwrap();
-    source.takes(s(10));
+    let cached = Cached::new(exactly(s(10)).stale_while_revalidate(s(5)));
+    cached.get(7).await.unwrap();
+    cached.source.takes(s(10));
     advance(s(14)).await;
-    get(&service, 7).await.unwrap();
+    cached.get(7).await.unwrap();
     sleep(s(2)).await;
-    assert!(timeout(s(1), get(&service, 7)).await.is_err());
+    assert!(timeout(s(1), cached.get(7)).await.is_err());
     sleep(s(8)).await;
-    assert_eq!((get(&service, 7).await, source.calls()), (Ok(2), 2));
+    assert_eq!((cached.get(7).await, cached.source.calls()), (Ok(2), 2));
 }
 
 #[test]
 fn stale_entry_is_served_without_refresh_when_there_is_no_runtime() {
-    let source = Source::at_once();
-    let layer = DedupLayer::new().cache(exactly(s(0)).stale_while_revalidate(s(1_000)));
-    let handle = layer.handle();
-    let service = source.under(&layer);
-    let get = || service.clone().oneshot(7);
+    let cached = Cached::new(exactly(s(0)).stale_while_revalidate(s(1_000)));
+    let get = || cached.service.clone().oneshot(7);
     let poll = || assert_ready_ok!(task::spawn(get()).poll());
     assert_eq!((poll(), poll(), poll()), (1, 1, 1));
-    assert_eq!((source.calls(), handle.stale_hits(), handle.refreshes()), (1, 2, 0));
+    assert_eq!(
+        (cached.source.calls(), cached.handle.stale_hits(), cached.handle.refreshes()),
+        (1, 2, 0)
+    );
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     runtime.block_on(async {
         assert_eq!(get().await, Ok(1));
-        while handle.in_flight() > 0 {
+        while cached.handle.in_flight() > 0 {
             tokio::task::yield_now().await;
         }
         assert_eq!(get().await, Ok(2), "where there is one, it is refreshed");
     });
-    assert_eq!(handle.refreshes(), 2);
+    assert_eq!(cached.handle.refreshes(), 2);
 }
 
 #[test]
 fn refreshes_end_with_their_runtime_and_start_again_on_the_next() {
-    let source = Source::at_once();
-    let keep = exactly(s(0)).stale_while_revalidate(s(1_000)).refresh_backoff(constant(s(0)));
-    let layer = DedupLayer::new().cache(keep);
-    let handle = layer.handle();
-    let service = source.under(&layer);
+    let cache = exactly(s(0)).stale_while_revalidate(s(1_000)).refresh_backoff(constant(s(0)));
+    let cached = Cached::new(cache);
     let runtime = || tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     runtime().block_on(async {
-        assert_eq!(get(&service, 7).await, Ok(1));
-        source.does(Does::Hang);
-        assert_eq!(get(&service, 7).await, Ok(1));
+        assert_eq!(cached.get(7).await, Ok(1));
+        cached.source.does(Does::Hang);
+        assert_eq!(cached.get(7).await, Ok(1));
         tokio::task::yield_now().await;
-        assert_eq!((source.live(), handle.in_flight()), (1, 1));
+        assert_eq!((cached.source.live(), cached.handle.in_flight()), (1, 1));
     });
-    assert_eq!((source.live(), handle.in_flight(), handle.waiters()), (0, 0, 0));
+    assert_eq!(
+        (cached.source.live(), cached.handle.in_flight(), cached.handle.waiters()),
+        (0, 0, 0)
+    );
     runtime().block_on(async {
-        source.does(Does::Answer);
-        assert_eq!(get(&service, 7).await, Ok(1));
-        while handle.in_flight() > 0 {
+        cached.source.does(Does::Answer);
+        assert_eq!(cached.get(7).await, Ok(1));
+        while cached.handle.in_flight() > 0 {
             tokio::task::yield_now().await;
         }
-        assert_eq!(get(&service, 7).await, Ok(3));
+        assert_eq!(cached.get(7).await, Ok(3));
     });
 }
 
 #[tokio::test(start_paused = true)]
 async fn entries_are_not_refreshed_without_a_stale_window() {
-    let source = Source::at_once();
-    let layer = DedupLayer::new().cache(Cache::new(s(10)));
-    let service = source.under(&layer);
+    let cached = Cached::new(Cache::new(s(10)));
     for _ in 0..200 {
-        get(&service, 7).await.unwrap();
+        cached.get(7).await.unwrap();
         advance(ms(500)).await;
     }
-    let handle = layer.handle();
-    assert_eq!((handle.refreshes(), handle.stale_hits()), (0, 0));
-    assert!((9..=12).contains(&source.calls()), "{}", source.calls());
+    assert_eq!((cached.handle.refreshes(), cached.handle.stale_hits()), (0, 0));
+    assert!((9..=12).contains(&cached.source.calls()), "{}", cached.source.calls());
 }
 
 #[tokio::test(start_paused = true)]
 async fn each_key_has_its_own_refresh() {
-    let source = Source::at_once();
-    let layer = DedupLayer::new().cache(exactly(s(10)).stale_while_revalidate(s(10)));
-    let service = source.under(&layer);
-    for key in 0..10 {
-        get(&service, key).await.unwrap();
-    }
-    source.takes(ms(50));
+    let cached = Cached::new(exactly(s(10)).stale_while_revalidate(s(10)));
+    cached.load(0..10).await;
+    cached.source.takes(ms(50));
     advance(s(10)).await;
     for _ in 0..10 {
-        join_all((0..10).map(|key| get(&service, key))).await;
+        join_all((0..10).map(|key| cached.get(key))).await;
     }
     settle().await;
-    assert_eq!((source.calls(), source.most(), layer.handle().refreshes()), (20, 10, 10));
+    assert_eq!(
+        (cached.source.calls(), cached.source.most(), cached.handle.refreshes()),
+        (20, 10, 10)
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn hanging_refresh_times_out_only_the_callers_of_one_timeout() {
-    let source = Source::at_once();
-    let keep = exactly(s(1)).stale_while_revalidate(s(1)).refresh_timeout(s(30));
-    let layer = DedupLayer::new().cache(keep);
-    let service = source.under(&layer);
-    get(&service, 7).await.unwrap();
+    let cache = exactly(s(1)).stale_while_revalidate(s(1)).refresh_timeout(s(30));
+    let cached = Cached::new(cache);
+    cached.get(7).await.unwrap();
     advance(s(1)).await;
-    source.does(Does::Hang);
-    assert_eq!(get(&service, 7).await, Ok(1));
+    cached.source.does(Does::Hang);
+    assert_eq!(cached.get(7).await, Ok(1));
     sleep(s(1)).await;
-    assert_eq!((source.calls(), source.live()), (2, 1));
-    source.does(Does::Answer);
+    assert_eq!((cached.source.calls(), cached.source.live()), (2, 1));
+    cached.source.does(Does::Answer);
     // What was kept is over, so they wait for the refresh.
-    assert_eq!(let_down(&service, 100, |_| 7).await, 10);
+    assert_eq!(cached.timed_out(100, |_| 7).await, 10);
     sleep(s(30)).await;
-    assert_eq!((source.live(), layer.handle().in_flight()), (0, 0));
+    assert_eq!((cached.source.live(), cached.handle.in_flight()), (0, 0));
 }

@@ -18,7 +18,7 @@ use tokio_test::{assert_pending, task};
 
 use crate::{
     invalidating_requests::LastDigit,
-    support::{Does, Source, exactly, get, let_down, ms, s, settle},
+    support::{Cached, Does, Source, exactly, ms, s, settle},
 };
 
 type Value = CachedOutcome<u32, TestError>;
@@ -83,7 +83,7 @@ impl Remote {
         self.with(|inside| inside.rows.get(&key).map(|row| row.value))
     }
 
-    fn keep(&self) -> buttress_dedup::Cache<Self> {
+    fn cache(&self) -> buttress_dedup::Cache<Self> {
         exactly(s(10)).store(self.clone())
     }
 }
@@ -100,7 +100,7 @@ impl Row {
     fn kept(&self) -> Option<Arc<CacheEntry<Value>>> {
         let value = match self.value {
             Ok(number) => CachedOutcome::Response(number),
-            Err(fault) => CachedOutcome::Error(Arc::new(fault)),
+            Err(error) => CachedOutcome::Error(Arc::new(error)),
         };
         let past = self.since.elapsed();
         let late = past.saturating_sub(self.lifetime.fresh);
@@ -149,7 +149,7 @@ impl Store<u32, Value> for Remote {
     fn insert(&self, key: u32, kept: Arc<CacheEntry<Value>>) {
         let value = match kept.value() {
             CachedOutcome::Response(number) => Ok(*number),
-            CachedOutcome::Error(fault) => Err(**fault),
+            CachedOutcome::Error(error) => Err(**error),
             other => unreachable!("an outcome is a response or an error: {other:?}"),
         };
         let (lifetime, took, weight) = (kept.lifetime(), kept.took(), kept.weight());
@@ -188,49 +188,49 @@ fn fresh(time: Duration) -> Lifetime {
 
 #[tokio::test(start_paused = true)]
 async fn hundred_callers_share_one_store_fetch_and_one_call_on_a_miss() {
-    let (remote, source) = (Remote::default(), Source::new());
-    let layer = DedupLayer::new().cache(remote.keep());
-    let handle = layer.handle();
-    let service = source.under(&layer);
+    let remote = Remote::default();
+    let cached = Cached::slow(remote.cache());
     let asked = Instant::now();
-    let all = join_all((0..100).map(|_| get(&service, 7))).await;
-    assert!(all.into_iter().all(|outcome| outcome == Ok(1)));
+    let all = cached.get_together(100, 7).await;
+    assert_eq!(all, [Ok(1); 100]);
     assert_eq!(asked.elapsed(), ms(55));
-    assert_eq!((remote.gets(), source.calls(), handle.cache_hits()), (1, 1, 0));
+    assert_eq!((remote.gets(), cached.source.calls(), cached.handle.cache_hits()), (1, 1, 0));
     assert_eq!((remote.with(|inside| inside.puts), remote.value(7)), (1, Some(Ok(1))));
-    assert_eq!((handle.cache_entries(), handle.cache_bytes()), (1, 8));
+    assert_eq!((cached.handle.cache_entries(), cached.handle.cache_bytes()), (1, 8));
 }
 
 #[tokio::test(start_paused = true)]
 async fn store_hit_answers_all_callers_without_a_call() {
-    let (remote, source) = (Remote::default(), Source::new());
+    let remote = Remote::default();
     remote.seed(7, Ok(42), fresh(s(5)));
-    let layer = DedupLayer::new().cache(remote.keep());
-    let handle = layer.handle();
-    let service = source.under(&layer);
+    let cached = Cached::slow(remote.cache());
     let asked = Instant::now();
-    let all = join_all((0..100).map(|_| get(&service, 7))).await;
-    assert!(all.into_iter().all(|outcome| outcome == Ok(42)));
+    let all = cached.get_together(100, 7).await;
+    assert_eq!(all, [Ok(42); 100]);
     assert_eq!(asked.elapsed(), ms(5));
-    assert_eq!((remote.gets(), source.calls()), (1, 0));
+    assert_eq!((remote.gets(), cached.source.calls()), (1, 0));
     assert_eq!(
-        (handle.cache_hits(), handle.stale_hits(), handle.leaders(), handle.followers()),
+        (
+            cached.handle.cache_hits(),
+            cached.handle.stale_hits(),
+            cached.handle.leaders(),
+            cached.handle.followers()
+        ),
         (100, 0, 1, 99)
     );
     advance(s(5)).await;
-    assert_eq!((get(&service, 7).await, remote.gets()), (Ok(1), 2));
+    assert_eq!((cached.get(7).await, remote.gets()), (Ok(1), 2));
 }
 
 #[tokio::test(start_paused = true)]
 async fn stored_entry_serves_another_layer_for_its_remaining_lifetime() {
-    let (remote, one, other) = (Remote::default(), Source::new(), Source::new());
-    let there = one.under(&DedupLayer::new().cache(remote.keep()));
-    let here = other.under(&DedupLayer::new().cache(remote.keep()));
-    assert_eq!(get(&there, 7).await, Ok(1));
+    let remote = Remote::default();
+    let (there, here) = (Cached::slow(remote.cache()), Cached::slow(remote.cache()));
+    assert_eq!(there.get(7).await, Ok(1));
     advance(ms(9_990)).await;
-    assert_eq!((get(&here, 7).await, other.calls()), (Ok(1), 0));
+    assert_eq!((here.get(7).await, here.source.calls()), (Ok(1), 0));
     advance(ms(10)).await;
-    assert_eq!((get(&here, 7).await, other.calls()), (Ok(1), 1), "1 is its own first");
+    assert_eq!((here.get(7).await, here.source.calls()), (Ok(1), 1), "1 is its own first");
 }
 
 /// `100 * age + key`: a request that wants no answer older than so many seconds, if that is not zero.
@@ -252,213 +252,209 @@ impl KeyOf<u32> for NoOlder {
 
 #[tokio::test(start_paused = true)]
 async fn stored_entry_does_not_answer_requests_for_a_newer_one() {
-    let (remote, source) = (Remote::default(), Source::new());
+    let remote = Remote::default();
     remote.seed(7, Ok(42), counts!(Lifetime { age: s(60), ..fresh(s(100)) }));
-    let layer = DedupLayer::keyed(NoOlder).cache(remote.keep());
-    let service = source.under(&layer);
+    let cached = Cached::over(Source::new(), &DedupLayer::keyed(NoOlder).cache(remote.cache()));
     // The first takes what is there, and one of those who joined cannot.
-    let (any, newer, older) =
-        tokio::join!(get(&service, 7), get(&service, 1_007), get(&service, 9_907));
+    let (any, newer, older) = tokio::join!(cached.get(7), cached.get(1_007), cached.get(9_907));
     assert_eq!((any, newer, older), (Ok(42), Ok(1), Ok(42)));
-    assert_eq!((source.calls(), layer.handle().bypassed()), (1, 1));
+    assert_eq!((cached.source.calls(), cached.handle.bypassed()), (1, 1));
     // Where the first wants a newer one, everybody gets that.
-    let (newer, any) = tokio::join!(get(&service, 1_007), get(&service, 7));
-    assert_eq!((newer, any, source.calls()), (Ok(2), Ok(2), 2));
+    let (newer, any) = tokio::join!(cached.get(1_007), cached.get(7));
+    assert_eq!((newer, any, cached.source.calls()), (Ok(2), Ok(2), 2));
     // Which is what is kept from now on.
-    assert_eq!((get(&service, 1_007).await, source.calls()), (Ok(2), 2));
+    assert_eq!((cached.get(1_007).await, cached.source.calls()), (Ok(2), 2));
 }
 
 #[tokio::test(start_paused = true)]
 async fn entry_that_is_stale_on_arrival_is_not_served() {
-    let (remote, source) = (Remote::default(), Source::new());
+    let remote = Remote::default();
     let old = counts!(Lifetime {
         stale_if_error: s(100),
         stale_while_revalidate: s(100),
         ..fresh(ms(4))
     });
     remote.seed(7, Ok(42), old);
-    let service = source.under(&DedupLayer::new().cache(remote.keep()));
-    assert_eq!((get(&service, 7).await, source.calls()), (Ok(1), 1));
+    let cached = Cached::slow(remote.cache());
+    assert_eq!((cached.get(7).await, cached.source.calls()), (Ok(1), 1));
 }
 
 #[tokio::test(start_paused = true)]
 async fn stored_entries_of_a_changed_resource_are_not_served() {
     for is_near in [false, true] {
-        let (remote, source) = (Remote::default(), Source::at_once());
+        let remote = Remote::default();
         remote.with(|inside| inside.is_near = is_near);
         remote.seed(7, Ok(42), fresh(s(5)));
         remote.seed(8, Ok(43), fresh(s(5)));
-        let service = source.under(&DedupLayer::keyed(LastDigit).cache(remote.keep()));
-        assert_eq!((get(&service, 7).await, get(&service, 8).await), (Ok(42), Ok(43)));
-        assert_eq!(get(&service, 107).await, Ok(1));
-        assert_eq!((get(&service, 7).await, get(&service, 8).await), (Ok(2), Ok(43)));
+        let cached =
+            Cached::over(Source::at_once(), &DedupLayer::keyed(LastDigit).cache(remote.cache()));
+        assert_eq!((cached.get(7).await, cached.get(8).await), (Ok(42), Ok(43)));
+        assert_eq!(cached.get(107).await, Ok(1));
+        assert_eq!((cached.get(7).await, cached.get(8).await), (Ok(2), Ok(43)));
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn entry_invalidated_during_its_fetch_is_not_served() {
     for clear in [false, true] {
-        let (remote, source) = (Remote::default(), Source::new());
-        let layer = DedupLayer::new().cache(remote.keep());
-        let handle = layer.handle();
-        let service = source.under(&layer);
+        let remote = Remote::default();
+        let cached = Cached::slow(remote.cache());
         remote.seed(7, Ok(42), fresh(s(100)));
-        let mut caller = task::spawn(get(&service, 7));
+        let mut caller = task::spawn(cached.get(7));
         assert_pending!(caller.poll());
         // The store has read its row by now, and the answer is on its way.
         sleep(ms(3)).await;
         assert_pending!(caller.poll());
         if clear {
-            handle.invalidate_all();
+            cached.handle.invalidate_all();
         } else {
-            handle.invalidate(&7_u32);
+            cached.handle.invalidate(&7_u32);
         }
         assert_eq!(caller.await, Ok(1), "so it is fetched from the source");
         assert_eq!(remote.value(7), None, "and what began before is not kept");
-        assert_eq!(get(&service, 7).await, Ok(2));
+        assert_eq!(cached.get(7).await, Ok(2));
         assert_eq!(remote.value(7), Some(Ok(2)));
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn invalidate_removes_the_stored_entry_and_flights_are_not_stored() {
-    let (remote, source) = (Remote::default(), Source::new());
-    let layer = DedupLayer::new().cache(remote.keep());
-    let handle = layer.handle();
-    let service = source.under(&layer);
-    get(&service, 7).await.unwrap();
-    assert!(handle.invalidate(&7_u32));
+    let remote = Remote::default();
+    let cached = Cached::slow(remote.cache());
+    cached.get(7).await.unwrap();
+    assert!(cached.handle.invalidate(&7_u32));
     assert_eq!((remote.value(7), remote.with(|inside| inside.removes)), (None, 1));
-    let mut caller = task::spawn(get(&service, 7));
+    let mut caller = task::spawn(cached.get(7));
     assert_pending!(caller.poll());
     sleep(ms(20)).await;
     assert_pending!(caller.poll());
-    handle.invalidate(&7_u32);
+    cached.handle.invalidate(&7_u32);
     assert_eq!(caller.await, Ok(2));
     assert_eq!((remote.value(7), remote.with(|inside| inside.puts)), (None, 1));
-    assert_eq!(get(&service, 7).await, Ok(3));
+    assert_eq!(cached.get(7).await, Ok(3));
 }
 
 #[tokio::test(start_paused = true)]
 async fn entry_invalidated_during_its_insert_is_removed_again() {
-    let (remote, source) = (Remote::default(), Source::new());
-    let layer = DedupLayer::new().cache(remote.keep());
-    let service = source.under(&layer);
-    remote.with(|inside| inside.forgets = Some(layer.handle()));
-    assert_eq!(get(&service, 7).await, Ok(1));
+    let remote = Remote::default();
+    let cached = Cached::slow(remote.cache());
+    remote.with(|inside| inside.forgets = Some(cached.handle.clone()));
+    assert_eq!(cached.get(7).await, Ok(1));
     assert_eq!((remote.value(7), remote.with(|inside| inside.puts)), (None, 1));
-    assert_eq!(get(&service, 7).await, Ok(2));
+    assert_eq!(cached.get(7).await, Ok(2));
     assert_eq!(remote.value(7), Some(Ok(2)));
 }
 
 #[tokio::test(start_paused = true)]
 async fn hanging_store_fetch_is_dropped_with_its_callers() {
-    let (remote, source) = (Remote::default(), Source::new());
-    let layer = DedupLayer::new().cache(remote.keep());
-    let service = source.under(&layer);
+    let remote = Remote::default();
+    let cached = Cached::slow(remote.cache());
     remote.with(|inside| inside.does = Trouble::AnswerHangs);
-    assert!(timeout(s(1), get(&service, 7)).await.is_err());
-    assert_eq!((source.calls(), layer.handle().in_flight()), (0, 0));
+    assert!(timeout(s(1), cached.get(7)).await.is_err());
+    assert_eq!((cached.source.calls(), cached.handle.in_flight()), (0, 0));
     remote.with(|inside| inside.does = Trouble::None);
-    assert_eq!(get(&service, 7).await, Ok(1));
+    assert_eq!(cached.get(7).await, Ok(1));
 }
 
 #[tokio::test(start_paused = true)]
 async fn panicking_store_fetch_rejects_all_callers() {
-    let (remote, source) = (Remote::default(), Source::new());
-    let layer = DedupLayer::new().cache(remote.keep());
-    let handle = layer.handle();
-    let service = source.under(&layer);
+    let remote = Remote::default();
+    let cached = Cached::slow(remote.cache());
     remote.with(|inside| inside.does = Trouble::AnswerPanics);
-    for outcome in join_all((0..10).map(|_| get(&service, 7))).await {
+    for outcome in join_all((0..10).map(|_| cached.get(7))).await {
         assert_eq!(outcome, Err(TestError::Rejected(Reason::Panicked)));
     }
-    assert_eq!((source.calls(), handle.panics(), handle.in_flight()), (0, 1, 0));
+    assert_eq!(
+        (cached.source.calls(), cached.handle.panics(), cached.handle.in_flight()),
+        (0, 1, 0)
+    );
     remote.with(|inside| inside.does = Trouble::None);
-    assert_eq!(get(&service, 7).await, Ok(1));
+    assert_eq!(cached.get(7).await, Ok(1));
 }
 
 #[tokio::test(start_paused = true)]
 async fn panicking_fetch_call_rejects_its_caller_and_leaves_no_flight() {
-    let (remote, source) = (Remote::default(), Source::new());
-    let layer = DedupLayer::new().cache(remote.keep());
-    let service = source.under(&layer);
+    let remote = Remote::default();
+    let cached = Cached::slow(remote.cache());
     remote.with(|inside| inside.does = Trouble::GetPanics);
     // Either of the two is an end: the caller's own panic, or a rejection for it.
-    let call = || tower::Service::call(&mut service.clone(), 7);
+    let call = || tower::Service::call(&mut cached.service.clone(), 7);
     if let Ok(call) = catch_unwind(AssertUnwindSafe(call)) {
         assert_eq!(call.await, Err(TestError::Rejected(Reason::Panicked)));
     }
-    assert_eq!((source.calls(), layer.handle().in_flight(), layer.handle().waiters()), (0, 0, 0));
+    assert_eq!(
+        (cached.source.calls(), cached.handle.in_flight(), cached.handle.waiters()),
+        (0, 0, 0)
+    );
     remote.with(|inside| inside.does = Trouble::None);
-    assert_eq!(get(&service, 7).await, Ok(1));
+    assert_eq!(cached.get(7).await, Ok(1));
 }
 
 #[tokio::test(start_paused = true)]
 async fn stale_entry_is_served_when_the_store_panics_during_a_refresh() {
-    let (remote, source) = (Remote::default(), Source::new());
-    let layer = DedupLayer::new().cache(remote.keep());
-    let service = source.under(&layer);
+    let remote = Remote::default();
+    let cached = Cached::slow(remote.cache());
     remote.seed(7, Ok(70), counts!(Lifetime { stale_while_revalidate: s(100) }));
     remote.with(|inside| (inside.is_near, inside.does) = (true, Trouble::GetPanics));
-    assert_eq!(get(&service, 7).await, Ok(70));
-    let handle = layer.handle();
-    assert_eq!((handle.panics(), handle.stale_hits(), handle.in_flight()), (1, 1, 0));
+    assert_eq!(cached.get(7).await, Ok(70));
+    assert_eq!(
+        (cached.handle.panics(), cached.handle.stale_hits(), cached.handle.in_flight()),
+        (1, 1, 0)
+    );
     remote.with(|inside| inside.does = Trouble::None);
-    assert_eq!(get(&service, 7).await, Ok(70));
+    assert_eq!(cached.get(7).await, Ok(70));
     settle().await;
-    assert_eq!((get(&service, 7).await, source.calls()), (Ok(1), 1));
+    assert_eq!((cached.get(7).await, cached.source.calls()), (Ok(1), 1));
 }
 
 #[tokio::test(start_paused = true)]
 async fn callers_get_the_response_when_the_store_panics_in_insert() {
-    let (remote, source) = (Remote::default(), Source::new());
-    let layer = DedupLayer::new().cache(remote.keep());
-    let service = source.under(&layer);
+    let remote = Remote::default();
+    let cached = Cached::slow(remote.cache());
     remote.with(|inside| inside.does = Trouble::PutPanics);
-    for outcome in join_all((0..10).map(|_| get(&service, 7))).await {
+    for outcome in join_all((0..10).map(|_| cached.get(7))).await {
         assert_eq!(outcome, Ok(1));
     }
-    assert_eq!((layer.handle().in_flight(), layer.handle().waiters()), (0, 0));
+    assert_eq!((cached.handle.in_flight(), cached.handle.waiters()), (0, 0));
     remote.with(|inside| inside.does = Trouble::None);
-    assert_eq!((get(&service, 7).await, get(&service, 7).await), (Ok(2), Ok(2)));
+    assert_eq!((cached.get(7).await, cached.get(7).await), (Ok(2), Ok(2)));
 }
 
 #[tokio::test(start_paused = true)]
 async fn stored_error_is_served_only_when_errors_are_shared() {
-    let (remote, source) = (Remote::default(), Source::new());
+    let remote = Remote::default();
     remote.seed(7, Err(TestError::NotFound), fresh(s(100)));
-    let sharing = source.under(&DedupLayer::new().cache(remote.keep()).share_errors());
-    let all = join_all((0..3).map(|_| get(&sharing, 7))).await;
-    assert!(all.into_iter().all(|outcome| outcome == Err(TestError::NotFound)));
-    assert_eq!(source.calls(), 0);
-    let not = source.under(&DedupLayer::new().cache(remote.keep()));
-    let all = join_all((0..3).map(|_| get(&not, 7))).await;
-    assert!(all.into_iter().all(|outcome| outcome == Ok(1)));
+    let layer = DedupLayer::new().cache(remote.cache()).share_errors();
+    let sharing = Cached::over(Source::new(), &layer);
+    let all = sharing.get_together(3, 7).await;
+    assert_eq!(all, [Err(TestError::NotFound); 3]);
+    assert_eq!(sharing.source.calls(), 0);
+    let all = Cached::slow(remote.cache()).get_together(3, 7).await;
+    assert_eq!(all, [Ok(1); 3]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn failure_is_stored_with_the_negative_ttl() {
-    let (remote, source) = (Remote::default(), Source::new());
-    source.does(Does::Fail(TestError::NotFound));
+    let remote = Remote::default();
     let classify = |outcome: Result<&u32, &TestError>| match outcome {
         Ok(_) => Verdict::Success,
         Err(_) => Verdict::Permanent,
     };
-    let keep = remote.keep().negative_ttl(s(2)).stale_while_revalidate(s(5)).classify(classify);
-    let service = source.under(&DedupLayer::new().cache(keep).share_errors());
-    assert_eq!(get(&service, 7).await, Err(TestError::NotFound));
+    let cache = remote.cache().negative_ttl(s(2)).stale_while_revalidate(s(5)).classify(classify);
+    let cached = Cached::over(Source::new(), &DedupLayer::new().cache(cache).share_errors());
+    cached.source.does(Does::Fail(TestError::NotFound));
+    assert_eq!(cached.get(7).await, Err(TestError::NotFound));
     let lifetime = remote.with(|inside| inside.rows[&7].lifetime);
     assert_eq!(lifetime, fresh(s(2)));
-    assert_eq!((get(&service, 7).await, source.calls()), (Err(TestError::NotFound), 1));
+    assert_eq!((cached.get(7).await, cached.source.calls()), (Err(TestError::NotFound), 1));
 }
 
 #[tokio::test(start_paused = true)]
 async fn stored_entry_has_its_lifetime_cost_and_weight() {
-    let (remote, source) = (Remote::default(), Source::new());
-    let keep = remote.keep().stale_while_revalidate(s(20)).stale_if_error(s(30));
-    let service = source.under(&DedupLayer::new().cache(keep));
-    get(&service, 7).await.unwrap();
+    let remote = Remote::default();
+    let cache = remote.cache().stale_while_revalidate(s(20)).stale_if_error(s(30));
+    let cached = Cached::slow(cache);
+    cached.get(7).await.unwrap();
     let row = remote.with(|inside| inside.rows[&7]);
     let lifetime =
         counts!(Lifetime { stale_while_revalidate: s(20), stale_if_error: s(30), ..fresh(s(10)) });
@@ -467,34 +463,38 @@ async fn stored_entry_has_its_lifetime_cost_and_weight() {
 
 #[tokio::test(start_paused = true)]
 async fn local_store_answers_at_once_and_its_stale_entries_are_refreshed() {
-    let (remote, source) = (Remote::default(), Source::new());
+    let remote = Remote::default();
     remote.with(|inside| inside.is_near = true);
-    let keep = remote.keep().stale_while_revalidate(s(100));
-    let layer = DedupLayer::new().cache(keep);
-    let handle = layer.handle();
-    let service = source.under(&layer);
-    assert_eq!(get(&service, 7).await, Ok(1));
+    let cache = remote.cache().stale_while_revalidate(s(100));
+    let cached = Cached::slow(cache);
+    assert_eq!(cached.get(7).await, Ok(1));
     let asked = Instant::now();
-    assert_eq!(get(&service, 7).await, Ok(1));
+    assert_eq!(cached.get(7).await, Ok(1));
     advance(s(10)).await;
-    assert_eq!(get(&service, 7).await, Ok(1));
-    assert_eq!((asked.elapsed(), handle.cache_hits(), handle.stale_hits()), (s(10), 2, 1));
+    assert_eq!(cached.get(7).await, Ok(1));
+    assert_eq!(
+        (asked.elapsed(), cached.handle.cache_hits(), cached.handle.stale_hits()),
+        (s(10), 2, 1)
+    );
     settle().await;
-    assert_eq!((source.calls(), handle.refreshes()), (2, 1), "the stale one there does not do");
-    assert_eq!(get(&service, 7).await, Ok(2));
+    assert_eq!(
+        (cached.source.calls(), cached.handle.refreshes()),
+        (2, 1),
+        "the stale one there does not do"
+    );
+    assert_eq!(cached.get(7).await, Ok(2));
 }
 
 #[tokio::test(start_paused = true)]
 async fn early_refresh_ignores_the_stored_entry_that_it_renews() {
-    let (remote, source) = (Remote::default(), Source::new());
+    let remote = Remote::default();
     remote.with(|inside| inside.is_near = true);
-    let keep = remote.keep().early_refresh(buttress_dedup::EarlyRefresh::new(1e9));
-    let layer = DedupLayer::new().cache(keep);
-    let service = source.under(&layer);
-    assert_eq!(get(&service, 7).await, Ok(1));
-    assert_eq!(get(&service, 7).await, Ok(1));
+    let cache = remote.cache().early_refresh(buttress_dedup::EarlyRefresh::new(1e9));
+    let cached = Cached::slow(cache);
+    assert_eq!(cached.get(7).await, Ok(1));
+    assert_eq!(cached.get(7).await, Ok(1));
     settle().await;
-    assert_eq!((source.calls(), layer.handle().refreshes()), (2, 1));
+    assert_eq!((cached.source.calls(), cached.handle.refreshes()), (2, 1));
 }
 
 #[test]
@@ -521,13 +521,13 @@ fn remaining_lifetime_never_overflows() {
 
 #[tokio::test(start_paused = true)]
 async fn hanging_store_times_out_only_the_callers_of_one_timeout() {
-    for keep in [ms(1), s(5)] {
+    for cache in [ms(1), s(5)] {
         // Of three keys, two have callers still whose patience is not spent at the first second.
         for (keys, expected) in [(1, 10), (3, 12)] {
-            let (remote, source) = (Remote::default(), Source::new());
+            let remote = Remote::default();
             remote.with(|inside| inside.does = Trouble::AnswerHangs);
-            let layer = DedupLayer::new().cache(exactly(keep).store(remote.clone()));
-            let late = let_down(&source.under(&layer), 600, |n| n % keys).await;
+            let cached = Cached::slow(exactly(cache).store(remote.clone()));
+            let late = cached.timed_out(600, |n| n % keys).await;
             assert_eq!(late, expected, "{keys} keys");
         }
     }
@@ -535,35 +535,33 @@ async fn hanging_store_times_out_only_the_callers_of_one_timeout() {
 
 #[tokio::test(start_paused = true)]
 async fn recovered_store_is_preferred_to_calls_again() {
-    let (remote, source) = (Remote::default(), Source::new());
+    let remote = Remote::default();
     remote.with(|inside| inside.does = Trouble::AnswerHangs);
-    let layer = DedupLayer::new().cache(exactly(s(5)).store(remote.clone()));
-    let service = source.under(&layer);
-    let_down(&service, 600, |_| 7).await;
+    let cached = Cached::slow(exactly(s(5)).store(remote.clone()));
+    cached.timed_out(600, |_| 7).await;
     let lifetime = Lifetime::new(s(100));
     remote.seed(90, Ok(900), lifetime);
-    let (start, calls) = (Instant::now(), source.calls());
-    assert_eq!(get(&service, 90).await, Ok(u32::try_from(calls).unwrap() + 1));
+    let (start, calls) = (Instant::now(), cached.source.calls());
+    assert_eq!(cached.get(90).await, Ok(u32::try_from(calls).unwrap() + 1));
     assert_eq!(start.elapsed(), ms(60), "it has a head start of ten");
     remote.with(|inside| inside.does = Trouble::None);
     for key in [91, 92] {
         remote.seed(key, Ok(900), lifetime);
-        assert_eq!((get(&service, key).await, source.calls()), (Ok(900), calls + 1));
+        assert_eq!((cached.get(key).await, cached.source.calls()), (Ok(900), calls + 1));
     }
 }
 
 #[test]
 fn hanging_store_does_not_block_later_calls_without_timers() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let (remote, source) = (Remote::default(), Source::at_once());
+    let remote = Remote::default();
     remote.with(|inside| inside.does = Trouble::AnswerNeverComes);
-    let layer = DedupLayer::new().cache(remote.keep());
-    let service = source.under(&layer);
+    let cached = Cached::new(remote.cache());
     let passed = Deadline::after(Duration::ZERO);
     runtime.block_on(async {
-        let mut hangs = task::spawn(Box::pin(passed.around(get(&service, 7))));
+        let mut hangs = task::spawn(Box::pin(passed.around(cached.get(7))));
         assert_pending!(hangs.poll());
-        assert_eq!(get(&service, 7).await, Ok(1));
+        assert_eq!(cached.get(7).await, Ok(1));
     });
-    assert_eq!(layer.handle().panics(), 0);
+    assert_eq!(cached.handle.panics(), 0);
 }

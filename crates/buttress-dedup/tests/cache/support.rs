@@ -8,8 +8,8 @@ use std::{
     time::Duration,
 };
 
-use buttress_core::{Ambient, Attempt, Deadline};
-use buttress_dedup::{Cache, Jitter, Ratio};
+use buttress_core::{Ambient, Attempt, ByMode, Deadline, Plain};
+use buttress_dedup::{Cache, DedupHandle, DedupLayer, Jitter, Ratio};
 use buttress_testkit::TestError;
 use futures_util::future::join_all;
 use tokio::{
@@ -120,7 +120,7 @@ impl Source {
         let does = self.does.lock().unwrap().0;
         match does {
             Does::Answer => Ok(number),
-            Does::Fail(fault) => Err(fault),
+            Does::Fail(error) => Err(error),
             Does::Panic => panic!("as told"),
             Does::Hang => std::future::pending().await,
         }
@@ -135,25 +135,91 @@ impl Drop for Live<'_> {
     }
 }
 
-/// One call through `service`.
-pub(crate) async fn get(service: &Bare, key: u32) -> Result<u32, TestError> {
-    service.clone().oneshot(key).await
+/// A source under a layer with a cache, with the handle of the layer.
+#[derive(Clone)]
+pub(crate) struct Cached {
+    pub(crate) source: Source,
+    pub(crate) handle: DedupHandle,
+    pub(crate) service: Bare,
 }
 
-/// So many calls, one every 100 ms, for these keys: how many of them did not end within the second that
-/// each of them has.
-pub(crate) async fn let_down(service: &Bare, calls: u32, key: impl Fn(u32) -> u32) -> usize {
-    let start = Instant::now();
-    let calls = (0..calls).map(|n| {
-        let (at, key) = (start + n * ms(100), key(n));
-        async move {
-            sleep_until(at).await;
-            let deadline = Deadline::after(s(1));
-            let call = deadline.around(async { get(service, key).await });
-            timeout_at(deadline.instant(), call).await.is_err()
+impl Cached {
+    /// Creates a source that responds at once, under a layer with this cache.
+    pub(crate) fn new<St, J>(cache: Cache<St, J>) -> Self
+    where
+        DedupLayer<Plain, ByMode, Cache<St, J>>: CachingLayer,
+    {
+        Self::over(Source::at_once(), &DedupLayer::new().cache(cache))
+    }
+
+    /// Creates a source that responds after 50 ms, under a layer with this cache.
+    pub(crate) fn slow<St, J>(cache: Cache<St, J>) -> Self
+    where
+        DedupLayer<Plain, ByMode, Cache<St, J>>: CachingLayer,
+    {
+        Self::over(Source::new(), &DedupLayer::new().cache(cache))
+    }
+
+    pub(crate) fn over<L: CachingLayer>(source: Source, layer: &L) -> Self {
+        let service = layer.service(&source);
+        Self { source, handle: layer.handle(), service }
+    }
+
+    pub(crate) async fn get(&self, key: u32) -> Result<u32, TestError> {
+        self.service.clone().oneshot(key).await
+    }
+
+    /// Calls with these keys, one after another, and expects successes.
+    pub(crate) async fn load(&self, keys: impl IntoIterator<Item = u32>) {
+        for key in keys {
+            self.get(key).await.unwrap();
         }
-    });
-    unconstrained(join_all(calls)).await.into_iter().filter(|late| *late).count()
+    }
+
+    /// Makes this number of concurrent calls with one key.
+    pub(crate) async fn get_together(&self, calls: usize, key: u32) -> Vec<Result<u32, TestError>> {
+        join_all((0..calls).map(|_| self.get(key))).await
+    }
+
+    /// Makes this number of calls, one every 100 ms, each with the key of its number and a deadline of
+    /// 1 s. Returns the number of calls that did not end by their deadline.
+    pub(crate) async fn timed_out(&self, calls: u32, key: impl Fn(u32) -> u32) -> usize {
+        let start = Instant::now();
+        let calls = (0..calls).map(|n| {
+            let (at, key) = (start + n * ms(100), key(n));
+            async move {
+                sleep_until(at).await;
+                let deadline = Deadline::after(s(1));
+                let call = deadline.around(async { self.get(key).await });
+                timeout_at(deadline.instant(), call).await.is_err()
+            }
+        });
+        unconstrained(join_all(calls)).await.into_iter().filter(|late| *late).count()
+    }
+}
+
+/// A layer whose service has the types of a source.
+pub(crate) trait CachingLayer {
+    fn service(&self, source: &Source) -> Bare;
+    fn handle(&self) -> DedupHandle;
+}
+
+impl<K, C: Clone, E> CachingLayer for DedupLayer<Plain, K, C, E>
+where
+    Self: Layer<Bare>,
+    <Self as Layer<Bare>>::Service: Service<u32, Response = u32, Error = TestError, Future: Send>
+        + Clone
+        + Send
+        + Sync
+        + 'static,
+{
+    fn service(&self, source: &Source) -> Bare {
+        source.under(self)
+    }
+
+    fn handle(&self) -> DedupHandle {
+        self.handle()
+    }
 }
 
 /// Lasts long enough for what is going on in the background, and no longer than it matters.

@@ -2,54 +2,53 @@
 
 use std::time::Duration;
 
-use buttress_dedup::{Cache, DedupLayer, Ratio};
+use buttress_dedup::{Cache, Ratio};
 use buttress_testkit::TestError;
 use tokio::time::advance;
 
-use crate::support::{Does, Source, exactly, get, ms, s};
+use crate::support::{Cached, Does, exactly, ms, s};
 
 #[tokio::test(start_paused = true)]
 async fn success_is_cached_for_exactly_its_ttl() {
-    let source = Source::new();
-    let layer = DedupLayer::new().cache(exactly(s(10)));
-    let handle = layer.handle();
-    let service = source.under(&layer);
-    assert_eq!(get(&service, 7).await, Ok(1));
+    let cached = Cached::slow(exactly(s(10)));
+    assert_eq!(cached.get(7).await, Ok(1));
     advance(ms(9_999)).await;
-    assert_eq!(get(&service, 7).await, Ok(1));
+    assert_eq!(cached.get(7).await, Ok(1));
     assert_eq!(
-        (source.calls(), handle.cache_hits(), handle.stale_hits(), handle.cache_entries()),
+        (
+            cached.source.calls(),
+            cached.handle.cache_hits(),
+            cached.handle.stale_hits(),
+            cached.handle.cache_entries()
+        ),
         (1, 1, 0, 1)
     );
     advance(ms(1)).await;
-    assert_eq!(handle.cache_entries(), 0, "whoever asks for the number has it swept");
-    assert_eq!(get(&service, 7).await, Ok(2));
-    assert_eq!((source.calls(), handle.cache_hits(), handle.leaders()), (2, 1, 2));
+    assert_eq!(cached.handle.cache_entries(), 0, "whoever asks for the number has it swept");
+    assert_eq!(cached.get(7).await, Ok(2));
+    assert_eq!(
+        (cached.source.calls(), cached.handle.cache_hits(), cached.handle.leaders()),
+        (2, 1, 2)
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn each_key_has_its_own_entry() {
-    let source = Source::new();
-    let service = source.under(&DedupLayer::new().cache(exactly(s(10))));
-    assert_eq!((get(&service, 1).await, get(&service, 2).await), (Ok(1), Ok(2)));
-    assert_eq!((get(&service, 1).await, get(&service, 2).await), (Ok(1), Ok(2)));
+    let cached = Cached::slow(exactly(s(10)));
+    assert_eq!((cached.get(1).await, cached.get(2).await), (Ok(1), Ok(2)));
+    assert_eq!((cached.get(1).await, cached.get(2).await), (Ok(1), Ok(2)));
 }
 
 #[tokio::test(start_paused = true)]
 async fn thousand_equal_ttls_expire_within_a_tenth_on_either_side() {
-    let source = Source::at_once();
-    let layer = DedupLayer::new().cache(Cache::new(s(100)).seed(7));
-    let handle = layer.handle();
-    let service = source.under(&layer);
-    for key in 0..1000 {
-        get(&service, key).await.unwrap();
-    }
+    let cached = Cached::new(Cache::new(s(100)).seed(7));
+    cached.load(0..1000).await;
     advance(ms(90_000)).await;
-    assert_eq!(handle.cache_entries(), 1000, "none is shorter than 90 s");
+    assert_eq!(cached.handle.cache_entries(), 1000, "none is shorter than 90 s");
     let mut left = Vec::new();
     for _ in 0..20 {
         advance(s(1)).await;
-        left.push(handle.cache_entries());
+        left.push(cached.handle.cache_entries());
     }
     assert_eq!(left[19], 0, "none is longer than 110 s");
     let evenly = |second: usize| (1000 - 50 * second).abs_diff(left[second - 1]) < 60;
@@ -58,18 +57,13 @@ async fn thousand_equal_ttls_expire_within_a_tenth_on_either_side() {
 
 #[tokio::test(start_paused = true)]
 async fn full_jitter_spreads_lifetimes_up_to_twice_the_ttl() {
-    let source = Source::at_once();
-    let keep = Cache::new(s(100)).jitter(Ratio::percent(100)).seed(7);
-    let layer = DedupLayer::new().cache(keep);
-    let handle = layer.handle();
-    let service = source.under(&layer);
-    for key in 0..1000 {
-        get(&service, key).await.unwrap();
-    }
+    let cache = Cache::new(s(100)).jitter(Ratio::percent(100)).seed(7);
+    let cached = Cached::new(cache);
+    cached.load(0..1000).await;
     let mut left = Vec::new();
     for _ in 0..4 {
         advance(s(50)).await;
-        left.push(handle.cache_entries());
+        left.push(cached.handle.cache_entries());
     }
     assert_eq!(left[3], 0);
     assert!(left[0].abs_diff(750) < 60 && left[2].abs_diff(250) < 60, "{left:?}");
@@ -77,17 +71,12 @@ async fn full_jitter_spreads_lifetimes_up_to_twice_the_ttl() {
 
 #[tokio::test(start_paused = true)]
 async fn entries_expire_together_without_jitter() {
-    let source = Source::at_once();
-    let layer = DedupLayer::new().cache(exactly(s(10)));
-    let handle = layer.handle();
-    let service = source.under(&layer);
-    for key in 0..100 {
-        get(&service, key).await.unwrap();
-    }
+    let cached = Cached::new(exactly(s(10)));
+    cached.load(0..100).await;
     advance(ms(9_999)).await;
-    assert_eq!(handle.cache_entries(), 100);
+    assert_eq!(cached.handle.cache_entries(), 100);
     advance(ms(1)).await;
-    assert_eq!(handle.cache_entries(), 0);
+    assert_eq!(cached.handle.cache_entries(), 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -99,81 +88,67 @@ async fn equal_seeds_draw_equal_lifetimes() {
 
 /// How many of a hundred live how long.
 async fn lives(seed: Option<u64>) -> Vec<usize> {
-    let source = Source::at_once();
-    let keep = Cache::new(s(100)).jitter(Ratio::percent(50));
-    let layer = DedupLayer::new().cache(match seed {
-        Some(seed) => keep.seed(seed),
-        None => keep,
+    let cache = Cache::new(s(100)).jitter(Ratio::percent(50));
+    let cached = Cached::new(match seed {
+        Some(seed) => cache.seed(seed),
+        None => cache,
     });
-    let handle = layer.handle();
-    let service = source.under(&layer);
-    for key in 0..100 {
-        get(&service, key).await.unwrap();
-    }
+    cached.load(0..100).await;
     let mut left = Vec::new();
     for _ in 0..150 {
         advance(s(1)).await;
-        left.push(handle.cache_entries());
+        left.push(cached.handle.cache_entries());
     }
     left
 }
 
 #[tokio::test(start_paused = true)]
 async fn zero_ttl_caches_nothing() {
-    let source = Source::new();
-    let layer = DedupLayer::new().cache(Cache::new(Duration::ZERO));
-    let handle = layer.handle();
-    let service = source.under(&layer);
-    assert_eq!(get(&service, 7).await, Ok(1));
-    assert_eq!(get(&service, 7).await, Ok(2));
-    assert_eq!((handle.cache_hits(), handle.cache_entries()), (0, 0));
+    let cached = Cached::slow(Cache::new(Duration::ZERO));
+    assert_eq!(cached.get(7).await, Ok(1));
+    assert_eq!(cached.get(7).await, Ok(2));
+    assert_eq!((cached.handle.cache_hits(), cached.handle.cache_entries()), (0, 0));
 }
 
 #[tokio::test(start_paused = true)]
 async fn longest_ttl_is_accepted_with_any_jitter() {
-    let source = Source::at_once();
     for jitter in [Ratio::ZERO, Ratio::percent(10), Ratio::percent(100), Ratio::MAX] {
-        let keep = Cache::new(Duration::MAX).jitter(jitter).seed(9);
-        let service = source.under(&DedupLayer::new().cache(keep));
-        let before = source.calls();
-        get(&service, 7).await.unwrap();
+        let cache = Cache::new(Duration::MAX).jitter(jitter).seed(9);
+        let cached = Cached::new(cache);
+        let before = cached.source.calls();
+        cached.get(7).await.unwrap();
         if jitter == Ratio::ZERO {
             advance(s(29 * 365 * 24 * 60 * 60)).await;
         }
-        get(&service, 7).await.unwrap();
-        get(&service, 7).await.unwrap();
-        assert!(source.calls() - before <= 2, "{jitter:?}");
+        cached.get(7).await.unwrap();
+        cached.get(7).await.unwrap();
+        assert!(cached.source.calls() - before <= 2, "{jitter:?}");
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn response_without_a_lifetime_is_not_cached_from_headers() {
-    let source = Source::new();
-    let keep = Cache::from_headers().stale_while_revalidate(s(10)).stale_if_error(s(10));
-    let layer = DedupLayer::new().cache(keep);
-    let handle = layer.handle();
-    let service = source.under(&layer);
-    assert_eq!(get(&service, 7).await, Ok(1));
-    assert_eq!(get(&service, 7).await, Ok(2));
-    assert_eq!((handle.cache_hits(), handle.cache_entries()), (0, 0));
+    let cache = Cache::from_headers().stale_while_revalidate(s(10)).stale_if_error(s(10));
+    let cached = Cached::slow(cache);
+    assert_eq!(cached.get(7).await, Ok(1));
+    assert_eq!(cached.get(7).await, Ok(2));
+    assert_eq!((cached.handle.cache_hits(), cached.handle.cache_entries()), (0, 0));
 }
 
 #[tokio::test(start_paused = true)]
 async fn ttl_starts_when_the_response_arrives() {
-    let source = Source::new();
-    source.takes(s(8));
-    let service = source.under(&DedupLayer::new().cache(exactly(s(10))));
-    assert_eq!(get(&service, 7).await, Ok(1));
+    let cached = Cached::slow(exactly(s(10)));
+    cached.source.takes(s(8));
+    assert_eq!(cached.get(7).await, Ok(1));
     advance(ms(9_999)).await;
-    assert_eq!(get(&service, 7).await, Ok(1));
+    assert_eq!(cached.get(7).await, Ok(1));
 }
 
 #[tokio::test(start_paused = true)]
 async fn failure_does_not_replace_the_entry_of_another_key() {
-    let source = Source::new();
-    let service = source.under(&DedupLayer::new().cache(exactly(s(10))));
-    assert_eq!(get(&service, 1).await, Ok(1));
-    source.does(Does::Fail(TestError::Failed));
-    assert_eq!(get(&service, 2).await, Err(TestError::Failed));
-    assert_eq!(get(&service, 1).await, Ok(1));
+    let cached = Cached::slow(exactly(s(10)));
+    assert_eq!(cached.get(1).await, Ok(1));
+    cached.source.does(Does::Fail(TestError::Failed));
+    assert_eq!(cached.get(2).await, Err(TestError::Failed));
+    assert_eq!(cached.get(1).await, Ok(1));
 }
