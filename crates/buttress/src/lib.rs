@@ -54,7 +54,7 @@ pub use buttress_core::{
 #[cfg(feature = "deadline")]
 pub use buttress_deadline::{DeadlineHandle, DeadlineLayer, DeadlineSnapshot};
 #[cfg(feature = "dedup")]
-pub use buttress_dedup::{Cache, DedupHandle, DedupLayer, EarlyRefresh};
+pub use buttress_dedup::{Cache, DedupHandle, DedupLayer, DedupSnapshot, EarlyRefresh};
 #[cfg(feature = "http")]
 pub use buttress_http::{Http, HttpExt, Idempotent};
 #[cfg(feature = "retry")]
