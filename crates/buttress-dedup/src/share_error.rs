@@ -1,7 +1,7 @@
 /// How an error reaches several callers. This trait is sealed.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot give a `{E}` to more than one caller",
-    note = "`.share_errors()` is for errors that are `Clone`; for any other, use `.share_error(|error: &Error| -> Option<Error> ..)`, or `.map_err(Arc::new)` below this layer"
+    note = "`.share_errors()` is for errors that are `Clone`; for any other, use `.share_errors_with(|error: &Error| -> Option<Error> ..)`, or `.map_err(Arc::new)` below this layer"
 )]
 pub trait ShareError<E>: Clone + sealed::Sealed {
     /// Returns an error for a further caller, or `None` if that caller must make a call of its own.
