@@ -138,7 +138,8 @@ impl Flying {
 
     /// Nothing is in flight, and the service runs no call.
     fn rest(&self) {
-        assert_eq!((self.handle().in_flight(), self.handle().waiters()), (0, 0));
+        assert_eq!(self.handle().in_flight(), 0);
+        assert_eq!(self.handle().waiters(), 0);
         assert_eq!(self.upstream.0.live.load(Relaxed), 0);
     }
 }
@@ -184,7 +185,8 @@ fn call_that_races_with_the_last_leave_is_served() {
         leaves.join().unwrap();
         let answer = joins.join().unwrap();
         let handle = flying.handle();
-        assert_eq!((answer as u64, flying.upstream.calls()), (handle.leaders(), answer));
+        assert_eq!(answer as u64, handle.leaders());
+        assert_eq!(flying.upstream.calls(), answer);
         assert!(handle.handovers() <= handle.followers());
         flying.rest();
     });
@@ -199,7 +201,8 @@ fn response_is_not_lost_while_the_leader_leaves() {
         let waits = thread::spawn(move || block_on(follower).unwrap());
         flying.upstream.say();
         leaves.join().unwrap();
-        assert_eq!((waits.join().unwrap(), flying.upstream.calls()), (1, 1));
+        assert_eq!(waits.join().unwrap(), 1);
+        assert_eq!(flying.upstream.calls(), 1);
         flying.rest();
     });
 }
@@ -213,7 +216,8 @@ fn response_is_not_lost_while_a_follower_leaves() {
         let waits = thread::spawn(move || block_on(leader).unwrap());
         flying.upstream.say();
         leaves.join().unwrap();
-        assert_eq!((waits.join().unwrap(), flying.upstream.calls()), (1, 1));
+        assert_eq!(waits.join().unwrap(), 1);
+        assert_eq!(flying.upstream.calls(), 1);
         flying.rest();
     });
 }
@@ -260,7 +264,8 @@ fn follower_drives_when_the_driver_leaves_while_woken() {
         let waits = thread::spawn(move || block_on(follower).unwrap());
         flying.upstream.say();
         leaves.join().unwrap();
-        assert_eq!((waits.join().unwrap(), flying.upstream.calls()), (1, 1));
+        assert_eq!(waits.join().unwrap(), 1);
+        assert_eq!(flying.upstream.calls(), 1);
         flying.rest();
     });
 }
@@ -277,10 +282,8 @@ fn call_that_races_with_an_invalidation_is_served_by_either_flight() {
         flying.upstream.say();
         forgets.join().unwrap();
         let answer = joins.join().unwrap();
-        assert_eq!(
-            (block_on(first), flying.upstream.calls() as u64),
-            (Ok(1), flying.handle().leaders())
-        );
+        assert_eq!(block_on(first), Ok(1));
+        assert_eq!(flying.upstream.calls() as u64, flying.handle().leaders());
         assert_eq!(answer as u64, flying.handle().leaders());
         flying.rest();
     });
@@ -299,7 +302,8 @@ fn response_that_races_with_an_invalidation_removes_no_other_flight() {
         let waits = thread::spawn(move || block_on(first).unwrap());
         flying.upstream.say();
         assert_eq!(waits.join().unwrap(), 1);
-        assert_eq!((forgets.join().unwrap(), flying.upstream.calls()), (2, 2));
+        assert_eq!(forgets.join().unwrap(), 2);
+        assert_eq!(flying.upstream.calls(), 2);
         flying.rest();
     });
 }

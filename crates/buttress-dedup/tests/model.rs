@@ -276,7 +276,8 @@ where
         }
     }
     drop(std::mem::take(&mut real.calls));
-    assert_eq!((handle.in_flight(), handle.waiters()), (0, 0));
+    assert_eq!(handle.in_flight(), 0);
+    assert_eq!(handle.waiters(), 0);
     assert!(real.upstream.lock().unwrap().running.is_empty());
 }
 

@@ -1,7 +1,7 @@
 //! Renewed before its time has come.
 
-use buttress_dedup::EarlyRefresh;
-use buttress_testkit::TestError;
+use buttress_dedup::{DedupSnapshot, EarlyRefresh};
+use buttress_testkit::{TestError, counts};
 use tokio::time::{Instant, advance, sleep};
 
 use crate::support::{Cached, Does, constant, exactly, ms, s, settle};
@@ -22,7 +22,15 @@ async fn hot_key_is_refreshed_early_by_a_single_call_and_no_reader_waits() {
         reads += 1;
         sleep(ms(2)).await;
     }
-    assert_eq!((cached.handle.cache_hits(), cached.handle.stale_hits()), (u64::from(reads), 0));
+    let expected = counts!(DedupSnapshot {
+        calls: 100_001,
+        leaders: 21,
+        cache_hits: u64::from(reads),
+        refreshes: 20,
+        cache_entries: 1,
+        cache_bytes: 8
+    });
+    assert_eq!(cached.handle.snapshot(), expected);
     assert_eq!(cached.source.most(), 1);
     let at: Vec<_> = cached.source.seen().iter().map(|seen| seen.at).collect();
     // With 50 reads in the time one takes to make, the earliest of them is about 0.4 s ahead.
@@ -60,7 +68,8 @@ async fn early_refresh_is_off_by_default_and_for_instant_responses() {
             cached.get(7).await.unwrap();
             advance(ms(10)).await;
         }
-        assert_eq!((cached.source.calls(), cached.handle.refreshes()), (1, 0));
+        assert_eq!(cached.source.calls(), 1);
+        assert_eq!(cached.handle.refreshes(), 0);
     }
 }
 
@@ -81,10 +90,16 @@ async fn failed_early_refresh_starts_the_backoff_and_the_entry_stays_fresh() {
         sleep(ms(10)).await;
     }
     // At 0, 3.1 and 6.2 s.
-    assert_eq!(
-        (cached.source.calls(), cached.handle.refreshes(), cached.handle.stale_hits()),
-        (4, 3, 0)
-    );
+    assert_eq!(cached.source.calls(), 4);
+    let expected = counts!(DedupSnapshot {
+        calls: 921,
+        leaders: 4,
+        cache_hits: 920,
+        refreshes: 3,
+        cache_entries: 1,
+        cache_bytes: 8
+    });
+    assert_eq!(cached.handle.snapshot(), expected);
     sleep(ms(800)).await;
     assert_eq!(cached.get(7).await, Err(TestError::Failed));
 }

@@ -2,8 +2,8 @@
 
 use buttress_core::{BoxError, Deadline, Reason, Rejection, Verdict};
 use buttress_deadline::DeadlineLayer;
-use buttress_dedup::DedupLayer;
-use buttress_testkit::{Events, TestError};
+use buttress_dedup::{DedupLayer, DedupSnapshot};
+use buttress_testkit::{Events, TestError, counts};
 use buttress_throttle::ThrottleLayer;
 use futures_util::future::join_all;
 use tokio::time::{Instant, advance, sleep, timeout};
@@ -21,18 +21,27 @@ async fn stale_entry_replaces_a_failure_within_its_window() {
     cached.source.does(Does::Fail(TestError::Failed));
     advance(s(10)).await;
     let events = Events::of("buttress");
-    assert_eq!((cached.get(7).await, cached.source.calls()), (Ok(1), 2));
+    assert_eq!(cached.get(7).await, Ok(1));
+    assert_eq!(cached.source.calls(), 2);
     assert_eq!(events.names(), ["dedup.error_replaced", "dedup.cache_hit"]);
     assert_eq!(events.all()[1].field("stale"), Some("true"));
-    assert_eq!(
-        (cached.handle.cache_hits(), cached.handle.stale_hits(), cached.handle.refreshes()),
-        (1, 1, 0)
-    );
+    let expected = counts!(DedupSnapshot {
+        calls: 2,
+        leaders: 2,
+        cache_hits: 1,
+        stale_hits: 1,
+        cache_entries: 1,
+        cache_bytes: 8
+    });
+    assert_eq!(cached.handle.snapshot(), expected);
     advance(ms(19_999)).await;
-    assert_eq!((cached.get(7).await, cached.source.calls()), (Ok(1), 3));
+    assert_eq!(cached.get(7).await, Ok(1));
+    assert_eq!(cached.source.calls(), 3);
     advance(ms(1)).await;
-    assert_eq!((cached.get(7).await, cached.source.calls()), (FAILED, 4));
-    assert_eq!((cached.handle.cache_hits(), cached.handle.cache_entries()), (2, 0));
+    assert_eq!(cached.get(7).await, FAILED);
+    assert_eq!(cached.source.calls(), 4);
+    let expected = counts!(DedupSnapshot { calls: 4, leaders: 4, cache_hits: 2, stale_hits: 2 });
+    assert_eq!(cached.handle.snapshot(), expected);
 }
 
 #[tokio::test(start_paused = true)]
@@ -42,10 +51,12 @@ async fn stale_if_error_calls_the_service_each_time_until_a_success() {
     cached.source.does(Does::Fail(TestError::Failed));
     advance(s(11)).await;
     for calls in 2..10 {
-        assert_eq!((cached.get(7).await, cached.source.calls()), (Ok(1), calls));
+        assert_eq!(cached.get(7).await, Ok(1));
+        assert_eq!(cached.source.calls(), calls);
     }
     cached.source.does(Does::Answer);
-    assert_eq!((cached.get(7).await, cached.get(7).await), (Ok(10), Ok(10)));
+    assert_eq!(cached.get(7).await, Ok(10));
+    assert_eq!(cached.get(7).await, Ok(10));
 }
 
 #[tokio::test(start_paused = true)]
@@ -84,7 +95,8 @@ async fn stale_entry_replaces_a_response_classified_as_failure() {
     let cached = Cached::new(cache);
     cached.get(7).await.unwrap();
     advance(s(10)).await;
-    assert_eq!((cached.get(7).await, cached.source.calls()), (Ok(1), 2));
+    assert_eq!(cached.get(7).await, Ok(1));
+    assert_eq!(cached.source.calls(), 2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -96,10 +108,16 @@ async fn stale_entry_replaces_a_panic_and_the_panic_is_counted() {
     let events = Events::of("buttress");
     assert_eq!(cached.get(7).await, Ok(1));
     assert_eq!(events.names(), ["dedup.error_replaced", "dedup.panicked", "dedup.cache_hit"]);
-    assert_eq!(
-        (cached.handle.panics(), cached.handle.stale_hits(), cached.handle.in_flight()),
-        (1, 1, 0)
-    );
+    let expected = counts!(DedupSnapshot {
+        calls: 2,
+        leaders: 2,
+        cache_hits: 1,
+        stale_hits: 1,
+        panics: 1,
+        cache_entries: 1,
+        cache_bytes: 8
+    });
+    assert_eq!(cached.handle.snapshot(), expected);
     advance(s(20)).await;
     assert_eq!(cached.get(7).await, Err(TestError::Rejected(Reason::Panicked)));
 }
@@ -122,7 +140,8 @@ async fn resumed_panic_reaches_one_caller_and_the_others_get_the_stale_entry() {
     let outcomes = join_all(tasks).await;
     let panicked = outcomes.iter().filter(|joined| joined.is_err()).count();
     let spared = outcomes.iter().filter(|joined| matches!(joined, Ok(Ok(1)))).count();
-    assert_eq!((panicked, spared), (1, 4));
+    assert_eq!(panicked, 1);
+    assert_eq!(spared, 4);
 }
 
 #[tokio::test(start_paused = true)]
@@ -135,10 +154,9 @@ async fn all_waiters_get_the_stale_entry_in_place_of_a_failure() {
         advance(s(10)).await;
         let all = cached.get_together(100, 7).await;
         assert_eq!(all, [Ok(1); 100]);
-        assert_eq!(
-            (cached.source.calls(), cached.handle.followers(), cached.handle.stale_hits()),
-            (2, 99, 100)
-        );
+        assert_eq!(cached.source.calls(), 2);
+        assert_eq!(cached.handle.followers(), 99);
+        assert_eq!(cached.handle.stale_hits(), 100);
     }
 }
 
@@ -210,10 +228,12 @@ async fn fresh_and_stale_entries_are_served_while_a_throttle_rejects() {
     for _ in 0..100 {
         assert_eq!(get().await.unwrap(), 7);
     }
-    assert_eq!((throttle.rejected(), handle.stale_hits()), (0, 0));
+    assert_eq!(throttle.rejected(), 0);
+    assert_eq!(handle.stale_hits(), 0);
     advance(s(5)).await;
     assert_eq!(get().await.unwrap(), 7);
-    assert_eq!((throttle.rejected(), handle.stale_hits()), (1, 1));
+    assert_eq!(throttle.rejected(), 1);
+    assert_eq!(handle.stale_hits(), 1);
     advance(s(20)).await;
     let error = get().await.unwrap_err();
     assert_eq!(Rejection::find(&error).unwrap().reason(), Reason::Overloaded);
@@ -254,8 +274,10 @@ async fn waiter_completes_the_flight_when_the_leader_leaves() {
     let loader = timeout(ms(20), cached.get(7));
     let (left, waited) = futures_util::future::join(loader, cached.get(7)).await;
     assert!(left.is_err());
-    assert_eq!((waited, cached.source.calls()), (Ok(1), 1));
-    assert_eq!((cached.get(7).await, cached.source.calls()), (Ok(1), 1), "and it is kept");
+    assert_eq!(waited, Ok(1));
+    assert_eq!(cached.source.calls(), 1);
+    assert_eq!(cached.get(7).await, Ok(1));
+    assert_eq!(cached.source.calls(), 1, "and it is kept");
 }
 
 /// moka, `value_initializer.rs`.
@@ -265,10 +287,8 @@ async fn abandoned_flights_leave_no_state_behind() {
     for _ in 0..300 {
         assert!(timeout(ms(20), cached.get(7)).await.is_err());
     }
-    assert_eq!(
-        (cached.source.live(), cached.handle.in_flight(), cached.handle.cache_entries()),
-        (0, 0, 0)
-    );
+    assert_eq!(cached.source.live(), 0);
+    assert_eq!(cached.handle.snapshot(), counts!(DedupSnapshot { calls: 300, leaders: 300 }));
     assert_eq!(cached.get(7).await, Ok(301));
 }
 
@@ -282,7 +302,8 @@ async fn panic_rejects_all_waiters_and_the_next_call_succeeds() {
         assert_eq!(outcome, panicked);
     }
     cached.source.does(Does::Answer);
-    assert_eq!((cached.get(7).await, cached.get(7).await), (Ok(2), Ok(2)));
+    assert_eq!(cached.get(7).await, Ok(2));
+    assert_eq!(cached.get(7).await, Ok(2));
 }
 
 /// A response whose second clone panics.
@@ -306,8 +327,15 @@ async fn response_is_returned_and_not_cached_when_its_clone_panics() {
         std::future::ready(Ok::<_, TestError>(Fragile(std::sync::Arc::clone(&clones))))
     }));
     assert!(service.clone().oneshot(7).await.is_ok());
-    assert_eq!((handle.cache_entries(), handle.in_flight(), handle.leaders()), (0, 0, 1));
+    assert_eq!(handle.snapshot(), counts!(DedupSnapshot { calls: 1, leaders: 1 }));
     assert!(service.clone().oneshot(7).await.is_ok());
     assert!(service.oneshot(7).await.is_ok());
-    assert_eq!((handle.cache_entries(), handle.leaders(), handle.cache_hits()), (1, 2, 1));
+    let expected = counts!(DedupSnapshot {
+        calls: 3,
+        leaders: 2,
+        cache_hits: 1,
+        cache_entries: 1,
+        cache_bytes: handle.cache_bytes()
+    });
+    assert_eq!(handle.snapshot(), expected);
 }

@@ -117,7 +117,8 @@ fn hammer(cache: Cache, failing: u32, times: u32) -> DedupHandle {
         let values: u32 = readers.into_iter().map(|reader| reader.join().unwrap()).sum();
         assert!(values > 0);
     });
-    assert_eq!((handle.in_flight(), handle.waiters()), (0, 0));
+    assert_eq!(handle.in_flight(), 0);
+    assert_eq!(handle.waiters(), 0);
     handle
 }
 

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use buttress_core::{Attempt, Criticality, Deadline, Verdict};
-use buttress_dedup::Cache;
-use buttress_testkit::{Events, TestError};
+use buttress_dedup::{Cache, DedupSnapshot};
+use buttress_testkit::{Events, TestError, counts};
 use futures_util::future::join_all;
 use tokio::time::{Instant, advance, sleep, timeout};
 use tokio_test::{assert_ready_ok, task};
@@ -19,29 +19,35 @@ async fn hundred_readers_of_a_stale_entry_start_one_refresh_and_do_not_wait() {
     assert_eq!(cached.get(7).await, Ok(1));
     cached.source.takes(ms(50));
     advance(s(5)).await;
-    assert_eq!((cached.get(7).await, cached.source.calls()), (Ok(1), 1));
+    assert_eq!(cached.get(7).await, Ok(1));
+    assert_eq!(cached.source.calls(), 1);
     advance(s(10)).await;
     let asked = Instant::now();
     let all = cached.get_together(100, 7).await;
     assert_eq!(all, [Ok(1); 100]);
     assert_eq!(asked.elapsed(), s(0), "nobody waits");
     settle().await;
-    assert_eq!((cached.source.calls(), cached.source.most()), (2, 1));
-    assert_eq!(
-        (cached.handle.cache_hits(), cached.handle.stale_hits(), cached.handle.refreshes()),
-        (101, 100, 1)
-    );
-    assert_eq!(
-        (cached.handle.leaders(), cached.handle.followers(), cached.handle.in_flight()),
-        (2, 0, 0)
-    );
+    assert_eq!(cached.source.calls(), 2);
+    assert_eq!(cached.source.most(), 1);
+    let expected = counts!(DedupSnapshot {
+        calls: 102,
+        leaders: 2,
+        cache_hits: 101,
+        stale_hits: 100,
+        refreshes: 1,
+        cache_entries: 1,
+        cache_bytes: 8
+    });
+    assert_eq!(cached.handle.snapshot(), expected);
     assert_eq!(cached.get(7).await, Ok(2));
-    assert_eq!((cached.handle.cache_hits(), cached.handle.stale_hits()), (102, 100));
+    let expected = counts!(DedupSnapshot { calls: 103, cache_hits: 102, ..expected });
+    assert_eq!(cached.handle.snapshot(), expected);
     advance(s(31)).await;
     let asked = Instant::now();
     assert_eq!(cached.get(7).await, Ok(3));
     assert_eq!(asked.elapsed(), ms(50));
-    assert_eq!((cached.handle.refreshes(), cached.handle.stale_hits()), (1, 100));
+    let expected = counts!(DedupSnapshot { calls: 104, leaders: 3, ..expected });
+    assert_eq!(cached.handle.snapshot(), expected);
 }
 
 #[tokio::test(start_paused = true)]
@@ -54,17 +60,22 @@ async fn refresh_in_flight_prevents_a_second_one() {
         assert_eq!(cached.get(7).await, Ok(1));
         sleep(ms(100)).await;
     }
-    assert_eq!(
-        (cached.source.calls(), cached.handle.refreshes(), cached.handle.in_flight()),
-        (2, 1, 1)
-    );
-    assert_eq!(
-        (cached.handle.waiters(), cached.handle.followers()),
-        (1, 0),
-        "readers are no members"
-    );
+    assert_eq!(cached.source.calls(), 2);
+    let expected = counts!(DedupSnapshot {
+        calls: 141,
+        leaders: 2,
+        cache_hits: 140,
+        stale_hits: 140,
+        refreshes: 1,
+        in_flight: 1,
+        waiters: 1,
+        cache_entries: 1,
+        cache_bytes: 8
+    });
+    assert_eq!(cached.handle.snapshot(), expected, "readers are no members");
     sleep(s(2)).await;
-    assert_eq!((cached.get(7).await, cached.source.calls()), (Ok(2), 2));
+    assert_eq!(cached.get(7).await, Ok(2));
+    assert_eq!(cached.source.calls(), 2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -76,7 +87,8 @@ async fn refresh_continues_when_its_reader_leaves() {
     // It is not even polled.
     drop(tower::Service::call(&mut cached.service.clone(), 7));
     sleep(s(2)).await;
-    assert_eq!((cached.get(7).await, cached.source.calls()), (Ok(2), 2));
+    assert_eq!(cached.get(7).await, Ok(2));
+    assert_eq!(cached.source.calls(), 2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -128,25 +140,34 @@ async fn hanging_refresh_is_dropped_at_its_timeout_and_starts_the_backoff() {
         assert_eq!(cached.get(7).await, Ok(1));
         sleep(ms(1)).await;
     }
-    assert_eq!((cached.source.calls(), cached.source.live(), cached.handle.in_flight()), (2, 1, 1));
+    assert_eq!(cached.source.calls(), 2);
+    assert_eq!(cached.source.live(), 1);
+    assert_eq!(cached.handle.in_flight(), 1);
     sleep(ms(2)).await;
-    assert_eq!(
-        (cached.source.live(), cached.handle.in_flight(), cached.handle.waiters()),
-        (0, 0, 0)
-    );
+    assert_eq!(cached.source.live(), 0);
+    let expected = counts!(DedupSnapshot {
+        calls: 5000,
+        leaders: 2,
+        cache_hits: 4999,
+        stale_hits: 4999,
+        refreshes: 1,
+        cache_entries: 1,
+        cache_bytes: 8
+    });
+    assert_eq!(cached.handle.snapshot(), expected);
     while started.elapsed() < ms(6_999) {
         assert_eq!(cached.get(7).await, Ok(1));
         sleep(ms(1)).await;
     }
-    assert_eq!((cached.source.calls(), cached.handle.refreshes()), (2, 1));
+    assert_eq!(cached.source.calls(), 2);
+    assert_eq!(cached.handle.refreshes(), 1);
     cached.source.does(Does::Answer);
     sleep(ms(2)).await;
     assert_eq!(cached.get(7).await, Ok(1));
     settle().await;
-    assert_eq!(
-        (cached.get(7).await, cached.source.calls(), cached.handle.refreshes()),
-        (Ok(3), 3, 2)
-    );
+    assert_eq!(cached.get(7).await, Ok(3));
+    assert_eq!(cached.source.calls(), 3);
+    assert_eq!(cached.handle.refreshes(), 2);
 }
 
 /// When refreshes began, in seconds after the value was stale, with a reader every 5 ms for `time`.
@@ -175,7 +196,8 @@ async fn failed_refreshes_back_off_by_one_two_and_four_seconds() {
             let waited = began[n + 1] - began[n];
             assert!((delay * 0.8..=delay * 1.2 + 0.01).contains(&waited), "{does:?}: {began:?}");
         }
-        assert_eq!((cached.source.most(), cached.handle.refreshes()), (1, began.len() as u64));
+        assert_eq!(cached.source.most(), 1);
+        assert_eq!(cached.handle.refreshes(), began.len() as u64);
         assert_eq!(
             cached.handle.panics(),
             if does == Does::Panic { cached.handle.refreshes() } else { 0 }
@@ -241,7 +263,17 @@ async fn panicking_refresh_emits_an_event() {
     assert_eq!(cached.get(7).await, Ok(1));
     settle().await;
     assert_eq!(events.names(), ["dedup.cache_hit", "dedup.refresh_started", "dedup.panicked"]);
-    assert_eq!((cached.handle.panics(), cached.handle.in_flight()), (1, 0));
+    let expected = counts!(DedupSnapshot {
+        calls: 2,
+        leaders: 2,
+        cache_hits: 1,
+        stale_hits: 1,
+        refreshes: 1,
+        panics: 1,
+        cache_entries: 1,
+        cache_bytes: 8
+    });
+    assert_eq!(cached.handle.snapshot(), expected);
 }
 
 #[tokio::test(start_paused = true)]
@@ -255,11 +287,19 @@ async fn readers_after_the_window_join_the_refresh_in_flight() {
     let asked = Instant::now();
     let all = cached.get_together(10, 7).await;
     assert_eq!(all, [Ok(2); 10]);
-    assert_eq!((asked.elapsed(), cached.source.calls()), (s(8), 2));
-    assert_eq!(
-        (cached.handle.followers(), cached.handle.refreshes(), cached.handle.leaders()),
-        (10, 1, 2)
-    );
+    assert_eq!(asked.elapsed(), s(8));
+    assert_eq!(cached.source.calls(), 2);
+    let expected = counts!(DedupSnapshot {
+        calls: 12,
+        leaders: 2,
+        followers: 10,
+        cache_hits: 1,
+        stale_hits: 1,
+        refreshes: 1,
+        cache_entries: 1,
+        cache_bytes: 8
+    });
+    assert_eq!(cached.handle.snapshot(), expected);
 }
 
 #[tokio::test(start_paused = true)]
@@ -273,7 +313,8 @@ async fn follower_of_a_refresh_extends_it_past_the_refresh_timeout() {
     sleep(s(2)).await;
     let asked = Instant::now();
     assert_eq!(cached.get(7).await, Ok(2));
-    assert_eq!((asked.elapsed(), cached.source.calls()), (s(8), 2));
+    assert_eq!(asked.elapsed(), s(8));
+    assert_eq!(cached.source.calls(), 2);
     assert_eq!(cached.get(7).await, Ok(2));
 }
 
@@ -287,7 +328,8 @@ async fn follower_that_leaves_a_refresh_does_not_end_it() {
     sleep(s(2)).await;
     assert!(timeout(s(1), cached.get(7)).await.is_err());
     sleep(s(8)).await;
-    assert_eq!((cached.get(7).await, cached.source.calls()), (Ok(2), 2));
+    assert_eq!(cached.get(7).await, Ok(2));
+    assert_eq!(cached.source.calls(), 2);
 }
 
 #[test]
@@ -295,11 +337,19 @@ fn stale_entry_is_served_without_refresh_when_there_is_no_runtime() {
     let cached = Cached::new(exactly(s(0)).stale_while_revalidate(s(1_000)));
     let get = || cached.service.clone().oneshot(7);
     let poll = || assert_ready_ok!(task::spawn(get()).poll());
-    assert_eq!((poll(), poll(), poll()), (1, 1, 1));
-    assert_eq!(
-        (cached.source.calls(), cached.handle.stale_hits(), cached.handle.refreshes()),
-        (1, 2, 0)
-    );
+    assert_eq!(poll(), 1);
+    assert_eq!(poll(), 1);
+    assert_eq!(poll(), 1);
+    assert_eq!(cached.source.calls(), 1);
+    let expected = counts!(DedupSnapshot {
+        calls: 3,
+        leaders: 1,
+        cache_hits: 2,
+        stale_hits: 2,
+        cache_entries: 1,
+        cache_bytes: 8
+    });
+    assert_eq!(cached.handle.snapshot(), expected);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     runtime.block_on(async {
         assert_eq!(get().await, Ok(1));
@@ -321,12 +371,20 @@ fn refreshes_end_with_their_runtime_and_start_again_on_the_next() {
         cached.source.does(Does::Hang);
         assert_eq!(cached.get(7).await, Ok(1));
         tokio::task::yield_now().await;
-        assert_eq!((cached.source.live(), cached.handle.in_flight()), (1, 1));
+        assert_eq!(cached.source.live(), 1);
+        assert_eq!(cached.handle.in_flight(), 1);
     });
-    assert_eq!(
-        (cached.source.live(), cached.handle.in_flight(), cached.handle.waiters()),
-        (0, 0, 0)
-    );
+    assert_eq!(cached.source.live(), 0);
+    let expected = counts!(DedupSnapshot {
+        calls: 2,
+        leaders: 2,
+        cache_hits: 1,
+        stale_hits: 1,
+        refreshes: 1,
+        cache_entries: 1,
+        cache_bytes: 8
+    });
+    assert_eq!(cached.handle.snapshot(), expected);
     runtime().block_on(async {
         cached.source.does(Does::Answer);
         assert_eq!(cached.get(7).await, Ok(1));
@@ -344,7 +402,8 @@ async fn entries_are_not_refreshed_without_a_stale_window() {
         cached.get(7).await.unwrap();
         advance(ms(500)).await;
     }
-    assert_eq!((cached.handle.refreshes(), cached.handle.stale_hits()), (0, 0));
+    assert_eq!(cached.handle.refreshes(), 0);
+    assert_eq!(cached.handle.stale_hits(), 0);
     assert!((9..=12).contains(&cached.source.calls()), "{}", cached.source.calls());
 }
 
@@ -358,10 +417,9 @@ async fn each_key_has_its_own_refresh() {
         join_all((0..10).map(|key| cached.get(key))).await;
     }
     settle().await;
-    assert_eq!(
-        (cached.source.calls(), cached.source.most(), cached.handle.refreshes()),
-        (20, 10, 10)
-    );
+    assert_eq!(cached.source.calls(), 20);
+    assert_eq!(cached.source.most(), 10);
+    assert_eq!(cached.handle.refreshes(), 10);
 }
 
 #[tokio::test(start_paused = true)]
@@ -373,10 +431,12 @@ async fn hanging_refresh_times_out_only_the_callers_of_one_timeout() {
     cached.source.does(Does::Hang);
     assert_eq!(cached.get(7).await, Ok(1));
     sleep(s(1)).await;
-    assert_eq!((cached.source.calls(), cached.source.live()), (2, 1));
+    assert_eq!(cached.source.calls(), 2);
+    assert_eq!(cached.source.live(), 1);
     cached.source.does(Does::Answer);
     // What was kept is over, so they wait for the refresh.
     assert_eq!(cached.timed_out(100, |_| 7).await, 10);
     sleep(s(30)).await;
-    assert_eq!((cached.source.live(), cached.handle.in_flight()), (0, 0));
+    assert_eq!(cached.source.live(), 0);
+    assert_eq!(cached.handle.in_flight(), 0);
 }

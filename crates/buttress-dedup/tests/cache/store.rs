@@ -10,7 +10,9 @@ use std::{
 };
 
 use buttress_core::{Deadline, KeyOf, Lifetime, Reason, Verdict, WantedFreshness};
-use buttress_dedup::{CacheEntry, CachedOutcome, DedupHandle, DedupLayer, OpenStore, Store};
+use buttress_dedup::{
+    CacheEntry, CachedOutcome, DedupHandle, DedupLayer, DedupSnapshot, OpenStore, Store,
+};
 use buttress_testkit::{TestError, counts};
 use futures_util::future::join_all;
 use tokio::time::{Instant, advance, sleep, timeout};
@@ -194,9 +196,19 @@ async fn hundred_callers_share_one_store_fetch_and_one_call_on_a_miss() {
     let all = cached.get_together(100, 7).await;
     assert_eq!(all, [Ok(1); 100]);
     assert_eq!(asked.elapsed(), ms(55));
-    assert_eq!((remote.gets(), cached.source.calls(), cached.handle.cache_hits()), (1, 1, 0));
-    assert_eq!((remote.with(|inside| inside.puts), remote.value(7)), (1, Some(Ok(1))));
-    assert_eq!((cached.handle.cache_entries(), cached.handle.cache_bytes()), (1, 8));
+    assert_eq!(remote.gets(), 1);
+    assert_eq!(cached.source.calls(), 1);
+    assert_eq!(cached.handle.cache_hits(), 0);
+    assert_eq!(remote.with(|inside| inside.puts), 1);
+    assert_eq!(remote.value(7), Some(Ok(1)));
+    let expected = counts!(DedupSnapshot {
+        calls: 100,
+        leaders: 1,
+        followers: 99,
+        cache_entries: 1,
+        cache_bytes: 8
+    });
+    assert_eq!(cached.handle.snapshot(), expected);
 }
 
 #[tokio::test(start_paused = true)]
@@ -208,18 +220,20 @@ async fn store_hit_answers_all_callers_without_a_call() {
     let all = cached.get_together(100, 7).await;
     assert_eq!(all, [Ok(42); 100]);
     assert_eq!(asked.elapsed(), ms(5));
-    assert_eq!((remote.gets(), cached.source.calls()), (1, 0));
-    assert_eq!(
-        (
-            cached.handle.cache_hits(),
-            cached.handle.stale_hits(),
-            cached.handle.leaders(),
-            cached.handle.followers()
-        ),
-        (100, 0, 1, 99)
-    );
+    assert_eq!(remote.gets(), 1);
+    assert_eq!(cached.source.calls(), 0);
+    let expected = counts!(DedupSnapshot {
+        calls: 100,
+        leaders: 1,
+        followers: 99,
+        cache_hits: 100,
+        cache_entries: 1,
+        cache_bytes: cached.handle.cache_bytes()
+    });
+    assert_eq!(cached.handle.snapshot(), expected);
     advance(s(5)).await;
-    assert_eq!((cached.get(7).await, remote.gets()), (Ok(1), 2));
+    assert_eq!(cached.get(7).await, Ok(1));
+    assert_eq!(remote.gets(), 2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -228,9 +242,11 @@ async fn stored_entry_serves_another_layer_for_its_remaining_lifetime() {
     let (there, here) = (Cached::slow(remote.cache()), Cached::slow(remote.cache()));
     assert_eq!(there.get(7).await, Ok(1));
     advance(ms(9_990)).await;
-    assert_eq!((here.get(7).await, here.source.calls()), (Ok(1), 0));
+    assert_eq!(here.get(7).await, Ok(1));
+    assert_eq!(here.source.calls(), 0);
     advance(ms(10)).await;
-    assert_eq!((here.get(7).await, here.source.calls()), (Ok(1), 1), "1 is its own first");
+    assert_eq!(here.get(7).await, Ok(1));
+    assert_eq!(here.source.calls(), 1, "1 is its own first");
 }
 
 /// `100 * age + key`: a request that wants no answer older than so many seconds, if that is not zero.
@@ -257,13 +273,19 @@ async fn stored_entry_does_not_answer_requests_for_a_newer_one() {
     let cached = Cached::over(Source::new(), &DedupLayer::keyed(NoOlder).cache(remote.cache()));
     // The first takes what is there, and one of those who joined cannot.
     let (any, newer, older) = tokio::join!(cached.get(7), cached.get(1_007), cached.get(9_907));
-    assert_eq!((any, newer, older), (Ok(42), Ok(1), Ok(42)));
-    assert_eq!((cached.source.calls(), cached.handle.bypassed()), (1, 1));
+    assert_eq!(any, Ok(42));
+    assert_eq!(newer, Ok(1));
+    assert_eq!(older, Ok(42));
+    assert_eq!(cached.source.calls(), 1);
+    assert_eq!(cached.handle.bypassed(), 1);
     // Where the first wants a newer one, everybody gets that.
     let (newer, any) = tokio::join!(cached.get(1_007), cached.get(7));
-    assert_eq!((newer, any, cached.source.calls()), (Ok(2), Ok(2), 2));
+    assert_eq!(newer, Ok(2));
+    assert_eq!(any, Ok(2));
+    assert_eq!(cached.source.calls(), 2);
     // Which is what is kept from now on.
-    assert_eq!((cached.get(1_007).await, cached.source.calls()), (Ok(2), 2));
+    assert_eq!(cached.get(1_007).await, Ok(2));
+    assert_eq!(cached.source.calls(), 2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -276,7 +298,8 @@ async fn entry_that_is_stale_on_arrival_is_not_served() {
     });
     remote.seed(7, Ok(42), old);
     let cached = Cached::slow(remote.cache());
-    assert_eq!((cached.get(7).await, cached.source.calls()), (Ok(1), 1));
+    assert_eq!(cached.get(7).await, Ok(1));
+    assert_eq!(cached.source.calls(), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -288,9 +311,11 @@ async fn stored_entries_of_a_changed_resource_are_not_served() {
         remote.seed(8, Ok(43), fresh(s(5)));
         let cached =
             Cached::over(Source::at_once(), &DedupLayer::keyed(LastDigit).cache(remote.cache()));
-        assert_eq!((cached.get(7).await, cached.get(8).await), (Ok(42), Ok(43)));
+        assert_eq!(cached.get(7).await, Ok(42));
+        assert_eq!(cached.get(8).await, Ok(43));
         assert_eq!(cached.get(107).await, Ok(1));
-        assert_eq!((cached.get(7).await, cached.get(8).await), (Ok(2), Ok(43)));
+        assert_eq!(cached.get(7).await, Ok(2));
+        assert_eq!(cached.get(8).await, Ok(43));
     }
 }
 
@@ -323,14 +348,16 @@ async fn invalidate_removes_the_stored_entry_and_flights_are_not_stored() {
     let cached = Cached::slow(remote.cache());
     cached.get(7).await.unwrap();
     assert!(cached.handle.invalidate(&7_u32));
-    assert_eq!((remote.value(7), remote.with(|inside| inside.removes)), (None, 1));
+    assert_eq!(remote.value(7), None);
+    assert_eq!(remote.with(|inside| inside.removes), 1);
     let mut caller = task::spawn(cached.get(7));
     assert_pending!(caller.poll());
     sleep(ms(20)).await;
     assert_pending!(caller.poll());
     cached.handle.invalidate(&7_u32);
     assert_eq!(caller.await, Ok(2));
-    assert_eq!((remote.value(7), remote.with(|inside| inside.puts)), (None, 1));
+    assert_eq!(remote.value(7), None);
+    assert_eq!(remote.with(|inside| inside.puts), 1);
     assert_eq!(cached.get(7).await, Ok(3));
 }
 
@@ -340,7 +367,8 @@ async fn entry_invalidated_during_its_insert_is_removed_again() {
     let cached = Cached::slow(remote.cache());
     remote.with(|inside| inside.forgets = Some(cached.handle.clone()));
     assert_eq!(cached.get(7).await, Ok(1));
-    assert_eq!((remote.value(7), remote.with(|inside| inside.puts)), (None, 1));
+    assert_eq!(remote.value(7), None);
+    assert_eq!(remote.with(|inside| inside.puts), 1);
     assert_eq!(cached.get(7).await, Ok(2));
     assert_eq!(remote.value(7), Some(Ok(2)));
 }
@@ -351,7 +379,8 @@ async fn hanging_store_fetch_is_dropped_with_its_callers() {
     let cached = Cached::slow(remote.cache());
     remote.with(|inside| inside.does = Trouble::AnswerHangs);
     assert!(timeout(s(1), cached.get(7)).await.is_err());
-    assert_eq!((cached.source.calls(), cached.handle.in_flight()), (0, 0));
+    assert_eq!(cached.source.calls(), 0);
+    assert_eq!(cached.handle.in_flight(), 0);
     remote.with(|inside| inside.does = Trouble::None);
     assert_eq!(cached.get(7).await, Ok(1));
 }
@@ -364,10 +393,9 @@ async fn panicking_store_fetch_rejects_all_callers() {
     for outcome in join_all((0..10).map(|_| cached.get(7))).await {
         assert_eq!(outcome, Err(TestError::Rejected(Reason::Panicked)));
     }
-    assert_eq!(
-        (cached.source.calls(), cached.handle.panics(), cached.handle.in_flight()),
-        (0, 1, 0)
-    );
+    assert_eq!(cached.source.calls(), 0);
+    let expected = counts!(DedupSnapshot { calls: 10, leaders: 1, followers: 9, panics: 1 });
+    assert_eq!(cached.handle.snapshot(), expected);
     remote.with(|inside| inside.does = Trouble::None);
     assert_eq!(cached.get(7).await, Ok(1));
 }
@@ -382,10 +410,8 @@ async fn panicking_fetch_call_rejects_its_caller_and_leaves_no_flight() {
     if let Ok(call) = catch_unwind(AssertUnwindSafe(call)) {
         assert_eq!(call.await, Err(TestError::Rejected(Reason::Panicked)));
     }
-    assert_eq!(
-        (cached.source.calls(), cached.handle.in_flight(), cached.handle.waiters()),
-        (0, 0, 0)
-    );
+    assert_eq!(cached.source.calls(), 0);
+    assert_eq!(cached.handle.snapshot(), counts!(DedupSnapshot { calls: 1, panics: 1 }));
     remote.with(|inside| inside.does = Trouble::None);
     assert_eq!(cached.get(7).await, Ok(1));
 }
@@ -397,14 +423,20 @@ async fn stale_entry_is_served_when_the_store_panics_during_a_refresh() {
     remote.seed(7, Ok(70), counts!(Lifetime { stale_while_revalidate: s(100) }));
     remote.with(|inside| (inside.is_near, inside.does) = (true, Trouble::GetPanics));
     assert_eq!(cached.get(7).await, Ok(70));
-    assert_eq!(
-        (cached.handle.panics(), cached.handle.stale_hits(), cached.handle.in_flight()),
-        (1, 1, 0)
-    );
+    let expected = counts!(DedupSnapshot {
+        calls: 1,
+        cache_hits: 1,
+        stale_hits: 1,
+        panics: 1,
+        cache_entries: 1,
+        cache_bytes: cached.handle.cache_bytes()
+    });
+    assert_eq!(cached.handle.snapshot(), expected);
     remote.with(|inside| inside.does = Trouble::None);
     assert_eq!(cached.get(7).await, Ok(70));
     settle().await;
-    assert_eq!((cached.get(7).await, cached.source.calls()), (Ok(1), 1));
+    assert_eq!(cached.get(7).await, Ok(1));
+    assert_eq!(cached.source.calls(), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -415,9 +447,11 @@ async fn callers_get_the_response_when_the_store_panics_in_insert() {
     for outcome in join_all((0..10).map(|_| cached.get(7))).await {
         assert_eq!(outcome, Ok(1));
     }
-    assert_eq!((cached.handle.in_flight(), cached.handle.waiters()), (0, 0));
+    let expected = counts!(DedupSnapshot { calls: 10, leaders: 1, followers: 9 });
+    assert_eq!(cached.handle.snapshot(), expected);
     remote.with(|inside| inside.does = Trouble::None);
-    assert_eq!((cached.get(7).await, cached.get(7).await), (Ok(2), Ok(2)));
+    assert_eq!(cached.get(7).await, Ok(2));
+    assert_eq!(cached.get(7).await, Ok(2));
 }
 
 #[tokio::test(start_paused = true)]
@@ -446,7 +480,8 @@ async fn failure_is_stored_with_the_negative_ttl() {
     assert_eq!(cached.get(7).await, Err(TestError::NotFound));
     let lifetime = remote.with(|inside| inside.rows[&7].lifetime);
     assert_eq!(lifetime, fresh(s(2)));
-    assert_eq!((cached.get(7).await, cached.source.calls()), (Err(TestError::NotFound), 1));
+    assert_eq!(cached.get(7).await, Err(TestError::NotFound));
+    assert_eq!(cached.source.calls(), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -458,7 +493,9 @@ async fn stored_entry_has_its_lifetime_cost_and_weight() {
     let row = remote.with(|inside| inside.rows[&7]);
     let lifetime =
         counts!(Lifetime { stale_while_revalidate: s(20), stale_if_error: s(30), ..fresh(s(10)) });
-    assert_eq!((row.lifetime, row.took, row.weight), (lifetime, ms(55), 8), "with its key");
+    assert_eq!(row.lifetime, lifetime);
+    assert_eq!(row.took, ms(55));
+    assert_eq!(row.weight, 8, "with its key");
 }
 
 #[tokio::test(start_paused = true)]
@@ -472,16 +509,22 @@ async fn local_store_answers_at_once_and_its_stale_entries_are_refreshed() {
     assert_eq!(cached.get(7).await, Ok(1));
     advance(s(10)).await;
     assert_eq!(cached.get(7).await, Ok(1));
-    assert_eq!(
-        (asked.elapsed(), cached.handle.cache_hits(), cached.handle.stale_hits()),
-        (s(10), 2, 1)
-    );
+    assert_eq!(asked.elapsed(), s(10));
+    let expected = counts!(DedupSnapshot {
+        calls: 3,
+        leaders: 2,
+        cache_hits: 2,
+        stale_hits: 1,
+        refreshes: 1,
+        in_flight: 1,
+        waiters: 1,
+        cache_entries: 1,
+        cache_bytes: 8
+    });
+    assert_eq!(cached.handle.snapshot(), expected);
     settle().await;
-    assert_eq!(
-        (cached.source.calls(), cached.handle.refreshes()),
-        (2, 1),
-        "the stale one there does not do"
-    );
+    assert_eq!(cached.source.calls(), 2);
+    assert_eq!(cached.handle.refreshes(), 1, "the stale one there does not do");
     assert_eq!(cached.get(7).await, Ok(2));
 }
 
@@ -494,7 +537,8 @@ async fn early_refresh_ignores_the_stored_entry_that_it_renews() {
     assert_eq!(cached.get(7).await, Ok(1));
     assert_eq!(cached.get(7).await, Ok(1));
     settle().await;
-    assert_eq!((cached.source.calls(), cached.handle.refreshes()), (2, 1));
+    assert_eq!(cached.source.calls(), 2);
+    assert_eq!(cached.handle.refreshes(), 1);
 }
 
 #[test]
@@ -508,12 +552,12 @@ fn remaining_lifetime_never_overflows() {
     });
     let kept = CacheEntry::new(7, all, Duration::MAX, usize::MAX);
     let left = kept.lifetime();
-    assert_eq!((left.is_explicit, kept.is_expired()), (true, false));
+    assert!(left.is_explicit);
+    assert!(!kept.is_expired());
     let years = s(30 * 365 * 24 * 60 * 60);
-    assert_eq!(
-        (left.stale_while_revalidate, left.stale_if_error, kept.took()),
-        (years, years, years)
-    );
+    assert_eq!(left.stale_while_revalidate, years);
+    assert_eq!(left.stale_if_error, years);
+    assert_eq!(kept.took(), years);
     assert!(left.age >= years && left.age < years + s(60));
     assert!(left.fresh > years.saturating_sub(s(60)) && left.fresh <= years);
     assert!(CacheEntry::new(7, Lifetime::default(), s(0), 0).is_expired());
@@ -547,7 +591,8 @@ async fn recovered_store_is_preferred_to_calls_again() {
     remote.with(|inside| inside.does = Trouble::None);
     for key in [91, 92] {
         remote.seed(key, Ok(900), lifetime);
-        assert_eq!((cached.get(key).await, cached.source.calls()), (Ok(900), calls + 1));
+        assert_eq!(cached.get(key).await, Ok(900));
+        assert_eq!(cached.source.calls(), calls + 1);
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use buttress_dedup::{Cache, Ratio};
-use buttress_testkit::TestError;
+use buttress_dedup::{Cache, DedupSnapshot, Ratio};
+use buttress_testkit::{TestError, counts};
 use tokio::time::advance;
 
 use crate::support::{Cached, Does, exactly, ms, s};
@@ -14,29 +14,30 @@ async fn success_is_cached_for_exactly_its_ttl() {
     assert_eq!(cached.get(7).await, Ok(1));
     advance(ms(9_999)).await;
     assert_eq!(cached.get(7).await, Ok(1));
-    assert_eq!(
-        (
-            cached.source.calls(),
-            cached.handle.cache_hits(),
-            cached.handle.stale_hits(),
-            cached.handle.cache_entries()
-        ),
-        (1, 1, 0, 1)
-    );
+    assert_eq!(cached.source.calls(), 1);
+    let expected = counts!(DedupSnapshot {
+        calls: 2,
+        leaders: 1,
+        cache_hits: 1,
+        cache_entries: 1,
+        cache_bytes: 8
+    });
+    assert_eq!(cached.handle.snapshot(), expected);
     advance(ms(1)).await;
     assert_eq!(cached.handle.cache_entries(), 0, "whoever asks for the number has it swept");
     assert_eq!(cached.get(7).await, Ok(2));
-    assert_eq!(
-        (cached.source.calls(), cached.handle.cache_hits(), cached.handle.leaders()),
-        (2, 1, 2)
-    );
+    assert_eq!(cached.source.calls(), 2);
+    let expected = counts!(DedupSnapshot { calls: 3, leaders: 2, ..expected });
+    assert_eq!(cached.handle.snapshot(), expected);
 }
 
 #[tokio::test(start_paused = true)]
 async fn each_key_has_its_own_entry() {
     let cached = Cached::slow(exactly(s(10)));
-    assert_eq!((cached.get(1).await, cached.get(2).await), (Ok(1), Ok(2)));
-    assert_eq!((cached.get(1).await, cached.get(2).await), (Ok(1), Ok(2)));
+    assert_eq!(cached.get(1).await, Ok(1));
+    assert_eq!(cached.get(2).await, Ok(2));
+    assert_eq!(cached.get(1).await, Ok(1));
+    assert_eq!(cached.get(2).await, Ok(2));
 }
 
 #[tokio::test(start_paused = true)]
@@ -107,7 +108,7 @@ async fn zero_ttl_caches_nothing() {
     let cached = Cached::slow(Cache::new(Duration::ZERO));
     assert_eq!(cached.get(7).await, Ok(1));
     assert_eq!(cached.get(7).await, Ok(2));
-    assert_eq!((cached.handle.cache_hits(), cached.handle.cache_entries()), (0, 0));
+    assert_eq!(cached.handle.snapshot(), counts!(DedupSnapshot { calls: 2, leaders: 2 }));
 }
 
 #[tokio::test(start_paused = true)]
@@ -132,7 +133,7 @@ async fn response_without_a_lifetime_is_not_cached_from_headers() {
     let cached = Cached::slow(cache);
     assert_eq!(cached.get(7).await, Ok(1));
     assert_eq!(cached.get(7).await, Ok(2));
-    assert_eq!((cached.handle.cache_hits(), cached.handle.cache_entries()), (0, 0));
+    assert_eq!(cached.handle.snapshot(), counts!(DedupSnapshot { calls: 2, leaders: 2 }));
 }
 
 #[tokio::test(start_paused = true)]

@@ -55,13 +55,18 @@ async fn read_after_a_change_joins_no_earlier_flight() {
         let (after, joins, same) =
             (waiting(&service, 7), waiting(&service, 7), waiting(&service, 8));
         advance(ms(30)).await;
-        assert_eq!((outcome(before), outcome(also)), (Ok(2), Ok(2)));
-        assert_eq!((outcome(other), outcome(same)), (Ok(3), Ok(3)), "of what has not changed");
+        assert_eq!(outcome(before), Ok(2));
+        assert_eq!(outcome(also), Ok(2));
+        assert_eq!(outcome(other), Ok(3));
+        assert_eq!(outcome(same), Ok(3), "of what has not changed");
         // The end of the flight from before leaves the one after it where it is.
         let last = waiting(&service, 7);
         advance(ms(20)).await;
-        assert_eq!((outcome(after), outcome(joins), outcome(last)), (Ok(4), Ok(4), Ok(4)));
-        assert_eq!((upstream.calls(), handle.in_flight()), (4, 0));
+        assert_eq!(outcome(after), Ok(4));
+        assert_eq!(outcome(joins), Ok(4));
+        assert_eq!(outcome(last), Ok(4));
+        assert_eq!(upstream.calls(), 4);
+        assert_eq!(handle.in_flight(), 0);
     }
 }
 
@@ -102,6 +107,7 @@ async fn failed_change_leaves_flights_open() {
         assert_eq!(outcome(change), Err(Failure::Down(1)));
         let joins = waiting(&service, 7);
         advance(ms(10)).await;
-        assert_eq!((outcome(before), outcome(joins)), (Ok(2), Ok(2)));
+        assert_eq!(outcome(before), Ok(2));
+        assert_eq!(outcome(joins), Ok(2));
     }
 }

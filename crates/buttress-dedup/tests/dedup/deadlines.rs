@@ -81,7 +81,8 @@ async fn flight_has_the_latest_deadline_of_its_waiters_at_each_poll() {
     assert!(second.poll().is_pending() && third.poll().is_pending());
     advance(ms(10)).await;
     assert!(third.poll().is_pending(), "whoever drives, the terms are everybody's");
-    assert_eq!((last(&seen).0, Deadline::current()), (late, None));
+    assert_eq!(last(&seen).0, late);
+    assert_eq!(Deadline::current(), None);
     drop(second);
     advance(ms(10)).await;
     assert!(third.poll().is_pending());
@@ -147,7 +148,8 @@ async fn flight_leaves_no_ambient_values_outside() {
         assert_eq!(Deadline::current(), Some(own));
     });
     assert!(patient.poll().is_pending());
-    assert_eq!((Deadline::current(), Criticality::current()), (None, Criticality::default()));
+    assert_eq!(Deadline::current(), None);
+    assert_eq!(Criticality::current(), Criticality::default());
 }
 
 /// Answers after 50 ms with the number of the call.
@@ -168,8 +170,10 @@ async fn follower_times_out_alone() {
     let (leader, follower) = (waiting(&shared, 1), waiting(&impatient, 1));
     let start = Instant::now();
     assert_eq!(reason(follower.await), Reason::DeadlineExceeded);
-    assert_eq!((start.elapsed(), upstream.live()), (ms(20), 1));
-    assert_eq!((leader.await.unwrap(), start.elapsed()), (2, ms(50)));
+    assert_eq!(start.elapsed(), ms(20));
+    assert_eq!(upstream.live(), 1);
+    assert_eq!(leader.await.unwrap(), 2);
+    assert_eq!(start.elapsed(), ms(50));
     assert_eq!(upstream.calls(), 1);
 }
 
@@ -183,7 +187,8 @@ async fn leader_times_out_alone() {
     let start = Instant::now();
     assert_eq!(reason(leader.await), Reason::DeadlineExceeded);
     assert_eq!(start.elapsed(), ms(20));
-    assert_eq!((follower.await.unwrap(), start.elapsed()), (2, ms(50)));
+    assert_eq!(follower.await.unwrap(), 2);
+    assert_eq!(start.elapsed(), ms(50));
     assert_eq!(upstream.calls(), 1);
 }
 
@@ -206,7 +211,8 @@ async fn leaders_deadline_inside_the_flight_ends_only_the_leader() {
     assert_eq!(reason(leader.await), Reason::DeadlineExceeded);
     assert_eq!(start.elapsed(), ms(20));
     assert_eq!(follower.await.unwrap(), 2, "it goes again, on its own terms");
-    assert_eq!((start.elapsed(), upstream.calls()), (ms(70), 2));
+    assert_eq!(start.elapsed(), ms(70));
+    assert_eq!(upstream.calls(), 2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -220,7 +226,8 @@ async fn leaders_deadline_inside_the_flight_ends_no_follower_when_the_leader_lef
     advance(ms(20)).await;
     drop(leader);
     assert_eq!(follower.await.unwrap(), 2);
-    assert_eq!((start.elapsed(), upstream.calls()), (ms(70), 2));
+    assert_eq!(start.elapsed(), ms(70));
+    assert_eq!(upstream.calls(), 2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -238,7 +245,8 @@ async fn leaders_deadline_inside_the_flight_is_not_shared_with_shared_errors() {
     assert_eq!(follower.await.unwrap(), 2);
     assert_eq!(reason(leader.await), Reason::DeadlineExceeded);
     assert_eq!(equal.await.unwrap_err().kind(), io::ErrorKind::TimedOut, "it has no more time");
-    assert_eq!((upstream.calls(), layer.handle().leaders()), (2, 2));
+    assert_eq!(upstream.calls(), 2);
+    assert_eq!(layer.handle().leaders(), 2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -258,8 +266,10 @@ async fn leaders_deadline_inside_the_flight_is_not_shared_through_a_custom_error
     let equal = within(20, &service);
     let follower = within(100, &service);
     assert_eq!(follower.await, Ok(2));
-    assert_eq!((leader.await, equal.await), (Err(Failure::Down(0)), Err(Failure::Down(0))));
-    assert_eq!((upstream.calls(), layer.handle().leaders()), (2, 2));
+    assert_eq!(leader.await, Err(Failure::Down(0)));
+    assert_eq!(equal.await, Err(Failure::Down(0)));
+    assert_eq!(upstream.calls(), 2);
+    assert_eq!(layer.handle().leaders(), 2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -274,8 +284,10 @@ async fn leaders_deadline_inside_the_flight_is_not_shared_through_another_dedup(
         .service(upstream.clone());
     let leader = within(20, &service);
     let follower = within(100, &service);
-    assert_eq!((follower.await, leader.await), (Ok(2), Err(Failure::Down(0))));
-    assert_eq!((upstream.calls(), layer.handle().leaders()), (2, 2));
+    assert_eq!(follower.await, Ok(2));
+    assert_eq!(leader.await, Err(Failure::Down(0)));
+    assert_eq!(upstream.calls(), 2);
+    assert_eq!(layer.handle().leaders(), 2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -289,8 +301,10 @@ async fn attempt_timeout_is_shared_by_all_waiters() {
     let leader = within(20, &service);
     let follower = within(100, &service);
     let timed_out = || Err(Failure::Rejected(Reason::DeadlineExceeded));
-    assert_eq!((follower.await, leader.await), (timed_out(), timed_out()));
-    assert_eq!((upstream.calls(), layer.handle().leaders()), (1, 1));
+    assert_eq!(follower.await, timed_out());
+    assert_eq!(leader.await, timed_out());
+    assert_eq!(upstream.calls(), 1);
+    assert_eq!(layer.handle().leaders(), 1);
 }
 
 #[tokio::test(start_paused = true)]

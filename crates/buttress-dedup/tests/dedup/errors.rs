@@ -26,12 +26,14 @@ async fn error_goes_to_the_leader_and_followers_call_one_after_another() {
         callers.spawn(async move { (service.oneshot(1).await, start.elapsed()) });
     }
     sleep(ms(51)).await;
-    assert_eq!((upstream.calls(), upstream.live()), (2, 1), "one at a time");
+    assert_eq!(upstream.calls(), 2);
+    assert_eq!(upstream.live(), 1, "one at a time");
     let mut outcomes = callers.join_all().await;
     outcomes.sort_by_key(|(_, at)| *at);
     let each = [1, 2, 3, 4, 5].map(|n| (Err(Failure::Down(n)), ms(50 * n as u64)));
     assert_eq!(outcomes, each);
-    assert_eq!((upstream.calls(), layer.handle().leaders()), (5, 5));
+    assert_eq!(upstream.calls(), 5);
+    assert_eq!(layer.handle().leaders(), 5);
     assert_eq!(layer.handle().in_flight(), 0);
 }
 
@@ -144,7 +146,8 @@ async fn error_is_shared_only_when_the_users_function_returns_a_copy() {
     advance(ms(50)).await;
     let outcomes = settle(&mut calls).1;
     assert_eq!(outcomes[0], down(1), "the leader's is the service's own");
-    assert_eq!((outcomes.len(), upstream.calls()), (3, 1));
+    assert_eq!(outcomes.len(), 3);
+    assert_eq!(upstream.calls(), 1);
     let mut calls = [(); 2].map(|()| Some(waiting(&service, 1)));
     advance(ms(50)).await;
     assert_eq!(settle(&mut calls).1, [down(2)]);

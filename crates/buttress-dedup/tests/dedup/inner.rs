@@ -30,7 +30,8 @@ async fn ten_calls_share_one_permit_of_the_limit_below() {
     let start = Instant::now();
     let all = join_all((0..10).map(|_| stack.clone().oneshot(7))).await;
     assert_eq!(all, [1; 10].map(Ok));
-    assert_eq!((upstream.calls(), start.elapsed()), (1, ms(50)));
+    assert_eq!(upstream.calls(), 1);
+    assert_eq!(start.elapsed(), ms(50));
 }
 
 #[tokio::test(start_paused = true)]
@@ -46,7 +47,8 @@ async fn follower_does_not_wait_for_inner_readiness() {
     let (follower, other) = (waiting(&stack, 1), waiting(&stack, 2));
     assert_eq!(upstream.calls(), 1);
     advance(ms(40)).await;
-    assert_eq!((outcome(leader), outcome(follower)), (Ok(1), Ok(1)));
+    assert_eq!(outcome(leader), Ok(1));
+    assert_eq!(outcome(follower), Ok(1));
     assert_eq!(other.await, Ok(2));
 }
 
@@ -63,7 +65,8 @@ async fn layer_is_ready_when_the_inner_service_is_not() {
         assert_pending!(call.poll());
     }
     assert!(timeout(ms(10), service.clone().oneshot(1)).await.is_err());
-    assert_eq!((upstream.calls(), layer.handle().waiters()), (0, 2));
+    assert_eq!(upstream.calls(), 0);
+    assert_eq!(layer.handle().waiters(), 2);
     drop(calls);
     assert_eq!(layer.handle().in_flight(), 0);
 }
@@ -74,7 +77,8 @@ async fn flight_waits_for_a_permit_and_returns_it_when_all_callers_leave() {
     let service = DedupLayer::new().layer(probe.clone());
     let held = probe.reserve().unwrap();
     let (first, second) = (waiting(&service, 1), waiting(&service, 1));
-    assert_eq!((probe.waiting(), probe.calls()), (1, 0));
+    assert_eq!(probe.waiting(), 1);
+    assert_eq!(probe.calls(), 0);
     drop(first);
     assert_eq!(probe.waiting(), 1);
     drop(held);
@@ -95,8 +99,10 @@ async fn readiness_error_becomes_the_error_of_the_call() {
     let layer = DedupLayer::new();
     let service = layer.layer(probe.clone());
     let (first, second) = (call(&service, 1), call(&service, 1));
-    assert_eq!((outcome(first), outcome(second)), (Err(Failure::Down(1)), Err(Failure::Down(2))));
-    assert_eq!((probe.calls(), layer.handle().in_flight()), (0, 0));
+    assert_eq!(outcome(first), Err(Failure::Down(1)));
+    assert_eq!(outcome(second), Err(Failure::Down(2)));
+    assert_eq!(probe.calls(), 0);
+    assert_eq!(layer.handle().in_flight(), 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -150,7 +156,8 @@ async fn inner_call_is_dropped_before_its_response_is_read() {
     // The second has not fetched its answer, and holds no permit with it.
     let other = waiting(&stack, 2);
     advance(ms(50)).await;
-    assert_eq!((outcome(other), outcome(second)), (Ok(2), Ok(1)));
+    assert_eq!(outcome(other), Ok(2));
+    assert_eq!(outcome(second), Ok(1));
 }
 
 #[tokio::test(start_paused = true)]

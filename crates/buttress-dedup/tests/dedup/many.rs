@@ -5,7 +5,8 @@ use std::{
     sync::Arc,
 };
 
-use buttress_dedup::DedupLayer;
+use buttress_dedup::{DedupLayer, DedupSnapshot};
+use buttress_testkit::counts;
 use tokio::time::advance;
 use tokio_test::task;
 use tower::{Layer, service_fn};
@@ -45,7 +46,8 @@ async fn million_keys_leave_no_key_behind() {
         drop(call);
         assert_eq!(Arc::strong_count(&alive), idle);
     }
-    assert_eq!((layer.handle().leaders(), layer.handle().in_flight()), (1_000_000, 0));
+    let expected = counts!(DedupSnapshot { calls: 1_000_000, leaders: 1_000_000 });
+    assert_eq!(layer.handle().snapshot(), expected);
 }
 
 #[tokio::test(start_paused = true)]
@@ -54,16 +56,23 @@ async fn ten_thousand_concurrent_keys_are_found_and_leave_nothing() {
         let (layer, upstream) = (DedupLayer::new(), taking(ms(50)));
         let service = layer.layer(upstream.clone());
         let mut calls: Vec<_> = (0..20_000).map(|n| Some(waiting(&service, n % 10_000))).collect();
-        assert_eq!((upstream.calls(), layer.handle().in_flight()), (10_000, 10_000));
+        assert_eq!(upstream.calls(), 10_000);
+        assert_eq!(layer.handle().in_flight(), 10_000);
         calls.drain(..10_000).for_each(drop);
-        assert_eq!((upstream.live(), layer.handle().handovers()), (10_000, 10_000));
+        assert_eq!(upstream.live(), 10_000);
+        assert_eq!(layer.handle().handovers(), 10_000);
         advance(ms(50)).await;
         let (polls, answers) = settle(&mut calls);
-        assert_eq!((polls, answers.len()), (10_000, 10_000));
-        assert_eq!(
-            (upstream.calls(), layer.handle().in_flight(), layer.handle().waiters()),
-            (10_000, 0, 0)
-        );
+        assert_eq!(polls, 10_000);
+        assert_eq!(answers.len(), 10_000);
+        assert_eq!(upstream.calls(), 10_000);
+        let expected = counts!(DedupSnapshot {
+            calls: 20_000,
+            leaders: 10_000,
+            followers: 10_000,
+            handovers: 10_000
+        });
+        assert_eq!(layer.handle().snapshot(), expected);
     })
     .await;
 }
@@ -104,7 +113,8 @@ async fn last_of_ten_thousand_callers_is_served_when_the_others_leave() {
     for call in &mut calls[..9_999] {
         *call = None;
     }
-    assert_eq!((layer.handle().waiters(), upstream.live()), (1, 1));
+    assert_eq!(layer.handle().waiters(), 1);
+    assert_eq!(upstream.live(), 1);
     advance(ms(1)).await;
     assert_eq!(settle(&mut calls).1, [Ok(1)]);
 }

@@ -5,7 +5,8 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
-use buttress_dedup::{Cache, DedupLayer};
+use buttress_dedup::{Cache, DedupLayer, DedupSnapshot};
+use buttress_testkit::counts;
 use tokio::time::{advance, sleep};
 use tower::{Layer, ServiceExt, service_fn, util::BoxCloneService};
 use tower_service::Service;
@@ -27,10 +28,13 @@ async fn panicking_key_function_rejects_its_caller() {
     let flying = waiting(&service, 1);
     fuse.light();
     assert_eq!(call(&service, 1).await, Err(PANICKED));
-    assert_eq!((layer.handle().panics(), layer.handle().waiters()), (1, 1));
+    let expected =
+        counts!(DedupSnapshot { calls: 2, leaders: 1, panics: 1, in_flight: 1, waiters: 1 });
+    assert_eq!(layer.handle().snapshot(), expected);
     let joining = waiting(&service, 1);
     advance(ms(50)).await;
-    assert_eq!((outcome(flying), outcome(joining)), (Ok(1), Ok(1)));
+    assert_eq!(outcome(flying), Ok(1));
+    assert_eq!(outcome(joining), Ok(1));
 }
 
 #[tokio::test(start_paused = true)]
@@ -76,11 +80,13 @@ async fn panicking_hash_or_eq_rejects_its_caller() {
     for (times, fuse) in [(1, hash), (2, eq)] {
         fuse.light();
         assert_eq!(call(&service, 1).await, Err(PANICKED));
-        assert_eq!((layer.handle().panics(), layer.handle().waiters()), (times, 1));
+        assert_eq!(layer.handle().panics(), times);
+        assert_eq!(layer.handle().waiters(), 1);
     }
     let joining = waiting(&service, 1);
     advance(ms(50)).await;
-    assert_eq!((outcome(flying), outcome(joining)), (Ok(1), Ok(1)));
+    assert_eq!(outcome(flying), Ok(1));
+    assert_eq!(outcome(joining), Ok(1));
     assert_eq!(layer.handle().in_flight(), 0);
 }
 
@@ -97,10 +103,15 @@ async fn panicking_hash_or_eq_rejects_its_caller_with_a_cache() {
         assert_eq!(call(&service, 1).await, Err(PANICKED));
         assert_eq!(call(&service, 1).await, Ok(1));
     }
-    assert_eq!(
-        (layer.handle().cache_hits(), layer.handle().leaders(), layer.handle().in_flight()),
-        (2, 1, 0)
-    );
+    let expected = counts!(DedupSnapshot {
+        calls: 5,
+        leaders: 1,
+        cache_hits: 2,
+        panics: 2,
+        cache_entries: 1,
+        cache_bytes: layer.handle().cache_bytes()
+    });
+    assert_eq!(layer.handle().snapshot(), expected);
 }
 
 /// A response that panics when it is cloned.
@@ -144,7 +155,8 @@ async fn panicking_clone_of_a_response_rejects_its_caller() {
     fuse.light();
     let outcomes = calls.map(|call| outcome(call).map(drop));
     assert_eq!(outcomes, [Err(PANICKED), Ok(()), Ok(())]);
-    assert_eq!((layer.handle().in_flight(), layer.handle().panics()), (0, 1));
+    let expected = counts!(DedupSnapshot { calls: 3, leaders: 1, followers: 2, panics: 1 });
+    assert_eq!(layer.handle().snapshot(), expected);
     assert!(call(&service, 1).await.is_ok());
 }
 
@@ -157,7 +169,8 @@ async fn panicking_clone_of_a_response_resumes_in_its_caller_when_enabled() {
     fuse.light();
     catch_unwind(AssertUnwindSafe(|| drop(first.poll()))).unwrap_err();
     assert!(outcome(second).is_ok());
-    assert_eq!((layer.handle().in_flight(), layer.handle().panics()), (0, 1));
+    let expected = counts!(DedupSnapshot { calls: 2, leaders: 1, followers: 1, panics: 1 });
+    assert_eq!(layer.handle().snapshot(), expected);
 }
 
 #[tokio::test(start_paused = true)]
@@ -192,6 +205,7 @@ async fn panic_while_copying_a_shared_error_rejects_its_caller() {
     advance(ms(50)).await;
     assert_eq!(outcome(first), Err(Failure::Down(1)));
     fuse.light();
-    assert_eq!((outcome(second), outcome(third)), (Err(PANICKED), Err(Failure::Down(1))));
+    assert_eq!(outcome(second), Err(PANICKED));
+    assert_eq!(outcome(third), Err(Failure::Down(1)));
     assert_eq!(layer.handle().in_flight(), 0);
 }

@@ -9,7 +9,8 @@ use std::{
     task::{Context, Poll},
 };
 
-use buttress_dedup::{DedupHandle, DedupLayer};
+use buttress_dedup::{DedupHandle, DedupLayer, DedupSnapshot};
+use buttress_testkit::counts;
 use tokio::time::{advance, sleep};
 use tower::{Layer, service_fn};
 use tower_service::Service;
@@ -88,7 +89,9 @@ where
         let boxed: Pin<Box<dyn Future<Output = _> + Send>> = Box::pin(call);
         tokio_test::task::spawn(boxed)
     });
-    assert_eq!((handle.leaders(), handle.followers()), (1, 1));
+    let expected =
+        counts!(DedupSnapshot { calls: 2, leaders: 1, followers: 1, in_flight: 1, waiters: 2 });
+    assert_eq!(handle.snapshot(), expected);
     calls
 }
 
@@ -98,8 +101,10 @@ async fn panicking_service_rejects_all_waiters_and_the_next_call_succeeds() {
         let layer = DedupLayer::new();
         let service = layer.layer(Fragile(place, Fuse::of(1)));
         let [first, second] = two_calls(&service, &layer.handle());
-        assert_eq!((outcome(first), outcome(second)), (Err(PANICKED), Err(PANICKED)));
-        assert_eq!((layer.handle().in_flight(), layer.handle().panics()), (0, 1));
+        assert_eq!(outcome(first), Err(PANICKED));
+        assert_eq!(outcome(second), Err(PANICKED));
+        let expected = counts!(DedupSnapshot { calls: 2, leaders: 1, followers: 1, panics: 1 });
+        assert_eq!(layer.handle().snapshot(), expected);
         assert_eq!(call(&service, 1).await, Ok(1));
     }
 }
@@ -137,7 +142,8 @@ async fn panic_resumes_only_in_the_driver_when_enabled() {
     assert_eq!(first.poll(), Poll::Ready(Err(PANICKED)));
     assert_eq!(outcome(third), Err(PANICKED));
     drop((first, second));
-    assert_eq!((layer.handle().in_flight(), layer.handle().panics()), (0, 1));
+    let expected = counts!(DedupSnapshot { calls: 3, leaders: 1, followers: 2, panics: 1 });
+    assert_eq!(layer.handle().snapshot(), expected);
     assert_eq!(call(&service, 1).await, Ok(1));
 }
 
@@ -178,7 +184,8 @@ async fn panicking_destructor_of_an_unsent_request_rejects_all_waiters() {
     for call in &mut calls {
         assert_eq!(call.poll(), Poll::Ready(Err(PANICKED)));
     }
-    assert_eq!((layer.handle().panics(), layer.handle().in_flight()), (1, 0));
+    let expected = counts!(DedupSnapshot { calls: 2, leaders: 1, followers: 1, panics: 1 });
+    assert_eq!(layer.handle().snapshot(), expected);
     let next = service.call(Debris(None));
     assert_eq!(next.await, Err(Failure::Down(1)));
 }
@@ -219,7 +226,8 @@ async fn panicking_destructor_of_a_key_rejects_all_waiters_and_the_next_call_suc
         advance(ms(50)).await;
         let (_, outcomes) = settle(&mut calls);
         assert_eq!(outcomes, vec![Err(PANICKED); others + 1]);
-        assert_eq!((layer.handle().panics(), layer.handle().in_flight()), (1, 0));
+        assert_eq!(layer.handle().panics(), 1);
+        assert_eq!(layer.handle().in_flight(), 0);
         assert_eq!(call(&service, 1).await, Ok(1));
     }
 }

@@ -11,8 +11,8 @@ use std::{
 
 use buttress_core::{Deadline, Reason};
 use buttress_deadline::DeadlineLayer;
-use buttress_dedup::{Cache, DedupLayer};
-use buttress_testkit::Script;
+use buttress_dedup::{Cache, DedupLayer, DedupSnapshot};
+use buttress_testkit::{Script, counts};
 use tokio::{
     task::JoinSet,
     time::{Instant, advance, sleep, sleep_until},
@@ -79,7 +79,8 @@ async fn hanging_call_times_out_only_the_callers_of_one_timeout() {
     let (inner, calls) = hanging(1);
     let layer = DedupLayer::new();
     let timed_out = a_minute(second(layer.layer(inner))).await;
-    assert_eq!((timed_out, layer.handle().in_flight()), (10, 0));
+    assert_eq!(timed_out, 10);
+    assert_eq!(layer.handle().in_flight(), 0);
     // One of 50 ms for each caller after that.
     assert_eq!(calls.load(SeqCst), 1 + 590);
 }
@@ -96,7 +97,8 @@ async fn hanging_call_times_out_only_the_callers_of_one_timeout_with_a_cache() {
     let (inner, calls) = hanging(1);
     let layer = DedupLayer::new().cache(Cache::new(Duration::from_secs(1_000)));
     let timed_out = a_minute(second(layer.layer(inner))).await;
-    assert_eq!((timed_out, calls.load(SeqCst)), (10, 2));
+    assert_eq!(timed_out, 10);
+    assert_eq!(calls.load(SeqCst), 2);
 }
 
 /// A service whose first handle that is asked never becomes ready.
@@ -123,7 +125,8 @@ async fn unready_service_times_out_only_the_callers_of_one_timeout() {
     let upstream = taking(ms(50));
     let unready = Unready(upstream.clone(), readied, false);
     let timed_out = a_minute(second(DedupLayer::new().layer(unready))).await;
-    assert_eq!((timed_out, upstream.calls()), (10, 590));
+    assert_eq!(timed_out, 10);
+    assert_eq!(upstream.calls(), 590);
 }
 
 #[tokio::test(start_paused = true)]
@@ -135,16 +138,29 @@ async fn patient_callers_keep_their_flight_when_another_caller_times_out() {
     let (spent, before, also) = (waiting(&impatient, 1), waiting(&patient, 1), waiting(endless, 1));
     advance(ms(20)).await;
     assert_eq!(outcome(spent), Err(Failure::Rejected(Reason::DeadlineExceeded)));
-    assert_eq!((layer.handle().in_flight(), layer.handle().waiters()), (1, 2));
+    let expected = counts!(DedupSnapshot {
+        calls: 3,
+        leaders: 1,
+        followers: 2,
+        handovers: 1,
+        in_flight: 1,
+        waiters: 2
+    });
+    assert_eq!(layer.handle().snapshot(), expected);
     let (after, last) = (waiting(&patient, 1), waiting(endless, 1));
-    assert_eq!((layer.handle().in_flight(), layer.handle().waiters()), (1, 2), "the new ones");
+    let expected = counts!(DedupSnapshot { calls: 5, leaders: 2, followers: 3, ..expected });
+    assert_eq!(layer.handle().snapshot(), expected, "the new ones");
     advance(ms(30)).await;
-    assert_eq!((outcome(before), outcome(also)), (Ok(1), Ok(1)));
+    assert_eq!(outcome(before), Ok(1));
+    assert_eq!(outcome(also), Ok(1));
     // Nor has the end of the first flight taken the second one with it.
     let joins = waiting(&patient, 1);
     advance(ms(20)).await;
-    assert_eq!((outcome(after), outcome(last), outcome(joins)), (Ok(2), Ok(2), Ok(2)));
-    assert_eq!((layer.handle().leaders(), layer.handle().in_flight()), (2, 0));
+    assert_eq!(outcome(after), Ok(2));
+    assert_eq!(outcome(last), Ok(2));
+    assert_eq!(outcome(joins), Ok(2));
+    let expected = counts!(DedupSnapshot { calls: 6, leaders: 2, followers: 4, handovers: 1 });
+    assert_eq!(layer.handle().snapshot(), expected);
 }
 
 #[tokio::test(start_paused = true)]
@@ -175,7 +191,8 @@ async fn caller_that_leaves_before_its_deadline_keeps_the_flight_open() {
     drop((leader, follower));
     let joins = waiting(&service, 1);
     advance(ms(20)).await;
-    assert_eq!((outcome(joins), upstream.calls()), (Ok(1), 1));
+    assert_eq!(outcome(joins), Ok(1));
+    assert_eq!(upstream.calls(), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -195,7 +212,8 @@ async fn callers_that_leave_early_in_any_order_keep_the_flight_open() {
     drop(late);
     advance(ms(10)).await;
     let also = waiting(&service, 1);
-    assert_eq!((calls.load(SeqCst), layer.handle().waiters()), (1, 3));
+    assert_eq!(calls.load(SeqCst), 1);
+    assert_eq!(layer.handle().waiters(), 3);
     drop((stays, joins, also));
 }
 
@@ -208,7 +226,8 @@ async fn service_slower_than_each_timeout_is_called_once_per_timeout() {
     let upstream = taking(ms(50));
     let shared = DedupLayer::new().layer(upstream.clone());
     let timed_out = callers(60, ms(5), DeadlineLayer::new(ms(30)).layer(shared)).await;
-    assert_eq!((upstream.calls(), 60 - timed_out), (10, 20));
+    assert_eq!(upstream.calls(), 10);
+    assert_eq!(60 - timed_out, 20);
 }
 
 #[tokio::test(start_paused = true)]
@@ -219,7 +238,8 @@ async fn impatient_caller_costs_one_additional_call() {
     let patient = DeadlineLayer::new(Duration::from_secs(1)).layer(shared);
     let callers = tokio::spawn(callers(60, ms(5), patient));
     assert_eq!(impatient.await, Err(Failure::Rejected(Reason::DeadlineExceeded)));
-    assert_eq!((callers.await.unwrap(), upstream.calls()), (0, 2));
+    assert_eq!(callers.await.unwrap(), 0);
+    assert_eq!(upstream.calls(), 2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -305,7 +325,8 @@ async fn deadline_until_the_head_closes_the_flight_when_it_passes() {
             .layer(layer.clone())
             .service(inner);
         let timed_out = a_minute(service).await;
-        assert_eq!((timed_out, layer.handle().in_flight()), (10, 0), "{outer:?}");
+        assert_eq!(timed_out, 10, "{outer:?}");
+        assert_eq!(layer.handle().in_flight(), 0, "{outer:?}");
         assert_eq!(calls.load(SeqCst), 1 + 590, "{outer:?}");
     }
 }
@@ -321,5 +342,7 @@ async fn caller_that_leaves_before_its_deadline_until_the_head_keeps_the_flight_
     advance(ms(10)).await;
     let joins = waiting(&service, 1);
     advance(ms(11)).await;
-    assert_eq!((outcome(stays), outcome(joins), upstream.calls()), (Ok(1), Ok(1), 1));
+    assert_eq!(outcome(stays), Ok(1));
+    assert_eq!(outcome(joins), Ok(1));
+    assert_eq!(upstream.calls(), 1);
 }

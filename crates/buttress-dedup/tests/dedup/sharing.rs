@@ -1,6 +1,7 @@
 //! Who shares flights: all clones of a layer, and all services it makes.
 
-use buttress_dedup::{Dedup, DedupLayer};
+use buttress_dedup::{DedupLayer, DedupSnapshot};
+use buttress_testkit::counts;
 use futures_util::future::join_all;
 use tokio::time::advance;
 use tower::{Layer, ServiceExt, service_fn};
@@ -18,7 +19,8 @@ async fn clones_and_services_of_a_layer_share_flights() {
     ];
     let all = join_all(services.iter().map(|service| service.clone().oneshot(1))).await;
     assert_eq!(all, [1; 4].map(Ok));
-    assert_eq!((upstream.calls(), layer.handle().followers()), (1, 3));
+    assert_eq!(upstream.calls(), 1);
+    assert_eq!(layer.handle().followers(), 3);
 }
 
 #[tokio::test(start_paused = true)]
@@ -51,10 +53,15 @@ async fn per_service_layer_gives_each_service_its_own_handle() {
     let (layer, upstream) = (DedupLayer::new().per_service(), taking(ms(50)));
     let (one, other) = (layer.layer(upstream.clone()), layer.layer(upstream.clone()));
     let _flying = [waiting(&one, 1), waiting(&one.clone(), 1), waiting(&other, 1)];
-    let numbers = |service: &Dedup<_>| (service.handle().in_flight(), service.handle().waiters());
-    assert_eq!((numbers(&one), numbers(&other)), ((1, 2), (1, 1)));
+    let of_one =
+        counts!(DedupSnapshot { calls: 2, leaders: 1, followers: 1, in_flight: 1, waiters: 2 });
+    let of_other = counts!(DedupSnapshot { calls: 1, leaders: 1, in_flight: 1, waiters: 1 });
+    assert_eq!(one.handle().snapshot(), of_one);
+    assert_eq!(other.handle().snapshot(), of_other);
     one.handle().invalidate_all();
-    assert_eq!((numbers(&one), numbers(&other)), ((0, 0), (1, 1)));
+    let invalidated = counts!(DedupSnapshot { in_flight: 0, waiters: 0, ..of_one });
+    assert_eq!(one.handle().snapshot(), invalidated);
+    assert_eq!(other.handle().snapshot(), of_other);
     assert_eq!(layer.handle().in_flight(), 0);
 }
 
@@ -63,7 +70,8 @@ async fn service_and_layer_have_the_same_handle() {
     let layer = DedupLayer::new();
     let service = layer.layer(taking(ms(50)));
     let _flying = [waiting(&service, 1), waiting(&service, 1)];
-    assert_eq!((service.handle().waiters(), layer.handle().waiters()), (2, 2));
+    assert_eq!(service.handle().waiters(), 2);
+    assert_eq!(layer.handle().waiters(), 2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -77,13 +85,17 @@ async fn layer_over_two_service_types_counts_flights_of_both() {
     }));
     let (number, word) = (waiting(&numbers, 1), waiting(&words, "abc"));
     let (also_number, also_word) = (waiting(&numbers, 1), waiting(&words, "abc"));
-    assert_eq!((handle.in_flight(), handle.waiters()), (2, 4));
+    let expected =
+        counts!(DedupSnapshot { calls: 4, leaders: 2, followers: 2, in_flight: 2, waiters: 4 });
+    assert_eq!(handle.snapshot(), expected);
     assert!(handle.invalidate(&"abc"));
-    assert_eq!((handle.in_flight(), handle.waiters()), (1, 2));
+    assert_eq!(handle.snapshot(), counts!(DedupSnapshot { in_flight: 1, waiters: 2, ..expected }));
     advance(ms(50)).await;
-    assert_eq!((outcome(number), outcome(also_number)), (Ok(1), Ok(1)));
-    assert_eq!((outcome(word), outcome(also_word)), (Ok(3), Ok(3)));
-    assert_eq!((handle.leaders(), handle.followers(), handle.in_flight()), (2, 2, 0));
+    assert_eq!(outcome(number), Ok(1));
+    assert_eq!(outcome(also_number), Ok(1));
+    assert_eq!(outcome(word), Ok(3));
+    assert_eq!(outcome(also_word), Ok(3));
+    assert_eq!(handle.snapshot(), counts!(DedupSnapshot { calls: 4, leaders: 2, followers: 2 }));
 }
 
 #[tokio::test(start_paused = true)]
