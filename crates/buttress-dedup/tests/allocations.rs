@@ -1,4 +1,4 @@
-//! What a call costs in allocations.
+//! The allocations of a call.
 
 use std::{
     future::{Future, Ready, ready},
@@ -38,7 +38,7 @@ fn stale_hit_does_not_allocate_while_a_refresh_is_in_flight() {
     let keep = Cache::new(Duration::ZERO).stale_while_revalidate(Duration::from_secs(1_000));
     let layer = DedupLayer::keyed(|key: &u64| Some(*key)).cache(keep);
     let mut service = layer.layer(service_fn(found));
-    // The first starts it, and the runtime never gets to run it.
+    // The second call starts the refresh, and the runtime never runs it.
     call(&mut service).unwrap();
     call(&mut service).unwrap();
     let expected = counts!(DedupSnapshot {
@@ -77,7 +77,7 @@ fn cached_error_allocates_only_for_its_copy() {
 fn sequential_calls_do_not_allocate() {
     let layer = DedupLayer::keyed(|key: &u64| Some(*key));
     let mut service = layer.layer(service_fn(found_at_once));
-    // Once in each shard.
+    // These calls allocate once in each shard.
     (0..1_000).for_each(|key| drop(call_for(&mut service, key)));
     let calls = measure(|| (0..1_000).for_each(|key| drop(call_for(&mut service, key))));
     assert_eq!(calls.count_total, 0);
@@ -118,7 +118,7 @@ fn found(key: u64) -> Ready<Result<Arc<str>, BoxError>> {
     ready(Ok(key.to_string().into()))
 }
 
-/// The allocations of a hundred calls after the first two.
+/// Returns the allocations of 100 calls after the first two.
 fn hits<S>(service: &mut S) -> u64
 where
     S: Service<u64, Response = Arc<str>, Error = BoxError>,
@@ -135,7 +135,7 @@ where
     call_for(service, 7)
 }
 
-/// One call, which is over at its first poll.
+/// Makes a call that ends at its first poll.
 fn call_for<S: Service<u64, Error = BoxError>>(
     service: &mut S,
     key: u64,
@@ -144,6 +144,6 @@ fn call_for<S: Service<u64, Error = BoxError>>(
     let future = pin!(service.call(key));
     match future.poll(&mut context) {
         Poll::Ready(outcome) => outcome,
-        Poll::Pending => Err("it waits".into()),
+        Poll::Pending => Err("the call waits".into()),
     }
 }

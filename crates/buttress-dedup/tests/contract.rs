@@ -10,7 +10,7 @@ use buttress_testkit::{Clause, Probe, contract, sweep};
 use tokio_test::task;
 use tower::{ServiceBuilder, ServiceExt};
 
-// Left out is `Backpressure` alone: the layer is ready at once, for it may know the answer already.
+// Only `Backpressure` is left out: the layer is ready at once, because a call may join or hit.
 
 #[tokio::test(start_paused = true)]
 async fn calls_with_distinct_keys_keep_the_contract() {
@@ -38,7 +38,7 @@ async fn calls_without_a_key_keep_the_contract() {
 
 #[tokio::test(start_paused = true)]
 async fn calls_with_equal_keys_keep_the_contract() {
-    // All that is asked at once is one call, whose answer says which request it was made of.
+    // All concurrent calls are one inner call, whose response names the request that started it.
     contract(|| DedupLayer::keyed(|_: &u32| Some(()))).without(Clause::Backpressure).await;
 }
 

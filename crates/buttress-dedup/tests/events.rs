@@ -1,4 +1,4 @@
-//! The events a layer tells.
+//! The events of a layer.
 
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ async fn joined_event_names_the_instance_for_followers_only() {
     for call in calls {
         call.await.unwrap();
     }
-    assert_eq!(events.names().len(), 2, "nothing is told of an answer");
+    assert_eq!(events.names().len(), 2, "a response emits no event");
 }
 
 #[tokio::test(start_paused = true)]

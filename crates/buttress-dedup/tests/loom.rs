@@ -24,7 +24,7 @@ use loom::{
 use tower_layer::Layer;
 use tower_service::Service;
 
-/// A service whose calls all wait for one word, and bear their number, from 1.
+/// A service whose calls wait for one command, and respond with their number, from 1.
 #[derive(Clone, Default)]
 struct Upstream(Arc<Word>);
 
@@ -34,7 +34,7 @@ struct Word {
     live: AtomicUsize,
     said: AtomicBool,
     failing: AtomicBool,
-    // One call runs at a time, but for those that are forgotten.
+    // At most two calls run at a time: one in the table, and one that was invalidated.
     wakers: [AtomicWaker; 2],
 }
 
@@ -44,7 +44,7 @@ impl Upstream {
         self.0.wakers.iter().for_each(AtomicWaker::wake);
     }
 
-    /// As a service does that has nothing to wait for.
+    /// Drops the wakers, as a service without a pending call does.
     fn forget_wakers(&self) {
         self.0.wakers.iter().for_each(|waker| drop(waker.take_waker()));
     }
@@ -109,7 +109,7 @@ impl From<Rejection> for Down {
 
 type Call = Pin<Box<dyn Future<Output = Result<usize, Down>> + Send>>;
 
-/// A layer over the upstream, as the threads see it.
+/// A layer over the upstream, for all threads.
 #[derive(Clone)]
 struct Flying {
     upstream: Upstream,
@@ -125,7 +125,7 @@ impl Flying {
         Box::pin(self.layer.layer(self.upstream.clone()).call(7))
     }
 
-    /// A call that has been polled, by nobody who waits.
+    /// A call that was polled once, with a waker that does nothing.
     fn waiting(&self) -> Call {
         let mut call = self.call();
         assert!(poll_once(&mut call).is_pending());
@@ -136,7 +136,7 @@ impl Flying {
         self.layer.handle()
     }
 
-    /// Nothing is in flight, and the service runs no call.
+    /// Asserts that no flight is open and the service runs no call.
     fn rest(&self) {
         assert_eq!(self.handle().in_flight(), 0);
         assert_eq!(self.handle().waiters(), 0);
@@ -233,7 +233,7 @@ fn error_reaches_the_follower_or_a_restart_while_the_leader_leaves() {
         flying.upstream.say();
         leaves.join().unwrap();
         let Down(number) = waits.join().unwrap();
-        assert_eq!(flying.upstream.calls(), number, "an error of its own, and the last one made");
+        assert_eq!(flying.upstream.calls(), number, "its own error, of the last call");
         assert!((1..=2).contains(&number));
         flying.rest();
     });
@@ -258,7 +258,7 @@ fn follower_drives_when_the_driver_leaves_while_woken() {
         let flying = Flying::new();
         let (mut leader, follower) = (flying.waiting(), flying.call());
         let leaves = thread::spawn(move || {
-            // It drives, or does not, and goes.
+            // The leader leaves, whether it drives or not.
             let _ = poll_once(&mut leader);
         });
         let waits = thread::spawn(move || block_on(follower).unwrap());
@@ -313,7 +313,7 @@ fn late_wake_of_an_ended_flight_does_not_disturb_the_next() {
     explore(|| {
         let flying = Flying::new();
         let calling = flying.clone();
-        // The second is made of what the first was made of, unless somebody has its waker still.
+        // The second flight reuses the first one's memory, unless a waker of the first remains.
         let calls = thread::spawn(move || [(); 2].map(|()| block_on(calling.call()).unwrap()));
         flying.upstream.say();
         assert_eq!(calls.join().unwrap(), [1, 2]);

@@ -1,9 +1,9 @@
-//! Flights against naive ones, poll by poll, with every wake needed.
+//! Flights, compared with naive ones poll by poll. Each wake is needed.
 
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
-    reason = "what helps a test may panic as the test may"
+    reason = "helpers of a test may panic, as the test may"
 )]
 
 use std::{
@@ -21,10 +21,10 @@ use tokio_test::task::{self, Spawn};
 use tower::{Layer, service_fn};
 use tower_service::Service;
 
-/// A caller, and the call of the service that it led.
+/// The number of a caller, and of the inner call that the caller led.
 type Id = usize;
 
-/// A call of the service, or of the layer: it answers with who led it.
+/// The outcome of a call, which holds the number of its leader.
 type Outcome = Result<Id, Failure>;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,20 +48,20 @@ enum End {
 
 #[derive(Clone, Debug)]
 enum Step {
-    /// Somebody calls, and may or may not be polled soon.
+    /// A new call, which is not polled yet.
     Call(u8),
     Poll(usize),
     Leave(usize),
-    /// The service ends one of the calls it runs.
+    /// The service ends one of its running calls.
     End(usize, End),
     Forget(u8),
 }
 
-/// What should be so, written down as plainly as it can be said.
+/// The expected behaviour, written as plainly as possible.
 #[derive(Debug, Default)]
 struct Model {
     flights: BTreeMap<Id, Flight>,
-    /// The flight of each key that takes callers, by its leader.
+    /// For each key, the leader of the flight that takes new callers.
     table: BTreeMap<u8, Id>,
     callers: BTreeMap<Id, (u8, Id)>,
     shares_errors: bool,
@@ -72,10 +72,10 @@ struct Flight {
     members: BTreeSet<Id>,
     /// The service has been called.
     called: bool,
-    /// It has an end, and one of those who wait has seen it.
+    /// The call has ended, and a waiter has polled its outcome.
     end: Option<End>,
     landed: bool,
-    /// The error has been handed to somebody.
+    /// The error has been given to a caller.
     taken: bool,
 }
 
@@ -129,16 +129,16 @@ impl Model {
         self.flights.iter().filter_map(running).collect()
     }
 
-    /// Those who wait for a flight that takes callers.
+    /// The waiters of flights that take new callers.
     fn waiters(&self) -> usize {
         self.table.values().map(|leader| self.flights[leader].members.len()).sum()
     }
 }
 
-/// What the service does, told from outside.
+/// The service, controlled from outside.
 #[derive(Debug, Default)]
 struct Upstream {
-    /// Calls that live, and their ends.
+    /// Running calls, with their ends and wakers.
     running: BTreeMap<Id, (Option<End>, Option<Waker>)>,
     called: BTreeSet<Id>,
 }
@@ -157,7 +157,7 @@ struct Real<S> {
     service: S,
     upstream: Arc<Mutex<Upstream>>,
     calls: BTreeMap<Id, Call>,
-    /// Whoever waits with a waker.
+    /// Callers that were polled, and wait with a waker.
     polled: BTreeSet<Id>,
 }
 
@@ -174,7 +174,7 @@ where
         waker.unwrap().wake();
     }
 
-    /// Polls a caller of both, who must agree.
+    /// Polls a caller here and in the model, and compares the results.
     fn poll(&mut self, model: &mut Model, id: Id) {
         let polled = self.calls.get_mut(&id).unwrap().poll();
         assert_eq!(polled, model.poll(id), "caller {id}");
@@ -189,7 +189,7 @@ where
         self.polled.remove(&id);
     }
 
-    /// Polls those who were woken, and nobody else.
+    /// Polls woken callers only.
     fn settle(&mut self, model: &mut Model) {
         let woken = |(id, call): (&Id, &Call)| call.is_woken().then_some(*id);
         while let Some(id) = self.calls.iter().find_map(woken) {
@@ -207,7 +207,7 @@ where
     let service = layer.layer(service_fn(move |(_, id): (u8, Id)| {
         let inside = Arc::clone(&inside);
         let mut upstream = inside.lock().unwrap();
-        assert!(upstream.called.insert(id), "nobody leads twice");
+        assert!(upstream.called.insert(id), "no caller leads twice");
         upstream.running.insert(id, (None, None));
         drop(upstream);
         let leaving = Leaving(id, inside);
@@ -272,7 +272,7 @@ where
         assert_eq!(handle.calls(), calls);
         for id in &real.polled {
             let flight = &model.flights[&model.callers[id].1];
-            assert!(flight.end.is_none(), "caller {id} waits, and is not woken for what is there");
+            assert!(flight.end.is_none(), "caller {id} waits, and was not woken for the outcome");
         }
     }
     drop(std::mem::take(&mut real.calls));

@@ -1,4 +1,4 @@
-//! How much is kept.
+//! The limits of the cache: entries and bytes.
 
 use std::{
     hash::{Hash, Hasher},
@@ -52,7 +52,7 @@ async fn cache_fills_up_to_its_entry_limit_and_never_exceeds_it() {
             "{} of {max}",
             cached.handle.cache_entries()
         );
-        // What came last is there.
+        // The last entry is present.
         let before = cached.source.calls();
         cached.get(2_999).await.unwrap();
         assert_eq!(cached.source.calls(), before, "{max}");
@@ -90,7 +90,7 @@ async fn cache_limits_and_counts_its_bytes() {
         let handle = hundreds(within, max, 2_000).await;
         let (kept, bytes) = (handle.cache_entries(), handle.cache_bytes());
         assert_eq!(bytes, 100 * kept as u64);
-        // Room is set aside in eighths.
+        // The cache reserves space in eighths.
         assert!(kept >= max / 100 * 8 / 10, "{kept} in {max}");
     }
     let handle = hundreds(|_| {}, 1 << 20, 5).await;
@@ -116,10 +116,10 @@ async fn entry_limit_applies_to_responses_without_a_size() {
     }
     let kept = layer.handle().cache_entries();
     assert!(kept > 50);
-    assert_eq!(layer.handle().cache_bytes(), 4 * kept as u64, "a key is there");
+    assert_eq!(layer.handle().cache_bytes(), 4 * kept as u64, "only the key has a size");
 }
 
-/// A key that takes a thousand bytes.
+/// A key that weighs 1,000 bytes.
 #[derive(Clone)]
 struct Large;
 
@@ -187,7 +187,7 @@ async fn expired_entries_are_swept_without_lookups_of_their_keys() {
         make.fetch_add(1, Ordering::SeqCst);
         std::future::ready(Ok::<_, TestError>(Counted(Arc::clone(&make))))
     }));
-    // A thousand are good at any time; about as many again may wait for the broom.
+    // 1,000 entries are fresh at any time, and about as many may wait for the sweep.
     for key in 0..20_000 {
         drop(service.clone().oneshot(key).await.unwrap());
         advance(ms(1)).await;
@@ -234,7 +234,7 @@ async fn renewed_hot_keys_survive_a_scan() {
     );
 }
 
-/// A response whose end has a key forgotten, which a lock that is held would not stand.
+/// A response whose destructor invalidates keys. With a lock held, that would deadlock.
 #[derive(Clone)]
 struct Linked {
     _at_its_end: Arc<Forgetful>,
@@ -272,13 +272,13 @@ async fn removed_entries_are_dropped_outside_the_locks() {
     assert_eq!(handle.cache_entries(), 0);
 }
 
-/// A key whose end asks for the numbers, which a lock that is held would not stand.
+/// A key whose destructor reads the handle's numbers. With a lock held, that would deadlock.
 #[derive(Clone)]
 struct Curious(u32, DedupHandle);
 
 impl Drop for Curious {
     fn drop(&mut self) {
-        // Each of these takes all locks there are.
+        // Each of these takes all locks.
         self.1.in_flight();
         self.1.cache_entries();
     }

@@ -1,4 +1,4 @@
-//! Renewed before its time has come.
+//! Early refresh: entries that are refreshed before they expire.
 
 use buttress_dedup::{DedupSnapshot, EarlyRefresh};
 use buttress_testkit::{TestError, counts};
@@ -18,7 +18,7 @@ async fn hot_key_is_refreshed_early_by_a_single_call_and_no_reader_waits() {
     while started.elapsed() < s(200) {
         let asked = Instant::now();
         cached.get(7).await.unwrap();
-        assert_eq!(asked.elapsed(), s(0), "nobody waits");
+        assert_eq!(asked.elapsed(), s(0), "no reader waits");
         reads += 1;
         sleep(ms(2)).await;
     }
@@ -33,7 +33,7 @@ async fn hot_key_is_refreshed_early_by_a_single_call_and_no_reader_waits() {
     assert_eq!(cached.handle.snapshot(), expected);
     assert_eq!(cached.source.most(), 1);
     let at: Vec<_> = cached.source.seen().iter().map(|seen| seen.at).collect();
-    // With 50 reads in the time one takes to make, the earliest of them is about 0.4 s ahead.
+    // A load takes as long as 50 reads, so the earliest of them refreshes about 0.4 s early.
     for pair in at.windows(2) {
         let passed = pair[1].duration_since(pair[0]);
         assert!((s(8)..ms(10_100)).contains(&passed), "{passed:?}");
@@ -56,7 +56,7 @@ async fn larger_beta_refreshes_earlier() {
         calls.push(cached.source.calls());
     }
     assert!(calls[0] < calls[1] && calls[1] < calls[2], "{calls:?}");
-    // One for each time it expired, and none before.
+    // One load per expiry, and no early refresh.
     assert_eq!(calls[0], 10);
 }
 
@@ -89,7 +89,7 @@ async fn failed_early_refresh_starts_the_backoff_and_the_entry_stays_fresh() {
         assert_eq!(cached.get(7).await, Ok(1));
         sleep(ms(10)).await;
     }
-    // At 0, 3.1 and 6.2 s.
+    // The refreshes start at 0, 3.1 and 6.2 s.
     assert_eq!(cached.source.calls(), 4);
     let expected = counts!(DedupSnapshot {
         calls: 921,
@@ -106,7 +106,7 @@ async fn failed_early_refresh_starts_the_backoff_and_the_entry_stays_fresh() {
 
 #[tokio::test(start_paused = true)]
 async fn early_refresh_uses_the_time_from_call_to_response() {
-    // Due from the first reader on, if it took 1 s; hardly ever, if it took 1 ms.
+    // If the load took 1 s, a refresh is due at the first hit. If it took 1 ms, hardly ever.
     for (took, refreshed) in [(s(1), 1), (ms(1), 0)] {
         let cache = exactly(s(100)).early_refresh(EarlyRefresh::new(1e4)).seed(7);
         let cached = Cached::slow(cache);

@@ -1,4 +1,4 @@
-//! Stale in place of a failure.
+//! Stale entries in place of failures.
 
 use buttress_core::{BoxError, Deadline, Reason, Rejection, Verdict};
 use buttress_deadline::DeadlineLayer;
@@ -180,17 +180,17 @@ async fn stale_windows_start_together_and_end_separately() {
         let value = cached.get(7).await;
         cached.source.does(Does::Fail(TestError::Failed));
         advance(s(10)).await;
-        // Both are open: given out, and refreshed once in vain.
+        // Both windows are open: the entry is served, and one refresh fails.
         let before = cached.source.calls();
         assert_eq!(cached.get(7).await, value);
         settle().await;
         assert_eq!(cached.source.calls() - before, 1);
         advance(s(10)).await;
-        // One is over, the other is not.
+        // One window is over, the other is open.
         let before = cached.source.calls();
         assert_eq!(cached.get(7).await, value);
         let loads = usize::from(while_revalidate < if_error);
-        assert_eq!(cached.source.calls() - before, loads, "a load that failed, or none");
+        assert_eq!(cached.source.calls() - before, loads, "one failed load, or none");
         advance(s(10)).await;
         assert_eq!(cached.get(7).await, FAILED);
     }
@@ -257,7 +257,7 @@ async fn stale_entry_replaces_a_timeout_of_the_inner_service() {
     let asked = Instant::now();
     assert_eq!(get().await.unwrap(), 1);
     assert_eq!(asked.elapsed(), ms(20));
-    // Also when it is the caller's own that passed below.
+    // The same if the deadline that passed in the inner layer is the caller's own.
     let mut hasty = task::spawn(Deadline::after(ms(10)).around(get()));
     assert_pending!(hasty.poll());
     assert_eq!(hasty.await.unwrap(), 1);
@@ -277,7 +277,7 @@ async fn waiter_completes_the_flight_when_the_leader_leaves() {
     assert_eq!(waited, Ok(1));
     assert_eq!(cached.source.calls(), 1);
     assert_eq!(cached.get(7).await, Ok(1));
-    assert_eq!(cached.source.calls(), 1, "and it is kept");
+    assert_eq!(cached.source.calls(), 1, "the response is cached");
 }
 
 /// moka, `value_initializer.rs`.

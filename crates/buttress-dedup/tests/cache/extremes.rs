@@ -1,4 +1,4 @@
-//! Any options at all: nothing overflows, nothing panics, nobody hangs.
+//! Arbitrary options: no overflow, no panic, and no call that hangs.
 
 use std::time::Duration;
 
@@ -85,7 +85,7 @@ fn steps() -> impl Strategy<Value = Step> {
         Just(Does::Fail(TestError::Failed)),
         Just(Does::Panic),
     ];
-    // A clock that has been put on by hundreds of years is none that timers are made for.
+    // Timers do not support a clock that was advanced by hundreds of years.
     let passed = prop_oneof![Just(ms(1)), (0..200_000_u64).prop_map(ms), Just(ms(1 << 36))];
     prop_oneof![
         5 => (0..4_u32).prop_map(Step::Get),
@@ -125,7 +125,7 @@ proptest! {
                 match step {
                     Step::Get(key) => {
                         let outcome = tokio::time::timeout(ms(1_000), cached.get(key)).await;
-                        assert!(outcome.is_ok(), "it hangs");
+                        assert!(outcome.is_ok(), "the call hangs");
                     }
                     Step::Does(does) => cached.source.does(does),
                     Step::Advance(passed) => advance(passed).await,

@@ -1,4 +1,4 @@
-//! On real threads: whoever begins after a key was forgotten never sees what was loaded before.
+//! Invalidation on real threads: a call after an invalidation never sees an older value.
 
 use std::{
     sync::{
@@ -18,11 +18,11 @@ use crate::support::s;
 
 type Shared = BoxCloneSyncService<u32, u32, TestError>;
 
-/// A truth that changes, and a service that reads it.
+/// A value that changes, and a service that reads the value.
 #[derive(Clone, Default)]
 struct Truth {
     now: Arc<AtomicU32>,
-    /// As of when it was forgotten last.
+    /// The value at the last invalidation.
     forgotten: Arc<AtomicU32>,
     reads: Arc<AtomicU32>,
     /// Calls that have ended.
@@ -31,7 +31,7 @@ struct Truth {
 }
 
 impl Truth {
-    /// Fails once in so many calls.
+    /// One in `failing` calls fails.
     fn service(&self, failing: u32) -> Shared {
         let truth = self.clone();
         let read = move |_: u32| -> BoxFuture<'static, Result<u32, TestError>> {
@@ -51,7 +51,7 @@ impl Truth {
         Shared::new(service_fn(read))
     }
 
-    /// Changes it, and has the key forgotten, so often.
+    /// Changes the value this number of times, and invalidates the key after each change.
     fn change(&self, times: u32, handle: &DedupHandle) {
         for value in 1..=times {
             self.now.store(value, Ordering::SeqCst);
@@ -68,7 +68,7 @@ impl Truth {
         self.is_over.store(true, Ordering::SeqCst);
     }
 
-    /// Lets the readers get on, or all would be over before one of them has begun.
+    /// Waits for the readers. Otherwise all changes would be over before a reader has started.
     fn wait(&self) {
         let enough = self.ended.load(Ordering::SeqCst) + 4;
         while self.ended.load(Ordering::SeqCst) < enough && !self.is_over.load(Ordering::SeqCst) {
@@ -76,9 +76,9 @@ impl Truth {
         }
     }
 
-    /// Reads through `service` until it is over. How often a value came.
+    /// Reads through `service` until the changes are over. Returns the number of values.
     fn read(&self, service: &Shared) -> u32 {
-        // Also if it panics.
+        // Ends the test for the other threads too if this one panics.
         let _over = Over(&self.is_over);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         runtime.block_on(async {
@@ -88,7 +88,7 @@ impl Truth {
                 let outcome = service.clone().oneshot(7).await;
                 self.ended.fetch_add(1, Ordering::SeqCst);
                 if let Ok(value) = outcome {
-                    assert!(value >= least, "{value} was forgotten at {least}");
+                    assert!(value >= least, "{value} was invalidated at {least}");
                     values += 1;
                 }
             }
@@ -97,7 +97,7 @@ impl Truth {
     }
 }
 
-/// Ends it for everybody.
+/// Tells all threads on drop that the test is over.
 struct Over<'a>(&'a AtomicBool);
 
 impl Drop for Over<'_> {
@@ -131,7 +131,7 @@ fn calls_after_an_invalidation_see_no_older_value() {
 #[test]
 fn calls_after_an_invalidation_see_no_older_value_in_place_of_a_failure() {
     let handle = hammer(Cache::new(Duration::ZERO).stale_if_error(s(1_000)), 4, 20_000);
-    assert!(handle.stale_hits() > 0, "some are spared");
+    assert!(handle.stale_hits() > 0, "some failures are replaced");
 }
 
 #[test]
@@ -153,7 +153,7 @@ fn concurrent_threads_load_each_entry_once() {
         std::future::ready(Ok::<_, TestError>(key))
     })));
     let keys = 20_000;
-    // They keep abreast, so that each key is asked for by all of them at about the same time.
+    // The threads stay level, so that all of them call with a key at about the same time.
     let abreast = AtomicU32::new(0);
     thread::scope(|scope| {
         for _ in 0..3 {
@@ -173,5 +173,5 @@ fn concurrent_threads_load_each_entry_once() {
     assert_eq!(loads.load(Ordering::SeqCst), keys);
 }
 
-/// Each wait may cost a time slice, where the machine is busy.
+/// If the machine is busy, each wait may cost a time slice.
 const WAITS: u32 = 200;

@@ -1,4 +1,4 @@
-//! Requests that change what answers are about.
+//! Requests that invalidate the entries of a resource.
 
 use buttress_core::KeyOf;
 use buttress_dedup::{Cache, DedupLayer};
@@ -8,7 +8,7 @@ use tokio_test::{assert_pending, task};
 
 use crate::support::{Cached, Does, Source, exactly, ms, s};
 
-/// Below a hundred a request reads; `100 + n` changes all that ends with `n`.
+/// Requests below 100 read. `100 + n` changes all keys whose last digit is that of `n`.
 #[derive(Clone)]
 pub(crate) struct LastDigit;
 
@@ -77,7 +77,7 @@ async fn outdated_entry_does_not_replace_a_failure() {
     advance(s(10)).await;
     cached.source.does(Does::Fail(TestError::Failed));
     assert_eq!(cached.get(7).await, Ok(1));
-    // Changed before the call, and while it is made.
+    // The change comes before the call, or while the call is in flight.
     for before in [false, true] {
         let cached = keyed(Source::at_once(), exactly(s(10)).stale_if_error(s(100)));
         cached.get(7).await.unwrap();

@@ -1,4 +1,4 @@
-//! What is forgotten, and when.
+//! Invalidation of entries and of flights.
 
 use std::{
     sync::{Arc, Mutex},
@@ -65,7 +65,7 @@ async fn invalidated_flight_answers_its_waiters_and_is_not_cached() {
         } else {
             cached.handle.invalidate_all();
         }
-        assert_eq!(cached.handle.in_flight(), 0, "nobody joins it any more");
+        assert_eq!(cached.handle.in_flight(), 0, "no call joins the flight any more");
         let mut next = task::spawn(cached.get(7));
         assert_pending!(next.poll());
         sleep(ms(31)).await;
@@ -103,7 +103,7 @@ async fn ended_flight_is_invalidated_before_its_followers_read_it() {
     assert_pending!(other.poll());
     sleep(ms(51)).await;
     assert_ready_eq!(loader.poll(), Ok(1));
-    assert_eq!(cached.handle.cache_entries(), 1, "it has landed");
+    assert_eq!(cached.handle.cache_entries(), 1, "the flight has ended");
     cached.handle.invalidate(&7_u32);
     assert_ready_eq!(other.poll(), Ok(1));
     assert_eq!(cached.get(7).await, Ok(2));
@@ -184,7 +184,7 @@ async fn invalidated_entry_does_not_replace_a_failure() {
     assert_pending!(before.poll());
     cached.handle.invalidate(&7_u32);
     assert_eq!(cached.get(7).await, Err(TestError::Failed));
-    assert_eq!(before.await, Ok(1), "who waited before still gets it");
+    assert_eq!(before.await, Ok(1), "an earlier waiter still gets the entry");
 }
 
 #[tokio::test(start_paused = true)]
@@ -197,8 +197,8 @@ async fn response_loaded_after_an_invalidation_is_cached() {
     }
 }
 
-/// A service that does something when it is cloned, which a layer does after it has looked for what is
-/// kept, and before it starts a call.
+/// A service that runs a closure when it is cloned. A layer clones the service after the lookup and
+/// before the start of a flight.
 struct Cloning {
     inner: Bare,
     when_cloned: Arc<Mutex<Option<Then>>>,
@@ -230,8 +230,8 @@ impl Service<u32> for Cloning {
     }
 }
 
-/// A key whose answer is ten seconds old, and over. The call that looks for it has it forgotten by
-/// `forget` between its look and its start: what the caller gets.
+/// Calls with a key whose entry has expired, and runs `forget` between lookup and start. Returns the
+/// outcome of the call, and the handle.
 async fn forgotten_in_between(
     cache: Cache,
     source: &Source,
@@ -248,7 +248,7 @@ async fn forgotten_in_between(
     let forgets = handle.clone();
     *when_cloned.lock().unwrap() = Some(Box::new(move || forget(&forgets)));
     let outcome = service.call(7).await;
-    assert!(when_cloned.lock().unwrap().is_none(), "it was forgotten");
+    assert!(when_cloned.lock().unwrap().is_none(), "the closure ran");
     settle().await;
     (outcome, handle)
 }
@@ -275,7 +275,7 @@ async fn entry_invalidated_between_lookup_and_start_is_not_refreshed() {
         let cache = exactly(s(10)).stale_while_revalidate(s(1_000)).stale_if_error(s(1_000));
         let (outcome, handle) = forgotten_in_between(cache, &source, forget).await;
         assert_eq!(outcome, Ok(1));
-        assert_eq!(source.calls(), 1, "who began before still gets it");
+        assert_eq!(source.calls(), 1, "an earlier call still gets the entry");
         let expected =
             counts!(DedupSnapshot { calls: 2, leaders: 1, cache_hits: 1, stale_hits: 1 });
         assert_eq!(handle.snapshot(), expected);

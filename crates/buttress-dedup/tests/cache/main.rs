@@ -1,9 +1,9 @@
-//! What a layer keeps, through its public API, on paused time.
+//! The cache of a layer, through its public API, on paused time.
 
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
-    reason = "what helps a test may panic as the test may"
+    reason = "helpers of a test may panic, as the test may"
 )]
 #![expect(clippy::disallowed_methods, reason = "callers run in tasks of their own here")]
 

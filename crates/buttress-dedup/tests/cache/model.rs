@@ -1,4 +1,4 @@
-//! Random steps against a naive map.
+//! Random steps, compared with a naive map.
 
 use std::{
     collections::HashMap,
@@ -29,7 +29,7 @@ enum Step {
     Get(u32),
     /// The oldest call of the key ends.
     Finish(u32, bool),
-    /// The youngest does.
+    /// The youngest call of the key ends.
     FinishLast(u32, bool),
     Leave(usize),
     Advance(u64),
@@ -50,7 +50,7 @@ fn steps() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// The naive version: what is kept of a key, and who flies for it.
+/// The naive version: the entry and the flights of each key.
 #[derive(Default)]
 struct Model {
     now: u64,
@@ -75,11 +75,11 @@ struct Flight {
     callers: usize,
 }
 
-/// What a get comes to at once.
+/// The result of the first poll of a call.
 #[derive(Debug, PartialEq)]
 enum Got {
     Value(u32),
-    /// It waits for the call of this number.
+    /// The call waits for the load of this number.
     Waits(u32),
 }
 
@@ -114,7 +114,7 @@ impl Model {
         call
     }
 
-    /// What those who waited for `call` get.
+    /// Ends `call`, and returns the outcome that its waiters get.
     fn finish(&mut self, call: u32, ok: bool, windows: (u64, u64)) -> Result<u32, TestError> {
         let place = self.flights.iter().position(|flight| flight.call == call).unwrap();
         let flight = self.flights.remove(place);
@@ -147,7 +147,7 @@ impl Model {
     }
 }
 
-/// Calls that end when they are told to. Each answers with its number.
+/// A service whose calls end on command. Each responds with its number.
 #[derive(Clone, Default)]
 struct Hand {
     calls: Arc<Mutex<Vec<Option<oneshot::Sender<bool>>>>>,
@@ -237,7 +237,7 @@ impl Trial {
         self.hand.end(number, ok);
         background().await;
         let expected = self.model.finish(number, ok, self.windows);
-        // As an executor does: whoever has been woken is polled.
+        // Polls woken calls only, as an executor does.
         let is_next = |(waited, call): &(u32, Call)| *waited == number && call.is_woken();
         while let Some(place) = self.waiting.iter().position(is_next) {
             let (_, call) = self.waiting.get_mut(place).unwrap();
@@ -246,11 +246,11 @@ impl Trial {
                 drop(self.waiting.remove(place));
             }
         }
-        assert!(self.waiting.iter().all(|(waited, _)| *waited != number), "somebody hangs");
+        assert!(self.waiting.iter().all(|(waited, _)| *waited != number), "a caller hangs");
     }
 }
 
-/// Lets refreshes get as far as they can.
+/// Runs the refreshes as far as they can go.
 async fn background() {
     for _ in 0..5 {
         tokio::task::yield_now().await;
@@ -274,7 +274,7 @@ async fn run(steps: Vec<Step>, windows: (u64, u64)) {
         trial.step(step, &handle).await;
         assert_eq!(started.elapsed(), ms(trial.model.now));
     }
-    // All of them come to an end.
+    // All flights end.
     while let Some(flight) = trial.model.flights.first() {
         let call = flight.call;
         trial.finish(Some(call), false).await;

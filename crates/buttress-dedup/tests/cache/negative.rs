@@ -1,4 +1,4 @@
-//! Failures that would come again.
+//! Permanent failures in the cache.
 
 use buttress_core::{Origin, Reason, Rejection, Verdict};
 use buttress_dedup::{Cache, DedupLayer, DedupSnapshot};
@@ -46,7 +46,7 @@ async fn permanent_failure_is_cached_for_the_negative_ttl() {
 /// RFC 2308, negative caching.
 #[tokio::test(start_paused = true)]
 async fn response_classified_as_permanent_failure_is_cached_for_the_negative_ttl() {
-    // The first answer is 1.
+    // The first response is 1.
     let classify = |outcome: Result<&u32, &TestError>| match outcome {
         Ok(1) => Verdict::Permanent,
         Ok(_) => Verdict::Success,
@@ -123,7 +123,7 @@ async fn rejection_by_a_layer_below_is_not_cached_by_default_classification() {
         let rejection = Rejection::new(Reason::Overloaded, Origin::new("throttle"));
         std::future::ready(if calls == 1 { Err(rejection) } else { Ok(calls) })
     });
-    // A clone of the service would count for itself.
+    // A clone of the service would have a counter of its own.
     let shared = std::sync::Arc::new(std::sync::Mutex::new(rejects));
     let inner =
         service_fn(move |request: u32| tower::Service::call(&mut *shared.lock().unwrap(), request));
@@ -160,7 +160,7 @@ async fn cached_error_is_loaded_again_when_it_can_no_longer_be_shared() {
     let cached =
         Cached::over(Source::at_once(), &DedupLayer::new().cache(cache).share_errors_with(share));
     cached.source.does(Does::Fail(TestError::NotFound));
-    // One copy to keep, one to give out.
+    // One copy for the cache, and one for the hit.
     assert_eq!(cached.get(7).await, NOT_FOUND);
     assert_eq!(cached.source.calls(), 1);
     assert_eq!(cached.get(7).await, NOT_FOUND);

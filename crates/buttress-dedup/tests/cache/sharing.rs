@@ -1,4 +1,4 @@
-//! Who shares what is kept, and what a hit does not need.
+//! The scope of a cache, and the independence of hits from the inner service.
 
 use std::{
     sync::{
@@ -74,7 +74,7 @@ async fn response_without_a_key_is_not_cached() {
     assert_eq!(cached.handle.snapshot(), expected);
 }
 
-/// Ready once, and never again; counts how often it was asked.
+/// A service that is ready for one call only, and counts the polls of its readiness.
 #[derive(Clone, Default)]
 struct ReadyOnce {
     is_spent: Arc<AtomicBool>,
@@ -167,7 +167,7 @@ async fn responses_of_two_types_share_a_layers_cache() {
 
 #[tokio::test(start_paused = true)]
 async fn custom_classification_reads_the_request() {
-    /// Only what is asked for by an even number is a success.
+    /// The outcome of an even request is a success.
     #[derive(Clone)]
     struct Even;
 

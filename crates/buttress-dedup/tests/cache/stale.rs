@@ -1,4 +1,4 @@
-//! Stale while it is being refreshed.
+//! Stale entries that are served during a refresh.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ async fn hundred_readers_of_a_stale_entry_start_one_refresh_and_do_not_wait() {
     let asked = Instant::now();
     let all = cached.get_together(100, 7).await;
     assert_eq!(all, [Ok(1); 100]);
-    assert_eq!(asked.elapsed(), s(0), "nobody waits");
+    assert_eq!(asked.elapsed(), s(0), "no reader waits");
     settle().await;
     assert_eq!(cached.source.calls(), 2);
     assert_eq!(cached.source.most(), 1);
@@ -72,7 +72,7 @@ async fn refresh_in_flight_prevents_a_second_one() {
         cache_entries: 1,
         cache_bytes: 8
     });
-    assert_eq!(cached.handle.snapshot(), expected, "readers are no members");
+    assert_eq!(cached.handle.snapshot(), expected, "readers are not members of the flight");
     sleep(s(2)).await;
     assert_eq!(cached.get(7).await, Ok(2));
     assert_eq!(cached.source.calls(), 2);
@@ -84,7 +84,7 @@ async fn refresh_continues_when_its_reader_leaves() {
     cached.get(7).await.unwrap();
     cached.source.takes(s(1));
     advance(s(10)).await;
-    // It is not even polled.
+    // The call is never polled.
     drop(tower::Service::call(&mut cached.service.clone(), 7));
     sleep(s(2)).await;
     assert_eq!(cached.get(7).await, Ok(2));
@@ -111,7 +111,7 @@ async fn refresh_has_its_own_deadline_and_criticality_and_is_a_first_attempt() {
     assert_eq!(seen.terms.deadline, Some(Deadline::at(started + s(3))));
     assert_eq!(seen.terms.criticality, Criticality::SheddablePlus);
     assert_eq!(seen.attempt, Attempt::FIRST);
-    assert_eq!(cached.get(7).await, Ok(2), "the reader's 5 ms were not the refresh's");
+    assert_eq!(cached.get(7).await, Ok(2), "the reader's 5 ms did not apply to the refresh");
 }
 
 #[tokio::test(start_paused = true)]
@@ -170,7 +170,7 @@ async fn hanging_refresh_is_dropped_at_its_timeout_and_starts_the_backoff() {
     assert_eq!(cached.handle.refreshes(), 2);
 }
 
-/// When refreshes began, in seconds after the value was stale, with a reader every 5 ms for `time`.
+/// Reads every 5 ms for `time`. Returns the starts of the refreshes, in seconds after the first read.
 async fn refreshes(cached: &Cached, time: Duration) -> Vec<f64> {
     let started = Instant::now();
     let before = cached.source.calls();
@@ -202,7 +202,7 @@ async fn failed_refreshes_back_off_by_one_two_and_four_seconds() {
             cached.handle.panics(),
             if does == Does::Panic { cached.handle.refreshes() } else { 0 }
         );
-        // The hard expiry.
+        // Past the stale window, the entry has expired.
         sleep(s(1)).await;
         cached.source.does(Does::Answer);
         assert_eq!(cached.get(7).await, Ok(u32::try_from(began.len()).unwrap() + 2));
@@ -237,7 +237,7 @@ async fn successful_refresh_resets_the_backoff() {
 
 #[tokio::test(start_paused = true)]
 async fn refresh_without_a_cacheable_response_starts_the_backoff() {
-    // All but the first are "not found".
+    // All responses but the first are permanent failures.
     let classify = |outcome: Result<&u32, &TestError>| match outcome {
         Ok(1) => Verdict::Success,
         _ => Verdict::Permanent,
@@ -356,7 +356,7 @@ fn stale_entry_is_served_without_refresh_when_there_is_no_runtime() {
         while cached.handle.in_flight() > 0 {
             tokio::task::yield_now().await;
         }
-        assert_eq!(get().await, Ok(2), "where there is one, it is refreshed");
+        assert_eq!(get().await, Ok(2), "with a runtime, the entry is refreshed");
     });
     assert_eq!(cached.handle.refreshes(), 2);
 }
@@ -434,7 +434,7 @@ async fn hanging_refresh_times_out_only_the_callers_of_one_timeout() {
     assert_eq!(cached.source.calls(), 2);
     assert_eq!(cached.source.live(), 1);
     cached.source.does(Does::Answer);
-    // What was kept is over, so they wait for the refresh.
+    // The entry has expired, so the callers wait for the refresh.
     assert_eq!(cached.timed_out(100, |_| 7).await, 10);
     sleep(s(30)).await;
     assert_eq!(cached.source.live(), 0);

@@ -1,4 +1,4 @@
-//! A store of the user's own, somewhere else.
+//! A custom store outside the process.
 
 use std::{
     collections::HashMap,
@@ -24,7 +24,7 @@ use crate::{
 
 type Value = CachedOutcome<u32, TestError>;
 
-/// A store that is 5 ms away, and keeps what it is sent until its time is over.
+/// A store whose fetch takes 5 ms, and that keeps entries until they expire.
 #[derive(Clone, Default)]
 struct Remote {
     inside: Arc<Mutex<Inside>>,
@@ -37,9 +37,9 @@ struct Inside {
     puts: usize,
     removes: usize,
     does: Trouble,
-    /// What it keeps can be had at once too.
+    /// Entries are available without a fetch too.
     is_near: bool,
-    /// Has what is just being put forgotten by this.
+    /// Invalidates the key during the next insert.
     forgets: Option<DedupHandle>,
 }
 
@@ -50,12 +50,12 @@ enum Trouble {
     GetPanics,
     AnswerPanics,
     AnswerHangs,
-    /// Without any timer.
+    /// The fetch never ends, and uses no timer.
     AnswerNeverComes,
     PutPanics,
 }
 
-/// What is sent over.
+/// A stored entry.
 #[derive(Clone, Copy)]
 struct Row {
     value: Result<u32, TestError>,
@@ -74,7 +74,7 @@ impl Remote {
         self.with(|inside| inside.gets)
     }
 
-    /// What another process has put there.
+    /// Stores an entry, as another process would.
     fn seed(&self, key: u32, value: Result<u32, TestError>, lifetime: Lifetime) {
         let row = Row { value, lifetime, took: ms(50), weight: 4, since: Instant::now() };
         self.with(|inside| inside.rows.insert(key, row));
@@ -135,7 +135,7 @@ impl Store<u32, Value> for Remote {
             if does == Trouble::AnswerNeverComes {
                 std::future::pending::<()>().await;
             }
-            // As of when the question arrives.
+            // The request reaches the store after 2 ms.
             sleep(ms(2)).await;
             assert!(does != Trouble::AnswerPanics, "as told");
             if does == Trouble::AnswerHangs {
@@ -245,10 +245,10 @@ async fn stored_entry_serves_another_layer_for_its_remaining_lifetime() {
     assert_eq!(here.source.calls(), 0);
     advance(ms(10)).await;
     assert_eq!(here.get(7).await, Ok(1));
-    assert_eq!(here.source.calls(), 1, "1 is its own first");
+    assert_eq!(here.source.calls(), 1, "1 is the value of its own first call");
 }
 
-/// `100 * age + key`: a request that wants no answer older than so many seconds, if that is not zero.
+/// Requests are `100 * age + key`. If `age` is not zero, the response may be `age` seconds old at most.
 #[derive(Clone)]
 struct NoOlder;
 
@@ -270,19 +270,19 @@ async fn stored_entry_does_not_answer_requests_for_a_newer_one() {
     let remote = Remote::default();
     remote.seed(7, Ok(42), counts!(Lifetime { age: s(60), ..fresh(s(100)) }));
     let cached = Cached::over(Source::new(), &DedupLayer::keyed(NoOlder).cache(remote.cache()));
-    // The first takes what is there, and one of those who joined cannot.
+    // The leader accepts the stored entry, but one of the followers does not.
     let (any, newer, older) = tokio::join!(cached.get(7), cached.get(1_007), cached.get(9_907));
     assert_eq!(any, Ok(42));
     assert_eq!(newer, Ok(1));
     assert_eq!(older, Ok(42));
     assert_eq!(cached.source.calls(), 1);
     assert_eq!(cached.handle.bypassed(), 1);
-    // Where the first wants a newer one, everybody gets that.
+    // If the leader wants a newer response, all callers get that one.
     let (newer, any) = tokio::join!(cached.get(1_007), cached.get(7));
     assert_eq!(newer, Ok(2));
     assert_eq!(any, Ok(2));
     assert_eq!(cached.source.calls(), 2);
-    // Which is what is kept from now on.
+    // The newer response is cached.
     assert_eq!(cached.get(1_007).await, Ok(2));
     assert_eq!(cached.source.calls(), 2);
 }
@@ -326,7 +326,7 @@ async fn entry_invalidated_during_its_fetch_is_not_served() {
         remote.seed(7, Ok(42), fresh(s(100)));
         let mut caller = task::spawn(cached.get(7));
         assert_pending!(caller.poll());
-        // The store has read its row by now, and the answer is on its way.
+        // The store has read its row, and the fetch is still in progress.
         sleep(ms(3)).await;
         assert_pending!(caller.poll());
         if clear {
@@ -334,8 +334,8 @@ async fn entry_invalidated_during_its_fetch_is_not_served() {
         } else {
             cached.handle.invalidate(&7_u32);
         }
-        assert_eq!(caller.await, Ok(1), "so it is fetched from the source");
-        assert_eq!(remote.value(7), None, "and what began before is not kept");
+        assert_eq!(caller.await, Ok(1), "the source is called");
+        assert_eq!(remote.value(7), None, "the invalidated flight is not stored");
         assert_eq!(cached.get(7).await, Ok(2));
         assert_eq!(remote.value(7), Some(Ok(2)));
     }
@@ -491,7 +491,7 @@ async fn stored_entry_has_its_lifetime_cost_and_weight() {
         counts!(Lifetime { stale_while_revalidate: s(20), stale_if_error: s(30), ..fresh(s(10)) });
     assert_eq!(row.lifetime, lifetime);
     assert_eq!(row.took, ms(55));
-    assert_eq!(row.weight, 8, "with its key");
+    assert_eq!(row.weight, 8, "response and key");
 }
 
 #[tokio::test(start_paused = true)]
@@ -520,7 +520,7 @@ async fn local_store_answers_at_once_and_its_stale_entries_are_refreshed() {
     assert_eq!(cached.handle.snapshot(), expected);
     settle().await;
     assert_eq!(cached.source.calls(), 2);
-    assert_eq!(cached.handle.refreshes(), 1, "the stale one there does not do");
+    assert_eq!(cached.handle.refreshes(), 1, "the stored stale entry is not used");
     assert_eq!(cached.get(7).await, Ok(2));
 }
 
@@ -562,7 +562,7 @@ fn remaining_lifetime_never_overflows() {
 #[tokio::test(start_paused = true)]
 async fn hanging_store_times_out_only_the_callers_of_one_timeout() {
     for cache in [ms(1), s(5)] {
-        // Of three keys, two have callers still whose patience is not spent at the first second.
+        // With three keys, two have callers that have not timed out after the first second.
         for (keys, expected) in [(1, 10), (3, 12)] {
             let remote = Remote::default();
             remote.with(|inside| inside.does = Trouble::AnswerHangs);
@@ -583,7 +583,7 @@ async fn recovered_store_is_preferred_to_calls_again() {
     remote.seed(90, Ok(900), lifetime);
     let (start, calls) = (Instant::now(), cached.source.calls());
     assert_eq!(cached.get(90).await, Ok(u32::try_from(calls).unwrap() + 1));
-    assert_eq!(start.elapsed(), ms(60), "it has a head start of ten");
+    assert_eq!(start.elapsed(), ms(60), "the store has a head start of 10 ms");
     remote.with(|inside| inside.does = Trouble::None);
     for key in [91, 92] {
         remote.seed(key, Ok(900), lifetime);

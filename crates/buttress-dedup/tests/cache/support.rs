@@ -1,4 +1,4 @@
-//! A source that does what it is told, and counts.
+//! A scripted source that counts its calls, and the fixture of the cache tests.
 
 use std::{
     sync::{
@@ -18,10 +18,10 @@ use tokio::{
 };
 use tower::{Layer, Service, ServiceExt, service_fn, util::BoxCloneSyncService};
 
-/// The value of the call of this number, the first being 1.
+/// A service that responds with the number of the call, from 1.
 pub(crate) type Bare = BoxCloneSyncService<u32, u32, TestError>;
 
-/// What the source does with a call.
+/// The source's behaviour in a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Does {
     Answer,
@@ -30,7 +30,7 @@ pub(crate) enum Does {
     Hang,
 }
 
-/// One call of the source.
+/// A call that the source received.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Seen {
     pub(crate) at: Instant,
@@ -47,13 +47,13 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    /// One that answers after 50 ms.
+    /// Creates a source that responds after 50 ms.
     pub(crate) fn new() -> Self {
         let does = Arc::new(Mutex::new((Does::Answer, ms(50))));
         Self { seen: Arc::default(), does, live: Arc::default(), most: Arc::default() }
     }
 
-    /// One that answers at once.
+    /// Creates a source that responds at once.
     pub(crate) fn at_once() -> Self {
         let source = Self::new();
         source.takes(Duration::ZERO);
@@ -76,12 +76,12 @@ impl Source {
         self.seen.lock().unwrap().clone()
     }
 
-    /// Calls that are being made.
+    /// Returns the number of calls in flight.
     pub(crate) fn live(&self) -> u32 {
         self.live.load(Ordering::SeqCst)
     }
 
-    /// The most there ever were at once.
+    /// Returns the largest number of calls in flight at once.
     pub(crate) fn most(&self) -> u32 {
         self.most.load(Ordering::SeqCst)
     }
@@ -160,6 +160,7 @@ impl Cached {
         Self::over(Source::new(), &DedupLayer::new().cache(cache))
     }
 
+    /// Puts the source under a layer, which may have other options.
     pub(crate) fn over<L: CachingLayer>(source: Source, layer: &L) -> Self {
         let service = layer.service(&source);
         Self { source, handle: layer.handle(), service }
@@ -222,17 +223,17 @@ where
     }
 }
 
-/// Lasts long enough for what is going on in the background, and no longer than it matters.
+/// Waits 200 ms, which is enough for the refreshes in flight.
 pub(crate) async fn settle() {
     sleep(ms(200)).await;
 }
 
-/// Keeps for exactly `ttl`.
+/// Creates a cache without jitter: entries live for exactly `ttl`.
 pub(crate) fn exactly(ttl: Duration) -> Cache {
     Cache::new(ttl).jitter(Ratio::ZERO)
 }
 
-/// One second to one second.
+/// Creates a constant backoff without jitter.
 pub(crate) fn constant(delay: Duration) -> buttress_dedup::Backoff {
     buttress_dedup::Backoff::constant(delay).jitter(Jitter::None)
 }

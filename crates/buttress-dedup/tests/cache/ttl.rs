@@ -1,4 +1,4 @@
-//! How long a success is kept.
+//! The lifetime of successes.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ async fn success_is_cached_for_exactly_its_ttl() {
     });
     assert_eq!(cached.handle.snapshot(), expected);
     advance(ms(1)).await;
-    assert_eq!(cached.handle.cache_entries(), 0, "whoever asks for the number has it swept");
+    assert_eq!(cached.handle.cache_entries(), 0, "reading the number sweeps expired entries");
     assert_eq!(cached.get(7).await, Ok(2));
     assert_eq!(cached.source.calls(), 2);
     let expected = counts!(DedupSnapshot { calls: 3, leaders: 2, ..expected });
@@ -87,7 +87,7 @@ async fn equal_seeds_draw_equal_lifetimes() {
     assert_ne!(lives(None).await, lives(None).await);
 }
 
-/// How many of a hundred live how long.
+/// Returns the number of entries left of 100, second by second.
 async fn lives(seed: Option<u64>) -> Vec<usize> {
     let cache = Cache::new(s(100)).jitter(Ratio::percent(50));
     let cached = Cached::new(match seed {

@@ -1,4 +1,4 @@
-//! A call that changes something: who asks after it is not answered as of before.
+//! Invalidating requests: a later call does not join an earlier flight.
 
 use buttress_core::{By, KeyOf, Plain};
 use buttress_dedup::{DedupHandle, DedupLayer, NoCache};
@@ -7,8 +7,8 @@ use tower::Layer;
 
 use crate::support::{Failure, Upstream, ms, outcome, taking, upstream, waiting};
 
-/// Below a hundred a request reads. `100 + n` changes all that ends with `n`, and goes alone; `200 + n`
-/// does so too, and is shared with those that do the same.
+/// Requests below 100 read. `100 + n` and `200 + n` change all keys whose last digit is that of `n`.
+/// `100 + n` has no key, and `200 + n` is shared with equal requests.
 #[derive(Clone)]
 struct LastDigit;
 
@@ -34,7 +34,7 @@ fn hash(number: u32) -> u64 {
 
 type Service = buttress_dedup::Dedup<Upstream, Plain, By<LastDigit>, NoCache>;
 
-/// Nothing is kept.
+/// A service without a cache over `upstream`.
 fn over(upstream: &Upstream) -> (Service, DedupHandle) {
     let layer = DedupLayer::keyed(LastDigit);
     (layer.layer(upstream.clone()), layer.handle())
@@ -47,7 +47,7 @@ async fn read_after_a_change_joins_no_earlier_flight() {
         let (service, handle) = over(&upstream);
         let change = waiting(&service, change);
         advance(ms(30)).await;
-        // They come before the change has succeeded, and get what they joined.
+        // These calls come before the change has succeeded, and get the response of their flight.
         let (before, also, other) =
             (waiting(&service, 7), waiting(&service, 7), waiting(&service, 8));
         advance(ms(20)).await;
@@ -58,8 +58,8 @@ async fn read_after_a_change_joins_no_earlier_flight() {
         assert_eq!(outcome(before), Ok(2));
         assert_eq!(outcome(also), Ok(2));
         assert_eq!(outcome(other), Ok(3));
-        assert_eq!(outcome(same), Ok(3), "of what has not changed");
-        // The end of the flight from before leaves the one after it where it is.
+        assert_eq!(outcome(same), Ok(3), "an unchanged key keeps its flight");
+        // The end of the earlier flight does not remove the later one.
         let last = waiting(&service, 7);
         advance(ms(20)).await;
         assert_eq!(outcome(after), Ok(4));

@@ -1,5 +1,5 @@
-//! On whose terms a flight is: the latest deadline and the highest criticality of those who wait, the
-//! attempt of whoever was first.
+//! The ambient values of a flight: the latest deadline and the highest criticality of its waiters, and
+//! the attempt of its first caller.
 
 use std::{
     fmt, io,
@@ -21,7 +21,7 @@ use crate::support::{Call, Failure, call, ms, outcome, taking, waiting};
 type Terms = (Option<Deadline>, Criticality, Attempt);
 type Seen = Arc<Mutex<Vec<Terms>>>;
 
-/// A service that notes on what terms it is polled, every 10 ms until 50.
+/// A service that records the ambient values at its polls, every 10 ms until 50 ms.
 fn watched() -> (BoxCloneService<u32, u32, io::Error>, Seen) {
     let seen = Seen::default();
     let notes = Arc::clone(&seen);
@@ -50,7 +50,7 @@ where
     Deadline::after(ms(millis)).around(call)
 }
 
-/// A call of somebody with so much time, who waits.
+/// Makes a call with a deadline, and polls the call once, which is pending.
 fn within<S>(millis: u64, service: &S) -> Call<S::Response, S::Error>
 where
     S: Service<u32, Future: Send, Response: fmt::Debug, Error: fmt::Debug>,
@@ -63,7 +63,7 @@ where
     call
 }
 
-/// What a handle reads of the last poll.
+/// Returns the values of the last poll.
 fn last<T: Clone>(seen: &Mutex<Vec<T>>) -> T {
     seen.lock().unwrap().last().unwrap().clone()
 }
@@ -80,13 +80,13 @@ async fn flight_has_the_latest_deadline_of_its_waiters_at_each_poll() {
     let mut third = tokio_test::task::spawn(under(100, service.clone().oneshot(1)));
     assert!(second.poll().is_pending() && third.poll().is_pending());
     advance(ms(10)).await;
-    assert!(third.poll().is_pending(), "whoever drives, the terms are everybody's");
+    assert!(third.poll().is_pending(), "the values are the same for each driver");
     assert_eq!(last(&seen).0, late);
     assert_eq!(Deadline::current(), None);
     drop(second);
     advance(ms(10)).await;
     assert!(third.poll().is_pending());
-    assert_eq!(last(&seen).0, middle, "those who have left do not count");
+    assert_eq!(last(&seen).0, middle, "callers that have left do not count");
     let mut patient = waiting(&service, 1);
     advance(ms(10)).await;
     assert!(first.poll().is_pending());
@@ -152,7 +152,7 @@ async fn flight_leaves_no_ambient_values_outside() {
     assert_eq!(Criticality::current(), Criticality::default());
 }
 
-/// Answers after 50 ms with the number of the call.
+/// An upstream that responds after 50 ms with its request plus one.
 fn slow() -> Scripted<u32, u32, io::Error> {
     Script::new().delay(ms(50)).answer(|n| Ok(n + 1)).service()
 }
@@ -192,7 +192,7 @@ async fn leader_times_out_alone() {
     assert_eq!(upstream.calls(), 1);
 }
 
-/// A deadline layer inside, which reads the leader's deadline when the call is made.
+/// Puts a deadline layer inside, which reads the leader's deadline when the call starts.
 fn cut_inside(upstream: &Scripted<u32, u32, io::Error>) -> BoxCloneService<u32, u32, io::Error> {
     ServiceBuilder::new()
         .layer(DedupLayer::new())
@@ -210,7 +210,7 @@ async fn leaders_deadline_inside_the_flight_ends_only_the_leader() {
     let follower = within(100, &service);
     assert_eq!(reason(leader.await), Reason::DeadlineExceeded);
     assert_eq!(start.elapsed(), ms(20));
-    assert_eq!(follower.await.unwrap(), 2, "it goes again, on its own terms");
+    assert_eq!(follower.await.unwrap(), 2, "the follower restarts with its own deadline");
     assert_eq!(start.elapsed(), ms(70));
     assert_eq!(upstream.calls(), 2);
 }
@@ -222,7 +222,7 @@ async fn leaders_deadline_inside_the_flight_ends_no_follower_when_the_leader_lef
     let start = Instant::now();
     let leader = within(20, &service);
     let follower = within(100, &service);
-    // As a deadline layer outside does it at the same instant.
+    // A deadline layer outside drops the leader at the same instant.
     advance(ms(20)).await;
     drop(leader);
     assert_eq!(follower.await.unwrap(), 2);
@@ -244,7 +244,7 @@ async fn leaders_deadline_inside_the_flight_is_not_shared_with_shared_errors() {
     let follower = within(100, &service);
     assert_eq!(follower.await.unwrap(), 2);
     assert_eq!(reason(leader.await), Reason::DeadlineExceeded);
-    assert_eq!(equal.await.unwrap_err().kind(), io::ErrorKind::TimedOut, "it has no more time");
+    assert_eq!(equal.await.unwrap_err().kind(), io::ErrorKind::TimedOut, "no time is left");
     assert_eq!(upstream.calls(), 2);
     assert_eq!(layer.handle().leaders(), 2);
 }
@@ -256,7 +256,7 @@ async fn leaders_deadline_inside_the_flight_is_not_shared_through_a_custom_error
     let service = ServiceBuilder::new()
         .layer(layer.clone())
         .map_err(|error: Failure| match error {
-            // As good as any.
+            // Any error that is not a rejection.
             Failure::Rejected(_) => Failure::Down(0),
             down @ Failure::Down(_) => down,
         })
@@ -321,7 +321,7 @@ async fn follower_past_its_deadline_makes_no_call_of_its_own() {
 
 #[tokio::test(start_paused = true)]
 async fn attempt_timeout_is_shared_through_the_users_function() {
-    // Shorter than the leader's deadline: it has nothing to do with who leads.
+    // The timeout is shorter than the leader's deadline, so it applies to all callers.
     let upstream = slow();
     let share = |error: &io::Error| Some(io::Error::from(error.kind()));
     let service = ServiceBuilder::new()

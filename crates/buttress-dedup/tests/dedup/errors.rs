@@ -1,4 +1,4 @@
-//! What becomes of an error that more than one caller waited for.
+//! Errors of flights with several waiters.
 
 use std::sync::{
     Arc,
@@ -134,7 +134,7 @@ async fn shared_error_serves_all_waiters_when_the_leader_left() {
 #[tokio::test(start_paused = true)]
 async fn error_is_shared_only_when_the_users_function_returns_a_copy() {
     let upstream = failing(ms(50));
-    // The errors of odd calls are told to all, those of even calls to nobody else.
+    // The errors of odd calls are shared, and those of even calls are not.
     let share = |error: &Failure| match error {
         Failure::Down(n) if n % 2 == 1 => Some(Failure::Down(n + 100)),
         Failure::Down(n) if *n > 100 => Some(error.clone()),
@@ -145,7 +145,7 @@ async fn error_is_shared_only_when_the_users_function_returns_a_copy() {
     let mut calls = [(); 3].map(|()| Some(waiting(&service, 1)));
     advance(ms(50)).await;
     let outcomes = settle(&mut calls).1;
-    assert_eq!(outcomes[0], down(1), "the leader's is the service's own");
+    assert_eq!(outcomes[0], down(1), "the leader gets the service's own error");
     assert_eq!(outcomes.len(), 3);
     assert_eq!(upstream.calls(), 1);
     let mut calls = [(); 2].map(|()| Some(waiting(&service, 1)));
@@ -187,7 +187,7 @@ async fn unshared_error_is_dropped_with_its_last_waiter() {
     for left in [2, 1, 0] {
         advance(ms(50)).await;
         assert_eq!(settle(&mut calls).1.len(), 1);
-        // Those who are left have each a service of their own, and a flight that has another.
+        // Each remaining caller holds a service, and its flight holds another.
         assert_eq!(Arc::strong_count(&kept) > idle, left > 0);
     }
 }
@@ -211,7 +211,7 @@ async fn error_that_can_no_longer_be_shared_is_dropped_with_its_last_waiter() {
     assert_eq!(Arc::strong_count(&kept), idle);
 }
 
-/// An error that shows how many of its kind there are.
+/// An error whose clones can be counted.
 #[derive(Debug)]
 struct Held(Arc<()>);
 

@@ -1,4 +1,4 @@
-//! One call for all who ask for the same, which belongs to none of them.
+//! Flights: one inner call for all concurrent callers of a key.
 
 use std::sync::{Arc, OnceLock};
 
@@ -45,7 +45,7 @@ async fn call_after_the_response_starts_a_new_flight() {
     let (mut first, second) = (waiting(&service, 1), waiting(&service, 1));
     advance(ms(50)).await;
     assert_eq!(first.poll().map(Result::unwrap), std::task::Poll::Ready(1));
-    // Though somebody has yet to fetch the answer.
+    // The second caller has not read the response yet.
     let third = waiting(&service, 1);
     assert_eq!(outcome(second), Ok(1));
     advance(ms(50)).await;
@@ -149,7 +149,7 @@ async fn new_caller_starts_a_flight_after_all_callers_left() {
     assert_eq!(upstream.calls(), 2);
 }
 
-/// A destructor that makes a call of the key whose flight it ends with.
+/// A destructor that makes calls with the key of the flight that drops it.
 struct Newcomer(Arc<OnceLock<Box<dyn Fn() + Send + Sync>>>);
 
 impl Drop for Newcomer {
@@ -170,7 +170,7 @@ async fn new_caller_starts_a_flight_while_the_last_caller_leaves() {
         let newcomer = Newcomer(Arc::clone(&comes));
         async move {
             sleep(ms(50)).await;
-            // Only a call that is given up brings a newcomer.
+            // Only an abandoned call makes new ones.
             std::mem::forget(newcomer);
             Ok::<_, Failure>(7)
         }
@@ -190,7 +190,7 @@ async fn new_caller_starts_a_flight_while_the_last_caller_leaves() {
     let expected =
         counts!(DedupSnapshot { calls: 3, leaders: 2, followers: 1, in_flight: 1, waiters: 2 });
     assert_eq!(layer.handle().snapshot(), expected);
-    // The flight of before is out of the table, and has left the new one there.
+    // The earlier flight is out of the table, and the new one is in it.
     newcomers.push(waiting(&service, 1));
     assert_eq!(layer.handle().followers(), 2);
     advance(ms(50)).await;
@@ -272,6 +272,6 @@ async fn response_is_dropped_with_its_last_waiter() {
     advance(ms(50)).await;
     drop((outcome(first), second));
     drop(outcome(third));
-    // But for what the service, in the hands of nobody who waits, holds itself.
+    // Only the copies inside the service remain.
     assert_eq!(Arc::strong_count(&kept), idle);
 }

@@ -1,4 +1,4 @@
-//! What panics as often as it is told.
+//! A fuse that panics on command.
 
 use std::{
     panic::resume_unwind,
@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-/// Panics the first `n` times it is asked, without a word on the console.
+/// Panics in the first `n` calls of `burn`, without a message on the console.
 #[derive(Clone, Default)]
 pub(crate) struct Fuse(Arc<AtomicUsize>);
 

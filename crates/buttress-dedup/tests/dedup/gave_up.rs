@@ -1,4 +1,4 @@
-//! The mark of a retry inside that gave up reaches the retry outside of each caller.
+//! The gave-up signal of a retry inside the flight reaches each caller's retry outside.
 
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
@@ -90,7 +90,7 @@ async fn gave_up_signal_does_not_stay_with_the_driver() {
     let service = layer.layer(service_fn(work));
     let (mut first, mut second) = (waiting(&service, 1), waiting(&service, 1));
     advance(ms(50)).await;
-    // The second drives, and goes again; the error is the first one's.
+    // The second caller drives, and restarts. The error goes to the first.
     let (polled, signals) = Signals::watch(|| second.poll());
     assert!(polled.is_pending() && !signals.gave_up);
     let (polled, signals) = Signals::watch(|| first.poll());

@@ -1,4 +1,4 @@
-//! The numbers of a handle at each stage, and what it forgets.
+//! The numbers of a handle at each stage, and invalidation.
 
 use buttress_dedup::{DedupLayer, DedupSnapshot};
 use buttress_testkit::counts;
@@ -27,7 +27,7 @@ async fn handle_counts_a_flight_from_start_to_end() {
     drop(second);
     let expected =
         counts!(DedupSnapshot { calls: 4, leaders: 2, followers: 2, in_flight: 2, waiters: 3 });
-    assert_eq!(handle.snapshot(), expected, "a follower who leaves hands nothing over");
+    assert_eq!(handle.snapshot(), expected, "a follower that leaves makes no handover");
     drop(leader);
     let expected = counts!(DedupSnapshot {
         calls: 4,
@@ -47,7 +47,7 @@ async fn handle_counts_a_flight_from_start_to_end() {
         in_flight: 1,
         waiters: 1
     });
-    assert_eq!(handle.snapshot(), expected, "nor does a leader who leaves nobody behind");
+    assert_eq!(handle.snapshot(), expected, "the last member that leaves makes no handover");
     advance(ms(50)).await;
     assert_eq!(outcome(third), Ok(1));
     let expected = counts!(DedupSnapshot { calls: 4, leaders: 2, followers: 2, handovers: 1 });
@@ -125,11 +125,11 @@ async fn invalidate_all_detaches_every_flight() {
 async fn invalidate_ignores_keys_of_other_types() {
     let layer = DedupLayer::new();
     let (handle, service) = (layer.handle(), layer.layer(taking(ms(50))));
-    assert!(!handle.invalidate(&1_u32), "nobody has called yet, and the layer knows no type");
+    assert!(!handle.invalidate(&1_u32), "without a call, the layer knows no type of key");
     let _flying = waiting(&service, 1);
     assert!(!handle.invalidate(&1_u64));
     assert!(!handle.invalidate(&"1"));
     assert_eq!(handle.in_flight(), 1);
-    assert!(handle.invalidate(&2_u32), "of the right type, though of no call");
+    assert!(handle.invalidate(&2_u32), "the type is right, but no call has this key");
     assert_eq!(handle.in_flight(), 1);
 }

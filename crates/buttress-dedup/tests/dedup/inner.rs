@@ -1,4 +1,4 @@
-//! What the layer makes of the service inside, its readiness above all.
+//! The layer and its inner service, above all the readiness.
 
 use std::{
     future::poll_fn,
@@ -43,7 +43,7 @@ async fn follower_does_not_wait_for_inner_readiness() {
         .service(upstream.clone());
     let leader = waiting(&stack, 1);
     advance(ms(10)).await;
-    // The one permit is the leader's, and the follower needs none; another key does.
+    // The leader holds the only permit. The follower needs none, but another key does.
     let (follower, other) = (waiting(&stack, 1), waiting(&stack, 2));
     assert_eq!(upstream.calls(), 1);
     advance(ms(40)).await;
@@ -112,10 +112,10 @@ async fn readiness_error_becomes_the_error_of_the_call_with_shared_errors() {
     let held = DedupLayer::new().share_errors().layer(probe.clone());
     let mut gate = Gate { inner: held, polled: Arc::default() };
     assert_eq!(call(&gate, 1).await, Err(Failure::Down(7)));
-    assert!(poll_fn(|cx| gate.poll_ready(cx)).await.is_ok(), "the layer itself is well");
+    assert!(poll_fn(|cx| gate.poll_ready(cx)).await.is_ok(), "the layer itself is ready");
 }
 
-/// Counts how often it is asked whether it is ready.
+/// Counts the polls of its readiness.
 #[derive(Clone)]
 struct Gate<S> {
     inner: S,
@@ -153,7 +153,7 @@ async fn inner_call_is_dropped_before_its_response_is_read() {
     let (first, second) = (waiting(&stack, 1), waiting(&stack, 1));
     advance(ms(50)).await;
     assert_eq!(outcome(first), Ok(1));
-    // The second has not fetched its answer, and holds no permit with it.
+    // The second caller has not read its response, and holds no permit.
     let other = waiting(&stack, 2);
     advance(ms(50)).await;
     assert_eq!(outcome(other), Ok(2));

@@ -3,7 +3,7 @@
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
-    reason = "what helps a test may panic as the test may"
+    reason = "helpers of a test may panic, as the test may"
 )]
 #![expect(clippy::disallowed_methods, reason = "callers run in tasks of their own here")]
 

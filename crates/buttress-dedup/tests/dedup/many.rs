@@ -14,7 +14,7 @@ use tower_service::Service;
 
 use crate::support::{Failure, in_one_task, ms, settle, taking, waiting};
 
-/// A key that shows how many of its kind there are.
+/// A key whose clones can be counted.
 #[derive(Clone)]
 struct Tenant(u32, #[expect(dead_code, reason = "counted while its key is there")] Arc<()>);
 
@@ -41,7 +41,7 @@ async fn million_keys_leave_no_key_behind() {
     let idle = Arc::strong_count(&alive);
     for key in 0..1_000_000 {
         let mut call = task::spawn(service.call(key));
-        // Every third is given up.
+        // Every third call is dropped.
         assert!(key % 3 == 0 || call.poll() == std::task::Poll::Ready(Ok(key)));
         drop(call);
         assert_eq!(Arc::strong_count(&alive), idle);
@@ -93,7 +93,7 @@ async fn ten_thousand_callers_are_polled_only_for_progress() {
     for step in 1..steps {
         advance(ms(1)).await;
         polls += settle(&mut calls).0;
-        // Most leave meanwhile, those who would drive among them.
+        // Most callers leave meanwhile, and drivers are among them.
         calls[step * 50..][..50].iter_mut().for_each(|call| *call = None);
     }
     assert!(polls <= 2 * steps, "{polls} polls for {steps} steps");

@@ -1,4 +1,4 @@
-//! What `observe` counts and reports, and that each call stays a call of its own.
+//! The counts and events of `observe`. Each call reaches the inner service.
 
 use buttress_core::Reason;
 use buttress_dedup::{Cache, DedupLayer, DedupSnapshot};

@@ -1,4 +1,4 @@
-//! A service that panics, wherever that may be: nobody hangs, and the next call is a new one.
+//! Panics of the inner service at each place: no caller hangs, and the next call starts a new flight.
 
 use std::{
     future::Future,
@@ -20,7 +20,7 @@ use crate::{
     support::{Call, Failure, PANICKED, call, ms, outcome, settle, waiting},
 };
 
-/// Where a service panics.
+/// The place where a service panics.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Where {
     Ready,
@@ -30,11 +30,11 @@ enum Where {
     Drop,
 }
 
-/// A service that panics once, and then answers after 50 ms.
+/// A service that panics once, and then responds after 50 ms.
 #[derive(Clone)]
 struct Fragile(Where, Fuse);
 
-/// What panics in its destructor, as long as nothing else does.
+/// A value whose destructor panics, unless the thread is panicking already.
 struct Debris(Option<Fuse>);
 
 impl Drop for Debris {
@@ -190,7 +190,7 @@ async fn panicking_destructor_of_an_unsent_request_rejects_all_waiters() {
     assert_eq!(next.await, Err(Failure::Down(1)));
 }
 
-/// A key whose destructor panics, in the one of its clones that has what it takes.
+/// A key whose destructor panics. Its clones do not panic.
 struct Brittle(#[expect(dead_code, reason = "it is there to be dropped")] Debris);
 
 impl Clone for Brittle {

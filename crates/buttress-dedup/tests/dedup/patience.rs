@@ -1,4 +1,4 @@
-//! A flight that hangs: whoever has waited for it in vain for as long as possible is the last who does.
+//! Flights that hang: after the first caller has timed out, no new caller joins the flight.
 
 use std::{
     sync::{
@@ -24,7 +24,7 @@ use crate::support::{Failure, ms, outcome, settle, taking, waiting};
 
 type Boxed = BoxCloneService<u32, usize, Failure>;
 
-/// A service whose first calls, so `many`, never return. All others take 50 ms.
+/// A service whose first `many` calls never return. All others take 50 ms.
 fn hanging(many: usize) -> (Boxed, Arc<AtomicUsize>) {
     let calls = Arc::<AtomicUsize>::default();
     let counted = Arc::clone(&calls);
@@ -41,7 +41,7 @@ fn hanging(many: usize) -> (Boxed, Arc<AtomicUsize>) {
     (service.boxed_clone(), calls)
 }
 
-/// A caller every 100 ms, for a minute, each with a second: how many timed out.
+/// Makes a call every 100 ms for a minute, each with 1 s. Returns the number of timeouts.
 async fn a_minute<S>(service: S) -> usize
 where
     S: Service<u32, Response = usize, Error = Failure, Future: Send> + Clone + Send + 'static,
@@ -81,7 +81,7 @@ async fn hanging_call_times_out_only_the_callers_of_one_timeout() {
     let timed_out = a_minute(second(layer.layer(inner))).await;
     assert_eq!(timed_out, 10);
     assert_eq!(layer.handle().in_flight(), 0);
-    // One of 50 ms for each caller after that.
+    // Each later caller makes a call of 50 ms.
     assert_eq!(calls.load(SeqCst), 1 + 590);
 }
 
@@ -101,7 +101,7 @@ async fn hanging_call_times_out_only_the_callers_of_one_timeout_with_a_cache() {
     assert_eq!(calls.load(SeqCst), 2);
 }
 
-/// A service whose first handle that is asked never becomes ready.
+/// A service whose first polled handle never becomes ready.
 #[derive(Clone)]
 struct Unready<S>(S, Arc<AtomicUsize>, bool);
 impl<S: Service<u32>> Service<u32> for Unready<S> {
@@ -149,11 +149,11 @@ async fn patient_callers_keep_their_flight_when_another_caller_times_out() {
     assert_eq!(layer.handle().snapshot(), expected);
     let (after, last) = (waiting(&patient, 1), waiting(endless, 1));
     let expected = counts!(DedupSnapshot { calls: 5, leaders: 2, followers: 3, ..expected });
-    assert_eq!(layer.handle().snapshot(), expected, "the new ones");
+    assert_eq!(layer.handle().snapshot(), expected, "only the new callers count");
     advance(ms(30)).await;
     assert_eq!(outcome(before), Ok(1));
     assert_eq!(outcome(also), Ok(1));
-    // Nor has the end of the first flight taken the second one with it.
+    // The end of the first flight did not remove the second one.
     let joins = waiting(&patient, 1);
     advance(ms(20)).await;
     assert_eq!(outcome(after), Ok(2));
@@ -205,7 +205,7 @@ async fn callers_that_leave_early_in_any_order_keep_the_flight_open() {
         [10, 20, 30].map(|millis| waiting(&within(millis).boxed_clone(), 1));
     let stays = waiting(&service, 1);
     drop((early, middle));
-    // Their deadlines have passed, and they are not there.
+    // The deadlines of callers that have left pass.
     advance(ms(25)).await;
     let joins = waiting(&service, 1);
     assert_eq!(calls.load(SeqCst), 1);
@@ -217,10 +217,10 @@ async fn callers_that_leave_early_in_any_order_keep_the_flight_open() {
     drop((stays, joins, also));
 }
 
-/// Callers with 30 ms each, one per 5 ms, for work of 50 ms. At 30 ms a call that is slow cannot be told
-/// from one that hangs, so every 30 ms another call begins beside the one before: ten in 300 ms. Of the six
-/// callers of each, the two that come in its last 10 ms are served. Without deadlines there are six calls and
-/// 36 callers served, and a call that hangs takes the key with it.
+/// A caller comes every 5 ms with a timeout of 30 ms, and a call takes 50 ms. After 30 ms, a slow call
+/// cannot be told from one that hangs. So another call starts every 30 ms: ten in 300 ms. Of the six
+/// callers of each call, the last two are served, which came in its last 10 ms. Without ambient deadlines
+/// there are six calls and 36 callers served, but a call that hangs blocks its key.
 #[tokio::test(start_paused = true)]
 async fn service_slower_than_each_timeout_is_called_once_per_timeout() {
     let upstream = taking(ms(50));
@@ -244,7 +244,7 @@ async fn impatient_caller_costs_one_additional_call() {
 
 #[tokio::test(start_paused = true)]
 async fn late_response_is_cached_unless_a_newer_entry_exists() {
-    // How long the first call takes and the second, which begins after 30 ms, and what is kept at the end.
+    // Durations of the first call and of the second, which starts after 30 ms, and the cached values.
     for (first, second, at_60, at_the_end) in
         [(50, 50, Some(1), 2), (70, 10, Some(2), 2), (200, 10, Some(2), 2), (50, 200, Some(1), 2)]
     {
@@ -312,7 +312,7 @@ async fn invalidate_includes_flights_that_were_replaced() {
     }
 }
 
-/// It is no part of the flight's terms, and is known when it ends a wait.
+/// The flight does not run under such a deadline, but notices when the deadline ends a wait.
 #[tokio::test(start_paused = true)]
 async fn deadline_until_the_head_closes_the_flight_when_it_passes() {
     let second = Duration::from_secs(1);

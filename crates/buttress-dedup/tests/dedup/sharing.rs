@@ -1,4 +1,4 @@
-//! Who shares flights: all clones of a layer, and all services it makes.
+//! The scope of flights: all clones of a layer, and all services it makes.
 
 use buttress_dedup::{DedupLayer, DedupSnapshot};
 use buttress_testkit::counts;
@@ -104,6 +104,6 @@ async fn services_of_two_types_do_not_share_a_flight() {
     let other = layer.layer(taking(ms(50)));
     let doubled = layer.layer(service_fn(|n: u32| async move { Ok::<_, Failure>(2 * n) }));
     let flying = waiting(&other, 1);
-    assert_eq!(doubled.oneshot(1).await, Ok(2), "the key is the same, and the service is not");
+    assert_eq!(doubled.oneshot(1).await, Ok(2), "the keys are equal, but not the services");
     assert_eq!(flying.await, Ok(1));
 }

@@ -1,4 +1,4 @@
-//! Upstreams that number their calls, an error that can be shared, and calls by hand.
+//! Upstreams that number their calls, a cloneable error, and calls that are polled by hand.
 
 use std::{
     pin::Pin,
@@ -18,13 +18,13 @@ use tokio_test::{
 use tower::ServiceExt;
 use tower_service::Service;
 
-/// An upstream whose answers and errors bear the number of the call, from 1.
+/// An upstream whose responses and errors hold the number of the call, from 1.
 pub(crate) type Upstream = Scripted<u32, usize, Failure>;
 
-/// Why a call failed.
+/// The error of a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Failure {
-    /// The service did so, in this call.
+    /// The service failed in the call of this number.
     Down(usize),
     Rejected(Reason),
 }
@@ -37,17 +37,17 @@ impl From<Rejection> for Failure {
 
 pub(crate) const PANICKED: Failure = Failure::Rejected(Reason::Panicked);
 
-/// Each call takes so long and succeeds.
+/// Creates an upstream whose calls succeed after `delay`.
 pub(crate) fn taking(delay: Duration) -> Upstream {
     upstream(delay, Ok)
 }
 
-/// Each call takes so long and fails.
+/// Creates an upstream whose calls fail after `delay`.
 pub(crate) fn failing(delay: Duration) -> Upstream {
     upstream(delay, |number| Err(Failure::Down(number)))
 }
 
-/// Each call takes so long, and has the outcome of its number.
+/// Creates an upstream whose calls take `delay`, and have the outcome for their number.
 pub(crate) fn upstream(
     delay: Duration,
     outcome: impl Fn(usize) -> Result<usize, Failure> + Send + Sync + 'static,
@@ -76,7 +76,7 @@ where
     task::spawn(Box::pin(service.clone().oneshot(request)))
 }
 
-/// A call that has been polled once, and waits.
+/// Makes a call on a clone of `service`, and polls the call once, which is pending.
 pub(crate) fn waiting<S, Req>(service: &S, request: Req) -> Call<S::Response, S::Error>
 where
     S: Service<Req, Future: Send, Response: std::fmt::Debug, Error: std::fmt::Debug>
@@ -90,7 +90,7 @@ where
     call
 }
 
-/// Polls whoever was woken, as often as somebody is, and returns how many polls that were.
+/// Polls woken calls until none is woken. Returns the number of polls, and the outcomes.
 pub(crate) fn settle<Res, E>(calls: &mut [Option<Call<Res, E>>]) -> (usize, Vec<Result<Res, E>>) {
     let (mut polls, mut outcomes) = (0, Vec::new());
     loop {
@@ -109,14 +109,14 @@ pub(crate) fn settle<Res, E>(calls: &mut [Option<Call<Res, E>>]) -> (usize, Vec<
     }
 }
 
-/// The outcome of a call that has one now.
+/// Polls a call once, and returns its outcome.
 pub(crate) fn outcome<Res: std::fmt::Debug, E: std::fmt::Debug>(
     mut call: Call<Res, E>,
 ) -> Result<Res, E> {
     assert_ready!(call.poll())
 }
 
-/// Many calls by hand are one task's, and must not use up its cooperative budget.
+/// Runs a test without tokio's cooperative budget, which many calls in one task would exhaust.
 pub(crate) fn in_one_task<F: Future>(test: F) -> impl Future<Output = F::Output> {
     tokio::task::unconstrained(test)
 }

@@ -1,4 +1,4 @@
-//! What went wrong elsewhere: each trap as it was seen in a peer.
+//! Faults that were found in other implementations of request coalescing.
 
 use std::{
     sync::{
@@ -21,7 +21,7 @@ use tower_service::Service;
 
 use crate::support::{Call, Failure, call, ms, outcome, settle, taking, waiting};
 
-/// 60 callers, one per 5 ms, for work of 50 ms: how many calls there were, and how many were served.
+/// Makes 60 calls, one per 5 ms, of 50 ms each. Returns the numbers of inner calls and of served callers.
 async fn sixty_callers(patience: Duration) -> (usize, usize) {
     let upstream = taking(ms(50));
     let service = DedupLayer::new().layer(upstream.clone());
@@ -38,8 +38,8 @@ async fn sixty_callers(patience: Duration) -> (usize, usize) {
     (upstream.calls(), served)
 }
 
-/// Their patience is no ambient deadline, so a flight is not told that it has let one of them down: the
-/// number of calls is the least there can be.
+/// The timeout is not an ambient deadline, so the flight does not learn of it. The number of calls is
+/// the smallest possible.
 #[tokio::test(start_paused = true)]
 async fn impatient_callers_hand_the_flight_over_until_it_ends() {
     assert_eq!(sixty_callers(ms(30)).await, (6, 36));
@@ -93,7 +93,7 @@ async fn unpolled_leader_delays_no_follower() {
     let start = Instant::now();
     assert_eq!(service.clone().oneshot(1).await, Ok(1));
     assert_eq!(start.elapsed(), ms(50));
-    assert_eq!(leader.await, Ok(1), "it finds its answer when it looks");
+    assert_eq!(leader.await, Ok(1), "the leader finds its response when polled");
     assert_eq!(upstream.calls(), 1);
 }
 
@@ -181,7 +181,7 @@ async fn paused_time_advances_while_callers_wait() {
 
 type Nested = BoxCloneService<u32, u32, Failure>;
 
-/// A service whose work calls the layer again, for each request but 0 with what `next` says.
+/// A service that calls the layer again with the request `next(n)`, up to three times in all.
 fn nested(layer: &DedupLayer, next: fn(u32) -> u32) -> Nested {
     let outside = Arc::<OnceLock<std::sync::Mutex<Nested>>>::default();
     let again = Arc::clone(&outside);
@@ -207,7 +207,7 @@ async fn nested_call_of_the_same_key_bypasses_deduplication() {
     let layer = DedupLayer::new();
     let service = nested(&layer, |n| n);
     let outcome = timeout(ms(1000), service.oneshot(1)).await;
-    assert_eq!(outcome.expect("it waits for itself"), Ok(301));
+    assert_eq!(outcome.expect("the call waits for itself"), Ok(301));
     let handle = layer.handle();
     assert_eq!(handle.snapshot(), counts!(DedupSnapshot { calls: 4, leaders: 1, bypassed: 3 }));
 }
@@ -217,7 +217,7 @@ async fn nested_call_bypasses_deduplication_when_its_keys_form_a_cycle() {
     let layer = DedupLayer::new();
     let service = nested(&layer, |n| 3 - n);
     let outcome = timeout(ms(1000), service.oneshot(1)).await;
-    assert_eq!(outcome.expect("it waits for itself"), Ok(302));
+    assert_eq!(outcome.expect("the call waits for itself"), Ok(302));
     let handle = layer.handle();
     assert_eq!(handle.snapshot(), counts!(DedupSnapshot { calls: 4, leaders: 2, bypassed: 2 }));
 }
@@ -229,7 +229,7 @@ async fn nested_call_bypasses_deduplication_when_a_follower_drives() {
     let (leader, follower) = (waiting(&service, 1), waiting(&service, 1));
     drop(leader);
     let outcome = timeout(ms(1000), follower).await;
-    assert_eq!(outcome.expect("it waits for itself"), Ok(301));
+    assert_eq!(outcome.expect("the call waits for itself"), Ok(301));
     assert_eq!(layer.handle().in_flight(), 0);
 }
 
@@ -251,7 +251,7 @@ async fn early_response_reaches_all_waiters() {
     assert!(first.poll().is_ready());
     assert!(third.is_woken());
     assert_eq!(outcome(third), Ok(7));
-    // It has not called yet, and so is the next flight's.
+    // The second caller was never polled, so it starts the next flight.
     let mut second = second;
     assert_pending!(second.poll());
     answered.notify_one();

@@ -1,4 +1,4 @@
-//! Callers who are alive and not polled: they delay the others by 10 ms at most, however many there are.
+//! Callers that are held without being polled. Any number of them delays the others by at most 10 ms.
 
 use std::{
     pin::{Pin, pin},
@@ -26,7 +26,7 @@ use tower::{Layer, ServiceExt, service_fn, util::BoxCloneSyncService};
 
 use crate::support::{Call, Failure, in_one_task, ms, outcome, settle, taking, waiting};
 
-/// Polls each future once, in a task that does something else after that.
+/// Polls each future once. The task then does something else.
 async fn poll_all<F: Future>(futures: &mut FuturesUnordered<F>) {
     future::poll_fn(|cx| {
         assert!(futures.poll_next_unpin(cx).is_pending());
@@ -43,7 +43,7 @@ async fn driver_and_deputy_in_a_busy_task_delay_other_callers_by_ten_ms() {
     let inside = service.clone();
     let busy = tokio::spawn(async move {
         let mut children = FuturesUnordered::new();
-        // The one drives, and the other comes last, so that these two are woken.
+        // The first is the driver and the last is its deputy, so these two are woken.
         for _ in 0..2 {
             children.push(inside.clone().oneshot(1));
             poll_all(&mut children).await;
@@ -66,7 +66,7 @@ async fn unpolled_futures_of_a_stream_or_selection_delay_other_callers_by_ten_ms
     let service = DedupLayer::new().layer(upstream.clone());
     let (one, two) = (service.clone(), service.clone());
     let buffered = tokio::spawn(async move {
-        // The first is another key, and keeps the task busy when it is there.
+        // The first call has another key. Its response keeps the task busy.
         let answers = stream::iter([0, 1, 1, 1]).map(|key| one.clone().oneshot(key));
         let busy = async |answer: Result<usize, Failure>| {
             sleep(Duration::from_secs(60)).await;
@@ -90,7 +90,7 @@ async fn unpolled_futures_of_a_stream_or_selection_delay_other_callers_by_ten_ms
     buffered.await.unwrap();
 }
 
-/// Where the one caller who is polled stands among those who are not.
+/// Makes one polled call between `before` and `after` unpolled ones, and returns its duration.
 async fn a_thousand_unpolled(before: usize, after: usize) -> Duration {
     let steps = 20;
     let service = DedupLayer::new().layer(service_fn(move |n: u32| async move {
@@ -113,11 +113,11 @@ async fn a_thousand_unpolled(before: usize, after: usize) -> Duration {
     unpolled.extend((0..after).map(|_| Some(waiting(&service, 1))));
     assert_eq!((&mut live).await.unwrap(), Ok(1));
     let took = start.elapsed();
-    // Once for each step, once as it begins, and once for each time that it was one too many.
+    // One poll per step, one at the start, and at most two that were not needed.
     assert!(polls.load(SeqCst) <= steps + 3, "{polls:?}");
     let (polls, answers) = settle(&mut unpolled);
     assert_eq!(polls, before + after);
-    assert_eq!(answers.len(), before + after, "each gets all, at once");
+    assert_eq!(answers.len(), before + after, "each gets the response at its next poll");
     assert!(answers.iter().all(|answer| *answer == Ok(1)));
     took
 }
@@ -193,7 +193,7 @@ async fn callers_that_leave_when_woken_delay_the_next_by_at_most_ten_ms() {
     let woken = |call: &&mut Option<Call<usize>>| call.as_ref().is_some_and(Spawn::is_woken);
     let woken: Vec<_> = held.iter_mut().filter(woken).collect();
     assert_eq!(woken.len(), 2);
-    // Each of them wakes two others, who are not polled either.
+    // Each of them wakes two others, which are not polled either.
     for call in woken {
         *call = None;
     }
@@ -203,7 +203,7 @@ async fn callers_that_leave_when_woken_delay_the_next_by_at_most_ten_ms() {
     drop(held);
 }
 
-/// A service that answers when it is told to.
+/// A service that responds on command.
 fn told() -> (BoxCloneSyncService<u32, u32, Failure>, oneshot::Sender<()>) {
     let (done, said) = oneshot::channel::<()>();
     let said = future::FutureExt::shared(said);
@@ -221,7 +221,7 @@ fn told() -> (BoxCloneSyncService<u32, u32, Failure>, oneshot::Sender<()>) {
 fn wake_from_another_thread_reaches_the_running_runtime() {
     let (service, done) = told();
     let runtime = || runtime::Builder::new_current_thread().enable_time().build().unwrap();
-    // One whose calls are not polled, which stands still.
+    // A runtime that does not run, so its calls are not polled.
     let still = runtime();
     let entered = still.enter();
     let held: Vec<_> = (0..3).map(|_| waiting(&service, 1)).collect();
@@ -242,9 +242,9 @@ fn wake_from_another_thread_reaches_the_running_runtime() {
     let entered = still.enter();
     let after: Vec<_> = (0..3).map(|_| waiting(&service, 1)).collect();
     drop(entered);
-    // On a thread that is no runtime's.
+    // On a thread without a runtime.
     thread::spawn(move || done.send(()).unwrap()).join().unwrap();
-    assert_eq!(live.join().unwrap(), Ok(1), "it would hang else");
+    assert_eq!(live.join().unwrap(), Ok(1), "the call was woken");
     for call in held.into_iter().chain(after) {
         assert_eq!(outcome(call), Ok(1));
     }
@@ -265,7 +265,7 @@ fn wake_reaches_the_second_runtime_of_a_thread() {
         assert!(future::poll_immediate(&mut live).await.is_none());
         let after = two();
         thread::spawn(move || done.send(()).unwrap()).join().unwrap();
-        assert_eq!(live.await, Ok(1), "it would hang else");
+        assert_eq!(live.await, Ok(1), "the call was woken");
         after
     });
     for call in held.into_iter().chain(after) {
@@ -273,7 +273,7 @@ fn wake_reaches_the_second_runtime_of_a_thread() {
     }
 }
 
-/// As callers do who need no runtime.
+/// The layer needs no runtime for callers that are polled.
 #[test]
 fn callers_are_served_without_a_runtime_or_timers() {
     let no_timers = runtime::Builder::new_current_thread().build().unwrap();
