@@ -252,6 +252,7 @@ impl<W> Relay<W> {
     }
 
     /// Returns the ambient values that the work would be driven under now.
+    #[inline]
     pub fn ambient(&self) -> Ambient {
         self.lock().members.ambient()
     }

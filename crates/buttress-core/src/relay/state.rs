@@ -57,6 +57,7 @@ impl<W> RelayState<W> {
         Some((work, self.members.ambient()))
     }
 
+    #[inline]
     pub(super) fn put_back(&mut self, work: Option<W>) {
         self.phase = if work.is_some() { WorkPhase::Idle } else { WorkPhase::Ended };
         self.slot = work;

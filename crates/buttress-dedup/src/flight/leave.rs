@@ -28,6 +28,7 @@ impl<K: Hash + Eq, W, A: SharedResult> Flight<K, W, A> {
     }
 
     /// Updates the table after a result was published or a member has left. `last`: no member is left.
+    #[inline]
     pub(super) fn update_table(&self, last: bool) {
         match self.result.get() {
             None if last => self.remove_from_table(),

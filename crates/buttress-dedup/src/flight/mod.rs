@@ -149,6 +149,7 @@ impl<K, W, A: SharedResult> Flight<K, W, A> {
         self.relay.members()
     }
 
+    #[inline]
     pub(crate) fn ambient(&self) -> Ambient {
         self.relay.ambient()
     }
