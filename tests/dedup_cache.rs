@@ -163,7 +163,6 @@ async fn the_age_of_an_entry_grows_while_its_body_is_streamed() {
     }
 }
 
-/// CA-01.
 #[tokio::test(start_paused = true)]
 async fn a_hundred_readers_of_a_stale_answer_are_one_refresh_that_reads_its_body_to_the_end() {
     let (streams, mut writers) = streams();
@@ -203,7 +202,6 @@ async fn a_hundred_readers_of_a_stale_answer_are_one_refresh_that_reads_its_body
     assert_eq!(origin.calls(), 3);
 }
 
-/// CA-05.
 #[tokio::test(start_paused = true)]
 async fn a_refresh_that_fails_leaves_the_old_answer_and_the_next_one_waits() {
     let origin = Origin::new(|_, call| match call {
@@ -273,7 +271,6 @@ async fn a_must_revalidate_response_is_cached_but_never_served_stale() {
     }
 }
 
-/// CA-03.
 #[tokio::test(start_paused = true)]
 async fn a_not_found_response_is_cached_for_the_negative_ttl() {
     let origin =
@@ -295,7 +292,7 @@ async fn a_not_found_response_is_cached_for_the_negative_ttl() {
     assert_eq!(unasked.look().await, made("no 4"));
 }
 
-/// CA-10, with a limit that has nothing left.
+/// The limit below has no permit left.
 #[tokio::test(start_paused = true)]
 async fn a_hit_waits_for_nothing() {
     let work = Work::default();

@@ -237,7 +237,7 @@ async fn a_rejection_by_a_limit_below_reaches_all_callers_and_is_not_cached() {
     assert_eq!(served.status(), StatusCode::OK);
 }
 
-/// SF-11. Behind the layer there is one client, in front of it each caller has a patience of its own.
+/// Behind the layer there is one client, in front of it each caller has a patience of its own.
 #[tokio::test]
 async fn a_caller_that_times_out_does_not_end_the_flight() {
     for first_is_patient in [true, false] {

@@ -85,7 +85,6 @@ async fn a_call_that_fails_or_changes_nothing_outdates_nothing() {
     }
 }
 
-/// CA-06.
 #[tokio::test]
 async fn an_answer_that_was_on_its_way_when_its_target_changed_is_not_kept() {
     let work = Work::default();

@@ -190,7 +190,6 @@ async fn a_permit_is_given_back_when_the_body_is_there_however_long_it_is_read()
     assert!(handles.are_idle());
 }
 
-/// CA-10.
 #[tokio::test]
 async fn a_cached_response_is_served_while_the_limit_below_is_full() {
     let (address, _writers, work) = upstream().await;

@@ -200,7 +200,6 @@ async fn a_body_that_fails_midway_fails_for_all_readers_after_the_same_bytes() {
     }
 }
 
-/// SF-13.
 #[tokio::test]
 async fn a_too_long_body_continues_for_its_readers_and_accepts_no_others() {
     for client in CLIENTS {
@@ -264,7 +263,6 @@ async fn a_body_that_turns_out_too_long_is_dropped_when_all_its_readers_have_lef
     }
 }
 
-/// SF-13.
 #[tokio::test]
 async fn a_body_that_says_it_is_too_long_is_for_the_first_and_the_others_make_calls_of_their_own() {
     let (work, layer) = (Work::default(), DedupLayer::new());

@@ -22,7 +22,6 @@ async fn busy(layer: &ThrottleLayer) -> Worker {
     service
 }
 
-/// DL-17.
 #[tokio::test(start_paused = true)]
 async fn call_is_rejected_at_once_when_the_expected_wait_exceeds_its_time() {
     let service = busy(&ThrottleLayer::concurrency(1).queue(9)).await;
