@@ -1,16 +1,15 @@
 //! The events of a layer.
 
-use std::sync::Arc;
-
-use buttress_core::{
-    Bind, BoxError, ByteBudget, Classify, Guard, KeyOf, Plain, Reader, Rejection, Respond, Share,
-    Verdict,
-};
+use buttress_core::{Bind, BoxError};
 use buttress_dedup::{DedupLayer, DedupSnapshot};
 use buttress_testkit::{Events, counts};
 use tokio_test::{assert_pending, task};
 use tower::{Layer, ServiceExt, service_fn};
 use tracing::Level;
+
+use private::Private;
+
+mod private;
 
 #[tokio::test(start_paused = true)]
 async fn joined_event_names_the_instance_for_followers_only() {
@@ -94,7 +93,7 @@ async fn unshareable_response_emits_an_event_and_followers_bypass() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn unshareable_response_is_dropped_when_the_leader_left() {
+async fn unshareable_response_is_reported_when_the_leader_left() {
     let service = DedupLayer::new().bind(Private).layer(service_fn(work));
     let mut first = task::spawn(service.clone().oneshot(7));
     let mut others = [(); 2].map(|()| task::spawn(service.clone().oneshot(7)));
@@ -113,63 +112,4 @@ async fn unshareable_response_is_dropped_when_the_leader_left() {
 async fn work(n: u32) -> Result<u32, BoxError> {
     tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     Ok(n)
-}
-
-/// A mode whose responses must not be shared.
-#[derive(Clone, Copy, Debug)]
-struct Private;
-
-impl KeyOf<u32> for Private {
-    type Key = u32;
-
-    fn key(&self, n: &u32) -> Option<u32> {
-        Some(*n)
-    }
-}
-
-impl Share<u32> for Private {
-    type Shared = u32;
-    type Response = u32;
-    type Finish = std::future::Ready<()>;
-
-    fn share(&self, response: u32, _: &Arc<ByteBudget>) -> Result<u32, u32> {
-        Err(response)
-    }
-
-    fn own(&self, response: u32) -> u32 {
-        response
-    }
-
-    fn restore(&self, shared: &u32, _: Reader) -> u32 {
-        *shared
-    }
-
-    fn finish(&self, _: &u32) -> Self::Finish {
-        std::future::ready(())
-    }
-}
-
-impl Respond<u32, u32, BoxError> for Private {
-    type Seed = ();
-    type Response<G: Guard> = u32;
-
-    fn seed(&self, _: &u32) {}
-
-    fn admit<G: Guard>(&self, (): (), response: u32, _: Option<G>) -> u32 {
-        response
-    }
-
-    fn reject<G: Guard>(&self, (): (), why: Rejection) -> Result<u32, BoxError> {
-        Err(why.into())
-    }
-}
-
-impl Classify<u32, u32, BoxError> for Private {
-    type Seed = ();
-
-    fn seed(&self, _: &u32) {}
-
-    fn classify(&self, (): &(), outcome: Result<&u32, &BoxError>) -> Verdict {
-        Classify::<u32, _, _>::classify(&Plain, &(), outcome)
-    }
 }

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     FlightGuard, ShareError,
     cache::{CacheLookup, CachePolicy, EntryFreshness},
-    flight::Membership,
+    flight::{Membership, SharedResult},
     key::KeySource,
 };
 
@@ -137,6 +137,7 @@ fn decide<C: Call>(
         && result.expired
         && Deadline::is_later(Deadline::current(), flight.start.ambient.deadline)
     {
+        drop_outcome_of_departed_leader::<C>(flight);
         return CallerOutcome::Restart;
     }
     if let Some(outcome) = own {
@@ -171,8 +172,22 @@ fn decide<C: Call>(
             result.take().map_or(CallerOutcome::Restart, CallerOutcome::Own)
         }
         Published::Restart => CallerOutcome::Restart,
-        Published::Bypass => CallerOutcome::Bypass,
+        Published::Bypass => {
+            drop_outcome_of_departed_leader::<C>(flight);
+            CallerOutcome::Bypass
+        }
         Published::Panicked => CallerOutcome::Panicked,
+    }
+}
+
+/// Drops an outcome that only the leader may take, if the leader has left. The outcome may hold a permit that
+/// the own call of a follower needs. If the leader leaves later, `Flight::leave` drops the outcome.
+#[cold]
+fn drop_outcome_of_departed_leader<C: Call>(flight: &CallFlight<C>) {
+    if flight.has_leader_left()
+        && let Some(result) = flight.result()
+    {
+        result.drop_leaders_outcome();
     }
 }
 

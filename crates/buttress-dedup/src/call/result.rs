@@ -121,6 +121,13 @@ impl<C: Call> SharedResult for FlightResult<C> {
         }
     }
 
+    fn drop_leaders_outcome(&self) {
+        // With `Restart` a follower takes the outcome.
+        if matches!(self.published, Published::Bypass) {
+            drop(self.take());
+        }
+    }
+
     fn store(&self) -> bool {
         match &self.published {
             Published::Response { mode, shared, writer } => writer.write(|| {

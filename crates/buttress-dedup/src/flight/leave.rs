@@ -93,6 +93,12 @@ where
         if let Err(payload) = left {
             resume_unwind(payload);
         }
+        // A response that is not shared may hold a permit for which the followers' own calls wait. Without
+        // this, the permit would be held until the last member leaves. If the result is published after this
+        // line, the first follower that comes drops the outcome (`decide` in `call/outcome.rs`).
+        if is_first && let Some(result) = self.result.get() {
+            result.drop_leaders_outcome();
+        }
     }
 
     fn within(&self, step: &mut dyn FnMut()) {

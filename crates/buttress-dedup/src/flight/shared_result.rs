@@ -14,6 +14,9 @@ pub(crate) trait SharedResult {
     /// Drops a response in progress, because no member is left.
     fn abandon(&self);
 
+    /// Drops an outcome that only the leader may take, because the leader has left.
+    fn drop_leaders_outcome(&self);
+
     /// Writes the complete response to the cache. Returns whether later calls can find it.
     fn store(&self) -> bool;
 }
