@@ -55,6 +55,8 @@ impl Attempt {
     /// panics.
     #[inline]
     pub fn with<R>(self, f: impl FnOnce() -> R) -> R {
+        // Bound to a name: `let _` would drop the guard at once, and restore the former attempt
+        // before `f` runs. `Deadline::with` and `Criticality::with` do the same.
         let _restore = RestoreAttempt(retry_ambient(|ambient| ambient.attempt.replace(self)));
         f()
     }
@@ -72,6 +74,8 @@ pub(crate) struct RetryAmbient {
     pub(crate) attempt: Cell<Attempt>,
     pub(crate) state: Cell<CountState>,
     /// The shared counts that layers have entered, from the outermost on.
+    // Only the first `state.depth()` cells belong to running layers. `SharedCount::enter`
+    // overwrites a cell before the depth grows, so leaving clears none.
     pub(crate) frames: [Cell<u64>; MOST_FRAMES],
 }
 

@@ -78,5 +78,7 @@ impl Drop for RestoreCriticality {
 }
 
 thread_local! {
+    // `const` and without a destructor, as in `deadline.rs`: the cell is usable while a thread
+    // ends.
     static AMBIENT: Cell<Criticality> = const { Cell::new(Criticality::Critical) };
 }

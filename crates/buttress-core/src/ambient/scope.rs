@@ -25,6 +25,8 @@ impl<F: Future> Future for Scope<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
+        // Around each poll: between two polls the thread runs other calls, which must not see these
+        // values.
         this.values.run(|| this.future.poll(cx))
     }
 }
@@ -45,6 +47,8 @@ impl Deadline {
     /// # }
     /// ```
     pub fn scope<F>(future: F) -> Scope<F> {
+        // `whole` and not `current`: a deadline until the head would become part of `whole` inside,
+        // and reach the wire (`Deadline::until_head`).
         let values = ScopeValues::All(Self::whole(), Criticality::current());
         Scope { values, future }
     }

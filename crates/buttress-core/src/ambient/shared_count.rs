@@ -107,6 +107,8 @@ impl SharedCount {
 
     #[cold]
     fn is_new_inside(self) -> bool {
+        // Compared with the flag `BLIND`: an outer layer `without_calls` leaves the count to this
+        // layer. A repetition by any outer layer is no new call, whatever its count.
         !any(|frame| frame & !COUNTED == self.0 || frame & REPEATED != 0)
     }
 }

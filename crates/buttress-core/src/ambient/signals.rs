@@ -43,6 +43,8 @@ impl Signals {
             retry_ambient(|ambient| ambient.state.set(state.with_gave_up(false)));
         }
         let result = f();
+        // Must be read before `restore` is dropped. The drop puts back the signals of the layer
+        // outside, also if `f` panics.
         let gave_up = retry_ambient(|ambient| ambient.state.get().gave_up());
         let signals = Self { gave_up, deadline: DEADLINE.get() };
         drop(restore);
