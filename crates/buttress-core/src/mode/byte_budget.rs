@@ -22,6 +22,8 @@ impl ByteBudget {
 
     /// Returns `bytes` that were taken.
     pub fn give_back(&self, bytes: usize) {
+        // `fetch_add` wraps. `ByteReservation::shrink` in `buttress-http` returns no byte twice, so
+        // the counter stays within the budget.
         self.left.fetch_add(bytes, Ordering::Relaxed);
     }
 

@@ -107,6 +107,7 @@ impl Upload {
 
     /// The body was dropped. A service that was not waiting needed no more of the body.
     pub fn abandon(&self) {
+        // Relaxed, as in `pause`: the body that is dropped has stored `since` itself.
         if self.0.since.load(Relaxed) == 0 {
             self.end_as(ENDED);
         }
@@ -114,17 +115,21 @@ impl Upload {
 
     fn end_as(&self, stage: u8) {
         // The first end counts: a body that failed is dropped after that.
+        // Release, for the Acquire load in `waited`. Relaxed on failure, because the stage found
+        // there is not used.
         let _ = self.0.stage.compare_exchange(SENDING, stage, Release, Relaxed);
     }
 
     /// Returns the time that the service has waited for the body so far.
     pub fn waited(&self) -> UploadWait {
         let waited = || Duration::from_nanos(self.0.waited.load(Relaxed));
+        // Acquire, for the Release in `end_as`: the closure then reads the sum of all waits.
         match self.0.stage.load(Acquire) {
             ENDED => UploadWait::For(waited()),
             FAILED => UploadWait::Failed,
             UNKNOWN => UploadWait::Unknown,
             // A service that never waited for the body has had all the time for itself.
+            // Acquire, for the Release in `resume`: a wait that has ended is in the sum by then.
             _ if self.0.since.load(Acquire) == 0 && waited().is_zero() => {
                 UploadWait::For(Duration::ZERO)
             }
