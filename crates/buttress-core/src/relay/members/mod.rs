@@ -91,6 +91,8 @@ impl Members {
     /// memory of others.
     #[inline]
     pub(super) fn vacate(&mut self) -> bool {
+        // The capacity counts, because a used slab keeps its memory. `waiting` needs no look: only
+        // members in `others` register there.
         if self.others.capacity() > 0
             || self.first.as_ref().is_some_and(|first| first.waker.is_some())
         {
@@ -104,6 +106,7 @@ impl Members {
     #[inline]
     pub(super) fn reuse(&mut self, ambient: Ambient) -> MemberId {
         let Ambient { deadline, criticality } = ambient;
+        // Every field but `others` and `waiting` is set anew. `vacate` has found those two unused.
         self.first = Some(FirstMember { deadline, waker: None });
         self.patient = usize::from(deadline.is_none());
         self.latest = deadline;
@@ -132,6 +135,8 @@ impl Members {
             None => self.patient += 1,
         }
         self.criticality = self.criticality.max(criticality);
+        // 0 may be the index of another member's waker. `wait_behind` and `index` compare the owner
+        // first.
         MemberId(self.others.insert(Member { deadline, index: 0 }) + 1)
     }
 
@@ -165,6 +170,8 @@ impl Members {
 
     /// Removes the member `id`. Returns its waker, to be dropped without the lock.
     pub(super) fn leave(&mut self, id: MemberId) -> Option<Waker> {
+        // Must run before the member is removed: `take` finds the waker by the member's index. A
+        // waker left behind would pass for that of the next member with the same slab key.
         let waker = self.take(id);
         let deadline = match id.0.checked_sub(1) {
             None => self.first.take()?.deadline,
@@ -200,6 +207,8 @@ impl Members {
     #[cold]
     fn look_for_earliest(&mut self) {
         self.earliest = self.deadlines().min();
+        // `is_closed` gets here only while `spent` is false, so the assignment never opens a closed
+        // relay.
         self.spent = self.earliest.is_some_and(Deadline::has_passed);
     }
 

@@ -27,6 +27,8 @@ impl Members {
         let Some(Member { index, .. }) = self.others.get_mut(member) else { return Some(waker) };
         match self.waiting.get_mut(*index) {
             Some((owner, known)) if *owner == member => Some(mem::replace(known, waker)),
+            // The index is stale: the member has not waited yet, or its waker was taken. The waker
+            // of another member may stand there.
             _ => {
                 *index = self.waiting.len();
                 self.waiting.push((member, waker));
@@ -51,6 +53,8 @@ impl Members {
     }
 
     fn next_wakers_of_many(&mut self, driver: MemberId) -> [Option<Waker>; 2] {
+        // A deputy in the same task would not help if that task is not polled. `will_wake` compares
+        // pointers and runs no foreign code, so the relay's lock may be held.
         let first = self.take(driver).or_else(|| self.take_any(|_| true));
         let second =
             first.as_ref().and_then(|first| self.take_any(|waker| !first.will_wake(waker)));
@@ -60,6 +64,8 @@ impl Members {
     /// Takes the wakers of all members.
     pub(in crate::relay) fn take_all_wakers(&mut self) -> AllWakers {
         let first = self.first.as_mut().and_then(|first| first.waker.take());
+        // The vector moves out with its wakers. `AllWakers::wake` consumes it without the relay's
+        // lock, because wakers are foreign code.
         AllWakers { first, others: mem::take(&mut self.waiting) }
     }
 
