@@ -164,6 +164,8 @@ where
     M: Classify<Req, Res, E>,
     C: Classify<Req, Res, E>,
 {
+    // The mode's seed too: `is_answer` and `is_callers_own` ask the mode, although its verdict is
+    // not used.
     type Seed = (C::Seed, M::Seed);
 
     #[inline]

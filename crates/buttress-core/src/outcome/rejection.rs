@@ -63,6 +63,7 @@ impl Rejection {
     /// [`source`](Error::source)s. Any other error type is opaque here: give the layer a
     /// `.classify(..)` that knows the type.
     pub fn find<E: 'static>(error: &E) -> Option<&Self> {
+        // By concrete type, because `E` need not implement `Error`. A `BoxError` does not.
         let error: &dyn Any = error;
         if let Some(rejection) = error.downcast_ref::<Self>() {
             Some(rejection)

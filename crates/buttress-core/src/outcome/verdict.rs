@@ -71,6 +71,8 @@ pub enum RetryHint {
 fn has_time_left(enforced: Option<Deadline>) -> bool {
     match (Deadline::current(), enforced) {
         (None, _) => true,
+        // Before the clock is read: a layer also rejects a call with too little time left to
+        // announce (`NoTimeLeft`). The enforced deadline has not passed then.
         (Some(own), Some(enforced)) if enforced >= own => false,
         (Some(own), _) => !own.has_passed(),
     }
