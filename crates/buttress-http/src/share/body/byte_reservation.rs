@@ -24,6 +24,8 @@ impl ByteReservation {
         if self.used.checked_add(bytes).is_none_or(|used| used > cap) {
             return false;
         }
+        // The fields change only after the budget has agreed. Otherwise a refused
+        // `Window::reserve`, which overdraws or asks again, would count the bytes twice.
         let missing = self.missing(bytes);
         if !self.budget.try_take(missing) {
             return false;
@@ -44,6 +46,8 @@ impl ByteReservation {
 
     /// The bytes to return before `bytes` more can be used, up to `cap` in all.
     pub(super) fn shortage(&self, bytes: usize, cap: usize) -> usize {
+        // `remaining` may be outdated at once, because all bodies of the layer take from the
+        // budget. `grow` decides.
         let over = self.used.saturating_add(bytes).saturating_sub(cap);
         over.max(self.missing(bytes).saturating_sub(self.budget.remaining()))
     }
@@ -51,6 +55,8 @@ impl ByteReservation {
     /// Returns `bytes` that were used, and all that were not.
     pub(super) fn shrink(&mut self, bytes: usize) {
         self.used = self.used.saturating_sub(bytes);
+        // After `overdraw`, `taken` may be less than `used`. Then nothing is spare, and no byte is
+        // returned that was never taken.
         let spare = self.taken.saturating_sub(self.used);
         self.taken -= spare;
         self.budget.give_back(spare);

@@ -27,6 +27,8 @@ where
         if body.is_end_stream() {
             return Ok(Self::Empty(Arc::new(body.size_hint())));
         }
+        // Reserved at once, because `Http::has_room` only looked: two responses may have seen the
+        // same bytes.
         let reservation = usize::try_from(body.size_hint().lower()).ok();
         match reservation.and_then(|bytes| ByteReservation::reserve(budget, bytes)) {
             Some(reservation) => Ok(Self::Live(LiveBody::new(body, cap, reservation))),

@@ -44,6 +44,8 @@ impl From<BodyFailure> for BoxError {
     fn from(failure: BodyFailure) -> Self {
         match failure {
             BodyFailure::Error(error) => Box::new(SharedError(error)),
+            // Only dedup shares bodies, and the body does not know the name of the layer's
+            // instance.
             BodyFailure::Panicked => Rejection::new(Reason::Panicked, Origin::new("dedup")).into(),
         }
     }

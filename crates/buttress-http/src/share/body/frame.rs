@@ -5,6 +5,8 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body::Frame;
 
 /// A frame of a shared body. Cloning copies no data.
+// Dropping a frame is foreign code, because a `Bytes` may own anything. Frames leave the log for a
+// reader or a `freed` list, and are dropped without the lock of `LiveBody::log`.
 #[derive(Clone, Debug)]
 pub(in crate::share) enum SharedFrame {
     Data(Bytes),

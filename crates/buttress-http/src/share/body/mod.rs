@@ -121,6 +121,8 @@ where
                 NextFrame::Ended => None,
             },
         };
+        // Drops the reader, with no lock held: `BodyReader::drop` leaves the log and the relay now,
+        // however long the caller keeps this body.
         this.state = BodyState::Ended;
         Poll::Ready(last)
     }

@@ -67,6 +67,9 @@ where
 {
     /// Reads the next frame. A panic is a failure.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<SourceRead> {
+        // Caught, so that the panic does not unwind the caller that happens to drive: each reader
+        // gets `BodyFailure::Panicked`. The body is not polled again, because `FrameLog::step`
+        // closes the log and the relay drops the work.
         catch_unwind(AssertUnwindSafe(|| self.read(cx)))
             .unwrap_or(Poll::Ready(SourceRead::Failed(BodyFailure::Panicked)))
     }

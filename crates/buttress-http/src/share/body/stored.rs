@@ -131,6 +131,7 @@ fn end_to_end_headers(headers: &HeaderMap) -> impl Iterator<Item = (&HeaderName,
 
 fn concatenate(frames: &[SharedFrame]) -> Bytes {
     let pieces = || frames.iter().filter_map(SharedFrame::data);
+    // The capacity is exact, so the cached body has no spare memory that `weight` does not count.
     let mut data = Vec::with_capacity(pieces().map(Bytes::len).sum());
     pieces().for_each(|piece| data.extend_from_slice(piece));
     data.into()

@@ -36,6 +36,7 @@ impl Readers {
 
     /// Whether the new reader was announced.
     pub(super) const fn is_expected(&mut self) -> bool {
+        // Uses up an announcement, so `FrameLog::enter` must ask once for each reader.
         let is_expected = self.expected > 0;
         self.expected = self.expected.saturating_sub(1);
         is_expected
@@ -78,6 +79,8 @@ impl Readers {
     /// Marks the readers before `bound` as lost if the others have waited for them long enough.
     /// `leave` receives the position of each.
     pub(super) fn give_up(&mut self, bound: usize, mut leave: impl FnMut(usize)) {
+        // `late` is never reset: ticks begin when the window moves, and `Progress::Closed` keeps
+        // later callers out.
         if bound > 0 && self.late >= IDLE {
             (0..std::mem::take(&mut self.expected)).for_each(|_| leave(0));
         }

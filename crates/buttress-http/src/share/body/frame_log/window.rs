@@ -104,6 +104,8 @@ impl Window {
 
     /// Appends a frame that room was reserved for.
     pub(super) fn push(&mut self, frame: SharedFrame) {
+        // Each reader that is not lost counts in a single slot, or in `ahead`. The readers in front
+        // all need this frame now.
         self.slots.push_back(Slot { frame, readers: mem::take(&mut self.ahead) });
     }
 
@@ -135,6 +137,8 @@ impl Window {
 
     /// Takes out all frames, to be dropped with no lock held. No reader receives another.
     pub(super) fn clear(&mut self, freed: &mut Vec<SharedFrame>) {
+        // `start` moves up to `end`, so no reader finds a frame at its index.
+        // `FrameLog::next_frame` then answers by the state.
         while let Some(frame) = self.pop() {
             freed.push(frame);
         }
@@ -144,6 +148,8 @@ impl Window {
     fn pop(&mut self) -> Option<SharedFrame> {
         let Slot { frame, .. } = self.slots.pop_front()?;
         self.start += 1;
+        // The bytes return to the budget before `frame` is dropped, because the drop waits until
+        // the log's lock is released.
         self.reservation.shrink(frame.size());
         Some(frame)
     }
