@@ -28,10 +28,12 @@ pub(crate) fn is_shareable(
         && !upgrades(headers, extensions)
         && !is_endless(headers)
         && !is_for_one(&CacheControl::of(headers))
+        // `covers` is false for `*`, so `Vary: *` forbids sharing (RFC 9111, section 4.1).
         && members(headers, &VARY).all(|name| covers(options, name))
 }
 
 fn is_for_one(control: &CacheControl) -> bool {
+    // `CacheControl` counts a `private` that names fields as `private` for the whole response.
     control.private || control.no_store
 }
 

@@ -45,6 +45,8 @@ impl<B: ShareBody> Share<Response<B>> for Http {
         budget: &Arc<ByteBudget>,
     ) -> Result<SharedResponse<B>, Response<B>> {
         let (headers, body) = (response.headers(), response.body());
+        // A body that has ended needs no room, even if `Content-Length` states a length, as after a
+        // `HEAD`.
         let length = if body.is_end_stream() {
             0
         } else {
@@ -178,6 +180,8 @@ impl Http {
 
     /// Whether there is room for a body of `length`.
     fn has_room(&self, length: u64, budget: &ByteBudget) -> bool {
+        // Only a look: another response may take the bytes before `ByteReservation::reserve` asks
+        // for them.
         let room = self.options().share_cap.min(budget.remaining());
         usize::try_from(length).is_ok_and(|length| length <= room)
     }

@@ -82,6 +82,8 @@ impl<B> SharedResponse<B> {
     /// is complete.
     pub(crate) fn for_cache(&self) -> Self {
         let ResponseSource::Call { head, body } = &self.source else { return self.clone() };
+        // `complete` holds the lock of the log only to clone the frames. Their bytes are copied
+        // here, without the lock.
         match body.complete() {
             Some((frames, hint)) => Self {
                 source: ResponseSource::Stored(Arc::new(StoredResponse::new(head, &frames, hint))),
