@@ -109,6 +109,8 @@ struct Lengths {
 impl Lengths {
     #[inline]
     fn to_bytes(&self) -> [u8; 2 * WORD + 1] {
+        // Filled with the flag: the lengths are written over it, and the flag stays in the last
+        // byte. `read` takes the parts in this order.
         let mut bytes = [u8::from(self.sensitive); 2 * WORD + 1];
         let (name, rest) = bytes.split_at_mut(WORD);
         name.copy_from_slice(&self.name.to_le_bytes());
@@ -132,6 +134,8 @@ fn take(bytes: &mut Bytes, count: usize) -> Option<Bytes> {
 }
 
 thread_local! {
+    // Has a destructor, so `try_with` fails while the thread ends. Both borrows end before other
+    // code runs, so `borrow_mut` never finds the list borrowed.
     static SPARE: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
 }
 

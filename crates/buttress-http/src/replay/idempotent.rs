@@ -58,6 +58,7 @@ impl Repeatability {
 }
 
 fn is_marked(request: &impl RequestHead) -> bool {
+    // An empty key identifies no request, so an empty header marks nothing.
     request.headers().get(IDEMPOTENCY_KEY).is_some_and(|key| !key.is_empty())
         || request.extensions().is_some_and(|extensions| extensions.get::<Idempotent>().is_some())
 }

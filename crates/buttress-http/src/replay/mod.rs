@@ -42,6 +42,8 @@ where
             let announcing = self.announcing();
             let mut is_announced = false;
             Saved {
+                // The fields are evaluated in this order. `head` must precede `deadline`, which
+                // reads `is_announced`.
                 repeatability: Repeatability::of(self, &request),
                 // The copy visits all names, so the headers need not be searched for a deadline.
                 head: HeadCopy::of(&request, |name| is_announced |= announcing(name)),
@@ -94,6 +96,8 @@ impl Replay<reqwest::Request> for Http {
         if request.body().is_some_and(|body| !fits(body, cap)) {
             return (request, None);
         }
+        // Must be taken out before `try_clone`, which returns `None` for a request with a streaming
+        // body.
         let stream = request.body_mut().take_if(|body| body.as_bytes().is_none());
         let (stream, recording) = match stream {
             Some(body) => {

@@ -129,6 +129,8 @@ where
         } else {
             return false;
         }
+        // This attempt has sent the frame, so `next_frame` must not play that frame. A chunk in
+        // `small` joins `chunks` in `rewind`.
         self.playing.chunk = self.chunks.len();
         self.playing.chunks = self.chunks.len();
         true
@@ -173,6 +175,8 @@ where
         &mut self,
         cx: &mut Context<'_>,
     ) -> Option<Poll<Option<Result<Frame<Bytes>, B::Error>>>> {
+        // Taken for the poll. If the body panics, `rest` stays `None`, and `Tee::drop` does not put
+        // the recording back, because `rewind` fails.
         let mut body = self.rest.take()?;
         let polled = Pin::new(&mut body).poll_frame(cx);
         match &polled {

@@ -109,6 +109,8 @@ where
                         this.put_back();
                     }
                 } else {
+                    // The recording is dropped and not put back. `play` then finds the slot empty,
+                    // and the call is not repeated.
                     this.state = match recorded.rest() {
                         Some(body) => TeeState::Passing(body),
                         None => TeeState::Ended,
@@ -172,6 +174,8 @@ impl<B> RecordingSlot<B> {
     }
 
     fn take(&self) -> Option<RecordedBody<B>> {
+        // The lock is held for a move, here and in `put`, so a poisoned lock means nothing. The
+        // body is polled and dropped without the lock.
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
@@ -187,6 +191,8 @@ impl<B> RecordingSlot<B> {
     /// Whether another attempt can follow: the retry holds the other reference until its last
     /// attempt.
     fn is_watched(&self) -> bool {
+        // A relaxed load. If the retry drops its reference after this look, the recording goes into
+        // a slot that the tee frees.
         Arc::strong_count(&self.0) > 1
     }
 }
