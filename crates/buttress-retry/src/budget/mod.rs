@@ -99,6 +99,8 @@ impl Budget {
     /// Counts a call that begins, unless an outer layer counts the call.
     #[inline]
     pub(crate) fn deposit(&self) {
+        // Must run before `SharedCount::run` enters the frame of this layer. Otherwise
+        // `is_new_call` would find that frame, and no call would count.
         if let Law::Ratio(budget) = &self.account.law
             && self.tally.is_new_call()
             && self.account.pending_deposits.add()
@@ -145,6 +147,7 @@ impl Budget {
         let paid = match &self.account.law {
             Law::Ratio(budget) => {
                 let now = self.account.now();
+                // The pending deposits come first, because calls without a date earn retries too.
                 self.account.pending_deposits.settle_deposits(budget, now, Latest::Unknown);
                 budget.try_withdraw(now, 1).map(Paid::At)
             }
@@ -167,6 +170,8 @@ impl Budget {
     pub(crate) fn refund(&self, paid: Paid) {
         match (&self.account.law, paid) {
             (Law::Ratio(budget), Paid::At(taken)) => budget.refund(taken, 1),
+            // A fill between the look and the refund goes unseen. The refund then adds the cost of
+            // a single retry, and never exceeds the capacity.
             (Law::Tokens(bucket), Paid::Tokens { kind, fills }) if bucket.fill_count() == fills => {
                 bucket.refund(kind);
             }
@@ -198,12 +203,14 @@ impl Withdrawal {
 
     /// Keeps the payment, because the retry begins. Dropping refunds nothing from here on.
     pub(crate) fn spend(mut self) -> Option<Paid> {
+        // Taken, because `drop` runs at the end of this function and would refund the payment.
         self.from.take().map(|(_, paid)| paid)
     }
 }
 
 impl Drop for Withdrawal {
     fn drop(&mut self) {
+        // Runs also if the caller leaves during the wait, because `NextAttempt` owns the payment.
         if let Some((budget, paid)) = self.from.take() {
             budget.refund(paid);
         }
