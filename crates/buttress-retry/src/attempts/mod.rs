@@ -89,6 +89,8 @@ impl<S, M, J, Saved, Seed> Attempts<S, M, J, Saved, Seed> {
         M: Propagate<Req>,
     {
         let AttemptPlan { mut request, attempt, paid, .. } = plan;
+        // Spent before `call`: if `call` panics, the request may be on its way, and
+        // `Withdrawal::drop` must not refund the attempt.
         let tries = self.tries();
         (tries.attempt, tries.paid) = (attempt, paid.spend());
         self.settings.state.note_retry();
@@ -138,6 +140,8 @@ impl<S, M, J, Saved, Seed> Attempts<S, M, J, Saved, Seed> {
         } else {
             let answered = verdict != Verdict::TimedOut
                 && self.judge.is_answer(&self.mode, &self.seed, outcome.as_ref());
+            // Must be asked before another layer enters a count, because `is_counted` reads the
+            // frame that this layer has left.
             let (gave_up, counted) = (report.gave_up(), report.is_counted());
             *failed = Some(Ended { verdict, gave_up, counted, answered });
         }

@@ -32,6 +32,8 @@ impl<Req, Outcome> NextAttempt<Req, Outcome> {
         cx: &mut Context<'_>,
     ) -> Option<Outcome> {
         let deadline = deadline.filter(|_| self.last.is_some())?;
+        // A ready service is checked against the clock. `end` exists only once the service was
+        // pending, and a timer may fire up to a millisecond late.
         let has_passed = match readiness {
             Poll::Ready(_) => is_late || deadline.has_passed(),
             Poll::Pending => end
