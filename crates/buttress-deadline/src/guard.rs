@@ -38,6 +38,8 @@ impl DeadlineGuard {
 impl Guard for DeadlineGuard {
     #[inline]
     fn poll_stop(&mut self, _: &mut Context<'_>) -> Poll<Rejection> {
+        // `Pending` leaves no waker here: `ControlBody` returns the ready frame, and is polled
+        // again for the next.
         let stopped = match &mut self.body {
             Body::Timed(body) => body.poll_stop("body"),
             Body::Scoped(body) => body.poll_stop("body"),

@@ -48,6 +48,8 @@ impl Readiness {
         S: Service<Req> + Clone,
     {
         let polled = match *self {
+            // `poll_expiry` has put a clone in place of `inner`. The clone is not polled, because
+            // `DeadlineService::call` rejects the next call.
             Self::Expired(_) => return Poll::Ready(Ok(())),
             Self::Waiting { deadline, .. } if settings.is_ambient() => {
                 Deadline::with(deadline, || inner.poll_ready(cx))

@@ -59,6 +59,8 @@ impl ScopedCall {
         match self.ambient {
             InnerAmbient::Unchanged => f(),
             InnerAmbient::Deadlines { inherited, head } => {
+                // A head deadline outside may be earlier, and stays in force
+                // (`Deadline::until_head`).
                 let head = Deadline::earliest(head, Deadline::head());
                 Deadline::with(inherited, || Deadline::with_head(head, f))
             }
@@ -81,6 +83,8 @@ impl ScopedCall {
         if self.call.extent() == Extent::UntilHead {
             self.call.forget_deadline();
         }
+        // The head has arrived. `DeadlineGuard::within` must not make its deadline ambient for the
+        // body.
         if let InnerAmbient::Deadlines { head, .. } = &mut self.ambient {
             *head = None;
         }
@@ -115,6 +119,8 @@ impl<F> ScopedFuture<F> {
         M: Respond<Req, Res, E>,
     {
         let this = self.project();
+        // Put back only if the call is pending. If the inner call panics, `scoped` stays `None`,
+        // and the broken future is not polled again.
         let Some(mut scoped) = this.scoped.take() else {
             unreachable!("polled after it had ended")
         };
@@ -128,6 +134,8 @@ impl<F> ScopedFuture<F> {
                 return Poll::Pending;
             }
         };
+        // The ended future stays in place. `ResponseFuture::poll_unusual` drops the future within
+        // `scoped`, before the outcome is returned.
         Poll::Ready((scoped, outcome))
     }
 }

@@ -69,6 +69,8 @@ impl Settings {
     /// Returns the rejection of a call, and raises its deadline for the layers outside.
     pub(crate) fn rejection(&self, deadline: Option<Deadline>) -> Rejection {
         let rejection = Rejection::new(Reason::DeadlineExceeded, self.origin.clone());
+        // Must run in the poll that returns the rejection: `Signals::watch` of a layer outside sees
+        // the signals of that poll only.
         let deadline = deadline.inspect(|deadline| Signals::raise_deadline(*deadline));
         deadline.into_iter().fold(rejection, Rejection::enforcing)
     }
@@ -95,6 +97,8 @@ impl Settings {
     #[cold]
     pub(crate) fn reject_late(&self) -> LateCall {
         self.state.expired.fetch_add(1, Ordering::Relaxed);
+        // In observe mode too, `try_reject` withdraws from the budget. The counts are then those of
+        // a layer that enforces.
         let late_call = if self.late_rejections.as_ref().is_some_and(|late| !late.try_reject()) {
             self.state.served_late.fetch_add(1, Ordering::Relaxed);
             LateCall::Served

@@ -59,6 +59,7 @@ impl TimedCall {
     where
         M: Respond<Req, Res, E>,
     {
+        // `enforce` counts the exceeded deadline, so all other tests come first.
         M::KEEPS_GUARD
             && self.timer.is_set()
             && self.settings.extent == Extent::UntilEnd
@@ -79,6 +80,8 @@ impl TimedCall {
         match self.settings.exceeded(phase) {
             Enforcement::Enforce => Poll::Ready(()),
             Enforcement::Observe => {
+                // The timer stays ready. Without this, each further poll would count the same
+                // deadline again.
                 self.forget_deadline();
                 Poll::Pending
             }
@@ -105,6 +108,7 @@ impl TimedCall {
     where
         M: Respond<Req, Res, E>,
     {
+        // `exceeded` counts the deadline, so `mode` must agree first.
         announced.is_some_and(|deadline| mode.timed_out(error, deadline.remaining()))
             && self.settings.exceeded("call") == Enforcement::Enforce
     }
