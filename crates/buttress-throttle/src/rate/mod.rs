@@ -100,6 +100,8 @@ impl<W: Clone> LimitTemplate for RateLimit<W> {
     }
 
     fn is_idle(&self) -> bool {
+        // `is_only` first: its Acquire fence makes the cells that former holders took visible to
+        // the relaxed loads of `is_fresh`.
         is_only(&self.queue) && self.queue.supply.rates.is_fresh(self.queue.now())
     }
 

@@ -92,6 +92,8 @@ impl Supply for RateState {
             match self.rates.reserve(at, entry.cells, Duration::ZERO) {
                 Ok(taken) => return Ok(taken),
                 Err(Denied::After(wait)) => {
+                    // `wait` is above zero, because `reserve` had no patience. So `at` grows in
+                    // each round, and the loop ends once `at` has passed `now`.
                     at = Nanos::new(at.get().saturating_add(Nanos::from(wait).get()));
                     if at > now {
                         return Err(Unavailable::Until(at));
