@@ -138,11 +138,11 @@ impl<S, M, J, Saved, Seed> Attempts<S, M, J, Saved, Seed> {
         if verdict == Verdict::Success {
             self.succeed(report);
         } else {
+            // Must be asked before `is_answer`, which is the user's code and may make a call: another
+            // layer that enters a count overwrites the frame that `is_counted` reads.
+            let (gave_up, counted) = (report.gave_up(), report.is_counted());
             let answered = verdict != Verdict::TimedOut
                 && self.judge.is_answer(&self.mode, &self.seed, outcome.as_ref());
-            // Must be asked before another layer enters a count, because `is_counted` reads the
-            // frame that this layer has left.
-            let (gave_up, counted) = (report.gave_up(), report.is_counted());
             *failed = Some(Ended { verdict, gave_up, counted, answered });
         }
         Poll::Ready(outcome)
@@ -172,12 +172,13 @@ impl<S, M, J, Saved, Seed> Attempts<S, M, J, Saved, Seed> {
     /// Reports the success of the call to the budget and to the learned attempt time.
     #[inline]
     pub(crate) fn succeed(&self, report: InnerReport) {
+        let paid = self.tries.as_ref().and_then(|tries| tries.paid);
+        // Before the event, whose subscriber is foreign code that may enter a count.
+        self.settings.budget.succeeded(paid, report);
         self.trace(Verdict::Success);
         if let Some(took) = self.began.took() {
             self.settings.state.attempt_time.learn(took);
         }
-        let paid = self.tries.as_ref().and_then(|tries| tries.paid);
-        self.settings.budget.succeeded(paid, report);
     }
 
     #[inline]
