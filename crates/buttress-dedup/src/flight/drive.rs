@@ -48,6 +48,8 @@ where
         make_result: impl FnOnce(O) -> A,
         panicked: impl FnOnce(Option<Pin<&mut W>>) -> A,
     ) -> Poll<WaitEnd<O>> {
+        // Dropped at the end of this function, so after `publish`: `Driver::drop` ends the relay and wakes
+        // the members, which then look for the result.
         let Some(mut driver) = ready!(self.relay.poll_drive(member, 0, cx)) else {
             return Poll::Ready(WaitEnd::Answered);
         };
@@ -55,8 +57,12 @@ where
         let Some(work) = driver.work().and_then(|slot| slot.as_mut().as_pin_mut()) else {
             return Poll::Ready(WaitEnd::Answered);
         };
+        // The service may keep this waker after the end of the flight. Then `Flight::begin` finds a second
+        // reference and does not reuse the allocation, so a late wake reaches no other flight.
         let waker = Waker::from(Arc::clone(self));
         let step = || poll_work(work, &mut Context::from_waker(&waker));
+        // The service may panic. Without a result, the flight would stay in the table until its last member
+        // calls `leave`, and would reject each call that joins.
         match catch_unwind(AssertUnwindSafe(|| self.run(ambient, step))) {
             Ok(Poll::Pending) => {
                 driver.park(cx);
@@ -74,7 +80,8 @@ where
                     let has_ended = self.table.finish_alone(self.start.hash, self, &mut driver);
                     if has_ended { Ok(outcome) } else { Err(make_result(outcome)) }
                 };
-                // `end` also drops the key, which may panic.
+                // `end` drops the key and may run `make_result`, and both may panic. Other members may
+                // wait for the flight that `finish_alone` has removed, so they get a result all the same.
                 match catch_unwind(AssertUnwindSafe(end)) {
                     Ok(Ok(outcome)) => return Poll::Ready(WaitEnd::Own(outcome)),
                     Ok(Err(result)) => self.publish(result),
@@ -94,7 +101,8 @@ where
     }
 
     fn publish(&self, result: A) {
-        // No other result is set: one member at a time drives the work, and the work ends once.
+        // No other result is set: one member at a time drives the work, and the work ends once. `OnceLock`
+        // releases the result to `Flight::result`, which members call without a lock.
         if self.result.set(result).is_ok() {
             self.update_table(false);
         }

@@ -48,6 +48,8 @@ impl<K: Hash + Eq, W, A: SharedResult> Flight<K, W, A> {
     }
 
     fn store_and_remove(&self, result: &A) {
+        // Relaxed, as in `remove_from_table`. `publish` and `leave` may both find the response complete,
+        // and the swap lets a single caller store the response.
         if !self.in_table.swap(false, Ordering::Relaxed) {
             return;
         }
@@ -77,6 +79,7 @@ where
             // the leader's outcome. Relaxed: the lock of the relay orders the two.
             self.leader_left.store(true, Ordering::Relaxed);
         }
+        // Must run before `relay.leave`, which forgets the deadline of this member.
         match self.result.get().map(SharedResult::progress) {
             None => self.note_unserved(member),
             Some(Progress::Streaming) => self.relay.note_unserved(member),
@@ -85,7 +88,11 @@ where
         // If this was the last member, the relay drops the work, which runs code of the user and may panic. The
         // table must be updated all the same, so the panic resumes at the end.
         let left = catch_unwind(AssertUnwindSafe(|| self.relay.leave(member)));
+        // If the drop of the work panics, the relay has removed the member before. An empty relay stays
+        // empty, because `Relay::join_in_time` admits no caller to it.
         let last = left.as_ref().map_or_else(|_| self.members() == 0, |last| *last);
+        // Read again after `relay.leave`: another member may have driven the work to its end and called
+        // `publish` meanwhile.
         if is_first && !last && self.result.get().is_none() {
             self.table.count_handover();
         }

@@ -48,6 +48,8 @@ impl<F: DynFlight> Drop for Membership<F> {
     // Inlined, because most memberships have nothing to leave: their flight is over.
     #[inline]
     fn drop(&mut self) {
+        // At most one `leave` per id, because the relay gives the ids of former members to new members. So
+        // `into_guard` and `forget` take the flight out.
         if let Some(flight) = self.flight.take() {
             flight.leave(self.member);
         }

@@ -78,7 +78,10 @@ impl<K, W, A: SharedResult> Flight<K, W, A> {
         table: &Arc<FlightTable<K, W, A>>,
     ) -> (Arc<Self>, MemberId) {
         if let Some(mut spent) = idle.take() {
+            // No member, driver or waker holds the ended flight, so the stores below may be plain or
+            // relaxed. `FlightTable::start` publishes them with the lock of the shard.
             if let Some(flight) = Arc::get_mut(&mut spent)
+                // An idle flight has a result only if its key panicked when dropped, see `Flight::poll`.
                 && flight.result.get().is_none()
                 && let Some((slot, member)) = flight.relay.reuse(start.ambient)
             {
@@ -87,6 +90,7 @@ impl<K, W, A: SharedResult> Flight<K, W, A> {
                 if A::CACHES {
                     flight.valid_flags = ValidFlags { own, older };
                 }
+                // Without a deadline, neither `poll_work` nor `is_expired` looks at `announced`.
                 if start.ambient.deadline.is_some() {
                     flight.announced = Mutex::new(None);
                 }
@@ -165,6 +169,8 @@ impl<K, W, A: SharedResult> Flight<K, W, A> {
             of_ambient
         };
         if let Some(announced) = announced {
+            // Never contended: only the member that drives takes the lock, here in `poll_work` and in
+            // `is_expired` after the work has ended.
             let mut known = lock(&self.announced);
             *known = Deadline::earliest(*known, Some(announced));
         }
@@ -189,13 +195,19 @@ impl<K: Hash + Eq, W, A: SharedResult> Flight<K, W, A> {
         if self.start.resource_generation.is_before(resource_generation) {
             return Join::Closed;
         }
+        // `FlightShard::join` holds the lock of the shard, and the lock of the relay is taken under that.
+        // In the other order, `FlightTable::finish_alone` could deadlock with a join.
         let Some(result) = self.result.get() else { return self.relay.join_in_time(ambient) };
+        // The progress may change before `join_in_time`. `decide` looks again after it has restored the
+        // response.
         if matches!(result.progress(), Progress::Closed | Progress::Lost) {
             return Join::Closed;
         }
         let entry = self.relay.join_in_time(ambient);
         if matches!(entry, Join::Member(_)) {
-            // Earlier members were counted when the result was published.
+            // `make_result` has announced the members that joined before the result. A member that joins
+            // between its count and `publish` is not announced, and `decide` bypasses the flight if the
+            // response is lost.
             result.expect_caller();
         }
         entry
@@ -226,6 +238,7 @@ where
     A: Send + Sync + 'static,
 {
     fn wake(self: Arc<Self>) {
+        // A wake after the end finds no work in the slot of the relay, and wakes no member.
         self.relay.wake_driver();
     }
 

@@ -66,6 +66,8 @@ impl<K, W, A> FlightShard<K, W, A> {
         hash: u64,
         mut is_it: impl FnMut(&FlightEntry<K, W, A>) -> bool,
     ) -> Option<FlightEntry<K, W, A>> {
+        // `is_it` may run `Eq` of the key, which may panic. So the search ends before the first change, as
+        // `sync::lock` demands.
         match &self.single {
             Some(entry) if entry.hash == hash && is_it(entry) => self.single.take(),
             _ if self.others.is_empty() => None,
@@ -75,6 +77,8 @@ impl<K, W, A> FlightShard<K, W, A> {
 
     /// Removes all entries.
     pub(crate) fn clear(&mut self) -> impl Iterator<Item = FlightEntry<K, W, A>> + use<K, W, A> {
+        // Moved out of the shard: `FlightTable::invalidate_all` drops the entries after the lock, because
+        // their drop runs code of the user.
         self.single.take().into_iter().chain(std::mem::take(&mut self.others))
     }
 
@@ -90,6 +94,8 @@ impl<K, W, A> FlightShard<K, W, A> {
         if self.idle.len() >= IDLE {
             return Some(flight);
         }
+        // The driver, its membership or a waker of the service may still hold the flight. `Flight::begin`
+        // tests for that before reuse.
         self.idle.push(flight);
         None
     }
@@ -131,6 +137,8 @@ impl<K: Hash + Eq, W, A: SharedResult> FlightShard<K, W, A> {
                 None => return Lookup::Nothing,
             },
         };
+        // Joins under the lock that `FlightTable::finish_alone` takes. So no flight is ended or recycled
+        // while a caller joins.
         match entry.flight.join(ambient, resource_generation) {
             Entered::Member(member) => {
                 self.followers += 1;
@@ -164,6 +172,8 @@ impl<K: Hash + Eq, W, A: SharedResult> FlightShard<K, W, A> {
 
     #[inline]
     pub(crate) fn insert(&mut self, entry: FlightEntry<K, W, A>) {
+        // The key is in the shard once: `FlightTable::start` has found no flight under this lock, or has
+        // called `take_closed`.
         if self.single.is_none() {
             self.single = Some(entry);
         } else {

@@ -82,6 +82,8 @@ where
         ambient: Ambient,
         resource_generation: ResourceGeneration,
     ) -> Option<Joined<K, W, A>> {
+        // Without this look, each follower would make a plan and ask the store for a read in
+        // `KeyedCall::lead`. `start` looks again, because a flight may begin after this lock is released.
         let mut shard = lock(&self.shard(hash)?.flights);
         match shard.join(hash, key, ambient, resource_generation) {
             Lookup::Joined(followers) => Some(followers),
@@ -116,6 +118,7 @@ where
         let mut shard = lock(&shard.flights);
         let lookup = shard.join(hash, &key, ambient, resource_generation);
         if let Lookup::Joined(followers) = lookup {
+            // The lock first: this return drops `key` and the plan in `work`, which runs code of the user.
             drop(shard);
             return Ok(followers);
         }
@@ -129,6 +132,8 @@ where
         let old = if is_closed { shard.take_closed(hash, &key) } else { None };
         let older =
             if A::CACHES { old.as_ref().and_then(|old| old.flight.replace()) } else { None };
+        // From here to the end of the lock no code of the user runs: `work` only moves values, see
+        // `KeyedCall::lead`. `old` and `idle` may run such code when dropped.
         let mut idle = shard.pop_idle();
         let is_needed = old.as_ref().is_some_and(|old| old.flight.is_spent());
         let (flight, member) =
@@ -144,6 +149,8 @@ where
     /// Removes `flight`, so that the next call of its key starts another flight.
     #[inline]
     pub(crate) fn remove(&self, hash: u64, flight: &Flight<K, W, A>) {
+        // Compared by address: an invalidation may have removed this flight, and its key may have a newer
+        // flight. The entry is dropped after the lock, because its drop runs code of the user.
         drop(self.take(hash, |entry| entry.is_of(flight)));
     }
 
@@ -167,6 +174,7 @@ where
             DriveEnd::Alone | DriveEnd::Others => (key, Some(flight)),
         });
         drop(shard);
+        // After the lock, because the key and a flight that is not recycled run code of the user.
         drop(left);
         end != DriveEnd::Others
     }
@@ -182,11 +190,15 @@ where
     /// Removes the flight of `key`, and keeps its result out of the cache. Its members still get the result.
     pub(crate) fn invalidate(&self, key: &K) -> bool {
         let entry = self.take(self.hash(key), |entry| entry.key == *key);
+        // Between `take` and this call the flight may write its result. The entry holds the same flag, so
+        // `CacheEntry::is_valid` rejects it.
         entry.as_ref().inspect(|entry| entry.flight.forbid_caching()).is_some()
     }
 
     pub(crate) fn invalidate_all(&self) {
         for shard in &self.shards {
+            // A flight may begin in a shard that was cleared before. `TypedState::invalidate_all` therefore
+            // calls this method twice.
             let flights = lock(&shard.flights).clear();
             flights.for_each(|entry| entry.flight.forbid_caching());
         }
@@ -195,6 +207,7 @@ where
     /// Returns the number of flights, and of their members.
     pub(crate) fn in_flight(&self) -> (usize, usize) {
         self.count(|shard| {
+            // `members` takes the lock of the relay under the lock of the shard, in the order of `join`.
             let waiters = shard.iter().map(|entry| entry.flight.members()).sum();
             (shard.len(), waiters)
         })
@@ -206,6 +219,7 @@ where
     }
 
     pub(crate) fn count_handover(&self) {
+        // Relaxed: a counter, which publishes no other memory.
         self.handovers.fetch_add(1, Ordering::Relaxed);
     }
 
