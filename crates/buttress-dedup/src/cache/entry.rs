@@ -78,6 +78,8 @@ impl<V> CacheEntry<V> {
             weight,
             refresh_from: AtomicU64::new(0),
             delays: Mutex::new(Delays::new()),
+            // An entry that a store makes again is of the first generation, so any invalidation of its
+            // resource forbids the entry. `valid_while` sets the generation for the result of a flight.
             resource_generation: ResourceGeneration::FIRST,
             is_explicit: lifetime.is_explicit,
             valid: None,
@@ -169,16 +171,20 @@ impl<V> CacheEntry<V> {
     pub(crate) fn claim_refresh(&self, now: Instant) -> bool {
         let now = self.nanos(now);
         let claimed = |from: u64| (now >= from && from < u64::MAX).then_some(u64::MAX);
+        // Acquire pairs with the stores that end a claim: a claim sees all that the refresh before did.
         self.refresh_from.fetch_update(Ordering::AcqRel, Ordering::Acquire, claimed).is_ok()
     }
 
     /// Gives back a claim whose refresh did not begin. The next caller may claim it.
     pub(crate) fn release_refresh(&self) {
+        // Loses no backoff: `claim_refresh` succeeds only after the time that `delay_refresh` has set.
         self.refresh_from.store(0, Ordering::Release);
     }
 
     /// Ends a claim whose refresh has failed. The next refresh waits for the backoff.
     pub(crate) fn delay_refresh(&self, backoff: &Backoff, chance: f64) {
+        // Never contended: the caller, `Refresh::drop`, holds the claim until the store below.
+        // `Backoff::next` is no foreign code, so poison means nothing.
         let mut delays = self.delays.lock().unwrap_or_else(PoisonError::into_inner);
         let delay = backoff.next(&mut delays, chance);
         // `u64::MAX` marks a refresh in progress; stay below it.

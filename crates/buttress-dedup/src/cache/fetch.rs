@@ -90,6 +90,8 @@ impl<G: Future> Future for Paced<G> {
 impl<G: Future> Fetch for Paced<G> {
     #[cold]
     fn hasten(&mut self) {
+        // Called by `KeyedCall::lead` before the read is in its pinned slot. `TickTimer` starts with its
+        // first poll, so this touches no runtime under the lock of the shard.
         self.pace = Pace::Tick(Box::new(TickTimer::new(HEAD_START)));
     }
 
@@ -100,10 +102,12 @@ impl<G: Future> Fetch for Paced<G> {
     fn poll_start(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let pace = self.project().pace;
         match pace {
+            // `Pending` leaves a waker: `Work::poll` has polled the read with the same context before.
             Pace::After => return Poll::Pending,
             Pace::Tick(ticks) => ready!(ticks.poll(cx)),
             Pace::Beside => {}
         }
+        // Must not stay `Tick`: a further poll would start another tick and stall the call of the service.
         *pace = Pace::Beside;
         Poll::Ready(())
     }

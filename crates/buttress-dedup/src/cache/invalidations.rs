@@ -17,6 +17,8 @@ impl Invalidations {
     /// Whether any resource was ever invalidated.
     #[inline]
     pub(crate) fn has_any(&self) -> bool {
+        // Without a cache, a call that reads `false` leaves its resource out, and its flight has the
+        // generation `FIRST`. After an `add`, `Flight::join` closes that flight to calls of the resource.
         self.counts.get().is_some()
     }
 
@@ -36,6 +38,8 @@ impl Invalidations {
         let counts =
             self.counts.get_or_init(|| (0..=u16::MAX).map(|_| AtomicU32::new(0)).collect());
         if let Some(count) = counts.get(place(resource)) {
+            // Release pairs with the load in `generation`. `poll_work` in `call/drive.rs` adds before it
+            // publishes the outcome, so a caller that knows the outcome reads the new generation.
             count.fetch_add(1, Ordering::AcqRel);
         }
     }

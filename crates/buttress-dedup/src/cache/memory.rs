@@ -115,14 +115,18 @@ where
 
     fn insert(&self, key: K, entry: Arc<CacheEntry<V>>) {
         let counted = |remaining: usize| remaining.checked_sub(1);
+        // Relaxed: the number decides only when to sweep, and publishes no entry.
         if self.until_sweep.fetch_update(Ordering::Relaxed, Ordering::Relaxed, counted).is_err() {
             self.sweep();
         }
         if entry.weight() > self.memory.largest() {
+            // Otherwise an older entry of the key would outlive this newer result.
             return self.remove(&key);
         }
         let mut removed = Vec::new();
         self.cache.insert_with_lifecycle(Arc::new(key), entry, &mut removed);
+        // After the lock of the shard: the drop of a key or a value runs code of the user, which may call
+        // the store.
         drop(removed);
     }
 

@@ -45,6 +45,8 @@ pub struct CachePlan<K, V, St, X, J> {
 impl<K: Clone, V, St, X, J> CachePlan<K, V, St, X, J> {
     /// Whether neither the key nor the resource was invalidated since the flight began.
     pub(crate) fn is_valid(&self) -> bool {
+        // Both are checked: `TypedState::invalidate` clears the flag, and `invalidate_resource` changes
+        // only the generation. Acquire pairs with `forbid_caching`.
         self.valid.load(Ordering::Acquire)
             && self.resource_generation == self.state.invalidations.generation(self.info.resource)
     }
@@ -97,6 +99,8 @@ pub(crate) struct PendingWrite<K, St> {
 impl<K, St> PendingWrite<K, St> {
     /// Whether neither the key nor the resource was invalidated since the flight began.
     fn is_valid(&self) -> bool {
+        // Both are checked, with Acquire, as in `CachePlan::is_valid`. `write` calls this before and after
+        // the insert.
         self.valid.load(Ordering::Acquire)
             && self.resource_generation == self.state.invalidations.generation(self.info.resource)
     }
@@ -117,16 +121,21 @@ where
         };
         let PendingWrite { state, key, info, resource_generation, valid, made, took, lifetime } =
             pending;
+        // Runs code of the user, so no lock is held here. A panic ends in `Flight::store_and_remove`,
+        // before the store has changed.
         let (value, weight) = value();
         let weight = weight.saturating_add(info.weight);
         let entry = CacheEntry::made_at(*made, value, *lifetime, *took, weight);
         let entry = entry.valid_while(*resource_generation, Arc::clone(valid));
         state.store.insert(key.clone(), Arc::new(entry));
-        // Checked again after the insert: an `invalidate` in between cleared the flag, but its `remove` may
-        // have come before the insert.
+        // Checked again after the insert: an `invalidate` in between cleared the flag, but its `remove`
+        // may have come before the insert. The store orders its two calls: either `remove` finds the
+        // entry, or this check finds the flag cleared. The removal may hit a newer entry, which costs a
+        // miss.
         if !pending.is_valid() {
             state.store.remove(key);
         }
+        // True after the removal too: a needless `bump_generation` only makes calls look again.
         true
     }
 }
@@ -136,10 +145,13 @@ where
     St: Store<K, V>,
 {
     fn invalidate(&self, key: &K) {
+        // `TypedState::invalidate` has cleared the flags of the flights before. In the other order,
+        // `CacheWriter::write` could insert after this removal.
         self.store.remove(key);
     }
 
     fn invalidate_resource(&self, resource: u64) {
+        // The entries stay in the store: `Cache::lookup` compares their generation with this counter.
         self.invalidations.add(resource);
     }
 

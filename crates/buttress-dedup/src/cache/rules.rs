@@ -62,6 +62,8 @@ where
         wanted: Option<&WantedFreshness>,
     ) -> CacheLookup<EntryFor<M, Res, E>> {
         let Some(entry) = state.store.get(key) else { return CacheLookup::Missing(None) };
+        // An entry may be in the store although its flag is cleared: `CacheWriter::write` inserts before
+        // its second check.
         if !entry.is_valid()
             || entry.resource_generation != state.invalidations.generation(resource)
         {
@@ -74,6 +76,7 @@ where
         match entry.freshness(now) {
             EntryFreshness::Fresh => {
                 let is_due = |law: EarlyRefresh| {
+                    // In (0, 1], because the law takes the logarithm.
                     let chance = 1.0 - state.random.draw();
                     entry.may_refresh(now) && law.is_due(entry.remaining(now), entry.took(), chance)
                 };
@@ -81,6 +84,8 @@ where
                 CacheLookup::Found { entry, stale: false, refresh }
             }
             EntryFreshness::Stale => {
+                // A hint: several calls may see `true`, and `claim_refresh` in `KeyedCall::refresh` admits
+                // a single call of them.
                 let refresh = entry.may_refresh(now);
                 CacheLookup::Found { entry, stale: true, refresh }
             }
@@ -113,6 +118,8 @@ where
             state: Arc::clone(state),
             key: key.clone(),
             info,
+            // May be newer than `FlightStart::resource_generation`. The service is called after both reads,
+            // so its result belongs to the newer of the two.
             resource_generation: state.invalidations.generation(info.resource),
             valid: ValidFlag::new(AtomicBool::new(true)),
             fallback,
@@ -136,13 +143,19 @@ where
     }
 
     fn note_store_speed(&self, plan: &Self::Plan, is_late: bool) {
+        // Relaxed, as in `is_store_slow`. Flights that end together overwrite each other, and a later
+        // flight corrects the mark.
         plan.state.is_store_slow.store(is_late, Ordering::Relaxed);
     }
 
     fn accepts_fetched(&self, plan: &Self::Plan, entry: &EntryFor<M, Res, E>) -> bool {
         let now = Instant::now();
+        // A refresh has the cached entry as its fallback. Without `is_newer`, the store would return that
+        // entry again, and an early refresh would renew nothing.
         let is_newer =
             |fallback: &EntryFor<M, Res, E>| entry.remaining(now) > fallback.remaining(now);
+        // An invalidation during the read forbids the entry, because the store may have read the older
+        // value.
         plan.is_valid()
             && plan.is_current(entry)
             && entry.freshness(now) == EntryFreshness::Fresh
@@ -156,6 +169,8 @@ where
     }
 
     fn claim_refresh(&self, entry: &EntryFor<M, Res, E>) -> bool {
+        // Calls race here after `may_refresh`, and a single call gets the claim. `Refresh::drop` ends the
+        // claim, unless a newer entry replaces this entry.
         entry.claim_refresh(Instant::now())
     }
 
@@ -173,6 +188,7 @@ where
         plan: &Self::Plan,
         outcome: Option<Result<&Res, &E>>,
     ) -> bool {
+        // Lazy, because `judge` is code of the user, and hardly any request wants a particular freshness.
         let verdict = || outcome.map(|outcome| self.judge.judge(mode, &plan.verdict_seed, outcome));
         plan.info.wanted.is_some()
             && !matches!(verdict(), Some(Verdict::Success | Verdict::Permanent))
