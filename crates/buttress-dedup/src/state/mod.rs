@@ -45,6 +45,8 @@ impl DedupState {
         self.registry.typed_states().for_each(|typed_state| typed_state.add_to(&mut snapshot));
         let DedupSnapshot { leaders, followers, bypassed, refreshes, .. } = snapshot;
         let counted = leaders + followers + bypassed + cache_hits + self.ended_early.get();
+        // Saturating, because calls go on between the loads: `repeats` may count a follower that
+        // `followers` does not count yet.
         snapshot.calls = counted.saturating_sub(refreshes + self.repeats.get());
         snapshot
     }

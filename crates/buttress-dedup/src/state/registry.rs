@@ -50,6 +50,9 @@ impl Registry {
         let mut make = Some(make);
         let mut registry = self;
         loop {
+            // `make` runs while the cell is locked, and calls `OpenStore::open` of the user. A call of the
+            // same layer in there would wait for itself. If `make` panics, the cell stays empty for the
+            // next call.
             let typed_state = registry.here.get_or_init(|| match make.take() {
                 Some(make) => Box::new(make()),
                 // A state made here has type `T`, so the downcast below ends the search.
