@@ -55,8 +55,11 @@ fn poll_work<C: Call>(
     };
     let note_store_speed =
         |(plan, ..): &WorkInfo<C>, is_late| policy.note_store_speed(plan, is_late);
+    // Caught here, because any member may drive. `caller_outcome` raises the signals again for each caller.
     let (polled, signals) = Signals::watch(|| work.as_mut().poll(cx, accept, note_store_speed));
     if flight.start.ambient.deadline.is_some() {
+        // After every poll, because an inner layer announces the deadline when the call reaches that layer.
+        // `Flight::poll` has set the ambient values of the flight, which `note_announced` reads.
         flight.note_announced();
     }
     let outcome = match ready!(polled) {
@@ -65,12 +68,15 @@ fn poll_work<C: Call>(
             return Poll::Ready(WorkResult::Answer(FlightResult::new(Published::Cached(entry))));
         }
     };
+    // If code of the user panics from here on, `panicked` finds no plan, and no entry replaces the failure.
     let Some((plan, verdict_seed, invalidates)) = work.take_info() else {
         unreachable!("it ends once")
     };
     if let Some(resource) = invalidates
         && config.mode.classify(&verdict_seed, outcome.as_ref()) == Verdict::Success
     {
+        // Before `Flight::poll` publishes: a call made after the outcome is known must find no older entry
+        // or flight.
         config.shared.invalidate_resource(resource);
     }
     let writer = match policy.decide(&config.mode, &plan, Some(outcome.as_ref())) {
@@ -88,6 +94,8 @@ fn poll_work<C: Call>(
         writer,
         others_may_serve_stale,
     };
+    // With a cache the result is published even for a single member, because `store_and_remove` writes the
+    // published result. A response in progress is published for the callers that may still join.
     if C::Mode::IS_COMPLETE && !C::Cache::CACHES {
         return Poll::Ready(WorkResult::Own(end));
     }
@@ -125,7 +133,8 @@ pub(crate) fn is_outcome_of_remaining_member<C: Call>(
     if !flight.has_leader_left() {
         return true;
     }
-    // Classification runs code of the user.
+    // Classification runs code of the user. If that panics, the outcome stands, because the flight has
+    // ended and no other member can judge the outcome.
     let is_expired = || is_expired::<C>(config, flight, Deadline::current(), end);
     !catch_unwind(AssertUnwindSafe(is_expired)).unwrap_or_else(|payload| {
         config.shared.panicked(payload);
@@ -162,6 +171,7 @@ fn make_result<C: Call>(
 /// Makes the result of work that has panicked.
 #[cold]
 fn panicked<C: Call>(config: &Config<C>, work: Option<Pin<&mut Work<C>>>) -> FlightResult<C> {
+    // `None` if the panic came after `take_info`, or after `Flight::poll` had emptied the slot.
     let Some((plan, ..)) = work.and_then(Work::take_info) else {
         return FlightResult::new(Published::Panicked);
     };

@@ -41,6 +41,8 @@ impl<C: Call> Future for ResponseFuture<C> {
             let next = match stage {
                 Stage::Waiting { membership, config, .. } => {
                     let end = ready!(wait(membership, config, cx));
+                    // Taken out before code of the user runs below: if that panics, the membership is
+                    // dropped and the flight left.
                     let Stage::Waiting { membership, role, config } = stage.end() else { break };
                     let next = match end {
                         FlightEnd::Own(outcome) => {
@@ -54,6 +56,8 @@ impl<C: Call> Future for ResponseFuture<C> {
                             ));
                         }
                         FlightEnd::Restart => {
+                            // `wait` restarts only after `WaitEnd::Own`, so `finish_alone` has ended the
+                            // flight.
                             membership.forget();
                             restart(role, &config)
                         }
@@ -117,6 +121,8 @@ fn wait<C: Call>(
     let Some((flight, member)) = membership.flight() else {
         return Poll::Ready(FlightEnd::Answered);
     };
+    // A look without a lock. A later result wakes this member: `poll_drive` registers the
+    // waker under the lock under which `Driver::drop` takes all wakers.
     if flight.result().is_some() {
         return Poll::Ready(FlightEnd::Answered);
     }
@@ -130,6 +136,8 @@ fn wait<C: Call>(
             FlightEnd::Own(end.outcome)
         }
         WaitEnd::Panicked(payload) => {
+            // May resume the panic. `Flight::poll` has published a result before, so the other members are
+            // served.
             config.shared.panicked(payload);
             FlightEnd::Answered
         }

@@ -99,6 +99,8 @@ impl<C: Call> KeyedCall<'_, C> {
             if C::Cache::CACHES { self.config.keys.weight(&self.config.mode, &key) } else { 0 };
         let info = KeyInfo { resource: self.resource, weight, wanted: self.wanted.copied() };
         let plan = policy.plan(&self.config.mode, controls, request, &key, info, fallback);
+        // Before `FlightTable::start` takes the lock, because the plan and the read run code of the user.
+        // If `start` joins a flight or gives the key back, both are dropped unused.
         let mut fetch = policy.fetch(&plan);
         let valid = policy.valid_flag(&plan);
         let is_store_slow = fetch.is_some() && policy.is_store_slow(&plan);
@@ -151,6 +153,7 @@ impl<C: Call> KeyedCall<'_, C> {
             let start = self.begin(key, Ambient::current());
             self.typed_state.flights.observe_join(key, &start)
         };
+        // `Hash` and `Eq` of the key may panic, as in `join_or_lead`.
         catch_unwind(AssertUnwindSafe(observe)).unwrap_or_else(|payload| {
             self.config.shared.panicked_early(payload);
             false
@@ -190,12 +193,14 @@ impl<C: Call> KeyedCall<'_, C> {
         entry: Entry<C>,
         generation: u64,
     ) {
+        // Before the claim: without a runtime no task would end it, and the entry would never be refreshed.
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         let SharedConfig { policy, state, settings } = &*self.config.shared;
         if !policy.claim_refresh(&entry) {
             return;
         }
         let fallback = Some(Arc::clone(&entry));
+        // From here on the drop of `refresh` ends the claim, also if code of the user panics in `lead`.
         let refresh = Refresh::new(self.config.clone(), Arc::clone(&self.typed_state.cache), entry);
         let ambient = policy.refresh_ambient();
         let mut call = Some((self.inner.clone(), request));
@@ -217,6 +222,8 @@ impl<C: Call> KeyedCall<'_, C> {
         state.refreshes.add();
         let instance = settings.origin.name();
         tracing::debug!(name: "dedup.refresh_started", target: "buttress", instance);
+        // If the runtime has shut down, `spawn` drops the future: the flight is left, and the drop of
+        // `Refresh` counts a failure.
         runtime.spawn(refresh.run(Membership::new(flight, member), ambient));
     }
 }

@@ -62,6 +62,8 @@ pub(crate) fn caller_outcome<C: Call>(
         ),
         CallerOutcome::Shared(response) => {
             let guard = if C::Mode::IS_COMPLETE {
+                // Not left: the response is complete, and `publish` removes the flight from the table, in
+                // `store_and_remove`.
                 membership.forget();
                 None
             } else {
@@ -98,6 +100,7 @@ pub(crate) fn pass_on<C: Call>(
     if let Some((resource, verdict_seed)) = invalidates
         && config.mode.classify(&verdict_seed, outcome.as_ref()) == Verdict::Success
     {
+        // Before the caller gets the outcome, as in `poll_work`.
         config.shared.invalidate_resource(resource);
     }
     outcome.map(|response| config.mode.admit(seed, config.mode.own(response), None::<FlightGuard>))
@@ -132,6 +135,8 @@ fn decide<C: Call>(
     let first = role.is_leader();
     let Some((flight, _)) = membership.flight() else { return CallerOutcome::Panicked };
     let Some(result) = flight.result() else { return CallerOutcome::Panicked };
+    // The lock in `take` gives the outcome to a single caller. A follower may take it below, once the
+    // leader has left.
     let own = if first { result.take() } else { None };
     if !first
         && result.expired
@@ -167,7 +172,8 @@ fn decide<C: Call>(
         }
         Published::Cached(entry) if !satisfies::<C>(config, role, entry) => CallerOutcome::Bypass,
         Published::Cached(entry) => restored::<C>(config, entry).unwrap_or(CallerOutcome::Restart),
-        // The leader has left, so the first follower that comes takes its error.
+        // The leader has left, so the first follower that comes takes its error. If the leader had taken
+        // the error before, or `leave` runs meanwhile, the follower starts again.
         Published::Restart if flight.has_leader_left() => {
             result.take().map_or(CallerOutcome::Restart, CallerOutcome::Own)
         }
@@ -205,6 +211,7 @@ fn replace_with_stale<C: Call>(config: &Config<C>, role: &Role<C>) -> Option<Cal
     let Role::Follower(_, request, _) = role else { return None };
     let (key, wanted) = config.keys.key_and_freshness(&config.mode, request)?;
     let resource = config.keys.resource(&config.mode, &key);
+    // Looked up now, and not when the call began: the entry may have been invalidated or renewed since.
     let typed_state = config.shared.state.registry.typed_state(|| TypedState::<C>::new(config));
     match config.shared.policy.lookup(&typed_state.cache, &key, resource, Some(&wanted)) {
         CacheLookup::Found { entry, .. } | CacheLookup::Missing(Some(entry)) => {

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// A background refresh of an entry. If it ends without a newer entry, the next refresh waits for the
-/// backoff. Dropping it in any state ends its claim.
+/// backoff. Dropping it ends its claim, unless a newer entry replaces the old.
 pub(crate) struct Refresh<C: Call> {
     config: Config<C>,
     cache: Arc<Controls<C>>,
@@ -47,8 +47,9 @@ impl<C: Call> Refresh<C> {
         if is_renewed {
             self.end = RefreshEnd::Renewed;
         }
-        // The claim ends before the flight is left. Otherwise a caller could find neither a refresh in
-        // progress nor the backoff, and start another refresh in between.
+        // The claim ends before `leave` removes the flight, so a call that finds no flight finds the
+        // backoff. In the other order, the entry would seem to be refreshed while no flight of the key is
+        // in progress.
         drop(self);
         drop(membership);
     }
@@ -56,11 +57,13 @@ impl<C: Call> Refresh<C> {
     /// Returns whether there is a newer entry.
     async fn renew(&self, membership: &Membership<CallFlight<C>>) -> bool {
         let Some((flight, member)) = membership.flight() else { return false };
+        // A follower may have driven the flight to its end before this task ran.
         if flight.result().is_none() {
             let config = &self.config;
             if let WaitEnd::Panicked(payload) =
                 poll_fn(|cx| poll_flight::<C>(config, flight, member, cx)).await
             {
+                // If this resumes the panic, the task ends, and the drop of `Refresh` counts a failure.
                 config.shared.panicked(payload);
             }
         }
@@ -82,6 +85,8 @@ impl<C: Call> Drop for Refresh<C> {
         let policy = &self.config.shared.policy;
         match self.end {
             RefreshEnd::Cancelled => policy.release_refresh(&self.entry),
+            // The old entry keeps its claim: a call that still holds the entry must not refresh it again.
+            // The claim is of no use to later calls, which find the newer entry.
             RefreshEnd::Renewed => {}
             RefreshEnd::Failed => policy.delay_refresh(&self.cache, &self.entry),
         }

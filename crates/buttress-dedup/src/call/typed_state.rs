@@ -47,10 +47,12 @@ impl<C: Call> AnyTypedState for TypedState<C> {
     }
 
     fn invalidate_resource(&self, resource: u64) {
+        // The flights stay in the table: `Flight::join` compares their generation with the new one.
         self.cache.invalidate_resource(resource);
     }
 
     fn invalidate_all(&self) {
+        // The same order as in `invalidate`, for the same reasons.
         self.flights.invalidate_all();
         self.cache.invalidate_all();
         self.flights.bump_generation();
