@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use crate::Nanos;
-use crate::nanos::saturating_nanos;
+use crate::numbers::nanos::saturating_nanos;
 
 /// Controlled delay for a queue of requests: tells a standing queue from a queue that works off a
 /// burst.

@@ -67,10 +67,8 @@ mod accept_ratio;
 mod adaptive;
 mod codel;
 mod early_refresh;
-mod nanos;
-mod random;
+mod numbers;
 mod rate;
-mod ratio;
 mod retry;
 mod sync;
 mod window;
@@ -79,10 +77,8 @@ pub use accept_ratio::{AcceptRatio, RequestEnd, SentRequest};
 pub use adaptive::{Adapt, Aimd, Gradient, Gradient2, Sample, Slack, Trend, Vegas, near_limit};
 pub use codel::Codel;
 pub use early_refresh::EarlyRefresh;
-pub use nanos::Nanos;
-pub use random::Random;
+pub use numbers::{Nanos, Random, Ratio};
 pub use rate::{Denied, Gcra, Rate, Rates, Reservation};
-pub use ratio::Ratio;
 pub use retry::{Backoff, Delays, Jitter, RetryBudget, RetryKind, RetryThrottle, TokenBucket};
 
 /// Runs the example of the README as a test.

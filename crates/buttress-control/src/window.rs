@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::Nanos;
-use crate::nanos::saturating_nanos;
+use crate::numbers::nanos::saturating_nanos;
 use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// Turns a time into the number of its slot, without a division.

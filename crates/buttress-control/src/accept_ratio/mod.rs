@@ -8,8 +8,8 @@ use std::time::Duration;
 use self::outstanding::Outstanding;
 use self::request_window::{RequestWindow, WindowTotals};
 use self::usual::Usual;
-use crate::nanos::saturating_nanos;
-use crate::ratio::MILLION;
+use crate::numbers::nanos::saturating_nanos;
+use crate::numbers::ratio::MILLION;
 use crate::window::{MIN_WINDOW, Ticks};
 use crate::{Nanos, Ratio};
 

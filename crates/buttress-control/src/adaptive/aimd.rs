@@ -3,8 +3,8 @@ use std::time::Duration;
 use super::bounds::Bounds;
 use super::options::limit_options;
 use super::rounds::{Round, Rounds};
-use crate::nanos::from_float;
-use crate::ratio::MILLION;
+use crate::numbers::nanos::from_float;
+use crate::numbers::ratio::MILLION;
 use crate::{Adapt, Ratio, Sample, near_limit};
 
 /// Additive increase, multiplicative decrease: a call more after a good round, a tenth fewer after

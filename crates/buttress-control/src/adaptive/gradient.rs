@@ -3,7 +3,7 @@ use std::time::Duration;
 use super::bounds::Bounds;
 use super::options::limit_options;
 use super::rounds::{Round, Rounds};
-use crate::nanos::from_float;
+use crate::numbers::nanos::from_float;
 use crate::{Adapt, Ratio, Sample, near_limit};
 
 /// Scales the limit by baseline / RTT at once, and adds a square root of headroom.

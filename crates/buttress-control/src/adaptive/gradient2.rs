@@ -4,7 +4,7 @@ use super::bounds::Bounds;
 use super::options::limit_options;
 use super::rounds::{Round, Rounds};
 use super::stats::Average;
-use crate::nanos::from_float;
+use crate::numbers::nanos::from_float;
 use crate::{Adapt, Ratio, Sample, Slack, near_limit};
 
 /// Scales the limit by how much slower calls have become, and always adds a few calls.

@@ -14,7 +14,7 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use crate::Nanos;
-use crate::nanos::saturating_nanos;
+use crate::numbers::nanos::saturating_nanos;
 
 pub use self::aimd::Aimd;
 pub use self::gradient::Gradient;

@@ -44,13 +44,13 @@ macro_rules! limit_options {
         /// Sets the time of a call that waits for no other, if known before the first call. Default
         /// and zero: unknown. Measurements correct this value.
         pub fn baseline(mut self, rtt: std::time::Duration) -> Self {
-            self.rounds.know($crate::nanos::to_float(rtt));
+            self.rounds.know($crate::numbers::nanos::to_float(rtt));
             self
         }
 
         /// Returns the time of a call that waits for no other, if known.
         pub fn learned(&self) -> Option<std::time::Duration> {
-            self.rounds.baseline().map($crate::nanos::from_float)
+            self.rounds.baseline().map($crate::numbers::nanos::from_float)
         }
     };
 }

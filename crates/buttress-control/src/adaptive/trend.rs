@@ -5,7 +5,7 @@ use super::bounds::Bounds;
 use super::options::limit_options;
 use super::rounds::{Round, Rounds};
 use super::stats::{Average, Correlation, Quantile};
-use crate::nanos::{from_float, to_float};
+use crate::numbers::nanos::{from_float, to_float};
 use crate::{Adapt, Ratio, Sample, Slack, near_limit};
 
 /// Watches whether more calls in flight still raise the throughput, or only the latency.

@@ -4,7 +4,7 @@ use super::band::Band;
 use super::bounds::Bounds;
 use super::options::limit_options;
 use super::rounds::{Round, Rounds};
-use crate::nanos::from_float;
+use crate::numbers::nanos::from_float;
 use crate::{Adapt, Sample, Slack, near_limit};
 
 /// Keeps a few calls waiting inside the service, and no more.

@@ -4,7 +4,7 @@ mod reservation;
 
 use std::time::Duration;
 
-use crate::nanos::saturating_nanos;
+use crate::numbers::nanos::saturating_nanos;
 
 pub use self::gcra::Gcra;
 pub use self::rates::Rates;

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use crate::Ratio;
-use crate::nanos::saturating_nanos;
+use crate::numbers::nanos::saturating_nanos;
 
 /// The delay before each retry: a curve, a cap and a jitter.
 ///

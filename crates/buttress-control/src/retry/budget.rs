@@ -1,7 +1,7 @@
 use std::time::Duration;
 
-use crate::nanos::saturating_nanos;
-use crate::ratio::MILLION;
+use crate::numbers::nanos::saturating_nanos;
+use crate::numbers::ratio::MILLION;
 use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use crate::sync::{Mutex, lock};
 use crate::window::{Amounts, MIN_WINDOW, Ticks, WindowCounts};

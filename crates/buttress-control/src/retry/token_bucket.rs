@@ -1,5 +1,5 @@
 use crate::Nanos;
-use crate::ratio::MILLION;
+use crate::numbers::ratio::MILLION;
 use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use crate::sync::{Mutex, lock};
 

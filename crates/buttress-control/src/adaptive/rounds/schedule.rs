@@ -1,7 +1,7 @@
 use std::mem;
 
 use crate::Nanos;
-use crate::nanos::whole_nanos;
+use crate::numbers::nanos::whole_nanos;
 
 /// When to halve the limit for the next probe: a window of up to [`WINDOW`] round trips after the
 /// lowest latency.
