@@ -65,6 +65,7 @@
 
 mod accept_ratio;
 mod adaptive;
+mod circuit;
 mod codel;
 mod early_refresh;
 mod numbers;
@@ -75,6 +76,10 @@ mod window;
 
 pub use accept_ratio::{AcceptRatio, RequestEnd, SentRequest};
 pub use adaptive::{Adapt, Aimd, Gradient, Gradient2, Sample, Slack, Trend, Vegas, near_limit};
+pub use circuit::{
+    Circuit, CircuitChange, CircuitCounts, CircuitHost, CircuitOpen, CircuitOutcome, CircuitPass,
+    CircuitReason, CircuitRules, CircuitState,
+};
 pub use codel::Codel;
 pub use early_refresh::EarlyRefresh;
 pub use numbers::{Nanos, Random, Ratio};

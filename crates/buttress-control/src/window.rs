@@ -147,6 +147,11 @@ impl Amounts {
         self.total
     }
 
+    /// The amount in the latest slot.
+    pub(crate) fn latest(&self) -> u64 {
+        self.slots.get(position(self.latest)).copied().unwrap_or_default()
+    }
+
     pub(crate) fn add(&mut self, amount: u64) {
         if let Some(slot) = self.slots.get_mut(position(self.latest)) {
             *slot += amount;
@@ -174,7 +179,9 @@ const fn position(tick: u64) -> usize {
 /// A power of two. Loom explores every load of a slot, so its window is short.
 const RING: usize = if cfg!(buttress_loom) { 4 } else { 32 };
 
-const SLOTS: u64 = RING as u64;
+pub(crate) const WINDOW_SLOTS: u64 = RING as u64;
+
+const SLOTS: u64 = WINDOW_SLOTS;
 
 /// The shortest window whose turns fit into the bits beside the count, for every possible time.
 pub(crate) const MIN_WINDOW: Duration = Duration::from_millis(20);

@@ -6,8 +6,8 @@
 use std::time::Duration;
 
 use buttress_control::{
-    AcceptRatio, Gcra, Nanos, Rate, Rates, Ratio, RetryBudget, RetryKind, RetryThrottle,
-    TokenBucket,
+    AcceptRatio, Backoff, Circuit, CircuitHost, CircuitOutcome, CircuitRules, CircuitState, Gcra,
+    Nanos, Rate, Rates, Ratio, RetryBudget, RetryKind, RetryThrottle, TokenBucket,
 };
 use loom::sync::Arc;
 use loom::thread;
@@ -285,5 +285,106 @@ fn requests_beside_an_accept_all_count() {
         );
         let found = throttle.rejection_probability(START);
         assert!((found - 0.25).abs() < 1e-9, "{found} is not 3 requests for 1 accept");
+    });
+}
+
+/// Explores all orders of up to two preemptions: those of a circuit are too many for all.
+fn explore(run: impl Fn() + Send + Sync + 'static) {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(2);
+    model.check(run);
+}
+
+struct Still;
+
+impl CircuitHost for Still {
+    fn now(&self) -> Nanos {
+        START
+    }
+
+    fn draw(&self) -> f64 {
+        0.0
+    }
+}
+
+/// The minimum is out of reach, and one failure opens a circuit for no time at all.
+fn circuit() -> Arc<Circuit> {
+    let rules = CircuitRules::new().open_for(Backoff::none()).probes(1, 1).ramp(SECOND, &[]);
+    Arc::new(Circuit::new(rules.failures(Ratio::percent(50), 100)))
+}
+
+#[test]
+fn one_probe_of_three_is_admitted() {
+    explore(|| {
+        let circuit = circuit();
+        circuit.open(&Still);
+        let ask = |circuit: Arc<Circuit>| move || circuit.admit(false, &Still).is_ok();
+        let admitted = together(ask(circuit.clone()), ask(circuit.clone()), ask(circuit.clone()));
+        assert_eq!(admitted.iter().filter(|admitted| **admitted).count(), 1);
+        assert_eq!(circuit.state(), CircuitState::HalfOpen);
+    });
+}
+
+#[test]
+fn no_success_of_a_closed_circuit_is_lost() {
+    explore(|| {
+        let circuit = circuit();
+        // Enough in one slot that the next successes need no clock.
+        for _ in 0..4 {
+            let pass = circuit.admit(false, &Still).unwrap().unwrap();
+            circuit.settle(pass, CircuitOutcome::Success, false, &Still);
+        }
+        let call = |circuit: Arc<Circuit>, outcome| {
+            move || {
+                let pass = circuit.admit(false, &Still).unwrap().unwrap();
+                circuit.settle(pass, outcome, false, &Still);
+            }
+        };
+        together(
+            call(circuit.clone(), CircuitOutcome::Success),
+            call(circuit.clone(), CircuitOutcome::Success),
+            call(circuit.clone(), CircuitOutcome::Failure),
+        );
+        let counts = circuit.counts(START);
+        assert_eq!((counts.calls, counts.failures), (7, 1));
+    });
+}
+
+#[test]
+fn no_success_from_before_a_change_counts_after_it() {
+    explore(|| {
+        let circuit = circuit();
+        let settle = |circuit: Arc<Circuit>| {
+            let pass = circuit.admit(false, &Still).unwrap().unwrap();
+            move || circuit.settle(pass, CircuitOutcome::Success, false, &Still)
+        };
+        let (one, two) = (settle(circuit.clone()), settle(circuit.clone()));
+        let changed = circuit.clone();
+        together(one, two, move || {
+            changed.open(&Still);
+            changed.close(&Still);
+            assert_eq!(changed.counts(START).calls, 0);
+        });
+        assert_eq!(circuit.counts(START).calls, 0);
+    });
+}
+
+#[test]
+fn place_of_a_probe_is_free_again_after_a_neutral_outcome() {
+    explore(|| {
+        let circuit = circuit();
+        circuit.open(&Still);
+        let probe = circuit.admit(false, &Still).unwrap().unwrap();
+        let given_back = circuit.clone();
+        let asked = circuit.clone();
+        let [_, admitted, _] = together(
+            move || {
+                given_back.settle(probe, CircuitOutcome::Neutral, false, &Still);
+                false
+            },
+            move || asked.admit(false, &Still).is_ok(),
+            || false,
+        );
+        assert_eq!(circuit.admit(false, &Still).is_ok(), !admitted);
     });
 }

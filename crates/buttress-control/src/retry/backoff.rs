@@ -109,6 +109,16 @@ impl Backoff {
         Duration::from_nanos(delay.min(self.max))
     }
 
+    /// The longest delay.
+    pub(crate) const fn max(&self) -> Duration {
+        Duration::from_nanos(self.max)
+    }
+
+    /// The longest first delay.
+    pub(crate) fn first(&self) -> Duration {
+        Duration::from_nanos(self.ceiling(0))
+    }
+
     const fn new(base: Duration, max: Duration, curve: BackoffCurve, jitter: Jitter) -> Self {
         Self { base: saturating_nanos(base), max: saturating_nanos(max), curve, jitter }
     }
