@@ -1,9 +1,9 @@
-//! Backoff, retry budgets, rate limits, controlled delay, client-side throttling and adaptive
-//! concurrency limits, as pure arithmetic without a runtime.
+//! Backoff, retry budgets, rate limits, circuit breaking, controlled delay, client-side throttling
+//! and adaptive concurrency limits, as pure arithmetic without a runtime.
 //!
 //! A law reads no clock, draws no random number and knows no runtime. The caller passes the time as
-//! [`Nanos`] and the draw as an `f64` in `[0, 1)`. So a run with a paused clock and a seed is
-//! repeatable.
+//! [`Nanos`] and the draw as an `f64` in `[0, 1)`. A [`Circuit`] asks its [`CircuitHost`] for both. So
+//! a run with a paused clock and a seed is repeatable.
 //!
 //! ```
 //! use std::time::Duration;
@@ -45,6 +45,7 @@
 //! | [`TokenBucket`] | the same, as the AWS SDKs define it | shared, one atomic; a lock while it refills |
 //! | [`Gcra`] | may this call pass now, and if not, when? | shared, one atomic; a lock to cancel |
 //! | [`Rates`] | the same, for several rates at once | a [`Gcra`] each |
+//! | [`Circuit`] | is the service well enough to be called? | shared, one atomic; a lock for failures |
 //! | [`AcceptRatio`] | may this request be sent, given how many the service accepts? | shared, a window of slots |
 //! | [`EarlyRefresh`] | is it time to renew a cached value, before it expires? | a value |
 //! | [`Codel`] | has this request waited too long in its queue? | a value, of the queue |
