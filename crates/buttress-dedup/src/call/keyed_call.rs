@@ -73,7 +73,7 @@ impl<C: Call> KeyedCall<'_, C> {
 
     /// The start of a flight of `key`.
     #[inline]
-    fn begin(&self, key: &C::Key, ambient: Ambient) -> FlightStart {
+    pub(super) fn begin(&self, key: &C::Key, ambient: Ambient) -> FlightStart {
         let hash = self.typed_state.flights.hash(key);
         // Read before the call is made: a change from here on closes the flight to later callers.
         let resource_generation = self.typed_state.cache.resource_generation(self.resource);
@@ -196,12 +196,14 @@ impl<C: Call> KeyedCall<'_, C> {
         // Before the claim: without a runtime no task would end it, and the entry would never be refreshed.
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         let SharedConfig { policy, state, settings } = &*self.config.shared;
+        // Before the claim too: `Clone` of a mode is code of the user. A panic would leave the claim for ever.
+        let config = self.config.clone();
         if !policy.claim_refresh(&entry) {
             return;
         }
         let fallback = Some(Arc::clone(&entry));
         // From here on the drop of `refresh` ends the claim, also if code of the user panics in `lead`.
-        let refresh = Refresh::new(self.config.clone(), Arc::clone(&self.typed_state.cache), entry);
+        let refresh = Refresh::new(config, Arc::clone(&self.typed_state.cache), entry);
         let ambient = policy.refresh_ambient();
         let mut call = Some((self.inner.clone(), request));
         // The refresh is a first attempt, and it serves all later callers, so no caller's freshness applies.

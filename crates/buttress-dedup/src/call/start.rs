@@ -1,6 +1,6 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use buttress_core::{Respond, WantedFreshness};
+use buttress_core::{Ambient, Respond, WantedFreshness};
 
 use super::{
     Call, Config, Entry,
@@ -113,12 +113,24 @@ impl<C: Call> KeyedCall<'_, C> {
         }
     }
 
-    /// Goes on with a call that would have been a hit. If a refresh of the entry is due, the call leads
-    /// the flight that renews the entry, so that `observe` adds no call. Otherwise the call goes by itself.
+    /// Goes on with a call that would have been a hit. If a refresh of the entry is due and none is in
+    /// progress, the call leads the flight that renews the entry, so that `observe` adds no call. Otherwise
+    /// the call goes by itself.
     #[cold]
     #[inline(never)]
     fn observe_hit(&self, request: C::Request, key: C::Key, refresh_of: Option<u64>) -> Stage<C> {
-        let request = match refresh_of {
+        let is_in_progress = || {
+            let start = self.begin(&key, Ambient::current());
+            self.typed_state.flights.is_joinable(&key, &start)
+        };
+        // `Hash` and `Eq` of the key may panic. Then the call goes by itself.
+        let is_in_progress = || {
+            catch_unwind(AssertUnwindSafe(is_in_progress)).unwrap_or_else(|payload| {
+                self.config.shared.panicked(payload);
+                true
+            })
+        };
+        let request = match refresh_of.filter(|_| !is_in_progress()) {
             None => request,
             generation => match self.join_or_lead(request, key, generation, None) {
                 Ok(stage) => {

@@ -157,11 +157,21 @@ impl<K: Hash + Eq, W, A: SharedResult> FlightShard<K, W, A> {
         key: &K,
         resource_generation: ResourceGeneration,
     ) -> bool {
-        let entry = self.iter().find(|entry| entry.hash == hash && entry.key == *key);
-        let is_joinable =
-            entry.is_some_and(|entry| entry.flight.accepts_callers(resource_generation));
+        let is_joinable = self.is_joinable(hash, key, resource_generation);
         self.followers += u64::from(is_joinable);
         is_joinable
+    }
+
+    /// Whether the flight of `key` accepts callers.
+    #[cold]
+    pub(crate) fn is_joinable(
+        &self,
+        hash: u64,
+        key: &K,
+        resource_generation: ResourceGeneration,
+    ) -> bool {
+        let entry = self.iter().find(|entry| entry.hash == hash && entry.key == *key);
+        entry.is_some_and(|entry| entry.flight.accepts_callers(resource_generation))
     }
 
     /// Removes the flight of `key`, which accepts no more callers, to replace it.

@@ -99,6 +99,13 @@ where
         lock(&shard.flights).observe_join(start.hash, key, start.resource_generation)
     }
 
+    /// Whether a call would join the flight of `key`.
+    #[cold]
+    pub(crate) fn is_joinable(&self, key: &K, start: &FlightStart) -> bool {
+        let Some(shard) = self.shard(start.hash) else { return false };
+        lock(&shard.flights).is_joinable(start.hash, key, start.resource_generation)
+    }
+
     /// Joins the flight of `key`, or starts a new flight with `work`. Gives the key back if the `generation` has changed
     /// since the lookup.
     ///
@@ -199,8 +206,12 @@ where
         for shard in &self.shards {
             // A flight may begin in a shard that was cleared before. `TypedState::invalidate_all` therefore
             // calls this method twice.
-            let flights = lock(&shard.flights).clear();
-            flights.for_each(|entry| entry.flight.forbid_caching());
+            let flights: Vec<_> = lock(&shard.flights).clear().collect();
+            // All flags first. The drop of a key is code of the user, and a panic there must not leave the
+            // result of a later flight in the cache.
+            for entry in &flights {
+                entry.flight.forbid_caching();
+            }
         }
     }
 

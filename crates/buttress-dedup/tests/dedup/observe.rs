@@ -74,6 +74,31 @@ async fn observed_call_renews_a_stale_entry_itself() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn observed_calls_start_a_single_refresh_of_a_stale_entry() {
+    let cache = Cache::new(ms(100)).stale_while_revalidate(ms(10_000));
+    let layer = DedupLayer::new().cache(cache.jitter(buttress_dedup::Ratio::ZERO)).observe();
+    let (handle, upstream) = (layer.handle(), taking(ms(50)));
+    let service = layer.layer(upstream.clone());
+    assert_eq!(service.clone().oneshot(1).await, Ok(1));
+    advance(ms(150)).await;
+    let mut calls = [(); 3].map(|()| Some(waiting(&service, 1)));
+    assert_eq!(upstream.calls(), 4);
+    advance(ms(50)).await;
+    assert_eq!(settle(&mut calls).1, [Ok(2), Ok(3), Ok(4)]);
+    let snapshot = handle.snapshot();
+    let expected = counts!(DedupSnapshot {
+        calls: 4,
+        leaders: 2,
+        cache_hits: 3,
+        stale_hits: 3,
+        refreshes: 1,
+        cache_entries: 1,
+        cache_bytes: snapshot.cache_bytes,
+    });
+    assert_eq!(snapshot, expected);
+}
+
+#[tokio::test(start_paused = true)]
 async fn observed_failure_is_not_replaced_with_a_stale_entry() {
     let cache = Cache::new(ms(100)).stale_if_error(ms(10_000));
     let layer = DedupLayer::new().cache(cache).observe();
