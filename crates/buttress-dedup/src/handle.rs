@@ -31,6 +31,9 @@ impl DedupHandle {
     }
 
     /// Removes all entries, and keeps the results of all calls in flight out of the cache.
+    ///
+    /// Those results still go to the callers that wait for them already. The next call of each key starts a
+    /// new flight.
     pub fn invalidate_all(&self) {
         self.state.registry.typed_states().for_each(AnyTypedState::invalidate_all);
     }

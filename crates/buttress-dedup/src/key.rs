@@ -2,7 +2,8 @@ use std::hash::Hash;
 
 use buttress_core::{By, ByMode, KeyOf, WantedFreshness};
 
-/// The source of keys in a layer of mode `M`: the mode ([`ByMode`]), or a function of yours ([`By`]).
+/// The source of keys in a layer of mode `M`: the mode ([`ByMode`]), or a closure or [`KeyOf`] of yours
+/// ([`By`]).
 ///
 /// This trait is sealed. To define keys, implement [`KeyOf`] or pass a closure to
 /// [`DedupLayer::keyed`](crate::DedupLayer::keyed).

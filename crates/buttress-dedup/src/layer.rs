@@ -130,7 +130,7 @@ impl<M, K, C: Clone, E> DedupLayer<M, K, C, E> {
     /// Gives each service that this layer makes flights and entries of its own. Default: off.
     ///
     /// Each service's own [handle](Dedup::handle) has its counters, and only that handle can invalidate its
-    /// entries.
+    /// flights and entries.
     pub fn per_service(self) -> Self {
         self.with(|settings| settings.scope = StateScope::PerService)
     }

@@ -70,8 +70,8 @@ impl<J> Cache<Memory, J> {
 
     /// Sets the maximum bytes of all entries. Default: 64 MiB. With 0 nothing is cached.
     ///
-    /// A response that takes more than a tenth of `max` is not cached. An entry counts together with its
-    /// [key](buttress_core::KeyOf::weight). In `Plain` mode a response counts with the size of its type,
+    /// An entry that takes more than a tenth of `max` is not cached. An entry counts together with its
+    /// [key](buttress_core::KeyOf::weight). In `Plain` mode an outcome counts with the size of its type,
     /// without the memory that it owns elsewhere.
     pub fn max_bytes(mut self, max: usize) -> Self {
         self.store.max_bytes = max;
@@ -99,8 +99,9 @@ impl<St, J> Cache<St, J> {
         self
     }
 
-    /// Sets how long after its TTL an entry is still served, while a background call refreshes the entry.
-    /// Default: 0 (never).
+    /// Sets how long a stale entry is still served, while a single background call refreshes the entry.
+    /// Default: 0 (never). An entry is stale once its TTL, or the freshness that the response stated, has
+    /// passed.
     ///
     /// That call is spawned on the runtime of the caller that found the entry stale. Its criticality is
     /// [`SheddablePlus`](buttress_core::Criticality::SheddablePlus). It ends after
@@ -111,8 +112,9 @@ impl<St, J> Cache<St, J> {
         self
     }
 
-    /// Sets how long after its TTL an entry is served in place of a failure: a failure that is not
-    /// permanent, or a panic. Default: 0 (never).
+    /// Sets how long a stale entry is served in place of a failure: a failure that is not permanent, or a
+    /// panic. Default: 0 (never). An entry is stale once its TTL, or the freshness that the response stated,
+    /// has passed.
     ///
     /// The inner call is made first, each time. Together with
     /// [`stale_while_revalidate`](Self::stale_while_revalidate), callers are answered at once, and after a
@@ -154,7 +156,8 @@ impl<St, J> Cache<St, J> {
         Cache { options: self.options, store, judge: self.judge }
     }
 
-    /// Sets the seed of all random decisions: jitter, early refresh and backoff. Default: a random seed.
+    /// Sets the seed of all random decisions: jitter, early refresh and backoff. Equal seeds make these
+    /// decisions repeatable. Default: a random seed.
     pub fn seed(mut self, seed: u64) -> Self {
         self.options.seed = Some(seed);
         self
