@@ -1,4 +1,5 @@
 use std::{
+    any::Any,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
 };
@@ -10,7 +11,7 @@ use super::{
     refresh::Refresh,
     result::FlightResult,
     stage::{Role, Stage, bypass, own_call, panicked, respond_seed},
-    typed_state::{CallFlight, TypedState},
+    typed_state::{CallFlight, CallFlights, TypedState},
     work::Work,
 };
 use crate::{
@@ -73,7 +74,7 @@ impl<C: Call> KeyedCall<'_, C> {
 
     /// The start of a flight of `key`.
     #[inline]
-    pub(super) fn begin(&self, key: &C::Key, ambient: Ambient) -> FlightStart {
+    fn begin(&self, key: &C::Key, ambient: Ambient) -> FlightStart {
         let hash = self.typed_state.flights.hash(key);
         // Read before the call is made: a change from here on closes the flight to later callers.
         let resource_generation = self.typed_state.cache.resource_generation(self.resource);
@@ -149,15 +150,21 @@ impl<C: Call> KeyedCall<'_, C> {
     #[cold]
     #[inline(never)]
     pub(crate) fn would_join(&self, key: &C::Key) -> bool {
-        let observe = || {
-            let start = self.begin(key, Ambient::current());
-            self.typed_state.flights.observe_join(key, &start)
-        };
-        // `Hash` and `Eq` of the key may panic, as in `join_or_lead`.
-        catch_unwind(AssertUnwindSafe(observe)).unwrap_or_else(|payload| {
+        self.ask_table(key, CallFlights::<C>::observe_join).unwrap_or_else(|payload| {
             self.config.shared.panicked_early(payload);
             false
         })
+    }
+
+    /// Asks the table about the flight of `key`. `Hash` and `Eq` of the key may panic, as in `join_or_lead`.
+    #[cold]
+    pub(super) fn ask_table(
+        &self,
+        key: &C::Key,
+        ask: impl FnOnce(&CallFlights<C>, &C::Key, &FlightStart) -> bool,
+    ) -> Result<bool, Box<dyn Any + Send>> {
+        let ask = || ask(&self.typed_state.flights, key, &self.begin(key, Ambient::current()));
+        catch_unwind(AssertUnwindSafe(ask))
     }
 
     /// Reports a call that would have joined a flight, and lets the call go by itself.

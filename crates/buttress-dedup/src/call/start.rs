@@ -1,12 +1,12 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use buttress_core::{Ambient, Respond, WantedFreshness};
+use buttress_core::{Respond, WantedFreshness};
 
 use super::{
     Call, Config, Entry,
     keyed_call::KeyedCall,
     stage::{Stage, bypass, can_restore, not_cached, own_call, panicked, respond_seed, restore},
-    typed_state::TypedState,
+    typed_state::{CallFlights, TypedState},
 };
 use crate::{
     FlightGuard,
@@ -119,13 +119,9 @@ impl<C: Call> KeyedCall<'_, C> {
     #[cold]
     #[inline(never)]
     fn observe_hit(&self, request: C::Request, key: C::Key, refresh_of: Option<u64>) -> Stage<C> {
+        // After a panic of the key the call goes by itself.
         let is_in_progress = || {
-            let start = self.begin(&key, Ambient::current());
-            self.typed_state.flights.is_joinable(&key, &start)
-        };
-        // `Hash` and `Eq` of the key may panic. Then the call goes by itself.
-        let is_in_progress = || {
-            catch_unwind(AssertUnwindSafe(is_in_progress)).unwrap_or_else(|payload| {
+            self.ask_table(&key, CallFlights::<C>::is_joinable).unwrap_or_else(|payload| {
                 self.config.shared.panicked(payload);
                 true
             })
