@@ -176,6 +176,7 @@ impl<S: Clone, M> DeadlineService<S, M> {
         S: Service<Req>,
     {
         let future = scoped.within(|| self.inner.call(request));
+        // Boxed: a scoped call is rarer, and in place it would make the future of every call larger.
         Box::pin(ScopedFuture::new(future, scoped))
     }
 

@@ -86,6 +86,7 @@ where
             state.set(AttemptState::Ended);
             match attempts.failed(outcome, ended) {
                 ControlFlow::Continue(next) => {
+                    // Boxed, as `next` is: the future of a call that does not wait stays small.
                     let sleep = Box::pin(sleep(next.plan.delay));
                     state.set(AttemptState::Waiting { sleep, next: Box::new(next) });
                 }

@@ -46,8 +46,8 @@ pub use self::vegas::Vegas;
 /// admitted. The time is the service's alone, without the time that the caller needed to send the
 /// request.
 ///
-/// A call whose caller left took at least as long as it lasted. If that is longer than
-/// [`Adapt::unloaded_rtt`], pass a sample that was answered then. Otherwise the call says nothing.
+/// If a caller leaves, the call would have taken at least the time until then. If that time is longer
+/// than [`Adapt::unloaded_rtt`], pass a sample that was answered at that moment. Otherwise the call says nothing.
 /// If most callers leave, pass each such call as dropped, because all leave after their own
 /// patience, however long the queue is. A call that was refused before it reached the service was
 /// never admitted.

@@ -189,6 +189,7 @@ impl Arming {
 fn set(runtime: &Handle, deadline: Instant, alarm: &Waker) -> Option<Pin<Box<Sleep>>> {
     let set = || {
         let _entered = runtime.enter();
+        // Boxed: the watchdog lies under a lock, and a sleep must not move once it was polled.
         let mut sleep = Box::pin(sleep_until(deadline));
         if pin!(unconstrained(sleep.as_mut())).poll(&mut Context::from_waker(alarm)).is_ready() {
             alarm.wake_by_ref();

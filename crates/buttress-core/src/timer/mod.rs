@@ -49,6 +49,7 @@ impl Timer {
                     self.state = TimerState::Queued(queued);
                     return passed;
                 }
+                // Boxed: rare, and a sleep in place would make each timer larger and immovable.
                 None => TimerState::Alone(Box::pin(sleep_until(deadline.instant()))),
             };
         }

@@ -149,6 +149,7 @@ impl TimerQueueState {
                     }
                     sleep
                 }
+                // Boxed once for each queue: a sleep must not move, and the state lies under a lock.
                 None => self.sleep.insert(Box::pin(sleep_until(earliest))),
             };
             self.armed = Some(earliest);

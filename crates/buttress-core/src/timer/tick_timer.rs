@@ -50,6 +50,7 @@ impl TickTimer {
         match &mut self.state {
             TickState::Off if Handle::try_current().is_err() => self.turn(cx),
             TickState::Off => {
+                // Boxed: only a wait that lasts needs it, and the timer can move meanwhile.
                 let mut sleep = Box::pin(sleep(self.period));
                 let polled = pin!(unconstrained(sleep.as_mut())).poll(cx);
                 self.state = TickState::Timer(sleep);

@@ -77,6 +77,7 @@ pub(crate) fn own_call<C: Call>(
         .keys
         .invalidates(&config.mode, &request)
         .map(|resource| (resource, Classify::seed(&config.mode, &request)));
+    // Boxed: a bypass is rare, and inline its future would make that of every call larger.
     let (call, config) = (Box::pin(Oneshot::new(inner, request)), config.clone());
     Stage::Bypass { call, seed, invalidates, config }
 }

@@ -100,6 +100,8 @@ impl<K, W, A: SharedResult> Flight<K, W, A> {
             }
             *idle = Some(spent);
         }
+        // Boxed: any member may poll the work, so the work is pinned apart from the members' futures. An ended
+        // flight keeps the box for the next one.
         let (relay, member) = Relay::new(Box::pin(Some(work())), start.ambient);
         let flight = Self {
             relay,

@@ -36,6 +36,7 @@ impl<Req, Outcome> NextAttempt<Req, Outcome> {
         // pending, and a timer may fire up to a millisecond late.
         let has_passed = match readiness {
             Poll::Ready(_) => is_late || deadline.has_passed(),
+            // Boxed: set only while a retry waits for readiness.
             Poll::Pending => end
                 .get_or_insert_with(|| Box::pin(sleep_until(deadline.instant())))
                 .as_mut()
