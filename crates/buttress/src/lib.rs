@@ -68,14 +68,22 @@ pub use buttress_throttle::{
     ThrottleLayer, ThrottleSnapshot, Trend, Vegas,
 };
 
+#[cfg(feature = "breaker")]
+pub use buttress_breaker as breaker;
 /// The traits that a layer is bound by and the values they pass, for modes and layers of your own.
 pub use buttress_core as layer_api;
 #[cfg(feature = "deadline")]
 pub use buttress_deadline as deadline;
 #[cfg(feature = "dedup")]
 pub use buttress_dedup as dedup;
+#[cfg(feature = "fallback")]
+pub use buttress_fallback as fallback;
+#[cfg(feature = "hedge")]
+pub use buttress_hedge as hedge;
 #[cfg(feature = "http")]
 pub use buttress_http as http_grpc;
+#[cfg(feature = "order")]
+pub use buttress_order as order;
 #[cfg(feature = "retry")]
 pub use buttress_retry as retry;
 #[cfg(feature = "throttle")]
