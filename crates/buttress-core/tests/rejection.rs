@@ -159,12 +159,15 @@ fn closure_classifies_outcomes() {
     let classify = |outcome: Result<&u32, &BoxError>| match outcome {
         Ok(200) => Verdict::Success,
         Ok(429) => Verdict::Throttled(Some(RetryHint::After(Duration::from_secs(1)))),
-        _ => Verdict::Permanent,
+        Ok(_) => Verdict::Permanent,
+        Err(_) => Verdict::Unknown,
     };
     let judge = |outcome: Result<u32, BoxError>| {
         Classify::<(), u32, BoxError>::classify(&classify, &(), outcome.as_ref())
     };
     assert_eq!(judge(Ok(200)), Verdict::Success);
     assert!(matches!(judge(Ok(429)), Verdict::Throttled(Some(RetryHint::After(_)))));
-    assert_eq!(judge(Err("down".into())), Verdict::Permanent);
+    assert_eq!(judge(Ok(404)), Verdict::Permanent);
+    assert_eq!(judge(Err("down".into())), Verdict::Unknown);
+    assert_ne!(Verdict::Unknown, Verdict::Permanent);
 }

@@ -17,6 +17,10 @@ pub enum Verdict {
     Throttled(Option<RetryHint>),
     /// The call failed, and another attempt would fail too.
     Permanent,
+    /// The call failed, and the classifier cannot tell how. A layer that repeats calls treats the
+    /// outcome as [`Permanent`](Self::Permanent). A layer that measures the service does not: a
+    /// permanent failure is an answer of the service, and this outcome may be none.
+    Unknown,
     /// The service itself ran out of its time. Too much load is a possible cause, but another
     /// attempt would have no more time.
     Expired,
