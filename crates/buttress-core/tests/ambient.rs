@@ -342,6 +342,54 @@ fn transparent_attempt_adds_to_the_number_and_not_to_previous_attempts() {
 }
 
 #[test]
+fn spare_attempt_stays_spare_in_the_attempts_after_it() {
+    assert!(!Attempt::FIRST.is_spare() && !Attempt::FIRST.next().transparent().is_spare());
+    let spare = Attempt::FIRST.spare();
+    assert!(spare.is_spare() && spare.spare() == spare);
+    assert!(spare.next().is_spare() && spare.transparent().is_spare());
+    assert_eq!(Attempt::FIRST.next().spare(), spare.next());
+    assert_eq!(Attempt::FIRST.transparent().spare(), spare.transparent());
+}
+
+#[test]
+fn spare_attempt_has_the_numbers_of_the_same_attempt_that_is_not_spare() {
+    let (mut attempt, mut spare) = (Attempt::FIRST, Attempt::FIRST.spare());
+    for transparent in [false, true, true, false, false] {
+        let after = |attempt: Attempt| {
+            if transparent { attempt.transparent() } else { attempt.next() }
+        };
+        (attempt, spare) = (after(attempt), after(spare));
+        assert_eq!(spare.number(), attempt.number());
+        assert_eq!(spare.previous_attempts(), attempt.previous_attempts());
+    }
+    assert_eq!((spare.number(), spare.previous_attempts()), (6, 3));
+}
+
+#[test]
+fn attempts_are_ordered_by_their_numbers_before_the_spare_bit() {
+    let (first, second) = (Attempt::FIRST, Attempt::FIRST.next());
+    assert!(first < first.spare() && first.spare() < first.transparent());
+    assert!(first.transparent().spare() < second);
+}
+
+#[test]
+fn spare_attempt_is_ambient_and_restored_after_a_panic() {
+    Attempt::FIRST.spare().with(|| {
+        assert!(Attempt::current().is_spare());
+        let panicked = catch_unwind(|| Attempt::FIRST.with(|| panic!("on purpose")));
+        assert!(panicked.is_err() && Attempt::current().is_spare());
+    });
+    assert!(!Attempt::current().is_spare());
+}
+
+#[test]
+fn debug_text_of_an_attempt_says_whether_it_is_spare() {
+    let attempt = Attempt::FIRST.next();
+    assert!(format!("{attempt:?}").contains("spare: false"));
+    assert!(format!("{:?}", attempt.spare()).contains("spare: true"));
+}
+
+#[test]
 fn shared_count_knows_whether_a_call_is_new() {
     let (a, b) = (SharedCount::new(), SharedCount::new());
     assert!(a.is_new_call() && !a.without_calls().is_new_call());

@@ -1,10 +1,15 @@
 use std::{cell::Cell, fmt};
 
 /// The attempt that is running, ambient like the [`Deadline`](crate::Deadline).
+///
+/// Attempts compare by their [number](Self::number) first, then by their
+/// [previous attempts](Self::previous_attempts). Of two that are equal in both, the
+/// [spare](Self::is_spare) attempt is the greater.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Attempt {
     // A single word, so that a layer sets and restores it at once. The upper half is the number of
-    // earlier attempts, the lower half the number of those that may have reached the service.
+    // earlier attempts. The next 31 bits are the number of those that may have reached the service.
+    // The lowest bit is `SPARE`, so that the order is that of the numbers first.
     word: u64,
 }
 
@@ -18,17 +23,36 @@ impl Attempt {
         retry_ambient(|ambient| ambient.attempt.get())
     }
 
-    /// Returns the next attempt.
+    /// Returns the next attempt. It is [spare](Self::spare) if this attempt is.
     pub const fn next(self) -> Self {
-        Self::of(self.before().saturating_add(1), self.previous_attempts().saturating_add(1))
+        let previous = self.previous_attempts();
+        self.after(if previous < MOST_PREVIOUS { previous + 1 } else { previous })
     }
 
     /// Returns the next attempt, if this attempt never reached the service: a transparent
     /// retry of gRFC A6.
     ///
-    /// The number grows by 1. [`previous_attempts`](Self::previous_attempts) stays the same.
+    /// The number grows by 1. [`previous_attempts`](Self::previous_attempts) stays the same. The
+    /// next attempt is [spare](Self::spare) if this attempt is.
     pub const fn transparent(self) -> Self {
-        Self::of(self.before().saturating_add(1), self.previous_attempts())
+        self.after(self.previous_attempts())
+    }
+
+    /// Returns the same attempt as a spare one: a call that the caller can do without, because
+    /// another call for the same request is running, such as a hedge.
+    ///
+    /// A layer below admits a spare call only if there is room for it now. The call is never
+    /// queued, never a probe, and measures nothing. The bit is ambient only: it goes neither into
+    /// the numbers of the attempt nor on the wire.
+    #[doc(alias("hedge", "hedged"))]
+    pub const fn spare(self) -> Self {
+        Self { word: self.word | SPARE }
+    }
+
+    /// Returns whether this attempt is [spare](Self::spare).
+    #[inline]
+    pub const fn is_spare(self) -> bool {
+        self.word & SPARE != 0
     }
 
     /// Returns the number of this attempt, from 1.
@@ -37,18 +61,20 @@ impl Attempt {
     }
 
     /// Returns the number of earlier attempts that may have reached the service, as
-    /// `grpc-previous-rpc-attempts` counts them.
+    /// `grpc-previous-rpc-attempts` counts them. The number saturates at 2³¹ − 1.
     #[expect(clippy::cast_possible_truncation, reason = "the lower half is meant")]
     pub const fn previous_attempts(self) -> u32 {
-        self.word as u32
+        (self.word as u32) >> 1
     }
 
     const fn before(self) -> u32 {
         (self.word >> 32) as u32
     }
 
-    const fn of(before: u32, previous: u32) -> Self {
-        Self { word: (before as u64) << 32 | previous as u64 }
+    /// The attempt after this one, of which `previous` may have reached the service.
+    const fn after(self, previous: u32) -> Self {
+        let before = self.before().saturating_add(1);
+        Self { word: (before as u64) << 32 | (previous as u64) << 1 | (self.word & SPARE) }
     }
 
     /// Runs `f` with this as the ambient attempt, and restores the former value, also if `f`
@@ -65,7 +91,11 @@ impl Attempt {
 impl fmt::Debug for Attempt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (number, previous) = (self.number(), self.previous_attempts());
-        f.debug_struct("Attempt").field("number", &number).field("previous", &previous).finish()
+        f.debug_struct("Attempt")
+            .field("number", &number)
+            .field("previous", &previous)
+            .field("spare", &self.is_spare())
+            .finish()
     }
 }
 
@@ -139,5 +169,27 @@ thread_local! {
     };
 }
 
+/// The bit of a spare attempt.
+const SPARE: u64 = 1;
+/// The most previous attempts that fit beside the bit.
+const MOST_PREVIOUS: u32 = u32::MAX >> 1;
+
 const GAVE_UP: u32 = 1 << 31;
 const MOST_FRAMES: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn saturated_numbers_leave_the_spare_bit_alone() {
+        let last = Attempt { word: u64::MAX - SPARE };
+        for (attempt, is_spare) in [(last, false), (last.spare(), true)] {
+            for attempt in [attempt, attempt.next(), attempt.transparent()] {
+                let numbers = (attempt.number(), attempt.previous_attempts());
+                assert_eq!(numbers, (u32::MAX, MOST_PREVIOUS));
+                assert_eq!(attempt.is_spare(), is_spare);
+            }
+        }
+    }
+}
