@@ -3,7 +3,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{Plain, Quota, Rejection};
+use crate::{Plain, Quota, Rejection, Verdict};
 
 /// Passes a response on, or answers a call in place of the service.
 ///
@@ -81,7 +81,7 @@ pub trait Respond<Req, Res, E>: Clone {
 /// body asks [`poll_stop`](Self::poll_stop) before passing the frame on. If no frame is ready, the
 /// body asks [`poll_cut`](Self::poll_cut). Once either is ready, the inner body and the guard are
 /// dropped, and the response ends with the rejection. The end and an error of the inner body are
-/// passed on without asking.
+/// passed on without asking, and the guard is told how the body [ended](Self::end).
 pub trait Guard: Send + Sync + Unpin + 'static {
     /// Ready once no further frame may be passed on. Polled for each frame that is ready.
     ///
@@ -98,6 +98,21 @@ pub trait Guard: Send + Sync + Unpin + 'static {
     fn poll_cut(&mut self, cx: &mut Context<'_>) -> Poll<Rejection> {
         let _ = cx;
         Poll::Pending
+    }
+
+    /// Reports the verdict on the end of the body: once, right before the guard is dropped.
+    ///
+    /// | end of the body | verdict |
+    /// |---|---|
+    /// | last frame, or a body that has ended with the head | [`Success`](Verdict::Success) |
+    /// | trailers | that of their `grpc-status`, as in a head; without one [`Success`](Verdict::Success) |
+    /// | error | that of a [`Rejection`] inside, otherwise [`Transient`](Verdict::Transient) |
+    /// | cut off by this guard itself | not called |
+    /// | dropped before its end, or panicked | not called |
+    ///
+    /// The deadline of [`within`](Self::within) is not ambient here. Default: does nothing.
+    fn end(&mut self, verdict: Verdict) {
+        let _ = verdict;
     }
 
     /// Runs one poll of the body with its ambient values.
