@@ -84,6 +84,18 @@ pub enum Pattern {
     Coalescing,
     /// A hit in a response cache with a TTL.
     CacheHit,
+    /// A closed circuit breaker.
+    Breaker,
+    /// A circuit breaker per key. All calls have one key.
+    KeyedBreaker,
+    /// An open circuit breaker, which rejects all calls.
+    OpenBreaker,
+    /// Hedging with a delay that no call reaches.
+    Hedge,
+    /// A fallback that no call needs.
+    Fallback,
+    /// One call at a time per key. No call waits.
+    Order,
 }
 
 impl Pattern {
@@ -103,6 +115,12 @@ impl Pattern {
             Self::LimitedStack => "deadline → retry → throttle → deadline",
             Self::Coalescing => "dedup",
             Self::CacheHit => "dedup, a kept answer",
+            Self::Breaker => "breaker",
+            Self::KeyedBreaker => "keyed breaker",
+            Self::OpenBreaker => "open breaker",
+            Self::Hedge => "hedge",
+            Self::Fallback => "fallback",
+            Self::Order => "order",
         }
     }
 }

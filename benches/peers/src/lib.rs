@@ -5,6 +5,7 @@
 //! their licences, or needs their newer compiler.
 
 mod cache_aside;
+mod circuit_breakers;
 mod governor;
 mod moka;
 mod quick_cache;
@@ -21,6 +22,7 @@ use buttress_benches::{Case, Coalescer, LimitContention, ResponseCache};
 /// All cases of one call at a time.
 pub fn cases() -> Vec<Case> {
     let mut cases = governor::cases();
+    cases.extend(circuit_breakers::cases());
     cases.extend(seatbelt::cases());
     cases.extend(tower_resilience::cases());
     cases.extend(coalescers().into_iter().flat_map(|dedup| dedup.cases));

@@ -1,16 +1,19 @@
 use std::{sync::Arc, time::Duration};
 
-use buttress_benches::{Case, Echo, LimitContention, Pattern, Workload, drive_plain};
-use tower::{BoxError, Layer};
+use buttress_benches::{Case, Echo, LimitContention, Pattern, SourceError, Workload, drive_plain};
+use tower::{BoxError, Layer, ServiceExt};
 use tower_resilience_adaptive::{AdaptiveLimiterLayer, Vegas};
 use tower_resilience_bulkhead::BulkheadLayer;
+use tower_resilience_circuitbreaker::{CircuitBreakerLayer, DefaultClassifier};
+use tower_resilience_fallback::FallbackLayer;
+use tower_resilience_hedge::HedgeLayer;
 use tower_resilience_ratelimiter::RateLimiterLayer;
 use tower_resilience_retry::{RetryBudget, RetryBudgetBuilder, RetryLayer};
 use tower_resilience_timelimiter::TimeLimiterLayer;
 
 use crate::{ATTEMPTS, IN_FLIGHT, PER_SECOND, TIMEOUT};
 
-pub(crate) fn cases() -> [Case; 6] {
+pub(crate) fn cases() -> [Case; 9] {
     [
         Case::new(Pattern::Deadline, PROVIDER, Workload::Plain, |inner, calls| {
             let layer = TimeLimiterLayer::builder().timeout_duration(TIMEOUT).build();
@@ -41,6 +44,22 @@ pub(crate) fn cases() -> [Case; 6] {
         ),
         Case::new(Pattern::Adaptive, PROVIDER, Workload::Plain, |inner, calls| {
             drive_plain(adaptive().layer(Echo(inner)), calls)
+        }),
+        Case::new(Pattern::Breaker, "tower-resilience 0.14", Workload::Plain, |inner, calls| {
+            drive_plain(circuit_breaker().layer(Echo(inner)), calls)
+        }),
+        // This layer asks for an error that is `Clone`.
+        Case::new(
+            Pattern::Hedge,
+            "tower-resilience 0.14, over `map_err`",
+            Workload::Plain,
+            |inner, calls| {
+                let inner = ServiceExt::<u64>::map_err(Echo(inner), |_| SourceError);
+                drive_plain(HedgeLayer::builder().delay(TIMEOUT).build().layer(inner), calls)
+            },
+        ),
+        Case::new(Pattern::Fallback, "tower-resilience 0.14", Workload::Plain, |inner, calls| {
+            drive_plain(FallbackLayer::<u64, u64, BoxError>::value(0).layer(Echo(inner)), calls)
         }),
     ]
 }
@@ -77,6 +96,11 @@ fn fixed_window() -> RateLimiterLayer {
 #[expect(clippy::expect_used, reason = "the rate is valid")]
 fn token_bucket() -> RateLimiterLayer {
     RateLimiterLayer::burst(PER_SECOND, PER_SECOND).build().expect("the rate is valid")
+}
+
+#[expect(clippy::expect_used, reason = "its defaults are valid")]
+fn circuit_breaker() -> CircuitBreakerLayer<DefaultClassifier> {
+    CircuitBreakerLayer::builder().build().expect("the defaults are valid")
 }
 
 /// The service of this layer takes a sample of every call.

@@ -2,6 +2,7 @@ mod dedup;
 mod limits;
 mod other_limits;
 pub(crate) mod settings;
+mod tower_hedge;
 
 use buttress::{deadline::DeadlineLayer, http_grpc::HttpExt, retry::RetryLayer};
 use tower::{Layer, retry, timeout::TimeoutLayer};
@@ -59,6 +60,7 @@ pub fn reference_cases() -> Vec<Case> {
     ];
     cases.extend(other_limits::plain());
     cases.extend(other_limits::http());
+    cases.extend(tower_hedge::cases());
     cases
 }
 
