@@ -199,7 +199,7 @@ impl<L: LimitTemplate + Clone, K: Hash + Eq> ThrottleHandle<Keyed<L, K>> {
     /// The handle counts the rejections of all keys, and keeps its key in use. A limit or rate set
     /// through the handle is dropped together with the key.
     pub fn for_key(&self, key: &K) -> Option<ThrottleHandle<L>> {
-        self.limit.table.known(key).map(|limit| self.one(&limit))
+        self.limit.table.known(key).map(|limit| self.one(&limit.0))
     }
 
     fn one(&self, limit: &L) -> ThrottleHandle<L> {
@@ -210,14 +210,14 @@ impl<L: LimitTemplate + Clone, K: Hash + Eq> ThrottleHandle<Keyed<L, K>> {
 impl<K: Hash + Eq> ThrottleHandle<Keyed<ConcurrencyLimit, K>> {
     /// Sets the number of permits of every key, of those in use and of later ones.
     pub fn set_limit(&self, limit: u32) {
-        self.limit.table.change(|key| self.one(key).set_limit(limit));
+        self.limit.table.change(|key| self.one(&key.0).set_limit(limit));
     }
 }
 
 impl<W: Clone, K: Hash + Eq> ThrottleHandle<Keyed<RateLimit<W>, K>> {
     /// Sets the rate of every key, or the first of several, of the keys in use and of later ones.
     pub fn set_rate(&self, rate: Rate) {
-        self.limit.table.change(|key| self.one(key).set_rate(rate));
+        self.limit.table.change(|key| self.one(&key.0).set_rate(rate));
     }
 }
 

@@ -2,7 +2,10 @@ use std::{fmt, hash::Hash, sync::Arc};
 
 use buttress_core::KeyOf;
 
-use self::table::KeyTable;
+use self::{
+    key_limit::{KeyLimit, LimitTable},
+    table::KeyTable,
+};
 use crate::{
     limit::{
         Admission, CallInfo, ConcurrencyBased, Limit, LimitTemplate, Queue, Queued, RateBased,
@@ -11,6 +14,8 @@ use crate::{
     sync::is_only,
 };
 
+mod fresh;
+mod key_limit;
 mod shard;
 mod table;
 
@@ -34,20 +39,20 @@ mod table;
 /// [`max_keys`](crate::ThrottleLayer::max_keys) is set, all further keys share a limit.
 #[doc(alias("per tenant", "per key"))]
 pub struct Keyed<L, K, F = ()> {
-    pub(crate) table: Arc<KeyTable<K, L>>,
+    pub(crate) table: Arc<LimitTable<K, L>>,
     key: F,
 }
 
 impl<L: LimitTemplate + Clone, K, F> Keyed<L, K, F> {
     pub(crate) fn new(limit: L, key: F) -> Self {
-        Self { table: Arc::new(KeyTable::new(limit, MAX_KEYS)), key }
+        Self { table: Arc::new(KeyTable::new(KeyLimit(limit), MAX_KEYS)), key }
     }
 }
 
 impl<L: LimitTemplate + Clone, K, F: Clone> Keyed<L, K, F> {
     /// The same limit with no keys, and room for `max`.
     pub(crate) fn with_max_keys(&self, max: usize) -> Self {
-        let table = KeyTable::new(self.table.template().fresh(), max);
+        let table = KeyTable::new(KeyLimit(self.table.template().0.fresh()), max);
         Self { table: Arc::new(table), key: self.key.clone() }
     }
 
@@ -56,7 +61,7 @@ impl<L: LimitTemplate + Clone, K, F: Clone> Keyed<L, K, F> {
         &self,
         make: impl FnOnce(&L) -> T,
     ) -> Keyed<T, K, F> {
-        let table = KeyTable::new(make(self.table.template()), self.table.max_keys());
+        let table = KeyTable::new(KeyLimit(make(&self.table.template().0)), self.table.max_keys());
         Keyed { table: Arc::new(table), key: self.key.clone() }
     }
 }
@@ -76,7 +81,7 @@ where
             // The limit leaves the table as an `Arc`, so `admit`, which may run a user's cost,
             // holds no lock. After this `Arc` is dropped, permits, waiting calls and spent cells
             // keep the limit from being idle.
-            Some(key) => self.table.limit(key).admit(request, call),
+            Some(key) => self.table.get(key).0.admit(request, call),
             None => Admission::Unlimited,
         }
     }
@@ -100,15 +105,16 @@ impl<L: LimitTemplate + Clone, K: Hash + Eq, F: Clone> LimitTemplate for Keyed<L
     }
 
     fn admitted(&self) -> [u64; 4] {
-        self.table.admitted()
+        self.table.tally().0
     }
 
     fn queued(&self) -> usize {
-        self.table.fold(0, |sum, limit| sum + limit.queued())
+        self.table.fold(0, |sum, limit| sum + limit.0.queued())
     }
 
     fn in_flight(&self) -> Option<u32> {
-        let add = |sum: Option<u32>, limit: &L| Some(sum?.saturating_add(limit.in_flight()?));
+        let add =
+            |sum: Option<u32>, limit: &KeyLimit<L>| Some(sum?.saturating_add(limit.0.in_flight()?));
         self.table.fold(Some(0), add)
     }
 }

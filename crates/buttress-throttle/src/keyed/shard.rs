@@ -2,40 +2,40 @@ use std::{hash::Hash, mem, sync::Arc};
 
 use hashbrown::HashTable;
 
-use crate::{limit::LimitTemplate, sync::is_only};
+use super::fresh::{Fresh, Tally};
+use crate::sync::is_only;
 
-pub(crate) struct KeyEntry<K, L> {
+pub(crate) struct KeyEntry<K, T> {
     pub(crate) key: K,
     // Stored, so that the table does not run the key's `Hash`, which may panic, while it moves
     // entries.
     pub(crate) hash: u64,
-    // An `Arc`, because cloning the limit itself may run user code, which must not run under the
-    // lock.
-    pub(crate) limit: Arc<L>,
+    // An `Arc`, so that no code of the value runs under the lock when the value leaves the table.
+    pub(crate) value: Arc<T>,
     /// Whether a call asked for the key since the last sweep.
     pub(crate) used: bool,
 }
 
-pub(crate) struct KeyShard<K, L> {
-    pub(crate) limits: HashTable<KeyEntry<K, L>>,
+pub(crate) struct KeyShard<K, T, S> {
+    pub(crate) entries: HashTable<KeyEntry<K, T>>,
     /// The number of lookups until the next sweep.
     until_sweep: usize,
-    /// Admitted calls of keys that were dropped.
-    pub(crate) admitted: [u64; 4],
+    /// The numbers of the values that were dropped.
+    pub(crate) dropped: S,
 }
 
-impl<K, L> KeyShard<K, L> {
-    pub(crate) const fn new() -> Self {
-        Self { limits: HashTable::new(), until_sweep: KEPT, admitted: [0; 4] }
+impl<K, T, S: Default> KeyShard<K, T, S> {
+    pub(crate) fn new() -> Self {
+        Self { entries: HashTable::new(), until_sweep: KEPT, dropped: S::default() }
     }
 }
 
-impl<K: Hash + Eq, L: LimitTemplate + Clone> KeyShard<K, L> {
+impl<K: Hash + Eq, T: Fresh, S: Tally<T>> KeyShard<K, T, S> {
     #[inline]
-    pub(crate) fn find(&mut self, hash: u64, key: &K) -> Option<Arc<L>> {
-        let entry = self.limits.find_mut(hash, |entry| entry.key == *key)?;
+    pub(crate) fn find(&mut self, hash: u64, key: &K) -> Option<Arc<T>> {
+        let entry = self.entries.find_mut(hash, |entry| entry.key == *key)?;
         entry.used = true;
-        Some(Arc::clone(&entry.limit))
+        Some(Arc::clone(&entry.value))
     }
 
     /// Counts `lookups`, and returns whether a sweep is due: after as many lookups as there are
@@ -48,22 +48,22 @@ impl<K: Hash + Eq, L: LimitTemplate + Clone> KeyShard<K, L> {
 
     /// Takes unused keys out of the shard. The caller drops them after the lock is released.
     #[cold]
-    pub(crate) fn sweep(&mut self, which: SweepScope) -> Vec<KeyEntry<K, L>> {
-        let forgotten = |entry: &mut KeyEntry<K, L>| {
+    pub(crate) fn sweep(&mut self, which: SweepScope) -> Vec<KeyEntry<K, T>> {
+        let forgotten = |entry: &mut KeyEntry<K, T>| {
             let used = mem::replace(&mut entry.used, false);
-            (!used || which == SweepScope::Idle) && is_unused(&entry.limit)
+            (!used || which == SweepScope::Idle) && is_unused(&entry.value)
         };
-        // No call can add to these counts any more: under the lock, `is_unused` saw that no other
+        // No call can change these numbers any more: under the lock, `is_unused` saw that no other
         // reference is left.
-        let idle: Vec<_> = self.limits.extract_if(forgotten).collect();
+        let idle: Vec<_> = self.entries.extract_if(forgotten).collect();
         for entry in &idle {
-            add(&mut self.admitted, entry.limit.admitted());
+            self.dropped.add(&entry.value);
         }
-        let room = self.limits.len().max(KEPT) * 2;
-        if self.limits.capacity() > room * 2 {
-            self.limits.shrink_to(room, |entry| entry.hash);
+        let room = self.entries.len().max(KEPT) * 2;
+        if self.entries.capacity() > room * 2 {
+            self.entries.shrink_to(room, |entry| entry.hash);
         }
-        self.until_sweep = self.limits.len().max(KEPT);
+        self.until_sweep = self.entries.len().max(KEPT);
         idle
     }
 }
@@ -77,16 +77,10 @@ pub(crate) enum SweepScope {
     Idle,
 }
 
-/// Whether a limit is idle and only its table holds it. The caller holds the table's lock, so no
-/// call can get the limit meanwhile.
-pub(crate) fn is_unused<L: LimitTemplate>(limit: &Arc<L>) -> bool {
-    is_only(limit) && limit.is_idle()
-}
-
-pub(crate) fn add(sum: &mut [u64; 4], counts: [u64; 4]) {
-    for (sum, count) in sum.iter_mut().zip(counts) {
-        *sum += count;
-    }
+/// Whether a value is idle and only its table holds it. The caller holds the table's lock, so no
+/// call can get the value meanwhile.
+pub(crate) fn is_unused<T: Fresh>(value: &Arc<T>) -> bool {
+    is_only(value) && value.is_idle()
 }
 
 /// The number of unused keys that a shard keeps before it sweeps.
