@@ -1,11 +1,6 @@
 //! Samples of an adaptive limit, and outcomes that are none.
 
-use std::{
-    sync::{Arc, Mutex},
-    time::Duration,
-};
-
-use buttress_control::{AcceptRatio, Adapt, Sample};
+use buttress_control::AcceptRatio;
 use buttress_core::{
     BoxError, Classify, Criticality, Deadline, Origin, Reason, Rejection, RetryHint, Verdict,
 };
@@ -17,42 +12,10 @@ use tokio_test::{assert_pending, task};
 use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
 use tower_service::Service;
 
-use crate::support::{limited, ms, reason, worker};
-
-/// A law that records its samples and follows a script of limits.
-#[derive(Clone, Debug)]
-struct Notes {
-    limit: u32,
-    samples: Arc<Mutex<Vec<(Duration, u32, bool)>>>,
-    next: Arc<Mutex<Option<u32>>>,
-    learned: Option<Duration>,
-}
-
-impl Notes {
-    fn of(limit: u32) -> Self {
-        Self { limit, samples: Arc::default(), next: Arc::default(), learned: None }
-    }
-
-    fn take(&self) -> Vec<(Duration, u32, bool)> {
-        std::mem::take(&mut self.samples.lock().unwrap())
-    }
-}
-
-impl Adapt for Notes {
-    fn limit(&self) -> u32 {
-        self.limit
-    }
-
-    fn learn(&mut self, sample: Sample) -> u32 {
-        self.samples.lock().unwrap().push((sample.rtt, sample.in_flight, sample.dropped));
-        self.limit = self.next.lock().unwrap().unwrap_or(self.limit);
-        self.limit
-    }
-
-    fn unloaded_rtt(&self) -> Option<Duration> {
-        self.learned
-    }
-}
+use crate::{
+    notes::Notes,
+    support::{limited, ms, reason, worker},
+};
 
 #[tokio::test(start_paused = true)]
 async fn only_calls_near_the_limit_are_samples() {

@@ -14,6 +14,7 @@ mod concurrency;
 mod expected_wait;
 mod keyed;
 mod many_keys;
+mod notes;
 mod options;
 mod panics;
 mod queue;
