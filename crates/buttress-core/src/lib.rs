@@ -76,7 +76,7 @@ mod timer;
 mod wake;
 
 pub use ambient::{
-    Ambient, Attempt, Criticality, Deadline, InnerReport, Scope, SharedCount, Signals,
+    Ambient, Attempt, Criticality, Deadline, InnerReport, Scope, SharedCount, Signals, Spent,
 };
 pub use layer::{Check, Enforcement, Extent, StateScope, give_back_ready, seeds, take_ready};
 pub use mode::{

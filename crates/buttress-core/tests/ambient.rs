@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use buttress_core::{Attempt, Criticality, Deadline, InnerReport, SharedCount, Signals};
+use buttress_core::{Attempt, Criticality, Deadline, InnerReport, SharedCount, Signals, Spent};
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use proptest::prelude::*;
 use tokio::{task::LocalSet, time::Instant};
@@ -329,6 +329,86 @@ fn signals_report_the_latest_raised_deadline_to_the_polling_layer() {
         assert!(panicked.is_err());
     });
     assert_eq!(outer.deadline, Some(early), "what was there before, also after a panic");
+}
+
+#[test]
+fn spent_calls_add_up_and_saturate() {
+    let ((), signals) = Signals::watch(|| {
+        Signals::raise_spent(Spent::new(2, 0));
+        Signals::raise_spent(Spent::new(1, 3));
+    });
+    assert_eq!(signals.spent, Spent::new(3, 3));
+    let most = Spent::new(u16::MAX, u16::MAX);
+    assert_eq!(most.plus(Spent::new(1, 1)), most);
+    let ((), signals) = Signals::watch(|| {
+        Signals::raise_spent(most);
+        Signals::raise_spent(Spent::new(0, 1));
+    });
+    assert_eq!(signals.spent, most);
+}
+
+#[test]
+fn spent_of_zero_raises_no_signal() {
+    let ((), signals) = Signals::watch(|| Signals::raise_spent(Spent::default()));
+    assert!(signals.is_empty() && signals.spent.is_zero());
+}
+
+/// Every combination of the four signals, as a number in binary.
+fn signals(which: u32, deadline: Deadline) {
+    if which & 1 != 0 {
+        Signals::raise_gave_up();
+    }
+    if which & 2 != 0 {
+        Signals::raise_degraded();
+    }
+    if which & 4 != 0 {
+        Signals::raise_deadline(deadline);
+    }
+    if which & 8 != 0 {
+        Signals::raise_spent(Spent::new(1, 2));
+    }
+}
+
+#[test]
+fn every_combination_of_signals_is_hidden_inside_and_restored_outside() {
+    let (early, late) = (seconds(1), seconds(2));
+    let alone = |which, deadline| Signals::watch(|| signals(which, deadline)).1;
+    let count = SharedCount::new();
+    for (outside, inside) in (0..16).flat_map(|o| (0..16).map(move |i| (o, i))) {
+        let mut report = InnerReport::EMPTY;
+        let ((), outer) = Signals::watch(|| {
+            // The value of an earlier signal must not show up in a later one.
+            Signals::watch(|| signals(12, seconds(9)));
+            signals(outside, early);
+            let ((), inner) = Signals::watch(|| signals(inside, late));
+            assert_eq!(inner, alone(inside, late), "{outside} {inside}");
+            count.run_and_report(Attempt::FIRST, &mut report, || signals(inside, late));
+            let panicked = catch_unwind(AssertUnwindSafe(|| {
+                count.run(Attempt::FIRST, || {
+                    signals(inside, late);
+                    panic!("on purpose")
+                })
+            }));
+            assert!(panicked.is_err());
+        });
+        assert_eq!(report.signals(), alone(inside, late), "{outside} {inside}");
+        assert_eq!(outer, alone(outside, early), "{outside} {inside}");
+    }
+}
+
+#[test]
+fn signals_raised_again_are_those_that_were_watched() {
+    let deadline = seconds(1);
+    for which in 0..16 {
+        let ((), first) = Signals::watch(|| signals(which, deadline));
+        let ((), again) = Signals::watch(|| first.raise());
+        assert_eq!(again, first);
+        assert_eq!(again.is_empty(), which == 0);
+        assert_eq!((again.gave_up, again.degraded), (which & 1 != 0, which & 2 != 0));
+        assert_eq!(again.deadline, (which & 4 != 0).then_some(deadline));
+        let spent = if which & 8 != 0 { Spent::new(1, 2) } else { Spent::default() };
+        assert_eq!(again.spent, spent);
+    }
 }
 
 #[test]

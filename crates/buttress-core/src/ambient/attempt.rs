@@ -1,5 +1,7 @@
 use std::{cell::Cell, fmt};
 
+use super::count_state::{CountState, SignalValues};
+
 /// The attempt that is running, ambient like the [`Deadline`](crate::Deadline).
 ///
 /// Attempts compare by their [number](Self::number) first, then by their
@@ -103,6 +105,9 @@ impl fmt::Debug for Attempt {
 pub(crate) struct RetryAmbient {
     pub(crate) attempt: Cell<Attempt>,
     pub(crate) state: Cell<CountState>,
+    /// The values of the raised signals that have one. Meaningless for a signal whose bit is not in
+    /// `state`, so nearly every call leaves this cell untouched.
+    pub(crate) values: Cell<SignalValues>,
     /// The shared counts that layers have entered, from the outermost on.
     // Only the first `state.depth()` cells belong to running layers. `SharedCount::enter`
     // overwrites a cell before the depth grows, so leaving clears none.
@@ -112,39 +117,6 @@ pub(crate) struct RetryAmbient {
 #[inline]
 pub(crate) fn retry_ambient<R>(f: impl FnOnce(&RetryAmbient) -> R) -> R {
     AMBIENT.with(f)
-}
-
-/// The number of layers that have [entered](crate::SharedCount) a shared count, with the signal
-/// `gave_up` in the highest bit.
-///
-/// A single word, so that a retry sets and restores both at once.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct CountState(u32);
-
-impl CountState {
-    pub(crate) const NONE: Self = Self(0);
-
-    #[inline]
-    pub(crate) const fn depth(self) -> usize {
-        (self.0 & !GAVE_UP) as usize
-    }
-
-    /// The state inside one more layer, with no signal raised.
-    #[inline]
-    pub(crate) const fn deeper(self) -> Self {
-        // Clearing the flag hides the signals of earlier inner calls from this one.
-        Self((self.0 & !GAVE_UP) + 1)
-    }
-
-    #[inline]
-    pub(crate) const fn gave_up(self) -> bool {
-        self.0 & GAVE_UP != 0
-    }
-
-    #[inline]
-    pub(crate) const fn with_gave_up(self, gave_up: bool) -> Self {
-        Self((self.0 & !GAVE_UP) | if gave_up { GAVE_UP } else { 0 })
-    }
 }
 
 /// Restores the ambient attempt. `drop` reads only its own field, which is safe at any point of
@@ -164,6 +136,7 @@ thread_local! {
         RetryAmbient {
             attempt: Cell::new(Attempt::FIRST),
             state: Cell::new(CountState::NONE),
+            values: Cell::new(SignalValues::NONE),
             frames: [const { Cell::new(0) }; MOST_FRAMES],
         }
     };
@@ -173,8 +146,6 @@ thread_local! {
 const SPARE: u64 = 1;
 /// The most previous attempts that fit beside the bit.
 const MOST_PREVIOUS: u32 = u32::MAX >> 1;
-
-const GAVE_UP: u32 = 1 << 31;
 const MOST_FRAMES: usize = 16;
 
 #[cfg(test)]

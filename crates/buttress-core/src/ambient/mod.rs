@@ -1,9 +1,11 @@
 mod attempt;
+mod count_state;
 mod criticality;
 mod deadline;
 mod scope;
 mod shared_count;
 mod signals;
+mod spent;
 
 pub use self::attempt::Attempt;
 pub use self::criticality::Criticality;
@@ -11,6 +13,7 @@ pub use self::deadline::Deadline;
 pub use self::scope::Scope;
 pub use self::shared_count::{InnerReport, SharedCount};
 pub use self::signals::Signals;
+pub use self::spent::Spent;
 
 /// The ambient values of a call: its deadline and its criticality.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,8 +3,11 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use super::attempt::{CountState, retry_ambient};
-use crate::Attempt;
+use super::{
+    attempt::retry_ambient,
+    count_state::{CountState, SignalValues},
+};
+use crate::{Attempt, Signals};
 
 /// The identity of a count that several layers share, such as the balance of a retry budget. The
 /// shared count sees each call and each outcome once.
@@ -86,7 +89,12 @@ impl SharedCount {
         let result = f();
         // Before `leave` restores the outer state, which has neither the signal nor the depth of
         // this layer.
-        *told = retry_ambient(|ambient| InnerReport(ambient.state.get()));
+        retry_ambient(|ambient| {
+            told.state = ambient.state.get();
+            if told.state.has_any() {
+                told.signals = Some(ambient.signals());
+            }
+        });
         drop(leave);
         result
     }
@@ -94,13 +102,22 @@ impl SharedCount {
     #[inline]
     fn enter(self, attempt: Attempt) -> Leave {
         retry_ambient(|ambient| {
-            let leave = Leave(ambient.attempt.replace(attempt), ambient.state.get());
+            let state = ambient.state.get();
+            let mut leave = Leave {
+                attempt: ambient.attempt.replace(attempt),
+                state,
+                values: SignalValues::NONE,
+            };
+            // Nearly never: the layer outside has seen a signal in this poll already.
+            if state.has_values() {
+                leave.values = ambient.values.get();
+            }
             // Beyond `MOST_FRAMES` the depth still grows, so that leaving stays symmetric, but no
             // frame is stored.
-            if let Some(place) = ambient.frames.get(leave.1.depth()) {
+            if let Some(place) = ambient.frames.get(state.depth()) {
                 place.set(self.0 | u64::from(attempt.previous_attempts() > 0));
             }
-            ambient.state.set(leave.1.deeper());
+            ambient.state.set(state.deeper());
             leave
         })
     }
@@ -115,24 +132,44 @@ impl SharedCount {
 
 /// The report of the inner layers beside an outcome.
 #[derive(Clone, Copy, Debug)]
-pub struct InnerReport(CountState);
+pub struct InnerReport {
+    /// The state inside the reporting layer.
+    state: CountState,
+    /// Meaningful only if `state` has a signal. Optional, so that an empty report is cheap to make.
+    signals: Option<Signals>,
+}
 
 impl InnerReport {
     /// An empty report.
-    pub const EMPTY: Self = Self(CountState::NONE);
+    pub const EMPTY: Self = Self { state: CountState::NONE, signals: None };
 
-    /// Returns whether an inner layer raised [`Signals::gave_up`](crate::Signals::gave_up).
+    /// Returns the signals that inner layers raised.
+    ///
+    /// They are no longer raised for the layers outside. A layer that returns the outcome
+    /// [raises](Signals::raise) them again.
     #[inline]
-    pub fn gave_up(self) -> bool {
-        self.0.gave_up()
+    pub fn signals(&self) -> Signals {
+        self.signals.filter(|_| self.has_signals()).unwrap_or_default()
+    }
+
+    /// Returns whether inner layers raised any signal.
+    #[inline]
+    pub const fn has_signals(&self) -> bool {
+        self.state.has_any()
+    }
+
+    /// Returns whether an inner layer raised [`Signals::gave_up`].
+    #[inline]
+    pub const fn gave_up(&self) -> bool {
+        self.state.has(CountState::GAVE_UP)
     }
 
     /// Returns whether an inner layer that shares the count has counted the outcome.
     ///
     /// Ask at once: the answer is lost when the next layer enters a count.
     #[inline]
-    pub fn is_counted(self) -> bool {
-        let place = self.0.depth().checked_sub(1);
+    pub fn is_counted(&self) -> bool {
+        let place = self.state.depth().checked_sub(1);
         retry_ambient(|ambient| {
             // The frame of the reporting layer is still there: leaving lowers the depth and clears
             // no frame.
@@ -151,16 +188,24 @@ fn entered(is_it: impl Fn(&Cell<u64>) -> bool) -> bool {
     retry_ambient(|ambient| ambient.frames.iter().take(ambient.state.get().depth()).any(is_it))
 }
 
-/// Restores the attempt and the depth. `drop` reads only its own fields, which is safe at any point
-/// of unwinding.
-struct Leave(Attempt, CountState);
+/// Restores the attempt, the depth, and the signals of the layer outside. `drop` reads only its own
+/// fields, which is safe at any point of unwinding.
+struct Leave {
+    attempt: Attempt,
+    state: CountState,
+    /// Meaningful only if `state` has a signal with a value.
+    values: SignalValues,
+}
 
 impl Drop for Leave {
     #[inline]
     fn drop(&mut self) {
         retry_ambient(|ambient| {
-            ambient.attempt.set(self.0);
-            ambient.state.set(self.1);
+            ambient.attempt.set(self.attempt);
+            ambient.state.set(self.state);
+            if self.state.has_values() {
+                ambient.values.set(self.values);
+            }
         });
     }
 }

@@ -1,6 +1,8 @@
-use std::cell::Cell;
-
-use super::attempt::retry_ambient;
+use super::{
+    attempt::{RetryAmbient, retry_ambient},
+    count_state::{CountState, SignalValues},
+    spent::Spent,
+};
 use crate::Deadline;
 
 /// Signals that a layer raises, beside an outcome, for the layer that polls it.
@@ -8,6 +10,12 @@ use crate::Deadline;
 /// A signal works for any response and error type, because it does not travel in them. It is seen
 /// if the outcome is returned in the same poll, so not through a spawned task. A response that can
 /// carry the first signal itself carries it instead ([`MarkGaveUp`](crate::MarkGaveUp)).
+///
+/// A layer that returns an outcome in another poll than the one that produced it must
+/// [`watch`](Self::watch) the poll that produced the outcome, and [`raise`](Self::raise) the signals
+/// in the poll that returns it. Otherwise the layers around it see none. The same holds for a layer
+/// that polls more than one call for an outcome: it passes on the signals of the outcome that it
+/// returns, and [`spent`](Self::spent) of all of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Signals {
@@ -16,12 +24,17 @@ pub struct Signals {
     pub gave_up: bool,
     /// The deadline that ended the call, the latest of several.
     pub deadline: Option<Deadline>,
+    /// The calls that inner layers made beside the first one, for this outcome.
+    pub spent: Spent,
+    /// The outcome stands in for a failure: a fallback answered, or a cache returned a stale entry
+    /// instead of an error. Such an outcome must not be cached.
+    pub degraded: bool,
 }
 
 impl Signals {
     /// Raises [`gave_up`](Self::gave_up) for the layer that is polling.
     pub fn raise_gave_up() {
-        retry_ambient(|ambient| ambient.state.set(ambient.state.get().with_gave_up(true)));
+        retry_ambient(|ambient| ambient.raise(CountState::GAVE_UP));
     }
 
     /// Raises [`deadline`](Self::deadline) for the layer that is polling. Of several, the latest is
@@ -29,24 +42,42 @@ impl Signals {
     ///
     /// An error type of the user's own may hide which deadline ended the call. The signal says so.
     pub fn raise_deadline(deadline: Deadline) {
-        DEADLINE.set(DEADLINE.get().max(Some(deadline)));
+        retry_ambient(|ambient| {
+            let mut values = ambient.raised_values();
+            values.deadline = values.deadline.max(Some(deadline));
+            ambient.values.set(values);
+            ambient.raise(CountState::DEADLINE);
+        });
+    }
+
+    /// Raises [`spent`](Self::spent) for the layer that is polling. Several are added up. Nothing
+    /// is raised if `spent` is zero.
+    pub fn raise_spent(spent: Spent) {
+        if spent.is_zero() {
+            return;
+        }
+        retry_ambient(|ambient| {
+            let mut values = ambient.raised_values();
+            values.spent = values.spent.plus(spent);
+            ambient.values.set(values);
+            ambient.raise(CountState::SPENT);
+        });
+    }
+
+    /// Raises [`degraded`](Self::degraded) for the layer that is polling.
+    pub fn raise_degraded() {
+        retry_ambient(|ambient| ambient.raise(CountState::DEGRADED));
     }
 
     /// Runs `f` and returns the signals that were raised meanwhile. The signals that were raised
     /// before are restored, also if `f` panics.
     #[inline]
     pub fn watch<R>(f: impl FnOnce() -> R) -> (R, Self) {
-        let state = retry_ambient(|ambient| ambient.state.get());
-        let restore = RestoreSignals { gave_up: state.gave_up(), deadline: DEADLINE.replace(None) };
-        // Nearly always nothing is raised, so nothing is written.
-        if state.gave_up() {
-            retry_ambient(|ambient| ambient.state.set(state.with_gave_up(false)));
-        }
+        let restore = retry_ambient(RestoreSignals::hide);
         let result = f();
         // Must be read before `restore` is dropped. The drop puts back the signals of the layer
         // outside, also if `f` panics.
-        let gave_up = retry_ambient(|ambient| ambient.state.get().gave_up());
-        let signals = Self { gave_up, deadline: DEADLINE.get() };
+        let signals = retry_ambient(RetryAmbient::signals);
         drop(restore);
         (result, signals)
     }
@@ -60,6 +91,10 @@ impl Signals {
         if let Some(deadline) = self.deadline {
             Self::raise_deadline(deadline);
         }
+        Self::raise_spent(self.spent);
+        if self.degraded {
+            Self::raise_degraded();
+        }
     }
 
     /// Whether no signal is raised.
@@ -69,27 +104,75 @@ impl Signals {
     }
 }
 
+impl RetryAmbient {
+    fn raise(&self, signal: u32) {
+        self.state.set(self.state.get().with(signal));
+    }
+
+    /// The values of the raised signals. A signal that is not raised has none, whatever an earlier
+    /// layer left in the cell.
+    #[cold]
+    fn raised_values(&self) -> SignalValues {
+        let (state, values) = (self.state.get(), self.values.get());
+        SignalValues {
+            deadline: values.deadline.filter(|_| state.has(CountState::DEADLINE)),
+            spent: if state.has(CountState::SPENT) { values.spent } else { Spent::NONE },
+        }
+    }
+
+    /// The signals that are raised now.
+    #[inline]
+    pub(crate) fn signals(&self) -> Signals {
+        // Nearly always nothing is raised, so the values are not read.
+        if self.state.get().has_any() { self.raised_signals() } else { Signals::default() }
+    }
+
+    #[cold]
+    fn raised_signals(&self) -> Signals {
+        let (state, SignalValues { deadline, spent }) = (self.state.get(), self.raised_values());
+        Signals {
+            gave_up: state.has(CountState::GAVE_UP),
+            deadline,
+            spent,
+            degraded: state.has(CountState::DEGRADED),
+        }
+    }
+}
+
 /// Restores the signals of the layer outside. `drop` reads only its own fields, which is safe at
 /// any point of unwinding.
 struct RestoreSignals {
-    gave_up: bool,
-    deadline: Option<Deadline>,
+    state: CountState,
+    /// Meaningful only if `state` has a signal with a value.
+    values: SignalValues,
+}
+
+impl RestoreSignals {
+    /// Takes the signals that are raised now away.
+    #[inline]
+    fn hide(ambient: &RetryAmbient) -> Self {
+        let state = ambient.state.get();
+        let mut hidden = Self { state, values: SignalValues::NONE };
+        // Nearly always nothing is raised, so nothing is written.
+        if state.has_any() {
+            hidden.values = ambient.values.get();
+            ambient.state.set(state.without_signals());
+        }
+        hidden
+    }
 }
 
 impl Drop for RestoreSignals {
     #[inline]
     fn drop(&mut self) {
-        DEADLINE.set(self.deadline);
         retry_ambient(|ambient| {
-            let state = ambient.state.get();
-            if state.gave_up() != self.gave_up {
-                ambient.state.set(state.with_gave_up(self.gave_up));
+            // The depth is the same: each layer that entered a count inside has left it.
+            if ambient.state.get() != self.state {
+                ambient.state.set(self.state);
+            }
+            if self.state.has_values() {
+                ambient.values.set(self.values);
             }
         });
     }
-}
-
-thread_local! {
-    // `const` and without a destructor: no lazy initialisation, and usable while a thread ends.
-    static DEADLINE: Cell<Option<Deadline>> = const { Cell::new(None) };
 }
