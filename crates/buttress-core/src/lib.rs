@@ -31,6 +31,7 @@
 //! | What does an outcome mean? | [`Classify`], which returns a [`Verdict`]; a layer stores it as a [`Judge`] |
 //! | How is a request sent again? | [`Replay`], and [`MarkGaveUp`] for the response that a retry gives up on |
 //! | How do a deadline and a criticality cross the wire? | [`Propagate`] |
+//! | How does another response stand in for the service's? | [`Blend`], which marks it as [`Degraded`] |
 //! | Which requests are the same, and how is a response shared and cached? | [`KeyOf`], [`Share`], [`Expire`] |
 //!
 //! [`Bind`] replaces the mode of a layer. [`Deadline`], [`Attempt`] and [`Criticality`] are
@@ -80,8 +81,9 @@ pub use ambient::{
 };
 pub use layer::{Check, Enforcement, Extent, StateScope, give_back_ready, seeds, take_ready};
 pub use mode::{
-    Age, Bind, ByteBudget, Expire, Guard, KeyOf, Lifetime, MarkGaveUp, NoTimeLeft, Plain, Progress,
-    Propagate, Quota, Reader, Replay, Respond, Share, Upload, UploadWait, WantedFreshness,
+    Age, Bind, Blend, ByteBudget, Degraded, Expire, Guard, KeyOf, Lifetime, MarkGaveUp, NoTimeLeft,
+    Plain, Progress, Propagate, Quota, Reader, Replay, Respond, Share, Source, Upload, UploadWait,
+    WantedFreshness,
 };
 pub use outcome::{
     BoxError, By, ByMode, Classify, Judge, Origin, Reason, Rejection, RetryHint, Verdict,

@@ -1,3 +1,4 @@
+mod blend;
 mod byte_budget;
 mod expire;
 mod key;
@@ -10,6 +11,7 @@ mod share;
 mod upload;
 mod wanted_freshness;
 
+pub use self::blend::{Blend, Degraded, Source};
 pub use self::byte_budget::ByteBudget;
 pub use self::expire::{Expire, Lifetime};
 pub use self::key::KeyOf;
