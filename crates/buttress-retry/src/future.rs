@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use buttress_core::{Judge, MarkGaveUp, Propagate, Replay};
+use buttress_core::{InnerReport, Judge, MarkGaveUp, Propagate, Replay};
 use pin_project::pin_project;
 use tokio::time::{Sleep, sleep};
 use tower_service::Service;
@@ -109,12 +109,13 @@ where
                 }
             }
             Polled::Readying { next, end } => {
-                let polled = attempts.poll_ready(cx);
+                let mut report = InnerReport::EMPTY;
+                let polled = attempts.poll_ready(&mut report, cx);
                 let is_late = attempts.can_announce(&next.plan.request, Duration::ZERO).is_err();
                 if !matches!(polled, Poll::Ready(Err(_)))
                     && let Some(last) = next.overtaken(attempts.until(), is_late, end, &polled, cx)
                 {
-                    let outcome = attempts.overtaken(next.verdict, last);
+                    let outcome = attempts.overtaken(next.verdict, next.signals, last);
                     // Drops the plan, which refunds its payment.
                     state.set(AttemptState::Ended);
                     return Poll::Ready(outcome);
@@ -129,7 +130,7 @@ where
                         }
                     }
                     Err(error) => {
-                        let ended = attempts.unready(&mut next.plan, &error);
+                        let ended = attempts.unready(&mut next.plan, &error, report.signals());
                         failed = Some((Err(error), ended));
                     }
                 }

@@ -36,6 +36,8 @@ mod law;
 mod readiness;
 #[path = "retry/refunds.rs"]
 mod refunds;
+#[path = "retry/signals.rs"]
+mod signals;
 #[path = "retry/support.rs"]
 mod support;
 

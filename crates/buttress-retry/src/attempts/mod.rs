@@ -12,7 +12,9 @@ use std::{
     time::Duration,
 };
 
-use buttress_core::{Attempt, Deadline, InnerReport, Judge, NoTimeLeft, Propagate, Verdict};
+use buttress_core::{
+    Attempt, Deadline, InnerReport, Judge, NoTimeLeft, Propagate, Signals, Verdict,
+};
 use tower_service::Service;
 
 pub(crate) use self::next_attempt::{AttemptPlan, Ended, NextAttempt};
@@ -67,14 +69,19 @@ impl<S, M, J, Saved, Seed> Attempts<S, M, J, Saved, Seed> {
         Deadline::with(self.deadline, || tally.run_and_report(self.attempt(), report, f))
     }
 
-    pub(crate) fn poll_ready<Req>(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>>
+    pub(crate) fn poll_ready<Req>(
+        &mut self,
+        report: &mut InnerReport,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), S::Error>>
     where
         S: Service<Req> + Clone,
     {
         let (deadline, attempt) = (self.deadline, self.attempt());
         let Some((service, _)) = &mut self.spare else { return Poll::Ready(Ok(())) };
         let tally = self.settings.budget.tally();
-        let polled = Deadline::with(deadline, || tally.run(attempt, || service.poll_ready(cx)));
+        let ready = || tally.run_and_report(attempt, report, || service.poll_ready(cx));
+        let polled = Deadline::with(deadline, ready);
         if let Poll::Ready(Err(_)) = polled {
             // An instance that failed must not be polled again.
             *service = service.clone();
@@ -137,13 +144,17 @@ impl<S, M, J, Saved, Seed> Attempts<S, M, J, Saved, Seed> {
         let Some(outcome) = ended else { return Poll::Pending };
         if verdict == Verdict::Success {
             self.succeed(report);
+            if report.has_signals() || self.tries.is_some() {
+                self.raise(report.signals());
+            }
         } else {
             // Must be asked before `is_answer`, which is the user's code and may make a call: another
             // layer that enters a count overwrites the frame that `is_counted` reads.
             let (gave_up, counted) = (report.gave_up(), report.is_counted());
+            let signals = report.signals();
             let answered = verdict != Verdict::TimedOut
                 && self.judge.is_answer(&self.mode, &self.seed, outcome.as_ref());
-            *failed = Some(Ended { verdict, gave_up, counted, answered });
+            *failed = Some(Ended { verdict, gave_up, counted, answered, signals });
         }
         Poll::Ready(outcome)
     }
@@ -152,7 +163,12 @@ impl<S, M, J, Saved, Seed> Attempts<S, M, J, Saved, Seed> {
     ///
     /// The attempt counts, and earlier payments stay. If the attempt may be repeated for free, its
     /// payment is kept for the free attempt. Otherwise dropping the `plan` refunds the payment.
-    pub(crate) fn unready<Req, Res, E>(&mut self, plan: &mut AttemptPlan<Req>, error: &E) -> Ended
+    pub(crate) fn unready<Req, Res, E>(
+        &mut self,
+        plan: &mut AttemptPlan<Req>,
+        error: &E,
+        signals: Signals,
+    ) -> Ended
     where
         J: Judge<M, Req, Res, E, Seed = Seed>,
     {
@@ -166,7 +182,7 @@ impl<S, M, J, Saved, Seed> Attempts<S, M, J, Saved, Seed> {
         tries.paid = is_free
             .then(|| mem::replace(&mut plan.paid, Withdrawal::FREE))
             .and_then(Withdrawal::spend);
-        Ended { verdict, gave_up: false, counted: false, answered: false }
+        Ended { verdict, gave_up: false, counted: false, answered: false, signals }
     }
 
     /// Reports the success of the call to the budget and to the learned attempt time.
@@ -179,6 +195,18 @@ impl<S, M, J, Saved, Seed> Attempts<S, M, J, Saved, Seed> {
         if let Some(took) = self.began.took() {
             self.settings.state.attempt_time.learn(took);
         }
+    }
+
+    /// Raises the `signals` of the attempt whose outcome is returned, and what all attempts have
+    /// spent.
+    ///
+    /// Must run in the poll that returns the outcome, outside of [`within`](Self::within).
+    #[cold]
+    fn raise(&self, mut signals: Signals) {
+        if let Some(tries) = &self.tries {
+            signals.spent = signals.spent.plus(tries.spent());
+        }
+        signals.raise();
     }
 
     #[inline]

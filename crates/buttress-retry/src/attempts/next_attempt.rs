@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use buttress_core::{Attempt, Deadline, Reason, Verdict};
+use buttress_core::{Attempt, Deadline, Reason, Signals, Verdict};
 use tokio::time::{Sleep, sleep_until};
 
 use crate::budget::Withdrawal;
@@ -17,6 +17,8 @@ pub(crate) struct NextAttempt<Req, Outcome> {
     /// begin in time.
     pub(crate) last: Option<Outcome>,
     pub(crate) verdict: Verdict,
+    /// The signals of the last attempt, except what it spent.
+    pub(crate) signals: Signals,
 }
 
 impl<Req, Outcome> NextAttempt<Req, Outcome> {
@@ -65,6 +67,7 @@ pub(crate) struct Ended {
     pub(crate) counted: bool,
     /// The service itself has responded.
     pub(crate) answered: bool,
+    pub(crate) signals: Signals,
 }
 
 /// Whether the service has provably not seen the call. If a deadline below ended the call, it may

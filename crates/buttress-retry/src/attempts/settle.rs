@@ -1,4 +1,4 @@
-use std::ops::ControlFlow;
+use std::{mem, ops::ControlFlow};
 
 use buttress_core::{Attempt, Enforcement, MarkGaveUp, Propagate, Replay, Signals, Verdict};
 
@@ -28,6 +28,8 @@ impl<S, M, J, Saved, Seed> Attempts<S, M, J, Saved, Seed> {
             && let Some(is_marked) = self.mode.is_marked(response)
         {
             ended.gave_up = is_marked;
+            // The mark travels in the response. The signal may be that of a call on the side.
+            ended.signals.gave_up = false;
         }
         match self.plan(ended) {
             Ok(plan) => {
@@ -43,6 +45,7 @@ impl<S, M, J, Saved, Seed> Attempts<S, M, J, Saved, Seed> {
                     // costs.
                     plan.paid.spend();
                     self.settings.state.note_retry();
+                    self.raise(ended.signals);
                     return ControlFlow::Break(outcome);
                 }
                 let is_kept = match &outcome {
@@ -50,9 +53,15 @@ impl<S, M, J, Saved, Seed> Attempts<S, M, J, Saved, Seed> {
                     Err(_) => true,
                 };
                 let last = (self.until().is_some() && is_kept).then_some(outcome);
-                ControlFlow::Continue(NextAttempt { plan, last, verdict })
+                let mut signals = ended.signals;
+                let spent = mem::take(&mut signals.spent);
+                let tries = self.tries();
+                tries.spent_below = tries.spent_below.plus(spent);
+                ControlFlow::Continue(NextAttempt { plan, last, verdict, signals })
             }
-            Err(reason) => ControlFlow::Break(self.stop(reason, ended.verdict, outcome)),
+            Err(reason) => {
+                ControlFlow::Break(self.stop(reason, ended.verdict, ended.signals, outcome))
+            }
         }
     }
 
@@ -61,6 +70,7 @@ impl<S, M, J, Saved, Seed> Attempts<S, M, J, Saved, Seed> {
     pub(crate) fn overtaken<Res, E>(
         &mut self,
         verdict: Verdict,
+        signals: Signals,
         outcome: Result<Res, E>,
     ) -> Result<Res, E>
     where
@@ -68,7 +78,7 @@ impl<S, M, J, Saved, Seed> Attempts<S, M, J, Saved, Seed> {
     {
         // Must be dropped: the service may have become ready, and then holds a permit.
         self.spare = None;
-        self.stop(StopReason::Deadline, verdict, outcome)
+        self.stop(StopReason::Deadline, verdict, signals, outcome)
     }
 
     /// Ends the call with its last `outcome`.
@@ -77,6 +87,7 @@ impl<S, M, J, Saved, Seed> Attempts<S, M, J, Saved, Seed> {
         &mut self,
         reason: StopReason,
         verdict: Verdict,
+        mut signals: Signals,
         mut outcome: Result<Res, E>,
     ) -> Result<Res, E>
     where
@@ -88,10 +99,9 @@ impl<S, M, J, Saved, Seed> Attempts<S, M, J, Saved, Seed> {
             || (reason == StopReason::Rejected && self.was_rejected());
         if is_giving_up && self.settings.attempts > 1 && !self.is_observing() {
             let is_marked = outcome.as_mut().is_ok_and(|response| self.mode.mark_gave_up(response));
-            if !is_marked {
-                Signals::raise_gave_up();
-            }
+            signals.gave_up |= !is_marked;
         }
+        self.raise(signals);
         self.settings.state.note_stop(reason);
         let (instance, attempts) = (self.settings.origin.name(), self.attempt().number());
         let reason = reason.as_str();

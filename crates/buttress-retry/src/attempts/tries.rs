@@ -1,5 +1,5 @@
 use buttress_control::Delays;
-use buttress_core::Attempt;
+use buttress_core::{Attempt, Spent};
 
 use crate::budget::Paid;
 
@@ -12,12 +12,26 @@ pub(crate) struct Tries {
     pub(crate) free: FreeAttempts,
     /// The payment for the current attempt.
     pub(crate) paid: Option<Paid>,
+    /// The calls that layers below made for the attempts before the current one.
+    pub(crate) spent_below: Spent,
 }
 
 impl Tries {
     pub(crate) const fn new() -> Self {
         let free = FreeAttempts { never_processed: false, rejected: false };
-        Self { attempt: Attempt::FIRST, delays: Delays::new(), free, paid: None }
+        Self {
+            attempt: Attempt::FIRST,
+            delays: Delays::new(),
+            free,
+            paid: None,
+            spent_below: Spent::new(0, 0),
+        }
+    }
+
+    /// The calls that were made beside the first attempt, except those below the current attempt.
+    pub(crate) fn spent(&self) -> Spent {
+        let retries = self.attempt.number().saturating_sub(1);
+        self.spent_below.plus(Spent::new(u16::try_from(retries).unwrap_or(u16::MAX), 0))
     }
 }
 
