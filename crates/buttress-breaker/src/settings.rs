@@ -1,0 +1,50 @@
+use std::{sync::Arc, time::Duration};
+
+use buttress_control::{CircuitOpen, Random};
+use buttress_core::{Enforcement, Origin, Reason, Rejection, StateScope};
+
+/// The options of a layer that are not rules of its circuits.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub(crate) origin: Origin,
+    pub(crate) enforcement: Enforcement,
+    pub(crate) scope: StateScope,
+    /// How long a service must have had for a call without an answer to be its failure. `None`:
+    /// until the deadline.
+    pub(crate) patience: Option<Duration>,
+    /// Shared by all services, also under `per_service`: with a generator per service, a seed would
+    /// give the circuits of all services the same intervals.
+    pub(crate) random: Arc<Random>,
+}
+
+impl Settings {
+    pub(crate) fn new() -> Self {
+        Self {
+            origin: Origin::new("breaker"),
+            enforcement: Enforcement::Enforce,
+            scope: StateScope::PerLayer,
+            patience: None,
+            random: Arc::new(Random::seeded(fastrand::u64(..))),
+        }
+    }
+
+    /// Reports a call that the circuit does not admit, and returns its rejection. `None` in observe
+    /// mode, which admits the call.
+    #[cold]
+    pub(crate) fn reject(&self, open: CircuitOpen) -> Option<Rejection> {
+        let (instance, retry_after) = (self.origin.name(), open.retry_after);
+        let observed = self.enforcement == Enforcement::Observe;
+        tracing::debug!(name: "breaker.rejected", target: "buttress", instance, ?retry_after, observed);
+        (!observed).then(|| self.rejection(open))
+    }
+
+    /// The rejection of a spare call, which is not reported.
+    pub(crate) fn refuse_spare(&self, open: CircuitOpen) -> Option<Rejection> {
+        (self.enforcement == Enforcement::Enforce).then(|| self.rejection(open))
+    }
+
+    fn rejection(&self, open: CircuitOpen) -> Rejection {
+        let rejection = Rejection::new(Reason::CircuitOpen, self.origin.clone());
+        open.retry_after.into_iter().fold(rejection, Rejection::after)
+    }
+}
