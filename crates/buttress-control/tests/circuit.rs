@@ -516,6 +516,32 @@ fn circuit_is_fresh_with_an_empty_window_or_after_the_longest_interval() {
 }
 
 #[test]
+fn circuit_without_calls_while_it_recovers_is_fresh_after_the_longest_interval() {
+    let ramp = rules().ramp(seconds(60), &[Ratio::percent(50)]);
+    let case = Case::half_open(ramp);
+    let is_fresh = || case.circuit.is_fresh(case.host.now());
+    let probe = case.pass();
+    case.wait(seconds(20));
+    assert!(!is_fresh(), "a probe is in flight");
+    case.settle(probe, Neutral);
+    assert!(is_fresh(), "half-open");
+    case.many(3, Success);
+    assert!(!is_fresh(), "the window is not empty");
+    case.wait(seconds(20));
+    assert!(!is_fresh(), "the ramp goes on");
+    case.wait(seconds(40));
+    assert_eq!(case.state(), CircuitState::Ramp);
+    assert!(is_fresh());
+    let by_hand: [fn(&Case); 2] =
+        [|case| case.circuit.disable(&case.host), |case| case.circuit.isolate(&case.host)];
+    for set in by_hand {
+        set(&case);
+        case.wait(seconds(1000));
+        assert!(!is_fresh(), "set by hand");
+    }
+}
+
+#[test]
 fn rules_change_while_the_circuit_runs() {
     let case = Case::new(rules());
     case.many(4, Failure);

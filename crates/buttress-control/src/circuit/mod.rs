@@ -192,18 +192,25 @@ impl Circuit {
     }
 
     /// Whether the circuit holds nothing that a new one would not: it is closed with an empty window, or
-    /// opened longer ago than the longest interval.
+    /// its interval ended longer ago than the longest interval, and no call was recorded for a window.
+    ///
+    /// A circuit that recovers must have ended its ramp too. Its probes must have lapsed.
     pub fn is_fresh(&self, now: Nanos) -> bool {
         let mut core = lock(&self.core);
         self.date_successes(&mut core, now);
-        match self.state() {
-            CircuitState::Closed => core.outcomes.counts(now) == Counts::default(),
-            CircuitState::Open => {
-                let longest = saturating_nanos(core.rules.open_for.max());
-                now.get() >= self.open_until.load(Relaxed).saturating_add(longest)
+        let is_long_ago = || {
+            let longest = saturating_nanos(core.rules.open_for.max());
+            now.get() >= self.open_until.load(Relaxed).saturating_add(longest)
+        };
+        let is_over = match self.state() {
+            CircuitState::Open => return is_long_ago(),
+            CircuitState::Closed => true,
+            CircuitState::HalfOpen | CircuitState::Ramp => {
+                is_long_ago() && core.phase.is_over(&core.rules, now)
             }
             _ => false,
-        }
+        };
+        is_over && core.outcomes.counts(now) == Counts::default()
     }
 }
 

@@ -72,6 +72,15 @@ impl Phase {
         }
     }
 
+    /// Whether no probe is in flight, and no stage of a ramp goes on.
+    pub(super) fn is_over(&self, rules: &CircuitRules, now: Nanos) -> bool {
+        match &self.stage {
+            Stage::Whole => true,
+            Stage::HalfOpen(probes) => probes.have_lapsed(now, rules),
+            Stage::Ramp { began, .. } => rules.share(stage(*began, now, rules)).is_none(),
+        }
+    }
+
     /// The number of a probe, 0 for a call of the ramp, or the time after which to ask again.
     pub(super) fn admit(
         &mut self,

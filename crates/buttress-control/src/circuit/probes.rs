@@ -67,6 +67,11 @@ impl Probes {
         self.verdict(rules)
     }
 
+    /// Whether no probe in flight can decide any more.
+    pub(super) fn have_lapsed(&self, now: Nanos, rules: &CircuitRules) -> bool {
+        self.places.iter().all(|probe| left(probe, now, rules).is_zero())
+    }
+
     /// As early as the result is certain.
     const fn verdict(&self, rules: &CircuitRules) -> ProbeVerdict {
         if self.successes >= rules.needed {

@@ -1,10 +1,11 @@
 use std::num::NonZeroU64;
 
 /// What a circuit does with calls.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CircuitState {
     /// All calls pass, and their outcomes are counted.
+    #[default]
     Closed,
     /// No call passes until the interval has ended.
     Open,

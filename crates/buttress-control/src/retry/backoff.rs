@@ -110,8 +110,12 @@ impl Backoff {
     }
 
     /// The longest delay.
-    pub(crate) const fn max(&self) -> Duration {
-        Duration::from_nanos(self.max)
+    pub(crate) fn max(&self) -> Duration {
+        match self.curve {
+            // The cap is far above a delay that never grows.
+            BackoffCurve::Constant => Duration::from_nanos(self.spread(self.ceiling(0), 1.0)),
+            _ => Duration::from_nanos(self.max),
+        }
     }
 
     /// The longest first delay.
