@@ -1,5 +1,5 @@
-//! Backoff, retry budgets, rate limits, circuit breaking, controlled delay, client-side throttling
-//! and adaptive concurrency limits, as pure arithmetic without a runtime.
+//! Backoff, retry budgets, rate limits, circuit breaking, controlled delay, latency quantiles,
+//! client-side throttling and adaptive concurrency limits, as pure arithmetic without a runtime.
 //!
 //! A law reads no clock, draws no random number and knows no runtime. The caller passes the time as
 //! [`Nanos`] and the draw as an `f64` in `[0, 1)`. A [`Circuit`] asks its [`CircuitHost`] for both. So
@@ -47,6 +47,7 @@
 //! | [`Rates`] | the same, for several rates at once | a [`Gcra`] each |
 //! | [`Circuit`] | is the service well enough to be called? | shared, one atomic; a lock for failures |
 //! | [`AcceptRatio`] | may this request be sent, given how many the service accepts? | shared, a window of slots |
+//! | [`Latencies`] | how long do all but the slowest calls take? | shared, a histogram of atomics |
 //! | [`EarlyRefresh`] | is it time to renew a cached value, before it expires? | a value |
 //! | [`Codel`] | has this request waited too long in its queue? | a value, of the queue |
 //! | [`Aimd`], [`Vegas`], [`Gradient`], [`Gradient2`], [`Trend`] | how many calls may be in flight? ([`Adapt`]) | a value under the caller's lock |
@@ -69,6 +70,7 @@ mod adaptive;
 mod circuit;
 mod codel;
 mod early_refresh;
+mod latencies;
 mod numbers;
 mod rate;
 mod retry;
@@ -83,6 +85,7 @@ pub use circuit::{
 };
 pub use codel::Codel;
 pub use early_refresh::EarlyRefresh;
+pub use latencies::Latencies;
 pub use numbers::{Nanos, Random, Ratio};
 pub use rate::{Denied, Gcra, Rate, Rates, Reservation};
 pub use retry::{Backoff, Delays, Jitter, RetryBudget, RetryKind, RetryThrottle, TokenBucket};
