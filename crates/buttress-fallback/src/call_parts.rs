@@ -1,0 +1,41 @@
+use std::{sync::Arc, task::Poll};
+
+use buttress_core::{Judge, Signals, Verdict};
+
+use crate::settings::Settings;
+
+/// The parts of a call that are needed once its outcome is known.
+pub(crate) struct CallParts<M, J, Seed, Prepared> {
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) mode: M,
+    pub(crate) judge: J,
+    pub(crate) seed: Seed,
+    /// The kept part of the request, or the answer itself.
+    pub(crate) prepared: Prepared,
+}
+
+impl<M, J, Seed, Prepared> CallParts<M, J, Seed, Prepared> {
+    /// Runs a poll of the inner service. Returns the verdict on its outcome, and the signals that
+    /// were raised.
+    #[inline]
+    pub(crate) fn watch<Req, Res, E>(
+        &self,
+        poll: impl FnOnce() -> Poll<Result<Res, E>>,
+    ) -> (Poll<Result<Res, E>>, Verdict, Signals)
+    where
+        J: Judge<M, Req, Res, E, Seed = Seed>,
+    {
+        let ((polled, verdict), signals) = Signals::watch(|| {
+            let polled = poll();
+            // Judged within the watch, so that the judge sees the signals of the call.
+            let verdict = match &polled {
+                Poll::Ready(outcome) => {
+                    self.judge.judge(&self.mode, &self.seed, outcome.as_ref())
+                }
+                Poll::Pending => Verdict::Success,
+            };
+            (polled, verdict)
+        });
+        (polled, verdict, signals)
+    }
+}
