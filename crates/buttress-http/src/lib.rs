@@ -151,6 +151,8 @@
 //! - The implementation of [`Classify`](buttress_core::Classify) for [`Http`] says what a status, a
 //!   `grpc-status` or a transport error means. [`never_processed`] says which requests no server
 //!   began to process.
+//! - The implementation of [`Blend`](buttress_core::Blend) for [`Http`] joins a response with another
+//!   in its place, and marks the latter as [`Degraded`](buttress_core::Degraded).
 //! - [`Idempotent`] says which requests a retry repeats. [`ReplayBody`] and the implementation of
 //!   [`Replay`](buttress_core::Replay) say how their bodies are kept.
 //!
@@ -191,6 +193,7 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod blend;
 mod classify;
 mod expire;
 mod key;
