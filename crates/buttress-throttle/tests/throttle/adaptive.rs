@@ -59,6 +59,7 @@ async fn timeouts_and_shed_calls_are_signs_of_overload_and_other_failures_are_no
         (Verdict::Throttled(Some(RetryHint::Never)), Some(true)),
         (Verdict::Transient, None),
         (Verdict::NeverProcessed, None),
+        (Verdict::Unknown, None),
         (local, None),
     ] {
         service.clone().oneshot(verdict).await.unwrap_err();
