@@ -1,7 +1,7 @@
 use std::{convert::Infallible, fmt, sync::Arc, time::Duration};
 
 use buttress_control::{AcceptRatio, Nanos, Random, RequestEnd, SentRequest};
-use buttress_core::{Criticality, Deadline, Guard, Upload, UploadWait, Verdict};
+use buttress_core::{Attempt, Criticality, Deadline, Guard, Upload, UploadWait, Verdict};
 
 use crate::{
     limit::{
@@ -35,7 +35,7 @@ impl<Req> Limit<Req> for AcceptRatioLimit {
         // Never `None`: there is a law for each criticality.
         let Some(law) = state.of(call.criticality) else { return Admission::Unlimited };
         let Some(sent) = law.send(state.now(), state.random.draw()) else {
-            return Admission::Refused(Refusal::new(RefusalReason::AcceptRatio));
+            return state.refuse(law);
         };
         state.admitted.add(call.criticality);
         Admission::Admitted(SentCall {
@@ -118,6 +118,16 @@ impl AcceptRatioState {
 
     pub(crate) fn rejection(&self, criticality: Criticality) -> f64 {
         self.of(criticality).map_or(0.0, |law| law.rejection_probability(self.now()))
+    }
+
+    #[cold]
+    fn refuse<P, W>(&self, law: &AcceptRatio) -> Admission<P, W> {
+        // `send` has counted the request. A refused spare call is no request: otherwise hedges that
+        // were never sent would make the calls that they accompany less likely to be sent.
+        if Attempt::current().is_spare() {
+            law.forget(self.now());
+        }
+        Admission::Refused(Refusal::new(RefusalReason::AcceptRatio))
     }
 
     fn of(&self, criticality: Criticality) -> Option<&AcceptRatio> {

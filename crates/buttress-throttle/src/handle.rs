@@ -1,11 +1,4 @@
-use std::{
-    fmt,
-    hash::Hash,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-};
+use std::{fmt, hash::Hash, sync::Arc};
 
 use buttress_control::{Nanos, Rate};
 use buttress_core::Criticality;
@@ -13,7 +6,7 @@ use buttress_core::Criticality;
 use crate::{
     AcceptRatioLimit, ConcurrencyLimit, Keyed, RateLimit,
     concurrency::{Fixed, Regulate},
-    limit::{ConcurrencyBased, LimitTemplate, Queued, Settings},
+    limit::{ConcurrencyBased, LimitTemplate, Queued, RejectionCounts, Settings},
 };
 
 /// Live numbers of a [`ThrottleLayer`](crate::ThrottleLayer), over all its services, and setters
@@ -39,7 +32,7 @@ use crate::{
 #[derive(Clone)]
 pub struct ThrottleHandle<L> {
     limit: L,
-    rejected: Arc<[AtomicU64; 4]>,
+    rejections: Arc<RejectionCounts>,
 }
 
 /// The numbers of a [`ThrottleHandle`] at one time.
@@ -52,8 +45,10 @@ pub struct ThrottleSnapshot {
     /// Admitted calls, by [`Criticality::index`].
     pub admitted: [u64; 4],
     /// Rejected calls, or those that would have been under
-    /// [`observe`](crate::ThrottleLayer::observe), by [`Criticality::index`].
+    /// [`observe`](crate::ThrottleLayer::observe), by [`Criticality::index`]. Without spare calls.
     pub rejected: [u64; 4],
+    /// [`ThrottleHandle::spare_refused`].
+    pub spare_refused: u64,
     /// Waiting calls, of all keys together.
     pub queued: usize,
     /// Permits in use, of all keys together. `None` if the limit has no permits.
@@ -65,22 +60,25 @@ pub struct ThrottleSnapshot {
 
 impl<L> ThrottleHandle<L> {
     pub(crate) fn new(limit: L, settings: &Settings) -> Self {
-        Self { limit, rejected: Arc::clone(&settings.rejected) }
+        Self { limit, rejections: Arc::clone(&settings.rejections) }
     }
 
     /// Returns the number of calls that the layer rejected, or would have rejected under
     /// [`observe`](crate::ThrottleLayer::observe).
     pub fn rejected(&self) -> u64 {
-        self.rejected_by_criticality().into_iter().sum()
+        self.rejections.rejected().into_iter().sum()
     }
 
     /// Returns the number of rejected calls of one criticality.
     pub fn rejected_at(&self, criticality: Criticality) -> u64 {
-        self.rejected_by_criticality().get(criticality.index()).copied().unwrap_or_default()
+        self.rejections.rejected().get(criticality.index()).copied().unwrap_or_default()
     }
 
-    fn rejected_by_criticality(&self) -> [u64; 4] {
-        self.rejected.each_ref().map(|count| count.load(Ordering::Relaxed))
+    /// Returns the number of [spare](buttress_core::Attempt::spare) calls that the layer refused, or
+    /// would have refused under [`observe`](crate::ThrottleLayer::observe). None of them is among the
+    /// [`rejected`](Self::rejected) calls.
+    pub fn spare_refused(&self) -> u64 {
+        self.rejections.spare_refused()
     }
 }
 
@@ -88,8 +86,8 @@ impl<L: LimitTemplate> ThrottleHandle<L> {
     /// Returns the number of calls that the limit decided on: [`admitted`](Self::admitted) and
     /// [`rejected`](Self::rejected) together.
     ///
-    /// A call that waits is not among them yet. Calls without a key, and calls that leave the queue
-    /// because their caller drops them, never are.
+    /// A call that waits is not among them yet. Calls without a key, calls that leave the queue
+    /// because their caller drops them, and [refused spare calls](Self::spare_refused) never are.
     pub fn calls(&self) -> u64 {
         self.admitted().saturating_add(self.rejected())
     }
@@ -108,7 +106,8 @@ impl<L: LimitTemplate> ThrottleHandle<L> {
     pub fn snapshot(&self) -> ThrottleSnapshot {
         ThrottleSnapshot {
             admitted: self.limit.admitted(),
-            rejected: self.rejected_by_criticality(),
+            rejected: self.rejections.rejected(),
+            spare_refused: self.spare_refused(),
             queued: self.limit.queued(),
             in_flight: self.limit.in_flight(),
             limit: self.limit.limit(),
@@ -203,7 +202,7 @@ impl<L: LimitTemplate + Clone, K: Hash + Eq> ThrottleHandle<Keyed<L, K>> {
     }
 
     fn one(&self, limit: &L) -> ThrottleHandle<L> {
-        ThrottleHandle { limit: limit.clone(), rejected: Arc::clone(&self.rejected) }
+        ThrottleHandle { limit: limit.clone(), rejections: Arc::clone(&self.rejections) }
     }
 }
 

@@ -53,6 +53,8 @@
 //! sample. So the speed at which a caller sends its request or reads its response never changes the
 //! limit.
 //!
+//! A [spare](#spare-calls) call is never a sample.
+//!
 //! | the call ended with | sample |
 //! |---|---|
 //! | a success, or a permanent failure that a server answered with | answered |
@@ -140,6 +142,18 @@
 //! criticality applies. The layer makes the criticality ambient for everything inside, and writes
 //! it to the request.
 //!
+//! # Spare calls
+//!
+//! A hedge is a [spare](buttress_core::Attempt::spare) call: another call for the same request is
+//! running. The limit admits a spare call only if a permit or its cells are free now, and due to no
+//! waiter. Otherwise the limit refuses the call at once, as `full` or `rate`, also if the layer has
+//! a queue. So a spare call never waits, and never takes the place of a waiter.
+//!
+//! A refused spare call counts as [`spare_refused`](ThrottleHandle::spare_refused), and not as
+//! rejected. An accept ratio forgets the refused call, so that hedges which were never sent do not
+//! lower the share of the calls that are. An admitted spare call holds its permit or cells like any
+//! call.
+//!
 //! # Readiness
 //!
 //! `poll_ready` is the inner service's: a full limit does not make the layer unready, and an idle
@@ -201,9 +215,13 @@
 //! |---|---|---|
 //! | trace | `throttle.queued` | `instance`, `criticality` |
 //! | debug | `throttle.rejected` | `instance`, `reason`, `criticality`, `retry_after`, `observed` |
+//! | trace | `throttle.spare_refused` | `instance`, `reason`, `criticality`, `retry_after`, `observed` |
 //!
 //! `reason` is `full`, `queue_full`, `displaced`, `expected_wait`, `max_wait`, `codel`, `deadline`,
-//! `rate`, `cost` or `accept_ratio`. `rate` means a rate without a queue.
+//! `rate`, `cost` or `accept_ratio`. `rate` means a rate without a queue, or a spare call.
+//!
+//! The refusal of a spare call is no failure, because the call that it accompanies goes on. So the
+//! event is at trace, and at debug there is one event for each rejected call.
 //!
 //! # Defaults
 //!

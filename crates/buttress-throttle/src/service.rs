@@ -4,8 +4,8 @@ use std::{
 };
 
 use buttress_core::{
-    Criticality, Deadline, Enforcement, Judge, Plain, Propagate, Respond, give_back_ready, seeds,
-    take_ready,
+    Attempt, Criticality, Deadline, Enforcement, Judge, Plain, Propagate, Respond, give_back_ready,
+    seeds, take_ready,
 };
 use tower_service::Service;
 
@@ -136,7 +136,11 @@ impl<S: Clone, M, L, J> Throttle<S, M, L, J> {
         refusal: Refusal,
         criticality: Criticality,
     ) -> Option<NotStarted<S, Req, W>> {
-        let refusal = self.settings.refuse(refusal, criticality);
+        let refusal = if Attempt::current().is_spare() {
+            self.settings.refuse_spare(refusal, criticality)
+        } else {
+            self.settings.refuse(refusal, criticality)
+        };
         if self.settings.enforcement == Enforcement::Observe {
             return None;
         }

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use buttress_core::{BoxError, Criticality, Deadline};
+use buttress_core::{Attempt, BoxError, Criticality, Deadline};
 use buttress_testkit::Events;
 use buttress_throttle::{Rate, ThrottleLayer};
 use tokio_test::{assert_pending, task};
 use tower::{Layer, ServiceExt, service_fn};
+use tracing::Level;
 
 #[tokio::test(start_paused = true)]
 async fn rejected_event_names_instance_reason_and_criticality() {
@@ -53,6 +54,31 @@ async fn rejected_event_says_observed_when_the_layer_observes() {
         (Some("rate"), Some("true"))
     );
     assert_eq!(rejected.field("retry_after"), Some("Some(999ms)"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn refused_spare_call_has_an_event_of_its_own_at_trace() {
+    let events = Events::of("buttress");
+    for observed in [false, true] {
+        let layer = ThrottleLayer::concurrency(0).queue(1).named("db");
+        let layer = if observed { layer.observe() } else { layer };
+        let service = layer.layer(service_fn(work));
+        let call = || service.clone().oneshot(1);
+        let mut polled = task::spawn(call());
+        Attempt::FIRST.spare().with(|| drop(polled.poll()));
+        let event = &events.named("throttle.spare_refused")[usize::from(observed)];
+        assert_eq!(event.level, Level::TRACE);
+        for (field, value) in [
+            ("instance", "db"),
+            ("reason", "full"),
+            ("criticality", "critical"),
+            ("retry_after", "None"),
+            ("observed", if observed { "true" } else { "false" }),
+        ] {
+            assert_eq!(event.field(field), Some(value));
+        }
+    }
+    assert_eq!(events.names(), ["throttle.spare_refused"; 2]);
 }
 
 /// So many milliseconds of it.

@@ -1,7 +1,7 @@
 use std::{fmt, mem, num::NonZeroU32, time::Duration};
 
 use buttress_control::{Adapt, Nanos, Sample, near_limit};
-use buttress_core::{Deadline, Upload, UploadWait, Verdict};
+use buttress_core::{Attempt, Deadline, Upload, UploadWait, Verdict};
 
 use super::regulate::Regulate;
 use crate::{
@@ -120,8 +120,9 @@ impl<L: Adapt> Regulate for Adaptive<L> {
 
     #[inline]
     fn begin(&self, in_flight: u32, limit: u32) -> Option<CallStart> {
-        // A call far from the limit says nothing about the limit, so skip the clock.
-        if !near_limit(in_flight, limit) {
+        // A call far from the limit says nothing about the limit, so skip the clock. A spare call is
+        // mostly dropped before its end, when the call that it accompanies is answered.
+        if !near_limit(in_flight, limit) || Attempt::current().is_spare() {
             return None;
         }
         Some(CallStart {

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use buttress_core::Enforcement;
+use buttress_core::{Attempt, Enforcement};
 
 use self::{permit::ConcurrencyPermit, semaphore::Semaphore};
 use crate::{
@@ -60,12 +60,14 @@ impl<A: Regulate> ConcurrencyLimit<A> {
         &self,
         call: &CallInfo<'_>,
     ) -> Admission<ConcurrencyPermit<A>, QueuedCall<Semaphore<A>>> {
+        // Read here and not in `admit`, which costs nothing more while permits are free.
+        let spare = Attempt::current().is_spare();
         let (extra, why) = if call.settings.enforcement == Enforcement::Observe {
-            let max = self.queue.max();
+            let max = if spare { 0 } else { self.queue.max() };
             let why = if max == 0 { RefusalReason::Full } else { RefusalReason::QueueFull };
             (u32::try_from(max).unwrap_or(u32::MAX), why)
-        } else if self.queue.is_off() {
-            // No call may wait, so a permit may be taken now or not at all.
+        } else if spare || self.queue.is_off() {
+            // The call may not wait, so a permit may be taken now or not at all.
             (0, RefusalReason::Full)
         } else {
             return QueuedCall::enter(&self.queue, 1, call);

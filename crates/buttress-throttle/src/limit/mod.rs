@@ -7,6 +7,7 @@ mod counters;
 mod options;
 mod queue_options;
 mod refusal;
+mod rejection_counts;
 mod settings;
 
 pub(crate) use self::{
@@ -14,6 +15,7 @@ pub(crate) use self::{
     counters::CountsByCriticality,
     queue_options::QueueOrder,
     refusal::{Refusal, RefusalReason},
+    rejection_counts::RejectionCounts,
     settings::{QuotaHeaders, Settings},
 };
 

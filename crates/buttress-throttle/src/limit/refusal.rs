@@ -31,7 +31,7 @@ impl Refusal {
 /// The reason of a refusal, in more detail than [`Reason`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RefusalReason {
-    /// All permits were in use, and there is no queue.
+    /// All permits were in use, and there is no queue, or the call is spare.
     Full,
     /// The queue was full.
     QueueFull,

@@ -1,17 +1,11 @@
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use buttress_control::Random;
 use buttress_core::{
     Criticality, Enforcement, Extent, Origin, Reason, Rejection, Signals, StateScope,
 };
 
-use super::Refusal;
+use super::{Refusal, RejectionCounts};
 
 /// Options of a layer that are not part of its limit.
 #[derive(Clone, Debug)]
@@ -26,9 +20,7 @@ pub struct Settings {
     /// Shared by all services, also under `per_service`: with a generator per service, a seed would
     /// give the rejected calls of all services the same delays.
     pub(crate) random: Arc<Random>,
-    /// Rejected calls by criticality. Shared by the services that share the limit, and by the
-    /// handles of all its keys.
-    pub(crate) rejected: Arc<[AtomicU64; 4]>,
+    pub(crate) rejections: Arc<RejectionCounts>,
 }
 
 impl Settings {
@@ -41,7 +33,7 @@ impl Settings {
             scope: StateScope::PerLayer,
             retry_after: None,
             random: Arc::new(Random::seeded(fastrand::u64(..))),
-            rejected: Arc::default(),
+            rejections: Arc::default(),
         }
     }
 
@@ -50,29 +42,45 @@ impl Settings {
         match self.scope {
             StateScope::PerLayer => Arc::clone(self),
             StateScope::PerService => {
-                Arc::new(Self { rejected: Arc::default(), ..Self::clone(self) })
+                Arc::new(Self { rejections: Arc::default(), ..Self::clone(self) })
             }
         }
     }
 
     /// Counts rejections from zero. Clones made before keep their counters.
     pub(crate) fn reset_rejected(&mut self) {
-        self.rejected = Arc::default();
+        self.rejections = Arc::default();
     }
 
     /// Counts and reports a rejection, also in observe mode.
     #[cold]
     pub(crate) fn refuse(&self, refusal: Refusal, criticality: Criticality) -> Refusal {
-        let retry_after = refusal.retry_after.or_else(|| self.delay(refusal.reason));
-        let refusal = Refusal { retry_after, ..refusal };
-        if let Some(count) = self.rejected.get(criticality.index()) {
-            count.fetch_add(1, Ordering::Relaxed);
-        }
+        let refusal = self.with_delay(refusal);
+        self.rejections.add(criticality);
         let (instance, reason) = (self.origin.name(), refusal.detail);
         let (criticality, retry_after) = (criticality.as_str(), refusal.retry_after);
         let observed = self.enforcement == Enforcement::Observe;
         tracing::debug!(name: "throttle.rejected", target: "buttress", instance, %reason, criticality, ?retry_after, observed);
         refusal
+    }
+
+    /// Counts and reports the refusal of a spare call, also in observe mode.
+    ///
+    /// At trace: the call that the spare one accompanies goes on, so nothing has failed yet.
+    #[cold]
+    pub(crate) fn refuse_spare(&self, refusal: Refusal, criticality: Criticality) -> Refusal {
+        let refusal = self.with_delay(refusal);
+        self.rejections.add_spare();
+        let (instance, reason) = (self.origin.name(), refusal.detail);
+        let (criticality, retry_after) = (criticality.as_str(), refusal.retry_after);
+        let observed = self.enforcement == Enforcement::Observe;
+        tracing::trace!(name: "throttle.spare_refused", target: "buttress", instance, %reason, criticality, ?retry_after, observed);
+        refusal
+    }
+
+    fn with_delay(&self, refusal: Refusal) -> Refusal {
+        let retry_after = refusal.retry_after.or_else(|| self.delay(refusal.reason));
+        Refusal { retry_after, ..refusal }
     }
 
     /// The retry delay of an overload, spread so that the rejected calls do not all come back

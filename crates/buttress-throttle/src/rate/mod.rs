@@ -1,7 +1,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use buttress_control::{Nanos, Rates, Reservation};
-use buttress_core::{Criticality, Enforcement, Guard, Quota};
+use buttress_core::{Attempt, Criticality, Enforcement, Guard, Quota};
 
 use self::state::RateState;
 use crate::{
@@ -62,7 +62,10 @@ fn admit_later(
     call: &CallInfo<'_>,
 ) -> Admission<RateGrant, QueuedCall<RateState>> {
     let state = &queue.supply;
-    let observed = call.settings.enforcement == Enforcement::Observe;
+    // Read here and not in `admit`, which costs nothing more while cells are free.
+    let spare = Attempt::current().is_spare();
+    // Also in observe mode, a spare call takes only what is free and due to no waiter.
+    let observed = call.settings.enforcement == Enforcement::Observe && !spare;
     // Observe mode: a call that would have waited is admitted now, with cells of later calls.
     let max_delay = if observed { state.full_queue(queue.max()) } else { Duration::ZERO };
     // A call of no cells never waits, whatever the queue.
@@ -72,8 +75,10 @@ fn admit_later(
     }
     let refusal = if state.is_never(now, cells) {
         Refusal::new(RefusalReason::Cost)
-    } else if observed || queue.is_off() {
-        state.refusal(now, RefusalReason::Rate, 0, cells)
+    } else if spare || observed || queue.is_off() {
+        let others_wait = spare && state.is_waiting_set();
+        let ahead = if others_wait { queue.ahead(now, call.criticality) } else { 0 };
+        state.refusal(now, RefusalReason::Rate, ahead, cells)
     } else {
         match QueuedCall::enter(queue, cells, call) {
             Admission::Refused(refusal) => refusal,

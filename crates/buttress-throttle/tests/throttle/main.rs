@@ -25,4 +25,5 @@ mod rate_shedding;
 mod reentry;
 mod retry_after;
 mod shedding;
+mod spare;
 mod support;
