@@ -87,7 +87,8 @@ where
         };
         let outcome = ready!(Ticket::watch(ticket.as_mut(), || future.poll(cx)));
         if let Some(ticket) = ticket {
-            let (mode, judge, seed, outcome) = (&*this.mode, &*this.judge, &seeds.1, outcome.as_ref());
+            let (mode, judge, seed, outcome) =
+                (&*this.mode, &*this.judge, &seeds.1, outcome.as_ref());
             let is_callers_own = || judge.is_callers_own(mode, seed, outcome);
             ticket.settle(judge.judge(mode, seed, outcome), is_callers_own);
         }

@@ -29,9 +29,7 @@ impl<M, J, Seed, Prepared> CallParts<M, J, Seed, Prepared> {
             let polled = poll();
             // Judged within the watch, so that the judge sees the signals of the call.
             let verdict = match &polled {
-                Poll::Ready(outcome) => {
-                    self.judge.judge(&self.mode, &self.seed, outcome.as_ref())
-                }
+                Poll::Ready(outcome) => self.judge.judge(&self.mode, &self.seed, outcome.as_ref()),
                 Poll::Pending => Verdict::Success,
             };
             (polled, verdict)

@@ -36,9 +36,7 @@ impl Settings {
     pub(crate) fn for_service(self: &Arc<Self>) -> Arc<Self> {
         match self.scope {
             StateScope::PerLayer => Arc::clone(self),
-            StateScope::PerService => {
-                Arc::new(Self { state: Arc::default(), ..Self::clone(self) })
-            }
+            StateScope::PerService => Arc::new(Self { state: Arc::default(), ..Self::clone(self) }),
         }
     }
 

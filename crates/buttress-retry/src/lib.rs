@@ -177,7 +177,6 @@
 
 mod attempt_time;
 mod attempts;
-mod budget;
 mod future;
 mod handle;
 mod layer;
@@ -186,8 +185,8 @@ mod settings;
 mod stop_counts;
 mod stop_reason;
 
-pub use budget::Budget;
 pub use buttress_control::{Backoff, Jitter, Ratio, RetryThrottle, TokenBucket};
+pub use buttress_state::Budget;
 pub use future::ResponseFuture;
 pub use handle::{RetryHandle, RetrySnapshot};
 pub use layer::RetryLayer;

@@ -2,13 +2,11 @@ use std::{convert::Infallible, fmt, sync::Arc, time::Duration};
 
 use buttress_control::{AcceptRatio, Nanos, Random, RequestEnd, SentRequest};
 use buttress_core::{Attempt, Criticality, Deadline, Guard, Upload, UploadWait, Verdict};
+use buttress_state::{LimitClock, sync::is_only};
 
-use crate::{
-    limit::{
-        Admission, CallInfo, CountsByCriticality, Limit, LimitClock, LimitPermit, LimitTemplate,
-        Refusal, RefusalReason, Seeded, Wait, sealed,
-    },
-    sync::is_only,
+use crate::limit::{
+    Admission, CallInfo, CountsByCriticality, Limit, LimitPermit, LimitTemplate, Refusal,
+    RefusalReason, Seeded, Wait, sealed,
 };
 
 /// Client-side throttling of the SRE book: calls that the service would most likely not accept are

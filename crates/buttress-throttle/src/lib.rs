@@ -253,7 +253,6 @@ mod limit;
 mod queue;
 mod rate;
 mod service;
-mod sync;
 
 pub use accept_ratio::AcceptRatioLimit;
 pub use buttress_control::{

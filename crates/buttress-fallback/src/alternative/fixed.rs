@@ -1,8 +1,4 @@
-use std::{
-    fmt,
-    future::Pending,
-    sync::Arc,
-};
+use std::{fmt, future::Pending, sync::Arc};
 
 use buttress_core::{Source, Verdict};
 

@@ -15,6 +15,7 @@ use std::{
 use buttress_core::{
     Attempt, Deadline, InnerReport, Judge, NoTimeLeft, Propagate, Signals, Verdict,
 };
+use buttress_state::Withdrawal;
 use tower_service::Service;
 
 pub(crate) use self::next_attempt::{AttemptPlan, Ended, NextAttempt};
@@ -22,7 +23,7 @@ use self::{
     next_attempt::{LEAST, is_refused},
     tries::Tries,
 };
-use crate::{StopReason, attempt_time::Began, budget::Withdrawal, settings::Settings};
+use crate::{StopReason, attempt_time::Began, settings::Settings};
 
 /// The state of a call over all of its attempts.
 pub(crate) struct Attempts<S, M, J, Saved, Seed> {

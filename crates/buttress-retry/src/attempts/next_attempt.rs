@@ -6,9 +6,8 @@ use std::{
 };
 
 use buttress_core::{Attempt, Deadline, Reason, Signals, Verdict};
+use buttress_state::Withdrawal;
 use tokio::time::{Sleep, sleep_until};
-
-use crate::budget::Withdrawal;
 
 /// A call between two attempts.
 pub(crate) struct NextAttempt<Req, Outcome> {

@@ -2,12 +2,13 @@ use std::time::Duration;
 
 use buttress_control::{Delays, RetryKind};
 use buttress_core::{Deadline, Propagate, Reason, Replay, RetryHint, Verdict};
+use buttress_state::Withdrawal;
 
 use super::{
     Attempts,
     next_attempt::{AttemptPlan, Ended, LEAST, is_refused},
 };
-use crate::{StopReason, budget::Withdrawal};
+use crate::StopReason;
 
 /// Plans the attempt after a failed one, or returns why there is none.
 ///
@@ -42,13 +43,17 @@ impl<S, M, J, Saved, Seed> Attempts<S, M, J, Saved, Seed> {
         // Asked last, so that a call which stops for another reason pays nothing.
         let paid = match ended.verdict {
             _ if free => held,
-            Verdict::TimedOut => self.settings.budget.withdraw(RetryKind::Timeout)?,
-            _ => self.settings.budget.withdraw(RetryKind::Error)?,
+            Verdict::TimedOut => self.withdraw(RetryKind::Timeout)?,
+            _ => self.withdraw(RetryKind::Error)?,
         };
         let used = &mut self.tries().free;
         used.never_processed |= free && ended.verdict == Verdict::NeverProcessed;
         used.rejected |= matches!(ended.verdict, Verdict::Rejected { .. });
         Ok(AttemptPlan { request, attempt, paid, delay })
+    }
+
+    fn withdraw(&self, kind: RetryKind) -> Result<Withdrawal, StopReason> {
+        self.settings.budget.withdraw(kind).ok_or(StopReason::BudgetEmpty)
     }
 
     /// Checks that attempts are left. A free attempt needs a layer of more than one attempt.

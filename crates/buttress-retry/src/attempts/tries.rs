@@ -1,7 +1,6 @@
 use buttress_control::Delays;
 use buttress_core::{Attempt, Spent};
-
-use crate::budget::Paid;
+use buttress_state::Paid;
 
 /// The state of a call after its first failed attempt.
 #[derive(Debug)]

@@ -2,12 +2,13 @@ use std::{fmt, mem, num::NonZeroU32, time::Duration};
 
 use buttress_control::{Adapt, Nanos, Sample, near_limit};
 use buttress_core::{Attempt, Deadline, Upload, UploadWait, Verdict};
-
-use super::regulate::Regulate;
-use crate::{
-    limit::{LimitClock, sealed},
+use buttress_state::{
+    LimitClock,
     sync::{Mutex, lock},
 };
+
+use super::regulate::Regulate;
+use crate::limit::sealed;
 
 /// The limit that a law learns from the calls admitted near the limit.
 #[doc(alias("adaptive concurrency", "concurrency limits"))]

@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use buttress_core::{Attempt, Enforcement};
+use buttress_state::sync::is_only;
 
 use self::{permit::ConcurrencyPermit, semaphore::Semaphore};
 use crate::{
@@ -9,7 +10,6 @@ use crate::{
         RefusalReason, Seeded, sealed,
     },
     queue::{CallQueue, QueuedCall},
-    sync::is_only,
 };
 
 mod adaptive;

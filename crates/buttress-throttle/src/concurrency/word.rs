@@ -1,11 +1,9 @@
 use std::fmt;
 
 use buttress_core::Criticality;
+use buttress_state::sync::atomic::{AtomicU64, Ordering};
 
-use crate::{
-    limit::CountsByCriticality,
-    sync::atomic::{AtomicU64, Ordering},
-};
+use crate::limit::CountsByCriticality;
 
 /// The permits in use, the limit and the admitted calls. Every call writes them, so they share a
 /// cache line of their own.

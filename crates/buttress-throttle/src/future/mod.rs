@@ -10,13 +10,12 @@ use buttress_core::{
     Criticality, Deadline, Extent, Guard, Judge, NoTimeLeft, Propagate, Quota, Reason, Respond,
     Verdict,
 };
+use buttress_state::ColdBox;
 use pin_project::pin_project;
 use tower_service::Service;
 
-use self::cold_box::ColdBox;
 use crate::limit::{Limit, LimitPermit, Refusal, Settings, Wait};
 
-mod cold_box;
 mod guard;
 
 pub use self::guard::ThrottleGuard;

@@ -1,7 +1,5 @@
-use super::{
-    fresh::{Fresh, Tally},
-    table::KeyTable,
-};
+use buttress_state::{Fresh, KeyTable, Tally};
+
 use crate::limit::LimitTemplate;
 
 /// The limits of all keys.

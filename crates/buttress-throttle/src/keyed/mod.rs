@@ -1,23 +1,15 @@
 use std::{fmt, hash::Hash, sync::Arc};
 
 use buttress_core::KeyOf;
+use buttress_state::{KeyTable, sync::is_only};
 
-use self::{
-    key_limit::{KeyLimit, LimitTable},
-    table::KeyTable,
-};
-use crate::{
-    limit::{
-        Admission, CallInfo, ConcurrencyBased, Limit, LimitTemplate, Queue, Queued, RateBased,
-        Seeded, sealed,
-    },
-    sync::is_only,
+use self::key_limit::{KeyLimit, LimitTable};
+use crate::limit::{
+    Admission, CallInfo, ConcurrencyBased, Limit, LimitTemplate, Queue, Queued, RateBased, Seeded,
+    sealed,
 };
 
-mod fresh;
 mod key_limit;
-mod shard;
-mod table;
 
 /// A limit of its own for each key.
 ///

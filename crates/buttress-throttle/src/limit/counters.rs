@@ -1,6 +1,6 @@
 use buttress_core::Criticality;
 
-use crate::sync::atomic::{AtomicU64, Ordering};
+use buttress_state::sync::atomic::{AtomicU64, Ordering};
 
 /// Counts of calls by criticality.
 #[derive(Debug)]

@@ -2,7 +2,6 @@ use std::task::{Context, Poll};
 
 use buttress_core::{Criticality, Guard, Quota, Upload, Verdict};
 
-mod clock;
 mod counters;
 mod options;
 mod queue_options;
@@ -11,7 +10,6 @@ mod rejection_counts;
 mod settings;
 
 pub(crate) use self::{
-    clock::LimitClock,
     counters::CountsByCriticality,
     queue_options::QueueOrder,
     refusal::{Refusal, RefusalReason},

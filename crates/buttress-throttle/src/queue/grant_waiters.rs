@@ -15,7 +15,7 @@ use super::{
     supply::Supply,
     wake_list::WakeList,
 };
-use crate::sync::lock;
+use buttress_state::sync::lock;
 
 impl<S: Supply> CallQueue<S, S::Grant> {
     /// Grants the waiters the available permits or cells.

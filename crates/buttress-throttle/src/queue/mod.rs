@@ -6,15 +6,16 @@ use std::{
 
 use buttress_control::Nanos;
 use buttress_core::{Criticality, Deadline, Timers};
+use buttress_state::{
+    LimitClock,
+    sync::{Mutex, lock},
+};
 use tokio::time::Instant;
 
 use self::{
     priority_list::WaiterId, wait_limit::WaitLimit, wait_queue::WaitQueue, wake_list::WakeList,
 };
-use crate::{
-    limit::{LimitClock, Queue, Refusal, RefusalReason},
-    sync::{Mutex, lock},
-};
+use crate::limit::{Queue, Refusal, RefusalReason};
 
 mod alarms;
 mod grant_waiters;

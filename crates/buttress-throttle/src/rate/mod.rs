@@ -2,6 +2,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use buttress_control::{Nanos, Rates, Reservation};
 use buttress_core::{Attempt, Criticality, Enforcement, Guard, Quota};
+use buttress_state::sync::is_only;
 
 use self::state::RateState;
 use crate::{
@@ -10,7 +11,6 @@ use crate::{
         RefusalReason, Settings, sealed,
     },
     queue::{CallQueue, FromGrant, QueuedCall, Supply},
-    sync::is_only,
 };
 
 mod cost;

@@ -2,11 +2,11 @@ use std::time::Duration;
 
 use buttress_control::{Denied, Gcra, Nanos, Rates, Reservation};
 use buttress_core::{Criticality, Quota};
+use buttress_state::sync::atomic::{AtomicBool, Ordering};
 
 use crate::{
     limit::{CountsByCriticality, QuotaHeaders, Refusal, RefusalReason, Settings},
     queue::{Supply, Unavailable, WaiterEntry},
-    sync::atomic::{AtomicBool, Ordering},
 };
 
 /// The cells of one or more rates.

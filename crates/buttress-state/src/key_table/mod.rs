@@ -1,3 +1,6 @@
+mod fresh;
+mod shard;
+
 use std::{
     hash::{BuildHasher, Hash},
     sync::Arc,
@@ -5,10 +8,8 @@ use std::{
 
 use hashbrown::DefaultHashBuilder;
 
-use super::{
-    fresh::{Fresh, Tally},
-    shard::{KEPT, KeyEntry, KeyShard, SweepScope, is_unused},
-};
+pub use self::fresh::{Fresh, Tally};
+use self::shard::{KEPT, KeyEntry, KeyShard, SweepScope, is_unused};
 use crate::sync::{
     Mutex, MutexGuard,
     atomic::{AtomicUsize, Ordering},
@@ -20,7 +21,7 @@ use crate::sync::{
 /// Under the lock of a shard no user code runs except the comparison of keys: values are created,
 /// and keys and values are dropped, outside. A value or a key may do anything there, such as make a
 /// call through this same table.
-pub(crate) struct KeyTable<K, T, S = ()> {
+pub struct KeyTable<K, T, S = ()> {
     shards: [Mutex<KeyShard<K, T, S>>; SHARDS],
     // Seeded and fast. Keys crafted to collide would cost a search of a shard, whose size is
     // bounded.
@@ -35,7 +36,10 @@ pub(crate) struct KeyTable<K, T, S = ()> {
 }
 
 impl<K, T: Fresh, S: Tally<T>> KeyTable<K, T, S> {
-    pub(crate) fn new(template: T, max_keys: usize) -> Self {
+    /// Creates a table without keys. `max_keys` limits the number of keys, in steps of 16.
+    ///
+    /// All further keys share a value.
+    pub fn new(template: T, max_keys: usize) -> Self {
         Self {
             shards: std::array::from_fn(|_| Mutex::new(KeyShard::new())),
             hasher: DefaultHashBuilder::default(),
@@ -46,19 +50,25 @@ impl<K, T: Fresh, S: Tally<T>> KeyTable<K, T, S> {
         }
     }
 
-    pub(crate) const fn template(&self) -> &T {
+    /// Returns the value that the value of a new key is made of.
+    #[inline]
+    pub const fn template(&self) -> &T {
         &self.template
     }
 
-    pub(crate) const fn max_keys(&self) -> usize {
+    /// Returns the maximum number of keys, as given to [`new`](Self::new).
+    #[inline]
+    pub const fn max_keys(&self) -> usize {
         self.max_keys
     }
 }
 
 impl<K: Hash + Eq, T: Fresh, S: Tally<T>> KeyTable<K, T, S> {
-    /// The value of `key`, created if the key is not in use.
+    /// Returns the value of `key`, created if the key is not in use.
+    ///
+    /// While the table has no room, keys that are not in use share a value.
     #[inline]
-    pub(crate) fn get(&self, key: K) -> Arc<T> {
+    pub fn get(&self, key: K) -> Arc<T> {
         let hash = self.hasher.hash_one(&key);
         let shard = self.shard(hash);
         let mut locked = lock(shard);
@@ -135,8 +145,10 @@ impl<K: Hash + Eq, T: Fresh, S: Tally<T>> KeyTable<K, T, S> {
         }
     }
 
-    /// Changes the values of all keys, of those in use and of later ones.
-    pub(crate) fn change(&self, change: impl Fn(&T)) {
+    /// Changes the values of all keys: of those in use, and of later ones through the template.
+    ///
+    /// No lock is held while `change` runs.
+    pub fn change(&self, change: impl Fn(&T)) {
         change(&self.template);
         // Release, paired with the acquire loads in `fresh_for`: a call that made a value of the
         // former template sees the new count and starts over, or `for_each` finds its value below.
@@ -145,11 +157,11 @@ impl<K: Hash + Eq, T: Fresh, S: Tally<T>> KeyTable<K, T, S> {
         self.for_each(change);
     }
 
-    /// Combines something of the values of all keys in use.
+    /// Folds over the values of all keys in use, and over the value that further keys share.
     ///
-    /// Holds the lock of each shard in turn, so that no key is in use because of it: an `Arc` that
-    /// leaves the lock would keep its key from being swept.
-    pub(crate) fn fold<R>(&self, init: R, mut f: impl FnMut(R, &T) -> R) -> R {
+    /// Holds the lock of each shard in turn, so `f` must not ask the table. Without the lock, an
+    /// `Arc` of the value would keep its key in use.
+    pub fn fold<R>(&self, init: R, mut f: impl FnMut(R, &T) -> R) -> R {
         let sum = f(init, &self.overflow);
         self.shards.iter().fold(sum, |sum, shard| {
             lock(shard).entries.iter().fold(sum, |sum, entry| f(sum, &entry.value))
@@ -168,14 +180,14 @@ impl<K: Hash + Eq, T: Fresh, S: Tally<T>> KeyTable<K, T, S> {
         }
     }
 
-    /// The value of a key in use.
-    pub(crate) fn known(&self, key: &K) -> Option<Arc<T>> {
+    /// Returns the value of a key in use.
+    pub fn known(&self, key: &K) -> Option<Arc<T>> {
         let hash = self.hasher.hash_one(key);
         lock(self.shard(hash)).find(hash, key)
     }
 
-    /// The number of keys in use. Drops all others.
-    pub(crate) fn len(&self) -> usize {
+    /// Returns the number of keys in use, and drops all others.
+    pub fn len(&self) -> usize {
         let count = |shard: &Mutex<KeyShard<K, T, S>>| {
             let mut locked = lock(shard);
             let forgotten = locked.sweep(SweepScope::Idle);
@@ -187,17 +199,22 @@ impl<K: Hash + Eq, T: Fresh, S: Tally<T>> KeyTable<K, T, S> {
         self.shards.iter().map(count).sum()
     }
 
-    /// Whether no key is in use. Drops no key, because the caller may hold the lock of an outer
-    /// table.
-    pub(crate) fn is_idle(&self) -> bool {
+    /// Returns whether [`len`](Self::len) is 0, and drops all keys that are not in use.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Returns whether no key is in use. Drops no key, because the caller may hold the lock of an
+    /// outer table.
+    pub fn is_idle(&self) -> bool {
         let idle = |shard: &Mutex<KeyShard<K, T, S>>| {
             lock(shard).entries.iter().all(|entry| is_unused(&entry.value))
         };
         is_unused(&self.overflow) && self.shards.iter().all(idle)
     }
 
-    /// The numbers of all values since the table was made, those of the template included.
-    pub(crate) fn tally(&self) -> S {
+    /// Returns the numbers of all values since the table was made, those of the template included.
+    pub fn tally(&self) -> S {
         // A sweep moves the numbers of dropped values to the shard under the same lock, so each
         // value counts once. No call holds a value that is swept.
         let mut sum = S::default();

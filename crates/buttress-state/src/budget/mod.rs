@@ -7,7 +7,6 @@ use buttress_core::{InnerReport, SharedCount};
 use tokio::time::Instant;
 
 use self::pending_deposits::{Latest, PendingDeposits};
-use crate::StopReason;
 
 /// An account that limits the retries of all calls together.
 ///
@@ -92,13 +91,15 @@ impl Budget {
 
     /// Returns the ambient identity of the account among the layers of a call.
     #[inline]
-    pub(crate) const fn tally(&self) -> SharedCount {
+    pub const fn tally(&self) -> SharedCount {
         self.tally
     }
 
     /// Counts a call that begins, unless an outer layer counts the call.
+    ///
+    /// Call this before [`SharedCount::run`]. In any other order no call would count.
     #[inline]
-    pub(crate) fn deposit(&self) {
+    pub fn deposit(&self) {
         // Must run before `SharedCount::run` enters the frame of this layer. Otherwise
         // `is_new_call` would find that frame, and no call would count.
         if let Law::Ratio(budget) = &self.account.law
@@ -112,7 +113,7 @@ impl Budget {
     /// Counts a success whose last attempt was `paid` for. A success that an inner layer has
     /// counted earns nothing here. The quota of AWS refunds a retry that succeeds.
     #[inline]
-    pub(crate) fn succeeded(&self, paid: Option<Paid>, report: InnerReport) {
+    pub fn succeeded(&self, paid: Option<Paid>, report: InnerReport) {
         if let Law::Throttle(_) | Law::Tokens(_) = &self.account.law {
             self.earn(paid, report.is_counted());
         }
@@ -123,7 +124,7 @@ impl Budget {
         let is_earning = !counted && self.tally.counts_calls();
         match (&self.account.law, paid) {
             (Law::Throttle(throttle), _) if is_earning => throttle.success(),
-            (Law::Tokens(bucket), Some(Paid::Tokens { kind, .. })) => bucket.refund(kind),
+            (Law::Tokens(bucket), Some(Paid(Means::Tokens { kind, .. }))) => bucket.refund(kind),
             (Law::Tokens(bucket), _) if is_earning && !SharedCount::is_repeated() => {
                 bucket.success();
             }
@@ -133,7 +134,8 @@ impl Budget {
     }
 
     /// Counts a failure that may be repeated, unless an inner layer has `counted` the failure.
-    pub(crate) fn failed(&self, counted: bool) {
+    #[inline]
+    pub fn failed(&self, counted: bool) {
         if let Law::Throttle(throttle) = &self.account.law
             && !counted
         {
@@ -142,37 +144,38 @@ impl Budget {
         }
     }
 
-    /// Withdraws the cost of a retry, or returns [`StopReason::BudgetEmpty`].
-    pub(crate) fn withdraw(&self, kind: RetryKind) -> Result<Withdrawal, StopReason> {
+    /// Withdraws the cost of a retry. `None` if the budget cannot pay for the retry.
+    pub fn withdraw(&self, kind: RetryKind) -> Option<Withdrawal> {
         let paid = match &self.account.law {
             Law::Ratio(budget) => {
                 let now = self.account.now();
                 // The pending deposits come first, because calls without a date earn retries too.
                 self.account.pending_deposits.settle_deposits(budget, now, Latest::Unknown);
-                budget.try_withdraw(now, 1).map(Paid::At)
+                budget.try_withdraw(now, 1).map(Means::At)
             }
-            Law::Throttle(throttle) => throttle.allows().then_some(Paid::Nothing),
+            Law::Throttle(throttle) => throttle.allows().then_some(Means::Nothing),
             Law::Tokens(bucket) => {
                 // Must be read before the withdrawal: a fill between the two only prevents a
                 // refund. Read later, a fill that made the payment good would go unseen, and a
                 // refund would add tokens.
                 let fills = bucket.fill_count();
                 let is_paid = bucket.withdraw(self.account.now(), kind);
-                is_paid.then_some(Paid::Tokens { kind, fills })
+                is_paid.then_some(Means::Tokens { kind, fills })
             }
-            Law::Unlimited => Some(Paid::Nothing),
+            Law::Unlimited => Some(Means::Nothing),
         };
-        let paid = paid.ok_or(StopReason::BudgetEmpty)?;
-        Ok(Withdrawal::of(self, Some(paid)))
+        paid.map(|means| Withdrawal::of(self, Some(Paid(means))))
     }
 
     /// Refunds a payment for a retry that was not made, or did not reach the service.
-    pub(crate) fn refund(&self, paid: Paid) {
-        match (&self.account.law, paid) {
-            (Law::Ratio(budget), Paid::At(taken)) => budget.refund(taken, 1),
+    pub fn refund(&self, paid: Paid) {
+        match (&self.account.law, paid.0) {
+            (Law::Ratio(budget), Means::At(taken)) => budget.refund(taken, 1),
             // A fill between the look and the refund goes unseen. The refund then adds the cost of
             // a single retry, and never exceeds the capacity.
-            (Law::Tokens(bucket), Paid::Tokens { kind, fills }) if bucket.fill_count() == fills => {
+            (Law::Tokens(bucket), Means::Tokens { kind, fills })
+                if bucket.fill_count() == fills =>
+            {
                 bucket.refund(kind);
             }
             _ => {}
@@ -186,23 +189,26 @@ impl Default for Budget {
     }
 }
 
-/// The payment for a retry that has not begun. Dropping the payment refunds it.
+/// The payment for a retry that has not begun. Dropping the withdrawal refunds the payment.
 #[derive(Debug)]
-pub(crate) struct Withdrawal {
+pub struct Withdrawal {
     from: Option<(Budget, Paid)>,
 }
 
 impl Withdrawal {
-    /// The payment for a free retry.
-    pub(crate) const FREE: Self = Self { from: None };
+    /// The withdrawal for a free retry.
+    pub const FREE: Self = Self { from: None };
 
-    /// Returns a payment that was made from `budget` before.
-    pub(crate) fn of(budget: &Budget, paid: Option<Paid>) -> Self {
+    /// Returns the withdrawal of a payment that was made from `budget` before.
+    #[inline]
+    pub fn of(budget: &Budget, paid: Option<Paid>) -> Self {
         Self { from: paid.map(|paid| (budget.clone(), paid)) }
     }
 
-    /// Keeps the payment, because the retry begins. Dropping refunds nothing from here on.
-    pub(crate) fn spend(mut self) -> Option<Paid> {
+    /// Keeps the payment, because the retry begins, and returns what [`Budget::refund`] needs. Nothing
+    /// is refunded from here on, unless by `refund`. `None` for a free retry.
+    #[inline]
+    pub fn spend(mut self) -> Option<Paid> {
         // Taken, because `drop` runs at the end of this function and would refund the payment.
         self.from.take().map(|(_, paid)| paid)
     }
@@ -210,16 +216,20 @@ impl Withdrawal {
 
 impl Drop for Withdrawal {
     fn drop(&mut self) {
-        // Runs also if the caller leaves during the wait, because `NextAttempt` owns the payment.
+        // Runs also if the caller leaves while the retry waits, because the wait owns the payment.
         if let Some((budget, paid)) = self.from.take() {
             budget.refund(paid);
         }
     }
 }
 
+/// A payment for a retry that began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Paid(Means);
+
 /// The means of a payment, as a refund needs them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Paid {
+enum Means {
     /// A token of the window, taken at this time.
     At(Nanos),
     /// Tokens of a bucket that had been full `fills` times. A later fill has made the payment good.

@@ -1,19 +1,26 @@
 /// An optional boxed value. Dropping an empty box costs a single branch.
 #[derive(Debug)]
-pub(crate) struct ColdBox<T>(Option<Box<T>>);
+pub struct ColdBox<T>(Option<Box<T>>);
 
 impl<T> ColdBox<T> {
-    pub(crate) const NOTHING: Self = Self(None);
+    /// The empty box.
+    pub const NOTHING: Self = Self(None);
 
-    pub(crate) fn new(value: T) -> Self {
+    /// Returns a box that holds `value`.
+    #[inline]
+    pub fn new(value: T) -> Self {
         Self(Some(Box::new(value)))
     }
 
-    pub(crate) fn get(&mut self) -> Option<&mut T> {
+    /// Returns the value, if there is one.
+    #[inline]
+    pub fn get(&mut self) -> Option<&mut T> {
         self.0.as_deref_mut()
     }
 
-    pub(crate) fn take(&mut self) -> Option<T> {
+    /// Takes the value out, and leaves the box empty.
+    #[inline]
+    pub fn take(&mut self) -> Option<T> {
         self.0.take().map(|value| *value)
     }
 }
