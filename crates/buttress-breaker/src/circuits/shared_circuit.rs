@@ -3,7 +3,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use buttress_control::{Circuit, CircuitCounts, CircuitRules, CircuitState, Nanos};
+use buttress_control::{Circuit, CircuitCounts, CircuitRules, Nanos};
 use tokio::time::Instant;
 
 /// A circuit with its clock and its counters, which all its calls and handles share.
@@ -30,10 +30,6 @@ impl SharedCircuit {
     #[inline]
     pub(crate) fn now(&self) -> Nanos {
         Nanos::from(Instant::now().saturating_duration_since(self.began))
-    }
-
-    pub(crate) fn state(&self) -> CircuitState {
-        self.law.state()
     }
 
     pub(crate) fn counts(&self) -> CircuitCounts {
