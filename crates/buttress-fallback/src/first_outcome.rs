@@ -43,7 +43,7 @@ impl<Res, E> FirstOutcome<Res, E> {
         source: Source,
         mut signals: Signals,
         (settings, mode): (&Settings, &M),
-    ) -> Result<M::Response, E>
+    ) -> M::Response
     where
         M: Blend<Res, Other>,
     {
@@ -55,7 +55,7 @@ impl<Res, E> FirstOutcome<Res, E> {
         signals.spent = signals.spent.plus(self.signals.spent);
         raise(signals);
         Signals::raise_degraded();
-        Ok(response)
+        response
     }
 }
 

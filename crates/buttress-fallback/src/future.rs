@@ -5,7 +5,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use buttress_core::{Blend, Judge, Signals, Verdict};
+use buttress_core::{Blend, Judge, Signals};
 use pin_project::pin_project;
 use tower_service::Service;
 
@@ -105,7 +105,7 @@ where
         let none = Signals::default();
         match A::begin(prepared, call, first.outcome.as_ref()) {
             Begun::Answered(answer) => {
-                Poll::Ready(first.answered(answer, A::SOURCE, none, (settings, mode)))
+                Poll::Ready(Ok(first.answered(answer, A::SOURCE, none, (settings, mode))))
             }
             Begun::Failed(failure) => Poll::Ready(first.failed(failure, none, (settings, mode))),
             Begun::Running(work) => {
@@ -129,7 +129,7 @@ where
         // Must run before the answer is returned, so that the place under `at_most` is free then.
         state.set(CallState::Ended);
         Poll::Ready(match answer {
-            Ok(answer) => first.answered(answer, A::SOURCE, signals, (settings, mode)),
+            Ok(answer) => Ok(first.answered(answer, A::SOURCE, signals, (settings, mode))),
             Err(failure) => first.failed(failure, signals, (settings, mode)),
         })
     }
@@ -156,7 +156,7 @@ pub(crate) enum CallState<S: Service<Req>, Req, W> {
         future: S::Future,
     },
     /// Boxed, so that a call that succeeds has no room for the alternative.
-    Held(Pin<Box<HeldOutcome<S::Response, S::Error, W>>>),
+    Held(Pin<Box<HeldOf<S, Req, W>>>),
     Ended,
 }
 
@@ -183,3 +183,5 @@ impl<S: Service<Req>, Req, W> CallState<S, Req, W> {
         }
     }
 }
+
+type HeldOf<S, Req, W> = HeldOutcome<<S as Service<Req>>::Response, <S as Service<Req>>::Error, W>;
