@@ -4,6 +4,8 @@ pub(crate) mod never_processed;
 mod permanent;
 pub(crate) mod retry_after;
 
+use std::error::Error;
+
 use buttress_core::{Classify, RetryHint, Verdict};
 use http::{HeaderMap, HeaderName, StatusCode};
 
@@ -140,6 +142,17 @@ fn of_code(code: &[u8], pushback: Option<RetryHint>) -> Verdict {
         (DEADLINE_EXCEEDED, _) => Verdict::Expired,
         _ => Verdict::Permanent,
     }
+}
+
+/// The verdict on trailers: that of their `grpc-status`, as in a head. Without one, the response
+/// has not failed.
+pub(crate) fn of_trailers(trailers: &HeaderMap) -> Verdict {
+    of_grpc(StatusCode::OK, trailers)
+}
+
+/// The verdict on a response whose body failed after its head.
+pub(crate) fn of_body_error(error: &(dyn Error + 'static)) -> Verdict {
+    error_chain::rejection(error).map_or(Verdict::Transient, Verdict::from_rejection)
 }
 
 fn of_error<E: 'static>(error: &E) -> Verdict {

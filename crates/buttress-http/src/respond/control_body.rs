@@ -3,12 +3,16 @@ use std::{
     task::{Context, Poll},
 };
 
-use buttress_core::{BoxError, Guard, Rejection};
+use buttress_core::{BoxError, Guard, Rejection, Verdict};
 use http_body::{Body, Frame, SizeHint};
 use pin_project::pin_project;
 
 use super::rejection_response::{grpc_trailers, is_deadline_exceeded};
-use crate::{Protocol, message::body_error::bare};
+use crate::{
+    Protocol,
+    classify::{of_body_error, of_trailers},
+    message::body_error::bare,
+};
 
 /// The body of a response that passed a layer, or the empty body of a rejection.
 ///
@@ -22,7 +26,12 @@ use crate::{Protocol, message::body_error::bare};
 /// cut off too. Trailers with `grpc-status: 4` are passed on without asking, because an inner
 /// deadline has ended the response already.
 ///
-/// The size and the end are those of the inner body.
+/// Right before the guard is dropped, it is told how the body [ended](Guard::end). The trailers of
+/// gRPC are judged by their `grpc-status`, as the implementation of
+/// [`Classify`](buttress_core::Classify) for [`Http`](crate::Http) judges a head.
+///
+/// The size and the end are those of the inner body. After a cut, the size is 0 and the body has
+/// ended.
 #[derive(Debug)]
 #[pin_project]
 pub struct ControlBody<B, G> {
@@ -44,9 +53,12 @@ impl<B, G> ControlBody<B, G> {
 impl<B: Body, G: Guard> ControlBody<B, G> {
     /// Creates the body of a response of `protocol`, with a `guard` that lives as long.
     ///
-    /// The guard is dropped at once if the body has ended already, as after a 204 or a `HEAD`.
-    pub fn new(protocol: Protocol, inner: B, guard: Option<G>) -> Self {
-        let guard = guard.filter(|_| !inner.is_end_stream());
+    /// If the body has ended already, as after a 204 or a `HEAD`, the guard is told of a success and
+    /// dropped at once. A `grpc-status` in the head is for the layer to judge.
+    pub fn new(protocol: Protocol, inner: B, mut guard: Option<G>) -> Self {
+        if guard.is_some() && inner.is_end_stream() {
+            end(&mut guard, Verdict::Success);
+        }
         Self { inner: Some(inner), guard, protocol }
     }
 }
@@ -76,27 +88,35 @@ where
             Some(guard) => guard.within(|| inner.as_mut().poll_frame(cx)),
             None => inner.as_mut().poll_frame(cx),
         };
-        let frame = match polled {
+        let (frame, verdict) = match polled {
             Poll::Ready(Some(Ok(frame))) => match stop(this.guard, *this.protocol, &frame, cx) {
-                Poll::Ready(why) => Some(cut(*this.protocol, why)),
+                Poll::Ready(why) => (Some(cut(*this.protocol, why)), None),
                 Poll::Pending => {
                     // A body of known length is not polled again, and no frame follows trailers.
                     if this.guard.is_some() && (frame.is_trailers() || inner.is_end_stream()) {
-                        *this.guard = None;
+                        end(this.guard, frame.trailers_ref().map_or(Verdict::Success, of_trailers));
                     }
                     return Poll::Ready(Some(Ok(frame)));
                 }
             },
-            Poll::Ready(Some(Err(error))) => Some(Err(bare(error))),
-            Poll::Ready(None) => None,
+            Poll::Ready(Some(Err(error))) => {
+                let error = bare(error);
+                let judge = || of_body_error(error.as_ref());
+                let verdict = this.guard.as_ref().map(|guard| guard.within(judge));
+                (Some(Err(error)), verdict)
+            }
+            Poll::Ready(None) => (None, Some(Verdict::Success)),
             Poll::Pending => match this.guard.as_mut().map(|guard| guard.poll_cut(cx)) {
-                Some(Poll::Ready(why)) => Some(cut(*this.protocol, why)),
+                Some(Poll::Ready(why)) => (Some(cut(*this.protocol, why)), None),
                 _ => return Poll::Pending,
             },
         };
         // The inner body first: its work must be gone before the guard frees a permit.
         this.inner.set(None);
-        *this.guard = None;
+        match verdict {
+            Some(verdict) => end(this.guard, verdict),
+            None => *this.guard = None,
+        }
         Poll::Ready(frame)
     }
 
@@ -106,6 +126,15 @@ where
 
     fn size_hint(&self) -> SizeHint {
         self.inner.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+    }
+}
+
+/// Tells the guard how the body ended, and drops the guard.
+#[inline]
+fn end<G: Guard>(guard: &mut Option<G>, verdict: Verdict) {
+    // Taken out first: a guard that panics is told nothing twice.
+    if let Some(mut guard) = guard.take() {
+        guard.end(verdict);
     }
 }
 
