@@ -218,8 +218,8 @@ fn client_misuse_is_permanent() {
 }
 
 #[test]
-fn error_of_an_unknown_type_is_permanent_unless_boxed() {
-    assert_eq!(of_error(&Wrapped("opaque".into())), Permanent);
+fn error_of_an_unknown_type_is_unknown_unless_boxed() {
+    assert_eq!(of_error(&Wrapped("opaque".into())), Verdict::Unknown);
     assert_eq!(of_error(&BoxError::from(Wrapped("opaque".into()))), Transient);
 }
 

@@ -42,8 +42,8 @@ use crate::{Http, Protocol, RequestHead, ResponseHead};
 ///    that cannot be read is permanent, too.
 /// 4. Any other [`BoxError`](buttress_core::BoxError), [`std::io::Error`] or error of a client that
 ///    this crate knows by a feature is transient.
-/// 5. An error of any other type is permanent, because the request itself may be wrong. Give the
-///    layer a `.classify(..)` that can read the type.
+/// 5. An error of any other type is unknown. Nothing repeats the call, because the request itself may
+///    be wrong. Give the layer a `.classify(..)` that can read the type, or box the error.
 impl<Req, Res, E> Classify<Req, Res, E> for Http
 where
     Req: RequestHead,
@@ -83,7 +83,7 @@ where
 
     /// An error of a type that this crate knows, unless a response is behind it: a response that
     /// could not be read, or that reqwest or tonic turned into an error. An error of any other type
-    /// counts as the service's word.
+    /// is [`Unknown`](Verdict::Unknown), and no answer of the service either.
     fn is_callers_own(&self, _: &Protocol, outcome: Result<&Res, &E>) -> bool {
         let error = outcome.err().and_then(|error| error_chain::view(error));
         error.is_some_and(|error| !permanent::is_answer(error))
@@ -157,7 +157,7 @@ pub(crate) fn of_body_error(error: &(dyn Error + 'static)) -> Verdict {
 
 fn of_error<E: 'static>(error: &E) -> Verdict {
     let Some(error) = error_chain::view(error) else {
-        return Verdict::Permanent;
+        return Verdict::Unknown;
     };
     if let Some(rejection) = error_chain::rejection(error) {
         Verdict::from_rejection(rejection)
