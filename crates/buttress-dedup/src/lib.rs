@@ -80,10 +80,10 @@
 //! # Cache
 //!
 //! With [`cache`](DedupLayer::cache), the layer caches successes for a TTL. [`Cache`] has the options for
-//! the rest. Failures that another attempt might mend, timeouts and rejections by layers are never cached.
-//! A hit takes neither a flight nor the inner service. The cache is bounded in entries and bytes.
-//! [`DedupHandle::invalidate`] removes an entry, and keeps the result of a flight in progress out of the
-//! cache. A response is cached when its body has been read to its end.
+//! the rest. Failures that another attempt might mend, unknown failures, timeouts and rejections by layers
+//! are never cached. A hit takes neither a flight nor the inner service. The cache is bounded in entries and
+//! bytes. [`DedupHandle::invalidate`] removes an entry, and keeps the result of a flight in progress out of
+//! the cache. A response is cached when its body has been read to its end.
 //!
 //! A request can state how fresh an entry must be, with a
 //! [`WantedFreshness`](buttress_core::WantedFreshness). In `Http` mode that is its `Cache-Control` header.

@@ -66,6 +66,25 @@ async fn response_classified_as_permanent_failure_is_cached_for_the_negative_ttl
     assert_eq!(cached.source.calls(), 2);
 }
 
+/// C1
+#[tokio::test(start_paused = true)]
+async fn unknown_failure_is_never_cached_and_a_stale_entry_replaces_it() {
+    let classify = |outcome: Result<&u32, &TestError>| match outcome {
+        Ok(_) => Verdict::Success,
+        Err(_) => Verdict::Unknown,
+    };
+    let cache = exactly(s(1)).negative_ttl(s(10)).stale_if_error(s(10)).classify(classify);
+    let cached = Cached::over(Source::at_once(), &DedupLayer::new().cache(cache).share_errors());
+    cached.source.does(Does::Fail(TestError::NotFound));
+    assert_eq!(cached.get(7).await, NOT_FOUND);
+    cached.source.does(Does::Answer);
+    assert_eq!(cached.get(7).await, Ok(2), "the failure was not cached");
+    advance(s(2)).await;
+    cached.source.does(Does::Fail(TestError::NotFound));
+    assert_eq!(cached.get(7).await, Ok(2));
+    assert_eq!(cached.source.calls(), 3);
+}
+
 #[tokio::test(start_paused = true)]
 async fn all_waiters_get_the_permanent_failure_that_is_cached() {
     let cache = exactly(s(10)).negative_ttl(s(2)).classify(classify);
