@@ -54,6 +54,19 @@ async fn a_healthy_service_gets_every_call() {
     assert!(layer.handle().rejection_probability(Criticality::Critical).abs() < f64::EPSILON);
 }
 
+/// C1
+#[tokio::test(start_paused = true)]
+async fn unknown_outcome_counts_as_a_request_and_not_as_accepted() {
+    let unknown = |_: Result<&(), &BoxError>| Verdict::Unknown;
+    let layer = ThrottleLayer::accept_ratio().seed(1).classify(unknown);
+    let (service, handle) = (layer.layer(service_fn(work)), layer.handle());
+    for _ in 0..21 {
+        let _ = service.clone().oneshot("opaque").await;
+    }
+    let probability = handle.rejection_probability(Criticality::Critical);
+    assert!((probability - 0.9).abs() < f64::EPSILON, "{probability}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn failing_service_gets_a_tenth_of_the_calls_until_it_recovers() {
     let layer = ThrottleLayer::accept_ratio().seed(1);
