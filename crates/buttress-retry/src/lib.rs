@@ -62,7 +62,7 @@
 //!
 //! | | question | [`StopReason`] |
 //! |--:|---|---|
-//! | 1 | Is the verdict permanent, or did the service itself run out of time? | `NotRetryable` |
+//! | 1 | Is the verdict permanent or unknown, or did the service itself run out of time? | `NotRetryable` |
 //! | 2 | Did a layer below reject the call because the deadline had passed? | `Deadline` |
 //! | 3 | Did a layer below reject the call again, or without naming a time? | `Rejected` |
 //! | 4 | Did a retry below give up? | `GaveUpBelow` |

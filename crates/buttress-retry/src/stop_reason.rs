@@ -8,7 +8,7 @@ use std::fmt;
 #[non_exhaustive]
 #[doc(alias("give up"))]
 pub enum StopReason {
-    /// The verdict was permanent, or the service itself had run out of time.
+    /// The verdict was permanent or unknown, or the service itself had run out of time.
     NotRetryable,
     /// A layer below rejected the call without saying when it would admit the call, or rejected the
     /// call again at that time.

@@ -95,16 +95,19 @@ async fn default_jitter_differs_between_calls_and_a_seed_repeats_the_delays() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn permanent_failure_is_returned_unchanged_after_one_call() {
-    let (service, log) = flaky(u32::MAX);
-    let layer = RetryLayer::new(3).classify(|outcome: Result<&u32, &BoxError>| match outcome {
-        Ok(_) => Verdict::Success,
-        Err(_) => Verdict::Permanent,
-    });
-    let error = layer.layer(service).oneshot(0).await.unwrap_err();
-    assert_eq!(error.to_string(), "failure 1");
-    assert_eq!(calls(&log), 1);
-    assert_eq!(layer.handle().stopped(StopReason::NotRetryable), 1);
+async fn permanent_or_unknown_failure_is_returned_unchanged_after_one_call() {
+    for verdict in [Verdict::Permanent, Verdict::Unknown] {
+        let (service, log) = flaky(u32::MAX);
+        let classify = move |outcome: Result<&u32, &BoxError>| match outcome {
+            Ok(_) => Verdict::Success,
+            Err(_) => verdict,
+        };
+        let layer = RetryLayer::new(3).classify(classify);
+        let error = layer.layer(service).oneshot(0).await.unwrap_err();
+        assert_eq!(error.to_string(), "failure 1");
+        assert_eq!(calls(&log), 1);
+        assert_eq!(layer.handle().stopped(StopReason::NotRetryable), 1);
+    }
 }
 
 #[tokio::test(start_paused = true)]
