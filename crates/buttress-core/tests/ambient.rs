@@ -463,6 +463,24 @@ fn spare_attempt_is_ambient_and_restored_after_a_panic() {
 }
 
 #[test]
+fn attempt_of_a_shared_count_is_spare_if_the_outer_attempt_is() {
+    let (outer, inner) = (SharedCount::new(), SharedCount::new());
+    let (first, second) = (Attempt::FIRST, Attempt::FIRST.next());
+    first.spare().with(|| {
+        outer.run(second, || {
+            assert_eq!(Attempt::current(), second.spare());
+            inner.run_and_report(first, &mut InnerReport::EMPTY.clone(), || {
+                assert_eq!(Attempt::current(), first.spare());
+            });
+            assert_eq!(Attempt::current(), second.spare());
+        });
+        assert_eq!(Attempt::current(), first.spare());
+    });
+    outer.run(second.spare(), || assert_eq!(Attempt::current(), second.spare()));
+    outer.run(second, || assert_eq!(Attempt::current(), second));
+}
+
+#[test]
 fn debug_text_of_an_attempt_says_whether_it_is_spare() {
     let attempt = Attempt::FIRST.next();
     assert!(format!("{attempt:?}").contains("spare: false"));

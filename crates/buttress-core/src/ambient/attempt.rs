@@ -57,6 +57,12 @@ impl Attempt {
         self.word & SPARE != 0
     }
 
+    /// Returns the same attempt, spare also if `outer` is.
+    #[inline]
+    pub(super) const fn within(self, outer: Self) -> Self {
+        Self { word: self.word | (outer.word & SPARE) }
+    }
+
     /// Returns the number of this attempt, from 1.
     pub const fn number(self) -> u32 {
         self.before().saturating_add(1)

@@ -70,7 +70,8 @@ impl SharedCount {
 
     /// Runs `f`, which is the given `attempt` of a call of a layer with this count.
     ///
-    /// The attempt is ambient for `f`. The former ambient values are restored, also if `f` panics.
+    /// The attempt is ambient for `f`, and is [spare](Attempt::spare) also if the former ambient
+    /// attempt is. The former ambient values are restored, also if `f` panics.
     #[inline]
     pub fn run<R>(self, attempt: Attempt, f: impl FnOnce() -> R) -> R {
         let _leave = self.enter(attempt);
@@ -103,11 +104,9 @@ impl SharedCount {
     fn enter(self, attempt: Attempt) -> Leave {
         retry_ambient(|ambient| {
             let state = ambient.state.get();
-            let mut leave = Leave {
-                attempt: ambient.attempt.replace(attempt),
-                state,
-                values: SignalValues::NONE,
-            };
+            let outer = ambient.attempt.get();
+            ambient.attempt.set(attempt.within(outer));
+            let mut leave = Leave { attempt: outer, state, values: SignalValues::NONE };
             // Nearly never: the layer outside has seen a signal in this poll already.
             if state.has_values() {
                 leave.values = ambient.values.get();
