@@ -4,7 +4,11 @@ use buttress_control::{Backoff, Random};
 use buttress_core::{Bind, By, ByMode, Enforcement, Plain, StateScope};
 use tower_layer::Layer;
 
-use crate::{Budget, Retry, RetryHandle, attempt_time::LateAttempts, settings::Settings};
+use crate::{
+    Budget, Retry, RetryHandle,
+    attempt_time::LateAttempts,
+    settings::{OpenCircuits, Settings},
+};
 
 /// Repeats failed calls.
 ///
@@ -69,6 +73,23 @@ impl<M, J> RetryLayer<M, J> {
     /// every hint that fits into the deadline is waited for.
     pub fn max_hint(self, max: Duration) -> Self {
         self.with(|settings| settings.max_hint = max)
+    }
+
+    /// Waits once for an open circuit below, and then repeats the call for free. Default: an open
+    /// circuit ([`CircuitOpen`](buttress_core::Reason::CircuitOpen)) stops the call at once.
+    ///
+    /// The wait is the `retry_after` of the rejection, lengthened by a random part of up to a half
+    /// of it, so that the callers of an outage do not all come back together. If the deadline leaves
+    /// less time, the random part is shortened. If `retry_after` itself does not fit into the
+    /// deadline, or exceeds [`max_hint`](Self::max_hint) without a deadline, the call stops at once.
+    /// So does a call whose rejection names no time, and a call that has waited for a rejection
+    /// before.
+    ///
+    /// During an outage, each waiting call holds its request in memory for up to one and a half of
+    /// the breaker's intervals. Use this option for few calls that have much time, such as jobs.
+    #[doc(alias("half-open", "circuit breaker"))]
+    pub fn wait_for_circuit(self) -> Self {
+        self.with(|settings| settings.open_circuits = OpenCircuits::Wait)
     }
 
     /// Plans and pays for retries, and makes none: each call returns its first outcome at once.

@@ -22,7 +22,7 @@
 //! deadline and outside the attempt's: deadline → retry → deadline → transport. In a call tree,
 //! retry in a single layer: the layer next to the failing service.
 //!
-//! Do not use it for a service that is down (use a circuit breaker). Do not use it on a server,
+//! Do not use it for a service that is down (use a circuit breaker, inside of the retry). Do not use it on a server,
 //! because the client knows better whether to retry.
 //!
 //! # What is repeated
@@ -30,7 +30,8 @@
 //! A call is repeated if all of these hold:
 //!
 //! - The [`Verdict`](buttress_core::Verdict) is transient, timed out, throttled or never processed, or a
-//!   layer below rejected the call and said when to retry.
+//!   layer below rejected the call and said when to retry. An open circuit counts only with
+//!   [`wait_for_circuit`](RetryLayer::wait_for_circuit).
 //! - The request can be sent again whole, and sending it again is harmless.
 //! - The budget pays for the attempt.
 //! - The attempt can begin before the deadline.
@@ -45,6 +46,8 @@
 //! | with gRPC's pushback | after exactly the hinted time, and the backoff starts anew. Negative: none |
 //! | provably never processed | the first: at once and free, for any method. Later: as transient |
 //! | rejected by a layer below | once and free, after exactly the time that the rejection names |
+//! | rejected by an open circuit below | none |
+//! | the same, with [`wait_for_circuit`](RetryLayer::wait_for_circuit) | once and free, after the time that the rejection names plus a random part of up to half of it |
 //! | given up by a retry below | none |
 //!
 //! An attempt has timed out if a deadline passed below while the call's own deadline has time left.
@@ -64,7 +67,7 @@
 //! |--:|---|---|
 //! | 1 | Is the verdict permanent or unknown, or did the service itself run out of time? | `NotRetryable` |
 //! | 2 | Did a layer below reject the call because the deadline had passed? | `Deadline` |
-//! | 3 | Did a layer below reject the call again, or without naming a time? | `Rejected` |
+//! | 3 | Did a layer below reject the call again, or without naming a time, or because its circuit is open and the layer does not [wait](RetryLayer::wait_for_circuit) for it? | `Rejected` |
 //! | 4 | Did a retry below give up? | `GaveUpBelow` |
 //! | 5 | Did the server ask for no further attempt? | `Pushback` |
 //! | 6 | Was this the last attempt? | `AttemptsUsed` |
@@ -88,6 +91,17 @@
 //! After an HTTP hint the call waits up to the computed backoff longer, because many clients are
 //! given the same second. If the deadline leaves less time, that random part is shortened, never
 //! the hint.
+//!
+//! # Open circuits
+//!
+//! A circuit breaker inside of the retry rejects the calls of an outage, and tells all of them the
+//! instant at which the circuit half-opens. If the retry waited, the calls would pile up in memory
+//! and come together at that instant, when the breaker admits a few probes. So an open circuit
+//! stops the call at once, and costs no budget. The outcome is not marked as given up.
+//!
+//! With [`wait_for_circuit`](RetryLayer::wait_for_circuit) a call waits once: for the time that the
+//! rejection names, plus a random part of up to half of it. The time itself must fit as that of a
+//! hint must. If the deadline leaves less time, the random part is shortened.
 //!
 //! # The deadline
 //!
@@ -168,6 +182,7 @@
 //! | [`max_hint`](RetryLayer::max_hint) | 60 s |
 //! | [`classify`](RetryLayer::classify) | the mode's |
 //! | [`skip_late_attempts`](RetryLayer::skip_late_attempts) | off |
+//! | [`wait_for_circuit`](RetryLayer::wait_for_circuit) | off: an open circuit stops the call |
 //! | [`observe`](RetryLayer::observe) | off: failed calls are repeated |
 //! | [`per_service`](RetryLayer::per_service) | off: all services share counters and the budget |
 //! | [`named`](RetryLayer::named) | `"retry"` |

@@ -23,6 +23,7 @@ pub(crate) struct Settings {
     pub(crate) budget: Budget,
     pub(crate) max_hint: Duration,
     pub(crate) late_attempts: LateAttempts,
+    pub(crate) open_circuits: OpenCircuits,
     pub(crate) enforcement: Enforcement,
     pub(crate) scope: StateScope,
     /// Shared by all services, also under `per_service`: with a generator per service, a seed would
@@ -42,6 +43,7 @@ impl Settings {
             budget: Budget::default(),
             max_hint: Duration::from_secs(60),
             late_attempts: LateAttempts::Allowed,
+            open_circuits: OpenCircuits::Stop,
             enforcement: Enforcement::Enforce,
             scope: StateScope::PerLayer,
             random: Arc::new(Random::seeded(fastrand::u64(..))),
@@ -65,6 +67,13 @@ impl Settings {
             }
         }
     }
+}
+
+/// The answer to a rejection by an open circuit below.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OpenCircuits {
+    Stop,
+    Wait,
 }
 
 /// The counters and the learned attempt time that services share.

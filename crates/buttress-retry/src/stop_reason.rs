@@ -11,7 +11,8 @@ pub enum StopReason {
     /// The verdict was permanent or unknown, or the service itself had run out of time.
     NotRetryable,
     /// A layer below rejected the call without saying when it would admit the call, or rejected the
-    /// call again at that time.
+    /// call again at that time. Or the circuit of that layer is open, and the retry does not
+    /// [wait](crate::RetryLayer::wait_for_circuit) for it.
     Rejected,
     /// An inner retry gave up.
     GaveUpBelow,

@@ -22,6 +22,8 @@ use tower::{Layer, Service, ServiceBuilder, ServiceExt, limit::ConcurrencyLimitL
 mod accounts;
 #[path = "retry/budget.rs"]
 mod budget;
+#[path = "retry/circuit.rs"]
+mod circuit;
 #[path = "retry/deadlines.rs"]
 mod deadlines;
 #[path = "retry/free.rs"]

@@ -8,7 +8,7 @@ use super::{
     Attempts,
     next_attempt::{AttemptPlan, Ended, LEAST, is_refused},
 };
-use crate::StopReason;
+use crate::{StopReason, settings::OpenCircuits};
 
 /// Plans the attempt after a failed one, or returns why there is none.
 ///
@@ -76,8 +76,8 @@ impl<S, M, J, Saved, Seed> Attempts<S, M, J, Saved, Seed> {
                 return Err(StopReason::Deadline);
             }
             Verdict::Rejected { .. } if self.was_rejected() => return Err(StopReason::Rejected),
-            Verdict::Rejected { retry_after, .. } => {
-                Some(RetryHint::Exactly(retry_after.ok_or(StopReason::Rejected)?))
+            Verdict::Rejected { reason, retry_after, .. } => {
+                Some(self.rejection_hint(reason, retry_after).ok_or(StopReason::Rejected)?)
             }
             _ => return Err(StopReason::NotRetryable),
         };
@@ -85,6 +85,17 @@ impl<S, M, J, Saved, Seed> Attempts<S, M, J, Saved, Seed> {
             self.settings.budget.failed(ended.counted);
         }
         Ok(hint)
+    }
+
+    /// When a rejected call may come again. `None` if the call must stop.
+    fn rejection_hint(&self, reason: Reason, retry_after: Option<Duration>) -> Option<RetryHint> {
+        if reason != Reason::CircuitOpen {
+            return retry_after.map(RetryHint::Exactly);
+        }
+        // All callers of an outage are told the same instant, at which the circuit half-opens. Only
+        // a few of them are admitted then.
+        let waits = self.settings.open_circuits == OpenCircuits::Wait;
+        retry_after.filter(|_| waits).map(RetryHint::After)
     }
 
     /// Whether the call has waited for the time that an earlier rejection named.
@@ -120,9 +131,11 @@ impl<S, M, J, Saved, Seed> Attempts<S, M, J, Saved, Seed> {
             Some(RetryHint::After(hinted)) => {
                 self.allows_wait(hinted, left)?;
                 self.fits(hinted, left)?;
+                // A free attempt after such a hint follows an open circuit.
+                let spread = if free { hinted / 2 } else { self.backoff() };
                 // If the whole spread does not fit, a shorter spread still separates callers that
                 // have the same deadline.
-                let most = self.backoff().min(self.spare_time(hinted, left));
+                let most = spread.min(self.spare_time(hinted, left));
                 Ok(hinted.saturating_add(most.mul_f64(self.settings.random.draw())))
             }
             _ => {

@@ -142,6 +142,7 @@ async fn options_never_change_a_sibling() {
         .named("other")
         .observe()
         .per_service()
+        .wait_for_circuit()
         .skip_late_attempts();
     let start = Instant::now();
     fail(sibling.layer(flaky(u32::MAX).0)).await;
