@@ -53,6 +53,8 @@
 //! An attempt has timed out if a deadline passed below while the call's own deadline has time left.
 //! The service did not answer, and may have acted.
 //!
+//! The attempts of a [spare](buttress_core::Attempt::spare) call, such as a hedge, are spare too.
+//!
 //! A free attempt counts neither as an attempt nor in the budget, as gRFC A6 defines transparent
 //! retries, because the service never saw the call. `grpc-previous-rpc-attempts` omits it, and
 //! [`Attempt::number`](buttress_core::Attempt::number) includes it. If the attempt that is repeated

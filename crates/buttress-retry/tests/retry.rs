@@ -40,6 +40,8 @@ mod readiness;
 mod refunds;
 #[path = "retry/signals.rs"]
 mod signals;
+#[path = "retry/spare.rs"]
+mod spare;
 #[path = "retry/support.rs"]
 mod support;
 
