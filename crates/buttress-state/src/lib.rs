@@ -25,7 +25,7 @@
 //! need, such as [`Budget`].
 //!
 //! - [`KeyTable`] holds a value for each key in use, up to a maximum, and drops idle keys. The
-//!   value implements [`Fresh`]. A [`Tally`] sums the numbers of all values, also of dropped ones.
+//!   value implements [`Fresh`]. A [`Total`] sums the numbers of all values, also of dropped ones.
 //! - [`Budget`] limits the additional calls of several layers together. A [`Withdrawal`] is refunded
 //!   when it is dropped, unless it is [spent](Withdrawal::spend).
 //! - [`LimitClock`] converts between tokio's clock and the time of a control law.
@@ -40,7 +40,7 @@
 //!
 //! Clones of a [`Budget`] share an account. A [`KeyTable`] is shared in an `Arc`. No user code runs
 //! under a lock, except the `Eq` of a key, [`Fresh::is_idle`], and the closures of
-//! [`KeyTable::fold`] and [`Tally`].
+//! [`KeyTable::fold`] and [`Total`].
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod budget;
@@ -52,7 +52,7 @@ pub mod sync;
 pub use budget::{Budget, Paid, Withdrawal};
 pub use clock::LimitClock;
 pub use cold_box::ColdBox;
-pub use key_table::{Fresh, KeyTable, Tally};
+pub use key_table::{Fresh, KeyTable, Total};
 
 /// Runs the example of the README as a test.
 #[cfg(doctest)]

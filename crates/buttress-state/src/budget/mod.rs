@@ -1,12 +1,13 @@
+mod account;
 mod pending_deposits;
 
 use std::{sync::Arc, time::Duration};
 
-use buttress_control::{Nanos, Ratio, RetryBudget, RetryKind, RetryThrottle, TokenBucket};
+use buttress_control::{Ratio, RetryBudget, RetryKind, RetryThrottle, TokenBucket};
 use buttress_core::{InnerReport, SharedCount};
-use tokio::time::Instant;
 
-use self::pending_deposits::{Latest, PendingDeposits};
+pub use self::account::Paid;
+use self::account::{Account, Law, Means};
 
 /// An account that limits the retries of all calls together.
 ///
@@ -71,22 +72,11 @@ impl Budget {
     ///
     /// For [`throttle`](Self::throttle) and [`tokens`](Self::tokens), returns the number of tokens.
     pub fn balance(&self) -> Option<u64> {
-        let now = self.account.now();
-        match &self.account.law {
-            Law::Ratio(budget) => {
-                self.account.pending_deposits.settle_deposits(budget, now, Latest::Unknown);
-                Some(budget.balance(now))
-            }
-            Law::Throttle(throttle) => Some(throttle.balance()),
-            Law::Tokens(bucket) => Some(bucket.balance(now)),
-            Law::Unlimited => None,
-        }
+        self.account.balance()
     }
 
     fn of(law: Law, ttl: Duration) -> Self {
-        let pending_deposits = PendingDeposits::new(ttl.into());
-        let account = Account { law, epoch: Instant::now(), pending_deposits };
-        Self { account: Arc::new(account), tally: SharedCount::new() }
+        Self { account: Arc::new(Account::new(law, ttl)), tally: SharedCount::new() }
     }
 
     /// Returns the ambient identity of the account among the layers of a call.
@@ -104,9 +94,8 @@ impl Budget {
         // `is_new_call` would find that frame, and no call would count.
         if let Law::Ratio(budget) = &self.account.law
             && self.tally.is_new_call()
-            && self.account.pending_deposits.add()
         {
-            self.account.settle_deposits(budget);
+            self.account.deposit(budget);
         }
     }
 
@@ -146,40 +135,17 @@ impl Budget {
 
     /// Withdraws the cost of a retry. `None` if the budget cannot pay for the retry.
     pub fn withdraw(&self, kind: RetryKind) -> Option<Withdrawal> {
-        let paid = match &self.account.law {
-            Law::Ratio(budget) => {
-                let now = self.account.now();
-                // The pending deposits come first, because calls without a date earn retries too.
-                self.account.pending_deposits.settle_deposits(budget, now, Latest::Unknown);
-                budget.try_withdraw(now, 1).map(Means::At)
-            }
-            Law::Throttle(throttle) => throttle.allows().then_some(Means::Nothing),
-            Law::Tokens(bucket) => {
-                // Must be read before the withdrawal: a fill between the two only prevents a
-                // refund. Read later, a fill that made the payment good would go unseen, and a
-                // refund would add tokens.
-                let fills = bucket.fill_count();
-                let is_paid = bucket.withdraw(self.account.now(), kind);
-                is_paid.then_some(Means::Tokens { kind, fills })
-            }
-            Law::Unlimited => Some(Means::Nothing),
-        };
-        paid.map(|means| Withdrawal::of(self, Some(Paid(means))))
+        let paid = self.account.withdraw(kind)?;
+        Some(Withdrawal::of(self, Some(paid)))
     }
 
-    /// Refunds a payment for a retry that was not made, or did not reach the service.
+    /// Refunds a payment from this budget for a retry that was not made, or did not reach the
+    /// service.
+    ///
+    /// Refund a payment once. A payment from a budget of another kind changes nothing.
+    #[inline]
     pub fn refund(&self, paid: Paid) {
-        match (&self.account.law, paid.0) {
-            (Law::Ratio(budget), Means::At(taken)) => budget.refund(taken, 1),
-            // A fill between the look and the refund goes unseen. The refund then adds the cost of
-            // a single retry, and never exceeds the capacity.
-            (Law::Tokens(bucket), Means::Tokens { kind, fills })
-                if bucket.fill_count() == fills =>
-            {
-                bucket.refund(kind);
-            }
-            _ => {}
-        }
+        self.account.refund(paid);
     }
 }
 
@@ -221,49 +187,6 @@ impl Drop for Withdrawal {
             budget.refund(paid);
         }
     }
-}
-
-/// A payment for a retry that began.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Paid(Means);
-
-/// The means of a payment, as a refund needs them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Means {
-    /// A token of the window, taken at this time.
-    At(Nanos),
-    /// Tokens of a bucket that had been full `fills` times. A later fill has made the payment good.
-    Tokens { kind: RetryKind, fills: u64 },
-    /// A permission that costs nothing.
-    Nothing,
-}
-
-#[derive(Debug)]
-struct Account {
-    law: Law,
-    epoch: Instant,
-    pending_deposits: PendingDeposits,
-}
-
-impl Account {
-    /// Dates the pending deposits, the latest of them now.
-    #[cold]
-    fn settle_deposits(&self, budget: &RetryBudget) {
-        self.pending_deposits.settle_deposits(budget, self.now(), Latest::Now);
-    }
-
-    fn now(&self) -> Nanos {
-        Nanos::from(Instant::now().saturating_duration_since(self.epoch))
-    }
-}
-
-#[expect(clippy::large_enum_variant, reason = "one per budget, and always behind its `Arc`")]
-#[derive(Debug)]
-enum Law {
-    Ratio(RetryBudget),
-    Throttle(RetryThrottle),
-    Tokens(TokenBucket),
-    Unlimited,
 }
 
 const SHORTEST: Duration = Duration::from_millis(20);

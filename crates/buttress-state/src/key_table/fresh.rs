@@ -16,7 +16,7 @@ pub trait Fresh {
 /// dropped.
 ///
 /// Both methods are called under a lock of the table.
-pub trait Tally<T>: Default {
+pub trait Total<T>: Default {
     /// Adds the numbers of `value`.
     fn add(&mut self, value: &T);
 
@@ -25,7 +25,7 @@ pub trait Tally<T>: Default {
 }
 
 /// No sum.
-impl<T> Tally<T> for () {
+impl<T> Total<T> for () {
     #[inline]
     fn add(&mut self, _: &T) {}
 

@@ -1,15 +1,15 @@
+mod all_keys;
 mod fresh;
+mod seeded_hash;
 mod shard;
 
-use std::{
-    hash::{BuildHasher, Hash},
-    sync::Arc,
+use std::{borrow::Borrow, fmt, hash::Hash, sync::Arc};
+
+pub use self::fresh::{Fresh, Total};
+use self::{
+    seeded_hash::SeededHash,
+    shard::{KEPT, KeyEntry, KeyShard, SweepScope},
 };
-
-use hashbrown::DefaultHashBuilder;
-
-pub use self::fresh::{Fresh, Tally};
-use self::shard::{KEPT, KeyEntry, KeyShard, SweepScope, is_unused};
 use crate::sync::{
     Mutex, MutexGuard,
     atomic::{AtomicUsize, Ordering},
@@ -23,9 +23,9 @@ use crate::sync::{
 /// call through this same table.
 pub struct KeyTable<K, T, S = ()> {
     shards: [Mutex<KeyShard<K, T, S>>; SHARDS],
-    // Seeded and fast. Keys crafted to collide would cost a search of a shard, whose size is
+    // Fast rather than strong: keys crafted to collide would cost a search of a shard, whose size is
     // bounded.
-    hasher: DefaultHashBuilder,
+    hasher: SeededHash,
     /// The value that new keys get a fresh one of.
     template: T,
     /// The number of changes to the template: see [`KeyTable::change`].
@@ -35,14 +35,14 @@ pub struct KeyTable<K, T, S = ()> {
     max_keys: usize,
 }
 
-impl<K, T: Fresh, S: Tally<T>> KeyTable<K, T, S> {
+impl<K, T: Fresh, S: Total<T>> KeyTable<K, T, S> {
     /// Creates a table without keys. `max_keys` limits the number of keys, in steps of 16.
     ///
     /// All further keys share a value.
     pub fn new(template: T, max_keys: usize) -> Self {
         Self {
             shards: std::array::from_fn(|_| Mutex::new(KeyShard::new())),
-            hasher: DefaultHashBuilder::default(),
+            hasher: SeededHash::new(),
             overflow: Arc::new(template.fresh()),
             template,
             changes: AtomicUsize::new(0),
@@ -63,31 +63,67 @@ impl<K, T: Fresh, S: Tally<T>> KeyTable<K, T, S> {
     }
 }
 
-impl<K: Hash + Eq, T: Fresh, S: Tally<T>> KeyTable<K, T, S> {
+impl<K: Hash + Eq, T: Fresh, S: Total<T>> KeyTable<K, T, S> {
     /// Returns the value of `key`, created if the key is not in use.
     ///
     /// While the table has no room, keys that are not in use share a value.
     #[inline]
     pub fn get(&self, key: K) -> Arc<T> {
-        let hash = self.hasher.hash_one(&key);
-        let shard = self.shard(hash);
-        let mut locked = lock(shard);
-        let known = if locked.is_sweep_due(1) {
-            drop(locked);
-            Self::sweep_and_find(shard, hash, &key)
-        } else {
-            let known = locked.find(hash, &key);
-            drop(locked);
-            known
-        };
-        let Some(known) = known else { return self.insert(shard, hash, key) };
+        let hash = self.hasher.hash(&key);
+        let Some(known) = self.find(hash, &key) else { return self.insert(hash, key) };
         // Drop the key here: if its drop panicked while `known` is returned, `known` would leak.
         drop(key);
         known
     }
 
+    /// Returns the value of `key` as [`get`](Self::get) does, and makes an owned key of a borrowed
+    /// key only if the key is not in use.
+    ///
+    /// `own` must return a key that is equal to the borrowed key. No lock is held while `own` runs.
+    #[inline]
+    pub fn get_by<'a, Q>(&self, key: &'a Q, own: impl FnOnce(&'a Q) -> K) -> Arc<T>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        let hash = self.hasher.hash(key);
+        match self.find(hash, key) {
+            Some(known) => known,
+            None => self.insert(hash, own(key)),
+        }
+    }
+
+    /// Returns the value of a key in use. Counts as a use of the key.
+    pub fn known<Q>(&self, key: &Q) -> Option<Arc<T>>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        let hash = self.hasher.hash(key);
+        lock(self.shard(hash)).find(hash, key)
+    }
+
+    #[inline]
+    fn find<Q>(&self, hash: u64, key: &Q) -> Option<Arc<T>>
+    where
+        K: Borrow<Q>,
+        Q: Eq + ?Sized,
+    {
+        let shard = self.shard(hash);
+        let mut locked = lock(shard);
+        if locked.is_sweep_due(1) {
+            drop(locked);
+            return Self::sweep_and_find(shard, hash, key);
+        }
+        locked.find(hash, key)
+    }
+
     #[cold]
-    fn sweep_and_find(shard: &Mutex<KeyShard<K, T, S>>, hash: u64, key: &K) -> Option<Arc<T>> {
+    fn sweep_and_find<Q>(shard: &Mutex<KeyShard<K, T, S>>, hash: u64, key: &Q) -> Option<Arc<T>>
+    where
+        K: Borrow<Q>,
+        Q: Eq + ?Sized,
+    {
         // Declared before `locked`, so that keys and values are dropped after the lock is released,
         // also if a key's comparison panics. Their drops are user code.
         let forgotten;
@@ -100,7 +136,8 @@ impl<K: Hash + Eq, T: Fresh, S: Tally<T>> KeyTable<K, T, S> {
     }
 
     #[cold]
-    fn insert(&self, shard: &Mutex<KeyShard<K, T, S>>, hash: u64, key: K) -> Arc<T> {
+    fn insert(&self, hash: u64, key: K) -> Arc<T> {
+        let shard = self.shard(hash);
         let most = self.max_keys.div_ceil(SHARDS);
         // Declared before `locked`, as in `sweep_and_find`. `key` outlives the lock too.
         let forgotten;
@@ -145,95 +182,18 @@ impl<K: Hash + Eq, T: Fresh, S: Tally<T>> KeyTable<K, T, S> {
         }
     }
 
-    /// Changes the values of all keys: of those in use, and of later ones through the template.
-    ///
-    /// No lock is held while `change` runs.
-    pub fn change(&self, change: impl Fn(&T)) {
-        change(&self.template);
-        // Release, paired with the acquire loads in `fresh_for`: a call that made a value of the
-        // former template sees the new count and starts over, or `for_each` finds its value below.
-        self.changes.fetch_add(1, Ordering::Release);
-        change(&self.overflow);
-        self.for_each(change);
-    }
-
-    /// Folds over the values of all keys in use, and over the value that further keys share.
-    ///
-    /// Holds the lock of each shard in turn, so `f` must not ask the table. Without the lock, an
-    /// `Arc` of the value would keep its key in use.
-    pub fn fold<R>(&self, init: R, mut f: impl FnMut(R, &T) -> R) -> R {
-        let sum = f(init, &self.overflow);
-        self.shards.iter().fold(sum, |sum, shard| {
-            lock(shard).entries.iter().fold(sum, |sum, entry| f(sum, &entry.value))
-        })
-    }
-
-    /// Calls `f` for each value in use, without holding a lock, because `f` may run user code.
-    fn for_each(&self, f: impl Fn(&T)) {
-        for shard in &self.shards {
-            let known = |entry: &KeyEntry<K, T>| Arc::clone(&entry.value);
-            // The clones keep these keys from being swept until `f` has run.
-            let known: Vec<_> = lock(shard).entries.iter().map(known).collect();
-            for value in &known {
-                f(value);
-            }
-        }
-    }
-
-    /// Returns the value of a key in use.
-    pub fn known(&self, key: &K) -> Option<Arc<T>> {
-        let hash = self.hasher.hash_one(key);
-        lock(self.shard(hash)).find(hash, key)
-    }
-
-    /// Returns the number of keys in use, and drops all others.
-    pub fn len(&self) -> usize {
-        let count = |shard: &Mutex<KeyShard<K, T, S>>| {
-            let mut locked = lock(shard);
-            let forgotten = locked.sweep(SweepScope::Idle);
-            let len = locked.entries.len();
-            drop(locked);
-            drop(forgotten);
-            len
-        };
-        self.shards.iter().map(count).sum()
-    }
-
-    /// Returns whether [`len`](Self::len) is 0, and drops all keys that are not in use.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Returns whether no key is in use. Drops no key, because the caller may hold the lock of an
-    /// outer table.
-    pub fn is_idle(&self) -> bool {
-        let idle = |shard: &Mutex<KeyShard<K, T, S>>| {
-            lock(shard).entries.iter().all(|entry| is_unused(&entry.value))
-        };
-        is_unused(&self.overflow) && self.shards.iter().all(idle)
-    }
-
-    /// Returns the numbers of all values since the table was made, those of the template included.
-    pub fn tally(&self) -> S {
-        // A sweep moves the numbers of dropped values to the shard under the same lock, so each
-        // value counts once. No call holds a value that is swept.
-        let mut sum = S::default();
-        sum.add(&self.template);
-        sum.add(&self.overflow);
-        for shard in &self.shards {
-            let shard = lock(shard);
-            sum.merge(&shard.dropped);
-            shard.entries.iter().for_each(|entry| sum.add(&entry.value));
-        }
-        sum
-    }
-
     #[inline]
     fn shard(&self, hash: u64) -> &Mutex<KeyShard<K, T, S>> {
         let [first, ..] = &self.shards;
         // Other bits than those that select a bucket inside the shard.
         let index = usize::try_from(hash >> 32 & SHARD_MASK).unwrap_or(0);
         self.shards.get(index).unwrap_or(first)
+    }
+}
+
+impl<K, T, S> fmt::Debug for KeyTable<K, T, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeyTable").finish_non_exhaustive()
     }
 }
 

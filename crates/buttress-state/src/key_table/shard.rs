@@ -1,8 +1,8 @@
-use std::{hash::Hash, mem, sync::Arc};
+use std::{borrow::Borrow, mem, sync::Arc};
 
 use hashbrown::HashTable;
 
-use super::fresh::{Fresh, Tally};
+use super::fresh::{Fresh, Total};
 use crate::sync::is_only;
 
 pub(crate) struct KeyEntry<K, T> {
@@ -30,10 +30,14 @@ impl<K, T, S: Default> KeyShard<K, T, S> {
     }
 }
 
-impl<K: Hash + Eq, T: Fresh, S: Tally<T>> KeyShard<K, T, S> {
+impl<K, T: Fresh, S: Total<T>> KeyShard<K, T, S> {
     #[inline]
-    pub(crate) fn find(&mut self, hash: u64, key: &K) -> Option<Arc<T>> {
-        let entry = self.entries.find_mut(hash, |entry| entry.key == *key)?;
+    pub(crate) fn find<Q>(&mut self, hash: u64, key: &Q) -> Option<Arc<T>>
+    where
+        K: Borrow<Q>,
+        Q: Eq + ?Sized,
+    {
+        let entry = self.entries.find_mut(hash, |entry| entry.key.borrow() == key)?;
         entry.used = true;
         Some(Arc::clone(&entry.value))
     }

@@ -1,4 +1,4 @@
-use buttress_state::{Fresh, KeyTable, Tally};
+use buttress_state::{Fresh, KeyTable, Total};
 
 use crate::limit::LimitTemplate;
 
@@ -22,7 +22,7 @@ impl<L: LimitTemplate> Fresh for KeyLimit<L> {
 #[derive(Default)]
 pub(crate) struct Admitted(pub(crate) [u64; 4]);
 
-impl<L: LimitTemplate> Tally<KeyLimit<L>> for Admitted {
+impl<L: LimitTemplate> Total<KeyLimit<L>> for Admitted {
     fn add(&mut self, limit: &KeyLimit<L>) {
         self.0 = sum(self.0, limit.0.admitted());
     }

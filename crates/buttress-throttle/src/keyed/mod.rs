@@ -97,7 +97,7 @@ impl<L: LimitTemplate + Clone, K: Hash + Eq, F: Clone> LimitTemplate for Keyed<L
     }
 
     fn admitted(&self) -> [u64; 4] {
-        self.table.tally().0
+        self.table.total().0
     }
 
     fn queued(&self) -> usize {
