@@ -32,7 +32,7 @@
 //! | How is a request sent again? | [`Replay`], and [`MarkGaveUp`] for the response that a retry gives up on |
 //! | How do a deadline and a criticality cross the wire? | [`Propagate`] |
 //! | How does another response stand in for the service's? | [`Blend`], which marks it as [`Degraded`] |
-//! | Which requests are the same, and how is a response shared and cached? | [`KeyOf`], [`Share`], [`Expire`] |
+//! | Which requests are the same, and how is a response shared and cached? | [`KeyOf`], [`FixedKey`], [`Share`], [`Expire`] |
 //!
 //! [`Bind`] replaces the mode of a layer. [`Deadline`], [`Attempt`] and [`Criticality`] are
 //! ambient: they travel with the task. So the layers and services inside a call can read the time
@@ -81,9 +81,9 @@ pub use ambient::{
 };
 pub use layer::{Check, Enforcement, Extent, StateScope, give_back_ready, seeds, take_ready};
 pub use mode::{
-    Age, Bind, Blend, ByteBudget, Degraded, Expire, Guard, KeyOf, Lifetime, MarkGaveUp, NoTimeLeft,
-    Plain, Progress, Propagate, Quota, Reader, Replay, Respond, Share, Source, Upload, UploadWait,
-    WantedFreshness,
+    Age, Bind, Blend, ByteBudget, Degraded, Expire, FixedKey, Guard, KeyLookup, KeyOf, Lifetime,
+    MarkGaveUp, NoTimeLeft, Plain, Progress, Propagate, Quota, Reader, Replay, Respond, Share,
+    Source, Upload, UploadWait, WantedFreshness,
 };
 pub use outcome::{
     BoxError, By, ByMode, Classify, Judge, Origin, Reason, Rejection, RetryHint, Verdict,

@@ -1,4 +1,4 @@
-use std::hash::Hash;
+use std::{borrow::Borrow, hash::Hash};
 
 use crate::{Plain, WantedFreshness};
 
@@ -15,6 +15,15 @@ pub trait KeyOf<Req>: Clone {
 
     /// Returns the key of `request`, or `None` if the request must not be shared.
     fn key(&self, request: &Req) -> Option<Self::Key>;
+
+    /// Finds the key of `request` in `table`. `None` as for [`key`](Self::key).
+    ///
+    /// Default: the table gets an owned key. A key that is made of borrowed parts of the request does
+    /// better with [`KeyLookup::find_by`]: then only a key that is new to the table is allocated.
+    #[inline]
+    fn look_up<T: KeyLookup<Self::Key>>(&self, request: &Req, table: T) -> Option<T::Found> {
+        Some(table.find(self.key(request)?))
+    }
 
     /// Returns the key of `request`, and how fresh a cached response must be. `None` as for
     /// [`key`](Self::key).
@@ -49,6 +58,58 @@ pub trait KeyOf<Req>: Clone {
         let _ = request;
         None
     }
+}
+
+/// A key whose type does not depend on the request.
+///
+/// A layer takes such a key by `per(key)`, and anything else by `keyed(key)`. A key that supports
+/// several types of requests needs `per`: for `keyed`, the compiler cannot tell which of them is
+/// meant. The service then asks for `F: KeyOf<Req, Key = <F as FixedKey>::Key>`.
+///
+/// ```
+/// use buttress_core::{FixedKey, KeyOf};
+///
+/// #[derive(Clone)]
+/// struct Shard;
+///
+/// impl FixedKey for Shard {
+///     type Key = u8;
+/// }
+///
+/// impl KeyOf<u64> for Shard {
+///     type Key = u8;
+///     fn key(&self, row: &u64) -> Option<u8> { Some(row.to_le_bytes()[0]) }
+/// }
+///
+/// impl KeyOf<String> for Shard {
+///     type Key = u8;
+///     fn key(&self, row: &String) -> Option<u8> { row.bytes().last() }
+/// }
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "the type of the keys of `{Self}` may depend on the request",
+    note = "give a closure `|request: &Request| -> Option<Key>` to `.keyed(..)`; `.per(..)` takes a type that implements `FixedKey`"
+)]
+pub trait FixedKey: Clone {
+    /// The key of every request.
+    type Key: Hash + Eq + Clone + Send + Sync + 'static;
+}
+
+/// A table in which a value is found by its key. See [`KeyOf::look_up`].
+pub trait KeyLookup<K> {
+    /// The found value.
+    type Found;
+
+    /// Finds the value of `key`.
+    fn find(self, key: K) -> Self::Found;
+
+    /// Finds the value of a borrowed key, and calls `own` if the table does not hold the key.
+    ///
+    /// `own` must return a key that is equal to the borrowed key.
+    fn find_by<'a, Q>(self, key: &'a Q, own: impl FnOnce(&'a Q) -> K) -> Self::Found
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized;
 }
 
 /// The request is its own key.

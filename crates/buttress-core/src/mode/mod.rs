@@ -14,7 +14,7 @@ mod wanted_freshness;
 pub use self::blend::{Blend, Degraded, Source};
 pub use self::byte_budget::ByteBudget;
 pub use self::expire::{Expire, Lifetime};
-pub use self::key::KeyOf;
+pub use self::key::{FixedKey, KeyLookup, KeyOf};
 pub use self::mark_gave_up::MarkGaveUp;
 pub use self::propagate::{NoTimeLeft, Propagate};
 pub use self::quota::Quota;

@@ -5,6 +5,8 @@ mod shard;
 
 use std::{borrow::Borrow, fmt, hash::Hash, sync::Arc};
 
+use buttress_core::KeyLookup;
+
 pub use self::fresh::{Fresh, Total};
 use self::{
     seeded_hash::SeededHash,
@@ -70,7 +72,7 @@ impl<K: Hash + Eq, T: Fresh, S: Total<T>> KeyTable<K, T, S> {
     #[inline]
     pub fn get(&self, key: K) -> Arc<T> {
         let hash = self.hasher.hash(&key);
-        let Some(known) = self.find(hash, &key) else { return self.insert(hash, key) };
+        let Some(known) = self.find_known(hash, &key) else { return self.insert(hash, key) };
         // Drop the key here: if its drop panicked while `known` is returned, `known` would leak.
         drop(key);
         known
@@ -87,7 +89,7 @@ impl<K: Hash + Eq, T: Fresh, S: Total<T>> KeyTable<K, T, S> {
         Q: Hash + Eq + ?Sized,
     {
         let hash = self.hasher.hash(key);
-        match self.find(hash, key) {
+        match self.find_known(hash, key) {
             Some(known) => known,
             None => self.insert(hash, own(key)),
         }
@@ -104,7 +106,7 @@ impl<K: Hash + Eq, T: Fresh, S: Total<T>> KeyTable<K, T, S> {
     }
 
     #[inline]
-    fn find<Q>(&self, hash: u64, key: &Q) -> Option<Arc<T>>
+    fn find_known<Q>(&self, hash: u64, key: &Q) -> Option<Arc<T>>
     where
         K: Borrow<Q>,
         Q: Eq + ?Sized,
@@ -188,6 +190,25 @@ impl<K: Hash + Eq, T: Fresh, S: Total<T>> KeyTable<K, T, S> {
         // Other bits than those that select a bucket inside the shard.
         let index = usize::try_from(hash >> 32 & SHARD_MASK).unwrap_or(0);
         self.shards.get(index).unwrap_or(first)
+    }
+}
+
+/// So [`KeyOf::look_up`](buttress_core::KeyOf::look_up) finds the value of a request.
+impl<K: Hash + Eq, T: Fresh, S: Total<T>> KeyLookup<K> for &KeyTable<K, T, S> {
+    type Found = Arc<T>;
+
+    #[inline]
+    fn find(self, key: K) -> Arc<T> {
+        self.get(key)
+    }
+
+    #[inline]
+    fn find_by<'a, Q>(self, key: &'a Q, own: impl FnOnce(&'a Q) -> K) -> Arc<T>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        self.get_by(key, own)
     }
 }
 
