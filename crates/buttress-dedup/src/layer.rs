@@ -1,6 +1,8 @@
 use std::{borrow::Cow, sync::Arc};
 
-use buttress_core::{Bind, By, ByMode, ByteBudget, Enforcement, KeyOf, Plain, StateScope};
+use buttress_core::{
+    Bind, By, ByMode, ByteBudget, Enforcement, FixedKey, KeyOf, Plain, StateScope,
+};
 use tower_layer::Layer;
 
 use crate::{
@@ -45,6 +47,18 @@ impl<F> DedupLayer<Plain, By<F>> {
     pub fn keyed<Req>(key: F) -> Self
     where
         F: KeyOf<Req>,
+    {
+        Self::of(By(key))
+    }
+
+    /// Takes the keys of a [`FixedKey`], as [`keyed`](Self::keyed) takes those of a closure. For a key
+    /// that supports several types of requests.
+    ///
+    /// The key must contain everything the response depends on. So the host of a request alone is no key
+    /// for this layer.
+    pub fn per(key: F) -> Self
+    where
+        F: FixedKey,
     {
         Self::of(By(key))
     }

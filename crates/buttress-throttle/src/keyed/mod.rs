@@ -69,11 +69,11 @@ where
 
     #[inline]
     fn admit(&self, request: &Req, call: &CallInfo<'_>) -> Admission<L::Permit, L::Wait> {
-        match self.key.key(request) {
+        match self.key.look_up(request, &*self.table) {
             // The limit leaves the table as an `Arc`, so `admit`, which may run a user's cost,
             // holds no lock. After this `Arc` is dropped, permits, waiting calls and spent cells
             // keep the limit from being idle.
-            Some(key) => self.table.get(key).0.admit(request, call),
+            Some(limit) => limit.0.admit(request, call),
             None => Admission::Unlimited,
         }
     }

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use buttress_control::{AcceptRatio, Adapt, Rate, Rates};
-use buttress_core::{Bind, ByMode, KeyOf, Plain, StateScope};
+use buttress_core::{Bind, ByMode, FixedKey, KeyOf, Plain, StateScope};
 use tower_layer::Layer;
 
 use crate::{
@@ -21,7 +21,7 @@ pub use self::ignore_outcome::IgnoreOutcome;
 ///
 /// All clones of a layer, and all services it makes, share a limit, unless the layer is
 /// [`per_service`](Self::per_service). An option that defines shared state ([`queue`](Self::queue),
-/// [`keyed`](Self::keyed), [`max_keys`](ThrottleLayer::max_keys), [`seed`](Self::seed), and after
+/// [`keyed`](Self::keyed), [`per`](Self::per), [`max_keys`](ThrottleLayer::max_keys), [`seed`](Self::seed), and after
 /// `keyed` also [`cost`](Self::cost)) returns a layer with fresh state and counters. Clones and
 /// handles made before keep the former state. Every other option changes this value only.
 #[derive(Clone, Debug)]
@@ -114,6 +114,20 @@ impl<M, L, J> ThrottleLayer<M, L, J> {
     where
         L: LimitTemplate + Clone,
         F: KeyOf<Req>,
+    {
+        let limit = Keyed::new(self.limit.fresh(), key);
+        self.over(limit)
+    }
+
+    /// Gives each key a limit of its own, as [`keyed`](Self::keyed) does. For a key whose type does
+    /// not depend on the request, such as `buttress_http::Authority`, the host of a request.
+    ///
+    /// Returns a layer with fresh state.
+    #[doc(alias("per host", "per authority"))]
+    pub fn per<F>(self, key: F) -> ThrottleLayer<M, Keyed<L, <F as FixedKey>::Key, F>, J>
+    where
+        L: LimitTemplate + Clone,
+        F: FixedKey,
     {
         let limit = Keyed::new(self.limit.fresh(), key);
         self.over(limit)
