@@ -108,6 +108,7 @@
 //! | `Age` | dedup, with a cache | dedup, in a cached response | on |
 //! | `Vary`, `Set-Cookie`, `Content-Range`, `Connection`, `Content-Length` of a response | dedup: may the response be shared | – | on |
 //! | `Authorization` | dedup, with a cache | – | on |
+//! | `Host` | [`Authority`], if the target has no authority; dedup: which resource a request changes | – | on |
 //! | `Range`, `If-*`, `Expect`, `Upgrade`, `Connection`, `Content-Length`, `Transfer-Encoding`, `Accept`, `Last-Event-ID`, `X-HTTP-Method`, `X-HTTP-Method-Override`, `X-Method-Override` of a request | dedup: does the request bypass it | – | on |
 //!
 //! # Deadlines
@@ -209,7 +210,7 @@ mod share;
 pub use classify::never_processed::never_processed;
 pub use classify::retry_after::{grpc_pushback, retry_after};
 pub use expire::FromCache;
-pub use key::HttpKey;
+pub use key::{Authority, HttpKey};
 pub use message::{Protocol, RequestHead, ResponseHead};
 pub use mode::{Http, HttpExt};
 pub use propagate::{encode_grpc_timeout, parse_grpc_timeout};

@@ -28,7 +28,7 @@
 //! | rate limit | [`ThrottleLayer::rate`], [`ThrottleLayer::rates`] | rate limiter, GCRA |
 //! | adaptive limit | [`ThrottleLayer::adaptive`] | load shedding |
 //! | client-side throttling | [`ThrottleLayer::accept_ratio`] | adaptive throttling |
-//! | limit per key | [`ThrottleLayer::keyed`] | per tenant |
+//! | limit per key | [`ThrottleLayer::keyed`], [`ThrottleLayer::per`] | per tenant, per host |
 //! | coalescing | [`DedupLayer::new`], [`DedupLayer::keyed`] | single flight |
 //! | cache | [`DedupLayer::cache`] with a [`Cache`] | stale-while-revalidate |
 //!
@@ -56,7 +56,7 @@ pub use buttress_deadline::{DeadlineHandle, DeadlineLayer, DeadlineSnapshot};
 #[cfg(feature = "dedup")]
 pub use buttress_dedup::{Cache, DedupHandle, DedupLayer, DedupSnapshot, EarlyRefresh};
 #[cfg(feature = "http")]
-pub use buttress_http::{Http, HttpExt, Idempotent};
+pub use buttress_http::{Authority, Http, HttpExt, Idempotent};
 #[cfg(feature = "retry")]
 pub use buttress_retry::{
     Backoff, Budget, Jitter, Ratio, RetryHandle, RetryLayer, RetrySnapshot, RetryThrottle,

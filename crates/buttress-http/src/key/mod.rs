@@ -1,3 +1,5 @@
+mod authority;
+mod authority_text;
 mod header_row;
 pub(crate) mod headers;
 mod http_key;
@@ -8,7 +10,7 @@ mod wanted_freshness;
 
 use std::cell::Cell;
 
-use buttress_core::{KeyOf, WantedFreshness};
+use buttress_core::{FixedKey, KeyOf, WantedFreshness};
 use http::{HeaderMap, Method};
 use http_body::Body;
 
@@ -21,6 +23,7 @@ use self::{
 };
 use crate::{Http, options::HttpOptions};
 
+pub use self::authority::Authority;
 pub use self::http_key::HttpKey;
 
 /// `GET` and `HEAD` requests have a key. A request has none, and bypasses the layer, if it
@@ -113,6 +116,10 @@ impl KeyOf<reqwest::Request> for Http {
     fn invalidates(&self, request: &reqwest::Request) -> Option<u64> {
         invalidated_resource(request.method(), Target::of_url(request.url()), request.headers())
     }
+}
+
+impl FixedKey for Http {
+    type Key = HttpKey;
 }
 
 fn lookup(
