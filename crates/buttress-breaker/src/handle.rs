@@ -1,10 +1,10 @@
-use std::fmt;
+use std::{fmt, hash::Hash};
 
 use buttress_control::{CircuitCounts, CircuitRules, CircuitState};
 
 use crate::{
     Isolation,
-    circuits::{Circuits, Counter, HeldCircuit, Host, OneCircuit},
+    circuits::{Circuits, HeldCircuit, Host, KeyedCircuits, OneCircuit, Totals},
 };
 
 /// Live numbers of a [`BreakerLayer`](crate::BreakerLayer), over all its services, and control by
@@ -87,18 +87,18 @@ impl<C: Circuits> BreakerHandle<C> {
     /// Returns the number of calls that were rejected, or would have been under
     /// [`observe`](crate::BreakerLayer::observe). Refused spare calls are not among them.
     pub fn rejected(&self) -> u64 {
-        self.circuits.counters().get(Counter::Rejected)
+        self.circuits.totals().rejected
     }
 
     /// Returns the number of [spare](buttress_core::Attempt::spare) calls that were refused, or
     /// would have been under [`observe`](crate::BreakerLayer::observe).
     pub fn spare_refused(&self) -> u64 {
-        self.circuits.counters().get(Counter::SpareRefused)
+        self.circuits.totals().spare_refused
     }
 
     /// Returns how often a circuit has opened, by its rules or by hand.
     pub fn opened(&self) -> u64 {
-        self.circuits.counters().get(Counter::Opened)
+        self.circuits.totals().opened
     }
 
     /// Returns the rules.
@@ -116,13 +116,33 @@ impl<C: Circuits> BreakerHandle<C> {
 
     /// Returns all numbers at once.
     pub fn snapshot(&self) -> BreakerSnapshot {
-        BreakerSnapshot {
-            state: self.circuits.state(),
-            counts: self.counts(),
-            rejected: self.rejected(),
-            spare_refused: self.spare_refused(),
-            opened: self.opened(),
-        }
+        let Totals { rejected, spare_refused, opened } = self.circuits.totals();
+        let (state, counts) = (self.circuits.state(), self.counts());
+        BreakerSnapshot { state, counts, rejected, spare_refused, opened }
+    }
+}
+
+impl<K: Hash + Eq> BreakerHandle<KeyedCircuits<K>> {
+    /// Returns the number of keys in use, and drops all others.
+    pub fn keys(&self) -> usize {
+        self.circuits.keys()
+    }
+
+    /// Returns the handle of one key's circuit. `None` if no call has used the key, or the key was
+    /// dropped.
+    ///
+    /// The handle counts for this key alone, and keeps the key in use.
+    pub fn for_key(&self, key: &K) -> Option<BreakerHandle> {
+        self.circuits.known(key).map(BreakerHandle::new)
+    }
+
+    /// Returns the keys in use with their handles, in no order, and drops all other keys.
+    pub fn circuits(&self) -> Vec<(K, BreakerHandle)>
+    where
+        K: Clone,
+    {
+        let handle = |(key, circuit)| (key, BreakerHandle::new(circuit));
+        self.circuits.all().into_iter().map(handle).collect()
     }
 }
 

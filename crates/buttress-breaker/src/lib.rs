@@ -13,7 +13,7 @@ mod settings;
 mod ticket;
 
 pub use buttress_control::{Backoff, CircuitCounts, CircuitRules, CircuitState, Jitter, Ratio};
-pub use circuits::{CircuitOf, Circuits, OneCircuit};
+pub use circuits::{CircuitOf, Circuits, KeyedCircuits, OneCircuit};
 pub use future::ResponseFuture;
 pub use handle::{BreakerHandle, BreakerSnapshot};
 pub use isolation::Isolation;

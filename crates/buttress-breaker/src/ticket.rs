@@ -4,7 +4,7 @@ use buttress_control::{CircuitOutcome, CircuitPass, Nanos};
 use buttress_core::{Attempt, Deadline, Rejection, Verdict};
 
 use crate::{
-    circuits::{Counter, HeldCircuit, Host},
+    circuits::{HeldCircuit, Host},
     outcome,
 };
 
@@ -31,10 +31,10 @@ impl<H: HeldCircuit> Ticket<H> {
             Err(open) => {
                 let (circuit, settings) = (held.circuit(), held.settings());
                 let rejection = if is_spare {
-                    circuit.note(Counter::SpareRefused);
+                    circuit.counters().note_spare_refused();
                     settings.refuse_spare(open)
                 } else {
-                    circuit.note(Counter::Rejected);
+                    circuit.counters().note_rejected();
                     settings.reject(open)
                 };
                 rejection.map_or(Ok(None), Err)

@@ -77,6 +77,13 @@ async fn observing_breaker_keeps_the_contract_while_open_isolated_and_disabled()
 }
 
 #[tokio::test(start_paused = true)]
+async fn keyed_breaker_keeps_the_contract() {
+    contract(|| BreakerLayer::new().keyed(|n: &u32| Some(n % 3))).await;
+    contract(|| BreakerLayer::new().keyed(|n: &u32| (n % 3 > 0).then_some(*n))).await;
+    contract(|| BreakerLayer::new().keyed(|n: &u32| Some(*n)).max_keys(0)).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn stack_of_deadline_breaker_and_attempt_deadline_keeps_the_contract() {
     contract(|| {
         (DeadlineLayer::new(30 * SECOND), BreakerLayer::new(), DeadlineLayer::new(5 * SECOND))

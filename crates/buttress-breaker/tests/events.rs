@@ -1,6 +1,6 @@
 //! Events. In a process of its own, because every test records.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use buttress_breaker::{Backoff, BreakerLayer, Ratio};
 use buttress_core::{Attempt, BoxError};
@@ -127,4 +127,23 @@ async fn observed_rejection_says_so_and_a_refused_spare_call_emits_nothing() {
     let outcome = Attempt::FIRST.spare().with(|| spare.poll());
     assert!(matches!(outcome, std::task::Poll::Ready(Err(_))));
     assert_eq!(events.all().len(), 1);
+}
+
+/// The keys are strings and numbers, which have a text, and a pair, which has none.
+#[tokio::test(start_paused = true)]
+async fn event_of_a_keyed_circuit_has_the_text_of_its_key() {
+    let events = Events::of("buttress");
+    let failing = || service_fn(async |_: u32| Err::<(), _>(BoxError::from("failure")));
+    let text = layer().consecutive(1).keyed(|n: &u32| Some(format!("db-{n}")));
+    let shared = layer().consecutive(1).keyed(|n: &u32| Some(Arc::<str>::from(n.to_string())));
+    let number = layer().consecutive(1).keyed(|n: &u32| Some(*n));
+    let pair = layer().consecutive(1).keyed(|n: &u32| Some((*n, *n)));
+    text.layer(failing()).oneshot(7).await.unwrap_err();
+    shared.layer(failing()).oneshot(8).await.unwrap_err();
+    number.layer(failing()).oneshot(9).await.unwrap_err();
+    pair.layer(failing()).oneshot(10).await.unwrap_err();
+    text.max_keys(0).layer(failing()).oneshot(11).await.unwrap_err();
+    let opened = events.named("breaker.opened");
+    let keys: Vec<_> = opened.iter().map(|event| event.field("key")).collect();
+    assert_eq!(keys, [Some("db-7"), Some("8"), Some("9"), None, None]);
 }

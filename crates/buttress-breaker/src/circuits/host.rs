@@ -2,7 +2,7 @@ use buttress_control::{CircuitChange, CircuitHost, CircuitState, Nanos};
 use buttress_core::Verdict;
 use tracing::field::debug;
 
-use super::{Counter, HeldCircuit, SharedCircuit};
+use super::{HeldCircuit, SharedCircuit};
 use crate::settings::Settings;
 
 /// The clock, the draws and the events of a circuit.
@@ -37,7 +37,7 @@ impl CircuitHost for Host<'_> {
         let (from, to) = (change.from.as_str(), change.to.as_str());
         let reason = change.reason.as_str();
         if change.to == CircuitState::Open {
-            self.circuit.note(Counter::Opened);
+            self.circuit.counters().note_opened();
             let CircuitChange { open_for, calls, failures, slow, .. } = *change;
             let (open_for, verdict) = (open_for.map(debug), self.verdict.map(debug));
             tracing::warn!(name: "breaker.opened", target: "buttress", instance, key, from, reason, verdict, open_for, calls, failures, slow);

@@ -5,21 +5,20 @@ use buttress_control::{CircuitCounts, CircuitRules, CircuitState};
 use crate::settings::Settings;
 
 mod host;
+mod keyed;
 mod one;
 mod shared_circuit;
 
 pub(crate) use self::{
     host::Host,
-    shared_circuit::{Counter, Counters, SharedCircuit},
+    shared_circuit::{SharedCircuit, Totals},
 };
 
-pub use self::one::OneCircuit;
+pub use self::{keyed::KeyedCircuits, one::OneCircuit};
 
 /// The circuits of a layer: [`OneCircuit`], or one for each key ([`KeyedCircuits`]).
 ///
 /// This trait is sealed. Use it as a bound.
-///
-/// [`KeyedCircuits`]: crate::KeyedCircuits
 pub trait Circuits: Clone + sealed::Sealed {
     /// The circuits without the key, for handles.
     #[doc(hidden)]
@@ -55,8 +54,9 @@ pub trait Circuits: Clone + sealed::Sealed {
     #[doc(hidden)]
     fn counts(&self) -> CircuitCounts;
 
+    /// The numbers of all circuits together, those of dropped keys included.
     #[doc(hidden)]
-    fn counters(&self) -> &Counters;
+    fn totals(&self) -> Totals;
 }
 
 /// Finds the circuit of a request.

@@ -2,7 +2,7 @@ use std::{fmt, sync::Arc};
 
 use buttress_control::{CircuitCounts, CircuitRules, CircuitState};
 
-use super::{CircuitOf, Circuits, Counters, HeldCircuit, SharedCircuit, sealed};
+use super::{CircuitOf, Circuits, HeldCircuit, SharedCircuit, Totals, sealed};
 use crate::settings::Settings;
 
 /// A circuit for all calls.
@@ -77,8 +77,8 @@ impl Circuits for OneCircuit {
         self.0.circuit.counts()
     }
 
-    fn counters(&self) -> &Counters {
-        self.0.circuit.counters()
+    fn totals(&self) -> Totals {
+        self.0.circuit.counters().totals()
     }
 }
 

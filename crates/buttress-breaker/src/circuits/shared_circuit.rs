@@ -1,90 +1,113 @@
 use std::sync::{
-    Arc,
+    OnceLock,
     atomic::{AtomicU64, Ordering},
 };
 
 use buttress_control::{Circuit, CircuitCounts, CircuitRules, Nanos};
-use tokio::time::Instant;
+use buttress_state::{Fresh, LimitClock, Total};
 
 /// A circuit with its clock and its counters, which all its calls and handles share.
 #[derive(Debug)]
 pub struct SharedCircuit {
     pub(crate) law: Circuit,
-    /// The epoch of `law`.
-    began: Instant,
+    clock: LimitClock,
     counters: Counters,
-    /// The counters of all keys together, for a circuit of one key.
-    all_keys: Option<Arc<Counters>>,
+    /// The text of the key, for events. Empty for a circuit without a key, and for a key without a
+    /// text.
+    key: OnceLock<Box<str>>,
 }
 
 impl SharedCircuit {
     pub(crate) fn new(rules: CircuitRules) -> Self {
         Self {
             law: Circuit::new(rules),
-            began: Instant::now(),
+            clock: LimitClock::new(),
             counters: Counters::default(),
-            all_keys: None,
+            key: OnceLock::new(),
         }
     }
 
     #[inline]
     pub(crate) fn now(&self) -> Nanos {
-        Nanos::from(Instant::now().saturating_duration_since(self.began))
+        self.clock.now()
     }
 
     pub(crate) fn counts(&self) -> CircuitCounts {
         self.law.counts(self.now())
     }
 
-    /// The text of its key, if the circuit is of one key and the key has a text.
-    pub(crate) const fn key(&self) -> Option<&str> {
-        None
-    }
-
     pub(crate) const fn counters(&self) -> &Counters {
         &self.counters
     }
 
-    pub(crate) fn note(&self, counter: Counter) {
-        self.counters.note(counter);
-        if let Some(all_keys) = &self.all_keys {
-            all_keys.note(counter);
-        }
+    pub(crate) fn key(&self) -> Option<&str> {
+        self.key.get().map(AsRef::as_ref)
+    }
+
+    pub(crate) fn set_key(&self, key: Box<str>) {
+        // Another call may have set the same text.
+        let _ = self.key.set(key);
     }
 }
 
-/// Counts of a circuit, or of all circuits of a layer.
+impl Fresh for SharedCircuit {
+    fn fresh(&self) -> Self {
+        Self::new(self.law.rules())
+    }
+
+    fn is_idle(&self) -> bool {
+        self.law.is_fresh(self.now())
+    }
+}
+
+/// The live counters of a circuit.
 ///
 /// Each counter stands for itself and orders no other memory, so all accesses are `Relaxed`.
 #[derive(Debug, Default)]
-pub struct Counters {
+pub(crate) struct Counters {
     rejected: AtomicU64,
     spare_refused: AtomicU64,
     opened: AtomicU64,
 }
 
 impl Counters {
-    fn note(&self, counter: Counter) {
-        self.of(counter).fetch_add(1, Ordering::Relaxed);
+    pub(crate) fn note_rejected(&self) {
+        self.rejected.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(crate) fn get(&self, counter: Counter) -> u64 {
-        self.of(counter).load(Ordering::Relaxed)
+    pub(crate) fn note_spare_refused(&self) {
+        self.spare_refused.fetch_add(1, Ordering::Relaxed);
     }
 
-    const fn of(&self, counter: Counter) -> &AtomicU64 {
-        match counter {
-            Counter::Rejected => &self.rejected,
-            Counter::SpareRefused => &self.spare_refused,
-            Counter::Opened => &self.opened,
+    pub(crate) fn note_opened(&self) {
+        self.opened.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn totals(&self) -> Totals {
+        Totals {
+            rejected: self.rejected.load(Ordering::Relaxed),
+            spare_refused: self.spare_refused.load(Ordering::Relaxed),
+            opened: self.opened.load(Ordering::Relaxed),
         }
     }
 }
 
-/// What is counted.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Counter {
-    Rejected,
-    SpareRefused,
-    Opened,
+/// What the circuits of a layer have counted so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Totals {
+    pub(crate) rejected: u64,
+    pub(crate) spare_refused: u64,
+    pub(crate) opened: u64,
+}
+
+impl Total<SharedCircuit> for Totals {
+    fn add(&mut self, circuit: &SharedCircuit) {
+        self.merge(&circuit.counters.totals());
+    }
+
+    fn merge(&mut self, other: &Self) {
+        self.rejected += other.rejected;
+        self.spare_refused += other.spare_refused;
+        self.opened += other.opened;
+    }
 }

@@ -1,12 +1,12 @@
 use std::sync::Arc;
 
 use buttress_control::CircuitRules;
-use buttress_core::{Bind, By, ByMode, Plain, StateScope};
+use buttress_core::{Bind, By, ByMode, KeyOf, Plain, StateScope};
 use tower_layer::Layer;
 
 use crate::{
     Breaker, BreakerHandle,
-    circuits::{Circuits, OneCircuit, SharedCircuit},
+    circuits::{Circuits, KeyedCircuits, OneCircuit, SharedCircuit},
     settings::Settings,
 };
 
@@ -15,11 +15,12 @@ mod options;
 /// Rejects calls while their service fails, and lets a few calls through to see whether it has
 /// recovered.
 ///
-/// All clones of a layer, and all services it makes, share a circuit, unless the layer is
+/// All clones of a layer, and all services it makes, share their circuits, unless the layer is
 /// [`per_service`](Self::per_service). An option that sets a rule of the circuit
 /// ([`failures`](Self::failures), [`consecutive`](Self::consecutive), [`slow`](Self::slow),
 /// [`window`](Self::window), [`open_for`](Self::open_for), [`probes`](Self::probes),
-/// [`ramp`](Self::ramp), [`probe_patience`](Self::probe_patience)) returns a layer with fresh state.
+/// [`ramp`](Self::ramp), [`probe_patience`](Self::probe_patience)) or the keys
+/// ([`keyed`](Self::keyed), [`max_keys`](BreakerLayer::max_keys)) returns a layer with fresh state.
 /// Clones and handles made before keep the former state. Every other option changes this value only.
 #[derive(Clone, Debug)]
 #[doc(alias("circuit breaker"))]
@@ -63,6 +64,20 @@ impl<M, C: Circuits, J> BreakerLayer<M, C, J> {
     /// Returns the handle of the circuits: live numbers, and control by hand.
     pub fn handle(&self) -> BreakerHandle<C::View> {
         BreakerHandle::new(self.circuits.view())
+    }
+
+    /// Gives each key, such as a host, a shard or a method, a circuit of its own. A request without
+    /// a key passes unrecorded. See [`KeyedCircuits`].
+    ///
+    /// Returns a layer with fresh state.
+    #[doc(alias("per host", "per tenant", "per key"))]
+    pub fn keyed<Req, F>(self, key: F) -> BreakerLayer<M, KeyedCircuits<F::Key, F>, J>
+    where
+        F: KeyOf<Req>,
+    {
+        let settings = Arc::clone(self.circuits.settings());
+        let circuits = KeyedCircuits::new(self.circuits.rules(), settings, key);
+        BreakerLayer { circuits, mode: self.mode, judge: self.judge }
     }
 
     fn with(self, change: impl FnOnce(&mut Settings)) -> Self {

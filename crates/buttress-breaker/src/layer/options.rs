@@ -1,10 +1,10 @@
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::{borrow::Cow, hash::Hash, sync::Arc, time::Duration};
 
 use buttress_control::{Backoff, Random, Ratio};
 use buttress_core::{Enforcement, StateScope};
 
 use super::BreakerLayer;
-use crate::circuits::Circuits;
+use crate::circuits::{Circuits, KeyedCircuits};
 
 /// The rules of the circuit. Each of these options returns a layer with fresh state.
 impl<M, C: Circuits, J> BreakerLayer<M, C, J> {
@@ -80,6 +80,17 @@ impl<M, C: Circuits, J> BreakerLayer<M, C, J> {
     /// circuit half-open.
     pub fn probe_patience(self, patience: Duration) -> Self {
         self.with_rules(|rules| rules.probe_patience(patience))
+    }
+}
+
+impl<M, K: Hash + Eq, F: Clone, J> BreakerLayer<M, KeyedCircuits<K, F>, J> {
+    /// Sets the maximum number of keys in use, approximately, because each shard of the table has
+    /// its part of the maximum. All further keys share a circuit. Default: 65,536. 0: all keys share
+    /// a circuit.
+    ///
+    /// Returns a layer with fresh state.
+    pub fn max_keys(self, max: usize) -> Self {
+        Self { circuits: self.circuits.with_max_keys(max), ..self }
     }
 }
 

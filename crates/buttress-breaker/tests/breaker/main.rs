@@ -10,6 +10,7 @@
 mod bad_input;
 mod by_hand;
 mod half_open;
+mod keyed;
 mod observe;
 mod open;
 mod opening;
