@@ -9,7 +9,10 @@ use buttress_core::{Judge, Rejection, Respond};
 use pin_project::pin_project;
 use tower_service::Service;
 
-use crate::{circuits::CircuitOf, ticket::Ticket};
+use crate::{
+    circuits::{CircuitOf, HeldCircuit},
+    ticket::Ticket,
+};
 
 /// The future of [`Breaker`](crate::Breaker).
 #[must_use = "futures do nothing unless polled"]
@@ -22,24 +25,25 @@ where
     J: Judge<M, Req, S::Response, S::Error>,
 {
     #[pin]
-    state: CallState<S::Future, Ticket<C::Held>, (M::Seed, J::Seed)>,
+    state: CallState<S::Future, C::Held, M::Seed, J::Seed>,
     mode: M,
     judge: J,
 }
 
 #[pin_project(project = Polled, project_replace = Last)]
-enum CallState<F, Ticket, Seeds> {
+enum CallState<F, H: HeldCircuit, M, J> {
     Running {
         // Declared before `ticket`: if the caller leaves, the inner call is gone before a probe
         // gives its place back.
         #[pin]
         future: F,
         /// `None` if the call is not recorded.
-        ticket: Option<Ticket>,
-        seeds: Seeds,
+        ticket: Option<Ticket<H>>,
+        /// Those of the mode and of the judge.
+        seeds: (M, J),
     },
     // Boxed, so that the future of an admitted call has no room for the rejection.
-    Rejected(Box<(Rejection, Seeds)>),
+    Rejected(Box<(Rejection, M)>),
     Ended,
 }
 
@@ -61,12 +65,8 @@ where
     }
 
     #[cold]
-    pub(crate) fn rejected(
-        rejection: Rejection,
-        seeds: (M::Seed, J::Seed),
-        (mode, judge): (M, J),
-    ) -> Self {
-        Self { state: CallState::Rejected(Box::new((rejection, seeds))), mode, judge }
+    pub(crate) fn rejected(rejection: Rejection, seed: M::Seed, (mode, judge): (M, J)) -> Self {
+        Self { state: CallState::Rejected(Box::new((rejection, seed))), mode, judge }
     }
 }
 
@@ -80,10 +80,10 @@ where
     type Output = Result<M::Response<()>, S::Error>;
 
     #[inline]
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut this = self.project();
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.as_mut().project();
         let Polled::Running { future, ticket, seeds } = this.state.as_mut().project() else {
-            return Poll::Ready(Self::reject(this.mode, this.state));
+            return Poll::Ready(self.reject());
         };
         let outcome = ready!(Ticket::watch(ticket.as_mut(), || future.poll(cx)));
         if let Some(ticket) = ticket {
@@ -108,14 +108,12 @@ where
     J: Judge<M, Req, S::Response, S::Error>,
 {
     #[cold]
-    fn reject(
-        mode: &M,
-        state: Pin<&mut CallState<S::Future, Ticket<C::Held>, (M::Seed, J::Seed)>>,
-    ) -> Result<M::Response<()>, S::Error> {
-        match state.project_replace(CallState::Ended) {
+    fn reject(self: Pin<&mut Self>) -> Result<M::Response<()>, S::Error> {
+        let this = self.project();
+        match this.state.project_replace(CallState::Ended) {
             Last::Rejected(rejected) => {
-                let (rejection, (seed, _)) = *rejected;
-                mode.reject(seed, rejection)
+                let (rejection, seed) = *rejected;
+                this.mode.reject(seed, rejection)
             }
             _ => unreachable!("polled after it had ended"),
         }

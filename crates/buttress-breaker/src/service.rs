@@ -58,7 +58,7 @@ where
             Ok(ticket) => ticket,
             Err(rejection) => {
                 give_back_ready(&mut self.inner);
-                return ResponseFuture::rejected(rejection, seeds, means);
+                return ResponseFuture::rejected(rejection, seeds.0, means);
             }
         };
         let future = Ticket::watch(ticket.as_mut(), || self.inner.call(request));
