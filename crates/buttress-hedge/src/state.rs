@@ -1,0 +1,132 @@
+use std::{
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    time::Duration,
+};
+
+use buttress_control::{Latencies, Ratio};
+use buttress_core::{Deadline, Timers};
+use buttress_state::LimitClock;
+use tokio::time::Instant;
+
+use crate::{WithheldCounts, WithheldReason};
+
+/// The time that a call waits before a hedge is due.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum HedgeDelay {
+    Fixed(Duration),
+    /// This quantile of the latency, and at least this long.
+    Learned(Ratio, Duration),
+}
+
+impl HedgeDelay {
+    /// Whether no hedge is ever due.
+    pub(crate) fn is_never(self) -> bool {
+        matches!(self, Self::Fixed(delay) if delay >= Deadline::NEVER)
+    }
+}
+
+/// The counters, timers and latencies that services share.
+///
+/// Each counter stands for itself and orders no other memory, so all accesses are `Relaxed`.
+#[derive(Debug)]
+pub(crate) struct HedgeState {
+    delay: HedgeDelay,
+    pub(crate) timers: Timers,
+    clock: LimitClock,
+    latencies: Option<Latencies>,
+    pub(crate) calls: AtomicU64,
+    pub(crate) sent: AtomicU64,
+    pub(crate) won: AtomicU64,
+    pub(crate) refused: AtomicU64,
+    withheld: [AtomicU64; WithheldReason::COUNT],
+}
+
+impl HedgeState {
+    pub(crate) fn new(delay: HedgeDelay) -> Self {
+        let latencies = match delay {
+            HedgeDelay::Fixed(_) => None,
+            HedgeDelay::Learned(quantile, _) => Some(Latencies::new(quantile)),
+        };
+        Self {
+            delay,
+            timers: Timers::default(),
+            clock: LimitClock::new(),
+            latencies,
+            calls: AtomicU64::new(0),
+            sent: AtomicU64::new(0),
+            won: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+            withheld: Default::default(),
+        }
+    }
+
+    /// The same without counts and latencies.
+    pub(crate) fn fresh(&self) -> Self {
+        Self::new(self.delay)
+    }
+
+    /// Whether no hedge is ever due.
+    pub(crate) fn is_never_due(&self) -> bool {
+        self.delay.is_never()
+    }
+
+    /// Returns the delay before a hedge. `None` if no hedge is due: the latency is not known yet, or
+    /// is beyond the histogram.
+    #[inline]
+    pub(crate) fn delay(&self) -> Option<Duration> {
+        let delay = match self.delay {
+            HedgeDelay::Fixed(delay) => delay,
+            HedgeDelay::Learned(_, least) => self.latencies.as_ref()?.quantile()?.max(least),
+        };
+        (delay < Deadline::NEVER).then_some(delay)
+    }
+
+    /// Counts a call that passes through.
+    #[inline]
+    pub(crate) fn note_call(&self) {
+        self.calls.fetch_add(1, Relaxed);
+    }
+
+    /// Counts a call, and returns how its latency is measured.
+    #[inline]
+    pub(crate) fn begin_call(&self) -> CallClock {
+        let call = self.calls.fetch_add(1, Relaxed);
+        let Some(latencies) = &self.latencies else { return CallClock::default() };
+        // Until a quantile is known, each call is a sample. Otherwise a quiet service would wait
+        // for 400 calls.
+        let is_sample = call.is_multiple_of(SAMPLED) || latencies.quantile().is_none();
+        CallClock { since: Some(Instant::now()), is_sample }
+    }
+
+    /// Records the latency of a call as the first try shows it.
+    #[cold]
+    pub(crate) fn learn(&self, clock: CallClock) {
+        if let (Some(latencies), Some(since)) = (&self.latencies, clock.since) {
+            let now = Instant::now();
+            latencies.record(self.clock.at(now), now.saturating_duration_since(since));
+        }
+    }
+
+    pub(crate) fn note_withheld(&self, reason: WithheldReason) {
+        if let Some(count) = self.withheld.get(reason.index()) {
+            count.fetch_add(1, Relaxed);
+        }
+    }
+
+    pub(crate) fn withheld(&self) -> WithheldCounts {
+        let counts = WithheldReason::ALL.iter().zip(&self.withheld);
+        counts.map(|(reason, count)| (*reason, count.load(Relaxed))).collect()
+    }
+}
+
+/// The start of a call, from which its delay counts.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct CallClock {
+    /// The time of `call` if the delay is learned. Otherwise that of the first pending poll.
+    pub(crate) since: Option<Instant>,
+    /// Whether the latency of the call is recorded.
+    pub(crate) is_sample: bool,
+}
+
+/// Of this many calls, one is a sample.
+const SAMPLED: u64 = 8;
