@@ -3,6 +3,7 @@
 mod checkup;
 mod gated;
 mod origin;
+mod paused;
 mod streams;
 mod work;
 
@@ -23,6 +24,7 @@ use tonic::transport::{Channel, Endpoint, server::TcpIncoming};
 pub use checkup::{Checkup, Seen};
 pub use gated::Gated;
 pub use origin::{Cached, Headers, Origin, answer, ask, ask_for, three};
+pub use paused::until_at_this_time;
 pub use streams::{Streams, Writer, Writers, streams};
 pub use work::{Work, get_of, read};
 
