@@ -45,6 +45,10 @@ use super::authority_text::AuthorityText;
 /// Host names are compared as they are written: `%41` is not decoded, `127.1` is not `127.0.0.1`,
 /// and an internationalized name must be in its ASCII form, as `reqwest::Url` makes it.
 ///
+/// A stub of tonic over a `Channel` sends requests without a key, because the channel adds the
+/// authority further in. Such a stub has a single upstream. If the layer still needs the host, create
+/// the stub with `with_origin`.
+///
 /// On a server the client chooses the host, and a request without a key bypasses the layer. So a
 /// limit per host on a server is no protection against a hostile client.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
