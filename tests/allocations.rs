@@ -15,7 +15,8 @@ use std::{
 
 use allocation_counter::measure;
 use buttress::{
-    BoxError, DeadlineLayer, Http, HttpExt, Rate, Rates, RetryLayer, ThrottleLayer, throttle::Vegas,
+    BoxError, Budget, DeadlineLayer, Http, HttpExt, Rate, Rates, RetryLayer, ThrottleLayer,
+    hedge::HedgeLayer, throttle::Vegas,
 };
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Request, Response};
@@ -41,6 +42,44 @@ fn a_plain_retry_allocates_nothing() {
     for polls in [1, 2] {
         let layers = ServiceBuilder::new().layer(RetryLayer::new(3));
         assert_eq!(plain(layers.service(After(polls))), 0, "ready at poll {polls}");
+    }
+}
+
+#[test]
+fn a_plain_hedge_allocates_nothing_until_it_is_sent() {
+    for polls in [1, 2] {
+        let fixed = || HedgeLayer::after(MINUTE).budget(Budget::unlimited());
+        let pays = HedgeLayer::after(MINUTE).share(Budget::default());
+        let layers = [fixed(), fixed().after_failures(), pays, HedgeLayer::learned()];
+        for layer in layers {
+            let layers = ServiceBuilder::new().layer(layer);
+            assert_eq!(plain(layers.service(After(polls))), 0, "ready at poll {polls}");
+        }
+    }
+}
+
+/// The state of the race, the list of its hedges, and the hedge.
+#[test]
+fn a_hedge_that_is_sent_costs_three_allocations() {
+    let at_once = || HedgeLayer::after(Duration::ZERO).budget(Budget::unlimited());
+    let layers = ServiceBuilder::new().layer(at_once());
+    assert_eq!(plain(layers.service(After(2))), 3 * CALLS);
+    let layers = ServiceBuilder::new().layer(at_once().share(Budget::default()));
+    assert!(plain(layers.service(After(2))) <= 3 * CALLS);
+    // Each further hedge costs its own.
+    let layers = ServiceBuilder::new().layer(at_once().at_most(4));
+    assert_eq!(plain(layers.service(After(2))), 6 * CALLS);
+    let layers = ServiceBuilder::new().layer(at_once().http());
+    assert_eq!(http(layers.service(After(2)), bare), 3 * CALLS);
+}
+
+#[test]
+fn an_http_hedge_allocates_nothing_until_it_is_sent() {
+    for (polls, request) in every(&[bare, with_headers, with_a_body]) {
+        for layer in [HedgeLayer::after(MINUTE), HedgeLayer::learned()] {
+            let layers = ServiceBuilder::new().layer(layer.http());
+            assert_eq!(http(layers.service(After(polls)), request), 0, "ready at poll {polls}");
+        }
     }
 }
 

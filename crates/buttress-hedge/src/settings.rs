@@ -67,8 +67,8 @@ impl Settings {
 
     /// Whether the layer sends no hedge at all.
     #[inline]
-    pub(crate) fn is_off(&self) -> bool {
-        self.at_most == 0 || (self.on_failure == OnFailure::Return && self.state.is_never_due())
+    pub(crate) const fn is_off(&self) -> bool {
+        self.at_most == 0
     }
 
     /// Whether hedges are counted and not sent.

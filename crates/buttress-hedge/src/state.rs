@@ -18,13 +18,6 @@ pub(crate) enum HedgeDelay {
     Learned(Ratio, Duration),
 }
 
-impl HedgeDelay {
-    /// Whether no hedge is ever due.
-    pub(crate) fn is_never(self) -> bool {
-        matches!(self, Self::Fixed(delay) if delay >= Deadline::NEVER)
-    }
-}
-
 /// The counters, timers and latencies that services share.
 ///
 /// Each counter stands for itself and orders no other memory, so all accesses are `Relaxed`.
@@ -63,11 +56,6 @@ impl HedgeState {
     /// The same without counts and latencies.
     pub(crate) fn fresh(&self) -> Self {
         Self::new(self.delay)
-    }
-
-    /// Whether no hedge is ever due.
-    pub(crate) fn is_never_due(&self) -> bool {
-        self.delay.is_never()
     }
 
     /// Returns the delay before a hedge. `None` if no hedge is due: the latency is not known yet, or

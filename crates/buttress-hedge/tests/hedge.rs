@@ -21,5 +21,7 @@ mod readiness;
 mod sharing;
 #[path = "hedge/signals.rs"]
 mod signals;
+#[path = "hedge/size.rs"]
+mod size;
 #[path = "hedge/support.rs"]
 mod support;
