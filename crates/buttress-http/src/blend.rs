@@ -1,10 +1,12 @@
 use buttress_core::{Blend, Degraded};
+use http::{HeaderMap, HeaderValue};
 use http_body_util::Either;
 
 use crate::Http;
 
 /// The body is that of the service, or that of the response in its place. [`Degraded`] is in the
-/// extensions of the latter. Status and headers stay as they are.
+/// extensions of the latter, and [`Http::fallback_header`] in its headers. Status and other headers
+/// stay as they are.
 impl<A, B> Blend<http::Response<A>, http::Response<B>> for Http {
     type Response = http::Response<Either<A, B>>;
 
@@ -14,7 +16,7 @@ impl<A, B> Blend<http::Response<A>, http::Response<B>> for Http {
     }
 
     fn other(&self, response: http::Response<B>, degraded: Degraded) -> Self::Response {
-        mark(response, degraded).map(Either::Right)
+        self.mark(response, degraded).map(Either::Right)
     }
 }
 
@@ -31,7 +33,7 @@ impl<B: Into<reqwest::Body>> Blend<reqwest::Response, http::Response<B>> for Htt
     }
 
     fn other(&self, response: http::Response<B>, degraded: Degraded) -> reqwest::Response {
-        mark(response, degraded).into()
+        self.mark(response, degraded).into()
     }
 }
 
@@ -46,11 +48,23 @@ impl Blend<reqwest::Response, reqwest::Response> for Http {
 
     fn other(&self, mut response: reqwest::Response, degraded: Degraded) -> reqwest::Response {
         response.extensions_mut().insert(degraded);
+        self.write_fallback_header(response.headers_mut());
         response
     }
 }
 
-fn mark<B>(mut response: http::Response<B>, degraded: Degraded) -> http::Response<B> {
-    response.extensions_mut().insert(degraded);
-    response
+impl Http {
+    fn mark<B>(&self, mut response: http::Response<B>, degraded: Degraded) -> http::Response<B> {
+        response.extensions_mut().insert(degraded);
+        self.write_fallback_header(response.headers_mut());
+        response
+    }
+
+    fn write_fallback_header(&self, headers: &mut HeaderMap) {
+        if let Some(name) = &self.options().fallback_header {
+            headers.insert(name.clone(), HeaderValue::from_static(FALLBACK));
+        }
+    }
 }
+
+const FALLBACK: &str = "fallback";

@@ -79,6 +79,7 @@
 //! | [`deadline_in_extensions`](Http::deadline_in_extensions) | off |
 //! | [`criticality_header`](Http::criticality_header) | `x-criticality` |
 //! | [`ignore_criticality_header`](Http::ignore_criticality_header) | off: the header is trusted |
+//! | [`fallback_header`](Http::fallback_header) | none: only the extensions mark the answer of a fallback |
 //! | [`assume_idempotent`](Http::assume_idempotent) | off: the request itself must say so |
 //! | [`only_marked_idempotent`](Http::only_marked_idempotent) | off: a gRPC call is also repeated after the service's own response |
 //! | [`ignore_headers`](Http::ignore_headers) | the headers that [`HttpKey`] lists |
@@ -95,6 +96,7 @@
 //! | `grpc-timeout` | deadline, retry, throttle | deadline; retry and throttle anew after a wait | on for gRPC |
 //! | [`timeout_header`](Http::timeout_header) | deadline, retry, throttle | deadline; retry and throttle anew after a wait | no such header |
 //! | [`criticality_header`](Http::criticality_header) | throttle | throttle, unless it says the same already | `x-criticality` |
+//! | [`fallback_header`](Http::fallback_header) | – | fallback, in an answer of its own | no such header |
 //! | `Content-Type` of a request | all layers: HTTP or gRPC | – | on |
 //! | `Content-Type` of a response | retry, throttle, dedup: HTTP or gRPC, endless streams | all layers, in a gRPC rejection | on |
 //! | `grpc-status`, `grpc-message` | all layers that judge outcomes read the status | all layers, in a gRPC rejection | on |

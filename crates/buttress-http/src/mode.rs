@@ -83,6 +83,16 @@ impl Http {
         self.with(|options| options.criticality = HeaderTrust::Ignored)
     }
 
+    /// Sets the header that marks the answer of a fallback, with the value `fallback`. Default: none.
+    ///
+    /// The mark within a process is [`Degraded`](buttress_core::Degraded), in the extensions of the
+    /// response. Extensions reach neither another process nor the caller of a tonic stub. The header
+    /// reaches both. It replaces a header of this name in the answer.
+    #[doc(alias("degraded", "x-served-by"))]
+    pub fn fallback_header(self, name: HeaderName) -> Self {
+        self.with(|options| options.fallback_header = Some(name))
+    }
+
     /// Lets a retry repeat every request, whatever its method. Default: off.
     ///
     /// For a service that recognizes a repeated request. If the requests themselves can say so, use

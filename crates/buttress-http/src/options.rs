@@ -14,6 +14,7 @@ pub(crate) struct HttpOptions {
     pub(crate) deadline_extension: DeadlineExtension,
     pub(crate) criticality_header: HeaderName,
     pub(crate) criticality: HeaderTrust,
+    pub(crate) fallback_header: Option<HeaderName>,
     pub(crate) repeat_policy: RepeatPolicy,
     pub(crate) vary: Vec<HeaderName>,
     pub(crate) counting: Counting,
@@ -74,6 +75,7 @@ pub(crate) static DEFAULT: HttpOptions = HttpOptions {
     deadline_extension: DeadlineExtension::Absent,
     criticality_header: HeaderName::from_static(CRITICALITY),
     criticality: HeaderTrust::Believed,
+    fallback_header: None,
     repeat_policy: RepeatPolicy::Answered,
     vary: Vec::new(),
     counting: Counting::AllBut {

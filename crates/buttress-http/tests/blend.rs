@@ -5,7 +5,7 @@
 use buttress_core::{Blend, Degraded, Origin, Source, Verdict};
 use buttress_http::Http;
 use bytes::Bytes;
-use http::{Response, StatusCode};
+use http::{HeaderName, HeaderValue, Response, StatusCode};
 use http_body::Body;
 use http_body_util::{BodyExt, Empty, Full, Limited};
 
@@ -51,6 +51,23 @@ async fn joined_response_fails_with_the_error_of_its_body() {
     assert!(own.into_body().collect().await.is_err());
 }
 
+#[tokio::test]
+async fn fallback_header_marks_only_a_response_in_place_of_the_services() {
+    let name = HeaderName::from_static("x-served-by");
+    let http = Http::new().fallback_header(name.clone());
+    let mut upstream = page("own");
+    upstream.headers_mut().insert(name.clone(), HeaderValue::from_static("upstream"));
+    let own = Blend::<_, Response<Empty<Bytes>>>::own(&http, upstream);
+    assert_eq!(own.headers()[&name], "upstream");
+    let mut sorry = page("sorry");
+    sorry.headers_mut().append(name.clone(), HeaderValue::from_static("page"));
+    sorry.headers_mut().append(name.clone(), HeaderValue::from_static("other"));
+    let other = Blend::<Response<Empty<Bytes>>, _>::other(&http, sorry, degraded());
+    assert_eq!(other.headers().get_all(&name).iter().collect::<Vec<_>>(), ["fallback"]);
+    let other = Blend::<Response<Empty<Bytes>>, _>::other(&Http::new(), page("sorry"), degraded());
+    assert!(other.headers().is_empty());
+}
+
 #[cfg(feature = "reqwest")]
 mod of_reqwest {
     use reqwest::ResponseBuilderExt;
@@ -82,6 +99,10 @@ mod of_reqwest {
         let passed = Blend::<reqwest::Response, reqwest::Response>::own(&http, own());
         assert_eq!(passed.extensions().get::<Degraded>(), None);
         let other = Blend::<reqwest::Response, _>::other(&http, own(), degraded());
+        assert!(other.headers().is_empty());
+        let http = Http::new().fallback_header(HeaderName::from_static("x-served-by"));
+        let other = Blend::<reqwest::Response, _>::other(&http, own(), degraded());
+        assert_eq!(other.headers()["x-served-by"], "fallback");
         assert_eq!(other.extensions().get(), Some(&degraded()));
         assert_eq!(other.text().await.unwrap(), "own");
     }
