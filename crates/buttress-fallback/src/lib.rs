@@ -55,7 +55,7 @@
 //! Over HTTP the body is the body of either, and holds no guard of this layer. A service of reqwest
 //! is answered with a `reqwest::Response`, or with an `http::Response` whose body reqwest can send.
 //!
-//! An answer is marked. Over HTTP, [`Degraded`](buttress_core::Degraded) is in the extensions of the
+//! An answer is marked. Over HTTP, [`Degraded`](Degraded) is in the extensions of the
 //! response. A tonic stub drops extensions, so there a header marks the answer:
 //! `Http::fallback_header` of `buttress-http`. In every mode, the answer raises the
 //! [`degraded`](buttress_core::Signals::degraded) signal for the layers outside. A cache refuses to
@@ -143,6 +143,7 @@ mod service;
 mod settings;
 
 pub use alternative::{Alternative, AlternativeService, ComputedAnswer, FixedAnswer};
+pub use buttress_core::{Degraded, Source};
 pub use future::ResponseFuture;
 pub use handle::{FallbackHandle, FallbackSnapshot};
 pub use layer::FallbackLayer;

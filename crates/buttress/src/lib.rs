@@ -31,6 +31,7 @@
 //! | limit per key | [`ThrottleLayer::keyed`], [`ThrottleLayer::per`] | per tenant, per host |
 //! | coalescing | [`DedupLayer::new`], [`DedupLayer::keyed`] | single flight |
 //! | cache | [`DedupLayer::cache`] with a [`Cache`] | stale-while-revalidate |
+//! | fallback | [`FallbackLayer::value`], [`FallbackLayer::answer`], [`FallbackLayer::service`] | graceful degradation |
 //!
 //! # HTTP and gRPC
 //!
@@ -55,6 +56,8 @@ pub use buttress_core::{
 pub use buttress_deadline::{DeadlineHandle, DeadlineLayer, DeadlineSnapshot};
 #[cfg(feature = "dedup")]
 pub use buttress_dedup::{Cache, DedupHandle, DedupLayer, DedupSnapshot, EarlyRefresh};
+#[cfg(feature = "fallback")]
+pub use buttress_fallback::{Degraded, FallbackHandle, FallbackLayer, FallbackSnapshot};
 #[cfg(feature = "http")]
 pub use buttress_http::{Authority, Http, HttpExt, Idempotent};
 #[cfg(feature = "retry")]
