@@ -26,8 +26,9 @@ pub struct FallbackLayer<M = Plain, A = FixedAnswer<()>, J = ByMode> {
 impl FallbackLayer {
     /// Answers with a clone of `value`. The value itself is stored once for all services.
     ///
-    /// The value is a response, whole or without a body of the service's type: over HTTP an
-    /// `http::Response` with any body. The response of the service need not be `Clone`.
+    /// In `Plain` mode the value is a response of the service. Over HTTP the value is an
+    /// `http::Response` with a body of any type, so the response of the service need not be
+    /// `Clone`.
     #[doc(alias("default", "static response"))]
     pub fn value<V: Clone>(value: V) -> FallbackLayer<Plain, FixedAnswer<V>> {
         FallbackLayer::of(FixedAnswer::new(value))
@@ -36,10 +37,17 @@ impl FallbackLayer {
     /// Answers with the result of `answer`, a closure `|verdict: Verdict, outcome:
     /// Result<&Response, &Error>| -> Answer`.
     ///
-    /// Write the type of the closure's second argument out. Otherwise the closure is not general
-    /// enough for the compiler. A panic of the closure passes through.
+    /// Write the type of the second argument out if the closure reads it. Parts can be left to the
+    /// compiler, such as the body type of the layers inside: `Result<&http::Response<_>, &_>`.
+    ///
+    /// A panic of the closure passes through.
     #[doc(alias("error page", "error handler"))]
-    pub fn answer<F>(answer: F) -> FallbackLayer<Plain, ComputedAnswer<F>> {
+    pub fn answer<F, V, Res, E>(answer: F) -> FallbackLayer<Plain, ComputedAnswer<F>>
+    where
+        // Checked again when the layer wraps a service. Here the bound makes a closure without
+        // types general over the lifetimes.
+        F: Fn(Verdict, Result<&Res, &E>) -> V,
+    {
         FallbackLayer::of(ComputedAnswer::new(answer))
     }
 

@@ -55,6 +55,9 @@
 //! Over HTTP the body is the body of either, and holds no guard of this layer. A service of reqwest
 //! is answered with a `reqwest::Response`, or with an `http::Response` whose body reqwest can send.
 //!
+//! Around HTTP, bind the layer with `.http()`. In `Plain` mode every response is a success, a 500
+//! included, and only an `Err` is answered.
+//!
 //! An answer is marked. Over HTTP, [`Degraded`](Degraded) is in the extensions of the
 //! response. A tonic stub drops extensions, so there a header marks the answer:
 //! `Http::fallback_header` of `buttress-http`. In every mode, the answer raises the

@@ -21,6 +21,14 @@ async fn failure_is_answered_with_the_value() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn closure_that_does_not_read_the_outcome_needs_no_types() {
+    let service = FallbackLayer::answer(|_, _| 7).layer(failing(TestError::Failed));
+    assert_eq!(service.oneshot(1).await, Ok(7));
+    let parts = FallbackLayer::answer(|_, outcome: Result<&u32, _>| outcome.map_or(7, |n| *n));
+    assert_eq!(parts.layer(failing(TestError::Failed)).oneshot(1).await, Ok(7));
+}
+
+#[tokio::test(start_paused = true)]
 async fn closure_runs_once_per_failure_and_sees_the_verdict_and_the_outcome() {
     let runs = Count::default();
     let count = runs.clone();
