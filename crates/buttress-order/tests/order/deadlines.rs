@@ -72,14 +72,27 @@ async fn timeout_inside_counts_from_the_turn_and_timeout_outside_from_the_call()
         .layer(OrderLayer::serial(key_of))
         .layer(DeadlineLayer::new(ms(50)).named("attempt"))
         .service(worker.clone());
-    let (first, second, third) = tokio::join!(
-        service.clone().oneshot(job(1, 1, 40)),
-        service.clone().oneshot(job(1, 2, 40)),
-        service.clone().oneshot(job(1, 3, 40)),
+    let start = Instant::now();
+    let call = |number, millis| {
+        let call = service.clone().oneshot(job(1, number, millis));
+        async move { (call.await, start.elapsed().as_millis()) }
+    };
+    let (first, second, third, fourth) = tokio::join!(
+        call(1, 40),
+        call(2, 1000),
+        call(3, 30),
+        Deadline::after(ms(95)).around(call(4, 0))
     );
-    assert_eq!((first.unwrap(), second.unwrap()), (1, 2));
+    assert_eq!((first.0.unwrap(), first.1), (1, 40));
+    // The attempt began at 40 ms.
+    assert_eq!(
+        (rejection(second.0).origin().to_string(), second.1),
+        ("deadline `attempt`".into(), 90)
+    );
+    // The whole call began at 0, and so did the wait of the last.
+    assert_eq!((reason(third.0), third.1), (Reason::DeadlineExceeded, 100));
+    assert_eq!((rejection(fourth.0).origin().to_string(), fourth.1), ("order".into(), 95));
     assert_eq!(worker.acts()[..3], [Began(1, 0), Answered(1, 40), Began(2, 40)]);
-    assert_eq!(rejection(third).origin().to_string(), "deadline `call`");
 }
 
 /// With latest-wins an expired call would end work that can still be served.
@@ -113,7 +126,8 @@ async fn call_that_waited_begins_under_the_ambient_values_of_its_call() {
     }));
     let running = service.call(0);
     let deadline = Deadline::after(ms(20));
-    let waiting = Deadline::with(Some(deadline), || Criticality::Sheddable.with(|| service.call(1)));
+    let waiting =
+        Deadline::with(Some(deadline), || Criticality::Sheddable.with(|| service.call(1)));
     drop(running);
     waiting.await.unwrap();
     assert_eq!(seen.lock().unwrap()[1], (Some(deadline), Criticality::Sheddable));

@@ -166,8 +166,10 @@ async fn spare_call_begins_on_a_free_key_and_is_refused_on_a_busy_one() {
     ];
     let spare = Attempt::current().next().spare();
     for (mut service, handle) in layers {
+        std::future::poll_fn(|cx| service.poll_ready(cx)).await.unwrap();
         assert_eq!(spare.with(|| service.call(1)).await.unwrap(), 1);
         let running = ready_call(&mut service, 2).await;
+        std::future::poll_fn(|cx| service.poll_ready(cx)).await.unwrap();
         let refused = spare.with(|| service.call(3));
         assert_eq!(reason(refused.await), Reason::Overloaded);
         assert_eq!(running.await.unwrap(), 2, "it was not superseded");
