@@ -60,6 +60,8 @@ pub use buttress_dedup::{Cache, DedupHandle, DedupLayer, DedupSnapshot, EarlyRef
 pub use buttress_fallback::{Degraded, FallbackHandle, FallbackLayer, FallbackSnapshot};
 #[cfg(feature = "http")]
 pub use buttress_http::{Authority, Http, HttpExt, Idempotent};
+#[cfg(feature = "order")]
+pub use buttress_order::{OrderHandle, OrderLayer, OrderSnapshot};
 #[cfg(feature = "retry")]
 pub use buttress_retry::{
     Backoff, Budget, Jitter, Ratio, RetryHandle, RetryLayer, RetrySnapshot, RetryThrottle,
