@@ -18,6 +18,11 @@ use buttress_testkit::{Probe, counts, sweep};
 use tokio::time::Instant;
 use tower::{ServiceBuilder, ServiceExt, limit::ConcurrencyLimitLayer, service_fn};
 
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    clippy::unnecessary_wraps,
+    reason = "the shape of a key"
+)]
 fn all(_: &u32) -> Option<()> {
     Some(())
 }

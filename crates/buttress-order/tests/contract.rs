@@ -7,6 +7,11 @@ use tokio_test::{assert_pending, task};
 use tower::{Layer, ServiceExt};
 
 /// All calls have the same key.
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    clippy::unnecessary_wraps,
+    reason = "the shape of a key"
+)]
 fn all(_: &u32) -> Option<()> {
     Some(())
 }

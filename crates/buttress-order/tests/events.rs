@@ -1,7 +1,5 @@
 //! The events of the layer, and that it emits none for a call that begins at once.
 
-#![expect(clippy::unwrap_used, reason = "what helps a test may panic as the test may")]
-
 use std::time::Duration;
 
 use buttress_core::{Attempt, BoxError, Deadline};
@@ -16,6 +14,11 @@ async fn work(_: u32) -> Result<(), BoxError> {
     Ok(())
 }
 
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    clippy::unnecessary_wraps,
+    reason = "the shape of a key"
+)]
 fn all(_: &u32) -> Option<()> {
     Some(())
 }

@@ -80,6 +80,11 @@ type Key = fn(&u32) -> Option<u32>;
 
 type Keyed = Order<Crowd, Plain, u32, Key>;
 
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    clippy::unnecessary_wraps,
+    reason = "the shape of a key"
+)]
 fn own(key: &u32) -> Option<u32> {
     Some(*key)
 }

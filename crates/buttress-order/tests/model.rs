@@ -52,8 +52,10 @@ impl Model {
         }
     }
 
-    fn leave(&mut self, id: Id) {
-        self.calls.retain(|call| *call != id);
+    fn leave_all(models: &mut [Self], id: Id) {
+        for model in models {
+            model.calls.retain(|call| *call != id);
+        }
     }
 }
 
@@ -96,6 +98,7 @@ impl Drop for Leaving {
     }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "the shape of a key")]
 fn key_of(request: &(u8, Id)) -> Option<u8> {
     Some(request.0)
 }
@@ -159,14 +162,14 @@ fn run(policy: Policy, steps: Vec<Step>) {
             Step::End(which) => {
                 let among: Vec<_> = models.iter().filter_map(|model| model.calls.first()).collect();
                 if let Some(id) = among.get(which % among.len().max(1)).map(|id| **id) {
-                    models.iter_mut().for_each(|model| model.leave(id));
+                    Model::leave_all(&mut models, id);
                     real.work.ended.borrow_mut().insert(id);
                     assert!(matches!(real.calls.poll(id), Some(Ok(()))));
                 }
             }
             Step::Drop(which) => {
                 if let Some(id) = real.calls.leave(which) {
-                    models.iter_mut().for_each(|model| model.leave(id));
+                    Model::leave_all(&mut models, id);
                 }
             }
         }

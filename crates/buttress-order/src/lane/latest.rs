@@ -7,8 +7,6 @@ use buttress_state::sync::{
     lock,
 };
 
-use super::Wait;
-
 /// The calls of a key, of which the latest supersedes all others.
 ///
 /// Each call has a number. A call is superseded once the word holds a higher number. So at most one
@@ -32,6 +30,14 @@ struct State {
     granted: bool,
 }
 
+/// The end of a wait, or its continuation with the turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wait {
+    /// The call has the turn, and has not begun.
+    Granted,
+    Superseded,
+}
+
 /// The result of [`LatestLane::enter`].
 pub(crate) struct Entered {
     pub(crate) number: u64,
@@ -47,12 +53,12 @@ impl Entered {
 }
 
 impl LatestLane {
-    pub(crate) const fn new(overlapping: bool) -> Self {
+    pub(crate) fn new(overlapping: bool) -> Self {
         let state = State { running: None, waiting: None, granted: false };
         Self { word: AtomicU64::new(0), overlapping, state: Mutex::new(state) }
     }
 
-    pub(crate) const fn fresh(&self) -> Self {
+    pub(crate) fn fresh(&self) -> Self {
         Self::new(self.overlapping)
     }
 

@@ -10,6 +10,8 @@ use self::{latest::LatestLane, serial::SerialLane};
 mod latest;
 mod serial;
 
+pub(crate) use self::latest::Wait;
+
 /// The calls of a key: the call that has the turn, and the calls that wait for it.
 #[derive(Debug)]
 pub(crate) enum Lane {
@@ -26,27 +28,19 @@ pub(crate) enum Entered {
     Full,
 }
 
-/// The end of a wait, or its continuation with the turn.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Wait {
-    /// The call has the turn, and has not begun.
-    Granted,
-    Superseded,
-}
-
 impl Lane {
     /// A lane whose calls run in the order of arrival. At most `queue` calls wait.
-    pub(crate) const fn serial(queue: usize) -> Self {
+    pub(crate) fn serial(queue: usize) -> Self {
         Self::Serial(SerialLane::new(queue))
     }
 
     /// A lane whose latest call supersedes the earlier ones.
-    pub(crate) const fn latest() -> Self {
+    pub(crate) fn latest() -> Self {
         Self::Latest(LatestLane::new(false))
     }
 
     /// A lane whose latest call supersedes the earlier ones, and begins before they are gone.
-    pub(crate) const fn overlapping() -> Self {
+    pub(crate) fn overlapping() -> Self {
         Self::Latest(LatestLane::new(true))
     }
 
@@ -179,7 +173,7 @@ impl Place {
     /// A call that has the turn and has not [begun](Self::begin) is woken too when it is superseded.
     pub(crate) fn poll(&self, cx: &Context<'_>) -> Poll<Wait> {
         match &*self.lane {
-            Lane::Serial(lane) => lane.poll(self.number, cx.waker()),
+            Lane::Serial(lane) => lane.poll(self.number, cx.waker()).map(|()| Wait::Granted),
             Lane::Latest(lane) => lane.poll(self.number, cx.waker()),
         }
     }

@@ -10,8 +10,6 @@ use buttress_state::sync::{
     lock,
 };
 
-use super::Wait;
-
 /// The calls of a key in the order of arrival.
 ///
 /// The word says whether a call has the turn and whether calls wait. So a call without company takes
@@ -44,12 +42,12 @@ pub(crate) enum Entered {
 }
 
 impl SerialLane {
-    pub(crate) const fn new(max: usize) -> Self {
+    pub(crate) fn new(max: usize) -> Self {
         let queue = Queue { next: 0, granted: None, waiting: BTreeMap::new() };
         Self { word: AtomicU32::new(0), max, queue: Mutex::new(queue) }
     }
 
-    pub(crate) const fn fresh(&self) -> Self {
+    pub(crate) fn fresh(&self) -> Self {
         Self::new(self.max)
     }
 
@@ -124,10 +122,10 @@ impl SerialLane {
     }
 
     /// Ready once the waiter has the turn.
-    pub(crate) fn poll(&self, number: u64, waker: &Waker) -> Poll<Wait> {
+    pub(crate) fn poll(&self, number: u64, waker: &Waker) -> Poll<()> {
         let queue = lock(&self.queue);
         if queue.granted == Some(number) {
-            return Poll::Ready(Wait::Granted);
+            return Poll::Ready(());
         }
         let known = |current: &Option<Waker>| {
             current.as_ref().is_some_and(|current| current.will_wake(waker))
@@ -147,7 +145,7 @@ impl SerialLane {
         drop(queue);
         // After the lock, because dropping a waker is foreign code.
         drop(former);
-        if granted { Poll::Ready(Wait::Granted) } else { Poll::Pending }
+        if granted { Poll::Ready(()) } else { Poll::Pending }
     }
 
     /// Leaves the queue. A turn that the waiter has got passes on.

@@ -1,7 +1,7 @@
 //! Options: what they share and what they change.
 
 use buttress_core::{Bind, BoxError, Plain, Reason};
-use buttress_order::{Order, OrderHandle, OrderLayer, OrderSnapshot, ResponseFuture, Serial};
+use buttress_order::{OrderHandle, OrderLayer, OrderSnapshot, ResponseFuture};
 use buttress_testkit::{TestError, counts};
 use tokio_test::{assert_pending, task};
 use tower::{Layer, service_fn};
@@ -128,7 +128,4 @@ fn future_is_at_most_56_bytes_larger_than_the_inner_future() {
     }
     let over = size_of::<ResponseFuture<Bare, Job, Plain>>() - size_of::<Inner>();
     assert!(over <= 56, "{over} bytes");
-    fn is_order<S, K, F>(_: &Order<S, Plain, K, F>) {}
-    let layer: OrderLayer<Plain, Serial, u32, _> = OrderLayer::serial(key_of);
-    is_order(&layer.layer(Bare));
 }

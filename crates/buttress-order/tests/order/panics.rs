@@ -77,6 +77,11 @@ fn bombs() -> impl Service<Place, Response = (), Error = BoxError, Future: Send>
     Bombs
 }
 
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    clippy::unnecessary_wraps,
+    reason = "the shape of a key"
+)]
 fn all(_: &Place) -> Option<()> {
     Some(())
 }

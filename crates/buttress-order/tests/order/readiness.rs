@@ -15,6 +15,11 @@ fn probe(permits: usize) -> Number {
     Probe::new(|n: u32| Ok::<_, BoxError>(n)).permits(permits)
 }
 
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    clippy::unnecessary_wraps,
+    reason = "the shape of a key"
+)]
 fn all(_: &u32) -> Option<()> {
     Some(())
 }
@@ -122,15 +127,15 @@ async fn call_that_awaits_readiness_is_superseded_by_a_later_call() {
     let layer = OrderLayer::latest(all);
     let mut service = layer.layer(probe.clone());
     let running = ready_call(&mut service, 1).await;
-    let mut later = service.clone();
-    std::future::poll_fn(|cx| later.poll_ready(cx)).await.unwrap();
+    let mut newest = service.clone();
+    std::future::poll_fn(|cx| newest.poll_ready(cx)).await.unwrap();
     let mut waiting = task::spawn(service.call(2));
     assert_pending!(waiting.poll());
     drop(running);
     let _stranger = probe.reserve().unwrap();
     assert_pending!(waiting.poll());
     assert_eq!(probe.waiting(), 1);
-    let latest = later.call(3);
+    let latest = newest.call(3);
     assert!(waiting.is_woken());
     assert_eq!(reason(waiting.await), Reason::Superseded);
     assert_eq!(latest.await.unwrap(), 3);

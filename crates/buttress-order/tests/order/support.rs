@@ -24,6 +24,7 @@ pub(crate) const fn job(key: u32, number: u32, millis: u64) -> Job {
     Job { key, number, millis }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "the shape of a key")]
 pub(crate) fn key_of(job: &Job) -> Option<u32> {
     Some(job.key)
 }
