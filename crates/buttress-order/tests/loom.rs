@@ -21,10 +21,12 @@ use loom::{
 use tower_layer::Layer;
 use tower_service::Service;
 
-/// A service that counts how many calls run at once, each for two polls.
+/// A service that counts how many calls run at once.
 #[derive(Clone)]
 struct Crowd {
     inside: Arc<AtomicUsize>,
+    /// Whether each call takes two polls.
+    pauses: bool,
     /// Whether calls of the key may run at once.
     overlapping: bool,
 }
@@ -54,7 +56,7 @@ impl Future for Visit {
     type Output = Result<(), BoxError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        if self.entered {
+        if self.entered || !self.crowd.pauses {
             return Poll::Ready(Ok(()));
         }
         self.entered = true;
@@ -91,17 +93,21 @@ fn own(key: &u32) -> Option<u32> {
 
 fn serial(queue: usize) -> (Keyed, OrderHandle<u32>) {
     let layer = OrderLayer::serial(own as Key).queue(queue);
-    (layer.layer(Crowd { inside: Arc::default(), overlapping: false }), layer.handle())
+    (layer.layer(crowd(true, false)), layer.handle())
 }
 
-fn latest() -> (Keyed, OrderHandle<u32>) {
+fn latest(pauses: bool) -> (Keyed, OrderHandle<u32>) {
     let layer = OrderLayer::latest(own as Key);
-    (layer.layer(Crowd { inside: Arc::default(), overlapping: false }), layer.handle())
+    (layer.layer(crowd(pauses, false)), layer.handle())
 }
 
-fn overlapping() -> (Keyed, OrderHandle<u32>) {
+fn overlapping(pauses: bool) -> (Keyed, OrderHandle<u32>) {
     let layer = OrderLayer::latest(own as Key).overlapping();
-    (layer.layer(Crowd { inside: Arc::default(), overlapping: true }), layer.handle())
+    (layer.layer(crowd(pauses, true)), layer.handle())
+}
+
+fn crowd(pauses: bool, overlapping: bool) -> Crowd {
+    Crowd { inside: Arc::default(), pauses, overlapping }
 }
 
 /// Makes a call and waits for its end. Returns whether the call was served and not superseded.
@@ -183,28 +189,37 @@ fn free_key_is_never_reported_as_full() {
     });
 }
 
-#[test]
-fn latest_wins_calls_run_one_at_a_time_and_all_end() {
-    explore(|| {
-        let (service, handle) = latest();
-        let threads = [(); 2].map(|()| {
+/// Makes a call on this thread and one on each of `threads` others.
+fn all_end((service, handle): (Keyed, OrderHandle<u32>), threads: usize) {
+    let calls: Vec<_> = (0..threads)
+        .map(|_| {
             let service = service.clone();
             thread::spawn(move || call(&service))
-        });
-        let mut served = usize::from(call(&service));
-        for thread in threads {
-            served += usize::from(thread.join().unwrap());
-        }
-        assert!(served >= 1, "the latest call is served");
-        assert_eq!(handle.superseded(), u64::try_from(3 - served).unwrap());
-        at_rest(&handle);
-    });
+        })
+        .collect();
+    let mut served = usize::from(call(&service));
+    for thread in calls {
+        served += usize::from(thread.join().unwrap());
+    }
+    assert!(served >= 1, "the latest call is served");
+    assert_eq!(handle.superseded(), u64::try_from(1 + threads - served).unwrap());
+    at_rest(&handle);
+}
+
+#[test]
+fn three_latest_wins_calls_run_one_at_a_time_and_all_end() {
+    explore(|| all_end(latest(false), 2));
+}
+
+#[test]
+fn two_latest_wins_calls_that_pause_run_one_at_a_time_and_all_end() {
+    explore(|| all_end(latest(true), 1));
 }
 
 #[test]
 fn latest_call_begins_while_another_waiter_leaves() {
     explore(|| {
-        let (service, handle) = latest();
+        let (service, handle) = latest(true);
         let held = service.clone().call(0);
         let (leaving, waiting) = (service.clone(), service.clone());
         let leaving = thread::spawn(move || give_up(&leaving));
@@ -220,7 +235,7 @@ fn latest_call_begins_while_another_waiter_leaves() {
 #[test]
 fn newest_call_begins_whether_the_running_call_ends_or_is_superseded() {
     explore(|| {
-        let (service, handle) = latest();
+        let (service, handle) = latest(true);
         let mut held = Box::pin(service.clone().call(0));
         let other = service.clone();
         let newest = thread::spawn(move || assert!(call(&other)));
@@ -268,7 +283,7 @@ fn wake_of_a_superseded_call_is_never_lost() {
 #[test]
 fn later_call_and_the_granted_call_never_run_at_once() {
     explore(|| {
-        let (service, handle) = latest();
+        let (service, handle) = latest(true);
         let held = service.clone().call(0);
         let waiting = service.clone().call(0);
         let waiting = thread::spawn(move || block_on(waiting).is_ok());
@@ -282,20 +297,13 @@ fn later_call_and_the_granted_call_never_run_at_once() {
 }
 
 #[test]
-fn overlapping_calls_all_end_and_the_latest_is_served() {
-    explore(|| {
-        let (service, handle) = overlapping();
-        let threads = [(); 2].map(|()| {
-            let service = service.clone();
-            thread::spawn(move || call(&service))
-        });
-        let mut served = usize::from(call(&service));
-        for thread in threads {
-            served += usize::from(thread.join().unwrap());
-        }
-        assert!(served >= 1, "the latest call is served");
-        at_rest(&handle);
-    });
+fn three_overlapping_calls_all_end_and_the_latest_is_served() {
+    explore(|| all_end(overlapping(false), 2));
+}
+
+#[test]
+fn two_overlapping_calls_that_pause_all_end_and_the_latest_is_served() {
+    explore(|| all_end(overlapping(true), 1));
 }
 
 #[test]
