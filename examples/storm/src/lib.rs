@@ -88,7 +88,7 @@ use clap::Parser;
 use clap::error::ErrorKind;
 
 use crate::arguments::Arguments;
-use crate::client::{Client, Linear, layer_events, layered};
+use crate::client::{Client, Pages, hyper, layer_events, layered};
 use crate::heap::Peaks;
 use crate::operations::Operation;
 use crate::progress::Progress;
@@ -148,7 +148,7 @@ async fn storm(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
                 let client = || layered::buttress(name, LIBRARY_BUDGET, seed);
                 run_client(arguments, name, list, client).await?
             }
-            _ => run_client(arguments, name, list, Linear::new).await?,
+            _ => run_client(arguments, name, list, || Pages(hyper())).await?,
         });
     }
     plot::draw(&arguments.plot, &runs)?;

@@ -9,15 +9,11 @@ use buttress::{
     Backoff, Budget, Cache, Deadline, DeadlineHandle, DeadlineLayer, DedupHandle, DedupLayer,
     HttpExt, Ratio, RetryHandle, RetryLayer, StopReason, ThrottleHandle, ThrottleLayer,
 };
-use bytes::Bytes;
-use http::{Request, Response};
-use http_body::Body;
-use http_body_util::Empty;
-use tower::{Service, ServiceBuilder};
+use tower::ServiceBuilder;
 
 use crate::client::decisions::{Decisions, DedupCounts, PER_SECOND, ThrottleCounts};
 use crate::client::layer_events;
-use crate::client::{Client, Failure, hyper, read_pages};
+use crate::client::{Client, Failure, Pages, hyper};
 use crate::operations::Operation;
 
 /// A client made of the usual layers in their standard order.
@@ -61,7 +57,7 @@ macro_rules! stack {
             .layer(throttle.http())
             .layer(attempt.http())
             .service(hyper());
-        Layered { service, handles }
+        Layered { pages: Pages(service), handles }
     }};
 }
 
@@ -76,7 +72,7 @@ pub(crate) fn without_cache(name: &'static str, percent: u32, seed: u64) -> impl
 }
 
 struct Layered<S> {
-    service: S,
+    pages: Pages<S>,
     handles: Handles,
 }
 
@@ -89,19 +85,13 @@ struct Handles {
     attempt: DeadlineHandle,
 }
 
-impl<S, B> Client for Layered<S>
+impl<S> Client for Layered<S>
 where
-    S: Service<Request<Empty<Bytes>>, Response = Response<B>, Error: Send + 'static, Future: Send>
-        + Clone
-        + Send
-        + Sync
-        + 'static,
-    B: Body<Data: Send, Error: Send + 'static> + Send,
+    Pages<S>: Client,
+    S: Send + Sync + 'static,
 {
     async fn run(&self, origin: &str, operation: Operation) -> Result<(), Failure> {
-        Deadline::after(OPERATION_DEADLINE)
-            .around(read_pages(&self.service, origin, operation))
-            .await
+        Deadline::after(OPERATION_DEADLINE).around(self.pages.run(origin, operation)).await
     }
 
     fn decisions(&self) -> Option<Decisions> {

@@ -1,4 +1,4 @@
-//! The trait of all clients, and the client without layers.
+//! The trait of all clients, and an HTTP service as a client.
 
 pub(crate) mod decisions;
 pub(crate) mod layer_events;
@@ -23,7 +23,7 @@ use crate::operations::Operation;
 
 /// A way to carry out operations.
 pub(crate) trait Client: Send + Sync + 'static {
-    /// Reads the three pages of `operation` sequentially.
+    /// Reads the pages of `operation` sequentially.
     fn run(
         &self,
         origin: &str,
@@ -47,18 +47,18 @@ pub(crate) enum Failure {
     Rejected(Reason),
 }
 
-/// Three dependent calls on a hyper client without layers.
-///
-/// A failed call fails the operation, and no limit bounds the time of a call.
-pub(crate) struct Linear(Hyper);
+/// Any HTTP service as a client: a failed call fails the operation.
+pub(crate) struct Pages<S>(pub(crate) S);
 
-impl Linear {
-    pub(crate) fn new() -> Self {
-        Self(hyper())
-    }
-}
-
-impl Client for Linear {
+impl<S, B> Client for Pages<S>
+where
+    S: Service<Request<Empty<Bytes>>, Response = Response<B>, Error: Send + 'static, Future: Send>
+        + Clone
+        + Send
+        + Sync
+        + 'static,
+    B: Body<Data: Send, Error: Send + 'static> + Send,
+{
     async fn run(&self, origin: &str, operation: Operation) -> Result<(), Failure> {
         read_pages(&self.0, origin, operation).await
     }
@@ -91,12 +91,8 @@ impl Service<Request<Empty<Bytes>>> for Hyper {
     }
 }
 
-/// Reads the three pages of an operation through any HTTP service.
-pub(crate) async fn read_pages<S, B>(
-    service: &S,
-    origin: &str,
-    operation: Operation,
-) -> Result<(), Failure>
+/// Reads the pages of an operation through any HTTP service.
+async fn read_pages<S, B>(service: &S, origin: &str, operation: Operation) -> Result<(), Failure>
 where
     S: Service<Request<Empty<Bytes>>, Response = Response<B>, Error: 'static> + Clone,
     B: Body<Error: 'static>,

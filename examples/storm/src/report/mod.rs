@@ -2,14 +2,14 @@
 
 pub(crate) mod plot;
 pub(crate) mod row;
+mod table;
 
 use std::collections::BTreeMap;
 
-use comfy_table::presets::UTF8_BORDERS_ONLY;
-use comfy_table::{CellAlignment, Table};
 use serde::Serialize;
 
 use crate::report::row::Row;
+use crate::report::table::{Line, dash, table, three, whole};
 
 /// The results of a storm. The JSON keys are stable.
 #[derive(Clone, Debug, Serialize)]
@@ -21,26 +21,13 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// Returns a table with a column per client and a line per measure.
+    /// Returns the table.
     pub(crate) fn table(&self) -> String {
-        let mut table = Table::new();
-        table.load_style(UTF8_BORDERS_ONLY);
-        let names = self.clients.iter().map(|row| row.name.to_owned());
-        table.set_header(std::iter::once(String::new()).chain(names));
-        for (label, value) in LINES {
-            let values = self.clients.iter().map(value);
-            table.add_row(std::iter::once((*label).to_owned()).chain(values));
-        }
-        for column in table.column_iter_mut().skip(1) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-        table.to_string()
+        table(&self.clients, |row| row.name, LINES)
     }
 }
 
-type Line = (&'static str, fn(&Row) -> String);
-
-const LINES: &[Line] = &[
+const LINES: &[Line<Row>] = &[
     ("success rate", |row| format!("{:.1} %", row.success_rate * 100.0)),
     ("P50 / P95 / P99 of successes (ms)", |row| three(row.p50_ms, row.p95_ms, row.p99_ms)),
     ("P50 / P95 / P99 of all (ms)", |row| three(row.p50_all_ms, row.p95_all_ms, row.p99_all_ms)),
@@ -75,18 +62,6 @@ const LINES: &[Line] = &[
     }),
     ("failed operations by cause", |row| counts(&row.failures)),
 ];
-
-fn three(a: Option<f64>, b: Option<f64>, c: Option<f64>) -> String {
-    [a, b, c].map(whole).join(" / ")
-}
-
-fn dash() -> String {
-    "–".to_owned()
-}
-
-fn whole(millis: Option<f64>) -> String {
-    millis.map_or_else(dash, |millis| format!("{millis:.0}"))
-}
 
 #[expect(clippy::cast_precision_loss, reason = "a heap far below 2^52 bytes")]
 fn kib(bytes: Option<usize>) -> String {
