@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::Parser;
 
+use crate::upstream::conditions::Conditions;
+
 /// Runs the same operations behind an unstable network, without layers and with several stacks of layers,
 /// on real sockets, and compares the results.
 #[derive(Clone, Debug, Parser)]
@@ -38,6 +40,10 @@ pub(crate) struct Arguments {
     /// Runs the upstream of another storm process
     #[arg(long, hide = true)]
     pub(crate) upstream: bool,
+
+    /// The conditions of that upstream
+    #[arg(long, hide = true, value_enum, default_value_t = Conditions::Storm)]
+    pub(crate) conditions: Conditions,
 }
 
 impl Arguments {

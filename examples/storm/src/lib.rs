@@ -94,13 +94,14 @@ use crate::operations::Operation;
 use crate::progress::Progress;
 use crate::report::row::Run;
 use crate::report::{Report, plot};
+use crate::upstream::conditions::Conditions;
 use crate::upstream::process::UpstreamProcess;
 
 /// Runs the storm. Exit codes: 0 for success, 1 if the storm could not run, 2 for invalid arguments.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let done = if arguments.upstream {
-        upstream::server::serve(arguments.seed).map_err(Into::into)
+        upstream::server::serve(arguments.conditions, arguments.seed).map_err(Into::into)
     } else {
         check_plot(&arguments.plot);
         storm(&arguments)
@@ -185,10 +186,10 @@ async fn run_client<C: Client>(
     operations: Arc<[Operation]>,
     new_client: impl Fn() -> C,
 ) -> io::Result<Run> {
-    let mut calm = UpstreamProcess::start(arguments.seed).await?;
+    let mut calm = UpstreamProcess::start(Conditions::Storm, arguments.seed).await?;
     let own = heap::peak(&mut calm, &new_client, heap::first(&operations)).await?;
     calm.finish().await?;
-    let mut upstream = UpstreamProcess::start(arguments.seed).await?;
+    let mut upstream = UpstreamProcess::start(Conditions::Storm, arguments.seed).await?;
     let distinct = heap::peak(&mut upstream, &new_client, heap::distinct()).await?;
     let client = Arc::new(new_client());
     let mut progress = Progress::new(name, arguments.operations);

@@ -7,8 +7,9 @@ use std::time::Duration;
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
+use crate::callers::Record;
 use crate::report::row::{Run, millis, share};
-use crate::upstream::network::outages;
+use crate::upstream::conditions::Conditions;
 
 /// Draws both panels into an SVG file.
 pub(crate) fn draw(file: &Path, runs: &[Run]) -> Result<(), Box<dyn Error>> {
@@ -87,7 +88,8 @@ fn over_time(area: &Area<'_>, runs: &[Run]) -> Result<(), Box<dyn Error>> {
         .axis_desc_style((FONT, 15))
         .light_line_style(WHITE)
         .draw()?;
-    let bands = outages(end).map(|(from, to)| {
+    let outages = Conditions::Storm.outages().take_while(|(from, _)| *from <= end);
+    let bands = outages.map(|(from, to)| {
         let corners = [(from.as_secs_f64(), 0.0), (to.as_secs_f64(), 104.0)];
         Rectangle::new(corners, OUTAGE.filled())
     });
@@ -97,7 +99,7 @@ fn over_time(area: &Area<'_>, runs: &[Run]) -> Result<(), Box<dyn Error>> {
         .legend(|(x, y)| Rectangle::new([(x, y - 6), (x + 24, y + 6)], OUTAGE.filled()));
     for (run, style) in runs.iter().zip(styles()) {
         chart
-            .draw_series(LineSeries::new(success_per_window(run), style))?
+            .draw_series(LineSeries::new(success_per_window(&run.records, window(run)), style))?
             .label(run.name)
             .legend(move |(x, y)| PathElement::new([(x, y), (x + 24, y)], style));
     }
@@ -136,17 +138,12 @@ fn latency_curve(run: &Run) -> Vec<(f64, f64)> {
 }
 
 /// Points of (seconds, percent), one in the middle of each window in which operations began.
-///
-/// The fewer operations there are, the longer the windows.
-fn success_per_window(run: &Run) -> Vec<(f64, f64)> {
-    let sparse = run.took() * 2 * MIN_OPERATIONS
-        / u32::try_from(run.records.len()).unwrap_or(u32::MAX).max(1);
-    let window = sparse.max(WINDOW);
+fn success_per_window(records: &[Record], window: Duration) -> Vec<(f64, f64)> {
+    let end = records.iter().map(|record| record.began).max().unwrap_or_default();
     let mut points = Vec::new();
     let mut start = Duration::ZERO;
-    while start < run.took() {
-        let begun =
-            run.records.iter().filter(|record| (start..start + window).contains(&record.began));
+    while start <= end {
+        let begun = records.iter().filter(|record| (start..start + window).contains(&record.began));
         let (mut all, mut succeeded) = (0, 0);
         for record in begun {
             all += 1;
@@ -158,6 +155,12 @@ fn success_per_window(run: &Run) -> Vec<(f64, f64)> {
         start += window;
     }
     points
+}
+
+/// Returns the length of the windows. The fewer operations there are, the longer the windows.
+fn window(run: &Run) -> Duration {
+    let operations = u32::try_from(run.records.len()).unwrap_or(u32::MAX).max(1);
+    WINDOW.max(run.took() * 2 * MIN_OPERATIONS / operations)
 }
 
 /// The line styles, one per client in the order of the rows.

@@ -7,11 +7,14 @@ use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use rand_distr::{Distribution, LogNormal};
 
-/// Shuffled blocks of 40 behaviours, one for each request in the order of arrival.
+use crate::upstream::conditions::Conditions;
+
+/// Shuffled blocks of behaviours, one for each request in the order of arrival.
 ///
 /// Every block holds the same faults, so the share of each fault is the same in a run of any length. Only
 /// the order and the latencies depend on the seed.
 pub(crate) struct FaultPlan {
+    conditions: Conditions,
     random: Xoshiro256PlusPlus,
     block: Vec<Behaviour>,
 }
@@ -34,8 +37,9 @@ pub(crate) enum Behaviour {
 }
 
 impl FaultPlan {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self { random: Xoshiro256PlusPlus::seed_from_u64(seed), block: Vec::new() }
+    pub(crate) fn new(conditions: Conditions, seed: u64) -> Self {
+        let random = Xoshiro256PlusPlus::seed_from_u64(seed);
+        Self { conditions, random, block: Vec::new() }
     }
 
     pub(crate) fn next_behaviour(&mut self) -> Behaviour {
@@ -48,16 +52,30 @@ impl FaultPlan {
     }
 
     fn refill(&mut self) {
+        let length = match self.conditions {
+            Conditions::Storm => {
+                self.add_storm_faults();
+                STORM_BLOCK
+            }
+            Conditions::SlowTail => {
+                self.block.push(Behaviour::Slow(MEDIAN * TAIL));
+                TAIL_BLOCK
+            }
+            Conditions::DeadUpstream => 1,
+        };
+        while self.block.len() < length {
+            let latency = latency(&mut self.random);
+            self.block.push(Behaviour::Healthy(latency));
+        }
+        self.block.shuffle(&mut self.random);
+    }
+
+    fn add_storm_faults(&mut self) {
         self.block.extend(FAULTS);
         for _ in 0..SLOW {
             let seconds = self.random.random_range(SLOW_SECONDS);
             self.block.push(Behaviour::Slow(Duration::from_secs_f64(seconds)));
         }
-        while self.block.len() < BLOCK {
-            let latency = latency(&mut self.random);
-            self.block.push(Behaviour::Healthy(latency));
-        }
-        self.block.shuffle(&mut self.random);
     }
 }
 
@@ -70,7 +88,12 @@ fn latency(random: &mut Xoshiro256PlusPlus) -> Duration {
 /// The time until the upstream resets the connection of a silent request.
 pub(crate) const SILENCE: Duration = Duration::from_secs(3);
 
-const BLOCK: usize = 40;
+const STORM_BLOCK: usize = 40;
+const TAIL_BLOCK: usize = 100;
+
+/// The latency of the slow tail, in medians.
+const TAIL: u32 = 10;
+
 const SLOW: usize = 2;
 const SLOW_SECONDS: std::ops::Range<f64> = 2.0..3.0;
 const MEDIAN: Duration = Duration::from_millis(40);
@@ -93,13 +116,17 @@ mod tests {
     use super::*;
 
     fn behaviours(seed: u64, number: usize) -> Vec<Behaviour> {
-        let mut plan = FaultPlan::new(seed);
+        behaviours_of(Conditions::Storm, seed, number)
+    }
+
+    fn behaviours_of(conditions: Conditions, seed: u64, number: usize) -> Vec<Behaviour> {
+        let mut plan = FaultPlan::new(conditions, seed);
         (0..number).map(|_| plan.next_behaviour()).collect()
     }
 
     #[test]
-    fn block_of_40_holds_exactly_the_stated_faults() {
-        for block in behaviours(7, 100 * BLOCK).chunks(BLOCK) {
+    fn block_of_the_storm_holds_exactly_the_stated_faults() {
+        for block in behaviours(7, 100 * STORM_BLOCK).chunks(STORM_BLOCK) {
             let count =
                 |of: fn(&Behaviour) -> bool| block.iter().filter(|behaviour| of(behaviour)).count();
             assert_eq!(count(|behaviour| matches!(behaviour, Behaviour::Status(500..=599))), 3);
@@ -114,7 +141,7 @@ mod tests {
     #[test]
     fn slow_response_takes_2_to_3_s_and_healthy_response_40_ms_in_the_median() {
         let mut healthy = Vec::new();
-        for behaviour in behaviours(7, 1000 * BLOCK) {
+        for behaviour in behaviours(7, 1000 * STORM_BLOCK) {
             match behaviour {
                 Behaviour::Slow(after) => assert!((2.0..3.0).contains(&after.as_secs_f64())),
                 Behaviour::Healthy(after) => healthy.push(after),
@@ -132,5 +159,20 @@ mod tests {
     fn plan_depends_only_on_the_seed() {
         assert_eq!(behaviours(7, 400), behaviours(7, 400));
         assert_ne!(behaviours(7, 400), behaviours(8, 400));
+    }
+
+    #[test]
+    fn slow_tail_is_one_response_in_a_hundred_at_ten_times_the_median() {
+        for block in behaviours_of(Conditions::SlowTail, 7, 50 * TAIL_BLOCK).chunks(TAIL_BLOCK) {
+            let is_healthy = |behaviour: &&Behaviour| matches!(behaviour, Behaviour::Healthy(_));
+            assert_eq!(block.iter().filter(is_healthy).count(), 99);
+            assert!(block.contains(&Behaviour::Slow(Duration::from_millis(400))));
+        }
+    }
+
+    #[test]
+    fn dead_upstream_has_no_fault_besides_its_outage() {
+        let behaviours = behaviours_of(Conditions::DeadUpstream, 7, 1000);
+        assert!(behaviours.iter().all(|behaviour| matches!(behaviour, Behaviour::Healthy(_))));
     }
 }

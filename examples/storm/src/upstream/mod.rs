@@ -1,5 +1,6 @@
 //! The upstream: a server on loopback behind an unstable network, in a process of its own.
 
+pub(crate) mod conditions;
 mod fault_plan;
 mod faulty_stream;
 pub(crate) mod network;

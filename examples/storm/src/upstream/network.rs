@@ -6,13 +6,15 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
+use crate::upstream::conditions::Conditions;
 use crate::upstream::fault_plan::{Behaviour, FaultPlan};
 
 /// The state of the network before an upstream.
 ///
-/// In the calm phase, until [`begin`](Self::begin), requests are held so that the heap can be measured. In the
-/// storm, each request takes the plan's next behaviour. An outage or the rate gate overrides that behaviour.
+/// In the calm phase, until [`begin`](Self::begin), requests are held so that the heap can be measured. Then
+/// each request takes the plan's next behaviour. An outage or the rate gate overrides that behaviour.
 pub(crate) struct Network {
+    conditions: Conditions,
     plan: FaultPlan,
     gate: RateGate,
     began: Option<Instant>,
@@ -27,13 +29,15 @@ pub(crate) enum Treatment {
     Planned(Behaviour),
     /// The connection is reset before the request is read, because of an outage.
     Outage,
+    /// No response, because the upstream is dead.
+    Dead,
     /// The response is `503` with `Retry-After: 1`, because there were too many requests a second.
     Overloaded,
     /// The response is sent when the upstream releases all held requests.
     Held,
 }
 
-/// The requests since the storm began, by treatment.
+/// The requests since the start of the run, by treatment.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Serialize)]
 pub(crate) struct NetworkCounts {
     /// All requests that arrived.
@@ -44,6 +48,7 @@ pub(crate) struct NetworkCounts {
     pub(crate) reset_before: u64,
     pub(crate) reset_after: u64,
     pub(crate) silent: u64,
+    /// In an outage, by reset or silence.
     pub(crate) outage: u64,
     pub(crate) overloaded: u64,
     /// Requests held in the calm phase, until all were released at once.
@@ -51,9 +56,10 @@ pub(crate) struct NetworkCounts {
 }
 
 impl Network {
-    pub(crate) fn new(seed: u64) -> Self {
+    pub(crate) fn new(conditions: Conditions, seed: u64) -> Self {
         Self {
-            plan: FaultPlan::new(seed),
+            conditions,
+            plan: FaultPlan::new(conditions, seed),
             gate: RateGate::default(),
             began: None,
             released: false,
@@ -66,7 +72,7 @@ impl Network {
         self.released = true;
     }
 
-    /// Begins the storm.
+    /// Ends the calm phase.
     pub(crate) fn begin(&mut self, now: Instant) {
         self.began = Some(now);
     }
@@ -85,8 +91,8 @@ impl Network {
         };
         let since = now.saturating_duration_since(began);
         let behaviour = self.plan.next_behaviour();
-        let treatment = if is_outage(since) {
-            Treatment::Outage
+        let treatment = if self.conditions.is_outage(since) {
+            self.outage()
         } else if self.gate.rejects(since) {
             Treatment::Overloaded
         } else {
@@ -96,14 +102,18 @@ impl Network {
         treatment
     }
 
+    /// Returns the treatment in an outage.
+    const fn outage(&self) -> Treatment {
+        match self.conditions {
+            Conditions::DeadUpstream => Treatment::Dead,
+            Conditions::Storm | Conditions::SlowTail => Treatment::Outage,
+        }
+    }
+
     /// Returns the start of the next outage.
     pub(crate) fn next_outage(&self, now: Instant) -> Option<Instant> {
         let began = self.began?;
-        let mut start = FIRST_OUTAGE;
-        while began + start <= now {
-            start += OUTAGE_INTERVAL;
-        }
-        Some(began + start)
+        self.conditions.outages().map(|(start, _)| began + start).find(|start| *start > now)
     }
 }
 
@@ -117,24 +127,12 @@ impl NetworkCounts {
             Treatment::Planned(Behaviour::ResetBefore) => &mut self.reset_before,
             Treatment::Planned(Behaviour::ResetAfter) => &mut self.reset_after,
             Treatment::Planned(Behaviour::Silent) => &mut self.silent,
-            Treatment::Outage => &mut self.outage,
+            Treatment::Outage | Treatment::Dead => &mut self.outage,
             Treatment::Overloaded => &mut self.overloaded,
             Treatment::Held => &mut self.held,
         };
         *counter += 1;
     }
-}
-
-/// Whether the time `since` the start of the storm is in an outage.
-fn is_outage(since: Duration) -> bool {
-    outages(since).last().is_some_and(|(_, end)| since < end)
-}
-
-/// Returns the start and the end of the outages that start until `until` after the start of the storm.
-pub(crate) fn outages(until: Duration) -> impl Iterator<Item = (Duration, Duration)> {
-    std::iter::successors(Some(FIRST_OUTAGE), |start| Some(*start + OUTAGE_INTERVAL))
-        .take_while(move |start| *start <= until)
-        .map(|start| (start, start + OUTAGE_LENGTH))
 }
 
 /// Admits at most 1,000 requests a second and a burst of 200, by the generic cell rate algorithm.
@@ -157,9 +155,6 @@ impl RateGate {
     }
 }
 
-const FIRST_OUTAGE: Duration = Duration::from_millis(2_500);
-const OUTAGE_INTERVAL: Duration = Duration::from_secs(5);
-const OUTAGE_LENGTH: Duration = Duration::from_millis(300);
 const PER_REQUEST: Duration = Duration::from_millis(1);
 const BURST: Duration = Duration::from_millis(200);
 
@@ -169,23 +164,9 @@ mod tests {
 
     fn begun(seed: u64) -> (Network, Instant) {
         let began = Instant::now();
-        let mut network = Network::new(seed);
+        let mut network = Network::new(Conditions::Storm, seed);
         network.begin(began);
         (network, began)
-    }
-
-    #[test]
-    fn outage_lasts_300_ms_every_5_s_from_2500_ms_on() {
-        for (millis, expected) in [
-            (0, false),
-            (2_499, false),
-            (2_500, true),
-            (2_799, true),
-            (2_800, false),
-            (7_500, true),
-        ] {
-            assert_eq!(is_outage(Duration::from_millis(millis)), expected, "at {millis} ms");
-        }
     }
 
     #[test]
@@ -221,5 +202,17 @@ mod tests {
         let later = began + Duration::from_secs(4);
         assert_eq!(through.treat(later), around.treat(later));
         assert_eq!(through.counts().outage, 100);
+    }
+
+    #[test]
+    fn dead_upstream_is_silent_until_its_outage_ends() {
+        let began = Instant::now();
+        let mut network = Network::new(Conditions::DeadUpstream, 5);
+        network.begin(began);
+        let mut at = |seconds| network.treat(began + Duration::from_secs(seconds));
+        assert!(matches!(at(2), Treatment::Planned(Behaviour::Healthy(_))));
+        assert_eq!([at(3), at(12)], [Treatment::Dead, Treatment::Dead]);
+        assert!(matches!(at(13), Treatment::Planned(Behaviour::Healthy(_))));
+        assert_eq!((network.counts().outage, network.counts().requests), (2, 4));
     }
 }

@@ -8,6 +8,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::timeout;
 
+use crate::upstream::conditions::Conditions;
 use crate::upstream::network::NetworkCounts;
 use crate::upstream::server::{BEGIN, RELEASE, REPORT, SETTLE};
 
@@ -20,9 +21,9 @@ pub(crate) struct UpstreamProcess {
 }
 
 impl UpstreamProcess {
-    pub(crate) async fn start(seed: u64) -> io::Result<Self> {
+    pub(crate) async fn start(conditions: Conditions, seed: u64) -> io::Result<Self> {
         let mut child = Command::new(std::env::current_exe()?)
-            .args([FLAG, "--seed", &seed.to_string()])
+            .args([FLAG, "--seed", &seed.to_string(), "--conditions", conditions.as_str()])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .kill_on_drop(true)
@@ -52,15 +53,20 @@ impl UpstreamProcess {
         self.command(RELEASE).await
     }
 
-    /// Begins the storm.
+    /// Ends the calm phase.
     pub(crate) async fn begin(&mut self) -> io::Result<()> {
         self.command(BEGIN).await
     }
 
-    /// Returns the counts since the storm began, and ends the upstream.
-    pub(crate) async fn finish(mut self) -> io::Result<NetworkCounts> {
+    /// Returns the counts since the start of the run.
+    pub(crate) async fn counts(&mut self) -> io::Result<NetworkCounts> {
         self.command(REPORT).await?;
-        let counts = serde_json::from_str(&self.reply().await?)?;
+        Ok(serde_json::from_str(&self.reply().await?)?)
+    }
+
+    /// Returns the counts since the start of the run, and ends the upstream.
+    pub(crate) async fn finish(mut self) -> io::Result<NetworkCounts> {
+        let counts = self.counts().await?;
         drop(self.commands);
         // The upstream ends with its standard input. If it does not, dropping the child kills it.
         let _ = timeout(REPLY_TIMEOUT, self.child.wait()).await;

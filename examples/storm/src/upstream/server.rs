@@ -21,6 +21,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::lock::lock;
+use crate::upstream::conditions::Conditions;
 use crate::upstream::fault_plan::{Behaviour, SILENCE};
 use crate::upstream::faulty_stream::{FaultyStream, PendingTreatment};
 use crate::upstream::network::{Network, Treatment};
@@ -30,10 +31,10 @@ use crate::upstream::network::{Network, Treatment};
 /// The first line on standard output is the port. Each line on standard input is a command:
 /// [`SETTLE`], [`RELEASE`], [`BEGIN`] and [`REPORT`].
 #[tokio::main(flavor = "current_thread")]
-pub(crate) async fn serve(seed: u64) -> io::Result<()> {
+pub(crate) async fn serve(conditions: Conditions, seed: u64) -> io::Result<()> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     println!("{}", listener.local_addr()?.port());
-    let network = Arc::new(Mutex::new(Network::new(seed)));
+    let network = Arc::new(Mutex::new(Network::new(conditions, seed)));
     let (release, released) = watch::channel(false);
     let mut commands = BufReader::new(tokio::io::stdin()).lines();
     let mut connections = JoinSet::new();
@@ -77,7 +78,7 @@ pub(crate) async fn serve(seed: u64) -> io::Result<()> {
 pub(crate) const SETTLE: &str = "settle";
 /// Responds to all held requests.
 pub(crate) const RELEASE: &str = "release";
-/// Begins the storm.
+/// Ends the calm phase.
 pub(crate) const BEGIN: &str = "begin";
 /// Prints the counts as a line of JSON.
 pub(crate) const REPORT: &str = "report";
@@ -130,6 +131,7 @@ async fn respond(
             sleep(SILENCE).await;
             return Err(ResetConnection);
         }
+        Some(Treatment::Dead) => std::future::pending().await,
         Some(Treatment::Held) => {
             let _ = released.wait_for(|released| *released).await;
         }
