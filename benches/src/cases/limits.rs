@@ -90,6 +90,6 @@ fn adaptive<L: Adapt>(provider: &'static str, law: impl Fn() -> L + 'static) -> 
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "keys are read off a reference")]
 #[expect(clippy::unnecessary_wraps, reason = "a request may have no key")]
-fn request_as_key(request: &u64) -> Option<u64> {
+pub(crate) fn request_as_key(request: &u64) -> Option<u64> {
     Some(*request)
 }

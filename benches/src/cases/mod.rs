@@ -1,6 +1,7 @@
 mod dedup;
 mod limits;
 mod other_limits;
+mod patterns;
 pub(crate) mod settings;
 mod tower_hedge;
 
@@ -19,6 +20,8 @@ pub fn cases() -> Vec<Case> {
     cases.extend(http());
     cases.extend(limits::plain());
     cases.extend(limits::http());
+    cases.extend(patterns::plain());
+    cases.extend(patterns::http());
     cases.extend(dedup::coalescers().into_iter().flat_map(|dedup| dedup.cases));
     cases.extend(dedup::response_caches().into_iter().map(|response_caches| response_caches.case));
     cases
