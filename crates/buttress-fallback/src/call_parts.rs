@@ -15,25 +15,25 @@ pub(crate) struct CallParts<M, J, Seed, Prepared> {
 }
 
 impl<M, J, Seed, Prepared> CallParts<M, J, Seed, Prepared> {
-    /// Runs a poll of the inner service. Returns the verdict on its outcome, and the signals that
-    /// were raised.
+    /// Runs a poll of the inner service. Returns the verdict on its outcome and the signals that were
+    /// raised, if the outcome is to be replaced. Otherwise the signals stay raised.
     #[inline]
     pub(crate) fn watch<Req, Res, E>(
         &self,
         poll: impl FnOnce() -> Poll<Result<Res, E>>,
-    ) -> (Poll<Result<Res, E>>, Verdict, Signals)
+    ) -> (Poll<Result<Res, E>>, Option<(Verdict, Signals)>)
     where
         J: Judge<M, Req, Res, E, Seed = Seed>,
     {
-        let ((polled, verdict), signals) = Signals::watch(|| {
+        let inner = || {
             let polled = poll();
+            let Poll::Ready(outcome) = &polled else { return (polled, None) };
             // Judged within the watch, so that the judge sees the signals of the call.
-            let verdict = match &polled {
-                Poll::Ready(outcome) => self.judge.judge(&self.mode, &self.seed, outcome.as_ref()),
-                Poll::Pending => Verdict::Success,
-            };
-            (polled, verdict)
-        });
-        (polled, verdict, signals)
+            let verdict = self.judge.judge(&self.mode, &self.seed, outcome.as_ref());
+            let is_replaced = self.settings.selection.contains(verdict);
+            (polled, is_replaced.then_some(verdict))
+        };
+        let ((polled, verdict), signals) = Signals::watch_if(inner, |(_, found)| found.is_some());
+        (polled, verdict.map(|verdict| (verdict, signals)))
     }
 }

@@ -12,7 +12,7 @@ use tower_service::Service;
 use crate::{
     alternative::{Alternative, Begun, FailedCall},
     call_parts::CallParts,
-    first_outcome::{FirstOutcome, raise},
+    first_outcome::FirstOutcome,
     held_outcome::HeldOutcome,
 };
 
@@ -57,25 +57,17 @@ where
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        let (polled, verdict, signals) = match this.state.as_mut().project() {
+        let (polled, replaced) = match this.state.as_mut().project() {
             Polled::Calling { future } => this.parts.watch(|| future.poll(cx)),
             Polled::Held(_) => return Self::poll_held(this.state, this.parts, cx),
             _ => this.parts.watch(|| this.state.as_mut().poll_from_readiness(cx)),
         };
-        match polled {
-            Poll::Ready(outcome) if this.parts.settings.selection.contains(verdict) => {
-                let first = FirstOutcome { outcome, verdict, signals };
-                Self::replace(this.state, this.parts, first, cx)
-            }
-            Poll::Ready(outcome) => {
-                raise(signals);
-                Poll::Ready(outcome.map(|response| this.parts.mode.own(response)))
-            }
-            Poll::Pending => {
-                raise(signals);
-                Poll::Pending
-            }
-        }
+        let outcome = ready!(polled);
+        let Some((verdict, signals)) = replaced else {
+            return Poll::Ready(outcome.map(|response| this.parts.mode.own(response)));
+        };
+        let first = FirstOutcome { outcome, verdict, signals };
+        Self::replace(this.state, this.parts, first, cx)
     }
 }
 

@@ -17,7 +17,7 @@ impl Selection {
     /// closure which names the exceptions only cannot replace good responses.
     #[inline]
     pub(crate) fn contains(&self, verdict: Verdict) -> bool {
-        verdict != Verdict::Success && self.contains_failure(verdict)
+        !matches!(verdict, Verdict::Success) && self.contains_failure(verdict)
     }
 
     #[cold]

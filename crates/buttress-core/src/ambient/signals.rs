@@ -82,6 +82,39 @@ impl Signals {
         (result, signals)
     }
 
+    /// Runs `f`, and returns the signals that were raised meanwhile if `is_held` is true of the
+    /// result. Otherwise the signals stay raised, and none are returned.
+    ///
+    /// For a layer that passes most outcomes on in the poll that produced them: costs less than
+    /// [`watch`](Self::watch) and [`raise`](Self::raise).
+    #[inline]
+    pub fn watch_if<R>(f: impl FnOnce() -> R, is_held: impl FnOnce(&R) -> bool) -> (R, Self) {
+        if retry_ambient(|ambient| ambient.state.get().has_any()) {
+            return Self::watch_if_among_others(f, is_held);
+        }
+        let result = f();
+        let signals = if is_held(&result) {
+            retry_ambient(RetryAmbient::take_signals)
+        } else {
+            Self::default()
+        };
+        (result, signals)
+    }
+
+    /// The layer outside has seen signals in this poll already, which are not those of `f`.
+    #[cold]
+    fn watch_if_among_others<R>(
+        f: impl FnOnce() -> R,
+        is_held: impl FnOnce(&R) -> bool,
+    ) -> (R, Self) {
+        let (result, signals) = Self::watch(f);
+        if is_held(&result) {
+            return (result, signals);
+        }
+        signals.raise();
+        (result, Self::default())
+    }
+
     /// Raises all of these signals again, for another caller of the same outcome.
     #[cold]
     pub fn raise(self) {
@@ -125,6 +158,12 @@ impl RetryAmbient {
     pub(crate) fn signals(&self) -> Signals {
         // Nearly always nothing is raised, so the values are not read.
         if self.state.get().has_any() { self.raised_signals() } else { Signals::default() }
+    }
+
+    fn take_signals(&self) -> Signals {
+        let signals = self.signals();
+        self.state.set(self.state.get().without_signals());
+        signals
     }
 
     #[cold]
