@@ -111,9 +111,10 @@ impl fmt::Debug for Attempt {
 pub(crate) struct RetryAmbient {
     pub(crate) attempt: Cell<Attempt>,
     pub(crate) state: Cell<CountState>,
-    /// The values of the raised signals that have one. Meaningless for a signal whose bit is not in
-    /// `state`, so nearly every call leaves this cell untouched.
-    pub(crate) values: Cell<SignalValues>,
+    /// The values of the raised signals that have one, for each depth. Meaningless for a signal whose
+    /// bit is not in `state`, so nearly every call leaves these cells untouched.
+    // Each depth has its own, so that a layer that enters a count saves and restores none.
+    pub(crate) values: [Cell<SignalValues>; MOST_FRAMES],
     /// The shared counts that layers have entered, from the outermost on.
     // Only the first `state.depth()` cells belong to running layers. `SharedCount::enter`
     // overwrites a cell before the depth grows, so leaving clears none.
@@ -142,7 +143,7 @@ thread_local! {
         RetryAmbient {
             attempt: Cell::new(Attempt::FIRST),
             state: Cell::new(CountState::NONE),
-            values: Cell::new(SignalValues::NONE),
+            values: [const { Cell::new(SignalValues::NONE) }; MOST_FRAMES],
             frames: [const { Cell::new(0) }; MOST_FRAMES],
         }
     };

@@ -18,8 +18,7 @@ impl CountState {
     /// [`SignalValues::spent`] is raised.
     pub(crate) const SPENT: u32 = 1 << 28;
 
-    const VALUES: u32 = Self::DEADLINE | Self::SPENT;
-    const SIGNALS: u32 = Self::GAVE_UP | Self::DEGRADED | Self::VALUES;
+    const SIGNALS: u32 = Self::GAVE_UP | Self::DEGRADED | Self::DEADLINE | Self::SPENT;
 
     #[inline]
     pub(crate) const fn depth(self) -> usize {
@@ -43,12 +42,6 @@ impl CountState {
     #[inline]
     pub(crate) const fn has_any(self) -> bool {
         self.0 & Self::SIGNALS != 0
-    }
-
-    /// Whether a signal is raised that has a value.
-    #[inline]
-    pub(crate) const fn has_values(self) -> bool {
-        self.0 & Self::VALUES != 0
     }
 
     #[inline]

@@ -3,10 +3,7 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use super::{
-    attempt::retry_ambient,
-    count_state::{CountState, SignalValues},
-};
+use super::{attempt::retry_ambient, count_state::CountState};
 use crate::{Attempt, Signals};
 
 /// The identity of a count that several layers share, such as the balance of a retry budget. The
@@ -90,12 +87,7 @@ impl SharedCount {
         let result = f();
         // Before `leave` restores the outer state, which has neither the signal nor the depth of
         // this layer.
-        retry_ambient(|ambient| {
-            told.state = ambient.state.get();
-            if told.state.has_any() {
-                told.signals = Some(ambient.signals());
-            }
-        });
+        told.state = retry_ambient(|ambient| ambient.state.get());
         drop(leave);
         result
     }
@@ -106,11 +98,7 @@ impl SharedCount {
             let state = ambient.state.get();
             let outer = ambient.attempt.get();
             ambient.attempt.set(attempt.within(outer));
-            let mut leave = Leave { attempt: outer, state, values: SignalValues::NONE };
-            // Nearly never: the layer outside has seen a signal in this poll already.
-            if state.has_values() {
-                leave.values = ambient.values.get();
-            }
+            let leave = Leave { attempt: outer, state };
             // Beyond `MOST_FRAMES` the depth still grows, so that leaving stays symmetric, but no
             // frame is stored.
             if let Some(place) = ambient.frames.get(state.depth()) {
@@ -134,21 +122,26 @@ impl SharedCount {
 pub struct InnerReport {
     /// The state inside the reporting layer.
     state: CountState,
-    /// Meaningful only if `state` has a signal. Optional, so that an empty report is cheap to make.
-    signals: Option<Signals>,
 }
 
 impl InnerReport {
     /// An empty report.
-    pub const EMPTY: Self = Self { state: CountState::NONE, signals: None };
+    pub const EMPTY: Self = Self { state: CountState::NONE };
 
     /// Returns the signals that inner layers raised.
     ///
     /// They are no longer raised for the layers outside. A layer that returns the outcome
     /// [raises](Signals::raise) them again.
+    ///
+    /// Ask at once: the values are lost when the next layer enters a count.
     #[inline]
     pub fn signals(&self) -> Signals {
-        self.signals.filter(|_| self.has_signals()).unwrap_or_default()
+        // The values of the reporting layer are still there: leaving lowers the depth and clears
+        // none.
+        if !self.has_signals() {
+            return Signals::default();
+        }
+        retry_ambient(|ambient| ambient.signals_of(self.state))
     }
 
     /// Returns whether inner layers raised any signal.
@@ -192,8 +185,6 @@ fn entered(is_it: impl Fn(&Cell<u64>) -> bool) -> bool {
 struct Leave {
     attempt: Attempt,
     state: CountState,
-    /// Meaningful only if `state` has a signal with a value.
-    values: SignalValues,
 }
 
 impl Drop for Leave {
@@ -202,9 +193,6 @@ impl Drop for Leave {
         retry_ambient(|ambient| {
             ambient.attempt.set(self.attempt);
             ambient.state.set(self.state);
-            if self.state.has_values() {
-                ambient.values.set(self.values);
-            }
         });
     }
 }

@@ -1,3 +1,5 @@
+use std::{cell::Cell, mem};
+
 use super::{
     attempt::{RetryAmbient, retry_ambient},
     count_state::{CountState, SignalValues},
@@ -43,10 +45,9 @@ impl Signals {
     /// An error type of the user's own may hide which deadline ended the call. The signal says so.
     pub fn raise_deadline(deadline: Deadline) {
         retry_ambient(|ambient| {
-            let mut values = ambient.raised_values();
-            values.deadline = values.deadline.max(Some(deadline));
-            ambient.values.set(values);
-            ambient.raise(CountState::DEADLINE);
+            ambient.raise_value(CountState::DEADLINE, |values| {
+                values.deadline = values.deadline.max(Some(deadline));
+            });
         });
     }
 
@@ -57,10 +58,8 @@ impl Signals {
             return;
         }
         retry_ambient(|ambient| {
-            let mut values = ambient.raised_values();
-            values.spent = values.spent.plus(spent);
-            ambient.values.set(values);
-            ambient.raise(CountState::SPENT);
+            ambient
+                .raise_value(CountState::SPENT, |values| values.spent = values.spent.plus(spent));
         });
     }
 
@@ -73,11 +72,25 @@ impl Signals {
     /// before are restored, also if `f` panics.
     #[inline]
     pub fn watch<R>(f: impl FnOnce() -> R) -> (R, Self) {
+        // Nearly always nothing is raised, so nothing is put aside.
+        if retry_ambient(|ambient| ambient.state.get().has_any()) {
+            return Self::watch_among_others(f);
+        }
+        let clear = ClearSignals;
+        let result = f();
+        let signals = retry_ambient(RetryAmbient::take_signals);
+        mem::forget(clear);
+        (result, signals)
+    }
+
+    /// The layer outside has seen signals in this poll already, which are not those of `f`.
+    #[cold]
+    fn watch_among_others<R>(f: impl FnOnce() -> R) -> (R, Self) {
         let restore = retry_ambient(RestoreSignals::hide);
         let result = f();
         // Must be read before `restore` is dropped. The drop puts back the signals of the layer
         // outside, also if `f` panics.
-        let signals = retry_ambient(RetryAmbient::signals);
+        let signals = retry_ambient(RetryAmbient::take_signals);
         drop(restore);
         (result, signals)
     }
@@ -142,33 +155,46 @@ impl RetryAmbient {
         self.state.set(self.state.get().with(signal));
     }
 
-    /// The values of the raised signals. A signal that is not raised has none, whatever an earlier
-    /// layer left in the cell.
-    #[cold]
-    fn raised_values(&self) -> SignalValues {
-        let (state, values) = (self.state.get(), self.values.get());
+    /// Raises a signal that has a value. Layers beyond the list of shared counts have no place for a
+    /// value, and raise none.
+    fn raise_value(&self, signal: u32, change: impl FnOnce(&mut SignalValues)) {
+        let state = self.state.get();
+        if let Some(place) = self.values.get(state.depth()) {
+            let mut values = self.values_of(state);
+            change(&mut values);
+            place.set(values);
+            self.raise(signal);
+        }
+    }
+
+    /// The values of the signals raised in this state. A signal that is not raised has none, whatever
+    /// an earlier layer left in the cell.
+    fn values_of(&self, state: CountState) -> SignalValues {
+        let values = self.values.get(state.depth()).map_or(SignalValues::NONE, Cell::get);
         SignalValues {
             deadline: values.deadline.filter(|_| state.has(CountState::DEADLINE)),
             spent: if state.has(CountState::SPENT) { values.spent } else { Spent::NONE },
         }
     }
 
-    /// The signals that are raised now.
+    /// The signals that are raised now. They are no longer raised afterwards.
     #[inline]
-    pub(crate) fn signals(&self) -> Signals {
-        // Nearly always nothing is raised, so the values are not read.
-        if self.state.get().has_any() { self.raised_signals() } else { Signals::default() }
-    }
-
     fn take_signals(&self) -> Signals {
-        let signals = self.signals();
-        self.state.set(self.state.get().without_signals());
-        signals
+        let state = self.state.get();
+        // Nearly always nothing is raised, so the values are not read.
+        if state.has_any() { self.take_raised_signals(state) } else { Signals::default() }
     }
 
     #[cold]
-    fn raised_signals(&self) -> Signals {
-        let (state, SignalValues { deadline, spent }) = (self.state.get(), self.raised_values());
+    fn take_raised_signals(&self, state: CountState) -> Signals {
+        self.state.set(state.without_signals());
+        self.signals_of(state)
+    }
+
+    /// The signals raised in this state.
+    #[cold]
+    pub(crate) fn signals_of(&self, state: CountState) -> Signals {
+        let SignalValues { deadline, spent } = self.values_of(state);
         Signals {
             gave_up: state.has(CountState::GAVE_UP),
             deadline,
@@ -178,39 +204,39 @@ impl RetryAmbient {
     }
 }
 
+/// Takes back the signals that a call raised before it panicked. The layer outside had raised none.
+struct ClearSignals;
+
+impl Drop for ClearSignals {
+    fn drop(&mut self) {
+        retry_ambient(|ambient| ambient.state.set(ambient.state.get().without_signals()));
+    }
+}
+
 /// Restores the signals of the layer outside. `drop` reads only its own fields, which is safe at
 /// any point of unwinding.
 struct RestoreSignals {
     state: CountState,
-    /// Meaningful only if `state` has a signal with a value.
     values: SignalValues,
 }
 
 impl RestoreSignals {
     /// Takes the signals that are raised now away.
-    #[inline]
     fn hide(ambient: &RetryAmbient) -> Self {
         let state = ambient.state.get();
-        let mut hidden = Self { state, values: SignalValues::NONE };
-        // Nearly always nothing is raised, so nothing is written.
-        if state.has_any() {
-            hidden.values = ambient.values.get();
-            ambient.state.set(state.without_signals());
-        }
+        let hidden = Self { state, values: ambient.values_of(state) };
+        ambient.state.set(state.without_signals());
         hidden
     }
 }
 
 impl Drop for RestoreSignals {
-    #[inline]
     fn drop(&mut self) {
         retry_ambient(|ambient| {
             // The depth is the same: each layer that entered a count inside has left it.
-            if ambient.state.get() != self.state {
-                ambient.state.set(self.state);
-            }
-            if self.state.has_values() {
-                ambient.values.set(self.values);
+            ambient.state.set(self.state);
+            if let Some(place) = ambient.values.get(self.state.depth()) {
+                place.set(self.values);
             }
         });
     }

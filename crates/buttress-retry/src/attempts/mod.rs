@@ -144,9 +144,13 @@ impl<S, M, J, Saved, Seed> Attempts<S, M, J, Saved, Seed> {
         });
         let Some(outcome) = ended else { return Poll::Pending };
         if verdict == Verdict::Success {
-            self.succeed(report);
             if report.has_signals() || self.tries.is_some() {
-                self.raise(report.signals());
+                // Before `succeed`, whose event is user code and may make a call.
+                let signals = report.signals();
+                self.succeed(report);
+                self.raise(signals);
+            } else {
+                self.succeed(report);
             }
         } else {
             // Must be asked before `is_answer`, which is the user's code and may make a call: another
