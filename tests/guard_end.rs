@@ -255,16 +255,16 @@ async fn guard_behind_a_shared_body_is_told_its_end_once() {
                 .layer(watching.clone())
                 .service(client.clone().map_err(std::sync::Arc::new));
             let calls = [(); 3].map(|()| service.clone().oneshot(get_of(address, "open")));
-            let mut calls = calls.map(|call| Box::pin(call));
+            let mut calls = calls.map(Box::pin);
             let heads = futures(&mut calls);
             let (heads, writer) = tokio::join!(heads, writers.next());
             assert_eq!(layer.handle().followers(), 2);
             writer.write("a ");
             writer.write("stream");
             if fails {
-                writer.fail()
+                writer.fail();
             } else {
-                drop(writer)
+                drop(writer);
             }
             let verdict = if fails { Verdict::Transient } else { Verdict::Success };
             for response in heads {

@@ -174,6 +174,7 @@
 //! | response with `Vary: *`, or `Vary` on a header outside of the key | no | no | the callers' requests may differ in it |
 //! | body that states a length over [`max_shared_body`](Http::max_shared_body) | no | no | would not fit |
 //! | body that turns out to be longer | yes, by its present callers | no | they read on within a window of that size, see [`SharedBody`] |
+//! | response that carries [`Degraded`](buttress_core::Degraded) | yes | no | stands in for a failure |
 //! | response of gRPC (with a key of your own), or a rejection by an inner layer | yes | no | gRPC reports a failure at the end; a rejection says nothing about the resource |
 //! | response with `no-cache` | yes | no | each use would need a validation |
 //! | request with `Authorization`, and a response without `public`, `s-maxage` and `must-revalidate` | yes | no | RFC 9111, section 3.5 |

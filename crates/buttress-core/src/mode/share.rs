@@ -7,7 +7,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use crate::{ByteBudget, Plain};
+use crate::{ByteBudget, Degraded, Plain};
 
 /// Gives a response to several callers.
 ///
@@ -45,6 +45,14 @@ pub trait Share<Res>: Clone {
 
     /// Creates the response of one caller.
     fn restore(&self, shared: &Self::Shared, reader: Reader) -> Self::Response;
+
+    /// Marks a restored response that stands in for a failure. A response that cannot carry the mark
+    /// drops it, and [`Signals::degraded`](crate::Signals::degraded) alone reports it.
+    ///
+    /// Default: drops the mark.
+    fn mark_degraded(&self, response: &mut Self::Response, degraded: Degraded) {
+        let _ = (response, degraded);
+    }
 
     /// Returns how much of the response has arrived.
     ///

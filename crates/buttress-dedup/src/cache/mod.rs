@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use buttress_core::{Ambient, Share, WantedFreshness};
+use buttress_core::{Ambient, Share, Verdict, WantedFreshness};
 
 mod entry;
 mod fetch;
@@ -122,16 +122,16 @@ where
         let _ = (controls, entry);
     }
 
-    /// Whether the outcome is a failure that stands only because the leader's request
+    /// Returns the verdict on a failure that stands only because the leader's request
     /// [wanted](KeyInfo::wanted) no stale entry in its place. The followers may want such an entry.
     fn others_may_serve_stale(
         &self,
         mode: &M,
         plan: &Self::Plan,
         outcome: Option<Result<&Res, &E>>,
-    ) -> bool {
+    ) -> Option<Verdict> {
         let _ = (mode, plan, outcome);
-        false
+        None
     }
 
     /// Decides whether an outcome is cached, or replaced with a stale entry. `None` stands for a panic.
@@ -178,14 +178,17 @@ pub enum CacheLookup<V> {
 pub enum Decision<Kp, V> {
     /// The outcome stands, and the writer may cache it.
     Stands(Kp),
-    /// The call failed, and this entry is served instead.
-    Instead(V),
+    /// The call failed with this verdict, and the entry is served instead.
+    Instead(V, Verdict),
 }
 
 /// Writes a result to the cache once the response is complete.
-pub trait CacheWrite<V>: Send + Sync + 'static {
+pub trait CacheWrite<V>: Sized + Send + Sync + 'static {
     /// Whether any write can ever happen.
     const CACHES: bool = true;
+
+    /// A writer for a result that must not be cached.
+    const NOTHING: Self;
 
     /// Whether this result is to be written.
     fn will_write(&self) -> bool;

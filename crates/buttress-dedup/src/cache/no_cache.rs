@@ -72,6 +72,7 @@ where
 
 impl<V> CacheWrite<V> for () {
     const CACHES: bool = false;
+    const NOTHING: Self = ();
 
     #[inline]
     fn will_write(&self) -> bool {

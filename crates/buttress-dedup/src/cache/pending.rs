@@ -111,6 +111,8 @@ where
     K: Clone + Send + Sync + 'static,
     St: Store<K, V>,
 {
+    const NOTHING: Self = Self(None);
+
     fn will_write(&self) -> bool {
         self.0.is_some()
     }

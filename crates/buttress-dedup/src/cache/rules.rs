@@ -8,7 +8,8 @@ use std::{
 
 use buttress_control::{EarlyRefresh, Random};
 use buttress_core::{
-    Ambient, Criticality, Deadline, Expire, Judge, Lifetime, Share, Verdict, WantedFreshness,
+    Ambient, Criticality, Deadline, Expire, Judge, Lifetime, Reason, Share, Verdict,
+    WantedFreshness,
 };
 use tokio::time::Instant;
 
@@ -187,11 +188,13 @@ where
         mode: &M,
         plan: &Self::Plan,
         outcome: Option<Result<&Res, &E>>,
-    ) -> bool {
-        // Lazy, because `judge` is code of the user, and hardly any request wants a particular freshness.
-        let verdict = || outcome.map(|outcome| self.judge.judge(mode, &plan.verdict_seed, outcome));
-        plan.info.wanted.is_some()
-            && !matches!(verdict(), Some(Verdict::Success | Verdict::Permanent))
+    ) -> Option<Verdict> {
+        // Asked first, because `judge` is code of the user, and hardly any request wants a particular
+        // freshness.
+        plan.info.wanted.as_ref()?;
+        let verdict =
+            outcome.map_or(PANICKED, |outcome| self.judge.judge(mode, &plan.verdict_seed, outcome));
+        Some(verdict).filter(|verdict| !matches!(verdict, Verdict::Success | Verdict::Permanent))
     }
 
     fn decide(
@@ -215,7 +218,9 @@ where
                     && plan.is_current(fallback)
             };
             return match plan.fallback.as_ref().filter(is_usable) {
-                Some(fallback) => Decision::Instead(Arc::clone(fallback)),
+                Some(fallback) => {
+                    Decision::Instead(Arc::clone(fallback), verdict.unwrap_or(PANICKED))
+                }
                 None => Decision::Stands(CacheWriter(None)),
             };
         };
@@ -235,6 +240,9 @@ where
         ))
     }
 }
+
+/// The verdict on a call that panicked.
+const PANICKED: Verdict = Verdict::rejected("dedup", Reason::Panicked, None);
 
 impl CacheOptions {
     /// The lifetime by the options alone. The stale windows are for successes.

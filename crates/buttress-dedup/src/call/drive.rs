@@ -5,7 +5,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use buttress_core::{Classify, Deadline, MemberId, Reason, Share, Signals, Verdict};
+use buttress_core::{Classify, Deadline, MemberId, Reason, Share, Signals, Spent, Verdict};
 
 use super::{
     Call, Config, Entry, VerdictSeed, Writer,
@@ -80,19 +80,25 @@ fn poll_work<C: Call>(
         config.shared.invalidate_resource(resource);
     }
     let writer = match policy.decide(&config.mode, &plan, Some(outcome.as_ref())) {
+        // In every mode, also if the response carries no mark: what stands in for a failure is not cached.
+        Decision::Stands(_) if signals.degraded => Writer::<C>::NOTHING,
         Decision::Stands(writer) => writer,
-        Decision::Instead(entry) => {
-            return Poll::Ready(WorkResult::Answer(replace_error::<C>(config, entry)));
+        Decision::Instead(entry, verdict) => {
+            let result = replace_error::<C>(config, entry, verdict, signals.spent);
+            return Poll::Ready(WorkResult::Answer(result));
         }
     };
-    let others_may_serve_stale = C::Cache::CACHES
-        && policy.others_may_serve_stale(&config.mode, &plan, Some(outcome.as_ref()));
+    let stale_for_others = if C::Cache::CACHES {
+        policy.others_may_serve_stale(&config.mode, &plan, Some(outcome.as_ref()))
+    } else {
+        None
+    };
     let end = WorkEnd {
         outcome,
         signals: BoxedSignals::new(signals),
         verdict_seed,
         writer,
-        others_may_serve_stale,
+        stale_for_others,
     };
     // With a cache the result is published even for a single member, because `store_and_remove` writes the
     // published result. A response in progress is published for the callers that may still join.
@@ -117,7 +123,7 @@ pub(crate) struct WorkEnd<C: Call> {
     pub(crate) signals: BoxedSignals,
     verdict_seed: VerdictSeed<C>,
     writer: Writer<C>,
-    others_may_serve_stale: bool,
+    stale_for_others: Option<Verdict>,
 }
 
 /// Whether the end of the work is the outcome of the member that is alone now.
@@ -153,7 +159,7 @@ fn make_result<C: Call>(
         // Otherwise a follower that starts again would join the same flight, while its body is in progress.
         flight.remove_from_table();
     }
-    let WorkEnd { outcome, writer, mut signals, others_may_serve_stale, .. } = end;
+    let WorkEnd { outcome, writer, mut signals, stale_for_others, .. } = end;
     if expired {
         // An outer flight, whose work this flight is, then knows that the deadline ended the call.
         signals.add_deadline(flight.start.ambient.deadline);
@@ -165,7 +171,7 @@ fn make_result<C: Call>(
         // Before the result is published, and so before any member takes a response.
         mode.expect_callers(shared, flight.members());
     }
-    FlightResult { signals, expired, others_may_serve_stale, ..result }
+    FlightResult { signals, expired, stale_for_others, ..result }
 }
 
 /// Makes the result of work that has panicked.
@@ -176,20 +182,34 @@ fn panicked<C: Call>(config: &Config<C>, work: Option<Pin<&mut Work<C>>>) -> Fli
         return FlightResult::new(Published::Panicked);
     };
     match config.shared.policy.decide(&config.mode, &plan, None) {
-        Decision::Instead(entry) => replace_error::<C>(config, entry),
+        Decision::Instead(entry, verdict) => {
+            replace_error::<C>(config, entry, verdict, Spent::default())
+        }
         Decision::Stands(_) => {
-            let others_may_serve_stale =
+            let stale_for_others =
                 config.shared.policy.others_may_serve_stale(&config.mode, &plan, None);
-            FlightResult { others_may_serve_stale, ..FlightResult::new(Published::Panicked) }
+            FlightResult { stale_for_others, ..FlightResult::new(Published::Panicked) }
         }
     }
 }
 
-/// Makes a result of a stale entry, in place of a failure.
-fn replace_error<C: Call>(config: &Config<C>, entry: Entry<C>) -> FlightResult<C> {
+/// Makes a result of a stale entry, in place of a failure with this verdict.
+fn replace_error<C: Call>(
+    config: &Config<C>,
+    entry: Entry<C>,
+    verdict: Verdict,
+    spent: Spent,
+) -> FlightResult<C> {
     let instance = config.shared.settings.origin.name();
     tracing::debug!(name: "dedup.error_replaced", target: "buttress", instance);
-    FlightResult::new(Published::Cached(entry))
+    // The other signals are about the failure, which no caller receives.
+    let mut signals = Signals::default();
+    signals.spent = spent;
+    FlightResult {
+        instead_of: Some(verdict),
+        signals: BoxedSignals::new(signals),
+        ..FlightResult::new(Published::Cached(entry))
+    }
 }
 
 fn result<C: Call>(

@@ -1,6 +1,8 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use buttress_core::{Classify, Deadline, Progress, Reader, Respond, Share, Verdict};
+use buttress_core::{
+    Classify, Deadline, Degraded, Progress, Reader, Respond, Share, Signals, Source, Verdict,
+};
 use tokio::time::Instant;
 
 use super::{
@@ -53,7 +55,12 @@ pub(crate) fn caller_outcome<C: Call>(
         };
     }
     if let Some(result) = membership.flight().and_then(|(flight, _)| flight.result()) {
-        result.signals.raise();
+        if matches!(outcome, CallerOutcome::Replaced(_)) {
+            result.signals.raise_spent();
+            Signals::raise_degraded();
+        } else {
+            result.signals.raise();
+        }
     }
     let seed = role.into_seed();
     match outcome {
@@ -71,8 +78,8 @@ pub(crate) fn caller_outcome<C: Call>(
             };
             Next::Outcome(Ok(mode.admit(seed, response, guard)))
         }
-        CallerOutcome::Cached(response) => {
-            Next::Outcome(Ok(mode.admit(seed, response, None::<FlightGuard>)))
+        CallerOutcome::Cached(outcome) | CallerOutcome::Replaced(outcome) => {
+            Next::Outcome(outcome.map(|response| mode.admit(seed, response, None::<FlightGuard>)))
         }
         CallerOutcome::Failed(error) => Next::Outcome(Err(error)),
         CallerOutcome::Panicked | CallerOutcome::Restart | CallerOutcome::Bypass => {
@@ -118,7 +125,9 @@ enum CallerOutcome<C: Call> {
     /// The inner outcome itself.
     Own(Result<C::Response, C::Error>),
     Shared(C::Body),
-    Cached(C::Body),
+    Cached(Result<C::Body, C::Error>),
+    /// A stale entry in place of a failure.
+    Replaced(Result<C::Body, C::Error>),
     Failed(C::Error),
     /// The caller starts again: the first to do so leads another flight.
     Restart,
@@ -148,8 +157,8 @@ fn decide<C: Call>(
     if let Some(outcome) = own {
         return CallerOutcome::Own(outcome);
     }
-    if result.others_may_serve_stale
-        && let Some(outcome) = replace_with_stale::<C>(config, role)
+    if let Some(verdict) = result.stale_for_others
+        && let Some(outcome) = replace_with_stale::<C>(config, role, verdict)
     {
         return outcome;
     }
@@ -171,7 +180,9 @@ fn decide<C: Call>(
             config.errors.share(error).map_or(CallerOutcome::Restart, CallerOutcome::Failed)
         }
         Published::Cached(entry) if !satisfies::<C>(config, role, entry) => CallerOutcome::Bypass,
-        Published::Cached(entry) => restored::<C>(config, entry).unwrap_or(CallerOutcome::Restart),
+        Published::Cached(entry) => {
+            restored::<C>(config, entry, result.instead_of).unwrap_or(CallerOutcome::Restart)
+        }
         // The leader has left, so the first follower that comes takes its error. If the leader had taken
         // the error before, or `leave` runs meanwhile, the follower starts again.
         Published::Restart if flight.has_leader_left() => {
@@ -197,17 +208,32 @@ fn drop_outcome_of_departed_leader<C: Call>(flight: &CallFlight<C>) {
     }
 }
 
-/// Restores an entry for a member. `None` if the entry is an error that cannot be shared any more.
-fn restored<C: Call>(config: &Config<C>, entry: &Entry<C>) -> Option<CallerOutcome<C>> {
+/// Restores an entry for a member, in place of a failure with the verdict `instead_of`, if there was one. `None` if
+/// the entry is an error that cannot be shared any more.
+fn restored<C: Call>(
+    config: &Config<C>,
+    entry: &Entry<C>,
+    instead_of: Option<Verdict>,
+) -> Option<CallerOutcome<C>> {
     let stale = entry.freshness(Instant::now()) != EntryFreshness::Fresh;
-    let outcome = restore::<C>(config, entry, stale)?;
+    let mut outcome = restore::<C>(config, entry, stale)?;
     config.shared.count_flight_hit(stale);
-    Some(outcome.map_or_else(CallerOutcome::Failed, CallerOutcome::Cached))
+    let Some(verdict) = instead_of else { return Some(CallerOutcome::Cached(outcome)) };
+    if let Ok(response) = &mut outcome {
+        let origin = config.shared.settings.origin.clone();
+        let degraded = Degraded::new(origin, Source::StaleCache, verdict).aged(entry.age());
+        config.mode.mark_degraded(response, degraded);
+    }
+    Some(CallerOutcome::Replaced(outcome))
 }
 
 /// Looks up a stale entry in place of a failure, for a follower that accepts such an entry where the leader did not.
 #[cold]
-fn replace_with_stale<C: Call>(config: &Config<C>, role: &Role<C>) -> Option<CallerOutcome<C>> {
+fn replace_with_stale<C: Call>(
+    config: &Config<C>,
+    role: &Role<C>,
+    verdict: Verdict,
+) -> Option<CallerOutcome<C>> {
     let Role::Follower(_, request, _) = role else { return None };
     let (key, wanted) = config.keys.key_and_freshness(&config.mode, request)?;
     let resource = config.keys.resource(&config.mode, &key);
@@ -217,7 +243,7 @@ fn replace_with_stale<C: Call>(config: &Config<C>, role: &Role<C>) -> Option<Cal
         CacheLookup::Found { entry, .. } | CacheLookup::Missing(Some(entry)) => {
             let instance = config.shared.settings.origin.name();
             tracing::debug!(name: "dedup.error_replaced", target: "buttress", instance);
-            restored::<C>(config, &entry)
+            restored::<C>(config, &entry, Some(verdict))
         }
         CacheLookup::Missing(None) => None,
     }

@@ -1,12 +1,16 @@
 use std::sync::Arc;
 
-use buttress_core::{Deadline, Progress, Share, Signals};
+use buttress_core::{Deadline, Progress, Share, Signals, Spent, Verdict};
 
 use super::{Call, Entry, SharedOf, Writer};
 use crate::{
     cache::{CacheWrite, CachedOutcome},
     flight::SharedResult,
-    sync::{Mutex, lock},
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+        lock,
+    },
 };
 
 /// The result of a flight.
@@ -18,8 +22,10 @@ pub(crate) struct FlightResult<C: Call> {
     pub(crate) signals: BoxedSignals,
     /// The call ended at the leader's deadline. Followers with more time start again.
     pub(crate) expired: bool,
-    /// The result is a failure, and only the leader wanted no stale entry in its place.
-    pub(crate) others_may_serve_stale: bool,
+    /// The result is a failure with this verdict, and only the leader wanted no stale entry in its place.
+    pub(crate) stale_for_others: Option<Verdict>,
+    /// The result is a stale entry in place of a failure with this verdict.
+    pub(crate) instead_of: Option<Verdict>,
 }
 
 /// The part of a result that all members can use.
@@ -48,7 +54,8 @@ impl<C: Call> FlightResult<C> {
             own: Mutex::new(None),
             signals: BoxedSignals::default(),
             expired: false,
-            others_may_serve_stale: false,
+            stale_for_others: None,
+            instead_of: None,
         }
     }
 
@@ -65,8 +72,16 @@ impl<C: Call> FlightResult<C> {
 
 /// The signals that came with an outcome. Boxed, because hardly any call raises a signal, and so an outcome
 /// grows by a single word.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct BoxedSignals(Option<Box<Signals>>);
+#[derive(Debug, Default)]
+pub(crate) struct BoxedSignals(Option<Box<OutcomeSignals>>);
+
+#[derive(Debug, Default)]
+struct OutcomeSignals {
+    signals: Signals,
+    /// A caller has raised `Signals::spent`. The other callers leave it out, so that a sum over all callers
+    /// counts each call once.
+    has_told_spent: AtomicBool,
+}
 
 impl BoxedSignals {
     #[inline]
@@ -76,26 +91,50 @@ impl BoxedSignals {
 
     #[cold]
     fn boxed(signals: Signals) -> Self {
-        Self(Some(Box::new(signals)))
+        Self(Some(Box::new(OutcomeSignals { signals, has_told_spent: AtomicBool::new(false) })))
     }
 
     /// The deadline that ended the call.
     pub(crate) fn deadline(&self) -> Option<Deadline> {
-        self.0.as_ref().and_then(|signals| signals.deadline)
+        self.0.as_ref().and_then(|outcome| outcome.signals.deadline)
     }
 
     /// Adds that `deadline` ended the call. The later of two is kept.
     pub(crate) fn add_deadline(&mut self, deadline: Option<Deadline>) {
-        let signals = self.0.get_or_insert_default();
+        let signals = &mut self.0.get_or_insert_default().signals;
         signals.deadline = signals.deadline.max(deadline);
     }
 
     /// Raises the signals again, for the layers around a caller.
     #[inline]
     pub(crate) fn raise(&self) {
-        if let Some(signals) = &self.0 {
-            signals.raise();
+        if let Some(outcome) = &self.0 {
+            outcome.raise();
         }
+    }
+
+    /// Raises only the calls that were spent, for a caller that receives another outcome instead.
+    pub(crate) fn raise_spent(&self) {
+        if let Some(outcome) = &self.0 {
+            Signals::raise_spent(outcome.take_spent());
+        }
+    }
+}
+
+impl OutcomeSignals {
+    #[cold]
+    fn raise(&self) {
+        let mut signals = self.signals;
+        signals.spent = self.take_spent();
+        signals.raise();
+    }
+
+    fn take_spent(&self) -> Spent {
+        // Relaxed: the flag only picks a single caller, and publishes no other memory.
+        if self.signals.spent.is_zero() || self.has_told_spent.swap(true, Ordering::Relaxed) {
+            return Spent::default();
+        }
+        self.signals.spent
     }
 }
 

@@ -21,6 +21,7 @@ mod panicking_words;
 mod panics;
 mod patience;
 mod sharing;
+mod signals;
 mod support;
 mod traps;
 mod unpolled;

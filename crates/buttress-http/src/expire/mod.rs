@@ -4,7 +4,7 @@ pub(crate) mod from_cache;
 
 use std::time::Duration;
 
-use buttress_core::{Deadline, Expire, Lifetime};
+use buttress_core::{Deadline, Degraded, Expire, Lifetime};
 use http::{
     HeaderMap, StatusCode,
     header::{AUTHORIZATION, CACHE_CONTROL, PRAGMA},
@@ -30,6 +30,7 @@ pub use self::from_cache::FromCache;
 /// | to a request with `Authorization` | only with `public`, `s-maxage` or `must-revalidate` |
 /// | of gRPC | never, because its end says whether it failed |
 /// | that is a rejection by an inner layer | never |
+/// | that carries [`Degraded`]: it stands in for a failure | never |
 ///
 /// A response is cached once its whole body has been read. axum makes a body for a `HEAD` as well
 /// and drops it, so on a server the response to a `HEAD` is not cached.
@@ -81,6 +82,7 @@ impl<Req: RequestHead, Res: ResponseHead> Expire<Req, Res> for Http {
         let (status, headers) = (response.status(), response.headers());
         let control = CacheControl::of(headers);
         let may_be_cached = response.rejection().is_none()
+            && response.extensions().get::<Degraded>().is_none()
             && permission.allows(&control)
             && !wants_validation(headers, &control)
             && Protocol::of(headers) == Protocol::Http

@@ -6,7 +6,7 @@ mod response;
 
 use std::sync::Arc;
 
-use buttress_core::{ByteBudget, Progress, Reader, Share};
+use buttress_core::{ByteBudget, Degraded, Progress, Reader, Share};
 use http::{Extensions, HeaderMap, Response, StatusCode, header::CONTENT_LENGTH};
 
 use self::{allowed::is_shareable, read_to_end::ReadToEnd, response::SharedResponse};
@@ -32,7 +32,8 @@ pub use self::bound::ShareBody;
 /// there, such as a [`Rejection`](buttress_core::Rejection), holds for each of them, and so does
 /// the connection that the response came from (`HttpInfo` of hyper-util). A response that carries a
 /// connection itself, as hyper's `OnUpgrade`, is not shared. A cached response has no extensions,
-/// because they were about past callers.
+/// because they were about past callers. A cached response in place of a failure carries
+/// [`Degraded`].
 impl<B: ShareBody> Share<Response<B>> for Http {
     type Shared = SharedResponse<B>;
     type Response = Response<SharedBody<B>>;
@@ -66,6 +67,10 @@ impl<B: ShareBody> Share<Response<B>> for Http {
 
     fn restore(&self, shared: &SharedResponse<B>, reader: Reader) -> Response<SharedBody<B>> {
         shared.restore(reader)
+    }
+
+    fn mark_degraded(&self, response: &mut Response<SharedBody<B>>, degraded: Degraded) {
+        response.extensions_mut().insert(degraded);
     }
 
     fn progress(&self, shared: &SharedResponse<B>) -> Progress {
@@ -132,6 +137,10 @@ impl Share<reqwest::Response> for Http {
     fn restore(&self, shared: &SharedReqwest, reader: Reader) -> reqwest::Response {
         let response = shared.response.restore(reader);
         at(reqwest::Url::clone(&shared.url), response.map(reqwest::Body::wrap))
+    }
+
+    fn mark_degraded(&self, response: &mut reqwest::Response, degraded: Degraded) {
+        response.extensions_mut().insert(degraded);
     }
 
     fn progress(&self, shared: &SharedReqwest) -> Progress {
