@@ -2,7 +2,7 @@
 
 use std::{iter::successors, sync::Arc, task::Poll};
 
-use buttress_core::{ByteBudget, Progress, Reader, Share};
+use buttress_core::{ByteBudget, Degraded, Origin, Progress, Reader, Share, Source, Verdict};
 use buttress_http::{Http, TooLong};
 use http::{HeaderValue, header::CONTENT_LENGTH};
 use http_body::Body;
@@ -32,6 +32,18 @@ async fn every_caller_gets_the_url_the_head_and_the_body() {
     assert_eq!(restored.url().as_str(), ADDRESS);
     assert_eq!(restored.content_length(), Some(6));
     assert_eq!(restored.text().await.unwrap(), "onetwo");
+}
+
+#[tokio::test]
+async fn response_in_place_of_a_failure_is_marked_for_its_caller_alone() {
+    let feed = Feed::new();
+    let shared = Http::new().share(response(&feed), &plenty()).unwrap();
+    feed.end();
+    let mut marked = restore(&shared, Reader::Follower);
+    let degraded = Degraded::new(Origin::new("dedup"), Source::StaleCache, Verdict::Transient);
+    Share::<Response>::mark_degraded(&Http::new(), &mut marked, degraded.clone());
+    assert_eq!(marked.extensions().get(), Some(&degraded));
+    assert_eq!(restore(&shared, Reader::Follower).extensions().get::<Degraded>(), None);
 }
 
 #[tokio::test]
