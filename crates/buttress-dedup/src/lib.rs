@@ -88,6 +88,11 @@
 //! A request can state how fresh an entry must be, with a
 //! [`WantedFreshness`](buttress_core::WantedFreshness). In `Http` mode that is its `Cache-Control` header.
 //!
+//! An outcome with the signal [`degraded`](buttress_core::Signals::degraded) stands in for a failure, so it
+//! is shared and never cached. In `Http` mode the mark [`Degraded`](buttress_core::Degraded) in a response
+//! has the same effect. A stale entry that the layer serves in place of a failure raises the signal, and
+//! carries the mark in `Http` mode.
+//!
 //! A flight that another flight has replaced writes its result only if it ends before the other flight ends.
 //! If a read of a [`Store`] outlasts a caller's patience, later flights give the store a head start of
 //! 10 ms and then call the service as well, until the store answers first again.
@@ -114,6 +119,10 @@
 //! follower makes the next call, and the rest wait for that call. So while the service is down, the last
 //! of n callers waits for n calls, or until its deadline. Share errors if you can. An error that is not
 //! `Clone`, such as hyper's, can be shared in an `Arc`, with `.map_err(Arc::new)` below this layer.
+//!
+//! Every caller of a flight sees the [`Signals`](buttress_core::Signals) of its outcome. A single caller
+//! sees what the flight [spent](buttress_core::Signals::spent), so that a sum over all callers counts each
+//! call once. A cache hit raises no signal.
 //!
 //! A panic in the service or in the key function becomes a [`Rejection`](buttress_core::Rejection) with
 //! reason `Panicked` for all members, including the member that met it (500 in HTTP, 13 in gRPC). With
