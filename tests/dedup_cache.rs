@@ -9,6 +9,7 @@ use buttress::{
     Cache, DedupHandle, DedupLayer, HttpExt, Ratio,
     dedup::FlightGuard,
     http_grpc::{ControlBody, FromCache, SharedBody},
+    layer_api::{Degraded, Reason, Source, Verdict},
 };
 use http::{Request, Response, StatusCode, header::AGE};
 use loopback::{
@@ -247,6 +248,55 @@ async fn a_stale_answer_stands_in_for_a_failure_and_says_so() {
     assert_eq!(cache.look().await, stale("1", 69));
     advance(seconds(1)).await;
     assert_eq!(cache.look().await, made("down"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn stale_response_in_place_of_a_failure_carries_degraded() {
+    let origin = Origin::new(|_, call| match call {
+        1 => Ok(answer(OK, &[("cache-control", "max-age=10, stale-if-error=60")], "1")),
+        2 => Ok(answer(StatusCode::TOO_MANY_REQUESTS, &[], "")),
+        3 => Err(std::io::Error::from(std::io::ErrorKind::ConnectionRefused).into()),
+        _ => panic!("as told"),
+    });
+    let cache = CachedOrigin::new(from_headers(), &origin);
+    let degraded = async || {
+        let response = cache.call("/").await.unwrap();
+        let mark = response.extensions().get::<Degraded>().cloned();
+        assert_eq!(read(response).await, "1");
+        mark
+    };
+    assert_eq!(degraded().await, None, "the service's own response");
+    advance(seconds(9)).await;
+    assert_eq!(degraded().await, None, "a fresh entry replaces no failure");
+    for (age, verdict) in [
+        (10, Verdict::Throttled(None)),
+        (11, Verdict::Transient),
+        (12, Verdict::rejected("dedup", Reason::Panicked, None)),
+    ] {
+        advance(seconds(1)).await;
+        let mark = degraded().await.unwrap();
+        assert_eq!((mark.source, mark.instead_of), (Source::StaleCache, verdict));
+        assert_eq!(mark.origin.layer(), "dedup");
+        assert_eq!(mark.age.unwrap().by_now(), seconds(age));
+    }
+}
+
+/// The mark alone is enough: the signal does not cross a task, and the extensions of a response do.
+#[tokio::test(start_paused = true)]
+async fn response_that_carries_degraded_is_not_cached() {
+    let origin = Origin::new(|_, call| {
+        let mut response = answer(OK, &[("cache-control", "max-age=10")], call.to_string());
+        if call < 3 {
+            let by = buttress::layer_api::Origin::new("fallback");
+            let mark = Degraded::new(by, Source::Value, Verdict::Transient);
+            response.extensions_mut().insert(mark);
+        }
+        Ok(response)
+    });
+    let cache = CachedOrigin::new(from_headers(), &origin);
+    for expected in ["1", "2", "3", "3"] {
+        assert_eq!(read(cache.call("/").await.unwrap()).await, expected);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -7,6 +7,7 @@ use std::time::Duration;
 use buttress::{
     Cache, DedupLayer, Http, HttpExt, Reason, Rejection,
     dedup::{Dedup, Ratio},
+    layer_api::{Degraded, Verdict},
 };
 use http::{Method, StatusCode};
 use loopback::{Cached, Gated, Headers, Origin, Work, answer, ask, read, until};
@@ -244,11 +245,14 @@ async fn a_leader_without_max_stale_does_not_deny_a_stale_answer_to_its_follower
         if let Some(control) = control {
             request.headers_mut().insert("cache-control", control.parse().unwrap());
         }
-        let call = dedup.clone().oneshot(request);
+        let (call, origin) = (dedup.clone().oneshot(request), origin.clone());
         async move {
             let response = call.await.unwrap();
             let status = response.status().as_u16();
-            (status, String::from_utf8(read(response).await.to_vec()).unwrap())
+            let mark = response.extensions().get::<Degraded>().map(|mark| mark.instead_of);
+            let body = String::from_utf8(read(response).await.to_vec()).unwrap();
+            assert_eq!(mark, (origin.calls() > 1 && body == "1").then_some(Verdict::Transient));
+            (status, body)
         }
     };
     assert_eq!(call(None).await, (200, "1".into()));
