@@ -95,4 +95,10 @@ fails! {
         HidesBackpressure => "Pending stays Pending and is not read as full (on a long-lived handle): while the service was not ready, poll_ready said it was";
     running_the_service_without_the_callers_deadline_fails:
         ForgetsTheDeadline => "the ambient deadline only shrinks, and is put back";
+    returning_an_outcome_in_a_later_poll_without_its_signals_fails:
+        HoldsTheOutcomeForAPoll => "signals come with their outcome, and with no other (on a long-lived handle): the service raised signals with Answer(1)";
+    keeping_the_signals_of_an_outcome_fails:
+        KeepsTheSignals => "signals come with their outcome, and with no other (on a long-lived handle): the service raised signals with Answer(1)";
+    raising_the_signals_of_another_call_fails:
+        RaisesTheSignalsOfAnotherCall => "signals come with their outcome, and with no other (on a long-lived handle): the service raised no signal with Answer(2)";
 }

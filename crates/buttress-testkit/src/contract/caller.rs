@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use buttress_core::Deadline;
+use buttress_core::{Deadline, Signals};
 use tokio::time::timeout;
 use tower_service::Service;
 
@@ -20,6 +20,8 @@ pub(crate) struct Caller<S: Service<Req>, Req> {
     request: Option<Req>,
     response: Option<Pin<Box<S::Future>>>,
     deadline: Option<Deadline>,
+    /// The signals of the last poll of the response.
+    signals: Signals,
     wake_flag: Arc<WakeFlag>,
 }
 
@@ -46,6 +48,7 @@ impl<S: Service<Req> + Clone, Req> Caller<S, Req> {
             request: None,
             response: None,
             deadline: None,
+            signals: Signals::default(),
             wake_flag: WakeFlag::new(),
         }
     }
@@ -77,6 +80,11 @@ impl<S: Service<Req> + Clone, Req> Caller<S, Req> {
     /// Whether the service was ready and has been called.
     pub(crate) fn called(&self) -> bool {
         self.request.is_none()
+    }
+
+    /// The signals of the last poll of the response.
+    pub(crate) const fn signals(&self) -> Signals {
+        self.signals
     }
 
     pub(crate) fn woken(&self) -> bool {
@@ -114,7 +122,12 @@ impl<S: Service<Req> + Clone, Req> Caller<S, Req> {
         let waker = self.wake_flag.take();
         let Some(response) = &mut self.response else { return Poll::Pending };
         let mut cx = Context::from_waker(&waker);
-        match within(self.deadline, || response.as_mut().poll(&mut cx)) {
+        // Watched poll by poll: `drive` polls several times in a row, and a signal of a poll that was
+        // pending is lost to a layer outside.
+        let poll = || within(self.deadline, || response.as_mut().poll(&mut cx));
+        let (polled, signals) = Signals::watch(poll);
+        self.signals = signals;
+        match polled {
             Poll::Ready(outcome) => {
                 self.response = None;
                 Poll::Ready(CallEnd::Ended(outcome))

@@ -39,6 +39,12 @@ pub enum Clause {
     /// The service runs under the caller's ambient deadline or an earlier deadline. Afterwards the
     /// caller finds its own deadline and attempt again.
     Ambient,
+    /// The [`Signals`](buttress_core::Signals) that came with an outcome reach the layer outside, in
+    /// the poll that returns the outcome. No other outcome comes with them.
+    ///
+    /// A layer that returns an outcome in another poll than the one that produced it must watch the
+    /// former poll, and raise the signals again.
+    Signals,
 }
 
 impl fmt::Display for Clause {
@@ -55,6 +61,7 @@ impl fmt::Display for Clause {
             Self::Quiet => "what is pending is not polled without need",
             Self::Waking => "whoever waits is woken",
             Self::Ambient => "the ambient deadline only shrinks, and is put back",
+            Self::Signals => "signals come with their outcome, and with no other",
         })
     }
 }

@@ -131,5 +131,7 @@ where
     trial().quiet().await?;
     trial().waiters(None).await?;
     trial().waiters(Some(1)).await?;
-    trial().surroundings().await
+    trial().surroundings().await?;
+    trial().signals(false).await?;
+    trial().signals(true).await
 }

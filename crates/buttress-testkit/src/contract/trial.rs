@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use buttress_core::{Deadline, Signals, Spent};
 use tower_layer::Layer;
 
 use super::{
@@ -22,6 +23,7 @@ pub(crate) struct Trial<D: Dialect, S> {
     pub(crate) handle_use: HandleUse,
     service: S,
     failing: Arc<AtomicBool>,
+    signalling: Arc<AtomicBool>,
     without: Rc<[Clause]>,
 }
 
@@ -47,13 +49,22 @@ impl<D: Dialect, S> Trial<D, S> {
         L: Layer<ProbeOf<D>, Service = S>,
     {
         let failing = Arc::new(AtomicBool::new(false));
-        let fails = Arc::clone(&failing);
+        let signalling = Arc::new(AtomicBool::new(false));
+        let (fails, signals) = (Arc::clone(&failing), Arc::clone(&signalling));
         let probe = Probe::new(move |request| {
+            if signals.load(Ordering::SeqCst) {
+                // A failure is not degraded: a layer that replaces the failure raises this signal.
+                if !fails.load(Ordering::SeqCst) {
+                    Signals::raise_degraded();
+                }
+                Signals::raise_deadline(Deadline::after(Self::LONG));
+                Signals::raise_spent(Self::SPENT);
+            }
             if fails.load(Ordering::SeqCst) { D::fail(request) } else { Ok(D::answer(request)) }
         })
         .recording();
         let service = layer.layer(probe.clone());
-        Self { dialect, probe, handle_use, service, failing, without }
+        Self { dialect, probe, handle_use, service, failing, signalling, without }
     }
 
     /// Sets the number of permits of the probe.
@@ -69,6 +80,11 @@ impl<D: Dialect, S> Trial<D, S> {
     /// Makes every call fail.
     pub(crate) fn failing(&self) {
         self.failing.store(true, Ordering::SeqCst);
+    }
+
+    /// Sets whether every outcome comes with signals.
+    pub(crate) fn signalling(&self, on: bool) {
+        self.signalling.store(on, Ordering::SeqCst);
     }
 
     /// Whether a new instance gets a permit now.
@@ -115,6 +131,9 @@ impl<D: Dialect, S> Trial<D, S> {
 
     /// A long time in which nothing else happens.
     pub(crate) const LONG: Duration = Duration::from_secs(24 * 60 * 60);
+
+    /// The calls that a signalling probe has spent.
+    pub(crate) const SPENT: Spent = Spent::new(3, 2);
 }
 
 impl<D, S> Trial<D, S>

@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use buttress_core::{BoxError, Deadline, take_ready};
+use buttress_core::{BoxError, Deadline, Signals, take_ready};
 use buttress_testkit::Answer;
 use tokio::time::Sleep;
 use tower::{Layer, Service, ServiceExt};
@@ -41,6 +41,9 @@ pub(crate) enum Flaw {
     ReadsPendingAsAnError,
     HidesBackpressure,
     ForgetsTheDeadline,
+    HoldsTheOutcomeForAPoll,
+    KeepsTheSignals,
+    RaisesTheSignalsOfAnotherCall,
 }
 
 pub(crate) struct Mutant {
@@ -200,6 +203,29 @@ where
             Flaw::ForgetsTheDeadline => {
                 Box::pin(poll_fn(move |cx| Deadline::with(None, || inner.as_mut().poll(cx))))
             }
+            Flaw::HoldsTheOutcomeForAPoll => Box::pin(async move {
+                let outcome = inner.await;
+                let mut held = true;
+                poll_fn(|cx| {
+                    if std::mem::take(&mut held) {
+                        cx.waker().wake_by_ref();
+                        return Poll::Pending;
+                    }
+                    Poll::Ready(())
+                })
+                .await;
+                outcome
+            }),
+            Flaw::KeepsTheSignals => {
+                Box::pin(poll_fn(move |cx| Signals::watch(|| inner.as_mut().poll(cx)).0))
+            }
+            Flaw::RaisesTheSignalsOfAnotherCall => Box::pin(poll_fn(move |cx| {
+                let outcome = ready!(inner.as_mut().poll(cx));
+                if state.ended.swap(true, Ordering::SeqCst) {
+                    Signals::raise_degraded();
+                }
+                Poll::Ready(outcome)
+            })),
             _ => Box::pin(async move {
                 let outcome = inner.await;
                 drop(busy);
@@ -217,6 +243,7 @@ struct State {
     taken: AtomicBool,
     waiting: Mutex<VecDeque<Waker>>,
     kept: Mutex<Vec<Box<dyn std::any::Any + Send>>>,
+    ended: AtomicBool,
 }
 
 impl State {

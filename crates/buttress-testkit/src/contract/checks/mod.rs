@@ -2,4 +2,5 @@ mod dropping;
 mod passing;
 mod readiness;
 mod rejecting;
+mod signalling;
 mod waking;
