@@ -146,6 +146,10 @@
 //!
 //! The error type is the inner service's, and every error comes from the inner service.
 //!
+//! The layers outside see the [`Signals`](buttress_core::Signals) of the attempt whose outcome is
+//! returned. [`Signals::spent`](buttress_core::Signals::spent) counts the further attempts, and adds
+//! up what the layers below spent in all attempts.
+//!
 //! # Cancellation
 //!
 //! Dropping the response future drops the attempt or the wait. If a retry has not begun, its
