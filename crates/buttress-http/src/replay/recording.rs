@@ -72,6 +72,11 @@ impl<B> RecordedBody<B> {
         self.rest.take()
     }
 
+    /// Whether the body has ended. A body that panicked has not.
+    pub(crate) const fn has_ended(&self) -> bool {
+        self.ended
+    }
+
     fn is_recorded_played(&self) -> bool {
         self.playing.chunk == self.playing.chunks && !self.playing.trailers
     }

@@ -99,6 +99,10 @@ where
             return Poll::Ready(Some(Ok(frame)));
         }
         let Some(polled) = recorded.poll_rest(cx) else {
+            if !recorded.has_ended() {
+                // An end here would send the half of a body as a whole one.
+                unreachable!("polled after the body panicked");
+            }
             this.put_back();
             return Poll::Ready(None);
         };

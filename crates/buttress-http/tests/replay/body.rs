@@ -137,6 +137,18 @@ fn a_body_that_panicked_is_not_sent_again() {
     assert!(Boxed::again(&saved).is_none());
 }
 
+#[test]
+fn body_that_panicked_does_not_seem_to_end_if_it_is_polled_again() {
+    let (mut body, saved) = saved(Stream::of([Step::Data("half".into()), Step::Panic]));
+    for _ in 0..2 {
+        // The body under the recording would report its end at the second poll.
+        assert!(catch_unwind(AssertUnwindSafe(|| read_some(&mut body, 2))).is_err());
+        assert!(!body.is_end_stream());
+    }
+    drop(body);
+    assert!(Boxed::again(&saved).is_none());
+}
+
 /// octocrab #835.
 #[test]
 fn a_body_is_never_replaced_by_an_empty_one() {
