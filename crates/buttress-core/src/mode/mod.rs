@@ -1,5 +1,4 @@
 mod blend;
-mod byte_budget;
 mod expire;
 mod key;
 mod mark_gave_up;
@@ -12,7 +11,6 @@ mod upload;
 mod wanted_freshness;
 
 pub use self::blend::{Blend, Degraded, Source};
-pub use self::byte_budget::ByteBudget;
 pub use self::expire::{Expire, Lifetime};
 pub use self::key::{FixedKey, KeyLookup, KeyOf};
 pub use self::mark_gave_up::MarkGaveUp;
@@ -20,7 +18,7 @@ pub use self::propagate::{NoTimeLeft, Propagate};
 pub use self::quota::Quota;
 pub use self::replay::Replay;
 pub use self::respond::{Guard, Respond};
-pub use self::share::{Age, Progress, Reader, Share};
+pub use self::share::{Age, ByteBudget, Progress, Reader, Share};
 pub use self::upload::{Upload, UploadWait};
 pub use self::wanted_freshness::WantedFreshness;
 

@@ -1,13 +1,16 @@
+mod age;
+mod byte_budget;
+
 use std::{
     future::{Ready, ready},
     mem::size_of,
     sync::Arc,
-    time::Duration,
 };
 
-use tokio::time::Instant;
+use crate::{Degraded, Plain};
 
-use crate::{ByteBudget, Degraded, Plain};
+pub use self::age::Age;
+pub use self::byte_budget::ByteBudget;
 
 /// Gives a response to several callers.
 ///
@@ -147,25 +150,6 @@ impl Reader {
     #[inline]
     pub const fn cached(age: Age, stale: bool) -> Self {
         Self::Cached { age, stale }
-    }
-}
-
-/// The age of a cached response. The clock is read only by [`by_now`](Self::by_now).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Age {
-    before: Duration,
-    made: Instant,
-}
-
-impl Age {
-    /// Creates the age of a response that arrived at `made` and was `before` old then.
-    pub const fn new(before: Duration, made: Instant) -> Self {
-        Self { before, made }
-    }
-
-    /// Returns the age now.
-    pub fn by_now(&self) -> Duration {
-        self.before.saturating_add(self.made.elapsed())
     }
 }
 
