@@ -197,7 +197,6 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-mod blend;
 mod classify;
 mod expire;
 mod key;

@@ -1,3 +1,4 @@
+mod blend;
 mod control_body;
 mod rate_limit_headers;
 mod rejection_response;
