@@ -143,7 +143,9 @@ async fn spare_call_is_no_sample_but_counts_as_in_flight() {
     drop(hedge);
     assert_eq!(notes.take(), [(ms(10), 2, false)]);
     let mut running = [50, 50].map(|millis| task::spawn(service.clone().oneshot(millis)));
-    running.iter_mut().for_each(|call| assert_pending!(call.poll()));
+    for call in &mut running {
+        assert_pending!(call.poll());
+    }
     assert_eq!(reason(spare(service.oneshot(1)).await), Reason::Overloaded);
     assert_eq!((layer.handle().rejected(), layer.handle().spare_refused()), (0, 1));
     assert_eq!(notes.take(), []);
