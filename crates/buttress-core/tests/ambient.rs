@@ -429,6 +429,8 @@ fn spare_attempt_stays_spare_in_the_attempts_after_it() {
     assert!(spare.next().is_spare() && spare.transparent().is_spare());
     assert_eq!(Attempt::FIRST.next().spare(), spare.next());
     assert_eq!(Attempt::FIRST.transparent().spare(), spare.transparent());
+    assert_eq!(spare.next().not_spare(), Attempt::FIRST.next());
+    assert_eq!(Attempt::FIRST.not_spare(), Attempt::FIRST);
 }
 
 #[test]

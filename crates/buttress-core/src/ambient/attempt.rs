@@ -51,6 +51,12 @@ impl Attempt {
         Self { word: self.word | SPARE }
     }
 
+    /// Returns the same attempt as one that is not [spare](Self::spare), for work that a spare call
+    /// began and that other calls need.
+    pub const fn not_spare(self) -> Self {
+        Self { word: self.word & !SPARE }
+    }
+
     /// Returns whether this attempt is [spare](Self::spare).
     #[inline]
     pub const fn is_spare(self) -> bool {
