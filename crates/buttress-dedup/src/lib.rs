@@ -64,6 +64,9 @@
 //! members, and the attempt of its leader. An inner layer may have noted the leader's deadline when it was
 //! called. If that layer ends the call for this deadline, followers with more time start again.
 //!
+//! A [spare](buttress_core::Attempt::spare) call, such as a hedge, joins a flight like any other call. A
+//! flight that a spare call leads is itself spare until a call joins that is not.
+//!
 //! A deadline that ends at a caller's response head (`until_head`) is not the flight's. If such a deadline
 //! ends a caller's wait, the flight accepts no more callers. While that caller is held without being
 //! polled, the flight does not know that the deadline has passed.

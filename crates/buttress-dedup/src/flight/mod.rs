@@ -7,7 +7,7 @@ use std::{
 
 use buttress_core::{Ambient, Attempt, Deadline, Join, MemberId, Progress, Relay, WatchdogHost};
 
-use self::valid_flags::ValidFlags;
+use self::{spare_leader::SpareLeader, valid_flags::ValidFlags};
 use crate::{
     cache::{ResourceGeneration, ValidFlag, forbid_caching},
     sync::{
@@ -22,6 +22,7 @@ mod leave;
 mod membership;
 mod shard;
 mod shared_result;
+mod spare_leader;
 mod table;
 mod valid_flags;
 
@@ -48,6 +49,7 @@ pub(crate) struct Flight<K, W, A> {
     announced: Mutex<Option<Deadline>>,
     /// The leader has left. Written in `leave` before the relay is left, see there.
     leader_left: AtomicBool,
+    spare_leader: SpareLeader,
     /// The flight has not removed itself from the table. An invalidation removes a flight without this flag.
     in_table: AtomicBool,
 }
@@ -111,6 +113,7 @@ impl<K, W, A: SharedResult> Flight<K, W, A> {
             valid_flags: ValidFlags { own, older },
             announced: Mutex::new(None),
             leader_left: AtomicBool::new(false),
+            spare_leader: SpareLeader::new(),
             in_table: AtomicBool::new(true),
         };
         (Arc::new(flight), member)
@@ -185,7 +188,7 @@ impl<K, W, A: SharedResult> Flight<K, W, A> {
 
     #[inline]
     fn run<R>(&self, ambient: Ambient, f: impl FnOnce() -> R) -> R {
-        self.start.attempt.with(|| ambient.with(f))
+        self.spare_leader.attempt(self.start.attempt).with(|| ambient.with(f))
     }
 }
 
@@ -199,7 +202,13 @@ impl<K: Hash + Eq, W, A: SharedResult> Flight<K, W, A> {
         }
         // `FlightShard::join` holds the lock of the shard, and the lock of the relay is taken under that.
         // In the other order, `FlightTable::finish_alone` could deadlock with a join.
-        let Some(result) = self.result.get() else { return self.relay.join_in_time(ambient) };
+        let Some(result) = self.result.get() else {
+            let join = self.relay.join_in_time(ambient);
+            if matches!(join, Join::Member(_)) {
+                self.spare_leader.note_follower(self.start.attempt);
+            }
+            return join;
+        };
         // The progress may change before `join_in_time`. `decide` looks again after it has restored the
         // response.
         if matches!(result.progress(), Progress::Closed | Progress::Lost) {

@@ -18,11 +18,11 @@ use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn, util::BoxClo
 
 use crate::support::{Call, Failure, call, ms, outcome, taking, waiting};
 
-type Terms = (Option<Deadline>, Criticality, Attempt);
-type Seen = Arc<Mutex<Vec<Terms>>>;
+pub(crate) type Terms = (Option<Deadline>, Criticality, Attempt);
+pub(crate) type Seen = Arc<Mutex<Vec<Terms>>>;
 
 /// A service that records the ambient values at its polls, every 10 ms until 50 ms.
-fn watched() -> (BoxCloneService<u32, u32, io::Error>, Seen) {
+pub(crate) fn watched() -> (BoxCloneService<u32, u32, io::Error>, Seen) {
     let seen = Seen::default();
     let notes = Arc::clone(&seen);
     let service = service_fn(move |n: u32| {

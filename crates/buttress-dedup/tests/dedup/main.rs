@@ -22,6 +22,7 @@ mod panics;
 mod patience;
 mod sharing;
 mod signals;
+mod spare;
 mod support;
 mod traps;
 mod unpolled;
