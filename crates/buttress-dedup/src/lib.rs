@@ -37,6 +37,8 @@
 //! In `Http` mode, requests share a key if they are safe to share and would get the same response.
 //! [`DedupLayer::keyed`] takes a function of yours. **The key must contain everything the response depends
 //! on, starting with the caller's identity.** A request without a key bypasses the layer.
+//! [`DedupLayer::per`] takes a [`FixedKey`](buttress_core::FixedKey), which may support several types of
+//! requests.
 //!
 //! # Flights
 //!

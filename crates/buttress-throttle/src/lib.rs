@@ -36,7 +36,8 @@
 //! | [`adaptive`](ThrottleLayer::adaptive) | calls at a time, set by a law | latency, and timeouts |
 //! | [`accept_ratio`](ThrottleLayer::accept_ratio) | calls sent per accepted call | whether the service accepts them |
 //!
-//! [`keyed`](ThrottleLayer::keyed) gives each key a limit of its own.
+//! [`keyed`](ThrottleLayer::keyed) gives each key a limit of its own, and
+//! [`per`](ThrottleLayer::per) takes a key such as the host of an HTTP request.
 //!
 //! # Permits
 //!
@@ -200,9 +201,9 @@
 //! Clones of a layer, and all services it makes, share a limit with its queue and counters. With
 //! [`per_service`](ThrottleLayer::per_service) each service has its own limit, queue and counters,
 //! which its clones share, and the layer's own handle counts nothing. The options
-//! [`queue`](ThrottleLayer::queue), [`keyed`](ThrottleLayer::keyed),
-//! [`max_keys`](ThrottleLayer::max_keys) and [`seed`](ThrottleLayer::seed), and after `keyed` also
-//! [`cost`](ThrottleLayer::cost), return a layer with fresh state. Clones and handles made before
+//! [`queue`](ThrottleLayer::queue), [`keyed`](ThrottleLayer::keyed), [`per`](ThrottleLayer::per),
+//! [`max_keys`](ThrottleLayer::max_keys) and [`seed`](ThrottleLayer::seed), and after `keyed` or
+//! `per` also [`cost`](ThrottleLayer::cost), return a layer with fresh state. Clones and handles made before
 //! keep the former state. Every other option changes this layer only, and keeps sharing the limit.
 //!
 //! While no call waits, taking and returning a permit is one atomic operation each, and so is
