@@ -8,7 +8,7 @@ use axum::{
     Router,
     routing::{any, get},
 };
-use buttress::{HttpExt, OrderLayer, Reason, Rejection, http_grpc::ResponseHead};
+use buttress::{Authority, HttpExt, OrderLayer, Reason, Rejection, http_grpc::ResponseHead};
 use http::{Request, StatusCode};
 use http_body_util::BodyExt;
 use loopback::{
@@ -190,4 +190,26 @@ async fn calls_of_a_plain_service_fail_with_its_own_error() {
     work.allow(2);
     assert_eq!(first.join_next().await.unwrap().unwrap(), Err(Fault::Broken));
     assert_eq!(service.oneshot((1, false)).await, Ok(2));
+}
+
+/// The host of a request is its key, for requests of hyper and of reqwest.
+#[tokio::test]
+async fn calls_to_a_host_take_turns_over_clients_of_two_kinds() {
+    let (address, mut writers) = upstream().await;
+    let layer = OrderLayer::serial_per(Authority).http();
+    let handle = layer.handle();
+    let first = layer.layer(http1()).oneshot(get_of(address, "a")).await.unwrap();
+    let writer = writers.next().await;
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let url = format!("http://{address}/b").parse().unwrap();
+    let mut waiting = JoinSet::new();
+    waiting.spawn(layer.layer(client).oneshot(reqwest::Request::new(http::Method::GET, url)));
+    until(|| handle.waiting(&address.to_string().into()) == 1).await;
+    assert!(writers.is_empty());
+    drop(writer);
+    assert!(read(first).await.is_empty());
+    let second = waiting.join_next().await.unwrap().unwrap().unwrap();
+    drop(writers.next().await);
+    assert!(second.bytes().await.unwrap().is_empty());
+    assert_eq!(handle.keys(), 0);
 }

@@ -1,6 +1,6 @@
 use std::{borrow::Cow, fmt, hash::Hash, marker::PhantomData, sync::Arc};
 
-use buttress_core::{Bind, Extent, KeyOf, Plain, StateScope};
+use buttress_core::{Bind, Extent, FixedKey, KeyOf, Plain, StateScope};
 use buttress_state::{Fresh, KeyTable};
 use tower_layer::Layer;
 
@@ -55,6 +55,19 @@ impl OrderLayer {
     where
         F: KeyOf<Req>,
     {
+        OrderLayer::over(Lane::latest(), key)
+    }
+
+    /// Runs one call at a time for each key, as [`serial`](Self::serial) does. For a key whose type
+    /// does not depend on the request, such as `buttress_http::Authority`, the host of a request.
+    #[doc(alias("per host", "per authority"))]
+    pub fn serial_per<F: FixedKey>(key: F) -> OrderLayer<Plain, Serial, <F as FixedKey>::Key, F> {
+        OrderLayer::over(Lane::serial(QUEUE), key)
+    }
+
+    /// Ends the earlier calls of a key when a call comes, as [`latest`](Self::latest) does. For a
+    /// key whose type does not depend on the request.
+    pub fn latest_per<F: FixedKey>(key: F) -> OrderLayer<Plain, Latest, <F as FixedKey>::Key, F> {
         OrderLayer::over(Lane::latest(), key)
     }
 }

@@ -70,7 +70,7 @@ where
         let seed = self.mode.seed(&request);
         // The lane leaves the table as an `Arc`, which keeps the key in use, and no lock is held
         // from here on.
-        let begun = self.key.key(&request).map(|key| self.lanes.get(key).begin());
+        let begun = self.key.look_up(&request, &*self.lanes).map(Lane::begin);
         let turn = match begun {
             None => None,
             Some(Ok(turn)) => Some(turn),

@@ -1,12 +1,12 @@
 //! The keys that the layer keeps, and keys beyond the maximum.
 
-use buttress_core::{BoxError, Reason};
+use buttress_core::{BoxError, FixedKey, KeyOf, Reason};
 use buttress_order::OrderLayer;
 use tokio_test::{assert_pending, task};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_service::Service;
 
-use crate::support::{Act::Began, Worker, job, key_of, reason};
+use crate::support::{Act::Began, Job, Worker, job, key_of, reason};
 
 /// OR-08.
 #[tokio::test(start_paused = true)]
@@ -85,4 +85,49 @@ async fn keys_within_the_maximum_keep_their_own_order_beside_a_flood() {
     }
     assert_eq!(handle.keys(), 0);
     assert_eq!(service.clone().oneshot(job(1, 7, 1)).await.unwrap(), 7);
+}
+
+/// A key for requests of two types.
+#[derive(Clone)]
+struct Shard;
+
+impl FixedKey for Shard {
+    type Key = u32;
+}
+
+impl KeyOf<Job> for Shard {
+    type Key = u32;
+
+    fn key(&self, job: &Job) -> Option<u32> {
+        Some(job.key)
+    }
+}
+
+impl KeyOf<u64> for Shard {
+    type Key = u32;
+
+    fn key(&self, row: &u64) -> Option<u32> {
+        u32::try_from(row % 4).ok()
+    }
+}
+
+/// The services of different requests share the turns of a key.
+#[tokio::test(start_paused = true)]
+async fn fixed_key_orders_requests_of_several_types() {
+    let row = || service_fn(|row: u64| async move { Ok::<_, BoxError>(row) });
+    let serial = OrderLayer::serial_per(Shard);
+    let running = serial.layer(Worker::new()).call(job(1, 1, 5));
+    let mut rows = serial.layer(row());
+    let mut waiting = task::spawn(rows.call(5));
+    assert_pending!(waiting.poll());
+    assert_eq!(rows.call(6).await.unwrap(), 6);
+    assert_eq!(serial.handle().waiting(&1), 1);
+    drop(running);
+    assert_eq!(waiting.await.unwrap(), 5);
+    let latest = OrderLayer::latest_per(Shard);
+    let older = latest.layer(Worker::new()).call(job(1, 1, 5));
+    let mut newest = task::spawn(latest.layer(row()).call(5));
+    assert_pending!(newest.poll());
+    assert_eq!(reason(older.await), Reason::Superseded);
+    assert_eq!(newest.await.unwrap(), 5);
 }
