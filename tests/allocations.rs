@@ -15,8 +15,8 @@ use std::{
 
 use allocation_counter::measure;
 use buttress::{
-    BoxError, Budget, DeadlineLayer, Http, HttpExt, Rate, Rates, RetryLayer, ThrottleLayer,
-    hedge::HedgeLayer, throttle::Vegas,
+    BoxError, Budget, DeadlineLayer, Http, HttpExt, OrderLayer, Rate, Rates, RetryLayer,
+    ThrottleLayer, hedge::HedgeLayer, throttle::Vegas,
 };
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Request, Response};
@@ -103,6 +103,30 @@ fn a_plain_rate_allocates_nothing() {
         let two = ThrottleLayer::rates(Rates::new(OFTEN).and(Rate::per_hour(u32::MAX)));
         let two = ServiceBuilder::new().layer(two);
         assert_eq!(plain(two.service(After(polls))), 0, "ready at poll {polls}");
+    }
+}
+
+#[test]
+fn a_plain_order_allocates_nothing_unless_a_call_waits() {
+    let key = |number: &u32| Some(number % 4);
+    for polls in [1, 2] {
+        let serial = ServiceBuilder::new().layer(OrderLayer::serial(key));
+        assert_eq!(plain(serial.service(After(polls))), 0, "ready at poll {polls}");
+        let latest = ServiceBuilder::new().layer(OrderLayer::latest(key));
+        assert_eq!(plain(latest.service(After(polls))), 0, "ready at poll {polls}");
+        let overlapping = ServiceBuilder::new().layer(OrderLayer::latest(key).overlapping());
+        assert_eq!(plain(overlapping.service(After(polls))), 0, "ready at poll {polls}");
+    }
+}
+
+#[test]
+fn an_http_order_allocates_nothing_unless_a_call_waits() {
+    let key = |request: &Request<Full<Bytes>>| Some(request.uri().path().len());
+    for (polls, request) in every(&[bare, with_headers, of_grpc]) {
+        let serial = ServiceBuilder::new().layer(OrderLayer::serial(key).http());
+        assert_eq!(http(serial.service(After(polls)), request), 0, "ready at poll {polls}");
+        let latest = ServiceBuilder::new().layer(OrderLayer::latest(key).http());
+        assert_eq!(http(latest.service(After(polls)), request), 0, "ready at poll {polls}");
     }
 }
 

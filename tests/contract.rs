@@ -5,7 +5,8 @@
 use std::{convert::Infallible, time::Duration};
 
 use buttress::{
-    DeadlineLayer, HttpExt, Idempotent, Rate, RetryLayer, ThrottleLayer, throttle::Vegas,
+    Authority, DeadlineLayer, HttpExt, Idempotent, OrderLayer, Rate, RetryLayer, ThrottleLayer,
+    throttle::Vegas,
 };
 use buttress_testkit::{Clause, Dialect, Heard, Understand, contract};
 use bytes::Bytes;
@@ -105,6 +106,17 @@ async fn http_and_grpc_rates_keep_the_contract() {
             .dialect(web)
             .without(Clause::Waking)
             .await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn http_and_grpc_orders_keep_the_contract() {
+    for web in DIALECTS {
+        contract(|| OrderLayer::serial(by_host).http()).dialect(web).await;
+        contract(|| OrderLayer::serial(by_host).until_head().http()).dialect(web).await;
+        contract(|| OrderLayer::serial_per(Authority).queue(1).http()).dialect(web).await;
+        contract(|| OrderLayer::latest(by_host).http()).dialect(web).await;
+        contract(|| OrderLayer::latest_per(Authority).overlapping().http()).dialect(web).await;
     }
 }
 
