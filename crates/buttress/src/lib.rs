@@ -29,6 +29,7 @@
 //! | adaptive limit | [`ThrottleLayer::adaptive`] | load shedding |
 //! | client-side throttling | [`ThrottleLayer::accept_ratio`] | adaptive throttling |
 //! | limit per key | [`ThrottleLayer::keyed`], [`ThrottleLayer::per`] | per tenant, per host |
+//! | hedge | [`HedgeLayer::learned`], [`HedgeLayer::after`] | backup request, tail latency |
 //! | coalescing | [`DedupLayer::new`], [`DedupLayer::keyed`] | single flight |
 //! | cache | [`DedupLayer::cache`] with a [`Cache`] | stale-while-revalidate |
 //! | fallback | [`FallbackLayer::value`], [`FallbackLayer::answer`], [`FallbackLayer::service`] | graceful degradation |
@@ -58,6 +59,8 @@ pub use buttress_deadline::{DeadlineHandle, DeadlineLayer, DeadlineSnapshot};
 pub use buttress_dedup::{Cache, DedupHandle, DedupLayer, DedupSnapshot, EarlyRefresh};
 #[cfg(feature = "fallback")]
 pub use buttress_fallback::{Degraded, FallbackHandle, FallbackLayer, FallbackSnapshot};
+#[cfg(feature = "hedge")]
+pub use buttress_hedge::{HedgeHandle, HedgeLayer, HedgeSnapshot, WithheldReason};
 #[cfg(feature = "http")]
 pub use buttress_http::{Authority, Http, HttpExt, Idempotent};
 #[cfg(feature = "order")]
