@@ -129,7 +129,7 @@
 //! Clones of a layer, and all services it makes, share their circuits. With
 //! [`per_service`](BreakerLayer::per_service) each service has circuits of its own, which its clones
 //! share, and the layer's own handle counts nothing. The options that set a rule,
-//! [`keyed`](BreakerLayer::keyed) and
+//! [`keyed`](BreakerLayer::keyed), [`per`](BreakerLayer::per) and
 //! [`max_keys`](BreakerLayer::max_keys) return a layer with fresh state. Clones and handles made
 //! before keep the former state. Every other option changes this layer only, and keeps sharing the
 //! circuits. [`set_rules`](BreakerHandle::set_rules) changes the rules of running circuits.
@@ -176,7 +176,7 @@
 //! | [`patience`](BreakerLayer::patience) | off: the deadline decides |
 //! | [`probe_patience`](BreakerLayer::probe_patience) | 30 s |
 //! | [`classify`](BreakerLayer::classify) | the mode's |
-//! | [`keyed`](BreakerLayer::keyed) | one circuit for all calls |
+//! | [`keyed`](BreakerLayer::keyed), [`per`](BreakerLayer::per) | one circuit for all calls |
 //! | [`max_keys`](BreakerLayer::max_keys) | 65,536 |
 //! | [`observe`](BreakerLayer::observe) | off: calls are rejected |
 //! | [`per_service`](BreakerLayer::per_service) | off: all services share their circuits |

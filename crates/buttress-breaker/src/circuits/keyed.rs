@@ -1,7 +1,13 @@
-use std::{any::Any, borrow::Cow, fmt, hash::Hash, sync::Arc};
+use std::{
+    any::Any,
+    borrow::{Borrow, Cow},
+    fmt,
+    hash::Hash,
+    sync::Arc,
+};
 
 use buttress_control::{CircuitCounts, CircuitRules, CircuitState};
-use buttress_core::KeyOf;
+use buttress_core::{KeyLookup, KeyOf};
 use buttress_state::KeyTable;
 
 use super::{CircuitOf, Circuits, HeldCircuit, OneCircuit, SharedCircuit, Totals, sealed};
@@ -81,28 +87,51 @@ where
 
     #[inline]
     fn circuit(&self, request: &Req) -> Option<KeyedCircuit> {
-        let key = self.key.key(request)?;
-        let mut is_new = false;
-        let own = |key: &K| {
-            is_new = true;
-            key.clone()
-        };
         // The circuit leaves the table as an `Arc`, which keeps the key in use until the call ends.
-        let circuit = self.table.get_by(&key, own);
-        if is_new {
-            self.name(&circuit, &key);
-        }
+        let circuit = self.key.look_up(request, NamingTable(&self.table))?;
         Some(KeyedCircuit { circuit, settings: Arc::clone(&self.settings) })
     }
 }
 
-impl<K: Hash + Eq + 'static, F> KeyedCircuits<K, F> {
-    /// Gives the circuit of a new key its text.
+/// The table, which gives the circuit of a new key the text of its key.
+struct NamingTable<'a, K>(&'a KeyTable<K, SharedCircuit, Totals>);
+
+impl<K: Hash + Eq + Clone + 'static> KeyLookup<K> for NamingTable<'_, K> {
+    type Found = Arc<SharedCircuit>;
+
+    #[inline]
+    fn find(self, key: K) -> Arc<SharedCircuit> {
+        self.find_by(&key, K::clone)
+    }
+
+    #[inline]
+    fn find_by<'a, Q>(self, key: &'a Q, own: impl FnOnce(&'a Q) -> K) -> Arc<SharedCircuit>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        let mut text = None;
+        let circuit = self.0.get_by(key, |key| {
+            let key = own(key);
+            text = key_text(&key);
+            key
+        });
+        if let Some(text) = text {
+            self.name(&circuit, key, text);
+        }
+        circuit
+    }
+}
+
+impl<K: Hash + Eq> NamingTable<'_, K> {
     #[cold]
-    fn name(&self, circuit: &Arc<SharedCircuit>, key: &K) {
-        // Without room, `circuit` belongs to other keys too.
-        let is_own = self.table.known(key).is_some_and(|own| Arc::ptr_eq(&own, circuit));
-        if let Some(text) = key_text(key).filter(|_| is_own) {
+    fn name<Q>(&self, circuit: &Arc<SharedCircuit>, key: &Q, text: Box<str>)
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        // Without room for the key, `circuit` belongs to other keys too.
+        if self.0.known(key).is_some_and(|own| Arc::ptr_eq(&own, circuit)) {
             circuit.set_key(text);
         }
     }

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use buttress_control::CircuitRules;
-use buttress_core::{Bind, By, ByMode, KeyOf, Plain, StateScope};
+use buttress_core::{Bind, By, ByMode, FixedKey, KeyOf, Plain, StateScope};
 use tower_layer::Layer;
 
 use crate::{
@@ -20,7 +20,7 @@ mod options;
 /// ([`failures`](Self::failures), [`consecutive`](Self::consecutive), [`slow`](Self::slow),
 /// [`window`](Self::window), [`open_for`](Self::open_for), [`probes`](Self::probes),
 /// [`ramp`](Self::ramp), [`probe_patience`](Self::probe_patience)) or the keys
-/// ([`keyed`](Self::keyed), [`max_keys`](BreakerLayer::max_keys)) returns a layer with fresh state.
+/// ([`keyed`](Self::keyed), [`per`](Self::per), [`max_keys`](BreakerLayer::max_keys)) returns a layer with fresh state.
 /// Clones and handles made before keep the former state. Every other option changes this value only.
 #[derive(Clone, Debug)]
 #[doc(alias("circuit breaker"))]
@@ -75,6 +75,22 @@ impl<M, C: Circuits, J> BreakerLayer<M, C, J> {
     where
         F: KeyOf<Req>,
     {
+        self.with_key(key)
+    }
+
+    /// Gives each key a circuit of its own, as [`keyed`](Self::keyed) does. For a key whose type
+    /// does not depend on the request, such as `buttress_http::Authority`, the host of a request.
+    ///
+    /// Returns a layer with fresh state.
+    #[doc(alias("per host", "per authority"))]
+    pub fn per<F>(self, key: F) -> BreakerLayer<M, KeyedCircuits<<F as FixedKey>::Key, F>, J>
+    where
+        F: FixedKey,
+    {
+        self.with_key(key)
+    }
+
+    fn with_key<K, F>(self, key: F) -> BreakerLayer<M, KeyedCircuits<K, F>, J> {
         let settings = Arc::clone(self.circuits.settings());
         let circuits = KeyedCircuits::new(self.circuits.rules(), settings, key);
         BreakerLayer { circuits, mode: self.mode, judge: self.judge }

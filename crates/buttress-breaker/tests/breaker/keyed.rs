@@ -8,7 +8,7 @@ use std::sync::{
 use buttress_breaker::{
     Backoff, Breaker, BreakerHandle, BreakerLayer, BreakerSnapshot, CircuitState, KeyedCircuits,
 };
-use buttress_core::{BoxError, Plain};
+use buttress_core::{BoxError, FixedKey, KeyOf, Plain};
 use buttress_testkit::{Probe, counts};
 use tokio::time::advance;
 use tokio_test::{assert_pending, task};
@@ -209,4 +209,43 @@ async fn key_of_the_user_that_panics_leaves_nothing_behind() {
     tokio::spawn(service.clone().oneshot(1)).await.unwrap_err();
     assert_eq!(layer.handle().keys(), 0);
     assert_eq!(service.oneshot(1).await.unwrap(), 1);
+}
+
+/// The shard of a row, for requests of two types.
+#[derive(Clone)]
+struct ShardOf;
+
+impl FixedKey for ShardOf {
+    type Key = u64;
+}
+
+impl KeyOf<u64> for ShardOf {
+    type Key = u64;
+
+    fn key(&self, row: &u64) -> Option<u64> {
+        Some(row % 10)
+    }
+}
+
+impl KeyOf<String> for ShardOf {
+    type Key = u64;
+
+    fn key(&self, row: &String) -> Option<u64> {
+        row.parse().ok().map(|row: u64| row % 10)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn key_of_several_request_types_is_given_by_per_and_shared_by_their_services() {
+    let layer = BreakerLayer::new().per(ShardOf).consecutive(2);
+    let by_number = layer.layer(Probe::new(|_: u64| Err::<(), _>(BoxError::from("lost"))));
+    let by_name = layer.layer(Probe::new(|_: String| Ok::<_, BoxError>(())));
+    by_number.clone().oneshot(13).await.unwrap_err();
+    by_number.oneshot(23).await.unwrap_err();
+    by_name.clone().oneshot("33".to_owned()).await.unwrap_err();
+    by_name.clone().oneshot("34".to_owned()).await.unwrap();
+    by_name.oneshot("no row".to_owned()).await.unwrap();
+    let handle = layer.handle();
+    assert_eq!(handle.for_key(&3).unwrap().state(), CircuitState::Open);
+    assert_eq!((handle.keys(), handle.rejected()), (2, 1));
 }
