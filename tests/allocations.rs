@@ -15,8 +15,8 @@ use std::{
 
 use allocation_counter::measure;
 use buttress::{
-    BoxError, Budget, DeadlineLayer, Http, HttpExt, OrderLayer, Rate, Rates, RetryLayer,
-    ThrottleLayer, hedge::HedgeLayer, throttle::Vegas,
+    BoxError, Budget, DeadlineLayer, Http, HttpExt, OrderLayer, Rate, Rates, Ratio, RetryLayer,
+    ThrottleLayer, breaker::BreakerLayer, hedge::HedgeLayer, throttle::Vegas,
 };
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Request, Response};
@@ -131,6 +131,20 @@ fn an_http_order_allocates_nothing_unless_a_call_waits() {
 }
 
 #[test]
+fn plain_call_through_a_closed_circuit_does_not_allocate() {
+    for polls in [1, 2] {
+        let one = ServiceBuilder::new().layer(BreakerLayer::new());
+        assert_eq!(plain(one.service(After(polls))), 0, "ready at poll {polls}");
+        let timed = BreakerLayer::new().slow(MINUTE, Ratio::percent(50)).patience(MINUTE);
+        let timed = ServiceBuilder::new().layer(timed);
+        assert_eq!(plain(timed.service(After(polls))), 0, "ready at poll {polls}");
+        let keyed = BreakerLayer::new().keyed(|n: &u32| Some(*n));
+        let keyed = ServiceBuilder::new().layer(keyed);
+        assert_eq!(plain(keyed.service(After(polls))), 0, "ready at poll {polls}");
+    }
+}
+
+#[test]
 fn a_plain_stack_allocates_nothing() {
     for polls in [1, 2] {
         let layers = ServiceBuilder::new()
@@ -168,6 +182,14 @@ fn an_http_limit_allocates_nothing() {
         assert_eq!(http(adaptive.service(After(polls)), request), 0, "ready at poll {polls}");
         let rate = ServiceBuilder::new().layer(ThrottleLayer::rate(OFTEN).http());
         assert_eq!(http(rate.service(After(polls)), request), 0, "ready at poll {polls}");
+    }
+}
+
+#[test]
+fn http_call_through_a_closed_circuit_does_not_allocate() {
+    for (polls, request) in every(&[bare, with_headers, with_a_body]) {
+        let layers = ServiceBuilder::new().layer(BreakerLayer::new().http());
+        assert_eq!(http(layers.service(After(polls)), request), 0, "ready at poll {polls}");
     }
 }
 
