@@ -17,7 +17,7 @@ use axum::{Router, body::Body, handler::Handler, routing::get};
 use buttress::{
     Http, HttpExt, Reason,
     breaker::{Backoff, BreakerLayer, CircuitState},
-    http_grpc::ResponseHead,
+    http_grpc::{Authority, ResponseHead},
 };
 use http::{Request, StatusCode, header::RETRY_AFTER};
 use http_body_util::BodyExt;
@@ -42,9 +42,9 @@ async fn circuit_is_shared_by_all_routes_at_each_place_of_a_router() {
         let layer = breaker();
         let broken = Arc::new(AtomicBool::new(true));
         let reply = Arc::clone(&broken);
-        let handler = async move || match reply.load(Ordering::Relaxed) {
-            true => StatusCode::INTERNAL_SERVER_ERROR,
-            false => StatusCode::OK,
+        let handler = async move || {
+            let is_broken = reply.load(Ordering::Relaxed);
+            if is_broken { StatusCode::INTERNAL_SERVER_ERROR } else { StatusCode::OK }
         };
         let app = Router::new()
             .route("/router/a", get(handler.clone()))
@@ -137,10 +137,10 @@ async fn response_counts_at_its_head_whatever_its_body_does() {
 #[tokio::test]
 async fn clients_that_leave_before_the_head_do_not_open_the_circuit() {
     let layer = breaker();
-    let began = Arc::new(AtomicUsize::new(0));
-    let begin = Arc::clone(&began);
+    let calls = Arc::new(AtomicUsize::new(0));
+    let reached = Arc::clone(&calls);
     let hanging = async move || {
-        begin.fetch_add(1, Ordering::Relaxed);
+        reached.fetch_add(1, Ordering::Relaxed);
         pending::<StatusCode>().await
     };
     let app: Router = Router::new().route("/", get(hanging)).layer(layer.clone());
@@ -148,7 +148,35 @@ async fn clients_that_leave_before_the_head_do_not_open_the_circuit() {
         let mut call = Box::pin(app.clone().oneshot(Request::new(Body::empty())));
         assert!(call.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
     }
-    assert_eq!(began.load(Ordering::Relaxed), 50);
+    assert_eq!(calls.load(Ordering::Relaxed), 50);
     assert_eq!(layer.handle().counts().calls, 0);
     assert_eq!(layer.handle().state(), CircuitState::Closed);
+}
+
+/// The handlers of a proxy, with a circuit for each upstream host.
+#[tokio::test]
+async fn each_upstream_host_of_a_proxy_has_a_circuit_of_its_own() {
+    let layer = breaker().per(Authority);
+    let handle = layer.handle();
+    let app: Router = Router::new()
+        .route(
+            "/",
+            get(async |request: Request<Body>| match request.uri().host() {
+                Some("down.example.com") => StatusCode::BAD_GATEWAY,
+                _ => StatusCode::OK,
+            }),
+        )
+        .layer(layer);
+    let ask = async |url: &str| {
+        let request = Request::get(url).body(Body::empty()).unwrap();
+        app.clone().oneshot(request).await.unwrap().status()
+    };
+    for _ in 0..5 {
+        assert_eq!(ask("http://down.example.com/").await, StatusCode::BAD_GATEWAY);
+        assert_eq!(ask("http://up.example.com/").await, StatusCode::OK);
+    }
+    assert_eq!(ask("http://DOWN.example.com:80/").await, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(ask("https://down.example.com/").await, StatusCode::BAD_GATEWAY);
+    assert_eq!(ask("http://up.example.com/").await, StatusCode::OK);
+    assert_eq!((handle.keys(), handle.rejected()), (3, 1));
 }

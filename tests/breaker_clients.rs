@@ -2,13 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "what helps a test may panic as the test may")]
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{Router, routing::get};
 use buttress::{
     Http, HttpExt, Reason, Rejection, Verdict,
     breaker::{Backoff, BreakerLayer, CircuitState},
-    http_grpc::ResponseHead,
+    http_grpc::{Authority, ResponseHead},
 };
 use http::{Method, StatusCode, header::RETRY_AFTER};
 use loopback::{get_of, http1, http2, listen, read, serve};
@@ -118,6 +118,36 @@ async fn breaker_on_the_connector_of_reqwest_lets_connections_through() {
     }
     let counts = layer.handle().counts();
     assert_eq!((counts.calls > 0, counts.failures), (true, 0), "an answer of 500 is a connection");
+}
+
+#[tokio::test]
+async fn each_host_has_a_circuit_of_its_own_for_hyper_and_reqwest_alike() {
+    let (down, up) = (failing().await, serve(Router::new().route("/", get("up"))).await.unwrap());
+    let layer = breaker().per(Authority);
+    let handle = layer.handle();
+    let layer = layer.http();
+    let (hyper, reqwest) = (layer.layer(http1()), layer.layer(client_of_reqwest()));
+    for _ in 0..3 {
+        hyper.clone().oneshot(get_of(down, "")).await.unwrap();
+    }
+    for _ in 0..2 {
+        reqwest.clone().oneshot(request_of_reqwest(down)).await.unwrap();
+    }
+    let rejected = hyper.clone().oneshot(get_of(down, "")).await.unwrap();
+    assert_eq!(rejected.rejection().unwrap().reason(), Reason::CircuitOpen);
+    let rejected = reqwest.clone().oneshot(request_of_reqwest(down)).await.unwrap();
+    assert_eq!(rejected.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(read(hyper.oneshot(get_of(up, "")).await.unwrap()).await, "up");
+    let response = reqwest.oneshot(request_of_reqwest(up)).await.unwrap();
+    assert_eq!(response.text().await.unwrap(), "up");
+    let states =
+        [down, up].map(|host| handle.for_key(&Arc::from(host.to_string())).unwrap().state());
+    assert_eq!(states, [CircuitState::Open, CircuitState::Closed]);
+    let mut hosts: Vec<_> = handle.circuits().into_iter().map(|(host, _)| host).collect();
+    hosts.sort_unstable();
+    let mut expected = [down, up].map(|host| Arc::from(host.to_string()));
+    expected.sort_unstable();
+    assert_eq!(hosts, expected);
 }
 
 /// The errors of a service without HTTP.
