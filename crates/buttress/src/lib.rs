@@ -49,6 +49,10 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(feature = "breaker")]
+pub use buttress_breaker::{
+    BreakerHandle, BreakerLayer, BreakerSnapshot, CircuitRules, CircuitState,
+};
 pub use buttress_core::{
     Attempt, BoxError, Check, Classify, Criticality, Deadline, Origin, Plain, Reason, Rejection,
     RetryHint, Verdict,
