@@ -99,7 +99,7 @@
 //! `poll_ready` is the inner service's: an open circuit does not make the layer unready, and the
 //! breaker never waits. The instance that was polled ready is the instance that is called. If a call
 //! is rejected, the layer drops that instance with all it had reserved, and puts a clone in its
-//! place.
+//! place. An error of `poll_ready` is passed on, and counts as nothing.
 //!
 //! # Errors
 //!

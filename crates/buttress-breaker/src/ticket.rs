@@ -63,7 +63,7 @@ impl<H: HeldCircuit> Ticket<H> {
     /// only.
     #[inline]
     pub(crate) fn settle(&mut self, verdict: Verdict, is_callers_own: impl FnOnce() -> bool) {
-        if verdict == Verdict::Success && !self.started.is_known() {
+        if matches!(verdict, Verdict::Success) && !self.started.is_known() {
             if let Some(pass) = self.pass.take() {
                 let host = Host::new(&self.held, None);
                 self.held.circuit().law.settle(pass, CircuitOutcome::Success, false, &host);
@@ -76,7 +76,7 @@ impl<H: HeldCircuit> Ticket<H> {
     #[cold]
     fn settle_judged(&mut self, verdict: Verdict, is_callers_own: impl FnOnce() -> bool) {
         // A failure on this side shows nothing of the service, so it must not close a circuit.
-        let is_own = verdict == Verdict::Permanent && is_callers_own();
+        let is_own = matches!(verdict, Verdict::Permanent) && is_callers_own();
         let outcome = outcome::of_verdict(&verdict);
         let outcome = if is_own { Some(CircuitOutcome::Neutral) } else { outcome };
         let elapsed = self.elapsed();

@@ -70,7 +70,9 @@ async fn outcome_of_a_call_from_before_the_opening_changes_nothing_and_reaches_i
     let late = Reply::ErrorAfter(ms(10), Verdict::Transient);
     let mut calls = [Reply::AnswerAfter(ms(10)), late]
         .map(|reply| task::spawn(case.service.clone().oneshot(reply)));
-    calls.iter_mut().for_each(|call| assert_pending!(call.poll()));
+    for call in &mut calls {
+        assert_pending!(call.poll());
+    }
     case.many(5, FAIL).await;
     let before = case.rejected().await;
     let [answer, failure] = calls;

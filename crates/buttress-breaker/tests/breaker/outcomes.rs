@@ -4,6 +4,7 @@ use std::panic::AssertUnwindSafe;
 
 use buttress_breaker::{BreakerLayer, CircuitState, Ratio};
 use buttress_core::{BoxError, Classify, Origin, Reason, Rejection, RetryHint, Verdict};
+use buttress_testkit::Probe;
 use tokio::time::advance;
 use tokio_test::{assert_pending, task};
 use tower::{Layer, Service, ServiceExt, service_fn};
@@ -214,6 +215,18 @@ async fn permanent_failure_on_this_side_is_neutral_and_does_not_close_a_circuit(
     }
     assert_eq!(handle.state(), CircuitState::HalfOpen);
     assert_eq!(handle.counts().calls, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn error_of_readiness_is_passed_on_and_counts_as_nothing() {
+    let probe = Probe::new(Ok::<u32, BoxError>);
+    probe.break_down(|| "broken".into());
+    let layer = BreakerLayer::new();
+    for _ in 0..100 {
+        let error = layer.layer(probe.clone()).oneshot(1).await.unwrap_err();
+        assert_eq!(error.to_string(), "broken");
+    }
+    assert_eq!((layer.handle().counts().calls, layer.handle().state()), (0, CircuitState::Closed));
 }
 
 #[tokio::test(start_paused = true)]
