@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use buttress_breaker::{BreakerLayer, CircuitState, Ratio};
+use buttress_breaker::{Backoff, BreakerLayer, CircuitState, Ratio};
 use buttress_core::{Attempt, Reason, Verdict};
 use tokio::{sync::Barrier, task::JoinSet, time::advance};
 use tokio_test::{assert_pending, task};
@@ -93,7 +93,7 @@ async fn probes_decide_as_early_as_the_result_is_certain() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn hundred_tasks_that_race_at_the_end_of_the_interval_get_exactly_the_probes() {
     for _ in 0..20 {
-        let case = Case::new(BreakerLayer::new().open_for(buttress_breaker::Backoff::none()));
+        let case = Case::new(BreakerLayer::new().open_for(Backoff::none()));
         case.handle.open();
         let barrier = Arc::new(Barrier::new(100));
         let mut tasks = JoinSet::new();
@@ -125,7 +125,7 @@ async fn slow_probe_is_a_failure() {
 
 #[tokio::test(start_paused = true)]
 async fn spare_call_passes_a_closed_circuit_only_and_is_counted_apart() {
-    let case = Case::new(BreakerLayer::new().open_for(buttress_breaker::Backoff::constant(SECOND)));
+    let case = Case::new(BreakerLayer::new().open_for(Backoff::constant(SECOND)));
     let spare = || {
         let call = case.service.clone().oneshot(Reply::Answer);
         Attempt::current()
@@ -160,4 +160,32 @@ async fn spare_call_begins_no_probing() {
     let outcome = Attempt::FIRST.spare().with(|| tokio_test::assert_ready!(call.poll()));
     outcome.unwrap_err();
     assert_eq!(case.state(), CircuitState::Open);
+}
+
+/// A lost place would reject all later calls, for as long as a probe may take.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn probes_that_threads_drop_and_finish_at_once_lose_no_place() {
+    let layer = BreakerLayer::new().open_for(Backoff::none()).probes(2, 2).ramp(SECOND, &[]);
+    let case = Case::new(layer);
+    for round in 0..50 {
+        case.handle.open();
+        let mut tasks = JoinSet::new();
+        for task in 0..16 {
+            let service = case.service.clone();
+            tasks.spawn(async move {
+                for call in 0..10 {
+                    let reply = if (task + call) % 20 == 19 { Reply::Answer } else { Reply::Never };
+                    let mut call = Box::pin(service.clone().oneshot(reply));
+                    let _ = std::future::poll_fn(|cx| {
+                        std::task::Poll::Ready(call.as_mut().poll(cx).is_ready())
+                    })
+                    .await;
+                }
+            });
+        }
+        tasks.join_all().await;
+        // The circuit is still half-open, or closed since.
+        case.many(2, Reply::Answer).await;
+        assert_eq!(case.state(), CircuitState::Closed, "round {round}");
+    }
 }
