@@ -56,9 +56,10 @@ where
             return Begun::Failed(Failure::NotReplayable);
         };
         let deadline = Deadline::earliest(Deadline::whole(), call.mode.saved_deadline(&saved));
-        if deadline.is_some_and(|deadline| {
-            deadline.has_passed() || call.mode.can_set_deadline(&request, deadline).is_err()
-        }) {
+        let until = Deadline::earliest(deadline, Deadline::head());
+        if until.is_some_and(Deadline::has_passed)
+            || deadline.is_some_and(|it| call.mode.can_set_deadline(&request, it).is_err())
+        {
             return Begun::Failed(Failure::NoTimeLeft);
         }
         let by = (call.mode, call.judge);

@@ -1,6 +1,10 @@
 //! Deadlines inside and around the layer.
 
-use std::{future::pending, time::Duration};
+use std::{
+    future::{Future, pending},
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
 
 use buttress_core::{BoxError, Deadline, Verdict};
 use buttress_deadline::DeadlineLayer;
@@ -72,6 +76,17 @@ async fn alternative_is_not_called_once_the_ambient_deadline_has_passed() {
     assert_eq!((second.calls(), second.ready_polls()), (0, 0));
     let expected = counts!(FallbackSnapshot { calls: 1, failed: 1 });
     assert_eq!(layer.handle().snapshot(), expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn alternative_is_not_called_once_a_deadline_until_the_head_has_passed() {
+    let second = tenfold();
+    let layer = FallbackLayer::service(second.clone());
+    let mut call = Box::pin(layer.layer(failing(TestError::Failed)).oneshot(1));
+    let mut cx = Context::from_waker(Waker::noop());
+    let polled = Deadline::at(Instant::now()).until_head(|| call.as_mut().poll(&mut cx));
+    assert_eq!(polled, Poll::Ready(Err(TestError::Failed)));
+    assert_eq!((second.calls(), layer.handle().failed()), (0, 1));
 }
 
 /// A value takes no time.
