@@ -5,7 +5,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use buttress_core::{Blend, Judge, Signals};
+use buttress_core::{Attempt, Blend, Judge, Signals};
 use pin_project::pin_project;
 use tower_service::Service;
 
@@ -87,6 +87,10 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<Result<M::Response, S::Error>> {
         let CallParts { settings, mode, judge, prepared, .. } = parts;
+        if Attempt::current().is_spare() {
+            // To the hedge outside, an answer would win over the try that is still running.
+            return Poll::Ready(first.pass(mode));
+        }
         if settings.is_observing() {
             settings.answered(first.verdict, A::SOURCE);
             return Poll::Ready(first.pass(mode));
@@ -162,7 +166,11 @@ impl<S: Service<Req>, Req, W> CallState<S, Req, W> {
         let Polled::Readying(waiting) = self.as_mut().project() else {
             unreachable!("polled after it had ended")
         };
-        ready!(waiting.0.poll_ready(cx))?;
+        if let Err(error) = ready!(waiting.0.poll_ready(cx)) {
+            // An instance that failed must not be polled again.
+            self.set(Self::Ended);
+            return Poll::Ready(Err(error));
+        }
         let Last::Readying(waiting) = self.as_mut().project_replace(Self::Ended) else {
             unreachable!("it waits until here")
         };

@@ -42,7 +42,9 @@
 //! [`classify`](FallbackLayer::classify) replaces the verdict itself. An outcome that is not answered
 //! passes unchanged, with the [`Signals`](buttress_core::Signals) of the layers inside.
 //!
-//! The fallback runs at most once per call, and never for a call that is dropped.
+//! The fallback runs at most once per call, and never for a call that is dropped. A
+//! [spare](buttress_core::Attempt::spare) call of a hedge outside is not answered, because the answer
+//! would win over the try that is still running.
 //!
 //! # The answer
 //!
@@ -58,7 +60,7 @@
 //! Around HTTP, bind the layer with `.http()`. In `Plain` mode every response is a success, a 500
 //! included, and only an `Err` is answered.
 //!
-//! An answer is marked. Over HTTP, [`Degraded`](Degraded) is in the extensions of the
+//! An answer is marked. Over HTTP, [`Degraded`] is in the extensions of the
 //! response. A tonic stub drops extensions, so there a header marks the answer:
 //! `Http::fallback_header` of `buttress-http`. In every mode, the answer raises the
 //! [`degraded`](buttress_core::Signals::degraded) signal for the layers outside. A cache refuses to

@@ -51,7 +51,7 @@ async fn call_that_waits_for_the_alternative_takes_a_place() {
 async fn limit_of_zero_never_calls_the_alternative_and_keeps_no_request() {
     let (clones, second) = (Count::default(), Count::default());
     let calls = second.clone();
-    let first = service_fn(async |_: Counted| Err::<u32, _>(TestError::Failed));
+    let first = service_fn(|_: Counted| std::future::ready(Err::<u32, _>(TestError::Failed)));
     let alternative = service_fn(move |_: Counted| {
         calls.add();
         async { Ok::<_, TestError>(1) }

@@ -1,6 +1,11 @@
 //! Which outcomes are answered.
 
-use buttress_core::{Reason, RetryHint, Verdict};
+use std::{
+    future::Future,
+    task::{Context, Poll, Waker},
+};
+
+use buttress_core::{Attempt, Reason, RetryHint, Verdict};
 use buttress_fallback::{FallbackLayer, FallbackSnapshot};
 use buttress_testkit::{TestError, counts};
 use tower::{Layer, ServiceExt};
@@ -103,4 +108,16 @@ async fn outcome_outside_the_set_passes_unchanged_and_the_closure_is_not_run() {
     assert_eq!(layer.layer(tenfold()).oneshot(1).await, Ok(10));
     assert_eq!(runs.get(), 0);
     assert_eq!(layer.handle().snapshot(), counts!(FallbackSnapshot { calls: 2 }));
+}
+
+/// To the hedge outside, the answer of a spare call would win over the try that is still running.
+#[tokio::test(start_paused = true)]
+async fn spare_call_is_not_answered() {
+    let layer = FallbackLayer::value(7);
+    let mut call = Box::pin(layer.layer(failing(TestError::Failed)).oneshot(1));
+    let mut cx = Context::from_waker(Waker::noop());
+    let spare = Attempt::FIRST.next().spare();
+    let polled = spare.with(|| call.as_mut().poll(&mut cx));
+    assert_eq!(polled, Poll::Ready(Err(TestError::Failed)));
+    assert_eq!(layer.handle().snapshot(), counts!(FallbackSnapshot { calls: 1 }));
 }
