@@ -44,9 +44,9 @@ fn last_known_price(verdict: Verdict) -> Response {
 /// An upstream that fails while `is_down`, and answers `price` otherwise.
 fn prices(is_down: &Arc<AtomicBool>, price: &'static str) -> Router {
     let is_down = Arc::clone(is_down);
-    let lamp = async move || match is_down.load(Ordering::Relaxed) {
-        true => Err(StatusCode::SERVICE_UNAVAILABLE),
-        false => Ok(price),
+    let lamp = async move || {
+        let is_up = !is_down.load(Ordering::Relaxed);
+        is_up.then_some(price).ok_or(StatusCode::SERVICE_UNAVAILABLE)
     };
     Router::new().route("/lamp", get(lamp)).route("/sofa", get(pending::<StatusCode>))
 }

@@ -1,8 +1,6 @@
 //! A fallback among the other layers of a client: outside the caller's deadline, around a retry and a
 //! breaker, and on both sides of a cache.
 
-#![expect(clippy::unwrap_used, reason = "what helps a test may panic as the test may")]
-
 use std::{future::pending, time::Duration};
 
 use axum::{Router, routing::get};
