@@ -21,7 +21,7 @@ impl<M, J, Seed, Prepared> CallParts<M, J, Seed, Prepared> {
     pub(crate) fn watch<Req, Res, E>(
         &self,
         poll: impl FnOnce() -> Poll<Result<Res, E>>,
-    ) -> (Poll<Result<Res, E>>, Option<(Verdict, Signals)>)
+    ) -> (Poll<Result<Res, E>>, ToReplace)
     where
         J: Judge<M, Req, Res, E, Seed = Seed>,
     {
@@ -37,3 +37,6 @@ impl<M, J, Seed, Prepared> CallParts<M, J, Seed, Prepared> {
         (polled, verdict.map(|verdict| (verdict, signals)))
     }
 }
+
+/// The verdict on an outcome that is to be replaced, and the signals that came with the outcome.
+pub(crate) type ToReplace = Option<(Verdict, Signals)>;
