@@ -60,11 +60,11 @@
 //! Around HTTP, bind the layer with `.http()`. In `Plain` mode every response is a success, a 500
 //! included, and only an `Err` is answered.
 //!
-//! An answer is marked. Over HTTP, [`Degraded`] is in the extensions of the
-//! response. A tonic stub drops extensions, so there a header marks the answer:
-//! `Http::fallback_header` of `buttress-http`. In every mode, the answer raises the
-//! [`degraded`](buttress_core::Signals::degraded) signal for the layers outside. A cache refuses to
-//! store an answer with that signal. Status and headers of the answer are the user's.
+//! An answer is marked. Over HTTP, [`Degraded`] is in the extensions of the response. A tonic stub
+//! drops extensions, so there a header marks the answer: `Http::fallback_header` of `buttress-http`.
+//! In every mode, the answer raises the [`degraded`](buttress_core::Signals::degraded) signal for the
+//! layers outside, and a cache does not store an outcome with that signal. Status and headers of the
+//! answer are the user's.
 //!
 //! # The alternative service
 //!
@@ -84,6 +84,9 @@
 //! - had no place left, or has a limit of 0
 //! - could not get the request, because the body can no longer be sent whole
 //! - could not get the request in time, because the deadline has passed or leaves no time to announce
+//!
+//! So a first response keeps its connection, and the permits of layers inside, while the alternative
+//! runs.
 //!
 //! # Readiness
 //!
