@@ -1,7 +1,14 @@
 //! A fallback among the other layers of a client: outside the caller's deadline, around a retry and a
 //! breaker, and on both sides of a cache.
 
-use std::{future::pending, time::Duration};
+use std::{
+    future::{pending, ready},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
 use axum::{Router, routing::get};
 use buttress::{
@@ -117,4 +124,68 @@ async fn answer_of_a_fallback_outside_a_cache_is_not_cached() {
         assert_eq!(read(answer).await, expected);
     }
     assert_eq!(origin.calls(), 2);
+}
+
+/// A cache outside sees the mark of the answer.
+#[tokio::test(start_paused = true)]
+async fn answer_of_a_fallback_inside_a_cache_is_not_cached() {
+    let origin = failing_once();
+    let service = ServiceBuilder::new()
+        .layer(DedupLayer::new().cache(Cache::new(LONG)).http())
+        .layer(FallbackLayer::value(cacheable()).http())
+        .service(origin.clone());
+    for expected in ["sorry", "fine", "fine"] {
+        let answer = service.clone().oneshot(ask_for("/")).await.unwrap();
+        assert_eq!(read(answer).await, expected);
+    }
+    assert_eq!(origin.calls(), 2);
+}
+
+/// A response that a cache would store, if it were not an answer of a fallback.
+fn cacheable() -> Response<Full<Bytes>> {
+    let mut response = sorry();
+    let forever = http::HeaderValue::from_static("max-age=60");
+    response.headers_mut().insert("cache-control", forever);
+    response
+}
+
+/// Without HTTP, the cache sees the signal beside the answer.
+#[tokio::test(start_paused = true)]
+async fn answer_of_a_fallback_inside_a_plain_cache_is_not_cached() {
+    let calls = Arc::new(AtomicU32::new(0));
+    let count = Arc::clone(&calls);
+    let upstream = service_fn(move |_: u32| {
+        let call = count.fetch_add(1, Ordering::Relaxed);
+        ready(if call == 0 { Err(BoxError::from("down")) } else { Ok("fine") })
+    });
+    let service = ServiceBuilder::new()
+        .layer(DedupLayer::new().cache(Cache::new(LONG)))
+        .layer(FallbackLayer::value("sorry"))
+        .service(upstream);
+    for expected in ["sorry", "fine", "fine"] {
+        assert_eq!(service.clone().oneshot(1).await.unwrap(), expected);
+    }
+    assert_eq!(calls.load(Ordering::Relaxed), 2);
+}
+
+/// The alternative answers in a later poll than the one in which the first service failed.
+#[tokio::test(start_paused = true)]
+async fn answer_of_an_alternative_inside_a_plain_cache_is_not_cached() {
+    let calls = Arc::new(AtomicU32::new(0));
+    let count = Arc::clone(&calls);
+    let replica = service_fn(move |_: u32| {
+        count.fetch_add(1, Ordering::Relaxed);
+        async {
+            tokio::time::sleep(SECOND).await;
+            Ok::<_, BoxError>("replica")
+        }
+    });
+    let service = ServiceBuilder::new()
+        .layer(DedupLayer::new().cache(Cache::new(LONG)))
+        .layer(FallbackLayer::service(replica))
+        .service(service_fn(|_: u32| ready(Err(BoxError::from("down")))));
+    for call in 1..=3 {
+        assert_eq!(service.clone().oneshot(1).await.unwrap(), "replica");
+        assert_eq!(calls.load(Ordering::Relaxed), call);
+    }
 }
