@@ -26,9 +26,10 @@ where
         let heard = self.finish(&mut caller, "a call whose outcome comes with signals").await?;
         let unchanged = if failing { Heard::Failure(1) } else { Heard::Answer(1) };
         let signals = caller.signals();
-        let told = match failing {
-            true => signals.deadline.is_some() || signals.degraded,
-            false => signals.deadline.is_some() && signals.degraded,
+        let told = if failing {
+            signals.deadline.is_some() || signals.degraded
+        } else {
+            signals.deadline.is_some() && signals.degraded
         };
         let kept = told
             && signals.spent.retries >= Self::SPENT.retries
