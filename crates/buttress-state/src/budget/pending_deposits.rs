@@ -1,5 +1,5 @@
 use std::sync::{
-    Mutex, PoisonError,
+    Mutex, PoisonError, TryLockError,
     atomic::{AtomicU32, Ordering},
 };
 
@@ -43,10 +43,11 @@ impl PendingDeposits {
         // `add` takes no lock. Only arithmetic runs under the lock, so poisoning is ignored.
         let mut dated = match latest {
             Latest::Unknown => self.dated.lock().unwrap_or_else(PoisonError::into_inner),
-            // Another call is dating. This deposit is dated with the next.
             Latest::Now => match self.dated.try_lock() {
                 Ok(dated) => dated,
-                Err(_) => return,
+                Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+                // Another call is dating. This deposit is dated with the next.
+                Err(TryLockError::WouldBlock) => return,
             },
         };
         let count = self.count.swap(0, Ordering::Relaxed).saturating_sub(dated.base);
@@ -92,3 +93,31 @@ const SLOW: u32 = BATCH - 1;
 
 /// The number of slots into which [`RetryBudget`] divides its window.
 const SLOTS: u64 = 31;
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+        time::Duration,
+    };
+
+    use buttress_control::Ratio;
+
+    use super::*;
+
+    #[test]
+    fn deposits_are_dated_although_the_lock_is_poisoned() {
+        let ttl = Nanos::from(Duration::from_secs(10));
+        let pending = PendingDeposits::new(ttl);
+        let budget = RetryBudget::new(Duration::from_secs(10), 0, Ratio::percent(100));
+        let poisoned = catch_unwind(AssertUnwindSafe(|| {
+            let _dated = pending.dated.lock();
+            resume_unwind(Box::new("on purpose"));
+        }));
+        assert!(poisoned.is_err() && pending.dated.is_poisoned());
+        let now = Nanos::from(Duration::from_secs(1));
+        assert!(pending.add());
+        pending.settle_deposits(&budget, now, Latest::Now);
+        assert_eq!(budget.balance(now), 1);
+    }
+}
