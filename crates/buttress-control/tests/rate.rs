@@ -86,6 +86,17 @@ fn seven_per_minute_are_met_to_the_nanosecond() {
     assert_eq!(now, at(120_000));
 }
 
+#[test]
+fn cells_between_whole_nanoseconds_are_granted_in_their_nanosecond_and_keep_the_rate() {
+    // Due at 0, 1.5, 3, 4.5 and so on.
+    let limit = Gcra::new(Rate::new(2, Duration::from_nanos(3)).burst(1));
+    let granted: Vec<_> =
+        (0..30).filter(|now| limit.take(Nanos::new(*now), 1).is_ok()).take(7).collect();
+    assert_eq!(granted, [0, 1, 3, 4, 6, 7, 9]);
+    assert_eq!(limit.take(Nanos::new(9), 1), Err(Denied::After(Duration::from_nanos(1))));
+    assert_eq!(reserve(&limit, 0, 1).at(), Nanos::new(10), "due at 10.5");
+}
+
 // failsafe-go cuts time into a grid from its start, so that after a rest two cells may pass 400 ms apart
 // where 500 are asked for: it waits 900 and 190 ms where this law waits 1000 and 200.
 /// failsafe-go, `ratelimiter/ratelimiterstats_test.go`.

@@ -14,8 +14,9 @@ use crate::{Denied, Nanos, Rate, Reservation};
 
 /// A rate limit by the generic cell rate algorithm, in its virtual scheduling form.
 ///
-/// In any window at most `rate · window + burst` cells pass, from all callers together. There are
-/// no fixed windows, and so no moment at which two bursts meet. The law is that of [ITU-T
+/// In any window at most `rate · window + burst` cells pass, from all callers together. The window
+/// counts up to a nanosecond longer, see [Time](#time). There are no fixed windows, and so no moment
+/// at which two bursts meet. The law is that of [ITU-T
 /// I.371][itu], annex A, in the form of [governor], with the reservations of Go's
 /// [`x/time/rate`][go].
 ///
@@ -34,8 +35,10 @@ use crate::{Denied, Nanos, Rate, Reservation};
 ///
 /// # Time
 ///
-/// A cell is granted at the first whole nanosecond at which it is due. If a rate does not divide
-/// the second, the time between two cells is rounded up to a sixteenth of a nanosecond. A time
+/// A cell is granted in the nanosecond in which it is due, so up to 15/16 of a nanosecond early.
+/// Rounded up instead, each late grant would delay the cells after it, and a limit with a burst of 1
+/// would stay below its rate. If a rate does not divide the second, the time between two cells is
+/// rounded up to a sixteenth of a nanosecond. A time
 /// before that of an earlier call sees less and gets no more. Time ends 36 years after the epoch.
 /// Later times count as that end, and cells that do not fit before it are not granted.
 ///
