@@ -1,13 +1,21 @@
+use std::{
+    pin::pin,
+    task::{Context, Waker},
+    time::Duration,
+};
+
 use buttress::{
+    BoxError,
     breaker::{BreakerLayer, Ratio},
     fallback::FallbackLayer,
+    hedge::HedgeLayer,
     http_grpc::HttpExt,
     order::OrderLayer,
 };
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
-use tower::Layer;
+use tower::{Layer, ServiceExt};
 
 use crate::{
     Case, Echo, Pattern, Workload,
@@ -18,8 +26,9 @@ use crate::{
     drive_http, drive_plain,
 };
 
-/// Circuit breakers, fallbacks and orders. No call fails, and no call waits for another.
-pub(crate) fn plain() -> [Case; 6] {
+/// Circuit breakers, hedges, fallbacks and orders. No call fails, none is slow, and none waits for
+/// another.
+pub(crate) fn plain() -> [Case; 8] {
     [
         Case::new(Pattern::Breaker, BUTTRESS, Workload::Plain, |inner, calls| {
             drive_plain(BreakerLayer::new().layer(Echo(inner)), calls)
@@ -31,6 +40,14 @@ pub(crate) fn plain() -> [Case; 6] {
         Case::new(Pattern::OpenBreaker, BUTTRESS, Workload::Plain, |inner, calls| {
             let layer = BreakerLayer::new();
             let _isolation = layer.handle().isolate();
+            drive_plain(layer.layer(Echo(inner)), calls)
+        }),
+        Case::new(Pattern::Hedge, BUTTRESS, Workload::Plain, |inner, calls| {
+            drive_plain(HedgeLayer::after(TIMEOUT).layer(Echo(inner)), calls)
+        }),
+        Case::new(Pattern::Hedge, "buttress, `learned`", Workload::Plain, |inner, calls| {
+            let layer = HedgeLayer::learned();
+            learn(&layer);
             drive_plain(layer.layer(Echo(inner)), calls)
         }),
         Case::new(Pattern::Fallback, BUTTRESS, Workload::Plain, |inner, calls| {
@@ -46,10 +63,13 @@ pub(crate) fn plain() -> [Case; 6] {
 }
 
 /// The same over HTTP.
-pub(crate) fn http() -> [Case; 4] {
+pub(crate) fn http() -> [Case; 5] {
     [
         Case::new(Pattern::Breaker, BUTTRESS, Workload::Http, |inner, calls| {
             drive_http(BreakerLayer::new().http().layer(Echo(inner)), calls)
+        }),
+        Case::new(Pattern::Hedge, BUTTRESS, Workload::Http, |inner, calls| {
+            drive_http(HedgeLayer::after(TIMEOUT).http().layer(Echo(inner)), calls)
         }),
         Case::new(Pattern::Fallback, BUTTRESS, Workload::Http, |inner, calls| {
             let sorry = Response::new(Full::new(Bytes::from_static(b"sorry")));
@@ -67,4 +87,18 @@ pub(crate) fn http() -> [Case; 4] {
 #[expect(clippy::unnecessary_wraps, reason = "a request may have no key")]
 fn one_key(_: &Request<Full<Bytes>>) -> Option<u64> {
     Some(7)
+}
+
+/// Makes calls until the layer knows its quantile: 50, over 3 s.
+#[expect(clippy::disallowed_methods, reason = "the clock of the layer is that of the machine")]
+fn learn(layer: &HedgeLayer) {
+    let service = layer.layer(tower::service_fn(async |call: u64| Ok::<_, BoxError>(call)));
+    let call = || {
+        let mut call = pin!(service.clone().oneshot(7));
+        let _ = call.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+    };
+    (0..50).for_each(|_| call());
+    std::thread::sleep(Duration::from_millis(3100));
+    call();
+    assert!(layer.handle().delay().is_some(), "the layer has not learned");
 }
