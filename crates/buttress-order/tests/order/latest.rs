@@ -1,5 +1,10 @@
 //! A call supersedes the earlier calls of its key.
 
+use std::{
+    sync::Arc,
+    task::{Context, Wake, Waker},
+};
+
 use buttress_core::{Deadline, Reason};
 use buttress_order::{OrderLayer, OrderSnapshot};
 use buttress_testkit::counts;
@@ -186,4 +191,28 @@ async fn sequence_of_calls_supersedes_nothing() {
         assert_eq!(service.call(job(1, number, 1)).await.unwrap(), number);
     }
     assert_eq!(layer.handle().snapshot(), counts!(OrderSnapshot { calls: 100 }));
+}
+
+/// A key keeps nothing of a call that has ended, neither of one that waited nor of one that ran.
+#[tokio::test(start_paused = true)]
+async fn waker_of_a_call_is_dropped_with_the_call() {
+    struct Idle;
+    impl Wake for Idle {
+        fn wake(self: Arc<Self>) {}
+    }
+    let layer = OrderLayer::latest(key_of);
+    let mut service = layer.layer(Worker::new());
+    let idle = Arc::new(Idle);
+    let waker = Waker::from(Arc::clone(&idle));
+    let mut cx = Context::from_waker(&waker);
+    let mut running = Box::pin(service.call(job(1, 0, 1)));
+    assert!(running.as_mut().poll(&mut cx).is_pending());
+    drop(running);
+    assert_eq!(Arc::strong_count(&idle), 2, "that of this test is left");
+    let _held = service.call(job(1, 1, 1));
+    let mut waiting = Box::pin(service.call(job(1, 2, 1)));
+    assert!(waiting.as_mut().poll(&mut cx).is_pending());
+    drop(waiting);
+    drop(waker);
+    assert_eq!(Arc::strong_count(&idle), 1);
 }

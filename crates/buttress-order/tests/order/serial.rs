@@ -1,6 +1,12 @@
 //! One call at a time per key, in the order of arrival.
 
-use buttress_core::{Criticality, Reason};
+use std::{
+    pin::Pin,
+    sync::{Arc, LazyLock},
+    task::{Context, Poll},
+};
+
+use buttress_core::{BoxError, Criticality, Reason};
 use buttress_order::{OrderLayer, OrderSnapshot};
 use buttress_testkit::counts;
 use tokio::time::sleep;
@@ -231,4 +237,25 @@ async fn requests_without_a_key_are_not_ordered() {
     assert_eq!((a.unwrap(), b.unwrap()), (1, 2));
     assert_eq!(worker.acts()[..2], [Began(1, 0), Began(2, 0)]);
     assert_eq!(layer.handle().snapshot(), counts!(OrderSnapshot { calls: 2 }));
+}
+
+/// A finished inner future may still hold what the next call needs, so it is dropped with its turn.
+#[tokio::test(start_paused = true)]
+async fn inner_future_is_dropped_before_the_next_call_begins_although_its_call_is_held() {
+    /// Answers with the number of futures that are there.
+    struct Held(Arc<()>);
+    impl Future for Held {
+        type Output = Result<usize, BoxError>;
+
+        fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
+            Poll::Ready(Ok(Arc::strong_count(&self.0) - 1))
+        }
+    }
+    static ALIVE: LazyLock<Arc<()>> = LazyLock::new(Arc::default);
+    let mut service = OrderLayer::serial(|_: &u32| Some(()))
+        .layer(tower::service_fn(|_: u32| Held(Arc::clone(&ALIVE))));
+    let (mut first, mut second) = (task::spawn(service.call(1)), task::spawn(service.call(2)));
+    assert_eq!(assert_ready!(first.poll()).unwrap(), 1);
+    assert_eq!(assert_ready!(second.poll()).unwrap(), 1, "the first future is still there");
+    drop((first, second));
 }
