@@ -18,6 +18,7 @@ use tokio::task::JoinSet;
 use tower::{Layer, ServiceExt, service_fn};
 
 /// The path of a request, which stands for a resource.
+#[expect(clippy::unnecessary_wraps, reason = "the shape of a key")]
 fn resource(request: &Request<AnyBody>) -> Option<String> {
     Some(request.uri().path().to_owned())
 }

@@ -1,7 +1,5 @@
 //! Keyed order among other layers.
 
-#![expect(clippy::unwrap_used, reason = "what helps a test may panic as the test may")]
-
 use std::{
     sync::{
         Arc,
@@ -106,7 +104,7 @@ async fn waiters_hold_no_permits_of_a_throttle_inside() {
             Ok::<_, BoxError>(number)
         }));
     let calls = (0..10).map(|number| service.clone().oneshot(number));
-    let calls: Vec<_> = calls.map(tokio_test_spawn).collect();
+    let calls: Vec<_> = calls.map(polled_once).collect();
     assert_eq!((turns.queued(), permits.in_flight(), permits.rejected()), (8, 2, 0));
     for (number, call) in (0..).zip(calls) {
         assert_eq!(call.await.unwrap(), number);
@@ -115,7 +113,7 @@ async fn waiters_hold_no_permits_of_a_throttle_inside() {
 }
 
 /// Polls a call once.
-fn tokio_test_spawn<F: Future>(call: F) -> std::pin::Pin<Box<F>> {
+fn polled_once<F: Future>(call: F) -> std::pin::Pin<Box<F>> {
     let mut call = Box::pin(call);
     let polled = call.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop()));
     assert!(polled.is_pending());
