@@ -1,9 +1,9 @@
-//! Timeouts, retries, rate and concurrency limits, request coalescing and caching as tower layers, for
-//! axum, tonic, hyper and reqwest.
+//! Timeouts, retries, circuit breakers, hedging, fallbacks, rate and concurrency limits, request
+//! coalescing and caching as tower layers, for axum, tonic, hyper and reqwest.
 //!
 //! ```
 //! use std::time::Duration;
-//! use buttress::{BoxError, DeadlineLayer, DedupLayer, RetryLayer, ThrottleLayer};
+//! use buttress::{BoxError, BreakerLayer, DeadlineLayer, DedupLayer, RetryLayer, ThrottleLayer};
 //! use tower::{ServiceBuilder, ServiceExt};
 //!
 //! # #[tokio::main(flavor = "current_thread")] async fn main() {
@@ -11,6 +11,7 @@
 //!     .layer(DeadlineLayer::new(Duration::from_secs(2))) // the caller's patience
 //!     .layer(DedupLayer::new())
 //!     .layer(RetryLayer::new(3))
+//!     .layer(BreakerLayer::new())
 //!     .layer(ThrottleLayer::concurrency(32).queue(100))
 //!     .layer(DeadlineLayer::new(Duration::from_millis(500))) // one attempt
 //!     .service_fn(|row: u32| async move { Ok::<_, BoxError>(row) });
@@ -24,15 +25,17 @@
 //! |---|---|---|
 //! | deadline | [`DeadlineLayer::new`], [`DeadlineLayer::propagate`] | timeout, time limit |
 //! | retry | [`RetryLayer::new`] | retry budget, backoff |
+//! | hedging | [`HedgeLayer::learned`], [`HedgeLayer::after`] | speculative or backup request, tail latency |
+//! | circuit breaker | [`BreakerLayer::new`], [`BreakerLayer::per`] | outlier detection, per host |
+//! | fallback | [`FallbackLayer::value`], [`FallbackLayer::answer`], [`FallbackLayer::service`] | graceful degradation |
 //! | concurrency limit | [`ThrottleLayer::concurrency`] | bulkhead, semaphore |
 //! | rate limit | [`ThrottleLayer::rate`], [`ThrottleLayer::rates`] | rate limiter, GCRA |
 //! | adaptive limit | [`ThrottleLayer::adaptive`] | load shedding |
 //! | client-side throttling | [`ThrottleLayer::accept_ratio`] | adaptive throttling |
 //! | limit per key | [`ThrottleLayer::keyed`], [`ThrottleLayer::per`] | per tenant, per host |
-//! | hedge | [`HedgeLayer::learned`], [`HedgeLayer::after`] | backup request, tail latency |
+//! | order per key | [`OrderLayer::serial`], [`OrderLayer::latest`] | mutex per key, switch-latest |
 //! | coalescing | [`DedupLayer::new`], [`DedupLayer::keyed`] | single flight |
 //! | cache | [`DedupLayer::cache`] with a [`Cache`] | stale-while-revalidate |
-//! | fallback | [`FallbackLayer::value`], [`FallbackLayer::answer`], [`FallbackLayer::service`] | graceful degradation |
 //!
 //! # HTTP and gRPC
 //!
@@ -43,15 +46,17 @@
 //! # Where to read on
 //!
 //! The [`guide`] has a chapter per question: which layer, in which order, with which errors. The docs
-//! of [`deadline`], [`dedup`], [`retry`] and [`throttle`] state the promises of each layer, under the
-//! same headings. The docs of [`http_grpc`] have the rules for HTTP. [`layer_api`] has the traits for a
-//! mode or a layer of your own, and [`throttle`] has `Adapt` for an adaptive law of your own.
+//! of [`breaker`], [`deadline`], [`dedup`], [`fallback`], [`hedge`], [`order`], [`retry`] and
+//! [`throttle`] state the promises of each layer, under the same headings. The docs of [`http_grpc`]
+//! have the rules for HTTP. [`layer_api`] has the traits for a mode or a layer of your own, and
+//! [`throttle`] has `Adapt` for an adaptive law of your own.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(feature = "breaker")]
 pub use buttress_breaker::{
-    BreakerHandle, BreakerLayer, BreakerSnapshot, CircuitRules, CircuitState,
+    BreakerHandle, BreakerLayer, BreakerSnapshot, CircuitCounts, CircuitRules, CircuitState,
+    Isolation,
 };
 pub use buttress_core::{
     Attempt, BoxError, Check, Classify, Criticality, Deadline, Origin, Plain, Reason, Rejection,
@@ -62,7 +67,7 @@ pub use buttress_deadline::{DeadlineHandle, DeadlineLayer, DeadlineSnapshot};
 #[cfg(feature = "dedup")]
 pub use buttress_dedup::{Cache, DedupHandle, DedupLayer, DedupSnapshot, EarlyRefresh};
 #[cfg(feature = "fallback")]
-pub use buttress_fallback::{Degraded, FallbackHandle, FallbackLayer, FallbackSnapshot};
+pub use buttress_fallback::{Degraded, FallbackHandle, FallbackLayer, FallbackSnapshot, Source};
 #[cfg(feature = "hedge")]
 pub use buttress_hedge::{HedgeHandle, HedgeLayer, HedgeSnapshot, WithheldReason};
 #[cfg(feature = "http")]
