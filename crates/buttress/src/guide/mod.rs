@@ -8,7 +8,10 @@
 //! | [`deadlines`] | how a deadline reaches attempts, tasks, bodies and other processes |
 //! | [`retries`] | which calls are repeated, when, and who pays |
 //! | [`limits`] | which limit to take, and what a queue does |
+//! | [`outages`] | circuit breakers and fallbacks: states, what counts, recovery, answers |
+//! | [`hedging`] | when to send a second copy of a slow request, and who pays |
 //! | [`caching`] | keys, coalescing, TTL, stale windows, invalidation |
+//! | [`ordering`] | one call at a time per key, in order or latest wins |
 //! | [`errors`] | modes, rejections, verdicts, panics |
 //! | [`testing`] | how to test a stack and a layer without real time |
 //! | [`writing_a_layer`] | a circuit breaker, step by step |
@@ -36,8 +39,17 @@ pub mod retries {}
 #[doc = include_str!("limits.md")]
 pub mod limits {}
 
+#[doc = include_str!("outages.md")]
+pub mod outages {}
+
+#[doc = include_str!("hedging.md")]
+pub mod hedging {}
+
 #[doc = include_str!("caching.md")]
 pub mod caching {}
+
+#[doc = include_str!("ordering.md")]
+pub mod ordering {}
 
 #[doc = include_str!("errors.md")]
 pub mod errors {}
