@@ -1,6 +1,6 @@
-use std::{sync::Arc, task::Poll};
+use std::sync::Arc;
 
-use buttress_core::{Judge, Signals, Verdict};
+use buttress_core::{Judge, Verdict};
 
 use crate::settings::Settings;
 
@@ -15,28 +15,14 @@ pub(crate) struct CallParts<M, J, Seed, Prepared> {
 }
 
 impl<M, J, Seed, Prepared> CallParts<M, J, Seed, Prepared> {
-    /// Runs a poll of the inner service. Returns the verdict on its outcome and the signals that were
-    /// raised, if the outcome is to be replaced. Otherwise the signals stay raised.
+    /// Returns the verdict on an outcome that is to be replaced. Must run in the poll that produced
+    /// the outcome, so that the judge sees the signals of the call.
     #[inline]
-    pub(crate) fn watch<Req, Res, E>(
-        &self,
-        poll: impl FnOnce() -> Poll<Result<Res, E>>,
-    ) -> (Poll<Result<Res, E>>, ToReplace)
+    pub(crate) fn to_replace<Req, Res, E>(&self, outcome: &Result<Res, E>) -> Option<Verdict>
     where
         J: Judge<M, Req, Res, E, Seed = Seed>,
     {
-        let inner = || {
-            let polled = poll();
-            let Poll::Ready(outcome) = &polled else { return (polled, None) };
-            // Judged within the watch, so that the judge sees the signals of the call.
-            let verdict = self.judge.judge(&self.mode, &self.seed, outcome.as_ref());
-            let is_replaced = self.settings.selection.contains(verdict);
-            (polled, is_replaced.then_some(verdict))
-        };
-        let ((polled, verdict), signals) = Signals::watch_if(inner, |(_, found)| found.is_some());
-        (polled, verdict.map(|verdict| (verdict, signals)))
+        let verdict = self.judge.judge(&self.mode, &self.seed, outcome.as_ref());
+        self.settings.selection.contains(verdict).then_some(verdict)
     }
 }
-
-/// The verdict on an outcome that is to be replaced, and the signals that came with the outcome.
-pub(crate) type ToReplace = Option<(Verdict, Signals)>;

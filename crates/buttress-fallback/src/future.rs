@@ -11,8 +11,9 @@ use tower_service::Service;
 
 use crate::{
     alternative::{Alternative, Begun, FailedCall},
+    aside::{Aside, Kept},
     call_parts::CallParts,
-    first_outcome::FirstOutcome,
+    first_outcome::{FirstOutcome, raise},
     held_outcome::HeldOutcome,
 };
 
@@ -25,8 +26,11 @@ where
     A: Alternative<M, J, Req, S::Response, S::Error>,
     J: Judge<M, Req, S::Response, S::Error>,
 {
+    /// The call of the inner service. `None` before it begins under `await_ready`, and once its
+    /// outcome is to be replaced.
     #[pin]
-    state: CallState<S, Req, A::Work>,
+    first: Option<S::Future>,
+    aside: Aside<S, Req, A::Work>,
     parts: CallParts<M, J, J::Seed, A::Prepared>,
 }
 
@@ -37,11 +41,22 @@ where
     J: Judge<M, Req, S::Response, S::Error>,
 {
     #[inline]
-    pub(crate) const fn new(
-        state: CallState<S, Req, A::Work>,
+    pub(crate) const fn calling(
+        future: S::Future,
         parts: CallParts<M, J, J::Seed, A::Prepared>,
     ) -> Self {
-        Self { state, parts }
+        Self { first: Some(future), aside: Aside::NOTHING, parts }
+    }
+
+    /// A call that waits for the readiness of `service`.
+    #[cold]
+    pub(crate) fn readying(
+        service: S,
+        request: Req,
+        parts: CallParts<M, J, J::Seed, A::Prepared>,
+    ) -> Self {
+        let kept = Kept::Readying(Box::new((service, request)));
+        Self { first: None, aside: Aside::new(kept), parts }
     }
 }
 
@@ -55,19 +70,18 @@ where
     type Output = Result<M::Response, S::Error>;
 
     #[inline]
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut this = self.project();
-        let (polled, replaced) = match this.state.as_mut().project() {
-            Polled::Calling { future } => this.parts.watch(|| future.poll(cx)),
-            Polled::Held(_) => return Self::poll_held(this.state, this.parts, cx),
-            _ => this.parts.watch(|| this.state.as_mut().poll_from_readiness(cx)),
-        };
-        let outcome = ready!(polled);
-        let Some((verdict, signals)) = replaced else {
-            return Poll::Ready(outcome.map(|response| this.parts.mode.own(response)));
-        };
-        let first = FirstOutcome { outcome, verdict, signals };
-        Self::replace(this.state, this.parts, first, cx)
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if Signals::any_raised() {
+            return self.poll_unusual(cx);
+        }
+        let this = self.as_mut().project();
+        let Some(future) = this.first.as_pin_mut() else { return self.poll_unusual(cx) };
+        let Poll::Ready(outcome) = future.poll(cx) else { return Poll::Pending };
+        if let Some(verdict) = this.parts.to_replace(&outcome) {
+            let first = FirstOutcome { outcome, verdict, signals: Signals::take() };
+            return self.replace(first, cx);
+        }
+        Poll::Ready(outcome.map(|response| this.parts.mode.own(response)))
     }
 }
 
@@ -78,15 +92,69 @@ where
     J: Judge<M, Req, S::Response, S::Error>,
     M: Blend<S::Response, A::Response>,
 {
+    /// Polls a call that waits for readiness or for the alternative, or polls among the signals of
+    /// other calls.
+    #[cold]
+    fn poll_unusual(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<M::Response, S::Error>> {
+        if let Some(Kept::Held(_)) = self.as_mut().project().aside.get() {
+            return self.poll_held(cx);
+        }
+        let ((polled, verdict), signals) = Signals::watch(|| {
+            let polled = self.as_mut().poll_first(cx);
+            let verdict = match &polled {
+                Poll::Ready(outcome) => self.parts.to_replace(outcome),
+                Poll::Pending => None,
+            };
+            (polled, verdict)
+        });
+        match (polled, verdict) {
+            (Poll::Ready(outcome), Some(verdict)) => {
+                self.replace(FirstOutcome { outcome, verdict, signals }, cx)
+            }
+            (polled, _) => {
+                raise(signals);
+                polled.map_ok(|response| self.parts.mode.own(response))
+            }
+        }
+    }
+
+    /// Polls the call of the inner service, which begins once the service is ready.
+    fn poll_first(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<S::Response, S::Error>> {
+        let mut this = self.project();
+        if let Some(Kept::Readying(waiting)) = this.aside.get() {
+            if let Err(error) = ready!(waiting.0.poll_ready(cx)) {
+                // An instance that failed must not be polled again.
+                *this.aside = Aside::NOTHING;
+                return Poll::Ready(Err(error));
+            }
+            let Some(Kept::Readying(waiting)) = this.aside.take() else {
+                unreachable!("it waits until here")
+            };
+            let (mut service, request) = *waiting;
+            // The instance that is ready is called.
+            this.first.set(Some(service.call(request)));
+        }
+        match this.first.as_pin_mut() {
+            Some(future) => future.poll(cx),
+            None => unreachable!("polled after it had ended"),
+        }
+    }
+
     /// Replaces an outcome, now or once the alternative service has answered.
     #[cold]
     fn replace(
-        mut state: Pin<&mut CallState<S, Req, A::Work>>,
-        parts: &mut CallParts<M, J, J::Seed, A::Prepared>,
+        mut self: Pin<&mut Self>,
         first: FirstOutcome<S::Response, S::Error>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<M::Response, S::Error>> {
-        let CallParts { settings, mode, judge, prepared, .. } = parts;
+        let mut this = self.as_mut().project();
+        let CallParts { settings, mode, judge, prepared, .. } = this.parts;
         if Attempt::current().is_spare() {
             // To the hedge outside, an answer would win over the try that is still running.
             return Poll::Ready(first.pass(mode));
@@ -96,7 +164,7 @@ where
             return Poll::Ready(first.pass(mode));
         }
         // Must run before the fallback begins: the inner call may hold a permit or a connection.
-        state.set(CallState::Ended);
+        this.first.set(None);
         let call = FailedCall { settings, mode, judge, verdict: first.verdict };
         let none = Signals::default();
         match A::begin(prepared, call, first.outcome.as_ref()) {
@@ -105,8 +173,9 @@ where
             }
             Begun::Failed(failure) => Poll::Ready(first.failed(failure, none, (settings, mode))),
             Begun::Running(work) => {
-                state.set(CallState::Held(Box::pin(HeldOutcome::new(first, work))));
-                Self::poll_held(state, parts, cx)
+                let held = Box::pin(HeldOutcome::new(first, work));
+                *this.aside = Aside::new(Kept::Held(held));
+                self.poll_held(cx)
             }
         }
     }
@@ -114,16 +183,16 @@ where
     /// Polls the alternative service while the first outcome is held.
     #[cold]
     fn poll_held(
-        mut state: Pin<&mut CallState<S, Req, A::Work>>,
-        parts: &CallParts<M, J, J::Seed, A::Prepared>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<M::Response, S::Error>> {
-        let (settings, mode) = (&*parts.settings, &parts.mode);
-        let Polled::Held(held) = state.as_mut().project() else { unreachable!("held until here") };
+        let this = self.project();
+        let (settings, mode) = (&*this.parts.settings, &this.parts.mode);
+        let Some(Kept::Held(held)) = this.aside.get() else { unreachable!("held until here") };
         let (answer, signals) = ready!(held.as_mut().poll_work(settings, cx));
         let Some(first) = held.as_mut().take_first() else { unreachable!("taken only once") };
         // Must run before the answer is returned, so that the place under `at_most` is free then.
-        state.set(CallState::Ended);
+        *this.aside = Aside::NOTHING;
         Poll::Ready(match answer {
             Ok(answer) => Ok(first.answered(answer, A::SOURCE, signals, (settings, mode))),
             Err(failure) => first.failed(failure, signals, (settings, mode)),
@@ -141,47 +210,3 @@ where
         f.debug_struct("ResponseFuture").finish_non_exhaustive()
     }
 }
-
-#[pin_project(project = Polled, project_replace = Last)]
-pub(crate) enum CallState<S: Service<Req>, Req, W> {
-    /// Waits for readiness, under `await_ready`. Boxed, so that the usual call has no room for the
-    /// request.
-    Readying(Box<(S, Req)>),
-    Calling {
-        #[pin]
-        future: S::Future,
-    },
-    /// Boxed, so that a call that succeeds has no room for the alternative.
-    Held(Pin<Box<HeldOf<S, Req, W>>>),
-    Ended,
-}
-
-impl<S: Service<Req>, Req, W> CallState<S, Req, W> {
-    /// Polls a call that waits for readiness, and makes the call once the service is ready.
-    #[cold]
-    fn poll_from_readiness(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<S::Response, S::Error>> {
-        let Polled::Readying(waiting) = self.as_mut().project() else {
-            unreachable!("polled after it had ended")
-        };
-        if let Err(error) = ready!(waiting.0.poll_ready(cx)) {
-            // An instance that failed must not be polled again.
-            self.set(Self::Ended);
-            return Poll::Ready(Err(error));
-        }
-        let Last::Readying(waiting) = self.as_mut().project_replace(Self::Ended) else {
-            unreachable!("it waits until here")
-        };
-        let (mut service, request) = *waiting;
-        // The instance that is ready is called.
-        self.set(Self::Calling { future: service.call(request) });
-        match self.as_mut().project() {
-            Polled::Calling { future } => future.poll(cx),
-            _ => unreachable!("set above"),
-        }
-    }
-}
-
-type HeldOf<S, Req, W> = HeldOutcome<<S as Service<Req>>::Response, <S as Service<Req>>::Error, W>;

@@ -140,6 +140,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod alternative;
+mod aside;
 mod call_parts;
 mod first_outcome;
 mod future;

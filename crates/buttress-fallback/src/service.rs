@@ -10,7 +10,6 @@ use crate::{
     FallbackHandle, ResponseFuture,
     alternative::{Alternative, FixedAnswer},
     call_parts::CallParts,
-    future::CallState,
     settings::{Readiness, Settings},
 };
 
@@ -67,13 +66,13 @@ where
         let (mode, judge) = (self.mode.clone(), self.judge.clone());
         let seed = judge.seed(&mode, &request);
         let (request, prepared) = self.alternative.prepare(&self.settings, &mode, request);
-        let state = match self.settings.readiness {
-            // `inner` is the instance that is ready.
-            Readiness::BeforeCall => CallState::Calling { future: self.inner.call(request) },
-            // A clone, because `inner` was never polled and must reserve nothing.
-            Readiness::InCall => CallState::Readying(Box::new((self.inner.clone(), request))),
-        };
         let settings = Arc::clone(&self.settings);
-        ResponseFuture::new(state, CallParts { settings, mode, judge, seed, prepared })
+        let parts = CallParts { settings, mode, judge, seed, prepared };
+        match self.settings.readiness {
+            // `inner` is the instance that is ready.
+            Readiness::BeforeCall => ResponseFuture::calling(self.inner.call(request), parts),
+            // A clone, because `inner` was never polled and must reserve nothing.
+            Readiness::InCall => ResponseFuture::readying(self.inner.clone(), request, parts),
+        }
     }
 }

@@ -73,12 +73,12 @@ impl Signals {
     #[inline]
     pub fn watch<R>(f: impl FnOnce() -> R) -> (R, Self) {
         // Nearly always nothing is raised, so nothing is put aside.
-        if retry_ambient(|ambient| ambient.state.get().has_any()) {
+        if Self::any_raised() {
             return Self::watch_among_others(f);
         }
         let clear = ClearSignals;
         let result = f();
-        let signals = retry_ambient(RetryAmbient::take_signals);
+        let signals = Self::take();
         mem::forget(clear);
         (result, signals)
     }
@@ -90,42 +90,27 @@ impl Signals {
         let result = f();
         // Must be read before `restore` is dropped. The drop puts back the signals of the layer
         // outside, also if `f` panics.
-        let signals = retry_ambient(RetryAmbient::take_signals);
+        let signals = Self::take();
         drop(restore);
         (result, signals)
     }
 
-    /// Runs `f`, and returns the signals that were raised meanwhile if `is_held` is true of the
-    /// result. Otherwise the signals stay raised, and none are returned.
+    /// Returns whether any signal is raised now.
     ///
-    /// For a layer that passes most outcomes on in the poll that produced them: costs less than
-    /// [`watch`](Self::watch) and [`raise`](Self::raise).
+    /// A layer that passes most outcomes on in the poll that produced them asks this before the
+    /// poll. If none is raised, the layer polls without [`watch`](Self::watch), and
+    /// [takes](Self::take) the signals of the rare outcome that it holds back. The signals of all
+    /// others stay raised, which costs nothing.
     #[inline]
-    pub fn watch_if<R>(f: impl FnOnce() -> R, is_held: impl FnOnce(&R) -> bool) -> (R, Self) {
-        if retry_ambient(|ambient| ambient.state.get().has_any()) {
-            return Self::watch_if_among_others(f, is_held);
-        }
-        let result = f();
-        let signals = if is_held(&result) {
-            retry_ambient(RetryAmbient::take_signals)
-        } else {
-            Self::default()
-        };
-        (result, signals)
+    pub fn any_raised() -> bool {
+        retry_ambient(|ambient| ambient.state.get().has_any())
     }
 
-    /// The layer outside has seen signals in this poll already, which are not those of `f`.
-    #[cold]
-    fn watch_if_among_others<R>(
-        f: impl FnOnce() -> R,
-        is_held: impl FnOnce(&R) -> bool,
-    ) -> (R, Self) {
-        let (result, signals) = Self::watch(f);
-        if is_held(&result) {
-            return (result, signals);
-        }
-        signals.raise();
-        (result, Self::default())
+    /// Returns the raised signals, and raises them no more.
+    #[inline]
+    #[must_use = "signals that are not raised again are lost"]
+    pub fn take() -> Self {
+        retry_ambient(RetryAmbient::take_signals)
     }
 
     /// Raises all of these signals again, for another caller of the same outcome.
