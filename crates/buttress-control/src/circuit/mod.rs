@@ -186,6 +186,7 @@ impl Circuit {
         let mut core = lock(&self.core);
         if core.rules.slot() != rules.slot() {
             core.outcomes = Outcomes::new(rules.slot());
+            self.forget_undated();
         }
         core.rules = rules;
         self.slow_limit.store(slow_limit(&rules), Relaxed);

@@ -34,7 +34,7 @@ impl Outcomes {
             return;
         }
         let now = now.get() / self.slot;
-        self.advance(if self.latest == 0 { now } else { now.min(self.latest + 1) });
+        self.advance(now.min(self.latest + 1));
         self.calls.add(successes);
         self.run = 0;
         self.advance(now);

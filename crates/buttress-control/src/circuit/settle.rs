@@ -118,6 +118,14 @@ impl Circuit {
         core.outcomes.add_undated(now, before.undated());
     }
 
+    /// Drops the successes that no slot holds yet. The next are dated one by one, because a window that has
+    /// just begun has no date that they could follow.
+    pub(super) fn forget_undated(&self) {
+        // First, so that no success is counted without a date any more.
+        self.word.fetch_or(DATES_EACH, Relaxed);
+        self.word.fetch_and(!UNDATED_MASK, AcqRel);
+    }
+
     /// Successes are dated one by one while they are few, or while they decide how many calls the minimum
     /// lacks beside a failure.
     fn choose_dating(&self, core: &CircuitCore, counts: Counts) {
