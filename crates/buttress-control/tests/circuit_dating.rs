@@ -2,9 +2,14 @@
 #![cfg(not(buttress_loom))]
 #![expect(clippy::unwrap_used, reason = "a missing pass fails the test")]
 
-use std::{cell::Cell, time::Duration};
+use std::{
+    cell::{Cell, RefCell},
+    time::Duration,
+};
 
-use buttress_control::{Circuit, CircuitHost, CircuitOutcome, CircuitRules, CircuitState, Nanos};
+use buttress_control::{
+    Circuit, CircuitChange, CircuitHost, CircuitOutcome, CircuitRules, CircuitState, Nanos,
+};
 
 use self::CircuitOutcome::{Failure, Success};
 
@@ -17,6 +22,7 @@ struct Case {
 #[derive(Default)]
 struct Host {
     now: Cell<Duration>,
+    changes: RefCell<Vec<CircuitChange>>,
 }
 
 impl CircuitHost for Host {
@@ -26,6 +32,10 @@ impl CircuitHost for Host {
 
     fn draw(&self) -> f64 {
         0.5
+    }
+
+    fn changed(&self, change: &CircuitChange) {
+        self.changes.borrow_mut().push(*change);
     }
 }
 
@@ -88,4 +98,14 @@ fn successes_after_a_change_of_the_window_are_dated_one_by_one_while_they_are_fe
         case.many(1, Success);
     }
     assert_eq!(case.calls(), 1);
+}
+
+#[test]
+fn change_by_hand_counts_the_successes_that_wait_for_a_date() {
+    let case = Case::new();
+    case.many(16 + 9, Success);
+    case.circuit.open(&case.host);
+    let change = *case.host.changes.borrow().last().unwrap();
+    assert_eq!((change.to, change.calls), (CircuitState::Open, 25));
+    assert_eq!(case.calls(), 25);
 }

@@ -62,6 +62,8 @@ impl Circuit {
     ) {
         let mut core = lock(&self.core);
         let now = host.now();
+        // The change reports them, and a new generation would drop them.
+        self.date_successes(&mut core, now);
         let change = change(self, &mut core, now);
         drop(core);
         tell(host, change);
