@@ -1,10 +1,10 @@
-use std::time::Duration;
+use std::{mem, time::Duration};
 
 use crate::Nanos;
 use crate::sync::atomic::Ordering::Relaxed;
 use crate::sync::lock;
 
-use super::host::{CircuitHost, CircuitOpen};
+use super::host::{CircuitHost, CircuitOpen, CircuitOutcome};
 use super::turn::tell;
 use super::word::CircuitWord;
 use super::{Circuit, CircuitChange, CircuitCore, CircuitPass, CircuitState};
@@ -33,7 +33,12 @@ impl Circuit {
         let mut core = lock(&self.core);
         let (answer, change) = self.admit_under_lock(&mut core, host);
         drop(core);
-        tell(host, change);
+        if change.is_some() {
+            // The caller has no pass yet. If the host panics, the place of a probe must come back.
+            let unheard = GiveBack { circuit: self, pass: answer.ok().flatten(), host };
+            tell(host, change);
+            mem::forget(unheard);
+        }
         answer
     }
 
@@ -67,5 +72,20 @@ impl Circuit {
 
     fn is_interval_over(&self, now: Nanos) -> bool {
         self.state() == CircuitState::Open && now.get() >= self.open_until.load(Relaxed)
+    }
+}
+
+/// Gives the place of a probe back when it is dropped, which happens only while unwinding.
+struct GiveBack<'a, H: CircuitHost> {
+    circuit: &'a Circuit,
+    pass: Option<CircuitPass>,
+    host: &'a H,
+}
+
+impl<H: CircuitHost> Drop for GiveBack<'_, H> {
+    fn drop(&mut self) {
+        if let Some(pass) = self.pass {
+            self.circuit.settle(pass, CircuitOutcome::Neutral, false, self.host);
+        }
     }
 }
