@@ -13,8 +13,10 @@ pub struct Isolation {
 
 impl Isolation {
     pub(crate) fn new(held: OneCircuit) -> Self {
-        held.circuit().law.isolate(&Host::new(&held, None));
-        Self { held }
+        // Made first: if the event of the change panics, the drop takes the isolation back.
+        let isolation = Self { held };
+        isolation.held.circuit().law.isolate(&Host::new(&isolation.held, None));
+        isolation
     }
 }
 
