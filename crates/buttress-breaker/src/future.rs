@@ -90,7 +90,8 @@ where
             let (mode, judge, seed, outcome) =
                 (&*this.mode, &*this.judge, &seeds.1, outcome.as_ref());
             let is_callers_own = || judge.is_callers_own(mode, seed, outcome);
-            ticket.settle(judge.judge(mode, seed, outcome), is_callers_own);
+            let verdict = ticket.judge(|| judge.judge(mode, seed, outcome));
+            ticket.settle(verdict, is_callers_own);
         }
         // Drops the inner future, which may hold what another call waits for.
         let Last::Running { seeds, .. } = this.state.project_replace(CallState::Ended) else {

@@ -53,9 +53,19 @@ impl<H: HeldCircuit> Ticket<H> {
     /// Runs code of the service. If the code panics, the call has failed.
     #[inline]
     pub(crate) fn watch<R>(ticket: Option<&mut Self>, f: impl FnOnce() -> R) -> R {
-        let failure = FailureOnPanic(ticket);
+        let failure = TellOnPanic(ticket, CircuitOutcome::Failure);
         let result = f();
         mem::forget(failure);
+        result
+    }
+
+    /// Runs a classification. If the classification panics, the call says nothing.
+    // Otherwise the drop of the ticket would judge the call by its patience or its deadline.
+    #[inline]
+    pub(crate) fn judge<R>(&mut self, f: impl FnOnce() -> R) -> R {
+        let neutral = TellOnPanic(Some(self), CircuitOutcome::Neutral);
+        let result = f();
+        mem::forget(neutral);
         result
     }
 
@@ -76,7 +86,7 @@ impl<H: HeldCircuit> Ticket<H> {
     #[cold]
     fn settle_judged(&mut self, verdict: Verdict, is_callers_own: impl FnOnce() -> bool) {
         // A failure on this side shows nothing of the service, so it must not close a circuit.
-        let is_own = matches!(verdict, Verdict::Permanent) && is_callers_own();
+        let is_own = matches!(verdict, Verdict::Permanent) && self.judge(is_callers_own);
         let outcome = outcome::of_verdict(&verdict);
         let outcome = if is_own { Some(CircuitOutcome::Neutral) } else { outcome };
         let elapsed = self.elapsed();
@@ -130,15 +140,15 @@ impl<H: HeldCircuit> Drop for Ticket<H> {
     }
 }
 
-/// Settles a ticket as a failure when it is dropped, which happens only while unwinding.
-struct FailureOnPanic<'a, H: HeldCircuit>(Option<&'a mut Ticket<H>>);
+/// Settles a ticket with an outcome when it is dropped, which happens only while unwinding.
+struct TellOnPanic<'a, H: HeldCircuit>(Option<&'a mut Ticket<H>>, CircuitOutcome);
 
-impl<H: HeldCircuit> Drop for FailureOnPanic<'_, H> {
+impl<H: HeldCircuit> Drop for TellOnPanic<'_, H> {
     #[cold]
     fn drop(&mut self) {
         if let Some(ticket) = self.0.take() {
             let elapsed = ticket.elapsed();
-            ticket.tell(CircuitOutcome::Failure, elapsed, None);
+            ticket.tell(self.1, elapsed, None);
         }
     }
 }

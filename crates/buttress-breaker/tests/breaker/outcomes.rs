@@ -1,9 +1,9 @@
 //! What an outcome says of the service.
 
-use std::panic::AssertUnwindSafe;
+use std::{panic::AssertUnwindSafe, time::Duration};
 
 use buttress_breaker::{BreakerLayer, CircuitState, Ratio};
-use buttress_core::{BoxError, Classify, Origin, Reason, Rejection, RetryHint, Verdict};
+use buttress_core::{BoxError, Classify, Deadline, Origin, Reason, Rejection, RetryHint, Verdict};
 use buttress_testkit::Probe;
 use tokio::time::advance;
 use tokio_test::{assert_pending, task};
@@ -183,6 +183,49 @@ async fn panic_of_the_classification_is_neutral_and_gives_a_probe_back() {
     }
     service.oneshot(false).await.unwrap();
     assert_eq!(handle.state(), CircuitState::Ramp);
+}
+
+/// The drop of the call that follows is not the end of a call without an answer.
+#[tokio::test(start_paused = true)]
+async fn panic_of_the_classification_is_neutral_whatever_the_patience_and_the_deadline() {
+    let classify = |_: Result<&(), &BoxError>| -> Verdict { panic!("as told") };
+    for layer in [BreakerLayer::new().patience(Duration::ZERO), BreakerLayer::new()] {
+        let handle = layer.handle();
+        let mut service = layer.classify(classify).layer(service_fn(async |()| {
+            tokio::time::sleep(SECOND).await;
+            Ok(())
+        }));
+        let call = Deadline::with(Some(Deadline::after(SECOND / 2)), || service.call(()));
+        tokio::spawn(call).await.unwrap_err();
+        assert_eq!(handle.counts().calls, 0);
+    }
+}
+
+/// A classifier that panics when asked whose failure it is.
+#[derive(Clone)]
+struct NobodysFailures;
+
+impl Classify<Reply, (), Error> for NobodysFailures {
+    type Seed = ();
+
+    fn seed(&self, _: &Reply) {}
+
+    fn classify(&self, (): &(), _: Result<&(), &Error>) -> Verdict {
+        Verdict::Permanent
+    }
+
+    fn is_callers_own(&self, (): &(), _: Result<&(), &Error>) -> bool {
+        panic!("as told")
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn panic_of_the_question_whose_failure_it_is_is_neutral_whatever_the_patience() {
+    let layer = BreakerLayer::new().patience(Duration::ZERO);
+    let handle = layer.handle();
+    let service = layer.classify(NobodysFailures).layer(crate::support::upstream().0);
+    tokio::spawn(service.oneshot(FAIL)).await.unwrap_err();
+    assert_eq!(handle.counts().calls, 0);
 }
 
 /// A classifier that knows which failures never left this side.
