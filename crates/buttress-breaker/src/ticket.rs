@@ -75,7 +75,7 @@ impl<H: HeldCircuit> Ticket<H> {
     pub(crate) fn settle(&mut self, verdict: Verdict, is_callers_own: impl FnOnce() -> bool) {
         if matches!(verdict, Verdict::Success) && !self.started.is_known() {
             if let Some(pass) = self.pass.take() {
-                let host = Host::new(&self.held, None);
+                let host = Host::new(&self.held, Some(Verdict::Success));
                 self.held.circuit().law.settle(pass, CircuitOutcome::Success, false, &host);
             }
             return;

@@ -35,6 +35,23 @@ async fn opening_emits_a_warning_with_its_reason_its_cause_and_the_numbers() {
     );
 }
 
+/// The last call before the minimum decides, also if the call succeeds.
+#[tokio::test(start_paused = true)]
+async fn opening_by_a_success_emits_the_verdict_of_the_success() {
+    let events = Events::of("buttress");
+    let layer = layer().failures(Ratio::percent(50), 4).consecutive(9);
+    let service = layer.layer(service_fn(service));
+    for fails in [true, true, false] {
+        let _ = service.clone().oneshot(fails).await;
+    }
+    service.oneshot(false).await.unwrap();
+    assert_eq!(
+        events.log(),
+        "0.000ms WARN breaker.opened instance=db from=closed reason=failures verdict=Success \
+         open_for=1s calls=4 failures=2 slow=0\n"
+    );
+}
+
 #[tokio::test(start_paused = true)]
 async fn recovery_emits_each_change_of_state() {
     let events = Events::of("buttress");
