@@ -1,6 +1,5 @@
 //! A host of a circuit that panics.
 #![cfg(not(buttress_loom))]
-#![expect(clippy::unwrap_used, reason = "a missing pass fails the test")]
 
 use std::{
     cell::Cell,
