@@ -39,7 +39,7 @@
 //! # Sharing
 //!
 //! Clones of a [`Budget`] share an account. A [`KeyTable`] is shared in an `Arc`. No user code runs
-//! under a lock, except the `Eq` of a key, [`Fresh::is_idle`], and the closures of
+//! under a lock, except the `Eq` of a key, [`Fresh::is_idle`], [`Fresh::share`], and the closures of
 //! [`KeyTable::fold`] and [`Total`].
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

@@ -97,6 +97,80 @@ fn keys_beyond_the_maximum_share_a_value() {
     assert!(table.is_idle());
 }
 
+/// A value whose keys beyond the maximum are remembered.
+struct Shared(Arc<AtomicU32>);
+
+impl Fresh for Shared {
+    fn fresh(&self) -> Self {
+        Self(Arc::default())
+    }
+
+    fn is_idle(&self) -> bool {
+        true
+    }
+
+    fn share(shared: &Arc<Self>) -> Option<Self> {
+        Some(Self(Arc::clone(&shared.0)))
+    }
+}
+
+/// The sum over all values, which counts a value once for each time it is added.
+#[derive(Default)]
+struct Sum(u32);
+
+impl Total<Shared> for Sum {
+    fn add(&mut self, value: &Shared) {
+        self.0 += value.0.load(SeqCst);
+    }
+
+    fn merge(&mut self, other: &Self) {
+        self.0 += other.0;
+    }
+}
+
+#[test]
+fn key_beyond_the_maximum_keeps_the_shared_value_while_a_call_holds_it() {
+    let table = KeyTable::<u32, Shared, Sum>::new(Shared(Arc::default()), 16);
+    let others: Vec<_> = (1000..1400).map(|key| table.get(key)).collect();
+    assert_eq!(table.len(), 16);
+    let held = table.get(1);
+    held.0.fetch_add(1, SeqCst);
+    drop(others);
+    assert!(table.is_empty(), "keys that share a value are not counted");
+    assert!(Arc::ptr_eq(&table.get(1).0, &held.0));
+    assert!(table.known(&1).is_some_and(|known| Arc::ptr_eq(&known.0, &held.0)));
+    assert!(!Arc::ptr_eq(&table.get(2).0, &held.0), "there is room for other keys");
+    assert_eq!(table.total().0, 1, "the shared value counts once");
+    assert_eq!(table.fold(0, |sum, value| sum + value.0.load(SeqCst)), 1);
+    let shared = Arc::clone(&held.0);
+    drop(held);
+    assert!(table.known(&1).is_none());
+    let own = table.get(1);
+    assert!(!Arc::ptr_eq(&own.0, &shared), "there is room for the key now");
+    assert_eq!(table.keys(), [1]);
+    drop(own);
+    assert!(table.is_empty() && table.is_idle());
+    assert_eq!(table.total().0, 1);
+}
+
+#[test]
+fn flood_of_keys_beyond_the_maximum_is_forgotten() {
+    let drops = Arc::new(());
+    let table = KeyTable::<(u32, Arc<()>), Shared>::new(Shared(Arc::default()), 16);
+    let _held: Vec<_> = (0..400).map(|key| table.get((key, Arc::clone(&drops)))).collect();
+    let before = Arc::strong_count(&drops);
+    for key in 400..100_000 {
+        drop(table.get((key, Arc::clone(&drops))));
+    }
+    let kept = Arc::strong_count(&drops) - before;
+    assert!(kept < 2000, "{kept} keys are kept");
+    // The held keys are found again.
+    for key in 0..400 {
+        table.get((key, Arc::clone(&drops)));
+    }
+    assert_eq!(table.len(), 16);
+}
+
 #[test]
 fn borrowed_key_is_owned_once() {
     let table = table::<Arc<str>>(1000);

@@ -26,9 +26,9 @@ impl<K: Hash + Eq, T: Fresh, S: Total<T>> KeyTable<K, T, S> {
     /// `Arc` of the value would keep its key in use.
     pub fn fold<R>(&self, init: R, mut f: impl FnMut(R, &T) -> R) -> R {
         let sum = f(init, &self.overflow);
-        self.shards.iter().fold(sum, |sum, shard| {
-            lock(shard).entries.iter().fold(sum, |sum, entry| f(sum, &entry.value))
-        })
+        self.shards
+            .iter()
+            .fold(sum, |sum, shard| lock(shard).own().fold(sum, |sum, entry| f(sum, &entry.value)))
     }
 
     /// Calls `f` for each value in use, without holding a lock, because `f` may run user code.
@@ -36,14 +36,15 @@ impl<K: Hash + Eq, T: Fresh, S: Total<T>> KeyTable<K, T, S> {
         for shard in &self.shards {
             let known = |entry: &KeyEntry<K, T>| Arc::clone(&entry.value);
             // The clones keep these keys from being swept until `f` has run.
-            let known: Vec<_> = lock(shard).entries.iter().map(known).collect();
+            let known: Vec<_> = lock(shard).own().map(known).collect();
             for value in &known {
                 f(value);
             }
         }
     }
 
-    /// Returns the keys in use, in no order, and drops all others.
+    /// Returns the keys in use, in no order, and drops all others. Keys beyond the maximum are not
+    /// among them.
     ///
     /// The keys are cloned under the lock of a shard, so `Clone` must not ask the table.
     pub fn keys(&self) -> Vec<K>
@@ -56,19 +57,19 @@ impl<K: Hash + Eq, T: Fresh, S: Total<T>> KeyTable<K, T, S> {
             let forgotten;
             let mut locked = lock(shard);
             forgotten = locked.sweep(SweepScope::Idle);
-            keys.extend(locked.entries.iter().map(|entry| entry.key.clone()));
+            keys.extend(locked.own().map(|entry| entry.key.clone()));
             drop(locked);
             drop(forgotten);
         }
         keys
     }
 
-    /// Returns the number of keys in use, and drops all others.
+    /// Returns the number of keys in use, without those beyond the maximum, and drops all others.
     pub fn len(&self) -> usize {
         let count = |shard: &Mutex<KeyShard<K, T, S>>| {
             let mut locked = lock(shard);
             let forgotten = locked.sweep(SweepScope::Idle);
-            let len = locked.entries.len();
+            let len = locked.len();
             drop(locked);
             drop(forgotten);
             len
@@ -82,7 +83,7 @@ impl<K: Hash + Eq, T: Fresh, S: Total<T>> KeyTable<K, T, S> {
     }
 
     /// Returns whether no key is in use. Drops no key, because the caller may hold the lock of an
-    /// outer table.
+    /// outer table. A [share](Fresh::share) counts as in use until the table drops its key.
     pub fn is_idle(&self) -> bool {
         let idle = |shard: &Mutex<KeyShard<K, T, S>>| {
             lock(shard).entries.iter().all(|entry| is_unused(&entry.value))
@@ -100,7 +101,7 @@ impl<K: Hash + Eq, T: Fresh, S: Total<T>> KeyTable<K, T, S> {
         for shard in &self.shards {
             let shard = lock(shard);
             sum.merge(&shard.dropped);
-            shard.entries.iter().for_each(|entry| sum.add(&entry.value));
+            shard.own().for_each(|entry| sum.add(&entry.value));
         }
         sum
     }

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 /// A value that a [`KeyTable`](crate::KeyTable) holds for each key.
 ///
 /// The table makes the value of a new key from a template, and drops a value that is idle.
@@ -10,6 +12,21 @@ pub trait Fresh {
     ///
     /// Called under a lock of the table. So this method must not ask the table, and must be quick.
     fn is_idle(&self) -> bool;
+
+    /// Returns the value of a key beyond the maximum: a value with the state of `shared`, which all
+    /// such keys share. `None`: such keys get `shared` itself. Default: `None`.
+    ///
+    /// With `Some`, the table remembers the key while a call holds the value. So all calls of a key
+    /// that meet have the same state, also if there is room for the key meanwhile. The returned value
+    /// is idle whenever no call holds it. Called under a lock of the table, as
+    /// [`is_idle`](Self::is_idle) is.
+    fn share(shared: &Arc<Self>) -> Option<Self>
+    where
+        Self: Sized,
+    {
+        let _ = shared;
+        None
+    }
 }
 
 /// A sum over all values of a [`KeyTable`](crate::KeyTable), those included that the table has

@@ -10,7 +10,7 @@ use buttress_core::KeyLookup;
 pub use self::fresh::{Fresh, Total};
 use self::{
     seeded_hash::SeededHash,
-    shard::{KEPT, KeyEntry, KeyShard, SweepScope},
+    shard::{KEPT, KeyShard, SweepScope},
 };
 use crate::sync::{
     Mutex, MutexGuard,
@@ -32,7 +32,7 @@ pub struct KeyTable<K, T, S = ()> {
     template: T,
     /// The number of changes to the template: see [`KeyTable::change`].
     changes: AtomicUsize,
-    /// The value that keys share if there is no room.
+    /// The value that keys share if there is no room. [`Fresh::share`] says how.
     overflow: Arc<T>,
     max_keys: usize,
 }
@@ -68,7 +68,7 @@ impl<K, T: Fresh, S: Total<T>> KeyTable<K, T, S> {
 impl<K: Hash + Eq, T: Fresh, S: Total<T>> KeyTable<K, T, S> {
     /// Returns the value of `key`, created if the key is not in use.
     ///
-    /// While the table has no room, keys that are not in use share a value.
+    /// While the table has no room, keys that are not in use [share](Fresh::share) a value.
     #[inline]
     pub fn get(&self, key: K) -> Arc<T> {
         let hash = self.hasher.hash(&key);
@@ -142,26 +142,40 @@ impl<K: Hash + Eq, T: Fresh, S: Total<T>> KeyTable<K, T, S> {
         let shard = self.shard(hash);
         let most = self.max_keys.div_ceil(SHARDS);
         // Declared before `locked`, as in `sweep_and_find`. `key` outlives the lock too.
-        let forgotten;
+        let (forgotten, unheld);
         let (fresh, mut locked) = self.fresh_for(shard);
-        let full = locked.entries.len() >= most;
+        let full = locked.len() >= most;
         // A full shard counts a new key for `KEPT` lookups. So a flood of new keys sweeps a shard
         // of `n` keys once per `n / KEPT` new keys, and not once per key.
         let due = locked.is_sweep_due(if full { KEPT } else { 0 });
         forgotten = if due { locked.sweep(SweepScope::Idle) } else { Vec::new() };
+        unheld = locked.take_unheld(hash, &key);
         let (value, unused) = match locked.find(hash, &key) {
             // Another call inserted the key while this one created a value.
             Some(known) => (known, Some(key)),
-            None if locked.entries.len() >= most => (Arc::clone(&self.overflow), Some(key)),
-            None => {
-                let entry = KeyEntry { key, hash, value: Arc::clone(&fresh), used: true };
-                locked.entries.insert_unique(hash, entry, |entry| entry.hash);
+            None if locked.len() < most => {
+                locked.insert(hash, key, Arc::clone(&fresh), false);
                 (fresh, None)
             }
+            None => match self.share(most) {
+                // Remembered: if the next call of the key got another value while a call holds the
+                // share, the key would have two states.
+                Some(extra) => {
+                    locked.insert(hash, key, Arc::clone(&extra), true);
+                    (extra, None)
+                }
+                None => (Arc::clone(&self.overflow), Some(key)),
+            },
         };
         drop(locked);
-        drop((forgotten, unused));
+        drop((forgotten, unheld, unused));
         value
+    }
+
+    /// A share for a key beyond the maximum. If no key has a value of its own, no key need be
+    /// remembered.
+    fn share(&self, most: usize) -> Option<Arc<T>> {
+        if most == 0 { None } else { T::share(&self.overflow).map(Arc::new) }
     }
 
     /// A fresh value, and the lock of its shard. The loop makes sure that no

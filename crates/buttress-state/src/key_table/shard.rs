@@ -14,10 +14,14 @@ pub(crate) struct KeyEntry<K, T> {
     pub(crate) value: Arc<T>,
     /// Whether a call asked for the key since the last sweep.
     pub(crate) used: bool,
+    /// The key is beyond the maximum, and the value is a [share](Fresh::share).
+    pub(crate) is_extra: bool,
 }
 
 pub(crate) struct KeyShard<K, T, S> {
     pub(crate) entries: HashTable<KeyEntry<K, T>>,
+    /// The number of entries beyond the maximum.
+    extra: usize,
     /// The number of lookups until the next sweep.
     until_sweep: usize,
     /// The numbers of the values that were dropped.
@@ -26,7 +30,8 @@ pub(crate) struct KeyShard<K, T, S> {
 
 impl<K, T, S: Default> KeyShard<K, T, S> {
     pub(crate) fn new() -> Self {
-        Self { entries: HashTable::new(), until_sweep: KEPT, dropped: S::default() }
+        let (entries, dropped) = (HashTable::new(), S::default());
+        Self { entries, extra: 0, until_sweep: KEPT, dropped }
     }
 }
 
@@ -38,8 +43,45 @@ impl<K, T: Fresh, S: Total<T>> KeyShard<K, T, S> {
         Q: Eq + ?Sized,
     {
         let entry = self.entries.find_mut(hash, |entry| entry.key.borrow() == key)?;
+        if entry.is_extra && is_only(&entry.value) {
+            // No call holds the share, so the key may get a value of its own.
+            return None;
+        }
         entry.used = true;
         Some(Arc::clone(&entry.value))
+    }
+
+    /// The number of keys that count against the maximum.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len().saturating_sub(self.extra)
+    }
+
+    /// The entries that count against the maximum.
+    pub(crate) fn own(&self) -> impl Iterator<Item = &KeyEntry<K, T>> {
+        self.entries.iter().filter(|entry| !entry.is_extra)
+    }
+
+    /// Inserts the entry of a key that is not in the shard.
+    pub(crate) fn insert(&mut self, hash: u64, key: K, value: Arc<T>, is_extra: bool) {
+        let entry = KeyEntry { key, hash, value, used: true, is_extra };
+        self.entries.insert_unique(hash, entry, |entry| entry.hash);
+        self.extra += usize::from(is_extra);
+    }
+
+    /// Takes out the entry of a key beyond the maximum that no call holds. The caller drops the entry
+    /// after the lock is released.
+    pub(crate) fn take_unheld(&mut self, hash: u64, key: &K) -> Option<KeyEntry<K, T>>
+    where
+        K: Eq,
+    {
+        if self.extra == 0 {
+            return None;
+        }
+        let unheld =
+            |entry: &KeyEntry<K, T>| entry.is_extra && is_only(&entry.value) && entry.key == *key;
+        let (entry, _) = self.entries.find_entry(hash, unheld).ok()?.remove();
+        self.extra -= 1;
+        Some(entry)
     }
 
     /// Counts `lookups`, and returns whether a sweep is due: after as many lookups as there are
@@ -55,13 +97,17 @@ impl<K, T: Fresh, S: Total<T>> KeyShard<K, T, S> {
     pub(crate) fn sweep(&mut self, which: SweepScope) -> Vec<KeyEntry<K, T>> {
         let forgotten = |entry: &mut KeyEntry<K, T>| {
             let used = mem::replace(&mut entry.used, false);
-            (!used || which == SweepScope::Idle) && is_unused(&entry.value)
+            (!used || entry.is_extra || which == SweepScope::Idle) && is_unused(&entry.value)
         };
         // No call can change these numbers any more: under the lock, `is_unused` saw that no other
         // reference is left.
         let idle: Vec<_> = self.entries.extract_if(forgotten).collect();
         for entry in &idle {
-            self.dropped.add(&entry.value);
+            if entry.is_extra {
+                self.extra -= 1;
+            } else {
+                self.dropped.add(&entry.value);
+            }
         }
         let room = self.entries.len().max(KEPT) * 2;
         if self.entries.capacity() > room * 2 {
