@@ -15,6 +15,13 @@ pub(crate) use self::latest::Wait;
 /// The calls of a key: the call that has the turn, and the calls that wait for it.
 #[derive(Debug)]
 pub(crate) enum Lane {
+    Own(Calls),
+    /// The lane of a key beyond the maximum. Its calls are those of the other lane.
+    Shared(Arc<Self>),
+}
+
+#[derive(Debug)]
+pub(crate) enum Calls {
     Serial(SerialLane),
     Latest(LatestLane),
 }
@@ -31,25 +38,36 @@ pub(crate) enum Entered {
 impl Lane {
     /// A lane whose calls run in the order of arrival. At most `queue` calls wait.
     pub(crate) fn serial(queue: usize) -> Self {
-        Self::Serial(SerialLane::new(queue))
+        Self::Own(Calls::Serial(SerialLane::new(queue)))
     }
 
     /// A lane whose latest call supersedes the earlier ones.
     pub(crate) fn latest() -> Self {
-        Self::Latest(LatestLane::new(false))
+        Self::Own(Calls::Latest(LatestLane::new(false)))
     }
 
     /// A lane whose latest call supersedes the earlier ones, and begins before they are gone.
     pub(crate) fn overlapping() -> Self {
-        Self::Latest(LatestLane::new(true))
+        Self::Own(Calls::Latest(LatestLane::new(true)))
+    }
+
+    #[inline]
+    fn calls(&self) -> &Calls {
+        let mut lane = self;
+        loop {
+            match lane {
+                Self::Own(calls) => return calls,
+                Self::Shared(other) => lane = other,
+            }
+        }
     }
 
     /// Takes the turn if no call has it, without a lock.
     #[inline]
     pub(crate) fn begin(self: Arc<Self>) -> Result<Turn, Arc<Self>> {
-        let begun = match &*self {
-            Self::Serial(lane) => lane.begin(),
-            Self::Latest(lane) => lane.begin(),
+        let begun = match self.calls() {
+            Calls::Serial(lane) => lane.begin(),
+            Calls::Latest(lane) => lane.begin(),
         };
         match begun {
             Some(number) => Ok(Turn { lane: self, number }),
@@ -64,13 +82,13 @@ impl Lane {
     /// If the waker of a superseded call panics. The new call has then left again.
     #[cold]
     pub(crate) fn enter(self: &Arc<Self>) -> Entered {
-        match &**self {
-            Self::Serial(lane) => match lane.enter() {
+        match self.calls() {
+            Calls::Serial(lane) => match lane.enter() {
                 serial::Entered::Running(number) => Entered::Running(self.turn(number)),
                 serial::Entered::Waiting(number) => Entered::Waiting(self.place(number)),
                 serial::Entered::Full => Entered::Full,
             },
-            Self::Latest(lane) => {
+            Calls::Latest(lane) => {
                 let entered = lane.enter();
                 // Must exist before the wakers run: if one panics, the call leaves the lane.
                 let result = if entered.begins {
@@ -84,11 +102,12 @@ impl Lane {
         }
     }
 
-    /// The number of calls that wait.
+    /// The number of calls that wait. 0 for a key beyond the maximum.
     pub(crate) fn waiting(&self) -> usize {
         match self {
-            Self::Serial(lane) => lane.waiting(),
-            Self::Latest(lane) => lane.waiting(),
+            Self::Own(Calls::Serial(lane)) => lane.waiting(),
+            Self::Own(Calls::Latest(lane)) => lane.waiting(),
+            Self::Shared(_) => 0,
         }
     }
 
@@ -103,17 +122,23 @@ impl Lane {
 
 impl Fresh for Lane {
     fn fresh(&self) -> Self {
-        match self {
-            Self::Serial(lane) => Self::Serial(lane.fresh()),
-            Self::Latest(lane) => Self::Latest(lane.fresh()),
-        }
+        Self::Own(match self.calls() {
+            Calls::Serial(lane) => Calls::Serial(lane.fresh()),
+            Calls::Latest(lane) => Calls::Latest(lane.fresh()),
+        })
     }
 
     fn is_idle(&self) -> bool {
         match self {
-            Self::Serial(lane) => lane.is_idle(),
-            Self::Latest(lane) => lane.is_idle(),
+            Self::Own(Calls::Serial(lane)) => lane.is_idle(),
+            Self::Own(Calls::Latest(lane)) => lane.is_idle(),
+            // In use only while a turn or a place holds the lane.
+            Self::Shared(_) => true,
         }
+    }
+
+    fn share(shared: &Arc<Self>) -> Option<Self> {
+        Some(Self::Shared(Arc::clone(shared)))
     }
 }
 
@@ -131,9 +156,9 @@ impl Turn {
     /// Whether a later call of the key has superseded this call.
     #[inline]
     pub(crate) fn is_superseded(&self) -> bool {
-        match &*self.lane {
-            Lane::Serial(_) => false,
-            Lane::Latest(lane) => lane.is_superseded(self.number),
+        match self.lane.calls() {
+            Calls::Serial(_) => false,
+            Calls::Latest(lane) => lane.is_superseded(self.number),
         }
     }
 
@@ -141,9 +166,9 @@ impl Turn {
     /// the task.
     #[inline]
     pub(crate) fn poll_superseded(&self, cx: &Context<'_>) -> Poll<()> {
-        match &*self.lane {
-            Lane::Serial(_) => Poll::Pending,
-            Lane::Latest(lane) => lane.poll_superseded(self.number, cx.waker()),
+        match self.lane.calls() {
+            Calls::Serial(_) => Poll::Pending,
+            Calls::Latest(lane) => lane.poll_superseded(self.number, cx.waker()),
         }
     }
 }
@@ -151,9 +176,9 @@ impl Turn {
 impl Drop for Turn {
     #[inline]
     fn drop(&mut self) {
-        match &*self.lane {
-            Lane::Serial(lane) => lane.leave(),
-            Lane::Latest(lane) => lane.leave(self.number),
+        match self.lane.calls() {
+            Calls::Serial(lane) => lane.leave(),
+            Calls::Latest(lane) => lane.leave(self.number),
         }
     }
 }
@@ -172,17 +197,17 @@ impl Place {
     ///
     /// A call that has the turn and has not [begun](Self::begin) is woken too when it is superseded.
     pub(crate) fn poll(&self, cx: &Context<'_>) -> Poll<Wait> {
-        match &*self.lane {
-            Lane::Serial(lane) => lane.poll(self.number, cx.waker()).map(|()| Wait::Granted),
-            Lane::Latest(lane) => lane.poll(self.number, cx.waker()),
+        match self.lane.calls() {
+            Calls::Serial(lane) => lane.poll(self.number, cx.waker()).map(|()| Wait::Granted),
+            Calls::Latest(lane) => lane.poll(self.number, cx.waker()),
         }
     }
 
     /// Begins a call that was granted the turn. `None` if it was superseded meanwhile.
     pub(crate) fn begin(&mut self) -> Option<Turn> {
-        let begun = match &*self.lane {
-            Lane::Serial(_) => true,
-            Lane::Latest(lane) => lane.begin_granted(self.number),
+        let begun = match self.lane.calls() {
+            Calls::Serial(_) => true,
+            Calls::Latest(lane) => lane.begin_granted(self.number),
         };
         // A turn leaves the lane in place of this value.
         self.left = begun;
@@ -195,9 +220,9 @@ impl Drop for Place {
         if self.left {
             return;
         }
-        match &*self.lane {
-            Lane::Serial(lane) => lane.quit(self.number),
-            Lane::Latest(lane) => lane.quit(self.number),
+        match self.lane.calls() {
+            Calls::Serial(lane) => lane.quit(self.number),
+            Calls::Latest(lane) => lane.quit(self.number),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The keys that the layer keeps, and keys beyond the maximum.
 
+use std::task::Poll;
+
 use buttress_core::{BoxError, FixedKey, KeyOf, Reason};
 use buttress_order::OrderLayer;
 use tokio_test::{assert_pending, task};
@@ -85,6 +87,49 @@ async fn keys_within_the_maximum_keep_their_own_order_beside_a_flood() {
     }
     assert_eq!(handle.keys(), 0);
     assert_eq!(service.clone().oneshot(job(1, 7, 1)).await.unwrap(), 7);
+}
+
+/// A key that shares the order keeps it while a call of the key runs, although there is room now.
+#[tokio::test(start_paused = true)]
+async fn key_beyond_the_maximum_keeps_its_turn_when_other_keys_leave() {
+    let worker = Worker::new();
+    // A key for each of the 16 shards, so that the keys below find no room.
+    let layer = OrderLayer::serial(key_of).max_keys(16).queue(1000);
+    let (mut service, handle) = (layer.layer(worker.clone()), layer.handle());
+    let first: Vec<_> = (1000..1400).map(|key| service.call(job(key, 0, 1))).collect();
+    assert_eq!(handle.keys(), 16, "each shard is full");
+    let mut running = task::spawn(service.call(job(1, 1, 10)));
+    assert_pending!(running.poll());
+    for call in first {
+        call.await.unwrap();
+    }
+    // The shared order is now that of the first key, and nothing else is in use.
+    assert_pending!(running.poll());
+    assert_eq!(handle.keys(), 0);
+    let mut second = task::spawn(service.call(job(1, 2, 0)));
+    assert_pending!(second.poll(), "two calls of a key run at a time");
+    let mut other = task::spawn(service.call(job(2, 3, 0)));
+    assert_eq!(other.poll().map(Result::unwrap), Poll::Ready(3), "there is room for other keys");
+    assert_eq!(running.await.unwrap(), 1);
+    assert_eq!(second.await.unwrap(), 2);
+    // No call holds the shared order, so the key gets an order of its own.
+    let _later = service.call(job(1, 4, 10));
+    assert_eq!(handle.keys(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn call_supersedes_a_call_beyond_the_maximum_when_there_is_room_again() {
+    let layer = OrderLayer::latest(key_of).max_keys(16);
+    let mut service = layer.layer(Worker::new());
+    let others: Vec<_> = (1000..1400).map(|key| service.call(job(key, 0, 1))).collect();
+    let mut running = task::spawn(service.call(job(1, 1, 10)));
+    drop(others);
+    assert_pending!(running.poll(), "the call has begun");
+    assert_eq!(layer.handle().keys(), 0);
+    let mut newest = task::spawn(service.call(job(1, 2, 0)));
+    assert_pending!(newest.poll());
+    assert_eq!(reason(running.await), Reason::Superseded);
+    assert_eq!(newest.await.unwrap(), 2);
 }
 
 /// A key for requests of two types.
