@@ -54,13 +54,19 @@ where
     fn call(&mut self, request: Req) -> Self::Future {
         let seeds = seeds(&self.mode, &self.judge, &request);
         let means = (self.mode.clone(), self.judge.clone());
-        let mut ticket = match self.circuits.circuit(&request).map_or(Ok(None), Ticket::ask) {
-            Ok(ticket) => ticket,
-            Err(rejection) => {
-                give_back_ready(&mut self.inner);
-                return ResponseFuture::rejected(rejection, seeds.0, means);
+        let mut ticket = None;
+        if let Some(held) = self.circuits.circuit(&request) {
+            match Ticket::of_closed(held) {
+                Ok(admitted) => ticket = Some(admitted),
+                Err(held) => match Ticket::ask(held) {
+                    Ok(admitted) => ticket = admitted,
+                    Err(rejection) => {
+                        give_back_ready(&mut self.inner);
+                        return ResponseFuture::rejected(rejection, seeds.0, means);
+                    }
+                },
             }
-        };
+        }
         let future = Ticket::watch(ticket.as_mut(), || self.inner.call(request));
         ResponseFuture::running(future, ticket, seeds, means)
     }

@@ -21,8 +21,17 @@ pub(crate) struct Ticket<H: HeldCircuit> {
 }
 
 impl<H: HeldCircuit> Ticket<H> {
-    /// Asks the circuit for a call. `None` if the call is made without a record.
+    /// The ticket of a call that a closed circuit admits, or the circuit back, which is not closed.
     #[inline]
+    pub(crate) fn of_closed(held: H) -> Result<Self, H> {
+        match held.circuit().law.admit_if_closed() {
+            Some(pass) => Ok(Self::new(held, pass)),
+            None => Err(held),
+        }
+    }
+
+    /// Asks a circuit that is not closed for a call. `None` if the call is made without a record.
+    #[cold]
     pub(crate) fn ask(held: H) -> Result<Option<Self>, Rejection> {
         let is_spare = Attempt::current().is_spare();
         match held.circuit().law.admit(is_spare, &Host::new(&held, None)) {

@@ -1,7 +1,7 @@
 use std::{mem, time::Duration};
 
 use crate::Nanos;
-use crate::sync::atomic::Ordering::Relaxed;
+use crate::sync::atomic::Ordering::{Acquire, Relaxed};
 use crate::sync::lock;
 
 use super::host::{CircuitHost, CircuitOpen, CircuitOutcome};
@@ -13,11 +13,13 @@ impl Circuit {
     #[cold]
     pub(super) fn admit_unless_open(
         &self,
-        word: CircuitWord,
         is_spare: bool,
         host: &impl CircuitHost,
     ) -> Result<Option<CircuitPass>, CircuitOpen> {
+        // Acquire: pairs with the release in `turn`, so that an open circuit's interval is that of its word.
+        let word = CircuitWord(self.word.load(Acquire));
         match word.state() {
+            CircuitState::Closed => return Ok(Some(word.pass(0))),
             CircuitState::Disabled => return Ok(None),
             CircuitState::Isolated => return Err(CircuitOpen { retry_after: None }),
             CircuitState::Open => {

@@ -141,13 +141,21 @@ impl Circuit {
         is_spare: bool,
         host: &impl CircuitHost,
     ) -> Result<Option<CircuitPass>, CircuitOpen> {
+        match self.admit_if_closed() {
+            Some(pass) => Ok(Some(pass)),
+            None => self.admit_unless_open(is_spare, host),
+        }
+    }
+
+    /// Admits a call if the circuit is closed. Otherwise [`admit`](Self::admit) decides.
+    ///
+    /// Needs neither the time nor to know whether the call is spare.
+    #[inline]
+    pub fn admit_if_closed(&self) -> Option<CircuitPass> {
         // Acquire: pairs with the release in `turn`, so that the outcomes of this generation are recorded
         // after the change that began it.
         let word = CircuitWord(self.word.load(Acquire));
-        if word.is_closed() {
-            return Ok(Some(word.pass(0)));
-        }
-        self.admit_unless_open(word, is_spare, host)
+        word.is_closed().then(|| word.pass(0))
     }
 
     /// The time above which a call is slow, if that is a rule.
