@@ -5,7 +5,8 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use buttress_core::{Judge, Rejection, Respond};
+use buttress_control::CircuitOpen;
+use buttress_core::{Judge, Respond};
 use pin_project::pin_project;
 use tower_service::Service;
 
@@ -24,26 +25,25 @@ where
     C: CircuitOf<Req>,
     J: Judge<M, Req, S::Response, S::Error>,
 {
+    // Declared before `ticket`: if the caller leaves, the inner call is gone before a probe gives its
+    // place back.
     #[pin]
-    state: CallState<S::Future, C::Held, M::Seed, J::Seed>,
+    state: CallState<S::Future, C::Held>,
+    /// `None` if the call is not recorded.
+    ticket: Option<Ticket<C::Held>>,
     mode: M,
     judge: J,
+    /// That of the mode. `None` once the call has ended.
+    seed: Option<M::Seed>,
+    judge_seed: J::Seed,
 }
 
-#[pin_project(project = Polled, project_replace = Last)]
-enum CallState<F, H: HeldCircuit, M, J> {
-    Running {
-        // Declared before `ticket`: if the caller leaves, the inner call is gone before a probe
-        // gives its place back.
-        #[pin]
-        future: F,
-        /// `None` if the call is not recorded.
-        ticket: Option<Ticket<H>>,
-        /// Those of the mode and of the judge.
-        seeds: (M, J),
-    },
-    // Boxed, so that the future of an admitted call has no room for the rejection.
-    Rejected(Box<(Rejection, M)>),
+// The ticket and the seeds stand beside this, so that the end of a call moves none of them.
+#[pin_project(project = Polled)]
+enum CallState<F, H> {
+    Running(#[pin] F),
+    // The rejection is made in the poll that returns it: it is larger than what it is made of.
+    Rejected(H, CircuitOpen),
     Ended,
 }
 
@@ -58,15 +58,28 @@ where
     pub(crate) fn running(
         future: S::Future,
         ticket: Option<Ticket<C::Held>>,
-        seeds: (M::Seed, J::Seed),
+        (seed, judge_seed): (M::Seed, J::Seed),
         (mode, judge): (M, J),
     ) -> Self {
-        Self { state: CallState::Running { future, ticket, seeds }, mode, judge }
+        Self {
+            state: CallState::Running(future),
+            ticket,
+            mode,
+            judge,
+            seed: Some(seed),
+            judge_seed,
+        }
     }
 
     #[cold]
-    pub(crate) fn rejected(rejection: Rejection, seed: M::Seed, (mode, judge): (M, J)) -> Self {
-        Self { state: CallState::Rejected(Box::new((rejection, seed))), mode, judge }
+    pub(crate) fn rejected(
+        held: C::Held,
+        open: CircuitOpen,
+        (seed, judge_seed): (M::Seed, J::Seed),
+        (mode, judge): (M, J),
+    ) -> Self {
+        let state = CallState::Rejected(held, open);
+        Self { state, ticket: None, mode, judge, seed: Some(seed), judge_seed }
     }
 }
 
@@ -82,22 +95,21 @@ where
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.as_mut().project();
-        let Polled::Running { future, ticket, seeds } = this.state.as_mut().project() else {
+        let Polled::Running(future) = this.state.as_mut().project() else {
             return Poll::Ready(self.reject());
         };
-        let outcome = ready!(Ticket::watch(ticket.as_mut(), || future.poll(cx)));
-        if let Some(ticket) = ticket {
+        let outcome = ready!(Ticket::watch(this.ticket.as_mut(), || future.poll(cx)));
+        if let Some(ticket) = this.ticket {
             let (mode, judge, seed, outcome) =
-                (&*this.mode, &*this.judge, &seeds.1, outcome.as_ref());
+                (&*this.mode, &*this.judge, &*this.judge_seed, outcome.as_ref());
             let is_callers_own = || judge.is_callers_own(mode, seed, outcome);
             let verdict = ticket.judge(|| judge.judge(mode, seed, outcome));
             ticket.settle(verdict, is_callers_own);
         }
         // Drops the inner future, which may hold what another call waits for.
-        let Last::Running { seeds, .. } = this.state.project_replace(CallState::Ended) else {
-            unreachable!("it runs")
-        };
-        Poll::Ready(outcome.map(|response| this.mode.admit(seeds.0, response, None)))
+        this.state.set(CallState::Ended);
+        let Some(seed) = this.seed.take() else { unreachable!("taken at the end only") };
+        Poll::Ready(outcome.map(|response| this.mode.admit(seed, response, None)))
     }
 }
 
@@ -110,14 +122,14 @@ where
 {
     #[cold]
     fn reject(self: Pin<&mut Self>) -> Result<M::Response<()>, S::Error> {
-        let this = self.project();
-        match this.state.project_replace(CallState::Ended) {
-            Last::Rejected(rejected) => {
-                let (rejection, seed) = *rejected;
-                this.mode.reject(seed, rejection)
-            }
-            _ => unreachable!("polled after it had ended"),
-        }
+        let mut this = self.project();
+        let Polled::Rejected(held, open) = this.state.as_mut().project() else {
+            unreachable!("polled after it had ended")
+        };
+        let rejection = held.settings().rejection(*open);
+        this.state.set(CallState::Ended);
+        let Some(seed) = this.seed.take() else { unreachable!("taken at the end only") };
+        this.mode.reject(seed, rejection)
     }
 }
 

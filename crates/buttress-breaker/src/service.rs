@@ -5,7 +5,7 @@ use tower_service::Service;
 
 use crate::{
     BreakerHandle, ResponseFuture,
-    circuits::{CircuitOf, Circuits, OneCircuit},
+    circuits::{CircuitOf, Circuits, HeldCircuit, OneCircuit},
     ticket::Ticket,
 };
 
@@ -56,15 +56,16 @@ where
         let means = (self.mode.clone(), self.judge.clone());
         let mut ticket = None;
         if let Some(held) = self.circuits.circuit(&request) {
-            match Ticket::of_closed(held) {
-                Ok(admitted) => ticket = Some(admitted),
-                Err(held) => match Ticket::ask(held) {
+            if let Some(pass) = held.circuit().law.admit_if_closed() {
+                ticket = Some(Ticket::new(held, pass));
+            } else {
+                match Ticket::ask(held) {
                     Ok(admitted) => ticket = admitted,
-                    Err(rejection) => {
+                    Err((held, open)) => {
                         give_back_ready(&mut self.inner);
-                        return ResponseFuture::rejected(rejection, seeds.0, means);
+                        return ResponseFuture::rejected(held, open, seeds, means);
                     }
-                },
+                }
             }
         }
         let future = Ticket::watch(ticket.as_mut(), || self.inner.call(request));

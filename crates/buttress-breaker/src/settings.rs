@@ -28,22 +28,17 @@ impl Settings {
         }
     }
 
-    /// Reports a call that the circuit does not admit, and returns its rejection. `None` in observe
-    /// mode, which admits the call.
+    /// Reports a call that the circuit does not admit. Returns whether the call is rejected, which it
+    /// is not in observe mode.
     #[cold]
-    pub(crate) fn reject(&self, open: CircuitOpen) -> Option<Rejection> {
+    pub(crate) fn report_rejected(&self, open: CircuitOpen) -> bool {
         let (instance, retry_after) = (self.origin.name(), open.retry_after);
         let observed = self.enforcement == Enforcement::Observe;
         tracing::debug!(name: "breaker.rejected", target: "buttress", instance, ?retry_after, observed);
-        (!observed).then(|| self.rejection(open))
+        !observed
     }
 
-    /// The rejection of a spare call, which is not reported.
-    pub(crate) fn refuse_spare(&self, open: CircuitOpen) -> Option<Rejection> {
-        (self.enforcement == Enforcement::Enforce).then(|| self.rejection(open))
-    }
-
-    fn rejection(&self, open: CircuitOpen) -> Rejection {
+    pub(crate) fn rejection(&self, open: CircuitOpen) -> Rejection {
         let rejection = Rejection::new(Reason::CircuitOpen, self.origin.clone());
         open.retry_after.into_iter().fold(rejection, Rejection::after)
     }

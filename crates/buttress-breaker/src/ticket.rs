@@ -1,7 +1,7 @@
 use std::{mem, time::Duration};
 
-use buttress_control::{CircuitOutcome, CircuitPass, Nanos};
-use buttress_core::{Attempt, Deadline, Rejection, Verdict};
+use buttress_control::{CircuitOpen, CircuitOutcome, CircuitPass, Nanos};
+use buttress_core::{Attempt, Deadline, Enforcement, Verdict};
 
 use crate::{
     circuits::{HeldCircuit, Host},
@@ -21,38 +21,28 @@ pub(crate) struct Ticket<H: HeldCircuit> {
 }
 
 impl<H: HeldCircuit> Ticket<H> {
-    /// The ticket of a call that a closed circuit admits, or the circuit back, which is not closed.
-    #[inline]
-    pub(crate) fn of_closed(held: H) -> Result<Self, H> {
-        match held.circuit().law.admit_if_closed() {
-            Some(pass) => Ok(Self::new(held, pass)),
-            None => Err(held),
-        }
-    }
-
-    /// Asks a circuit that is not closed for a call. `None` if the call is made without a record.
+    /// Asks a circuit that is not closed for a call. `Ok(None)` if the call is made without a record.
     #[cold]
-    pub(crate) fn ask(held: H) -> Result<Option<Self>, Rejection> {
+    pub(crate) fn ask(held: H) -> Result<Option<Self>, (H, CircuitOpen)> {
         let is_spare = Attempt::current().is_spare();
-        match held.circuit().law.admit(is_spare, &Host::new(&held, None)) {
-            Ok(Some(pass)) => Ok(Some(Self::new(held, pass))),
-            Ok(None) => Ok(None),
-            Err(open) => {
-                let (circuit, settings) = (held.circuit(), held.settings());
-                let rejection = if is_spare {
-                    circuit.counters().note_spare_refused();
-                    settings.refuse_spare(open)
-                } else {
-                    circuit.counters().note_rejected();
-                    settings.reject(open)
-                };
-                rejection.map_or(Ok(None), Err)
-            }
-        }
+        let open = match held.circuit().law.admit(is_spare, &Host::new(&held, None)) {
+            Ok(pass) => return Ok(pass.map(|pass| Self::new(held, pass))),
+            Err(open) => open,
+        };
+        let (counters, settings) = (held.circuit().counters(), held.settings());
+        let is_rejected = if is_spare {
+            counters.note_spare_refused();
+            settings.enforcement == Enforcement::Enforce
+        } else {
+            counters.note_rejected();
+            settings.report_rejected(open)
+        };
+        if is_rejected { Err((held, open)) } else { Ok(None) }
     }
 
+    /// The ticket of a call that the circuit has admitted.
     #[inline]
-    fn new(held: H, pass: CircuitPass) -> Self {
+    pub(crate) fn new(held: H, pass: CircuitPass) -> Self {
         let is_timed =
             held.settings().patience.is_some() || held.circuit().law.slow_limit().is_some();
         let started = if is_timed { Started::at(held.circuit().now()) } else { Started::UNKNOWN };
@@ -82,14 +72,14 @@ impl<H: HeldCircuit> Ticket<H> {
     /// only.
     #[inline]
     pub(crate) fn settle(&mut self, verdict: Verdict, is_callers_own: impl FnOnce() -> bool) {
-        if matches!(verdict, Verdict::Success) && !self.started.is_known() {
-            if let Some(pass) = self.pass.take() {
-                let host = Host::new(&self.held, Some(Verdict::Success));
-                self.held.circuit().law.settle(pass, CircuitOutcome::Success, false, &host);
-            }
-            return;
+        if !matches!(verdict, Verdict::Success) {
+            return self.settle_judged(verdict, is_callers_own);
         }
-        self.settle_judged(verdict, is_callers_own);
+        let is_slow = self.is_slow();
+        if let Some(pass) = self.pass.take() {
+            let host = Host::new(&self.held, Some(Verdict::Success));
+            self.held.circuit().law.settle(pass, CircuitOutcome::Success, is_slow, &host);
+        }
     }
 
     #[cold]
@@ -98,45 +88,46 @@ impl<H: HeldCircuit> Ticket<H> {
         let is_own = matches!(verdict, Verdict::Permanent) && self.judge(is_callers_own);
         let outcome = outcome::of_verdict(&verdict);
         let outcome = if is_own { Some(CircuitOutcome::Neutral) } else { outcome };
-        let elapsed = self.elapsed();
-        self.tell(outcome.unwrap_or_else(|| self.time_ran_out(elapsed)), elapsed, Some(verdict));
+        self.tell(outcome.unwrap_or_else(|| self.time_ran_out()), Some(verdict));
     }
 
     /// The call ended without an outcome.
     #[cold]
     fn abandon(&mut self) {
-        let elapsed = self.elapsed();
         let has_deadline_passed = || self.deadline.is_some_and(Deadline::has_passed);
         let outcome = if self.held.settings().patience.is_some() || has_deadline_passed() {
-            self.time_ran_out(elapsed)
+            self.time_ran_out()
         } else {
             CircuitOutcome::Neutral
         };
-        self.tell(outcome, elapsed, None);
+        self.tell(outcome, None);
     }
 
     /// The outcome of a call that had no answer in time.
-    fn time_ran_out(&self, elapsed: Option<Duration>) -> CircuitOutcome {
-        match (self.held.settings().patience, elapsed) {
-            (Some(patience), Some(elapsed)) if elapsed < patience => CircuitOutcome::Neutral,
+    fn time_ran_out(&self) -> CircuitOutcome {
+        match (self.held.settings().patience, self.started.get()) {
+            (Some(patience), Some(start)) if self.elapsed_since(start) < patience => {
+                CircuitOutcome::Neutral
+            }
             _ => CircuitOutcome::Failure,
         }
     }
 
-    fn elapsed(&self) -> Option<Duration> {
-        self.started.is_known().then(|| self.started.elapsed(self.held.circuit().now()))
+    fn elapsed_since(&self, start: Nanos) -> Duration {
+        Duration::from_nanos(self.held.circuit().now().get().saturating_sub(start.get()))
     }
 
-    fn tell(
-        &mut self,
-        outcome: CircuitOutcome,
-        elapsed: Option<Duration>,
-        verdict: Option<Verdict>,
-    ) {
+    #[inline]
+    fn is_slow(&self) -> bool {
+        let circuit = self.held.circuit();
+        self.started.get().is_some_and(|start| circuit.law.is_slow(start, circuit.now()))
+    }
+
+    fn tell(&mut self, outcome: CircuitOutcome, verdict: Option<Verdict>) {
+        let is_slow = self.is_slow();
         let Some(pass) = self.pass.take() else { return };
-        let law = &self.held.circuit().law;
-        let is_slow = law.slow_limit().zip(elapsed).is_some_and(|(limit, time)| time > limit);
-        law.settle(pass, outcome, is_slow, &Host::new(&self.held, verdict));
+        let host = Host::new(&self.held, verdict);
+        self.held.circuit().law.settle(pass, outcome, is_slow, &host);
     }
 }
 
@@ -156,8 +147,7 @@ impl<H: HeldCircuit> Drop for TellOnPanic<'_, H> {
     #[cold]
     fn drop(&mut self) {
         if let Some(ticket) = self.0.take() {
-            let elapsed = ticket.elapsed();
-            ticket.tell(self.1, elapsed, None);
+            ticket.tell(self.1, None);
         }
     }
 }
@@ -176,11 +166,7 @@ impl Started {
     }
 
     #[inline]
-    const fn is_known(self) -> bool {
-        self.0 != u64::MAX
-    }
-
-    const fn elapsed(self, now: Nanos) -> Duration {
-        Duration::from_nanos(now.get().saturating_sub(self.0))
+    const fn get(self) -> Option<Nanos> {
+        if self.0 == u64::MAX { None } else { Some(Nanos::new(self.0)) }
     }
 }

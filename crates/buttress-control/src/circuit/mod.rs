@@ -165,6 +165,13 @@ impl Circuit {
         (limit != u64::MAX).then(|| Duration::from_nanos(limit))
     }
 
+    /// Whether a call that took from `start` to `now` is slow. `false` if no rule says so.
+    #[inline]
+    pub fn is_slow(&self, start: Nanos, now: Nanos) -> bool {
+        // No rule is a limit of `u64::MAX`, which no call exceeds.
+        now.get().saturating_sub(start.get()) > self.slow_limit.load(Relaxed)
+    }
+
     /// The state now. An interval or a ramp that has ended shows with the next call.
     pub fn state(&self) -> CircuitState {
         CircuitWord(self.word.load(Acquire)).state()
