@@ -6,7 +6,7 @@ use std::{
 
 use buttress::{
     BoxError,
-    breaker::{BreakerLayer, Ratio},
+    breaker::{Backoff, BreakerLayer, Ratio},
     fallback::FallbackLayer,
     hedge::HedgeLayer,
     http_grpc::HttpExt,
@@ -28,7 +28,7 @@ use crate::{
 
 /// Circuit breakers, hedges, fallbacks and orders. No call fails, none is slow, and none waits for
 /// another.
-pub(crate) fn plain() -> [Case; 8] {
+pub(crate) fn plain() -> [Case; 9] {
     [
         Case::new(Pattern::Breaker, BUTTRESS, Workload::Plain, |inner, calls| {
             drive_plain(BreakerLayer::new().layer(Echo(inner)), calls)
@@ -37,9 +37,12 @@ pub(crate) fn plain() -> [Case; 8] {
             let layer = BreakerLayer::new().slow(TIMEOUT, Ratio::percent(50));
             drive_plain(layer.layer(Echo(inner)), calls)
         }),
+        Case::new(Pattern::KeyedBreaker, BUTTRESS, Workload::Plain, |inner, calls| {
+            drive_plain(BreakerLayer::new().keyed(request_as_key).layer(Echo(inner)), calls)
+        }),
         Case::new(Pattern::OpenBreaker, BUTTRESS, Workload::Plain, |inner, calls| {
-            let layer = BreakerLayer::new();
-            let _isolation = layer.handle().isolate();
+            let layer = BreakerLayer::new().open_for(Backoff::constant(TIMEOUT));
+            layer.handle().open();
             drive_plain(layer.layer(Echo(inner)), calls)
         }),
         Case::new(Pattern::Hedge, BUTTRESS, Workload::Plain, |inner, calls| {

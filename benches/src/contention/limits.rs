@@ -1,6 +1,9 @@
 use std::fmt;
 
-use buttress::throttle::{ThrottleLayer, Vegas};
+use buttress::{
+    breaker::BreakerLayer,
+    throttle::{ThrottleLayer, Vegas},
+};
 use tokio::runtime::{Builder, Runtime};
 use tower::{Layer, Service, limit::ConcurrencyLimitLayer};
 
@@ -53,6 +56,9 @@ pub fn limit_contention() -> Vec<LimitContention> {
         }),
         LimitContention::new(format!("rate, {BUTTRESS}"), |worker| {
             ThrottleLayer::rate(rate()).layer(worker)
+        }),
+        LimitContention::new(format!("closed breaker, {BUTTRESS}"), |worker| {
+            BreakerLayer::new().layer(worker)
         }),
         LimitContention::new(format!("adaptive, {BUTTRESS}, far from the limit"), |worker| {
             let law = Vegas::default().min(1_000).initial(1_000);
