@@ -93,9 +93,10 @@ where
     fn send(&mut self) {
         let Some(hedge) = self.race.as_mut().and_then(|race| race.waiting.take()) else { return };
         let WaitingHedge { mut request, attempt, payment } = hedge;
-        if let Some(deadline) = self.announced()
-            && self.mode.set_deadline(&mut request, deadline).is_err()
-        {
+        // Asked again, because the hedge may have waited past the deadline.
+        let is_late = self.until().is_some_and(Deadline::has_passed);
+        let mut set = |deadline| self.mode.set_deadline(&mut request, deadline);
+        if is_late || self.announced().is_some_and(|deadline| set(deadline).is_err()) {
             self.withhold(WithheldReason::Deadline);
             return;
         }

@@ -7,8 +7,8 @@ use std::{
     time::Duration,
 };
 
-use buttress_core::{BoxError, Reason};
-use buttress_hedge::HedgeSnapshot;
+use buttress_core::{BoxError, Deadline, Reason};
+use buttress_hedge::{HedgeSnapshot, WithheldCounts, WithheldReason};
 use buttress_testkit::{Probe, counts};
 use tokio::time::{advance, sleep};
 use tokio_test::{assert_pending, task};
@@ -141,4 +141,28 @@ async fn readiness_failure_after_a_failure_sends_the_next_hedge() {
     let error = layer.layer(gated).oneshot(1).await.unwrap_err();
     assert_eq!(error.to_string(), "first");
     assert_eq!(upstream.calls(), 1);
+}
+
+/// The time passes while the hedge waits, and the first try ignores the deadline.
+#[tokio::test(start_paused = true)]
+async fn hedge_that_becomes_ready_after_the_deadline_is_withheld_and_paid_back() {
+    let probe = Probe::new(|n: u32| Ok::<_, BoxError>(n)).permits(2);
+    probe.hold();
+    let stranger = probe.reserve();
+    let own = tokens(5);
+    let layer = hedging(DELAY).budget(own.clone());
+    let stack = ServiceBuilder::new().layer(layer.clone()).service(probe.clone());
+    let mut call = task::spawn(stack.oneshot(1));
+    let deadline = Deadline::after(2 * DELAY);
+    let mut poll = || Deadline::with(Some(deadline), || call.poll());
+    assert_pending!(poll());
+    advance(DELAY + MS).await;
+    assert_pending!(poll());
+    assert_eq!((probe.waiting(), own.balance()), (1, Some(4)));
+    advance(DELAY).await;
+    drop(stranger);
+    assert_pending!(poll());
+    assert_eq!((probe.live(), probe.reserved(), own.balance()), (1, 0, Some(5)));
+    let withheld = WithheldCounts::from([(WithheldReason::Deadline, 1)]);
+    assert_eq!((layer.handle().sent(), layer.handle().snapshot().withheld), (0, withheld));
 }
