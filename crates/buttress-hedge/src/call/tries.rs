@@ -119,9 +119,11 @@ where
         let tally = self.settings.budget.tally();
         let polled = tally.run_and_report(attempt, &mut report, || hedge.future.poll(cx));
         let Poll::Ready(outcome) = polled else { return None };
+        // Before the drop of the future, which is code of the user and may make a call: another layer
+        // that enters a count overwrites the signals.
+        let signals = report.signals();
         // The future may still own the body of the request.
         *slot = None;
-        let signals = report.signals();
         let verdict = self.judge.judge(&self.mode, &self.seed, outcome.as_ref());
         if is_win(verdict) {
             return Some(Winner { outcome, signals, hedge: Some(attempt), is_answer: true });

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use buttress_core::{Attempt, BoxError, Deadline, Signals, Spent};
+use buttress_core::{Attempt, BoxError, Deadline, SharedCount, Signals, Spent};
 use buttress_hedge::{Budget, HedgeLayer};
 use tokio::time::{Instant, sleep};
 use tower::{Layer, ServiceExt, service_fn};
@@ -107,4 +107,36 @@ async fn observed_hedge_counts_as_no_call() {
     let (_, signals) = call(layer.clone(), SECOND, SECOND, |_| true).await;
     assert_eq!(signals.spent, Spent::new(10, 0));
     assert_eq!(layer.handle().sent(), 1);
+}
+
+/// A try whose drop makes a call of its own.
+struct CallingDrop<F>(Pin<Box<F>>);
+
+impl<F: Future> Future for CallingDrop<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        self.0.as_mut().poll(cx)
+    }
+}
+
+impl<F> Drop for CallingDrop<F> {
+    fn drop(&mut self) {
+        SharedCount::new().run(Attempt::FIRST, || Signals::raise_spent(Spent::new(100, 0)));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn drop_of_a_hedge_that_makes_a_call_leaves_the_signals_of_the_hedge_alone() {
+    let service = service_fn(|_: u32| {
+        CallingDrop(Box::pin(async {
+            if !Attempt::current().is_spare() {
+                std::future::pending::<()>().await;
+            }
+            Signals::raise_spent(Spent::new(2, 0));
+            Ok::<_, BoxError>(1)
+        }))
+    });
+    let (_, signals) = with_signals(hedging(50 * MS).layer(service).oneshot(0)).await;
+    assert_eq!(signals.spent, Spent::new(2, 1));
 }
