@@ -83,7 +83,7 @@ where
                 // Dropping the hedge refunds its payment.
                 race.waiting = None;
                 self.schedule_next();
-                self.unready(&error, &report);
+                self.unready(&error, report);
                 Poll::Ready(())
             }
         }

@@ -18,7 +18,7 @@ where
     J: Judge<M, Req, S::Response, S::Error>,
 {
     /// Reacts to a hedge that failed to become ready. Such a failure never wins.
-    pub(super) fn unready(&mut self, error: &S::Error, report: &InnerReport) {
+    pub(super) fn unready(&mut self, error: &S::Error, report: InnerReport) {
         let verdict = self.judge.judge(&self.mode, &self.seed, Err(error));
         if is_refused(verdict) {
             self.stop_hedging();
