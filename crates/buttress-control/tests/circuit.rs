@@ -354,6 +354,30 @@ fn probe_without_an_outcome_is_a_failure_after_its_patience_and_its_late_outcome
     assert_eq!(case.state(), CircuitState::Ramp);
 }
 
+/// Nobody asked the circuit between the patience and the outcome.
+#[test]
+fn late_outcome_of_a_probe_is_ignored_although_no_other_call_came() {
+    for outcome in [Success, Neutral] {
+        let case = Case::half_open(rules().probes(1, 1).probe_patience(seconds(30)));
+        let hung = case.pass();
+        case.wait(seconds(30));
+        case.settle(hung, outcome);
+        assert_eq!(case.state(), CircuitState::Open);
+        assert_eq!(case.reasons().last(), Some(&CircuitReason::ProbeLapsed));
+        assert_eq!(case.counts(), [0, 0, 0]);
+    }
+    let case = Case::half_open(rules().probes(3, 2).probe_patience(seconds(30)));
+    let hung = case.pass();
+    case.wait(seconds(20));
+    let (second, third) = (case.pass(), case.pass());
+    case.wait(seconds(10));
+    case.settle(hung, Success);
+    case.settle(second, Success);
+    assert_eq!(case.state(), CircuitState::HalfOpen, "one of three has failed, one succeeded");
+    case.settle(third, Success);
+    assert_eq!(case.state(), CircuitState::Ramp);
+}
+
 #[test]
 fn probes_decide_as_early_as_the_result_is_certain() {
     let case = Case::half_open(rules());
@@ -539,6 +563,17 @@ fn circuit_without_calls_while_it_recovers_is_fresh_after_the_longest_interval()
         case.wait(seconds(1000));
         assert!(!is_fresh(), "set by hand");
     }
+}
+
+/// No probe has lapsed.
+#[test]
+fn probes_that_fail_by_a_change_of_the_rules_are_the_reason_of_the_opening() {
+    let case = Case::half_open(rules().probes(5, 3));
+    case.many(2, Failure);
+    case.circuit.set_rules(rules().probes(5, 4));
+    assert!(case.ask().is_err());
+    assert_eq!(case.state(), CircuitState::Open);
+    assert_eq!(case.reasons().last(), Some(&CircuitReason::Probe));
 }
 
 #[test]

@@ -83,14 +83,7 @@ impl Model {
                 self.turn(State::HalfOpen);
                 (self.outcomes, self.run) = (Vec::new(), 0);
             }
-            State::HalfOpen => {
-                let (alive, lapsed) =
-                    self.probes.iter().partition(|(_, since)| self.now < since + PATIENCE);
-                self.probes = alive;
-                let lapsed: Vec<(u32, u64)> = lapsed;
-                self.decided[1] += lapsed.len();
-                self.judge_probes();
-            }
+            State::HalfOpen => self.lapse(),
             _ => {}
         }
         match self.state {
@@ -105,7 +98,22 @@ impl Model {
         }
     }
 
+    fn lapse(&mut self) {
+        let (alive, lapsed) =
+            self.probes.iter().partition(|(_, since)| self.now < since + PATIENCE);
+        self.probes = alive;
+        let lapsed: Vec<(u32, u64)> = lapsed;
+        self.decided[1] += lapsed.len();
+        self.judge_probes();
+    }
+
     fn settle(&mut self, (generation, number): Pass, outcome: CircuitOutcome) {
+        if generation != self.generation {
+            return;
+        }
+        if self.state == State::HalfOpen {
+            self.lapse();
+        }
         if generation != self.generation {
             return;
         }

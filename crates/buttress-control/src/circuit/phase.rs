@@ -62,9 +62,13 @@ impl Phase {
         match &mut self.stage {
             Stage::Whole => is_interval_over.then_some(Trip::Probe),
             Stage::HalfOpen(probes) => match probes.lapse(now, rules) {
-                ProbeVerdict::Failed => Some(Trip::Failed(CircuitReason::ProbeLapsed, None)),
-                ProbeVerdict::Recovered => Some(Trip::Recovered),
-                ProbeVerdict::Undecided => None,
+                (ProbeVerdict::Failed, true) => {
+                    Some(Trip::Failed(CircuitReason::ProbeLapsed, None))
+                }
+                // The rules have changed since the last outcome.
+                (ProbeVerdict::Failed, false) => Some(Trip::Failed(CircuitReason::Probe, None)),
+                (ProbeVerdict::Recovered, _) => Some(Trip::Recovered),
+                (ProbeVerdict::Undecided, _) => None,
             },
             Stage::Ramp { began, .. } => {
                 rules.share(stage(*began, now, rules)).is_none().then_some(Trip::RampEnded)

@@ -58,13 +58,14 @@ impl Probes {
         self.verdict(rules)
     }
 
-    /// Counts the probes that have no outcome after their patience as failures.
-    pub(super) fn lapse(&mut self, now: Nanos, rules: &CircuitRules) -> ProbeVerdict {
+    /// Counts the probes that have no outcome after their patience as failures. Returns whether there were
+    /// any, too.
+    pub(super) fn lapse(&mut self, now: Nanos, rules: &CircuitRules) -> (ProbeVerdict, bool) {
         let before = self.places.len();
         self.places.retain(|probe| left(probe, now, rules) > Duration::ZERO);
         let lapsed = u32::try_from(before - self.places.len()).unwrap_or(u32::MAX);
         self.failures = self.failures.saturating_add(lapsed);
-        self.verdict(rules)
+        (self.verdict(rules), lapsed > 0)
     }
 
     /// Whether no probe in flight can decide any more.

@@ -94,6 +94,10 @@ impl Circuit {
         (outcome, is_slow): (CircuitOutcome, bool),
         host: &impl CircuitHost,
     ) -> Option<CircuitChange> {
+        // First, because the outcome of a probe that has lapsed must not count.
+        if let Some(trip) = core.phase.due(&core.rules, now, false) {
+            return Some(self.follow(core, now, trip, host));
+        }
         let number = pass.probe()?;
         if !core.phase.release(number) {
             return None;
