@@ -76,6 +76,24 @@ async fn recovery_emits_each_change_of_state() {
     assert_eq!(events.count("breaker.opened"), 1);
 }
 
+/// The late success is the occasion of the opening, and not its cause.
+#[tokio::test(start_paused = true)]
+async fn opening_by_the_late_outcome_of_a_probe_has_no_verdict() {
+    let events = Events::of("buttress");
+    let layer = layer().probes(1, 1).probe_patience(SECOND).patience(SECOND);
+    let service = layer.layer(service_fn(async |()| {
+        tokio::time::sleep(2 * SECOND).await;
+        Ok::<_, BoxError>(())
+    }));
+    layer.handle().open();
+    advance(SECOND).await;
+    service.oneshot(()).await.unwrap();
+    let opened = events.named("breaker.opened");
+    let [_, lapsed] = &opened[..] else { unreachable!("{opened:?}") };
+    assert_eq!(lapsed.field("reason"), Some("probe_lapsed"));
+    assert_eq!(lapsed.field("verdict"), None);
+}
+
 #[tokio::test(start_paused = true)]
 async fn opening_by_a_lapsed_probe_has_its_own_reason_and_no_verdict() {
     let events = Events::of("buttress");

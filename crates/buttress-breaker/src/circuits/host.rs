@@ -1,4 +1,4 @@
-use buttress_control::{CircuitChange, CircuitHost, CircuitState, Nanos};
+use buttress_control::{CircuitChange, CircuitHost, CircuitReason, CircuitState, Nanos};
 use buttress_core::Verdict;
 use tracing::field::debug;
 
@@ -39,7 +39,9 @@ impl CircuitHost for Host<'_> {
         if change.to == CircuitState::Open {
             self.circuit.counters().note_opened();
             let CircuitChange { open_for, calls, failures, slow, .. } = *change;
-            let (open_for, verdict) = (open_for.map(debug), self.verdict.map(debug));
+            // A late outcome only showed that a probe had lapsed.
+            let verdict = self.verdict.filter(|_| change.reason != CircuitReason::ProbeLapsed);
+            let (open_for, verdict) = (open_for.map(debug), verdict.map(debug));
             tracing::warn!(name: "breaker.opened", target: "buttress", instance, key, from, reason, verdict, open_for, calls, failures, slow);
         } else {
             tracing::info!(name: "breaker.changed", target: "buttress", instance, key, from, to, reason);
