@@ -123,7 +123,7 @@ impl Circuit {
     }
 
     /// Drops the successes that no slot holds yet. The next are dated one by one, because a window that has
-    /// just begun has no date that they could follow.
+    /// begun anew has no date that they could follow.
     pub(super) fn forget_undated(&self) {
         // First, so that no success is counted without a date any more.
         self.word.fetch_or(DATES_EACH, Relaxed);
