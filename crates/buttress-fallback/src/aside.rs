@@ -22,6 +22,12 @@ pub(crate) type HeldOf<S, Req, W> =
 impl<S: Service<Req>, Req, W> Aside<S, Req, W> {
     pub(crate) const NOTHING: Self = Self(None);
 
+    /// What a call keeps that waits for the readiness of `service`.
+    #[cold]
+    pub(crate) fn readying(service: S, request: Req) -> Self {
+        Self::new(Kept::Readying(Box::new((service, request))))
+    }
+
     #[inline]
     pub(crate) const fn new(kept: Kept<S, Req, W>) -> Self {
         Self(Some(kept))

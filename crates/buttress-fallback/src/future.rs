@@ -41,22 +41,12 @@ where
     J: Judge<M, Req, S::Response, S::Error>,
 {
     #[inline]
-    pub(crate) const fn calling(
-        future: S::Future,
+    pub(crate) const fn new(
+        first: Option<S::Future>,
+        aside: Aside<S, Req, A::Work>,
         parts: CallParts<M, J, J::Seed, A::Prepared>,
     ) -> Self {
-        Self { first: Some(future), aside: Aside::NOTHING, parts }
-    }
-
-    /// A call that waits for the readiness of `service`.
-    #[cold]
-    pub(crate) fn readying(
-        service: S,
-        request: Req,
-        parts: CallParts<M, J, J::Seed, A::Prepared>,
-    ) -> Self {
-        let kept = Kept::Readying(Box::new((service, request)));
-        Self { first: None, aside: Aside::new(kept), parts }
+        Self { first, aside, parts }
     }
 }
 

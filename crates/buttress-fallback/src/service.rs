@@ -9,6 +9,7 @@ use tower_service::Service;
 use crate::{
     FallbackHandle, ResponseFuture,
     alternative::{Alternative, FixedAnswer},
+    aside::Aside,
     call_parts::CallParts,
     settings::{Readiness, Settings},
 };
@@ -66,13 +67,13 @@ where
         let (mode, judge) = (self.mode.clone(), self.judge.clone());
         let seed = judge.seed(&mode, &request);
         let (request, prepared) = self.alternative.prepare(&self.settings, &mode, request);
-        let settings = Arc::clone(&self.settings);
-        let parts = CallParts { settings, mode, judge, seed, prepared };
-        match self.settings.readiness {
+        let (first, aside) = match self.settings.readiness {
             // `inner` is the instance that is ready.
-            Readiness::BeforeCall => ResponseFuture::calling(self.inner.call(request), parts),
+            Readiness::BeforeCall => (Some(self.inner.call(request)), Aside::NOTHING),
             // A clone, because `inner` was never polled and must reserve nothing.
-            Readiness::InCall => ResponseFuture::readying(self.inner.clone(), request, parts),
-        }
+            Readiness::InCall => (None, Aside::readying(self.inner.clone(), request)),
+        };
+        let settings = Arc::clone(&self.settings);
+        ResponseFuture::new(first, aside, CallParts { settings, mode, judge, seed, prepared })
     }
 }
