@@ -84,11 +84,18 @@ impl Latencies {
     /// [`Duration::MAX`] if the quantile lies in the last bucket.
     #[inline]
     pub fn quantile(&self) -> Option<Duration> {
-        match self.quantile.load(Relaxed) {
-            UNKNOWN => None,
+        match self.quantile_nanos()? {
             BEYOND => Some(Duration::MAX),
             nanos => Some(Duration::from_nanos(nanos)),
         }
+    }
+
+    /// Returns the [`quantile`](Self::quantile) in nanoseconds. `u64::MAX` if the quantile lies in
+    /// the last bucket.
+    #[inline]
+    pub fn quantile_nanos(&self) -> Option<u64> {
+        let nanos = self.quantile.load(Relaxed);
+        (nanos != UNKNOWN).then_some(nanos)
     }
 
     /// Computes the quantile and changes the halves, if there are samples enough.

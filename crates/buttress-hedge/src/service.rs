@@ -51,6 +51,11 @@ where
         self.inner.poll_ready(cx)
     }
 
+    #[expect(
+        clippy::inline_always,
+        reason = "a call is a sixth cheaper if its future is made in place"
+    )]
+    #[inline(always)]
     fn call(&mut self, request: Req) -> Self::Future {
         let state = &self.settings.state;
         let seed = self.judge.seed(&self.mode, &request);
@@ -60,9 +65,10 @@ where
             state.note_call();
         } else {
             self.settings.budget.deposit();
-            clock = state.begin_call();
+            let can_hedge;
+            (clock, can_hedge) = state.begin_call();
             // While no hedge can be due, the request is not copied.
-            if state.delay().is_some() || self.settings.on_failure == OnFailure::Hedge {
+            if can_hedge || self.settings.on_failure == OnFailure::Hedge {
                 let (first, saved) = self.mode.first(request);
                 request = first;
                 kept = self.keep(saved);

@@ -75,15 +75,26 @@ impl HedgeState {
         self.calls.fetch_add(1, Relaxed);
     }
 
-    /// Counts a call, and returns how its latency is measured.
+    /// Counts a call. Returns how its latency is measured, and whether a hedge can be due, as
+    /// [`delay`](Self::delay) says later.
     #[inline]
-    pub(crate) fn begin_call(&self) -> CallClock {
+    pub(crate) fn begin_call(&self) -> (CallClock, bool) {
         let call = self.calls.fetch_add(1, Relaxed);
-        let Some(latencies) = &self.latencies else { return CallClock::default() };
-        // Until a quantile is known, each call is a sample. Otherwise a quiet service would wait
-        // for 400 calls.
-        let is_sample = call.is_multiple_of(SAMPLED) || latencies.quantile().is_none();
-        CallClock { since: Some(Instant::now()), is_sample }
+        match (&self.delay, &self.latencies) {
+            (HedgeDelay::Learned(_, least), Some(latencies)) => {
+                // In nanoseconds, because a `Duration` would cost a division.
+                let quantile = latencies.quantile_nanos();
+                // Until a quantile is known, each call is a sample. Otherwise a quiet service would
+                // wait for 400 calls.
+                let is_sample = call.is_multiple_of(SAMPLED) || quantile.is_none();
+                let can_hedge =
+                    quantile.is_some_and(|nanos| nanos < BEYOND) && *least < Deadline::NEVER;
+                (CallClock { since: Some(Instant::now()), is_sample }, can_hedge)
+            }
+            (HedgeDelay::Fixed(delay) | HedgeDelay::Learned(_, delay), _) => {
+                (CallClock::default(), *delay < Deadline::NEVER)
+            }
+        }
     }
 
     /// Records the latency of a call as the first try shows it.
@@ -118,3 +129,6 @@ pub(crate) struct CallClock {
 
 /// Of this many calls, one is a sample.
 const SAMPLED: u64 = 8;
+/// The latency in nanoseconds from which on no hedge is due: thirty years.
+#[expect(clippy::cast_possible_truncation, reason = "thirty years are less than 584")]
+const BEYOND: u64 = Deadline::NEVER.as_nanos() as u64;

@@ -12,6 +12,23 @@ impl<T> ColdBox<T> {
         Self(Some(Box::new(value)))
     }
 
+    /// Returns whether there is no value.
+    #[inline]
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// Returns the value to read, if there is one.
+    #[inline]
+    pub fn peek(&self) -> Option<&T> {
+        self.0.as_deref()
+    }
+
+    /// Returns the value, after filling an empty box with the result of `f`.
+    pub fn get_or_insert_with(&mut self, f: impl FnOnce() -> T) -> &mut T {
+        self.0.get_or_insert_with(|| Box::new(f()))
+    }
+
     /// Returns the value, if there is one.
     #[inline]
     pub fn get(&mut self) -> Option<&mut T> {

@@ -10,6 +10,7 @@ use std::{
 };
 
 use buttress_core::{Deadline, Judge, Replay, Timer};
+use buttress_state::ColdBox;
 use tokio::time::Instant;
 use tower_service::Service;
 
@@ -41,9 +42,9 @@ where
     /// Fires when the next hedge is due. While a hedge waits for readiness and no try runs, fires at
     /// the deadline.
     timer: Timer,
-    /// `None` until a hedge is due. Boxed, so that the future of a call that is not hedged has no
+    /// Empty until a hedge is due. Boxed, so that the future of a call that is not hedged has no
     /// room for it.
-    race: Option<Box<RaceOf<S, Req>>>,
+    race: ColdBox<RaceOf<S, Req>>,
 }
 
 type RaceOf<S, Req> = Race<<S as Service<Req>>::Future, Req, OutcomeOf<S, Req>>;
@@ -67,13 +68,23 @@ where
     ) -> Self {
         let settings = Arc::clone(settings);
         let due = if matches!(kept, KeptRequest::Released) { Due::Never } else { Due::Unset };
-        Self { settings, mode, judge, seed, kept, clock, due, timer: Timer::new(), race: None }
+        Self {
+            settings,
+            mode,
+            judge,
+            seed,
+            kept,
+            clock,
+            due,
+            timer: Timer::new(),
+            race: ColdBox::NOTHING,
+        }
     }
 
     /// Whether the call returns the outcome of the first try as soon as there is one.
     #[inline]
     pub(crate) fn returns_first(&self) -> bool {
-        self.race.is_none() && self.settings.on_failure == OnFailure::Return
+        self.race.is_empty() && self.settings.on_failure == OnFailure::Return
     }
 
     /// Ready once a hedge is due. Must be polled after the tries, so that an outcome at the same
@@ -126,7 +137,7 @@ where
 
     /// Returns the tries of this call.
     fn race(&mut self) -> &mut RaceOf<S, Req> {
-        self.race.get_or_insert_with(|| Box::new(Race::new()))
+        self.race.get_or_insert_with(Race::new)
     }
 
     /// Ends the hedging of this call for a `reason`.
@@ -142,7 +153,7 @@ where
         // Drops the hedge that waits, which refunds its payment, and the place of its service in a
         // queue. Without the copy of the request, a body is recorded no further.
         self.kept = KeptRequest::Released;
-        if let Some(race) = &mut self.race {
+        if let Some(race) = self.race.get() {
             race.waiting = None;
         }
     }

@@ -47,7 +47,7 @@ where
         if self.until().is_some_and(Deadline::has_passed) {
             return Err(WithheldReason::Deadline);
         }
-        let used = self.race.as_ref().map_or(0, |race| race.used);
+        let used = self.race.peek().map_or(0, |race| race.used);
         let attempt = (0..=used).fold(Attempt::current(), |attempt, _| attempt.next()).spare();
         let request = self.mode.again(saved, attempt).ok_or(WithheldReason::NotReplayable)?;
         if let Some(deadline) = self.announced() {
@@ -63,7 +63,7 @@ where
     ///
     /// Returns whether the hedge waits no longer.
     pub(super) fn poll_waiting(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(race) = &mut self.race else { return Poll::Ready(()) };
+        let Some(race) = self.race.get() else { return Poll::Ready(()) };
         let Some(attempt) = race.waiting.as_ref().map(|hedge| hedge.attempt) else {
             return Poll::Ready(());
         };
@@ -91,7 +91,7 @@ where
 
     /// Sends the hedge that waits, because the service is ready.
     fn send(&mut self) {
-        let Some(hedge) = self.race.as_mut().and_then(|race| race.waiting.take()) else { return };
+        let Some(hedge) = self.race.get().and_then(|race| race.waiting.take()) else { return };
         let WaitingHedge { mut request, attempt, payment } = hedge;
         // Asked again, because the hedge may have waited past the deadline.
         let is_late = self.until().is_some_and(Deadline::has_passed);

@@ -31,8 +31,8 @@ where
         mut first: Pin<&mut FirstTry<S::Future>>,
         cx: &mut Context<'_>,
     ) -> Poll<OutcomeOf<S, Req>> {
-        let hedges = self.race.as_ref().map_or(0, |race| race.running.len());
-        let turn = self.race.as_mut().map_or(0, |race| {
+        let hedges = self.race.peek().map_or(0, |race| race.running.len());
+        let turn = self.race.get().map_or(0, |race| {
             race.turn = (race.turn + 1) % (hedges + 1);
             race.turn
         });
@@ -47,7 +47,7 @@ where
                 return Poll::Ready(self.finish(first, winner));
             }
         }
-        if let Some(race) = &mut self.race {
+        if let Some(race) = self.race.get() {
             race.running.retain(Option::is_some);
         }
         self.poll_hedges(first, cx)
@@ -61,13 +61,13 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<OutcomeOf<S, Req>> {
         loop {
-            if self.race.as_ref().is_none_or(|race| race.waiting.is_none()) {
+            if self.race.peek().is_none_or(|race| race.waiting.is_none()) {
                 if self.poll_due(cx).is_pending() {
                     break;
                 }
                 self.begin_hedge();
             }
-            let sent = self.race.as_ref().map_or(0, |race| race.running.len());
+            let sent = self.race.peek().map_or(0, |race| race.running.len());
             if self.poll_waiting(cx).is_pending() {
                 break;
             }
@@ -97,7 +97,7 @@ where
             return Some(Winner { outcome, signals, hedge: None, is_answer: true });
         }
         let gave_up = self.gave_up(&outcome, &signals);
-        if self.race.is_none() && !self.goes_on(verdict, gave_up) {
+        if self.race.is_empty() && !self.goes_on(verdict, gave_up) {
             return Some(Winner { outcome, signals, hedge: None, is_answer: false });
         }
         // The future may still own the body of the request.
@@ -112,7 +112,7 @@ where
 
     /// Polls the hedge at this place, if there is one.
     fn poll_hedge(&mut self, place: usize, cx: &mut Context<'_>) -> Option<WinnerOf<S, Req>> {
-        let slot = self.race.as_mut()?.running.get_mut(place)?;
+        let slot = self.race.get()?.running.get_mut(place)?;
         let hedge = slot.as_mut()?.as_mut().project();
         let (attempt, paid) = (*hedge.attempt, *hedge.paid);
         let mut report = InnerReport::EMPTY;
@@ -153,7 +153,7 @@ where
         first: &FirstTry<S::Future>,
         cx: &mut Context<'_>,
     ) -> Option<WinnerOf<S, Req>> {
-        let race = self.race.as_mut()?;
+        let race = self.race.get()?;
         if first.is_running() || race.is_hedge_running() {
             return None;
         }
