@@ -92,7 +92,8 @@
 //! # The learned delay
 //!
 //! Until the first quantile is known, all calls are timed and none is hedged. That takes 3 s and 50
-//! samples. From then on one call in eight is timed. The law is
+//! samples. From then on about one call in eight is timed, spread evenly over calls that
+//! come in a fixed order. The law is
 //! [`Latencies`](buttress_control::Latencies): the quantile is at most an eighth too long, and
 //! changes every 3 s.
 //!

@@ -86,7 +86,7 @@ impl HedgeState {
                 let quantile = latencies.quantile_nanos();
                 // Until a quantile is known, each call is a sample. Otherwise a quiet service would
                 // wait for 400 calls.
-                let is_sample = call.is_multiple_of(SAMPLED) || quantile.is_none();
+                let is_sample = is_sampled(call) || quantile.is_none();
                 let can_hedge =
                     quantile.is_some_and(|nanos| nanos < BEYOND) && *least < Deadline::NEVER;
                 (CallClock { since: Some(Instant::now()), is_sample }, can_hedge)
@@ -127,8 +127,18 @@ pub(crate) struct CallClock {
     pub(crate) is_sample: bool,
 }
 
-/// Of this many calls, one is a sample.
-const SAMPLED: u64 = 8;
+/// Whether the call of this number is a sample, which one call in eight is.
+///
+/// Not every eighth: calls often come in a fixed order, and the samples would all be of the same kind.
+/// The multiples of the golden ratio are spread evenly, and so are those of any arithmetic sequence
+/// of calls (Knuth, The Art of Computer Programming, vol. 3, section 6.4).
+#[inline]
+const fn is_sampled(call: u64) -> bool {
+    call.wrapping_mul(GOLDEN_RATIO) >> 61 == 0
+}
+
+/// 2^64 over the golden ratio.
+const GOLDEN_RATIO: u64 = 0x9E37_79B9_7F4A_7C15;
 /// The latency in nanoseconds from which on no hedge is due: thirty years.
 #[expect(clippy::cast_possible_truncation, reason = "thirty years are less than 584")]
 const BEYOND: u64 = Deadline::NEVER.as_nanos() as u64;

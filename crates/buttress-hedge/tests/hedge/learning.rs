@@ -145,15 +145,40 @@ async fn quantile_does_not_fall_as_more_is_hedged() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_call_in_eight_is_a_sample_once_the_quantile_is_known() {
-    // A median of exactly one sample in eight: seven calls of 10 ms, then one of 80 ms.
+async fn about_one_call_in_eight_is_a_sample_once_the_quantile_is_known() {
     let layer = HedgeLayer::at(Ratio::percent(50), Duration::ZERO);
     calls(&layer, 400, 10 * MS).await;
     assert!(is_about(&layer.handle(), 10 * MS));
-    // Calls 400, 408, 416 … are samples.
+    // The samples of the first 3 s leave with the next change. The change after needs 50 samples.
+    let mut made = 0;
+    while !is_about(&layer.handle(), 80 * MS) {
+        calls(&layer, 1, 80 * MS).await;
+        made += 1;
+        assert!(made < 600, "{layer:?}");
+    }
+    assert!(made > 250, "{made} calls");
+}
+
+/// Calls often come in a fixed order. A sample must not always be the same call of it.
+#[tokio::test(start_paused = true)]
+async fn calls_in_a_fixed_order_are_sampled_alike() {
+    let layer = HedgeLayer::at(Ratio::percent(50), Duration::ZERO);
+    calls(&layer, 400, 10 * MS).await;
     for _ in 0..200 {
         calls(&layer, 1, 80 * MS).await;
         calls(&layer, 7, 10 * MS).await;
+    }
+    assert!(is_about(&layer.handle(), 10 * MS), "the median of the calls: {layer:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_between_skipped_ones_are_sampled() {
+    let layer = HedgeLayer::at(Ratio::percent(50), Duration::ZERO);
+    calls(&layer, 400, 10 * MS).await;
+    let skipping = layer.clone().skip(|_: &u32| true);
+    for _ in 0..1600 {
+        skipping.layer(script().ok(1).service()).oneshot(1).await.unwrap();
+        calls(&layer, 1, 80 * MS).await;
     }
     assert!(is_about(&layer.handle(), 80 * MS), "{layer:?}");
 }
