@@ -74,7 +74,12 @@ impl<M, F, J> HedgeLayer<M, F, J> {
     /// the calls of the last 10 s, and none beside.
     ///
     /// Each call earns its ratio. A ratio above 100 % earns no more than [`at_most`](Self::at_most)
-    /// hedges per call can use. If an outer retry has the same account, that retry counts the calls.
+    /// hedges per call can use. If an outer retry has the same account, that retry counts the calls. An
+    /// inner retry with the same account counts each call again.
+    ///
+    /// Only a budget by ratio earns from the calls of this layer. [`Budget::tokens`] earns only with
+    /// time, if the bucket refills. [`Budget::throttle`] limits hedges only by the outcomes that a
+    /// retry with the same account reports.
     #[doc(alias = "max_extra_load")]
     pub fn budget(self, budget: Budget) -> Self {
         self.with(|settings| settings.set_budget(budget))

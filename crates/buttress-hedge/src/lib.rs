@@ -92,10 +92,9 @@
 //! # The learned delay
 //!
 //! Until the first quantile is known, all calls are timed and none is hedged. That takes 3 s and 50
-//! samples. From then on about one call in eight is timed, spread evenly over calls that
-//! come in a fixed order. The law is
-//! [`Latencies`](buttress_control::Latencies): the quantile is at most an eighth too long, and
-//! changes every 3 s.
+//! samples. From then on about one call in eight is timed, spread evenly over calls that come in a
+//! fixed order. The law is [`Latencies`](buttress_control::Latencies): the quantile is at most an
+//! eighth too long, and changes every 3 s.
 //!
 //! A sample is the latency of a first try that won. If a hedge overtakes the first try, the sample is
 //! the time until then. Otherwise the quantile would fall as the layer hedges more. Failures and

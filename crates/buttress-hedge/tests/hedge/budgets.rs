@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use buttress_control::{RetryThrottle, TokenBucket};
 use buttress_core::BoxError;
 use buttress_hedge::{Budget, HedgeLayer, HedgeSnapshot, Ratio, WithheldCounts, WithheldReason};
 use buttress_retry::{Backoff, RetryLayer};
@@ -220,4 +221,43 @@ async fn account_that_is_also_shared_pays_twice() {
     assert_eq!((layer.handle().sent(), budget.balance()), (1, Some(3)));
     sleep(10 * SECOND).await;
     assert_eq!(budget.balance(), Some(5));
+}
+
+#[tokio::test(start_paused = true)]
+async fn inner_retry_with_the_same_account_counts_each_call_again() {
+    let budget = Budget::over(60 * SECOND, Ratio::percent(100), 0);
+    let retry = RetryLayer::new(2).budget(budget.clone());
+    let hedge = hedging(DELAY).budget(budget.clone());
+    let stack = ServiceBuilder::new().layer(hedge).layer(retry).service(script().ok(1).service());
+    for _ in 0..10 {
+        stack.clone().oneshot(1).await.unwrap();
+    }
+    assert_eq!(budget.balance(), Some(20));
+}
+
+#[tokio::test(start_paused = true)]
+async fn budget_of_tokens_earns_with_time_and_not_from_calls() {
+    let bucket = TokenBucket::new(10).costs(5, 5).refill_per_second(1.0);
+    let layer = HedgeLayer::after(DELAY).budget(Budget::tokens(bucket));
+    let sent = || layer.handle().sent();
+    // 100 ms each: four seconds are not enough for a third hedge.
+    slow_calls(&layer, 40).await;
+    assert_eq!(sent(), 2);
+    slow_calls(&layer, 20).await;
+    assert_eq!(sent(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn budget_of_grpc_limits_hedges_by_the_failures_that_a_retry_reports() {
+    let budget = Budget::throttle(RetryThrottle::new(4, Ratio::percent(10)));
+    let layer = HedgeLayer::after(DELAY).budget(budget.clone());
+    let failing = || script().delay(100 * MS).answer(failure("down")).service();
+    for _ in 0..9 {
+        layer.layer(failing()).oneshot(1).await.unwrap_err();
+    }
+    assert_eq!(layer.handle().sent(), 9);
+    let retry = RetryLayer::new(9).backoff(Backoff::none()).budget(budget);
+    retry.layer(failing()).oneshot(1).await.unwrap_err();
+    slow_calls(&layer, 3).await;
+    assert_eq!(layer.handle().sent(), 9);
 }
