@@ -131,7 +131,8 @@ impl<K: Hash + Eq> BreakerHandle<KeyedCircuits<K>> {
     /// Returns the handle of one key's circuit. `None` if no call has used the key, or the key was
     /// dropped.
     ///
-    /// The handle counts for this key alone, and keeps the key in use.
+    /// The handle counts for this key alone, and keeps the key in use. Rules that are set through the
+    /// handle last until the key is dropped.
     pub fn for_key(&self, key: &K) -> Option<BreakerHandle> {
         self.circuits.known(key).map(BreakerHandle::new)
     }

@@ -250,3 +250,22 @@ async fn key_of_several_request_types_is_given_by_per_and_shared_by_their_servic
     assert_eq!(handle.for_key(&3).unwrap().state(), CircuitState::Open);
     assert_eq!((handle.keys(), handle.rejected()), (2, 1));
 }
+
+#[tokio::test(start_paused = true)]
+async fn rules_of_a_key_last_until_the_key_is_dropped() {
+    let layer = layer();
+    let (database, handle) = (database(&layer), layer.handle());
+    lose(&database, 1, 1).await;
+    let of_key = handle.for_key(&1).unwrap();
+    of_key.set_rules(rules().consecutive(2));
+    assert_ne!(handle.rules(), of_key.rules());
+    lose(&database, 1, 1).await;
+    assert_eq!(of_key.state(), CircuitState::Open);
+    of_key.close();
+    assert_eq!(handle.keys(), 1, "the handle keeps the key in use");
+    drop(of_key);
+    assert_eq!(handle.keys(), 0);
+    lose(&database, 1, 4).await;
+    assert_eq!(state(&handle, 1), Some(CircuitState::Closed));
+    assert_eq!(handle.for_key(&1).unwrap().rules(), handle.rules());
+}
