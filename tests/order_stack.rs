@@ -9,10 +9,13 @@ use std::{
 };
 
 use buttress::{
-    Backoff, BoxError, DeadlineLayer, DedupLayer, OrderLayer, OrderSnapshot, Reason, Rejection,
-    RetryLayer, ThrottleLayer,
+    Backoff, BoxError, DeadlineLayer, DedupLayer, HttpExt, OrderLayer, OrderSnapshot, Reason,
+    Rejection, RetryLayer, ThrottleLayer,
 };
 use buttress_testkit::{Probe, counts, sweep};
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::Full;
 use tokio::time::Instant;
 use tower::{ServiceBuilder, ServiceExt, limit::ConcurrencyLimitLayer, service_fn};
 
@@ -169,4 +172,51 @@ async fn followers_of_a_flight_share_one_turn() {
     let (a, b) = tokio::join!(service.clone().oneshot(7), service.clone().oneshot(7));
     assert_eq!((a.unwrap(), b.unwrap()), (7, 7));
     assert_eq!(handle.snapshot(), counts!(OrderSnapshot { calls: 1 }));
+}
+
+/// The followers of a superseded flight must not call again: that would supersede the newer call.
+#[tokio::test(start_paused = true)]
+async fn followers_of_a_superseded_flight_end_with_it_if_dedup_shares_the_rejection() {
+    let order = OrderLayer::latest(all);
+    let handle = order.handle();
+    let rejection = |error: &BoxError| Rejection::find(error).cloned().map(BoxError::from);
+    let service = ServiceBuilder::new()
+        .layer(DedupLayer::new().share_errors_with(rejection))
+        .layer(order)
+        .service(service_fn(|number: u32| async move {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            Ok::<_, BoxError>(number)
+        }));
+    let call = |number| service.clone().oneshot(number);
+    let (leader, follower, newest) = tokio::join!(call(1), call(1), call(2));
+    for outcome in [leader, follower] {
+        let error = outcome.unwrap_err();
+        assert_eq!(Rejection::find(&error).unwrap().reason(), Reason::Superseded);
+    }
+    assert_eq!(newest.unwrap(), 2);
+    let expected = counts!(OrderSnapshot { calls: 2, rejected: 1, superseded: 1 });
+    assert_eq!(handle.snapshot(), expected);
+}
+
+/// As above. In `Http` mode the rejection is a response, which dedup shares.
+#[tokio::test(start_paused = true)]
+async fn followers_of_a_superseded_flight_end_with_it_over_http() {
+    let order = OrderLayer::latest(|_: &Request<Full<Bytes>>| Some(()));
+    let handle = order.handle();
+    let service = ServiceBuilder::new()
+        .layer(DedupLayer::new().http())
+        .layer(order.http())
+        .service(service_fn(|_: Request<Full<Bytes>>| async move {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            Ok::<_, BoxError>(Response::new(Full::new(Bytes::from_static(b"found"))))
+        }));
+    let call = |path| {
+        let request = Request::get(path).body(Full::default()).unwrap();
+        let call = service.clone().oneshot(request);
+        async move { call.await.unwrap().status() }
+    };
+    let statuses = tokio::join!(call("/a"), call("/a"), call("/ab"));
+    assert_eq!(statuses, (StatusCode::CONFLICT, StatusCode::CONFLICT, StatusCode::OK));
+    let expected = counts!(OrderSnapshot { calls: 2, rejected: 1, superseded: 1 });
+    assert_eq!(handle.snapshot(), expected);
 }
