@@ -5,12 +5,12 @@ use std::{
     hash::{Hash, Hasher},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Arc, OnceLock, Weak,
+        Arc, Mutex, OnceLock, Weak,
         atomic::{AtomicBool, AtomicU32, Ordering::SeqCst},
     },
 };
 
-use buttress_state::{Fresh, KeyTable, Total};
+use buttress_state::{Fresh, KeyTable, Total, sync::lock};
 use proptest::prelude::*;
 
 /// Calls of a key, and the limit that they have.
@@ -395,4 +395,41 @@ proptest! {
         expected.sort_unstable();
         prop_assert_eq!(keys, expected);
     }
+}
+
+/// Holds values of random keys, more than fit, and checks that all holders of a key have the same.
+fn hold_keys(table: &KeyTable<u32, Shared>, held: &Mutex<HashMap<u32, Vec<Arc<AtomicU32>>>>) {
+    let mut own = Vec::new();
+    for _ in 0..3000 {
+        let key = fastrand::u32(..40);
+        let value = table.get(key);
+        let state = Arc::clone(&value.0);
+        let mut all = lock(held);
+        let others = all.entry(key).or_default();
+        assert!(others.iter().all(|other| Arc::ptr_eq(other, &state)), "two values of a key");
+        others.push(state);
+        drop(all);
+        own.push((key, value));
+        while own.len() > fastrand::usize(..12) {
+            let (key, value) = own.swap_remove(fastrand::usize(..own.len()));
+            let mut held = lock(held);
+            held.entry(key).or_default().pop();
+            drop(value);
+        }
+    }
+    for (key, _) in &own {
+        lock(held).entry(*key).or_default().pop();
+    }
+}
+
+#[test]
+fn key_has_one_value_at_a_time_on_many_threads() {
+    let table = KeyTable::new(Shared(Arc::default()), 16);
+    let held = Mutex::default();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| hold_keys(&table, &held));
+        }
+    });
+    assert!(table.is_empty());
 }
