@@ -30,6 +30,7 @@ fn is_about(latencies: &Latencies, exact: Duration) -> bool {
 fn quantile_is_unknown_until_three_seconds_after_the_first_sample() {
     let latencies = median();
     record(&latencies, 100 * SECOND, 1000, 10 * MS);
+    assert_eq!(latencies.quantile_nanos(), None);
     assert_eq!(latencies.quantile(), None);
     record(&latencies, Duration::from_millis(102_999), 1000, 10 * MS);
     assert_eq!(latencies.quantile(), None);
@@ -92,6 +93,7 @@ fn latencies_beyond_the_histogram_count_at_its_ends() {
     record(&latencies, Duration::ZERO, 1, 137 * SECOND);
     record(&latencies, 3 * SECOND, 99, 137 * SECOND);
     assert_eq!(latencies.quantile(), Some(Duration::MAX), "the last bucket");
+    assert_eq!(latencies.quantile_nanos(), Some(u64::MAX));
 }
 
 #[test]

@@ -554,3 +554,19 @@ fn announced_deadline_stands_for_all_earlier_announcements() {
     assert_eq!([first, third].map(Deadline::announced), [None; 2], "another call");
     assert_eq!(last.announced(), Some(shorter));
 }
+
+#[test]
+fn taken_signals_are_raised_no_more() {
+    assert!(!Signals::any_raised());
+    assert_eq!(Signals::take(), Signals::default());
+    let spent = Spent::new(1, 2);
+    Signals::raise_degraded();
+    Signals::raise_spent(spent);
+    assert!(Signals::any_raised());
+    let taken = Signals::take();
+    assert_eq!((taken.degraded, taken.spent, taken.gave_up), (true, spent, false));
+    assert!(!Signals::any_raised());
+    assert_eq!(Signals::take(), Signals::default());
+    taken.raise();
+    assert_eq!(Signals::take(), taken);
+}
