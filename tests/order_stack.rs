@@ -176,17 +176,15 @@ async fn followers_of_a_flight_share_one_turn() {
 
 /// The followers of a superseded flight must not call again: that would supersede the newer call.
 #[tokio::test(start_paused = true)]
-async fn followers_of_a_superseded_flight_end_with_it_if_dedup_shares_the_rejection() {
+async fn followers_of_a_superseded_flight_end_with_it() {
     let order = OrderLayer::latest(all);
     let handle = order.handle();
-    let rejection = |error: &BoxError| Rejection::find(error).cloned().map(BoxError::from);
-    let service = ServiceBuilder::new()
-        .layer(DedupLayer::new().share_errors_with(rejection))
-        .layer(order)
-        .service(service_fn(|number: u32| async move {
+    let service = ServiceBuilder::new().layer(DedupLayer::new()).layer(order).service(service_fn(
+        |number: u32| async move {
             tokio::time::sleep(Duration::from_millis(10)).await;
             Ok::<_, BoxError>(number)
-        }));
+        },
+    ));
     let call = |number| service.clone().oneshot(number);
     let (leader, follower, newest) = tokio::join!(call(1), call(1), call(2));
     for outcome in [leader, follower] {

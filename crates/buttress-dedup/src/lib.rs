@@ -125,6 +125,9 @@
 //! of n callers waits for n calls, or until its deadline. Share errors if you can. An error that is not
 //! `Clone`, such as hyper's, can be shared in an `Arc`, with `.map_err(Arc::new)` below this layer.
 //!
+//! If an inner layer superseded the call for a later one, all callers of the flight are rejected as
+//! superseded. A call of their own would supersede the later call.
+//!
 //! Every caller of a flight sees the [`Signals`](buttress_core::Signals) of its outcome. A single caller
 //! sees what the flight [spent](buttress_core::Signals::spent), so that a sum over all callers counts each
 //! call once. A cache hit raises no signal.

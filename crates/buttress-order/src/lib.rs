@@ -33,10 +33,8 @@
 //! attempts of a call. Inside a retry, a further attempt of an old call would come as a new call:
 //! behind the waiters, or superseding a newer call.
 //!
-//! A dedup around latest-wins must share the rejection. Otherwise a follower of a superseded flight
-//! calls again, and supersedes the newer call. In `Http` mode the rejection is a response, which dedup
-//! shares. In `Plain` mode the rejection is an error, which dedup shares with `share_errors` or
-//! `share_errors_with`.
+//! A dedup of buttress around latest-wins ends all callers of a superseded flight as superseded. A
+//! coalescer that lets them call again would supersede the newer call.
 //!
 //! On a server, place the layer inside the deadline and **outside the throttle**. Otherwise calls
 //! that wait for their turn hold permits.

@@ -159,12 +159,12 @@ fn make_result<C: Call>(
         // Otherwise a follower that starts again would join the same flight, while its body is in progress.
         flight.remove_from_table();
     }
-    let WorkEnd { outcome, writer, mut signals, stale_for_others, .. } = end;
+    let WorkEnd { outcome, writer, mut signals, stale_for_others, verdict_seed } = end;
     if expired {
         // An outer flight, whose work this flight is, then knows that the deadline ended the call.
         signals.add_deadline(flight.start.ambient.deadline);
     }
-    let result = result::<C>(config, outcome, writer);
+    let result = result::<C>(config, outcome, writer, &verdict_seed);
     if !C::Mode::IS_COMPLETE
         && let Published::Response { mode, shared, .. } = &result.published
     {
@@ -216,6 +216,7 @@ fn result<C: Call>(
     config: &Config<C>,
     outcome: Result<C::Response, C::Error>,
     writer: Writer<C>,
+    verdict_seed: &VerdictSeed<C>,
 ) -> FlightResult<C> {
     match outcome {
         Ok(response) => match config.mode.share(response, &config.shared.settings.shared_bytes) {
@@ -232,10 +233,25 @@ fn result<C: Call>(
             let published = match config.errors.share(&error) {
                 Some(copy) if writer.will_write() => Published::CachedError(Arc::new(copy), writer),
                 Some(copy) => Published::Error(copy),
-                None => Published::Restart,
+                None => unshared_error::<C>(config, &error, verdict_seed),
             };
             FlightResult::owned(Err(error), published)
         }
+    }
+}
+
+/// What the followers of an error do that cannot be shared.
+///
+/// If a later call superseded the flight, they must not call again: a call of theirs would be the latest,
+/// and supersede the call that superseded them.
+fn unshared_error<C: Call>(
+    config: &Config<C>,
+    error: &C::Error,
+    verdict_seed: &VerdictSeed<C>,
+) -> Published<C> {
+    match config.mode.classify(verdict_seed, Err(error)) {
+        Verdict::Rejected { by, reason: Reason::Superseded, .. } => Published::Superseded(by),
+        _ => Published::Restart,
     }
 }
 

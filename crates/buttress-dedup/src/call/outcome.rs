@@ -1,7 +1,8 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use buttress_core::{
-    Classify, Deadline, Degraded, Progress, Reader, Respond, Share, Signals, Source, Verdict,
+    Classify, Deadline, Degraded, Origin, Progress, Reader, Reason, Rejection, Respond, Share,
+    Signals, Source, Verdict,
 };
 use tokio::time::Instant;
 
@@ -82,6 +83,10 @@ pub(crate) fn caller_outcome<C: Call>(
             Next::Outcome(outcome.map(|response| mode.admit(seed, response, None::<FlightGuard>)))
         }
         CallerOutcome::Failed(error) => Next::Outcome(Err(error)),
+        CallerOutcome::Superseded(by) => {
+            let why = Rejection::new(Reason::Superseded, Origin::new(by));
+            Next::Outcome(mode.reject(seed, why))
+        }
         CallerOutcome::Panicked | CallerOutcome::Restart | CallerOutcome::Bypass => {
             Next::Stage(panicked::<C>(config, seed))
         }
@@ -129,6 +134,8 @@ enum CallerOutcome<C: Call> {
     /// A stale entry in place of a failure.
     Replaced(Result<C::Body, C::Error>),
     Failed(C::Error),
+    /// The rejection of an inner layer with this pattern.
+    Superseded(&'static str),
     /// The caller starts again: the first to do so leads another flight.
     Restart,
     /// The caller makes a call of its own.
@@ -193,6 +200,7 @@ fn decide<C: Call>(
             drop_outcome_of_departed_leader::<C>(flight);
             CallerOutcome::Bypass
         }
+        Published::Superseded(by) => CallerOutcome::Superseded(by),
         Published::Panicked => CallerOutcome::Panicked,
     }
 }

@@ -44,6 +44,8 @@ pub(crate) enum Published<C: Call> {
     Restart,
     /// Nothing to share, now and next time: each follower makes a call of its own.
     Bypass,
+    /// An inner layer with this pattern superseded the call, and with it all members.
+    Superseded(&'static str),
     Panicked,
 }
 
