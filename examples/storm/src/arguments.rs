@@ -33,7 +33,11 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FILE.svg", default_value = "target/storm.svg")]
     pub(crate) plot: PathBuf,
 
-    /// Runs only this client, to calibrate the faults; may be repeated
+    /// The file of the plot of the scenarios
+    #[arg(long, value_name = "FILE.svg", default_value = "target/storm_scenarios.svg")]
+    pub(crate) scenario_plot: PathBuf,
+
+    /// Runs only this client or scenario, to calibrate the faults; may be repeated
     #[arg(long, hide = true, value_name = "NAME", value_parser = crate::NAMES)]
     pub(crate) only: Vec<String>,
 
@@ -47,8 +51,12 @@ pub(crate) struct Arguments {
 }
 
 impl Arguments {
-    /// Whether the client of this name runs.
+    /// Whether the client or scenario of this name runs.
     pub(crate) fn includes(&self, name: &str) -> bool {
         self.only.is_empty() || self.only.iter().any(|only| only == name)
+    }
+
+    pub(crate) fn includes_scenario(&self) -> bool {
+        crate::SCENARIOS.into_iter().any(|name| self.includes(name))
     }
 }

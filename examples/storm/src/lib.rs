@@ -66,6 +66,30 @@
 //!
 //! A permit is held until the end of the body. The queue is outside of the attempt's deadline, which the wait
 //! would otherwise use up, and inside of the operation's deadline, which ends the wait.
+//!
+//! # The scenarios
+//!
+//! After the storm, two scenarios show a breaker and a hedge under conditions of their own. The load is open:
+//! operations begin at fixed times, whatever the state of the others. The clients of a scenario run at the same
+//! time, each with an upstream of its own, so a busy machine affects all alike.
+//!
+//! **A dead upstream.** Every 5 ms a read begins. From 3 s to 13 s the upstream is dead: all connections are
+//! reset, and later requests get no response. There are no other faults. A read has a deadline of 2 s and 3
+//! attempts of 400 ms with the default budget:
+//!
+//! | row | client |
+//! |---|---|
+//! | `retry` | no breaker |
+//! | `retry-breaker` | a breaker with its defaults below the retry |
+//! | `retry-breaker-1s` | a breaker that stays open for 1 s each time, without a ramp |
+//!
+//! The upstream counts its requests. Full service begins with the first window of 250 ms after the outage from
+//! which on at least 95 % of the reads succeed, for 3 s.
+//!
+//! **A slow tail.** Every 10 ms an operation of three reads begins. Of 100 responses, one takes 400 ms, and the
+//! others 40 ms × a lognormal factor (σ .25). So one operation in 34 meets the tail. The row `plain` has no
+//! layers, and the row `hedge` has a hedge with a learned delay. The first 4 s are not measured, because a
+//! hedge sends nothing before the delay is known.
 
 mod arguments;
 mod callers;
@@ -75,6 +99,7 @@ mod lock;
 mod operations;
 mod progress;
 mod report;
+mod scenario;
 mod upstream;
 
 use std::error::Error;
@@ -94,6 +119,8 @@ use crate::operations::Operation;
 use crate::progress::Progress;
 use crate::report::row::Run;
 use crate::report::{Report, plot};
+use crate::scenario::dead_upstream::{self, DeadUpstreamRun};
+use crate::scenario::slow_tail::{self, SlowTailRun};
 use crate::upstream::conditions::Conditions;
 use crate::upstream::process::UpstreamProcess;
 
@@ -103,7 +130,10 @@ pub fn main() -> ExitCode {
     let done = if arguments.upstream {
         upstream::server::serve(arguments.conditions, arguments.seed).map_err(Into::into)
     } else {
-        check_plot(&arguments.plot);
+        check_plot("--plot", &arguments.plot);
+        if arguments.includes_scenario() {
+            check_plot("--scenario-plot", &arguments.scenario_plot);
+        }
         storm(&arguments)
     };
     match done {
@@ -116,21 +146,56 @@ pub fn main() -> ExitCode {
 }
 
 /// Exits with code 2 if the file of the plot cannot be written.
-fn check_plot(plot: &Path) {
+fn check_plot(option: &str, plot: &Path) {
     let directory = plot.parent().map_or(Ok(()), fs::create_dir_all);
     if let Err(error) = directory.and_then(|()| fs::File::create(plot).map(drop)) {
-        let message = format!("--plot: cannot write {}: {error}", plot.display());
+        let message = format!("{option}: cannot write {}: {error}", plot.display());
         <Arguments as clap::CommandFactory>::command().error(ErrorKind::Io, message).exit();
     }
 }
 
 #[tokio::main(flavor = "current_thread")]
 async fn storm(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+    let runs = clients(arguments).await?;
+    let dead_upstream = if arguments.includes(DEAD_UPSTREAM) {
+        dead_upstream::run(arguments.seed).await?
+    } else {
+        Vec::new()
+    };
+    let slow_tail = if arguments.includes(SLOW_TAIL) {
+        slow_tail::run(arguments.seed).await?
+    } else {
+        Vec::new()
+    };
+    plot::draw(&arguments.plot, &runs)?;
+    eprintln!("plot: {}", arguments.plot.display());
+    if arguments.includes_scenario() {
+        scenario::plot::draw(&arguments.scenario_plot, &dead_upstream, &slow_tail)?;
+        eprintln!("plot: {}", arguments.scenario_plot.display());
+    }
+    let report = Report {
+        seed: arguments.seed,
+        operations: arguments.operations,
+        concurrency: arguments.concurrency,
+        clients: runs.iter().map(Run::row).collect(),
+        dead_upstream: dead_upstream.iter().map(DeadUpstreamRun::row).collect(),
+        slow_tail: slow_tail.iter().map(SlowTailRun::row).collect(),
+    };
+    if arguments.json {
+        println!("{}", serde_json::to_string(&report)?);
+    } else {
+        println!("{}", report.tables());
+    }
+    Ok(())
+}
+
+/// Runs the clients of the storm, one after the other.
+async fn clients(arguments: &Arguments) -> io::Result<Vec<Run>> {
     let mut runs = Vec::new();
     let seed = arguments.seed;
     let number = arguments.operations as usize;
     let list: Arc<[_]> = operations::list(seed, number).into();
-    for name in NAMES.into_iter().filter(|name| arguments.includes(name)) {
+    for name in CLIENTS.into_iter().filter(|name| arguments.includes(name)) {
         let list = Arc::clone(&list);
         runs.push(match name {
             BUTTRESS => {
@@ -152,28 +217,21 @@ async fn storm(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
             _ => run_client(arguments, name, list, || Pages(hyper())).await?,
         });
     }
-    plot::draw(&arguments.plot, &runs)?;
-    let report = Report {
-        seed: arguments.seed,
-        operations: arguments.operations,
-        concurrency: arguments.concurrency,
-        clients: runs.iter().map(Run::row).collect(),
-    };
-    if arguments.json {
-        println!("{}", serde_json::to_string(&report)?);
-    } else {
-        println!("{}", report.table());
-    }
-    eprintln!("plot: {}", arguments.plot.display());
-    Ok(())
+    Ok(runs)
 }
 
-/// The names of the rows, in order.
-const NAMES: [&str; 5] = ["linear", BUTTRESS, WITHOUT_CACHE, DISTINCT_KEYS, DEFAULT_BUDGET];
+/// The names of the clients and the scenarios, in order.
+const NAMES: [&str; 7] =
+    [LINEAR, BUTTRESS, WITHOUT_CACHE, DISTINCT_KEYS, DEFAULT_BUDGET, DEAD_UPSTREAM, SLOW_TAIL];
+const CLIENTS: [&str; 5] = [LINEAR, BUTTRESS, WITHOUT_CACHE, DISTINCT_KEYS, DEFAULT_BUDGET];
+const SCENARIOS: [&str; 2] = [DEAD_UPSTREAM, SLOW_TAIL];
+const LINEAR: &str = "linear";
 const BUTTRESS: &str = "buttress";
 const WITHOUT_CACHE: &str = "buttress-without-cache";
 const DISTINCT_KEYS: &str = "buttress-distinct-keys";
 const DEFAULT_BUDGET: &str = "buttress-default-budget";
+const DEAD_UPSTREAM: &str = Conditions::DeadUpstream.as_str();
+const SLOW_TAIL: &str = Conditions::SlowTail.as_str();
 
 /// Retries per 100 calls: enough for this network, and the library's default.
 const STORM_BUDGET: u32 = 50;

@@ -4,28 +4,39 @@ use rand::SeedableRng;
 use rand::rngs::Xoshiro256PlusPlus;
 use rand_distr::{Distribution, Zipf};
 
-/// Three dependent reads: `/l1/a`, then `/l2/b`, then `/l3/c`.
+/// Three dependent reads: `/l1/a`, then `/l2/b`, then `/l3/c`. Or the first of them alone.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Operation {
     keys: [u32; LEVELS],
+    reads: usize,
 }
 
 impl Operation {
     /// Returns the paths to read, in order.
     pub(crate) fn paths(self) -> impl Iterator<Item = String> {
-        self.keys.into_iter().zip(1..).map(|(key, level)| format!("/l{level}/{key}"))
+        self.keys
+            .into_iter()
+            .zip(1..)
+            .take(self.reads)
+            .map(|(key, level)| format!("/l{level}/{key}"))
     }
 
     /// Returns an operation that shares no key with an operation of another number.
     pub(crate) fn distinct(number: u32) -> Self {
-        Self { keys: [number; LEVELS] }
+        Self { keys: [number; LEVELS], reads: LEVELS }
+    }
+
+    /// Returns an operation of one read that shares no key with an operation of another number.
+    pub(crate) fn single(number: u32) -> Self {
+        Self { reads: 1, ..Self::distinct(number) }
     }
 }
 
 /// Returns the list of a run: keys by Zipf's law with exponent 1 over 200 keys a level.
 pub(crate) fn list(seed: u64, number: usize) -> Vec<Operation> {
     let mut random = Xoshiro256PlusPlus::seed_from_u64(seed ^ STREAM);
-    (0..number).map(|_| Operation { keys: [(); LEVELS].map(|()| key(&mut random)) }).collect()
+    let mut keys = || [(); LEVELS].map(|()| key(&mut random));
+    (0..number).map(|_| Operation { keys: keys(), reads: LEVELS }).collect()
 }
 
 /// Returns `number` operations that share no key.
@@ -68,7 +79,8 @@ mod tests {
 
     #[test]
     fn operation_reads_one_key_of_each_level_in_order() {
-        let paths: Vec<_> = Operation { keys: [9, 8, 7] }.paths().collect();
+        let paths: Vec<_> = Operation { keys: [9, 8, 7], reads: 3 }.paths().collect();
         assert_eq!(paths, ["/l1/9", "/l2/8", "/l3/7"]);
+        assert_eq!(Operation::single(9).paths().collect::<Vec<_>>(), ["/l1/9"]);
     }
 }

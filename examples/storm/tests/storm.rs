@@ -18,7 +18,9 @@ fn storm() -> Command {
     let program = test.ancestors().nth(2).unwrap().join("examples").join("storm");
     let program = program.with_extension(std::env::consts::EXE_EXTENSION);
     assert!(program.exists(), "build it first: cargo build -p buttress-storm --example storm");
-    Command::new(program)
+    let mut command = Command::new(program);
+    command.current_dir(env!("CARGO_TARGET_TMPDIR")); // the default plots go there
+    command
 }
 
 fn run(arguments: &[&str]) -> Output {
@@ -33,24 +35,21 @@ fn plot_file(name: &str) -> PathBuf {
 fn json_is_one_object_with_the_stable_keys() {
     let svg = plot_file("json.svg");
     let plot = svg.to_str().unwrap();
-    let output = run(&[
-        "--json",
-        "--seed",
-        "5",
-        "--operations",
-        "20",
-        "--concurrency",
-        "20",
-        "--plot",
-        plot,
-    ]);
+    let mut arguments =
+        vec!["--json", "--seed", "5", "--operations", "20", "--concurrency", "20", "--plot", plot];
+    // The scenarios take 45 s. `.ci/run` checks their keys.
+    arguments.extend(CLIENTS.iter().flat_map(|name| ["--only", name]));
+    let output = run(&arguments);
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((&report["seed"], &report["operations"]), (&5.into(), &20.into()));
     assert_eq!(report["concurrency"], 20);
+    for scenario in ["dead_upstream", "slow_tail"] {
+        assert_eq!(report[scenario].as_array().unwrap().len(), 0, "{scenario}");
+    }
     let clients = report["clients"].as_array().unwrap();
-    assert_eq!(clients[0]["name"], "linear");
-    assert_eq!(clients[1]["name"], "buttress");
+    let names: Vec<_> = clients.iter().map(|client| client["name"].as_str().unwrap()).collect();
+    assert_eq!(names, CLIENTS);
     for count in ["admitted", "queued", "rejected"] {
         assert!(clients[1]["throttled"][count].is_number(), "{count}");
     }
@@ -97,6 +96,7 @@ fn invalid_argument_exits_with_code_2_and_names_the_argument() {
         (["--concurrency", "100000"], "--concurrency"),
         (["--seed", "1.5"], "--seed"),
         (["--plot", nowhere.to_str().unwrap()], "--plot"),
+        (["--scenario-plot", nowhere.to_str().unwrap()], "--scenario-plot"),
         (["--storm", "1"], "--storm"),
     ] {
         let output = run(&arguments);
@@ -112,10 +112,14 @@ fn help_names_every_option_except_the_internal_ones() {
     let output = run(&["--help"]);
     let help = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(0));
-    for option in ["--seed", "--operations", "--concurrency", "--json", "--plot", "--help"] {
+    for option in
+        ["--seed", "--operations", "--concurrency", "--json", "--plot", "--scenario-plot", "--help"]
+    {
         assert!(help.contains(option), "{option}");
     }
-    assert!(!help.contains("--upstream"));
+    for option in ["--upstream", "--conditions", "--only"] {
+        assert!(!help.contains(option), "{option}");
+    }
 }
 
 #[test]
@@ -171,3 +175,11 @@ fn request(port: u16, key: u32) -> String {
         },
     }
 }
+
+const CLIENTS: [&str; 5] = [
+    "linear",
+    "buttress",
+    "buttress-without-cache",
+    "buttress-distinct-keys",
+    "buttress-default-budget",
+];

@@ -10,6 +10,8 @@ use serde::Serialize;
 
 use crate::report::row::Row;
 use crate::report::table::{Line, dash, table, three, whole};
+use crate::scenario::dead_upstream::DeadUpstreamRow;
+use crate::scenario::slow_tail::SlowTailRow;
 
 /// The results of a storm. The JSON keys are stable.
 #[derive(Clone, Debug, Serialize)]
@@ -18,12 +20,27 @@ pub(crate) struct Report {
     pub(crate) operations: u32,
     pub(crate) concurrency: u32,
     pub(crate) clients: Vec<Row>,
+    pub(crate) dead_upstream: Vec<DeadUpstreamRow>,
+    pub(crate) slow_tail: Vec<SlowTailRow>,
 }
 
 impl Report {
-    /// Returns the table.
-    pub(crate) fn table(&self) -> String {
-        table(&self.clients, |row| row.name, LINES)
+    /// Returns a table for the storm and one for each scenario.
+    pub(crate) fn tables(&self) -> String {
+        let mut tables = Vec::new();
+        if !self.clients.is_empty() {
+            tables.push(table(&self.clients, |row| row.name, LINES));
+        }
+        if !self.dead_upstream.is_empty() {
+            let table = table(&self.dead_upstream, |row| row.name, DEAD_UPSTREAM_LINES);
+            tables
+                .push(format!("An upstream that is dead for 10 s, at 200 reads a second\n{table}"));
+        }
+        if !self.slow_tail.is_empty() {
+            let table = table(&self.slow_tail, |row| row.name, SLOW_TAIL_LINES);
+            tables.push(format!("One response in a hundred at ten times the median\n{table}"));
+        }
+        tables.join("\n\n")
     }
 }
 
@@ -63,6 +80,37 @@ const LINES: &[Line<Row>] = &[
     ("failed operations by cause", |row| counts(&row.failures)),
 ];
 
+const DEAD_UPSTREAM_LINES: &[Line<DeadUpstreamRow>] = &[
+    ("upstream requests while dead", |row| row.upstream_requests_while_dead.to_string()),
+    ("  in the whole run", |row| row.upstream_requests.to_string()),
+    ("P50 / P99 until a read has failed (ms)", |row| {
+        [row.failure_p50_ms, row.failure_p99_ms].map(whole).join(" / ")
+    }),
+    ("time to full service (ms)", |row| whole(row.full_service_after_ms)),
+    ("reads", |row| row.reads.to_string()),
+    ("  that failed", |row| row.failed.to_string()),
+    ("  that began after the outage and failed", |row| row.failed_after.to_string()),
+    ("times the circuit opened", |row| {
+        row.breaker.map_or_else(dash, |breaker| breaker.opened.to_string())
+    }),
+    ("requests rejected by the breaker", |row| {
+        row.breaker.map_or_else(dash, |breaker| breaker.rejected.to_string())
+    }),
+];
+
+const SLOW_TAIL_LINES: &[Line<SlowTailRow>] = &[
+    ("P50 / P95 / P99 (ms)", |row| three(row.p50_ms, row.p95_ms, row.p99_ms)),
+    ("longest operation (ms)", |row| whole(row.longest_ms)),
+    ("upstream requests per operation", |row| {
+        format!("{:.3}", row.upstream_requests_per_operation)
+    }),
+    ("operations", |row| row.operations.to_string()),
+    ("  that failed", |row| row.failed.to_string()),
+    ("hedges, with the warm-up", |row| row.hedge.map_or_else(dash, |hedge| hedge.sent.to_string())),
+    ("  that won", |row| row.hedge.map_or_else(dash, |hedge| hedge.won.to_string())),
+    ("delay before a hedge (ms)", |row| whole(row.hedge.and_then(|hedge| hedge.delay_ms))),
+];
+
 #[expect(clippy::cast_precision_loss, reason = "a heap far below 2^52 bytes")]
 fn kib(bytes: Option<usize>) -> String {
     bytes.map_or_else(dash, |bytes| format!("{:.1} KiB", bytes as f64 / 1024.0))
@@ -96,13 +144,15 @@ mod tests {
             peaks: crate::heap::Peaks { distinct: Some(204_800), own: Some(102_400) },
             network: NetworkCounts::default(),
         };
-        Report { seed: 1, operations: 1, concurrency: 1, clients: vec![run.row()] }
+        let (dead_upstream, slow_tail) = (Vec::new(), Vec::new());
+        let clients = vec![run.row()];
+        Report { seed: 1, operations: 1, concurrency: 1, clients, dead_upstream, slow_tail }
     }
 
     #[test]
     fn json_has_the_stable_keys() {
         let json = serde_json::to_value(report()).unwrap();
-        for key in ["seed", "operations", "concurrency", "clients"] {
+        for key in ["seed", "operations", "concurrency", "clients", "dead_upstream", "slow_tail"] {
             assert!(json.get(key).is_some(), "{key}");
         }
         let client = &json["clients"][0];
@@ -130,7 +180,7 @@ mod tests {
 
     #[test]
     fn table_has_a_column_per_client() {
-        let table = report().table();
+        let table = report().tables();
         assert!(table.contains("linear"));
         assert!(table.contains("200.0 KiB"));
         assert!(table.contains("1 502"));

@@ -22,17 +22,12 @@ pub(crate) fn draw(file: &Path, runs: &[Run]) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+pub(crate) type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
 /// Plots the share of all operations that have succeeded within each latency. A curve ends at the client's
 /// success rate.
 fn latencies(area: &Area<'_>, runs: &[Run]) -> Result<(), Box<dyn Error>> {
-    let mut chart = ChartBuilder::on(area)
-        .caption("Time until an operation has succeeded", (FONT, 20))
-        .margin(MARGIN)
-        .margin_right(3 * MARGIN)
-        .x_label_area_size(46)
-        .y_label_area_size(64)
+    let mut chart = chart(area, "Time until an operation has succeeded")
         .build_cartesian_2d((SHORTEST..LONGEST).log_scale(), 0.0..100.0)?;
     chart
         .configure_mesh()
@@ -70,12 +65,7 @@ fn legend_text(run: &Run) -> String {
 /// Plots the share of successes among the operations that began in each window, and the outages.
 fn over_time(area: &Area<'_>, runs: &[Run]) -> Result<(), Box<dyn Error>> {
     let end = runs.iter().map(Run::took).max().unwrap_or_default();
-    let mut chart = ChartBuilder::on(area)
-        .caption("Success over time", (FONT, 20))
-        .margin(MARGIN)
-        .margin_right(3 * MARGIN)
-        .x_label_area_size(46)
-        .y_label_area_size(64)
+    let mut chart = chart(area, "Success over time")
         .build_cartesian_2d(0.0..end.as_secs_f64().ceil().max(1.0), 0.0..104.0)?;
     chart
         .configure_mesh()
@@ -106,7 +96,22 @@ fn over_time(area: &Area<'_>, runs: &[Run]) -> Result<(), Box<dyn Error>> {
     legend(&mut chart, SeriesLabelPosition::UpperRight)
 }
 
-fn legend<'a, X, Y>(
+/// Returns a chart with a caption, margins and room for the labels of both axes.
+pub(crate) fn chart<'a, 'b>(
+    area: &'a Area<'b>,
+    caption: &str,
+) -> ChartBuilder<'a, 'b, SVGBackend<'b>> {
+    let mut chart = ChartBuilder::on(area);
+    chart
+        .caption(caption, (FONT, 20))
+        .margin(MARGIN)
+        .margin_right(3 * MARGIN)
+        .x_label_area_size(46)
+        .y_label_area_size(64);
+    chart
+}
+
+pub(crate) fn legend<'a, X, Y>(
     chart: &mut ChartContext<'a, SVGBackend<'a>, Cartesian2d<X, Y>>,
     position: SeriesLabelPosition,
 ) -> Result<(), Box<dyn Error>>
@@ -138,7 +143,7 @@ fn latency_curve(run: &Run) -> Vec<(f64, f64)> {
 }
 
 /// Points of (seconds, percent), one in the middle of each window in which operations began.
-fn success_per_window(records: &[Record], window: Duration) -> Vec<(f64, f64)> {
+pub(crate) fn success_per_window(records: &[Record], window: Duration) -> Vec<(f64, f64)> {
     let end = records.iter().map(|record| record.began).max().unwrap_or_default();
     let mut points = Vec::new();
     let mut start = Duration::ZERO;
@@ -173,7 +178,7 @@ fn styles() -> impl Iterator<Item = ShapeStyle> {
 const WIDTH: u32 = 1000;
 const HEIGHT: u32 = 860;
 const MARGIN: u32 = 14;
-const FONT: &str = "sans-serif";
+pub(crate) const FONT: &str = "sans-serif";
 const SHORTEST: f64 = 50.0;
 const LONGEST: f64 = 10_000.0;
 const WINDOW: Duration = Duration::from_millis(500);
@@ -181,10 +186,10 @@ const WINDOW: Duration = Duration::from_millis(500);
 /// The least operations in a window. The success rate of fewer operations is noise.
 const MIN_OPERATIONS: u32 = 5;
 
-const RED_BROWN: RGBColor = RGBColor(192, 57, 43);
-const BLUE: RGBColor = RGBColor(31, 97, 191);
+pub(crate) const RED_BROWN: RGBColor = RGBColor(192, 57, 43);
+pub(crate) const BLUE: RGBColor = RGBColor(31, 97, 191);
 const LIGHT_BLUE: RGBColor = RGBColor(122, 178, 240);
-const TEAL: RGBColor = RGBColor(64, 168, 150);
+pub(crate) const TEAL: RGBColor = RGBColor(64, 168, 150);
 const PURPLE: RGBColor = RGBColor(142, 98, 170);
 const GREY: RGBColor = RGBColor(170, 170, 170);
-const OUTAGE: RGBColor = RGBColor(228, 222, 205);
+pub(crate) const OUTAGE: RGBColor = RGBColor(228, 222, 205);

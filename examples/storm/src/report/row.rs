@@ -126,14 +126,14 @@ fn label(failure: &Failure) -> String {
     }
 }
 
-fn sorted<'a>(records: impl IntoIterator<Item = &'a Record>) -> Vec<Duration> {
+pub(crate) fn sorted<'a>(records: impl IntoIterator<Item = &'a Record>) -> Vec<Duration> {
     let mut took: Vec<_> = records.into_iter().map(|record| record.took).collect();
     took.sort_unstable();
     took
 }
 
 /// Returns the percentile by nearest rank in milliseconds, or `None` if there are no values.
-fn percentile(sorted: &[Duration], percent: usize) -> Option<f64> {
+pub(crate) fn percentile(sorted: &[Duration], percent: usize) -> Option<f64> {
     let rank = (sorted.len() * percent).div_ceil(100).max(1);
     sorted.get(rank - 1).copied().map(millis)
 }
@@ -148,7 +148,7 @@ pub(crate) fn share(part: usize, whole: usize) -> f64 {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts far below 2^52")]
-fn share_of(part: u64, whole: usize) -> f64 {
+pub(crate) fn share_of(part: u64, whole: usize) -> f64 {
     part as f64 / whole.max(1) as f64
 }
 

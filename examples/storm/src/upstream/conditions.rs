@@ -43,7 +43,9 @@ impl Conditions {
     }
 }
 
-const DEAD_FROM: Duration = Duration::from_secs(3);
+/// The start and the end of the outage of [`Conditions::DeadUpstream`].
+pub(crate) const DEAD_FROM: Duration = Duration::from_secs(3);
+pub(crate) const DEAD_UNTIL: Duration = DEAD_FROM.saturating_add(DEAD_LENGTH);
 const DEAD_LENGTH: Duration = Duration::from_secs(10);
 
 const FIRST_OUTAGE: Duration = Duration::from_millis(2_500);
