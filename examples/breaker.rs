@@ -9,8 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use axum::{Router, body::Body, routing::get};
-use buttress::breaker::{BreakerLayer, CircuitState};
-use buttress::{Backoff, BoxError, HttpExt, Jitter, Ratio, Rejection};
+use buttress::{Backoff, BoxError, BreakerLayer, CircuitState, HttpExt, Jitter, Ratio, Rejection};
 use http::{Request, Response};
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use plotters::prelude::*;
