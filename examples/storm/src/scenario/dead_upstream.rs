@@ -104,7 +104,6 @@ async fn run_client(
     let mut upstream = UpstreamProcess::start(Conditions::DeadUpstream, seed).await?;
     let origin = upstream.origin().to_owned();
     upstream.begin().await?;
-    upstream.counts().await?; // the upstream has begun
     let reads = (0..READS).map(Operation::single);
     let client = Arc::new(client);
     let (records, samples) =

@@ -53,9 +53,10 @@ impl UpstreamProcess {
         self.command(RELEASE).await
     }
 
-    /// Ends the calm phase.
+    /// Ends the calm phase. A request that arrived earlier would be held.
     pub(crate) async fn begin(&mut self) -> io::Result<()> {
-        self.command(BEGIN).await
+        self.command(BEGIN).await?;
+        self.counts().await.map(drop) // the upstream carries out commands in order
     }
 
     /// Returns the counts since the start of the run.
