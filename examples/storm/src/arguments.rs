@@ -53,7 +53,10 @@ pub(crate) struct Arguments {
 impl Arguments {
     /// Whether the client or scenario of this name runs.
     pub(crate) fn includes(&self, name: &str) -> bool {
-        self.only.is_empty() || self.only.iter().any(|only| only == name)
+        if self.only.is_empty() {
+            return !crate::EXTRA.contains(&name);
+        }
+        self.only.iter().any(|only| only == name)
     }
 
     pub(crate) fn includes_scenario(&self) -> bool {

@@ -6,9 +6,9 @@
 //! | row | client |
 //! |---|---|
 //! | `linear` | three dependent calls on a hyper client; no timeout, no retry |
-//! | `buttress` | the same transport under deadline 5 s → dedup with a cache that obeys the response headers → retry (6 attempts, full jitter 50 → 400 ms, budget 50 % + 10/s) → throttle (16 concurrent requests and a queue) → deadline 150 ms for each attempt |
-//! | `buttress-without-cache` | the same without a cache: only concurrent requests share a response |
-//! | `buttress-distinct-keys` | `buttress` with operations that share no key: dedup shares nothing, so only retry and throttle help |
+//! | `buttress` | the same transport under deadline 5 s → dedup with a cache that obeys the response headers → retry (6 attempts, full jitter 50 → 400 ms, budget 50 % + 10/s) → hedge (learned delay, pays from the retry's budget too) → throttle (16 concurrent requests and a queue) → deadline 150 ms for each attempt |
+//! | `buttress-without-cache` | the same without a cache and a hedge: only concurrent requests share a response, and no permit is free for a hedge |
+//! | `buttress-distinct-keys` | `buttress` with operations that share no key: dedup shares nothing, and the full limit refuses the hedges, so only retry and throttle help |
 //! | `buttress-default-budget` | `buttress` with the library's default budget, 20 % + 10/s |
 //!
 //! # The network
@@ -67,6 +67,19 @@
 //! A permit is held until the end of the body. The queue is outside of the attempt's deadline, which the wait
 //! would otherwise use up, and inside of the operation's deadline, which ends the wait.
 //!
+//! # Hedge and breaker
+//!
+//! 7.5 % of the requests get no response in time. A hedge sends such a request once more, before the attempt's
+//! deadline ends it. So a third of these timeouts, and of the retries after them, does not happen.
+//!
+//! The row has no breaker. A breaker with its defaults opens in each outage of 300 ms, stays open for longer than
+//! the outage, and then ramps for 3 s. Two further clients run only if `--only` names them:
+//!
+//! | row | client |
+//! |---|---|
+//! | `buttress-without-hedge` | `buttress` without the hedge |
+//! | `buttress-with-breaker` | `buttress` with a breaker per authority between hedge and throttle. The breaker opens for 250 ms, then admits all calls again, and the retry waits for the circuit. In the calm phase the held responses open the circuit, so the heap of this row is not comparable |
+//!
 //! # The scenarios
 //!
 //! After the storm, two scenarios show a breaker and a hedge under conditions of their own. The load is open:
@@ -113,7 +126,8 @@ use clap::Parser;
 use clap::error::ErrorKind;
 
 use crate::arguments::Arguments;
-use crate::client::{Client, Pages, hyper, layer_events, layered};
+use crate::client::layered::{self, Settings};
+use crate::client::{Client, Pages, hyper, layer_events};
 use crate::heap::Peaks;
 use crate::operations::Operation;
 use crate::progress::Progress;
@@ -197,22 +211,25 @@ async fn clients(arguments: &Arguments) -> io::Result<Vec<Run>> {
     let list: Arc<[_]> = operations::list(seed, number).into();
     for name in CLIENTS.into_iter().filter(|name| arguments.includes(name)) {
         let list = Arc::clone(&list);
+        let settings = Settings { name, percent: STORM_BUDGET, seed };
         runs.push(match name {
-            BUTTRESS => {
-                let client = || layered::buttress(name, STORM_BUDGET, seed);
-                run_client(arguments, name, list, client).await?
-            }
+            BUTTRESS => run_client(arguments, name, list, || layered::buttress(settings)).await?,
             WITHOUT_CACHE => {
-                let client = || layered::without_cache(name, STORM_BUDGET, seed);
-                run_client(arguments, name, list, client).await?
+                run_client(arguments, name, list, || layered::without_cache(settings)).await?
             }
             DISTINCT_KEYS => {
-                let client = || layered::buttress(name, STORM_BUDGET, seed);
-                run_client(arguments, name, operations::distinct(number).into(), client).await?
+                let list = operations::distinct(number).into();
+                run_client(arguments, name, list, || layered::buttress(settings)).await?
             }
             DEFAULT_BUDGET => {
-                let client = || layered::buttress(name, LIBRARY_BUDGET, seed);
-                run_client(arguments, name, list, client).await?
+                let settings = Settings { percent: LIBRARY_BUDGET, ..settings };
+                run_client(arguments, name, list, || layered::buttress(settings)).await?
+            }
+            WITHOUT_HEDGE => {
+                run_client(arguments, name, list, || layered::without_hedge(settings)).await?
+            }
+            WITH_BREAKER => {
+                run_client(arguments, name, list, || layered::with_breaker(settings)).await?
             }
             _ => run_client(arguments, name, list, || Pages(hyper())).await?,
         });
@@ -220,16 +237,31 @@ async fn clients(arguments: &Arguments) -> io::Result<Vec<Run>> {
     Ok(runs)
 }
 
-/// The names of the clients and the scenarios, in order.
-const NAMES: [&str; 7] =
-    [LINEAR, BUTTRESS, WITHOUT_CACHE, DISTINCT_KEYS, DEFAULT_BUDGET, DEAD_UPSTREAM, SLOW_TAIL];
-const CLIENTS: [&str; 5] = [LINEAR, BUTTRESS, WITHOUT_CACHE, DISTINCT_KEYS, DEFAULT_BUDGET];
+/// The names that `--only` takes.
+const NAMES: [&str; 9] = [
+    LINEAR,
+    BUTTRESS,
+    WITHOUT_CACHE,
+    DISTINCT_KEYS,
+    DEFAULT_BUDGET,
+    WITHOUT_HEDGE,
+    WITH_BREAKER,
+    DEAD_UPSTREAM,
+    SLOW_TAIL,
+];
+/// The clients, in the order of their rows.
+const CLIENTS: [&str; 7] =
+    [LINEAR, BUTTRESS, WITHOUT_CACHE, DISTINCT_KEYS, DEFAULT_BUDGET, WITHOUT_HEDGE, WITH_BREAKER];
+/// The clients that run only if `--only` names them.
+const EXTRA: [&str; 2] = [WITHOUT_HEDGE, WITH_BREAKER];
 const SCENARIOS: [&str; 2] = [DEAD_UPSTREAM, SLOW_TAIL];
 const LINEAR: &str = "linear";
 const BUTTRESS: &str = "buttress";
 const WITHOUT_CACHE: &str = "buttress-without-cache";
 const DISTINCT_KEYS: &str = "buttress-distinct-keys";
 const DEFAULT_BUDGET: &str = "buttress-default-budget";
+const WITHOUT_HEDGE: &str = "buttress-without-hedge";
+const WITH_BREAKER: &str = "buttress-with-breaker";
 const DEAD_UPSTREAM: &str = Conditions::DeadUpstream.as_str();
 const SLOW_TAIL: &str = Conditions::SlowTail.as_str();
 

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use buttress::HedgeHandle;
 use serde::Serialize;
+
+use crate::report::row::millis;
 
 /// The counts of a client's layers.
 #[derive(Clone, Debug)]
@@ -15,6 +18,8 @@ pub(crate) struct Decisions {
     /// Retries by the verdict on the previous attempt.
     pub(crate) retries_by_reason: BTreeMap<&'static str, u64>,
     pub(crate) stops: BTreeMap<&'static str, u64>,
+    /// `None` if the client has no hedge.
+    pub(crate) hedge: Option<HedgeCounts>,
     pub(crate) throttled: ThrottleCounts,
     /// Attempts that exceeded their deadline.
     pub(crate) attempt_timeouts: u64,
@@ -30,6 +35,29 @@ pub(crate) struct DedupCounts {
     pub(crate) followers: u64,
     /// Calls that got a cached response.
     pub(crate) cache_hits: u64,
+}
+
+/// The second requests of a hedge.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct HedgeCounts {
+    pub(crate) sent: u64,
+    /// Hedges whose response came first.
+    pub(crate) won: u64,
+    /// Hedges that found no permit or no closed circuit.
+    pub(crate) refused: u64,
+    /// The learned delay now.
+    pub(crate) delay_ms: Option<f64>,
+}
+
+impl HedgeCounts {
+    pub(crate) fn new(hedge: &HedgeHandle) -> Self {
+        Self {
+            sent: hedge.sent(),
+            won: hedge.won(),
+            refused: hedge.refused(),
+            delay_ms: hedge.delay().map(millis),
+        }
+    }
 }
 
 /// The requests that reached the concurrency limit, including retries.
@@ -50,6 +78,7 @@ impl Decisions {
             retries: 0,
             retries_by_reason: BTreeMap::new(),
             stops: BTreeMap::new(),
+            hedge: None,
             throttled: ThrottleCounts::default(),
             attempt_timeouts: 0,
             deadline,

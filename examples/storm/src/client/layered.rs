@@ -4,17 +4,43 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+use buttress::http_grpc::Authority;
 use buttress::throttle::ConcurrencyLimit;
 use buttress::{
-    Backoff, Budget, Cache, Deadline, DeadlineHandle, DeadlineLayer, DedupHandle, DedupLayer,
-    HttpExt, Ratio, RetryHandle, RetryLayer, StopReason, ThrottleHandle, ThrottleLayer,
+    Backoff, BreakerLayer, Budget, Cache, Deadline, DeadlineHandle, DeadlineLayer, DedupHandle,
+    DedupLayer, HedgeHandle, HedgeLayer, HttpExt, Ratio, RetryHandle, RetryLayer, StopReason,
+    ThrottleHandle, ThrottleLayer,
 };
 use tower::ServiceBuilder;
 
-use crate::client::decisions::{Decisions, DedupCounts, PER_SECOND, ThrottleCounts};
+use crate::client::decisions::{Decisions, DedupCounts, HedgeCounts, PER_SECOND, ThrottleCounts};
 use crate::client::layer_events;
 use crate::client::{Client, Failure, Pages, hyper};
 use crate::operations::Operation;
+
+/// The numbers of a client that its row states.
+#[derive(Clone, Copy)]
+pub(crate) struct Settings {
+    pub(crate) name: &'static str,
+    /// Retries that the budget allows per 100 calls. 10 a second are free.
+    pub(crate) percent: u32,
+    pub(crate) seed: u64,
+}
+
+impl Settings {
+    fn retry(self) -> RetryLayer {
+        RetryLayer::new(ATTEMPTS)
+            .backoff(Backoff::exponential(BASE, MAX))
+            .budget(Budget::new(Ratio::percent(self.percent), PER_SECOND))
+            .named(self.name)
+            .seed(self.seed)
+    }
+
+    /// Responses are cached as their headers allow.
+    fn cache(self) -> Cache {
+        Cache::from_headers().seed(self.seed)
+    }
+}
 
 /// A client made of the usual layers in their standard order.
 ///
@@ -22,19 +48,15 @@ use crate::operations::Operation;
 ///
 /// 1. The deadline of the operation, which covers all three reads together.
 /// 2. Dedup.
-/// 3. Retry. The budget allows `percent` of the calls plus 10 retries a second.
-/// 4. The concurrency limit. Time in its queue counts against the operation, not against the attempt.
-/// 5. The deadline of an attempt.
-/// 6. The transport.
+/// 3. Retry, with its budget.
+/// 4. The layers of the list: a hedge, or a hedge and a breaker.
+/// 5. The concurrency limit. Time in its queue counts against the operation, not against the attempt.
+/// 6. The deadline of an attempt.
+/// 7. The transport.
 macro_rules! stack {
-    ($name:expr, $dedup:expr, $percent:expr, $seed:expr) => {{
-        let (name, percent, dedup) = ($name, $percent, $dedup.named($name));
-        let budget = Budget::new(Ratio::percent(percent), PER_SECOND);
-        let retry = RetryLayer::new(ATTEMPTS)
-            .backoff(Backoff::exponential(BASE, MAX))
-            .budget(budget)
-            .named(name)
-            .seed($seed);
+    ($settings:expr, $dedup:expr, $retry:expr, $hedge:expr, [$($layer:expr),*]) => {{
+        let Settings { name, percent, .. } = $settings;
+        let (dedup, retry, hedge) = ($dedup.named(name), $retry, $hedge);
         let throttle = ThrottleLayer::concurrency(LIMIT).queue(QUEUE).named(name);
         let attempt = DeadlineLayer::new(PER_ATTEMPT);
         let handles = Handles {
@@ -42,6 +64,7 @@ macro_rules! stack {
             calls: Arc::default(),
             dedup: dedup.handle(),
             retry: retry.handle(),
+            hedge,
             throttle: throttle.handle(),
             attempt: attempt.handle(),
         };
@@ -54,6 +77,7 @@ macro_rules! stack {
                 request
             })
             .layer(retry.http())
+            $(.layer($layer.http()))*
             .layer(throttle.http())
             .layer(attempt.http())
             .service(hyper());
@@ -61,14 +85,41 @@ macro_rules! stack {
     }};
 }
 
-/// The whole stack. Responses are cached as their headers allow.
-pub(crate) fn buttress(name: &'static str, percent: u32, seed: u64) -> impl Client {
-    stack!(name, DedupLayer::new().cache(Cache::from_headers().seed(seed)), percent, seed)
+/// The whole stack. The hedge draws on the budget of the retry too.
+pub(crate) fn buttress(settings: Settings) -> impl Client {
+    let retry = settings.retry();
+    let hedge = HedgeLayer::learned().share(retry.handle().budget().clone());
+    let handle = hedge.handle();
+    let dedup = DedupLayer::new().cache(settings.cache());
+    stack!(settings, dedup, retry, Some(handle), [hedge])
 }
 
-/// The same stack without a cache.
-pub(crate) fn without_cache(name: &'static str, percent: u32, seed: u64) -> impl Client {
-    stack!(name, DedupLayer::new(), percent, seed)
+/// The stack without a cache. Without a cache all permits are in use, so a hedge would be refused.
+pub(crate) fn without_cache(settings: Settings) -> impl Client {
+    stack!(settings, DedupLayer::new(), settings.retry(), None, [])
+}
+
+/// The whole stack without the hedge.
+pub(crate) fn without_hedge(settings: Settings) -> impl Client {
+    let dedup = DedupLayer::new().cache(settings.cache());
+    stack!(settings, dedup, settings.retry(), None, [])
+}
+
+/// The whole stack, and below its hedge a breaker that suits outages of 300 ms.
+///
+/// A retry waits for the circuit, and after 250 ms the circuit admits all calls again.
+pub(crate) fn with_breaker(settings: Settings) -> impl Client {
+    let retry = settings.retry().wait_for_circuit();
+    let hedge = HedgeLayer::learned().share(retry.handle().budget().clone());
+    let handle = hedge.handle();
+    let breaker = BreakerLayer::new()
+        .open_for(Backoff::constant(OPEN_FOR))
+        .probes(PROBES, 3)
+        .ramp(OPEN_FOR, &[])
+        .seed(settings.seed)
+        .per(Authority);
+    let dedup = DedupLayer::new().cache(settings.cache());
+    stack!(settings, dedup, retry, Some(handle), [hedge, breaker])
 }
 
 struct Layered<S> {
@@ -81,6 +132,7 @@ struct Handles {
     calls: Arc<AtomicU64>,
     dedup: DedupHandle,
     retry: RetryHandle,
+    hedge: Option<HedgeHandle>,
     throttle: ThrottleHandle<ConcurrencyLimit>,
     attempt: DeadlineHandle,
 }
@@ -95,7 +147,7 @@ where
     }
 
     fn decisions(&self) -> Option<Decisions> {
-        let Handles { percent, calls, dedup, retry, throttle, attempt } = &self.handles;
+        let Handles { percent, calls, dedup, retry, hedge, throttle, attempt } = &self.handles;
         let stops = StopReason::ALL.iter().map(|&reason| (reason.as_str(), retry.stopped(reason)));
         Some(Decisions {
             calls: calls.load(Relaxed),
@@ -103,6 +155,7 @@ where
             retries: retry.retries(),
             retries_by_reason: layer_events::retries_by_reason(),
             stops: stops.filter(|(_, number)| *number > 0).collect(),
+            hedge: hedge.as_ref().map(HedgeCounts::new),
             throttled: ThrottleCounts {
                 admitted: throttle.admitted(),
                 queued: layer_events::queued(),
@@ -126,3 +179,9 @@ const LIMIT: u32 = 16;
 
 /// More than one request per caller, so the queue is never full and only a deadline ends a wait.
 const QUEUE: usize = 400;
+
+/// The interval of the breaker: less than an outage, because the circuit opens during the outage.
+const OPEN_FOR: Duration = Duration::from_millis(250);
+
+/// More than the callers, so the concurrency limit alone bounds the probes.
+const PROBES: u32 = 1000;

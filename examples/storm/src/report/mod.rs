@@ -69,6 +69,14 @@ const LINES: &[Line<Row>] = &[
     ("  by reason", |row| counts(&row.retries_by_reason)),
     ("  allowed by the budget", |row| row.retries_allowed.map_or_else(dash, |n| n.to_string())),
     ("stops by reason", |row| counts(&row.stops_by_reason)),
+    ("attempts that timed out", |row| match row.throttled {
+        Some(_) => row.attempt_timeouts.to_string(),
+        None => dash(),
+    }),
+    ("hedges", |row| row.hedge.map_or_else(dash, |hedge| hedge.sent.to_string())),
+    ("  won / refused by a full limit", |row| {
+        row.hedge.map_or_else(dash, |hedge| format!("{} / {}", hedge.won, hedge.refused))
+    }),
     ("requests that waited for a permit", |row| {
         row.throttled.map_or_else(dash, |throttled| {
             format!("{} of {}", throttled.queued, throttled.admitted + throttled.rejected)

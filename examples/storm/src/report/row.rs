@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::callers::Record;
 use crate::client::Failure;
-use crate::client::decisions::{Decisions, DedupCounts, ThrottleCounts};
+use crate::client::decisions::{Decisions, DedupCounts, HedgeCounts, ThrottleCounts};
 use crate::heap::{IN_FLIGHT, Peaks};
 use crate::upstream::network::NetworkCounts;
 
@@ -43,6 +43,8 @@ pub(crate) struct Row {
     pub(crate) stops_by_reason: BTreeMap<&'static str, u64>,
     /// Calls that dedup answered; `null` if the client has no dedup.
     pub(crate) dedup: Option<DedupCounts>,
+    /// The decisions of the hedge; `null` if the client has none.
+    pub(crate) hedge: Option<HedgeCounts>,
     /// The decisions of the concurrency limit; `null` if the client has none.
     pub(crate) throttled: Option<ThrottleCounts>,
     pub(crate) attempt_timeouts: u64,
@@ -96,6 +98,7 @@ impl Run {
             retries_by_reason: decisions.map(|d| d.retries_by_reason.clone()).unwrap_or_default(),
             stops_by_reason: decisions.map(|d| d.stops.clone()).unwrap_or_default(),
             dedup: decisions.map(|decisions| decisions.dedup),
+            hedge: decisions.and_then(|decisions| decisions.hedge),
             throttled: decisions.map(|decisions| decisions.throttled),
             attempt_timeouts: decisions.map_or(0, |decisions| decisions.attempt_timeouts),
             failures: self.failures(),

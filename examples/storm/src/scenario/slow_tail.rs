@@ -11,9 +11,10 @@ use serde::Serialize;
 use tower::ServiceBuilder;
 
 use crate::callers::Record;
+use crate::client::decisions::HedgeCounts;
 use crate::client::{Client, Pages, hyper};
 use crate::operations::Operation;
-use crate::report::row::{millis, percentile, share_of, sorted};
+use crate::report::row::{percentile, share_of, sorted};
 use crate::scenario::arrivals;
 use crate::upstream::conditions::Conditions;
 use crate::upstream::process::UpstreamProcess;
@@ -23,17 +24,8 @@ pub(crate) struct SlowTailRun {
     pub(crate) name: &'static str,
     pub(crate) records: Vec<Record>,
     requests: u64,
+    /// With the warm-up.
     hedge: Option<HedgeCounts>,
-}
-
-/// The decisions of a hedge, with those of the warm-up.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub(crate) struct HedgeCounts {
-    pub(crate) sent: u64,
-    /// Hedges whose response came first.
-    pub(crate) won: u64,
-    /// The learned delay at the end of the run.
-    pub(crate) delay_ms: Option<f64>,
 }
 
 /// The results of a client: a member of `slow_tail` in the JSON, whose keys are stable.
@@ -48,7 +40,7 @@ pub(crate) struct SlowTailRow {
     pub(crate) longest_ms: Option<f64>,
     pub(crate) upstream_requests: u64,
     pub(crate) upstream_requests_per_operation: f64,
-    /// `null` if the client has no hedge.
+    /// With the warm-up; `null` if the client has no hedge.
     pub(crate) hedge: Option<HedgeCounts>,
 }
 
@@ -80,11 +72,12 @@ async fn run_client(
     let before = upstream.counts().await?.requests;
     let records = arrivals::run(&client, &origin, operations.take(OPERATIONS), INTERVAL).await;
     let after = upstream.finish().await?.requests;
-    Ok(SlowTailRun { name, records, requests: after - before, hedge: hedge.as_ref().map(counts) })
-}
-
-fn counts(hedge: &HedgeHandle) -> HedgeCounts {
-    HedgeCounts { sent: hedge.sent(), won: hedge.won(), delay_ms: hedge.delay().map(millis) }
+    Ok(SlowTailRun {
+        name,
+        records,
+        requests: after - before,
+        hedge: hedge.as_ref().map(HedgeCounts::new),
+    })
 }
 
 impl SlowTailRun {
