@@ -229,4 +229,26 @@ mod tests {
         assert_eq!(after(5_000..5_100), Some(Duration::ZERO));
         assert_eq!(after(0..7_100), None);
     }
+
+    #[test]
+    fn row_tells_failures_of_the_outage_from_those_after_it() {
+        let record = |began, took, outcome| Record {
+            began: Duration::from_secs(began),
+            took: Duration::from_millis(took),
+            outcome,
+        };
+        let failed = || Err(Failure::Connection);
+        let run = DeadUpstreamRun {
+            name: RETRY,
+            records: vec![record(1, 40, Ok(())), record(5, 400, failed()), record(14, 7, failed())],
+            samples: Vec::new(),
+            network: NetworkCounts { requests: 9, outage: 4, ..NetworkCounts::default() },
+            breaker: None,
+        };
+        let row = run.row();
+        assert_eq!((row.reads, row.failed, row.failed_after), (3, 2, 1));
+        assert_eq!((row.failure_p50_ms, row.failure_p99_ms), (Some(400.0), Some(400.0)));
+        assert_eq!((row.upstream_requests, row.upstream_requests_while_dead), (9, 4));
+        assert_eq!(row.full_service_after_ms, None);
+    }
 }
