@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "what helps a test may panic as the test may")]
 
+// The same calls as in the model of a queue.
+#[path = "../../buttress-throttle/tests/calls/mod.rs"]
 mod calls;
 
 use std::{cell::RefCell, collections::BTreeSet, rc::Rc, task::Poll};
