@@ -46,7 +46,7 @@
 //! | none: dropped after the deadline that was ambient at `call` | failure |
 //! | none: dropped before | nothing |
 //!
-//! [`patience`](BreakerLayer::patience) changes the rule for calls whose time ran out and for
+//! [`patience`](BreakerLayer::patience) changes the rule for calls that ran out of time and for
 //! dropped calls. A throttled call counts as shed and not as a plain failure, as in linkerd: a 429
 //! shows overload, not an outage.
 //!
@@ -66,8 +66,8 @@
 //!   failures is reached.
 //! - [`consecutive`](BreakerLayer::consecutive): so many calls in a row failed, while the window
 //!   holds fewer calls than the minimum, or the rule of the ratio is off.
-//! - A run as long as the minimum and `consecutive`, whatever the window holds. So 20 failures in a
-//!   row open a busy circuit, not half a window of them.
+//! - A run as long as the minimum and `consecutive`, for any number of calls in the window. So 20
+//!   failures in a row open a busy circuit, not half a window of them.
 //! - [`slow`](BreakerLayer::slow): the window holds the minimum of calls, and the share of slow
 //!   calls is reached.
 //!

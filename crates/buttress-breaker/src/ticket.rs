@@ -153,7 +153,7 @@ impl<H: HeldCircuit> Drop for TellOnPanic<'_, H> {
 }
 
 /// The time at which a call began, if a rule needs the time.
-// Not an `Option`, whose tag would make the future of each call 8 bytes larger.
+// Not an `Option`: its tag would make the future of each call 8 bytes larger.
 #[derive(Clone, Copy, Debug)]
 struct Started(u64);
 

@@ -163,6 +163,7 @@ where
             }
             Begun::Failed(failure) => Poll::Ready(first.failed(failure, none, (settings, mode))),
             Begun::Running(work) => {
+                // Boxed, so that a call that succeeds has no room for the alternative.
                 let held = Box::pin(HeldOutcome::new(first, work));
                 *this.aside = Aside::new(Kept::Held(held));
                 self.poll_held(cx)

@@ -78,8 +78,8 @@ impl<M, C: Circuits, J> BreakerLayer<M, C, J> {
         self.with_key(key)
     }
 
-    /// Gives each key a circuit of its own, as [`keyed`](Self::keyed) does. For a key whose type
-    /// does not depend on the request, such as `buttress_http::Authority`, the host of a request.
+    /// Gives each key a circuit of its own, as [`keyed`](Self::keyed) does. The key has
+    /// one type for all requests, such as `buttress_http::Authority`, the host of a request.
     ///
     /// Returns a layer with fresh state.
     #[doc(alias("per host", "per authority"))]

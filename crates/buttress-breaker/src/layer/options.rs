@@ -99,8 +99,8 @@ impl<M, C: Circuits, J> BreakerLayer<M, C, J> {
     /// Judges a call without an answer by the time that the service had: a failure after `patience`
     /// or longer, and neutral before. Default: off.
     ///
-    /// The option applies to a call whose time ran out, here or further in, and to a call that its
-    /// caller drops, at whatever deadline. So a caller with a deadline of 1 ms cannot open the
+    /// The option applies to a call that ran out of time, here or further in, and to a call that its
+    /// caller drops, with or without a deadline. So a caller with a deadline of 1 ms cannot open the
     /// circuit for others. A foreign timeout that drops calls, such as tower's, becomes visible.
     /// Keep `patience` below the timeout of an attempt. Otherwise no attempt that times out is a
     /// failure. Zero: every call without an answer is a failure.

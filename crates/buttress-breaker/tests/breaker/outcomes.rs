@@ -201,7 +201,7 @@ async fn panic_of_the_classification_is_neutral_whatever_the_patience_and_the_de
     }
 }
 
-/// A classifier that panics when asked whose failure it is.
+/// A classifier that panics in `is_callers_own`.
 #[derive(Clone)]
 struct NobodysFailures;
 

@@ -1,4 +1,4 @@
-//! A service whose requests say how it replies, behind a circuit breaker.
+//! A service behind a circuit breaker. Each request says how the service replies to it.
 
 use std::{
     error::Error as StdError,
@@ -128,7 +128,7 @@ impl Case {
         case
     }
 
-    /// A circuit whose probes succeeded.
+    /// A circuit after its probes have succeeded.
     pub(crate) async fn in_ramp(layer: BreakerLayer) -> Self {
         let case = Self::after_interval(layer).await;
         case.many(3, Reply::Answer).await;

@@ -131,7 +131,7 @@ impl Circuit {
 
     /// Asks for a call. `is_spare` is a call beside another one, which only a closed circuit admits.
     ///
-    /// `Ok(None)` admits a call whose outcome is not recorded.
+    /// `Ok(None)` admits a call. Its outcome is not recorded.
     ///
     /// # Errors
     /// [`CircuitOpen`] if the call must not be made.
