@@ -96,7 +96,8 @@
 //! fixed order. The law is [`Latencies`](buttress_control::Latencies): the quantile is at most an
 //! eighth too long, and changes every 3 s.
 //!
-//! A sample is the latency of a first try that won. If a hedge overtakes the first try, the sample is
+//! A sample is the latency of a first try that won, with the time that the call waited in a queue
+//! below the hedge, such as that of a throttle. If a hedge overtakes the first try, the sample is
 //! the time until then. Otherwise the quantile would fall as the layer hedges more. Failures and
 //! hedges are no samples.
 //!
@@ -106,6 +107,10 @@
 //! to a clone, whose readiness the response future polls beside the other tries. One hedge waits at a
 //! time. If the wait ends because another try wins, the payment goes back. If readiness fails, the
 //! hedge is lost, and the failure never wins.
+//!
+//! With [`after_failures`](HedgeLayer::after_failures), a call whose tries have all failed may wait
+//! for the readiness of its hedge alone. The wait ends at the deadline, or after 60 s if there is no
+//! deadline. The call then returns the outcome of its first try.
 //!
 //! # Errors
 //!

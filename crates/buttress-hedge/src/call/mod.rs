@@ -40,7 +40,7 @@ where
     clock: CallClock,
     due: Due,
     /// Fires when the next hedge is due. While a hedge waits for readiness and no try runs, fires at
-    /// the deadline.
+    /// the end of that wait.
     timer: Timer,
     /// Empty until a hedge is due. Boxed, so that the future of a call that is not hedged has no
     /// room for it.

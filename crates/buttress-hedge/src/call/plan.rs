@@ -56,7 +56,7 @@ where
         }
         // Asked last, so that a hedge which is withheld for another reason pays nothing.
         let payment = self.settings.pay()?;
-        Ok(WaitingHedge { request, attempt, payment })
+        Ok(WaitingHedge { request, attempt, payment, end: None })
     }
 
     /// Polls the hedge that waits for readiness, and sends it once the service is ready.
@@ -92,7 +92,7 @@ where
     /// Sends the hedge that waits, because the service is ready.
     fn send(&mut self) {
         let Some(hedge) = self.race.get().and_then(|race| race.waiting.take()) else { return };
-        let WaitingHedge { mut request, attempt, payment } = hedge;
+        let WaitingHedge { mut request, attempt, payment, .. } = hedge;
         // Asked again, because the hedge may have waited past the deadline.
         let is_late = self.until().is_some_and(Deadline::has_passed);
         let mut set = |deadline| self.mode.set_deadline(&mut request, deadline);

@@ -98,6 +98,8 @@ pub(crate) struct WaitingHedge<Req> {
     pub(crate) request: Req,
     pub(crate) attempt: Attempt,
     pub(crate) payment: HedgePayment,
+    /// The end of the wait if the call has no deadline. Set once no try runs.
+    pub(crate) end: Option<Deadline>,
 }
 
 /// The failure of a try, with the signals of its last poll except what the layers below spent.

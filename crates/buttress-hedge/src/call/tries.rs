@@ -3,9 +3,10 @@ use std::{
     mem,
     pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
 
-use buttress_core::{InnerReport, Judge, MarkGaveUp, Propagate, Replay, Signals};
+use buttress_core::{Deadline, InnerReport, Judge, MarkGaveUp, Propagate, Replay, Signals};
 use tower_service::Service;
 
 use super::{
@@ -168,12 +169,14 @@ where
         Some(Winner { outcome, signals, hedge: None, is_answer: false })
     }
 
-    /// Ready at the deadline. For a hedge that waits for readiness while no try runs.
+    /// Ready at the deadline, or after [`MAX_READINESS_WAIT`] if there is none. For a hedge that waits
+    /// for readiness while no try runs.
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        match self.until() {
-            Some(until) => self.timer.poll(cx, until, &self.settings.state.timers),
-            None => Poll::Pending,
-        }
+        let until = self.until();
+        let Some(hedge) = self.race().waiting.as_mut() else { return Poll::Pending };
+        let after_wait = || Deadline::after(MAX_READINESS_WAIT);
+        let end = until.unwrap_or_else(|| *hedge.end.get_or_insert_with(after_wait));
+        self.timer.poll(cx, end, &self.settings.state.timers)
     }
 
     /// Ends the call. Drops all other tries before the outcome is returned.
@@ -204,3 +207,6 @@ where
         outcome
     }
 }
+
+/// The longest wait for readiness of a call without a deadline whose tries have all failed.
+const MAX_READINESS_WAIT: Duration = Duration::from_secs(60);

@@ -2,6 +2,7 @@
 
 use std::{
     collections::VecDeque,
+    future::Future,
     sync::{Arc, Mutex},
     task::{Context, Poll},
     time::Duration,
@@ -10,7 +11,7 @@ use std::{
 use buttress_core::{BoxError, Deadline, Reason};
 use buttress_hedge::{HedgeSnapshot, WithheldCounts, WithheldReason};
 use buttress_testkit::{Probe, counts};
-use tokio::time::{advance, sleep};
+use tokio::time::{Instant, advance, sleep, timeout};
 use tokio_test::{assert_pending, task};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, limit::ConcurrencyLimitLayer};
 
@@ -165,4 +166,44 @@ async fn hedge_that_becomes_ready_after_the_deadline_is_withheld_and_paid_back()
     assert_eq!((probe.live(), probe.reserved(), own.balance()), (1, 0, Some(5)));
     let withheld = WithheldCounts::from([(WithheldReason::Deadline, 1)]);
     assert_eq!((layer.handle().sent(), layer.handle().snapshot().withheld), (0, withheld));
+}
+
+/// A service that is ready once, and then never again.
+#[derive(Clone)]
+struct ReadyOnce {
+    upstream: Upstream,
+    was_ready: Arc<Mutex<bool>>,
+}
+
+impl Service<u32> for ReadyOnce {
+    type Response = u32;
+    type Error = BoxError;
+    type Future = <Upstream as Service<u32>>::Future;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        let was_ready = std::mem::replace(&mut *self.was_ready.lock().unwrap(), true);
+        if was_ready { Poll::Pending } else { Poll::Ready(Ok(())) }
+    }
+
+    fn call(&mut self, request: u32) -> Self::Future {
+        self.upstream.call(request)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn failed_call_waits_for_readiness_until_its_deadline_or_for_60_s_without_one() {
+    for (deadline, waited) in [(None, 60), (Some(90), 90), (Some(20), 20)] {
+        let upstream = script().answer(|_| Err("first".into())).service();
+        let once = ReadyOnce { upstream: upstream.clone(), was_ready: Arc::default() };
+        let own = tokens(5);
+        let layer = hedging(DELAY).after_failures().budget(own.clone());
+        let start = Instant::now();
+        let mut call = Box::pin(layer.layer(once).oneshot(1));
+        let deadline = deadline.map(|seconds| Deadline::after(seconds * SECOND));
+        let call = std::future::poll_fn(|cx| Deadline::with(deadline, || call.as_mut().poll(cx)));
+        let outcome = timeout(600 * SECOND, call).await.expect("the wait has an end");
+        assert_eq!(outcome.unwrap_err().to_string(), "first");
+        assert_eq!(start.elapsed().as_secs(), waited);
+        assert_eq!((upstream.calls(), layer.handle().sent(), own.balance()), (1, 0, Some(5)));
+    }
 }
