@@ -164,7 +164,7 @@ enum AttemptState<F, Req, Outcome> {
     },
     Readying {
         next: Box<NextAttempt<Req, Outcome>>,
-        /// Fires at the deadline. Set once the service was pending.
+        /// Fires at the end of the wait. Set once the service was pending.
         end: Option<Pin<Box<Sleep>>>,
     },
     Ended,

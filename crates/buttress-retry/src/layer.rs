@@ -86,7 +86,9 @@ impl<M, J> RetryLayer<M, J> {
     /// before.
     ///
     /// During an outage, each waiting call holds its request in memory for up to one and a half of
-    /// the breaker's intervals. Use this option for few calls that have much time, such as jobs.
+    /// the breaker's intervals. Calls with little time left may be the probes of the half-open
+    /// circuit, and fail as probes because their deadlines pass. Use this option for few calls that
+    /// have much time, such as jobs.
     #[doc(alias("half-open", "circuit breaker"))]
     pub fn wait_for_circuit(self) -> Self {
         self.with(|settings| settings.open_circuits = OpenCircuits::Wait)

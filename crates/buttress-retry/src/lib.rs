@@ -22,8 +22,8 @@
 //! deadline and outside the attempt's: deadline → retry → deadline → transport. In a call tree,
 //! retry in a single layer: the layer next to the failing service.
 //!
-//! Do not use it for a service that is down (use a circuit breaker, inside of the retry). Do not use it on a server,
-//! because the client knows better whether to retry.
+//! Do not use it for a service that is down (use a circuit breaker, inside of the retry). Do not use
+//! it on a server, because the client knows better whether to retry.
 //!
 //! # What is repeated
 //!
@@ -82,7 +82,8 @@
 //! | 13 | Would no time be left to announce? | `Deadline` |
 //! | 14 | Is the budget empty? | `BudgetEmpty` |
 //!
-//! After the wait, `Deadline` also stops a call that is not ready in time, if its last outcome was kept.
+//! After the wait, `Deadline` also stops a call that is not ready in time, if its last outcome was
+//! kept. Without a deadline, `NotReady` does so 60 s after the service was found not ready.
 //!
 //! # Hints
 //!
@@ -103,7 +104,9 @@
 //!
 //! With [`wait_for_circuit`](RetryLayer::wait_for_circuit) a call waits once: for the time that the
 //! rejection names, plus a random part of up to half of it. The time itself must fit as that of a
-//! hint must. If the deadline leaves less time, the random part is shortened.
+//! hint must. If the deadline leaves less time, the random part is shortened. So the calls with
+//! little time left come first. They may be the probes of the half-open circuit, and fail as probes
+//! because their deadlines pass.
 //!
 //! # The deadline
 //!
@@ -120,6 +123,9 @@
 //! Then nothing is left to return, and the layer that enforces the deadline ends the wait. If there
 //! is no such layer, the attempt begins once the service is ready. It runs under the deadline that
 //! has passed, and announces 2 ms.
+//!
+//! Without a deadline, the wait for readiness ends after 60 s with the outcome that was kept. If none
+//! was kept, the wait has no end. So put a deadline outside.
 //!
 //! # Nested retries
 //!

@@ -33,6 +33,8 @@ pub enum StopReason {
     CannotFinish,
     /// The budget could not pay for the next attempt.
     BudgetEmpty,
+    /// The service was not ready for the next attempt within 60 s, and the call has no deadline.
+    NotReady,
 }
 
 impl StopReason {
@@ -49,6 +51,7 @@ impl StopReason {
         Self::Deadline,
         Self::CannotFinish,
         Self::BudgetEmpty,
+        Self::NotReady,
     ];
 
     /// Returns the reason in `snake_case`, as in events.
@@ -65,6 +68,7 @@ impl StopReason {
             Self::Deadline => "deadline",
             Self::CannotFinish => "cannot_finish",
             Self::BudgetEmpty => "budget_empty",
+            Self::NotReady => "not_ready",
         }
     }
 
@@ -83,7 +87,11 @@ impl StopReason {
             }
             // The deadline here may be that of a single attempt of the outer retry.
             Self::Deadline | Self::CannotFinish | Self::PushbackExceedsDeadline => has_tried,
-            Self::AttemptsUsed | Self::BudgetEmpty | Self::Pushback | Self::GaveUpBelow => true,
+            Self::AttemptsUsed
+            | Self::BudgetEmpty
+            | Self::NotReady
+            | Self::Pushback
+            | Self::GaveUpBelow => true,
         }
     }
 }
@@ -101,6 +109,6 @@ mod tests {
     #[test]
     fn all_lists_each_reason_at_its_index() {
         assert!(StopReason::ALL.iter().enumerate().all(|(index, reason)| reason.index() == index));
-        assert_eq!(StopReason::ALL.len(), StopReason::BudgetEmpty.index() + 1);
+        assert_eq!(StopReason::ALL.len(), StopReason::NotReady.index() + 1);
     }
 }

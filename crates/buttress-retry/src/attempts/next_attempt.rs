@@ -7,7 +7,7 @@ use std::{
 
 use buttress_core::{Attempt, Deadline, Reason, Signals, Verdict};
 use buttress_state::Withdrawal;
-use tokio::time::{Sleep, sleep_until};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 /// A call between two attempts.
 pub(crate) struct NextAttempt<Req, Outcome> {
@@ -22,6 +22,7 @@ pub(crate) struct NextAttempt<Req, Outcome> {
 
 impl<Req, Outcome> NextAttempt<Req, Outcome> {
     /// Takes the last outcome if the deadline has passed, or if the attempt can announce no time.
+    /// Without a deadline, takes it once the service was pending for [`MAX_READINESS_WAIT`].
     ///
     /// If no outcome was kept, there is nothing to return, and the wait goes on.
     pub(crate) fn overtaken<T>(
@@ -32,14 +33,16 @@ impl<Req, Outcome> NextAttempt<Req, Outcome> {
         readiness: &Poll<T>,
         cx: &mut Context<'_>,
     ) -> Option<Outcome> {
-        let deadline = deadline.filter(|_| self.last.is_some())?;
+        self.last.as_ref()?;
+        let until =
+            || deadline.map_or_else(|| Instant::now() + MAX_READINESS_WAIT, Deadline::instant);
         // A ready service is checked against the clock. `end` exists only once the service was
         // pending, and a timer may fire up to a millisecond late.
         let has_passed = match readiness {
-            Poll::Ready(_) => is_late || deadline.has_passed(),
+            Poll::Ready(_) => is_late || deadline.is_some_and(Deadline::has_passed),
             // Boxed: set only while a retry waits for readiness.
             Poll::Pending => end
-                .get_or_insert_with(|| Box::pin(sleep_until(deadline.instant())))
+                .get_or_insert_with(|| Box::pin(sleep_until(until())))
                 .as_mut()
                 .poll(cx)
                 .is_ready(),
@@ -81,3 +84,6 @@ pub(crate) fn is_refused(verdict: Verdict) -> bool {
 
 /// The least time left for an attempt, because timers fire up to a millisecond late.
 pub(crate) const LEAST: Duration = Duration::from_millis(1);
+
+/// The longest wait for readiness of a call without a deadline, if its last outcome was kept.
+const MAX_READINESS_WAIT: Duration = Duration::from_secs(60);

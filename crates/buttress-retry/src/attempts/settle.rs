@@ -52,7 +52,7 @@ impl<S, M, J, Saved, Seed> Attempts<S, M, J, Saved, Seed> {
                     Ok(response) => self.mode.is_bare(response),
                     Err(_) => true,
                 };
-                let last = (self.until().is_some() && is_kept).then_some(outcome);
+                let last = is_kept.then_some(outcome);
                 let mut signals = ended.signals;
                 let spent = mem::take(&mut signals.spent);
                 let tries = self.tries();
@@ -65,8 +65,8 @@ impl<S, M, J, Saved, Seed> Attempts<S, M, J, Saved, Seed> {
         }
     }
 
-    /// Ends the call with the kept outcome, because the deadline has passed before the next attempt
-    /// began.
+    /// Ends the call with the kept outcome, because the wait for readiness has ended before the next
+    /// attempt began.
     pub(crate) fn overtaken<Res, E>(
         &mut self,
         verdict: Verdict,
@@ -78,7 +78,9 @@ impl<S, M, J, Saved, Seed> Attempts<S, M, J, Saved, Seed> {
     {
         // Must be dropped: the service may have become ready, and then holds a permit.
         self.spare = None;
-        self.stop(StopReason::Deadline, verdict, signals, outcome)
+        let reason =
+            if self.until().is_some() { StopReason::Deadline } else { StopReason::NotReady };
+        self.stop(reason, verdict, signals, outcome)
     }
 
     /// Ends the call with its last `outcome`.

@@ -11,10 +11,10 @@ use std::{
     time::Duration,
 };
 
-use buttress_core::{BoxError, Rejection, Verdict};
+use buttress_core::{BoxError, Deadline, Rejection, Verdict};
 use buttress_retry::{Backoff, Budget, Ratio, RetryLayer, StopReason};
 use proptest::prelude::*;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tower::{Layer, Service, ServiceExt};
 
 use super::support::{MS, NO_WAIT, SECOND, rejected};
@@ -64,6 +64,49 @@ async fn readiness_failures_use_up_the_attempts() {
     assert_eq!(error.to_string(), "not ready");
     assert_eq!(calls.load(Ordering::Relaxed), 1);
     assert_eq!(layer.handle().stopped(StopReason::AttemptsUsed), 1);
+}
+
+/// A service that fails its first call, and is never ready again.
+#[derive(Clone, Default)]
+struct ReadyOnce(Arc<AtomicUsize>);
+
+impl Service<u32> for ReadyOnce {
+    type Response = u32;
+    type Error = BoxError;
+    type Future = Ready<Result<u32, BoxError>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        if self.0.load(Ordering::Relaxed) > 0 { Poll::Pending } else { Poll::Ready(Ok(())) }
+    }
+
+    fn call(&mut self, _: u32) -> Self::Future {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        ready(Err("failed".into()))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn failed_call_waits_for_readiness_until_its_deadline_or_for_60_s_without_one() {
+    let cases = [
+        (None, 60, StopReason::NotReady),
+        (Some(90), 90, StopReason::Deadline),
+        (Some(20), 20, StopReason::Deadline),
+    ];
+    for (deadline, waited, reason) in cases {
+        let budget = Budget::over(600 * SECOND, Ratio::ZERO, 5);
+        let balance = budget.balance();
+        let layer = RetryLayer::new(3).backoff(NO_WAIT).budget(budget.clone());
+        let (service, start) = (ReadyOnce::default(), Instant::now());
+        let mut retry = layer.layer(service.clone());
+        retry.ready().await.unwrap();
+        let deadline = deadline.map(|seconds| Deadline::after(seconds * SECOND));
+        let call = Deadline::with(deadline, || retry.call(0));
+        let outcome = timeout(600 * SECOND, call).await.expect("the wait has an end");
+        assert_eq!(outcome.unwrap_err().to_string(), "failed");
+        assert_eq!(start.elapsed().as_secs(), waited);
+        assert_eq!((layer.handle().stopped(reason), layer.handle().retries()), (1, 0));
+        assert_eq!(budget.balance(), balance);
+    }
 }
 
 #[tokio::test(start_paused = true)]
