@@ -71,7 +71,9 @@ impl<M, F, J> HedgeLayer<M, F, J> {
     }
 
     /// Sets the layer's own budget, which limits the hedges to a share of the calls. Default: 5 % of
-    /// the calls of the last 10 s, and none beside.
+    /// the calls of the last 10 s, and none beside. So fewer than 20 calls in 10 s pay for no hedge.
+    /// A client with so little traffic needs hedges per second too, such as
+    /// `Budget::new(Ratio::percent(5), 1)`.
     ///
     /// Each call earns its ratio. A ratio above 100 % earns no more than [`at_most`](Self::at_most)
     /// hedges per call can use. If an outer retry has the same account, that retry counts the calls. An

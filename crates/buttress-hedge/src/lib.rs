@@ -94,7 +94,7 @@
 //! Until the first quantile is known, all calls are timed and none is hedged. That takes 3 s and 50
 //! samples. From then on about one call in eight is timed, spread evenly over calls that come in a
 //! fixed order. The law is [`Latencies`](buttress_control::Latencies): the quantile is at most an
-//! eighth too long, and changes every 3 s.
+//! eighth too long, and changes at most every 3 s.
 //!
 //! A sample is the latency of a first try that won, with the time that the call waited in a queue
 //! below the hedge, such as that of a throttle. If a hedge overtakes the first try, the sample is
@@ -153,7 +153,7 @@
 //! |---|---|
 //! | [`learned`](HedgeLayer::learned) | the 95 % quantile, at least 10 ms |
 //! | [`at_most`](HedgeLayer::at_most) | 1 hedge for each call |
-//! | [`budget`](HedgeLayer::budget) | 5 % of the calls of the last 10 s |
+//! | [`budget`](HedgeLayer::budget) | 5 % of the calls of the last 10 s, so none for fewer than 20 |
 //! | [`share`](HedgeLayer::share) | no second budget |
 //! | [`after_failures`](HedgeLayer::after_failures) | off: a failure sends no hedge |
 //! | [`skip`](HedgeLayer::skip) | no request |

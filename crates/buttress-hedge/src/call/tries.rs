@@ -169,8 +169,8 @@ where
         Some(Winner { outcome, signals, hedge: None, is_answer: false })
     }
 
-    /// Ready at the deadline, or after [`MAX_READINESS_WAIT`] if there is none. For a hedge that waits
-    /// for readiness while no try runs.
+    /// Ready at the deadline, or after [`MAX_READINESS_WAIT`] if there is no deadline. For a hedge
+    /// that waits for readiness while no try runs.
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let until = self.until();
         let Some(hedge) = self.race().waiting.as_mut() else { return Poll::Pending };
