@@ -124,8 +124,8 @@
 //! is no such layer, the attempt begins once the service is ready. It runs under the deadline that
 //! has passed, and announces 2 ms.
 //!
-//! Without a deadline, the wait for readiness ends after 60 s with the outcome that was kept. If none
-//! was kept, the wait has no end. So put a deadline outside.
+//! Without a deadline, the wait for readiness ends after 60 s with the outcome that was kept. If no
+//! outcome was kept, the wait has no end. So put a deadline outside.
 //!
 //! # Nested retries
 //!

@@ -65,8 +65,7 @@ impl<S, M, J, Saved, Seed> Attempts<S, M, J, Saved, Seed> {
         }
     }
 
-    /// Ends the call with the kept outcome, because the wait for readiness has ended before the next
-    /// attempt began.
+    /// Ends the call with the kept outcome, because the next attempt did not become ready in time.
     pub(crate) fn overtaken<Res, E>(
         &mut self,
         verdict: Verdict,
