@@ -39,8 +39,9 @@
 //! # Sharing
 //!
 //! Clones of a [`Budget`] share an account. A [`KeyTable`] is shared in an `Arc`. No user code runs
-//! under a lock, except the `Eq` of a key, [`Fresh::is_idle`], [`Fresh::share`], and the closures of
-//! [`KeyTable::fold`] and [`Total`].
+//! under a lock, except the `Eq` of a key, the `Clone` of a key in [`KeyTable::keys`],
+//! [`Fresh::is_idle`], [`Fresh::share`], [`Total`], and the closure of [`KeyTable::fold`].
+
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod budget;

@@ -20,9 +20,10 @@ use crate::sync::{
 
 /// The values of all keys in use, in shards with a lock each.
 ///
-/// Under the lock of a shard no user code runs except the comparison of keys: values are created,
-/// and keys and values are dropped, outside. A value or a key may do anything there, such as make a
-/// call through this same table.
+/// Values are created, and keys and values are dropped, outside of the lock of a shard. A value or a
+/// key may do anything there, such as make a call through this same table. Under the lock run the
+/// comparison of keys, the methods of [`Fresh`] and [`Total`] that say so, and what
+/// [`fold`](Self::fold) and [`keys`](Self::keys) name.
 pub struct KeyTable<K, T, S = ()> {
     shards: [Mutex<KeyShard<K, T, S>>; SHARDS],
     // Fast rather than strong: keys crafted to collide would cost a search of a shard, whose size is
