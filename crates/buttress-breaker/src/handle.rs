@@ -138,6 +138,8 @@ impl<K: Hash + Eq> BreakerHandle<KeyedCircuits<K>> {
     }
 
     /// Returns the keys in use with their handles, in no order, and drops all other keys.
+    ///
+    /// The keys are cloned under a lock, so their `Clone` must not use this layer.
     pub fn circuits(&self) -> Vec<(K, BreakerHandle)>
     where
         K: Clone,

@@ -20,8 +20,9 @@ mod options;
 /// ([`failures`](Self::failures), [`consecutive`](Self::consecutive), [`slow`](Self::slow),
 /// [`window`](Self::window), [`open_for`](Self::open_for), [`probes`](Self::probes),
 /// [`ramp`](Self::ramp), [`probe_patience`](Self::probe_patience)) or the keys
-/// ([`keyed`](Self::keyed), [`per`](Self::per), [`max_keys`](BreakerLayer::max_keys)) returns a layer with fresh state.
-/// Clones and handles made before keep the former state. Every other option changes this value only.
+/// ([`keyed`](Self::keyed), [`per`](Self::per), [`max_keys`](BreakerLayer::max_keys)) returns a layer
+/// with fresh state. Clones and handles made before keep the former state. Every other option changes
+/// this value only.
 #[derive(Clone, Debug)]
 #[doc(alias("circuit breaker"))]
 pub struct BreakerLayer<M = Plain, C = OneCircuit, J = ByMode> {
