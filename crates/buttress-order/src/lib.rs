@@ -138,7 +138,8 @@
 //! are then ordered more than needed, and never less. With latest-wins they supersede each other.
 //!
 //! A call that finds no other call of its key takes and passes its turn in one atomic operation
-//! each. Only calls that meet take the lock of their key. No user code runs under the lock.
+//! each. Only calls that meet take the lock of their key. To find the key, each call takes the lock
+//! of a part of the table. No user code runs under these locks, except the `Eq` of the key.
 //!
 //! A call that waits under a deadline must be polled within a tokio runtime that has its time driver
 //! enabled, as tokio's own timers must.
@@ -172,6 +173,7 @@
 //!
 //! p-queue orders waiting calls by priority. This layer does not, and ignores the criticality,
 //! because the order of arrival is its purpose. Put a throttle inside for priorities among keys.
+
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod future;
