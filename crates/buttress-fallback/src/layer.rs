@@ -27,8 +27,9 @@ impl FallbackLayer {
     /// Answers with a clone of `value`. The value itself is stored once for all services.
     ///
     /// In `Plain` mode the value is a response of the service. Over HTTP the value is an
-    /// `http::Response` with a body of any type, so the response of the service need not be
-    /// `Clone`.
+    /// `http::Response` with a body of another type, so the response of the service need not be
+    /// `Clone`. The value must be: `Full<Bytes>` is a body that is `Clone`, and the body of axum is
+    /// not. Around reqwest, take a string or `Bytes` as the body.
     #[doc(alias("default", "static response"))]
     pub fn value<V: Clone>(value: V) -> FallbackLayer<Plain, FixedAnswer<V>> {
         FallbackLayer::of(FixedAnswer::new(value))

@@ -55,7 +55,8 @@
 //! The first two keep nothing of the request. The mode joins the two response types with
 //! [`Blend`](buttress_core::Blend): in `Plain` mode the answer must be a response of the service.
 //! Over HTTP the body is the body of either, and holds no guard of this layer. A service of reqwest
-//! is answered with a `reqwest::Response`, or with an `http::Response` whose body reqwest can send.
+//! is answered with a `reqwest::Response`, or with an `http::Response` whose body is
+//! `Into<reqwest::Body>`, such as a string or `Bytes`.
 //!
 //! Around HTTP, bind the layer with `.http()`. In `Plain` mode every response is a success, a 500
 //! included, and only an `Err` is answered.
@@ -70,7 +71,8 @@
 //!
 //! The request is kept as a retry keeps it, and is sent again with its deadline and under the ambient
 //! deadline. The layer does not ask whether the request is idempotent, because the alternative is
-//! another service. The alternative has no time limit except its own: give it a deadline layer.
+//! another service. Outside of the caller's deadline, the alternative has no time limit except its
+//! own: give it a deadline layer.
 //!
 //! At most [`at_most`](FallbackLayer::at_most) calls of the alternative run at a time, from
 //! the wait for its readiness to the head of its response. A fallback without such a limit becomes
