@@ -52,7 +52,8 @@
 //!
 //! A permanent failure is a success also over gRPC, where it includes `INTERNAL`, `UNKNOWN` and
 //! `DATA_LOSS`. If a service reports its outages with such a code, give the layer a
-//! [`classify`](BreakerLayer::classify).
+//! [`classify`](BreakerLayer::classify). The guide of `buttress` shows in its chapter on errors how
+//! to change one verdict and keep the others.
 //!
 //! A response counts at its head. If its body fails later, nothing is recorded: a call that waits
 //! for the end of a long body could not decide as a probe, and its success would be dated after the
