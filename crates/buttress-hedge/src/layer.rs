@@ -99,10 +99,11 @@ impl<M, F, J> HedgeLayer<M, F, J> {
     /// Sends the next hedge at once when a try has failed, as gRPC does (gRFC A6), until
     /// [`at_most`](Self::at_most) are sent. Default: a failure makes no hedge.
     ///
-    /// Applies to failures that may be repeated: transient, timed out and never processed. If an
-    /// inner retry gave up, no hedge follows. While no try runs, the call still waits for a hedge
-    /// whose time the server named, up to 60 s if there is no deadline. The wait for the readiness
-    /// of that hedge [ends too](crate#readiness).
+    /// Applies to failures that may be repeated: transient, timed out and never processed. If the
+    /// last running try fails in another way, or an inner retry gave up, no hedge follows.
+    ///
+    /// While no try runs, the call still waits for a hedge whose time the server named, up to 60 s if
+    /// there is no deadline. The wait for the readiness of that hedge [ends too](crate#readiness).
     pub fn after_failures(self) -> Self {
         self.with(|settings| settings.on_failure = OnFailure::Hedge)
     }

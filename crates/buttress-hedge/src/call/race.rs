@@ -81,6 +81,11 @@ impl<F, Req, Outcome> Race<F, Req, Outcome> {
     pub(crate) fn is_hedge_running(&self) -> bool {
         self.running.iter().any(Option::is_some)
     }
+
+    /// Whether no try runs any more.
+    pub(crate) fn have_all_failed(&self) -> bool {
+        self.failed.is_some() && !self.is_hedge_running()
+    }
 }
 
 /// A hedge that was sent.

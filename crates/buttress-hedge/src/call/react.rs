@@ -37,10 +37,15 @@ where
                 self.postpone(wait);
             }
             Verdict::Throttled(_) => self.withhold(WithheldReason::Throttled),
-            // A hedge that waits for readiness is the next already.
-            _ if self.hedges_failure(verdict, gave_up) && self.race().waiting.is_none() => {
-                self.due = Due::Now;
+            _ if self.hedges_failure(verdict, gave_up) => {
+                // A hedge that waits for readiness is the next already.
+                if self.race().waiting.is_none() {
+                    self.due = Due::Now;
+                }
             }
+            // Under `after_failures` the call would still wait for the next hedge, which would
+            // repeat a failure that must not be repeated.
+            _ if self.race().have_all_failed() => self.stop_hedging(),
             _ => {}
         }
     }

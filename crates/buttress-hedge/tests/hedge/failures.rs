@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use buttress_core::{BoxError, Deadline, Reason, Signals, Verdict};
+use buttress_core::{Attempt, BoxError, Deadline, Reason, Signals, Verdict};
 use buttress_deadline::DeadlineLayer;
 use buttress_hedge::{Budget, HedgeLayer, WithheldCounts, WithheldReason};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tower::{Layer, ServiceBuilder, ServiceExt, limit::ConcurrencyLimitLayer, service_fn};
 
 use crate::support::{
@@ -73,6 +73,31 @@ async fn retry_that_gave_up_below_is_not_followed_by_a_hedge() {
     let layer = grpc(3);
     layer.layer(service).oneshot(1).await.unwrap_err();
     assert_eq!(layer.handle().sent(), 0);
+}
+
+/// The hedge ends at 120 ms, and the first try at 150 ms. A second hedge would be due at 200 ms.
+#[tokio::test(start_paused = true)]
+async fn last_failure_that_must_not_be_repeated_ends_the_call() {
+    for text in ["expired", "unknown"] {
+        let upstream = script().delay(150 * MS).answer(failure("failed"));
+        let upstream = upstream.delay(20 * MS).answer(failure(text)).ok(3).service();
+        // The failure of the first try may be repeated, and is the last.
+        assert_eq!(run(grpc(3), upstream).await, ("3".to_owned(), vec![0, 100, 150]));
+        let upstream = script().delay(150 * MS).answer(failure(text));
+        let upstream = upstream.delay(20 * MS).answer(failure(text)).ok(3).service();
+        let start = Instant::now();
+        assert_eq!(run(grpc(3), upstream).await, (text.to_owned(), vec![0, 100]));
+        assert_eq!(start.elapsed().as_millis(), 150);
+    }
+    let service = service_fn(|_: u32| async {
+        let is_hedge = Attempt::current().is_spare();
+        sleep(if is_hedge { 20 * MS } else { 150 * MS }).await;
+        Signals::raise_gave_up();
+        Err::<u32, BoxError>("failed".into())
+    });
+    let layer = grpc(3);
+    layer.layer(service).oneshot(1).await.unwrap_err();
+    assert_eq!(layer.handle().sent(), 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -103,6 +103,7 @@ impl Model<'_> {
             "after 300 ms" => self.due = Some(at + 300),
             "throttled" => (self.is_open, self.due) = (false, None),
             "failed" if self.rules.after_failures => self.due = Some(at),
+            "expired" if self.running.is_empty() => (self.is_open, self.due) = (false, None),
             _ => {}
         }
         !self.running.is_empty() || (self.rules.after_failures && self.due.is_some())
