@@ -20,6 +20,7 @@
 //! - [`WaitingCalls`]: bytes of a call that waits in a queue.
 //! - [`Flight`]: time, bytes and polls of a follower that waits for another call's response.
 
+mod callgrind;
 mod case;
 mod cases;
 mod coalescer;
@@ -27,6 +28,7 @@ mod concurrent_calls;
 mod contention;
 mod cost;
 mod flight;
+mod http1;
 mod median;
 mod service;
 mod waiting;
@@ -40,6 +42,7 @@ pub use contention::{
 };
 pub use cost::{print_costs, run_requested_case};
 pub use flight::{Flight, print_flights};
+pub use http1::{Http1Case, http1_cases, print_http1, run_requested_http1_case};
 pub use service::{
     Acquire, AcquireFuture, Echo, EchoFuture, Inner, Source, SourceError, SourceFuture, Work,
     Worker, WorkerFuture,

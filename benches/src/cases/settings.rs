@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use buttress::{layer_api::BoxError, throttle::Rate};
+use buttress::throttle::Rate;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower::retry::{
     Policy,
@@ -26,10 +26,10 @@ impl BudgetPolicy {
     }
 }
 
-impl<Req: Clone, Res> Policy<Req, Res, BoxError> for BudgetPolicy {
+impl<Req: Clone, Res, Err> Policy<Req, Res, Err> for BudgetPolicy {
     type Future = Ready<()>;
 
-    fn retry(&mut self, _: &mut Req, outcome: &mut Result<Res, BoxError>) -> Option<Ready<()>> {
+    fn retry(&mut self, _: &mut Req, outcome: &mut Result<Res, Err>) -> Option<Ready<()>> {
         if outcome.is_ok() {
             self.budget.deposit();
             return None;
