@@ -11,7 +11,7 @@ use std::{
 use buttress_core::{BoxError, Guard, Origin, Reason, Rejection, Respond};
 use buttress_http::{ControlBody, Http, Protocol};
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header::CONTENT_TYPE};
 use http_body::{Body, Frame};
 use http_body_util::BodyExt;
 
@@ -52,6 +52,29 @@ fn a_grpc_rejection_is_a_status_without_a_body() {
         assert_eq!(response.headers()["content-type"], "application/grpc");
         assert_eq!(response.headers()["grpc-status"], status, "{reason}");
         assert!(response.body().is_end_stream());
+    }
+}
+
+#[test]
+fn protocol_is_that_of_the_first_content_type_among_any_number_of_headers() {
+    let grpc = HeaderValue::from_static("application/grpc+proto");
+    let json = HeaderValue::from_static("application/json");
+    for others in 0..40 {
+        for place in 0..=others {
+            let mut headers = HeaderMap::new();
+            let other = |number| HeaderName::try_from(format!("x-{number}")).unwrap();
+            for number in 0..others {
+                if number == place {
+                    headers.insert(CONTENT_TYPE, grpc.clone());
+                }
+                headers.append(other(number), HeaderValue::from(number));
+                headers.append(other(number), HeaderValue::from(number));
+            }
+            let expected = if place < others { Protocol::Grpc } else { Protocol::Http };
+            assert_eq!(Protocol::of(&headers), expected, "{place} of {others}");
+            headers.append(CONTENT_TYPE, json.clone());
+            assert_eq!(Protocol::of(&headers), expected, "{place} of {others}");
+        }
     }
 }
 

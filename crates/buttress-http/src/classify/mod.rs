@@ -10,7 +10,7 @@ use buttress_core::{Classify, RetryHint, Verdict};
 use http::{HeaderMap, HeaderName, StatusCode};
 
 use self::retry_after::{grpc_pushback, retry_after};
-use crate::{Http, Protocol, RequestHead, ResponseHead};
+use crate::{Http, Protocol, RequestHead, ResponseHead, message::header_value::find};
 
 /// Judges the head of a response, or the error.
 ///
@@ -117,7 +117,7 @@ fn of_status(status: StatusCode, headers: &HeaderMap) -> Verdict {
 }
 
 fn of_grpc(status: StatusCode, headers: &HeaderMap) -> Verdict {
-    match headers.get(GRPC_STATUS).map(http::HeaderValue::as_bytes) {
+    match find(headers, &GRPC_STATUS).map(http::HeaderValue::as_bytes) {
         Some(b"0") => Verdict::Success,
         Some(code) => of_code(code, grpc_pushback(headers)),
         None => match status.as_u16() {

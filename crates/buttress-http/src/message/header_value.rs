@@ -1,16 +1,27 @@
 use std::{str, time::SystemTime};
 
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// Whether there is a header of this name.
 ///
-/// With few headers, comparing names costs less than hashing.
+/// Comparing a name costs about 6 instructions, and hashing one about 100.
 #[inline]
 pub(crate) fn has(headers: &HeaderMap, name: &HeaderName) -> bool {
-    if headers.keys_len() > FEW {
+    if headers.keys_len() > FEW_NAMES {
         return headers.contains_key(name);
     }
     headers.keys().any(|other| other == name)
+}
+
+/// Returns the first value of the header of this name.
+///
+/// Visiting a value costs about 15 instructions, and hashing a name about 100.
+#[inline]
+pub(crate) fn find<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
+    if headers.keys_len() > FEW_VALUES {
+        return headers.get(name);
+    }
+    headers.iter().find_map(|(other, value)| (other == name).then_some(value))
 }
 
 /// The value of a header that occurs once.
@@ -53,5 +64,8 @@ pub(crate) fn wall_clock() -> SystemTime {
     SystemTime::now()
 }
 
-/// Up to this number of headers, names are compared in turn.
-const FEW: usize = 12;
+/// Up to this number of headers, [`has`] compares names in turn.
+const FEW_NAMES: usize = 16;
+
+/// Up to this number of headers, [`find`] compares names in turn.
+const FEW_VALUES: usize = 6;

@@ -1,4 +1,6 @@
-use http::{HeaderMap, HeaderName, header};
+use http::{HeaderMap, header::CONTENT_TYPE};
+
+use super::header_value::find;
 
 /// The protocol of a request, which decides the form of a rejection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -18,7 +20,7 @@ impl Protocol {
     /// counts as HTTP, because it frames its trailers in the body, where this crate writes nothing.
     #[inline]
     pub fn of(headers: &HeaderMap) -> Self {
-        match headers.get(&CONTENT_TYPE) {
+        match find(headers, &CONTENT_TYPE) {
             Some(content_type) if is_grpc(content_type.as_bytes()) => Self::Grpc,
             _ => Self::Http,
         }
@@ -35,6 +37,3 @@ fn is_grpc(content_type: &[u8]) -> bool {
 }
 
 const GRPC: &[u8] = b"application/grpc";
-
-/// A static, because a constant is built and dropped at each use.
-static CONTENT_TYPE: HeaderName = header::CONTENT_TYPE;
