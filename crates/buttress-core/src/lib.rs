@@ -46,6 +46,8 @@
 //!   call once.
 //! - [`Relay`] lets any of many waiters drive the work that all wait for.
 //! - [`Timers`] serves the deadlines of all calls of a layer with few timers of the runtime.
+//! - [`PerThread`] keeps a copy of a value for each thread, so that threads do not wait for each
+//!   other's cache lines.
 //! - [`TickTimer`] limits a wait in a way that is fair on a busy machine.
 //!
 //! # Cancellation
@@ -72,6 +74,7 @@ mod ambient;
 mod layer;
 mod mode;
 mod outcome;
+mod per_thread;
 mod relay;
 mod timer;
 mod wake;
@@ -88,6 +91,7 @@ pub use mode::{
 pub use outcome::{
     BoxError, By, ByMode, Classify, Judge, Origin, Reason, Rejection, RetryHint, Verdict,
 };
+pub use per_thread::{PerThread, ThreadCopy};
 pub use relay::{DriveEnd, Driven, Driver, Join, MemberId, Relay, WatchdogHost};
 pub use timer::{TickTimer, Timer, Timers};
 pub use wake::wake_all;

@@ -3,12 +3,8 @@ mod queue;
 mod tick_timer;
 
 use std::{
-    cell::Cell,
     pin::{Pin, pin},
-    sync::{
-        Arc, Mutex, OnceLock, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     task::{Context, Poll},
 };
 
@@ -20,7 +16,7 @@ use tokio::{
 
 use self::queue::{QueuedTimer, TimerQueue};
 pub use self::tick_timer::TickTimer;
-use crate::Deadline;
+use crate::{Deadline, per_thread::thread_number};
 
 /// The timer of a call, among the [`Timers`] of its layer.
 ///
@@ -101,7 +97,7 @@ impl Timers {
     /// The queue for the current thread and runtime. `None` outside of a runtime.
     fn queue(&self) -> Option<Arc<TimerQueue>> {
         let runtime = Handle::try_current().ok()?.id();
-        self.shards.get(shard() % SHARDS).map(|shard| shard.queue(runtime))
+        self.shards.get(thread_number() % SHARDS).map(|shard| shard.queue(runtime))
     }
 }
 
@@ -151,22 +147,5 @@ impl TimerShard {
         self.first.get().into_iter().chain(&others).map(|queue| queue.len()).sum()
     }
 }
-
-/// The number of the current thread.
-fn shard() -> usize {
-    SHARD.with(|shard| {
-        if shard.get() == usize::MAX {
-            // Relaxed: the numbers need only differ, and publish no other memory.
-            shard.set(NEXT_SHARD.fetch_add(1, Ordering::Relaxed));
-        }
-        shard.get()
-    })
-}
-
-thread_local! {
-    static SHARD: Cell<usize> = const { Cell::new(usize::MAX) };
-}
-
-static NEXT_SHARD: AtomicUsize = AtomicUsize::new(0);
 
 const SHARDS: usize = 8;
