@@ -32,20 +32,17 @@ where
         if matches!(self.kept, KeptRequest::Released) {
             return;
         }
+        let may_follow = self.hedges_failure(verdict, gave_up);
         match verdict {
             Verdict::Throttled(Some(RetryHint::After(wait) | RetryHint::Exactly(wait))) => {
                 self.postpone(wait);
             }
             Verdict::Throttled(_) => self.withhold(WithheldReason::Throttled),
-            _ if self.hedges_failure(verdict, gave_up) => {
-                // A hedge that waits for readiness is the next already.
-                if self.race().waiting.is_none() {
-                    self.due = Due::Now;
-                }
-            }
+            // A hedge that waits for readiness is the next already.
+            _ if may_follow && self.race().waiting.is_none() => self.due = Due::Now,
             // Under `after_failures` the call would still wait for the next hedge, which would
             // repeat a failure that must not be repeated.
-            _ if self.race().have_all_failed() => self.stop_hedging(),
+            _ if !may_follow && self.race().have_all_failed() => self.stop_hedging(),
             _ => {}
         }
     }
