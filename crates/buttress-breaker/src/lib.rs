@@ -150,6 +150,7 @@
 //! | warn | `breaker.opened` | `instance`, `key`, `from`, `reason`, `verdict`, `open_for`, `calls`, `failures`, `slow` |
 //! | info | `breaker.changed` | `instance`, `key`, `from`, `to`, `reason` |
 //! | debug | `breaker.rejected` | `instance`, `retry_after`, `observed` |
+//! | trace | `breaker.spare_refused` | `instance`, `retry_after`, `observed` |
 //!
 //! The `reason` of `breaker.opened` is `failures`, `consecutive`, `slow`, `probe`, `probe_lapsed`,
 //! `ramp` or `hand`, and that of `breaker.changed` is `interval`, `probe`, `ramp_ended` or `hand`.

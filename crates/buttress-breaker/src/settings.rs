@@ -38,6 +38,18 @@ impl Settings {
         !observed
     }
 
+    /// Reports a spare call that the circuit does not admit. Returns as
+    /// [`report_rejected`](Self::report_rejected) does.
+    ///
+    /// At trace: the call that the spare one accompanies goes on, so nothing has failed yet.
+    #[cold]
+    pub(crate) fn report_spare_refused(&self, open: CircuitOpen) -> bool {
+        let (instance, retry_after) = (self.origin.name(), open.retry_after);
+        let observed = self.enforcement == Enforcement::Observe;
+        tracing::trace!(name: "breaker.spare_refused", target: "buttress", instance, ?retry_after, observed);
+        !observed
+    }
+
     pub(crate) fn rejection(&self, open: CircuitOpen) -> Rejection {
         let rejection = Rejection::new(Reason::CircuitOpen, self.origin.clone());
         open.retry_after.into_iter().fold(rejection, Rejection::after)

@@ -1,7 +1,7 @@
 use std::{mem, time::Duration};
 
 use buttress_control::{CircuitOpen, CircuitOutcome, CircuitPass, Nanos};
-use buttress_core::{Attempt, Deadline, Enforcement, Verdict};
+use buttress_core::{Attempt, Deadline, Verdict};
 
 use crate::{
     circuits::{HeldCircuit, Host},
@@ -32,7 +32,7 @@ impl<H: HeldCircuit> Ticket<H> {
         let (counters, settings) = (held.circuit().counters(), held.settings());
         let is_rejected = if is_spare {
             counters.note_spare_refused();
-            settings.enforcement == Enforcement::Enforce
+            settings.report_spare_refused(open)
         } else {
             counters.note_rejected();
             settings.report_rejected(open)

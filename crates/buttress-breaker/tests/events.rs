@@ -148,7 +148,7 @@ async fn isolated_circuit_rejects_without_a_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn observed_rejection_says_so_and_a_refused_spare_call_emits_nothing() {
+async fn observed_rejection_says_so() {
     let events = Events::of("buttress");
     let layer = layer();
     layer.handle().open();
@@ -157,11 +157,24 @@ async fn observed_rejection_says_so_and_a_refused_spare_call_emits_nothing() {
     service.oneshot(false).await.unwrap();
     assert_eq!(events.named("breaker.rejected")[0].field("observed"), Some("true"));
     assert_eq!(events.all()[0].level, Level::DEBUG);
-    let spare = layer.layer(service_fn(self::service)).oneshot(false);
-    let mut spare = tokio_test::task::spawn(spare);
-    let outcome = Attempt::FIRST.spare().with(|| spare.poll());
-    assert!(matches!(outcome, std::task::Poll::Ready(Err(_))));
     assert_eq!(events.all().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn refused_spare_call_emits_a_trace_event() {
+    let events = Events::of("buttress");
+    let layer = layer();
+    layer.handle().open();
+    events.clear();
+    for layer in [layer.clone(), layer.observe()] {
+        let mut spare = tokio_test::task::spawn(layer.layer(service_fn(service)).oneshot(false));
+        assert!(Attempt::FIRST.spare().with(|| spare.poll()).is_ready());
+    }
+    assert_eq!(
+        events.log(),
+        "0.000ms TRACE breaker.spare_refused instance=db retry_after=Some(1s) observed=false\n\
+         0.000ms TRACE breaker.spare_refused instance=db retry_after=Some(1s) observed=true\n"
+    );
 }
 
 /// The keys are strings and numbers, which have a text, and a pair, which has none.
