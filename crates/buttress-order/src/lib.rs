@@ -152,7 +152,7 @@
 //! | debug | `order.superseded` | `instance` |
 //! | debug | `order.full` | `instance` |
 //! | debug | `order.expired` | `instance` |
-//! | debug | `order.spare_refused` | `instance` |
+//! | trace | `order.spare_refused` | `instance` |
 //!
 //! `order.waited` means that a call begins that had to wait. `order.expired` means that the deadline
 //! passed before the call began.

@@ -70,7 +70,8 @@ impl Settings {
                 &self.state.full
             }
             End::Spare => {
-                tracing::debug!(name: "order.spare_refused", target: "buttress", instance);
+                // At trace: the call that the spare one accompanies goes on.
+                tracing::trace!(name: "order.spare_refused", target: "buttress", instance);
                 &self.state.spare_refused
             }
             End::Expired(_) => {

@@ -8,6 +8,7 @@ use buttress_testkit::Events;
 use tokio_test::{assert_pending, task};
 use tower::{Layer, service_fn};
 use tower_service::Service;
+use tracing::Level;
 
 async fn work(_: u32) -> Result<(), BoxError> {
     tokio::task::yield_now().await;
@@ -72,4 +73,5 @@ async fn layer_reports_a_spare_call_that_is_refused() {
     let _running = service.call(1);
     Attempt::current().spare().with(|| service.call(2)).await.unwrap_err();
     assert_eq!(names_and_instances(&events), [("order.spare_refused", "order".to_owned())]);
+    assert_eq!(events.all()[0].level, Level::TRACE);
 }
