@@ -85,8 +85,8 @@ pub use ambient::{
 pub use layer::{Check, Enforcement, Extent, StateScope, give_back_ready, seeds, take_ready};
 pub use mode::{
     Age, Bind, Blend, ByteBudget, Degraded, Expire, FixedKey, Guard, KeyLookup, KeyOf, Lifetime,
-    MarkGaveUp, NoTimeLeft, Plain, Progress, Propagate, Quota, Reader, Replay, Respond, Share,
-    Source, Upload, UploadWait, WantedFreshness,
+    MarkGaveUp, NoTimeLeft, Plain, Progress, Propagate, Quota, Reader, Replay, Respond,
+    SeedAndDeadline, Share, Source, Upload, UploadWait, WantedFreshness,
 };
 pub use outcome::{
     BoxError, By, ByMode, Classify, Judge, Origin, Reason, Rejection, RetryHint, Verdict,

@@ -6,7 +6,8 @@ use std::{
 };
 
 use buttress_core::{
-    Deadline, Enforcement, Extent, NoTimeLeft, Plain, Propagate, Respond, give_back_ready,
+    Deadline, Enforcement, Extent, NoTimeLeft, Plain, Propagate, Respond, SeedAndDeadline,
+    give_back_ready,
 };
 use tokio::time::Instant;
 use tower_service::Service;
@@ -73,10 +74,10 @@ where
     #[inline]
     fn call(&mut self, mut request: Req) -> Self::Future {
         self.settings.note_call();
-        let seed = self.mode.seed(&request);
         // Must be read before the clock: a deadline that came with no time left would otherwise
         // seem to have some.
-        let announced = self.mode.deadline(&request);
+        let SeedAndDeadline { seed, deadline: announced, announces } =
+            self.mode.seed_and_deadline(&request);
         let (own, mut now) = match &self.readiness {
             Readiness::Idle => self.settings.own_deadline(),
             _ if !self.settings.is_ambient() => {
@@ -98,7 +99,10 @@ where
             deadline.instant() <= *now.get_or_insert_with(Instant::now)
         };
         match deadline {
-            Some(late) if passed(late) || self.mode.set_deadline(&mut request, late).is_err() => {
+            Some(late)
+                if passed(late)
+                    || (announces && self.mode.set_deadline(&mut request, late).is_err()) =>
+            {
                 if self.settings.reject_late() == LateCall::Rejected {
                     return self.reject(seed, late);
                 }

@@ -5,7 +5,7 @@ use std::{
 
 use buttress_core::{
     Attempt, Criticality, Deadline, Enforcement, Judge, Plain, Propagate, Respond, give_back_ready,
-    seeds, take_ready,
+    take_ready,
 };
 use tower_service::Service;
 
@@ -65,12 +65,11 @@ where
 
     #[inline]
     fn call(&mut self, mut request: Req) -> Self::Future {
-        let asked = self.mode.criticality(&request);
-        let criticality = asked.unwrap_or_else(Criticality::current);
-        // Overwrite the header even if no criticality was read: an ignored header may come from an
+        // Writes the header even if no criticality was read: an ignored header may come from an
         // untrusted client.
-        self.mode.set_criticality(&mut request, criticality);
-        let seeds = seeds(&self.mode, &self.judge, &request);
+        let (seed, asked) = self.mode.seed_and_criticality(&mut request);
+        let criticality = asked.unwrap_or_else(Criticality::current);
+        let seeds = (seed, self.judge.seed(&self.mode, &request));
         let means = (self.mode.clone(), self.judge.clone());
         let extent = self.settings.extent;
         let call = CallInfo { settings: &self.settings, criticality };

@@ -17,7 +17,7 @@ pub use self::mark_gave_up::MarkGaveUp;
 pub use self::propagate::{NoTimeLeft, Propagate};
 pub use self::quota::Quota;
 pub use self::replay::Replay;
-pub use self::respond::{Guard, Respond};
+pub use self::respond::{Guard, Respond, SeedAndDeadline};
 pub use self::share::{Age, ByteBudget, Progress, Reader, Share};
 pub use self::upload::{Upload, UploadWait};
 pub use self::wanted_freshness::WantedFreshness;

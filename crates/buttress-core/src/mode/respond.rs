@@ -3,7 +3,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{Plain, Quota, Rejection, Verdict};
+use crate::{Criticality, Deadline, Plain, Propagate, Quota, Rejection, Verdict};
 
 /// Passes a response on, or answers a call in place of the service.
 ///
@@ -35,6 +35,36 @@ pub trait Respond<Req, Res, E>: Clone {
 
     /// Captures the seed from `request`.
     fn seed(&self, request: &Req) -> Self::Seed;
+
+    /// Captures the seed and reads the deadline of `request`, for a layer that needs both.
+    ///
+    /// Default: [`seed`](Self::seed) and [`Propagate::deadline`]. A mode that searches headers
+    /// answers all from one search.
+    #[inline]
+    fn seed_and_deadline(&self, request: &Req) -> SeedAndDeadline<Self::Seed>
+    where
+        Self: Propagate<Req>,
+    {
+        let (seed, deadline) = (self.seed(request), self.deadline(request));
+        SeedAndDeadline { seed, deadline, announces: true }
+    }
+
+    /// Captures the seed and passes the criticality of `request` on, for a layer that needs both.
+    ///
+    /// Returns the criticality that the request carried. Writes the same, or otherwise the
+    /// [current](Criticality::current) one.
+    ///
+    /// Default: [`seed`](Self::seed), [`Propagate::criticality`] and
+    /// [`Propagate::set_criticality`]. A mode that searches headers answers all from one search.
+    #[inline]
+    fn seed_and_criticality(&self, request: &mut Req) -> (Self::Seed, Option<Criticality>)
+    where
+        Self: Propagate<Req>,
+    {
+        let (seed, asked) = (self.seed(request), self.criticality(request));
+        self.set_criticality(request, asked.unwrap_or_else(Criticality::current));
+        (seed, asked)
+    }
 
     /// Passes the service's `response` on. The response keeps `guard` until its end. If a response
     /// has no end of its own, the guard is dropped at once.
@@ -72,6 +102,18 @@ pub trait Respond<Req, Res, E>: Clone {
         let _ = (error, remaining);
         false
     }
+}
+
+/// The seed and the deadline of a request, see [`Respond::seed_and_deadline`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SeedAndDeadline<Seed> {
+    /// The seed of [`Respond::seed`].
+    pub seed: Seed,
+    /// The deadline that the request carries.
+    pub deadline: Option<Deadline>,
+    /// Whether [`Propagate::set_deadline`] may change the request, or fail. If not, the layer need
+    /// not call that method.
+    pub announces: bool,
 }
 
 /// A value that a layer holds until a response ends: a permit, a count, a deadline. A layer that

@@ -68,4 +68,4 @@ pub(crate) fn wall_clock() -> SystemTime {
 const FEW_NAMES: usize = 16;
 
 /// Up to this number of headers, [`find`] compares names in turn.
-const FEW_VALUES: usize = 6;
+pub(crate) const FEW_VALUES: usize = 6;

@@ -1,6 +1,6 @@
-use http::{HeaderMap, header::CONTENT_TYPE};
+use http::{HeaderMap, HeaderName, HeaderValue, header::CONTENT_TYPE};
 
-use super::header_value::find;
+use super::header_value::{FEW_VALUES, find, has};
 
 /// The protocol of a request, which decides the form of a rejection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -20,7 +20,29 @@ impl Protocol {
     /// counts as HTTP, because it frames its trailers in the body, where this crate writes nothing.
     #[inline]
     pub fn of(headers: &HeaderMap) -> Self {
-        match find(headers, &CONTENT_TYPE) {
+        Self::by(find(headers, &CONTENT_TYPE))
+    }
+
+    /// Also returns whether there is a header of this `name`. One search answers both.
+    #[inline]
+    pub(crate) fn of_and_has(headers: &HeaderMap, name: &HeaderName) -> (Self, bool) {
+        if headers.keys_len() > FEW_VALUES {
+            return (Self::of(headers), has(headers, name));
+        }
+        let (mut content_type, mut is_there) = (None, false);
+        for (other, value) in headers {
+            if *other == CONTENT_TYPE {
+                // The first of several counts, as in `of`.
+                content_type = content_type.or(Some(value));
+            }
+            is_there |= other == name;
+        }
+        (Self::by(content_type), is_there)
+    }
+
+    #[inline]
+    fn by(content_type: Option<&HeaderValue>) -> Self {
+        match content_type {
             Some(content_type) if is_grpc(content_type.as_bytes()) => Self::Grpc,
             _ => Self::Http,
         }

@@ -2,8 +2,8 @@ mod grpc_timeout;
 
 use std::time::Duration;
 
-use buttress_core::{Criticality, Deadline, NoTimeLeft, Propagate, Upload};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use buttress_core::{Criticality, Deadline, NoTimeLeft, Propagate, SeedAndDeadline, Upload};
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue};
 
 use crate::{
     Http, Protocol, RequestHead,
@@ -27,12 +27,9 @@ impl<Req: RequestHead> Propagate<Req> for Http {
     fn deadline(&self, request: &Req) -> Option<Deadline> {
         let headers = request.headers();
         // The name comes first, because almost no request has this header.
-        let grpc = has(headers, &GRPC_TIMEOUT) && Protocol::of(headers) == Protocol::Grpc;
-        let grpc = if grpc { TimeoutHeader::grpc().read(headers) } else { None };
-        let chosen = self.chosen().and_then(|header| header.read(headers));
-        let timeout = [grpc, chosen].into_iter().flatten().min();
-        let extension = request.extensions().and_then(|extensions| extensions.get());
-        Deadline::earliest(extension.copied(), timeout.map(Deadline::after))
+        let is_in_grpc = has(headers, &GRPC_TIMEOUT) && Protocol::of(headers) == Protocol::Grpc;
+        let in_extensions = request.extensions().and_then(|extensions| extensions.get());
+        self.read_deadline(headers, is_in_grpc, in_extensions.copied())
     }
 
     /// Announces the time left until `deadline`, less the [margin](Http::deadline_margin), rounded
@@ -82,7 +79,7 @@ impl<Req: RequestHead> Propagate<Req> for Http {
             Some(Criticality::Critical)
         };
         if said != Some(criticality) {
-            headers.insert(name, HeaderValue::from_static(criticality.as_str()));
+            write_criticality(headers, name, criticality);
         }
     }
 
@@ -101,6 +98,60 @@ impl<Req: RequestHead> Propagate<Req> for Http {
 }
 
 impl Http {
+    /// The answers of [`Respond::seed_and_deadline`](buttress_core::Respond::seed_and_deadline).
+    #[inline]
+    pub(crate) fn protocol_and_deadline(
+        &self,
+        headers: &HeaderMap,
+        extensions: &Extensions,
+    ) -> SeedAndDeadline<Protocol> {
+        let HttpOptions { timeout_header, deadline_extension, .. } = self.options();
+        let (protocol, is_there) = Protocol::of_and_has(headers, &GRPC_TIMEOUT);
+        let is_grpc = protocol == Protocol::Grpc;
+        let in_extensions = extensions.get().copied();
+        let deadline = self.read_deadline(headers, is_there && is_grpc, in_extensions);
+        let announces = is_grpc
+            || timeout_header.is_some()
+            || *deadline_extension == DeadlineExtension::Written;
+        SeedAndDeadline { seed: protocol, deadline, announces }
+    }
+
+    /// The answers of
+    /// [`Respond::seed_and_criticality`](buttress_core::Respond::seed_and_criticality).
+    #[inline]
+    pub(crate) fn protocol_and_criticality(
+        &self,
+        headers: &mut HeaderMap,
+        in_extensions: Option<Criticality>,
+    ) -> (Protocol, Option<Criticality>) {
+        let HttpOptions { criticality_header, criticality, .. } = self.options();
+        let (protocol, is_there) = Protocol::of_and_has(headers, criticality_header);
+        let said = if is_there { read_criticality(headers, criticality_header) } else { None };
+        let believed = if *criticality == HeaderTrust::Believed { said } else { None };
+        let asked = in_extensions.or(believed);
+        let level = asked.unwrap_or_else(Criticality::current);
+        let said = if is_there { said } else { Some(Criticality::Critical) };
+        if said != Some(level) {
+            write_criticality(headers, criticality_header, level);
+        }
+        (protocol, asked)
+    }
+
+    /// The earliest of the deadlines in `grpc-timeout`, in the chosen header, and in the
+    /// extensions.
+    #[inline]
+    fn read_deadline(
+        &self,
+        headers: &HeaderMap,
+        is_in_grpc: bool,
+        in_extensions: Option<Deadline>,
+    ) -> Option<Deadline> {
+        let grpc = if is_in_grpc { TimeoutHeader::grpc().read(headers) } else { None };
+        let chosen = self.chosen().and_then(|header| header.read(headers));
+        let timeout = [grpc, chosen].into_iter().flatten().min();
+        Deadline::earliest(in_extensions, timeout.map(Deadline::after))
+    }
+
     /// The header in which a request with these `headers` announces `deadline`, and the time to
     /// announce.
     fn outgoing_timeout(
@@ -196,6 +247,11 @@ fn read_criticality(headers: &HeaderMap, name: &HeaderName) -> Option<Criticalit
     }
     let values = headers.get_all(name).iter();
     values.filter_map(|value| Criticality::parse(value.as_bytes())).min()
+}
+
+#[cold]
+fn write_criticality(headers: &mut HeaderMap, name: &HeaderName, criticality: Criticality) {
+    headers.insert(name, HeaderValue::from_static(criticality.as_str()));
 }
 
 fn parse_milliseconds(value: &[u8]) -> Option<Duration> {

@@ -5,7 +5,7 @@ mod rejection_response;
 
 use std::time::Duration;
 
-use buttress_core::{Guard, Quota, Rejection, Respond};
+use buttress_core::{Criticality, Guard, Quota, Rejection, Respond, SeedAndDeadline};
 use http_body::Body;
 
 use self::rejection_response::rejection_response;
@@ -24,6 +24,20 @@ where
     #[inline]
     fn seed(&self, request: &http::Request<B>) -> Protocol {
         Protocol::of(request.headers())
+    }
+
+    #[inline]
+    fn seed_and_deadline(&self, request: &http::Request<B>) -> SeedAndDeadline<Protocol> {
+        self.protocol_and_deadline(request.headers(), request.extensions())
+    }
+
+    #[inline]
+    fn seed_and_criticality(
+        &self,
+        request: &mut http::Request<B>,
+    ) -> (Protocol, Option<Criticality>) {
+        let in_extensions = request.extensions().get().copied();
+        self.protocol_and_criticality(request.headers_mut(), in_extensions)
     }
 
     #[inline]
