@@ -5,7 +5,7 @@ use buttress_core::{Attempt, Criticality, Deadline, Guard, Upload, UploadWait, V
 use buttress_state::{LimitClock, sync::is_only};
 
 use crate::limit::{
-    Admission, CallInfo, CountsByCriticality, Limit, LimitPermit, LimitTemplate, Refusal,
+    Admission, CallInfo, CountsByCriticality, KeyLimit, Limit, LimitPermit, LimitTemplate, Refusal,
     RefusalReason, Seeded, Wait, sealed,
 };
 
@@ -26,6 +26,8 @@ impl AcceptRatioLimit {
 impl<Req> Limit<Req> for AcceptRatioLimit {
     type Permit = SentCall;
     type Wait = NeverWaits;
+    type KeyPermit = SentCall;
+    type KeyWait = NeverWaits;
 
     #[inline]
     fn admit(&self, _: &Req, call: &CallInfo<'_>) -> Admission<SentCall, NeverWaits> {
@@ -43,6 +45,15 @@ impl<Req> Limit<Req> for AcceptRatioLimit {
             deadline: Deadline::current(),
             upload: None,
         })
+    }
+
+    #[inline]
+    fn admit_key(
+        limit: Arc<KeyLimit<Self>>,
+        request: &Req,
+        call: &CallInfo<'_>,
+    ) -> Admission<SentCall, NeverWaits> {
+        limit.0.admit(request, call)
     }
 }
 

@@ -132,7 +132,7 @@ impl<L: ConcurrencyBased> ThrottleHandle<L> {
 impl<A: Regulate> ThrottleHandle<ConcurrencyLimit<A>> {
     /// Returns the number of permits there may be.
     pub fn limit(&self) -> u32 {
-        self.limit.queue.supply.limit()
+        self.limit.queue().supply.limit()
     }
 }
 
@@ -142,7 +142,7 @@ impl ThrottleHandle<ConcurrencyLimit<Fixed>> {
     /// A raised limit admits waiting calls at once. A lowered limit takes no permit from a running
     /// call.
     pub fn set_limit(&self, limit: u32) {
-        self.limit.queue.set_limit(limit);
+        self.limit.queue().set_limit(limit);
     }
 }
 

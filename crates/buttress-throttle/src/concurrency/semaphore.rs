@@ -1,7 +1,6 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use buttress_control::Nanos;
-use buttress_core::Criticality;
 
 use super::{regulate::Regulate, word::PermitWord};
 use crate::{
@@ -36,10 +35,9 @@ impl<A: Regulate> Semaphore<A> {
         self.permits.take(extra)
     }
 
-    /// Counts an admitted call, the `in_flight`th.
+    /// Begins the sample of an admitted call, the `in_flight`th.
     #[inline]
-    pub(crate) fn admit(&self, in_flight: u32, criticality: Criticality) -> A::Sample {
-        self.permits.admit(criticality);
+    pub(crate) fn begin(&self, in_flight: u32) -> A::Sample {
         self.regulator.begin(in_flight, self.limit())
     }
 
@@ -57,10 +55,6 @@ impl<A: Regulate> Semaphore<A> {
 
     pub(crate) fn in_flight(&self) -> u32 {
         self.permits.in_use()
-    }
-
-    pub(crate) fn admitted(&self) -> [u64; 4] {
-        self.permits.admitted()
     }
 }
 

@@ -1,12 +1,9 @@
 use std::fmt;
 
-use buttress_core::Criticality;
 use buttress_state::sync::atomic::{AtomicU64, Ordering};
 
-use crate::limit::CountsByCriticality;
-
-/// The permits in use, the limit and the admitted calls. Every call writes them, so they share a
-/// cache line of their own.
+/// The permits in use and the limit. Every call writes the former and reads the latter, so they
+/// share a cache line of their own.
 ///
 /// The number of permits in use and the flag [`WAITING`] share an atomic word. So a permit is taken
 /// only if the flag is clear, in the same compare-and-swap.
@@ -15,16 +12,11 @@ pub(crate) struct PermitWord {
     /// Permits in use, and [`WAITING`].
     word: AtomicU64,
     limit: AtomicU64,
-    admitted: CountsByCriticality,
 }
 
 impl PermitWord {
     pub(crate) fn new(limit: u32) -> Self {
-        Self {
-            word: AtomicU64::new(0),
-            limit: AtomicU64::new(u64::from(limit)),
-            admitted: CountsByCriticality::new(),
-        }
+        Self { word: AtomicU64::new(0), limit: AtomicU64::new(u64::from(limit)) }
     }
 
     /// Takes a permit if fewer than the limit and `extra` are in use and no call waits. Returns how
@@ -117,16 +109,6 @@ impl PermitWord {
 
     pub(crate) fn in_use(&self) -> u32 {
         in_use(self.word.load(Ordering::Relaxed))
-    }
-
-    /// Counts an admitted call.
-    #[inline]
-    pub(crate) fn admit(&self, criticality: Criticality) {
-        self.admitted.add(criticality);
-    }
-
-    pub(crate) fn admitted(&self) -> [u64; 4] {
-        self.admitted.counts()
     }
 
     #[inline]

@@ -1,12 +1,9 @@
 use buttress_state::{Fresh, KeyTable, Total};
 
-use crate::limit::LimitTemplate;
+use crate::limit::{CountsByCriticality, KeyLimit, LimitTemplate};
 
 /// The limits of all keys.
 pub(crate) type LimitTable<K, L> = KeyTable<K, KeyLimit<L>, Admitted>;
-
-/// The limit of a key, as a value of the table.
-pub(crate) struct KeyLimit<L>(pub(crate) L);
 
 impl<L: LimitTemplate> Fresh for KeyLimit<L> {
     fn fresh(&self) -> Self {
@@ -24,18 +21,10 @@ pub(crate) struct Admitted(pub(crate) [u64; 4]);
 
 impl<L: LimitTemplate> Total<KeyLimit<L>> for Admitted {
     fn add(&mut self, limit: &KeyLimit<L>) {
-        self.0 = sum(self.0, limit.0.admitted());
+        self.0 = CountsByCriticality::sum(self.0, limit.0.admitted());
     }
 
     fn merge(&mut self, other: &Self) {
-        self.0 = sum(self.0, other.0);
+        self.0 = CountsByCriticality::sum(self.0, other.0);
     }
-}
-
-fn sum(a: [u64; 4], b: [u64; 4]) -> [u64; 4] {
-    let mut sum = a;
-    for (sum, count) in sum.iter_mut().zip(b) {
-        *sum = sum.saturating_add(count);
-    }
-    sum
 }

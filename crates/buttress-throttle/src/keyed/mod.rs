@@ -3,10 +3,10 @@ use std::{fmt, hash::Hash, sync::Arc};
 use buttress_core::KeyOf;
 use buttress_state::{KeyTable, sync::is_only};
 
-use self::key_limit::{KeyLimit, LimitTable};
+use self::key_limit::LimitTable;
 use crate::limit::{
-    Admission, CallInfo, ConcurrencyBased, Limit, LimitTemplate, Queue, Queued, RateBased, Seeded,
-    sealed,
+    Admission, CallInfo, ConcurrencyBased, KeyLimit, Limit, LimitTemplate, Queue, Queued,
+    RateBased, Seeded, sealed,
 };
 
 mod key_limit;
@@ -64,18 +64,28 @@ where
     F: KeyOf<Req, Key = K>,
     K: Hash + Eq,
 {
-    type Permit = L::Permit;
-    type Wait = L::Wait;
+    type Permit = L::KeyPermit;
+    type Wait = L::KeyWait;
+    type KeyPermit = L::KeyPermit;
+    type KeyWait = L::KeyWait;
 
     #[inline]
-    fn admit(&self, request: &Req, call: &CallInfo<'_>) -> Admission<L::Permit, L::Wait> {
+    fn admit(&self, request: &Req, call: &CallInfo<'_>) -> Admission<L::KeyPermit, L::KeyWait> {
         match self.key.look_up(request, &*self.table) {
-            // The limit leaves the table as an `Arc`, so `admit`, which may run a user's cost,
-            // holds no lock. After this `Arc` is dropped, permits, waiting calls and spent cells
-            // keep the limit from being idle.
-            Some(limit) => limit.0.admit(request, call),
+            // The limit leaves the table as an `Arc`, so `admit_key`, which may run a user's cost,
+            // holds no lock. Permits and waiting calls keep the `Arc` or one of its queue, and
+            // spent cells keep the limit from being idle.
+            Some(limit) => L::admit_key(limit, request, call),
             None => Admission::Unlimited,
         }
+    }
+
+    fn admit_key(
+        limit: Arc<KeyLimit<Self>>,
+        request: &Req,
+        call: &CallInfo<'_>,
+    ) -> Admission<L::KeyPermit, L::KeyWait> {
+        limit.0.admit(request, call)
     }
 }
 

@@ -4,7 +4,7 @@ use buttress_state::sync::atomic::{AtomicU64, Ordering};
 
 /// Counts of calls by criticality.
 #[derive(Debug)]
-pub(crate) struct CountsByCriticality([AtomicU64; 4]);
+pub struct CountsByCriticality([AtomicU64; 4]);
 
 impl CountsByCriticality {
     pub(crate) fn new() -> Self {
@@ -21,5 +21,13 @@ impl CountsByCriticality {
 
     pub(crate) fn counts(&self) -> [u64; 4] {
         self.0.each_ref().map(|count| count.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn sum(a: [u64; 4], b: [u64; 4]) -> [u64; 4] {
+        let mut sum = a;
+        for (sum, count) in sum.iter_mut().zip(b) {
+            *sum = sum.saturating_add(count);
+        }
+        sum
     }
 }

@@ -1,4 +1,8 @@
-use std::task::{Context, Poll};
+use std::{
+    fmt,
+    sync::Arc,
+    task::{Context, Poll},
+};
 
 use buttress_core::{Criticality, Guard, Quota, Upload, Verdict};
 
@@ -38,9 +42,34 @@ pub trait Limit<Req>: Clone + LimitTemplate {
     #[doc(hidden)]
     type Wait: Wait<Self::Permit>;
 
+    /// The value that a running call holds of the limit of its key.
+    #[doc(hidden)]
+    type KeyPermit: LimitPermit;
+    /// A place in the queue of a key.
+    #[doc(hidden)]
+    type KeyWait: Wait<Self::KeyPermit>;
+
     /// Admits `request`, enqueues it, or refuses it.
     #[doc(hidden)]
     fn admit(&self, request: &Req, call: &CallInfo<'_>) -> Admission<Self::Permit, Self::Wait>;
+
+    /// Does the same as [`admit`](Self::admit), for the limit of the request's key. The call may
+    /// keep the reference.
+    #[doc(hidden)]
+    fn admit_key(
+        limit: Arc<KeyLimit<Self>>,
+        request: &Req,
+        call: &CallInfo<'_>,
+    ) -> Admission<Self::KeyPermit, Self::KeyWait>;
+}
+
+/// The limit of a key, as a value of the table.
+pub struct KeyLimit<L>(pub(crate) L);
+
+impl<L> fmt::Debug for KeyLimit<L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeyLimit").finish_non_exhaustive()
+    }
 }
 
 /// A limit that can be created anew and inspected: every [`Limit`].

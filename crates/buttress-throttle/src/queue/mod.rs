@@ -29,7 +29,7 @@ mod wake_list;
 
 pub(crate) use self::{
     priority_list::WaiterEntry,
-    queued::{FromGrant, QueuedCall},
+    queued::{FromGrant, HeldQueue, QueuedCall},
     supply::{Supply, Unavailable},
 };
 

@@ -7,8 +7,8 @@ use buttress_state::sync::is_only;
 use self::state::RateState;
 use crate::{
     limit::{
-        Admission, CallInfo, Limit, LimitPermit, LimitTemplate, Queue, Queued, RateBased, Refusal,
-        RefusalReason, Settings, sealed,
+        Admission, CallInfo, KeyLimit, Limit, LimitPermit, LimitTemplate, Queue, Queued, RateBased,
+        Refusal, RefusalReason, Settings, sealed,
     },
     queue::{CallQueue, FromGrant, QueuedCall, Supply},
 };
@@ -34,6 +34,8 @@ impl<W> RateLimit<W> {
 impl<W: Cost<Req>, Req> Limit<Req> for RateLimit<W> {
     type Permit = RateGrant;
     type Wait = QueuedCall<RateState>;
+    type KeyPermit = RateGrant;
+    type KeyWait = QueuedCall<RateState>;
 
     #[inline]
     fn admit(
@@ -51,6 +53,15 @@ impl<W: Cost<Req>, Req> Limit<Req> for RateLimit<W> {
             return Admission::Admitted(RateGrant::new(state.quotas(call.settings, now)));
         }
         admit_later(queue, now, cells, call)
+    }
+
+    #[inline]
+    fn admit_key(
+        limit: Arc<KeyLimit<Self>>,
+        request: &Req,
+        call: &CallInfo<'_>,
+    ) -> Admission<RateGrant, QueuedCall<RateState>> {
+        limit.0.admit(request, call)
     }
 }
 
@@ -164,7 +175,7 @@ impl RateGrant {
 impl FromGrant<RateState> for RateGrant {
     // The reservation is dropped, which gives nothing back: the cells are spent.
     fn from_grant(
-        queue: &Arc<CallQueue<RateState, Reservation>>,
+        queue: Arc<CallQueue<RateState, Reservation>>,
         _: Reservation,
         criticality: Criticality,
         settings: &Settings,
