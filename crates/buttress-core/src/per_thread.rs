@@ -51,8 +51,15 @@ impl<T> PerThread<T> {
     /// `make` must not ask the same `PerThread`, and must not block. If it panics, no copy is made.
     #[inline]
     pub fn get_or_make(&self, make: impl FnOnce() -> T) -> &Arc<ThreadCopy<T>> {
+        // The bounds check finds a thread without a number too.
+        let copy = self.copies.get(NUMBER.get()).and_then(OnceLock::get);
+        copy.unwrap_or_else(|| self.make(make))
+    }
+
+    #[cold]
+    fn make(&self, make: impl FnOnce() -> T) -> &Arc<ThreadCopy<T>> {
         let [first, ..] = &self.copies;
-        let copy = self.copies.get(thread_number() % COPIES).unwrap_or(first);
+        let copy = self.copies.get(thread_number()).unwrap_or(first);
         copy.get_or_init(|| Arc::new(ThreadCopy(make())))
     }
 
@@ -84,20 +91,20 @@ impl<T> Deref for ThreadCopy<T> {
     }
 }
 
-/// Returns the number of the current thread, in the order in which threads first asked.
+/// Returns the number of the current thread: less than 8, and different for up to 8 threads.
 #[inline]
 pub(crate) fn thread_number() -> usize {
-    NUMBER.with(|number| match number.get() {
-        UNNUMBERED => number_thread(number),
+    match NUMBER.get() {
+        UNNUMBERED => number_thread(),
         known => known,
-    })
+    }
 }
 
 #[cold]
-fn number_thread(number: &Cell<usize>) -> usize {
+fn number_thread() -> usize {
     // Relaxed: the numbers need only differ, and publish no other memory.
-    number.set(NEXT.fetch_add(1, Ordering::Relaxed));
-    number.get()
+    NUMBER.set(NEXT.fetch_add(1, Ordering::Relaxed) % COPIES);
+    NUMBER.get()
 }
 
 thread_local! {
@@ -106,6 +113,6 @@ thread_local! {
 
 static NEXT: AtomicUsize = AtomicUsize::new(0);
 
-const UNNUMBERED: usize = usize::MAX;
-
 const COPIES: usize = 8;
+
+const UNNUMBERED: usize = COPIES;
