@@ -120,10 +120,10 @@ impl<L: Adapt> Regulate for Adaptive<L> {
     type Sample = Option<CallStart>;
 
     #[inline]
-    fn begin(&self, in_flight: u32, limit: u32) -> Option<CallStart> {
+    fn begin(&self, in_flight: u32, limit: impl FnOnce() -> u32) -> Option<CallStart> {
         // A call far from the limit says nothing about the limit, so skip the clock. A spare call is
         // mostly dropped before its end, when the call that it accompanies is answered.
-        if !near_limit(in_flight, limit) || Attempt::current().is_spare() {
+        if !near_limit(in_flight, limit()) || Attempt::current().is_spare() {
             return None;
         }
         Some(CallStart {

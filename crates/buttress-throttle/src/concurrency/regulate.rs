@@ -15,7 +15,7 @@ pub trait Regulate: sealed::Sealed + Send + Sync + Sized + 'static {
 
     /// Called when a call is admitted as the `in_flight`th under this limit.
     #[doc(hidden)]
-    fn begin(&self, in_flight: u32, limit: u32) -> Self::Sample;
+    fn begin(&self, in_flight: u32, limit: impl FnOnce() -> u32) -> Self::Sample;
 
     /// Called before the inner call. Asks for the request's upload if the call is a sample.
     #[doc(hidden)]
@@ -53,7 +53,7 @@ impl Regulate for Fixed {
     type Sample = ();
 
     #[inline]
-    fn begin(&self, _: u32, _: u32) {}
+    fn begin(&self, _: u32, _: impl FnOnce() -> u32) {}
 
     #[inline]
     fn end(&self, (): &mut (), _: Option<Verdict>, _: impl FnOnce(u32) -> bool) -> bool {

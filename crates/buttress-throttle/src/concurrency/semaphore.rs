@@ -38,7 +38,7 @@ impl<A: Regulate> Semaphore<A> {
     /// Begins the sample of an admitted call, the `in_flight`th.
     #[inline]
     pub(crate) fn begin(&self, in_flight: u32) -> A::Sample {
-        self.regulator.begin(in_flight, self.limit())
+        self.regulator.begin(in_flight, || self.limit())
     }
 
     /// Sets the limit, and returns whether the limit was raised.

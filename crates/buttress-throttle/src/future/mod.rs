@@ -30,21 +30,26 @@ where
     M: Respond<Req, S::Response, S::Error>,
     J: Judge<M, Req, S::Response, S::Error>,
 {
-    /// `None` if the call has not begun, or has ended.
     // Declared before `permit`: if the caller leaves, the inner call is dropped before its permit
     // is free, as `end` does it.
     #[pin]
-    future: Option<S::Future>,
+    state: CallState<S::Future, NotStarted<S, Req, L::Wait>>,
     /// `None` too if the limit does not count the call.
     permit: Option<L::Permit>,
-    // Boxed, so that the future of an admitted call stays small: it is moved when it is created.
-    not_started: ColdBox<NotStarted<S, Req, L::Wait>>,
     /// `None` once the call has ended.
     seeds: Option<(M::Seed, J::Seed)>,
     mode: M,
     judge: J,
     criticality: Criticality,
     extent: Extent,
+}
+
+#[pin_project(project = Polled)]
+enum CallState<F, N> {
+    Running(#[pin] F),
+    // Boxed, so that the future of an admitted call stays small: it is moved when it is created.
+    NotStarted(ColdBox<N>),
+    Ended,
 }
 
 /// A call that does not run at once.
@@ -89,9 +94,8 @@ where
         criticality: Criticality,
         extent: Extent,
     ) -> Self {
-        let (future, seeds) = (Some(future), Some(seeds));
-        let not_started = ColdBox::NOTHING;
-        Self { future, permit, not_started, seeds, mode, judge, criticality, extent }
+        let (state, seeds) = (CallState::Running(future), Some(seeds));
+        Self { state, permit, seeds, mode, judge, criticality, extent }
     }
 
     #[cold]
@@ -102,8 +106,8 @@ where
         criticality: Criticality,
         extent: Extent,
     ) -> Self {
-        let (not_started, seeds) = (ColdBox::new(not_started), Some(seeds));
-        Self { future: None, permit: None, not_started, seeds, mode, judge, criticality, extent }
+        let (state, seeds) = (CallState::NotStarted(ColdBox::new(not_started)), Some(seeds));
+        Self { state, permit: None, seeds, mode, judge, criticality, extent }
     }
 }
 
@@ -119,13 +123,11 @@ where
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.as_mut().project();
-        match this.future.as_pin_mut() {
-            Some(future) => {
-                let outcome = ready!(this.criticality.with(|| future.poll(cx)));
-                Poll::Ready(self.end(outcome))
-            }
-            None => self.poll_not_started(cx),
-        }
+        let Polled::Running(future) = this.state.project() else {
+            return self.poll_not_started(cx);
+        };
+        let outcome = ready!(this.criticality.with(|| future.poll(cx)));
+        Poll::Ready(self.end(outcome))
     }
 }
 
@@ -153,7 +155,7 @@ where
         }
         // Must run before the permit is dropped: the inner call may hold resources that the permit
         // stands for, and another call may take the permit at once.
-        this.future.set(None);
+        this.state.set(CallState::Ended);
         let response = outcome?;
         let guard = M::KEEPS_GUARD.then(|| {
             let outlives = L::Permit::OUTLIVES_HEAD && *this.extent == Extent::UntilEnd;
@@ -171,7 +173,10 @@ where
     #[cold]
     fn poll_not_started(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<CallOutcome<Self>> {
         let mut this = self.as_mut().project();
-        let admitted = match this.not_started.get() {
+        let Polled::NotStarted(not_started) = this.state.as_mut().project() else {
+            unreachable!("polled after it had ended")
+        };
+        let admitted = match not_started.get() {
             Some(NotStarted::Waiting(waiting)) => {
                 let Waiting { wait, deadline, settings, .. } = waiting;
                 let admitted = ready!(Deadline::with(*deadline, || wait.poll_admit(cx, settings)));
@@ -188,7 +193,7 @@ where
             Some(NotStarted::Refused(..)) => Ok(None),
             None => unreachable!("polled after it had ended"),
         };
-        let (refusal, settings) = match (this.not_started.take(), admitted) {
+        let (refusal, settings) = match (not_started.take(), admitted) {
             (Some(NotStarted::Waiting(waiting)), Ok(permit)) => {
                 let Waiting { mut inner, mut request, deadline, .. } = waiting;
                 *this.permit = permit;
@@ -196,7 +201,7 @@ where
                     permit.watch(|| this.mode.watch_upload(&mut request));
                 }
                 let call = || this.criticality.with(|| inner.call(request));
-                this.future.set(Some(Deadline::with(deadline, call)));
+                this.state.set(CallState::Running(Deadline::with(deadline, call)));
                 return self.poll(cx);
             }
             (Some(NotStarted::Waiting(waiting)), Err(refusal)) => {
