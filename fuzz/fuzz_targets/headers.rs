@@ -73,7 +73,7 @@ fn replay_and_announce(headers: HeaderMap, left: Duration, grpc: bool) {
         let value = HeaderValue::from_static("application/grpc");
         request.headers_mut().insert(Field::ContentType.name(), value);
     }
-    let (mut request, saved) = http.first(request);
+    let saved = http.save(&mut request);
     let again: Request<()> = http
         .again(&saved.expect("an empty body can be saved"), buttress_core::Attempt::FIRST.next())
         .expect("a head can always be sent again");

@@ -56,11 +56,10 @@ where
         reason = "a call is a sixth cheaper if its future is made in place"
     )]
     #[inline(always)]
-    fn call(&mut self, request: Req) -> Self::Future {
+    fn call(&mut self, mut request: Req) -> Self::Future {
         let state = &self.settings.state;
         let seed = self.judge.seed(&self.mode, &request);
         let (mut clock, mut kept) = (CallClock::default(), KeptRequest::Released);
-        let mut request = request;
         if self.settings.is_off() || is_hedge() || self.skip.skips(&request) {
             state.note_call();
         } else {
@@ -69,9 +68,7 @@ where
             (clock, can_hedge) = state.begin_call();
             // While no hedge can be due, the request is not copied.
             if can_hedge || self.settings.on_failure == OnFailure::Hedge {
-                let (first, saved) = self.mode.first(request);
-                request = first;
-                kept = self.keep(saved);
+                kept = self.keep(self.mode.save(&mut request));
             }
         }
         // The instance that is ready. Hedges go to the clone in `kept`.

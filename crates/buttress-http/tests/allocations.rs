@@ -26,13 +26,14 @@ fn a_request_with_headers_and_no_body_is_copied_without_an_allocation() {
 fn many_calls_at_once_are_copied_without_an_allocation() {
     let calls = || -> Vec<_> {
         let calls = (0..30).map(|_| get().body(Empty::<Bytes>::new()).unwrap());
-        calls.map(|request| Http::new().first(request)).collect()
+        calls.map(|mut request| Http::new().save(&mut request)).collect()
     };
     drop(calls());
-    let requests: Vec<_> = (0..30).map(|_| get().body(Empty::<Bytes>::new()).unwrap()).collect();
+    let mut requests: Vec<_> =
+        (0..30).map(|_| get().body(Empty::<Bytes>::new()).unwrap()).collect();
     let mut kept = Vec::with_capacity(30);
     let measured = measure(|| {
-        kept.extend(requests.into_iter().map(|request| Http::new().first(request)));
+        kept.extend(requests.iter_mut().map(|request| Http::new().save(request)));
     });
     drop(kept);
     assert_eq!(measured.count_total, 0);
@@ -127,11 +128,11 @@ where
     Http: Replay<Request<B>>,
 {
     for _ in 0..3 {
-        Http::new().first(request());
+        Http::new().save(&mut request());
     }
-    let request = request();
+    let mut request = request();
     let mut kept = None;
-    let measured = measure(|| kept = Some(Http::new().first(request)));
+    let measured = measure(|| kept = Some(Http::new().save(&mut request)));
     drop(kept);
     measured.count_total
 }

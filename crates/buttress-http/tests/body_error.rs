@@ -111,9 +111,7 @@ async fn ten_recording_layers_wrap_a_reqwest_body_error_once() {
     *request.body_mut() = Some(of_reqwest(reset()));
     let mut kept = Vec::new();
     for _ in 0..LAYERS {
-        let (first, saved) = Replay::<reqwest::Request>::first(&Http::new(), request);
-        kept.push(saved.unwrap());
-        request = first;
+        kept.push(Replay::<reqwest::Request>::save(&Http::new(), &mut request).unwrap());
     }
     let told = texts(request.body_mut().take().unwrap()).await;
     assert_eq!(count(&told, REQWEST), 1, "{told:?}");
@@ -140,9 +138,8 @@ async fn ten_layers_around_axum_wrap_an_error_once() {
     let mut body = axum_core::body::Body::new(failing(reset()));
     let mut kept = Vec::new();
     for _ in 0..LAYERS {
-        let (recorded, saved) = body.save(1 << 16);
-        kept.push(saved);
-        let control = ControlBody::new(Protocol::Http, recorded, Some(Held));
+        kept.push(body.save(1 << 16));
+        let control = ControlBody::new(Protocol::Http, body, Some(Held));
         body = axum_core::body::Body::new(control);
     }
     // axum's own error reads like its cause.
@@ -154,8 +151,8 @@ async fn ten_layers_around_axum_wrap_an_error_once() {
 async fn tonic_body_status_stays_single() {
     let mut body = tonic::body::Body::new(failing(tonic::Status::data_loss("torn")));
     for _ in 0..LAYERS {
-        let (recorded, _saved) = body.save(1 << 16);
-        let control = ControlBody::new(Protocol::Grpc, recorded, Some(Held));
+        let _saved = body.save(1 << 16);
+        let control = ControlBody::new(Protocol::Grpc, body, Some(Held));
         body = tonic::body::Body::new(control);
     }
     let status = body.frame().await.unwrap().unwrap_err();

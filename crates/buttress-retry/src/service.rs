@@ -59,22 +59,18 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Req) -> Self::Future {
+    fn call(&mut self, mut request: Req) -> Self::Future {
         self.settings.state.note_call();
         self.settings.budget.deposit();
         let seed = self.judge.seed(&self.mode, &request);
-        // The pair is destructured as late as possible, because each move of a request costs a
-        // copy.
-        let mut first =
-            if self.settings.attempts > 1 { self.mode.first(request) } else { (request, None) };
+        let saved = if self.settings.attempts > 1 { self.mode.save(&mut request) } else { None };
         // `inner` is the instance that is ready. Later attempts poll the readiness of this clone.
-        let other = first.1.is_some().then(|| self.inner.clone());
+        let other = saved.is_some().then(|| self.inner.clone());
         let began =
-            Began::now(self.settings.late_attempts, || self.mode.watch_upload(&mut first.0));
-        let announced = first.1.as_ref().and_then(|saved| self.mode.saved_deadline(saved));
+            Began::now(self.settings.late_attempts, || self.mode.watch_upload(&mut request));
+        let announced = saved.as_ref().and_then(|saved| self.mode.saved_deadline(saved));
         let deadline = Deadline::earliest(Deadline::whole(), announced);
         let tally = self.settings.budget.tally();
-        let (request, saved) = first;
         let future = if announced.is_none() {
             tally.run(Attempt::FIRST, || self.inner.call(request))
         } else {

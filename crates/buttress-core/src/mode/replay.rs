@@ -11,9 +11,12 @@ pub trait Replay<Req>: Clone {
     /// The copy of a request that is kept until its last attempt.
     type Saved: Send;
 
-    /// Prepares the first attempt: returns the request to send, and its copy. The copy is `None` if
-    /// the request cannot be sent again.
-    fn first(&self, request: Req) -> (Req, Option<Self::Saved>);
+    /// Prepares the first attempt, and returns the copy of the request. `None` if the request cannot
+    /// be sent again.
+    ///
+    /// The request stays in its place, because each move of a request costs a copy. Only a streaming
+    /// body is replaced, by one that records what is read.
+    fn save(&self, request: &mut Req) -> Option<Self::Saved>;
 
     /// Returns the request for another `attempt`, or `None` if it can no longer be sent whole.
     fn again(&self, saved: &Self::Saved, attempt: Attempt) -> Option<Req>;
@@ -44,8 +47,8 @@ impl<Req: Clone + Send> Replay<Req> for Plain {
     type Saved = Req;
 
     #[inline]
-    fn first(&self, request: Req) -> (Req, Option<Req>) {
-        (request.clone(), Some(request))
+    fn save(&self, request: &mut Req) -> Option<Req> {
+        Some(request.clone())
     }
 
     fn again(&self, saved: &Req, _: Attempt) -> Option<Req> {

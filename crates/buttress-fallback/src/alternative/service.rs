@@ -34,11 +34,11 @@ where
     const SOURCE: Source = Source::Service;
 
     #[inline]
-    fn prepare(&self, settings: &Settings, mode: &M, request: Req) -> (Req, Self::Prepared) {
+    fn prepare(&self, settings: &Settings, mode: &M, mut request: Req) -> (Req, Self::Prepared) {
         if !settings.keeps_requests() {
             return (request, None);
         }
-        let (request, saved) = mode.first(request);
+        let saved = mode.save(&mut request);
         (request, saved.map(|saved| (self.service.clone(), saved)))
     }
 

@@ -23,11 +23,12 @@ pub trait ReplayBody: Sized + 'static {
     /// The copy of a body that is kept until the last attempt.
     type Saved: Send;
 
-    /// Prepares the first attempt: returns the body to send, and its copy. The copy is `None` if
-    /// the body states more than `cap` bytes.
+    /// Prepares the first attempt, and returns the copy of the body. `None` if the body states more
+    /// than `cap` bytes.
     ///
-    /// A body that turns out to be longer is sent to its end, but not again.
-    fn save(self, cap: usize) -> (Self, Option<Self::Saved>);
+    /// A streaming body is replaced by one that records what is read. A body that turns out to be
+    /// longer than `cap` is sent to its end, but not again.
+    fn save(&mut self, cap: usize) -> Option<Self::Saved>;
 
     /// Returns the whole body again. `None` if an attempt still reads it, if it failed, or if it
     /// exceeded the limit.
@@ -40,7 +41,7 @@ where
 {
     type Saved = Recording<Self>;
 
-    fn save(self, cap: usize) -> (Self, Option<Self::Saved>) {
+    fn save(&mut self, cap: usize) -> Option<Self::Saved> {
         tee::record(self, cap, Self::new)
     }
 
@@ -55,7 +56,7 @@ where
 {
     type Saved = Recording<Self>;
 
-    fn save(self, cap: usize) -> (Self, Option<Self::Saved>) {
+    fn save(&mut self, cap: usize) -> Option<Self::Saved> {
         tee::record(self, cap, Self::new)
     }
 
@@ -68,7 +69,7 @@ where
 impl ReplayBody for axum_core::body::Body {
     type Saved = Recording<Self>;
 
-    fn save(self, cap: usize) -> (Self, Option<Self::Saved>) {
+    fn save(&mut self, cap: usize) -> Option<Self::Saved> {
         tee::record(self, cap, |tee| Self::new(tee.map_err(bare)))
     }
 
@@ -81,7 +82,7 @@ impl ReplayBody for axum_core::body::Body {
 impl ReplayBody for tonic::body::Body {
     type Saved = Recording<Self>;
 
-    fn save(self, cap: usize) -> (Self, Option<Self::Saved>) {
+    fn save(&mut self, cap: usize) -> Option<Self::Saved> {
         tee::record(self, cap, Self::new)
     }
 
@@ -93,9 +94,8 @@ impl ReplayBody for tonic::body::Body {
 impl ReplayBody for Full<Bytes> {
     type Saved = Self;
 
-    fn save(self, cap: usize) -> (Self, Option<Self>) {
-        let saved = fits(&self, cap).then(|| self.clone());
-        (self, saved)
+    fn save(&mut self, cap: usize) -> Option<Self> {
+        fits(self, cap).then(|| self.clone())
     }
 
     fn again(saved: &Self) -> Option<Self> {
@@ -106,8 +106,8 @@ impl ReplayBody for Full<Bytes> {
 impl<D: Buf + 'static> ReplayBody for Empty<D> {
     type Saved = ();
 
-    fn save(self, _: usize) -> (Self, Option<()>) {
-        (self, Some(()))
+    fn save(&mut self, _: usize) -> Option<()> {
+        Some(())
     }
 
     fn again((): &()) -> Option<Self> {
@@ -118,9 +118,8 @@ impl<D: Buf + 'static> ReplayBody for Empty<D> {
 impl ReplayBody for String {
     type Saved = Self;
 
-    fn save(self, cap: usize) -> (Self, Option<Self>) {
-        let saved = fits(&self, cap).then(|| self.clone());
-        (self, saved)
+    fn save(&mut self, cap: usize) -> Option<Self> {
+        fits(self, cap).then(|| self.clone())
     }
 
     fn again(saved: &Self) -> Option<Self> {
@@ -132,8 +131,8 @@ impl ReplayBody for String {
 impl ReplayBody for () {
     type Saved = ();
 
-    fn save(self, _: usize) -> ((), Option<()>) {
-        ((), Some(()))
+    fn save(&mut self, _: usize) -> Option<()> {
+        Some(())
     }
 
     fn again((): &()) -> Option<()> {

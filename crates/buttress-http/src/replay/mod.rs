@@ -34,28 +34,23 @@ where
 {
     type Saved = Saved<B::Saved>;
 
-    fn first(&self, request: Request<B>) -> (Request<B>, Option<Self::Saved>) {
-        let (head, body) = request.into_parts();
-        let (body, saved) = body.save(self.options().replay_cap);
-        let request = Request::from_parts(head, body);
-        let saved = saved.map(|body| {
-            let announcing = self.announcing();
-            let mut is_announced = false;
-            Saved {
-                // The fields are evaluated in this order. `head` must precede `deadline`, which
-                // reads `is_announced`.
-                repeatability: Repeatability::of(self, &request),
-                // The copy visits all names, so the headers need not be searched for a deadline.
-                head: HeadCopy::of(&request, |name| is_announced |= announcing(name)),
-                body,
-                deadline: if is_announced || !request.extensions().is_empty() {
-                    self.deadline(&request)
-                } else {
-                    None
-                },
-            }
-        });
-        (request, saved)
+    fn save(&self, request: &mut Request<B>) -> Option<Self::Saved> {
+        let body = request.body_mut().save(self.options().replay_cap)?;
+        let announcing = self.announcing();
+        let mut is_announced = false;
+        Some(Saved {
+            // The fields are evaluated in this order. `head` must precede `deadline`, which
+            // reads `is_announced`.
+            repeatability: Repeatability::of(self, request),
+            // The copy visits all names, so the headers need not be searched for a deadline.
+            head: HeadCopy::of(request, |name| is_announced |= announcing(name)),
+            body,
+            deadline: if is_announced || !request.extensions().is_empty() {
+                self.deadline(request)
+            } else {
+                None
+            },
+        })
     }
 
     fn saved_deadline(&self, saved: &Self::Saved) -> Option<Deadline> {
@@ -91,28 +86,21 @@ pub struct Saved<B> {
 impl Replay<reqwest::Request> for Http {
     type Saved = SavedReqwest;
 
-    fn first(&self, mut request: reqwest::Request) -> (reqwest::Request, Option<SavedReqwest>) {
+    fn save(&self, request: &mut reqwest::Request) -> Option<SavedReqwest> {
         let cap = self.options().replay_cap;
         if request.body().is_some_and(|body| !fits(body, cap)) {
-            return (request, None);
+            return None;
         }
         // Must be taken out before `try_clone`, which returns `None` for a request with a streaming
         // body.
-        let stream = request.body_mut().take_if(|body| body.as_bytes().is_none());
-        let (stream, recording) = match stream {
-            Some(body) => {
-                let (body, recording) = tee::record(body, cap, wrap);
-                (Some(body), recording)
-            }
-            None => (None, None),
-        };
+        let mut stream = request.body_mut().take_if(|body| body.as_bytes().is_none());
+        let recording = stream.as_mut().and_then(|body| tee::record(body, cap, wrap));
         let copy = request.try_clone();
-        let (repeatability, deadline) =
-            (Repeatability::of(self, &request), self.deadline(&request));
+        let (repeatability, deadline) = (Repeatability::of(self, request), self.deadline(request));
         if stream.is_some() {
             *request.body_mut() = stream;
         }
-        (request, copy.map(|request| SavedReqwest { request, recording, repeatability, deadline }))
+        copy.map(|request| SavedReqwest { request, recording, repeatability, deadline })
     }
 
     fn again(&self, saved: &SavedReqwest, attempt: Attempt) -> Option<reqwest::Request> {

@@ -14,25 +14,26 @@ use super::recording::RecordedBody;
 #[derive(Debug)]
 pub struct Recording<B>(Option<RecordingSlot<B>>);
 
-/// Records `body` while it is sent. `wrap` returns it to its own type. `None` if the body is too
-/// long.
+/// Replaces `body` by one that is recorded while it is sent. `wrap` returns the recorded body to the
+/// type of the body. `None` if the body is too long.
 pub(crate) fn record<B>(
-    body: B,
+    body: &mut B,
     cap: usize,
     wrap: impl FnOnce(Tee<B>) -> B,
-) -> (B, Option<Recording<B>>)
+) -> Option<Recording<B>>
 where
     B: Body<Data = Bytes> + Default,
 {
     if body.is_end_stream() {
-        return (body, Some(Recording(None)));
+        return Some(Recording(None));
     }
-    if !fits(&body, cap) {
-        return (body, None);
+    if !fits(body, cap) {
+        return None;
     }
     let slot = RecordingSlot::empty();
-    let recorded = RecordedBody::new(body, cap);
-    (wrap(Tee::new(recorded, slot.clone())), Some(Recording(Some(slot))))
+    let recorded = RecordedBody::new(mem::take(body), cap);
+    *body = wrap(Tee::new(recorded, slot.clone()));
+    Some(Recording(Some(slot)))
 }
 
 /// The same body from its start, unless an attempt reads it or it is lost.

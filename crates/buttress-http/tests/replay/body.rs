@@ -37,18 +37,16 @@ fn a_body_over_the_cap_is_sent_to_its_end_but_not_again() {
 
 #[test]
 fn a_body_that_says_it_is_over_the_cap_is_not_recorded() {
-    let body = Stream::of([Step::Data(vec![b'x'; 11].into())]).with_length().boxed();
-    let (body, saved) = body.save(10);
-    assert!(saved.is_none());
+    let mut body = Stream::of([Step::Data(vec![b'x'; 11].into())]).with_length().boxed();
+    assert!(body.save(10).is_none());
     assert_eq!(read_all(body).data.len(), 11);
-    let (_, saved) = Full::new(Bytes::from_static(b"eleven bytes")).save(10);
-    assert!(saved.is_none());
+    assert!(Full::new(Bytes::from_static(b"eleven bytes")).save(10).is_none());
 }
 
 #[test]
 fn a_body_of_exactly_the_cap_is_sent_again() {
-    let (body, saved) = Stream::text(&["0123", "456789"]).boxed().save(10);
-    let saved = saved.unwrap();
+    let mut body = Stream::text(&["0123", "456789"]).boxed();
+    let saved = body.save(10).unwrap();
     assert_eq!(text(&read_all(body)), "0123456789");
     assert_eq!(text(&read_all(Boxed::again(&saved).unwrap())), "0123456789");
 }
@@ -70,10 +68,12 @@ fn trailers_are_kept() {
 fn trailers_count_towards_the_cap() {
     let stream =
         Stream::of([Step::Data("data".into()), Step::Trailers(trailers(&[("name", "value")]))]);
-    let (body, saved) = stream.clone().boxed().save(12);
+    let mut body = stream.clone().boxed();
+    let saved = body.save(12);
     assert!(read_all(body).trailers.is_some());
     assert!(Boxed::again(&saved.unwrap()).is_none());
-    let (body, saved) = stream.boxed().save(13);
+    let mut body = stream.boxed();
+    let saved = body.save(13);
     assert!(read_all(body).trailers.is_some());
     assert!(Boxed::again(&saved.unwrap()).is_some());
 }
@@ -114,8 +114,8 @@ fn a_body_that_was_never_polled_is_sent_whole() {
 
 #[test]
 fn a_body_that_goes_over_the_cap_on_a_later_attempt_is_lost_then() {
-    let (mut body, saved) = Stream::text(&["01234", "56789"]).boxed().save(6);
-    let saved = saved.unwrap();
+    let mut body = Stream::text(&["01234", "56789"]).boxed();
+    let saved = body.save(6).unwrap();
     read_some(&mut body, 1);
     drop(body);
     assert_eq!(text(&read_all(Boxed::again(&saved).unwrap())), "0123456789");
@@ -212,8 +212,8 @@ fn many_small_frames_are_kept_in_the_order_they_came() {
     let steps: Vec<_> = (0..5000_u32)
         .map(|n| Step::Data(Bytes::from(n.to_string().repeat(if n % 50 == 0 { 300 } else { 1 }))))
         .collect();
-    let (body, saved) = Stream::of(steps).boxed().save(1 << 20);
-    let saved = saved.unwrap();
+    let mut body = Stream::of(steps).boxed();
+    let saved = body.save(1 << 20).unwrap();
     let first = read_all(body);
     for _ in 0..2 {
         let mut again = Boxed::again(&saved).unwrap();
@@ -247,9 +247,8 @@ fn a_body_that_goes_on_after_its_trailers_is_not_sent_again() {
 
 #[test]
 fn two_retries_can_record_the_same_body() {
-    let (body, outer) = saved(Stream::text(&["twice ", "told"]));
-    let (body, inner) = body.save(CAP);
-    let inner = inner.unwrap();
+    let (mut body, outer) = saved(Stream::text(&["twice ", "told"]));
+    let inner = body.save(CAP).unwrap();
     assert_eq!(text(&read_all(body)), "twice told");
     assert_eq!(text(&read_all(Boxed::again(&inner).unwrap())), "twice told");
     drop(inner);
@@ -258,8 +257,8 @@ fn two_retries_can_record_the_same_body() {
 
 #[test]
 fn bodies_that_are_in_memory_are_sent_again() {
-    fn twice<B: ReplayBody + Body<Data = Bytes> + Unpin>(body: B) {
-        let (body, saved) = body.save(CAP);
+    fn twice<B: ReplayBody + Body<Data = Bytes> + Unpin>(mut body: B) {
+        let saved = body.save(CAP);
         let first = read_all(body);
         assert_eq!(read_all(B::again(&saved.unwrap()).unwrap()), first);
     }
@@ -276,8 +275,9 @@ fn bodies_that_are_in_memory_are_sent_again() {
 const CAP: usize = 64 * 1024;
 
 fn saved(stream: Stream) -> (Boxed, <Boxed as ReplayBody>::Saved) {
-    let (body, saved) = stream.boxed().save(CAP);
-    (body, saved.unwrap())
+    let mut body = stream.boxed();
+    let saved = body.save(CAP).unwrap();
+    (body, saved)
 }
 
 fn read_frame(body: &mut Boxed) -> Option<Bytes> {

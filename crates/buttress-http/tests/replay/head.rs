@@ -26,14 +26,14 @@ fn the_head_is_sent_again_as_it_was() {
     secret.set_sensitive(true);
     request.headers_mut().insert("authorization", secret);
 
-    let (first, saved) = Http::new().first(request);
+    let saved = Http::new().save(&mut request);
     for attempt in [SECOND, SECOND.next()] {
         let again: Request<Full<Bytes>> =
             Http::new().again(saved.as_ref().unwrap(), attempt).unwrap();
-        assert_eq!(again.method(), first.method());
-        assert_eq!(again.uri(), first.uri());
-        assert_eq!(again.version(), first.version());
-        assert_eq!(again.headers(), first.headers());
+        assert_eq!(again.method(), request.method());
+        assert_eq!(again.uri(), request.uri());
+        assert_eq!(again.version(), request.version());
+        assert_eq!(again.headers(), request.headers());
         assert!(again.headers()["authorization"].is_sensitive());
         assert!(!again.headers()["accept"].is_sensitive());
         assert_eq!(again.extensions().get(), Some(&"an extension"));
@@ -43,8 +43,9 @@ fn the_head_is_sent_again_as_it_was() {
 /// gRFC A6, "Exposed Retry Metadata".
 #[test]
 fn a_grpc_request_counts_the_attempts_before_it() {
-    let (first, saved) = Http::new().first(grpc());
-    assert!(!first.headers().contains_key("grpc-previous-rpc-attempts"));
+    let mut request = grpc();
+    let saved = Http::new().save(&mut request);
+    assert!(!request.headers().contains_key("grpc-previous-rpc-attempts"));
     let saved = saved.unwrap();
     for (attempt, count) in [(SECOND, "1"), (SECOND.next(), "2")] {
         let again: Request<()> = Http::new().again(&saved, attempt).unwrap();
@@ -54,7 +55,7 @@ fn a_grpc_request_counts_the_attempts_before_it() {
 
 #[test]
 fn a_request_that_is_not_grpc_counts_nothing() {
-    let (_, saved) = Http::new().first(Request::new(()));
+    let saved = Http::new().save(&mut Request::new(()));
     let again: Request<()> = Http::new().again(&saved.unwrap(), SECOND).unwrap();
     assert!(again.headers().is_empty());
 }
@@ -103,9 +104,8 @@ fn an_unmarked_grpc_request_is_never_repeated_when_only_idempotent_ones_are() {
     assert_eq!(repeatable(&http.assume_idempotent(), grpc()), (true, true));
 }
 
-fn repeatable(http: &Http, request: Request<()>) -> (bool, bool) {
-    let (_, saved) = http.first(request);
-    let saved = saved.unwrap();
+fn repeatable(http: &Http, mut request: Request<()>) -> (bool, bool) {
+    let saved = http.save(&mut request).unwrap();
     let answers = |answered| Replay::<Request<()>>::repeatable(http, &saved, answered);
     (answers(true), answers(false))
 }

@@ -12,20 +12,19 @@ use crate::stream::{Stream, read_all, text};
 fn a_buffered_body_stays_buffered() {
     let mut request = post();
     *request.body_mut() = Some("buffered".into());
-    let (first, saved) = Http::new().first(request);
-    assert_eq!(bytes(&first), Some(&b"buffered"[..]));
+    let saved = Http::new().save(&mut request);
+    assert_eq!(bytes(&request), Some(&b"buffered"[..]));
     let again = again(&saved.unwrap()).unwrap();
     assert_eq!(bytes(&again), Some(&b"buffered"[..]));
-    assert_eq!(again.url(), first.url());
-    assert_eq!(again.headers(), first.headers());
+    assert_eq!(again.url(), request.url());
+    assert_eq!(again.headers(), request.headers());
 }
 
 #[test]
 fn a_streamed_body_is_recorded() {
-    let mut request = post();
-    *request.body_mut() = Some(reqwest::Body::wrap(Stream::text(&["a ", "stream"])));
-    let (mut sent, saved) = Http::new().first(request);
-    let saved = saved.unwrap();
+    let mut sent = post();
+    *sent.body_mut() = Some(reqwest::Body::wrap(Stream::text(&["a ", "stream"])));
+    let saved = Http::new().save(&mut sent).unwrap();
     for _ in 0..3 {
         assert!(again(&saved).is_none());
         assert_eq!(text(&read_all(sent.body_mut().take().unwrap())), "a stream");
@@ -35,8 +34,9 @@ fn a_streamed_body_is_recorded() {
 
 #[test]
 fn a_request_without_a_body_has_none_on_any_attempt() {
-    let (first, saved) = Http::new().first(post());
-    assert!(first.body().is_none());
+    let mut request = post();
+    let saved = Http::new().save(&mut request);
+    assert!(request.body().is_none());
     assert!(again(&saved.unwrap()).unwrap().body().is_none());
 }
 
@@ -48,9 +48,8 @@ fn a_body_over_the_cap_is_not_kept() {
     ] {
         let mut request = post();
         *request.body_mut() = Some(body);
-        let (mut first, saved) = Http::new().max_replay_body(10).first(request);
-        assert!(saved.is_none());
-        assert_eq!(text(&read_all(first.body_mut().take().unwrap())), "eleven bytes");
+        assert!(Http::new().max_replay_body(10).save(&mut request).is_none());
+        assert_eq!(text(&read_all(request.body_mut().take().unwrap())), "eleven bytes");
     }
 }
 
@@ -63,8 +62,8 @@ fn header_or_option_marks_a_request_as_idempotent() {
     assert!(answers(&Http::new(), keyed));
 }
 
-fn answers(http: &Http, request: reqwest::Request) -> bool {
-    let (_, saved) = http.first(request);
+fn answers(http: &Http, mut request: reqwest::Request) -> bool {
+    let saved = http.save(&mut request);
     Replay::<reqwest::Request>::repeatable(http, &saved.unwrap(), true)
 }
 

@@ -29,15 +29,15 @@ use crate::stream::Boxed;
 
 #[tokio::test]
 async fn a_connection_reset_midway_leaves_the_rest_to_the_next_attempt() {
-    let (listener, request, gate) = upload().await;
-    let (first, saved) = Http::new().first(request);
+    let (listener, mut request, gate) = upload().await;
+    let saved = Http::new().save(&mut request);
     let reset = async {
         let mut socket = accept(&listener).await;
         read_to(&mut socket, "start\r\n").await;
         socket.set_zero_linger().unwrap();
     };
     let client = client();
-    let (answer, ()) = tokio::join!(client.request(first), reset);
+    let (answer, ()) = tokio::join!(client.request(request), reset);
     answer.unwrap_err();
 
     gate.store(true, Relaxed);
@@ -55,10 +55,10 @@ async fn a_connection_reset_midway_leaves_the_rest_to_the_next_attempt() {
 
 #[tokio::test]
 async fn a_refused_connection_leaves_the_whole_body() {
-    let (listener, request, gate) = upload().await;
-    let (first, saved) = Http::new().first(request);
+    let (listener, mut request, gate) = upload().await;
+    let saved = Http::new().save(&mut request);
     drop(listener);
-    client().request(first).await.unwrap_err();
+    client().request(request).await.unwrap_err();
 
     gate.store(true, Relaxed);
     let again: Request<Boxed> = Http::new().again(&saved.unwrap(), SECOND).unwrap();
@@ -67,8 +67,8 @@ async fn a_refused_connection_leaves_the_whole_body() {
 
 #[tokio::test]
 async fn an_early_answer_leaves_nothing() {
-    let (listener, request, _gate) = upload().await;
-    let (first, saved) = Http::new().first(request);
+    let (listener, mut request, _gate) = upload().await;
+    let saved = Http::new().save(&mut request);
     let answered = async {
         let mut socket = accept(&listener).await;
         read_to(&mut socket, "start\r\n").await;
@@ -76,7 +76,7 @@ async fn an_early_answer_leaves_nothing() {
         socket
     };
     let client = client();
-    let (answer, _socket) = tokio::join!(client.request(first), answered);
+    let (answer, _socket) = tokio::join!(client.request(request), answered);
     assert_eq!(answer.unwrap().status(), 503);
     let again: Option<Request<Boxed>> = Http::new().again(&saved.unwrap(), SECOND);
     assert!(again.is_none());
