@@ -18,15 +18,15 @@ use crate::{DeadlineGuard, scoped_call::ScopedFuture, timed_call::TimedCall};
 pub struct ResponseFuture<F, Req, M, Seed> {
     /// `Some` for a [`CallState::Timed`] call. `None` once the call was rejected or cut off.
     #[pin]
-    future: Option<F>,
-    call: CallState<F>,
+    pub(crate) future: Option<F>,
+    pub(crate) call: CallState<F>,
     /// `None` once the call has ended.
-    seed: Option<Seed>,
-    mode: M,
-    request: PhantomData<fn(Req)>,
+    pub(crate) seed: Option<Seed>,
+    pub(crate) mode: M,
+    pub(crate) request: PhantomData<fn(Req)>,
 }
 
-enum CallState<F> {
+pub(crate) enum CallState<F> {
     /// The usual call, whose deadline is ambient inside.
     Timed(TimedCall),
     /// A call under `until_head` or `observe`. Boxed, so that the usual call has no room for the
@@ -87,27 +87,30 @@ where
         else {
             return Self::poll_unusual(this.mode, this.call, this.seed, cx);
         };
-        match Deadline::with(call.deadline(), || future.poll(cx)) {
-            Poll::Ready(Ok(response)) if M::KEEPS_GUARD => {
-                Poll::Ready(Self::admit(this.mode, this.call, this.seed, response))
-            }
-            Poll::Ready(Ok(response)) => {
-                let Some(seed) = this.seed.take() else { unreachable!("it has a seed until here") };
-                Poll::Ready(Ok(this.mode.admit(seed, response, None)))
-            }
-            Poll::Ready(Err(error)) if call.timed_out(call.deadline(), this.mode, &error) => {
-                Poll::Ready(Self::reject(this.mode, call.rejection(), this.seed))
-            }
-            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+        let polled = Deadline::with(call.deadline(), || future.poll(cx));
+        // Looked at in place, and moved once: a response is large.
+        let is_late = match &polled {
+            Poll::Ready(Ok(response)) => call.is_too_late(this.mode, response),
+            Poll::Ready(Err(error)) => call.timed_out(call.deadline(), this.mode, error),
             Poll::Pending => {
                 ready!(call.poll_cut(cx, "call"));
                 // Must run before the rejection is returned: the inner future may hold a permit or
                 // a connection. It is dropped under the deadline of the call, so that a layer
                 // inside can tell a timeout from a caller that leaves.
                 Deadline::with(call.deadline(), || this.future.set(None));
-                Poll::Ready(Self::reject(this.mode, call.rejection(), this.seed))
+                true
             }
+        };
+        if is_late {
+            drop(polled);
+            return Poll::Ready(Self::reject(this.mode, call.rejection(), this.seed));
         }
+        let is_guarded = M::KEEPS_GUARD && call.deadline().is_some();
+        polled.map_ok(|response| {
+            let Some(seed) = this.seed.take() else { unreachable!("it has a seed until here") };
+            let guard = if is_guarded { this.call.take().map(DeadlineGuard::new) } else { None };
+            this.mode.admit(seed, response, guard)
+        })
     }
 }
 
@@ -116,24 +119,6 @@ where
     F: Future<Output = Result<Res, E>>,
     M: Respond<Req, Res, E>,
 {
-    /// Passes the response of a usual call on, with a guard for its body.
-    #[inline]
-    fn admit(
-        mode: &M,
-        call: &mut CallState<F>,
-        seed: &mut Option<M::Seed>,
-        response: Res,
-    ) -> Result<M::Response<DeadlineGuard>, E> {
-        let CallState::Timed(running) = call else { unreachable!("polled after it had ended") };
-        if running.is_too_late(mode, &response) {
-            drop(response);
-            return Self::reject(mode, running.rejection(), seed);
-        }
-        let Some(seed) = seed.take() else { unreachable!("it has a seed until here") };
-        let guard = running.deadline().and_then(|_| call.take()).map(DeadlineGuard::new);
-        Ok(mode.admit(seed, response, guard))
-    }
-
     /// Polls a call that was rejected before it began, or a [`ScopedFuture`].
     #[cold]
     #[inline(never)]

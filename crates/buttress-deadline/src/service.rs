@@ -118,8 +118,13 @@ where
             came.announces();
         }
         let future = Deadline::with(deadline, || self.inner.call(request));
-        let call = TimedCall::new(deadline, &self.settings);
-        ResponseFuture::timed(future, call, seed, self.mode.clone())
+        ResponseFuture {
+            future: Some(future),
+            call: crate::future::CallState::Timed(TimedCall::new(deadline, &self.settings)),
+            seed: Some(seed),
+            mode: self.mode.clone(),
+            request: std::marker::PhantomData,
+        }
     }
 }
 
