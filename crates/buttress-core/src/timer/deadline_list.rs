@@ -1,4 +1,4 @@
-use std::task::Waker;
+use std::{mem, task::Waker};
 
 use slab::Slab;
 use tokio::time::Instant;
@@ -48,11 +48,10 @@ impl DeadlineList {
                 _ => break,
             }
         }
-        let after = self.nodes.get(before.0).map_or(self.first, |node| node.after);
-        let slot =
-            TimerSlot(self.nodes.insert(Node { deadline, before, after, waker: Some(waker) }));
-        *self.link_after(before) = slot;
+        let slot = TimerSlot(self.nodes.vacant_key());
+        let after = mem::replace(self.link_after(before), slot);
         *self.link_before(after) = slot;
+        self.nodes.insert(Node { deadline, before, after, waker: Some(waker) });
         Ok(slot)
     }
 
@@ -71,7 +70,7 @@ impl DeadlineList {
     /// has passed.
     pub(crate) fn rewatch(&mut self, slot: TimerSlot, waker: Waker) -> Result<Waker, Waker> {
         match self.nodes.get_mut(slot.0).and_then(|node| node.waker.as_mut()) {
-            Some(current) => Ok(std::mem::replace(current, waker)),
+            Some(current) => Ok(mem::replace(current, waker)),
             None => Err(waker),
         }
     }

@@ -56,7 +56,7 @@ impl TimerQueue {
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.enter(|state, _| state.deadlines.len())
+        self.enter(|state| state.deadlines.len())
     }
 
     /// Inserts a call, and returns whether its deadline has passed. `None` if the deadline is far
@@ -67,23 +67,34 @@ impl TimerQueue {
         deadline: Deadline,
     ) -> Option<(QueuedTimer, Poll<()>)> {
         let waker = waker.clone();
-        let joined = self.enter(|state, due| {
+        let inserted = self.enter(|state| {
             let slot = state.deadlines.insert(deadline.instant(), waker)?;
-            state.arm(&self.alarm, due);
-            Ok((slot, if state.deadlines.is_due(slot) { Poll::Ready(()) } else { Poll::Pending }))
+            Ok((slot, state.is_armed_by(deadline.instant())))
         });
         // A waker that was not inserted is dropped here, after the lock.
-        let (slot, passed) = joined.map_err(drop::<Waker>).ok()?;
-        Some((QueuedTimer { queue: self, slot }, passed))
+        let (slot, is_armed) = inserted.map_err(drop::<Waker>).ok()?;
+        let queued = QueuedTimer { queue: self, slot };
+        let passed = if is_armed { Poll::Pending } else { queued.queue.arm(slot) };
+        Some((queued, passed))
     }
 
-    /// Runs `f` under the lock, and wakes the tasks that `f` found due after unlocking.
-    fn enter<R>(&self, f: impl FnOnce(&mut TimerQueueState, &mut Vec<Waker>) -> R) -> R {
+    /// Sets the timer for the call in `slot`, which may be the earliest. Ready if its deadline has
+    /// passed.
+    #[cold]
+    fn arm(&self, slot: TimerSlot) -> Poll<()> {
         let mut due = Vec::new();
-        let result = f(&mut self.lock(), &mut due);
-        if !due.is_empty() {
-            wake_each(due);
-        }
+        let passed = self.enter(|state| {
+            state.arm(&self.alarm, &mut due);
+            if state.deadlines.is_due(slot) { Poll::Ready(()) } else { Poll::Pending }
+        });
+        wake_each(due);
+        passed
+    }
+
+    /// Runs `f` under the lock, and afterwards wakes the tasks that are due if the timer has fired.
+    #[inline]
+    fn enter<R>(&self, f: impl FnOnce(&mut TimerQueueState) -> R) -> R {
+        let result = f(&mut self.lock());
         // The timer may have fired while the lock was held, even from within `f`. `wake_due` then
         // found the lock taken and returned, so this thread takes over.
         //
@@ -97,6 +108,7 @@ impl TimerQueue {
     }
 
     /// Wakes the calls whose deadlines have passed, and sets the timer for the next.
+    #[cold]
     fn wake_due(&self) {
         while self.fired.load(Ordering::SeqCst) {
             let mut state = match self.state.try_lock() {
@@ -121,6 +133,12 @@ impl TimerQueue {
 }
 
 impl TimerQueueState {
+    /// Whether the timer fires at `deadline` or before.
+    #[inline]
+    fn is_armed_by(&self, deadline: Instant) -> bool {
+        self.armed.is_some_and(|armed| armed <= deadline)
+    }
+
     fn on_fire(&mut self, alarm: &Waker, due: &mut Vec<Waker>) {
         let now = Instant::now();
         // An early wake-up was dealt with already, or comes from a runtime that shuts down. There
@@ -173,13 +191,13 @@ pub(crate) struct QueuedTimer {
 impl QueuedTimer {
     /// Ready once the deadline has passed.
     pub(crate) fn poll(&mut self, cx: &Context<'_>) -> Poll<()> {
-        let watched = self.queue.enter(|state, _| state.deadlines.watch(self.slot, cx.waker()));
+        let watched = self.queue.enter(|state| state.deadlines.watch(self.slot, cx.waker()));
         match watched {
             Some(true) => Poll::Pending,
             None => Poll::Ready(()),
             Some(false) => {
                 let waker = cx.waker().clone();
-                let former = self.queue.enter(|state, _| state.deadlines.rewatch(self.slot, waker));
+                let former = self.queue.enter(|state| state.deadlines.rewatch(self.slot, waker));
                 // The waker that is not stored is dropped here, after the lock.
                 former.map_or(Poll::Ready(()), |_| Poll::Pending)
             }
@@ -190,7 +208,7 @@ impl QueuedTimer {
 impl Drop for QueuedTimer {
     fn drop(&mut self) {
         // The timer stays set, so no task is woken. The waker is dropped after the lock.
-        let waker = self.queue.enter(|state, _| state.deadlines.remove(self.slot));
+        let waker = self.queue.enter(|state| state.deadlines.remove(self.slot));
         drop(waker);
     }
 }
