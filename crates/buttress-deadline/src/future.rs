@@ -18,15 +18,15 @@ use crate::{DeadlineGuard, scoped_call::ScopedFuture, timed_call::TimedCall};
 pub struct ResponseFuture<F, Req, M, Seed> {
     /// `Some` for a [`CallState::Timed`] call. `None` once the call was rejected or cut off.
     #[pin]
-    pub(crate) future: Option<F>,
-    pub(crate) call: CallState<F>,
+    future: Option<F>,
+    call: CallState<F>,
     /// `None` once the call has ended.
-    pub(crate) seed: Option<Seed>,
-    pub(crate) mode: M,
-    pub(crate) request: PhantomData<fn(Req)>,
+    seed: Option<Seed>,
+    mode: M,
+    request: PhantomData<fn(Req)>,
 }
 
-pub(crate) enum CallState<F> {
+enum CallState<F> {
     /// The usual call, whose deadline is ambient inside.
     Timed(TimedCall),
     /// A call under `until_head` or `observe`. Boxed, so that the usual call has no room for the

@@ -4,7 +4,7 @@ use buttress_control::Ratio;
 use buttress_core::{Bind, Enforcement, Extent, Plain, StateScope};
 use tower_layer::Layer;
 
-use crate::{DeadlineHandle, DeadlineService, settings::Settings};
+use crate::{DeadlineHandle, DeadlineService, settings::Settings, shared_settings::SharedSettings};
 
 /// Ends calls at a deadline.
 ///
@@ -13,7 +13,7 @@ use crate::{DeadlineHandle, DeadlineService, settings::Settings};
 #[derive(Clone, Debug)]
 #[doc(alias("timeout", "time limit"))]
 pub struct DeadlineLayer<M = Plain> {
-    settings: Arc<Settings>,
+    settings: Arc<SharedSettings>,
     mode: M,
 }
 
@@ -25,14 +25,14 @@ impl DeadlineLayer {
     /// ([`Deadline::NEVER`](buttress_core::Deadline::NEVER)) set no deadline, as in
     /// [`propagate`](Self::propagate).
     pub fn new(timeout: Duration) -> Self {
-        Self { settings: Arc::new(Settings::new(Some(timeout))), mode: Plain }
+        Self { settings: Arc::new(SharedSettings::new(Settings::new(Some(timeout)))), mode: Plain }
     }
 
     /// Creates a layer without a timeout. The layer enforces the ambient deadline and the deadline
     /// that came with the request.
     #[doc(alias("deadline propagation", "grpc-timeout"))]
     pub fn propagate() -> Self {
-        Self { settings: Arc::new(Settings::new(None)), mode: Plain }
+        Self { settings: Arc::new(SharedSettings::new(Settings::new(None))), mode: Plain }
     }
 }
 
@@ -87,9 +87,10 @@ impl<M> DeadlineLayer<M> {
         DeadlineHandle::new(&self.settings)
     }
 
-    fn with(mut self, change: impl FnOnce(&mut Settings)) -> Self {
-        change(Arc::make_mut(&mut self.settings));
-        self
+    fn with(self, change: impl FnOnce(&mut Settings)) -> Self {
+        let mut settings = Settings::clone(&self.settings);
+        change(&mut settings);
+        Self { settings: Arc::new(SharedSettings::new(settings)), mode: self.mode }
     }
 }
 

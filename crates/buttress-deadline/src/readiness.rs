@@ -1,12 +1,9 @@
-use std::{
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::task::{Context, Poll};
 
 use buttress_core::{Deadline, Enforcement, Timer};
 use tower_service::Service;
 
-use crate::{scoped_call::ScopedCall, settings::Settings};
+use crate::{scoped_call::ScopedCall, settings::Settings, shared_settings::SharedSettings};
 
 /// The state of a service instance that waits for the inner service.
 #[derive(Debug)]
@@ -41,7 +38,7 @@ impl Readiness {
     pub(crate) fn poll_again<Req, S>(
         &mut self,
         inner: &mut S,
-        settings: &Arc<Settings>,
+        settings: &SharedSettings,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), S::Error>>
     where

@@ -1,13 +1,12 @@
 use std::{
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll},
 };
 
 use buttress_core::{Deadline, Enforcement, Extent, Rejection, Respond};
 use pin_project::pin_project;
 
-use crate::{settings::Settings, timed_call::TimedCall};
+use crate::{shared_settings::SharedSettings, timed_call::TimedCall};
 
 /// A call, or the body of its response, whose deadline differs from the ambient deadline inside.
 ///
@@ -32,9 +31,9 @@ impl ScopedCall {
     pub(crate) fn new(
         own: Option<Deadline>,
         inherited: Option<Deadline>,
-        settings: &Arc<Settings>,
+        settings: &SharedSettings,
     ) -> Self {
-        let call = TimedCall::new(Deadline::earliest(own, inherited), settings);
+        let call = TimedCall::new(Deadline::earliest(own, inherited), settings.of_thread());
         let ambient = match settings.enforcement {
             Enforcement::Enforce => InnerAmbient::Deadlines { inherited, head: own },
             Enforcement::Observe => InnerAmbient::Unchanged,

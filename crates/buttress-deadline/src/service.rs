@@ -16,7 +16,8 @@ use crate::{
     DeadlineHandle, ResponseFuture,
     readiness::Readiness,
     scoped_call::{ScopedCall, ScopedFuture},
-    settings::{LateCall, Settings},
+    settings::LateCall,
+    shared_settings::SharedSettings,
     timed_call::TimedCall,
 };
 
@@ -24,13 +25,13 @@ use crate::{
 #[derive(Debug)]
 pub struct DeadlineService<S, M = Plain> {
     inner: S,
-    settings: Arc<Settings>,
+    settings: Arc<SharedSettings>,
     mode: M,
     readiness: Readiness,
 }
 
 impl<S, M> DeadlineService<S, M> {
-    pub(crate) fn new(inner: S, settings: Arc<Settings>, mode: M) -> Self {
+    pub(crate) fn new(inner: S, settings: Arc<SharedSettings>, mode: M) -> Self {
         let readiness = Readiness::at_rest(&settings);
         Self { inner, settings, mode, readiness }
     }
@@ -73,7 +74,8 @@ where
 
     #[inline]
     fn call(&mut self, mut request: Req) -> Self::Future {
-        self.settings.note_call();
+        let settings = self.settings.of_thread();
+        settings.note_call();
         // Must be read before the clock: a deadline that came with no time left would otherwise
         // seem to have some.
         let SeedAndDeadline { seed, deadline: announced, announces } =
@@ -118,13 +120,8 @@ where
             came.announces();
         }
         let future = Deadline::with(deadline, || self.inner.call(request));
-        ResponseFuture {
-            future: Some(future),
-            call: crate::future::CallState::Timed(TimedCall::new(deadline, &self.settings)),
-            seed: Some(seed),
-            mode: self.mode.clone(),
-            request: std::marker::PhantomData,
-        }
+        let call = TimedCall::new(deadline, settings);
+        ResponseFuture::timed(future, call, seed, self.mode.clone())
     }
 }
 
@@ -226,7 +223,7 @@ impl<S: Clone, M> DeadlineService<S, M> {
         M: Clone,
     {
         give_back_ready(&mut self.inner);
-        let call = TimedCall::new(Some(deadline), &self.settings);
+        let call = TimedCall::new(Some(deadline), self.settings.of_thread());
         ResponseFuture::rejected(call, seed, self.mode.clone())
     }
 }

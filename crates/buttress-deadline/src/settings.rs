@@ -8,7 +8,8 @@ use std::{
 
 use buttress_control::Ratio;
 use buttress_core::{
-    Deadline, Enforcement, Extent, Origin, Reason, Rejection, Signals, StateScope, Timers,
+    Deadline, Enforcement, Extent, Origin, PerThread, Reason, Rejection, Signals, StateScope,
+    Timers,
 };
 use tokio::time::Instant;
 
@@ -39,16 +40,10 @@ impl Settings {
         }
     }
 
-    /// Returns the settings for a further service, with state of its own under `per_service`.
-    pub(crate) fn for_service(self: &Arc<Self>) -> Arc<Self> {
-        match self.scope {
-            StateScope::PerLayer => Arc::clone(self),
-            StateScope::PerService => {
-                let late_rejections =
-                    self.late_rejections.as_ref().map(|late| Arc::new(late.fresh()));
-                Arc::new(Self { state: Arc::default(), late_rejections, ..Self::clone(self) })
-            }
-        }
+    /// Returns the same settings with fresh state.
+    pub(crate) fn with_fresh_state(&self) -> Self {
+        let late_rejections = self.late_rejections.as_ref().map(|late| Arc::new(late.fresh()));
+        Self { state: Arc::default(), late_rejections, ..self.clone() }
     }
 
     /// Returns the layer's own deadline for a call that begins now, and the time now if the clock
@@ -77,12 +72,6 @@ impl Settings {
 
     pub(crate) fn max_reject_ratio(&mut self, ratio: Ratio) {
         self.late_rejections = Some(Arc::new(LateRejections::new(ratio)));
-    }
-
-    /// Counts a call.
-    #[inline]
-    pub(crate) fn note_call(&self) {
-        self.state.calls.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Notes a call that arrived in time.
@@ -139,7 +128,7 @@ pub(crate) enum LateCall {
 #[derive(Debug, Default)]
 pub(crate) struct DeadlineState {
     pub(crate) timers: Timers,
-    pub(crate) calls: AtomicU64,
+    pub(crate) calls: PerThread<AtomicU64>,
     pub(crate) expired: AtomicU64,
     /// A part of `expired`.
     pub(crate) served_late: AtomicU64,

@@ -3,22 +3,25 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use buttress_core::{Deadline, Enforcement, Extent, Rejection, Respond, Timer};
+use buttress_core::{Deadline, Enforcement, Extent, Rejection, Respond, ThreadCopy, Timer};
 use tokio::time::Instant;
 
-use crate::settings::Settings;
+use crate::shared_settings::ThreadSettings;
 
 /// A call, or the body of its response, under its deadline.
 #[derive(Debug)]
 pub(crate) struct TimedCall {
     deadline: Option<Deadline>,
     timer: Timer,
-    settings: Arc<Settings>,
+    settings: Arc<ThreadCopy<ThreadSettings>>,
 }
 
 impl TimedCall {
     #[inline]
-    pub(crate) fn new(deadline: Option<Deadline>, settings: &Arc<Settings>) -> Self {
+    pub(crate) fn new(
+        deadline: Option<Deadline>,
+        settings: &Arc<ThreadCopy<ThreadSettings>>,
+    ) -> Self {
         Self { deadline, timer: Timer::new(), settings: Arc::clone(settings) }
     }
 
