@@ -20,10 +20,14 @@ impl Protocol {
     /// counts as HTTP, because it frames its trailers in the body, where this crate writes nothing.
     #[inline]
     pub fn of(headers: &HeaderMap) -> Self {
-        Self::by(find(headers, &CONTENT_TYPE))
+        match find(headers, &CONTENT_TYPE) {
+            Some(content_type) if is_grpc(content_type.as_bytes()) => Self::Grpc,
+            _ => Self::Http,
+        }
     }
 
-    /// Also returns whether there is a header of this `name`. One search answers both.
+    /// Also returns whether there is a header of this `name`. One pass over the names answers both,
+    /// unless the protocol depends on a value.
     #[inline]
     pub(crate) fn of_and_has(headers: &HeaderMap, name: &HeaderName) -> (Self, bool) {
         if headers.keys_len() > FEW_VALUES {
@@ -31,12 +35,13 @@ impl Protocol {
         }
         let (mut content_type, mut is_there) = (None, false);
         for (other, value) in headers {
-            if *other == CONTENT_TYPE {
-                // The first of several counts, as in `of`.
-                content_type = content_type.or(Some(value));
+            if *other == CONTENT_TYPE && content_type.is_none() {
+                content_type = Some(value);
+            } else if other == name {
+                is_there = true;
             }
-            is_there |= other == name;
         }
+        is_there |= content_type.is_some() && *name == CONTENT_TYPE;
         (Self::by(content_type), is_there)
     }
 
