@@ -284,6 +284,78 @@ async fn the_size_is_that_of_the_body_inside() {
     assert!(empty.is_end_stream());
 }
 
+/// A body of known length that counts how often it is asked for its end.
+struct Asked(Script, Arc<AtomicUsize>);
+
+impl Body for Asked {
+    type Data = Bytes;
+    type Error = BoxError;
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        Pin::new(&mut self.0).poll_frame(cx)
+    }
+    fn is_end_stream(&self) -> bool {
+        self.1.fetch_add(1, Ordering::SeqCst);
+        self.0.is_end_stream()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nested_bodies_ask_the_innermost_once_for_the_head_and_for_each_frame() {
+    for depth in 1..=5 {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let count = || asked.swap(0, Ordering::SeqCst);
+        let script = Script::new([Data("a"), Data("b"), Data("c")]);
+        let mut body = Asked(script, Arc::clone(&asked)).boxed_unsync();
+        let mut guards = Vec::new();
+        for _ in 0..depth {
+            let cut = Cut::after(SECOND);
+            guards.push(cut.watch());
+            body = ControlBody::new(Protocol::Http, body, Some(cut)).boxed_unsync();
+        }
+        assert!(!body.is_end_stream());
+        assert_eq!(count(), 1, "the head under {depth}");
+        for frame in ["a", "b", "c"] {
+            assert!(!body.is_end_stream());
+            assert_eq!(count(), 0);
+            assert!(guards.iter().all(|guard| !guard.is_dropped()));
+            assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), frame);
+            assert_eq!(body.is_end_stream(), frame == "c");
+            assert_eq!(count(), 1, "{frame} under {depth}");
+        }
+        assert!(guards.iter().all(Watch::is_dropped));
+        assert!(body.frame().await.is_none());
+        assert!(body.is_end_stream());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn end_that_shows_while_no_frame_is_ready_is_told() {
+    struct Late(bool);
+    impl Body for Late {
+        type Data = Bytes;
+        type Error = BoxError;
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+            self.0 = true;
+            Poll::Pending
+        }
+        fn is_end_stream(&self) -> bool {
+            self.0
+        }
+    }
+    let inner = ControlBody::new(Protocol::Http, Late(false), Some(Cut::after(SECOND)));
+    let body = ControlBody::new(Protocol::Http, inner, Some(Cut::after(SECOND)));
+    assert!(!body.is_end_stream());
+    let mut body = task::spawn(body);
+    assert!(body.enter(|cx, body| body.poll_frame(cx)).is_pending());
+    assert!(body.is_end_stream());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_body_that_is_not_unpin_can_be_controlled() {
     struct Pinned(std::marker::PhantomPinned);

@@ -31,7 +31,9 @@ use crate::{
 /// [`Classify`](buttress_core::Classify) for [`Http`](crate::Http) judges a head.
 ///
 /// The size and the end are those of the inner body. After a cut, the size is 0 and the body has
-/// ended.
+/// ended. With a guard, the inner body is asked for its end once at the head and once for each data
+/// frame, and the answer holds until the next poll. So nested bodies ask a number of times that is
+/// linear in their depth.
 #[derive(Debug)]
 #[pin_project]
 pub struct ControlBody<B, G> {
@@ -41,12 +43,22 @@ pub struct ControlBody<B, G> {
     inner: Option<B>,
     guard: Option<G>,
     protocol: Protocol,
+    seen: SeenEnd,
+}
+
+/// What the inner body said of its end after its last poll.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum SeenEnd {
+    /// Not asked since.
+    Unasked,
+    More,
+    Ended,
 }
 
 impl<B, G> ControlBody<B, G> {
     /// Creates a body without an inner body, which has ended.
     pub const fn empty() -> Self {
-        Self { inner: None, guard: None, protocol: Protocol::Http }
+        Self { inner: None, guard: None, protocol: Protocol::Http, seen: SeenEnd::Ended }
     }
 }
 
@@ -56,10 +68,18 @@ impl<B: Body, G: Guard> ControlBody<B, G> {
     /// If the body has ended already, as after a 204 or a `HEAD`, the guard is told of a success and
     /// dropped at once. A `grpc-status` in the head is for the layer to judge.
     pub fn new(protocol: Protocol, inner: B, mut guard: Option<G>) -> Self {
-        if guard.is_some() && inner.is_end_stream() {
+        let seen = if guard.is_some() { SeenEnd::of(&inner) } else { SeenEnd::Unasked };
+        if seen == SeenEnd::Ended {
             end(&mut guard, Verdict::Success);
         }
-        Self { inner: Some(inner), guard, protocol }
+        Self { inner: Some(inner), guard, protocol, seen }
+    }
+}
+
+impl SeenEnd {
+    #[inline]
+    fn of(body: &impl Body) -> Self {
+        if body.is_end_stream() { Self::Ended } else { Self::More }
     }
 }
 
@@ -84,6 +104,7 @@ where
     ) -> Poll<Option<Result<Frame<B::Data>, BoxError>>> {
         let mut this = self.project();
         let Some(mut inner) = this.inner.as_mut().as_pin_mut() else { return Poll::Ready(None) };
+        *this.seen = SeenEnd::Unasked;
         let polled = match this.guard.as_ref() {
             Some(guard) => guard.within(|| inner.as_mut().poll_frame(cx)),
             None => inner.as_mut().poll_frame(cx),
@@ -92,9 +113,17 @@ where
             Poll::Ready(Some(Ok(frame))) => match stop(this.guard, *this.protocol, &frame, cx) {
                 Poll::Ready(why) => (Some(cut(*this.protocol, why)), None),
                 Poll::Pending => {
-                    // A body of known length is not polled again, and no frame follows trailers.
-                    if this.guard.is_some() && (frame.is_trailers() || inner.is_end_stream()) {
-                        end(this.guard, frame.trailers_ref().map_or(Verdict::Success, of_trailers));
+                    if this.guard.is_some() {
+                        // A body of known length is not polled again, and no frame follows
+                        // trailers.
+                        if let Some(trailers) = frame.trailers_ref() {
+                            end(this.guard, of_trailers(trailers));
+                        } else {
+                            *this.seen = SeenEnd::of(&*inner);
+                            if *this.seen == SeenEnd::Ended {
+                                end(this.guard, Verdict::Success);
+                            }
+                        }
                     }
                     return Poll::Ready(Some(Ok(frame)));
                 }
@@ -121,7 +150,11 @@ where
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.as_ref().is_none_or(Body::is_end_stream)
+        match (self.seen, &self.inner) {
+            (SeenEnd::Unasked, Some(inner)) => inner.is_end_stream(),
+            (SeenEnd::More, Some(_)) => false,
+            (SeenEnd::Ended, _) | (_, None) => true,
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
