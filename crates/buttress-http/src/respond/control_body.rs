@@ -67,6 +67,7 @@ impl<B: Body, G: Guard> ControlBody<B, G> {
     ///
     /// If the body has ended already, as after a 204 or a `HEAD`, the guard is told of a success and
     /// dropped at once. A `grpc-status` in the head is for the layer to judge.
+    #[inline]
     pub fn new(protocol: Protocol, inner: B, mut guard: Option<G>) -> Self {
         let seen = if guard.is_some() { SeenEnd::of(&inner) } else { SeenEnd::Unasked };
         if seen == SeenEnd::Ended {
