@@ -54,20 +54,19 @@ where
     fn call(&mut self, request: Req) -> Self::Future {
         let seeds = seeds(&self.mode, &self.judge, &request);
         let means = (self.mode.clone(), self.judge.clone());
-        let mut ticket = None;
-        if let Some(held) = self.circuits.circuit(&request) {
-            if let Some(pass) = held.circuit().law.admit_if_closed() {
-                ticket = Some(Ticket::new(held, pass));
-            } else {
-                match Ticket::ask(held) {
-                    Ok(admitted) => ticket = admitted,
+        let mut ticket = match self.circuits.circuit(&request) {
+            None => None,
+            Some(held) => match held.circuit().law.admit_if_closed() {
+                Some(pass) => Some(Ticket::new(held, pass)),
+                None => match Ticket::ask(held) {
+                    Ok(admitted) => admitted,
                     Err((held, open)) => {
                         give_back_ready(&mut self.inner);
                         return ResponseFuture::rejected(held, open, seeds, means);
                     }
-                }
-            }
-        }
+                },
+            },
+        };
         let future = Ticket::watch(ticket.as_mut(), || self.inner.call(request));
         ResponseFuture::running(future, ticket, seeds, means)
     }

@@ -76,10 +76,18 @@ impl<H: HeldCircuit> Ticket<H> {
             return self.settle_judged(verdict, is_callers_own);
         }
         let is_slow = self.is_slow();
-        if let Some(pass) = self.pass.take() {
-            let host = Host::new(&self.held, Some(Verdict::Success));
-            self.held.circuit().law.settle(pass, CircuitOutcome::Success, is_slow, &host);
+        if let Some(pass) = self.pass.take()
+            && (is_slow || !self.held.circuit().law.settle_success(pass))
+        {
+            self.settle_dated(pass, is_slow);
         }
+    }
+
+    /// Tells the circuit of a success for which it needs a clock.
+    #[cold]
+    fn settle_dated(&self, pass: CircuitPass, is_slow: bool) {
+        let host = Host::new(&self.held, Some(Verdict::Success));
+        self.held.circuit().law.settle(pass, CircuitOutcome::Success, is_slow, &host);
     }
 
     #[cold]

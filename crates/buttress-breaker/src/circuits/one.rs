@@ -1,42 +1,64 @@
 use std::{fmt, sync::Arc};
 
 use buttress_control::{CircuitCounts, CircuitRules, CircuitState};
+use buttress_core::{PerThread, ThreadCopy};
 
 use super::{CircuitOf, Circuits, HeldCircuit, SharedCircuit, Totals, sealed};
 use crate::settings::Settings;
 
 /// A circuit for all calls.
-// A single `Arc` for the circuit and its options, because each call holds a clone.
 #[derive(Clone)]
-pub struct OneCircuit(Arc<CircuitAndSettings>);
+pub struct OneCircuit(Arc<OneShared>);
 
-struct CircuitAndSettings {
+struct OneShared {
     circuit: Arc<SharedCircuit>,
     settings: Arc<Settings>,
+    threads: PerThread<ThreadCircuit>,
+}
+
+/// The circuit and its options, as the calls of a thread hold them.
+pub struct ThreadCircuit {
+    circuit: Arc<SharedCircuit>,
+    settings: Settings,
 }
 
 impl OneCircuit {
     pub(crate) fn new(circuit: Arc<SharedCircuit>, settings: Arc<Settings>) -> Self {
-        Self(Arc::new(CircuitAndSettings { circuit, settings }))
+        Self(Arc::new(OneShared { circuit, settings, threads: PerThread::new() }))
     }
 }
 
 impl<Req> CircuitOf<Req> for OneCircuit {
-    type Held = Self;
+    type Held = Arc<ThreadCopy<ThreadCircuit>>;
 
     #[inline]
-    fn circuit(&self, _: &Req) -> Option<Self> {
-        Some(self.clone())
+    fn circuit(&self, _: &Req) -> Option<Self::Held> {
+        let held = self.0.threads.get_or_make(|| ThreadCircuit {
+            circuit: Arc::clone(&self.0.circuit),
+            settings: Settings::clone(&self.0.settings),
+        });
+        Some(Arc::clone(held))
     }
 }
 
-impl HeldCircuit for OneCircuit {
+impl HeldCircuit for Arc<ThreadCopy<ThreadCircuit>> {
     #[inline]
+    fn circuit(&self) -> &SharedCircuit {
+        &self.circuit
+    }
+
+    #[inline]
+    fn settings(&self) -> &Settings {
+        &self.settings
+    }
+}
+
+/// For handles.
+impl HeldCircuit for OneCircuit {
     fn circuit(&self) -> &SharedCircuit {
         &self.0.circuit
     }
 
-    #[inline]
     fn settings(&self) -> &Settings {
         &self.0.settings
     }
@@ -84,8 +106,16 @@ impl Circuits for OneCircuit {
 
 impl sealed::Sealed for OneCircuit {}
 
+impl sealed::Sealed for Arc<ThreadCopy<ThreadCircuit>> {}
+
 impl fmt::Debug for OneCircuit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("OneCircuit").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for ThreadCircuit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ThreadCircuit").finish_non_exhaustive()
     }
 }

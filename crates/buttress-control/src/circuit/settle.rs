@@ -21,21 +21,31 @@ impl Circuit {
         is_slow: bool,
         host: &impl CircuitHost,
     ) {
-        if outcome == CircuitOutcome::Success && !is_slow {
-            let mut word = CircuitWord(self.word.load(Relaxed));
-            while word.generation() == pass.generation() {
-                let Some(next) = word.with_success() else {
-                    return self.record(pass, outcome, is_slow, host);
-                };
-                // Release: pairs with the acquire in `take_undated`.
-                match self.word.compare_exchange_weak(word.0, next.0, Release, Relaxed) {
-                    Ok(_) => return,
-                    Err(seen) => word = CircuitWord(seen),
-                }
-            }
-        } else if outcome != CircuitOutcome::Neutral || pass.is_probe() {
+        if outcome == CircuitOutcome::Success && !is_slow && self.settle_success(pass) {
+            return;
+        }
+        if outcome != CircuitOutcome::Neutral || pass.is_probe() {
             self.record(pass, outcome, is_slow, host);
         }
+    }
+
+    /// Reports that a call succeeded and was not slow, if this needs no clock.
+    ///
+    /// Returns whether it is reported. Otherwise [`settle`](Self::settle) must follow.
+    #[inline]
+    #[must_use]
+    pub fn settle_success(&self, pass: CircuitPass) -> bool {
+        let mut word = CircuitWord(self.word.load(Relaxed));
+        while word.generation() == pass.generation() {
+            let Some(next) = word.with_success() else { return false };
+            // Release: pairs with the acquire in `date_successes`.
+            match self.word.compare_exchange_weak(word.0, next.0, Release, Relaxed) {
+                Ok(_) => return true,
+                Err(seen) => word = CircuitWord(seen),
+            }
+        }
+        // An outcome of an older generation changes nothing.
+        true
     }
 
     #[cold]
