@@ -20,10 +20,7 @@ impl Protocol {
     /// counts as HTTP, because it frames its trailers in the body, where this crate writes nothing.
     #[inline]
     pub fn of(headers: &HeaderMap) -> Self {
-        match find(headers, &CONTENT_TYPE) {
-            Some(content_type) if is_grpc(content_type.as_bytes()) => Self::Grpc,
-            _ => Self::Http,
-        }
+        Self::of_content_type(find(headers, &CONTENT_TYPE).map(HeaderValue::as_bytes))
     }
 
     /// Also returns whether there is a header of this `name`. One pass over the names answers both,
@@ -42,13 +39,14 @@ impl Protocol {
             }
         }
         is_there |= content_type.is_some() && *name == CONTENT_TYPE;
-        (Self::by(content_type), is_there)
+        (Self::of_content_type(content_type.map(HeaderValue::as_bytes)), is_there)
     }
 
+    /// Returns the protocol of a message with this content type.
     #[inline]
-    fn by(content_type: Option<&HeaderValue>) -> Self {
+    pub(crate) fn of_content_type(content_type: Option<&[u8]>) -> Self {
         match content_type {
-            Some(content_type) if is_grpc(content_type.as_bytes()) => Self::Grpc,
+            Some(content_type) if is_grpc(content_type) => Self::Grpc,
             _ => Self::Http,
         }
     }

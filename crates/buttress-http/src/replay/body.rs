@@ -94,6 +94,7 @@ impl ReplayBody for tonic::body::Body {
 impl ReplayBody for Full<Bytes> {
     type Saved = Self;
 
+    #[inline]
     fn save(&mut self, cap: usize) -> Option<Self> {
         fits(self, cap).then(|| self.clone())
     }
@@ -106,6 +107,7 @@ impl ReplayBody for Full<Bytes> {
 impl<D: Buf + 'static> ReplayBody for Empty<D> {
     type Saved = ();
 
+    #[inline]
     fn save(&mut self, _: usize) -> Option<()> {
         Some(())
     }
@@ -118,6 +120,7 @@ impl<D: Buf + 'static> ReplayBody for Empty<D> {
 impl ReplayBody for String {
     type Saved = Self;
 
+    #[inline]
     fn save(&mut self, cap: usize) -> Option<Self> {
         fits(self, cap).then(|| self.clone())
     }
@@ -131,6 +134,7 @@ impl ReplayBody for String {
 impl ReplayBody for () {
     type Saved = ();
 
+    #[inline]
     fn save(&mut self, _: usize) -> Option<()> {
         Some(())
     }

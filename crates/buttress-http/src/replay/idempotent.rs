@@ -1,6 +1,6 @@
-use http::HeaderName;
+use http::{Extensions, HeaderName, Method, header};
 
-use crate::{Http, Protocol, RequestHead, options::RepeatPolicy};
+use crate::{Http, Protocol, options::RepeatPolicy};
 
 /// Marks a request as idempotent: sending it twice has the same effect as sending it once.
 ///
@@ -37,11 +37,22 @@ pub(crate) enum Repeatability {
 }
 
 impl Repeatability {
-    pub(crate) fn of(http: &Http, request: &impl RequestHead) -> Self {
-        if request.method().is_idempotent() || is_marked(request) {
+    /// Reads the parts of a request. `header` returns the first value of a header.
+    ///
+    /// Only a failure asks, so the parts are those of the copy.
+    pub(crate) fn of<'a>(
+        http: &Http,
+        method: &Method,
+        header: impl Fn(&HeaderName) -> Option<&'a [u8]>,
+        extensions: Option<&Extensions>,
+    ) -> Self {
+        // An empty key identifies no request, so an empty header marks nothing.
+        let is_keyed = || header(&IDEMPOTENCY_KEY).is_some_and(|key| !key.is_empty());
+        let is_marked = || extensions.is_some_and(|marks| marks.get::<Idempotent>().is_some());
+        if method.is_idempotent() || is_keyed() || is_marked() {
             return Self::Always;
         }
-        match (http.options().repeat_policy, Protocol::of(request.headers())) {
+        match (http.options().repeat_policy, Protocol::of_content_type(header(&CONTENT_TYPE))) {
             (RepeatPolicy::All, _) => Self::Always,
             (RepeatPolicy::Answered, Protocol::Grpc) => Self::Answered,
             (RepeatPolicy::Answered, Protocol::Http) | (RepeatPolicy::Idempotent, _) => Self::Never,
@@ -57,10 +68,6 @@ impl Repeatability {
     }
 }
 
-fn is_marked(request: &impl RequestHead) -> bool {
-    // An empty key identifies no request, so an empty header marks nothing.
-    request.headers().get(IDEMPOTENCY_KEY).is_some_and(|key| !key.is_empty())
-        || request.extensions().is_some_and(|extensions| extensions.get::<Idempotent>().is_some())
-}
-
-const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+// Statics, because a constant is built and dropped at each use.
+static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+static CONTENT_TYPE: HeaderName = header::CONTENT_TYPE;

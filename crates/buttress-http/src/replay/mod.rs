@@ -2,6 +2,7 @@ mod body;
 mod head_copy;
 pub(crate) mod idempotent;
 mod recording;
+mod row;
 mod tee;
 
 use buttress_core::{Attempt, Deadline, Propagate, Replay};
@@ -38,19 +39,14 @@ where
         let body = request.body_mut().save(self.options().replay_cap)?;
         let announcing = self.announcing();
         let mut is_announced = false;
-        Some(Saved {
-            // The fields are evaluated in this order. `head` must precede `deadline`, which
-            // reads `is_announced`.
-            repeatability: Repeatability::of(self, request),
-            // The copy visits all names, so the headers need not be searched for a deadline.
-            head: HeadCopy::of(request, |name| is_announced |= announcing(name)),
-            body,
-            deadline: if is_announced || !request.extensions().is_empty() {
-                self.deadline(request)
-            } else {
-                None
-            },
-        })
+        // The copy visits all names, so the headers need not be searched for a deadline.
+        let head = HeadCopy::of(request, |name| is_announced |= announcing(name));
+        let deadline = if is_announced || !request.extensions().is_empty() {
+            self.deadline(request)
+        } else {
+            None
+        };
+        Some(Saved { head, body, deadline })
     }
 
     fn saved_deadline(&self, saved: &Self::Saved) -> Option<Deadline> {
@@ -64,7 +60,9 @@ where
     }
 
     fn repeatable(&self, saved: &Self::Saved, answered: bool) -> bool {
-        saved.repeatability.after(answered)
+        let Saved { head, .. } = saved;
+        let header = |name: &_| head.header(name);
+        Repeatability::of(self, head.method(), header, Some(head.extensions())).after(answered)
     }
 }
 
@@ -73,7 +71,6 @@ where
 pub struct Saved<B> {
     head: HeadCopy,
     body: B,
-    repeatability: Repeatability,
     deadline: Option<Deadline>,
 }
 
@@ -96,11 +93,11 @@ impl Replay<reqwest::Request> for Http {
         let mut stream = request.body_mut().take_if(|body| body.as_bytes().is_none());
         let recording = stream.as_mut().and_then(|body| tee::record(body, cap, wrap));
         let copy = request.try_clone();
-        let (repeatability, deadline) = (Repeatability::of(self, request), self.deadline(request));
+        let deadline = self.deadline(request);
         if stream.is_some() {
             *request.body_mut() = stream;
         }
-        copy.map(|request| SavedReqwest { request, recording, repeatability, deadline })
+        copy.map(|request| SavedReqwest { request, recording, deadline })
     }
 
     fn again(&self, saved: &SavedReqwest, attempt: Attempt) -> Option<reqwest::Request> {
@@ -117,7 +114,9 @@ impl Replay<reqwest::Request> for Http {
     }
 
     fn repeatable(&self, saved: &SavedReqwest, answered: bool) -> bool {
-        saved.repeatability.after(answered)
+        let request = &saved.request;
+        let header = |name: &_| request.headers().get(name).map(HeaderValue::as_bytes);
+        Repeatability::of(self, request.method(), header, None).after(answered)
     }
 }
 
@@ -134,7 +133,6 @@ pub struct SavedReqwest {
     /// Without its body, if the body is a stream.
     request: reqwest::Request,
     recording: Option<Recording<reqwest::Body>>,
-    repeatability: Repeatability,
     deadline: Option<Deadline>,
 }
 

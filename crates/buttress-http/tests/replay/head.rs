@@ -5,8 +5,9 @@
 use buttress_core::{Attempt, Replay};
 use buttress_http::{Http, Idempotent};
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Version};
+use http::{HeaderValue, Method, Request, Uri, Version};
 use http_body_util::Full;
+use proptest::prelude::*;
 
 #[test]
 fn the_head_is_sent_again_as_it_was() {
@@ -37,6 +38,55 @@ fn the_head_is_sent_again_as_it_was() {
         assert!(again.headers()["authorization"].is_sensitive());
         assert!(!again.headers()["accept"].is_sensitive());
         assert_eq!(again.extensions().get(), Some(&"an extension"));
+    }
+}
+
+#[test]
+fn every_form_of_a_target_is_sent_again() {
+    for target in [
+        "/",
+        "/path?query",
+        "/?",
+        "*",
+        "/\u{e9}?\u{e9}",
+        "example.org",
+        "user:pass%20@[::1]:8443",
+        "http://example.org",
+        "HTTPS://Example.org:8443/Path?a?b=/c#end",
+        "http://example.org?query",
+        "http://example.org#end",
+        "ftp+x://user@example.org/",
+        "://example.org/path",
+    ] {
+        let uri = Uri::try_from(target).unwrap();
+        assert_eq!(again(&uri).to_string(), uri.to_string(), "{target}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn random_target_is_sent_again(
+        target in "([a-zA-Z+]{0,6}://)?[a-z:@\\[\\]%.0-9]{0,8}[/?*#]?[ -~\u{e9}]{0,8}",
+    ) {
+        if let Ok(uri) = Uri::try_from(target.as_str()) {
+            let again = again(&uri);
+            prop_assert_eq!(again.to_string(), uri.to_string());
+            let path = |uri: &Uri| uri.path_and_query().map(|path| path.as_str().to_owned());
+            prop_assert_eq!(path(&again), path(&uri));
+        }
+    }
+}
+
+#[test]
+fn head_of_any_length_is_sent_again() {
+    for length in [0, 1, 400, 500, 600, 5000, 100_000] {
+        let value = HeaderValue::from_bytes(&vec![b'x'; length]).unwrap();
+        let mut request = Request::get("/").header("x-long", &value).header("x-last", "end");
+        request = request.header("x-long", value);
+        let mut request = request.body(()).unwrap();
+        let saved = Http::new().save(&mut request).unwrap();
+        let again: Request<()> = Http::new().again(&saved, SECOND).unwrap();
+        assert_eq!(again.headers(), request.headers());
     }
 }
 
@@ -79,6 +129,11 @@ fn other_requests_are_never_repeated() {
     }
     let empty_key = Request::post("/").header("idempotency-key", "").body(()).unwrap();
     assert_eq!(repeatable(&Http::new(), empty_key), (false, false));
+    // The target of a request is no header.
+    let target = Request::post("idempotency-key://idempotency-key/17").body(()).unwrap();
+    assert_eq!(repeatable(&Http::new(), target), (false, false));
+    let authority = Request::builder().method("CONNECT").uri("idempotency-key").body(()).unwrap();
+    assert_eq!(repeatable(&Http::new(), authority), (false, false));
 }
 
 #[test]
@@ -102,6 +157,15 @@ fn an_unmarked_grpc_request_is_never_repeated_when_only_idempotent_ones_are() {
     assert_eq!(repeatable(&http, request("PUT")), (true, true));
     assert_eq!(repeatable(&http, request("POST")), (false, false));
     assert_eq!(repeatable(&http.assume_idempotent(), grpc()), (true, true));
+}
+
+fn again(uri: &Uri) -> Uri {
+    let mut request = Request::new(());
+    *request.uri_mut() = uri.clone();
+    let saved = Http::new().save(&mut request).unwrap();
+    let again: Request<()> = Http::new().again(&saved, SECOND).unwrap();
+    assert_eq!(again.uri(), uri);
+    again.into_parts().0.uri
 }
 
 fn repeatable(http: &Http, mut request: Request<()>) -> (bool, bool) {
