@@ -31,6 +31,7 @@ mod flight;
 mod http1;
 mod median;
 mod service;
+mod shared_writes;
 mod waiting;
 
 pub use case::{Case, Pattern, Workload, drive, drive_http, drive_plain, enter_runtime};
@@ -47,5 +48,6 @@ pub use service::{
     Acquire, AcquireFuture, Echo, EchoFuture, Inner, Source, SourceError, SourceFuture, Work,
     Worker, WorkerFuture,
 };
+pub use shared_writes::print_shared_writes;
 pub use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 pub use waiting::{WaitingCalls, print_waiting, waiting_calls};

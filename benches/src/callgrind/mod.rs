@@ -1,6 +1,12 @@
 //! Counts of instructions: the bench runs itself under callgrind and asks the process for one case.
 
+mod atomic_writes;
+mod source_functions;
+
 use std::{env, path::Path, process::Command};
+
+pub(crate) use atomic_writes::AtomicWrites;
+pub(crate) use source_functions::source_functions;
 
 /// Returns the case that the bench requested of this process, if the bench started this process.
 pub(crate) fn requested() -> Option<String> {
