@@ -1,10 +1,11 @@
-//! Prints the throughput of limits, coalescers and caches that two threads share:
+//! Prints the throughput of limits, coalescers, caches and stacks that two threads share:
 //! `cargo bench -p buttress-benches --bench contention`.
 //!
 //! Compare ratios within one run only. The machine needs two idle cores.
 
 use buttress_benches::{
-    coalescers, limit_contention, print_dedup_contention, print_limit_contention, response_caches,
+    coalescers, limit_contention, print_dedup_contention, print_limit_contention,
+    print_stack_contention, response_caches, stack_contention,
 };
 
 fn main() {
@@ -14,4 +15,5 @@ fn main() {
     print_dedup_contention("joins", &joins);
     print_dedup_contention("hits", &response_caches);
     print_limit_contention(&limit_contention());
+    print_stack_contention(&stack_contention());
 }

@@ -13,8 +13,9 @@
 //!
 //! The same quantity of the bare service is subtracted from each.
 //!
-//! Four measurements need more than one call at a time:
+//! Measurements with more than one call at a time:
 //!
+//! - [`StackContention`]: throughput of two threads that share layers, one call at a time each.
 //! - [`LimitContention`]: throughput of a limit that two threads share.
 //! - [`DedupContention`]: throughput of a coalescer or cache that two threads share.
 //! - [`WaitingCalls`]: bytes of a call that waits in a queue.
@@ -38,8 +39,8 @@ pub use case::{Case, Pattern, Workload, drive, drive_http, drive_plain, enter_ru
 pub use cases::{cases, coalescers, reference_cases, response_caches};
 pub use coalescer::{Coalescer, ResponseCache};
 pub use contention::{
-    DedupContention, LimitContention, limit_contention, print_dedup_contention,
-    print_limit_contention,
+    DedupContention, LimitContention, StackContention, limit_contention, print_dedup_contention,
+    print_limit_contention, print_stack_contention, stack_contention,
 };
 pub use cost::{print_costs, run_requested_case};
 pub use flight::{Flight, print_flights};

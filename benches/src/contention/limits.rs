@@ -124,7 +124,7 @@ fn ratios(runtime: &Runtime, limits: &[LimitContention], work: Work) -> Vec<Stri
 /// Calls of a task in a round.
 const fn calls_per_task(work: Work) -> u32 {
     match work {
-        Work::Spin => 500,
+        Work::Spin | Work::SpinOnly | Work::PendThenSpin => 500,
         Work::Nothing => 5_000,
     }
 }

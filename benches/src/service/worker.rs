@@ -13,11 +13,15 @@ use tower::Service;
 pub enum Work {
     /// About half a microsecond of arithmetic. Every 16th call yields to other tasks first.
     Spin,
+    /// The same arithmetic at the first poll.
+    SpinOnly,
+    /// The same arithmetic at the second poll. The first poll wakes the task.
+    PendThenSpin,
     /// No work: the response is there at the first poll.
     Nothing,
 }
 
-/// The inner service of the limits that two threads share.
+/// The inner service of the layers that two threads share.
 #[derive(Clone, Debug)]
 pub struct Worker {
     work: Work,
@@ -41,7 +45,11 @@ impl Service<u64> for Worker {
 
     fn call(&mut self, request: u64) -> WorkerFuture {
         self.calls = self.calls.wrapping_add(1);
-        let yields = self.work == Work::Spin && self.calls.is_multiple_of(16);
+        let yields = match self.work {
+            Work::Spin => self.calls.is_multiple_of(16),
+            Work::PendThenSpin => true,
+            Work::SpinOnly | Work::Nothing => false,
+        };
         WorkerFuture { work: self.work, yields, value: request }
     }
 }
@@ -63,7 +71,7 @@ impl Future for WorkerFuture {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        let steps = if self.work == Work::Spin { SPIN } else { 0 };
+        let steps = if self.work == Work::Nothing { 0 } else { SPIN };
         // Each step depends on the previous one, so a step takes four cycles on a current CPU.
         let step = |value: u64, step| value.wrapping_mul(ODD) ^ step;
         Poll::Ready(Ok(black_box((0..steps).fold(self.value, step))))
