@@ -29,6 +29,7 @@ mod concurrent_calls;
 mod contention;
 mod cost;
 mod flight;
+mod growth;
 mod http1;
 mod median;
 mod service;
@@ -44,6 +45,7 @@ pub use contention::{
 };
 pub use cost::{print_costs, run_requested_case};
 pub use flight::{Flight, print_flights};
+pub use growth::{Growth, growths, print_growth, run_requested_growth};
 pub use http1::{Http1Case, http1_cases, print_http1, run_requested_http1_case};
 pub use service::{
     Acquire, AcquireFuture, Echo, EchoFuture, Inner, Source, SourceError, SourceFuture, Work,

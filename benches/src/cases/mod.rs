@@ -1,5 +1,5 @@
 mod dedup;
-mod limits;
+pub(crate) mod limits;
 mod other_limits;
 mod patterns;
 pub(crate) mod settings;

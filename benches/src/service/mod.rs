@@ -3,9 +3,11 @@
 mod acquire;
 mod echo;
 mod source;
+mod unanswered;
 mod worker;
 
 pub use acquire::{Acquire, AcquireFuture};
 pub use echo::{Echo, EchoFuture, Inner};
 pub use source::{Source, SourceError, SourceFuture};
+pub(crate) use unanswered::{ONE_MORE, Unanswered};
 pub use worker::{Work, Worker, WorkerFuture};
