@@ -65,7 +65,7 @@ pub(crate) fn wall_clock() -> SystemTime {
 }
 
 /// Up to this number of headers, [`has`] compares names in turn.
-pub(crate) const FEW_NAMES: usize = 16;
+const FEW_NAMES: usize = 16;
 
 /// Up to this number of headers, [`find`] compares names in turn.
-pub(crate) const FEW_VALUES: usize = 6;
+const FEW_VALUES: usize = 6;

@@ -1,6 +1,6 @@
-use http::{HeaderMap, HeaderName, HeaderValue, header::CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, header::CONTENT_TYPE};
 
-use super::header_value::{FEW_VALUES, find, has};
+use super::header_value::find;
 
 /// The protocol of a request, which decides the form of a rejection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -21,25 +21,6 @@ impl Protocol {
     #[inline]
     pub fn of(headers: &HeaderMap) -> Self {
         Self::of_content_type(find(headers, &CONTENT_TYPE).map(HeaderValue::as_bytes))
-    }
-
-    /// Also returns whether there is a header of this `name`. One pass over the names answers both,
-    /// unless the protocol depends on a value.
-    #[inline]
-    pub(crate) fn of_and_has(headers: &HeaderMap, name: &HeaderName) -> (Self, bool) {
-        if headers.keys_len() > FEW_VALUES {
-            return (Self::of(headers), has(headers, name));
-        }
-        let (mut content_type, mut is_there) = (None, false);
-        for (other, value) in headers {
-            if *other == CONTENT_TYPE && content_type.is_none() {
-                content_type = Some(value);
-            } else if other == name {
-                is_there = true;
-            }
-        }
-        is_there |= content_type.is_some() && *name == CONTENT_TYPE;
-        (Self::of_content_type(content_type.map(HeaderValue::as_bytes)), is_there)
     }
 
     /// Returns the protocol of a message with this content type.

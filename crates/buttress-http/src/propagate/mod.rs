@@ -27,9 +27,9 @@ impl<Req: RequestHead> Propagate<Req> for Http {
     fn deadline(&self, request: &Req) -> Option<Deadline> {
         let headers = request.headers();
         // The name comes first, because almost no request has this header.
-        let is_in_grpc = has(headers, &GRPC_TIMEOUT) && Protocol::of(headers) == Protocol::Grpc;
+        let is_grpc = has(headers, &GRPC_TIMEOUT) && Protocol::of(headers) == Protocol::Grpc;
         let in_extensions = request.extensions().and_then(|extensions| extensions.get());
-        self.read_deadline(headers, is_in_grpc, in_extensions.copied())
+        self.read_deadline(headers, is_grpc, in_extensions.copied())
     }
 
     /// Announces the time left until `deadline`, less the [margin](Http::deadline_margin), rounded
@@ -106,10 +106,10 @@ impl Http {
         extensions: &Extensions,
     ) -> SeedAndDeadline<Protocol> {
         let HttpOptions { timeout_header, deadline_extension, .. } = self.options();
-        let (protocol, is_there) = Protocol::of_and_has(headers, &GRPC_TIMEOUT);
+        let protocol = Protocol::of(headers);
         let is_grpc = protocol == Protocol::Grpc;
         let in_extensions = extensions.get().copied();
-        let deadline = self.read_deadline(headers, is_there && is_grpc, in_extensions);
+        let deadline = self.read_deadline(headers, is_grpc, in_extensions);
         let announces = is_grpc
             || timeout_header.is_some()
             || *deadline_extension == DeadlineExtension::Written;
@@ -125,7 +125,7 @@ impl Http {
         in_extensions: Option<Criticality>,
     ) -> (Protocol, Option<Criticality>) {
         let HttpOptions { criticality_header, criticality, .. } = self.options();
-        let (protocol, is_there) = Protocol::of_and_has(headers, criticality_header);
+        let (protocol, is_there) = (Protocol::of(headers), has(headers, criticality_header));
         let said = if is_there { read_criticality(headers, criticality_header) } else { None };
         let believed = if *criticality == HeaderTrust::Believed { said } else { None };
         let asked = in_extensions.or(believed);
@@ -137,16 +137,16 @@ impl Http {
         (protocol, asked)
     }
 
-    /// The earliest of the deadlines in `grpc-timeout`, in the chosen header, and in the
-    /// extensions.
+    /// The earliest of the deadlines in `grpc-timeout` if the request is gRPC, in the chosen header,
+    /// and in the extensions.
     #[inline]
     fn read_deadline(
         &self,
         headers: &HeaderMap,
-        is_in_grpc: bool,
+        is_grpc: bool,
         in_extensions: Option<Deadline>,
     ) -> Option<Deadline> {
-        let grpc = if is_in_grpc { TimeoutHeader::grpc().read(headers) } else { None };
+        let grpc = if is_grpc { TimeoutHeader::grpc().read(headers) } else { None };
         let chosen = self.chosen().and_then(|header| header.read(headers));
         let timeout = [grpc, chosen].into_iter().flatten().min();
         Deadline::earliest(in_extensions, timeout.map(Deadline::after))
