@@ -63,12 +63,17 @@ where
         self.settings.state.note_call();
         self.settings.budget.deposit();
         let seed = self.judge.seed(&self.mode, &request);
-        let saved = if self.settings.attempts > 1 { self.mode.save(&mut request) } else { None };
-        // `inner` is the instance that is ready. Later attempts poll the readiness of this clone.
-        let other = saved.is_some().then(|| self.inner.clone());
+        let (mut spare, mut announced) = (None, None);
+        if self.settings.attempts > 1
+            && let Some(saved) = self.mode.save(&mut request)
+        {
+            announced = self.mode.saved_deadline(&saved);
+            // `inner` is the instance that is ready. Later attempts poll the readiness of this
+            // clone.
+            spare = Some((self.inner.clone(), saved));
+        }
         let began =
             Began::now(self.settings.late_attempts, || self.mode.watch_upload(&mut request));
-        let announced = saved.as_ref().and_then(|saved| self.mode.saved_deadline(saved));
         let deadline = Deadline::earliest(Deadline::whole(), announced);
         let tally = self.settings.budget.tally();
         let future = if announced.is_none() {
@@ -77,7 +82,6 @@ where
             self.call_under(deadline, request)
         };
         let (mode, judge) = (self.mode.clone(), self.judge.clone());
-        let spare = other.zip(saved);
         let attempts = Attempts::new(&self.settings, mode, judge, seed, spare, deadline, began);
         ResponseFuture::new(future, attempts)
     }

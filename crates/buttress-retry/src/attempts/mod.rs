@@ -17,6 +17,7 @@ use buttress_core::{
 };
 use buttress_state::Withdrawal;
 use tower_service::Service;
+use tracing::level_filters::LevelFilter;
 
 pub(crate) use self::next_attempt::{AttemptPlan, Ended, NextAttempt};
 use self::{
@@ -133,22 +134,21 @@ impl<S, M, J, Saved, Seed> Attempts<S, M, J, Saved, Seed> {
         F: Future<Output = Result<Res, E>>,
         J: Judge<M, Req, Res, E, Seed = Seed>,
     {
-        let (mut report, mut verdict, mut ended) = (InnerReport::EMPTY, Verdict::Success, None);
+        let (mut report, mut verdict) = (InnerReport::EMPTY, Verdict::Success);
+        let mut polled = Poll::Pending;
         self.within(&mut report, || {
             if let Poll::Ready(outcome) = future.poll(cx) {
                 // Judged within the poll, so that the judge sees the deadline and signals of the
                 // call.
                 verdict = self.judge.judge(&self.mode, &self.seed, outcome.as_ref());
-                ended = Some(outcome);
+                polled = Poll::Ready(outcome);
             }
         });
-        let Some(outcome) = ended else { return Poll::Pending };
+        // The outcome stays in its place, because each move of an outcome costs a copy.
+        let Poll::Ready(outcome) = &polled else { return Poll::Pending };
         if verdict == Verdict::Success {
             if report.has_signals() || self.tries.is_some() {
-                // Before `succeed`, whose event is user code and may make a call.
-                let signals = report.signals();
-                self.succeed(report);
-                self.raise(signals);
+                self.succeed_with_signals(report);
             } else {
                 self.succeed(report);
             }
@@ -161,7 +161,7 @@ impl<S, M, J, Saved, Seed> Attempts<S, M, J, Saved, Seed> {
                 && self.judge.is_answer(&self.mode, &self.seed, outcome.as_ref());
             *failed = Some(Ended { verdict, gave_up, counted, answered, signals });
         }
-        Poll::Ready(outcome)
+        polled
     }
 
     /// Returns the end of an attempt that did not begin, because readiness failed.
@@ -190,6 +190,15 @@ impl<S, M, J, Saved, Seed> Attempts<S, M, J, Saved, Seed> {
         Ended { verdict, gave_up: false, counted: false, answered: false, signals }
     }
 
+    /// Succeeds with signals to raise, or after a failed attempt.
+    #[cold]
+    fn succeed_with_signals(&self, report: InnerReport) {
+        // Before `succeed`, whose event is user code and may make a call.
+        let signals = report.signals();
+        self.succeed(report);
+        self.raise(signals);
+    }
+
     /// Reports the success of the call to the budget and to the learned attempt time.
     #[inline]
     pub(crate) fn succeed(&self, report: InnerReport) {
@@ -216,6 +225,14 @@ impl<S, M, J, Saved, Seed> Attempts<S, M, J, Saved, Seed> {
 
     #[inline]
     fn trace(&self, verdict: Verdict) {
+        // Asked here, so that the code of the event is not in the way of a call that nobody traces.
+        if LevelFilter::current() >= LevelFilter::TRACE {
+            self.emit_trace(verdict);
+        }
+    }
+
+    #[cold]
+    fn emit_trace(&self, verdict: Verdict) {
         tracing::trace!(
             name: "retry.attempt", target: "buttress",
             instance = self.settings.origin.name(), attempt = self.attempt().number(), ?verdict,
