@@ -1,6 +1,8 @@
-use buttress_core::Criticality;
+// Those of std also under loom: the counts decide nothing, and loom does not see that a `PerThread`
+// publishes the copy that another thread made.
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use buttress_state::sync::atomic::{AtomicU64, Ordering};
+use buttress_core::Criticality;
 
 /// Counts of calls by criticality.
 #[derive(Debug)]
