@@ -8,6 +8,7 @@ use crate::{
     Budget, Retry, RetryHandle,
     attempt_time::LateAttempts,
     settings::{OpenCircuits, Settings},
+    shared_settings::SharedSettings,
 };
 
 /// Repeats failed calls.
@@ -18,7 +19,7 @@ use crate::{
 #[derive(Clone, Debug)]
 #[doc(alias("retries", "repeat"))]
 pub struct RetryLayer<M = Plain, J = ByMode> {
-    settings: Arc<Settings>,
+    settings: Arc<SharedSettings>,
     mode: M,
     judge: J,
 }
@@ -29,7 +30,8 @@ impl RetryLayer {
     /// Zero and 1 make a single attempt, even if the request was never processed. Otherwise a free
     /// attempt does not count.
     pub fn new(attempts: u32) -> Self {
-        Self { settings: Arc::new(Settings::new(attempts)), mode: Plain, judge: ByMode }
+        let settings = Arc::new(SharedSettings::new(Settings::new(attempts)));
+        Self { settings, mode: Plain, judge: ByMode }
     }
 }
 
@@ -133,9 +135,10 @@ impl<M, J> RetryLayer<M, J> {
         RetryHandle::new(&self.settings)
     }
 
-    fn with(mut self, change: impl FnOnce(&mut Settings)) -> Self {
-        change(Arc::make_mut(&mut self.settings));
-        self
+    fn with(self, change: impl FnOnce(&mut Settings)) -> Self {
+        let mut settings = Settings::clone(&self.settings);
+        change(&mut settings);
+        Self { settings: Arc::new(SharedSettings::new(settings)), ..self }
     }
 }
 

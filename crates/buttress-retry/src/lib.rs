@@ -209,6 +209,7 @@ mod handle;
 mod layer;
 mod service;
 mod settings;
+mod shared_settings;
 mod stop_counts;
 mod stop_reason;
 

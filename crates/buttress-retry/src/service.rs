@@ -7,20 +7,21 @@ use buttress_core::{Attempt, ByMode, Deadline, Judge, MarkGaveUp, Plain, Propaga
 use tower_service::Service;
 
 use crate::{
-    ResponseFuture, RetryHandle, attempt_time::Began, attempts::Attempts, settings::Settings,
+    ResponseFuture, RetryHandle, attempt_time::Began, attempts::Attempts,
+    shared_settings::SharedSettings,
 };
 
 /// The service of [`RetryLayer`](crate::RetryLayer).
 #[derive(Clone, Debug)]
 pub struct Retry<S, M = Plain, J = ByMode> {
     inner: S,
-    settings: Arc<Settings>,
+    settings: Arc<SharedSettings>,
     mode: M,
     judge: J,
 }
 
 impl<S, M, J> Retry<S, M, J> {
-    pub(crate) const fn new(inner: S, settings: Arc<Settings>, mode: M, judge: J) -> Self {
+    pub(crate) const fn new(inner: S, settings: Arc<SharedSettings>, mode: M, judge: J) -> Self {
         Self { inner, settings, mode, judge }
     }
 
@@ -60,11 +61,12 @@ where
     }
 
     fn call(&mut self, mut request: Req) -> Self::Future {
-        self.settings.state.note_call();
-        self.settings.budget.deposit();
+        let settings = Arc::clone(self.settings.of_thread());
+        settings.note_call();
+        settings.budget.deposit();
         let seed = self.judge.seed(&self.mode, &request);
         let (mut spare, mut announced) = (None, None);
-        if self.settings.attempts > 1
+        if settings.attempts > 1
             && let Some(saved) = self.mode.save(&mut request)
         {
             announced = self.mode.saved_deadline(&saved);
@@ -72,17 +74,16 @@ where
             // clone.
             spare = Some((self.inner.clone(), saved));
         }
-        let began =
-            Began::now(self.settings.late_attempts, || self.mode.watch_upload(&mut request));
+        let began = Began::now(settings.late_attempts, || self.mode.watch_upload(&mut request));
         let deadline = Deadline::earliest(Deadline::whole(), announced);
-        let tally = self.settings.budget.tally();
+        let tally = settings.budget.tally();
         let future = if announced.is_none() {
             tally.run(Attempt::FIRST, || self.inner.call(request))
         } else {
             self.call_under(deadline, request)
         };
         let (mode, judge) = (self.mode.clone(), self.judge.clone());
-        let attempts = Attempts::new(&self.settings, mode, judge, seed, spare, deadline, began);
+        let attempts = Attempts::new(settings, mode, judge, seed, spare, deadline, began);
         ResponseFuture::new(future, attempts)
     }
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use buttress_control::{Backoff, Random};
-use buttress_core::{Enforcement, Origin, StateScope};
+use buttress_core::{Enforcement, Origin, PerThread, StateScope};
 
 use crate::{
     Budget, StopCounts, StopReason,
@@ -56,16 +56,10 @@ impl Settings {
         (self.budget, self.is_budget_given) = (budget, true);
     }
 
-    /// Returns the settings for a further service, with state of its own under `per_service`.
-    pub(crate) fn for_service(self: &Arc<Self>) -> Arc<Self> {
-        match self.scope {
-            StateScope::PerLayer => Arc::clone(self),
-            StateScope::PerService => {
-                let budget =
-                    if self.is_budget_given { self.budget.clone() } else { Budget::default() };
-                Arc::new(Self { budget, state: Arc::default(), ..Self::clone(self) })
-            }
-        }
+    /// Returns the same options with state of their own. A budget that was given stays shared.
+    pub(crate) fn with_fresh_state(&self) -> Self {
+        let budget = if self.is_budget_given { self.budget.clone() } else { Budget::default() };
+        Self { budget, state: Arc::default(), ..self.clone() }
     }
 }
 
@@ -82,15 +76,15 @@ pub(crate) enum OpenCircuits {
 #[derive(Debug, Default)]
 pub(crate) struct RetryState {
     pub(crate) attempt_time: AttemptTime,
-    pub(crate) calls: AtomicU64,
+    /// The calls of each thread, because every call is counted.
+    pub(crate) calls: PerThread<AtomicU64>,
     pub(crate) retries: AtomicU64,
     stopped: [AtomicU64; StopReason::ALL.len()],
 }
 
 impl RetryState {
-    #[inline]
-    pub(crate) fn note_call(&self) {
-        self.calls.fetch_add(1, Ordering::Relaxed);
+    pub(crate) fn calls(&self) -> u64 {
+        self.calls.copies().map(|calls| calls.load(Ordering::Relaxed)).sum()
     }
 
     pub(crate) fn note_retry(&self) {

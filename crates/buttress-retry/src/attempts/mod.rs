@@ -13,7 +13,7 @@ use std::{
 };
 
 use buttress_core::{
-    Attempt, Deadline, InnerReport, Judge, NoTimeLeft, Propagate, Signals, Verdict,
+    Attempt, Deadline, InnerReport, Judge, NoTimeLeft, Propagate, Signals, ThreadCopy, Verdict,
 };
 use buttress_state::Withdrawal;
 use tower_service::Service;
@@ -24,11 +24,11 @@ use self::{
     next_attempt::{LEAST, is_refused},
     tries::Tries,
 };
-use crate::{StopReason, attempt_time::Began, settings::Settings};
+use crate::{StopReason, attempt_time::Began, shared_settings::ThreadSettings};
 
 /// The state of a call over all of its attempts.
 pub(crate) struct Attempts<S, M, J, Saved, Seed> {
-    settings: Arc<Settings>,
+    settings: Arc<ThreadCopy<ThreadSettings>>,
     mode: M,
     judge: J,
     seed: Seed,
@@ -46,7 +46,7 @@ pub(crate) struct Attempts<S, M, J, Saved, Seed> {
 impl<S, M, J, Saved, Seed> Attempts<S, M, J, Saved, Seed> {
     #[inline]
     pub(crate) fn new(
-        settings: &Arc<Settings>,
+        settings: Arc<ThreadCopy<ThreadSettings>>,
         mode: M,
         judge: J,
         seed: Seed,
@@ -54,7 +54,6 @@ impl<S, M, J, Saved, Seed> Attempts<S, M, J, Saved, Seed> {
         deadline: Option<Deadline>,
         began: Began,
     ) -> Self {
-        let settings = Arc::clone(settings);
         Self { settings, mode, judge, seed, spare, deadline, began, tries: None }
     }
 
