@@ -3,7 +3,10 @@ use std::{
     future::Future,
     hint::{black_box, spin_loop},
     pin::pin,
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        Barrier,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::{Context, Waker},
     thread,
     time::{Duration, Instant},
@@ -27,12 +30,13 @@ impl Pair {
     where
         S: Service<u64, Response = u64> + Clone + Send,
     {
-        let waiting = AtomicUsize::new(THREADS);
+        let (start, waiting) = (Barrier::new(THREADS), AtomicUsize::new(THREADS));
         let threads: Vec<_> = (0..THREADS).map(|_| service.clone()).collect();
         let runs: Vec<_> = thread::scope(|scope| {
             let make_calls = |service| {
                 let _entered = runtime.enter();
-                // A barrier that sleeps would wake one thread some 50 µs later than the other.
+                start.wait();
+                // The barrier wakes one thread some 50 µs later than the other, so they wait again.
                 // Relaxed: the threads share no other memory through this counter.
                 waiting.fetch_sub(1, Ordering::Relaxed);
                 while waiting.load(Ordering::Relaxed) > 0 {
@@ -53,7 +57,7 @@ impl Pair {
         let together =
             one.ended.min(other.ended).saturating_duration_since(one.began.max(other.began));
         let waited = one.waited + other.waited;
-        Self { took, was_disturbed: waited > took / 50 || together < took / 10 * 9 }
+        Self { took, was_disturbed: waited > took / 20 || together < took / 10 * 9 }
     }
 }
 

@@ -147,6 +147,6 @@ type RunPair = dyn Fn(&Handle, Work) -> Pair;
 /// Calls of a thread. They take less than a millisecond, so most pairs end before the scheduler interrupts one.
 const CALLS: u32 = 500;
 /// Measurements of each row, if the machine is quiet enough.
-const PAIRS: usize = 101;
+const PAIRS: usize = 51;
 /// The time for one column of the table.
 const TIME_LIMIT: Duration = Duration::from_secs(90);

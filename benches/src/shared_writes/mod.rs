@@ -1,4 +1,4 @@
-//! Writes per call to memory that other threads write too.
+//! Atomic writes per call. Threads that share a layer wait for each other in some of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,12 +25,17 @@ pub fn print_shared_writes(cases: &[Case]) {
         println!("| {} | {} | {} |", described(case), total(ready), total(pend));
     }
     println!();
+    println!("Atomic read-modify-writes per call: instructions with a `lock` prefix, and `xchg`");
     println!(
-        "Atomic read-modify-writes per call: instructions with a `lock` prefix, and `xchg` with"
+        "with memory. Those of the bare service are subtracted. The count includes locks that"
     );
-    println!("memory. Those of the bare service are subtracted. The count includes locks that no");
-    println!("other thread wants, and the reference counts of a task's own waker. Stores that are");
-    println!("plain instructions are not counted. The next table says where the writes are.\n");
+    println!(
+        "no other thread wants, copies that a thread has of its own, and reference counts of a"
+    );
+    println!(
+        "task's own waker. Stores that are plain instructions are not counted. The next table"
+    );
+    println!("says where the writes are.\n");
     println!("| layer | calls | by | per pending call | in |");
     println!("|---|---|---|--:|---|");
     let addresses: BTreeSet<u64> = rows.iter().flat_map(|row| row.pend.keys().copied()).collect();
