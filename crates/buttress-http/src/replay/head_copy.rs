@@ -59,16 +59,27 @@ impl HeadCopy {
 
     /// Creates a request with this head. `None` if a part of the head can no longer be parsed.
     pub(crate) fn with<B>(&self, body: B) -> Option<Request<B>> {
-        // All values share this copy of the row.
-        let row = Bytes::copy_from_slice(self.row.bytes());
-        let mut records = Records(&row);
         let mut request = Request::new(body);
         *request.method_mut() = self.method.clone();
-        *request.uri_mut() = read_target(&row, &mut records)?;
         *request.version_mut() = self.version;
         *request.extensions_mut() = self.extensions.clone();
-        *request.headers_mut() = read_headers(&row, records)?;
+        if !self.is_bare() {
+            // All values share this copy of the row.
+            let row = Bytes::copy_from_slice(self.row.bytes());
+            let mut records = Records(&row);
+            *request.uri_mut() = read_target(&row, &mut records)?;
+            *request.headers_mut() = read_headers(&row, records)?;
+        }
         Some(request)
+    }
+
+    /// Whether the target is `/` and there are no headers, as in a new request. Then nothing is
+    /// allocated.
+    fn is_bare(&self) -> bool {
+        let mut records = Records(self.row.bytes());
+        let target = records.next();
+        target.is_some_and(|it| it.first.is_empty() && it.second == b"/" && !it.flag)
+            && records.next().is_none()
     }
 }
 
