@@ -165,12 +165,6 @@ fn make_result<C: Call>(
         signals.add_deadline(flight.start.ambient.deadline);
     }
     let result = result::<C>(config, outcome, writer, &verdict_seed);
-    if !C::Mode::IS_COMPLETE
-        && let Published::Response { mode, shared, .. } = &result.published
-    {
-        // Before the result is published, and so before any member takes a response.
-        mode.expect_callers(shared, flight.members());
-    }
     FlightResult { signals, expired, stale_for_others, ..result }
 }
 

@@ -142,6 +142,7 @@ impl OutcomeSignals {
 
 impl<C: Call> SharedResult for FlightResult<C> {
     const CACHES: bool = Writer::<C>::CACHES;
+    const IS_COMPLETE: bool = C::Mode::IS_COMPLETE;
 
     fn progress(&self) -> Progress {
         match &self.published {
@@ -150,9 +151,9 @@ impl<C: Call> SharedResult for FlightResult<C> {
         }
     }
 
-    fn expect_caller(&self) {
+    fn expect_callers(&self, callers: usize) {
         if let Published::Response { mode, shared, .. } = &self.published {
-            mode.expect_callers(shared, 1);
+            mode.expect_callers(shared, callers);
         }
     }
 

@@ -91,13 +91,46 @@ where
                     }
                 }
             }
-            Ok(Poll::Ready(WorkResult::Answer(result))) => self.publish(result),
+            Ok(Poll::Ready(WorkResult::Answer(result))) if A::IS_COMPLETE => self.publish(result),
+            Ok(Poll::Ready(WorkResult::Answer(result))) => {
+                // `expect_callers` is code of the mode, and may panic.
+                if let Err(payload) =
+                    catch_unwind(AssertUnwindSafe(|| self.publish_announced(result)))
+                {
+                    self.publish(panicked(None));
+                    return Poll::Ready(WaitEnd::Panicked(payload));
+                }
+            }
             Err(payload) => {
                 self.publish(panicked(driver.work().and_then(|slot| slot.as_mut().as_pin_mut())));
                 return Poll::Ready(WaitEnd::Panicked(payload));
             }
         }
         Poll::Ready(WaitEnd::Answered)
+    }
+
+    /// Publishes a response that may be in progress, once all members are announced to it.
+    ///
+    /// `FlightShard::join` adds a member under the lock of the shard. So no member joins between the last count
+    /// and `set`, and a later member finds the result and announces itself.
+    fn publish_announced(&self, result: A) {
+        let mut announced = 0;
+        loop {
+            let shard = self.table.lock_shard(self.start.hash);
+            let members = self.members();
+            if members <= announced {
+                let is_set = self.result.set(result).is_ok();
+                drop(shard);
+                if is_set {
+                    self.update_table(false);
+                }
+                return;
+            }
+            // Released for `expect_callers`, which may call this layer. Each round has a new member.
+            drop(shard);
+            result.expect_callers(members - announced);
+            announced = members;
+        }
     }
 
     fn publish(&self, result: A) {

@@ -7,7 +7,7 @@ use std::{
 
 use buttress_core::{Ambient, Attempt, Deadline, Join, MemberId, Progress, Relay, WatchdogHost};
 
-use self::{spare_leader::SpareLeader, valid_flags::ValidFlags};
+use self::{membership::DynFlight, spare_leader::SpareLeader, valid_flags::ValidFlags};
 use crate::{
     cache::{ResourceGeneration, ValidFlag, forbid_caching},
     sync::{
@@ -18,6 +18,7 @@ use crate::{
 };
 
 mod drive;
+mod join;
 mod leave;
 mod membership;
 mod shard;
@@ -193,43 +194,53 @@ impl<K, W, A: SharedResult> Flight<K, W, A> {
 }
 
 impl<K: Hash + Eq, W, A: SharedResult> Flight<K, W, A> {
-    /// Joins, if the whole response can still be read, and if the resource was not invalidated since the
-    /// flight began.
+    /// Joins a flight without a result, if the resource was not invalidated since the flight began. Under the
+    /// lock of the shard, so that no flight is ended or recycled while a caller joins.
     #[inline]
-    pub(crate) fn join(&self, ambient: Ambient, resource_generation: ResourceGeneration) -> Join {
-        if self.start.resource_generation.is_before(resource_generation) {
-            return Join::Closed;
+    pub(crate) fn join(&self, ambient: Ambient) -> Join {
+        // The lock of the relay is taken under the lock of the shard. In the other order,
+        // `FlightTable::finish_alone` could deadlock with a join.
+        let join = self.relay.join_in_time(ambient);
+        if matches!(join, Join::Member(_)) {
+            self.spare_leader.note_follower(self.start.attempt);
         }
-        // `FlightShard::join` holds the lock of the shard, and the lock of the relay is taken under that.
-        // In the other order, `FlightTable::finish_alone` could deadlock with a join.
-        let Some(result) = self.result.get() else {
-            let join = self.relay.join_in_time(ambient);
-            if matches!(join, Join::Member(_)) {
-                self.spare_leader.note_follower(self.start.attempt);
-            }
-            return join;
-        };
-        // The progress may change before `join_in_time`. `decide` looks again after it has restored the
-        // response.
-        if matches!(result.progress(), Progress::Closed | Progress::Lost) {
-            return Join::Closed;
-        }
-        let entry = self.relay.join_in_time(ambient);
-        if matches!(entry, Join::Member(_)) {
-            // `make_result` has announced the members that joined before the result. A member that joins
-            // between its count and `publish` is not announced, and `decide` bypasses the flight if the
-            // response is lost.
-            result.expect_caller();
-        }
-        entry
+        join
+    }
+
+    /// Whether the resource was invalidated between the start of this flight and that generation.
+    #[inline]
+    pub(crate) fn is_outdated(&self, resource_generation: ResourceGeneration) -> bool {
+        self.start.resource_generation.is_before(resource_generation)
     }
 
     /// Whether a call at this generation of the resource could join.
     pub(crate) fn accepts_callers(&self, resource_generation: ResourceGeneration) -> bool {
         let progress = self.result.get().map(SharedResult::progress);
-        !self.start.resource_generation.is_before(resource_generation)
+        !self.is_outdated(resource_generation)
             && !matches!(progress, Some(Progress::Closed | Progress::Lost))
             && !self.relay.is_closed()
+    }
+
+    /// Joins a flight that has a result, if the whole response can still be read. No lock of a shard may be held,
+    /// because the mode of the user is asked.
+    #[cold]
+    pub(crate) fn join_answered(self: &Arc<Self>, result: &A, ambient: Ambient) -> Join
+    where
+        Self: DynFlight,
+    {
+        // The progress may change before `join_in_time`. `decide` looks again after it has restored the
+        // response.
+        if matches!(result.progress(), Progress::Closed | Progress::Lost) {
+            return Join::Closed;
+        }
+        let join = self.relay.join_in_time(ambient);
+        if let Join::Member(member) = join {
+            // Leaves the flight if `expect_callers` panics.
+            let membership = Membership::new(Arc::clone(self), member);
+            result.expect_callers(1);
+            membership.forget();
+        }
+        join
     }
 
     /// Starts the watchdog, so that members that are not polled delay the others by at most 10 ms.

@@ -41,6 +41,8 @@ pub(crate) enum Joined<K, W, A> {
 
 pub(crate) enum Lookup<K, W, A> {
     Joined(Joined<K, W, A>),
+    /// There is a flight with a result. The caller asks it outside of the lock.
+    Answered(Arc<Flight<K, W, A>>),
     /// There is a flight that accepts no more callers.
     Closed,
     Nothing,
@@ -121,6 +123,7 @@ impl<K, W, A> FlightShard<K, W, A> {
 }
 
 impl<K: Hash + Eq, W, A: SharedResult> FlightShard<K, W, A> {
+    /// Joins the flight of `key`. A flight that is `closed` accepts no more callers, as the caller has found out.
     #[inline]
     pub(crate) fn join(
         &mut self,
@@ -128,50 +131,35 @@ impl<K: Hash + Eq, W, A: SharedResult> FlightShard<K, W, A> {
         key: &K,
         ambient: Ambient,
         resource_generation: ResourceGeneration,
+        closed: Option<&Flight<K, W, A>>,
     ) -> Lookup<K, W, A> {
-        let entry = match &self.single {
-            Some(entry) if entry.hash == hash && entry.key == *key => entry,
-            _ if self.others.is_empty() => return Lookup::Nothing,
-            _ => match self.others.find(hash, |entry| entry.key == *key) {
-                Some(entry) => entry,
-                None => return Lookup::Nothing,
-            },
-        };
-        // Joins under the lock that `FlightTable::finish_alone` takes. So no flight is ended or recycled
-        // while a caller joins.
-        match entry.flight.join(ambient, resource_generation) {
+        let Some(entry) = self.find(hash, key) else { return Lookup::Nothing };
+        let flight = &entry.flight;
+        if flight.is_outdated(resource_generation) || closed.is_some_and(|old| entry.is_of(old)) {
+            return Lookup::Closed;
+        }
+        if flight.result().is_some() {
+            return Lookup::Answered(Arc::clone(flight));
+        }
+        match flight.join(ambient) {
             Entered::Member(member) => {
+                let flight = Arc::clone(flight);
                 self.followers += 1;
-                Lookup::Joined(Joined::Follower(Arc::clone(&entry.flight), member))
+                Lookup::Joined(Joined::Follower(flight, member))
             }
             Entered::Reentrant => Lookup::Joined(Joined::Reentrant),
             Entered::Closed => Lookup::Closed,
         }
     }
 
-    /// Counts a call that would join the flight of `key`, if that flight accepts callers.
-    #[cold]
-    pub(crate) fn observe_join(
-        &mut self,
-        hash: u64,
-        key: &K,
-        resource_generation: ResourceGeneration,
-    ) -> bool {
-        let is_joinable = self.is_joinable(hash, key, resource_generation);
-        self.followers += u64::from(is_joinable);
-        is_joinable
-    }
-
-    /// Whether the flight of `key` accepts callers.
-    #[cold]
-    pub(crate) fn is_joinable(
-        &self,
-        hash: u64,
-        key: &K,
-        resource_generation: ResourceGeneration,
-    ) -> bool {
-        let entry = self.iter().find(|entry| entry.hash == hash && entry.key == *key);
-        entry.is_some_and(|entry| entry.flight.accepts_callers(resource_generation))
+    /// The entry of `key`.
+    #[inline]
+    pub(crate) fn find(&self, hash: u64, key: &K) -> Option<&FlightEntry<K, W, A>> {
+        match &self.single {
+            Some(entry) if entry.hash == hash && entry.key == *key => Some(entry),
+            _ if self.others.is_empty() => None,
+            _ => self.others.find(hash, |entry| entry.key == *key),
+        }
     }
 
     /// Removes the flight of `key`, which accepts no more callers, to replace it.

@@ -5,11 +5,14 @@ pub(crate) trait SharedResult {
     /// Whether results are ever cached. If not, flights have no valid flags.
     const CACHES: bool;
 
+    /// Whether every response is complete when its head arrives, so that no caller has to be announced.
+    const IS_COMPLETE: bool;
+
     /// How much of the response has arrived.
     fn progress(&self) -> Progress;
 
-    /// Announces a further caller of the response.
-    fn expect_caller(&self);
+    /// Announces further callers of the response.
+    fn expect_callers(&self, callers: usize);
 
     /// Drops a response in progress, because no member is left.
     fn abandon(&self);

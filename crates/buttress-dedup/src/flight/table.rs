@@ -1,23 +1,16 @@
-use std::{
-    hash::{BuildHasher, Hash},
-    sync::Arc,
-};
+use std::hash::{BuildHasher, Hash};
 
-use buttress_core::{Ambient, DriveEnd, Driver};
+use buttress_core::{DriveEnd, Driver};
 use hashbrown::DefaultHashBuilder;
 
 use super::{
-    Flight, FlightStart, SharedResult, WorkSlot,
-    shard::{FlightEntry, FlightShard, Joined, Lookup},
+    Flight, SharedResult, WorkSlot,
+    shard::{FlightEntry, FlightShard},
 };
-use crate::{
-    cache::ResourceGeneration,
-    cache::ValidFlag,
-    sync::{
-        Mutex,
-        atomic::{AtomicU64, Ordering},
-        lock,
-    },
+use crate::sync::{
+    Mutex, MutexGuard,
+    atomic::{AtomicU64, Ordering},
+    lock,
 };
 
 /// The flights of all keys, in shards with a lock each.
@@ -72,85 +65,6 @@ where
     /// `Flight::store_and_remove`.
     pub(crate) fn bump_generation(&self) {
         self.generation.fetch_add(1, Ordering::Release);
-    }
-
-    /// Joins the flight of `key`, if any.
-    pub(crate) fn join(
-        &self,
-        key: &K,
-        hash: u64,
-        ambient: Ambient,
-        resource_generation: ResourceGeneration,
-    ) -> Option<Joined<K, W, A>> {
-        // Without this look, each follower would make a plan and ask the store for a read in
-        // `KeyedCall::lead`. `start` looks again, because a flight may begin after this lock is released.
-        let mut shard = lock(&self.shard(hash)?.flights);
-        match shard.join(hash, key, ambient, resource_generation) {
-            Lookup::Joined(followers) => Some(followers),
-            Lookup::Closed | Lookup::Nothing => None,
-        }
-    }
-
-    /// Counts a call that would join the flight of `key`, if that flight accepts callers.
-    #[cold]
-    #[inline(never)]
-    pub(crate) fn observe_join(&self, key: &K, start: &FlightStart) -> bool {
-        let Some(shard) = self.shard(start.hash) else { return false };
-        lock(&shard.flights).observe_join(start.hash, key, start.resource_generation)
-    }
-
-    /// Whether a call would join the flight of `key`.
-    #[cold]
-    pub(crate) fn is_joinable(&self, key: &K, start: &FlightStart) -> bool {
-        let Some(shard) = self.shard(start.hash) else { return false };
-        lock(&shard.flights).is_joinable(start.hash, key, start.resource_generation)
-    }
-
-    /// Joins the flight of `key`, or starts a new flight with `work`. Gives the key back if the `generation` has changed
-    /// since the lookup.
-    ///
-    /// `work` is called with whether the new flight replaces a flight in which the deadline of a member has
-    /// passed.
-    #[inline]
-    pub(crate) fn start(
-        self: &Arc<Self>,
-        key: K,
-        start: FlightStart,
-        valid: Option<ValidFlag>,
-        generation: Option<u64>,
-        work: impl FnOnce(bool) -> W,
-    ) -> Result<Joined<K, W, A>, K> {
-        let FlightStart { hash, ambient, resource_generation, .. } = start;
-        let Some(shard) = self.shard(hash) else { return Ok(Joined::Reentrant) };
-        let mut shard = lock(&shard.flights);
-        let lookup = shard.join(hash, &key, ambient, resource_generation);
-        if let Lookup::Joined(followers) = lookup {
-            // The lock first: this return drops `key` and the plan in `work`, which runs code of the user.
-            drop(shard);
-            return Ok(followers);
-        }
-        // Compared under the lock: the generation is bumped before a flight is removed. So if the flight is not
-        // here any more, its generation is visible.
-        if generation.is_some_and(|generation| self.generation() != generation) {
-            drop(shard);
-            return Err(key);
-        }
-        let is_closed = matches!(lookup, Lookup::Closed);
-        let old = if is_closed { shard.take_closed(hash, &key) } else { None };
-        let older =
-            if A::CACHES { old.as_ref().and_then(|old| old.flight.replace()) } else { None };
-        // From here to the end of the lock no code of the user runs: `work` only moves values, see
-        // `KeyedCall::lead`. `old` and `idle` may run such code when dropped.
-        let mut idle = shard.pop_idle();
-        let is_needed = old.as_ref().is_some_and(|old| old.flight.is_spent());
-        let (flight, member) =
-            Flight::begin(start, (valid, older), || work(is_needed), &mut idle, self);
-        let entry = FlightEntry { key, hash, flight: Arc::clone(&flight) };
-        shard.leaders += 1;
-        shard.insert(entry);
-        drop(shard);
-        drop((old, idle));
-        Ok(Joined::Leader(flight, member))
     }
 
     /// Removes `flight`, so that the next call of its key starts another flight.
@@ -252,6 +166,12 @@ where
         is_it: impl FnMut(&FlightEntry<K, W, A>) -> bool,
     ) -> Option<FlightEntry<K, W, A>> {
         lock(&self.shard(hash)?.flights).take(hash, is_it)
+    }
+
+    /// Locks the shard of `hash`.
+    #[inline]
+    pub(crate) fn lock_shard(&self, hash: u64) -> Option<MutexGuard<'_, FlightShard<K, W, A>>> {
+        Some(lock(&self.shard(hash)?.flights))
     }
 
     fn shard(&self, hash: u64) -> Option<&PaddedShard<K, W, A>> {

@@ -7,6 +7,7 @@
 )]
 #![expect(clippy::disallowed_methods, reason = "callers run in tasks of their own here")]
 
+mod announced;
 mod changes;
 mod deadlines;
 mod errors;
