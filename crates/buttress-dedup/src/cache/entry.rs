@@ -35,7 +35,7 @@ pub struct CacheEntry<V> {
     // invalidated meanwhile.
     /// Nanoseconds after `made` before which no refresh may start. `u64::MAX` marks a refresh in progress.
     refresh_from: AtomicU64,
-    /// The backoff of failed refreshes. A leaf lock: no other lock is taken under it.
+    /// The backoff of refreshes that left this entry in its place. A leaf lock: no other lock is taken under it.
     delays: Mutex<Delays>,
     pub(crate) resource_generation: ResourceGeneration,
     is_explicit: bool,
@@ -181,7 +181,7 @@ impl<V> CacheEntry<V> {
         self.refresh_from.store(0, Ordering::Release);
     }
 
-    /// Ends a claim whose refresh has failed. The next refresh waits for the backoff.
+    /// Ends a claim whose refresh has ended. The next refresh of this entry waits for the backoff.
     pub(crate) fn delay_refresh(&self, backoff: &Backoff, chance: f64) {
         // Never contended: the caller, `Refresh::drop`, holds the claim until the store below.
         // `Backoff::next` is no foreign code, so poison means nothing.

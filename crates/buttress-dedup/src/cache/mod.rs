@@ -117,7 +117,7 @@ where
         let _ = entry;
     }
 
-    /// Ends a claim whose refresh has failed. The next refresh waits for the backoff.
+    /// Ends a claim whose refresh has ended. The next refresh of this entry waits for the backoff.
     fn delay_refresh(&self, controls: &Self::Controls, entry: &EntryFor<M, Res, E>) {
         let _ = (controls, entry);
     }

@@ -171,7 +171,7 @@ where
 
     fn claim_refresh(&self, entry: &EntryFor<M, Res, E>) -> bool {
         // Calls race here after `may_refresh`, and a single call gets the claim. `Refresh::drop` ends the
-        // claim, unless a newer entry replaces this entry.
+        // claim.
         entry.claim_refresh(Instant::now())
     }
 

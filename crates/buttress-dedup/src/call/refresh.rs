@@ -1,51 +1,47 @@
 use std::{future::poll_fn, sync::Arc};
 
-use buttress_core::{Ambient, Progress, Share};
+use buttress_core::{Ambient, Share};
 use tokio::time::timeout_at;
 
 use super::{
     Call, Config, Controls, Entry, drive::poll_flight, result::Published, typed_state::CallFlight,
 };
 use crate::{
-    cache::{CachePolicy, CacheWrite},
+    cache::CachePolicy,
     flight::{Membership, WaitEnd},
 };
 
-/// A background refresh of an entry. If it ends without a newer entry, the next refresh waits for the
-/// backoff. Dropping it ends its claim, unless a newer entry replaces the old.
+/// A background refresh of an entry. Dropping it ends its claim, and the next refresh of the same entry waits
+/// for the backoff.
+///
+/// Also after a success: the claim then serves a caller that still holds the entry. If the newer entry cannot
+/// be written, the old entry stays, and is refreshed again after the backoff.
 pub(crate) struct Refresh<C: Call> {
     config: Config<C>,
     cache: Arc<Controls<C>>,
     entry: Entry<C>,
-    end: RefreshEnd,
-}
-
-enum RefreshEnd {
-    Cancelled,
-    Renewed,
-    Failed,
+    /// The refresh has not begun, so the next caller may begin it.
+    is_cancelled: bool,
 }
 
 impl<C: Call> Refresh<C> {
     pub(crate) const fn new(config: Config<C>, cache: Arc<Controls<C>>, entry: Entry<C>) -> Self {
-        Self { config, cache, entry, end: RefreshEnd::Failed }
+        Self { config, cache, entry, is_cancelled: false }
     }
 
     /// Ends the refresh before it has begun.
     pub(crate) fn cancel(mut self) {
-        self.end = RefreshEnd::Cancelled;
+        self.is_cancelled = true;
     }
 
     /// Drives the flight as its only member, until the response is complete or the deadline has passed. The
     /// only task that this crate spawns.
-    pub(crate) async fn run(mut self, membership: Membership<CallFlight<C>>, ambient: Ambient) {
-        let renewed = self.renew(&membership);
-        let is_renewed = match ambient.deadline {
-            Some(deadline) => timeout_at(deadline.instant(), renewed).await.unwrap_or(false),
-            None => renewed.await,
-        };
-        if is_renewed {
-            self.end = RefreshEnd::Renewed;
+    pub(crate) async fn run(self, membership: Membership<CallFlight<C>>, ambient: Ambient) {
+        let ended = self.end(&membership);
+        match ambient.deadline {
+            // A refresh that has run out of time is dropped with its flight.
+            Some(deadline) => drop(timeout_at(deadline.instant(), ended).await),
+            None => ended.await,
         }
         // The claim ends before `leave` removes the flight, so a call that finds no flight finds the
         // backoff. In the other order, the entry would seem to be refreshed while no flight of the key is
@@ -54,28 +50,23 @@ impl<C: Call> Refresh<C> {
         drop(membership);
     }
 
-    /// Returns whether there is a newer entry.
-    async fn renew(&self, membership: &Membership<CallFlight<C>>) -> bool {
-        let Some((flight, member)) = membership.flight() else { return false };
+    /// Ends when there is a result, and its response is complete.
+    async fn end(&self, membership: &Membership<CallFlight<C>>) {
+        let Some((flight, member)) = membership.flight() else { return };
         // A follower may have driven the flight to its end before this task ran.
         if flight.result().is_none() {
             let config = &self.config;
             if let WaitEnd::Panicked(payload) =
                 poll_fn(|cx| poll_flight::<C>(config, flight, member, cx)).await
             {
-                // If this resumes the panic, the task ends, and the drop of `Refresh` counts a failure.
+                // If this resumes the panic, the task ends, and the drop of `Refresh` starts the backoff.
                 config.shared.panicked(payload);
             }
         }
-        match flight.result().map(|result| &result.published) {
-            Some(Published::Response { mode, shared, writer }) => {
-                mode.finish(shared).await;
-                writer.will_write() && mode.progress(shared) == Progress::Complete
-            }
-            Some(Published::CachedError(..)) => true,
-            // From a store, or the old entry again in place of a failure.
-            Some(Published::Cached(entry)) => !Arc::ptr_eq(entry, &self.entry),
-            _ => false,
+        if let Some(Published::Response { mode, shared, .. }) =
+            flight.result().map(|result| &result.published)
+        {
+            mode.finish(shared).await;
         }
     }
 }
@@ -83,12 +74,10 @@ impl<C: Call> Refresh<C> {
 impl<C: Call> Drop for Refresh<C> {
     fn drop(&mut self) {
         let policy = &self.config.shared.policy;
-        match self.end {
-            RefreshEnd::Cancelled => policy.release_refresh(&self.entry),
-            // The old entry keeps its claim: a call that still holds the entry must not refresh it again.
-            // The claim is of no use to later calls, which find the newer entry.
-            RefreshEnd::Renewed => {}
-            RefreshEnd::Failed => policy.delay_refresh(&self.cache, &self.entry),
+        if self.is_cancelled {
+            policy.release_refresh(&self.entry);
+        } else {
+            policy.delay_refresh(&self.cache, &self.entry);
         }
     }
 }

@@ -1,14 +1,21 @@
 //! Stale entries that are served during a refresh.
 
-use std::time::Duration;
+use std::{
+    future::ready,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    time::Duration,
+};
 
 use buttress_core::{Attempt, Criticality, Deadline, Verdict};
-use buttress_dedup::{Cache, DedupSnapshot};
+use buttress_dedup::{Cache, DedupLayer, DedupSnapshot};
 use buttress_testkit::{Events, TestError, counts};
 use futures_util::future::join_all;
 use tokio::time::{Instant, advance, sleep, timeout};
 use tokio_test::{assert_ready_ok, task};
-use tower::ServiceExt;
+use tower::{Layer, ServiceExt, service_fn};
 
 use crate::support::{Cached, Does, Seen, constant, exactly, ms, s, settle};
 
@@ -439,4 +446,37 @@ async fn hanging_refresh_times_out_only_the_callers_of_one_timeout() {
     sleep(s(30)).await;
     assert_eq!(cached.source.live(), 0);
     assert_eq!(cached.handle.in_flight(), 0);
+}
+
+/// The response of a call. That of the second call panics when it is cloned, so it is not cached.
+#[derive(Debug, PartialEq, Eq)]
+struct Numbered(usize);
+
+impl Clone for Numbered {
+    fn clone(&self) -> Self {
+        assert!(self.0 != 2, "as told");
+        Self(self.0)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn entry_whose_successor_was_not_written_is_refreshed_again_after_the_backoff() {
+    let cache = exactly(s(10)).stale_while_revalidate(s(100)).refresh_backoff(constant(s(2)));
+    let calls = Arc::new(AtomicUsize::new(0));
+    let upstream =
+        move |_: u32| ready(Ok::<_, TestError>(Numbered(calls.fetch_add(1, SeqCst) + 1)));
+    let layer = DedupLayer::new().cache(cache);
+    let service = layer.layer(service_fn(upstream));
+    let get = || service.clone().oneshot(7);
+    assert_eq!(get().await, Ok(Numbered(1)));
+    advance(s(10)).await;
+    assert_eq!(get().await, Ok(Numbered(1)), "starts the refresh that is not written");
+    sleep(ms(1_900)).await;
+    assert_eq!(get().await, Ok(Numbered(1)));
+    assert_eq!(layer.handle().refreshes(), 1);
+    sleep(ms(200)).await;
+    assert_eq!(get().await, Ok(Numbered(1)), "starts the next refresh");
+    settle().await;
+    assert_eq!(get().await, Ok(Numbered(3)));
+    assert_eq!(layer.handle().refreshes(), 2);
 }
