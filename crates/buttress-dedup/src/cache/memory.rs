@@ -1,7 +1,7 @@
 use std::{
     cell::{Cell, RefCell},
     future::Ready,
-    hash::Hash,
+    hash::{BuildHasher, Hash},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -11,6 +11,7 @@ use std::{
 use hashbrown::DefaultHashBuilder;
 use quick_cache::{Lifecycle, Options, OptionsBuilder, Weighter, sync::Cache};
 
+use super::hashed_key::{HashedKey, KeyQuery, SameHash};
 use crate::{CacheEntry, OpenStore, Store};
 
 /// The store in this process's memory. A full store evicts entries that are rarely used.
@@ -52,9 +53,8 @@ impl Memory {
 
 /// The store of [`Memory`].
 pub struct MemoryStore<K, V> {
-    // Keys are shared, because quick_cache drops the key of a removed entry under its lock. The drop of the
-    // last reference, which runs code of the user, comes later.
-    cache: Cache<Arc<K>, Arc<CacheEntry<V>>, WeightByShare, DefaultHashBuilder, DropOutsideLock>,
+    cache: Cache<HashedKey<K>, Arc<CacheEntry<V>>, WeightByShare, SameHash, DropOutsideLock>,
+    hasher: DefaultHashBuilder,
     memory: Memory,
     /// The number of inserts until expired entries are swept.
     until_sweep: AtomicUsize,
@@ -65,12 +65,26 @@ where
     K: Hash + Eq + Clone,
 {
     pub(crate) fn new(memory: Memory) -> Self {
-        let (weighter, hasher) = (WeightByShare::of(memory), DefaultHashBuilder::default());
+        let (weighter, same) = (WeightByShare::of(memory), SameHash::default());
         let cache = match memory.options() {
-            Some(options) => Cache::with_options(options, weighter, hasher, DropOutsideLock),
-            None => Cache::with(0, 0, weighter, hasher, DropOutsideLock),
+            Some(options) => Cache::with_options(options, weighter, same, DropOutsideLock),
+            None => Cache::with(0, 0, weighter, same, DropOutsideLock),
         };
-        Self { cache, memory, until_sweep: AtomicUsize::new(SWEEP) }
+        let hasher = DefaultHashBuilder::default();
+        Self { cache, hasher, memory, until_sweep: AtomicUsize::new(SWEEP) }
+    }
+
+    #[inline]
+    fn query<'a>(&self, key: &'a K) -> KeyQuery<'a, K> {
+        KeyQuery { hash: self.hasher.hash_one(key), key }
+    }
+
+    /// Whether there is an entry of the key.
+    ///
+    /// Asked before a change, because `Eq` is code of the user. A panic under the shared lock is harmless, and
+    /// under the exclusive lock it would poison a shard for ever.
+    fn contains(&self, query: &KeyQuery<'_, K>) -> bool {
+        self.cache.contains_key(query)
     }
 
     /// Removes expired entries. Returns the number of entries that are left, and their bytes. The next
@@ -85,7 +99,7 @@ where
         self.cache.retain(|key, entry| {
             let is_over = entry.is_expired();
             if is_over {
-                over.borrow_mut().push((Arc::clone(key), Arc::clone(entry)));
+                over.borrow_mut().push((key.clone(), Arc::clone(entry)));
             } else {
                 entries.set(entries.get() + 1);
                 bytes.set(bytes.get().saturating_add(as_u64(entry.weight())));
@@ -106,7 +120,7 @@ where
 
     #[inline]
     fn get(&self, key: &K) -> Option<Arc<CacheEntry<V>>> {
-        self.cache.get(key)
+        self.cache.get(&self.query(key))
     }
 
     fn fetch(&self, _: &K) -> Option<Self::Fetch> {
@@ -123,15 +137,21 @@ where
             // Otherwise an older entry of the key would outlive this newer result.
             return self.remove(&key);
         }
-        let mut removed = Vec::new();
-        self.cache.insert_with_lifecycle(Arc::new(key), entry, &mut removed);
+        let query = self.query(&key);
+        self.contains(&query);
+        let (hash, mut removed) = (query.hash, Vec::new());
+        let key = HashedKey { hash, key: Arc::new(key) };
+        self.cache.insert_with_lifecycle(key, entry, &mut removed);
         // After the lock of the shard: the drop of a key or a value runs code of the user, which may call
         // the store.
         drop(removed);
     }
 
     fn remove(&self, key: &K) {
-        drop(self.cache.remove(key));
+        let query = self.query(key);
+        if self.contains(&query) {
+            drop(self.cache.remove(&query));
+        }
     }
 
     fn clear(&self) {

@@ -4,6 +4,7 @@ use buttress_core::{Ambient, Share, Verdict, WantedFreshness};
 
 mod entry;
 mod fetch;
+mod hashed_key;
 mod invalidations;
 mod memory;
 mod no_cache;

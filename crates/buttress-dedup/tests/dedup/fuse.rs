@@ -27,4 +27,8 @@ impl Fuse {
     pub(crate) fn light(&self) {
         self.0.store(1, SeqCst);
     }
+
+    pub(crate) fn put_out(&self) {
+        self.0.store(0, SeqCst);
+    }
 }

@@ -5,7 +5,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
-use buttress_dedup::{Cache, DedupLayer, DedupSnapshot};
+use buttress_dedup::{Cache, DedupLayer, DedupSnapshot, Ratio};
 use buttress_testkit::counts;
 use tokio::time::{advance, sleep};
 use tower::{Layer, ServiceExt, service_fn, util::BoxCloneService};
@@ -112,6 +112,37 @@ async fn panicking_hash_or_eq_rejects_its_caller_with_a_cache() {
         cache_bytes: layer.handle().cache_bytes()
     });
     assert_eq!(layer.handle().snapshot(), expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn panicking_hash_or_eq_during_a_change_of_the_cache_leaves_the_cache_in_use() {
+    let (hash, eq) = (Fuse::default(), Fuse::default());
+    let key = Key(0, hash.clone(), eq.clone());
+    let keyed = key.clone();
+    let layer = DedupLayer::keyed(move |n: &u32| Some(Key(*n, keyed.1.clone(), keyed.2.clone())))
+        .cache(Cache::new(ms(10_000)).jitter(Ratio::ZERO));
+    let service = layer.layer(upstream(ms(50), Ok));
+    let handle = layer.handle();
+    assert_eq!(call(&service, 1).await, Ok(1));
+    // `Eq` in an invalidation.
+    eq.light();
+    let key = Key(1, key.1, key.2);
+    catch_unwind(AssertUnwindSafe(|| handle.invalidate(&key))).unwrap_err();
+    assert_eq!(call(&service, 1).await, Ok(1));
+    // `Hash` in a sweep.
+    advance(ms(10_000)).await;
+    hash.light();
+    assert_eq!(handle.cache_entries(), 0);
+    hash.put_out();
+    assert_eq!(call(&service, 1).await, Ok(2));
+    // `Eq` in the write that replaces an expired entry.
+    advance(ms(10_000)).await;
+    let replacing = waiting(&service, 1);
+    eq.light();
+    advance(ms(50)).await;
+    assert_eq!(outcome(replacing), Ok(3));
+    assert_eq!(call(&service, 1).await, Ok(4));
+    assert_eq!(call(&service, 1).await, Ok(4));
 }
 
 /// A response that panics when it is cloned.
