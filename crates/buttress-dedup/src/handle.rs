@@ -19,6 +19,9 @@ impl DedupHandle {
     /// Removes the entry of `key`, and keeps the result of a call in flight out of the cache. That result
     /// still goes to the callers that wait for it already. The next call of the key starts a new flight.
     ///
+    /// If the call in flight fails, [`stale_if_error`](crate::Cache::stale_if_error) still lets those callers
+    /// have the entry that the call found when it began.
+    ///
     /// `key` must have exactly the type of the layer's keys: a `String`, not a `&str`. Returns false if no
     /// call so far had a key of that type. In `Http` mode the type is `HttpKey`, which the mode makes of a
     /// request. Another user or another method makes another key.
