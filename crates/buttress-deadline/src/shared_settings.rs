@@ -13,13 +13,13 @@ use crate::settings::{DeadlineState, Settings};
 /// The settings of a layer or service, and for each thread what its calls write.
 #[derive(Debug)]
 pub(crate) struct SharedSettings {
-    settings: Arc<Settings>,
+    settings: Settings,
     threads: PerThread<ThreadSettings>,
 }
 
 impl SharedSettings {
     pub(crate) fn new(settings: Settings) -> Self {
-        Self { settings: Arc::new(settings), threads: PerThread::new() }
+        Self { settings, threads: PerThread::new() }
     }
 
     /// Returns the settings for a further service, with state of its own under `per_service`.
@@ -34,7 +34,7 @@ impl SharedSettings {
     #[inline]
     pub(crate) fn of_thread(&self) -> &Arc<ThreadCopy<ThreadSettings>> {
         self.threads.get_or_make(|| ThreadSettings {
-            settings: Arc::clone(&self.settings),
+            settings: self.settings.clone(),
             calls: Arc::clone(self.state.calls.get_or_make(AtomicU64::default)),
         })
     }
@@ -52,7 +52,7 @@ impl Deref for SharedSettings {
 /// The settings of the calls of a thread.
 #[derive(Debug)]
 pub(crate) struct ThreadSettings {
-    settings: Arc<Settings>,
+    settings: Settings,
     /// That of this thread in [`DeadlineState::calls`].
     calls: Arc<ThreadCopy<AtomicU64>>,
 }
