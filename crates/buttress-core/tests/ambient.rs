@@ -570,3 +570,26 @@ fn taken_signals_are_raised_no_more() {
     taken.raise();
     assert_eq!(Signals::take(), taken);
 }
+
+#[test]
+fn watch_raised_returns_only_the_signals_of_its_own_run() {
+    let ((), outside) = Signals::watch(|| {
+        assert_eq!(Signals::watch_raised(|| 1), (1, None));
+        let ((), seen) = Signals::watch_raised(Signals::raise_degraded);
+        assert!(seen.is_some_and(|signals| signals.degraded));
+        assert!(!Signals::any_raised(), "taken");
+        let panicked = catch_unwind(|| {
+            Signals::watch_raised(|| {
+                Signals::raise_degraded();
+                panic!("on purpose")
+            })
+        });
+        assert!(panicked.is_err());
+        assert!(!Signals::any_raised(), "cleared by the panic");
+        Signals::raise_gave_up();
+        assert_eq!(Signals::watch_raised(|| 2), (2, None));
+        let ((), seen) = Signals::watch_raised(Signals::raise_degraded);
+        assert!(seen.is_some_and(|signals| signals.degraded && !signals.gave_up));
+    });
+    assert!(outside.gave_up && !outside.degraded, "those around are put back");
+}

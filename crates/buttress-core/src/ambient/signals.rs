@@ -83,6 +83,21 @@ impl Signals {
         (result, signals)
     }
 
+    /// Does the same. `None` if no signal was raised meanwhile, which is nearly always so: then nothing is
+    /// copied or compared.
+    #[inline]
+    pub fn watch_raised<R>(f: impl FnOnce() -> R) -> (R, Option<Self>) {
+        if Self::any_raised() {
+            let (result, signals) = Self::watch_among_others(f);
+            return (result, Some(signals).filter(|signals| !signals.is_empty()));
+        }
+        let clear = ClearSignals;
+        let result = f();
+        let signals = Self::any_raised().then(Self::take);
+        mem::forget(clear);
+        (result, signals)
+    }
+
     /// The layer outside has seen signals in this poll already, which are not those of `f`.
     #[cold]
     fn watch_among_others<R>(f: impl FnOnce() -> R) -> (R, Self) {
