@@ -60,7 +60,7 @@ impl<K: Eq> Eq for HashedKey<K> {}
 impl<K: Eq> Equivalent<HashedKey<K>> for KeyQuery<'_, K> {
     #[inline]
     fn equivalent(&self, other: &HashedKey<K>) -> bool {
-        self.hash == other.hash && *self.key == *other.key
+        *self.key == *other.key
     }
 }
 

@@ -56,7 +56,8 @@ fn poll_work<C: Call>(
     let note_store_speed =
         |(plan, ..): &WorkInfo<C>, is_late| policy.note_store_speed(plan, is_late);
     // Caught here, because any member may drive. `caller_outcome` raises the signals again for each caller.
-    let (polled, signals) = Signals::watch(|| work.as_mut().poll(cx, accept, note_store_speed));
+    let (polled, signals) =
+        Signals::watch_raised(|| work.as_mut().poll(cx, accept, note_store_speed));
     if flight.start.ambient.deadline.is_some() {
         // After every poll, because an inner layer announces the deadline when the call reaches that layer.
         // `Flight::poll` has set the ambient values of the flight, which `note_announced` reads.
@@ -81,10 +82,13 @@ fn poll_work<C: Call>(
     }
     let writer = match policy.decide(&config.mode, &plan, Some(outcome.as_ref())) {
         // In every mode, also if the response carries no mark: what stands in for a failure is not cached.
-        Decision::Stands(_) if signals.degraded => Writer::<C>::NOTHING,
+        Decision::Stands(_) if signals.is_some_and(|signals| signals.degraded) => {
+            Writer::<C>::NOTHING
+        }
         Decision::Stands(writer) => writer,
         Decision::Instead(entry, verdict) => {
-            let result = replace_error::<C>(config, entry, verdict, signals.spent);
+            let result =
+                replace_error::<C>(config, entry, verdict, signals.unwrap_or_default().spent);
             return Poll::Ready(WorkResult::Answer(result));
         }
     };
@@ -95,7 +99,7 @@ fn poll_work<C: Call>(
     };
     let end = WorkEnd {
         outcome,
-        signals: BoxedSignals::new(signals),
+        signals: BoxedSignals::raised(signals),
         verdict_seed,
         writer,
         stale_for_others,

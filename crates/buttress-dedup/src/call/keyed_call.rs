@@ -47,12 +47,7 @@ impl<C: Call> KeyedCall<'_, C> {
         let join = || {
             let start = self.begin(&key, ambient);
             if C::Cache::CACHES
-                && let Some(joined) = self.typed_state.flights.join(
-                    &key,
-                    start.hash,
-                    ambient,
-                    start.resource_generation,
-                )
+                && let Some(joined) = self.typed_state.flights.join(&key, &start)
             {
                 return Ok(joined);
             }
@@ -105,7 +100,7 @@ impl<C: Call> KeyedCall<'_, C> {
         let mut fetch = policy.fetch(&plan);
         let valid = policy.valid_flag(&plan);
         let is_store_slow = fetch.is_some() && policy.is_store_slow(&plan);
-        self.typed_state.flights.start(key, start, valid, generation, |is_late| match call.take() {
+        let work = |is_late| match call.take() {
             Some((inner, request)) => {
                 // Set before the work is made, because the work is made in its slot and never moved.
                 if let Some(fetch) = fetch.as_mut().filter(|_| is_late || is_store_slow) {
@@ -114,7 +109,8 @@ impl<C: Call> KeyedCall<'_, C> {
                 Work::new(inner, request, (plan, verdict_seed, invalidates), fetch)
             }
             None => unreachable!("a call starts once"),
-        })
+        };
+        self.typed_state.flights.start(key, start, valid, generation, work)
     }
 
     #[inline]

@@ -29,22 +29,10 @@ impl<S: Service<Req>, Req> Future for Oneshot<S, Req> {
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        loop {
-            match self.as_mut().project() {
-                StageProj::Readying { inner, .. } => {
-                    if let Err(error) = ready!(inner.poll_ready(cx)) {
-                        self.set(Self::Ended);
-                        return Poll::Ready(Err(error));
-                    }
-                }
-                StageProj::Calling(future) => {
-                    let outcome = ready!(future.poll(cx));
-                    // The future is dropped before the outcome is returned, so that its permits are free when a
-                    // caller sees the outcome.
-                    self.set(Self::Ended);
-                    return Poll::Ready(outcome);
-                }
-                StageProj::Ended => unreachable!("polled after it ended"),
+        if let StageProj::Readying { inner, .. } = self.as_mut().project() {
+            if let Err(error) = ready!(inner.poll_ready(cx)) {
+                self.set(Self::Ended);
+                return Poll::Ready(Err(error));
             }
             if let StageOwn::Readying { mut inner, request } =
                 self.as_mut().project_replace(Self::Ended)
@@ -54,5 +42,13 @@ impl<S: Service<Req>, Req> Future for Oneshot<S, Req> {
                 self.set(Self::Calling(future));
             }
         }
+        let StageProj::Calling(future) = self.as_mut().project() else {
+            unreachable!("polled after it ended")
+        };
+        let outcome = ready!(future.poll(cx));
+        // The future is dropped before the outcome is returned, so that its permits are free when a caller
+        // sees the outcome.
+        self.set(Self::Ended);
+        Poll::Ready(outcome)
     }
 }

@@ -91,6 +91,12 @@ impl BoxedSignals {
         if signals.is_empty() { Self(None) } else { Self::boxed(signals) }
     }
 
+    /// The signals that [`Signals::watch_raised`] has seen.
+    #[inline]
+    pub(crate) fn raised(signals: Option<Signals>) -> Self {
+        signals.map_or(Self(None), Self::boxed)
+    }
+
     #[cold]
     fn boxed(signals: Signals) -> Self {
         Self(Some(Box::new(OutcomeSignals { signals, has_told_spent: AtomicBool::new(false) })))

@@ -7,9 +7,9 @@ use std::{
     task::{Context, Poll, Waker, ready},
 };
 
-use buttress_core::MemberId;
+use buttress_core::{Driver, MemberId};
 
-use super::{Flight, SharedResult};
+use super::{Flight, SharedResult, WorkSlot};
 use crate::sync::atomic::Ordering;
 
 /// The result of a flight's work.
@@ -54,59 +54,61 @@ where
             return Poll::Ready(WaitEnd::Answered);
         };
         let ambient = driver.ambient();
-        let Some(work) = driver.work().and_then(|slot| slot.as_mut().as_pin_mut()) else {
-            return Poll::Ready(WaitEnd::Answered);
-        };
         // The service may keep this waker after the end of the flight. Then `Flight::begin` finds a second
         // reference and does not reuse the allocation, so a late wake reaches no other flight.
         let waker = Waker::from(Arc::clone(self));
-        let step = || poll_work(work, &mut Context::from_waker(&waker));
-        // The service may panic. Without a result, the flight would stay in the table until its last member
-        // calls `leave`, and would reject each call that joins.
-        match catch_unwind(AssertUnwindSafe(|| self.run(ambient, step))) {
-            Ok(Poll::Pending) => {
+        let mut has_ended = false;
+        let step = || {
+            let Some(work) = driver.work().and_then(|slot| slot.as_mut().as_pin_mut()) else {
+                return Step::Answered;
+            };
+            let poll_work = || poll_work(work, &mut Context::from_waker(&waker));
+            let Poll::Ready(end) = self.run(ambient, poll_work) else { return Step::Pending };
+            has_ended = true;
+            let result = match end {
+                WorkResult::Answer(result) => result,
+                WorkResult::Own(outcome) if self.end_alone(&mut driver) => {
+                    return Step::Own(outcome);
+                }
+                WorkResult::Own(outcome) => make_result(outcome),
+            };
+            if A::IS_COMPLETE {
+                self.publish(result);
+            } else {
+                self.publish_announced(result);
+            }
+            Step::Answered
+        };
+        // Code of the user may panic: the service, the drop of a key, and what makes and announces a result.
+        // Without a result, the flight would stay in the table until its last member calls `leave`, and would
+        // reject each call that joins. Other members may also wait for a flight that `end_alone` has removed.
+        match catch_unwind(AssertUnwindSafe(step)) {
+            Ok(Step::Pending) => {
                 driver.park(cx);
-                return Poll::Pending;
+                Poll::Pending
             }
-            Ok(Poll::Ready(WorkResult::Own(outcome))) => {
-                let end = || {
-                    // The call is dropped before the flight ends, so that the slot is empty for the next flight.
-                    if let Some(slot) = driver.work() {
-                        slot.set(None);
-                    }
-                    // `finish_alone` removes the flight, so `remove_from_table` has nothing left to do. Relaxed, as
-                    // there. After it, `make_result` runs code of the user: `Clone`, or the error function.
-                    self.in_table.store(false, Ordering::Relaxed);
-                    let has_ended = self.table.finish_alone(self.start.hash, self, &mut driver);
-                    if has_ended { Ok(outcome) } else { Err(make_result(outcome)) }
-                };
-                // `end` drops the key and may run `make_result`, and both may panic. Other members may
-                // wait for the flight that `finish_alone` has removed, so they get a result all the same.
-                match catch_unwind(AssertUnwindSafe(end)) {
-                    Ok(Ok(outcome)) => return Poll::Ready(WaitEnd::Own(outcome)),
-                    Ok(Err(result)) => self.publish(result),
-                    Err(payload) => {
-                        self.publish(panicked(None));
-                        return Poll::Ready(WaitEnd::Panicked(payload));
-                    }
-                }
-            }
-            Ok(Poll::Ready(WorkResult::Answer(result))) if A::IS_COMPLETE => self.publish(result),
-            Ok(Poll::Ready(WorkResult::Answer(result))) => {
-                // `expect_callers` is code of the mode, and may panic.
-                if let Err(payload) =
-                    catch_unwind(AssertUnwindSafe(|| self.publish_announced(result)))
-                {
-                    self.publish(panicked(None));
-                    return Poll::Ready(WaitEnd::Panicked(payload));
-                }
-            }
+            Ok(Step::Answered) => Poll::Ready(WaitEnd::Answered),
+            Ok(Step::Own(outcome)) => Poll::Ready(WaitEnd::Own(outcome)),
             Err(payload) => {
-                self.publish(panicked(driver.work().and_then(|slot| slot.as_mut().as_pin_mut())));
-                return Poll::Ready(WaitEnd::Panicked(payload));
+                let work = if has_ended { None } else { driver.work() };
+                let work = work.and_then(|slot| slot.as_mut().as_pin_mut());
+                self.publish(panicked(work));
+                Poll::Ready(WaitEnd::Panicked(payload))
             }
         }
-        Poll::Ready(WaitEnd::Answered)
+    }
+
+    /// Ends the flight if the driver is its only member. Returns whether the flight has ended.
+    #[inline]
+    fn end_alone(&self, driver: &mut Driver<'_, WorkSlot<W>>) -> bool {
+        // The call is dropped before the flight ends, so that the slot is empty for the next flight.
+        if let Some(slot) = driver.work() {
+            slot.set(None);
+        }
+        // `finish_alone` removes the flight, so `remove_from_table` has nothing left to do. Relaxed, as
+        // there. After it, `make_result` runs code of the user: `Clone`, or the error function.
+        self.in_table.store(false, Ordering::Relaxed);
+        self.table.finish_alone(self.start.hash, self, driver)
     }
 
     /// Publishes a response that may be in progress, once all members are announced to it.
@@ -140,4 +142,13 @@ where
             self.update_table(false);
         }
     }
+}
+
+/// How a poll of the work ended for the driver.
+enum Step<O> {
+    Pending,
+    /// There is a result.
+    Answered,
+    /// The driver is alone, and this is the outcome.
+    Own(O),
 }

@@ -6,10 +6,7 @@ use super::{
     Flight, FlightStart, FlightTable, SharedResult,
     shard::{FlightEntry, FlightShard, Joined, Lookup},
 };
-use crate::{
-    cache::{ResourceGeneration, ValidFlag},
-    sync::MutexGuard,
-};
+use crate::{cache::ValidFlag, sync::MutexGuard};
 
 /// How a call finds the flight of its key.
 impl<K, W, A> FlightTable<K, W, A>
@@ -19,21 +16,14 @@ where
     A: SharedResult + Send + Sync + 'static,
 {
     /// Joins the flight of `key`, if any.
-    pub(crate) fn join(
-        &self,
-        key: &K,
-        hash: u64,
-        ambient: Ambient,
-        resource_generation: ResourceGeneration,
-    ) -> Option<Joined<K, W, A>> {
+    pub(crate) fn join(&self, key: &K, start: &FlightStart) -> Option<Joined<K, W, A>> {
         // Without this look, each follower would make a plan and ask the store for a read in
         // `KeyedCall::lead`. `start` looks again, because a flight may begin after this lock is released.
-        let mut shard = self.lock_shard(hash)?;
-        let lookup = shard.join(hash, key, ambient, resource_generation, None);
-        drop(shard);
+        let FlightStart { hash, ambient, resource_generation, .. } = *start;
+        let lookup = self.lock_shard(hash)?.join(hash, key, ambient, resource_generation);
         match lookup {
             Lookup::Joined(joined) => Some(joined),
-            Lookup::Answered(flight) => self.join_answered(hash, flight, ambient).ok(),
+            Lookup::Answered => self.look_again(key, start).ok(),
             Lookup::Closed | Lookup::Nothing => None,
         }
     }
@@ -99,35 +89,31 @@ where
         work: impl FnOnce(bool) -> W,
     ) -> Result<Joined<K, W, A>, K> {
         let FlightStart { hash, ambient, resource_generation, .. } = start;
-        // Declared before the lock, so dropped after the lock.
-        let mut closed: Option<Arc<_>> = None;
-        let (mut shard, lookup) = loop {
-            let Some(mut shard) = self.lock_shard(hash) else { return Ok(Joined::Reentrant) };
-            match shard.join(hash, &key, ambient, resource_generation, closed.as_deref()) {
-                Lookup::Answered(flight) => {
-                    drop(shard);
-                    match self.join_answered(hash, flight, ambient) {
-                        Ok(joined) => return Ok(joined),
-                        // Another flight may be in the table by now.
-                        Err(flight) => closed = Some(flight),
-                    }
+        let Some(mut shard) = self.lock_shard(hash) else { return Ok(Joined::Reentrant) };
+        let free = match shard.join(hash, &key, ambient, resource_generation) {
+            Lookup::Nothing => FreePlace { closed: None, replaces: false, shard },
+            Lookup::Joined(joined) => {
+                // The lock first: this return drops `key` and the plan in `work`, which runs code of the user.
+                drop(shard);
+                return Ok(joined);
+            }
+            Lookup::Closed => FreePlace { closed: None, replaces: true, shard },
+            Lookup::Answered => {
+                drop(shard);
+                match self.look_again(&key, &start) {
+                    Ok(joined) => return Ok(joined),
+                    Err(free) => free,
                 }
-                lookup => break (shard, lookup),
             }
         };
-        if let Lookup::Joined(joined) = lookup {
-            // The lock first: this return drops `key` and the plan in `work`, which runs code of the user.
-            drop(shard);
-            return Ok(joined);
-        }
+        let FreePlace { closed, replaces, mut shard } = free;
         // Compared under the lock: the generation is bumped before a flight is removed. So if the flight is not
         // here any more, its generation is visible.
         if generation.is_some_and(|generation| self.generation() != generation) {
             drop(shard);
             return Err(key);
         }
-        let is_closed = matches!(lookup, Lookup::Closed);
-        let old = if is_closed { shard.take_closed(hash, &key) } else { None };
+        let old = if replaces { shard.take_closed(hash, &key) } else { None };
         let older =
             if A::CACHES { old.as_ref().and_then(|old| old.flight.replace()) } else { None };
         // From here to the end of the lock no code of the user runs: `work` only moves values, see
@@ -140,9 +126,56 @@ where
         shard.leaders += 1;
         shard.insert(entry);
         drop(shard);
-        drop((old, idle));
+        drop(old);
+        drop(idle);
+        drop(closed);
         Ok(Joined::Leader(flight, member))
     }
+
+    /// Joins a flight that has a result, or finds out that it is closed. Out of line, to keep the other calls fast.
+    #[cold]
+    #[inline(never)]
+    fn look_again(
+        &self,
+        key: &K,
+        start: &FlightStart,
+    ) -> Result<Joined<K, W, A>, FreePlace<'_, K, W, A>> {
+        let FlightStart { hash, ambient, resource_generation, .. } = *start;
+        // Declared before the lock, so dropped after the lock.
+        let mut closed: Option<Arc<_>> = None;
+        loop {
+            let Some(mut shard) = self.lock_shard(hash) else { return Ok(Joined::Reentrant) };
+            match shard.join(hash, key, ambient, resource_generation) {
+                Lookup::Nothing => return Err(FreePlace { closed, replaces: false, shard }),
+                Lookup::Closed => return Err(FreePlace { closed, replaces: true, shard }),
+                Lookup::Joined(joined) => {
+                    drop(shard);
+                    return Ok(joined);
+                }
+                Lookup::Answered => {}
+            }
+            let Some(entry) = shard.find(hash, key) else { continue };
+            if closed.as_deref().is_some_and(|closed| entry.is_of(closed)) {
+                return Err(FreePlace { closed, replaces: true, shard });
+            }
+            let flight = Arc::clone(&entry.flight);
+            drop(shard);
+            match self.join_answered(hash, flight, ambient) {
+                Ok(joined) => return Ok(joined),
+                // Another flight may be in the table by now.
+                Err(flight) => closed = Some(flight),
+            }
+        }
+    }
+}
+
+/// The place of a key in its locked shard, for a new flight.
+struct FreePlace<'a, K, W, A> {
+    /// A flight that the call could not join. Dropped after the lock.
+    closed: Option<Arc<Flight<K, W, A>>>,
+    /// The new flight replaces a closed flight of the key.
+    replaces: bool,
+    shard: MutexGuard<'a, FlightShard<K, W, A>>,
 }
 
 /// A call that has joined, or the flight that accepts no more callers.

@@ -41,8 +41,8 @@ pub(crate) enum Joined<K, W, A> {
 
 pub(crate) enum Lookup<K, W, A> {
     Joined(Joined<K, W, A>),
-    /// There is a flight with a result. The caller asks it outside of the lock.
-    Answered(Arc<Flight<K, W, A>>),
+    /// There is a flight with a result, which is joined outside of the lock.
+    Answered,
     /// There is a flight that accepts no more callers.
     Closed,
     Nothing,
@@ -123,7 +123,7 @@ impl<K, W, A> FlightShard<K, W, A> {
 }
 
 impl<K: Hash + Eq, W, A: SharedResult> FlightShard<K, W, A> {
-    /// Joins the flight of `key`. A flight that is `closed` accepts no more callers, as the caller has found out.
+    /// Joins the flight of `key`, unless the flight has a result.
     #[inline]
     pub(crate) fn join(
         &mut self,
@@ -131,15 +131,14 @@ impl<K: Hash + Eq, W, A: SharedResult> FlightShard<K, W, A> {
         key: &K,
         ambient: Ambient,
         resource_generation: ResourceGeneration,
-        closed: Option<&Flight<K, W, A>>,
     ) -> Lookup<K, W, A> {
         let Some(entry) = self.find(hash, key) else { return Lookup::Nothing };
         let flight = &entry.flight;
-        if flight.is_outdated(resource_generation) || closed.is_some_and(|old| entry.is_of(old)) {
+        if flight.is_outdated(resource_generation) {
             return Lookup::Closed;
         }
         if flight.result().is_some() {
-            return Lookup::Answered(Arc::clone(flight));
+            return Lookup::Answered;
         }
         match flight.join(ambient) {
             Entered::Member(member) => {

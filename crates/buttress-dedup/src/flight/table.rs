@@ -90,12 +90,14 @@ where
         let mut shard = lock(&shard.flights);
         let entry = shard.take(hash, |entry| entry.is_of(flight));
         let end = driver.finish_alone();
-        let left = entry.map(|FlightEntry { key, flight, .. }| match end {
-            DriveEnd::Reusable => (key, shard.recycle(flight)),
-            DriveEnd::Alone | DriveEnd::Others => (key, Some(flight)),
-        });
+        let Some(FlightEntry { key, flight, .. }) = entry else { return end != DriveEnd::Others };
+        let left = match end {
+            DriveEnd::Reusable => shard.recycle(flight),
+            DriveEnd::Alone | DriveEnd::Others => Some(flight),
+        };
         drop(shard);
         // After the lock, because the key and a flight that is not recycled run code of the user.
+        drop(key);
         drop(left);
         end != DriveEnd::Others
     }
