@@ -199,7 +199,6 @@ mod service;
 mod settings;
 mod share_error;
 mod state;
-mod sync;
 
 pub use buttress_control::{Backoff, EarlyRefresh, Jitter, Ratio};
 

@@ -1,16 +1,16 @@
 use std::sync::Arc;
 
 use buttress_core::{Deadline, Progress, Share, Signals, Spent, Verdict};
+use buttress_state::sync::{
+    Mutex,
+    atomic::{AtomicBool, Ordering},
+    lock,
+};
 
 use super::{Call, Entry, SharedOf, Writer};
 use crate::{
     cache::{CacheWrite, CachedOutcome},
     flight::SharedResult,
-    sync::{
-        Mutex,
-        atomic::{AtomicBool, Ordering},
-        lock,
-    },
 };
 
 /// The result of a flight.

@@ -8,9 +8,9 @@ use std::{
 };
 
 use buttress_core::{Driver, MemberId};
+use buttress_state::sync::atomic::Ordering;
 
 use super::{Flight, SharedResult, WorkSlot};
-use crate::sync::atomic::Ordering;
 
 /// The result of a flight's work.
 pub(crate) enum WorkResult<A, O> {

@@ -1,12 +1,13 @@
 use std::{hash::Hash, sync::Arc};
 
 use buttress_core::{Ambient, Join};
+use buttress_state::sync::MutexGuard;
 
 use super::{
     Flight, FlightStart, FlightTable, SharedResult,
     shard::{FlightEntry, FlightShard, Joined, Lookup},
 };
-use crate::{cache::ValidFlag, sync::MutexGuard};
+use crate::cache::ValidFlag;
 
 /// How a call finds the flight of its key.
 impl<K, W, A> FlightTable<K, W, A>

@@ -4,9 +4,9 @@ use std::{
 };
 
 use buttress_core::{Deadline, MemberId, Progress};
+use buttress_state::sync::atomic::Ordering;
 
 use super::{Flight, SharedResult, membership::DynFlight};
-use crate::sync::atomic::Ordering;
 
 impl<K: Hash + Eq, W, A: SharedResult> Flight<K, W, A> {
     /// Removes the flight from the table, so that the next call of the key starts another flight.

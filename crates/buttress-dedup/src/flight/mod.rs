@@ -6,16 +6,14 @@ use std::{
 };
 
 use buttress_core::{Ambient, Attempt, Deadline, Join, MemberId, Progress, Relay, WatchdogHost};
+use buttress_state::sync::{
+    Mutex,
+    atomic::{AtomicBool, Ordering},
+    lock,
+};
 
 use self::{membership::DynFlight, spare_leader::SpareLeader, valid_flags::ValidFlags};
-use crate::{
-    cache::{ResourceGeneration, ValidFlag, forbid_caching},
-    sync::{
-        Mutex,
-        atomic::{AtomicBool, Ordering},
-        lock,
-    },
-};
+use crate::cache::{ResourceGeneration, ValidFlag, forbid_caching};
 
 mod drive;
 mod join;

@@ -69,7 +69,7 @@ impl<K, W, A> FlightShard<K, W, A> {
         mut is_it: impl FnMut(&FlightEntry<K, W, A>) -> bool,
     ) -> Option<FlightEntry<K, W, A>> {
         // `is_it` may run `Eq` of the key, which may panic. So the search ends before the first change, as
-        // `sync::lock` demands.
+        // `buttress_state::sync::lock` demands.
         match &self.single {
             Some(entry) if entry.hash == hash && is_it(entry) => self.single.take(),
             _ if self.others.is_empty() => None,

@@ -1,6 +1,5 @@
 use buttress_core::Attempt;
-
-use crate::sync::atomic::{AtomicBool, Ordering};
+use buttress_state::sync::atomic::{AtomicBool, Ordering};
 
 /// Whether a call that is not spare has joined the flight of a spare leader. Not used if the leader is not
 /// spare.

@@ -1,16 +1,16 @@
 use std::hash::{BuildHasher, Hash};
 
 use buttress_core::{DriveEnd, Driver};
+use buttress_state::sync::{
+    Mutex, MutexGuard,
+    atomic::{AtomicU64, Ordering},
+    lock,
+};
 use hashbrown::DefaultHashBuilder;
 
 use super::{
     Flight, SharedResult, WorkSlot,
     shard::{FlightEntry, FlightShard},
-};
-use crate::sync::{
-    Mutex, MutexGuard,
-    atomic::{AtomicU64, Ordering},
-    lock,
 };
 
 /// The flights of all keys, in shards with a lock each.
