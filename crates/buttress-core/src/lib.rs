@@ -47,7 +47,7 @@
 //! - [`Relay`] lets any of many waiters drive the work that all wait for.
 //! - [`Timers`] serves the deadlines of all calls of a layer with few timers of the runtime.
 //! - [`PerThread`] keeps a copy of a value for each thread, so that threads do not wait for each
-//!   other's cache lines.
+//!   other's cache lines. [`SharedSettings`] keeps the settings of a layer so.
 //! - [`TickTimer`] limits a wait in a way that is fair on a busy machine.
 //!
 //! # Cancellation
@@ -82,7 +82,10 @@ mod wake;
 pub use ambient::{
     Ambient, Attempt, Criticality, Deadline, InnerReport, Scope, SharedCount, Signals, Spent,
 };
-pub use layer::{Check, Enforcement, Extent, StateScope, give_back_ready, seeds, take_ready};
+pub use layer::{
+    CallCount, CallSettings, Check, Enforcement, Extent, LayerSettings, MAX_READINESS_WAIT,
+    SharedSettings, StateScope, give_back_ready, seeds, take_ready,
+};
 pub use mode::{
     Age, Bind, Blend, ByteBudget, Degraded, Expire, FixedKey, Guard, KeyLookup, KeyOf, Lifetime,
     MarkGaveUp, NoTimeLeft, Plain, Progress, Propagate, Quota, Reader, Replay, Respond,

@@ -1,10 +1,10 @@
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use buttress_control::Ratio;
-use buttress_core::{Bind, Enforcement, Extent, Plain, StateScope};
+use buttress_core::{Bind, Enforcement, Extent, Plain, SharedSettings, StateScope};
 use tower_layer::Layer;
 
-use crate::{DeadlineHandle, DeadlineService, settings::Settings, shared_settings::SharedSettings};
+use crate::{DeadlineHandle, DeadlineService, settings::Settings};
 
 /// Ends calls at a deadline.
 ///
@@ -13,7 +13,7 @@ use crate::{DeadlineHandle, DeadlineService, settings::Settings, shared_settings
 #[derive(Clone, Debug)]
 #[doc(alias("timeout", "time limit"))]
 pub struct DeadlineLayer<M = Plain> {
-    settings: Arc<SharedSettings>,
+    settings: Arc<SharedSettings<Settings>>,
     mode: M,
 }
 
@@ -88,9 +88,7 @@ impl<M> DeadlineLayer<M> {
     }
 
     fn with(self, change: impl FnOnce(&mut Settings)) -> Self {
-        let mut settings = Settings::clone(&self.settings);
-        change(&mut settings);
-        Self { settings: Arc::new(SharedSettings::new(settings)), mode: self.mode }
+        Self { settings: self.settings.changed(change), ..self }
     }
 }
 

@@ -134,7 +134,6 @@ mod readiness;
 mod scoped_call;
 mod service;
 mod settings;
-mod shared_settings;
 mod timed_call;
 
 pub use buttress_control::Ratio;

@@ -1,9 +1,9 @@
 use std::task::{Context, Poll};
 
-use buttress_core::{Deadline, Enforcement, Timer};
+use buttress_core::{Deadline, Enforcement, SharedSettings, Timer};
 use tower_service::Service;
 
-use crate::{scoped_call::ScopedCall, settings::Settings, shared_settings::SharedSettings};
+use crate::{scoped_call::ScopedCall, settings::Settings};
 
 /// The state of a service instance that waits for the inner service.
 #[derive(Debug)]
@@ -38,7 +38,7 @@ impl Readiness {
     pub(crate) fn poll_again<Req, S>(
         &mut self,
         inner: &mut S,
-        settings: &SharedSettings,
+        settings: &SharedSettings<Settings>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), S::Error>>
     where

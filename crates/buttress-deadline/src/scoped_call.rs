@@ -3,10 +3,10 @@ use std::{
     task::{Context, Poll},
 };
 
-use buttress_core::{Deadline, Enforcement, Extent, Rejection, Respond};
+use buttress_core::{Deadline, Enforcement, Extent, Rejection, Respond, SharedSettings};
 use pin_project::pin_project;
 
-use crate::{shared_settings::SharedSettings, timed_call::TimedCall};
+use crate::{settings::Settings, timed_call::TimedCall};
 
 /// A call, or the body of its response, whose deadline differs from the ambient deadline inside.
 ///
@@ -31,7 +31,7 @@ impl ScopedCall {
     pub(crate) fn new(
         own: Option<Deadline>,
         inherited: Option<Deadline>,
-        settings: &SharedSettings,
+        settings: &SharedSettings<Settings>,
     ) -> Self {
         let call = TimedCall::new(Deadline::earliest(own, inherited), settings.of_thread());
         let ambient = match settings.enforcement {

@@ -7,7 +7,7 @@ use std::{
 
 use buttress_core::{
     Deadline, Enforcement, Extent, NoTimeLeft, Plain, Propagate, Respond, SeedAndDeadline,
-    give_back_ready,
+    SharedSettings, give_back_ready,
 };
 use tokio::time::Instant;
 use tower_service::Service;
@@ -16,8 +16,7 @@ use crate::{
     DeadlineHandle, ResponseFuture,
     readiness::Readiness,
     scoped_call::{ScopedCall, ScopedFuture},
-    settings::LateCall,
-    shared_settings::SharedSettings,
+    settings::{LateCall, Settings},
     timed_call::TimedCall,
 };
 
@@ -25,13 +24,13 @@ use crate::{
 #[derive(Debug)]
 pub struct DeadlineService<S, M = Plain> {
     inner: S,
-    settings: Arc<SharedSettings>,
+    settings: Arc<SharedSettings<Settings>>,
     mode: M,
     readiness: Readiness,
 }
 
 impl<S, M> DeadlineService<S, M> {
-    pub(crate) fn new(inner: S, settings: Arc<SharedSettings>, mode: M) -> Self {
+    pub(crate) fn new(inner: S, settings: Arc<SharedSettings<Settings>>, mode: M) -> Self {
         let readiness = Readiness::at_rest(&settings);
         Self { inner, settings, mode, readiness }
     }

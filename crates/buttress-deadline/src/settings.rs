@@ -8,8 +8,8 @@ use std::{
 
 use buttress_control::Ratio;
 use buttress_core::{
-    Deadline, Enforcement, Extent, Origin, PerThread, Reason, Rejection, Signals, StateScope,
-    Timers,
+    CallCount, Deadline, Enforcement, Extent, LayerSettings, Origin, Reason, Rejection, Signals,
+    StateScope, Timers,
 };
 use tokio::time::Instant;
 
@@ -38,12 +38,6 @@ impl Settings {
             late_rejections: None,
             timeout: timeout.filter(|timeout| *timeout < Deadline::NEVER),
         }
-    }
-
-    /// Returns the same settings with fresh state.
-    pub(crate) fn with_fresh_state(&self) -> Self {
-        let late_rejections = self.late_rejections.as_ref().map(|late| Arc::new(late.fresh()));
-        Self { state: Arc::default(), late_rejections, ..self.clone() }
     }
 
     /// Returns the layer's own deadline for a call that begins now, and the time now if the clock
@@ -111,6 +105,21 @@ impl Settings {
     }
 }
 
+impl LayerSettings for Settings {
+    fn scope(&self) -> StateScope {
+        self.scope
+    }
+
+    fn calls(&self) -> &CallCount {
+        &self.state.calls
+    }
+
+    fn with_fresh_state(&self) -> Self {
+        let late_rejections = self.late_rejections.as_ref().map(|late| Arc::new(late.fresh()));
+        Self { state: Arc::default(), late_rejections, ..self.clone() }
+    }
+}
+
 /// The decision on a call that arrived after its deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LateCall {
@@ -128,7 +137,7 @@ pub(crate) enum LateCall {
 #[derive(Debug, Default)]
 pub(crate) struct DeadlineState {
     pub(crate) timers: Timers,
-    pub(crate) calls: PerThread<AtomicU64>,
+    pub(crate) calls: CallCount,
     pub(crate) expired: AtomicU64,
     /// A part of `expired`.
     pub(crate) served_late: AtomicU64,

@@ -3,24 +3,26 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use buttress_core::{Deadline, Enforcement, Extent, Rejection, Respond, ThreadCopy, Timer};
+use buttress_core::{
+    CallSettings, Deadline, Enforcement, Extent, Rejection, Respond, ThreadCopy, Timer,
+};
 use tokio::time::Instant;
 
-use crate::shared_settings::ThreadSettings;
+use crate::settings::Settings;
 
 /// A call, or the body of its response, under its deadline.
 #[derive(Debug)]
 pub(crate) struct TimedCall {
     deadline: Option<Deadline>,
     timer: Timer,
-    settings: Arc<ThreadCopy<ThreadSettings>>,
+    settings: Arc<ThreadCopy<CallSettings<Settings>>>,
 }
 
 impl TimedCall {
     #[inline]
     pub(crate) fn new(
         deadline: Option<Deadline>,
-        settings: &Arc<ThreadCopy<ThreadSettings>>,
+        settings: &Arc<ThreadCopy<CallSettings<Settings>>>,
     ) -> Self {
         Self { deadline, timer: Timer::new(), settings: Arc::clone(settings) }
     }

@@ -22,7 +22,7 @@ impl RetryHandle {
 
     /// Returns the number of calls. Further attempts of a call are [`retries`](Self::retries).
     pub fn calls(&self) -> u64 {
-        self.state.calls()
+        self.state.calls.sum()
     }
 
     /// Returns the number of attempts after the first, of all calls. Under

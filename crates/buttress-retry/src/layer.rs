@@ -1,14 +1,13 @@
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use buttress_control::{Backoff, Random};
-use buttress_core::{Bind, By, ByMode, Enforcement, Plain, StateScope};
+use buttress_core::{Bind, By, ByMode, Enforcement, Plain, SharedSettings, StateScope};
 use tower_layer::Layer;
 
 use crate::{
     Budget, Retry, RetryHandle,
     attempt_time::LateAttempts,
     settings::{OpenCircuits, Settings},
-    shared_settings::SharedSettings,
 };
 
 /// Repeats failed calls.
@@ -19,7 +18,7 @@ use crate::{
 #[derive(Clone, Debug)]
 #[doc(alias("retries", "repeat"))]
 pub struct RetryLayer<M = Plain, J = ByMode> {
-    settings: Arc<SharedSettings>,
+    settings: Arc<SharedSettings<Settings>>,
     mode: M,
     judge: J,
 }
@@ -136,9 +135,7 @@ impl<M, J> RetryLayer<M, J> {
     }
 
     fn with(self, change: impl FnOnce(&mut Settings)) -> Self {
-        let mut settings = Settings::clone(&self.settings);
-        change(&mut settings);
-        Self { settings: Arc::new(SharedSettings::new(settings)), ..self }
+        Self { settings: self.settings.changed(change), ..self }
     }
 }
 

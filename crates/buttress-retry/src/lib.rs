@@ -209,7 +209,6 @@ mod handle;
 mod layer;
 mod service;
 mod settings;
-mod shared_settings;
 mod stop_counts;
 mod stop_reason;
 

@@ -3,25 +3,31 @@ use std::{
     task::{Context, Poll},
 };
 
-use buttress_core::{Attempt, ByMode, Deadline, Judge, MarkGaveUp, Plain, Propagate, Replay};
+use buttress_core::{
+    Attempt, ByMode, Deadline, Judge, MarkGaveUp, Plain, Propagate, Replay, SharedSettings,
+};
 use tower_service::Service;
 
 use crate::{
-    ResponseFuture, RetryHandle, attempt_time::Began, attempts::Attempts,
-    shared_settings::SharedSettings,
+    ResponseFuture, RetryHandle, attempt_time::Began, attempts::Attempts, settings::Settings,
 };
 
 /// The service of [`RetryLayer`](crate::RetryLayer).
 #[derive(Clone, Debug)]
 pub struct Retry<S, M = Plain, J = ByMode> {
     inner: S,
-    settings: Arc<SharedSettings>,
+    settings: Arc<SharedSettings<Settings>>,
     mode: M,
     judge: J,
 }
 
 impl<S, M, J> Retry<S, M, J> {
-    pub(crate) const fn new(inner: S, settings: Arc<SharedSettings>, mode: M, judge: J) -> Self {
+    pub(crate) const fn new(
+        inner: S,
+        settings: Arc<SharedSettings<Settings>>,
+        mode: M,
+        judge: J,
+    ) -> Self {
         Self { inner, settings, mode, judge }
     }
 

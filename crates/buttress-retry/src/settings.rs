@@ -7,7 +7,7 @@ use std::{
 };
 
 use buttress_control::{Backoff, Random};
-use buttress_core::{Enforcement, Origin, PerThread, StateScope};
+use buttress_core::{CallCount, Enforcement, LayerSettings, Origin, StateScope};
 
 use crate::{
     Budget, StopCounts, StopReason,
@@ -55,9 +55,19 @@ impl Settings {
     pub(crate) fn share_budget(&mut self, budget: Budget) {
         (self.budget, self.is_budget_given) = (budget, true);
     }
+}
 
-    /// Returns the same options with state of their own. A budget that was given stays shared.
-    pub(crate) fn with_fresh_state(&self) -> Self {
+impl LayerSettings for Settings {
+    fn scope(&self) -> StateScope {
+        self.scope
+    }
+
+    fn calls(&self) -> &CallCount {
+        &self.state.calls
+    }
+
+    /// A budget that was given stays shared.
+    fn with_fresh_state(&self) -> Self {
         let budget = if self.is_budget_given { self.budget.clone() } else { Budget::default() };
         Self { budget, state: Arc::default(), ..self.clone() }
     }
@@ -76,17 +86,12 @@ pub(crate) enum OpenCircuits {
 #[derive(Debug, Default)]
 pub(crate) struct RetryState {
     pub(crate) attempt_time: AttemptTime,
-    /// The calls of each thread, because every call is counted.
-    pub(crate) calls: PerThread<AtomicU64>,
+    pub(crate) calls: CallCount,
     pub(crate) retries: AtomicU64,
     stopped: [AtomicU64; StopReason::ALL.len()],
 }
 
 impl RetryState {
-    pub(crate) fn calls(&self) -> u64 {
-        self.calls.copies().map(|calls| calls.load(Ordering::Relaxed)).sum()
-    }
-
     pub(crate) fn note_retry(&self) {
         self.retries.fetch_add(1, Ordering::Relaxed);
     }

@@ -1,4 +1,4 @@
-use std::mem;
+use std::{mem, time::Duration};
 
 /// Takes the instance that was polled ready and leaves a clone in its place.
 ///
@@ -16,3 +16,7 @@ pub fn take_ready<S: Clone>(inner: &mut S) -> S {
 pub fn give_back_ready<S: Clone>(inner: &mut S) {
     *inner = inner.clone();
 }
+
+/// The longest wait for readiness of a call that has failed and has no deadline: 60 s. The call then
+/// returns the outcome that it has.
+pub const MAX_READINESS_WAIT: Duration = Duration::from_secs(60);

@@ -3,10 +3,11 @@ use std::{
     mem,
     pin::Pin,
     task::{Context, Poll},
-    time::Duration,
 };
 
-use buttress_core::{Deadline, InnerReport, Judge, MarkGaveUp, Propagate, Replay, Signals};
+use buttress_core::{
+    Deadline, InnerReport, Judge, MAX_READINESS_WAIT, MarkGaveUp, Propagate, Replay, Signals,
+};
 use tower_service::Service;
 
 use super::{
@@ -207,6 +208,3 @@ where
         outcome
     }
 }
-
-/// The longest wait for readiness of a call without a deadline whose tries have all failed.
-const MAX_READINESS_WAIT: Duration = Duration::from_secs(60);

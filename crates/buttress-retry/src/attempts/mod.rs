@@ -13,7 +13,8 @@ use std::{
 };
 
 use buttress_core::{
-    Attempt, Deadline, InnerReport, Judge, NoTimeLeft, Propagate, Signals, ThreadCopy, Verdict,
+    Attempt, CallSettings, Deadline, InnerReport, Judge, NoTimeLeft, Propagate, Signals,
+    ThreadCopy, Verdict,
 };
 use buttress_state::Withdrawal;
 use tower_service::Service;
@@ -24,11 +25,11 @@ use self::{
     next_attempt::{LEAST, is_refused},
     tries::Tries,
 };
-use crate::{StopReason, attempt_time::Began, shared_settings::ThreadSettings};
+use crate::{StopReason, attempt_time::Began, settings::Settings};
 
 /// The state of a call over all of its attempts.
 pub(crate) struct Attempts<S, M, J, Saved, Seed> {
-    settings: Arc<ThreadCopy<ThreadSettings>>,
+    settings: Arc<ThreadCopy<CallSettings<Settings>>>,
     mode: M,
     judge: J,
     seed: Seed,
@@ -46,7 +47,7 @@ pub(crate) struct Attempts<S, M, J, Saved, Seed> {
 impl<S, M, J, Saved, Seed> Attempts<S, M, J, Saved, Seed> {
     #[inline]
     pub(crate) fn new(
-        settings: Arc<ThreadCopy<ThreadSettings>>,
+        settings: Arc<ThreadCopy<CallSettings<Settings>>>,
         mode: M,
         judge: J,
         seed: Seed,
@@ -192,7 +193,7 @@ impl<S, M, J, Saved, Seed> Attempts<S, M, J, Saved, Seed> {
     /// Succeeds with signals to raise, or after a failed attempt.
     #[cold]
     fn succeed_with_signals(&self, report: InnerReport) {
-        // Before `succeed`, whose event is user code and may make a call.
+        // Before `succeed`: its event runs user code, which may make a call.
         let signals = report.signals();
         self.succeed(report);
         self.raise(signals);
@@ -224,7 +225,7 @@ impl<S, M, J, Saved, Seed> Attempts<S, M, J, Saved, Seed> {
 
     #[inline]
     fn trace(&self, verdict: Verdict) {
-        // Asked here, so that the code of the event is not in the way of a call that nobody traces.
+        // The code of the event stays out of line, because most calls are not traced.
         if LevelFilter::current() >= LevelFilter::TRACE {
             self.emit_trace(verdict);
         }

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use buttress_core::{Attempt, Deadline, Reason, Signals, Verdict};
+use buttress_core::{Attempt, Deadline, MAX_READINESS_WAIT, Reason, Signals, Verdict};
 use buttress_state::Withdrawal;
 use tokio::time::{Instant, Sleep, sleep_until};
 
@@ -84,6 +84,3 @@ pub(crate) fn is_refused(verdict: Verdict) -> bool {
 
 /// The least time left for an attempt, because timers fire up to a millisecond late.
 pub(crate) const LEAST: Duration = Duration::from_millis(1);
-
-/// The longest wait for readiness of a call without a deadline, if its last outcome was kept.
-const MAX_READINESS_WAIT: Duration = Duration::from_secs(60);
