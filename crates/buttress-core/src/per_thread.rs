@@ -113,6 +113,7 @@ thread_local! {
 
 static NEXT: AtomicUsize = AtomicUsize::new(0);
 
-const COPIES: usize = 8;
+/// The number of copies, and of thread numbers.
+pub(crate) const COPIES: usize = 8;
 
 const UNNUMBERED: usize = COPIES;

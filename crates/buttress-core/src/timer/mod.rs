@@ -16,7 +16,10 @@ use tokio::{
 
 use self::queue::{QueuedTimer, TimerQueue};
 pub use self::tick_timer::TickTimer;
-use crate::{Deadline, per_thread::thread_number};
+use crate::{
+    Deadline,
+    per_thread::{COPIES, thread_number},
+};
 
 /// The timer of a call, among the [`Timers`] of its layer.
 ///
@@ -84,7 +87,7 @@ impl Default for Timer {
 /// deadline far out of order gets a runtime timer of its own, which allocates.
 #[derive(Debug, Default)]
 pub struct Timers {
-    shards: [TimerShard; SHARDS],
+    shards: [TimerShard; COPIES],
 }
 
 impl Timers {
@@ -97,7 +100,7 @@ impl Timers {
     /// The queue for the current thread and runtime. `None` outside of a runtime.
     fn queue(&self) -> Option<Arc<TimerQueue>> {
         let runtime = Handle::try_current().ok()?.id();
-        self.shards.get(thread_number() % SHARDS).map(|shard| shard.queue(runtime))
+        self.shards.get(thread_number()).map(|shard| shard.queue(runtime))
     }
 }
 
@@ -147,5 +150,3 @@ impl TimerShard {
         self.first.get().into_iter().chain(&others).map(|queue| queue.len()).sum()
     }
 }
-
-const SHARDS: usize = 8;
