@@ -17,8 +17,8 @@ pub(crate) struct AtomicWrites {
 impl AtomicWrites {
     /// Disassembles this executable. Returns `None` without objdump, and on processors other than x86-64.
     ///
-    /// On x86-64 these are all instructions with a `lock` prefix, and `xchg` with memory. Stores that are
-    /// plain instructions are not among them, whatever their ordering.
+    /// On x86-64 these are all instructions with a `lock` prefix, and `xchg` with memory. A store is a
+    /// plain instruction for most orderings, and does not count.
     pub(crate) fn of_this_executable() -> Option<Self> {
         let output = Command::new("objdump")
             .args(["--disassemble", "--no-show-raw-insn"])

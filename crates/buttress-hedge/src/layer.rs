@@ -102,8 +102,8 @@ impl<M, F, J> HedgeLayer<M, F, J> {
     /// Applies to failures that may be repeated: transient, timed out and never processed. If the
     /// last running try fails in another way, or an inner retry gave up, no hedge follows.
     ///
-    /// While no try runs, the call still waits for a hedge whose time the server named, up to 60 s if
-    /// there is no deadline. The wait for the readiness of that hedge [ends too](crate#readiness).
+    /// If the server named the time of the next hedge, the call waits for that hedge while no try
+    /// runs, up to 60 s if there is no deadline. The wait for the readiness of that hedge [ends too](crate#readiness).
     pub fn after_failures(self) -> Self {
         self.with(|settings| settings.on_failure = OnFailure::Hedge)
     }

@@ -108,8 +108,8 @@
 //! time. If the wait ends because another try wins, the payment goes back. If readiness fails, the
 //! hedge is lost, and the failure never wins.
 //!
-//! With [`after_failures`](HedgeLayer::after_failures), a call whose tries have all failed may wait
-//! for the readiness of its hedge alone. The wait ends at the deadline, or after 60 s if there is no
+//! With [`after_failures`](HedgeLayer::after_failures), a call may wait for the readiness of
+//! its hedge after all tries have failed. The wait ends at the deadline, or after 60 s if there is no
 //! deadline. The call then returns the outcome of its first try.
 //!
 //! # Errors

@@ -83,8 +83,8 @@ impl Signals {
         (result, signals)
     }
 
-    /// Does the same. `None` if no signal was raised meanwhile, which is nearly always so: then nothing is
-    /// copied or compared.
+    /// Does the same as [`watch`](Self::watch). Returns `None` if no signal was raised meanwhile.
+    /// Then nothing is copied or compared.
     #[inline]
     pub fn watch_raised<R>(f: impl FnOnce() -> R) -> (R, Option<Self>) {
         if Self::any_raised() {

@@ -181,7 +181,7 @@ impl<V> CacheEntry<V> {
         self.refresh_from.store(0, Ordering::Release);
     }
 
-    /// Ends a claim whose refresh has ended. The next refresh of this entry waits for the backoff.
+    /// Gives the claim of an ended refresh back. The next refresh of this entry waits for the backoff.
     pub(crate) fn delay_refresh(&self, backoff: &Backoff, chance: f64) {
         // Never contended: the caller, `Refresh::drop`, holds the claim until the store below.
         // `Backoff::next` is no foreign code, so poison means nothing.

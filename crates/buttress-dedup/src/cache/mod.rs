@@ -118,7 +118,7 @@ where
         let _ = entry;
     }
 
-    /// Ends a claim whose refresh has ended. The next refresh of this entry waits for the backoff.
+    /// Gives the claim of an ended refresh back. The next refresh of this entry waits for the backoff.
     fn delay_refresh(&self, controls: &Self::Controls, entry: &EntryFor<M, Res, E>) {
         let _ = (controls, entry);
     }

@@ -1,4 +1,4 @@
-//! A mode of the user whose responses are in progress when their heads arrive.
+//! A mode of the user. Its responses are in progress when their heads arrive.
 
 use std::{
     future::{Ready, ready},
@@ -90,7 +90,7 @@ impl Share<usize> for Streaming {
     }
 }
 
-/// A response whose body is not read, and that holds its flight.
+/// A response that holds its flight, because its body is not read.
 struct Streamed {
     number: usize,
     _guard: Box<dyn Send + Sync>,
