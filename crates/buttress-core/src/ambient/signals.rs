@@ -72,21 +72,15 @@ impl Signals {
     /// before are restored, also if `f` panics.
     #[inline]
     pub fn watch<R>(f: impl FnOnce() -> R) -> (R, Self) {
-        // Nearly always nothing is raised, so nothing is put aside.
-        if Self::any_raised() {
-            return Self::watch_among_others(f);
-        }
-        let clear = ClearSignals;
-        let result = f();
-        let signals = Self::take();
-        mem::forget(clear);
-        (result, signals)
+        let (result, signals) = Self::watch_raised(f);
+        (result, signals.unwrap_or_default())
     }
 
     /// Does the same as [`watch`](Self::watch). Returns `None` if no signal was raised meanwhile.
     /// Then nothing is copied or compared.
     #[inline]
     pub fn watch_raised<R>(f: impl FnOnce() -> R) -> (R, Option<Self>) {
+        // Nearly always nothing is raised, so nothing is put aside.
         if Self::any_raised() {
             let (result, signals) = Self::watch_among_others(f);
             return (result, Some(signals).filter(|signals| !signals.is_empty()));
