@@ -48,6 +48,7 @@
 //! - [`Timers`] serves the deadlines of all calls of a layer with few timers of the runtime.
 //! - [`PerThread`] keeps a copy of a value for each thread, so that threads do not wait for each
 //!   other's cache lines. [`SharedSettings`] keeps the settings of a layer so.
+//! - [`Measure`] passes the numbers of a handle to a metrics system.
 //! - [`TickTimer`] limits a wait in a way that is fair on a busy machine.
 //!
 //! # Cancellation
@@ -72,6 +73,7 @@
 
 mod ambient;
 mod layer;
+mod measure;
 mod mode;
 mod outcome;
 mod per_thread;
@@ -86,6 +88,7 @@ pub use layer::{
     CallCount, CallSettings, Check, Enforcement, Extent, LayerSettings, MAX_READINESS_WAIT,
     SharedSettings, StateScope, give_back_ready, seeds, take_ready,
 };
+pub use measure::{Measure, Metric, MetricKind, MetricValue, Reading};
 pub use mode::{
     Age, Bind, Blend, ByteBudget, Degraded, Expire, FixedKey, Guard, KeyLookup, KeyOf, Lifetime,
     MarkGaveUp, NoTimeLeft, Plain, Progress, Propagate, Quota, Reader, Replay, Respond,

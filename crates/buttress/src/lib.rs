@@ -99,10 +99,14 @@ pub use buttress_fallback as fallback;
 pub use buttress_hedge as hedge;
 #[cfg(feature = "http")]
 pub use buttress_http as http_grpc;
+#[cfg(any(feature = "metrics", feature = "opentelemetry"))]
+pub use buttress_metrics as observability;
 #[cfg(feature = "order")]
 pub use buttress_order as order;
 #[cfg(feature = "retry")]
 pub use buttress_retry as retry;
+#[cfg(feature = "stack")]
+pub use buttress_stack as stack;
 #[cfg(feature = "throttle")]
 pub use buttress_throttle as throttle;
 
