@@ -139,6 +139,13 @@ impl<'a> Reading<'a> {
         Self { metric, instance, label: None, value: MetricValue::Gauge(value) }
     }
 
+    /// Creates the reading of a gauge that is a number of things, such as the calls in flight. Numbers
+    /// above 2^53 are rounded.
+    #[expect(clippy::cast_precision_loss, reason = "a rounded number of 17 digits is exact enough")]
+    pub const fn number(metric: &'static Metric, instance: &'a str, number: u64) -> Self {
+        Self::gauge(metric, instance, number as f64)
+    }
+
     /// Sets the value of the label that splits the metric.
     ///
     /// The values of a label are few and known when the program is built. A key, a path or a
