@@ -8,7 +8,7 @@ use crate::{DeadlineHandle, DeadlineService, settings::Settings};
 
 /// Ends calls at a deadline.
 ///
-/// Clones of a layer and all its services share counters and timers, except under
+/// Clones of a layer and all its services share the timeout, counters and timers, except under
 /// [`per_service`](Self::per_service). No option changes a clone made before.
 #[derive(Clone, Debug)]
 #[doc(alias("timeout", "time limit"))]
@@ -73,8 +73,8 @@ impl<M> DeadlineLayer<M> {
         self.with(|settings| settings.max_reject_ratio(ratio))
     }
 
-    /// Gives each service counters, timers and late rejections of its own. Default: all services of
-    /// the layer share them.
+    /// Gives each service a timeout, counters, timers and late rejections of its own. Default: all
+    /// services of the layer share them.
     ///
     /// The clones of a service share them. [`DeadlineService::handle`] reads them. The layer's
     /// own handle then counts nothing.

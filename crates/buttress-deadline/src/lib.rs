@@ -95,8 +95,11 @@
 //!
 //! # Sharing
 //!
-//! Clones of a layer and all its services share counters and timers. With
+//! Clones of a layer and all its services share the timeout, counters and timers. With
 //! [`per_service`](DeadlineLayer::per_service), only the clones of a service do.
+//!
+//! [`DeadlineHandle::set_timeout`] changes the timeout while calls run, also that of services made
+//! before. A running call keeps the deadline that it began with, and so does a wait for readiness.
 //!
 //! The timers of a layer wait in a queue per thread, behind a single timer of the runtime. A call
 //! joins the queue when it is first pending, so a call that completes at once costs no timer. Poll
@@ -121,7 +124,7 @@
 //! | [`until_head`](DeadlineLayer::until_head) | off: the body is covered |
 //! | [`max_reject_ratio`](DeadlineLayer::max_reject_ratio) | all calls that arrive too late are rejected |
 //! | [`observe`](DeadlineLayer::observe) | off: deadlines are enforced |
-//! | [`per_service`](DeadlineLayer::per_service) | off: all services share counters and timers |
+//! | [`per_service`](DeadlineLayer::per_service) | off: all services share the timeout, counters and timers |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -130,6 +133,7 @@ mod guard;
 mod handle;
 mod late_rejections;
 mod layer;
+mod live_timeout;
 mod readiness;
 mod scoped_call;
 mod service;

@@ -13,7 +13,7 @@ use buttress_core::{
 };
 use tokio::time::Instant;
 
-use crate::late_rejections::LateRejections;
+use crate::{late_rejections::LateRejections, live_timeout::LiveTimeout};
 
 /// The options of a layer, and the state that its services share.
 #[derive(Clone, Debug)]
@@ -24,7 +24,6 @@ pub(crate) struct Settings {
     pub(crate) scope: StateScope,
     pub(crate) state: Arc<DeadlineState>,
     late_rejections: Option<Arc<LateRejections>>,
-    timeout: Option<Duration>,
 }
 
 impl Settings {
@@ -34,9 +33,8 @@ impl Settings {
             extent: Extent::UntilEnd,
             enforcement: Enforcement::Enforce,
             scope: StateScope::PerLayer,
-            state: Arc::default(),
+            state: Arc::new(DeadlineState::new(timeout)),
             late_rejections: None,
-            timeout: timeout.filter(|timeout| *timeout < Deadline::NEVER),
         }
     }
 
@@ -44,7 +42,7 @@ impl Settings {
     /// was read.
     #[inline]
     pub(crate) fn own_deadline(&self) -> (Option<Deadline>, Option<Instant>) {
-        let Some(timeout) = self.timeout else { return (None, None) };
+        let Some(timeout) = self.state.timeout.get() else { return (None, None) };
         let now = Instant::now();
         (Some(Deadline::from_start(now, timeout)), Some(now))
     }
@@ -85,10 +83,12 @@ impl Settings {
         let late_call = if self.late_rejections.as_ref().is_some_and(|late| !late.try_reject()) {
             self.state.served_late.fetch_add(1, Ordering::Relaxed);
             LateCall::Served
-        } else if self.enforcement == Enforcement::Observe {
-            LateCall::Observed
         } else {
-            LateCall::Rejected
+            self.state.rejected.fetch_add(1, Ordering::Relaxed);
+            match self.enforcement {
+                Enforcement::Enforce => LateCall::Rejected,
+                Enforcement::Observe => LateCall::Observed,
+            }
         };
         let (instance, served) = (self.origin.name(), late_call != LateCall::Rejected);
         tracing::debug!(name: "deadline.expired", target: "buttress", instance, served);
@@ -99,6 +99,7 @@ impl Settings {
     #[cold]
     pub(crate) fn exceeded(&self, phase: &'static str) -> Enforcement {
         self.state.exceeded.fetch_add(1, Ordering::Relaxed);
+        self.state.rejected.fetch_add(1, Ordering::Relaxed);
         let (instance, observed) = (self.origin.name(), self.enforcement == Enforcement::Observe);
         tracing::debug!(name: "deadline.exceeded", target: "buttress", instance, phase, observed);
         self.enforcement
@@ -116,7 +117,8 @@ impl LayerSettings for Settings {
 
     fn with_fresh_state(&self) -> Self {
         let late_rejections = self.late_rejections.as_ref().map(|late| Arc::new(late.fresh()));
-        Self { state: Arc::default(), late_rejections, ..self.clone() }
+        let state = Arc::new(DeadlineState::new(self.state.timeout.get()));
+        Self { state, late_rejections, ..self.clone() }
     }
 }
 
@@ -131,15 +133,33 @@ pub(crate) enum LateCall {
     Observed,
 }
 
-/// The counters and timers that services share.
+/// The timeout, counters and timers that services share.
 ///
 /// Each counter stands for itself and orders no other memory, so all accesses are `Relaxed`.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct DeadlineState {
+    pub(crate) timeout: LiveTimeout,
     pub(crate) timers: Timers,
     pub(crate) calls: CallCount,
     pub(crate) expired: AtomicU64,
     /// A part of `expired`.
     pub(crate) served_late: AtomicU64,
     pub(crate) exceeded: AtomicU64,
+    /// `expired - served_late + exceeded`, counted on its own. Computed from the others while calls
+    /// run, the number could fall.
+    pub(crate) rejected: AtomicU64,
+}
+
+impl DeadlineState {
+    fn new(timeout: Option<Duration>) -> Self {
+        Self {
+            timeout: LiveTimeout::new(timeout),
+            timers: Timers::default(),
+            calls: CallCount::default(),
+            expired: AtomicU64::new(0),
+            served_late: AtomicU64::new(0),
+            exceeded: AtomicU64::new(0),
+            rejected: AtomicU64::new(0),
+        }
+    }
 }

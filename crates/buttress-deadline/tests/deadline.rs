@@ -21,6 +21,8 @@ use tower::{Layer, Service, ServiceBuilder, ServiceExt, limit::ConcurrencyLimitL
 
 #[path = "deadline/handle.rs"]
 mod handle;
+#[path = "deadline/live.rs"]
+mod live;
 #[path = "deadline/readiness.rs"]
 mod readiness;
 #[path = "deadline/support.rs"]

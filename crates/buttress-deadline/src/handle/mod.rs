@@ -1,12 +1,22 @@
 use std::{
     fmt,
     sync::{Arc, atomic::Ordering},
+    time::Duration,
 };
 
 use crate::settings::{DeadlineState, Settings};
 
 /// Live numbers of a [`DeadlineLayer`](crate::DeadlineLayer), summed over the services that share
-/// them.
+/// them, and its timeout.
+///
+/// ```
+/// use std::time::Duration;
+/// use buttress_deadline::DeadlineLayer;
+///
+/// let handle = DeadlineLayer::new(Duration::from_secs(30)).handle();
+/// handle.set_timeout(Duration::from_secs(10));
+/// assert_eq!(handle.timeout(), Some(Duration::from_secs(10)));
+/// ```
 #[derive(Clone)]
 pub struct DeadlineHandle {
     state: Arc<DeadlineState>,
@@ -15,6 +25,23 @@ pub struct DeadlineHandle {
 impl DeadlineHandle {
     pub(crate) fn new(settings: &Settings) -> Self {
         Self { state: Arc::clone(&settings.state) }
+    }
+
+    /// Returns the layer's own timeout. `None` if the layer has none, as with
+    /// [`propagate`](crate::DeadlineLayer::propagate).
+    pub fn timeout(&self) -> Option<Duration> {
+        self.state.timeout.get()
+    }
+
+    /// Sets the layer's own timeout, for all services that share these numbers.
+    ///
+    /// The values mean what they mean in [`DeadlineLayer::new`](crate::DeadlineLayer::new). `None`
+    /// sets no timeout, as [`propagate`](crate::DeadlineLayer::propagate) does. Calls that run, or
+    /// wait for readiness, keep the deadline that they began with. If the layer is
+    /// [`per_service`](crate::DeadlineLayer::per_service), its handle sets the timeout of the
+    /// services that it makes from now on.
+    pub fn set_timeout(&self, timeout: impl Into<Option<Duration>>) {
+        self.state.timeout.set(timeout.into());
     }
 
     /// Returns the number of calls, rejected calls included.
@@ -47,7 +74,7 @@ impl DeadlineHandle {
     ///
     /// The number is `expired - served_late + exceeded`.
     pub fn rejected(&self) -> u64 {
-        self.snapshot().rejected
+        self.state.rejected.load(Ordering::Relaxed)
     }
 
     /// Returns the number of calls and bodies that are pending under the shared timers.
@@ -70,7 +97,7 @@ impl DeadlineHandle {
             expired,
             served_late,
             exceeded,
-            rejected: expired.saturating_sub(served_late).saturating_add(exceeded),
+            rejected: self.rejected(),
             in_flight: self.in_flight(),
         }
     }
