@@ -116,6 +116,23 @@
 //! A call has at most one `deadline.exceeded`. If several layers have the same deadline, the layer
 //! that ends the call or the body emits the event.
 //!
+//! # Metrics
+//!
+//! A [`DeadlineHandle`] is a [`Measure`](buttress_core::Measure) with these metrics. Each reading
+//! has the name of the layer as its instance.
+//!
+//! | metric | kind | unit | label | description |
+//! |---|---|---|---|---|
+//! | `buttress.deadline.calls` | counter | `{call}` | – | Calls, rejected calls included. |
+//! | `buttress.deadline.expired` | counter | `{call}` | – | Calls that arrived after their deadline, or with no time left to announce. |
+//! | `buttress.deadline.served_late` | counter | `{call}` | – | Expired calls that the limit of rejections let through. |
+//! | `buttress.deadline.exceeded` | counter | `{call}` | – | Calls and bodies whose deadline passed while they ran or waited for readiness. |
+//! | `buttress.deadline.rejected` | counter | `{call}` | – | Calls that the layer ended, or would have ended if it only observes. |
+//! | `buttress.deadline.in_flight` | gauge | `{call}` | – | Calls and bodies that are pending under the timers of the layer. |
+//!
+//! `rejected` is `expired - served_late + exceeded`. The layer does not count the calls that end in
+//! time, nor those that are dropped.
+//!
 //! # Defaults
 //!
 //! | option | default |

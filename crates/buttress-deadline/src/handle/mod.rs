@@ -1,8 +1,12 @@
+mod metrics;
+
 use std::{
     fmt,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
+
+use buttress_core::Origin;
 
 use crate::settings::{DeadlineState, Settings};
 
@@ -19,12 +23,13 @@ use crate::settings::{DeadlineState, Settings};
 /// ```
 #[derive(Clone)]
 pub struct DeadlineHandle {
+    origin: Origin,
     state: Arc<DeadlineState>,
 }
 
 impl DeadlineHandle {
     pub(crate) fn new(settings: &Settings) -> Self {
-        Self { state: Arc::clone(&settings.state) }
+        Self { origin: settings.origin.clone(), state: Arc::clone(&settings.state) }
     }
 
     /// Returns the layer's own timeout. `None` if the layer has none, as with
