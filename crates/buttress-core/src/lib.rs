@@ -72,6 +72,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod ambient;
+mod cache_padded;
 mod layer;
 mod measure;
 mod mode;
@@ -84,6 +85,7 @@ mod wake;
 pub use ambient::{
     Ambient, Attempt, Criticality, Deadline, InnerReport, Scope, SharedCount, Signals, Spent,
 };
+pub use cache_padded::CachePadded;
 pub use layer::{
     CallCount, CallSettings, Check, Enforcement, Extent, LayerSettings, MAX_READINESS_WAIT,
     SharedSettings, StateScope, give_back_ready, seeds, take_ready,
