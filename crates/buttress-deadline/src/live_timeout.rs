@@ -3,21 +3,18 @@ use std::{
     time::Duration,
 };
 
-use buttress_core::Deadline;
+use buttress_core::{CachePadded, Deadline};
 
 /// The timeout of a layer, which handles change while calls run.
-// Aligned, so that no call writes the cache line that each call reads. Two lines, because processors
-// fetch lines in pairs.
 #[derive(Debug)]
-#[repr(align(128))]
 pub(crate) struct LiveTimeout {
     /// Seconds above [`NANOS_BITS`] bits of nanoseconds, or [`NONE`].
-    packed: AtomicU64,
+    packed: CachePadded<AtomicU64>,
 }
 
 impl LiveTimeout {
     pub(crate) const fn new(timeout: Option<Duration>) -> Self {
-        Self { packed: AtomicU64::new(pack(timeout)) }
+        Self { packed: CachePadded::new(AtomicU64::new(pack(timeout))) }
     }
 
     /// Returns the timeout. `None` if there is none, or one of [`Deadline::NEVER`] or more.
