@@ -3,12 +3,23 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
+use buttress_control::Backoff;
+
 use crate::{
     Budget, StopCounts, StopReason,
     settings::{RetryState, Settings},
 };
 
-/// Live numbers of a [`RetryLayer`](crate::RetryLayer), summed over the services that share them.
+/// Live numbers of a [`RetryLayer`](crate::RetryLayer), summed over the services that share them, and
+/// setters that change the layer while calls run.
+///
+/// ```
+/// use buttress_retry::RetryLayer;
+///
+/// let handle = RetryLayer::new(3).handle();
+/// handle.set_attempts(1);
+/// assert_eq!(handle.attempts(), 1);
+/// ```
 #[derive(Clone)]
 pub struct RetryHandle {
     budget: Budget,
@@ -18,6 +29,38 @@ pub struct RetryHandle {
 impl RetryHandle {
     pub(crate) fn new(settings: &Settings) -> Self {
         Self { budget: settings.budget.clone(), state: Arc::clone(&settings.state) }
+    }
+
+    /// Returns the maximum number of attempts of a call, the first included. At least 1.
+    pub fn attempts(&self) -> u32 {
+        self.state.attempts()
+    }
+
+    /// Sets the maximum number of attempts of a call, the first included, for all services that
+    /// share these numbers. Zero and 1 make a single attempt.
+    ///
+    /// A call asks for the number after each failed attempt. So a lower number ends the running
+    /// calls with their next failure. A call that waits for an attempt still makes that attempt. A
+    /// call that began while the number was 1 is not repeated, because its request was not kept.
+    ///
+    /// If the layer is [`per_service`](crate::RetryLayer::per_service), its handle sets the number
+    /// for the services that it makes from now on.
+    pub fn set_attempts(&self, attempts: u32) {
+        self.state.set_attempts(attempts);
+    }
+
+    /// Returns the wait before each attempt after the first.
+    pub fn backoff(&self) -> Backoff {
+        self.state.backoff()
+    }
+
+    /// Sets the wait before each attempt after the first, for all services that share these numbers.
+    ///
+    /// A call that waits keeps its wait, and draws the next wait from the new backoff. If the layer
+    /// is [`per_service`](crate::RetryLayer::per_service), its handle sets the backoff of the
+    /// services that it makes from now on.
+    pub fn set_backoff(&self, backoff: Backoff) {
+        self.state.set_backoff(backoff);
     }
 
     /// Returns the number of calls. Further attempts of a call are [`retries`](Self::retries).

@@ -12,9 +12,9 @@ use crate::{
 
 /// Repeats failed calls.
 ///
-/// Clones of a layer and all its services share the budget, the counters, the learned times and the
-/// random generator, except under [`per_service`](Self::per_service). No option changes a clone
-/// made before.
+/// Clones of a layer and all its services share the attempts, the backoff, the budget, the counters,
+/// the learned times and the random generator, except under [`per_service`](Self::per_service). No
+/// option changes a clone made before.
 #[derive(Clone, Debug)]
 #[doc(alias("retries", "repeat"))]
 pub struct RetryLayer<M = Plain, J = ByMode> {
@@ -37,8 +37,11 @@ impl RetryLayer {
 impl<M, J> RetryLayer<M, J> {
     /// Sets the wait before each attempt after the first. Default: exponential from 1 s to 10 s
     /// with full jitter.
+    ///
+    /// Returns a layer with fresh counters and learned times. Clones and handles made before keep
+    /// theirs, with their backoff.
     pub fn backoff(self, backoff: Backoff) -> Self {
-        self.with(|settings| settings.backoff = backoff)
+        self.with(|settings| settings.set_backoff(backoff))
     }
 
     /// Sets the budget that pays for retries. Default: 20 % of the calls plus 10 per second, over
@@ -105,8 +108,8 @@ impl<M, J> RetryLayer<M, J> {
         self.with(|settings| settings.enforcement = Enforcement::Observe)
     }
 
-    /// Gives each service counters, learned times and a default budget of its own. Default: all
-    /// services of the layer share them.
+    /// Gives each service attempts, a backoff, counters, learned times and a default budget of its
+    /// own. Default: all services of the layer share them.
     ///
     /// A budget given by [`budget`](Self::budget) stays shared, and so does the random generator.
     /// The clones of one service share its state, which [`Retry::handle`] reads. The layer's own

@@ -166,9 +166,12 @@
 //!
 //! # Sharing
 //!
-//! Clones of a layer and all its services share the budget, the counters, the learned times and the
-//! random generator. With [`per_service`](RetryLayer::per_service), each service has counters,
-//! learned times and a default budget of its own.
+//! Clones of a layer and all its services share the attempts, the backoff, the budget, the counters,
+//! the learned times and the random generator. With [`per_service`](RetryLayer::per_service), each
+//! service has all of these of its own, except the random generator and a budget that was given.
+//!
+//! [`RetryHandle::set_attempts`] and [`RetryHandle::set_backoff`] change the layer while calls run,
+//! also for services made before. A running call reads both after each failed attempt.
 //!
 //! A [`Budget`] can be given to several layers, also within a stack: it counts each call and each
 //! outcome once. [`Budget::withdraw_only`] is for a layer whose calls earn nothing.

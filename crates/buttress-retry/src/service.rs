@@ -72,7 +72,7 @@ where
         settings.budget.deposit();
         let seed = self.judge.seed(&self.mode, &request);
         let (mut spare, mut announced) = (None, None);
-        if settings.attempts > 1
+        if settings.state.attempts() > 1
             && let Some(saved) = self.mode.save(&mut request)
         {
             announced = self.mode.saved_deadline(&saved);

@@ -1,13 +1,14 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
 use buttress_control::{Backoff, Random};
-use buttress_core::{CallCount, Enforcement, LayerSettings, Origin, StateScope};
+use buttress_core::{CachePadded, CallCount, Enforcement, LayerSettings, Origin, StateScope};
+use buttress_state::sync::{Mutex, lock};
 
 use crate::{
     Budget, StopCounts, StopReason,
@@ -18,8 +19,6 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) origin: Origin,
-    pub(crate) attempts: u32,
-    pub(crate) backoff: Backoff,
     pub(crate) budget: Budget,
     pub(crate) max_hint: Duration,
     pub(crate) late_attempts: LateAttempts,
@@ -38,8 +37,6 @@ impl Settings {
     pub(crate) fn new(attempts: u32) -> Self {
         Self {
             origin: Origin::new("retry"),
-            attempts,
-            backoff: Backoff::default(),
             budget: Budget::default(),
             max_hint: Duration::from_secs(60),
             late_attempts: LateAttempts::Allowed,
@@ -47,9 +44,14 @@ impl Settings {
             enforcement: Enforcement::Enforce,
             scope: StateScope::PerLayer,
             random: Arc::new(Random::seeded(fastrand::u64(..))),
-            state: Arc::default(),
+            state: Arc::new(RetryState::new(attempts, Backoff::default())),
             is_budget_given: false,
         }
+    }
+
+    /// Sets the backoff of fresh state. Clones made before keep theirs.
+    pub(crate) fn set_backoff(&mut self, backoff: Backoff) {
+        self.state = Arc::new(RetryState::new(self.state.attempts(), backoff));
     }
 
     pub(crate) fn share_budget(&mut self, budget: Budget) {
@@ -69,7 +71,8 @@ impl LayerSettings for Settings {
     /// A budget that was given stays shared.
     fn with_fresh_state(&self) -> Self {
         let budget = if self.is_budget_given { self.budget.clone() } else { Budget::default() };
-        Self { budget, state: Arc::default(), ..self.clone() }
+        let state = Arc::new(RetryState::new(self.state.attempts(), self.state.backoff()));
+        Self { budget, state, ..self.clone() }
     }
 }
 
@@ -80,11 +83,15 @@ pub(crate) enum OpenCircuits {
     Wait,
 }
 
-/// The counters and the learned attempt time that services share.
+/// The settings that handles change, the counters, and the learned attempt time that services share.
 ///
-/// Each counter stands for itself and orders no other memory, so all accesses are `Relaxed`.
-#[derive(Debug, Default)]
+/// Each number stands for itself and orders no other memory, so all accesses are `Relaxed`.
+#[derive(Debug)]
 pub(crate) struct RetryState {
+    /// At least 1. Padded, because every call reads the number.
+    attempts: CachePadded<AtomicU32>,
+    /// Locked by calls that failed, and by handles.
+    backoff: Mutex<Backoff>,
     pub(crate) attempt_time: AttemptTime,
     pub(crate) calls: CallCount,
     pub(crate) retries: AtomicU64,
@@ -92,6 +99,34 @@ pub(crate) struct RetryState {
 }
 
 impl RetryState {
+    fn new(attempts: u32, backoff: Backoff) -> Self {
+        Self {
+            attempts: CachePadded::new(AtomicU32::new(attempts.max(1))),
+            backoff: Mutex::new(backoff),
+            attempt_time: AttemptTime::default(),
+            calls: CallCount::default(),
+            retries: AtomicU64::new(0),
+            stopped: Default::default(),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn attempts(&self) -> u32 {
+        self.attempts.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_attempts(&self, attempts: u32) {
+        self.attempts.store(attempts.max(1), Ordering::Relaxed);
+    }
+
+    pub(crate) fn backoff(&self) -> Backoff {
+        *lock(&self.backoff)
+    }
+
+    pub(crate) fn set_backoff(&self, backoff: Backoff) {
+        *lock(&self.backoff) = backoff;
+    }
+
     pub(crate) fn note_retry(&self) {
         self.retries.fetch_add(1, Ordering::Relaxed);
     }

@@ -34,6 +34,8 @@ mod handle;
 mod hints;
 #[path = "retry/law.rs"]
 mod law;
+#[path = "retry/live.rs"]
+mod live;
 #[path = "retry/readiness.rs"]
 mod readiness;
 #[path = "retry/refunds.rs"]

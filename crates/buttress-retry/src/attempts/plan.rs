@@ -58,7 +58,7 @@ impl<S, M, J, Saved, Seed> Attempts<S, M, J, Saved, Seed> {
 
     /// Checks that attempts are left. A free attempt needs a layer of more than one attempt.
     fn has_attempts(&self, free: bool) -> Result<(), StopReason> {
-        let most = self.settings.attempts;
+        let most = self.settings.state.attempts();
         let is_left = if free {
             most > 1
         } else {
@@ -148,7 +148,7 @@ impl<S, M, J, Saved, Seed> Attempts<S, M, J, Saved, Seed> {
 
     fn backoff(&mut self) -> Duration {
         let random = self.settings.random.draw();
-        let backoff = self.settings.backoff;
+        let backoff = self.settings.state.backoff();
         backoff.next(&mut self.tries().delays, random)
     }
 

@@ -98,7 +98,9 @@ impl<S, M, J, Saved, Seed> Attempts<S, M, J, Saved, Seed> {
         let has_tried = self.attempt() > Attempt::FIRST;
         let is_giving_up = reason.is_giving_up(has_tried)
             || (reason == StopReason::Rejected && self.was_rejected());
-        if is_giving_up && self.settings.attempts > 1 && !self.is_observing() {
+        // A call that has tried gives up also if its layer makes a single attempt by now.
+        let can_try = has_tried || self.settings.state.attempts() > 1;
+        if is_giving_up && can_try && !self.is_observing() {
             let is_marked = outcome.as_mut().is_ok_and(|response| self.mode.mark_gave_up(response));
             signals.gave_up |= !is_marked;
         }
