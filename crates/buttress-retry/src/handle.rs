@@ -4,6 +4,7 @@ use std::{
 };
 
 use buttress_control::Backoff;
+use buttress_core::Origin;
 
 use crate::{
     Budget, StopCounts, StopReason,
@@ -22,13 +23,18 @@ use crate::{
 /// ```
 #[derive(Clone)]
 pub struct RetryHandle {
+    pub(crate) origin: Origin,
     budget: Budget,
     state: Arc<RetryState>,
 }
 
 impl RetryHandle {
     pub(crate) fn new(settings: &Settings) -> Self {
-        Self { budget: settings.budget.clone(), state: Arc::clone(&settings.state) }
+        Self {
+            origin: settings.origin.clone(),
+            budget: settings.budget.clone(),
+            state: Arc::clone(&settings.state),
+        }
     }
 
     /// Returns the maximum number of attempts of a call, the first included. At least 1.

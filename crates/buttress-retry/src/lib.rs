@@ -188,6 +188,22 @@
 //! | debug | `retry.scheduled` | `instance`, `attempt` that failed, `delay`, `verdict`, `observed` |
 //! | debug | `retry.stopped` | `instance`, `reason` ([`StopReason`]), `attempts` made, `verdict` |
 //!
+//! # Metrics
+//!
+//! A [`RetryHandle`] is a [`Measure`](buttress_core::Measure) with these metrics. Each reading has
+//! the name of the layer as its instance.
+//!
+//! | metric | kind | unit | label | description |
+//! |---|---|---|---|---|
+//! | `buttress.retry.calls` | counter | `{call}` | – | Calls. Their further attempts are not among them. |
+//! | `buttress.retry.retries` | counter | `{attempt}` | – | Attempts after the first, or those that would be scheduled if the layer only observes. |
+//! | `buttress.retry.stopped` | counter | `{call}` | `reason` | Failed calls that were not repeated. |
+//! | `buttress.retry.budget` | gauge | `{token}` | – | Balance of the budget that pays for the retries. |
+//!
+//! The label `reason` is a [`StopReason`], and every reason has a reading. An unlimited budget has no
+//! reading. `stopped` has one count for each call that returns a failure. The layer counts neither
+//! successes nor dropped calls.
+//!
 //! # Defaults
 //!
 //! | option | default |
@@ -210,6 +226,7 @@ mod attempts;
 mod future;
 mod handle;
 mod layer;
+mod metrics;
 mod service;
 mod settings;
 mod stop_counts;
