@@ -1,7 +1,7 @@
 use std::{fmt, time::Duration};
 
 use crate::numbers::nanos::saturating_nanos;
-use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use crate::{Nanos, Ratio};
 
 /// A quantile of recent latencies, from a histogram.
@@ -42,7 +42,7 @@ use crate::{Nanos, Ratio};
 /// A quantile above 100 % counts as 100 %. A time that steps backwards delays the next change.
 pub struct Latencies {
     /// The share of the samples that lie at or below the quantile, in parts per million.
-    share: Ratio,
+    share: AtomicU32,
     /// In nanoseconds. 0 until the first change, `u64::MAX` beyond the histogram.
     quantile: AtomicU64,
     /// The time from which the halves may change, in nanoseconds.
@@ -58,12 +58,24 @@ impl Latencies {
     pub fn new(quantile: Ratio) -> Self {
         let empty = || std::array::from_fn(|_| AtomicU64::new(0));
         Self {
-            share: quantile.min(Ratio::percent(100)),
+            share: AtomicU32::new(share_of(quantile)),
             quantile: AtomicU64::new(UNKNOWN),
             changes_at: AtomicU64::new(NOT_STARTED),
             recording: AtomicU64::new(0),
             halves: [empty(), empty()],
         }
+    }
+
+    /// Returns the share of the calls that do not exceed the quantile.
+    pub fn share(&self) -> Ratio {
+        Ratio::per_million(self.share.load(Relaxed))
+    }
+
+    /// Sets the share of the calls that do not exceed the quantile.
+    ///
+    /// The samples stay. The quantile of the new share is known with the next change of the halves.
+    pub fn set_share(&self, quantile: Ratio) {
+        self.share.store(share_of(quantile), Relaxed);
     }
 
     /// Records a sample that ended now.
@@ -120,7 +132,7 @@ impl Latencies {
 
     /// The upper end of the bucket in which the quantile lies.
     fn quantile_of(&self, samples: u64) -> u64 {
-        let rank = self.share.ceil_of(samples).max(1);
+        let rank = self.share().ceil_of(samples).max(1);
         let mut below = 0_u64;
         let reached = self.counts().position(|count| {
             below = below.saturating_add(count);
@@ -154,11 +166,15 @@ impl Latencies {
 impl fmt::Debug for Latencies {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Latencies")
-            .field("share", &self.share)
+            .field("share", &self.share())
             .field("quantile", &self.quantile())
             .field("samples", &self.samples())
             .finish_non_exhaustive()
     }
+}
+
+fn share_of(quantile: Ratio) -> u32 {
+    quantile.min(Ratio::percent(100)).parts_per_million()
 }
 
 /// The bucket of a latency: the octave, and the three bits below its highest.

@@ -76,6 +76,22 @@ fn sample_is_forgotten_after_two_changes() {
 }
 
 #[test]
+fn share_that_is_set_holds_from_the_next_change_on() {
+    let latencies = median();
+    record(&latencies, Duration::ZERO, 100, 10 * MS);
+    record(&latencies, SECOND, 10, 80 * MS);
+    record(&latencies, 3 * SECOND, 1, 10 * MS);
+    assert!(is_about(&latencies, 10 * MS), "{latencies:?}");
+    latencies.set_share(Ratio::percent(99));
+    assert_eq!(latencies.share(), Ratio::percent(99));
+    assert!(is_about(&latencies, 10 * MS), "{latencies:?}");
+    record(&latencies, 6 * SECOND, 1, 10 * MS);
+    assert!(is_about(&latencies, 80 * MS), "{latencies:?}");
+    latencies.set_share(Ratio::per_million(u32::MAX));
+    assert_eq!(latencies.share(), Ratio::percent(100));
+}
+
+#[test]
 fn latencies_beyond_the_histogram_count_at_its_ends() {
     let latencies = median();
     record(&latencies, Duration::ZERO, 1, Duration::ZERO);
