@@ -6,9 +6,24 @@ use std::{
 
 use buttress_state::Budget;
 
-use crate::{WithheldCounts, WithheldReason, settings::Settings, state::HedgeState};
+use crate::{
+    WithheldCounts, WithheldReason,
+    settings::Settings,
+    state::{HedgeRule, HedgeState},
+};
 
-/// Live numbers of a [`HedgeLayer`](crate::HedgeLayer), summed over the services that share them.
+/// Live numbers of a [`HedgeLayer`](crate::HedgeLayer), summed over the services that share them, and
+/// setters that change the layer while calls run.
+///
+/// ```
+/// use std::time::Duration;
+/// use buttress_hedge::{HedgeLayer, HedgeRule};
+///
+/// let handle = HedgeLayer::learned().handle();
+/// handle.set_rule(HedgeRule::After(Duration::from_millis(50)));
+/// assert_eq!(handle.delay(), Some(Duration::from_millis(50)));
+/// handle.set_at_most(0); // No call is hedged from here on.
+/// ```
 #[derive(Clone)]
 pub struct HedgeHandle {
     budget: Budget,
@@ -45,6 +60,44 @@ impl HedgeHandle {
     /// Returns the number of calls whose hedge was withheld for `reason`.
     pub fn withheld(&self, reason: WithheldReason) -> u64 {
         self.state.withheld().get(reason)
+    }
+
+    /// Returns the rule by which a hedge is due.
+    pub fn rule(&self) -> HedgeRule {
+        self.state.rule()
+    }
+
+    /// Sets the rule by which a hedge is due, for all services that share these numbers.
+    ///
+    /// The values mean what they mean in the constructors of the layer. A running call keeps the
+    /// time of the hedge that it waits for. The hedge after that follows the new rule.
+    ///
+    /// If only the quantile changes, the learned latency stays, and the new quantile is known within
+    /// 3 s of calls, or 50 samples if those take longer. If the delay was fixed, latencies are
+    /// learned from here on. Those that were learned earlier hold until then.
+    ///
+    /// If the layer is [`per_service`](crate::HedgeLayer::per_service), its handle sets the rule of
+    /// the services that it makes from now on.
+    pub fn set_rule(&self, rule: HedgeRule) {
+        self.state.set_rule(rule);
+    }
+
+    /// Returns the maximum number of hedges of a call.
+    pub fn at_most(&self) -> u32 {
+        self.state.at_most()
+    }
+
+    /// Sets the maximum number of hedges of a call, as
+    /// [`HedgeLayer::at_most`](crate::HedgeLayer::at_most) does, for all services that share these
+    /// numbers.
+    ///
+    /// A running call asks for the number when a hedge is due. A call that began while the number was
+    /// zero is not hedged, because its request was not kept.
+    ///
+    /// If the layer is [`per_service`](crate::HedgeLayer::per_service), its handle sets the number
+    /// for the services that it makes from now on.
+    pub fn set_at_most(&self, hedges: u32) {
+        self.state.set_at_most(hedges);
     }
 
     /// Returns the delay after which a call is hedged now. `None` while no call is: the latency is

@@ -8,13 +8,14 @@ use tower_layer::Layer;
 use crate::{
     Hedge, HedgeHandle, SkipNone,
     settings::{OnFailure, Settings},
-    state::HedgeDelay,
+    state::HedgeRule,
 };
 
 /// Sends a second copy of a request if the first takes long, and returns the first answer.
 ///
-/// Clones of a layer and all its services share the budgets, the counters and the learned latency,
-/// except under [`per_service`](Self::per_service). No option changes a clone made before.
+/// Clones of a layer and all its services share the rule, the most hedges, the budgets, the counters
+/// and the learned latency, except under [`per_service`](Self::per_service). No option changes a clone
+/// made before.
 #[derive(Clone, Debug)]
 #[doc(alias("hedged request", "backup request", "speculative retry", "tail latency"))]
 pub struct HedgeLayer<M = Plain, F = SkipNone, J = ByMode> {
@@ -33,7 +34,7 @@ impl HedgeLayer {
     /// [`after_failures`](Self::after_failures).
     #[doc(alias = "hedging_delay")]
     pub fn after(delay: Duration) -> Self {
-        Self::new(HedgeDelay::Fixed(delay))
+        Self::new(HedgeRule::After(delay))
     }
 
     /// Creates a layer that hedges the slowest 5 % of the calls, and none before 10 ms:
@@ -50,14 +51,11 @@ impl HedgeLayer {
     /// may be 0.
     #[doc(alias("percentile", "p95"))]
     pub fn at(quantile: Ratio, least: Duration) -> Self {
-        Self::new(match quantile {
-            Ratio::ZERO => HedgeDelay::Fixed(least),
-            _ => HedgeDelay::Learned(quantile, least),
-        })
+        Self::new(HedgeRule::At(quantile, least))
     }
 
-    fn new(delay: HedgeDelay) -> Self {
-        let settings = Arc::new(Settings::new(delay));
+    fn new(rule: HedgeRule) -> Self {
+        let settings = Arc::new(Settings::new(rule));
         Self { settings, mode: Plain, skip: SkipNone, judge: ByMode }
     }
 }
@@ -65,6 +63,9 @@ impl HedgeLayer {
 impl<M, F, J> HedgeLayer<M, F, J> {
     /// Sets the maximum number of hedges for each call. Default: 1. Zero turns the layer off, and the
     /// request is not cloned. More than 100 count as 100.
+    ///
+    /// Returns a layer with fresh counters and a fresh learned latency. Clones and handles made
+    /// before keep theirs.
     #[doc(alias = "max_hedged_attempts")]
     pub fn at_most(self, hedges: u32) -> Self {
         self.with(|settings| settings.set_at_most(hedges))
@@ -139,8 +140,8 @@ impl<M, F, J> HedgeLayer<M, F, J> {
         self.with(|settings| settings.enforcement = Enforcement::Observe)
     }
 
-    /// Gives each service counters, a learned latency and a default budget of its own. Default: all
-    /// services of the layer share them.
+    /// Gives each service a rule, a number of hedges, counters, a learned latency and a default
+    /// budget of its own. Default: all services of the layer share them.
     ///
     /// Budgets given by [`budget`](Self::budget) and [`share`](Self::share) stay shared. The clones
     /// of one service share its state, which [`Hedge::handle`] reads. The layer's own handle then

@@ -130,9 +130,13 @@
 //!
 //! # Sharing
 //!
-//! Clones of a layer and all its services share the budgets, the counters and the learned latency.
-//! With [`per_service`](HedgeLayer::per_service), each service has counters, a learned latency and a
-//! default budget of its own.
+//! Clones of a layer and all its services share the rule, the most hedges, the budgets, the counters
+//! and the learned latency. With [`per_service`](HedgeLayer::per_service), each service has all of
+//! these of its own, except budgets that were given.
+//!
+//! [`HedgeHandle::set_rule`] and [`HedgeHandle::set_at_most`] change the layer while calls run, also
+//! for services made before. A running call keeps the time of the hedge that it waits for, and asks
+//! for the number when that hedge is due.
 //!
 //! The layer's own [`Budget`] earns its ratio from each call, and none from the attempts of an outer
 //! retry after the first. Each attempt may be hedged and pays again. So three attempts with a hedge
@@ -186,6 +190,7 @@ pub use handle::{HedgeHandle, HedgeSnapshot};
 pub use layer::HedgeLayer;
 pub use service::Hedge;
 pub use skip::{Skip, SkipNone};
+pub use state::HedgeRule;
 pub use withheld::{WithheldCounts, WithheldReason};
 
 /// Runs the example in the README as a test.

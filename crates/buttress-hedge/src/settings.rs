@@ -7,14 +7,13 @@ use buttress_state::Budget;
 use crate::{
     WithheldReason,
     payment::{HedgePaid, HedgePayment},
-    state::{HedgeDelay, HedgeState},
+    state::{HedgeRule, HedgeState},
 };
 
 /// The options of a layer, and the state that its services share.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) origin: Origin,
-    at_most: u32,
     pub(crate) budget: Budget,
     pub(crate) shared_budget: Option<Budget>,
     pub(crate) on_failure: OnFailure,
@@ -26,22 +25,22 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    pub(crate) fn new(delay: HedgeDelay) -> Self {
+    pub(crate) fn new(rule: HedgeRule) -> Self {
         Self {
             origin: Origin::new("hedge"),
-            at_most: 1,
             budget: default_budget(),
             shared_budget: None,
             on_failure: OnFailure::Return,
             enforcement: Enforcement::Enforce,
             scope: StateScope::PerLayer,
-            state: Arc::new(HedgeState::new(delay)),
+            state: Arc::new(HedgeState::new(rule, 1)),
             is_budget_given: false,
         }
     }
 
+    /// Sets the most hedges of fresh state. Clones made before keep theirs.
     pub(crate) fn set_at_most(&mut self, hedges: u32) {
-        self.at_most = hedges.min(MOST_HEDGES);
+        self.state = Arc::new(HedgeState::new(self.state.rule(), hedges));
     }
 
     pub(crate) fn set_budget(&mut self, budget: Budget) {
@@ -60,15 +59,10 @@ impl Settings {
         }
     }
 
-    #[inline]
-    pub(crate) const fn at_most(&self) -> u32 {
-        self.at_most
-    }
-
     /// Whether the layer sends no hedge at all.
     #[inline]
-    pub(crate) const fn is_off(&self) -> bool {
-        self.at_most == 0
+    pub(crate) fn is_off(&self) -> bool {
+        self.state.at_most() == 0
     }
 
     /// Whether hedges are counted and not sent.
@@ -130,6 +124,3 @@ pub(crate) enum OnFailure {
 fn default_budget() -> Budget {
     Budget::new(Ratio::percent(5), 0)
 }
-
-/// The most hedges of a call, because each poll of a call polls all of its tries.
-const MOST_HEDGES: u32 = 100;

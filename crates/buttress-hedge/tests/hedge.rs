@@ -11,6 +11,8 @@ mod delays;
 mod failures;
 #[path = "hedge/learning.rs"]
 mod learning;
+#[path = "hedge/live.rs"]
+mod live;
 #[path = "hedge/model.rs"]
 mod model;
 #[path = "hedge/outcomes.rs"]

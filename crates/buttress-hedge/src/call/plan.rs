@@ -21,6 +21,11 @@ where
 {
     /// Begins a hedge that is due, unless there is a reason to withhold it.
     pub(super) fn begin_hedge(&mut self) {
+        if self.used() >= self.settings.state.at_most() {
+            // A handle has lowered the number since the hedge was scheduled.
+            self.stop_hedging();
+            return;
+        }
         let planned = self.plan();
         self.timer = Timer::new();
         self.due = Due::Never;
@@ -47,8 +52,8 @@ where
         if self.until().is_some_and(Deadline::has_passed) {
             return Err(WithheldReason::Deadline);
         }
-        let used = self.race.peek().map_or(0, |race| race.used);
-        let attempt = (0..=used).fold(Attempt::current(), |attempt, _| attempt.next()).spare();
+        let attempt =
+            (0..=self.used()).fold(Attempt::current(), |attempt, _| attempt.next()).spare();
         let request = self.mode.again(saved, attempt).ok_or(WithheldReason::NotReplayable)?;
         if let Some(deadline) = self.announced() {
             let can = self.mode.can_set_deadline(&request, deadline);
@@ -130,7 +135,7 @@ where
     /// Schedules the hedge after one that was sent, a delay later.
     fn schedule_next(&mut self) {
         self.timer = Timer::new();
-        if self.race().used >= self.settings.at_most() {
+        if self.used() >= self.settings.state.at_most() {
             self.stop_hedging();
             return;
         }
@@ -139,6 +144,11 @@ where
             Some(delay) if delay.is_zero() => Due::Now,
             Some(delay) => self.due_in_time(Deadline::after(delay)),
         };
+    }
+
+    /// Returns the number of hedges that were sent, or could not be.
+    fn used(&self) -> u32 {
+        self.race.peek().map_or(0, |race| race.used)
     }
 
     /// The deadline that a hedge announces to another process.

@@ -1,32 +1,32 @@
+mod rule;
+
 use std::{
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
-use buttress_control::{Latencies, Ratio};
-use buttress_core::{Deadline, Timers};
+use buttress_control::Latencies;
+use buttress_core::Timers;
 use buttress_state::LimitClock;
 use tokio::time::Instant;
 
+pub use self::rule::HedgeRule;
+use self::rule::{Delay, LiveSettings, NEVER};
 use crate::{WithheldCounts, WithheldReason};
 
-/// The time that a call waits before a hedge is due.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum HedgeDelay {
-    Fixed(Duration),
-    /// This quantile of the latency, and at least this long.
-    Learned(Ratio, Duration),
-}
-
-/// The counters, timers and latencies that services share.
+/// The live settings, counters, timers and latencies that services share.
 ///
 /// Each counter stands for itself and orders no other memory, so all accesses are `Relaxed`.
 #[derive(Debug)]
 pub(crate) struct HedgeState {
-    delay: HedgeDelay,
+    live: LiveSettings,
     pub(crate) timers: Timers,
     clock: LimitClock,
-    latencies: Option<Latencies>,
+    /// Made when the delay is first learned.
+    latencies: OnceLock<Latencies>,
     pub(crate) calls: AtomicU64,
     pub(crate) sent: AtomicU64,
     pub(crate) won: AtomicU64,
@@ -35,13 +35,14 @@ pub(crate) struct HedgeState {
 }
 
 impl HedgeState {
-    pub(crate) fn new(delay: HedgeDelay) -> Self {
-        let latencies = match delay {
-            HedgeDelay::Fixed(_) => None,
-            HedgeDelay::Learned(quantile, _) => Some(Latencies::new(quantile)),
-        };
+    pub(crate) fn new(rule: HedgeRule, at_most: u32) -> Self {
+        let rule = rule.kept();
+        let latencies = OnceLock::new();
+        if let HedgeRule::At(quantile, _) = rule {
+            latencies.get_or_init(|| Latencies::new(quantile));
+        }
         Self {
-            delay,
+            live: LiveSettings::new(Delay::of(rule), at_most),
             timers: Timers::default(),
             clock: LimitClock::new(),
             latencies,
@@ -55,18 +56,52 @@ impl HedgeState {
 
     /// The same without counts and latencies.
     pub(crate) fn fresh(&self) -> Self {
-        Self::new(self.delay)
+        Self::new(self.rule(), self.at_most())
+    }
+
+    pub(crate) fn rule(&self) -> HedgeRule {
+        let delay = self.live.delay();
+        let least = Duration::from_nanos(delay.nanos());
+        match self.learned(delay) {
+            Some(latencies) => HedgeRule::At(latencies.share(), least),
+            None => HedgeRule::After(least),
+        }
+    }
+
+    pub(crate) fn set_rule(&self, rule: HedgeRule) {
+        let rule = rule.kept();
+        if let HedgeRule::At(quantile, _) = rule {
+            // Before the delay, so that a call which sees the delay sees its quantile.
+            self.latencies.get_or_init(|| Latencies::new(quantile)).set_share(quantile);
+        }
+        self.live.set_delay(Delay::of(rule));
+    }
+
+    #[inline]
+    pub(crate) fn at_most(&self) -> u32 {
+        self.live.at_most()
+    }
+
+    pub(crate) fn set_at_most(&self, hedges: u32) {
+        self.live.set_at_most(hedges);
+    }
+
+    /// Returns the latencies if this `delay` is learned from them.
+    #[inline]
+    fn learned(&self, delay: Delay) -> Option<&Latencies> {
+        if delay.is_learned() { self.latencies.get() } else { None }
     }
 
     /// Returns the delay before a hedge. `None` if no hedge is due: the latency is not known yet, or
     /// is beyond the histogram.
     #[inline]
     pub(crate) fn delay(&self) -> Option<Duration> {
-        let delay = match self.delay {
-            HedgeDelay::Fixed(delay) => delay,
-            HedgeDelay::Learned(_, least) => self.latencies.as_ref()?.quantile()?.max(least),
+        let delay = self.live.delay();
+        let nanos = match self.learned(delay) {
+            Some(latencies) => latencies.quantile_nanos()?.max(delay.nanos()),
+            None => delay.nanos(),
         };
-        (delay < Deadline::NEVER).then_some(delay)
+        (nanos < NEVER).then(|| Duration::from_nanos(nanos))
     }
 
     /// Counts a call that passes through.
@@ -80,27 +115,22 @@ impl HedgeState {
     #[inline]
     pub(crate) fn begin_call(&self) -> (CallClock, bool) {
         let call = self.calls.fetch_add(1, Relaxed);
-        match (&self.delay, &self.latencies) {
-            (HedgeDelay::Learned(_, least), Some(latencies)) => {
-                // In nanoseconds, because a `Duration` would cost a division.
-                let quantile = latencies.quantile_nanos();
-                // Until a quantile is known, each call is a sample. Otherwise a quiet service would
-                // wait for 400 calls.
-                let is_sample = is_sampled(call) || quantile.is_none();
-                let can_hedge =
-                    quantile.is_some_and(|nanos| nanos < BEYOND) && *least < Deadline::NEVER;
-                (CallClock { since: Some(Instant::now()), is_sample }, can_hedge)
-            }
-            (HedgeDelay::Fixed(delay) | HedgeDelay::Learned(_, delay), _) => {
-                (CallClock::default(), *delay < Deadline::NEVER)
-            }
-        }
+        let delay = self.live.delay();
+        let Some(latencies) = self.learned(delay) else {
+            return (CallClock::default(), !delay.is_never());
+        };
+        let quantile = latencies.quantile_nanos();
+        // Until a quantile is known, each call is a sample. Otherwise a quiet service would wait for
+        // 400 calls.
+        let is_sample = is_sampled(call) || quantile.is_none();
+        let can_hedge = quantile.is_some_and(|nanos| nanos < NEVER) && !delay.is_never();
+        (CallClock { since: Some(Instant::now()), is_sample }, can_hedge)
     }
 
     /// Records the latency of a call as the first try shows it.
     #[cold]
     pub(crate) fn learn(&self, clock: CallClock) {
-        if let (Some(latencies), Some(since)) = (&self.latencies, clock.since) {
+        if let (Some(latencies), Some(since)) = (self.latencies.get(), clock.since) {
             let now = Instant::now();
             latencies.record(self.clock.at(now), now.saturating_duration_since(since));
         }
@@ -139,6 +169,3 @@ const fn is_sampled(call: u64) -> bool {
 
 /// 2^64 over the golden ratio.
 const GOLDEN_RATIO: u64 = 0x9E37_79B9_7F4A_7C15;
-/// The latency in nanoseconds from which on no hedge is due: thirty years.
-#[expect(clippy::cast_possible_truncation, reason = "thirty years are less than 584")]
-const BEYOND: u64 = Deadline::NEVER.as_nanos() as u64;
