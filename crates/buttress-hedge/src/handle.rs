@@ -4,6 +4,7 @@ use std::{
     time::Duration,
 };
 
+use buttress_core::Origin;
 use buttress_state::Budget;
 
 use crate::{
@@ -26,13 +27,18 @@ use crate::{
 /// ```
 #[derive(Clone)]
 pub struct HedgeHandle {
+    pub(crate) origin: Origin,
     budget: Budget,
     state: Arc<HedgeState>,
 }
 
 impl HedgeHandle {
     pub(crate) fn new(settings: &Settings) -> Self {
-        Self { budget: settings.budget.clone(), state: Arc::clone(&settings.state) }
+        Self {
+            origin: settings.origin.clone(),
+            budget: settings.budget.clone(),
+            state: Arc::clone(&settings.state),
+        }
     }
 
     /// Returns the number of calls. Their hedges are [`sent`](Self::sent).

@@ -151,6 +151,26 @@
 //! | debug | `hedge.withheld` | `instance`, `reason` ([`WithheldReason`]) |
 //! | trace | `hedge.won` | `instance`, `attempt` |
 //!
+//! # Metrics
+//!
+//! A [`HedgeHandle`] is a [`Measure`](buttress_core::Measure) with these metrics. Each reading has
+//! the name of the layer as its instance.
+//!
+//! | metric | kind | unit | label | description |
+//! |---|---|---|---|---|
+//! | `buttress.hedge.calls` | counter | `{call}` | – | Calls. Their hedges are not among them. |
+//! | `buttress.hedge.sent` | counter | `{hedge}` | – | Hedges that were sent, or would be if the layer only observes. |
+//! | `buttress.hedge.won` | counter | `{hedge}` | – | Hedges whose outcome their call returned. |
+//! | `buttress.hedge.refused` | counter | `{hedge}` | – | Sent hedges that a layer below refused. |
+//! | `buttress.hedge.withheld` | counter | `{call}` | `reason` | Calls whose hedge was not sent. |
+//! | `buttress.hedge.delay` | gauge | `s` | – | Delay after which a call is hedged now. |
+//! | `buttress.hedge.budget` | gauge | `{token}` | – | Balance of the budget that pays for the hedges. |
+//!
+//! The label `reason` is a [`WithheldReason`], and every reason has a reading. A delay that is not
+//! known, and an unlimited budget, have no reading. The layer does not count the hedges that lose,
+//! nor the ends of calls: those of `sent` that are neither `won` nor `refused` lost, run, or were
+//! dropped with their call.
+//!
 //! # Defaults
 //!
 //! | option | default |
@@ -176,6 +196,7 @@ mod call;
 mod future;
 mod handle;
 mod layer;
+mod metrics;
 mod payment;
 mod service;
 mod settings;
