@@ -206,6 +206,9 @@
 //! `per` also [`cost`](ThrottleLayer::cost), return a layer with fresh state. Clones and handles made before
 //! keep the former state. Every other option changes this layer only, and keeps sharing the limit.
 //!
+//! The setters of a [`ThrottleHandle`] change a limit, a rate or a queue while calls run, also for
+//! services made before. A running call keeps its permit, and a waiting call its place.
+//!
 //! While no call waits, taking and returning a permit is one atomic operation each, and so is
 //! taking the cells of a rate. Waiting calls, and calls that come while others wait, take a lock.
 //! No lock is held while a call is woken.

@@ -11,7 +11,7 @@ use tower_service::Service;
 
 use crate::{
     ConcurrencyLimit, IgnoreOutcome, ResponseFuture, ThrottleHandle,
-    future::{NotStarted, ThrottleGuard, Waiting},
+    future::{NotStarted, ThrottleGuard, Waiting, WaitingSettings},
     limit::{Admission, CallInfo, Limit, LimitPermit, LimitTemplate, Refusal, Settings},
 };
 
@@ -123,7 +123,7 @@ impl<S: Clone, M, L, J> Throttle<S, M, L, J> {
             inner: take_ready(&mut self.inner),
             announced,
             request,
-            settings: Arc::clone(&self.settings),
+            settings: WaitingSettings::new(Arc::clone(&self.settings)),
             deadline: Deadline::whole(),
         })
     }

@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use buttress_core::{Attempt, Enforcement, ThreadCopy};
 use buttress_state::sync::is_only;
@@ -165,6 +165,22 @@ impl<A: Regulate> Queued for ConcurrencyLimit<A> {
     fn with_queue(&self, queue: Queue) -> Self {
         let former = self.queue();
         Self::of(former.with_options(former.supply.fresh(), &queue))
+    }
+
+    fn max_queued(&self) -> usize {
+        self.queue().max()
+    }
+
+    fn set_max_queued(&self, max: usize) {
+        self.queue().set_max(max);
+    }
+
+    fn max_wait(&self) -> Option<Duration> {
+        self.queue().max_wait()
+    }
+
+    fn set_max_wait(&self, max: Option<Duration>) {
+        self.queue().set_max_wait(max);
     }
 }
 

@@ -7,8 +7,7 @@ use std::{
 };
 
 use buttress_core::{
-    Criticality, Deadline, Extent, Guard, Judge, NoTimeLeft, Propagate, Quota, Reason, Respond,
-    Verdict,
+    Criticality, Deadline, Extent, Guard, Judge, Propagate, Quota, Reason, Respond, Verdict,
 };
 use buttress_state::ColdBox;
 use pin_project::pin_project;
@@ -17,8 +16,10 @@ use tower_service::Service;
 use crate::limit::{Limit, LimitPermit, Refusal, Settings, Wait};
 
 mod guard;
+mod waiting;
 
 pub use self::guard::ThrottleGuard;
+pub(crate) use self::waiting::{Waiting, WaitingSettings};
 
 /// The future of [`Throttle`](crate::Throttle).
 #[must_use = "futures do nothing unless polled"]
@@ -57,25 +58,6 @@ pub(crate) enum NotStarted<S, Req, W> {
     /// The call waits, with the instance that was ready.
     Waiting(Waiting<S, Req, W>),
     Refused(Refusal, Arc<Settings>),
-}
-
-pub(crate) struct Waiting<S, Req, W> {
-    pub(crate) wait: W,
-    pub(crate) inner: S,
-    pub(crate) request: Req,
-    pub(crate) settings: Arc<Settings>,
-    pub(crate) deadline: Option<Deadline>,
-    /// The deadline that the request announced when it was queued.
-    pub(crate) announced: Option<Deadline>,
-}
-
-impl<S, Req, W> Waiting<S, Req, W> {
-    /// Reduces the deadline that the request announces by the time of the wait.
-    fn announce<M: Propagate<Req>>(&mut self, mode: &M) -> Result<(), Refusal> {
-        let Some(announced) = self.announced else { return Ok(()) };
-        let refusal = |NoTimeLeft| Refusal::at(self.deadline.unwrap_or(announced));
-        mode.set_deadline(&mut self.request, announced).map_err(refusal)
-    }
 }
 
 impl<S, Req, M, L, J> ResponseFuture<S, Req, M, L, J>
@@ -179,12 +161,14 @@ where
         let admitted = match not_started.get() {
             Some(NotStarted::Waiting(waiting)) => {
                 let Waiting { wait, deadline, settings, .. } = waiting;
-                let admitted = ready!(Deadline::with(*deadline, || wait.poll_admit(cx, settings)));
+                let poll = || wait.poll_admit(cx, &settings.settings);
+                let admitted = ready!(Deadline::with(*deadline, poll));
+                settings.end_wait();
                 admitted.and_then(|mut permit| match waiting.announce(this.mode) {
                     Ok(()) => Ok(Some(permit)),
                     Err(refusal) => {
                         // The service is not called, so the limit learns nothing.
-                        let by = waiting.settings.origin.layer();
+                        let by = waiting.settings.settings.origin.layer();
                         permit.settle(Verdict::rejected(by, Reason::DeadlineExceeded, None));
                         Err(refusal)
                     }
@@ -205,7 +189,8 @@ where
                 return self.poll(cx);
             }
             (Some(NotStarted::Waiting(waiting)), Err(refusal)) => {
-                (waiting.settings.refuse(refusal, *this.criticality), waiting.settings)
+                let settings = Arc::clone(&waiting.settings.settings);
+                (settings.refuse(refusal, *this.criticality), settings)
             }
             (Some(NotStarted::Refused(refusal, settings)), _) => (refusal, settings),
             (None, _) => unreachable!("polled after it had ended"),

@@ -1,4 +1,4 @@
-use std::{fmt, hash::Hash, sync::Arc};
+use std::{fmt, hash::Hash, sync::Arc, time::Duration};
 
 use buttress_core::KeyOf;
 use buttress_state::{KeyTable, sync::is_only};
@@ -119,11 +119,31 @@ impl<L: LimitTemplate + Clone, K: Hash + Eq, F: Clone> LimitTemplate for Keyed<L
             |sum: Option<u32>, limit: &KeyLimit<L>| Some(sum?.saturating_add(limit.0.in_flight()?));
         self.table.fold(Some(0), add)
     }
+
+    fn keys(&self) -> Option<usize> {
+        Some(self.table.len())
+    }
 }
 
 impl<L: Queued + Clone, K: Hash + Eq, F: Clone> Queued for Keyed<L, K, F> {
     fn with_queue(&self, queue: Queue) -> Self {
         self.with_template(|limit| limit.with_queue(queue))
+    }
+
+    fn max_queued(&self) -> usize {
+        self.table.template().0.max_queued()
+    }
+
+    fn set_max_queued(&self, max: usize) {
+        self.table.change(|limit| limit.0.set_max_queued(max));
+    }
+
+    fn max_wait(&self) -> Option<Duration> {
+        self.table.template().0.max_wait()
+    }
+
+    fn set_max_wait(&self, max: Option<Duration>) {
+        self.table.change(|limit| limit.0.set_max_wait(max));
     }
 }
 

@@ -114,6 +114,12 @@ pub trait LimitTemplate: sealed::Sealed {
     fn limit(&self) -> Option<u32> {
         None
     }
+
+    /// The number of keys in use. `None` if there is one limit for all calls.
+    #[doc(hidden)]
+    fn keys(&self) -> Option<usize> {
+        None
+    }
 }
 
 /// The facts about a call, besides its request, that a limit uses.

@@ -94,4 +94,17 @@ pub trait Queued: LimitTemplate {
     #[doc(hidden)]
     #[must_use]
     fn with_queue(&self, queue: Queue) -> Self;
+
+    /// The maximum number of waiting calls, of each key if there are keys.
+    #[doc(hidden)]
+    fn max_queued(&self) -> usize;
+
+    #[doc(hidden)]
+    fn set_max_queued(&self, max: usize);
+
+    #[doc(hidden)]
+    fn max_wait(&self) -> Option<Duration>;
+
+    #[doc(hidden)]
+    fn set_max_wait(&self, max: Option<Duration>);
 }

@@ -2,7 +2,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use buttress_core::Criticality;
 
-/// The numbers of refused calls. Shared by the services that share the limit, and by the handles of
+/// The numbers of calls that were refused, or left the queue. Shared by the services that share the limit, and by the handles of
 /// all its keys.
 ///
 /// Each counter stands for itself and orders no other memory, so all accesses are `Relaxed`.
@@ -11,6 +11,7 @@ pub(crate) struct RejectionCounts {
     /// By [`Criticality::index`], without spare calls.
     rejected: [AtomicU64; 4],
     spare_refused: AtomicU64,
+    abandoned: AtomicU64,
 }
 
 impl RejectionCounts {
@@ -24,11 +25,20 @@ impl RejectionCounts {
         self.spare_refused.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Counts a call that its caller dropped in the queue.
+    pub(crate) fn add_abandoned(&self) {
+        self.abandoned.fetch_add(1, Ordering::Relaxed);
+    }
+
     pub(crate) fn rejected(&self) -> [u64; 4] {
         self.rejected.each_ref().map(|count| count.load(Ordering::Relaxed))
     }
 
     pub(crate) fn spare_refused(&self) -> u64 {
         self.spare_refused.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn abandoned(&self) -> u64 {
+        self.abandoned.load(Ordering::Relaxed)
     }
 }

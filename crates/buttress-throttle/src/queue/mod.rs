@@ -1,6 +1,6 @@
 use std::{
     fmt,
-    sync::{Arc, OnceLock},
+    sync::{Arc, OnceLock, atomic::AtomicUsize},
     task::Waker,
 };
 
@@ -19,6 +19,7 @@ use crate::limit::{Queue, Refusal, RefusalReason};
 
 mod alarms;
 mod grant_waiters;
+mod limits;
 mod priority_list;
 mod queued;
 mod supply;
@@ -43,7 +44,8 @@ pub struct CallQueue<S, G> {
     pub(crate) supply: S,
     pub(crate) clock: LimitClock,
     /// The maximum length, a copy of `waiters.options.max` that is read without the lock.
-    max: usize,
+    /// An atomic of std also under loom: the lock decides, and this value only spares the lock.
+    max: AtomicUsize,
     /// No foreign code runs under this lock: wakers are collected in a [`WakeList`], and timers are
     /// set and dropped outside. The supply takes its own locks, if any, under this lock, and the
     /// lock of a shard of keys is taken before it.
@@ -83,7 +85,7 @@ impl<S: Supply> CallQueue<S, S::Grant> {
         Self {
             supply,
             clock: LimitClock::new(),
-            max: options.max,
+            max: AtomicUsize::new(options.max),
             waiters: Mutex::new(WaitQueue::new(options.fresh())),
             timers,
             alarm: OnceLock::new(),
@@ -211,19 +213,6 @@ impl<S: Supply> CallQueue<S, S::Grant> {
     /// The timers for the ends of waits.
     pub(crate) fn waits(&self) -> &Timers {
         &self.timers.waits
-    }
-
-    /// The maximum number of waiting calls.
-    #[inline]
-    pub(crate) const fn max(&self) -> usize {
-        self.max
-    }
-
-    /// Whether no call waits, and none may wait.
-    #[inline]
-    pub(crate) fn is_off(&self) -> bool {
-        // No lock: with a maximum of 0, no call ever enqueues or sets the waiting flag.
-        self.max == 0 && !self.supply.is_waiting_set()
     }
 
     /// The number of waiting calls.

@@ -135,6 +135,22 @@ impl<W: Clone> Queued for RateLimit<W> {
         let queue = self.queue.with_options(self.queue.supply.fresh(), &queue);
         Self { queue: Arc::new(queue), cost: self.cost.clone() }
     }
+
+    fn max_queued(&self) -> usize {
+        self.queue.max()
+    }
+
+    fn set_max_queued(&self, max: usize) {
+        self.queue.set_max(max);
+    }
+
+    fn max_wait(&self) -> Option<Duration> {
+        self.queue.max_wait()
+    }
+
+    fn set_max_wait(&self, max: Option<Duration>) {
+        self.queue.set_max_wait(max);
+    }
 }
 
 impl<W: Clone> RateBased for RateLimit<W> {

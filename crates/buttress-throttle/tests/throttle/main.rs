@@ -13,6 +13,7 @@ mod body;
 mod concurrency;
 mod expected_wait;
 mod keyed;
+mod live;
 mod many_keys;
 mod notes;
 mod options;

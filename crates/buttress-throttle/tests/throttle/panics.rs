@@ -90,8 +90,12 @@ async fn a_permit_comes_back_if_the_law_panics_on_a_call_that_timed_out() {
     assert_eq!(learned.load(Ordering::Relaxed), 1);
     assert!(waiting.is_woken(), "the permit went on");
     drop(waiting);
-    let expected =
-        counts!(ThrottleSnapshot { admitted: [0, 0, 1, 0], in_flight: Some(0), limit: Some(1) });
+    let expected = counts!(ThrottleSnapshot {
+        admitted: [0, 0, 1, 0],
+        abandoned: 1,
+        in_flight: Some(0),
+        limit: Some(1)
+    });
     assert_eq!(handle.snapshot(), expected);
 }
 
@@ -121,8 +125,12 @@ async fn permits_reach_waiters_behind_a_panicking_waker() {
         call.await.unwrap();
     }
     drop(broken);
-    let expected =
-        counts!(ThrottleSnapshot { admitted: [0, 0, 2, 0], in_flight: Some(0), limit: Some(4) });
+    let expected = counts!(ThrottleSnapshot {
+        admitted: [0, 0, 2, 0],
+        abandoned: 2,
+        in_flight: Some(0),
+        limit: Some(4)
+    });
     assert_eq!(handle.snapshot(), expected);
 }
 
@@ -145,8 +153,12 @@ async fn permit_goes_on_when_the_waker_of_its_next_holder_panics() {
     assert_eq!(handle.snapshot(), expected);
     drop(broken);
     whole.await.unwrap();
-    let expected =
-        counts!(ThrottleSnapshot { admitted: [0, 0, 2, 0], in_flight: Some(0), limit: Some(1) });
+    let expected = counts!(ThrottleSnapshot {
+        admitted: [0, 0, 2, 0],
+        abandoned: 1,
+        in_flight: Some(0),
+        limit: Some(1)
+    });
     assert_eq!(handle.snapshot(), expected);
 }
 
@@ -176,8 +188,12 @@ async fn panicking_waker_during_unwinding_does_not_abort() {
     let [first, second] = broken;
     panics(|| drop(first));
     drop(second);
-    let expected =
-        counts!(ThrottleSnapshot { admitted: [0, 0, 1, 0], in_flight: Some(0), limit: Some(1) });
+    let expected = counts!(ThrottleSnapshot {
+        admitted: [0, 0, 1, 0],
+        abandoned: 2,
+        in_flight: Some(0),
+        limit: Some(1)
+    });
     assert_eq!(handle.snapshot(), expected);
 }
 

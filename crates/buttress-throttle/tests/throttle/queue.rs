@@ -151,8 +151,12 @@ async fn granted_permit_of_a_dropped_waiter_goes_to_the_next() {
     drop(first);
     assert!(second.is_woken());
     second.await.unwrap();
-    let expected =
-        counts!(ThrottleSnapshot { admitted: [0, 0, 2, 0], in_flight: Some(0), limit: Some(1) });
+    let expected = counts!(ThrottleSnapshot {
+        admitted: [0, 0, 2, 0],
+        abandoned: 1,
+        in_flight: Some(0),
+        limit: Some(1)
+    });
     assert_eq!(layer.handle().snapshot(), expected);
 }
 

@@ -1,12 +1,14 @@
-use std::{fmt, hash::Hash, sync::Arc};
+mod keyed;
+
+use std::{fmt, sync::Arc, time::Duration};
 
 use buttress_control::{Nanos, Rate};
 use buttress_core::Criticality;
 
 use crate::{
-    AcceptRatioLimit, ConcurrencyLimit, Keyed, RateLimit,
+    AcceptRatioLimit, ConcurrencyLimit, RateLimit,
     concurrency::{Fixed, Regulate},
-    limit::{ConcurrencyBased, LimitTemplate, Queued, RejectionCounts, Settings},
+    limit::{ConcurrencyBased, LimitTemplate, Queued, Settings},
 };
 
 /// Live numbers of a [`ThrottleLayer`](crate::ThrottleLayer), over all its services, and setters
@@ -31,8 +33,8 @@ use crate::{
 /// ```
 #[derive(Clone)]
 pub struct ThrottleHandle<L> {
-    limit: L,
-    rejections: Arc<RejectionCounts>,
+    pub(crate) limit: L,
+    pub(crate) settings: Arc<Settings>,
 }
 
 /// The numbers of a [`ThrottleHandle`] at one time.
@@ -49,6 +51,8 @@ pub struct ThrottleSnapshot {
     pub rejected: [u64; 4],
     /// [`ThrottleHandle::spare_refused`].
     pub spare_refused: u64,
+    /// [`ThrottleHandle::abandoned`].
+    pub abandoned: u64,
     /// Waiting calls, of all keys together.
     pub queued: usize,
     /// Permits in use, of all keys together. `None` if the limit has no permits.
@@ -59,26 +63,31 @@ pub struct ThrottleSnapshot {
 }
 
 impl<L> ThrottleHandle<L> {
-    pub(crate) fn new(limit: L, settings: &Settings) -> Self {
-        Self { limit, rejections: Arc::clone(&settings.rejections) }
+    pub(crate) fn new(limit: L, settings: &Arc<Settings>) -> Self {
+        Self { limit, settings: Arc::clone(settings) }
     }
 
     /// Returns the number of calls that the layer rejected, or would have rejected under
     /// [`observe`](crate::ThrottleLayer::observe).
     pub fn rejected(&self) -> u64 {
-        self.rejections.rejected().into_iter().sum()
+        self.settings.rejections.rejected().into_iter().sum()
     }
 
     /// Returns the number of rejected calls of one criticality.
     pub fn rejected_at(&self, criticality: Criticality) -> u64 {
-        self.rejections.rejected().get(criticality.index()).copied().unwrap_or_default()
+        self.settings.rejections.rejected().get(criticality.index()).copied().unwrap_or_default()
     }
 
     /// Returns the number of [spare](buttress_core::Attempt::spare) calls that the layer refused, or
     /// would have refused under [`observe`](crate::ThrottleLayer::observe). None of them is among the
     /// [`rejected`](Self::rejected) calls.
     pub fn spare_refused(&self) -> u64 {
-        self.rejections.spare_refused()
+        self.settings.rejections.spare_refused()
+    }
+
+    /// Returns the number of calls that their caller dropped while they waited in the queue.
+    pub fn abandoned(&self) -> u64 {
+        self.settings.rejections.abandoned()
     }
 }
 
@@ -86,8 +95,8 @@ impl<L: LimitTemplate> ThrottleHandle<L> {
     /// Returns the number of calls that the limit decided on: [`admitted`](Self::admitted) and
     /// [`rejected`](Self::rejected) together.
     ///
-    /// A call that waits is not among them yet. Calls without a key, calls that leave the queue
-    /// because their caller drops them, and [refused spare calls](Self::spare_refused) never are.
+    /// A call that waits is not among them yet. Calls without a key, [abandoned](Self::abandoned)
+    /// calls and [refused spare calls](Self::spare_refused) never are.
     pub fn calls(&self) -> u64 {
         self.admitted().saturating_add(self.rejected())
     }
@@ -106,8 +115,9 @@ impl<L: LimitTemplate> ThrottleHandle<L> {
     pub fn snapshot(&self) -> ThrottleSnapshot {
         ThrottleSnapshot {
             admitted: self.limit.admitted(),
-            rejected: self.rejections.rejected(),
+            rejected: self.settings.rejections.rejected(),
             spare_refused: self.spare_refused(),
+            abandoned: self.abandoned(),
             queued: self.limit.queued(),
             in_flight: self.limit.in_flight(),
             limit: self.limit.limit(),
@@ -119,6 +129,33 @@ impl<L: Queued> ThrottleHandle<L> {
     /// Returns the number of calls that wait, of all keys together.
     pub fn queued(&self) -> usize {
         self.limit.queued()
+    }
+
+    /// Returns the maximum number of calls that wait, of each key if there are keys.
+    pub fn max_queued(&self) -> usize {
+        self.limit.max_queued()
+    }
+
+    /// Sets the maximum number of calls that wait, of each key if there are keys. 0: a call that
+    /// finds no room is rejected at once.
+    ///
+    /// Calls that wait already stay in the queue.
+    pub fn set_max_queued(&self, max: usize) {
+        self.limit.set_max_queued(max);
+    }
+
+    /// Returns the longest time that a call spends in the queue. `None`: as long as its deadline
+    /// allows.
+    pub fn max_wait(&self) -> Option<Duration> {
+        self.limit.max_wait()
+    }
+
+    /// Sets the longest time that a call spends in the queue, as [`Queue::max_wait`](crate::Queue)
+    /// does. `None`: as long as its deadline allows.
+    ///
+    /// Calls that wait already keep the end of their wait.
+    pub fn set_max_wait(&self, max: impl Into<Option<Duration>>) {
+        self.limit.set_max_wait(max.into());
     }
 }
 
@@ -183,40 +220,6 @@ impl ThrottleHandle<AcceptRatioLimit> {
     /// Returns the probability, from 0 to 1, that the next call of this criticality is rejected.
     pub fn rejection_probability(&self, criticality: Criticality) -> f64 {
         self.limit.state.rejection(criticality)
-    }
-}
-
-impl<L: LimitTemplate + Clone, K: Hash + Eq> ThrottleHandle<Keyed<L, K>> {
-    /// Returns the number of keys in use, and drops all others.
-    pub fn keys(&self) -> usize {
-        self.limit.table.len()
-    }
-
-    /// Returns the handle of one key's limit. `None` if no call has used the key, or the key was
-    /// dropped.
-    ///
-    /// The handle counts the rejections of all keys, and keeps its key in use. A limit or rate set
-    /// through the handle is dropped together with the key.
-    pub fn for_key(&self, key: &K) -> Option<ThrottleHandle<L>> {
-        self.limit.table.known(key).map(|limit| self.one(&limit.0))
-    }
-
-    fn one(&self, limit: &L) -> ThrottleHandle<L> {
-        ThrottleHandle { limit: limit.clone(), rejections: Arc::clone(&self.rejections) }
-    }
-}
-
-impl<K: Hash + Eq> ThrottleHandle<Keyed<ConcurrencyLimit, K>> {
-    /// Sets the number of permits of every key, of those in use and of later ones.
-    pub fn set_limit(&self, limit: u32) {
-        self.limit.table.change(|key| self.one(&key.0).set_limit(limit));
-    }
-}
-
-impl<W: Clone, K: Hash + Eq> ThrottleHandle<Keyed<RateLimit<W>, K>> {
-    /// Sets the rate of every key, or the first of several, of the keys in use and of later ones.
-    pub fn set_rate(&self, rate: Rate) {
-        self.limit.table.change(|key| self.one(&key.0).set_rate(rate));
     }
 }
 
