@@ -227,6 +227,31 @@
 //! The refusal of a spare call is no failure, because the call that it accompanies goes on. So the
 //! event is at trace, and at debug there is one event for each rejected call.
 //!
+//! # Metrics
+//!
+//! A [`ThrottleHandle`] is a [`Measure`](buttress_core::Measure) with these metrics. Each reading has
+//! the name of the layer as its instance.
+//!
+//! | metric | kind | unit | label | description |
+//! |---|---|---|---|---|
+//! | `buttress.throttle.admitted` | counter | `{call}` | `criticality` | Calls that the limit admitted. |
+//! | `buttress.throttle.rejected` | counter | `{call}` | `criticality` | Calls that the layer rejected, or would have rejected if it only observes. |
+//! | `buttress.throttle.spare_refused` | counter | `{call}` | – | Spare calls, such as hedges, that the layer refused, or would have if it only observes. |
+//! | `buttress.throttle.abandoned` | counter | `{call}` | – | Calls that their caller dropped while they waited in the queue. |
+//! | `buttress.throttle.queued` | gauge | `{call}` | – | Calls that wait, of all keys together. |
+//! | `buttress.throttle.in_flight` | gauge | `{call}` | – | Calls that hold a permit, of all keys together. |
+//! | `buttress.throttle.limit` | gauge | `{call}` | – | Permits that there may be. |
+//! | `buttress.throttle.keys` | gauge | `{key}` | – | Keys in use. |
+//!
+//! The label `criticality` is a [`Criticality`](buttress_core::Criticality), and each of the four has
+//! a reading. `in_flight` has a reading if the limit has permits, `limit` if there is one for all
+//! calls, and `keys` if each key has its own. No key is a label, because each would be a time series.
+//!
+//! Each call that has a key is in one of `admitted`, `rejected`, `spare_refused` and `abandoned`, or
+//! still in `queued`. There is an exception: if a deadline leaves no time to announce after the wait,
+//! the call is in `admitted` and in `rejected`. If the limit has permits, `admitted - in_flight` calls
+//! have ended.
+//!
 //! # Defaults
 //!
 //! | option | default |
@@ -254,6 +279,7 @@ mod handle;
 mod keyed;
 mod layer;
 mod limit;
+mod metrics;
 mod queue;
 mod rate;
 mod service;
