@@ -21,6 +21,15 @@ fn assert_near<const N: usize>(seconds: [f64; N], expected: [f64; N]) {
     }
 }
 
+#[test]
+fn backoff_shows_its_first_and_its_longest_delay() {
+    let shows = |backoff: Backoff| (backoff.base(), backoff.first(), backoff.max());
+    let capped = Backoff::exponential(2 * SECOND, SECOND);
+    assert_eq!(shows(capped), (2 * SECOND, SECOND, SECOND));
+    assert_eq!(shows(Backoff::linear(SECOND, LONG)), (SECOND, SECOND, LONG));
+    assert_eq!(shows(Backoff::constant(SECOND)), (SECOND, SECOND, SECOND));
+}
+
 /// Polly, `RetryHelperTests`.
 #[test]
 fn curves_without_jitter_match_polly() {

@@ -114,6 +114,13 @@ const fn millis(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
+#[test]
+fn rules_show_the_length_of_the_window_that_holds() {
+    let shows = |window| CircuitRules::new().window(window).window_length();
+    assert_eq!(shows(Duration::from_secs(7)), Duration::from_secs(7));
+    assert_eq!(shows(Duration::ZERO), Duration::from_millis(20));
+}
+
 /// Polly, `AdvancedCircuitBehaviorTests`: calls, minimum, failures, ratio in percent.
 #[test]
 fn circuit_opens_at_the_minimum_and_the_ratio() {

@@ -126,6 +126,11 @@ impl CircuitRules {
         self
     }
 
+    /// Returns the time after which an outcome is forgotten. At least 20 ms.
+    pub fn window_length(&self) -> Duration {
+        self.window.max(MIN_WINDOW)
+    }
+
     /// The share that the stage of this number admits, or `None` if the ramp has ended there.
     pub(super) fn share(&self, stage: u64) -> Option<Ratio> {
         let stage = usize::try_from(stage).ok()?;

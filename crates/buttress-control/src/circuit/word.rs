@@ -20,6 +20,10 @@ pub enum CircuitState {
 }
 
 impl CircuitState {
+    /// All states.
+    pub const ALL: &'static [Self] =
+        &[Self::Closed, Self::Open, Self::HalfOpen, Self::Ramp, Self::Disabled, Self::Isolated];
+
     /// The name in events and metrics: `closed`, `open`, `half_open`, `ramp`, `disabled` or `isolated`.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -109,8 +109,13 @@ impl Backoff {
         Duration::from_nanos(delay.min(self.max))
     }
 
-    /// The longest delay.
-    pub(crate) fn max(&self) -> Duration {
+    /// Returns the delay that the curve begins with, which the cap may cut.
+    pub const fn base(&self) -> Duration {
+        Duration::from_nanos(self.base)
+    }
+
+    /// Returns the longest delay.
+    pub fn max(&self) -> Duration {
         match self.curve {
             // The cap is far above a delay that never grows.
             BackoffCurve::Constant => Duration::from_nanos(self.spread(self.ceiling(0), 1.0)),
@@ -118,8 +123,8 @@ impl Backoff {
         }
     }
 
-    /// The longest first delay.
-    pub(crate) fn first(&self) -> Duration {
+    /// Returns the first delay without jitter.
+    pub fn first(&self) -> Duration {
         Duration::from_nanos(self.ceiling(0))
     }
 

@@ -84,6 +84,11 @@ impl RetryBudget {
         }
     }
 
+    /// Returns the tokens that a call earns.
+    pub fn ratio(&self) -> Ratio {
+        Ratio::per_million(u32::try_from(self.ratio).unwrap_or(u32::MAX))
+    }
+
     /// Counts a call, before or after the call. Do not count retries.
     #[inline]
     pub fn deposit(&self, now: Nanos) {
