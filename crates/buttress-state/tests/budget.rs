@@ -25,6 +25,15 @@ async fn budget_pays_for_a_retry_per_deposit() {
     assert!(budget.withdraw(RetryKind::Timeout).is_none());
 }
 
+#[test]
+fn ratio_is_that_of_a_budget_by_ratio() {
+    assert_eq!(Budget::new(Ratio::percent(5), 3).ratio(), Some(Ratio::percent(5)));
+    assert_eq!(Budget::new(Ratio::MAX, 0).ratio(), Some(Ratio::MAX));
+    assert_eq!(Budget::unlimited().ratio(), None);
+    let throttle = Budget::throttle(RetryThrottle::new(10, Ratio::percent(10)));
+    assert_eq!(throttle.ratio(), None);
+}
+
 #[tokio::test(start_paused = true)]
 async fn dropped_withdrawal_is_refunded() {
     let budget = one_each();

@@ -75,6 +75,14 @@ impl Budget {
         self.account.balance()
     }
 
+    /// Returns the retries that each call earns, for a budget by ratio.
+    pub fn ratio(&self) -> Option<Ratio> {
+        match &self.account.law {
+            Law::Ratio(budget) => Some(budget.ratio()),
+            Law::Throttle(_) | Law::Tokens(_) | Law::Unlimited => None,
+        }
+    }
+
     fn of(law: Law, ttl: Duration) -> Self {
         Self { account: Arc::new(Account::new(law, ttl)), tally: SharedCount::new() }
     }
