@@ -29,7 +29,7 @@ use crate::{
 /// ```
 #[derive(Clone)]
 pub struct BreakerHandle<C = OneCircuit> {
-    circuits: C,
+    pub(crate) circuits: C,
 }
 
 impl<C> BreakerHandle<C> {

@@ -157,6 +157,30 @@
 //! `calls`, `failures` and `slow` are the numbers of the window. `verdict` is that of the call that
 //! opened the circuit, if it had an outcome. `key` is there if the key is a string or an integer.
 //!
+//! # Metrics
+//!
+//! A [`BreakerHandle`] is a [`Measure`](buttress_core::Measure) with these metrics. Each reading has
+//! the name of the layer as its instance.
+//!
+//! | metric | kind | unit | label | description |
+//! |---|---|---|---|---|
+//! | `buttress.breaker.state` | gauge | `{circuit}` | `state` | Circuits in this state. |
+//! | `buttress.breaker.opened` | counter | `{opening}` | – | Openings of a circuit, by its rules or by hand. |
+//! | `buttress.breaker.rejected` | counter | `{call}` | – | Calls that were rejected, or would have been if the layer only observes. |
+//! | `buttress.breaker.spare_refused` | counter | `{call}` | – | Spare calls, such as hedges, that were refused, or would have been if the layer only observes. |
+//! | `buttress.breaker.window.calls` | gauge | `{call}` | – | Calls that were recorded in the window that ends now. |
+//! | `buttress.breaker.window.failures` | gauge | `{call}` | – | Failures among the calls of the window. |
+//! | `buttress.breaker.window.slow` | gauge | `{call}` | – | Slow calls among the calls of the window. |
+//! | `buttress.breaker.keys` | gauge | `{key}` | – | Keys in use. |
+//!
+//! The label `state` is a [`CircuitState`], and each state has a reading. Without keys, the present
+//! state has 1 and all others 0. With keys, `state` counts the circuits of the keys in use, and that
+//! which all keys beyond the maximum share. Only then `keys` has a reading. No key is a label, because
+//! each would be a time series.
+//!
+//! The layer counts the calls of the window, and forgets those before. So the admitted calls, and how
+//! they end, have no counter.
+//!
 //! # Differences from the field
 //!
 //! - No policy for a window of abandoned calls only, as in seatbelt: `patience` judges each of them.
@@ -192,6 +216,7 @@ mod future;
 mod handle;
 mod isolation;
 mod layer;
+mod metrics;
 mod outcome;
 mod service;
 mod settings;

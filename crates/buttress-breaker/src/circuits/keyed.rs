@@ -10,7 +10,9 @@ use buttress_control::{CircuitCounts, CircuitRules, CircuitState};
 use buttress_core::{KeyLookup, KeyOf};
 use buttress_state::KeyTable;
 
-use super::{CircuitOf, Circuits, HeldCircuit, OneCircuit, SharedCircuit, Totals, sealed};
+use super::{
+    CircuitOf, Circuits, HeldCircuit, OneCircuit, SharedCircuit, Totals, count_state, sealed,
+};
 use crate::settings::Settings;
 
 /// A circuit of its own for each key.
@@ -168,6 +170,17 @@ impl<K: Hash + Eq, F: Clone> Circuits for KeyedCircuits<K, F> {
 
     fn state(&self) -> Option<CircuitState> {
         None
+    }
+
+    fn states(&self) -> [u64; CircuitState::ALL.len()] {
+        self.table.fold(Default::default(), |mut states, circuit| {
+            count_state(&mut states, circuit.law.state());
+            states
+        })
+    }
+
+    fn key_count(&self) -> Option<usize> {
+        Some(self.table.len())
     }
 
     fn counts(&self) -> CircuitCounts {

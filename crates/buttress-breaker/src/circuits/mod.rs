@@ -50,6 +50,14 @@ pub trait Circuits: Clone + sealed::Sealed {
     #[doc(hidden)]
     fn state(&self) -> Option<CircuitState>;
 
+    /// The number of circuits in each state, in the order of [`CircuitState::ALL`].
+    #[doc(hidden)]
+    fn states(&self) -> [u64; CircuitState::ALL.len()];
+
+    /// The number of keys in use. `None` if there is one circuit for all calls.
+    #[doc(hidden)]
+    fn key_count(&self) -> Option<usize>;
+
     /// The counts of all circuits together.
     #[doc(hidden)]
     fn counts(&self) -> CircuitCounts;
@@ -79,6 +87,14 @@ pub trait HeldCircuit: sealed::Sealed {
 
     #[doc(hidden)]
     fn settings(&self) -> &Settings;
+}
+
+/// Counts a circuit in its state.
+fn count_state(states: &mut [u64; CircuitState::ALL.len()], state: CircuitState) {
+    if let Some((count, _)) = states.iter_mut().zip(CircuitState::ALL).find(|(_, of)| **of == state)
+    {
+        *count += 1;
+    }
 }
 
 pub(crate) mod sealed {

@@ -3,7 +3,7 @@ use std::{fmt, sync::Arc};
 use buttress_control::{CircuitCounts, CircuitRules, CircuitState};
 use buttress_core::{PerThread, ThreadCopy};
 
-use super::{CircuitOf, Circuits, HeldCircuit, SharedCircuit, Totals, sealed};
+use super::{CircuitOf, Circuits, HeldCircuit, SharedCircuit, Totals, count_state, sealed};
 use crate::settings::Settings;
 
 /// A circuit for all calls.
@@ -93,6 +93,16 @@ impl Circuits for OneCircuit {
 
     fn state(&self) -> Option<CircuitState> {
         Some(self.0.circuit.law.state())
+    }
+
+    fn states(&self) -> [u64; CircuitState::ALL.len()] {
+        let mut states = Default::default();
+        count_state(&mut states, self.0.circuit.law.state());
+        states
+    }
+
+    fn key_count(&self) -> Option<usize> {
+        None
     }
 
     fn counts(&self) -> CircuitCounts {
