@@ -14,7 +14,8 @@ use crate::{
     settings::{OrderState, Settings},
 };
 
-/// Live numbers of an [`OrderLayer`](crate::OrderLayer), over all its services.
+/// Live numbers of an [`OrderLayer`](crate::OrderLayer), over all its services, and a setter that
+/// changes its queues while calls run.
 ///
 /// If the layer is [`per_service`](crate::OrderLayer::per_service), the handle of an
 /// [`Order`](crate::Order) belongs to that service and its clones alone.
@@ -116,6 +117,21 @@ impl<K: Hash + Eq> OrderHandle<K> {
     /// Takes the lock of each part of the table in turn.
     pub fn queued(&self) -> usize {
         self.lanes.fold(0, |sum: usize, lane| sum.saturating_add(lane.waiting()))
+    }
+
+    /// Returns the maximum number of calls that wait for a turn, per key. `None` if the latest call
+    /// wins: then at most one call of a key waits.
+    pub fn max_queued(&self) -> Option<usize> {
+        self.lanes.template().max_waiting()
+    }
+
+    /// Sets the maximum number of calls that wait for a turn, of the keys in use and of later ones,
+    /// as [`OrderLayer::queue`](crate::OrderLayer::queue) does. Changes nothing if the latest call
+    /// wins.
+    ///
+    /// Calls that wait already stay in the queue.
+    pub fn set_max_queued(&self, max: usize) {
+        self.lanes.change(|lane| lane.set_max_waiting(max));
     }
 
     /// Returns all numbers at once.

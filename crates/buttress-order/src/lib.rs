@@ -132,6 +132,9 @@
 //! [`overlapping`](OrderLayer::overlapping) return a layer with fresh state. Clones and handles made
 //! before keep the former state. Every other option changes this layer only.
 //!
+//! [`OrderHandle::set_max_queued`] changes the queues while calls run, also for services made before.
+//! Calls that wait already stay in the queue.
+//!
 //! A key is in use while a call runs or waits on it. The layer drops all other keys when later calls
 //! come or [`keys`](OrderHandle::keys) is called, and keeps no task and no timer for them. While
 //! [`max_keys`](OrderLayer::max_keys) keys are in use, all further keys share one order. Their calls

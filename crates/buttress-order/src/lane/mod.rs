@@ -111,6 +111,21 @@ impl Lane {
         }
     }
 
+    /// The maximum number of calls that wait. `None` if the latest call wins.
+    pub(crate) fn max_waiting(&self) -> Option<usize> {
+        match self.calls() {
+            Calls::Serial(lane) => Some(lane.max()),
+            Calls::Latest(_) => None,
+        }
+    }
+
+    /// Sets the maximum number of calls that wait. Changes nothing if the latest call wins.
+    pub(crate) fn set_max_waiting(&self, max: usize) {
+        if let Calls::Serial(lane) = self.calls() {
+            lane.set_max(max);
+        }
+    }
+
     fn turn(self: &Arc<Self>, number: u64) -> Turn {
         Turn { lane: Arc::clone(self), number }
     }

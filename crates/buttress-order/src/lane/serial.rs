@@ -19,13 +19,13 @@ pub(crate) struct SerialLane {
     /// 0, [`RUNNING`], or `RUNNING | WAITING`. `WAITING` is set and cleared under the lock of
     /// `queue` only.
     word: AtomicU32,
-    /// The maximum number of waiting calls.
-    max: usize,
     queue: Mutex<Queue>,
 }
 
 #[derive(Debug)]
 struct Queue {
+    /// The maximum number of waiting calls.
+    max: usize,
     /// The number of the next waiter.
     next: u64,
     /// The waiter that has got the turn last.
@@ -43,12 +43,21 @@ pub(crate) enum Entered {
 
 impl SerialLane {
     pub(crate) fn new(max: usize) -> Self {
-        let queue = Queue { next: 0, granted: None, waiting: BTreeMap::new() };
-        Self { word: AtomicU32::new(0), max, queue: Mutex::new(queue) }
+        let queue = Queue { max, next: 0, granted: None, waiting: BTreeMap::new() };
+        Self { word: AtomicU32::new(0), queue: Mutex::new(queue) }
     }
 
     pub(crate) fn fresh(&self) -> Self {
-        Self::new(self.max)
+        Self::new(self.max())
+    }
+
+    pub(crate) fn max(&self) -> usize {
+        lock(&self.queue).max
+    }
+
+    /// Sets the maximum number of waiting calls. Those that wait stay.
+    pub(crate) fn set_max(&self, max: usize) {
+        lock(&self.queue).max = max;
     }
 
     pub(crate) fn is_idle(&self) -> bool {
@@ -67,7 +76,7 @@ impl SerialLane {
     /// Takes the turn, or enters the queue behind all other calls.
     pub(crate) fn enter(&self) -> Entered {
         let mut queue = lock(&self.queue);
-        let full = queue.waiting.len() >= self.max;
+        let full = queue.waiting.len() >= queue.max;
         let mut word = self.word.load(Ordering::Acquire);
         // One compare-and-swap decides: a turn that ends in between makes it fail. So no call waits
         // behind a free turn, and the call that has the turn finds `WAITING` when it leaves.

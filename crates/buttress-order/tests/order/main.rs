@@ -10,6 +10,7 @@ mod body;
 mod deadlines;
 mod keys;
 mod latest;
+mod live;
 mod options;
 mod overlapping;
 mod panics;
