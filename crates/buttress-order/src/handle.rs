@@ -7,6 +7,7 @@ use std::{
     },
 };
 
+use buttress_core::Origin;
 use buttress_state::KeyTable;
 
 use crate::{
@@ -29,6 +30,7 @@ use crate::{
 /// assert_eq!(handle.waiting(&7), 0);
 /// ```
 pub struct OrderHandle<K> {
+    pub(crate) origin: Origin,
     lanes: Arc<KeyTable<K, Lane>>,
     state: Arc<OrderState>,
 }
@@ -58,7 +60,11 @@ pub struct OrderSnapshot {
 
 impl<K> OrderHandle<K> {
     pub(crate) fn new(lanes: &Arc<KeyTable<K, Lane>>, settings: &Settings) -> Self {
-        Self { lanes: Arc::clone(lanes), state: Arc::clone(&settings.state) }
+        Self {
+            origin: settings.origin.clone(),
+            lanes: Arc::clone(lanes),
+            state: Arc::clone(&settings.state),
+        }
     }
 
     /// Returns the number of calls, rejected calls and calls without a key included.
@@ -152,7 +158,11 @@ impl<K: Hash + Eq> OrderHandle<K> {
 /// The clone reads the same numbers. `K` need not be `Clone`.
 impl<K> Clone for OrderHandle<K> {
     fn clone(&self) -> Self {
-        Self { lanes: Arc::clone(&self.lanes), state: Arc::clone(&self.state) }
+        Self {
+            origin: self.origin.clone(),
+            lanes: Arc::clone(&self.lanes),
+            state: Arc::clone(&self.state),
+        }
     }
 }
 

@@ -160,6 +160,26 @@
 //! `order.waited` means that a call begins that had to wait. `order.expired` means that the deadline
 //! passed before the call began.
 //!
+//! # Metrics
+//!
+//! An [`OrderHandle`] is a [`Measure`](buttress_core::Measure) with these metrics. Each reading has
+//! the name of the layer as its instance.
+//!
+//! | metric | kind | unit | label | description |
+//! |---|---|---|---|---|
+//! | `buttress.order.calls` | counter | `{call}` | – | Calls, rejected calls and calls without a key included. |
+//! | `buttress.order.rejected` | counter | `{call}` | – | Calls and bodies that the layer ended. |
+//! | `buttress.order.superseded` | counter | `{call}` | – | Calls and bodies that a later call of their key ended. |
+//! | `buttress.order.full` | counter | `{call}` | – | Calls that found the queue of their key full. |
+//! | `buttress.order.expired` | counter | `{call}` | – | Calls whose deadline passed before they began. |
+//! | `buttress.order.spare_refused` | counter | `{call}` | – | Spare calls, such as hedges, that were refused because their key had a call. |
+//! | `buttress.order.queued` | gauge | `{call}` | – | Calls that wait for a turn, of all keys together. |
+//! | `buttress.order.keys` | gauge | `{key}` | – | Keys with a running or a waiting call. |
+//!
+//! `rejected` is `superseded + full + expired`. The layer counts neither the calls that end with an
+//! outcome of the service nor those that are dropped. No key is a label, because each would be a time
+//! series.
+//!
 //! # Defaults
 //!
 //! | option | default |
@@ -184,6 +204,7 @@ mod guard;
 mod handle;
 mod lane;
 mod layer;
+mod metrics;
 mod policy;
 mod service;
 mod settings;
