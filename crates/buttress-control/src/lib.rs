@@ -80,8 +80,8 @@ mod window;
 pub use accept_ratio::{AcceptRatio, RequestEnd, SentRequest};
 pub use adaptive::{Adapt, Aimd, Gradient, Gradient2, Sample, Slack, Trend, Vegas, near_limit};
 pub use circuit::{
-    Circuit, CircuitChange, CircuitCounts, CircuitHost, CircuitOpen, CircuitOutcome, CircuitPass,
-    CircuitReason, CircuitRules, CircuitState,
+    Circuit, CircuitChange, CircuitCounts, CircuitHost, CircuitNumbers, CircuitOpen,
+    CircuitOutcome, CircuitPass, CircuitReason, CircuitRules, CircuitState,
 };
 pub use codel::Codel;
 pub use early_refresh::EarlyRefresh;

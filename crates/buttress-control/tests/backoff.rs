@@ -250,3 +250,13 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn between_keeps_curve_factor_and_jitter() {
+    let backoff = Backoff::exponential(SECOND, LONG).factor(3.0).jitter(Jitter::None);
+    let backoff = backoff.between(2 * SECOND, 7 * SECOND);
+    assert_eq!((backoff.base(), backoff.cap()), (2 * SECOND, 7 * SECOND));
+    assert_near(seconds(backoff, [0.7; 3]), [2.0, 6.0, 7.0]);
+    let constant = Backoff::constant(SECOND).between(3 * SECOND, LONG);
+    assert_near(seconds(constant, [0.7; 3]), [3.0; 3]);
+}

@@ -653,3 +653,28 @@ fn dead_service_is_seen_after_twenty_calls_and_then_by_probes_only() {
     assert!(sent <= 20 + 5 * openings, "{sent} calls, {openings} openings");
     assert!(openings >= 2, "{openings}");
 }
+
+#[test]
+fn numbers_show_the_rules_as_they_were_given() {
+    let shares = [Ratio::percent(5), Ratio::percent(20)];
+    let open_for = Backoff::constant(Duration::from_secs(5));
+    let numbers = CircuitRules::new()
+        .failures(Ratio::percent(10), 100)
+        .consecutive(7)
+        .slow(Duration::from_secs(2), Ratio::percent(80))
+        .window(Duration::from_secs(30))
+        .open_for(open_for)
+        .probes(4, 2)
+        .ramp(Duration::from_secs(3), &shares)
+        .probe_patience(Duration::from_secs(9))
+        .numbers();
+    assert_eq!((numbers.failure_ratio, numbers.minimum), (Ratio::percent(10), 100));
+    assert_eq!(numbers.consecutive, 7);
+    assert_eq!(numbers.slow, Some((Duration::from_secs(2), Ratio::percent(80))));
+    assert_eq!(numbers.window, Duration::from_secs(30));
+    assert_eq!(numbers.open_for, open_for);
+    assert_eq!((numbers.probes, numbers.needed), (4, 2));
+    assert_eq!((numbers.stage, &*numbers.shares), (Duration::from_secs(3), &shares[..]));
+    assert_eq!(numbers.probe_patience, Duration::from_secs(9));
+    assert_eq!(CircuitRules::new().numbers().slow, None);
+}

@@ -27,7 +27,7 @@ mod word;
 
 pub use self::change::{CircuitChange, CircuitReason};
 pub use self::host::{CircuitCounts, CircuitHost, CircuitOpen, CircuitOutcome};
-pub use self::rules::CircuitRules;
+pub use self::rules::{CircuitNumbers, CircuitRules};
 pub use self::word::{CircuitPass, CircuitState};
 
 /// The law of a circuit breaker: admits calls while their service is well, and rejects them while not.

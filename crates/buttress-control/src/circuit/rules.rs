@@ -131,6 +131,24 @@ impl CircuitRules {
         self.window.max(MIN_WINDOW)
     }
 
+    /// Returns the numbers, for a view of the rules or for a file.
+    pub fn numbers(&self) -> CircuitNumbers {
+        let shares = (0..).map_while(|stage| self.share(stage)).collect();
+        CircuitNumbers {
+            failure_ratio: self.failure_ratio,
+            minimum: self.minimum,
+            consecutive: self.consecutive,
+            slow: self.slow.map(|slow| (slow.limit, slow.ratio)),
+            window: self.window,
+            open_for: self.open_for,
+            probes: self.probes,
+            needed: self.needed,
+            stage: self.stage,
+            shares,
+            probe_patience: self.probe_patience,
+        }
+    }
+
     /// The share that the stage of this number admits, or `None` if the ramp has ended there.
     pub(super) fn share(&self, stage: u64) -> Option<Ratio> {
         let stage = usize::try_from(stage).ok()?;
@@ -166,6 +184,34 @@ impl Default for CircuitRules {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// The numbers of [`CircuitRules`]. The options of the rules define the fields.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct CircuitNumbers {
+    /// The ratio of [`CircuitRules::failures`].
+    pub failure_ratio: Ratio,
+    /// The minimum of [`CircuitRules::failures`].
+    pub minimum: u32,
+    /// [`CircuitRules::consecutive`].
+    pub consecutive: u32,
+    /// The limit and the ratio of [`CircuitRules::slow`], if the rule is on.
+    pub slow: Option<(Duration, Ratio)>,
+    /// [`CircuitRules::window`].
+    pub window: Duration,
+    /// [`CircuitRules::open_for`].
+    pub open_for: Backoff,
+    /// The probes of [`CircuitRules::probes`].
+    pub probes: u32,
+    /// The needed successes of [`CircuitRules::probes`].
+    pub needed: u32,
+    /// The length of a stage of [`CircuitRules::ramp`].
+    pub stage: Duration,
+    /// The shares of [`CircuitRules::ramp`], at most eight.
+    pub shares: Vec<Ratio>,
+    /// [`CircuitRules::probe_patience`].
+    pub probe_patience: Duration,
 }
 
 /// A rule of a closed circuit.

@@ -94,6 +94,20 @@ impl Backoff {
         self
     }
 
+    /// Sets the base and the cap, and keeps curve, factor and jitter.
+    ///
+    /// The base of a constant backoff is its delay.
+    pub const fn between(mut self, base: Duration, cap: Duration) -> Self {
+        self.base = saturating_nanos(base);
+        self.max = saturating_nanos(cap);
+        self
+    }
+
+    /// Returns the cap, as it was given: 584 years if there is none.
+    pub const fn cap(&self) -> Duration {
+        Duration::from_nanos(self.max)
+    }
+
     /// Returns the delay before the next retry of the call that `delays` belongs to.
     ///
     /// `random` is a uniform draw from `[0, 1)`, a new draw for each delay. A number outside counts
