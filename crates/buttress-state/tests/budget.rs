@@ -119,3 +119,11 @@ async fn call_is_counted_once_by_layers_that_share_a_budget() {
     budget.tally().run(Attempt::FIRST, || budget.clone().deposit());
     assert_eq!(budget.balance(), Some(1));
 }
+
+#[test]
+fn clones_of_a_budget_share_the_account() {
+    let budget = one_each();
+    assert!(budget.shares_account_with(&budget.clone()));
+    assert!(budget.shares_account_with(&budget.withdraw_only()));
+    assert!(!budget.shares_account_with(&one_each()));
+}

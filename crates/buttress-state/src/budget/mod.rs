@@ -67,6 +67,11 @@ impl Budget {
         Self { account: Arc::clone(&self.account), tally: self.tally.without_calls() }
     }
 
+    /// Whether this budget and `other` draw on the same account.
+    pub fn shares_account_with(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.account, &other.account)
+    }
+
     /// Returns the number of retries that could be made now. `None` for an
     /// [`unlimited`](Self::unlimited) budget.
     ///
