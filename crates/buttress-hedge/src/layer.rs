@@ -89,12 +89,18 @@ impl<M, F, J> HedgeLayer<M, F, J> {
     }
 
     /// Adds a budget that each hedge is paid from as well, such as that of an outer retry. Default:
-    /// none.
+    /// `None`.
     ///
     /// The calls of this layer earn nothing there, because the layer that owns the budget counts
     /// them. A hedge needs both payments. If this is the layer's own account too, a hedge costs two.
-    pub fn share(self, budget: Budget) -> Self {
-        self.with(|settings| settings.shared_budget = Some(budget))
+    pub fn share(self, budget: impl Into<Option<Budget>>) -> Self {
+        let budget = budget.into();
+        self.with(|settings| settings.shared_budget = budget)
+    }
+
+    /// Returns the budget that [`share`](Self::share) gave.
+    pub fn shared_budget(&self) -> Option<&Budget> {
+        self.settings.shared_budget.as_ref()
     }
 
     /// Sends the next hedge at once when a try has failed, as gRPC does (gRFC A6), until

@@ -261,3 +261,13 @@ async fn budget_of_grpc_limits_hedges_by_the_failures_that_a_retry_reports() {
     slow_calls(&layer, 3).await;
     assert_eq!(layer.handle().sent(), 9);
 }
+
+#[test]
+fn shared_budget_is_shown_and_can_be_taken_back() {
+    let budget = Budget::unlimited();
+    let layer = HedgeLayer::after(DELAY);
+    assert!(layer.shared_budget().is_none());
+    let layer = layer.share(budget.clone());
+    assert!(layer.shared_budget().is_some_and(|shared| shared.shares_account_with(&budget)));
+    assert!(layer.share(None::<Budget>).shared_budget().is_none());
+}
