@@ -1,4 +1,4 @@
-use std::{fmt, hash::Hash};
+use std::{fmt, hash::Hash, time::Duration};
 
 use buttress_control::{CircuitCounts, CircuitRules, CircuitState};
 
@@ -104,6 +104,12 @@ impl<C: Circuits> BreakerHandle<C> {
     /// Returns the rules.
     pub fn rules(&self) -> CircuitRules {
         self.circuits.rules()
+    }
+
+    /// Returns the [patience](crate::BreakerLayer::patience) with calls without an answer, if it was
+    /// set.
+    pub fn patience(&self) -> Option<Duration> {
+        self.circuits.settings().patience
     }
 
     /// Replaces the rules of all circuits, of those of later keys too.

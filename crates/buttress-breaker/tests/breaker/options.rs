@@ -94,3 +94,9 @@ async fn rules_that_were_set_live_are_those_that_an_option_changes() {
     layer.handle().set_rules(rules().consecutive(9));
     assert_eq!(layer.window(SECOND).handle().rules(), rules().consecutive(9).window(SECOND));
 }
+
+#[test]
+fn handle_shows_the_patience_that_was_set() {
+    assert_eq!(BreakerLayer::new().handle().patience(), None);
+    assert_eq!(BreakerLayer::new().patience(SECOND).handle().patience(), Some(SECOND));
+}
