@@ -1,3 +1,135 @@
-//! Ready-made stacks of tower layers for clients and servers.
+//! Ready-made stacks of tower layers for clients and servers: the right layers in the right order,
+//! named, checked, and changeable while calls run.
+//!
+//! ```
+//! use buttress_core::BoxError;
+//! use tower::{ServiceExt, service_fn};
+//!
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() {
+//! // Deadline 30 s, 3 attempts, circuit breaker, 1000 calls at a time, 10 s per attempt.
+//! let client = buttress_stack::client().named("payments");
+//! let database = client.service(service_fn(|row: u32| async move { Ok::<_, BoxError>(row) }));
+//! assert_eq!(database.oneshot(7).await.unwrap(), 7);
+//! # }
+//! ```
+//!
+//! # When to use it
+//!
+//! Use [`client`] around a client of another service: a connection, a tonic stub, a `reqwest` or
+//! `hyper` client, a database. Use [`server`] around the handlers of a service. Over HTTP and gRPC,
+//! finish the stack with `.http()` of `buttress-http`. Change a place where your service differs, and
+//! leave the others as they are.
+//!
+//! Assemble layers by hand, with `tower::ServiceBuilder`, for an order that is not the standard one.
+//!
+//! # Places
+//!
+//! A stack has a fixed number of places, from the outside to the inside. The order of the builder's
+//! calls makes no difference, so a wrong order cannot be written.
+//!
+//! | place of [`Client`] | takes | standard |
+//! |---|---|---|
+//! | [`fallback`](Client::fallback) | [`FallbackLayer`] | [`Off`] |
+//! | [`deadline`](Client::deadline) | [`DeadlineLayer`] | 30 s, the body included |
+//! | [`dedup`](Client::dedup) | [`DedupLayer`] | [`Off`] |
+//! | [`order`](Client::order) | [`OrderLayer`] | [`Off`] |
+//! | [`retry`](Client::retry) | [`RetryLayer`] | 3 attempts, 1 s to 10 s apart |
+//! | [`hedge`](Client::hedge) | [`HedgeLayer`] | [`Off`] |
+//! | [`breaker`](Client::breaker) | [`BreakerLayer`] | 50 % of 20 calls in 30 s |
+//! | [`throttle`](Client::throttle) | [`ThrottleLayer`] | 1000 calls at a time, no queue |
+//! | [`attempt`](Client::attempt) | [`DeadlineLayer`] | 10 s for each attempt |
+//!
+//! | place of [`Server`] | takes | standard |
+//! |---|---|---|
+//! | [`deadline`](Server::deadline) | [`DeadlineLayer`] | 30 s, the body included |
+//! | [`order`](Server::order) | [`OrderLayer`] | [`Off`] |
+//! | [`throttle`](Server::throttle) | [`ThrottleLayer`] | 1000 calls at a time, no queue |
+//!
+//! Each place `x` has three methods. `x(layer)` replaces its layer, `edit_x(|layer| ..)` changes it,
+//! and `without_x()` empties it. A place takes a layer of its own pattern, [`Off`], or a foreign layer
+//! as [`Custom`]. An empty place costs a call nothing.
+//!
+//! # Presets
+//!
+//! | preset | follows | what differs from [`client`] |
+//! |---|---|---|
+//! | [`client_for_http`] | .NET's `AddStandardResilienceHandler` | 4 attempts from 2 s, breaker at 10 % of 100 calls, open for 5 s |
+//! | [`client_for_grpc`] | gRPC, proposal A6 | 5 attempts, 100 ms to 1 s apart, gRPC's retry throttle as the budget |
+//! | [`client_for_aws`] | the AWS SDKs' standard retries, version 2.1 | retries from 50 ms to 20 s apart, a bucket of 500 tokens as the budget |
+//!
+//! # Names
+//!
+//! Each layer is named after its stack and its place, such as `payments.retry` and
+//! `payments.attempt`. So the two deadlines of a client differ in rejections, events and metrics. The
+//! name of a stack is `client` or `server` unless [`named`](Client::named) sets another. The name that
+//! a layer had before is replaced.
+//!
+//! # The budget
+//!
+//! Retry and hedge draw on one budget: that of the retry. So a slow service meets no more than the
+//! retry's budget in further attempts and hedges together. [`budget`](Client::budget) replaces it for
+//! both. A hedge that [shares](HedgeLayer::share) another budget keeps that one.
+//!
+//! # Readiness
+//!
+//! The stack is ready when its layers are: `poll_ready` goes from place to place, as if the layers were
+//! assembled by hand. A dedup in its place is always ready.
+//!
+//! # Errors
+//!
+//! The error type is the inner service's. A rejection says which layer rejected, by its name. Over HTTP
+//! a rejection is a response.
+//!
+//! # Cancellation
+//!
+//! Dropping the response future drops the work of all layers, and gives back permits, turns and unused
+//! payments.
+//!
+//! # Sharing
+//!
+//! Clones of a stack, and all services that it makes, share the state of each layer: one circuit, one
+//! limit, one budget. A stack is `Clone + Send + Sync` if its layers are.
+//!
+//! # Defaults
+//!
+//! | option | default |
+//! |---|---|
+//! | [`named`](Client::named) | `"client"`, `"server"` |
+//! | [`seed`](Client::seed) | random |
+//! | [`budget`](Client::budget) | the retry's own: 20 % of the calls plus 10 per second, over 10 s |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod client;
+mod place;
+mod server;
+mod setup;
+
+#[doc(no_inline)]
+pub use buttress_breaker::BreakerLayer;
+#[doc(no_inline)]
+pub use buttress_deadline::DeadlineLayer;
+#[doc(no_inline)]
+pub use buttress_dedup::DedupLayer;
+#[doc(no_inline)]
+pub use buttress_fallback::FallbackLayer;
+#[doc(no_inline)]
+pub use buttress_hedge::HedgeLayer;
+#[doc(no_inline)]
+pub use buttress_order::OrderLayer;
+#[doc(no_inline)]
+pub use buttress_retry::{Budget, RetryLayer};
+#[doc(no_inline)]
+pub use buttress_throttle::ThrottleLayer;
+
+pub use client::{Client, client, client_for_aws, client_for_grpc, client_for_http};
+pub use place::{
+    AttemptPlace, BreakerPlace, Custom, DeadlinePlace, DedupPlace, FallbackPlace, HedgePlace, Off,
+    OrderPlace, RetryPlace, ThrottlePlace,
+};
+pub use server::{Server, server};
+
+/// Runs the example in the README as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,0 +1,125 @@
+use std::hash::Hash;
+
+use buttress_breaker::{BreakerLayer, Circuits};
+use buttress_deadline::DeadlineLayer;
+use buttress_dedup::DedupLayer;
+use buttress_fallback::FallbackLayer;
+use buttress_hedge::HedgeLayer;
+use buttress_order::OrderLayer;
+use buttress_retry::RetryLayer;
+use buttress_state::Budget;
+use buttress_throttle::ThrottleLayer;
+
+use super::{
+    AttemptPlace, BreakerPlace, DeadlinePlace, DedupPlace, FallbackPlace, HedgePlace, OrderPlace,
+    Place, RetryPlace, ThrottlePlace, limits::StackLimit, sealed,
+};
+
+impl<M, A, J> sealed::Sealed for FallbackLayer<M, A, J> {}
+
+impl<M, A, J> Place for FallbackLayer<M, A, J> {
+    fn renamed(self, name: String) -> Self {
+        self.named(name)
+    }
+}
+
+impl<M, A, J> FallbackPlace for FallbackLayer<M, A, J> {}
+
+impl<M> sealed::Sealed for DeadlineLayer<M> {}
+
+impl<M> Place for DeadlineLayer<M> {
+    fn renamed(self, name: String) -> Self {
+        self.named(name)
+    }
+}
+
+impl<M> DeadlinePlace for DeadlineLayer<M> {}
+impl<M> AttemptPlace for DeadlineLayer<M> {}
+
+impl<M, K, C: Clone, E> sealed::Sealed for DedupLayer<M, K, C, E> {}
+
+impl<M, K, C: Clone, E> Place for DedupLayer<M, K, C, E> {
+    fn renamed(self, name: String) -> Self {
+        self.named(name)
+    }
+}
+
+impl<M, K, C: Clone, E> DedupPlace for DedupLayer<M, K, C, E> {}
+
+impl<M, P, K: Hash + Eq, F> sealed::Sealed for OrderLayer<M, P, K, F> {}
+
+impl<M, P, K: Hash + Eq, F> Place for OrderLayer<M, P, K, F> {
+    fn renamed(self, name: String) -> Self {
+        self.named(name)
+    }
+}
+
+impl<M, P, K: Hash + Eq, F> OrderPlace for OrderLayer<M, P, K, F> {}
+
+impl<M, J> sealed::Sealed for RetryLayer<M, J> {}
+
+impl<M, J> Place for RetryLayer<M, J> {
+    fn renamed(self, name: String) -> Self {
+        self.named(name)
+    }
+
+    fn reseeded(self, seed: u64) -> Self {
+        self.seed(seed)
+    }
+}
+
+impl<M, J> RetryPlace for RetryLayer<M, J> {
+    fn budget(&self) -> Option<Budget> {
+        Some(self.handle().budget().clone())
+    }
+
+    fn paid_from(self, budget: Budget) -> Self {
+        self.budget(budget)
+    }
+}
+
+impl<M, F, J> sealed::Sealed for HedgeLayer<M, F, J> {}
+
+impl<M, F, J> Place for HedgeLayer<M, F, J> {
+    fn renamed(self, name: String) -> Self {
+        self.named(name)
+    }
+}
+
+impl<M, F, J> HedgePlace for HedgeLayer<M, F, J> {
+    fn shared(&self) -> Option<Budget> {
+        self.shared_budget().cloned()
+    }
+
+    fn sharing(self, budget: Option<Budget>) -> Self {
+        self.share(budget)
+    }
+}
+
+impl<M, C: Circuits, J> sealed::Sealed for BreakerLayer<M, C, J> {}
+
+impl<M, C: Circuits, J> Place for BreakerLayer<M, C, J> {
+    fn renamed(self, name: String) -> Self {
+        self.named(name)
+    }
+
+    fn reseeded(self, seed: u64) -> Self {
+        self.seed(seed)
+    }
+}
+
+impl<M, C: Circuits, J> BreakerPlace for BreakerLayer<M, C, J> {}
+
+impl<M, L: StackLimit, J> sealed::Sealed for ThrottleLayer<M, L, J> {}
+
+impl<M, L: StackLimit, J> Place for ThrottleLayer<M, L, J> {
+    fn renamed(self, name: String) -> Self {
+        self.named(name)
+    }
+
+    fn reseeded(self, seed: u64) -> Self {
+        L::reseed(self, seed)
+    }
+}
+
+impl<M, L: StackLimit, J> ThrottlePlace for ThrottleLayer<M, L, J> {}
