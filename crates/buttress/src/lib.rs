@@ -79,6 +79,10 @@ pub use buttress_retry::{
     Backoff, Budget, Jitter, Ratio, RetryHandle, RetryLayer, RetrySnapshot, RetryThrottle,
     StopReason, TokenBucket,
 };
+#[cfg(feature = "stack")]
+pub use buttress_stack::{
+    Client, Custom, Off, Server, client, client_for_aws, client_for_grpc, client_for_http, server,
+};
 #[cfg(feature = "throttle")]
 pub use buttress_throttle::{
     AcceptRatio, Aimd, Codel, Gradient, Gradient2, Queue, Rate, Rates, Slack, ThrottleHandle,
