@@ -97,7 +97,7 @@ pub use mode::{
     SeedAndDeadline, Share, Source, Upload, UploadWait, WantedFreshness,
 };
 pub use outcome::{
-    BoxError, By, ByMode, Classify, Judge, Origin, Reason, Rejection, RetryHint, Verdict,
+    BoxError, By, ByMode, Classify, Judge, Origin, Reason, Rejection, RetryHint, SeedHint, Verdict,
 };
 pub use per_thread::{PerThread, ThreadCopy};
 pub use relay::{DriveEnd, Driven, Driver, Join, MemberId, Relay, WatchdogHost};

@@ -6,7 +6,10 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use buttress_core::{ByMode, Check, Plain, Rejection, give_back_ready, seeds, take_ready};
+use buttress_core::{
+    By, ByMode, Check, Classify, Plain, Rejection, SeedHint, Verdict, give_back_ready, seeds,
+    take_ready,
+};
 use tower_service::Service;
 
 /// A service that notes whether this instance was polled ready.
@@ -58,4 +61,27 @@ fn give_back_ready_leaves_a_fresh_clone() {
 #[test]
 fn seeds_returns_the_seed_of_the_mode_and_of_the_judge() {
     let ((), ()) = seeds::<_, _, u32, u32, Rejection>(&Plain, &ByMode, &1);
+}
+
+/// A classifier of a user knows no hints, so its own seed is asked for.
+#[test]
+fn classifier_without_hints_captures_its_seed() {
+    #[derive(Clone)]
+    struct ByRequest;
+
+    impl Classify<u32, u32, Rejection> for ByRequest {
+        type Seed = u32;
+
+        fn seed(&self, request: &u32) -> u32 {
+            *request
+        }
+
+        fn classify(&self, seed: &u32, _: Result<&u32, &Rejection>) -> Verdict {
+            if *seed == 1 { Verdict::Success } else { Verdict::Transient }
+        }
+    }
+
+    let ((), (seed, ())) = seeds::<_, _, u32, u32, Rejection>(&Plain, &By(ByRequest), &1);
+    assert_eq!(seed, 1);
+    assert_eq!(ByRequest.seed_hinted(&7, SeedHint::new(3)), 7);
 }

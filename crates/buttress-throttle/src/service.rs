@@ -69,7 +69,8 @@ where
         // untrusted client.
         let (seed, asked) = self.mode.seed_and_criticality(&mut request);
         let criticality = asked.unwrap_or_else(Criticality::current);
-        let seeds = (seed, self.judge.seed(&self.mode, &request));
+        let hint = self.mode.hint(&seed);
+        let seeds = (seed, self.judge.seed_hinted(&self.mode, &request, hint));
         let means = (self.mode.clone(), self.judge.clone());
         let extent = self.settings.extent;
         let call = CallInfo { settings: &self.settings, criticality };

@@ -11,5 +11,7 @@ where
     M: Respond<Req, Res, E>,
     J: Judge<M, Req, Res, E>,
 {
-    (mode.seed(request), judge.seed(mode, request))
+    let seed = mode.seed(request);
+    let hint = mode.hint(&seed);
+    (seed, judge.seed_hinted(mode, request, hint))
 }

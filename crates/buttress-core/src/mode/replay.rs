@@ -1,4 +1,4 @@
-use crate::{Attempt, Deadline, Plain};
+use crate::{Attempt, Deadline, Plain, SeedHint};
 
 /// Sends a request more than once.
 #[diagnostic::on_unimplemented(
@@ -29,6 +29,16 @@ pub trait Replay<Req>: Clone {
     fn saved_deadline(&self, saved: &Self::Saved) -> Option<Deadline> {
         let _ = saved;
         None
+    }
+
+    /// Returns what `saved` tells [`Classify::seed_hinted`](crate::Classify::seed_hinted) of this
+    /// mode about the request.
+    ///
+    /// Default: [`SeedHint::NONE`].
+    #[inline]
+    fn saved_hint(&self, saved: &Self::Saved) -> SeedHint {
+        let _ = saved;
+        SeedHint::NONE
     }
 
     /// Returns whether sending the request again is harmless. `answered` says whether the service

@@ -3,7 +3,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{Criticality, Deadline, Plain, Propagate, Quota, Rejection, Verdict};
+use crate::{Criticality, Deadline, Plain, Propagate, Quota, Rejection, SeedHint, Verdict};
 
 /// Passes a response on, or answers a call in place of the service.
 ///
@@ -64,6 +64,16 @@ pub trait Respond<Req, Res, E>: Clone {
         let (seed, asked) = (self.seed(request), self.criticality(request));
         self.set_criticality(request, asked.unwrap_or_else(Criticality::current));
         (seed, asked)
+    }
+
+    /// Returns what `seed` tells [`Classify::seed_hinted`](crate::Classify::seed_hinted) of this
+    /// mode about the request.
+    ///
+    /// Default: [`SeedHint::NONE`].
+    #[inline]
+    fn hint(&self, seed: &Self::Seed) -> SeedHint {
+        let _ = seed;
+        SeedHint::NONE
     }
 
     /// Passes the service's `response` on. The response keeps `guard` until its end. If a response

@@ -1,4 +1,4 @@
-use crate::{Plain, Rejection, Verdict};
+use crate::{Plain, Rejection, SeedHint, Verdict};
 
 /// Turns an outcome into a [`Verdict`].
 ///
@@ -16,6 +16,16 @@ pub trait Classify<Req, Res, E>: Clone {
 
     /// Captures the seed from `request`.
     fn seed(&self, request: &Req) -> Self::Seed;
+
+    /// Captures the same seed as [`seed`](Self::seed), with the hint of another seed of this mode
+    /// for the same request.
+    ///
+    /// Default: [`seed`](Self::seed). A mode that searches headers reads the hint instead.
+    #[inline]
+    fn seed_hinted(&self, request: &Req, hint: SeedHint) -> Self::Seed {
+        let _ = hint;
+        self.seed(request)
+    }
 
     /// Returns the verdict on `outcome`. The ambient deadline is that of the layer that asks.
     fn classify(&self, seed: &Self::Seed, outcome: Result<&Res, &E>) -> Verdict;
@@ -101,6 +111,16 @@ pub trait Judge<M, Req, Res, E>: Clone {
     /// Captures the seed from `request`.
     fn seed(&self, mode: &M, request: &Req) -> Self::Seed;
 
+    /// Captures the same seed as [`seed`](Self::seed), with the hint of another seed of `mode` for
+    /// the same request.
+    ///
+    /// Default: [`seed`](Self::seed).
+    #[inline]
+    fn seed_hinted(&self, mode: &M, request: &Req, hint: SeedHint) -> Self::Seed {
+        let _ = hint;
+        self.seed(mode, request)
+    }
+
     /// Returns the verdict on `outcome`.
     fn judge(&self, mode: &M, seed: &Self::Seed, outcome: Result<&Res, &E>) -> Verdict;
 
@@ -132,6 +152,11 @@ impl<M: Classify<Req, Res, E>, Req, Res, E> Judge<M, Req, Res, E> for ByMode {
     #[inline]
     fn seed(&self, mode: &M, request: &Req) -> M::Seed {
         mode.seed(request)
+    }
+
+    #[inline]
+    fn seed_hinted(&self, mode: &M, request: &Req, hint: SeedHint) -> M::Seed {
+        mode.seed_hinted(request, hint)
     }
 
     #[inline]
@@ -171,6 +196,11 @@ where
     #[inline]
     fn seed(&self, mode: &M, request: &Req) -> Self::Seed {
         (self.0.seed(request), mode.seed(request))
+    }
+
+    #[inline]
+    fn seed_hinted(&self, mode: &M, request: &Req, hint: SeedHint) -> Self::Seed {
+        (self.0.seed(request), mode.seed_hinted(request, hint))
     }
 
     #[inline]
