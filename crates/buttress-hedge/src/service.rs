@@ -3,7 +3,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use buttress_core::{Attempt, ByMode, Judge, MarkGaveUp, Plain, Propagate, Replay};
+use buttress_core::{Attempt, ByMode, Judge, MarkGaveUp, Plain, Propagate, Replay, SeedHint};
 use tower_service::Service;
 
 use crate::{
@@ -58,8 +58,8 @@ where
     #[inline(always)]
     fn call(&mut self, mut request: Req) -> Self::Future {
         let state = &self.settings.state;
-        let seed = self.judge.seed(&self.mode, &request);
         let (mut clock, mut kept) = (CallClock::default(), KeptRequest::Released);
+        let mut hint = SeedHint::NONE;
         if self.settings.is_off() || is_hedge() || self.skip.skips(&request) {
             state.note_call();
         } else {
@@ -68,9 +68,12 @@ where
             (clock, can_hedge) = state.begin_call();
             // While no hedge can be due, the request is not copied.
             if can_hedge || self.settings.on_failure == OnFailure::Hedge {
-                kept = self.keep(self.mode.save(&mut request));
+                let saved = self.mode.save(&mut request);
+                hint = saved.as_ref().map_or(hint, |saved| self.mode.saved_hint(saved));
+                kept = self.keep(saved);
             }
         }
+        let seed = self.judge.seed_hinted(&self.mode, &request, hint);
         // The instance that is ready. Hedges go to the clone in `kept`.
         let future = self.inner.call(request);
         let (mode, judge) = (self.mode.clone(), self.judge.clone());

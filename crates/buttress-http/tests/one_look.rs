@@ -4,7 +4,10 @@
 
 use std::{convert::Infallible, time::Duration};
 
-use buttress_core::{Criticality, Deadline, Propagate, Respond, SeedAndDeadline};
+use buttress_core::{
+    By, ByMode, Classify, Criticality, Deadline, Judge, Propagate, Replay, Respond,
+    SeedAndDeadline, SeedHint, Verdict, seeds,
+};
 use buttress_http::{Http, Protocol};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Request, Response, header::CONTENT_TYPE};
@@ -73,6 +76,44 @@ fn seed_and_criticality_answers_and_writes_as_the_separate_methods() {
             }
         }
     }
+}
+
+#[test]
+fn verdict_seed_by_the_hint_of_another_seed_equals_the_seed_of_a_search() {
+    for request in requests() {
+        let http = Http::new();
+        let searched = classify(&http).seed(&request);
+        let (seed, judged) =
+            seeds::<Http, ByMode, Request<()>, Answer, Infallible>(&http, &ByMode, &request);
+        assert_eq!((seed, judged), (searched, searched), "{request:?}");
+        let saved = http.save(&mut request.clone()).unwrap();
+        let hint = Replay::<Request<()>>::saved_hint(&http, &saved);
+        let hinted = classify(&http).seed_hinted(&request, hint);
+        assert_eq!(hinted, searched, "{request:?}");
+    }
+}
+
+#[test]
+fn mode_with_a_hint_does_not_search_the_request() {
+    let http = Http::new();
+    let hint = respond(&http).hint(&Protocol::Grpc);
+    assert_eq!(classify(&http).seed_hinted(&Request::new(()), hint), Protocol::Grpc);
+    assert_eq!(classify(&http).seed_hinted(&grpc(), SeedHint::NONE), Protocol::Grpc);
+    assert_eq!(classify(&http).seed_hinted(&grpc(), SeedHint::new(u8::MAX)), Protocol::Grpc);
+}
+
+#[test]
+fn classifier_of_the_user_gives_the_hint_to_the_mode() {
+    let http = Http::new();
+    let judge = By(|_: Result<&Answer, &Infallible>| Verdict::Success);
+    let hint = respond(&http).hint(&Protocol::Grpc);
+    let ((), seed) = judge.seed_hinted(&http, &Request::new(()), hint);
+    assert_eq!(seed, Protocol::Grpc);
+}
+
+/// The mode with the types of its service named.
+fn classify(http: &Http) -> &impl Classify<Request<()>, Answer, Infallible, Seed = Protocol> {
+    http
 }
 
 /// The mode with the types of its service named.

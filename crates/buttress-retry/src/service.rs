@@ -4,7 +4,8 @@ use std::{
 };
 
 use buttress_core::{
-    Attempt, ByMode, Deadline, Judge, MarkGaveUp, Plain, Propagate, Replay, SharedSettings,
+    Attempt, ByMode, Deadline, Judge, MarkGaveUp, Plain, Propagate, Replay, SeedHint,
+    SharedSettings,
 };
 use tower_service::Service;
 
@@ -70,16 +71,17 @@ where
         let settings = Arc::clone(self.settings.of_thread());
         settings.note_call();
         settings.budget.deposit();
-        let seed = self.judge.seed(&self.mode, &request);
-        let (mut spare, mut announced) = (None, None);
+        let (mut spare, mut announced, mut hint) = (None, None, SeedHint::NONE);
         if settings.state.attempts() > 1
             && let Some(saved) = self.mode.save(&mut request)
         {
             announced = self.mode.saved_deadline(&saved);
+            hint = self.mode.saved_hint(&saved);
             // `inner` is the instance that is ready. Later attempts poll the readiness of this
             // clone.
             spare = Some((self.inner.clone(), saved));
         }
+        let seed = self.judge.seed_hinted(&self.mode, &request, hint);
         let began = Began::now(settings.late_attempts, || self.mode.watch_upload(&mut request));
         let deadline = Deadline::earliest(Deadline::whole(), announced);
         let tally = settings.budget.tally();

@@ -6,7 +6,7 @@ pub(crate) mod retry_after;
 
 use std::error::Error;
 
-use buttress_core::{Classify, RetryHint, Verdict};
+use buttress_core::{Classify, RetryHint, SeedHint, Verdict};
 use http::{HeaderMap, HeaderName, StatusCode};
 
 use self::retry_after::{grpc_pushback, retry_after};
@@ -55,6 +55,11 @@ where
     #[inline]
     fn seed(&self, request: &Req) -> Protocol {
         Protocol::of(request.headers())
+    }
+
+    #[inline]
+    fn seed_hinted(&self, request: &Req, hint: SeedHint) -> Protocol {
+        Protocol::of_hint(hint).unwrap_or_else(|| Protocol::of(request.headers()))
     }
 
     fn classify(&self, protocol: &Protocol, outcome: Result<&Res, &E>) -> Verdict {

@@ -1,3 +1,4 @@
+use buttress_core::SeedHint;
 use http::{HeaderMap, HeaderValue, header::CONTENT_TYPE};
 
 use super::header_value::find;
@@ -23,6 +24,25 @@ impl Protocol {
         Self::of_content_type(find(headers, &CONTENT_TYPE).map(HeaderValue::as_bytes))
     }
 
+    /// Returns the protocol that [`hint`](Self::hint) was given.
+    #[inline]
+    pub(crate) const fn of_hint(hint: SeedHint) -> Option<Self> {
+        match hint.get() {
+            Some(HTTP_HINT) => Some(Self::Http),
+            Some(GRPC_HINT) => Some(Self::Grpc),
+            _ => None,
+        }
+    }
+
+    /// Returns the hint by which one seed tells another the protocol.
+    #[inline]
+    pub(crate) const fn hint(self) -> SeedHint {
+        SeedHint::new(match self {
+            Self::Http => HTTP_HINT,
+            Self::Grpc => GRPC_HINT,
+        })
+    }
+
     /// Returns the protocol of a message with this content type.
     #[inline]
     pub(crate) fn of_content_type(content_type: Option<&[u8]>) -> Self {
@@ -41,5 +61,8 @@ fn is_grpc(content_type: &[u8]) -> bool {
         None => false,
     }
 }
+
+const HTTP_HINT: u8 = 0;
+const GRPC_HINT: u8 = 1;
 
 const GRPC: &[u8] = b"application/grpc";

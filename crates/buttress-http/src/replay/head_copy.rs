@@ -1,10 +1,12 @@
 use bytes::Bytes;
 use http::{
     Extensions, HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version,
+    header::CONTENT_TYPE,
     uri::{Authority, Parts, PathAndQuery, Scheme},
 };
 
 use super::row::{Record, Records, Row};
+use crate::Protocol;
 
 /// A copy of a request's head that is cheap to make.
 ///
@@ -16,6 +18,7 @@ use super::row::{Record, Records, Row};
 pub(crate) struct HeadCopy {
     method: Method,
     version: Version,
+    protocol: Protocol,
     extensions: Extensions,
     /// The target, and then a record for each header: name, value, and whether it is sensitive.
     row: Row,
@@ -25,20 +28,31 @@ impl HeadCopy {
     /// Copies the head. `see` receives the names of the headers, some of them twice.
     #[inline]
     pub(crate) fn of<B>(request: &Request<B>, mut see: impl FnMut(&str)) -> Self {
+        let mut protocol = None;
+        let row = Row::new(|row| {
+            let row = write_target(request.uri(), row)?;
+            request.headers().iter().try_fold(row, |row, (name, value)| {
+                // Here, because searching the headers again costs more.
+                if protocol.is_none() && name == CONTENT_TYPE {
+                    protocol = Some(Protocol::of_content_type(Some(value.as_bytes())));
+                }
+                let name = name.as_str();
+                see(name);
+                let (first, second) = (name.as_bytes(), value.as_bytes());
+                Record { first, second, flag: value.is_sensitive() }.write(row)
+            })
+        });
         Self {
             method: request.method().clone(),
             version: request.version(),
+            protocol: protocol.unwrap_or_default(),
             extensions: request.extensions().clone(),
-            row: Row::new(|row| {
-                let row = write_target(request.uri(), row)?;
-                request.headers().iter().try_fold(row, |row, (name, value)| {
-                    let name = name.as_str();
-                    see(name);
-                    let (first, second) = (name.as_bytes(), value.as_bytes());
-                    Record { first, second, flag: value.is_sensitive() }.write(row)
-                })
-            }),
+            row,
         }
+    }
+
+    pub(crate) const fn protocol(&self) -> Protocol {
+        self.protocol
     }
 
     pub(crate) const fn method(&self) -> &Method {

@@ -5,7 +5,7 @@ mod recording;
 mod row;
 mod tee;
 
-use buttress_core::{Attempt, Deadline, Propagate, Replay};
+use buttress_core::{Attempt, Deadline, Propagate, Replay, SeedHint};
 use http::{HeaderMap, HeaderName, HeaderValue, Request};
 
 #[cfg(feature = "reqwest")]
@@ -51,6 +51,10 @@ where
 
     fn saved_deadline(&self, saved: &Self::Saved) -> Option<Deadline> {
         saved.deadline
+    }
+
+    fn saved_hint(&self, saved: &Self::Saved) -> SeedHint {
+        saved.head.protocol().hint()
     }
 
     fn again(&self, saved: &Self::Saved, attempt: Attempt) -> Option<Request<B>> {

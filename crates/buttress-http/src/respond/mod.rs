@@ -5,7 +5,7 @@ mod rejection_response;
 
 use std::time::Duration;
 
-use buttress_core::{Criticality, Guard, Quota, Rejection, Respond, SeedAndDeadline};
+use buttress_core::{Criticality, Guard, Quota, Rejection, Respond, SeedAndDeadline, SeedHint};
 use http_body::Body;
 
 use self::rejection_response::rejection_response;
@@ -38,6 +38,11 @@ where
     ) -> (Protocol, Option<Criticality>) {
         let in_extensions = request.extensions().get().copied();
         self.protocol_and_criticality(request.headers_mut(), in_extensions)
+    }
+
+    #[inline]
+    fn hint(&self, protocol: &Protocol) -> SeedHint {
+        protocol.hint()
     }
 
     #[inline]
@@ -80,6 +85,10 @@ where
 
     fn seed(&self, request: &reqwest::Request) -> Self::Seed {
         (Protocol::of(request.headers()), request.url().clone())
+    }
+
+    fn hint(&self, (protocol, _): &Self::Seed) -> SeedHint {
+        protocol.hint()
     }
 
     fn admit<G: Guard>(
