@@ -1,19 +1,37 @@
 use std::{any::Any, fmt, sync::Arc};
 
+use buttress_core::Origin;
+
 use crate::{
     DedupSnapshot,
+    settings::{Caching, Keys, Settings},
     state::{AnyTypedState, DedupState},
 };
 
 /// The counters of a [`DedupLayer`](crate::DedupLayer), and invalidation of its flights and entries.
 #[derive(Clone)]
 pub struct DedupHandle {
+    pub(crate) origin: Origin,
+    keys: Keys,
+    caching: Caching,
     state: Arc<DedupState>,
 }
 
 impl DedupHandle {
-    pub(crate) const fn new(state: Arc<DedupState>) -> Self {
-        Self { state }
+    pub(crate) fn new(settings: &Settings, state: &Arc<DedupState>) -> Self {
+        let Settings { origin, keys, caching, .. } = settings;
+        let (origin, state) = (origin.clone(), Arc::clone(state));
+        Self { origin, keys: *keys, caching: *caching, state }
+    }
+
+    /// Whether the layer caches responses.
+    pub fn has_cache(&self) -> bool {
+        self.caching == Caching::On
+    }
+
+    /// Whether the layer was given a key, and does not take that of the mode.
+    pub fn is_keyed(&self) -> bool {
+        self.keys == Keys::Given
     }
 
     /// Removes the entry of `key`, and keeps the result of a call in flight out of the cache. That result

@@ -8,7 +8,7 @@ use tower_layer::Layer;
 use crate::{
     Cache, Dedup, DedupHandle, NoCache, UnsharedErrors,
     call::{DedupConfig, SharedConfig},
-    settings::{PanicPolicy, Settings},
+    settings::{Caching, Keys, PanicPolicy, Settings},
     share_error::{ClonedErrors, MappedErrors},
     state::DedupState,
 };
@@ -33,7 +33,7 @@ impl DedupLayer {
     /// Takes the keys of the mode. In `Plain` mode, requests share a key if they are equal. In `Http` mode,
     /// requests share a key if they are safe to share and would get the same response.
     pub fn new() -> Self {
-        Self::of(ByMode)
+        Self::of(ByMode, Keys::OfMode)
     }
 }
 
@@ -48,7 +48,7 @@ impl<F> DedupLayer<Plain, By<F>> {
     where
         F: KeyOf<Req>,
     {
-        Self::of(By(key))
+        Self::of(By(key), Keys::Given)
     }
 
     /// Takes the keys of a [`FixedKey`], as [`keyed`](Self::keyed) takes those of a closure. For a key
@@ -60,14 +60,14 @@ impl<F> DedupLayer<Plain, By<F>> {
     where
         F: FixedKey,
     {
-        Self::of(By(key))
+        Self::of(By(key), Keys::Given)
     }
 }
 
 impl<K> DedupLayer<Plain, K> {
-    fn of(keys: K) -> Self {
+    fn of(keys: K, of: Keys) -> Self {
         let shared =
-            SharedConfig { policy: NoCache, settings: Settings::new(), state: Arc::default() };
+            SharedConfig { policy: NoCache, settings: Settings::new(of), state: Arc::default() };
         Self {
             core: DedupConfig {
                 keys,
@@ -85,7 +85,7 @@ impl<M, K, C: Clone, E> DedupLayer<M, K, C, E> {
     /// The returned layer has fresh state. Clones and handles made before keep the old flights and entries.
     pub fn cache<St, J>(self, cache: Cache<St, J>) -> DedupLayer<M, K, Cache<St, J>, E> {
         let DedupConfig { keys, mode, errors, shared } = self.core;
-        let settings = shared.settings.clone();
+        let settings = Settings { caching: Caching::On, ..shared.settings.clone() };
         let shared = Arc::new(SharedConfig { policy: cache, settings, state: Arc::default() });
         DedupLayer { core: DedupConfig { mode, keys, errors, shared } }
     }
@@ -156,7 +156,7 @@ impl<M, K, C: Clone, E> DedupLayer<M, K, C, E> {
 
     /// Returns the handle of this layer, with its counters and invalidation.
     pub fn handle(&self) -> DedupHandle {
-        DedupHandle::new(Arc::clone(&self.core.shared.state))
+        DedupHandle::new(&self.core.shared.settings, &self.core.shared.state)
     }
 
     fn errors<E2>(self, errors: E2) -> DedupLayer<M, K, C, E2> {

@@ -167,6 +167,32 @@
 //! | debug | `dedup.rejected`: the request wanted only a cached answer, and there was none | `instance`, `reason` |
 //! | error | `dedup.panicked`: the service or the key function panicked | `instance` |
 //!
+//! # Metrics
+//!
+//! A [`DedupHandle`] is a [`Measure`](buttress_core::Measure) with these metrics. Each reading has
+//! the name of the layer as its instance.
+//!
+//! | metric | kind | unit | label | description |
+//! |---|---|---|---|---|
+//! | `buttress.dedup.calls` | counter | `{call}` | – | Calls. A call that starts again counts once. |
+//! | `buttress.dedup.leaders` | counter | `{call}` | – | Calls and background refreshes that started a flight. |
+//! | `buttress.dedup.followers` | counter | `{call}` | – | Calls that joined a flight, and background refreshes that found a flight. |
+//! | `buttress.dedup.bypassed` | counter | `{call}` | – | Calls without a key, and calls whose result could not be shared. |
+//! | `buttress.dedup.handovers` | counter | `{flight}` | – | Flights that continued after their leader had left. |
+//! | `buttress.dedup.cache_hits` | counter | `{call}` | – | Calls that were answered with a cache entry. |
+//! | `buttress.dedup.stale_hits` | counter | `{call}` | – | Cache hits whose entry was stale. |
+//! | `buttress.dedup.refreshes` | counter | `{refresh}` | – | Background refreshes that were started. |
+//! | `buttress.dedup.panics` | counter | `{panic}` | – | Panics that callers met. |
+//! | `buttress.dedup.in_flight` | gauge | `{flight}` | – | Flights that a caller can join. |
+//! | `buttress.dedup.waiters` | gauge | `{call}` | – | Callers that wait for a flight, or read its response. |
+//! | `buttress.dedup.cache_entries` | gauge | `{entry}` | – | Cache entries. |
+//! | `buttress.dedup.cache_bytes` | gauge | `By` | – | Bytes that the cache entries take. |
+//!
+//! The cache has readings if the layer has a [`Cache`]. Each call begins as a leader, a follower, a
+//! bypassed call or a cache hit, or is rejected at once. A follower that starts again is counted
+//! again, so the parts may be more than `calls`. The layer does not count how calls end. No key is a
+//! label, because each would be a time series.
+//!
 //! # Defaults
 //!
 //! | option | default |
@@ -195,6 +221,7 @@ mod flight;
 mod handle;
 mod key;
 mod layer;
+mod metrics;
 mod service;
 mod settings;
 mod share_error;

@@ -1,7 +1,4 @@
-use std::{
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::task::{Context, Poll};
 
 use buttress_core::{ByMode, Classify, Plain, Respond, Share};
 use tower_service::Service;
@@ -27,7 +24,7 @@ impl<S, M, K, C, E> Dedup<S, M, K, C, E> {
     /// Returns the handle of this service, with its counters and invalidation. All services of a layer
     /// share them, unless the layer is [`per_service`](crate::DedupLayer::per_service).
     pub fn handle(&self) -> DedupHandle {
-        DedupHandle::new(Arc::clone(&self.core.shared.state))
+        DedupHandle::new(&self.core.shared.settings, &self.core.shared.state)
     }
 }
 

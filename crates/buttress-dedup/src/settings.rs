@@ -10,16 +10,20 @@ pub(crate) struct Settings {
     pub(crate) scope: StateScope,
     pub(crate) enforcement: Enforcement,
     pub(crate) shared_bytes: Arc<ByteBudget>,
+    pub(crate) keys: Keys,
+    pub(crate) caching: Caching,
 }
 
 impl Settings {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(keys: Keys) -> Self {
         Self {
             origin: Origin::new("dedup"),
             panic_policy: PanicPolicy::Rejected,
             scope: StateScope::PerLayer,
             enforcement: Enforcement::Enforce,
             shared_bytes: Arc::new(ByteBudget::new(MAX_BYTES)),
+            keys,
+            caching: Caching::Off,
         }
     }
 
@@ -32,6 +36,20 @@ impl Settings {
     pub(crate) fn not_cached(&self) -> Rejection {
         Rejection::new(Reason::NotCached, self.origin.clone())
     }
+}
+
+/// Where the keys come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Keys {
+    OfMode,
+    Given,
+}
+
+/// Whether responses are cached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Caching {
+    Off,
+    On,
 }
 
 /// How the caller that meets a panic proceeds.

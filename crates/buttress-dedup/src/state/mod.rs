@@ -27,6 +27,8 @@ pub(crate) struct DedupState {
     /// Counts of `leaders`, `followers` and `bypassed` that are not a call of their own: a follower that
     /// starts again or bypasses, and a refresh that found a flight.
     pub(crate) repeats: Count,
+    /// The highest number of calls that a snapshot had.
+    calls_shown: AtomicU64,
 }
 
 impl DedupState {
@@ -47,7 +49,9 @@ impl DedupState {
         let counted = leaders + followers + bypassed + cache_hits + self.ended_early.get();
         // Saturating, because calls go on between the loads: `repeats` may count a follower that
         // `followers` does not count yet.
-        snapshot.calls = counted.saturating_sub(refreshes + self.repeats.get());
+        let calls = counted.saturating_sub(refreshes + self.repeats.get());
+        // So the number is too low for a moment, and would fall without this.
+        snapshot.calls = self.calls_shown.fetch_max(calls, Ordering::Relaxed).max(calls);
         snapshot
     }
 }

@@ -1,6 +1,6 @@
 //! The numbers of a handle at each stage, and invalidation.
 
-use buttress_dedup::{DedupLayer, DedupSnapshot};
+use buttress_dedup::{Cache, DedupLayer, DedupSnapshot};
 use buttress_testkit::counts;
 use tokio::time::advance;
 use tower::Layer;
@@ -119,6 +119,15 @@ async fn invalidate_all_detaches_every_flight() {
         assert_eq!(handle.in_flight(), 0);
     })
     .await;
+}
+
+#[test]
+fn handle_shows_whether_the_layer_has_a_cache_and_a_key() {
+    let shows = |handle: buttress_dedup::DedupHandle| (handle.has_cache(), handle.is_keyed());
+    assert_eq!(shows(DedupLayer::new().handle()), (false, false));
+    assert_eq!(shows(DedupLayer::keyed(|n: &u32| Some(*n)).handle()), (false, true));
+    let cached = DedupLayer::keyed(|n: &u32| Some(*n)).cache(Cache::new(ms(50)));
+    assert_eq!(shows(cached.named("cached").handle()), (true, true));
 }
 
 #[tokio::test(start_paused = true)]
