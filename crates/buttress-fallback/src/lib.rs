@@ -127,6 +127,23 @@
 //! | debug | `fallback.failed` | `instance`, `instead_of`, `reason`: `failed`, `not_replayable` or `no_time_left`, `verdict` of the alternative if it failed |
 //! | debug | `fallback.full` | `instance`, `instead_of` |
 //!
+//! # Metrics
+//!
+//! A [`FallbackHandle`] is a [`Measure`](buttress_core::Measure) with these metrics. Each reading has
+//! the name of the layer as its instance.
+//!
+//! | metric | kind | unit | label | description |
+//! |---|---|---|---|---|
+//! | `buttress.fallback.calls` | counter | `{call}` | – | Calls. |
+//! | `buttress.fallback.answered` | counter | `{call}` | – | Calls that the fallback answered, or would have answered if the layer only observes. |
+//! | `buttress.fallback.failed` | counter | `{call}` | – | Calls that the alternative service could not answer. |
+//! | `buttress.fallback.full` | counter | `{call}` | – | Calls that found too many calls of the alternative service running. |
+//! | `buttress.fallback.in_flight` | gauge | `{call}` | – | Calls that wait for, or run on, the alternative service. |
+//!
+//! Each call that the fallback is asked about ends in one of `answered`, `failed` and `full`, unless
+//! the call is dropped before. The layer does not count the calls whose first outcome it passes on
+//! without asking.
+//!
 //! # Defaults
 //!
 //! | option | default |

@@ -1,7 +1,11 @@
+mod metrics;
+
 use std::{
     fmt,
     sync::{Arc, atomic::Ordering},
 };
+
+use buttress_core::Origin;
 
 use crate::settings::{FallbackState, Settings};
 
@@ -9,12 +13,13 @@ use crate::settings::{FallbackState, Settings};
 /// them.
 #[derive(Clone)]
 pub struct FallbackHandle {
+    origin: Origin,
     state: Arc<FallbackState>,
 }
 
 impl FallbackHandle {
     pub(crate) fn new(settings: &Settings) -> Self {
-        Self { state: Arc::clone(&settings.state) }
+        Self { origin: settings.origin.clone(), state: Arc::clone(&settings.state) }
     }
 
     /// Returns the number of calls.
