@@ -113,14 +113,16 @@ impl LatestLane {
 
     /// Ready if the running call is superseded. Otherwise `waker` will be woken then.
     pub(crate) fn poll_superseded(&self, own: u64, waker: &Waker) -> Poll<()> {
-        let state = lock(&self.state);
-        if self.is_superseded(own) {
-            return Poll::Ready(());
+        // Without the lock at the first poll, because no waker is registered before the flag is set.
+        if self.word.load(Ordering::Acquire) & WATCHED != 0 {
+            let state = lock(&self.state);
+            if self.is_superseded(own) {
+                return Poll::Ready(());
+            }
+            if state.running.as_ref().is_some_and(|current| current.will_wake(waker)) {
+                return Poll::Pending;
+            }
         }
-        if state.running.as_ref().is_some_and(|current| current.will_wake(waker)) {
-            return Poll::Pending;
-        }
-        drop(state);
         // Outside the lock, because cloning a waker is foreign code.
         let waker = waker.clone();
         let mut state = lock(&self.state);
