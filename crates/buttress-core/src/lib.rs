@@ -50,6 +50,7 @@
 //!   other's cache lines. [`SharedSettings`] keeps the settings of a layer so.
 //! - [`Measure`] passes the numbers of a handle to a metrics system.
 //! - [`TickTimer`] limits a wait in a way that is fair on a busy machine.
+//! - [`WallClock`] is the date for headers that name a date. A simulation can set the clock.
 //!
 //! # Cancellation
 //!
@@ -83,7 +84,8 @@ mod timer;
 mod wake;
 
 pub use ambient::{
-    Ambient, Attempt, Criticality, Deadline, InnerReport, Scope, SharedCount, Signals, Spent,
+    Ambient, Attempt, Criticality, Deadline, InnerReport, Scope, SharedCount, Signals,
+    SimulatedWallClock, Spent, WallClock,
 };
 pub use cache_padded::CachePadded;
 pub use layer::{

@@ -6,6 +6,7 @@ mod scope;
 mod shared_count;
 mod signals;
 mod spent;
+mod wall_clock;
 
 pub use self::attempt::Attempt;
 pub use self::criticality::Criticality;
@@ -14,6 +15,7 @@ pub use self::scope::Scope;
 pub use self::shared_count::{InnerReport, SharedCount};
 pub use self::signals::Signals;
 pub use self::spent::Spent;
+pub use self::wall_clock::{SimulatedWallClock, WallClock};
 
 /// The ambient values of a call: its deadline and its criticality.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,5 +1,6 @@
 use std::{str, time::SystemTime};
 
+use buttress_core::WallClock;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// Whether there is a header of this name.
@@ -56,12 +57,10 @@ pub(crate) fn date(value: &[u8]) -> Option<SystemTime> {
     httpdate::parse_http_date(str::from_utf8(value).ok()?).ok()
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a date in a header can be read against nothing else"
-)]
+/// The only reading of the wall clock in this crate. A simulation can set the clock.
+#[inline]
 pub(crate) fn wall_clock() -> SystemTime {
-    SystemTime::now()
+    WallClock::now()
 }
 
 /// Up to this number of headers, [`has`] compares names in turn.
