@@ -1,4 +1,4 @@
-//! Contract tests for tower layers: readiness, cancellation, wake-ups and scripted upstreams.
+//! Tests of tower layers: contracts, scripted upstreams, and seeded simulations of outages.
 //!
 //! ```
 //! # use tower::timeout::TimeoutLayer;
@@ -26,6 +26,38 @@
 //! | [`counts!`] | the expected snapshot of a handle, by the fields that are not zero |
 //! | [`TestError`] | an error type for tests: failed, not found, rejected |
 //! | [`Queueing`] | a simulated service under load, in virtual time, to test the law of a limit |
+//! | [`simulate`] | runs a program in virtual time with all chance seeded: the same seed, the same log |
+//! | [`Weather`], [`WeatherLayer`] | latency, faults, hangs, throttling and outages, as a function of seed, key and time |
+//! | [`Load`], [`LoadReport`] | calls at a rate or by callers, and their outcomes by the second, with assertions |
+//!
+//! # A stack in an outage
+//!
+//! [`simulate`] runs a whole stack against a [`Weather`] in virtual time. The test below takes
+//! milliseconds:
+//!
+//! ```
+//! use buttress_testkit::{Load, Weather, WeatherLayer, simulate};
+//! use std::{io, time::Duration};
+//! use tower::{ServiceBuilder, service_fn};
+//!
+//! let (ms, s) = (Duration::from_millis, Duration::from_secs);
+//! for seed in 0..3 {
+//!     let (report, _log) = simulate(seed, async || {
+//!         let weather = Weather::seeded(seed).latency(ms(5), ms(20)).outage(s(2), s(4));
+//!         let weather = WeatherLayer::new(weather, |n: &u64| *n, |_| Err(io::Error::other("down")));
+//!         let upstream = weather.upstream();
+//!         let stack = ServiceBuilder::new()
+//!             .concurrency_limit(100)
+//!             .layer(weather)
+//!             .service(service_fn(async |n: u64| Ok(n)));
+//!         Load::new(stack).upstream(&upstream).every(ms(10)).for_(s(8)).request(|n| n).await
+//!     });
+//!     report.assert_recovers(s(4), s(1));
+//!     report.assert_amplification_within(1.2);
+//! }
+//! ```
+//!
+//! Fault injection into production traffic is out of scope.
 //!
 //! # Layers of a protocol
 //!
@@ -69,6 +101,7 @@
 //! # Time
 //!
 //! All items run on tokio's clock. [`contract`] needs paused time, and the others are meant for it.
+//! [`simulate`] pauses the time of its own runtime.
 //!
 //! # Defaults
 //!
@@ -78,6 +111,8 @@
 //! | [`Script`] | always ready, steps take no time, the last step repeats, hangs without steps |
 //! | [`Events`] | events of this thread, of all targets and levels |
 //! | [`contract`] | all clauses, in [`Numbers`] |
+//! | [`Weather`] | every call is clear and takes no time |
+//! | [`Load`] | a call every 10 ms for 10 s, no patience, 60 s to end |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -88,6 +123,8 @@ mod frames;
 mod probe;
 mod queueing;
 mod script;
+mod seeded_random;
+mod simulation;
 mod sweep;
 mod test_error;
 
@@ -99,6 +136,11 @@ pub use frames::Frames;
 pub use probe::{Probe, ProbeFuture, Reserved};
 pub use queueing::{Answered, Queueing, QueueingReport, Times};
 pub use script::{Received, Script, Scripted, ScriptedFuture};
+pub use simulation::{
+    Condition, Fail, InjectedFault, Load, LoadReport, LoadRun, LogDifference, PassOn, Second,
+    SimulationLog, Upstream, Weather, WeatherFuture, WeatherLayer, WeatherService,
+    assert_reproducible, simulate,
+};
 pub use sweep::{Sweep, sweep};
 pub use test_error::TestError;
 

@@ -2,7 +2,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::time::Duration;
 
-use self::times::SeededRandom;
+use crate::seeded_random::SeededRandom;
 
 mod times;
 

@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use crate::seeded_random::SeededRandom;
+
 /// A distribution of service times or gaps in a [`Queueing`](crate::Queueing), by its mean.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
@@ -29,32 +31,6 @@ impl Times {
                 nanos(log.exp() * float(mean))
             }
         }
-    }
-}
-
-/// `SplitMix64`: the same seed gives the same draws, on every machine and in every version.
-#[derive(Clone, Debug)]
-pub(crate) struct SeededRandom(u64);
-
-impl SeededRandom {
-    pub(crate) const fn seeded(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    /// A draw from (0, 1], so that its logarithm exists.
-    #[expect(clippy::cast_precision_loss, reason = "53 bits fit")]
-    fn uniform(&mut self) -> f64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (((z ^ (z >> 31)) >> 11) + 1) as f64 / (1_u64 << 53) as f64
-    }
-
-    /// A standard normal draw (Box and Muller).
-    fn normal(&mut self) -> f64 {
-        let radius = (-2.0 * self.uniform().ln()).sqrt();
-        radius * (std::f64::consts::TAU * self.uniform()).cos()
     }
 }
 
