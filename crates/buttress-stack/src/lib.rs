@@ -101,9 +101,14 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod client;
+mod config;
+mod handle;
+mod misfit;
 mod place;
 mod server;
 mod setup;
+#[cfg(feature = "serde")]
+mod text;
 
 #[doc(no_inline)]
 pub use buttress_breaker::BreakerLayer;
@@ -123,6 +128,12 @@ pub use buttress_retry::{Budget, RetryLayer};
 pub use buttress_throttle::ThrottleLayer;
 
 pub use client::{Client, client, client_for_aws, client_for_grpc, client_for_http};
+pub use config::{
+    BackoffConfig, BreakerConfig, ClientConfig, ConcurrencyConfig, DeadlineConfig, HedgeConfig,
+    RampConfig, RateConfig, RetryConfig, ServerConfig, SlowConfig,
+};
+pub use handle::{ClientHandle, ServerHandle};
+pub use misfit::{Misfit, Misfits};
 pub use place::{
     AttemptPlace, BreakerPlace, Custom, DeadlinePlace, DedupPlace, FallbackPlace, HedgePlace, Off,
     OrderPlace, RetryPlace, ThrottlePlace,

@@ -1,6 +1,11 @@
+use std::sync::Arc;
+
 use buttress_state::Budget;
 
-use crate::place::Place;
+use crate::{
+    handle::{Handles, Live, Turns},
+    place::Place,
+};
 
 /// The options that apply to all layers of a stack.
 #[derive(Clone, Debug)]
@@ -12,11 +17,37 @@ pub(crate) struct Setup {
     pub(crate) budget: Option<Budget>,
     /// The budget that the stack gave to the hedge. Any other budget there is the user's.
     pub(crate) hedge_budget: Option<Budget>,
+    pub(crate) turns: Arc<Turns>,
 }
 
 impl Setup {
     pub(crate) fn new(preset: &'static str, name: &str) -> Self {
-        Self { preset, name: name.to_owned(), seed: None, budget: None, hedge_budget: None }
+        Self {
+            preset,
+            name: name.to_owned(),
+            seed: None,
+            budget: None,
+            hedge_budget: None,
+            turns: Arc::default(),
+        }
+    }
+
+    /// The same for a stack with other layers, whose settings are its own.
+    pub(crate) fn changed(self) -> Self {
+        Self { turns: Arc::default(), ..self }
+    }
+
+    /// Emits the misfits of the stack once, for all services.
+    pub(crate) fn report_once(&self, handle: impl FnOnce() -> Live) {
+        if self.turns.is_first_report() {
+            handle().report();
+        }
+    }
+
+    /// The running stack of these layers.
+    pub(crate) fn live(&self, handles: Handles) -> Live {
+        let is_shared = self.hedge_budget.is_some();
+        Live::new(self.preset, self.name.clone(), handles, is_shared, Arc::clone(&self.turns))
     }
 
     /// The name of the layer in this place.

@@ -2,6 +2,10 @@ use buttress_core::Bind;
 use tower_layer::Layer;
 
 use super::Client;
+use crate::place::{
+    AttemptPlace, BreakerPlace, DeadlinePlace, DedupPlace, FallbackPlace, HedgePlace, OrderPlace,
+    RetryPlace, ThrottlePlace,
+};
 
 /// The service that layer `L` makes of service `S`.
 type On<L, S> = <L as Layer<S>>::Service;
@@ -15,19 +19,20 @@ type InDeadline<S, D, U, O, R, H, B, T, A> = On<D, InDedup<S, U, O, R, H, B, T, 
 
 impl<S, F, D, U, O, R, H, B, T, A> Layer<S> for Client<F, D, U, O, R, H, B, T, A>
 where
-    F: Layer<InDeadline<S, D, U, O, R, H, B, T, A>>,
-    D: Layer<InDedup<S, U, O, R, H, B, T, A>>,
-    U: Layer<InOrder<S, O, R, H, B, T, A>>,
-    O: Layer<InRetry<S, R, H, B, T, A>>,
-    R: Layer<InHedge<S, H, B, T, A>>,
-    H: Layer<InBreaker<S, B, T, A>>,
-    B: Layer<InThrottle<S, T, A>>,
-    T: Layer<On<A, S>>,
-    A: Layer<S>,
+    F: FallbackPlace + Layer<InDeadline<S, D, U, O, R, H, B, T, A>>,
+    D: DeadlinePlace + Layer<InDedup<S, U, O, R, H, B, T, A>>,
+    U: DedupPlace + Layer<InOrder<S, O, R, H, B, T, A>>,
+    O: OrderPlace + Layer<InRetry<S, R, H, B, T, A>>,
+    R: RetryPlace + Layer<InHedge<S, H, B, T, A>>,
+    H: HedgePlace + Layer<InBreaker<S, B, T, A>>,
+    B: BreakerPlace + Layer<InThrottle<S, T, A>>,
+    T: ThrottlePlace + Layer<On<A, S>>,
+    A: AttemptPlace + Layer<S>,
 {
     type Service = F::Service;
 
     fn layer(&self, inner: S) -> F::Service {
+        self.setup.report_once(|| self.handle().0);
         let inner = self.throttle.layer(self.attempt.layer(inner));
         let inner = self.hedge.layer(self.breaker.layer(inner));
         let inner = self.order.layer(self.retry.layer(inner));

@@ -1,9 +1,13 @@
 use buttress_state::Budget;
 
-use super::Client;
-use crate::place::{
-    AttemptPlace, BreakerPlace, DeadlinePlace, DedupPlace, FallbackPlace, HedgePlace, OrderPlace,
-    RetryPlace, ThrottlePlace,
+use super::{Client, client};
+use crate::{
+    ClientConfig, ClientHandle, Misfit, Misfits,
+    handle::Handles,
+    place::{
+        AttemptPlace, BreakerPlace, DeadlinePlace, DedupPlace, FallbackPlace, HedgePlace,
+        OrderPlace, RetryPlace, ThrottlePlace,
+    },
 };
 
 impl<F, D, U, O, R, H, B, T, A> Client<F, D, U, O, R, H, B, T, A>
@@ -34,6 +38,7 @@ where
     /// [seed](buttress_dedup::Cache::seed) of its own.
     pub fn seed(mut self, seed: u64) -> Self {
         self.setup.seed = Some(seed);
+        self.setup = self.setup.changed();
         let Self { fallback, deadline, dedup, order, hedge, attempt, .. } = self;
         Self {
             fallback,
@@ -54,7 +59,35 @@ where
     /// A hedge is also paid from the hedge's own budget, 5 % of the calls unless set otherwise.
     pub fn budget(mut self, budget: Budget) -> Self {
         self.setup.budget = Some(budget);
+        self.setup = self.setup.changed();
         self.with_one_budget()
+    }
+
+    /// Returns the handle of all layers: numbers and settings. See [`ClientHandle`].
+    pub fn handle(&self) -> ClientHandle {
+        ClientHandle(self.setup.live(Handles {
+            fallback: self.fallback.handle(),
+            deadline: self.deadline.handle(),
+            dedup: self.dedup.handle(),
+            order: self.order.handle(),
+            retry: self.retry.handle(),
+            hedge: self.hedge.handle(),
+            breaker: self.breaker.handle(),
+            throttle: self.throttle.handle(),
+            attempt: self.attempt.handle(),
+        }))
+    }
+
+    /// Returns all settings that contradict each other. The first service that the client makes
+    /// reports them once, as the event `stack.misfit`.
+    pub fn misfits(&self) -> Vec<Misfit> {
+        self.handle().misfits()
+    }
+
+    /// Applies `config` as [`ClientHandle::apply`] does. Clones share the settings.
+    pub fn configure(self, config: &ClientConfig) -> Result<Self, Misfits> {
+        self.handle().apply(config)?;
+        Ok(self)
     }
 
     fn renamed(self) -> Self {
@@ -89,5 +122,14 @@ where
             self.setup.hedge_budget = budget;
         }
         self
+    }
+}
+
+impl ClientConfig {
+    /// Returns the standard [`client`] with these settings, or all misfits.
+    ///
+    /// For a client with other layers, use [`Client::configure`].
+    pub fn build(&self) -> Result<Client, Misfits> {
+        client().configure(self)
     }
 }

@@ -21,7 +21,8 @@ macro_rules! places {
         pub fn $edit<L: $Place>(self, edit: impl FnOnce($Old) -> L) -> $Client {
             let layer = edit(self.$place).renamed(self.setup.name_of(stringify!($place)));
             let layer = self.setup.reseeded($number, layer);
-            Client { $($kept: self.$kept,)* $place: layer, setup: self.setup }.with_one_budget()
+            Client { $($kept: self.$kept,)* $place: layer, setup: self.setup.changed() }
+                .with_one_budget()
         }
 
         #[doc = concat!("Empties the place of ", $what, ".")]

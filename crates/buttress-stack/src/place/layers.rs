@@ -1,12 +1,13 @@
-use std::hash::Hash;
+use std::{hash::Hash, sync::Arc};
 
 use buttress_breaker::{BreakerLayer, Circuits};
-use buttress_deadline::DeadlineLayer;
-use buttress_dedup::DedupLayer;
-use buttress_fallback::FallbackLayer;
-use buttress_hedge::HedgeLayer;
+use buttress_core::Measure;
+use buttress_deadline::{DeadlineHandle, DeadlineLayer};
+use buttress_dedup::{DedupHandle, DedupLayer};
+use buttress_fallback::{FallbackHandle, FallbackLayer};
+use buttress_hedge::{HedgeHandle, HedgeLayer};
 use buttress_order::OrderLayer;
-use buttress_retry::RetryLayer;
+use buttress_retry::{RetryHandle, RetryLayer};
 use buttress_state::Budget;
 use buttress_throttle::ThrottleLayer;
 
@@ -14,6 +15,7 @@ use super::{
     AttemptPlace, BreakerPlace, DeadlinePlace, DedupPlace, FallbackPlace, HedgePlace, OrderPlace,
     Place, RetryPlace, ThrottlePlace, limits::StackLimit, sealed,
 };
+use crate::handle::{BreakerControl, ThrottleControl};
 
 impl<M, A, J> sealed::Sealed for FallbackLayer<M, A, J> {}
 
@@ -23,7 +25,11 @@ impl<M, A, J> Place for FallbackLayer<M, A, J> {
     }
 }
 
-impl<M, A, J> FallbackPlace for FallbackLayer<M, A, J> {}
+impl<M, A, J> FallbackPlace for FallbackLayer<M, A, J> {
+    fn handle(&self) -> Option<FallbackHandle> {
+        Some(Self::handle(self))
+    }
+}
 
 impl<M> sealed::Sealed for DeadlineLayer<M> {}
 
@@ -33,8 +39,17 @@ impl<M> Place for DeadlineLayer<M> {
     }
 }
 
-impl<M> DeadlinePlace for DeadlineLayer<M> {}
-impl<M> AttemptPlace for DeadlineLayer<M> {}
+impl<M> DeadlinePlace for DeadlineLayer<M> {
+    fn handle(&self) -> Option<DeadlineHandle> {
+        Some(Self::handle(self))
+    }
+}
+
+impl<M> AttemptPlace for DeadlineLayer<M> {
+    fn handle(&self) -> Option<DeadlineHandle> {
+        Some(Self::handle(self))
+    }
+}
 
 impl<M, K, C: Clone, E> sealed::Sealed for DedupLayer<M, K, C, E> {}
 
@@ -44,7 +59,11 @@ impl<M, K, C: Clone, E> Place for DedupLayer<M, K, C, E> {
     }
 }
 
-impl<M, K, C: Clone, E> DedupPlace for DedupLayer<M, K, C, E> {}
+impl<M, K, C: Clone, E> DedupPlace for DedupLayer<M, K, C, E> {
+    fn handle(&self) -> Option<DedupHandle> {
+        Some(Self::handle(self))
+    }
+}
 
 impl<M, P, K: Hash + Eq, F> sealed::Sealed for OrderLayer<M, P, K, F> {}
 
@@ -54,7 +73,14 @@ impl<M, P, K: Hash + Eq, F> Place for OrderLayer<M, P, K, F> {
     }
 }
 
-impl<M, P, K: Hash + Eq, F> OrderPlace for OrderLayer<M, P, K, F> {}
+impl<M, P, K, F> OrderPlace for OrderLayer<M, P, K, F>
+where
+    K: Hash + Eq + Send + Sync + 'static,
+{
+    fn handle(&self) -> Option<Arc<dyn Measure>> {
+        None // wip: until OrderHandle measures
+    }
+}
 
 impl<M, J> sealed::Sealed for RetryLayer<M, J> {}
 
@@ -69,6 +95,10 @@ impl<M, J> Place for RetryLayer<M, J> {
 }
 
 impl<M, J> RetryPlace for RetryLayer<M, J> {
+    fn handle(&self) -> Option<RetryHandle> {
+        Some(Self::handle(self))
+    }
+
     fn budget(&self) -> Option<Budget> {
         Some(self.handle().budget().clone())
     }
@@ -87,6 +117,10 @@ impl<M, F, J> Place for HedgeLayer<M, F, J> {
 }
 
 impl<M, F, J> HedgePlace for HedgeLayer<M, F, J> {
+    fn handle(&self) -> Option<HedgeHandle> {
+        Some(Self::handle(self))
+    }
+
     fn shared(&self) -> Option<Budget> {
         self.shared_budget().cloned()
     }
@@ -108,7 +142,14 @@ impl<M, C: Circuits, J> Place for BreakerLayer<M, C, J> {
     }
 }
 
-impl<M, C: Circuits, J> BreakerPlace for BreakerLayer<M, C, J> {}
+impl<M, C, J> BreakerPlace for BreakerLayer<M, C, J>
+where
+    C: Circuits<View: Send + Sync + 'static>,
+{
+    fn handle(&self) -> Option<Arc<dyn BreakerControl>> {
+        Some(Arc::new(Self::handle(self)))
+    }
+}
 
 impl<M, L: StackLimit, J> sealed::Sealed for ThrottleLayer<M, L, J> {}
 
@@ -122,4 +163,8 @@ impl<M, L: StackLimit, J> Place for ThrottleLayer<M, L, J> {
     }
 }
 
-impl<M, L: StackLimit, J> ThrottlePlace for ThrottleLayer<M, L, J> {}
+impl<M, L: StackLimit, J> ThrottlePlace for ThrottleLayer<M, L, J> {
+    fn handle(&self) -> Option<Arc<dyn ThrottleControl>> {
+        Some(L::control(Self::handle(self)))
+    }
+}

@@ -1,9 +1,11 @@
-use std::hash::Hash;
+use std::{hash::Hash, sync::Arc};
 
 use buttress_throttle::{
     AcceptRatioLimit, Adapt, Adaptive, ConcurrencyLimit, Fixed, Keyed, LimitTemplate, RateLimit,
-    ThrottleLayer,
+    ThrottleHandle, ThrottleLayer,
 };
+
+use crate::handle::ThrottleControl;
 
 /// A limit of the throttle, as a stack sets it up.
 ///
@@ -12,39 +14,44 @@ pub trait StackLimit: LimitTemplate + Clone {
     /// The same layer with its random numbers made repeatable, if the limit draws any.
     #[doc(hidden)]
     fn reseed<M, J>(layer: ThrottleLayer<M, Self, J>, seed: u64) -> ThrottleLayer<M, Self, J>;
+
+    /// The handle without its type.
+    #[doc(hidden)]
+    fn control(handle: ThrottleHandle<Self::View>) -> Arc<dyn ThrottleControl>;
 }
 
-macro_rules! seeded {
-    ($([$($parameter:tt)*] $limit:ty;)*) => {$(
+macro_rules! limits {
+    ($([$($parameter:tt)*] $limit:ty, $seed:expr;)*) => {$(
         impl<$($parameter)*> StackLimit for $limit {
             fn reseed<M, J>(
                 layer: ThrottleLayer<M, Self, J>,
                 seed: u64,
             ) -> ThrottleLayer<M, Self, J> {
-                layer.seed(seed)
+                $seed(layer, seed)
+            }
+
+            fn control(handle: ThrottleHandle<Self::View>) -> Arc<dyn ThrottleControl> {
+                Arc::new(handle)
             }
         }
     )*};
 }
 
-seeded! {
-    [] ConcurrencyLimit<Fixed>;
-    [A: Adapt] ConcurrencyLimit<Adaptive<A>>;
-    [] AcceptRatioLimit;
-    [K: Hash + Eq, F: Clone] Keyed<ConcurrencyLimit<Fixed>, K, F>;
-    [A: Adapt, K: Hash + Eq, F: Clone] Keyed<ConcurrencyLimit<Adaptive<A>>, K, F>;
-    [K: Hash + Eq, F: Clone] Keyed<AcceptRatioLimit, K, F>;
-}
+limits! {
+    [] ConcurrencyLimit<Fixed>, ThrottleLayer::seed;
+    [A: Adapt] ConcurrencyLimit<Adaptive<A>>, ThrottleLayer::seed;
+    [] AcceptRatioLimit, ThrottleLayer::seed;
+    [W: Clone] RateLimit<W>, |layer, _| layer;
 
-/// A rate draws no random numbers.
-impl<W: Clone> StackLimit for RateLimit<W> {
-    fn reseed<M, J>(layer: ThrottleLayer<M, Self, J>, _: u64) -> ThrottleLayer<M, Self, J> {
-        layer
-    }
-}
+    [K: Hash + Eq + Send + Sync + 'static, F: Clone]
+    Keyed<ConcurrencyLimit<Fixed>, K, F>, ThrottleLayer::seed;
 
-impl<W: Clone, K: Hash + Eq, F: Clone> StackLimit for Keyed<RateLimit<W>, K, F> {
-    fn reseed<M, J>(layer: ThrottleLayer<M, Self, J>, _: u64) -> ThrottleLayer<M, Self, J> {
-        layer
-    }
+    [A: Adapt, K: Hash + Eq + Send + Sync + 'static, F: Clone]
+    Keyed<ConcurrencyLimit<Adaptive<A>>, K, F>, ThrottleLayer::seed;
+
+    [K: Hash + Eq + Send + Sync + 'static, F: Clone]
+    Keyed<AcceptRatioLimit, K, F>, ThrottleLayer::seed;
+
+    [W: Clone + Send + Sync + 'static, K: Hash + Eq + Send + Sync + 'static, F: Clone]
+    Keyed<RateLimit<W>, K, F>, |layer, _| layer;
 }

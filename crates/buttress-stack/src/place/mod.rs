@@ -1,4 +1,14 @@
+use std::sync::Arc;
+
+use buttress_core::Measure;
+use buttress_deadline::DeadlineHandle;
+use buttress_dedup::DedupHandle;
+use buttress_fallback::FallbackHandle;
+use buttress_hedge::HedgeHandle;
+use buttress_retry::RetryHandle;
 use buttress_state::Budget;
+
+use crate::handle::{BreakerControl, ThrottleControl};
 
 mod custom;
 mod layers;
@@ -30,7 +40,13 @@ pub trait Place: sealed::Sealed + Sized {
     message = "`{Self}` does not belong in the place of the fallback",
     note = "`.fallback(..)` takes a `FallbackLayer`, `Off`, or a layer of your own as `Custom(layer)`"
 )]
-pub trait FallbackPlace: Place {}
+pub trait FallbackPlace: Place {
+    /// The handle of a layer of buttress.
+    #[doc(hidden)]
+    fn handle(&self) -> Option<FallbackHandle> {
+        None
+    }
+}
 
 /// A layer for the place of the deadline: a `DeadlineLayer`, [`Off`], or a [`Custom`] layer.
 ///
@@ -39,7 +55,13 @@ pub trait FallbackPlace: Place {}
     message = "`{Self}` does not belong in the place of the deadline",
     note = "`.deadline(..)` takes a `DeadlineLayer`, `Off`, or a layer of your own as `Custom(layer)`"
 )]
-pub trait DeadlinePlace: Place {}
+pub trait DeadlinePlace: Place {
+    /// The handle of a layer of buttress.
+    #[doc(hidden)]
+    fn handle(&self) -> Option<DeadlineHandle> {
+        None
+    }
+}
 
 /// A layer for the place of request coalescing: a `DedupLayer`, [`Off`], or a [`Custom`] layer.
 ///
@@ -48,7 +70,13 @@ pub trait DeadlinePlace: Place {}
     message = "`{Self}` does not belong in the place of request coalescing",
     note = "`.dedup(..)` takes a `DedupLayer`, `Off`, or a layer of your own as `Custom(layer)`"
 )]
-pub trait DedupPlace: Place {}
+pub trait DedupPlace: Place {
+    /// The handle of a layer of buttress.
+    #[doc(hidden)]
+    fn handle(&self) -> Option<DedupHandle> {
+        None
+    }
+}
 
 /// A layer for the place of ordering: an `OrderLayer`, [`Off`], or a [`Custom`] layer.
 ///
@@ -57,7 +85,13 @@ pub trait DedupPlace: Place {}
     message = "`{Self}` does not belong in the place of ordering",
     note = "`.order(..)` takes an `OrderLayer`, `Off`, or a layer of your own as `Custom(layer)`"
 )]
-pub trait OrderPlace: Place {}
+pub trait OrderPlace: Place {
+    /// The handle of a layer of buttress.
+    #[doc(hidden)]
+    fn handle(&self) -> Option<Arc<dyn Measure>> {
+        None
+    }
+}
 
 /// A layer for the place of the retry: a `RetryLayer`, [`Off`], or a [`Custom`] layer.
 ///
@@ -67,6 +101,12 @@ pub trait OrderPlace: Place {}
     note = "`.retry(..)` takes a `RetryLayer`, `Off`, or a layer of your own as `Custom(layer)`"
 )]
 pub trait RetryPlace: Place {
+    /// The handle of a layer of buttress.
+    #[doc(hidden)]
+    fn handle(&self) -> Option<RetryHandle> {
+        None
+    }
+
     /// The budget that pays for retries.
     #[doc(hidden)]
     fn budget(&self) -> Option<Budget> {
@@ -89,6 +129,12 @@ pub trait RetryPlace: Place {
     note = "`.hedge(..)` takes a `HedgeLayer`, `Off`, or a layer of your own as `Custom(layer)`"
 )]
 pub trait HedgePlace: Place {
+    /// The handle of a layer of buttress.
+    #[doc(hidden)]
+    fn handle(&self) -> Option<HedgeHandle> {
+        None
+    }
+
     /// The budget that pays for hedges besides the layer's own.
     #[doc(hidden)]
     fn shared(&self) -> Option<Budget> {
@@ -110,7 +156,13 @@ pub trait HedgePlace: Place {
     message = "`{Self}` does not belong in the place of the circuit breaker",
     note = "`.breaker(..)` takes a `BreakerLayer`, `Off`, or a layer of your own as `Custom(layer)`"
 )]
-pub trait BreakerPlace: Place {}
+pub trait BreakerPlace: Place {
+    /// The handle of a layer of buttress.
+    #[doc(hidden)]
+    fn handle(&self) -> Option<Arc<dyn BreakerControl>> {
+        None
+    }
+}
 
 /// A layer for the place of the throttle: a `ThrottleLayer`, [`Off`], or a [`Custom`] layer.
 ///
@@ -119,7 +171,13 @@ pub trait BreakerPlace: Place {}
     message = "`{Self}` does not belong in the place of the throttle",
     note = "`.throttle(..)` takes a `ThrottleLayer`, `Off`, or a layer of your own as `Custom(layer)`"
 )]
-pub trait ThrottlePlace: Place {}
+pub trait ThrottlePlace: Place {
+    /// The handle of a layer of buttress.
+    #[doc(hidden)]
+    fn handle(&self) -> Option<Arc<dyn ThrottleControl>> {
+        None
+    }
+}
 
 /// A layer for the place of the attempt's deadline: a `DeadlineLayer`, [`Off`], or a [`Custom`] layer.
 ///
@@ -128,7 +186,13 @@ pub trait ThrottlePlace: Place {}
     message = "`{Self}` does not belong in the place of the attempt's deadline",
     note = "`.attempt(..)` takes a `DeadlineLayer`, `Off`, or a layer of your own as `Custom(layer)`"
 )]
-pub trait AttemptPlace: Place {}
+pub trait AttemptPlace: Place {
+    /// The handle of a layer of buttress.
+    #[doc(hidden)]
+    fn handle(&self) -> Option<DeadlineHandle> {
+        None
+    }
+}
 
 mod sealed {
     pub trait Sealed {}

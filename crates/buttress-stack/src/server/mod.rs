@@ -5,7 +5,11 @@ use buttress_deadline::DeadlineLayer;
 use buttress_throttle::ThrottleLayer;
 use tower_layer::Layer;
 
-use crate::{Off, setup::Setup};
+use crate::{
+    Off,
+    place::{DeadlinePlace, OrderPlace, ThrottlePlace},
+    setup::Setup,
+};
 
 mod places;
 
@@ -70,13 +74,14 @@ impl<D, O, T> Server<D, O, T> {
 
 impl<S, D, O, T> Layer<S> for Server<D, O, T>
 where
-    D: Layer<O::Service>,
-    O: Layer<T::Service>,
-    T: Layer<S>,
+    D: DeadlinePlace + Layer<O::Service>,
+    O: OrderPlace + Layer<T::Service>,
+    T: ThrottlePlace + Layer<S>,
 {
     type Service = D::Service;
 
     fn layer(&self, inner: S) -> D::Service {
+        self.setup.report_once(|| self.handle().0);
         self.deadline.layer(self.order.layer(self.throttle.layer(inner)))
     }
 }

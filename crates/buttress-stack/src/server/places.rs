@@ -1,5 +1,9 @@
-use super::Server;
-use crate::place::{DeadlinePlace, Off, OrderPlace, ThrottlePlace};
+use super::{Server, server};
+use crate::{
+    Misfit, Misfits, ServerConfig, ServerHandle,
+    handle::Handles,
+    place::{DeadlinePlace, Off, OrderPlace, ThrottlePlace},
+};
 
 /// Writes the three methods of each place, as for the client.
 macro_rules! places {
@@ -17,7 +21,7 @@ macro_rules! places {
         pub fn $edit<L: $Place>(self, edit: impl FnOnce($Old) -> L) -> $Server {
             let layer = edit(self.$place).renamed(self.setup.name_of(stringify!($place)));
             let layer = self.setup.reseeded($number, layer);
-            Server { $($kept: self.$kept,)* $place: layer, setup: self.setup }
+            Server { $($kept: self.$kept,)* $place: layer, setup: self.setup.changed() }
         }
 
         #[doc = concat!("Empties the place of ", $what, ".")]
@@ -62,6 +66,38 @@ impl<D: DeadlinePlace, O: OrderPlace, T: ThrottlePlace> Server<D, O, T> {
     /// The throttle starts with fresh state.
     pub fn seed(mut self, seed: u64) -> Self {
         self.setup.seed = Some(seed);
+        self.setup = self.setup.changed();
         Self { throttle: self.setup.reseeded(7, self.throttle), ..self }
+    }
+
+    /// Returns the handle of all layers: numbers and settings. See [`ServerHandle`].
+    pub fn handle(&self) -> ServerHandle {
+        ServerHandle(self.setup.live(Handles {
+            deadline: self.deadline.handle(),
+            order: self.order.handle(),
+            throttle: self.throttle.handle(),
+            ..Handles::default()
+        }))
+    }
+
+    /// Returns all settings that contradict each other. The first service that the server makes
+    /// reports them once, as the event `stack.misfit`.
+    pub fn misfits(&self) -> Vec<Misfit> {
+        self.handle().misfits()
+    }
+
+    /// Applies `config` as [`ServerHandle::apply`] does. Clones share the settings.
+    pub fn configure(self, config: &ServerConfig) -> Result<Self, Misfits> {
+        self.handle().apply(config)?;
+        Ok(self)
+    }
+}
+
+impl ServerConfig {
+    /// Returns the standard [`server`] with these settings, or all misfits.
+    ///
+    /// For a server with other layers, use [`Server::configure`].
+    pub fn build(&self) -> Result<Server, Misfits> {
+        server().configure(self)
     }
 }

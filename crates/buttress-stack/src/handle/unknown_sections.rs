@@ -1,0 +1,39 @@
+use super::Handles;
+use crate::{
+    Misfit,
+    config::{ClientConfig, Setting},
+};
+
+/// The sections of `config` that belong to no layer of the stack.
+pub(super) fn unknown_sections(
+    config: &ClientConfig,
+    built: &ClientConfig,
+    handles: &Handles,
+) -> Vec<Misfit> {
+    let throttle = handles.throttle.as_deref();
+    let is_concurrency = throttle.is_some_and(|throttle| throttle.concurrency().is_some());
+    let is_rate = throttle.is_some_and(|throttle| throttle.rate().is_some());
+    let mut unknown = Vec::new();
+    for (section, place, is_set, is_there) in [
+        ("deadline", "deadline", config.deadline.is_set(), handles.deadline.is_some()),
+        ("retry", "retry", config.retry.is_set(), handles.retry.is_some()),
+        ("hedge", "hedge", config.hedge.is_set(), handles.hedge.is_some()),
+        ("breaker", "breaker", config.breaker.is_set(), handles.breaker.is_some()),
+        ("concurrency", "throttle", config.concurrency.is_set(), is_concurrency),
+        ("rate", "throttle", config.rate.is_set(), is_rate),
+        ("attempt", "attempt", config.attempt.is_set(), handles.attempt.is_some()),
+    ] {
+        if is_set && !is_there {
+            let remedy = format!(
+                "The place `{place}` of this stack holds no layer that has these settings. Remove \
+                 the section, or put in the layer with `.{place}(..)`."
+            );
+            unknown.push(Misfit::new([section], remedy));
+        }
+    }
+    if is_concurrency && config.concurrency.limit.is_some() && built.concurrency.limit.is_none() {
+        let remedy = "The limit of this stack is adaptive. Remove the setting.";
+        unknown.push(Misfit::new(["concurrency.limit"], remedy));
+    }
+    unknown
+}
