@@ -29,6 +29,7 @@
 //! - [`Budget`] limits the additional calls of several layers together. A [`Withdrawal`] is refunded
 //!   when it is dropped, unless it is [spent](Withdrawal::spend).
 //! - [`LimitClock`] converts between tokio's clock and the time of a control law.
+//! - [`SeededHash`] hashes the keys of a table, with seeds that a simulation can reproduce.
 //! - [`ColdBox`] holds a value that most calls do not need.
 //! - [`sync`] has the locks and atomics of std, or those of loom under its model checker.
 //!
@@ -48,12 +49,14 @@ mod budget;
 mod clock;
 mod cold_box;
 mod key_table;
+mod seeded_hash;
 pub mod sync;
 
 pub use budget::{Budget, Paid, Withdrawal};
 pub use clock::LimitClock;
 pub use cold_box::ColdBox;
 pub use key_table::{Fresh, KeyTable, Total};
+pub use seeded_hash::SeededHash;
 
 /// Runs the example of the README as a test.
 #[cfg(doctest)]

@@ -1,14 +1,14 @@
 use std::{
     cell::{Cell, RefCell},
     future::Ready,
-    hash::{BuildHasher, Hash},
+    hash::Hash,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
 };
 
-use hashbrown::DefaultHashBuilder;
+use buttress_state::SeededHash;
 use quick_cache::{Lifecycle, Options, OptionsBuilder, Weighter, sync::Cache};
 
 use super::hashed_key::{HashedKey, KeyQuery, SameHash};
@@ -54,7 +54,7 @@ impl Memory {
 /// The store of [`Memory`].
 pub struct MemoryStore<K, V> {
     cache: Cache<HashedKey<K>, Arc<CacheEntry<V>>, WeightByShare, SameHash, DropOutsideLock>,
-    hasher: DefaultHashBuilder,
+    hasher: SeededHash,
     memory: Memory,
     /// The number of inserts until expired entries are swept.
     until_sweep: AtomicUsize,
@@ -70,13 +70,13 @@ where
             Some(options) => Cache::with_options(options, weighter, same, DropOutsideLock),
             None => Cache::with(0, 0, weighter, same, DropOutsideLock),
         };
-        let hasher = DefaultHashBuilder::default();
+        let hasher = SeededHash::new();
         Self { cache, hasher, memory, until_sweep: AtomicUsize::new(SWEEP) }
     }
 
     #[inline]
     fn query<'a>(&self, key: &'a K) -> KeyQuery<'a, K> {
-        KeyQuery { hash: self.hasher.hash_one(key), key }
+        KeyQuery { hash: self.hasher.hash(key), key }
     }
 
     /// Whether there is an entry of the key.

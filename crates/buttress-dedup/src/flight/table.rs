@@ -1,12 +1,14 @@
-use std::hash::{BuildHasher, Hash};
+use std::hash::Hash;
 
 use buttress_core::{DriveEnd, Driver};
-use buttress_state::sync::{
-    Mutex, MutexGuard,
-    atomic::{AtomicU64, Ordering},
-    lock,
+use buttress_state::{
+    SeededHash,
+    sync::{
+        Mutex, MutexGuard,
+        atomic::{AtomicU64, Ordering},
+        lock,
+    },
 };
-use hashbrown::DefaultHashBuilder;
 
 use super::{
     Flight, SharedResult, WorkSlot,
@@ -21,7 +23,7 @@ use super::{
 pub(crate) struct FlightTable<K, W, A> {
     shards: [PaddedShard<K, W, A>; SHARDS],
     // Randomly seeded and fast. Keys made to collide would cost a search of the flights in progress.
-    hasher: DefaultHashBuilder,
+    hasher: SeededHash,
     /// Counts the changes that a call between its lookup and its start may have missed: a result was cached, or
     /// an entry was removed.
     generation: AtomicU64,
@@ -43,7 +45,7 @@ where
     pub(crate) fn new() -> Self {
         Self {
             shards: std::array::from_fn(|_| PaddedShard::new()),
-            hasher: DefaultHashBuilder::default(),
+            hasher: SeededHash::new(),
             generation: AtomicU64::new(0),
             handovers: AtomicU64::new(0),
         }
@@ -51,7 +53,7 @@ where
 
     #[inline]
     pub(crate) fn hash(&self, key: &K) -> u64 {
-        self.hasher.hash_one(key)
+        self.hasher.hash(key)
     }
 
     /// The current generation. Acquire pairs with `bump_generation`: a call that reads the new generation also

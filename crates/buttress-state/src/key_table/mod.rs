@@ -1,6 +1,5 @@
 mod all_keys;
 mod fresh;
-mod seeded_hash;
 mod shard;
 
 use std::{borrow::Borrow, fmt, hash::Hash, sync::Arc};
@@ -8,14 +7,14 @@ use std::{borrow::Borrow, fmt, hash::Hash, sync::Arc};
 use buttress_core::KeyLookup;
 
 pub use self::fresh::{Fresh, Total};
-use self::{
+use self::shard::{KEPT, KeyShard, SweepScope};
+use crate::{
     seeded_hash::SeededHash,
-    shard::{KEPT, KeyShard, SweepScope},
-};
-use crate::sync::{
-    Mutex, MutexGuard,
-    atomic::{AtomicUsize, Ordering},
-    lock,
+    sync::{
+        Mutex, MutexGuard,
+        atomic::{AtomicUsize, Ordering},
+        lock,
+    },
 };
 
 /// The values of all keys in use, in shards with a lock each.
