@@ -59,7 +59,7 @@ async fn counters_never_fall_while_calls_run() {
         if n % 11 < 9 {
             sleep(Duration::from_micros(u64::from(n % 50))).await;
         }
-        if n % 3 == 0 { Err(BoxError::from("failed")) } else { Ok(n) }
+        if n.is_multiple_of(3) { Err(BoxError::from("failed")) } else { Ok(n) }
     };
     let inner = ServiceBuilder::new().layer(hedge).layer(breaker).layer(throttle);
     let stack = outer.layer(retry).layer(inner).service(service_fn(work)).boxed_clone();
