@@ -30,10 +30,14 @@ pub(crate) const MS: Duration = Duration::from_millis(1);
 pub(crate) type Call = Request<Empty<Bytes>>;
 
 /// Random numbers that are the same in each run.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct Dice(Arc<AtomicU64>);
 
 impl Dice {
+    pub(crate) fn seeded(seed: u64) -> Self {
+        Self(Arc::new(AtomicU64::new(seed << 32)))
+    }
+
     /// A number below `sides`.
     pub(crate) fn roll(&self, sides: u32) -> u32 {
         // SplitMix64.
