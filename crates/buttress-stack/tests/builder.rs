@@ -1,5 +1,4 @@
 //! The builder: places, names, budget and seed.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
     sync::{

@@ -1,5 +1,5 @@
 //! The handle: settings that change while calls run, all or nothing.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::disallowed_methods, reason = "the callers of a test run as tasks")]
 
 use std::{sync::Arc, time::Duration};
 

@@ -81,7 +81,8 @@ pub use buttress_retry::{
 };
 #[cfg(feature = "stack")]
 pub use buttress_stack::{
-    Client, Custom, Off, Server, client, client_for_aws, client_for_grpc, client_for_http, server,
+    Client, ClientConfig, ClientHandle, Custom, Misfit, Misfits, Off, Server, ServerConfig,
+    ServerHandle, client, client_for_aws, client_for_grpc, client_for_http, server,
 };
 #[cfg(feature = "throttle")]
 pub use buttress_throttle::{

@@ -78,27 +78,33 @@ impl Handles {
         }
     }
 
-    fn each(&self, visit: &mut dyn FnMut(&dyn Measure)) {
-        let Self { fallback, deadline, dedup, order, retry, hedge, .. } = self;
-        fallback.iter().for_each(|handle| visit(handle));
-        deadline.iter().for_each(|handle| visit(handle));
-        dedup.iter().for_each(|handle| visit(handle));
-        order.iter().for_each(|handle| visit(handle));
-        retry.iter().for_each(|handle| visit(handle));
-        hedge.iter().for_each(|handle| visit(handle));
-        self.breaker.iter().for_each(|handle| visit(&**handle));
-        self.throttle.iter().for_each(|handle| visit(&**handle));
-        self.attempt.iter().for_each(|handle| visit(handle));
+    fn all(&self) -> impl Iterator<Item = &dyn Measure> {
+        let handles = [
+            self.fallback.as_ref().map(measured),
+            self.deadline.as_ref().map(measured),
+            self.dedup.as_ref().map(measured),
+            self.order.as_ref().map(measured),
+            self.retry.as_ref().map(measured),
+            self.hedge.as_ref().map(measured),
+            self.breaker.as_ref().map(measured),
+            self.throttle.as_ref().map(measured),
+            self.attempt.as_ref().map(measured),
+        ];
+        handles.into_iter().flatten()
     }
+}
+
+fn measured<T: Measure>(handle: &T) -> &dyn Measure {
+    handle
 }
 
 impl Measure for Handles {
     fn describe(&self, define: &mut dyn FnMut(&'static Metric)) {
-        self.each(&mut |handle| handle.describe(define));
+        self.all().for_each(|handle| handle.describe(define));
     }
 
     fn measure(&self, read: &mut dyn FnMut(Reading<'_>)) {
-        self.each(&mut |handle| handle.measure(read));
+        self.all().for_each(|handle| handle.measure(read));
     }
 }
 
@@ -107,7 +113,9 @@ fn shown_retry(handle: &RetryHandle) -> RetryConfig {
 }
 
 fn set_retry(handle: &RetryHandle, config: &RetryConfig) {
-    config.attempts.into_iter().for_each(|attempts| handle.set_attempts(attempts));
+    if let Some(attempts) = config.attempts {
+        handle.set_attempts(attempts);
+    }
     handle.set_backoff(between(handle.backoff(), &config.backoff));
 }
 
@@ -122,7 +130,9 @@ fn shown_hedge(handle: &HedgeHandle) -> HedgeConfig {
 }
 
 fn set_hedge(handle: &HedgeHandle, config: &HedgeConfig) {
-    config.at_most.into_iter().for_each(|hedges| handle.set_at_most(hedges));
+    if let Some(hedges) = config.at_most {
+        handle.set_at_most(hedges);
+    }
     let rule = match (config.after, config.quantile) {
         (Some(after), _) => HedgeRule::After(after),
         (None, Some(quantile)) => HedgeRule::At(quantile, config.least.unwrap_or_default()),

@@ -84,13 +84,11 @@ impl Live {
         let mut misfits = unknown_sections(config, self.built(), &self.handles);
         misfits.extend(ranges(config));
         misfits.extend(contradictions(&all, self.facts));
-        match Misfits::of(misfits) {
-            Some(misfits) => Err(misfits),
-            None => {
-                self.set(all);
-                Ok(())
-            }
+        if let Some(misfits) = Misfits::of(misfits) {
+            return Err(misfits);
         }
+        self.set(all);
+        Ok(())
     }
 
     fn set(&self, config: ClientConfig) {

@@ -39,7 +39,9 @@ macro_rules! concurrency {
             fn set(&self, config: &ConcurrencyConfig, _: &RateConfig) {
                 set_queue(self, config.queue, config.max_wait);
                 // Last, because a raised limit admits waiting calls.
-                config.limit.into_iter().for_each(|limit| $set(self, limit));
+                if let Some(limit) = config.limit {
+                    $set(self, limit);
+                }
             }
         }
     )*};

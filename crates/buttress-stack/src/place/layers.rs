@@ -78,7 +78,7 @@ where
     K: Hash + Eq + Send + Sync + 'static,
 {
     fn handle(&self) -> Option<Arc<dyn Measure>> {
-        None // wip: until OrderHandle measures
+        Some(Arc::new(Self::handle(self)))
     }
 }
 
