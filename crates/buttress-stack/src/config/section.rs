@@ -15,6 +15,7 @@ pub(crate) trait Setting: Sized {
 }
 
 /// A struct of settings, whose fields are its names in a file.
+#[cfg_attr(not(feature = "serde"), expect(dead_code, reason = "only files name settings"))]
 pub(crate) trait Section {
     /// Shows each setting to `visitor`.
     fn visit_each(&mut self, visitor: &mut dyn Visitor);
