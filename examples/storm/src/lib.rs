@@ -6,7 +6,7 @@
 //! | row | client |
 //! |---|---|
 //! | `linear` | three dependent calls on a hyper client; no timeout, no retry |
-//! | `buttress` | the same transport under deadline 5 s → dedup with a cache that obeys the response headers → retry (6 attempts, full jitter 50 → 400 ms, budget 50 % + 10/s) → hedge (learned delay, pays from the retry's budget too) → throttle (16 concurrent requests and a queue) → deadline 150 ms for each attempt |
+//! | `buttress` | the same transport under `buttress::client()` with deadline 5 s → dedup with a cache that obeys the response headers → retry (6 attempts, full jitter 50 → 400 ms, budget 50 % + 10/s) → hedge (learned delay, pays from the retry's budget too) → throttle (16 concurrent requests and a queue) → deadline 150 ms for each attempt |
 //! | `buttress-without-cache` | the same without a cache and a hedge: only concurrent requests share a response, and no permit is free for a hedge |
 //! | `buttress-distinct-keys` | `buttress` with operations that share no key: dedup shares nothing, and the full limit refuses the hedges, so only retry and throttle help |
 //! | `buttress-default-budget` | `buttress` with the library's default budget, 20 % + 10/s |

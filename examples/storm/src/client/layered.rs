@@ -1,7 +1,5 @@
 //! The client with layers: the buttress stack over the same transport.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use buttress::http_grpc::Authority;
@@ -11,7 +9,6 @@ use buttress::{
     DedupLayer, HedgeHandle, HedgeLayer, HttpExt, Ratio, RetryHandle, RetryLayer, StopReason,
     ThrottleHandle, ThrottleLayer,
 };
-use tower::ServiceBuilder;
 
 use crate::client::decisions::{Decisions, DedupCounts, HedgeCounts, PER_SECOND, ThrottleCounts};
 use crate::client::layer_events;
@@ -32,7 +29,6 @@ impl Settings {
         RetryLayer::new(ATTEMPTS)
             .backoff(Backoff::exponential(BASE, MAX))
             .budget(Budget::new(Ratio::percent(self.percent), PER_SECOND))
-            .named(self.name)
             .seed(self.seed)
     }
 
@@ -42,75 +38,68 @@ impl Settings {
     }
 }
 
-/// A client made of the usual layers in their standard order.
+/// A client of the usual layers: `buttress::client()` with the numbers of the storm.
 ///
 /// From the outside in:
 ///
 /// 1. The deadline of the operation, which covers all three reads together.
 /// 2. Dedup.
 /// 3. Retry, with its budget.
-/// 4. The layers of the list: a hedge, or a hedge and a breaker.
+/// 4. A hedge, or a hedge and a breaker.
 /// 5. The concurrency limit. Time in its queue counts against the operation, not against the attempt.
 /// 6. The deadline of an attempt.
 /// 7. The transport.
-macro_rules! stack {
-    ($settings:expr, $dedup:expr, $retry:expr, $hedge:expr, [$($layer:expr),*]) => {{
+macro_rules! layered {
+    ($settings:expr, $dedup:expr, $retry:expr, $hedge:expr, $($place:ident: $layer:expr),*) => {{
         let Settings { name, percent, .. } = $settings;
-        let (dedup, retry, hedge) = ($dedup.named(name), $retry, $hedge);
-        let throttle = ThrottleLayer::concurrency(LIMIT).queue(QUEUE).named(name);
+        let (dedup, retry, hedge) = ($dedup, $retry, $hedge);
+        let throttle = ThrottleLayer::concurrency(LIMIT).queue(QUEUE);
         let attempt = DeadlineLayer::new(PER_ATTEMPT);
         let handles = Handles {
             percent,
-            calls: Arc::default(),
             dedup: dedup.handle(),
             retry: retry.handle(),
             hedge,
             throttle: throttle.handle(),
             attempt: attempt.handle(),
         };
-        let calls = Arc::clone(&handles.calls);
-        let service = ServiceBuilder::new()
-            .layer(DeadlineLayer::new(OPERATION_DEADLINE).http())
-            .layer(dedup.http())
-            .map_request(move |request| {
-                calls.fetch_add(1, Relaxed);
-                request
-            })
-            .layer(retry.http())
-            $(.layer($layer.http()))*
-            .layer(throttle.http())
-            .layer(attempt.http())
-            .service(hyper());
-        Layered { pages: Pages(service), handles }
+        let client = buttress::client()
+            .named(name)
+            .deadline(DeadlineLayer::new(OPERATION_DEADLINE))
+            .dedup(dedup)
+            .retry(retry)
+            .without_breaker()
+            $(.$place($layer))*
+            .throttle(throttle)
+            .attempt(attempt);
+        Layered { pages: Pages(client.http().service(hyper())), handles }
     }};
 }
 
 /// The whole stack. The hedge draws on the budget of the retry too.
 pub(crate) fn buttress(settings: Settings) -> impl Client {
-    let retry = settings.retry();
-    let hedge = HedgeLayer::learned().share(retry.handle().budget().clone());
+    let hedge = HedgeLayer::learned();
     let handle = hedge.handle();
     let dedup = DedupLayer::new().cache(settings.cache());
-    stack!(settings, dedup, retry, Some(handle), [hedge])
+    layered!(settings, dedup, settings.retry(), Some(handle), hedge: hedge)
 }
 
 /// The stack without a cache. Without a cache all permits are in use, so a hedge would be refused.
 pub(crate) fn without_cache(settings: Settings) -> impl Client {
-    stack!(settings, DedupLayer::new(), settings.retry(), None, [])
+    layered!(settings, DedupLayer::new(), settings.retry(), None,)
 }
 
 /// The whole stack without the hedge.
 pub(crate) fn without_hedge(settings: Settings) -> impl Client {
     let dedup = DedupLayer::new().cache(settings.cache());
-    stack!(settings, dedup, settings.retry(), None, [])
+    layered!(settings, dedup, settings.retry(), None,)
 }
 
 /// The whole stack, and below its hedge a breaker that suits outages of 300 ms.
 ///
 /// A retry waits for the circuit, and after 250 ms the circuit admits all calls again.
 pub(crate) fn with_breaker(settings: Settings) -> impl Client {
-    let retry = settings.retry().wait_for_circuit();
-    let hedge = HedgeLayer::learned().share(retry.handle().budget().clone());
+    let hedge = HedgeLayer::learned();
     let handle = hedge.handle();
     let breaker = BreakerLayer::new()
         .open_for(Backoff::constant(OPEN_FOR))
@@ -119,7 +108,8 @@ pub(crate) fn with_breaker(settings: Settings) -> impl Client {
         .seed(settings.seed)
         .per(Authority);
     let dedup = DedupLayer::new().cache(settings.cache());
-    stack!(settings, dedup, retry, Some(handle), [hedge, breaker])
+    let retry = settings.retry().wait_for_circuit();
+    layered!(settings, dedup, retry, Some(handle), hedge: hedge, breaker: breaker)
 }
 
 struct Layered<S> {
@@ -129,7 +119,6 @@ struct Layered<S> {
 
 struct Handles {
     percent: u32,
-    calls: Arc<AtomicU64>,
     dedup: DedupHandle,
     retry: RetryHandle,
     hedge: Option<HedgeHandle>,
@@ -147,10 +136,10 @@ where
     }
 
     fn decisions(&self) -> Option<Decisions> {
-        let Handles { percent, calls, dedup, retry, hedge, throttle, attempt } = &self.handles;
+        let Handles { percent, dedup, retry, hedge, throttle, attempt } = &self.handles;
         let stops = StopReason::ALL.iter().map(|&reason| (reason.as_str(), retry.stopped(reason)));
         Some(Decisions {
-            calls: calls.load(Relaxed),
+            calls: retry.calls(),
             dedup: DedupCounts { followers: dedup.followers(), cache_hits: dedup.cache_hits() },
             retries: retry.retries(),
             retries_by_reason: layer_events::retries_by_reason(),
