@@ -77,6 +77,7 @@ fn page(status: StatusCode) -> Page {
     page
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "the shape of `fail`")]
 fn unavailable(fault: InjectedFault) -> Result<Page, Infallible> {
     let mut page = page(StatusCode::SERVICE_UNAVAILABLE);
     if let Some(after) = fault.retry_after {
@@ -110,7 +111,7 @@ async fn http(seed: u64) {
         let request = Request::get(format!("http://host-{host}/{path}"));
         let request = request.body(Full::default()).unwrap_or_default();
         let response = service.oneshot(request).await?;
-        response.into_body().collect().await.map_err(BoxError::from).map(drop)
+        response.into_body().collect().await.map(drop)
     });
     let load = load.await;
     assert!(load.served() > 0 && load.unfinished() == 0, "{load}");

@@ -14,6 +14,7 @@
 //! | [`ordering`] | one call at a time per key, in order or latest wins |
 //! | [`errors`] | modes, rejections, verdicts, panics |
 //! | [`testing`] | how to test a stack and a layer without real time |
+//! | [`simulating`] | how to test a stack against an outage, with seeds, in virtual time |
 //! | [`writing_a_layer`] | a circuit breaker, step by step |
 //! | [`naming_types`] | how to write the type of a stack |
 //! | [`migrating`] | the same options in other crates |
@@ -56,6 +57,9 @@ pub mod errors {}
 
 #[doc = include_str!("testing.md")]
 pub mod testing {}
+
+#[doc = include_str!("simulating.md")]
+pub mod simulating {}
 
 #[doc = include_str!("writing_a_layer.md")]
 /// # The code
