@@ -11,6 +11,7 @@ mod bad_input;
 mod by_hand;
 mod half_open;
 mod keyed;
+mod metrics;
 mod observe;
 mod open;
 mod opening;
