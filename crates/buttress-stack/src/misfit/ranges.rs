@@ -63,7 +63,7 @@ impl Ranges {
 
     fn at_least_one(&mut self, setting: &'static str, number: Option<u32>) {
         if number == Some(0) {
-            self.find(setting, "0 lets no call through. Write 1 or more.");
+            self.find(setting, "0 is too few. Write 1 or more.");
         }
     }
 
