@@ -5,6 +5,7 @@
 //! | [`choosing`] | which layer helps against which failure |
 //! | [`layers`] | how layers share state, what an option changes, where a layer goes in axum |
 //! | [`order`] | in which order layers stand, and what breaks in another order |
+//! | [`stacks`] | the standard layers with one call, settings from a file, changes while calls run |
 //! | [`deadlines`] | how a deadline reaches attempts, tasks, bodies and other processes |
 //! | [`retries`] | which calls are repeated, when, and who pays |
 //! | [`limits`] | which limit to take, and what a queue does |
@@ -30,6 +31,9 @@ pub mod layers {}
 
 #[doc = include_str!("order.md")]
 pub mod order {}
+
+#[doc = include_str!("stacks.md")]
+pub mod stacks {}
 
 #[doc = include_str!("deadlines.md")]
 pub mod deadlines {}
