@@ -102,7 +102,10 @@ fn hedges_that_may_exceed_the_shared_budget_are_a_misfit() {
     assert_eq!(settings(&misfits), [["hedge", "retry"]]);
     assert!(misfits[0].remedy().contains("30 %") && misfits[0].remedy().contains("20 %"));
     // A hedge that shares another budget has nothing to do with that of the retry.
-    assert_eq!(client().hedge(hedge().share(Budget::unlimited())).misfits(), []);
+    let shared = || hedge().share(Budget::unlimited());
+    assert_eq!(client().hedge(shared()).misfits(), []);
+    assert_eq!(client().without_throttle().hedge(shared()).misfits(), []);
+    assert_eq!(client().hedge(HedgeLayer::learned()).hedge(shared()).misfits(), []);
 }
 
 #[test]

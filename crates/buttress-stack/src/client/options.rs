@@ -118,9 +118,10 @@ where
         };
         if is_free {
             let budget = self.setup.budget.clone().or_else(|| self.retry.budget());
-            self.hedge = self.hedge.sharing(budget.clone());
-            self.setup.hedge_budget = budget;
+            self.hedge = self.hedge.sharing(budget);
         }
+        // Read back, because an empty place keeps no budget, and a hedge may have come with its own.
+        self.setup.hedge_budget = self.hedge.shared().filter(|_| is_free);
         self
     }
 }
