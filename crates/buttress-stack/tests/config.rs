@@ -2,11 +2,12 @@
 #![cfg(feature = "serde")]
 #![expect(clippy::unwrap_used, reason = "a file that is not refused fails the test")]
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use buttress_control::Ratio;
 use buttress_stack::{ClientConfig, HedgeLayer, ServerConfig, client, client_for_http};
 use proptest::prelude::*;
+use serde::{Deserialize, de::IntoDeserializer};
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -239,6 +240,39 @@ fn numbers_are_whole_and_fit_into_the_range() {
     let huge = r#"{ "retry": { "attempts": 340282366920938463463374607431768211455 } }"#;
     assert!(serde_json::from_str::<ClientConfig>(huge).is_err());
     assert!(serde_norway::from_str::<ClientConfig>(huge).is_err());
+}
+
+#[test]
+fn decimals_and_dates_are_named_as_they_were_written() {
+    assert_fault("retry.attempts = 3.0", &["retry.attempts: 3.0 is no whole number."]);
+    assert_fault("breaker.failures = 1e300", &["breaker.failures: 1e300 is no share."]);
+    assert_fault(
+        "attempt = 1979-05-27\ndeadline.timeout = 1979-05-27",
+        &[
+            r#"deadline.timeout: "1979-05-27" is no time."#,
+            r#"attempt: "1979-05-27" is no section."#,
+        ],
+    );
+}
+
+/// Any crate of a program may turn on `arbitrary_precision` of `serde_json`, for all of them.
+#[test]
+fn numbers_are_read_in_the_form_of_arbitrary_precision_too() {
+    let number = |text| BTreeMap::from([("$serde_json::private::Number", text)]);
+    let read = |attempts, failures| {
+        let retry = BTreeMap::from([("attempts", number(attempts))]);
+        let breaker = BTreeMap::from([("failures", number(failures))]);
+        let file = BTreeMap::from([("retry", retry), ("breaker", breaker)]);
+        ClientConfig::deserialize(IntoDeserializer::<serde::de::value::Error>::into_deserializer(
+            file,
+        ))
+    };
+    let config = read("4", "0.25").unwrap();
+    assert_eq!(config.retry.attempts, Some(4));
+    assert_eq!(config.breaker.failures, Some(Ratio::percent(25)));
+    let error = read("4e0", "170141183460469231731687303715884105728").unwrap_err().to_string();
+    assert!(error.contains("retry.attempts: 4.0 is no whole number."), "{error}");
+    assert!(error.contains("breaker.failures: 1.7014118346046923e38 is no share."), "{error}");
 }
 
 #[test]

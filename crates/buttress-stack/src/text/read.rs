@@ -134,7 +134,10 @@ fn number_of(value: &Value) -> Result<u32, String> {
         Value::Whole(whole) => u32::try_from(*whole).map_err(|_| {
             format!("{whole} is out of range. Write a whole number from 0 to {}.", u32::MAX)
         }),
-        other => Err(format!("{other} is no whole number. Write one without quotation marks.")),
+        Value::Text(_) => {
+            Err(format!("{value} is no whole number. Write one without quotation marks."))
+        }
+        other => Err(format!("{other} is no whole number. Write one such as 3.")),
     }
 }
 

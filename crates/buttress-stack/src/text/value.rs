@@ -25,7 +25,8 @@ impl fmt::Display for Value {
             Self::Nothing => f.write_str("Nothing"),
             Self::Switch(switch) => write!(f, "{switch}"),
             Self::Whole(whole) => write!(f, "{whole}"),
-            Self::Decimal(decimal) => write!(f, "{decimal}"),
+            // With its point or exponent, by which it differs from a whole number.
+            Self::Decimal(decimal) => write!(f, "{decimal:?}"),
             // A long text says no more than its beginning.
             Self::Text(text) => write!(f, "{:?}", text.chars().take(40).collect::<String>()),
             Self::List(_) => f.write_str("A list"),
@@ -129,6 +130,25 @@ impl<'de> Visitor<'de> for AnyValue {
             };
             section.push((name, value));
         }
-        Ok(Value::Section(section))
+        Ok(match section.as_slice() {
+            [(name, Value::Text(text))] if name == JSON_NUMBER => number(text),
+            [(name, date @ Value::Text(_))] if name == TOML_DATE => date.clone(),
+            _ => Value::Section(section),
+        })
+    }
+}
+
+/// A number as `serde_json` passes it with `arbitrary_precision`, which any crate of a program can
+/// turn on.
+const JSON_NUMBER: &str = "$serde_json::private::Number";
+
+/// A date as `toml` passes it.
+const TOML_DATE: &str = "$__toml_private_datetime";
+
+fn number(text: &str) -> Value {
+    match (text.parse(), text.parse()) {
+        (Ok(whole), _) => Value::Whole(whole),
+        (_, Ok(decimal)) => Value::Decimal(decimal),
+        _ => Value::Text(text.to_owned()),
     }
 }
