@@ -80,6 +80,11 @@ pub enum Pattern {
     KeyedRate,
     /// Deadline over retry over a limit over deadline.
     LimitedStack,
+    /// The five layers of the ready-made client: deadline over retry over breaker over a limit over
+    /// deadline.
+    StandardStack,
+    /// The ready-made client with all nine places filled.
+    WholeStack,
     /// Request coalescing (single flight).
     Coalescing,
     /// A hit in a response cache with a TTL.
@@ -113,6 +118,8 @@ impl Pattern {
             Self::KeyedConcurrency => "keyed concurrency",
             Self::KeyedRate => "keyed rate",
             Self::LimitedStack => "deadline → retry → throttle → deadline",
+            Self::StandardStack => "`client()`, five places",
+            Self::WholeStack => "`client()`, nine places",
             Self::Coalescing => "dedup",
             Self::CacheHit => "dedup, a kept answer",
             Self::Breaker => "breaker",

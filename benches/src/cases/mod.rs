@@ -3,6 +3,7 @@ pub(crate) mod limits;
 mod other_limits;
 mod patterns;
 pub(crate) mod settings;
+mod stacks;
 mod tower_hedge;
 
 use buttress::{deadline::DeadlineLayer, http_grpc::HttpExt, retry::RetryLayer};
@@ -22,6 +23,8 @@ pub fn cases() -> Vec<Case> {
     cases.extend(limits::http());
     cases.extend(patterns::plain());
     cases.extend(patterns::http());
+    cases.extend(stacks::plain());
+    cases.extend(stacks::http());
     cases.extend(dedup::coalescers().into_iter().flat_map(|dedup| dedup.cases));
     cases.extend(dedup::response_caches().into_iter().map(|response_caches| response_caches.case));
     cases
