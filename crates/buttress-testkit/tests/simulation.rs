@@ -374,6 +374,22 @@ fn open_load_counts_each_second_by_the_start_of_its_calls() {
     );
 }
 
+/// A call that is due in the last millisecond would begin at the end of the load.
+#[test]
+fn seconds_of_a_load_sum_to_the_offered_calls_whatever_the_gap() {
+    for gap in [Duration::from_micros(700), Duration::from_micros(3_333)] {
+        for length in [s(1), Duration::from_micros(10_500)] {
+            for poisson in [false, true] {
+                let shape =
+                    |load: Load<()>| if poisson { load.poisson(gap) } else { load.every(gap) };
+                let report = run_load(|load| shape(load).for_(length), ms(1));
+                let seconds: usize = report.seconds().map(|second| second.offered).sum();
+                assert_eq!(seconds, report.offered(), "{gap:?} for {length:?}");
+            }
+        }
+    }
+}
+
 #[test]
 fn poisson_load_has_the_stated_rate_and_depends_on_the_seed() {
     let load = |seed| run_load(|load| load.poisson(ms(2)).seed(seed).for_(s(4)), ms(1));
