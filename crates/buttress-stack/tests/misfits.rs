@@ -101,6 +101,7 @@ fn hedges_that_may_exceed_the_shared_budget_are_a_misfit() {
     let misfits = client().hedge(hedge()).misfits();
     assert_eq!(settings(&misfits), [["hedge", "retry"]]);
     assert!(misfits[0].remedy().contains("30 %") && misfits[0].remedy().contains("20 %"));
+    assert_eq!(client().hedge(hedge().at_most(0)).misfits(), []);
     // A hedge that shares another budget has nothing to do with that of the retry.
     let shared = || hedge().share(Budget::unlimited());
     assert_eq!(client().hedge(shared()).misfits(), []);

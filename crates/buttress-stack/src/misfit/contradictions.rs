@@ -160,9 +160,10 @@ impl Check<'_> {
                           and hedge.least.";
             self.find(&["hedge.after", "hedge.quantile", "hedge.least"], remedy);
         }
-        if hedge.is_set() && hedge.at_most != Some(0) {
-            self.hedge_delay();
+        if !hedge.is_set() || hedge.at_most == Some(0) {
+            return;
         }
+        self.hedge_delay();
         if let (Some(own), Some(retry)) = (self.facts.hedge_ratio, self.facts.retry_ratio)
             && own > retry
         {
