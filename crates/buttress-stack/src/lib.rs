@@ -90,6 +90,9 @@
 //! Clones of a stack, and all services that it makes, share the state of each layer: one circuit, one
 //! limit, one budget. A stack is `Clone + Send + Sync` if its layers are.
 //!
+//! A layer that is `per_service` has a state of its own in each service. The handle of the stack shows
+//! none of its numbers, and changes its settings for the services that are made later.
+//!
 //! # Defaults
 //!
 //! | option | default |

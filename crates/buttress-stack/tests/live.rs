@@ -401,3 +401,23 @@ async fn server_has_a_handle_too() {
     names.dedup();
     assert_eq!(names, ["checkout.deadline", "checkout.throttle"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn layer_per_service_follows_the_settings_in_services_made_later() {
+    let client = client().edit_attempt(DeadlineLayer::per_service).without_retry();
+    let handle = client.handle();
+    let hang = || service_fn(|_: u32| std::future::pending::<Result<u32, BoxError>>());
+    let before = client.service(hang());
+    handle.apply(&config(|config| config.attempt.timeout = Some(SECOND))).unwrap();
+    for (service, timeout) in [(before, 10 * SECOND), (client.service(hang()), SECOND)] {
+        let start = Instant::now();
+        service.oneshot(7).await.unwrap_err();
+        assert_eq!(start.elapsed(), timeout);
+    }
+    handle.measure(&mut |reading: Reading<'_>| {
+        if reading.metric().name() == "buttress.deadline.calls" {
+            let calls = if reading.instance() == "client.attempt" { 0 } else { 2 };
+            assert_eq!(reading.value(), buttress_core::MetricValue::Count(calls));
+        }
+    });
+}
