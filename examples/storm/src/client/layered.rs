@@ -14,6 +14,7 @@ use crate::client::decisions::{Decisions, DedupCounts, HedgeCounts, PER_SECOND, 
 use crate::client::layer_events;
 use crate::client::{Client, Failure, Pages, hyper};
 use crate::operations::Operation;
+use crate::upstream::simulated::SimulatedUpstream;
 
 /// The numbers of a client that its row states.
 #[derive(Clone, Copy)]
@@ -50,7 +51,7 @@ impl Settings {
 /// 6. The deadline of an attempt.
 /// 7. The transport.
 macro_rules! layered {
-    ($settings:expr, $dedup:expr, $retry:expr, $hedge:expr, $($place:ident: $layer:expr),*) => {{
+    ($transport:expr, $settings:expr, $dedup:expr, $retry:expr, $hedge:expr, $($place:ident: $layer:expr),*) => {{
         let Settings { name, percent, .. } = $settings;
         let (dedup, retry, hedge) = ($dedup, $retry, $hedge);
         let throttle = ThrottleLayer::concurrency(LIMIT).queue(QUEUE);
@@ -72,27 +73,39 @@ macro_rules! layered {
             $(.$place($layer))*
             .throttle(throttle)
             .attempt(attempt);
-        Layered { pages: Pages(client.http().service(hyper())), handles }
+        Layered { pages: Pages(client.http().service($transport)), handles }
     }};
 }
 
 /// The whole stack. The hedge draws on the budget of the retry too.
+macro_rules! whole {
+    ($transport:expr, $settings:expr) => {{
+        let (settings, hedge) = ($settings, HedgeLayer::learned());
+        let handle = hedge.handle();
+        let dedup = DedupLayer::new().cache(settings.cache());
+        layered!($transport, settings, dedup, settings.retry(), Some(handle), hedge: hedge)
+    }};
+}
+
+/// The whole stack over sockets.
 pub(crate) fn buttress(settings: Settings) -> impl Client {
-    let hedge = HedgeLayer::learned();
-    let handle = hedge.handle();
-    let dedup = DedupLayer::new().cache(settings.cache());
-    layered!(settings, dedup, settings.retry(), Some(handle), hedge: hedge)
+    whole!(hyper(), settings)
+}
+
+/// The whole stack over an upstream in virtual time.
+pub(crate) fn simulated(settings: Settings, upstream: SimulatedUpstream) -> impl Client {
+    whole!(upstream, settings)
 }
 
 /// The stack without a cache. Without a cache all permits are in use, so a hedge would be refused.
 pub(crate) fn without_cache(settings: Settings) -> impl Client {
-    layered!(settings, DedupLayer::new(), settings.retry(), None,)
+    layered!(hyper(), settings, DedupLayer::new(), settings.retry(), None,)
 }
 
 /// The whole stack without the hedge.
 pub(crate) fn without_hedge(settings: Settings) -> impl Client {
     let dedup = DedupLayer::new().cache(settings.cache());
-    layered!(settings, dedup, settings.retry(), None,)
+    layered!(hyper(), settings, dedup, settings.retry(), None,)
 }
 
 /// The whole stack, and below its hedge a breaker that suits outages of 300 ms.
@@ -109,7 +122,7 @@ pub(crate) fn with_breaker(settings: Settings) -> impl Client {
         .per(Authority);
     let dedup = DedupLayer::new().cache(settings.cache());
     let retry = settings.retry().wait_for_circuit();
-    layered!(settings, dedup, retry, Some(handle), hedge: hedge, breaker: breaker)
+    layered!(hyper(), settings, dedup, retry, Some(handle), hedge: hedge, breaker: breaker)
 }
 
 struct Layered<S> {

@@ -11,7 +11,7 @@ pub(crate) enum Conditions {
     Storm,
     /// One outage of 10 s: all connections are reset, and later requests get no response. No other faults.
     DeadUpstream,
-    /// One response in a hundred takes ten times the median.
+    /// One response in a hundred takes ten times as long.
     SlowTail,
 }
 

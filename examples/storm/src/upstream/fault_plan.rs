@@ -2,21 +2,20 @@
 
 use std::time::Duration;
 
-use rand::rngs::Xoshiro256PlusPlus;
-use rand::seq::SliceRandom;
-use rand::{RngExt, SeedableRng};
-use rand_distr::{Distribution, LogNormal};
+use buttress_testkit::{Condition, Weather};
 
 use crate::upstream::conditions::Conditions;
 
-/// Shuffled blocks of behaviours, one for each request in the order of arrival.
+/// The weather of the testkit as behaviours, one for each request in the order of arrival.
 ///
-/// Every block holds the same faults, so the share of each fault is the same in a run of any length. Only
-/// the order and the latencies depend on the seed.
+/// The shares of the faults are exact in every block, so they are the same in a run of any length. Only the
+/// order and the latencies depend on the seed.
 pub(crate) struct FaultPlan {
-    conditions: Conditions,
-    random: Xoshiro256PlusPlus,
-    block: Vec<Behaviour>,
+    weather: Weather,
+    /// The number of the next arrival.
+    number: u64,
+    /// The kinds of the next faults.
+    faults: std::iter::Cycle<std::array::IntoIter<Behaviour, 7>>,
 }
 
 /// The behaviour of the upstream for a request.
@@ -38,77 +37,55 @@ pub(crate) enum Behaviour {
 
 impl FaultPlan {
     pub(crate) fn new(conditions: Conditions, seed: u64) -> Self {
-        let random = Xoshiro256PlusPlus::seed_from_u64(seed);
-        Self { conditions, random, block: Vec::new() }
+        Self { weather: weather(conditions, seed), number: 0, faults: FAULTS.into_iter().cycle() }
     }
 
     pub(crate) fn next_behaviour(&mut self) -> Behaviour {
-        loop {
-            if let Some(behaviour) = self.block.pop() {
-                return behaviour;
-            }
-            self.refill();
-        }
-    }
-
-    fn refill(&mut self) {
-        let length = match self.conditions {
-            Conditions::Storm => {
-                self.add_storm_faults();
-                STORM_BLOCK
-            }
-            Conditions::SlowTail => {
-                self.block.push(Behaviour::Slow(MEDIAN * TAIL));
-                TAIL_BLOCK
-            }
-            Conditions::DeadUpstream => 1,
-        };
-        while self.block.len() < length {
-            let latency = latency(&mut self.random);
-            self.block.push(Behaviour::Healthy(latency));
-        }
-        self.block.shuffle(&mut self.random);
-    }
-
-    fn add_storm_faults(&mut self) {
-        self.block.extend(FAULTS);
-        for _ in 0..SLOW {
-            let seconds = self.random.random_range(SLOW_SECONDS);
-            self.block.push(Behaviour::Slow(Duration::from_secs_f64(seconds)));
+        let number = self.number;
+        self.number += 1;
+        match self.weather.numbered(number, Duration::ZERO) {
+            Condition::Clear(latency) if latency > SLOW_FROM => Behaviour::Slow(latency),
+            Condition::Clear(latency) => Behaviour::Healthy(latency),
+            Condition::Fault(_) => self.faults.next().unwrap_or(Behaviour::ResetBefore),
+            _ => Behaviour::Silent,
         }
     }
 }
 
-/// Draws a latency: 40 ms times a lognormal factor of median 1.
-fn latency(random: &mut Xoshiro256PlusPlus) -> Duration {
-    let factor = LogNormal::new(0.0, SIGMA).map_or(1.0, |factors| factors.sample(random));
-    MEDIAN.mul_f64(factor)
+/// Returns the weather without its outages: they depend on the time, and the plan on the arrival.
+fn weather(conditions: Conditions, seed: u64) -> Weather {
+    let healthy = Weather::seeded(seed).lognormal(MEDIAN, P99);
+    match conditions {
+        Conditions::Storm => {
+            healthy.faults(7.0 / 40.0).hangs(1.0 / 40.0).slow_tail(2.0 / 40.0, SLOW).blocks_of(40)
+        }
+        Conditions::SlowTail => healthy.slow_tail(0.01, TAIL).blocks_of(100),
+        Conditions::DeadUpstream => healthy,
+    }
 }
 
 /// The time until the upstream resets the connection of a silent request.
 pub(crate) const SILENCE: Duration = Duration::from_secs(3);
 
-const STORM_BLOCK: usize = 40;
-const TAIL_BLOCK: usize = 100;
-
-/// The latency of the slow tail, in medians.
-const TAIL: u32 = 10;
-
-const SLOW: usize = 2;
-const SLOW_SECONDS: std::ops::Range<f64> = 2.0..3.0;
 const MEDIAN: Duration = Duration::from_millis(40);
-const SIGMA: f64 = 0.25;
+/// The 99th percentile of a lognormal distribution with this median and a σ of .25: 40 ms · e^(.25 · 2.326).
+const P99: Duration = Duration::from_micros(71_554);
+
+/// The latencies of slow responses, in latencies of healthy ones: 2.5 s and 400 ms in the median.
+const SLOW: f64 = 62.5;
+const TAIL: f64 = 10.0;
+/// Four standard deviations above the median of a healthy response, and five below that of the slow tail.
+const SLOW_FROM: Duration = Duration::from_millis(110);
 
 /// The three 5xx are the responses of a proxy in front of a service.
-const FAULTS: [Behaviour; 8] = [
+const FAULTS: [Behaviour; 7] = [
     Behaviour::Status(502),
+    Behaviour::ResetBefore,
+    Behaviour::ResetAfter,
     Behaviour::Status(503),
+    Behaviour::ResetBefore,
+    Behaviour::ResetAfter,
     Behaviour::Status(504),
-    Behaviour::ResetBefore,
-    Behaviour::ResetBefore,
-    Behaviour::ResetAfter,
-    Behaviour::ResetAfter,
-    Behaviour::Silent,
 ];
 
 #[cfg(test)]
@@ -126,7 +103,7 @@ mod tests {
 
     #[test]
     fn block_of_the_storm_holds_exactly_the_stated_faults() {
-        for block in behaviours(7, 100 * STORM_BLOCK).chunks(STORM_BLOCK) {
+        for block in behaviours(7, 100 * 40).chunks(40) {
             let count =
                 |of: fn(&Behaviour) -> bool| block.iter().filter(|behaviour| of(behaviour)).count();
             assert_eq!(count(|behaviour| matches!(behaviour, Behaviour::Status(500..=599))), 3);
@@ -139,20 +116,30 @@ mod tests {
     }
 
     #[test]
-    fn slow_response_takes_2_to_3_s_and_healthy_response_40_ms_in_the_median() {
-        let mut healthy = Vec::new();
-        for behaviour in behaviours(7, 1000 * STORM_BLOCK) {
+    fn slow_response_takes_2500_ms_and_healthy_response_40_ms_in_the_median() {
+        let (mut healthy, mut slow) = (Vec::new(), Vec::new());
+        for behaviour in behaviours(7, 1000 * 40) {
             match behaviour {
-                Behaviour::Slow(after) => assert!((2.0..3.0).contains(&after.as_secs_f64())),
+                Behaviour::Slow(after) => slow.push(after),
                 Behaviour::Healthy(after) => healthy.push(after),
                 _ => {}
             }
         }
-        healthy.sort_unstable();
-        let at = |share: usize| healthy[healthy.len() * share / 100].as_secs_f64();
-        assert!((0.039..0.041).contains(&at(50)), "the median is {}", at(50));
+        let at = |latencies: &mut Vec<Duration>, share: usize| {
+            latencies.sort_unstable();
+            latencies[latencies.len() * share / 100].as_secs_f64()
+        };
+        let (median, above) = (at(&mut healthy, 50), at(&mut healthy, 84));
+        assert!((0.039..0.041).contains(&median), "the median is {median}");
         // One standard deviation above the median: 40 ms × e^.25.
-        assert!((0.050..0.053).contains(&at(84)), "the 84th percentile is {}", at(84));
+        assert!((0.050..0.053).contains(&above), "the 84th percentile is {above}");
+        let median = at(&mut slow, 50);
+        assert!((2.4..2.6).contains(&median), "the median of slow responses is {median}");
+        assert!(
+            slow[0] > Duration::from_millis(800),
+            "an attempt of 150 ms times out: {:?}",
+            slow[0]
+        );
     }
 
     #[test]
@@ -162,11 +149,12 @@ mod tests {
     }
 
     #[test]
-    fn slow_tail_is_one_response_in_a_hundred_at_ten_times_the_median() {
-        for block in behaviours_of(Conditions::SlowTail, 7, 50 * TAIL_BLOCK).chunks(TAIL_BLOCK) {
+    fn slow_tail_is_one_response_in_a_hundred_at_ten_times_the_latency() {
+        for block in behaviours_of(Conditions::SlowTail, 7, 50 * 100).chunks(100) {
             let is_healthy = |behaviour: &&Behaviour| matches!(behaviour, Behaviour::Healthy(_));
             assert_eq!(block.iter().filter(is_healthy).count(), 99);
-            assert!(block.contains(&Behaviour::Slow(Duration::from_millis(400))));
+            let is_slow = |behaviour: &&Behaviour| matches!(behaviour, Behaviour::Slow(_));
+            assert_eq!(block.iter().filter(is_slow).count(), 1);
         }
     }
 

@@ -6,3 +6,4 @@ mod faulty_stream;
 pub(crate) mod network;
 pub(crate) mod process;
 pub(crate) mod server;
+pub(crate) mod simulated;

@@ -123,9 +123,7 @@ async fn respond(
             return Ok(empty_response(StatusCode::from_u16(status).unwrap_or_default()));
         }
         Some(Treatment::Overloaded) => {
-            let mut response = empty_response(StatusCode::SERVICE_UNAVAILABLE);
-            response.headers_mut().insert(RETRY_AFTER, 1.into());
-            return Ok(response);
+            return Ok(overloaded());
         }
         Some(Treatment::Planned(Behaviour::Silent)) => {
             sleep(SILENCE).await;
@@ -146,7 +144,7 @@ async fn respond(
 }
 
 /// Returns a page of 1 KiB that names the path and is fresh for 2 s.
-fn page(path: &str) -> Response<Full<Bytes>> {
+pub(super) fn page(path: &str) -> Response<Full<Bytes>> {
     let mut text = format!("{path}\n");
     text.extend(std::iter::repeat_n('.', PAGE.saturating_sub(text.len())));
     let mut response = Response::new(Full::from(text));
@@ -154,9 +152,16 @@ fn page(path: &str) -> Response<Full<Bytes>> {
     response
 }
 
-fn empty_response(status: StatusCode) -> Response<Full<Bytes>> {
+pub(super) fn empty_response(status: StatusCode) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::default());
     *response.status_mut() = status;
+    response
+}
+
+/// Returns the response above the rate limit.
+pub(super) fn overloaded() -> Response<Full<Bytes>> {
+    let mut response = empty_response(StatusCode::SERVICE_UNAVAILABLE);
+    response.headers_mut().insert(RETRY_AFTER, 1.into());
     response
 }
 
