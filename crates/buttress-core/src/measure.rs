@@ -60,6 +60,9 @@ pub enum MetricKind {
     Counter,
     /// A present value.
     Gauge,
+    /// A distribution of single values, which are recorded when they occur. A [`Measure`] reports
+    /// none: its readings are numbers.
+    Histogram,
 }
 
 impl Metric {
@@ -75,6 +78,15 @@ impl Metric {
     /// Creates the definition of a present value. The unit is written as in UCUM.
     pub const fn gauge(name: &'static str, unit: &'static str, description: &'static str) -> Self {
         Self { name, unit, description, kind: MetricKind::Gauge, label: None }
+    }
+
+    /// Creates the definition of a distribution. The unit is written as in UCUM.
+    pub const fn histogram(
+        name: &'static str,
+        unit: &'static str,
+        description: &'static str,
+    ) -> Self {
+        Self { name, unit, description, kind: MetricKind::Histogram, label: None }
     }
 
     /// Splits the metric by a label, which every reading then has.
