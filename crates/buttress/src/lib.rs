@@ -72,6 +72,12 @@ pub use buttress_fallback::{Degraded, FallbackHandle, FallbackLayer, FallbackSna
 pub use buttress_hedge::{HedgeHandle, HedgeLayer, HedgeSnapshot, WithheldReason};
 #[cfg(feature = "http")]
 pub use buttress_http::{Authority, Http, HttpExt, Idempotent};
+#[cfg(feature = "metrics")]
+pub use buttress_metrics::MetricsSink;
+#[cfg(feature = "opentelemetry")]
+pub use buttress_metrics::OpenTelemetrySink;
+#[cfg(any(feature = "metrics", feature = "opentelemetry"))]
+pub use buttress_metrics::{MeterHandle, MeterLayer, Registry};
 #[cfg(feature = "order")]
 pub use buttress_order::{OrderHandle, OrderLayer, OrderSnapshot};
 #[cfg(feature = "retry")]
