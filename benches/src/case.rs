@@ -101,6 +101,8 @@ pub enum Pattern {
     Fallback,
     /// One call at a time per key. No call waits.
     Order,
+    /// Duration and verdict of each call, for a sink that does nothing.
+    Meter,
 }
 
 impl Pattern {
@@ -128,6 +130,7 @@ impl Pattern {
             Self::Hedge => "hedge",
             Self::Fallback => "fallback",
             Self::Order => "order",
+            Self::Meter => "meter",
         }
     }
 }

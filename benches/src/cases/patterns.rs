@@ -5,7 +5,7 @@ use std::{
 };
 
 use buttress::{
-    BoxError,
+    BoxError, MeterLayer, Registry,
     breaker::{Backoff, BreakerLayer, Ratio},
     fallback::FallbackLayer,
     hedge::HedgeLayer,
@@ -26,9 +26,9 @@ use crate::{
     drive_http, drive_plain,
 };
 
-/// Circuit breakers, hedges, fallbacks and orders. No call fails, none is slow, and none waits for
+/// Circuit breakers, hedges, fallbacks, orders and meters. No call fails, none is slow, and none waits for
 /// another.
-pub(crate) fn plain() -> [Case; 9] {
+pub(crate) fn plain() -> [Case; 11] {
     [
         Case::new(Pattern::Breaker, BUTTRESS, Workload::Plain, |inner, calls| {
             drive_plain(BreakerLayer::new().layer(Echo(inner)), calls)
@@ -62,11 +62,22 @@ pub(crate) fn plain() -> [Case; 9] {
         Case::new(Pattern::Order, "buttress, `latest`", Workload::Plain, |inner, calls| {
             drive_plain(OrderLayer::latest(request_as_key).layer(Echo(inner)), calls)
         }),
+        Case::new(Pattern::Meter, BUTTRESS, Workload::Plain, |inner, calls| {
+            drive_plain(MeterLayer::call(()).layer(Echo(inner)), calls)
+        }),
+        // The same as without a registry, which reads the handle only when it is scraped.
+        Case::new(Pattern::Fallback, "buttress, in a registry", Workload::Plain, |inner, calls| {
+            let layer = FallbackLayer::value(0);
+            let registry = Registry::new().add(layer.handle());
+            let size = drive_plain(layer.layer(Echo(inner)), calls);
+            drop(registry);
+            size
+        }),
     ]
 }
 
 /// The same over HTTP.
-pub(crate) fn http() -> [Case; 5] {
+pub(crate) fn http() -> [Case; 6] {
     [
         Case::new(Pattern::Breaker, BUTTRESS, Workload::Http, |inner, calls| {
             drive_http(BreakerLayer::new().http().layer(Echo(inner)), calls)
@@ -83,6 +94,9 @@ pub(crate) fn http() -> [Case; 5] {
         }),
         Case::new(Pattern::Order, "buttress, `latest`", Workload::Http, |inner, calls| {
             drive_http(OrderLayer::latest(one_key).http().layer(Echo(inner)), calls)
+        }),
+        Case::new(Pattern::Meter, BUTTRESS, Workload::Http, |inner, calls| {
+            drive_http(MeterLayer::call(()).http().layer(Echo(inner)), calls)
         }),
     ]
 }
