@@ -14,6 +14,7 @@
 //! | [`caching`] | keys, coalescing, TTL, stale windows, invalidation |
 //! | [`ordering`] | one call at a time per key, in order or latest wins |
 //! | [`errors`] | modes, rejections, verdicts, panics |
+//! | [`observability`] | metrics for Prometheus and OpenTelemetry, dashboards, events |
 //! | [`testing`] | how to test a stack and a layer without real time |
 //! | [`simulating`] | how to test a stack against an outage, with seeds, in virtual time |
 //! | [`writing_a_layer`] | a circuit breaker, step by step |
@@ -58,6 +59,13 @@ pub mod ordering {}
 
 #[doc = include_str!("errors.md")]
 pub mod errors {}
+
+#[cfg_attr(all(feature = "metrics", feature = "opentelemetry"), doc = include_str!("observability.md"))]
+#[cfg_attr(
+    not(all(feature = "metrics", feature = "opentelemetry")),
+    doc = "Metrics and events. Build the docs with the features `metrics` and `opentelemetry`."
+)]
+pub mod observability {}
 
 #[doc = include_str!("testing.md")]
 pub mod testing {}
