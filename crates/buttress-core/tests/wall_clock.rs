@@ -17,9 +17,11 @@ fn is_of_the_system(date: SystemTime) -> bool {
 async fn simulated_wall_clock_moves_with_paused_time_until_its_guard_is_dropped() {
     let guard = WallClock::simulate(epoch(10));
     assert_eq!(WallClock::now(), epoch(10));
+    assert!(WallClock::is_simulated());
     advance(Duration::from_secs(5)).await;
     assert_eq!(WallClock::now(), epoch(15));
     drop(guard);
+    assert!(!WallClock::is_simulated());
     assert!(is_of_the_system(WallClock::now()));
 }
 

@@ -632,6 +632,20 @@ impl Body for Stream {
     }
 }
 
+/// Two runs of a simulation may be two processes, and the hash of a resource decides which resources share
+/// a counter of invalidations.
+#[test]
+fn resource_in_a_simulation_has_no_seed_of_the_process() {
+    let resource = || changes(http::Request::put("http://host/a"));
+    let seeded = resource();
+    let simulated = buttress_core::WallClock::simulate(std::time::SystemTime::UNIX_EPOCH);
+    let unseeded = resource();
+    assert_eq!(unseeded, resource());
+    assert_ne!(unseeded, seeded);
+    drop(simulated);
+    assert_eq!(resource(), seeded);
+}
+
 fn all_differ(requests: impl IntoIterator<Item = Builder>) {
     let keys: Vec<_> = requests.into_iter().map(|request| key(request).unwrap()).collect();
     all_different(&keys);

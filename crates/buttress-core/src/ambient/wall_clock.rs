@@ -49,6 +49,15 @@ impl WallClock {
         SimulatedWallClock { former: SIMULATED.replace(Some(clock)), thread: PhantomData }
     }
 
+    /// Returns whether a simulation has set the clock of this thread.
+    ///
+    /// A hash whose seed belongs to the process must then do without the seed, because two runs of a
+    /// simulation may be two processes.
+    #[inline]
+    pub fn is_simulated() -> bool {
+        SIMULATED.get().is_some()
+    }
+
     fn date(self) -> SystemTime {
         self.date.checked_add(self.since.elapsed()).unwrap_or(self.date)
     }
