@@ -1,12 +1,13 @@
 //! The simulation kit: the same seed gives the same log, weather is a function, and loads are counted.
 
 use std::cell::RefCell;
+use std::future::Future;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
-use buttress_core::WallClock;
+use buttress_core::{Signals, WallClock};
 use buttress_testkit::{
     Clause, Condition, Load, LoadReport, Probe, Upstream, Weather, WeatherLayer,
     assert_reproducible, contract, simulate, sweep,
@@ -495,4 +496,30 @@ fn amplification_without_an_upstream_never_passes() {
     });
     let message = panic_of(|| report.assert_amplification_within(10.0));
     assert!(message.contains("because the load knows no upstream"), "{message}");
+}
+
+/// A retry that gave up, in the poll that returns its outcome.
+#[test]
+fn weather_layer_hands_on_the_signals_of_the_service_with_the_delayed_outcome() {
+    let (signals, _) = simulate(7, async || {
+        let weather = Weather::seeded(7).latency(ms(40), ms(40));
+        let weather = WeatherLayer::without_faults(weather, |n: &u32| *n);
+        let mut call = Box::pin(
+            weather
+                .layer(service_fn(async |n: u32| {
+                    Signals::raise_gave_up();
+                    Ok::<_, io::Error>(n)
+                }))
+                .oneshot(1),
+        );
+        let mut polls = Vec::new();
+        std::future::poll_fn(|cx| {
+            let (poll, signals) = Signals::watch(|| call.as_mut().poll(cx));
+            polls.push(signals.is_empty());
+            poll.map(drop)
+        })
+        .await;
+        polls
+    });
+    assert_eq!(signals, [true, false]);
 }

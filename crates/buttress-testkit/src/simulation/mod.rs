@@ -40,6 +40,8 @@ pub use self::weather_layer::{
 ///   makes a layer. So layers without a seed of their own are seeded too.
 /// - The [wall clock](WallClock) of the layers starts at 2000-01-01T00:00:00Z and moves with
 ///   virtual time.
+/// - Hash tables of the layers are seeded by the same generator. A hash of an HTTP resource has no
+///   seed of the process.
 /// - The log holds the events whose target starts with `buttress`, a line each, with the virtual
 ///   time.
 ///
@@ -60,9 +62,12 @@ pub use self::weather_layer::{
 ///
 /// # What is not reproduced
 ///
-/// `tokio::select!` without `biased` draws from the runtime's own seed, which only an unstable
-/// option of tokio sets. A `HashMap` of std and a thread of `program`'s own have an order of their
-/// own too. For a second `tracing` subscriber in the same process see [`Events`].
+/// - `tokio::select!` without `biased` draws from the runtime's own seed, which only an unstable
+///   option of tokio sets.
+/// - A `HashMap` of std, and a thread of `program`'s own, have an order of their own.
+///
+/// Another `tracing` subscriber of the process, also a global one, takes nothing from the log: the
+/// simulation has a subscriber of its own for its thread. [`Events`] names the one exception.
 ///
 /// # Panics
 ///
