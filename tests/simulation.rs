@@ -1,6 +1,8 @@
 //! CO-08: the same seed gives the same bytes, for a stack of all layers.
 
-use std::{convert::Infallible, thread, time::Duration};
+#![expect(clippy::unwrap_used, reason = "the helpers of tests may panic")]
+
+use std::{convert::Infallible, env, fs, process::Command, thread, time::Duration};
 
 use buttress::{
     Authority, BoxError, BreakerLayer, Cache, DeadlineLayer, DedupLayer, FallbackLayer, HedgeLayer,
@@ -163,6 +165,30 @@ fn simulations_on_threads_at_the_same_time_do_not_disturb_each_other() {
         assert!(other.is_some_and(|other| first.first_difference(&other).is_none()));
     }
 }
+
+/// Neither the seed of a process nor its addresses change a log.
+#[test]
+fn processes_with_the_same_seed_give_the_same_bytes() {
+    if let Some(file) = env::var_os(LOG_FILE) {
+        let logs = [simulate(7, async || plain(7).await).1, simulate(7, async || http(7).await).1];
+        assert!(fs::write(file, logs.map(|log| log.to_string()).concat()).is_ok());
+        return;
+    }
+    let logs = [1, 2].map(|run| {
+        let file = format!("{}/simulation_{run}.log", env!("CARGO_TARGET_TMPDIR"));
+        let name = "processes_with_the_same_seed_give_the_same_bytes";
+        let mut child = env::current_exe().map(Command::new).unwrap();
+        assert!(
+            child.args(["--exact", name]).env(LOG_FILE, &file).output().unwrap().status.success()
+        );
+        fs::read_to_string(file).unwrap()
+    });
+    assert!(logs[0].lines().count() > 400);
+    assert!(logs[0] == logs[1], "see simulation_1.log and simulation_2.log");
+}
+
+/// Where the child process writes its log.
+const LOG_FILE: &str = "BUTTRESS_SIMULATION_LOG";
 
 /// C12: a date of HTTP is read against the wall clock of the simulation.
 #[test]
