@@ -70,6 +70,47 @@
 //! retry's budget in further attempts and hedges together. [`budget`](Client::budget) replaces it for
 //! both. A hedge that [shares](HedgeLayer::share) another budget keeps that one.
 //!
+//! # What cannot be written
+//!
+//! | mistake | instead |
+//! |---|---|
+//! | a retry inside the breaker, dedup inside the retry, and any other order | a place has one position |
+//! | a second retry, or a layer in the place of another pattern | does not compile, with the reason |
+//! | a cache in [`Plain`](buttress_core::Plain) mode without a key | does not compile: requests that are equal share a key, so they must be `Hash + Eq` |
+//! | a hedge with a budget apart from the retry's | the stack gives the retry's to the hedge |
+//!
+//! A layer in [`Custom`] is not checked, nor is a stack around a stack.
+//!
+//! # Misfits
+//!
+//! The type checks the order, and [`misfits`](Client::misfits) checks the numbers. A [`Misfit`] names
+//! the settings and the remedy.
+//!
+//! | settings | misfit |
+//! |---|---|
+//! | `attempt.timeout`, `deadline.timeout` | an attempt may last longer than the whole call |
+//! | `breaker.window`, `attempt.timeout` | the window is shorter than two attempts |
+//! | `breaker.slow.limit`, `attempt.timeout` | no call lasts until it is slow |
+//! | `breaker.probe_patience`, `attempt.timeout` | a probe fails while its attempt may run |
+//! | `breaker`, `attempt.timeout` | the [patience](BreakerLayer::patience) of the breaker exceeds an attempt |
+//! | `breaker.needed`, `breaker.probes` | more successes are needed than there are probes |
+//! | `breaker.slow.limit`, `breaker.slow.ratio` | one of the two is missing |
+//! | `retry.backoff`, `breaker.open_for` | the first delay is longer than the longest |
+//! | `retry.backoff.base`, `deadline.timeout` | the first wait takes the whole call |
+//! | `hedge.after` or `hedge.least`, `attempt.timeout` | a hedge comes when the attempt has ended |
+//! | `hedge.after`, `hedge.quantile` | the delay is both fixed and learned |
+//! | `hedge`, `retry` | the hedge's budget exceeds the retry's |
+//! | `concurrency.max_wait` or `rate.max_wait`, `deadline.timeout` | a call may wait until its deadline |
+//! | any time, number or share | zero where zero lets nothing through, or more than a layer uses |
+//!
+//! The stack serves calls in spite of its misfits. A configuration with a misfit is refused.
+//!
+//! # Configuration
+//!
+//! [`ClientConfig`] and [`ServerConfig`] hold the settings that can change while calls run. With the
+//! feature `serde` they are read from TOML, YAML or JSON. [`ClientHandle::apply`] changes a running
+//! client, all or nothing. The guide of `buttress` has a chapter on it.
+//!
 //! # Readiness
 //!
 //! The stack is ready when its layers are: `poll_ready` goes from place to place, as if the layers were
@@ -90,8 +131,19 @@
 //! Clones of a stack, and all services that it makes, share the state of each layer: one circuit, one
 //! limit, one budget. A stack is `Clone + Send + Sync` if its layers are.
 //!
+//! A stack that is made from a clone by another layer in a place shares the other layers, and their
+//! settings, with the clone.
+//!
 //! A layer that is `per_service` has a state of its own in each service. The handle of the stack shows
 //! none of its numbers, and changes its settings for the services that are made later.
+//!
+//! # Events
+//!
+//! | level | event | fields |
+//! |---|---|---|
+//! | warn | `stack.misfit`: the first service of a stack with misfits was made | `instance`, the name of the stack; `misfits`, one in each line |
+//!
+//! All other events are those of the layers.
 //!
 //! # Defaults
 //!

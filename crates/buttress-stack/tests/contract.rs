@@ -66,9 +66,9 @@ fn in_use(handle: &ClientHandle) -> Vec<(&'static str, f64)> {
     let mut in_use = Vec::new();
     handle.measure(&mut |reading| {
         let name = reading.metric().name();
-        let is_use =
+        let is_gauge_of_use =
             ["in_flight", "queued", "waiters", "keys"].iter().any(|end| name.ends_with(end));
-        if let (true, MetricValue::Gauge(number)) = (is_use, reading.value()) {
+        if let (true, MetricValue::Gauge(number)) = (is_gauge_of_use, reading.value()) {
             in_use.push((name, number));
         }
     });
