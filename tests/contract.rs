@@ -5,8 +5,8 @@
 use std::{convert::Infallible, time::Duration};
 
 use buttress::{
-    Authority, DeadlineLayer, HttpExt, Idempotent, OrderLayer, Rate, RetryLayer, ThrottleLayer,
-    throttle::Vegas,
+    Authority, DeadlineLayer, DedupLayer, FallbackLayer, HedgeLayer, HttpExt, Idempotent,
+    OrderLayer, Rate, RetryLayer, ThrottleLayer, client, server, throttle::Vegas,
 };
 use buttress_testkit::{Clause, Dialect, Heard, Understand, contract};
 use bytes::Bytes;
@@ -134,6 +134,32 @@ async fn the_standard_stack_of_a_client_keeps_the_contract() {
         .dialect(web)
         .await;
     }
+}
+
+/// A dedup is always ready, so it hides the backpressure.
+#[tokio::test(start_paused = true)]
+async fn ready_made_client_with_nine_places_keeps_the_contract() {
+    for web in DIALECTS {
+        contract(|| {
+            let sorry = Response::new(Full::<Bytes>::from("sorry"));
+            client()
+                .fallback(FallbackLayer::value(sorry).when(|_| false))
+                .dedup(DedupLayer::new())
+                .order(OrderLayer::serial(by_number))
+                .hedge(HedgeLayer::learned())
+                .edit_breaker(|breaker| breaker.consecutive(50))
+                .throttle(ThrottleLayer::concurrency(2).queue(48))
+                .http()
+        })
+        .dialect(web)
+        .without(Clause::Backpressure)
+        .await;
+        contract(|| server().edit_throttle(|limit| limit.queue(48)).http()).dialect(web).await;
+    }
+}
+
+fn by_number(request: &Request<Full<Bytes>>) -> Option<String> {
+    request.headers().get("number")?.to_str().ok().map(str::to_owned)
 }
 
 fn by_host(request: &Request<Full<Bytes>>) -> Option<String> {
