@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-/// The counts of a second of a [`LoadReport`].
+/// The counts of a second of a [`LoadReport`](crate::LoadReport).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Second {
