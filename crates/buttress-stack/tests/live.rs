@@ -421,3 +421,26 @@ async fn layer_per_service_follows_the_settings_in_services_made_later() {
         }
     });
 }
+
+#[tokio::test(start_paused = true)]
+async fn call_that_runs_keeps_its_deadline_and_follows_the_number_of_attempts() {
+    let client = client().edit_retry(|retry| retry.backoff(Backoff::constant(SECOND)));
+    let handle = client.handle();
+    let fail = service_fn(|_: u32| async {
+        sleep(2 * SECOND).await;
+        Err::<u32, BoxError>("down".into())
+    });
+    let start = Instant::now();
+    let call = tokio::spawn(client.service(fail).oneshot(7));
+    sleep(SECOND).await;
+    let short = config(|config| {
+        config.deadline.timeout = Some(SECOND);
+        config.attempt.timeout = Some(SECOND);
+        config.retry.attempts = Some(1);
+        config.retry.backoff.base = Some(MS);
+    });
+    handle.apply(&short).unwrap();
+    let error = call.await.unwrap().unwrap_err();
+    assert!(error.downcast_ref::<Rejection>().is_none());
+    assert_eq!(start.elapsed(), 2 * SECOND);
+}

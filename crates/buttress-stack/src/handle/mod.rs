@@ -46,9 +46,12 @@ macro_rules! handle {
             /// Changes all settings to those of `config`, or none of them and returns all misfits.
             ///
             /// A setting that `config` leaves out goes back to the value that the program gave. So
-            /// the result does not depend on what was applied before. Calls that run keep what they
-            /// began with, as the handle of each layer says. Nothing is dropped, and no state is
-            /// lost.
+            /// the result does not depend on what was applied before. Nothing is dropped, and no
+            /// state is lost.
+            ///
+            /// Calls that run keep their deadlines. The other layers ask for their settings when
+            /// they next decide, so a call that runs may be repeated or hedged by the new ones. The
+            /// handle of each layer says more.
             ///
             /// If several threads apply, all settings are those of one of them when the last one
             /// returns.
