@@ -1,7 +1,5 @@
 //! CO-08: the same seed gives the same bytes, for a stack of all layers.
 
-#![expect(clippy::unwrap_used, reason = "the helpers of tests may panic")]
-
 use std::{convert::Infallible, env, fs, process::Command, thread, time::Duration};
 
 use buttress::{
