@@ -118,13 +118,13 @@ async fn client_stack_with_nine_places_fits_hyper_with_both_protocols() {
 #[tokio::test]
 async fn client_stack_fits_reqwest_as_a_service() {
     let address = greeting().await;
-    let reqwest = reqwest::Client::builder().retry(reqwest::retry::never()).no_proxy();
+    let builder = reqwest::Client::builder().retry(reqwest::retry::never()).no_proxy();
     let stack = client_for_aws()
         .fallback(FallbackLayer::value(Response::new("sorry")))
         .hedge(HedgeLayer::learned())
         .dedup(DedupLayer::new())
         .http();
-    let client = stack.service(reqwest.build().unwrap());
+    let client = stack.service(builder.build().unwrap());
     let request =
         |address| reqwest::Request::new(Method::GET, format!("http://{address}/").parse().unwrap());
     let response = client.clone().oneshot(request(address)).await.unwrap();
