@@ -131,7 +131,8 @@ impl<S> Load<S> {
 
     /// Calls the service with the requests that `request` makes of the number of the call, from 0.
     /// Await the result to run the load. The response is dropped as soon as it comes, without its
-    /// body.
+    /// body. Every `Ok` counts as served, a response of status 503 too, unless
+    /// [`classify`](LoadRun::classify) says otherwise.
     pub fn request<Req>(
         self,
         mut request: impl FnMut(u64) -> Req + 'static,
