@@ -11,6 +11,8 @@
 //!
 //! The settings are in `service.toml`. `examples/reload.rs` changes them while requests run.
 
+#![expect(clippy::disallowed_methods, reason = "the program is its own upstream and callers")]
+
 use std::{
     future::pending,
     sync::{
