@@ -14,6 +14,8 @@ pub(crate) use self::totals::{Sources, Totals};
 /// All clones share the set. A registry costs the calls of its layers nothing: the layers count
 /// anyway, and their numbers are read when the exporter asks.
 ///
+/// A registry is no [`Measure`] itself. Otherwise a registry could contain itself.
+///
 /// Add the handle of each layer once. If several handles report the same metric with the same name
 /// of the layer, their numbers are added up. So no handle overwrites another. For gauges of a time or
 /// a ratio, the largest value counts.
@@ -86,17 +88,6 @@ impl Registry {
         let result = use_totals(&totals);
         *lock(&self.spare) = totals;
         result
-    }
-}
-
-/// A registry is a source too, for a registry that is made of others.
-impl Measure for Registry {
-    fn describe(&self, define: &mut dyn FnMut(&'static Metric)) {
-        self.sources.describe(define);
-    }
-
-    fn measure(&self, read: &mut dyn FnMut(Reading<'_>)) {
-        self.read(read);
     }
 }
 
