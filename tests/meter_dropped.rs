@@ -1,7 +1,5 @@
 //! Calls that their callers drop at random points, in the head and in the body.
 
-#![expect(clippy::unwrap_used, reason = "what helps a test may panic as the test may")]
-
 use std::{
     pin::Pin,
     task::{Context, Poll},
@@ -54,7 +52,7 @@ async fn answer(draw: u64) -> Result<Response<Chunks>, BoxError> {
     let chunk = || Bytes::from_static(b"chunk");
     let body = Frames::new().frame(chunk()).delay(ms(draw % 20)).frame(chunk());
     let mut response = Response::new(Chunks(body));
-    if draw % 4 == 0 {
+    if draw.is_multiple_of(4) {
         *response.status_mut() = StatusCode::NOT_FOUND;
     }
     Ok(response)

@@ -1,6 +1,10 @@
 //! The names of all metrics, as the docs and the dashboard have them.
 
-#![expect(clippy::unwrap_used, reason = "what helps a test may panic as the test may")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "what helps a test may panic as the test may"
+)]
 
 use std::{collections::BTreeSet, fmt::Write, fs, path::PathBuf, time::Duration};
 

@@ -1,6 +1,7 @@
 //! A Prometheus of its own, that lives as long as its value.
 
 use std::{
+    fmt::Write,
     fs::{self, File},
     net::{SocketAddr, TcpListener},
     path::Path,
@@ -118,7 +119,11 @@ impl Drop for Prometheus {
 }
 
 fn encoded(query: &str) -> String {
-    query.bytes().map(|byte| format!("%{byte:02X}")).collect()
+    let mut encoded = String::new();
+    for byte in query.bytes() {
+        write!(encoded, "%{byte:02X}").unwrap();
+    }
+    encoded
 }
 
 const PROGRAM: &str = "prometheus";

@@ -63,7 +63,7 @@ async fn pay(payments: Payments, mood: String, id: u32) -> Response {
         // A caller without time, callers without patience, and the first of two who leaves early.
         "expired" => Ok(Deadline::after(Duration::ZERO).around(call).await),
         "crowd" => timeout(ms(30), call).await,
-        "shared" if id % 2 == 0 => timeout(ms(20), call).await,
+        "shared" if id.is_multiple_of(2) => timeout(ms(20), call).await,
         _ => Ok(call.await),
     };
     match outcome {
@@ -165,14 +165,18 @@ async fn upstream() -> SocketAddr {
     let answer = async move |Path((mood, _)): Path<(String, u32)>| {
         let call = calls.fetch_add(1, Ordering::Relaxed);
         match mood.as_str() {
-            "flaky" if call % 2 == 0 => return StatusCode::SERVICE_UNAVAILABLE.into_response(),
-            "alternative" if call % 2 == 0 => return StatusCode::BAD_GATEWAY.into_response(),
+            "flaky" if call.is_multiple_of(2) => {
+                return StatusCode::SERVICE_UNAVAILABLE.into_response();
+            }
+            "alternative" if call.is_multiple_of(2) => {
+                return StatusCode::BAD_GATEWAY.into_response();
+            }
             "down" => return StatusCode::SERVICE_UNAVAILABLE.into_response(),
             "cached" => {
                 return ([("cache-control", "max-age=1, stale-while-revalidate=60")], "cached")
                     .into_response();
             }
-            "slow" if call % 2 == 0 => sleep(ms(100)).await,
+            "slow" if call.is_multiple_of(2) => sleep(ms(100)).await,
             "alternative" | "crowd" | "shared" | "latest" => sleep(ms(40)).await,
             // The third call of the key in turn ends beyond the deadline of 250 ms.
             "serial" => sleep(ms(100)).await,
@@ -188,9 +192,9 @@ async fn upstream() -> SocketAddr {
 pub(crate) async fn send_round(service: SocketAddr, round: u32) {
     let client = loopback_client();
     let mut calls = tokio::task::JoinSet::new();
-    for (number, mood) in MOODS.iter().enumerate() {
+    for mood in MOODS {
         for call in 0..6 {
-            let id = if *mood == "cached" { number as u32 } else { 6 * round + call };
+            let id = if *mood == "cached" { 0 } else { 6 * round + call };
             let path = format!("http://{service}/pay/{mood}/{id}");
             let call = client.clone().oneshot(Request::get(path).body(Full::default()).unwrap());
             calls.spawn(async move {
