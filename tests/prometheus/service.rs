@@ -62,7 +62,7 @@ async fn pay(payments: Payments, mood: String, id: u32) -> Response {
     let outcome = match mood.as_str() {
         // A caller without time, callers without patience, and the first of two who leaves early.
         "expired" => Ok(Deadline::after(Duration::ZERO).around(call).await),
-        "crowd" => timeout(ms(30), call).await,
+        "crowd" => timeout(ms(60), call).await,
         "shared" if id.is_multiple_of(2) => timeout(ms(20), call).await,
         _ => Ok(call.await),
     };
@@ -177,9 +177,9 @@ async fn upstream() -> SocketAddr {
                     .into_response();
             }
             "slow" if call.is_multiple_of(2) => sleep(ms(100)).await,
-            "alternative" | "crowd" | "shared" | "latest" => sleep(ms(40)).await,
+            "alternative" | "shared" | "latest" => sleep(ms(40)).await,
             // The third call of the key in turn ends beyond the deadline of 250 ms.
-            "serial" => sleep(ms(100)).await,
+            "serial" | "crowd" => sleep(ms(100)).await,
             "hanging" => sleep(ms(1000)).await,
             _ => {}
         }
