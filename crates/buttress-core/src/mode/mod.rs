@@ -8,11 +8,10 @@ mod replay;
 mod respond;
 mod share;
 mod upload;
-mod wanted_freshness;
 
 pub use self::blend::{Blend, Degraded, Source};
 pub use self::expire::{Expire, Lifetime};
-pub use self::key::{FixedKey, KeyLookup, KeyOf};
+pub use self::key::{FixedKey, KeyLookup, KeyOf, WantedFreshness};
 pub use self::mark_gave_up::MarkGaveUp;
 pub use self::propagate::{NoTimeLeft, Propagate};
 pub use self::quota::Quota;
@@ -20,7 +19,6 @@ pub use self::replay::Replay;
 pub use self::respond::{Guard, Respond, SeedAndDeadline};
 pub use self::share::{Age, ByteBudget, Progress, Reader, Share};
 pub use self::upload::{Upload, UploadWait};
-pub use self::wanted_freshness::WantedFreshness;
 
 /// The mode for any request and response: a rejection is an `Err`.
 ///

@@ -1,6 +1,10 @@
+mod wanted_freshness;
+
 use std::{borrow::Borrow, hash::Hash};
 
-use crate::{Plain, WantedFreshness};
+use crate::Plain;
+
+pub use self::wanted_freshness::WantedFreshness;
 
 /// Computes the key of a request. Requests with equal keys are the same.
 ///
