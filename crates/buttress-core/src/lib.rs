@@ -33,6 +33,7 @@
 //! | How do a deadline and a criticality cross the wire? | [`Propagate`] |
 //! | How does another response stand in for the service's? | [`Blend`], which marks it as [`Degraded`] |
 //! | Which requests are the same, and how is a response shared and cached? | [`KeyOf`], [`FixedKey`], [`Share`], [`Expire`] |
+//! | How do a key and a response look in a store that processes share? | [`StoreKey`], [`Codec`] |
 //!
 //! [`Bind`] replaces the mode of a layer. [`Deadline`], [`Attempt`] and [`Criticality`] are
 //! ambient: they travel with the task. So the layers and services inside a call can read the time
@@ -94,9 +95,9 @@ pub use layer::{
 };
 pub use measure::{Measure, Metric, MetricKind, MetricValue, Reading};
 pub use mode::{
-    Age, Bind, Blend, ByteBudget, Degraded, Expire, FixedKey, Guard, KeyLookup, KeyOf, Lifetime,
-    MarkGaveUp, NoTimeLeft, Plain, Progress, Propagate, Quota, Reader, Replay, Respond,
-    SeedAndDeadline, Share, Source, Upload, UploadWait, WantedFreshness,
+    Age, Bind, Blend, ByteBudget, Codec, Degraded, Expire, FixedKey, Guard, KeyLookup, KeyOf,
+    Lifetime, MarkGaveUp, NoTimeLeft, Plain, Progress, Propagate, Quota, Reader, Replay, Respond,
+    SeedAndDeadline, Share, Source, StoreKey, Upload, UploadWait, WantedFreshness,
 };
 pub use outcome::{
     BoxError, By, ByMode, Classify, Judge, Origin, Reason, Rejection, RetryHint, SeedHint, Verdict,

@@ -1,4 +1,5 @@
 mod blend;
+mod codec;
 mod expire;
 mod key;
 mod mark_gave_up;
@@ -10,8 +11,9 @@ mod share;
 mod upload;
 
 pub use self::blend::{Blend, Degraded, Source};
+pub use self::codec::Codec;
 pub use self::expire::{Expire, Lifetime};
-pub use self::key::{FixedKey, KeyLookup, KeyOf, WantedFreshness};
+pub use self::key::{FixedKey, KeyLookup, KeyOf, StoreKey, WantedFreshness};
 pub use self::mark_gave_up::MarkGaveUp;
 pub use self::propagate::{NoTimeLeft, Propagate};
 pub use self::quota::Quota;

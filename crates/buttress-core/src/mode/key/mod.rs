@@ -1,9 +1,11 @@
+mod store_key;
 mod wanted_freshness;
 
 use std::{borrow::Borrow, hash::Hash};
 
 use crate::Plain;
 
+pub use self::store_key::StoreKey;
 pub use self::wanted_freshness::WantedFreshness;
 
 /// Computes the key of a request. Requests with equal keys are the same.
