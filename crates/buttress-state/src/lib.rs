@@ -33,9 +33,13 @@
 //! - [`ColdBox`] holds a value that most calls do not need.
 //! - [`sync`] has the locks and atomics of std, or those of loom under its model checker.
 //!
+//! - [`QuotaStore`] and [`FlightStore`] are the stores that processes share: cells of rates, and
+//!   cached values with their locks. `buttress-redis` implements both.
+//!
 //! # Cancellation
 //!
-//! No item here waits, spawns a task, or does work after being dropped.
+//! No item here spawns a task, or does work after being dropped. None waits, except the futures of a
+//! store.
 //!
 //! # Sharing
 //!
@@ -50,6 +54,7 @@ mod clock;
 mod cold_box;
 mod key_table;
 mod seeded_hash;
+mod store;
 pub mod sync;
 
 pub use budget::{Budget, Paid, Withdrawal};
@@ -57,6 +62,10 @@ pub use clock::LimitClock;
 pub use cold_box::ColdBox;
 pub use key_table::{Fresh, KeyTable, Total};
 pub use seeded_hash::SeededHash;
+pub use store::{
+    AnyQuotaStore, Ask, Begun, CellRate, Ending, Finished, FlightStore, Grant, QuotaStore, Slot,
+    StoreError, StoreErrorKind, StoreSnapshot, Token,
+};
 
 /// Runs the example of the README as a test.
 #[cfg(doctest)]

@@ -1,0 +1,13 @@
+//! What a store that processes share is asked, and what the store answers.
+
+mod any_quota_store;
+mod error;
+mod flight;
+mod quota;
+mod snapshot;
+
+pub use self::any_quota_store::AnyQuotaStore;
+pub use self::error::{StoreError, StoreErrorKind};
+pub use self::flight::{Begun, Ending, Finished, FlightStore, Slot, Token};
+pub use self::quota::{Ask, CellRate, Grant, QuotaStore};
+pub use self::snapshot::StoreSnapshot;
