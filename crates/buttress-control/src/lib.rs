@@ -45,6 +45,7 @@
 //! | [`TokenBucket`] | the same, as the AWS SDKs define it | shared, one atomic; a lock while it refills |
 //! | [`Gcra`] | may this call pass now, and if not, when? | shared, one atomic; a lock to cancel |
 //! | [`Rates`] | the same, for several rates at once | a [`Gcra`] each |
+//! | [`Lease`] | how many cells of a rate that replicas share does this one hold ahead? | a value under the caller's lock |
 //! | [`Circuit`] | is the service well enough to be called? | shared, one atomic; a lock for failures |
 //! | [`AcceptRatio`] | may this request be sent, given how many the service accepts? | shared, a window of slots |
 //! | [`Latencies`] | how long do all but the slowest calls take? | shared, a histogram of atomics |
@@ -87,7 +88,10 @@ pub use codel::Codel;
 pub use early_refresh::EarlyRefresh;
 pub use latencies::Latencies;
 pub use numbers::{Nanos, Random, Ratio};
-pub use rate::{Denied, Gcra, Rate, Rates, Reservation};
+pub use rate::{
+    Denied, Gcra, Lease, LeaseDemand, LeaseKind, LeaseRefill, LeaseReply, LeaseRules, LeasedCells,
+    LeasedRate, Rate, Rates, Reservation,
+};
 pub use retry::{Backoff, Delays, Jitter, RetryBudget, RetryKind, RetryThrottle, TokenBucket};
 
 /// Runs the example of the README as a test.

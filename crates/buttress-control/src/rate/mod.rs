@@ -1,12 +1,17 @@
 mod gcra;
+mod lease;
 mod rates;
 mod reservation;
+mod share;
 
 use std::time::Duration;
 
 use crate::numbers::nanos::saturating_nanos;
 
 pub use self::gcra::Gcra;
+pub use self::lease::{
+    Lease, LeaseDemand, LeaseKind, LeaseRefill, LeaseReply, LeaseRules, LeasedCells, LeasedRate,
+};
 pub use self::rates::Rates;
 pub use self::reservation::{Denied, Reservation};
 
@@ -82,6 +87,15 @@ impl Rate {
     /// Returns the cells that pass at once after a rest, at least 1.
     pub const fn burst_size(self) -> u32 {
         self.burst
+    }
+
+    /// Returns the time between two cells, rounded up to a nanosecond. Zero if the period is zero, and
+    /// [`Duration::MAX`] if the count is 0.
+    pub fn interval(self) -> Duration {
+        if self.count == 0 {
+            return Duration::MAX;
+        }
+        Duration::from_nanos(self.cell_rate().interval.div_ceil(1 << FRACTION_BITS))
     }
 
     /// The rate as the cell rate algorithm reads it.

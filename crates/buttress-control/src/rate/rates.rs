@@ -36,6 +36,13 @@ impl Rates {
         Self { first: Gcra::new(rate), more: Box::default() }
     }
 
+    /// Creates a limit to these laws. Without a law, everything passes.
+    pub(super) fn of(laws: impl IntoIterator<Item = Gcra>) -> Self {
+        let mut laws = laws.into_iter();
+        let unlimited = || Gcra::new(Rate::new(1, Duration::ZERO));
+        Self { first: laws.next().unwrap_or_else(unlimited), more: laws.collect() }
+    }
+
     /// Adds a rate. Two equal rates count as one, with twice the work.
     pub fn and(mut self, rate: Rate) -> Self {
         let mut more = self.more.into_vec();

@@ -95,6 +95,26 @@ impl Gcra {
         }
     }
 
+    /// Creates a limit whose whole burst is available after this time. So some cells are taken
+    /// already: at most the whole burst, whatever the time.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use buttress_control::{Gcra, Nanos, Rate};
+    ///
+    /// let now = Nanos::new(0);
+    /// let limit = Gcra::full_after(Rate::per_second(10), now, Duration::from_millis(300));
+    /// assert_eq!(limit.tokens(now), 7);
+    /// ```
+    pub fn full_after(rate: Rate, now: Nanos, full_in: Duration) -> Self {
+        let (mut limit, cell_rate) = (Self::new(rate), rate.cell_rate());
+        let backlog = sixteenths(full_in.into()).min(cell_rate.span(cell_rate.burst));
+        if backlog > 0 {
+            limit.tat = AtomicU64::new(sixteenths(now).saturating_add(backlog));
+        }
+        limit
+    }
+
     /// Returns the rate.
     pub fn rate(&self) -> Rate {
         lock(&self.rate).rate
