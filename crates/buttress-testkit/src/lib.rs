@@ -119,7 +119,6 @@
 mod contract;
 mod counts;
 mod events;
-mod frames;
 mod probe;
 mod queueing;
 mod script;
@@ -132,10 +131,9 @@ pub use contract::{
     Answer, Clause, Contract, Dialect, Failure, Heard, Numbers, Subject, Understand, contract,
 };
 pub use events::{Event, Events};
-pub use frames::Frames;
 pub use probe::{Probe, ProbeFuture, Reserved};
 pub use queueing::{Answered, Queueing, QueueingReport, Times};
-pub use script::{Received, Script, Scripted, ScriptedFuture};
+pub use script::{Frames, Received, Script, Scripted, ScriptedFuture};
 pub use simulation::{
     Condition, Fail, InjectedFault, Load, LoadReport, LoadRun, LogDifference, PassOn, Second,
     SimulationLog, Upstream, Weather, WeatherFuture, WeatherLayer, WeatherService,

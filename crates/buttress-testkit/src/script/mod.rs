@@ -2,8 +2,10 @@ use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use buttress_core::Rejection;
 
+mod frames;
 mod scripted;
 
+pub use self::frames::Frames;
 pub use self::scripted::{Received, Scripted, ScriptedFuture};
 
 /// A script for a [`Scripted`] service, call by call.
