@@ -25,6 +25,8 @@
 //! | [`Events`] | records the events of a layer, by name and as a log to compare |
 //! | [`counts!`] | the expected snapshot of a handle, by the fields that are not zero |
 //! | [`TestError`] | an error type for tests: failed, not found, rejected |
+//! | [`FakeStore`] | a store that processes share, with delays, outages, lost replies and clock steps by script |
+//! | [`quota_contract`], [`flight_contract`] | check a store that processes share |
 //! | [`Queueing`] | a simulated service under load, in virtual time, to test the law of a limit |
 //! | [`simulate`] | runs a program in virtual time with all chance seeded: the same seed, the same log |
 //! | [`Weather`], [`WeatherLayer`] | latency, faults, hangs, throttling and outages, as a function of seed, key and time |
@@ -124,6 +126,7 @@ mod queueing;
 mod script;
 mod seeded_random;
 mod simulation;
+mod stores;
 mod sweep;
 mod test_error;
 
@@ -139,6 +142,7 @@ pub use simulation::{
     SimulationLog, Upstream, Weather, WeatherFuture, WeatherLayer, WeatherService,
     assert_reproducible, simulate,
 };
+pub use stores::{FakeAsk, FakeStore, Outage, flight_contract, quota_contract};
 pub use sweep::{Sweep, sweep};
 pub use test_error::TestError;
 

@@ -58,7 +58,8 @@ pub trait FlightStore: Clone + Send + Sync + 'static {
     fn clear(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Waits until the slot may have changed, or until `until`. A hint: the store may miss a change,
-    /// and may report one that did not happen.
+    /// and may report one that did not happen. Changes count from this call on, also before the
+    /// future is polled.
     fn changed(&self, slot: Slot<'_>, until: Instant) -> impl Future<Output = ()> + Send;
 }
 

@@ -48,9 +48,9 @@ pub struct CellRate {
 impl CellRate {
     /// Returns a rate of a cell per `interval`, of which `burst` can be taken at once. The bucket
     /// need not exist: assign `expect`. 0 counts as 1 ns and as 1 cell.
-    pub fn new(interval: Duration, burst: u32) -> Self {
-        let interval = interval.max(Duration::from_nanos(1));
-        Self { interval, burst: burst.max(1), expect: false }
+    pub const fn new(interval: Duration, burst: u32) -> Self {
+        let interval = if interval.is_zero() { Duration::from_nanos(1) } else { interval };
+        Self { interval, burst: if burst == 0 { 1 } else { burst }, expect: false }
     }
 }
 
