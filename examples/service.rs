@@ -27,7 +27,10 @@ use axum::{
     http::StatusCode,
     routing::get,
 };
-use buttress::{BoxError, ClientConfig, HttpExt, MeterLayer, MetricsSink, Registry, ServerConfig};
+use buttress::{
+    BoxError, ClientConfig, HttpExt, MeterLayer, MetricsSink, Registry, ServerConfig,
+    observability::{COUNT_BUCKETS, DURATION_BUCKETS, HISTOGRAMS},
+};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use serde::Deserialize;
 use tokio::{net::TcpListener, task::JoinSet};
@@ -102,12 +105,13 @@ fn unreliable_upstream() -> Router {
 async fn main() -> Result<(), BoxError> {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/service.toml");
     let config: Config = toml::from_str(&std::fs::read_to_string(path)?)?;
-    let recorder = PrometheusBuilder::new()
-        .set_buckets_for_metric(
-            Matcher::Suffix("duration".into()),
-            buttress::observability::DURATION_BUCKETS,
-        )?
-        .install_recorder()?;
+    // The names of the dashboard in `examples/dashboard`. Without buckets, the exporter makes summaries.
+    let mut exporter = PrometheusBuilder::new().with_recommended_naming(true);
+    for metric in HISTOGRAMS {
+        let buckets = if metric.unit() == "s" { DURATION_BUCKETS } else { COUNT_BUCKETS };
+        exporter = exporter.set_buckets_for_metric(Matcher::Full(metric.name().into()), buckets)?;
+    }
+    let recorder = exporter.install_recorder()?;
 
     let upstream = TcpListener::bind(("127.0.0.1", 0)).await?;
     let base = format!("http://{}", upstream.local_addr()?);
@@ -150,6 +154,6 @@ async fn show(service: &str) -> Result<(), BoxError> {
             println!("{line}");
         }
     }
-    assert!(metrics.contains(r#"buttress_call_begun{name="prices"} 320"#), "{metrics}");
+    assert!(metrics.contains(r#"buttress_call_begun_total{name="prices"} 320"#), "{metrics}");
     Ok(())
 }
