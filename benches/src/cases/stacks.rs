@@ -24,10 +24,10 @@ const BY_HAND: &str = "buttress, by hand";
 pub(crate) fn plain() -> [Case; 4] {
     [
         Case::new(Pattern::StandardStack, BUTTRESS, Workload::Plain, |inner, calls| {
-            drive_plain(five().service(Echo(inner)), calls)
+            drive_plain(five().service(Own::<1>(Echo(inner))), calls)
         }),
         Case::new(Pattern::StandardStack, BY_HAND, Workload::Plain, |inner, calls| {
-            let attempt = DeadlineLayer::new(ATTEMPT).layer(Echo(inner));
+            let attempt = DeadlineLayer::new(ATTEMPT).layer(Own::<2>(Echo(inner)));
             let limit = ThrottleLayer::concurrency(IN_FLIGHT).layer(attempt);
             let retry = RetryLayer::new(ATTEMPTS).layer(BreakerLayer::new().layer(limit));
             drive_plain(DeadlineLayer::new(TIMEOUT).layer(retry), calls)
@@ -36,7 +36,7 @@ pub(crate) fn plain() -> [Case; 4] {
             Pattern::StandardStack,
             "buttress, cloned for each call",
             Workload::Plain,
-            |inner, calls| drive_plain(Cloned(five().service(Echo(inner))), calls),
+            |inner, calls| drive_plain(Cloned(five().service(Own::<3>(Echo(inner)))), calls),
         ),
         Case::new(Pattern::WholeStack, BUTTRESS, Workload::Plain, |inner, calls| {
             let client = five()
@@ -44,7 +44,7 @@ pub(crate) fn plain() -> [Case; 4] {
                 .dedup(DedupLayer::new())
                 .order(OrderLayer::serial(request_as_key))
                 .hedge(HedgeLayer::after(TIMEOUT));
-            drive_plain(client.service(Echo(inner)), calls)
+            drive_plain(client.service(Own::<4>(Echo(inner))), calls)
         }),
     ]
 }
@@ -53,10 +53,10 @@ pub(crate) fn plain() -> [Case; 4] {
 pub(crate) fn http() -> [Case; 3] {
     [
         Case::new(Pattern::StandardStack, BUTTRESS, Workload::Http, |inner, calls| {
-            drive_http(five().http().service(Echo(inner)), calls)
+            drive_http(five().http().service(Own::<5>(Echo(inner))), calls)
         }),
         Case::new(Pattern::StandardStack, BY_HAND, Workload::Http, |inner, calls| {
-            let attempt = DeadlineLayer::new(ATTEMPT).http().layer(Echo(inner));
+            let attempt = DeadlineLayer::new(ATTEMPT).http().layer(Own::<6>(Echo(inner)));
             let limit = ThrottleLayer::concurrency(IN_FLIGHT).http().layer(attempt);
             let breaker = BreakerLayer::new().http().layer(limit);
             let retry = RetryLayer::new(ATTEMPTS).http().layer(breaker);
@@ -70,7 +70,7 @@ pub(crate) fn http() -> [Case; 3] {
                 .order(OrderLayer::serial(one_key))
                 .hedge(HedgeLayer::after(TIMEOUT))
                 .http();
-            drive_http(client.service(Echo(inner)), calls)
+            drive_http(client.service(Own::<7>(Echo(inner))), calls)
         }),
     ]
 }
@@ -87,6 +87,32 @@ fn five() -> Client {
 #[expect(clippy::unnecessary_wraps, reason = "a request may have no key")]
 fn one_key(_: &Request<Full<Bytes>>) -> Option<u64> {
     Some(7)
+}
+
+/// The inner service of a single case.
+///
+/// With the type of another case, the two would share functions, and the compiler would inline less
+/// in both.
+#[derive(Clone)]
+struct Own<const CASE: usize>(Echo);
+
+impl<const CASE: usize, Req> Service<Req> for Own<CASE>
+where
+    Echo: Service<Req>,
+{
+    type Response = <Echo as Service<Req>>::Response;
+    type Error = <Echo as Service<Req>>::Error;
+    type Future = <Echo as Service<Req>>::Future;
+
+    #[inline]
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.0.poll_ready(cx)
+    }
+
+    #[inline]
+    fn call(&mut self, request: Req) -> Self::Future {
+        self.0.call(request)
+    }
 }
 
 /// Makes each call on a clone, as a shared client does.
