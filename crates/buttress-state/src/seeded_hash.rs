@@ -3,7 +3,7 @@ use std::{
     hash::{Hash, Hasher},
 };
 
-use foldhash::{SharedSeed, fast::FoldHasher};
+use foldhash::{SharedSeed, quality::FoldHasher};
 
 /// The hash of keys, with seeds of its own.
 ///
