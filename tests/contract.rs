@@ -6,7 +6,7 @@ use std::{convert::Infallible, time::Duration};
 
 use buttress::{
     Authority, DeadlineLayer, DedupLayer, FallbackLayer, HedgeLayer, HttpExt, Idempotent,
-    OrderLayer, Rate, RetryLayer, ThrottleLayer, client, server, throttle::Vegas,
+    MeterLayer, OrderLayer, Rate, RetryLayer, ThrottleLayer, client, server, throttle::Vegas,
 };
 use buttress_testkit::{Clause, Dialect, Heard, Understand, contract};
 use bytes::Bytes;
@@ -78,6 +78,14 @@ async fn http_and_grpc_layers_keep_the_contract() {
         })
         .dialect(web)
         .await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn http_and_grpc_meters_keep_the_contract() {
+    for web in DIALECTS {
+        contract(|| MeterLayer::call(()).http()).dialect(web).await;
+        contract(|| MeterLayer::attempt(()).until_head().http()).dialect(web).await;
     }
 }
 
