@@ -166,7 +166,6 @@ async fn open_circuit_and_expired_deadline_name_their_layer() {
 
 /// CO-09: nothing but the paused clock moves a stack on.
 #[tokio::test(start_paused = true)]
-#[expect(clippy::disallowed_methods, reason = "compares virtual time with real time")]
 async fn stack_advances_only_with_the_paused_clock() {
     let client = client().hedge(HedgeLayer::after(SECOND)).edit_breaker(|b| b.consecutive(2));
     let service = client.service(service_fn(|row: u32| async move {
