@@ -123,7 +123,7 @@ const END: u64 = 2000 * MILLI;
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
-    /// 4.4: whatever is late, lost or crashes, the cells that the store granted stay within the rate.
+    /// 4.4: the cells that the store granted stay within the rate, also with delays, losses and crashes.
     /// Each loss of its state, and each forward step of its clock, adds a burst at most.
     #[test]
     fn granted_cells_stay_within_the_rate_whatever_fails(plan in plans(), shares: bool) {

@@ -51,7 +51,7 @@ impl WallClock {
 
     /// Returns whether a simulation has set the clock of this thread.
     ///
-    /// A hash whose seed belongs to the process must then do without the seed, because two runs of a
+    /// Under a simulation, a hash must not use a seed of the process, because two runs of a
     /// simulation may be two processes.
     #[inline]
     pub fn is_simulated() -> bool {

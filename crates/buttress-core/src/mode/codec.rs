@@ -45,6 +45,6 @@ pub trait Codec<T>: Clone + Send + Sync + 'static {
 
     /// Reads a value. `None` is a miss: the bytes are damaged, or of another version.
     ///
-    /// Must not panic, whatever the bytes are: a store is shared with other programs.
+    /// Must not panic on any bytes, because other programs can write to the store.
     fn decode(&self, bytes: Bytes) -> Option<T>;
 }

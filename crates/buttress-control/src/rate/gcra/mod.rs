@@ -95,8 +95,8 @@ impl Gcra {
         }
     }
 
-    /// Creates a limit whose whole burst is available after this time. So some cells are taken
-    /// already: at most the whole burst, whatever the time.
+    /// Creates a limit whose whole burst is available after `full_in`. The cells that come in that
+    /// time are taken already. A longer time than that of the whole burst counts as the whole burst.
     ///
     /// ```
     /// use std::time::Duration;

@@ -53,7 +53,7 @@ struct LastGrant {
     /// The time between the request and its reply.
     trip: u64,
     remaining: u64,
-    /// For each rate, the earliest time at which its bucket is full, if nobody takes any cells.
+    /// For each rate, the earliest time at which its bucket is full, if no replica takes cells.
     full_at: Box<[Nanos]>,
 }
 

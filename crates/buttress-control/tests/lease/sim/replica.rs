@@ -78,7 +78,7 @@ impl Replica {
         self.requests.iter_mut().find(|(sent, _)| *sent == number)?.1.take()
     }
 
-    /// Serves calls with a reply, and puts the rest into a slot. `None` if nobody waits for it.
+    /// Serves calls with a reply, and puts the rest into a slot. `None` if no call waits for the reply.
     pub(crate) fn reply(
         &mut self,
         now: Nanos,

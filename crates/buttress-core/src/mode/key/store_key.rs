@@ -4,7 +4,7 @@ use std::{
     sync::Arc,
 };
 
-/// A key whose bytes mean the same in every process and in every version of the program.
+/// A key with one encoding as bytes, in every process and in every version of the program.
 ///
 /// A store that many processes share names its entries by these bytes. [`Hash`](std::hash::Hash)
 /// does not serve here, because its result may change with the compiler.
