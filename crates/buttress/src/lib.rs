@@ -80,6 +80,8 @@ pub use buttress_metrics::OpenTelemetrySink;
 pub use buttress_metrics::{MeterHandle, MeterLayer, Registry};
 #[cfg(feature = "order")]
 pub use buttress_order::{OrderHandle, OrderLayer, OrderSnapshot};
+#[cfg(feature = "redis")]
+pub use buttress_redis::Redis;
 #[cfg(feature = "retry")]
 pub use buttress_retry::{
     Backoff, Budget, Jitter, Ratio, RetryHandle, RetryLayer, RetrySnapshot, RetryThrottle,
@@ -114,6 +116,8 @@ pub use buttress_http as http_grpc;
 pub use buttress_metrics as observability;
 #[cfg(feature = "order")]
 pub use buttress_order as order;
+#[cfg(feature = "redis")]
+pub use buttress_redis as shared_store;
 #[cfg(feature = "retry")]
 pub use buttress_retry as retry;
 #[cfg(feature = "stack")]
