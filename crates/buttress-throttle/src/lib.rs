@@ -279,7 +279,6 @@ mod handle;
 mod keyed;
 mod layer;
 mod limit;
-mod metrics;
 mod queue;
 mod rate;
 mod service;

@@ -1,4 +1,5 @@
 mod keyed;
+mod metrics;
 
 use std::{fmt, sync::Arc, time::Duration};
 
