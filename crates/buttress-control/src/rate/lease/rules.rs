@@ -123,6 +123,11 @@ impl LeaseRules {
         Self { is_exact: true, ..self }.settle()
     }
 
+    /// Returns the rates that the rules were made for, also those with a period of 0.
+    pub fn asked(&self) -> &[Rate] {
+        &self.asked
+    }
+
     /// Returns how the cells come.
     pub const fn kind(&self) -> LeaseKind {
         self.kind
