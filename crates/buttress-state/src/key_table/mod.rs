@@ -58,6 +58,12 @@ impl<K, T: Fresh, S: Total<T>> KeyTable<K, T, S> {
         &self.template
     }
 
+    /// Returns the value that keys share if there is no room. [`Fresh::share`] says how.
+    #[inline]
+    pub fn overflow(&self) -> &T {
+        &self.overflow
+    }
+
     /// Returns the maximum number of keys, as given to [`new`](Self::new).
     #[inline]
     pub const fn max_keys(&self) -> usize {
