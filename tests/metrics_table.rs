@@ -15,13 +15,15 @@ use buttress::{
     Rate, RetryLayer, ThrottleLayer,
     breaker::BreakerLayer,
     layer_api::{Measure, Metric, MetricKind, MetricValue},
+    throttle::Fleet,
 };
+use buttress_testkit::FakeStore;
 
 /// The name that each layer gets here.
 const NAME: &str = "an instance";
 
 /// The metrics that some layers have no reading of.
-const OPTIONAL: [&str; 9] = [
+const OPTIONAL: [&str; 19] = [
     "buttress.breaker.keys",
     "buttress.dedup.cache_bytes",
     "buttress.dedup.cache_entries",
@@ -31,23 +33,37 @@ const OPTIONAL: [&str; 9] = [
     "buttress.throttle.in_flight",
     "buttress.throttle.keys",
     "buttress.throttle.limit",
+    "buttress.throttle.store.away_admitted",
+    "buttress.throttle.store.debt",
+    "buttress.throttle.store.denied_trips",
+    "buttress.throttle.store.errors",
+    "buttress.throttle.store.expired",
+    "buttress.throttle.store.granted",
+    "buttress.throttle.store.keys_away",
+    "buttress.throttle.store.losses",
+    "buttress.throttle.store.trip_time_max",
+    "buttress.throttle.store.trips",
 ];
 
 /// The units, as in UCUM.
-const UNITS: [&str; 13] = [
+const UNITS: [&str; 17] = [
     "By",
     "s",
     "{attempt}",
     "{call}",
+    "{cell}",
     "{circuit}",
     "{entry}",
+    "{error}",
     "{flight}",
     "{hedge}",
     "{key}",
+    "{loss}",
     "{opening}",
     "{panic}",
     "{refresh}",
     "{token}",
+    "{trip}",
 ];
 
 type Handles = Vec<(&'static str, Arc<dyn Measure>)>;
@@ -67,6 +83,7 @@ fn handles() -> Handles {
     let breaker = BreakerLayer::new().named(NAME);
     let throttle = ThrottleLayer::concurrency(8).named(NAME);
     let rate = ThrottleLayer::rate(Rate::per_second(9)).named(NAME);
+    let fleet = rate.clone().fleet(Fleet::new(FakeStore::new(), 3));
     let dedup = DedupLayer::new().named(NAME);
     let unlimited = Budget::unlimited();
     vec![
@@ -82,6 +99,8 @@ fn handles() -> Handles {
         ("throttle", Arc::new(throttle.keyed(key).handle())),
         ("throttle", Arc::new(rate.handle())),
         ("throttle", Arc::new(rate.keyed(key).handle())),
+        ("throttle", Arc::new(fleet.handle())),
+        ("throttle", Arc::new(fleet.keyed(key).handle())),
         ("throttle", Arc::new(ThrottleLayer::accept_ratio().named(NAME).handle())),
         ("throttle", Arc::new(ThrottleLayer::adaptive(Gradient2::default()).named(NAME).handle())),
         ("dedup", Arc::new(dedup.handle())),

@@ -5,8 +5,8 @@ use buttress_core::{Attempt, Criticality, Deadline, Guard, Upload, UploadWait, V
 use buttress_state::{LimitClock, sync::is_only};
 
 use crate::limit::{
-    Admission, CallInfo, CountsByCriticality, KeyLimit, Limit, LimitPermit, LimitTemplate, Refusal,
-    RefusalReason, Seeded, Wait, sealed,
+    Admission, CallInfo, CountsByCriticality, KeyLimit, Limit, LimitPermit, LimitTemplate,
+    LocalLimit, Refusal, RefusalReason, Seeded, Wait, sealed,
 };
 
 /// Client-side throttling of the SRE book: calls that the service would most likely not accept are
@@ -58,6 +58,8 @@ impl<Req> Limit<Req> for AcceptRatioLimit {
 }
 
 impl sealed::Sealed for AcceptRatioLimit {}
+
+impl LocalLimit for AcceptRatioLimit {}
 
 impl LimitTemplate for AcceptRatioLimit {
     type View = Self;

@@ -213,6 +213,41 @@
 //! taking the cells of a rate. Waiting calls, and calls that come while others wait, take a lock.
 //! No lock is held while a call is woken.
 //!
+//! # Fleets
+//!
+//! With [`fleet`](ThrottleLayer::fleet), the replicas of a service keep a rate together, through a
+//! store such as Redis. Each replica leases cells ahead: 20 % of the burst at most, for 200 ms. So a
+//! busy key asks the store once for many calls, and all other calls take a cell with an atomic
+//! operation.
+//!
+//! ```
+//! use buttress_testkit::FakeStore;
+//! use buttress_throttle::{Fleet, Rate, ThrottleLayer};
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() {
+//! # let store = FakeStore::new();
+//! let layer = ThrottleLayer::rate(Rate::per_second(100).burst(200))
+//!     .fleet(Fleet::new(store, 12)) // 12: the most replicas there will be
+//!     .keyed(|tenant: &u32| Some(*tenant))
+//!     .named("per-tenant");
+//! # drop(layer.handle());
+//! # }
+//! ```
+//!
+//! In any time `t`, all replicas together admit at most `rate · t + burst` cells while the store
+//! lives. A call that finds no cells waits for the store: for its time limit, 25 ms, and not beyond
+//! the deadline. Calls that wait for the store need no queue, and 1,024 of each key may wait. After a
+//! grant that falls short, calls are denied for at least 25 ms without a request. A queue holds them
+//! meanwhile. There is no order between the replicas.
+//!
+//! While the store is away, [`WithoutStore`] decides: each replica admits its part of the rate, all
+//! calls, or none. The store is told of these cells when it is back. The wait that a rejection
+//! carries is a lower bound, because other replicas may take the cells.
+//!
+//! Each request to the store runs in a task of its own, which ends within twice the store's time
+//! limit. So a caller that leaves loses no cells. Outside of a runtime the store counts as away. If
+//! many keys are in use, a key is dropped once nothing is held, owed or expected.
+//!
 //! # Events
 //!
 //! | level | event | fields |
@@ -220,9 +255,17 @@
 //! | trace | `throttle.queued` | `instance`, `criticality` |
 //! | debug | `throttle.rejected` | `instance`, `reason`, `criticality`, `retry_after`, `observed` |
 //! | trace | `throttle.spare_refused` | `instance`, `reason`, `criticality`, `retry_after`, `observed` |
+//! | warn | `throttle.store_lost` | `instance`, `error`, `cause`, `policy` |
+//! | info | `throttle.store_regained` | `instance`, `away`, `debt` |
+//! | warn | `throttle.state_lost` | `instance` |
+//! | trace | `throttle.leased` | `instance`, `granted`, `want` |
 //!
 //! `reason` is `full`, `queue_full`, `displaced`, `expected_wait`, `max_wait`, `codel`, `deadline`,
-//! `rate`, `cost` or `accept_ratio`. `rate` means a rate without a queue, or a spare call.
+//! `rate`, `cost`, `accept_ratio` or `store`. `rate` means a rate without a queue, or a spare call.
+//! `store` means that the store of a [fleet](#fleets) is away.
+//!
+//! `throttle.store_lost` reports the first key that goes away from the store, and
+//! `throttle.store_regained` the last that returns. `throttle.state_lost` comes once a second at most.
 //!
 //! The refusal of a spare call is no failure, because the call that it accompanies goes on. So the
 //! event is at trace, and at debug there is one event for each rejected call.
@@ -242,10 +285,21 @@
 //! | `buttress.throttle.in_flight` | gauge | `{call}` | – | Calls that hold a permit, of all keys together. |
 //! | `buttress.throttle.limit` | gauge | `{call}` | – | Permits that there may be. |
 //! | `buttress.throttle.keys` | gauge | `{key}` | – | Keys in use. |
+//! | `buttress.throttle.store.trips` | counter | `{trip}` | – | Requests to the store that have ended. |
+//! | `buttress.throttle.store.granted` | counter | `{cell}` | – | Cells that the store granted. |
+//! | `buttress.throttle.store.denied_trips` | counter | `{trip}` | – | Requests for which the store granted less than wanted. |
+//! | `buttress.throttle.store.expired` | counter | `{cell}` | – | Held cells that ended before a call took them. |
+//! | `buttress.throttle.store.away_admitted` | counter | `{cell}` | – | Cells that were admitted without the store. |
+//! | `buttress.throttle.store.losses` | counter | `{loss}` | – | Requests at which the store had lost the state of a rate. |
+//! | `buttress.throttle.store.errors` | counter | `{error}` | `kind` | Requests to the store that failed. |
+//! | `buttress.throttle.store.debt` | gauge | `{cell}` | – | Cells admitted without the store that the store does not know of yet. |
+//! | `buttress.throttle.store.keys_away` | gauge | `{key}` | – | Keys that are away from the store. |
+//! | `buttress.throttle.store.trip_time_max` | gauge | `s` | – | The longest time of a request to the store so far. |
 //!
 //! The label `criticality` is a [`Criticality`](buttress_core::Criticality), and each of the four has
 //! a reading. `in_flight` has a reading if the limit has permits, `limit` if there is one for all
-//! calls, and `keys` if each key has its own. No key is a label, because each would be a time series.
+//! calls, `keys` if each key has its own, and `store` if a [fleet](#fleets) keeps the rate. `kind` is
+//! `timeout`, `unavailable`, `rejected` or `corrupt`. No key is a label, because each would be a time series.
 //!
 //! Each call that has a key is in one of `admitted`, `rejected`, `spare_refused` and `abandoned`, or
 //! still in `queued`. There is an exception: if a deadline leaves no time to announce after the wait,
@@ -274,6 +328,7 @@
 
 mod accept_ratio;
 mod concurrency;
+mod fleet;
 mod future;
 mod handle;
 mod keyed;
@@ -289,12 +344,16 @@ pub use buttress_control::{
     Vegas,
 };
 pub use concurrency::{Adaptive, ConcurrencyLimit, Fixed, Regulate};
+pub use fleet::{Fleet, FleetCells, FleetSnapshot, WithoutStore};
 pub use future::{ResponseFuture, ThrottleGuard};
 pub use handle::{ThrottleHandle, ThrottleSnapshot};
 pub use keyed::Keyed;
 pub use layer::{IgnoreOutcome, ThrottleLayer};
-pub use limit::{ConcurrencyBased, Limit, LimitTemplate, Queue, Queued, RateBased, Seeded};
-pub use rate::{Cost, RateLimit, UnitCost};
+pub use limit::{
+    ConcurrencyBased, Limit, LimitPerKey, LimitTemplate, LocalLimit, Queue, Queued, RateBased,
+    Seeded,
+};
+pub use rate::{Cells, Cost, RateLimit, UnitCost};
 pub use service::Throttle;
 
 /// Runs the example of the README as a test.

@@ -11,7 +11,7 @@ use self::{
 use crate::{
     limit::{
         Admission, CallInfo, ConcurrencyBased, CountsByCriticality, KeyLimit, Limit, LimitTemplate,
-        Queue, Queued, Refusal, RefusalReason, Seeded, sealed,
+        LocalLimit, Queue, Queued, Refusal, RefusalReason, Seeded, sealed,
     },
     queue::{CallQueue, HeldQueue, QueuedCall},
 };
@@ -125,6 +125,8 @@ impl<A: Regulate> HeldPermits<A> for Arc<KeyLimit<ConcurrencyLimit<A>>> {
 }
 
 impl<A> sealed::Sealed for ConcurrencyLimit<A> {}
+
+impl<A: Regulate> LocalLimit for ConcurrencyLimit<A> {}
 
 impl<A: Regulate> LimitTemplate for ConcurrencyLimit<A> {
     type View = Self;

@@ -3,7 +3,8 @@ use std::{hash::Hash, sync::Arc};
 use buttress_control::Rate;
 
 use crate::{
-    ConcurrencyLimit, Keyed, RateLimit, ThrottleHandle, concurrency::Regulate, limit::LimitTemplate,
+    ConcurrencyLimit, Keyed, RateLimit, ThrottleHandle, concurrency::Regulate,
+    limit::LimitTemplate, rate::Cells,
 };
 
 impl<L: LimitTemplate + Clone, K: Hash + Eq> ThrottleHandle<Keyed<L, K>> {
@@ -40,7 +41,7 @@ impl<K: Hash + Eq> ThrottleHandle<Keyed<ConcurrencyLimit, K>> {
     }
 }
 
-impl<W: Clone, K: Hash + Eq> ThrottleHandle<Keyed<RateLimit<W>, K>> {
+impl<W: Clone, Cl: Cells, K: Hash + Eq> ThrottleHandle<Keyed<RateLimit<W, Cl>, K>> {
     /// Returns the rates that a new key gets, in the order in which the layer got them.
     pub fn rates(&self) -> Vec<Rate> {
         self.one(&self.limit.table.template().0).rates()

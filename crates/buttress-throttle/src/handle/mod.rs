@@ -1,3 +1,4 @@
+mod fleet;
 mod keyed;
 mod metrics;
 
@@ -10,6 +11,7 @@ use crate::{
     AcceptRatioLimit, ConcurrencyLimit, RateLimit,
     concurrency::{Fixed, Regulate},
     limit::{ConcurrencyBased, LimitTemplate, Queued, Settings},
+    rate::{CellSupply, Cells},
 };
 
 /// Live numbers of a [`ThrottleLayer`](crate::ThrottleLayer), over all its services, and setters
@@ -184,16 +186,16 @@ impl ThrottleHandle<ConcurrencyLimit<Fixed>> {
     }
 }
 
-impl<W> ThrottleHandle<RateLimit<W>> {
+impl<W, Cl: Cells> ThrottleHandle<RateLimit<W, Cl>> {
     /// Returns the number of cells that could be taken now. With several rates, that of the rate
     /// with the fewest.
     pub fn tokens(&self) -> u32 {
-        self.limit.queue.supply.rates.tokens(self.now())
+        self.limit.queue.supply.tokens(self.now())
     }
 
     /// Returns the rates, in the order in which the layer got them.
     pub fn rates(&self) -> Vec<Rate> {
-        self.limit.queue.supply.rates.laws().map(buttress_control::Gcra::rate).collect()
+        self.limit.queue.supply.rates()
     }
 
     /// Sets the rate, or the first of several.
@@ -208,7 +210,7 @@ impl<W> ThrottleHandle<RateLimit<W>> {
     /// Sets the rate at this index, from 0, as [`set_rate`](Self::set_rate) does. An index out of
     /// range changes nothing.
     pub fn set_rate_at(&self, index: usize, rate: Rate) {
-        self.limit.queue.supply.rates.set_rate(self.now(), index, rate);
+        self.limit.queue.supply.set_rate(self.now(), index, rate);
         self.limit.queue.grant_waiters();
     }
 

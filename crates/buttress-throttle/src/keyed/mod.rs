@@ -1,14 +1,19 @@
 use std::{fmt, hash::Hash, sync::Arc, time::Duration};
 
 use buttress_core::KeyOf;
-use buttress_state::{KeyTable, sync::is_only};
+use buttress_state::sync::is_only;
 
-use self::key_limit::LimitTable;
+use self::{
+    bound_keys::{BoundKeys, new_table},
+    key_limit::LimitTable,
+};
+use crate::fleet::FleetSnapshot;
 use crate::limit::{
-    Admission, CallInfo, ConcurrencyBased, KeyLimit, Limit, LimitTemplate, Queue, Queued,
-    RateBased, Seeded, sealed,
+    Admission, CallInfo, ConcurrencyBased, KeyLimit, KeyWriter, Limit, LimitPerKey, LimitTemplate,
+    LocalLimit, Queue, Queued, RateBased, Seeded, sealed,
 };
 
+mod bound_keys;
 mod key_limit;
 
 /// A limit of its own for each key.
@@ -33,19 +38,21 @@ mod key_limit;
 pub struct Keyed<L, K, F = ()> {
     pub(crate) table: Arc<LimitTable<K, L>>,
     key: F,
+    /// `None` if the limits do not need the bytes of their keys.
+    write: Option<KeyWriter<K>>,
 }
 
-impl<L: LimitTemplate + Clone, K, F> Keyed<L, K, F> {
+impl<L: LimitPerKey<K> + Clone, K, F> Keyed<L, K, F> {
     pub(crate) fn new(limit: L, key: F) -> Self {
-        Self { table: Arc::new(KeyTable::new(KeyLimit(limit), MAX_KEYS)), key }
+        Self { table: new_table(limit, MAX_KEYS), key, write: L::writer() }
     }
 }
 
 impl<L: LimitTemplate + Clone, K, F: Clone> Keyed<L, K, F> {
     /// The same limit with no keys, and room for `max`.
     pub(crate) fn with_max_keys(&self, max: usize) -> Self {
-        let table = KeyTable::new(KeyLimit(self.table.template().0.fresh()), max);
-        Self { table: Arc::new(table), key: self.key.clone() }
+        let table = new_table(self.table.template().0.fresh(), max);
+        Self { table, key: self.key.clone(), write: self.write }
     }
 
     /// No keys. The limit of each key will be made of `make`'s result.
@@ -53,8 +60,8 @@ impl<L: LimitTemplate + Clone, K, F: Clone> Keyed<L, K, F> {
         &self,
         make: impl FnOnce(&L) -> T,
     ) -> Keyed<T, K, F> {
-        let table = KeyTable::new(KeyLimit(make(&self.table.template().0)), self.table.max_keys());
-        Keyed { table: Arc::new(table), key: self.key.clone() }
+        let table = new_table(make(&self.table.template().0), self.table.max_keys());
+        Keyed { table, key: self.key.clone(), write: self.write }
     }
 }
 
@@ -71,7 +78,13 @@ where
 
     #[inline]
     fn admit(&self, request: &Req, call: &CallInfo<'_>) -> Admission<L::KeyPermit, L::KeyWait> {
-        match self.key.look_up(request, &*self.table) {
+        let limit = match self.write {
+            Some(write) if L::NEEDS_KEY => {
+                self.key.look_up(request, BoundKeys { table: &self.table, write })
+            }
+            _ => self.key.look_up(request, &*self.table),
+        };
+        match limit {
             // The limit leaves the table as an `Arc`, so `admit_key`, which may run a user's cost,
             // holds no lock. Permits and waiting calls keep the `Arc` or one of its queue, and
             // spent cells keep the limit from being idle.
@@ -89,13 +102,15 @@ where
     }
 }
 
+impl<L: LocalLimit + Clone, K: Hash + Eq, F: Clone> LocalLimit for Keyed<L, K, F> {}
+
 impl<L, K, F> sealed::Sealed for Keyed<L, K, F> {}
 
 impl<L: LimitTemplate + Clone, K: Hash + Eq, F: Clone> LimitTemplate for Keyed<L, K, F> {
     type View = Keyed<L, K>;
 
     fn view(&self) -> Keyed<L, K> {
-        Keyed { table: Arc::clone(&self.table), key: () }
+        Keyed { table: Arc::clone(&self.table), key: (), write: self.write }
     }
 
     fn fresh(&self) -> Self {
@@ -122,6 +137,10 @@ impl<L: LimitTemplate + Clone, K: Hash + Eq, F: Clone> LimitTemplate for Keyed<L
 
     fn keys(&self) -> Option<usize> {
         Some(self.table.len())
+    }
+
+    fn fleet(&self) -> Option<FleetSnapshot> {
+        self.table.template().0.fleet()
     }
 }
 
@@ -168,7 +187,7 @@ impl<L: Seeded + Clone, K: Hash + Eq, F: Clone> Seeded for Keyed<L, K, F> {
 
 impl<L, K, F: Clone> Clone for Keyed<L, K, F> {
     fn clone(&self) -> Self {
-        Self { table: Arc::clone(&self.table), key: self.key.clone() }
+        Self { table: Arc::clone(&self.table), key: self.key.clone(), write: self.write }
     }
 }
 

@@ -7,8 +7,8 @@ use tower_layer::Layer;
 use crate::{
     AcceptRatioLimit, ConcurrencyLimit, Keyed, RateLimit, Throttle, ThrottleHandle,
     concurrency::{Adaptive, Fixed},
-    limit::{LimitTemplate, Settings},
-    rate::UnitCost,
+    limit::{LimitPerKey, LimitTemplate, Queue, Settings},
+    rate::{RateState, UnitCost},
 };
 
 mod ignore_outcome;
@@ -51,7 +51,7 @@ impl ThrottleLayer<Plain, RateLimit> {
     /// Limits the number of calls by several rates at once, for example 10 per second and 100 per
     /// minute. A call must fit each of them.
     pub fn rates(rates: Rates) -> Self {
-        Self::of(RateLimit::new(rates, UnitCost), IgnoreOutcome)
+        Self::of(RateLimit::new(RateState::new(rates), &Queue::new(0), UnitCost), IgnoreOutcome)
     }
 }
 
@@ -112,7 +112,7 @@ impl<M, L, J> ThrottleLayer<M, L, J> {
     #[doc(alias("per tenant", "per key"))]
     pub fn keyed<Req, F>(self, key: F) -> ThrottleLayer<M, Keyed<L, F::Key, F>, J>
     where
-        L: LimitTemplate + Clone,
+        L: LimitPerKey<F::Key> + Clone,
         F: KeyOf<Req>,
     {
         let limit = Keyed::new(self.limit.fresh(), key);
@@ -126,7 +126,7 @@ impl<M, L, J> ThrottleLayer<M, L, J> {
     #[doc(alias("per host", "per authority"))]
     pub fn per<F>(self, key: F) -> ThrottleLayer<M, Keyed<L, <F as FixedKey>::Key, F>, J>
     where
-        L: LimitTemplate + Clone,
+        L: LimitPerKey<<F as FixedKey>::Key> + Clone,
         F: FixedKey,
     {
         let limit = Keyed::new(self.limit.fresh(), key);

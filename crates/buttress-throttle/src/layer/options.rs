@@ -5,10 +5,11 @@ use buttress_core::{By, Enforcement, Extent, StateScope};
 
 use super::ThrottleLayer;
 use crate::{
-    Keyed,
+    Fleet, FleetCells, Keyed, RateLimit,
     limit::{
         ConcurrencyBased, LimitTemplate, Queue, Queued, QuotaHeaders, RateBased, Seeded, Settings,
     },
+    rate::CellSupply,
 };
 
 impl<M, L, K, F, J> ThrottleLayer<M, Keyed<L, K, F>, J>
@@ -25,6 +26,24 @@ where
         F: Clone,
     {
         let limit = self.limit.with_max_keys(max);
+        self.over(limit)
+    }
+}
+
+impl<M, W, J> ThrottleLayer<M, RateLimit<W>, J> {
+    /// Keeps the rate together with the other replicas of a [`Fleet`], through its store.
+    ///
+    /// Layers with the same [name](Self::named) and store share a rate. So give each rate of a fleet
+    /// a name of its own, and the same in all replicas. For a rate per key, put this option before
+    /// [`keyed`](Self::keyed).
+    ///
+    /// Returns a layer with fresh state.
+    #[doc(alias("distributed", "redis", "global"))]
+    pub fn fleet(self, fleet: Fleet) -> ThrottleLayer<M, RateLimit<W, FleetCells>, J>
+    where
+        W: Clone,
+    {
+        let limit = self.limit.clone().over(|rates| FleetCells::new(rates.rates(), fleet));
         self.over(limit)
     }
 }

@@ -6,8 +6,11 @@ use std::{
 
 use buttress_core::{Criticality, Guard, Quota, Upload, Verdict};
 
+use crate::fleet::FleetSnapshot;
+
 mod counters;
 mod options;
+mod per_key;
 mod queue_options;
 mod refusal;
 mod rejection_counts;
@@ -15,6 +18,7 @@ mod settings;
 
 pub(crate) use self::{
     counters::CountsByCriticality,
+    per_key::KeyWriter,
     queue_options::QueueOrder,
     refusal::{Refusal, RefusalReason},
     rejection_counts::RejectionCounts,
@@ -23,6 +27,7 @@ pub(crate) use self::{
 
 pub use self::{
     options::{ConcurrencyBased, RateBased, Seeded},
+    per_key::{LimitPerKey, LocalLimit},
     queue_options::{Queue, Queued},
 };
 
@@ -88,6 +93,22 @@ pub trait LimitTemplate: sealed::Sealed {
     #[doc(hidden)]
     fn fresh(&self) -> Self;
 
+    /// Whether the limit of a key must know its key.
+    #[doc(hidden)]
+    const NEEDS_KEY: bool = false;
+
+    /// Whether the limit knows its key.
+    #[doc(hidden)]
+    fn is_bound(&self) -> bool {
+        true
+    }
+
+    /// Tells the limit the bytes of its key, unless it knows them.
+    #[doc(hidden)]
+    fn bind(&self, key: &[u8]) {
+        let _ = key;
+    }
+
     /// Whether no call uses the limit, and its state equals that of a fresh limit.
     #[doc(hidden)]
     fn is_idle(&self) -> bool;
@@ -112,6 +133,12 @@ pub trait LimitTemplate: sealed::Sealed {
     /// key.
     #[doc(hidden)]
     fn limit(&self) -> Option<u32> {
+        None
+    }
+
+    /// The numbers of a rate that a fleet keeps together.
+    #[doc(hidden)]
+    fn fleet(&self) -> Option<FleetSnapshot> {
         None
     }
 

@@ -51,6 +51,8 @@ pub enum RefusalReason {
     Cost,
     /// The service accepts too few calls.
     AcceptRatio,
+    /// The store of a fleet is away, and the policy admits no call without the store.
+    Store,
 }
 
 impl RefusalReason {
@@ -75,6 +77,7 @@ impl RefusalReason {
             Self::Rate => "rate",
             Self::Cost => "cost",
             Self::AcceptRatio => "accept_ratio",
+            Self::Store => "store",
         }
     }
 }

@@ -118,9 +118,10 @@ impl<S: Supply> CallQueue<S, S::Grant> {
             drop(dropped);
             // If `due` has passed while the timer was set, no timer will fire for it. Look again.
             if !set.is_some_and(|(runtime, due)| self.set_alarm(runtime, due).is_ready()) {
-                return;
+                break;
             }
         }
+        S::restock(self);
     }
 
     /// Sets the claimed timer. Ready if its time has come meanwhile.

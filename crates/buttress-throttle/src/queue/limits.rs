@@ -3,9 +3,15 @@ use std::{sync::atomic::Ordering, time::Duration};
 use buttress_state::sync::lock;
 
 use super::{CallQueue, supply::Supply};
+use crate::limit::Queue;
 
 /// How many calls may wait, and for how long. Handles change both while calls run.
 impl<S: Supply> CallQueue<S, S::Grant> {
+    /// The options of the queue, without its measurements.
+    pub(crate) fn options(&self) -> Queue {
+        lock(&self.waiters).options.fresh()
+    }
+
     /// The maximum number of waiting calls.
     #[inline]
     pub(crate) fn max(&self) -> usize {

@@ -12,9 +12,7 @@ use buttress_state::{
 };
 use tokio::time::Instant;
 
-use self::{
-    priority_list::WaiterId, wait_limit::WaitLimit, wait_queue::WaitQueue, wake_list::WakeList,
-};
+use self::{priority_list::WaiterId, wait_limit::WaitLimit, wait_queue::WaitQueue};
 use crate::limit::{Queue, Refusal, RefusalReason};
 
 mod alarms;
@@ -32,6 +30,7 @@ pub(crate) use self::{
     priority_list::WaiterEntry,
     queued::{FromGrant, HeldQueue, QueuedCall},
     supply::{Supply, Unavailable},
+    wake_list::WakeList,
 };
 
 /// A supply of permits or cells, and the calls that wait for it.
@@ -129,10 +128,14 @@ impl<S: Supply> CallQueue<S, S::Grant> {
             (Some(wait_limit), Some(wait)) if wait_limit.is_before(instant, wait) => {
                 Err(self.supply.refusal(now, RefusalReason::ExpectedWait, ahead, cells))
             }
-            _ => match waiters.push(entry, criticality, wake_list) {
-                Ok(id) => Ok(Enqueued::Waiting(id, wait_limit)),
-                Err(why) => Err(self.supply.refusal(now, why, ahead, cells)),
-            },
+            _ => {
+                let (len, max) = (waiters.len(), waiters.options.max);
+                let max = self.supply.places(now, len, waiters.cells(), max);
+                match waiters.push(entry, criticality, max, wake_list) {
+                    Ok(id) => Ok(Enqueued::Waiting(id, wait_limit)),
+                    Err(why) => Err(self.supply.refusal(now, why, ahead, cells)),
+                }
+            }
         };
         // A refused call may have set the flag above, and leaves no waiter. Otherwise later calls
         // would take the lock without need.
@@ -178,6 +181,7 @@ impl<S: Supply> CallQueue<S, S::Grant> {
                 }
                 Err(Unavailable::Unknown) => return None,
                 Err(Unavailable::Never) => waiters.refuse(id, RefusalReason::Cost, wake_list),
+                Err(Unavailable::Refused(why)) => waiters.refuse(id, why, wake_list),
             }
         }
     }

@@ -71,6 +71,9 @@ impl<S: Supply, H: HeldQueue<S>> QueuedCall<S, H> {
         // Must run after the `QueuedCall` exists. If a waker panics, the unwinding drops the call,
         // and the waiter leaves the queue.
         drop(wake_list);
+        if matches!(admission, Admission::Waiting(_)) {
+            S::restock(held.queue());
+        }
         admission
     }
 

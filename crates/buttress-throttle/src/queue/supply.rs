@@ -1,9 +1,9 @@
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use buttress_control::Nanos;
 use buttress_core::Quota;
 
-use super::priority_list::WaiterEntry;
+use super::{CallQueue, priority_list::WaiterEntry};
 use crate::limit::{Refusal, RefusalReason, Settings};
 
 /// The supply that the calls of a [`CallQueue`](super::CallQueue) wait for: permits, or the cells
@@ -48,6 +48,21 @@ pub trait Supply: Send + Sync + Sized + 'static {
     /// The refusal of a call behind `ahead` cells.
     fn refusal(&self, now: Nanos, why: RefusalReason, ahead: u64, cells: u32) -> Refusal;
 
+    /// The number of calls that may wait, for a call that finds `waiting` calls with `cells` cells.
+    /// `max`: the length of the queue.
+    #[inline]
+    fn places(&self, now: Nanos, waiting: usize, cells: u64, max: usize) -> usize {
+        let _ = (now, waiting, cells);
+        max
+    }
+
+    /// Asks for more if the waiters need more. Runs without the lock of the queue, after a look at
+    /// the waiters.
+    #[inline]
+    fn restock(queue: &Arc<CallQueue<Self, Self::Grant>>) {
+        let _ = queue;
+    }
+
     /// The quotas to advertise, if the layer advertises any.
     fn quotas(&self, settings: &Settings, now: Nanos) -> Option<Box<[Quota]>> {
         let _ = (settings, now);
@@ -64,4 +79,6 @@ pub enum Unavailable {
     Unknown,
     /// Never: the limit was lowered below the need of the waiter.
     Never,
+    /// Not for this waiter, for another reason.
+    Refused(RefusalReason),
 }

@@ -54,11 +54,17 @@ impl<G> WaitQueue<G> {
         self.waiting
     }
 
-    /// Enqueues a call. In a full queue, a waiter of a lower criticality loses its place.
+    /// The cells that all waiters need together.
+    pub(crate) fn cells(&self) -> u64 {
+        self.lists.iter().map(|list| list.cells).sum()
+    }
+
+    /// Enqueues a call, of which `max` may wait. In a full queue, a waiter of a lower criticality loses its place.
     pub(crate) fn push(
         &mut self,
         entry: WaiterEntry,
         criticality: Criticality,
+        max: usize,
         wake_list: &mut WakeList,
     ) -> Result<WaiterId, RefusalReason> {
         // Must run before a displaceable waiter leaves: a place that changes hands does not make
@@ -66,7 +72,7 @@ impl<G> WaitQueue<G> {
         if self.is_empty() {
             self.empty = entry.since;
         }
-        if self.waiting >= self.options.max {
+        if self.waiting >= max {
             let displaceable =
                 self.displaceable(entry.since, criticality).ok_or(RefusalReason::QueueFull)?;
             self.refuse(displaceable, RefusalReason::Displaced, wake_list);
@@ -120,6 +126,20 @@ impl<G> WaitQueue<G> {
     /// Ends a wait without a grant.
     pub(crate) fn refuse(&mut self, id: WaiterId, why: RefusalReason, wake_list: &mut WakeList) {
         self.end(id, WaitState::Refused(why), wake_list);
+    }
+
+    /// Ends the waits of all but `max` waiters: those of the lowest criticality first, and of these
+    /// the last first.
+    pub(crate) fn refuse_beyond(
+        &mut self,
+        max: usize,
+        why: RefusalReason,
+        wake_list: &mut WakeList,
+    ) {
+        while self.waiting > max {
+            let Some(list) = self.lists.iter().find(|list| list.len > 0) else { return };
+            self.refuse(list.last, why, wake_list);
+        }
     }
 
     /// Wakes all waiters, so that each is polled and leaves a new waker.

@@ -1,58 +1,72 @@
 use std::{fmt, sync::Arc, time::Duration};
 
-use buttress_control::{Nanos, Rates, Reservation};
-use buttress_core::{Attempt, Criticality, Enforcement, Guard, Quota};
+use buttress_control::Rates;
 use buttress_state::sync::is_only;
 
-use self::state::RateState;
+pub(crate) use self::state::RateState;
 use crate::{
+    fleet::FleetSnapshot,
     limit::{
-        Admission, CallInfo, KeyLimit, Limit, LimitPermit, LimitTemplate, Queue, Queued, RateBased,
-        Refusal, RefusalReason, Settings, sealed,
+        Admission, CallInfo, KeyLimit, Limit, LimitTemplate, LocalLimit, Queue, Queued, RateBased,
+        sealed,
     },
-    queue::{CallQueue, FromGrant, QueuedCall, Supply},
+    queue::{CallQueue, QueuedCall, Supply},
 };
 
+mod cells;
 mod cost;
 mod state;
 
+pub use self::cells::Cells;
+pub(crate) use self::cells::{CellQueue, CellSupply, RateGrant};
 pub use self::cost::{Cost, UnitCost};
 
 /// A limit on the number of calls per unit of time, by the generic cell rate algorithm.
+///
+/// The cells come from [`Rates`] in this process.
 #[doc(alias("rate limiter", "GCRA", "leaky bucket", "token bucket"))]
-pub struct RateLimit<W = UnitCost> {
-    pub(crate) queue: Arc<CallQueue<RateState, Reservation>>,
+pub struct RateLimit<W = UnitCost, Cl: Cells = Rates> {
+    pub(crate) queue: Arc<CellQueue<Cl::Supply>>,
     cost: W,
 }
 
-impl<W> RateLimit<W> {
-    pub(crate) fn new(rates: Rates, cost: W) -> Self {
-        Self { queue: Arc::new(CallQueue::new(RateState::new(rates), &Queue::new(0))), cost }
+impl<W, Cl: Cells> RateLimit<W, Cl> {
+    pub(crate) fn new(supply: Cl::Supply, queue: &Queue, cost: W) -> Self {
+        Self { queue: Arc::new(CallQueue::new(supply, queue)), cost }
+    }
+
+    /// The same options over other cells, in the first state.
+    pub(crate) fn over<To: Cells>(
+        self,
+        supply: impl FnOnce(&Cl::Supply) -> To::Supply,
+    ) -> RateLimit<W, To> {
+        let options = self.queue.options();
+        RateLimit::new(supply(&self.queue.supply), &options, self.cost)
     }
 }
 
-impl<W: Cost<Req>, Req> Limit<Req> for RateLimit<W> {
+impl<W: Cost<Req>, Cl: Cells, Req> Limit<Req> for RateLimit<W, Cl> {
     type Permit = RateGrant;
-    type Wait = QueuedCall<RateState>;
+    type Wait = QueuedCall<Cl::Supply>;
     type KeyPermit = RateGrant;
-    type KeyWait = QueuedCall<RateState>;
+    type KeyWait = QueuedCall<Cl::Supply>;
 
     #[inline]
     fn admit(
         &self,
         request: &Req,
         call: &CallInfo<'_>,
-    ) -> Admission<RateGrant, QueuedCall<RateState>> {
+    ) -> Admission<RateGrant, QueuedCall<Cl::Supply>> {
         let cells = self.cost.cost(request);
         let (queue, now) = (&self.queue, self.queue.now());
-        let state = &queue.supply;
+        let supply = &queue.supply;
         // The flag first: while calls wait, cells are taken under the lock of the queue only. The
         // two steps are no single operation, see `is_waiting_set`.
-        if !state.is_waiting_set() && state.rates.take(now, cells).is_ok() {
-            state.admit(call.criticality);
-            return Admission::Admitted(RateGrant::new(state.quotas(call.settings, now)));
+        if !supply.is_waiting_set() && Cl::Supply::take(queue, now, cells) {
+            supply.count(call.criticality);
+            return Admission::Admitted(RateGrant::new(supply.quotas(call.settings, now)));
         }
-        admit_later(queue, now, cells, call)
+        Cl::Supply::admit_later(queue, now, cells, call)
     }
 
     #[inline]
@@ -60,51 +74,17 @@ impl<W: Cost<Req>, Req> Limit<Req> for RateLimit<W> {
         limit: Arc<KeyLimit<Self>>,
         request: &Req,
         call: &CallInfo<'_>,
-    ) -> Admission<RateGrant, QueuedCall<RateState>> {
+    ) -> Admission<RateGrant, QueuedCall<Cl::Supply>> {
         limit.0.admit(request, call)
     }
 }
 
-#[cold]
-fn admit_later(
-    queue: &Arc<CallQueue<RateState, Reservation>>,
-    now: Nanos,
-    cells: u32,
-    call: &CallInfo<'_>,
-) -> Admission<RateGrant, QueuedCall<RateState>> {
-    let state = &queue.supply;
-    // Read here and not in `admit`, which costs nothing more while cells are free.
-    let spare = Attempt::current().is_spare();
-    // Also in observe mode, a spare call takes only what is free and due to no waiter.
-    let observed = call.settings.enforcement == Enforcement::Observe && !spare;
-    // Observe mode: a call that would have waited is admitted now, with cells of later calls.
-    let max_delay = if observed { state.full_queue(queue.max()) } else { Duration::ZERO };
-    // A call of no cells never waits, whatever the queue.
-    if (cells == 0 || observed) && state.rates.reserve(now, cells, max_delay).is_ok() {
-        state.admit(call.criticality);
-        return Admission::Admitted(RateGrant::new(state.quotas(call.settings, now)));
-    }
-    let refusal = if state.is_never(now, cells) {
-        Refusal::new(RefusalReason::Cost)
-    } else if spare || observed || queue.is_off() {
-        let others_wait = spare && state.is_waiting_set();
-        let ahead = if others_wait { queue.ahead(now, call.criticality) } else { 0 };
-        state.refusal(now, RefusalReason::Rate, ahead, cells)
-    } else {
-        match QueuedCall::enter(queue, cells, call) {
-            Admission::Refused(refusal) => refusal,
-            admission => return admission,
-        }
-    };
-    Admission::Refused(Refusal { quotas: state.quotas(call.settings, now), ..refusal })
-}
+impl<W, Cl: Cells> sealed::Sealed for RateLimit<W, Cl> {}
 
-impl<W> sealed::Sealed for RateLimit<W> {}
+impl<W: Clone, Cl: Cells> LimitTemplate for RateLimit<W, Cl> {
+    type View = RateLimit<UnitCost, Cl>;
 
-impl<W: Clone> LimitTemplate for RateLimit<W> {
-    type View = RateLimit;
-
-    fn view(&self) -> RateLimit {
+    fn view(&self) -> RateLimit<UnitCost, Cl> {
         RateLimit { queue: Arc::clone(&self.queue), cost: UnitCost }
     }
 
@@ -115,10 +95,20 @@ impl<W: Clone> LimitTemplate for RateLimit<W> {
         }
     }
 
+    const NEEDS_KEY: bool = Cl::Supply::NEEDS_KEY;
+
+    fn is_bound(&self) -> bool {
+        self.queue.supply.is_bound()
+    }
+
+    fn bind(&self, key: &[u8]) {
+        self.queue.supply.bind(key);
+    }
+
     fn is_idle(&self) -> bool {
         // `is_only` first: its Acquire fence makes the cells that former holders took visible to
         // the relaxed loads of `is_fresh`.
-        is_only(&self.queue) && self.queue.supply.rates.is_fresh(self.queue.now())
+        is_only(&self.queue) && self.queue.supply.is_idle(self.queue.now())
     }
 
     fn admitted(&self) -> [u64; 4] {
@@ -128,9 +118,15 @@ impl<W: Clone> LimitTemplate for RateLimit<W> {
     fn queued(&self) -> usize {
         self.queue.len()
     }
+
+    fn fleet(&self) -> Option<FleetSnapshot> {
+        self.queue.supply.fleet()
+    }
 }
 
-impl<W: Clone> Queued for RateLimit<W> {
+impl<W: Clone> LocalLimit for RateLimit<W> {}
+
+impl<W: Clone, Cl: Cells> Queued for RateLimit<W, Cl> {
     fn with_queue(&self, queue: Queue) -> Self {
         let queue = self.queue.with_options(self.queue.supply.fresh(), &queue);
         Self { queue: Arc::new(queue), cost: self.cost.clone() }
@@ -153,61 +149,26 @@ impl<W: Clone> Queued for RateLimit<W> {
     }
 }
 
-impl<W: Clone> RateBased for RateLimit<W> {
-    type WithCost<C: Clone> = RateLimit<C>;
+impl<W: Clone, Cl: Cells> RateBased for RateLimit<W, Cl> {
+    type WithCost<C: Clone> = RateLimit<C, Cl>;
 
     const COST_STARTS_FRESH: bool = false;
 
-    fn with_cost<C: Clone>(self, cost: C) -> RateLimit<C> {
+    fn with_cost<C: Clone>(self, cost: C) -> RateLimit<C, Cl> {
         RateLimit { queue: self.queue, cost }
     }
 }
 
-impl<W: Clone> Clone for RateLimit<W> {
+impl<W: Clone, Cl: Cells> Clone for RateLimit<W, Cl> {
     fn clone(&self) -> Self {
         Self { queue: Arc::clone(&self.queue), cost: self.cost.clone() }
     }
 }
 
-impl<W> fmt::Debug for RateLimit<W> {
+impl<W, Cl: Cells> fmt::Debug for RateLimit<W, Cl> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RateLimit").field("rates", &self.queue.supply.rates).finish_non_exhaustive()
-    }
-}
-
-/// The value that a call of a [`RateLimit`] holds. There is nothing to return.
-#[derive(Debug)]
-pub struct RateGrant {
-    quotas: Option<Box<[Quota]>>,
-}
-
-impl RateGrant {
-    #[inline]
-    pub(crate) const fn new(quotas: Option<Box<[Quota]>>) -> Self {
-        Self { quotas }
-    }
-}
-
-impl FromGrant<RateState> for RateGrant {
-    // The reservation is dropped, which gives nothing back: the cells are spent.
-    fn from_grant(
-        queue: Arc<CallQueue<RateState, Reservation>>,
-        _: Reservation,
-        criticality: Criticality,
-        settings: &Settings,
-    ) -> Self {
-        queue.supply.admit(criticality);
-        Self::new(queue.supply.quotas(settings, queue.now()))
-    }
-}
-
-impl Guard for RateGrant {}
-
-impl LimitPermit for RateGrant {
-    const OUTLIVES_HEAD: bool = false;
-
-    #[inline]
-    fn quotas(&self) -> &[Quota] {
-        self.quotas.as_deref().unwrap_or_default()
+        f.debug_struct("RateLimit")
+            .field("rates", &self.queue.supply.rates())
+            .finish_non_exhaustive()
     }
 }

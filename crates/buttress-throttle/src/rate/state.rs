@@ -1,12 +1,16 @@
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use buttress_control::{Denied, Gcra, Nanos, Rates, Reservation};
-use buttress_core::{Criticality, Quota};
+use buttress_control::{Denied, Gcra, Nanos, Rate, Rates, Reservation};
+use buttress_core::{Attempt, Criticality, Enforcement, Quota};
 use buttress_state::sync::atomic::{AtomicBool, Ordering};
 
+use super::cells::{CellQueue, CellSupply, Cells, RateGrant};
 use crate::{
-    limit::{CountsByCriticality, QuotaHeaders, Refusal, RefusalReason, Settings},
-    queue::{Supply, Unavailable, WaiterEntry},
+    limit::{
+        Admission, CallInfo, CountsByCriticality, QuotaHeaders, Refusal, RefusalReason, Settings,
+        sealed,
+    },
+    queue::{QueuedCall, Supply, Unavailable, WaiterEntry},
 };
 
 /// The cells of one or more rates.
@@ -23,11 +27,6 @@ impl RateState {
         Self { rates, waiting: AtomicBool::new(false), admitted: CountsByCriticality::new() }
     }
 
-    /// The same rates with no cell taken.
-    pub(crate) fn fresh(&self) -> Self {
-        Self::new(self.rates.fresh())
-    }
-
     /// Whether the rates never hold this many cells.
     pub(crate) fn is_never(&self, now: Nanos, cells: u32) -> bool {
         // `fits` takes a lock, so it comes second.
@@ -41,16 +40,6 @@ impl RateState {
         self.rates.laws().map(interval).max().unwrap_or_default().saturating_mul(bound)
     }
 
-    /// Counts an admitted call.
-    #[inline]
-    pub(crate) fn admit(&self, criticality: Criticality) {
-        self.admitted.add(criticality);
-    }
-
-    pub(crate) fn admitted(&self) -> [u64; 4] {
-        self.admitted.counts()
-    }
-
     #[cold]
     fn describe(&self, name: &str, now: Nanos) -> Box<[Quota]> {
         let one = self.rates.laws().nth(1).is_none();
@@ -61,6 +50,82 @@ impl RateState {
             Quota::new(name, count, rate.period(), remaining, law.full_in(now))
         };
         self.rates.laws().zip(1..).map(describe).collect()
+    }
+}
+
+impl sealed::Sealed for Rates {}
+
+impl Cells for Rates {
+    type Supply = RateState;
+}
+
+impl CellSupply for RateState {
+    #[inline]
+    fn take(queue: &Arc<CellQueue<Self>>, now: Nanos, cells: u32) -> bool {
+        queue.supply.rates.take(now, cells).is_ok()
+    }
+
+    #[cold]
+    fn admit_later(
+        queue: &Arc<CellQueue<Self>>,
+        now: Nanos,
+        cells: u32,
+        call: &CallInfo<'_>,
+    ) -> Admission<RateGrant, QueuedCall<Self>> {
+        let state = &queue.supply;
+        // Read here and not in `admit`, which costs nothing more while cells are free.
+        let spare = Attempt::current().is_spare();
+        // Also in observe mode, a spare call takes only what is free and due to no waiter.
+        let observed = call.settings.enforcement == Enforcement::Observe && !spare;
+        // Observe mode: a call that would have waited is admitted now, with cells of later calls.
+        let max_delay = if observed { state.full_queue(queue.max()) } else { Duration::ZERO };
+        // A call of no cells never waits, whatever the queue.
+        if (cells == 0 || observed) && state.rates.reserve(now, cells, max_delay).is_ok() {
+            state.count(call.criticality);
+            return Admission::Admitted(RateGrant::new(state.quotas(call.settings, now)));
+        }
+        let refusal = if state.is_never(now, cells) {
+            Refusal::new(RefusalReason::Cost)
+        } else if spare || observed || queue.is_off() {
+            let others_wait = spare && state.is_waiting_set();
+            let ahead = if others_wait { queue.ahead(now, call.criticality) } else { 0 };
+            state.refusal(now, RefusalReason::Rate, ahead, cells)
+        } else {
+            match QueuedCall::enter(queue, cells, call) {
+                Admission::Refused(refusal) => refusal,
+                admission => return admission,
+            }
+        };
+        Admission::Refused(Refusal { quotas: state.quotas(call.settings, now), ..refusal })
+    }
+
+    #[inline]
+    fn count(&self, criticality: Criticality) {
+        self.admitted.add(criticality);
+    }
+
+    fn admitted(&self) -> [u64; 4] {
+        self.admitted.counts()
+    }
+
+    fn fresh(&self) -> Self {
+        Self::new(self.rates.fresh())
+    }
+
+    fn is_idle(&self, now: Nanos) -> bool {
+        self.rates.is_fresh(now)
+    }
+
+    fn tokens(&self, now: Nanos) -> u32 {
+        self.rates.tokens(now)
+    }
+
+    fn rates(&self) -> Vec<Rate> {
+        self.rates.laws().map(Gcra::rate).collect()
+    }
+
+    fn set_rate(&self, now: Nanos, index: usize, rate: Rate) {
+        self.rates.set_rate(now, index, rate);
     }
 }
 

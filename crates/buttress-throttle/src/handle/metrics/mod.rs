@@ -1,5 +1,7 @@
 use buttress_core::{Criticality, Measure, Metric, Reading};
 
+mod store;
+
 use crate::{ThrottleHandle, ThrottleSnapshot, limit::LimitTemplate};
 
 /// The [metrics](crate#metrics) of the layer.
@@ -7,6 +9,7 @@ impl<L: LimitTemplate + Send + Sync + 'static> Measure for ThrottleHandle<L> {
     fn describe(&self, define: &mut dyn FnMut(&'static Metric)) {
         [&ADMITTED, &REJECTED, &SPARE_REFUSED, &ABANDONED, &QUEUED, &IN_FLIGHT, &LIMIT, &KEYS]
             .into_iter()
+            .chain(store::METRICS)
             .for_each(define);
     }
 
@@ -27,6 +30,9 @@ impl<L: LimitTemplate + Send + Sync + 'static> Measure for ThrottleHandle<L> {
             if let Some(number) = number {
                 read(Reading::gauge(metric, instance, number.into()));
             }
+        }
+        if let Some(fleet) = self.limit.fleet() {
+            store::measure(&fleet, instance, read);
         }
         if let Some(keys) = self.limit.keys() {
             read(Reading::number(&KEYS, instance, keys as u64));

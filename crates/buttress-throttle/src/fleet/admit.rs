@@ -1,0 +1,179 @@
+use std::sync::{Arc, atomic::Ordering::Relaxed};
+
+use buttress_control::{LeaseKind, LeaseRules, Nanos, Rate};
+use buttress_core::{Attempt, Criticality, Enforcement, StoreKey};
+use buttress_state::sync::lock;
+
+use super::{FleetCells, FleetSnapshot, refill};
+use crate::{
+    RateLimit,
+    limit::{Admission, CallInfo, KeyWriter, LimitPerKey, Refusal, RefusalReason},
+    queue::{QueuedCall, Supply},
+    rate::{CellQueue, CellSupply, RateGrant},
+};
+
+impl CellSupply for FleetCells {
+    const NEEDS_KEY: bool = true;
+
+    fn is_bound(&self) -> bool {
+        self.has_key()
+    }
+
+    fn bind(&self, key: &[u8]) {
+        self.set_key(key);
+    }
+
+    #[inline]
+    fn take(queue: &Arc<CellQueue<Self>>, now: Nanos, cells: u32) -> bool {
+        let supply = &queue.supply;
+        let Some(taken) = supply.slots.take(now, cells) else { return false };
+        // Relaxed: a late look at the number only delays a request.
+        if taken.has_room && taken.left < supply.refill_below.load(Relaxed) {
+            refill::restock(queue);
+        }
+        true
+    }
+
+    #[cold]
+    fn admit_later(
+        queue: &Arc<CellQueue<Self>>,
+        now: Nanos,
+        cells: u32,
+        call: &CallInfo<'_>,
+    ) -> Admission<RateGrant, QueuedCall<Self>> {
+        let supply = &queue.supply;
+        supply.name(call.settings.origin.name());
+        let admitted = || {
+            supply.count(call.criticality);
+            Admission::Admitted(RateGrant::new(supply.quotas(call.settings, now)))
+        };
+        let (kind, max_cost, denied) = {
+            let law = lock(&supply.law);
+            (law.rules.kind(), law.rules.max_cost(), law.lease.denied(now))
+        };
+        if cells == 0 || kind == LeaseKind::Admit {
+            return admitted();
+        }
+        let spare = Attempt::current().is_spare();
+        let observed = call.settings.enforcement == Enforcement::Observe && !spare;
+        let refuse = |why| {
+            let refusal = supply.refusal(now, why, 0, cells);
+            Admission::Refused(Refusal { quotas: supply.quotas(call.settings, now), ..refusal })
+        };
+        let is_off = queue.is_off();
+        match kind {
+            LeaseKind::Refuse if spare || observed || is_off => refuse(RefusalReason::Rate),
+            LeaseKind::Refuse => Self::enter(queue, cells, call),
+            _ if cells > max_cost => refuse(RefusalReason::Cost),
+            _ if spare => refuse(RefusalReason::Rate),
+            _ if denied.is_some() && (is_off || observed) => refuse(RefusalReason::Rate),
+            _ if observed => refill::observe(queue, now, cells, call),
+            _ => Self::enter(queue, cells, call),
+        }
+    }
+
+    #[inline]
+    fn count(&self, criticality: Criticality) {
+        Self::count(self, criticality);
+    }
+
+    fn admitted(&self) -> [u64; 4] {
+        Self::admitted(self)
+    }
+
+    fn fleet(&self) -> Option<FleetSnapshot> {
+        Some(self.snapshot())
+    }
+
+    fn fresh(&self) -> Self {
+        let rules = Arc::clone(&lock(&self.law).rules);
+        Self::over(Arc::clone(&self.shared), rules)
+    }
+
+    fn is_idle(&self, now: Nanos) -> bool {
+        let mut law = lock(&self.law);
+        let (held, ended) = law.look(now, &self.slots);
+        self.count_expired(ended);
+        held == 0 && law.pool == 0 && law.lease.is_idle(now)
+    }
+
+    fn tokens(&self, now: Nanos) -> u32 {
+        self.slots.held(now)
+    }
+
+    fn rates(&self) -> Vec<Rate> {
+        lock(&self.law).rules.asked().to_vec()
+    }
+
+    fn set_rate(&self, now: Nanos, index: usize, rate: Rate) {
+        let mut law = lock(&self.law);
+        let mut rates = law.rules.asked().to_vec();
+        let Some(place) = rates.get_mut(index) else { return };
+        *place = rate;
+        let before = Arc::clone(&law.rules);
+        let rules = LeaseRules::clone(&before).for_rates(rates);
+        law.lease.set_rules(now, &before, &rules);
+        if let Some(share) = &law.share {
+            for (index, leased) in rules.rates().iter().enumerate() {
+                share.set_rate(now, index, leased.rate().share(rules.replicas()));
+            }
+        }
+        law.rules = Arc::new(rules);
+        self.publish(now, &law);
+    }
+}
+
+impl<W: Clone, K: StoreKey> LimitPerKey<K> for RateLimit<W, FleetCells> {
+    fn writer() -> Option<KeyWriter<K>> {
+        Some(K::write)
+    }
+}
+
+impl FleetCells {
+    /// Lets a call wait for the store or for the rate.
+    fn enter(
+        queue: &Arc<CellQueue<Self>>,
+        cells: u32,
+        call: &CallInfo<'_>,
+    ) -> Admission<RateGrant, QueuedCall<Self>> {
+        let admission = QueuedCall::enter(queue, cells, call);
+        if !matches!(admission, Admission::Waiting(_)) {
+            // Also a call that was decided without the store lets the store be asked again.
+            refill::restock(queue);
+        }
+        match admission {
+            Admission::Refused(refusal) => {
+                let supply = &queue.supply;
+                let now = queue.now();
+                // Without a queue, there is none that is full: the rate, or the store, refuses.
+                let is_off = refusal.detail == RefusalReason::QueueFull && queue.max() == 0;
+                let refusal =
+                    if is_off { supply.refusal(now, supply.why(), 0, cells) } else { refusal };
+                let quotas = supply.quotas(call.settings, now);
+                Admission::Refused(Refusal { quotas, ..refusal })
+            }
+            admission => admission,
+        }
+    }
+
+    /// Why a call is refused that may not wait.
+    pub(super) fn why(&self) -> RefusalReason {
+        let law = lock(&self.law);
+        let is_closed = self.shared.policy == super::WithoutStore::FailClosed;
+        if law.lease.is_away() && is_closed { RefusalReason::Store } else { RefusalReason::Rate }
+    }
+
+    /// Makes the key for the store, of the name of the layer and of the key of the limit.
+    fn name(&self, instance: &str) {
+        if self.store_key.get().is_some() {
+            return;
+        }
+        self.store_key.get_or_init(|| {
+            let mut bytes = Vec::new();
+            instance.write(&mut bytes);
+            bytes.extend_from_slice(self.key());
+            bytes.into()
+        });
+        self.shared.numbers.instance.get_or_init(|| instance.into());
+    }
+}

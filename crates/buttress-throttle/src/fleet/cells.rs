@@ -1,0 +1,183 @@
+use std::sync::{Arc, OnceLock};
+
+use buttress_control::{LeaseKind, LeaseRules, Nanos, Rate};
+use buttress_core::{Criticality, Quota};
+use buttress_state::{
+    AnyQuotaStore, QuotaStore,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
+        lock,
+    },
+};
+
+use super::{
+    Fleet, FleetSnapshot, WithoutStore,
+    grant::FleetGrant,
+    law::{Law, after},
+    numbers::Numbers,
+    slots::LeaseSlots,
+};
+use crate::{
+    limit::{CountsByCriticality, sealed},
+    queue::{Unavailable, WaiterEntry},
+    rate::Cells,
+};
+
+/// The cells of a rate that the replicas of a [`Fleet`] keep together.
+#[derive(Debug)]
+pub struct FleetCells {
+    pub(super) shared: Arc<Shared>,
+    /// The bytes of the key that this limit belongs to.
+    key: OnceLock<Box<[u8]>>,
+    /// The key for the store: the name of the layer and `key`.
+    pub(super) store_key: OnceLock<Box<[u8]>>,
+    pub(super) slots: LeaseSlots,
+    pub(super) waiting: AtomicBool,
+    /// One more than the number of cells from which on a request starts ahead of need. 0: none does.
+    pub(super) refill_below: AtomicU32,
+    admitted: CountsByCriticality,
+    pub(super) law: Mutex<Law>,
+}
+
+/// What all keys of a layer share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) store: AnyQuotaStore,
+    pub(super) policy: WithoutStore,
+    pub(super) numbers: Numbers,
+}
+
+impl FleetCells {
+    pub(crate) fn new(rates: impl IntoIterator<Item = Rate>, fleet: Fleet) -> Self {
+        let rules = LeaseRules::new(rates, fleet.replicas)
+            .reserve(fleet.reserve)
+            .lease(fleet.lease)
+            .time_limit(fleet.store.time_limit());
+        let rules = if fleet.is_exact { rules.exact() } else { rules };
+        let (store, policy) = (fleet.store, fleet.without_store);
+        let shared = Shared { store, policy, numbers: Numbers::new() };
+        Self::over(Arc::new(shared), Arc::new(rules))
+    }
+
+    pub(super) fn over(shared: Arc<Shared>, rules: Arc<LeaseRules>) -> Self {
+        Self {
+            shared,
+            key: OnceLock::new(),
+            store_key: OnceLock::new(),
+            slots: LeaseSlots::new(),
+            waiting: AtomicBool::new(false),
+            refill_below: AtomicU32::new(0),
+            admitted: CountsByCriticality::new(),
+            law: Mutex::new(Law::new(rules)),
+        }
+    }
+
+    /// Sets the bytes of the key, unless they are known.
+    pub(super) fn set_key(&self, key: &[u8]) {
+        self.key.get_or_init(|| key.into());
+    }
+
+    pub(super) fn has_key(&self) -> bool {
+        self.key.get().is_some()
+    }
+
+    pub(super) fn key(&self) -> &[u8] {
+        self.key.get().map_or(&[], |key| key)
+    }
+
+    pub(crate) fn snapshot(&self) -> FleetSnapshot {
+        self.shared.numbers.snapshot()
+    }
+
+    /// Tells calls without the lock what the law has decided.
+    pub(super) fn publish(&self, now: Nanos, law: &Law) {
+        let below = law.lease.refill_below(now, &law.rules);
+        self.refill_below.store(below.map_or(0, |below| below.saturating_add(1)), Relaxed);
+    }
+
+    pub(super) fn count_expired(&self, cells: u32) {
+        self.shared.numbers.expired.fetch_add(cells.into(), Relaxed);
+    }
+
+    pub(super) fn decide(&self, now: Nanos, entry: WaiterEntry) -> Result<FleetGrant, Unavailable> {
+        let mut law = lock(&self.law);
+        match law.rules.kind() {
+            LeaseKind::Admit => return Ok(FleetGrant::leased(entry.cells, now)),
+            // A rate of 0 can be raised again.
+            LeaseKind::Refuse => return Err(Unavailable::Unknown),
+            _ if entry.cells > law.rules.max_cost() => return Err(Unavailable::Never),
+            _ => {}
+        }
+        if let Some(grant) = law.take_held(now, entry.cells, &self.slots) {
+            return Ok(grant);
+        }
+        if law.lease.is_away() {
+            return self.without_store(&mut law, now, entry.cells);
+        }
+        if let Some(wait) = law.lease.denied(now) {
+            return Err(Unavailable::Until(after(now, wait)));
+        }
+        // A call that the store has denied before waits in the queue. Any other is undecided.
+        if law.denied_at.is_some_and(|at| at > entry.since) {
+            return Err(Unavailable::Unknown);
+        }
+        let decided = after(entry.since, law.rules.reply_time());
+        if now < decided {
+            return Err(Unavailable::Until(decided));
+        }
+        self.without_store(&mut law, now, entry.cells)
+    }
+
+    pub(super) fn without_store(
+        &self,
+        law: &mut Law,
+        now: Nanos,
+        cells: u32,
+    ) -> Result<FleetGrant, Unavailable> {
+        let grant = law.without_store(now, cells, self.shared.policy)?;
+        let cells = u64::from(cells);
+        self.shared.numbers.away_admitted.fetch_add(cells, Relaxed);
+        self.shared.numbers.debt.fetch_add(cells, Relaxed);
+        Ok(grant)
+    }
+
+    #[cold]
+    pub(super) fn describe(&self, name: &str, now: Nanos) -> Box<[Quota]> {
+        let law = lock(&self.law);
+        let (left, reset) = law.lease.left_in_store(now);
+        let left = left.saturating_add(self.slots.held(now).into());
+        let is_one = law.rules.asked().len() == 1;
+        let describe = |(rate, number): (&Rate, u32)| {
+            let name = if is_one { name.to_owned() } else { format!("{name}-{number}") };
+            let remaining = left.min(rate.burst_size().into());
+            Quota::new(name, rate.count().into(), rate.period(), remaining, reset)
+        };
+        law.rules.asked().iter().zip(1..).map(describe).collect()
+    }
+}
+
+impl Drop for FleetCells {
+    fn drop(&mut self) {
+        if lock(&self.law).lease.is_away() {
+            self.shared.numbers.keys_away.fetch_sub(1, Relaxed);
+        }
+    }
+}
+
+impl sealed::Sealed for FleetCells {}
+
+impl Cells for FleetCells {
+    type Supply = Self;
+}
+
+impl FleetCells {
+    #[inline]
+    pub(super) fn count(&self, criticality: Criticality) {
+        self.admitted.add(criticality);
+    }
+
+    pub(super) fn admitted(&self) -> [u64; 4] {
+        self.admitted.counts()
+    }
+}

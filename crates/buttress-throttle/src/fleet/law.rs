@@ -1,0 +1,139 @@
+use std::{sync::Arc, time::Duration};
+
+use buttress_control::{Denied, Lease, LeaseRules, Nanos, Rates, Reservation};
+use buttress_core::Criticality;
+
+use super::{WithoutStore, grant::FleetGrant, slots::LeaseSlots};
+use crate::{
+    limit::{RefusalReason, Settings},
+    queue::Unavailable,
+};
+
+/// The law of one key, and the cells of its last grant. Under a lock that is taken after the lock of
+/// the queue.
+#[derive(Debug)]
+pub(super) struct Law {
+    pub(super) rules: Arc<LeaseRules>,
+    pub(super) lease: Lease,
+    /// The rate of this replica, once calls were decided without the store.
+    pub(super) share: Option<Rates>,
+    /// Cells of a grant that waiters get first, and the time at which they end.
+    pub(super) pool: u32,
+    pub(super) pool_ends: Nanos,
+    /// The cells of the slots when they were last looked at.
+    known: u32,
+    /// When the store last granted less than wanted.
+    pub(super) denied_at: Option<Nanos>,
+    /// Whether calls may wait for a rate that is used up.
+    pub(super) has_queue: bool,
+    /// Since when the key is away.
+    pub(super) away_since: Nanos,
+    /// Calls that passed, and whose cells the store has not granted yet.
+    pub(super) observed: Vec<Observed>,
+}
+
+/// A call of a layer that observes.
+#[derive(Debug)]
+pub(super) struct Observed {
+    pub(super) cells: u32,
+    pub(super) criticality: Criticality,
+    pub(super) settings: Settings,
+    /// Whether the request under way asks for its cells.
+    pub(super) is_asked: bool,
+}
+
+impl Law {
+    pub(super) fn new(rules: Arc<LeaseRules>) -> Self {
+        Self {
+            rules,
+            lease: Lease::new(),
+            share: None,
+            pool: 0,
+            pool_ends: Nanos::new(0),
+            known: 0,
+            denied_at: None,
+            has_queue: false,
+            away_since: Nanos::new(0),
+            observed: Vec::new(),
+        }
+    }
+
+    /// Counts what calls took of the slots since the last look. Returns the cells that are held, and
+    /// those that have ended.
+    pub(super) fn look(&mut self, now: Nanos, slots: &LeaseSlots) -> (u32, u32) {
+        let ended = slots.drop_ended(now);
+        let held = slots.held(now);
+        let spent = self.known.saturating_sub(held.saturating_add(ended));
+        self.known = held;
+        if spent > 0 {
+            self.lease.spend(now, &self.rules, spent);
+        }
+        (held, ended)
+    }
+
+    /// Puts what waiters left of a grant into a slot. Returns the cells that were dropped.
+    pub(super) fn store_pool(&mut self, now: Nanos, slots: &LeaseSlots) -> u32 {
+        let (cells, ends) = (std::mem::take(&mut self.pool), self.pool_ends);
+        if cells == 0 {
+            return 0;
+        }
+        let (held, ended) = self.look(now, slots);
+        // No more than the rules allow, also if a call left that cost more than that.
+        let kept = cells.min(self.rules.max_held().saturating_sub(held));
+        let kept = if now < ends { kept } else { 0 };
+        let dropped = if kept > 0 { slots.put(now, kept, ends) } else { 0 };
+        self.known = slots.held(now);
+        ended + dropped + (cells - kept)
+    }
+
+    /// Takes cells that are held, of all grants together.
+    pub(super) fn take_held(
+        &mut self,
+        now: Nanos,
+        cells: u32,
+        slots: &LeaseSlots,
+    ) -> Option<FleetGrant> {
+        let of_pool = self.pool.min(cells);
+        let of_slots = cells - of_pool;
+        let ends = if of_slots > 0 { slots.take_of_both(now, of_slots)? } else { self.pool_ends };
+        self.pool -= of_pool;
+        self.known = self.known.saturating_sub(of_slots);
+        self.lease.spend(now, &self.rules, cells);
+        let ends = if of_pool > 0 { ends.min(self.pool_ends) } else { ends };
+        Some(FleetGrant::leased(cells, ends))
+    }
+
+    /// Decides a call without the store.
+    pub(super) fn without_store(
+        &mut self,
+        now: Nanos,
+        cells: u32,
+        policy: WithoutStore,
+    ) -> Result<FleetGrant, Unavailable> {
+        let share = match policy {
+            WithoutStore::FailClosed => return Err(Unavailable::Refused(RefusalReason::Store)),
+            WithoutStore::FailOpen => None,
+            WithoutStore::LocalShare => Some(self.reserve_share(now, cells)?),
+        };
+        self.lease.owe(cells.into());
+        Ok(FleetGrant::owed(cells, share))
+    }
+
+    fn reserve_share(&mut self, now: Nanos, cells: u32) -> Result<Reservation, Unavailable> {
+        let share = self.share_at(now);
+        share.reserve(now, cells, Duration::ZERO).map_err(|denied| match denied {
+            Denied::After(wait) if self.has_queue => Unavailable::Until(after(now, wait)),
+            Denied::After(_) => Unavailable::Refused(RefusalReason::Rate),
+            _ => Unavailable::Refused(RefusalReason::Store),
+        })
+    }
+
+    pub(super) fn share_at(&mut self, now: Nanos) -> &Rates {
+        let (lease, rules) = (&self.lease, &self.rules);
+        self.share.get_or_insert_with(|| lease.share(now, rules))
+    }
+}
+
+pub(super) fn after(time: Nanos, duration: Duration) -> Nanos {
+    Nanos::new(time.get().saturating_add(Nanos::from(duration).get()))
+}

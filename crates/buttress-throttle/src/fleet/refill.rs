@@ -1,0 +1,259 @@
+//! Requests to the store. Each runs in a task of its own, because a caller that leaves must not lose
+//! cells that the store has debited.
+
+use std::{
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
+
+use buttress_control::{LeaseDemand, LeaseRefill, LeaseReply, Nanos};
+use buttress_state::{Ask, CellRate, Grant, QuotaStore, StoreError, StoreErrorKind, sync::lock};
+use tokio::{runtime::Handle, time::timeout};
+
+use super::{
+    FleetCells,
+    law::{Law, Observed, after},
+};
+use crate::{
+    limit::{Admission, CallInfo, RefusalReason},
+    queue::{QueuedCall, Supply, WakeList},
+    rate::{CellQueue, RateGrant},
+};
+
+type Queue = CellQueue<FleetCells>;
+
+/// A request to the store.
+struct Request {
+    refill: LeaseRefill,
+    rates: Box<[CellRate]>,
+    time_limit: Duration,
+    sent: Nanos,
+}
+
+/// Asks the store if the calls that wait, or the cells held ahead, need it.
+#[cold]
+pub(super) fn restock(queue: &Arc<Queue>) {
+    let (supply, now) = (&queue.supply, queue.now());
+    let (waiting, first, has_queue) = {
+        let waiters = lock(&queue.waiters);
+        let first = waiters.next(now).map_or(0, |(_, entry)| entry.cells);
+        (waiters.cells(), first, waiters.options.max > 0)
+    };
+    let mut law = lock(&supply.law);
+    law.has_queue = has_queue;
+    let request = begin(supply, &mut law, now, waiting, first);
+    supply.publish(now, &law);
+    drop(law);
+    if let Some(request) = request {
+        send(queue, request);
+    }
+}
+
+/// Lets a call pass that a layer observes, and asks for its cells.
+///
+/// The call counts once the store has decided: as admitted, or as rejected.
+pub(super) fn observe(
+    queue: &Arc<Queue>,
+    now: Nanos,
+    cells: u32,
+    call: &CallInfo<'_>,
+) -> Admission<RateGrant, QueuedCall<FleetCells>> {
+    let supply = &queue.supply;
+    let mut law = lock(&supply.law);
+    if law.observed.len() < MAX_OBSERVED {
+        let settings = call.settings.clone();
+        let (criticality, is_asked) = (call.criticality, false);
+        law.observed.push(Observed { cells, criticality, settings, is_asked });
+    }
+    drop(law);
+    restock(queue);
+    if !lock(&supply.law).lease.is_in_flight() {
+        decide_observed(queue, now);
+    }
+    Admission::Unlimited
+}
+
+/// Decides the calls that a layer observes, after a request has ended.
+fn decide_observed(queue: &Arc<Queue>, now: Nanos) {
+    let supply = &queue.supply;
+    let mut law = lock(&supply.law);
+    // Of the calls that came since the request, the next request decides, if there is one.
+    let is_last = law.lease.is_away() || law.lease.denied(now).is_some();
+    let (observed, later) =
+        std::mem::take(&mut law.observed).into_iter().partition(|call| is_last || call.is_asked);
+    law.observed = later;
+    let observed: Vec<Observed> = observed;
+    let decide = |call: Observed| {
+        let taken = law.take_held(now, call.cells, &supply.slots).is_some()
+            || (law.lease.is_away() && supply.without_store(&mut law, now, call.cells).is_ok());
+        (taken, call)
+    };
+    let decided: Vec<_> = observed.into_iter().map(decide).collect();
+    drop(law);
+    for (is_admitted, Observed { cells, criticality, settings, .. }) in decided {
+        if is_admitted {
+            supply.count(criticality);
+        } else {
+            settings.refuse(supply.refusal(now, supply.why(), 0, cells), criticality);
+        }
+    }
+}
+
+fn begin(
+    supply: &FleetCells,
+    law: &mut Law,
+    now: Nanos,
+    waiting: u64,
+    first: u32,
+) -> Option<Request> {
+    let (held, ended) = law.look(now, &supply.slots);
+    supply.count_expired(ended);
+    // Calls that wait while the store is away are decided without it.
+    let observed: u64 = law.observed.iter().map(|call| u64::from(call.cells)).sum();
+    let first = if first > 0 { first } else { law.observed.first().map_or(0, |call| call.cells) };
+    let is_away = law.lease.is_away();
+    let demand = if is_away { (0, 0) } else { (waiting.saturating_add(observed), first) };
+    let rules = Arc::clone(&law.rules);
+    let refill = law.lease.refill(now, &rules, LeaseDemand::new(demand.0, demand.1, held))?;
+    law.observed.iter_mut().for_each(|call| call.is_asked = true);
+    let rates = rules.rates().iter().enumerate().map(|(index, rate)| {
+        let mut cell_rate = CellRate::new(rate.interval(), rate.burst());
+        cell_rate.expect = law.lease.expects(now, &rules, index);
+        cell_rate
+    });
+    Some(Request { refill, rates: rates.collect(), time_limit: rules.reply_time(), sent: now })
+}
+
+/// Sends a request from a task of its own. Outside of a runtime, the store is away.
+fn send(queue: &Arc<Queue>, request: Request) {
+    let ending = Ending { queue: Arc::clone(queue), is_over: false };
+    match Handle::try_current() {
+        Ok(runtime) => drop(runtime.spawn(run(ending, request))),
+        // `ending` is dropped here, which ends the request.
+        Err(_) => drop(ending),
+    }
+}
+
+async fn run(mut ending: Ending, request: Request) {
+    let queue = Arc::clone(&ending.queue);
+    let Request { refill, rates, time_limit, sent } = request;
+    let mut ask =
+        Ask::new(queue.supply.store_key.get().map_or(&[], |key| key), &rates, refill.want);
+    (ask.min, ask.debt) = (refill.min, refill.debt);
+    // A store ends a call within its time limit. This limit is for a store that does not.
+    let reply = timeout(time_limit * 2, queue.supply.shared.store.acquire(ask)).await;
+    let reply = reply.unwrap_or_else(|_| Err(StoreErrorKind::Timeout.into()));
+    let took = Duration::from_nanos(queue.now().get().saturating_sub(sent.get()));
+    queue.supply.shared.numbers.trip(took);
+    ending.is_over = true;
+    match reply.and_then(|grant| checked(grant, refill, rates.len())) {
+        Ok(grant) => granted(&queue, refill, &grant),
+        Err(error) => failed(&queue, &error),
+    }
+}
+
+/// A reply must not grant more than was asked for.
+fn checked(grant: Grant, refill: LeaseRefill, rates: usize) -> Result<Grant, StoreError> {
+    let is_sound = grant.granted <= refill.want && grant.full_in.len() == rates;
+    if is_sound { Ok(grant) } else { Err(StoreErrorKind::Corrupt.into()) }
+}
+
+/// Ends a request whose task is dropped, for example because its runtime ends.
+struct Ending {
+    queue: Arc<Queue>,
+    is_over: bool,
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        if !self.is_over {
+            failed(&self.queue, &StoreErrorKind::Unavailable.into());
+        }
+    }
+}
+
+fn granted(queue: &Arc<Queue>, refill: LeaseRefill, grant: &Grant) {
+    let supply = &queue.supply;
+    let numbers = &supply.shared.numbers;
+    numbers.leased(grant.granted, refill.want);
+    if grant.lost {
+        numbers.state_lost();
+    }
+    let now = queue.now();
+    let mut law = lock(&supply.law);
+    let rules = Arc::clone(&law.rules);
+    let reply = LeaseReply::new(grant.granted, grant.next, &grant.full_in, grant.remaining);
+    let debt = law.lease.debt();
+    let leased = law.lease.grant(now, &rules, reply);
+    let paid = debt - law.lease.debt();
+    numbers.debt.fetch_sub(paid, Relaxed);
+    // What another thread has not yet put away of the grant before.
+    let expired = leased.expired + law.store_pool(now, &supply.slots);
+    (law.pool, law.pool_ends) = (leased.cells, leased.ends);
+    if grant.granted < refill.want {
+        law.denied_at = Some(after(now, Duration::from_nanos(1)));
+    }
+    if law.lease.debt() == 0 {
+        law.share = None;
+    }
+    let away = Duration::from_nanos(now.get().saturating_sub(law.away_since.get()));
+    drop(law);
+    supply.count_expired(expired);
+    if leased.is_regained {
+        numbers.regained(away, paid);
+    }
+    settle(queue, RefusalReason::Rate);
+}
+
+fn failed(queue: &Arc<Queue>, error: &StoreError) {
+    let supply = &queue.supply;
+    let numbers = &supply.shared.numbers;
+    numbers.failed(error);
+    let now = queue.now();
+    let mut law = lock(&supply.law);
+    let is_first = law.lease.fail(now, error.retry_after());
+    if is_first {
+        law.away_since = now;
+        law.share_at(now);
+    }
+    drop(law);
+    if is_first {
+        numbers.lost(error, supply.shared.policy);
+    }
+    settle(queue, supply.why());
+}
+
+/// Decides the calls that wait, after a request has ended.
+fn settle(queue: &Arc<Queue>, why: RefusalReason) {
+    // Declared before the lock, so that the wakers are woken after it on each way out.
+    let mut wake_list = WakeList::default();
+    let (supply, now) = (&queue.supply, queue.now());
+    let mut waiters = lock(&queue.waiters);
+    let _ = queue.settle(&mut waiters, now, &mut wake_list);
+    drop(waiters);
+    // Without the lock of the queue, because a rejection is reported to user code.
+    decide_observed(queue, now);
+    let mut waiters = lock(&queue.waiters);
+    let mut law = lock(&supply.law);
+    let dropped = law.store_pool(now, &supply.slots);
+    let has_observed = !law.observed.is_empty();
+    let is_decided = law.lease.is_away() || law.lease.denied(now).is_some();
+    supply.publish(now, &law);
+    drop(law);
+    if is_decided {
+        let max = waiters.options.max;
+        waiters.refuse_beyond(max, why, &mut wake_list);
+    }
+    queue.clear_waiting_if_empty(&mut waiters, now);
+    drop(waiters);
+    supply.count_expired(dropped);
+    drop(wake_list);
+    // Sets the timer of those that stay. Then asks again for those that came meanwhile.
+    queue.grant_waiters();
+    if has_observed {
+        restock(queue);
+    }
+}
+
+/// The most observed calls whose decision is open. Later ones pass and are not counted.
+const MAX_OBSERVED: usize = 1024;

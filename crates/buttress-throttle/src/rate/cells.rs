@@ -1,0 +1,107 @@
+use std::sync::Arc;
+
+use buttress_control::{Nanos, Rate};
+use buttress_core::{Criticality, Guard, Quota};
+
+use crate::{
+    fleet::FleetSnapshot,
+    limit::{Admission, CallInfo, LimitPermit, Settings, sealed},
+    queue::{CallQueue, FromGrant, QueuedCall, Supply},
+};
+
+/// Where the cells of a [`RateLimit`](crate::RateLimit) come from: [`Rates`](crate::Rates) in this process.
+///
+/// This trait is sealed. Use it as a bound.
+pub trait Cells: sealed::Sealed + 'static {
+    /// The cells of one limit.
+    #[doc(hidden)]
+    type Supply: CellSupply;
+}
+
+/// The cells of one limit, for which calls wait.
+pub trait CellSupply: Supply {
+    /// Whether the supply of a key must know its key: see `LimitTemplate`.
+    const NEEDS_KEY: bool = false;
+
+    fn is_bound(&self) -> bool {
+        true
+    }
+
+    fn bind(&self, key: &[u8]) {
+        let _ = key;
+    }
+
+    /// The numbers of a rate that a fleet keeps together.
+    fn fleet(&self) -> Option<FleetSnapshot> {
+        None
+    }
+
+    /// Takes cells for a call if no call waits and the cells are there.
+    fn take(queue: &Arc<CellQueue<Self>>, now: Nanos, cells: u32) -> bool;
+
+    /// Admits, enqueues or refuses a call that took no cells.
+    fn admit_later(
+        queue: &Arc<CellQueue<Self>>,
+        now: Nanos,
+        cells: u32,
+        call: &CallInfo<'_>,
+    ) -> Admission<RateGrant, QueuedCall<Self>>;
+
+    /// Counts an admitted call.
+    fn count(&self, criticality: Criticality);
+
+    /// The number of admitted calls, by criticality.
+    fn admitted(&self) -> [u64; 4];
+
+    /// The same rates in their first state.
+    fn fresh(&self) -> Self;
+
+    /// Whether the state equals that of a fresh supply.
+    fn is_idle(&self, now: Nanos) -> bool;
+
+    /// The cells that could be taken now without a wait.
+    fn tokens(&self, now: Nanos) -> u32;
+
+    fn rates(&self) -> Vec<Rate>;
+
+    fn set_rate(&self, now: Nanos, index: usize, rate: Rate);
+}
+
+pub(crate) type CellQueue<S> = CallQueue<S, <S as Supply>::Grant>;
+
+/// The value that a call of a [`RateLimit`](crate::RateLimit) holds. There is nothing to return.
+#[derive(Debug)]
+pub struct RateGrant {
+    quotas: Option<Box<[Quota]>>,
+}
+
+impl RateGrant {
+    #[inline]
+    pub(crate) const fn new(quotas: Option<Box<[Quota]>>) -> Self {
+        Self { quotas }
+    }
+}
+
+impl<S: CellSupply> FromGrant<S> for RateGrant {
+    // The grant is dropped, which gives nothing back: the cells are spent.
+    fn from_grant(
+        queue: Arc<CellQueue<S>>,
+        _: S::Grant,
+        criticality: Criticality,
+        settings: &Settings,
+    ) -> Self {
+        queue.supply.count(criticality);
+        Self::new(queue.supply.quotas(settings, queue.now()))
+    }
+}
+
+impl Guard for RateGrant {}
+
+impl LimitPermit for RateGrant {
+    const OUTLIVES_HEAD: bool = false;
+
+    #[inline]
+    fn quotas(&self) -> &[Quota] {
+        self.quotas.as_deref().unwrap_or_default()
+    }
+}
