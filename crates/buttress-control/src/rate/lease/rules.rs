@@ -148,6 +148,17 @@ impl LeaseRules {
         self.replicas
     }
 
+    /// Returns the part of the burst that all replicas together may hold, also if the rules are
+    /// [exact](LeaseKind::Exact).
+    pub const fn reserve_ratio(&self) -> Ratio {
+        self.reserve
+    }
+
+    /// Returns whether [`exact`](Self::exact) was set, so that no other number makes the rules lease.
+    pub const fn is_always_exact(&self) -> bool {
+        self.is_exact
+    }
+
     /// Returns the most cells that a call can cost: the smallest burst of the store.
     pub fn max_cost(&self) -> u32 {
         match self.kind {
