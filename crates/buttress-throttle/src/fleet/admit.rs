@@ -86,8 +86,8 @@ impl CellSupply for FleetCells {
     }
 
     fn fresh(&self) -> Self {
-        let rules = Arc::clone(&lock(&self.law).rules);
-        Self::over(Arc::clone(&self.shared), rules)
+        let law = lock(&self.law);
+        Self::over(Arc::clone(&self.shared), Arc::clone(&law.rules), law.policy)
     }
 
     fn is_idle(&self, now: Nanos) -> bool {
@@ -110,16 +110,8 @@ impl CellSupply for FleetCells {
         let mut rates = law.rules.asked().to_vec();
         let Some(place) = rates.get_mut(index) else { return };
         *place = rate;
-        let before = Arc::clone(&law.rules);
-        let rules = LeaseRules::clone(&before).for_rates(rates);
-        law.lease.set_rules(now, &before, &rules);
-        if let Some(share) = &law.share {
-            for (index, leased) in rules.rates().iter().enumerate() {
-                share.set_rate(now, index, leased.rate().share(rules.replicas()));
-            }
-        }
-        law.rules = Arc::new(rules);
-        self.publish(now, &law);
+        let rules = LeaseRules::clone(&law.rules).for_rates(rates);
+        self.set_rules(now, &mut law, rules);
     }
 }
 
@@ -159,7 +151,7 @@ impl FleetCells {
     /// Why a call is refused that may not wait.
     pub(super) fn why(&self) -> RefusalReason {
         let law = lock(&self.law);
-        let is_closed = self.shared.policy == super::WithoutStore::FailClosed;
+        let is_closed = law.policy == super::WithoutStore::FailClosed;
         if law.lease.is_away() && is_closed { RefusalReason::Store } else { RefusalReason::Rate }
     }
 

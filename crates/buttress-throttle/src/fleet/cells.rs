@@ -1,4 +1,7 @@
-use std::sync::{Arc, OnceLock};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use buttress_control::{LeaseKind, LeaseRules, Nanos, Rate};
 use buttress_core::{Criticality, Quota};
@@ -12,7 +15,7 @@ use buttress_state::{
 };
 
 use super::{
-    Fleet, FleetSnapshot, WithoutStore,
+    Fleet, FleetOptions, FleetSnapshot, WithoutStore,
     grant::FleetGrant,
     law::{Law, after},
     numbers::Numbers,
@@ -44,23 +47,18 @@ pub struct FleetCells {
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) store: AnyQuotaStore,
-    pub(super) policy: WithoutStore,
     pub(super) numbers: Numbers,
 }
 
 impl FleetCells {
     pub(crate) fn new(rates: impl IntoIterator<Item = Rate>, fleet: Fleet) -> Self {
-        let rules = LeaseRules::new(rates, fleet.replicas)
-            .reserve(fleet.reserve)
-            .lease(fleet.lease)
-            .time_limit(fleet.store.time_limit());
-        let rules = if fleet.is_exact { rules.exact() } else { rules };
-        let (store, policy) = (fleet.store, fleet.without_store);
-        let shared = Shared { store, policy, numbers: Numbers::new() };
-        Self::over(Arc::new(shared), Arc::new(rules))
+        let Fleet { store, options } = fleet;
+        let rules = options.rules(rates, store.time_limit());
+        let shared = Shared { store, numbers: Numbers::new() };
+        Self::over(Arc::new(shared), Arc::new(rules), options.without_store)
     }
 
-    pub(super) fn over(shared: Arc<Shared>, rules: Arc<LeaseRules>) -> Self {
+    pub(super) fn over(shared: Arc<Shared>, rules: Arc<LeaseRules>, policy: WithoutStore) -> Self {
         Self {
             shared,
             key: OnceLock::new(),
@@ -69,7 +67,7 @@ impl FleetCells {
             waiting: AtomicBool::new(false),
             refill_below: AtomicU32::new(0),
             admitted: CountsByCriticality::new(),
-            law: Mutex::new(Law::new(rules)),
+            law: Mutex::new(Law::new(rules, policy)),
         }
     }
 
@@ -84,6 +82,39 @@ impl FleetCells {
 
     pub(super) fn key(&self) -> &[u8] {
         self.key.get().map_or(&[], |key| key)
+    }
+
+    pub(crate) fn options(&self) -> FleetOptions {
+        let law = lock(&self.law);
+        FleetOptions::of(&law.rules, law.policy)
+    }
+
+    /// Sets the options. The caller then grants cells to the calls that wait.
+    pub(crate) fn set_options(&self, now: Nanos, options: FleetOptions) {
+        let mut law = lock(&self.law);
+        law.policy = options.without_store;
+        let rules = options.rules(law.rules.asked().iter().copied(), law.rules.reply_time());
+        if rules != *law.rules {
+            self.set_rules(now, &mut law, rules);
+        }
+    }
+
+    /// Sets the rules of the law, those of a share too. Cells that are held stay good.
+    pub(super) fn set_rules(&self, now: Nanos, law: &mut Law, rules: LeaseRules) {
+        let before = Arc::clone(&law.rules);
+        law.lease.set_rules(now, &before, &rules);
+        if let Some(share) = &law.share {
+            for (index, leased) in rules.rates().iter().enumerate() {
+                share.set_rate(now, index, leased.rate().share(rules.replicas()));
+            }
+        }
+        law.rules = Arc::new(rules);
+        self.publish(now, law);
+    }
+
+    /// The time within which the store replies.
+    pub(crate) fn time_limit(&self) -> Duration {
+        lock(&self.law).rules.reply_time()
     }
 
     pub(crate) fn snapshot(&self) -> FleetSnapshot {
@@ -135,7 +166,7 @@ impl FleetCells {
         now: Nanos,
         cells: u32,
     ) -> Result<FleetGrant, Unavailable> {
-        let grant = law.without_store(now, cells, self.shared.policy)?;
+        let grant = law.without_store(now, cells)?;
         let cells = u64::from(cells);
         self.shared.numbers.away_admitted.fetch_add(cells, Relaxed);
         self.shared.numbers.debt.fetch_add(cells, Relaxed);

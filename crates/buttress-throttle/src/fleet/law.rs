@@ -14,6 +14,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Law {
     pub(super) rules: Arc<LeaseRules>,
+    pub(super) policy: WithoutStore,
     pub(super) lease: Lease,
     /// The rate of this replica, once calls were decided without the store.
     pub(super) share: Option<Rates>,
@@ -43,9 +44,10 @@ pub(super) struct Observed {
 }
 
 impl Law {
-    pub(super) fn new(rules: Arc<LeaseRules>) -> Self {
+    pub(super) fn new(rules: Arc<LeaseRules>, policy: WithoutStore) -> Self {
         Self {
             rules,
+            policy,
             lease: Lease::new(),
             share: None,
             pool: 0,
@@ -108,9 +110,8 @@ impl Law {
         &mut self,
         now: Nanos,
         cells: u32,
-        policy: WithoutStore,
     ) -> Result<FleetGrant, Unavailable> {
-        let share = match policy {
+        let share = match self.policy {
             WithoutStore::FailClosed => return Err(Unavailable::Refused(RefusalReason::Store)),
             WithoutStore::FailOpen => None,
             WithoutStore::LocalShare => Some(self.reserve_share(now, cells)?),

@@ -216,9 +216,10 @@ fn failed(queue: &Arc<Queue>, error: &StoreError) {
         law.away_since = now;
         law.share_at(now);
     }
+    let policy = law.policy;
     drop(law);
     if is_first {
-        numbers.lost(error, supply.shared.policy);
+        numbers.lost(error, policy);
     }
     settle(queue, supply.why());
 }

@@ -73,7 +73,7 @@ impl Supply for FleetCells {
     ) -> Option<Duration> {
         let mut law = lock(&self.law);
         if law.lease.is_away() {
-            let is_share = self.shared.policy == WithoutStore::LocalShare;
+            let is_share = law.policy == WithoutStore::LocalShare;
             return law.share_at(now).wait_behind(now, ahead, cells).ok().filter(|_| is_share);
         }
         law.lease.denied(now)?;

@@ -22,7 +22,7 @@ impl<L: LimitTemplate + Clone, K: Hash + Eq> ThrottleHandle<Keyed<L, K>> {
         self.limit.table.known(key).map(|limit| self.one(&limit.0))
     }
 
-    fn one(&self, limit: &L) -> ThrottleHandle<L> {
+    pub(super) fn one(&self, limit: &L) -> ThrottleHandle<L> {
         ThrottleHandle { limit: limit.clone(), settings: Arc::clone(&self.settings) }
     }
 }

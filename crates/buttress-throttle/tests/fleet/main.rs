@@ -4,4 +4,5 @@
 mod away;
 mod keyed;
 mod leases;
+mod options;
 mod support;
