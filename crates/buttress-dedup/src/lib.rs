@@ -229,7 +229,10 @@ mod state;
 
 pub use buttress_control::{Backoff, EarlyRefresh, Jitter, Ratio};
 
-pub use cache::{Cache, CacheEntry, CachedOutcome, Memory, NoCache, OpenStore, Store};
+pub use cache::{
+    Cache, CacheEntry, CachedOutcome, Fetched, Intent, Memory, NoCache, OpenStore, Store,
+    StoreCounts,
+};
 pub use call::{ResponseFuture, SharedService};
 pub use flight::FlightGuard;
 pub use handle::DedupHandle;

@@ -4,28 +4,23 @@ use buttress_core::{Ambient, Share, Verdict, WantedFreshness};
 
 mod entry;
 mod fetch;
-mod hashed_key;
 mod invalidations;
-mod memory;
 mod no_cache;
 mod options;
 mod pending;
 mod rules;
 mod store;
-mod valid_flag;
 
-pub(crate) use self::{
-    entry::EntryFreshness,
-    fetch::Fetch,
-    invalidations::ResourceGeneration,
-    valid_flag::{ValidFlag, forbid_caching},
-};
 pub use self::{
     entry::{CacheEntry, CachedOutcome},
-    memory::Memory,
     no_cache::NoCache,
     options::Cache,
-    store::{OpenStore, Store},
+    store::{Fetched, Intent, Memory, OpenStore, Store, StoreCounts},
+};
+pub(crate) use self::{
+    entry::{EntryFreshness, ValidFlag, forbid_caching},
+    fetch::Fetch,
+    invalidations::ResourceGeneration,
 };
 
 /// How a layer caches: not at all ([`NoCache`]), or as a [`Cache`] says.
@@ -40,7 +35,10 @@ where
     type Plan: Send + 'static;
 
     /// A read of a remote store.
-    type Fetch: Fetch<Output = Option<EntryFor<M, Res, E>>> + Send + 'static;
+    type Fetch: Fetch<Output = Fetched<CachedOutcome<M::Shared, E>, Self::Lease>> + Send + 'static;
+
+    /// The right to store the result of a call.
+    type Lease: Send + Sync + 'static;
 
     /// The pending write of a result, until the response is complete.
     type Write: CacheWrite<CachedOutcome<M::Shared, E>>;
@@ -48,8 +46,8 @@ where
     /// Whether there is a cache.
     const CACHES: bool;
 
-    /// Makes a new, empty cache.
-    fn open(&self) -> Self::Controls;
+    /// Makes a new, empty cache for the layer of that name.
+    fn open(&self, instance: &str) -> Self::Controls;
 
     /// Looks up the entry of `key`. `wanted` is the freshness that the request wants, if that is particular.
     fn lookup(
@@ -201,8 +199,8 @@ pub trait CacheWrite<V>: Sized + Send + Sync + 'static {
 
 /// Invalidation and counters of a cache.
 pub trait CacheControls<K, V>: Send + Sync + 'static {
-    /// Removes the entry of `key`.
-    fn invalidate(&self, key: &K);
+    /// Removes the entry of `key`, whose resource is `resource`.
+    fn invalidate(&self, key: &K, resource: Option<u64>);
 
     /// Invalidates all entries of a resource.
     fn invalidate_resource(&self, resource: u64);

@@ -3,7 +3,8 @@ use std::sync::Arc;
 use buttress_core::{Share, WantedFreshness};
 
 use super::{
-    CacheControls, CacheLookup, CachePolicy, CacheWrite, Decision, EntryFor, KeyInfo,
+    CacheControls, CacheLookup, CachePolicy, CacheWrite, CachedOutcome, Decision, EntryFor,
+    Fetched, KeyInfo,
     fetch::Never,
     invalidations::{Invalidations, ResourceGeneration},
 };
@@ -18,12 +19,13 @@ where
 {
     type Controls = Invalidations;
     type Plan = ();
-    type Fetch = Never<Option<EntryFor<M, Res, E>>>;
+    type Fetch = Never<Fetched<CachedOutcome<M::Shared, E>, ()>>;
+    type Lease = ();
     type Write = ();
     const CACHES: bool = false;
 
     #[inline]
-    fn open(&self) -> Invalidations {
+    fn open(&self, _: &str) -> Invalidations {
         Invalidations::default()
     }
 
@@ -87,7 +89,7 @@ impl<V> CacheWrite<V> for () {
 
 /// Without a cache, invalidations only close flights to later callers.
 impl<K, V> CacheControls<K, V> for Invalidations {
-    fn invalidate(&self, _: &K) {}
+    fn invalidate(&self, _: &K, _: Option<u64>) {}
 
     fn invalidate_resource(&self, resource: u64) {
         self.add(resource);

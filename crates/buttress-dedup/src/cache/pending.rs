@@ -11,9 +11,8 @@ use buttress_core::Lifetime;
 use tokio::time::Instant;
 
 use super::{
-    CacheControls, CacheWrite, KeyInfo,
+    CacheControls, CacheWrite, KeyInfo, ValidFlag,
     invalidations::{Invalidations, ResourceGeneration},
-    valid_flag::ValidFlag,
 };
 use crate::{CacheEntry, Store};
 
@@ -53,7 +52,7 @@ impl<K: Clone, V, St, X, J> CachePlan<K, V, St, X, J> {
 
     /// Whether the resource of `entry` has not changed since the entry was made.
     pub(crate) fn is_current(&self, entry: &CacheEntry<V>) -> bool {
-        entry.resource_generation == self.state.invalidations.generation(self.info.resource)
+        entry.resource_generation() == self.state.invalidations.generation(self.info.resource)
     }
 
     /// The write of a result that arrived at `made`. `None` if the result could never be served.
@@ -129,13 +128,13 @@ where
         let weight = weight.saturating_add(info.weight);
         let entry = CacheEntry::made_at(*made, value, *lifetime, *took, weight);
         let entry = entry.valid_while(*resource_generation, Arc::clone(valid));
-        state.store.insert(key.clone(), Arc::new(entry));
+        state.store.insert(key.clone(), Arc::new(entry), None);
         // Checked again after the insert: an `invalidate` in between cleared the flag, but its `remove`
         // may have come before the insert. The store orders its two calls: either `remove` finds the
         // entry, or this check finds the flag cleared. The removal may hit a newer entry, which costs a
         // miss.
         if !pending.is_valid() {
-            state.store.remove(key);
+            state.store.remove(key, info.resource);
         }
         // True after the removal too: a needless `bump_generation` only makes calls look again.
         true
@@ -146,15 +145,16 @@ impl<K, V, St> CacheControls<K, V> for CacheState<St>
 where
     St: Store<K, V>,
 {
-    fn invalidate(&self, key: &K) {
+    fn invalidate(&self, key: &K, resource: Option<u64>) {
         // `TypedState::invalidate` has cleared the flags of the flights before. In the other order,
         // `CacheWriter::write` could insert after this removal.
-        self.store.remove(key);
+        self.store.remove(key, resource);
     }
 
     fn invalidate_resource(&self, resource: u64) {
         // The entries stay in the store: `Cache::lookup` compares their generation with this counter.
         self.invalidations.add(resource);
+        self.store.invalidate_resource(resource);
     }
 
     #[inline]

@@ -14,13 +14,12 @@ use buttress_core::{
 use tokio::time::Instant;
 
 use super::{
-    Cache, CacheLookup, CachePolicy, Decision, EntryFor, KeyInfo,
+    Cache, CacheLookup, CachePolicy, Decision, EntryFor, Intent, KeyInfo, ValidFlag,
     entry::EntryFreshness,
     fetch::Paced,
     invalidations::Invalidations,
     options::CacheOptions,
     pending::{CachePlan, CacheState, CacheWriter},
-    valid_flag::ValidFlag,
 };
 use crate::{CachedOutcome, OpenStore, Store};
 
@@ -41,13 +40,14 @@ where
         J::Seed,
     >;
     type Fetch = Paced<<St::Store as Store<K, CachedOutcome<M::Shared, E>>>::Fetch>;
+    type Lease = <St::Store as Store<K, CachedOutcome<M::Shared, E>>>::Lease;
     type Write = CacheWriter<K, St::Store>;
     const CACHES: bool = true;
 
-    fn open(&self) -> Self::Controls {
+    fn open(&self, instance: &str) -> Self::Controls {
         let seed = self.options.seed.unwrap_or_else(|| fastrand::u64(..));
         CacheState {
-            store: self.store.open(),
+            store: self.store.open(instance),
             invalidations: Invalidations::default(),
             is_store_slow: AtomicBool::new(false),
             random: Random::seeded(seed),
@@ -66,7 +66,7 @@ where
         // An entry may be in the store although its flag is cleared: `CacheWriter::write` inserts before
         // its second check.
         if !entry.is_valid()
-            || entry.resource_generation != state.invalidations.generation(resource)
+            || entry.resource_generation() != state.invalidations.generation(resource)
         {
             return CacheLookup::Missing(None);
         }
@@ -135,7 +135,7 @@ where
     }
 
     fn fetch(&self, plan: &Self::Plan) -> Option<Self::Fetch> {
-        plan.state.store.fetch(&plan.key).map(Paced::new)
+        plan.state.store.fetch(&plan.key, plan.info.resource, Intent::Miss).map(Paced::new)
     }
 
     fn is_store_slow(&self, plan: &Self::Plan) -> bool {

@@ -1,9 +1,10 @@
 use std::{any::Any, sync::Arc};
 
-use super::{Call, Config, Controls, result::FlightResult, work::Work};
+use super::{Call, Config, Controls, SharedConfig, result::FlightResult, work::Work};
 use crate::{
     cache::{CacheControls, CachePolicy},
     flight::{Flight, FlightTable},
+    key::KeySource,
     state::{AnyTypedState, DedupSnapshot},
 };
 
@@ -11,11 +12,18 @@ use crate::{
 pub(crate) struct TypedState<C: Call> {
     pub(crate) flights: Arc<CallFlights<C>>,
     pub(crate) cache: Arc<Controls<C>>,
+    /// Tell the cache the resource of a key. `None` without a cache.
+    keys: Option<(C::Keys, C::Mode)>,
 }
 
 impl<C: Call> TypedState<C> {
     pub(crate) fn new(config: &Config<C>) -> Self {
-        Self { flights: Arc::new(FlightTable::new()), cache: Arc::new(config.shared.policy.open()) }
+        let SharedConfig { policy, settings, .. } = &*config.shared;
+        Self {
+            flights: Arc::new(FlightTable::new()),
+            cache: Arc::new(policy.open(settings.origin.name())),
+            keys: C::Cache::CACHES.then(|| (config.keys.clone(), config.mode.clone())),
+        }
     }
 }
 
@@ -35,10 +43,11 @@ impl<C: Call> AnyTypedState for TypedState<C> {
 
     fn invalidate(&self, key: &dyn Any) -> bool {
         let Some(key) = key.downcast_ref::<C::Key>() else { return false };
+        let resource = self.keys.as_ref().and_then(|(keys, mode)| keys.resource(mode, key));
         // Order matters: first the flights, so that no result is written after this, then the cache. A result
         // written in between is found in the cache and removed.
         self.flights.invalidate(key);
-        self.cache.invalidate(key);
+        self.cache.invalidate(key, resource);
         // A flight may have begun in between with the removed entry as its fallback. The new generation makes
         // calls between lookup and start look again, and the second `invalidate` removes the flight.
         self.flights.bump_generation();

@@ -6,7 +6,7 @@ use std::{
 use pin_project::pin_project;
 
 use super::{Call, Entry, Plan, StoreFetch, VerdictSeed, oneshot::Oneshot};
-use crate::cache::Fetch;
+use crate::cache::{Fetch, Fetched};
 
 /// The work of a flight: reads the remote store, if any, and calls the service.
 #[pin_project]
@@ -60,7 +60,9 @@ impl<C: Call> Work<C> {
                 if !was_awaited {
                     note_store_speed(info, false);
                 }
-                if let Some(value) = fetched.filter(|value| accept(info, value)) {
+                if let Fetched::Hit(value) = fetched
+                    && accept(info, &value)
+                {
                     return Poll::Ready(WorkOutput::Fetched(value));
                 }
                 this.call.poll(cx).map(WorkOutput::Made)

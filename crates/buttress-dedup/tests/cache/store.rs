@@ -10,7 +10,8 @@ use std::{
 
 use buttress_core::{Deadline, KeyOf, Lifetime, Reason, Verdict, WantedFreshness};
 use buttress_dedup::{
-    CacheEntry, CachedOutcome, DedupHandle, DedupLayer, DedupSnapshot, OpenStore, Store,
+    CacheEntry, CachedOutcome, DedupHandle, DedupLayer, DedupSnapshot, Fetched, Intent, OpenStore,
+    Store,
 };
 use buttress_testkit::{TestError, counts};
 use futures_util::future::join_all;
@@ -92,7 +93,7 @@ impl Remote {
 impl OpenStore<u32, Value> for Remote {
     type Store = Self;
 
-    fn open(&self) -> Self {
+    fn open(&self, _: &str) -> Self {
         self.clone()
     }
 }
@@ -118,13 +119,14 @@ impl Row {
 }
 
 impl Store<u32, Value> for Remote {
-    type Fetch = Pin<Box<dyn Future<Output = Option<Arc<CacheEntry<Value>>>> + Send>>;
+    type Lease = ();
+    type Fetch = Pin<Box<dyn Future<Output = Fetched<Value, ()>> + Send>>;
 
     fn get(&self, key: &u32) -> Option<Arc<CacheEntry<Value>>> {
         self.with(|inside| inside.rows.get(key).filter(|_| inside.is_near)?.kept())
     }
 
-    fn fetch(&self, key: &u32) -> Option<Self::Fetch> {
+    fn fetch(&self, key: &u32, _: Option<u64>, _: Intent<'_, Value>) -> Option<Self::Fetch> {
         let does = self.with(|inside| {
             inside.gets += 1;
             inside.does
@@ -143,11 +145,11 @@ impl Store<u32, Value> for Remote {
             }
             let row = remote.with(|inside| inside.rows.get(&key).copied());
             sleep(ms(3)).await;
-            row.and_then(|row| row.kept())
+            row.and_then(|row| row.kept()).map_or(Fetched::Alone, Fetched::Hit)
         }))
     }
 
-    fn insert(&self, key: u32, kept: Arc<CacheEntry<Value>>) {
+    fn insert(&self, key: u32, kept: Arc<CacheEntry<Value>>, _: Option<()>) {
         let value = match kept.value() {
             CachedOutcome::Response(number) => Ok(*number),
             CachedOutcome::Error(error) => Err(**error),
@@ -165,7 +167,7 @@ impl Store<u32, Value> for Remote {
         });
     }
 
-    fn remove(&self, key: &u32) {
+    fn remove(&self, key: &u32, _: Option<u64>) {
         self.with(|inside| {
             inside.removes += 1;
             inside.rows.remove(key);

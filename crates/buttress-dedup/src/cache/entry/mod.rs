@@ -1,6 +1,6 @@
 use std::{
     sync::{
-        Arc, Mutex, PoisonError,
+        Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -10,7 +10,15 @@ use buttress_control::{Backoff, Delays};
 use buttress_core::{Age, Deadline, Lifetime, WantedFreshness};
 use tokio::time::Instant;
 
-use super::{invalidations::ResourceGeneration, valid_flag::ValidFlag};
+use self::standing::Standing;
+use super::invalidations::ResourceGeneration;
+
+mod outcome;
+mod standing;
+mod valid_flag;
+
+pub use self::outcome::CachedOutcome;
+pub(crate) use self::valid_flag::{ValidFlag, forbid_caching};
 
 /// A cached outcome with its lifetime.
 #[derive(Debug)]
@@ -37,20 +45,7 @@ pub struct CacheEntry<V> {
     refresh_from: AtomicU64,
     /// The backoff of refreshes that left this entry in its place. A leaf lock: no other lock is taken under it.
     delays: Mutex<Delays>,
-    pub(crate) resource_generation: ResourceGeneration,
-    is_explicit: bool,
-    /// False once the key is invalidated. `None` if the entry came from a remote store.
-    valid: Option<ValidFlag>,
-}
-
-/// An outcome in the form in which it is cached.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum CachedOutcome<R, E> {
-    /// A response, in the form that several callers can share.
-    Response(R),
-    /// An error that may be shared.
-    Error(Arc<E>),
+    standing: Standing,
 }
 
 impl<V> CacheEntry<V> {
@@ -78,12 +73,47 @@ impl<V> CacheEntry<V> {
             weight,
             refresh_from: AtomicU64::new(0),
             delays: Mutex::new(Delays::new()),
-            // An entry that a store makes again is of the first generation, so any invalidation of its
-            // resource forbids the entry. `valid_while` sets the generation for the result of a flight.
-            resource_generation: ResourceGeneration::FIRST,
-            is_explicit: lifetime.is_explicit,
-            valid: None,
+            standing: Standing::made(lifetime.is_explicit),
         }
+    }
+
+    /// Moves the entry into the past: its outcome arrived `elapsed` earlier, and its lifetime began then.
+    ///
+    /// For a store that saves the [`lifetime`](Self::lifetime) of an entry and makes the entry again later.
+    /// An entry that has become stale knows since when.
+    pub fn aged(mut self, elapsed: Duration) -> Self {
+        let past = |instant: Instant| instant.checked_sub(elapsed);
+        match (past(self.made), past(self.fresh_until)) {
+            (Some(made), Some(fresh_until)) => (self.made, self.fresh_until) = (made, fresh_until),
+            // The clock of the process began later.
+            _ => self.shorten(elapsed),
+        }
+        self
+    }
+
+    /// Takes `elapsed` from the lifetime.
+    #[cold]
+    fn shorten(&mut self, elapsed: Duration) {
+        let fresh = self.remaining(self.made);
+        let staleness = as_nanos(elapsed.saturating_sub(fresh));
+        self.stale_while_revalidate = self.stale_while_revalidate.saturating_sub(staleness);
+        self.stale_if_error = self.stale_if_error.saturating_sub(staleness);
+        self.age = self.age.saturating_add(as_nanos(elapsed));
+        self.fresh_until = after(self.made, fresh.saturating_sub(elapsed));
+    }
+
+    /// Marks the entry with the stamp by which a store tells the entry from others of the same key.
+    ///
+    /// The stamp is for the store alone: the layer passes the entry back in
+    /// [`Intent::Refresh`](crate::Intent::Refresh).
+    pub fn stamped(mut self, stamp: [u8; 16]) -> Self {
+        self.standing.set_stamp(stamp);
+        self
+    }
+
+    /// Returns the stamp of the store. `None` if the entry came from a call of this process.
+    pub fn stamp(&self) -> Option<[u8; 16]> {
+        self.standing.stamp()
     }
 
     /// Returns the cached outcome.
@@ -102,7 +132,7 @@ impl<V> CacheEntry<V> {
         lifetime.stale_if_error =
             Duration::from_nanos(self.stale_if_error.saturating_sub(staleness));
         lifetime.age = Duration::from_nanos(self.age.saturating_add(self.nanos(now)));
-        lifetime.is_explicit = self.is_explicit;
+        lifetime.is_explicit = self.standing.is_explicit();
         lifetime
     }
 
@@ -193,17 +223,26 @@ impl<V> CacheEntry<V> {
     }
 
     /// The entry, as of a generation of its resource and for as long as the `valid` flag is set.
-    pub(crate) fn valid_while(
-        self,
-        resource_generation: ResourceGeneration,
-        valid: ValidFlag,
-    ) -> Self {
-        Self { resource_generation, valid: Some(valid), ..self }
+    pub(crate) fn valid_while(mut self, generation: ResourceGeneration, valid: ValidFlag) -> Self {
+        self.be_valid_while(generation, valid);
+        self
+    }
+
+    /// As [`valid_while`](Self::valid_while), in place. A stamp stays.
+    pub(crate) fn be_valid_while(&mut self, generation: ResourceGeneration, valid: ValidFlag) {
+        self.standing.be_valid_while(generation, valid);
+    }
+
+    /// The generation of the resource when the entry was made.
+    #[inline]
+    pub(crate) const fn resource_generation(&self) -> ResourceGeneration {
+        self.standing.resource_generation()
     }
 
     /// Whether the key was not invalidated. Pairs with the release store of `forbid_caching`.
+    #[inline]
     pub(crate) fn is_valid(&self) -> bool {
-        self.valid.as_ref().is_none_or(|valid| valid.load(Ordering::Acquire))
+        self.standing.is_valid()
     }
 
     /// Whether the entry may be served in place of a failure.
@@ -219,15 +258,6 @@ impl<V> CacheEntry<V> {
     /// How long ago the outcome arrived, in nanoseconds.
     fn nanos(&self, now: Instant) -> u64 {
         as_nanos(now.saturating_duration_since(self.made))
-    }
-}
-
-impl<R: Clone, E> Clone for CachedOutcome<R, E> {
-    fn clone(&self) -> Self {
-        match self {
-            Self::Response(response) => Self::Response(response.clone()),
-            Self::Error(error) => Self::Error(Arc::clone(error)),
-        }
     }
 }
 

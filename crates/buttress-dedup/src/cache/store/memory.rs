@@ -11,8 +11,11 @@ use std::{
 use buttress_state::SeededHash;
 use quick_cache::{Lifecycle, Options, OptionsBuilder, Weighter, sync::Cache};
 
-use super::hashed_key::{HashedKey, KeyQuery, SameHash};
-use crate::{CacheEntry, OpenStore, Store};
+use super::{
+    Fetched, Intent, OpenStore, Store,
+    hashed_key::{HashedKey, KeyQuery, SameHash},
+};
+use crate::CacheEntry;
 
 /// The store in this process's memory. A full store evicts entries that are rarely used.
 #[derive(Clone, Copy, Debug)]
@@ -116,18 +119,19 @@ where
     K: Hash + Eq + Clone + Send + Sync + 'static,
     V: Send + Sync + 'static,
 {
-    type Fetch = Ready<Option<Arc<CacheEntry<V>>>>;
+    type Lease = ();
+    type Fetch = Ready<Fetched<V, ()>>;
 
     #[inline]
     fn get(&self, key: &K) -> Option<Arc<CacheEntry<V>>> {
         self.cache.get(&self.query(key))
     }
 
-    fn fetch(&self, _: &K) -> Option<Self::Fetch> {
+    fn fetch(&self, _: &K, _: Option<u64>, _: Intent<'_, V>) -> Option<Self::Fetch> {
         None
     }
 
-    fn insert(&self, key: K, entry: Arc<CacheEntry<V>>) {
+    fn insert(&self, key: K, entry: Arc<CacheEntry<V>>, _: Option<()>) {
         let counted = |remaining: usize| remaining.checked_sub(1);
         // Relaxed: the number decides only when to sweep, and publishes no entry.
         if self.until_sweep.fetch_update(Ordering::Relaxed, Ordering::Relaxed, counted).is_err() {
@@ -135,7 +139,7 @@ where
         }
         if entry.weight() > self.memory.largest() {
             // Otherwise an older entry of the key would outlive this newer result.
-            return self.remove(&key);
+            return self.remove(&key, None);
         }
         let query = self.query(&key);
         self.contains(&query);
@@ -147,7 +151,7 @@ where
         drop(removed);
     }
 
-    fn remove(&self, key: &K) {
+    fn remove(&self, key: &K, _: Option<u64>) {
         let query = self.query(key);
         if self.contains(&query) {
             drop(self.cache.remove(&query));
@@ -171,7 +175,7 @@ where
 {
     type Store = MemoryStore<K, V>;
 
-    fn open(&self) -> MemoryStore<K, V> {
+    fn open(&self, _: &str) -> MemoryStore<K, V> {
         MemoryStore::new(*self)
     }
 }
