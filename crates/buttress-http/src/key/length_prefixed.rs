@@ -23,7 +23,7 @@ impl<'a> Iterator for LengthPrefixed<'a> {
 
 /// Seven bits per byte, the lowest first, and a mark on all but the last byte (LEB128). Nearly
 /// every part is short, and its length takes a byte.
-fn write_length(bytes: &mut Vec<u8>, mut length: usize) {
+pub(crate) fn write_length(bytes: &mut Vec<u8>, mut length: usize) {
     loop {
         let [low, ..] = length.to_le_bytes();
         length >>= 7;

@@ -4,7 +4,7 @@ mod header_row;
 pub(crate) mod headers;
 mod http_key;
 pub(crate) mod ignored_headers;
-mod length_prefixed;
+pub(crate) mod length_prefixed;
 mod target;
 mod wanted_freshness;
 

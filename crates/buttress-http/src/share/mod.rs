@@ -1,6 +1,7 @@
 pub(crate) mod allowed;
 mod body;
 mod bound;
+mod encoded;
 mod read_to_end;
 mod response;
 

@@ -43,6 +43,19 @@ where
 }
 
 impl<B> SharedResponse<B> {
+    /// A response that was read from a store.
+    pub(super) fn of_stored(stored: StoredResponse) -> Self {
+        Self { source: ResponseSource::Stored(Arc::new(stored)) }
+    }
+
+    /// The complete response, if it is detached from its call.
+    pub(super) fn stored(&self) -> Option<&StoredResponse> {
+        match &self.source {
+            ResponseSource::Call { .. } => None,
+            ResponseSource::Stored(stored) => Some(stored),
+        }
+    }
+
     pub(crate) fn restore(&self, reader: Reader) -> Response<SharedBody<B>> {
         let mut response = match &self.source {
             ResponseSource::Call { head, body } => {

@@ -21,9 +21,9 @@ pub(in crate::share) struct StoredResponse {
     version: Version,
     headers: Box<[(HeaderName, HeaderValue)]>,
     /// All data, in a single piece.
-    data: Bytes,
-    trailers: Option<Arc<HeaderMap>>,
-    hint: SizeHint,
+    pub(in crate::share) data: Bytes,
+    pub(in crate::share) trailers: Option<Arc<HeaderMap>>,
+    pub(in crate::share) hint: SizeHint,
 }
 
 impl StoredResponse {
@@ -137,7 +137,7 @@ fn concatenate(frames: &[SharedFrame]) -> Bytes {
     data.into()
 }
 
-const HOP_BY_HOP: [&str; 9] = [
+pub(in crate::share) const HOP_BY_HOP: [&str; 9] = [
     "connection",
     "keep-alive",
     "proxy-authenticate",
