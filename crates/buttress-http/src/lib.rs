@@ -194,6 +194,21 @@
 //!
 //! A layer in a nested axum router sees the path without the prefix of the router, so each nested
 //! router needs a layer of its own.
+//!
+//! # Cached responses of a fleet
+//!
+//! Replicas can share their cached responses in a store. [`Http`] is the
+//! [`Codec`](buttress_core::Codec) of the responses, and [`HttpKey`] is a
+//! [`StoreKey`](buttress_core::StoreKey). A hit from the store is the same as a hit from this
+//! process's memory.
+//!
+//! | stays in this process | because |
+//! |---|---|
+//! | every response that is not cached | the table above |
+//! | response to a request with a user, a password, or a header that can identify a caller | [`HttpKey`] lists the headers that cannot. The layer can allow the others |
+//! | response with a sensitive value, or of reqwest with a user or a password in its URL | a store keeps them in the clear |
+//! | response with a header or a trailer about a connection, or with `Set-Cookie` as a trailer | not for other callers |
+//! | more than 256 headers, 64 KiB of headers, or the bytes that the layer permits | would not fit |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

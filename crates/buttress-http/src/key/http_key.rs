@@ -1,5 +1,6 @@
 use std::{fmt, str, sync::Arc};
 
+use buttress_core::StoreKey;
 use http::{Method, header::HOST};
 
 use super::{length_prefixed::LengthPrefixed, target};
@@ -55,11 +56,24 @@ use super::{length_prefixed::LengthPrefixed, target};
 /// Whatever identifies users outside of headers is **not** in the key, such as a client certificate
 /// or an extension that an outer layer has added. Give the layer a key of your own then.
 ///
+/// # In a store that replicas share
+///
+/// The [bytes](StoreKey::write) of a key are the same in every process and version: their length in
+/// LEB128, and then method, scheme, user and password, host, path with query, and the name and value
+/// of each header, each as its length in LEB128 and its bytes. Names stand in lower case, the shorter
+/// first, and those of one length in the order of the alphabet.
+///
+/// A key [holds credentials](StoreKey::holds_credentials) if it has a user or a password, or a header
+/// other than `Host`, `Origin`, `Accept`, `Accept-Encoding`, `Accept-Language`, `User-Agent`,
+/// `Forwarded`, and `X-Forwarded-For`, `-Host`, `-Port`, `-Prefix` and `-Proto`. Any other header can
+/// identify a caller. A token in the path or the query is not recognized.
+///
 /// `Debug` shows method and target, the query included, but neither headers nor a password.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct HttpKey {
     /// Each part as its length and its bytes, so that different rows of parts have different bytes:
     /// method, scheme, user, host, path and query, and then the name and value of each header.
+    // Entries in a store are named by these bytes, so another layout would lose them all.
     parts: Arc<[u8]>,
 }
 
@@ -108,12 +122,29 @@ impl HttpKey {
         &[]
     }
 
+    fn header_names(&self) -> impl Iterator<Item = &[u8]> {
+        LengthPrefixed(&self.parts).skip(HEADERS).step_by(2)
+    }
+
     fn text(&self, index: usize) -> &str {
         str::from_utf8(self.part(index)).unwrap_or_default()
     }
 
     fn part(&self, index: usize) -> &[u8] {
         LengthPrefixed(&self.parts).nth(index).unwrap_or_default()
+    }
+}
+
+impl StoreKey for HttpKey {
+    fn write(&self, out: &mut Vec<u8>) {
+        self.parts.write(out);
+    }
+
+    fn holds_credentials(&self) -> bool {
+        !self.part(USERINFO).is_empty()
+            || self
+                .header_names()
+                .any(|name| !ANONYMOUS.iter().any(|known| known.as_bytes() == name))
     }
 }
 
@@ -128,6 +159,24 @@ impl fmt::Debug for HttpKey {
 
 const METHOD: usize = 0;
 const SCHEME: usize = 1;
+const USERINFO: usize = 2;
 const AUTHORITY: usize = 3;
 const PATH: usize = 4;
 const HEADERS: usize = 5;
+
+/// Headers of many callers. The other headers that begin with `X-Forwarded-` are not here: proxies
+/// put a user, a token or a certificate there.
+const ANONYMOUS: [&str; 12] = [
+    "host",
+    "origin",
+    "accept",
+    "accept-encoding",
+    "accept-language",
+    "user-agent",
+    "forwarded",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-port",
+    "x-forwarded-prefix",
+    "x-forwarded-proto",
+];
