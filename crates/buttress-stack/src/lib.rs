@@ -101,6 +101,9 @@
 //! | `hedge.after`, `hedge.quantile` | the delay is both fixed and learned |
 //! | `hedge`, `retry` | the hedge's budget exceeds the retry's |
 //! | `concurrency.max_wait` or `rate.max_wait`, `deadline.timeout` | a call may wait until its deadline |
+//! | `rate.fleet.replicas` | fewer than 2 replicas keep a rate together |
+//! | `rate.fleet.lease` | a quarter of the lease is shorter than the time limit of the store |
+//! | `rate.fleet`, `rate.calls` | each call asks the store, at more than 1,000 calls a second |
 //! | any time, number or share | zero where zero lets nothing through, or more than a layer uses |
 //!
 //! The stack serves calls in spite of its misfits. A configuration with a misfit is refused.
@@ -110,6 +113,10 @@
 //! [`ClientConfig`] and [`ServerConfig`] hold the settings that can change while calls run. With the
 //! feature `serde` they are read from TOML, YAML or JSON. [`ClientHandle::apply`] changes a running
 //! client, all or nothing. The guide of `buttress` has a chapter on it.
+//!
+//! The store of a [`Fleet`](buttress_throttle::Fleet) is given in the program, with `.fleet(..)` on the
+//! throttle. The section `rate.fleet` holds its other options. A `rate.fleet` for a throttle without a
+//! fleet is refused.
 //!
 //! # Readiness
 //!
@@ -184,8 +191,8 @@ pub use buttress_throttle::ThrottleLayer;
 
 pub use client::{Client, client, client_for_aws, client_for_grpc, client_for_http};
 pub use config::{
-    BackoffConfig, BreakerConfig, ClientConfig, ConcurrencyConfig, DeadlineConfig, HedgeConfig,
-    RampConfig, RateConfig, RetryConfig, ServerConfig, SlowConfig,
+    BackoffConfig, BreakerConfig, ClientConfig, ConcurrencyConfig, DeadlineConfig, FleetConfig,
+    HedgeConfig, RampConfig, RateConfig, RetryConfig, ServerConfig, SlowConfig,
 };
 pub use handle::{ClientHandle, ServerHandle};
 pub use misfit::{Misfit, Misfits};

@@ -3,8 +3,8 @@ mod section;
 mod sections;
 
 pub use self::sections::{
-    BackoffConfig, BreakerConfig, ConcurrencyConfig, DeadlineConfig, HedgeConfig, RampConfig,
-    RateConfig, RetryConfig, SlowConfig,
+    BackoffConfig, BreakerConfig, ConcurrencyConfig, DeadlineConfig, FleetConfig, HedgeConfig,
+    RampConfig, RateConfig, RetryConfig, SlowConfig,
 };
 pub(crate) use self::{
     merge::merged,
@@ -62,7 +62,7 @@ section! {
         breaker: BreakerConfig,
         /// A throttle by `ThrottleLayer::concurrency`. Of an adaptive limit, only the queue.
         concurrency: ConcurrencyConfig,
-        /// A throttle by `ThrottleLayer::rate`.
+        /// A throttle by `ThrottleLayer::rate`. Of several rates, only the queue and the fleet.
         rate: RateConfig,
         /// The deadline of each attempt.
         attempt: DeadlineConfig,
@@ -87,7 +87,7 @@ section! {
         deadline: DeadlineConfig,
         /// A throttle by `ThrottleLayer::concurrency`. Of an adaptive limit, only the queue.
         concurrency: ConcurrencyConfig,
-        /// A throttle by `ThrottleLayer::rate`.
+        /// A throttle by `ThrottleLayer::rate`. Of several rates, only the queue and the fleet.
         rate: RateConfig,
     }
 }

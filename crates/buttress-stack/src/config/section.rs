@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use buttress_control::Ratio;
+use buttress_throttle::WithoutStore;
 
 /// A part of a configuration: a value that may be left out, or a section of such values.
 pub(crate) trait Setting: Sized {
@@ -28,6 +29,7 @@ pub(crate) trait Visitor {
     fn number(&mut self, name: &'static str, number: &mut Option<u32>);
     fn share(&mut self, name: &'static str, share: &mut Option<Ratio>);
     fn shares(&mut self, name: &'static str, shares: &mut Option<Vec<Ratio>>);
+    fn policy(&mut self, name: &'static str, policy: &mut Option<WithoutStore>);
 }
 
 /// Defines a section.
@@ -88,4 +90,5 @@ values! {
     u32 => number,
     Ratio => share,
     Vec<Ratio> => shares,
+    WithoutStore => policy,
 }

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use buttress_control::Ratio;
+use buttress_throttle::WithoutStore;
 
 use super::section::section;
 
@@ -106,6 +107,8 @@ section! {
 
 section! {
     /// The settings of `ThrottleLayer::rate`. With keys, those of each key.
+    ///
+    /// Of several rates, `calls`, `per` and `burst` are no settings.
     RateConfig {
         /// The number of calls in each period.
         calls: Option<u32>,
@@ -117,5 +120,25 @@ section! {
         queue: Option<u32>,
         /// The longest wait.
         max_wait: Option<Duration>,
+        /// The replicas that keep the rate together. Only of a rate with `.fleet(..)`.
+        fleet: FleetConfig,
+    }
+}
+
+section! {
+    /// The settings of a `Fleet`. Its store is given in the program, with
+    /// `.fleet(Fleet::new(store, replicas))`.
+    FleetConfig {
+        /// The most replicas that run at the same time, at least 2.
+        replicas: Option<u32>,
+        /// The part of the burst that all replicas together may hold ahead, such as 20 %. 0: each call
+        /// asks the store.
+        reserve: Option<Ratio>,
+        /// The time for which a replica holds calls ahead, at most an hour. Below 20 ms, each call
+        /// asks the store.
+        lease: Option<Duration>,
+        /// What happens to calls while the store is away: `local_share`, `fail_open` or
+        /// `fail_closed`.
+        without_store: Option<WithoutStore>,
     }
 }

@@ -75,6 +75,7 @@ impl Handles {
             patience: self.breaker.as_ref().and_then(|breaker| breaker.patience()),
             hedge_ratio: self.hedge.as_ref().and_then(|hedge| hedge.budget().ratio()),
             retry_ratio: retry.and_then(|retry| retry.budget().ratio()),
+            fleet: self.throttle.as_ref().and_then(|throttle| throttle.fleet()),
         }
     }
 

@@ -18,7 +18,8 @@ pub(crate) struct Live {
     pub(crate) preset: &'static str,
     pub(crate) name: String,
     pub(crate) handles: Handles,
-    facts: Facts,
+    /// Whether the hedge is paid from the budget of the retry too.
+    is_shared: bool,
     turns: Arc<Turns>,
 }
 
@@ -57,8 +58,7 @@ impl Live {
         is_shared: bool,
         turns: Arc<Turns>,
     ) -> Self {
-        let facts = handles.facts(is_shared);
-        let live = Self { preset, name, handles, facts, turns };
+        let live = Self { preset, name, handles, is_shared, turns };
         live.built();
         live
     }
@@ -74,7 +74,7 @@ impl Live {
     pub(crate) fn misfits(&self) -> Vec<Misfit> {
         let config = self.handles.config();
         let mut misfits = ranges(&config);
-        misfits.extend(contradictions(&config, self.facts));
+        misfits.extend(contradictions(&config, &self.facts()));
         misfits
     }
 
@@ -83,7 +83,7 @@ impl Live {
         let all = merged(config, self.built());
         let mut misfits = unknown_sections(config, self.built(), &self.handles);
         misfits.extend(ranges(config));
-        misfits.extend(contradictions(&all, self.facts));
+        misfits.extend(contradictions(&all, &self.facts()));
         if let Some(misfits) = Misfits::of(misfits) {
             return Err(misfits);
         }
@@ -115,6 +115,10 @@ impl Live {
                 return;
             }
         }
+    }
+
+    fn facts(&self) -> Facts {
+        self.handles.facts(self.is_shared)
     }
 
     fn built(&self) -> &ClientConfig {

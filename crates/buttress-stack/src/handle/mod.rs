@@ -6,6 +6,7 @@ use crate::{ClientConfig, Misfit, Misfits, ServerConfig};
 
 mod backoff;
 mod breaker;
+mod fleet;
 mod handles;
 mod live;
 mod throttle;

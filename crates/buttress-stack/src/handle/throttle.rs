@@ -3,11 +3,15 @@ use std::{hash::Hash, time::Duration};
 use buttress_control::Rate;
 use buttress_core::Measure;
 use buttress_throttle::{
-    AcceptRatioLimit, Adapt, Adaptive, ConcurrencyLimit, Fixed, Keyed, Queued, RateLimit,
-    ThrottleHandle,
+    AcceptRatioLimit, Adapt, Adaptive, ConcurrencyLimit, Fixed, FleetCells, Keyed, Queued,
+    RateLimit, ThrottleHandle, UnitCost,
 };
 
-use crate::config::{ConcurrencyConfig, RateConfig};
+use super::fleet::FleetControl;
+use crate::{
+    config::{ConcurrencyConfig, RateConfig},
+    misfit::FleetFacts,
+};
 
 /// The handle of a throttle, whatever its limit and its keys are.
 pub trait ThrottleControl: Measure {
@@ -16,8 +20,13 @@ pub trait ThrottleControl: Measure {
         None
     }
 
-    /// The settings of a rate. `None` for several rates.
+    /// The settings of a rate. Several rates have no `calls`, `per` and `burst` to set.
     fn rate(&self) -> Option<RateConfig> {
+        None
+    }
+
+    /// The numbers of a fleet that are in no configuration.
+    fn fleet(&self) -> Option<FleetFacts> {
         None
     }
 
@@ -65,12 +74,17 @@ macro_rules! rate {
         impl<$($parameter)*> ThrottleControl for ThrottleHandle<$limit> {
             fn rate(&self) -> Option<RateConfig> {
                 let (queue, max_wait) = queue(self);
-                let [rate] = self.rates().try_into().ok()?;
-                Some(RateConfig { queue, max_wait, ..shown(rate) })
+                let fleet = FleetControl::shown(self);
+                Some(RateConfig { queue, max_wait, fleet, ..shown(&self.rates()) })
+            }
+
+            fn fleet(&self) -> Option<FleetFacts> {
+                FleetControl::facts(self)
             }
 
             fn set(&self, _: &ConcurrencyConfig, config: &RateConfig) {
                 set_queue(self, config.queue, config.max_wait);
+                FleetControl::set(self, &config.fleet);
                 if let (Some(calls), Some(per), Some(burst)) = (config.calls, config.per, config.burst) {
                     self.set_rate(Rate::new(calls, per).burst(burst));
                 }
@@ -81,8 +95,13 @@ macro_rules! rate {
 
 rate! {
     [] RateLimit;
+    [] RateLimit<UnitCost, FleetCells>;
+
     [W: Clone + Send + Sync + 'static, K: Hash + Eq + Send + Sync + 'static]
     Keyed<RateLimit<W>, K>;
+
+    [W: Clone + Send + Sync + 'static, K: Hash + Eq + Send + Sync + 'static]
+    Keyed<RateLimit<W, FleetCells>, K>;
 }
 
 impl ThrottleControl for ThrottleHandle<AcceptRatioLimit> {}
@@ -92,7 +111,8 @@ impl<K> ThrottleControl for ThrottleHandle<Keyed<AcceptRatioLimit, K>> where
 {
 }
 
-fn shown(rate: Rate) -> RateConfig {
+fn shown(rates: &[Rate]) -> RateConfig {
+    let [rate] = rates else { return RateConfig::default() };
     RateConfig {
         calls: Some(rate.count()),
         per: Some(rate.period()),

@@ -1,7 +1,7 @@
 use super::Handles;
 use crate::{
     Misfit,
-    config::{ClientConfig, Setting},
+    config::{ClientConfig, RateConfig, Setting},
 };
 
 /// The sections of `config` that belong to no layer of the stack.
@@ -34,6 +34,30 @@ pub(super) fn unknown_sections(
     if is_concurrency && config.concurrency.limit.is_some() && built.concurrency.limit.is_none() {
         let remedy = "The limit of this stack is adaptive. Remove the setting.";
         unknown.push(Misfit::new(["concurrency.limit"], remedy));
+    }
+    if is_rate {
+        unknown.extend(unknown_of_rate(&config.rate, &built.rate));
+    }
+    unknown
+}
+
+/// The settings of `config` that the rate of the stack does not have.
+fn unknown_of_rate(config: &RateConfig, built: &RateConfig) -> Vec<Misfit> {
+    let mut unknown = Vec::new();
+    let own = [
+        ("rate.calls", config.calls.is_some()),
+        ("rate.per", config.per.is_some()),
+        ("rate.burst", config.burst.is_some()),
+    ];
+    for (setting, _) in own.into_iter().filter(|(_, is_set)| *is_set && built.calls.is_none()) {
+        let remedy = "The throttle of this stack has several rates. Remove the setting.";
+        unknown.push(Misfit::new([setting], remedy));
+    }
+    if config.fleet.is_set() && !built.fleet.is_set() {
+        let remedy = "The rate of this stack has no store, and the store is given in the program: \
+                      `ThrottleLayer::rate(..).fleet(Fleet::new(store, replicas))`. Put the layer \
+                      in with `.throttle(..)`, or remove the section.";
+        unknown.push(Misfit::new(["rate.fleet"], remedy));
     }
     unknown
 }

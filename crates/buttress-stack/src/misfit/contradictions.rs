@@ -2,22 +2,11 @@ use std::time::Duration;
 
 use buttress_control::Ratio;
 
-use super::Misfit;
+use super::{Facts, Misfit, fleet::rate_fleet};
 use crate::config::{BackoffConfig, ClientConfig, Setting};
 
-/// The numbers of a stack that are in no configuration.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Facts {
-    /// The patience of the breaker.
-    pub(crate) patience: Option<Duration>,
-    /// The share of the calls that pays for hedges.
-    pub(crate) hedge_ratio: Option<Ratio>,
-    /// The share of the calls that pays for retries and hedges together.
-    pub(crate) retry_ratio: Option<Ratio>,
-}
-
 /// The settings of a whole stack that contradict each other.
-pub(crate) fn contradictions(config: &ClientConfig, facts: Facts) -> Vec<Misfit> {
+pub(crate) fn contradictions(config: &ClientConfig, facts: &Facts) -> Vec<Misfit> {
     let mut check = Check { config, facts, found: Vec::new() };
     check.slow_rule();
     check.all();
@@ -27,14 +16,15 @@ pub(crate) fn contradictions(config: &ClientConfig, facts: Facts) -> Vec<Misfit>
 /// The settings of a file that contradict each other. A setting that is missing contradicts nothing.
 #[cfg(feature = "serde")]
 pub(crate) fn contradictions_within(config: &ClientConfig) -> Vec<Misfit> {
-    let mut check = Check { config, facts: Facts::default(), found: Vec::new() };
+    let facts = Facts::default();
+    let mut check = Check { config, facts: &facts, found: Vec::new() };
     check.all();
     check.found
 }
 
 struct Check<'a> {
     config: &'a ClientConfig,
-    facts: Facts,
+    facts: &'a Facts,
     found: Vec<Misfit>,
 }
 
@@ -45,7 +35,9 @@ impl Check<'_> {
         self.backoffs();
         self.hedge();
         self.queues();
+        self.found.extend(rate_fleet(&self.config.rate, self.facts.fleet.as_ref()));
     }
+
     fn deadlines(&mut self) {
         if let (Some(attempt), Some(whole)) = (self.attempt(), self.whole())
             && attempt > whole

@@ -1,12 +1,15 @@
 use std::{borrow::Cow, error::Error, fmt, slice};
 
 mod contradictions;
+mod facts;
+mod fleet;
 mod ranges;
 
 #[cfg(feature = "serde")]
 pub(crate) use self::contradictions::contradictions_within;
 pub(crate) use self::{
-    contradictions::{Facts, contradictions},
+    contradictions::contradictions,
+    facts::{Facts, FleetFacts},
     ranges::ranges,
 };
 

@@ -3,7 +3,7 @@ use std::time::Duration;
 use buttress_control::Ratio;
 
 use super::Misfit;
-use crate::config::{BreakerConfig, ClientConfig, HedgeConfig};
+use crate::config::{BreakerConfig, ClientConfig, FleetConfig, HedgeConfig};
 
 /// The settings of `config` that cannot be right, whatever the others are.
 pub(crate) fn ranges(config: &ClientConfig) -> Vec<Misfit> {
@@ -19,6 +19,7 @@ pub(crate) fn ranges(config: &ClientConfig) -> Vec<Misfit> {
     ranges.some_time("rate.per", config.rate.per, "1s");
     ranges.at_least_one("rate.burst", config.rate.burst);
     ranges.some_time("rate.max_wait", config.rate.max_wait, "1s");
+    ranges.fleet(&config.rate.fleet);
     ranges.0
 }
 
@@ -54,6 +55,22 @@ impl Ranges {
         }
     }
 
+    fn fleet(&mut self, fleet: &FleetConfig) {
+        if fleet.replicas.is_some_and(|replicas| replicas < 2) {
+            let remedy = "A rate of fewer than 2 replicas needs no store. Write the most replicas that \
+                          run at the same time, or remove `.fleet(..)` from the program.";
+            self.find("rate.fleet.replicas", remedy);
+        }
+        if fleet.reserve.is_some_and(|reserve| reserve > Ratio::percent(100)) {
+            let remedy = "Write a share of at most 100 %, such as \"20%\". With 0, each call asks the \
+                          store.";
+            self.find("rate.fleet.reserve", remedy);
+        }
+        if fleet.lease.is_some_and(|lease| lease > LONGEST_LEASE) {
+            self.find("rate.fleet.lease", "Write at most \"1h\", such as \"200ms\".");
+        }
+    }
+
     fn some_time(&mut self, setting: &'static str, time: Option<Duration>, example: &str) {
         if time.is_some_and(|time| time.is_zero()) {
             let remedy = format!("Zero leaves no time at all. Write a time such as \"{example}\".");
@@ -85,6 +102,8 @@ fn is_share(ratio: Ratio) -> bool {
 
 /// The most that `HedgeLayer::at_most` counts.
 const MOST_HEDGES: u32 = 100;
+/// A longer lease counts as this one.
+const LONGEST_LEASE: Duration = Duration::from_secs(3600);
 /// A shorter window counts as this one.
 const SHORTEST_WINDOW: Duration = Duration::from_millis(20);
 /// The most that `BreakerLayer::ramp` counts.

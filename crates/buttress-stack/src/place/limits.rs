@@ -1,8 +1,8 @@
 use std::{hash::Hash, sync::Arc};
 
 use buttress_throttle::{
-    AcceptRatioLimit, Adapt, Adaptive, ConcurrencyLimit, Fixed, Keyed, LimitTemplate, RateLimit,
-    ThrottleHandle, ThrottleLayer,
+    AcceptRatioLimit, Adapt, Adaptive, ConcurrencyLimit, Fixed, FleetCells, Keyed, LimitTemplate,
+    RateLimit, ThrottleHandle, ThrottleLayer,
 };
 
 use crate::handle::ThrottleControl;
@@ -42,6 +42,7 @@ limits! {
     [A: Adapt] ConcurrencyLimit<Adaptive<A>>, ThrottleLayer::seed;
     [] AcceptRatioLimit, ThrottleLayer::seed;
     [W: Clone] RateLimit<W>, |layer, _| layer;
+    [W: Clone] RateLimit<W, FleetCells>, |layer, _| layer;
 
     [K: Hash + Eq + Send + Sync + 'static, F: Clone]
     Keyed<ConcurrencyLimit<Fixed>, K, F>, ThrottleLayer::seed;
@@ -54,4 +55,7 @@ limits! {
 
     [W: Clone + Send + Sync + 'static, K: Hash + Eq + Send + Sync + 'static, F: Clone]
     Keyed<RateLimit<W>, K, F>, |layer, _| layer;
+
+    [W: Clone + Send + Sync + 'static, K: Hash + Eq + Send + Sync + 'static, F: Clone]
+    Keyed<RateLimit<W, FleetCells>, K, F>, |layer, _| layer;
 }

@@ -1,10 +1,11 @@
 use std::time::Duration;
 
 use buttress_control::Ratio;
+use buttress_throttle::WithoutStore;
 
 use super::{
     value::Value,
-    words::{read_share, read_time},
+    words::{read_policy, read_share, read_time},
 };
 use crate::{
     Misfit,
@@ -115,6 +116,10 @@ impl Visitor for Reader<'_> {
             other => Err(format!("{other} is no list. Write shares such as [\"10%\", \"50%\"].")),
         });
     }
+
+    fn policy(&mut self, name: &'static str, policy: &mut Option<WithoutStore>) {
+        self.value(name, policy, policy_of);
+    }
 }
 
 fn time_of(value: &Value) -> Result<Duration, String> {
@@ -155,5 +160,12 @@ fn share_of(value: &Value) -> Result<Ratio, String> {
             _ => "\"20%\" or 0.2".to_owned(),
         };
         format!("{value} is no share. Write it as {example}.")
+    })
+}
+
+fn policy_of(value: &Value) -> Result<WithoutStore, String> {
+    let policy = if let Value::Text(text) = value { read_policy(text) } else { None };
+    policy.ok_or_else(|| {
+        format!("{value} is no policy. Write \"local_share\", \"fail_open\" or \"fail_closed\".")
     })
 }

@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use buttress_control::Ratio;
 use buttress_core::Deadline;
+use buttress_throttle::WithoutStore;
 
 /// The time that `text` names, such as `1m 30s`.
 pub(super) fn read_time(text: &str) -> Option<Duration> {
@@ -35,6 +36,12 @@ pub(super) fn write_share(share: Ratio) -> String {
     let decimals = decimals.trim_end_matches('0');
     let point = if decimals.is_empty() { "" } else { "." };
     format!("{}{point}{decimals}%", parts / PARTS_PER_PERCENT)
+}
+
+/// The policy of this name.
+pub(super) fn read_policy(text: &str) -> Option<WithoutStore> {
+    let all = [WithoutStore::LocalShare, WithoutStore::FailOpen, WithoutStore::FailClosed];
+    all.into_iter().find(|policy| policy.as_str() == text)
 }
 
 const LONGEST_TEXT: usize = 64;

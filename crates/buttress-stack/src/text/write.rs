@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use buttress_control::Ratio;
+use buttress_throttle::WithoutStore;
 
 use super::{
     value::Value,
@@ -46,5 +47,9 @@ impl Visitor for Writer {
         let text = |share: &Ratio| Value::Text(write_share(*share));
         let list = |shares: &Vec<Ratio>| Value::List(shares.iter().map(text).collect());
         self.add(name, shares.as_ref().map(list));
+    }
+
+    fn policy(&mut self, name: &'static str, policy: &mut Option<WithoutStore>) {
+        self.add(name, policy.map(|policy| Value::Text(policy.as_str().to_owned())));
     }
 }
