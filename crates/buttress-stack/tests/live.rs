@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use buttress_control::{Backoff, Gradient2, Jitter, Rate, Ratio};
-use buttress_core::{BoxError, Measure, Reading, Rejection};
+use buttress_core::{BoxError, Deadline, Measure, Reading, Rejection};
 use buttress_stack::{
     BreakerLayer, ClientConfig, ClientHandle, Custom, DeadlineLayer, DedupLayer, FallbackLayer,
     HedgeLayer, OrderLayer, RetryLayer, ServerConfig, ThrottleLayer, client, client_for_http,
@@ -125,6 +125,26 @@ fn curve_and_jitter_of_a_backoff_stay_those_of_the_program() {
     let handle = client().retry(retry).handle();
     handle.apply(&config(|config| config.retry.backoff.base = Some(2 * SECOND))).unwrap();
     assert_eq!(layer.backoff(), backoff.between(2 * SECOND, 9 * SECOND));
+}
+
+#[test]
+fn present_settings_change_nothing_when_they_are_applied_with_the_longest_backoffs() {
+    let years = 365 * 24 * 3600 * SECOND;
+    for cap in [29 * years, 30 * years, Deadline::NEVER, 31 * years, 584 * years, Duration::MAX] {
+        let backoff = Backoff::exponential(SECOND, cap);
+        let (retry, breaker) = (RetryLayer::new(3), BreakerLayer::new());
+        let (retry, breaker) =
+            (retry.backoff(backoff), breaker.window(30 * SECOND).open_for(backoff));
+        let (retries, circuit) = (retry.handle(), breaker.handle());
+        let handle = client().retry(retry).breaker(breaker).handle();
+        let (settings, rules) = (handle.config(), circuit.rules());
+        handle.apply(&settings).unwrap();
+        assert_eq!(retries.backoff(), backoff, "{cap:?}");
+        assert_eq!(circuit.rules(), rules, "{cap:?}");
+        handle.apply(&config(|config| config.retry.backoff.max = Some(9 * SECOND))).unwrap();
+        handle.apply(&ClientConfig::default()).unwrap();
+        assert_eq!(retries.backoff(), backoff, "{cap:?}");
+    }
 }
 
 #[test]

@@ -1,15 +1,14 @@
 use std::time::Duration;
 
 use buttress_control::Backoff;
-use buttress_core::Deadline;
 
 use crate::config::BackoffConfig;
 
-/// The bounds of `backoff` as settings. A cap of thirty years or more is none.
+/// The bounds of `backoff` as settings.
 pub(super) fn bounds(backoff: &Backoff) -> BackoffConfig {
     BackoffConfig {
         base: Some(backoff.base()),
-        max: Some(backoff.cap()).filter(|cap| *cap < Deadline::NEVER),
+        max: Some(backoff.cap()).filter(|cap| *cap < NO_CAP),
     }
 }
 
@@ -18,3 +17,6 @@ pub(super) fn between(backoff: Backoff, bounds: &BackoffConfig) -> Backoff {
     let base = bounds.base.unwrap_or_else(|| backoff.base());
     backoff.between(base, bounds.max.unwrap_or(Duration::MAX))
 }
+
+/// What [`Backoff::cap`] returns if there is no cap.
+const NO_CAP: Duration = Duration::from_nanos(u64::MAX);
