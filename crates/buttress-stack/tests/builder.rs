@@ -10,9 +10,9 @@ use std::{
 
 use buttress_core::{BoxError, Reason, Rejection};
 use buttress_stack::{
-    BreakerLayer, Budget, Client, Custom, DeadlineLayer, DedupLayer, FallbackLayer, HedgeLayer,
-    OrderLayer, RetryLayer, Server, ThrottleLayer, client, client_for_aws, client_for_grpc,
-    client_for_http, server,
+    BreakerLayer, Budget, Client, ClientConfig, Custom, DeadlineLayer, DedupLayer, FallbackLayer,
+    HedgeLayer, OrderLayer, RetryLayer, Server, ServerConfig, ThrottleLayer, client,
+    client_for_aws, client_for_grpc, client_for_http, server,
 };
 use buttress_testkit::{Events, Script};
 use tokio::time::{Instant, sleep};
@@ -230,4 +230,19 @@ async fn clones_share_the_circuit() {
     let error = clone.service(service_fn(answer)).oneshot(7).await.unwrap_err();
     let rejection = error.downcast_ref::<Rejection>().unwrap();
     assert_eq!(rejection.origin().name(), "client.breaker");
+}
+
+/// Holds for all types in one `Way`, and for `Into<Other>` in two. Then `_` is ambiguous.
+trait Apart<Other, Way> {
+    fn check() {}
+}
+
+impl<T, Other> Apart<Other, ()> for T {}
+impl<T: Into<Other>, Other> Apart<Other, [(); 1]> for T {}
+
+/// A conversion would drop settings without a word. The test compiles only if there is none.
+#[test]
+fn configurations_of_clients_and_servers_do_not_turn_into_each_other() {
+    <ServerConfig as Apart<ClientConfig, _>>::check();
+    <ClientConfig as Apart<ServerConfig, _>>::check();
 }

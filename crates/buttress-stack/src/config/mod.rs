@@ -92,15 +92,31 @@ section! {
     }
 }
 
-impl From<ServerConfig> for ClientConfig {
-    fn from(config: ServerConfig) -> Self {
-        let ServerConfig { deadline, concurrency, rate } = config;
-        Self { deadline, concurrency, rate, ..Self::default() }
+/// The settings of a client or a server among those of a client, which are all there are.
+pub(crate) trait StackConfig: Clone {
+    fn into_client(self) -> ClientConfig;
+
+    /// Drops the settings that this kind of stack does not have.
+    fn of_client(config: ClientConfig) -> Self;
+}
+
+impl StackConfig for ClientConfig {
+    fn into_client(self) -> ClientConfig {
+        self
+    }
+
+    fn of_client(config: ClientConfig) -> Self {
+        config
     }
 }
 
-impl From<ClientConfig> for ServerConfig {
-    fn from(config: ClientConfig) -> Self {
+impl StackConfig for ServerConfig {
+    fn into_client(self) -> ClientConfig {
+        let Self { deadline, concurrency, rate } = self;
+        ClientConfig { deadline, concurrency, rate, ..ClientConfig::default() }
+    }
+
+    fn of_client(config: ClientConfig) -> Self {
         let ClientConfig { deadline, concurrency, rate, .. } = config;
         Self { deadline, concurrency, rate }
     }

@@ -2,7 +2,7 @@ use std::fmt;
 
 use buttress_core::{Measure, Metric, Reading};
 
-use crate::{ClientConfig, Misfit, Misfits, ServerConfig};
+use crate::{ClientConfig, Misfit, Misfits, ServerConfig, config::StackConfig};
 
 mod backoff;
 mod breaker;
@@ -41,7 +41,7 @@ macro_rules! handle {
             ///
             /// A rule that is off has no settings, nor has an empty place.
             pub fn config(&self) -> $Config {
-                self.0.handles.config().into()
+                StackConfig::of_client(self.0.handles.config())
             }
 
             /// Changes all settings to those of `config`, or none of them and returns all misfits.
@@ -57,7 +57,7 @@ macro_rules! handle {
             /// If several threads apply, all settings are those of one of them when the last one
             /// returns.
             pub fn apply(&self, config: &$Config) -> Result<(), Misfits> {
-                self.0.apply(&config.clone().into())
+                self.0.apply(&config.clone().into_client())
             }
 
             /// Returns all settings that contradict each other at present.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 use self::{read::read, value::Value, write::write};
 use crate::{
     Misfits,
-    config::{ClientConfig, Section, ServerConfig},
+    config::{ClientConfig, Section, ServerConfig, StackConfig},
     misfit::{contradictions_within, ranges},
 };
 
@@ -44,12 +44,12 @@ impl Serialize for ServerConfig {
 
 fn checked<C, E>(value: Value) -> Result<C, E>
 where
-    C: Section + Default + Clone + Into<ClientConfig>,
+    C: Section + StackConfig + Default,
     E: Error,
 {
     let mut config = C::default();
     let mut misfits = read(value, &mut config);
-    let client = config.clone().into();
+    let client = config.clone().into_client();
     misfits.extend(ranges(&client));
     misfits.extend(contradictions_within(&client));
     match Misfits::of(misfits) {
