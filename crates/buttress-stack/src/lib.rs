@@ -148,7 +148,7 @@
 //!
 //! | level | event | fields |
 //! |---|---|---|
-//! | warn | `stack.misfit`: the first service of a stack with misfits was made | `instance`, the name of the stack; `misfits`, one in each line |
+//! | warn | `stack.misfit`: the first service of a stack with misfits was made under this name. Each stack reports for at most 1,024 names | `instance`, the name of the stack; `misfits`, one in each line |
 //!
 //! All other events are those of the layers.
 //!

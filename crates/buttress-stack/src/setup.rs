@@ -37,9 +37,9 @@ impl Setup {
         Self { turns: Arc::default(), ..self }
     }
 
-    /// Emits the misfits of the stack once, for all services.
+    /// Emits the misfits of the stack once for each name, for all services.
     pub(crate) fn report_once(&self, handle: impl FnOnce() -> Live) {
-        if self.turns.is_first_report() {
+        if self.turns.is_first_report(&self.name) {
             handle().report();
         }
     }

@@ -188,6 +188,40 @@ async fn misfits_are_reported_once_when_the_first_service_is_made() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn clone_of_another_name_reports_misfits_too_and_once_for_each_name() {
+    let events = Events::record();
+    let echo = || service_fn(|row: u32| async move { Ok::<_, BoxError>(row) });
+    let client = client().named("payments").deadline(DeadlineLayer::new(SECOND));
+    client.service(echo());
+    for _ in 0..3 {
+        client.clone().named("orders").service(echo());
+        client.clone().named("payments").service(echo());
+    }
+    let queue = Queue::new(10).max_wait(30 * SECOND);
+    let server = server().throttle(ThrottleLayer::concurrency(10).queue(queue));
+    server.service(echo());
+    server.clone().named("api").service(echo());
+    let names: Vec<_> = events
+        .named("stack.misfit")
+        .iter()
+        .map(|event| event.field("instance").unwrap().to_owned())
+        .collect();
+    assert_eq!(names, ["payments", "orders", "server", "api"]);
+}
+
+/// A program that names a clone for each tenant keeps no names without end.
+#[tokio::test(start_paused = true)]
+async fn misfits_are_reported_for_at_most_1024_names() {
+    let events = Events::record();
+    let client = client().deadline(DeadlineLayer::new(SECOND));
+    for tenant in 0..1030 {
+        let echo = service_fn(|row: u32| async move { Ok::<_, BoxError>(row) });
+        client.clone().named(format!("tenant-{tenant}")).service(echo);
+    }
+    assert_eq!(events.count("stack.misfit"), 1024);
+}
+
+#[tokio::test(start_paused = true)]
 async fn stack_without_misfits_reports_nothing() {
     let events = Events::record();
     client().service(service_fn(|row: u32| async move { Ok::<_, BoxError>(row) }));

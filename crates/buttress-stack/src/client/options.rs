@@ -79,7 +79,7 @@ where
     }
 
     /// Returns all settings that contradict each other. The first service that the client makes
-    /// reports them once, as the event `stack.misfit`.
+    /// reports them once for each name, as the event `stack.misfit`.
     pub fn misfits(&self) -> Vec<Misfit> {
         self.handle().misfits()
     }

@@ -1,6 +1,6 @@
-use std::sync::{
-    Arc, OnceLock,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    collections::HashSet,
+    sync::{Arc, OnceLock},
 };
 
 use buttress_state::sync::{Mutex, lock};
@@ -30,7 +30,8 @@ pub(crate) struct Turns {
     built: OnceLock<ClientConfig>,
     /// The latest settings that were applied. The lock orders those who apply.
     applied: Mutex<Applied>,
-    has_reported: AtomicBool,
+    /// The names under which services have reported the misfits of the stack.
+    reported: Mutex<HashSet<String>>,
 }
 
 #[derive(Debug, Default)]
@@ -40,12 +41,13 @@ struct Applied {
 }
 
 impl Turns {
-    /// Whether no service of the stack has reported its misfits.
-    pub(crate) fn is_first_report(&self) -> bool {
-        // Relaxed: the flag orders no other memory. Read first, because axum makes a service for each
-        // route, and the flag is shared.
-        !self.has_reported.load(Ordering::Relaxed)
-            && !self.has_reported.swap(true, Ordering::Relaxed)
+    /// Whether no service of the stack has reported its misfits under this name.
+    pub(crate) fn is_first_report(&self, name: &str) -> bool {
+        let mut reported = lock(&self.reported);
+        // Looked up first, because axum makes a service for each route, all of one name.
+        !reported.contains(name)
+            && reported.len() < MOST_REPORTS
+            && reported.insert(name.to_owned())
     }
 }
 
@@ -125,3 +127,6 @@ impl Live {
         self.turns.built.get_or_init(|| self.handles.config())
     }
 }
+
+/// The most names under which a stack reports its misfits.
+const MOST_REPORTS: usize = 1024;

@@ -81,7 +81,7 @@ impl<D: DeadlinePlace, O: OrderPlace, T: ThrottlePlace> Server<D, O, T> {
     }
 
     /// Returns all settings that contradict each other. The first service that the server makes
-    /// reports them once, as the event `stack.misfit`.
+    /// reports them once for each name, as the event `stack.misfit`.
     pub fn misfits(&self) -> Vec<Misfit> {
         self.handle().misfits()
     }
