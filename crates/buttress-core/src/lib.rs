@@ -94,6 +94,8 @@ pub use layer::{
     SharedSettings, StateScope, give_back_ready, seeds, take_ready,
 };
 pub use measure::{Measure, Metric, MetricKind, MetricValue, Reading};
+#[cfg(feature = "json")]
+pub use mode::Json;
 pub use mode::{
     Age, Bind, Blend, ByteBudget, Codec, Degraded, Expire, FixedKey, Guard, KeyLookup, KeyOf,
     Lifetime, MarkGaveUp, NoTimeLeft, Plain, Progress, Propagate, Quota, Reader, Replay, Respond,

@@ -12,6 +12,8 @@ mod upload;
 
 pub use self::blend::{Blend, Degraded, Source};
 pub use self::codec::Codec;
+#[cfg(feature = "json")]
+pub use self::codec::Json;
 pub use self::expire::{Expire, Lifetime};
 pub use self::key::{FixedKey, KeyLookup, KeyOf, StoreKey, WantedFreshness};
 pub use self::mark_gave_up::MarkGaveUp;

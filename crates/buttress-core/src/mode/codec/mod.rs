@@ -1,4 +1,10 @@
+#[cfg(feature = "json")]
+mod json;
+
 use bytes::Bytes;
+
+#[cfg(feature = "json")]
+pub use self::json::Json;
 
 /// Writes values as bytes for a store that other processes read, and reads them back.
 ///
