@@ -94,8 +94,8 @@ pub use buttress_stack::{
 };
 #[cfg(feature = "throttle")]
 pub use buttress_throttle::{
-    AcceptRatio, Aimd, Codel, Gradient, Gradient2, Queue, Rate, Rates, Slack, ThrottleHandle,
-    ThrottleLayer, ThrottleSnapshot, Trend, Vegas,
+    AcceptRatio, Aimd, Codel, Fleet, Gradient, Gradient2, Queue, Rate, Rates, Slack,
+    ThrottleHandle, ThrottleLayer, ThrottleSnapshot, Trend, Vegas, WithoutStore,
 };
 
 #[cfg(feature = "breaker")]
