@@ -6,6 +6,7 @@
     reason = "a helper that fails has failed the test"
 )]
 
+mod denials;
 mod fleet;
 mod law;
 mod model;

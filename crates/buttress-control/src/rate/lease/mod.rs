@@ -122,14 +122,16 @@ impl Lease {
             return LeasedCells { cells: 0, ends: now, expired: 0, is_regained: false };
         };
         let granted = reply.granted.min(refill.want);
+        // An empty bucket is full after this time, so no reply can deny for longer.
+        let longest = rules.time_to_full();
         self.debt = self.debt.saturating_sub(refill.debt);
         self.last = Some(LastGrant {
             trip: now.get().saturating_sub(sent.get()),
             remaining: reply.remaining,
-            full_at: reply.full_in.iter().map(|time| after(sent, *time)).collect(),
+            full_at: reply.full_in.iter().map(|time| after(sent, (*time).min(longest))).collect(),
         });
         if granted < refill.want {
-            self.deny_until = after(now, reply.next.max(rules.pace()));
+            self.deny_until = after(now, reply.next.min(longest).max(rules.pace()));
         }
         let is_regained = self.away.take().is_some();
         let ends = Nanos::new(sent.get().saturating_add(rules.good_for()));

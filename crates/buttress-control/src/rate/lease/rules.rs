@@ -188,6 +188,12 @@ impl LeaseRules {
         self.time_limit
     }
 
+    /// The time after which the slowest bucket is full, whatever was taken.
+    pub(crate) fn time_to_full(&self) -> Duration {
+        let span = |rate: &LeasedRate| rate.span(u64::from(rate.burst()));
+        Duration::from_nanos(self.rates.iter().map(span).max().unwrap_or(0))
+    }
+
     /// The time after the sending of a request for which its cells may be spent.
     pub(crate) fn good_for(&self) -> u64 {
         // In exact mode cells are for the calls that waited. What is left of them bunches with later

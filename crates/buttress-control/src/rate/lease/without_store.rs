@@ -62,8 +62,10 @@ impl Lease {
 
     /// Adopts other rates. What the store knows of the former rates counts in cells.
     ///
-    /// Cells that are held stay good.
+    /// Cells that are held stay good. A denial by the former rates ends within a
+    /// [pace](LeaseRules::pace).
     pub fn set_rules(&mut self, now: Nanos, before: &LeaseRules, after: &LeaseRules) {
+        self.deny_until = self.deny_until.min(super::after(now, after.pace()));
         let Some(last) = &mut self.last else { return };
         if before.rates().len() != after.rates().len() {
             self.last = None;
