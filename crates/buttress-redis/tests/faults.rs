@@ -231,6 +231,19 @@ async fn rules_that_forbid_scripts_refuse_for_ten_seconds() {
     assert!(reason(&error).starts_with("NOPERM"), "{error:?}");
 }
 
+/// A bucket that cannot be read is not a bucket that was lost.
+#[tokio::test]
+async fn rules_that_forbid_a_command_of_a_script_refuse_and_overwrite_nothing() {
+    let Some(server) = Server::start("rules without GET").await else { return };
+    let redis = user(&server, &RULES).await;
+    take(&redis.quotas(), false).await.unwrap();
+    server.run::<()>(&["ACL", "SETUSER", "shop", "-get"]).await;
+    refused(&redis).await;
+    server.run::<()>(&["ACL", "SETUSER", "shop", "+get"]).await;
+    let grant = take(&redis.quotas(), false).await.unwrap();
+    assert_eq!((grant.granted, grant.remaining, grant.lost), (1, 8, false));
+}
+
 #[tokio::test]
 async fn other_namespace_is_out_of_reach() {
     let Some(server) = Server::start("another namespace").await else { return };

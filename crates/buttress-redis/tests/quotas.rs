@@ -188,7 +188,12 @@ async fn bucket_that_is_foreign_counts_as_lost_and_is_overwritten() {
     take(&quotas, b"a", &rates, 1).await;
     let name = only_key(&server).await;
     let now = server_micros(&server).await;
+    let digits = "9".repeat(400);
+    let endless = format!("{digits}.0 {digits}.0");
+    let late = format!("{digits}.0 1000.000000");
     let poison = [
+        vec!["SET", &*name, &endless],
+        vec!["SET", &*name, &late],
         vec!["SET", &*name, "nan nan"],
         vec!["SET", &*name, "inf 1.0"],
         vec!["SET", &*name, "-1.000 1.000000"],
