@@ -190,6 +190,28 @@ async fn operation_whose_reply_is_lost_is_not_sent_again() {
     works(&quotas).await;
 }
 
+/// Writes are paused while a server hands over to a replica. Reads are not.
+#[tokio::test]
+async fn server_that_pauses_writes_gets_no_further_operation() {
+    let Some(server) = Server::start("CLIENT PAUSE WRITE").await else { return };
+    let redis = Redis::open(server.url(), "shop").unwrap().time_limit(Duration::from_millis(200));
+    let quotas = redis.quotas();
+    works(&quotas).await;
+    let before = redis.snapshot();
+    server.run::<()>(&["CLIENT", "PAUSE", "1000000", "WRITE"]).await;
+    assert_eq!(kind(&quotas).await, Some(StoreErrorKind::Timeout));
+    // The operation and two probes. Meanwhile the circuit lets no other operation through.
+    eventually("the connection is replaced", async || {
+        assert_ne!(kind(&quotas).await, None);
+        redis.snapshot().connections > before.connections
+    })
+    .await;
+    assert_eq!(redis.snapshot().timeouts, before.timeouts + 1, "{:?}", redis.snapshot());
+    server.run::<()>(&["CLIENT", "UNPAUSE"]).await;
+    works(&quotas).await;
+    eventually("circuits close", async || redis.snapshot().open_circuits == 0).await;
+}
+
 #[tokio::test]
 async fn slow_network_is_used_within_the_time_limit() {
     let Some(server) = Server::start("a slow network").await else { return };

@@ -17,9 +17,11 @@ impl<'a> Operation<'a> {
         Self { slot: slot_of(&name), command, script: Some(script) }
     }
 
-    /// A read of `name` that says whether its part of the store is there.
+    /// Says whether the part of the store that holds `name` is there. `name` is of no use otherwise.
+    ///
+    /// A write, because a server that pauses writes would still reply to reads. Nothing changes.
     pub(super) fn probe(name: &str) -> Self {
-        let mut command = redis::cmd("GET");
+        let mut command = redis::cmd("DEL");
         command.arg(name);
         Self { slot: slot_of(&name), command, script: None }
     }
