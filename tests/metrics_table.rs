@@ -12,15 +12,15 @@ use std::{
 
 use buttress::{
     Budget, Cache, DeadlineLayer, DedupLayer, FallbackLayer, Gradient2, HedgeLayer, OrderLayer,
-    Rate, RetryLayer, ThrottleLayer,
+    Rate, Redis, RetryLayer, ThrottleLayer,
     breaker::BreakerLayer,
     layer_api::{Measure, Metric, MetricKind, MetricValue},
     throttle::Fleet,
 };
 use buttress_testkit::FakeStore;
 
-/// The name that each layer gets here.
-const NAME: &str = "an instance";
+/// The name that each layer gets here. A namespace of Redis can have this name too.
+const NAME: &str = "an-instance";
 
 /// The metrics that some layers have no reading of.
 const OPTIONAL: [&str; 19] = [
@@ -46,13 +46,15 @@ const OPTIONAL: [&str; 19] = [
 ];
 
 /// The units, as in UCUM.
-const UNITS: [&str; 17] = [
+const UNITS: [&str; 20] = [
+    "1",
     "By",
     "s",
     "{attempt}",
     "{call}",
     "{cell}",
     "{circuit}",
+    "{connection}",
     "{entry}",
     "{error}",
     "{flight}",
@@ -60,6 +62,7 @@ const UNITS: [&str; 17] = [
     "{key}",
     "{loss}",
     "{opening}",
+    "{operation}",
     "{panic}",
     "{refresh}",
     "{token}",
@@ -108,6 +111,7 @@ fn handles() -> Handles {
         ("order", Arc::new(OrderLayer::serial(key).named(NAME).handle())),
         ("order", Arc::new(OrderLayer::latest(key).named(NAME).handle())),
         ("fallback", Arc::new(FallbackLayer::value(1).named(NAME).handle())),
+        ("redis", Arc::new(Redis::open("redis://127.0.0.1:1", NAME).unwrap())),
     ]
 }
 

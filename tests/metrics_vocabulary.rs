@@ -10,7 +10,7 @@ use std::{collections::BTreeSet, fmt::Write, fs, path::PathBuf, time::Duration};
 
 use buttress::{
     BreakerLayer, DeadlineLayer, DedupLayer, FallbackLayer, HedgeLayer, MeterLayer, OrderLayer,
-    Registry, RetryLayer, ThrottleLayer,
+    Redis, Registry, RetryLayer, ThrottleLayer,
     layer_api::{Metric, MetricKind},
     observability::HISTOGRAMS,
 };
@@ -28,6 +28,7 @@ fn all_handles() -> Registry {
         .add(DedupLayer::new().handle())
         .add(OrderLayer::serial(|n: &u32| Some(*n)).handle())
         .add(FallbackLayer::value(1).handle())
+        .add(Redis::open("redis://127.0.0.1:1", "store").unwrap())
 }
 
 fn vocabulary() -> Vec<&'static Metric> {
@@ -104,7 +105,7 @@ fn names_are_unique_and_descriptions_are_sentences() {
         assert!(metric.description().ends_with('.'), "{name}");
         assert!(!metric.unit().is_empty(), "{name}");
         // A label that can have any value is a time series for each.
-        let few = ["verdict", "reason", "criticality", "state", "source", "role"];
+        let few = ["verdict", "reason", "criticality", "state", "source", "role", "kind"];
         assert!(metric.label().is_none_or(|label| few.contains(&label)), "{name}");
     }
 }
@@ -190,7 +191,7 @@ fn each_pattern_has_metrics() {
         patterns.into_iter().collect::<Vec<_>>(),
         [
             "attempt", "breaker", "call", "deadline", "dedup", "fallback", "hedge", "order",
-            "retry", "throttle"
+            "redis", "retry", "throttle"
         ]
     );
 }

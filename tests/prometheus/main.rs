@@ -12,12 +12,17 @@
 )]
 
 mod dashboard;
+mod fleet;
 mod server;
 mod service;
 
 use std::{path::Path, time::Duration};
 
-use buttress::observability::{COUNT_BUCKETS, DURATION_BUCKETS, HISTOGRAMS};
+use buttress::{
+    Registry,
+    observability::{COUNT_BUCKETS, DURATION_BUCKETS, HISTOGRAMS},
+};
+use fleet::Replica;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
 use server::Prometheus;
 use tokio::time::{Instant, sleep};
@@ -39,7 +44,9 @@ async fn every_query_of_the_dashboard_returns_data() {
         eprintln!("LEFT OUT: no query was run, because `prometheus` is not installed");
         return;
     }
-    let service = service::start(exporter().install_recorder().unwrap()).await;
+    let registry = Registry::new();
+    let replica = Replica::start(registry.clone());
+    let service = service::start(exporter().install_recorder().unwrap(), registry).await;
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("prometheus");
     let prometheus = Prometheus::start(service, &folder).await;
 
@@ -47,7 +54,7 @@ async fn every_query_of_the_dashboard_returns_data() {
     let mut open = dashboard::queries();
     let began = Instant::now();
     for round in 0.. {
-        service::send_round(service, round).await;
+        tokio::join!(service::send_round(service, round), replica.send_round(round));
         let mut still_open = Vec::new();
         for query in open {
             let samples = prometheus.query(&query.text).await;
@@ -79,6 +86,12 @@ fn is_sentence(help: &serde_json::Value) -> bool {
 }
 
 /// Their queries return data, and the data is 0: nothing of the kind happens here.
-const WITHOUT_EVENT: &[&str] = &["buttress_dedup_panics_total"];
+const WITHOUT_EVENT: &[&str] = &[
+    "buttress_dedup_panics_total",
+    // No server listens.
+    "buttress_redis_connected",
+    "buttress_redis_connections_total",
+    "buttress_redis_open_circuits",
+];
 
 const LONGEST: Duration = Duration::from_secs(120);

@@ -33,8 +33,7 @@ type Outgoing = Request<Full<Bytes>>;
 type Payments = BoxCloneSyncService<Outgoing, Response, hyper_util::client::legacy::Error>;
 
 /// The service on a free port, with its numbers at `/metrics`.
-pub(crate) async fn start(exporter: PrometheusHandle) -> SocketAddr {
-    let registry = Registry::new();
+pub(crate) async fn start(exporter: PrometheusHandle, registry: Registry) -> SocketAddr {
     let payments = payments(upstream().await, &registry);
     let meter = MeterLayer::call(MetricsSink::new()).named("api");
     let deadline = DeadlineLayer::new(Duration::from_secs(30)).named("api.deadline");

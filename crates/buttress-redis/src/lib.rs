@@ -96,6 +96,22 @@
 //! | warn | `redis.rejected`, at most once a second | `error` |
 //! | debug | `redis.circuit_opened`, `redis.circuit_closed` | `part` |
 //!
+//! # Metrics
+//!
+//! A [`Redis`] is a [`Measure`](buttress_core::Measure) with these metrics. Each reading has the
+//! namespace as its instance, and counts the operations of all clones, quotas and flights together.
+//!
+//! | metric | kind | unit | label | description |
+//! |---|---|---|---|---|
+//! | `buttress.redis.operations` | counter | `{operation}` | – | Operations begun, with those that failed at once. |
+//! | `buttress.redis.errors` | counter | `{error}` | `kind` | Operations that failed. |
+//! | `buttress.redis.connections` | counter | `{connection}` | – | Connections established. |
+//! | `buttress.redis.connected` | gauge | `1` | – | Whether a connection stands now: 1 or 0. |
+//! | `buttress.redis.open_circuits` | gauge | `{circuit}` | – | Circuits that are open now. The operations of an open circuit fail at once. |
+//!
+//! `kind` is `timeout`, `unavailable`, `rejected` or `corrupt`, and each of the four has a reading. A
+//! registry that holds a [`Redis`] keeps the connection open.
+//!
 //! # Security
 //!
 //! Names hold hashes only, so a key of any bytes is safe, and no data of users is in a name. Scripts
@@ -125,6 +141,7 @@
 
 mod connection;
 mod flights;
+mod metrics;
 mod names;
 mod open_error;
 mod quotas;

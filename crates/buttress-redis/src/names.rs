@@ -18,6 +18,10 @@ impl Names {
         if is_valid { Ok(Self(namespace.into())) } else { Err(OpenError::Namespace) }
     }
 
+    pub(crate) fn namespace(&self) -> &str {
+        &self.0
+    }
+
     /// The name `{namespace:tag}:suffix`. The part in braces decides the hash slot.
     pub(crate) fn name<T: fmt::Display, S: fmt::Display>(
         &self,

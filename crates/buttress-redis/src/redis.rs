@@ -99,6 +99,10 @@ impl Redis {
         self.connection.snapshot()
     }
 
+    pub(crate) fn namespace(&self) -> &str {
+        self.names.namespace()
+    }
+
     fn new(connection: Connection, names: Names) -> Self {
         connection.start(DEFAULT_LIMIT);
         let knowledge = Knowledge::new(&names);
