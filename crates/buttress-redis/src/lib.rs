@@ -47,6 +47,8 @@
 //!   circuit for each 256 hash slots, so a dead server costs the slots of the others nothing.
 //! - Three sequential time-outs with no reply between them replace the connection. Operations that
 //!   time out together count once.
+//! - A connection to a server that replies with `READONLY` is replaced, at most once a second. After
+//!   a failover the name of the server may be that of the new primary.
 //!
 //! The connections belong to the tokio runtime of the first operation, or of [`Redis::open`]. When
 //! that runtime ends, the next operation dials anew in its own. Outside of a runtime with timers, the
@@ -90,7 +92,7 @@
 //! | level | event | fields |
 //! |---|---|---|
 //! | info | `redis.connected` | `node` |
-//! | warn | `redis.connection_lost` | `node`, `reason`: `closed`, `broken` or `silent` |
+//! | warn | `redis.connection_lost` | `node`, `reason`: `closed`, `broken`, `silent` or `read_only` |
 //! | warn | `redis.dial_failed`, at debug after the first of an outage | `node`, `error` |
 //! | warn | `redis.subscribe_failed` | `node`, `error` |
 //! | warn | `redis.rejected`, at most once a second | `error` |

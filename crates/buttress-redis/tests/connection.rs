@@ -212,6 +212,41 @@ async fn server_that_pauses_writes_gets_no_further_operation() {
     eventually("circuits close", async || redis.snapshot().open_circuits == 0).await;
 }
 
+/// The name of a store leads to another server after a failover.
+#[tokio::test]
+async fn server_that_became_a_replica_is_dialled_again() {
+    let Some(old) = Server::start("a failover by name").await else { return };
+    let Some(new) = Server::start("a failover by name").await else { return };
+    let proxy = Proxy::to(old.port).await;
+    let redis = Redis::open(proxy.url(), "shop").unwrap().time_limit(PATIENT);
+    let quotas = redis.quotas();
+    works(&quotas).await;
+    proxy.switch(new.port);
+    old.run::<()>(&["REPLICAOF", "127.0.0.1", &new.port.to_string()]).await;
+    works(&quotas).await;
+}
+
+#[tokio::test]
+async fn replica_is_dialled_at_most_once_a_second() {
+    let Some(server) = Server::start("a server that stays a replica").await else { return };
+    let redis = Redis::open(server.url(), "shop").unwrap().time_limit(PATIENT);
+    let quotas = redis.quotas();
+    works(&quotas).await;
+    server.run::<()>(&["REPLICAOF", "127.0.0.1", "1"]).await;
+    let start = Instant::now();
+    eventually("some replacements", async || {
+        assert!(take(&quotas).await.is_err());
+        redis.snapshot().connections >= 3
+    })
+    .await;
+    let replacements = redis.snapshot().connections - 1;
+    assert!(
+        start.elapsed().as_secs() + 1 >= replacements,
+        "{replacements} in {:?}",
+        start.elapsed()
+    );
+}
+
 #[tokio::test]
 async fn slow_network_is_used_within_the_time_limit() {
     let Some(server) = Server::start("a slow network").await else { return };

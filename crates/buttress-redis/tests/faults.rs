@@ -11,11 +11,6 @@ use buttress_state::{
 };
 use bytes::Bytes;
 use support::{PATIENT, Server, eventually};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpListener,
-    task::JoinSet,
-};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -39,7 +34,6 @@ async fn refused(redis: &Redis) -> StoreError {
     let error = take(&redis.quotas(), false).await.unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Rejected, "{error:?}");
     assert_eq!(redis.snapshot().open_circuits, 0, "a refusal opens no circuit");
-    assert!(redis.snapshot().is_connected, "a refusal costs no connection");
     error
 }
 
@@ -113,6 +107,7 @@ async fn server_without_memory_refuses() {
     let redis = open(&server).await;
     server.run::<()>(&["CONFIG", "SET", "maxmemory", "1"]).await;
     let error = refused(&redis).await;
+    assert!(redis.snapshot().is_connected, "a refusal costs no connection");
     assert!(reason(&error).starts_with("OOM"), "{error:?}");
     assert_eq!(error.retry_after(), None);
     server.run::<()>(&["CONFIG", "SET", "maxmemory", "0"]).await;
@@ -131,7 +126,7 @@ async fn replica_refuses() {
     let error = refused(&redis).await;
     assert!(reason(&error).starts_with("READONLY"), "{error:?}");
     server.run::<()>(&["REPLICAOF", "NO", "ONE"]).await;
-    take(&redis.quotas(), false).await.unwrap();
+    eventually("a grant", async || take(&redis.quotas(), false).await.is_ok()).await;
 }
 
 #[tokio::test]
@@ -252,63 +247,4 @@ async fn other_namespace_is_out_of_reach() {
     let other = Redis::open(url, "bank").unwrap().time_limit(PATIENT);
     eventually("a connection", async || other.snapshot().is_connected).await;
     refused(&other).await;
-}
-
-/// Replies to HELLO as a server does, and to all else with `nonsense`.
-async fn liar(nonsense: &'static [u8]) -> (Redis, JoinSet<()>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("redis://{}", listener.local_addr().unwrap());
-    let mut task = JoinSet::new();
-    task.spawn(async move {
-        loop {
-            let (mut stream, _) = listener.accept().await.unwrap();
-            let mut buffer = vec![0; 64 * 1024];
-            while let Ok(read @ 1..) = stream.read(&mut buffer).await {
-                let is_hello = buffer.get(..read).unwrap().windows(5).any(|word| word == b"HELLO");
-                let reply = if is_hello { &b"%1\r\n+proto\r\n:3\r\n"[..] } else { nonsense };
-                if stream.write_all(reply).await.is_err() {
-                    break;
-                }
-            }
-        }
-    });
-    let redis = Redis::open(url, "shop").unwrap().time_limit(PATIENT);
-    eventually("a connection", async || redis.snapshot().is_connected).await;
-    (redis, task)
-}
-
-#[tokio::test]
-async fn reply_that_makes_no_sense_is_corrupt() {
-    let replies: [&'static [u8]; 12] = [
-        b":7\r\n",
-        b"+OK\r\n",
-        b"_\r\n",
-        b"*0\r\n",
-        b"*4\r\n:1\r\n:0\r\n:9\r\n:0\r\n",
-        b"*6\r\n:1\r\n:0\r\n:9\r\n:0\r\n:1\r\n:1\r\n",
-        b"*5\r\n:2\r\n:0\r\n:9\r\n:0\r\n:1\r\n",
-        b"*5\r\n:-1\r\n:0\r\n:9\r\n:0\r\n:1\r\n",
-        b"*5\r\n:1\r\n:-1\r\n:9\r\n:0\r\n:1\r\n",
-        b"*5\r\n:1\r\n:0\r\n:9\r\n:2\r\n:1\r\n",
-        b"*5\r\n:1\r\n:0\r\n:9223372036854775807\r\n:0\r\n:1\r\n",
-        b"*5\r\n$1\r\n1\r\n:0\r\n:9\r\n:0\r\n:1\r\n",
-    ];
-    for nonsense in replies {
-        let (redis, task) = liar(nonsense).await;
-        let error = take(&redis.quotas(), false).await.unwrap_err();
-        assert_eq!(error.kind(), StoreErrorKind::Corrupt, "{:?}", str::from_utf8(nonsense));
-        assert_eq!(redis.snapshot().corrupt, 1);
-        let error = redis.flights().begin(Slot::new(b"g", b"k"), None).await.unwrap_err();
-        assert_eq!(error.kind(), StoreErrorKind::Corrupt, "{:?}", str::from_utf8(nonsense));
-        drop(task);
-    }
-}
-
-#[tokio::test]
-async fn bytes_that_are_no_protocol_are_no_panic() {
-    let (redis, task) = liar(b"\x16\x03\x01 not a protocol\r\n").await;
-    let error = take(&redis.quotas(), false).await.unwrap_err();
-    let kinds = [StoreErrorKind::Corrupt, StoreErrorKind::Unavailable];
-    assert!(kinds.contains(&error.kind()), "{error:?}");
-    drop(task);
 }

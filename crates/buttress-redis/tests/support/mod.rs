@@ -2,6 +2,7 @@
 #![allow(dead_code, unused_imports, reason = "each test file uses a part")]
 #![expect(clippy::panic, clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
+pub(crate) mod liar;
 pub(crate) mod proxy;
 pub(crate) mod server;
 
@@ -9,6 +10,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
+pub(crate) use liar::Liar;
 pub(crate) use proxy::Proxy;
 pub(crate) use server::Server;
 

@@ -1,7 +1,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicU16, AtomicU64, AtomicUsize, Ordering::SeqCst},
     },
     time::Duration,
 };
@@ -30,6 +30,8 @@ struct Network {
     paused_below: watch::Sender<usize>,
     /// Requests pass, replies vanish.
     drops_replies: AtomicBool,
+    /// The port of the server that new connections reach.
+    server: AtomicU16,
     /// The way of a reply, in ms.
     delay: AtomicU64,
     accepted: AtomicUsize,
@@ -39,7 +41,7 @@ impl Proxy {
     pub(crate) async fn to(server: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let network = Arc::new(Network::default());
+        let network = Arc::new(Network { server: server.into(), ..Network::default() });
         let mut tasks = JoinSet::new();
         let accepting = Arc::clone(&network);
         tasks.spawn(async move {
@@ -47,7 +49,7 @@ impl Proxy {
             loop {
                 let (client, _) = listener.accept().await.unwrap();
                 let number = accepting.accepted.fetch_add(1, SeqCst);
-                streams.spawn(connect(client, server, number, Arc::clone(&accepting)));
+                streams.spawn(connect(client, number, Arc::clone(&accepting)));
             }
         });
         Self { port, network, _tasks: tasks }
@@ -67,6 +69,11 @@ impl Proxy {
         self.network.paused_below.send_replace(self.accepted());
     }
 
+    /// Leads new connections to another server, as a changed name does.
+    pub(crate) fn switch(&self, server: u16) {
+        self.network.server.store(server, SeqCst);
+    }
+
     pub(crate) fn drop_replies(&self, drops: bool) {
         self.network.drops_replies.store(drops, SeqCst);
     }
@@ -81,7 +88,8 @@ impl Proxy {
     }
 }
 
-async fn connect(client: TcpStream, server: u16, number: usize, network: Arc<Network>) {
+async fn connect(client: TcpStream, number: usize, network: Arc<Network>) {
+    let server = network.server.load(SeqCst);
     let Ok(server) = TcpStream::connect(("127.0.0.1", server)).await else { return };
     let _ = (client.set_nodelay(true), server.set_nodelay(true));
     let (from_client, to_client) = client.into_split();

@@ -10,6 +10,7 @@ use std::{
         Mutex,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
+    time::Duration,
 };
 
 use buttress_state::sync::lock;
@@ -40,12 +41,14 @@ struct LinkState {
     connection: Option<MultiplexedConnection>,
     /// The number of the connection. What an older connection reports says nothing about this one.
     number: u64,
+    since: Option<Instant>,
     timeouts: Timeouts,
 }
 
 impl Link {
     pub(super) fn new(client: Client) -> Self {
-        let state = LinkState { connection: None, number: 0, timeouts: Timeouts::default() };
+        let state =
+            LinkState { connection: None, number: 0, since: None, timeouts: Timeouts::default() };
         Self {
             client,
             is_dialling: IsRunning::default(),
@@ -120,10 +123,13 @@ impl Link {
     ) -> Result<Value, Failure> {
         let reply = match reply {
             Ok(Value::ServerError(error)) => Err(Failure::from_server(&error)),
+            // No operation subscribes. Replies no longer belong to their requests.
+            Ok(Value::Push { .. }) => Err(Failure::Corrupt),
             reply => reply,
         };
         match &reply {
             Err(Failure::Timeout) => self.timed_out(number, sent),
+            Err(failure) if failure.has_code("READONLY") => self.is_replica(number),
             Err(Failure::Broken(_) | Failure::Corrupt) => {
                 self.lose(number, "broken");
             }
@@ -149,6 +155,20 @@ impl Link {
         }
     }
 
+    /// After a failover the address may be that of the new primary, so the connection is replaced, at
+    /// most once in [`REPLACE_EVERY`].
+    fn is_replica(&self, number: u64) {
+        self.replied(number);
+        let is_old = {
+            let state = lock(&self.state);
+            state.number == number
+                && state.since.is_some_and(|since| since.elapsed() >= REPLACE_EVERY)
+        };
+        if is_old {
+            self.lose(number, "read_only");
+        }
+    }
+
     /// Returns the number of the next connection.
     pub(super) fn next_number(&self) -> u64 {
         lock(&self.state).number + 1
@@ -157,8 +177,8 @@ impl Link {
     /// Opens the link to operations.
     pub(super) fn install(&self, connection: MultiplexedConnection, number: u64) {
         let mut state = lock(&self.state);
-        let timeouts = Timeouts::default();
-        *state = LinkState { connection: Some(connection), number, timeouts };
+        let (since, timeouts) = (Some(Instant::now()), Timeouts::default());
+        *state = LinkState { connection: Some(connection), number, since, timeouts };
     }
 
     /// Drops the connection of this number, if it is the present one.
@@ -201,3 +221,6 @@ pub(super) async fn within<T>(
         Err(_) => Err(Failure::Timeout),
     }
 }
+
+/// The least age of a connection to a replica that is replaced.
+const REPLACE_EVERY: Duration = Duration::from_secs(1);
