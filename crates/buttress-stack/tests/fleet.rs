@@ -9,6 +9,7 @@ use buttress_stack::{
 };
 use buttress_testkit::{FakeStore, Outage};
 use buttress_throttle::{Fleet, WithoutStore};
+use proptest::prelude::*;
 use tower::{ServiceExt, service_fn};
 
 const MS: Duration = Duration::from_millis(1);
@@ -200,6 +201,42 @@ fn shares_and_times_beyond_their_range_are_misfits() {
         fleet.lease = Some(3600 * SECOND);
     });
     handle.apply(&edges).unwrap();
+}
+
+proptest! {
+    #[test]
+    fn any_options_are_applied_whole_or_not_at_all(
+        replicas in prop_oneof![Just(None), any::<u32>().prop_map(Some), (0..20u32).prop_map(Some)],
+        reserve in prop_oneof![Just(None), (0..1_100_000u32).prop_map(Some)],
+        lease in prop_oneof![Just(None), any::<u64>().prop_map(Some), (0..500_000_000u64).prop_map(Some)],
+        calls in prop_oneof![Just(None), any::<u32>().prop_map(Some)],
+        burst in prop_oneof![Just(None), any::<u32>().prop_map(Some)],
+    ) {
+        let client = client().throttle(rate(&FakeStore::new()));
+        let handle = client.handle();
+        let before = handle.config();
+        let mut wanted = config(|fleet| {
+            fleet.replicas = replicas;
+            fleet.reserve = reserve.map(Ratio::per_million);
+            fleet.lease = lease.map(Duration::from_nanos);
+        });
+        (wanted.rate.calls, wanted.rate.burst) = (calls, burst);
+        match handle.apply(&wanted) {
+            Ok(()) => {
+                let (asked, found) = (wanted.rate.fleet, handle.config().rate.fleet);
+                prop_assert_eq!(found.replicas, asked.replicas.or(before.rate.fleet.replicas));
+                prop_assert_eq!(found.reserve, asked.reserve.or(before.rate.fleet.reserve));
+                prop_assert_eq!(found.lease, asked.lease.or(before.rate.fleet.lease));
+                prop_assert_eq!(client.misfits(), []);
+            }
+            Err(misfits) => {
+                prop_assert!(misfits.iter().len() > 0);
+                prop_assert_eq!(&handle.config(), &before);
+            }
+        }
+        handle.apply(&ClientConfig::default()).unwrap();
+        prop_assert_eq!(handle.config(), before);
+    }
 }
 
 #[cfg(feature = "serde")]
