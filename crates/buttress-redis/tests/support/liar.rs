@@ -32,7 +32,10 @@ impl Liar {
                 streams.spawn(async move {
                     let mut buffer = vec![0; 64 * 1024];
                     while let Ok(read @ 1..) = stream.read(&mut buffer).await {
-                        if stream.write_all(&reply(buffer.get(..read).unwrap())).await.is_err() {
+                        let replies: Vec<u8> = requests(buffer.get(..read).unwrap())
+                            .flat_map(|one| reply(one))
+                            .collect();
+                        if stream.write_all(&replies).await.is_err() {
                             break;
                         }
                     }
@@ -59,6 +62,13 @@ impl Liar {
     pub(crate) fn accepted(&self) -> usize {
         self.accepted.load(SeqCst)
     }
+}
+
+/// Splits what a client sent: several requests may come together.
+fn requests(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let later = bytes.windows(3).enumerate().filter(|(_, part)| part == b"\r\n*");
+    let ends = later.map(|(at, _)| at + 2).chain([bytes.len()]).collect::<Vec<_>>();
+    ends.into_iter().scan(0, |start, end| bytes.get(std::mem::replace(start, end)..end))
 }
 
 /// Whether a request holds this word.

@@ -103,7 +103,8 @@ async fn hold(
     common.counters.connected();
     tracing::info!(name: "redis.connected", target: "buttress", node = %link.node());
     common.connected.notify_waiters();
-    while link.is_connected() {
+    // A link may retire between the dial and `install`: then `retire` closed nothing.
+    while link.is_connected() && !link.is_retired() {
         let lost = pin!(link.lost.notified());
         if is_subscribed {
             lost.await;

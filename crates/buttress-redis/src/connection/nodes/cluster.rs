@@ -74,7 +74,20 @@ impl Cluster {
         self.suspect();
         let (host, port) = target.rsplit_once(':')?;
         let port = port.parse().ok().filter(|_| !host.is_empty())?;
-        Some(self.link_to(host, port, common))
+        if self.has_room_for(host, port) {
+            Some(self.link_to(host, port, common))
+        } else {
+            Some(Err(Failure::NotConnected))
+        }
+    }
+
+    /// Whether a redirection may name this server. A hostile server could name any number of them.
+    fn has_room_for(&self, host: &str, port: u16) -> bool {
+        let table = Arc::clone(&lock(&self.table));
+        let links = lock(&self.links);
+        links.len() < MOST_STRANGERS
+            || links.len() < MOST_STRANGERS + table.nodes()
+            || links.contains_key(&(host.to_owned(), port))
     }
 
     pub(super) fn is_connected(&self) -> bool {
@@ -176,3 +189,5 @@ impl Cluster {
 }
 
 const PAUSE: Duration = Duration::from_millis(100);
+/// Servers that only redirections name, until the next table is read.
+const MOST_STRANGERS: usize = 64;

@@ -1,3 +1,5 @@
+use std::collections::HashSet;
+
 use redis::Value;
 
 use super::slot::SLOTS;
@@ -16,13 +18,15 @@ struct Range {
 
 impl SlotTable {
     /// Reads the reply of `CLUSTER SLOTS`. `asked` is the host that replied: a server that does not
-    /// know its own name leaves it out.
+    /// know its own name leaves it out. `None`: a reply of another form, a table without a slot, or
+    /// more than [`MOST_NODES`] servers.
     pub(super) fn read(reply: &Value, asked: &str) -> Option<Self> {
         let Value::Array(ranges) = reply else { return None };
         let mut ranges: Vec<_> =
             ranges.iter().map(|range| Range::read(range, asked)).collect::<Option<_>>()?;
         ranges.sort_unstable_by_key(|range| range.first);
-        Some(Self(ranges))
+        let table = Self(ranges);
+        (1..=MOST_NODES).contains(&table.nodes()).then_some(table)
     }
 
     /// Returns the host and the port of the primary that holds `slot`.
@@ -30,6 +34,11 @@ impl SlotTable {
         let after = self.0.partition_point(|range| range.first <= slot);
         let range = self.0.get(after.checked_sub(1)?)?;
         (slot <= range.last).then_some((&*range.host, range.port))
+    }
+
+    /// Returns the number of the primaries.
+    pub(super) fn nodes(&self) -> usize {
+        self.primaries().collect::<HashSet<_>>().len()
     }
 
     /// Returns the hosts and the ports of all primaries, some of them repeatedly.
@@ -54,9 +63,13 @@ impl Range {
         let host = if host.is_empty() { asked } else { host }.to_owned();
         let slot = |slot: i64| u16::try_from(slot).ok().filter(|slot| *slot < SLOTS);
         let port = u16::try_from(*port).ok()?;
-        Some(Self { first: slot(*first)?, last: slot(*last)?, host, port })
+        let (first, last) = (slot(*first)?, slot(*last)?);
+        (first <= last).then_some(Self { first, last, host, port })
     }
 }
+
+/// The specification of clusters advises at most 1,000 servers.
+const MOST_NODES: usize = 1024;
 
 #[cfg(test)]
 mod tests {
@@ -87,12 +100,22 @@ mod tests {
         for reply in [
             Value::Nil,
             Value::Int(1),
+            Value::Array(Vec::new()),
             Value::Array(vec![Value::Int(1)]),
+            Value::Array(vec![range(6, 5, "a", 1)]),
             Value::Array(vec![range(-1, 5, "a", 1)]),
             Value::Array(vec![range(0, 16_384, "a", 1)]),
             Value::Array(vec![range(0, 1, "a", 70_000)]),
         ] {
             assert!(SlotTable::read(&reply, "asked").is_none(), "{reply:?}");
         }
+    }
+
+    #[test]
+    fn table_of_too_many_servers_is_nonsense() {
+        let table = |count| Value::Array((0..count).map(|at| range(at, at, "a", at)).collect());
+        let most = i64::try_from(MOST_NODES).unwrap();
+        assert!(SlotTable::read(&table(most), "asked").is_some());
+        assert!(SlotTable::read(&table(most + 1), "asked").is_none());
     }
 }
