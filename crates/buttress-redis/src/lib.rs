@@ -47,6 +47,8 @@
 //!   circuit for each 256 hash slots, so a dead server costs the slots of the others nothing.
 //! - Three sequential time-outs with no reply between them replace the connection. Operations that
 //!   time out together count once.
+//! - A reply that makes no sense replaces the connection, because replies may no longer belong to
+//!   their requests. So does a server that closes the connection or breaks the protocol.
 //! - A connection to a server that replies with `READONLY` is replaced, at most once a second. After
 //!   a failover the name of the server may be that of the new primary.
 //!

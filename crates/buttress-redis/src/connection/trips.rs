@@ -47,7 +47,12 @@ impl Trips {
     ) -> Result<T, Failure> {
         self.common.counters.began();
         let reply = self.guarded(&operation, deadline).await;
-        let reply = reply.and_then(|value| read(value).ok_or(Failure::Corrupt));
+        let reply = reply.and_then(|value| {
+            read(value).ok_or_else(|| {
+                self.nodes.distrust(operation.slot);
+                Failure::Corrupt
+            })
+        });
         if let Err(failure) = &reply {
             self.common.counters.failed(failure);
             self.report(failure);

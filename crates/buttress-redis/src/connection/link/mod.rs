@@ -193,6 +193,12 @@ impl Link {
         }
     }
 
+    /// Drops the present connection, because a reply made no sense.
+    pub(super) fn distrust(&self) {
+        let number = lock(&self.state).number;
+        self.lose(number, "broken");
+    }
+
     /// Drops the connection because nobody uses the store any more.
     pub(super) fn close(&self) {
         let connection = lock(&self.state).connection.take();

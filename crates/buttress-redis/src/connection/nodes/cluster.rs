@@ -90,6 +90,15 @@ impl Cluster {
             || links.contains_key(&(host.to_owned(), port))
     }
 
+    pub(super) fn distrust(&self, slot: u16) {
+        let table = Arc::clone(&lock(&self.table));
+        let Some((host, port)) = table.primary(slot) else { return };
+        let link = lock(&self.links).get(&(host.to_owned(), port)).cloned();
+        if let Some(link) = link {
+            link.distrust();
+        }
+    }
+
     pub(super) fn is_connected(&self) -> bool {
         let links: Vec<_> = lock(&self.links).values().cloned().collect();
         links.iter().any(|link| link.is_connected())

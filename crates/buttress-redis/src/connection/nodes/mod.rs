@@ -85,6 +85,16 @@ impl Nodes {
         }
     }
 
+    /// Replaces the connection to the server of `slot`: replies may no longer belong to their requests.
+    pub(super) fn distrust(&self, slot: u16) {
+        let _ = slot;
+        match self {
+            Self::One(link) => link.distrust(),
+            #[cfg(feature = "cluster")]
+            Self::Cluster(cluster) => cluster.distrust(slot),
+        }
+    }
+
     pub(super) fn is_connected(&self) -> bool {
         match self {
             Self::One(link) => link.is_connected(),
