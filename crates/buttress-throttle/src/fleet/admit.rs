@@ -1,10 +1,10 @@
 use std::sync::{Arc, atomic::Ordering::Relaxed};
 
-use buttress_control::{LeaseKind, LeaseRules, Nanos, Rate};
+use buttress_control::{Denied, LeaseKind, LeaseRules, Nanos, Rate};
 use buttress_core::{Attempt, Criticality, Enforcement, StoreKey};
 use buttress_state::sync::lock;
 
-use super::{FleetCells, FleetSnapshot, refill};
+use super::{FleetCells, FleetSnapshot, observe, refill};
 use crate::{
     RateLimit,
     limit::{Admission, CallInfo, KeyWriter, LimitPerKey, Refusal, RefusalReason},
@@ -67,7 +67,7 @@ impl CellSupply for FleetCells {
             _ if cells > max_cost => refuse(RefusalReason::Cost),
             _ if spare => refuse(RefusalReason::Rate),
             _ if denied.is_some() && (is_off || observed) => refuse(RefusalReason::Rate),
-            _ if observed => refill::observe(queue, now, cells, call),
+            _ if observed => Self::observe(queue, now, cells, call),
             _ => Self::enter(queue, cells, call),
         }
     }
@@ -139,13 +139,41 @@ impl FleetCells {
                 let now = queue.now();
                 // Without a queue, there is none that is full: the rate, or the store, refuses.
                 let is_off = refusal.detail == RefusalReason::QueueFull && queue.max() == 0;
-                let refusal =
-                    if is_off { supply.refusal(now, supply.why(), 0, cells) } else { refusal };
+                let refusal = if is_off {
+                    supply.refusal(now, supply.why_for(now, cells), 0, cells)
+                } else {
+                    refusal
+                };
                 let quotas = supply.quotas(call.settings, now);
                 Admission::Refused(Refusal { quotas, ..refusal })
             }
             admission => admission,
         }
+    }
+
+    /// Lets a call pass, and asks for its cells.
+    fn observe(
+        queue: &Arc<CellQueue<Self>>,
+        now: Nanos,
+        cells: u32,
+        call: &CallInfo<'_>,
+    ) -> Admission<RateGrant, QueuedCall<Self>> {
+        observe::note(&queue.supply, cells, call);
+        refill::restock(queue);
+        if !lock(&queue.supply.law).lease.is_in_flight() {
+            observe::decide(queue, now);
+        }
+        Admission::Unlimited
+    }
+
+    /// Why a call of so many cells is refused that may not wait.
+    fn why_for(&self, now: Nanos, cells: u32) -> RefusalReason {
+        let mut law = lock(&self.law);
+        let is_over_share = law.lease.is_away()
+            && law.policy == super::WithoutStore::LocalShare
+            && law.share_at(now).wait_behind(now, 0, cells) == Err(Denied::Never);
+        drop(law);
+        if is_over_share { RefusalReason::Store } else { self.why() }
     }
 
     /// Why a call is refused that may not wait.

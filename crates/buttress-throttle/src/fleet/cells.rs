@@ -103,12 +103,16 @@ impl FleetCells {
     pub(super) fn set_rules(&self, now: Nanos, law: &mut Law, rules: LeaseRules) {
         let before = Arc::clone(&law.rules);
         law.lease.set_rules(now, &before, &rules);
+        if rules.rates().len() != before.rates().len() {
+            law.share = None;
+        }
         if let Some(share) = &law.share {
             for (index, leased) in rules.rates().iter().enumerate() {
                 share.set_rate(now, index, leased.rate().share(rules.replicas()));
             }
         }
         law.rules = Arc::new(rules);
+        law.decide_from(now);
         self.publish(now, law);
     }
 
@@ -134,7 +138,7 @@ impl FleetCells {
     pub(super) fn decide(&self, now: Nanos, entry: WaiterEntry) -> Result<FleetGrant, Unavailable> {
         let mut law = lock(&self.law);
         match law.rules.kind() {
-            LeaseKind::Admit => return Ok(FleetGrant::leased(entry.cells, now)),
+            LeaseKind::Admit => return Ok(FleetGrant::free()),
             // A rate of 0 can be raised again.
             LeaseKind::Refuse => return Err(Unavailable::Unknown),
             _ if entry.cells > law.rules.max_cost() => return Err(Unavailable::Never),
@@ -149,11 +153,7 @@ impl FleetCells {
         if let Some(wait) = law.lease.denied(now) {
             return Err(Unavailable::Until(after(now, wait)));
         }
-        // A call that the store has denied before waits in the queue. Any other is undecided.
-        if law.denied_at.is_some_and(|at| at > entry.since) {
-            return Err(Unavailable::Unknown);
-        }
-        let decided = after(entry.since, law.rules.reply_time());
+        let decided = after(entry.since.max(law.undecided_from), law.rules.reply_time());
         if now < decided {
             return Err(Unavailable::Until(decided));
         }
@@ -190,9 +190,12 @@ impl FleetCells {
 
 impl Drop for FleetCells {
     fn drop(&mut self) {
-        if lock(&self.law).lease.is_away() {
+        let law = lock(&self.law);
+        if law.lease.is_away() {
             self.shared.numbers.keys_away.fetch_sub(1, Relaxed);
         }
+        // Another layer may count on in the same numbers: see `fresh`.
+        self.shared.numbers.debt.fetch_sub(law.lease.debt(), Relaxed);
     }
 }
 

@@ -23,8 +23,13 @@ pub(super) struct Law {
     pub(super) pool_ends: Nanos,
     /// The cells of the slots when they were last looked at.
     known: u32,
-    /// When the store last granted less than wanted.
-    pub(super) denied_at: Option<Nanos>,
+    /// The time from which on calls count as undecided that came earlier: a call in the queue waits
+    /// until then for the rate, and from then on for the store.
+    pub(super) undecided_from: Nanos,
+    /// The requests so far. The number of the request under way, if there is one.
+    requests: u64,
+    /// When the request under way is given up.
+    overdue_at: Option<Nanos>,
     /// Whether calls may wait for a rate that is used up.
     pub(super) has_queue: bool,
     /// Since when the key is away.
@@ -53,10 +58,37 @@ impl Law {
             pool: 0,
             pool_ends: Nanos::new(0),
             known: 0,
-            denied_at: None,
+            undecided_from: Nanos::new(0),
+            requests: 0,
+            overdue_at: None,
             has_queue: false,
             away_since: Nanos::new(0),
             observed: Vec::new(),
+        }
+    }
+
+    /// Notes that a request begins. Returns its number.
+    pub(super) fn begin(&mut self, now: Nanos) -> u64 {
+        self.requests += 1;
+        self.overdue_at = Some(after(now, self.rules.reply_time() * OVERDUE));
+        self.requests
+    }
+
+    /// Returns the request under way if its task should have ended it by now. The runtime of that
+    /// task stands still.
+    pub(super) fn overdue(&self, now: Nanos) -> Option<u64> {
+        self.overdue_at.filter(|at| *at <= now).map(|_| self.requests)
+    }
+
+    /// Ends the request of this number. Returns whether it was under way.
+    pub(super) fn end(&mut self, number: u64) -> bool {
+        number == self.requests && self.overdue_at.take().is_some()
+    }
+
+    /// Lets calls in the queue wait for the store again, from now on or from the end of a denial on.
+    pub(super) fn decide_from(&mut self, now: Nanos) {
+        if self.has_queue {
+            self.undecided_from = after(now, self.lease.denied(now).unwrap_or_default());
         }
     }
 
@@ -134,6 +166,9 @@ impl Law {
         self.share.get_or_insert_with(|| lease.share(now, rules))
     }
 }
+
+/// The time limits after which a request without an end is given up. Its task ends after two.
+const OVERDUE: u32 = 4;
 
 pub(super) fn after(time: Nanos, duration: Duration) -> Nanos {
     Nanos::new(time.get().saturating_add(Nanos::from(duration).get()))

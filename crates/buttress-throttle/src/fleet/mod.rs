@@ -3,6 +3,7 @@ mod cells;
 mod grant;
 mod law;
 mod numbers;
+mod observe;
 mod options;
 mod refill;
 mod slots;

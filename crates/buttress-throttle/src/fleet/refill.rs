@@ -10,20 +10,14 @@ use buttress_control::{LeaseDemand, LeaseRefill, LeaseReply, Nanos};
 use buttress_state::{Ask, CellRate, Grant, QuotaStore, StoreError, StoreErrorKind, sync::lock};
 use tokio::{runtime::Handle, time::timeout};
 
-use super::{
-    FleetCells,
-    law::{Law, Observed, after},
-};
-use crate::{
-    limit::{Admission, CallInfo, RefusalReason},
-    queue::{QueuedCall, Supply, WakeList},
-    rate::{CellQueue, RateGrant},
-};
+use super::{FleetCells, law::Law, observe};
+use crate::{limit::RefusalReason, queue::WakeList, rate::CellQueue};
 
-type Queue = CellQueue<FleetCells>;
+pub(super) type Queue = CellQueue<FleetCells>;
 
 /// A request to the store.
 struct Request {
+    number: u64,
     refill: LeaseRefill,
     rates: Box<[CellRate]>,
     time_limit: Duration,
@@ -34,6 +28,10 @@ struct Request {
 #[cold]
 pub(super) fn restock(queue: &Arc<Queue>) {
     let (supply, now) = (&queue.supply, queue.now());
+    let overdue = lock(&supply.law).overdue(now);
+    if let Some(number) = overdue {
+        failed(queue, number, &StoreErrorKind::Timeout.into());
+    }
     let (waiting, first, has_queue) = {
         let waiters = lock(&queue.waiters);
         let first = waiters.next(now).map_or(0, |(_, entry)| entry.cells);
@@ -46,56 +44,6 @@ pub(super) fn restock(queue: &Arc<Queue>) {
     drop(law);
     if let Some(request) = request {
         send(queue, request);
-    }
-}
-
-/// Lets a call pass that a layer observes, and asks for its cells.
-///
-/// The call counts once the store has decided: as admitted, or as rejected.
-pub(super) fn observe(
-    queue: &Arc<Queue>,
-    now: Nanos,
-    cells: u32,
-    call: &CallInfo<'_>,
-) -> Admission<RateGrant, QueuedCall<FleetCells>> {
-    let supply = &queue.supply;
-    let mut law = lock(&supply.law);
-    if law.observed.len() < MAX_OBSERVED {
-        let settings = call.settings.clone();
-        let (criticality, is_asked) = (call.criticality, false);
-        law.observed.push(Observed { cells, criticality, settings, is_asked });
-    }
-    drop(law);
-    restock(queue);
-    if !lock(&supply.law).lease.is_in_flight() {
-        decide_observed(queue, now);
-    }
-    Admission::Unlimited
-}
-
-/// Decides the calls that a layer observes, after a request has ended.
-fn decide_observed(queue: &Arc<Queue>, now: Nanos) {
-    let supply = &queue.supply;
-    let mut law = lock(&supply.law);
-    // Of the calls that came since the request, the next request decides, if there is one.
-    let is_last = law.lease.is_away() || law.lease.denied(now).is_some();
-    let (observed, later) =
-        std::mem::take(&mut law.observed).into_iter().partition(|call| is_last || call.is_asked);
-    law.observed = later;
-    let observed: Vec<Observed> = observed;
-    let decide = |call: Observed| {
-        let taken = law.take_held(now, call.cells, &supply.slots).is_some()
-            || (law.lease.is_away() && supply.without_store(&mut law, now, call.cells).is_ok());
-        (taken, call)
-    };
-    let decided: Vec<_> = observed.into_iter().map(decide).collect();
-    drop(law);
-    for (is_admitted, Observed { cells, criticality, settings, .. }) in decided {
-        if is_admitted {
-            supply.count(criticality);
-        } else {
-            settings.refuse(supply.refusal(now, supply.why(), 0, cells), criticality);
-        }
     }
 }
 
@@ -121,12 +69,14 @@ fn begin(
         cell_rate.expect = law.lease.expects(now, &rules, index);
         cell_rate
     });
-    Some(Request { refill, rates: rates.collect(), time_limit: rules.reply_time(), sent: now })
+    let (rates, time_limit) = (rates.collect(), rules.reply_time());
+    let number = law.begin(now);
+    Some(Request { number, refill, rates, time_limit, sent: now })
 }
 
 /// Sends a request from a task of its own. Outside of a runtime, the store is away.
 fn send(queue: &Arc<Queue>, request: Request) {
-    let ending = Ending { queue: Arc::clone(queue), is_over: false };
+    let ending = Ending { queue: Arc::clone(queue), number: request.number, is_over: false };
     match Handle::try_current() {
         Ok(runtime) => drop(runtime.spawn(run(ending, request))),
         // `ending` is dropped here, which ends the request.
@@ -136,7 +86,7 @@ fn send(queue: &Arc<Queue>, request: Request) {
 
 async fn run(mut ending: Ending, request: Request) {
     let queue = Arc::clone(&ending.queue);
-    let Request { refill, rates, time_limit, sent } = request;
+    let Request { number, refill, rates, time_limit, sent } = request;
     let mut ask =
         Ask::new(queue.supply.store_key.get().map_or(&[], |key| key), &rates, refill.want);
     (ask.min, ask.debt) = (refill.min, refill.debt);
@@ -147,8 +97,8 @@ async fn run(mut ending: Ending, request: Request) {
     queue.supply.shared.numbers.trip(took);
     ending.is_over = true;
     match reply.and_then(|grant| checked(grant, refill, rates.len())) {
-        Ok(grant) => granted(&queue, refill, &grant),
-        Err(error) => failed(&queue, &error),
+        Ok(grant) => granted(&queue, number, refill, &grant),
+        Err(error) => failed(&queue, number, &error),
     }
 }
 
@@ -161,26 +111,29 @@ fn checked(grant: Grant, refill: LeaseRefill, rates: usize) -> Result<Grant, Sto
 /// Ends a request whose task is dropped, for example because its runtime ends.
 struct Ending {
     queue: Arc<Queue>,
+    number: u64,
     is_over: bool,
 }
 
 impl Drop for Ending {
     fn drop(&mut self) {
         if !self.is_over {
-            failed(&self.queue, &StoreErrorKind::Unavailable.into());
+            failed(&self.queue, self.number, &StoreErrorKind::Unavailable.into());
         }
     }
 }
 
-fn granted(queue: &Arc<Queue>, refill: LeaseRefill, grant: &Grant) {
+fn granted(queue: &Arc<Queue>, number: u64, refill: LeaseRefill, grant: &Grant) {
     let supply = &queue.supply;
     let numbers = &supply.shared.numbers;
-    numbers.leased(grant.granted, refill.want);
-    if grant.lost {
-        numbers.state_lost();
-    }
     let now = queue.now();
     let mut law = lock(&supply.law);
+    if !law.end(number) {
+        // The request was given up. Its cells are not used, and its debt will be told again.
+        drop(law);
+        supply.count_expired(grant.granted);
+        return numbers.leased(grant.granted, refill.want);
+    }
     let rules = Arc::clone(&law.rules);
     let reply = LeaseReply::new(grant.granted, grant.next, &grant.full_in, grant.remaining);
     let debt = law.lease.debt();
@@ -190,27 +143,33 @@ fn granted(queue: &Arc<Queue>, refill: LeaseRefill, grant: &Grant) {
     // What another thread has not yet put away of the grant before.
     let expired = leased.expired + law.store_pool(now, &supply.slots);
     (law.pool, law.pool_ends) = (leased.cells, leased.ends);
-    if grant.granted < refill.want {
-        law.denied_at = Some(after(now, Duration::from_nanos(1)));
-    }
+    law.decide_from(now);
     if law.lease.debt() == 0 {
         law.share = None;
     }
     let away = Duration::from_nanos(now.get().saturating_sub(law.away_since.get()));
     drop(law);
     supply.count_expired(expired);
+    settle(queue, RefusalReason::Rate);
+    // Last, because a subscriber of events is user code.
+    numbers.leased(grant.granted, refill.want);
+    if grant.lost {
+        numbers.state_lost();
+    }
     if leased.is_regained {
         numbers.regained(away, paid);
     }
-    settle(queue, RefusalReason::Rate);
 }
 
-fn failed(queue: &Arc<Queue>, error: &StoreError) {
+fn failed(queue: &Arc<Queue>, number: u64, error: &StoreError) {
     let supply = &queue.supply;
     let numbers = &supply.shared.numbers;
-    numbers.failed(error);
     let now = queue.now();
     let mut law = lock(&supply.law);
+    if !law.end(number) {
+        return;
+    }
+    numbers.failed(error);
     let is_first = law.lease.fail(now, error.retry_after());
     if is_first {
         law.away_since = now;
@@ -218,10 +177,10 @@ fn failed(queue: &Arc<Queue>, error: &StoreError) {
     }
     let policy = law.policy;
     drop(law);
+    settle(queue, supply.why());
     if is_first {
         numbers.lost(error, policy);
     }
-    settle(queue, supply.why());
 }
 
 /// Decides the calls that wait, after a request has ended.
@@ -233,7 +192,7 @@ fn settle(queue: &Arc<Queue>, why: RefusalReason) {
     let _ = queue.settle(&mut waiters, now, &mut wake_list);
     drop(waiters);
     // Without the lock of the queue, because a rejection is reported to user code.
-    decide_observed(queue, now);
+    observe::decide(queue, now);
     let mut waiters = lock(&queue.waiters);
     let mut law = lock(&supply.law);
     let dropped = law.store_pool(now, &supply.slots);
@@ -255,6 +214,3 @@ fn settle(queue: &Arc<Queue>, why: RefusalReason) {
         restock(queue);
     }
 }
-
-/// The most observed calls whose decision is open. Later ones pass and are not counted.
-const MAX_OBSERVED: usize = 1024;

@@ -60,6 +60,7 @@ impl Supply for FleetCells {
                     rates.cancel(now, &share);
                 }
             }
+            Source::Free => {}
         }
         self.is_waiting_set()
     }
@@ -92,17 +93,13 @@ impl Supply for FleetCells {
         }
     }
 
-    fn places(&self, now: Nanos, waiting: usize, cells: u64, max: usize) -> usize {
+    fn places(&self, now: Nanos, cells: u64, max: usize) -> usize {
         let law = lock(&self.law);
-        let is_undecided = !law.lease.is_away() && law.lease.denied(now).is_none();
+        let is_decided = law.lease.is_away() || law.lease.denied(now).is_some();
         let is_refused = law.rules.kind() == LeaseKind::Refuse;
-        if is_refused || !is_undecided {
-            max
-        } else if cells >= law.rules.max_cost().into() {
-            max.min(waiting)
-        } else {
-            max.max(UNDECIDED)
-        }
+        // Calls that wait for the store need no queue, up to the cells that the store can have.
+        let is_full = cells >= law.rules.max_cost().into();
+        if is_refused || is_decided || is_full { max } else { max.max(UNDECIDED) }
     }
 
     fn restock(queue: &Arc<CellQueue<Self>>) {

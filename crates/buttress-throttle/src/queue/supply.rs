@@ -48,11 +48,11 @@ pub trait Supply: Send + Sync + Sized + 'static {
     /// The refusal of a call behind `ahead` cells.
     fn refusal(&self, now: Nanos, why: RefusalReason, ahead: u64, cells: u32) -> Refusal;
 
-    /// The number of calls that may wait, for a call that finds `waiting` calls with `cells` cells.
+    /// The number of calls that may wait, for a call that finds waiting calls with `cells` cells.
     /// `max`: the length of the queue.
     #[inline]
-    fn places(&self, now: Nanos, waiting: usize, cells: u64, max: usize) -> usize {
-        let _ = (now, waiting, cells);
+    fn places(&self, now: Nanos, cells: u64, max: usize) -> usize {
+        let _ = (now, cells);
         max
     }
 

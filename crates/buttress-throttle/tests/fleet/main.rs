@@ -6,3 +6,4 @@ mod keyed;
 mod leases;
 mod options;
 mod support;
+mod waits;
