@@ -97,6 +97,10 @@ impl CellSupply for FleetCells {
         held == 0 && law.pool == 0 && law.lease.is_idle(now)
     }
 
+    fn settle_unused(queue: &Arc<CellQueue<Self>>) {
+        refill::pay(queue);
+    }
+
     fn tokens(&self, now: Nanos) -> u32 {
         self.slots.held(now)
     }

@@ -61,6 +61,8 @@ pub(super) struct Numbers {
     pub(super) errors: [AtomicU64; 4],
     pub(super) keys_away: AtomicUsize,
     pub(super) trip_nanos_max: AtomicU64,
+    /// Debts of keys without calls that are being told.
+    pub(super) payments: AtomicUsize,
     /// When `throttle.state_lost` may be reported again, in nanoseconds since `started`.
     next_state_lost: AtomicU64,
 }
@@ -80,6 +82,7 @@ impl Numbers {
             errors: [const { AtomicU64::new(0) }; 4],
             keys_away: AtomicUsize::new(0),
             trip_nanos_max: AtomicU64::new(0),
+            payments: AtomicUsize::new(0),
             next_state_lost: AtomicU64::new(0),
         }
     }

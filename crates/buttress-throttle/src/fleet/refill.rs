@@ -10,7 +10,7 @@ use buttress_control::{LeaseDemand, LeaseRefill, LeaseReply, Nanos};
 use buttress_state::{Ask, CellRate, Grant, QuotaStore, StoreError, StoreErrorKind, sync::lock};
 use tokio::{runtime::Handle, time::timeout};
 
-use super::{FleetCells, law::Law, observe};
+use super::{FleetCells, cells::Shared, law::Law, observe};
 use crate::{limit::RefusalReason, queue::WakeList, rate::CellQueue};
 
 pub(super) type Queue = CellQueue<FleetCells>;
@@ -43,7 +43,38 @@ pub(super) fn restock(queue: &Arc<Queue>) {
     supply.publish(now, &law);
     drop(law);
     if let Some(request) = request {
-        send(queue, request);
+        send(queue, request, None);
+    }
+}
+
+/// Tells the store the debt of a key that no call uses. No more than 64 keys do this at a time.
+#[cold]
+pub(super) fn pay(queue: &Arc<Queue>) {
+    let Some(payment) = Payment::begin(&queue.supply.shared) else { return };
+    let (supply, now) = (&queue.supply, queue.now());
+    let mut law = lock(&supply.law);
+    let is_owing = law.lease.debt() > 0;
+    let request = if is_owing { begin(supply, &mut law, now, 0, 0) } else { None };
+    drop(law);
+    if let Some(request) = request {
+        send(queue, request, Some(payment));
+    }
+}
+
+/// A debt that is being told.
+struct Payment(Arc<Shared>);
+
+impl Payment {
+    fn begin(shared: &Arc<Shared>) -> Option<Self> {
+        let before = shared.numbers.payments.fetch_add(1, Relaxed);
+        let payment = Self(Arc::clone(shared));
+        (before < MAX_PAYMENTS).then_some(payment)
+    }
+}
+
+impl Drop for Payment {
+    fn drop(&mut self) {
+        self.0.numbers.payments.fetch_sub(1, Relaxed);
     }
 }
 
@@ -75,8 +106,13 @@ fn begin(
 }
 
 /// Sends a request from a task of its own. Outside of a runtime, the store is away.
-fn send(queue: &Arc<Queue>, request: Request) {
-    let ending = Ending { queue: Arc::clone(queue), number: request.number, is_over: false };
+fn send(queue: &Arc<Queue>, request: Request, payment: Option<Payment>) {
+    let ending = Ending {
+        queue: Arc::clone(queue),
+        number: request.number,
+        _payment: payment,
+        is_over: false,
+    };
     match Handle::try_current() {
         Ok(runtime) => drop(runtime.spawn(run(ending, request))),
         // `ending` is dropped here, which ends the request.
@@ -112,6 +148,8 @@ fn checked(grant: Grant, refill: LeaseRefill, rates: usize) -> Result<Grant, Sto
 struct Ending {
     queue: Arc<Queue>,
     number: u64,
+    /// Dropped when the request has ended.
+    _payment: Option<Payment>,
     is_over: bool,
 }
 
@@ -214,3 +252,6 @@ fn settle(queue: &Arc<Queue>, why: RefusalReason) {
         restock(queue);
     }
 }
+
+/// The most keys without calls whose debts are told at a time.
+const MAX_PAYMENTS: usize = 64;

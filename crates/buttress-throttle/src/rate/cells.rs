@@ -59,6 +59,12 @@ pub trait CellSupply: Supply {
     /// Whether the state equals that of a fresh supply.
     fn is_idle(&self, now: Nanos) -> bool;
 
+    /// Settles what keeps cells from being idle that no call uses. Runs under the lock of a shard of
+    /// keys, so no user code runs here.
+    fn settle_unused(queue: &Arc<CellQueue<Self>>) {
+        let _ = queue;
+    }
+
     /// The cells that could be taken now without a wait.
     fn tokens(&self, now: Nanos) -> u32;
 

@@ -108,7 +108,14 @@ impl<W: Clone, Cl: Cells> LimitTemplate for RateLimit<W, Cl> {
     fn is_idle(&self) -> bool {
         // `is_only` first: its Acquire fence makes the cells that former holders took visible to
         // the relaxed loads of `is_fresh`.
-        is_only(&self.queue) && self.queue.supply.is_idle(self.queue.now())
+        if !is_only(&self.queue) {
+            return false;
+        }
+        let is_idle = self.queue.supply.is_idle(self.queue.now());
+        if !is_idle {
+            Cl::Supply::settle_unused(&self.queue);
+        }
+        is_idle
     }
 
     fn admitted(&self) -> [u64; 4] {

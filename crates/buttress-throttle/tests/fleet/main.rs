@@ -1,7 +1,9 @@
 //! Rates that the replicas of a fleet keep together, through a store in this process.
 #![cfg(not(buttress_loom))]
+#![expect(clippy::unwrap_used, reason = "a helper that fails has failed the test")]
 
 mod away;
+mod faults;
 mod keyed;
 mod leases;
 mod options;
