@@ -49,12 +49,16 @@ fn one_request_is_under_way_and_none_after_a_short_grant() {
     assert_eq!(ask(&mut lease, 0, LeaseDemand::new(5, 2, 0)), Some((5, 2)));
     assert_eq!(ask(&mut lease, 1, LeaseDemand::new(6, 2, 0)), None);
     assert_eq!(grant(&mut lease, 1, 4, 3), (4, at(200)));
-    assert_eq!(lease.denied(at(1)), Some(millis(25)), "the pace, because 3 ms are less");
+    assert_eq!(
+        lease.denied(at(1), &thousand(), 1),
+        Some(millis(25)),
+        "the pace, because 3 ms are less"
+    );
     assert_eq!(ask(&mut lease, 25, LeaseDemand::new(1, 1, 0)), None);
-    assert_eq!(lease.denied(at(26)), None);
+    assert_eq!(lease.denied(at(26), &thousand(), 1), None);
     assert_eq!(ask(&mut lease, 26, LeaseDemand::new(1, 1, 0)), Some((1, 1)));
     grant(&mut lease, 27, 0, 60);
-    assert_eq!(lease.denied(at(27)), Some(millis(60)));
+    assert_eq!(lease.denied(at(27), &thousand(), 1), Some(millis(60)));
 }
 
 /// A11: a whole grant lets the next request start at once.

@@ -1,4 +1,5 @@
 mod admission_rate;
+mod denial;
 mod refill;
 mod rules;
 mod without_store;
@@ -6,6 +7,7 @@ mod without_store;
 use std::time::Duration;
 
 use self::admission_rate::AdmissionRate;
+use self::denial::{Denial, LastGrant};
 use crate::Nanos;
 use crate::numbers::nanos::whole_nanos;
 
@@ -33,7 +35,7 @@ pub struct Lease {
     admissions: AdmissionRate,
     /// The cells to hold. The last target where nothing is held ahead now.
     target: u32,
-    deny_until: Nanos,
+    denial: Denial,
     in_flight: Option<InFlight>,
     debt: u64,
     last: Option<LastGrant>,
@@ -46,15 +48,8 @@ pub struct Lease {
 struct InFlight {
     sent: Nanos,
     refill: LeaseRefill,
-}
-
-#[derive(Clone, Debug)]
-struct LastGrant {
-    /// The time between the request and its reply.
-    trip: u64,
-    remaining: u64,
-    /// For each rate, the earliest time at which its bucket is full, if no replica takes cells.
-    full_at: Box<[Nanos]>,
+    /// Whether the rates have changed since. The reply then tells nothing about the present rates.
+    is_outdated: bool,
 }
 
 impl Lease {
@@ -63,7 +58,7 @@ impl Lease {
         Self {
             admissions: AdmissionRate::NONE,
             target: FIRST_TARGET,
-            deny_until: Nanos::new(0),
+            denial: Denial::NONE,
             in_flight: None,
             debt: 0,
             last: None,
@@ -76,16 +71,24 @@ impl Lease {
         self.admissions.add(now, cells, average_over(rules));
     }
 
-    /// Returns the time for which calls are denied without a request. `None`: ask.
-    pub fn denied(&self, now: Nanos) -> Option<Duration> {
-        let left = self.deny_until.get().checked_sub(now.get())?;
+    /// Returns the time for which a call of `cells` cells is denied without a request. `None`: ask.
+    ///
+    /// A denial counts for the cells that the request needed, and for more. For fewer cells it ends
+    /// once they can have come, so a costly call keeps no cheaper call waiting.
+    #[inline]
+    pub fn denied(&self, now: Nanos, rules: &LeaseRules, cells: u32) -> Option<Duration> {
+        let until = match &self.last {
+            Some(last) if cells < self.denial.min => self.denial.until_cheaper(last, rules, cells),
+            _ => self.denial.until,
+        };
+        let left = until.get().checked_sub(now.get())?;
         (left > 0).then(|| Duration::from_nanos(left))
     }
 
     /// Returns the number of held cells from which on the next request should start ahead of need.
     /// `None`: nothing is held ahead.
     pub fn refill_below(&self, now: Nanos, rules: &LeaseRules) -> Option<u32> {
-        let is_ready = self.in_flight.is_none() && self.denied(now).is_none();
+        let is_ready = self.in_flight.is_none() && self.denied(now, rules, 1).is_none();
         (is_ready && self.away.is_none_or(|from| from <= now) && self.is_busy(now, rules))
             .then_some(self.target / 2)
     }
@@ -99,7 +102,7 @@ impl Lease {
     /// [`fail`](Self::fail).
     ///
     /// Nothing is asked while another request is under way, while calls are
-    /// [denied](Self::denied), or within 100 ms after a failure.
+    /// [denied](Self::denied), within 100 ms after a failure, or if the rules need no store.
     pub fn refill(
         &mut self,
         now: Nanos,
@@ -107,31 +110,36 @@ impl Lease {
         demand: LeaseDemand,
     ) -> Option<LeaseRefill> {
         let is_over = self.away.is_none_or(|from| from <= now);
-        if self.in_flight.is_some() || !is_over || self.denied(now).is_some() {
+        let is_denied = self.denied(now, rules, demand.first.max(1)).is_some();
+        let is_asked = matches!(rules.kind(), LeaseKind::Exact | LeaseKind::Leased);
+        if !is_asked || self.in_flight.is_some() || !is_over || is_denied {
             return None;
         }
         let ahead = self.next_target(now, rules);
         let refill = self.to_ask(rules, demand, ahead)?;
-        self.in_flight = Some(InFlight { sent: now, refill });
+        self.in_flight = Some(InFlight { sent: now, refill, is_outdated: false });
         Some(refill)
     }
 
     /// Ends a request that the store answered. Without a request under way, nothing is granted.
     pub fn grant(&mut self, now: Nanos, rules: &LeaseRules, reply: LeaseReply<'_>) -> LeasedCells {
-        let Some(InFlight { sent, refill }) = self.in_flight.take() else {
+        let Some(InFlight { sent, refill, is_outdated }) = self.in_flight.take() else {
             return LeasedCells { cells: 0, ends: now, expired: 0, is_regained: false };
         };
         let granted = reply.granted.min(refill.want);
         // An empty bucket is full after this time, so no reply can deny for longer.
         let longest = rules.time_to_full();
         self.debt = self.debt.saturating_sub(refill.debt);
-        self.last = Some(LastGrant {
+        let last = LastGrant {
             trip: now.get().saturating_sub(sent.get()),
             remaining: reply.remaining,
             full_at: reply.full_in.iter().map(|time| after(sent, (*time).min(longest))).collect(),
-        });
-        if granted < refill.want {
-            self.deny_until = after(now, reply.next.min(longest).max(rules.pace()));
+        };
+        self.last = (!is_outdated).then_some(last);
+        if granted < refill.want && !is_outdated {
+            let next = reply.next.min(longest).max(rules.pace());
+            let (until, pace_until) = (after(now, next), after(now, rules.pace()));
+            self.denial = Denial { until, pace_until, min: refill.min };
         }
         let is_regained = self.away.take().is_some();
         let ends = Nanos::new(sent.get().saturating_add(rules.good_for()));
@@ -145,14 +153,10 @@ impl Lease {
     /// `ahead` cells first, if no other replica takes any. A lower bound.
     pub fn wait_behind(&self, now: Nanos, rules: &LeaseRules, ahead: u64, cells: u32) -> Duration {
         let behind = ahead.saturating_add(u64::from(cells));
-        let full_at = self.last.as_ref().map_or(&[][..], |last| &*last.full_at);
-        let rates = rules.rates().iter().zip(full_at.iter().copied());
-        let at = rates.map(|(rate, full_at)| {
-            let backlog = full_at.max(now).get().saturating_add(rate.span(behind));
-            backlog.saturating_sub(rate.span(u64::from(rate.burst())))
-        });
-        let at = at.fold(self.deny_until.get(), u64::max);
-        Duration::from_nanos(at.saturating_sub(now.get()))
+        let there = self.last.as_ref().map(|last| last.there_at(rules, behind, 0).max(now));
+        let there = there.map_or(0, |there| there.get().saturating_sub(now.get()));
+        let denied = self.denied(now, rules, cells).unwrap_or_default();
+        denied.max(Duration::from_nanos(there))
     }
 
     /// Returns the cells that the last grant left in the store, and the time until all its buckets
@@ -169,7 +173,7 @@ impl Lease {
     pub fn is_idle(&self, now: Nanos) -> bool {
         let is_full = |last: &LastGrant| last.full_at.iter().all(|at| *at <= now);
         let knows_nothing = self.last.as_ref().is_none_or(is_full);
-        self.in_flight.is_none() && self.debt == 0 && knows_nothing && self.denied(now).is_none()
+        self.in_flight.is_none() && self.debt == 0 && knows_nothing && self.denial.until <= now
     }
 
     /// The cells to hold from now on. 0 where so few calls come that held cells would be lost.

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
-use super::{LastGrant, Lease, LeaseRules, after};
+use super::denial::{Denial, LastGrant};
+use super::{Lease, LeaseRules, after};
 use crate::rate::share;
 use crate::{Gcra, Nanos, Rates};
 
@@ -14,7 +15,7 @@ impl Lease {
         self.in_flight = None;
         let pause = retry_after.unwrap_or_default().max(PAUSE);
         // No denial of the store counts while the store is away.
-        self.deny_until = Nanos::new(0);
+        self.denial = Denial::NONE;
         self.away.replace(after(now, pause)).is_none()
     }
 
@@ -62,10 +63,12 @@ impl Lease {
 
     /// Adopts other rates. What the store knows of the former rates counts in cells.
     ///
-    /// Cells that are held stay good. A denial by the former rates ends within a
-    /// [pace](LeaseRules::pace).
+    /// Cells that are held stay good. A denial by the former rates ends.
     pub fn set_rules(&mut self, now: Nanos, before: &LeaseRules, after: &LeaseRules) {
-        self.deny_until = self.deny_until.min(super::after(now, after.pace()));
+        self.denial = Denial::NONE;
+        if let Some(request) = &mut self.in_flight {
+            request.is_outdated = true;
+        }
         let Some(last) = &mut self.last else { return };
         if before.rates().len() != after.rates().len() {
             self.last = None;

@@ -139,7 +139,7 @@ impl Fleet {
         if self.replicas[replica].lease.is_away() {
             self.without_store(time, replica, cost);
             self.ask(time, replica);
-        } else if self.replicas[replica].lease.denied(now).is_some() {
+        } else if self.replicas[replica].lease.denied(now, &self.rules, cost).is_some() {
             self.denied += 1;
         } else {
             self.replicas[replica].waiting.push_back(cost);
@@ -201,7 +201,7 @@ impl Fleet {
             self.admit(time, index, cells);
         }
         // Without a queue, calls that a short grant leaves over are denied.
-        if self.replicas[index].lease.denied(Nanos::new(time)).is_some() {
+        if self.replicas[index].lease.denied(Nanos::new(time), &self.rules, 1).is_some() {
             self.denied += self.replicas[index].waiting.drain(..).count() as u64;
         }
         self.at(time, Event::Look { replica: index });
