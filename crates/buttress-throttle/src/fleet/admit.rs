@@ -29,7 +29,7 @@ impl CellSupply for FleetCells {
         let Some(taken) = supply.slots.take(now, cells) else { return false };
         // Relaxed: a late look at the number only delays a request.
         if taken.has_room && taken.left < supply.refill_below.load(Relaxed) {
-            refill::restock(queue);
+            refill::restock_in_runtime(queue);
         }
         true
     }
@@ -49,7 +49,7 @@ impl CellSupply for FleetCells {
         };
         let (kind, max_cost, denied) = {
             let law = lock(&supply.law);
-            (law.rules.kind(), law.rules.max_cost(), law.lease.denied(now))
+            (law.rules.kind(), law.rules.max_cost(), law.lease.denied(now, &law.rules, cells))
         };
         if cells == 0 || kind == LeaseKind::Admit {
             return admitted();
@@ -135,7 +135,7 @@ impl FleetCells {
         let admission = QueuedCall::enter(queue, cells, call);
         if !matches!(admission, Admission::Waiting(_)) {
             // Also a call that was decided without the store lets the store be asked again.
-            refill::restock(queue);
+            refill::restock_in_runtime(queue);
         }
         match admission {
             Admission::Refused(refusal) => {
@@ -165,7 +165,7 @@ impl FleetCells {
         observe::note(&queue.supply, cells, call);
         refill::restock(queue);
         if !lock(&queue.supply.law).lease.is_in_flight() {
-            observe::decide(queue, now);
+            observe::decide(&queue.supply, now).report(&queue.supply, now);
         }
         Admission::Unlimited
     }

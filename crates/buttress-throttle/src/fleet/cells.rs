@@ -150,10 +150,10 @@ impl FleetCells {
         if law.lease.is_away() {
             return self.without_store(&mut law, now, entry.cells);
         }
-        if let Some(wait) = law.lease.denied(now) {
+        if let Some(wait) = law.lease.denied(now, &law.rules, entry.cells) {
             return Err(Unavailable::Until(after(now, wait)));
         }
-        let decided = after(entry.since.max(law.undecided_from), law.rules.reply_time());
+        let decided = after(law.undecided_since(now, entry.since), law.rules.reply_time());
         if now < decided {
             return Err(Unavailable::Until(decided));
         }

@@ -70,6 +70,7 @@ impl Law {
     /// Notes that a request begins. Returns its number.
     pub(super) fn begin(&mut self, now: Nanos) -> u64 {
         self.requests += 1;
+        self.decide_from(now);
         self.overdue_at = Some(after(now, self.rules.reply_time() * OVERDUE));
         self.requests
     }
@@ -88,8 +89,16 @@ impl Law {
     /// Lets calls in the queue wait for the store again, from now on or from the end of a denial on.
     pub(super) fn decide_from(&mut self, now: Nanos) {
         if self.has_queue {
-            self.undecided_from = after(now, self.lease.denied(now).unwrap_or_default());
+            self.undecided_from =
+                after(now, self.lease.denied(now, &self.rules, u32::MAX).unwrap_or_default());
         }
+    }
+
+    /// Returns since when a call waits for the store that has waited since `since`.
+    pub(super) fn undecided_since(&self, now: Nanos, since: Nanos) -> Nanos {
+        // In a queue, a request begins after this look, however late the look is.
+        let is_asked = !self.has_queue || self.lease.is_in_flight();
+        if is_asked { since.max(self.undecided_from) } else { now }
     }
 
     /// Counts what calls took of the slots since the last look. Returns the cells that are held, and

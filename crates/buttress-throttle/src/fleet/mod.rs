@@ -5,6 +5,7 @@ mod law;
 mod numbers;
 mod observe;
 mod options;
+mod payment;
 mod refill;
 mod slots;
 mod supply;

@@ -1,12 +1,10 @@
 //! Calls that a layer observes: they pass at once, and count once the store has decided.
 
-use std::sync::Arc;
-
 use buttress_control::Nanos;
 use buttress_state::sync::lock;
 
 use super::{FleetCells, law::Observed};
-use crate::{limit::CallInfo, queue::Supply, rate::CellQueue};
+use crate::{limit::CallInfo, queue::Supply};
 
 /// Notes a call that passes before the store has decided.
 pub(super) fn note(supply: &FleetCells, cells: u32, call: &CallInfo<'_>) {
@@ -19,11 +17,10 @@ pub(super) fn note(supply: &FleetCells, cells: u32, call: &CallInfo<'_>) {
 }
 
 /// Decides the calls that a layer observes, after a request has ended.
-pub(super) fn decide(queue: &Arc<CellQueue<FleetCells>>, now: Nanos) {
-    let supply = &queue.supply;
+pub(super) fn decide(supply: &FleetCells, now: Nanos) -> Decided {
     let mut law = lock(&supply.law);
     // Of the calls that came since the request, the next request decides, if there is one.
-    let is_last = law.lease.is_away() || law.lease.denied(now).is_some();
+    let is_last = law.lease.is_away() || law.lease.denied(now, &law.rules, 1).is_some();
     let observed = std::mem::take(&mut law.observed).into_iter();
     let (observed, later): (Vec<_>, _) = observed.partition(|call| is_last || call.is_asked);
     law.observed = later;
@@ -32,13 +29,22 @@ pub(super) fn decide(queue: &Arc<CellQueue<FleetCells>>, now: Nanos) {
             || (law.lease.is_away() && supply.without_store(&mut law, now, call.cells).is_ok());
         (taken, call)
     };
-    let decided: Vec<_> = observed.into_iter().map(decide).collect();
-    drop(law);
-    for (is_admitted, Observed { cells, criticality, settings, .. }) in decided {
-        if is_admitted {
-            supply.count(criticality);
-        } else {
-            settings.refuse(supply.refusal(now, supply.why(), 0, cells), criticality);
+    Decided(observed.into_iter().map(decide).collect())
+}
+
+/// Observed calls, and whether the rate would have admitted them.
+#[must_use]
+pub(super) struct Decided(Vec<(bool, Observed)>);
+
+impl Decided {
+    /// Counts and reports the calls. Runs without a lock, because this is user code.
+    pub(super) fn report(self, supply: &FleetCells, now: Nanos) {
+        for (is_admitted, Observed { cells, criticality, settings, .. }) in self.0 {
+            if is_admitted {
+                supply.count(criticality);
+            } else {
+                settings.refuse(supply.refusal(now, supply.why(), 0, cells), criticality);
+            }
         }
     }
 }

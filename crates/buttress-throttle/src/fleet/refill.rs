@@ -10,7 +10,7 @@ use buttress_control::{LeaseDemand, LeaseRefill, LeaseReply, Nanos};
 use buttress_state::{Ask, CellRate, Grant, QuotaStore, StoreError, StoreErrorKind, sync::lock};
 use tokio::{runtime::Handle, time::timeout};
 
-use super::{FleetCells, cells::Shared, law::Law, observe};
+use super::{FleetCells, law::Law, observe, payment::Payment};
 use crate::{limit::RefusalReason, queue::WakeList, rate::CellQueue};
 
 pub(super) type Queue = CellQueue<FleetCells>;
@@ -47,9 +47,20 @@ pub(super) fn restock(queue: &Arc<Queue>) {
     }
 }
 
+/// Does the same within a runtime, and nothing elsewhere: no call depends on the request.
+#[cold]
+pub(super) fn restock_in_runtime(queue: &Arc<Queue>) {
+    if Handle::try_current().is_ok() {
+        restock(queue);
+    }
+}
+
 /// Tells the store the debt of a key that no call uses. No more than 64 keys do this at a time.
 #[cold]
 pub(super) fn pay(queue: &Arc<Queue>) {
+    if Handle::try_current().is_err() {
+        return;
+    }
     let Some(payment) = Payment::begin(&queue.supply.shared) else { return };
     let (supply, now) = (&queue.supply, queue.now());
     let mut law = lock(&supply.law);
@@ -58,23 +69,6 @@ pub(super) fn pay(queue: &Arc<Queue>) {
     drop(law);
     if let Some(request) = request {
         send(queue, request, Some(payment));
-    }
-}
-
-/// A debt that is being told.
-struct Payment(Arc<Shared>);
-
-impl Payment {
-    fn begin(shared: &Arc<Shared>) -> Option<Self> {
-        let before = shared.numbers.payments.fetch_add(1, Relaxed);
-        let payment = Self(Arc::clone(shared));
-        (before < MAX_PAYMENTS).then_some(payment)
-    }
-}
-
-impl Drop for Payment {
-    fn drop(&mut self) {
-        self.0.numbers.payments.fetch_sub(1, Relaxed);
     }
 }
 
@@ -229,13 +223,12 @@ fn settle(queue: &Arc<Queue>, why: RefusalReason) {
     let mut waiters = lock(&queue.waiters);
     let _ = queue.settle(&mut waiters, now, &mut wake_list);
     drop(waiters);
-    // Without the lock of the queue, because a rejection is reported to user code.
-    observe::decide(queue, now);
+    let observed = observe::decide(supply, now);
     let mut waiters = lock(&queue.waiters);
     let mut law = lock(&supply.law);
     let dropped = law.store_pool(now, &supply.slots);
     let has_observed = !law.observed.is_empty();
-    let is_decided = law.lease.is_away() || law.lease.denied(now).is_some();
+    let is_decided = law.lease.is_away() || law.lease.denied(now, &law.rules, 1).is_some();
     supply.publish(now, &law);
     drop(law);
     if is_decided {
@@ -243,15 +236,14 @@ fn settle(queue: &Arc<Queue>, why: RefusalReason) {
         waiters.refuse_beyond(max, why, &mut wake_list);
     }
     queue.clear_waiting_if_empty(&mut waiters, now);
+    let is_needed = has_observed || !waiters.is_empty();
     drop(waiters);
     supply.count_expired(dropped);
-    drop(wake_list);
     // Sets the timer of those that stay. Then asks again for those that came meanwhile.
     queue.grant_waiters();
-    if has_observed {
-        restock(queue);
+    if is_needed {
+        restock_in_runtime(queue);
     }
+    // Last, because a rejection is reported to user code.
+    observed.report(supply, now);
 }
-
-/// The most keys without calls whose debts are told at a time.
-const MAX_PAYMENTS: usize = 64;

@@ -77,7 +77,7 @@ impl Supply for FleetCells {
             let is_share = law.policy == WithoutStore::LocalShare;
             return law.share_at(now).wait_behind(now, ahead, cells).ok().filter(|_| is_share);
         }
-        law.lease.denied(now)?;
+        law.lease.denied(now, &law.rules, cells)?;
         Some(law.lease.wait_behind(now, &law.rules, ahead, cells))
     }
 
@@ -86,6 +86,8 @@ impl Supply for FleetCells {
         match why {
             RefusalReason::Cost => refusal,
             RefusalReason::Store => Refusal { retry_after: Some(AWAY), ..refusal },
+            // A rate of 0 brings no cells, until it is raised.
+            _ if lock(&self.law).rules.kind() == LeaseKind::Refuse => refusal.limited(None),
             _ => {
                 let wait = self.expected_wait(now, ahead, cells, None);
                 refusal.limited(wait.or_else(|| Some(lock(&self.law).rules.pace())))
@@ -93,13 +95,19 @@ impl Supply for FleetCells {
         }
     }
 
-    fn places(&self, now: Nanos, cells: u64, max: usize) -> usize {
+    fn places(&self, now: Nanos, waiting: usize, cells: u64, max: usize) -> usize {
         let law = lock(&self.law);
-        let is_decided = law.lease.is_away() || law.lease.denied(now).is_some();
+        let is_decided = law.lease.is_away() || law.lease.denied(now, &law.rules, 1).is_some();
         let is_refused = law.rules.kind() == LeaseKind::Refuse;
-        // Calls that wait for the store need no queue, up to the cells that the store can have.
-        let is_full = cells >= law.rules.max_cost().into();
-        if is_refused || is_decided || is_full { max } else { max.max(UNDECIDED) }
+        if is_refused || is_decided {
+            return max;
+        }
+        // Calls that the store can admit together need no place in the queue. Of those that wait,
+        // this part can be admitted.
+        let (most, waiting) = (u64::from(law.rules.max_cost()), waiting as u64);
+        let part =
+            if cells < most { u64::MAX } else { waiting.saturating_mul(most) / cells.max(1) };
+        max.saturating_add(usize::try_from(part).map_or(UNDECIDED, |part| part.min(UNDECIDED)))
     }
 
     fn restock(queue: &Arc<CellQueue<Self>>) {

@@ -94,6 +94,12 @@ impl Alarms {
         claim
     }
 
+    /// Whether waiters were polled in this place.
+    pub(crate) fn is_home(&self, place: Where) -> bool {
+        let (Where::Poll(runtime) | Where::Other(Some(runtime))) = place else { return false };
+        self.0.iter().any(|home| home.runtime == runtime)
+    }
+
     /// Whether waiters of this runtime were woken to set an earlier timer, and none has looked
     /// since.
     pub(crate) fn is_told(&self, runtime: Id) -> bool {

@@ -110,6 +110,7 @@ impl<S: Supply> CallQueue<S, S::Grant> {
                 return;
             }
             let Claim { set, late_elsewhere, dropped } = waiters.alarms.claim(due, place, now);
+            let is_home = waiters.alarms.is_home(place);
             if late_elsewhere {
                 // The waiters in other runtimes set a timer there when they are polled.
                 waiters.rouse(&mut wake_list);
@@ -117,11 +118,15 @@ impl<S: Supply> CallQueue<S, S::Grant> {
             drop(waiters);
             drop(dropped);
             // If `due` has passed while the timer was set, no timer will fire for it. Look again.
-            if !set.is_some_and(|(runtime, due)| self.set_alarm(runtime, due).is_ready()) {
-                break;
+            if set.is_some_and(|(runtime, due)| self.set_alarm(runtime, due).is_ready()) {
+                continue;
             }
+            // Elsewhere the waiters do so when they are polled: another runtime may end.
+            if is_home {
+                S::restock(self);
+            }
+            return;
         }
-        S::restock(self);
     }
 
     /// Sets the claimed timer. Ready if its time has come meanwhile.

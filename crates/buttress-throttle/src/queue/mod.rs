@@ -129,7 +129,8 @@ impl<S: Supply> CallQueue<S, S::Grant> {
                 Err(self.supply.refusal(now, RefusalReason::ExpectedWait, ahead, cells))
             }
             _ => {
-                let max = self.supply.places(now, waiters.cells(), waiters.options.max);
+                let (len, max) = (waiters.len(), waiters.options.max);
+                let max = self.supply.places(now, len, waiters.cells(), max);
                 match waiters.push(entry, criticality, max, wake_list) {
                     Ok(id) => Ok(Enqueued::Waiting(id, wait_limit)),
                     Err(why) => Err(self.supply.refusal(now, why, ahead, cells)),

@@ -48,16 +48,16 @@ pub trait Supply: Send + Sync + Sized + 'static {
     /// The refusal of a call behind `ahead` cells.
     fn refusal(&self, now: Nanos, why: RefusalReason, ahead: u64, cells: u32) -> Refusal;
 
-    /// The number of calls that may wait, for a call that finds waiting calls with `cells` cells.
+    /// The number of calls that may wait, for a call that finds `waiting` calls with `cells` cells.
     /// `max`: the length of the queue.
     #[inline]
-    fn places(&self, now: Nanos, cells: u64, max: usize) -> usize {
-        let _ = (now, cells);
+    fn places(&self, now: Nanos, waiting: usize, cells: u64, max: usize) -> usize {
+        let _ = (now, waiting, cells);
         max
     }
 
-    /// Asks for more if the waiters need more. Runs without the lock of the queue, after a look at
-    /// the waiters.
+    /// Asks for more if the waiters need more. Runs without the lock of the queue, and in a runtime
+    /// in which calls wait.
     #[inline]
     fn restock(queue: &Arc<CallQueue<Self, Self::Grant>>) {
         let _ = queue;

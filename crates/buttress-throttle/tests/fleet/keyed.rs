@@ -87,6 +87,8 @@ async fn idle_keys_are_dropped_and_keys_with_a_debt_are_not() {
     assert_eq!(layer.handle().keys(), 10);
     assert_eq!((layer.handle().fleet().debt, layer.handle().fleet().keys_away), (10, 10));
     store.end_outage();
+    // The look at the keys has asked the store, in vain. It is not asked again for 100 ms.
+    sleep(millis(101)).await;
     for key in 0..10 {
         assert!(call!(layer, key).is_ok());
     }

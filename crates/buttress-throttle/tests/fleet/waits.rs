@@ -106,7 +106,7 @@ async fn queue_takes_calls_beyond_the_burst_while_the_store_decides() {
     let store = FakeStore::new();
     store.set_delay(millis(4));
     let layer = layer(&store, Rate::per_second(100).burst(5), WithoutStore::LocalShare).queue(6);
-    let mut calls: Vec<_> = (0..6).map(|_| spawn(throttled(&layer).oneshot(1))).collect();
+    let mut calls: Vec<_> = (0..11).map(|_| spawn(throttled(&layer).oneshot(1))).collect();
     for call in &mut calls {
         assert!(call.poll().is_pending());
     }
