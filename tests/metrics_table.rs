@@ -23,10 +23,16 @@ use buttress_testkit::FakeStore;
 const NAME: &str = "an-instance";
 
 /// The metrics that some layers have no reading of.
-const OPTIONAL: [&str; 19] = [
+const OPTIONAL: [&str; 25] = [
     "buttress.breaker.keys",
     "buttress.dedup.cache_bytes",
     "buttress.dedup.cache_entries",
+    "buttress.dedup.store.alone",
+    "buttress.dedup.store.errors",
+    "buttress.dedup.store.hits",
+    "buttress.dedup.store.leads",
+    "buttress.dedup.store.superseded",
+    "buttress.dedup.store.waits",
     "buttress.hedge.budget",
     "buttress.hedge.delay",
     "buttress.retry.budget",

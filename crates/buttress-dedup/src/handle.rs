@@ -29,6 +29,11 @@ impl DedupHandle {
         self.caching == Caching::On
     }
 
+    /// Whether a call has opened a store that several processes share.
+    pub(crate) fn has_coordinated_store(&self) -> bool {
+        self.state.registry.typed_states().any(AnyTypedState::has_coordinated_store)
+    }
+
     /// Whether the layer was given a key, and does not take that of the mode.
     pub fn is_keyed(&self) -> bool {
         self.keys == Keys::Given

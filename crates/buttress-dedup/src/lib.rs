@@ -187,8 +187,15 @@
 //! | `buttress.dedup.waiters` | gauge | `{call}` | – | Callers that wait for a flight, or read its response. |
 //! | `buttress.dedup.cache_entries` | gauge | `{entry}` | – | Cache entries. |
 //! | `buttress.dedup.cache_bytes` | gauge | `By` | – | Bytes that the cache entries take. |
+//! | `buttress.dedup.store.hits` | counter | `{flight}` | – | Reads of a coordinated store that found an entry. |
+//! | `buttress.dedup.store.leads` | counter | `{flight}` | – | Reads after which this process made the call for all others. |
+//! | `buttress.dedup.store.waits` | counter | `{flight}` | – | Reads that waited for the call of another process. |
+//! | `buttress.dedup.store.alone` | counter | `{flight}` | – | Reads after which this process made a call for itself alone. |
+//! | `buttress.dedup.store.superseded` | counter | `{entry}` | – | Results that the store did not take, because they had been invalidated meanwhile. |
+//! | `buttress.dedup.store.errors` | counter | `{error}` | – | Operations of the store that failed. |
 //!
-//! The cache has readings if the layer has a [`Cache`]. Each call begins as a leader, a follower, a
+//! The cache has readings if the layer has a [`Cache`]. The store has readings once a call has opened a
+//! [coordinated](Store::IS_COORDINATED) store. Each call begins as a leader, a follower, a
 //! bypassed call or a cache hit, or is rejected at once. A follower that starts again is counted
 //! again, so the parts may be more than `calls`. The layer does not count how calls end. No key is a
 //! label, because each would be a time series.

@@ -6,7 +6,8 @@ use crate::{DedupHandle, DedupSnapshot};
 impl Measure for DedupHandle {
     fn describe(&self, define: &mut dyn FnMut(&'static Metric)) {
         COUNTERS.iter().chain([&IN_FLIGHT, &WAITERS]).for_each(&mut *define);
-        [&CACHE_ENTRIES, &CACHE_BYTES].into_iter().for_each(define);
+        [&CACHE_ENTRIES, &CACHE_BYTES].into_iter().for_each(&mut *define);
+        STORE_COUNTERS.iter().for_each(define);
     }
 
     fn measure(&self, read: &mut dyn FnMut(Reading<'_>)) {
@@ -21,6 +22,11 @@ impl Measure for DedupHandle {
             read(Reading::number(&CACHE_ENTRIES, instance, snapshot.cache_entries as u64));
             read(Reading::number(&CACHE_BYTES, instance, snapshot.cache_bytes));
         }
+        if self.has_coordinated_store() {
+            for (metric, count) in STORE_COUNTERS.iter().zip(store_counts(&snapshot)) {
+                read(Reading::count(metric, instance, count));
+            }
+        }
     }
 }
 
@@ -29,6 +35,13 @@ const fn counts(snapshot: &DedupSnapshot) -> [u64; 9] {
     let DedupSnapshot { calls, leaders, followers, bypassed, handovers, .. } = *snapshot;
     let DedupSnapshot { cache_hits, stale_hits, refreshes, panics, .. } = *snapshot;
     [calls, leaders, followers, bypassed, handovers, cache_hits, stale_hits, refreshes, panics]
+}
+
+/// The values of the [`STORE_COUNTERS`], in their order.
+const fn store_counts(snapshot: &DedupSnapshot) -> [u64; 6] {
+    let DedupSnapshot { store_hits, store_leads, store_waits, store_alone, .. } = *snapshot;
+    let DedupSnapshot { superseded, store_errors, .. } = *snapshot;
+    [store_hits, store_leads, store_waits, store_alone, superseded, store_errors]
 }
 
 static COUNTERS: [Metric; 9] = [
@@ -85,3 +98,36 @@ static CACHE_ENTRIES: Metric =
 
 static CACHE_BYTES: Metric =
     Metric::gauge("buttress.dedup.cache_bytes", "By", "Bytes that the cache entries take.");
+
+static STORE_COUNTERS: [Metric; 6] = [
+    Metric::counter(
+        "buttress.dedup.store.hits",
+        "{flight}",
+        "Reads of a coordinated store that found an entry.",
+    ),
+    Metric::counter(
+        "buttress.dedup.store.leads",
+        "{flight}",
+        "Reads after which this process made the call for all others.",
+    ),
+    Metric::counter(
+        "buttress.dedup.store.waits",
+        "{flight}",
+        "Reads that waited for the call of another process.",
+    ),
+    Metric::counter(
+        "buttress.dedup.store.alone",
+        "{flight}",
+        "Reads after which this process made a call for itself alone.",
+    ),
+    Metric::counter(
+        "buttress.dedup.store.superseded",
+        "{entry}",
+        "Results that the store did not take, because they had been invalidated meanwhile.",
+    ),
+    Metric::counter(
+        "buttress.dedup.store.errors",
+        "{error}",
+        "Operations of the store that failed.",
+    ),
+];

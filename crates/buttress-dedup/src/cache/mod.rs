@@ -1,7 +1,8 @@
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use buttress_core::{Ambient, Share, Verdict, WantedFreshness};
 
+mod answer;
 mod entry;
 mod fetch;
 mod invalidations;
@@ -11,16 +12,17 @@ mod pending;
 mod rules;
 mod store;
 
+pub(crate) use self::{
+    answer::{Answer, Asked},
+    entry::{EntryFreshness, ValidFlag, forbid_caching},
+    fetch::Fetch,
+    invalidations::ResourceGeneration,
+};
 pub use self::{
     entry::{CacheEntry, CachedOutcome},
     no_cache::NoCache,
     options::Cache,
     store::{Fetched, Intent, Memory, OpenStore, Store, StoreCounts},
-};
-pub(crate) use self::{
-    entry::{EntryFreshness, ValidFlag, forbid_caching},
-    fetch::Fetch,
-    invalidations::ResourceGeneration,
 };
 
 /// How a layer caches: not at all ([`NoCache`]), or as a [`Cache`] says.
@@ -35,7 +37,7 @@ where
     type Plan: Send + 'static;
 
     /// A read of a remote store.
-    type Fetch: Fetch<Output = Fetched<CachedOutcome<M::Shared, E>, Self::Lease>> + Send + 'static;
+    type Fetch: Fetch<Output = FetchedFor<M, Res, E, Self::Lease>> + Send + 'static;
 
     /// The right to store the result of a call.
     type Lease: Send + Sync + 'static;
@@ -97,8 +99,20 @@ where
         let _ = (plan, is_late);
     }
 
-    /// Whether an entry that a read has returned may be served.
-    fn accepts_fetched(&self, plan: &Self::Plan, entry: &EntryFor<M, Res, E>) -> bool;
+    /// Decides what follows from the answer of the store. `is_calling`: the call is already being made.
+    /// `can_restore` tells whether an entry can be served at all.
+    fn answer(
+        &self,
+        plan: &mut Self::Plan,
+        fetched: FetchedFor<M, Res, E, Self::Lease>,
+        is_calling: bool,
+        can_restore: impl FnOnce(&EntryFor<M, Res, E>) -> bool,
+    ) -> Answer<EntryFor<M, Res, E>, Self::Fetch>;
+
+    /// Gives the store an entry of its own to keep in this process.
+    fn keep(&self, plan: &Self::Plan, entry: &EntryFor<M, Res, E>) {
+        let _ = (plan, entry);
+    }
 
     /// The ambient values of a background refresh.
     fn refresh_ambient(&self) -> Ambient {
@@ -121,6 +135,12 @@ where
         let _ = (controls, entry);
     }
 
+    /// Gives the claim of a refresh back that another process makes. The next refresh of this entry waits
+    /// for `delay`.
+    fn hold_refresh(&self, entry: &EntryFor<M, Res, E>, delay: Duration) {
+        let _ = (entry, delay);
+    }
+
     /// Returns the verdict on a failure that stands only because the leader's request
     /// [wanted](KeyInfo::wanted) no stale entry in its place. The followers may want such an entry.
     fn others_may_serve_stale(
@@ -137,13 +157,16 @@ where
     fn decide(
         &self,
         mode: &M,
-        plan: &Self::Plan,
+        plan: &mut Self::Plan,
         outcome: Option<Result<&Res, &E>>,
     ) -> Decision<Self::Write, EntryFor<M, Res, E>>;
 }
 
 /// The entry of a service with this mode, response and error.
 pub(crate) type EntryFor<M, Res, E> = Arc<CacheEntry<CachedOutcome<<M as Share<Res>>::Shared, E>>>;
+
+/// The answer of a store of a service with this mode, response and error. `L` is the lease.
+pub(crate) type FetchedFor<M, Res, E, L> = Fetched<CachedOutcome<<M as Share<Res>>::Shared, E>, L>;
 
 /// The facts about a key that the cache needs.
 #[derive(Clone, Copy, Debug)]
@@ -154,6 +177,8 @@ pub struct KeyInfo {
     pub weight: usize,
     /// The freshness that the request wants. `None`: any entry that may be served.
     pub wanted: Option<WantedFreshness>,
+    /// The flight is a background refresh.
+    pub is_refresh: bool,
 }
 
 /// The result of a lookup.
@@ -195,6 +220,9 @@ pub trait CacheWrite<V>: Sized + Send + Sync + 'static {
     /// Writes the value, whose weight is in bytes. Returns false if there is no cache, the result must not
     /// be cached, or the key was invalidated.
     fn write(&self, value: impl FnOnce() -> (V, usize)) -> bool;
+
+    /// Tells the store that the response may not be stored.
+    fn decline(&self) {}
 }
 
 /// Invalidation and counters of a cache.
@@ -217,4 +245,9 @@ pub trait CacheControls<K, V>: Send + Sync + 'static {
 
     /// Returns the number of entries, and their bytes.
     fn size(&self) -> (usize, u64);
+
+    /// The numbers of a store that several processes share.
+    fn store_counts(&self) -> Option<StoreCounts> {
+        None
+    }
 }

@@ -3,8 +3,8 @@ use std::sync::Arc;
 use buttress_core::{Share, WantedFreshness};
 
 use super::{
-    CacheControls, CacheLookup, CachePolicy, CacheWrite, CachedOutcome, Decision, EntryFor,
-    Fetched, KeyInfo,
+    Answer, CacheControls, CacheLookup, CachePolicy, CacheWrite, Decision, EntryFor, FetchedFor,
+    KeyInfo,
     fetch::Never,
     invalidations::{Invalidations, ResourceGeneration},
 };
@@ -19,7 +19,7 @@ where
 {
     type Controls = Invalidations;
     type Plan = ();
-    type Fetch = Never<Fetched<CachedOutcome<M::Shared, E>, ()>>;
+    type Fetch = Never<FetchedFor<M, Res, E, ()>>;
     type Lease = ();
     type Write = ();
     const CACHES: bool = false;
@@ -57,15 +57,21 @@ where
         None
     }
 
-    fn accepts_fetched(&self, (): &(), _: &EntryFor<M, Res, E>) -> bool {
-        false
+    fn answer(
+        &self,
+        (): &mut (),
+        _: FetchedFor<M, Res, E, ()>,
+        _: bool,
+        _: impl FnOnce(&EntryFor<M, Res, E>) -> bool,
+    ) -> Answer<EntryFor<M, Res, E>, Self::Fetch> {
+        Answer::Call
     }
 
     #[inline]
     fn decide(
         &self,
         _: &M,
-        (): &(),
+        (): &mut (),
         _: Option<Result<&Res, &E>>,
     ) -> Decision<(), EntryFor<M, Res, E>> {
         Decision::Stands(())

@@ -8,10 +8,11 @@ use std::{
 
 use buttress_control::Random;
 use buttress_core::Lifetime;
+use buttress_state::sync::{Mutex, lock};
 use tokio::time::Instant;
 
 use super::{
-    CacheControls, CacheWrite, KeyInfo, ValidFlag,
+    CacheControls, CacheWrite, KeyInfo, StoreCounts, ValidFlag,
     invalidations::{Invalidations, ResourceGeneration},
 };
 use crate::{CacheEntry, Store};
@@ -28,7 +29,7 @@ pub struct CacheState<St> {
 }
 
 /// The state that a flight captures from its request, to write the result to the cache.
-pub struct CachePlan<K, V, St, X, J> {
+pub struct CachePlan<K, V, St: Store<K, V>, X, J> {
     pub(crate) state: Arc<CacheState<St>>,
     pub(crate) key: K,
     pub(crate) info: KeyInfo,
@@ -39,9 +40,13 @@ pub struct CachePlan<K, V, St, X, J> {
     pub(crate) began: Instant,
     pub(crate) expiry: X,
     pub(crate) verdict_seed: J,
+    /// The lease of a store that expects the result.
+    pub(crate) lease: Option<St::Lease>,
+    /// The store was asked again after an entry that could not be served.
+    pub(crate) has_asked_again: bool,
 }
 
-impl<K: Clone, V, St, X, J> CachePlan<K, V, St, X, J> {
+impl<K: Clone, V, St: Store<K, V>, X, J> CachePlan<K, V, St, X, J> {
     /// Whether neither the key nor the resource was invalidated since the flight began.
     pub(crate) fn is_valid(&self) -> bool {
         // Both are checked: `TypedState::invalidate` clears the flag, and `invalidate_resource` changes
@@ -55,57 +60,73 @@ impl<K: Clone, V, St, X, J> CachePlan<K, V, St, X, J> {
         entry.resource_generation() == self.state.invalidations.generation(self.info.resource)
     }
 
-    /// The write of a result that arrived at `made`. `None` if the result could never be served.
-    pub(crate) fn pending_write(
-        &self,
-        lifetime: Lifetime,
+    /// The writer of a result that arrived at `made`. The writer writes nothing if the result could never be
+    /// served.
+    pub(crate) fn writer(
+        &mut self,
+        lifetime: Option<Lifetime>,
         made: Instant,
-    ) -> Option<PendingWrite<K, St>> {
-        let windows = lifetime.stale_while_revalidate.max(lifetime.stale_if_error);
-        let total = lifetime.fresh.saturating_add(windows);
-        if total.is_zero() {
-            return None;
-        }
-        Some(PendingWrite {
+    ) -> CacheWriter<K, St, St::Lease> {
+        let is_ever_served = |lifetime: &Lifetime| {
+            let windows = lifetime.stale_while_revalidate.max(lifetime.stale_if_error);
+            !lifetime.fresh.saturating_add(windows).is_zero()
+        };
+        let lease = self.lease.take();
+        let Some(lifetime) = lifetime.filter(is_ever_served) else {
+            if let Some(lease) = lease {
+                self.state.store.decline(&self.key, self.info.resource, lease);
+            }
+            return CacheWriter(None);
+        };
+        CacheWriter(Some(PendingWrite {
             state: Arc::clone(&self.state),
             key: self.key.clone(),
-            info: self.info,
+            resource: self.info.resource,
+            key_weight: self.info.weight,
             resource_generation: self.resource_generation,
             valid: Arc::clone(&self.valid),
             made,
             took: made.saturating_duration_since(self.began),
             lifetime,
-        })
+            lease: lease.map(|lease| Mutex::new(Some(lease))),
+        }))
     }
 }
 
 /// Writes a result to the cache, if it may be cached.
-pub struct CacheWriter<K, St>(pub(crate) Option<PendingWrite<K, St>>);
+pub struct CacheWriter<K, St, L>(pub(crate) Option<PendingWrite<K, St, L>>);
 
 /// A write that waits for the end of the response.
-pub(crate) struct PendingWrite<K, St> {
+pub(crate) struct PendingWrite<K, St, L> {
     state: Arc<CacheState<St>>,
     key: K,
-    info: KeyInfo,
+    resource: Option<u64>,
+    key_weight: usize,
     resource_generation: ResourceGeneration,
     valid: ValidFlag,
     /// When the result arrived. A response in progress ages from then on.
     made: Instant,
     took: Duration,
     lifetime: Lifetime,
+    /// Taken once. `None` if no store expects the result. A leaf lock: no other lock is taken under it.
+    lease: Option<Mutex<Option<L>>>,
 }
 
-impl<K, St> PendingWrite<K, St> {
+impl<K, St, L> PendingWrite<K, St, L> {
     /// Whether neither the key nor the resource was invalidated since the flight began.
     fn is_valid(&self) -> bool {
         // Both are checked, with Acquire, as in `CachePlan::is_valid`. `write` calls this before and after
         // the insert.
         self.valid.load(Ordering::Acquire)
-            && self.resource_generation == self.state.invalidations.generation(self.info.resource)
+            && self.resource_generation == self.state.invalidations.generation(self.resource)
+    }
+
+    fn take_lease(&self) -> Option<L> {
+        self.lease.as_ref().and_then(|lease| lock(lease).take())
     }
 }
 
-impl<K, V, St> CacheWrite<V> for CacheWriter<K, St>
+impl<K, V, St> CacheWrite<V> for CacheWriter<K, St, St::Lease>
 where
     K: Clone + Send + Sync + 'static,
     St: Store<K, V>,
@@ -117,27 +138,38 @@ where
     }
 
     fn write(&self, value: impl FnOnce() -> (V, usize)) -> bool {
-        let Some(pending) = self.0.as_ref().filter(|pending| pending.is_valid()) else {
+        let Some(pending) = self.0.as_ref() else { return false };
+        // Taken also if there is nothing to write, because other processes may wait for its end.
+        let lease = pending.take_lease();
+        if !pending.is_valid() {
             return false;
-        };
-        let PendingWrite { state, key, info, resource_generation, valid, made, took, lifetime } =
-            pending;
+        }
+        let PendingWrite { state, key, key_weight, resource_generation, valid, .. } = pending;
+        let PendingWrite { made, took, lifetime, .. } = pending;
         // Runs code of the user, so no lock is held here. A panic ends in `Flight::store_and_remove`,
         // before the store has changed.
         let (value, weight) = value();
-        let weight = weight.saturating_add(info.weight);
+        let weight = weight.saturating_add(*key_weight);
         let entry = CacheEntry::made_at(*made, value, *lifetime, *took, weight);
         let entry = entry.valid_while(*resource_generation, Arc::clone(valid));
-        state.store.insert(key.clone(), Arc::new(entry), None);
+        state.store.insert(key.clone(), Arc::new(entry), lease);
         // Checked again after the insert: an `invalidate` in between cleared the flag, but its `remove`
         // may have come before the insert. The store orders its two calls: either `remove` finds the
         // entry, or this check finds the flag cleared. The removal may hit a newer entry, which costs a
         // miss.
         if !pending.is_valid() {
-            state.store.remove(key, info.resource);
+            state.store.remove(key, pending.resource);
         }
         // True after the removal too: a needless `bump_generation` only makes calls look again.
         true
+    }
+
+    fn decline(&self) {
+        if let Some(pending) = &self.0
+            && let Some(lease) = pending.take_lease()
+        {
+            pending.state.store.decline(&pending.key, pending.resource, lease);
+        }
     }
 }
 
@@ -173,5 +205,9 @@ where
 
     fn size(&self) -> (usize, u64) {
         self.store.size()
+    }
+
+    fn store_counts(&self) -> Option<StoreCounts> {
+        self.store.counts()
     }
 }

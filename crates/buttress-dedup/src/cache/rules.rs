@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use buttress_control::{EarlyRefresh, Random};
+use buttress_control::Random;
 use buttress_core::{
     Ambient, Criticality, Deadline, Expire, Judge, Lifetime, Reason, Share, Verdict,
     WantedFreshness,
@@ -14,14 +14,15 @@ use buttress_core::{
 use tokio::time::Instant;
 
 use super::{
-    Cache, CacheLookup, CachePolicy, Decision, EntryFor, Intent, KeyInfo, ValidFlag,
+    Answer, Asked, Cache, CacheLookup, CachePolicy, Decision, EntryFor, FetchedFor, KeyInfo,
+    ValidFlag,
     entry::EntryFreshness,
     fetch::Paced,
     invalidations::Invalidations,
     options::CacheOptions,
     pending::{CachePlan, CacheState, CacheWriter},
 };
-use crate::{CachedOutcome, OpenStore, Store};
+use crate::{CacheEntry, CachedOutcome, OpenStore, Store};
 
 impl<M, K, Req, Res, E, St, J> CachePolicy<M, K, Req, Res, E> for Cache<St, J>
 where
@@ -41,7 +42,7 @@ where
     >;
     type Fetch = Paced<<St::Store as Store<K, CachedOutcome<M::Shared, E>>>::Fetch>;
     type Lease = <St::Store as Store<K, CachedOutcome<M::Shared, E>>>::Lease;
-    type Write = CacheWriter<K, St::Store>;
+    type Write = CacheWriter<K, St::Store, Self::Lease>;
     const CACHES: bool = true;
 
     fn open(&self, instance: &str) -> Self::Controls {
@@ -76,12 +77,7 @@ where
         }
         match entry.freshness(now) {
             EntryFreshness::Fresh => {
-                let is_due = |law: EarlyRefresh| {
-                    // In (0, 1], because the law takes the logarithm.
-                    let chance = 1.0 - state.random.draw();
-                    entry.may_refresh(now) && law.is_due(entry.remaining(now), entry.took(), chance)
-                };
-                let refresh = self.options.early_refresh.is_some_and(is_due);
+                let refresh = self.options.is_refresh_due(&state.random, &entry, now);
                 CacheLookup::Found { entry, stale: false, refresh }
             }
             EntryFreshness::Stale => {
@@ -127,6 +123,8 @@ where
             began: Instant::now(),
             expiry: Expire::seed(mode, request),
             verdict_seed: self.judge.seed(mode, request),
+            lease: None,
+            has_asked_again: false,
         }
     }
 
@@ -135,12 +133,12 @@ where
     }
 
     fn fetch(&self, plan: &Self::Plan) -> Option<Self::Fetch> {
-        plan.state.store.fetch(&plan.key, plan.info.resource, Intent::Miss).map(Paced::new)
+        plan.fetch().map(Paced::new)
     }
 
     fn is_store_slow(&self, plan: &Self::Plan) -> bool {
         // Relaxed: a hint. A stale value costs one head start of 10 ms, or one call of the service.
-        plan.state.is_store_slow.load(Ordering::Relaxed)
+        !St::Store::IS_COORDINATED && plan.state.is_store_slow.load(Ordering::Relaxed)
     }
 
     fn note_store_speed(&self, plan: &Self::Plan, is_late: bool) {
@@ -149,19 +147,21 @@ where
         plan.state.is_store_slow.store(is_late, Ordering::Relaxed);
     }
 
-    fn accepts_fetched(&self, plan: &Self::Plan, entry: &EntryFor<M, Res, E>) -> bool {
-        let now = Instant::now();
-        // A refresh has the cached entry as its fallback. Without `is_newer`, the store would return that
-        // entry again, and an early refresh would renew nothing.
-        let is_newer =
-            |fallback: &EntryFor<M, Res, E>| entry.remaining(now) > fallback.remaining(now);
-        // An invalidation during the read forbids the entry, because the store may have read the older
-        // value.
-        plan.is_valid()
-            && plan.is_current(entry)
-            && entry.freshness(now) == EntryFreshness::Fresh
-            && entry.satisfies(plan.info.wanted.as_ref(), now)
-            && plan.fallback.as_ref().is_none_or(is_newer)
+    fn answer(
+        &self,
+        plan: &mut Self::Plan,
+        fetched: FetchedFor<M, Res, E, Self::Lease>,
+        is_calling: bool,
+        can_restore: impl FnOnce(&EntryFor<M, Res, E>) -> bool,
+    ) -> Answer<EntryFor<M, Res, E>, Self::Fetch> {
+        let state = Arc::clone(&plan.state);
+        let is_due =
+            |entry: &CacheEntry<_>, now| self.options.is_refresh_due(&state.random, entry, now);
+        plan.answer(fetched, Asked { is_calling, is_due }, can_restore).map_fetch(Paced::new)
+    }
+
+    fn keep(&self, plan: &Self::Plan, entry: &EntryFor<M, Res, E>) {
+        plan.keep(entry);
     }
 
     fn refresh_ambient(&self) -> Ambient {
@@ -183,6 +183,10 @@ where
         entry.delay_refresh(&self.options.backoff, state.random.draw());
     }
 
+    fn hold_refresh(&self, entry: &EntryFor<M, Res, E>, delay: Duration) {
+        entry.hold_refresh(delay);
+    }
+
     fn others_may_serve_stale(
         &self,
         mode: &M,
@@ -200,7 +204,7 @@ where
     fn decide(
         &self,
         mode: &M,
-        plan: &Self::Plan,
+        plan: &mut Self::Plan,
         outcome: Option<Result<&Res, &E>>,
     ) -> Decision<Self::Write, EntryFor<M, Res, E>> {
         let verdict = outcome.map(|outcome| self.judge.judge(mode, &plan.verdict_seed, outcome));
@@ -235,9 +239,7 @@ where
             Err(_) => configured_lifetime,
         };
         let lifetime = lifetime.map(|told| self.options.spread(told, plan.state.random.draw()));
-        Decision::Stands(CacheWriter(
-            lifetime.and_then(|lifetime| plan.pending_write(lifetime, now)),
-        ))
+        Decision::Stands(plan.writer(lifetime, now))
     }
 }
 
@@ -245,6 +247,16 @@ where
 const PANICKED: Verdict = Verdict::rejected("dedup", Reason::Panicked, None);
 
 impl CacheOptions {
+    /// Whether a fresh entry is to be renewed now.
+    #[inline]
+    fn is_refresh_due<V>(&self, random: &Random, entry: &CacheEntry<V>, now: Instant) -> bool {
+        self.early_refresh.is_some_and(|law| {
+            // In (0, 1], because the law takes the logarithm.
+            let chance = 1.0 - random.draw();
+            entry.may_refresh(now) && law.is_due(entry.remaining(now), entry.took(), chance)
+        })
+    }
+
     /// The lifetime by the options alone. The stale windows are for successes.
     fn configured_lifetime(&self, ttl: Duration, windows: bool) -> Lifetime {
         let mut lifetime = Lifetime::new(ttl);

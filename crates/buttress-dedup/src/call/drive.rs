@@ -6,17 +6,18 @@ use std::{
 };
 
 use buttress_core::{Classify, Deadline, MemberId, Reason, Share, Signals, Spent, Verdict};
+use tokio::time::Instant;
 
 use super::{
-    Call, Config, Entry, VerdictSeed, Writer,
-    result::{BoxedSignals, FlightResult, Published},
+    Call, Config, Entry, FetchedOf, VerdictSeed, Writer,
+    result::{BoxedSignals, DueEntry, FlightResult, Published},
     stage::can_restore,
     typed_state::CallFlight,
-    work::{Work, WorkInfo, WorkOutput},
+    work::{AnswerOf, Work, WorkInfo, WorkOutput},
 };
 use crate::{
     ShareError,
-    cache::{CachePolicy, CacheWrite, Decision},
+    cache::{Answer, CachePolicy, CacheWrite, Decision, EntryFreshness},
     flight::{WaitEnd, WorkResult},
 };
 
@@ -48,16 +49,14 @@ fn poll_work<C: Call>(
     cx: &mut Context<'_>,
 ) -> Poll<WorkResult<FlightResult<C>, WorkEnd<C>>> {
     let policy = &config.shared.policy;
-    let accept = |(plan, ..): &WorkInfo<C>, entry: &_| {
-        policy.accepts_fetched(plan, entry)
-            && can_restore::<C>(config, entry)
-            && !observe_fetched::<C>(config)
+    let answer = |info: &mut WorkInfo<C>, fetched, is_calling| {
+        answer::<C>(config, flight, info, fetched, is_calling)
     };
     let note_store_speed =
         |(plan, ..): &WorkInfo<C>, is_late| policy.note_store_speed(plan, is_late);
     // Caught here, because any member may drive. `caller_outcome` raises the signals again for each caller.
     let (polled, signals) =
-        Signals::watch_raised(|| work.as_mut().poll(cx, accept, note_store_speed));
+        Signals::watch_raised(|| work.as_mut().poll(cx, answer, note_store_speed));
     if flight.start.ambient.deadline.is_some() {
         // After every poll, because an inner layer announces the deadline when the call reaches that layer.
         // `Flight::poll` has set the ambient values of the flight, which `note_announced` reads.
@@ -65,12 +64,19 @@ fn poll_work<C: Call>(
     }
     let outcome = match ready!(polled) {
         WorkOutput::Made(outcome) => outcome,
-        WorkOutput::Fetched(entry) => {
-            return Poll::Ready(WorkResult::Answer(FlightResult::new(Published::Cached(entry))));
+        WorkOutput::Fetched(entry, uncalled) => {
+            let published = match uncalled {
+                Some(uncalled) => Published::Due(Box::new(DueEntry::new(entry, uncalled))),
+                None => Published::Cached(entry),
+            };
+            return Poll::Ready(WorkResult::Answer(FlightResult::new(published)));
+        }
+        WorkOutput::Busy(time) => {
+            return Poll::Ready(WorkResult::Answer(FlightResult::new(Published::Busy(time))));
         }
     };
     // If code of the user panics from here on, `panicked` finds no plan, and no entry replaces the failure.
-    let Some((plan, verdict_seed, invalidates)) = work.take_info() else {
+    let Some((mut plan, verdict_seed, invalidates)) = work.take_info() else {
         unreachable!("it ends once")
     };
     if let Some(resource) = invalidates
@@ -80,7 +86,7 @@ fn poll_work<C: Call>(
         // or flight.
         config.shared.invalidate_resource(resource);
     }
-    let writer = match policy.decide(&config.mode, &plan, Some(outcome.as_ref())) {
+    let writer = match policy.decide(&config.mode, &mut plan, Some(outcome.as_ref())) {
         // In every mode, also if the response carries no mark: what stands in for a failure is not cached.
         Decision::Stands(_) if signals.is_some_and(|signals| signals.degraded) => {
             Writer::<C>::NOTHING
@@ -112,13 +118,25 @@ fn poll_work<C: Call>(
     Poll::Ready(WorkResult::Answer(make_result::<C>(config, flight, end)))
 }
 
-/// Under `observe`, counts an entry that a store has found. The service is called all the same.
-fn observe_fetched<C: Call>(config: &Config<C>) -> bool {
-    let is_observed = config.shared.is_observed();
-    if is_observed {
-        config.shared.count_flight_hit(false);
+/// Decides what follows from the answer of a store.
+fn answer<C: Call>(
+    config: &Config<C>,
+    flight: &CallFlight<C>,
+    (plan, ..): &mut WorkInfo<C>,
+    fetched: FetchedOf<C>,
+    is_calling: bool,
+) -> AnswerOf<C> {
+    let policy = &config.shared.policy;
+    let can_restore = |entry: &Entry<C>| can_restore::<C>(config, entry);
+    let answer = policy.answer(plan, fetched, is_calling, can_restore);
+    let Answer::Serve { entry, .. } = &answer else { return answer };
+    if config.shared.is_observed() {
+        // The service is called all the same.
+        config.shared.count_flight_hit(entry.freshness(Instant::now()) != EntryFreshness::Fresh);
+        return Answer::Call;
     }
-    is_observed
+    flight.keep(|| policy.keep(plan, entry));
+    answer
 }
 
 /// The end of the work, before a result is made of it.
@@ -176,10 +194,10 @@ fn make_result<C: Call>(
 #[cold]
 fn panicked<C: Call>(config: &Config<C>, work: Option<Pin<&mut Work<C>>>) -> FlightResult<C> {
     // `None` if the panic came after `take_info`, or after `Flight::poll` had emptied the slot.
-    let Some((plan, ..)) = work.and_then(Work::take_info) else {
+    let Some((mut plan, ..)) = work.and_then(Work::take_info) else {
         return FlightResult::new(Published::Panicked);
     };
-    match config.shared.policy.decide(&config.mode, &plan, None) {
+    match config.shared.policy.decide(&config.mode, &mut plan, None) {
         Decision::Instead(entry, verdict) => {
             replace_error::<C>(config, entry, verdict, Spent::default())
         }
@@ -222,6 +240,7 @@ fn result<C: Call>(
                 FlightResult::new(Published::Response { mode: config.mode.clone(), shared, writer })
             }
             Err(response) => {
+                writer.decline();
                 let instance = config.shared.settings.origin.name();
                 tracing::debug!(name: "dedup.not_shared", target: "buttress", instance);
                 FlightResult::owned(Ok(response), Published::Bypass)

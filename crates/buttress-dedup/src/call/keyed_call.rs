@@ -51,7 +51,7 @@ impl<C: Call> KeyedCall<'_, C> {
             {
                 return Ok(joined);
             }
-            self.lead(&mut call, key, start, generation, fallback)
+            self.lead(&mut call, key, start, generation, (fallback, false))
         };
         // `Hash` and `Eq` of the key are code of the user. They are all that runs under the lock of a shard.
         match catch_unwind(AssertUnwindSafe(join)) {
@@ -84,7 +84,7 @@ impl<C: Call> KeyedCall<'_, C> {
         key: C::Key,
         start: FlightStart,
         generation: Option<u64>,
-        fallback: Option<Entry<C>>,
+        (fallback, is_refresh): (Option<Entry<C>>, bool),
     ) -> Result<JoinedIn<C>, C::Key> {
         let policy = &self.config.shared.policy;
         let Some((_, request)) = call.as_ref() else { unreachable!("a call starts once") };
@@ -93,7 +93,8 @@ impl<C: Call> KeyedCall<'_, C> {
         let controls = &self.typed_state.cache;
         let weight =
             if C::Cache::CACHES { self.config.keys.weight(&self.config.mode, &key) } else { 0 };
-        let info = KeyInfo { resource: self.resource, weight, wanted: self.wanted.copied() };
+        let (resource, wanted) = (self.resource, self.wanted.copied());
+        let info = KeyInfo { resource, weight, wanted, is_refresh };
         let plan = policy.plan(&self.config.mode, controls, request, &key, info, fallback);
         // Before `FlightTable::start` takes the lock, because the plan and the read run code of the user.
         // If `start` joins a flight or gives the key back, both are dropped unused.
@@ -213,7 +214,7 @@ impl<C: Call> KeyedCall<'_, C> {
         let for_all = Self { wanted: None, ..*self };
         let lead = || {
             let start = for_all.begin(&key, ambient);
-            for_all.lead(&mut call, key, start, Some(generation), fallback)
+            for_all.lead(&mut call, key, start, Some(generation), (fallback, true))
         };
         let (flight, member) = match Attempt::FIRST.with(lead) {
             Ok(Joined::Leader(flight, member)) => (flight, member),

@@ -5,7 +5,7 @@ use tower_service::Service;
 
 use crate::{
     FlightGuard, ShareError,
-    cache::{CachePolicy, EntryFor},
+    cache::{CachePolicy, EntryFor, FetchedFor},
     key::KeySource,
     settings::{PanicPolicy, Settings},
     state::DedupState,
@@ -237,6 +237,18 @@ pub(crate) type StoreFetch<C> = <<C as Call>::Cache as CachePolicy<
     <C as Call>::Response,
     <C as Call>::Error,
 >>::Fetch;
+pub(crate) type FetchedOf<C> = FetchedFor<
+    <C as Call>::Mode,
+    <C as Call>::Response,
+    <C as Call>::Error,
+    <<C as Call>::Cache as CachePolicy<
+        <C as Call>::Mode,
+        <C as Call>::Key,
+        <C as Call>::Request,
+        <C as Call>::Response,
+        <C as Call>::Error,
+    >>::Lease,
+>;
 pub(crate) type Writer<C> = <<C as Call>::Cache as CachePolicy<
     <C as Call>::Mode,
     <C as Call>::Key,

@@ -24,6 +24,24 @@ impl<S: Service<Req>, Req> Oneshot<S, Req> {
     }
 }
 
+impl<S: Service<Req>, Req> Oneshot<S, Req> {
+    /// Whether the service was called.
+    pub(crate) const fn is_calling(&self) -> bool {
+        !matches!(self, Self::Readying { .. })
+    }
+
+    /// Takes the service and the request, if the service was not called. There is no call then.
+    pub(crate) fn take_uncalled(mut self: Pin<&mut Self>) -> Option<(S, Req)> {
+        if self.is_calling() {
+            return None;
+        }
+        match self.as_mut().project_replace(Self::Ended) {
+            StageOwn::Readying { inner, request } => Some((inner, request)),
+            StageOwn::Calling(_) | StageOwn::Ended => None,
+        }
+    }
+}
+
 impl<S: Service<Req>, Req> Future for Oneshot<S, Req> {
     type Output = Result<S::Response, S::Error>;
 

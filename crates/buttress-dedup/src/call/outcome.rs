@@ -1,4 +1,7 @@
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
 
 use buttress_core::{
     Classify, Deadline, Degraded, Origin, Progress, Reader, Reason, Rejection, Respond, Share,
@@ -8,6 +11,7 @@ use tokio::time::Instant;
 
 use super::{
     Call, Config, Entry, Outcome, RespondSeed, VerdictSeed,
+    keyed_call::KeyedCall,
     result::Published,
     stage::{Role, Stage, bypass, panicked, restore},
     typed_state::{CallFlight, TypedState},
@@ -190,18 +194,51 @@ fn decide<C: Call>(
         Published::Cached(entry) => {
             restored::<C>(config, entry, result.instead_of).unwrap_or(CallerOutcome::Restart)
         }
+        Published::Due(due) => {
+            let outcome = if satisfies::<C>(config, role, &due.entry) {
+                restored::<C>(config, &due.entry, None).unwrap_or(CallerOutcome::Restart)
+            } else {
+                CallerOutcome::Bypass
+            };
+            if let Some((inner, request)) = due.take() {
+                refresh_due::<C>(config, &due.entry, &inner, request);
+            }
+            outcome
+        }
         // The leader has left, so the first follower that comes takes its error. If the leader had taken
         // the error before, or `leave` runs meanwhile, the follower starts again.
         Published::Restart if flight.has_leader_left() => {
             result.take().map_or(CallerOutcome::Restart, CallerOutcome::Own)
         }
-        Published::Restart => CallerOutcome::Restart,
+        Published::Restart | Published::Busy(_) => CallerOutcome::Restart,
         Published::Bypass => {
             drop_outcome_of_departed_leader::<C>(flight);
             CallerOutcome::Bypass
         }
         Published::Superseded(by) => CallerOutcome::Superseded(by),
         Published::Panicked => CallerOutcome::Panicked,
+    }
+}
+
+/// Starts the refresh of an entry of a store, with the call that the flight has not made.
+#[cold]
+fn refresh_due<C: Call>(
+    config: &Config<C>,
+    entry: &Entry<C>,
+    inner: &C::Service,
+    request: C::Request,
+) {
+    let refresh = || {
+        let Some(key) = config.keys.key(&config.mode, &request) else { return };
+        let resource = config.keys.resource(&config.mode, &key);
+        let typed_state = config.shared.state.registry.typed_state(|| TypedState::<C>::new(config));
+        let call = KeyedCall { config, typed_state, inner, resource, wanted: None };
+        let generation = typed_state.flights.generation();
+        call.refresh(request, key, Arc::clone(entry), generation);
+    };
+    // A panic here must not take the entry from the caller.
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(refresh)) {
+        config.shared.panicked(payload);
     }
 }
 

@@ -1,4 +1,4 @@
-use std::{future::poll_fn, sync::Arc};
+use std::{future::poll_fn, sync::Arc, time::Duration};
 
 use buttress_core::{Ambient, Share};
 use tokio::time::timeout_at;
@@ -20,28 +20,41 @@ pub(crate) struct Refresh<C: Call> {
     config: Config<C>,
     cache: Arc<Controls<C>>,
     entry: Entry<C>,
-    /// The refresh has not begun, so the next caller may begin it.
-    is_cancelled: bool,
+    /// When the next refresh may begin.
+    next: NextRefresh,
+}
+
+/// When the next refresh of an entry may begin.
+enum NextRefresh {
+    /// After the backoff.
+    Backoff,
+    /// At once, because this refresh has not begun.
+    AtOnce,
+    /// After this time, because another process refreshes the entry.
+    After(Duration),
 }
 
 impl<C: Call> Refresh<C> {
     pub(crate) const fn new(config: Config<C>, cache: Arc<Controls<C>>, entry: Entry<C>) -> Self {
-        Self { config, cache, entry, is_cancelled: false }
+        Self { config, cache, entry, next: NextRefresh::Backoff }
     }
 
     /// Ends the refresh before it has begun.
     pub(crate) fn cancel(mut self) {
-        self.is_cancelled = true;
+        self.next = NextRefresh::AtOnce;
     }
 
     /// Drives the flight as its only member, until the response is complete or the deadline has passed. The
     /// only task that this crate spawns.
-    pub(crate) async fn run(self, membership: Membership<CallFlight<C>>, ambient: Ambient) {
+    pub(crate) async fn run(mut self, membership: Membership<CallFlight<C>>, ambient: Ambient) {
         let ended = self.end(&membership);
         match ambient.deadline {
             // A refresh that has run out of time is dropped with its flight.
             Some(deadline) => drop(timeout_at(deadline.instant(), ended).await),
             None => ended.await,
+        }
+        if let Some(Published::Busy(time)) = published(&membership) {
+            self.next = NextRefresh::After(*time);
         }
         // The claim ends before `leave` removes the flight, so a call that finds no flight finds the
         // backoff. In the other order, the entry would seem to be refreshed while no flight of the key is
@@ -63,21 +76,24 @@ impl<C: Call> Refresh<C> {
                 config.shared.panicked(payload);
             }
         }
-        if let Some(Published::Response { mode, shared, .. }) =
-            flight.result().map(|result| &result.published)
-        {
+        if let Some(Published::Response { mode, shared, .. }) = published(membership) {
             mode.finish(shared).await;
         }
     }
 }
 
+fn published<C: Call>(membership: &Membership<CallFlight<C>>) -> Option<&Published<C>> {
+    let (flight, _) = membership.flight()?;
+    Some(&flight.result()?.published)
+}
+
 impl<C: Call> Drop for Refresh<C> {
     fn drop(&mut self) {
         let policy = &self.config.shared.policy;
-        if self.is_cancelled {
-            policy.release_refresh(&self.entry);
-        } else {
-            policy.delay_refresh(&self.cache, &self.entry);
+        match self.next {
+            NextRefresh::Backoff => policy.delay_refresh(&self.cache, &self.entry),
+            NextRefresh::AtOnce => policy.release_refresh(&self.entry),
+            NextRefresh::After(delay) => policy.hold_refresh(&self.entry, delay),
         }
     }
 }

@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use buttress_core::{Deadline, Progress, Share, Signals, Spent, Verdict};
 use buttress_state::sync::{
@@ -7,7 +7,7 @@ use buttress_state::sync::{
     lock,
 };
 
-use super::{Call, Entry, SharedOf, Writer};
+use super::{Call, Entry, SharedOf, Writer, work::Uncalled};
 use crate::{
     cache::{CacheWrite, CachedOutcome},
     flight::SharedResult,
@@ -40,6 +40,10 @@ pub(crate) enum Published<C: Call> {
     CachedError(Arc<C::Error>, Writer<C>),
     /// An entry, from a store or in place of a failure.
     Cached(Entry<C>),
+    /// An entry of a store, and the refresh of it that is due. Boxed, because hardly any flight has this.
+    Due(Box<DueEntry<C>>),
+    /// Another process renews the entry, for this time at most. No call was made. A follower starts again.
+    Busy(Duration),
     /// Nothing to share: a single follower makes the next call, and the others wait for it.
     Restart,
     /// Nothing to share, now and next time: each follower makes a call of its own.
@@ -47,6 +51,23 @@ pub(crate) enum Published<C: Call> {
     /// An inner layer with this pattern superseded the call, and with it all members.
     Superseded(&'static str),
     Panicked,
+}
+
+/// An entry of a store that is to be renewed.
+pub(crate) struct DueEntry<C: Call> {
+    pub(crate) entry: Entry<C>,
+    /// The call that renews the entry. The first member that comes takes it. A leaf lock.
+    uncalled: Mutex<Option<Uncalled<C>>>,
+}
+
+impl<C: Call> DueEntry<C> {
+    pub(crate) const fn new(entry: Entry<C>, uncalled: Uncalled<C>) -> Self {
+        Self { entry, uncalled: Mutex::new(Some(uncalled)) }
+    }
+
+    pub(crate) fn take(&self) -> Option<Uncalled<C>> {
+        lock(&self.uncalled).take()
+    }
 }
 
 impl<C: Call> FlightResult<C> {
@@ -173,6 +194,12 @@ impl<C: Call> SharedResult for FlightResult<C> {
         // With `Restart` a follower takes the outcome.
         if matches!(self.published, Published::Bypass) {
             drop(self.take());
+        }
+    }
+
+    fn decline(&self) {
+        if let Published::Response { writer, .. } = &self.published {
+            writer.decline();
         }
     }
 

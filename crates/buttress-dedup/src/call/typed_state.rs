@@ -39,6 +39,9 @@ impl<C: Call> AnyTypedState for TypedState<C> {
         snapshot.handovers += self.flights.handovers();
         snapshot.cache_entries += cache_entries;
         snapshot.cache_bytes += cache_bytes;
+        if let Some(counts) = self.cache.store_counts() {
+            snapshot.add_store(counts);
+        }
     }
 
     fn invalidate(&self, key: &dyn Any) -> bool {
@@ -66,6 +69,10 @@ impl<C: Call> AnyTypedState for TypedState<C> {
         self.cache.invalidate_all();
         self.flights.bump_generation();
         self.flights.invalidate_all();
+    }
+
+    fn has_coordinated_store(&self) -> bool {
+        self.cache.store_counts().is_some()
     }
 }
 

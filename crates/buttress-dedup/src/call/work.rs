@@ -1,12 +1,13 @@
 use std::{
     pin::Pin,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use pin_project::pin_project;
 
-use super::{Call, Entry, Plan, StoreFetch, VerdictSeed, oneshot::Oneshot};
-use crate::cache::{Fetch, Fetched};
+use super::{Call, Entry, FetchedOf, Plan, StoreFetch, VerdictSeed, oneshot::Oneshot};
+use crate::cache::{Answer, Fetch};
 
 /// The work of a flight: reads the remote store, if any, and calls the service.
 #[pin_project]
@@ -23,11 +24,21 @@ pub(crate) struct Work<C: Call> {
 /// request changes.
 pub(crate) type WorkInfo<C> = (Plan<C>, VerdictSeed<C>, Option<u64>);
 
-/// The output of the work: a call was made, or the store had an entry.
+/// The output of the work.
 pub(crate) enum WorkOutput<C: Call> {
+    /// A call was made.
     Made(Result<C::Response, C::Error>),
-    Fetched(Entry<C>),
+    /// The store had an entry. The call that was not made is for a refresh that is due.
+    Fetched(Entry<C>, Option<Uncalled<C>>),
+    /// Another process renews the entry, for this time at most.
+    Busy(Duration),
 }
+
+/// A service and the request with which it was not called.
+pub(crate) type Uncalled<C> = (<C as Call>::Service, <C as Call>::Request);
+
+/// What follows from the answer of a store.
+pub(crate) type AnswerOf<C> = Answer<Entry<C>, StoreFetch<C>>;
 
 impl<C: Call> Work<C> {
     pub(crate) const fn new(
@@ -39,42 +50,47 @@ impl<C: Call> Work<C> {
         Self { info: Some(info), fetch, call: Oneshot::new(inner, request) }
     }
 
-    /// Polls the work. `accept` decides whether the entry of the store can be used. `note_store_speed` is
-    /// called with whether a store that the service did not wait for was slower than the service.
+    /// Polls the work. `answer` decides what follows from the answer of the store, given whether the service
+    /// was called already. `note_store_speed` is called with whether a store that the service did not wait for
+    /// was slower than the service.
     #[inline]
     pub(crate) fn poll(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        accept: impl FnOnce(&WorkInfo<C>, &Entry<C>) -> bool,
-        note_store_speed: impl FnOnce(&WorkInfo<C>, bool),
+        answer: impl Fn(&mut WorkInfo<C>, FetchedOf<C>, bool) -> AnswerOf<C>,
+        note_store_speed: impl Fn(&WorkInfo<C>, bool),
     ) -> Poll<WorkOutput<C>> {
         let mut this = self.project();
-        let Some(mut fetch) = this.fetch.as_mut().as_pin_mut() else {
-            return this.call.poll(cx).map(WorkOutput::Made);
-        };
-        let Some(info) = this.info.as_ref() else { unreachable!("it ends once") };
-        match fetch.as_mut().poll(cx) {
-            Poll::Ready(fetched) => {
-                let was_awaited = fetch.is_awaited();
-                this.fetch.set(None);
-                if !was_awaited {
-                    note_store_speed(info, false);
-                }
-                if let Fetched::Hit(value) = fetched
-                    && accept(info, &value)
-                {
-                    return Poll::Ready(WorkOutput::Fetched(value));
-                }
-                this.call.poll(cx).map(WorkOutput::Made)
-            }
-            Poll::Pending => {
+        while let Some(mut fetch) = this.fetch.as_mut().as_pin_mut() {
+            let Some(info) = this.info.as_mut() else { unreachable!("it ends once") };
+            let Poll::Ready(fetched) = fetch.as_mut().poll(cx) else {
                 ready!(fetch.poll_start(cx));
                 let outcome = ready!(this.call.poll(cx));
                 this.fetch.set(None);
                 note_store_speed(info, true);
-                Poll::Ready(WorkOutput::Made(outcome))
+                return Poll::Ready(WorkOutput::Made(outcome));
+            };
+            let was_awaited = fetch.is_awaited();
+            this.fetch.set(None);
+            if !was_awaited {
+                note_store_speed(info, false);
+            }
+            match answer(info, fetched, this.call.is_calling()) {
+                Answer::Serve { entry, refresh } => {
+                    let uncalled = if refresh { this.call.take_uncalled() } else { None };
+                    return Poll::Ready(WorkOutput::Fetched(entry, uncalled));
+                }
+                Answer::Busy(time) => return Poll::Ready(WorkOutput::Busy(time)),
+                Answer::Again(mut again) => {
+                    if !was_awaited {
+                        again.hasten();
+                    }
+                    this.fetch.set(Some(again));
+                }
+                Answer::Call => break,
             }
         }
+        this.call.poll(cx).map(WorkOutput::Made)
     }
 
     /// Takes the state captured from the request.

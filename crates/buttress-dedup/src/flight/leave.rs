@@ -36,14 +36,27 @@ impl<K: Hash + Eq, W, A: SharedResult> Flight<K, W, A> {
             Some(result) => match result.progress() {
                 Progress::Complete => self.store_and_remove(result),
                 Progress::Streaming if !last => {}
-                _ => {
+                progress => {
                     // Removed first. Otherwise a caller could join a response that is about to be abandoned.
                     self.remove_from_table();
+                    if progress != Progress::Streaming {
+                        result.decline();
+                    }
                     if last {
                         result.abandon();
                     }
                 }
             },
+        }
+    }
+
+    /// Lets a store `keep` an entry of its own in this process, before the flight answers with the entry.
+    #[cold]
+    pub(crate) fn keep(&self, keep: impl FnOnce()) {
+        // The same order as in `store_and_remove`, for the same reasons. A panic costs only the copy.
+        self.forbid_caching_of_older();
+        if catch_unwind(AssertUnwindSafe(keep)).is_ok() {
+            self.table.bump_generation();
         }
     }
 

@@ -22,4 +22,7 @@ pub(crate) trait SharedResult {
 
     /// Writes the complete response to the cache. Returns whether later calls can find it.
     fn store(&self) -> bool;
+
+    /// Tells the store that it will not get this result.
+    fn decline(&self);
 }

@@ -27,6 +27,9 @@ pub(crate) trait AnyTypedState: Any + Send + Sync {
     fn invalidate_resource(&self, resource: u64);
 
     fn invalidate_all(&self);
+
+    /// Whether the cache has a store that several processes share.
+    fn has_coordinated_store(&self) -> bool;
 }
 
 impl Registry {

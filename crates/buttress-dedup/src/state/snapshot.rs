@@ -1,3 +1,5 @@
+use crate::StoreCounts;
+
 /// The numbers of a [`DedupHandle`](crate::DedupHandle) at some time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -28,4 +30,29 @@ pub struct DedupSnapshot {
     pub cache_entries: usize,
     /// [`DedupHandle::cache_bytes`](crate::DedupHandle::cache_bytes).
     pub cache_bytes: u64,
+    /// Reads of a [coordinated store](crate::Store::IS_COORDINATED) that found an entry. See
+    /// [`StoreCounts`](crate::StoreCounts) for this number and the next five.
+    pub store_hits: u64,
+    /// Reads after which this process made the call for all others.
+    pub store_leads: u64,
+    /// Reads that waited for the call of another process.
+    pub store_waits: u64,
+    /// Reads after which this process made a call for itself alone.
+    pub store_alone: u64,
+    /// Results that the store did not take, because they had been invalidated meanwhile.
+    pub superseded: u64,
+    /// Operations of the store that failed.
+    pub store_errors: u64,
+}
+
+impl DedupSnapshot {
+    pub(crate) fn add_store(&mut self, counts: StoreCounts) {
+        let StoreCounts { hits, leads, waits, alone, superseded, errors } = counts;
+        self.store_hits += hits;
+        self.store_leads += leads;
+        self.store_waits += waits;
+        self.store_alone += alone;
+        self.superseded += superseded;
+        self.store_errors += errors;
+    }
 }

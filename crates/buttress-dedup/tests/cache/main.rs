@@ -8,6 +8,7 @@
 #![expect(clippy::disallowed_methods, reason = "callers run in tasks of their own here")]
 
 mod bounds;
+mod coordinated;
 mod degraded;
 mod early_refresh;
 mod errors;

@@ -252,7 +252,7 @@ async fn stored_entry_serves_another_layer_for_its_remaining_lifetime() {
 
 /// Requests are `100 * age + key`. If `age` is not zero, the response may be `age` seconds old at most.
 #[derive(Clone)]
-struct NoOlder;
+pub(crate) struct NoOlder;
 
 impl KeyOf<u32> for NoOlder {
     type Key = u32;
@@ -290,17 +290,26 @@ async fn stored_entry_does_not_answer_requests_for_a_newer_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn entry_that_is_stale_on_arrival_is_not_served() {
+async fn entry_that_is_stale_on_arrival_is_served_and_refreshed() {
     let remote = Remote::default();
-    let old = counts!(Lifetime {
-        stale_if_error: s(100),
-        stale_while_revalidate: s(100),
-        ..fresh(ms(4))
-    });
+    let old = counts!(Lifetime { stale_while_revalidate: s(100), ..fresh(ms(4)) });
     remote.seed(7, Ok(42), old);
     let cached = Cached::slow(remote.cache());
-    assert_eq!(cached.get(7).await, Ok(1));
+    assert_eq!(cached.get_together(3, 7).await, [Ok(42); 3]);
+    settle().await;
     assert_eq!(cached.source.calls(), 1);
+    assert_eq!(cached.get(7).await, Ok(1));
+    let expected = counts!(DedupSnapshot {
+        calls: 4,
+        leaders: 3,
+        followers: 2,
+        cache_hits: 4,
+        stale_hits: 3,
+        refreshes: 1,
+        cache_entries: 1,
+        cache_bytes: 8
+    });
+    assert_eq!(cached.handle.snapshot(), expected);
 }
 
 #[tokio::test(start_paused = true)]

@@ -105,13 +105,13 @@ impl<V> CacheEntry<V> {
     /// Marks the entry with the stamp by which a store tells the entry from others of the same key.
     ///
     /// The stamp is for the store alone: the layer passes the entry back in
-    /// [`Intent::Refresh`](crate::Intent::Refresh).
-    pub fn stamped(mut self, stamp: [u8; 16]) -> Self {
+    /// [`Intent::Refresh`](crate::Intent::Refresh). A store can mark an entry that it is to
+    /// [insert](crate::Store::insert) through [`Arc::get_mut`](std::sync::Arc::get_mut).
+    pub fn set_stamp(&mut self, stamp: [u8; 16]) {
         self.standing.set_stamp(stamp);
-        self
     }
 
-    /// Returns the stamp of the store. `None` if the entry came from a call of this process.
+    /// Returns the [stamp](Self::set_stamp). `None` if no store has marked the entry.
     pub fn stamp(&self) -> Option<[u8; 16]> {
         self.standing.stamp()
     }
@@ -217,6 +217,11 @@ impl<V> CacheEntry<V> {
         // `Backoff::next` is no foreign code, so poison means nothing.
         let mut delays = self.delays.lock().unwrap_or_else(PoisonError::into_inner);
         let delay = backoff.next(&mut delays, chance);
+        self.hold_refresh(delay);
+    }
+
+    /// Gives the claim of an ended refresh back. The next refresh of this entry waits for `delay`.
+    pub(crate) fn hold_refresh(&self, delay: Duration) {
         // `u64::MAX` marks a refresh in progress; stay below it.
         let from = self.nanos(Instant::now()).saturating_add(as_nanos(delay)).min(u64::MAX - 1);
         self.refresh_from.store(from, Ordering::Release);
@@ -248,6 +253,15 @@ impl<V> CacheEntry<V> {
     /// Whether the entry may be served in place of a failure.
     pub(crate) fn can_replace_error(&self, now: Instant) -> bool {
         now < self.fresh_until || self.staleness(now) < self.stale_if_error
+    }
+
+    /// Whether the entry may be served in place of a failure for longer than `other`.
+    pub(crate) fn outlasts(&self, other: &Self, now: Instant) -> bool {
+        let left = |entry: &Self| {
+            let fresh = as_nanos(entry.remaining(now));
+            fresh.saturating_add(entry.stale_if_error.saturating_sub(entry.staleness(now)))
+        };
+        left(self) > left(other)
     }
 
     /// How long the entry has been stale, in nanoseconds.

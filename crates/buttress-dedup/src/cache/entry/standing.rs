@@ -8,14 +8,14 @@ use super::{super::invalidations::ResourceGeneration, ValidFlag};
 /// many entries.
 #[derive(Debug)]
 pub(crate) enum Standing {
-    /// The entry comes from a flight of this process, or a store has made the entry without a stamp.
+    /// No store has marked the entry.
     Plain {
         is_explicit: bool,
         resource_generation: ResourceGeneration,
         /// False once the key is invalidated. `None` if a store has made the entry.
         valid: Option<ValidFlag>,
     },
-    /// A store has made the entry.
+    /// A store has marked the entry.
     Stamped { is_explicit: bool, resource_generation: ResourceGeneration, stamp: Box<Stamp> },
 }
 
@@ -23,7 +23,7 @@ pub(crate) enum Standing {
 #[derive(Debug)]
 pub(crate) struct Stamp {
     bytes: [u8; 16],
-    /// Set once a flight has accepted the entry.
+    /// As in `Plain`. Also set once a flight has accepted the entry of a store.
     valid: Option<ValidFlag>,
 }
 
@@ -37,8 +37,12 @@ impl Standing {
     }
 
     pub(super) fn set_stamp(&mut self, bytes: [u8; 16]) {
-        let stamp = Box::new(Stamp { bytes, valid: None });
         let (is_explicit, resource_generation) = (self.is_explicit(), self.resource_generation());
+        let valid = match self {
+            Self::Plain { valid, .. } => valid.take(),
+            Self::Stamped { stamp, .. } => stamp.valid.take(),
+        };
+        let stamp = Box::new(Stamp { bytes, valid });
         *self = Self::Stamped { is_explicit, resource_generation, stamp };
     }
 
