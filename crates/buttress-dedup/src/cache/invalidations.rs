@@ -5,12 +5,21 @@ use std::sync::{
 
 /// How often each resource was invalidated.
 ///
-/// Resources whose hashes agree in their top 16 bits share a counter, so an invalidation may also hit
-/// entries of another resource. In return the memory is bounded, and a lookup is a single load.
+/// Two resources share a counter with a chance of 2 in 65,536 at most. Then an invalidation of one also hits
+/// entries of the other. In return the memory is bounded, and a lookup is a single load.
 #[derive(Debug, Default)]
 pub struct Invalidations {
-    // 65,536 counters, 256 KiB. Allocated by the first invalidation, because most layers never see one.
-    counts: OnceLock<Box<[AtomicU32]>>,
+    // Allocated by the first invalidation, because most layers never see one.
+    counts: OnceLock<Counts>,
+}
+
+/// 65,536 counters, 256 KiB.
+#[derive(Debug)]
+struct Counts {
+    counts: Box<[AtomicU32]>,
+    /// A random odd number. The hash of a resource is the same in every process, and a client who chooses
+    /// resources must not know which of them share a counter.
+    factor: u64,
 }
 
 impl Invalidations {
@@ -27,7 +36,7 @@ impl Invalidations {
     #[inline]
     pub(crate) fn generation(&self, resource: Option<u64>) -> ResourceGeneration {
         let Some(resource) = resource else { return ResourceGeneration::FIRST };
-        let count = self.counts.get().and_then(|counts| counts.get(place(resource)));
+        let count = self.counts.get().and_then(|counts| counts.of(resource));
         count.map_or(ResourceGeneration::FIRST, |count| {
             ResourceGeneration(count.load(Ordering::Acquire))
         })
@@ -35,13 +44,24 @@ impl Invalidations {
 
     /// Invalidates all entries and flights of `resource` made so far.
     pub(crate) fn add(&self, resource: u64) {
-        let counts =
-            self.counts.get_or_init(|| (0..=u16::MAX).map(|_| AtomicU32::new(0)).collect());
-        if let Some(count) = counts.get(place(resource)) {
+        if let Some(count) = self.counts.get_or_init(Counts::new).of(resource) {
             // Release pairs with the load in `generation`. `poll_work` in `call/drive.rs` adds before it
             // publishes the outcome, so a caller that knows the outcome reads the new generation.
             count.fetch_add(1, Ordering::AcqRel);
         }
+    }
+}
+
+impl Counts {
+    fn new() -> Self {
+        let counts = (0..=u16::MAX).map(|_| AtomicU32::new(0)).collect();
+        Self { counts, factor: fastrand::u64(..) | 1 }
+    }
+
+    #[inline]
+    fn of(&self, resource: u64) -> Option<&AtomicU32> {
+        // Multiply-shift hashing: two resources share a place with a chance of 2 in 65,536 at most.
+        self.counts.get((resource.wrapping_mul(self.factor) >> 48) as usize)
     }
 }
 
@@ -59,9 +79,4 @@ impl ResourceGeneration {
         // Because the counter wraps: a distance from 1 to half of all values counts as later.
         other.0.wrapping_sub(self.0).wrapping_sub(1) < u32::MAX >> 1
     }
-}
-
-/// The top sixteen bits.
-fn place(resource: u64) -> usize {
-    (resource >> 48) as usize
 }

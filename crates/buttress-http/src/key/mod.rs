@@ -5,6 +5,7 @@ pub(crate) mod headers;
 mod http_key;
 pub(crate) mod ignored_headers;
 pub(crate) mod length_prefixed;
+mod stable_hash;
 mod target;
 mod wanted_freshness;
 

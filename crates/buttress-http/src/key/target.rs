@@ -1,12 +1,8 @@
-use std::{
-    borrow::Cow,
-    collections::hash_map::{DefaultHasher, RandomState},
-    hash::{BuildHasher, Hasher},
-    sync::LazyLock,
-};
+use std::borrow::Cow;
 
-use buttress_core::WallClock;
 use http::{HeaderMap, Uri, header::HOST};
+
+use super::stable_hash::StableHash;
 
 /// The target of a request, without a fragment, which a server never sees.
 #[derive(Clone, Copy)]
@@ -53,24 +49,22 @@ impl<'a> Target<'a> {
 ///
 /// A server may not know the scheme, and an unsafe request must still find the resource that it
 /// changes. So the ports of both schemes count as none, upper case as lower case, and `%41` as `A`.
+///
+/// The hash is the same in every process and every version, because a fleet invalidates by it. So a client
+/// can choose targets that collide. A collision costs calls, because more is invalidated than was changed.
 pub(crate) fn resource(host: &[u8], path: &[u8], query: Option<&[u8]>) -> u64 {
     let mut ports = [&b":80"[..], b":443", b":"].into_iter();
     let host = ports.find_map(|port| host.strip_suffix(port)).unwrap_or(host);
-    let mut hasher = new_hasher();
+    let mut hash = StableHash::new();
     for byte in host {
-        hasher.write_u8(byte.to_ascii_lowercase());
+        hash.write(byte.to_ascii_lowercase());
     }
-    hasher.write(&decoded(path));
+    decoded(path).iter().for_each(|byte| hash.write(*byte));
     if let Some(query) = query {
-        hasher.write_u8(b'?');
-        hasher.write(&decoded(query));
+        hash.write(b'?');
+        decoded(query).iter().for_each(|byte| hash.write(*byte));
     }
-    hasher.finish()
-}
-
-/// A simulation gets the same hashes in every process, so that the same resources collide.
-fn new_hasher() -> DefaultHasher {
-    if WallClock::is_simulated() { DefaultHasher::new() } else { SEED.build_hasher() }
+    hash.finish()
 }
 
 /// The bytes that `text` stands for. That `%2F` counts as `/` does no harm: a resource that is
@@ -97,6 +91,3 @@ fn escaped(text: &[u8]) -> Option<(u8, &[u8])> {
     let (high, low): (u8, u8) = (digit(*high)?, digit(*low)?);
     Some(((high << 4) | low, after))
 }
-
-/// Drawn once per process, so that a client who chooses targets cannot make them collide.
-static SEED: LazyLock<RandomState> = LazyLock::new(RandomState::new);

@@ -43,7 +43,8 @@ pub trait KeyOf<Req>: Clone {
     /// Returns a hash of the resource that `key` belongs to, or `None` if there is none.
     ///
     /// A request that [invalidates](Self::invalidates) the resource outdates all its cached
-    /// responses, and closes its flights to new callers. Default: `None`.
+    /// responses, and closes its flights to new callers. If processes share a cache, the hash must be
+    /// the same in all of them and in every version of the program. Default: `None`.
     fn resource(&self, key: &Self::Key) -> Option<u64> {
         let _ = key;
         None
