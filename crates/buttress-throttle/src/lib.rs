@@ -344,7 +344,7 @@ pub use buttress_control::{
     Vegas,
 };
 pub use concurrency::{Adaptive, ConcurrencyLimit, Fixed, Regulate};
-pub use fleet::{Fleet, FleetCells, FleetOptions, FleetSnapshot, WithoutStore};
+pub use fleet::{Fleet, FleetCells, FleetOptions, FleetSnapshot, LocalRate, WithoutStore};
 pub use future::{ResponseFuture, ThrottleGuard};
 pub use handle::{ThrottleHandle, ThrottleSnapshot};
 pub use keyed::Keyed;

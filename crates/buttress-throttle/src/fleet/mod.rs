@@ -2,6 +2,7 @@ mod admit;
 mod cells;
 mod grant;
 mod law;
+mod local_rate;
 mod numbers;
 mod observe;
 mod options;
@@ -16,6 +17,7 @@ use buttress_control::Ratio;
 use buttress_state::{AnyQuotaStore, QuotaStore};
 
 pub use self::cells::FleetCells;
+pub use self::local_rate::LocalRate;
 pub use self::numbers::FleetSnapshot;
 pub use self::options::{FleetOptions, WithoutStore};
 

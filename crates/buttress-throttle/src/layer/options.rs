@@ -5,11 +5,10 @@ use buttress_core::{By, Enforcement, Extent, StateScope};
 
 use super::ThrottleLayer;
 use crate::{
-    Fleet, FleetCells, Keyed, RateLimit,
+    Fleet, Keyed, LocalRate,
     limit::{
         ConcurrencyBased, LimitTemplate, Queue, Queued, QuotaHeaders, RateBased, Seeded, Settings,
     },
-    rate::CellSupply,
 };
 
 impl<M, L, K, F, J> ThrottleLayer<M, Keyed<L, K, F>, J>
@@ -30,7 +29,7 @@ where
     }
 }
 
-impl<M, W, J> ThrottleLayer<M, RateLimit<W>, J> {
+impl<M, L, J> ThrottleLayer<M, L, J> {
     /// Keeps the rate together with the other replicas of a [`Fleet`], through its store.
     ///
     /// Layers with the same [name](Self::named) and store share a rate. So give each rate of a fleet
@@ -39,11 +38,13 @@ impl<M, W, J> ThrottleLayer<M, RateLimit<W>, J> {
     ///
     /// Returns a layer with fresh state.
     #[doc(alias("distributed", "redis", "global"))]
-    pub fn fleet(self, fleet: Fleet) -> ThrottleLayer<M, RateLimit<W, FleetCells>, J>
+    // A parameter and not `L::InFleet` in the return type: a limit without that type would hide the
+    // method, and the compiler would not say what `LocalRate` says.
+    pub fn fleet<To>(self, fleet: Fleet) -> ThrottleLayer<M, To, J>
     where
-        W: Clone,
+        L: LocalRate<InFleet = To>,
     {
-        let limit = self.limit.clone().over(|rates| FleetCells::new(rates.rates(), fleet));
+        let limit = self.limit.in_fleet(fleet);
         self.over(limit)
     }
 }
