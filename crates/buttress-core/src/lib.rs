@@ -33,7 +33,7 @@
 //! | How do a deadline and a criticality cross the wire? | [`Propagate`] |
 //! | How does another response stand in for the service's? | [`Blend`], which marks it as [`Degraded`] |
 //! | Which requests are the same, and how is a response shared and cached? | [`KeyOf`], [`FixedKey`], [`Share`], [`Expire`] |
-//! | How do a key and a response look in a store that processes share? | [`StoreKey`], [`Codec`] |
+//! | How do a key and a response look in a store that processes share? | [`StoreKey`], [`Codec`]; the feature `json` has a codec for types of serde |
 //!
 //! [`Bind`] replaces the mode of a layer. [`Deadline`], [`Attempt`] and [`Criticality`] are
 //! ambient: they travel with the task. So the layers and services inside a call can read the time
