@@ -164,6 +164,38 @@ async fn killed_primary_takes_only_its_own_slots_along() {
     eventually("circuits close", async || redis.snapshot().open_circuits == 0).await;
 }
 
+/// An invalidation that waits for a dead server holds up no other.
+#[tokio::test]
+async fn invalidations_are_confirmed_by_the_servers_that_are_back() {
+    let Some(mut cluster) = Cluster::start("invalidations that wait").await else { return };
+    let redis = cluster.open().await;
+    let flights = redis.flights();
+    let begins = async |group: u8| flights.begin(Slot::new(&[group], b"key"), None).await.is_ok();
+    for group in 0..64 {
+        assert!(begins(group).await);
+    }
+    let slot: usize = cluster.0[0].run(&["CLUSTER", "KEYSLOT", "{shop:epoch}:e"]).await;
+    let epoch = slot / 5462;
+    for server in &mut cluster.0 {
+        server.kill();
+    }
+    for group in 0..64 {
+        assert!(flights.invalidate(&[group]).await.is_err());
+    }
+    for server in [epoch, (epoch + 1) % 3] {
+        cluster.0[server].restart().await;
+    }
+    let mut back = 0;
+    eventually("two of three servers take part again", async || {
+        back = 0;
+        for group in 0..64 {
+            back += u32::from(begins(group).await);
+        }
+        back > 32
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn replica_takes_over_from_a_killed_primary() {
     let Some(mut cluster) = Cluster::start("a failover").await else { return };

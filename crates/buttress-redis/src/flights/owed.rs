@@ -76,11 +76,18 @@ impl Owed {
     }
 
     async fn pay_all(self: &Arc<Self>, purse: &Purse, claim: Claim) {
-        while let Some((group_id, number)) = self.next() {
-            if purse.pay(group_id).await.is_ok() {
-                self.paid(group_id, number);
-            } else {
-                purse.trips.connected_within(PAUSE).await;
+        while !self.is_empty() {
+            let mut pause = None;
+            // Each is tried, because the server of a group may be away without the others.
+            for (group_id, number) in self.all() {
+                match purse.pay(group_id).await {
+                    Ok(()) => self.paid(group_id, number),
+                    Err(failure) if failure.is_away() => pause = pause.max(Some(PAUSE)),
+                    Err(_) => pause = Some(LONG_PAUSE),
+                }
+            }
+            if let Some(pause) = pause {
+                purse.trips.connected_within(pause).await;
             }
         }
         drop(claim);
@@ -88,11 +95,11 @@ impl Owed {
         self.pay_in_background(purse);
     }
 
-    /// Returns what is paid next, `None` for all groups, and the number of its addition.
-    fn next(&self) -> Option<(Option<Tag>, u64)> {
+    /// Returns what is owed, `None` for all groups, with the numbers of the additions.
+    fn all(&self) -> Vec<(Option<Tag>, u64)> {
         let groups = lock(&self.groups);
-        let one = || groups.some.iter().next().map(|(id, number)| (Some(*id), *number));
-        groups.all.map(|number| (None, number)).or_else(one)
+        let some = groups.some.iter().map(|(id, number)| (Some(*id), *number));
+        groups.all.map(|number| (None, number)).into_iter().chain(some).collect()
     }
 
     fn paid(&self, group_id: Option<Tag>, number: u64) {
@@ -107,7 +114,8 @@ impl Owed {
     }
 
     fn is_empty(&self) -> bool {
-        self.next().is_none()
+        let groups = lock(&self.groups);
+        groups.all.is_none() && groups.some.is_empty()
     }
 }
 
@@ -132,3 +140,5 @@ impl Purse {
 
 const MOST_GROUPS: usize = 1024;
 const PAUSE: Duration = Duration::from_millis(100);
+/// After a refusal, because each try costs the server a command.
+const LONG_PAUSE: Duration = Duration::from_secs(1);
