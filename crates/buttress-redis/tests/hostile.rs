@@ -111,6 +111,18 @@ async fn no_bytes_are_a_panic_or_a_grant() {
     }
 }
 
+/// A handle of a runtime that is alive may be used from outside of it.
+#[test]
+fn operation_outside_of_the_runtime_of_its_connection_does_not_panic() {
+    count_panics();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let liar = runtime.block_on(Liar::always(b"+OK\r\n"));
+    let redis = runtime.block_on(open(&liar, PATIENT));
+    let outcome = futures_util::FutureExt::now_or_never(take(&redis.quotas())).unwrap();
+    assert_eq!(outcome.unwrap_err().kind(), StoreErrorKind::Unavailable);
+    assert_eq!(PANICS.load(SeqCst), 0);
+}
+
 /// A confirmation that nobody asked for takes the place of a reply. All later replies are those of
 /// other requests.
 #[tokio::test]

@@ -18,6 +18,7 @@ use buttress_state::sync::lock;
 use redis::ConnectionAddr;
 use redis::{Client, Cmd, Value, aio::MultiplexedConnection};
 use tokio::{
+    runtime::Handle,
     sync::Notify,
     time::{Instant, timeout_at},
 };
@@ -128,6 +129,7 @@ impl Link {
             reply => reply,
         };
         match &reply {
+            Err(Failure::NotConnected) => {}
             Err(Failure::Timeout) => self.timed_out(number, sent),
             Err(failure) if failure.has_code("READONLY") => self.is_replica(number),
             Err(Failure::Broken(_) | Failure::Corrupt) => {
@@ -220,7 +222,10 @@ pub(super) async fn within<T>(
     deadline: Instant,
     reply: impl Future<Output = redis::RedisResult<T>>,
 ) -> Result<T, Failure> {
-    // tokio panics if the runtime has no timers.
+    // tokio panics without a runtime, and if the runtime has no timers.
+    if Handle::try_current().is_err() {
+        return Err(Failure::NotConnected);
+    }
     let timed = catch_unwind(AssertUnwindSafe(|| timeout_at(deadline, reply)));
     match timed.map_err(|_| Failure::NotConnected)?.await {
         Ok(reply) => reply.map_err(|error| Failure::from_client(&error)),
