@@ -1,7 +1,7 @@
 use std::{
     fs,
     net::TcpListener,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
 };
@@ -16,7 +16,34 @@ pub(crate) struct Server {
     pub(crate) port: u16,
     options: Vec<String>,
     directory: PathBuf,
-    child: Child,
+    process: Process,
+}
+
+/// A server that ends with this process, whatever ends this process.
+struct Process {
+    server: Child,
+    /// Kills the server when this process has closed the pipe.
+    watchdog: Child,
+}
+
+impl Process {
+    fn is_over(&mut self) -> bool {
+        self.server.try_wait().unwrap().is_some()
+    }
+
+    fn kill(&mut self) {
+        // First, because another process may get the number of the server.
+        for child in [&mut self.watchdog, &mut self.server] {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+    }
 }
 
 impl Server {
@@ -42,8 +69,8 @@ impl Server {
                 std::env::temp_dir().join(format!("buttress-redis-{port}-{}", std::process::id()));
             fs::create_dir_all(&directory).unwrap();
             let options: Vec<String> = options.iter().map(ToString::to_string).collect();
-            let child = spawn(port, &directory, &options);
-            let mut server = Self { port, options, directory, child };
+            let process = spawn(port, &directory, &options);
+            let mut server = Self { port, options, directory, process };
             if server.answers().await {
                 return Some(server);
             }
@@ -85,14 +112,13 @@ impl Server {
 
     /// `kill -9`: nothing is saved, and connections break.
     pub(crate) fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
+        self.process.kill();
     }
 
     /// Starts the server again, on the same port.
     pub(crate) async fn restart(&mut self) {
         for _ in 0..100 {
-            self.child = spawn(self.port, &self.directory, &self.options);
+            self.process = spawn(self.port, &self.directory, &self.options);
             if self.answers().await {
                 return;
             }
@@ -106,14 +132,15 @@ impl Server {
     }
 
     pub(crate) fn signal(&self, signal: &str) {
-        let killed = Command::new("kill").args([signal, &self.child.id().to_string()]).status();
+        let killed =
+            Command::new("kill").args([signal, &self.process.server.id().to_string()]).status();
         assert!(killed.unwrap().success());
     }
 
     async fn answers(&mut self) -> bool {
         let client = Client::open(self.url()).unwrap();
         for _ in 0..1000 {
-            if self.child.try_wait().unwrap().is_some() {
+            if self.process.is_over() {
                 return false;
             }
             let ping = async {
@@ -133,8 +160,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.process.kill();
         let _ = fs::remove_dir_all(&self.directory);
     }
 }
@@ -154,13 +180,20 @@ pub(crate) fn free_port() -> u16 {
     }
 }
 
-fn spawn(port: u16, directory: &PathBuf, options: &[String]) -> Child {
+fn spawn(port: u16, directory: &Path, options: &[String]) -> Process {
     let mut command = Command::new("redis-server");
     command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""]);
     command.arg("--dir").arg(directory).args(options);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    command.spawn().unwrap()
+    let server = command.spawn().unwrap();
+    let mut command = Command::new("sh");
+    command.args(["-c", WATCHDOG, "watchdog", &server.id().to_string()]).arg(directory);
+    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+    Process { server, watchdog: command.spawn().unwrap() }
 }
+
+/// Waits for the end of the pipe. A signal to all processes of a terminal does not end the wait.
+const WATCHDOG: &str = "trap '' HUP INT TERM; read -r _; kill -9 \"$1\"; rm -rf \"$2\"";
 
 /// By default the client gives up after 500 ms, which a busy machine can take.
 async fn connect(client: &Client) -> RedisResult<MultiplexedConnection> {
