@@ -78,6 +78,8 @@ pub enum Pattern {
     KeyedConcurrency,
     /// A rate limit per key. All calls have one key.
     KeyedRate,
+    /// A rate limit that is used up, and rejects all calls.
+    DeniedRate,
     /// Deadline over retry over a limit over deadline.
     LimitedStack,
     /// The five layers of the ready-made client: deadline over retry over breaker over a limit over
@@ -119,6 +121,7 @@ impl Pattern {
             Self::Adaptive => "adaptive",
             Self::KeyedConcurrency => "keyed concurrency",
             Self::KeyedRate => "keyed rate",
+            Self::DeniedRate => "rate, used up",
             Self::LimitedStack => "deadline → retry → throttle → deadline",
             Self::StandardStack => "`client()`, five places",
             Self::WholeStack => "`client()`, nine places",

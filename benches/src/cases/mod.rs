@@ -1,4 +1,5 @@
 mod dedup;
+mod fleet;
 pub(crate) mod limits;
 mod other_limits;
 mod patterns;
@@ -21,6 +22,7 @@ pub fn cases() -> Vec<Case> {
     cases.extend(http());
     cases.extend(limits::plain());
     cases.extend(limits::http());
+    cases.extend(fleet::plain());
     cases.extend(patterns::plain());
     cases.extend(patterns::http());
     cases.extend(stacks::plain());
