@@ -42,13 +42,13 @@ const GRANT: &[u8] = b"*5\r\n:1\r\n:0\r\n:9\r\n:0\r\n:1\r\n";
 #[tokio::test]
 async fn servers_that_redirections_name_are_bounded() {
     let (own, moved) = (Arc::new(AtomicU16::new(0)), Arc::new(AtomicUsize::new(0)));
-    let (port, moves) = (Arc::clone(&own), Arc::clone(&moved));
+    let (port, count) = (Arc::clone(&own), Arc::clone(&moved));
     let liar = Liar::start(move |request| {
         if asks(request, "HELLO") {
             HELLO.to_vec()
         } else if !asks(request, "SLOTS") {
-            format!("-MOVED 1 127.0.0.1:{}\r\n", moves.fetch_add(1, SeqCst) % 60_000).into_bytes()
-        } else if moves.load(SeqCst) == 0 {
+            format!("-MOVED 1 127.0.0.1:{}\r\n", count.fetch_add(1, SeqCst) % 60_000).into_bytes()
+        } else if count.load(SeqCst) == 0 {
             all_slots(port.load(SeqCst))
         } else {
             b"+no table any more\r\n".to_vec()
