@@ -45,6 +45,9 @@ impl DedupHandle {
     /// If the call in flight fails, [`stale_if_error`](crate::Cache::stale_if_error) still lets those callers
     /// have the entry that the call found when it began.
     ///
+    /// A store that several processes [share](crate::Store::IS_COORDINATED) may remove all entries of the key's
+    /// resource, for all of them.
+    ///
     /// `key` must have exactly the type of the layer's keys: a `String`, not a `&str`. Returns false if no
     /// call so far had a key of that type. In `Http` mode the type is `HttpKey`, which the mode makes of a
     /// request. Another user or another method makes another key.

@@ -102,6 +102,12 @@
 //! If a read of a [`Store`] outlasts a caller's patience, later flights give the store a head start of
 //! 10 ms and then call the service as well, until the store answers first again.
 //!
+//! A store may [coordinate](Store::IS_COORDINATED) several processes. Then a read may answer that this process
+//! leads: the flight holds a lease until the response is complete, and other processes wait for the result.
+//! Each process coalesces its own callers first. If a caller waits for another process past its deadline, the
+//! next flight of that key calls the service after 10 ms. A background refresh that another process makes
+//! already costs no call here.
+//!
 //! # Changes
 //!
 //! In `Http` mode, a successful request with an unsafe method invalidates the entries of its target. The

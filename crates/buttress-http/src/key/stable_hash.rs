@@ -1,5 +1,5 @@
 /// A hash that is the same in every process and every version: FNV-1a with 64 bits, and then the finalizer of
-/// MurmurHash3, because FNV-1a mixes its top bits badly.
+/// `MurmurHash3`, because FNV-1a mixes its top bits badly.
 #[derive(Clone, Copy)]
 pub(super) struct StableHash(u64);
 

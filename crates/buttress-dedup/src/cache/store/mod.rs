@@ -20,7 +20,11 @@ pub use self::{
 ///
 /// If a read outlasts the deadline of a caller that waits for it, the store is marked as slow. From then
 /// on, the service is called as well when a read has taken 10 ms. The mark is removed once a read ends
-/// before the service answers.
+/// before the service answers. A [coordinated](Self::IS_COORDINATED) store is never marked, because a read
+/// there may wait for the call of another process. Only the next flight of the same key gives that read 10 ms.
+///
+/// A hit may be stale as far as a local entry may be: callers are answered, and a background refresh asks the
+/// store with [`Intent::Refresh`]. An entry that may only be served in place of a failure is kept for that.
 ///
 /// # Leases
 ///
@@ -53,10 +57,13 @@ pub trait Store<K, V>: Send + Sync + 'static {
 
     /// Whether the store coordinates several processes. Such a store promises:
     ///
-    /// - Each read ends in bounded time, also if it waits for the call of another process. So the store is
-    ///   never marked as slow.
+    /// - Each read ends in bounded time, also if it waits for the call of another process.
     /// - A read that begins after [`remove`](Self::remove), [`invalidate_resource`](Self::invalidate_resource)
     ///   or [`clear`](Self::clear) finds no entry that was made before.
+    /// - A read holds no other reference to the entry that it returns.
+    ///
+    /// If such a store has only an entry that may not be served, the layer asks once more, with
+    /// [`Intent::Refresh`] and that entry.
     const IS_COORDINATED: bool = false;
 
     /// Returns the entry of `key` without waiting. The layer asks at each call.
