@@ -117,6 +117,25 @@
 //! call made while the change is in progress may join an older flight, because the order in which the
 //! service sees the two is not known.
 //!
+//! # Fleet
+//!
+//! With a [`SharedCache`] as the [store](Cache::store), the replicas of a service share their entries, and
+//! a single replica makes a call that all need. The callers of a process are coalesced first.
+//!
+//! | promise | bound |
+//! |---|---|
+//! | inner calls for a missed key, in all replicas | 1 while the leader lives and its call takes less than the lease, or the store renews the lease |
+//! | a leader leaves or fails | another replica leads after a trip. After two failed flights each replica calls for itself |
+//! | a leader dies | the lease, a poll of at most 100 ms, and another call |
+//! | a wait for another replica | [`max_wait`](SharedCache::max_wait), 5 s, and the caller's deadline |
+//! | the store is away | no call fails. Each replica makes its own calls, once for all its callers |
+//! | an entry that another replica has invalidated | is served for at most [`local_ttl`](SharedCache::local_ttl), 1 s |
+//! | a stale entry | one refresh in all replicas |
+//!
+//! The lock of a leader ends with its lease, which is an option of the store. So there is one leader for
+//! each lease, and no mutual exclusion: a call may be made twice. Errors are not shared between replicas,
+//! and responses with the signal `degraded` are not stored.
+//!
 //! # Readiness
 //!
 //! `poll_ready` is always ready and does not poll the inner service. Hits and followers never wait for its
@@ -151,7 +170,8 @@
 //! leaves, the work is dropped at once. If work must finish without callers, for example to fill a cache, spawn a task for it
 //! in the inner service. The layer itself spawns only background refreshes, if
 //! [`stale_while_revalidate`](Cache::stale_while_revalidate) or
-//! [`early_refresh`](Cache::early_refresh) is set.
+//! [`early_refresh`](Cache::early_refresh) is set. A [`SharedCache`] spawns a task to end a lease, which
+//! gives a lock back within one trip, and tasks that send invalidations.
 //!
 //! # Sharing
 //!
@@ -170,6 +190,10 @@
 //! | debug | `dedup.not_shared`: the response is for a single caller | `instance` |
 //! | debug | `dedup.refresh_started`: a background refresh began | `instance` |
 //! | debug | `dedup.error_replaced`: a stale entry was served in place of a failure | `instance` |
+//! | debug | `dedup.superseded`: the fleet's store did not take a result, because it was invalidated meanwhile | `instance` |
+//! | debug | `dedup.entry_rejected`: a value of the fleet's store is damaged or foreign | `instance`, `reason` |
+//! | warn | `dedup.store_lost`: the fleet's store does not answer, or refuses. Once for an outage | `instance`, `error` |
+//! | info | `dedup.store_regained`: the fleet's store answers again | `instance`, `away` |
 //! | debug | `dedup.rejected`: the request wanted only a cached answer, and there was none | `instance`, `reason` |
 //! | error | `dedup.panicked`: the service or the key function panicked | `instance` |
 //!
@@ -243,8 +267,8 @@ mod state;
 pub use buttress_control::{Backoff, EarlyRefresh, Jitter, Ratio};
 
 pub use cache::{
-    Cache, CacheEntry, CachedOutcome, Fetched, Intent, Memory, NoCache, OpenStore, Store,
-    StoreCounts,
+    Cache, CacheEntry, CachedOutcome, Fetched, Intent, Memory, NoCache, OpenStore, SharedCache,
+    Store, StoreCounts,
 };
 pub use call::{ResponseFuture, SharedService};
 pub use flight::FlightGuard;

@@ -65,7 +65,9 @@ pub use buttress_core::{
 #[cfg(feature = "deadline")]
 pub use buttress_deadline::{DeadlineHandle, DeadlineLayer, DeadlineSnapshot};
 #[cfg(feature = "dedup")]
-pub use buttress_dedup::{Cache, DedupHandle, DedupLayer, DedupSnapshot, EarlyRefresh};
+pub use buttress_dedup::{
+    Cache, DedupHandle, DedupLayer, DedupSnapshot, EarlyRefresh, SharedCache,
+};
 #[cfg(feature = "fallback")]
 pub use buttress_fallback::{Degraded, FallbackHandle, FallbackLayer, FallbackSnapshot, Source};
 #[cfg(feature = "hedge")]

@@ -10,6 +10,7 @@ mod no_cache;
 mod options;
 mod pending;
 mod rules;
+mod shared;
 mod store;
 
 pub(crate) use self::{
@@ -22,6 +23,7 @@ pub use self::{
     entry::{CacheEntry, CachedOutcome},
     no_cache::NoCache,
     options::Cache,
+    shared::SharedCache,
     store::{Fetched, Intent, Memory, OpenStore, Store, StoreCounts},
 };
 

@@ -72,7 +72,7 @@ where
             return CacheLookup::Missing(None);
         }
         let now = Instant::now();
-        if !entry.satisfies(wanted, now) {
+        if !state.store.holds(&entry, now) || !entry.satisfies(wanted, now) {
             return CacheLookup::Missing(None);
         }
         match entry.freshness(now) {

@@ -108,7 +108,24 @@ impl<V> CacheEntry<V> {
     /// [`Intent::Refresh`](crate::Intent::Refresh). A store can mark an entry that it is to
     /// [insert](crate::Store::insert) through [`Arc::get_mut`](std::sync::Arc::get_mut).
     pub fn set_stamp(&mut self, stamp: [u8; 16]) {
-        self.standing.set_stamp(stamp);
+        let now = self.nanos(Instant::now());
+        self.standing.set_stamp(stamp, now);
+    }
+
+    /// Whether a store has marked the entry, and told at most `ttl` ago that it has the entry. `None`
+    /// without a stamp.
+    #[inline]
+    pub(crate) fn is_told_within(&self, ttl: Duration, now: Instant) -> Option<bool> {
+        // Relaxed: the time stands for itself.
+        let told = self.standing.told()?.load(Ordering::Relaxed);
+        Some(self.nanos(now).saturating_sub(told) < as_nanos(ttl))
+    }
+
+    /// The store has told now that it has the entry.
+    pub(crate) fn be_told(&self) {
+        if let Some(told) = self.standing.told() {
+            told.store(self.nanos(Instant::now()), Ordering::Relaxed);
+        }
     }
 
     /// Returns the [stamp](Self::set_stamp). `None` if no store has marked the entry.

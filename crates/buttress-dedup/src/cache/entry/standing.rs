@@ -1,4 +1,4 @@
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{super::invalidations::ResourceGeneration, ValidFlag};
 
@@ -23,6 +23,8 @@ pub(crate) enum Standing {
 #[derive(Debug)]
 pub(crate) struct Stamp {
     bytes: [u8; 16],
+    /// When the store told last that it has the entry. Nanoseconds since the entry arrived.
+    told: AtomicU64,
     /// As in `Plain`. Also set once a flight has accepted the entry of a store.
     valid: Option<ValidFlag>,
 }
@@ -36,13 +38,13 @@ impl Standing {
         Self::Plain { is_explicit, resource_generation: ResourceGeneration::FIRST, valid: None }
     }
 
-    pub(super) fn set_stamp(&mut self, bytes: [u8; 16]) {
+    pub(super) fn set_stamp(&mut self, bytes: [u8; 16], told: u64) {
         let (is_explicit, resource_generation) = (self.is_explicit(), self.resource_generation());
         let valid = match self {
             Self::Plain { valid, .. } => valid.take(),
             Self::Stamped { stamp, .. } => stamp.valid.take(),
         };
-        let stamp = Box::new(Stamp { bytes, valid });
+        let stamp = Box::new(Stamp { bytes, told: AtomicU64::new(told), valid });
         *self = Self::Stamped { is_explicit, resource_generation, stamp };
     }
 
@@ -50,6 +52,15 @@ impl Standing {
         match self {
             Self::Plain { .. } => None,
             Self::Stamped { stamp, .. } => Some(stamp.bytes),
+        }
+    }
+
+    /// See [`Stamp::told`].
+    #[inline]
+    pub(super) fn told(&self) -> Option<&AtomicU64> {
+        match self {
+            Self::Plain { .. } => None,
+            Self::Stamped { stamp, .. } => Some(&stamp.told),
         }
     }
 

@@ -32,6 +32,18 @@ impl Default for Memory {
 }
 
 impl Memory {
+    /// Sets the maximum number of entries, as [`Cache::max_entries`](crate::Cache::max_entries) does.
+    pub const fn max_entries(mut self, max: usize) -> Self {
+        self.max_entries = max;
+        self
+    }
+
+    /// Sets the maximum bytes of all entries, as [`Cache::max_bytes`](crate::Cache::max_bytes) does.
+    pub const fn max_bytes(mut self, max: usize) -> Self {
+        self.max_bytes = max;
+        self
+    }
+
     fn is_nothing(self) -> bool {
         self.max_entries == 0 || self.max_bytes == 0
     }

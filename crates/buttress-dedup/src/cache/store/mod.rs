@@ -1,5 +1,7 @@
 use std::{future::Future, sync::Arc};
 
+use tokio::time::Instant;
+
 use crate::CacheEntry;
 
 mod counts;
@@ -7,6 +9,7 @@ mod fetched;
 mod hashed_key;
 mod memory;
 
+pub(crate) use self::memory::MemoryStore;
 pub use self::{
     counts::StoreCounts,
     fetched::{Fetched, Intent},
@@ -68,6 +71,14 @@ pub trait Store<K, V>: Send + Sync + 'static {
 
     /// Returns the entry of `key` without waiting. The layer asks at each call.
     fn get(&self, key: &K) -> Option<Arc<CacheEntry<V>>>;
+
+    /// Whether an entry that [`get`](Self::get) has returned may be served at `now` without a
+    /// [`fetch`](Self::fetch). Default: always.
+    #[inline]
+    fn holds(&self, entry: &CacheEntry<V>, now: Instant) -> bool {
+        let _ = (entry, now);
+        true
+    }
 
     /// Reads the entry of `key` from a remote place. `None` if the store has no such place.
     ///
