@@ -16,6 +16,7 @@ use futures_util::future::join_all;
 use tokio::time::{advance, sleep};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 
+use crate::suite::Place;
 use crate::support::{Bare, Cached, Does, Source, exactly, ms, s, settle};
 
 type Outcome = Result<u32, TestError>;
@@ -47,7 +48,7 @@ fn signalling(source: &Source, on: &Arc<AtomicBool>, raise: fn()) -> Bare {
 
 /// A source that responds after 50 ms under a layer, with signals while the flag is set.
 fn over(
-    layer: &DedupLayer<buttress_core::Plain, buttress_core::ByMode, buttress_dedup::Cache>,
+    layer: &DedupLayer<buttress_core::Plain, buttress_core::ByMode, buttress_dedup::Cache<Place>>,
     raise: fn(),
 ) -> (Cached, Arc<AtomicBool>) {
     let (source, on) = (Source::new(), Arc::new(AtomicBool::new(true)));

@@ -4,7 +4,7 @@ use buttress_dedup::{DedupSnapshot, EarlyRefresh};
 use buttress_testkit::{TestError, counts};
 use tokio::time::{Instant, advance, sleep};
 
-use crate::support::{Cached, Does, constant, exactly, ms, s, settle};
+use crate::support::{Cached, Does, constant, exactly, ms, s, settle, snapshot};
 
 /// Vattani, Chierichetti and Lowenstein, *Optimal Probabilistic Cache Stampede Prevention*.
 #[tokio::test(start_paused = true)]
@@ -30,7 +30,7 @@ async fn hot_key_is_refreshed_early_by_a_single_call_and_no_reader_waits() {
         cache_entries: 1,
         cache_bytes: 8
     });
-    assert_eq!(cached.handle.snapshot(), expected);
+    assert_eq!(snapshot(&cached.handle), expected);
     assert_eq!(cached.source.most(), 1);
     let at: Vec<_> = cached.source.seen().iter().map(|seen| seen.at).collect();
     // A load takes as long as 50 reads, so the earliest of them refreshes about 0.4 s early.
@@ -99,7 +99,7 @@ async fn failed_early_refresh_starts_the_backoff_and_the_entry_stays_fresh() {
         cache_entries: 1,
         cache_bytes: 8
     });
-    assert_eq!(cached.handle.snapshot(), expected);
+    assert_eq!(snapshot(&cached.handle), expected);
     sleep(ms(800)).await;
     assert_eq!(cached.get(7).await, Err(TestError::Failed));
 }

@@ -10,7 +10,7 @@ use tokio::time::{Instant, advance, sleep, timeout};
 use tokio_test::{assert_pending, task};
 use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
 
-use crate::support::{Cached, Does, Source, constant, exactly, ms, s, settle};
+use crate::support::{Cached, Does, Source, constant, exactly, ms, s, settle, snapshot};
 
 const FAILED: Result<u32, TestError> = Err(TestError::Failed);
 
@@ -33,7 +33,7 @@ async fn stale_entry_replaces_a_failure_within_its_window() {
         cache_entries: 1,
         cache_bytes: 8
     });
-    assert_eq!(cached.handle.snapshot(), expected);
+    assert_eq!(snapshot(&cached.handle), expected);
     advance(ms(19_999)).await;
     assert_eq!(cached.get(7).await, Ok(1));
     assert_eq!(cached.source.calls(), 3);
@@ -41,7 +41,7 @@ async fn stale_entry_replaces_a_failure_within_its_window() {
     assert_eq!(cached.get(7).await, FAILED);
     assert_eq!(cached.source.calls(), 4);
     let expected = counts!(DedupSnapshot { calls: 4, leaders: 4, cache_hits: 2, stale_hits: 2 });
-    assert_eq!(cached.handle.snapshot(), expected);
+    assert_eq!(snapshot(&cached.handle), expected);
 }
 
 #[tokio::test(start_paused = true)]
@@ -117,7 +117,7 @@ async fn stale_entry_replaces_a_panic_and_the_panic_is_counted() {
         cache_entries: 1,
         cache_bytes: 8
     });
-    assert_eq!(cached.handle.snapshot(), expected);
+    assert_eq!(snapshot(&cached.handle), expected);
     advance(s(20)).await;
     assert_eq!(cached.get(7).await, Err(TestError::Rejected(Reason::Panicked)));
 }
@@ -288,7 +288,7 @@ async fn abandoned_flights_leave_no_state_behind() {
         assert!(timeout(ms(20), cached.get(7)).await.is_err());
     }
     assert_eq!(cached.source.live(), 0);
-    assert_eq!(cached.handle.snapshot(), counts!(DedupSnapshot { calls: 300, leaders: 300 }));
+    assert_eq!(snapshot(&cached.handle), counts!(DedupSnapshot { calls: 300, leaders: 300 }));
     assert_eq!(cached.get(7).await, Ok(301));
 }
 
@@ -327,7 +327,7 @@ async fn response_is_returned_and_not_cached_when_its_clone_panics() {
         std::future::ready(Ok::<_, TestError>(Fragile(std::sync::Arc::clone(&clones))))
     }));
     assert!(service.clone().oneshot(7).await.is_ok());
-    assert_eq!(handle.snapshot(), counts!(DedupSnapshot { calls: 1, leaders: 1 }));
+    assert_eq!(snapshot(&handle), counts!(DedupSnapshot { calls: 1, leaders: 1 }));
     assert!(service.clone().oneshot(7).await.is_ok());
     assert!(service.oneshot(7).await.is_ok());
     let expected = counts!(DedupSnapshot {
@@ -337,5 +337,5 @@ async fn response_is_returned_and_not_cached_when_its_clone_panics() {
         cache_entries: 1,
         cache_bytes: handle.cache_bytes()
     });
-    assert_eq!(handle.snapshot(), expected);
+    assert_eq!(snapshot(&handle), expected);
 }

@@ -6,6 +6,7 @@ use buttress_testkit::TestError;
 use tokio::time::{advance, sleep};
 use tokio_test::{assert_pending, task};
 
+use crate::suite::Place;
 use crate::support::{Cached, Does, Source, exactly, ms, s};
 
 /// Requests below 100 read. `100 + n` changes all keys whose last digit is that of `n`.
@@ -32,7 +33,7 @@ fn hash(number: u32) -> u64 {
     u64::from(number % 10).wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }
 
-fn keyed(source: Source, cache: Cache) -> Cached {
+fn keyed(source: Source, cache: Cache<Place>) -> Cached {
     Cached::over(source, &DedupLayer::keyed(LastDigit).cache(cache))
 }
 

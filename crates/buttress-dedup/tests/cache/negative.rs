@@ -1,12 +1,12 @@
 //! Permanent failures in the cache.
 
 use buttress_core::{Origin, Reason, Rejection, Verdict};
-use buttress_dedup::{Cache, DedupLayer, DedupSnapshot};
+use buttress_dedup::{DedupLayer, DedupSnapshot};
 use buttress_testkit::{TestError, counts};
 use tokio::time::advance;
 use tower::{Layer, ServiceExt, service_fn};
 
-use crate::support::{Cached, Does, Source, exactly, s};
+use crate::support::{Cached, Does, Source, cache, exactly, s, snapshot};
 
 const NOT_FOUND: Result<u32, TestError> = Err(TestError::NotFound);
 
@@ -35,7 +35,7 @@ async fn permanent_failure_is_cached_for_the_negative_ttl() {
         cache_entries: 1,
         cache_bytes: cached.handle.cache_bytes()
     });
-    assert_eq!(cached.handle.snapshot(), expected);
+    assert_eq!(snapshot(&cached.handle), expected);
     advance(s(2)).await;
     cached.source.does(Does::Answer);
     assert_eq!(cached.get(7).await, Ok(2));
@@ -129,7 +129,7 @@ async fn other_failures_are_never_cached() {
             cached.source.does(does);
             let (first, second) = (cached.get(7).await, cached.get(7).await);
             assert_eq!(cached.source.calls(), 2, "{verdict:?}: {first:?}, {second:?}");
-            assert_eq!(cached.handle.snapshot(), counts!(DedupSnapshot { calls: 2, leaders: 2 }));
+            assert_eq!(snapshot(&cached.handle), counts!(DedupSnapshot { calls: 2, leaders: 2 }));
         }
     }
 }
@@ -146,7 +146,7 @@ async fn rejection_by_a_layer_below_is_not_cached_by_default_classification() {
     let shared = std::sync::Arc::new(std::sync::Mutex::new(rejects));
     let inner =
         service_fn(move |request: u32| tower::Service::call(&mut *shared.lock().unwrap(), request));
-    let cache = Cache::new(s(10)).negative_ttl(s(10));
+    let cache = cache(s(10)).negative_ttl(s(10));
     let service = DedupLayer::new().cache(cache).share_errors().layer(inner);
     assert!(service.clone().oneshot(7).await.is_err());
     assert_eq!(service.oneshot(7).await.ok(), Some(2));
@@ -163,7 +163,7 @@ async fn unshared_error_is_not_cached() {
         assert_eq!(cached.get(7).await, NOT_FOUND);
         assert_eq!(cached.get(7).await, NOT_FOUND);
         assert_eq!(cached.source.calls(), 2);
-        assert_eq!(cached.handle.snapshot(), counts!(DedupSnapshot { calls: 2, leaders: 2 }));
+        assert_eq!(snapshot(&cached.handle), counts!(DedupSnapshot { calls: 2, leaders: 2 }));
     }
 }
 
@@ -202,5 +202,5 @@ async fn cached_failure_is_never_served_stale() {
     cached.source.does(Does::Fail(TestError::Failed));
     assert_eq!(cached.get(7).await, Err(TestError::Failed));
     assert_eq!(cached.source.calls(), 2);
-    assert_eq!(cached.handle.snapshot(), counts!(DedupSnapshot { calls: 2, leaders: 2 }));
+    assert_eq!(snapshot(&cached.handle), counts!(DedupSnapshot { calls: 2, leaders: 2 }));
 }

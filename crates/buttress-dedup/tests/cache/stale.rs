@@ -10,14 +10,14 @@ use std::{
 };
 
 use buttress_core::{Attempt, Criticality, Deadline, Verdict};
-use buttress_dedup::{Cache, DedupLayer, DedupSnapshot};
+use buttress_dedup::{DedupLayer, DedupSnapshot};
 use buttress_testkit::{Events, TestError, counts};
 use futures_util::future::join_all;
 use tokio::time::{Instant, advance, sleep, timeout};
 use tokio_test::{assert_ready_ok, task};
 use tower::{Layer, ServiceExt, service_fn};
 
-use crate::support::{Cached, Does, Seen, constant, exactly, ms, s, settle};
+use crate::support::{Cached, Does, Seen, cache, constant, exactly, ms, s, settle, snapshot};
 
 /// RFC 5861.
 #[tokio::test(start_paused = true)]
@@ -45,16 +45,16 @@ async fn hundred_readers_of_a_stale_entry_start_one_refresh_and_do_not_wait() {
         cache_entries: 1,
         cache_bytes: 8
     });
-    assert_eq!(cached.handle.snapshot(), expected);
+    assert_eq!(snapshot(&cached.handle), expected);
     assert_eq!(cached.get(7).await, Ok(2));
     let expected = counts!(DedupSnapshot { calls: 103, cache_hits: 102, ..expected });
-    assert_eq!(cached.handle.snapshot(), expected);
+    assert_eq!(snapshot(&cached.handle), expected);
     advance(s(31)).await;
     let asked = Instant::now();
     assert_eq!(cached.get(7).await, Ok(3));
     assert_eq!(asked.elapsed(), ms(50));
     let expected = counts!(DedupSnapshot { calls: 104, leaders: 3, ..expected });
-    assert_eq!(cached.handle.snapshot(), expected);
+    assert_eq!(snapshot(&cached.handle), expected);
 }
 
 #[tokio::test(start_paused = true)]
@@ -79,7 +79,7 @@ async fn refresh_in_flight_prevents_a_second_one() {
         cache_entries: 1,
         cache_bytes: 8
     });
-    assert_eq!(cached.handle.snapshot(), expected, "readers are not members of the flight");
+    assert_eq!(snapshot(&cached.handle), expected, "readers are not members of the flight");
     sleep(s(2)).await;
     assert_eq!(cached.get(7).await, Ok(2));
     assert_eq!(cached.source.calls(), 2);
@@ -161,7 +161,7 @@ async fn hanging_refresh_is_dropped_at_its_timeout_and_starts_the_backoff() {
         cache_entries: 1,
         cache_bytes: 8
     });
-    assert_eq!(cached.handle.snapshot(), expected);
+    assert_eq!(snapshot(&cached.handle), expected);
     while started.elapsed() < ms(6_999) {
         assert_eq!(cached.get(7).await, Ok(1));
         sleep(ms(1)).await;
@@ -280,7 +280,7 @@ async fn panicking_refresh_emits_an_event() {
         cache_entries: 1,
         cache_bytes: 8
     });
-    assert_eq!(cached.handle.snapshot(), expected);
+    assert_eq!(snapshot(&cached.handle), expected);
 }
 
 #[tokio::test(start_paused = true)]
@@ -306,7 +306,7 @@ async fn readers_after_the_window_join_the_refresh_in_flight() {
         cache_entries: 1,
         cache_bytes: 8
     });
-    assert_eq!(cached.handle.snapshot(), expected);
+    assert_eq!(snapshot(&cached.handle), expected);
 }
 
 #[tokio::test(start_paused = true)]
@@ -356,7 +356,7 @@ fn stale_entry_is_served_without_refresh_when_there_is_no_runtime() {
         cache_entries: 1,
         cache_bytes: 8
     });
-    assert_eq!(cached.handle.snapshot(), expected);
+    assert_eq!(snapshot(&cached.handle), expected);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     runtime.block_on(async {
         assert_eq!(get().await, Ok(1));
@@ -368,43 +368,9 @@ fn stale_entry_is_served_without_refresh_when_there_is_no_runtime() {
     assert_eq!(cached.handle.refreshes(), 2);
 }
 
-#[test]
-fn refreshes_end_with_their_runtime_and_start_again_on_the_next() {
-    let cache = exactly(s(0)).stale_while_revalidate(s(1_000)).refresh_backoff(constant(s(0)));
-    let cached = Cached::new(cache);
-    let runtime = || tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-    runtime().block_on(async {
-        assert_eq!(cached.get(7).await, Ok(1));
-        cached.source.does(Does::Hang);
-        assert_eq!(cached.get(7).await, Ok(1));
-        tokio::task::yield_now().await;
-        assert_eq!(cached.source.live(), 1);
-        assert_eq!(cached.handle.in_flight(), 1);
-    });
-    assert_eq!(cached.source.live(), 0);
-    let expected = counts!(DedupSnapshot {
-        calls: 2,
-        leaders: 2,
-        cache_hits: 1,
-        stale_hits: 1,
-        refreshes: 1,
-        cache_entries: 1,
-        cache_bytes: 8
-    });
-    assert_eq!(cached.handle.snapshot(), expected);
-    runtime().block_on(async {
-        cached.source.does(Does::Answer);
-        assert_eq!(cached.get(7).await, Ok(1));
-        while cached.handle.in_flight() > 0 {
-            tokio::task::yield_now().await;
-        }
-        assert_eq!(cached.get(7).await, Ok(3));
-    });
-}
-
 #[tokio::test(start_paused = true)]
 async fn entries_are_not_refreshed_without_a_stale_window() {
-    let cached = Cached::new(Cache::new(s(10)));
+    let cached = Cached::new(cache(s(10)));
     for _ in 0..200 {
         cached.get(7).await.unwrap();
         advance(ms(500)).await;

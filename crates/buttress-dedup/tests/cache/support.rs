@@ -9,7 +9,7 @@ use std::{
 };
 
 use buttress_core::{Ambient, Attempt, ByMode, Deadline, Plain};
-use buttress_dedup::{Cache, DedupHandle, DedupLayer, Jitter, Ratio};
+use buttress_dedup::{Cache, DedupHandle, DedupLayer, DedupSnapshot, Jitter, Ratio};
 use buttress_testkit::TestError;
 use futures_util::future::join_all;
 use tokio::{
@@ -17,6 +17,8 @@ use tokio::{
     time::{Instant, sleep, sleep_until, timeout_at},
 };
 use tower::{Layer, Service, ServiceExt, service_fn, util::BoxCloneSyncService};
+
+use crate::suite::{Place, place};
 
 /// A service that responds with the number of the call, from 1.
 pub(crate) type Bare = BoxCloneSyncService<u32, u32, TestError>;
@@ -223,14 +225,28 @@ where
     }
 }
 
+/// Returns the numbers of a layer without those of its store.
+pub(crate) fn snapshot(handle: &DedupHandle) -> DedupSnapshot {
+    let mut snapshot = handle.snapshot();
+    (snapshot.store_hits, snapshot.store_leads) = (0, 0);
+    (snapshot.store_waits, snapshot.store_alone) = (0, 0);
+    (snapshot.superseded, snapshot.store_errors) = (0, 0);
+    snapshot
+}
+
 /// Waits 200 ms, which is enough for the refreshes in flight.
 pub(crate) async fn settle() {
     sleep(ms(200)).await;
 }
 
 /// Creates a cache without jitter: entries live for exactly `ttl`.
-pub(crate) fn exactly(ttl: Duration) -> Cache {
-    Cache::new(ttl).jitter(Ratio::ZERO)
+pub(crate) fn exactly(ttl: Duration) -> Cache<Place> {
+    cache(ttl).jitter(Ratio::ZERO)
+}
+
+/// Creates a cache on the store of the suite.
+pub(crate) fn cache(ttl: Duration) -> Cache<Place> {
+    Cache::new(ttl).store(place())
 }
 
 /// Creates a constant backoff without jitter.

@@ -6,7 +6,8 @@ use buttress_dedup::{Cache, DedupSnapshot, Ratio};
 use buttress_testkit::{TestError, counts};
 use tokio::time::advance;
 
-use crate::support::{Cached, Does, exactly, ms, s};
+use crate::suite::place;
+use crate::support::{Cached, Does, cache, exactly, ms, s, snapshot};
 
 #[tokio::test(start_paused = true)]
 async fn success_is_cached_for_exactly_its_ttl() {
@@ -22,13 +23,13 @@ async fn success_is_cached_for_exactly_its_ttl() {
         cache_entries: 1,
         cache_bytes: 8
     });
-    assert_eq!(cached.handle.snapshot(), expected);
+    assert_eq!(snapshot(&cached.handle), expected);
     advance(ms(1)).await;
     assert_eq!(cached.handle.cache_entries(), 0, "reading the number sweeps expired entries");
     assert_eq!(cached.get(7).await, Ok(2));
     assert_eq!(cached.source.calls(), 2);
     let expected = counts!(DedupSnapshot { calls: 3, leaders: 2, ..expected });
-    assert_eq!(cached.handle.snapshot(), expected);
+    assert_eq!(snapshot(&cached.handle), expected);
 }
 
 #[tokio::test(start_paused = true)]
@@ -42,7 +43,7 @@ async fn each_key_has_its_own_entry() {
 
 #[tokio::test(start_paused = true)]
 async fn thousand_equal_ttls_expire_within_a_tenth_on_either_side() {
-    let cached = Cached::new(Cache::new(s(100)).seed(7));
+    let cached = Cached::new(cache(s(100)).seed(7));
     cached.load(0..1000).await;
     advance(ms(90_000)).await;
     assert_eq!(cached.handle.cache_entries(), 1000, "none is shorter than 90 s");
@@ -58,7 +59,7 @@ async fn thousand_equal_ttls_expire_within_a_tenth_on_either_side() {
 
 #[tokio::test(start_paused = true)]
 async fn full_jitter_spreads_lifetimes_up_to_twice_the_ttl() {
-    let cache = Cache::new(s(100)).jitter(Ratio::percent(100)).seed(7);
+    let cache = cache(s(100)).jitter(Ratio::percent(100)).seed(7);
     let cached = Cached::new(cache);
     cached.load(0..1000).await;
     let mut left = Vec::new();
@@ -89,7 +90,7 @@ async fn equal_seeds_draw_equal_lifetimes() {
 
 /// Returns the number of entries left of 100, second by second.
 async fn lives(seed: Option<u64>) -> Vec<usize> {
-    let cache = Cache::new(s(100)).jitter(Ratio::percent(50));
+    let cache = cache(s(100)).jitter(Ratio::percent(50));
     let cached = Cached::new(match seed {
         Some(seed) => cache.seed(seed),
         None => cache,
@@ -105,16 +106,16 @@ async fn lives(seed: Option<u64>) -> Vec<usize> {
 
 #[tokio::test(start_paused = true)]
 async fn zero_ttl_caches_nothing() {
-    let cached = Cached::slow(Cache::new(Duration::ZERO));
+    let cached = Cached::slow(cache(Duration::ZERO));
     assert_eq!(cached.get(7).await, Ok(1));
     assert_eq!(cached.get(7).await, Ok(2));
-    assert_eq!(cached.handle.snapshot(), counts!(DedupSnapshot { calls: 2, leaders: 2 }));
+    assert_eq!(snapshot(&cached.handle), counts!(DedupSnapshot { calls: 2, leaders: 2 }));
 }
 
 #[tokio::test(start_paused = true)]
 async fn longest_ttl_is_accepted_with_any_jitter() {
     for jitter in [Ratio::ZERO, Ratio::percent(10), Ratio::percent(100), Ratio::MAX] {
-        let cache = Cache::new(Duration::MAX).jitter(jitter).seed(9);
+        let cache = cache(Duration::MAX).jitter(jitter).seed(9);
         let cached = Cached::new(cache);
         let before = cached.source.calls();
         cached.get(7).await.unwrap();
@@ -129,11 +130,12 @@ async fn longest_ttl_is_accepted_with_any_jitter() {
 
 #[tokio::test(start_paused = true)]
 async fn response_without_a_lifetime_is_not_cached_from_headers() {
-    let cache = Cache::from_headers().stale_while_revalidate(s(10)).stale_if_error(s(10));
+    let cache =
+        Cache::from_headers().store(place()).stale_while_revalidate(s(10)).stale_if_error(s(10));
     let cached = Cached::slow(cache);
     assert_eq!(cached.get(7).await, Ok(1));
     assert_eq!(cached.get(7).await, Ok(2));
-    assert_eq!(cached.handle.snapshot(), counts!(DedupSnapshot { calls: 2, leaders: 2 }));
+    assert_eq!(snapshot(&cached.handle), counts!(DedupSnapshot { calls: 2, leaders: 2 }));
 }
 
 #[tokio::test(start_paused = true)]
