@@ -6,7 +6,7 @@ use buttress_core::{
 use tower_layer::Layer;
 
 use crate::{
-    Cache, Dedup, DedupHandle, NoCache, UnsharedErrors,
+    Cache, Dedup, DedupHandle, MaybeShared, NoCache, SharedCacheHandle, UnsharedErrors,
     call::{DedupConfig, SharedConfig},
     settings::{Caching, Keys, PanicPolicy, Settings},
     share_error::{ClonedErrors, MappedErrors},
@@ -157,6 +157,15 @@ impl<M, K, C: Clone, E> DedupLayer<M, K, C, E> {
     /// Returns the handle of this layer, with its counters and invalidation.
     pub fn handle(&self) -> DedupHandle {
         DedupHandle::new(&self.core.shared.settings, &self.core.shared.state)
+    }
+
+    /// Returns the handle of the [`SharedCache`](crate::SharedCache) that stores the entries. `None` for
+    /// any other store.
+    pub fn shared_cache(&self) -> Option<SharedCacheHandle>
+    where
+        C: MaybeShared,
+    {
+        self.core.shared.policy.shared_cache()
     }
 
     fn errors<E2>(self, errors: E2) -> DedupLayer<M, K, C, E2> {

@@ -267,8 +267,8 @@ mod state;
 pub use buttress_control::{Backoff, EarlyRefresh, Jitter, Ratio};
 
 pub use cache::{
-    Cache, CacheEntry, CachedOutcome, Fetched, Intent, Memory, NoCache, OpenStore, SharedCache,
-    Store, StoreCounts,
+    Cache, CacheEntry, CachedOutcome, Fetched, Intent, MaybeShared, Memory, NoCache, OpenStore,
+    SharedCache, SharedCacheHandle, Store, StoreCounts,
 };
 pub use call::{ResponseFuture, SharedService};
 pub use flight::FlightGuard;

@@ -6,6 +6,7 @@ mod answer;
 mod entry;
 mod fetch;
 mod invalidations;
+mod maybe_shared;
 mod no_cache;
 mod options;
 mod pending;
@@ -21,9 +22,10 @@ pub(crate) use self::{
 };
 pub use self::{
     entry::{CacheEntry, CachedOutcome},
+    maybe_shared::MaybeShared,
     no_cache::NoCache,
     options::Cache,
-    shared::SharedCache,
+    shared::{SharedCache, SharedCacheHandle},
     store::{Fetched, Intent, Memory, OpenStore, Store, StoreCounts},
 };
 

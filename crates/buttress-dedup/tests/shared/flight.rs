@@ -73,7 +73,7 @@ async fn local_ttl_changes_while_the_layer_runs() {
     settle().await;
     replica.get(7).await.unwrap();
     assert_eq!(replica.handle.snapshot().store_hits, 0);
-    shared.take().unwrap().set_local_ttl(ms(1));
+    shared.take().unwrap().handle().set_local_ttl(ms(1));
     replica.get(7).await.unwrap();
     assert_eq!(replica.handle.snapshot().store_hits, 1);
 }

@@ -4,6 +4,7 @@ mod conversation;
 mod encoding;
 mod fetch;
 mod lease;
+mod limits;
 mod outage;
 mod owed;
 mod patience;
@@ -17,10 +18,8 @@ use std::{fmt, hash::Hash, sync::Arc, time::Duration};
 use buttress_core::{Codec, StoreKey};
 use buttress_state::FlightStore;
 
-use self::{
-    remote::{Limits, Remote},
-    store::SharedStore,
-};
+pub use self::limits::SharedCacheHandle;
+use self::{limits::Limits, remote::Remote, store::SharedStore};
 use crate::{CachedOutcome, Memory, OpenStore, cache::store::MemoryStore};
 
 /// A store for the replicas of a fleet: they share cache entries, and one of them makes a call that
@@ -95,7 +94,6 @@ pub struct SharedCache<F, C> {
     store: F,
     codec: C,
     memory: Memory,
-    max_value: usize,
     stores_credentials: bool,
     limits: Arc<Limits>,
 }
@@ -107,9 +105,12 @@ impl<F, C> SharedCache<F, C> {
             store,
             codec,
             memory: Memory::default(),
-            max_value: 256 << 10,
             stores_credentials: false,
-            limits: Arc::new(Limits::new(Duration::from_secs(1), Duration::from_secs(5))),
+            limits: Arc::new(Limits::new(
+                Duration::from_secs(1),
+                256 << 10,
+                Duration::from_secs(5),
+            )),
         }
     }
 
@@ -123,21 +124,22 @@ impl<F, C> SharedCache<F, C> {
     ///
     /// For so long, a replica may serve an entry that another replica has invalidated.
     pub fn local_ttl(self, ttl: Duration) -> Self {
-        let limits = Arc::new(Limits::new(ttl, self.limits.max_wait()));
-        Self { limits, ..self }
+        let limits = Limits::new(ttl, self.limits.max_value(), self.limits.max_wait());
+        Self { limits: Arc::new(limits), ..self }
     }
 
     /// Sets the maximum bytes of a value in the store. Default: 256 KiB. If a response takes more,
     /// each replica makes its own call for 1 s.
     pub fn max_value(self, bytes: usize) -> Self {
-        Self { max_value: bytes, ..self }
+        let limits = Limits::new(self.limits.local_ttl(), bytes, self.limits.max_wait());
+        Self { limits: Arc::new(limits), ..self }
     }
 
     /// Limits the time for which a call waits for the call of another replica. Default: 5 s. Then the
     /// replica makes a call of its own. A caller waits no longer than its deadline.
     pub fn max_wait(self, wait: Duration) -> Self {
-        let limits = Arc::new(Limits::new(self.limits.local_ttl(), wait));
-        Self { limits, ..self }
+        let limits = Limits::new(self.limits.local_ttl(), self.limits.max_value(), wait);
+        Self { limits: Arc::new(limits), ..self }
     }
 
     /// Stores entries whose key [holds credentials](StoreKey::holds_credentials) in the fleet's store
@@ -148,16 +150,10 @@ impl<F, C> SharedCache<F, C> {
         Self { stores_credentials: true, ..self }
     }
 
-    /// Changes [`local_ttl`](Self::local_ttl) of this cache, of its clones, and of the layers that use
-    /// them.
-    pub fn set_local_ttl(&self, ttl: Duration) {
-        self.limits.set_local_ttl(ttl);
-    }
-
-    /// Changes [`max_wait`](Self::max_wait) of this cache, of its clones, and of the layers that use
-    /// them. Calls that wait keep their limit.
-    pub fn set_max_wait(&self, wait: Duration) {
-        self.limits.set_max_wait(wait);
+    /// Returns the handle that changes [`local_ttl`](Self::local_ttl), [`max_value`](Self::max_value)
+    /// and [`max_wait`](Self::max_wait) while calls run.
+    pub fn handle(&self) -> SharedCacheHandle {
+        SharedCacheHandle(Arc::clone(&self.limits))
     }
 }
 
@@ -165,8 +161,8 @@ impl<F: Clone, C: Clone> Clone for SharedCache<F, C> {
     fn clone(&self) -> Self {
         let Self { store, codec, limits, .. } = self;
         let (store, codec, limits) = (store.clone(), codec.clone(), Arc::clone(limits));
-        let Self { memory, max_value, stores_credentials, .. } = *self;
-        Self { store, codec, memory, max_value, stores_credentials, limits }
+        let Self { memory, stores_credentials, .. } = *self;
+        Self { store, codec, memory, stores_credentials, limits }
     }
 }
 
@@ -175,7 +171,7 @@ impl<F, C> fmt::Debug for SharedCache<F, C> {
         f.debug_struct("SharedCache")
             .field("memory", &self.memory)
             .field("local_ttl", &self.limits.local_ttl())
-            .field("max_value", &self.max_value)
+            .field("max_value", &self.limits.max_value())
             .field("max_wait", &self.limits.max_wait())
             .field("credentials", &self.stores_credentials)
             .finish_non_exhaustive()
@@ -195,6 +191,6 @@ where
     fn open(&self, instance: &str) -> Self::Store {
         let remote = Remote::new(self.store.clone(), instance, Arc::clone(&self.limits));
         let (codec, memory) = (self.codec.clone(), MemoryStore::new(self.memory));
-        SharedStore::new(memory, Arc::new(remote), codec, self.max_value, self.stores_credentials)
+        SharedStore::new(memory, Arc::new(remote), codec, self.stores_credentials)
     }
 }

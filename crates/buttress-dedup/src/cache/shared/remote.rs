@@ -1,15 +1,12 @@
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
 };
 
 use buttress_state::{Begun, Ending, Finished, FlightStore, Slot, StoreError, Token};
 use tokio::time::Instant;
 
-use super::{outage::Outage, owed::Owed};
+use super::{limits::Limits, outage::Outage, owed::Owed};
 use crate::StoreCounts;
 
 /// The fleet's store, with what this process knows about it.
@@ -22,46 +19,6 @@ pub(super) struct Remote<F> {
     pub(super) owed: Owed,
     pub(super) counts: Counts,
     outage: Outage,
-}
-
-/// The options that can change while the layer runs.
-#[derive(Debug)]
-pub(super) struct Limits {
-    local_ttl: AtomicU64,
-    max_wait: AtomicU64,
-}
-
-impl Limits {
-    pub(super) fn new(local_ttl: Duration, max_wait: Duration) -> Self {
-        let limits = Self { local_ttl: AtomicU64::new(0), max_wait: AtomicU64::new(0) };
-        limits.set_local_ttl(local_ttl);
-        limits.set_max_wait(max_wait);
-        limits
-    }
-
-    // Relaxed everywhere: each number stands for itself.
-
-    #[inline]
-    pub(super) fn local_ttl(&self) -> Duration {
-        Duration::from_nanos(self.local_ttl.load(Ordering::Relaxed))
-    }
-
-    pub(super) fn max_wait(&self) -> Duration {
-        Duration::from_nanos(self.max_wait.load(Ordering::Relaxed))
-    }
-
-    pub(super) fn set_local_ttl(&self, ttl: Duration) {
-        self.local_ttl.store(bounded(ttl), Ordering::Relaxed);
-    }
-
-    pub(super) fn set_max_wait(&self, wait: Duration) {
-        self.max_wait.store(bounded(wait), Ordering::Relaxed);
-    }
-}
-
-/// Nanoseconds, at most thirty years.
-fn bounded(time: Duration) -> u64 {
-    u64::try_from(time.min(buttress_core::Deadline::NEVER).as_nanos()).unwrap_or(u64::MAX)
 }
 
 impl<F: FlightStore> Remote<F> {

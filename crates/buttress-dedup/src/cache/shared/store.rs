@@ -26,7 +26,6 @@ pub struct SharedStore<K, R, E, F, C> {
     memory: MemoryStore<K, CachedOutcome<R, E>>,
     remote: Arc<Remote<F>>,
     codec: C,
-    max_value: usize,
     stores_credentials: bool,
 }
 
@@ -40,10 +39,9 @@ where
         memory: MemoryStore<K, CachedOutcome<R, E>>,
         remote: Arc<Remote<F>>,
         codec: C,
-        max_value: usize,
         stores_credentials: bool,
     ) -> Self {
-        Self { memory, remote, codec, max_value, stores_credentials }
+        Self { memory, remote, codec, stores_credentials }
     }
 
     /// Whether the entry of `key` stays in this process, and the store never hears of it.
@@ -70,7 +68,7 @@ where
             return Ending::Abandon;
         }
         let write = |out: &mut Vec<u8>, left: usize| self.codec.encode(response, out, left);
-        match head.encode(label::<R, C>(place), self.max_value, write) {
+        match head.encode(label::<R, C>(place), self.remote.limits.max_value(), write) {
             Some(bytes) => Ending::value(bytes.into(), head.ttl()),
             None => Ending::Unshared,
         }
