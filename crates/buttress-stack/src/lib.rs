@@ -104,6 +104,7 @@
 //! | `rate.fleet.replicas` | fewer than 2 replicas keep a rate together |
 //! | `rate.fleet.lease` | a quarter of the lease is shorter than the time limit of the store |
 //! | `rate.fleet`, `rate.calls` | each call asks the store, at more than 1,000 calls a second |
+//! | `cache.fleet.max_wait`, `deadline.timeout` | a call may wait for another replica until its deadline |
 //! | any time, number or share | zero where zero lets nothing through, or more than a layer uses |
 //!
 //! The stack serves calls in spite of its misfits. A configuration with a misfit is refused.
@@ -115,8 +116,9 @@
 //! client, all or nothing. The guide of `buttress` has a chapter on it.
 //!
 //! The store of a [`Fleet`](buttress_throttle::Fleet) is given in the program, with `.fleet(..)` on the
-//! throttle. The section `rate.fleet` holds its other options. A `rate.fleet` for a throttle without a
-//! fleet is refused.
+//! throttle. The section `rate.fleet` holds its other options. Likewise, `cache.fleet` holds options of
+//! a [`SharedCache`](buttress_dedup::SharedCache), which is given to the dedup. A section for a layer
+//! without a store is refused.
 //!
 //! # Readiness
 //!
@@ -191,8 +193,9 @@ pub use buttress_throttle::ThrottleLayer;
 
 pub use client::{Client, client, client_for_aws, client_for_grpc, client_for_http};
 pub use config::{
-    BackoffConfig, BreakerConfig, ClientConfig, ConcurrencyConfig, DeadlineConfig, FleetConfig,
-    HedgeConfig, RampConfig, RateConfig, RetryConfig, ServerConfig, SlowConfig,
+    BackoffConfig, BreakerConfig, CacheConfig, ClientConfig, ConcurrencyConfig, DeadlineConfig,
+    FleetConfig, HedgeConfig, RampConfig, RateConfig, RetryConfig, ServerConfig, SharedCacheConfig,
+    SlowConfig,
 };
 pub use handle::{ClientHandle, ServerHandle};
 pub use misfit::{Misfit, Misfits};

@@ -159,7 +159,7 @@ fn all_faults_of_a_file_are_named_at_once_with_their_paths() {
             r#"breaker.failures: 50 is no share. Write it as "50%"."#,
             "breaker.window: true is no time.",
             "breaker.probes: -1 is out of range. Write a whole number from 0 to 4294967295.",
-            "retrry: There is no such setting. Known are: deadline, retry, hedge, breaker,",
+            "retrry: There is no such setting. Known are: deadline, cache, retry, hedge, breaker,",
             "attempt.timeout: Zero leaves no time at all.",
         ],
     );

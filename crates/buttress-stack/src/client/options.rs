@@ -69,6 +69,7 @@ where
             fallback: self.fallback.handle(),
             deadline: self.deadline.handle(),
             dedup: self.dedup.handle(),
+            shared_cache: self.dedup.shared_cache(),
             order: self.order.handle(),
             retry: self.retry.handle(),
             hedge: self.hedge.handle(),

@@ -3,8 +3,8 @@ mod section;
 mod sections;
 
 pub use self::sections::{
-    BackoffConfig, BreakerConfig, ConcurrencyConfig, DeadlineConfig, FleetConfig, HedgeConfig,
-    RampConfig, RateConfig, RetryConfig, SlowConfig,
+    BackoffConfig, BreakerConfig, CacheConfig, ConcurrencyConfig, DeadlineConfig, FleetConfig,
+    HedgeConfig, RampConfig, RateConfig, RetryConfig, SharedCacheConfig, SlowConfig,
 };
 pub(crate) use self::{
     merge::merged,
@@ -54,6 +54,8 @@ section! {
     ClientConfig {
         /// The deadline of the whole call.
         deadline: DeadlineConfig,
+        /// The cache of a dedup layer.
+        cache: CacheConfig,
         /// The retry.
         retry: RetryConfig,
         /// The hedge.

@@ -142,3 +142,24 @@ section! {
         without_store: Option<WithoutStore>,
     }
 }
+
+section! {
+    /// The settings of the cache of a `DedupLayer`.
+    CacheConfig {
+        /// The options of a cache that replicas share. Only of a `SharedCache`.
+        fleet: SharedCacheConfig,
+    }
+}
+
+section! {
+    /// The settings of a `SharedCache`. Its store is given in the program, with
+    /// `Cache::store(SharedCache::new(store, codec))`. The lease of a flight is an option of the store.
+    SharedCacheConfig {
+        /// How long a process serves an entry before it asks the store again. Zero: each call asks.
+        local_ttl: Option<Duration>,
+        /// The maximum bytes of a value in the store.
+        max_value: Option<u32>,
+        /// How long a call waits for the call of another replica. Zero: no call waits.
+        max_wait: Option<Duration>,
+    }
+}

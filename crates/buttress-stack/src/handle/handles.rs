@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use buttress_core::{Measure, Metric, Reading};
 use buttress_deadline::DeadlineHandle;
-use buttress_dedup::DedupHandle;
+use buttress_dedup::{DedupHandle, SharedCacheHandle};
 use buttress_fallback::FallbackHandle;
 use buttress_hedge::{HedgeHandle, HedgeRule};
 use buttress_retry::RetryHandle;
@@ -10,9 +10,10 @@ use buttress_retry::RetryHandle;
 use super::{
     BreakerControl, ThrottleControl,
     backoff::{between, bounds},
+    shared_cache::{set, shown},
 };
 use crate::{
-    config::{ClientConfig, DeadlineConfig, HedgeConfig, RetryConfig},
+    config::{CacheConfig, ClientConfig, DeadlineConfig, HedgeConfig, RetryConfig},
     misfit::Facts,
 };
 
@@ -22,6 +23,7 @@ pub(crate) struct Handles {
     pub(crate) fallback: Option<FallbackHandle>,
     pub(crate) deadline: Option<DeadlineHandle>,
     pub(crate) dedup: Option<DedupHandle>,
+    pub(crate) shared_cache: Option<SharedCacheHandle>,
     pub(crate) order: Option<Arc<dyn Measure>>,
     pub(crate) retry: Option<RetryHandle>,
     pub(crate) hedge: Option<HedgeHandle>,
@@ -39,6 +41,7 @@ impl Handles {
         let throttle = self.throttle.as_deref();
         ClientConfig {
             deadline: timeout(&self.deadline),
+            cache: CacheConfig { fleet: self.shared_cache.as_ref().map(shown).unwrap_or_default() },
             retry: self.retry.as_ref().map(shown_retry).unwrap_or_default(),
             hedge: self.hedge.as_ref().map(shown_hedge).unwrap_or_default(),
             breaker: self.breaker.as_ref().map(|breaker| breaker.config()).unwrap_or_default(),
@@ -52,6 +55,9 @@ impl Handles {
     pub(crate) fn set(&self, config: &ClientConfig) {
         if let Some(deadline) = &self.deadline {
             deadline.set_timeout(config.deadline.timeout);
+        }
+        if let Some(cache) = &self.shared_cache {
+            set(cache, &config.cache.fleet);
         }
         if let Some(retry) = &self.retry {
             set_retry(retry, &config.retry);

@@ -9,6 +9,7 @@ mod breaker;
 mod fleet;
 mod handles;
 mod live;
+mod shared_cache;
 mod throttle;
 mod unknown_sections;
 

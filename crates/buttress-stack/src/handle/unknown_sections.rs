@@ -31,11 +31,25 @@ pub(super) fn unknown_sections(
             unknown.push(Misfit::new([section], remedy));
         }
     }
-    if is_concurrency && config.concurrency.limit.is_some() && built.concurrency.limit.is_none() {
+    unknown.extend(unknown_settings(config, built));
+    unknown
+}
+
+/// The settings of `config` that the layers of the stack do not have.
+fn unknown_settings(config: &ClientConfig, built: &ClientConfig) -> Vec<Misfit> {
+    let mut unknown = Vec::new();
+    let is_adaptive = built.concurrency.is_set() && built.concurrency.limit.is_none();
+    if is_adaptive && config.concurrency.limit.is_some() {
         let remedy = "The limit of this stack is adaptive. Remove the setting.";
         unknown.push(Misfit::new(["concurrency.limit"], remedy));
     }
-    if is_rate {
+    if config.cache.is_set() && !built.cache.is_set() {
+        let remedy = "No cache of this stack is shared by replicas, and the store is given in the \
+                      program: `Cache::store(SharedCache::new(store, codec))`. Put the layer in with \
+                      `.dedup(..)`, or remove the section.";
+        unknown.push(Misfit::new(["cache.fleet"], remedy));
+    }
+    if built.rate.is_set() {
         unknown.extend(unknown_of_rate(&config.rate, &built.rate));
     }
     unknown

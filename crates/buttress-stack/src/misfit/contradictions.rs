@@ -196,6 +196,7 @@ impl Check<'_> {
         let waits = [
             (concurrency.max_wait, concurrency.queue, "concurrency.max_wait"),
             (rate.max_wait, rate.queue, "rate.max_wait"),
+            (self.config.cache.fleet.max_wait, None, "cache.fleet.max_wait"),
         ];
         for (wait, queue, name) in waits {
             if let (Some(wait), Some(whole)) = (wait, self.whole())

@@ -20,6 +20,7 @@ pub(crate) fn ranges(config: &ClientConfig) -> Vec<Misfit> {
     ranges.at_least_one("rate.burst", config.rate.burst);
     ranges.some_time("rate.max_wait", config.rate.max_wait, "1s");
     ranges.fleet(&config.rate.fleet);
+    ranges.at_least_one("cache.fleet.max_value", config.cache.fleet.max_value);
     ranges.0
 }
 

@@ -3,7 +3,7 @@ use std::{hash::Hash, sync::Arc};
 use buttress_breaker::{BreakerLayer, Circuits};
 use buttress_core::Measure;
 use buttress_deadline::{DeadlineHandle, DeadlineLayer};
-use buttress_dedup::{DedupHandle, DedupLayer};
+use buttress_dedup::{DedupHandle, DedupLayer, MaybeShared, SharedCacheHandle};
 use buttress_fallback::{FallbackHandle, FallbackLayer};
 use buttress_hedge::{HedgeHandle, HedgeLayer};
 use buttress_order::OrderLayer;
@@ -59,9 +59,13 @@ impl<M, K, C: Clone, E> Place for DedupLayer<M, K, C, E> {
     }
 }
 
-impl<M, K, C: Clone, E> DedupPlace for DedupLayer<M, K, C, E> {
+impl<M, K, C: Clone + MaybeShared, E> DedupPlace for DedupLayer<M, K, C, E> {
     fn handle(&self) -> Option<DedupHandle> {
         Some(Self::handle(self))
+    }
+
+    fn shared_cache(&self) -> Option<SharedCacheHandle> {
+        Self::shared_cache(self)
     }
 }
 

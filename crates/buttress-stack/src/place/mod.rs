@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use buttress_core::Measure;
 use buttress_deadline::DeadlineHandle;
-use buttress_dedup::DedupHandle;
+use buttress_dedup::{DedupHandle, SharedCacheHandle};
 use buttress_fallback::FallbackHandle;
 use buttress_hedge::HedgeHandle;
 use buttress_retry::RetryHandle;
@@ -74,6 +74,12 @@ pub trait DedupPlace: Place {
     /// The handle of a layer of buttress.
     #[doc(hidden)]
     fn handle(&self) -> Option<DedupHandle> {
+        None
+    }
+
+    /// The handle of a cache that replicas share.
+    #[doc(hidden)]
+    fn shared_cache(&self) -> Option<SharedCacheHandle> {
         None
     }
 }
