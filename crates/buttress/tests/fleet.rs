@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use axum::{Router, body::Body, routing::get};
 use buttress::{
-    BoxError, Fleet, HttpExt, Queue, Rate, Rates, Redis, ServerConfig, ThrottleLayer, WithoutStore,
+    BoxError, Cache, ClientConfig, DedupLayer, Fleet, Http, HttpExt, Queue, Rate, Rates, Redis,
+    ServerConfig, SharedCache, ThrottleLayer, WithoutStore,
 };
 use http::{Request, StatusCode};
 use tower::ServiceExt;
 
 const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
 
 /// No server listens there, so the layers run without their store.
 const NOWHERE: &str = "redis://127.0.0.1:1";
@@ -53,8 +55,20 @@ async fn server_and_client_of_a_fleet_run_without_their_store() -> Result<(), Bo
     let quota = ThrottleLayer::rates(Rates::new(Rate::per_second(10)).and(Rate::per_hour(5_000)))
         .fleet(Fleet::new(redis.quotas(), 12).without_store(WithoutStore::FailClosed))
         .queue(Queue::new(100).max_wait(SECOND))
-        .named("partner-api");
-    let client = buttress::client().throttle(quota).http().service(reqwest::Client::new());
+        .named("partner-api")
+        .http();
+    // shared cache, one call per key in the fleet
+    let shared = SharedCache::new(redis.flights(), Http::new()).credentials();
+    let cache = Cache::from_headers().stale_while_revalidate(MINUTE).store(shared);
+    let dedup = DedupLayer::new().cache(cache);
+    let client = buttress::client().dedup(dedup).throttle(quota).http();
+
+    let mut config = ClientConfig::default();
+    config.rate.fleet.replicas = Some(24);
+    config.cache.fleet.max_wait = Some(2 * SECOND);
+    client.handle().apply(&config)?;
+    assert_eq!(client.handle().config().cache.fleet.max_wait, Some(2 * SECOND));
+    let client = client.service(reqwest::Client::new());
     let request = reqwest::Client::new().get("http://127.0.0.1:1/").build()?;
     let response = client.oneshot(request).await?;
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
