@@ -46,7 +46,7 @@ async fn credentials_are_in_no_event_and_no_debug() {
 async fn each_change_of_the_connection_is_an_event() {
     let Some(mut server) = Server::start("events").await else { return };
     let events = Events::record();
-    let redis = Redis::open(server.url(), "shop").unwrap();
+    let redis = Redis::open(server.url(), "shop").unwrap().time_limit(PATIENT);
     let quotas = redis.quotas();
     works(&quotas).await;
     assert_eq!(events.names(), ["redis.connected"]);
