@@ -269,7 +269,7 @@ async fn connection_and_tasks_end_with_the_last_handle() {
         // One of them asks.
         list.lines().count() - 1
     };
-    let redis = Redis::open(server.url(), "shop").unwrap();
+    let redis = Redis::open(server.url(), "shop").unwrap().time_limit(PATIENT);
     let (quotas, flights) = (redis.quotas(), redis.flights());
     works(&quotas).await;
     drop(redis);
