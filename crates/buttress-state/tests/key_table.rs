@@ -240,6 +240,26 @@ fn idle_keys_are_swept_while_new_keys_come() {
     assert!((1..5_000).contains(&most), "{most} keys at once");
 }
 
+#[test]
+fn idle_keys_are_swept_while_calls_find_known_keys() {
+    let alive = Arc::new(());
+    let table = KeyTable::<Probe, Calls>::new(Calls::default(), 65_536);
+    let keys: Vec<_> = (0..1000).map(|number| Probe::new(number, &alive)).collect();
+    for key in &keys {
+        table.get(Probe::new(key.0, &alive));
+    }
+    let own = keys.len() + 1;
+    assert_eq!(Arc::strong_count(&alive), own + 1000);
+    // Each shard has a key that stays in use.
+    for _ in 0..200 {
+        for key in keys.iter().take(200) {
+            table.find(key);
+        }
+    }
+    let left = Arc::strong_count(&alive) - own;
+    assert!((1..=200).contains(&left), "{left} keys are left");
+}
+
 /// The keys that found room in a small table.
 fn placed(seed: u64) -> Vec<u32> {
     fastrand::seed(seed);

@@ -101,6 +101,19 @@ impl<K: Hash + Eq, T: Fresh, S: Total<T>> KeyTable<K, T, S> {
         }
     }
 
+    /// Returns the value of a key in use, for a call.
+    ///
+    /// As with [`get`](Self::get), the call pays for the sweep of one key. [`known`](Self::known) is
+    /// for handles, and never sweeps.
+    #[inline]
+    pub fn find<Q>(&self, key: &Q) -> Option<Arc<T>>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        self.find_known(self.hasher.hash(key), key)
+    }
+
     /// Returns the value of a key in use. Counts as a use of the key.
     pub fn known<Q>(&self, key: &Q) -> Option<Arc<T>>
     where

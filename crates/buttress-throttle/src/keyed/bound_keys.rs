@@ -33,7 +33,7 @@ impl<K: Hash + Eq, L: LimitTemplate> KeyLookup<K> for BoundKeys<'_, K, L> {
     type Found = Arc<KeyLimit<L>>;
 
     fn find(self, key: K) -> Arc<KeyLimit<L>> {
-        if let Some(known) = self.table.known(&key) {
+        if let Some(known) = self.table.find(&key) {
             // Another call may have inserted the limit, and is about to tell it the key.
             if !known.0.is_bound() {
                 known.0.bind(&self.bytes(&key));
@@ -52,7 +52,7 @@ impl<K: Hash + Eq, L: LimitTemplate> KeyLookup<K> for BoundKeys<'_, K, L> {
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        match self.table.known(key) {
+        match self.table.find(key) {
             Some(known) if known.0.is_bound() => known,
             _ => self.find(own(key)),
         }
