@@ -232,15 +232,13 @@ async fn slot_that_moves_is_followed() {
     let Some(cluster) = Cluster::start("a slot that moves").await else { return };
     let redis = cluster.open().await;
     let quotas = redis.quotas();
-    let mut bytes = Vec::new();
-    buttress_core::StoreKey::write("layer", &mut bytes);
-    buttress_core::StoreKey::write("key", &mut bytes);
+    let bytes = buttress_state::quota_key("layer", Some("key"));
     let ask = async || {
         let rate = [CellRate::new(HOUR, 1000)];
         quotas.acquire(Ask::new(&bytes, &rate, 1)).await.unwrap().remaining
     };
     assert_eq!(ask().await, 999);
-    let name = quotas.bucket_name("layer", "key", 0);
+    let name = quotas.bucket_name("layer", Some("key"), 0);
     let slot: u16 = cluster.0[0].run(&["CLUSTER", "KEYSLOT", &name]).await;
     let from = usize::from(slot) / 5462;
     let (from, to) = (&cluster.0[from], &cluster.0[(from + 1) % 3]);

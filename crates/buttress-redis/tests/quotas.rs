@@ -241,14 +241,12 @@ async fn buckets_expire_when_they_are_full() {
 async fn bucket_name_is_the_name_in_the_store() {
     let Some(server) = Server::start("the name of a bucket").await else { return };
     let quotas = quotas_of(&server).await;
-    let mut bytes = Vec::new();
-    buttress_core::StoreKey::write("per-tenant", &mut bytes);
-    buttress_core::StoreKey::write(&42_u64, &mut bytes);
+    let bytes = buttress_state::quota_key("per-tenant", Some(&42_u64));
     take(&quotas, &bytes, &[hourly(10), hourly(20)], 1).await;
     let mut keys: Vec<String> = server.run(&["KEYS", "*"]).await;
     keys.sort();
     let names: Vec<_> =
-        (0..2).map(|rate| quotas.bucket_name("per-tenant", &42_u64, rate)).collect();
+        (0..2).map(|rate| quotas.bucket_name("per-tenant", Some(&42_u64), rate)).collect();
     assert_eq!(keys, names);
     assert!(
         keys.iter().all(|name| name.starts_with("{shop:") && name.len() == 6 + 22 + 4),

@@ -64,7 +64,7 @@ pub use key_table::{Fresh, KeyTable, Total};
 pub use seeded_hash::SeededHash;
 pub use store::{
     AnyQuotaStore, Ask, Begun, CellRate, Ending, Finished, FlightStore, Grant, QuotaStore, Slot,
-    StoreError, StoreErrorKind, StoreSnapshot, Token,
+    StoreError, StoreErrorKind, StoreSnapshot, Token, quota_key,
 };
 
 /// Runs the example of the README as a test.

@@ -6,6 +6,7 @@
 mod adversary;
 mod callers;
 mod kills;
+mod names;
 mod network;
 mod refusals;
 mod replica;

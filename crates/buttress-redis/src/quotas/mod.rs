@@ -5,7 +5,7 @@ mod reply;
 use std::{fmt, sync::LazyLock, time::Duration};
 
 use buttress_core::StoreKey;
-use buttress_state::{Ask, CellRate, Grant, QuotaStore, StoreError, StoreSnapshot};
+use buttress_state::{Ask, CellRate, Grant, QuotaStore, StoreError, StoreSnapshot, quota_key};
 use redis::{Cmd, RedisWrite};
 
 use crate::{
@@ -33,17 +33,18 @@ impl RedisQuotas {
     /// Returns the name of a bucket in the store: that of the rate with the number `rate`, from 0, in
     /// the layer of the name `instance`.
     ///
+    /// `key` is that of a limit per key, `Some(&())` for a layer without keys, and `None` for the limit
+    /// that keys without room share, as for [`quota_key`].
+    ///
     /// For operators: `GET` shows the bucket, `DEL` fills it.
     pub fn bucket_name<K: StoreKey + ?Sized>(
         &self,
         instance: &str,
-        key: &K,
+        key: Option<&K>,
         rate: usize,
     ) -> String {
-        let mut bytes = Vec::new();
-        instance.write(&mut bytes);
-        key.write(&mut bytes);
-        self.names.name(tag_of(&bytes), Bucket(rate)).to_string()
+        let tag = tag_of(&quota_key(instance, key));
+        self.names.name(tag, Bucket(rate)).to_string()
     }
 
     fn operation(&self, ask: &Ask<'_>) -> Operation<'static> {

@@ -58,7 +58,8 @@ impl CellRate {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Ask<'a> {
-    /// The bytes of the key, any number of any bytes.
+    /// The bytes of the key, any number of any bytes. Layers make them by
+    /// [`quota_key`](super::quota_key).
     pub key: &'a [u8],
     /// The rates, of which all must grant.
     pub rates: &'a [CellRate],

@@ -31,8 +31,9 @@ use crate::{
 #[derive(Debug)]
 pub struct FleetCells {
     pub(super) shared: Arc<Shared>,
-    /// The bytes of the key that this limit belongs to.
-    key: OnceLock<Box<[u8]>>,
+    /// The bytes of the key that this limit belongs to, or `None` for all keys without room. Not set
+    /// for a limit without keys.
+    key: OnceLock<Option<Box<[u8]>>>,
     /// The key for the store: the name of the layer and `key`.
     pub(super) store_key: OnceLock<Box<[u8]>>,
     pub(super) slots: LeaseSlots,
@@ -72,16 +73,16 @@ impl FleetCells {
     }
 
     /// Sets the bytes of the key, unless they are known.
-    pub(super) fn set_key(&self, key: &[u8]) {
-        self.key.get_or_init(|| key.into());
+    pub(super) fn set_key(&self, key: Option<&[u8]>) {
+        self.key.get_or_init(|| key.map(Into::into));
     }
 
     pub(super) fn has_key(&self) -> bool {
         self.key.get().is_some()
     }
 
-    pub(super) fn key(&self) -> &[u8] {
-        self.key.get().map_or(&[], |key| key)
+    pub(super) fn key(&self) -> Option<Option<&[u8]>> {
+        self.key.get().map(Option::as_deref)
     }
 
     pub(crate) fn options(&self) -> FleetOptions {

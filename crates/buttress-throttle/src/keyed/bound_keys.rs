@@ -16,14 +16,14 @@ pub(super) struct BoundKeys<'a, K, L> {
 pub(super) fn new_table<K, L: LimitTemplate>(template: L, max: usize) -> Arc<LimitTable<K, L>> {
     let table = KeyTable::new(KeyLimit(template), max);
     if L::NEEDS_KEY {
-        table.overflow().0.bind(&[ALL_FURTHER_KEYS]);
+        table.overflow().0.bind(None);
     }
     Arc::new(table)
 }
 
 impl<K: Hash + Eq, L: LimitTemplate> BoundKeys<'_, K, L> {
     fn bytes(&self, key: &K) -> Vec<u8> {
-        let mut bytes = vec![ONE_KEY];
+        let mut bytes = Vec::new();
         (self.write)(key, &mut bytes);
         bytes
     }
@@ -36,14 +36,14 @@ impl<K: Hash + Eq, L: LimitTemplate> KeyLookup<K> for BoundKeys<'_, K, L> {
         if let Some(known) = self.table.find(&key) {
             // Another call may have inserted the limit, and is about to tell it the key.
             if !known.0.is_bound() {
-                known.0.bind(&self.bytes(&key));
+                known.0.bind(Some(&self.bytes(&key)));
             }
             return known;
         }
         let bytes = self.bytes(&key);
         let limit = self.table.get(key);
         // The limit that further keys share knows its own key already.
-        limit.0.bind(&bytes);
+        limit.0.bind(Some(&bytes));
         limit
     }
 
@@ -58,7 +58,3 @@ impl<K: Hash + Eq, L: LimitTemplate> KeyLookup<K> for BoundKeys<'_, K, L> {
         }
     }
 }
-
-/// The first byte of a key for the store. A limit without keys has no byte.
-const ONE_KEY: u8 = 1;
-const ALL_FURTHER_KEYS: u8 = 2;

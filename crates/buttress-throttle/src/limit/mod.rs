@@ -103,9 +103,10 @@ pub trait LimitTemplate: sealed::Sealed {
         true
     }
 
-    /// Tells the limit the bytes of its key, unless it knows them.
+    /// Tells the limit the bytes of its key, unless it knows them. `None`: it is the limit of all keys
+    /// without room.
     #[doc(hidden)]
-    fn bind(&self, key: &[u8]) {
+    fn bind(&self, key: Option<&[u8]>) {
         let _ = key;
     }
 

@@ -27,7 +27,7 @@ pub trait CellSupply: Supply {
         true
     }
 
-    fn bind(&self, key: &[u8]) {
+    fn bind(&self, key: Option<&[u8]>) {
         let _ = key;
     }
 

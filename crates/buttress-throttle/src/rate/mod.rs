@@ -101,7 +101,7 @@ impl<W: Clone, Cl: Cells> LimitTemplate for RateLimit<W, Cl> {
         self.queue.supply.is_bound()
     }
 
-    fn bind(&self, key: &[u8]) {
+    fn bind(&self, key: Option<&[u8]>) {
         self.queue.supply.bind(key);
     }
 
