@@ -6,12 +6,12 @@ mod answer;
 mod entry;
 mod fetch;
 mod invalidations;
-mod maybe_shared;
 mod no_cache;
 mod options;
 mod pending;
 mod rules;
 mod shared;
+mod shared_handle;
 mod store;
 
 pub(crate) use self::{
@@ -22,11 +22,11 @@ pub(crate) use self::{
 };
 pub use self::{
     entry::{CacheEntry, CachedOutcome},
-    maybe_shared::MaybeShared,
     no_cache::NoCache,
     options::Cache,
-    shared::{SharedCache, SharedCacheHandle},
-    store::{Fetched, Intent, Memory, OpenStore, Store, StoreCounts},
+    shared::SharedCache,
+    shared_handle::SharedCacheHandle,
+    store::{Fetched, Intent, MaybeShared, Memory, OpenStore, Store, StoreCounts},
 };
 
 /// How a layer caches: not at all ([`NoCache`]), or as a [`Cache`] says.

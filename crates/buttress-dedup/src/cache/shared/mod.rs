@@ -4,7 +4,6 @@ mod conversation;
 mod encoding;
 mod fetch;
 mod lease;
-mod limits;
 mod outage;
 mod owed;
 mod patience;
@@ -18,9 +17,14 @@ use std::{fmt, hash::Hash, sync::Arc, time::Duration};
 use buttress_core::{Codec, StoreKey};
 use buttress_state::FlightStore;
 
-pub use self::limits::SharedCacheHandle;
-use self::{limits::Limits, remote::Remote, store::SharedStore};
-use crate::{CachedOutcome, Memory, OpenStore, cache::store::MemoryStore};
+use self::{remote::Remote, store::SharedStore};
+use crate::{
+    CachedOutcome, Memory, OpenStore,
+    cache::{
+        shared_handle::{Limits, SharedCacheHandle},
+        store::MemoryStore,
+    },
+};
 
 /// A store for the replicas of a fleet: they share cache entries, and one of them makes a call that
 /// all need.

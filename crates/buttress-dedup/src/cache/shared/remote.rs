@@ -6,8 +6,8 @@ use std::sync::{
 use buttress_state::{Begun, Ending, Finished, FlightStore, Slot, StoreError, Token};
 use tokio::time::Instant;
 
-use super::{limits::Limits, outage::Outage, owed::Owed};
-use crate::StoreCounts;
+use super::{outage::Outage, owed::Owed};
+use crate::{StoreCounts, cache::shared_handle::Limits};
 
 /// The fleet's store, with what this process knows about it.
 #[derive(Debug)]

@@ -1,4 +1,4 @@
-use super::{Cache, Memory, NoCache, SharedCache, shared::SharedCacheHandle};
+use crate::{Cache, Memory, NoCache, SharedCache, SharedCacheHandle};
 
 /// A cache or a store of entries that may be a [`SharedCache`].
 ///

@@ -7,12 +7,14 @@ use crate::CacheEntry;
 mod counts;
 mod fetched;
 mod hashed_key;
+mod maybe_shared;
 mod memory;
 
 pub(crate) use self::memory::MemoryStore;
 pub use self::{
     counts::StoreCounts,
     fetched::{Fetched, Intent},
+    maybe_shared::MaybeShared,
     memory::Memory,
 };
 
