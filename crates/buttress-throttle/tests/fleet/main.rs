@@ -2,10 +2,12 @@
 #![cfg(not(buttress_loom))]
 #![expect(clippy::unwrap_used, reason = "a helper that fails has failed the test")]
 
+mod adversary;
 mod away;
 mod faults;
 mod keyed;
 mod leases;
+mod numbers;
 mod options;
 mod support;
 mod waits;
