@@ -2,7 +2,7 @@ use std::sync::{Arc, atomic::Ordering::Relaxed};
 
 use buttress_control::{Denied, LeaseKind, LeaseRules, Nanos, Rate};
 use buttress_core::{Attempt, Criticality, Enforcement, StoreKey};
-use buttress_state::{quota_key, sync::lock};
+use buttress_state::sync::lock;
 
 use super::{FleetCells, FleetSnapshot, observe, refill};
 use crate::{
@@ -192,19 +192,7 @@ impl FleetCells {
         if self.store_key.get().is_some() {
             return;
         }
-        self.store_key.get_or_init(|| match self.key() {
-            None => quota_key(instance, Some(&())).into(),
-            Some(key) => quota_key(instance, key.map(Encoded).as_ref()).into(),
-        });
+        self.store_key.get_or_init(|| self.quota_key(instance).into());
         self.shared.numbers.instance.get_or_init(|| instance.into());
-    }
-}
-
-/// A key that is bytes already.
-struct Encoded<'a>(&'a [u8]);
-
-impl StoreKey for Encoded<'_> {
-    fn write(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(self.0);
     }
 }

@@ -4,9 +4,9 @@ use std::{
 };
 
 use buttress_control::{LeaseKind, LeaseRules, Nanos, Rate};
-use buttress_core::{Criticality, Quota};
+use buttress_core::{Criticality, Quota, StoreKey};
 use buttress_state::{
-    AnyQuotaStore, QuotaStore,
+    AnyQuotaStore, QuotaStore, quota_key,
     sync::{
         Mutex,
         atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
@@ -81,8 +81,13 @@ impl FleetCells {
         self.key.get().is_some()
     }
 
-    pub(super) fn key(&self) -> Option<Option<&[u8]>> {
-        self.key.get().map(Option::as_deref)
+    /// The key for the store, of the name of the layer and of the key of the limit.
+    pub(super) fn quota_key(&self, instance: &str) -> Vec<u8> {
+        match self.key.get() {
+            None => quota_key(instance, Some(&())),
+            Some(None) => quota_key::<()>(instance, None),
+            Some(Some(key)) => quota_key(instance, Some(&Encoded(key))),
+        }
     }
 
     pub(crate) fn options(&self) -> FleetOptions {
@@ -216,3 +221,16 @@ impl FleetCells {
         self.admitted.counts()
     }
 }
+
+/// A key that is bytes already.
+struct Encoded<'a>(&'a [u8]);
+
+impl StoreKey for Encoded<'_> {
+    fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.0);
+    }
+}
+
+// A key has at most 512 bytes of a fleet, with the bytes of its key and of its last grant.
+#[cfg(all(target_pointer_width = "64", not(buttress_loom)))]
+const _: () = assert!(size_of::<FleetCells>() <= 384);

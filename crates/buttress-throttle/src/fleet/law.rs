@@ -17,7 +17,8 @@ pub(super) struct Law {
     pub(super) policy: WithoutStore,
     pub(super) lease: Lease,
     /// The rate of this replica, once calls were decided without the store.
-    pub(super) share: Option<Rates>,
+    // In a box: a rate takes cache lines of its own, and few keys need one.
+    pub(super) share: Option<Box<Rates>>,
     /// Cells of a grant that waiters get first, and the time at which they end.
     pub(super) pool: u32,
     pub(super) pool_ends: Nanos,
@@ -172,7 +173,7 @@ impl Law {
 
     pub(super) fn share_at(&mut self, now: Nanos) -> &Rates {
         let (lease, rules) = (&self.lease, &self.rules);
-        self.share.get_or_insert_with(|| lease.share(now, rules))
+        self.share.get_or_insert_with(|| Box::new(lease.share(now, rules)))
     }
 }
 
