@@ -5,7 +5,6 @@ mod law;
 mod local_rate;
 mod numbers;
 mod observe;
-mod payment;
 mod refill;
 mod slots;
 mod supply;

@@ -1,6 +1,6 @@
 use std::sync::{Arc, atomic::Ordering::Relaxed};
 
-use super::cells::Shared;
+use crate::fleet::cells::Shared;
 
 /// A debt that is being told.
 pub(super) struct Payment(Arc<Shared>);

@@ -1,6 +1,8 @@
 //! Requests to the store. Each runs in a task of its own, because a caller that leaves must not lose
 //! cells that the store has debited.
 
+mod payment;
+
 use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
@@ -10,7 +12,8 @@ use buttress_control::{LeaseDemand, LeaseRefill, LeaseReply, Nanos};
 use buttress_state::{Ask, CellRate, Grant, QuotaStore, StoreError, StoreErrorKind, sync::lock};
 use tokio::{runtime::Handle, time::timeout};
 
-use super::{FleetCells, law::Law, observe, payment::Payment};
+use self::payment::Payment;
+use super::{FleetCells, law::Law, observe};
 use crate::{limit::RefusalReason, queue::WakeList, rate::CellQueue};
 
 pub(super) type Queue = CellQueue<FleetCells>;
