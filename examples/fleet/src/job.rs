@@ -24,6 +24,8 @@ pub(crate) enum Traffic {
     Open { per_second: f64, time: Duration, seed: u64 },
     /// Rounds of [`ROUND`]: load for a while, then silence with the cells held, then all calls at once.
     Hoard { per_second: f64, silences: Vec<Duration>, burst: u32, seed: u64 },
+    /// Keys that nobody has asked for before, one after the other, each by several callers at once.
+    Keys(Keys),
     /// Open traffic without a record of each call. Each tenant has a rate too, and tenants come and go.
     Soak { per_second: f64, time: Duration, seed: u64 },
 }
@@ -33,11 +35,25 @@ impl Traffic {
     pub(crate) fn time(&self) -> Duration {
         match self {
             Self::Open { time, .. } | Self::Soak { time, .. } => *time,
+            Self::Keys(keys) => keys.every * keys.number + keys.work,
             Self::Hoard { silences, .. } => {
                 ROUND * u32::try_from(silences.len()).unwrap_or(u32::MAX)
             }
         }
     }
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Keys {
+    pub(crate) number: u32,
+    pub(crate) every: Duration,
+    /// By how much later this replica asks for each key.
+    pub(crate) late: Duration,
+    pub(crate) callers: u32,
+    /// How long the service works for a key.
+    pub(crate) work: Duration,
+    /// The lease of the lock.
+    pub(crate) lease: Duration,
 }
 
 /// The numbers of a replica after a job.
@@ -46,6 +62,10 @@ pub(crate) struct Report {
     pub(crate) calls: Vec<Call>,
     /// When the key was away from the store: from, to, in microseconds since the start.
     pub(crate) away: Vec<(u64, u64)>,
+    /// The keys for which the service of this replica worked: key, and the end, in microseconds since the start.
+    pub(crate) runs: Vec<(u32, u64)>,
+    /// The callers of each key: key, beginning and end, in microseconds since the start.
+    pub(crate) waits: Vec<(u32, u64, u64)>,
     /// The cells that a hoarder held when its silence ended, by round.
     pub(crate) held: Vec<u32>,
     /// The calls that ended with neither an admission nor a denial.

@@ -12,6 +12,10 @@
 //! | killed | 2,000/s, 400 | three times the rate; after 1.5 s `kill -9`, and 2 s later a new server without state |
 //! | stopped | 2,000/s, 400 | the same with `SIGSTOP` and `SIGCONT` |
 //!
+//! Then the replicas share a cache, a `SharedCache` behind a `DedupLayer`. All need the same 20 keys, one
+//! each 100 ms, with 50 callers per replica. The service works for 50 ms. At last one replica leads the calls
+//! for 20 keys, and is killed 40 ms after it began. The lease of a lock is 300 ms there.
+//!
 //! The load is open: calls begin at random times (a Poisson process with a seed per replica), whatever the
 //! state of the others.
 //!
@@ -74,7 +78,7 @@ use crate::arguments::Arguments;
 use crate::parts::load::Offered;
 use crate::parts::outage::Fault;
 use crate::parts::soak::Sample;
-use crate::parts::{adversary, load, outage, soak};
+use crate::parts::{adversary, keys, load, outage, soak};
 use crate::replicas::Replicas;
 use crate::report::plot::Curve;
 use crate::report::table::{Row, Verdict, table};
@@ -129,6 +133,8 @@ async fn parts(mut server: Server, plot: &Path) -> Result<Vec<Row>, Box<dyn Erro
     let adversary = adversary::run(&server, &mut four).await?;
     let killed = outage::run(&mut server, &mut four, Fault::Killed).await?;
     let stopped = outage::run(&mut server, &mut four, Fault::Stopped).await?;
+    let missed = keys::run(&server, &mut four).await?;
+    let leader_killed = keys::kill_leader(&server, &mut four).await?;
     drop(four);
     let eight = Offered { name: "eight", of_rate: 3.0 };
     let eight = load::run(&server, &mut Replicas::start(8)?, eight).await?;
@@ -138,6 +144,7 @@ async fn parts(mut server: Server, plot: &Path) -> Result<Vec<Row>, Box<dyn Erro
     rows.extend(goals::adversary(&adversary));
     rows.extend(goals::outage(&killed));
     rows.extend(goals::outage(&stopped));
+    rows.extend(goals::keys(&missed, &leader_killed));
     let runs = [&steady, &busy, &overload, &eight, &adversary.run, &killed.run, &stopped.run];
     rows.push(goals::tasks(runs));
     let curves = [

@@ -85,6 +85,17 @@ impl Replicas {
 }
 
 impl Working<'_> {
+    /// Kills the first replica. Another process takes its place, without a job.
+    pub(crate) async fn kill_first(&mut self) -> io::Result<()> {
+        let replicas = std::mem::take(&mut self.replicas);
+        if let Some((first, others)) = replicas.split_first_mut() {
+            first.child.kill().await?;
+            *first = Process::start()?;
+            self.replicas = others;
+        }
+        Ok(())
+    }
+
     /// Returns the microseconds since the calls began.
     pub(crate) fn now(&self) -> u64 {
         self.clock.now().saturating_sub(self.start)

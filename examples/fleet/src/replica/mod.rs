@@ -1,5 +1,6 @@
 //! A replica: a process with a layer of its own, which the parent gives jobs.
 
+mod keys;
 mod soak;
 mod traffic;
 mod watch;
@@ -44,7 +45,10 @@ pub(crate) fn serve() -> io::Result<()> {
 
 async fn run(job: Job) -> io::Result<Report> {
     let clock = SharedClock::read();
-    let mut report = calls(&job, clock).await?;
+    let mut report = match &job.traffic {
+        Traffic::Keys(keys) => keys::run(&job, keys, clock).await?,
+        _ => calls(&job, clock).await?,
+    };
     report.tasks_left = tasks_left().await;
     report.clock_stepped = clock.stepped();
     Ok(report)

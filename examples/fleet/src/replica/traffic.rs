@@ -49,6 +49,8 @@ where
             let arrivals = Arrivals::new(*per_second, *seed, begin, *time);
             callers.open(arrivals, matches!(traffic, Traffic::Open { .. }), &mut done).await;
         }
+        // A cache gets these calls, not a rate.
+        Traffic::Keys(_) => {}
         Traffic::Hoard { per_second, silences, burst, seed } => {
             for (round, silence) in (0..).zip(silences) {
                 let begin = begin + ROUND * round;

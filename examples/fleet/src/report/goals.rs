@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::job::{Call, Counts, Decision};
 use crate::parts::{
     adversary::Adversary,
+    keys::{self, LeaderKilled, Missed},
     load::{self, most_trips},
     outage::{self, Fault, Outage},
     soak::Soak,
@@ -104,6 +105,32 @@ fn over_in_all(what: &str, outage: &Outage) -> Row {
     let (over, most) = (run.excess(), f64::from(run.burst) / 50.0);
     let bound = most + load::RESERVE * f64::from(run.burst) + run.cut_off(outage.away.clone());
     Row::new(what, format!("≤ {most:.0}"), format!("{over:.1}")).graded(over, most, bound)
+}
+
+/// Returns the rows of keys that all replicas need at the same time.
+pub(crate) fn keys(missed: &Missed, killed: &LeaderKilled) -> Vec<Row> {
+    let runs = ratio(missed.runs(), missed.keys.into());
+    let wake = percentile(&missed.wakes(), 99);
+    let after = killed.missed.last_response(killed.at);
+    let most = keys::LEASE + keys::WORK + Duration::from_millis(100);
+    let failed = missed.failed() + killed.missed.failed();
+    let runs_after = ratio(killed.missed.runs(), killed.missed.keys.into());
+    vec![
+        Row::new("shared cache: runs per missed key in the fleet", "1.00", format!("{runs:.2}"))
+            .graded(runs, 1.0, 4.0),
+        Row::new("shared cache: response in other replicas p99", "≤ 25 ms", format!("{wake:.1?}"))
+            .timed(wake <= Duration::from_millis(25)),
+        Row::new(
+            "leader killed: last response after",
+            format!("≤ {most:.0?}"),
+            format!("{after:.0?}"),
+        )
+        .timed(after <= most),
+        Row::new("leader killed: further runs per key", "1.00", format!("{runs_after:.2}"))
+            .graded(runs_after, 1.0, 3.0),
+        Row::new("shared cache: errors that callers see", "0", failed.to_string())
+            .checked(failed == 0),
+    ]
 }
 
 pub(crate) fn soak(soak: &Soak) -> Vec<Row> {
