@@ -5,6 +5,7 @@
     clippy::panic,
     reason = "helpers of a test may panic, as the test may"
 )]
+#![expect(clippy::disallowed_methods, reason = "callers run in tasks of their own here")]
 
 #[path = "../cache/degraded.rs"]
 mod degraded;
