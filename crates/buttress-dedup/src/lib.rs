@@ -266,9 +266,12 @@ mod state;
 
 pub use buttress_control::{Backoff, EarlyRefresh, Jitter, Ratio};
 
+#[cfg(feature = "shared-cache")]
+#[cfg_attr(docsrs, doc(cfg(feature = "shared-cache")))]
+pub use cache::SharedCache;
 pub use cache::{
     Cache, CacheEntry, CachedOutcome, Fetched, Intent, MaybeShared, Memory, NoCache, OpenStore,
-    SharedCache, SharedCacheHandle, Store, StoreCounts,
+    SharedCacheHandle, Store, StoreCounts,
 };
 pub use call::{ResponseFuture, SharedService};
 pub use flight::FlightGuard;

@@ -64,10 +64,10 @@ pub use buttress_core::{
 };
 #[cfg(feature = "deadline")]
 pub use buttress_deadline::{DeadlineHandle, DeadlineLayer, DeadlineSnapshot};
+#[cfg(feature = "shared-cache")]
+pub use buttress_dedup::SharedCache;
 #[cfg(feature = "dedup")]
-pub use buttress_dedup::{
-    Cache, DedupHandle, DedupLayer, DedupSnapshot, EarlyRefresh, SharedCache,
-};
+pub use buttress_dedup::{Cache, DedupHandle, DedupLayer, DedupSnapshot, EarlyRefresh};
 #[cfg(feature = "fallback")]
 pub use buttress_fallback::{Degraded, FallbackHandle, FallbackLayer, FallbackSnapshot, Source};
 #[cfg(feature = "hedge")]
@@ -94,6 +94,8 @@ pub use buttress_stack::{
     Client, ClientConfig, ClientHandle, Custom, Misfit, Misfits, Off, Server, ServerConfig,
     ServerHandle, client, client_for_aws, client_for_grpc, client_for_http, server,
 };
+#[cfg(all(feature = "throttle", not(feature = "retry")))]
+pub use buttress_throttle::Ratio;
 #[cfg(feature = "throttle")]
 pub use buttress_throttle::{
     AcceptRatio, Aimd, Codel, Fleet, Gradient, Gradient2, Queue, Rate, Rates, Slack,

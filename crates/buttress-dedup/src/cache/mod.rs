@@ -10,10 +10,13 @@ mod no_cache;
 mod options;
 mod pending;
 mod rules;
+#[cfg(feature = "shared-cache")]
 mod shared;
 mod shared_handle;
 mod store;
 
+#[cfg(feature = "shared-cache")]
+pub use self::shared::SharedCache;
 pub(crate) use self::{
     answer::{Answer, Asked},
     entry::{EntryFreshness, ValidFlag, forbid_caching},
@@ -24,7 +27,6 @@ pub use self::{
     entry::{CacheEntry, CachedOutcome},
     no_cache::NoCache,
     options::Cache,
-    shared::SharedCache,
     shared_handle::SharedCacheHandle,
     store::{Fetched, Intent, MaybeShared, Memory, OpenStore, Store, StoreCounts},
 };

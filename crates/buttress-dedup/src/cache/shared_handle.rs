@@ -18,6 +18,7 @@ pub(super) struct Limits {
 }
 
 impl Limits {
+    #[cfg(feature = "shared-cache")]
     pub(super) fn new(local_ttl: Duration, max_value: usize, max_wait: Duration) -> Self {
         Self {
             local_ttl: AtomicU64::new(bounded(local_ttl)),

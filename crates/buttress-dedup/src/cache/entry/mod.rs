@@ -114,6 +114,7 @@ impl<V> CacheEntry<V> {
 
     /// Whether a store has marked the entry, and told at most `ttl` ago that it has the entry. `None`
     /// without a stamp.
+    #[cfg(feature = "shared-cache")]
     #[inline]
     pub(crate) fn is_told_within(&self, ttl: Duration, now: Instant) -> Option<bool> {
         // Relaxed: the time stands for itself.
@@ -122,6 +123,7 @@ impl<V> CacheEntry<V> {
     }
 
     /// The store has told now that it has the entry.
+    #[cfg(feature = "shared-cache")]
     pub(crate) fn be_told(&self) {
         if let Some(told) = self.standing.told() {
             told.store(self.nanos(Instant::now()), Ordering::Relaxed);

@@ -24,6 +24,10 @@ pub(crate) enum Standing {
 pub(crate) struct Stamp {
     bytes: [u8; 16],
     /// When the store told last that it has the entry. Nanoseconds since the entry arrived.
+    #[cfg_attr(
+        not(feature = "shared-cache"),
+        expect(dead_code, reason = "a shared cache reads it")
+    )]
     told: AtomicU64,
     /// As in `Plain`. Also set once a flight has accepted the entry of a store.
     valid: Option<ValidFlag>,
@@ -56,6 +60,7 @@ impl Standing {
     }
 
     /// See [`Stamp::told`].
+    #[cfg(feature = "shared-cache")]
     #[inline]
     pub(super) fn told(&self) -> Option<&AtomicU64> {
         match self {

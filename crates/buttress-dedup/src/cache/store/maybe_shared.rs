@@ -1,6 +1,8 @@
-use crate::{Cache, Memory, NoCache, SharedCache, SharedCacheHandle};
+#[cfg(feature = "shared-cache")]
+use crate::SharedCache;
+use crate::{Cache, Memory, NoCache, SharedCacheHandle};
 
-/// A cache or a store of entries that may be a [`SharedCache`].
+/// A cache or a store of entries that may be a [`SharedCache`](crate::SharedCache).
 ///
 /// In a stack of `buttress-stack`, a store of your own needs this trait, without a method:
 /// `impl MaybeShared for MyStore {}`.
@@ -19,6 +21,7 @@ impl MaybeShared for NoCache {}
 
 impl MaybeShared for Memory {}
 
+#[cfg(feature = "shared-cache")]
 impl<F, C> MaybeShared for SharedCache<F, C> {
     fn shared_cache(&self) -> Option<SharedCacheHandle> {
         Some(self.handle())

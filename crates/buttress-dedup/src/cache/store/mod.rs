@@ -10,6 +10,7 @@ mod hashed_key;
 mod maybe_shared;
 mod memory;
 
+#[cfg(feature = "shared-cache")]
 pub(crate) use self::memory::MemoryStore;
 pub use self::{
     counts::StoreCounts,
