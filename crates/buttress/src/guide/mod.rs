@@ -12,6 +12,7 @@
 //! | [`outages`] | circuit breakers and fallbacks: states, what counts, recovery, answers |
 //! | [`hedging`] | when to send a second copy of a slow request, and who pays |
 //! | [`caching`] | keys, coalescing, TTL, stale windows, invalidation |
+//! | [`fleet`] | rates, a cache and single flight that all replicas share |
 //! | [`ordering`] | one call at a time per key, in order or latest wins |
 //! | [`errors`] | modes, rejections, verdicts, panics |
 //! | [`observability`] | metrics for Prometheus and OpenTelemetry, dashboards, events |
@@ -53,6 +54,13 @@ pub mod hedging {}
 
 #[doc = include_str!("caching.md")]
 pub mod caching {}
+
+#[cfg_attr(all(feature = "http", feature = "redis", feature = "stack"), doc = include_str!("fleet.md"))]
+#[cfg_attr(
+    not(all(feature = "http", feature = "redis", feature = "stack")),
+    doc = "Rates and caches of a fleet. Build the docs with the feature `redis`."
+)]
+pub mod fleet {}
 
 #[doc = include_str!("ordering.md")]
 pub mod ordering {}
