@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::{
     Call, Config, Entry, FetchedOf, VerdictSeed, Writer,
-    result::{BoxedSignals, DueEntry, FlightResult, Published},
+    result::{BoxedSignals, FlightResult, Published},
     stage::can_restore,
     typed_state::CallFlight,
     work::{AnswerOf, Work, WorkInfo, WorkOutput},
@@ -64,15 +64,8 @@ fn poll_work<C: Call>(
     }
     let outcome = match ready!(polled) {
         WorkOutput::Made(outcome) => outcome,
-        WorkOutput::Fetched(entry, uncalled) => {
-            let published = match uncalled {
-                Some(uncalled) => Published::Due(Box::new(DueEntry::new(entry, uncalled))),
-                None => Published::Cached(entry),
-            };
-            return Poll::Ready(WorkResult::Answer(FlightResult::new(published)));
-        }
-        WorkOutput::Busy(time) => {
-            return Poll::Ready(WorkResult::Answer(FlightResult::new(Published::Busy(time))));
+        WorkOutput::Answered(published) => {
+            return Poll::Ready(WorkResult::Answer(FlightResult::new(*published)));
         }
     };
     // If code of the user panics from here on, `panicked` finds no plan, and no entry replaces the failure.

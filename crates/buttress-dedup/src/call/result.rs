@@ -7,7 +7,7 @@ use buttress_state::sync::{
     lock,
 };
 
-use super::{Call, Entry, SharedOf, Writer, work::Uncalled};
+use super::{Call, Entry, SharedOf, Writer};
 use crate::{
     cache::{CacheWrite, CachedOutcome},
     flight::SharedResult,
@@ -59,6 +59,9 @@ pub(crate) struct DueEntry<C: Call> {
     /// The call that renews the entry. The first member that comes takes it. A leaf lock.
     uncalled: Mutex<Option<Uncalled<C>>>,
 }
+
+/// A service and the request with which it was not called.
+type Uncalled<C> = (<C as Call>::Service, <C as Call>::Request);
 
 impl<C: Call> DueEntry<C> {
     pub(crate) const fn new(entry: Entry<C>, uncalled: Uncalled<C>) -> Self {

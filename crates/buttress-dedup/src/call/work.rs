@@ -1,12 +1,15 @@
 use std::{
     pin::Pin,
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
 use pin_project::pin_project;
 
-use super::{Call, Entry, FetchedOf, Plan, StoreFetch, VerdictSeed, oneshot::Oneshot};
+use super::{
+    Call, Entry, FetchedOf, Plan, StoreFetch, VerdictSeed,
+    oneshot::Oneshot,
+    result::{DueEntry, Published},
+};
 use crate::cache::{Answer, Fetch};
 
 /// The work of a flight: reads the remote store, if any, and calls the service.
@@ -28,14 +31,9 @@ pub(crate) type WorkInfo<C> = (Plan<C>, VerdictSeed<C>, Option<u64>);
 pub(crate) enum WorkOutput<C: Call> {
     /// A call was made.
     Made(Result<C::Response, C::Error>),
-    /// The store had an entry. The call that was not made is for a refresh that is due.
-    Fetched(Entry<C>, Option<Uncalled<C>>),
-    /// Another process renews the entry, for this time at most.
-    Busy(Duration),
+    /// The store has answered, and no call was made. Boxed, because the output of each call has this size.
+    Answered(Box<Published<C>>),
 }
-
-/// A service and the request with which it was not called.
-pub(crate) type Uncalled<C> = (<C as Call>::Service, <C as Call>::Request);
 
 /// What follows from the answer of a store.
 pub(crate) type AnswerOf<C> = Answer<Entry<C>, StoreFetch<C>>;
@@ -78,9 +76,15 @@ impl<C: Call> Work<C> {
             match answer(info, fetched, this.call.is_calling()) {
                 Answer::Serve { entry, refresh } => {
                     let uncalled = if refresh { this.call.take_uncalled() } else { None };
-                    return Poll::Ready(WorkOutput::Fetched(entry, uncalled));
+                    let published = match uncalled {
+                        Some(uncalled) => Published::Due(Box::new(DueEntry::new(entry, uncalled))),
+                        None => Published::Cached(entry),
+                    };
+                    return Poll::Ready(WorkOutput::Answered(Box::new(published)));
                 }
-                Answer::Busy(time) => return Poll::Ready(WorkOutput::Busy(time)),
+                Answer::Busy(time) => {
+                    return Poll::Ready(WorkOutput::Answered(Box::new(Published::Busy(time))));
+                }
                 Answer::Again(mut again) => {
                     if !was_awaited {
                         again.hasten();
