@@ -258,46 +258,6 @@ async fn grant_serves_the_most_critical_call_first() {
     assert_eq!(low.await.unwrap_err().reason(), Reason::RateLimited);
 }
 
-/// A19: a changed rate is asked for from the next request on.
-#[tokio::test(start_paused = true)]
-async fn changed_rate_counts_from_the_next_request_on() {
-    let store = FakeStore::new();
-    let layer = replica(&store, Rate::per_second(10).burst(2), 1);
-    let handle = layer.handle();
-    assert_eq!(call(&layer).await, Ok(()));
-    handle.set_rate(Rate::per_second(0));
-    assert_eq!(call(&layer).await.unwrap_err().0, Reason::RateLimited);
-    handle.set_rate(Rate::per_second(1000).burst(500));
-    assert_eq!(handle.rates(), [Rate::per_second(1000).burst(500)]);
-    for _ in 0..100 {
-        assert_eq!(call(&layer).await, Ok(()));
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn rate_of_zero_refuses_and_a_period_of_zero_admits_without_the_store() {
-    let store = FakeStore::new();
-    assert_eq!(
-        call(&replica(&store, Rate::per_second(0), 1)).await.unwrap_err().0,
-        Reason::RateLimited
-    );
-    assert_eq!(call(&replica(&store, Rate::new(1, Duration::ZERO), 1)).await, Ok(()));
-    assert!(store.asks().is_empty());
-}
-
-/// A21: the name is a part of the key.
-#[tokio::test(start_paused = true)]
-async fn layers_of_one_name_share_a_rate_and_others_do_not() {
-    let store = FakeStore::new();
-    let rate = Rate::per_second(10).burst(1);
-    assert_eq!(call(&replica(&store, rate, 2).named("a")).await, Ok(()));
-    assert_eq!(call(&replica(&store, rate, 2).named("b")).await, Ok(()));
-    assert_eq!(
-        call(&replica(&store, rate, 2).named("a")).await.unwrap_err().0,
-        Reason::RateLimited
-    );
-}
-
 /// A service that is polled ready is the one that is called, also after a wait.
 #[tokio::test(start_paused = true)]
 async fn waiting_call_uses_the_service_that_was_ready() {

@@ -9,5 +9,6 @@ mod keyed;
 mod leases;
 mod numbers;
 mod options;
+mod rates;
 mod support;
 mod waits;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use buttress_core::{Deadline, Reason};
 use buttress_testkit::{Events, FakeStore, Outage};
-use buttress_throttle::{Fleet, Rate, Rates, ThrottleLayer, WithoutStore};
+use buttress_throttle::{Fleet, Rate, ThrottleLayer, WithoutStore};
 use tokio::time::{advance, sleep};
 use tokio_test::task::spawn;
 use tower::{Layer, Service, ServiceExt};
@@ -86,23 +86,6 @@ async fn retry_delay_is_the_time_until_the_store_can_have_the_cells() {
     // A costly call keeps no cheaper call waiting.
     advance(millis(200)).await;
     assert_eq!(call(&costs(2)).await, Ok(()));
-}
-
-/// Several rates: the store takes of all or of none, and the tightest decides.
-#[tokio::test(start_paused = true)]
-async fn several_rates_of_a_fleet_grant_together_or_not_at_all() {
-    let store = FakeStore::new();
-    let rates = Rates::new(Rate::per_second(2)).and(Rate::per_minute(3));
-    let replica = || ThrottleLayer::rates(rates.fresh()).fleet(Fleet::new(store.clone(), 2));
-    let (one, other) = (replica(), replica());
-    assert_eq!(call(&one).await, Ok(()));
-    assert_eq!(call(&other).await, Ok(()));
-    assert_eq!(call(&one).await.unwrap_err(), (Reason::RateLimited, Some(millis(500))));
-    advance(Duration::from_secs(1)).await;
-    assert_eq!(call(&other).await, Ok(()));
-    let denied = call(&one).await.unwrap_err();
-    assert_eq!(denied, (Reason::RateLimited, Some(Duration::from_secs(19))));
-    assert_eq!(store.buckets(), 2);
 }
 
 /// A5: a deadline that is shorter than the trip ends the wait, and the request goes on.

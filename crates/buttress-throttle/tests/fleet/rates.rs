@@ -1,0 +1,67 @@
+//! The rates of a fleet: several, changed, shared by name, and the edge values.
+
+use std::time::Duration;
+
+use buttress_core::Reason;
+use buttress_testkit::FakeStore;
+use buttress_throttle::{Fleet, Rate, Rates, ThrottleLayer};
+use tokio::time::advance;
+
+use crate::support::{call, millis, replica};
+
+/// Several rates: the store takes of all or of none, and the tightest decides.
+#[tokio::test(start_paused = true)]
+async fn several_rates_of_a_fleet_grant_together_or_not_at_all() {
+    let store = FakeStore::new();
+    let rates = Rates::new(Rate::per_second(2)).and(Rate::per_minute(3));
+    let replica = || ThrottleLayer::rates(rates.fresh()).fleet(Fleet::new(store.clone(), 2));
+    let (one, other) = (replica(), replica());
+    assert_eq!(call(&one).await, Ok(()));
+    assert_eq!(call(&other).await, Ok(()));
+    assert_eq!(call(&one).await.unwrap_err(), (Reason::RateLimited, Some(millis(500))));
+    advance(Duration::from_secs(1)).await;
+    assert_eq!(call(&other).await, Ok(()));
+    let denied = call(&one).await.unwrap_err();
+    assert_eq!(denied, (Reason::RateLimited, Some(Duration::from_secs(19))));
+    assert_eq!(store.buckets(), 2);
+}
+
+/// A19: a changed rate is asked for from the next request on.
+#[tokio::test(start_paused = true)]
+async fn changed_rate_counts_from_the_next_request_on() {
+    let store = FakeStore::new();
+    let layer = replica(&store, Rate::per_second(10).burst(2), 1);
+    let handle = layer.handle();
+    assert_eq!(call(&layer).await, Ok(()));
+    handle.set_rate(Rate::per_second(0));
+    assert_eq!(call(&layer).await.unwrap_err().0, Reason::RateLimited);
+    handle.set_rate(Rate::per_second(1000).burst(500));
+    assert_eq!(handle.rates(), [Rate::per_second(1000).burst(500)]);
+    for _ in 0..100 {
+        assert_eq!(call(&layer).await, Ok(()));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn rate_of_zero_refuses_and_a_period_of_zero_admits_without_the_store() {
+    let store = FakeStore::new();
+    assert_eq!(
+        call(&replica(&store, Rate::per_second(0), 1)).await.unwrap_err().0,
+        Reason::RateLimited
+    );
+    assert_eq!(call(&replica(&store, Rate::new(1, Duration::ZERO), 1)).await, Ok(()));
+    assert!(store.asks().is_empty());
+}
+
+/// A21: the name is a part of the key.
+#[tokio::test(start_paused = true)]
+async fn layers_of_one_name_share_a_rate_and_others_do_not() {
+    let store = FakeStore::new();
+    let rate = Rate::per_second(10).burst(1);
+    assert_eq!(call(&replica(&store, rate, 2).named("a")).await, Ok(()));
+    assert_eq!(call(&replica(&store, rate, 2).named("b")).await, Ok(()));
+    assert_eq!(
+        call(&replica(&store, rate, 2).named("a")).await.unwrap_err().0,
+        Reason::RateLimited
+    );
+}
