@@ -101,19 +101,19 @@ async fn cells_of_a_call_whose_deadline_passed_go_to_the_next() {
     assert_eq!((store.asks().len(), layer.handle().fleet().away_admitted), (1, 0));
 }
 
-/// Chapter 9, item 7: many keys come and go.
+/// Chapter 9, item 7: many keys come and go, some of them while the store is away.
 #[tokio::test(start_paused = true)]
-async fn table_is_empty_after_100_000_keys_have_come_and_gone() {
+async fn table_is_empty_after_10_000_keys_have_come_and_gone() {
     let store = FakeStore::new();
     let layer = ThrottleLayer::rate(Rate::per_second(100).burst(4))
         .fleet(Fleet::new(store.clone(), 2).without_store(WithoutStore::FailOpen))
         .keyed(|number: &u32| Some(*number));
     let mut service = layer.layer(inner());
-    for key in 0..100_000 {
-        if key == 50_000 {
+    for key in 0..10_000 {
+        if key == 5000 {
             store.begin_outage(Outage::Refused);
         }
-        if key == 51_000 {
+        if key == 6000 {
             store.end_outage();
         }
         assert!(service.ready().await.unwrap().call(key).await.is_ok());
