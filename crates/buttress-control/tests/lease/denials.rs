@@ -18,7 +18,7 @@ fn reply_denies_no_longer_than_the_bucket_takes_to_fill_up() {
     let lease = denied(&rules, Duration::MAX, Duration::MAX);
     let full = Duration::from_millis(800);
     assert_eq!(lease.denied(NOW, &rules, 1), Some(full));
-    assert_eq!(lease.left_in_store(NOW), (0, full));
+    assert_eq!(lease.left_in_store(NOW, 0), (0, full));
     assert!(lease.is_idle(Nanos::new(NOW.get() + 800_000_000)));
 }
 

@@ -152,7 +152,7 @@ fn wait_is_a_lower_bound_by_the_last_grant() {
     assert_eq!(lease.wait_behind(at(2), &rules, 0, 1), millis(25), "the pace");
     assert_eq!(lease.wait_behind(at(2), &rules, 0, 100), millis(98));
     assert_eq!(lease.wait_behind(at(2), &rules, 50, 100), millis(148));
-    assert_eq!(lease.left_in_store(at(2)), (0, millis(798)));
+    assert_eq!(lease.left_in_store(at(2), 0), (0, millis(798)));
 }
 
 /// A18.
@@ -233,15 +233,15 @@ fn other_rates_keep_the_cells_of_the_bucket() {
     let mut faster = lease.clone();
     lease.set_rules(at(0), &before, &slower);
     assert_eq!(
-        lease.left_in_store(at(0)).1,
+        lease.left_in_store(at(0), 0).1,
         millis(400),
         "another replica may ask by the old rate"
     );
     faster.set_rules(at(0), &before, &thousand().for_rates([Rate::per_second(4000)]));
-    assert_eq!(faster.left_in_store(at(0)).1, millis(100));
+    assert_eq!(faster.left_in_store(at(0), 0).1, millis(100));
     let none = LeaseRules::new([], 4);
     lease.set_rules(at(0), &before, &none);
-    assert_eq!(lease.left_in_store(at(0)), (0, Duration::ZERO));
+    assert_eq!(lease.left_in_store(at(0), 0), (0, Duration::ZERO));
 }
 
 #[test]

@@ -3,7 +3,7 @@ use std::{
     time::Duration,
 };
 
-use buttress_control::{LeaseKind, LeaseRules, Nanos, Rate};
+use buttress_control::{LeaseKind, LeaseRules, LeasedRate, Nanos, Rate};
 use buttress_core::{Criticality, Quota, StoreKey};
 use buttress_state::{
     AnyQuotaStore, QuotaStore, quota_key,
@@ -182,13 +182,19 @@ impl FleetCells {
     #[cold]
     pub(super) fn describe(&self, name: &str, now: Nanos) -> Box<[Quota]> {
         let law = lock(&self.law);
-        let (left, reset) = law.lease.left_in_store(now);
-        let left = left.saturating_add(self.slots.held(now).into());
+        let held = u64::from(self.slots.held(now));
         let is_one = law.rules.asked().len() == 1;
         let describe = |(rate, number): (&Rate, u32)| {
             let name = if is_one { name.to_owned() } else { format!("{name}-{number}") };
-            let remaining = left.min(rate.burst_size().into());
-            Quota::new(name, rate.count().into(), rate.period(), remaining, reset)
+            let (count, burst) = (rate.count().into(), rate.burst_size().into());
+            let is_leased = |leased: &LeasedRate| leased.rate() == *rate;
+            let (remaining, reset) = match law.rules.rates().iter().position(is_leased) {
+                Some(index) => law.lease.left_in_store(now, index),
+                // A rate with a period of 0 has no bucket in the store, and is always full.
+                None => (burst, Duration::ZERO),
+            };
+            let remaining = remaining.saturating_add(held).min(burst);
+            Quota::new(name, count, rate.period(), remaining, reset)
         };
         law.rules.asked().iter().zip(1..).map(describe).collect()
     }

@@ -65,3 +65,33 @@ async fn layers_of_one_name_share_a_rate_and_others_do_not() {
         Reason::RateLimited
     );
 }
+
+/// A20: replicas with an old and a new rate ask in turn.
+#[tokio::test(start_paused = true)]
+async fn layers_with_an_old_and_a_new_rate_neither_refill_nor_empty_the_bucket() {
+    let (slow, fast) = (Rate::per_second(100).burst(10), Rate::per_second(1000).burst(10));
+    for rates in [[slow, fast], [fast, slow]] {
+        let store = FakeStore::new();
+        let layers =
+            rates.map(|rate| ThrottleLayer::rate(rate).fleet(Fleet::new(store.clone(), 2).exact()));
+        let spend_in_turn = async || {
+            let mut spent = 0;
+            loop {
+                let before = spent;
+                for layer in &layers {
+                    spent += u32::from(call(layer).await.is_ok());
+                }
+                if spent == before {
+                    return spent;
+                }
+            }
+        };
+        assert_eq!(spend_in_turn().await, 10, "the burst of a new bucket");
+        for _ in 0..20 {
+            advance(millis(50)).await;
+            // 5 cells come at the slow rate, and the fast one fills the bucket.
+            let spent = spend_in_turn().await;
+            assert!((5..=10).contains(&spent), "{spent} with {rates:?}");
+        }
+    }
+}

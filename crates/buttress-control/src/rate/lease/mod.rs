@@ -159,12 +159,11 @@ impl Lease {
         denied.max(Duration::from_nanos(there))
     }
 
-    /// Returns the cells that the last grant left in the store, and the time until all its buckets
-    /// are full.
-    pub fn left_in_store(&self, now: Nanos) -> (u64, Duration) {
-        self.last.as_ref().map_or((0, Duration::ZERO), |last| {
-            let full_at = last.full_at.iter().fold(0, |latest, at| latest.max(at.get()));
-            (last.remaining, Duration::from_nanos(full_at.saturating_sub(now.get())))
+    /// Returns the cells that the last grant left in the store, and the time until the bucket of this
+    /// rate is full.
+    pub fn left_in_store(&self, now: Nanos, rate: usize) -> (u64, Duration) {
+        self.last_of(rate).map_or((0, Duration::ZERO), |(last, full_at)| {
+            (last.remaining, Duration::from_nanos(full_at.get().saturating_sub(now.get())))
         })
     }
 

@@ -84,7 +84,7 @@ impl Lease {
         self.target = self.target.min(after.max_held());
     }
 
-    fn last_of(&self, rate: usize) -> Option<(&LastGrant, Nanos)> {
+    pub(super) fn last_of(&self, rate: usize) -> Option<(&LastGrant, Nanos)> {
         let last = self.last.as_ref()?;
         Some((last, *last.full_at.get(rate)?))
     }
