@@ -4,12 +4,13 @@
 local call, ceil, floor = redis.call, math.ceil, math.floor
 local t = call('TIME')
 local now, want, min, debt = t[1] * 1000000 + t[2], tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
-local n, lost, dirty, T, tau, tat = want, 0, debt > 0, {}, {}, {}
+local n, lost, dirty, T, tau, tat, known = want, 0, debt > 0, {}, {}, {}, {}
 for i = 1, #KEYS do
   local interval, expect, raw = tonumber(ARGV[1 + 3 * i]), ARGV[3 + 3 * i], redis.pcall('GET', KEYS[i])
   local full, at, per = interval * ARGV[2 + 3 * i], nil, nil
   -- More digits than 64 are not of this script, and might be infinite.
   if type(raw) == 'string' and #raw <= 64 then at, per = string.match(raw, '^(%d+%.%d+) (%d+%.%d+)$') end
+  known[i] = at
   if at then
     at, per = at - now, tonumber(per)
     if at < 0 then at = 0 end
@@ -30,7 +31,10 @@ for i = 1, #KEYS do
   local interval, full = T[i], tau[i]
   local at = tat[i] + n * interval
   if dirty or n > 0 then
-    call('SET', KEYS[i], string.format('%.3f %.6f', now + at, interval), 'PX', ceil(at / 1000) + 1)
+    local ttl = ceil(at / 1000) + 1
+    -- Never sooner than before: if a slower rate asks too, that rate expects the bucket until then.
+    if known[i] then ttl = math.max(ttl, call('PTTL', KEYS[i])) end
+    call('SET', KEYS[i], string.format('%.3f %.6f', now + at, interval), 'PX', ttl)
   end
   local next, left = ceil(at + min * interval - full), floor((full - at) / interval + 1e-6)
   if next > wait then wait = next end
