@@ -18,7 +18,8 @@ pub trait QuotaStore: Clone + Send + Sync + 'static {
     /// # Contract
     ///
     /// Calls with the same key are linearizable. A call that failed, or whose future was dropped,
-    /// may have debited. A cell is never granted twice. The future ends within
+    /// may have debited. A cell is never granted twice. A bucket exists until it would be full by the
+    /// slowest of the rates that asked for it. The future ends within
     /// [`time_limit`](Self::time_limit), and does not panic.
     fn acquire(&self, ask: Ask<'_>) -> impl Future<Output = Result<Grant, StoreError>> + Send;
 

@@ -35,6 +35,7 @@ pub async fn quota_contract<S: QuotaStore>(store: S) {
         trial.takes_a_debt_first().await,
         trial.starts_a_lost_bucket_empty().await,
         trial.rescales_the_backlog_to_another_rate().await,
+        trial.keeps_a_bucket_that_a_faster_rate_filled().await,
         trial.earns_cells_with_time().await,
         trial.bears_extreme_numbers().await,
         trial.counts_operations().await,
@@ -207,6 +208,19 @@ impl<S: QuotaStore> Trial<S> {
         let grant = self.ask("smaller", &[slow(5)], 5).await?;
         let is_empty = grant.granted == 0 && grant.next <= HOUR;
         holds(is_empty, "a smaller burst is empty at worst", &grant)
+    }
+
+    async fn keeps_a_bucket_that_a_faster_rate_filled(&self) -> Check {
+        let (mut slow, fast) = (slow(10), CellRate::new(Duration::from_millis(1), 10));
+        self.ask("filled", &[slow], 10).await?;
+        for _ in 0..2 {
+            self.ask("filled", &[fast], 1).await?;
+        }
+        sleep(Duration::from_millis(20)).await;
+        slow.expect = true;
+        let grant = self.ask("filled", &[slow], 10).await?;
+        let is_full = !grant.lost && grant.granted == 10;
+        holds(is_full, "a bucket exists until it is full by the slowest rate", &grant)
     }
 
     async fn earns_cells_with_time(&self) -> Check {

@@ -15,12 +15,14 @@ struct Bucket {
     full_at: u128,
     /// The interval of the rate that wrote `full_at`.
     interval: u128,
+    /// When the bucket is forgotten: once it was full by each of the rates that wrote it.
+    kept_until: u128,
 }
 
 impl Bucket {
     /// The time until the bucket is full at another rate. The backlog counts in cells.
     fn backlog(&self, now: u128, interval: u128) -> u128 {
-        let backlog = self.full_at - now;
+        let backlog = self.full_at.saturating_sub(now);
         // In two steps, because the product would overflow.
         let (cells, rest) = (backlog / self.interval, backlog % self.interval);
         cells * interval + rest * interval / self.interval
@@ -44,7 +46,9 @@ impl Quotas {
         for (index, rate) in ask.rates.iter().enumerate() {
             let (interval, span) = (interval_of(rate), span_of(rate));
             let bucket = self.buckets.get(&(ask.key.to_vec(), index));
-            let start = match bucket.filter(|bucket| bucket.full_at > now) {
+            let bucket = bucket.filter(|bucket| bucket.kept_until > now);
+            let kept_until = bucket.map_or(0, |bucket| bucket.kept_until);
+            let start = match bucket {
                 Some(bucket) => now + bucket.backlog(now, interval),
                 None if rate.expect => {
                     lost = true;
@@ -54,7 +58,7 @@ impl Quotas {
             };
             let start = start.saturating_add(u128::from(ask.debt) * interval).min(now + span);
             cells = cells.min((now + span - start) / interval);
-            starts.push((start, interval, span));
+            starts.push((start, interval, span, kept_until));
         }
         if cells < min {
             cells = 0;
@@ -67,9 +71,11 @@ impl Quotas {
         );
         grant.lost = lost;
         let mut full_in = Vec::with_capacity(starts.len());
-        for (index, (start, interval, span)) in starts.into_iter().enumerate() {
+        for (index, (start, interval, span, kept_until)) in starts.into_iter().enumerate() {
             let full_at = start + cells * interval;
-            self.buckets.insert((ask.key.to_vec(), index), Bucket { full_at, interval });
+            let kept_until = kept_until.max(full_at);
+            let bucket = Bucket { full_at, interval, kept_until };
+            self.buckets.insert((ask.key.to_vec(), index), bucket);
             grant.next =
                 grant.next.max(duration((full_at + min * interval).saturating_sub(now + span)));
             let left = (now + span - full_at) / interval;
