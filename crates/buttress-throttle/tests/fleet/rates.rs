@@ -93,5 +93,7 @@ async fn layers_with_an_old_and_a_new_rate_neither_refill_nor_empty_the_bucket()
             let spent = spend_in_turn().await;
             assert!((5..=10).contains(&spent), "{spent} with {rates:?}");
         }
+        let losses = layers.each_ref().map(|layer| layer.handle().fleet().losses);
+        assert_eq!(losses, [0, 0], "with {rates:?}");
     }
 }
