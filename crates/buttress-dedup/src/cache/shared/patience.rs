@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 /// How long a follower waits for the leader in another process, and when it asks again.
 ///
@@ -9,6 +9,8 @@ use tokio::time::{Instant, timeout_at};
 pub(super) struct Patience {
     end: Instant,
     poll: Duration,
+    /// The shortest time between two trips. Grows with each wait that ends before its poll.
+    floor: Duration,
     /// When the lock ends that the follower waits for, as the store said last.
     lock_ends: Option<Instant>,
     /// The last wait ended with a message.
@@ -19,7 +21,8 @@ pub(super) struct Patience {
 
 impl Patience {
     pub(super) const fn new(end: Instant) -> Self {
-        Self { end, poll: FIRST_POLL, lock_ends: None, was_told: false, ended: 0 }
+        let (poll, floor) = (FIRST_POLL, FIRST_FLOOR);
+        Self { end, poll, floor, lock_ends: None, was_told: false, ended: 0 }
     }
 
     pub(super) const fn is_first(&self) -> bool {
@@ -43,17 +46,27 @@ impl Patience {
         if self.ended >= MOST_ENDED || now >= self.end {
             return false;
         }
-        let pause = self.poll.min(left).max(SHORTEST_POLL);
+        let soonest = (now + self.floor).min(self.end);
+        let pause = self.poll.min(left).max(self.floor);
+        let is_early = left < self.poll;
         self.poll = (self.poll * 2).min(LONGEST_POLL);
         self.was_told = timeout_at((now + pause).min(self.end), changed).await.is_ok();
-        true
+        if self.was_told && Instant::now() < soonest {
+            sleep_until(soonest).await;
+        }
+        if self.was_told || is_early {
+            self.floor = (self.floor * 2).min(LONGEST_FLOOR);
+        }
+        Instant::now() < self.end
     }
 }
 
 const FIRST_POLL: Duration = Duration::from_millis(5);
 const LONGEST_POLL: Duration = Duration::from_millis(100);
-/// For a store that says that a lock has no time left.
-const SHORTEST_POLL: Duration = Duration::from_millis(1);
+/// For a message, or a lock that has no time left. If they come again and again for nothing, the wait
+/// gets longer.
+const FIRST_FLOOR: Duration = Duration::from_millis(1);
+const LONGEST_FLOOR: Duration = Duration::from_millis(25);
 /// Stores tell times in milliseconds.
 const ROUNDING: Duration = Duration::from_millis(1);
 /// Longer locks count as this long.
