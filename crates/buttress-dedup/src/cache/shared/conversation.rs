@@ -25,16 +25,19 @@ pub(super) enum Aim {
 }
 
 impl<F: FlightStore, V> Conversation<F, V> {
-    /// Runs for at most `max_wait`. `read` makes an entry of a value that the store keeps for the given
-    /// time.
+    /// Waits for at most `max_wait` for other processes. `read` makes an entry of a value that the store
+    /// keeps for the given time.
     pub(super) async fn run(
         mut self,
         read: impl Fn(&Bytes, Duration, [u8; 16]) -> Option<Arc<CacheEntry<V>>> + Send,
     ) -> Fetched<V, FlightLease<F>> {
         let remote = Arc::clone(&self.remote);
-        // Ends also a wait for a store that hangs, against its contract.
-        let end = Instant::now() + remote.limits.max_wait();
-        let fetched = timeout_at(end, self.talk(end, read)).await.unwrap_or(Fetched::Alone);
+        let now = Instant::now();
+        let end = now + remote.limits.max_wait();
+        // Ends the wait for a store that hangs, against its contract. A trip has its time also if there is
+        // none for other processes.
+        let latest = end.max(now + TIME_OF_A_TRIP);
+        let fetched = timeout_at(latest, self.talk(end, read)).await.unwrap_or(Fetched::Alone);
         if let (Fetched::Alone, Some(spare)) = (&fetched, self.spare.take()) {
             // The layer asks again, makes the call, and falls back on this entry.
             return Fetched::Hit(spare);
@@ -85,7 +88,7 @@ impl<F: FlightStore, V> Conversation<F, V> {
                 }
                 Ok(Begun::Lead(token)) => return self.lead(token),
                 Ok(Begun::Busy(left)) if matches!(self.aim, Aim::Newer { .. }) => {
-                    return Fetched::Busy(left);
+                    return Fetched::Busy(left.clamp(SHORTEST_HOLD, LONGEST_HOLD));
                 }
                 Ok(Begun::Busy(left)) => {
                     if patience.is_first() {
@@ -126,3 +129,8 @@ impl<F: FlightStore, V> Conversation<F, V> {
 
 /// How many values a read refuses before it goes alone.
 const MOST_REFUSED: usize = 3;
+/// The least time for a trip to the store.
+const TIME_OF_A_TRIP: Duration = Duration::from_secs(1);
+/// For how long a refresh waits for that of another process, whatever the store says of the lock.
+const SHORTEST_HOLD: Duration = Duration::from_millis(10);
+const LONGEST_HOLD: Duration = Duration::from_secs(60);

@@ -140,7 +140,8 @@ impl<F, C> SharedCache<F, C> {
     }
 
     /// Limits the time for which a call waits for the call of another replica. Default: 5 s. Then the
-    /// replica makes a call of its own. A caller waits no longer than its deadline.
+    /// replica makes a call of its own. A caller waits no longer than its deadline. With 0, a call waits
+    /// for no other replica, and still reads the store.
     pub fn max_wait(self, wait: Duration) -> Self {
         let limits = Limits::new(self.limits.local_ttl(), self.limits.max_value(), wait);
         Self { limits: Arc::new(limits), ..self }
