@@ -7,18 +7,21 @@ use super::{place::Place, remote::Remote};
 
 /// The lock of a slot in the fleet's store, which this process holds while it makes the call.
 ///
-/// Dropped, the lease gives the lock back in a task of its own. Outside a runtime nothing gives it
-/// back, and the lock ends with its time to live.
+/// Dropped, the lease gives the lock back in a task of its own, in the runtime in which the lock was
+/// taken. If that runtime has shut down, the lock ends with its time to live.
 pub struct FlightLease<F: FlightStore> {
     remote: Arc<Remote<F>>,
     place: Arc<Place>,
     token: Token,
     ending: Ending,
+    runtime: Option<Handle>,
 }
 
 impl<F: FlightStore> FlightLease<F> {
-    pub(super) const fn new(remote: Arc<Remote<F>>, place: Arc<Place>, token: Token) -> Self {
-        Self { remote, place, token, ending: Ending::Abandon }
+    /// A lock that was taken in the current runtime.
+    pub(super) fn new(remote: Arc<Remote<F>>, place: Arc<Place>, token: Token) -> Self {
+        let runtime = Handle::try_current().ok();
+        Self { remote, place, token, ending: Ending::Abandon, runtime }
     }
 
     /// The stamp of the value that this lease stores.
@@ -38,7 +41,7 @@ impl<F: FlightStore> FlightLease<F> {
 
 impl<F: FlightStore> Drop for FlightLease<F> {
     fn drop(&mut self) {
-        let Ok(runtime) = Handle::try_current() else { return };
+        let Some(runtime) = &self.runtime else { return };
         let (remote, place) = (Arc::clone(&self.remote), Arc::clone(&self.place));
         let ending = std::mem::replace(&mut self.ending, Ending::Abandon);
         runtime.spawn(finish(remote, place, self.token, aging(ending)));
