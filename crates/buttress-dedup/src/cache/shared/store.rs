@@ -67,7 +67,11 @@ where
         if head.ttl().is_zero() {
             return Ending::Abandon;
         }
-        let write = |out: &mut Vec<u8>, left: usize| self.codec.encode(response, out, left);
+        // A panic of a codec costs only the copy in the store.
+        let write = |out: &mut Vec<u8>, left: usize| {
+            let encode = || self.codec.encode(response, out, left);
+            catch_unwind(AssertUnwindSafe(encode)).unwrap_or(false)
+        };
         match head.encode(label::<R, C>(place), self.remote.limits.max_value(), write) {
             Some(bytes) => Ending::value(bytes.into(), head.ttl()),
             None => Ending::Unshared,
@@ -175,10 +179,11 @@ where
     }
 
     fn remove(&self, key: &K, resource: Option<u64>) {
-        self.memory.remove(key, resource);
+        // First, so that no read that begins after the removal from memory brings the older value back.
         if !self.is_private(key) {
             self.remote.owe(Some(place::group(&self.remote.instance, key, resource)));
         }
+        self.memory.remove(key, resource);
     }
 
     fn invalidate_resource(&self, resource: u64) {
@@ -186,8 +191,9 @@ where
     }
 
     fn clear(&self) {
-        self.memory.clear();
+        // In the order of `remove`, for the same reason.
         self.remote.owe(None);
+        self.memory.clear();
     }
 
     fn size(&self) -> (usize, u64) {
