@@ -3,13 +3,15 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
-    time::Duration,
 };
 
 use buttress_state::FlightStore;
-use tokio::{runtime::Handle, time::sleep};
+use tokio::runtime::Handle;
 
-use super::{lease::FlightLease, remote::Remote};
+use super::{
+    lease::FlightLease,
+    remote::{Remote, runtime},
+};
 use crate::Fetched;
 
 /// A read of the fleet's store, which never fails a call.
@@ -51,11 +53,4 @@ impl<V, F: FlightStore> Future for SharedFetch<V, F> {
             Poll::Ready(Fetched::Alone)
         })
     }
-}
-
-/// The current runtime, if it has a time driver.
-fn runtime() -> Option<Handle> {
-    let runtime = Handle::try_current().ok()?;
-    // tokio does not tell, but its timers panic without a driver.
-    catch_unwind(|| drop(sleep(Duration::ZERO))).is_ok().then_some(runtime)
 }

@@ -26,6 +26,8 @@ struct Debts {
     failed: usize,
     /// A task sends the failed ones again.
     is_retrying: bool,
+    /// Numbers the attempts that failed.
+    attempts: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +35,8 @@ struct Debt {
     number: u64,
     /// The last attempt failed, so no caller waits for the next.
     has_failed: bool,
+    /// The number of that attempt.
+    tried: u64,
 }
 
 impl Owed {
@@ -61,6 +65,11 @@ impl Owed {
     pub(super) fn attempted(&self, group: &Group, number: u64, is_paid: bool) {
         lock(&self.debts).attempted(group, number, is_paid);
         self.attempted.notify_waiters();
+    }
+
+    /// Returns whether an invalidation has failed.
+    pub(super) fn has_failed(&self) -> bool {
+        lock(&self.debts).failed > 0
     }
 
     /// Returns whether a task is to send failed invalidations again. If so, that task runs from now
@@ -98,7 +107,7 @@ impl Debts {
     /// Adds an invalidation, and returns its number.
     fn add(&mut self, group: &Group, has_failed: bool) -> u64 {
         self.invalidations += 1;
-        let debt = Debt { number: self.invalidations, has_failed };
+        let debt = Debt { number: self.invalidations, has_failed, tried: 0 };
         let before = self.by_group.insert(group.clone(), debt);
         self.failed -= usize::from(before.is_some_and(|debt| debt.has_failed));
         self.failed += usize::from(has_failed);
@@ -110,6 +119,8 @@ impl Debts {
         let Some(debt) = self.by_group.get_mut(group).filter(|debt| debt.number == number) else {
             return;
         };
+        self.attempts += 1;
+        debt.tried = self.attempts;
         let had_failed = std::mem::replace(&mut debt.has_failed, !is_paid);
         self.failed += usize::from(!is_paid);
         self.failed -= usize::from(had_failed);
@@ -124,14 +135,17 @@ impl Debts {
         if self.failed > MOST_GROUPS {
             self.by_group.retain(|_, debt| !debt.has_failed);
             self.invalidations += 1;
-            self.by_group.insert(None, Debt { number: self.invalidations, has_failed: true });
+            let debt = Debt { number: self.invalidations, has_failed: true, tried: 0 };
+            self.by_group.insert(None, debt);
             self.failed = 1;
         }
     }
 
+    /// The one whose last attempt is the longest ago, so that none that always fails holds up the others.
     fn next_failed(&self) -> Option<(Group, u64)> {
-        let failed = self.by_group.iter().find(|(_, debt)| debt.has_failed);
-        failed.map(|(group, debt)| (group.clone(), debt.number))
+        let failed = self.by_group.iter().filter(|(_, debt)| debt.has_failed);
+        let next = failed.min_by_key(|(_, debt)| debt.tried);
+        next.map(|(group, debt)| (group.clone(), debt.number))
     }
 }
 

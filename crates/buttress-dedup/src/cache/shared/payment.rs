@@ -6,9 +6,12 @@ use std::{
 };
 
 use buttress_state::FlightStore;
-use tokio::{runtime::Handle, time::sleep};
+use tokio::time::sleep;
 
-use super::{owed::Group, remote::Remote};
+use super::{
+    owed::Group,
+    remote::{Remote, runtime},
+};
 
 impl<F: FlightStore> Remote<F> {
     /// Invalidates a group, or all groups for `None`, in the background.
@@ -16,9 +19,9 @@ impl<F: FlightStore> Remote<F> {
     /// If that fails, or if there is no runtime, a later task does so: one starts with a failure, and
     /// one with the next read.
     pub(super) fn owe(self: &Arc<Self>, group: Group) {
-        let runtime = Handle::try_current();
-        let number = self.owed.add(&group, runtime.is_err());
-        if let Ok(runtime) = runtime {
+        let runtime = runtime();
+        let number = self.owed.add(&group, runtime.is_none());
+        if let Some(runtime) = runtime {
             // Made before the task: if the runtime has shut down, its drop marks the debt as failed.
             let attempt = Attempt::new(self, group, number);
             runtime.spawn(async move {
@@ -31,8 +34,10 @@ impl<F: FlightStore> Remote<F> {
 
     /// Starts the task that sends failed invalidations again, unless it runs or there are none.
     pub(super) fn pay_in_background(self: &Arc<Self>) {
-        let Ok(runtime) = Handle::try_current() else { return };
-        if self.owed.begin_retries() {
+        if self.owed.has_failed()
+            && let Some(runtime) = runtime()
+            && self.owed.begin_retries()
+        {
             runtime.spawn(Retry { remote: Arc::downgrade(self), is_over: false }.run());
         }
     }

@@ -1,10 +1,19 @@
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    panic::catch_unwind,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
-use buttress_state::{Begun, Ending, Finished, FlightStore, Slot, StoreError, Token};
-use tokio::time::Instant;
+use buttress_state::{
+    Begun, Ending, Finished, FlightStore, Slot, StoreError, StoreErrorKind, Token,
+};
+use tokio::{
+    runtime::Handle,
+    time::{Instant, sleep, timeout},
+};
 
 use super::{outage::Outage, owed::Owed};
 use crate::{StoreCounts, cache::shared_handle::Limits};
@@ -47,14 +56,14 @@ impl<F: FlightStore> Remote<F> {
         token: &Token,
         ending: Ending,
     ) -> Result<Finished, StoreError> {
-        self.watched(self.store.finish(slot, token, ending)).await
+        self.watched(bounded(self.store.finish(slot, token, ending))).await
     }
 
     /// Invalidates a group, or all groups for `None`.
     pub(super) async fn invalidate(&self, group: Option<&[u8]>) -> Result<(), StoreError> {
         match group {
-            Some(group) => self.watched(self.store.invalidate(group)).await,
-            None => self.watched(self.store.clear()).await,
+            Some(group) => self.watched(bounded(self.store.invalidate(group))).await,
+            None => self.watched(bounded(self.store.clear())).await,
         }
     }
 
@@ -74,6 +83,21 @@ impl<F: FlightStore> Remote<F> {
         }
         outcome
     }
+}
+
+/// Ends an operation of a store that hangs, against its contract: a task must not wait for ever.
+async fn bounded<T>(
+    operation: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    let outcome = timeout(LONGEST_OPERATION, operation).await;
+    outcome.unwrap_or_else(|_| Err(StoreErrorKind::Timeout.into()))
+}
+
+/// The current runtime, if it has a time driver.
+pub(super) fn runtime() -> Option<Handle> {
+    let runtime = Handle::try_current().ok()?;
+    // tokio does not tell, but its timers panic without a driver.
+    catch_unwind(|| drop(sleep(Duration::ZERO))).is_ok().then_some(runtime)
 }
 
 /// See [`StoreCounts`].
@@ -114,3 +138,5 @@ impl Counter {
         self.0.load(Ordering::Relaxed)
     }
 }
+
+const LONGEST_OPERATION: Duration = Duration::from_secs(30);
