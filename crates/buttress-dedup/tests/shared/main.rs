@@ -15,6 +15,7 @@ mod invalidation;
 mod leader;
 mod outage;
 mod replicas;
+mod rude;
 mod seam;
 #[path = "../cache/support.rs"]
 #[expect(dead_code, reason = "the cache tests use more of it")]

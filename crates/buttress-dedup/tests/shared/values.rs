@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// The bytes that replicas of the layer `users` write for a key without a resource.
-fn names(key: u32) -> (Vec<u8>, Vec<u8>) {
+pub(crate) fn names(key: u32) -> (Vec<u8>, Vec<u8>) {
     let (mut group, mut name) = (Vec::new(), Vec::new());
     ("users", 0_u8, key).write(&mut group);
     ("users", key).write(&mut name);
