@@ -31,6 +31,7 @@ pub struct LeaseRules {
     kind: LeaseKind,
     rates: Box<[LeasedRate]>,
     max_held: u32,
+    max_cost: u32,
 }
 
 /// How the cells of a [`LeaseRules`] come to a replica.
@@ -52,6 +53,8 @@ pub enum LeaseKind {
 pub struct LeasedRate {
     rate: Rate,
     burst: u32,
+    /// In nanoseconds. Kept, because a division finds it.
+    interval: u64,
 }
 
 impl LeasedRate {
@@ -66,13 +69,13 @@ impl LeasedRate {
     }
 
     /// Returns the time between two cells. Never zero.
-    pub fn interval(self) -> Duration {
-        self.rate.interval()
+    pub const fn interval(self) -> Duration {
+        Duration::from_nanos(self.interval)
     }
 
     /// The time in which this many cells come, in nanoseconds.
     pub(crate) fn span(self, cells: u64) -> u64 {
-        saturating_nanos(self.interval()).saturating_mul(cells)
+        self.interval.saturating_mul(cells)
     }
 }
 
@@ -90,6 +93,7 @@ impl LeaseRules {
             kind: LeaseKind::Admit,
             rates: Box::default(),
             max_held: 0,
+            max_cost: u32::MAX,
         };
         rules.settle()
     }
@@ -160,11 +164,8 @@ impl LeaseRules {
     }
 
     /// Returns the most cells that a call can cost: the smallest burst of the store.
-    pub fn max_cost(&self) -> u32 {
-        match self.kind {
-            LeaseKind::Refuse => 0,
-            _ => self.rates.iter().map(|rate| rate.burst).min().unwrap_or(u32::MAX),
-        }
+    pub const fn max_cost(&self) -> u32 {
+        self.max_cost
     }
 
     /// Returns the time for which a replica holds cells.
@@ -207,7 +208,10 @@ impl LeaseRules {
         let held = limited().map(|rate| self.held_of(*rate)).min().unwrap_or(0);
         let is_exact = self.is_exact || held < 2 || self.lease < SHORTEST_LEASE;
         let rates: Box<[_]> = limited()
-            .map(|rate| LeasedRate { rate: *rate, burst: self.store_burst(*rate, held, is_exact) })
+            .map(|rate| {
+                let interval = saturating_nanos(rate.interval());
+                LeasedRate { rate: *rate, burst: self.store_burst(*rate, held, is_exact), interval }
+            })
             .collect();
         self.kind = match &*rates {
             _ if self.asked.iter().any(|rate| rate.count() == 0) => LeaseKind::Refuse,
@@ -215,8 +219,12 @@ impl LeaseRules {
             _ if is_exact => LeaseKind::Exact,
             _ => LeaseKind::Leased,
         };
+        self.max_cost = match self.kind {
+            LeaseKind::Refuse => 0,
+            _ => rates.iter().map(|rate| rate.burst).min().unwrap_or(u32::MAX),
+        };
         self.rates = rates;
-        self.max_held = if is_exact { self.max_cost().min(MAX_HELD) } else { held };
+        self.max_held = if is_exact { self.max_cost.min(MAX_HELD) } else { held };
         self
     }
 
