@@ -9,7 +9,7 @@ use crate::{
     RateLimit,
     limit::{Admission, CallInfo, KeyWriter, LimitPerKey, Refusal, RefusalReason},
     queue::{QueuedCall, Supply},
-    rate::{CellQueue, CellSupply, RateGrant},
+    rate::{CellQueue, CellSupply, CellsLeft, RateGrant},
 };
 
 impl CellSupply for FleetCells {
@@ -24,14 +24,15 @@ impl CellSupply for FleetCells {
     }
 
     #[inline]
-    fn take(queue: &Arc<CellQueue<Self>>, now: Nanos, cells: u32) -> bool {
-        let supply = &queue.supply;
-        let Some(taken) = supply.slots.take(now, cells) else { return false };
+    fn take(&self, now: Nanos, cells: u32) -> Option<CellsLeft> {
+        let taken = self.slots.take(now, cells)?;
         // Relaxed: a late look at the number only delays a request.
-        if taken.has_room && taken.left < supply.refill_below.load(Relaxed) {
-            refill::restock_in_runtime(queue);
-        }
-        true
+        let is_low = taken.has_room && taken.left < self.refill_below.load(Relaxed);
+        Some(if is_low { CellsLeft::Few } else { CellsLeft::Enough })
+    }
+
+    fn restock_ahead(queue: &Arc<CellQueue<Self>>) {
+        refill::restock_in_runtime(queue);
     }
 
     #[cold]
@@ -43,30 +44,29 @@ impl CellSupply for FleetCells {
     ) -> Admission<RateGrant, QueuedCall<Self>> {
         let supply = &queue.supply;
         supply.name(call.settings.origin.name());
-        let admitted = || {
-            supply.count(call.criticality);
-            Admission::Admitted(RateGrant::new(supply.quotas(call.settings, now)))
-        };
-        let (kind, max_cost, denied) = {
-            let law = lock(&supply.law);
-            (law.rules.kind(), law.rules.max_cost(), law.lease.denied(now, &law.rules, cells))
-        };
-        if cells == 0 || kind == LeaseKind::Admit {
-            return admitted();
-        }
         let spare = Attempt::current().is_spare();
         let observed = call.settings.enforcement == Enforcement::Observe && !spare;
-        let refuse = |why| {
-            let refusal = supply.refusal(now, why, 0, cells);
+        // Whether a denial refuses the call at once.
+        let is_brief = spare || observed || queue.is_off();
+        let (kind, max_cost, denied) = {
+            let law = lock(&supply.law);
+            (law.rules.kind(), law.rules.max_cost(), law.denial(now, cells).filter(|_| is_brief))
+        };
+        if cells == 0 || kind == LeaseKind::Admit {
+            supply.count(call.criticality);
+            return Admission::Admitted(RateGrant::new(supply.quotas(call.settings, now)));
+        }
+        let refuse = |refusal| {
             Admission::Refused(Refusal { quotas: supply.quotas(call.settings, now), ..refusal })
         };
-        let is_off = queue.is_off();
-        match kind {
-            LeaseKind::Refuse if spare || observed || is_off => refuse(RefusalReason::Rate),
-            LeaseKind::Refuse => Self::enter(queue, cells, call),
-            _ if cells > max_cost => refuse(RefusalReason::Cost),
-            _ if spare => refuse(RefusalReason::Rate),
-            _ if denied.is_some() && (is_off || observed) => refuse(RefusalReason::Rate),
+        match (kind, denied) {
+            (LeaseKind::Refuse, _) if is_brief => {
+                refuse(supply.refusal(now, RefusalReason::Rate, 0, cells))
+            }
+            (LeaseKind::Refuse, _) => Self::enter(queue, cells, call),
+            _ if cells > max_cost => refuse(Refusal::new(RefusalReason::Cost)),
+            (_, Some(wait)) => refuse(Refusal::new(RefusalReason::Rate).limited(Some(wait))),
+            _ if spare => refuse(supply.refusal(now, RefusalReason::Rate, 0, cells)),
             _ if observed => Self::observe(queue, now, cells, call),
             _ => Self::enter(queue, cells, call),
         }

@@ -102,6 +102,12 @@ impl Law {
         if is_asked { since.max(self.undecided_from) } else { now }
     }
 
+    /// Returns the wait of a call that is denied without a request.
+    pub(super) fn denial(&self, now: Nanos, cells: u32) -> Option<Duration> {
+        self.lease.denied(now, &self.rules, cells)?;
+        Some(self.lease.wait_behind(now, &self.rules, 0, cells))
+    }
+
     /// Counts what calls took of the slots since the last look. Returns the cells that are held, and
     /// those that have ended.
     pub(super) fn look(&mut self, now: Nanos, slots: &LeaseSlots) -> (u32, u32) {

@@ -36,8 +36,13 @@ pub trait CellSupply: Supply {
         None
     }
 
-    /// Takes cells for a call if no call waits and the cells are there.
-    fn take(queue: &Arc<CellQueue<Self>>, now: Nanos, cells: u32) -> bool;
+    /// Takes cells for a call if they are there. No call waits.
+    fn take(&self, now: Nanos, cells: u32) -> Option<CellsLeft>;
+
+    /// Asks for cells ahead of need, after [`CellsLeft::Few`].
+    fn restock_ahead(queue: &Arc<CellQueue<Self>>) {
+        let _ = queue;
+    }
 
     /// Admits, enqueues or refuses a call that took no cells.
     fn admit_later(
@@ -71,6 +76,13 @@ pub trait CellSupply: Supply {
     fn rates(&self) -> Vec<Rate>;
 
     fn set_rate(&self, now: Nanos, index: usize, rate: Rate);
+}
+
+/// Whether a call left cells for the calls that follow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CellsLeft {
+    Enough,
+    Few,
 }
 
 pub(crate) type CellQueue<S> = CallQueue<S, <S as Supply>::Grant>;

@@ -18,7 +18,7 @@ mod cost;
 mod state;
 
 pub use self::cells::Cells;
-pub(crate) use self::cells::{CellQueue, CellSupply, RateGrant};
+pub(crate) use self::cells::{CellQueue, CellSupply, CellsLeft, RateGrant};
 pub use self::cost::{Cost, UnitCost};
 
 /// A limit on the number of calls per unit of time, by the generic cell rate algorithm.
@@ -62,7 +62,12 @@ impl<W: Cost<Req>, Cl: Cells, Req> Limit<Req> for RateLimit<W, Cl> {
         let supply = &queue.supply;
         // The flag first: while calls wait, cells are taken under the lock of the queue only. The
         // two steps are no single operation, see `is_waiting_set`.
-        if !supply.is_waiting_set() && Cl::Supply::take(queue, now, cells) {
+        if !supply.is_waiting_set()
+            && let Some(left) = supply.take(now, cells)
+        {
+            if left == CellsLeft::Few {
+                Cl::Supply::restock_ahead(queue);
+            }
             supply.count(call.criticality);
             return Admission::Admitted(RateGrant::new(supply.quotas(call.settings, now)));
         }

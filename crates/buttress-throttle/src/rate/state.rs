@@ -4,7 +4,7 @@ use buttress_control::{Denied, Gcra, Nanos, Rate, Rates, Reservation};
 use buttress_core::{Attempt, Criticality, Enforcement, Quota};
 use buttress_state::sync::atomic::{AtomicBool, Ordering};
 
-use super::cells::{CellQueue, CellSupply, Cells, RateGrant};
+use super::cells::{CellQueue, CellSupply, Cells, CellsLeft, RateGrant};
 use crate::{
     limit::{
         Admission, CallInfo, CountsByCriticality, QuotaHeaders, Refusal, RefusalReason, Settings,
@@ -61,8 +61,8 @@ impl Cells for Rates {
 
 impl CellSupply for RateState {
     #[inline]
-    fn take(queue: &Arc<CellQueue<Self>>, now: Nanos, cells: u32) -> bool {
-        queue.supply.rates.take(now, cells).is_ok()
+    fn take(&self, now: Nanos, cells: u32) -> Option<CellsLeft> {
+        self.rates.take(now, cells).is_ok().then_some(CellsLeft::Enough)
     }
 
     #[cold]
