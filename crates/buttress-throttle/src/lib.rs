@@ -235,18 +235,30 @@
 //! ```
 //!
 //! In any time `t`, all replicas together admit at most `rate · t + burst` cells while the store
-//! lives. A call that finds no cells waits for the store: for its time limit, 25 ms, and not beyond
-//! the deadline. Calls that wait for the store need no queue, and 1,024 of each key may wait. After a
-//! grant that falls short, calls are denied for at least 25 ms without a request. A queue holds them
-//! meanwhile. There is no order between the replicas.
+//! lives. Replicas with an old and a new rate can ask in turn: the cells that were taken stay taken.
+//!
+//! A call that finds no cells waits for the store: for its time limit, 25 ms, and not beyond the
+//! deadline. Such calls need no queue. Up to 1,024 of them wait for each key, and together for no
+//! more cells than the store can hold.
+//!
+//! If a grant falls short, calls of as many cells or more are denied without a request until those
+//! cells can be there. A call of fewer cells is denied until its own can be there. Both are denied
+//! for at least 25 ms. A [`queue`](ThrottleLayer::queue) holds denied calls meanwhile, and the time
+//! limit of a call in the queue begins with the request that follows. There is no order between the
+//! replicas. The wait that a rejection carries is a lower bound, because other replicas may take the
+//! cells.
 //!
 //! While the store is away, [`WithoutStore`] decides: each replica admits its part of the rate, all
-//! calls, or none. The store is told of these cells when it is back. The wait that a rejection
-//! carries is a lower bound, because other replicas may take the cells.
+//! calls, or none. The next request of the key tells the store of these cells. If no call uses the
+//! key any more, a look for unused keys does so, for 64 keys at a time. A key is dropped once nothing
+//! is held, owed or expected.
 //!
 //! Each request to the store runs in a task of its own, which ends within twice the store's time
-//! limit. So a caller that leaves loses no cells. Outside of a runtime the store counts as away. If
-//! many keys are in use, a key is dropped once nothing is held, owed or expected.
+//! limit. So a caller that leaves loses no cells. If the runtime of that task stands still, the next
+//! call gives the request up after four time limits. Outside of a runtime the store counts as away.
+//!
+//! [`advertise_quota`](ThrottleLayer::advertise_quota) tells the rate of the fleet. The remaining
+//! cells are those held here and those that the last grant left in the store.
 //!
 //! # Events
 //!
