@@ -187,6 +187,10 @@ where
         // The entries stay in the store: `Cache::lookup` compares their generation with this counter.
         self.invalidations.add(resource);
         self.store.invalidate_resource(resource);
+        if St::IS_COORDINATED {
+            // A read that began in between may have brought an older entry, as of the generation before.
+            self.invalidations.add(resource);
+        }
     }
 
     #[inline]

@@ -14,6 +14,7 @@ mod flight;
 mod invalidation;
 mod leader;
 mod outage;
+mod races;
 mod replicas;
 mod rude;
 mod seam;
