@@ -29,9 +29,14 @@ impl Limits {
 
     // Relaxed everywhere: each number stands for itself.
 
-    #[inline]
     pub(super) fn local_ttl(&self) -> Duration {
-        Duration::from_nanos(self.local_ttl.load(Ordering::Relaxed))
+        Duration::from_nanos(self.local_ttl_nanos())
+    }
+
+    /// In nanoseconds, because each hit compares this time.
+    #[inline]
+    pub(super) fn local_ttl_nanos(&self) -> u64 {
+        self.local_ttl.load(Ordering::Relaxed)
     }
 
     pub(super) fn max_value(&self) -> usize {

@@ -10,11 +10,14 @@ use buttress_control::{Backoff, Delays};
 use buttress_core::{Age, Deadline, Lifetime, WantedFreshness};
 use tokio::time::Instant;
 
-use self::standing::Standing;
+use self::{nanos::as_nanos, standing::Standing};
 use super::invalidations::ResourceGeneration;
 
+mod nanos;
 mod outcome;
 mod standing;
+#[cfg(feature = "shared-cache")]
+mod told;
 mod valid_flag;
 
 pub use self::outcome::CachedOutcome;
@@ -108,25 +111,21 @@ impl<V> CacheEntry<V> {
     /// [`Intent::Refresh`](crate::Intent::Refresh). A store can mark an entry that it is to
     /// [insert](crate::Store::insert) through [`Arc::get_mut`](std::sync::Arc::get_mut).
     pub fn set_stamp(&mut self, stamp: [u8; 16]) {
-        let now = self.nanos(Instant::now());
-        self.standing.set_stamp(stamp, now);
+        self.standing.set_stamp(stamp);
     }
 
-    /// Whether a store has marked the entry, and told at most `ttl` ago that it has the entry. `None`
-    /// without a stamp.
+    /// Whether a store told less than `ttl` nanoseconds ago that it has the entry. `None` without a stamp.
     #[cfg(feature = "shared-cache")]
     #[inline]
-    pub(crate) fn is_told_within(&self, ttl: Duration, now: Instant) -> Option<bool> {
-        // Relaxed: the time stands for itself.
-        let told = self.standing.told()?.load(Ordering::Relaxed);
-        Some(self.nanos(now).saturating_sub(told) < as_nanos(ttl))
+    pub(crate) fn is_told_within(&self, ttl: u64, now: Instant) -> Option<bool> {
+        self.standing.told().map(|told| told.is_within(ttl, now))
     }
 
     /// The store has told now that it has the entry.
     #[cfg(feature = "shared-cache")]
     pub(crate) fn be_told(&self) {
         if let Some(told) = self.standing.told() {
-            told.store(self.nanos(Instant::now()), Ordering::Relaxed);
+            told.renew();
         }
     }
 
@@ -292,10 +291,6 @@ impl<V> CacheEntry<V> {
     fn nanos(&self, now: Instant) -> u64 {
         as_nanos(now.saturating_duration_since(self.made))
     }
-}
-
-fn as_nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// A duration in nanoseconds, of thirty years at most.

@@ -1,5 +1,7 @@
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, atomic::Ordering};
 
+#[cfg(feature = "shared-cache")]
+use super::told::Told;
 use super::{super::invalidations::ResourceGeneration, ValidFlag};
 
 /// What decides whether an entry that has not expired may still be served.
@@ -8,13 +10,15 @@ use super::{super::invalidations::ResourceGeneration, ValidFlag};
 /// many entries.
 #[derive(Debug)]
 pub(crate) enum Standing {
-    /// No store has marked the entry.
-    Plain {
+    /// A flight has made or accepted the entry.
+    Flown {
         is_explicit: bool,
         resource_generation: ResourceGeneration,
-        /// False once the key is invalidated. `None` if a store has made the entry.
-        valid: Option<ValidFlag>,
+        /// False once the key is invalidated.
+        valid: ValidFlag,
     },
+    /// Only expiry and its resource end the entry: a store has made the entry, or a user.
+    Free { is_explicit: bool, resource_generation: ResourceGeneration },
     /// A store has marked the entry.
     Stamped { is_explicit: bool, resource_generation: ResourceGeneration, stamp: Box<Stamp> },
 }
@@ -23,13 +27,10 @@ pub(crate) enum Standing {
 #[derive(Debug)]
 pub(crate) struct Stamp {
     bytes: [u8; 16],
-    /// When the store told last that it has the entry. Nanoseconds since the entry arrived.
-    #[cfg_attr(
-        not(feature = "shared-cache"),
-        expect(dead_code, reason = "a shared cache reads it")
-    )]
-    told: AtomicU64,
-    /// As in `Plain`. Also set once a flight has accepted the entry of a store.
+    /// When the store told last that it has the entry.
+    #[cfg(feature = "shared-cache")]
+    told: Told,
+    /// As in `Flown`. `None` until a flight has accepted the entry.
     valid: Option<ValidFlag>,
 }
 
@@ -39,66 +40,73 @@ impl Standing {
     /// An entry that a store makes again is of the first generation, so any invalidation of its resource
     /// forbids the entry. `be_valid_while` sets the generation for the result of a flight.
     pub(super) const fn made(is_explicit: bool) -> Self {
-        Self::Plain { is_explicit, resource_generation: ResourceGeneration::FIRST, valid: None }
+        Self::Free { is_explicit, resource_generation: ResourceGeneration::FIRST }
     }
 
-    pub(super) fn set_stamp(&mut self, bytes: [u8; 16], told: u64) {
+    pub(super) fn set_stamp(&mut self, bytes: [u8; 16]) {
         let (is_explicit, resource_generation) = (self.is_explicit(), self.resource_generation());
         let valid = match self {
-            Self::Plain { valid, .. } => valid.take(),
+            Self::Flown { valid, .. } => Some(Arc::clone(valid)),
+            Self::Free { .. } => None,
             Self::Stamped { stamp, .. } => stamp.valid.take(),
         };
-        let stamp = Box::new(Stamp { bytes, told: AtomicU64::new(told), valid });
+        let stamp = Box::new(Stamp {
+            bytes,
+            #[cfg(feature = "shared-cache")]
+            told: Told::now(),
+            valid,
+        });
         *self = Self::Stamped { is_explicit, resource_generation, stamp };
     }
 
     pub(super) fn stamp(&self) -> Option<[u8; 16]> {
-        match self {
-            Self::Plain { .. } => None,
-            Self::Stamped { stamp, .. } => Some(stamp.bytes),
-        }
+        self.mark().map(|stamp| stamp.bytes)
     }
 
     /// See [`Stamp::told`].
     #[cfg(feature = "shared-cache")]
     #[inline]
-    pub(super) fn told(&self) -> Option<&AtomicU64> {
-        match self {
-            Self::Plain { .. } => None,
-            Self::Stamped { stamp, .. } => Some(&stamp.told),
-        }
+    pub(super) fn told(&self) -> Option<&Told> {
+        self.mark().map(|stamp| &stamp.told)
+    }
+
+    #[inline]
+    fn mark(&self) -> Option<&Stamp> {
+        if let Self::Stamped { stamp, .. } = self { Some(stamp) } else { None }
     }
 
     #[inline]
     pub(super) const fn is_explicit(&self) -> bool {
-        let (Self::Plain { is_explicit, .. } | Self::Stamped { is_explicit, .. }) = self;
+        let (Self::Flown { is_explicit, .. }
+        | Self::Free { is_explicit, .. }
+        | Self::Stamped { is_explicit, .. }) = self;
         *is_explicit
     }
 
     #[inline]
     pub(super) const fn resource_generation(&self) -> ResourceGeneration {
-        let (Self::Plain { resource_generation, .. } | Self::Stamped { resource_generation, .. }) =
-            self;
+        let (Self::Flown { resource_generation, .. }
+        | Self::Free { resource_generation, .. }
+        | Self::Stamped { resource_generation, .. }) = self;
         *resource_generation
     }
 
     pub(super) fn be_valid_while(&mut self, generation: ResourceGeneration, flag: ValidFlag) {
-        match self {
-            Self::Plain { resource_generation, valid, .. } => {
-                (*resource_generation, *valid) = (generation, Some(flag));
-            }
-            Self::Stamped { resource_generation, stamp, .. } => {
-                (*resource_generation, stamp.valid) = (generation, Some(flag));
-            }
+        if let Self::Stamped { resource_generation, stamp, .. } = self {
+            (*resource_generation, stamp.valid) = (generation, Some(flag));
+        } else {
+            let is_explicit = self.is_explicit();
+            *self = Self::Flown { is_explicit, resource_generation: generation, valid: flag };
         }
     }
 
     #[inline]
     pub(super) fn is_valid(&self) -> bool {
         let valid = match self {
-            Self::Plain { valid, .. } => valid,
-            Self::Stamped { stamp, .. } => &stamp.valid,
+            Self::Flown { valid, .. } => return valid.load(Ordering::Acquire),
+            Self::Free { .. } => None,
+            Self::Stamped { stamp, .. } => stamp.valid.as_ref(),
         };
-        valid.as_ref().is_none_or(|valid| valid.load(Ordering::Acquire))
+        valid.is_none_or(|valid| valid.load(Ordering::Acquire))
     }
 }

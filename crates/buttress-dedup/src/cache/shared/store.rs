@@ -100,7 +100,7 @@ where
     /// Entries with a stamp are copies of the fleet's, and this process must hear of its changes.
     #[inline]
     fn holds(&self, entry: &CacheEntry<CachedOutcome<R, E>>, now: Instant) -> bool {
-        entry.is_told_within(self.remote.limits.local_ttl(), now).unwrap_or(true)
+        entry.is_told_within(self.remote.limits.local_ttl_nanos(), now).unwrap_or(true)
     }
 
     fn fetch(
