@@ -4,6 +4,7 @@ pub(crate) mod limits;
 mod other_limits;
 mod patterns;
 pub(crate) mod settings;
+mod shared_cache;
 mod stacks;
 mod tower_hedge;
 
@@ -29,6 +30,7 @@ pub fn cases() -> Vec<Case> {
     cases.extend(stacks::http());
     cases.extend(dedup::coalescers().into_iter().flat_map(|dedup| dedup.cases));
     cases.extend(dedup::response_caches().into_iter().map(|response_caches| response_caches.case));
+    cases.push(shared_cache::hit());
     cases
 }
 
