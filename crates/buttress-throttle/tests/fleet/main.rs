@@ -4,6 +4,7 @@
 
 mod adversary;
 mod away;
+mod extremes;
 mod faults;
 mod keyed;
 mod leases;

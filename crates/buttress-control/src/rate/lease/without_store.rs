@@ -9,11 +9,11 @@ impl Lease {
     /// Ends a request that failed: the key is away from the store. Returns whether the key was with
     /// the store before.
     ///
-    /// The store is asked again after 100 ms, or after `retry_after` if that is longer. A debt stays
-    /// until a request succeeds that carries it.
+    /// The store is asked again after 100 ms, or after `retry_after` if that is longer. More than a minute
+    /// counts as a minute. A debt stays until a request succeeds that carries it.
     pub fn fail(&mut self, now: Nanos, retry_after: Option<Duration>) -> bool {
         self.in_flight = None;
-        let pause = retry_after.unwrap_or_default().max(PAUSE);
+        let pause = retry_after.unwrap_or_default().clamp(PAUSE, LONGEST_PAUSE);
         // No denial of the store counts while the store is away.
         self.denial = Denial::NONE;
         self.away.replace(after(now, pause)).is_none()
@@ -91,3 +91,4 @@ impl Lease {
 }
 
 const PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
