@@ -1,14 +1,22 @@
 //! What the replicas of a fleet keep together, in `Http` mode.
 
-use std::time::Duration;
+use std::{
+    future::poll_fn,
+    sync::{Arc, Mutex, PoisonError},
+    task::Poll,
+    time::Duration,
+};
 
-use buttress::{Cache, DedupLayer, Http, HttpExt, SharedCache, dedup::Dedup, layer_api::ByMode};
+use buttress::{
+    BoxError, Cache, DedupLayer, Http, HttpExt, SharedCache, dedup::Dedup, layer_api::ByMode,
+};
 use buttress_testkit::FakeStore;
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
+use http_body_util::channel::Channel;
 use loopback::{AnyBody, Headers, Origin, answer, ask, ask_for, read};
-use tokio::time::sleep;
-use tower::{ServiceBuilder, ServiceExt};
+use tokio::time::{Instant, sleep};
+use tower::{ServiceBuilder, ServiceExt, service_fn};
 
 type Shared = SharedCache<FakeStore, Http>;
 type Replica = Dedup<Origin, Http, ByMode, Cache<Shared>>;
@@ -142,4 +150,33 @@ async fn no_request_fails_while_the_store_is_away() {
     let fleet = Fleet::new();
     fleet.store.begin_outage(buttress_testkit::Outage::Silent);
     assert_eq!(fleet.calls(|| ask_for("http://shop/x")).await, 2);
+}
+
+/// The callers of a body in progress are gone, and the client of the origin keeps a waker of the call.
+#[tokio::test(start_paused = true)]
+async fn body_that_all_callers_have_dropped_keeps_no_other_replica_waiting() {
+    let fleet = Fleet::new();
+    let wakers = Arc::new(Mutex::new(Vec::new()));
+    let kept = Arc::clone(&wakers);
+    let endless = service_fn(move |_: Request<String>| {
+        let kept = Arc::clone(&kept);
+        poll_fn(move |cx| {
+            let (writer, body) = Channel::<Bytes, BoxError>::new(1);
+            let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+            kept.push((cx.waker().clone(), writer));
+            let response = Response::builder().header("cache-control", "max-age=60");
+            Poll::Ready(response.body(AnyBody::new(body)).map_err(BoxError::from))
+        })
+    });
+    let cache = Cache::from_headers().store(SharedCache::new(fleet.store.clone(), Http::new()));
+    let replica =
+        ServiceBuilder::new().layer(DedupLayer::new().cache(cache).http()).service(endless);
+    let response = replica.oneshot(ask_for("http://shop/x")).await;
+    settle().await;
+    assert!(response.is_ok());
+    drop(response);
+    settle().await;
+    let began = Instant::now();
+    assert_eq!(*fleet.send(0, ask_for("http://shop/x")).await.body(), "1");
+    assert!(began.elapsed() < Duration::from_millis(100), "{:?}", began.elapsed());
 }

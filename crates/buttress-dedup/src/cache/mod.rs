@@ -229,6 +229,9 @@ pub trait CacheWrite<V>: Sized + Send + Sync + 'static {
 
     /// Tells the store that the response may not be stored.
     fn decline(&self) {}
+
+    /// Gives the lease of a store back: there will be no result.
+    fn abandon(&self) {}
 }
 
 /// Invalidation and counters of a cache.

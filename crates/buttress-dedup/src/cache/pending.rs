@@ -171,6 +171,10 @@ where
             pending.state.store.decline(&pending.key, pending.resource, lease);
         }
     }
+
+    fn abandon(&self) {
+        drop(self.0.as_ref().and_then(PendingWrite::take_lease));
+    }
 }
 
 impl<K, V, St> CacheControls<K, V> for CacheState<St>

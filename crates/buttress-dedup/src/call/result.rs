@@ -188,7 +188,9 @@ impl<C: Call> SharedResult for FlightResult<C> {
     }
 
     fn abandon(&self) {
-        if let Published::Response { mode, shared, .. } = &self.published {
+        if let Published::Response { mode, shared, writer } = &self.published {
+            // Now, because a waker of the service may keep this result for long.
+            writer.abandon();
             mode.abandon(shared);
         }
     }
