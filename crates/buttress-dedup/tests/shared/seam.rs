@@ -274,3 +274,21 @@ async fn reads_wait_for_an_invalidation_in_progress_and_not_for_one_that_failed(
     sleep(ms(100)).await;
     assert!(matches!(fetch(&process, Intent::Miss).await, Fetched::Lead { .. }), "paid");
 }
+
+/// Invalidations that come faster than the trips of the store.
+#[tokio::test(start_paused = true)]
+async fn read_waits_only_for_invalidations_that_came_before_it() {
+    let store = FakeStore::new();
+    store.set_delay(ms(20));
+    let process = Arc::new(open(&store));
+    process.remove(&7, None);
+    let reader = Arc::clone(&process);
+    let began = Instant::now();
+    let read = tokio::spawn(async move { fetch(&*reader, Intent::Miss).await });
+    for _ in 0..100 {
+        sleep(ms(10)).await;
+        process.remove(&7, None);
+    }
+    assert!(read.is_finished(), "{:?}", began.elapsed());
+    assert!(matches!(read.await.unwrap(), Fetched::Lead { .. }));
+}

@@ -33,6 +33,8 @@ struct Debts {
 #[derive(Clone, Copy, Debug)]
 struct Debt {
     number: u64,
+    /// The number of the earliest invalidation that is not confirmed.
+    since: u64,
     /// The last attempt failed, so no caller waits for the next.
     has_failed: bool,
     /// The number of that attempt.
@@ -40,14 +42,17 @@ struct Debt {
 }
 
 impl Owed {
-    /// Returns whether the store has confirmed all invalidations of `group`. Waits for attempts that
-    /// are in progress, but not for another one after a failure.
+    /// Returns whether the store has confirmed all invalidations of `group` that came before this
+    /// call. Waits for attempts that are in progress, but not for another one after a failure.
+    ///
+    /// A flight drops what it read during a later invalidation.
     pub(super) async fn is_settled(&self, group: &[u8]) -> bool {
+        let last = lock(&self.debts).invalidations;
         loop {
             // Registers before the look, so that no attempt ends in between.
             let mut attempted = pin!(self.attempted.notified());
             attempted.as_mut().enable();
-            match lock(&self.debts).state_of(group) {
+            match lock(&self.debts).state_of(group, last) {
                 None => return true,
                 Some(true) => return false,
                 Some(false) => {}
@@ -94,21 +99,26 @@ impl Owed {
 }
 
 impl Debts {
-    /// Whether an invalidation of the group has failed. `None`: nothing is owed.
-    fn state_of(&self, group: &[u8]) -> Option<bool> {
+    /// Whether an invalidation of the group has failed. `None`: nothing is owed up to the invalidation
+    /// with the number `last`.
+    fn state_of(&self, group: &[u8], last: u64) -> Option<bool> {
         if self.by_group.is_empty() {
             return None;
         }
         let all = self.by_group.get(&None);
         let of_group = self.by_group.get(&Some(group.into()));
-        all.into_iter().chain(of_group).map(|debt| debt.has_failed).reduce(|a, b| a || b)
+        let owed = all.into_iter().chain(of_group).filter(|debt| debt.since <= last);
+        owed.map(|debt| debt.has_failed).reduce(|a, b| a || b)
     }
 
     /// Adds an invalidation, and returns its number.
     fn add(&mut self, group: &Group, has_failed: bool) -> u64 {
         self.invalidations += 1;
-        let debt = Debt { number: self.invalidations, has_failed, tried: 0 };
-        let before = self.by_group.insert(group.clone(), debt);
+        let number = self.invalidations;
+        let before = self.by_group.get(group).copied();
+        let since = before.map_or(number, |debt| debt.since);
+        let debt = Debt { number, since, has_failed, tried: 0 };
+        self.by_group.insert(group.clone(), debt);
         self.failed -= usize::from(before.is_some_and(|debt| debt.has_failed));
         self.failed += usize::from(has_failed);
         self.bound();
@@ -116,9 +126,14 @@ impl Debts {
     }
 
     fn attempted(&mut self, group: &Group, number: u64, is_paid: bool) {
-        let Some(debt) = self.by_group.get_mut(group).filter(|debt| debt.number == number) else {
+        let Some(debt) = self.by_group.get_mut(group) else { return };
+        if debt.number != number {
+            // A later one is owed. A confirmation covers all that came before its attempt.
+            if is_paid {
+                debt.since = debt.since.max(number.saturating_add(1));
+            }
             return;
-        };
+        }
         self.attempts += 1;
         debt.tried = self.attempts;
         let had_failed = std::mem::replace(&mut debt.has_failed, !is_paid);
@@ -135,7 +150,7 @@ impl Debts {
         if self.failed > MOST_GROUPS {
             self.by_group.retain(|_, debt| !debt.has_failed);
             self.invalidations += 1;
-            let debt = Debt { number: self.invalidations, has_failed: true, tried: 0 };
+            let debt = Debt { number: self.invalidations, since: 0, has_failed: true, tried: 0 };
             self.by_group.insert(None, debt);
             self.failed = 1;
         }
