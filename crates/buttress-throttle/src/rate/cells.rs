@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use buttress_control::{Nanos, Rate};
 use buttress_core::{Criticality, Guard, Quota};
+use buttress_state::ColdBox;
 
 use crate::{
     fleet::FleetSnapshot,
@@ -90,13 +91,14 @@ pub(crate) type CellQueue<S> = CallQueue<S, <S as Supply>::Grant>;
 /// The value that a call of a [`RateLimit`](crate::RateLimit) holds. There is nothing to return.
 #[derive(Debug)]
 pub struct RateGrant {
-    quotas: Option<Box<[Quota]>>,
+    // One word, because few layers advertise quotas, and each call moves this value several times.
+    quotas: ColdBox<Box<[Quota]>>,
 }
 
 impl RateGrant {
     #[inline]
-    pub(crate) const fn new(quotas: Option<Box<[Quota]>>) -> Self {
-        Self { quotas }
+    pub(crate) fn new(quotas: Option<Box<[Quota]>>) -> Self {
+        Self { quotas: quotas.map_or(ColdBox::NOTHING, ColdBox::new) }
     }
 }
 
@@ -120,6 +122,6 @@ impl LimitPermit for RateGrant {
 
     #[inline]
     fn quotas(&self) -> &[Quota] {
-        self.quotas.as_deref().unwrap_or_default()
+        self.quotas.peek().map_or(&[], |quotas| quotas)
     }
 }
