@@ -38,11 +38,13 @@
 //! There is one multiplexed connection, or one per server of a cluster, with RESP3 and `TCP_NODELAY`.
 //!
 //! - A task dials, with a backoff from 10 to 100 ms and jitter. Opening a client never waits.
-//! - An operation without a connection fails at once. No operation waits for a new connection.
+//! - An operation without a connection fails at once. Only while the first connection is dialled, an
+//!   operation waits for it, within its time limit. [`Redis::connected`] waits for longer.
 //! - Each operation has one [time limit](Redis::time_limit). The replies that say that nothing ran
 //!   are included: an unknown script is loaded and called again, and a redirection is followed once.
 //! - An operation whose reply did not come may have run, and is never sent again.
-//! - After a time-out or a broken connection, a circuit opens, and operations fail at once. A task
+//! - After a time-out, or if the connection breaks under an operation, a circuit opens, and operations
+//!   fail at once. A connection that closes between operations opens no circuit. A task
 //!   probes the store at once and then every 100 ms. Any reply closes the circuit. A cluster has a
 //!   circuit for each 256 hash slots, so a dead server costs the slots of the others nothing.
 //! - Three sequential time-outs with no reply between them replace the connection. Operations that
@@ -151,6 +153,8 @@ mod open_error;
 mod quotas;
 mod random;
 mod redis;
+
+pub use buttress_state::StoreSnapshot;
 
 pub use self::{flights::RedisFlights, open_error::OpenError, quotas::RedisQuotas, redis::Redis};
 

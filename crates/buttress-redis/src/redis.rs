@@ -94,6 +94,21 @@ impl Redis {
         RedisFlights::new(self.connection.clone(), self.names.clone(), knowledge, self.time_limit)
     }
 
+    /// Waits until the store is connected, for however long that takes. Ready at once if it is.
+    ///
+    /// Use it before a process reports that it is ready, with a time limit around it. Without it the
+    /// first operations may fail, because opening a client does not wait.
+    ///
+    /// ```no_run
+    /// # use std::time::Duration; use buttress_redis::Redis;
+    /// # async fn start(redis: Redis) {
+    /// let is_connected = tokio::time::timeout(Duration::from_secs(1), redis.connected()).await.is_ok();
+    /// # }
+    /// ```
+    pub async fn connected(&self) {
+        self.connection.connected().await;
+    }
+
     /// Returns the present numbers of the connection and of all operations on it.
     pub fn snapshot(&self) -> StoreSnapshot {
         self.connection.snapshot()

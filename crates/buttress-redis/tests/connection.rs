@@ -54,6 +54,25 @@ fn namespace_and_url_are_checked() {
     assert_eq!(open("rediss://localhost", "shop").is_ok(), cfg!(feature = "tls"));
 }
 
+#[tokio::test]
+async fn first_operation_waits_for_the_first_connection() {
+    let Some(server) = Server::start("first operation").await else { return };
+    for _ in 0..20 {
+        let redis = Redis::open(server.url(), "shop").unwrap().time_limit(PATIENT);
+        take(&redis.quotas()).await.unwrap();
+    }
+    let redis = Redis::open(server.url(), "shop").unwrap();
+    redis.connected().await;
+    assert!(redis.snapshot().is_connected);
+    redis.connected().await;
+}
+
+#[tokio::test]
+async fn first_operation_waits_for_no_server_that_refuses() {
+    let redis = Redis::open("redis://127.0.0.1:1", "shop").unwrap().time_limit(HOUR);
+    assert_eq!(kind(&redis.quotas()).await, Some(StoreErrorKind::Unavailable));
+}
+
 #[test]
 fn store_is_away_outside_of_a_runtime() {
     let redis = Redis::open("redis://127.0.0.1:1", "shop").unwrap();

@@ -1,7 +1,11 @@
 use std::{
+    pin::pin,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{
+            AtomicBool, AtomicU64,
+            Ordering::{Acquire, Relaxed, Release},
+        },
     },
     time::Duration,
 };
@@ -18,6 +22,9 @@ pub(super) struct Common {
     pub(super) tasks: Tasks,
     /// A connection was established.
     pub(super) connected: Notify,
+    /// The first dial has ended, with a connection or without.
+    has_dialled: AtomicBool,
+    dialled: Notify,
     longest_limit: AtomicU64,
 }
 
@@ -28,8 +35,32 @@ impl Common {
             hints: Arc::new(Hints::new(channels)),
             tasks: Tasks::new(),
             connected: Notify::new(),
+            has_dialled: AtomicBool::new(false),
+            dialled: Notify::new(),
             longest_limit: AtomicU64::new(0),
         }
+    }
+
+    /// Notes that a dial has ended.
+    pub(super) fn dialled(&self) {
+        // Release: an operation that sees the flag sees the connection.
+        self.has_dialled.store(true, Release);
+        self.dialled.notify_waiters();
+    }
+
+    /// Waits for the end of the first dial. Ready at once after that.
+    pub(super) async fn first_dial(&self) {
+        let mut dialled = pin!(self.dialled.notified());
+        // Before the look, so that an end in between is not missed.
+        dialled.as_mut().enable();
+        if !self.has_dialled() {
+            dialled.await;
+        }
+    }
+
+    #[inline]
+    pub(super) fn has_dialled(&self) -> bool {
+        self.has_dialled.load(Acquire)
     }
 
     /// Notes the time limit of operations, which says how far the store is away.

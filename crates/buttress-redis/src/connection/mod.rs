@@ -67,6 +67,10 @@ impl Connection {
         &self.0.0
     }
 
+    pub(crate) async fn connected(&self) {
+        self.trips().connected().await;
+    }
+
     pub(crate) fn snapshot(&self) -> StoreSnapshot {
         self.trips().snapshot()
     }

@@ -14,6 +14,7 @@ use super::{
     common::Common,
     failure::Failure,
     hints::Hints,
+    link::within,
     nodes::{Nodes, slot_of},
     operation::Operation,
     tasks::{Claim, Tasks},
@@ -79,6 +80,20 @@ impl Trips {
         select(pin!(self.common.connected.notified()), pin!(sleep(most))).await;
     }
 
+    /// Waits until a connection is established.
+    pub(super) async fn connected(&self) {
+        loop {
+            let mut connected = pin!(self.common.connected.notified());
+            // Before the look, so that a connection in between is not missed.
+            connected.as_mut().enable();
+            if self.nodes.is_connected() {
+                return;
+            }
+            self.nodes.start(&self.common);
+            connected.await;
+        }
+    }
+
     pub(super) fn snapshot(&self) -> StoreSnapshot {
         let mut snapshot = self.common.counters.snapshot();
         snapshot.is_connected = self.nodes.is_connected();
@@ -94,6 +109,15 @@ impl Trips {
         let part = self.circuits.part_of(operation.slot);
         if self.circuits.is_open(part) {
             return Err(Failure::NotConnected);
+        }
+        if !self.common.has_dialled() {
+            self.nodes.start(&self.common);
+            // Of a process that starts. If the dial takes longer, the trip fails at once.
+            let first_dial = async {
+                self.common.first_dial().await;
+                Ok(())
+            };
+            drop(within(deadline, first_dial).await);
         }
         let reply = self.trip(operation, deadline).await;
         match &reply {

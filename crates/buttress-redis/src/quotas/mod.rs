@@ -36,7 +36,9 @@ impl RedisQuotas {
     /// `key` is that of a limit per key, `Some(&())` for a layer without keys, and `None` for the limit
     /// that keys without room share, as for [`quota_key`].
     ///
-    /// For operators: `GET` shows the bucket, `DEL` fills it.
+    /// For operators: `GET` shows the bucket. After `DEL` the bucket starts empty if the next replica
+    /// that asks expects the bucket, and full otherwise. A replica expects a bucket from a grant on
+    /// until the bucket would be full.
     pub fn bucket_name<K: StoreKey + ?Sized>(
         &self,
         instance: &str,

@@ -50,6 +50,7 @@ async fn run(link: &Arc<Link>, common: &Arc<Common>) {
             }
             Err(failure) => {
                 report(link, &failure, std::mem::replace(&mut is_outage, true));
+                common.dialled();
             }
         }
         sleep(backoff.next()).await;
@@ -103,6 +104,7 @@ async fn hold(
     common.counters.connected();
     tracing::info!(name: "redis.connected", target: "buttress", node = %link.node());
     common.connected.notify_waiters();
+    common.dialled();
     // A link may retire between the dial and `install`: then `retire` closed nothing.
     while link.is_connected() && !link.is_retired() {
         let lost = pin!(link.lost.notified());
