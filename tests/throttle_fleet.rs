@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use axum::{Router, body::Body, response::Response, routing::any};
-use buttress::{HttpExt, Rate, Rates, ThrottleLayer, throttle::Fleet};
-use buttress_testkit::FakeStore;
+use buttress::{Fleet, HttpExt, Rate, Rates, ThrottleLayer, WithoutStore};
+use buttress_testkit::{FakeStore, Outage};
 use http::{Request, StatusCode};
 use tokio::time::advance;
 use tower::ServiceExt;
@@ -95,5 +95,24 @@ async fn each_of_several_rates_of_a_fleet_is_told() {
     ];
     for limit in told {
         assert_told(&one, StatusCode::OK, policy, limit).await;
+    }
+}
+
+/// Without the store, a replica tells what it admits: its part of the rate, or nothing.
+#[tokio::test(start_paused = true)]
+async fn replica_without_the_store_tells_its_part_of_the_rate() {
+    let store = FakeStore::new();
+    store.begin_outage(Outage::Refused);
+    let fleet = |policy| Fleet::new(store.clone(), 2).without_store(policy);
+    let local = replica(Rates::new(Rate::per_minute(4)), fleet(WithoutStore::LocalShare));
+    let policy = "\"api\";q=4;w=60";
+    assert_told(&local, StatusCode::OK, policy, "\"api\";r=1;t=30").await;
+    assert_told(&local, StatusCode::OK, policy, "\"api\";r=0;t=60").await;
+    assert_told(&local, StatusCode::TOO_MANY_REQUESTS, policy, "\"api\";r=0;t=60").await;
+    let open = replica(Rates::new(Rate::per_minute(4)), fleet(WithoutStore::FailOpen));
+    for _ in 0..9 {
+        let response = ask(&open).await;
+        assert_eq!(response.status(), StatusCode::OK);
+        assert_eq!(header(&response, "ratelimit"), None);
     }
 }

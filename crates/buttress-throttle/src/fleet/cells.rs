@@ -180,23 +180,27 @@ impl FleetCells {
     }
 
     #[cold]
-    pub(super) fn describe(&self, name: &str, now: Nanos) -> Box<[Quota]> {
-        let law = lock(&self.law);
+    pub(super) fn describe(&self, name: &str, now: Nanos) -> Option<Box<[Quota]>> {
+        let law = &mut *lock(&self.law);
+        if law.is_unlimited() {
+            return None;
+        }
         let held = u64::from(self.slots.held(now));
-        let is_one = law.rules.asked().len() == 1;
+        let rules = Arc::clone(&law.rules);
+        let is_one = rules.asked().len() == 1;
         let describe = |(rate, number): (&Rate, u32)| {
             let name = if is_one { name.to_owned() } else { format!("{name}-{number}") };
             let (count, burst) = (rate.count().into(), rate.burst_size().into());
             let is_leased = |leased: &LeasedRate| leased.rate() == *rate;
-            let (remaining, reset) = match law.rules.rates().iter().position(is_leased) {
-                Some(index) => law.lease.left_in_store(now, index),
+            let (remaining, reset) = match rules.rates().iter().position(is_leased) {
+                Some(index) => law.left(now, index),
                 // A rate with a period of 0 has no bucket in the store, and is always full.
                 None => (burst, Duration::ZERO),
             };
             let remaining = remaining.saturating_add(held).min(burst);
             Quota::new(name, count, rate.period(), remaining, reset)
         };
-        law.rules.asked().iter().zip(1..).map(describe).collect()
+        Some(rules.asked().iter().zip(1..).map(describe).collect())
     }
 }
 

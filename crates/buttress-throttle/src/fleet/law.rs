@@ -1,6 +1,6 @@
 use std::{sync::Arc, time::Duration};
 
-use buttress_control::{Denied, Lease, LeaseRules, Nanos, Rates, Reservation};
+use buttress_control::{Denied, Gcra, Lease, LeaseRules, Nanos, Rates, Reservation};
 use buttress_core::Criticality;
 
 use super::{WithoutStore, grant::FleetGrant, slots::LeaseSlots};
@@ -175,6 +175,22 @@ impl Law {
             Denied::After(_) => Unavailable::Refused(RefusalReason::Rate),
             _ => Unavailable::Refused(RefusalReason::Store),
         })
+    }
+
+    /// Whether every call is admitted now.
+    pub(super) const fn is_unlimited(&self) -> bool {
+        self.lease.is_away() && matches!(self.policy, WithoutStore::FailOpen)
+    }
+
+    /// Returns the cells of a rate that are left outside this replica, and the time until all are. While
+    /// the key is away, those of this replica's part.
+    pub(super) fn left(&mut self, now: Nanos, index: usize) -> (u64, Duration) {
+        if self.lease.is_away() && self.policy == WithoutStore::LocalShare {
+            let part = self.share_at(now).laws().nth(index);
+            let left = |law: &Gcra| (u64::from(law.tokens(now)), law.full_in(now));
+            return part.map(left).unwrap_or_default();
+        }
+        self.lease.left_in_store(now, index)
     }
 
     pub(super) fn share_at(&mut self, now: Nanos) -> &Rates {

@@ -27,6 +27,10 @@ pub use self::numbers::FleetSnapshot;
 ///
 /// A call that finds no cells waits for the store, for at most the store's
 /// [time limit](QuotaStore::time_limit) and the caller's deadline. Then [`WithoutStore`] decides.
+///
+/// The bucket in the store is smaller than the burst by the cells that leases can hold. A call that
+/// costs more than that bucket is rejected with `NeverAdmissible`, also if it costs less than the
+/// burst. [`exact`](Self::exact) keeps the whole burst in the store.
 #[derive(Clone, Debug)]
 #[doc(alias("distributed rate limit", "global rate limit", "redis"))]
 pub struct Fleet {
@@ -40,8 +44,12 @@ impl Fleet {
         Self { store: AnyQuotaStore::new(store), options: FleetOptions::new(replicas) }
     }
 
-    /// Sets the part of the burst that all replicas together may hold ahead. Default: 20 %. 0: each
-    /// call asks the store.
+    /// Sets the part of the burst that replicas may hold ahead. Default: 20 %. 0: each call asks the
+    /// store.
+    ///
+    /// If the rate brings more than this part during a lease, the replicas divide the part. Otherwise
+    /// each replica may hold all of it. Below 2 cells in a replica, each call asks the store. The
+    /// bound is the same in all cases.
     pub fn reserve(mut self, reserve: Ratio) -> Self {
         self.options.reserve = reserve;
         self
@@ -76,7 +84,7 @@ impl Fleet {
 pub struct FleetOptions {
     /// The most replicas that run at the same time. 0 counts as 1.
     pub replicas: u32,
-    /// The part of the burst that all replicas together may hold ahead. More than 100 % count as
+    /// The part of the burst that replicas may hold ahead. More than 100 % count as
     /// 100 %. See [`Fleet::reserve`](Fleet::reserve).
     pub reserve: Ratio,
     /// The time for which a replica holds cells. More than an hour counts as an hour. See

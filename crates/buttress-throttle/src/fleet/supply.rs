@@ -118,7 +118,7 @@ impl Supply for FleetCells {
     fn quotas(&self, settings: &Settings, now: Nanos) -> Option<Box<[Quota]>> {
         match settings.quota_headers {
             QuotaHeaders::Silent => None,
-            QuotaHeaders::Quotas => Some(self.describe(settings.origin.name(), now)),
+            QuotaHeaders::Quotas => self.describe(settings.origin.name(), now),
         }
     }
 }

@@ -65,8 +65,8 @@ impl<M, L, J> ThrottleLayer<M, L, J> {
     /// Sets the cost of a request, in cells of the rate. Default: 1.
     ///
     /// The limit takes all cells of a request or none. A call that costs more than the burst is
-    /// rejected with `NeverAdmissible`. After [`keyed`](Self::keyed), this option returns a layer
-    /// with fresh state.
+    /// rejected with `NeverAdmissible`, in a [fleet](Self::fleet) one that costs more than the burst
+    /// in the store. After [`keyed`](Self::keyed), this option returns a layer with fresh state.
     pub fn cost<C: Clone>(self, cost: C) -> ThrottleLayer<M, L::WithCost<C>, J>
     where
         L: RateBased,
@@ -80,6 +80,10 @@ impl<M, L, J> ThrottleLayer<M, L, J> {
     ///
     /// Over HTTP these are the headers `RateLimit` and `RateLimit-Policy`
     /// (draft-ietf-httpapi-ratelimit-headers-11).
+    ///
+    /// In a [fleet](Self::fleet) the remainder is that of the last grant, and the cells held here. While
+    /// the store is away, the remainder is that of this replica's part. With `FailOpen` nothing is told
+    /// then.
     pub fn advertise_quota(self) -> Self
     where
         L: RateBased,
