@@ -265,6 +265,7 @@ mod share_error;
 mod state;
 
 pub use buttress_control::{Backoff, EarlyRefresh, Jitter, Ratio};
+pub use buttress_state::FlightStore;
 
 #[cfg(feature = "shared-cache")]
 #[cfg_attr(docsrs, doc(cfg(feature = "shared-cache")))]

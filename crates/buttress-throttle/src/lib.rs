@@ -355,6 +355,7 @@ pub use buttress_control::{
     AcceptRatio, Adapt, Aimd, Codel, Gradient, Gradient2, Rate, Rates, Ratio, Sample, Slack, Trend,
     Vegas,
 };
+pub use buttress_state::{QuotaStore, StoreErrorKind};
 pub use concurrency::{Adaptive, ConcurrencyLimit, Fixed, Regulate};
 pub use fleet::{Fleet, FleetCells, FleetOptions, FleetSnapshot, LocalRate, WithoutStore};
 pub use future::{ResponseFuture, ThrottleGuard};

@@ -36,6 +36,8 @@
 //! | order per key | [`OrderLayer::serial`], [`OrderLayer::latest`] | mutex per key, switch-latest |
 //! | coalescing | [`DedupLayer::new`], [`DedupLayer::keyed`] | single flight |
 //! | cache | [`DedupLayer::cache`] with a [`Cache`] | stale-while-revalidate |
+//! | rate of all replicas | `.fleet(Fleet::new(redis.quotas(), n))` on a rate | distributed rate limit |
+//! | cache of all replicas | `.store(SharedCache::new(redis.flights(), codec))` on a [`Cache`] | distributed cache |
 //!
 //! # HTTP and gRPC
 //!
