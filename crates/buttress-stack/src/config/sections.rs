@@ -131,7 +131,7 @@ section! {
     FleetConfig {
         /// The most replicas that run at the same time, at least 2.
         replicas: Option<u32>,
-        /// The part of the burst that all replicas together may hold ahead, such as 20 %. 0: each call
+        /// The part of the burst that replicas may hold ahead, such as 20 %. 0: each call
         /// asks the store.
         reserve: Option<Ratio>,
         /// The time for which a replica holds calls ahead, at most an hour. Below 20 ms, each call

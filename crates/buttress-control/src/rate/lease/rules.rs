@@ -103,7 +103,7 @@ impl LeaseRules {
         Self { asked: rates.into_iter().collect(), ..self }.settle()
     }
 
-    /// Sets the part of the burst that all replicas together may hold. Default: 20 %. More than
+    /// Sets the part of the burst that replicas may hold. Default: 20 %. More than
     /// 100 % count as 100 %. If less than 2 cells are left to a replica, the rules are
     /// [exact](LeaseKind::Exact).
     pub fn reserve(self, reserve: Ratio) -> Self {
@@ -152,7 +152,7 @@ impl LeaseRules {
         self.replicas
     }
 
-    /// Returns the part of the burst that all replicas together may hold, also if the rules are
+    /// Returns the part of the burst that replicas may hold, also if the rules are
     /// [exact](LeaseKind::Exact).
     pub const fn reserve_ratio(&self) -> Ratio {
         self.reserve

@@ -6,7 +6,8 @@ pub struct StoreCounts {
     pub hits: u64,
     /// Reads after which this process made the call for all others.
     pub leads: u64,
-    /// Reads that waited for the call of another process.
+    /// Reads that waited for the call of another process. Such a read also counts as what it ends
+    /// with.
     pub waits: u64,
     /// Reads after which this process made a call for itself alone.
     pub alone: u64,
