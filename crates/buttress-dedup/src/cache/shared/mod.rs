@@ -35,7 +35,7 @@ use crate::{
 ///
 /// ```
 /// use std::time::Duration;
-/// use buttress_core::{Codec, Plain};
+/// use buttress_core::Codec;
 /// use buttress_dedup::{Cache, DedupLayer, SharedCache};
 /// # use buttress_testkit::FakeStore;
 /// # use bytes::Bytes;
@@ -58,7 +58,7 @@ use crate::{
 /// // `flights`: for example `Redis::flights()` of `buttress-redis`.
 /// let shared = SharedCache::new(flights, Text).local_ttl(Duration::from_millis(500));
 /// let cache = Cache::new(Duration::from_secs(60)).store(shared);
-/// let layer = DedupLayer::<Plain>::keyed(|id: &u32| Some(*id)).cache(cache).named("users");
+/// let layer = DedupLayer::keyed(|id: &u32| Some(*id)).cache(cache).named("users");
 /// ```
 ///
 /// # Names
