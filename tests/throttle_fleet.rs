@@ -20,7 +20,6 @@ fn app() -> Router {
 }
 
 /// What the replica answers, without a socket between, so that time can be paused.
-#[expect(clippy::unwrap_used, reason = "a helper of a test may panic, as the test may")]
 async fn ask(replica: &Router) -> Response {
     replica.clone().oneshot(Request::new(Body::empty())).await.unwrap()
 }
