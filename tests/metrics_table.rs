@@ -5,19 +5,22 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
+    future::ready,
     path::Path,
     sync::Arc,
     time::Duration,
 };
 
 use buttress::{
-    Budget, Cache, DeadlineLayer, DedupLayer, FallbackLayer, Gradient2, HedgeLayer, OrderLayer,
-    Rate, Redis, RetryLayer, ThrottleLayer,
+    BoxError, Budget, Cache, DeadlineLayer, DedupHandle, DedupLayer, FallbackLayer, Gradient2,
+    HedgeLayer, OrderLayer, Rate, Redis, RetryLayer, SharedCache, ThrottleLayer,
     breaker::BreakerLayer,
-    layer_api::{Measure, Metric, MetricKind, MetricValue},
+    layer_api::{Codec, Measure, Metric, MetricKind, MetricValue},
     throttle::Fleet,
 };
 use buttress_testkit::FakeStore;
+use bytes::Bytes;
+use tower::{Layer, Service, service_fn};
 
 /// The name that each layer gets here. A namespace of Redis can have this name too.
 const NAME: &str = "an-instance";
@@ -113,12 +116,39 @@ fn handles() -> Handles {
         ("throttle", Arc::new(ThrottleLayer::accept_ratio().named(NAME).handle())),
         ("throttle", Arc::new(ThrottleLayer::adaptive(Gradient2::default()).named(NAME).handle())),
         ("dedup", Arc::new(dedup.handle())),
-        ("dedup", Arc::new(dedup.cache(Cache::new(ms)).handle())),
+        ("dedup", Arc::new(dedup.clone().cache(Cache::new(ms)).handle())),
+        ("dedup", Arc::new(shared_cache(dedup))),
         ("order", Arc::new(OrderLayer::serial(key).named(NAME).handle())),
         ("order", Arc::new(OrderLayer::latest(key).named(NAME).handle())),
         ("fallback", Arc::new(FallbackLayer::value(1).named(NAME).handle())),
         ("redis", Arc::new(Redis::open("redis://127.0.0.1:1", NAME).unwrap())),
     ]
+}
+
+/// A layer whose cache has opened its store, which the first call does.
+fn shared_cache(layer: DedupLayer) -> DedupHandle {
+    let store = SharedCache::new(FakeStore::new(), Numbers);
+    let layer = layer.cache(Cache::new(Duration::from_secs(1)).store(store));
+    let echo = service_fn(|number: u32| ready(Ok::<_, BoxError>(number)));
+    drop(layer.layer(echo).call(1));
+    layer.handle()
+}
+
+/// Writes a number as its bytes.
+#[derive(Clone)]
+struct Numbers;
+
+impl Codec<u32> for Numbers {
+    const ID: u32 = 1;
+
+    fn encode(&self, number: &u32, out: &mut Vec<u8>, _: usize) -> bool {
+        out.extend_from_slice(&number.to_be_bytes());
+        true
+    }
+
+    fn decode(&self, bytes: Bytes) -> Option<u32> {
+        Some(u32::from_be_bytes(bytes.as_ref().try_into().ok()?))
+    }
 }
 
 fn described(handle: &dyn Measure) -> Vec<&'static Metric> {
