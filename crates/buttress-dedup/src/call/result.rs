@@ -64,7 +64,7 @@ pub(crate) struct DueEntry<C: Call> {
 type Uncalled<C> = (<C as Call>::Service, <C as Call>::Request);
 
 impl<C: Call> DueEntry<C> {
-    pub(crate) const fn new(entry: Entry<C>, uncalled: Uncalled<C>) -> Self {
+    pub(crate) fn new(entry: Entry<C>, uncalled: Uncalled<C>) -> Self {
         Self { entry, uncalled: Mutex::new(Some(uncalled)) }
     }
 
