@@ -1,8 +1,11 @@
-//! A rate that replicas share, over a store with moods, and a Redis that is away.
+//! A rate and a cache that replicas share, over a store with moods, and a Redis that is away.
 
 use std::time::Duration;
 
-use buttress::{Rate, Redis, Registry, ThrottleLayer, layer_api::BoxError, throttle::Fleet};
+use buttress::{
+    Cache, DedupLayer, Fleet, Rate, Redis, Registry, SharedCache, ThrottleLayer,
+    layer_api::{BoxError, Json},
+};
 use buttress_testkit::{FakeStore, Outage};
 use tokio::time::sleep;
 use tower::{ServiceBuilder, ServiceExt, service_fn, util::BoxCloneSyncService};
@@ -14,6 +17,7 @@ pub(crate) struct Replica {
     store: FakeStore,
     limited: Service,
     limited_by_redis: Service,
+    cached: Service,
 }
 
 impl Replica {
@@ -25,11 +29,18 @@ impl Replica {
         let rate = ThrottleLayer::rate(Rate::per_second(200));
         let limit = rate.clone().fleet(Fleet::new(store.clone(), 2)).named("payments.fleet");
         let by_redis = rate.fleet(Fleet::new(redis.quotas(), 2)).named("payments.redis");
-        drop(registry.add(limit.handle()).add(by_redis.handle()).add(redis));
         let service = service_fn(async |()| Ok::<_, BoxError>(()));
+        // Each call asks the store.
+        let shared = SharedCache::new(store.clone(), Json).local_ttl(Duration::ZERO);
+        let cache = Cache::new(Duration::from_secs(60)).store(shared);
+        let dedup = DedupLayer::keyed(|(): &()| Some(1_u8)).cache(cache).named("payments.shared");
         let under =
             |layer| BoxCloneSyncService::new(ServiceBuilder::new().layer(layer).service(service));
-        Self { store, limited: under(limit), limited_by_redis: under(by_redis) }
+        let registry = registry.add(limit.handle()).add(by_redis.handle()).add(redis);
+        drop(registry.add(dedup.handle()));
+        let cached = ServiceBuilder::new().layer(dedup).service(service);
+        let cached = BoxCloneSyncService::new(cached);
+        Self { store, limited: under(limit), limited_by_redis: under(by_redis), cached }
     }
 
     /// In each second round the store is away, and stays so until the next round.
@@ -56,6 +67,7 @@ impl Replica {
     async fn send(&self, calls: usize) {
         for _ in 0..calls {
             drop(self.limited.clone().oneshot(()).await);
+            drop(self.cached.clone().oneshot(()).await);
         }
     }
 }

@@ -88,6 +88,9 @@ fn is_sentence(help: &serde_json::Value) -> bool {
 /// Their queries return data, and the data is 0: nothing of the kind happens here.
 const WITHOUT_EVENT: &[&str] = &[
     "buttress_dedup_panics_total",
+    // A single process shares the cache.
+    "buttress_dedup_store_superseded_total",
+    "buttress_dedup_store_waits_total",
     // No server listens.
     "buttress_redis_connected",
     "buttress_redis_connections_total",
