@@ -236,7 +236,7 @@ pub trait CacheWrite<V>: Sized + Send + Sync + 'static {
 
 /// Invalidation and counters of a cache.
 pub trait CacheControls<K, V>: Send + Sync + 'static {
-    /// Removes the entry of `key`, whose resource is `resource`.
+    /// Removes the entry of `key`. `resource` is the resource of the key.
     fn invalidate(&self, key: &K, resource: Option<u64>);
 
     /// Invalidates all entries of a resource.

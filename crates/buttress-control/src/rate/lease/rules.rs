@@ -189,7 +189,7 @@ impl LeaseRules {
         self.time_limit
     }
 
-    /// The time after which the slowest bucket is full, whatever was taken.
+    /// The time in which an empty bucket of the slowest rate fills.
     pub(crate) fn time_to_full(&self) -> Duration {
         let span = |rate: &LeasedRate| rate.span(u64::from(rate.burst()));
         Duration::from_nanos(self.rates.iter().map(span).max().unwrap_or(0))

@@ -19,7 +19,7 @@ use super::Codec;
 /// ```
 ///
 /// A value is not written if it is longer than the store permits, or if JSON has no form for it,
-/// such as a map whose keys are not text.
+/// such as a map with keys that are not text.
 ///
 /// Bytes are a miss if they are not JSON, if something follows the value, or if the type refuses
 /// them. A value can have several forms in JSON, so what was read may be written as other bytes.

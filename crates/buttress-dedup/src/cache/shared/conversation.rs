@@ -131,6 +131,6 @@ impl<F: FlightStore, V> Conversation<F, V> {
 const MOST_REFUSED: usize = 3;
 /// The least time for a trip to the store.
 const TIME_OF_A_TRIP: Duration = Duration::from_secs(1);
-/// For how long a refresh waits for that of another process, whatever the store says of the lock.
+/// The bounds of the time that a refresh waits for the refresh of another process.
 const SHORTEST_HOLD: Duration = Duration::from_millis(10);
 const LONGEST_HOLD: Duration = Duration::from_secs(60);

@@ -103,7 +103,7 @@ pub struct SharedCache<F, C> {
 }
 
 impl<F, C> SharedCache<F, C> {
-    /// Creates a cache on the fleet's `store`, whose values `codec` writes and reads.
+    /// Creates a cache on the fleet's `store`. `codec` writes and reads its values.
     pub fn new(store: F, codec: C) -> Self {
         Self {
             store,

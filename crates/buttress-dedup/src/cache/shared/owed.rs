@@ -156,7 +156,7 @@ impl Debts {
         }
     }
 
-    /// The one whose last attempt is the longest ago, so that none that always fails holds up the others.
+    /// The failed invalidation with the oldest attempt. So one that always fails does not hold up others.
     fn next_failed(&self) -> Option<(Group, u64)> {
         let failed = self.by_group.iter().filter(|(_, debt)| debt.has_failed);
         let next = failed.min_by_key(|(_, debt)| debt.tried);

@@ -32,7 +32,7 @@ pub(super) struct Label {
 }
 
 impl Head {
-    /// Returns a head with whole milliseconds, whose entry is kept for at most 24 hours.
+    /// Returns a head with whole milliseconds. Its entry is kept for at most 24 hours.
     ///
     /// Windows are rounded down and the age is rounded up, so no entry lives longer than it may.
     pub(super) fn new(lifetime: Lifetime, took: Duration) -> Self {
@@ -52,7 +52,7 @@ impl Head {
         fresh.saturating_add(stale_while_revalidate.max(stale_if_error))
     }
 
-    /// Returns the bytes of a value whose payload `write` appends, if `write` returns true.
+    /// Returns the bytes of a value, if `write` returns true. `write` appends the payload.
     /// `write` is told how many bytes are left of `max`.
     pub(super) fn encode(
         &self,
